@@ -1,6 +1,6 @@
-//! What expressions take on a delivery of the usual size: GitHub's pull request of 22 KB.
+//! Measures expressions on a delivery of the usual size: GitHub's pull request of 22 KB.
 //!
-//! `cargo bench -p ensue-expression` measures; the figures stand in `docs/performance.md`.
+//! Run it with `cargo bench -p ensue-expression`. The figures are listed in `docs/performance.md`.
 
 use std::hint::black_box;
 

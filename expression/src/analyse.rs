@@ -1,4 +1,5 @@
-//! What can be said of an expression before it is evaluated: the paths it reads, and what must be so for it to be true.
+//! What can be determined about an expression before it is evaluated: the paths it reads, and what must hold
+//! for it to be true.
 //!
 //! Types are not inferred here.
 
@@ -26,9 +27,9 @@ pub struct Path {
     pub segments: Vec<String>,
     /// Where it is written, in bytes of the expression's source.
     pub span: Range<usize>,
-    /// What becomes of it when it is not there.
+    /// How the expression handles a missing value.
     pub access: Access,
-    /// What of its value is read.
+    /// How much of its value is read.
     pub extent: Extent,
 }
 
@@ -36,33 +37,36 @@ pub struct Path {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Access {
-    /// It takes the value; a missing field is an error.
+    /// It takes the value. A missing field is an error.
     Required,
     /// It takes the value or its absence: `event.?payload`.
     Optional,
-    /// It only asks whether it is there: `has(event.payload)`.
+    /// It only checks whether the value is there: `has(event.payload)`.
     Presence,
 }
 
 impl Expression {
-    /// The paths of fields that the expression reads, as far as they are written out, in the order of the source.
+    /// Returns the paths of fields that the expression reads, as far as they are written out, in source
+    /// order.
     pub fn reads(&self) -> Vec<Path> {
         reads(self.tree())
     }
 
-    /// What must be so for the expression to be true or to err; where it is not so, the expression is false.
+    /// Returns what must hold for the expression to be true or to fail. If it does not hold, the expression
+    /// is false.
     pub fn demand(&self, known: &Known<'_>) -> Demand {
         demand_of(&claim_of(self, known))
     }
 
-    /// Whether it reads `root` or a field below it.
+    /// Returns true if it reads `root` or a field below it.
     pub fn reads_root(&self, root: &str) -> bool {
-        // Listing what it reads costs more than evaluating it, and most expressions do not even have the word.
+        // Listing the reads costs more than evaluating the expression, and most expressions do not even
+        // contain the word.
         self.source().contains(root) && self.reads().iter().any(|path| path.segments.first().is_some_and(|first| first == root))
     }
 }
 
-/// The paths that the tree reads, in the order of the source; what a macro's variable holds is not followed.
+/// Returns the paths that the tree reads, in source order. The content of a macro's variable is not followed.
 pub(crate) fn reads(tree: &Expr) -> Vec<Path> {
     let mut paths = Vec::new();
     note_reads(tree, &mut paths);
@@ -115,7 +119,7 @@ impl Path {
     }
 }
 
-/// The path that a chain begins with, and how many of its links that is.
+/// Returns the path that a chain begins with, and how many of its links belong to it.
 pub(crate) fn path_of(chain: &Chain) -> Option<(Path, usize)> {
     let Kind::Root(root) = &chain.base.kind else {
         return None;

@@ -1,4 +1,4 @@
-//! `+ - * / %` and negation: checked in whole numbers, as IEEE has it in doubles, never mixed.
+//! `+ - * / %` and negation: checked for whole numbers, by IEEE rules for doubles, never mixed.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -103,7 +103,7 @@ pub(crate) fn negate<'a>(value: &Value<'a>) -> Result<Value<'a>, Fault> {
     }
 }
 
-/// A moment moved by some nanoseconds, if both are in range.
+/// Returns a moment shifted by some nanoseconds, if both are in range.
 fn shifted<'a>(moment: &DateTime<Utc>, nanoseconds: Option<i64>) -> Result<Value<'a>, Fault> {
     nanoseconds
         .and_then(|nanoseconds| moment.checked_add_signed(TimeDelta::nanoseconds(nanoseconds)))
@@ -123,7 +123,7 @@ fn overflow(operator: Operator, kind: Type) -> Fault {
     fault(ErrorKind::Overflow, format!("the result of `{}` is out of range for {kind}", operator.symbol()))
 }
 
-/// The error of types that the operator does not take together.
+/// Returns the error for types that the operator does not accept together.
 pub(crate) fn unfit(operator: Operator, one: Type, other: Type) -> Fault {
     let error = fault(ErrorKind::Type, format!("`{}` cannot be applied to {one} and {other}", operator.symbol()));
     let is_number = |kind| matches!(kind, Type::Int | Type::Uint | Type::Double);

@@ -1,7 +1,8 @@
-//! The tree of a compiled expression, made for evaluation: names are resolved, chains are flat, patterns are compiled.
+//! The tree of a compiled expression, prepared for evaluation: names are resolved, chains are flat, patterns
+//! are compiled.
 //!
-//! Everything that can be long in a source (`a.b.c…`, `a && b && …`, `1 + 2 + …`, `a ? b : c ? …`) is a list here and not
-//! a nest, so that the depth of the tree is the nesting that the author wrote.
+//! Everything that can be long in a source (`a.b.c…`, `a && b && …`, `1 + 2 + …`, `a ? b : c ? …`) is a list
+//! here, not nested, so that the depth of the tree is the nesting that the author wrote.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use crate::functions::{Function, Pattern};
 use crate::value::{Text, Type, Value};
 
-/// A place in the source, in bytes.
+/// A range in the source, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) start: u32,
@@ -41,9 +42,9 @@ pub(crate) enum Kind {
     Root(Box<str>),
     /// A variable of a macro, counted from the outermost.
     Local(usize),
-    /// A value, and what is selected or called on it, one after the other.
+    /// A value, and everything that is selected from it or called on it, in order.
     Chain(Box<Chain>),
-    /// A function called on nothing: `size(x)`, `math.least(1, 2)`.
+    /// A function called without a receiver: `size(x)`, `math.least(1, 2)`.
     Call(Box<Call>),
     List(Vec<Element>),
     Map(Vec<Entry>),
@@ -51,21 +52,21 @@ pub(crate) enum Kind {
     All(Vec<Expr>),
     /// `a || b || …`
     Any(Vec<Expr>),
-    /// `!a`, or more of them.
+    /// `!a`, or several of them.
     Not(Box<Expr>, Times),
-    /// `-a`, or more of them.
+    /// `-a`, or several of them.
     Negate(Box<Expr>, Times),
     /// Binary operators of one precedence, from left to right.
     Fold(Box<Fold>),
     /// `if ? then : …`, the last without a condition.
     Choose(Box<Choose>),
-    /// `has(chain)`: whether its last field is there.
+    /// `has(chain)`: checks whether its last field is there.
     Has(Box<Chain>),
     /// `cel.bind(x, value, body)`
     Bind(Box<(Expr, Expr)>),
 }
 
-/// How often a prefix operator stands.
+/// How often a prefix operator is repeated.
 pub(crate) type Times = u32;
 
 #[derive(Clone, Debug)]
@@ -129,7 +130,7 @@ pub(crate) enum LinkKind {
     },
 }
 
-/// What becomes of a field that is not there.
+/// How a missing field is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Presence {
     /// It is an error.
@@ -138,19 +139,19 @@ pub(crate) enum Presence {
     Optional,
 }
 
-/// Whether the body of an `optMap` gives an optional itself.
+/// Whether the body of an `optMap` returns an optional itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flatness {
     Wrapped,
     Flat,
 }
 
-/// A function with its arguments, the receiver not among them.
+/// A function with its arguments, without the receiver.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) function: &'static Function,
     pub(crate) arguments: Vec<Expr>,
-    /// Compiled once, where the pattern is a literal.
+    /// Compiled in advance, if the pattern is a literal.
     pub(crate) pattern: Option<Pattern>,
 }
 
@@ -173,7 +174,7 @@ pub(crate) enum LoopKind {
     Filter,
     /// `transformMap`: the same keys.
     Map,
-    /// `transformMapEntry`: a map of one entry, or none, a turn.
+    /// `transformMapEntry`: a map of one entry, or none, in each turn.
     Entries,
     SortBy,
 }
@@ -239,7 +240,7 @@ impl Operator {
         }
     }
 
-    /// The comparison that it makes, if it compares by order.
+    /// Returns the comparison that it makes, if it compares by order.
     pub(crate) fn comparison(self) -> Option<Comparison> {
         match self {
             Self::Less => Some(Comparison::Less),
@@ -262,7 +263,7 @@ pub(crate) enum Comparison {
 }
 
 impl Comparison {
-    /// The same with its sides exchanged: `1 < x` is `x > 1`.
+    /// Returns the comparison with its sides exchanged: `1 < x` is `x > 1`.
     pub(crate) fn turned(self) -> Self {
         match self {
             Self::Less => Self::Greater,
@@ -272,7 +273,7 @@ impl Comparison {
         }
     }
 
-    /// What holds of two values with an order exactly where this does not.
+    /// Returns the comparison that holds for two ordered values exactly when this one does not.
     pub(crate) fn complement(self) -> Self {
         match self {
             Self::Less => Self::GreaterOrEqual,
@@ -299,7 +300,7 @@ pub(crate) struct Choose {
 }
 
 impl Expr {
-    /// The sub-expressions, in the order of the source.
+    /// Returns the sub-expressions, in source order.
     pub(crate) fn children(&self) -> Vec<&Expr> {
         match &self.kind {
             Kind::Literal(_) | Kind::Type(_) | Kind::Root(_) | Kind::Local(_) => Vec::new(),

@@ -1,27 +1,27 @@
-//! What one evaluation may cost, counted in steps and bytes so that the answer is the same on every machine.
+//! The budget of one evaluation, counted in steps and bytes so that the result is the same on every machine.
 //!
 //! There is no clock here: a limit in milliseconds would make decisions differ between runs.
 
 use crate::error::{ErrorKind, Fault, fault};
 
-/// Steps that one evaluation may take unless its caller says otherwise.
+/// The number of steps that one evaluation may take unless its caller sets another limit.
 pub const EVALUATION_STEPS_MAX: u64 = 100_000;
-/// Bytes of text that one evaluation may read or make.
+/// The number of bytes of text that one evaluation may read or create.
 pub const EVALUATION_BYTES_MAX: u64 = 4 << 20;
-/// This many bytes read, compared or copied cost one step.
+/// The number of bytes read, compared or copied that cost one step.
 const BYTES_PER_STEP: u64 = 64;
 
-/// The bounds of an evaluation and what it has used of them.
+/// The limits of an evaluation, and how much of them it has used.
 ///
-/// A node of the expression, a link of a path and a turn of a macro cost one step each; work on text and bytes
-/// costs by length. A budget may be handed to several evaluations, which then share it.
+/// A node of the expression, a link of a path and a turn of a macro cost one step each. Work on text and
+/// bytes costs by length. Several evaluations may share one budget.
 #[derive(Clone, Debug)]
 pub struct Budget {
     steps_spent: u64,
     steps_max: u64,
     bytes_spent: u64,
     bytes_max: u64,
-    /// Whether a whole number was read that does not fit in 64 bits, and so is the nearest double.
+    /// Whether a whole number was read that does not fit in 64 bits, and so became the nearest double.
     has_rounded: bool,
 }
 
@@ -32,17 +32,17 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// A budget of `steps_max` steps, and [`EVALUATION_BYTES_MAX`] bytes read or made.
+    /// Returns a budget of `steps_max` steps, and [`EVALUATION_BYTES_MAX`] bytes read or created.
     pub fn steps(steps_max: u64) -> Self {
         Self { steps_spent: 0, steps_max, bytes_spent: 0, bytes_max: EVALUATION_BYTES_MAX, has_rounded: false }
     }
 
-    /// The steps used up to now.
+    /// Returns the steps used so far.
     pub fn spent(&self) -> u64 {
         self.steps_spent
     }
 
-    /// The bytes read or made up to now.
+    /// Returns the bytes read or created so far.
     pub fn bytes_spent(&self) -> u64 {
         self.bytes_spent
     }
@@ -52,12 +52,12 @@ impl Budget {
         self.has_rounded = true;
     }
 
-    /// Says whether a whole number was read as the nearest double since this was asked last.
+    /// Returns true if a whole number was read as the nearest double since the last call.
     pub(crate) fn take_rounded(&mut self) -> bool {
         std::mem::take(&mut self.has_rounded)
     }
 
-    /// Charges `steps`, before the work that they stand for.
+    /// Charges `steps` before the corresponding work.
     #[inline]
     pub(crate) fn charge(&mut self, steps: u64) -> Result<(), Fault> {
         self.steps_spent = self.steps_spent.saturating_add(steps);
@@ -67,7 +67,7 @@ impl Budget {
         Ok(())
     }
 
-    /// Charges the reading, comparing or making of `bytes`, before it is done.
+    /// Charges for reading, comparing or creating `bytes`, before the work.
     #[inline]
     pub(crate) fn charge_bytes(&mut self, bytes: usize) -> Result<(), Fault> {
         self.bytes_spent = self.bytes_spent.saturating_add(bytes as u64);

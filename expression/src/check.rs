@@ -1,7 +1,9 @@
-//! Checking an expression before it is evaluated: what its value can be, and what is wrong with it whatever comes.
+//! Checks an expression before it is evaluated: determines which values it can have, and what is wrong with
+//! it for every input.
 //!
-//! Every part is given the set of values that it can have. A part that has operands and no value always errs; a condition
-//! that can only be true, or only be false, does not ask anything. Nothing is said of what is not known.
+//! Every part gets the set of its possible values. A part that has operands and no possible value always
+//! fails. A condition that can only be true, or only be false, tests nothing. Where nothing is known, nothing
+//! is reported.
 
 mod assume;
 mod calls;
@@ -23,14 +25,15 @@ use crate::types::ValueType;
 use facts::{Facts, Weight};
 use missing::Suspect;
 
-/// How many parts of an expression are looked at, again and again ones counted; what is beyond can be anything.
+/// The maximum number of parts of an expression that are examined, counting repeated ones. Parts beyond it
+/// can be anything.
 pub const CHECK_STEPS_MAX: u32 = 100_000;
-/// How many steps of evaluation the parts take whose value is known.
+/// The maximum number of evaluation steps for the parts whose value is known.
 const FOLDING_STEPS_MAX: u64 = 20_000;
-/// How many fields that may be missing are looked into.
+/// The maximum number of possibly missing fields that are examined.
 const SUSPECTS_MAX: usize = 16;
 
-/// What is known of the names that an expression reads.
+/// What is known about the names that an expression reads.
 #[derive(Clone, Debug, Default)]
 pub struct Knowledge {
     names: Vec<(String, ValueType)>,
@@ -40,61 +43,61 @@ pub struct Knowledge {
 /// What an expression is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// It gives a value.
+    /// It returns a value.
     Value,
     /// It is true or false.
     Condition,
 }
 
-/// What is known of an expression.
+/// What is known about an expression.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Inferred {
-    /// What its value can be.
+    /// The values that it can have.
     pub value: ValueType,
-    /// What is wrong with it, in the order of the source.
+    /// The problems, in source order.
     pub findings: Vec<Finding>,
 }
 
-/// Something that is wrong with an expression, whatever comes.
+/// A problem of an expression that does not depend on the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
-    /// What sort of mistake it is.
+    /// The kind of error.
     pub kind: FindingKind,
     /// Where, in bytes of the expression's source.
     pub span: Range<usize>,
     /// What is wrong, as a lower-case fragment.
     pub message: String,
-    /// What to write instead, if that is known.
+    /// What to write instead, if known.
     pub hint: Option<String>,
 }
 
-/// What sort of mistake a finding is.
+/// The kind of error that a finding reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FindingKind {
-    /// It reads a field that is not there.
+    /// It reads a field that does not exist.
     UnknownField,
-    /// It reads a field that may be there, and is probably misspelt.
+    /// It reads a field that may be there, and is probably misspelled.
     UnlikelyField,
-    /// An operation on values that it does not take.
+    /// An operation on values of types that it does not accept.
     Unfit,
     /// A comparison of values that are never equal.
     Impossible,
     /// A condition that is neither true nor false.
     NotBoolean,
-    /// An operation on values of the right types that errs all the same.
+    /// An operation on values of the right types that nevertheless fails.
     Erring,
     /// A condition that is always true.
     AlwaysTrue,
     /// A condition that is always false.
     AlwaysFalse,
-    /// A field may be missing, and then the whole errs.
+    /// A field may be missing, in which case the whole expression fails.
     MayBeMissing,
 }
 
 impl FindingKind {
-    /// Whether it is wrong for every event; else it is wrong for some, or does no harm.
+    /// Returns true if it is wrong for every event. Otherwise it is wrong for some events, or harmless.
     pub fn is_never_right(self) -> bool {
         match self {
             Self::UnknownField | Self::Unfit | Self::Impossible | Self::NotBoolean | Self::Erring => true,
@@ -104,19 +107,19 @@ impl FindingKind {
 }
 
 impl Knowledge {
-    /// Knows no names.
+    /// Returns knowledge without names.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The same with one more name; a later one hides an earlier one.
+    /// Adds a name. A later one hides an earlier one.
     #[must_use]
     pub fn with(mut self, name: impl Into<String>, value: ValueType) -> Self {
         self.names.push((name.into(), value));
         self
     }
 
-    /// The same, where a condition is known to be true.
+    /// Assumes that a condition is true.
     #[must_use]
     pub fn assuming(mut self, condition: &Expression) -> Self {
         let mut checker = Checker::new(condition.source(), &self);
@@ -125,7 +128,7 @@ impl Knowledge {
         self
     }
 
-    /// The names.
+    /// Returns the names.
     pub fn roots(&self) -> Roots {
         Roots::new(self.names.iter().map(|(name, _)| name.as_str()))
     }
@@ -136,7 +139,8 @@ impl Knowledge {
 }
 
 impl Expression {
-    /// Finds out what the value can be, and what is wrong whatever comes; each mistake is told once.
+    /// Determines the possible values, and the problems that do not depend on the input. Each error is
+    /// reported once.
     pub fn infer(&self, known: &Knowledge, purpose: Purpose) -> Inferred {
         let tree = self.tree();
         let mut checker = Checker { findings: Some(Vec::new()), ..Checker::new(self.source(), known) };
@@ -150,7 +154,7 @@ impl Expression {
     }
 }
 
-/// A truth that is assumed.
+/// An assumed truth.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Truth {
     True,
@@ -166,16 +170,16 @@ impl Truth {
     }
 }
 
-/// What is known of one part.
+/// What is known about one part.
 struct Known {
     value: ValueType,
     reads: Reads,
 }
 
-/// What a part depends on beside what is written in it.
+/// What a part depends on besides its own text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Reads {
-    /// Nothing: it can be evaluated beforehand.
+    /// Nothing: it can be evaluated in advance.
     Nothing,
     /// Variables of macros only.
     Locals,
@@ -188,12 +192,12 @@ struct Checker<'c> {
     source: &'c str,
     known: &'c Knowledge,
     facts: Facts,
-    /// The variables of the macros around the present part, outermost first.
+    /// The variables of the macros around the current part, outermost first.
     locals: Vec<ValueType>,
-    /// What is wrong; nothing is told where there is none.
+    /// The problems found, or none while nothing is to be reported.
     findings: Option<Vec<Finding>>,
     suspects: Vec<Suspect>,
-    /// How often something was taken from what stands beside it, and where that was last.
+    /// How often a fact came from a neighboring operand, and where that operand was last.
     borrowed: (u32, Option<Span>),
     steps: u32,
     budget: Budget,
@@ -230,7 +234,7 @@ impl<'c> Checker<'c> {
         }
     }
 
-    /// How many findings there are.
+    /// Returns the number of findings.
     fn told(&self) -> usize {
         self.findings.as_ref().map_or(0, Vec::len)
     }

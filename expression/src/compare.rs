@@ -1,4 +1,5 @@
-//! Equality and order of values, as the language specification has them: numbers compare by value across their types.
+//! Equality and order of values, as defined by the language specification: numbers compare by value across
+//! their types.
 //!
 //! Arithmetic is not here.
 
@@ -9,12 +10,12 @@ use crate::error::{ErrorKind, Fault, fault};
 use crate::json::{Node, NodeKind};
 use crate::value::{KEY_BYTES_PER_STEP, Map, Type, Value, key_order, long_text_steps, numeric_order};
 
-/// How deep two values may nest where they are compared.
+/// How deep two compared values may nest.
 const COMPARE_DEPTH_MAX: u32 = 320;
-/// Keys or elements of a document that are passed for one step.
+/// The number of keys or elements of a document that are passed for one step.
 const LOOKS_PER_STEP: u64 = 16;
 
-/// Whether two values are equal; values of different kinds are not.
+/// Returns true if two values are equal. Values of different kinds are not.
 pub(crate) fn equal(one: &Value<'_>, other: &Value<'_>, budget: &mut Budget) -> Result<bool, Fault> {
     equal_at(one, other, budget, 0)
 }
@@ -94,7 +95,7 @@ fn maps_equal(one: &Value<'_>, other: &Value<'_>, budget: &mut Budget, depth: u3
     Ok(true)
 }
 
-/// A list's elements without copying the list; nothing for any other value.
+/// A list's elements without copying the list, or nothing for any other value.
 pub(crate) enum Elements<'v, 'a> {
     Made(std::slice::Iter<'v, Value<'a>>),
     Json(crate::json::Items<'a>),
@@ -110,7 +111,7 @@ impl<'v, 'a> Elements<'v, 'a> {
         }
     }
 
-    /// The next element, for a step.
+    /// Returns the next element, for one step.
     pub(crate) fn next(&mut self, budget: &mut Budget) -> Result<Option<Value<'a>>, Fault> {
         budget.charge(1)?;
         match self {
@@ -121,7 +122,7 @@ impl<'v, 'a> Elements<'v, 'a> {
     }
 }
 
-/// A map's entries in the order of their keys; nothing for any other value.
+/// Returns a map's entries in the order of their keys, or nothing for any other value.
 pub(crate) fn sorted_entries<'a>(value: &Value<'a>, budget: &mut Budget) -> Result<Vec<(Value<'a>, Value<'a>)>, Fault> {
     match value {
         Value::Map(map) => {
@@ -148,7 +149,7 @@ pub(crate) fn sorted_entries<'a>(value: &Value<'a>, budget: &mut Budget) -> Resu
     }
 }
 
-/// The order of `one` and `other`; `None` where a number is undefined.
+/// Returns the order of `one` and `other`, or `None` if a number is undefined.
 ///
 /// # Errors
 /// Values of different kinds, and those without an order, are a type error.
@@ -166,7 +167,7 @@ pub(crate) fn order(one: &Value<'_>, other: &Value<'_>, budget: &mut Budget) -> 
         (Value::Timestamp(one), Value::Timestamp(other)) => Some(one.cmp(other)),
         (Value::Duration(one), Value::Duration(other)) => Some(one.cmp(other)),
         (Value::Double(one), Value::Double(other)) => one.partial_cmp(other),
-        // The specification orders across types as doubles, though it keeps equality exact.
+        // The specification orders numbers of different types as doubles, although it keeps equality exact.
         (Value::Double(one), Value::Int(_) | Value::Uint(_)) => one.partial_cmp(&rounded(other)),
         (Value::Int(_) | Value::Uint(_), Value::Double(other)) => rounded(one).partial_cmp(other),
         (Value::Int(_) | Value::Uint(_), Value::Int(_) | Value::Uint(_)) => numeric_order(one, other),
@@ -176,12 +177,14 @@ pub(crate) fn order(one: &Value<'_>, other: &Value<'_>, budget: &mut Budget) -> 
     })
 }
 
-/// The items in the order of their keys, which are all numbers or all of one type; items of equal keys stay as they are.
+/// Returns the items in the order of their keys, which are all numbers or all of one type. Items with equal
+/// keys stay in order.
 ///
 /// # Errors
 /// Keys without an order are a type error, and NaN is not valid.
 pub(crate) fn sorted<'a, T>(mut keyed: Vec<(Value<'a>, T)>, budget: &mut Budget) -> Result<Vec<T>, Fault> {
-    // What may err is looked at before: a comparison that gives up half-way is no order, and sorting by it may panic.
+    // Whatever may fail is examined before: a comparison that gives up midway is not an order, and sorting by
+    // it may panic.
     let mut bytes = 0;
     for (key, _) in &keyed {
         budget.charge(1)?;
@@ -203,7 +206,7 @@ pub(crate) fn sorted<'a, T>(mut keyed: Vec<(Value<'a>, T)>, budget: &mut Budget)
         (Value::Bool(one), Value::Bool(other)) => one.cmp(other),
         (Value::Timestamp(one), Value::Timestamp(other)) => one.cmp(other),
         (Value::Duration(one), Value::Duration(other)) => one.cmp(other),
-        // Exact, where `order` rounds: that would not be an order of three.
+        // Exact, where `order` rounds: rounding would not be a consistent order of three values.
         _ => numeric_order(one, other).unwrap_or(Ordering::Equal),
     });
     Ok(keyed.into_iter().map(|(_, item)| item).collect())
@@ -218,7 +221,7 @@ fn rounded(value: &Value<'_>) -> f64 {
     }
 }
 
-/// Whether `needle` is an element of the list, or a key of the map, `hay`.
+/// Returns true if `needle` is an element of the list, or a key of the map, `hay`.
 pub(crate) fn contains(hay: &Value<'_>, needle: &Value<'_>, budget: &mut Budget) -> Result<bool, Fault> {
     match hay {
         Value::Map(map) => {
@@ -242,7 +245,7 @@ pub(crate) fn contains(hay: &Value<'_>, needle: &Value<'_>, budget: &mut Budget)
     }
 }
 
-/// The value of a key of a made map, charged where the key is long.
+/// Returns the value of a key of a map that was made, and charges for long keys.
 pub(crate) fn made_entry<'m, 'a>(map: &'m Map<'a>, key: &Value<'_>, budget: &mut Budget) -> Result<Option<&'m Value<'a>>, Fault> {
     if let Value::String(text) = key {
         budget.charge(long_text_steps(text.len(), map.entries().len()))?;
@@ -257,20 +260,21 @@ fn key_bytes(key: &Value<'_>) -> u64 {
     }
 }
 
-/// The field of a JSON object, charged by the keys that had to be looked at: a look-up in the document is linear.
+/// Returns the field of a JSON object, charging for the keys that had to be examined: a look-up in the
+/// document is linear.
 pub(crate) fn look_up<'a>(node: Node<'a>, name: &str, budget: &mut Budget) -> Result<Option<Value<'a>>, Fault> {
     let (found, looked_at) = node.find(name);
     budget.charge(looked_at / LOOKS_PER_STEP)?;
     found.map(|node| read(node, budget)).transpose()
 }
 
-/// The element of a JSON array, charged by the elements before it.
+/// Returns the element of a JSON array, charging for the elements before it.
 pub(crate) fn element<'a>(node: Node<'a>, position: usize, budget: &mut Budget) -> Result<Option<Value<'a>>, Fault> {
     budget.charge(node.raw_len().min(position) as u64 / LOOKS_PER_STEP)?;
     node.at(position).map(|node| read(node, budget)).transpose()
 }
 
-/// The value of a part of a document, charged where it must be copied.
+/// Returns the value of a part of a document, charging if it must be copied.
 pub(crate) fn read<'a>(node: Node<'a>, budget: &mut Budget) -> Result<Value<'a>, Fault> {
     budget.charge_bytes(node.copied_len())?;
     if node.is_rounded() {

@@ -1,13 +1,13 @@
-//! The two ways an expression can fail: it does not compile, or an evaluation ends in an error.
+//! The two ways in which an expression can fail: it does not compile, or its evaluation ends in an error.
 //!
-//! How these are shown to people (file, caret, exit code) is not decided here.
+//! How errors are shown to people (file, caret, exit code) is not decided here.
 
 use std::fmt;
 use std::ops::Range;
 
 use thiserror::Error;
 
-/// Why a source text is not an expression.
+/// Why a source text is not a valid expression.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{message}")]
 #[non_exhaustive]
@@ -16,7 +16,7 @@ pub struct CompileError {
     pub message: String,
     /// Where, in bytes of the source.
     pub span: Range<usize>,
-    /// What to write instead, if that is known.
+    /// What to write instead, if known.
     pub hint: Option<String>,
 }
 
@@ -31,21 +31,22 @@ impl CompileError {
     }
 }
 
-/// What sort of error ended an evaluation.
+/// The kind of error that ended an evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A field, key or element that is not there, or a declared name that was given no value.
+    /// A field, key or element that does not exist, or a declared name without a value.
     Missing,
-    /// An operation on a value of a type that it does not take.
+    /// An operation on a value of a type that it does not accept.
     Type,
-    /// A number, duration or timestamp that leaves its range.
+    /// A number, duration or timestamp out of its range.
     Overflow,
     /// Division or remainder by zero.
     DivisionByZero,
-    /// A value of the right type that is not valid: text that is not a timestamp, a pattern that does not parse.
+    /// A value of the right type that is not valid, such as text that is not a timestamp, or a pattern that
+    /// does not parse.
     Invalid,
-    /// The evaluation went over one of its bounds. Never absorbed by `&&`, `||` or a macro.
+    /// The evaluation exceeded one of its limits. Never absorbed by `&&`, `||` or a macro.
     Budget,
 }
 
@@ -62,22 +63,22 @@ impl fmt::Display for ErrorKind {
     }
 }
 
-/// Why an evaluation gave no value.
+/// Why an evaluation returned no value.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{message}")]
 #[non_exhaustive]
 pub struct EvaluationError {
-    /// What sort of error it is.
+    /// The kind of error.
     pub kind: ErrorKind,
     /// What is wrong, as a lower-case fragment that names the value.
     pub message: String,
-    /// The part of the source that erred, in bytes; `0..0` where there is no source.
+    /// The part of the source that failed, in bytes, or `0..0` if there is no source.
     pub span: Range<usize>,
-    /// What to write instead, if that is known.
+    /// What to write instead, if known.
     pub hint: Option<String>,
 }
 
-/// The boxed form that travels inside the evaluator, so that a result stays small on the stack.
+/// The boxed form inside the evaluator, which keeps results small on the stack.
 pub(crate) type Fault = Box<EvaluationError>;
 
 pub(crate) fn fault(kind: ErrorKind, message: impl Into<String>) -> Fault {
@@ -85,7 +86,7 @@ pub(crate) fn fault(kind: ErrorKind, message: impl Into<String>) -> Fault {
 }
 
 impl EvaluationError {
-    /// Names the place, unless a more exact one is already known.
+    /// Sets the place, unless a more exact one is already known.
     pub(crate) fn at(mut self: Box<Self>, span: Range<usize>) -> Box<Self> {
         if self.span == (0..0) {
             self.span = span;
@@ -98,7 +99,7 @@ impl EvaluationError {
         self
     }
 
-    /// Whether `&&`, `||` and the macros must let it through.
+    /// Returns true if `&&`, `||` and the macros must pass it on.
     pub(crate) fn is_final(&self) -> bool {
         self.kind == ErrorKind::Budget
     }

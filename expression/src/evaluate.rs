@@ -1,6 +1,6 @@
-//! The value of a tree in a scope.
+//! Evaluates a tree in a scope.
 //!
-//! Names, bounds and patterns were settled when the tree was made; what a function does stands in `functions`.
+//! Names, limits and patterns were resolved when the tree was made. What functions do is in `functions`.
 
 mod chain;
 mod turns;
@@ -14,13 +14,13 @@ use crate::functions::{Arguments, PatternCache};
 use crate::scope::Scope;
 use crate::value::Value;
 
-/// One evaluation under way.
+/// An evaluation in progress.
 pub(crate) struct Evaluation<'s, 'a> {
     /// For messages that show how a field was written.
     source: &'s str,
     scope: &'s Scope<'a>,
     pub(crate) budget: &'s mut Budget,
-    /// The variables of the macros around the present node, outermost first.
+    /// The variables of the macros around the current node, outermost first.
     locals: Vec<Value<'a>>,
     patterns: PatternCache,
 }
@@ -30,12 +30,12 @@ impl<'s, 'a> Evaluation<'s, 'a> {
         Self::within(source, scope, budget, Vec::new())
     }
 
-    /// An evaluation inside of macros, whose variables have these values, the outermost first.
+    /// Returns an evaluation inside of macros, whose variables have these values, outermost first.
     pub(crate) fn within(source: &'s str, scope: &'s Scope<'a>, budget: &'s mut Budget, locals: Vec<Value<'a>>) -> Self {
         Self { source, scope, budget, locals, patterns: PatternCache::default() }
     }
 
-    /// The value of `expr`; an error names the smallest part that erred.
+    /// Returns the value of `expr`. An error names the smallest part that failed.
     pub(crate) fn value(&mut self, expr: &'a Expr) -> Result<Value<'a>, Fault> {
         self.budget.charge(1).map_err(|fault| fault.at(expr.span.range()))?;
         match &expr.kind {
@@ -69,7 +69,7 @@ impl<'s, 'a> Evaluation<'s, 'a> {
         }
     }
 
-    /// The value of a part that must be true or false.
+    /// Returns the value of a part that must be true or false.
     pub(crate) fn truth(&mut self, expr: &'a Expr) -> Result<bool, Fault> {
         match self.value(expr)? {
             Value::Bool(truth) => Ok(truth),
@@ -82,12 +82,12 @@ impl<'s, 'a> Evaluation<'s, 'a> {
         self.scope.get(name).cloned().ok_or_else(|| fault(ErrorKind::Missing, format!("`{name}` has no value here")).at(expr.span.range()))
     }
 
-    /// False as soon as one operand is; an error only if none is false.
+    /// Returns false as soon as one operand is false. Returns an error only if none is false.
     fn all(&mut self, operands: &'a [Expr]) -> Result<bool, Fault> {
         self.junction(operands, false)
     }
 
-    /// True as soon as one operand is; an error only if none is true.
+    /// Returns true as soon as one operand is true. Returns an error only if none is true.
     fn any(&mut self, operands: &'a [Expr]) -> Result<bool, Fault> {
         self.junction(operands, true)
     }
@@ -172,7 +172,7 @@ impl<'s, 'a> Evaluation<'s, 'a> {
         exprs.iter().map(|expr| self.value(expr)).collect()
     }
 
-    /// Evaluates with more variables, which are gone afterwards also when it errs.
+    /// Evaluates with additional variables, which are removed afterwards even if it fails.
     fn with_locals<const N: usize, T>(
         &mut self,
         values: [Value<'a>; N],
@@ -186,7 +186,7 @@ impl<'s, 'a> Evaluation<'s, 'a> {
     }
 }
 
-/// The value of `one operator other`.
+/// Returns the value of `one operator other`.
 pub(crate) fn binary<'a>(operator: Operator, one: &Value<'a>, other: &Value<'a>, budget: &mut Budget) -> Result<Value<'a>, Fault> {
     budget.charge(1)?;
     Ok(Value::Bool(match operator {
@@ -203,7 +203,7 @@ pub(crate) fn binary<'a>(operator: Operator, one: &Value<'a>, other: &Value<'a>,
     }))
 }
 
-/// What `?x` in a list or map literal adds: the value of a present optional.
+/// Returns what `?x` adds to a list or map literal: the value of a present optional.
 fn present<'a>(value: &Value<'a>, expr: &Expr) -> Result<Option<Value<'a>>, Fault> {
     match value {
         Value::Optional(value) => Ok(value.as_deref().cloned()),

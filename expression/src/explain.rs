@@ -1,7 +1,9 @@
-//! Why an expression gave what it gave: every part with its value, the parts that decided, and what would flip it.
+//! Explains why an expression returned its value: every part with its value, the parts that decided, and what
+//! would flip the result.
 //!
-//! The parts of a condition are what stands between `&&`, `||`, `!` and `? :`; below each stand its own parts: operands, receivers,
-//! arguments, and the elements that decided a macro. How each came to its value is the evaluation's; here it is only told.
+//! The parts of a condition are those between `&&`, `||`, `!` and `? :`. Below each are its own parts:
+//! operands, receivers, arguments, and the elements that decided a macro. The evaluation determines how each
+//! gets its value; this module only reports it.
 
 mod explainer;
 mod formula;
@@ -17,31 +19,33 @@ use crate::error::EvaluationError;
 use crate::expression::Expression;
 use crate::scope::Scope;
 
-/// The most steps that the parts of one expression may take beside the evaluation itself.
+/// The maximum number of steps that the parts of one expression may take in addition to the evaluation
+/// itself.
 pub const EXPLANATION_STEPS_MAX: u64 = 500_000;
-/// The most parts that one explanation has.
+/// The maximum number of parts in one explanation.
 pub const EXPLANATION_PARTS_MAX: usize = 512;
 
 impl Expression {
-    /// Evaluates the expression within `budget`, and then every part of it by itself, within [`EXPLANATION_STEPS_MAX`] steps
-    /// together: tells what each gave, which of them decided, and what would flip it.
+    /// Evaluates the expression within `budget`, and then every part of it by itself, within
+    /// [`EXPLANATION_STEPS_MAX`] steps together. Reports the result of each part, which parts decided, and
+    /// what would flip the result.
     pub fn explain<'a>(&'a self, scope: &Scope<'a>, budget: &mut Budget) -> Explanation {
         let mut steps_left = EXPLANATION_STEPS_MAX;
         explain(self.source(), self.tree(), scope, budget, Depth::Everything, &mut steps_left)
     }
 
-    /// Like [`Expression::explain`], for one expression of many: only the smallest parts of the condition are told, and all
-    /// explanations draw their steps from `steps_left`.
+    /// Like [`Expression::explain`], for one expression of many: reports only the smallest parts of the
+    /// condition, and all explanations draw their steps from `steps_left`.
     pub fn explain_conditions<'a>(&'a self, scope: &Scope<'a>, budget: &mut Budget, steps_left: &mut u64) -> Explanation {
         explain(self.source(), self.tree(), scope, budget, Depth::Conditions, steps_left)
     }
 }
 
-/// What an expression gave, and why.
+/// The result of an expression, and the reasons.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// The whole expression; its parts hang below it.
+    /// The whole expression, with its parts below it.
     pub root: Part,
 }
 
@@ -49,23 +53,23 @@ pub struct Explanation {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Part {
-    /// The part as it is written, on one line, and cut where it is long.
+    /// The part as written, on one line, truncated if it is long.
     pub source: String,
     /// Where it is written, in bytes of the expression's source.
     pub span: Range<usize>,
     /// How the outcome comes from the parts below.
     pub shape: Shape,
-    /// What it gave.
+    /// Its result.
     pub outcome: Outcome,
-    /// Whether the evaluation came to it.
+    /// Whether the evaluation reached it.
     pub route: Route,
-    /// What it compared or looked at, in a few words: `event.payload.action = "opened"`, `"acme" = "acme"`.
+    /// What it compared or examined, in a few words: `event.payload.action = "opened"`, `"acme" = "acme"`.
     pub note: Option<String>,
-    /// The fields that it reads, with their values; only of a smallest part of a condition.
+    /// The fields that it reads, with their values. Only for a smallest part of a condition.
     pub readings: Vec<Reading>,
-    /// The parts below, in the order of the source.
+    /// The parts below, in source order.
     pub parts: Vec<Part>,
-    /// The elements that a macro went over; only of `all`, `exists` and `exists_one`.
+    /// The elements that a macro iterated over. Only for `all`, `exists` and `exists_one`.
     pub elements: Option<Elements>,
 }
 
@@ -73,19 +77,19 @@ pub struct Part {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Shape {
-    /// By itself: it is a smallest part of the condition, and what stands below are its operands.
+    /// By itself: it is a smallest part of the condition, and the parts below are its operands.
     Whole,
     /// All of them must be true.
     All,
     /// One of them must be true.
     Any,
-    /// The one must be false.
+    /// The one part must be false.
     Not,
-    /// The conditions, each with its branch, and what stands for the rest.
+    /// The conditions, each with its branch, and the branch for the rest.
     Choice,
 }
 
-/// What a part gave.
+/// The result of a part.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -95,17 +99,17 @@ pub enum Outcome {
     Value(String),
     /// An error.
     Erred(EvaluationError),
-    /// It was not worked out again: that would have taken more than [`EXPLANATION_STEPS_MAX`].
+    /// It was not evaluated again, because that would have taken more than [`EXPLANATION_STEPS_MAX`].
     Unknown,
 }
 
-/// Whether the evaluation came to a part.
+/// Whether the evaluation reached a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Route {
-    /// It did, or would have if a part beside it had not decided before.
+    /// It did, or would have if a neighboring part had not decided before.
     Taken,
-    /// It stands in a branch that was not taken; the outcome is what it would have given.
+    /// The part is in a branch that was not taken. The outcome is the result that it would have had.
     NotTaken,
 }
 
@@ -119,62 +123,63 @@ pub struct Reading {
     pub value: String,
 }
 
-/// The elements that a macro went over.
+/// The elements that a macro iterated over.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Elements {
-    /// How many there are.
+    /// The number of elements.
     pub count: usize,
-    /// Those that decided, the first few where each of many did.
+    /// Those that decided, or only the first few if each of many did.
     pub decided: Vec<Element>,
 }
 
-/// An element that decided a macro, or helped to.
+/// An element that decided a macro, or contributed to the decision.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Element {
-    /// Its index in a list, its key in a map.
+    /// Its index in a list, or its key in a map.
     pub at: String,
     /// Its value in a few words.
     pub value: String,
-    /// What the macro's body gave for it.
+    /// The result of the macro's body for it.
     pub part: Part,
 }
 
-/// A way to give the expression another truth.
+/// A way to flip the truth of the expression.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Flip<'e> {
-    /// The truth that it would have then.
+    /// The resulting truth.
     pub to: bool,
-    /// The parts that would have to turn: all of them, and no fewer would do.
+    /// The parts that would have to change: all of them, and no fewer would do.
     pub turns: Vec<Turn<'e>>,
-    /// The parts that would decide beside these, and are already as they must be.
+    /// The parts that would decide together with these, and already have the right value.
     pub already: Vec<&'e Part>,
 }
 
-/// A part that would have to turn.
+/// A part that would have to change.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Turn<'e> {
     /// The part.
     pub part: &'e Part,
-    /// What it would have to be.
+    /// The value that it would need.
     pub to: bool,
 }
 
 impl Explanation {
-    /// What the expression gave.
+    /// Returns the expression's result.
     pub fn outcome(&self) -> &Outcome {
         &self.root.outcome
     }
 
-    /// The fewest parts that decided: as long as they stay as they are, so does the outcome, whatever the other parts are or
-    /// however they err.
+    /// Returns the fewest parts that decided: as long as they stay as they are, so does the outcome, whatever
+    /// the other parts are or however they fail.
     pub fn decisive(&self) -> Vec<&Part> {
         let conditions = Conditions::of(&self.root);
         if !conditions.compose(&self.root) {
-            // One part alone, or all together, took more steps than there are: that is nothing which the others could change.
+            // One part alone, or all together, took more steps than allowed, which the other parts could not
+            // change.
             let spent: Vec<&Part> = conditions.leaves.into_iter().filter(|leaf| leaf.outcome.is_final()).collect();
             return if spent.is_empty() { vec![&self.root] } else { spent };
         }
@@ -182,7 +187,7 @@ impl Explanation {
         conditions.pick(&decisive)
     }
 
-    /// The smallest parts of the condition that did not decide.
+    /// Returns the smallest parts of the condition that did not decide.
     pub fn others(&self) -> Vec<&Part> {
         let decisive = self.decisive();
         let mut leaves = Conditions::of(&self.root).leaves;
@@ -190,8 +195,8 @@ impl Explanation {
         leaves
     }
 
-    /// The ways to flip it, the shortest first: to false what is true, to true what is false; to true, and then to false, what
-    /// is neither. There is none where the steps did not suffice.
+    /// Returns the ways to flip it, shortest first: to false if it is true; to true if it is false; to true,
+    /// and then to false, if it is neither. There are none if the steps did not suffice.
     pub fn flips(&self) -> Vec<Flip<'_>> {
         let conditions = Conditions::of(&self.root);
         if !conditions.compose(&self.root) {
@@ -205,19 +210,19 @@ impl Explanation {
         targets.iter().flat_map(|to| conditions.flips(*to)).collect()
     }
 
-    /// All smallest parts of the condition, a line each.
+    /// Returns all smallest parts of the condition, one per line.
     pub fn lines(&self) -> Vec<String> {
         Conditions::of(&self.root).leaves.into_iter().map(ToString::to_string).collect()
     }
 
-    /// The explanation as JSON, for programs: `explanation` with every part, `decisive`, and `flips`.
+    /// Returns the explanation as JSON, for programs: `explanation` with every part, `decisive`, and `flips`.
     pub fn to_json(&self) -> serde_json::Value {
         json::explanation(self)
     }
 }
 
 impl Outcome {
-    /// Whether it is an error that neither `&&` nor `||` absorbs.
+    /// Returns true if it is an error that neither `&&` nor `||` absorbs.
     fn is_final(&self) -> bool {
         matches!(self, Self::Erred(error) if error.is_final())
     }
@@ -230,7 +235,7 @@ impl Outcome {
     }
 }
 
-/// A condition taken apart: its smallest parts, and how they make the whole.
+/// A condition split into its smallest parts, and how they form the whole.
 struct Conditions<'e> {
     formula: Formula,
     leaves: Vec<&'e Part>,
@@ -245,7 +250,8 @@ impl<'e> Conditions<'e> {
         Self { formula, leaves, truths }
     }
 
-    /// Whether the parts, each by itself, make what the whole gave. An error that nothing absorbs makes more of the whole.
+    /// Returns true if the parts, each by itself, add up to the result of the whole. An error that nothing
+    /// absorbs does not add up.
     fn compose(&self, root: &Part) -> bool {
         !root.outcome.is_final() && self.formula.truth(&self.truths) == root.outcome.truth()
     }

@@ -1,4 +1,4 @@
-//! The compiled expression: compile once, evaluate as often as there are events.
+//! The compiled expression: compiled once, and evaluated for any number of events.
 
 use std::fmt;
 use std::ops::Range;
@@ -13,7 +13,7 @@ use crate::scope::{Roots, Scope};
 use crate::slips;
 use crate::value::Value;
 
-/// A compiled expression; a clone shares it.
+/// A compiled expression. A clone shares it.
 #[derive(Clone)]
 pub struct Expression {
     compiled: Arc<Compiled>,
@@ -25,12 +25,12 @@ struct Compiled {
 }
 
 impl Expression {
-    /// Compiles `source`, which may stand in `${{ … }}` as a whole.
+    /// Compiles `source`, which may be wrapped in `${{ … }}` as a whole.
     ///
     /// # Errors
-    /// What does not parse, a name that is not among `roots`, an unknown function, a literal pattern that is not
-    /// valid, and a source over [`crate::SOURCE_BYTES_MAX`] or [`crate::SOURCE_DEPTH_MAX`] are errors, with their
-    /// place in `source`.
+    /// A source that does not parse, a name that is not among `roots`, an unknown function, a literal pattern
+    /// that is not valid, and a source over [`crate::SOURCE_BYTES_MAX`] or [`crate::SOURCE_DEPTH_MAX`] are
+    /// errors, with their place in `source`.
     pub fn compile(source: &str, roots: &Roots) -> Result<Self, CompileError> {
         let inner = unwrapped(source);
         let tree = parse::parse(&source[inner.clone()], roots).map_err(|mut error| {
@@ -41,20 +41,20 @@ impl Expression {
         Ok(Self { compiled: Arc::new(Compiled { source: source[inner].to_owned(), tree }) })
     }
 
-    /// The text that was compiled, without a `${{ … }}` around it; all spans count in it.
+    /// Returns the compiled text, without a `${{ … }}` around it. All spans are relative to it.
     pub fn source(&self) -> &str {
         &self.compiled.source
     }
 
-    /// The expression's value.
+    /// Returns the expression's value.
     ///
     /// # Errors
-    /// The error's span is the smallest part of [`Expression::source`] that erred.
+    /// The error's span is the smallest part of [`Expression::source`] that failed.
     pub fn evaluate<'a>(&'a self, scope: &Scope<'a>, budget: &mut Budget) -> Result<Value<'a>, EvaluationError> {
         Evaluation::new(self.source(), scope, budget).value(self.tree()).map_err(|fault| *fault)
     }
 
-    /// Whether the expression is true.
+    /// Returns true if the expression is true.
     ///
     /// # Errors
     /// A value that is neither true nor false is a type error.
@@ -73,7 +73,7 @@ impl fmt::Debug for Expression {
     }
 }
 
-/// The part of `source` inside a `${{ … }}` that stands around all of it, or all of `source`.
+/// Returns the part of `source` inside a `${{ … }}` around all of it, or all of `source`.
 fn unwrapped(source: &str) -> Range<usize> {
     let trimmed = source.trim();
     let start = source.len() - source.trim_start().len();

@@ -1,4 +1,4 @@
-//! Every function by name: how it is written, what it takes and gives, and what it does.
+//! Every function by name: how it is written, what it accepts and returns, and what it does.
 //!
 //! Macros are not here: they evaluate their arguments themselves, and belong to the parser and the evaluator.
 
@@ -44,7 +44,7 @@ pub(crate) struct Function {
     form: Form,
     /// The ways in which it can be called.
     pub(crate) signatures: &'static [Signature],
-    /// The language of the last argument, where that is a pattern.
+    /// The language of the last argument, if that is a pattern.
     pub(crate) pattern: Option<Syntax>,
     body: Body,
 }
@@ -83,28 +83,28 @@ const ALL: [&[Function]; 10] = [
     versions::FUNCTIONS,
 ];
 
-/// The function of that name that can be called in that form.
+/// Returns the function of that name that can be called in that form.
 pub(crate) fn find(name: &str, form: Form) -> Option<&'static Function> {
     ALL.into_iter().flatten().find(|function| function.name == name && (function.form == form || function.form == Form::Either))
 }
 
-/// All functions.
+/// Returns all functions.
 #[cfg(test)]
 pub(crate) fn all() -> impl Iterator<Item = &'static Function> {
     ALL.into_iter().flatten()
 }
 
-/// The names of all functions of a form.
+/// Returns the names of all functions of a form.
 pub(crate) fn names(form: Form) -> impl Iterator<Item = &'static str> {
     ALL.into_iter().flatten().filter(move |function| function.form == form || function.form == Form::Either).map(|function| function.name)
 }
 
-/// Whether `name` is a function's name with its namespace.
+/// Returns true if `name` is a function's name with its namespace.
 pub(crate) fn is_namespaced(name: &str) -> bool {
     name.contains('.') && find(name, Form::Function).is_some()
 }
 
-/// A call under way: its values, receiver first, and what it may cost.
+/// A call in progress: its values, receiver first, and its budget.
 pub(crate) struct Arguments<'c, 'a> {
     pub(crate) function: &'static Function,
     pub(crate) values: &'c [Value<'a>],
@@ -134,7 +134,7 @@ impl<'a> Arguments<'_, 'a> {
         }
     }
 
-    /// A text, charged because it is going to be read whole.
+    /// Returns a text, and charges for it because it will be read in full.
     fn read_text(&mut self, index: usize) -> Result<Text<'a>, Fault> {
         let text = self.text(index)?;
         self.budget.charge_bytes(text.len())?;
@@ -148,7 +148,7 @@ impl<'a> Arguments<'_, 'a> {
         }
     }
 
-    /// A list's elements, charged by their number.
+    /// Returns a list's elements, and charges for their number.
     fn list(&mut self, index: usize) -> Result<Vec<Value<'a>>, Fault> {
         if self.values[index].kind() != Type::List {
             return Err(self.unfit());
@@ -161,13 +161,13 @@ impl<'a> Arguments<'_, 'a> {
         Ok(items)
     }
 
-    /// A text that the function made.
+    /// Returns a text that the function made.
     fn made(&mut self, text: String) -> Result<Value<'a>, Fault> {
         self.budget.charge_bytes(text.len())?;
         Ok(Value::from(text))
     }
 
-    /// The error of values that the function does not take.
+    /// Returns the error for values that the function does not accept.
     #[cold]
     fn unfit(&self) -> Fault {
         let kinds: Vec<_> = self.values.iter().map(|value| value.kind().to_string()).collect();
@@ -175,7 +175,7 @@ impl<'a> Arguments<'_, 'a> {
             .hint(format!("write `{}`", self.function.usage))
     }
 
-    /// The error of a value that is of the right type and yet not valid.
+    /// Returns the error for a value that is of the right type but not valid.
     #[cold]
     fn invalid(&self, what: impl std::fmt::Display) -> Fault {
         fault(ErrorKind::Invalid, format!("`{}`: {what}", self.function.name))

@@ -1,6 +1,8 @@
-//! What is sure of a condition before any value is known: that it never holds, or that it holds only where another does.
+//! What is certain about a condition before any value is known: that it never holds, or that it holds only if
+//! another does.
 //!
-//! It says so only where it is proven, and does not find all that is true. It evaluates nothing that reads a name.
+//! Only what is proven is reported, and not everything that is true is found. Nothing that reads a name is
+//! evaluated.
 
 mod partial;
 mod term;
@@ -20,23 +22,25 @@ use crate::scope::Scope;
 use term::{spelled, spelled_chain, spelled_path};
 use test::{Test, TestKind};
 
-/// In how many ways a condition may hold so that each is looked at; of one with more, less is known.
+/// The maximum number of ways in which a condition may hold for each to be examined. If there are more, less
+/// is known.
 const WAYS_MAX: usize = 64;
-/// Between how many values of one term a proof may go case by case.
+/// The maximum number of values of one term that a proof may try case by case.
 const CANDIDATES_MAX: usize = 16;
-/// What evaluating a part that reads no name may cost.
+/// The maximum number of steps for evaluating a part that reads no name.
 const CONSTANT_STEPS_MAX: u64 = 1_000;
-/// How many of the parts joined by `&&` are held against each other to name the ones that contradict.
+/// The maximum number of parts joined by `&&` that are compared with each other to name the contradicting
+/// ones.
 const PARTS_MAX: usize = 32;
 
 impl Expression {
-    /// Whether no values of the names make the expression true, as far as that can be proven.
+    /// Returns true if it is proven that no values of the names make the expression true.
     pub fn never_holds(&self) -> bool {
         Condition::of(self).never_holds()
     }
 
-    /// The places of the one or two parts joined by `&&` that are never true, or never true together, as far as that can be
-    /// proven.
+    /// Returns the places of the one or two parts joined by `&&` that are never true, or never true together,
+    /// as far as this can be proven.
     pub fn contradiction(&self) -> Option<Vec<Range<usize>>> {
         let tree = self.tree();
         let parts: Vec<&Expr> = match &tree.kind {
@@ -53,36 +57,36 @@ impl Expression {
         alone.or_else(two)
     }
 
-    /// Whether the expression is true only where `other` is true of the same names, as far as that can be proven.
+    /// Returns true if it is proven that the expression is true only if `other` is true for the same names.
     pub fn implies(&self, other: &Self) -> bool {
         Condition::of(self).implies(&Condition::of(other))
     }
 }
 
-/// A condition, prepared to be held against others of the same names.
+/// A condition, prepared for comparison with others over the same names.
 #[derive(Debug)]
 pub struct Condition<'e> {
     expression: &'e Expression,
-    /// The ways in which it can hold: together they are all.
+    /// The ways in which it can hold. Together they are complete.
     ways: Vec<Way>,
 }
 
-/// What is known where a condition holds in one way.
+/// What is known if a condition holds in one way.
 #[derive(Clone, Debug, Default)]
 struct Way {
-    /// What is known of each term, by its spelling.
+    /// What is known about each term, by its spelling.
     tests: BTreeMap<String, Vec<Test>>,
     /// The terms that are plain paths.
     paths: BTreeMap<String, Vec<String>>,
     /// The paths that are read without an error, by their spelling.
     present: BTreeMap<String, Vec<String>>,
-    /// Paths of which `has(…)` is false.
+    /// Paths for which `has(…)` is false.
     absent: BTreeSet<String>,
-    /// A part that cannot be what it would have to be.
+    /// Whether a part cannot have the truth that it would need.
     is_impossible: bool,
 }
 
-/// A part that is no `&&`, `||`, `!` or `? :`, and the truth that it has.
+/// A part other than `&&`, `||`, `!` or `? :`, and the truth that it has.
 type Claim<'e> = (&'e Expr, bool);
 
 impl<'e> Condition<'e> {
@@ -93,23 +97,24 @@ impl<'e> Condition<'e> {
         Self { expression, ways }
     }
 
-    /// Whether it never holds.
+    /// Returns true if it never holds.
     pub fn never_holds(&self) -> bool {
         self.ways.is_empty()
     }
 
-    /// Whether it never holds where this is known of the names.
+    /// Returns true if it never holds given this knowledge of the names.
     pub fn never_holds_given(&self, known: &Partial) -> bool {
         self.ways.iter().all(|way| way.contradicts(known))
     }
 
-    /// Whether it holds only where the other one does.
+    /// Returns true if it holds only if the other one does.
     pub fn implies(&self, other: &Condition<'_>) -> bool {
         let goal = Goal { tree: other.expression.tree(), source: other.expression.source() };
         self.ways.iter().all(|way| goal.is_given_by(way))
     }
 
-    /// The terms of which something is known in every way in which it holds, each by a text that is the same for equal terms.
+    /// Returns the terms about which something is known in every way in which it holds, each as a text that
+    /// is the same for equal terms.
     pub fn terms(&self) -> BTreeSet<String> {
         let mut ways = self.ways.iter().map(|way| way.tests.keys().cloned().collect::<BTreeSet<_>>());
         let first = ways.next().unwrap_or_default();
@@ -117,7 +122,7 @@ impl<'e> Condition<'e> {
     }
 }
 
-/// The ways in which a tree can come out as `truth`, each as the claims that hold together.
+/// Returns the ways in which a tree can have this `truth`, each as the claims that hold together.
 fn ways_of(expr: &Expr, truth: bool) -> Vec<Vec<Claim<'_>>> {
     match &expr.kind {
         Kind::All(operands) if truth => together(operands.iter().map(|operand| ways_of(operand, true))),
@@ -150,7 +155,8 @@ fn ways_of(expr: &Expr, truth: bool) -> Vec<Vec<Claim<'_>>> {
     }
 }
 
-/// The ways in which all parts come out as they must; what would be too many ways is left out, so that less is known of each.
+/// Returns the ways in which all parts have the required truth. Parts that would lead to too many ways are
+/// left out, so that less is known about each.
 fn together<'e>(parts: impl Iterator<Item = Vec<Vec<Claim<'e>>>>) -> Vec<Vec<Claim<'e>>> {
     let mut ways: Vec<Vec<Claim<'e>>> = vec![Vec::new()];
     for part in parts {
@@ -161,7 +167,8 @@ fn together<'e>(parts: impl Iterator<Item = Vec<Vec<Claim<'e>>>>) -> Vec<Vec<Cla
     ways
 }
 
-/// The ways in which one of the parts comes out as it must; where they are too many, nothing is known.
+/// Returns the ways in which one of the parts has the required truth. If there are too many, nothing is
+/// known.
 fn apart<'e>(parts: impl Iterator<Item = Vec<Vec<Claim<'e>>>>) -> Vec<Vec<Claim<'e>>> {
     let ways: Vec<Vec<Claim<'e>>> = parts.flatten().take(WAYS_MAX + 1).collect();
     if ways.len() > WAYS_MAX { vec![Vec::new()] } else { ways }
@@ -204,7 +211,7 @@ impl Way {
         self.tests.entry(asked.term).or_default().push(asked.test);
     }
 
-    /// Notes which paths are there where the part gives a value.
+    /// Records which paths are there if the part has a value.
     fn note_reads(&mut self, expr: &Expr) {
         match &expr.kind {
             Kind::Chain(chain) => {
@@ -215,7 +222,8 @@ impl Way {
                         LinkKind::Field { presence: Presence::Required, .. } => {}
                         LinkKind::Index { index, presence: Presence::Required } => self.note_reads(index),
                         LinkKind::Call(call) => call.arguments.iter().for_each(|argument| self.note_reads(argument)),
-                        // What stands behind a link that may give nothing may be skipped, and bodies see names of their own.
+                        // Whatever follows a link that may return nothing may be skipped, and bodies see
+                        // names of their own.
                         LinkKind::Field { .. }
                         | LinkKind::Index { .. }
                         | LinkKind::Loop(_)
@@ -236,13 +244,14 @@ impl Way {
                 self.note_reads(&fold.first);
                 fold.rest.iter().for_each(|(_, operand)| self.note_reads(operand));
             }
-            // These give a value also where a part of them has none.
+            // These can have a value even if one of their parts has none.
             Kind::All(_) | Kind::Any(_) | Kind::Not(..) | Kind::Choose(_) | Kind::Bind(_) | Kind::Has(_) => {}
             Kind::Literal(_) | Kind::Type(_) | Kind::Root(_) | Kind::Local(_) => {}
         }
     }
 
-    /// Notes that the fields which a chain of links begins with are there, up to the first that may be absent.
+    /// Records that the fields at the beginning of a chain of links are there, up to the first that may be
+    /// absent.
     fn note_chain(&mut self, chain: &Chain, links: usize) {
         let Kind::Root(root) = &chain.base.kind else { return };
         let mut path = vec![root.to_string()];
@@ -266,7 +275,7 @@ impl Way {
             || self.absent.iter().any(|path| self.present.contains_key(path))
     }
 
-    /// Whether it cannot be where this is known.
+    /// Returns true if it is impossible given this knowledge.
     fn contradicts(&self, known: &Partial) -> bool {
         let lacks = |path: &[String]| known.lacks(path);
         let refutes = |(spelling, path): (&String, &Vec<String>)| {
@@ -277,13 +286,13 @@ impl Way {
     }
 }
 
-/// What a part asks of which term.
+/// What a part tests about which term.
 struct Asked<'e> {
     term: String,
     test: Test,
-    /// The chain that is asked about, without what makes a test of it, where it is one.
+    /// The tested chain, without the link that makes it a test, if it is a chain.
     chain: Option<(&'e Chain, usize)>,
-    /// What stands for the path where it is absent: `path.orValue(default)`.
+    /// The replacement for the path if it is absent: `path.orValue(default)`.
     default: Option<Literal>,
 }
 
@@ -309,7 +318,7 @@ impl<'e> Asked<'e> {
         }
     }
 
-    /// A part that is taken for true or false itself.
+    /// Returns the test for a part that is itself true or false.
     fn itself(expr: &'e Expr, truth: bool) -> Self {
         let test = Test { kind: TestKind::OneOf(vec![Literal::Bool(truth)]), holds: true };
         Self::about(expr, test)
@@ -377,14 +386,14 @@ impl<'e> Asked<'e> {
         }
     }
 
-    /// `a == b`, or `a != b` turned round, where neither is a literal.
+    /// Returns the test for `a == b`, or `a != b` negated, if neither is a literal.
     fn of_two(one: &Expr, other: &Expr, holds: bool) -> Self {
         let (one, other) = (spelled(one), spelled(other));
         let term = if one > other { format!("({other} == {one})") } else { format!("({one} == {other})") };
         Self { term, test: Test { kind: TestKind::OneOf(vec![Literal::Bool(holds)]), holds: true }, chain: None, default: None }
     }
 
-    /// `text.startsWith("literal")` and its like.
+    /// Returns the test for `text.startsWith("literal")` and similar calls.
     fn of_text(chain: &'e Chain, truth: bool) -> Option<Self> {
         let (last, before) = chain.links.split_last()?;
         let LinkKind::Call(call) = &last.kind else { return None };
@@ -402,7 +411,7 @@ impl<'e> Asked<'e> {
         Some(Self::about_chain(chain, before.len(), test))
     }
 
-    /// The path that is asked about, as it would be read by plain dots.
+    /// Returns the tested path, as it would be read by plain dots.
     fn plain_path(&self) -> Option<Vec<String>> {
         let (chain, links) = self.chain?;
         let (path, length) = path_of(chain)?;
@@ -411,7 +420,7 @@ impl<'e> Asked<'e> {
     }
 }
 
-/// What is to be proven.
+/// What has to be proven.
 #[derive(Clone, Copy)]
 struct Goal<'e> {
     tree: &'e Expr,
@@ -423,7 +432,7 @@ impl Goal<'_> {
         if self.follows(self.tree, true, way) {
             return true;
         }
-        // One value after the other, where there are few: `x in ["a", "b"]` gives `x == "a" || x == "b"`.
+        // Try one value after the other if there are few: `x in ["a", "b"]` implies `x == "a" || x == "b"`.
         way.tests.iter().any(|(term, tests)| {
             let Some(candidates) = test::candidates(tests).filter(|few| (2..=CANDIDATES_MAX).contains(&few.len())) else { return false };
             candidates.into_iter().all(|literal| {
@@ -435,7 +444,7 @@ impl Goal<'_> {
         })
     }
 
-    /// Whether the part comes out as `truth` in this way.
+    /// Returns true if the part has this `truth` in this way.
     fn follows(self, expr: &Expr, truth: bool, way: &Way) -> bool {
         match &expr.kind {
             Kind::All(operands) if truth => operands.iter().all(|operand| self.follows(operand, true, way)),
@@ -485,7 +494,7 @@ impl Goal<'_> {
     }
 }
 
-/// The path in `has(path)`, where each of its fields is demanded but the last, and its spelling.
+/// Returns the path in `has(path)`, in which each field except the last is required, and its spelling.
 fn has_path(expr: &Expr) -> Option<(Vec<String>, String)> {
     let Kind::Has(chain) = &expr.kind else { return None };
     let (path, links) = path_of(chain)?;
@@ -520,7 +529,7 @@ fn literal(expr: &Expr) -> Option<Literal> {
     }
 }
 
-/// The literals of a list that holds nothing else.
+/// Returns the literals of a list that contains nothing else.
 fn literals(expr: &Expr) -> Option<Vec<Literal>> {
     let Kind::List(elements) = &expr.kind else { return None };
     let one = |element: &ast::Element| match element.presence {
@@ -530,11 +539,11 @@ fn literals(expr: &Expr) -> Option<Vec<Literal>> {
     elements.iter().map(one).collect()
 }
 
-/// What a part that reads no name comes to.
+/// The value of a part that reads no name.
 #[derive(Clone, Copy, PartialEq)]
 enum Constant {
     Truth(bool),
-    /// An error, or no boolean.
+    /// An error, or not a boolean.
     Neither,
 }
 
@@ -546,7 +555,7 @@ fn constant(expr: &Expr, source: &str) -> Option<Constant> {
     let mut budget = Budget::steps(CONSTANT_STEPS_MAX);
     match Evaluation::new(source, &scope, &mut budget).truth(expr) {
         Ok(truth) => Some(Constant::Truth(truth)),
-        // Over the budget nothing is known: the whole may have more.
+        // Over the budget, nothing is known: the whole may have a larger one.
         Err(fault) if fault.is_final() => None,
         Err(_) => Some(Constant::Neither),
     }

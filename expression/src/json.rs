@@ -1,7 +1,7 @@
 //! JSON read in place: a tape of offsets over the raw bytes, in document order.
 //!
-//! Nothing is copied, sorted or unescaped until it is asked for, and nothing is repaired: what is not strict JSON is
-//! refused with its place.
+//! Nothing is copied, sorted or unescaped until it is requested, and nothing is repaired: input that is not
+//! strict JSON is rejected with its place.
 
 mod escape;
 mod parse;
@@ -13,9 +13,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use thiserror::Error;
 
-/// How deep objects and arrays may nest.
+/// The maximum nesting of objects and arrays.
 pub const JSON_DEPTH_MAX: usize = 128;
-/// How many bytes a document may have.
+/// The maximum size of a document, in bytes.
 pub const JSON_BYTES_MAX: usize = 1 << 30;
 
 /// Why bytes are not a JSON document.
@@ -33,17 +33,17 @@ pub struct JsonError {
     pub column: usize,
 }
 
-/// A parsed JSON document; a clone shares it.
+/// A parsed JSON document. A clone shares it.
 #[derive(Clone)]
 pub struct Document {
     tape: Arc<Tape>,
-    /// The tape's text, as the rest of the world hands bytes around.
+    /// The tape's text, as shared bytes.
     bytes: Bytes,
 }
 
-/// The text and where its values are.
+/// The text and the positions of its values.
 ///
-/// It is kept as checked text, because slicing bytes would have to check them again at every look-up.
+/// The text is kept as checked text, because slices of bytes would have to be checked again at every look-up.
 struct Tape {
     text: String,
     slots: Vec<Slot>,
@@ -59,8 +59,9 @@ impl AsRef<[u8]> for TapeBytes {
 
 /// A value, or the key of an object's entry, as offsets into the bytes (quotes included).
 ///
-/// A value's `next` is the slot after it and all it holds; a key's `next` is the next key of the same object, so that
-/// a look-up touches one slot for each key and the bytes only of keys that have the right length.
+/// A value's `next` is the slot after it and everything in it. A key's `next` is the next key of the same
+/// object, so that a look-up touches one slot for each key, and the bytes only of keys that have the right
+/// length.
 #[derive(Clone, Copy)]
 struct Slot {
     start: u32,
@@ -68,10 +69,10 @@ struct Slot {
     next: u32,
 }
 
-/// How much of a name is compared in the time in which a key is passed.
+/// How much of a name is compared in the time that it takes to pass a key.
 const WORD_BYTES: usize = 16;
 
-/// Marks in `Slot::next` a string that holds escapes; `JSON_BYTES_MAX` keeps real indices below it.
+/// Marks a string with escapes in `Slot::next`. `JSON_BYTES_MAX` keeps real indices below it.
 const ESCAPED: u32 = 1 << 31;
 
 impl Slot {
@@ -84,7 +85,7 @@ impl Slot {
     }
 }
 
-/// What a node is.
+/// The kind of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are JSON's own")]
 pub enum NodeKind {
@@ -96,7 +97,7 @@ pub enum NodeKind {
     Object,
 }
 
-/// A JSON number in the first of these that holds it exactly, else the nearest double.
+/// A JSON number in the first of these types that holds it exactly, or otherwise the nearest double.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Number {
@@ -106,21 +107,22 @@ pub enum Number {
 }
 
 impl Document {
-    /// Parses strict JSON in UTF-8. The bytes are taken over without a copy where nothing else holds them.
+    /// Parses strict JSON in UTF-8. Takes over the bytes without a copy if nothing else holds them.
     ///
     /// # Errors
-    /// Duplicate keys, more than [`JSON_DEPTH_MAX`] levels, invalid UTF-8, a byte order mark, trailing bytes, lone
-    /// surrogates and numbers beyond a double's range are errors, as is all that the JSON grammar does not allow.
+    /// Duplicate keys, more than [`JSON_DEPTH_MAX`] levels, invalid UTF-8, a byte order mark, trailing bytes,
+    /// lone surrogates and numbers beyond a double's range are errors, and so is everything that the JSON
+    /// grammar does not allow.
     pub fn parse(bytes: Bytes) -> Result<Self, JsonError> {
         let text = parse::text(bytes).map_err(|error| *error)?;
         let slots = parse::parse(&text, JSON_DEPTH_MAX).map_err(|error| *error)?;
         Ok(Self::of(Tape { text, slots }))
     }
 
-    /// The document that holds exactly `value`.
+    /// Returns the document that contains exactly `value`.
     ///
     /// # Panics
-    /// When the value's text is longer than [`JSON_BYTES_MAX`].
+    /// If the value's text is longer than [`JSON_BYTES_MAX`].
     pub fn from_value(value: &serde_json::Value) -> Self {
         let text = value.to_string();
         let slots = parse::parse(&text, usize::MAX).expect("serde_json writes strict JSON below 1 GiB");
@@ -133,17 +135,17 @@ impl Document {
         Self { tape, bytes }
     }
 
-    /// The value that the document is.
+    /// Returns the document's value.
     pub fn root(&self) -> Node<'_> {
         Node { tape: &self.tape, index: 0 }
     }
 
-    /// The bytes as they came.
+    /// Returns the original bytes.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// How many bytes of memory it takes.
+    /// Returns how many bytes of memory it takes.
     pub fn memory(&self) -> usize {
         self.tape.text.len() + self.tape.slots.len() * size_of::<Slot>()
     }
@@ -163,7 +165,7 @@ pub struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    /// What the value is.
+    /// Returns the kind of the value.
     pub fn kind(self) -> NodeKind {
         match self.tape.text.as_bytes()[self.slot().start as usize] {
             b'{' => NodeKind::Object,
@@ -175,13 +177,13 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The value of an object's field; `None` when there is none, or this is no object.
+    /// Returns the value of an object's field, or `None` if there is none, or this is not an object.
     pub fn get(self, name: &str) -> Option<Node<'a>> {
         self.find(name).0
     }
 
-    /// The value of an object's field, and how many keys were looked at; a long name counts once more for each [`WORD_BYTES`] of
-    /// it that may have been compared.
+    /// Returns the value of an object's field, and how many keys were examined. A long name counts once more
+    /// for each [`WORD_BYTES`] of it that may have been compared.
     pub(crate) fn find(self, name: &str) -> (Option<Node<'a>>, u64) {
         let mut looked_at = 0;
         if self.kind() != NodeKind::Object {
@@ -203,22 +205,23 @@ impl<'a> Node<'a> {
         (None, looked_at)
     }
 
-    /// How many bytes must be copied to give the value its own form: those of a string with escapes.
+    /// Returns how many bytes must be copied to return the value in its own form: those of a string with
+    /// escapes.
     pub(crate) fn copied_len(self) -> usize {
         if self.slot().is_escaped() && self.kind() == NodeKind::String { self.raw_len() } else { 0 }
     }
 
-    /// The element of an array at `position`, from 0; takes time linear in it.
+    /// Returns the element of an array at `position`, from 0. Takes time linear in the position.
     pub fn at(self, position: usize) -> Option<Node<'a>> {
         self.items().nth(position)
     }
 
-    /// A string's text, borrowed unless it holds escapes.
+    /// Returns a string's text, borrowed unless it contains escapes.
     pub fn as_str(self) -> Option<Cow<'a, str>> {
         (self.kind() == NodeKind::String).then(|| self.tape.text(self.slot()))
     }
 
-    /// A boolean's value.
+    /// Returns a boolean's value.
     pub fn as_bool(self) -> Option<bool> {
         match self.tape.text.as_bytes()[self.slot().start as usize] {
             b't' => Some(true),
@@ -227,7 +230,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// A number that is a whole number in the range of an `i64`, and is written as one.
+    /// Returns a number that is a whole number in the range of an `i64`, and is written as one.
     pub fn as_i64(self) -> Option<i64> {
         match self.number()? {
             Number::Int(value) => Some(value),
@@ -235,7 +238,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// A number that is a whole number in the range of a `u64`, and is written as one.
+    /// Returns a number that is a whole number in the range of a `u64`, and is written as one.
     pub fn as_u64(self) -> Option<u64> {
         match self.number()? {
             Number::Int(value) => u64::try_from(value).ok(),
@@ -244,7 +247,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// A number as the nearest double.
+    /// Returns a number as the nearest double.
     #[allow(clippy::cast_precision_loss, reason = "the nearest double is what is asked for")]
     pub fn as_f64(self) -> Option<f64> {
         Some(match self.number()? {
@@ -254,13 +257,13 @@ impl<'a> Node<'a> {
         })
     }
 
-    /// A number in its own form: `i64` first, then `u64`, then `f64`.
+    /// Returns a number in its own form: `i64` first, then `u64`, then `f64`.
     pub fn number(self) -> Option<Number> {
         if self.kind() != NodeKind::Number {
             return None;
         }
         let text = self.raw();
-        // As serde_json has it: the only whole number that no integer can tell from another.
+        // As in serde_json: the only whole number that an integer cannot distinguish from another.
         if text == "-0" {
             return Some(Number::Double(-0.0));
         }
@@ -275,15 +278,16 @@ impl<'a> Node<'a> {
         text.parse().ok().map(Number::Double)
     }
 
-    /// Whether it is a whole number that does not fit in 64 bits, so that [`Node::number`] is only the nearest double.
+    /// Returns true if it is a whole number that does not fit in 64 bits, so that [`Node::number`] is only
+    /// the nearest double.
     pub fn is_rounded(self) -> bool {
-        // Nineteen digits are the fewest of such a number.
+        // Such a number has at least nineteen digits.
         self.raw_len() >= 19
             && matches!(self.number(), Some(Number::Double(_)))
             && !self.raw().bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'))
     }
 
-    /// Whether it holds such a number, itself or in its parts.
+    /// Returns true if it is such a number or contains one.
     pub(crate) fn holds_rounded(self) -> bool {
         match self.kind() {
             NodeKind::Number => self.is_rounded(),
@@ -293,12 +297,13 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Whether the value is `null`.
+    /// Returns true if the value is `null`.
     pub fn is_null(self) -> bool {
         self.kind() == NodeKind::Null
     }
 
-    /// The number of an array's elements or an object's entries, else 0; takes time linear in it.
+    /// Returns the number of an array's elements or an object's entries, or 0 for any other value. Takes time
+    /// linear in it.
     #[allow(clippy::len_without_is_empty, reason = "emptiness of a node that may be a number says nothing")]
     pub fn len(self) -> usize {
         match self.kind() {
@@ -308,7 +313,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// An array's elements in order; nothing for any other value.
+    /// Returns an array's elements in order, or nothing for any other value.
     pub fn items(self) -> Items<'a> {
         let end = match self.kind() {
             NodeKind::Array => self.slot().next(),
@@ -317,7 +322,7 @@ impl<'a> Node<'a> {
         Items { tape: self.tape, at: self.index as usize + 1, end }
     }
 
-    /// An object's entries in document order; nothing for any other value.
+    /// Returns an object's entries in document order, or nothing for any other value.
     pub fn entries(self) -> Entries<'a> {
         let end = match self.kind() {
             NodeKind::Object => self.slot().next(),
@@ -326,24 +331,24 @@ impl<'a> Node<'a> {
         Entries { tape: self.tape, at: self.index as usize + 1, end }
     }
 
-    /// How many values the value is: itself and all that it holds, keys among them. Takes no time.
+    /// Returns the number of values: this one and all in it, including keys. Takes constant time.
     pub(crate) fn values(self) -> u64 {
         self.slot().next() as u64 - u64::from(self.index)
     }
 
-    /// The value's text as it stands in the document.
+    /// Returns the value's text as it is in the document.
     pub fn raw(self) -> &'a str {
         let slot = self.slot();
         self.tape.str_at(slot.start, slot.end)
     }
 
-    /// The length of [`Node::raw`] in bytes, without looking at them.
+    /// Returns the length of [`Node::raw`] in bytes, without examining them.
     pub fn raw_len(self) -> usize {
         let slot = self.slot();
         (slot.end - slot.start) as usize
     }
 
-    /// A copy of the value and all it holds.
+    /// Returns a copy of the value and everything in it.
     pub fn to_value(self) -> serde_json::Value {
         use serde_json::Value;
         match self.kind() {
@@ -382,13 +387,13 @@ impl Tape {
         &self.text[start as usize..end as usize]
     }
 
-    /// A string's text without its quotes, unescaped if need be.
+    /// Returns a string's text without its quotes, unescaped if necessary.
     fn text(&self, slot: Slot) -> Cow<'_, str> {
         let text = self.str_at(slot.start + 1, slot.end - 1);
         if slot.is_escaped() { Cow::Owned(escape::unescape(text)) } else { Cow::Borrowed(text) }
     }
 
-    /// Whether the key's length leaves it possible that it is `name`.
+    /// Returns true if the key's length allows it to be `name`.
     fn may_be(&self, key: Slot, name: &str) -> bool {
         let raw_len = (key.end - key.start) as usize - 2;
         if key.is_escaped() { raw_len > name.len() } else { raw_len == name.len() }

@@ -1,6 +1,6 @@
-//! Source text into tokens, one at a time; literals come out with their value.
+//! Splits source text into tokens, one at a time; literals carry their value.
 //!
-//! What the tokens mean together is the parser's matter.
+//! What the tokens mean together is determined by the parser.
 
 use std::ops::Range;
 
@@ -26,7 +26,7 @@ pub(crate) enum Token {
     End,
 }
 
-/// All marks, longer ones before their beginnings.
+/// All marks, longer ones before their prefixes.
 const MARKS: [&str; 26] = [
     "&&", "||", "==", "!=", "<=", ">=", "(", ")", "[", "]", "{", "}", ".", ",", "?", ":", "+", "-", "*", "/", "%", "!", "<", ">", "=", "&",
 ];
@@ -37,17 +37,17 @@ pub(crate) struct Lexer<'s> {
 }
 
 impl<'s> Lexer<'s> {
-    /// A lexer that begins at byte `at` of `source`.
+    /// Returns a lexer that begins at byte `at` of `source`.
     pub(crate) fn new(source: &'s str, at: usize) -> Self {
         Self { source, at }
     }
 
-    /// Where the next token is looked for.
+    /// Returns where the next token is searched for.
     pub(crate) fn offset(&self) -> usize {
         self.at
     }
 
-    /// The next token and its place; `Token::End` from the end on.
+    /// Returns the next token and its place, or `Token::End` at the end and from then on.
     pub(crate) fn next(&mut self) -> Result<(Token, Span)> {
         self.skip_space();
         let start = self.at;
@@ -146,7 +146,7 @@ impl<'s> Lexer<'s> {
         }
     }
 
-    /// A number must not run into a word: `12px`, `0x`.
+    /// Rejects a number that runs into a word: `12px`, `0x`.
     fn refuse_word(&mut self, start: usize) -> Result<()> {
         if self.peek(0).is_some_and(is_word) {
             let len = self.rest().bytes().take_while(|&byte| is_word(byte)).count();
@@ -172,7 +172,7 @@ impl<'s> Lexer<'s> {
         Ok(Token::QuotedName(name.into()))
     }
 
-    /// The prefix (`r`, `b`, both or none) of a string that begins here.
+    /// Parses the prefix (`r`, `b`, both or none) of a string that begins here.
     fn string_prefix(&self) -> Option<Prefix> {
         let mut prefix = Prefix { len: 0, raw: Escapes::Read, form: Form::Text };
         loop {
@@ -207,7 +207,7 @@ impl<'s> Lexer<'s> {
                 }
                 Some('\\') if prefix.raw == Escapes::Read => self.escape(prefix.form, &mut bytes)?,
                 Some('\\') => {
-                    // Raw strings keep the backslash; a quote behind it does not close them.
+                    // Raw strings keep the backslash, and a quote after it does not close them.
                     let len = rest[1..].chars().next().map_or(0, char::len_utf8);
                     bytes.extend_from_slice(self.take(1 + len).as_bytes());
                 }
@@ -223,7 +223,7 @@ impl<'s> Lexer<'s> {
         }
     }
 
-    /// Reads the escape that begins here into `bytes`.
+    /// Parses the escape that begins here into `bytes`.
     fn escape(&mut self, form: Form, bytes: &mut Vec<u8>) -> Result<()> {
         let start = self.at;
         let Some(letter) = self.rest()[1..].chars().next() else {
@@ -262,7 +262,7 @@ impl<'s> Lexer<'s> {
         let is_valid = digits.len() == code.digits && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
         let value = u32::from_str_radix(digits, code.radix).ok().filter(|_| is_valid);
         let Some(value) = value else {
-            // What stands in the place of the digits may be longer than a byte.
+            // The characters instead of the digits may be longer than a byte.
             let end = self.source.ceil_char_boundary((self.at + code.digits).min(self.source.len()));
             return Err(self.error(start..end, format!("the escape needs {} digits", code.digits)));
         };
@@ -338,7 +338,7 @@ enum Form {
     Bytes,
 }
 
-/// How an escape by number is written.
+/// The form of a numeric escape.
 #[derive(Clone, Copy)]
 struct Code {
     radix: u32,

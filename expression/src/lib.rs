@@ -1,26 +1,26 @@
-//! CEL and templates: parse, analyse, evaluate within a budget, explain.
+//! CEL and templates: parse, analyze, evaluate within a budget, explain.
 //!
 //! Read in this order:
 //!
 //! | module | holds |
 //! |---|---|
 //! | `json` | documents read in place: a tape of offsets over raw bytes |
-//! | `value`, `compare` | what expressions compute with; equality and order |
-//! | `lex`, `parse`, `ast` | source → tokens → tree, with names resolved and bounds checked |
-//! | `slips` | what authors of other languages write, and what it is called here |
+//! | `value`, `compare` | the values that expressions compute with; equality and order |
+//! | `lex`, `parse`, `ast` | source → tokens → tree, with names resolved and limits checked |
+//! | `slips` | syntax of other languages, and its equivalent here |
 //! | `evaluate`, `arithmetic`, `functions` | the tree's value in a scope; operators; every function by name |
 //! | `budget`, `error` | what an evaluation may cost; how it can fail |
 //! | `scope` | the names that an expression may use, and their values |
 //! | `expression` | the compiled expression |
-//! | `analyse`, `explain` | what an expression reads and demands; why it gave what it gave |
-//! | `types`, `check` | what a value can be before it is there; what is wrong with an expression whatever comes |
-//! | `imply` | which conditions never hold, and which hold only where others do |
+//! | `analyse`, `explain` | what an expression reads and demands; why it returned its value |
+//! | `types`, `check` | the possible values of an expression; errors that do not depend on the input |
+//! | `imply` | which conditions never hold, and which hold only if others do |
 //! | `template` | JSON trees whose strings hold `${{ … }}` |
-//! | `nearest` | what a misspelt name was probably meant to be |
-//! | `bugs` | a bug on purpose, for the simulator alone |
+//! | `nearest` | what a misspelled name was probably meant to be |
+//! | `bugs` | a deliberate bug, for the simulator only |
 //!
-//! Nothing here knows of a clock, randomness, files or the network: an expression's value is a function of its source
-//! and its scope, the same on every machine and at every time.
+//! Nothing here knows of a clock, randomness, files or the network: an expression's value is a function of
+//! its source and its scope, the same on every machine and at every time.
 
 #![allow(clippy::result_large_err, reason = "errors are boxed inside and unboxed once, at the public border")]
 

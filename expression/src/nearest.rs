@@ -1,18 +1,19 @@
-//! "Did you mean": the one of several known names that a misspelt one was probably meant to be.
+//! "Did you mean": finds the known name that a misspelled one was probably meant to be.
 //!
-//! It does not say so; whoever refuses a name does.
+//! This module does not word the suggestion; the caller that rejects a name does.
 
-/// Gives the known name that a misspelt one was probably meant to be; none where none is near.
+/// Returns the known name that a misspelled one was probably meant to be, or none if none is similar.
 ///
-/// A quarter of the letters may be wrong, and one more: `whem` is `when`, and `foo` is nothing that is not nearly `foo`. Whatever the length of
-/// what was given, the cost is bounded by what is known: a name of kilobytes is compared with nothing.
+/// A quarter of the letters may be wrong, and one more: `whem` is `when`, and `foo` matches only names that
+/// are nearly `foo`. However long `given` is, the known names limit the cost: a name of kilobytes is compared
+/// with nothing.
 pub fn nearest<'n>(given: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let given_chars = given.chars().count();
     let shorter = |name: &str| name.len().min(given.len());
     let distance_max = |name: &str| 1 + shorter(name) / 4;
     known
         .into_iter()
-        // A difference in length is the least distance there is.
+        // The distance is at least the difference in length.
         .filter(|name| name.chars().count().abs_diff(given_chars) <= distance_max(name))
         .map(|name| (strsim::damerau_levenshtein(given, name), name))
         .filter(|(distance, name)| *distance < shorter(name) && *distance <= distance_max(name))

@@ -1,6 +1,6 @@
-//! Tokens into the tree: the grammar, the bounds on it, and what each name means.
+//! Turns tokens into the tree: the grammar, its limits, and the meaning of each name.
 //!
-//! It evaluates nothing, but it compiles the patterns of regular expressions that are literals.
+//! It evaluates nothing, but it compiles regular expressions that are literals.
 
 mod call;
 mod names;
@@ -13,11 +13,11 @@ use crate::scope::Roots;
 
 pub(crate) type Result<T> = std::result::Result<T, Box<CompileError>>;
 
-/// How long a source may be, in bytes.
+/// The maximum length of a source, in bytes.
 pub const SOURCE_BYTES_MAX: usize = 8 << 10;
-/// How deep brackets of all kinds, and the middles of `? :`, may nest in a source.
+/// The maximum nesting of brackets of all kinds, and of the middles of `? :`, in a source.
 pub const SOURCE_DEPTH_MAX: usize = 64;
-/// How deep the tree may be: a level of brackets makes one to three levels of the tree in what people write.
+/// The maximum depth of the tree. In practice a level of brackets makes one to three levels of the tree.
 const TREE_DEPTH_MAX: u32 = 160;
 /// Parses the whole of `source`.
 pub(crate) fn parse(source: &str, roots: &Roots) -> Result<Expr> {
@@ -40,14 +40,14 @@ pub(crate) struct Parser<'s> {
     roots: &'s Roots,
     lexer: Lexer<'s>,
     token: Token,
-    /// Of the present token.
+    /// Of the current token.
     span: Span,
-    /// Where the token before it ended.
+    /// The end of the token before it.
     last: Span,
     /// The variables of the macros around this place, outermost first.
     locals: Vec<Box<str>>,
     depth: usize,
-    /// What the patterns up to here need together.
+    /// The memory that all patterns so far need together.
     pattern_bytes: usize,
 }
 
@@ -61,7 +61,7 @@ impl<'s> Parser<'s> {
         Ok(Self { source, roots, lexer, token, span, last: span, locals: Vec::new(), depth: 0, pattern_bytes: 0 })
     }
 
-    /// `condition ? then : otherwise`, or less.
+    /// Parses `condition ? then : otherwise`, or less.
     fn expression(&mut self) -> Result<Tree<Expr>> {
         self.depth += 1;
         if self.depth > SOURCE_DEPTH_MAX {
@@ -85,7 +85,7 @@ impl<'s> Parser<'s> {
         self.node(span, Kind::Choose(Box::new(Choose { branches, otherwise: tail })), height)
     }
 
-    /// Any number of `!` or of `-`, and a value with its links.
+    /// Parses any number of `!` or of `-`, and a value with its links.
     fn unary(&mut self) -> Result<Tree<Expr>> {
         let start = self.span;
         let mut nots = 0;
@@ -117,7 +117,7 @@ impl<'s> Parser<'s> {
         }
     }
 
-    /// A value and all that is selected from it or called on it.
+    /// Parses a value and everything that is selected from it or called on it.
     fn member(&mut self, sign: Sign) -> Result<Tree<Expr>> {
         let start = self.span;
         let (base, mut height) = self.primary(sign)?;
@@ -263,7 +263,7 @@ impl<'s> Parser<'s> {
         self.node(start.to(self.last), Kind::Map(entries), height)
     }
 
-    /// A node over children of the given height, refused where the tree becomes too deep.
+    /// Returns a node over children of the given height, or an error if the tree becomes too deep.
     #[allow(clippy::unused_self, reason = "every node of the parser is made here")]
     fn node(&self, span: Span, kind: Kind, height: u32) -> Result<Tree<Expr>> {
         if height >= TREE_DEPTH_MAX {
@@ -287,7 +287,7 @@ impl<'s> Parser<'s> {
         Err(self.unexpected(what))
     }
 
-    /// The token behind the present one; what is no token is the end.
+    /// Returns the token after the current one. An invalid token counts as the end.
     fn following(&self) -> Token {
         Lexer::new(self.source, self.lexer.offset()).next().map_or(Token::End, |(token, _)| token)
     }
@@ -314,7 +314,7 @@ impl<'s> Parser<'s> {
     }
 }
 
-/// Whether a minus before the token belongs to it.
+/// Returns true if a minus before the token belongs to it.
 fn is_number(token: &Token) -> bool {
     matches!(token, Token::Int(_) | Token::Double(_))
 }

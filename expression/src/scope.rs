@@ -1,4 +1,4 @@
-//! The names that an expression may use, and the values that they have for one evaluation.
+//! The names that an expression may use, and their values for one evaluation.
 
 use crate::value::Value;
 
@@ -10,43 +10,44 @@ pub struct Roots {
 }
 
 impl Roots {
-    /// Declares `names`. A dotted name (`a.b`) stands for itself, not for a field of `a`; one with brackets (`a()`) is written as a
-    /// function without arguments, and its value is of the scope as any other's.
+    /// Declares `names`. A dotted name (`a.b`) is a name of its own, not a field of `a`. A name with brackets
+    /// (`a()`) is written as a function without arguments, and its value comes from the scope like any other.
     pub fn new<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
         Self { names: names.into_iter().map(Into::into).collect(), container: String::new() }
     }
 
-    /// The same names and one more.
+    /// Adds a name.
     #[must_use]
     pub fn with(mut self, name: impl Into<String>) -> Self {
         self.names.push(name.into());
         self
     }
 
-    /// The same names, looked up from inside `container`: `x` in `a.b` is `a.b.x`, else `a.x`, else `x`. A name behind a leading dot is
-    /// looked up as it stands.
+    /// Returns the same names, looked up from inside `container`: `x` in `a.b` is `a.b.x`, else `a.x`, else
+    /// `x`. A name after a leading dot is looked up as it is.
     #[must_use]
     pub fn within(mut self, container: impl Into<String>) -> Self {
         self.container = container.into();
         self
     }
 
-    /// Whether `name` is declared.
+    /// Returns true if `name` is declared.
     pub fn contains(&self, name: &str) -> bool {
         self.names.iter().any(|known| known == name)
     }
 
-    /// The names in the order of their declaration.
+    /// Returns the names in the order of their declaration.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(String::as_str)
     }
 
-    /// Whether a dotted name may begin with `first` and a dot.
+    /// Returns true if a dotted name may begin with `first` and a dot.
     pub(crate) fn has_dotted(&self, first: &str) -> bool {
         !self.container.is_empty() || self.names().any(|name| name.strip_prefix(first).is_some_and(|rest| rest.starts_with('.')))
     }
 
-    /// The whole name that `name` stands for: the innermost of the container's that is `known`, or itself.
+    /// Returns the full name that `name` refers to: the innermost one of the container that is `known`, or
+    /// `name` itself.
     pub(crate) fn resolve(&self, name: &str, at: LookUp, known: impl Fn(&str) -> bool) -> Option<Box<str>> {
         let mut container = match at {
             LookUp::Container => self.container.as_str(),
@@ -76,7 +77,7 @@ impl Roots {
 pub(crate) enum LookUp {
     /// In the container, from the innermost outwards.
     Container,
-    /// As it stands: it was written with a leading dot.
+    /// As it is, because it was written with a leading dot.
     Top,
 }
 
@@ -87,31 +88,31 @@ pub struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    /// A scope without names.
+    /// Returns a scope without names.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The same scope with one more name; a later value hides an earlier one of the same name.
+    /// Adds a name. A later value hides an earlier one of the same name.
     #[must_use]
     pub fn with(mut self, name: &'a str, value: impl Into<Value<'a>>) -> Self {
         self.set(name, value);
         self
     }
 
-    /// Gives `name` a value; a later one hides an earlier one.
+    /// Sets the value of `name`. A later value hides an earlier one.
     pub fn set(&mut self, name: &'a str, value: impl Into<Value<'a>>) {
         self.values.push((name, value.into().settled()));
     }
 
-    /// The same scope without a name.
+    /// Removes a name.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
         self.values.retain(|(known, _)| *known != name);
         self
     }
 
-    /// The value of a name.
+    /// Returns the value of a name.
     pub fn get(&self, name: &str) -> Option<&Value<'a>> {
         self.values.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| value)
     }

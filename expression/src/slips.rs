@@ -1,10 +1,10 @@
-//! What authors who think in another language write, and what it is called here.
+//! Syntax that authors know from other languages, and its equivalent here.
 //!
-//! It words errors that the parser has found; it finds none itself.
+//! This module words errors that the parser has found; it finds none itself.
 
 use crate::error::CompileError;
 
-/// The characters that operators of any language are made of.
+/// The characters of operators in any language.
 const OPERATOR: &[char] = &['=', '!', '<', '>', '&', '|', '?', '~', '*', '+', '-', ':', '^', '%'];
 
 /// Operators of other languages.
@@ -89,7 +89,7 @@ const FUNCTIONS: [(&str, &str); 34] = [
     ("slice", "write `text.substring(0, 3)`"),
 ];
 
-/// Filters of template languages, which stand behind a `|`.
+/// Filters of template languages, which follow a `|`.
 const FILTERS: [(&str, &str); 14] = [
     ("capitalize", "no function does this"),
     ("default", "write `event.payload.?field.orValue(\"other\")`"),
@@ -107,7 +107,7 @@ const FILTERS: [(&str, &str); 14] = [
     ("trim", "write `text.trim()`"),
 ];
 
-/// Says what a slip of another language is called here, where the error is one.
+/// Adds the equivalent here to an error, if it is caused by syntax of another language.
 pub(crate) fn explain(source: &str, error: &mut CompileError) {
     let place = error.span.clone();
     let written = source.get(place.clone()).unwrap_or("");
@@ -170,7 +170,7 @@ fn hint_of(written: &str, before: &str, after: &str, message: &str) -> Option<St
     among(&OPERATORS, &run)
 }
 
-/// Says what a filter of a template language is called here; none if what stands behind a `|` is not one.
+/// Returns the equivalent of a template language's filter, or none if the text after a `|` is not one.
 fn filter(after: &str) -> Option<String> {
     let after = after.trim_start();
     let name = &after[..after.find(|c: char| !is_word(c)).unwrap_or(after.len())];

@@ -1,6 +1,6 @@
 //! Templates: JSON trees whose strings hold `${{ … }}`, compiled once and rendered once.
 //!
-//! What an expression gives is never parsed again, and keys of objects are never templates.
+//! The result of an expression is never parsed again, and keys of objects are never templates.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ use crate::value::{Value, json_text, rounded, scalar_text};
 
 const OPEN: &str = "${{";
 
-/// What is wrong in a template.
+/// An error in a template.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{pointer}: {message}")]
 #[non_exhaustive]
@@ -29,7 +29,7 @@ pub struct TemplateError {
     pub span: Range<usize>,
     /// What is wrong, as a lower-case fragment.
     pub message: String,
-    /// What to write instead, if that is known.
+    /// What to write instead, if known.
     pub hint: Option<String>,
 }
 
@@ -53,13 +53,13 @@ enum Node {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Piece {
-    /// Text that stands for itself.
+    /// Literal text.
     Text(String),
     /// `${{ … }}`
     Expression {
-        /// What stands between the braces.
+        /// The expression between the braces.
         expression: Expression,
-        /// Where that begins in the string, in bytes; the expression's own spans count from here.
+        /// Where it begins in the string, in bytes. The expression's own spans are relative to it.
         offset: usize,
     },
 }
@@ -70,12 +70,12 @@ pub enum Piece {
 pub struct TemplateString<'t> {
     /// Its JSON pointer.
     pub pointer: String,
-    /// Its parts in order; one text for a string without expressions.
+    /// Its parts in order. A string without expressions is one text.
     pub pieces: Vec<&'t Piece>,
 }
 
 impl TemplateString<'_> {
-    /// The expression, if the string is exactly one and so keeps its type.
+    /// Returns the expression if the string is exactly one, and so keeps its type.
     pub fn sole_expression(&self) -> Option<&Expression> {
         match self.pieces.as_slice() {
             [Piece::Expression { expression, .. }] => Some(expression),
@@ -95,22 +95,22 @@ impl Template {
         if compiler.errors.is_empty() { Ok(Self { root }) } else { Err(compiler.errors) }
     }
 
-    /// The tree with every expression's value in its place.
+    /// Returns the tree with every expression replaced by its value.
     ///
-    /// A string that is exactly one `${{ … }}` becomes the value itself; in any other the values are joined as text:
-    /// strings as they are, everything else as compact JSON, `null` included.
+    /// A string that is exactly one `${{ … }}` becomes the value itself. In any other, the values are joined
+    /// as text: strings as they are, everything else as compact JSON, including `null`.
     ///
     /// # Errors
-    /// The first error; its message names the string by its pointer, unless the template is one string.
+    /// The first error. Its message names the string by its pointer, unless the template is one string.
     pub fn render<'a>(&'a self, scope: &Scope<'a>, budget: &mut Budget) -> Result<Json, EvaluationError> {
         Renderer { scope, budget, pointer: String::new() }.node(&self.root)
     }
 
-    /// Renders a template that is one string piece by piece: `interpolate` is given what each expression gave, as text,
-    /// and answers with what goes into the string. `None` for a template that is not one string.
+    /// Renders a template that is one string piece by piece: `interpolate` gets the result of each expression
+    /// as text, and returns what goes into the string. Returns `None` for a template that is not one string.
     ///
     /// # Errors
-    /// As [`Template::render`]; a string that is exactly one expression is joined as text all the same.
+    /// As for [`Template::render`]. A string that is exactly one expression is joined as text, too.
     pub fn render_text<'a>(
         &'a self,
         scope: &Scope<'a>,
@@ -124,17 +124,17 @@ impl Template {
         }
     }
 
-    /// Whether no string holds an expression.
+    /// Returns true if no string contains an expression.
     pub fn is_literal(&self) -> bool {
         matches!(self.root, Node::Literal(_))
     }
 
-    /// The paths that the expressions read; spans count in each expression's own source.
+    /// Returns the paths that the expressions read. Spans are relative to each expression's own source.
     pub fn reads(&self) -> Vec<Path> {
         self.expressions().into_iter().flat_map(Expression::reads).collect()
     }
 
-    /// All expressions, in the order of the tree.
+    /// Returns all expressions, in the order of the tree.
     pub fn expressions(&self) -> Vec<&Expression> {
         let strings = self.parts();
         let pieces = strings.into_iter().flat_map(|string| string.pieces);
@@ -146,7 +146,7 @@ impl Template {
             .collect()
     }
 
-    /// All strings that hold an expression, with their parts, in the order of the tree.
+    /// Returns all strings that contain an expression, with their parts, in the order of the tree.
     pub fn parts(&self) -> Vec<TemplateString<'_>> {
         let mut strings = Vec::new();
         note_strings(&self.root, &mut String::new(), &mut strings);
@@ -173,7 +173,7 @@ fn note_strings<'t>(node: &'t Node, pointer: &mut String, strings: &mut Vec<Temp
     }
 }
 
-/// Does something with a JSON pointer that is one part longer.
+/// Calls `act` with the JSON pointer extended by one part.
 fn below<T>(pointer: &mut String, part: &str, act: impl FnOnce(&mut String) -> T) -> T {
     let outer = pointer.len();
     pointer.push('/');
@@ -238,7 +238,7 @@ impl Compiler<'_> {
         while let Some(found) = text[at..].find(OPEN) {
             let open = at + found;
             if text[..open].ends_with('$') {
-                // `$${{` stands for `${{`: one dollar goes.
+                // `$${{` means a literal `${{`: drop one dollar.
                 plain.push_str(&text[at..open]);
                 plain.push_str(&OPEN[1..]);
                 at = open + OPEN.len();
@@ -299,9 +299,9 @@ impl Node {
     }
 }
 
-/// Where the `}}` stands that closes the expression that begins at `start`.
+/// Returns the position of the `}}` that closes the expression beginning at `start`.
 ///
-/// Braces of maps are counted and those in strings are none, so `${{ {"a": {"b": 1}} }}` is one expression.
+/// Braces of maps are counted and those in strings are not, so `${{ {"a": {"b": 1}} }}` is one expression.
 fn closing(text: &str, start: usize) -> Result<usize, Box<CompileError>> {
     let mut lexer = Lexer::new(text, start);
     let mut open = 0_u32;
@@ -376,7 +376,7 @@ impl<'a> Renderer<'_, 'a> {
     }
 }
 
-/// Evaluates an expression whose value is put somewhere: a whole number that it reads is not rounded.
+/// Evaluates an expression whose value is used elsewhere: whole numbers that it reads must not be rounded.
 fn exact<'a>(expression: &'a Expression, scope: &Scope<'a>, budget: &mut Budget) -> Result<Value<'a>, EvaluationError> {
     budget.take_rounded();
     let value = expression.evaluate(scope, budget)?;
@@ -403,7 +403,7 @@ fn joined<'a>(
     Ok(out)
 }
 
-/// A value as part of a text.
+/// Returns a value as part of a text.
 fn text_of(value: &Value<'_>) -> Result<String, EvaluationError> {
     match value {
         Value::Optional(Some(value)) => text_of(value),

@@ -1,7 +1,7 @@
-//! What a value can be, as far as it is known before it is there: declared by a schema, or inferred from an expression.
+//! The possible values of an expression before it has one: declared by a schema, or inferred.
 //!
-//! A type is a set of values, told kind by kind; it may hold values that never come, and never leaves out one that does.
-//! How types follow from expressions is `check`.
+//! A type is a set of values, described kind by kind. It may contain values that never occur, and never
+//! leaves out one that does. How types follow from expressions is in `check`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -21,50 +21,50 @@ pub(crate) use range::Range;
 pub(crate) use sets::is_overlapping;
 pub(crate) use texts::Texts;
 
-/// How deep a type is known; what is deeper can be anything.
+/// The depth to which a type is known. Anything deeper can be anything.
 pub const TYPE_DEPTH_MAX: u8 = 16;
-/// How many texts a type names one by one.
+/// The maximum number of texts that a type names one by one.
 pub const TYPE_TEXTS_MAX: usize = 64;
-/// How many values a type of few values may have, for them to be tried one by one.
+/// The maximum number of values of a type for them to be tried one by one.
 const CONSTANTS_MAX: usize = 16;
 
-/// What a value can be: a set of values.
+/// The possible values of an expression: a set of values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValueType {
     kinds: Kinds,
-    /// Of booleans, the only one that it can be.
+    /// For booleans, the only one that it can be.
     truth: Option<bool>,
     numbers: Range,
     texts: Texts,
-    /// Of types, those that it can be.
+    /// For types, those that it can be.
     types: Kinds,
-    /// Of lists; nothing is known where there is none.
+    /// For lists. If there is none, nothing is known.
     list: Option<Arc<ListType>>,
-    /// Of maps; nothing is known where there is none.
+    /// For maps. If there is none, nothing is known.
     map: Option<Arc<MapType>>,
-    /// Of optionals; nothing is known where there is none.
+    /// For optionals. If there is none, nothing is known.
     optional: Option<Arc<OptionalType>>,
-    /// Where lists and maps of which nothing is known come from.
+    /// The origin of lists and maps about which nothing is known.
     origin: Origin,
     depth: u8,
 }
 
-/// What can stand in lists and maps of which nothing is known.
+/// The possible contents of lists and maps about which nothing is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Origin {
-    /// What JSON can hold.
+    /// Values that JSON can hold.
     Json,
     /// Anything.
     Made,
 }
 
-/// What is known of a list.
+/// What is known about a list.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ListType {
     pub(crate) element: ValueType,
-    /// How many elements it has, where that is known.
+    /// The number of elements, if known.
     pub(crate) len: Option<usize>,
-    /// Whether each value that an element can be stands in the list.
+    /// Whether each value that an element can have occurs in the list.
     pub(crate) holds: Holds,
 }
 
@@ -74,71 +74,72 @@ pub(crate) enum Holds {
     All,
 }
 
-/// What is known of an optional.
+/// What is known about an optional.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct OptionalType {
-    /// What it holds where it is there; nothing where it is never there.
+    /// Its content if it is present, or nothing if it is never present.
     pub(crate) inner: ValueType,
     pub(crate) occurrence: Occurrence,
 }
 
 impl ValueType {
-    /// No value at all: what always errs.
+    /// Returns the type without any value, of an expression that always fails.
     pub(crate) fn nothing() -> Self {
         Self::of(Kinds::NONE)
     }
 
-    /// Any value whatever.
+    /// Returns the type of all values.
     pub fn anything() -> Self {
         Self::made(ALL)
     }
 
-    /// Whatever JSON can hold.
+    /// Returns the type of everything that JSON can hold.
     pub fn json() -> Self {
         Self::of(JSON)
     }
 
-    /// A text.
+    /// Returns the type of texts.
     pub fn text() -> Self {
         Self::of(STRING)
     }
 
-    /// One of these texts; any text, where there are more than [`TYPE_TEXTS_MAX`].
+    /// Returns the type of these texts, or of any text if there are more than [`TYPE_TEXTS_MAX`].
     pub fn one_of<T: Into<Box<str>>>(texts: impl IntoIterator<Item = T>) -> Self {
         Self { texts: Texts::one_of(texts.into_iter().map(Into::into).collect()), ..Self::of(STRING) }
     }
 
-    /// A whole number of JSON. One that is written `3.0` is a double in expressions, and is not meant here.
+    /// Returns the type of a whole number of JSON. A number written `3.0` is a double in expressions, and is
+    /// not included.
     pub fn integer() -> Self {
         Self::of(INT.or(UINT))
     }
 
-    /// A number of JSON.
+    /// Returns the type of a number of JSON.
     pub fn number() -> Self {
         Self::of(NUMBER)
     }
 
-    /// True or false.
+    /// Returns the type of true and false.
     pub fn boolean() -> Self {
         Self::of(BOOL)
     }
 
-    /// Null.
+    /// Returns the type of null.
     pub fn null() -> Self {
         Self::of(NULL)
     }
 
-    /// An object of JSON of which nothing is known.
+    /// Returns the type of a JSON object about which nothing is known.
     pub fn object() -> Self {
         Self::of(MAP)
     }
 
-    /// A list of such elements.
+    /// Returns the type of a list of such elements.
     pub fn list(element: Self) -> Self {
         Self::list_type(ListType { element, len: None, holds: Holds::Some })
     }
 
-    /// A map with these fields.
+    /// Returns the type of a map with these fields.
     pub fn map(map: MapType) -> Self {
         let depth = map.depth() + 1;
         if depth > TYPE_DEPTH_MAX {
@@ -163,12 +164,12 @@ impl ValueType {
         Self { optional: Some(Arc::new(OptionalType { inner, occurrence })), depth, ..Self::of(OPTIONAL) }
     }
 
-    /// An optional that is not there.
+    /// Returns the type of an absent optional.
     pub(crate) fn absent() -> Self {
         Self::optional(Self::nothing(), Occurrence::Sometimes)
     }
 
-    /// Values of these kinds, of which nothing more is known.
+    /// Returns the type of values of these kinds about which nothing more is known.
     pub(crate) fn of(kinds: Kinds) -> Self {
         Self {
             kinds,
@@ -184,7 +185,7 @@ impl ValueType {
         }
     }
 
-    /// The same, of values that an expression made.
+    /// Returns the type of values of these kinds that an expression made.
     pub(crate) fn made(kinds: Kinds) -> Self {
         Self { numbers: Range::computed(), origin: Origin::Made, ..Self::of(kinds) }
     }
@@ -193,7 +194,8 @@ impl ValueType {
         Self { truth: Some(value), ..Self::of(BOOL) }
     }
 
-    /// What can be true, and can be false; nothing where it can be neither.
+    /// Returns the type of a condition that can be true and can be false as stated, or of nothing if it can
+    /// be neither.
     pub(crate) fn truths(can_be: Truths) -> Self {
         match (can_be.yes, can_be.no) {
             (true, true) => Self::boolean(),
@@ -203,7 +205,7 @@ impl ValueType {
         }
     }
 
-    /// Numbers of these kinds in a range.
+    /// Returns the type of numbers of these kinds in a range.
     pub(crate) fn within(kinds: Kinds, numbers: Range) -> Self {
         if numbers.is_empty() {
             return Self::nothing();
@@ -211,12 +213,12 @@ impl ValueType {
         Self { numbers, ..Self::of(kinds.and(NUMBER)) }
     }
 
-    /// One of these types, as a value.
+    /// Returns the type whose values are these types.
     pub(crate) fn type_of(types: Kinds) -> Self {
         Self { types, ..Self::of(TYPE) }
     }
 
-    /// Exactly this value, as far as types can tell.
+    /// Returns the type of exactly this value, as far as types can express it.
     pub fn of_value(value: &Value<'_>) -> Self {
         match value {
             Value::Bool(value) => Self::truth(*value),
@@ -234,18 +236,18 @@ impl ValueType {
         }
     }
 
-    /// A list of exactly these elements.
+    /// Returns the type of a list of exactly these elements.
     pub(crate) fn list_of(elements: Vec<Self>) -> Self {
         let len = elements.len();
         let are_constant = elements.iter().all(|element| element.constant().is_some());
         let element = elements.into_iter().fold(Self::nothing(), |all, element| all.or(element));
-        // Several numbers become a range, which holds more than they.
+        // Several numbers become a range, which contains more than they do.
         let is_told = element.kinds.is_within(NULL.or(BOOL).or(STRING)) && element.texts != Texts::Any;
         let holds = if are_constant && is_told { Holds::All } else { Holds::Some };
         Self::list_type(ListType { element, len: Some(len), holds })
     }
 
-    /// The kinds of values among it.
+    /// Returns the kinds of its values.
     pub(crate) fn kinds(&self) -> Kinds {
         self.kinds
     }
@@ -258,17 +260,17 @@ impl ValueType {
         self.kinds.is_empty()
     }
 
-    /// The same without values of some kinds.
+    /// Returns the type without values of some kinds.
     pub(crate) fn without(&self, kinds: Kinds) -> Self {
         Self { kinds: self.kinds.without(kinds), ..self.clone() }
     }
 
-    /// The same, only the values of some kinds.
+    /// Returns the type with only the values of some kinds.
     pub(crate) fn only(&self, kinds: Kinds) -> Self {
         Self { kinds: self.kinds.and(kinds), ..self.clone() }
     }
 
-    /// The same without one truth, one number, one text.
+    /// Returns the type without one truth. The next two exclude one number and one text.
     pub(crate) fn but_truth(self, truth: bool) -> Self {
         Self { truth: Some(!truth), ..self }
     }
@@ -281,13 +283,13 @@ impl ValueType {
         Self { texts: Texts::any_but(BTreeSet::from([text.into()])), ..self }
     }
 
-    /// The same, and null.
+    /// Returns the type with null added.
     #[must_use]
     pub fn or_null(self) -> Self {
         Self { kinds: self.kinds.or(NULL), ..self }
     }
 
-    /// A value of the same type, but not the same value.
+    /// Returns the type of values that have the same type, but not the same value.
     pub(crate) fn another(&self) -> Self {
         let list = self.list.as_ref().map(|list| Arc::new(ListType { element: list.element.clone(), len: None, holds: Holds::Some }));
         Self { truth: None, numbers: Range::computed(), texts: Texts::Any, list, ..self.clone() }
@@ -317,7 +319,7 @@ impl ValueType {
         &self.texts
     }
 
-    /// What stands in lists and maps of which nothing is known.
+    /// Returns the type of the contents of lists and maps about which nothing is known.
     pub(crate) fn below(&self) -> Self {
         match self.origin {
             Origin::Json => Self::json(),
@@ -325,7 +327,7 @@ impl ValueType {
         }
     }
 
-    /// What an element of the list can be.
+    /// Returns the type of the list's elements.
     pub fn element(&self) -> Self {
         match self.list_known() {
             Some(list) => list.element.clone(),
@@ -334,7 +336,7 @@ impl ValueType {
         }
     }
 
-    /// What the optional can hold.
+    /// Returns the type of the optional's content.
     pub(crate) fn inner(&self) -> Self {
         match self.optional_known() {
             Some(optional) => optional.inner.clone(),
@@ -343,7 +345,7 @@ impl ValueType {
         }
     }
 
-    /// The single value that it can be.
+    /// Returns the single value that it can be.
     pub(crate) fn constant(&self) -> Option<Value<'static>> {
         match self.constants()?.as_slice() {
             [only] => Some(only.clone()),
@@ -351,7 +353,7 @@ impl ValueType {
         }
     }
 
-    /// All values that it can be, where they are few and can be named.
+    /// Returns all values that it can be, if they are few and can be named.
     pub(crate) fn constants(&self) -> Option<Vec<Value<'static>>> {
         let mut all = Vec::new();
         for kind in self.kinds.types() {
@@ -373,7 +375,7 @@ impl ValueType {
         Some(all)
     }
 
-    /// What a template makes of it where it stands alone: its JSON.
+    /// Returns the type of its JSON, which is what a template makes of it if it is alone.
     pub fn rendered(&self) -> Self {
         let texts = Kinds::of(Type::Bytes).or(Kinds::of(Type::Timestamp)).or(Kinds::of(Type::Duration));
         let mut rendered = self.only(JSON);
@@ -389,12 +391,12 @@ impl ValueType {
         rendered
     }
 
-    /// Says whether nothing is known of it, or whether there is no such value.
+    /// Returns true if nothing is known about it, or if there is no such value.
     pub fn is_unknown_or_nothing(&self) -> bool {
         self.is_nothing() || JSON.is_within(self.kinds)
     }
 
-    /// The texts that it can be, where they are named one by one.
+    /// Returns the texts that it can be, if they are named one by one.
     pub fn texts(&self) -> Option<&BTreeSet<Box<str>>> {
         match &self.texts {
             Texts::OneOf(texts) if self.kinds == STRING => Some(texts),
@@ -423,7 +425,7 @@ impl Truths {
     }
 }
 
-/// The type for people, null left out where there is more: `a string`, `a number`, `a list or a map`.
+/// The type for people, without null if there is more: `a string`, `a number`, `a list or a map`.
 impl fmt::Display for ValueType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if JSON.is_within(self.kinds) {
@@ -438,7 +440,7 @@ impl fmt::Display for ValueType {
                         names.push("a number".to_owned());
                     }
                 }
-                // A number of JSON is a uint only where it does not fit in an int.
+                // A number of JSON is a uint only if it does not fit in an int.
                 Type::Uint if kinds.has(Type::Int) => {}
                 other => names.push(other.to_string()),
             }

@@ -1,6 +1,6 @@
-//! The values that expressions compute with: borrowed where they come from JSON, shared where they were made.
+//! The values that expressions compute with: borrowed if they come from JSON, shared if they were made.
 //!
-//! What may be done with them stands elsewhere: operators in `compare` and `arithmetic`, functions in `functions`.
+//! Operations on them are elsewhere: operators in `compare` and `arithmetic`, functions in `functions`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -29,7 +29,7 @@ pub use kind::Type;
 pub(crate) use moment::in_range;
 pub(crate) use order::{KEY_BYTES_PER_STEP, key_order, long_text_steps, numeric_order};
 
-/// How deep lists, maps and optionals that an expression makes may nest.
+/// The maximum nesting of lists, maps and optionals that an expression makes.
 pub const VALUE_DEPTH_MAX: u32 = 128;
 
 /// A value of the expression language.
@@ -54,13 +54,14 @@ pub enum Value<'a> {
     List(List<'a>),
     /// A map that was made.
     Map(Map<'a>),
-    /// A JSON array or object, read in place. Make it with `Value::from(node)`, which gives scalars their own form.
+    /// A JSON array or object, read in place. Create it with `Value::from(node)`, which converts scalars to
+    /// their own form.
     Json(Node<'a>),
-    /// A moment.
+    /// A point in time.
     Timestamp(DateTime<Utc>),
     /// A length of time in nanoseconds.
     Duration(i64),
-    /// A type, as `type(x)` gives it.
+    /// A type, as returned by `type(x)`.
     Type(Type),
     /// A value that may be absent.
     Optional(Option<Arc<Value<'a>>>),
@@ -93,7 +94,7 @@ impl fmt::Debug for Text<'_> {
 }
 
 impl<'a> Value<'a> {
-    /// A map with text keys; of equal keys the last stands.
+    /// Returns a map with text keys. Of equal keys, the last is kept.
     pub fn map(entries: impl IntoIterator<Item = (&'a str, Value<'a>)>) -> Value<'a> {
         let mut items: Vec<_> = entries.into_iter().map(|(key, value)| (Value::from(key), value.settled())).collect();
         items.sort_by(|one, other| key_order(&one.0, &other.0));
@@ -107,19 +108,20 @@ impl<'a> Value<'a> {
         Value::Map(Map::new(items))
     }
 
-    /// A list.
+    /// Returns a list.
     pub fn list(items: impl IntoIterator<Item = Value<'a>>) -> Value<'a> {
         Value::List(List::new(items.into_iter().map(Value::settled).collect()))
     }
 
-    /// A list that an expression makes, refused when it nests too deeply.
+    /// Returns a list that an expression makes, or an error if it nests too deeply.
     pub(crate) fn made_list(items: Vec<Value<'a>>) -> Result<Value<'a>, Fault> {
         let list = List::new(items);
         list.measure().checked()?;
         Ok(Value::List(list))
     }
 
-    /// A map that an expression makes, refused when it nests too deeply or a key is no key or stands twice.
+    /// Returns a map that an expression makes, or an error if it nests too deeply, or if a key is not valid
+    /// or occurs twice.
     pub(crate) fn made_map(mut items: Vec<(Value<'a>, Value<'a>)>, budget: &mut Budget) -> Result<Value<'a>, Fault> {
         for (key, _) in &items {
             if let Value::String(text) = key {
@@ -148,7 +150,7 @@ impl<'a> Value<'a> {
         Value::String(Text::Shared(text.into()))
     }
 
-    /// The value of a part of a JSON text, made whole (nothing of `node` is borrowed).
+    /// Returns the value of a part of a JSON text as an owned copy: nothing of `node` is borrowed.
     pub(crate) fn owned_from(node: Node<'_>) -> Value<'static> {
         match node.kind() {
             NodeKind::Array => {
@@ -173,7 +175,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The value's type.
+    /// Returns the value's type.
     pub fn kind(&self) -> Type {
         match self {
             Self::Null => Type::Null,
@@ -204,7 +206,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A boolean's value.
+    /// Returns a boolean's value.
     pub fn as_bool(&self) -> Option<bool> {
         match self {
             Self::Bool(value) => Some(*value),
@@ -213,7 +215,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A string's text.
+    /// Returns a string's text.
     pub fn as_str(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::String(text) => Some(Cow::Borrowed(text)),
@@ -222,7 +224,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A whole number that fits.
+    /// Returns a whole number, if it fits.
     pub fn as_i64(&self) -> Option<i64> {
         match self {
             Self::Int(value) => Some(*value),
@@ -232,7 +234,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A list's elements, or nothing for a value that is no list.
+    /// Returns a list's elements, or nothing for a value that is not a list.
     pub fn elements(&self) -> Option<Vec<Value<'a>>> {
         match self {
             Self::List(list) => Some(list.items().to_vec()),
@@ -248,7 +250,7 @@ impl<'a> Value<'a> {
             Self::Optional(Some(value)) => {
                 return Measure::around(std::iter::once(value.measure()));
             }
-            // How deep a JSON text nests is bounded by its own parser; it counts as a leaf there.
+            // The nesting of a JSON text is limited by its own parser. Here it counts as a leaf.
             Self::Json(node) => (node.raw_len() as u64, node.values()),
             Self::String(text) => (text.len() as u64 + 2, 1),
             Self::Bytes(bytes) => (bytes.len() as u64 * 4 / 3 + 4, 1),
@@ -259,19 +261,19 @@ impl<'a> Value<'a> {
         Measure { depth: 0, bytes, values }
     }
 
-    /// Charges for going through all of the value: by the bytes of its text, and by the values in it.
+    /// Charges for traversing the whole value: by the bytes of its text, and by the number of values in it.
     pub(crate) fn charge_whole(&self, budget: &mut Budget) -> Result<(), Fault> {
         let Measure { bytes, values, .. } = self.measure();
         budget.charge(values)?;
         budget.charge_bytes(usize::try_from(bytes).unwrap_or(usize::MAX))
     }
 
-    /// About how many bytes its JSON text takes.
+    /// Returns approximately how many bytes its JSON text takes.
     pub(crate) fn weight(&self) -> usize {
         usize::try_from(self.measure().bytes).unwrap_or(usize::MAX)
     }
 
-    /// The value, if it is no list or map.
+    /// Returns the value, if it is not a list or map.
     pub(crate) fn clone_scalar(&self) -> Option<Value<'a>> {
         match self.clone().settled() {
             Value::Json(_) => None,
@@ -279,7 +281,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Gives a scalar that was wrapped as `Json` its own form.
+    /// Converts a scalar that was wrapped as `Json` to its own form.
     pub(crate) fn settled(self) -> Value<'a> {
         match self {
             Self::Json(node) => Value::from(node),
@@ -287,12 +289,12 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The text of a scalar, as `string(x)` and joined templates have it; `None` for anything else.
+    /// Returns the text of a scalar, as in `string(x)` and joined templates, or `None` for anything else.
     pub fn scalar_text(&self) -> Option<String> {
         scalar_text(self)
     }
 
-    /// The value in a few words, for messages: JSON cut at 60 characters.
+    /// Returns a short description of the value for messages: JSON truncated at 60 characters.
     pub fn brief(&self) -> String {
         const CHARACTERS_MAX: usize = 60;
         let text = match self {
@@ -307,7 +309,7 @@ impl<'a> Value<'a> {
                 NodeKind::Object => format!("{{… {} fields}}", counted(node.entries())),
                 NodeKind::Null | NodeKind::Bool | NodeKind::Number | NodeKind::String => node.raw().to_owned(),
             },
-            // Cut before it is escaped: a message must not cost what a long text costs.
+            // Truncated before it is escaped: a message must not cost as much as a long text.
             Self::String(text) if text.len() > 200 => {
                 let start: String = text.chars().take(CHARACTERS_MAX).collect();
                 serde_json::Value::String(start).to_string()
@@ -328,40 +330,41 @@ impl<'a> Value<'a> {
         format!("{cut}…")
     }
 
-    /// The value as JSON: timestamps and durations as their text, bytes as base64, keys as text.
+    /// Returns the value as JSON: timestamps and durations as their text, bytes as base64, keys as text.
     ///
     /// # Errors
-    /// An infinite or undefined number, a type, an absent optional, keys that become equal as text, and a value of
-    /// more than [`RESULT_BYTES_MAX`] bytes or [`crate::json::JSON_DEPTH_MAX`] levels have no JSON form.
+    /// An infinite or undefined number, a type, an absent optional, keys that become equal as text, and a
+    /// value of more than [`RESULT_BYTES_MAX`] bytes or [`crate::json::JSON_DEPTH_MAX`] levels have no JSON
+    /// form.
     pub fn to_json(&self) -> Result<serde_json::Value, EvaluationError> {
         convert::to_json(self, convert::Foreign::Refused).map_err(|fault| *fault)
     }
 
-    /// The text of [`Value::to_json`]. A list or a map that stands in a document as it is counts by its bytes alone: nothing is made of it but
-    /// the text.
+    /// Returns the text of [`Value::to_json`]. A list or a map that is part of a document counts by its bytes
+    /// alone, because nothing but its text is made.
     ///
     /// # Errors
-    /// As [`Value::to_json`].
+    /// As for [`Value::to_json`].
     pub fn to_json_text(&self) -> Result<String, EvaluationError> {
         json_text::result_text(self).map_err(|fault| *fault)
     }
 
-    /// The value as JSON to be looked at: as [`Value::to_json`] has it, and a type as its name, an absent optional as null, and
-    /// the doubles that JSON does not have as `"NaN"`, `"Infinity"` and `"-Infinity"`.
+    /// Returns the value as JSON for display: like [`Value::to_json`], but with a type as its name, an absent
+    /// optional as null, and doubles that JSON does not have as `"NaN"`, `"Infinity"` and `"-Infinity"`.
     ///
     /// # Errors
-    /// As [`Value::to_json`], for keys that become equal and for what is too large.
+    /// As for [`Value::to_json`], for keys that become equal and for values that are too large.
     pub fn to_json_shown(&self) -> Result<serde_json::Value, EvaluationError> {
         convert::to_json(self, convert::Foreign::Shown).map_err(|fault| *fault)
     }
 
-    /// A copy of a JSON value.
+    /// Returns a copy of a JSON value.
     pub fn from_json(value: &'a serde_json::Value) -> Value<'a> {
         convert::from_json(value)
     }
 }
 
-/// How many there are, or that there are more than a message counts.
+/// Returns how many there are, or that there are more than a message counts.
 fn counted(things: impl Iterator) -> String {
     const COUNTED_MAX: usize = 200;
     match things.take(COUNTED_MAX + 1).count() {

@@ -1,6 +1,7 @@
-//! Claims: what an expression says of the fields it reads, as far as it can be told without any value.
+//! Claims: what an expression asserts about the fields that it reads, as far as this is clear without any
+//! value.
 //!
-//! What is not understood is *unknown*, never guessed. What follows from a claim stands in `demand`.
+//! Parts that are not understood are *unknown*, never guessed. `demand` derives what follows from a claim.
 
 use super::Literal;
 use crate::ast::{Call, Chain, Choose, Expr, Fold, Kind, Link, LinkKind, Operator, Presence};
@@ -11,25 +12,27 @@ use crate::functions::certain_start;
 use crate::scope::Scope;
 use crate::value::Value;
 
-/// How many parts of an expression, with the named values it reads, are looked at; the others are unknown.
+/// The maximum number of parts of an expression, with the named values it reads, that are examined. The
+/// others are unknown.
 const PARTS_MAX: usize = 512;
-/// The most steps that a part may take that reads nothing but what is known.
+/// The maximum number of steps for a part that reads only known values.
 const CONSTANT_STEPS_MAX: u64 = 1_000;
 
-/// What is known of an expression's names before there is an event.
+/// What is known about an expression's names before there is an event.
 #[derive(Debug, Default)]
 pub struct Known<'k> {
     /// The names whose values will not change.
     pub constants: Scope<'k>,
-    /// A name whose fields are expressions themselves, each seeing those before it. One that errs is not among the fields.
+    /// A name whose fields are expressions, each of which sees the fields before it. A field whose expression
+    /// fails is missing.
     pub named: Option<(&'k str, &'k [(String, Expression)])>,
 }
 
-/// What is known of a part that must be true or false.
+/// What is known about a part that must be true or false.
 #[derive(Clone, Debug)]
 pub(crate) enum Claim<'a> {
     Known(bool),
-    /// It errs, whatever it reads.
+    /// It fails, whatever it reads.
     Errs,
     Unknown,
     /// A field has a property.
@@ -39,19 +42,19 @@ pub(crate) enum Claim<'a> {
     Any(Vec<Claim<'a>>),
     /// `condition ? then : otherwise`
     Choice(Box<[Claim<'a>; 3]>),
-    /// The claim, unless the value that is computed before it errs.
+    /// The claim, unless the value that is computed before it fails.
     After(Box<(Term<'a>, Claim<'a>)>),
 }
 
-/// What is known of a part of any type.
+/// What is known about a part of any type.
 #[derive(Clone, Debug)]
 pub(crate) enum Term<'a> {
     Constant(Value<'a>),
-    /// It errs, whatever it reads.
+    /// It fails, whatever it reads.
     Errs,
     Unknown,
     Read(Read<'a>),
-    /// It is true or false, or errs.
+    /// It is true or false, or fails.
     Claim(Claim<'a>),
     /// The name whose fields are expressions.
     Named,
@@ -62,15 +65,15 @@ pub(crate) enum Term<'a> {
 pub(crate) struct Read<'a> {
     /// The root's name, then the fields' names.
     pub(crate) path: Vec<String>,
-    /// The steps that are written `.?field`, by their place in the path.
+    /// The steps that are written `.?field`, by their index in the path.
     pub(crate) lenient: Vec<usize>,
     pub(crate) absence: Absence<'a>,
 }
 
-/// What a field comes to where one of the lenient steps finds nothing.
+/// The value of a field if one of the lenient steps finds nothing.
 #[derive(Clone, Debug)]
 pub(crate) enum Absence<'a> {
-    /// There are no such steps, or the absent value is asked for all the same.
+    /// There are no such steps, or the absent value is required.
     Errs,
     /// The optional itself is the value.
     IsNone,
@@ -79,21 +82,21 @@ pub(crate) enum Absence<'a> {
     Unknown,
 }
 
-/// What is claimed of a field.
+/// What is claimed about a field.
 #[derive(Clone, Debug)]
 pub(crate) enum Property {
     True,
     OneOf(Vec<Literal>),
     StartsWith(String),
     EndsWith(String),
-    /// It matches a pattern, and starts so at least.
+    /// It matches a pattern, and at least starts with this.
     Matches {
         start: String,
     },
     Present,
 }
 
-/// What an expression claims that must be true or false.
+/// Returns the claim of an expression that must be true or false.
 pub(crate) fn claim_of<'a>(expression: &'a Expression, known: &'a Known<'a>) -> Claim<'a> {
     let mut lowering = Lowering { known, source: expression.source(), named: Vec::new(), bound: Vec::new(), parts_left: PARTS_MAX };
     if let Some((root, named)) = known.named
@@ -110,7 +113,7 @@ pub(crate) fn claim_of<'a>(expression: &'a Expression, known: &'a Known<'a>) -> 
     lowering.claim(expression.tree())
 }
 
-/// A term with the number of parts that it took, which each use takes again.
+/// A term with the number of parts that it took. Each use counts them again.
 #[derive(Clone)]
 struct Sized<'a> {
     term: Term<'a>,
@@ -119,10 +122,10 @@ struct Sized<'a> {
 
 struct Lowering<'a> {
     known: &'a Known<'a>,
-    /// The text of the expression that is looked at.
+    /// The source of the expression under examination.
     source: &'a str,
     named: Vec<(&'a str, Sized<'a>)>,
-    /// The variables of `cel.bind` around the present part.
+    /// The variables of `cel.bind` around the current part.
     bound: Vec<Sized<'a>>,
     parts_left: usize,
 }
@@ -180,11 +183,11 @@ impl<'a> Lowering<'a> {
         if self.take(sized.parts) { sized.term } else { Term::Unknown }
     }
 
-    /// Whether the part reads nothing but what is known.
+    /// Returns true if the part reads only known values.
     fn is_constant(&self, expr: &Expr) -> bool {
         match &expr.kind {
             Kind::Root(name) => self.known.constants.get(name).is_some(),
-            // Outside of `cel.bind` a variable is one of a macro inside the part itself.
+            // Outside of `cel.bind`, a variable belongs to a macro inside the part itself.
             Kind::Local(_) => self.bound.is_empty(),
             _ => expr.children().into_iter().all(|child| self.is_constant(child)),
         }
@@ -206,7 +209,7 @@ impl<'a> Lowering<'a> {
         Term::Read(Read { path: vec![name.to_owned()], lenient: Vec::new(), absence: Absence::Errs })
     }
 
-    /// The chain up to its first `count` links.
+    /// Returns the term of the chain up to its first `count` links.
     fn chain(&mut self, chain: &'a Chain, count: usize) -> Term<'a> {
         let mut term = self.term(&chain.base);
         for link in &chain.links[..count] {
@@ -267,13 +270,13 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// A method of a field that is read.
+    /// Returns the term of a method call on a field that is read.
     fn call(&mut self, read: Read<'a>, call: &'a Call) -> Term<'a> {
         let argument = call.arguments.first().map(|argument| self.term(argument));
         let is_none = matches!(read.absence, Absence::IsNone);
         let property = match (call.function.name, argument) {
             ("hasValue", None) if is_none => Property::Present,
-            // Its absence is the error that a plain step would make.
+            // If it is absent, the error is the one that a plain step would cause.
             ("value", None) if is_none => {
                 return Term::Read(Read { lenient: Vec::new(), absence: Absence::Errs, ..read });
             }
@@ -346,7 +349,7 @@ impl<'a> Lowering<'a> {
     }
 }
 
-/// What a part claims that stands where true or false must.
+/// Returns the claim of a part that must be true or false.
 fn claimed(term: Term<'_>) -> Claim<'_> {
     match term {
         Term::Constant(Value::Bool(truth)) => Claim::Known(truth),
@@ -386,7 +389,7 @@ fn is_one_of<'a>(read: Read<'a>, values: &[Value<'a>]) -> Claim<'a> {
     for value in values {
         match (Literal::of(value), value) {
             (Some(literal), _) => literals.push(literal),
-            // An undefined number is equal to nothing.
+            // An undefined number is not equal to anything.
             (None, Value::Double(_)) => {}
             (None, _) => return Claim::Unknown,
         }

@@ -1,7 +1,8 @@
-//! Demands: what must be so of the fields that an expression reads, for it to be anything but false.
+//! Demands: what must hold for the fields that an expression reads, for it to be anything but false.
 //!
-//! They are derived from claims without any value, so that whoever looks for the expressions that an event concerns need not evaluate
-//! the others. A demand that is met promises nothing: the expression may be false all the same.
+//! Demands are derived from claims without any value, so that a search for the expressions that an event
+//! concerns need not evaluate the others. Meeting a demand promises nothing: the expression may still be
+//! false.
 
 use std::sync::Arc;
 
@@ -10,17 +11,17 @@ use super::claim::{Absence, Claim, Property, Read, Term};
 use crate::json::NodeKind;
 use crate::value::Value;
 
-/// How many claims are followed for one demand; what is beyond demands nothing.
+/// The maximum number of claims that are followed for one demand. Claims beyond it demand nothing.
 const CLAIMS_MAX: usize = 2_048;
 
-/// What must be so for an expression to be true or to err: where it is not so, the expression is false.
+/// What must hold for an expression to be true or to fail. If it does not hold, the expression is false.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Demand {
-    /// Nothing is known of the expression.
+    /// Nothing is known about the expression.
     Anything,
     /// The expression is false, whatever it reads.
     Nothing,
-    /// A field passes.
+    /// A field passes a test.
     Test(Test),
     /// All of these are met.
     All(Vec<Demand>),
@@ -54,14 +55,14 @@ pub enum Check {
     Absent,
     /// Reading it is an error.
     Errs {
-        /// The steps that may find nothing (`.?field`), by their place in the path, ascending.
+        /// The steps that may find nothing (`.?field`), by their index in the path, ascending.
         lenient: Vec<usize>,
-        /// What it is read as.
+        /// The type it is read as.
         wanted: Wanted,
     },
 }
 
-/// What a field is read as.
+/// The type that a field is read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wanted {
     /// Any value.
@@ -72,7 +73,7 @@ pub enum Wanted {
     Text,
 }
 
-/// Where a path leads in what an event holds.
+/// Where a path leads in the data of an event.
 #[derive(Clone, Debug)]
 pub enum Reach<'a> {
     /// To this value.
@@ -84,25 +85,25 @@ pub enum Reach<'a> {
 /// Where and why a path leads nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Astray {
-    /// The step that could not be taken, by its place in the path.
+    /// The step that failed, by its index in the path.
     pub at: usize,
-    /// What was met there.
+    /// What was found there.
     pub met: Obstacle,
 }
 
-/// Why a step could not be taken.
+/// Why a step failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Obstacle {
     /// An object without such a field.
     NoField,
-    /// `null` in the place of an object.
+    /// `null` instead of an object.
     Null,
-    /// Another value that has no fields.
+    /// Another value without fields.
     NoObject,
 }
 
 impl Demand {
-    /// All of `parts`, in the simplest form.
+    /// Returns the conjunction of `parts`, in the simplest form.
     pub fn all(parts: impl IntoIterator<Item = Demand>) -> Self {
         let mut kept = Vec::new();
         for part in parts {
@@ -120,7 +121,7 @@ impl Demand {
         }
     }
 
-    /// One of `parts`, in the simplest form.
+    /// Returns the disjunction of `parts`, in the simplest form.
     pub fn any(parts: impl IntoIterator<Item = Demand>) -> Self {
         let mut kept = Vec::new();
         for part in parts {
@@ -140,7 +141,7 @@ impl Demand {
 }
 
 impl<'a> Reach<'a> {
-    /// Follows `path`, of which `from` is what the first `taken` names stand for.
+    /// Follows `path` from the value `from`, which the first `taken` names refer to.
     pub fn walk(from: Value<'a>, path: &[String], taken: usize) -> Self {
         let mut value = from;
         for (at, name) in path.iter().enumerate().skip(taken) {
@@ -160,12 +161,12 @@ impl<'a> Reach<'a> {
 }
 
 impl Astray {
-    /// Whether it is an error, where the `lenient` steps may find nothing.
+    /// Returns true if this is an error, given that the `lenient` steps may find nothing.
     fn is_error(self, lenient: &[usize]) -> bool {
         match self.met {
-            // Behind an optional every step may find nothing.
+            // After an optional, every step may find nothing.
             Obstacle::NoField => lenient.first().is_none_or(|first| self.at < *first),
-            // A null may stand for what is absent, but only `.?` looks for that.
+            // A null may mean an absent value, but only `.?` checks for that.
             Obstacle::Null => !lenient.contains(&self.at),
             Obstacle::NoObject => true,
         }
@@ -173,7 +174,7 @@ impl Astray {
 }
 
 impl Check {
-    /// Whether what the path leads to passes.
+    /// Returns true if the value that the path leads to passes.
     pub fn passes(&self, reach: &Reach<'_>) -> bool {
         match (self, reach) {
             (Self::Is(literal), Reach::Found(value)) => Literal::of(value).as_ref() == Some(literal),
@@ -199,12 +200,13 @@ impl Wanted {
     }
 }
 
-/// What must be so for a claim not to be false.
+/// Returns what must hold for a claim not to be false.
 pub(crate) fn demand_of(claim: &Claim<'_>) -> Demand {
     Derivation { claims_left: CLAIMS_MAX }.demand(claim, Sought::TrueOrError)
 }
 
-/// What a claim is to come to. An error counts with both truths: which of them it hides is not known.
+/// The outcome that is looked for. An error counts with both truths, because it is not known which of them it
+/// hides.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sought {
     TrueOrError,
@@ -230,7 +232,7 @@ impl Derivation {
             (Claim::Not(claim), Sought::TrueOrError) => self.demand(claim, Sought::FalseOrError),
             (Claim::Not(claim), Sought::FalseOrError) => self.demand(claim, Sought::TrueOrError),
             (Claim::Not(claim), Sought::Error) => self.demand(claim, Sought::Error),
-            // One false makes it false, whatever errs beside it.
+            // A single false makes it false, even if others fail.
             (Claim::All(claims), Sought::TrueOrError) | (Claim::Any(claims), Sought::FalseOrError) => {
                 Demand::all(claims.iter().map(|claim| self.demand(claim, sought)).collect::<Vec<_>>())
             }
@@ -312,7 +314,7 @@ impl Property {
         }
     }
 
-    /// Whether the property of a value that is known may come to what is sought.
+    /// Returns true if the property of a known value may have the outcome that is looked for.
     fn may_come_to(&self, value: &Value<'_>, sought: Sought) -> bool {
         let truth = match (self, value) {
             (Self::True, Value::Bool(truth)) => Some(*truth),

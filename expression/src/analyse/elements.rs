@@ -1,18 +1,18 @@
-//! What of a list is read: how many elements it has, or fields of them that are named.
+//! Determines how much of a list is read: only its number of elements, or named fields of them.
 //!
-//! What it cannot tell it takes for the whole list.
+//! If this is unclear, the whole list counts as read.
 
 use std::collections::BTreeSet;
 
 use super::{Path, path_of};
 use crate::ast::{Call, Expr, Kind, Link, LinkKind, Literal, Loop, LoopKind};
 
-/// What of the value at a path is read.
+/// How much of the value at a path is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// All of it, as far as can be told.
+    /// All of it, as far as is known.
     Whole,
-    /// Where it is a list, no more than how many elements it has and these fields of theirs.
+    /// If it is a list, only its number of elements and these fields of them.
     FieldsOfElements(BTreeSet<String>),
 }
 
@@ -21,7 +21,7 @@ impl Extent {
         Self::FieldsOfElements(BTreeSet::new())
     }
 
-    /// Says whether a field of a list's elements may be read.
+    /// Returns true if a field of a list's elements may be read.
     pub fn may_hold(&self, field: &str) -> bool {
         match self {
             Self::Whole => true,
@@ -40,7 +40,7 @@ impl Extent {
     }
 }
 
-/// What is read of a value by what is selected or called on it.
+/// Returns how much of a value is read, from the links that follow it.
 pub(super) fn extent_of(links: &[Link]) -> Extent {
     let Some((first, rest)) = links.split_first() else { return Extent::Whole };
     match &first.kind {
@@ -49,7 +49,7 @@ pub(super) fn extent_of(links: &[Link]) -> Extent {
             let read = read_by_turns(turns);
             match turns.kind {
                 LoopKind::All | LoopKind::Exists | LoopKind::ExistsOne | LoopKind::List | LoopKind::Map | LoopKind::Entries => read,
-                // These give elements again.
+                // These return elements again.
                 LoopKind::Filter | LoopKind::SortBy => read.and(extent_of(rest)),
             }
         }
@@ -58,14 +58,15 @@ pub(super) fn extent_of(links: &[Link]) -> Extent {
     }
 }
 
-/// The path of `size(path)`, of which no element is read.
+/// Returns the path of `size(path)`, of which no element is read.
 pub(super) fn counted(call: &Call) -> Option<Path> {
     let ([Expr { kind: Kind::Chain(chain), .. }], "size") = (call.arguments.as_slice(), call.function.name) else { return None };
     let (path, links) = path_of(chain)?;
     (links == chain.links.len()).then(|| Path { extent: Extent::nothing(), ..path })
 }
 
-/// What the turns of a macro read of the elements: which variable is whose is not followed, so that each counts as the element.
+/// Returns which part of the elements a macro's turns read. Variables are not told apart, so each counts as
+/// the element.
 fn read_by_turns(turns: &Loop) -> Extent {
     turns.filter.iter().chain([&turns.body]).fold(Extent::nothing(), |read, expr| read.and(read_by(expr)))
 }
@@ -81,7 +82,7 @@ fn read_by(expr: &Expr) -> Extent {
     }
 }
 
-/// The field that a link selects, by its name.
+/// Returns the field that a link selects, by its name.
 fn field_of(link: Option<&Link>) -> Extent {
     let name = match link.map(|link| &link.kind) {
         Some(LinkKind::Field { name, .. }) => name,

@@ -1,13 +1,14 @@
 //! Scalars as keys of an index.
 //!
-//! What is tested against them stands in `demand`.
+//! The tests against them are in `demand`.
 
 use std::cmp::Ordering;
 
 use crate::value::Value;
 use crate::value::numeric_order;
 
-/// A literal as a key of an index: numbers that are equal in the language are equal here, whatever their type.
+/// A literal as a key of an index. Numbers that are equal in the language are equal here, whatever their
+/// type.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the names are the types'")]
 pub enum Literal {
@@ -20,7 +21,8 @@ pub enum Literal {
 }
 
 impl Literal {
-    /// The key of a value, in its one form; `None` for a list, a map, an undefined number and what JSON does not have.
+    /// Returns the key of a value in its canonical form, or `None` for a list, a map, an undefined number,
+    /// and values that JSON does not have.
     pub fn of(value: &Value<'_>) -> Option<Self> {
         match value {
             Value::Null => Some(Self::Null),

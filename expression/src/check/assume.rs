@@ -1,4 +1,4 @@
-//! What a condition says of the paths in it, once it is known to be true or false.
+//! What a condition implies about the paths in it, once it is known to be true or false.
 
 use super::chains::{SEPARATOR, name_of, path_of, root_path};
 use super::facts::{Fact, Weight};
@@ -9,7 +9,7 @@ use crate::types::{Range, ValueType};
 use crate::value::Value;
 
 impl Checker<'_> {
-    /// States what holds where the condition is true, or where it is false.
+    /// States what holds if the condition is true, or if it is false.
     pub(super) fn assume(&mut self, condition: &Expr, truth: Truth, weight: Weight) {
         match (&condition.kind, truth) {
             (Kind::All(operands), Truth::True) | (Kind::Any(operands), Truth::False) => {
@@ -46,7 +46,7 @@ impl Checker<'_> {
         let Some(path) = path_of(chain, chain.links.len()) else { return };
         match truth {
             Truth::True => self.state_present(chain, chain.links.len(), weight),
-            // Through an optional the field may be missing because what is before it is.
+            // With an optional, the field may be missing because something before it is missing.
             Truth::False if are_required(chain, chain.links.len()) => self.facts.state(&path, Fact::Absent, weight),
             Truth::False => {}
         }
@@ -135,7 +135,7 @@ impl Checker<'_> {
     }
 }
 
-/// Whether the first links of a chain read fields that must be there.
+/// Returns true if the first links of a chain read fields that must be there.
 fn are_required(chain: &Chain, count: usize) -> bool {
     chain.links[..count].iter().all(|link| {
         matches!(link.kind, LinkKind::Field { presence: Presence::Required, .. } | LinkKind::Index { presence: Presence::Required, .. })
@@ -149,7 +149,7 @@ fn literal(expr: &Expr) -> Option<&Literal> {
     }
 }
 
-/// All values that are equal to a literal.
+/// Returns all values that are equal to a literal.
 fn equal_to(literal: &Literal) -> ValueType {
     let value = literal.value();
     match literal {
@@ -159,7 +159,7 @@ fn equal_to(literal: &Literal) -> ValueType {
     }
 }
 
-/// All values that are not equal to a literal.
+/// Returns all values that are not equal to a literal.
 fn other_than(literal: &Literal) -> ValueType {
     let value = literal.value();
     match literal {

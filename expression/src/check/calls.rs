@@ -1,4 +1,4 @@
-//! Calls: values held against the signatures of the function, and what it gives.
+//! Calls: checks values against the signatures of the function, and determines what it returns.
 
 use super::{Checker, FindingKind, Known, Reads};
 use crate::ast::{Call, Span};
@@ -8,7 +8,7 @@ use crate::functions::{Arguments, Function, PatternCache};
 use crate::types::{MapType, Occurrence, Others, Range, ValueType};
 use crate::value::{Type, Value};
 
-/// How many calls with known values are tried.
+/// The maximum number of calls with known values that are tried.
 const TRIES_MAX: usize = 16;
 
 /// A value of a call, and where it is written.
@@ -43,7 +43,7 @@ impl<'c> Checker<'c> {
         possible.into_iter().fold(ValueType::nothing(), |all, signature| all.or(gives(function, signature, values)))
     }
 
-    /// What the call gives where all values are known; nothing where they are not, or too many.
+    /// Returns the result of the call if all values are known, or nothing if they are not, or are too many.
     fn tried(&mut self, call: &'c Call, values: &[Given], span: Span) -> Option<ValueType> {
         let mut calls: Vec<Vec<Value<'static>>> = vec![Vec::new()];
         for (value, _) in values {
@@ -83,7 +83,7 @@ impl<'c> Checker<'c> {
         self.tell(FindingKind::Unfit, *span, message, Some(hint));
     }
 
-    /// How to make what a function takes of a value.
+    /// Returns how to convert a value to what a function accepts.
     fn conversion(&self, value: &ValueType, taken: Kinds, span: Span) -> Option<String> {
         let text = self.text(span);
         let wants_text = taken.is_within(STRING.or(LIST)) && taken.has(Type::String);
@@ -103,7 +103,7 @@ impl<'c> Checker<'c> {
     }
 }
 
-/// The first value that a signature does not take.
+/// Returns the first value that a signature does not accept.
 fn misfit(signature: &Signature, values: &[Given]) -> Option<usize> {
     values.iter().enumerate().position(|(index, (value, _))| {
         let is_taken = value.can_be(signature.at(index));
@@ -145,7 +145,7 @@ fn gives(function: &Function, signature: &Signature, values: &[Given]) -> ValueT
     }
 }
 
-/// The parts of a version, as `semver` gives them.
+/// Returns the type of the parts of a version, as returned by `semver`.
 fn version() -> ValueType {
     let whole = ["major", "minor", "patch"]
         .into_iter()

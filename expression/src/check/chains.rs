@@ -1,4 +1,4 @@
-//! Chains: what a field, an index, a method or a macro gives on what stands before it.
+//! Chains: what a field, an index, a method or a macro returns for the value before it.
 
 use super::facts::Presence as Fact;
 use super::infer::words_optional;
@@ -9,10 +9,10 @@ use crate::functions::signature::{LIST, MAP, NULL, NUMBER, OPTIONAL};
 use crate::types::{Found, Occurrence, Others, Truths, ValueType};
 use crate::value::Value;
 
-/// What stands between the names of a path; no name holds it.
+/// The separator between the names of a path. No name contains it.
 pub(super) const SEPARATOR: char = '\u{1f}';
 
-/// A place in a chain: the links before it, and the path that they are, where they are one.
+/// A position in a chain: the links before it, and their path if they are one.
 struct At<'c> {
     chain: &'c Chain,
     position: usize,
@@ -28,7 +28,7 @@ enum There {
 }
 
 impl<'c> Checker<'c> {
-    /// What the first `count` links of a chain give.
+    /// Returns what is known about the first `count` links of a chain.
     pub(super) fn chain(&mut self, chain: &'c Chain, count: usize) -> Known {
         let Known { mut value, mut reads } = self.value(&chain.base);
         let mut path = root_path(&chain.base);
@@ -72,7 +72,7 @@ impl<'c> Checker<'c> {
                     return (ValueType::nothing(), reads);
                 }
                 let next = match value.optional_known() {
-                    // What errs always errs only where it is needed.
+                    // An operand that always fails does so only if it is needed.
                     known if !self.demand_optional_at(&other_value, "or", other.span) => match known {
                         Some(optional) if optional.inner.is_nothing() => ValueType::nothing(),
                         Some(optional) => ValueType::optional(optional.inner.clone(), Occurrence::Always),
@@ -165,7 +165,8 @@ impl<'c> Checker<'c> {
         given
     }
 
-    /// What a map has under a name, and whether it is there; nothing where that was told to be a mistake.
+    /// Returns what a map has under a name, and whether it is there, or nothing if an error was reported for
+    /// it.
     fn look_up(&mut self, value: &ValueType, name: &str, at: &At<'c>) -> Option<(ValueType, There)> {
         let (found, there, occurrence) = match value.map_known().map(|map| (map, map.find(name))) {
             None => (value.below(), There::Maybe, None),
@@ -205,7 +206,7 @@ impl<'c> Checker<'c> {
         Some((found, there))
     }
 
-    /// `value[index]`, where the index is not a name that is written out.
+    /// `value[index]`, if the index is not a literal name.
     fn index(&mut self, value: &ValueType, index: &Expr, at_index: &ValueType, presence: Presence, at: &At<'c>) -> ValueType {
         let mut given = ValueType::nothing();
         let mut is_told = false;
@@ -297,18 +298,18 @@ impl<'c> Checker<'c> {
 }
 
 impl At<'_> {
-    /// The chain up to the present link, which is not part of it.
+    /// Returns the range of the chain before the current link.
     fn before(&self) -> Span {
         Span { start: self.chain.base.span.start, end: self.chain.links[self.position].span.start }
     }
 
-    /// The chain with the present link.
+    /// Returns the range of the chain up to and including the current link.
     fn through(&self) -> Span {
         Span { start: self.chain.base.span.start, end: self.chain.links[self.position].span.end }
     }
 }
 
-/// The path of a name or variable alone.
+/// Returns the path of a name or variable alone.
 pub(super) fn root_path(base: &Expr) -> Option<String> {
     match &base.kind {
         Kind::Root(name) => Some(name.to_string()),
@@ -317,7 +318,7 @@ pub(super) fn root_path(base: &Expr) -> Option<String> {
     }
 }
 
-/// The name of the field that a link reads, where it is written out.
+/// Returns the name of the field that a link reads, if it is a literal.
 pub(super) fn name_of(link: &Link) -> Option<&str> {
     match &link.kind {
         LinkKind::Field { name, .. } => Some(name),
@@ -329,12 +330,12 @@ pub(super) fn name_of(link: &Link) -> Option<&str> {
     }
 }
 
-/// The path that the first `count` links of a chain are, where they are one.
+/// Returns the path of the first `count` links of a chain, if they form one.
 pub(super) fn path_of(chain: &Chain, count: usize) -> Option<String> {
     chain.links[..count].iter().try_fold(root_path(&chain.base)?, |path, link| Some(format!("{path}{SEPARATOR}{}", name_of(link)?)))
 }
 
-/// Whether the element at an index is there.
+/// Returns whether the element at an index is there.
 fn is_element(list: &ValueType, index: &ValueType) -> There {
     let Some(len) = list.list_known().and_then(|list| list.len) else { return There::Maybe };
     let Some(indices) = index.constants() else { return There::Maybe };
@@ -342,7 +343,7 @@ fn is_element(list: &ValueType, index: &ValueType) -> There {
     if indices.iter().any(|index| is_inside(index) || matches!(index, Value::Double(_))) { There::Maybe } else { There::Never }
 }
 
-/// What can stand under some name of a map.
+/// Returns the values that any field of a map can have.
 pub(super) fn any_field(value: &ValueType) -> ValueType {
     let Some(map) = value.map_known() else { return value.below() };
     let others = match map.others() {

@@ -1,12 +1,12 @@
-//! Facts about paths that hold at a place because of the conditions around it.
+//! Facts about paths that hold at a point because of the conditions around it.
 
 use crate::ast::Span;
 use crate::types::ValueType;
 
-/// How many facts are kept; later ones are forgotten.
+/// The maximum number of facts that are kept. Later ones are forgotten.
 const FACTS_MAX: usize = 128;
 
-/// Facts, the latest last.
+/// Facts, latest last.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
     stated: Vec<Stated>,
@@ -19,7 +19,7 @@ struct Stated {
     weight: Weight,
 }
 
-/// What is known of a path.
+/// What is known about a path.
 #[derive(Clone, Debug)]
 pub(crate) enum Fact {
     /// It is there, and its value is one of these.
@@ -30,21 +30,21 @@ pub(crate) enum Fact {
     Absent,
 }
 
-/// How a fact comes to hold.
+/// Why a fact holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Weight {
-    /// What depends on it is evaluated only where it holds.
+    /// Whatever depends on it is evaluated only if the fact holds.
     Firm,
-    /// It is another operand of the same `&&` or `||`, which is written here. Where that one errs, the fact need not hold, and
-    /// this one is evaluated all the same.
+    /// It comes from another operand of the same `&&` or `||`, written at this place. If that operand fails,
+    /// the fact need not hold, and this one is evaluated even so.
     Beside(Span),
 }
 
-/// What all facts together say of a path.
+/// What all facts together say about a path.
 pub(crate) struct Said {
     pub(crate) is: Option<ValueType>,
     pub(crate) presence: Option<Presence>,
-    /// The operand beside that says so, if one does.
+    /// The neighboring operand that says so, if any.
     pub(crate) beside: Option<Span>,
 }
 
@@ -59,12 +59,12 @@ impl Facts {
         self.stated.len()
     }
 
-    /// Forgets all facts but the first ones.
+    /// Forgets all facts except the first `len`.
     pub(crate) fn truncate(&mut self, len: usize) {
         self.stated.truncate(len);
     }
 
-    /// The facts that hold wherever what depends on them is evaluated.
+    /// Returns the facts that hold wherever something depending on them is evaluated.
     pub(crate) fn firm(&self) -> Self {
         Self { stated: self.stated.iter().filter(|stated| matches!(stated.weight, Weight::Firm)).cloned().collect() }
     }

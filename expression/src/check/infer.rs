@@ -1,4 +1,4 @@
-//! What each sort of part can give.
+//! Determines what each kind of part can return.
 
 use super::facts::Weight;
 use super::{CHECK_STEPS_MAX, Checker, FindingKind, Known, Reads, Truth};
@@ -25,7 +25,7 @@ impl<'c> Checker<'c> {
             Kind::Chain(chain) => {
                 let known = self.chain(chain, chain.links.len());
                 let known = self.folded(expr, known);
-                // A field that is known to be true is no test; a method that gives it is.
+                // A field that is known to be true is not a test; a method that returns true is.
                 match chain.links.last().map(|link| &link.kind) {
                     Some(LinkKind::Call(_) | LinkKind::Loop(_)) => self.judged(expr, known, before),
                     _ => known,
@@ -72,7 +72,7 @@ impl<'c> Checker<'c> {
         }
     }
 
-    /// What can be true and false of a part that must be one of them, and what it reads.
+    /// Returns whether a part that must be true or false can be each of them, and what it reads.
     pub(super) fn condition(&mut self, expr: &'c Expr) -> (Truths, Reads) {
         let Known { value, reads } = self.value(expr);
         if !value.is_nothing() && !value.can_be(BOOL) {
@@ -92,7 +92,7 @@ impl<'c> Checker<'c> {
         self.narrowed(&format!("#{index}"), value)
     }
 
-    /// A value with what the facts say of its path.
+    /// Returns a value narrowed by the facts about its path.
     fn narrowed(&mut self, path: &str, value: ValueType) -> ValueType {
         let said = self.facts.of(path);
         match said.is {
@@ -107,19 +107,19 @@ impl<'c> Checker<'c> {
         }
     }
 
-    /// Notes that what is known was said by an operand beside.
+    /// Notes that the knowledge came from a neighboring operand.
     pub(super) fn borrow(&mut self, beside: Option<Span>) {
         if beside.is_some() {
             self.borrowed = (self.borrowed.0 + 1, beside);
         }
     }
 
-    /// Where the walk is: what was told, and how often something was borrowed.
+    /// Returns the state of the walk: the number of findings, and how often something was borrowed.
     pub(super) fn mark(&self) -> (usize, u32) {
         (self.told(), self.borrowed.0)
     }
 
-    /// What a macro reads, whose body read that: its own variables are not outside of it.
+    /// Returns what a macro reads, given what its body reads. Its own variables do not count outside of it.
     pub(super) fn outside(&self, range: Reads, body: Reads) -> Reads {
         match body {
             Reads::Locals if self.locals.is_empty() => range,
@@ -144,7 +144,7 @@ impl<'c> Checker<'c> {
         }
     }
 
-    /// Tells of an error that the evaluation of known values ended in.
+    /// Reports an error that occurred when known values were evaluated.
     pub(super) fn tell_fault(&mut self, fault: &Fault, span: Span) {
         let kind = match fault.kind {
             ErrorKind::Type => FindingKind::Unfit,
@@ -156,7 +156,8 @@ impl<'c> Checker<'c> {
         self.tell(kind, place, fault.message.clone(), fault.hint.clone());
     }
 
-    /// Tells of a test that has only one outcome, unless a part of it was told of, or only what stands beside it makes it so.
+    /// Reports a test that has only one outcome, unless something in it was already reported, or only a
+    /// neighboring operand makes it so.
     fn judged(&mut self, expr: &'c Expr, known: Known, before: (usize, u32)) -> Known {
         if before == self.mark() && known.value.kinds() == BOOL {
             match (known.value.can_be_truth(true), known.value.can_be_truth(false)) {
@@ -168,7 +169,7 @@ impl<'c> Checker<'c> {
         known
     }
 
-    /// `&&` and `||`: what one operand says holds for those after it, as long as it does not err.
+    /// `&&` and `||`: the facts of one operand hold for those after it, as long as it does not fail.
     fn junction(&mut self, expr: &'c Expr, operands: &'c [Expr], needed: Truth, before: (usize, u32)) -> Known {
         let outer = self.facts.len();
         let mut reads = Reads::Nothing;
@@ -279,7 +280,7 @@ impl<'c> Checker<'c> {
         Known { value, reads }
     }
 
-    /// Whether what stands behind a `?` can be an optional; tells of it where it cannot.
+    /// Returns true if the value after a `?` can be an optional, and reports it if it cannot.
     fn demand_optional(&mut self, expr: &Expr, value: &ValueType) -> bool {
         let is_fine = value.can_be(OPTIONAL);
         if !is_fine && !value.is_nothing() {
@@ -302,12 +303,12 @@ impl<'c> Checker<'c> {
     }
 }
 
-/// How to come by an optional.
+/// Returns a hint on how to get an optional.
 pub(super) fn words_optional() -> String {
     "create an optional with `.?field`, `[?index]` or `optional.of(x)`".to_owned()
 }
 
-/// Whether something has elements to go over.
+/// Returns true if something has elements to iterate over.
 pub(super) fn is_walkable(value: &ValueType) -> bool {
     value.can_be(LIST.or(MAP))
 }

@@ -1,6 +1,7 @@
-//! Fields that may be missing: whether the whole surely errs without one of them.
+//! Fields that may be missing: determines whether the whole expression surely fails without one of them.
 //!
-//! It is tried: the expression is looked at once more with the field gone, and it is told only where no value is left.
+//! The checker tries it: it examines the expression once more without the field, and reports the field only
+//! if no value is left.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -11,15 +12,15 @@ use crate::ast::{Chain, Expr, Kind, Link, LinkKind, Literal, Operator, Presence,
 use crate::functions::signature::{BOOL, Kinds, LIST, MAP, NULL, NUMBER, STRING};
 use crate::types::Occurrence;
 
-/// A field that may be missing, where it is read as if it were there.
+/// A field that may be missing, but is read as if it were there.
 #[derive(Clone, Debug)]
 pub(super) struct Suspect {
     pub(super) path: String,
-    /// The path as it is written.
+    /// The path as written.
     pub(super) span: Span,
     pub(super) name: Box<str>,
     pub(super) occurrence: Occurrence,
-    /// What each of the maps is called, of which some have the field.
+    /// What each of the maps is called, if only some of them have the field.
     pub(super) each: Option<&'static str>,
 }
 
@@ -35,7 +36,7 @@ impl<'c> Checker<'c> {
         let mut tried: BTreeSet<&str> = BTreeSet::new();
         let mut told: Vec<Span> = Vec::new();
         for suspect in &suspects {
-            // A chain is told of once: the hint asks for all that follows, too.
+            // A chain is reported once, because the hint covers everything that follows, too.
             let is_told = told.iter().any(|span| span.start == suspect.span.start);
             if suspect.path.starts_with('#') || is_told || !tried.insert(&suspect.path) || tried.len() > SUSPECTS_MAX {
                 continue;
@@ -66,7 +67,7 @@ impl<'c> Checker<'c> {
         self.tell(FindingKind::MayBeMissing, suspect.span, message, Some(hint));
     }
 
-    /// The path with `.?` from the field on that may be missing, and what stands for it then.
+    /// Returns the path with `.?` from the possibly missing field on, and a default for it.
     fn optional_form(&mut self, place: &Place<'c>, suspect: &Suspect) -> String {
         let chain = place.chain;
         let first = chain.links.iter().position(|link| link.span.end == suspect.span.end).unwrap_or(0);
@@ -99,11 +100,11 @@ impl<'c> Checker<'c> {
     }
 }
 
-/// A chain in an expression, and what it is for there.
+/// A chain in an expression, and its purpose there.
 struct Place<'c> {
     chain: &'c Chain,
     end: u32,
-    /// What it is compared with.
+    /// The value that it is compared with.
     beside: Option<&'c Expr>,
     is_condition: bool,
     reading: Reading,
@@ -118,7 +119,7 @@ enum Reading {
     Presence,
 }
 
-/// The chain that begins with a path, looked for from the top.
+/// Returns the chain that begins with a path, searched for from the top.
 fn chain_at(expr: &Expr, span: Span) -> Option<Place<'_>> {
     let mut expr = expr;
     let mut beside = None;
@@ -161,7 +162,7 @@ fn is_plain(link: &Link) -> bool {
     matches!(link.kind, LinkKind::Field { presence: Presence::Required, .. } | LinkKind::Index { presence: Presence::Required, .. })
 }
 
-/// What stands for a value of only one type.
+/// Returns a default for a value of a single type.
 fn default_of(kinds: Kinds) -> Option<&'static str> {
     let only = |some: Kinds| !kinds.is_empty() && kinds.is_within(some);
     match kinds {
@@ -174,7 +175,7 @@ fn default_of(kinds: Kinds) -> Option<&'static str> {
     }
 }
 
-/// What a method is called on.
+/// Returns a default for the receiver of a method.
 fn default_for(link: &LinkKind) -> Option<&'static str> {
     match link {
         LinkKind::Call(call) => {
@@ -186,7 +187,7 @@ fn default_for(link: &LinkKind) -> Option<&'static str> {
     }
 }
 
-/// What is of the same type as the other side of an operator.
+/// Returns a default of the same type as the other side of an operator.
 fn default_like(beside: &Expr) -> Option<&'static str> {
     match &beside.kind {
         Kind::Literal(Literal::String(_)) => Some("\"\""),

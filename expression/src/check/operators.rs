@@ -1,4 +1,4 @@
-//! Operators: what comparisons can give, and what arithmetic gives of which types.
+//! Operators: which outcomes comparisons can have, and which types arithmetic returns.
 
 use super::{Checker, FindingKind, Known, Reads};
 use crate::arithmetic;
@@ -9,16 +9,16 @@ use crate::functions::signature::{Kinds, LIST, MAP, NULL, NUMBER, ORDERED, STRIN
 use crate::types::{Found, Holds, Occurrence, Others, Truths, ValueType, is_overlapping};
 use crate::value::{Type, Value};
 
-/// How many pairs of known values are tried.
+/// The maximum number of pairs of known values that are tried.
 const PAIRS_MAX: usize = 64;
 
 /// One side of an operator.
 pub(super) struct Operand<'c> {
     pub(super) value: ValueType,
     pub(super) span: Span,
-    /// The part alone; none where it is what the operators before gave.
+    /// The part alone, or none if it is the result of the operators before it.
     pub(super) expr: Option<&'c Expr>,
-    /// Says whether what is known of it was said by an operand of the `&&` or `||` around.
+    /// Whether the knowledge about it came from an operand of the surrounding `&&` or `||`.
     pub(super) is_borrowed: bool,
 }
 
@@ -67,7 +67,8 @@ impl<'c> Checker<'c> {
         Truths { yes, no: !is_always_equal(&left.value, &right.value) }
     }
 
-    /// An operand without what stands beside the comparison: a mistake of types is one whatever is said there.
+    /// Returns an operand without the facts of operands next to the comparison: an error of types is one
+    /// whatever those say.
     fn by_itself(&self, operand: &Operand<'c>) -> Operand<'c> {
         let plain = Operand { value: operand.value.clone(), span: operand.span, expr: operand.expr, is_borrowed: operand.is_borrowed };
         let Some(expr) = operand.expr.filter(|_| operand.is_borrowed && self.findings.is_some()) else { return plain };
@@ -155,7 +156,7 @@ impl<'c> Checker<'c> {
         list.or(ValueType::made(kinds.without(LIST)))
     }
 
-    /// What the operator gives where both sides are known; nothing where they are not, or too many.
+    /// Returns the operator's result if both sides are known, or nothing if they are not, or are too many.
     fn tried_pairs(&mut self, operator: Operator, left: &Operand<'c>, right: &Operand<'c>) -> Option<ValueType> {
         let (ones, others) = (left.value.constants()?, right.value.constants()?);
         if ones.len() * others.len() > PAIRS_MAX {
@@ -190,7 +191,7 @@ impl<'c> Checker<'c> {
     }
 }
 
-/// What `in` gives of a map, where it gives that of a list.
+/// Returns the result of `in` for a map, given the result for a list.
 fn membership_of_map(needle: &Operand<'_>, hay: &Operand<'_>, or: Truths) -> Truths {
     let known = match (needle.value.constant(), hay.value.map_known()) {
         (Some(Value::String(name)), Some(map)) => match (map.find(&name), map.others()) {
@@ -207,14 +208,14 @@ fn is_whole_zero(value: &Value<'_>) -> bool {
     matches!(value, Value::Int(0) | Value::Uint(0))
 }
 
-/// Whether each value of the one is the only value of the other.
+/// Returns true if each value of the one is the only value of the other.
 fn is_always_equal(one: &ValueType, other: &ValueType) -> bool {
     let Some((ones, others)) = one.constants().zip(other.constants()) else { return false };
     let mut budget = crate::budget::Budget::default();
     !ones.is_empty() && ones.iter().all(|one| others.iter().all(|other| matches!(compare::equal(one, other, &mut budget), Ok(true))))
 }
 
-/// Whether each text or truth of the one is among the others.
+/// Returns true if each text or truth of the one is among the others.
 fn is_within(one: &ValueType, others: &ValueType) -> bool {
     let same = |kind: Type| one.only(Kinds::of(kind)).is_nothing() || others.kinds().has(kind);
     one.kinds().is_within(others.kinds())
@@ -223,13 +224,13 @@ fn is_within(one: &ValueType, others: &ValueType) -> bool {
         && (!one.kinds().has(Type::String) || one.named_texts().is_within(others.named_texts()))
 }
 
-/// The types of the one that have an order with some type of the other.
+/// Returns the types of the one that are ordered with some type of the other.
 pub(super) fn comparable(one: Kinds, other: Kinds) -> Kinds {
     let alike = one.and(other).and(ORDERED.without(NUMBER));
     if other.and(NUMBER).is_empty() { alike } else { alike.or(one.and(NUMBER)) }
 }
 
-/// What arithmetic on values of two types gives.
+/// Returns the type of arithmetic on values of two types.
 fn arithmetic_gives(operator: Operator, one: Type, other: Type) -> Option<Type> {
     use Type::{Bytes, Double, Duration, Int, List, String, Timestamp, Uint};
     Some(match (operator, one, other) {

@@ -1,4 +1,4 @@
-//! Macros over lists and maps: what their variables are, and what becomes of their bodies.
+//! Macros over lists and maps: the types of their variables, and the outcome of their bodies.
 
 use super::chains::any_field;
 use super::infer::is_walkable;
@@ -7,7 +7,7 @@ use crate::ast::{Expr, Loop, LoopKind, Span, Variables};
 use crate::functions::signature::{BOOL, INT, LIST, MAP, ORDERED, STRING, UINT};
 use crate::types::{Holds, ListType, MapType, Others, Range, Truths, ValueType};
 
-/// What one turn gives to the variables.
+/// The values of the variables in one turn.
 struct Turn {
     element: ValueType,
     key: ValueType,
@@ -67,14 +67,14 @@ impl<'c> Checker<'c> {
     }
 }
 
-/// What a macro goes over.
+/// What a macro iterates over.
 struct Over {
     element: ValueType,
-    /// How many turns there are that all count, where that is known.
+    /// The number of turns if all of them count and the number is known.
     len: Option<usize>,
-    /// Says whether there is a turn at least.
+    /// Whether there is at least one turn.
     is_run: bool,
-    /// Says whether all keys are texts.
+    /// Whether all keys are texts.
     is_text_keyed: bool,
 }
 

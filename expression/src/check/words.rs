@@ -1,4 +1,4 @@
-//! The messages of the checker that say more than two types, and the hints that show how to write it.
+//! The checker's messages that say more than two types, and the hints that show how to write it.
 
 use super::operators::{Operand, comparable};
 use super::{Checker, FindingKind, Truth};
@@ -9,9 +9,9 @@ use crate::nearest::nearest;
 use crate::types::{MapType, ValueType};
 use crate::value::Value;
 
-/// How many names a message lists.
+/// The maximum number of names that a message lists.
 const NAMES_MAX: usize = 30;
-/// How long a part may be that a hint writes out, in bytes.
+/// The maximum length of a part that a hint repeats, in bytes.
 const WRITTEN_OUT_MAX: usize = 100;
 
 impl Checker<'_> {
@@ -32,7 +32,7 @@ impl Checker<'_> {
         self.tell(FindingKind::UnknownField, span, message, Some(hint));
     }
 
-    /// Tells of a field that may be there, where another has nearly its name.
+    /// Reports a field that may be there, if another field has a similar name.
     pub(super) fn tell_unlikely(&mut self, map: &MapType, name: &str, owner: Span, span: Span) {
         if let Some(near) = nearest(name, map.fields().keys().map(|name| &**name)) {
             let owner = self.text(owner);
@@ -41,7 +41,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Tells of a test that has only one outcome.
+    /// Reports a test that has only one outcome.
     pub(super) fn tell_always(&mut self, expr: &Expr, truth: Truth) {
         let kind = match truth {
             Truth::True => FindingKind::AlwaysTrue,
@@ -58,7 +58,7 @@ impl Checker<'_> {
         self.tell(kind, expr.span, message, Some(hint.to_owned()));
     }
 
-    /// Tells of an operand that another operand leaves no choice.
+    /// Reports an operand that contradicts another operand.
     pub(super) fn tell_contradiction(&mut self, operand: &Expr, needed: Truth) {
         let Some(beside) = self.borrowed.1 else { return };
         let (this, that) = (self.text(operand.span), self.text(beside));
@@ -141,7 +141,7 @@ impl Checker<'_> {
         self.tell(FindingKind::Impossible, span, message, hint);
     }
 
-    /// How to write one side so that it can be compared with the other.
+    /// Returns how to write one side so that it can be compared with the other.
     fn comparison_hint(&self, operator: Operator, subject: &Operand<'_>, other: &Operand<'_>) -> Option<String> {
         let (text, written) = (self.text(subject.span), self.text(other.span));
         let symbol = operator.symbol();
@@ -180,7 +180,7 @@ impl Checker<'_> {
         None
     }
 
-    /// How to make a condition of a value.
+    /// Returns how to turn a value into a condition.
     pub(super) fn condition_hint(&self, expr: &Expr, value: &ValueType) -> Option<String> {
         let text = self.text(expr.span);
         if text.len() > WRITTEN_OUT_MAX {
@@ -202,7 +202,7 @@ impl Checker<'_> {
         })
     }
 
-    /// What was probably meant by a field of a value that has none.
+    /// Returns what was probably meant by a field of a value without fields.
     pub(super) fn field_hint(&self, value: &ValueType, name: &str, owner: &str) -> Option<String> {
         let has_size = value.kinds().without(NULL).is_within(STRING.or(LIST)) && !value.kinds().is_within(NULL);
         if has_size && matches!(name, "size" | "length" | "len" | "count") {
@@ -212,13 +212,13 @@ impl Checker<'_> {
     }
 }
 
-/// Whether some types of the one are compared with some of the other by their value.
+/// Returns true if some types of the one are compared with some of the other by their value.
 fn are_alike(one: &ValueType, other: &ValueType) -> bool {
     let (one, other) = (one.kinds().without(NULL), other.kinds().without(NULL));
     !comparable(one, other).is_empty() || !one.and(other).is_empty()
 }
 
-/// A field as it is written after its owner.
+/// Returns a field as it is written after its owner.
 fn joined(owner: &str, name: &str) -> String {
     let is_word = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && !name.starts_with(|c: char| c.is_ascii_digit());
     if is_word { format!("{owner}.{name}") } else { format!("{owner}[\"{name}\"]") }

@@ -1,4 +1,4 @@
-//! Chains: fields, indices, methods and macros on a value, one after the other, and what is said when a field is missing.
+//! Chains: fields, indices, methods and macros on a value, in order, and the errors for missing fields.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ impl<'a> Evaluation<'_, 'a> {
         self.links(chain, chain.links.len())
     }
 
-    /// The value after the first `count` links.
+    /// Returns the value after the first `count` links.
     pub(crate) fn links(&mut self, chain: &'a Chain, count: usize) -> Result<Value<'a>, Fault> {
         let mut value = self.value(&chain.base)?;
         for (position, link) in chain.links[..count].iter().enumerate() {
@@ -113,11 +113,11 @@ impl<'a> Evaluation<'_, 'a> {
             Value::Map(map) => map.get_str(name).cloned(),
             Value::Optional(inner) => match inner.as_deref() {
                 None => return Ok(Value::NONE),
-                // `.?x` may find null on its way, as below; `.x` behind an optional may not.
+                // `.?x` may find null on its way, as below; `.x` after an optional may not.
                 Some(Value::Null) if presence == Presence::Required => return Err(no_fields(&Value::Null, name)),
                 Some(inner) => return self.field(inner, name, Presence::Optional),
             },
-            // JSON writes what is absent as null, so what may be absent may be null.
+            // JSON writes absent values as null, so a value that may be absent may be null.
             Value::Null if presence == Presence::Optional => None,
             other => return Err(no_fields(other, name)),
         };
@@ -167,7 +167,8 @@ impl<'a> Evaluation<'_, 'a> {
         }
     }
 
-    /// Puts the path before the message, and shows how to write the path so that a missing part is no error.
+    /// Puts the path before the message, and shows how to write the path so that a missing part is not an
+    /// error.
     #[cold]
     fn with_hint(&self, mut error: Fault, chain: &Chain, position: usize) -> Fault {
         if error.span != (0..0) || !matches!(error.kind, ErrorKind::Missing | ErrorKind::Type) {
@@ -181,7 +182,7 @@ impl<'a> Evaluation<'_, 'a> {
         };
         let is_whole = chain.links.iter().all(|link| matches!(link.kind, LinkKind::Field { .. }));
         let first = match error.kind {
-            // `null` stands where an object was hoped for: the field before it is the one that may be absent.
+            // `null` was found instead of an object: the field before it is the one that may be absent.
             ErrorKind::Type => position.saturating_sub(1),
             _ => position,
         };
@@ -203,7 +204,7 @@ impl<'a> Evaluation<'_, 'a> {
     }
 }
 
-/// The names of a chain of plain fields up to `position`, or nothing where the chain is anything else.
+/// Returns the names of a chain of plain fields up to `position`, or nothing if the chain is anything else.
 fn plain_path(chain: &Chain, position: usize) -> Option<String> {
     let Kind::Root(root) = &chain.base.kind else {
         return None;
@@ -221,7 +222,7 @@ fn plain_path(chain: &Chain, position: usize) -> Option<String> {
     Some(path)
 }
 
-/// Where the first `links` fields of a path end in its text; roots may hold dots themselves.
+/// Returns where the first `links` fields of a path end in its text. Roots may contain dots themselves.
 fn path_end(path: &str, links: usize) -> usize {
     let fields = path.matches('.').count();
     let drop = fields.saturating_sub(links);
@@ -240,7 +241,7 @@ fn nothing_at(value: &Value<'_>, index: &Value<'_>) -> Fault {
     fault(ErrorKind::Type, format!("is {} and cannot be indexed with {}", value.kind(), index.brief()))
 }
 
-/// A position in a list; nothing where it is before the first.
+/// Returns a position in a list, or nothing if it is before the first element.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the double is a whole number in range")]
 fn position(index: &Value<'_>) -> Result<Option<usize>, Fault> {
     match index {
@@ -251,7 +252,7 @@ fn position(index: &Value<'_>) -> Result<Option<usize>, Fault> {
     }
 }
 
-/// What an optional holds.
+/// Returns the content of an optional.
 pub(crate) fn optional<'a>(value: &Value<'a>, method: &str) -> Result<Option<Value<'a>>, Fault> {
     match value {
         Value::Optional(inner) => Ok(inner.as_ref().map(|inner| Value::clone(Arc::as_ref(inner)))),

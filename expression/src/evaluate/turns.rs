@@ -1,4 +1,4 @@
-//! Macros over lists and maps: one turn for each element or entry, maps in the order of their keys.
+//! Macros over lists and maps: one turn for each element or entry, with maps in key order.
 
 use super::Evaluation;
 use crate::ast::{Expr, Loop, LoopKind, Variables};
@@ -97,7 +97,7 @@ impl<'a> Evaluation<'_, 'a> {
         compare::sorted(keyed, self.budget).and_then(Value::made_list).map_err(|fault| fault.at(turns.body.span.range()))
     }
 
-    /// Whether the filter of the macro, if it has one, lets this turn be.
+    /// Returns true if the macro has no filter, or its filter keeps this turn.
     fn is_kept(&mut self, turn: &Turn<'a>, turns: &'a Loop) -> Result<bool, Fault> {
         match &turns.filter {
             Some(filter) => self.turn_truth(turn.clone(), turns.variables, filter),
@@ -123,7 +123,7 @@ impl<'a> Evaluation<'_, 'a> {
         }
     }
 
-    /// What the macro goes over.
+    /// Returns what the macro iterates over.
     pub(crate) fn range(&mut self, value: &Value<'a>) -> Result<Range<'a>, Fault> {
         match value {
             Value::List(list) => Ok(Range::List { list: list.clone(), next: 0 }),
@@ -134,14 +134,14 @@ impl<'a> Evaluation<'_, 'a> {
     }
 }
 
-/// Which truth of a turn decides for all of them.
+/// The truth of a turn that decides for all of them.
 #[derive(Clone, Copy, PartialEq)]
 enum Decisive {
     True,
     False,
 }
 
-/// What one turn gives to the variables.
+/// The values of the variables in one turn.
 #[derive(Clone)]
 pub(crate) struct Turn<'a> {
     /// The single variable: a list's element, a map's key.
@@ -150,14 +150,14 @@ pub(crate) struct Turn<'a> {
     pub(crate) key: Value<'a>,
     /// The second of two variables.
     pub(crate) value: Value<'a>,
-    /// How many bytes of the document were copied for it.
+    /// The number of bytes of the document that were copied for it.
     copied_len: usize,
     /// Whether it is the nearest double of a whole number that does not fit in 64 bits.
     is_rounded: bool,
 }
 
 impl<'a> Turn<'a> {
-    /// The values of the macro's variables.
+    /// Returns the values of the macro's variables.
     pub(crate) fn variables(self, variables: Variables) -> Vec<Value<'a>> {
         match variables {
             Variables::One => vec![self.element],

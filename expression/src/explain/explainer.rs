@@ -1,6 +1,7 @@
-//! The parts of an expression with what each gives: every part is evaluated once more by itself, within a budget of its own.
+//! The parts of an expression with the result of each: every part is evaluated once more by itself, within a
+//! budget of its own.
 //!
-//! Which of them decided is not asked here.
+//! Which of them decided is not determined here.
 
 use super::{EXPLANATION_PARTS_MAX, Element, Elements, Explanation, Outcome, Part, Reading, Route, Shape};
 use crate::analyse::{self, Access};
@@ -12,20 +13,21 @@ use crate::json::NodeKind;
 use crate::scope::Scope;
 use crate::value::Value;
 
-/// How deep parts hang below each other; what nests deeper is shown whole.
+/// The maximum nesting of parts. Parts that nest deeper are shown whole.
 const PARTS_DEPTH_MAX: usize = 16;
-/// How many levels of operands are needed to say in a few words what a part compared.
+/// The number of operand levels needed to describe briefly what a part compared.
 const NOTE_LEVELS: usize = 1;
-/// The most parts that an explanation of conditions alone has: there may be one for each of many rules.
+/// The maximum number of parts in an explanation of conditions only. There may be one explanation for each of
+/// many rules.
 const BRIEF_PARTS_MAX: usize = 128;
-/// The most characters that are shown of a part as it is written.
+/// The maximum number of characters shown of a part's source.
 const SOURCE_CHARS_MAX: usize = 240;
-/// The most characters of an operand that a note repeats.
+/// The maximum number of characters of an operand that a note repeats.
 const OPERAND_CHARS_MAX: usize = 60;
-/// The most elements that are shown of a macro that each of them decided.
+/// The maximum number of elements shown of a macro that each of them decided.
 const ELEMENTS_MAX: usize = 4;
 
-/// How far an expression is taken apart.
+/// How far an expression is split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Depth {
     /// Into the smallest parts of the condition.
@@ -34,7 +36,8 @@ pub(crate) enum Depth {
     Everything,
 }
 
-/// Evaluates the tree as its caller does, and then every part of it by itself; the parts together take `steps_left` at most.
+/// Evaluates the tree as its caller does, and then every part of it by itself. The parts together take at
+/// most `steps_left`.
 pub(crate) fn explain<'a>(
     source: &str,
     tree: &'a Expr,
@@ -65,13 +68,13 @@ fn outcome_of(given: Result<Value<'_>, Fault>) -> Outcome {
 struct Explainer<'s, 'a> {
     source: &'s str,
     scope: &'s Scope<'a>,
-    /// How many levels of operands are shown below a smallest part of a condition.
+    /// The number of operand levels shown below a smallest part of a condition.
     operand_levels: usize,
     steps_left: &'s mut u64,
     parts_left: usize,
-    /// The variables of the macros around the present part.
+    /// The variables of the macros around the current part.
     locals: Vec<Value<'a>>,
-    /// The parts around the present one.
+    /// The number of parts around the current one.
     depth: usize,
 }
 
@@ -92,7 +95,8 @@ impl<'a> Explainer<'_, 'a> {
         part
     }
 
-    /// A part that must be true or false; any other value is the error that the evaluation would make of it.
+    /// Explains a part that must be true or false. Any other value becomes the error that the evaluation
+    /// would return.
     fn condition(&mut self, expr: &'a Expr) -> Part {
         let mut part = self.part(expr);
         if matches!(part.outcome, Outcome::Value(_)) {
@@ -101,7 +105,7 @@ impl<'a> Explainer<'_, 'a> {
         part
     }
 
-    /// `&&` and `||`: a part that decides wins over every error but one that nothing absorbs.
+    /// `&&` and `||`: a part that decides takes precedence over every error except one that nothing absorbs.
     #[inline(never)]
     fn junction(&mut self, expr: &'a Expr, operands: &'a [Expr], shape: Shape) -> Part {
         let parts: Vec<_> = operands.iter().map(|operand| self.condition(operand)).collect();
@@ -123,12 +127,12 @@ impl<'a> Explainer<'_, 'a> {
             Outcome::Truth(truth) => Outcome::Truth(truth ^ is_turned),
             other => other.clone(),
         };
-        // What is negated twice is what it was.
+        // A double negation changes nothing.
         let shape = if is_turned { Shape::Not } else { Shape::All };
         self.compound(expr, shape, outcome, vec![inner])
     }
 
-    /// `? :`: the first condition that is true takes its branch, the first that errs ends it.
+    /// `? :`: the first true condition takes its branch, and the first condition that fails ends it.
     #[inline(never)]
     fn choice(&mut self, expr: &'a Expr, choose: &'a Choose) -> Part {
         let mut parts = Vec::new();
@@ -158,7 +162,7 @@ impl<'a> Explainer<'_, 'a> {
         self.compound(expr, Shape::Choice, outcome, parts)
     }
 
-    /// A smallest part of a condition, or a value, with its operands below it.
+    /// Explains a smallest part of a condition, or a value, with its operands below it.
     #[inline(never)]
     fn smallest(&mut self, expr: &'a Expr, levels: usize) -> Part {
         let outcome = self.run(|evaluation| evaluation.value(expr));
@@ -168,7 +172,8 @@ impl<'a> Explainer<'_, 'a> {
         part
     }
 
-    /// An operand: a value on the way to a larger one. Conditions among them are taken apart like any other.
+    /// Explains an operand: a value on the way to a larger one. Conditions among them are split like any
+    /// other.
     fn operand(&mut self, expr: &'a Expr, levels: usize) -> Part {
         match &expr.kind {
             Kind::All(_) | Kind::Any(_) | Kind::Not(..) | Kind::Choose(_) if levels > NOTE_LEVELS => self.part(expr),
@@ -204,7 +209,7 @@ impl<'a> Explainer<'_, 'a> {
         }
     }
 
-    /// Those that are not written out themselves: what a literal gives, everybody sees.
+    /// Explains those that are not literals: the value of a literal is obvious.
     fn operands(&mut self, exprs: impl IntoIterator<Item = &'a Expr>, levels: usize) -> Vec<Part> {
         let mut parts = Vec::new();
         if levels == 0 || self.depth == PARTS_DEPTH_MAX {
@@ -220,7 +225,8 @@ impl<'a> Explainer<'_, 'a> {
         parts
     }
 
-    /// The first `count` links of a chain: below it the receiver and the arguments of its last call or macro.
+    /// Explains the first `count` links of a chain. Below it are the receiver and the arguments of its last
+    /// call or macro.
     #[inline(never)]
     fn chain(&mut self, chain: &'a Chain, count: usize, outcome: Outcome, levels: usize) -> Part {
         let span = match count.checked_sub(1) {
@@ -260,7 +266,7 @@ impl<'a> Explainer<'_, 'a> {
         self.chain(chain, count, outcome, levels)
     }
 
-    /// Below `has(x.f().y)` stands what is called; a plain path says nothing more than its own name.
+    /// Below `has(x.f().y)` are the calls. A plain path adds nothing to its own name.
     fn has(&mut self, chain: &'a Chain, levels: usize) -> Vec<Part> {
         match chain.links.iter().rposition(|link| !is_step(link)) {
             Some(at) if levels > 0 => vec![self.receiver(chain, at + 1, levels - 1)],
@@ -268,7 +274,8 @@ impl<'a> Explainer<'_, 'a> {
         }
     }
 
-    /// The elements that decided `all`, `exists` or `exists_one`: those whose turn went as the whole did, or each where all had to.
+    /// Returns the elements that decided `all`, `exists` or `exists_one`: those whose turn had the same
+    /// result as the whole, or each of them if all had to.
     fn elements(&mut self, chain: &'a Chain, at: usize, turns: &'a Loop, outcome: &Outcome) -> Option<Elements> {
         let wanted = match (turns.kind, outcome) {
             (LoopKind::Exists | LoopKind::ExistsOne, Outcome::Truth(true)) => Wanted::Truth(true),
@@ -307,7 +314,8 @@ impl<'a> Explainer<'_, 'a> {
         Some(Elements { count, decided })
     }
 
-    /// The values of the paths that the part reads, each once; a part that is itself a path says them already.
+    /// Returns the values of the paths that the part reads, each once. A part that is itself a path already
+    /// shows them.
     fn readings(&mut self, expr: &'a Expr) -> Vec<Reading> {
         let mut readings: Vec<Reading> = Vec::new();
         for path in analyse::reads(expr) {
@@ -340,7 +348,7 @@ impl<'a> Explainer<'_, 'a> {
         Some(value.map_or_else(|| "nothing".to_owned(), |value| value.brief()))
     }
 
-    /// What the part compared or looked at, in a few words.
+    /// Describes briefly what the part compared or examined.
     fn note(&self, expr: &Expr, part: &Part) -> Option<String> {
         if let (Kind::Fold(fold), Outcome::Truth(truth)) = (&expr.kind, &part.outcome)
             && let Some(relation) = relation(fold, &part.parts, *truth)
@@ -381,7 +389,7 @@ impl<'a> Explainer<'_, 'a> {
         Part { source, span, shape, outcome, route: Route::Taken, note: None, readings: Vec::new(), parts, elements: None }
     }
 
-    /// Evaluates within what steps are left, each time from the beginning of an evaluation's own bounds.
+    /// Evaluates within the remaining steps, each time with the full limits of an evaluation.
     fn run(&mut self, work: impl FnOnce(&mut Evaluation<'_, 'a>) -> Result<Value<'a>, Fault>) -> Outcome {
         let is_short = *self.steps_left < EVALUATION_STEPS_MAX;
         match self.evaluate(work) {
@@ -409,13 +417,13 @@ impl<'a> Explainer<'_, 'a> {
 /// Which elements of a macro are looked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wanted {
-    /// The first whose turn gives this.
+    /// The first one whose turn has this result.
     Truth(bool),
-    /// Those whose turn is true; where there is none, the first few.
+    /// Those whose turn is true, or the first few if there are none.
     TruthsOrAny,
-    /// The first few, whatever they give.
+    /// The first few, whatever their result.
     Any,
-    /// The first that errs.
+    /// The first one that fails.
     Error,
 }
 
@@ -465,7 +473,7 @@ impl Elements {
 }
 
 impl Part {
-    /// Marks the part, and all below it, as what the evaluation did not come to.
+    /// Marks the part, and everything below it, as not reached by the evaluation.
     fn not_taken(&mut self) {
         self.route = Route::NotTaken;
         self.parts.iter_mut().for_each(Part::not_taken);
@@ -478,7 +486,7 @@ impl std::fmt::Display for Reading {
     }
 }
 
-/// Two values that were compared, with how they truly stand to each other: `"acme" = "acme"`, `3 < 5`.
+/// Describes two compared values with their true relation: `"acme" = "acme"`, `3 < 5`.
 fn relation(fold: &Fold, operands: &[Part], truth: bool) -> Option<String> {
     let ([(operator, other)], [left, right]) = (fold.rest.as_slice(), operands) else { return None };
     if is_constant(&fold.first) || is_constant(other) {
@@ -491,7 +499,7 @@ fn relation(fold: &Fold, operands: &[Part], truth: bool) -> Option<String> {
         (Operator::LessOrEqual, true) => "≤",
         (Operator::Greater, true) => ">",
         (Operator::GreaterOrEqual, true) => "≥",
-        // Not less is not the same as at least: an undefined number is neither.
+        // "Not less" is not the same as "at least": an undefined number is neither.
         (Operator::Less, false) => "is not <",
         (Operator::LessOrEqual, false) => "is not ≤",
         (Operator::Greater, false) => "is not >",
@@ -508,7 +516,7 @@ fn relation(fold: &Fold, operands: &[Part], truth: bool) -> Option<String> {
     }
 }
 
-/// What an optional holds, as a note tells it.
+/// Returns the content of an optional, as a note shows it.
 fn present(value: &str) -> &str {
     if value == "optional.none()" {
         return "nothing";
@@ -524,7 +532,7 @@ fn loop_kind(expr: &Expr) -> Option<LoopKind> {
     }
 }
 
-/// Whether a link only goes one step further down: a field, or an index that is written out.
+/// Returns true if a link only goes one step down: a field, or a literal index.
 fn is_step(link: &Link) -> bool {
     match &link.kind {
         LinkKind::Field { presence: Presence::Required | Presence::Optional, .. } => true,
@@ -533,7 +541,7 @@ fn is_step(link: &Link) -> bool {
     }
 }
 
-/// Whether an expression reads nothing.
+/// Returns true if an expression reads nothing.
 fn is_constant(expr: &Expr) -> bool {
     !matches!(expr.kind, Kind::Root(_) | Kind::Local(_)) && expr.children().into_iter().all(is_constant)
 }
@@ -547,7 +555,7 @@ fn length(value: &Value<'_>) -> Option<usize> {
     }
 }
 
-/// Puts what an author wrote on several lines on one, and cuts it where it is long.
+/// Joins a source of several lines into one, and truncates it if it is long.
 fn on_one_line(source: &str) -> String {
     let mut line = String::new();
     let mut count = 0;

@@ -1,19 +1,21 @@
-//! The logic of an explanation: which leaves of a formula of `&&`, `||`, `!` and `? :` force its truth, and which would flip it.
+//! The logic of an explanation: which leaves of a formula of `&&`, `||`, `!` and `? :` force its truth, and
+//! which would flip it.
 //!
-//! What a leaf says, and how it came to its truth, is not known here. Each leaf stands for itself: two that are written alike
-//! are two.
+//! What a leaf says, and how it got its truth, is not known here. Each leaf is independent: two that are
+//! written alike are two.
 
-/// The most ways to flip a formula that are told.
+/// The maximum number of reported ways to flip a formula.
 pub(super) const FLIPS_MAX: usize = 8;
-/// The most leaves of a way beside the shortest: whether it can do with fewer is tried out, and that doubles with each.
+/// The maximum number of leaves of a way other than the shortest. Testing whether fewer would do doubles with
+/// each leaf.
 const ALTERNATIVE_LEAVES_MAX: usize = 8;
 
-/// What a leaf or a formula comes to.
+/// The truth of a leaf or a formula.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Truth {
     True,
     False,
-    /// It erred, or is neither true nor false.
+    /// It failed, or is neither true nor false.
     Erred,
 }
 
@@ -31,25 +33,25 @@ impl Truth {
     }
 }
 
-/// A formula; its leaves are numbered in the order in which they are written.
+/// A formula. Its leaves are numbered in the order in which they are written.
 #[derive(Clone, Debug)]
 pub(super) enum Formula {
     Leaf(usize),
-    /// True if all are, false if one is, whatever errs beside it.
+    /// True if all are true, false if one is false, even if others fail.
     All(Vec<Formula>),
-    /// True if one is, whatever errs beside it; false if all are.
+    /// True if one is true, even if others fail; false if all are false.
     Any(Vec<Formula>),
     Not(Box<Formula>),
-    /// The first branch whose condition is true; a condition that errs ends it.
+    /// The first branch whose condition is true. A condition that fails ends it.
     Choice(Vec<(Formula, Formula)>, Box<Formula>),
 }
 
-/// The truths that a formula is to be kept to: those of its own present truth, or wider by an error.
+/// The truths that a formula may keep: its present truth only, or that and an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kept {
-    /// To this one alone.
+    /// This one only.
     To(Truth),
-    /// To this one or an error.
+    /// This one or an error.
     ToOrErred(Truth),
 }
 
@@ -72,8 +74,8 @@ impl Kept {
         }
     }
 
-    /// What a condition must be kept to so that it is never the opposite of `truth`: an error in it must be allowed by what it
-    /// leads to.
+    /// Returns the truths that a condition may keep so that it is never the opposite of `truth`. It may fail
+    /// only if the result may.
     fn condition(self, truth: Truth) -> Self {
         if self.allows_errors() { Self::ToOrErred(truth) } else { Self::To(truth) }
     }
@@ -81,11 +83,11 @@ impl Kept {
 
 /// Leaves in the order in which they are written.
 type Leaves = Vec<usize>;
-/// Leaves with the truth that each would have to have.
+/// Leaves with the truth that each would need.
 pub(super) type Turns = Vec<(usize, bool)>;
 
 impl Formula {
-    /// The formula's truth.
+    /// Returns the formula's truth.
     pub(super) fn truth(&self, leaves: &[Truth]) -> Truth {
         match self {
             Self::Leaf(leaf) => leaves[*leaf],
@@ -105,13 +107,14 @@ impl Formula {
         }
     }
 
-    /// The fewest leaves that decide: as long as they stay as they are, the formula keeps its truth, whatever the others are.
+    /// Returns the fewest leaves that decide: as long as they stay as they are, the formula keeps its truth,
+    /// whatever the others are.
     pub(super) fn decisive(&self, leaves: &[Truth]) -> Leaves {
         self.keeping(leaves, Kept::To(self.truth(leaves))).unwrap_or_default()
     }
 
-    /// The ways to make the formula `to`, the shortest first: none of them can do with fewer turns. There is one without any
-    /// turn where the formula is so already.
+    /// Returns the ways to make the formula `to`, shortest first. None of them works with fewer turns. If the
+    /// formula already is so, there is one way without any turn.
     pub(super) fn flips(&self, leaves: &[Truth], to: bool) -> Vec<Turns> {
         let mut ways = self.ways(leaves, to);
         let shortest = ways.first().map_or(0, Vec::len);
@@ -119,7 +122,8 @@ impl Formula {
         ways
     }
 
-    /// The fewest leaves that keep the formula to some truths; nothing where its present truth is not one of them.
+    /// Returns the fewest leaves that keep the formula within some truths, or nothing if its present truth is
+    /// not one of them.
     fn keeping(&self, leaves: &[Truth], kept: Kept) -> Option<Leaves> {
         match self {
             Self::Leaf(leaf) => kept.allows(leaves[*leaf]).then(|| vec![*leaf]),
@@ -127,7 +131,7 @@ impl Formula {
             Self::Any(parts) => junction_keeping(parts, leaves, kept, Truth::True),
             Self::Not(part) => part.keeping(leaves, kept.negated()),
             Self::Choice(branches, otherwise) => {
-                // From the last to the first: what comes after a condition is a choice itself.
+                // From last to first: whatever follows a condition is a choice itself.
                 let mut rest = otherwise.keeping(leaves, kept);
                 for (condition, then) in branches.iter().rev() {
                     let then = then.keeping(leaves, kept);
@@ -145,7 +149,7 @@ impl Formula {
         }
     }
 
-    /// The ways to make the formula `to`, the shortest first, [`FLIPS_MAX`] at most.
+    /// Returns the ways to make the formula `to`, shortest first, at most [`FLIPS_MAX`].
     fn ways(&self, leaves: &[Truth], to: bool) -> Vec<Turns> {
         match self {
             Self::Leaf(leaf) if leaves[*leaf] == Truth::of(to) => vec![Vec::new()],
@@ -168,7 +172,7 @@ impl Formula {
         }
     }
 
-    /// Whether a way fails as soon as any of its turns are left out.
+    /// Returns true if a way fails as soon as any of its turns is left out.
     fn needs_all(&self, leaves: &[Truth], way: &Turns, to: bool) -> bool {
         let whole = (1_u32 << way.len()) - 1;
         (0..whole).all(|chosen| {
@@ -178,7 +182,7 @@ impl Formula {
     }
 }
 
-/// The leaves after some of them were turned.
+/// Returns the leaves after some of them were turned.
 pub(super) fn turned(leaves: &[Truth], turns: impl IntoIterator<Item = (usize, bool)>) -> Vec<Truth> {
     let mut leaves = leaves.to_vec();
     for (leaf, to) in turns {
@@ -203,7 +207,7 @@ fn junction_keeping(parts: &[Formula], leaves: &[Truth], kept: Kept, decisive: T
     let each = |kept: Kept| parts.iter().map(move |part| part.keeping(leaves, kept));
     match kept {
         Kept::To(Truth::Erred) => {
-            // None may become decisive, and one must go on erring.
+            // None may become decisive, and one must continue to fail.
             let undecided: Vec<Leaves> = each(Kept::ToOrErred(decisive.negated())).collect::<Option<_>>()?;
             let erring: Vec<Option<Leaves>> = each(Kept::To(Truth::Erred)).collect();
             let cost = |at: usize| erring[at].as_ref().map(|leaves| leaves.len().saturating_sub(undecided[at].len()));
@@ -214,7 +218,7 @@ fn junction_keeping(parts: &[Formula], leaves: &[Truth], kept: Kept, decisive: T
             });
             Some(leaves.flatten().collect())
         }
-        // One part is enough to decide, or to keep the junction from its other truth.
+        // One part is enough to decide, or to keep the junction from the opposite truth.
         Kept::To(truth) | Kept::ToOrErred(truth) if truth == decisive => fewest(each(kept)),
         Kept::To(_) | Kept::ToOrErred(_) => each(kept).collect::<Option<Vec<Leaves>>>().map(|leaves| leaves.concat()),
     }
@@ -226,7 +230,7 @@ fn both(one: Option<Leaves>, other: Option<Leaves>) -> Option<Leaves> {
     Some(one)
 }
 
-/// Of several, the one with the fewest leaves; the first of equals.
+/// Returns the one with the fewest leaves, or the first of equals.
 fn fewest(sets: impl IntoIterator<Item = Option<Leaves>>) -> Option<Leaves> {
     sets.into_iter().flatten().min_by_key(Vec::len)
 }
@@ -235,7 +239,7 @@ fn all_ways(parts: &[Formula], leaves: &[Truth], to: bool) -> Vec<Turns> {
     parts.iter().fold(vec![Vec::new()], |ways, part| combined(&ways, &part.ways(leaves, to)))
 }
 
-/// Each of the one with each of the other.
+/// Combines each of the one with each of the other.
 fn combined(ones: &[Turns], others: &[Turns]) -> Vec<Turns> {
     shortest(ones.iter().flat_map(|one| others.iter().map(move |other| [one.as_slice(), other].concat())).collect())
 }
@@ -253,7 +257,7 @@ mod tests {
     use super::*;
 
     const TRUTHS: [Truth; 3] = [Truth::True, Truth::False, Truth::Erred];
-    /// As many leaves as can be tried in every combination.
+    /// The number of leaves that can be tried in every combination.
     const LEAVES_MAX: usize = 6;
 
     fn any_shape() -> impl Strategy<Value = Formula> {
@@ -286,7 +290,7 @@ mod tests {
         }
     }
 
-    /// A formula of few leaves, with a truth for each.
+    /// Returns a formula of few leaves, with a truth for each.
     fn any_formula() -> impl Strategy<Value = (Formula, Vec<Truth>)> {
         let numbered = any_shape().prop_map(|mut formula| {
             let mut count = 0;
@@ -297,7 +301,7 @@ mod tests {
         small.prop_flat_map(|(formula, count)| (Just(formula), prop::collection::vec(prop::sample::select(TRUTHS.to_vec()), count)))
     }
 
-    /// All truths that the other leaves can have.
+    /// Returns all truths that the other leaves can have.
     fn all_others(leaves: &[Truth], held: &[usize]) -> Vec<Vec<Truth>> {
         let free: Vec<usize> = (0..leaves.len()).filter(|leaf| !held.contains(leaf)).collect();
         let count = TRUTHS.len().pow(free.len() as u32);
@@ -339,7 +343,7 @@ mod tests {
                 prop_assert_eq!(formula.truth(&turned(&leaves, flip.iter().copied())), Truth::of(to), "{:?}", flip);
                 prop_assert!(formula.needs_all(&leaves, flip, to), "{:?}", flip);
             }
-            // Any way at all changes at least as many leaves as the first one that is told.
+            // Any way at all changes at least as many leaves as the first reported one.
             let shortest = subsets(leaves.len()).filter(|chosen| {
                 let free: Vec<usize> = (0..leaves.len()).filter(|leaf| !chosen.contains(leaf)).collect();
                 all_others(&leaves, &free).iter().any(|turned| formula.truth(turned) == Truth::of(to))

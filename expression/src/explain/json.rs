@@ -17,7 +17,7 @@ fn flip(flip: &Flip<'_>) -> Value {
     json!({ "to": flip.to, "turns": turns, "already": flip.already.iter().map(|part| line(part)).collect::<Vec<_>>() })
 }
 
-/// A part without what stands below it.
+/// Returns a part without the parts below it.
 fn line(part: &Part) -> Value {
     let (outcome, value) = match &part.outcome {
         Outcome::Truth(true) => ("true", Value::Null),

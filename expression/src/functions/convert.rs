@@ -148,7 +148,7 @@ enum Parsed {
     Invalid,
 }
 
-/// Reads `1h30m`, `-1.5s`, `250ms`: numbers with units, the sign before all of them.
+/// Parses `1h30m`, `-1.5s`, `250ms`: numbers with units, and the sign before all of them.
 fn nanoseconds(text: &str) -> Parsed {
     let (is_negative, mut rest) = match text.strip_prefix(['-', '+']) {
         Some(rest) => (text.starts_with('-'), rest),

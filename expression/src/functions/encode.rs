@@ -12,7 +12,7 @@ use crate::error::Fault;
 use crate::json::Document;
 use crate::value::{self, Value};
 
-/// Padding is written, and read or not.
+/// Padding is written, and optional when reading.
 const BASE64: GeneralPurpose =
     GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
 
@@ -46,7 +46,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
 ];
 
-/// The bytes of a string or of bytes.
+/// Returns the bytes of a string or of bytes.
 fn bytes_of<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Vec<u8>, Fault> {
     let bytes = match &arguments.values[0] {
         Value::String(text) => text.as_bytes(),
@@ -59,7 +59,8 @@ fn bytes_of<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Vec<u8>, Fault> {
 
 fn json_parse<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     let text = arguments.read_text(0)?;
-    // Each value but the first stands behind one of these; it is made twice, on the tape and as a value of its own.
+    // Each value except the first follows one of these. It is made twice: on the tape, and as a value of its
+    // own.
     let values = text.bytes().filter(|byte| matches!(byte, b',' | b':' | b'[' | b'{')).count();
     arguments.budget.charge(2 * values as u64)?;
     match Document::parse(Bytes::copy_from_slice(text.as_bytes())) {

@@ -5,11 +5,11 @@ use crate::compare::{Elements, sorted_entries};
 use crate::error::Fault;
 use crate::value::{Type, Value, scalar_text};
 
-/// How many digits a precision may ask for.
+/// The maximum number of digits of a precision.
 const PRECISION_MAX: usize = 100;
-/// What the decimal digits of a double cost in steps, beside one for each digit of the precision.
+/// The cost of a double's decimal digits in steps, in addition to one for each digit of the precision.
 const DECIMAL_STEPS: u64 = 20;
-/// The digits of `%f` and `%e` without a precision.
+/// The number of digits of `%f` and `%e` without a precision.
 const PRECISION: usize = 6;
 
 pub(super) fn format<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
@@ -49,7 +49,7 @@ fn push(arguments: &mut Arguments<'_, '_>, out: &mut String, text: &str) -> Resu
     Ok(())
 }
 
-/// `.3` before a clause's letter, and what follows it.
+/// Parses `.3` before a clause's letter, and returns what follows it.
 fn read_precision<'t>(arguments: &Arguments<'_, '_>, text: &'t str) -> Result<(Option<usize>, &'t str), Fault> {
     let Some(digits) = text.strip_prefix('.') else {
         return Ok((None, text));
@@ -102,7 +102,7 @@ fn clause_text(arguments: &mut Arguments<'_, '_>, clause: char, precision: Optio
     text.ok_or_else(|| arguments.invalid(format_args!("`%{clause}` does not accept {}", value.kind())))
 }
 
-/// The text of any value, lists and maps with their parts unquoted.
+/// Returns the text of any value. The parts of lists and maps are unquoted.
 fn text_of(arguments: &mut Arguments<'_, '_>, value: &Value<'_>) -> Result<String, Fault> {
     arguments.budget.charge(1)?;
     arguments.budget.charge_bytes(value.weight())?;
@@ -145,7 +145,7 @@ fn double_text(value: f64) -> String {
     scalar_text(&Value::Double(value)).unwrap_or_default()
 }
 
-/// `1.052033e+03`: two digits of exponent at least.
+/// `1.052033e+03`: at least two digits of exponent.
 fn with_exponent(value: f64, digits: usize) -> String {
     let text = format!("{value:.digits$e}");
     match text.split_once('e') {

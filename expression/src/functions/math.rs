@@ -84,7 +84,7 @@ pub(super) const FUNCTIONS: &[Function] =
         ),
     ];
 
-/// The greatest or least of the arguments, or of the one list.
+/// Returns the greatest or least of the arguments, or of the one list.
 fn extreme<'a>(arguments: &mut Arguments<'_, 'a>, side: Ordering) -> Result<Value<'a>, Fault> {
     let values = match arguments.values {
         [list] if list.kind() == Type::List => arguments.list(0)?,
@@ -164,7 +164,7 @@ fn bits<'a>(arguments: &mut Arguments<'_, 'a>, join: fn(u64, u64) -> u64) -> Res
     }
 }
 
-/// Shifts the bits of a number, without regard to its sign; all are gone after 64 places.
+/// Shifts the bits of a number, ignoring its sign. After 64 places all bits are gone.
 fn shifted<'a>(arguments: &mut Arguments<'_, 'a>, shift: fn(u64, u32) -> Option<u64>) -> Result<Value<'a>, Fault> {
     let by = arguments.int(1)?;
     if by < 0 {

@@ -12,7 +12,7 @@ use crate::value::Value;
 pub(super) const FUNCTIONS: &[Function] =
     &[Function::new(Form::Either, "cidr", "address.cidr(\"10.0.0.0/8\")", &[takes(&[STRING, STRING], Gives::A(BOOL))], cidr)];
 
-/// Whether an address is in a network; a version 4 address in its version 6 form is the same address.
+/// Returns whether an address is in a network. A version 4 address in its version 6 form is the same address.
 fn cidr<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     let (address, network) = (arguments.read_text(0)?, arguments.read_text(1)?);
     let address: IpAddr =

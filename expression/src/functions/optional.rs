@@ -1,4 +1,5 @@
-//! Making optionals and asking them; `or`, `orValue` and `optMap` are macros, because they may leave their argument alone.
+//! Creates and inspects optionals. `or`, `orValue` and `optMap` are macros, because they may skip their
+//! argument.
 
 use super::signature::{ALL, BOOL, Gives, LIST, OPTIONAL, takes};
 use super::{Arguments, Form, Function};
@@ -42,7 +43,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
 ];
 
-/// The values of the present optionals of a list.
+/// Returns the values of the present optionals of a list.
 fn unwrap<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     let mut items = Vec::new();
     for item in arguments.list(0)? {

@@ -1,6 +1,7 @@
 //! Patterns: regular expressions in linear time, and globs, which are translated into them.
 //!
-//! A literal pattern is compiled with its expression; any other once in an evaluation, and that costs steps.
+//! A literal pattern is compiled with its expression. Any other is compiled once in an evaluation, which
+//! costs steps.
 
 mod automaton;
 
@@ -10,15 +11,15 @@ use crate::error::{ErrorKind, Fault, fault};
 use crate::value::Value;
 use automaton::{PATTERN_BYTES_MAX, Regex};
 
-/// How large the compiled literal patterns of one expression may be together, in bytes.
+/// The maximum size of all compiled literal patterns of one expression, in bytes.
 pub(crate) const PATTERNS_BYTES_MAX: usize = 1 << 20;
-/// How long a pattern may be that is not a literal, in bytes.
+/// The maximum length of a pattern that is not a literal, in bytes.
 const PATTERN_LENGTH_MAX: usize = 1 << 10;
-/// What compiling a pattern during an evaluation costs, in steps.
+/// The cost of compiling a pattern during an evaluation, in steps.
 const COMPILE_STEPS: u64 = 2_000;
-/// How many patterns one evaluation keeps.
+/// The number of patterns that one evaluation keeps.
 const PATTERNS_KEPT_MAX: usize = 8;
-/// Bytes of a compiled pattern that cost one step when it is made in an evaluation.
+/// The number of bytes of a compiled pattern that cost one step when it is compiled in an evaluation.
 const COMPILED_BYTES_PER_STEP: usize = 16;
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -33,7 +34,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
 pub(crate) enum Syntax {
     /// RE2's, without back-references and look-around.
     Regex,
-    /// `*` and `?` within a path's part, `**` across parts, `[a-z]`, `{one,other}`; the whole text must match.
+    /// `*` and `?` within a segment of a path, `**` across segments, `[a-z]`, `{one,other}`. The whole text
+    /// must match.
     Glob,
 }
 
@@ -52,13 +54,13 @@ impl Pattern {
         Ok(Self { regex })
     }
 
-    /// How much memory it takes, in bytes.
+    /// Returns how much memory it takes, in bytes.
     pub(crate) fn memory(&self) -> usize {
         self.regex.memory()
     }
 }
 
-/// The patterns that this evaluation compiled, the latest last.
+/// The patterns that this evaluation compiled, latest last.
 #[derive(Default)]
 pub(crate) struct PatternCache {
     kept: Vec<(String, Syntax, Pattern)>,
@@ -74,7 +76,7 @@ fn matches<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     Ok(Value::Bool(pattern.regex.is_match(&text)))
 }
 
-/// The pattern of the last argument, compiled at most once in this evaluation.
+/// Returns the pattern of the last argument, compiled at most once in this evaluation.
 fn compiled(arguments: &mut Arguments<'_, '_>) -> Result<Pattern, Fault> {
     let source = arguments.read_text(1)?;
     let syntax = arguments.function.pattern.unwrap_or(Syntax::Regex);
@@ -98,7 +100,7 @@ fn compiled(arguments: &mut Arguments<'_, '_>) -> Result<Pattern, Fault> {
     Ok(pattern)
 }
 
-/// The regular expression that matches what the glob matches.
+/// Returns the regular expression that is equivalent to the glob.
 fn regex_of_glob(glob: &str) -> Result<String, Fault> {
     let invalid = |what: &str| fault(ErrorKind::Invalid, format!("invalid glob `{glob}`: {what}"));
     let mut out = String::from("(?s)^");
@@ -155,7 +157,7 @@ fn regex_of_glob(glob: &str) -> Result<String, Fault> {
     Ok(out)
 }
 
-/// A character that stands for itself, also in brackets.
+/// Adds a character that stands for itself, also in brackets.
 fn push_literal(out: &mut String, character: char) {
     if character.is_ascii_punctuation() && !matches!(character, '_' | '<' | '>') {
         out.push('\\');
@@ -163,7 +165,7 @@ fn push_literal(out: &mut String, character: char) {
     out.push(character);
 }
 
-/// What every text starts with that the pattern matches, as far as that is plain to see.
+/// Returns a prefix of every text that the pattern matches, as far as it is obvious.
 pub(crate) fn certain_start(pattern: &str, syntax: Syntax) -> String {
     match syntax {
         Syntax::Regex => start_of_regex(pattern),
@@ -185,7 +187,7 @@ fn start_of_regex(regex: &str) -> String {
             },
             Some(plain) if plain.is_alphanumeric() || "/_-:,@ ".contains(plain) => start.push(plain),
             Some('*' | '+' | '?' | '{') => {
-                // It says how often the last character stands, which may be never.
+                // This says how often the last character occurs, which may be zero times.
                 start.pop();
                 return start;
             }

@@ -1,10 +1,11 @@
-//! What a function takes and gives, by type: how many values a call may have follows from it, and the checker reads it.
+//! The types that a function accepts and returns. They determine how many values a call may have, and the
+//! checker reads them.
 //!
-//! Whether a value of the right type is also valid is found by the function itself.
+//! Whether a value of the right type is also valid is determined by the function itself.
 
 use crate::value::Type;
 
-/// Some of the types of values.
+/// A set of types of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Kinds(u16);
 
@@ -35,12 +36,12 @@ impl Kinds {
         !self.and(Self::of(kind)).is_empty()
     }
 
-    /// Whether all of `self` are among `other`.
+    /// Returns true if all of `self` are among `other`.
     pub(crate) const fn is_within(self, other: Self) -> bool {
         self.without(other).is_empty()
     }
 
-    /// The types, in their order.
+    /// Returns the types, in order.
     pub(crate) fn types(self) -> impl Iterator<Item = Type> {
         Type::ALL.into_iter().filter(move |kind| self.has(*kind))
     }
@@ -61,26 +62,26 @@ pub(crate) const TYPE: Kinds = Kinds::of(Type::Type);
 pub(crate) const OPTIONAL: Kinds = Kinds::of(Type::Optional);
 
 pub(crate) const NUMBER: Kinds = INT.or(UINT).or(DOUBLE);
-/// What `<` compares, each with its own.
+/// The types that `<` compares, each with its own.
 pub(crate) const ORDERED: Kinds = BOOL.or(NUMBER).or(STRING).or(BYTES).or(TIMESTAMP).or(DURATION);
-/// What `string(x)` and joined texts write out.
+/// The types that `string(x)` and joined texts write out.
 pub(crate) const SCALAR: Kinds = BOOL.or(NUMBER).or(STRING).or(TIMESTAMP).or(DURATION);
-/// What JSON can hold.
+/// The types that JSON can hold.
 pub(crate) const JSON: Kinds = NULL.or(BOOL).or(NUMBER).or(STRING).or(LIST).or(MAP);
 pub(crate) const ALL: Kinds = JSON.or(BYTES).or(TIMESTAMP).or(DURATION).or(TYPE).or(OPTIONAL);
 
 /// One way in which a function can be called.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Signature {
-    /// The receiver first, where there is one.
+    /// The receiver first, if there is one.
     pub(crate) takes: &'static [Kinds],
-    /// What the elements of a list among the values are.
+    /// The types of the elements of a list among the values.
     pub(crate) elements: Kinds,
     pub(crate) gives: Gives,
     last: Last,
 }
 
-/// How often the last value of a signature stands in a call.
+/// How often the last value of a signature appears in a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Last {
     Once,
@@ -88,20 +89,20 @@ enum Last {
     OnceOrMore,
 }
 
-/// What a call gives.
+/// What a call returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Gives {
     /// A value of one of these types.
     A(Kinds),
-    /// A whole number from 0 on.
+    /// A whole number from 0.
     Size,
     /// Anything that JSON can hold.
     Json,
     /// The first value itself.
     First,
-    /// A value of the first one's type; of a list, with its elements.
+    /// A value of the first one's type. For a list, with its elements.
     LikeFirst,
-    /// A list of such elements.
+    /// A list of elements of these types.
     ListOf(Kinds),
     /// The first value as an optional.
     Optional,
@@ -111,37 +112,37 @@ pub(crate) enum Gives {
     OptionalElement,
     /// An absent optional.
     Absent,
-    /// What the optional holds.
+    /// The content of the optional.
     Inner,
-    /// A list of what the optionals of the list hold.
+    /// A list of the contents of the optionals of the list.
     PresentElements,
 }
 
-/// A signature with as many values as are named.
+/// Returns a signature with exactly these values.
 pub(crate) const fn takes(takes: &'static [Kinds], gives: Gives) -> Signature {
     Signature { takes, elements: ALL, gives, last: Last::Once }
 }
 
 impl Signature {
-    /// The same for lists of certain elements only.
+    /// Restricts it to lists of these elements.
     pub(crate) const fn of_elements(mut self, elements: Kinds) -> Self {
         self.elements = elements;
         self
     }
 
-    /// The same with and without the last value.
+    /// Makes the last value optional.
     pub(crate) const fn or_without_last(mut self) -> Self {
         self.last = Last::OnceOrNot;
         self
     }
 
-    /// The same with the last value as often as one likes.
+    /// Allows the last value any number of times.
     pub(crate) const fn or_more(mut self) -> Self {
         self.last = Last::OnceOrMore;
         self
     }
 
-    /// Whether it takes so many values.
+    /// Returns true if it accepts this many values.
     pub(crate) fn fits(&self, values: usize) -> bool {
         match self.last {
             Last::Once => values == self.takes.len(),
@@ -150,7 +151,7 @@ impl Signature {
         }
     }
 
-    /// What the value at a place may be.
+    /// Returns the types that the value at an index may have.
     pub(crate) fn at(&self, index: usize) -> Kinds {
         self.takes.get(index).or(self.takes.last()).copied().unwrap_or(ALL)
     }
@@ -164,7 +165,7 @@ mod tests {
     use crate::functions::{self, Arguments, PatternCache};
     use crate::value::Value;
 
-    /// The most values that a call is tried with.
+    /// The maximum number of values that a call is tried with.
     const VALUES_MAX: usize = 3;
 
     fn samples() -> Vec<Value<'static>> {
@@ -185,7 +186,7 @@ mod tests {
         ]
     }
 
-    /// All calls with so many of the samples.
+    /// Returns all calls with this many of the samples.
     fn calls(values: usize) -> Vec<Vec<Value<'static>>> {
         (0..values).fold(vec![Vec::new()], |calls, _| {
             let longer = |call: &Vec<Value<'static>>| {

@@ -90,7 +90,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
 ];
 
-/// White space as Unicode has it, and no byte order mark.
+/// Returns true for white space as defined by Unicode, not for a byte order mark.
 fn is_space(character: char) -> bool {
     character.is_whitespace()
 }
@@ -120,7 +120,7 @@ fn last_index_of<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fau
     let (text, part) = (arguments.read_text(0)?, arguments.read_text(1)?);
     let end = match arguments.len() {
         3 => {
-            // The last place where the part may begin.
+            // The last position at which the part may begin.
             let up_to = arguments.int(2)?;
             let up_to = bounded(arguments, up_to, text.chars().count())?;
             (byte_at(&text, up_to) + part.len()).min(text.len())
@@ -153,7 +153,7 @@ fn split<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     let mut items = Vec::new();
     let mut rest = &*text;
     while items.len() + 1 < at_most {
-        // Without a separator every character is a part of its own.
+        // Without a separator, every character is a part of its own.
         let cut = match separator.is_empty() {
             true => rest.chars().next().map(char::len_utf8).filter(|&len| len < rest.len()),
             false => rest.find(&*separator),
@@ -247,7 +247,7 @@ fn quote<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     arguments.made(out)
 }
 
-/// A position that must be in a text of so many characters, or at its end.
+/// Returns a position that must be in a text of this many characters, or at its end.
 fn bounded(arguments: &Arguments<'_, '_>, position: i64, characters: usize) -> Result<usize, Fault> {
     usize::try_from(position)
         .ok()
@@ -255,12 +255,12 @@ fn bounded(arguments: &Arguments<'_, '_>, position: i64, characters: usize) -> R
         .ok_or_else(|| arguments.out_of_range(format_args!("position {position} is outside a string of {characters} characters")))
 }
 
-/// Where the character at `position` begins, in bytes.
+/// Returns where the character at `position` begins, in bytes.
 fn byte_at(text: &str, position: usize) -> usize {
     text.char_indices().nth(position).map_or(text.len(), |(at, _)| at)
 }
 
-/// A position, or -1 for none.
+/// Returns a position, or -1 for none.
 fn position<'a>(found: Option<usize>) -> Value<'a> {
     Value::Int(found.and_then(|at| i64::try_from(at).ok()).unwrap_or(-1))
 }

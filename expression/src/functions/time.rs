@@ -1,6 +1,6 @@
 //! The parts of timestamps, in UTC or in a named time zone, and of durations.
 //!
-//! There is no `now()`: time comes in as a value.
+//! There is no `now()`: the time is passed in as a value.
 
 use chrono::{DateTime, Datelike, FixedOffset, NaiveDateTime, Timelike, Utc};
 use chrono_tz::Tz;
@@ -12,7 +12,7 @@ use crate::value::Value;
 
 const NANOSECONDS_PER_MILLISECOND: i64 = 1_000_000;
 
-/// With the name of a time zone or without.
+/// With or without the name of a time zone.
 const CALENDAR: &[Signature] = &[takes(&[TIMESTAMP, STRING], Gives::A(INT)).or_without_last()];
 const CLOCK: &[Signature] = &[takes(&[TIMESTAMP, STRING], Gives::A(INT)).or_without_last(), takes(&[DURATION], Gives::A(INT))];
 
@@ -47,7 +47,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new(Form::Method, "getMilliseconds", "timestamp.getMilliseconds(\"Europe/Berlin\")", CLOCK, milliseconds),
 ];
 
-/// A part that only a timestamp has.
+/// Returns a part that only a timestamp has.
 fn calendar<'a>(arguments: &mut Arguments<'_, 'a>, part: fn(NaiveDateTime) -> i64) -> Result<Value<'a>, Fault> {
     match &arguments.values[0] {
         Value::Timestamp(moment) => Ok(Value::Int(part(local(arguments, moment)?))),
@@ -55,7 +55,8 @@ fn calendar<'a>(arguments: &mut Arguments<'_, 'a>, part: fn(NaiveDateTime) -> i6
     }
 }
 
-/// A part of a timestamp's time of day; of a duration, how often the unit fits into all of it.
+/// Returns a part of a timestamp's time of day. For a duration, returns how often the unit fits into all of
+/// it.
 fn clock<'a>(arguments: &mut Arguments<'_, 'a>, unit: i64, part: fn(NaiveDateTime) -> i64) -> Result<Value<'a>, Fault> {
     match arguments.values {
         [Value::Duration(nanoseconds)] => Ok(Value::Int(nanoseconds / unit)),
@@ -63,7 +64,7 @@ fn clock<'a>(arguments: &mut Arguments<'_, 'a>, unit: i64, part: fn(NaiveDateTim
     }
 }
 
-/// The milliseconds within the second, also of a duration.
+/// Returns the milliseconds within the second, also for a duration.
 fn milliseconds<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     match arguments.values {
         [Value::Duration(nanoseconds)] => Ok(Value::Int(nanoseconds / NANOSECONDS_PER_MILLISECOND % 1_000)),
@@ -71,7 +72,7 @@ fn milliseconds<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Faul
     }
 }
 
-/// The date and time of day in the zone that the second argument names.
+/// Returns the date and time of day in the zone that the second argument names.
 fn local(arguments: &Arguments<'_, '_>, moment: &DateTime<Utc>) -> Result<NaiveDateTime, Fault> {
     if arguments.len() < 2 {
         return Ok(moment.naive_utc());

@@ -27,7 +27,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
 ];
 
-/// Whether a version meets a requirement; without one, the version's parts.
+/// Returns whether a version meets a requirement, or without one, the version's parts.
 fn semver<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     let version = version(arguments, 0)?;
     if arguments.len() == 2 {
@@ -46,12 +46,12 @@ fn semver<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     ]))
 }
 
-/// An int where it fits, as with the numbers of JSON.
+/// Returns an int if the number fits, as for the numbers of JSON.
 fn whole<'a>(number: u64) -> Value<'a> {
     i64::try_from(number).map_or(Value::Uint(number), Value::Int)
 }
 
-/// A version, with or without the `v` that tags have.
+/// Parses a version, with or without the `v` that tags have.
 fn version(arguments: &mut Arguments<'_, '_>, index: usize) -> Result<Version, Fault> {
     let text = arguments.read_text(index)?;
     Version::parse(text.strip_prefix('v').unwrap_or(&text))

@@ -1,18 +1,18 @@
-//! A value of which a part is known: an event that an action is going to emit, as far as its author wrote it out.
+//! A partly known value: an event that an action is going to emit, as far as its author wrote it out.
 
 use std::collections::BTreeMap;
 
 use super::test::{Test, no_whole_number_passes};
 use crate::analyse::Literal;
 
-/// What is known of a value.
+/// What is known about a value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Partial {
     /// Nothing.
     Unknown,
-    /// It is this, which is neither a list nor a map.
+    /// It is this value, which is neither a list nor a map.
     Literal(Literal),
-    /// It is a whole number, or it is not there.
+    /// It is a whole number, or it is missing.
     Integer,
     /// It is a map with these fields and no others.
     Map(BTreeMap<String, Partial>),
@@ -21,7 +21,7 @@ pub enum Partial {
 }
 
 impl Partial {
-    /// What is known of what stands at a path; nothing where that is not there, or not known.
+    /// Returns what is known about the value at a path, or nothing if it is missing or not known.
     pub(super) fn at(&self, path: &[String]) -> Option<&Self> {
         let Some((name, rest)) = path.split_first() else { return Some(self) };
         match self {
@@ -30,7 +30,7 @@ impl Partial {
         }
     }
 
-    /// Whether nothing stands at a path, so that reading it is an error.
+    /// Returns true if there is nothing at a path, so that reading it is an error.
     pub(super) fn lacks(&self, path: &[String]) -> bool {
         let Some((name, rest)) = path.split_first() else { return false };
         match self {
@@ -41,7 +41,7 @@ impl Partial {
         }
     }
 
-    /// Whether a value of which this is known fails one of the tests.
+    /// Returns true if a value known this far fails one of the tests.
     pub(super) fn refutes(&self, tests: &[Test]) -> bool {
         match self {
             Self::Literal(literal) => tests.iter().any(|test| test.outcome(literal) == Some(false)),

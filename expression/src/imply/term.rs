@@ -1,4 +1,4 @@
-//! One spelling for every tree that computes the same: terms are equal where their spellings are.
+//! One spelling for all trees that compute the same: terms are equal if their spellings are.
 //!
 //! It compares how values are computed, never the values.
 
@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 
 use crate::ast::{Call, Chain, Expr, Flatness, Fold, Kind, Link, LinkKind, Literal, Loop, Operator, Presence, Variables};
 
-/// Spells a tree: brackets, white space, quotes, the order of an equality and the direction of a comparison do not matter.
+/// Spells a tree. Brackets, white space, quotes, the order of an equality and the direction of a comparison
+/// do not matter.
 pub(super) fn spelled(expr: &Expr) -> String {
     let mut out = String::new();
     spell(expr, &mut out);
@@ -23,7 +24,7 @@ pub(super) fn spelled_chain(base: &Expr, links: &[Link]) -> String {
     out
 }
 
-/// Spells a path of fields as the chain that reads it would be.
+/// Spells a path of fields in the same way as the chain that reads it.
 pub(super) fn spelled_path(segments: &[String]) -> String {
     let mut out = segments.first().cloned().unwrap_or_default();
     for name in segments.iter().skip(1) {
@@ -124,7 +125,7 @@ fn spell_fold(fold: &Fold, out: &mut String) {
     if let [(operator, other)] = fold.rest.as_slice() {
         let (one, other) = (spelled(&fold.first), spelled(other));
         let (one, operator, other) = match operator {
-            // Both are evaluated whatever the other gives, and neither order differs in what it gives.
+            // Both sides are evaluated whatever the other returns, and the order does not change the result.
             Operator::Equal | Operator::NotEqual if one > other => (other, *operator, one),
             Operator::Greater => (other, Operator::Less, one),
             Operator::GreaterOrEqual => (other, Operator::LessOrEqual, one),
@@ -161,7 +162,7 @@ fn spell_link(link: &Link, out: &mut String) {
     match &link.kind {
         LinkKind::Field { name, presence } => spell_field(name, *presence, out),
         LinkKind::Index { index, presence } => match &index.kind {
-            // `a["b"]` reads what `a.b` reads.
+            // `a["b"]` reads the same as `a.b`.
             Kind::Literal(Literal::String(name)) => spell_field(name, *presence, out),
             _ => {
                 out.push('[');

@@ -1,16 +1,17 @@
-//! Tests of one value against literals, and which of them follow from, or exclude, each other.
+//! Tests of one value against literals, and which of them imply or exclude each other.
 //!
-//! What value is tested is not known here.
+//! Which value is tested is not known here.
 
 use std::cmp::Ordering;
 
 use crate::analyse::Literal;
 use crate::ast::Comparison;
 
-/// The largest whole number up to which every number is its own double: beyond it, order is by rounded values.
+/// The largest whole number up to which every number has its own double. Beyond it, order uses rounded
+/// values.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
-/// A test of a value that came out as `holds`, without an error.
+/// A test of a value that resulted in `holds`, without an error.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Test {
     pub(super) kind: TestKind,
@@ -21,14 +22,14 @@ pub(super) struct Test {
 pub(super) enum TestKind {
     /// It is equal to one of these.
     OneOf(Vec<Literal>),
-    /// It stands so to a number or a text.
+    /// It has this order relative to a number or a text.
     Order(Comparison, Literal),
     StartsWith(String),
     EndsWith(String),
     Contains(String),
 }
 
-/// What kind of value a test takes without an error.
+/// The kind of value that a test accepts without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
     Number,
@@ -37,7 +38,7 @@ enum Class {
 }
 
 impl Comparison {
-    /// Whether `x <self> one` gives `x <wanted> other`, whatever `x` is.
+    /// Returns true if `x <self> one` implies `x <wanted> other` for every `x`.
     fn gives(self, one: &Literal, wanted: Self, other: &Literal) -> bool {
         let Compared::So(order) = compared(one, other) else { return false };
         match (self, wanted) {
@@ -52,7 +53,8 @@ impl Comparison {
 }
 
 impl Test {
-    /// Whether the test comes out so for a value that is this literal; nothing where that is not sure.
+    /// Returns true if the test has this result for a value that is this literal, or nothing if that is not
+    /// certain.
     pub(super) fn outcome(&self, value: &Literal) -> Option<bool> {
         let about_text = |is_so: &dyn Fn(&str) -> bool| Some(text_of(value).is_some_and(|value| is_so(value) == self.holds));
         match &self.kind {
@@ -76,7 +78,7 @@ impl Test {
         self.outcome(value) == Some(false)
     }
 
-    /// Whether the value is one of a few, and which.
+    /// Returns the values if the value is one of a few.
     fn candidates(&self) -> Option<&[Literal]> {
         match &self.kind {
             TestKind::OneOf(literals) if self.holds => Some(literals),
@@ -84,32 +86,32 @@ impl Test {
         }
     }
 
-    /// Whether every value that comes out so here comes out so there.
+    /// Returns true if every value with this result also has the wanted one.
     fn gives(&self, wanted: &Self) -> bool {
         if self == wanted {
             return true;
         }
         if let (TestKind::OneOf(literals), false) = (&wanted.kind, wanted.holds) {
-            // Equality takes any value, so it is enough that none of the excluded ones comes out so here.
+            // Equality accepts any value, so it is enough that none of the excluded ones has this result.
             return literals.iter().all(|literal| self.surely_fails(literal));
         }
         match (self.holds, wanted.holds) {
             (true, true) => self.kind.gives(&wanted.kind),
             (true, false) => self.kind.refutes(&wanted.kind),
-            // Both take the same kind of value, so the one cannot err where the other does not.
+            // Both accept the same kind of value, so the one cannot fail where the other does not.
             (false, false) => self.kind.class().is_some() && self.kind.class() == wanted.kind.class() && wanted.kind.gives(&self.kind),
             (false, true) => false,
         }
     }
 
-    /// Whether no value comes out so both here and there.
+    /// Returns true if no value has both results.
     fn excludes(&self, other: &Self) -> bool {
         let opposite = |test: &Self| Self { kind: test.kind.clone(), holds: !test.holds };
         let classes = (self.class(), other.class());
         matches!(classes, (Some(one), Some(other)) if one != other) || self.gives(&opposite(other)) || other.gives(&opposite(self))
     }
 
-    /// The kind of value that it certainly is.
+    /// Returns the kind of value that it certainly is.
     fn class(&self) -> Option<Class> {
         self.kind.class()
     }
@@ -124,7 +126,7 @@ impl TestKind {
         }
     }
 
-    /// Whether what is so is also `wanted`.
+    /// Returns true if a value that passes also passes `wanted`.
     fn gives(&self, wanted: &Self) -> bool {
         match (self, wanted) {
             (Self::Order(comparison, one), Self::Order(wanted, other)) => comparison.gives(one, *wanted, other),
@@ -142,7 +144,7 @@ impl TestKind {
         }
     }
 
-    /// Whether what is so certainly is not `other`, and can be asked whether it is.
+    /// Returns true if a value that passes certainly fails `other`, without an error.
     fn refutes(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Order(comparison, one), Self::Order(refuted, other)) => comparison.gives(one, refuted.complement(), other),
@@ -160,13 +162,13 @@ impl TestKind {
     }
 }
 
-/// The values that pass all of some tests of one value, where they are few and known.
+/// Returns the values that pass all of some tests of one value, if they are few and known.
 pub(super) fn candidates(tests: &[Test]) -> Option<Vec<&Literal>> {
     let few = tests.iter().find_map(Test::candidates)?;
     Some(few.iter().filter(|literal| !tests.iter().any(|test| test.surely_fails(literal))).collect())
 }
 
-/// Whether no value comes out of all these tests so.
+/// Returns true if no value has all these results.
 pub(super) fn contradict(tests: &[Test]) -> bool {
     match candidates(tests) {
         Some(left) => left.is_empty(),
@@ -174,7 +176,7 @@ pub(super) fn contradict(tests: &[Test]) -> bool {
     }
 }
 
-/// Whether every value that comes out of these tests so comes out of `wanted` as it says.
+/// Returns true if every value with all these results also has that of `wanted`.
 pub(super) fn give(tests: &[Test], wanted: &Test) -> bool {
     match candidates(tests) {
         Some(left) => left.into_iter().all(|literal| wanted.surely_passes(literal)),
@@ -182,10 +184,10 @@ pub(super) fn give(tests: &[Test], wanted: &Test) -> bool {
     }
 }
 
-/// Between how many whole numbers a proof goes case by case.
+/// The maximum number of whole numbers that a proof tries case by case.
 const WHOLE_MAX: f64 = 64.0;
 
-/// Whether no whole number comes out of all these tests so. It is known only where they leave few.
+/// Returns true if no whole number has all these results. This is known only if few numbers are left.
 pub(super) fn no_whole_number_passes(tests: &[Test]) -> bool {
     let (mut least, mut most) = (f64::NEG_INFINITY, f64::INFINITY);
     for test in tests {
@@ -205,7 +207,7 @@ pub(super) fn no_whole_number_passes(tests: &[Test]) -> bool {
         #[allow(clippy::cast_possible_truncation, reason = "a bound is exact, and so is a whole number between two")]
         let forms = [Literal::Int(number as i64), Literal::Uint(number.max(0.0) as u64), Literal::Double(number)];
         tests.iter().any(|test| match &test.kind {
-            // Numbers of different kinds are equal, and their literals are not.
+            // Numbers of different types are equal, but their literals are not.
             TestKind::OneOf(literals) => forms.iter().any(|form| literals.contains(form)) != test.holds,
             _ => forms.iter().all(|form| test.surely_fails(form)),
         })
@@ -222,7 +224,7 @@ fn class(literal: &Literal) -> Option<Class> {
     }
 }
 
-/// How two literals stand to each other.
+/// The relation between two literals.
 enum Compared {
     So(Ordering),
     /// The language has no order for them: comparing them is an error.

@@ -1,6 +1,6 @@
-//! The escapes of JSON strings: checked once when a document is parsed, undone when a text is asked for.
+//! The escapes of JSON strings: checked once when a document is parsed, decoded when a text is requested.
 
-/// Undoes the escapes of a string that [`escape_len`] accepted at every backslash.
+/// Decodes the escapes of a string that [`escape_len`] accepted at every backslash.
 pub(super) fn unescape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for part in parts(text) {
@@ -12,7 +12,7 @@ pub(super) fn unescape(text: &str) -> String {
     out
 }
 
-/// Whether a string with escapes reads as `plain`; looks no further than the first difference.
+/// Returns true if a string with escapes decodes to `plain`. Stops at the first difference.
 pub(super) fn reads_as(text: &str, plain: &str) -> bool {
     let mut rest = plain;
     for part in parts(text) {
@@ -28,7 +28,7 @@ pub(super) fn reads_as(text: &str, plain: &str) -> bool {
     rest.is_empty()
 }
 
-/// What a string with escapes is made of.
+/// A piece of a string with escapes.
 enum Part<'t> {
     Plain(&'t str),
     Escaped(char),
@@ -53,7 +53,7 @@ fn parts(text: &str) -> impl Iterator<Item = Part<'_>> {
     })
 }
 
-/// The character of an escape without its backslash, and the length of both.
+/// Returns the character of an escape without its backslash, and the length of both.
 fn escape(escape: &[u8]) -> (char, usize) {
     match escape[0] {
         b'b' => ('\u{8}', 2),
@@ -66,7 +66,7 @@ fn escape(escape: &[u8]) -> (char, usize) {
     }
 }
 
-/// The length of the escape whose backslash stands at the start of `bytes`, or what is wrong with it.
+/// Returns the length of the escape whose backslash is at the start of `bytes`, or what is wrong with it.
 pub(super) fn escape_len(bytes: &[u8]) -> Result<usize, &'static str> {
     match bytes.get(1) {
         Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(2),
@@ -76,7 +76,7 @@ pub(super) fn escape_len(bytes: &[u8]) -> Result<usize, &'static str> {
     }
 }
 
-/// Reads `uXXXX`, with its second half where it is a surrogate pair; the length counts the backslash.
+/// Parses `uXXXX`, with its second half if it is a surrogate pair. The length includes the backslash.
 fn unicode(escape: &[u8]) -> Result<(char, usize), &'static str> {
     const LONE: &str = "lone surrogate: \\uD800 to \\uDFFF must come in pairs";
     let first = hex4(&escape[1..])?;

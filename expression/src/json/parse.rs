@@ -1,6 +1,6 @@
 //! The parser of JSON documents: one pass, no recursion, every error with its place.
 //!
-//! It makes the tape and nothing else; values are read from the tape when they are asked for.
+//! It makes only the tape; values are read from the tape when they are requested.
 
 use std::borrow::Cow;
 
@@ -9,13 +9,14 @@ use bytes::Bytes;
 use super::escape::escape_len;
 use super::{ESCAPED, JSON_BYTES_MAX, JsonError, Slot, escape};
 
-/// Boxed, because every value comes back as one of these.
+/// Boxed, because every value is returned as one of these.
 type Result<T> = std::result::Result<T, Box<JsonError>>;
 
-/// Up to this many keys of one object are compared one by one (by fingerprint); more are sorted at the object's end.
+/// Up to this many keys of an object are compared one by one (by fingerprint). If there are more, they are
+/// sorted at the object's end.
 const LINEAR_KEYS_MAX: usize = 128;
 
-/// The bytes as text.
+/// Returns the bytes as text.
 pub(super) fn text(bytes: Bytes) -> Result<String> {
     if bytes.len() > JSON_BYTES_MAX {
         return Err(error(&bytes, 0, "the document is larger than 1 GiB"));
@@ -29,7 +30,7 @@ pub(super) fn text(bytes: Bytes) -> Result<String> {
     })
 }
 
-/// Parses `text` into a tape; `depth_max` levels of arrays and objects are allowed.
+/// Parses `text` into a tape. `depth_max` levels of arrays and objects are allowed.
 pub(super) fn parse(text: &str, depth_max: usize) -> Result<Vec<Slot>> {
     if text.len() > JSON_BYTES_MAX {
         return Err(error(text.as_bytes(), 0, "the document is larger than 1 GiB"));
@@ -81,7 +82,7 @@ enum Shape {
 enum KeyCheck {
     /// Each with those before it, by fingerprints, as long as these differ.
     AtOnce,
-    /// All of them by sorting, because they are many or two fingerprints were the same.
+    /// All of them by sorting, because there are many or two fingerprints were the same.
     AtItsEnd,
 }
 
@@ -131,7 +132,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Reads a value; false when it opened an array or object whose first value comes next.
+    /// Parses a value. Returns false if it opened an array or object whose first value comes next.
     fn value(&mut self) -> Result<bool> {
         self.skip_space();
         match self.peek() {
@@ -192,7 +193,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// Reads a key and its colon, and notes where it stands.
+    /// Parses a key and its colon, and records the key's position.
     fn key(&mut self) -> Result<()> {
         self.skip_space();
         let start = self.at;
@@ -365,7 +366,7 @@ impl Parser<'_> {
         })
     }
 
-    /// For objects of many keys: sorts them by their hashes, so that hostile ones cost n log n.
+    /// For objects with many keys: sorts them by their hashes, so that hostile ones cost n log n.
     fn refuse_duplicates(&self, object: usize) -> Result<()> {
         let mut keys: Vec<_> =
             self.keys_before(object, self.slots.len()).map(|key| (hash(self.key_text(key).as_bytes()), index(key))).collect();
@@ -393,7 +394,7 @@ fn fingerprint(text: &[u8]) -> u16 {
     (hash(text) >> 48) as u16
 }
 
-/// A cheap hash of a key; equal texts have equal ones, and differing texts mostly differ.
+/// Returns a cheap hash of a key. Equal texts have equal hashes, and different texts mostly different ones.
 fn hash(text: &[u8]) -> u64 {
     const SPREAD: u64 = 0x517c_c1b7_2722_0a95;
     let mut hash = text.len() as u64;
@@ -401,7 +402,8 @@ fn hash(text: &[u8]) -> u64 {
     for word in words {
         hash = (hash.rotate_left(5) ^ u64::from_le_bytes(*word)).wrapping_mul(SPREAD);
     }
-    // The last eight bytes once more where there are as many: quicker than to gather the odd ones.
+    // Reads the last eight bytes once more if there are that many, which is faster than gathering the
+    // remaining ones.
     let last = match text.last_chunk::<8>() {
         Some(last) => u64::from_le_bytes(*last),
         None => rest.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)),
@@ -409,14 +411,15 @@ fn hash(text: &[u8]) -> u64 {
     (hash.rotate_left(5) ^ last).wrapping_mul(SPREAD)
 }
 
-/// Compares sixteen at once, as the compiler makes of it.
+/// Written so that the compiler compares sixteen at once.
 fn holds(fingerprints: &[u16], fingerprint: u16) -> bool {
     let (groups, rest) = fingerprints.as_chunks::<16>();
     let is_in = |group: &[u16; 16]| group.iter().fold(0, |found, &other| found | u16::from(other == fingerprint)) != 0;
     groups.iter().any(is_in) || rest.contains(&fingerprint)
 }
 
-/// The first quote, backslash or control character at or after `at`, or the end; eight bytes a turn.
+/// Returns the position of the first quote, backslash or control character at or after `at`, or the end.
+/// Examines eight bytes per turn.
 fn special_from(bytes: &[u8], mut at: usize) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
@@ -428,7 +431,7 @@ fn special_from(bytes: &[u8], mut at: usize) -> usize {
         let controls = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
         let found = quotes | backslashes | controls;
         if found != 0 {
-            // The lowest marked byte is exact; only bytes above it may be marked by a borrow.
+            // The lowest marked byte is exact. Only bytes above it may be marked because of a borrow.
             return at + found.trailing_zeros() as usize / 8;
         }
         at += 8;

@@ -7,10 +7,10 @@ use crate::functions::{self, Form, Function, PATTERNS_BYTES_MAX, Pattern, Syntax
 use crate::lex::Token;
 use crate::nearest::nearest;
 
-/// The macros that are written as functions, with how they are written.
+/// The macros that are written as functions, with their usage.
 const MACRO_FUNCTIONS: [(&str, &str); 1] = [("has", "has(event.payload.field)")];
 
-/// The macros that are written as methods, with how they are written.
+/// The macros that are written as methods, with their usage.
 const MACRO_METHODS: [(&str, &str); 15] = [
     ("all", "list.all(x, condition)"),
     ("exists", "list.exists(x, condition)"),
@@ -30,7 +30,7 @@ const MACRO_METHODS: [(&str, &str); 15] = [
 ];
 
 impl Parser<'_> {
-    /// A function called on nothing; its bracket comes next.
+    /// Parses a function called without a receiver. Its bracket comes next.
     pub(super) fn function(&mut self, start: Span, name: &str) -> Result<Tree<Expr>> {
         if name == "has" {
             return self.has(start);
@@ -43,7 +43,7 @@ impl Parser<'_> {
         self.node(start.to(self.last), Kind::Call(Box::new(call)), height)
     }
 
-    /// A method or macro called on the value before it; its bracket comes next.
+    /// Parses a method or macro called on the value before it. Its bracket comes next.
     pub(super) fn method(&mut self, name: &str, span: Span) -> Result<Tree<LinkKind>> {
         match name {
             "all" => self.turns(name, LoopKind::All),
@@ -68,7 +68,7 @@ impl Parser<'_> {
         }
     }
 
-    /// `cel.bind(x, value, body)`; its bracket comes next.
+    /// Parses `cel.bind(x, value, body)`. Its bracket comes next.
     pub(super) fn bind(&mut self, start: Span) -> Result<Tree<Expr>> {
         self.expect("(", "`(`")?;
         let variable = self.variable()?;
@@ -141,7 +141,7 @@ impl Parser<'_> {
         Ok((LinkKind::OptMap { body: Box::new(body), flatness }, height + 1))
     }
 
-    /// The one argument of `or` and `orValue`.
+    /// Parses the one argument of `or` and `orValue`.
     fn alternative(&mut self, span: Span) -> Result<Tree<Box<Expr>>> {
         let (mut arguments, height) = self.arguments()?;
         match (arguments.pop(), arguments.is_empty()) {
@@ -169,7 +169,7 @@ impl Parser<'_> {
         }
     }
 
-    /// The arguments of `function`, of which `given` stand before the name.
+    /// Parses the arguments of `function`, of which `given` are before the name.
     fn call(&mut self, function: &'static Function, span: Span, given: usize) -> Result<Tree<Call>> {
         let (arguments, height) = self.arguments()?;
         if !function.takes(arguments.len() + given) {
@@ -186,7 +186,7 @@ impl Parser<'_> {
         Ok((Call { function, arguments, pattern }, height + 1))
     }
 
-    /// A pattern that is a literal, if all of the expression are not too large together.
+    /// Compiles a pattern that is a literal, if all patterns of the expression are not too large together.
     fn pattern(&mut self, text: &str, syntax: Syntax, span: Span) -> Result<Pattern> {
         let pattern = Pattern::compile(text, syntax).map_err(|fault| match fault.hint {
             Some(hint) => CompileError::new(fault.message, span.range()).hint(hint),

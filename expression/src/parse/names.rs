@@ -1,4 +1,4 @@
-//! What a name is: a variable of a macro, a root, a type, a function, or a macro.
+//! The meaning of a name: a variable of a macro, a root, a type, a function, or a macro.
 
 use super::{Parser, Result, Tree};
 use crate::ast::{Expr, Kind, Span};
@@ -9,7 +9,7 @@ use crate::nearest::nearest;
 use crate::scope::LookUp;
 use crate::value::Type;
 
-/// Names that the language keeps for itself.
+/// Names that the language reserves.
 const RESERVED: [&str; 18] = [
     "as",
     "break",
@@ -31,11 +31,11 @@ const RESERVED: [&str; 18] = [
     "while",
 ];
 
-/// How many names of a dotted one are tried.
+/// The maximum number of segments of a dotted name that are tried.
 const DOTTED_NAMES_MAX: u32 = 8;
 
 impl Parser<'_> {
-    /// A name: a variable, a root, a type, a function, or a macro.
+    /// Parses a name: a variable, a root, a type, a function, or a macro.
     pub(super) fn named(&mut self) -> Result<Tree<Expr>> {
         let start = self.span;
         let name = self.name()?;
@@ -49,7 +49,7 @@ impl Parser<'_> {
         self.root_or_function(start, name, LookUp::Container)
     }
 
-    /// A name behind a leading dot: never a variable of a macro, and no name of the container.
+    /// Parses a name after a leading dot: never a variable of a macro, and not a name of the container.
     pub(super) fn global(&mut self, start: Span) -> Result<Tree<Expr>> {
         let name = self.name()?;
         self.root_or_function(start, name, LookUp::Top)
@@ -83,7 +83,8 @@ impl Parser<'_> {
         self.root(start, name)
     }
 
-    /// A function without arguments that is a name among the roots, written there with its brackets; they come next.
+    /// Parses a function without arguments whose name is among the roots, declared there with its brackets.
+    /// The brackets come next.
     fn asked(&mut self, name: &str) -> Result<Option<Box<str>>> {
         let asked = format!("{name}()");
         if !self.roots.contains(&asked) {
@@ -109,7 +110,7 @@ impl Parser<'_> {
         })
     }
 
-    /// The longest `name.more.names` from here on that is `known`, read; nothing is read when there is none.
+    /// Parses the longest `name.more.names` from here that is `known`. Parses nothing if there is none.
     fn dotted(&mut self, name: &str, at: LookUp, known: impl Fn(&str) -> bool) -> Result<Option<Box<str>>> {
         if self.token != Token::Mark(".") {
             return Ok(None);

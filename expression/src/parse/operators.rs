@@ -5,7 +5,7 @@ use crate::ast::{Expr, Fold, Kind, Operator};
 use crate::lex::Token;
 
 impl Parser<'_> {
-    /// Operands and binary operators, by precedence; operators of one precedence become one flat node.
+    /// Parses operands and binary operators, by precedence. Operators of one precedence become one flat node.
     pub(super) fn binary(&mut self) -> Result<Tree<Expr>> {
         let mut operands = vec![self.unary()?];
         let mut operators: Vec<Infix> = Vec::new();
@@ -112,7 +112,7 @@ impl Infix {
     }
 }
 
-/// The operands of a run of `&&` or `||`, with those of the same operator in brackets among them.
+/// Returns the operands of a run of `&&` or `||`, including those of the same operator in brackets.
 fn flat(first: Expr, rest: impl Iterator<Item = Expr>, same: impl Fn(Kind) -> std::result::Result<Vec<Expr>, Kind>) -> Vec<Expr> {
     let mut operands = Vec::new();
     for operand in std::iter::once(first).chain(rest) {

@@ -1,81 +1,82 @@
-//! What is known of a map: its fields, whether they are always there, and whether there may be others.
+//! What is known about a map: its fields, whether they are always there, and whether there may be others.
 
 use std::collections::BTreeMap;
 
 use super::ValueType;
 
-/// What is known of a map.
+/// What is known about a map.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MapType {
     fields: BTreeMap<Box<str>, FieldType>,
     others: Others,
     /// What the fields are called in messages: "the settings of `config`".
     called: Option<&'static str>,
-    /// What each of the maps is called that it may be one of.
+    /// What each of the possible maps is called.
     each: Option<&'static str>,
 }
 
 /// A field of a map.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FieldType {
-    /// What stands in it.
+    /// Its value.
     pub value: ValueType,
-    /// Whether it is there.
+    /// How often it is there.
     pub occurrence: Occurrence,
 }
 
-/// Whether something is there.
+/// How often something is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Occurrence {
-    /// It is.
+    /// Always.
     Always,
     /// It may be missing.
     Sometimes,
-    /// It is in some of the maps that can stand there, and in others it is not.
+    /// It is in some of the possible maps, and not in others.
     InSome,
 }
 
-/// What is known of the fields that a map does not name.
+/// What is known about the fields that a map does not name.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Others {
     /// There are none.
     None,
-    /// There may be some; to read one is a mistake, because nothing promises it.
+    /// There may be some. Reading one is an error, because nothing guarantees it.
     Undeclared,
     /// There may be some, of this type.
     Are(ValueType),
 }
 
-/// What a map has under a name.
+/// The result of looking up a name in a map.
 pub(crate) enum Found<'m> {
     Field(&'m FieldType),
     /// The name is not declared, and need not be.
     Open(&'m ValueType),
-    /// There is no such field, or it is not declared though it must be.
+    /// There is no such field, or it is not declared although it must be.
     Unknown,
 }
 
 impl MapType {
-    /// A map without fields.
+    /// Returns a map without fields.
     pub fn new(others: Others) -> Self {
         Self { fields: BTreeMap::new(), others, called: None, each: None }
     }
 
-    /// The same with one more field.
+    /// Adds a field.
     #[must_use]
     pub fn with(mut self, name: impl Into<Box<str>>, value: ValueType, occurrence: Occurrence) -> Self {
         self.fields.insert(name.into(), FieldType { value, occurrence });
         self
     }
 
-    /// Says what its fields are called in messages, and what each of the maps is called that it was joined of.
+    /// Sets what its fields are called in messages, and what each of the maps is called that it was joined
+    /// from.
     #[must_use]
     pub fn called(mut self, fields: &'static str, each: Option<&'static str>) -> Self {
         (self.called, self.each) = (Some(fields), each);
         self
     }
 
-    /// What can be one map or the other: a field that only one of them has is in some.
+    /// Returns what can be one map or the other. A field that only one of them has is there in some.
     #[must_use]
     pub fn or(&self, other: &Self) -> Self {
         let mut fields = BTreeMap::new();

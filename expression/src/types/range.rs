@@ -1,11 +1,11 @@
-//! Which numbers a value can be: a range, without some single numbers.
+//! The numbers that a value can be: a range, except for some single numbers.
 
 use crate::ast::Comparison;
 use crate::value::{Type, Value};
 
-/// Whole numbers up to here are doubles without loss, so that a bound is exact.
+/// Whole numbers up to this one are doubles without loss, so that a limit is exact.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
-/// How many single numbers are left out of a range.
+/// The maximum number of single numbers that are excluded from a range.
 const EXCEPT_MAX: usize = 16;
 
 /// A range of numbers, whatever their types.
@@ -29,7 +29,7 @@ enum Edge {
     Out,
 }
 
-/// Whether the number that is no number (NaN) is among them.
+/// Whether NaN is among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Undefined {
     Never,
@@ -37,23 +37,23 @@ enum Undefined {
 }
 
 impl Range {
-    /// All numbers that JSON can write.
+    /// Returns all numbers that JSON can write.
     pub(crate) fn json() -> Self {
         let bound = |at| Bound { at, edge: Edge::In };
         Self { low: bound(f64::NEG_INFINITY), high: bound(f64::INFINITY), except: Vec::new(), undefined: Undefined::Never }
     }
 
-    /// All numbers that can be computed.
+    /// Returns all numbers that can be computed.
     pub(crate) fn computed() -> Self {
         Self { undefined: Undefined::Maybe, ..Self::json() }
     }
 
-    /// From zero on.
+    /// Returns the numbers from zero.
     pub(crate) fn natural() -> Self {
         Self { low: Bound { at: 0.0, edge: Edge::In }, ..Self::json() }
     }
 
-    /// The one number, or all where it is too large to be told apart.
+    /// Returns the one number, or all if it is too large to be exact.
     pub(crate) fn of(value: &Value<'_>) -> Self {
         match exact(value) {
             Some(at) => Self { low: Bound { at, edge: Edge::In }, high: Bound { at, edge: Edge::In }, ..Self::json() },
@@ -61,7 +61,7 @@ impl Range {
         }
     }
 
-    /// The numbers on one side of a number; all, where that is too large to be told apart.
+    /// Returns the numbers on one side of a number, or all if that number is too large to be exact.
     pub(crate) fn beside(value: &Value<'_>, side: Comparison) -> Self {
         let Some(at) = exact(value) else { return Self::json() };
         let all = Self::json();
@@ -73,12 +73,12 @@ impl Range {
         }
     }
 
-    /// The same, and the number that is no number.
+    /// Returns the range with NaN added.
     pub(crate) fn or_undefined(self) -> Self {
         Self { undefined: Undefined::Maybe, ..self }
     }
 
-    /// All numbers but one.
+    /// Returns all numbers except one.
     pub(crate) fn all_but(value: &Value<'_>) -> Self {
         Self { except: exact(value).into_iter().collect(), ..Self::computed() }
     }
@@ -95,7 +95,7 @@ impl Range {
             Value::Double(value) if value.is_nan() => return self.undefined == Undefined::Maybe,
             other => match exact(other) {
                 Some(at) => at,
-                // Beyond what is exact there is no bound but the infinite ones.
+                // A number too large to be exact is beyond all bounds except the infinite ones.
                 None => return true,
             },
         };
@@ -128,7 +128,7 @@ impl Range {
         }
     }
 
-    /// Whether `self < other` can be true, and whether it can be false.
+    /// Returns whether `self < other` can be true, and whether it can be false.
     pub(crate) fn can_be_less(&self, other: &Self) -> (bool, bool) {
         let touches = self.high.edge == Edge::In && other.low.edge == Edge::In;
         let can_be = self.low.at < other.high.at;
@@ -136,7 +136,7 @@ impl Range {
         (can_be, can_not)
     }
 
-    /// Whether `self <= other` can be true, and whether it can be false.
+    /// Returns whether `self <= other` can be true, and whether it can be false.
     pub(crate) fn can_be_up_to(&self, other: &Self) -> (bool, bool) {
         let touches = self.low.edge == Edge::In && other.high.edge == Edge::In;
         let can_be = self.low.at < other.high.at || (self.low.at == other.high.at && touches);
@@ -148,7 +148,7 @@ impl Range {
         self.undefined == Undefined::Maybe || other.undefined == Undefined::Maybe
     }
 
-    /// The only number of a kind that is among them.
+    /// Returns the only number of a kind in the range.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the number is whole, in range, and exact")]
     pub(crate) fn only(&self, kind: Type) -> Option<Option<Value<'static>>> {
         if self.low.at != self.high.at || self.undefined == Undefined::Maybe {
@@ -175,7 +175,7 @@ impl Bound {
     }
 }
 
-/// The number as a double, where that is exact.
+/// Returns the number as a double, if that is exact.
 #[allow(clippy::cast_precision_loss, reason = "only numbers below 2^53 are taken, and they are exact")]
 pub(crate) fn exact(value: &Value<'_>) -> Option<f64> {
     let at = match value {

@@ -1,4 +1,4 @@
-//! Types as sets: what is in either of two, what is in both, whether they share a value, and whether a value is in one.
+//! Types as sets: union, intersection, whether two share a value, and whether a value is in one.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::json::NodeKind;
 use crate::value::{Type, Value};
 
 impl ValueType {
-    /// What can be one or the other.
+    /// Returns what can be one or the other.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         if self.is_nothing() {
@@ -17,7 +17,7 @@ impl ValueType {
         if other.is_nothing() {
             return self;
         }
-        // What is said of a kind counts only where that kind is possible.
+        // What is known about a kind counts only if that kind is possible.
         let either = |kind: Type| (self.kinds.has(kind), other.kinds.has(kind));
         let truth = match either(Type::Bool) {
             (true, true) if self.truth != other.truth => None,
@@ -68,7 +68,7 @@ impl ValueType {
         }
     }
 
-    /// What is in both; of lists, maps and optionals what the first knows.
+    /// Returns what is in both. For lists, maps and optionals, it is what the first one knows.
     pub(crate) fn and(&self, other: &Self) -> Self {
         let mut kinds = self.kinds.and(other.kinds);
         let truth = self.truth.or(other.truth);
@@ -100,12 +100,12 @@ impl ValueType {
         }
     }
 
-    /// Whether some value of this type can be equal to some value of the other.
+    /// Returns true if some value of this type can be equal to some value of the other.
     pub fn overlaps(&self, other: &Self) -> bool {
         is_overlapping(self, other)
     }
 
-    /// What stands at a JSON Pointer (RFC 6901) below it, as far as fields are declared.
+    /// Returns the type at a JSON Pointer (RFC 6901) below it, as far as fields are declared.
     pub fn at(&self, pointer: &str) -> Option<Self> {
         let mut here = self.clone();
         for part in pointer.split('/').skip(1) {
@@ -121,7 +121,7 @@ impl ValueType {
         Some(here)
     }
 
-    /// Whether a value is among them.
+    /// Returns true if a value is among them.
     pub fn admits(&self, value: &Value<'_>) -> bool {
         if !self.kinds.has(value.kind()) {
             return false;
@@ -148,7 +148,7 @@ impl ValueType {
     }
 }
 
-/// Whether some value of the one can be equal to some value of the other.
+/// Returns true if some value of the one can be equal to some value of the other.
 pub(crate) fn is_overlapping(one: &ValueType, other: &ValueType) -> bool {
     let both = |kind: Type| one.kinds.has(kind) && other.kinds.has(kind);
     let alike = |kinds: &[Type]| kinds.iter().any(|kind| both(*kind));
@@ -219,7 +219,7 @@ impl MapType {
 }
 
 impl Texts {
-    /// Whether each of them is among the others.
+    /// Returns true if each of them is among the others.
     pub(crate) fn is_within(&self, others: &Self) -> bool {
         self.and(&others.others()).is_empty()
     }

@@ -1,4 +1,4 @@
-//! Which texts a value can be.
+//! The texts that a value can be.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ impl Texts {
         if texts.len() > TYPE_TEXTS_MAX { Self::Any } else { Self::OneOf(Arc::new(texts)) }
     }
 
-    /// All texts but these; a longer list is forgotten.
+    /// Returns all texts except these. A list that is too long is dropped.
     pub(crate) fn any_but(texts: BTreeSet<Box<str>>) -> Self {
         if texts.len() > TYPE_TEXTS_MAX { Self::Any } else { Self::AnyBut(Arc::new(texts)) }
     }
@@ -57,7 +57,7 @@ impl Texts {
         }
     }
 
-    /// The texts that are not among these.
+    /// Returns the texts that are not among these.
     pub(crate) fn others(&self) -> Self {
         match self {
             Self::Any => Self::OneOf(Arc::default()),

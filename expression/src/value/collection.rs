@@ -1,4 +1,4 @@
-//! Lists and maps that were made, shared and measured.
+//! Lists and maps that were made: shared and measured.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::error::{ErrorKind, Fault, fault};
 #[derive(Clone, Debug)]
 pub struct List<'a>(Arc<Body<Value<'a>>>);
 
-/// A map that was made by an expression or by its caller; its entries stand in the order of their keys.
+/// A map that was made by an expression or by its caller. Its entries are in key order.
 #[derive(Clone, Debug)]
 pub struct Map<'a>(Arc<Body<(Value<'a>, Value<'a>)>>);
 
@@ -21,13 +21,13 @@ struct Body<T> {
     measure: Measure,
 }
 
-/// How deep a value nests, how many bytes its text would take and how many values it holds, known without walking it: shared
-/// parts make walks of a small value as long as one likes.
+/// How deep a value nests, how many bytes its text would take and how many values it holds. These are known
+/// without traversing it, because shared parts can make the traversal of a small value arbitrarily long.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Measure {
     pub(crate) depth: u32,
     pub(crate) bytes: u64,
-    /// Itself and all that hang below it, keys among them.
+    /// The value itself and everything below it, including keys.
     pub(crate) values: u64,
 }
 
@@ -61,14 +61,14 @@ impl<'a> List<'a> {
         self.0.measure
     }
 
-    /// The elements.
+    /// Returns the elements.
     pub fn items(&self) -> &[Value<'a>] {
         &self.0.items
     }
 }
 
 impl<'a> Map<'a> {
-    /// A map of entries that stand in the order of their keys, each once.
+    /// Returns a map of entries that are in key order, each once.
     pub(super) fn new(items: Vec<(Value<'a>, Value<'a>)>) -> Self {
         let measures = items.iter().flat_map(|(key, value)| [key.measure(), value.measure()]);
         let measure = Measure::around(measures);
@@ -79,18 +79,18 @@ impl<'a> Map<'a> {
         self.0.measure
     }
 
-    /// The entries in the order of their keys: booleans, then numbers, then strings.
+    /// Returns the entries in key order: booleans, then numbers, then strings.
     pub fn entries(&self) -> &[(Value<'a>, Value<'a>)] {
         &self.0.items
     }
 
-    /// The value of a key; a number finds its equal of another numeric type.
+    /// Returns the value of a key. A number finds its equal of another numeric type.
     pub fn get(&self, key: &Value<'_>) -> Option<&Value<'a>> {
         let at = self.0.items.binary_search_by(|(other, _)| key_order(other, key)).ok()?;
         Some(&self.0.items[at].1)
     }
 
-    /// The value of a string key.
+    /// Returns the value of a string key.
     pub fn get_str(&self, name: &str) -> Option<&Value<'a>> {
         let at = self
             .0

@@ -1,4 +1,4 @@
-//! Values into JSON and out of it, and the one text form of numbers, moments and lengths of time.
+//! Converts values to JSON and from it, and defines the one text form of numbers, timestamps and durations.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,17 +9,17 @@ use super::{Text, Value};
 use crate::error::{ErrorKind, Fault, fault};
 use crate::json::JSON_DEPTH_MAX;
 
-/// How large the JSON text of a result may be.
+/// The maximum size of a result's JSON text, in bytes.
 pub const RESULT_BYTES_MAX: u64 = 4 << 20;
-/// How many values, keys among them, a result may hold: each takes much more memory than its text.
+/// The maximum number of values in a result, including keys. Each takes much more memory than its text.
 pub const RESULT_VALUES_MAX: u64 = 100_000;
 
-/// What becomes of a value that JSON does not have.
+/// How to treat a value that JSON does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Foreign {
-    /// It is an error: what runs with the value would not know what was meant.
+    /// It is an error, because whatever uses the value would not know what was meant.
     Refused,
-    /// It gets a form all the same: the value is only shown.
+    /// It gets a form, because the value is only displayed.
     Shown,
 }
 
@@ -28,7 +28,7 @@ pub(super) fn to_json(value: &Value<'_>, foreign: Foreign) -> Result<Json, Fault
     json_at(value, 0, foreign)
 }
 
-/// Refuses what is too large for a result.
+/// Returns an error if the value is too large for a result.
 pub(super) fn small_enough(value: &Value<'_>) -> Result<(), Fault> {
     let measure = value.measure();
     few_enough_bytes(measure.bytes)?;
@@ -102,12 +102,12 @@ pub(super) fn deeper(depth: usize) -> Result<usize, Fault> {
     Ok(depth + 1)
 }
 
-/// Refuses a part of a document that nests too deeply below `depth` levels.
+/// Returns an error if a part of a document nests too deeply below `depth` levels.
 pub(super) fn shallow_enough(node: crate::json::Node<'_>, depth: usize) -> Result<(), Fault> {
     if depth + height(node) > JSON_DEPTH_MAX { Err(too_deep()) } else { Ok(()) }
 }
 
-/// A whole number would be another one.
+/// Returns the error for a whole number that would become another one.
 pub(crate) fn rounded() -> Fault {
     fault(ErrorKind::Invalid, "an integer does not fit in 64 bits and would be rounded").hint("have it sent as a string, or do not read it")
 }
@@ -120,7 +120,7 @@ fn too_deep() -> Fault {
     fault(ErrorKind::Budget, format!("the value nests deeper than {JSON_DEPTH_MAX} levels as JSON"))
 }
 
-/// The levels of arrays and objects in a JSON text, counted on its brackets.
+/// Returns the levels of arrays and objects in a JSON text, counted by its brackets.
 fn height(node: crate::json::Node<'_>) -> usize {
     let (mut open, mut highest) = (0_usize, 0);
     let (mut in_string, mut is_escaped) = (false, false);
@@ -151,7 +151,7 @@ pub(super) fn key_text(key: &Value<'_>) -> String {
     }
 }
 
-/// The text of a scalar, as `string(x)` and joined templates have it; `None` for anything else.
+/// Returns the text of a scalar, as in `string(x)` and joined templates, or `None` for anything else.
 pub(crate) fn scalar_text(value: &Value<'_>) -> Option<String> {
     Some(match value {
         Value::Bool(value) => value.to_string(),
@@ -165,7 +165,8 @@ pub(crate) fn scalar_text(value: &Value<'_>) -> Option<String> {
     })
 }
 
-/// A double's shortest text that reads back as itself: plain from 0.0001 to below 1e21, else with an exponent.
+/// Returns a double's shortest text that parses back to it: plain from 0.0001 to below 1e21, otherwise with
+/// an exponent.
 pub(crate) fn double_text(value: f64) -> String {
     if value.is_nan() {
         return "NaN".to_owned();
@@ -201,7 +202,7 @@ pub(crate) fn timestamp_text(moment: &DateTime<Utc>) -> String {
     }
 }
 
-/// Seconds with an `s`: `90s`, `0.25s`, `-1.5s`.
+/// Returns seconds with an `s`: `90s`, `0.25s`, `-1.5s`.
 pub(crate) fn duration_text(nanoseconds: i64) -> String {
     let sign = if nanoseconds < 0 { "-" } else { "" };
     let magnitude = nanoseconds.unsigned_abs();

@@ -1,6 +1,7 @@
-//! The JSON text of a value, written without a tree in between: compact, an object's keys in the order of their text.
+//! The JSON text of a value, written without a tree in between: compact, with an object's keys in the order
+//! of their text.
 //!
-//! What has no JSON form, and what is too large, is told in `convert`.
+//! `convert` lists what has no JSON form and what is too large.
 
 use std::borrow::Cow;
 
@@ -10,7 +11,7 @@ use super::{Text, Value, convert};
 use crate::error::Fault;
 use crate::json::{Node, NodeKind, Number};
 
-/// The text of what [`Value::to_json`] gives.
+/// Returns the text of the result of [`Value::to_json`].
 pub(crate) fn json_text(value: &Value<'_>) -> Result<String, Fault> {
     convert::small_enough(value)?;
     let mut out = Vec::new();
@@ -21,7 +22,7 @@ pub(crate) fn json_text(value: &Value<'_>) -> Result<String, Fault> {
     Ok(String::from_utf8(out).expect("JSON is written as UTF-8"))
 }
 
-/// The same, where what is a part of a document counts by its bytes alone.
+/// Like `json_text`, but a part of a document counts by its bytes alone.
 pub(super) fn result_text(value: &Value<'_>) -> Result<String, Fault> {
     let Value::Json(node) = value else { return json_text(value) };
     convert::few_enough_bytes(node.raw_len() as u64)?;

@@ -1,4 +1,4 @@
-//! The types of values, as the language names them and as people do.
+//! The types of values, as the language and people name them.
 
 use std::fmt;
 
@@ -39,7 +39,7 @@ impl Type {
         Self::Optional,
     ];
 
-    /// The name that denotes the type in an expression.
+    /// Returns the name that denotes the type in an expression.
     pub fn name(self) -> &'static str {
         match self {
             Self::Null => "null_type",
@@ -62,7 +62,7 @@ impl Type {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// Whether a type's name begins with `namespace` and a dot.
+    /// Returns true if a type's name begins with `namespace` and a dot.
     pub(crate) fn named_in(namespace: &str) -> bool {
         namespace == "google"
     }

@@ -1,13 +1,15 @@
-//! The order of map keys, and of numbers by value across their types. It needs no budget: the keys are already there.
+//! The order of map keys, and of numbers by value across their types. It needs no budget, because the keys
+//! already exist.
 
 use std::cmp::Ordering;
 
 use super::Value;
 
-/// Bytes of a map's long key that are compared for one step.
+/// The number of bytes of a map's long key that are compared for one step.
 pub(crate) const KEY_BYTES_PER_STEP: usize = 64;
 
-/// The total order of map keys: booleans, then numbers by value, then strings. A double finds its equal.
+/// Returns the total order of map keys: booleans, then numbers by value, then strings. A double finds its
+/// equal.
 pub(crate) fn key_order(one: &Value<'_>, other: &Value<'_>) -> Ordering {
     fn rank(value: &Value<'_>) -> u8 {
         match value {
@@ -20,13 +22,13 @@ pub(crate) fn key_order(one: &Value<'_>, other: &Value<'_>) -> Ordering {
     match (one, other) {
         (Value::String(one), Value::String(other)) => (**one).cmp(&**other),
         (Value::Bool(one), Value::Bool(other)) => one.cmp(other),
-        // An undefined double is no key, so where it stands does not matter: nothing is equal to it.
+        // An undefined double cannot be a key, so its place does not matter: nothing is equal to it.
         _ if rank(one) == 1 && rank(other) == 1 => numeric_order(one, other).unwrap_or(Ordering::Less),
         _ => rank(one).cmp(&rank(other)),
     }
 }
 
-/// The order of two numbers by value; `None` where one is undefined or no number.
+/// Returns the order of two numbers by value, or `None` if one is undefined or not a number.
 pub(crate) fn numeric_order(one: &Value<'_>, other: &Value<'_>) -> Option<Ordering> {
     match (one, other) {
         (Value::Double(one), Value::Double(other)) => one.partial_cmp(other),
@@ -61,7 +63,8 @@ fn whole_to_double(whole: i128, double: f64) -> Option<Ordering> {
     Some(whole.cmp(&(truncated as i128)).then_with(|| 0.0.partial_cmp(&(double - truncated)).unwrap_or(Ordering::Equal)))
 }
 
-/// What it costs to find the place of a text of `len` bytes among `count` sorted ones; nothing where it is short.
+/// Returns the cost of finding the place of a text of `len` bytes among `count` sorted ones. Short texts cost
+/// nothing.
 pub(crate) fn long_text_steps(len: usize, count: usize) -> u64 {
     let comparisons = u64::from(usize::BITS - count.leading_zeros());
     (len / KEY_BYTES_PER_STEP) as u64 * comparisons

@@ -1,7 +1,8 @@
-//! Regular expressions made ready to run: what one may need is known before it is made, and what a match takes before it runs.
+//! Prepares regular expressions: the memory that one may need is known before it is compiled, and the cost of
+//! a match before it runs.
 //!
-//! What a pattern costs is a function of the pattern and the length of the text alone, whichever way it is run: how full a
-//! cache happens to be must not decide whether a rule errs.
+//! The cost of a pattern depends only on the pattern and the length of the text, whichever way it runs: how
+//! full a cache happens to be must not decide whether a rule fails.
 
 use regex_automata::dfa::{Automaton as _, StartKind, dense};
 use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};
@@ -12,40 +13,42 @@ use regex_syntax::hir::{Hir, HirKind};
 
 use crate::error::{ErrorKind, Fault, fault};
 
-/// How large a compiled pattern may be, in bytes.
+/// The maximum size of a compiled pattern, in bytes.
 pub(super) const PATTERN_BYTES_MAX: usize = 1 << 18;
-/// How large the memory of a running pattern may grow, in bytes.
+/// The maximum memory of a running pattern, in bytes.
 const PATTERN_CACHE_BYTES_MAX: usize = 1 << 16;
-/// How large a pattern's whole automaton may be, in bytes.
+/// The maximum size of a pattern's whole automaton, in bytes.
 const WHOLE_BYTES_MAX: usize = 1 << 13;
-/// How deep groups may nest in a pattern.
+/// The maximum nesting of groups in a pattern.
 const PATTERN_DEPTH_MAX: u32 = 50;
-/// How many characters the classes of a pattern may span: they are spelt out before the pattern's size is known.
+/// The maximum number of characters that the classes of a pattern may span. They are spelled out before the
+/// pattern's size is known.
 const CLASS_CHARACTERS_MAX: u64 = 1_200_000;
-/// What a class of letters counts for, which has hundreds of ranges.
+/// The weight of a class of letters, which has hundreds of ranges.
 const LETTERS: u64 = 30_000;
-/// What a class of digits or spaces counts for.
+/// The weight of a class of digits or spaces.
 const DIGITS: u64 = 3_000;
-/// Bytes that a whole automaton passes for one step.
+/// The number of bytes that a whole automaton processes for one step.
 const WHOLE_BYTES_PER_STEP: u64 = 32;
-/// Bytes of text, times places in the pattern that may all be reached at once, for one step.
+/// The number of bytes of text, times the places in the pattern that may all be reached at once, for one
+/// step.
 const PLACES_PER_STEP: u64 = 8;
-/// Bytes of a pattern that is run state by state for one step of each match.
+/// The number of bytes of a pattern that is run state by state, for one step of each match.
 const MEMORY_PER_STEP: usize = 2 << 10;
 
 /// A compiled regular expression.
 #[derive(Clone, Debug)]
 pub(super) struct Regex {
     runs: Runs,
-    /// How many places in the pattern a text may have reached at once.
+    /// The number of places in the pattern that a text may have reached at once.
     places: u64,
 }
 
 #[derive(Clone, Debug)]
 enum Runs {
-    /// Every state there is was made beforehand: each byte of the text takes one look.
+    /// Every state was built in advance: each byte of the text takes one look-up.
     Whole(std::sync::Arc<dense::DFA<Vec<u32>>>),
-    /// The states are made while it runs; where there are too many of them, all places are followed at once.
+    /// The states are built while it runs. If there are too many of them, all places are followed at once.
     Step(meta::Regex),
 }
 
@@ -60,7 +63,7 @@ impl Regex {
         }
         let hir = Translator::new().translate(pattern, &tree).map_err(|error| unfit(error.kind()))?;
         let places = places(&hir).max(1);
-        // It is only asked whether a text matches, so the places of groups are not looked for.
+        // Only whether a text matches is needed, so the positions of groups are not searched for.
         let nfa = NFA::compiler()
             .configure(thompson::Config::new().nfa_size_limit(Some(PATTERN_BYTES_MAX)).which_captures(WhichCaptures::None))
             .build_from_hir(&hir)
@@ -76,7 +79,7 @@ impl Regex {
         Ok(Self { runs, places })
     }
 
-    /// How much memory it takes, in bytes.
+    /// Returns how much memory it takes, in bytes.
     pub(super) fn memory(&self) -> usize {
         match &self.runs {
             Runs::Whole(whole) => whole.memory_usage(),
@@ -84,7 +87,7 @@ impl Regex {
         }
     }
 
-    /// What it costs to match a text of `len` bytes, in steps.
+    /// Returns the cost of matching a text of `len` bytes, in steps.
     pub(super) fn steps(&self, len: usize) -> u64 {
         let len = len as u64;
         match &self.runs {
@@ -114,7 +117,8 @@ fn stepwise(hir: &Hir) -> Result<meta::Regex, Fault> {
     meta::Regex::builder().configure(config).build_from_hir(hir).map_err(|_| too_large())
 }
 
-/// How many places in a pattern a text may have reached at once: its characters, as often as they are repeated.
+/// Returns how many places in a pattern a text may have reached at once: its characters, as often as they are
+/// repeated.
 fn places(hir: &Hir) -> u64 {
     match hir.kind() {
         HirKind::Empty => 0,
