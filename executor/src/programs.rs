@@ -304,7 +304,7 @@ pub enum StartProgramError {
         /// The reason.
         why: String,
     },
-    /// What the operator demands around it cannot be had on this machine.
+    /// The isolation that the operator requires is not available on this machine.
     #[error("the program must be isolated, which this machine does not support: {0}")]
     Isolation(String),
     /// More is to be handed over than a supervisor takes.
@@ -315,7 +315,7 @@ pub enum StartProgramError {
         /// The maximum size in bytes.
         most: usize,
     },
-    /// No supervisor can be had; nothing was started.
+    /// No supervisor is available. Nothing was started.
     #[error("no supervisor is available for the program: {0}")]
     Supervisor(String),
     /// It is unknown whether it was started.

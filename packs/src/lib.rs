@@ -1,11 +1,11 @@
 //! The pack format: reading, diagnostics, and the building of catalogs.
 //!
-//! Read in this order: [`read`] and [`digest`] hold a pack's files; `source` and `yaml` are the text and the tree of one file,
-//! every value with its place; [`shape`] says what a file may hold, `fields` and `written` take what an author wrote out of it,
-//! `schema` the schemas; [`json_schema`] tells editors of the shapes; [`check`] resolves the refs and compiles the expressions into
-//! what `checked` holds;
-//! [`diagnostics`] is what authors are told; [`build`] makes the engine's catalog of what is installed; [`cases`] are what its tests say; `lint` looks for what is
-//! probably not meant. [`library`] ships with the binary, [`init`] is what a newcomer starts from.
+//! Read in this order. [`read`] and [`digest`] handle the files of a pack; `source` and `yaml` hold the text and the tree of one
+//! file, each value with its place. [`shape`] defines what a file may contain; `fields` and `written` read what an author wrote, and
+//! `schema` reads schemas. [`json_schema`] describes the shapes to editors. [`check`] resolves the refs and compiles the expressions
+//! into what `checked` holds. [`diagnostics`] are reported to authors. [`build`] makes the engine's catalog of the installed packs,
+//! [`cases`] holds their tests, and `lint` looks for probable errors. [`library`] ships with the binary, and [`init`] has the pack
+//! that a new user starts from.
 //!
 //! No pack is run here, and nothing but a pack's folder is read.
 

@@ -233,7 +233,7 @@ impl Shape {
     /// A shape of no fields, between which nothing holds: what most shapes add nothing to.
     pub(crate) const BARE: Self = Self { what: "", fields: &[], later: &[], between: &[] };
 
-    /// Gives the field of that name.
+    /// Returns the field of that name.
     pub fn field(&self, name: &str) -> Option<&'static Field> {
         self.fields.iter().find(|field| field.name == name)
     }

@@ -109,10 +109,10 @@ pub enum Unreplayable {
     /// What it was given, or what came of it, was erased.
     #[error("a body that it needs is no longer stored: that of position {0}")]
     BodyGone(Position),
-    /// The definitions that it went by cannot be had any more.
+    /// The definitions that it used are no longer available.
     #[error("the definitions that it used, revision {0}, are no longer available")]
     CatalogGone(CatalogRevision),
-    /// A reaction was put aside on its way, then or now.
+    /// A reaction was parked on its way, then or now.
     #[error("the next records could not be computed: {0}")]
     PutAside(String),
     /// The node was busy on its way, and worked out later what follows from a record.
@@ -121,7 +121,7 @@ pub enum Unreplayable {
     /// When a part of it began, or whether, others said that held a lock, or asked for one.
     #[error("it waited for a lock or was ended because of another execution: this depends on other executions")]
     Locked,
-    /// Which vars there were then cannot be told.
+    /// Nobody can know which vars existed then.
     #[error("it reads all of `vars`, and their values at that time are unknown: write out their names")]
     ReadsVars,
     /// It is too long.

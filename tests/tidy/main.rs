@@ -7,6 +7,7 @@ mod architecture;
 mod dependencies;
 mod documents;
 mod reference;
+mod phrases;
 mod rooms;
 mod simulation;
 mod sources;
@@ -88,7 +89,7 @@ fn running_sources() -> Vec<(String, String)> {
 fn documents() -> Vec<(String, String)> {
     let mut documents = files("docs", ".md");
     documents.extend(files("examples", ".md"));
-    for name in ["ARCHITECTURE.md", "CHANGELOG.md", "README.md"] {
+    for name in ["ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "SECURITY.md"] {
         documents.push((name.to_owned(), read(name)));
     }
     documents

@@ -239,7 +239,7 @@ fn every_route_is_in_the_reference_with_its_permission() {
     }
     let mut real = BTreeSet::new();
     for (_, text) in files("api/src/routes", ".rs") {
-        // Where a declaration is long, its path stands in the line below.
+        // Where a declaration is long, its path is in the line below.
         for declared in text.split("    routes.").skip(1) {
             let Some((method, rest)) = declared.split_once("::<") else { continue };
             // What is public has its path where the closed list of that stands.

@@ -78,7 +78,7 @@ pub struct InquiryEscalated {
     pub inquiry: InquiryId,
     /// The number of this escalation, from 1.
     pub number: u32,
-    /// Who is asked from now on, in addition to the previous assignees.
+    /// The people asked from now on, in addition to the previous assignees.
     pub to: Vec<Assignee>,
 }
 

@@ -96,7 +96,7 @@ pub(crate) struct Told {
     by: Teller,
 }
 
-/// Who tells a program to end.
+/// The origin of a request to end a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Teller {
     Node,
@@ -454,7 +454,7 @@ impl Conductor {
             self.held.has_remains.store(true, Ordering::Release);
             self.held.spools.note("processes of the program do not end although they were killed");
         }
-        // Whatever it was told for, it did not end before its timeout: a node that learns of it later knows
+        // Whatever the request was for, it did not end before its timeout: a node that learns of it later knows
         // no other reason.
         let by = by.map(|by| if Instant::now() >= self.held.ends_at { EndedBy::Deadline } else { by });
         Over { by, killed, ended_at }

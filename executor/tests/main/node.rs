@@ -36,7 +36,7 @@ impl Node {
         Self { runtime, world }
     }
 
-    /// Starts in the place of a dead worker, and takes over what it left: the log owes one attempt. Any
+    /// Starts instead of a dead worker, and takes over what it left: the log owes one attempt. Any
     /// attempt that starts again fails.
     pub(crate) fn after(dead: &World) -> Self {
         let next = Self::begin(supervised("exit 9").after(dead));

@@ -181,7 +181,7 @@ impl Plan {
         self
     }
 
-    /// Starts in the place of an earlier worker, with the content of its folder.
+    /// Starts instead of an earlier worker, with the content of its folder.
     pub(crate) fn after(mut self, world: &World) -> Self {
         self.home = Some(Arc::clone(&world.folder));
         self

@@ -70,7 +70,7 @@ impl Pool {
         }
     }
 
-    /// Returns the release that supervisors are told.
+    /// Returns the release that is sent to supervisors.
     pub(super) fn release(&self) -> &str {
         &self.inner.release
     }
@@ -88,7 +88,7 @@ impl Pool {
                     // Others may have been returned meanwhile.
                     Ok(connection) if state.idle.len() < SUPERVISORS_IDLE_MAX => state.idle.push(connection),
                     Ok(_) => {}
-                    // Whoever needs one tries again, and is told.
+                    // A caller that needs one tries again, and gets the error.
                     Err(error) => tracing::warn!(%error, "a supervisor does not start"),
                 }
             });
