@@ -39,9 +39,9 @@ use crate::vars::state::Vars;
 use crate::workflows::react as step_reactions;
 use crate::workflows::state::Workflows;
 
-/// The form that [`Engine::save`] writes and reads. A state of another form is rebuilt from the log: older forms lack when errors
-/// of rules are due to be counted.
-pub const STATE_FORMAT: u32 = 6;
+/// The form that [`Engine::save`] writes and reads. A state of another form is rebuilt from the log: older forms lack which worker
+/// an attempt was given to.
+pub const STATE_FORMAT: u32 = 7;
 
 /// The state of one log, and what it makes of commands and records.
 #[derive(Clone, Debug, PartialEq)]

@@ -16,7 +16,7 @@ use crate::support::workflow::{awaits, does, expression, fails};
 use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, set_mode, workers};
 
 /// The form of this release. It is never edited: a change of the form is a new number and a new file.
-const FORMAT_6: &str = include_str!("golden/state.v6.json");
+const FORMAT_7: &str = include_str!("golden/state.v7.json");
 
 /// A site with something in every table of the state.
 fn busy() -> Site {
@@ -180,21 +180,21 @@ fn empty_tables(state: &Value, path: &str, found: &mut Vec<String>) {
 #[test]
 fn the_state_is_saved_in_the_form_of_its_number() {
     let saved = busy().engine().save();
-    assert_eq!(saved.format, 6);
-    assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_6.trim_end());
+    assert_eq!(saved.format, 7);
+    assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_7.trim_end());
 }
 
 #[test]
 fn the_form_is_shown_with_something_in_every_table() {
     let mut empty = Vec::new();
-    empty_tables(&serde_json::from_str(FORMAT_6).unwrap(), "", &mut empty);
+    empty_tables(&serde_json::from_str(FORMAT_7).unwrap(), "", &mut empty);
     assert_eq!(empty, Vec::<String>::new());
 }
 
 #[test]
 fn a_saved_state_of_the_form_is_read() {
     let busy = busy();
-    let saved = SavedState { format: 6, json: FORMAT_6.trim_end().into() };
+    let saved = SavedState { format: 7, json: FORMAT_7.trim_end().into() };
     assert_eq!(Engine::load(busy.engine().log(), &saved).unwrap(), *busy.engine());
 }
 
@@ -211,7 +211,7 @@ fn a_state_of_another_form_is_not_read() {
 #[test]
 fn a_state_that_lacks_a_table_is_not_read_as_if_it_were_empty() {
     let log = busy().engine().log();
-    let whole: Value = serde_json::from_str(FORMAT_6).unwrap();
+    let whole: Value = serde_json::from_str(FORMAT_7).unwrap();
     let load = |state: &Value| Engine::load(log, &SavedState { format: STATE_FORMAT, json: state.to_string().into() });
     assert!(load(&whole).is_ok());
     for (part, tables) in whole.as_object().unwrap() {

@@ -294,8 +294,14 @@ async fn a_damaged_note_of_what_had_begun_has_nothing_tried_again() {
         Damage::CutAt(line as u64 + 10),
     ];
     damages.extend((0..rounds(4, 200)).map(|_| Damage::FlippedBit { byte: random.below(noted.len() as u64), bit: random.below(8) as u32 }));
+    // A copy of the file proves nothing, so what is damaged is the file itself.
+    let itself = place.path().join("begun");
+    fs::hard_link(&begun, &itself).unwrap();
     for damage in damages {
         put_back(&place, &kept);
+        fs::remove_file(&begun).unwrap();
+        fs::hard_link(&itself, &begun).unwrap();
+        fs::write(&begun, &noted).unwrap();
         damage.befall(&begun);
         let node = place.start();
         let client = node.client();

@@ -16,7 +16,7 @@ pub struct Settings {
     pub queues: BTreeMap<WorkerQueueName, u32>,
     /// Where only so many attempts of a queue may start in a while: up to how many since the log began may have been started by now.
     pub starts_max: BTreeMap<WorkerQueueName, u64>,
-    /// The name of the node's own workers.
+    /// The name of the node's own worker. Attempts are given to it by this name, and what has not begun of them only it can say.
     pub worker: String,
     /// How long a worker's right to an attempt lasts without being renewed, in milliseconds.
     pub lease_millis: u64,
