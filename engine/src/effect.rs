@@ -1,5 +1,7 @@
 //! Effects: what the world owes the state after a commit.
 
+use std::sync::Arc;
+
 use crate::ids::{AttemptId, ExecutionId};
 use crate::names::ActionRef;
 use crate::record::{BodyHandle, CatalogRevision};
@@ -37,6 +39,8 @@ pub struct Dispatch {
     pub number: u32,
     /// The fencing token.
     pub token: u64,
+    /// The worker that the log gave it to.
+    pub worker: Arc<str>,
     /// The action.
     pub action: ActionRef,
     /// The catalog in which the action and its dependencies are looked up.

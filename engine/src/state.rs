@@ -26,9 +26,9 @@ use crate::timers::state::{TimerOwner, Timers};
 use crate::vars::state::Vars;
 use crate::workflows::state::Workflows;
 
-/// The format that [`State::save`] writes and reads. A state in another format is rebuilt from the log: older
-/// formats do not contain when rule errors are due to be counted.
-pub const STATE_FORMAT: u32 = 6;
+/// The form that [`State::save`] writes and reads. A state of another form is rebuilt from the log: older forms lack
+/// the worker that each attempt was given to.
+pub const STATE_FORMAT: u32 = 7;
 
 /// The state after the records of one log.
 #[derive(Clone, Debug, PartialEq)]

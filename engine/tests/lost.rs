@@ -1,14 +1,14 @@
 //! Lost attempts: what is retried, what a person is asked, and what late reports mean.
 
 use ensue_engine::catalog::OnLost;
-use ensue_engine::command::{Answer, Ask, Refusal, ReportOutcome};
+use ensue_engine::command::{Answer, Ask, Refusal, ReportOutcome, Settings};
 use ensue_engine::effect::Effect;
 use ensue_engine::executions::facts::{Evidence, FailureKind, Settlement};
 use ensue_engine::executions::react::ATTEMPTS_MAX;
 use ensue_engine::executions::state::Phase;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, InquiryId};
-use ensue_engine::record::{Digest, Position};
+use ensue_engine::record::{Actor, Digest, Position};
 use ensue_engine::spec::CatalogsHealth;
 use serde_json::json;
 
@@ -61,6 +61,39 @@ fn attempt_that_may_have_begun_is_retried_only_if_the_action_allows_it() {
         let execution = site.run(action);
         site.lose(execution, Evidence::MayHaveBegun).then(kinds);
     }
+}
+
+#[test]
+fn only_the_worker_of_an_attempt_can_report_that_it_had_not_begun() {
+    for (action, kinds) in [
+        ("demo.ask", &["attempt.lost", "execution.became_indeterminate", "inquiry.opened"] as &[_]),
+        ("demo.fail", &["attempt.lost", "execution.failed"]),
+        ("demo.retry", &["attempt.lost", "attempt.started"]),
+        ("demo.idempotent", &["attempt.lost", "attempt.started"]),
+    ] {
+        for says in [Actor::Worker("another".into()), Actor::Engine, Actor::Operator] {
+            let mut site = site();
+            let execution = site.run(action);
+            let (execution, attempt) = site.running(execution);
+            let lost = Ask::LoseAttempt { execution, attempt, evidence: Evidence::NotBegun, error: None };
+            let outcome = site.when(asked_by(says, lost)).then(kinds);
+            let Fact::AttemptLost(lost) = &outcome.records()[0].fact else { panic!("{:?}", outcome.records()) };
+            assert_eq!(lost.evidence, Evidence::MayHaveBegun, "{action}");
+        }
+    }
+}
+
+#[test]
+fn second_attempt_belongs_to_the_worker_that_it_is_given_to() {
+    let mut site = site();
+    let execution = site.run("demo.retry");
+    site.set(Settings { worker: "second".into(), ..workers(1) });
+    let outcome = site.lose(execution, Evidence::NotBegun).then(&["attempt.lost", "attempt.started"]);
+    let Effect::Dispatch(dispatch) = &outcome.effects()[1] else { panic!("{:?}", outcome.effects()) };
+    assert_eq!(&*dispatch.worker, "second");
+    let outcome = site.lose(execution, Evidence::NotBegun).then(&["attempt.lost", "attempt.started"]);
+    let Fact::AttemptLost(lost) = &outcome.records()[0].fact else { panic!("{:?}", outcome.records()) };
+    assert_eq!(lost.evidence, Evidence::MayHaveBegun, "the first worker says nothing of it");
 }
 
 #[test]

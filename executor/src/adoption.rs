@@ -19,10 +19,10 @@ use crate::running::{RunningAttempt, Signal};
 use crate::worker::{Begin, Executor, Worker};
 
 impl Executor {
-    /// Takes over what the log owes at the start of a node, before anything else is carried out. If an
-    /// earlier node left a program and the log still waits for it under the same token, the program is
-    /// adopted; otherwise it is killed. Every other attempt that was running is reported as lost, with the
-    /// evidence of the `begun` file, and the log decides what happens to it.
+    /// Takes over what the log owes at the start of a node, before anything else is carried out. A program that an earlier node
+    /// left is adopted where the log still waits for it under the same token, and killed otherwise. Every other attempt that was
+    /// running is reported as lost, with the evidence of the `begun` file where it was given to this worker and with none where it was
+    /// given to another, and the log decides what becomes of it.
     pub async fn take_over(&self, owed: impl IntoIterator<Item = Effect>, previous: &Previous) {
         let worker = &self.worker;
         let left = worker.means.ports.programs.left().await;
@@ -40,8 +40,8 @@ impl Executor {
                         if let Some(left) = stale {
                             worker.discard(left);
                         }
-                        let Dispatch { execution, attempt, trace, .. } = *dispatch;
-                        let evidence = previous.evidence(attempt);
+                        let Dispatch { execution, attempt, worker: given_to, trace, .. } = *dispatch;
+                        let evidence = previous.evidence(attempt, &given_to);
                         let worker = Arc::clone(worker);
                         let loss = Loss { execution, attempt, evidence, error: None, trace };
                         self.worker.runtime.spawn(async move { worker.lose(loss).await });

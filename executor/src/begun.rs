@@ -1,20 +1,22 @@
 //! The `begun` file: records which attempts have begun to touch the world, so that after a crash it is known
 //! which have not.
 //!
-//! An attempt is recorded by one write just before anything outside the node is touched, such as starting a
-//! program or using a connection. `core.noop`, `core.echo` and the emitting of events are never recorded: all
-//! that they do is in their report, so if such an attempt was not reported, it provably has done nothing.
+//! An attempt is noted by one write just before anything outward happens: a program is started, a connection is used.
+//! `core.noop`, `core.echo` and the emitting of events are never noted: all they do is in their report, so an attempt of them
+//! that was not reported has, provably, done nothing. The file is never flushed. The kernel keeps what was written when the
+//! process dies; when the kernel dies itself, its boot id in the head is another, and nothing can be proved. Nor can it where a line is
+//! another than it was or is not there any more: each has a checksum, and the head counts them.
 //!
-//! The file is never flushed. If the process dies, the kernel keeps what was written. If the kernel dies, its
-//! boot id in the file's head no longer matches, and nothing can be proved. The same holds if a line was
-//! changed or is missing: each line has a checksum, and the head counts the lines.
+//! The file is one worker's own. Its name stands in the head, and the log names the worker that each attempt was given to: of another's
+//! attempt the file proves nothing. Nor does a copy of it, which does not know what was noted since: the head says which file it is. Whoever
+//! finds a file that proves nothing goes on as a worker of another name.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ensue_engine::executions::facts::Evidence;
 use ensue_engine::ids::AttemptId;
@@ -25,8 +27,8 @@ use thiserror::Error;
 /// The size from which the file is rewritten with only the open attempts.
 pub const BEGUN_BYTES_MAX: u64 = 1 << 20;
 
-const HEAD: &str = "ensue begun 1, boot ";
-/// The number of characters of a line's digest that follow it.
+const HEAD: &str = "ensue begun 2, worker ";
+/// How many characters of a line's digest stand behind it.
 const CHECK_CHARS: usize = 8;
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -43,6 +45,7 @@ pub struct BegunError {
 #[derive(Debug)]
 pub struct Begun {
     path: PathBuf,
+    worker: String,
     boot: String,
     state: Mutex<State>,
 }
@@ -50,7 +53,9 @@ pub struct Begun {
 #[derive(Debug)]
 struct State {
     file: File,
-    /// The number of valid bytes.
+    /// Which file it is.
+    mark: Mark,
+    /// How many bytes are good.
     bytes: u64,
     /// The number of attempts in those bytes.
     noted: u64,
@@ -60,48 +65,74 @@ struct State {
     open: BTreeSet<AttemptId>,
 }
 
-/// The content of the file before it was opened.
+/// Which file it is, among all that a machine has: a copy is another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark {
+    device: u64,
+    inode: u64,
+}
+
+/// An attempt that is open in the log, and the worker that the log gave it to.
+pub type Given = (AttemptId, Arc<str>);
+
+/// What the file said before it was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Previous {
-    begun: Option<BTreeSet<AttemptId>>,
+    /// The worker whose file it is, and what it had begun; none where nothing can be proved.
+    begun: Option<(String, BTreeSet<AttemptId>)>,
 }
 
 impl Previous {
-    /// Returns the evidence about an attempt that was open when the file was opened.
-    pub fn evidence(&self, attempt: AttemptId) -> Evidence {
+    /// Says what is known of an attempt that was open when the file was opened, and was given to this worker.
+    pub fn evidence(&self, attempt: AttemptId, worker: &str) -> Evidence {
+        let is_own = |its: &str| its == worker || mutants::is("own begun file asked for another's attempt");
         match &self.begun {
-            Some(begun) if !begun.contains(&attempt) => Evidence::NotBegun,
+            Some((its, begun)) if is_own(its) && !begun.contains(&attempt) => Evidence::NotBegun,
             None if mutants::is("no file proves that nothing began") => Evidence::NotBegun,
             Some(_) | None => Evidence::MayHaveBegun,
         }
     }
 }
 
-impl Begun {
-    /// Reads the file and rewrites it with those of the attempts in `open` that may have begun, so that a
-    /// second crash finds the same evidence. If the file is missing, is from another boot, or has invalid
-    /// lines, each of them may have begun. Blocks.
-    pub fn open(path: impl Into<PathBuf>, open: impl IntoIterator<Item = AttemptId>) -> Result<(Self, Previous), BegunError> {
-        Self::open_in_boot(path.into(), open, &boot_id())
-    }
+/// Who opens the file, and when.
+#[derive(Clone, Debug)]
+pub struct Opener {
+    /// The name of the worker where the file proves nothing: of no other worker of the log, now or earlier.
+    pub new_worker: String,
+    /// The id that the kernel drew when it started.
+    pub boot: String,
+}
 
-    /// Does the same for the boot named by `boot`, if that is known from a source other than the kernel.
-    pub fn open_in_boot(path: PathBuf, open: impl IntoIterator<Item = AttemptId>, boot: &str) -> Result<(Self, Previous), BegunError> {
-        let previous = match fs::read_to_string(&path) {
-            Ok(text) => parsed(&text, boot),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Previous { begun: None },
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => Previous { begun: None },
-            Err(source) => return Err(failed("read", &path, source)),
-        };
-        let open: BTreeSet<AttemptId> = open.into_iter().filter(|attempt| previous.evidence(*attempt) == Evidence::MayHaveBegun).collect();
+impl Opener {
+    /// Returns one that opens it now, in the boot that the kernel names.
+    pub fn now(new_worker: impl Into<String>) -> Self {
+        Self { new_worker: new_worker.into(), boot: boot_id() }
+    }
+}
+
+impl Begun {
+    /// Reads the file and begins it anew with those of the attempts still `open` that may have begun, so that a second crash
+    /// finds the same evidence. Without a file, or with a copy, one of another boot or with lines that are no attempts, each of them
+    /// may have begun; and so may each that was given to another worker. Blocks.
+    pub fn open(path: impl Into<PathBuf>, by: Opener, open: impl IntoIterator<Item = Given>) -> Result<(Self, Previous), BegunError> {
+        let (path, Opener { new_worker, boot }) = (path.into(), by);
+        let previous = read(&path, &boot).map_err(|source| failed("read", &path, source))?;
+        let open = open.into_iter().filter(|(attempt, worker)| previous.evidence(*attempt, worker) == Evidence::MayHaveBegun);
+        let open: BTreeSet<AttemptId> = open.map(|(attempt, _)| attempt).collect();
         let open = if mutants::is("begun forgotten at a restart") { BTreeSet::new() } else { open };
-        let (file, bytes) = rewrite(&path, boot, &open).map_err(|source| failed("write", &path, source))?;
-        let state = State { file, bytes, noted: open.len() as u64, compact_at: compact_at(bytes), open };
-        let begun = Self { path, boot: boot.to_owned(), state: Mutex::new(state) };
+        let worker = previous.begun.as_ref().map_or(new_worker, |(worker, _)| worker.clone());
+        let (file, mark, bytes) = rewrite(&path, (&worker, &boot), &open).map_err(|source| failed("write", &path, source))?;
+        let state = State { file, mark, bytes, noted: open.len() as u64, compact_at: compact_at(bytes), open };
+        let begun = Self { path, worker, boot, state: Mutex::new(state) };
         Ok((begun, previous))
     }
 
-    /// Records that an attempt begins. Nothing outside the node may be touched before this.
+    /// Returns the name of the worker whose file it is.
+    pub fn worker(&self) -> &str {
+        &self.worker
+    }
+
+    /// Notes that an attempt begins. Only after this may anything outward happen.
     pub fn note(&self, attempt: AttemptId) -> Result<(), BegunError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let line = line(attempt);
@@ -109,7 +140,7 @@ impl Begun {
         // Write the line before the count: if there are more lines than the head counts, the attempt has not
         // begun, and it is treated as if it may have.
         let written = state.file.write_all_at(line.as_bytes(), state.bytes);
-        let written = written.and_then(|()| state.file.write_all_at(head(&self.boot, noted).as_bytes(), 0));
+        let written = written.and_then(|()| state.file.write_all_at(head((&self.worker, &self.boot), state.mark, noted).as_bytes(), 0));
         if let Err(source) = written {
             // Half a line would be read as an attempt that cannot be identified, so remove it.
             let bytes = state.bytes;
@@ -137,9 +168,10 @@ impl Begun {
         if state.bytes < state.compact_at {
             return;
         }
-        match rewrite(&self.path, &self.boot, &state.open) {
-            Ok((file, bytes)) => {
+        match rewrite(&self.path, (&self.worker, &self.boot), &state.open) {
+            Ok((file, mark, bytes)) => {
                 state.file = file;
+                state.mark = mark;
                 state.bytes = bytes;
                 state.noted = state.open.len() as u64;
                 state.compact_at = compact_at(bytes);
@@ -157,9 +189,9 @@ fn compact_at(bytes: u64) -> u64 {
     BEGUN_BYTES_MAX.max(bytes * 2)
 }
 
-/// Returns the first line. It has the same length for any number of attempts.
-fn head(boot: &str, noted: u64) -> String {
-    format!("{HEAD}{boot}, {noted:020}\n")
+/// The first line, as long for any number of attempts.
+fn head((worker, boot): (&str, &str), Mark { device, inode }: Mark, noted: u64) -> String {
+    format!("{HEAD}{worker}, boot {boot}, file {device:016x}.{inode:016x}, {noted:020}\n")
 }
 
 fn line(attempt: AttemptId) -> String {
@@ -185,20 +217,49 @@ pub(crate) fn boot_id() -> String {
     fs::read_to_string(BOOT_ID).map_or_else(|_| String::new(), |text| text.trim().to_owned())
 }
 
-fn parsed(text: &str, boot: &str) -> Previous {
-    Previous { begun: told(text, boot) }
+fn read(path: &Path, boot: &str) -> io::Result<Previous> {
+    let text = File::open(path).and_then(|mut file| {
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        Ok((text, mark_of(&file)?))
+    });
+    match text {
+        Ok((text, mark)) => Ok(parsed(&text, boot, mark)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => Ok(Previous { begun: None }),
+        Err(error) => Err(error),
+    }
 }
 
-/// Returns the attempts listed in an intact file of this boot, or none if the file is anything else.
-fn told(text: &str, boot: &str) -> Option<BTreeSet<AttemptId>> {
+fn mark_of(file: &File) -> io::Result<Mark> {
+    let about = file.metadata()?;
+    Ok(Mark { device: about.dev(), inode: about.ino() })
+}
+
+fn parsed(text: &str, boot: &str, mark: Mark) -> Previous {
+    Previous { begun: told(text, boot, mark) }
+}
+
+/// Returns the worker of a whole file of this boot, and the attempts that it names; none where it is another, or a copy.
+fn told(text: &str, boot: &str, mark: Mark) -> Option<(String, BTreeSet<AttemptId>)> {
     let (head, lines) = text.split_once('\n')?;
-    let (its_boot, count) = head.strip_prefix(HEAD)?.split_once(", ")?;
-    if (boot.is_empty() || its_boot != boot) && !mutants::is("file of another boot believed") {
+    let mut parts = head.strip_prefix(HEAD)?.split(", ");
+    let (worker, its_boot, its_mark, count) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let (its_boot, its_mark) = (its_boot.strip_prefix("boot ")?, marked(its_mark.strip_prefix("file ")?)?);
+    if (boot.is_empty() || its_boot != boot || its_mark != mark) && !mutants::is("file of another boot believed") {
         return None;
     }
-    // If a write was cut off, by a full disk or a kill, part of a line is left at the end. Its attempt was
-    // not counted, so it has not begun. If the partial line was counted, the file is damaged: a whole line is
-    // missing.
+    Some((worker.to_owned(), noted_in(lines, count)?))
+}
+
+fn marked(text: &str) -> Option<Mark> {
+    let (device, inode) = text.split_once('.')?;
+    Some(Mark { device: u64::from_str_radix(device, 16).ok()?, inode: u64::from_str_radix(inode, 16).ok()? })
+}
+
+/// Returns the attempts that lines name, so many at least; none where they are not what was written.
+fn noted_in(lines: &str, count: &str) -> Option<BTreeSet<AttemptId>> {
+    // A write that was cut off, by a full disk or a kill, leaves a part of a line at the end. Its attempt was not counted, so it has
+    // not begun. A part that is counted is damage: a whole line is missing then.
     let whole = lines.rfind('\n').map_or("", |end| &lines[..end]);
     if (whole.lines().count() as u64) < count.parse().ok()? {
         return None;
@@ -206,11 +267,9 @@ fn told(text: &str, boot: &str) -> Option<BTreeSet<AttemptId>> {
     whole.lines().map(noted).collect()
 }
 
-/// Replaces the file with a new one. Returns it open for writing, with its length.
-fn rewrite(path: &Path, boot: &str, open: &BTreeSet<AttemptId>) -> io::Result<(File, u64)> {
+/// Puts a new file in the place of the old one, and gives it open for writing, with which it is and its length.
+fn rewrite(path: &Path, by: (&str, &str), open: &BTreeSet<AttemptId>) -> io::Result<(File, Mark, u64)> {
     let beside = path.with_extension("new");
-    let mut text = head(boot, open.len() as u64);
-    text.extend(open.iter().map(|attempt| line(*attempt)));
     match fs::remove_file(&beside) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -219,9 +278,12 @@ fn rewrite(path: &Path, boot: &str, open: &BTreeSet<AttemptId>) -> io::Result<(F
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600);
     let file = options.open(&beside)?;
+    let mark = mark_of(&file)?;
+    let mut text = head(by, mark, open.len() as u64);
+    text.extend(open.iter().map(|attempt| line(*attempt)));
     file.write_all_at(text.as_bytes(), 0)?;
     fs::rename(&beside, path)?;
-    Ok((file, text.len() as u64))
+    Ok((file, mark, text.len() as u64))
 }
 
 fn failed(doing: &'static str, path: &Path, source: io::Error) -> BegunError {
@@ -243,9 +305,21 @@ mod tests {
         AttemptId(Id::root(Timestamp::from_micros(1_774_699_200_000_000), number))
     }
 
+    /// The worker of a new file.
+    const FIRST: &str = "first";
+
+    fn by(new_worker: &str, boot: &str) -> Opener {
+        Opener { new_worker: new_worker.to_owned(), boot: boot.to_owned() }
+    }
+
+    /// Opens a file as it is found after attempts that its first worker was given.
     fn open(folder: &TempDir, attempts: &[AttemptId], boot: &str) -> (Begun, Previous) {
         let path = folder.path().join("begun");
-        Begun::open_in_boot(path, attempts.iter().copied(), boot).unwrap()
+        Begun::open(path, by(FIRST, boot), attempts.iter().map(|attempt| (*attempt, FIRST.into()))).unwrap()
+    }
+
+    fn head_of(path: &Path, noted: u64) -> String {
+        head((FIRST, BOOT), mark_of(&File::open(path).unwrap()).unwrap(), noted)
     }
 
     #[test]
@@ -255,8 +329,8 @@ mod tests {
         begun.note(attempt(1)).unwrap();
         drop(begun);
         let (_, previous) = open(&folder, &[attempt(1), attempt(2)], BOOT);
-        assert_eq!(previous.evidence(attempt(1)), Evidence::MayHaveBegun);
-        assert_eq!(previous.evidence(attempt(2)), Evidence::NotBegun);
+        assert_eq!(previous.evidence(attempt(1), FIRST), Evidence::MayHaveBegun);
+        assert_eq!(previous.evidence(attempt(2), FIRST), Evidence::NotBegun);
     }
 
     #[test]
@@ -264,7 +338,9 @@ mod tests {
         let folder = TempDir::new().unwrap();
         drop(open(&folder, &[], BOOT));
         let (_, previous) = open(&folder, &[attempt(1)], NEXT_BOOT);
-        assert_eq!(previous.evidence(attempt(1)), Evidence::MayHaveBegun);
+        assert_eq!(previous.evidence(attempt(1), FIRST), Evidence::MayHaveBegun);
+        let (begun, _) = Begun::open(folder.path().join("begun"), by("second", BOOT), []).unwrap();
+        assert_eq!(begun.worker(), "second", "who can prove nothing is another worker");
     }
 
     #[test]
@@ -273,18 +349,45 @@ mod tests {
         drop(open(&folder, &[], BOOT));
         drop(open(&folder, &[attempt(1)], NEXT_BOOT));
         let (_, previous) = open(&folder, &[attempt(1), attempt(2)], NEXT_BOOT);
-        assert_eq!(previous.evidence(attempt(1)), Evidence::MayHaveBegun);
-        assert_eq!(previous.evidence(attempt(2)), Evidence::NotBegun);
+        assert_eq!(previous.evidence(attempt(1), FIRST), Evidence::MayHaveBegun);
+        assert_eq!(previous.evidence(attempt(2), FIRST), Evidence::NotBegun);
+    }
+
+    #[test]
+    fn file_proves_nothing_about_the_attempt_of_another_worker() {
+        let (folder, path) = (TempDir::new().unwrap(), |folder: &TempDir| folder.path().join("begun"));
+        drop(Begun::open(path(&folder), by("second", BOOT), []).unwrap());
+        let given = [(attempt(1), FIRST.into()), (attempt(2), "second".into())];
+        let (begun, previous) = Begun::open(path(&folder), by("third", BOOT), given).unwrap();
+        assert_eq!(begun.worker(), "second", "a worker keeps its name as long as its file proves something");
+        assert_eq!(previous.evidence(attempt(1), FIRST), Evidence::MayHaveBegun);
+        assert_eq!(previous.evidence(attempt(2), "second"), Evidence::NotBegun);
+        assert_eq!(begun.evidence(attempt(1)), Evidence::MayHaveBegun, "and so it is said when it is to be stopped");
+    }
+
+    #[test]
+    fn copied_file_proves_nothing_and_belongs_to_no_worker() {
+        let folder = TempDir::new().unwrap();
+        let (begun, _) = open(&folder, &[], BOOT);
+        let copy = TempDir::new().unwrap();
+        fs::copy(folder.path().join("begun"), copy.path().join("begun")).unwrap();
+        // What is noted from now on stands in the original alone.
+        begun.note(attempt(1)).unwrap();
+        let given = [(attempt(1), begun.worker().into())];
+        let (copied, previous) = Begun::open(copy.path().join("begun"), by("second", BOOT), given).unwrap();
+        assert_eq!(previous.evidence(attempt(1), FIRST), Evidence::MayHaveBegun);
+        assert_eq!(copied.worker(), "second");
     }
 
     #[test]
     fn unreadable_file_proves_nothing() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("begun");
-        for text in ["", "ensue begun 1", "ensue begun 9, boot x\n", "\u{0}\u{0}"] {
+        let earlier = format!("ensue begun 1, boot {BOOT}, {:020}\n", 0);
+        for text in ["", "ensue begun 2", "ensue begun 9, boot x\n", "\u{0}\u{0}", &earlier] {
             fs::write(&path, text).unwrap();
             let (_, previous) = open(&folder, &[attempt(1)], BOOT);
-            assert_eq!(previous.evidence(attempt(1)), Evidence::MayHaveBegun, "{text:?}");
+            assert_eq!(previous.evidence(attempt(1), FIRST), Evidence::MayHaveBegun, "{text:?}");
         }
     }
 
@@ -294,10 +397,11 @@ mod tests {
         let path = folder.path().join("begun");
         let part = &line(attempt(2))[..20];
         for (counted, evidence) in [(1, Evidence::NotBegun), (2, Evidence::MayHaveBegun)] {
-            fs::write(&path, format!("{}{}{part}", head(BOOT, counted), line(attempt(1)))).unwrap();
+            fs::write(&path, "").unwrap();
+            fs::write(&path, format!("{}{}{part}", head_of(&path, counted), line(attempt(1)))).unwrap();
             let (_, previous) = open(&folder, &[attempt(1), attempt(2)], BOOT);
-            assert_eq!(previous.evidence(attempt(1)), Evidence::MayHaveBegun, "{counted} counted");
-            assert_eq!(previous.evidence(attempt(2)), evidence, "{counted} counted");
+            assert_eq!(previous.evidence(attempt(1), FIRST), Evidence::MayHaveBegun, "{counted} counted");
+            assert_eq!(previous.evidence(attempt(2), FIRST), evidence, "{counted} counted");
         }
     }
 
@@ -308,7 +412,7 @@ mod tests {
         let (begun, _) = open(&folder, &[], BOOT);
         begun.note(attempt(1)).unwrap();
         begun.note(attempt(2)).unwrap();
-        let whole = fs::read(&path).unwrap();
+        let (whole, mark) = (fs::read(&path).unwrap(), mark_of(&File::open(&path).unwrap()).unwrap());
         let flips = (0..whole.len() * 8).map(|bit| {
             let mut bytes = whole.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
@@ -316,13 +420,13 @@ mod tests {
         });
         let cuts = (0..whole.len()).map(|length| whole[..length].to_vec());
         for text in flips.chain(cuts).filter_map(|damaged| String::from_utf8(damaged).ok()) {
-            let previous = parsed(&text, BOOT);
+            let previous = parsed(&text, BOOT, mark);
             for number in [1, 2] {
-                assert_eq!(previous.evidence(attempt(number)), Evidence::MayHaveBegun, "attempt {number} by\n{text}");
+                assert_eq!(previous.evidence(attempt(number), FIRST), Evidence::MayHaveBegun, "attempt {number} by\n{text}");
             }
         }
-        let previous = parsed(std::str::from_utf8(&whole).unwrap(), BOOT);
-        assert_eq!(previous.evidence(attempt(3)), Evidence::NotBegun, "what is whole proves it");
+        let previous = parsed(std::str::from_utf8(&whole).unwrap(), BOOT, mark);
+        assert_eq!(previous.evidence(attempt(3), FIRST), Evidence::NotBegun, "what is whole proves it");
     }
 
     #[test]
@@ -338,8 +442,8 @@ mod tests {
         assert!(bytes < BEGUN_BYTES_MAX, "{bytes}");
         drop(begun);
         let (_, previous) = open(&folder, &[attempt(0), attempt(9)], BOOT);
-        assert_eq!(previous.evidence(attempt(0)), Evidence::MayHaveBegun);
-        assert_eq!(previous.evidence(attempt(9)), Evidence::NotBegun);
+        assert_eq!(previous.evidence(attempt(0), FIRST), Evidence::MayHaveBegun);
+        assert_eq!(previous.evidence(attempt(9), FIRST), Evidence::NotBegun);
     }
 
     #[test]

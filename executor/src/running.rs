@@ -245,6 +245,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::begun::Opener;
 
     fn running() -> RunningAttempt {
         let id = Id::root(Timestamp::from_micros(1_774_699_200_000_000), 1);
@@ -253,7 +254,7 @@ mod tests {
     }
 
     fn begun(folder: &TempDir) -> Begun {
-        Begun::open(folder.path().join("begun"), []).unwrap().0
+        Begun::open(folder.path().join("begun"), Opener::now("local"), []).unwrap().0
     }
 
     #[test]

@@ -23,11 +23,10 @@ use ensue_api::{Front, Hosts, Limits, Ports, QueueName, Server, Settings as ApiS
 use ensue_engine::command::{Ask, Command, Refusal, Settings};
 use ensue_engine::effect::Effect;
 use ensue_engine::explain::Explain;
-use ensue_engine::ids::AttemptId;
 use ensue_engine::names::PackName;
 use ensue_engine::ports::{Blobs, Log, LogError, LogReader, Outputs, Secret, SubmitError, Vault};
 use ensue_engine::record::Actor;
-use ensue_executor::begun::Begun;
+use ensue_executor::begun::{Begun, Given, Opener};
 use ensue_executor::{Allowance, Destinations, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings};
 use ensue_store::faults::{Faults, FaultyLog};
 use ensue_store::sqlite::log::{SqliteLog, SqliteLogReader};
@@ -220,18 +219,28 @@ async fn start(config: Config, taken_over: &mut Option<Executor>) -> Result<Node
 
     let owed: Vec<Effect> = opened.engine.owed_effects();
     let running = owed.iter().filter_map(|effect| match effect {
-        Effect::Dispatch(dispatch) => Some(dispatch.attempt),
+        Effect::Dispatch(dispatch) => Some((dispatch.attempt, dispatch.worker.clone())),
         Effect::Stop { .. } | Effect::Release { .. } => None,
     });
-    let running: Vec<AttemptId> = running.collect();
-    let kept = KeptBeside::open(&opened.data, (config.outputs, config.artifacts), config.min_free_bytes, &clock, running.iter().copied())
-        .map_err(|why| machine("opening the outputs and artifacts", &why))?;
+    let running: Vec<Given> = running.collect();
+    let kept = KeptBeside::open(
+        &opened.data,
+        (config.outputs, config.artifacts),
+        config.min_free_bytes,
+        &clock,
+        running.iter().map(|(attempt, _)| *attempt),
+    )
+    .map_err(|why| machine("opening the outputs and artifacts", &why))?;
     let outputs: Arc<dyn Outputs> = kept.outputs.clone();
     let blobs: Arc<dyn Blobs> = Arc::new(kept.blobs.clone());
-    let (begun, previous) = Begun::open(opened.data.begun(), running).map_err(|why| machine("reading the list of begun attempts", &why))?;
+    let by = Opener::now(new_worker(&*clock));
+    let (begun, previous) =
+        Begun::open(opened.data.begun(), by, running).map_err(|why| machine("reading the list of begun attempts", &why))?;
+    let settings = Settings { worker: begun.worker().to_owned(), ..settings };
     let (handle, unstarted) = sequencer(queues.clone());
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut executor_settings = ExecutorSettings::new(path.clone());
+    executor_settings.worker = settings.worker.clone();
     executor_settings.at_stop = config.actions.at_stop;
     executor_settings.limits = config.actions.limits;
     executor_settings.artifact_bytes_max = config.artifacts.one_bytes_max;
@@ -441,6 +450,12 @@ fn slowed(log: SqliteLog, commit_delay: Duration) -> Box<dyn Log> {
     let faults = Faults::default();
     faults.delay_appends(commit_delay);
     Box::new(FaultyLog::new(log, faults))
+}
+
+/// Draws the name of a worker that no log knows yet.
+fn new_worker(clock: &dyn Clock) -> String {
+    // One in 2^64 is unique enough among the few that a log ever has.
+    format!("local-{:016x}", clock.moment().entropy as u64)
 }
 
 fn default_workers() -> u32 {

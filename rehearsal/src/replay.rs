@@ -425,11 +425,8 @@ impl<'a> Stage<'a> {
                 let outcome = (ReportOutcome::Failed(fact.error.clone()), fact.retry_after_millis);
                 Input::Report(id, fact.attempt, outcome, whole(&record.body)?, Vec::new())
             }
-            Fact::AttemptLost(fact) => Input::Attempt(
-                id,
-                fact.attempt,
-                Ask::LoseAttempt { execution: id, attempt: fact.attempt, evidence: fact.evidence, error: fact.error.clone() },
-            ),
+            // What was known of it was judged then.
+            Fact::AttemptLost(fact) => Input::Lost(id, fact.attempt, draft_of(record)),
             Fact::ExecutionCancelRequested(_) if record.actor != Actor::Engine => Input::Ask(id, Ask::CancelExecution { execution: id }),
             Fact::ExecutionPaused(_) => Input::Ask(id, Ask::PauseExecution { execution: id }),
             Fact::ExecutionResumed(_) => Input::Ask(id, Ask::ResumeExecution { execution: id }),
@@ -456,8 +453,10 @@ impl<'a> Stage<'a> {
             }
         }
         match input {
-            Input::Draft(draft) | Input::Start(_, draft) | Input::Answer(_, draft) => self.fold(&[record], vec![draft]),
-            Input::Ask(_, ask) | Input::Attempt(_, _, ask) => self.ask(record, ask),
+            Input::Draft(draft) | Input::Start(_, draft) | Input::Lost(_, _, draft) | Input::Answer(_, draft) => {
+                self.fold(&[record], vec![draft])
+            }
+            Input::Ask(_, ask) => self.ask(record, ask),
             Input::Report(execution, attempt, (outcome, retry_after_millis), body, vars) => {
                 vars.iter().filter_map(|var| var.value.as_ref()).for_each(|value| self.world.keep(value));
                 let running = self.sequencing.engine().executions().get(&execution).and_then(|execution| execution.phase.attempt());
@@ -486,7 +485,7 @@ impl<'a> Stage<'a> {
         match input {
             Input::Draft(_) => true,
             Input::Start(id, _) => executions.get(id).is_some_and(|one| one.phase == Phase::Queued && one.pace == Pace::Worked),
-            Input::Report(id, attempt, ..) | Input::Attempt(id, attempt, _) => {
+            Input::Report(id, attempt, ..) | Input::Lost(id, attempt, _) => {
                 executions.get(id).and_then(|one| one.phase.attempt()).is_some_and(|current| current.id == *attempt)
             }
             Input::Ask(id, _) => executions.get(id).is_some(),
@@ -656,9 +655,9 @@ enum Input {
     /// An attempt ended, possibly with a delay in milliseconds that the other side asks for before the next
     /// attempt.
     Report(ExecutionId, AttemptId, (ReportOutcome, Option<u64>), Option<Body>, Vec<VarChange>),
-    /// Something else happened to an attempt.
-    Attempt(ExecutionId, AttemptId, Ask),
-    /// A caller's command for an execution.
+    /// An attempt was lost.
+    Lost(ExecutionId, AttemptId, Draft),
+    /// Somebody asked something of an execution.
     Ask(ExecutionId, Ask),
     /// An answer to an inquiry.
     Answer(ExecutionId, Draft),

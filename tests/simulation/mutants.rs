@@ -62,6 +62,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("mode of now", "an event is held against the mode of now, not of its position"),
     mutant("panic drops the reaction", "a reaction that stopped at a bug is not put aside"),
     mutant("file of another boot believed", "what the file lost in a power cut counts as not begun"),
+    mutant("own begun file asked for another's attempt", "a worker says of what another was given that it had not begun"),
     mutant("stop forgotten at a restart", "a cancel that was asked for before a restart is not delivered after it"),
     mutant("orphan program not ended", "a program that nobody waits for goes on").passing(90),
     mutant("a stop ends what may go on", "a node that stops ends programs that the next one would have adopted"),

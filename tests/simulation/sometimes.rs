@@ -88,6 +88,7 @@ pub const NAMES: &[&str] = &[
     "an attempt was lost between its cancel and its end",
     "an attempt was lost that had provably not begun",
     "an attempt was lost that may have begun",
+    "an attempt was lost that was given to another worker",
     "an attempt was made again",
     "an effect happened twice, where that is allowed",
     "an effect of a request happened twice, where that is allowed",

@@ -6,8 +6,8 @@
 mod architecture;
 mod dependencies;
 mod documents;
-mod reference;
 mod phrases;
+mod reference;
 mod rooms;
 mod simulation;
 mod sources;

@@ -224,6 +224,8 @@ pub(crate) fn lose(
 ) -> Decision {
     let drafts = match state.executions().get(&id) {
         Some(execution @ Execution { phase: Phase::Running(current) | Phase::Cancelling(current), .. }) if current.id == attempt => {
+            let may_know = execution.is_given_to(actor) || mutants::is("own begun file asked for another's attempt");
+            let evidence = if may_know { evidence } else { Evidence::MayHaveBegun };
             vec![Draft {
                 stream: StreamId::Execution(id),
                 begins: None,

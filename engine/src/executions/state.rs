@@ -18,7 +18,7 @@ use crate::fact::{ExecutionFact, HealthFact};
 use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id};
 use crate::mutants;
 use crate::names::{ActionRef, RuleRef, WorkerQueueName};
-use crate::record::{BodyHandle, CatalogRevision, Cause, Position, Record, StreamId};
+use crate::record::{Actor, BodyHandle, CatalogRevision, Cause, Position, Record, StreamId};
 use crate::table::Table;
 use crate::time::Timestamp;
 use crate::workflows::facts::PartOf;
@@ -84,6 +84,9 @@ pub struct Execution {
     pub pace: Pace,
     /// How many attempts were started.
     pub attempts: u32,
+    /// The worker that was given the last of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<Arc<str>>,
     /// How many of them failed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failures: u32,
@@ -261,7 +264,12 @@ impl Execution {
         Cause { parent: Some(parent), root: self.root, depth: self.depth, trace: self.trace.clone() }
     }
 
-    /// Returns its priority, −100 … 100.
+    /// Returns true if this actor is the worker that was given the last attempt.
+    pub(crate) fn is_given_to(&self, actor: &Actor) -> bool {
+        matches!((actor, &self.worker), (Actor::Worker(name), Some(worker)) if **worker == **name)
+    }
+
+    /// Gives its priority, −100 … 100.
     pub fn priority(&self) -> i8 {
         i8::try_from(-self.place.0).unwrap_or(0)
     }
@@ -272,6 +280,8 @@ impl Execution {
             attempt: attempt.id,
             number: attempt.number,
             token: attempt.token,
+            // Whatever runs was given to a worker.
+            worker: self.worker.clone().unwrap_or_default(),
             action: self.action.clone(),
             catalog: self.catalog,
             params: self.params,
@@ -421,6 +431,7 @@ impl Executions {
                     trace: record.cause.trace.clone(),
                     pace: fact.pace,
                     attempts: 0,
+                    worker: None,
                     failures: 0,
                     failures_max: fact.failures_max.unwrap_or(1),
                     limit_millis: fact.limit_millis,
@@ -462,6 +473,7 @@ impl Executions {
                 }
                 self.change(id, |execution| {
                     execution.attempts = fact.number;
+                    execution.worker = Some(fact.worker.as_str().into());
                     execution.phase = Phase::Running(attempt);
                 });
             }

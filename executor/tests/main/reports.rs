@@ -1,6 +1,7 @@
 //! Reports: the log learns of each end, whatever it answers, and a stop leaves certain attempts to the next
 //! start.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ensue_engine::catalog::{Builtin, Run};
@@ -12,11 +13,11 @@ use ensue_engine::ports::OutputStream::Stdout;
 use ensue_engine::ports::SubmitError;
 use ensue_engine::record::{CatalogRevision, Digest};
 use ensue_engine::rules::judge::{EventView, Judgement};
-use ensue_executor::begun::Begun;
+use ensue_executor::begun::{Begun, Opener};
 use ensue_executor::ports::{Emission, EmissionError, Observe};
 use serde_json::{Value, json};
 
-use crate::world::{NOON, Plan, attempt, execution, failure, refused, result, sh, template};
+use crate::world::{NOON, Plan, WORKER, attempt, execution, failure, refused, result, sh, template};
 
 fn echo() -> Run {
     Run::Builtin(Builtin::Echo)
@@ -208,22 +209,26 @@ async fn start_reports_each_open_attempt_as_lost_with_its_evidence() {
     let mut world = Plan::new(echo()).begin();
     let folder = tempfile::TempDir::new().unwrap();
     let path = folder.path().join("begun");
-    let (begun, _) = Begun::open(&path, []).unwrap();
+    let (begun, _) = Begun::open(&path, Opener::now(WORKER), []).unwrap();
     begun.note(attempt(1)).unwrap();
     drop(begun);
-    let (_, previous) = Begun::open(&path, [attempt(1), attempt(2)]).unwrap();
-    let owed: Vec<Effect> = [1, 2].map(|number| Effect::Dispatch(Box::new(world.dispatch(number, json!({}))))).into();
-    for _ in 0..2 {
+    let another: Arc<str> = "another".into();
+    let given = [(attempt(1), WORKER.into()), (attempt(2), WORKER.into()), (attempt(3), another.clone())];
+    let (_, previous) = Begun::open(&path, Opener::now("new"), given).unwrap();
+    let mut owed = [1, 2, 3].map(|number| world.dispatch(number, json!({})));
+    owed[2].worker = another;
+    for _ in 0..3 {
         world.report().await;
     }
-    world.executor.take_over(owed, &previous).await;
+    world.executor.take_over(owed.map(|dispatch| Effect::Dispatch(Box::new(dispatch))), &previous).await;
     let mut lost = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..3 {
         let Some(Ask::LoseAttempt { attempt, evidence, .. }) = world.asked.recv().await else { panic!("no loss") };
         lost.push((attempt, evidence));
     }
     lost.sort_by_key(|(attempt, _)| *attempt);
-    assert_eq!(lost, [(attempt(1), Evidence::MayHaveBegun), (attempt(2), Evidence::NotBegun)]);
+    let may = Evidence::MayHaveBegun;
+    assert_eq!(lost, [(attempt(1), may), (attempt(2), Evidence::NotBegun), (attempt(3), may)], "the third was given to another worker");
 }
 
 #[tokio::test]
@@ -269,8 +274,8 @@ async fn attempt_still_running_after_the_stop_grace_is_ended_but_not_reported() 
     assert_eq!(stopped.ended, [attempt(1)]);
     assert!(world.asked.try_recv().is_err());
     assert!(!world.has_private_directories());
-    let (_, previous) = Begun::open(world.folder.path().join("begun"), [attempt(1)]).unwrap();
-    assert_eq!(previous.evidence(attempt(1)), Evidence::MayHaveBegun);
+    let (_, previous) = Begun::open(world.folder.path().join("begun"), Opener::now("new"), [(attempt(1), WORKER.into())]).unwrap();
+    assert_eq!(previous.evidence(attempt(1), WORKER), Evidence::MayHaveBegun);
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use ensue_engine::names::ActionRef;
 use ensue_engine::ports::SubmitError;
 use ensue_engine::record::{BodyHandle, CatalogRevision, Digest, Position};
 use ensue_engine::time::Timestamp;
-use ensue_executor::begun::{Begun, Previous};
+use ensue_executor::begun::{Begun, Opener, Previous};
 use ensue_executor::ports::Observe;
 use ensue_executor::programs::{
     DRAIN_PATIENCE, DirectPrograms, Isolation, Programs, SupervisedPrograms, SupervisedSettings, SupervisorCommand,
@@ -40,6 +40,8 @@ pub(crate) const GRACE: Duration = Duration::from_secs(10);
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
 pub(crate) const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 pub(crate) const SECRET: &str = "canary-s3cret";
+/// The worker's name.
+pub(crate) const WORKER: &str = "local";
 
 /// A worker and its environment.
 pub(crate) struct World {
@@ -233,7 +235,8 @@ impl Plan {
         let path = folder.path().join("begun");
         // Only a world that follows another has attempts that were open before it.
         let open = if path.exists() { 1..10 } else { 0..0 };
-        let (begun, previous) = Begun::open(path, open.map(attempt)).unwrap();
+        let open = open.map(|number| (attempt(number), WORKER.into()));
+        let (begun, previous) = Begun::open(path, Opener::now(WORKER), open).unwrap();
         let ports = ExecutorPorts {
             spans: None,
             submit: Arc::new(ScriptedSubmit { answers: Mutex::new(self.answers), asked: asked_into }),
@@ -278,6 +281,7 @@ impl World {
             attempt: attempt(number),
             number: 1,
             token: 7,
+            worker: WORKER.into(),
             action: "test.act".parse().unwrap(),
             catalog: CatalogRevision(1),
             params,

@@ -1,17 +1,18 @@
 //! A node's start, step by step as in production: it mirrors `wiring.rs`.
 
+use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ensue_api::ports::{KeyWriter, OnBehalf};
 use ensue_api::{Ports, Queue, QueueName};
-use ensue_engine::command::{Ask, Command};
+use ensue_engine::command::{Ask, Command, Settings};
 use ensue_engine::effect::Effect;
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{Blobs, Log, LogError, LogReader, Secret, Vault};
 use ensue_engine::record::Actor;
-use ensue_executor::begun::Begun;
+use ensue_executor::begun::{Begun, Opener};
 use ensue_executor::{Blocking, Executor, ExecutorPorts, ExecutorSettings};
 use ensue_node::Config;
 use ensue_node::opening::{Opened, open_on};
@@ -54,7 +55,10 @@ const OUTPUT_BYTES_MAX: u64 = 64 * 1024;
 /// The prefix of the ids of the machine's boots; the number follows.
 const BOOT: &str = "00000000-0000-4000-8000-";
 
-/// The inputs of a start.
+/// Each so many-th node comes up as another worker: without a draw, so that kept seeds stay what they are.
+const COMES_UP_ELSEWHERE: u32 = 4;
+
+/// What a start is given.
 pub(crate) struct Start<'w> {
     /// The world.
     pub(crate) ground: &'w Arc<Ground>,
@@ -158,18 +162,21 @@ impl Node {
 
         let owed: Vec<Effect> = opened.engine.owed_effects();
         let running = owed.iter().filter_map(|effect| match effect {
-            Effect::Dispatch(dispatch) => Some(dispatch.attempt),
+            Effect::Dispatch(dispatch) => Some((dispatch.attempt, dispatch.worker.clone())),
             Effect::Stop { .. } | Effect::Release { .. } => None,
         });
         let running: Vec<_> = running.collect();
-        for error in outputs.go_on(running.iter().copied()) {
+        for error in outputs.go_on(running.iter().map(|(attempt, _)| *attempt)) {
             ground.tell(
                 "worker",
                 format!("the outputs of an attempt that runs cannot be gone on with: {}", disk.without_place(&error.to_string())),
             );
         }
-        let boot = format!("{BOOT}{boots:012}");
-        let (begun, previous) = Begun::open_in_boot(opened.data.begun(), running, &boot)?;
+        if number % COMES_UP_ELSEWHERE == 0 && !ground.is_healed() {
+            exchange(&opened.data.begun())?;
+        }
+        let by = Opener { new_worker: format!("worker{number}"), boot: format!("{BOOT}{boots:012}") };
+        let (begun, previous) = Begun::open(opened.data.begun(), by, running)?;
         may_die("reading what had begun")?;
 
         let idle = Arc::new(Notify::new());
@@ -183,8 +190,9 @@ impl Node {
         let worker_clock = WorkerClock::new(ground.clone(), operated.lease_millis * 1_000);
         let (handle, unstarted) = sequencer(queues);
         let handle = Arc::new(LivingSubmit { handle, life: life.clone(), ground: ground.clone() });
-        let settings = operated.settings();
+        let settings = Settings { worker: begun.worker().to_owned(), ..operated.settings() };
         let mut executor_settings = ExecutorSettings::new("");
+        executor_settings.worker = settings.worker.clone();
         executor_settings.lease = Duration::from_millis(settings.lease_millis);
         executor_settings.blocking = Blocking::InPlace;
         executor_settings.at_stop = operated.at_stop;
@@ -364,6 +372,19 @@ impl Working {
         drop(runtime);
         drop(files);
     }
+}
+
+/// Puts the file of what had begun aside, and that of another worker in its place, if there is one: a node that comes up on another machine
+/// has the log, and a file of its own from when it ran before.
+fn exchange(begun: &Path) -> std::io::Result<()> {
+    let (others, kept) = (begun.with_extension("elsewhere"), begun.with_extension("kept"));
+    for (from, to) in [(begun, &*kept), (&*others, begun), (&*kept, &*others)] {
+        match std::fs::rename(from, to) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 fn door() -> KeyRef {

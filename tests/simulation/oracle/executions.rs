@@ -330,6 +330,9 @@ impl<'r> Told<'r> {
                 demand!(attempt.id == record.text("attempt"), "I12", "{stream}: another attempt is lost at {at} than the one that runs");
                 self.last = Last::Lost;
                 let is_proven = record.text("evidence") == "not_begun";
+                let is_own = record.actor == format!("worker/{}", attempt.text("worker"));
+                sometimes!(!is_own, "an attempt was lost that was given to another worker");
+                demand!(!is_proven || is_own, "I12", "{stream}: {} says at {at} that another's attempt had not begun", record.actor);
                 sometimes!(is_proven, "an attempt was lost that had provably not begun");
                 sometimes!(!is_proven, "an attempt was lost that may have begun");
                 self.phase = if !is_proven && !self.may_be_tried_again() {
