@@ -31,7 +31,7 @@ fn replace(from: &Path, to: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_another_node_began_is_not_begun_again_by_the_one_that_goes_on_with_its_log() {
+async fn node_on_a_copied_log_does_not_rerun_attempts() {
     let world = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = world.local_addr().unwrap();
     let place = || Place::new().with_variable("ENSUE_EGRESS_ALLOW", &address.to_string());
