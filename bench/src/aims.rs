@@ -1,16 +1,16 @@
-//! What is aimed at with workflows, beside what was measured.
+//! Compares the performance goals for workflows with the measurements.
 //!
-//! It measures nothing itself.
+//! This module measures nothing itself.
 
 use serde_json::Value;
 
 use crate::figures::number;
 use crate::table::laid_out;
 
-/// How many workflows a second are asked for where their latency is to be seen.
+/// How many workflows are requested per second when their latency is measured.
 pub(crate) const STEADY_RATE: f64 = 100.0;
 
-/// The aims as a table for people, with those that were measured: of `runs`, of graphs and of timers.
+/// Returns the goals as a table for people, with those that were measured: by `runs`, graphs and timers.
 pub(crate) fn table(document: &Value) -> String {
     let rows = aims(document).into_iter().map(|aim| {
         let mark = if aim.is_met { "" } else { "missed" };
@@ -50,7 +50,7 @@ fn of_run(run: &Value) -> Option<Aim> {
         _ => return None,
     };
     let what = format!("{} ({pace})", told(scenario));
-    // What did not succeed meets no aim.
+    // A run that did not succeed meets no goal.
     let unfinished = run["unfinished"].as_u64().unwrap_or_default() + run["refused"].as_u64().unwrap_or_default();
     let measured = if unfinished == 0 { measured } else { format!("{measured}; {unfinished} did not succeed") };
     Some(Aim { what, aim: aim.to_owned(), measured, is_met: is_met && unfinished == 0 })

@@ -1,4 +1,4 @@
-//! What is asked of `ensue bench`, and how it is answered.
+//! The arguments of `ensue bench`, and how they are carried out.
 
 mod workflow;
 
@@ -21,7 +21,7 @@ use crate::unmeasured::{Fault, Unmeasured};
 use crate::watcher::{self, Watcher, beside};
 use crate::{compare, limits, packs};
 
-/// For how long each limit is measured at the most.
+/// The longest time that each limit is measured.
 const LIMIT_MEASURED_MAX: Duration = Duration::from_secs(2);
 
 /// Measure a node of this binary: webhooks in, actions finished.
@@ -181,11 +181,11 @@ impl Scenario {
     }
 }
 
-/// What was measured, as a document for programs and in words for people.
+/// The measurements, as a document for programs and as text for people.
 pub struct Measured {
     /// The figures.
     pub document: Value,
-    /// What kept the rest from being measured: the figures are those before it.
+    /// Why the rest was not measured: the figures are those taken before the failure.
     pub failure: Option<Unmeasured>,
     show: fn(&Value) -> String,
 }
@@ -198,10 +198,12 @@ impl Measured {
 }
 
 impl Bench {
-    /// Measures what is asked for, or compares what was measured before.
+    /// Measures what was requested, or compares earlier measurements.
     ///
     /// # Errors
-    /// What makes no sense, files that cannot be read, and a machine or a node that does not do its part.
+    ///
+    /// Fails on requests that make no sense, on files that cannot be read, and if a machine or node does not
+    /// do its part.
     pub fn run(self, watcher: &dyn Watcher) -> Result<Measured, Unmeasured> {
         let Self { then, asked } = self;
         if let Some(Then::Compare { first, second }) = &then {
@@ -249,7 +251,7 @@ impl Bench {
 }
 
 impl Asked {
-    /// Says whether anything was asked for that is not so without a word.
+    /// Returns true if any option differs from its default.
     fn says_anything(&self) -> bool {
         let nothing = <Self as clap::Args>::augment_args(clap::Command::new("bench")).try_get_matches_from(["bench"]);
         let nothing = nothing.and_then(|matches| <Self as clap::FromArgMatches>::from_arg_matches(&matches));
@@ -271,7 +273,7 @@ fn tell_of_build(watcher: &dyn Watcher) {
     }
 }
 
-/// Waits on several threads, on the bench's cores: making a log blocks one.
+/// Runs on several threads, on the bench's cores: building a log blocks one.
 fn many_threads(cores: &Cores, asked: impl Future<Output = Result<Measured, Unmeasured>>) -> Result<Measured, Unmeasured> {
     // What this thread starts begins where it is.
     cores.take_those_of_the_bench().map_err(|error| Unmeasured::world(format!("the bench cannot be pinned to its own cores: {error}")))?;
@@ -288,7 +290,7 @@ fn absolute(folder: &Path) -> Result<PathBuf, Unmeasured> {
     std::path::absolute(folder).map_err(|error| Unmeasured::world(format!("`{}`: {error}", folder.display())))
 }
 
-/// Takes the folder in which a log stands already.
+/// Returns the folder that already contains a log.
 fn standing(folder: &Path) -> Result<PathBuf, Unmeasured> {
     let folder = absolute(folder)?;
     if !folder.join("data").is_dir() {
@@ -298,7 +300,7 @@ fn standing(folder: &Path) -> Result<PathBuf, Unmeasured> {
     Ok(folder)
 }
 
-/// Measures what has a log of its own that may stay.
+/// Measures a scenario with a log of its own, which may stay.
 async fn alone(scenario: Scenario, asked: Asked, machine: Machine, watcher: &dyn Watcher) -> Result<Measured, Unmeasured> {
     let temporary = temporary()?;
     let folder = asked.folder.map_or_else(|| Ok(temporary.path().to_owned()), |folder| absolute(&folder))?;
@@ -322,7 +324,7 @@ async fn alone(scenario: Scenario, asked: Asked, machine: Machine, watcher: &dyn
     Ok(Measured { document, failure: None, show: |document| format!("{:#}", document["log"]) })
 }
 
-/// What a document says of how it was measured.
+/// Returns a new document with how the measurement was made.
 fn opened(machine: &Machine) -> Value {
     let slow_disk_ms = machine.slow_disk.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
     json!({ "release": env!("CARGO_PKG_VERSION"), "cores": machine.cores.to_json(), "slow_disk_ms": slow_disk_ms })
@@ -357,13 +359,13 @@ async fn measured(
         }
         match beside(&*bar, seconds, measure(run, &plan, folder)).await {
             Ok(mut measured) => {
-                // The limits are those of the machine's own disk.
+                // The limits describe the machine's own disk.
                 if document["limits"].is_object() && plan.machine.slow_disk.is_none() {
                     measured["share"] = limits::shares(&measured, &document["limits"]);
                 }
                 figures.push(measured);
             }
-            // What was measured before is still what it is.
+            // Earlier measurements are still valid.
             Err(error) => {
                 failure = Some(Unmeasured::of(&name, &error));
                 break;

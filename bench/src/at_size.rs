@@ -1,6 +1,7 @@
-//! Reads at size: how long pages of lists take among many rows, at any depth, and how often one thing can be asked for.
+//! Reads on a large log: how long the pages of lists take among many rows, at any depth, and how often a
+//! single resource can be requested.
 //!
-//! Pages are followed by their cursors from the newest on, and from moments on that lie deep.
+//! Pages are followed by their cursors from the newest item on, and from times deep in the past.
 
 use std::io;
 use std::path::Path;
@@ -21,33 +22,34 @@ use crate::table::laid_out;
 use crate::watcher::{Length, Watcher};
 use crate::wire::{self, Connection};
 
-/// How long a payload is.
+/// The length of a payload.
 const PAYLOAD_BYTES: usize = 100;
 /// How many executions wait for a worker that never comes.
 const OPEN: u64 = 1_000;
-/// The records of an event, its enforcements, its execution and its attempt, in tenths.
+/// The number of records of an event, its enforcements, its execution and its attempt, in tenths.
 const RECORDS_OF_TEN: u64 = 55;
-/// How many pages are followed from each place.
+/// How many pages are followed from each starting point.
 const PAGES: usize = 20;
-/// At which parts of the whole time the deep places lie, in hundredths.
+/// The positions of the deep starting points in the whole time span, in hundredths.
 const DEEP: [i64; 4] = [75, 50, 25, 5];
 /// The most items of a page.
 const LIMIT: usize = 200;
-/// No page is to take longer.
+/// The goal: no page takes longer.
 const AIM: Duration = Duration::from_millis(20);
 
-/// How much is made and asked.
+/// The amount of data and requests.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
-    /// How many executions there are to be.
+    /// The number of executions to create.
     pub(crate) executions: u64,
-    /// Over how many connections one of them is asked for.
+    /// The number of connections that request a single resource.
     pub(crate) connections: usize,
-    /// For how long.
+    /// The duration of these requests.
     pub(crate) duration: Duration,
 }
 
-/// Makes so many executions in `folder`, where they are not there yet, and reads them; gives the figures as JSON.
+/// Creates this many executions in `folder`, if they do not exist yet, and reads them. Returns the figures as
+/// JSON.
 pub(crate) async fn measure(folder: &Path, size: Size, machine: &Machine, watcher: &dyn Watcher) -> io::Result<Value> {
     let log = KeptLog::open(folder, write_pack, machine).await?;
     let records = log.lengthen("making executions", &planned(size.executions)?, watcher)?;
@@ -89,7 +91,8 @@ fn planned(executions: u64) -> io::Result<Plan> {
     })
 }
 
-/// Each event leads to one execution, of one of two actions; one in ten thousand is also looked for by a rule that is seldom true.
+/// Each event leads to one execution, of one of two actions. One in ten thousand also matches a rule that
+/// seldom does.
 fn write_pack(pack: &Path) -> io::Result<()> {
     let file = |path: &str, text: &str| packs::write_file(pack, path, text);
     let rule = |name: &str, when: &str, then: &str| {
@@ -103,12 +106,12 @@ fn write_pack(pack: &Path) -> io::Result<()> {
     rule("watched", "event.payload.n % 2 == 0", "action: core.noop\nmode: shadow\n")
 }
 
-/// What filters are made of.
+/// The values used in filters.
 struct Things {
     execution: String,
     correlation: String,
     event: String,
-    /// Times that lie deep.
+    /// Times deep in the past.
     deep: Vec<String>,
 }
 
@@ -124,7 +127,7 @@ impl Things {
         Ok(Self { execution: text("id")?, correlation: text("correlation")?, event: text("event")?, deep: DEEP.map(deep).to_vec() })
     }
 
-    /// Every filter that the API has of these lists, alone and with those that people ask by together.
+    /// Returns every filter that the API has for these lists, alone and in common combinations.
     fn paths(&self) -> Vec<String> {
         let mut paths = Vec::new();
         let mut add = |list: &str, filters: String| paths.push(format!("/{list}?{filters}"));
@@ -170,7 +173,7 @@ struct Asker<'a> {
     node: &'a Node,
 }
 
-/// What a page says beside its items.
+/// The fields of a page besides its items.
 #[derive(Deserialize)]
 struct Page {
     items: Vec<serde::de::IgnoredAny>,
@@ -187,7 +190,7 @@ impl Asker<'_> {
         crate::ends::lag(self.node, &mut self.connection).await.map(drop)
     }
 
-    /// Follows a list from its newest item and from deep places on.
+    /// Follows a list from its newest item and from deep starting points.
     async fn list(&mut self, path: &str, things: &Things) -> io::Result<Value> {
         let mut took = Vec::new();
         let mut slowest = (Duration::ZERO, String::new());
@@ -218,7 +221,7 @@ impl Asker<'_> {
     }
 }
 
-/// Asks for one thing over many connections; gives how long each answer took, and for how long it was asked.
+/// Requests one resource over many connections. Returns the latencies of the answers, and the total duration.
 async fn one_thing(node: &Node, path: &str, size: Size) -> io::Result<(Latencies, Duration)> {
     let request = wire::get(node.address, &format!("/api/v1{path}"), &node.token);
     let mut tasks = JoinSet::new();
@@ -242,7 +245,7 @@ async fn one_thing(node: &Node, path: &str, size: Size) -> io::Result<(Latencies
     Ok((Latencies::of(took.into_iter()), begin.elapsed()))
 }
 
-/// The figures as a table for people: those lists whose slowest page took longest first.
+/// Returns the figures as a table for people, ordered by the slowest page of each list, slowest first.
 pub(crate) fn table(figures: &Value) -> String {
     let mut lists: Vec<&Value> = figures["lists"].as_array().into_iter().flatten().collect();
     let longest = |list: &Value| list["took"]["max_ms"].as_f64().unwrap_or_default();

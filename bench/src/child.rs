@@ -1,6 +1,6 @@
-//! A node of the same binary as a process of its own, in a directory of its own, and what it costs.
+//! A node of the same binary as a separate process in a directory of its own, and its costs.
 //!
-//! It knows the process and its directory, not what is measured.
+//! This module knows the process and its directory, not the measurements.
 
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::cores::Cores;
 use crate::wire::{self, Connection};
 
-/// How long a node may take to be ready.
+/// How long a node may take to become ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a node may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
@@ -20,34 +20,34 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) struct Node {
     process: Child,
     folder: PathBuf,
-    /// Where it listens.
+    /// The address where it listens.
     pub(crate) address: SocketAddr,
-    /// The token that it takes.
+    /// The token that it accepts.
     pub(crate) token: String,
-    /// From its start to its being ready.
+    /// The time from its start until it is ready.
     pub(crate) ready: Duration,
-    /// How much longer each of its commits takes, where it has a slow disk.
+    /// The added delay of each of its commits, if it simulates a slow disk.
     pub(crate) slow_disk: Option<Duration>,
 }
 
-/// What a node is started with.
+/// The parameters for starting a node.
 pub(crate) struct Start<'a> {
-    /// Its directory; `packs` is in it already.
+    /// Its directory, which already contains `packs`.
     pub(crate) folder: &'a Path,
-    /// The token that lets an admin in, from the very first start in the directory on.
+    /// The admin token, valid from the very first start in the directory.
     pub(crate) token: &'a str,
-    /// Variables of its environment.
+    /// Its environment variables.
     pub(crate) variables: Vec<(&'static str, String)>,
-    /// What it is to have of the machine.
+    /// Its share of the machine.
     pub(crate) machine: &'a Machine,
 }
 
-/// What a node has of the machine.
+/// A node's share of the machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
-    /// Which cores.
+    /// The cores.
     pub(crate) cores: Cores,
-    /// How much longer each commit takes, as on a slow disk.
+    /// The added delay of each commit, to simulate a slow disk.
     pub(crate) slow_disk: Option<Duration>,
 }
 
@@ -67,7 +67,7 @@ impl Node {
             .env("HOME", start.folder)
             .env("XDG_STATE_HOME", start.folder.join("state"))
             .env("ENSUE_ADMIN_TOKEN", start.token)
-            // The directory goes with the node.
+            // The directory is removed with the node.
             .env("ENSUE_ACTIONS_AT_STOP", "end")
             .envs(start.variables)
             .stdin(Stdio::null())
@@ -105,29 +105,29 @@ impl Node {
         }
     }
 
-    /// The memory that the node holds now, in bytes.
+    /// Returns the current memory of the node, in bytes.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.status_kib("VmRSS:") * 1024
     }
 
-    /// The most memory that the node has held, in bytes.
+    /// Returns the peak memory of the node, in bytes.
     pub(crate) fn memory_peak_bytes(&self) -> u64 {
         self.status_kib("VmHWM:") * 1024
     }
 
-    /// A figure of `/proc/<pid>/status`; 0 where the machine has none.
+    /// Returns a figure of `/proc/<pid>/status`; 0 if the machine has none.
     fn status_kib(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
         line.trim().trim_end_matches(" kB").parse().unwrap_or_default()
     }
 
-    /// The bytes of all files of the data directory, as they lie on the disk.
+    /// Returns the size on disk of all files of the data directory, in bytes.
     pub(crate) fn disk_bytes(&self) -> u64 {
         used_bytes(&self.folder.join("data"))
     }
 
-    /// Ends the node at once, as a power cut would, and waits until it is gone.
+    /// Kills the node at once, like a power cut, and waits until it is gone.
     pub(crate) fn kill(mut self) -> io::Result<()> {
         self.process.kill()?;
         self.process.wait().map(drop)
@@ -153,7 +153,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // A node that was stopped is gone already; one that was left behind by an error must not stay.
+        // A node that was stopped is already gone. One left running after an error must not stay.
         if matches!(self.process.try_wait(), Ok(None)) {
             let _ = self.process.kill();
             let _ = self.process.wait();
@@ -161,7 +161,7 @@ impl Drop for Node {
     }
 }
 
-/// Reads where the node listens off its messages, and keeps reading them so that it never waits for us.
+/// Reads the node's address from its messages, and keeps reading them so that the node never blocks.
 fn listening(stderr: std::process::ChildStderr) -> io::Result<SocketAddr> {
     let mut lines = BufReader::new(stderr).lines();
     let mut said = Vec::new();
@@ -176,7 +176,7 @@ fn listening(stderr: std::process::ChildStderr) -> io::Result<SocketAddr> {
     Err(io::Error::other(format!("the node ended before it listened: {}", said.join(" "))))
 }
 
-/// Reads the address off the line with which a node says where it listens.
+/// Parses the address from the line in which a node reports where it listens.
 fn listening_address(line: &str) -> Option<SocketAddr> {
     let after = line.split("listens on http://").nth(1)?;
     after.split(|character: char| character == ',' || character.is_whitespace()).next()?.parse().ok()
@@ -191,12 +191,12 @@ fn used_bytes(path: &Path) -> u64 {
     entries.map(|entry| used_bytes(&entry.path())).sum()
 }
 
-/// Makes a token for an admin of a node.
+/// Creates a token for an admin of a node.
 pub(crate) fn admin_token() -> io::Result<String> {
     Ok(format!("ens_00000000-0000-7000-8000-000000000001_{}", hex::encode(entropy()?)))
 }
 
-/// Random bytes of the system, for tokens and secrets of a measurement.
+/// Returns random bytes from the system, for tokens and secrets of a measurement.
 pub(crate) fn entropy() -> io::Result<[u8; 32]> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;

@@ -1,6 +1,6 @@
-//! Two runs side by side: each of the figures of [`FIGURES`] that both have, and the second as a multiple of the first.
+//! Two runs side by side: each of the [`FIGURES`] that both have, and the second as a multiple of the first.
 //!
-//! It says nothing about which is better: that a machine was quiet is not in the figures.
+//! It does not judge which is better: the figures do not show whether the machine was idle.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::cores::told;
 use crate::figures::{number, rounded};
 use crate::table::laid_out;
 
-/// The figures that are compared, by their place in a run and by their name for people.
+/// The compared figures, by their path in a run and their name for people.
 const FIGURES: [(&str, &str); 27] = [
     ("/answered_per_second", "answered a second"),
     ("/finished_per_second", "finished a second"),
@@ -39,8 +39,8 @@ const FIGURES: [(&str, &str); 27] = [
     ("/ready_ms", "ready ms"),
 ];
 
-/// Compares the runs of two documents that `ensue bench` gave; runs belong together by scenario and pace, and of several such the n-th
-/// to the n-th.
+/// Compares the runs of two `ensue bench` documents. Runs are paired by scenario and pace; if there are
+/// several of a kind, the n-th is paired with the n-th.
 pub(crate) fn compared(first: &Value, second: &Value) -> Result<Value, String> {
     let cores = json!({ "first": first["cores"], "second": second["cores"] });
     let (first, second) = (runs(first, "first")?, runs(second, "second")?);
@@ -58,7 +58,7 @@ pub(crate) fn compared(first: &Value, second: &Value) -> Result<Value, String> {
             if a == 0.0 && b == 0.0 {
                 continue;
             }
-            // Nothing is a multiple of nothing.
+            // There is no ratio to zero.
             let ratio = (a > 0.0).then(|| rounded(b / a));
             items.push(json!({
                 "scenario": run["scenario"], "pace": run["pace"], "figure": figure, "first": a, "second": b, "ratio": ratio,
@@ -73,7 +73,7 @@ fn named(run: &Value) -> Value {
     json!({ "scenario": run["scenario"], "pace": run["pace"] })
 }
 
-/// What was run: scenarios, and of `workflow` the graphs and the timers as well.
+/// Returns the runs: scenarios, and for `workflow` also the graphs and the timers.
 fn runs<'v>(document: &'v Value, which: &str) -> Result<Vec<&'v Value>, String> {
     let runs = document["runs"].as_array().ok_or_else(|| {
         format!("the {which} document has no `runs`: name a file that `ensue bench SCENARIO… --output json` wrote, for scenarios other than `reads` and `log`")
@@ -83,7 +83,7 @@ fn runs<'v>(document: &'v Value, which: &str) -> Result<Vec<&'v Value>, String> 
     Ok(runs.iter().chain(workflow["graphs"].as_array().into_iter().flatten()).chain(timers).collect())
 }
 
-/// The comparison as a table for people.
+/// Returns the comparison as a table for people.
 pub(crate) fn table(compared: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let items = compared["items"].as_array().map(Vec::as_slice).unwrap_or_default();

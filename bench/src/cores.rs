@@ -1,25 +1,26 @@
-//! Which cores a node has and which the bench's own threads, where there are enough for both.
+//! Assigns cores to the node and to the bench's own threads, if there are enough for both.
 //!
-//! A thread hands its cores on to what it starts, a process too: each is begun on a thread that is where it should be.
+//! Threads and processes inherit the cores of the thread that starts them: each is started on a thread with
+//! the right cores.
 
 use std::io;
 
 use serde_json::{Value, json};
 
-/// The fewest cores of which some are worth keeping for the bench alone.
+/// The fewest cores for which it is worth reserving some for the bench.
 const CORES_MIN: usize = 4;
-/// One core in so many is the bench's.
+/// One core in this many is the bench's.
 const CLIENTS_SHARE: usize = 3;
 
 /// Whether the bench has cores of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Cores {
-    /// Node and bench share all there are.
+    /// Node and bench share all cores.
     Shared {
-        /// How many there are.
+        /// The number of cores.
         count: usize,
     },
-    /// Each has its own, by their numbers.
+    /// Each has cores of its own, by number.
     Apart {
         /// The node's.
         node: Vec<usize>,
@@ -29,14 +30,14 @@ pub(crate) enum Cores {
 }
 
 impl Cores {
-    /// All cores for both.
+    /// Shares all cores between both.
     pub(crate) fn shared() -> Self {
         Self::Shared { count: std::thread::available_parallelism().map_or(1, usize::from) }
     }
 
-    /// Keeps some cores for the bench where this process may use enough of them.
+    /// Reserves some cores for the bench if this process may use enough of them.
     pub(crate) fn apart_where_there_are_enough() -> Self {
-        // Fewer, where a group of processes may have less time than its cores would give.
+        // Fewer, if the process's group is limited to less CPU time than its cores would provide.
         let worth = std::thread::available_parallelism().map_or(1, usize::from);
         Self::split(&usable(), worth)
     }
@@ -49,7 +50,7 @@ impl Cores {
         Self::Apart { node: node.to_vec(), clients: clients.to_vec() }
     }
 
-    /// Puts the calling thread, and what it starts, on the bench's cores.
+    /// Moves the calling thread, and everything it starts, to the bench's cores.
     pub(crate) fn take_those_of_the_bench(&self) -> io::Result<()> {
         match self {
             Self::Shared { .. } => Ok(()),
@@ -57,7 +58,7 @@ impl Cores {
         }
     }
 
-    /// Does something that starts a process or a thread on a thread that is on the node's cores.
+    /// Runs a function that starts a process or a thread on a thread that has the node's cores.
     pub(crate) fn on_those_of_the_node<T: Send>(&self, start: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
         let Self::Apart { node, .. } = self else { return start() };
         let ended = std::thread::scope(|scope| scope.spawn(|| pin(node).and_then(|()| start())).join());
@@ -73,7 +74,7 @@ impl Cores {
     }
 }
 
-/// What a document says of its cores, for people.
+/// Returns the cores of a document, for people.
 pub(crate) fn told(cores: &Value) -> String {
     match (cores["shared"].as_u64(), cores["node"].as_u64(), cores["bench"].as_u64()) {
         (_, Some(node), Some(bench)) => format!("Cores: {node} for the node and {bench} for the bench, pinned apart."),
@@ -82,7 +83,7 @@ pub(crate) fn told(cores: &Value) -> String {
     }
 }
 
-/// The numbers of the cores that this process may use; none where the machine does not say.
+/// Returns the numbers of the cores that this process may use; none if the machine does not report them.
 #[cfg(target_os = "linux")]
 fn usable() -> Vec<usize> {
     use rustix::thread::{CpuSet, sched_getaffinity};
@@ -120,7 +121,7 @@ mod tests {
         for few in 0..CORES_MIN {
             assert_eq!(split(few), Cores::Shared { count: few });
         }
-        // Two cores' worth of time on eight of them.
+        // CPU time for two cores on a machine with eight.
         assert_eq!(Cores::split(&(0..8).collect::<Vec<_>>(), 2), Cores::Shared { count: 2 });
         assert_eq!(split(4), Cores::Apart { node: vec![0, 1], clients: vec![2, 3] });
         assert_eq!(split(8), Cores::Apart { node: vec![0, 1, 2, 3, 4], clients: vec![5, 6, 7] });

@@ -1,7 +1,9 @@
-//! What is sent again and again: deliveries as GitHub would send them, or events and requests for workflows over the API.
+//! Requests that are sent repeatedly: deliveries as GitHub would send them, or events and requests for
+//! workflows over the API.
 //!
-//! A delivery is one pull request, each time with another id and with other spaces at its end: the node takes the same signed body once. Only
-//! what follows the pull request is signed each time, so that signing takes nothing from the node.
+//! A delivery is one pull request, each time with a different id and different whitespace at its end, because
+//! the node accepts the same signed body only once. Only the part after the pull request is signed each time,
+//! so that signing does not slow the node down.
 
 use std::net::SocketAddr;
 
@@ -11,32 +13,32 @@ use crate::flows::Flow;
 use crate::github::{self, Signature};
 use crate::wire;
 
-/// The length of an id as it stands in the header.
+/// The length of an id in the header.
 const ID_BYTES: usize = 36;
 
-/// A request that is sent again and again, under ever new ids where it has one.
+/// A request that is sent repeatedly, with a new id each time if it has one.
 #[derive(Clone)]
 pub(crate) struct Delivery {
     request: Vec<u8>,
     signed: Option<Signed>,
-    /// How many events each makes.
+    /// The number of events in each.
     pub(crate) events: u64,
 }
 
-/// What is another in each delivery.
+/// The parts that differ in each delivery.
 #[derive(Clone)]
 struct Signed {
     id_at: usize,
     signature_at: usize,
-    /// The signature of all but the spaces at the end.
+    /// The signature of everything before the whitespace at the end.
     begun: Signature,
 }
 
-/// How many spaces and tabs stand for the number of a delivery.
+/// How many spaces and tabs encode the number of a delivery.
 const SPACES: usize = u64::BITS as usize;
 
 impl Delivery {
-    /// Prepares the delivery of the library's own pull request at a path, signed with `secret`.
+    /// Prepares the delivery of the library's sample pull request to a path, signed with `secret`.
     pub(crate) fn new(host: SocketAddr, path: &str, secret: &[u8]) -> Self {
         let body = github::PULL_REQUEST;
         let mut begun = Signature::of(secret);
@@ -58,7 +60,7 @@ impl Delivery {
         Self { request, signed: Some(Signed { id_at, signature_at, begun }), events: 1 }
     }
 
-    /// Prepares a list of so many events of a trigger over the API, with payloads of so many bytes.
+    /// Prepares a list of this many events of a trigger over the API, with payloads of this many bytes.
     pub(crate) fn list(host: SocketAddr, token: &str, trigger: &str, events: usize, payload_bytes: usize) -> Self {
         let around = json!({ "n": 0, "text": "" }).to_string().len();
         let event = json!({ "trigger": trigger, "payload": { "n": 0, "text": "x".repeat(payload_bytes.saturating_sub(around)) } });
@@ -71,7 +73,7 @@ impl Delivery {
         Self { request: flow.request(host, token), signed: None, events: 1 }
     }
 
-    /// Gives the request of the `number`-th delivery of a run.
+    /// Returns the request of the `number`-th delivery of a run.
     pub(crate) fn numbered(&mut self, number: u64) -> &[u8] {
         if let Some(Signed { id_at, signature_at, begun }) = &self.signed {
             let id = format!("{:08x}-0000-4000-8000-{:012x}", number & 0xFFFF_FFFF, number >> 32);
@@ -88,7 +90,8 @@ impl Delivery {
     }
 }
 
-/// Reads the id of the first event off the answer to a delivery; of an execution, off the answer to its request.
+/// Parses the id of the first event from the answer to a delivery, or that of an execution from the answer to
+/// its request.
 pub(crate) fn event_of(answer: &[u8]) -> Option<[u8; ID_BYTES]> {
     const BEFORE: &[u8] = b"\"id\":\"";
     let at = answer.windows(BEFORE.len()).position(|window| window == BEFORE)? + BEFORE.len();

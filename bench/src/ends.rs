@@ -1,6 +1,8 @@
-//! When the work that deliveries began was finished: read off the node's log, after the load, so that reading costs the load nothing.
+//! When the work of deliveries was finished: read from the node's log after the load, so that reading does
+//! not slow the load down.
 //!
-//! An end is the time that the record of it carries: what its decision saw, up to one commit before it was on the disk.
+//! An end is the time in its record: the clock as its decision saw it, up to one commit before the record was
+//! on disk.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -13,7 +15,7 @@ use crate::child::Node;
 use crate::figures::Lag;
 use crate::wire::{self, Connection};
 
-/// The records that are asked for at once.
+/// The most records per request.
 const RECORDS_MAX: usize = 200;
 
 /// Returns this machine's time.
@@ -22,14 +24,14 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
-/// What the log says of a run.
+/// What the log contains about a run.
 #[derive(Default)]
 pub(crate) struct Ends {
     /// How many records were written.
     pub(crate) records: u64,
-    /// In how many commits.
+    /// The number of commits.
     pub(crate) commits: u64,
-    /// When the last execution of each event ended, and how many of its executions did.
+    /// For each event, when its last execution ended, and how many of its executions did.
     pub(crate) by_event: HashMap<[u8; 36], (Instant, usize)>,
 }
 
@@ -58,7 +60,7 @@ struct Cause<'a> {
     root: &'a str,
 }
 
-/// Gives the newest position of the log.
+/// Returns the newest position of the log.
 pub(crate) async fn head(node: &Node, connection: &mut Connection) -> io::Result<u64> {
     #[derive(Deserialize)]
     struct Head {
@@ -69,7 +71,7 @@ pub(crate) async fn head(node: &Node, connection: &mut Connection) -> io::Result
     Ok(head.position)
 }
 
-/// The body of an answer that says yes.
+/// Returns the body of a successful answer.
 pub(crate) fn expected<'r>(reply: &wire::Reply<'r>) -> io::Result<&'r [u8]> {
     if reply.status == 200 {
         return Ok(reply.body);
@@ -77,9 +79,9 @@ pub(crate) fn expected<'r>(reply: &wire::Reply<'r>) -> io::Result<&'r [u8]> {
     Err(io::Error::other(format!("the node answered {}: {}", reply.status, String::from_utf8_lossy(reply.body))))
 }
 
-/// Waits until the log has stood still for a while: all that was begun has ended.
+/// Waits until the log has not grown for a while: then all work has ended.
 pub(crate) async fn settle(node: &Node, connection: &mut Connection) -> io::Result<()> {
-    /// How long it may take to.
+    /// The time limit.
     const TIMEOUT: Duration = Duration::from_secs(120);
     let still = still(node.slow_disk);
     let begin = Instant::now();
@@ -97,20 +99,20 @@ pub(crate) async fn settle(node: &Node, connection: &mut Connection) -> io::Resu
     Ok(())
 }
 
-/// Gives for how long a log that is worked on never stands still: what ends while one commit is under way is seen with the next.
+/// Returns a period after which an idle log counts as settled: work that ends during one commit is recorded with the next.
 fn still(slow_disk: Option<Duration>) -> Duration {
     const ON_A_DISK_AS_IT_IS: Duration = Duration::from_millis(500);
     ON_A_DISK_AS_IT_IS + slow_disk.unwrap_or_default() * 2
 }
 
-/// Asks how far the views are behind, and waits until they have come to where the log is now.
+/// Reads how far the views lag behind, and waits until they have caught up with the current end of the log.
 pub(crate) async fn lag(node: &Node, connection: &mut Connection) -> io::Result<Lag> {
     #[derive(Deserialize)]
     struct Status {
         position: u64,
         views_position: u64,
     }
-    /// How long they may take.
+    /// The time limit.
     const TIMEOUT: Duration = Duration::from_secs(120);
     let begin = Instant::now();
     let mut first = None;
@@ -129,9 +131,10 @@ pub(crate) async fn lag(node: &Node, connection: &mut Connection) -> io::Result<
 }
 
 impl Ends {
-    /// Reads the log from behind a position to its end.
+    /// Reads the log after a position to its end.
     pub(crate) async fn read(node: &Node, connection: &mut Connection, mut after: u64) -> io::Result<Self> {
-        // The node's clock and ours are one machine's: what its records say becomes a moment of ours.
+        // The node and the bench share one machine's clock, so the times of records convert to local
+        // instants.
         let (wall, mono) = (SystemTime::now(), Instant::now());
         let wall_micros = wall.duration_since(SystemTime::UNIX_EPOCH).map_err(io::Error::other)?.as_micros();
         let moment = |time: Timestamp| {

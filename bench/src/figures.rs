@@ -1,6 +1,6 @@
-//! What was measured, as figures: latencies, rates, and what an event costs.
+//! The measurements as figures: latencies, rates, and the cost of an event.
 //!
-//! It measures nothing itself.
+//! This module measures nothing itself.
 
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use crate::table::{bytes, laid_out};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-/// The longest latency that is told apart: two minutes, in microseconds.
+/// The longest distinguishable latency: two minutes, in microseconds.
 const LATENCY_MICROS_MAX: u64 = 120_000_000;
 
-/// Latencies of many things.
+/// A collection of latencies.
 pub(crate) struct Latencies {
     micros: Histogram<u64>,
 }
 
 impl Latencies {
-    /// Gathers latencies, with three digits each.
+    /// Collects latencies with a precision of three digits.
     pub(crate) fn of(latencies: impl Iterator<Item = Duration>) -> Self {
         let micros = Histogram::new_with_bounds(1, LATENCY_MICROS_MAX, 3).expect("the bounds are right, they are constants");
         let mut gathered = Self { micros };
@@ -30,7 +30,7 @@ impl Latencies {
         self.micros.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(LATENCY_MICROS_MAX));
     }
 
-    /// Says how many there are.
+    /// Returns how many there are.
     pub(crate) fn count(&self) -> u64 {
         self.micros.len()
     }
@@ -39,7 +39,7 @@ impl Latencies {
         rounded(micros_to_millis(self.micros.value_at_quantile(quantile)))
     }
 
-    /// As JSON; null where there are none.
+    /// Returns them as JSON; null if there are none.
     pub(crate) fn to_json(&self) -> Value {
         if self.count() == 0 {
             return Value::Null;
@@ -57,7 +57,7 @@ pub(crate) fn millis(duration: Duration) -> f64 {
     rounded(duration.as_secs_f64() * 1000.0)
 }
 
-/// A figure for people; `-` where there is none.
+/// Returns a figure for people; `-` if there is none.
 pub(crate) fn number(value: &Value) -> String {
     match value.as_f64() {
         None => "-".to_owned(),
@@ -66,7 +66,7 @@ pub(crate) fn number(value: &Value) -> String {
     }
 }
 
-/// Latencies for people; `-` where there are none.
+/// Returns latencies for people; `-` if there are none.
 pub(crate) fn latency(value: &Value) -> String {
     match value.is_null() {
         true => "-".to_owned(),
@@ -78,52 +78,54 @@ pub(crate) fn rounded(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
 
-/// The fewest events whose bytes on the disk say something: below, the write-ahead file of some megabytes outweighs them.
+/// The fewest events whose size on disk is meaningful: with fewer, the write-ahead file of some megabytes
+/// outweighs them.
 const EVENTS_ON_DISK_MIN: u64 = 5_000;
 
-/// What a run of a scenario gave.
+/// The results of a run of a scenario.
 pub(crate) struct Figures {
     /// Its name.
     pub(crate) scenario: String,
     /// How deliveries were sent.
     pub(crate) pace: String,
-    /// From the intended sending to the answer.
+    /// The time from the intended sending to the answer.
     pub(crate) answered: Latencies,
-    /// From the intended sending to the end of the event's work: the record of the last execution's end.
+    /// The time from the intended sending to the end of the event's work: the record of the last execution's
+    /// end.
     pub(crate) finished: Latencies,
-    /// From the intended sending to the HTTP call's arrival.
+    /// The time from the intended sending to the HTTP call's arrival.
     pub(crate) called: Latencies,
-    /// How long reads took beside the load, where there were any.
+    /// The latency of reads during the load, if there were any.
     pub(crate) read: Latencies,
-    /// How many deliveries were refused or lost.
+    /// How many deliveries were rejected or lost.
     pub(crate) refused: u64,
-    /// How many that were accepted had no end when the log stood still, where they lead to one.
+    /// How many accepted ones had no end when the log was idle, if they lead to one.
     pub(crate) unfinished: u64,
-    /// From the first intended sending to the last answer.
+    /// The time from the first intended sending to the last answer.
     pub(crate) answering: Duration,
-    /// From the first intended sending to the last end.
+    /// The time from the first intended sending to the last end.
     pub(crate) finishing: Duration,
-    /// For how long others read.
+    /// The duration of the reads.
     pub(crate) reading: Duration,
-    /// How long the log was before the load.
+    /// The length of the log before the load.
     pub(crate) records_before: u64,
     /// The records that were written.
     pub(crate) records: u64,
     /// The commits they were written in.
     pub(crate) commits: u64,
-    /// How many reads were refused.
+    /// How many reads were rejected.
     pub(crate) reads_refused: u64,
-    /// How many events each delivery brings.
+    /// The number of events in each delivery.
     pub(crate) events_per_delivery: u64,
-    /// How far the views were behind at the end of the load, where that was looked at.
+    /// The lag of the views at the end of the load, if it was measured.
     pub(crate) lag: Option<Lag>,
-    /// What came over streams, where some were open.
+    /// The figures of streams, if any were open.
     pub(crate) streams: Option<StreamFigures>,
-    /// What it cost.
+    /// The costs.
     pub(crate) costs: Costs,
 }
 
-/// How far the views were behind at the end of a load.
+/// The lag of the views at the end of a load.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lag {
     /// In records.
@@ -132,29 +134,29 @@ pub(crate) struct Lag {
     pub(crate) caught_up: Duration,
 }
 
-/// What came over streams.
+/// The figures of streams.
 pub(crate) struct StreamFigures {
     /// How many there were.
     pub(crate) count: usize,
-    /// How long records were under way.
+    /// The time from a record to its arrival.
     pub(crate) arrived: Latencies,
-    /// How many did not come.
+    /// How many records did not arrive.
     pub(crate) lost: u64,
-    /// What the node held more for them, in bytes.
+    /// The additional memory of the node for them, in bytes.
     pub(crate) memory_bytes: u64,
 }
 
-/// What a node cost.
+/// The costs of a node.
 pub(crate) struct Costs {
-    /// The bytes that its data directory grew by, from a stop without an event to one after the load.
+    /// The growth of its data directory in bytes, from a stop without events to one after the load.
     pub(crate) disk_bytes: u64,
-    /// The events that are in them: those of the warming-up too.
+    /// The number of events in it, including those of the warm-up.
     pub(crate) events_on_disk: u64,
     /// Its memory before the load, in bytes.
     pub(crate) memory_idle_bytes: u64,
-    /// The most memory that it held, in bytes.
+    /// Its peak memory, in bytes.
     pub(crate) memory_peak_bytes: u64,
-    /// From its start to its being ready.
+    /// The time from its start until it is ready.
     pub(crate) ready: Duration,
 }
 
@@ -211,13 +213,13 @@ impl Figures {
         total as f64 / self.events().max(1) as f64
     }
 
-    /// The events that were taken.
+    /// Returns how many events were accepted.
     fn events(&self) -> u64 {
         self.answered.count() * self.events_per_delivery
     }
 }
 
-/// The figures of several runs as two tables: how fast, and what it cost.
+/// Returns the figures of several runs as two tables: speed and costs.
 pub(crate) fn tables(all: &[Value]) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let memory = |value: &Value| bytes(value.as_u64().unwrap_or_default());
@@ -262,7 +264,7 @@ pub(crate) fn tables(all: &[Value]) -> String {
     )
 }
 
-/// What there was to see beside the load.
+/// Returns further observations during the load.
 fn notes(run: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     let scenario = run["scenario"].as_str().unwrap_or_default();
@@ -292,7 +294,7 @@ fn notes(run: &Value) -> Vec<String> {
     lines
 }
 
-/// What the figures are of what the machine can do at best, where that was measured.
+/// Returns the figures as shares of the machine's limits, if those were measured.
 fn shares(all: &[Value]) -> String {
     let measured: Vec<&Value> = all.iter().filter(|run| run["share"].is_object()).collect();
     if measured.is_empty() {

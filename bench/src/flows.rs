@@ -1,6 +1,6 @@
-//! Workflows made for a measurement: as actions of a pack, and as the requests that run them.
+//! Workflows for measurements: as actions of a pack, and as the requests that run them.
 //!
-//! How they are measured, and what of a machine they get, is not here.
+//! How they are measured, and their share of a machine, is defined elsewhere.
 
 use std::fmt::Write as _;
 use std::io;
@@ -18,13 +18,13 @@ use crate::wire::{self, Connection};
 const SHORT: usize = 3;
 /// How many steps the chain has.
 const CHAIN: usize = 200;
-/// How many steps, or items of a step, run beside each other.
+/// How many steps, or items of a step, run in parallel.
 const WIDE: usize = 500;
 /// The action of a flow.
 const FLOW: &str = "flow";
-/// How long an answer is waited for before its execution is asked for again and again.
+/// How long to wait for an answer before its execution is polled.
 const WAIT: Duration = Duration::from_secs(60);
-/// How often it is asked for then.
+/// The polling interval.
 const ASK_EVERY: Duration = Duration::from_millis(10);
 
 /// A workflow of no-ops.
@@ -36,12 +36,12 @@ pub(crate) enum Flow {
     Chain,
     /// One step with many items, all at once.
     Items,
-    /// Many steps that need nothing.
+    /// Many independent steps.
     Steps,
 }
 
 impl Flow {
-    /// Gives its name, as that of what is measured.
+    /// Returns its name, which is also the name of the measurement.
     pub(crate) fn name(self) -> String {
         match self {
             Self::Short => "workflow".to_owned(),
@@ -51,7 +51,7 @@ impl Flow {
         }
     }
 
-    /// Says how many executions one of it is: the workflow, and its steps or items.
+    /// Returns how many executions one run of it has: the workflow, and its steps or items.
     pub(crate) fn executions(self) -> usize {
         1 + match self {
             Self::Short => SHORT,
@@ -60,7 +60,7 @@ impl Flow {
         }
     }
 
-    /// Gives the file of its action, and where that stands in a pack.
+    /// Returns the file of its action, and its path in a pack.
     pub(crate) fn file(self) -> (String, String) {
         let mut text = String::from("description: Made for a measurement.\n");
         match self {
@@ -80,7 +80,7 @@ impl Flow {
         (action_path(FLOW), text)
     }
 
-    /// Gives the request that runs it and is answered at its end.
+    /// Returns the request that runs it and is answered at its end.
     pub(crate) fn request(self, host: SocketAddr, token: &str) -> Vec<u8> {
         let params = match self {
             Self::Items => json!({ "items": (0..WIDE).collect::<Vec<_>>() }),
@@ -93,7 +93,7 @@ impl Flow {
 const STEPS: &str = "run:\n  workflow:\n    steps:\n";
 const NOOP: &str = "        action: core.noop\n";
 
-/// So many steps, each of which needs the one before.
+/// Returns this many steps, each of which needs the one before.
 fn chained(steps: usize) -> String {
     let mut text = format!("{STEPS}      s0:\n{NOOP}");
     (1..steps).for_each(|number| text.push_str(&format!("      s{number}:\n        needs: [s{}]\n{NOOP}", number - 1)));
@@ -111,16 +111,16 @@ fn path(name: &str) -> String {
 /// What the steps of a graph do while they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pastime {
-    /// They hold a worker.
+    /// They occupy a worker.
     Work,
-    /// They sleep, and hold none.
+    /// They sleep, without occupying a worker.
     Sleep,
 }
 
 /// The action that is the `number`-th graph of a measurement.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GraphFlow {
-    /// Which graph.
+    /// The number of the graph.
     pub(crate) number: usize,
     /// What its steps do.
     pub(crate) pastime: Pastime,
@@ -135,7 +135,7 @@ impl GraphFlow {
         format!("graph{}_{pastime}", self.number)
     }
 
-    /// Gives the file of its action, and where that stands in a pack: the steps in the order of the graph's.
+    /// Returns the file of its action, and its path in a pack: the steps in the order of the graph's.
     pub(crate) fn file(self, graph: &Graph) -> (String, String) {
         let mut text = format!("description: Made for a measurement.\n{STEPS}");
         for (place, step) in graph.steps.iter().enumerate() {
@@ -157,14 +157,14 @@ impl GraphFlow {
         (action_path(&self.name()), text)
     }
 
-    /// Gives the request that runs it and is answered at its end.
+    /// Returns the request that runs it and is answered at its end.
     pub(crate) fn request(self, host: SocketAddr, token: &str) -> Vec<u8> {
         wire::post_and_wait(host, &path(&self.name()), token, "{}", WAIT)
     }
 }
 
-/// Has a node run the workflow of a request; gives how long that took as whoever asked sees it, from the request to the answer that it has
-/// ended. An error where it does not succeed, or not in time.
+/// Runs the workflow of a request on a node. Returns how long that took from the caller's view, from the
+/// request to the answer that it has ended. Fails if it does not succeed, or not in time.
 pub(crate) async fn run(node: &Node, connection: &mut Connection, request: &[u8], at_most: Duration) -> io::Result<Duration> {
     let begin = Instant::now();
     let reply = connection.exchange(request).await?;
@@ -185,7 +185,7 @@ pub(crate) async fn run(node: &Node, connection: &mut Connection, request: &[u8]
     Ok(took)
 }
 
-/// What an answer says of an execution.
+/// The fields of an execution in an answer.
 #[derive(Deserialize)]
 struct Shown {
     id: String,

@@ -1,21 +1,22 @@
-//! A GitHub webhook of our own, for the demonstration and the measurements: a pull request was opened.
+//! A sample GitHub webhook for the demonstration and the measurements: a pull request was opened.
 //!
-//! The body has GitHub's full shape (<https://docs.github.com/en/webhooks/webhook-events-and-payloads#pull_request>) with invented names.
+//! The body has GitHub's full shape
+//! (<https://docs.github.com/en/webhooks/webhook-events-and-payloads#pull_request>) with invented names.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// The body of a `pull_request` delivery, action `opened`, as it is on the wire.
+/// The body of a `pull_request` delivery, action `opened`, exactly as it is sent.
 pub const PULL_REQUEST: &[u8] = include_bytes!("../fixtures/pull_request.json");
 
-/// Signs a body as GitHub does: the value of `X-Hub-Signature-256`.
+/// Signs a body as GitHub does. Returns the value of `X-Hub-Signature-256`.
 pub fn signature(secret: &[u8], body: &[u8]) -> String {
     let mut signature = Signature::of(secret);
     signature.update(body);
     signature.written()
 }
 
-/// A signature that is made piece by piece.
+/// A signature that is computed incrementally.
 #[derive(Clone)]
 pub(crate) struct Signature(Hmac<Sha256>);
 

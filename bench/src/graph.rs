@@ -1,7 +1,7 @@
-//! Graphs of steps, as benchmarks of workflow engines give them, and how long they take at best: with so many slots where what is ready first
-//! runs first, and with as many slots as there are steps.
+//! Graphs of steps, as in benchmarks of workflow engines, and their shortest run times: with a limited number
+//! of slots in first-ready order, and with as many slots as there are steps.
 //!
-//! It runs nothing, and knows nothing of a node.
+//! This module runs nothing, and is independent of the node.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 /// The most steps of a graph: as many as a workflow may have.
 const STEPS_MAX: usize = 10_000;
-/// The longest that a step takes, in milliseconds: a day.
+/// The longest duration of a step, in milliseconds: a day.
 const MILLIS_MAX: u64 = 86_400_000;
 
 /// Steps, of which some need others.
@@ -20,20 +20,21 @@ pub(crate) struct Graph {
     pub(crate) name: String,
     /// Its steps.
     pub(crate) steps: Vec<Step>,
-    /// How long a schedule takes that comes with the graph and was made by who knew how long each step runs, in milliseconds, by the number of slots.
+    /// The lengths of schedules that come with the graph, in milliseconds, by the number of slots. Their
+    /// author knew how long each step runs.
     pub(crate) given: BTreeMap<u32, u64>,
 }
 
 /// A step.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Step {
-    /// The places of those that it needs.
+    /// The indexes of the steps that it needs.
     pub(crate) needs: Vec<usize>,
-    /// How long it runs, in milliseconds.
+    /// Its run time, in milliseconds.
     pub(crate) millis: u64,
 }
 
-/// A graph as its file has it; what else is in the file is its maker's.
+/// A graph as in its file; other fields of the file are ignored.
 #[derive(Deserialize)]
 struct Written {
     name: String,
@@ -57,7 +58,7 @@ struct WrittenMetrics {
 }
 
 impl Graph {
-    /// Reads a graph; an error, for people, where it is none that can be run.
+    /// Parses a graph; fails with a message for people if it cannot be run.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let written: Written = serde_json::from_str(text).map_err(|error| error.to_string())?;
         if !(1..=STEPS_MAX).contains(&written.nodes.len()) {
@@ -89,18 +90,19 @@ impl Graph {
         Ok(graph)
     }
 
-    /// Gives how long it takes with so many slots where a step that is ready waits for those that were ready before it, and of those that
-    /// are ready at once the first in the order of the steps goes first; in milliseconds.
+    /// Returns how long the graph takes with this many slots, in milliseconds. A ready step waits for those
+    /// that were ready before it. Among steps that become ready at once, the first in the order of the steps
+    /// goes first.
     pub(crate) fn makespan(&self, slots: usize) -> u64 {
         self.run(slots).0
     }
 
-    /// Gives how long the longest chain of steps that need each other takes, in milliseconds.
+    /// Returns the length of the longest chain of dependent steps, in milliseconds.
     pub(crate) fn critical_path(&self) -> u64 {
         self.makespan(usize::MAX)
     }
 
-    /// Gives how long it takes, and how many of its steps end.
+    /// Returns how long it takes, and how many of its steps end.
     fn run(&self, slots: usize) -> (u64, usize) {
         let mut missing: Vec<usize> = self.steps.iter().map(|step| step.needs.len()).collect();
         let mut needed_by = vec![Vec::new(); self.steps.len()];
@@ -139,7 +141,7 @@ impl Graph {
 mod tests {
     use super::*;
 
-    /// A graph that was worked out by hand, below.
+    /// A graph whose schedules are worked out by hand below.
     const ROOMS: &str = include_str!("../../tests/support/rooms.json");
 
     fn graph() -> Graph {
@@ -158,12 +160,13 @@ mod tests {
     fn step_that_was_ready_first_runs_first() {
         // One slot: one step after the other, whatever their order.
         assert_eq!(graph().makespan(1), 1_765);
-        // Two slots, each a line, each step with its end. Who knew how long the steps run would begin with the pipes and the walls, and
-        // leave the wires for later: the floor and the tiles are the longest way to the end.
+        // Two slots, each a line, each step with its end. A scheduler that knew how long the steps run would begin
+        // with the pipes and the walls and leave the wires for later: the floor and the tiles are the longest path
+        // to the end.
         //   plan 100, walls 300, floor 540, paint 850
         //             pipes 250, wires 555, tiles 965, clean 1015
         assert_eq!(graph().makespan(2), 1_015);
-        // With eight nobody waits for a slot: plan 100, pipes 250, floor 490, tiles 900, clean 950.
+        // With eight slots no step waits for a slot: plan 100, pipes 250, floor 490, tiles 900, clean 950.
         assert_eq!(graph().makespan(8), 950);
         assert_eq!(graph().critical_path(), 950);
     }
@@ -180,9 +183,10 @@ mod tests {
             { "id": "late", "needs": ["a"], "duration_ms": 5 }, { "id": "early", "needs": ["b"], "duration_ms": 5 },
             { "id": "end", "needs": ["late"], "duration_ms": 100 }
         ] }"#;
-        // With one slot `late` stands before `early`, though both became ready one after the other: a, b, late, early, end.
+        // With one slot `late` comes before `early`, though both became ready one after the other: a, b,
+        // late, early, end.
         assert_eq!(Graph::parse(text).unwrap().makespan(1), 130);
-        // With two both run at once, and the end begins at 15.
+        // With two slots both run at once, and the end begins at 15.
         assert_eq!(Graph::parse(text).unwrap().makespan(2), 115);
     }
 

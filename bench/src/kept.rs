@@ -1,6 +1,6 @@
-//! A log that is made long in a folder that may stay: a node is started on it again and again, also by a later measurement.
+//! A long log in a folder that may stay: nodes are started on it repeatedly, including by later measurements.
 //!
-//! The log is made by `ensue_node::long_log`; what it is for is the callers'.
+//! `ensue_node::long_log` builds the log; callers define its purpose.
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -13,10 +13,10 @@ use ensue_node::long_log::{self, Plan};
 use crate::child::{self, Machine, Node, Start};
 use crate::watcher::{Length, Watcher};
 
-/// How often it is told how far the log is, where no progress is drawn.
+/// How often progress is reported if no bar is drawn.
 const TELL_EVERY_RECORDS: u64 = 500_000;
 
-/// A folder with a log, and the token that its nodes take.
+/// A folder with a log, and the token that its nodes accept.
 pub(crate) struct KeptLog<'f> {
     folder: &'f Path,
     token: String,
@@ -24,9 +24,10 @@ pub(crate) struct KeptLog<'f> {
 }
 
 impl<'f> KeptLog<'f> {
-    /// Takes the folder that is there, or makes it; `write_pack` writes the pack that its nodes have, and nothing of an earlier one stays.
+    /// Opens the folder, or creates it. `write_pack` writes the pack of its nodes; an earlier pack is
+    /// removed.
     pub(crate) async fn open(folder: &'f Path, write_pack: impl FnOnce(&Path) -> io::Result<()>, machine: &'f Machine) -> io::Result<Self> {
-        // It has the token of an admin.
+        // It contains the token of an admin.
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         clear_pack(folder)?;
         write_pack(&folder.join("packs/bench"))?;
@@ -41,7 +42,7 @@ impl<'f> KeptLog<'f> {
         Node::start(Start { folder: self.folder, token: &self.token, variables, machine: self.machine }).await
     }
 
-    /// Makes the log as long as is planned, where it is not yet; gives how many records it has.
+    /// Extends the log to the planned length, if it is shorter. Returns its number of records.
     pub(crate) fn lengthen(&self, what: &str, plan: &Plan, watcher: &dyn Watcher) -> io::Result<u64> {
         let folder = self.folder;
         let config = Config { packs: folder.join("packs"), state_base: Some(folder.join("state")), ..Config::new(folder.join("data")) };
@@ -68,7 +69,7 @@ pub(crate) fn clear_pack(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// The token that the first node here took; a new one where there was none.
+/// Returns the token of the first node here, or a new one if there was none.
 pub(crate) fn token(folder: &Path) -> io::Result<String> {
     let path = folder.join("token");
     match File::options().write(true).create_new(true).mode(0o600).open(&path) {

@@ -1,21 +1,21 @@
-//! Measurements of a node: what a webhook costs, how fast it is answered, and how fast its work is done.
+//! Measurements of a node: the cost of a webhook, the speed of its answer, and the speed of its work.
 //!
 //! Read in this order:
 //!
 //! | module | holds |
 //! |---|---|
-//! | `asked`, `watcher`, `unmeasured` | [`Bench`]: the arguments of `ensue bench`; who is told of it meanwhile, and what keeps it from being measured |
+//! | `asked`, `watcher`, `unmeasured` | [`Bench`]: the arguments of `ensue bench`; the observer of its progress, and why a measurement failed |
 //! | `measure` | one run of a scenario, from the start of its node to its figures |
-//! | `child`, `cores`, `wire`, `kept` | a node as a process of its own, the cores that it has, connections to it, a folder that stays |
-//! | `packs`, `github`, `flows`, `graph` | what the node is made to do: its packs, a webhook, workflows |
-//! | `delivery`, `load`, `reads`, `streams`, `target` | what it is sent, what is read of it meanwhile, and the server that it calls |
-//! | `ends`, `figures`, `table`, `compare` | what the log says of a run, its figures, and those of two runs side by side |
-//! | `limits` | what the machine can do at best |
-//! | `makespans`, `timers`, `aims` | of workflows: graphs beside their schedules, timers that are pending, and what is aimed at |
+//! | `child`, `cores`, `wire`, `kept` | a node as a separate process, its cores, connections to it, a folder that stays |
+//! | `packs`, `github`, `flows`, `graph` | the work of the node: its packs, a webhook, workflows |
+//! | `delivery`, `load`, `reads`, `streams`, `target` | the requests that it receives, the concurrent reads, and the server that it calls |
+//! | `ends`, `figures`, `table`, `compare` | the records of a run, its figures, and those of two runs side by side |
+//! | `limits` | the best that the machine can do |
+//! | `makespans`, `timers`, `aims` | workflows: graphs compared with their schedules, pending timers, and the goals |
 //! | `at_size`, `long` | reads among a million executions; starts on a long log |
 //!
-//! The node is a process of its own in a directory of its own; the load, the server that is called and the reading of the log are
-//! this one's. Nothing here is part of a running node.
+//! The node is a separate process in a directory of its own. This process generates the load, runs the server
+//! that is called, and reads the log. Nothing here is part of a running node.
 
 mod aims;
 mod asked;

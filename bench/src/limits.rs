@@ -1,6 +1,6 @@
-//! Limits: what this machine can do at best with the parts that an event's way is made of.
+//! Limits: the best that this machine can do with the operations that an event's path consists of.
 //!
-//! Nothing of a node is in them, so that a node's figures can be told as shares of them.
+//! They involve no node, so that a node's figures can be expressed as shares of them.
 
 use std::convert::Infallible;
 use std::io::{self, Write as _};
@@ -26,15 +26,16 @@ use crate::github;
 use crate::load::{Load, Loaded, Pace, Until};
 use crate::table::laid_out;
 
-/// How many go to the disk at once where they go in groups: as many as the usual number of connections.
+/// How many writes are synced as one group: the default number of connections.
 const GROUP: u32 = 64;
-/// What a bare handler answers: an event's id, as a node does.
+/// The answer of a bare handler: an event's id, as from a node.
 const ANSWER: &[u8] = br#"{"events":[{"id":"00000000-0000-0000-0000-000000000000"}]}"#;
 
-/// The most bytes that are written for one limit: the folder may be memory.
+/// The most bytes written for one limit: the folder may be in memory.
 const BYTES_MAX: u64 = 512 * 1024 * 1024;
 
-/// Measures each limit for so long, in a folder on the disk that is meant, of which nothing is left; gives them as JSON.
+/// Measures each limit for the given time, in a folder on the disk in question, and leaves nothing there.
+/// Returns them as JSON.
 pub(crate) async fn measure(folder: &Path, connections: usize, each: Duration, cores: &Cores) -> io::Result<Value> {
     let body = github::PULL_REQUEST;
     let inserted = |rows| {
@@ -58,16 +59,16 @@ fn rate((count, took): (u64, Duration)) -> f64 {
     if took.is_zero() { 0.0 } else { rounded(count as f64 / took.as_secs_f64()) }
 }
 
-/// The same body over as many connections to a handler that reads it and does nothing.
+/// Sends the same body over as many connections to a handler that reads it and does nothing.
 async fn handled(connections: usize, each: Duration, cores: &Cores) -> io::Result<(u64, Duration)> {
     let (tell, told) = sync_channel(1);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    // On threads of its own, as a node has them, and where a node's would be.
+    // On threads of its own, as a node has them, and on the node's cores.
     let serving = move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(async {
             tokio::select! {
-                // Who measures waits for it.
+                // The measurement waits for it.
                 ended = serve(|address| { let _ = tell.send(address); }) => ended,
                 _ = stopped => Ok::<_, io::Error>(()),
             }
@@ -92,7 +93,8 @@ async fn handled(connections: usize, each: Duration, cores: &Cores) -> io::Resul
     Ok((all_taken(loaded)?, took))
 }
 
-/// Gives how many deliveries the bare handler took: it refuses none, so that one that it did not take was not measured right.
+/// Returns how many deliveries the bare handler accepted. It rejects none, so a missing one means that the
+/// measurement was wrong.
 fn all_taken(loaded: Loaded) -> io::Result<u64> {
     match loaded.refused {
         0 => Ok(loaded.sent.len() as u64),
@@ -110,7 +112,7 @@ async fn serve(listens: impl FnOnce(SocketAddr)) -> io::Result<()> {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
         let handler = service_fn(async |request: Request<Incoming>| {
-            // A body that broke off is answered too: its sender is gone.
+            // An incomplete body is answered too: its sender is gone.
             let _ = request.into_body().collect().await;
             Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(ANSWER))))
         });
@@ -120,7 +122,7 @@ async fn serve(listens: impl FnOnce(SocketAddr)) -> io::Result<()> {
     }
 }
 
-/// The same body appended to a file, and so many of them put on the disk at once.
+/// Appends the same body to a file, and syncs a group of them to disk at once.
 fn synced(folder: &Path, body: &[u8], group: u32, each: Duration) -> io::Result<(u64, Duration)> {
     let mut file = tempfile::tempfile_in(folder)?;
     let begin = Instant::now();
@@ -135,7 +137,7 @@ fn synced(folder: &Path, body: &[u8], group: u32, each: Duration) -> io::Result<
     Ok((count, begin.elapsed()))
 }
 
-/// A program that does nothing, started and waited for, one after the other.
+/// Starts a program that does nothing, and waits for it, one after the other.
 fn spawned(each: Duration) -> io::Result<(u64, Duration)> {
     let begin = Instant::now();
     let mut count = 0;
@@ -146,7 +148,7 @@ fn spawned(each: Duration) -> io::Result<(u64, Duration)> {
     Ok((count, begin.elapsed()))
 }
 
-/// The figure of a run as shares of the limits that its work has to pass.
+/// Returns the figures of a run as shares of the limits that apply to its work.
 pub(crate) fn shares(run: &Value, limits: &Value) -> Value {
     let of = |limit: &str| {
         let per_second = run["finished_per_second"].as_f64().filter(|finished| *finished > 0.0).or(run["answered_per_second"].as_f64())?;
@@ -159,7 +161,7 @@ pub(crate) fn shares(run: &Value, limits: &Value) -> Value {
     })
 }
 
-/// The limits as a table for people.
+/// Returns the limits as a table for people.
 pub(crate) fn table(limits: &Value) -> String {
     const ROWS: [(&str, &str); 6] = [
         ("handled_per_second", "a bare HTTP handler that reads the body"),

@@ -1,6 +1,8 @@
-//! Load: deliveries at a closed rate (as fast as answers come) or at an open one (as fast as the clock says).
+//! Load: deliveries at a closed rate (as fast as answers arrive) or at an open one (as fast as the clock
+//! says).
 //!
-//! Latency counts from the moment a delivery was meant to be sent: a node that stalls is charged for what had to wait.
+//! Latency counts from the intended time of a delivery: a node that stalls is charged for the deliveries that
+//! had to wait.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use crate::delivery::{Delivery, event_of};
 use crate::target::Calls;
 use crate::wire::Connection;
 
-/// How many turns wait for a connection.
+/// The most deliveries that wait for a connection.
 const TURNS_WAITING_MAX: usize = 65_536;
 
 /// How deliveries are sent.
@@ -21,9 +23,9 @@ const TURNS_WAITING_MAX: usize = 65_536;
 pub(crate) enum Pace {
     /// Each connection sends the next as soon as it has its answer.
     Closed,
-    /// So many a second, whatever the node does.
+    /// A fixed number per second, regardless of the node.
     Open {
-        /// Deliveries a second.
+        /// Deliveries per second.
         rate: f64,
     },
 }
@@ -33,7 +35,7 @@ pub(crate) enum Pace {
 pub(crate) enum Until {
     /// It has its answer.
     Answered,
-    /// The HTTP call that it leads to has come.
+    /// The HTTP call that it leads to has arrived.
     Called(Calls),
 }
 
@@ -44,35 +46,35 @@ pub(crate) struct Load {
     pub(crate) node: SocketAddr,
     /// The delivery.
     pub(crate) delivery: Delivery,
-    /// How.
+    /// The pace.
     pub(crate) pace: Pace,
     /// When a connection may send the next.
     pub(crate) until: Until,
-    /// Over how many connections.
+    /// The number of connections.
     pub(crate) connections: usize,
-    /// For how long.
+    /// The duration.
     pub(crate) duration: Duration,
     /// The number of the first delivery: each run of one node has its own range.
     pub(crate) first: u64,
 }
 
-/// What became of one delivery.
+/// The outcome of one delivery.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sent {
-    /// When it was meant to be sent.
+    /// The intended time of sending.
     pub(crate) intended: Instant,
-    /// When the answer was there.
+    /// The time of the answer.
     pub(crate) answered: Instant,
-    /// The event it made, as the text of its id.
+    /// The event that it created, as the text of its id.
     pub(crate) event: Option<[u8; 36]>,
 }
 
-/// What became of all.
+/// The outcomes of all deliveries.
 #[derive(Debug, Default)]
 pub(crate) struct Loaded {
-    /// Those that were accepted.
+    /// The accepted ones.
     pub(crate) sent: Vec<Sent>,
-    /// How many were answered otherwise or not at all.
+    /// How many got another answer, or none.
     pub(crate) refused: u64,
     /// The first of those, for people.
     pub(crate) first_refusal: Option<String>,
@@ -110,7 +112,7 @@ impl Load {
     }
 }
 
-/// Says when the next delivery is to be sent.
+/// The schedule of deliveries.
 #[derive(Clone)]
 enum Turns {
     Closed { until: Instant },
@@ -124,7 +126,8 @@ impl Turns {
             Pace::Closed => Self::Closed { until: begin + duration },
             Pace::Open { rate } => {
                 let (tick, ticks) = mpsc::channel(TURNS_WAITING_MAX);
-                // The runtime's timers are a millisecond coarse, which is what is to be measured; a thread's sleep is not.
+                // The runtime's timers have a resolution of a millisecond, which is as large as the measured
+                // times. A thread's sleep is finer.
                 std::thread::spawn(move || {
                     let mut number = 0_u32;
                     loop {
@@ -134,7 +137,7 @@ impl Turns {
                         }
                         let intended = begin + after;
                         std::thread::sleep(intended.saturating_duration_since(Instant::now()));
-                        // Where the queue is full this waits; the moment that was meant stays the same.
+                        // If the queue is full this blocks; the intended time stays the same.
                         if tick.blocking_send(intended).is_err() {
                             return;
                         }
@@ -166,7 +169,7 @@ struct Sender {
 
 impl Sender {
     async fn run(mut self) -> Loaded {
-        /// After so many refusals in a row a connection gives up: the node does not work.
+        /// After this many consecutive rejections a connection gives up: the node does not work.
         const REFUSALS_MAX: u32 = 100;
         let mut loaded = Loaded::default();
         let mut refusals = 0;

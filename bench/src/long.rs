@@ -1,6 +1,6 @@
-//! A long log: how soon a node that was killed on it is ready again.
+//! A long log: how soon a killed node is ready again.
 //!
-//! The node is a process of its own, killed as a power cut would.
+//! The node is a separate process, killed like in a power cut.
 
 use std::io;
 use std::path::Path;
@@ -16,12 +16,12 @@ use crate::packs;
 use crate::watcher::Watcher;
 use crate::wire::{self, Connection};
 
-/// How long a payload is.
+/// The length of a payload.
 const PAYLOAD_BYTES: usize = 300;
 /// How often the node is killed and started again.
 const STARTS: usize = 3;
 
-/// How long a log is to be.
+/// The planned length of a log.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Length {
     /// How many records.
@@ -30,7 +30,8 @@ pub(crate) struct Length {
     pub(crate) open: u64,
 }
 
-/// Makes the log of a node in `folder` so long, and measures what starting on it takes; gives the figures as JSON.
+/// Extends the log of a node in `folder` to this length, and measures how long starting on it takes. Returns
+/// the figures as JSON.
 pub(crate) async fn measure(folder: &Path, length: Length, machine: &Machine, watcher: &dyn Watcher) -> io::Result<Value> {
     let log = KeptLog::open(folder, write_pack, machine).await?;
     let begin = Instant::now();
@@ -49,7 +50,7 @@ pub(crate) async fn measure(folder: &Path, length: Length, machine: &Machine, wa
         let node = log.start().await?;
         ready.push(node.ready);
         let mut connection = Connection::open(node.address).await?;
-        // What it takes in must be there after the kill, so that each start has something to fold.
+        // Accepted events must be there after the kill, so that each start has something to fold.
         let event = json!({ "trigger": packs::TICK_REF, "payload": { "n": 1, "text": "" } }).to_string();
         let request = wire::post(node.address, "/api/v1/events", &node.token, &event);
         let status = connection.exchange(&request).await?.status;
@@ -74,7 +75,7 @@ pub(crate) async fn measure(folder: &Path, length: Length, machine: &Machine, wa
     }))
 }
 
-/// One event in five leads to an execution: ten million records have a million of them.
+/// One event in five leads to an execution: ten million records contain a million of them.
 fn write_pack(pack: &Path) -> io::Result<()> {
     let file = |path: &str, text: &str| packs::write_file(pack, path, text);
     file("pack.yaml", "name: bench\nversion: 0.1.0\ndescription: Made for a measurement.\n")?;

@@ -1,6 +1,7 @@
-//! How long the workflows of graphs take on a node with so many workers, beside the schedule that each graph has by itself.
+//! How long the workflows of graphs take on a node with a given number of workers, compared with each graph's
+//! own schedule.
 //!
-//! The schedules are `graph`'s.
+//! The schedules are computed in `graph`.
 
 use std::io;
 use std::path::Path;
@@ -18,22 +19,23 @@ use crate::table::laid_out;
 use crate::watcher::{Length, Watcher, beside};
 use crate::wire::Connection;
 
-/// With how many workers each graph is run.
+/// The numbers of workers with which each graph is run.
 const WORKERS: [u32; 2] = [2, 8];
-/// How much longer than its schedule a graph may take: a share of it, and so much beside.
+/// How much longer than its schedule a graph may take: this share of it, plus a constant.
 const SHARE: f64 = 0.03;
-/// In milliseconds.
+/// The constant, in milliseconds.
 const BESIDE_MS: f64 = 50.0;
-/// How much more for each step that sleeps, in milliseconds.
+/// The additional time for each step that sleeps, in milliseconds.
 const SLEEPER_MS: f64 = 1.0;
 /// How many short workflows a node runs before the first graph.
 const WARM_UP: usize = 20;
-/// A workflow that takes so many times its schedule, and a while beside, is not waited for any longer.
+/// A workflow that takes more than this multiple of its schedule, plus a constant, is abandoned.
 const PATIENCE: u32 = 5;
-/// That while.
+/// That constant.
 const AT_LEAST_PATIENT: Duration = Duration::from_secs(60);
 
-/// Reads the graphs of a folder, in the order of the names of their files; an error, for people, where there are none, or one of them cannot be run.
+/// Reads the graphs of a folder, in the order of their file names. Fails with a message for people if there
+/// are none, or one of them cannot be run.
 pub(crate) fn read(folder: &Path) -> Result<Vec<Graph>, String> {
     let told = |path: &Path, error: &dyn std::fmt::Display| format!("`{}`: {error}", path.display());
     let entries = std::fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
@@ -50,7 +52,7 @@ pub(crate) fn read(folder: &Path) -> Result<Vec<Graph>, String> {
     paths.iter().map(read).collect()
 }
 
-/// One run of a graph, before it is made.
+/// A planned run of a graph.
 struct Planned<'g> {
     graph: &'g Graph,
     flow: GraphFlow,
@@ -96,7 +98,8 @@ impl Planned<'_> {
     }
 }
 
-/// What is run on a node with so many workers: each graph with steps that work, and, where there are most workers, with steps that sleep.
+/// Returns the runs for a node with this many workers: each graph with steps that work, and, for the highest
+/// number of workers, also with steps that sleep.
 fn planned(graphs: &[Graph], workers: u32) -> Vec<Planned<'_>> {
     let of =
         |pastime| graphs.iter().enumerate().map(move |(number, graph)| Planned { graph, flow: GraphFlow { number, pastime }, workers });
@@ -104,8 +107,8 @@ fn planned(graphs: &[Graph], workers: u32) -> Vec<Planned<'_>> {
     pastimes.iter().copied().flat_map(of).collect()
 }
 
-/// Runs each graph with each number of workers, one after the other on a node for each number, and with steps that sleep; gives the figures
-/// as JSON.
+/// Runs each graph with each number of workers, one after the other on a node for each number, and with steps
+/// that sleep. Returns the figures as JSON.
 pub(crate) async fn measure(graphs: &[Graph], folder: &Path, machine: &Machine, watcher: &dyn Watcher) -> io::Result<Vec<Value>> {
     let all: u64 = WORKERS.into_iter().flat_map(|workers| planned(graphs, workers)).map(|planned| planned.schedule_millis()).sum();
     let seconds = all / 1_000;
@@ -125,7 +128,7 @@ pub(crate) async fn measure(graphs: &[Graph], folder: &Path, machine: &Machine, 
     beside(&*bar, seconds, running).await
 }
 
-/// Runs what is planned on a node, which is warm then.
+/// Warms a node up, and runs the plan on it.
 async fn ran(planned: &[Planned<'_>], node: &Node) -> io::Result<Vec<Value>> {
     let mut connection = Connection::open(node.address).await?;
     let warm = Flow::Short.request(node.address, &node.token);
@@ -159,7 +162,7 @@ async fn started(graphs: &[Graph], folder: &Path, workers: u32, machine: &Machin
     Node::start(Start { folder, token: &token, variables, machine }).await
 }
 
-/// The figures as a table for people.
+/// Returns the figures as a table for people.
 pub(crate) fn table(graphs: &[Value]) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let rows = graphs.iter().map(|run| {

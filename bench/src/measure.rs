@@ -1,4 +1,4 @@
-//! One run of a scenario: a node is started and warmed up, takes the load, and what came of it is counted.
+//! One run of a scenario: starts a node, warms it up, applies the load, and counts the results.
 
 use std::io;
 use std::path::Path;
@@ -18,15 +18,15 @@ use crate::target::Target;
 use crate::wire::Connection;
 use crate::{child, ends, kept, packs};
 
-/// How many events one request of `batch` has.
+/// The number of events in one request of `batch`.
 const EVENTS_OF_A_LIST: usize = 100;
-/// How long the payload of an event over the API is.
+/// The length of the payload of an event over the API.
 const PAYLOAD_BYTES: usize = 1_024;
-/// How many events come a second while streams are open, where nothing is said.
+/// The default number of events per second while streams are open.
 const RATE_BESIDE_STREAMS: f64 = 10.0;
-/// The number of the first delivery that counts: those before were for warming up.
+/// The number of the first counted delivery: those before it are for the warm-up.
 const FIRST_COUNTED: u64 = 1 << 32;
-/// Deliveries are numbered from the log's position on, so many bits higher.
+/// Deliveries are numbered from the log's position on, shifted by this many bits.
 const NUMBERS_OF_A_LOG_BITS: u32 = 33;
 
 /// How a scenario is measured.
@@ -36,13 +36,13 @@ pub(crate) struct Plan {
     pub(crate) pace: Pace,
     /// When a connection is done with a delivery.
     pub(crate) done: Done,
-    /// Over how many connections.
+    /// The number of connections.
     pub(crate) connections: usize,
-    /// How many streams are open (`streams`).
+    /// The number of open streams (`streams`).
     pub(crate) streams: usize,
-    /// For how long.
+    /// The duration.
     pub(crate) duration: Duration,
-    /// What the node has of the machine.
+    /// The node's share of the machine.
     pub(crate) machine: Machine,
 }
 
@@ -51,12 +51,12 @@ pub(crate) struct Plan {
 pub(crate) enum Done {
     /// It has its answer.
     Answered,
-    /// The HTTP call that it leads to has come, where it leads to one.
+    /// The HTTP call that it leads to has arrived, if it leads to one.
     Called,
 }
 
 impl Plan {
-    /// How it is sent in a scenario: where the latency of streams is to be seen, the node has room to spare.
+    /// Returns the pace of a scenario: when the latency of streams is measured, the node has spare capacity.
     fn pace_in(&self, scenario: Scenario) -> Pace {
         match (scenario, self.pace) {
             (Scenario::Streams, Pace::Closed) => Pace::Open { rate: RATE_BESIDE_STREAMS },
@@ -78,12 +78,13 @@ impl Plan {
     }
 }
 
-/// Measures one scenario on a node in `folder`, a fresh one or one that goes on with the log there; gives its figures as JSON.
+/// Measures one scenario on a node in `folder`, a fresh one or one that continues the log there. Returns its
+/// figures as JSON.
 pub(crate) async fn measure(scenario: Scenario, plan: &Plan, folder: &Path) -> io::Result<Value> {
     let mut bed = Bed::made(scenario, plan, folder).await?;
     let memory_bytes = bed.node.memory_bytes();
     let beside = Beside::begin(scenario, plan, &mut bed).await?;
-    // Opening many streams takes a while and some tokens, which are no part of the load.
+    // Opening many streams takes time and tokens, which are not part of the load.
     let before = Before { position: ends::head(&bed.node, &mut bed.connection).await?, memory_bytes, begin: Instant::now() };
     let loaded = Load { first: bed.load.first + FIRST_COUNTED, ..bed.load.clone() }.run().await?;
     let lag = match scenario {
@@ -111,15 +112,15 @@ pub(crate) async fn measure(scenario: Scenario, plan: &Plan, folder: &Path) -> i
     Ok(before.figures(measured).to_json())
 }
 
-/// A node that is warm, and what it is measured with.
+/// A warm node and its measuring equipment.
 struct Bed {
     node: Node,
     connection: Connection,
     target: Option<Target>,
     load: Load,
-    /// The bytes that its directory had before its first event.
+    /// The size of its directory before its first event, in bytes.
     disk_bytes_before: u64,
-    /// How many deliveries it took for warming up.
+    /// How many deliveries it received for the warm-up.
     warmed: u64,
 }
 
@@ -138,7 +139,7 @@ impl Bed {
         variables.extend(target.as_ref().map(|target| ("ENSUE_EGRESS_ALLOW", target.address.to_string())));
         let token = kept::token(folder)?;
         let start = || Start { folder, token: &token, variables: variables.clone(), machine: &plan.machine };
-        // What a node needs before its first event is not the events'.
+        // The space that a node needs before its first event does not count for events.
         let disk_bytes_before = Node::start(start()).await?.stop().await?;
         let node = Node::start(start()).await?;
         let delivery = match scenario {
@@ -160,7 +161,7 @@ impl Bed {
             first: 0,
         };
         let mut connection = Connection::open(node.address).await?;
-        // What a measurement before this one delivered to the same log would be a repeat.
+        // Deliveries of an earlier measurement on the same log would be duplicates.
         let load = Load { first: ends::head(&node, &mut connection).await? << NUMBERS_OF_A_LOG_BITS, ..load };
         let warmed = warm_up(scenario, &load, &node, &mut connection).await?;
         if let Some(target) = &target {
@@ -170,7 +171,7 @@ impl Bed {
     }
 }
 
-/// What goes on beside a load.
+/// What runs alongside a load.
 enum Beside {
     Nothing,
     Readers(Readers),
@@ -182,7 +183,7 @@ impl Beside {
         match scenario {
             Scenario::Api => Ok(Self::Readers(Readers::start(&bed.node).await?)),
             Scenario::Streams => {
-                // Each stream takes a descriptor. The node, which raises its own limit, is there already.
+                // Each stream needs a descriptor. The node, which raises its own limit, is already running.
                 raise_open_files();
                 Ok(Self::Streams(Streams::open(&bed.node, &mut bed.connection, plan.streams).await?))
             }
@@ -190,7 +191,7 @@ impl Beside {
         }
     }
 
-    /// Has it end; gives what was read, and what came over streams.
+    /// Ends it. Returns what was read, and what arrived over streams.
     async fn end(self, bed: &mut Bed, memory_bytes_before: u64) -> io::Result<(Reads, Option<StreamFigures>)> {
         match self {
             Self::Nothing => Ok((Reads::default(), None)),
@@ -205,15 +206,16 @@ impl Beside {
     }
 }
 
-/// Lets this process have as many files open as it may at most.
+/// Raises this process's limit of open files to its maximum.
 fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let most = getrlimit(Resource::Nofile).maximum;
-    // Some systems say that there is no limit and mean another.
+    // Some systems report no limit but have one.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most });
 }
 
-/// Lets the node grow its caches and the allocator its arenas before anything counts; gives the number of deliveries that this took.
+/// Lets the node grow its caches and the allocator its arenas before anything counts. Returns the number of
+/// deliveries for this.
 async fn warm_up(scenario: Scenario, load: &Load, node: &Node, connection: &mut Connection) -> io::Result<u64> {
     const DURATION: Duration = Duration::from_millis(500);
     const EVENTS_PER_SECOND: u32 = 200;
@@ -233,14 +235,14 @@ async fn warm_up(scenario: Scenario, load: &Load, node: &Node, connection: &mut 
     Ok(loaded.sent.len() as u64)
 }
 
-/// How things stood before the load.
+/// The state before the load.
 struct Before {
     position: u64,
     memory_bytes: u64,
     begin: Instant,
 }
 
-/// What was measured.
+/// The measurements.
 struct Measured {
     scenario: Scenario,
     pace: String,
@@ -250,7 +252,7 @@ struct Measured {
     reads: Reads,
     streams: Option<StreamFigures>,
     lag: Option<Lag>,
-    /// How many events each delivery had.
+    /// The number of events in each delivery.
     events: u64,
     costs: Costs,
 }
@@ -304,7 +306,8 @@ mod tests {
 
     use super::*;
 
-    /// Gives how many of two accepted deliveries count as not finished where the log has the end of the first only.
+    /// Returns how many of two accepted deliveries count as unfinished if the log contains only the end of
+    /// the first.
     fn unfinished(scenario: Scenario) -> Value {
         let begin = Instant::now();
         let sent = [*b"019c0000-0000-7000-8000-000000000001", *b"019c0000-0000-7000-8000-000000000002"].map(|event| crate::load::Sent {

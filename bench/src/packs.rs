@@ -1,4 +1,4 @@
-//! Packs made for a measurement: one webhook, one trigger, and as many rules as the scenario wants, or a workflow.
+//! Packs for measurements: one webhook, one trigger, and as many rules as the scenario needs, or a workflow.
 //!
 //! They need only `core` of the library.
 
@@ -8,40 +8,40 @@ use std::path::Path;
 
 use crate::flows::Flow;
 
-/// The key that deliveries are signed with.
+/// The variable with the file of the key that signs deliveries.
 pub(crate) const KEY_VARIABLE: &str = "ENSUE_KEY_BENCH_WEBHOOK_SECRET_FILE";
-/// Where deliveries go.
+/// The path of deliveries.
 pub(crate) const HOOK: &str = "/hooks/bench/github";
-/// Rules in one file: a file has at most 1 MiB.
+/// The rules in one file: a file has at most 1 MiB.
 const RULES_PER_FILE: usize = 500;
-/// How many rules match where there are many.
+/// How many rules match when there are many.
 pub(crate) const MATCHING: usize = 10;
 
-/// What is measured.
+/// A measured scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scenario {
-    /// Events are stored; no rule is true.
+    /// Events are stored; no rule matches.
     Ingest,
-    /// One rule is true, and a no-op finished.
+    /// One rule matches and finishes a no-op.
     Rule,
-    /// One rule is true, and makes one HTTP call.
+    /// One rule matches and makes one HTTP call.
     Http,
-    /// One rule is true, and runs a program that does nothing.
+    /// One rule matches and runs a program that does nothing.
     Process,
-    /// As [`Rule`](Self::Rule), while others read.
+    /// As [`Rule`](Self::Rule), with concurrent readers.
     Api,
-    /// So many rules on one trigger, of which ten are true, each with a no-op.
+    /// Many rules on one trigger, of which ten match, each with a no-op.
     Rules(usize),
-    /// Lists of events, of which nothing comes.
+    /// Lists of events without consequences.
     Batch,
-    /// Single events, of which nothing comes, while many follow the log.
+    /// Single events without consequences, while many streams follow the log.
     Streams,
-    /// A workflow that is asked for over the API, each request answered at its end.
+    /// A workflow requested over the API; each request is answered at its end.
     Flow(Flow),
 }
 
 impl Scenario {
-    /// Gives the scenario's name.
+    /// Returns the scenario's name.
     pub(crate) fn name(self) -> String {
         match self {
             Self::Ingest => "ingest".to_owned(),
@@ -56,7 +56,7 @@ impl Scenario {
         }
     }
 
-    /// Says how many executions follow from one event, or one request.
+    /// Returns how many executions one event or one request leads to.
     pub(crate) fn executions_per_event(self) -> usize {
         match self {
             Self::Ingest | Self::Batch | Self::Streams => 0,
@@ -67,7 +67,7 @@ impl Scenario {
     }
 }
 
-/// Writes the pack of a scenario into a folder of packs; `target` is what the HTTP call goes to.
+/// Writes the pack of a scenario into a folder of packs; `target` is the destination of the HTTP call.
 pub(crate) fn write(packs: &Path, scenario: Scenario, target: Option<SocketAddr>) -> std::io::Result<()> {
     let pack = packs.join("bench");
     let file = |path: &str, text: &str| write_file(&pack, path, text);
@@ -105,14 +105,14 @@ pub(crate) fn write(packs: &Path, scenario: Scenario, target: Option<SocketAddr>
     }
 }
 
-/// Writes a file of a pack, and makes the folders on the way.
+/// Writes a file of a pack, and creates the folders on its path.
 pub(crate) fn write_file(pack: &Path, path: &str, text: &str) -> std::io::Result<()> {
     let path = pack.join(path);
     std::fs::create_dir_all(path.parent().unwrap_or(pack))?;
     std::fs::write(path, text)
 }
 
-/// What holds of the delivery that is sent.
+/// A condition that the delivery satisfies.
 const MATCH: &str = "event.payload.action == \"opened\" && event.payload.pull_request.base.ref == \"main\"";
 const NOOP: &str = "action: core.noop\n";
 const NOTHING: &str = "description: Runs a program that does nothing.\nrun: { process: { command: ['true'] } }\nidempotent: true\n";
@@ -142,7 +142,8 @@ fn rule(when: &str, then: &str) -> String {
     format!("description: Made for a measurement.\ntrigger: bench.pull_request\nwhen: |\n  {when}\n{then}")
 }
 
-/// Rules `first` to `until`, of which the very first ten are true; the conditions are written in all the ways of `SHAPES`.
+/// Returns the rules `first` to `until`, of which the very first ten match. Their conditions use all the
+/// forms of `SHAPES`.
 fn many(first: usize, until: usize) -> String {
     let mut file = String::from("rules:\n");
     for number in first..until {
@@ -157,10 +158,10 @@ fn many(first: usize, until: usize) -> String {
     file
 }
 
-/// What the delivery has in the place of the text, and a condition that asks for it.
+/// The delivery's value for the text, and a condition that checks it.
 type Shape = (&'static str, fn(&str) -> String);
 
-/// The ways in which people write conditions.
+/// The common forms of conditions.
 const SHAPES: [Shape; 12] = [
     ("lamplight", |name| format!("event.payload.action == \"opened\" && event.payload.repository.name == \"{name}\"")),
     ("lamplight", |name| format!("event.payload.repository.name in [\"{name}\", \"also_{name}\"] && event.payload.number > 1")),

@@ -1,4 +1,4 @@
-//! Readers: who asks for pages and single things while a load writes, and how long each answer took.
+//! Readers that request pages and single resources during a load, and the latency of their answers.
 
 use std::io;
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use tokio::task::JoinSet;
 use crate::child::Node;
 use crate::wire::{self, Connection};
 
-/// How many read at once.
+/// How many readers run at once.
 const READERS: usize = 4;
-/// What each asks for, by turns.
+/// The paths that each requests in turn.
 const PATHS: [&str; 4] = [
     "/api/v1/executions?limit=50",
     "/api/v1/events?limit=50",
@@ -20,26 +20,26 @@ const PATHS: [&str; 4] = [
     "/api/v1/rules/bench.one",
 ];
 
-/// Readers at work.
+/// Running readers.
 pub(crate) struct Readers {
     stop: Arc<AtomicBool>,
     tasks: JoinSet<io::Result<Reads>>,
     begin: Instant,
 }
 
-/// What they read.
+/// The results of the readers.
 #[derive(Default)]
 pub(crate) struct Reads {
-    /// How long each answer took.
+    /// The latency of each answer.
     pub(crate) took: Vec<Duration>,
-    /// For how long they read.
+    /// The duration of the reads.
     pub(crate) over: Duration,
-    /// How many were answered otherwise.
+    /// How many requests got another answer.
     pub(crate) refused: u64,
 }
 
 impl Readers {
-    /// Has them begin.
+    /// Starts them.
     pub(crate) async fn start(node: &Node) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut tasks = JoinSet::new();
@@ -50,7 +50,7 @@ impl Readers {
         Ok(Self { stop, tasks, begin: Instant::now() })
     }
 
-    /// Has them end; fails where the node is gone.
+    /// Stops them; fails if the node is gone.
     pub(crate) async fn stop(mut self) -> io::Result<Reads> {
         self.stop.store(true, Ordering::Relaxed);
         let mut reads = Reads::default();

@@ -1,6 +1,7 @@
-//! Streams of the log that are open while events come: how long a record is under way, and whether one is missing.
+//! Streams of the log that are open while events arrive: how long records take to arrive, and whether any is
+//! missing.
 //!
-//! Every stream reads all that comes; what it costs the node is `child`'s to say.
+//! Every stream reads everything. `child` reports the node's costs.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,34 +19,36 @@ use crate::ends::now;
 use crate::figures::Latencies;
 use crate::wire::{self, Connection};
 
-/// How many streams one token may have open.
+/// The most streams that one token may have open.
 const STREAMS_OF_ONE: usize = 20;
-/// How long the last record may be under way before it counts as lost.
+/// How long the last record may take before it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Streams that are open.
+/// Open streams.
 pub(crate) struct Streams {
     tasks: JoinSet<Followed>,
-    /// How long records were under way: one figure for all streams, as a million arrivals need no more room than a few.
+    /// How long records took to arrive: one figure for all streams, because a million arrivals need no more
+    /// room than a few.
     arrived: Arc<Mutex<Latencies>>,
     end: watch::Sender<Option<u64>>,
     count: usize,
 }
 
-/// What came over all streams.
+/// The results of all streams.
 pub(crate) struct Streamed {
     /// How many streams there were.
     pub(crate) count: usize,
-    /// How long each record was under way, on each stream: from its time to its arrival.
+    /// How long each record took to arrive on each stream: from its time to its arrival.
     pub(crate) arrived: Latencies,
-    /// How many records did not come, or not in their order.
+    /// How many records did not arrive, or arrived out of order.
     pub(crate) lost: u64,
 }
 
 impl Streams {
-    /// Opens them, so many for each of as many callers as it takes. Each is told what comes from now on.
+    /// Opens them, as many per caller as allowed, for as many callers as needed. Each receives the records
+    /// from now on.
     pub(crate) async fn open(node: &Node, connection: &mut Connection, count: usize) -> io::Result<Self> {
-        // Fails only where a provider is installed already, which is as good.
+        // Fails only if a provider is already installed, which is just as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().map_err(io::Error::other)?;
         let (end, ending) = watch::channel(None);
@@ -55,7 +58,7 @@ impl Streams {
         for caller in 0..count.div_ceil(STREAMS_OF_ONE) {
             tokens.push(viewer(node, connection, caller).await?);
         }
-        // Only now: a token is a record, which streams that are open would be told of.
+        // Only now: a token is a record, which open streams would receive.
         for (caller, token) in tokens.iter().enumerate() {
             for _ in 0..STREAMS_OF_ONE.min(count - caller * STREAMS_OF_ONE) {
                 let request = client.get(format!("http://{}/api/v1/log/stream", node.address)).bearer_auth(token);
@@ -64,7 +67,7 @@ impl Streams {
                     return Err(io::Error::other(format!("a stream was answered with {}", response.status())));
                 }
                 let mut stream = Stream { response, followed: Followed::default(), arrived: arrived.clone() };
-                // The first block says where it begins.
+                // The first block contains the starting position.
                 while stream.followed.at.is_none() {
                     if !stream.read().await {
                         return Err(io::Error::other("a stream ended before it had started"));
@@ -76,7 +79,7 @@ impl Streams {
         Ok(Self { tasks, arrived, end, count })
     }
 
-    /// Waits until each has come to a position, and closes them.
+    /// Waits until each has reached a position, and closes them.
     pub(crate) async fn until(mut self, end: u64) -> io::Result<Streamed> {
         self.end.send_replace(Some(end));
         let mut lost = 0;
@@ -90,7 +93,7 @@ impl Streams {
     }
 }
 
-/// Makes a token that may read the log.
+/// Creates a token that may read the log.
 async fn viewer(node: &Node, connection: &mut Connection, number: usize) -> io::Result<String> {
     #[derive(Deserialize)]
     struct Added {
@@ -116,7 +119,7 @@ struct Stream {
 }
 
 impl Stream {
-    /// Reads on; false where there is nothing more.
+    /// Continues reading; returns false at the end.
     async fn read(&mut self) -> bool {
         let Ok(Some(chunk)) = self.response.chunk().await else { return false };
         self.followed.take(&chunk, now());
@@ -142,20 +145,20 @@ impl Stream {
     }
 }
 
-/// What came over a stream.
+/// The results of one stream.
 #[derive(Debug, Default)]
 struct Followed {
-    /// The position that it has come to; none before it has begun.
+    /// The position that it has reached; `None` before it has begun.
     at: Option<u64>,
-    /// How long records were under way that have not been added up yet.
+    /// How long records took to arrive that have not been added up yet.
     arrived: Vec<Duration>,
-    /// How many records before that did not come.
+    /// How many records before that position did not arrive.
     lost: u64,
     unread: Vec<u8>,
 }
 
 impl Followed {
-    /// Takes what came at a time: blocks of server-sent events, and parts of them.
+    /// Processes bytes that arrived at a time: blocks of server-sent events, and parts of them.
     fn take(&mut self, bytes: &[u8], at: Timestamp) {
         const BETWEEN: &[u8] = b"\n\n";
         let searched = self.unread.len().saturating_sub(1);
@@ -180,7 +183,7 @@ impl Followed {
         let field = |name: &[u8]| block.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name));
         let Some(id) = field(b"id: ").and_then(|id| std::str::from_utf8(id).ok()?.parse::<u64>().ok()) else { return };
         let Some(before) = self.at.replace(id) else { return };
-        // What comes twice, or too late, is not what was to come.
+        // A duplicate or late record is not the expected one.
         self.lost += id.abs_diff(before + 1);
         let told = field(b"data: ").and_then(|data| serde_json::from_slice::<Told<'_>>(data).ok());
         let time = told.and_then(|told| told.time.parse::<Timestamp>().ok());

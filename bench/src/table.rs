@@ -1,4 +1,4 @@
-//! How figures are laid out for people.
+//! Lays out figures for people.
 
 use comfy_table::{ContentArrangement, Table, presets};
 
@@ -17,7 +17,7 @@ pub(crate) fn laid_out(titles: Vec<String>, rows: impl Iterator<Item = Vec<Strin
     lines.join("\n")
 }
 
-/// A number of bytes as people say it: `4.2 MiB`.
+/// Returns a number of bytes for people: `4.2 MiB`.
 #[allow(clippy::cast_precision_loss, reason = "one digit after the point is shown")]
 pub(crate) fn bytes(count: u64) -> String {
     let units = [(1_u64 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];

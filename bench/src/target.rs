@@ -1,6 +1,7 @@
-//! The server that the scenario `http` calls: it answers every request with an empty object, and notes when it came.
+//! The server that the scenario `http` calls: it answers every request with an empty object, and records the
+//! arrival time.
 //!
-//! It reads heads and lengths and nothing else.
+//! It parses only heads and lengths.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -11,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-/// The calls that came, by the last segment of their path: the event's id.
+/// The received calls, by the last segment of their path: the event's id.
 #[derive(Clone, Default)]
 pub(crate) struct Calls(Arc<Mutex<Noted>>);
 
@@ -22,12 +23,12 @@ struct Noted {
 }
 
 impl Calls {
-    /// Says when the call of an event came.
+    /// Returns when the call of an event arrived.
     pub(crate) fn came(&self, event: &[u8; 36]) -> Option<Instant> {
         self.noted().came.get(event).copied()
     }
 
-    /// Returns once the call of an event has come, or after [`CALL_TIMEOUT`].
+    /// Returns once the call of an event has arrived, or after [`CALL_TIMEOUT`].
     pub(crate) async fn wait_for(&self, event: [u8; 36]) {
         let came = {
             let mut noted = self.noted();
@@ -38,11 +39,11 @@ impl Calls {
             noted.awaited.insert(event, tell);
             told
         };
-        // A call that never comes is missing from the figures.
+        // A call that never arrives is missing from the figures.
         let _ = tokio::time::timeout(CALL_TIMEOUT, came).await;
     }
 
-    /// Forgets what came.
+    /// Removes all calls.
     pub(crate) fn clear(&self) {
         *self.noted() = Noted::default();
     }
@@ -51,7 +52,7 @@ impl Calls {
         let mut noted = self.noted();
         noted.came.entry(event).or_insert(at);
         if let Some(tell) = noted.awaited.remove(&event) {
-            // Who waited may have given up.
+            // The receiver may have given up.
             let _ = tell.send(());
         }
     }
@@ -61,19 +62,19 @@ impl Calls {
     }
 }
 
-/// How long a call is waited for.
+/// How long to wait for a call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A server that notes calls.
+/// A server that records calls.
 pub(crate) struct Target {
-    /// Where it listens.
+    /// The address where it listens.
     pub(crate) address: SocketAddr,
-    /// What came.
+    /// The received calls.
     pub(crate) calls: Calls,
 }
 
 impl Target {
-    /// Begins to listen on a free port of the loopback.
+    /// Starts listening on a free port of the loopback interface.
     pub(crate) async fn start() -> std::io::Result<Self> {
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;

@@ -1,6 +1,8 @@
-//! Many timers that are pending, and questions that are open: what a node holds for them, and how soon it is ready again after a kill.
+//! Many pending timers and open inquiries: how much memory and disk space a node needs for them, and how soon it is ready
+//! again after a kill.
 //!
-//! One half of the timers waits for a time of the clock, the other for a while; none of them is due while this measures.
+//! One half of the timers waits for a time of the clock, the other half for a duration; none of them is due
+//! during the measurement.
 
 use std::io;
 use std::path::Path;
@@ -23,28 +25,29 @@ use crate::wire::{self, Connection};
 const STARTS: usize = 3;
 /// How far away each timer is, in days.
 const DAYS: i64 = 300;
-/// For how many timers there is a question.
+/// The number of timers per inquiry.
 const TIMERS_PER_QUESTION: u64 = 10;
 /// A day, in microseconds.
 const DAY_MICROS: i64 = 86_400_000_000;
 
-/// How much is made.
+/// The amount of data.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pending {
-    /// How many timers.
+    /// The number of timers.
     pub(crate) timers: u64,
-    /// Over how many connections they are asked for.
+    /// The number of connections that request them.
     pub(crate) connections: u64,
 }
 
 impl Pending {
-    /// Gives how many questions are open beside the timers.
+    /// Returns how many inquiries are open besides the timers.
     fn questions(self) -> u64 {
         self.timers / TIMERS_PER_QUESTION
     }
 }
 
-/// Has so many executions wait on a fresh node in `folder`, kills and starts it; gives the figures as JSON.
+/// Creates this many waiting executions on a fresh node in `folder`, kills and starts it. Returns the figures
+/// as JSON.
 pub(crate) async fn measure(folder: &Path, pending: Pending, machine: &Machine) -> io::Result<Value> {
     write_file(&folder.join("packs/bench"), "pack.yaml", "name: bench\nversion: 0.1.0\ndescription: Made for a measurement.\n")?;
     let token = kept::token(folder)?;
@@ -86,7 +89,7 @@ pub(crate) async fn measure(folder: &Path, pending: Pending, machine: &Machine) 
     }))
 }
 
-/// Asks for executions that wait, over many connections.
+/// Requests waiting executions over many connections.
 async fn ask(node: &Node, pending: Pending) -> io::Result<()> {
     let at = Timestamp::from_micros(now().micros() + DAYS * DAY_MICROS);
     let post =
@@ -119,7 +122,7 @@ async fn ask(node: &Node, pending: Pending) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes sure that nothing has been lost, or has begun; waits for what the start itself still does.
+/// Verifies that nothing has been lost or has begun, and waits for the remaining work of the start.
 async fn all_wait(node: &Node, connection: &mut Connection, waiting: u64) -> io::Result<()> {
     lag(node, connection).await?;
     let reply = connection.ask(&wire::get(node.address, "/api/v1/status", &node.token)).await?;
@@ -131,7 +134,7 @@ async fn all_wait(node: &Node, connection: &mut Connection, waiting: u64) -> io:
     Err(io::Error::other(format!("of {waiting} delayed executions, the node has after a start: {totals}")))
 }
 
-/// The figures as a line for people.
+/// Returns the figures as a line for people.
 pub(crate) fn told(timers: &Value) -> String {
     let memory = |name: &str| bytes(timers[name].as_u64().unwrap_or_default());
     let longest = Duration::from_secs_f64(timers["ready_ms"].as_f64().unwrap_or_default() / 1_000.0);

@@ -1,24 +1,24 @@
-//! Why something was not measured.
+//! Why a measurement failed.
 
 use std::fmt;
 
-/// Why something was not measured.
+/// Why a measurement failed.
 #[derive(Debug)]
 pub struct Unmeasured {
-    /// Whose fault it is.
+    /// The cause of the failure.
     pub fault: Fault,
     /// What is wrong, for people.
     pub message: String,
-    /// What to do about it, where that is known.
+    /// How to fix it, if known.
     pub hint: Option<String>,
 }
 
-/// Whose fault it is that something was not measured.
+/// The cause of a failed measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// What was asked for does not make sense.
+    /// The request makes no sense.
     Asked,
-    /// A file that was named cannot be used.
+    /// A named file cannot be used.
     Given,
     /// The machine or the node did not do its part.
     World,
@@ -33,7 +33,7 @@ impl Unmeasured {
         Self::new(Fault::World, message)
     }
 
-    /// Says what could not be measured, and why.
+    /// Creates an error from what could not be measured, and why.
     pub(crate) fn of(what: &str, error: &std::io::Error) -> Self {
         Self::world(format!("`{what}` could not be measured: {error}"))
     }

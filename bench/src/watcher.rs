@@ -1,38 +1,39 @@
-//! Whoever measures, while it goes on: told of it in lines and bars. How these look is the caller's.
+//! The observer of a running measurement, which receives lines and progress bars. Callers define how these
+//! look.
 
 use std::time::{Duration, Instant};
 
-/// How often a bar that goes by time moves on.
+/// How often a time-based bar advances.
 const STEP: Duration = Duration::from_millis(500);
 
-/// Who is told how far a measurement is.
+/// An observer of the progress of a measurement.
 pub trait Watcher {
-    /// Tells a line.
+    /// Reports a line.
     fn tell(&self, line: &str);
 
-    /// Begins a bar, which is there until it is dropped.
+    /// Starts a bar, which is shown until it is dropped.
     fn bar(&self, what: &str, length: Length) -> Box<dyn Bar>;
 }
 
-/// How far work is, drawn as a bar.
+/// The progress of work, drawn as a bar.
 pub trait Bar {
-    /// Returns whether somebody sees it.
+    /// Returns true if the bar is visible.
     fn is_drawn(&self) -> bool;
 
-    /// Draws it so far.
+    /// Draws the progress so far.
     fn at(&self, done: u64);
 }
 
-/// Where a bar ends.
+/// The end of a bar.
 #[derive(Clone, Copy, Debug)]
 pub enum Length {
-    /// At so many records.
+    /// A number of records.
     Records(u64),
-    /// At so many seconds.
+    /// A number of seconds.
     Seconds(u64),
 }
 
-/// Has a bar of so many seconds go by the clock beside work that does not say how far it is.
+/// Advances a bar by the clock for this many seconds, alongside work that does not report its progress.
 pub(crate) async fn beside<T>(bar: &dyn Bar, seconds: u64, work: impl Future<Output = T>) -> T {
     let begin = Instant::now();
     let mut steps = tokio::time::interval(STEP);

@@ -1,6 +1,7 @@
-//! A lean HTTP/1.1 client: one connection, kept, one request at a time.
+//! A lean HTTP/1.1 client: one persistent connection, one request at a time.
 //!
-//! It reads only what it needs to measure a node on the same two cores without being what is measured; it is no general client.
+//! It parses only as much as needed to measure a node on the same two cores without distorting the results;
+//! it is not a general client.
 
 use std::io;
 use std::net::SocketAddr;
@@ -30,12 +31,12 @@ pub(crate) struct Reply<'c> {
 }
 
 impl Connection {
-    /// Connects.
+    /// Opens a connection.
     pub(crate) async fn open(address: SocketAddr) -> io::Result<Self> {
         Ok(Self { address, stream: connect(address).await?, read: Vec::with_capacity(16 * 1024) })
     }
 
-    /// Sends a request without a body, also where the node has closed the connection because nothing came for a while.
+    /// Sends a request without a body, and reconnects if the node has closed an idle connection.
     pub(crate) async fn ask(&mut self, request: &[u8]) -> io::Result<Reply<'_>> {
         if self.is_closed()? {
             self.stream = connect(self.address).await?;
@@ -43,7 +44,8 @@ impl Connection {
         self.exchange(request).await
     }
 
-    /// Says whether the other side has closed the connection; nothing but its end can come between two requests.
+    /// Returns true if the other side has closed the connection; nothing else can arrive between two
+    /// requests.
     fn is_closed(&self) -> io::Result<bool> {
         match self.stream.try_read(&mut [0]) {
             Ok(read) => Ok(read == 0),
@@ -86,7 +88,7 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// The status and the length of the body.
+/// Parses the status and the length of the body.
 fn head(head: &[u8]) -> io::Result<(u16, usize)> {
     let text = std::str::from_utf8(head).map_err(|_| malformed("the answer's head is not text"))?;
     let mut lines = text.split("\r\n");
@@ -103,17 +105,18 @@ fn malformed(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
-/// A request without a body.
+/// Returns a request without a body.
 pub(crate) fn get(host: SocketAddr, path: &str, token: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\naccept: application/json\r\n\r\n").into_bytes()
 }
 
-/// A request with a JSON document.
+/// Returns a request with a JSON document.
 pub(crate) fn post(host: SocketAddr, path: &str, token: &str, body: &str) -> Vec<u8> {
     posted(host, path, token, "", body)
 }
 
-/// A request with a JSON document that is answered once what it asks for has ended, or so long afterwards.
+/// Returns a request with a JSON document that is answered once the work it starts has ended, or after `wait`
+/// at most.
 pub(crate) fn post_and_wait(host: SocketAddr, path: &str, token: &str, body: &str, wait: Duration) -> Vec<u8> {
     posted(host, path, token, &format!("prefer: wait={}\r\n", wait.as_secs()), body)
 }

@@ -1,4 +1,4 @@
-//! Times as people give them: written out, or how long ago they were.
+//! Parses times as people write them: a timestamp, or how long ago it was.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use ensue_engine::time::{Timestamp, parse_duration};
 
 use crate::this_machine;
 
-/// Reads a time, or how long ago it was.
+/// Parses a timestamp, or how long ago it was.
 pub(crate) fn moment_of(text: &str) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse() {
         return Ok(time);

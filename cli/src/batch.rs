@@ -1,6 +1,7 @@
-//! Expressions by the line: `{"expr": …, "data": {…}}` in, `{"value": …}` or `{"error": …}` out, in order and as they come.
+//! Evaluates expressions line by line: `{"expr": …, "data": {…}}` in, `{"value": …}` or `{"error": …}` out,
+//! in order and without delay.
 //!
-//! A line that cannot be read is an error line like any other; the rest goes on.
+//! A line that cannot be parsed produces an error line like any other, and the rest continues.
 
 use bytes::Bytes;
 use ensue_expression::{Budget, CompileError, Document, EvaluationError, Expression, NodeKind, Roots, Scope, Value};
@@ -11,7 +12,7 @@ use serde_json::{Value as Json, json};
 use crate::lines;
 use crate::report::Outcome;
 
-/// A line that comes in. Other fields are passed over: they may be the caller's own.
+/// An input line. Other fields are ignored: they may be the caller's own.
 #[derive(Deserialize)]
 struct Line {
     expr: String,
@@ -42,13 +43,13 @@ fn evaluated(line: &[u8]) -> Result<Json, Json> {
     value.as_ref().map_err(Clone::clone).and_then(Value::to_json_shown).map_err(|why| error(&why))
 }
 
-/// The names that the fields of a document become; none where it is no object.
+/// Returns the names that the fields of a document become; `None` if it is not an object.
 pub(crate) fn names(document: &Document) -> Option<Vec<String>> {
     let root = document.root();
     (root.kind() == NodeKind::Object).then(|| root.entries().map(|(name, _)| name.into_owned()).collect())
 }
 
-/// The values of these names.
+/// Returns a scope with the values of these names.
 pub(crate) fn scope<'a>(names: &'a [String], document: &'a Document) -> Scope<'a> {
     let mut scope = Scope::new();
     for (name, (_, node)) in names.iter().zip(document.root().entries()) {
@@ -57,7 +58,7 @@ pub(crate) fn scope<'a>(names: &'a [String], document: &'a Document) -> Scope<'a
     scope
 }
 
-/// An evaluation's error for programs.
+/// Returns an evaluation error as JSON.
 pub(crate) fn error(error: &EvaluationError) -> Json {
     let span = json!({ "start": error.span.start, "end": error.span.end });
     json!({ "kind": error.kind.to_string(), "message": error.message, "span": span, "hint": error.hint })

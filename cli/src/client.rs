@@ -1,6 +1,6 @@
-//! The node's API, as commands use it: requests with a token, answers as JSON, problems as failures.
+//! A client of the node's API for commands: requests with a token, answers as JSON, problems as failures.
 //!
-//! It knows no routes; each command does.
+//! Routes are defined by each command.
 
 use std::cell::Cell;
 use std::env::VarError;
@@ -13,57 +13,57 @@ use serde_json::Value;
 use crate::profiles::{ProfileFolder, ProfileName};
 use crate::report::{Exit, Failure};
 
-/// Where a node listens unless it is told otherwise.
+/// The default address of a node.
 pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:3678";
 /// The variable that holds the token.
 pub(crate) const TOKEN_VARIABLE: &str = "ENSUE_TOKEN";
 /// The base path of the API.
 const BASE: &str = "/api/v1";
-/// The header that names the position a caller has seen.
+/// The header with the position a caller has seen.
 const POSITION: &str = "ensue-position";
-/// How long a connection may take to be made.
+/// The timeout for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an answer may take; what takes longer is asked for with a wait of its own.
+/// The timeout for an answer. Requests that take longer use a wait of their own.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(75);
-/// The most bytes of an answer that is read whole.
+/// The most bytes of an answer that is read as a whole.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// A token, and where somebody would give another.
+/// A token, and where to set another.
 pub(crate) struct Token {
     text: String,
     source: TokenSource,
 }
 
-/// Where a token comes from.
+/// The source of a token.
 #[derive(Clone, Debug)]
 pub(crate) enum TokenSource {
     /// The environment.
     Variable,
-    /// The environment, which goes before what may be kept with this profile.
+    /// The environment, which takes precedence over a token that may be stored with this profile.
     VariableBefore(ProfileName),
-    /// What is kept with a profile.
+    /// A profile.
     Profile(ProfileName),
 }
 
 impl Token {
-    /// Reads the token that is kept with a profile; none where it has none. Fails where others can read it.
+    /// Reads the token stored with a profile; `None` if it has none. Fails if others can read it.
     pub(crate) fn of_profile(folder: &ProfileFolder, name: &ProfileName) -> Result<Option<Self>, Failure> {
         let text = folder.token(name)?;
         Ok(text.map(|text| Self { text, source: TokenSource::Profile(name.clone()) }))
     }
 
-    /// Reads the token of the environment; none where it has none. Fails where it is no token.
+    /// Reads the token of the environment; `None` if there is none. Fails if it is invalid.
     pub(crate) fn of_environment() -> Result<Option<Self>, Failure> {
         variable(TOKEN_VARIABLE)?.map_or(Ok(None), |text| Self::of_variable(&text))
     }
 
-    /// Says that it counts in the place of a profile's.
+    /// Marks it as taking precedence over a profile's token.
     #[must_use]
     pub(crate) fn instead_of(self, name: &ProfileName) -> Self {
         Self { source: TokenSource::VariableBefore(name.clone()), ..self }
     }
 
-    /// Takes a token as [`TOKEN_VARIABLE`] would hold it; none where it is empty. Fails where it is no token.
+    /// Parses a token as [`TOKEN_VARIABLE`] would hold it; `None` if it is empty. Fails if it is invalid.
     pub(crate) fn of_variable(text: &str) -> Result<Option<Self>, Failure> {
         let text = text.trim();
         if text.is_empty() {
@@ -73,7 +73,7 @@ impl Token {
         Ok(Some(Self { text: text.to_owned(), source: TokenSource::Variable }))
     }
 
-    /// Says what is wrong with a text that can be no token, without repeating it.
+    /// Returns what is wrong with a text that cannot be a token, without repeating the text.
     pub(crate) fn check(text: &str) -> Result<(), &'static str> {
         if text.chars().all(|character| character.is_ascii_graphic()) {
             return Ok(());
@@ -82,7 +82,7 @@ impl Token {
     }
 }
 
-/// Reads a variable of the environment; an empty one is none.
+/// Reads an environment variable; an empty one counts as unset.
 pub(crate) fn variable(name: &str) -> Result<Option<String>, Failure> {
     match std::env::var(name) {
         Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
@@ -91,9 +91,10 @@ pub(crate) fn variable(name: &str) -> Result<Option<String>, Failure> {
     }
 }
 
-/// Says with which cryptography HTTP clients of this process speak TLS; none can be made before.
+/// Installs the cryptography that the HTTP clients of this process use for TLS. Clients can be created only
+/// afterwards.
 pub(crate) fn install_cryptography() {
-    // Fails only where a provider is installed already, which is as good.
+    // Fails only if a provider is already installed, which is just as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
@@ -102,7 +103,8 @@ pub(crate) struct Client {
     http: reqwest::Client,
     server: String,
     token: Option<Token>,
-    /// The newest position that an answer named: later reads ask for what is at least as new, so that one sees what one wrote.
+    /// The newest position named by an answer. Later reads ask for data at least as new, so that callers see
+    /// their own writes.
     seen: Cell<u64>,
 }
 
@@ -111,7 +113,7 @@ pub(crate) struct Client {
 pub(crate) struct Answer {
     /// The HTTP status.
     pub(crate) status: StatusCode,
-    /// The body; null where there is none.
+    /// The body; null if there is none.
     pub(crate) body: Value,
 }
 
@@ -125,7 +127,7 @@ pub(crate) struct Delivered {
 }
 
 impl Client {
-    /// Prepares to talk to the node at `server` with this token.
+    /// Creates a client of the node at `server` with this token.
     pub(crate) fn new(server: &str, token: Option<Token>) -> Result<Self, Failure> {
         let url: reqwest::Url = server.parse().map_err(|_| not_a_server(server))?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
@@ -138,13 +140,13 @@ impl Client {
                 .connect_timeout(CONNECT_TIMEOUT)
                 .redirect(reqwest::redirect::Policy::none());
             match url.host_str() {
-                // A proxy could not reach this machine's own loopback.
+                // A proxy could not reach this machine's loopback interface.
                 Some("localhost" | "127.0.0.1" | "[::1]") => builder.no_proxy(),
                 Some(_) | None => builder,
             }
         };
         let http = match builder().build() {
-            // Without TLS nothing need be trusted, and a small container trusts nothing: it has no certificates.
+            // Plain HTTP needs no trusted certificates, and small containers have none.
             Err(_) if url.scheme() == "http" => builder().tls_certs_only([]).build(),
             built => built,
         };
@@ -156,23 +158,23 @@ impl Client {
         Ok(Self { http, server: server.trim_end_matches('/').to_owned(), token, seen: Cell::new(0) })
     }
 
-    /// Gives the node's address.
+    /// Returns the node's address.
     pub(crate) fn server(&self) -> &str {
         &self.server
     }
 
-    /// Takes note of a position that was seen otherwise than in an answer: later reads are at least as new.
+    /// Records a position seen elsewhere than in an answer: later reads are at least as new.
     pub(crate) fn saw(&self, position: u64) {
         self.seen.set(self.seen.get().max(position));
     }
 
-    /// Reads what stands at a path of the API.
+    /// Reads the resource at a path of the API.
     pub(crate) async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, Failure> {
         let request = self.request(Method::GET, &with_query(path, query));
         Ok(self.answer(request).await?.body)
     }
 
-    /// Reads what stands at a path of the API, as the node wrote it.
+    /// Reads the resource at a path of the API as raw bytes.
     pub(crate) async fn get_bytes(&self, path: &str, query: &[(&str, String)]) -> Result<Vec<u8>, Failure> {
         let response = self.send(self.request(Method::GET, &with_query(path, query))).await?;
         if !response.status().is_success() {
@@ -187,18 +189,19 @@ impl Client {
         self.answer(self.request(Method::POST, path).json(body)).await
     }
 
-    /// Sends a document to a path of the API, and waits for the end of what it begins for so long at most.
+    /// Sends a document to a path of the API, and waits up to `seconds` for the end of the work that it
+    /// starts.
     pub(crate) async fn post_and_wait(&self, path: &str, body: &Value, seconds: u64) -> Result<Answer, Failure> {
         let request = self.request(Method::POST, path).json(body).header("prefer", format!("wait={seconds}"));
         self.answer(request.timeout(ANSWER_TIMEOUT + Duration::from_secs(seconds))).await
     }
 
-    /// Puts a document in the place of what stands at a path of the API.
+    /// Replaces the resource at a path of the API with a document.
     pub(crate) async fn put(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
         self.answer(self.request(Method::PUT, path).json(body)).await
     }
 
-    /// Removes what stands at a path of the API.
+    /// Deletes the resource at a path of the API.
     pub(crate) async fn delete(&self, path: &str) -> Result<Answer, Failure> {
         self.answer(self.request(Method::DELETE, path)).await
     }
@@ -210,7 +213,7 @@ impl Client {
         if response.status().is_success() { Ok(response) } else { Err(self.problem(response).await) }
     }
 
-    /// Opens a stream of events at a path of the API, behind the one with this id.
+    /// Opens a stream of events at a path of the API, after the event with the given id.
     pub(crate) async fn follow(&self, path: &str, query: &[(&str, String)], after: Option<&str>) -> Result<Response, Failure> {
         let mut request = self.request_without_limit(Method::GET, &with_query(path, query)).header(header::ACCEPT, "text/event-stream");
         if let Some(after) = after {
@@ -220,14 +223,14 @@ impl Client {
         if response.status().is_success() { Ok(response) } else { Err(self.problem(response).await) }
     }
 
-    /// Reads what stands at a path outside the API, without a token.
+    /// Reads the resource at a path outside the API, without a token.
     pub(crate) async fn get_public(&self, path: &str) -> Result<Answer, Failure> {
         let response = self.send(self.http.get(format!("{}{path}", self.server)).timeout(ANSWER_TIMEOUT)).await?;
         let status = response.status();
         Ok(Answer { status, body: self.body(response).await? })
     }
 
-    /// Reads the text that stands at a path outside the API.
+    /// Reads the text at a path outside the API.
     pub(crate) async fn get_text(&self, path: &str) -> Result<String, Failure> {
         let mut request = self.http.get(format!("{}{path}", self.server)).timeout(ANSWER_TIMEOUT);
         if let Some(token) = &self.token {
@@ -240,7 +243,7 @@ impl Client {
         Ok(String::from_utf8_lossy(&self.bytes(response).await?).into_owned())
     }
 
-    /// Delivers a body at a webhook, without a token: its signature speaks for it.
+    /// Sends a delivery to a webhook without a token; its signature authenticates it.
     pub(crate) async fn deliver(&self, path: &str, headers: &[(&'static str, String)], body: &'static [u8]) -> Result<Delivered, Failure> {
         let mut request = self.http.post(format!("{}{path}", self.server)).timeout(ANSWER_TIMEOUT).body(body);
         for (name, value) in headers {
@@ -310,7 +313,7 @@ impl Client {
         Failure::with(Exit::Unreachable, format!("the answer of {} cannot be read: {why}", self.server))
     }
 
-    /// Makes a failure of an answer that says no.
+    /// Converts a problem answer to a failure.
     async fn problem(&self, response: Response) -> Failure {
         let status = response.status();
         let problem = self.body(response).await.unwrap_or_default();
@@ -375,7 +378,7 @@ fn not_a_server(server: &str) -> Failure {
         .hint(format!("write a URL, for example --server {DEFAULT_SERVER}"))
 }
 
-/// What lies under an error of the HTTP client: that the request failed is known already.
+/// Returns the innermost cause of an HTTP client error: that the request failed is already known.
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
@@ -384,13 +387,13 @@ fn innermost(error: &dyn std::error::Error) -> String {
     innermost.to_string()
 }
 
-/// A path with its query, where there is one.
+/// Returns a path with its query, if there is one.
 pub(crate) fn with_query(path: &str, query: &[(&str, String)]) -> String {
     let pairs: Vec<String> = query.iter().map(|(name, value)| format!("{name}={}", segment(value))).collect();
     if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", pairs.join("&")) }
 }
 
-/// Writes a text as one segment of a path, or as a value of a query.
+/// Encodes a text as one path segment or one query value.
 pub(crate) fn segment(text: &str) -> String {
     let mut segment = String::with_capacity(text.len());
     for byte in text.bytes() {

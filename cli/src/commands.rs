@@ -1,6 +1,6 @@
-//! What can be asked on the command line, one file each.
+//! The commands of the command line, one file each.
 //!
-//! Here are only the names, and what all commands have in common.
+//! This file holds only their names and what they have in common.
 
 mod artifacts;
 mod at_rest;
@@ -79,7 +79,7 @@ pub(crate) struct CommandLine {
 }
 
 impl CommandLine {
-    /// Gives how answers are printed, and what went wrong is told.
+    /// Returns how answers are printed and errors are reported.
     pub(crate) fn output(&self) -> Output {
         self.asking.output
     }
@@ -110,7 +110,7 @@ pub(crate) struct Asking {
 }
 
 impl Asking {
-    /// Prepares to talk to the node: to the one that is named by its address, by a profile, or to the usual one.
+    /// Creates a client of the node: the one named by address or profile, or the default one.
     fn client(&self) -> Result<Client, Failure> {
         let folder = ProfileFolder::of_environment();
         let profiles = || Ok(folder.as_ref().map(ProfileFolder::read).transpose()?.unwrap_or_default());
@@ -130,7 +130,7 @@ impl Asking {
                 Some(token) => Some(token),
                 None => Token::of_environment()?,
             },
-            // A token of the profile's that cannot be read is in nobody's way then.
+            // The profile's token, which may be unreadable, does not matter then.
             By::Setting => match Token::of_environment()? {
                 Some(token) => Some(token.instead_of(&name)),
                 None => own()?,
@@ -139,7 +139,8 @@ impl Asking {
         Client::new(&profile.server, token)
     }
 
-    /// Gives how the node was named, if it was: a flag goes before every variable, so that what was typed is what counts.
+    /// Returns how the node was named, if it was. A flag takes precedence over every variable, so that typed
+    /// options win.
     fn named(&self) -> Result<Option<Named>, Failure> {
         if self.server.is_some() && self.profile.is_some() {
             // Clap does not see it where one stands before the command and the other behind it.
@@ -169,9 +170,9 @@ enum Named {
     Profile(ProfileName, By),
 }
 
-/// What named a profile, which says whether its token or that of the environment goes first.
+/// What named a profile. This decides whether its token or that of the environment takes precedence.
 enum By {
-    /// The flag: who types a profile's name means its token too.
+    /// The flag: typing a profile's name selects its token too.
     Flag,
     /// A variable, or what `ensue profiles use` chose.
     Setting,
@@ -248,7 +249,7 @@ enum Command {
     Version,
 }
 
-/// Does what was asked.
+/// Runs the command.
 pub(crate) fn run(line: CommandLine) -> Outcome {
     let CommandLine { asking, command } = line;
     match command {
@@ -301,7 +302,7 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
     }
 }
 
-/// Waits for what is asked of a node, on this thread: one request at a time needs no more.
+/// Waits for requests to a node on this thread: it needs only one request at a time.
 fn wait_for(asked: impl Future<Output = Outcome>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| Failure::new(format!("the runtime cannot be started: {error}")))?.block_on(asked)
@@ -380,7 +381,7 @@ pub(crate) struct Watching {
     watch: bool,
 }
 
-/// Prints a page of the list at the path, or does so each time when it changes.
+/// Prints a page of the list at the path, or prints it again each time it changes.
 async fn print_page(asking: &Asking, client: &Client, list: &List, watching: Watching) -> Outcome {
     let look = async || client.get(list.path, &list.query).await;
     if watching.watch {
@@ -400,14 +401,14 @@ struct List {
     stirred: Stirred,
 }
 
-/// Says on standard error how to go on where a list is longer than what was shown.
+/// Prints on standard error how to continue if a list is longer than what was shown.
 fn tell_next(answer: &Value) {
     if let Some(next) = answer["next"].as_str() {
         crate::report::tell(format!("there are more items: --cursor {next}"));
     }
 }
 
-/// Begins a job of the node that goes through the log, and waits for its end; gives the job.
+/// Starts a job of the node that goes through the log, and waits for its end. Returns the job.
 async fn job(client: &Client, path: &str, what: &'static str) -> Result<Value, Failure> {
     const PAUSE: Duration = Duration::from_millis(200);
     client.post(path, &json!({})).await?;
@@ -423,7 +424,7 @@ async fn job(client: &Client, path: &str, what: &'static str) -> Result<Value, F
     }
 }
 
-/// Makes a failure of a job that did not end well.
+/// Returns a failure for a job that did not succeed.
 fn ended_well(job: &Value) -> Outcome {
     match job["status"].as_str() {
         Some("succeeded") => Ok(()),
@@ -431,7 +432,7 @@ fn ended_well(job: &Value) -> Outcome {
     }
 }
 
-/// Reads a file, or standard input where the name is `-`, up to a limit.
+/// Reads a file, or standard input if the name is `-`, up to a limit.
 fn read_input(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Failure> {
     use std::io::Read;
     let unreadable = |error: std::io::Error| Failure::with(Exit::Refused, format!("`{}` cannot be read: {error}", path.display()));
@@ -447,15 +448,16 @@ fn read_input(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-/// Reads a JSON document from a file, or from standard input where the name is `-`.
+/// Reads a JSON document from a file, or from standard input if the name is `-`.
 fn read_json(path: &Path) -> Result<Value, Failure> {
-    /// As much as a node takes.
+    /// The most that a node accepts.
     const BYTES_MAX: u64 = 4 * 1024 * 1024;
     let bytes = read_input(path, BYTES_MAX)?;
     serde_json::from_slice(&bytes).map_err(|error| Failure::with(Exit::Refused, format!("`{}` is not JSON: {error}", path.display())))
 }
 
-/// Reads a JSON document that was typed as it is, if it begins like an object or a list; else that of a file or of standard input.
+/// Parses a JSON document that was typed on the command line, if it begins like an object or a list;
+/// otherwise reads it from a file or standard input.
 fn json_or_file(given: &str) -> Result<Value, Failure> {
     if !given.trim_start().starts_with(['{', '[']) {
         let hint = r#"give a file, `-` for standard input, or the JSON itself: '{"name": "Ana"}'"#;
@@ -491,7 +493,7 @@ mod tests {
     /// Filters of a command, each with a value.
     type Filters = &'static [(&'static str, &'static str)];
 
-    /// The commands with filters. Each filter may stand beside each other.
+    /// The commands with filters. Each filter can be combined with every other.
     const FILTERS: [(&[&str], Filters); 8] = {
         const LETTERS: &[(&str, &str)] =
             &[("--sensor", "a.b"), ("--action", "a.b"), ("--rule", "a.b"), ("--since", "2h"), ("--until", "1h")];
@@ -525,7 +527,7 @@ mod tests {
                 for other in &filters[index + 1..] {
                     let line = [&["ensue"], command, &[one.0, one.1, other.0, other.1]].concat();
                     let parsed = CommandLine::try_parse_from(&line);
-                    // A delivery at a sensor has neither an action nor a rule: nothing would fit both.
+                    // A delivery at a sensor has neither an action nor a rule: nothing would match both.
                     let fits = !(one.0 == "--sensor" && matches!(other.0, "--action" | "--rule"));
                     assert_eq!(parsed.is_ok(), fits, "{line:?}: {:?}", parsed.err().map(|error| error.to_string()));
                 }

@@ -1,10 +1,10 @@
-//! What the flow control of rules does to their matches, told for people.
+//! Text about the effects of flow control on the matches of rules.
 
 use serde_json::Value;
 
 use crate::table::text;
 
-/// What became of an enforcement, also after it was held.
+/// Returns the outcome of an enforcement, including after it was held.
 pub(crate) fn outcome(made: &Value) -> String {
     match made["became"]["outcome"].as_str() {
         Some(became) => format!("{}, then {became}", text(made, "outcome")),
@@ -12,7 +12,7 @@ pub(crate) fn outcome(made: &Value) -> String {
     }
 }
 
-/// What holds an enforcement, or held it last; nothing of one that never was.
+/// Returns what holds an enforcement, or held it last; empty if it never was held.
 pub(crate) fn held(held: &Value) -> String {
     match held {
         Value::Null => String::new(),
@@ -20,7 +20,7 @@ pub(crate) fn held(held: &Value) -> String {
     }
 }
 
-/// What became of an enforcement that was held; nothing of one that is, or never was.
+/// Returns the outcome of an enforcement that was held; empty if it still is, or never was.
 pub(crate) fn became(became: &Value) -> String {
     match became {
         Value::Null => String::new(),
@@ -28,7 +28,7 @@ pub(crate) fn became(became: &Value) -> String {
     }
 }
 
-/// Why an enforcement that was held is not acted on.
+/// Returns why an enforcement that was held is not acted on.
 pub(crate) fn superseded(became: &Value) -> String {
     let by = || text(became, "by");
     match became["why"].as_str() {

@@ -1,19 +1,20 @@
-//! A text drawn at a terminal in the place of the one before.
+//! Draws a text at a terminal over the previous one.
 
 use crate::report::say_bytes;
 use crate::table::cut;
 
-/// Draws a text in the place of the one before, cut to the terminal: a line that scrolls away or wraps cannot be drawn over.
+/// Draws a text over the previous one, cut to the terminal's size: lines that scroll away or wrap cannot be
+/// overwritten.
 pub(crate) fn draw(text: &str, (width, height): (usize, usize)) {
     say_bytes(frame(text, (width, height)).as_bytes());
 }
 
-/// Goes to the top left, writes each line over the old one, and clears what is left of the old ones.
+/// Returns a frame that goes to the top left, overwrites each line, and clears the rest.
 fn frame(text: &str, (width, height): (usize, usize)) -> String {
     const HOME: &str = "\u{1b}[H";
     const CLEAR_TO_THE_RIGHT: &str = "\u{1b}[K";
     const CLEAR_BELOW: &str = "\u{1b}[J";
-    // The cursor stands on the last line.
+    // The cursor is on the last line.
     let room = height.saturating_sub(1);
     let mut frame = HOME.to_owned();
     for line in text.trim_end().lines().take(room) {

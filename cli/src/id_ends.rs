@@ -1,11 +1,12 @@
-//! The ends of ids: ids of one chain begin alike, so their ends tell them apart.
+//! The ends of ids: ids of one chain begin alike, so their ends distinguish them.
 
-/// The characters of a whole id.
+/// The length of a whole id, in characters.
 pub(crate) const WHOLE: usize = 36;
 
-/// Returns how many characters at the end of ids tell all of them apart, at least `least`; that of whole ids if fewer do not.
+/// Returns the smallest number of trailing characters, at least `least`, that distinguishes all ids; the
+/// whole length if no fewer do.
 pub(crate) fn shortest_end<'a>(ids: impl Iterator<Item = &'a str>, least: usize) -> usize {
-    /// What lies behind the last dash of an id.
+    /// The length of the part of an id after its last dash.
     const LAST_GROUP: usize = 12;
     let mut ids: Vec<&str> = ids.collect();
     ids.sort_unstable();
@@ -18,7 +19,7 @@ pub(crate) fn shortest_end<'a>(ids: impl Iterator<Item = &'a str>, least: usize)
     (least..=LAST_GROUP).find(|characters| tells_apart(*characters)).unwrap_or(WHOLE)
 }
 
-/// Returns the last characters of an id; all of what is no id.
+/// Returns the last characters of an id; the whole text if it is not an id.
 pub(crate) fn end_of(id: &str, characters: usize) -> &str {
     if id.len() == WHOLE && id.is_ascii() { &id[WHOLE - characters.min(WHOLE)..] } else { id }
 }

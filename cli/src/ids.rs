@@ -1,6 +1,6 @@
-//! Ids as people type them: whole, or by a beginning or an end that only one thing has.
+//! Ids as people type them: whole, or as a unique beginning or end.
 //!
-//! The ids of one chain begin alike, so it is their ends that tell them apart: tables on a terminal show those.
+//! The ids of one chain begin alike, so their ends distinguish them. Tables on a terminal show the ends.
 
 use serde_json::Value;
 
@@ -10,25 +10,25 @@ use crate::pages::{self, PAGE_MAX};
 use crate::report::{Exit, Failure};
 use crate::table::text;
 
-/// The least characters of a part of an id.
+/// The fewest characters of a partial id.
 pub(crate) const PART_MIN: usize = 4;
-/// The most things of a kind that an id is looked for among: the newest.
+/// The most things of a kind that are searched, newest first.
 const SEARCHED_MAX: usize = 1_000;
-/// The most candidates that an error names.
+/// The most candidates listed in an error.
 const CANDIDATES_MAX: usize = 10;
 
-/// The list of executions, and what one is called.
+/// Executions.
 pub(crate) const EXECUTION: Kind = Kind { path: "/executions", name: "execution", plural: "executions" };
-/// The list of events.
+/// Events.
 pub(crate) const EVENT: Kind = Kind { path: "/events", name: "event", plural: "events" };
-/// The list of enforcements.
+/// Enforcements.
 pub(crate) const ENFORCEMENT: Kind = Kind { path: "/enforcements", name: "enforcement", plural: "enforcements" };
-/// The list of inquiries.
+/// Inquiries.
 pub(crate) const INQUIRY: Kind = Kind { path: "/inquiries", name: "inquiry", plural: "inquiries" };
-/// The list of dead letters.
+/// Dead letters.
 pub(crate) const DEAD_LETTER: Kind = Kind { path: "/dead_letters", name: "dead letter", plural: "dead letters" };
 
-/// A kind of things that have ids.
+/// A kind of thing that has ids.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kind {
     path: &'static str,
@@ -36,22 +36,23 @@ pub(crate) struct Kind {
     plural: &'static str,
 }
 
-/// Returns the whole id of what was typed for a thing of one of these kinds.
+/// Returns the whole id for the typed id of a thing of one of these kinds.
 ///
-/// A whole id, and what cannot be a part of one, is returned as it is: the node answers for it. A part is looked for among the newest
-/// [`SEARCHED_MAX`] things of each kind, at its beginning and its end. Fails if none or several have it.
+/// A whole id, and a text that cannot be part of an id, is returned unchanged: the node reports errors. A
+/// part is matched against the beginning and the end of the ids of the newest [`SEARCHED_MAX`] things of each
+/// kind. Fails if no id or several ids match.
 pub(crate) async fn whole(client: &Client, kinds: &[Kind], typed: &str) -> Result<String, Failure> {
     let Some(part) = part(typed) else { return Ok(typed.to_owned()) };
     let mut found: Vec<(Kind, Value)> = Vec::new();
     for kind in kinds {
         match search(client, *kind, &part).await {
             Ok(things) => found.extend(things.into_iter().map(|thing| (*kind, thing))),
-            // A list that the caller may not read is not searched, if there are others.
+            // A list that the caller may not read is skipped if there are others.
             Err(failure) if failure.exit() == Exit::NotAllowed && kinds.len() > 1 => {}
             Err(failure) => return Err(failure),
         }
     }
-    // A failed execution is a dead letter of the same id: one id is one answer.
+    // A failed execution is a dead letter with the same id, which counts as one match.
     let mut ids: Vec<String> = found.iter().map(|(_, thing)| text(thing, "id")).collect();
     ids.sort();
     ids.dedup();
@@ -62,7 +63,7 @@ pub(crate) async fn whole(client: &Client, kinds: &[Kind], typed: &str) -> Resul
     }
 }
 
-/// The same for an id that may not have been given.
+/// Does the same for an optional id.
 pub(crate) async fn whole_if_any(client: &Client, kinds: &[Kind], typed: Option<String>) -> Result<Option<String>, Failure> {
     match typed {
         Some(typed) => Ok(Some(whole(client, kinds, &typed).await?)),
@@ -70,7 +71,7 @@ pub(crate) async fn whole_if_any(client: &Client, kinds: &[Kind], typed: Option<
     }
 }
 
-/// Returns the part of an id that a text is; none if it is a whole id, or no part of one.
+/// Returns a text as part of an id; `None` if it is a whole id or cannot be part of one.
 fn part(typed: &str) -> Option<String> {
     let part = typed.trim_start_matches('…').trim_end_matches('…').to_ascii_lowercase();
     let is_part =
@@ -104,7 +105,7 @@ fn ambiguous(part: &str, count: usize, found: &[(Kind, Value)]) -> Failure {
         .hint("give more of the id: ids of one chain begin alike, so type the end of the id")
 }
 
-/// A thing in a line: its id, and what else tells it apart.
+/// Returns a candidate on one line: its id and distinguishing details.
 fn candidate(kind: Kind, thing: &Value) -> String {
     let about = ["action", "trigger", "rule", "title", "sensor", "status"].map(|name| text(thing, name));
     let about: Vec<&str> = about.iter().map(String::as_str).filter(|text| !text.is_empty()).collect();

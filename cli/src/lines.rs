@@ -1,6 +1,6 @@
-//! What is asked by the line on standard input, and answered by the line on standard output: in order, and as it comes.
+//! Answers requests line by line, from standard input to standard output, in order and without delay.
 //!
-//! What a line asks, and what is answered, each command says.
+//! Each command defines its requests and answers.
 
 use std::io::{BufRead, BufReader, Read, Write};
 
@@ -8,12 +8,13 @@ use serde_json::Value as Json;
 
 use crate::report::{Failure, Outcome, say_bytes};
 
-/// The most bytes of a line; what is longer is passed over.
+/// The most bytes of a line; longer ones are skipped.
 const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// As many bytes of answers are gathered while more lines wait.
+/// How many bytes of answers are buffered while more lines wait.
 const GATHERED_BYTES: usize = 64 * 1024;
 
-/// Answers every line of standard input; one that cannot be read gets the answer for what is wrong with it, and the rest goes on.
+/// Answers every line of standard input. A line that cannot be read gets an error answer, and the rest
+/// continues.
 pub(crate) fn answer_each(mut answer: impl FnMut(&[u8]) -> Json, unreadable: impl Fn(&str) -> Json) -> Outcome {
     let mut input = BufReader::new(std::io::stdin().lock());
     let mut answers = Vec::new();
@@ -23,7 +24,7 @@ pub(crate) fn answer_each(mut answer: impl FnMut(&[u8]) -> Json, unreadable: imp
             Err(message) => unreadable(&message),
         };
         writeln!(answers, "{answer}").map_err(|error| Failure::new(error.to_string()))?;
-        // Whoever waits for an answer before the next line gets it.
+        // A caller that waits for an answer before it sends the next line gets it now.
         if input.buffer().is_empty() || answers.len() >= GATHERED_BYTES {
             say_bytes(&answers);
             answers.clear();
@@ -33,7 +34,7 @@ pub(crate) fn answer_each(mut answer: impl FnMut(&[u8]) -> Json, unreadable: imp
     Ok(())
 }
 
-/// Reads a line, or says why it is none; nothing at the end.
+/// Reads a line, or returns why it is invalid; `None` at the end.
 fn next_line(input: &mut impl BufRead) -> std::io::Result<Option<Result<Vec<u8>, String>>> {
     let mut line = Vec::new();
     let read = input.by_ref().take(LINE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut line)?;
@@ -49,7 +50,7 @@ fn next_line(input: &mut impl BufRead) -> std::io::Result<Option<Result<Vec<u8>,
     Ok(Some(Ok(line)))
 }
 
-/// Reads on to the end of a line, and keeps nothing of it.
+/// Skips to the end of a line without storing it.
 fn pass_over(input: &mut impl BufRead) -> std::io::Result<()> {
     loop {
         let waiting = input.fill_buf()?;

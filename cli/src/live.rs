@@ -1,6 +1,6 @@
-//! Server-Sent Events, read as they come (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
+//! A reader of Server-Sent Events (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
 //!
-//! It knows the frame of an event and how a stream goes on where it broke off, and leaves the data, JSON, to whoever asked.
+//! It parses the framing of events and resumes broken streams. Callers interpret the data, which is JSON.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -13,14 +13,15 @@ use crate::client::Client;
 use crate::report::{Exit, Failure, Outcome};
 use crate::table::text;
 
-/// How long a node that went away is waited for.
+/// How long to wait for a node that went away.
 const NODE_PATIENCE: Duration = Duration::from_secs(60);
-/// How long a node may say nothing, and be there: three of the heartbeats that it sends where there is nothing to tell.
+/// How long a live node may stay silent: three of the heartbeats that it sends when there is nothing to
+/// report.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
-/// The first pause before it is asked again, and the longest.
+/// The first pause before a retry, and the longest.
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// The name of the event with which a node ends a stream.
+/// The name of the event that ends a stream.
 pub(crate) const END: &str = "end";
 
 /// The most bytes of one event.
@@ -29,13 +30,13 @@ const EVENT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// An event of a stream.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Told {
-    /// Its place in the stream, to go on from; empty where it has none.
+    /// Its id, used to resume after it; empty if it has none.
     pub(crate) id: String,
-    /// Its name; empty where it has none.
+    /// Its name; empty if it has none.
     pub(crate) name: String,
-    /// Its data; null where it has none and only says where the stream stands.
+    /// Its data; null if it has none and only marks a place in the stream.
     pub(crate) data: Value,
-    /// The same as the node wrote it.
+    /// The data as the node wrote it.
     pub(crate) raw: String,
 }
 
@@ -45,8 +46,9 @@ impl Told {
     }
 }
 
-/// Hands each event of a stream to `each`, until it says that this was the last. Where the node goes away, it goes on behind the last id
-/// as soon as one answers; fails where none does for [`NODE_PATIENCE`], or where one answers and tells nothing in all that time.
+/// Passes each event of a stream to `each`, until `each` reports that it was the last. If the node goes away,
+/// it resumes after the last id as soon as a node answers. Fails if none answers for [`NODE_PATIENCE`], or if
+/// one answers but sends nothing in all that time.
 pub(crate) async fn follow_on(
     client: &Client,
     path: &str,
@@ -86,7 +88,8 @@ pub(crate) async fn follow_on(
                         flow
                     })
                     .await;
-                // There may be nothing to tell for long: a stream that stood is a node that was there for as long as it spoke.
+                // There may be nothing to report for long: an open stream means that the node was alive as
+                // long as it sent something.
                 if stream.spoke_at - opened > PAUSE_MAX {
                     (heard_at, pause) = (stream.spoke_at, PAUSE_FIRST);
                 }
@@ -120,12 +123,13 @@ fn ended_again(reason: &str) -> Failure {
 struct Stream {
     response: Response,
     frames: Frames,
-    /// When the node last sent anything, be it a heartbeat.
+    /// When the node last sent anything, including heartbeats.
     spoke_at: Instant,
 }
 
 impl Stream {
-    /// Hands each event to `each`, until it has enough or the answer ends. Fails where the node falls silent, or breaks off.
+    /// Passes each event to `each`, until `each` stops or the answer ends. Fails if the node falls silent or
+    /// the connection breaks.
     async fn follow(&mut self, client: &Client, mut each: impl FnMut(Told) -> ControlFlow<()>) -> Outcome {
         let broken = |why: String| Failure::with(Exit::Unreachable, format!("the stream was interrupted: {why}"));
         loop {
@@ -142,7 +146,7 @@ impl Stream {
     }
 }
 
-/// The bytes of a stream on their way to events.
+/// The bytes of a stream that are being parsed into events.
 #[derive(Debug, Default)]
 struct Frames {
     bytes: Vec<u8>,
@@ -153,7 +157,7 @@ impl Frames {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The next whole event; what has neither an id nor data is passed over.
+    /// Returns the next complete event; events with neither an id nor data are skipped.
     fn next(&mut self) -> Result<Option<Told>, String> {
         while let Some(end) = self.bytes.windows(2).position(|window| window == b"\n\n") {
             let frame = String::from_utf8_lossy(&self.bytes[..end]).into_owned();
@@ -198,7 +202,7 @@ mod tests {
 
     use super::*;
 
-    /// A node that answers each request with the same stream, and then does as it is told.
+    /// Runs a node that answers each request with the same stream and then acts as `then` says.
     async fn follow_one_that(says: &'static str, then: Then) -> (Failure, u32, Duration) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = Client::new(&format!("http://{}", listener.local_addr().unwrap()), None).unwrap();
@@ -239,7 +243,7 @@ mod tests {
         connection.write_all(format!("{head}{says}").as_bytes()).await.unwrap();
     }
 
-    // The clock stands while anything moves, and goes to the next moment that is waited for where nothing does.
+    // The paused clock advances to the next timer only when nothing else can run.
     #[tokio::test(start_paused = true)]
     async fn follower_backs_off_and_gives_up_if_the_node_ends_every_stream() {
         let says = "retry: 1000\nid: 7\n\nevent: end\ndata: {\"reason\": \"failed\"}\n\n";

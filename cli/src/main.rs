@@ -1,6 +1,6 @@
 //! The command line of Ensue: it talks to a node over its API, or starts one.
 //!
-//! Read `commands` for what can be asked; `client` talks to the node, `report` and `output` to people.
+//! `commands` holds the commands; `client` talks to the node, `report` and `output` to people.
 
 mod ago;
 mod batch;
@@ -40,7 +40,8 @@ use std::process::ExitCode;
 
 use clap::FromArgMatches as _;
 
-/// Requests and records are many small pieces made on one thread and dropped on another: this allocator is made for that.
+/// Requests and records are many small pieces allocated on one thread and freed on another, which this
+/// allocator is designed for.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

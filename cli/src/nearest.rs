@@ -1,6 +1,6 @@
-//! What somebody may have meant: the nearest name, and of which kind an id is.
+//! Suggestions after a wrong name or id: the nearest name, and the kind of an id.
 //!
-//! It asks the node only after an answer of "not there".
+//! The node is asked only after it has answered "not found".
 
 use ensue_expression::nearest;
 use serde_json::Value;
@@ -8,9 +8,9 @@ use serde_json::Value;
 use crate::client::{Client, segment};
 use crate::report::{Exit, Failure};
 
-/// The most names that one is looked for among: a page of the API.
+/// The most names searched: a page of the API.
 const NAMES_MAX: u16 = 200;
-/// Kinds of things that have an id, each with the path of the API and the command that shows it.
+/// The kinds of things that have an id, each with the API path and the command that shows it.
 const KINDS: [(&str, &str, &str); 5] = [
     ("an event", "/events", "ensue events show"),
     ("an enforcement", "/enforcements", "ensue enforcements show"),
@@ -21,7 +21,8 @@ const KINDS: [(&str, &str, &str); 5] = [
 
 /// Reads the thing with an id in the list at the path.
 ///
-/// Fails as the read does; where the id is one of another kind, the hint says of which, and what shows it.
+/// Fails as the read does. If the id belongs to another kind, the hint names the kind and the command that
+/// shows it.
 pub(crate) async fn get_by_id(client: &Client, path: &str, id: &str) -> Result<Value, Failure> {
     let failure = match client.get(&format!("{path}/{}", segment(id)), &[]).await {
         Err(failure) if failure.exit() == Exit::Missing => failure,
@@ -37,14 +38,14 @@ pub(crate) async fn get_by_id(client: &Client, path: &str, id: &str) -> Result<V
 
 /// Reads the thing with a name in the list at the path.
 ///
-/// Fails as the read does; where there is no such name, the hint is the nearest one of the list's first page.
+/// Fails as the read does. If there is no such name, the hint is the nearest one on the list's first page.
 pub(crate) async fn get_by_name(client: &Client, path: &str, name: &str) -> Result<Value, Failure> {
     or_nearest(client, path, name, client.get(&format!("{path}/{}", segment(name)), &[]).await).await
 }
 
-/// Hands on what was answered about the thing with a name in the list at the path.
+/// Returns the answer about the thing with a name in the list at the path.
 ///
-/// Where there is no such name, the failure's hint is the nearest one of the list's first page.
+/// If there is no such name, the failure's hint is the nearest one on the list's first page.
 pub(crate) async fn or_nearest<T>(client: &Client, path: &str, name: &str, answered: Result<T, Failure>) -> Result<T, Failure> {
     match answered {
         Err(failure) if failure.exit() == Exit::Missing => Err(of_list(client, path, name, failure).await),
@@ -52,7 +53,7 @@ pub(crate) async fn or_nearest<T>(client: &Client, path: &str, name: &str, answe
     }
 }
 
-/// Adds to a failure the nearest name that the list at the path has, where one is near.
+/// Adds the nearest name in the list at the path to a failure, if one is near.
 pub(crate) async fn of_list(client: &Client, path: &str, name: &str, failure: Failure) -> Failure {
     let Ok(answer) = client.get(path, &[("limit", NAMES_MAX.to_string())]).await else { return failure };
     let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -1,6 +1,6 @@
-//! How answers are printed: for people as tables and lines, for programs as JSON or YAML.
+//! Prints answers: for people as tables and lines, for programs as JSON or YAML.
 //!
-//! The one place that knows the forms. What a document means to people, each command says.
+//! The output formats are defined only here. Each command defines how its documents are shown to people.
 
 use std::io::IsTerminal;
 
@@ -40,23 +40,24 @@ enum Form {
     Yaml,
 }
 
-/// Writes JSON to standard output: to a program as it is, to a terminal so that it cannot steer it.
+/// Writes JSON to standard output: unchanged to a program, escaped to a terminal so that it cannot control
+/// it.
 fn say_json(json: &str) {
     if std::io::stdout().is_terminal() { say(printable_json(json)) } else { say(json) }
 }
 
 impl Output {
-    /// Gives the style of standard output.
+    /// Returns the style of standard output.
     pub(crate) fn style(self) -> Style {
         Style::new(self.colour, std::io::stdout().is_terminal())
     }
 
-    /// Gives the style of standard error.
+    /// Returns the style of standard error.
     pub(crate) fn style_of_errors(self) -> Style {
         Style::new(self.colour, std::io::stderr().is_terminal())
     }
 
-    /// Says whether a person reads the answer: then words may stand around it.
+    /// Returns true if a person reads the answer: then text may surround it.
     pub(crate) fn is_for_people(self) -> bool {
         match self.form {
             Form::Table => true,
@@ -64,7 +65,8 @@ impl Output {
         }
     }
 
-    /// Fails where another form than the plain one is asked for: what the option prints is no document. Clap would see it on one level only.
+    /// Fails if a format other than the plain one is requested, because the option's output is not a
+    /// document. Clap would detect this on one level only.
     pub(crate) fn must_be_plain(self, option: &str) -> Outcome {
         if self.is_for_people() {
             return Ok(());
@@ -72,7 +74,7 @@ impl Output {
         Err(Failure::with(Exit::Usage, format!("`{option}` prints an image, so --output does not apply")).hint("leave out --output"))
     }
 
-    /// Prints a document to programs as it is; to people what `tell` does.
+    /// Prints a document to programs; for people, calls `tell`.
     pub(crate) fn print(self, document: &Value, tell: impl FnOnce()) {
         match self.form {
             Form::Table => tell(),
@@ -81,7 +83,8 @@ impl Output {
         }
     }
 
-    /// Prints one document as the lines that `show` makes of it, of which there may be none, or as it is.
+    /// Prints one document: for people, the lines that `show` returns, possibly none; otherwise the document
+    /// itself.
     pub(crate) fn print_one(self, document: &Value, show: impl FnOnce(&Value) -> String) {
         self.print(document, || {
             let shown = show(document);
@@ -91,12 +94,13 @@ impl Output {
         });
     }
 
-    /// Prints documents as rows, or as they are.
+    /// Prints documents as rows for people, or as they are.
     pub(crate) fn print_list(self, answer: &Value, columns: &[table::Column]) {
         self.print(answer, || self.page(&table::page(answer, columns)));
     }
 
-    /// Prints one document of a series that may have no end: a line for people, one of JSON, or a YAML document of its own.
+    /// Prints one document of a possibly endless series: a line for people, a line of JSON, or a separate
+    /// YAML document.
     pub(crate) fn print_next(self, document: &Value, line: impl FnOnce(&Value) -> String) {
         match self.form {
             Form::Table => say(line(document)),
@@ -105,16 +109,16 @@ impl Output {
         }
     }
 
-    /// Prints a document of a series that is given as the API wrote it: JSON stays those bytes, on one line.
+    /// Prints a document of a series from the API's own text: JSON keeps those bytes, on one line.
     pub(crate) fn print_raw_next(self, raw: &str, line: impl FnOnce(&Value) -> String) {
         match self.form {
-            // A line break can stand only between values, where a space means the same.
+            // A line break can appear only between values, where a space is equivalent.
             Form::Json => say_json(&raw.trim().replace(['\n', '\r'], " ")),
             Form::Table | Form::Yaml => self.print_next(&serde_json::from_str(raw).unwrap_or_default(), line),
         }
     }
 
-    /// Prints a document of which another version was printed before: in its place at a terminal, and behind it elsewhere.
+    /// Prints a new version of a document: over the previous one at a terminal, after it elsewhere.
     pub(crate) fn print_again(self, document: &Value, show: impl FnOnce(&Value) -> String) {
         match (self.form, table::terminal().filter(|_| !style::is_dumb())) {
             (Form::Table, Some(size)) => frame::draw(&show(document), size),
@@ -123,7 +127,7 @@ impl Output {
         }
     }
 
-    /// Prints text for people, in a pager where it is longer than the terminal.
+    /// Prints text for people, in a pager if it is longer than the terminal.
     pub(crate) fn page(self, text: &str) {
         let is_paged = !self.no_pager && pager::is_wanted(text);
         if !(is_paged && pager::show(text)) {

@@ -1,6 +1,6 @@
-//! A pager for what is longer than the terminal, as `git` and `man` have one.
+//! A pager for text that is longer than the terminal, as in `git` and `man`.
 //!
-//! Only where a person sits at the terminal: a pipe gets the text itself.
+//! It is used only if a person is at the terminal: a pipe gets the text itself.
 
 use std::io::{IsTerminal, Write};
 use std::process::{Command, Stdio};
@@ -13,28 +13,29 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::report::Exit;
 use crate::table;
 
-/// The program where `$PAGER` is not set.
+/// The program used if `$PAGER` is not set.
 const DEFAULT_PAGER: &str = "less";
-/// What a pipe takes before anybody reads.
+/// How much a pipe buffers before anything is read.
 const PIPE_BYTES: usize = 64 * 1024;
-/// How `less` is called where `$LESS` does not say: colours are shown, the screen is left as it is, and a short text needs no key.
+/// The options of `less` if `$LESS` does not set them: colors are shown, the screen is left as it is, and a
+/// short text needs no key.
 const LESS_OPTIONS: &str = "FRX";
 
-/// Says whether a text is to be paged: a person is there, and it is longer than the terminal.
+/// Returns true if a text needs a pager: a person is present, and it is longer than the terminal.
 pub(crate) fn is_wanted(text: &str) -> bool {
     let is_person = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     is_person && table::terminal().is_some_and(|(_, height)| is_longer(text, height))
 }
 
-/// Says whether a text and the prompt behind it need more lines than there are.
+/// Returns true if a text and the prompt after it need more lines than the terminal has.
 fn is_longer(text: &str, height: usize) -> bool {
     text.lines().count() >= height
 }
 
-/// The command that pages: what `$PAGER` says, as a shell reads it; none where the person wants none.
+/// Returns the pager command, parsed from `$PAGER` as a shell does; `None` if the user wants no pager.
 fn command(pager: Option<&str>) -> Option<Command> {
     let mut command = match pager.map(str::trim) {
-        // Not by a shell, which would complain where there is no such program.
+        // Not through a shell, which would complain if there is no such program.
         None => Command::new(DEFAULT_PAGER),
         Some("" | "cat") => return None,
         Some(line) => {
@@ -47,7 +48,8 @@ fn command(pager: Option<&str>) -> Option<Command> {
     Some(command)
 }
 
-/// Shows a text in the pager, and waits until it is left; false where there is no pager, or it failed before it had taken all.
+/// Shows a text in the pager, and waits until it is closed. Returns false if there is no pager, or it failed
+/// before it had read everything.
 pub(crate) fn show(text: &str) -> bool {
     let pager = std::env::var("PAGER").ok();
     let Some(mut command) = command(pager.as_deref()) else { return false };
@@ -58,12 +60,14 @@ pub(crate) fn show(text: &str) -> bool {
     let Ok(mut started) = command.spawn() else { return false };
     let is_taken = started.stdin.take().is_some_and(|mut stdin| writeln!(stdin, "{text}").is_ok());
     let has_failed = started.wait().is_ok_and(|end| end.code().is_some_and(|code| code != 0));
-    // Who leaves the pager early has seen enough; a short text fits into the pipe of one that never read it.
+    // A user who leaves the pager early has seen enough; a short text fits into the pipe even if the pager
+    // never read it.
     !has_failed || (is_taken && text.len() > PIPE_BYTES)
 }
 
-/// While it lasts, Ctrl-C is the pager's, which goes back to its prompt. The terminal sends it to both: ended by it, we would leave the pager
-/// behind without a parent, at a terminal that the shell has taken back.
+/// While this exists, Ctrl-C belongs to the pager, which returns to its prompt. The terminal sends the signal
+/// to both processes. If it ended this one, the pager would be left without a parent, at a terminal that the
+/// shell has taken back.
 struct HeldInterrupts {
     are_held: Arc<AtomicBool>,
 }
@@ -72,7 +76,7 @@ impl HeldInterrupts {
     fn begin() -> Self {
         let are_held = Arc::new(AtomicBool::new(true));
         let (listens, heard) = sync_channel(1);
-        // A thread of its own: the one that waits for the pager can wait for nothing else.
+        // On a thread of its own: the one that waits for the pager can wait for nothing else.
         std::thread::spawn({
             let are_held = Arc::clone(&are_held);
             move || {
@@ -81,7 +85,7 @@ impl HeldInterrupts {
                     let Ok(mut interrupts) = signal(SignalKind::interrupt()) else { return };
                     let _ = listens.send(());
                     while interrupts.recv().await.is_some() {
-                        // Once listened for, the signal never ends a program by itself again.
+                        // Once a handler is installed, the signal no longer ends the program by itself.
                         if !are_held.load(Ordering::Acquire) {
                             Exit::Interrupted.now();
                         }
@@ -89,7 +93,7 @@ impl HeldInterrupts {
                 });
             }
         });
-        // Where nothing can be listened for, Ctrl-C does what it does.
+        // If no handler can be installed, Ctrl-C keeps its default effect.
         let _ = heard.recv();
         Self { are_held }
     }

@@ -1,23 +1,24 @@
-//! Lists that are read page by page, up to a bound.
+//! Reads lists page by page, up to a bound.
 
 use serde_json::Value;
 
 use crate::client::Client;
 use crate::report::Failure;
 
-/// The most things that a page of the API holds.
+/// The most things on a page of the API.
 pub(crate) const PAGE_MAX: usize = 200;
 
-/// What was read of a list.
+/// The part of a list that was read.
 #[derive(Debug, Default)]
 pub(crate) struct Pages {
     /// The things, in the order of the list.
     pub(crate) items: Vec<Value>,
-    /// Where the list goes on; none at its end.
+    /// The cursor of the rest; `None` at the end.
     pub(crate) next: Option<String>,
 }
 
-/// Reads a list until `enough` things are there, it ends, or so many requests were made. `query` has neither limit nor cursor.
+/// Reads a list until `enough` things are read, it ends, or the limit of requests is reached. `query` has
+/// neither limit nor cursor.
 pub(crate) async fn read(
     client: &Client,
     path: &str,

@@ -1,6 +1,6 @@
-//! What attempts printed, on its way to the reader: whole, or followed as it comes, also over a restart of the node.
+//! Prints the output of attempts: all of it, or live, including across restarts of the node.
 //!
-//! It goes on as it came where a program reads it. Where a person does, it cannot steer the terminal.
+//! Programs get it unchanged. At a terminal, it cannot control the terminal.
 
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
@@ -23,7 +23,7 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// Gives the name as the API has it.
+    /// Returns the API's name for it.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Stdout => "stdout",
@@ -46,7 +46,8 @@ pub(crate) async fn follow(client: &Client, path: &str, only: Option<Stream>) ->
     .await
 }
 
-/// Prints all of a stream that there is, with the title before it if there is anything. The title is taken then: two streams have one.
+/// Prints a whole stream, after the title if there is any output. The title is then taken, because two
+/// streams share it.
 pub(crate) async fn print_whole(client: &Client, path: &str, stream: Stream, title: &mut Option<String>) -> Outcome {
     let name = stream.as_str().to_owned();
     let mut response = client.stream(path, &[("stream", name.clone())], "text/plain").await?;
@@ -72,7 +73,7 @@ pub(crate) async fn print_whole(client: &Client, path: &str, stream: Stream, tit
     Ok(())
 }
 
-/// Where the two streams go: standard output to ours, standard error to ours.
+/// The destinations of the two streams: standard output to ours, standard error to ours.
 #[derive(Default)]
 struct Screens {
     stdout: Screen,
@@ -96,14 +97,14 @@ impl Screens {
     }
 }
 
-/// A stream on its way to a terminal: the beginning of a character whose rest is to come.
+/// A stream on its way to a terminal: holds the beginning of a character whose rest has not arrived.
 #[derive(Default)]
 struct Screen {
     begun: Vec<u8>,
 }
 
 impl Screen {
-    /// Gives what is shown of the next bytes: nothing that steers a terminal.
+    /// Returns the next bytes as shown, without anything that controls a terminal.
     fn shown(&mut self, bytes: &[u8]) -> String {
         let mut all = std::mem::take(&mut self.begun);
         all.extend_from_slice(bytes);

@@ -1,7 +1,7 @@
-//! Profiles: nodes by name, each with its address and, apart from it, its token.
+//! Profiles: nodes by name, each with its address and, stored separately, its token.
 //!
-//! They lie in `$XDG_CONFIG_HOME/ensue`: `profiles.json`, which may be shown to anybody, and one file for each token, which only its owner may
-//! read. A token goes to the server of its own profile and to no other.
+//! They are in `$XDG_CONFIG_HOME/ensue`: `profiles.json`, which may be shown to anyone, and one file for each
+//! token, which only its owner may read. A token is sent only to the server of its own profile.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -56,7 +56,7 @@ impl fmt::Display for ProfileName {
     }
 }
 
-/// What a profile says of a node.
+/// The content of a profile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Profile {
@@ -64,26 +64,27 @@ pub(crate) struct Profile {
     pub(crate) server: String,
 }
 
-/// The list of profiles as it is kept.
+/// The list of profiles as stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Profiles {
-    /// The one that is used where none is named.
+    /// The profile used if none is named.
     pub(crate) current: Option<ProfileName>,
-    /// All of them.
+    /// All profiles.
     pub(crate) profiles: BTreeMap<ProfileName, Profile>,
 }
 
-/// The folder that profiles lie in.
+/// The folder of profiles.
 #[derive(Clone, Debug)]
 pub(crate) struct ProfileFolder {
     folder: PathBuf,
 }
 
 impl ProfileFolder {
-    /// Finds the folder by the environment; none where neither `XDG_CONFIG_HOME` nor `HOME` names one.
+    /// Returns the folder that the environment names; `None` if neither `XDG_CONFIG_HOME` nor `HOME` names
+    /// one.
     pub(crate) fn of_environment() -> Option<Self> {
-        // The specification has relative paths ignored.
+        // The specification requires relative paths to be ignored.
         let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let base = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))?;
         Some(Self::at(base.join("ensue")))
@@ -101,7 +102,8 @@ impl ProfileFolder {
         self.folder.join("tokens").join(&name.0)
     }
 
-    /// Reads the profiles; none are there where there is no file. Fails where it cannot be read, or says what no profile says.
+    /// Reads the profiles; there are none if the file does not exist. Fails if it cannot be read or is
+    /// invalid.
     pub(crate) fn read(&self) -> Result<Profiles, Failure> {
         let path = self.list();
         let Some(bytes) = read(&path)? else { return Ok(Profiles::default()) };
@@ -111,12 +113,12 @@ impl ProfileFolder {
         })
     }
 
-    /// Keeps the profiles in the place of the old ones.
+    /// Stores the profiles, replacing the old ones.
     pub(crate) fn write(&self, profiles: &Profiles) -> Outcome {
         write(&self.list(), format!("{:#}\n", serde_json::json!(profiles)).as_bytes())
     }
 
-    /// Reads the token of a profile; none where it has none. Fails where others can read it.
+    /// Reads the token of a profile; `None` if it has none. Fails if others can read it.
     pub(crate) fn token(&self, name: &ProfileName) -> Result<Option<String>, Failure> {
         use std::os::unix::fs::PermissionsExt;
         let path = self.token_file(name);
@@ -133,12 +135,12 @@ impl ProfileFolder {
         Ok(Some(text.trim().to_owned()).filter(|token| !token.is_empty()))
     }
 
-    /// Keeps the token of a profile where only its owner can read it.
+    /// Stores the token of a profile so that only its owner can read it.
     pub(crate) fn write_token(&self, name: &ProfileName, token: &str) -> Outcome {
         write(&self.token_file(name), format!("{token}\n").as_bytes())
     }
 
-    /// Forgets the token of a profile, if it has one.
+    /// Removes the token of a profile, if it has one.
     pub(crate) fn remove_token(&self, name: &ProfileName) -> Outcome {
         let path = self.token_file(name);
         match std::fs::remove_file(&path) {
@@ -149,7 +151,7 @@ impl ProfileFolder {
 }
 
 impl Profiles {
-    /// Gives a profile by its name. Fails where there is none, with the nearest one.
+    /// Returns a profile by name. If there is none, fails with the nearest name.
     pub(crate) fn named(&self, name: &ProfileName) -> Result<&Profile, Failure> {
         self.profiles.get(name).ok_or_else(|| {
             let failure = Failure::with(Exit::Missing, format!("there is no profile `{name}`"));
@@ -173,12 +175,12 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
     Ok(Some(bytes))
 }
 
-/// Writes a file that only its owner can read, in the place of the old one at once, in a folder that only its owner can list.
+/// Atomically writes a file that only its owner can read, in a folder that only its owner can list.
 fn write(path: &Path, bytes: &[u8]) -> Outcome {
     use std::os::unix::fs::DirBuilderExt;
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| unusable(folder, &error))?;
-    // A temporary file is its owner's alone from the beginning.
+    // A temporary file is private to its owner from the beginning.
     let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
         file.write_all(bytes)?;
         file.as_file().sync_all()?;

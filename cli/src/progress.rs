@@ -1,21 +1,21 @@
-//! How far long work is: a bar on standard error where that is a terminal, and nothing elsewhere.
+//! A progress bar on standard error if that is a terminal; otherwise nothing.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::style;
 
-/// A bar; it is gone when this is dropped.
+/// A bar, which is removed when this is dropped.
 pub(crate) struct Progress {
     bar: ProgressBar,
 }
 
 impl Progress {
-    /// Begins a bar of work on so many records.
+    /// Starts a bar for work on this many records.
     pub(crate) fn through_records(what: impl Into<String>, records: u64) -> Self {
         Self::begin(what.into(), records, "{msg} {wide_bar} {human_pos} of {human_len} records, {eta} left")
     }
 
-    /// Begins a bar of work that takes about so many seconds.
+    /// Starts a bar for work that takes about this many seconds.
     pub(crate) fn through_time(what: impl Into<String>, seconds: u64) -> Self {
         Self::begin(what.into(), seconds, "{msg} {wide_bar} {pos} of {len} s")
     }
@@ -28,17 +28,17 @@ impl Progress {
         Self { bar }
     }
 
-    /// Says whether somebody sees it.
+    /// Returns true if the bar is visible.
     pub(crate) fn is_drawn(&self) -> bool {
         !self.bar.is_hidden()
     }
 
-    /// Says how far the work is.
+    /// Reports the progress of the work.
     pub(crate) fn at(&self, done: u64) {
         self.bar.set_position(done);
     }
 
-    /// Reports how far the work is, and where it ends.
+    /// Reports the progress of the work, and its end.
     pub(crate) fn at_of(&self, done: u64, end: u64) {
         self.bar.set_length(end);
         self.bar.set_position(done);

@@ -1,6 +1,6 @@
-//! Inquiries for people: what is asked, what an execution waits for, and the fields that an answer has.
+//! Inquiries for people: the question, what an execution waits for, and the fields of an answer.
 //!
-//! It asks the node only for what an execution asks; the commands are `commands/inquiries.rs`'s.
+//! It asks the node only for the question of an execution; the commands are in `commands/inquiries.rs`.
 
 use serde_json::{Map, Value};
 
@@ -9,15 +9,15 @@ use crate::report::printable;
 use crate::table::{pairs, text};
 use crate::wording::step_name;
 
-/// Where an execution document keeps what it asks, while it waits for an answer.
+/// The field of an execution document that holds its question while it waits for an answer.
 pub(crate) const QUESTION: &str = "question";
 
-/// Says whether an execution may wait for an answer.
+/// Returns true if an execution may wait for an answer.
 pub(crate) fn may_wait(execution: &Value) -> bool {
     execution["inquiry"].is_string() && matches!(execution["status"].as_str(), Some("waiting" | "indeterminate"))
 }
 
-/// Puts into an execution what it asks, where it waits for an answer and the caller may see that.
+/// Adds its question to an execution, if it waits for an answer and the caller may see the question.
 pub(crate) async fn attach(client: &Client, execution: &mut Value) {
     if !may_wait(execution) {
         return;
@@ -28,7 +28,8 @@ pub(crate) async fn attach(client: &Client, execution: &mut Value) {
     }
 }
 
-/// What an execution waits for that asks: `an answer of role:leads or ana, until …`; empty for any other.
+/// Returns what an execution with a question waits for: `an answer of role:leads or ana, until …`; empty for
+/// any other.
 pub(crate) fn waits_for(execution: &Value) -> String {
     let question = &execution[QUESTION];
     if question.is_null() {
@@ -44,7 +45,7 @@ pub(crate) fn waits_for(execution: &Value) -> String {
     format!("{answers}{}{so_far}{until}", people(&question["assignees"], " or "))
 }
 
-/// The command that shows how to answer what an execution asks; empty for one that asks nothing.
+/// Returns the command that shows how to answer an execution's question; empty if it has none.
 pub(crate) fn command(execution: &Value) -> String {
     match execution[QUESTION]["id"].as_str() {
         Some(id) => format!("ensue inquiries show {id}"),
@@ -52,7 +53,7 @@ pub(crate) fn command(execution: &Value) -> String {
     }
 }
 
-/// Names in one line.
+/// Returns names on one line.
 pub(crate) fn people(names: &Value, between: &str) -> String {
     list(names).iter().filter_map(Value::as_str).collect::<Vec<_>>().join(between)
 }
@@ -61,7 +62,7 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-/// An inquiry for people.
+/// Returns an inquiry for people.
 pub(crate) fn shown(inquiry: &Value) -> String {
     let quorum = inquiry["quorum"].as_u64().unwrap_or(1);
     let mut shown = pairs(&[
@@ -108,7 +109,7 @@ fn count(inquiry: &Value, name: &str) -> String {
     inquiry[name].as_u64().filter(|count| *count > 0).map(|count| count.to_string()).unwrap_or_default()
 }
 
-/// That people were told, in a line.
+/// Returns that people were notified, on one line.
 fn told(told: &Value) -> String {
     let by = match told["execution"].as_str() {
         Some(execution) => format!("by execution {execution}"),
@@ -148,7 +149,7 @@ impl Field {
     }
 }
 
-/// The fields that the schema of an answer names, in its order.
+/// Returns the fields that the schema of an answer declares, in its order.
 fn fields(schema: &Value) -> Vec<Field> {
     let none = Map::new();
     let properties = schema["properties"].as_object().unwrap_or(&none);
@@ -186,12 +187,12 @@ fn how_to_answer(id: &str, fields: &[Field]) -> String {
     format!("ensue inquiries respond {id}{set}")
 }
 
-/// Returns the fields that a schema names, a line for each; none if it names no fields.
+/// Returns the fields that a schema declares, one per line; none if it declares no fields.
 pub(crate) fn field_lines(schema: &Value) -> Vec<String> {
     fields(schema).iter().map(Field::line).collect()
 }
 
-/// Reads what was typed for a field of an answer as the schema wants it: a text where it may be one, else what JSON there is.
+/// Converts a typed answer field to what the schema wants: a text if that is allowed, otherwise JSON.
 pub(crate) fn typed(schema: &Value, name: &str, typed: &str) -> Value {
     let field = &schema["properties"][name];
     let text = || Value::from(typed);
@@ -199,13 +200,13 @@ pub(crate) fn typed(schema: &Value, name: &str, typed: &str) -> Value {
         (_, Some(choices)) => choices.contains(&text()),
         (Value::String(kind), None) => kind == "string",
         (Value::Array(kinds), None) => kinds.iter().any(|kind| kind == "string"),
-        // Nobody says what it is.
+        // The schema does not declare its type.
         (_, None) => true,
     };
     if may_be_text { text() } else { serde_json::from_str(typed).unwrap_or_else(|_| text()) }
 }
 
-/// The lock that an execution waits for, or the queue in which it waits for a worker.
+/// Returns the lock that an execution waits for, or the queue in which it waits for a worker.
 pub(crate) fn queued(execution: &Value) -> String {
     let lock = &execution["awaits_lock"];
     if lock.is_null() {

@@ -1,6 +1,7 @@
-//! Why a condition gave what it gave, told for people: the parts that decided, and what would flip it.
+//! Explains to people why a condition gave its result: the parts that decided, and what would flip it.
 //!
-//! It takes explanations as the API gives them; nothing is worked out here. What could steer a terminal is taken out before anything is painted.
+//! It renders explanations from the API and computes nothing. Anything that could control a terminal is
+//! removed before colors are added.
 
 use ensue_packs::excerpt;
 use serde_json::Value;
@@ -9,16 +10,16 @@ use crate::flow;
 use crate::report::{printable, printable_document};
 use crate::style::Style;
 
-/// The columns up to which the parts of a message are aligned.
+/// The width up to which the parts of a message are aligned.
 const ALIGNED_COLUMNS_MAX: usize = 64;
-/// The most ways to flip a condition that are told.
+/// The most ways to flip a condition that are listed.
 const WAYS_MAX: usize = 3;
-/// The most characters of a line that tells of one rule of many.
+/// The most characters of a line about one rule of many.
 const LINE_CHARS_MAX: usize = 160;
 
-/// What the outcomes of a condition are called.
+/// The words for the outcomes of a condition.
 pub(crate) struct Words {
-    /// True, false, and neither.
+    /// For true, false, and neither.
     pub(crate) outcomes: [&'static str; 3],
     /// What it would do if it were true, and if it were false.
     pub(crate) would: [&'static str; 2],
@@ -27,7 +28,7 @@ pub(crate) struct Words {
 /// The words for rules.
 const OF_RULES: Words = Words { outcomes: ["matched", "not matched", "erred"], would: ["it would match", "it would not match"] };
 
-/// Tells what one rule made of an event.
+/// Returns what one rule decided about an event.
 pub(crate) fn of_rule(told: &Value, style: Style) -> String {
     let outcome = Outcome::of_verdict(told);
     let printed = printable_document(told);
@@ -41,7 +42,7 @@ pub(crate) fn of_rule(told: &Value, style: Style) -> String {
     lines.join("\n")
 }
 
-/// Tells what each rule of many made of an event, a line each.
+/// Returns what each of many rules decided about an event, one line each.
 pub(crate) fn of_rules(items: &[Value], style: Style) -> String {
     if items.is_empty() {
         return "no rule handles events of its trigger".to_owned();
@@ -78,7 +79,8 @@ pub(crate) fn of_rules(items: &[Value], style: Style) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Tells what a condition gave, line by line: `{explanation, decisive, flips}`, and of an error where it is (`erred`).
+/// Returns the result of a condition, line by line: `{explanation, decisive, flips}`, and the place of an
+/// error (`erred`).
 pub(crate) fn of_condition(told: &Value, outcome: Outcome, words: &Words, style: Style) -> Vec<String> {
     let place = place(&told["erred"]);
     let told = &printable_document(told);
@@ -90,7 +92,7 @@ pub(crate) fn of_condition(told: &Value, outcome: Outcome, words: &Words, style:
     let mut lines = Vec::new();
     let erred = &told["erred"];
     if decisive.is_empty() {
-        // A local value that erred, or a judgement that could not be worked out again.
+        // A local value that erred, or a verdict that could not be recomputed.
         let local = erred["in"].as_str().filter(|name| *name != "when");
         let why = erred["message"].as_str().map(|message| match local {
             Some(local) => format!("{headline}, because {local} failed: {message}"),
@@ -102,7 +104,7 @@ pub(crate) fn of_condition(told: &Value, outcome: Outcome, words: &Words, style:
     }
     let block = block(&decisive, &ways);
     lines.extend(block.iter().map(|part| telling.line(part)));
-    // A condition that is no condition, and a local value that erred: the parts alone do not say it.
+    // A condition that is not boolean, or a local value that erred: the parts alone do not explain it.
     let is_told = |message: &str| block.iter().any(|part| part["value"].as_str().is_some_and(|value| value == message));
     if let Some(message) = erred["message"].as_str().filter(|message| !decisive.is_empty() && !is_told(message)) {
         lines.push(format!("  {}: {message}", erred["in"].as_str().unwrap_or("when")));
@@ -112,7 +114,8 @@ pub(crate) fn of_condition(told: &Value, outcome: Outcome, words: &Words, style:
     lines
 }
 
-/// The parts that stand under "because": those that decided, or where that is more, those that would all have to turn.
+/// Returns the parts listed under "because": those that decided, or, if there are more of them, those that
+/// would all have to change.
 fn block<'t>(decisive: &[&'t Value], ways: &[Way<'t>]) -> Vec<&'t Value> {
     match ways.first() {
         Some(way) if way.target().is_some() && decisive.iter().all(|part| way.parts().any(|turned| is_same(turned, part))) => {
@@ -122,7 +125,7 @@ fn block<'t>(decisive: &[&'t Value], ways: &[Way<'t>]) -> Vec<&'t Value> {
     }
 }
 
-/// What would give the condition another outcome.
+/// Returns the ways to another outcome of the condition.
 fn told_ways(block: &[&Value], ways: &[Way<'_>], flips: &[Value], outcome: Outcome, words: &Words, telling: &Telling) -> Vec<String> {
     let Some(first) = ways.first() else { return Vec::new() };
     let would = words.would[usize::from(!first.to)];
@@ -163,7 +166,8 @@ fn told_ways(block: &[&Value], ways: &[Way<'_>], flips: &[Value], outcome: Outco
     lines
 }
 
-/// Of what erred through one part: that it would also be decided if that part were the opposite.
+/// For an outcome that erred through one part: returns that it would also be decided if that part were the
+/// opposite.
 fn other_verdict(way: &Way<'_>, flips: &[Value], outcome: Outcome, words: &Words) -> String {
     let opposite = flips.iter().map(Way::of).find(|other| other.to != way.to && other.turns.len() == 1);
     match (outcome, way.turns, opposite) {
@@ -175,7 +179,7 @@ fn other_verdict(way: &Way<'_>, flips: &[Value], outcome: Outcome, words: &Words
     }
 }
 
-/// What of the parts that decide beside a way is as it must be; the parts follow.
+/// Returns that the decisive parts outside of a way already have the required value; the parts follow.
 fn already(way: &Way<'_>, target: bool) -> String {
     let wanted = if target { "true" } else { "false" };
     let is_target = way.already.iter().all(|part| part["outcome"] == wanted);
@@ -188,7 +192,7 @@ fn already(way: &Way<'_>, target: bool) -> String {
     }
 }
 
-/// What came of a verdict, or would come of it.
+/// Returns the consequences, actual or hypothetical, of a verdict.
 fn consequences(told: &Value) -> Vec<String> {
     let plan = &told["plan"];
     let action = plan["action"].as_str().unwrap_or_default();
@@ -226,7 +230,7 @@ fn consequences(told: &Value) -> Vec<String> {
     lines
 }
 
-/// What became of a match that was held.
+/// Returns the outcome of a match that was held.
 fn of_held(told: &Value, action: &str) -> Vec<String> {
     let (held, became) = (flow::held(&told["held"]), &told["became"]);
     let then = match became["outcome"].as_str() {
@@ -239,7 +243,8 @@ fn of_held(told: &Value, action: &str) -> Vec<String> {
     vec![format!("it was held {held}"), then]
 }
 
-/// Where an error is, drawn as `ensue check` draws it: of the source as it was written, in which places are counted.
+/// Returns the place of an error, drawn as `ensue check` does: in the source as written, in which places are
+/// counted.
 fn place(erred: &Value) -> Vec<String> {
     let (Some(source), Some(start), Some(end)) = (erred["source"].as_str(), erred["span"]["start"].as_u64(), erred["span"]["end"].as_u64())
     else {
@@ -252,14 +257,14 @@ fn place(erred: &Value) -> Vec<String> {
     lines.iter().map(|line| printable(line)).collect()
 }
 
-/// What a condition came to.
+/// The outcome of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// True: a rule matched.
     True,
     /// False: it did not.
     False,
-    /// It erred, or gave something else.
+    /// It erred, or returned something else.
     Neither,
 }
 
@@ -314,14 +319,14 @@ impl<'t> Way<'t> {
         self.turns.iter().map(|turn| &turn["part"])
     }
 
-    /// What all of its parts would have to be; none where they differ.
+    /// Returns the value that all of its parts would need; `None` if they differ.
     fn target(&self) -> Option<bool> {
         let first = self.turns.first()?["to"] == true;
         self.turns.iter().all(|turn| (turn["to"] == true) == first).then_some(first)
     }
 }
 
-/// How lines are laid out.
+/// The layout of lines.
 struct Telling {
     width: usize,
     style: Style,
@@ -341,7 +346,7 @@ impl Telling {
     }
 }
 
-/// What a part gave.
+/// Returns the value of a part.
 pub(crate) fn value_of(part: &Value) -> String {
     let value = part["value"].as_str().unwrap_or_default();
     match part["outcome"].as_str() {

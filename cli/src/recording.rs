@@ -1,6 +1,7 @@
-//! An execution made into a case of a pack's tests: what was asked, what its steps came to as mocks, and how it ended.
+//! Converts an execution to a case of a pack's tests: its request, the outcomes of its steps as mocks, and
+//! its end.
 //!
-//! It reads over the API. Running the case is `ensue pack test`'s.
+//! It reads over the API. `ensue pack test` runs the case.
 
 mod mocks;
 
@@ -29,7 +30,7 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
-    /// Reads an execution that has ended, and all that it came to.
+    /// Reads an ended execution and all its outcomes.
     pub(crate) async fn of(client: &Client, execution: Value) -> Result<Self, Failure> {
         let id = text(&execution, "id");
         let (action, status) = (text(&execution, "action"), text(&execution, "status"));
@@ -66,7 +67,7 @@ impl Recording {
             mocks.read(client, &flow, "").await?;
             end(&flow, &mocks)?
         };
-        // A case of events runs nothing without them.
+        // Without mocks, a case of events runs nothing.
         if is_of_rule || !mocks.is_empty() {
             parts.push(("mocks", mocks.into_value()));
         }
@@ -74,7 +75,7 @@ impl Recording {
         Ok(Self { parts, of: id })
     }
 
-    /// Gives the case as a file of tests.
+    /// Returns the case as a test file.
     pub(crate) fn file(&self) -> String {
         let mut file = format!("# Recorded from the execution {}.\n", self.of);
         for (place, (name, value)) in self.parts.iter().enumerate() {
@@ -87,15 +88,15 @@ impl Recording {
         file
     }
 
-    /// Gives the case as a list of the one.
+    /// Returns the case as a list of one.
     pub(crate) fn document(&self) -> Value {
         let case: Map<String, Value> = self.parts.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         json!([case])
     }
 }
 
-/// Reads the event that led to an execution by a rule; none where a case cannot give it: nobody sends what a schedule makes, and a rerun may
-/// have begun in the middle.
+/// Reads the event that led to an execution by a rule. Returns `None` if a case cannot contain it: nobody
+/// sends the events of a schedule, and a rerun may have begun in the middle.
 async fn led_to(client: &Client, execution: &Value) -> Result<Option<Value>, Failure> {
     if execution["rule"].is_null() || execution["event"].is_null() || !execution["rerun_of"].is_null() {
         return Ok(None);
@@ -104,7 +105,7 @@ async fn led_to(client: &Client, execution: &Value) -> Result<Option<Value>, Fai
     Ok(Some(event).filter(|event| event["trigger"] != SCHEDULE_TRIGGER))
 }
 
-/// Writes an event as a case gives it.
+/// Writes an event in the form of a case.
 fn given(event: &Value) -> Value {
     json!({
         "trigger": event["trigger"],
@@ -114,7 +115,7 @@ fn given(event: &Value) -> Value {
     })
 }
 
-/// Reads what each rule of a pack made of an event.
+/// Reads the decision of each rule of a pack on an event.
 async fn decisions(client: &Client, event: &Value, pack: &str, mocks: &mut Mocks) -> Result<Value, Failure> {
     let asked = [("event", text(event, "id")), ("sort", "position".to_owned()), ("limit", "200".to_owned())];
     let made = client.get("/enforcements", &asked).await?;
@@ -148,7 +149,7 @@ async fn decisions(client: &Client, event: &Value, pack: &str, mocks: &mut Mocks
     Ok(Value::Array(expect))
 }
 
-/// Says how an execution and its steps ended.
+/// Returns how an execution and its steps ended.
 fn end(flow: &Flow, mocks: &Mocks) -> Result<Value, Failure> {
     if flow.is_cut {
         let message = format!("`{}` has more steps than can be read at once", text(&flow.execution, "id"));
@@ -179,7 +180,8 @@ fn end(flow: &Flow, mocks: &Mocks) -> Result<Value, Failure> {
     Ok(Value::Object(end))
 }
 
-/// Returns true if a value holds an id or a time that nothing gave the execution: another run has another.
+/// Returns true if a value contains an id or time that was not passed to the execution: another run has a
+/// different one.
 fn is_of_this_run(value: &Value, known: &[String]) -> bool {
     match value {
         Value::String(text) => {
@@ -208,7 +210,7 @@ fn statuses(flow: &Flow, before: &str, steps: &mut BTreeMap<String, Value>) {
     }
 }
 
-/// Finds the steps that were undone, each with the position of what undid it.
+/// Finds the steps that were undone, each with the position of its undo.
 fn undone_steps(flow: &Flow, before: &str, undone: &mut Vec<(u64, String)>) {
     for step in &flow.steps {
         for part in &step.parts {

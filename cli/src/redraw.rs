@@ -1,6 +1,7 @@
-//! Lists and states that are shown again as the log grows: drawn in place at a terminal, and one after the other elsewhere.
+//! Shows lists and statuses again as the log grows: redrawn in place at a terminal, one after the other
+//! elsewhere.
 //!
-//! What is looked at and how it is shown is the command's. Nothing is asked for while nothing happens.
+//! The command determines what is read and how it is shown. Nothing is requested while nothing happens.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -13,17 +14,17 @@ use crate::live;
 use crate::output::Output;
 use crate::report::{Exit, Failure, Outcome};
 
-/// The least time between two looks: what happens meanwhile is seen at once.
+/// The minimum time between two polls: changes in between are seen at once.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How long it is waited before a node that cannot answer now is asked again.
+/// The pause before a node that cannot answer is asked again.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// Which records make another look worth while.
+/// The records that trigger another poll.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Stirred {
     /// Any.
     ByAll,
-    /// Those of these kinds: `execution` has `execution.requested` and all others.
+    /// Those of these kinds: `execution` includes `execution.requested` and all others.
     By(&'static [&'static str]),
 }
 
@@ -36,8 +37,8 @@ impl Stirred {
     }
 }
 
-/// Shows what `look` gives, and again each time when the log has grown by records that stir it and it gives something else. It ends with the
-/// program, or where the node is gone for good.
+/// Shows what `look` returns, and again each time the log has grown by relevant records and the result
+/// differs. It ends with the program, or if the node is permanently gone.
 pub(crate) async fn as_it_changes(
     client: &Client,
     output: Output,
@@ -50,7 +51,7 @@ pub(crate) async fn as_it_changes(
     let query = [("after", head.to_string())];
     let following = live::follow_on(client, "/log/stream", &query, |told| {
         if told.data["kind"].as_str().is_some_and(|kind| stirred.is_by(kind)) {
-            // The next look is to show at least this.
+            // The next poll must be at least this new.
             client.saw(told.data["position"].as_u64().unwrap_or_default());
             grew.send_replace(());
         }
@@ -65,7 +66,7 @@ pub(crate) async fn as_it_changes(
                     output.print_again(&seen, &show);
                     shown = seen;
                 }
-                // Whether it is gone for good, the stream finds out.
+                // The stream determines whether the node is permanently gone.
                 Err(failure) if !shown.is_null() && matches!(failure.exit(), Exit::Unreachable | Exit::TryLater) => {
                     tokio::time::sleep(TRY_AGAIN_AFTER).await;
                     continue;

@@ -1,6 +1,7 @@
-//! What people are told when something does not work, and with which code the program ends.
+//! Reports errors to people, and determines the exit code of the program.
 //!
-//! The only file that knows exit codes and how errors look. What was asked for goes to standard output, all else to standard error.
+//! Exit codes and the form of errors are defined only here. Requested output goes to standard output,
+//! everything else to standard error.
 
 use std::fmt::{self, Write as _};
 use std::io::{IsTerminal, Write};
@@ -11,32 +12,32 @@ use serde_json::Value;
 
 use crate::style::Style;
 
-/// How the program ends. `docs/reference/exit-codes.md` says the same for people.
+/// The exit codes of the program, documented in `docs/reference/exit-codes.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(clap::ValueEnum))]
 pub(crate) enum Exit {
-    /// What was asked for did not work out: a check found errors, an execution failed, the log is damaged.
+    /// The requested operation failed: a check found errors, an execution failed, the log is damaged.
     Failed = 1,
-    /// The command line cannot be understood. Clap ends the program with this one.
+    /// The command line is invalid. Clap exits with this code.
     Usage = 2,
     /// No node answers.
     Unreachable = 3,
-    /// The node does not let this caller do it.
+    /// The caller lacks permission.
     NotAllowed = 4,
-    /// The thing is not there.
+    /// The thing does not exist.
     Missing = 5,
-    /// What was given does not fit, or the state does not allow it now.
+    /// The input is invalid, or the current state does not allow the operation.
     Refused = 6,
-    /// The node cannot do it now; trying again later may work.
+    /// The node cannot do it now; a later retry may work.
     TryLater = 7,
-    /// The program could not go on: a bug of ours, or a log that failed under a running node.
+    /// The program could not continue: an internal error, or a log that failed under a running node.
     Internal = 70,
-    /// Somebody ended the program before it was done.
+    /// The program was interrupted before it was done.
     Interrupted = 130,
 }
 
 impl Exit {
-    /// Ends the program with this code, at once.
+    /// Ends the program with this code immediately.
     pub(crate) fn now(self) -> ! {
         std::process::exit(self as i32)
     }
@@ -55,7 +56,7 @@ impl From<Fault> for Exit {
     }
 }
 
-/// Why a command did not do what it was asked.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
     exit: Exit,
@@ -65,26 +66,26 @@ pub(crate) struct Failure {
     is_reported: bool,
 }
 
-/// What a command gives.
+/// The result of a command.
 pub(crate) type Outcome = Result<(), Failure>;
 
 impl Failure {
-    /// Says that what was asked for did not work out.
+    /// Creates a failure of the requested operation.
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self::with(Exit::Failed, message)
     }
 
-    /// Says why, and how the program ends.
+    /// Creates a failure with a reason and an exit code.
     pub(crate) fn with(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into(), notes: Vec::new(), hint: None, is_reported: false }
     }
 
-    /// Takes over an error that explains itself.
+    /// Converts an error that explains itself.
     pub(crate) fn explained(error: &dyn Explain) -> Self {
         Self { hint: error.hint(), ..Self::with(error.fault().into(), chain(error)) }
     }
 
-    /// Adds what to type next.
+    /// Adds a hint: what to type next.
     #[must_use]
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
@@ -102,12 +103,12 @@ impl Failure {
         Self { is_reported: true, ..self }
     }
 
-    /// Gives what to type next, where that is known.
+    /// Returns the hint, if there is one.
     pub(crate) fn hint_text(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
-    /// Gives the code that the program ends with.
+    /// Returns the exit code.
     pub(crate) fn exit(&self) -> Exit {
         self.exit
     }
@@ -130,7 +131,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The message of an error and of what caused it, each said once.
+/// Returns the message of an error and its causes, without repetitions.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -144,7 +145,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Tells a failure, if there is one, and gives the code to end with.
+/// Reports a failure, if there is one, and returns the exit code.
 pub(crate) fn finish(outcome: Outcome, style: Style) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -157,13 +158,13 @@ pub(crate) fn finish(outcome: Outcome, style: Style) -> ExitCode {
     }
 }
 
-/// Writes a line of what was asked for to standard output.
+/// Writes a line of requested output to standard output.
 pub(crate) fn say(text: impl AsRef<str>) {
     say_bytes(format!("{}\n", text.as_ref()).as_bytes());
 }
 
-/// Writes bytes of what was asked for to standard output, as they are. A reader that went away (`| head`) ends the program in
-/// peace: nothing is left to do for it.
+/// Writes raw bytes of requested output to standard output. If the reader has gone away (`| head`), the
+/// program ends quietly: there is nothing left to do for it.
 pub(crate) fn say_bytes(bytes: &[u8]) {
     let mut stdout = std::io::stdout().lock();
     if let Err(error) = stdout.write_all(bytes).and_then(|()| stdout.flush()) {
@@ -171,7 +172,7 @@ pub(crate) fn say_bytes(bytes: &[u8]) {
     }
 }
 
-/// Prints the help or the error that the command line came to, and returns the code to end with.
+/// Prints clap's help or error, and returns the exit code.
 pub(crate) fn say_of_clap(said: &clap::Error) -> ExitCode {
     if let Err(error) = said.print().and_then(|()| std::io::stdout().flush())
         && !said.use_stderr()
@@ -195,19 +196,19 @@ pub(crate) fn tell(text: impl AsRef<str>) {
     tell_bytes(format!("{}\n", text.as_ref()).as_bytes());
 }
 
-/// Writes bytes to standard error, as they are.
+/// Writes raw bytes to standard error.
 pub(crate) fn tell_bytes(bytes: &[u8]) {
-    // There is no third place to complain at.
+    // There is nowhere else to report the error.
     let _ = std::io::stderr().lock().write_all(bytes);
 }
 
-/// Says whether a person sits at both ends: one who can be asked.
+/// Returns true if both input and output are terminals, so that a person can be asked.
 pub(crate) fn is_interactive() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
-/// Returns the text without what could steer a terminal: control characters, except line breaks and tabs, and characters that change the
-/// direction of text. Both are shown as U+FFFD.
+/// Returns the text without anything that could control a terminal: control characters, except line breaks
+/// and tabs, and characters that change the direction of text. Both are shown as U+FFFD.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .map(|character| match character {
@@ -218,12 +219,14 @@ pub(crate) fn printable(text: &str) -> String {
         .collect()
 }
 
-/// Returns true for the characters that make a terminal show text in another order than it is read: the bidirectional controls of Unicode.
+/// Returns true for characters that make a terminal show text in another order than it is read: the
+/// bidirectional controls of Unicode.
 pub(crate) fn turns_text_around(character: char) -> bool {
     matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Returns JSON text as it is printed to a terminal: the characters that could steer it are escaped, which leaves the document the same.
+/// Returns JSON text for a terminal: the characters that could control it are escaped, which does not change
+/// the document.
 pub(crate) fn printable_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for character in json.chars() {
@@ -236,7 +239,8 @@ pub(crate) fn printable_json(json: &str) -> String {
     shown
 }
 
-/// The document with each of its texts and names as [`printable`] has it: for what is painted after, which would lose its colour with them.
+/// Returns the document with [`printable`] applied to each of its texts and names, for text that is colored
+/// afterwards and would lose its colors otherwise.
 pub(crate) fn printable_document(document: &Value) -> Value {
     match document {
         Value::String(text) => Value::String(printable(text)),
@@ -292,7 +296,7 @@ mod tests {
         assert_eq!(printable("שלום עולם 日本 👩‍👩‍👧"), "שלום עולם 日本 👩‍👩‍👧", "scripts and joined signs stay as they are");
     }
 
-    /// What a code means, as the reference says it.
+    /// Returns the meaning of a code, as the reference documents it.
     fn meaning(exit: Exit) -> &'static str {
         match exit {
             Exit::Failed => "what was asked for did not work out",

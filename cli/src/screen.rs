@@ -1,6 +1,7 @@
-//! What `ensue top` draws: a node's rates, queues, running executions and erring rules, on a terminal of any size.
+//! Draws `ensue top`: a node's rates, queues, running executions and erring rules, on a terminal of any size.
 //!
-//! It asks nothing: it is given looks at a node, and draws the last of them with what changed since the one before.
+//! It makes no requests: it receives snapshots of a node, and draws the latest with its changes since the one
+//! before.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,36 +16,36 @@ use serde_json::Value;
 use crate::report::{Failure, printable};
 use crate::table::{Column, Room, bytes, cell, rows, text, time};
 
-/// The lines of the rates, with their frame.
+/// The height of the rates, with their frame.
 const RATES_HEIGHT: u16 = 9;
-/// The columns of the rates, with their frame.
+/// The width of the rates, with their frame.
 const RATES_WIDTH: u16 = 36;
-/// The least columns of a frame.
+/// The minimum width of a frame.
 const FRAMED_WIDTH_MIN: u16 = 16;
 
-/// What a look at a node gave.
+/// A snapshot of a node.
 #[derive(Clone, Debug)]
 pub(crate) struct Look {
-    /// When it was.
+    /// Its time.
     pub(crate) at: Instant,
-    /// How the node is, as `/status` says it.
+    /// The node's state, from `/status`.
     pub(crate) status: Value,
     /// The figures of its queues.
     pub(crate) metrics: Metrics,
-    /// The list of executions that run.
+    /// The list of running executions.
     pub(crate) running: Value,
     /// The list of rules.
     pub(crate) rules: Value,
 }
 
-/// The metrics of a node: each sample by its name with its labels, as the text has it.
+/// The metrics of a node: each sample by its name with its labels, as in the text.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Metrics {
     samples: BTreeMap<String, f64>,
 }
 
 impl Metrics {
-    /// Reads the text form of Prometheus; what is no sample is passed over.
+    /// Parses the Prometheus text format; anything that is not a sample is skipped.
     pub(crate) fn read(text: &str) -> Self {
         let sample = |line: &str| {
             let (name, value) = line.rsplit_once(' ')?;
@@ -57,7 +58,7 @@ impl Metrics {
         self.samples.get(name).copied()
     }
 
-    /// Gives each queue with how full it is and how full it may be.
+    /// Returns each queue with its size and its capacity.
     fn queues(&self) -> Vec<(&str, f64, f64)> {
         let queues = self.samples.iter().filter_map(|(name, depth)| {
             let queue = name.strip_prefix("ensue_queue_depth{queue=\"")?.strip_suffix("\"}")?;
@@ -67,34 +68,34 @@ impl Metrics {
     }
 }
 
-/// What is known of a node.
+/// The known state of a node.
 #[derive(Debug)]
 pub(crate) struct Screen {
     server: String,
     now: Look,
     before: Option<Look>,
-    /// Why there is no newer look.
+    /// Why there is no newer snapshot.
     missing: Option<String>,
 }
 
 impl Screen {
-    /// Begins with a first look at the node at this address.
+    /// Creates a screen with a first snapshot of the node at this address.
     pub(crate) fn new(server: &str, look: Look) -> Self {
         Self { server: server.to_owned(), now: look, before: None, missing: None }
     }
 
-    /// Takes a newer look.
+    /// Adds a newer snapshot.
     pub(crate) fn see(&mut self, look: Look) {
         self.before = Some(std::mem::replace(&mut self.now, look));
         self.missing = None;
     }
 
-    /// Takes note that there is no newer look, and why.
+    /// Records that there is no newer snapshot, and why.
     pub(crate) fn miss(&mut self, failure: &Failure) {
         self.missing = Some(failure.to_string());
     }
 
-    /// Draws all of it; where room is short, what stands lower is left out first.
+    /// Draws everything; if there is too little room, the lower parts are left out first.
     pub(crate) fn draw(&self, frame: &mut Frame) {
         let [head, figures, running, erring] =
             Layout::vertical([Constraint::Length(1), Constraint::Max(RATES_HEIGHT), Constraint::Fill(2), Constraint::Fill(1)])
@@ -140,12 +141,12 @@ impl Screen {
         ]
     }
 
-    /// How much more there is of some counts a second than at the look before.
+    /// Returns the rate per second of some counters since the previous snapshot.
     fn rate(&self, counts: &[&str]) -> String {
         let sum = |look: &Look| counts.iter().filter_map(|count| text(&look.status, count).parse::<f64>().ok()).sum::<f64>();
         let Some(before) = &self.before else { return "-".to_owned() };
         let passed = self.now.at.saturating_duration_since(before.at);
-        // A node that was started anew counts anew.
+        // The counters of a restarted node begin at zero.
         let more = (sum(&self.now) - sum(before)).max(0.0);
         if passed < Duration::from_millis(1) { "-".to_owned() } else { format!("{:.1} /s", more / passed.as_secs_f64()) }
     }
@@ -155,7 +156,7 @@ impl Screen {
         number("position").saturating_sub(number("views_position")).to_string()
     }
 
-    /// The queues with something in them, the fullest first.
+    /// Returns the queues that are not empty, the fullest first.
     fn queues(&self, width: usize) -> Vec<Line<'static>> {
         let mut queues = self.now.metrics.queues();
         let share = |(_, depth, capacity): &(&str, f64, f64)| if *capacity > 0.0 { depth / capacity } else { 0.0 };
@@ -194,7 +195,7 @@ fn erring_lines(list: &Value, width: usize) -> Vec<Line<'static>> {
     table(&rules, COLUMNS, width, none)
 }
 
-/// Lines of a table, or what is said where it is empty.
+/// Returns the lines of a table, or a placeholder if it is empty.
 fn table(items: &[Value], columns: &[Column], width: usize, none: &'static str) -> Vec<Line<'static>> {
     if items.is_empty() {
         return vec![Line::styled(none, Style::new().add_modifier(Modifier::DIM))];
@@ -203,7 +204,7 @@ fn table(items: &[Value], columns: &[Column], width: usize, none: &'static str) 
 }
 
 fn framed(frame: &mut Frame, area: Rect, title: &'static str, lines: Vec<Line<'static>>) {
-    // A frame with nothing in it is worth nothing.
+    // A frame without room for content is useless.
     if area.height >= 3 && area.width >= FRAMED_WIDTH_MIN {
         frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(title)), area);
     }

@@ -1,6 +1,6 @@
-//! The steps of a workflow: the executions that they are, and those that never had one.
+//! The steps of a workflow: their executions, and the steps that never had one.
 //!
-//! They are put together here; how they look is `steps/branches.rs`'s for trees and `svg.rs`'s for pictures.
+//! They are assembled here; `steps/branches.rs` renders them as trees, `svg.rs` as pictures.
 
 mod branches;
 
@@ -16,18 +16,18 @@ use crate::report::Failure;
 use crate::table::text;
 use crate::wording::{failure, plain_step_name, step_name};
 
-/// The most executions that are read below one workflow.
+/// The most executions read below one workflow.
 const EXECUTIONS_MAX: usize = 2_000;
-/// The most workflows below one that are looked into.
+/// The most nested workflows examined below one.
 const WORKFLOWS_MAX: usize = 100;
-/// The most inquiries that are read with what they ask.
+/// The most inquiries read with their questions.
 const QUESTIONS_MAX: usize = 50;
-/// The most pages of a workflow's timeline that are looked through for how many items its steps have.
+/// The most pages of a workflow's timeline searched for the number of items of its steps.
 const TIMELINE_PAGES_MAX: usize = 10;
-/// How many executions are asked for at once: the most that the API gives.
+/// The number of executions per request: the API's maximum.
 const PAGE: usize = 200;
 
-/// What became of a step, or of an item of one.
+/// The state of a step, or of one of its items.
 #[derive(Debug)]
 pub(crate) enum Part {
     /// It has an execution, which may be a workflow again.
@@ -36,25 +36,25 @@ pub(crate) enum Part {
     NotStarted(Value),
 }
 
-/// An execution with what is below it.
+/// An execution with everything below it.
 #[derive(Debug)]
 pub(crate) struct Flow {
     /// The execution.
     pub(crate) execution: Value,
     /// Its steps in the order in which they began.
     pub(crate) steps: Vec<Step>,
-    /// Says whether there are more than were read.
+    /// Whether there are more than were read.
     pub(crate) is_cut: bool,
 }
 
-/// A step with its items, or the one thing that it is.
+/// A step with its items, or its single part.
 #[derive(Debug)]
 pub(crate) struct Step {
     /// Its name.
     pub(crate) name: String,
-    /// What it is done as: one, or its items in their order, as far as they were read.
+    /// Its single part, or its items in order, as far as they were read.
     pub(crate) parts: Vec<Part>,
-    /// How many items it is done for, also those that never started or were not read; none where that is not known.
+    /// The number of its items, including those that never started or were not read; `None` if unknown.
     pub(crate) items: Option<u64>,
 }
 
@@ -65,7 +65,7 @@ struct Left {
     questions: usize,
 }
 
-/// Reads an execution's steps, and theirs.
+/// Reads an execution's steps, and recursively theirs.
 pub(crate) async fn read(client: &Client, execution: Value) -> Result<Flow, Failure> {
     let mut left = Left { executions: EXECUTIONS_MAX, workflows: WORKFLOWS_MAX, questions: QUESTIONS_MAX };
     below(client, execution, &mut left).await
@@ -90,7 +90,8 @@ async fn below(client: &Client, mut execution: Value, left: &mut Left) -> Result
     let (children, is_cut) = children(client, &id, left).await?;
     let has_ended = !execution["ended_at"].is_null();
     if !has_ended && !children.is_empty() {
-        // A step that failed before it had an execution may have led to one that is seen here: it must not be printed later.
+        // A step that failed before it had an execution may have led to one that is visible here: it must not
+        // be printed later.
         let mut newer = client.get(&format!("/executions/{}", segment(&id)), &[]).await?;
         for name in ["not_started", "not_started_count"] {
             execution[name] = newer[name].take();
@@ -111,8 +112,8 @@ async fn below(client: &Client, mut execution: Value, left: &mut Left) -> Result
     Ok(Flow { execution, steps, is_cut })
 }
 
-/// Gives how many items each step of a workflow is done for, as the log says; nothing of those of which that cannot be read: their items are
-/// counted as far as they are known.
+/// Returns the number of items of each step of a workflow, from the log. Steps whose number cannot be read
+/// are left out: their items are counted as far as they are known.
 async fn items_of_steps(client: &Client, id: &str) -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
     let mut query = vec![("limit", PAGE.to_string())];
@@ -120,7 +121,7 @@ async fn items_of_steps(client: &Client, id: &str) -> BTreeMap<String, u64> {
         let Ok(page) = client.get(&format!("/executions/{}/timeline", segment(id)), &query).await else { break };
         let told = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
         for position in told.iter().filter(|told| told["kind"] == "step.expanded").filter_map(|told| told["position"].as_u64()) {
-            // The timeline tells it in words for people.
+            // The timeline words it for people.
             let Ok(record) = client.get(&format!("/log/{position}"), &[]).await else { break };
             let fact = &record["fact"];
             counts.extend(fact["step"].as_str().map(str::to_owned).zip(fact["count"].as_u64()));
@@ -132,7 +133,8 @@ async fn items_of_steps(client: &Client, id: &str) -> BTreeMap<String, u64> {
     counts
 }
 
-/// What is made of steps has no attempts; nor has what never came to one, or asks.
+/// Executions that are made of steps have no attempts; nor have those that never reached one, or that ask a
+/// question.
 pub(crate) fn may_have_steps(execution: &Value) -> bool {
     execution["attempt"] == 0 && execution["inquiry"].is_null() && execution["status"] != "queued" && execution["status"] != "delayed"
 }
@@ -159,7 +161,7 @@ async fn children(client: &Client, of: &str, left: &mut Left) -> Result<(Vec<Val
     }
 }
 
-/// Brings together what is one step, in the order in which the steps began, and its items in theirs.
+/// Groups parts into steps, in the order in which the steps began; their items are in order too.
 pub(crate) fn in_steps(mut parts: Vec<Part>) -> Vec<Step> {
     parts.sort_by_key(Part::began_at);
     let mut steps: Vec<Step> = Vec::new();
@@ -177,19 +179,19 @@ pub(crate) fn in_steps(mut parts: Vec<Part>) -> Vec<Step> {
 }
 
 impl Step {
-    /// Says whether it is done for each of several items.
+    /// Returns true if it runs for each of several items.
     pub(crate) fn is_for_each(&self) -> bool {
         !self.undoes() && self.parts.iter().any(|part| part.item().is_some())
     }
 
-    /// Says whether it is what undoes a step, and is none itself.
+    /// Returns true if it undoes a step and is not a step itself.
     pub(crate) fn undoes(&self) -> bool {
         self.parts.iter().any(|part| part.told()["undoes"] == true)
     }
 }
 
 impl Part {
-    /// Gives the execution, or what is told of what has none.
+    /// Returns the execution, or the description of a part that has none.
     pub(crate) fn told(&self) -> &Value {
         match self {
             Self::Begun(flow) => &flow.execution,
@@ -197,22 +199,22 @@ impl Part {
         }
     }
 
-    /// Gives what it is brought together under: what undoes a step stands by itself.
+    /// Returns the key that it is grouped under: the undo of a step is a group of its own.
     fn step(&self) -> String {
         plain_step_name(self.told())
     }
 
-    /// Gives its item, from 0; none where the step is done once.
+    /// Returns its item, from 0; `None` if the step runs once.
     pub(crate) fn item(&self) -> Option<u64> {
         self.told()["item"].as_u64()
     }
 
-    /// Gives its turn, from 1; none where the step is not repeated.
+    /// Returns its turn, from 1; `None` if the step is not repeated.
     pub(crate) fn turn(&self) -> Option<u64> {
         self.told()["turn"].as_u64()
     }
 
-    /// Gives when it was asked for, or was found not to start. Times of one width are in the order of their texts.
+    /// Returns when it was requested, or found not to start. Times of equal width sort as text.
     pub(crate) fn began_at(&self) -> String {
         match self {
             Self::Begun(flow) => text(&flow.execution, "requested_at"),
@@ -220,12 +222,12 @@ impl Part {
         }
     }
 
-    /// Gives its name, with the item where it is one: `deploy[3]`.
+    /// Returns its name, with its item if it has one: `deploy[3]`.
     pub(crate) fn name(&self) -> String {
         step_name(self.told())
     }
 
-    /// Gives how it stands.
+    /// Returns its status.
     pub(crate) fn status(&self) -> String {
         match self {
             Self::Begun(flow) => text(&flow.execution, "status"),
@@ -234,7 +236,7 @@ impl Part {
     }
 }
 
-/// Says how what has no execution stands.
+/// Returns the status of a part without an execution.
 pub(crate) fn standing(not_started: &Value) -> &'static str {
     match (not_started["skipped"].is_null(), not_started["error"].is_null()) {
         (false, _) => "skipped",
@@ -243,7 +245,7 @@ pub(crate) fn standing(not_started: &Value) -> &'static str {
     }
 }
 
-/// Says why what has no execution has none; `workflow` is the execution that it is a step of.
+/// Returns why a part has no execution; `workflow` is the execution that it is a step of.
 pub(crate) fn because(not_started: &Value, workflow: &Value) -> String {
     match not_started["skipped"].as_str() {
         Some(reason @ "failing") => match step_that_failed(workflow) {
@@ -260,14 +262,15 @@ pub(crate) fn because(not_started: &Value, workflow: &Value) -> String {
     }
 }
 
-/// Returns the step that made a workflow fail: the error of the workflow begins with its name. None while the workflow goes on.
+/// Returns the step that made a workflow fail: the error of the workflow begins with its name. `None` while
+/// the workflow runs.
 fn step_that_failed(workflow: &Value) -> Option<&str> {
     let error = &workflow["error"];
     let message = error["message"].as_str().filter(|_| error["kind"] == "child_failed")?;
     Some(message.strip_prefix("step `")?.split_once('`')?.0)
 }
 
-/// Says why a step was skipped, by the API's word for it.
+/// Returns why a step was skipped, from the API's word for it.
 pub(crate) fn why_skipped(reason: &str) -> &str {
     match reason {
         "condition" => "its condition does not hold",
@@ -279,8 +282,8 @@ pub(crate) fn why_skipped(reason: &str) -> &str {
 }
 
 impl Flow {
-    /// Returns the executions below it that ran something themselves, each with its name (`deploy[3]/check`), in the order in which they
-    /// began.
+    /// Returns the executions below it that ran something themselves, each with its name (`deploy[3]/check`),
+    /// in the order in which they began.
     pub(crate) fn programs(&self) -> Vec<(String, &Value)> {
         fn below<'a>(flow: &'a Flow, above: &str, found: &mut Vec<(String, &'a Value)>) {
             for part in flow.steps.iter().flat_map(|step| &step.parts) {
@@ -299,8 +302,8 @@ impl Flow {
         found
     }
 
-    /// Gives it as one document: the execution, with its `steps` in it, how many `items` those have that are done for each of several, and
-    /// whether not all steps were read (`truncated`).
+    /// Returns it as one document: the execution with its `steps`, the number of `items` of steps with
+    /// several, and whether not all steps were read (`truncated`).
     pub(crate) fn document(&self) -> Value {
         let mut document = self.execution.clone();
         let parts = self.steps.iter().flat_map(|step| &step.parts);
@@ -328,7 +331,8 @@ mod tests {
             "ended_at": "2026-03-28T09:00:00Z", "not_started_count": 0 })
     }
 
-    /// What a node gives at a path: a workflow of two pages, with a workflow in it that has a step which never started.
+    /// Returns a node's answer for a path: a workflow of two pages that contains a workflow with a step that
+    /// never started.
     fn answer(path: &str) -> Value {
         let never = json!({ "step": "never", "item": null, "at": "2026-03-28T09:00:00Z", "skipped": "condition", "error": null });
         let mut inside = execution("inside", "inside", 0);

@@ -1,6 +1,7 @@
-//! Colour, where a person sees it: not in a pipe, not with `NO_COLOR`, not on a dumb terminal, unless somebody asks for it.
+//! Color, if a person sees it: not in a pipe, not with `NO_COLOR`, not on a dumb terminal, unless it is
+//! requested.
 //!
-//! What is printed reads as well without.
+//! The output is just as readable without color.
 
 use std::ffi::OsString;
 
@@ -18,7 +19,7 @@ pub(crate) enum Colour {
     Never,
 }
 
-/// What the environment says of colour.
+/// The color settings of the environment.
 #[derive(Clone, Copy, Debug, Default)]
 struct Surroundings {
     is_terminal: bool,
@@ -29,21 +30,21 @@ struct Surroundings {
     is_forced: bool,
 }
 
-/// Whether text is coloured.
+/// Whether text is colored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Style {
     is_coloured: bool,
 }
 
 impl Style {
-    /// No colour.
+    /// No color.
     pub(crate) const PLAIN: Self = Self { is_coloured: false };
 
-    /// Colour, for tests of what is read with it.
+    /// Color, for tests of colored output.
     #[cfg(test)]
     pub(crate) const COLOURED: Self = Self { is_coloured: true };
 
-    /// Gives the style for a place that is a terminal or is not.
+    /// Returns the style for a destination that is a terminal or not.
     pub(crate) fn new(colour: Colour, is_terminal: bool) -> Self {
         let is_set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         Self::within(
@@ -67,22 +68,22 @@ impl Style {
         Self { is_coloured }
     }
 
-    /// What is right.
+    /// Styles something that is right.
     pub(crate) fn good(self, text: &str) -> String {
         self.painted("32", text)
     }
 
-    /// What is wrong.
+    /// Styles something that is wrong.
     pub(crate) fn bad(self, text: &str) -> String {
         self.painted("1;31", text)
     }
 
-    /// What to look at.
+    /// Styles something to look at.
     pub(crate) fn strong(self, text: &str) -> String {
         self.painted("1", text)
     }
 
-    /// What may be passed over.
+    /// Styles something that can be ignored.
     pub(crate) fn faint(self, text: &str) -> String {
         self.painted("2", text)
     }
@@ -92,7 +93,8 @@ impl Style {
     }
 }
 
-/// Gives when help and mistakes of usage have colour, by what was typed: they are told before anything is understood.
+/// Returns when help and usage errors are colored, from the typed arguments: they are printed before anything
+/// is parsed.
 pub(crate) fn of_help(typed: impl Iterator<Item = OsString>) -> ColorChoice {
     let typed: Vec<OsString> = typed.take_while(|word| word != "--").collect();
     let said = typed.iter().enumerate().rev().find_map(|(at, word)| match word.to_str()? {
@@ -106,12 +108,12 @@ pub(crate) fn of_help(typed: impl Iterator<Item = OsString>) -> ColorChoice {
     }
 }
 
-/// Says whether the terminal, if there is one, can only print: nothing can be drawn over on it.
+/// Returns true if the terminal, if there is one, can only print: nothing on it can be redrawn.
 pub(crate) fn is_dumb() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
-/// What steers the terminal, made visible for a snapshot.
+/// Makes terminal control sequences visible for a snapshot.
 #[cfg(test)]
 pub(crate) fn visible(text: &str) -> String {
     text.replace('\u{1b}', "␛")

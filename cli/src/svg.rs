@@ -1,6 +1,7 @@
-//! Pictures for documents and tickets: a causal tree, and the time that an execution took, as SVG.
+//! SVG pictures for documents and tickets: a causal tree, and the timeline of an execution.
 //!
-//! A picture stands alone: no script, no link, no font and no style from elsewhere. What senders said is text in it, never markup.
+//! A picture is self-contained: no scripts, links, fonts or styles from elsewhere. Text from senders appears
+//! as text, never as markup.
 
 use std::fmt::Write as _;
 
@@ -13,21 +14,21 @@ use crate::table::{cut, text};
 use crate::tree::{Branch, Mood, wrapped};
 use crate::wording::{duration, mood};
 
-/// The room around a picture, in pixels.
+/// The margin of a picture, in pixels.
 const MARGIN: usize = 16;
 /// The height of a line.
 const LINE: usize = 20;
-/// The width of a character of a font whose characters are all as wide.
+/// The width of a character in a monospaced font.
 const CHARACTER: usize = 8;
-/// How far a branch stands from its parent.
+/// The indentation of a branch relative to its parent.
 const INDENT: usize = 24;
 /// The width of a tree, and of a timeline.
 const WIDTH: usize = 800;
-/// The characters that details are wrapped to.
+/// The number of characters to which details are wrapped.
 const DETAIL_CHARS: usize = 72;
-/// Where the bars of a timeline begin.
+/// The left edge of the bars of a timeline.
 const BARS_LEFT: usize = 160;
-/// The characters of a row's name that fit before its bar.
+/// The number of characters of a row's name that fit before its bar.
 const NAME_CHARS: usize = (BARS_LEFT - MARGIN) / CHARACTER - 1;
 
 /// A picture that is being drawn.
@@ -68,7 +69,7 @@ impl Picture {
     }
 }
 
-/// Which end of a text stands at its place.
+/// Which end of a text is at its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Anchor {
     Start,
@@ -84,7 +85,7 @@ impl Anchor {
     }
 }
 
-/// Colours that read on white, each with a contrast over 4.5.
+/// Colors that are readable on white, each with a contrast ratio over 4.5.
 fn colour(mood: Mood) -> &'static str {
     match mood {
         Mood::Plain => "#1f2328",
@@ -94,7 +95,7 @@ fn colour(mood: Mood) -> &'static str {
     }
 }
 
-/// The text as text of XML: what is markup, or no character of XML, is not in it.
+/// Returns the text escaped for XML, without markup or characters that XML does not allow.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in printable(text).chars() {
@@ -119,7 +120,7 @@ pub(crate) fn of_tree(root: &Branch) -> String {
     picture.ended(&root.title, width + MARGIN, y + MARGIN)
 }
 
-/// Draws a branch and what came of it; gives where its title stands.
+/// Draws a branch and its children. Returns the position of its title.
 fn push_branch(picture: &mut Picture, branch: &Branch, depth: usize, y: &mut usize, width: &mut usize) -> usize {
     let x = MARGIN + depth * INDENT;
     let mut put = |picture: &mut Picture, mood: Mood, line: &str, time: &str| {
@@ -147,7 +148,7 @@ fn push_branch(picture: &mut Picture, branch: &Branch, depth: usize, y: &mut usi
     titled
 }
 
-/// A row of a timeline: what it is of, and from when until when it was.
+/// A row of a timeline: its name, its beginning and its end.
 struct Bar {
     name: String,
     from: Option<i64>,
@@ -156,7 +157,7 @@ struct Bar {
     said: String,
 }
 
-/// The times of a timeline, in microseconds since its beginning.
+/// The time base of a timeline; times are in microseconds since its beginning.
 struct Since {
     begin: Option<Timestamp>,
 }
@@ -166,15 +167,15 @@ impl Since {
         Some(text(value, name).parse::<Timestamp>().ok()?.micros_since(self.begin?).max(0))
     }
 
-    /// The bar of what has a status, a beginning and an end.
+    /// Returns the bar of a document with a status, a beginning and an end.
     fn bar(&self, name: String, value: &Value, from: Option<i64>) -> Bar {
         let status = text(value, "status");
         Bar { name, from, until: self.at(value, "ended_at"), mood: mood(&status), said: status }
     }
 }
 
-/// Draws when an execution was asked for, when each of its attempts ran, and when each of its steps did; what has not ended lasts until
-/// `now`.
+/// Draws when an execution was requested, and when each of its attempts and steps ran; anything that has not
+/// ended lasts until `now`.
 pub(crate) fn of_execution(flow: &Flow, now: Timestamp) -> String {
     let execution = &flow.execution;
     let attempts = execution["attempts"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -196,7 +197,8 @@ pub(crate) fn of_execution(flow: &Flow, now: Timestamp) -> String {
     drawn(execution, &bars, end)
 }
 
-/// The rows of a step: one, or one for each item; of many items one for those that are not shown each by itself.
+/// Returns the rows of a step: one, or one for each item. If there are many items, one row sums up those that
+/// are not shown individually.
 fn of_parts(step: &Step, workflow: &Value, since: &Since) -> Vec<Bar> {
     let (name, parts) = (&step.name, &step.parts);
     let statuses: Vec<String> = parts.iter().map(Part::status).collect();
@@ -267,10 +269,10 @@ mod tests {
     use super::*;
     use crate::steps::in_steps;
 
-    /// Ten seconds after the executions of these tests were asked for.
+    /// Ten seconds after the executions of these tests were requested.
     const LATER: &str = "2026-03-28T09:00:10Z";
 
-    /// Holds a picture to what it promises: each tag is closed, in order, and nothing leads outside.
+    /// Checks a picture: each tag is closed, in order, and nothing refers to the outside.
     fn hold(picture: &str) {
         let mut open = Vec::new();
         for tag in picture.split('<').skip(1) {

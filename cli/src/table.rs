@@ -1,6 +1,6 @@
 //! Tables and lines of JSON documents, for people.
 //!
-//! It does not know what the documents mean; each command says which of their fields it shows.
+//! It does not interpret the documents: each command chooses the fields to show.
 
 use std::io::IsTerminal as _;
 
@@ -11,86 +11,91 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use crate::id_ends;
 use crate::report::printable;
 
-/// The columns of a terminal that does not say how many it has.
+/// The assumed width of a terminal that does not report it, in columns.
 const WIDTH_DEFAULT: usize = 80;
 /// The columns between two cells.
 const GAP: usize = 2;
-/// The least columns that a cell is cut to.
+/// The narrowest width to which a cell is cut.
 const CELL_MIN: usize = 8;
-/// The least characters of an id's end that is shown: few enough to type, and more than tell a page of ids apart.
+/// The fewest characters of an id's end that are shown: few enough to type, and more than enough to
+/// distinguish the ids on a page.
 const END_MIN: usize = 8;
-/// The most columns of what a line of a series ends with. It does not go by the terminal: such lines are read by scrolling and searching.
+/// The maximum width of the last part of a line in a series. It does not depend on the terminal: such lines
+/// are read by scrolling and searching.
 const EXCERPT_MAX: usize = 100;
 
-/// A column: its title, how it is read off a document, and what becomes of it where room is short.
+/// A column: its title, how its cell is read from a document, and what happens to it if there is too little
+/// room.
 pub(crate) struct Column {
     title: &'static str,
     cell: fn(&Value) -> String,
     fit: Fit,
 }
 
-/// What becomes of a column where room is short.
+/// What happens to a column if there is too little room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fit {
-    /// It is shown whole: half an id is none.
+    /// It is shown whole: half an id is useless.
     Whole,
     /// It is cut.
     Cut,
-    /// It is an id: on a terminal its end is shown, which every command takes.
+    /// It is an id: on a terminal its end is shown, which every command accepts.
     Id,
 }
 
-/// How much room there is for rows.
+/// The room for rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Room {
-    /// A terminal of so many columns.
+    /// A terminal of this many columns.
     Columns(usize),
-    /// A pipe or a file: values are whole, and stand behind each other with tabs between them.
+    /// A pipe or a file: values are whole and separated by tabs.
     Unbounded,
 }
 
 impl Room {
-    /// Returns the room of standard output: that of the terminal, or as `COLUMNS` says.
+    /// Returns the room of standard output: that of the terminal, or the value of `COLUMNS`.
     pub(crate) fn of_output() -> Self {
         if std::io::stdout().is_terminal() { Self::Columns(width()) } else { Self::Unbounded }
     }
 }
 
 impl Column {
-    /// A column that is shown whole, however short the room: ids, states, times.
+    /// Returns a column that is always shown whole: ids, statuses, times.
     pub(crate) const fn whole(title: &'static str, cell: fn(&Value) -> String) -> Self {
         Self { title, cell, fit: Fit::Whole }
     }
 
-    /// A column that is cut where room is short: names and descriptions.
+    /// Returns a column that is cut if there is too little room: names and descriptions.
     pub(crate) const fn cut(title: &'static str, cell: fn(&Value) -> String) -> Self {
         Self { title, cell, fit: Fit::Cut }
     }
 
-    /// A column of ids: on a terminal the shortest ends that tell them apart, whole elsewhere.
+    /// Returns a column of ids: on a terminal the shortest ends that distinguish them, elsewhere whole ids.
     pub(crate) const fn id(title: &'static str, cell: fn(&Value) -> String) -> Self {
         Self { title, cell, fit: Fit::Id }
     }
 }
 
-/// Gives the columns that there are: of the terminal that is printed to, or as `COLUMNS` says.
+/// Returns the width: that of the output terminal, or the value of `COLUMNS`.
 fn width() -> usize {
     let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|columns| *columns > 0);
     said.or_else(|| terminal().map(|(width, _)| width)).unwrap_or(WIDTH_DEFAULT)
 }
 
-/// Gives the columns and lines of the terminal that is printed to; none where that is a pipe or a file, whatever the other streams are.
+/// Returns the columns and lines of the output terminal; `None` if standard output is a pipe or a file,
+/// whatever the other streams are.
 pub(crate) fn terminal() -> Option<(usize, usize)> {
     let (width, height) = terminal_size::terminal_size_of(std::io::stdout())?;
     Some((width.0.into(), height.0.into()))
 }
 
-/// Lays a page of the API out under titles, for the terminal that there is.
+/// Lays out a page of the API under titles, for the current terminal.
 pub(crate) fn page(answer: &Value, columns: &[Column]) -> String {
     rows(answer["items"].as_array().map(Vec::as_slice).unwrap_or_default(), columns, Room::of_output())
 }
 
-/// Lays documents out under titles; only the titles where there are none. No line is wider than the room, unless what is shown whole is.
+/// Lays out documents under titles; only the titles if there are none. No line is wider than the room, except
+/// for values that are always shown whole.
 pub(crate) fn rows(items: &[Value], columns: &[Column], room: Room) -> String {
     let mut rows: Vec<Vec<String>> = vec![columns.iter().map(|column| column.title.to_owned()).collect()];
     rows.extend(items.iter().map(|item| columns.iter().map(|column| one_line(&(column.cell)(item))).collect()));
@@ -109,7 +114,7 @@ pub(crate) fn rows(items: &[Value], columns: &[Column], room: Room) -> String {
     laid_out(titles, rows.into_iter())
 }
 
-/// Leaves of ids the ends that tell those of a column apart.
+/// Shortens ids to the ends that distinguish those of a column.
 fn shorten_ids(rows: &mut [Vec<String>], fits: &[Fit]) {
     for (column, _) in fits.iter().enumerate().filter(|(_, fit)| **fit == Fit::Id) {
         let ids = rows.iter().skip(1).filter_map(|row| row.get(column).map(String::as_str));
@@ -120,7 +125,7 @@ fn shorten_ids(rows: &mut [Vec<String>], fits: &[Fit]) {
     }
 }
 
-/// How wide each column may be: the widest of those that can be cut give way first, down to [`CELL_MIN`].
+/// Returns the width of each column: the widest of those that can be cut shrink first, down to [`CELL_MIN`].
 fn widths(rows: &[Vec<String>], fits: &[Fit], width: usize) -> Vec<usize> {
     let widest = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max().unwrap_or_default();
     let mut widths: Vec<usize> = (0..fits.len()).map(widest).collect();
@@ -133,7 +138,7 @@ fn widths(rows: &[Vec<String>], fits: &[Fit], width: usize) -> Vec<usize> {
     widths
 }
 
-/// A text of so many columns at most; `…` where it was cut.
+/// Cuts a text to at most `width` columns, with `…` where it was cut.
 pub(crate) fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
@@ -150,7 +155,7 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     cut
 }
 
-/// Lays rows out under titles.
+/// Lays out rows under titles.
 pub(crate) fn laid_out(titles: Vec<String>, rows: impl Iterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -165,7 +170,7 @@ pub(crate) fn laid_out(titles: Vec<String>, rows: impl Iterator<Item = Vec<Strin
     lines.join("\n")
 }
 
-/// Lays out names and values under each other: `name   value`.
+/// Lays out names and values below each other: `name   value`.
 pub(crate) fn pairs(pairs: &[(&str, String)]) -> String {
     let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
     let mut text = String::new();
@@ -176,7 +181,7 @@ pub(crate) fn pairs(pairs: &[(&str, String)]) -> String {
     text
 }
 
-/// A field of a document as text, by its path of names and dots; `-` where it is not there.
+/// Returns a field of a document as text, by its path of names and dots; `-` if it is absent.
 pub(crate) fn cell(value: &Value, path: &str) -> String {
     match text(value, path) {
         empty if empty.is_empty() => "-".to_owned(),
@@ -184,7 +189,7 @@ pub(crate) fn cell(value: &Value, path: &str) -> String {
     }
 }
 
-/// A field of a document as text, by its path of names and dots; empty where it is not there.
+/// Returns a field of a document as text, by its path of names and dots; empty if it is absent.
 pub(crate) fn text(value: &Value, path: &str) -> String {
     match path.split('.').fold(value, |value, name| &value[name]) {
         Value::Null => String::new(),
@@ -193,7 +198,7 @@ pub(crate) fn text(value: &Value, path: &str) -> String {
     }
 }
 
-/// A field that holds a time, to the second: `2026-03-28 09:00:00Z`.
+/// Returns a time field, to the second: `2026-03-28 09:00:00Z`.
 pub(crate) fn time(value: &Value, path: &str) -> String {
     let text = cell(value, path);
     match (text.get(..10), text.get(10..11), text.get(11..19)) {
@@ -202,17 +207,17 @@ pub(crate) fn time(value: &Value, path: &str) -> String {
     }
 }
 
-/// A text on one line, fit for a cell.
+/// Returns a text on one line, for a cell.
 fn one_line(text: &str) -> String {
     printable(text).replace(['\n', '\t'], " ")
 }
 
-/// The beginning of a text on one line, for the end of a line of a series.
+/// Returns the beginning of a text on one line, for the end of a line in a series.
 pub(crate) fn excerpt(text: &str) -> String {
     cut(&one_line(text), EXCERPT_MAX)
 }
 
-/// A number of bytes as people say it: `4.2 MiB`.
+/// Returns a number of bytes for people: `4.2 MiB`.
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if count < 1024 {

@@ -1,10 +1,10 @@
-//! What this machine says of itself.
+//! Facts about this machine.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ensue_engine::time::Timestamp;
 
-/// Gives its time.
+/// Returns its time.
 pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))

@@ -1,6 +1,6 @@
-//! The causal graph around a thing, made a tree for people.
+//! Renders the causal graph around a thing as a tree for people.
 //!
-//! The node says what led to what and when; here it is only told.
+//! The node determines causes and times; this file only renders them.
 
 use std::collections::BTreeMap;
 
@@ -16,21 +16,21 @@ use crate::table::text;
 use crate::tree::{Branch, Mood};
 use crate::wording::{duration, failure, mood, step_name};
 
-/// The most executions of one tree that are shown with what they gave.
+/// The most executions of one tree that are shown with their results.
 const RESULTS_MAX: usize = 32;
-/// The most lines of what an execution gave that are shown in a tree.
+/// The most lines of an execution's result that are shown in a tree.
 const RESULT_LINES_MAX: usize = 8;
 
-/// Whether a tree names the ids of what is in it.
+/// Whether a tree shows ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ids {
-    /// It does: to go on with.
+    /// Yes: for use in further commands.
     Shown,
-    /// It does not: it is to be read.
+    /// No: for reading.
     Hidden,
 }
 
-/// Makes the tree of a graph that the node gave; asks the node for what the executions in it gave.
+/// Returns the tree of a graph from the node; requests the results of the executions in it from the node.
 pub(crate) async fn tree(client: &Client, graph: &Value, ids: Ids) -> Result<Branch, Failure> {
     let nodes = graph["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
     let arrival = arrival(client, graph, nodes).await?;
@@ -57,7 +57,7 @@ pub(crate) async fn tree(client: &Client, graph: &Value, ids: Ids) -> Result<Bra
     Ok(tree)
 }
 
-/// How long before the first record the event arrived at the node, in microseconds.
+/// Returns how long before the first record the event arrived at the node, in microseconds.
 async fn arrival(client: &Client, graph: &Value, nodes: &[Value]) -> Result<i64, Failure> {
     let root = text(graph, "root");
     if !nodes.iter().any(|node| node["kind"] == "event" && text(node, "id") == root) {
@@ -71,7 +71,7 @@ async fn arrival(client: &Client, graph: &Value, nodes: &[Value]) -> Result<i64,
     })
 }
 
-/// What an execution gave, line by line: its result, or what it printed.
+/// Returns the outcome of an execution, line by line: its result or its output.
 async fn outcome(client: &Client, id: &str) -> Result<Vec<String>, Failure> {
     let execution = client.get(&format!("/executions/{}", segment(id)), &[]).await?;
     let given = match &execution["result"] {
@@ -89,8 +89,8 @@ async fn outcome(client: &Client, id: &str) -> Result<Vec<String>, Failure> {
     Ok(lines)
 }
 
-/// The places of what each node led to, and of those that nothing which is shown led to. A node stands after what led to it, so that there
-/// are no circles.
+/// The children of each node, and the nodes without a visible cause, by index. A node comes after its cause,
+/// so that there are no circles.
 struct Below {
     of: Vec<Vec<usize>>,
     roots: Vec<usize>,
@@ -118,12 +118,12 @@ struct Drawing<'a> {
 }
 
 impl Drawing<'_> {
-    /// The branches of what nothing that is shown led to.
+    /// Returns the branches of the nodes without a visible cause.
     fn roots(&self) -> Vec<Branch> {
         self.below.roots.iter().map(|at| self.branch(*at)).collect()
     }
 
-    /// The branches of what a thing led to; of a step with many items not all.
+    /// Returns the branches of a node's children; for a step with many items, not all of them.
     fn children_of(&self, parent: usize) -> Vec<Branch> {
         let mut groups: Vec<(Option<&str>, Vec<usize>)> = Vec::new();
         for at in &self.below.of[parent] {
@@ -186,7 +186,7 @@ impl Drawing<'_> {
         }
         details.extend(self.gave.get(&text(node, "id")).into_iter().flatten().cloned());
         let step = if node["step"].is_null() { String::new() } else { format!("step {}: ", step_name(node)) };
-        // Of many steps, it is not seen at a glance which one was asked for.
+        // Among many steps, the requested one would be hard to find.
         let mark = if !step.is_empty() && node["id"] == self.asked { " ← asked" } else { "" };
         Branch {
             title: format!("{step}{} {status}{took}{tries}{mark}", text(node, "action")),
@@ -219,7 +219,7 @@ fn enforcement(node: &Value) -> Branch {
     Branch { title: format!("rule {} {outcome}", text(node, "rule")), mood, details, ..Branch::default() }
 }
 
-/// What became of a match that was held.
+/// Returns the outcome of a match that was held.
 fn held(node: &Value) -> (String, Mood) {
     let by = text(&node["held"], "by");
     match node["became"]["outcome"].as_str() {
@@ -231,7 +231,7 @@ fn held(node: &Value) -> (String, Mood) {
     }
 }
 
-/// The steps of a workflow that have no execution, each with why.
+/// Returns the steps of a workflow that have no execution, each with the reason.
 fn not_started(node: &Value) -> Vec<Branch> {
     let told = node["not_started"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut branches: Vec<Branch> = told.iter().map(|step| steps::not_started(step, node)).collect();
@@ -241,7 +241,7 @@ fn not_started(node: &Value) -> Vec<Branch> {
     branches
 }
 
-/// The rules that did not match an event, each with why.
+/// Returns the rules that did not match an event, each with the reason.
 fn others(node: &Value) -> Vec<Branch> {
     let verdicts = node["not_matched"].as_array().map(Vec::as_slice).unwrap_or_default();
     let told = verdicts.iter().map(|verdict| {
@@ -301,7 +301,7 @@ mod tests {
         "#);
     }
 
-    /// An event whose rule runs a workflow, with one step and one of so many items.
+    /// Returns an event whose rule runs a workflow, with one step and one step of `items` items.
     fn workflow(items: usize) -> Vec<Value> {
         let step = |id: &str, step: &str, item: Option<usize>| {
             json!({ "id": id, "parent": "w", "micros": 60, "kind": "execution", "action": "core.shell", "status": "succeeded", "attempt": 1,

@@ -1,43 +1,43 @@
-//! Trees as text: branches on the left, times on the right, nothing over 80 columns that can be wrapped.
+//! Trees as text: branches on the left, times on the right, and no wrappable text beyond 80 columns.
 //!
-//! It does not know what stands on the branches.
+//! It does not interpret the content of the branches.
 
 use crate::report::printable;
 use crate::style::Style;
 
-/// The columns that a tree takes.
+/// The width of a tree, in columns.
 pub(crate) const WIDTH: usize = 80;
 
 /// A thing on a branch.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Branch {
-    /// What it is, in a few words.
+    /// Its title, a few words.
     pub(crate) title: String,
-    /// How its title is to be read.
+    /// The mood of its title.
     pub(crate) mood: Mood,
-    /// When it was, as the reader is told: `+1.2 ms`.
+    /// Its time, as shown: `+1.2 ms`.
     pub(crate) time: String,
-    /// What else there is to say, line by line.
+    /// Further details, line by line.
     pub(crate) details: Vec<String>,
-    /// What came of it.
+    /// Its consequences.
     pub(crate) children: Vec<Branch>,
 }
 
-/// How a title is to be read.
+/// The mood of a title.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Mood {
-    /// As it stands.
+    /// Neutral.
     #[default]
     Plain,
     /// It went well.
     Good,
     /// It went wrong.
     Bad,
-    /// It may be passed over.
+    /// It can be ignored.
     Faint,
 }
 
-/// Draws a tree, each line ended.
+/// Draws a tree; each line ends with a line break.
 pub(crate) fn draw(root: &Branch, style: Style) -> String {
     let mut text = String::new();
     draw_branch(root, "", "", style, &mut text);
@@ -47,7 +47,7 @@ pub(crate) fn draw(root: &Branch, style: Style) -> String {
 fn draw_branch(branch: &Branch, first: &str, rest: &str, style: Style, text: &mut String) {
     let stem = if branch.children.is_empty() { "   " } else { "│  " };
     let time_columns = if branch.time.is_empty() { 0 } else { branch.time.chars().count() + 2 };
-    // Lines after the first stand deeper by a stem.
+    // Lines after the first are indented by a stem.
     let room = WIDTH.saturating_sub(columns(first).max(columns(rest) + columns(stem)) + time_columns);
     for (index, line) in wrapped(&branch.title, room).iter().enumerate() {
         let lead = if index == 0 { first.to_owned() } else { format!("{rest}{stem}") };
@@ -92,10 +92,10 @@ fn columns(text: &str) -> usize {
     text.chars().count()
 }
 
-/// The least columns that text is wrapped to, however deep it stands.
+/// The minimum width to which text is wrapped, however deep it is nested.
 const ROOM_MIN: usize = 24;
 
-/// Breaks a text into lines of at most `room` columns, between words where there are any; leading spaces are kept.
+/// Breaks a text into lines of at most `room` columns, between words if possible; leading spaces are kept.
 pub(crate) fn wrapped(text: &str, room: usize) -> Vec<String> {
     let room = room.max(ROOM_MIN);
     let mut lines = Vec::new();

@@ -1,6 +1,6 @@
-//! What came of running the cases of packs, for people and for a CI.
+//! Reports the results of pack tests, for people and for CI.
 //!
-//! Running them is `ensue-rehearsal`'s.
+//! `ensue-rehearsal` runs them.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -21,19 +21,19 @@ pub(crate) struct Trial {
     pub(crate) pack: PackName,
     /// The case.
     pub(crate) case: Case,
-    /// What is not as it expects.
+    /// The deviations from its expectations.
     pub(crate) findings: Vec<Finding>,
     /// How long it took.
     pub(crate) took: Duration,
 }
 
 impl Trial {
-    /// Says whether all is as the case expects.
+    /// Returns true if the case passed.
     pub(crate) fn is_passed(&self) -> bool {
         self.findings.is_empty()
     }
 
-    /// Gives a line for each case, and behind them what is wrong with those that failed.
+    /// Returns a line for each case, followed by the findings of those that failed.
     pub(crate) fn show_all(trials: &[Self], style: Style) -> String {
         let places: Vec<String> = trials.iter().map(Self::place).collect();
         let width = places.iter().map(|place| place.chars().count()).max().unwrap_or(0);
@@ -51,7 +51,7 @@ impl Trial {
         text
     }
 
-    /// Gives the case as JSON.
+    /// Returns the case as JSON.
     pub(crate) fn to_json(&self) -> Value {
         let difference = |one: &Difference| json!({ "at": one.at, "expected": one.expected, "got": one.got });
         let finding = |one: &Finding| {
@@ -99,7 +99,7 @@ impl Trial {
     }
 }
 
-/// Makes the JUnit report of all cases: a suite for each pack.
+/// Returns the JUnit report of all cases, with a suite for each pack.
 pub(crate) fn junit(trials: &[Trial]) -> Report {
     let mut report = Report::new("ensue pack test");
     for of_pack in trials.chunk_by(|one, other| one.pack == other.pack) {

@@ -1,11 +1,11 @@
-//! How single things read: a failure, a length of time, a status, the name of a step.
+//! The wording of single values: a failure, a duration, a status, the name of a step.
 
 use serde_json::Value;
 
 use crate::table::text;
 use crate::tree::Mood;
 
-/// A failure for people: its kind, its number, its message; empty for none.
+/// Returns a failure for people: its kind, its number and its message; empty for none.
 pub(crate) fn failure(error: &Value) -> String {
     if error.is_null() {
         return String::new();
@@ -16,7 +16,7 @@ pub(crate) fn failure(error: &Value) -> String {
     }
 }
 
-/// A length of time for people: `0.4 ms`, `12 ms`, `3.2 s`.
+/// Returns a duration for people: `0.4 ms`, `12 ms`, `3.2 s`.
 pub(crate) fn duration(micros: i64) -> String {
     #[allow(clippy::cast_precision_loss, reason = "two digits are shown")]
     let millis = micros as f64 / 1000.0;
@@ -31,7 +31,7 @@ pub(crate) fn duration(micros: i64) -> String {
     }
 }
 
-/// How the status of an execution or an attempt is to be read.
+/// Returns the mood for the status of an execution or an attempt.
 pub(crate) fn mood(status: &str) -> Mood {
     match status {
         "succeeded" => Mood::Good,
@@ -40,7 +40,7 @@ pub(crate) fn mood(status: &str) -> Mood {
     }
 }
 
-/// Returns the name of a step of which something is told, with the item or the turn where it is one.
+/// Returns the name of the step in a document, with its item or turn if it has one.
 pub(crate) fn step_name(told: &Value) -> String {
     let step = plain_step_name(told);
     match (told["item"].as_u64(), told["turn"].as_u64()) {

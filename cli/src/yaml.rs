@@ -1,18 +1,19 @@
-//! JSON documents written as YAML: blocks by indentation, and quotes only where a reader of YAML 1.1 or 1.2 needs them.
+//! Writes JSON documents as YAML: blocks by indentation, and quotes only if a YAML 1.1 or 1.2 reader needs
+//! them.
 //!
-//! It reads no YAML; `ensue_packs` does.
+//! It does not parse YAML; `ensue_packs` does.
 
 use serde_json::Value;
 use serde_saphyr::SerializerOptions;
 
-/// Writes a document, its last line ended.
+/// Returns a document as YAML that ends with a line break.
 pub(crate) fn document(value: &Value) -> String {
     let mut options = SerializerOptions::default();
     options.compact_list_indent = false;
     let mut text = String::new();
     match serde_saphyr::to_fmt_writer_with_options(&mut text, value, options) {
         Ok(()) => text,
-        // YAML 1.2 has every JSON document in it.
+        // Every JSON document is valid YAML 1.2.
         Err(_) => format!("{value:#}\n"),
     }
 }

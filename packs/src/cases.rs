@@ -199,7 +199,7 @@ pub enum ExpectedOutcome {
     /// The rule's action runs.
     #[default]
     Executed,
-    /// The rule is only in shadow mode.
+    /// The rule is in shadow mode.
     Shadowed,
     /// The action cannot be run with these parameters.
     Rejected,

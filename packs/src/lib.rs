@@ -1,11 +1,12 @@
-//! The pack format: reading, diagnostics, and the building of catalogs.
+//! The pack format: reading packs, diagnostics, and building catalogs.
 //!
-//! Read in this order. [`read`] and [`digest`] handle the files of a pack; `source` and `yaml` hold the text and the tree of one
-//! file, each value with its place. [`shape`] defines what a file may contain; `fields` and `written` read what an author wrote, and
-//! `schema` reads schemas. [`json_schema`] describes the shapes to editors. [`check`] resolves the refs and compiles the expressions
-//! into what `checked` holds. [`diagnostics`] are reported to authors. [`build`] makes the engine's catalog of the installed packs,
-//! [`cases`] holds their tests, and `lint` looks for probable errors. [`library`] ships with the binary, and [`init`] has the pack
-//! that a new user starts from.
+//! Read in this order: [`read`] and [`digest`] hold a pack's files. `source` and `yaml` are the text and the
+//! tree of one file, every value with its place. [`shape`] declares what a file may hold; `fields` and
+//! `written` extract what an author wrote, `schema` the schemas. [`json_schema`] describes the shapes to
+//! editors. [`check`] resolves the refs and compiles the expressions into what `checked` holds.
+//! [`diagnostics`] are reported to authors. [`build`] builds the engine's catalog from the installed packs.
+//! [`cases`] are the cases of their tests. `lint` finds code that is probably not meant. [`library`] ships
+//! with the binary, and [`init`] creates a starting point for newcomers.
 //!
 //! No pack is run here, and nothing but a pack's folder is read.
 

@@ -122,12 +122,12 @@ pub enum Kind {
     Mapping {
         /// The form of the names.
         names: Form,
-        /// What stands under each.
+        /// The kind of each value.
         of: &'static Kind,
     },
-    /// A mapping of names to what becomes the value of a label.
+    /// A mapping of names to values that become the values of labels.
     Labels {
-        /// How many there may be.
+        /// The maximum number of entries.
         most: usize,
     },
     /// A mapping of names, or one expression that returns it.

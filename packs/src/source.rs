@@ -18,7 +18,7 @@ struct Inner {
     line_starts: Vec<usize>,
 }
 
-/// A place in a text, both from 1; the column is in characters.
+/// A place in a text: line and column, both from 1. The column counts characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LineColumn {
     pub(crate) line: usize,

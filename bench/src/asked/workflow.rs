@@ -1,4 +1,5 @@
-//! What of workflows `ensue bench` measures: requests for short ones, long chains, wide ones, the graphs of a folder, timers.
+//! The workflow measurements of `ensue bench`: requests for short workflows, long chains, wide ones, the
+//! graphs of a folder, timers.
 
 use std::path::PathBuf;
 
@@ -47,19 +48,19 @@ enum Part {
     Timers,
 }
 
-/// What of `workflow` is measured, and with what.
+/// The selected workflow measurements and their parameters.
 pub(super) struct Parts {
     asked: OfWorkflow,
     graphs: Vec<Graph>,
 }
 
 impl OfWorkflow {
-    /// Says whether something was asked for that only `workflow` measures.
+    /// Returns true if anything is requested that only `workflow` measures.
     pub(super) fn says_anything(&self) -> bool {
         !self.parts.is_empty() || self.graphs.is_some()
     }
 
-    /// Reads what is asked for; a failure where that cannot be measured.
+    /// Parses the request; fails if it cannot be measured.
     pub(super) fn read(self) -> Result<Parts, Unmeasured> {
         let graphs = match &self.graphs {
             Some(folder) if self.has(Part::Graphs) => makespans::read(folder).map_err(|why| Unmeasured::new(Fault::Given, why))?,
@@ -81,7 +82,7 @@ impl OfWorkflow {
 }
 
 impl Parts {
-    /// Gives the runs that are measured as those of other scenarios are.
+    /// Returns the runs that are measured like those of other scenarios.
     pub(super) fn runs(&self, plan: &Plan) -> Vec<(Scenario, Plan)> {
         let mut runs = Vec::new();
         if self.asked.has(Part::Load) {
@@ -100,7 +101,7 @@ impl Parts {
         runs.into_iter().map(|(flow, plan)| (Scenario::Flow(flow), plan)).collect()
     }
 
-    /// Measures what is no run: graphs and timers, each on nodes of their own.
+    /// Measures everything that is not a run: graphs and timers, each on nodes of their own.
     pub(super) async fn measured(&self, connections: usize, machine: &Machine, watcher: &dyn Watcher) -> Result<Value, Unmeasured> {
         let mut figures = json!({ "graphs": null, "timers": null });
         if !self.graphs.is_empty() {
@@ -119,7 +120,7 @@ impl Parts {
     }
 }
 
-/// What was measured, for people.
+/// Returns the measurements for people.
 pub(super) fn shown(document: &Value) -> Vec<String> {
     let figures = &document["workflow"];
     if figures.is_null() {

@@ -1,6 +1,6 @@
-//! `ensue executions artifacts`: the files that an execution gave away, listed or saved.
+//! `ensue executions artifacts`: the files that an execution produced, listed or saved.
 //!
-//! What a node calls a file is never a path here, and no file that is there is written over.
+//! A name from a node is never used as a path, and existing files are never overwritten.
 
 use std::fs::File;
 use std::io::Write;
@@ -15,7 +15,7 @@ use crate::client::{Client, segment};
 use crate::report::{Exit, Failure, Outcome, tell, turns_text_around};
 use crate::table::{Column, bytes, cell, text, time};
 
-/// How many names are tried for a file before it is given up.
+/// How many names are tried for a file before giving up.
 const NAMES_TRIED_MAX: u32 = 1_000;
 
 const COLUMNS: &[Column] = &[
@@ -67,7 +67,7 @@ async fn save(client: &Client, path: &str, artifact: &Value, folder: &Path) -> O
     Ok(())
 }
 
-/// A file that is being saved: a part must not be taken for the whole, so it goes where it is not kept.
+/// A file that is being saved to a temporary place, so that a partial file is never taken for a complete one.
 struct Saved {
     file: File,
     path: PathBuf,
@@ -84,7 +84,7 @@ impl Saved {
         self.file.write_all(bytes).map_err(|error| self.failed(&error))
     }
 
-    /// Keeps all that was written, and gives its place.
+    /// Moves the complete file to its final place, and returns its path.
     fn keep(mut self) -> Result<PathBuf, Failure> {
         self.file.sync_all().map_err(|error| self.failed(&error))?;
         self.is_whole = true;
@@ -108,7 +108,7 @@ impl Drop for Saved {
     }
 }
 
-/// Makes a file that is not there yet: under its name, or with a number before its ending.
+/// Creates a file that does not exist yet: under its name, or with a number before its extension.
 fn create(folder: &Path, name: &str) -> Result<(File, PathBuf), Failure> {
     let failed = |path: &Path, error: &std::io::Error| Failure::new(format!("{} cannot be created: {error}", path.display()));
     std::fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
@@ -125,7 +125,8 @@ fn create(folder: &Path, name: &str) -> Result<(File, PathBuf), Failure> {
     Err(Failure::new(format!("{} already has {NAMES_TRIED_MAX} files with the name `{name}`", folder.display())))
 }
 
-/// What of a name can be the name of a file in any folder, and is not hidden there: whatever the node said.
+/// Returns a safe version of a name from the node: a file name that is valid in any folder and not hidden
+/// there.
 fn safe(name: &str) -> String {
     let plain = |c: char| {
         if c.is_control() || turns_text_around(c) || matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|') { '_' } else { c }
@@ -161,7 +162,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut saved = Saved::begin(folder.path(), "report.csv").unwrap();
         saved.write(b"a,b\n").unwrap();
-        // Nothing can be written to what was opened to be read.
+        // A file that was opened for reading cannot be written.
         saved.file = File::open(&saved.path).unwrap();
         let path = saved.path.clone();
         assert!(saved.write(b"c,d\n").is_err());

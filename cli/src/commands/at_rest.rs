@@ -1,6 +1,6 @@
 //! `--data`: work on a data directory on which no node runs.
 //!
-//! What may be done to it is `ensue_node::offline`'s; here it is only asked and told, in the shapes in which the API tells it.
+//! `ensue_node::offline` does the work. This file calls it and returns its results in the shapes of the API.
 
 use std::path::{Path, PathBuf};
 
@@ -29,21 +29,21 @@ pub(crate) struct AtRest {
 }
 
 impl AtRest {
-    /// Opens the data directory; none where a node is to be asked.
+    /// Opens the data directory; `None` if a node is to be asked.
     pub(super) fn open(&self) -> Result<Option<Directory>, Failure> {
         let Some(config) = self.config()? else { return Ok(None) };
         let offline = Offline::open(&config).map_err(|error| told(&error))?;
         Ok(Some(Directory { offline, config }))
     }
 
-    /// Names the data directory, which is there; none where a node is to be asked.
+    /// Returns the configuration for the data directory, which must exist; `None` if a node is to be asked.
     pub(super) fn config(&self) -> Result<Option<Config>, Failure> {
         let Some(data) = &self.data else { return Ok(None) };
         directory(data, self.master_key.as_deref()).map(Some)
     }
 }
 
-/// Names a data directory, which must be there.
+/// Returns the configuration for a data directory, which must exist.
 pub(super) fn directory(data: &Path, master_key: Option<&Path>) -> Result<Config, Failure> {
     if !data.is_dir() {
         return Err(Failure::with(Exit::Missing, format!("there is no data directory at `{}`", data.display()))
@@ -91,7 +91,7 @@ impl Directory {
         tokens.into_iter().map(|token| json!({ "id": token.id, "name": token.name, "roles": token.roles })).collect()
     }
 
-    /// Gives the whole token, this once.
+    /// Returns the complete token, which is available only this once.
     pub(super) fn add_token(&mut self, name: &str, roles: &[String]) -> Result<String, Failure> {
         let token = self.offline.add_token(name, roles).map_err(|error| told(&error))?;
         Ok(String::from_utf8_lossy(token.reveal()).into_owned())
@@ -116,7 +116,8 @@ impl Directory {
         Progress::through_records(what, self.offline.head().position.0)
     }
 
-    /// Looks at the directory as `doctor` does: that it opened says that its lock, master key and newest head are right.
+    /// Checks the directory as `doctor` does. That it could be opened means that its lock, master key and
+    /// newest head are valid.
     pub(super) fn doctor(&self) -> Value {
         let good = |check: &str, message: String| json!({ "check": check, "verdict": "good", "message": message, "hint": null });
         let bad = |check: &str, failure: &Failure| json!({ "check": check, "verdict": "bad", "message": failure.to_string(), "hint": failure.hint_text() });

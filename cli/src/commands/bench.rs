@@ -1,4 +1,4 @@
-//! `ensue bench`: how fast this machine and this build are. The crate `bench` measures.
+//! `ensue bench`: measures the speed of this machine and this build. The crate `bench` does the work.
 
 pub(crate) use ensue_bench::Bench;
 use ensue_bench::{Bar, Fault, Length, Unmeasured, Watcher};
@@ -7,7 +7,7 @@ use super::Asking;
 use crate::progress::Progress;
 use crate::report::{Exit, Failure, Outcome, printable, tell};
 
-/// Measures, and prints what was measured.
+/// Measures, and prints the results.
 pub(super) fn run(bench: Bench, asking: &Asking) -> Outcome {
     let measured = bench.run(&Terminal).map_err(failed)?;
     asking.output.print_one(&measured.document, |_| printable(&measured.shown()));
@@ -27,7 +27,7 @@ fn failed(why: Unmeasured) -> Failure {
     }
 }
 
-/// Standard error, where people see how far a measurement is.
+/// Standard error, where people see the progress of a measurement.
 struct Terminal;
 
 impl Watcher for Terminal {

@@ -1,4 +1,5 @@
-//! `ensue check`: every error of every pack, before anything runs. What `ensue lint` has in common with it is here too.
+//! `ensue check`: reports every error of every pack before anything runs. Code shared with `ensue lint` is
+//! here too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -40,7 +41,7 @@ pub(super) struct PacksAtHand {
     config: Option<PathBuf>,
 }
 
-/// What came of looking at packs.
+/// The findings about packs.
 pub(super) struct Found {
     checked: Checked,
     unreadable: Vec<String>,
@@ -58,31 +59,31 @@ impl Check {
     }
 }
 
-/// Packs that were read, with the library's, and what the operator sets for them.
+/// Packs that were read, with the library's, and the operator's settings for them.
 pub(super) struct ReadPacks {
-    /// The library's, but those that were read from a folder, and then the others.
+    /// The library packs, except those that were read from a folder, followed by the other packs.
     pub(super) sources: Vec<PackSource>,
-    /// Where the others begin.
+    /// The index of the first of the others.
     pub(super) first: usize,
-    /// What cannot be read.
+    /// Errors of packs that cannot be read.
     pub(super) unreadable: Vec<String>,
-    /// What the operator sets.
+    /// The operator's settings.
     pub(super) settings: BTreeMap<PackName, Value>,
-    /// The packs beside a single pack, which it may need. Their findings are not reported.
+    /// The packs next to a single pack, which it may need. Their findings are not reported.
     beside: Beside,
 }
 
-/// The packs beside those that a command checks.
+/// The packs next to those that a command checks.
 #[derive(Default)]
 struct Beside {
     /// Their folders.
     origins: Vec<String>,
-    /// Their names, but those that the packs themselves have.
+    /// Their names, except those that the checked packs have.
     names: BTreeSet<String>,
 }
 
 impl Beside {
-    /// Reads the packs of the folders around single packs, but those that are looked at.
+    /// Reads the packs of the folders around single packs, except those that are checked.
     fn of(folders: &[PathBuf], own: &[PackSource]) -> (Self, Vec<PackSource>) {
         let single = folders.iter().filter(|folder| folder.join("pack.yaml").is_file());
         let around: BTreeSet<PathBuf> = single.filter_map(|folder| Some(folder.canonicalize().ok()?.parent()?.to_owned())).collect();
@@ -115,14 +116,14 @@ fn is_same(one: &Path, other: &Path) -> bool {
 }
 
 impl ReadPacks {
-    /// Keeps the findings of the packs themselves, and drops those of the packs beside them.
+    /// Keeps the findings of the packs themselves, and drops those of the packs next to them.
     pub(super) fn told(&self, diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
         diagnostics.into_iter().filter(|one| !self.beside.has(one)).collect()
     }
 }
 
 impl PacksAtHand {
-    /// Reads the packs, and has `judge` look at them together with the library's.
+    /// Reads the packs, and passes them with the library's to `judge`.
     pub(super) fn look(self, judge: fn(&[PackSource], &BTreeMap<PackName, Value>) -> Checked) -> Result<Found, Failure> {
         let read = self.read()?;
         let Checked { diagnostics, good } = judge(&read.sources, &read.settings);
@@ -145,7 +146,7 @@ impl PacksAtHand {
         let settings = settings(self.config.as_deref().or(beside_the_packs.as_deref()))?;
         let (beside, others) = Beside::of(&self.folders, &own);
         let mut sources = ensue_packs::library();
-        // Where somebody looks at the library's own folders, they stand for what ships.
+        // If the library's own folders are checked, they replace the packs that ship with the binary.
         let digests: Vec<_> = own.iter().chain(&others).map(PackSource::digest).collect();
         sources.retain(|shipped| !digests.contains(&shipped.digest()));
         sources.extend(others);
@@ -156,7 +157,7 @@ impl PacksAtHand {
 }
 
 impl Found {
-    /// Shows what was found: to people with the lines it is about, to programs as JSON.
+    /// Prints the findings: to people with the affected lines, to programs as JSON.
     pub(super) fn show(&self, asking: &Asking) {
         let document = json!({
             "diagnostics": self.checked.diagnostics.iter().map(Diagnostic::to_json).collect::<Vec<_>>(),
@@ -167,7 +168,7 @@ impl Found {
         asking.output.print(&document, || show_all(&self.checked.diagnostics, &self.unreadable, asking));
     }
 
-    /// Says in a line what was found; errors are a failure.
+    /// Prints a one-line summary; errors are a failure.
     pub(super) fn outcome(&self) -> Outcome {
         let found = format!("{} in {}", counted(self.errors(), "error"), counted(self.packs, "pack"));
         match (self.errors(), self.warnings()) {
@@ -192,7 +193,7 @@ impl Found {
     }
 }
 
-/// Shows people what is wrong with packs, with the lines it is about.
+/// Prints what is wrong with packs for people, with the affected lines.
 pub(super) fn show_all(diagnostics: &[Diagnostic], unreadable: &[String], asking: &Asking) {
     let colour = if asking.output.style() == Style::PLAIN { Colour::Plain } else { Colour::Ansi };
     for diagnostic in diagnostics {
@@ -232,14 +233,14 @@ fn read(folder: &Path) -> Result<Vec<Result<PackSource, ReadError>>, Failure> {
     Ok(packs)
 }
 
-/// Finds the node's own file in a folder of packs, or beside it.
+/// Returns the node's configuration file in a folder of packs, or next to it.
 fn settings_beside(folder: &Path) -> Option<PathBuf> {
     let folder = folder.canonicalize().ok()?;
     let packs = if folder.join("pack.yaml").is_file() { folder.parent()?.to_owned() } else { folder };
     [packs.clone(), packs.parent()?.to_owned()].into_iter().map(|folder| folder.join("ensue.yaml")).find(|file| file.is_file())
 }
 
-/// What the operator sets for packs, as `check` of packs takes it.
+/// Returns the operator's settings for packs, in the form that the checks take.
 fn settings(file: Option<&Path>) -> Result<BTreeMap<PackName, Value>, Failure> {
     let config = super::serve::settings(file)?;
     Ok(config.pack_settings.into_iter().map(|(pack, settings)| (pack, Value::Object(settings.config))).collect())
@@ -249,7 +250,7 @@ pub(super) fn counted(count: usize, thing: &str) -> String {
     if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
 }
 
-/// Gives the name that the pack in a folder has; none where there is no pack, or it has no name.
+/// Returns the name of the pack in a folder; `None` if there is no pack or it has no name.
 pub(super) fn name_of_pack(folder: &Path) -> Option<String> {
     let manifest = std::fs::read_to_string(folder.join("pack.yaml")).ok()?;
     let name = manifest.lines().find_map(|line| line.strip_prefix("name:"))?;

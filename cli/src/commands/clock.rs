@@ -1,4 +1,4 @@
-//! `ensue clock`: what the node makes of a step of its machine's clock.
+//! `ensue clock`: how the node handles a step of its machine's clock.
 
 use clap::Subcommand;
 use serde_json::json;

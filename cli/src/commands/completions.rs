@@ -1,4 +1,4 @@
-//! `ensue completions`: what a shell needs to know to complete commands, made of the command line's own definition.
+//! `ensue completions`: completion scripts for shells, generated from the definition of the command line.
 
 use clap::{Args, CommandFactory, ValueEnum};
 use clap_complete::Shell as Generator;

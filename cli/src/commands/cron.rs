@@ -1,6 +1,6 @@
 //! `ensue cron`: when a cron expression is due.
 //!
-//! It is worked out here, by the function that schedules are; no node is asked.
+//! This is computed locally, by the same function that schedules use; no node is asked.
 
 use clap::{Args, Subcommand};
 use ensue_engine::explain::Explain;
@@ -16,7 +16,7 @@ use crate::style::Style;
 use crate::table::{self, Column, Room, cell};
 use crate::{lines, this_machine};
 
-/// The most moments that are told of one expression.
+/// The most times that are listed for one expression.
 const COUNT_MAX: u16 = 1_000;
 
 /// Print when cron expressions are due.
@@ -95,7 +95,7 @@ impl Moments {
     }
 }
 
-/// What is asked of an expression.
+/// What is asked about an expression.
 #[derive(Clone, Copy)]
 struct Asked {
     zone: Zone,
@@ -137,7 +137,7 @@ fn refused(why: &ScheduleError) -> Failure {
     Failure::explained(why)
 }
 
-/// A moment in UTC, without the fraction that it does not have.
+/// Returns a time in UTC, without the fraction, which is always zero.
 fn utc(moment: Timestamp) -> String {
     moment.to_string().replace(".000000Z", "Z")
 }
@@ -148,7 +148,7 @@ const COLUMNS: &[Column] = &[
     Column::cut("NOTE", |firing| table::text(firing, "note")),
 ];
 
-/// The moments for people, each as it is there and in UTC, and what the clocks do then.
+/// Returns the times for people, each in local time and in UTC, with what the clocks do then.
 fn shown(firings: &[(Timestamp, Firing)], room: Room, style: Style) -> String {
     let row = |(due, firing): &(Timestamp, Firing)| {
         let local = firing.local.format("%a %Y-%m-%d %H:%M:%S %:z").to_string();
@@ -173,7 +173,7 @@ fn note(occasion: Occasion) -> &'static str {
     }
 }
 
-/// A line that comes in. Other fields are passed over: they may be the caller's own.
+/// An input line. Other fields are ignored: they may be the caller's own.
 #[derive(Deserialize)]
 struct Line {
     expr: String,
@@ -185,7 +185,7 @@ struct Line {
     count: Option<u64>,
 }
 
-/// Answers one line; what it does not say is as usual.
+/// Answers one line; options that it leaves out default to `usual`.
 fn answer(line: &[u8], usual: Asked) -> Json {
     match next_of(line, usual) {
         Ok(next) => json!({ "next": next }),

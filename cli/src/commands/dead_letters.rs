@@ -1,4 +1,5 @@
-//! `ensue dead-letters`: what gave up, deliveries that were refused and executions that failed for good, until somebody deals with it.
+//! `ensue dead-letters`: rejected deliveries and permanently failed executions, until someone deals with
+//! them.
 
 use clap::{Args, Subcommand};
 use ensue_engine::time::Timestamp;
@@ -104,7 +105,7 @@ const COLUMNS: &[Column] = &[
     Column::whole("TIME", |letter| time(letter, "time")),
 ];
 
-/// What gave up: its sensor, or that it is an execution, whose id is the letter's.
+/// Returns what failed: its sensor, or that it is an execution, whose id is the letter's.
 fn of(letter: &Value) -> String {
     if letter["sensor"].is_null() { "execution".to_owned() } else { text(letter, "sensor") }
 }
@@ -156,13 +157,13 @@ fn show(letter: &Value) -> String {
     ])
 }
 
-/// Deals with one letter, or with all open ones that fit; ends with 1 where some were refused.
+/// Handles one letter, or all open ones that match; exits with 1 if some were rejected.
 async fn deal(asking: &Asking, client: &Client, which: Which, how: &str) -> Outcome {
     let dry = which.dry_run.then(|| ("dry_run", "true".to_owned()));
     if let Some(id) = which.id {
         let id = ids::whole(client, &[ids::DEAD_LETTER], &id).await?;
         let mut dealt = client.post(&with_query(&format!("/dead_letters/{id}/{how}"), &Vec::from_iter(dry)), &json!({})).await?.body;
-        // What would be done is answered with nothing.
+        // A dry run has an empty answer.
         if dealt.is_null() {
             dealt = json!({"id": id, "position": null, "rerun": null, "events": [], "error": null});
         }
@@ -170,7 +171,7 @@ async fn deal(asking: &Asking, client: &Client, which: Which, how: &str) -> Outc
         return Ok(());
     }
     let mut query: Vec<(&str, String)> = which.filters.query().collect();
-    // What gives up again is not tried again.
+    // Letters that fail again are not retried again.
     if how == "retry" && !query.iter().any(|(name, _)| *name == "until") {
         query.push(("until", now().to_string()));
     }
@@ -178,7 +179,7 @@ async fn deal(asking: &Asking, client: &Client, which: Which, how: &str) -> Outc
     many::change_all(asking, client, &format!("/dead_letters/{how}"), query, (&json!({}), line)).await
 }
 
-/// What came of one, for people.
+/// Returns the result for one letter, for people.
 fn line(item: &Value) -> String {
     let id = text(item, "id");
     let events = item["events"].as_array().map_or(0, Vec::len);

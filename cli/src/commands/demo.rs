@@ -22,9 +22,9 @@ use crate::trace::{self, Ids};
 use crate::tree;
 use crate::wording;
 
-/// How long the work of the one event may take.
+/// The time limit for the work of the one event.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How often is looked for more.
+/// The polling interval.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Run a demo: a signed GitHub webhook, the rules that evaluate it, the actions that run, and why.
@@ -81,7 +81,7 @@ async fn start(folder: &Path) -> Result<Node, Failure> {
     config.state_base = Some(folder.join("state"));
     config.min_free_bytes = 0;
     config.supervisor = Some(super::supervisor::command(super::serve::OpenFiles(None)));
-    // The directory goes with the node.
+    // The directory is removed with the node.
     config.actions.at_stop = AtStop::End;
     Node::start(config).await.map_err(|error| Failure::explained(&error))
 }
@@ -92,7 +92,7 @@ fn entropy() -> Result<[u8; 32], Failure> {
     Ok(bytes)
 }
 
-/// Where the demonstration plays.
+/// The setting of the demonstration.
 struct Stage<'a> {
     folder: &'a Path,
     secret: String,
@@ -153,7 +153,8 @@ impl Stage<'_> {
         ]
     }
 
-    /// Prints the records that the event led to as they come into the log, until all its work has ended.
+    /// Prints the records that the event leads to as they are appended to the log, until all its work has
+    /// ended.
     async fn follow(&self, client: &Client, mut position: u64, event: &str) -> Outcome {
         let begin = Instant::now();
         let mut arrived = None;
@@ -193,7 +194,7 @@ impl Stage<'_> {
         }
     }
 
-    /// Waits until the read models show what the log has, and gives the causal graph.
+    /// Waits until the read models are up to date with the log, and returns the causal graph.
     async fn ended(&self, client: &Client, event: &str) -> Result<Value, Failure> {
         let begin = Instant::now();
         loop {
@@ -210,7 +211,8 @@ impl Stage<'_> {
         }
     }
 
-    /// Prints the commands that do the same by hand. They need the node, which must still be there when they are read.
+    /// Prints the commands that do the same by hand. They need the node, which must still be running when
+    /// they are read.
     fn by_hand(&self, token: &str, event: &str) -> Outcome {
         let headers: Vec<String> = self
             .headers()
@@ -254,13 +256,13 @@ fn event_of(delivered: &Delivered) -> Result<String, Failure> {
     }
 }
 
-/// What a fact is about, where it says so itself.
+/// Returns the subject of a fact, if it names one.
 fn about(fact: &Value) -> Option<String> {
     let names = ["error.message", "trigger", "action", "rule"];
     names.into_iter().map(|name| text(fact, name)).find(|text| !text.is_empty())
 }
 
-/// How many more executions are open after a record of this kind.
+/// Returns how the number of open executions changes with a record of this kind.
 fn change_of_open(kind: &str) -> i64 {
     match kind {
         "execution.requested" => 1,

@@ -1,4 +1,4 @@
-//! `ensue doctor`: what is wrong or unsafe with the machine, the data directory and the packs.
+//! `ensue doctor`: problems and risks of the machine, the data directory and the packs.
 
 use clap::Args;
 use serde_json::Value;

@@ -40,7 +40,7 @@ pub(crate) enum Enforcements {
     },
 }
 
-/// What may become of a match.
+/// The possible outcomes of a match.
 const OUTCOMES: [&str; 7] = ["executed", "held", "deduplicated", "throttled", "skipped", "shadowed", "rejected"];
 
 const COLUMNS: &[Column] = &[

@@ -1,6 +1,6 @@
-//! `ensue eval`: the value of an expression, over an event of the node, over any JSON, or over nothing.
+//! `ensue eval`: the value of an expression over an event of the node, over any JSON, or without data.
 //!
-//! It evaluates here, with the crate that the node evaluates with; the node is only asked for events and rules.
+//! It evaluates locally, with the crate that the node uses; the node is asked only for events and rules.
 
 use std::path::{Path, PathBuf};
 
@@ -54,7 +54,7 @@ pub(crate) struct Eval {
     batch: bool,
 }
 
-/// The words for truths.
+/// The words for boolean outcomes.
 const OF_TRUTHS: Words = Words { outcomes: ["true", "false", "error"], would: ["it would be true", "it would be false"] };
 
 impl Eval {
@@ -86,7 +86,7 @@ impl Eval {
     }
 }
 
-/// The answer for programs.
+/// Returns the answer for programs.
 fn document(given: &Result<Value<'_>, EvaluationError>, shown: &Result<Json, EvaluationError>, explanation: Option<&Explanation>) -> Json {
     let mut document = match (given, shown) {
         (Ok(value), Ok(shown)) => json!({ "value": shown, "type": value.kind().name() }),
@@ -100,7 +100,7 @@ fn document(given: &Result<Value<'_>, EvaluationError>, shown: &Result<Json, Eva
     document
 }
 
-/// The explanation for people: why a condition gave what it gave, then every part with its value.
+/// Returns the explanation for people: why a condition gave its result, then every part with its value.
 fn told(explanation: &Explanation, style: Style) -> Vec<String> {
     let told = explanation.to_json();
     let root = &printable_document(&told["explanation"]);
@@ -111,7 +111,7 @@ fn told(explanation: &Explanation, style: Style) -> Vec<String> {
         Some("error") => Some(reason::Outcome::Neither),
         Some(_) | None => None,
     };
-    // What is not made of conditions has nothing to tell but its parts.
+    // An expression that is not made of conditions has only its parts to show.
     if let Some(outcome) = outcome.filter(|_| root["shape"] != "whole") {
         lines.extend(reason::of_condition(&told, outcome, &OF_TRUTHS, style));
         lines.push("every part:".to_owned());
@@ -175,7 +175,7 @@ impl Names {
         Self::of(Document::parse(bytes).map_err(not_json)?, &file.display().to_string())
     }
 
-    /// `event` as rules see it; with a rule, its other names too.
+    /// Returns `event` as rules see it; with a rule, also its other names.
     async fn of_event(client: &Client, id: &str, rule: Option<&str>) -> Result<Self, Failure> {
         let event = client.get(&format!("/events/{}", segment(id)), &[]).await?;
         let fields = ["id", "trigger", "payload", "source", "time"];
@@ -207,7 +207,8 @@ impl Names {
         self.local.iter().flatten().find(|(known, _)| known == name).map(|(_, expression)| expression.source())
     }
 
-    /// Gives the values of the names, and the local values that err: as for a rule's condition they are absent, and what reads one errs.
+    /// Returns the values of the names, and the local values that err. As in a rule's condition, those are
+    /// absent, and anything that reads them errs.
     fn scope(&self) -> Result<(Scope<'_>, Vec<local::Failed<'_>>), Failure> {
         let mut scope = match &self.document {
             Some(document) => batch::scope(&self.names, document),

@@ -1,4 +1,4 @@
-//! `ensue events`: what was observed; also to send one by hand.
+//! `ensue events`: lists observed events, and sends one by hand.
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -59,7 +59,7 @@ pub(crate) enum Events {
     },
 }
 
-/// What a chain may begin with.
+/// The kinds of things that a chain may begin with.
 const CHAIN: &[ids::Kind] = &[ids::EVENT, ids::EXECUTION];
 
 const COLUMNS: &[Column] = &[

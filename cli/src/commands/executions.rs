@@ -1,4 +1,4 @@
-//! `ensue executions`: the runs of actions, what they print, and how to end or settle them.
+//! `ensue executions`: lists the runs of actions, shows their output, and ends or settles them.
 
 mod groups;
 mod many;
@@ -107,7 +107,7 @@ pub(crate) enum Executions {
     },
 }
 
-/// Where an execution may stand.
+/// The possible statuses of an execution.
 const STATUSES: [&str; 12] = [
     "delayed",
     "queued",
@@ -227,15 +227,15 @@ impl SettledAs {
     }
 }
 
-/// Why an execution may have failed.
+/// The possible kinds of failure of an execution.
 fn error_kinds() -> [&'static str; FailureKind::ALL.len()] {
     FailureKind::ALL.map(FailureKind::as_str)
 }
 
-/// What a chain may begin with.
+/// The kinds of things that a chain may begin with.
 const CHAIN: &[ids::Kind] = &[ids::EVENT, ids::EXECUTION];
 
-/// The most requests with which a page of executions of one kind of error is put together.
+/// The most requests for assembling a page of executions with one kind of error.
 const PICKED_REQUESTS_MAX: usize = 20;
 
 const COLUMNS: &[Column] = &[
@@ -246,7 +246,7 @@ const COLUMNS: &[Column] = &[
     Column::cut("ERROR", |execution| dash(error_line(&execution["error"]))),
 ];
 
-/// Of those that are delayed, one looks for when they start.
+/// For delayed executions, the start time matters most.
 const DELAYED_COLUMNS: &[Column] = &[
     Column::id("ID", |execution| cell(execution, "id")),
     Column::cut("ACTION", |execution| cell(execution, "action")),
@@ -255,7 +255,7 @@ const DELAYED_COLUMNS: &[Column] = &[
     Column::whole("STARTS", |execution| time(execution, "waits_until")),
 ];
 
-/// Of the steps of a workflow, their names are what one looks for.
+/// For the steps of a workflow, their names matter most.
 const STEP_COLUMNS: &[Column] = &[
     Column::id("ID", |execution| cell(execution, "id")),
     Column::cut("STEP", step_name),
@@ -264,7 +264,8 @@ const STEP_COLUMNS: &[Column] = &[
     Column::cut("ERROR", |execution| dash(error_line(&execution["error"]))),
 ];
 
-/// Why something failed, in a line: what its program printed last to standard error, if that is known, behind the kind.
+/// Returns the cause of a failure on one line: its kind, followed by the last line that its program printed
+/// to standard error, if known.
 fn error_line(error: &Value) -> String {
     let tail = &error["output_tail"];
     let lines = tail.as_array().and_then(|lines| lines.iter().rev().find_map(Value::as_str)).or(tail.as_str()).unwrap_or_default();
@@ -380,14 +381,14 @@ impl Listed {
     }
 }
 
-/// Asks for a change of an execution, and tells where it stands then.
+/// Requests a change of an execution, and prints its status afterwards.
 async fn changed(asking: &Asking, client: &Client, id: &str, how: &str) -> Outcome {
     let answer = client.post(&path(id, how), &json!({})).await?.body;
     asking.output.print_one(&answer, |execution| text(execution, "status"));
     Ok(())
 }
 
-/// How an execution is shown.
+/// The form in which an execution is shown.
 enum Form {
     Fields,
     Tree,
@@ -420,7 +421,7 @@ pub(super) fn path(id: &str, rest: &str) -> String {
     format!("/executions/{}{rest}", segment(id))
 }
 
-/// An execution for people.
+/// Returns an execution for people.
 pub(super) fn shown(execution: &Value) -> String {
     let mut shown = pairs(&[
         ("id", text(execution, "id")),
@@ -474,7 +475,8 @@ pub(super) fn shown(execution: &Value) -> String {
     shown
 }
 
-/// The steps of a workflow that have no execution, and how those that have one are found; empty for what is no workflow.
+/// Returns the steps of a workflow that have no execution, and how to find those that have one; empty for
+/// anything else.
 fn not_started(execution: &Value) -> String {
     let told = execution["not_started"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut lines: Vec<String> =
@@ -491,7 +493,7 @@ fn labels(labels: &Value) -> String {
     printable(&all.collect::<Vec<_>>().join(", "))
 }
 
-/// How far an execution is, for people; empty where it has not said so.
+/// Returns the progress of an execution for people; empty if it has not reported any.
 fn progress(progress: &Value) -> String {
     let done = progress["done"].as_f64().map(|done| format!("{:.1} %", done * 100.0));
     let message = progress["message"].as_str().map(printable);
@@ -502,14 +504,14 @@ fn progress(progress: &Value) -> String {
     }
 }
 
-/// What an execution does: something itself, or its steps do.
+/// Whether an execution does something itself, or its steps do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Made {
     Whole,
     OfSteps,
 }
 
-/// Makes a failure of an execution that ended otherwise than well; `why` may be empty.
+/// Returns a failure for an execution that did not succeed; `why` may be empty.
 pub(super) fn ended_well(id: &str, made: Made, status: &str, why: &str) -> Outcome {
     if status == "succeeded" {
         return Ok(());
@@ -539,7 +541,7 @@ async fn print_streams(client: &Client, path: &str, only: Option<Stream>, mut ti
     let is_one_of_many = title.is_some();
     for stream in only.map_or_else(|| vec![Stream::Stdout, Stream::Stderr], |stream| vec![stream]) {
         match printed::print_whole(client, path, stream, &mut title).await {
-            // What was thrown away of one step is no reason to leave out the others.
+            // Discarded output of one step is no reason to leave out the others.
             Err(failure) if is_one_of_many && failure.exit() == Exit::Missing => tell(format!("… {failure}")),
             printed => printed?,
         }
@@ -547,7 +549,8 @@ async fn print_streams(client: &Client, path: &str, only: Option<Stream>, mut ti
     Ok(())
 }
 
-/// Prints what the steps of a workflow printed, each under its name; with `--follow` that of each step once it has ended.
+/// Prints the output of the steps of a workflow, each under its name; with `--follow`, that of each step once
+/// it has ended.
 async fn print_logs_of_steps(client: &Client, logs: &Logs, mut execution: Value) -> Outcome {
     const PAUSE: Duration = Duration::from_secs(1);
     let mut printed: BTreeSet<String> = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! `ensue hooks`: the webhook doors, what came to them, and deliveries to try them with.
+//! `ensue hooks`: lists webhooks and their deliveries, and sends test deliveries.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};

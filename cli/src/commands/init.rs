@@ -1,4 +1,4 @@
-//! `ensue init`: a folder to begin with.
+//! `ensue init`: creates a folder to start from.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use ensue_packs::{init::pack_name_of, init_files};
 use super::schema;
 use crate::report::{Exit, Failure, Outcome, say, tell};
 
-/// Where a project keeps the schemas that the first line of each of its files names for editors.
+/// The folder of a project's schemas, which the first line of each of its files names for editors.
 const SCHEMAS: &str = ".ensue/schemas";
 
 /// Create a folder with a node's settings, one pack (one rule, one test), and JSON Schemas for
@@ -36,7 +36,7 @@ impl Init {
         };
         let mut files = init_files(&pack);
         files.extend(schema::all().into_iter().map(|(file, text)| (format!("{SCHEMAS}/{file}"), text)));
-        // What is in the way is told before anything is written.
+        // Conflicting files are reported before anything is written.
         if let Some((path, _)) = files.iter().find(|(path, _)| self.folder.join(path).exists()) {
             let path = self.folder.join(path);
             return Err(Failure::with(Exit::Refused, format!("`{}` already exists; nothing was written", path.display()))

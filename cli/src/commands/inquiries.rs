@@ -38,7 +38,7 @@ pub(crate) enum Inquiries {
     },
 }
 
-/// Where an inquiry may stand.
+/// The possible statuses of an inquiry.
 const STATUSES: [&str; 5] = ["open", "answered", "expired", "cancelled", "withdrawn"];
 
 /// Which inquiries are listed.
@@ -107,7 +107,7 @@ impl Inquiries {
                 query.extend(between.query());
                 let given = [("status", status), ("assignee", assignee), ("execution", execution), ("parent", parent)];
                 query.extend(given.into_iter().filter_map(|(name, value)| Some((name, value?))));
-                // One that expires is told of by its timer.
+                // An inquiry that expires is reported by its timer.
                 let stirred = Stirred::By(&["inquiry", "execution", "timer"]);
                 print_page(asking, &client, &List { path: "/inquiries", query, columns: COLUMNS, stirred }, watching).await
             }

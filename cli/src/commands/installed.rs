@@ -1,4 +1,4 @@
-//! `ensue packs`, `ensue actions`, `ensue triggers`: what is installed, of each kind.
+//! `ensue packs`, `ensue actions`, `ensue triggers`: the installed things of each kind.
 
 use clap::Subcommand;
 use serde_json::Value;
@@ -24,7 +24,7 @@ pub(crate) enum Installed {
     },
 }
 
-/// A kind of thing that is installed.
+/// A kind of installed thing.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     Packs,
@@ -47,7 +47,7 @@ const ACTIONS: &[Column] = &[
 const TRIGGERS: &[Column] =
     &[Column::whole("TRIGGER", |trigger| cell(trigger, "ref")), Column::cut("DESCRIPTION", |trigger| cell(trigger, "description"))];
 
-/// Says what is wrong with a pack as it lies in the folder: what is installed is then an older version.
+/// Returns what is wrong with a pack's files in the folder: the installed version is then an older one.
 fn in_folder(pack: &Value) -> String {
     let findings = || pack["findings"].as_array().into_iter().flatten();
     let of = |severity: &str| findings().filter(|finding| finding["severity"] == severity).count();
@@ -102,7 +102,7 @@ impl Installed {
     }
 }
 
-/// A pack for people.
+/// Returns a pack for people.
 fn pack(pack: &Value) -> String {
     let mut shown = pairs(&[
         ("pack", text(pack, "name")),
@@ -121,7 +121,7 @@ fn pack(pack: &Value) -> String {
     shown + &section("findings", &findings)
 }
 
-/// A finding in a line.
+/// Returns a finding on one line.
 fn finding(finding: &Value) -> String {
     let place = match (text(finding, "file"), text(finding, "line")) {
         (file, line) if file.is_empty() || line.is_empty() => file,
@@ -131,7 +131,7 @@ fn finding(finding: &Value) -> String {
     format!("{}[{}]: {place}{}", text(finding, "severity"), text(finding, "code"), text(finding, "message"))
 }
 
-/// An action for people.
+/// Returns an action for people.
 fn action(action: &Value) -> String {
     let templates: Vec<&str> = action["templates"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
     let mut shown = pairs(&[
@@ -152,7 +152,7 @@ fn action(action: &Value) -> String {
     shown
 }
 
-/// A trigger for people.
+/// Returns a trigger for people.
 fn trigger(trigger: &Value) -> String {
     let shown = pairs(&[
         ("trigger", text(trigger, "ref")),
@@ -163,7 +163,7 @@ fn trigger(trigger: &Value) -> String {
     shown + &schema("payload", &trigger["payload"])
 }
 
-/// The fields that a schema names; the schema itself if it names none.
+/// Returns the fields that a schema declares, or the schema itself if it declares none.
 fn schema(title: &str, schema: &Value) -> String {
     let fields = questions::field_lines(schema);
     match schema {

@@ -1,5 +1,5 @@
-//! `ensue keys`: the named secrets. A value comes from a prompt, standard input or a file; never from the command line, where
-//! every process of the machine could read it.
+//! `ensue keys`: the named secrets. A value comes from a prompt, standard input or a file; never from the
+//! command line, where every process of the machine could read it.
 
 use std::path::{Path, PathBuf};
 
@@ -107,7 +107,8 @@ async fn set(asking: &Asking, key: &KeyRef, value: &[u8]) -> Outcome {
     Ok(())
 }
 
-/// Reads the value of a key from where nobody else sees it. One line break at its end does not count: editors and `echo` add it.
+/// Reads the value of a key from a source that nobody else sees. One line break at its end is ignored:
+/// editors and `echo` add it.
 fn value(key: &KeyRef, file: Option<&Path>) -> Result<Vec<u8>, Failure> {
     let mut value = match file {
         Some(path) => read_input(path, VALUE_BYTES_MAX)?,

@@ -1,4 +1,4 @@
-//! `ensue lint`: what is right and probably not meant.
+//! `ensue lint`: finds code that is valid but probably not meant.
 
 use clap::Args;
 

@@ -1,4 +1,4 @@
-//! `ensue locks`: who holds the locks of actions and rules, and who waits for them.
+//! `ensue locks`: the holders of the locks of actions and rules, and the executions that wait for them.
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -55,7 +55,7 @@ impl Locks {
     }
 }
 
-/// Whose executions it is for.
+/// Returns the owner of a lock: an action or a rule.
 fn owner(lock: &Value) -> String {
     match text(lock, "rule") {
         none if none.is_empty() => format!("action {}", text(lock, "action")),
@@ -63,7 +63,7 @@ fn owner(lock: &Value) -> String {
     }
 }
 
-/// The first part of the digest tells the keys of one owner apart.
+/// Returns the first part of the digest, which distinguishes the keys of one owner.
 fn key(lock: &Value) -> String {
     text(lock, "key").chars().take(12).collect()
 }

@@ -1,4 +1,4 @@
-//! `ensue log`: the records themselves, and whether nobody has changed them.
+//! `ensue log`: shows the records, and verifies that nobody has changed them.
 
 use std::ops::ControlFlow;
 
@@ -16,10 +16,10 @@ use crate::output::Output;
 use crate::report::{Exit, Failure, Outcome, printable, tell};
 use crate::table::{excerpt, pairs, text, time};
 
-/// The most records that are read at once.
+/// The most records read per request.
 const RECORDS_MAX: u64 = 200;
 
-/// What is said beside a bar while the log is verified.
+/// The label of the bar while the log is verified.
 pub(super) const VERIFYING: &str = "verifying";
 
 /// Read, follow and verify the log.
@@ -72,7 +72,7 @@ enum About {
 
 impl Log {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
-        // Clap's own check would count what every command takes, as `--server`.
+        // Clap's own check would count the global options too, such as `--server`.
         if self.about.is_some() && (self.after.is_some() || self.follow || self.limit.is_some() || self.bodies) {
             let message = "`--after`, `--follow`, `--limit` and `--bodies` apply to the list of records, not to the subcommands of `log`";
             return Err(Failure::with(Exit::Usage, message));
@@ -111,10 +111,10 @@ impl Log {
     }
 }
 
-/// How many records are shown where nobody says how many.
+/// The default number of records shown.
 const SHOWN_AT_FIRST: u64 = 20;
 
-/// Prints records as they come.
+/// Prints records as they are appended.
 async fn follow(asking: &Asking, after: Option<u64>) -> Outcome {
     let client = asking.client()?;
     let after = begin(&client, after, SHOWN_AT_FIRST).await?.0;
@@ -122,19 +122,20 @@ async fn follow(asking: &Asking, after: Option<u64>) -> Outcome {
         if told.name != live::END {
             asking.output.print_raw_next(&told.raw, line);
         }
-        // A log has no end: whatever ends the stream, it goes on.
+        // A log has no end: whatever ends the stream, following continues.
         ControlFlow::Continue(())
     })
     .await
 }
 
-/// Returns the position after which to begin, and the head.
+/// Returns the position to begin after, and the head.
 async fn begin(client: &Client, after: Option<u64>, shown: u64) -> Result<(u64, u64), Failure> {
     let head = client.get("/log/head", &[]).await?["position"].as_u64().unwrap_or_default();
     Ok((after.unwrap_or(head.saturating_sub(shown)), head))
 }
 
-/// Prints the records that there are. The end is where the log stood when it was asked for: a busy one grows as fast as it is read.
+/// Prints the existing records, up to the head at the time of the request: a busy log grows as fast as it is
+/// read.
 async fn tail(asking: &Asking, after: Option<u64>, limit: Option<u64>, bodies: bool) -> Outcome {
     let client = asking.client()?;
     let (mut position, head) = begin(&client, after, limit.unwrap_or(SHOWN_AT_FIRST)).await?;
@@ -153,13 +154,14 @@ async fn tail(asking: &Asking, after: Option<u64>, limit: Option<u64>, bodies: b
     Ok(())
 }
 
-/// Where a record is in the log.
+/// The position of a record in the log.
 #[derive(Deserialize)]
 struct Place {
     position: u64,
 }
 
-/// A page of records, each as the API wrote it: read and written again it would be another text, and fit no digest.
+/// A page of records, each as the API wrote it: parsing and writing it again would change the text, which
+/// would no longer match its digest.
 #[derive(Deserialize)]
 struct Records {
     items: Vec<Box<RawValue>>,
@@ -177,7 +179,7 @@ fn no_records(client: &Client) -> Failure {
     Failure::new(format!("{} did not return a list of records", client.server()))
 }
 
-/// A record in a line, and what is kept beside it in another.
+/// Returns a record on one line, and its stored body on another.
 fn line_with_body(record: &Value) -> String {
     match &record["content"] {
         Value::Null => line(record),
@@ -185,7 +187,7 @@ fn line_with_body(record: &Value) -> String {
     }
 }
 
-/// A record in a line: where, when, what, of what.
+/// Returns a record on one line: its position, time, kind and subject.
 fn line(record: &Value) -> String {
     let fact = match &record["fact"] {
         Value::Object(fields) => fields.iter().map(|(name, value)| format!("{name}={}", plain(value))).collect::<Vec<_>>().join(" "),

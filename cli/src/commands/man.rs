@@ -1,4 +1,4 @@
-//! `ensue man`: man pages, made of the command line's own definition.
+//! `ensue man`: man pages, generated from the definition of the command line.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ pub(crate) struct Man {
     all: Option<PathBuf>,
 }
 
-/// A page: its file, and its text in the language of man pages.
+/// A page: its file, and its text in roff.
 struct Page {
     file: String,
     text: Vec<u8>,
@@ -39,7 +39,7 @@ impl Man {
     }
 }
 
-/// Makes the pages of all commands, that of `ensue` itself first.
+/// Returns the pages of all commands, that of `ensue` itself first.
 fn pages() -> Result<Vec<Page>, Failure> {
     let mut line = CommandLine::command().disable_help_subcommand(true);
     line.build();
@@ -49,7 +49,7 @@ fn pages() -> Result<Vec<Page>, Failure> {
 }
 
 fn push_pages(command: &clap::Command, pages: &mut Vec<Page>) -> std::io::Result<()> {
-    // What clap calls a command with its parents' names: `ensue-executions-list`.
+    // Clap's name for a command with its parents' names: `ensue-executions-list`.
     let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
     let man = clap_mangen::Man::new(command.clone());
     let mut text = Vec::new();

@@ -1,4 +1,5 @@
-//! One change of many things, page by page of the list that chooses them, each with an answer of its own.
+//! One change applied to many things, page by page of the list that selects them, each with a result of its
+//! own.
 
 use serde_json::Value;
 
@@ -6,10 +7,11 @@ use super::Asking;
 use crate::client::{Client, with_query};
 use crate::report::{Exit, Failure, Outcome, tell};
 
-/// How many are changed by one request: some changes take longer than others.
+/// How many are changed per request: some changes take longer than others.
 const PAGE: &str = "50";
 
-/// Changes all that fit, and prints what came of each in a line, then on standard error how many there were. Fails if some were refused.
+/// Changes all that match. Prints the result for each on a line, then the total on standard error. Fails if
+/// some were rejected.
 pub(super) async fn change_all(
     asking: &Asking,
     client: &Client,
@@ -48,7 +50,7 @@ pub(super) async fn change_all(
     Ok(())
 }
 
-/// How many were changed, and how many were left out.
+/// Returns how many were changed and how many were left out.
 fn totals(changed: usize, left_out: usize, is_dry: bool) -> String {
     let done = if is_dry { "would be done" } else { "done" };
     match left_out {

@@ -1,4 +1,4 @@
-//! The list of commands in `ensue --help`, grouped by the work that they are for.
+//! The list of commands in `ensue --help`, grouped by purpose.
 
 use std::fmt::Write as _;
 
@@ -34,7 +34,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ),
 ];
 
-/// The column in which descriptions begin, and how wide they are: 80 columns together.
+/// The column in which descriptions begin, and their width: 80 columns together.
 const NAME_COLUMNS: usize = 16;
 const TEXT_COLUMNS: usize = 64;
 
@@ -45,7 +45,7 @@ pub(crate) fn command_line() -> Command {
     line.help_template(template)
 }
 
-/// Writes the template of the help, in which clap fills in all but the commands.
+/// Returns the template of the help, in which clap fills in everything except the commands.
 fn template(line: &Command) -> String {
     let heading = line.get_styles().get_header();
     let name_style = line.get_styles().get_literal();
@@ -66,9 +66,9 @@ fn template(line: &Command) -> String {
     template
 }
 
-/// Returns the first sentence of what a command does.
+/// Returns the first sentence of a command's description.
 fn about(line: &Command, name: &str) -> String {
-    // Clap makes this one itself, when it parses.
+    // Clap adds this one itself when it parses.
     if name == "help" {
         return "Print this help, or the help of a command".to_owned();
     }

@@ -1,4 +1,4 @@
-//! `ensue pack`: what is done with a pack while it is written.
+//! `ensue pack`: commands for writing a pack.
 
 use std::fs::File;
 use std::io::BufWriter;

@@ -1,4 +1,4 @@
-//! `ensue parked`: the reactions that were put aside, and what becomes of them.
+//! `ensue parked`: the parked reactions, and what to do with them.
 
 use clap::Subcommand;
 use serde_json::json;

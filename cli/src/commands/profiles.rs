@@ -96,13 +96,14 @@ impl Profiles {
 
 impl Add {
     fn run(self, folder: &ProfileFolder) -> Outcome {
-        // Whether it is an address at all is said before a token is asked for.
+        // An invalid address is reported before a token is asked for.
         Client::new(&self.url, None)?;
         let mut profiles = folder.read()?;
         let name = self.name.clone();
         let token = self.token()?;
         profiles.profiles.insert(name.clone(), Profile { server: self.url });
-        // A token stands beside its own address at every moment, or beside none: wherever this breaks off, it goes nowhere else.
+        // At every moment, a stored token belongs to its own address, or there is none. If this is
+        // interrupted, the token goes nowhere else.
         folder.remove_token(&name)?;
         folder.write(&profiles)?;
         if let Some(token) = token {
@@ -115,7 +116,7 @@ impl Add {
         Ok(())
     }
 
-    /// Reads the token from where nobody else sees it; none where there is none.
+    /// Reads the token from a source that nobody else sees; `None` if there is none.
     fn token(&self) -> Result<Option<String>, Failure> {
         let bytes = match &self.token_file {
             Some(path) => read_input(path, TOKEN_BYTES_MAX)?,
@@ -147,7 +148,7 @@ fn list(folder: &ProfileFolder, output: Output) -> Outcome {
         let token = match folder.token(name) {
             Ok(Some(_)) => "set",
             Ok(None) => "none",
-            // One that others can read, for example: asking with it says why.
+            // For example one that others can read: using it reports why.
             Err(_) => "unusable",
         };
         let is_current = profiles.current.as_ref() == Some(name);

@@ -1,4 +1,4 @@
-//! `ensue queues`: who has the workers of each queue, and who waits for one.
+//! `ensue queues`: the executions that occupy the workers of each queue, and those that wait for one.
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -47,7 +47,7 @@ impl Queues {
     }
 }
 
-/// How many of its slots are taken; that there is no such queue is said.
+/// Returns how many of its slots are in use; reports a queue that does not exist.
 fn busy(queue: &Value) -> String {
     match queue["is_configured"].as_bool() {
         Some(false) => "no workers".to_owned(),

@@ -1,4 +1,4 @@
-//! `ensue replay`: recorded executions once more, by what they went by or by another version of a pack.
+//! `ensue replay`: replays recorded executions with their own definitions or with another version of a pack.
 
 use std::path::{Path, PathBuf};
 
@@ -16,10 +16,10 @@ use crate::ids;
 use crate::report::{Exit, Failure, Outcome, printable, tell};
 use crate::table::text;
 
-/// How long the node may take, in seconds: it reads a part of the log.
+/// The time limit for the node, in seconds: it reads a part of the log.
 const PATIENCE_SECONDS: u64 = 600;
 
-/// How many executions are shown to people.
+/// The most executions shown to people.
 const SHOWN_MAX: usize = 20;
 
 /// Replay recorded executions, and report which would now decide otherwise, where first, and why.
@@ -84,7 +84,7 @@ impl Replay {
     }
 }
 
-/// Reads a pack's folder as it is sent.
+/// Reads a pack's folder in the form in which it is sent.
 fn pack(folder: &Path) -> Result<Value, Failure> {
     let Some(name) = name_of_pack(folder) else {
         return Err(Failure::with(Exit::Missing, format!("there is no pack in `{}`", folder.display()))
@@ -101,7 +101,7 @@ fn pack(folder: &Path) -> Result<Value, Failure> {
     Ok(json!({ "name": name, "files": Value::Object(files.collect()) }))
 }
 
-/// What came of it, for people.
+/// Returns the results for people.
 fn shown(told: &Value) -> String {
     let mut shown = String::new();
     let executions = told["executions"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -128,7 +128,7 @@ fn shown(told: &Value) -> String {
     shown
 }
 
-/// A difference, in a line.
+/// Returns a difference on one line.
 fn line(difference: &Value) -> String {
     let side = |name: &str| match &difference[name] {
         Value::Null => "nothing".to_owned(),

@@ -1,4 +1,4 @@
-//! `ensue restore`: starting again from a backup of the data directory.
+//! `ensue restore`: starts from a backup of the data directory.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `ensue rules`: trigger, condition, and what to do.
+//! `ensue rules`: triggers, conditions and actions of rules.
 
 mod backfill;
 mod backtest;
@@ -130,7 +130,7 @@ impl Rules {
     }
 }
 
-/// When a schedule fires next, as far as it does; nothing of a rule without one.
+/// Returns when a schedule fires next, if it does; empty for a rule without one.
 fn next(schedule: &Value) -> String {
     match &schedule["is_over"] {
         Value::Bool(true) => "never: the schedule is over".to_owned(),
@@ -138,7 +138,7 @@ fn next(schedule: &Value) -> String {
     }
 }
 
-/// The times that a schedule missed last.
+/// Returns the times that a schedule missed last.
 fn missed(schedule: &Value) -> String {
     match &schedule["missed"] {
         Value::Null => String::new(),
@@ -146,13 +146,13 @@ fn missed(schedule: &Value) -> String {
     }
 }
 
-/// How often a rule matched, whatever became of it.
+/// Returns how often a rule matched, whatever the outcome.
 fn matched(rule: &Value) -> String {
     let counts = rule["matched"].as_object().into_iter().flat_map(|counts| counts.values());
     counts.filter_map(Value::as_u64).sum::<u64>().to_string()
 }
 
-/// What became of a rule's matches; nothing where all were acted on.
+/// Returns the outcomes of a rule's matches; empty if all were acted on.
 fn became(rule: &Value) -> String {
     const OUTCOMES: [&str; 7] = ["executed", "held", "superseded", "deduplicated", "throttled", "shadowed", "rejected"];
     let count = |outcome: &&str| rule["matched"][*outcome].as_u64().filter(|count| *count > 0);
@@ -160,7 +160,7 @@ fn became(rule: &Value) -> String {
     if told.iter().all(|one| one.ends_with("executed")) { String::new() } else { told.join(", ") }
 }
 
-/// The flow control of a rule, a line for each, in the order in which they are applied.
+/// Returns the flow control of a rule, one line each, in the order in which they are applied.
 fn flow(rule: &Value) -> String {
     let controls = rule["flow"].as_array().map(Vec::as_slice).unwrap_or_default();
     let told = controls.iter().map(|control| {
@@ -189,7 +189,7 @@ fn suspended(rule: &Value) -> String {
     }
 }
 
-/// A list of names in one line.
+/// Returns a list of names on one line.
 fn names(list: &Value) -> String {
     let names = list.as_array().map(Vec::as_slice).unwrap_or_default();
     names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")

@@ -1,4 +1,4 @@
-//! `ensue run`: an action, by hand.
+//! `ensue run`: runs an action by hand.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::this_machine;
 use crate::wording::failure;
 use crate::{nearest, questions};
 
-/// How long one request waits for an execution's end, in seconds; it is sent again until the end.
+/// How long one request waits for an execution's end, in seconds; it is repeated until the end.
 const WAIT_SECONDS: u64 = 30;
 
 /// Run an action.
@@ -101,12 +101,12 @@ impl Run {
         until_its_end(client, self.asked(client, answered).await?).await
     }
 
-    /// Gives the execution that was asked for.
+    /// Returns the requested execution.
     async fn asked(&self, client: &Client, answered: Result<Answer, Failure>) -> Result<Value, Failure> {
         Ok(nearest::or_nearest(client, "/actions", &self.action, answered).await?.body)
     }
 
-    /// Gives when it starts, by this machine's clock where it is to be after a while.
+    /// Returns when it starts; a relative delay counts from this machine's clock.
     fn start_at(&self) -> Option<Timestamp> {
         let after = |wait: &Duration| this_machine::now().plus_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
         self.at.or_else(|| self.in_a_while.as_ref().map(after))
@@ -139,7 +139,7 @@ impl Run {
     }
 }
 
-/// Reads what was typed for parameters as the types that the schema declares.
+/// Converts typed parameters to the types that the schema declares.
 pub(super) fn read_as(given: Vec<(String, Given)>, schema: &Value) -> Map<String, Value> {
     let read = |(name, given): (String, Given)| {
         let value = match given {
@@ -151,7 +151,7 @@ pub(super) fn read_as(given: Vec<(String, Given)>, schema: &Value) -> Map<String
     given.into_iter().map(read).collect()
 }
 
-/// Tells of an execution that was asked for, and how to see more of it.
+/// Reports a requested execution, and how to see more of it.
 pub(super) fn told(asking: &Asking, execution: &Value) {
     let id = text(execution, "id");
     asking.output.print_one(execution, |_| id.clone());
@@ -170,7 +170,7 @@ pub(super) fn told(asking: &Asking, execution: &Value) {
     }
 }
 
-/// Tells what an execution gave, and fails where it did not end well.
+/// Prints the result of an execution, and fails if it did not succeed.
 pub(super) fn told_at_its_end(asking: &Asking, execution: &Value, made: Made) -> Outcome {
     asking.output.print_one(execution, result);
     let why = failure(&execution["error"]);
@@ -189,7 +189,7 @@ fn time_of(text: &str) -> Result<Timestamp, String> {
     text.parse()
 }
 
-/// Reads a label as it was typed.
+/// Parses a label as typed.
 pub(super) fn label_of(text: &str) -> Result<(LabelName, LabelValue), String> {
     labels::parse(text).map_err(|why| format!("`{text}` {why}"))
 }
@@ -199,16 +199,16 @@ fn while_of(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("`{text}` is not a duration; write a number and a unit: 250ms, 90s, 10m or 24h, at most 8760h"))
 }
 
-/// What was typed for a name.
+/// The value typed for a name.
 #[derive(Debug, PartialEq)]
 pub(super) enum Given {
     /// A text.
     Text(String),
-    /// What was said to be JSON.
+    /// A value marked as JSON.
     Json(Value),
 }
 
-/// Reads `name=text` or `name:=json`, as it was typed behind a flag.
+/// Parses `name=text` or `name:=json`, as typed after a flag.
 pub(super) fn given(flag: &str, typed: &str) -> Result<(String, Given), Failure> {
     let usage = |why: String| {
         Failure::with(Exit::Usage, why).hint(format!("write name=text, or name:=json for values other than text: {flag} count:=3"))
@@ -229,12 +229,12 @@ async fn wait_more(client: &Client, execution: &Value) -> Result<Value, Failure>
     client.get(&format!("/executions/{}", segment(&text(execution, "id"))), &[]).await
 }
 
-/// Says whether an execution has ended, or waits for a person.
+/// Returns true if an execution has ended or waits for a person.
 pub(super) fn has_ended(execution: &Value) -> bool {
     matches!(text(execution, "status").as_str(), "succeeded" | "failed" | "timed_out" | "cancelled" | "indeterminate")
 }
 
-/// What an execution gave: a text as it is, all else as JSON.
+/// Returns the result of an execution: a text as it is, anything else as JSON.
 fn result(execution: &Value) -> String {
     match &execution["result"] {
         Value::Null => String::new(),

@@ -1,4 +1,4 @@
-//! `ensue schema`: JSON Schemas of the files that people write, for editors.
+//! `ensue schema`: JSON Schemas of user-written files, for editors.
 
 use std::path::{Path, PathBuf};
 
@@ -86,7 +86,7 @@ impl Schema {
     }
 }
 
-/// Gives the schemas of all kinds: each file's name and its text.
+/// Returns the schemas of all kinds: each file's name and its text.
 pub(super) fn all() -> Vec<(&'static str, String)> {
     Kind::value_variants().iter().map(|kind| (kind.file(), text(*kind))).collect()
 }
@@ -110,7 +110,7 @@ fn write_all(folder: &Path) -> Outcome {
 mod tests {
     use super::*;
 
-    /// What the library's files name as their schema.
+    /// The schemas that the library's files name.
     #[test]
     fn stored_schemas_match_the_binary() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packs/schemas");

@@ -1,4 +1,4 @@
-//! `ensue serve`: a node, until it is asked to stop.
+//! `ensue serve`: runs a node until it is asked to stop.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -66,7 +66,7 @@ enum LogFormat {
     Json,
 }
 
-/// What stands before the address in the line that says where a node listens.
+/// The text before the address in the line that reports where a node listens.
 const LISTENS_ON: &str = "listens on http://";
 
 impl Serve {
@@ -103,10 +103,10 @@ impl Serve {
     }
 }
 
-/// How long work that blocks may go on after everything else has ended.
+/// How long blocking work may continue after everything else has ended.
 const LEFTOVER_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Runs a task to its end, and does not wait for work on blocking threads that never ends.
+/// Runs a task to its end, without waiting for work on blocking threads that never ends.
 pub(super) fn run_and_leave<T>(runtime: tokio::runtime::Runtime, task: impl Future<Output = T>) -> T {
     let done = runtime.block_on(task);
     runtime.shutdown_timeout(LEFTOVER_PATIENCE);
@@ -117,21 +117,22 @@ pub(super) fn run_and_leave<T>(runtime: tokio::runtime::Runtime, task: impl Futu
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OpenFiles(pub(crate) Option<u64>);
 
-/// Lets this process have as many files open as it may at most: each connection and each program that runs takes some. Gives what held
-/// before, which is what programs are made for.
+/// Raises this process's limit of open files to its maximum: each connection and each running program needs
+/// some. Returns the previous limit, which programs are built for.
 pub(crate) fn raise_open_files() -> OpenFiles {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let before = getrlimit(Resource::Nofile);
-    // Some systems say that there is no limit and mean another.
+    // Some systems report no limit but have one.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: before.maximum, maximum: before.maximum });
     OpenFiles(before.current)
 }
 
-/// Reads the settings of the node's own file, of `ensue.yaml` where none is named and it is there, and of the environment.
+/// Reads the settings: from the given file, or `ensue.yaml` if none is named and it exists, and from the
+/// environment.
 pub(super) fn settings(file: Option<&Path>) -> Result<Config, Failure> {
     const USUAL: &str = "ensue.yaml";
     let file = file.or_else(|| Some(Path::new(USUAL)).filter(|path| path.is_file()));
-    // A variable that is not text is none of ours.
+    // A variable that is not text is not one of ours.
     let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     Config::read(file, variables).map_err(|error| Failure::explained(&error))
 }
@@ -139,7 +140,7 @@ pub(super) fn settings(file: Option<&Path>) -> Result<Config, Failure> {
 async fn serve(config: Config, voice: Voice) -> Outcome {
     let (data, packs) = (config.data.clone(), config.packs.clone());
     let stopped = |what: &str, error: std::io::Error| Failure::new(format!("{what} cannot be waited for: {error}"));
-    // Asked for before the node starts, so that no signal is lost.
+    // Registered before the node starts, so that no signal is lost.
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| stopped("Ctrl-C", error))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| stopped("SIGTERM", error))?;
     let mut node = Node::start(config).await.map_err(|error| Failure::explained(&error))?;
@@ -176,7 +177,7 @@ async fn serve(config: Config, voice: Voice) -> Outcome {
     }
 }
 
-/// Tells what becomes of changes in the packs folder, for as long as there is somebody to hear of them.
+/// Reports the outcome of changes in the packs folder, as long as the channel is open.
 async fn tell_news(news: Option<tokio::sync::mpsc::Receiver<PacksNews>>, voice: Voice) {
     if let Some(mut news) = news {
         while let Some(one) = news.recv().await {
@@ -206,12 +207,12 @@ fn tell_of_packs(news: &PacksNews, voice: Voice) {
             }
         }
         PacksNews::Failed(why) => voice.warn(why),
-        // A node may learn to say more.
+        // A later node may report more.
         _ => {}
     }
 }
 
-/// The target of what a node reports about itself: JSON has these lines whatever `ENSUE_LOG` leaves out.
+/// The target of a node's reports about itself. The JSON format has these lines regardless of `ENSUE_LOG`.
 const OWN_LINES: &str = "ensue_serve";
 
 /// Reports what the node does to the operator: lines for people, or JSON objects like those of the log.
@@ -241,7 +242,7 @@ impl Voice {
         }
     }
 
-    /// Writes why the node ended as JSON, where that is the form: the failure is then not printed again.
+    /// If the format is JSON, writes why the node ended as JSON; the failure is then not printed again.
     fn failed(self, failure: Failure) -> Failure {
         match self.0 {
             LogFormat::Text => failure,
@@ -253,7 +254,8 @@ impl Voice {
     }
 }
 
-/// Has the node's own messages written to standard error: `ENSUE_LOG` says how many, for example `debug` or `ensue_node=trace`.
+/// Writes the node's own messages to standard error. `ENSUE_LOG` sets the level, for example `debug` or
+/// `ensue_node=trace`.
 fn subscribe(format: LogFormat, style: Style) {
     use tracing_subscriber::EnvFilter;
     let filter = std::env::var("ENSUE_LOG").ok().and_then(|text| text.parse::<EnvFilter>().ok()).unwrap_or_else(|| EnvFilter::new("warn"));
@@ -262,14 +264,14 @@ fn subscribe(format: LogFormat, style: Style) {
         LogFormat::Json => filter.add_directive(format!("{OWN_LINES}=info").parse().expect("a target and a level are a directive")),
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A subscriber that is there already is a test's; it is as good.
+    // An existing subscriber is a test's, and just as good.
     let _ = match format {
         LogFormat::Text => builder.with_ansi(style != Style::PLAIN).try_init(),
         LogFormat::Json => builder.json().try_init(),
     };
 }
 
-/// Reads a number of bytes: `1048576`, `500MiB`, `2GiB`.
+/// Parses a number of bytes: `1048576`, `500MiB`, `2GiB`.
 fn size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
     let unit: u64 = match &text[digits.len()..] {

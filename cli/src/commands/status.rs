@@ -1,4 +1,4 @@
-//! `ensue status`: what answers at the address, and how it is.
+//! `ensue status`: reports what answers at the address, and its state.
 
 use clap::Args;
 use serde_json::Value;
@@ -41,7 +41,7 @@ impl Status {
     }
 }
 
-/// How long executions stay in the views, and how many have left them.
+/// Returns how long executions stay in the views, and how many have left them.
 fn retention(status: &Value) -> String {
     let kept = match status["retention"]["executions"].as_str() {
         Some(age) => format!("executions for {age}"),
@@ -50,7 +50,8 @@ fn retention(status: &Value) -> String {
     format!("{kept}; {} have left the views", text(status, "retention.executions_removed"))
 }
 
-/// A count of what waits for people; nothing if a node of an earlier release does not count it.
+/// Returns the number of things that wait for people; empty if a node of an earlier release does not count
+/// them.
 fn waiting(status: &Value, name: &str) -> String {
     let attention = &status["attention"];
     let more = if attention[name].is_u64() && attention[name] == attention["counted_max"] { " or more" } else { "" };

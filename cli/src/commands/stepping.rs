@@ -1,4 +1,4 @@
-//! `ensue run --wait` of a workflow: its steps are told as they begin and end.
+//! `ensue run --wait` of a workflow: reports its steps as they begin and end.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,15 +14,16 @@ use crate::steps::{self, Flow, Part};
 use crate::table::{excerpt, text, time};
 use crate::wording::failure;
 
-/// The pause before the second look; each is twice as long as the one before, up to [`PAUSE_MAX`].
+/// The pause before the second poll. Each pause is twice as long as the one before, up to [`PAUSE_MAX`].
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
-/// How many times as long as a look the pause after it is at least: a workflow of thousands of steps is looked at less often.
+/// The minimum pause, as a multiple of the duration of the poll before it: a workflow with thousands of steps
+/// is polled less often.
 const PAUSE_LOOKS: u32 = 10;
-/// How long a node is left alone that has too much to do.
+/// How long an overloaded node is left alone.
 const PAUSE_BUSY: Duration = Duration::from_secs(5);
 
-/// Waits for a workflow's end, and tells of its steps on standard error; gives the workflow as it ended.
+/// Waits for a workflow's end, and reports its steps on standard error. Returns the workflow as it ended.
 pub(super) async fn follow(client: &Client, id: &str) -> Result<Value, Failure> {
     let mut told = Told::default();
     let mut pause = PAUSE_FIRST;
@@ -43,18 +44,18 @@ pub(super) async fn follow(client: &Client, id: &str) -> Result<Value, Failure> 
     }
 }
 
-/// The workflow is read before its steps: where it has ended, they have, too.
+/// The workflow is read before its steps: if it has ended, they have too.
 async fn look(client: &Client, id: &str) -> Result<Flow, Failure> {
     steps::read(client, client.get(&path(id, ""), &[]).await?).await
 }
 
-/// Something that happened, as it is printed.
+/// A change, as it is printed.
 struct News {
     at: Moment,
     line: String,
 }
 
-/// When something happened, and among what happened at the same time what led to what: the end of one step begins others.
+/// The time of a change, and the order of changes at the same time: the end of one step starts others.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Moment {
     time: String,
@@ -62,25 +63,25 @@ struct Moment {
     depth: i64,
 }
 
-/// What happened, in the order in which one leads to the next within one moment.
+/// The kinds of changes, in causal order within one moment.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
-    /// A step ended that began before, or never had an execution.
+    /// A step ended that had begun earlier, or that never had an execution.
     Ends,
     /// A step began.
     Begins,
-    /// A step ended in the moment in which it began.
+    /// A step ended at the same time as it began.
     EndsAtOnce,
 }
 
-/// What has been told of each step, by its way from the outermost workflow.
+/// What has been reported of each step, by its path from the outermost workflow.
 #[derive(Default)]
 struct Told {
     steps: BTreeMap<String, String>,
 }
 
 impl Told {
-    /// Gives a line for each thing that has not been told, in the order in which they happened.
+    /// Returns a line for each change that has not been reported, in order.
     fn news(&mut self, flow: &Flow) -> Vec<String> {
         let mut news = Vec::new();
         self.push_below(flow, "", 0, &mut news);
@@ -103,7 +104,7 @@ impl Told {
             if before.as_ref() != Some(&status) {
                 let told = standing(part, &flow.execution, &name, &status).map(|(time, line)| {
                     let phase = if matches!(part, Part::Begun(_)) && time == part.began_at() { Phase::EndsAtOnce } else { Phase::Ends };
-                    // What is inside ends before what is around it.
+                    // An inner step ends before the outer one.
                     News { at: Moment { time, phase, depth: -i64::from(depth) }, line }
                 });
                 news.extend(told);
@@ -115,7 +116,7 @@ impl Told {
     }
 }
 
-/// Tells how a step stands, with the time of it; nothing of what goes on as it should.
+/// Returns the status of a step with its time; `None` if the step is progressing normally.
 fn standing(part: &Part, workflow: &Value, name: &str, status: &str) -> Option<(String, String)> {
     match part {
         Part::NotStarted(told) => {

@@ -1,4 +1,4 @@
-//! `ensue supervisor`: what a node starts to hold a program; nobody needs to call it.
+//! `ensue supervisor`: the process that a node starts to supervise a program; nobody needs to call it.
 
 use std::path::PathBuf;
 
@@ -23,15 +23,15 @@ impl Supervisor {
     pub(super) fn run(self) -> Outcome {
         if let Some(current) = self.open_files {
             let before = getrlimit(Resource::Nofile);
-            // What it starts inherits it, and may raise it again as far as the node could have.
+            // Child processes inherit the limit, and may raise it again up to the node's maximum.
             let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(current), ..before });
         }
         ensue_node::supervise(&self.folder).map_err(|error| Failure::new(format!("the supervisor cannot continue: {error}")))
     }
 }
 
-/// Gives what a node of this binary starts its supervisors with: itself, also where its file was replaced meanwhile. What they start may
-/// have so many files open.
+/// Returns the command with which a node of this binary starts its supervisors: the binary itself, even if
+/// its file has been replaced since. The programs that they start may have `open_files` open files.
 pub(crate) fn command(open_files: OpenFiles) -> SupervisorCommand {
     let mut arguments = vec!["supervisor".into()];
     arguments.extend(open_files.0.map(|count| format!("--open-files={count}").into()));

@@ -1,4 +1,4 @@
-//! `ensue timers`: what the schedules of rules and sensors wait for.
+//! `ensue timers`: the timers of the schedules of rules and sensors.
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -59,7 +59,7 @@ impl Timers {
     }
 }
 
-/// Whose schedule it is.
+/// Returns the owner of the schedule.
 fn owner(timer: &Value) -> String {
     match text(timer, "rule") {
         none if none.is_empty() => format!("sensor {}", text(timer, "sensor")),

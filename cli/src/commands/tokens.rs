@@ -1,4 +1,4 @@
-//! `ensue tokens`: who may do what, by named tokens. A token is shown once, and kept only as a hash.
+//! `ensue tokens`: permissions by named tokens. A token is shown once, and stored only as a hash.
 
 use clap::Subcommand;
 use serde_json::json;

@@ -1,6 +1,6 @@
-//! `ensue top`: a node as it works, drawn again each second until somebody has seen enough.
+//! `ensue top`: a live view of a node, redrawn every second until the user quits.
 //!
-//! Here the node is asked and keys are read; `crate::screen` draws.
+//! This file polls the node and reads keys; `crate::screen` draws.
 
 use std::time::Duration;
 
@@ -16,15 +16,15 @@ use crate::report::{Exit, Failure, Outcome};
 use crate::screen::{Look, Metrics, Screen};
 use crate::{style, table};
 
-/// How often the node is asked.
+/// How often the node is polled.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long a look may take before the screen says that what it shows is old.
+/// How long a poll may take before the screen reports that its data is old.
 const LOOK_PATIENCE: Duration = Duration::from_secs(3);
-/// How long a key is waited for before it is looked whether anybody still waits for keys.
+/// The timeout for a key, after which the thread checks whether keys are still needed.
 const KEY_PATIENCE: Duration = Duration::from_millis(200);
-/// The most executions that are asked for; a terminal has no more lines.
+/// The most executions requested; a terminal has no more lines.
 const EXECUTIONS_MAX: u16 = 100;
-/// The most rules among which those that erred are looked for: a page of the API.
+/// The most rules searched for those that erred: a page of the API.
 const RULES_MAX: u16 = 200;
 
 /// Watch the rates, queues, running executions and failing rules of a node. `q` quits.
@@ -38,7 +38,7 @@ impl Top {
                 .hint("for programs, use `ensue status --watch -o json`"));
         }
         let client = asking.client()?;
-        // What is wrong from the beginning is told where it can be read afterwards.
+        // An error at the start is reported where it can still be read afterwards.
         let mut screen = Screen::new(client.server(), look(&client).await?);
         let terminal = ratatui::try_init();
         let mut terminal = terminal.map_err(|error| Failure::new(format!("the terminal cannot be used: {error}")))?;
@@ -48,7 +48,7 @@ impl Top {
     }
 }
 
-/// Draws until somebody quits, or the node does not let this caller look any more.
+/// Draws until the user quits, or the node no longer lets this caller read.
 async fn show(client: &Client, screen: &mut Screen, terminal: &mut DefaultTerminal) -> Outcome {
     let (to, mut looks) = mpsc::channel(1);
     let mut keys = keys();
@@ -81,7 +81,8 @@ async fn show(client: &Client, screen: &mut Screen, terminal: &mut DefaultTermin
     }
 }
 
-/// Looks at a node. What it is asked is asked at once: a slow line costs one answer's time, and not that of four.
+/// Polls a node. All requests are sent at once, so that a slow connection costs one round trip instead of
+/// four.
 async fn look(client: &Client) -> Result<Look, Failure> {
     let query = [("status", "running".to_owned()), ("limit", EXECUTIONS_MAX.to_string())];
     let rules = [("limit", RULES_MAX.to_string())];
@@ -98,11 +99,11 @@ async fn look(client: &Client) -> Result<Look, Failure> {
     Ok(Look { at: std::time::Instant::now(), status, metrics: Metrics::read(&metrics), running, rules })
 }
 
-/// What somebody did at the terminal.
+/// An input at the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Key {
     Quit,
-    /// Anything else: the terminal may have another size.
+    /// Anything else: the terminal may have been resized.
     Other,
 }
 
@@ -114,7 +115,7 @@ fn keys() -> mpsc::Receiver<Key> {
             let key = match event::poll(KEY_PATIENCE).and_then(|is_there| if is_there { event::read().map(Some) } else { Ok(None) }) {
                 Ok(Some(event)) => meaning(&event),
                 Ok(None) => continue,
-                // A terminal that is gone asks for nothing more.
+                // A terminal that is gone sends no more input.
                 Err(_) => Key::Quit,
             };
             if to.blocking_send(key).is_err() {

@@ -1,4 +1,4 @@
-//! `ensue vars`: small values that are not secret, which actions and people keep and expressions read.
+//! `ensue vars`: small non-secret values that actions and people set and expressions read.
 
 use std::path::{Path, PathBuf};
 

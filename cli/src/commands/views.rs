@@ -1,4 +1,4 @@
-//! `ensue views`: the read models, which may be lost and built anew.
+//! `ensue views`: the read models, which can be lost and rebuilt.
 
 use clap::Subcommand;
 
@@ -7,7 +7,7 @@ use super::{Asking, wait_for};
 use crate::report::{Outcome, tell};
 use crate::table::text;
 
-/// What is said beside a bar while they are built.
+/// The label of the bar while they are rebuilt.
 pub(super) const REBUILDING: &str = "rebuilding";
 
 /// Rebuild the read models.

@@ -1,4 +1,4 @@
-//! `ensue executions watch`: what becomes of an execution as it happens, until it has ended.
+//! `ensue executions watch`: reports the changes of an execution as they happen, until it has ended.
 
 use std::ops::ControlFlow;
 
@@ -12,7 +12,8 @@ use crate::table::{excerpt, text, time};
 use crate::wording::{failure, step_name};
 use crate::{live, steps};
 
-/// Prints each change of an execution, until it has ended. Where the node goes away, it goes on as soon as one answers.
+/// Prints each change of an execution, until it has ended. If the node goes away, it continues as soon as one
+/// answers.
 pub(super) async fn watch(asking: &Asking, client: &Client, id: &str) -> Outcome {
     let (mut status, mut made) = (String::new(), Made::Whole);
     live::follow_on(client, &path(id, "/stream"), &[], |told| {
@@ -40,7 +41,7 @@ pub(super) async fn watch(asking: &Asking, client: &Client, id: &str) -> Outcome
     executions::ended_well(id, made, &status, "")
 }
 
-/// A record of an execution in a line: when, what became of it, and what there is to know about that.
+/// Returns a record of an execution on one line: its time, the change, and the details.
 fn line(record: &Value) -> String {
     let fact = &record["fact"];
     let (what, more) = match text(record, "kind").as_str() {

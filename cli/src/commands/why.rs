@@ -1,4 +1,4 @@
-//! `ensue why`: the causal tree around a thing, or why rules did what they did with an event.
+//! `ensue why`: the causal tree around a thing, or why rules handled an event as they did.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ use crate::table::text;
 use crate::trace::{self, Ids};
 use crate::tree::{self, Branch};
 
-/// The most pages of rules that are asked for one after the other.
+/// The most pages of rules that are read.
 const PAGES_MAX: usize = 500;
 
 /// Show the causes and consequences of an event or execution, or why rules matched or did not.
@@ -108,7 +108,7 @@ impl Why {
         }
     }
 
-    /// Tells what each rule made of an event.
+    /// Prints what each rule decided about an event.
     async fn rules(&self, client: &Client, event: &str, output: Output) -> Outcome {
         let path = format!("/events/{}/rules", segment(event));
         let mut query = self.page.query();
@@ -133,7 +133,7 @@ impl Why {
     }
 }
 
-/// Reads the causal graph around a thing; around an inquiry it is that of the execution that asks.
+/// Reads the causal graph around a thing; for an inquiry, that of the execution that asks.
 async fn graph(client: &Client, id: &str) -> Result<Value, Failure> {
     let failure = match client.get(&format!("/trace/{}", segment(id)), &[]).await {
         Err(failure) if failure.exit() == Exit::Missing => failure,
@@ -163,14 +163,14 @@ async fn pictured(client: &Client, id: &str) -> Outcome {
     Ok(())
 }
 
-/// Asks what a rule makes of an event, and tells it.
+/// Requests what a rule decides about an event, and prints it.
 async fn explained(client: &Client, path: &str, asked: &Value, output: Output) -> Outcome {
     let told = client.post(path, asked).await?.body;
     output.print_one(&told, |told| reason::of_rule(told, output.style()));
     Ok(())
 }
 
-/// Makes an event of a payload: of the trigger that is named, or of the rule's only one.
+/// Creates an event from a payload, with the given trigger or the rule's only one.
 async fn imagined(client: &Client, rule: &str, trigger: Option<&str>, data: &Path) -> Result<Value, Failure> {
     let payload = read_json(data)?;
     if let Some(trigger) = trigger {

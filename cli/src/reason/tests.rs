@@ -1,4 +1,4 @@
-//! What people read when they ask why: one case for each form that a reason takes.
+//! Tests of the explanations that people read: one case for each form of a reason.
 
 use bytes::Bytes;
 use ensue_expression::{Budget, Document, Expression, Roots, Scope};
@@ -16,7 +16,7 @@ const EVENT: &str = r#"{
     "config": { "owner": "acme", "force": false }
 }"#;
 
-/// What the API tells of a rule with this condition and an event.
+/// Returns the API's answer for a rule with this condition and an event.
 fn told(when: &str) -> Value {
     let document = Document::parse(Bytes::from_static(EVENT.as_bytes())).unwrap();
     let expression = Expression::compile(when, &Roots::new(["event", "config"])).unwrap();
@@ -43,7 +43,7 @@ fn reason(when: &str) -> String {
     of_rule(&told(when), Style::PLAIN)
 }
 
-/// The reason of a match, with what came of it.
+/// Returns the reason of a match, with its consequences.
 fn of_match(more: &Value) -> String {
     let mut told = told("event.payload.number == 7");
     let (Some(fields), Some(more)) = (told.as_object_mut(), more.as_object()) else { unreachable!("both are objects") };

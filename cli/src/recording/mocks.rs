@@ -1,4 +1,4 @@
-//! What the steps of an execution came to, as the mocks of a case.
+//! Converts the outcomes of an execution's steps to the mocks of a case.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use crate::report::{Exit, Failure};
 use crate::steps::{Flow, Part};
 use crate::table::text;
 
-/// What does itself in a case what it did on the node.
+/// Actions that do the same in a case as on the node.
 const BY_ITSELF: [&str; 3] = ["core.echo", "core.noop", "core.sleep"];
 
-/// Mocks by the ways to what they stand for.
+/// Mocks by the path of the mocked step.
 #[derive(Debug, Default)]
 pub(super) struct Mocks(BTreeMap<String, Tree>);
 
-/// What a step came to each time.
+/// The outcomes of a step, each time it ran.
 #[derive(Debug)]
 enum Tree {
     /// Its attempts, or the answers to it.
@@ -27,12 +27,13 @@ enum Tree {
 }
 
 impl Mocks {
-    /// Says whether there are none.
+    /// Returns true if there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Reads what an execution and all below it came to; `root` is what its way begins with, and nothing where that is its steps.
+    /// Reads the outcomes of an execution and everything below it. `root` is the beginning of its path, and
+    /// empty if its steps are at the root.
     pub(super) async fn read(&mut self, client: &Client, flow: &Flow, root: &str) -> Result<(), Failure> {
         if is_workflow(flow) {
             return self.steps(client, flow, root, &[]).await;
@@ -42,11 +43,11 @@ impl Mocks {
     }
 
     async fn steps(&mut self, client: &Client, flow: &Flow, root: &str, items: &[u64]) -> Result<(), Failure> {
-        // What undoes a step has nothing to take back in a case.
+        // In a case, the undo of a step has nothing to undo.
         for step in flow.steps.iter().filter(|step| !step.undoes()) {
             let path = if root.is_empty() { step.name.clone() } else { format!("{root}.{}", step.name) };
             for part in &step.parts {
-                // What never started came to nothing.
+                // A part that never started has no outcome.
                 let Part::Begun(within) = part else { continue };
                 let nth = part.item().or(part.turn().and_then(|turn| turn.checked_sub(1)));
                 let items: Vec<u64> = items.iter().copied().chain(nth).collect();
@@ -64,7 +65,7 @@ impl Mocks {
         if execution["action"].as_str().is_some_and(|action| BY_ITSELF.contains(&action)) {
             return Ok(());
         }
-        // The node asks about what is no question itself as well: what became of an attempt.
+        // The node also asks what became of an attempt, which is not an inquiry of the workflow.
         let tries = match (execution["action"].as_str(), execution["inquiry"].as_str()) {
             (Some(INQUIRY), Some(inquiry)) => answers(client, inquiry).await?,
             (Some(WAIT), _) => awaited(client, execution).await?,
@@ -78,12 +79,12 @@ impl Mocks {
         Ok(())
     }
 
-    /// Writes them as JSON.
+    /// Returns them as JSON text.
     pub(super) fn written(&self) -> String {
         Value::Object(self.0.iter().map(|(path, tree)| (path.clone(), tree.to_value())).collect()).to_string()
     }
 
-    /// Gives them as a case has them.
+    /// Returns them in the form of a case.
     pub(super) fn into_value(self) -> Value {
         Value::Object(self.0.into_iter().map(|(path, tree)| (path, tree.into_value())).collect::<Map<_, _>>())
     }
@@ -100,7 +101,7 @@ impl Tree {
                     }
                 }
             }
-            // One step is done once or several times, the same for all of it.
+            // One step runs once or several times, the same for all of it.
             (there, other) => *there = other,
         }
     }
@@ -125,7 +126,7 @@ impl Tree {
     }
 }
 
-/// Stands for what was not come to, and is not come to again.
+/// Returns a mock for an outcome that did not happen and will not happen.
 fn never() -> Value {
     json!({ "error": { "kind": "signal", "message": "it had no outcome" } })
 }
@@ -134,7 +135,7 @@ fn is_workflow(flow: &Flow) -> bool {
     !flow.steps.is_empty()
 }
 
-/// Gives what people answered, and that nobody else did where time was over.
+/// Returns the answers of people, and that nobody else answered if time ran out.
 async fn answers(client: &Client, id: &str) -> Result<Vec<Value>, Failure> {
     let inquiry = client.get(&format!("/inquiries/{}", segment(id)), &[]).await?;
     let given = inquiry["answers"].as_array().into_iter().flatten();
@@ -145,7 +146,7 @@ async fn answers(client: &Client, id: &str) -> Result<Vec<Value>, Failure> {
     Ok(answers)
 }
 
-/// Gives what matters of the event that came, and that none did where time was over.
+/// Returns the relevant part of the event that arrived, or that none did if time ran out.
 async fn awaited(client: &Client, execution: &Value) -> Result<Vec<Value>, Failure> {
     let whole = client.get(&format!("/executions/{}", segment(&text(execution, "id"))), &[]).await?;
     Ok(vec![match whole["status"].as_str() {
@@ -159,7 +160,7 @@ async fn attempts(client: &Client, execution: &Value) -> Result<Vec<Value>, Fail
     let whole = client.get(&format!("/executions/{}", segment(&id)), &[]).await?;
     let gave = || json!({ "result": if whole["result"].is_null() { json!({}) } else { plain(whole["result"].clone()) } });
     if !whole["settled"].is_null() {
-        // What a person said counts in the place of what nobody knew.
+        // A person's statement replaces the unknown outcome.
         return Ok(vec![if whole["status"] == "succeeded" { gave() } else { failed(&whole["error"]) }]);
     }
     let attempts = client.get(&format!("/executions/{}/attempts", segment(&id)), &[]).await?["items"].take();
@@ -177,7 +178,7 @@ async fn attempts(client: &Client, execution: &Value) -> Result<Vec<Value>, Fail
     Ok(attempts.iter().filter_map(came_to).collect())
 }
 
-/// Takes the headers away from the result of a request that say nothing of what was answered.
+/// Removes the headers of a response that are irrelevant to its content.
 pub(super) fn plain(mut result: Value) -> Value {
     const OF_THE_WAY: [&str; 6] = ["connection", "content-length", "date", "keep-alive", "server", "transfer-encoding"];
     let is_answer = result

@@ -1,4 +1,4 @@
-//! The steps of a workflow as branches of a tree.
+//! Renders the steps of a workflow as branches of a tree.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use crate::table::text;
 use crate::tree::{Branch, Mood};
 use crate::wording::{duration, failure, mood, step_name};
 
-/// The most items of a step that are shown each by itself.
+/// The most items of a step that are shown individually.
 const ITEMS_MAX: usize = 20;
 
-/// Makes a tree of an execution and its steps; what has not ended lasts until `now`.
+/// Returns the tree of an execution and its steps; anything that has not ended lasts until `now`.
 pub(crate) fn tree(flow: &Flow, now: Timestamp) -> Branch {
     let mut tree = begun(flow, &text(&flow.execution, "action"), now);
     tree.details.insert(0, text(&flow.execution, "id"));
@@ -67,7 +67,7 @@ fn of_part(part: &Part, workflow: &Flow, now: Timestamp) -> Branch {
     }
 }
 
-/// A step, or an item of one, that has no execution.
+/// Returns the branch of a step or item without an execution.
 pub(crate) fn not_started(told: &Value, workflow: &Value) -> Branch {
     let (name, why) = (step_name(told), because(told, workflow));
     match standing(told) {
@@ -90,7 +90,7 @@ fn of_items(step: &Step, parts: &[Part], flow: &Flow, now: Timestamp) -> Branch 
     Branch { title: format!("{}: {}", step.name, counts(called, &statuses, others)), mood, children, ..Branch::default() }
 }
 
-/// The items of a step of which no status was read.
+/// The items of a step whose status was not read.
 #[derive(Clone, Copy)]
 enum Others {
     None,
@@ -114,17 +114,17 @@ fn more(title: String) -> Branch {
     Branch { title, mood: Mood::Faint, ..Branch::default() }
 }
 
-/// Which of many items are shown, and what is said of the rest.
+/// The items that are shown, and the summary of the rest.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fold {
-    /// The places of those that are shown.
+    /// The indexes of those that are shown.
     pub(crate) shown: Vec<usize>,
-    /// The others, counted; none where all are shown.
+    /// The summary of the others; `None` if all are shown.
     pub(crate) rest: Option<String>,
 }
 
-/// Folds items, each with its status and whether it is shown in any case: where there are too many, those that did not succeed are shown, the
-/// first of them.
+/// Folds items, each with its status and whether it is always shown. If there are too many, the first of
+/// those that did not succeed are shown.
 pub(crate) fn folded<'s>(items: impl Iterator<Item = (&'s str, bool)>) -> Fold {
     let items: Vec<(&str, bool)> = items.collect();
     if items.len() <= ITEMS_MAX {
@@ -168,7 +168,7 @@ fn of_each(statuses: &[String]) -> String {
     counts.iter().map(|(status, count)| format!("{count} {status}")).collect::<Vec<_>>().join(", ")
 }
 
-/// How several statuses are to be read together.
+/// Returns the common mood of several statuses.
 fn mood_of_all(statuses: &[String]) -> Mood {
     let moods: Vec<Mood> = statuses.iter().map(|status| mood(status)).collect();
     if moods.contains(&Mood::Bad) {
@@ -180,7 +180,7 @@ fn mood_of_all(statuses: &[String]) -> Mood {
     }
 }
 
-/// How long an execution has taken: from its first attempt on, or where it has none from its request.
+/// Returns how long an execution has taken: since its first attempt, or since its request if it has none.
 fn lasted(execution: &Value, now: Timestamp) -> String {
     let moment = |name: &str| text(execution, name).parse::<Timestamp>().ok();
     let Some(from) = moment("started_at").or_else(|| moment("requested_at")) else { return String::new() };

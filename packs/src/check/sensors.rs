@@ -119,7 +119,7 @@ fn dedupe(scope: &Scope<'_>, node: &Node, file: &SourceText, report: &mut Report
     None
 }
 
-/// Warns of a key that a replay can change: nothing else rejects a repeated body.
+/// Warns of a key that a replay can change: with `repeats: allow`, nothing else rejects a repeated body.
 fn warn_of_unsigned_key(source: &written::Source, dedupe: &Expression, node: &Node, file: &SourceText, report: &mut Report) {
     let written::Source::Webhook { verify: Verify::Github { .. } | Verify::Hmac { .. }, repeats: Repeats::Allow } = source else { return };
     let Some(unsigned) = ["headers", "query"].into_iter().find(|root| dedupe.reads_root(root)) else { return };

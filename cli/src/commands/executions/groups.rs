@@ -14,7 +14,7 @@ use crate::pages::{self, PAGE_MAX};
 use crate::report::{Outcome, tell};
 use crate::table::{Column, cell, text, time};
 
-/// The most executions of one status that are counted: the newest.
+/// The most executions of one status that are counted, newest first.
 const COUNTED_MAX: usize = 5_000;
 
 /// What executions are grouped by.
@@ -62,7 +62,7 @@ const BY_ACTION: &[Column] = &[
     Column::id("EXAMPLE", |group| cell(group, "newest")),
 ];
 
-/// Counts the executions that fit, and prints a row for each group, the largest first.
+/// Counts the executions that match, and prints a row for each group, the largest first.
 pub(super) async fn print(asking: &Asking, client: &Client, query: Vec<(&str, String)>, by: By) -> Outcome {
     let has_status = query.iter().any(|(name, _)| *name == "status" || *name == "error_kind");
     let statuses: &[Option<&str>] = if by == By::Error && !has_status { &[Some("failed"), Some("timed_out")] } else { &[None] };
@@ -83,7 +83,8 @@ pub(super) async fn print(asking: &Asking, client: &Client, query: Vec<(&str, St
     Ok(())
 }
 
-/// The groups, the largest first; among those of one size the one with the newest execution.
+/// Returns the groups, the largest first. Among groups of equal size, the one with the newest execution comes
+/// first.
 fn groups(executions: &[Value], by: By) -> Vec<Value> {
     let mut groups: BTreeMap<String, (usize, &Value)> = BTreeMap::new();
     for execution in executions {

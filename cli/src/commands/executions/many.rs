@@ -1,4 +1,4 @@
-//! One change of many executions, chosen as a list chooses them.
+//! One change applied to many executions, selected with the filters of a list.
 
 use clap::Args;
 use ensue_engine::executions::labels::{LabelValue, written};
@@ -71,7 +71,7 @@ pub(crate) struct Trying {
 }
 
 impl Filters {
-    /// Returns the action that all must have, if one is given.
+    /// Returns the action that all of them must have, if one is given.
     pub(super) fn action(&self) -> Option<&str> {
         self.action.as_deref()
     }
@@ -93,7 +93,7 @@ impl Filters {
     }
 }
 
-/// Changes one execution, or all that fit.
+/// Changes one execution, or all that match.
 pub(super) async fn change(asking: &Asking, client: &Client, which: Which, trying: Trying, how: &str) -> Outcome {
     match ids::whole_if_any(client, &[ids::EXECUTION], which.id).await? {
         Some(id) if trying.dry_run => {
@@ -105,7 +105,7 @@ pub(super) async fn change(asking: &Asking, client: &Client, which: Which, tryin
     }
 }
 
-/// Changes all executions that fit, and tells what came of each; ends with 1 where some were refused.
+/// Changes all executions that match, and prints the result for each; exits with 1 if some were rejected.
 pub(super) async fn change_all(
     asking: &Asking,
     client: &Client,
@@ -119,7 +119,7 @@ pub(super) async fn change_all(
     if trying.again {
         query.push(("again", "true".to_owned()));
     }
-    // What came of a rerun is not run again.
+    // The executions created by a rerun are not run again.
     if how == "rerun" && !query.iter().any(|(name, _)| *name == "until") {
         query.push(("until", now().to_string()));
     }
@@ -129,7 +129,7 @@ pub(super) async fn change_all(
     many::change_all(asking, client, &format!("/executions/{how}"), query, (body, line)).await
 }
 
-/// What came of one, for people.
+/// Returns the result for one execution, for people.
 fn line(item: &Value) -> String {
     let execution = text(item, "execution");
     if let Value::String(rerun) = &item["rerun_before"] {

@@ -1,4 +1,4 @@
-//! `ensue executions rerun`: what has ended, once more.
+//! `ensue executions rerun`: runs an ended execution again.
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -81,7 +81,7 @@ impl Rerun {
     }
 }
 
-/// Returns the schema of an action's parameters; null if nobody names the action, or it cannot be read.
+/// Returns the schema of an action's parameters; null if no action is named, or it cannot be read.
 async fn parameters_of(client: &Client, action: Option<&str>) -> Value {
     let Some(action) = action else { return Value::Null };
     client.get(&format!("/actions/{}", segment(action)), &[]).await.map(|mut action| action["parameters"].take()).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! `ensue rules backfill`: the times of a rule's schedule in a range that is over, made up for.
+//! `ensue rules backfill`: runs a scheduled rule for a past time range.
 
 use clap::Args;
 use ensue_engine::time::Timestamp;
@@ -45,7 +45,7 @@ impl Backfill {
     }
 }
 
-/// One time, for people.
+/// Returns one time for people.
 fn line(item: &Value) -> String {
     let time = text(item, "scheduled_at");
     match (&item["fired_before"], &item["event"]) {

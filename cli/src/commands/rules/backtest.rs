@@ -1,4 +1,4 @@
-//! `ensue rules backtest`: what a rule would have done with the events that came.
+//! `ensue rules backtest`: reports what a rule would have done with past events.
 
 use std::path::{Path, PathBuf};
 
@@ -13,10 +13,10 @@ use crate::commands::check::{counted, name_of_pack};
 use crate::report::{Exit, Failure, Outcome};
 use crate::table::{pairs, text};
 
-/// How long the node may take, in seconds: it reads a part of the log.
+/// The time limit for the node, in seconds: it reads a part of the log.
 const PATIENCE_SECONDS: u64 = 600;
 
-/// How many events of a kind are listed for people.
+/// The most events of a kind listed for people.
 const LISTED_MAX: usize = 10;
 
 /// What is tried, and over what.
@@ -53,7 +53,7 @@ pub(crate) struct Backtest {
 struct Tried {
     /// Its ref.
     rule: String,
-    /// Its file as it is to be; none if it is tried as it is installed.
+    /// Its new file; null if it is tried as installed.
     file: Value,
     /// Whether the pack no longer has it, so that it acts on nothing.
     is_removed: bool,
@@ -119,7 +119,7 @@ impl Backtest {
         Ok(client.post_and_wait("/rules/backtest", &asked, PATIENCE_SECONDS).await?.body)
     }
 
-    /// Fails if more differs than may.
+    /// Fails if there are more differences than allowed.
     fn judged(&self, what: &str, found: Differences) -> Outcome {
         let is_gate = self.max_new.or(self.max_lost).or(self.max_changed).is_some();
         let events = |count: u64| counted(usize::try_from(count).unwrap_or(usize::MAX), "event");
@@ -147,7 +147,8 @@ impl Backtest {
         }
     }
 
-    /// Gives the rule that a file is about, its path in its pack and its text; none where no file is named.
+    /// Returns the rule that a file is about, the file's path in its pack and its text; `None` if no file is
+    /// named.
     fn file(&self) -> Result<Option<(String, String, String)>, Failure> {
         let path = Path::new(&self.rule);
         if !path.is_file() {
@@ -171,7 +172,7 @@ impl Backtest {
 }
 
 impl Differences {
-    /// Returns what differs by an answer. Of a removed rule all that it did is lost.
+    /// Returns the differences in an answer. For a removed rule, everything that it did is lost.
     fn of(answer: &Value, is_removed: bool) -> Self {
         let count = |part: &Value| part.as_u64().unwrap_or_default();
         let unreadable = count(&answer["unreadable"]);
@@ -194,7 +195,7 @@ fn unreadable(path: &Path, why: &dyn std::fmt::Display) -> Failure {
     Failure::new(format!("{} cannot be read: {why}", path.display()))
 }
 
-/// Returns the rules in the files of a pack's folder that events lead to.
+/// Returns the event-driven rules in the files of a pack's folder.
 fn rules_of(folder: &Path) -> Result<Vec<Tried>, Failure> {
     let Some(pack) = name_of_pack(folder) else {
         return Err(Failure::new(format!("`{}` does not contain the name of its pack", folder.join("pack.yaml").display())));
@@ -211,9 +212,9 @@ fn rules_of(folder: &Path) -> Result<Vec<Tried>, Failure> {
     for path in files {
         let text = std::fs::read_to_string(&path).map_err(|why| unreadable(&path, &why))?;
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
-        // A file that is not YAML is refused by the node, which says where.
+        // The node rejects a file that is not YAML, and reports where.
         let document: Value = serde_saphyr::from_str(&text).unwrap_or_default();
-        // A rule that goes by a schedule is due whatever events come.
+        // A scheduled rule does not depend on events.
         let by_events = |rule: &Value| rule["schedule"].is_null();
         let names: Vec<String> = match document["rules"].as_object() {
             Some(several) => several.iter().filter(|(_, rule)| by_events(rule)).map(|(name, _)| name.clone()).collect(),
@@ -227,14 +228,14 @@ fn rules_of(folder: &Path) -> Result<Vec<Tried>, Failure> {
     Ok(all)
 }
 
-/// Gives the name of the pack that a file is in, and its path there.
+/// Returns the name of a file's pack, and its path there.
 fn pack_of(file: &Path) -> Option<(String, String)> {
     let folder: PathBuf = file.ancestors().skip(1).find(|folder| folder.join("pack.yaml").is_file())?.to_owned();
     let inside = file.strip_prefix(&folder).ok()?.to_str()?.replace('\\', "/");
     Some((name_of_pack(&folder)?, inside))
 }
 
-/// A backtest for people.
+/// Returns a backtest for people.
 fn shown(rule: &str, told: &Value) -> String {
     let judged = told["judged"].as_u64().unwrap_or_default();
     let range = format!(
@@ -275,7 +276,7 @@ fn shown(rule: &str, told: &Value) -> String {
     shown
 }
 
-/// How many came to each outcome, in a line.
+/// Returns the count of each outcome, on one line.
 fn outcomes(counts: &Value) -> String {
     let counts = counts.as_object().into_iter().flatten().map(|(outcome, count)| format!("{count} {outcome}"));
     let line = counts.collect::<Vec<_>>().join(", ");
