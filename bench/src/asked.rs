@@ -86,7 +86,7 @@ struct Asked {
     /// For how long each is measured.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600), value_name = "S")]
     seconds: u64,
-    /// Who follows the log: so many streams (`streams`).
+    /// How many streams follow the log (`streams`).
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=1000), value_name = "N")]
     streams: u16,
     /// Have each commit take so many milliseconds longer, as on a slow disk.

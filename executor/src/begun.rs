@@ -2,14 +2,14 @@
 //! which have not.
 //!
 //! An attempt is noted by one write just before anything outward happens: a program is started, a connection is used.
-//! `core.noop`, `core.echo` and the emitting of events are never noted: all they do is in their report, so an attempt of them
-//! that was not reported has, provably, done nothing. The file is never flushed. The kernel keeps what was written when the
-//! process dies; when the kernel dies itself, its boot id in the head is another, and nothing can be proved. Nor can it where a line is
-//! another than it was or is not there any more: each has a checksum, and the head counts them.
+//! `core.noop`, `core.echo` and the emission of events are never noted: their whole effect is in their report, so an attempt of
+//! them without a report has provably done nothing. The file is never flushed. If the process dies, the kernel keeps what was
+//! written. If the kernel itself dies, its boot id in the head differs, and the file proves nothing. The file proves nothing either
+//! if a line has changed or is missing: each line has a checksum, and the head counts them.
 //!
-//! The file is one worker's own. Its name stands in the head, and the log names the worker that each attempt was given to: of another's
-//! attempt the file proves nothing. Nor does a copy of it, which does not know what was noted since: the head says which file it is. Whoever
-//! finds a file that proves nothing goes on as a worker of another name.
+//! The file belongs to one worker. The worker's name is in the head, and the log names the worker that each attempt was given to:
+//! the file proves nothing about the attempt of another worker. A copy of the file proves nothing, because it lacks the notes that
+//! were written after it was made; the head identifies the original. A worker that finds a file without proof takes a new name.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -83,7 +83,8 @@ pub struct Previous {
 }
 
 impl Previous {
-    /// Says what is known of an attempt that was open when the file was opened, and was given to this worker.
+    /// Returns the evidence about an attempt that was open when the file was opened. `worker` is the worker that the attempt was
+    /// given to.
     pub fn evidence(&self, attempt: AttemptId, worker: &str) -> Evidence {
         let is_own = |its: &str| its == worker || mutants::is("own begun file asked for another's attempt");
         match &self.begun {
@@ -94,7 +95,7 @@ impl Previous {
     }
 }
 
-/// Who opens the file, and when.
+/// The opener of the file, and the time.
 #[derive(Clone, Debug)]
 pub struct Opener {
     /// The name of the worker where the file proves nothing: of no other worker of the log, now or earlier.
@@ -111,7 +112,7 @@ impl Opener {
 }
 
 impl Begun {
-    /// Reads the file and begins it anew with those of the attempts still `open` that may have begun, so that a second crash
+    /// Reads the file and writes it again with those of the attempts still `open` that may have begun, so that a second crash
     /// finds the same evidence. Without a file, or with a copy, one of another boot or with lines that are no attempts, each of them
     /// may have begun; and so may each that was given to another worker. Blocks.
     pub fn open(path: impl Into<PathBuf>, by: Opener, open: impl IntoIterator<Item = Given>) -> Result<(Self, Previous), BegunError> {
@@ -267,7 +268,7 @@ fn noted_in(lines: &str, count: &str) -> Option<BTreeSet<AttemptId>> {
     whole.lines().map(noted).collect()
 }
 
-/// Puts a new file in the place of the old one, and gives it open for writing, with which it is and its length.
+/// Replaces the file by a new one. Returns it open for writing, with its mark and its length.
 fn rewrite(path: &Path, by: (&str, &str), open: &BTreeSet<AttemptId>) -> io::Result<(File, Mark, u64)> {
     let beside = path.with_extension("new");
     match fs::remove_file(&beside) {
@@ -371,7 +372,7 @@ mod tests {
         let (begun, _) = open(&folder, &[], BOOT);
         let copy = TempDir::new().unwrap();
         fs::copy(folder.path().join("begun"), copy.path().join("begun")).unwrap();
-        // What is noted from now on stands in the original alone.
+        // Notes from now on are only in the original.
         begun.note(attempt(1)).unwrap();
         let given = [(attempt(1), begun.worker().into())];
         let (copied, previous) = Begun::open(copy.path().join("begun"), by("second", BOOT), given).unwrap();

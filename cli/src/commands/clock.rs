@@ -17,7 +17,7 @@ Examples:
   ensue doctor
   ensue clock accept     timers that are due by the current time fire now")]
 pub(crate) enum Clock {
-    /// Take the clock for right as it stands: what is due by it is held no longer.
+    /// Accept the system clock after a jump, and release the timers that wait because of it.
     Accept,
 }
 

@@ -9,8 +9,8 @@ use crate::table::{Column, cell, pairs, text, time};
 
 /// List, retry and dismiss parked reactions.
 ///
-/// A reaction is what follows from a record. One that stops at a bug of ours, that cannot be kept,
-/// or during which the node ended three times is put aside; everything else goes on.
+/// A reaction is what follows from a record. A reaction is parked if it hits an internal error, if it
+/// cannot be stored, or if the node ended three times during it. Everything else continues.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:

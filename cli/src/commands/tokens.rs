@@ -23,7 +23,7 @@ Examples:
 pub(crate) enum Tokens {
     /// Add a token and print it. It is not shown again.
     Add {
-        /// Who holds it: a-z, 0-9, `_`, `-` and `.`.
+        /// The name of its holder: a-z, 0-9, `_`, `-` and `.`.
         name: String,
         /// What its holder may do.
         #[arg(long = "role", value_name = "ROLE", required = true)]

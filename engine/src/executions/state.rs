@@ -269,7 +269,7 @@ impl Execution {
         matches!((actor, &self.worker), (Actor::Worker(name), Some(worker)) if **worker == **name)
     }
 
-    /// Gives its priority, −100 … 100.
+    /// Returns its priority, −100 … 100.
     pub fn priority(&self) -> i8 {
         i8::try_from(-self.place.0).unwrap_or(0)
     }
