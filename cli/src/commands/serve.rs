@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use ensue_node::config::Reread;
-use ensue_node::{Config, Node, PacksNews};
+use ensue_node::{Config, LogOver, Node, PacksNews};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Asking;
 use crate::report::{Exit, Failure, Outcome, say, tell};
+use crate::slow_log::SlowLog;
 use crate::style::Style;
 
 /// Start a node.
@@ -74,10 +75,11 @@ impl Serve {
         let voice = Voice(self.log_format);
         subscribe(self.log_format, asking.output.style_of_errors());
         let open_files = raise_open_files();
+        let slow_disk = self.slow_disk_for_a_measurement.map(Duration::from_millis);
         let config = self.settings(open_files, voice).map_err(|failure| voice.failed(failure))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|error| voice.failed(Failure::new(format!("no threads can be had: {error}"))))?;
-        run_and_leave(runtime, serve(config, voice)).map_err(|failure| voice.failed(failure))
+        run_and_leave(runtime, serve(config, slow_disk, voice)).map_err(|failure| voice.failed(failure))
     }
 
     fn settings(self, open_files: OpenFiles, voice: Voice) -> Result<Config, Failure> {
@@ -96,7 +98,6 @@ impl Serve {
         config.supervisor = Some(super::supervisor::command(open_files));
         if let Some(millis) = self.slow_disk_for_a_measurement {
             voice.warn(&format!("each commit takes {millis} ms longer: this node is for a measurement, and not to be worked with"));
-            config.commit_delay = Duration::from_millis(millis);
         }
         config.reread = if self.watch { Reread::OnChange } else { config.reread };
         Ok(config)
@@ -142,13 +143,13 @@ pub(crate) fn listening_address(line: &str) -> Option<SocketAddr> {
     after.split(|character: char| character == ',' || character.is_whitespace()).next()?.parse().ok()
 }
 
-async fn serve(config: Config, voice: Voice) -> Outcome {
+async fn serve(config: Config, slow_disk: Option<Duration>, voice: Voice) -> Outcome {
     let (data, packs) = (config.data.clone(), config.packs.clone());
     let stopped = |what: &str, error: std::io::Error| Failure::new(format!("{what} cannot be waited for: {error}"));
     // Asked for before the node starts, so that no signal is lost.
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| stopped("Ctrl-C", error))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| stopped("SIGTERM", error))?;
-    let mut node = Node::start(config).await.map_err(|error| Failure::explained(&error))?;
+    let mut node = Node::start_over(config, over(slow_disk)).await.map_err(|error| Failure::explained(&error))?;
     for warning in node.warnings() {
         voice.warn(&warning);
     }
@@ -179,6 +180,14 @@ async fn serve(config: Config, voice: Voice) -> Outcome {
         stopped = node.stop() => stopped.map_err(|failure| Failure::with(Exit::Internal, failure.to_string())),
         _ = interrupt.recv() => Exit::Interrupted.now(),
         _ = terminate.recv() => Exit::Interrupted.now(),
+    }
+}
+
+/// Returns what is put over the log: nothing, but for a measurement on a slower disk than there is.
+fn over(slow_disk: Option<Duration>) -> LogOver {
+    match slow_disk {
+        Some(delay) => Box::new(move |log| SlowLog::over(log, delay)),
+        None => Box::new(|log| log),
     }
 }
 

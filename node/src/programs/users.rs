@@ -10,7 +10,7 @@ use std::path::Path;
 use ensue_executor::programs::{IsolationMode, ProgramUsers, let_pass, may_pass, why_not_as};
 
 use crate::config::{ActionSettings, UserSetting};
-use crate::opening::StartError;
+use crate::start_error::StartError;
 
 /// The users of programs where nothing is said. No distribution gives these numbers to anybody, and there is one for each number that a
 /// process can have.
