@@ -25,6 +25,7 @@ mod recording;
 mod redraw;
 mod report;
 mod screen;
+mod slow_log;
 mod steps;
 mod style;
 mod svg;

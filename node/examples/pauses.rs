@@ -17,10 +17,9 @@ use ensue_engine::ids::LogId;
 use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader, Submit};
 use ensue_engine::record::{Actor, Epoch, Head, Position};
 use ensue_node::long_log::{self, Plan, Ticks};
-use ensue_node::opening::{Opened, open};
 use ensue_node::parts::{Caps, Heard, NodeCatalogs, SequencerParts, Space, SystemClock, Turn, plain, queues, sequencer, snapshots};
+use ensue_node::seat::open::{Opened, open};
 use ensue_node::{Config, Node};
-use ensue_store::sqlite::log::SqliteLog;
 
 const TRIGGER: &str = "pauses.tick";
 const PAYLOAD_BYTES: usize = 300;
@@ -171,7 +170,7 @@ fn tell(what: &str, turns: &[Taken], saves: &[Save]) {
 
 /// The log, with how long it took.
 struct Timed {
-    log: SqliteLog,
+    log: Box<dyn Log>,
     took: Arc<Mutex<Duration>>,
 }
 

@@ -38,11 +38,11 @@ use crate::log_access::LogReaders;
 use crate::machine::{bad, good, note};
 use crate::memory::{Memory, held_bytes};
 use crate::metrics::{counter, gauge};
-use crate::opening::machine;
 use crate::outside::OutsideWriter;
 use crate::programs::Users;
 use crate::sequencer::{QueueGauge, SequencerHandle};
 use crate::snapshots::SnapshotTrouble;
+use crate::start_error::machine;
 use crate::tally::Counts;
 use crate::traces::SpanCounts;
 

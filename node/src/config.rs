@@ -80,8 +80,6 @@ pub struct Config {
     pub lease: Duration,
     /// How much space must be free before anything more is taken in, in bytes.
     pub min_free_bytes: u64,
-    /// How much longer each commit takes, as on a slow disk. No setting of an operator: measurements start a node with it.
-    pub commit_delay: Duration,
     /// How much memory the node may hold, in bytes.
     pub memory_bytes: u64,
     /// What is kept of what attempts print.
@@ -327,7 +325,6 @@ impl Config {
             queues: QueueSettings::default(),
             lease: LEASE,
             min_free_bytes: MIN_FREE_BYTES,
-            commit_delay: Duration::ZERO,
             memory_bytes: MEMORY_BYTES,
             outputs: KeptSettings::of_outputs(),
             artifacts: KeptSettings::of_artifacts(),

@@ -2,17 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ensue_api::ports::{Job, JobKind, JobState};
-use ensue_engine::ids::LogId;
 use ensue_engine::record::{Head, Position};
-use ensue_store::sqlite::views::SqliteViews;
 use ensue_store::verify::verify;
 use ensue_views::ViewRetention;
-use ensue_views::retention::RetainedViews as _;
 
+use crate::backend::{OpenBeside, Views};
 use crate::clock::Clock;
 use crate::fold_guard::AllLeftOut;
 use crate::log_access::LogReaders;
@@ -21,8 +18,8 @@ use crate::whole_fold::{Rebuilt, WholeFold};
 
 /// The read models that are live, as far as building them anew concerns them.
 pub(crate) struct LiveViews {
-    /// Their file.
-    pub(crate) file: PathBuf,
+    /// What opens others beside them.
+    pub(crate) beside: OpenBeside,
     /// Where new ones are handed over.
     pub(crate) rebuilt: Rebuilt,
     /// What they leave out.
@@ -33,7 +30,6 @@ pub(crate) struct LiveViews {
 
 /// The newest job of each kind.
 pub(crate) struct Jobs {
-    log: LogId,
     readers: Arc<LogReaders>,
     clock: Arc<dyn Clock>,
     live: LiveViews,
@@ -42,8 +38,8 @@ pub(crate) struct Jobs {
 
 impl Jobs {
     /// Makes the place for jobs; nothing is begun.
-    pub(crate) fn new(log: LogId, readers: Arc<LogReaders>, clock: Arc<dyn Clock>, live: LiveViews) -> Arc<Self> {
-        Arc::new(Self { log, readers, clock, live, newest: Mutex::default() })
+    pub(crate) fn new(readers: Arc<LogReaders>, clock: Arc<dyn Clock>, live: LiveViews) -> Arc<Self> {
+        Arc::new(Self { readers, clock, live, newest: Mutex::default() })
     }
 
     /// Gives the newest job of a kind.
@@ -94,13 +90,12 @@ impl Jobs {
         }
     }
 
-    fn rebuild(&self) -> Result<SqliteViews, String> {
-        let beside = self.live.file.with_extension("rebuilt.sqlite");
+    fn rebuild(&self) -> Result<Box<dyn Views>, String> {
         let mut left_out = self.live.left_out.clone();
         let step = &mut |position| self.reached(JobKind::ViewsRebuild, position);
-        let mut views = WholeFold { log: &self.readers, onlooker: &mut left_out }.beside(&beside.as_path().into(), self.log, step)?;
+        let mut views = WholeFold { log: &self.readers, onlooker: &mut left_out }.beside(&self.live.beside, step)?;
         // What had been taken out does not come back, not even for a moment.
-        take_all_out(&mut views, self.live.retention).map_err(|error| error.to_string())?;
+        take_all_out(&mut *views, self.live.retention).map_err(|error| error.to_string())?;
         if views.removed().rows > 0 {
             views.shrink().map_err(|error| error.to_string())?;
         }
@@ -148,7 +143,7 @@ impl LogReaders {
 
 #[cfg(test)]
 mod tests {
-    use ensue_engine::ids::Id;
+    use ensue_engine::ids::{Id, LogId};
     use ensue_engine::ports::Log as _;
     use ensue_engine::time::Timestamp;
     use ensue_store::memory::MemoryLog;
@@ -165,12 +160,12 @@ mod tests {
         let log = MemoryLog::new(id);
         let readers = Arc::new(LogReaders::new(Box::new(move || log.reader())));
         let live = LiveViews {
-            file: PathBuf::new(),
+            beside: Box::new(|| panic!("nothing is rebuilt")),
             rebuilt: Rebuilt::default(),
             left_out: AllLeftOut::default(),
             retention: ViewRetention::default(),
         };
-        let jobs = Jobs::new(id, readers, Arc::new(SystemClock::default()), live);
+        let jobs = Jobs::new(readers, Arc::new(SystemClock::default()), live);
         let thread = std::thread::Builder::new().stack_size(NO_SUCH_STACK);
         jobs.begin_in(thread, JobKind::LogVerify, None).unwrap_err();
         assert_eq!(jobs.job(JobKind::LogVerify), None);

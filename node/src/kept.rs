@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use ensue_engine::ids::AttemptId;
 use ensue_store::blobs::{BlobLimits, FolderBlobs};
-use ensue_store::data_dir::DataDir;
 use ensue_store::outputs::{FolderOutputs, Now, OUTPUT_BYTES_MAX, OutputLimits};
 use ensue_store::retention::{Disposable, RetentionLimits, Round, Step};
 
+use crate::backend::Folder;
 use crate::clock::Clock;
 
 /// How much more than the log's own reserve is left free of the disk: when it is nearly full, the log fills what is left.
@@ -83,7 +83,7 @@ pub(crate) struct Used {
 impl KeptBeside {
     /// Opens both. `running` are the attempts that may print more.
     pub(crate) fn open(
-        data: &DataDir,
+        data: &Folder,
         (outputs_set, artifacts_set): (KeptSettings, KeptSettings),
         min_free_bytes: u64,
         clock: &Arc<dyn Clock>,

@@ -1,14 +1,15 @@
 //! One running node: the sequencer's thread, followers, the clock, and the only wiring.
 //!
-//! Read in this order: [`config`] is what the operator sets; [`opening`] opens a data directory and folds its log;
-//! `wiring` puts a node together; `sequencer` owns the core and the log; `followers` keep `views` and `snapshots` up, and `tally` counts beside them;
+//! Read in this order: [`config`] is what the operator sets; [`backend`] keeps the log and what is folded from it; [`seat`] has the stages in which a log is opened,
+//! followed and led; `process` puts a node together around it; `sequencer` owns the core and the log; `followers` keep `views` and `snapshots` up, and `tally` counts beside them;
 //! `heard` is what they hear of each commit; `edge` is where events come in, `keys` and `tokens` who may; `catalogs` what is installed and `packs_folder` how it gets there; `about` what the node says of
 //! itself; [`offline`] works on a directory on which no node runs, and [`long_log`] makes its log long for a measurement;
-//! [`parts`] are the pieces for who puts a node together in another way than the wiring does: the simulator.
+//! [`parts`] are the pieces for who puts a node together in another way than `process` does: the simulator.
 //!
 //! It holds no domain logic and no HTTP route.
 
 mod about;
+pub mod backend;
 mod backtest;
 mod bodies;
 mod catalogs;
@@ -28,17 +29,19 @@ mod machine;
 mod memory;
 mod metrics;
 pub mod offline;
-pub mod opening;
 mod outside;
 mod packs_folder;
 pub mod parts;
 mod plain_body;
+mod process;
 mod programs;
 mod release;
 mod replays;
 mod retention;
+pub mod seat;
 mod sequencer;
 mod snapshots;
+pub mod start_error;
 mod tally;
 mod telemetry;
 mod tokens;
@@ -46,14 +49,14 @@ mod traces;
 mod vars;
 mod views;
 mod whole_fold;
-mod wiring;
 
 pub use config::Config;
 pub use ensue_store::sqlite::insert_rate;
-pub use opening::StartError;
 pub use packs_folder::{PacksNews, PacksRead};
+pub use process::{Node, NodeFailure};
+pub use seat::lead::LogOver;
+pub use start_error::StartError;
 pub use traces::{Collector, CollectorError, TraceSettings};
-pub use wiring::{Node, NodeFailure};
 
 /// Runs a supervisor of programs in the folder that its node has made, to its end. It must be the first thing that its process does.
 pub fn supervise(folder: &std::path::Path) -> std::io::Result<()> {

@@ -21,17 +21,17 @@ use ensue_engine::rules::judge::{EventView, judge};
 use ensue_expression::Document;
 use ensue_store::checkpoints::Checkpoints;
 use ensue_store::encode::compress;
-use ensue_store::sqlite::log::SqliteLog;
-use ensue_store::sqlite::views::SqliteViews;
 use ensue_store::state_folder::Durability;
 use ensue_views::{Projector, ViewError};
 
+use crate::backend::Views;
 use crate::catalogs::NodeCatalogs;
 use crate::clock::{Clock, ClockStep, SystemClock};
 use crate::config::Config;
 use crate::offline::OfflineError;
-use crate::opening::{Opened, StartError, open};
+use crate::seat::open::{Opened, open};
 use crate::snapshots::{SNAPSHOT_EVERY_RECORDS, save};
+use crate::start_error::{StartError, machine};
 
 /// How many events are taken in with one commit.
 const EVENTS_PER_BATCH: u64 = 1_000;
@@ -59,12 +59,12 @@ pub struct Plan {
 /// the end as a running node's is at most. `step` is told of each commit.
 pub fn lengthen(config: &Config, plan: &Plan, step: impl FnMut(Position)) -> Result<Position, OfflineError> {
     let clock = SystemClock::default();
-    let Opened { data, log, engine, head, mut outside, checkpoints, .. } = open(config, &clock)?;
+    let Opened { data, backend, log, engine, head, mut outside, checkpoints, .. } = open(config, &clock)?;
     let set_back = clock.go_on_from(engine.time());
     let id = engine.log();
     let reader = log.reader().map_err(StartError::from)?;
     let catalogs = NodeCatalogs::open(data.packs(), engine.packs().clone(), reader).map_err(StartError::from)?;
-    let views = SqliteViews::open(&data.views(), id).map_err(StartError::from)?;
+    let views = backend.views(id).map_err(StartError::from)?;
     let reader = log.reader().map_err(StartError::from)?;
     let (send, receive) = sync_channel(BATCHES_WAITING_MAX);
     let writer = Writer {
@@ -93,15 +93,14 @@ pub fn lengthen(config: &Config, plan: &Plan, step: impl FnMut(Position)) -> Res
 
 /// Keeps the views up with what is written, from where they stand.
 fn follow(
-    mut views: SqliteViews,
+    mut views: Box<dyn Views>,
     reader: &dyn ensue_engine::ports::LogReader,
     batches: &Receiver<CommittedBatch>,
 ) -> Result<(), OfflineError> {
     use ensue_engine::ports::ReadLimit;
-    use ensue_views::ViewStore as _;
 
     let mut projector = Projector::new();
-    let mut advance = |records: &[Record], views: &mut SqliteViews| -> Result<(), OfflineError> {
+    let mut advance = |records: &[Record], views: &mut dyn Views| -> Result<(), OfflineError> {
         match projector.advance(views, records) {
             Ok(_) => Ok(()),
             // What was there before they were begun is read from the log.
@@ -116,7 +115,7 @@ fn follow(
             Err(error) => Err(error.into()),
         }
     };
-    batches.iter().try_for_each(|batch| advance(&batch.records, &mut views))
+    batches.iter().try_for_each(|batch| advance(&batch.records, &mut *views))
 }
 
 /// Events of one trigger, each with its number in it, judged by a catalog.
@@ -154,7 +153,7 @@ impl Ticks {
 
 struct Writer {
     sequencing: Sequencing,
-    log: SqliteLog,
+    log: Box<dyn Log>,
     catalogs: NodeCatalogs,
     checkpoints: Checkpoints,
     clock: SystemClock,
@@ -247,7 +246,6 @@ impl Writer {
     }
 
     fn save(&self) -> Result<(), OfflineError> {
-        save(self.sequencing.engine(), self.head(), &self.checkpoints)
-            .map_err(|error| crate::opening::machine("saving the state", &error).into())
+        save(self.sequencing.engine(), self.head(), &self.checkpoints).map_err(|error| machine("saving the state", &error).into())
     }
 }

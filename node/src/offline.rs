@@ -9,20 +9,20 @@ use ensue_engine::command::{Ask, Command, Nothing, Refusal, Settings};
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::{ExecutionId, Id, LogId, TokenId};
 use ensue_engine::names::KeyRef;
-use ensue_engine::ports::{AppendError, Log, LogReader as _, Secret, Vault};
+use ensue_engine::ports::{AppendError, Log, Secret, Vault};
 use ensue_engine::record::{Actor, Head, Position};
 use ensue_engine::time::Timestamp;
-use ensue_store::data_dir::DataDir;
-use ensue_store::sqlite::log::{SqliteLog, SqliteLogReader, logs_at};
-use ensue_store::sqlite::views::SqliteViews;
 use ensue_store::state_folder::{Durability, OutsideHead};
 use ensue_store::verify::{Verified, VerifyError, verify};
-use ensue_views::{Projector, ViewError, ViewStore};
+use ensue_views::{Projector, ViewError};
 use thiserror::Error;
 
+use crate::backend::sqlite::Places;
+use crate::backend::{Backend, Folder};
 use crate::clock::{Clock, ClockStep, SystemClock};
 use crate::config::Config;
-use crate::opening::{Opened, Places, StartError, compare_with_outside, machine, open, open_restored, state_folder};
+use crate::seat::open::{Opened, compare_with_outside, open, open_restored, state_folder};
+use crate::start_error::{StartError, machine};
 use crate::tokens::{TokenRefusal, check_token, new_token};
 
 /// Why work on a directory at rest was not done.
@@ -95,8 +95,9 @@ const PAUSED_AT_ONCE: usize = 500;
 
 /// An opened data directory on which no node runs.
 pub struct Offline {
-    data: DataDir,
-    log: SqliteLog,
+    data: Folder,
+    backend: Arc<dyn Backend>,
+    log: Box<dyn Log>,
     sequencing: Sequencing,
     outside: OutsideHead,
     vault: Arc<dyn Vault>,
@@ -153,11 +154,11 @@ pub enum Against {
 /// It needs no master key, and the state folder need not be there. A log that is shorter than the state folder says fails only after
 /// its records are found whole.
 pub fn verify_directory(config: &Config, against: Against, mut step: impl FnMut(Position, Position)) -> Result<Verified, OfflineError> {
-    let data = DataDir::open(&config.data).map_err(StartError::from)?;
-    let place = Places::of(&data).log;
-    let id = logs_at(&place).map_err(StartError::from)?.first().copied();
+    let data = Folder::open(&config.data).map_err(StartError::from)?;
+    let backend = Places::of(&data);
+    let id = backend.logs().map_err(StartError::from)?.first().copied();
     let id = id.ok_or_else(|| machine("opening the log", &format!("there is no log in {}", data.path().display())))?;
-    let reader = SqliteLogReader::open_at(&place, id).map_err(StartError::from)?;
+    let reader = backend.reader(id).map_err(StartError::from)?;
     let seen = match against {
         Against::Nothing => None,
         Against::StateFolder => {
@@ -165,25 +166,25 @@ pub fn verify_directory(config: &Config, against: Against, mut step: impl FnMut(
         }
     };
     let end = reader.head().map_err(StartError::from)?.position;
-    Ok(verify(&reader, seen, |position| step(position, end))?)
+    Ok(verify(&*reader, seen, |position| step(position, end))?)
 }
 
 impl Offline {
     /// Opens the data directory that the settings name, under its lock.
     pub fn open(config: &Config) -> Result<Self, OfflineError> {
         let clock = SystemClock::default();
-        let Opened { data, log, engine, head, outside, vault, .. } = open(config, &clock)?;
+        let Opened { data, backend, log, engine, head, outside, vault, .. } = open(config, &clock)?;
         let epoch = log.epoch();
         let set_back = clock.go_on_from(engine.time());
         let sequencing = Sequencing::new(engine, head, epoch);
-        Ok(Self { data, log, sequencing, outside, vault, clock, set_back, settings: Settings::default() })
+        Ok(Self { data, backend, log, sequencing, outside, vault, clock, set_back, settings: Settings::default() })
     }
 
     /// Opens a data directory that was restored from a backup, although its log is older than, or another than, the newest head that is
     /// known of it. Fails if the log is as it was last seen: there is nothing to accept.
     pub fn open_restored(config: &Config) -> Result<(Self, Missing), OfflineError> {
         let clock = SystemClock::default();
-        let Opened { data, log, engine, head, outside, vault, .. } = open_restored(config, &clock)?;
+        let Opened { data, backend, log, engine, head, outside, vault, .. } = open_restored(config, &clock)?;
         let reader = log.reader().map_err(StartError::from)?;
         let known = outside.read().map_err(StartError::from)?.unwrap_or_default();
         if compare_with_outside(&*reader, head, Some(known)).is_ok() {
@@ -193,7 +194,7 @@ impl Offline {
         let set_back = clock.go_on_from(engine.time());
         let newest = engine.time();
         let sequencing = Sequencing::new(engine, head, epoch);
-        let offline = Self { data, log, sequencing, outside, vault, clock, set_back, settings: Settings::default() };
+        let offline = Self { data, backend, log, sequencing, outside, vault, clock, set_back, settings: Settings::default() };
         let missing = Missing { after: head.position, newest, known, to_pause: offline.may_have_begun() };
         Ok((offline, missing))
     }
@@ -280,7 +281,7 @@ impl Offline {
 
     /// Builds the read models anew; `step` is told of each stretch. Gives the position that they stand at.
     pub fn rebuild_views(&self, mut step: impl FnMut(Position)) -> Result<Position, OfflineError> {
-        let mut views = SqliteViews::open(&self.data.views(), self.log()).map_err(StartError::from)?;
+        let mut views = self.backend.views(self.log()).map_err(StartError::from)?;
         views.clear()?;
         let reader = self.log.reader().map_err(StartError::from)?;
         let mut projector = Projector::new();
@@ -289,7 +290,7 @@ impl Offline {
             if records.is_empty() {
                 return Ok(views.position());
             }
-            projector.advance(&mut views, &records)?;
+            projector.advance(&mut *views, &records)?;
             step(views.position());
         }
     }

@@ -1,7 +1,8 @@
-//! The pieces of a node, for who puts one together and drives it step by step: the simulator has its own twin of `wiring.rs`.
+//! The pieces of a node, for who puts one together and drives it step by step: the simulator has its own twin of `process.rs` and `seat.rs`.
 //!
 //! Nothing here is a promise to anybody else; a node at work is [`Node`](crate::Node).
 
+pub use crate::backend::{OpenBeside, Views, readers_of};
 pub use crate::backtest::NodeBacktests;
 pub use crate::bodies::BodyCache;
 pub use crate::catalogs::NodeCatalogs;
@@ -16,6 +17,7 @@ pub use crate::memory::{Caps, queues};
 pub use crate::outside::OutsideWriter;
 pub use crate::packs_folder::{PacksFolder, TakeInError};
 pub use crate::plain_body::plain;
+pub use crate::process::note_clock_step;
 pub use crate::replays::NodeReplays;
 pub use crate::sequencer::{
     Asking, Gauges, Heard, QueueGauge, Sequencer, SequencerError, SequencerHandle, SequencerParts, Space, Turn, Unstarted, sequencer,
@@ -25,4 +27,3 @@ pub use crate::tokens::{NodeTokens, TokenTable};
 pub use crate::vars::VarTable;
 pub use crate::views::ViewFollower;
 pub use crate::whole_fold::{Rebuilt, rebuild};
-pub use crate::wiring::note_clock_step;

@@ -13,7 +13,7 @@ use ensue_executor::Clock;
 use ensue_executor::programs::{DirectPrograms, IsolationMode, Programs};
 
 use crate::config::{Config, UserSetting};
-use crate::opening::{StartError, machine};
+use crate::start_error::{StartError, machine};
 
 pub(crate) use timed::TimedPrograms;
 pub(crate) use users::Users;

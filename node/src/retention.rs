@@ -44,7 +44,7 @@ impl Leaving {
     }
 
     /// Takes a round, where it is time for one.
-    pub(crate) fn step<V: RetainedViews>(&mut self, views: &mut V) -> Result<(), ViewError> {
+    pub(crate) fn step<V: RetainedViews + ?Sized>(&mut self, views: &mut V) -> Result<(), ViewError> {
         let begun = Instant::now();
         if self.retention.executions.is_none() || begun < self.due {
             return Ok(());
@@ -74,7 +74,7 @@ impl Leaving {
 }
 
 /// Takes all out at once that may go, of views that nobody uses yet.
-pub(crate) fn take_all_out<V: RetainedViews>(views: &mut V, retention: ViewRetention) -> Result<(), ViewError> {
+pub(crate) fn take_all_out<V: RetainedViews + ?Sized>(views: &mut V, retention: ViewRetention) -> Result<(), ViewError> {
     // What was run again may go only once the rerun has gone: a walk later.
     loop {
         let before = views.removed().rows;

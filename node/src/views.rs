@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use ensue_api::ports::JobKind;
 use ensue_engine::record::{Position, Record};
-use ensue_store::sqlite::views::SqliteViews;
 use ensue_views::onlooker::{Nobody, Onlooker};
-use ensue_views::{Projector, ViewError, ViewRetention, ViewStore};
+use ensue_views::{Projector, ViewError, ViewRetention};
 use tokio::sync::watch;
 
+use crate::backend::Views;
 use crate::followers::Follow;
 use crate::jobs::Jobs;
 use crate::log_access::LogReaders;
@@ -22,7 +22,7 @@ const MEND_EVERY: Duration = Duration::from_secs(10);
 
 /// Keeps a view store up with the log, tells readers how far it is, and has it made anew where it is damaged.
 pub struct ViewFollower {
-    store: SqliteViews,
+    store: Box<dyn Views>,
     projector: Projector,
     reached: watch::Sender<Position>,
     passed_over: Arc<AtomicU64>,
@@ -36,7 +36,7 @@ pub struct ViewFollower {
 
 impl ViewFollower {
     /// Takes a store where it stands.
-    pub fn new(store: SqliteViews, reached: watch::Sender<Position>, rebuilt: Rebuilt, log: Arc<LogReaders>) -> Self {
+    pub fn new(store: Box<dyn Views>, reached: watch::Sender<Position>, rebuilt: Rebuilt, log: Arc<LogReaders>) -> Self {
         reached.send_replace(store.position());
         let passed_over = Arc::new(AtomicU64::new(store.passed_over()));
         Self {
@@ -93,8 +93,8 @@ impl ViewFollower {
         }
     }
 
-    fn adopt(&mut self, mut views: SqliteViews) -> Result<Position, String> {
-        WholeFold { log: &self.log, onlooker: &mut *self.onlooker }.fold_into(&mut views, self.store.position(), &mut |_| {})?;
+    fn adopt(&mut self, mut views: Box<dyn Views>) -> Result<Position, String> {
+        WholeFold { log: &self.log, onlooker: &mut *self.onlooker }.fold_into(&mut *views, self.store.position(), &mut |_| {})?;
         self.store.adopt(views).map_err(|error| error.to_string())?;
         self.projector = Projector::new();
         self.leaving.begin_anew();
@@ -109,7 +109,7 @@ impl Follow for ViewFollower {
     }
 
     fn follow(&mut self, records: &[Record]) -> Result<(), String> {
-        let position = match self.projector.advance_under(&mut self.store, records, &mut *self.onlooker) {
+        let position = match self.projector.advance_under(&mut *self.store, records, &mut *self.onlooker) {
             Ok(position) => position,
             Err(error @ (ViewError::Damaged { .. } | ViewError::NotWhole(_) | ViewError::Misfit { .. } | ViewError::Gap { .. })) => {
                 self.mend(&error.to_string());
@@ -131,7 +131,7 @@ impl Follow for ViewFollower {
             let adopted = self.adopt(handover.views);
             (handover.tell)(adopted);
         }
-        match self.leaving.step(&mut self.store) {
+        match self.leaving.step(&mut *self.store) {
             Ok(()) => {}
             Err(ViewError::Store(error)) => {
                 tracing::warn!(%error, "old executions could not be removed from the read models; the node tries again")

@@ -3,14 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ensue_api::ports::LogAccess;
-use ensue_engine::ids::LogId;
 use ensue_engine::ports::ReadLimit;
 use ensue_engine::record::Position;
-use ensue_store::sqlite::Place;
-use ensue_store::sqlite::views::SqliteViews;
+use ensue_views::Projector;
 use ensue_views::onlooker::{Nobody, Onlooker};
-use ensue_views::{Projector, ViewStore};
 
+use crate::backend::{OpenBeside, Views};
 use crate::log_access::LogReaders;
 
 /// Where views that were built anew wait for the follower to put them in the place of the live ones.
@@ -20,14 +18,14 @@ pub struct Rebuilt(Arc<Mutex<Option<Handover>>>);
 /// Views that were built anew, and who is told how their adoption went.
 pub(crate) struct Handover {
     /// The views.
-    pub(crate) views: SqliteViews,
+    pub(crate) views: Box<dyn Views>,
     /// Is called once they are live, or cannot be.
     pub(crate) tell: Box<dyn FnOnce(Result<Position, String>) + Send>,
 }
 
 impl Rebuilt {
     /// Hands views over; `tell` is called once they are live, or cannot be.
-    pub fn hand_over(&self, views: SqliteViews, tell: Box<dyn FnOnce(Result<Position, String>) + Send>) {
+    pub fn hand_over(&self, views: Box<dyn Views>, tell: Box<dyn FnOnce(Result<Position, String>) + Send>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Handover { views, tell });
     }
 
@@ -37,10 +35,10 @@ impl Rebuilt {
     }
 }
 
-/// Folds the log from its beginning into views at `beside`, telling of each step; they are put in the place of the live ones by
+/// Folds the log from its beginning into views that `beside` opens, telling of each step; they are put in the place of the live ones by
 /// [`Rebuilt::hand_over`].
-pub fn rebuild(beside: &Place, id: LogId, log: &LogReaders, step: &mut dyn FnMut(Position)) -> Result<SqliteViews, String> {
-    WholeFold { log, onlooker: &mut Nobody }.beside(beside, id, step)
+pub fn rebuild(beside: &OpenBeside, log: &LogReaders, step: &mut dyn FnMut(Position)) -> Result<Box<dyn Views>, String> {
+    WholeFold { log, onlooker: &mut Nobody }.beside(beside, step)
 }
 
 /// A fold of the log from its beginning into views: what is folded, and who looks on.
@@ -52,17 +50,17 @@ pub(crate) struct WholeFold<'f> {
 }
 
 impl WholeFold<'_> {
-    /// Folds into new views at `beside`, as far as the log goes now, telling of each step.
-    pub(crate) fn beside(self, beside: &Place, id: LogId, step: &mut dyn FnMut(Position)) -> Result<SqliteViews, String> {
-        let mut views = SqliteViews::open_at(beside, id).map_err(|error| error.to_string())?;
+    /// Folds into new views that `beside` opens, as far as the log goes now, telling of each step.
+    pub(crate) fn beside(self, beside: &OpenBeside, step: &mut dyn FnMut(Position)) -> Result<Box<dyn Views>, String> {
+        let mut views = beside().map_err(|error| error.to_string())?;
         views.clear().map_err(|error| error.to_string())?;
         let head = self.log.head().map_err(|error| error.to_string())?;
-        self.fold_into(&mut views, head.position, step)?;
+        self.fold_into(&mut *views, head.position, step)?;
         Ok(views)
     }
 
     /// Folds into views until they have come as far as `until`, telling of each step.
-    pub(crate) fn fold_into(self, views: &mut SqliteViews, until: Position, step: &mut dyn FnMut(Position)) -> Result<(), String> {
+    pub(crate) fn fold_into(self, views: &mut dyn Views, until: Position, step: &mut dyn FnMut(Position)) -> Result<(), String> {
         let Self { log, onlooker } = self;
         let mut projector = Projector::new();
         while views.position() < until {

@@ -1,16 +1,12 @@
-//! Logs that fail on purpose, to test how a node reacts.
+//! What is to go wrong with a log in memory, so that what a node does about it can be tested.
 //!
-//! A normal node does not use any of this, except one that is started for a measurement with a slow disk.
+//! Nothing here is used by a node at work.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::Duration;
 
-use ensue_engine::command::{DedupeKey, Seen};
-use ensue_engine::ids::LogId;
-use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader};
-use ensue_engine::record::{Epoch, Head, Position};
+use ensue_engine::ports::AppendError;
+use ensue_engine::record::Position;
 
 /// How an append fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +38,6 @@ pub struct Faults(Arc<Mutex<Plan>>);
 struct Plan {
     appends: u64,
     faults: BTreeMap<u64, AppendFault>,
-    delay: Duration,
     is_dead: bool,
 }
 
@@ -59,28 +54,20 @@ impl Faults {
         plan.faults.insert(next, fault);
     }
 
-    /// Delays every append from now on, as on a slow disk.
-    pub fn delay_appends(&self, by: Duration) {
-        self.plan().delay = by;
-    }
-
-    /// Returns how many appends were tried.
+    /// Says how many appends were tried.
     pub fn appends(&self) -> u64 {
         self.plan().appends
     }
 
     pub(crate) fn run(&self, append: impl FnOnce() -> Result<Position, AppendError>) -> Result<Position, AppendError> {
-        let (fault, delay) = {
+        let fault = {
             let mut plan = self.plan();
             plan.appends += 1;
             let number = plan.appends;
             let fault = if plan.is_dead { Some(AppendFault::Dead) } else { plan.faults.remove(&number) };
             plan.is_dead = fault == Some(AppendFault::Dead);
-            (fault, plan.delay)
+            fault
         };
-        if !delay.is_zero() {
-            thread::sleep(delay);
-        }
         match fault {
             None => append(),
             Some(AppendFault::Full) => Err(AppendError::Full),
@@ -96,48 +83,10 @@ impl Faults {
     }
 }
 
-/// Any log, with faults.
-pub struct FaultyLog<L> {
-    log: L,
-    faults: Faults,
-}
-
-impl<L: Log> FaultyLog<L> {
-    /// Wraps a log. `faults` controls what goes wrong with it, also while it is in use.
-    pub fn new(log: L, faults: Faults) -> Self {
-        Self { log, faults }
-    }
-}
-
-impl<L: Log> Log for FaultyLog<L> {
-    fn id(&self) -> LogId {
-        self.log.id()
-    }
-
-    fn epoch(&self) -> Epoch {
-        self.log.epoch()
-    }
-
-    fn head(&self) -> Result<Head, LogError> {
-        self.log.head()
-    }
-
-    fn append(&mut self, batch: &Batch, head: Position, epoch: Epoch) -> Result<Position, AppendError> {
-        let Self { log, faults } = self;
-        faults.run(|| log.append(batch, head, epoch))
-    }
-
-    fn seen(&self, keys: &[DedupeKey]) -> Result<Vec<Option<Seen>>, LogError> {
-        self.log.seen(keys)
-    }
-
-    fn reader(&self) -> Result<Box<dyn LogReader>, LogError> {
-        self.log.reader()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use ensue_engine::ports::Log as _;
+
     use super::*;
     use crate::conformance::records::{LOG, Writer};
     use crate::memory::MemoryLog;
@@ -167,8 +116,8 @@ mod tests {
 
     #[test]
     fn dead_store_stays_dead() {
-        let mut log = FaultyLog::new(MemoryLog::new(LOG), Faults::default());
-        log.faults.fail_next_append(AppendFault::Dead);
+        let mut log = MemoryLog::new(LOG);
+        log.faults().fail_next_append(AppendFault::Dead);
         let mut writer = Writer::of(&log);
         for _ in 0..3 {
             assert!(matches!(writer.append(&mut log, 1), Err(AppendError::Dead(_))));

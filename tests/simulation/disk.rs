@@ -16,7 +16,7 @@ use ensue_engine::ids::{LogId, TokenId};
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader, Secret, Vault, VaultError};
 use ensue_engine::record::{Epoch, Head, Position, Record};
-use ensue_node::opening::Places;
+use ensue_node::backend::sqlite::Places;
 use ensue_store::checkpoints::{self, Checkpoints};
 use ensue_store::data_dir::DataDir;
 use ensue_store::sqlite::{FileSystem, Place};
@@ -224,17 +224,17 @@ fn saved_state(file: &Path, log: LogId) -> Option<Vec<u8>> {
     read.ok().map(|checkpoint| checkpoint.state)
 }
 
-/// A log whose appends fail according to the plan.
-pub(crate) struct FailingLog<L> {
-    log: L,
+/// A log whose appends fail as the plan says.
+pub(crate) struct FailingLog {
+    log: Box<dyn Log>,
     ground: Arc<Ground>,
     life: Arc<Life>,
     is_dead: bool,
 }
 
-impl<L: Log> FailingLog<L> {
-    /// Wraps the log of a node.
-    pub(crate) fn new(log: L, ground: Arc<Ground>, life: Arc<Life>) -> Self {
+impl FailingLog {
+    /// Takes the log of a node.
+    pub(crate) fn new(log: Box<dyn Log>, ground: Arc<Ground>, life: Arc<Life>) -> Self {
         Self { log, ground, life, is_dead: false }
     }
 
@@ -311,7 +311,7 @@ impl<L: Log> FailingLog<L> {
     }
 }
 
-impl<L: Log> Log for FailingLog<L> {
+impl Log for FailingLog {
     fn id(&self) -> LogId {
         self.log.id()
     }

@@ -20,12 +20,12 @@ use ensue_engine::ids::LogId;
 use ensue_engine::ports::{ReadLimit, Submit};
 use ensue_engine::record::Head;
 use ensue_executor::Executor;
-use ensue_node::opening::fold_in;
+use ensue_node::backend::{Folder, OpenBeside};
 use ensue_node::parts::{
     Clock, Edge, Follower, LogReaders, Next, NodeCatalogs, NodeKeys, NodeTokens, OutsideWriter, PacksFolder, Rebuilt, SnapshotWriter,
     Space, Turn, ViewFollower, Waiting, note_clock_step, rebuild,
 };
-use ensue_store::sqlite::Place;
+use ensue_node::seat::open::fold_in;
 use ensue_views::ViewReader;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
@@ -111,10 +111,10 @@ pub(crate) struct Node {
     rebuilt: Rebuilt,
     clock: Arc<dyn Clock>,
     log: LogId,
-    views_place: Place,
-    /// The tasks that wait for the follower of the views.
+    beside: OpenBeside,
+    /// What waits for the follower of the views.
     followed: Waiting,
-    _data: ensue_store::data_dir::DataDir,
+    _data: Folder,
 }
 
 impl Node {
@@ -194,8 +194,7 @@ impl Node {
 
     /// Rebuilds the views in a second file, which the follower then adopts.
     pub(crate) fn rebuild_views(&self) -> Result<(), String> {
-        let beside = Place { path: self.views_place.path.with_extension("rebuilt.sqlite"), ..self.views_place.clone() };
-        let views = rebuild(&beside, self.log, &self.readers, &mut |_| {})?;
+        let views = rebuild(&self.beside, &self.readers, &mut |_| {})?;
         let ground = self.ground.clone();
         self.rebuilt.hand_over(
             views,

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use ensue_node::config::Reread;
-use ensue_node::{Config, Node, PacksNews};
+use ensue_node::{Config, LogOver, Node, PacksNews};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Asking;
 use crate::report::{Exit, Failure, Outcome, say, tell};
+use crate::slow_log::SlowLog;
 use crate::style::Style;
 
 /// Start a node.
@@ -74,10 +75,11 @@ impl Serve {
         let voice = Voice(self.log_format);
         subscribe(self.log_format, asking.output.style_of_errors());
         let open_files = raise_open_files();
+        let slow_disk = self.slow_disk_for_a_measurement.map(Duration::from_millis);
         let config = self.settings(open_files, voice).map_err(|failure| voice.failed(failure))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|error| voice.failed(Failure::new(format!("the runtime cannot be started: {error}"))))?;
-        run_and_leave(runtime, serve(config, voice)).map_err(|failure| voice.failed(failure))
+        run_and_leave(runtime, serve(config, slow_disk, voice)).map_err(|failure| voice.failed(failure))
     }
 
     fn settings(self, open_files: OpenFiles, voice: Voice) -> Result<Config, Failure> {
@@ -96,7 +98,6 @@ impl Serve {
         config.supervisor = Some(super::supervisor::command(open_files));
         if let Some(millis) = self.slow_disk_for_a_measurement {
             voice.warn(&format!("each commit takes {millis} ms longer: this node is only for measurements"));
-            config.commit_delay = Duration::from_millis(millis);
         }
         config.reread = if self.watch { Reread::OnChange } else { config.reread };
         Ok(config)
@@ -137,13 +138,13 @@ pub(super) fn settings(file: Option<&Path>) -> Result<Config, Failure> {
     Config::read(file, variables).map_err(|error| Failure::explained(&error))
 }
 
-async fn serve(config: Config, voice: Voice) -> Outcome {
+async fn serve(config: Config, slow_disk: Option<Duration>, voice: Voice) -> Outcome {
     let (data, packs) = (config.data.clone(), config.packs.clone());
     let stopped = |what: &str, error: std::io::Error| Failure::new(format!("{what} cannot be waited for: {error}"));
     // Registered before the node starts, so that no signal is lost.
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| stopped("Ctrl-C", error))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| stopped("SIGTERM", error))?;
-    let mut node = Node::start(config).await.map_err(|error| Failure::explained(&error))?;
+    let mut node = Node::start_over(config, over(slow_disk)).await.map_err(|error| Failure::explained(&error))?;
     for warning in node.warnings() {
         voice.warn(&warning);
     }
@@ -177,7 +178,15 @@ async fn serve(config: Config, voice: Voice) -> Outcome {
     }
 }
 
-/// Reports the outcome of changes in the packs folder, as long as the channel is open.
+/// Returns what is put over the log: nothing, but for a measurement on a slower disk than there is.
+fn over(slow_disk: Option<Duration>) -> LogOver {
+    match slow_disk {
+        Some(delay) => Box::new(move |log| SlowLog::over(log, delay)),
+        None => Box::new(|log| log),
+    }
+}
+
+/// Tells what becomes of changes in the packs folder, for as long as there is somebody to hear of them.
 async fn tell_news(news: Option<tokio::sync::mpsc::Receiver<PacksNews>>, voice: Voice) {
     if let Some(mut news) = news {
         while let Some(one) = news.recv().await {

@@ -132,7 +132,7 @@ fn views(folder: &Path) -> SqliteViews {
 /// One life of a node's follower of the views: it takes in what there is, and stops.
 fn live(folder: &Path, way: String) {
     let story = story();
-    let views = views(folder);
+    let views = Box::new(views(folder));
     let at = views.position();
     let guard = FoldGuard::open(&folder.join("views-crash.json"), at).watched(SHORT).unwrap();
     let (reached, _) = watch::channel(at);

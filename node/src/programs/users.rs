@@ -11,7 +11,7 @@ use ensue_executor::probes::why_not_as;
 use ensue_executor::programs::{IsolationMode, ProgramUsers, let_pass, may_pass};
 
 use crate::config::{ActionSettings, UserSetting};
-use crate::opening::StartError;
+use crate::start_error::StartError;
 
 /// The users of programs where nothing is said. No distribution gives these numbers to anybody, and there is one for each number that a
 /// process can have.

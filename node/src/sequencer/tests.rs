@@ -17,7 +17,7 @@ use ensue_store::verify::verify;
 use super::gather::BATCH_COMMANDS_MAX;
 use super::*;
 use crate::clock::ClockStep;
-use crate::opening::fold_in;
+use crate::seat::open::fold_in;
 use crate::snapshots::snapshots;
 
 const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);

@@ -1,4 +1,4 @@
-//! A node's start, step by step as in production: it mirrors `wiring.rs`.
+//! A node's start, step by step as the one at work does it: the twin of `process.rs` and `seat.rs`.
 
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
@@ -10,22 +10,21 @@ use ensue_api::{Ports, Queue, QueueName};
 use ensue_engine::command::{Ask, Command, Settings};
 use ensue_engine::effect::Effect;
 use ensue_engine::names::KeyRef;
-use ensue_engine::ports::{Blobs, Log, LogError, LogReader, Secret, Vault};
+use ensue_engine::ports::{Blobs, Secret, Vault};
 use ensue_engine::record::Actor;
 use ensue_executor::begun::{Begun, Opener};
 use ensue_executor::{Blocking, Executor, ExecutorPorts, ExecutorSettings};
 use ensue_node::Config;
-use ensue_node::opening::{Opened, open_on};
+use ensue_node::backend::readers_of;
 use ensue_node::parts::{
     Asking, BodyCache, Caps, Clock, Copies, Edge, KeyRing, LogReaders, NodeBacktests, NodeBodies, NodeCatalogs, NodeClock, NodeHeard,
     NodeKeys, NodeReplays, NodeTokens, OutsideWriter, PacksFolder, Rebuilt, SequencerParts, TokenTable, VarTable, ViewFollower, Waiting,
     follower, plain, queues, sequencer, snapshots,
 };
+use ensue_node::seat::open::open_on;
 use ensue_store::blobs::{BlobLimits, FolderBlobs};
 use ensue_store::outputs::{FolderOutputs, Now, OutputLimits};
-use ensue_store::sqlite::log::SqliteLogReader;
-use ensue_store::sqlite::views::SqliteViews;
-use ensue_views::{ViewReader, ViewStore as _};
+use ensue_views::ViewReader;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
 
@@ -126,7 +125,7 @@ impl Node {
         may_die("opening the data")?;
 
         let log = opened.engine.log();
-        let readers = Arc::new(LogReaders::new(open_readers(&opened)));
+        let readers = Arc::new(LogReaders::new(Box::new(readers_of(opened.backend.clone(), log))));
         let vault: Arc<dyn Vault> = Arc::new(FailingVault::new(opened.vault.clone(), ground.clone(), life.clone()));
         let ring = Arc::new(KeyRing::open_vault(vault.clone(), opened.engine.access())?);
         let vars = Arc::new(VarTable::new(opened.engine.vars().clone()));
@@ -150,9 +149,10 @@ impl Node {
         let outside = OutsideWriter::new(opened.outside);
 
         let rebuilt = Rebuilt::default();
-        let views_place = opened.places.views.clone();
-        let views = SqliteViews::open_at(&views_place, log)?;
-        let view_reader: Arc<dyn ViewReader> = Arc::new(views.reader());
+        let views = opened.backend.views(log)?;
+        let view_reader: Arc<dyn ViewReader> = views.reader();
+        let backend = opened.backend.clone();
+        let beside = Box::new(move || backend.views_beside(log));
         let (reached, views_at) = watch::channel(ensue_engine::record::Position(0));
         let guard = KilledFoldGuard::open(&opened.data.views_crash(), views.position(), life.clone());
         let views = ViewFollower::new(views, reached, rebuilt.clone(), readers.clone()).under(Box::new(guard));
@@ -325,7 +325,7 @@ impl Node {
             rebuilt,
             clock,
             log,
-            views_place,
+            beside,
             followed,
             _data: opened.data,
         };
@@ -389,12 +389,4 @@ fn exchange(begun: &Path) -> std::io::Result<()> {
 
 fn door() -> KeyRef {
     "sim.door".parse().expect("it is a key's ref")
-}
-
-fn open_readers(opened: &Opened) -> Box<ensue_node::parts::OpenReader> {
-    let (place, id) = (opened.places.log.clone(), opened.engine.log());
-    Box::new(move || match SqliteLogReader::open_at(&place, id) {
-        Ok(reader) => Ok(Box::new(reader) as Box<dyn LogReader>),
-        Err(error) => Err(LogError::Store(error.to_string())),
-    })
 }

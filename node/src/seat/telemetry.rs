@@ -3,45 +3,39 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use ensue_api::QueueName;
 use ensue_api::ports::Spans;
-use ensue_api::{QueueName, Queues};
-use ensue_engine::ports::Log as _;
 use ensue_executor::{RequestSpans, Traced};
 
-use super::StartError;
-use crate::clock::Clock;
+use super::Around;
+use super::open::Opened;
+use super::stores::Stores;
 use crate::config::Config;
 use crate::followers::{self, Fares, FollowerHandle, Waiting};
-use crate::log_access::LogReaders;
-use crate::opening::{Opened, machine};
+use crate::start_error::{StartError, machine};
 use crate::tally::{Counts, Tally};
 use crate::telemetry::Telemetry;
 use crate::traces::{Exporter, SpanCounts, Tracing, WaitingSpans};
 
 /// What counts records and tells of them, once it runs.
-pub(super) struct RunningTelemetry {
+pub(crate) struct RunningTelemetry {
     /// The way to tell it of batches.
-    pub(super) follower: FollowerHandle,
+    pub(crate) follower: FollowerHandle,
     thread: JoinHandle<Telemetry>,
     exporter: Option<Exporter>,
     spans: Option<Arc<WaitingSpans>>,
     /// How it fares.
-    pub(super) fares: Arc<Fares>,
+    pub(crate) fares: Arc<Fares>,
     /// What was counted of the records.
-    pub(super) counts: Arc<Counts>,
+    pub(crate) counts: Arc<Counts>,
     /// What was counted of spans.
-    pub(super) span_counts: Arc<SpanCounts>,
+    pub(crate) span_counts: Arc<SpanCounts>,
 }
 
 impl RunningTelemetry {
     /// Begins behind the log's head.
-    pub(super) fn start(
-        config: &Config,
-        opened: &Opened,
-        queues: &Queues,
-        readers: &Arc<LogReaders>,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<Self, StartError> {
+    pub(crate) fn start(config: &Config, opened: &Opened, stores: &Stores, around: &Around) -> Result<Self, StartError> {
+        let (queues, readers, clock) = (&around.queues, &stores.readers, &around.clock);
         let (fares, counts, span_counts) = (Arc::new(Fares::default()), Arc::new(Counts::default()), Arc::new(SpanCounts::default()));
         let (mut exporter, mut spans) = (None, None);
         if let Some(collector) = &config.traces.collector {
@@ -61,22 +55,22 @@ impl RunningTelemetry {
     }
 
     /// Gives who is told of requests; none where no spans are exported.
-    pub(super) fn spans(&self) -> Option<Arc<dyn Spans>> {
+    pub(crate) fn spans(&self) -> Option<Arc<dyn Spans>> {
         self.spans.clone().map(|spans| spans as Arc<dyn Spans>)
     }
 
     /// Returns who hears of the requests of attempts; none where no spans are exported.
-    pub(super) fn request_spans(&self) -> Option<Arc<dyn RequestSpans>> {
+    pub(crate) fn request_spans(&self) -> Option<Arc<dyn RequestSpans>> {
         self.spans.clone().map(|spans| spans as Arc<dyn RequestSpans>)
     }
 
     /// Gives what attempts are told of their trace.
-    pub(super) fn traced(&self) -> Traced {
+    pub(crate) fn traced(&self) -> Traced {
         if self.spans.is_some() { Traced::UnderAttempt } else { Traced::UnderCaller }
     }
 
     /// Takes in what the log has, and gives what still has to send spans. Blocks.
-    pub(super) fn take_in_the_rest(self) -> Option<Exporter> {
+    pub(crate) fn take_in_the_rest(self) -> Option<Exporter> {
         self.follower.stop();
         if self.thread.join().is_err() {
             tracing::error!("the thread that counts records panicked; the next start counts from 0 in any case");

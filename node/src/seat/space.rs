@@ -9,7 +9,7 @@ use crate::sequencer::Space;
 const SPACE_EVERY: Duration = Duration::from_millis(200);
 
 /// The space on the disk of the data directory.
-pub(super) struct DiskSpace {
+pub(crate) struct DiskSpace {
     folder: PathBuf,
     min_free_bytes: u64,
     seen: Option<(Instant, bool)>,
@@ -17,7 +17,7 @@ pub(super) struct DiskSpace {
 
 impl DiskSpace {
     /// Looks at the disk of a folder, of which so much must be free.
-    pub(super) fn new(folder: PathBuf, min_free_bytes: u64) -> Self {
+    pub(crate) fn new(folder: PathBuf, min_free_bytes: u64) -> Self {
         Self { folder, min_free_bytes, seen: None }
     }
 }

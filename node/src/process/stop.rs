@@ -19,27 +19,27 @@ impl Node {
     pub async fn leave(self) {
         self.is_stopping.store(true, Ordering::Relaxed);
         // A server that ended by itself needs no asking.
-        let _ = self.server.0.send(());
-        if tokio::time::timeout(LEAVE_PATIENCE, self.server.1).await.is_err() {
+        let _ = self.serving.stop.send(());
+        if tokio::time::timeout(LEAVE_PATIENCE, self.serving.ended).await.is_err() {
             tracing::warn!("requests were aborted because they did not end in time");
         }
-        self.executor.stop(Duration::ZERO).await;
+        self.working.executor.stop(Duration::ZERO).await;
     }
 
     /// Stops: not ready at once, requests under way end, attempts get a while to end, what waits is written.
     pub async fn stop(self) -> Result<(), NodeFailure> {
         self.is_stopping.store(true, Ordering::Relaxed);
-        drop(self.watched_packs);
+        drop(self.edges.watched_packs);
         // A server that ended by itself needs no asking.
-        let _ = self.server.0.send(());
-        match self.server.1.await {
+        let _ = self.serving.stop.send(());
+        match self.serving.ended.await {
             Ok(ended) if ended.connections_cut > 0 => {
                 tracing::warn!(connections = ended.connections_cut, "connections were closed because their requests did not end in time");
             }
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "the server panicked"),
         }
-        let left = self.executor.stop(STOP_PATIENCE).await;
+        let left = self.working.executor.stop(STOP_PATIENCE).await;
         if !left.left_running.is_empty() {
             tracing::info!(attempts = left.left_running.len(), "attempts continue under their supervisors; the next start adopts them");
         }
@@ -50,16 +50,16 @@ impl Node {
         let (ended, exporter) = tokio::task::block_in_place(move || {
             drop(self.housekeeper);
             self.sequencer.stop();
-            let ended = self.sequencer_thread.join();
-            self.view_follower.0.stop();
-            if self.view_follower.1.join().is_err() {
+            let ended = self.leading.thread.join();
+            self.following.views.follower.0.stop();
+            if self.following.views.follower.1.join().is_err() {
                 tracing::error!("the read models' follower panicked; they are rebuilt if they are incomplete");
             }
-            if let (Ok(Ok(last)), Ok(mut writer)) = (&ended, self.snapshot_writer.join()) {
+            if let (Ok(Ok(last)), Ok(mut writer)) = (&ended, self.leading.snapshots.join()) {
                 writer.save(last);
             }
-            self.outside.flush();
-            (ended, self.telemetry.take_in_the_rest())
+            self.leading.outside.flush();
+            (ended, self.following.telemetry.take_in_the_rest())
         });
         if let Some(exporter) = exporter {
             exporter.stop().await;

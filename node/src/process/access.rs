@@ -15,7 +15,7 @@ use ensue_engine::record::Actor;
 use crate::catalogs::NodeCatalogs;
 use crate::config::{AdminToken, Config, read_secret};
 use crate::keys::NodeKeys;
-use crate::opening::{StartError, machine};
+use crate::start_error::{StartError, machine};
 use crate::tokens::NodeTokens;
 
 /// The name of the first token.

@@ -1,4 +1,4 @@
-//! The packs folder's part of the wiring: found beside the opening of the log, taken in, and watched where the operator wants that.
+//! The packs folder's part of a start: found beside the opening of the log, taken in, and watched where the operator wants that.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,25 +11,38 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use super::refused;
 use crate::catalogs::{FoundPacks, find_packs};
 use crate::config::{Config, Reread};
-use crate::opening::{StartError, machine};
 use crate::packs_folder::{FolderChanges, PacksFolder, PacksNews, PacksRead, TakeInError, WatchedFolder};
+use crate::start_error::{StartError, machine};
 
 /// How many pieces of news about packs wait for whoever tells them; further ones are in the node's own log.
 const NEWS_WAITING_MAX: usize = 64;
 
-/// Begins to notice what changes in the packs folder, where the operator wants that: before it is read for the first time.
-pub(super) fn changing_packs(config: &Config) -> Result<Option<FolderChanges>, StartError> {
-    match config.reread {
-        Reread::AtStart => Ok(None),
-        Reread::OnChange => FolderChanges::of(&config.packs).map(Some).map_err(|why| unwatched(&config.packs, &why)),
-    }
+/// The packs folder, while it is looked through.
+pub(super) struct LookedFor {
+    changing: Option<FolderChanges>,
+    finding: JoinHandle<FoundPacks>,
 }
 
-/// Has the packs folder read and checked beside the opening of the log, and the building of what is installed: with many rules each
-/// takes a while.
-pub(super) fn looking_for_packs(config: &Config) -> std::io::Result<JoinHandle<FoundPacks>> {
-    let (path, settings) = (config.packs.clone(), pack_values(config));
-    std::thread::Builder::new().name("packs-find".into()).spawn(move || find_packs(&path, &settings))
+impl LookedFor {
+    /// Begins to notice what changes in the packs folder, where the operator wants that; then has it read and checked beside the opening of the
+    /// log, and the building of what is installed: with many rules each takes a while.
+    pub(super) fn begin(config: &Config) -> Result<Self, StartError> {
+        let changing = match config.reread {
+            Reread::AtStart => None,
+            Reread::OnChange => Some(FolderChanges::of(&config.packs).map_err(|why| unwatched(&config.packs, &why))?),
+        };
+        let (path, settings) = (config.packs.clone(), pack_values(config));
+        let finding = std::thread::Builder::new().name("packs-find".into()).spawn(move || find_packs(&path, &settings));
+        Ok(Self { changing, finding: finding.map_err(|why| machine("reading the packs folder", &why))? })
+    }
+
+    /// Waits for what was found, and returns it with what notices the changes since.
+    pub(super) fn found(self) -> (FoundPacks, Option<FolderChanges>) {
+        match self.finding.join() {
+            Ok(found) => (found, self.changing),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
 }
 
 pub(super) fn pack_values(config: &Config) -> BTreeMap<PackName, Value> {

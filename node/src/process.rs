@@ -1,0 +1,231 @@
+//! A node as one process: the stages in which it comes up, and what it is once it serves.
+//!
+//! What one log has in it is its seat (`seat.rs`); here are the packs folder, the callers, the API and the clock around it.
+
+mod access;
+mod packs;
+mod queues;
+mod serve;
+mod stop;
+mod ticks;
+
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ensue_api::routes::INQUIRIES;
+use ensue_engine::command::{Ask, Command, Refusal, Settings};
+use ensue_engine::explain::Explain;
+use ensue_engine::ports::{Secret, SubmitError};
+use ensue_engine::record::Actor;
+use ensue_executor::Executor;
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::kept::Housekeeper;
+use crate::keys::NodeKeys;
+use crate::memory::{self, Caps};
+use crate::packs_folder::{PacksFolder, PacksNews, WatchedFolder};
+use crate::release::RELEASE;
+use crate::seat::Around;
+use crate::seat::follow::Following;
+use crate::seat::lead::{Leading, LogOver};
+use crate::seat::open::open;
+use crate::seat::stores::Stores;
+use crate::seat::work::Working;
+use crate::sequencer::{Asking, SequencerError, SequencerHandle, sequencer};
+use crate::start_error::{StartError, machine};
+use crate::tokens::NodeTokens;
+use access::{first_token, set_keys};
+use packs::{LookedFor, not_taken_in, pack_values, watch_packs};
+use queues::unworked;
+use serve::Serving;
+use ticks::tick;
+
+pub use ticks::note_clock_step;
+
+/// The most attempts at once for each core, where the operator says nothing.
+const WORKERS_PER_CORE: u32 = 4;
+
+/// Why a node ended other than by being asked to.
+#[derive(Clone, Debug, Error)]
+#[error(transparent)]
+pub struct NodeFailure(#[from] SequencerError);
+
+/// A node that runs.
+pub struct Node {
+    edges: Edges,
+    serving: Serving,
+    sequencer: SequencerHandle,
+    working: Working,
+    following: Following,
+    leading: Leading,
+    is_stopping: Arc<AtomicBool>,
+    ticker: tokio::task::JoinHandle<()>,
+    housekeeper: Housekeeper,
+}
+
+/// Who changes what is installed and who is let in, once the log is led.
+struct Edges {
+    keys: Arc<NodeKeys>,
+    tokens: Arc<NodeTokens>,
+    first_admin_token: Option<Secret>,
+    warnings: Vec<String>,
+    packs_news: Option<mpsc::Receiver<PacksNews>>,
+    watched_packs: Option<WatchedFolder>,
+}
+
+impl Node {
+    /// Starts a node with these settings; it serves when this returns.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_over(config, Box::new(|log| log)).await
+    }
+
+    /// Starts a node that writes through what `over` puts over its log. For measurements: a node at work writes to the log itself.
+    pub async fn start_over(config: Config, over: LogOver) -> Result<Self, StartError> {
+        // Another start in the same process has installed it already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut taken_over = None;
+        let started = start(config, over, &mut taken_over).await;
+        if let (Err(_), Some(executor)) = (&started, taken_over) {
+            // Dropped with its task, a program that an earlier node left would be killed.
+            executor.stop(Duration::ZERO).await;
+        }
+        started
+    }
+
+    /// Gives the address that the node listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.serving.address
+    }
+
+    /// Gives the admin token that was made at the very first start; it is not kept, and cannot be shown again.
+    pub fn first_admin_token(&self) -> Option<&Secret> {
+        self.edges.first_admin_token.as_ref()
+    }
+
+    /// Gives what the operator should know about this start: packs that were not taken, and the like.
+    pub fn warnings(&self) -> &[String] {
+        &self.edges.warnings
+    }
+
+    /// Gives, once, where news of the packs folder come in, where it is watched.
+    pub fn packs_news(&mut self) -> Option<mpsc::Receiver<PacksNews>> {
+        self.edges.packs_news.take()
+    }
+
+    /// Ends when the log has failed: nothing is taken in any more, and the node must be started again.
+    pub async fn failed(&self) -> NodeFailure {
+        let mut failed = self.leading.failed.clone();
+        loop {
+            if let Some(error) = failed.borrow_and_update().clone() {
+                return error.into();
+            }
+            if failed.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+/// Goes through the stages of a start. What an earlier node left running is with the executor from `taken_over` on.
+async fn start(config: Config, over: LogOver, taken_over: &mut Option<Executor>) -> Result<Node, StartError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let packs = LookedFor::begin(&config)?;
+    let opened = open(&config, &*clock)?;
+    let settings = settings(&config);
+    let caps = Caps { open_work: settings.open_work_max, workers: settings.workers_in_all() };
+    let around = Around { clock, settings, queues: memory::queues(config.memory_bytes, caps) };
+    let stores = Stores::of(&opened, &around)?;
+    let following = Following::start(&config, &opened, &stores, &around)?;
+    let (handle, unstarted) = sequencer(around.queues.clone());
+    let mut working = Working::start(&config, &opened, &stores, (&following.telemetry, &handle, &around))?;
+    let leading = Leading::start(&config, opened, over, (&stores, &following, &working, &around), unstarted)?;
+
+    *taken_over = Some(working.executor.clone());
+    working.take_over().await;
+    note(&handle, "recording the start", Ask::NoteStart { release: RELEASE.to_owned() })?;
+    let edges = Edges::open(&config, packs, (&stores, &handle, &around), leading.is_first_start)?;
+    let is_stopping = Arc::new(AtomicBool::new(false));
+    let serving = Serving::start(&config, (&stores, &following, &working, &leading), &edges, (&handle, &is_stopping, &around)).await?;
+    let housekeeper = Housekeeper::start(working.kept.clone(), around.clock.clone())
+        .map_err(|why| machine("starting the job that deletes old outputs", &why))?;
+    let ticker = tokio::spawn(tick(around.clock, handle.clone(), leading.outside.clone()));
+    Ok(Node { edges, serving, sequencer: handle, working, following, leading, is_stopping, ticker, housekeeper })
+}
+
+impl Edges {
+    /// Takes in the packs folder, sets the keys that stand in files, and lets the first admin in.
+    fn open(
+        config: &Config,
+        packs: LookedFor,
+        (stores, handle, around): (&Stores, &SequencerHandle, &Around),
+        is_first_start: bool,
+    ) -> Result<Self, StartError> {
+        let folder = PacksFolder {
+            path: config.packs.clone(),
+            settings: pack_values(config),
+            catalogs: stores.catalogs.clone(),
+            sequencer: Arc::new(handle.clone()),
+            clock: around.clock.clone(),
+        };
+        let (found, changing) = packs.found();
+        let packs_read = folder.take_in_what(found).map_err(not_taken_in)?;
+        let mut warnings = packs_read.findings.clone();
+        let watched_packs = changing.map(|changes| watch_packs(folder, changes, packs_read)).transpose()?;
+        let (watched_packs, packs_news) = watched_packs.unzip();
+        let keys = NodeKeys { ring: stores.keys.clone(), sequencer: Arc::new(handle.clone()), setting: Mutex::new(()) };
+        warnings.extend(unworked(&around.settings, &stores.catalogs));
+        warnings.extend(set_keys(config, &stores.catalogs, &keys)?);
+        let tokens = NodeTokens { table: stores.tokens.clone(), sequencer: Arc::new(handle.clone()), clock: around.clock.clone() };
+        let first_admin_token = first_token(config, is_first_start, &tokens)?;
+        Ok(Self { keys: Arc::new(keys), tokens: Arc::new(tokens), first_admin_token, warnings, packs_news, watched_packs })
+    }
+}
+
+/// Returns what the core is told of the settings; who the worker is comes later.
+fn settings(config: &Config) -> Settings {
+    let url = config.url.clone().unwrap_or_else(|| format!("http://{}", config.listen));
+    Settings {
+        workers: config.workers.unwrap_or_else(default_workers),
+        queues: config.queues.workers.clone(),
+        lease_millis: u64::try_from(config.lease.as_millis()).unwrap_or(u64::MAX),
+        inquiries_url: format!("{url}{INQUIRIES}/"),
+        ..Settings::default()
+    }
+}
+
+fn default_workers() -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u32::try_from(cores).unwrap_or(1).saturating_mul(WORKERS_PER_CORE)
+}
+
+fn note(handle: &SequencerHandle, doing: &'static str, ask: Ask) -> Result<(), StartError> {
+    let command = Command { actor: Actor::Engine, trace: None, ask };
+    handle.ask(command).map(|_| ()).map_err(|error| refused(doing, &error))
+}
+
+fn refused(doing: &'static str, error: &SubmitError) -> StartError {
+    match error {
+        // What is offered follows from the records that were folded: what stands beside them in the file is not what they say.
+        SubmitError::Refused(Refusal::Unstorable(why)) => StartError::Chain(format!("log.sqlite disagrees with its own records: {why}")),
+        _ => StartError::Refused { doing, why: error.to_string(), hint: error.hint() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_that_the_file_of_the_log_refuses_names_that_file() {
+        let refusal = SubmitError::Refused(Refusal::Unstorable("its first record is there already".to_owned()));
+        let why = refused("recording the start", &refusal).to_string();
+        assert!(why.contains("log.sqlite") && why.contains("its first record is there already"), "{why}");
+        let other = refused("recording the start", &SubmitError::Busy);
+        assert!(matches!(other, StartError::Refused { doing: "recording the start", .. }), "{other}");
+    }
+}

@@ -1,0 +1,150 @@
+//! The last stage of a start: what the API is given, and its server.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use ensue_api::server::Ended;
+use ensue_api::{Front, Hosts, Limits, Ports, QueueName, Server, Settings as ApiSettings};
+use ensue_engine::names::PackName;
+use tokio::sync::oneshot;
+
+use super::Edges;
+use super::access::cursor_key;
+use crate::about::AboutNode;
+use crate::backtest::NodeBacktests;
+use crate::catalogs::NodeCatalogs;
+use crate::config::Config;
+use crate::memory::Memory;
+use crate::release::RELEASE;
+use crate::replays::NodeReplays;
+use crate::seat::Around;
+use crate::seat::follow::Following;
+use crate::seat::lead::Leading;
+use crate::seat::stores::Stores;
+use crate::seat::work::Working;
+use crate::sequencer::SequencerHandle;
+use crate::start_error::{StartError, machine};
+
+/// The server of the API, once it serves.
+pub(super) struct Serving {
+    /// The address that it listens on.
+    pub(super) address: SocketAddr,
+    /// What has it stop.
+    pub(super) stop: oneshot::Sender<()>,
+    /// Its end.
+    pub(super) ended: tokio::task::JoinHandle<Ended>,
+}
+
+/// The stages before it.
+type Seat<'s> = (&'s Stores, &'s Following, &'s Working, &'s Leading);
+
+impl Serving {
+    /// Listens, and serves from here on.
+    pub(super) async fn start(
+        config: &Config,
+        seat: Seat<'_>,
+        edges: &Edges,
+        (handle, is_stopping, around): (&SequencerHandle, &Arc<AtomicBool>, &Around),
+    ) -> Result<Self, StartError> {
+        let listener =
+            tokio::net::TcpListener::bind(config.listen).await.map_err(|why| machine(&format!("listening on {}", config.listen), &why))?;
+        let address = listener.local_addr().map_err(|why| machine("listening", &why))?;
+        let ports = ports(seat, edges, handle, about(config, seat, (handle, is_stopping, around)));
+        let base_url = config.url.clone().unwrap_or_else(|| format!("http://{address}"));
+        let settings = ApiSettings {
+            hosts: Hosts::of(&base_url, config.hosts.iter().cloned()),
+            base_url,
+            release: RELEASE.to_owned(),
+            cursor_key: cursor_key(&seat.3.data.path().join("cursor.key"))?,
+            limits: Limits { silent_per_address: config.silent_per_address, ..Limits::default() },
+            queues: around.queues.clone(),
+            rates: config.rates,
+            blocking: ensue_api::Blocking::Pool,
+        };
+        let front = Front::new(ports, settings);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let ended = tokio::spawn(Server::new(front).serve(listener, async move { drop(stopped.await) }));
+        Ok(Self { address, stop, ended })
+    }
+}
+
+fn ports((stores, following, working, _): Seat<'_>, edges: &Edges, handle: &SequencerHandle, about: AboutNode) -> Ports {
+    let Stores { catalogs, readers, .. } = stores;
+    Ports {
+        submit: Arc::new(handle.clone()),
+        installed: catalogs.clone(),
+        backtests: Arc::new(NodeBacktests::new(catalogs.clone(), readers.clone())),
+        replays: Arc::new(NodeReplays::new(catalogs.clone(), readers.clone())),
+        views: following.views.reader.clone(),
+        views_at: following.views.at.clone(),
+        log: readers.clone(),
+        outputs: working.outputs(),
+        blobs: working.blobs(),
+        webhooks: stores.edge.clone(),
+        observe: stores.edge.clone(),
+        access: stores.tokens.clone(),
+        keys: edges.keys.clone(),
+        tokens: edges.tokens.clone(),
+        node: Arc::new(about),
+        spans: following.telemetry.spans(),
+    }
+}
+
+fn about(
+    config: &Config,
+    (stores, following, working, leading): Seat<'_>,
+    (handle, is_stopping, around): (&SequencerHandle, &Arc<AtomicBool>, &Around),
+) -> AboutNode {
+    let (views, telemetry) = (&following.views, &following.telemetry);
+    AboutNode {
+        release: RELEASE,
+        started_at: around.clock.now(),
+        log: stores.log,
+        epoch: leading.epoch,
+        workers: around.settings.workers_in_all(),
+        sequencer: handle.clone(),
+        readers: stores.readers.clone(),
+        catalogs: stores.catalogs.clone(),
+        edge: stores.edge.clone(),
+        jobs: following.jobs.clone(),
+        outside: leading.outside.clone(),
+        kept: working.kept.clone(),
+        memory: Memory::new(config.memory_bytes, around.queues.of(QueueName::RequestBytes).clone()),
+        views_at: views.at.clone(),
+        views_passed_over: views.passed_over.clone(),
+        retention: config.retention,
+        removed_executions: views.removed_executions.clone(),
+        views: views.reader.clone(),
+        views_fare: views.fares.clone(),
+        snapshot_trouble: leading.snapshot_trouble.clone(),
+        telemetry_fares: telemetry.fares.clone(),
+        span_counts: telemetry.span_counts.clone(),
+        counts: telemetry.counts.clone(),
+        keys: stores.keys.clone(),
+        spawned: working.spawned.clone(),
+        clock: around.clock.clone(),
+        data: leading.data.path().to_owned(),
+        min_free_bytes: config.min_free_bytes,
+        actions: config.actions.clone(),
+        users: working.users.clone(),
+        programs_at_end: working.programs_at_end,
+        is_stopping: is_stopping.clone(),
+        is_failed: leading.is_failed.clone(),
+    }
+}
+
+impl ensue_api::ports::Installed for NodeCatalogs {
+    fn current(&self) -> Arc<ensue_engine::catalog::Catalog> {
+        self.current()
+    }
+
+    fn at(&self, revision: ensue_engine::record::CatalogRevision) -> Option<Arc<ensue_engine::catalog::Catalog>> {
+        ensue_engine::catalog::Catalogs::at(self, revision)
+    }
+
+    fn findings(&self) -> Arc<BTreeMap<PackName, Vec<ensue_packs::Diagnostic>>> {
+        self.findings()
+    }
+}

@@ -1,0 +1,105 @@
+//! Who follows a log: the read models and what counts records.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::thread::JoinHandle;
+
+use ensue_api::QueueName;
+use ensue_engine::record::Position;
+use ensue_views::ViewReader;
+use tokio::sync::watch;
+
+use super::Around;
+use super::open::Opened;
+use super::stores::Stores;
+use super::telemetry::RunningTelemetry;
+use crate::backend::Look;
+use crate::config::Config;
+use crate::fold_guard::{FoldGuard, Patience};
+use crate::followers::{self, Fares, FollowerHandle, Waiting};
+use crate::jobs::{Jobs, LiveViews};
+use crate::start_error::{StartError, machine};
+use crate::views::ViewFollower;
+use crate::whole_fold::Rebuilt;
+
+/// How far the thread that looks through the read models stands back for the others.
+#[cfg(target_os = "linux")]
+const LOOKING_NICENESS: i32 = 19;
+
+/// Those that follow, once they run.
+pub(crate) struct Following {
+    /// What counts records and sends traces.
+    pub(crate) telemetry: RunningTelemetry,
+    /// The read models.
+    pub(crate) views: FollowedViews,
+    /// What is done in the background.
+    pub(crate) jobs: Arc<Jobs>,
+}
+
+/// The read models, and who keeps them up.
+pub(crate) struct FollowedViews {
+    /// The way to tell their follower of batches, and its thread.
+    pub(crate) follower: (FollowerHandle, JoinHandle<ViewFollower>),
+    /// The read models, to be read.
+    pub(crate) reader: Arc<dyn ViewReader>,
+    /// The position that they have reached.
+    pub(crate) at: watch::Receiver<Position>,
+    /// How many records they passed over.
+    pub(crate) passed_over: Arc<AtomicU64>,
+    /// How many executions were taken out of them.
+    pub(crate) removed_executions: Arc<AtomicU64>,
+    /// How their follower fares.
+    pub(crate) fares: Arc<Fares>,
+}
+
+impl Following {
+    /// Starts them behind where each of them stands.
+    pub(crate) fn start(config: &Config, opened: &Opened, stores: &Stores, around: &Around) -> Result<Self, StartError> {
+        let telemetry = RunningTelemetry::start(config, opened, stores, around)?;
+        let (views, jobs) = views(config, opened, stores, around)?;
+        Ok(Self { telemetry, views, jobs })
+    }
+}
+
+fn views(config: &Config, opened: &Opened, stores: &Stores, around: &Around) -> Result<(FollowedViews, Arc<Jobs>), StartError> {
+    let rebuilt = Rebuilt::default();
+    let store = opened.backend.views(stores.log)?;
+    let reader = store.reader();
+    let (reached, at) = watch::channel(Position(0));
+    let guard = FoldGuard::open(&opened.data.views_crash(), store.position())
+        .watched(Patience::MINUTE)
+        .map_err(|why| machine("watching the follower of the views", &why))?;
+    let (backend, log) = (opened.backend.clone(), stores.log);
+    let live = LiveViews {
+        beside: Box::new(move || backend.views_beside(log)),
+        rebuilt: rebuilt.clone(),
+        left_out: guard.left_out(),
+        retention: config.retention,
+    };
+    let jobs = Jobs::new(stores.readers.clone(), around.clock.clone(), live);
+    look_through(store.look()).map_err(|why| machine("checking the views", &why))?;
+    let follower = ViewFollower::new(store, reached, rebuilt, stores.readers.clone())
+        .mended_by(jobs.clone())
+        .under(Box::new(guard))
+        .keeping(config.retention);
+    let (passed_over, removed_executions) = (follower.passed_over(), follower.removed_executions());
+    let fares = Arc::new(Fares::default());
+    let (batches, bytes) = (QueueName::ViewBatches, QueueName::ViewBatchBytes);
+    let waiting = Waiting { batches: around.queues.of(batches).clone(), bytes: around.queues.of(bytes).clone() };
+    let follower = followers::start("views", follower, opened.log.reader()?, (waiting, fares.clone()))
+        .map_err(|why| machine("starting the follower of the views", &why))?;
+    Ok((FollowedViews { follower, reader, at, passed_over, removed_executions, fares }, jobs))
+}
+
+/// Has the read models looked through beside all else: what is found damaged is made anew by their follower.
+fn look_through(look: Look) -> std::io::Result<()> {
+    let looks = move || {
+        // With a million rows it takes a while, and whoever asks meanwhile goes first. Elsewhere this would be of the whole process.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::process::setpriority_process(None, LOOKING_NICENESS);
+        if let Err(error) = look() {
+            tracing::warn!(%error, "the read models are not what was written");
+        }
+    };
+    std::thread::Builder::new().name("views-look".into()).spawn(looks).map(drop)
+}

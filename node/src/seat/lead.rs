@@ -1,0 +1,116 @@
+//! Who leads a log: the sequencer that writes it, the snapshots of its state, and the news of its end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use ensue_engine::command::Settings;
+use ensue_engine::ports::Log;
+use ensue_engine::record::Epoch;
+use tokio::sync::watch;
+
+use super::Around;
+use super::follow::Following;
+use super::open::Opened;
+use super::space::DiskSpace;
+use super::stores::Stores;
+use super::work::Working;
+use crate::backend::Folder;
+use crate::config::Config;
+use crate::heard::NodeHeard;
+use crate::outside::OutsideWriter;
+use crate::plain_body::plain;
+use crate::sequencer::{SequencerError, SequencerParts, Unstarted};
+use crate::snapshots::{SNAPSHOT_EVERY_RECORDS, Snapshot, SnapshotTrouble, SnapshotWriter, snapshots};
+use crate::start_error::{StartError, machine};
+
+/// What is put over a log before it is written to: a measurement may want a slower one than there is.
+pub type LogOver = Box<dyn FnOnce(Box<dyn Log>) -> Box<dyn Log> + Send>;
+
+/// Who leads a log, once it runs.
+pub(crate) struct Leading {
+    /// Under which right the log is written.
+    pub(crate) epoch: Epoch,
+    /// Whether nothing was ever written to it.
+    pub(crate) is_first_start: bool,
+    /// The end of the sequencer's thread, and the state that it left.
+    pub(crate) thread: JoinHandle<Result<Snapshot, SequencerError>>,
+    /// What the sequencer failed with, once it has.
+    pub(crate) failed: watch::Receiver<Option<SequencerError>>,
+    /// Whether it has failed.
+    pub(crate) is_failed: Arc<AtomicBool>,
+    /// Who saves the state.
+    pub(crate) snapshots: JoinHandle<SnapshotWriter>,
+    /// Why it could not be saved.
+    pub(crate) snapshot_trouble: SnapshotTrouble,
+    /// The head that is kept outside.
+    pub(crate) outside: OutsideWriter,
+    /// The data directory, for this process alone.
+    pub(crate) data: Folder,
+}
+
+impl Leading {
+    /// Starts the sequencer: from here on the log is written to.
+    pub(crate) fn start(
+        config: &Config,
+        opened: Opened,
+        over: LogOver,
+        (stores, following, working, around): (&Stores, &Following, &Working, &Around),
+        unstarted: Unstarted,
+    ) -> Result<Self, StartError> {
+        let (taken, writer) = snapshots(opened.checkpoints, opened.saved_at, SNAPSHOT_EVERY_RECORDS);
+        let snapshot_trouble = writer.trouble();
+        let snapshots = writer.start().map_err(|why| machine("starting the thread that saves the state", &why))?;
+        let outside = OutsideWriter::new(opened.outside);
+        let heard = NodeHeard {
+            catalogs: stores.catalogs.clone(),
+            keys: stores.keys.clone(),
+            vars: stores.vars.clone(),
+            tokens: stores.tokens.clone(),
+            bodies: stores.bodies.clone(),
+            outside: outside.clone(),
+            executor: working.executor.clone(),
+            followers: vec![following.views.follower.0.clone(), following.telemetry.follower.clone()],
+        };
+        let (epoch, is_first_start) = (opened.log.epoch(), opened.head.position.0 == 0);
+        let parts = SequencerParts {
+            log: over(opened.log),
+            engine: opened.engine,
+            head: opened.head,
+            clock: around.clock.clone(),
+            catalogs: stores.catalogs.clone(),
+            settings: Settings { worker: working.name.clone(), ..around.settings.clone() },
+            rates: config.queues.rates.clone(),
+            heard: Box::new(heard),
+            space: Box::new(DiskSpace::new(opened.data.path().to_owned(), config.min_free_bytes)),
+            plain,
+            snapshots: taken,
+            crash_file: opened.data.crash(),
+        };
+        let thread = unstarted.start(parts).map_err(|why| machine("starting the sequencer", &why))?;
+        let (thread, failed, is_failed) = watched(thread)?;
+        Ok(Self { epoch, is_first_start, thread, failed, is_failed, snapshots, snapshot_trouble, outside, data: opened.data })
+    }
+}
+
+/// The sequencer's thread, what it failed with once it has, and whether it has.
+type Watched = (JoinHandle<Result<Snapshot, SequencerError>>, watch::Receiver<Option<SequencerError>>, Arc<AtomicBool>);
+
+/// Has somebody wait for the sequencer's end, who tells of a failure.
+fn watched(thread: JoinHandle<Result<Snapshot, SequencerError>>) -> Result<Watched, StartError> {
+    let (tell, failed) = watch::channel(None);
+    let is_failed = Arc::new(AtomicBool::new(false));
+    let noted = is_failed.clone();
+    let watcher = std::thread::Builder::new()
+        .name("sequencer-watch".into())
+        .spawn(move || {
+            let ended = thread.join().unwrap_or_else(|_| Err(SequencerError::Log("the sequencer's thread panicked".to_owned())));
+            if let Err(error) = &ended {
+                noted.store(true, Ordering::Relaxed);
+                tell.send_replace(Some(error.clone()));
+            }
+            ended
+        })
+        .map_err(|why| machine("watching the sequencer", &why))?;
+    Ok((watcher, failed, is_failed))
+}

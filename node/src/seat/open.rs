@@ -1,0 +1,167 @@
+//! Opening a data directory: its lock, its master key, its log, and the state that the log folds to.
+//!
+//! A running node and the commands that work on a directory at rest open it in the same way.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ensue_engine::engine::Engine;
+use ensue_engine::ids::{Id, LogId};
+use ensue_engine::ports::{Log, LogReader, ReadLimit, Vault};
+use ensue_engine::record::{Head, Position, Record, verify_link};
+use ensue_store::checkpoints::{Checkpoint, Checkpoints};
+use ensue_store::master_key::{MasterKey, MasterKeyError};
+use ensue_store::state_folder::{Data, OutsideHead, StateFolder, StateFolderError};
+
+use crate::backend::sqlite::Places;
+use crate::backend::{Backend, Folder};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::snapshots;
+use crate::start_error::{StartError, machine};
+
+/// An opened data directory, its log folded.
+pub struct Opened {
+    /// The directory, for this process alone.
+    pub data: Folder,
+    /// What keeps the log, the secrets and the read models.
+    pub backend: Arc<dyn Backend>,
+    /// The log's writer.
+    pub log: Box<dyn Log>,
+    /// The state, folded up to the head.
+    pub engine: Engine,
+    /// The log's head.
+    pub head: Head,
+    /// The head that is kept outside.
+    pub outside: OutsideHead,
+    /// The folder of what is kept outside of the directory.
+    pub state: PathBuf,
+    /// The secrets.
+    pub vault: Arc<dyn Vault>,
+    /// The saved states.
+    pub checkpoints: Checkpoints,
+    /// The position of the newest saved state; 0 where there is none.
+    pub saved_at: Position,
+}
+
+/// Opens the data directory that the settings name; makes what is not there yet.
+pub fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, StartError> {
+    open_on(config, clock, Places::of)
+}
+
+/// Opens a data directory whose SQLite files may be elsewhere than in it.
+pub fn open_on(config: &Config, clock: &dyn Clock, places: impl FnOnce(&Folder) -> Places) -> Result<Opened, StartError> {
+    let data = Folder::open(&config.data)?;
+    let places = places(&data);
+    open_if(config, clock, (data, Arc::new(places)), compare_with_outside)
+}
+
+/// Opens a data directory whatever the head says that is kept outside of it: a backup that was put back is older.
+pub fn open_restored(config: &Config, clock: &dyn Clock) -> Result<Opened, StartError> {
+    let data = Folder::open(&config.data)?;
+    let places = Places::of(&data);
+    open_if(config, clock, (data, Arc::new(places)), |_, _, _| Ok(()))
+}
+
+fn open_if(
+    config: &Config,
+    clock: &dyn Clock,
+    (data, backend): (Folder, Arc<dyn Backend>),
+    is_expected: impl FnOnce(&dyn LogReader, Head, Option<Head>) -> Result<(), StartError>,
+) -> Result<Opened, StartError> {
+    let known = backend.log()?;
+    let existing = if known.is_none() && !backend.has_secrets() { Data::New } else { Data::Existing };
+    let id = known.unwrap_or_else(|| {
+        let moment = clock.moment();
+        LogId(Id::root(moment.time, moment.entropy))
+    });
+    let folder = state_folder(config, id)?;
+    let master = master_key(config.master_key.clone(), &folder, existing)?;
+    let log = backend.writer(id)?;
+    let vault = backend.vault(id, master)?;
+    let outside = folder.outside_head()?;
+    let reader = log.reader()?;
+    let head = reader.head()?;
+    let known = outside.read()?;
+    if known.is_none() && head.position > Position(0) {
+        // A power cut in the very first note leaves none; so does somebody who cuts it short or takes it away.
+        tracing::warn!(
+            position = %head.position,
+            "the state folder does not have the log's last known head: the node cannot tell whether the log was truncated before this start"
+        );
+    }
+    is_expected(&*reader, head, known)?;
+    let checkpoints = Checkpoints::open(&data.checkpoints(), id).map_err(|error| machine("opening the saved states", &error))?;
+    let (engine, saved_at) = fold(id, &*reader, head, &checkpoints)?;
+    let state = folder.path().to_owned();
+    Ok(Opened { data, backend, log, engine, head, outside, state, vault, checkpoints, saved_at })
+}
+
+/// Returns the folder that a log keeps outside of its data directory.
+pub(crate) fn state_folder(config: &Config, id: LogId) -> Result<StateFolder, StateFolderError> {
+    match &config.state_base {
+        Some(base) => Ok(StateFolder::under(base, id)),
+        None => StateFolder::of(id),
+    }
+}
+
+fn master_key(named: Option<PathBuf>, folder: &StateFolder, data: Data) -> Result<MasterKey, StartError> {
+    let Some(path) = named else { return Ok(folder.master_key(data)?) };
+    match (MasterKey::load(&path), data) {
+        (Err(MasterKeyError::Missing(_)), Data::New) => Ok(MasterKey::create(&path)?),
+        (loaded, Data::New | Data::Existing) => Ok(loaded?),
+    }
+}
+
+/// Holds the log against the head that is kept outside its directory: a log that is shorter, or another, is refused.
+pub fn compare_with_outside(reader: &dyn LogReader, head: Head, outside: Option<Head>) -> Result<(), StartError> {
+    let Some(outside) = outside.filter(|outside| outside.position > Position(0)) else { return Ok(()) };
+    if outside.position > head.position {
+        return Err(StartError::TailMissing { found: head.position, known: outside.position });
+    }
+    let before = Position(outside.position.0 - 1);
+    let record = reader.read(before, ReadLimit { records: 1, ..ReadLimit::default() })?.into_iter().next();
+    match record {
+        Some(record) if record.position == outside.position && record.chain == outside.chain => Ok(()),
+        Some(_) | None => Err(StartError::Chain(format!(
+            "the record at position {} differs from the one known outside the data directory",
+            outside.position
+        ))),
+    }
+}
+
+/// Folds the log up to its head, from the newest saved state that belongs to it.
+fn fold(id: LogId, reader: &dyn LogReader, head: Head, checkpoints: &Checkpoints) -> Result<(Engine, Position), StartError> {
+    let found = checkpoints.newest(reader, |saved| snapshots::loaded(id, saved));
+    let found = found.map_err(|error| machine("looking for a saved state", &error))?;
+    for skipped in found.skipped {
+        tracing::warn!(file = %skipped.path.display(), why = %skipped.why, "a saved state was not used");
+    }
+    let loaded = found.checkpoint.map(|Checkpoint { at, state, .. }| (state, at));
+    let (mut engine, mut at) = loaded.unwrap_or_else(|| (Engine::new(id), Head::default()));
+    let saved_at = at.position;
+    if ensue_engine::mutants::is("snapshot off by one")
+        && saved_at.0 > 0
+        && let Some(passed_over) = reader.read(at.position, ReadLimit { records: 1, ..ReadLimit::default() })?.first()
+    {
+        at = Head { position: passed_over.position, chain: passed_over.chain };
+    }
+    while at.position < head.position {
+        let records = reader.read(at.position, ReadLimit::default())?;
+        if records.is_empty() {
+            return Err(StartError::TailMissing { found: at.position, known: head.position });
+        }
+        at = fold_in(&mut engine, at, &records)?;
+    }
+    Ok((engine, saved_at))
+}
+
+/// Folds records behind `at` into a state; each must follow in the chain.
+pub fn fold_in(engine: &mut Engine, mut at: Head, records: &[Record]) -> Result<Head, StartError> {
+    for record in records {
+        at = verify_link(at, record).map_err(|error| StartError::Chain(error.to_string()))?;
+        engine.apply(record);
+    }
+    engine.commit();
+    Ok(at)
+}

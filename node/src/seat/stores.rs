@@ -1,0 +1,54 @@
+//! What everybody looks things up in: readers of the log, and the tables that are kept up with it.
+
+use std::sync::Arc;
+
+use ensue_api::QueueName;
+use ensue_engine::ids::LogId;
+
+use super::Around;
+use super::open::Opened;
+use crate::backend::readers_of;
+use crate::bodies::BodyCache;
+use crate::catalogs::NodeCatalogs;
+use crate::edge::Edge;
+use crate::keys::KeyRing;
+use crate::log_access::LogReaders;
+use crate::start_error::StartError;
+use crate::tokens::TokenTable;
+use crate::vars::VarTable;
+
+/// What is looked things up in; a clone is the same.
+#[derive(Clone)]
+pub(crate) struct Stores {
+    /// The log's id.
+    pub(crate) log: LogId,
+    /// The log, to be read.
+    pub(crate) readers: Arc<LogReaders>,
+    /// The keys.
+    pub(crate) keys: Arc<KeyRing>,
+    /// The vars.
+    pub(crate) vars: Arc<VarTable>,
+    /// The tokens.
+    pub(crate) tokens: Arc<TokenTable>,
+    /// The catalogs.
+    pub(crate) catalogs: Arc<NodeCatalogs>,
+    /// Where events come in.
+    pub(crate) edge: Arc<Edge>,
+    /// The bodies at hand.
+    pub(crate) bodies: Arc<BodyCache>,
+}
+
+impl Stores {
+    /// Fills them from what was opened.
+    pub(crate) fn of(opened: &Opened, around: &Around) -> Result<Self, StartError> {
+        let (engine, log) = (&opened.engine, opened.engine.log());
+        let readers = Arc::new(LogReaders::new(Box::new(readers_of(opened.backend.clone(), log))));
+        let keys = Arc::new(KeyRing::open_vault(opened.vault.clone(), engine.access())?);
+        let vars = Arc::new(VarTable::new(engine.vars().clone()));
+        let tokens = Arc::new(TokenTable::open_vault(opened.vault.clone(), engine.access())?);
+        let catalogs = Arc::new(NodeCatalogs::open(opened.data.packs(), engine.packs().clone(), opened.log.reader()?)?);
+        let edge = Arc::new(Edge { log, catalogs: catalogs.clone(), keys: keys.clone(), clock: around.clock.clone() });
+        let bodies = Arc::new(BodyCache::new(around.queues.of(QueueName::BodyBytes).clone()));
+        Ok(Self { log, readers, keys, vars, tokens, catalogs, edge, bodies })
+    }
+}

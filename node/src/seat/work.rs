@@ -1,0 +1,132 @@
+//! The worker of a log: what runs its attempts, and what it keeps of them beside the log.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ensue_api::metrics::{Distribution, SHORT, Unit};
+use ensue_engine::effect::Effect;
+use ensue_engine::ports::{Blobs, Outputs};
+use ensue_executor::begun::{Begun, Given, Opener, Previous};
+use ensue_executor::programs::AtEnd;
+use ensue_executor::{Allowance, Destinations, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings};
+
+use super::Around;
+use super::open::Opened;
+use super::stores::Stores;
+use super::telemetry::RunningTelemetry;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::heard::Copies;
+use crate::kept::KeptBeside;
+use crate::log_access::NodeBodies;
+use crate::programs::{TimedPrograms, Users};
+use crate::sequencer::SequencerHandle;
+use crate::start_error::{StartError, machine};
+
+/// The worker, once it runs.
+pub(crate) struct Working {
+    /// The worker.
+    pub(crate) executor: Executor,
+    /// Its name.
+    pub(crate) name: String,
+    /// What is kept beside the log.
+    pub(crate) kept: KeptBeside,
+    /// The users that programs run as.
+    pub(crate) users: Users,
+    /// What becomes of programs at the node's end.
+    pub(crate) programs_at_end: AtEnd,
+    /// How long it takes to start one.
+    pub(crate) spawned: Distribution,
+    left: Left,
+}
+
+/// What the log owed when it was opened, and what is known of it.
+struct Left {
+    owed: Vec<Effect>,
+    previous: Previous,
+}
+
+impl Working {
+    /// Starts the worker; it reports to `to`. What the log owes is taken over later, once somebody hears it.
+    pub(crate) fn start(
+        config: &Config,
+        opened: &Opened,
+        stores: &Stores,
+        (telemetry, to, around): (&RunningTelemetry, &SequencerHandle, &Around),
+    ) -> Result<Self, StartError> {
+        let owed: Vec<Effect> = opened.engine.owed_effects();
+        let running = owed.iter().filter_map(|effect| match effect {
+            Effect::Dispatch(dispatch) => Some((dispatch.attempt, dispatch.worker.clone())),
+            Effect::Stop { .. } | Effect::Release { .. } => None,
+        });
+        let running: Vec<Given> = running.collect();
+        let (sizes, attempts) = ((config.outputs, config.artifacts), running.iter().map(|(attempt, _)| *attempt));
+        let kept = KeptBeside::open(&opened.data, sizes, config.min_free_bytes, &around.clock, attempts)
+            .map_err(|why| machine("opening the outputs and artifacts", &why))?;
+        let by = Opener::now(new_worker(&*around.clock));
+        let (begun, previous) =
+            Begun::open(opened.data.begun(), by, running).map_err(|why| machine("reading the list of begun attempts", &why))?;
+        let name = begun.worker().to_owned();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let clock: Arc<dyn ensue_executor::Clock> = Arc::new(ensue_executor::SystemClock::new());
+        let hidden: Vec<&Path> = [opened.data.path(), opened.state.as_path()].into_iter().chain(config.secret_files()).collect();
+        let (programs, users) = crate::programs::open(config, opened.data.path(), &hidden, &path, clock.clone())?;
+        let programs_at_end = programs.at_end();
+        let spawned = Distribution::new(Unit::Seconds, SHORT);
+        let ports = ExecutorPorts {
+            submit: Arc::new(to.clone()),
+            catalogs: stores.catalogs.clone(),
+            bodies: Arc::new(NodeBodies { cache: stores.bodies.clone(), log: stores.readers.clone() }),
+            keys: stores.keys.clone(),
+            vars: stores.vars.clone(),
+            outputs: kept.outputs.clone(),
+            blobs: Arc::new(kept.blobs.clone()),
+            observe: stores.edge.clone(),
+            packs: Arc::new(Copies(stores.catalogs.clone())),
+            programs: Arc::new(TimedPrograms { programs, spawned: spawned.clone() }),
+            spans: telemetry.request_spans(),
+            web: Arc::new(Destinations::new(egress(&config.egress_allow)?, clock.clone())),
+            clock,
+            begun,
+        };
+        let settings = ExecutorSettings { worker: name.clone(), traced: telemetry.traced(), ..executor_settings(config, path) };
+        let executor = Executor::start(ports, settings);
+        Ok(Self { executor, name, kept, users, programs_at_end, spawned, left: Left { owed, previous } })
+    }
+
+    /// Takes over what the log owed when it was opened.
+    pub(crate) async fn take_over(&mut self) {
+        self.executor.take_over(std::mem::take(&mut self.left.owed), &self.left.previous).await;
+    }
+
+    /// Returns what attempts print.
+    pub(crate) fn outputs(&self) -> Arc<dyn Outputs> {
+        self.kept.outputs.clone()
+    }
+
+    /// Returns the files that they give away.
+    pub(crate) fn blobs(&self) -> Arc<dyn Blobs> {
+        Arc::new(self.kept.blobs.clone())
+    }
+}
+
+fn executor_settings(config: &Config, path: std::ffi::OsString) -> ExecutorSettings {
+    ExecutorSettings {
+        at_stop: config.actions.at_stop,
+        limits: config.actions.limits,
+        artifact_bytes_max: config.artifacts.one_bytes_max,
+        lease: config.lease,
+        ..ExecutorSettings::new(path)
+    }
+}
+
+/// Draws the name of a worker that no log knows yet.
+fn new_worker(clock: &dyn Clock) -> String {
+    // One in 2^64 is unique enough among the few that a log ever has.
+    format!("local-{:016x}", clock.moment().entropy as u64)
+}
+
+fn egress(allow: &[String]) -> Result<EgressPolicy, StartError> {
+    let allowed: Result<Vec<Allowance>, _> = allow.iter().map(|text| text.parse::<Allowance>()).collect();
+    allowed.map(EgressPolicy::allowing).map_err(|why| machine("reading `egress.allow`", &why))
+}
