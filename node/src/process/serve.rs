@@ -83,7 +83,7 @@ fn ports((stores, following, working, _): Seat<'_>, edges: &Edges, handle: &Sequ
         outputs: working.outputs(),
         blobs: working.blobs(),
         webhooks: stores.edge.clone(),
-        observe: stores.edge.clone(),
+        event_maker: stores.edge.clone(),
         access: stores.tokens.clone(),
         keys: edges.keys.clone(),
         tokens: edges.tokens.clone(),
