@@ -1,4 +1,5 @@
-//! What every handler works with: the node's ports, the settings, and the ways to wait for them.
+//! The state that every handler works with: the node's ports, the settings, and the functions that wait for
+//! them.
 //!
 //! It decides nothing about a request.
 
@@ -31,14 +32,14 @@ use crate::stopping::Stopping;
 use crate::streams::Streams;
 use crate::threads::Threads;
 
-/// How long a read waits for the read models to come as far as the caller has seen.
+/// How long a read waits for the read models to reach the position that the caller has seen.
 const VIEW_WAIT: Duration = Duration::from_secs(2);
 
 /// The node as handlers see it.
 pub(crate) struct Api {
-    /// What the API needs of the node.
+    /// The ports of the node.
     pub(crate) ports: Arc<Ports>,
-    /// What the operator set.
+    /// The operator's settings.
     pub(crate) settings: Settings,
     /// The key that cursors are signed with.
     pub(crate) cursors: CursorKey,
@@ -48,17 +49,17 @@ pub(crate) struct Api {
     pub(crate) intake: Intake,
     /// The streams of records.
     pub(crate) streams: Arc<Streams>,
-    /// The keyed requests that are under way.
+    /// The keyed requests in progress.
     pub(crate) under_way: Arc<UnderWay>,
-    /// What counts requests by their callers.
+    /// Counts requests by caller.
     pub(crate) rates: Limiters,
-    /// The locks on what callers change.
+    /// The locks on the resources that callers change.
     pub(crate) resource_locks: ResourceLocks,
-    /// What was counted of requests.
+    /// The counts of requests.
     pub(crate) requests: Requests,
-    /// Where work is done that blocks.
+    /// The threads for blocking work.
     pub(crate) threads: Arc<Threads>,
-    /// Whether the node stops.
+    /// Whether the node is stopping.
     pub(crate) stopping: Stopping,
 }
 
@@ -82,29 +83,31 @@ impl Api {
         }
     }
 
-    /// Returns what ends a line to a caller before all is told.
+    /// Returns the conditions that end a line to a caller early.
     pub(crate) fn ends(&self) -> Ends {
         Ends { stopping: self.stopping.clone(), access: self.ports.access.clone() }
     }
 
-    /// Gives a queue.
+    /// Returns a queue.
     pub(crate) fn queue(&self, name: QueueName) -> &Arc<Queue> {
         self.settings.queues.of(name)
     }
 
-    /// Gathers the metrics. It waits for no turn: they are looked at above all when reads wait for theirs.
+    /// Gathers the metrics. It does not wait for a turn, because metrics matter most when reads are waiting
+    /// for theirs.
     pub(crate) async fn metrics(self: &Arc<Self>, form: Form) -> Result<String, Problem> {
         let api = self.clone();
         let gather = move || metrics::gathered(form, &api.settings.queues, &api.requests, &*api.ports.node);
         self.threads.where_it_may_block(gather).await?.map_err(|why| Problem::bug(&why))
     }
 
-    /// Hands a command to the sequencer and waits until it is in the log, or refused.
+    /// Submits a command to the sequencer and waits until it is in the log, or rejected.
     pub(crate) async fn submit(&self, by: OnBehalf, ask: Ask) -> Result<Committed, SubmitError> {
         self.submit_holding((), by, ask).await
     }
 
-    /// Does the same under a lock, which is released when the command is in the log, or refused, also where its caller has gone away by then.
+    /// Does the same under a lock. The lock is released when the command is in the log, or rejected, even if
+    /// its caller has disconnected by then.
     pub(crate) async fn submit_locked(&self, lock: ResourceLock, by: OnBehalf, ask: Ask) -> Result<Committed, SubmitError> {
         self.submit_holding(lock, by, ask).await
     }
@@ -116,23 +119,23 @@ impl Api {
             None => ask,
         };
         let command = Command { actor: by.actor, trace: by.trace, ask };
-        // A caller that went away needs no answer; the command counts all the same.
+        // A caller that disconnected needs no answer; the command counts all the same.
         let reply = move |outcome| {
             drop(held);
             drop(tell.send(outcome));
         };
         self.ports.submit.submit(command, Box::new(reply));
-        // A sequencer that ended over it tells nobody what it had kept by then.
+        // A sequencer that stopped because of an error does not report what it had stored by then.
         told.await.unwrap_or(Err(SubmitError::Unknown))
     }
 
-    /// Waits until the read models have come as far as the request's `Ensue-Position`.
+    /// Waits until the read models have reached the request's `Ensue-Position`.
     pub(crate) async fn see(self: &Arc<Self>, headers: &HeaderMap) -> Result<(), Problem> {
         let Some(given) = headers.get(ENSUE_POSITION) else { return Ok(()) };
         let wanted = given.to_str().ok().and_then(|text| text.parse().ok()).map(Position);
         let wanted = wanted.ok_or_else(|| bad(ENSUE_POSITION, "must be a position that an answer returned"))?;
         if *self.ports.views_at.borrow() < wanted {
-            // No waiting brings a position that the log does not have.
+            // Waiting cannot bring a position that the log does not have.
             let head = self.threads.blocking(|ports| ports.log.head()).await??.position;
             if head < wanted {
                 return Err(bad(
@@ -145,7 +148,7 @@ impl Api {
         self.see_position(wanted).await
     }
 
-    /// Waits until the read models have come to a position.
+    /// Waits until the read models have reached a position.
     pub(crate) async fn see_position(&self, wanted: Position) -> Result<(), Problem> {
         let mut at = self.ports.views_at.clone();
         let reached = at.wait_for(|reached| *reached >= wanted);
@@ -155,7 +158,7 @@ impl Api {
         }
     }
 
-    /// Waits until the read models have come to all that is in the log by now.
+    /// Waits until the read models have reached the current end of the log.
     pub(crate) async fn see_all(self: &Arc<Self>) -> Result<(), Problem> {
         let head = self.threads.blocking(|ports| ports.log.head()).await??;
         self.see_position(head.position).await

@@ -1,4 +1,5 @@
-//! What waits for people: failures of the last hour, open dead letters, indeterminate executions and overdue inquiries.
+//! Whatever needs a person's attention: failures of the last hour, open dead letters, indeterminate
+//! executions and overdue inquiries.
 //!
 //! It counts up to a bound, so that a node with a million failures answers as fast as one with a thousand.
 
@@ -11,27 +12,27 @@ use ensue_views::{Column, DeadLetter, Inquiry, ViewName};
 
 use crate::ports::{Finding, FindingVerdict, Ports};
 
-/// How much of each is counted.
+/// The bound of each count.
 pub(crate) const COUNTED_MAX: usize = LIST_ROWS_MAX;
-/// The time in which failures are counted.
+/// The period in which failures are counted.
 const HOUR_MICROS: i64 = 3_600_000_000;
 /// After this time an open inquiry is overdue, even if nobody was reminded of it.
 const DAY_MICROS: i64 = 24 * HOUR_MICROS;
 
-/// How much waits for people. Each count goes up to [`COUNTED_MAX`], which stands for that many or more.
+/// The counts. Each goes up to [`COUNTED_MAX`], which means that many or more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Attention {
-    /// The executions that failed for good within the last hour; steps of workflows are not counted.
+    /// The executions that failed permanently within the last hour; steps of workflows are not counted.
     pub(crate) failed_last_hour: usize,
     /// The dead letters that nobody has dealt with.
     pub(crate) dead_letters_open: usize,
-    /// The executions of which nobody knows whether they took effect.
+    /// The executions that may or may not have taken effect.
     pub(crate) indeterminate: usize,
     /// The open inquiries of which people were reminded, or that are older than a day.
     pub(crate) inquiries_overdue: usize,
 }
 
-/// Counts what waits for people. Blocking.
+/// Counts everything that needs attention. Blocking.
 pub(crate) fn count(ports: &Ports, now: Timestamp) -> Result<Attention, ViewError> {
     let list = |query: ListQuery| ports.views.list(&ListQuery { limit: COUNTED_MAX, ..query });
     let ago = |micros: i64| Timestamp::from_micros(now.micros().saturating_sub(micros));
@@ -52,7 +53,8 @@ fn read<V: ensue_views::View>(rows: &[Row]) -> Result<Vec<V>, ViewError> {
 }
 
 impl Attention {
-    /// Returns what `doctor` reports of it: one finding for each that there is, and one that says so if there is nothing.
+    /// Returns the findings for `doctor`: one for each count above zero, or one that says that there is
+    /// nothing.
     pub(crate) fn findings(self) -> Vec<Finding> {
         let told = [
             (self.failed_last_hour, "execution", "failed within the last hour", "`ensue executions list --since 1h --by error`"),

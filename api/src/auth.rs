@@ -1,6 +1,6 @@
-//! Who calls, and what they may do: the token of a request, and the proof that its holder has a permission.
+//! Authentication and authorization: the token of a request, and the proof that its holder has a permission.
 //!
-//! It keeps no tokens and compares no secrets (the node does), and it never writes one anywhere.
+//! The node, not this file, stores tokens and compares secrets. A secret is never written anywhere.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -18,30 +18,30 @@ use crate::permissions::{Permission, Reach, reach};
 use crate::ports::{Access, Holder, OnBehalf};
 use crate::problem::{Missing, Problem};
 
-/// What every token begins with.
+/// The prefix of every token.
 pub const TOKEN_PREFIX: &str = "ens_";
-/// The most characters of a token's secret.
+/// The maximum length of a token's secret in characters.
 const SECRET_CHARS_MAX: usize = 128;
-/// Names of parameters in which people put tokens; a token in a URL stands in every log on the way.
+/// Names of parameters in which people put tokens. A token in a URL ends up in every log on the way.
 const TOKEN_PARAMETERS: &[&str] = &["token", "access_token", "api_key", "apikey", "api-key", "key_id", "auth", "authorization"];
 
-/// Why a caller is not let in.
+/// Why a caller is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub(crate) enum AuthRefusal {
     /// There is no token.
     #[error("this path requires a token")]
     Missing,
-    /// There is one, and it lets nobody in.
+    /// The token is invalid.
     #[error("the token is unknown or was revoked")]
     Invalid,
-    /// There are several.
+    /// There are several tokens.
     #[error("the request has more than one `Authorization` header, so the caller is ambiguous")]
     Doubled,
-    /// It stands in the URL.
+    /// The token is in the URL.
     #[error("the request has a token in its URL; treat it as leaked and revoke it")]
     InUrl,
-    /// The caller may not do this.
+    /// The caller lacks the permission.
     #[error("this request requires the permission `{0}`, which none of the token's roles has")]
     Forbidden(&'static str),
 }
@@ -86,23 +86,23 @@ pub(crate) struct Allowed<P> {
     permission: PhantomData<P>,
 }
 
-/// What names a token without being one.
+/// The ways in which a request can name a token without being authenticated.
 #[derive(Clone, Copy)]
 struct Token {
     id: TokenId,
     secret_sha256: [u8; 32],
 }
 
-/// What a caller is told who may not do a thing.
+/// The answer to a caller without the permission.
 pub(crate) enum Secrecy {
-    /// That they may not: what there is of this kind is no secret.
+    /// The permission is missing: the existence of such resources is not secret.
     Open,
-    /// The thing of this name is not there, unless they may see such things.
+    /// The resource of this name is reported as missing, unless the caller can read such resources.
     ThingNamed(String),
 }
 
 impl<P: Permission> Allowed<P> {
-    /// Demands the permission of whoever sent the request.
+    /// Checks that the sender of the request has the permission.
     pub(crate) fn demand(access: &dyn Access, parts: &Parts, secrecy: &Secrecy) -> Result<Self, Problem> {
         let token = token_of(parts)?;
         let holder = access.holder(token.id, &token.secret_sha256).ok_or(AuthRefusal::Invalid)?;
@@ -110,38 +110,40 @@ impl<P: Permission> Allowed<P> {
             return Ok(Self { holder, reach, token, permission: PhantomData });
         }
         match secrecy {
-            // Who sees some of them is told the same of all, and so nothing of what there is.
+            // A caller that sees some of them gets the same answer for all, and so learns nothing about which
+            // exist.
             Secrecy::ThingNamed(name) if reach(&holder.roles, P::NOUN, "read").is_none() => Err(Missing::new(P::THING, name).into()),
             Secrecy::ThingNamed(_) | Secrecy::Open => Err(AuthRefusal::Forbidden(P::NAME).into()),
         }
     }
 
-    /// Gives the name of the token.
+    /// Returns the name of the token.
     pub(crate) fn name(&self) -> &str {
         &self.holder.name
     }
 
-    /// Gives the roles of the token.
+    /// Returns the roles of the token.
     pub(crate) fn roles(&self) -> &[String] {
         &self.holder.roles
     }
 
-    /// Says how far the permission reaches. Only that to inquiries reaches less far than to all.
+    /// Returns how far the permission reaches. Only the permission for inquiries can reach less far than to
+    /// all.
     pub(crate) fn reach(&self) -> Reach {
         self.reach
     }
 
-    /// Says on whose behalf what comes of the request is done.
+    /// Returns the caller for the records of the request.
     pub(crate) fn on_behalf(&self, context: &RequestContext) -> OnBehalf {
         OnBehalf { actor: Actor::Token(self.holder.name.clone()), trace: Some(context.recorded()), request: None }
     }
 
-    /// Returns true where the caller came with this token.
+    /// Returns true if the caller authenticated with this token.
     pub(crate) fn is_of(&self, token: TokenId) -> bool {
         self.token.id == token
     }
 
-    /// Says whether the caller still has the permission: what lasts long asks again.
+    /// Reports whether the caller still has the permission: long-lasting requests check again.
     pub(crate) fn still_holds(&self, access: &dyn Access) -> bool {
         access.holder(self.token.id, &self.token.secret_sha256).is_some_and(|holder| reach(&holder.roles, P::NOUN, P::VERB).is_some())
     }

@@ -1,6 +1,6 @@
-//! Bodies of requests: read within limits, and parsed strictly.
+//! Request bodies: read within limits, and parsed strictly.
 //!
-//! It does not know what a body means; who reads it does. What becomes of a body that nobody reads is `leftover.rs`'s.
+//! It does not know what a body means; its readers do. Unread bodies are handled in `leftover.rs`.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -17,23 +17,23 @@ use thiserror::Error;
 use crate::problem::{FieldError, Problem, quoted};
 use crate::settings::Limits;
 
-/// Why a body is not taken.
+/// Why a body is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub(crate) enum BodyRefusal {
     /// It is too large.
     #[error("the body is larger than {bytes_max} bytes")]
     TooLarge {
-        /// The most.
+        /// The limit.
         bytes_max: usize,
     },
-    /// It broke off, or was not framed as HTTP demands.
+    /// It ended early, or its HTTP framing is invalid.
     #[error("the body is incomplete")]
     Incomplete,
     /// It is not JSON.
     #[error("the body is not JSON: {0}")]
     NotJson(JsonError),
-    /// It is JSON of another shape.
+    /// It is JSON of another form.
     #[error("the body does not have the form that this path accepts: {0}")]
     OfOtherShape(String),
 }
@@ -66,7 +66,7 @@ impl Explain for BodyRefusal {
     }
 }
 
-/// Reads a body whole, within the limits; one that says of itself that it is too large is not read.
+/// Reads a body completely, within the limits; a body whose declared length is too large is not read.
 pub(crate) async fn read<B>(headers: &HeaderMap, body: B, limits: &Limits) -> Result<Bytes, Problem>
 where
     B: HttpBody<Data = Bytes> + Send,
@@ -89,7 +89,7 @@ async fn within<T>(time: Duration, work: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(time, work).await.ok()
 }
 
-/// Demands that a body is not compressed; `taken` names what the path takes.
+/// Checks that a body is not compressed; `taken` names what the path accepts.
 pub(crate) fn demand_uncompressed(headers: &HeaderMap, taken: &str) -> Result<(), Problem> {
     match text(headers, header::CONTENT_ENCODING).filter(|encoding| encoding != "identity") {
         Some(encoding) => Err(Problem::unsupported_media_type(&format!("compressed as `{}`", quoted(&encoding)), taken)),
@@ -101,12 +101,12 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<String> {
     headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase())
 }
 
-/// Demands that a body is said to be JSON, and not compressed.
+/// Checks that a body is declared as JSON, and not compressed.
 pub(crate) fn demand_json(headers: &HeaderMap) -> Result<(), Problem> {
     demand_json_among(headers, JSON)
 }
 
-/// The same where the path takes JSON among others, which `taken` names.
+/// The same for a path that accepts JSON among other types, which `taken` names.
 pub(crate) fn demand_json_among(headers: &HeaderMap, taken: &str) -> Result<(), Problem> {
     demand_uncompressed(headers, taken)?;
     match text(headers, header::CONTENT_TYPE) {
@@ -121,15 +121,15 @@ pub(crate) fn demand_json_among(headers: &HeaderMap, taken: &str) -> Result<(), 
 
 const JSON: &str = "`application/json`";
 
-/// Parses a body: strict JSON first, then the shape, which is an object's.
+/// Parses a body: first as strict JSON, then as an object of type `T`.
 pub(crate) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     Document::parse(body.clone()).map_err(BodyRefusal::NotJson)?;
     demand_object("", body)?;
     serde_json::from_slice(body).map_err(|why| misfit("", &why))
 }
 
-/// Refuses what is no object: serde would take a list for one, with the fields in the order of our source, and names our types where it
-/// refuses.
+/// Rejects anything except an object: serde would accept a list with the fields in source order, and its
+/// errors name internal types.
 fn demand_object(at: &str, text: &[u8]) -> Result<(), Problem> {
     if text.trim_ascii_start().starts_with(b"{") {
         return Ok(());
@@ -140,10 +140,10 @@ fn demand_object(at: &str, text: &[u8]) -> Result<(), Problem> {
     Err(Problem::from(BodyRefusal::OfOtherShape(named)).with_errors(errors))
 }
 
-/// What is said of a body with a secret in it that cannot be taken: other messages repeat what stands there.
+/// The message for an invalid body with a secret in it: other messages repeat the content.
 const UNQUOTED: &str = "no details are shown, because the body contains a secret";
 
-/// Parses a body that holds a secret: what is wrong with it is told without a word of it.
+/// Parses a body that holds a secret; errors repeat none of its content.
 pub(crate) fn parse_secret<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     Document::parse(body.clone()).map_err(|mut why| {
         UNQUOTED.clone_into(&mut why.message);
@@ -153,13 +153,13 @@ pub(crate) fn parse_secret<T: DeserializeOwned>(body: &Bytes) -> Result<T, Probl
     serde_json::from_slice(body).map_err(|_| BodyRefusal::OfOtherShape(UNQUOTED.to_owned()).into())
 }
 
-/// Parses a part of a body that was parsed as JSON already, at `pointer`: an object.
+/// Parses an object at `pointer`, a part of a body that was already parsed as JSON.
 pub(crate) fn parse_part<T: DeserializeOwned>(pointer: &str, text: &str) -> Result<T, Problem> {
     demand_object(pointer, text.as_bytes())?;
     serde_json::from_str(text).map_err(|why| misfit(pointer, &why))
 }
 
-/// Parses a part of a body that was parsed as JSON already, at `pointer`: a text.
+/// Parses a string at `pointer`, a part of a body that was already parsed as JSON.
 pub(crate) fn parse_text(pointer: &str, text: &str) -> Result<String, Problem> {
     serde_json::from_str(text).map_err(|why| misfit(pointer, &why))
 }
@@ -174,13 +174,13 @@ fn of_other_shape(pointer: String, message: String) -> Problem {
     Problem::from(BodyRefusal::OfOtherShape(message)).with_errors(errors)
 }
 
-/// What serde says, without its place in the text: the pointer says that.
+/// Returns serde's message without its place in the text: the pointer has the place.
 fn told(why: &serde_json::Error) -> String {
     let text = why.to_string();
     text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message).to_owned()
 }
 
-/// The field that a message of serde's is about, where it names one.
+/// Returns the field that a message of serde is about, if it names one.
 fn pointer_of(message: &str) -> String {
     let named = ["unknown field `", "missing field `", "duplicate field `"].iter().find_map(|start| message.strip_prefix(start));
     match named.and_then(|rest| rest.split_once('`')) {

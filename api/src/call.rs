@@ -1,6 +1,6 @@
-//! One request as its handler gets it: what was asked, and the node to ask it of.
+//! One request as its handler sees it: the request and the node.
 //!
-//! Who calls is not in it: that is the [`Allowed`](crate::auth::Allowed) beside it.
+//! It does not hold the caller: that is the separate [`Allowed`](crate::auth::Allowed).
 
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,18 +41,19 @@ pub(crate) struct Call {
     params: Vec<(String, String)>,
     query: Query,
     caller: Caller,
-    /// The key under which it is carried out once, where it has one.
+    /// The key under which it is carried out once, if it has one.
     keyed: Option<Keyed>,
-    /// What it demands of the thing that it changes.
+    /// Its condition on the resource that it changes.
     condition: Condition,
-    /// Room for the body, once it is read, until it is let go of or the request is over.
+    /// Memory for the body once it is read, until it is released or the request ends.
     admitted: Option<Room>,
-    /// A body cannot be shared between threads, what holds it must: it is never locked, only taken.
+    /// A body is not `Sync`, but its holder must be: the mutex is never locked, only taken.
     body: Mutex<Body>,
 }
 
 impl Call {
-    /// Takes a request as what it is for the operation; its parameters must be among the operation's. The body counts to the caller's share.
+    /// Creates the call of an operation; the request may only have the operation's parameters. The body
+    /// counts towards the caller's share.
     pub(crate) fn new(
         api: Arc<Api>,
         operation: &Operation,
@@ -81,64 +82,65 @@ impl Call {
         })
     }
 
-    /// Gives the node.
+    /// Returns the node.
     pub(crate) fn api(&self) -> &Arc<Api> {
         &self.api
     }
 
-    /// Gives the request's id and trace.
+    /// Returns the request's id and trace.
     pub(crate) fn context(&self) -> &RequestContext {
         &self.context
     }
 
-    /// Gives the request's head.
+    /// Returns the request's head.
     pub(crate) fn request(&self) -> &Parts {
         &self.parts
     }
 
-    /// Gives the request's headers.
+    /// Returns the request's headers.
     pub(crate) fn headers(&self) -> &HeaderMap {
         &self.parts.headers
     }
 
-    /// Gives a part of the path, decoded.
+    /// Returns a part of the path, decoded.
     pub(crate) fn part(&self, name: &str) -> &str {
         self.params.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()).unwrap_or_default()
     }
 
-    /// Gives a part of the path as what it names; what cannot name such a thing names one that is not there.
+    /// Parses a part of the path as a name or id. If it is not valid, the resource is reported as missing.
     pub(crate) fn named<T: FromStr>(&self, part: &str, thing: &'static str) -> Result<T, Problem> {
         let text = self.part(part);
         text.parse().map_err(|_| Missing::new(thing, text).into())
     }
 
-    /// Gives the parameters of the query.
+    /// Returns the query parameters.
     pub(crate) fn query(&self) -> &Query {
         &self.query
     }
 
-    /// Gives what is asked of a list.
+    /// Returns the requested page of a list.
     pub(crate) fn page<P: Permission>(&self, allowed: &Allowed<P>) -> Result<Page, Problem> {
         Page::of(&self.query, &self.api.cursors, self.parts.uri.path(), allowed.name())
     }
 
-    /// Answers a page of a list; `next` is the place of the last item where there are more.
+    /// Returns the answer with a page of a list; `next` is the place of the last item if there are more.
     pub(crate) fn answer_page<T: Serialize>(&self, items: Vec<T>, next: Option<&str>, page: &Page) -> Outcome {
         let url = format!("{}{}", self.api.settings.base_url, self.parts.uri.path());
         paging::answer(items, next, page, &self.query, &self.api.cursors, &url)
     }
 
-    /// Waits until the read models have come as far as the caller has seen.
+    /// Waits until the read models have reached the position that the caller has seen.
     pub(crate) async fn see(&self) -> Result<(), Problem> {
         self.api.see(&self.parts.headers).await
     }
 
-    /// Demands that the caller accepts one of these media types, and says which it prefers among them: the first that fits.
+    /// Checks that the caller accepts one of these media types, and returns the one it prefers; the first
+    /// wins a tie.
     pub(crate) fn accepted(&self, given: &'static [&'static str]) -> Result<&'static str, Problem> {
         accepted(&self.parts.headers, given)
     }
 
-    /// Says whether anything is taken in now, before any of the body is kept.
+    /// Checks whether the node accepts input now, before any of the body is held in memory.
     pub(crate) fn admission(&self) -> Result<(), Problem> {
         Ok(self.api.ports.node.admission()?)
     }
@@ -155,7 +157,8 @@ impl Call {
         Ok(body)
     }
 
-    /// Takes the request's `Idempotency-Key`, where it has one, and looks for what was answered to the first request of that key.
+    /// Reads the request's `Idempotency-Key`, if it has one, and looks up the answer to the first request
+    /// with that key.
     pub(crate) async fn take_key<P: Permission>(&mut self, allowed: &Allowed<P>) -> Result<(), Problem> {
         let Some(key) = keyed::given(&self.parts.headers)? else { return Ok(()) };
         if self.is_dry_run()? {
@@ -170,8 +173,8 @@ impl Call {
         Ok(())
     }
 
-    /// Gives what was answered to the first request of the same key, with the body; none where this is the first, and its body is still to
-    /// be read. Refuses another request under that key.
+    /// Returns the answer to the first request with the same key, with this request's body; `None` if this is
+    /// the first one, whose body is still unread. Rejects a different request under that key.
     pub(crate) async fn before(&mut self) -> Result<Option<(Before, Bytes)>, Problem> {
         let Some(before) = self.keyed.as_ref().and_then(Keyed::before).cloned() else { return Ok(None) };
         let body = self.bytes().await?;
@@ -184,20 +187,22 @@ impl Call {
         }
     }
 
-    /// Takes what the request demands of the thing that it changes; refuses a demand that is not looked at here.
+    /// Reads the condition on the resource that the request changes; rejects conditions that are not
+    /// supported here.
     pub(crate) fn take_condition(&mut self, conditional: Conditional) -> Result<(), Problem> {
         self.condition = Condition::of(&self.parts.headers, conditional)?;
         Ok(())
     }
 
-    /// Locks the thing of this name, which nobody else changes until the lock is released, and demands that the thing be then as the
-    /// request says. `read` gives what is read at the thing's path by who has the permission `P`, which only a demand needs; blocking.
+    /// Locks the resource of this name, so that nobody else changes it until the lock is released, and checks
+    /// the request's condition. `read` returns what a caller with the permission `P` reads at the resource's
+    /// path. It is called only if there is a condition, and it blocks.
     pub(crate) async fn lock<P: Permission, T: Serialize>(
         &self,
         name: &str,
         read: impl FnOnce(&Ports, &str) -> Result<Option<T>, Problem> + Send + 'static,
     ) -> Result<ResourceLock, Problem> {
-        // What is wrong with the request itself comes before what it demands (RFC 9110, 13.2.1).
+        // Errors in the request itself come before its condition (RFC 9110, 13.2.1).
         self.is_dry_run()?;
         let lock = self.api.resource_locks.lock(&format!("{}/{name}", P::NOUN)).await;
         if self.condition == Condition::None {
@@ -211,9 +216,10 @@ impl Call {
         Ok(lock)
     }
 
-    /// Adds the `ETag` that a read of the thing has now to the answer of a write, so that the next write can be conditional. `read` returns the
-    /// thing as the write at that position left it; none if it was changed since. The answer has no tag in that case, or if the thing cannot
-    /// be read in time: the write is done all the same.
+    /// Adds the `ETag` that a read of the resource returns now to the answer of a write, so that the next write
+    /// can be conditional. `read` returns the resource as the write at that position left it; `None` if it was
+    /// changed since. The answer has no tag in that case, or if the resource cannot be read in time: the write is
+    /// done all the same.
     pub(crate) async fn with_new_tag<T: Serialize>(
         &self,
         mut answer: Response<Body>,
@@ -232,34 +238,37 @@ impl Call {
         answer
     }
 
-    /// Gives what it demands of the thing that it changes.
+    /// Returns the condition on the resource that the request changes.
     pub(crate) fn condition(&self) -> &Condition {
         &self.condition
     }
 
-    /// Says whether its caller wants to know only whether it would be done.
+    /// Reports whether this is a dry run.
     pub(crate) fn is_dry_run(&self) -> Result<bool, Problem> {
         Ok(self.query.one_of("dry_run", &[("true", true), ("false", false)])?.unwrap_or(false))
     }
 
-    /// Has what is asked checked against everything that it would be, and answers that it would be done.
+    /// Validates the command without submitting it, and answers that it would succeed.
     pub(crate) async fn check(&self, by: OnBehalf, ask: Ask) -> Outcome {
         self.api.submit(OnBehalf { request: None, ..by }, Ask::Check(Box::new(ask))).await?;
         Ok(respond::checked())
     }
 
-    /// Says whether it has a key: then the answer shows what was so at its own position, as each repeat of it will.
+    /// Reports whether the request has a key. If so, the answer shows the state at the request's own
+    /// position, as each repeat of it will.
     pub(crate) fn is_keyed(&self) -> bool {
         self.keyed.is_some()
     }
 
-    /// Says on whose behalf, and under which key, what comes of the request is done. It is a bug to ask before its body is read.
+    /// Returns the caller and the key for the records of the request. Calling it before the body is read is
+    /// an internal error.
     pub(crate) fn on_behalf<P: Permission>(&self, allowed: &Allowed<P>) -> Result<OnBehalf, Problem> {
         let request = self.keyed.as_ref().map(Keyed::request).transpose()?;
         Ok(OnBehalf { request, ..allowed.on_behalf(&self.context) })
     }
 
-    /// Gives back the room of the body, and lets a repeat in: what came of the request is in the log by now, and it may still last.
+    /// Releases the memory for the body, and the key, so that a repeat is let in: the effects of the request
+    /// are in the log by now, but the request may still take a while.
     pub(crate) fn let_go(&mut self) {
         self.admitted = None;
         if let Some(keyed) = &mut self.keyed {
@@ -267,13 +276,13 @@ impl Call {
         }
     }
 
-    /// Reads the body as JSON of a shape.
+    /// Parses the body as JSON of type `T`.
     pub(crate) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Problem> {
         body::demand_json(&self.parts.headers)?;
         body::parse(&self.bytes().await?)
     }
 
-    /// Reads the body as JSON of a shape, or gives the default where there is none.
+    /// Parses the body as JSON of type `T`; returns the default if there is no body.
     pub(crate) async fn json_or_nothing<T: DeserializeOwned + Default>(&mut self) -> Result<T, Problem> {
         let body = self.bytes().await?;
         if body.is_empty() {
@@ -284,17 +293,18 @@ impl Call {
     }
 }
 
-/// Returns the tag of a thing as it is read; none where there is none.
+/// Returns the tag of a resource as it is read; `None` if it does not exist.
 fn tag_of_thing<T: Serialize>(thing: Option<T>) -> Result<Option<String>, Problem> {
     thing.map(|thing| Ok(tag_of(&respond::bytes(&thing)?))).transpose()
 }
 
-/// A body that says nothing: `{}`, or no body at all.
+/// A body without content: `{}`, or no body at all.
 #[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Nothing {}
 
-/// Chooses among what a path gives by `Accept` (RFC 9110 §12.5.1): the caller's order of weight, then the path's own.
+/// Chooses among the media types of a path by `Accept` (RFC 9110 §12.5.1): by the caller's weights, then in
+/// the path's own order.
 pub(crate) fn accepted(headers: &HeaderMap, given: &'static [&'static str]) -> Result<&'static str, Problem> {
     let mut ranges: Vec<(String, u16)> = Vec::new();
     for value in headers.get_all(header::ACCEPT) {
@@ -309,7 +319,7 @@ pub(crate) fn accepted(headers: &HeaderMap, given: &'static [&'static str]) -> R
         let fits = |range: &str| {
             range == media || range == "*/*" || range.strip_suffix("/*").is_some_and(|kind| media.split('/').next() == Some(kind))
         };
-        // The most specific range counts, whatever the others say.
+        // The most specific range wins, regardless of the others.
         ranges
             .iter()
             .filter(|(range, _)| fits(range))
@@ -320,7 +330,7 @@ pub(crate) fn accepted(headers: &HeaderMap, given: &'static [&'static str]) -> R
     best.ok_or_else(|| Problem::not_acceptable(&given.join(", ")))
 }
 
-/// A media range and its weight in thousandths.
+/// Parses a media range and its weight in thousandths.
 fn range(text: &str) -> Option<(String, u16)> {
     let mut parts = text.split(';').map(str::trim);
     let range = parts.next().filter(|range| range.contains('/'))?.to_owned();

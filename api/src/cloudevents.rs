@@ -1,7 +1,8 @@
-//! CloudEvents 1.0.2 (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>): how one is read, and what payload it makes.
+//! CloudEvents 1.0.2 (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>): parsing them,
+//! and building their payload.
 //!
-//! How one stands in headers is `binary.rs`'s, how an event is written as one `written.rs`'s. Whether there is a trigger of its type is not
-//! known here.
+//! CloudEvents in headers are in `binary.rs`; writing an event as one is in `written.rs`. Whether a trigger
+//! of its type exists is not checked here.
 
 mod binary;
 mod written;
@@ -29,29 +30,30 @@ pub(crate) const STRUCTURED: &str = "application/cloudevents+json";
 /// The media type of a list of them.
 pub(crate) const BATCH: &str = "application/cloudevents-batch+json";
 
-/// The field of a payload that has the attributes, and the data where that is no object: nothing else of an event is lost so.
+/// The payload field that holds the attributes, and the data if it is not an object, so that nothing of an
+/// event is lost.
 const CONTEXT: &str = "cloudevent";
-/// The version that is taken, and written.
+/// The version that is accepted, and written.
 const SPECVERSION: &str = "1.0";
-/// The most bytes of an id and of a source: as much as lists of events show.
+/// The maximum length in bytes of an id and of a source: as much as lists of events show.
 const NAME_BYTES_MAX: usize = 1024;
 
-/// The source of events that callers send in our own form.
+/// The source of events that callers send in the API's own format.
 pub(crate) const SOURCE_OF_OURS: &str = "api";
-/// What the source of an event that an execution emits begins with.
+/// The prefix of the source of an event that an execution emits.
 const SOURCE_OF_EXECUTIONS: &str = "execution/";
-/// The most errors that one event is told: what is over is seldom of another kind.
+/// The maximum number of errors reported for one event: further ones are seldom of another kind.
 const ERRORS_MAX: usize = 20;
 
-/// Says whether a source is one that the node itself gives, besides the refs of its sensors.
+/// Reports whether a source is one that the node itself sets, apart from the refs of its sensors.
 pub(crate) fn is_own_source(source: &str) -> bool {
     source == SOURCE_OF_OURS || source == SOURCE_OF_ENGINE || source.starts_with(SOURCE_OF_EXECUTIONS)
 }
 
-/// A CloudEvent that is well formed.
+/// A well-formed CloudEvent.
 #[derive(Debug)]
 pub(crate) struct CloudEvent {
-    /// Its `id`, the only one of its source.
+    /// Its `id`, unique within its source.
     pub(crate) id: String,
     /// Its `source`.
     pub(crate) source: String,
@@ -59,13 +61,13 @@ pub(crate) struct CloudEvent {
     pub(crate) of_type: String,
     /// Its `time`.
     pub(crate) time: Option<Timestamp>,
-    /// The trace that it brings (the extension "distributed tracing"); none where that is no valid one.
+    /// The trace that it carries (the extension "distributed tracing"); `None` if that is not valid.
     pub(crate) trace: Option<String>,
-    /// What rules read: the fields of its data, and everything else under `cloudevent`.
+    /// The payload that rules read: the fields of its data, and everything else under `cloudevent`.
     pub(crate) payload: Bytes,
 }
 
-/// Why something is no CloudEvent that can be taken.
+/// Why a CloudEvent is rejected.
 #[derive(Debug, Error)]
 #[error("not a valid CloudEvent: `{at}` {why}")]
 struct CloudEventRefusal {
@@ -87,13 +89,13 @@ impl Explain for CloudEventRefusal {
     }
 }
 
-/// Says what is wrong with a CloudEvent; there must be something.
+/// Returns the problem for an invalid CloudEvent; `errors` must not be empty.
 pub(crate) fn refused(errors: Vec<FieldError>) -> Problem {
     let (at, why) = errors.first().map(|first| (first.pointer.clone(), first.message.clone())).unwrap_or_default();
     Problem::from(CloudEventRefusal { at, why }).with_errors(errors)
 }
 
-/// Reads an event in JSON, which was parsed strictly before, at a place of the body.
+/// Parses an event in JSON at a place in the body. The JSON was already parsed strictly.
 pub(crate) fn structured(text: &str, at: &str) -> Result<CloudEvent, Problem> {
     let mut reading = Reading::at(at);
     let Ok(members) = serde_json::from_str::<Members<'_>>(text) else {
@@ -105,7 +107,7 @@ pub(crate) fn structured(text: &str, at: &str) -> Result<CloudEvent, Problem> {
             "data" => json = Some(value),
             "data_base64" if value.get() == "null" => {}
             "data_base64" => base64 = Some(value),
-            // What has parts is refused, however large it is: it need not be read for that.
+            // Arrays and objects are rejected, however large they are, without being parsed.
             _ if value.get().starts_with(['[', '{']) => reading.attribute(&name, Value::Array(Vec::new())),
             _ => match serde_json::from_str(value.get()) {
                 Ok(value) => reading.attribute(&name, value),
@@ -125,7 +127,7 @@ pub(crate) fn structured(text: &str, at: &str) -> Result<CloudEvent, Problem> {
     reading.finish(data)
 }
 
-/// What an event is about.
+/// The data of an event.
 enum Data {
     /// JSON text.
     Json(String),
@@ -133,7 +135,7 @@ enum Data {
     Bytes(String),
 }
 
-/// An event on its way from what was sent.
+/// An event while it is being parsed.
 struct Reading<'a> {
     at: &'a str,
     attributes: Map<String, Value>,
@@ -153,7 +155,7 @@ impl<'a> Reading<'a> {
         self.errors.push(FieldError { pointer: format!("{}/{name}", self.at), message: message.into() });
     }
 
-    /// Takes an attribute; null is one that is not there.
+    /// Reads an attribute; null means that it is absent.
     fn attribute(&mut self, name: &str, value: Value) {
         let is_name = !name.is_empty() && name != "data" && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
         let why = match &value {
@@ -172,7 +174,7 @@ impl<'a> Reading<'a> {
         self.error(name, why);
     }
 
-    /// Reads data in Base64: JSON where the event says so.
+    /// Reads data in Base64, as JSON if the event says so.
     fn bytes(&mut self, json: &str) -> Option<Data> {
         let text: Option<String> = serde_json::from_str(json).ok();
         let Some((text, bytes)) = text.and_then(|text| BASE64.decode(&text).ok().map(|bytes| (text, bytes))) else {
@@ -191,7 +193,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Gives an attribute that is a text, where there is one.
+    /// Returns an attribute that is a string, if it is present.
     fn text(&mut self, name: &str) -> Option<String> {
         match self.attributes.get(name)? {
             Value::String(text) if !text.is_empty() => Some(text.clone()),
@@ -202,7 +204,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Gives an attribute that every event has, of as many bytes as are shown.
+    /// Returns an attribute that every event must have, of at most as many bytes as lists show.
     fn required(&mut self, name: &str) -> String {
         if !self.attributes.contains_key(name) && !self.errors.iter().any(|error| error.pointer.ends_with(&format!("/{name}"))) {
             self.error(name, "is missing");
@@ -214,7 +216,7 @@ impl<'a> Reading<'a> {
         text
     }
 
-    /// Checks what the specification says of each attribute that it knows.
+    /// Checks what the specification requires of each attribute that it defines.
     fn finish(mut self, data: Option<Data>) -> Result<CloudEvent, Problem> {
         let version = self.required("specversion");
         if !version.is_empty() && version != SPECVERSION {
@@ -255,7 +257,8 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// Puts attributes and data together. The fields of an object are the payload's own: rules read them as those of any other event.
+/// Combines attributes and data. The fields of an object become the payload's own, so rules read them like
+/// those of any other event.
 fn payload(attributes: &Map<String, Value>, data: Option<Data>) -> String {
     let mut context = Value::from(attributes.clone()).to_string();
     let (name, value) = match data {
@@ -266,24 +269,24 @@ fn payload(attributes: &Map<String, Value>, data: Option<Data>) -> String {
         },
         Some(Data::Bytes(base64)) => ("data_base64", format!("\"{base64}\"")),
     };
-    // The four that are required are always there, so there is something for the comma to follow.
+    // The four required attributes are always there, so the comma is always followed by something.
     context.truncate(context.len() - 1);
     format!("{{\"{CONTEXT}\":{context},\"{name}\":{value}}}}}")
 }
 
-/// Gives what stands between the braces of an object that has fields.
+/// Returns the text between the braces of an object that has fields.
 fn fields(json: &str) -> Option<&str> {
     let fields = json.trim().strip_prefix('{')?.strip_suffix('}')?;
     (!fields.trim().is_empty()).then_some(fields)
 }
 
-/// Says whether a media type is one of JSON: `*/json`, `*/*+json`.
+/// Reports whether a media type is JSON: `*/json`, `*/*+json`.
 fn is_json(media: &str) -> bool {
     let essence = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence.split_once('/').is_some_and(|(_, subtype)| subtype == "json" || subtype.ends_with("+json"))
 }
 
-/// Says whether only what may stand in a URI stands in a text, and percents are followed by two digits.
+/// Reports whether a text has only characters allowed in a URI, with two digits after each percent sign.
 fn is_uri_reference(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte);
     let mut escapes = text.split('%').skip(1);

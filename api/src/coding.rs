@@ -1,7 +1,7 @@
-//! Answers under a coding (`Accept-Encoding`, RFC 9110 §12.5.3): zstd, Brotli or gzip.
+//! Compression of answers (`Accept-Encoding`, RFC 9110 §12.5.3): zstd, Brotli or gzip.
 //!
-//! Only what is read, whole and text is coded. What answers a write is not: it may hold a secret beside what its caller sent. Streams are
-//! not either: each of their events is to go out at once.
+//! Only complete text answers of reads are compressed. Answers to writes are not: they may hold a secret next
+//! to the caller's own input. Streams are not either: each of their events must go out immediately.
 
 use std::io::Write as _;
 use std::sync::{Arc, OnceLock};
@@ -16,12 +16,13 @@ use hyper::body::Body as _;
 use crate::queues::Queue;
 use crate::threads::Threads;
 
-/// From how many bytes on an answer is coded: less fits into one packet as it is.
+/// The minimum size in bytes of a compressed answer: less fits into one packet uncompressed.
 const CODED_BYTES_MIN: u64 = 1024;
-/// The most bytes that are coded where the request is worked on; more is done on a thread of its own, by a few at once.
+/// The maximum number of bytes that are compressed on the request's own thread. Larger answers are compressed
+/// on a separate thread, a few at once.
 const AT_ONCE_BYTES_MAX: usize = 16 * 1024;
 
-/// A way to write an answer in fewer bytes.
+/// A compression method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Coding {
     Zstd,
@@ -30,10 +31,10 @@ pub(crate) enum Coding {
 }
 
 impl Coding {
-    /// Lists all, the best first.
+    /// All methods, best first.
     const ALL: [Self; 3] = [Self::Zstd, Self::Brotli, Self::Gzip];
 
-    /// Gives its name in headers and tags.
+    /// Returns its name in headers and tags.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Zstd => "zstd",
@@ -42,7 +43,7 @@ impl Coding {
         }
     }
 
-    /// Gives the coding that a request's answer is to have.
+    /// Returns the coding for a request's answer.
     pub(crate) fn wanted(method: &Method, headers: &HeaderMap) -> Option<Self> {
         if method != Method::GET {
             return None;
@@ -80,7 +81,7 @@ impl Coding {
     }
 }
 
-// Levels at which coding costs less time than sending what it saves, and a few MiB of memory at the most.
+// Levels at which compressing takes less time than sending the saved bytes, with a few MiB of memory at most.
 const ZSTD_LEVEL: i32 = 3;
 const BROTLI_QUALITY: i32 = 4;
 const BROTLI_WINDOW_BITS: i32 = 18;
@@ -93,7 +94,8 @@ fn weighed(text: &str) -> (&str, f32) {
     (name, weight)
 }
 
-/// Codes an answer, where it is one that is coded and its caller accepts that. Two codings of one answer have two tags, as strong ones must.
+/// Compresses an answer, if it is eligible and its caller accepts that. Two codings of one answer have two
+/// tags, as strong tags must.
 ///
 /// `unwritten` is the queue of answers that are not written yet.
 pub(crate) async fn coded(threads: &Threads, unwritten: &Arc<Queue>, coding: Option<Coding>, response: Response<Body>) -> Response<Body> {
@@ -104,7 +106,7 @@ pub(crate) async fn coded(threads: &Threads, unwritten: &Arc<Queue>, coding: Opt
     let (mut parts, body) = response.into_parts();
     parts.headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
     let Some(coding) = coding else { return Response::from_parts(parts, body) };
-    // While it waits for its turn it takes up memory as any answer that is not written yet.
+    // While it waits for its turn it takes up memory like any answer that is not written yet.
     let Some(_held) = unwritten.enter(size) else { return Response::from_parts(parts, body) };
     let Ok(whole) = body.collect().await else {
         parts.status = StatusCode::INTERNAL_SERVER_ERROR;
@@ -134,24 +136,25 @@ async fn encoded(threads: &Threads, coding: Coding, plain: Bytes) -> Option<Vec<
         .ok()
 }
 
-/// Something that is answered to everybody and never changes: it is coded once in each way, and not for everybody who asks.
+/// A constant answer, the same for every caller: it is compressed once with each method, not for each
+/// request.
 pub(crate) struct Constant {
     plain: &'static str,
     coded: [OnceLock<Bytes>; Coding::ALL.len()],
 }
 
 impl Constant {
-    /// Takes what is answered.
+    /// Creates it from the uncompressed text.
     pub(crate) const fn new(plain: &'static str) -> Self {
         Self { plain, coded: [const { OnceLock::new() }; Coding::ALL.len()] }
     }
 
-    /// Gives an answer with it, coded as a request wants; `content_type` is what it is.
+    /// Returns an answer with it, compressed as a request wants; `content_type` is its media type.
     pub(crate) fn answer(&self, asked: &Parts, content_type: &'static str) -> Response<Body> {
         let coded = Coding::wanted(&asked.method, &asked.headers).and_then(|coding| {
             let place = Coding::ALL.iter().position(|one| *one == coding)?;
             let bytes = self.coded[place].get_or_init(|| coding.encode(self.plain.as_bytes()).map_or_else(|_| Bytes::new(), Bytes::from));
-            // Nothing is what could not be coded.
+            // An empty value marks a failed compression.
             (!bytes.is_empty()).then(|| (coding, bytes.clone()))
         });
         let mut response = Response::new(Body::empty());
@@ -175,13 +178,13 @@ fn is_text(headers: &HeaderMap) -> bool {
     is_text && !headers.contains_key(header::CONTENT_ENCODING) && !headers.contains_key(header::CONTENT_DISPOSITION)
 }
 
-/// Gives the tag of an answer under a coding.
+/// Returns the tag of an answer with a coding.
 fn tagged(tag: &HeaderValue, coding: Coding) -> Option<HeaderValue> {
     let plain = tag.to_str().ok()?.strip_suffix('"')?;
     HeaderValue::from_str(&format!("{plain}-{}\"", coding.as_str())).ok()
 }
 
-/// Gives the tag without the coding that [`coded`] put into it.
+/// Returns the tag without the coding that [`coded`] added to it.
 pub(crate) fn plain_tag(tag: &str) -> String {
     let inner = tag.strip_suffix('"').unwrap_or(tag);
     let plain = Coding::ALL.iter().find_map(|coding| inner.strip_suffix(coding.as_str())?.strip_suffix('-')).unwrap_or(inner);

@@ -1,6 +1,7 @@
 //! Conditions of writes (RFC 9110 §13.1): `If-Match`, and `If-None-Match: *`.
 //!
-//! What a thing is read as, and thereby its tag, is said by who changes it. That nobody else changes it in between is `resource_locks.rs`'s.
+//! The code that changes a resource determines how it is read, and thereby its tag. `resource_locks.rs`
+//! ensures that nobody else changes it in between.
 
 use axum::http::{HeaderMap, HeaderName, header};
 use ensue_engine::explain::{Explain, Fault};
@@ -10,37 +11,38 @@ use crate::coding::plain_tag;
 use crate::operation::Conditional;
 use crate::problem::quoted;
 
-/// What a request demands of the thing that it changes.
+/// A request's condition on the resource that it changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Condition {
-    /// Nothing.
+    /// No condition.
     #[default]
     None,
-    /// That it is there.
+    /// It must exist.
     There,
-    /// That it is there and has one of these tags, each without the coding of the answer that it stood in.
+    /// It must exist and have one of these tags, each without the coding of the answer that it came with.
     Tagged(Vec<String>),
-    /// That it is not there.
+    /// It must not exist.
     NotThere,
 }
 
-/// A condition that is not one here: it must not be passed over, else something is done that was not to be done.
+/// An invalid or unsupported condition. It must not be ignored, because the request would then do something
+/// unwanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub(crate) enum ConditionInvalid {
-    /// Nothing that can be read is changed at the path.
+    /// The path changes no readable resource.
     #[error("`{0}` is not supported here: nothing that this path changes has an `ETag`")]
     NotHeeded(&'static str),
-    /// The path makes nothing.
+    /// The path creates no resource.
     #[error("`If-None-Match` is not supported here: this path never creates a resource")]
     MakesNothing,
-    /// It is no list of tags.
+    /// It is not a list of tags.
     #[error("`If-Match` must be `*`, or tags as `ETag` returns them, each in quotation marks and separated by commas")]
     Malformed,
-    /// It is something else than the one thing that it may be.
+    /// It is not the only allowed value.
     #[error("`If-None-Match` must be `*` on a write, and must be given only once")]
     NotAny,
-    /// It can never hold.
+    /// They cannot be combined.
     #[error("`If-Match` and `If-None-Match` cannot be combined on a write")]
     Both,
 }
@@ -64,30 +66,30 @@ impl Explain for ConditionInvalid {
     }
 }
 
-/// The thing is not as its caller demands.
+/// The resource does not meet the condition.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub(crate) enum ConditionFailed {
     /// It has another tag.
     #[error("the {noun} `{name}` has another `ETag` than `If-Match` requires")]
     Differs {
-        /// What kind of thing it is.
+        /// The kind of resource.
         noun: &'static str,
         /// Its name.
         name: String,
     },
-    /// There is none.
+    /// The resource does not exist.
     #[error("`If-Match` requires an existing {noun} `{name}`, but there is none")]
     NotThere {
-        /// What kind of thing it is.
+        /// The kind of resource.
         noun: &'static str,
         /// Its name.
         name: String,
     },
-    /// There is one.
+    /// The resource exists.
     #[error("`If-None-Match` requires that no {noun} `{name}` exists, but there is one")]
     There {
-        /// What kind of thing it is.
+        /// The kind of resource.
         noun: &'static str,
         /// Its name.
         name: String,
@@ -109,7 +111,7 @@ impl Explain for ConditionFailed {
 }
 
 impl Condition {
-    /// Reads the condition of a write.
+    /// Parses the condition of a write.
     pub(crate) fn of(headers: &HeaderMap, conditional: Conditional) -> Result<Self, ConditionInvalid> {
         let has = |name: &HeaderName| headers.contains_key(name);
         let (matching, new) = (has(&header::IF_MATCH), has(&header::IF_NONE_MATCH));
@@ -128,7 +130,7 @@ impl Condition {
         }
     }
 
-    /// Holds a thing, by its tag where it is there, to the condition.
+    /// Checks a resource against the condition; `tag` is its tag if it exists.
     pub(crate) fn demand(&self, tag: Option<&str>, noun: &'static str, name: &str) -> Result<(), ConditionFailed> {
         let name = || quoted(name);
         match (self, tag) {
@@ -141,7 +143,8 @@ impl Condition {
     }
 }
 
-/// Reads `If-Match`. A weak tag is one, and fits nothing: it does not say that two answers are the same.
+/// Parses `If-Match`. A weak tag is valid but never matches, because it does not show that two answers are
+/// identical.
 fn matched(headers: &HeaderMap) -> Result<Condition, ConditionInvalid> {
     let values: Option<Vec<&str>> = headers.get_all(header::IF_MATCH).iter().map(|value| value.to_str().ok()).collect();
     let text = values.ok_or(ConditionInvalid::Malformed)?.join(",");
@@ -169,7 +172,7 @@ fn matched(headers: &HeaderMap) -> Result<Condition, ConditionInvalid> {
     if tags == 0 { Err(ConditionInvalid::Malformed) } else { Ok(Condition::Tagged(strong)) }
 }
 
-/// What stands between tags; lists may have empty places (RFC 9110 §5.6.1).
+/// Reports whether a character separates tags; lists may have empty elements (RFC 9110 §5.6.1).
 fn is_between(character: char) -> bool {
     matches!(character, ',' | ' ' | '\t')
 }

@@ -1,6 +1,6 @@
-//! What a request carries beside what it asks: its id and its trace, taken from the caller or begun here.
+//! The context of a request: its id and its trace, taken from the caller or created here.
 //!
-//! It knows nothing of who the caller is.
+//! It does not know the caller.
 
 use std::ops::Range;
 
@@ -14,56 +14,56 @@ pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 /// The header of a W3C trace.
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// The header of what tracing systems keep in a W3C trace.
+/// The header for the data of tracing systems in a W3C trace.
 pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// Where the id of the trace stands in a `traceparent`.
+/// The range of the trace's id in a `traceparent`.
 const TRACE_ID: Range<usize> = 3..35;
 
-/// The most characters of a request's id that is taken from a caller.
+/// The maximum length in characters of a request id that is accepted from a caller.
 pub(crate) const REQUEST_ID_CHARS_MAX: usize = 64;
 
 /// A request's id and trace.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestContext {
     request_id: HeaderValue,
-    /// As the caller gave it, or as it was begun here.
+    /// As the caller sent it, or as it was created here.
     trace: HeaderValue,
-    /// What comes of the request belongs under this.
+    /// The parent of everything that results from the request.
     under: TraceParent,
-    /// What came with the caller's trace.
+    /// The `tracestate` of the caller's trace.
     state: Option<TraceState>,
     span: Option<RequestSpan>,
 }
 
-/// Where a request's own span stands in its trace.
+/// The place of a request's own span in its trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RequestSpan {
-    /// The span that the caller sent it from; none where the trace begins with it.
+    /// The span from which the caller sent it; `None` if the trace begins with it.
     pub(crate) parent: Option<SpanId>,
 }
 
 /// Whether a request gets a span of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OwnSpan {
-    /// It does, where this records its trace.
+    /// It does, if the sampler records its trace.
     Wanted(Sampler),
-    /// What comes of it belongs under the caller's.
+    /// Everything that results from it belongs under the caller's span.
     None,
 }
 
 impl RequestContext {
-    /// Takes both from the request's headers; what is missing, doubled or malformed is begun anew.
+    /// Takes both from the request's headers; creates the missing, repeated or malformed ones.
     pub(crate) fn of(headers: &HeaderMap, own_span: OwnSpan) -> Self {
         let given_id = single(headers, &X_REQUEST_ID).filter(|value| is_request_id(value.as_bytes()));
         let given_trace = single(headers, &TRACEPARENT).and_then(|value| Some((value, parsed(value)?)));
-        // Without its trace it means nothing.
+        // Without its trace it has no meaning.
         let state = given_trace.and_then(|_| state(headers));
         if let (Some(request_id), Some((trace, under)), OwnSpan::None) = (given_id, given_trace, own_span) {
             return Self { request_id: request_id.clone(), trace: trace.clone(), under, state, span: None };
         }
         let mut entropy = [0; 32];
-        // Without randomness an id is only less useful; nothing rests on it.
+        // Without randomness an id is only less useful; nothing depends on it.
         if getrandom::fill(&mut entropy).is_err() {
             entropy = [1; 32];
         }
@@ -90,32 +90,32 @@ impl RequestContext {
         Self { request_id, trace: given.clone(), under, state, span }
     }
 
-    /// Gives the request's id.
+    /// Returns the request's id.
     pub(crate) fn request_id(&self) -> &str {
         self.request_id.to_str().unwrap_or_default()
     }
 
-    /// Gives the W3C `traceparent` of what comes of the request.
+    /// Returns the W3C `traceparent` for everything that results from the request.
     pub(crate) fn under(&self) -> TraceParent {
         self.under
     }
 
-    /// Returns the trace as the records that come of the request have it.
+    /// Returns the trace as it is written to the records that result from the request.
     pub(crate) fn recorded(&self) -> String {
         TraceContext { parent: self.under, state: self.state.clone() }.to_string()
     }
 
-    /// Gives the request's own span, which is [`under`](Self::under)'s; none where it has none.
+    /// Returns the request's own span, which is the one in [`under`](Self::under); `None` if it has none.
     pub(crate) fn span(&self) -> Option<RequestSpan> {
         self.span
     }
 
-    /// Gives the id of the trace, which all that the request leads to has in common.
+    /// Returns the id of the trace, which is shared by everything that the request leads to.
     pub(crate) fn trace_id(&self) -> &str {
         self.trace.to_str().ok().and_then(|trace| trace.get(TRACE_ID)).unwrap_or_default()
     }
 
-    /// Gives both back to the caller.
+    /// Writes both to the headers of the answer.
     pub(crate) fn write_to(&self, headers: &mut HeaderMap) {
         headers.insert(X_REQUEST_ID, self.request_id.clone());
         headers.insert(TRACEPARENT, self.trace.clone());
@@ -139,7 +139,7 @@ fn parsed(value: &HeaderValue) -> Option<TraceParent> {
     value.to_str().ok()?.parse().ok()
 }
 
-/// Reads the `tracestate`, which may come in several headers.
+/// Parses the `tracestate`, which can come in several headers.
 fn state(headers: &HeaderMap) -> Option<TraceState> {
     let mut values = headers.get_all(TRACESTATE).iter().map(HeaderValue::to_str);
     let first = values.next()?.ok()?.to_owned();
@@ -147,7 +147,7 @@ fn state(headers: &HeaderMap) -> Option<TraceState> {
     joined.parse().ok()
 }
 
-/// Takes as many bytes of the randomness as are needed.
+/// Returns as many bytes of the randomness as are needed.
 fn fixed<const BYTES: usize>(entropy: &[u8]) -> [u8; BYTES] {
     std::array::from_fn(|at| entropy.get(at).copied().unwrap_or_default())
 }

@@ -1,6 +1,6 @@
-//! The last deliveries at each hook, in memory: what came, what became of it, and why any was refused.
+//! The last deliveries at each hook, in memory: the time, the outcome, and the reason for a rejection.
 //!
-//! It is for people who set a webhook up. What was taken is in the log; nothing here survives a restart.
+//! It helps people who set up a webhook. Accepted deliveries are in the log; nothing here survives a restart.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -10,32 +10,32 @@ use ensue_engine::ids::EventId;
 use ensue_engine::names::SensorRef;
 use ensue_engine::time::Timestamp;
 
-/// How many deliveries are kept of each hook.
+/// How many deliveries are kept for each hook.
 pub(crate) const DELIVERIES_MAX: usize = 50;
 
 /// One delivery at a hook.
 #[derive(Clone, Debug)]
 pub(crate) struct Delivery {
-    /// When it came.
+    /// When it arrived.
     pub(crate) at: Timestamp,
     /// How long the answer took.
     pub(crate) took: Duration,
-    /// The bytes of its body, where it was read.
+    /// The length of its body, if it was read.
     pub(crate) bytes: Option<usize>,
     /// The id of the request.
     pub(crate) request_id: String,
-    /// What became of it.
+    /// Its outcome.
     pub(crate) end: DeliveryEnd,
 }
 
-/// What became of a delivery.
+/// The outcome of a delivery.
 #[derive(Clone, Debug)]
 pub(crate) enum DeliveryEnd {
-    /// It made these events; none where it concerned nobody.
+    /// It created these events; an empty list if it led to none.
     Accepted(Vec<EventId>),
-    /// It had come before.
+    /// It is a duplicate.
     Repeated(Vec<EventId>),
-    /// It was refused.
+    /// It was rejected.
     Refused {
         /// The problem's code.
         code: String,
@@ -44,18 +44,18 @@ pub(crate) enum DeliveryEnd {
     },
 }
 
-/// The last deliveries, by hook. Only hooks that exist are noted, so there are no more lists than sensors.
+/// The last deliveries, by hook. Only existing hooks are recorded, so there is at most one list per sensor.
 #[derive(Default)]
 pub(crate) struct Deliveries {
     by_sensor: RwLock<BTreeMap<SensorRef, Arc<Mutex<VecDeque<Delivery>>>>>,
 }
 
 impl Deliveries {
-    /// Notes a delivery; the oldest beyond [`DELIVERIES_MAX`] goes.
+    /// Records a delivery; the oldest beyond [`DELIVERIES_MAX`] is dropped.
     pub(crate) fn note(&self, sensor: &SensorRef, delivery: Delivery) {
         let known = self.of_sensor(sensor);
         let last = known.unwrap_or_else(|| {
-            // What a panic elsewhere left behind is a list of deliveries all the same.
+            // A panic elsewhere cannot leave the lists invalid.
             let mut by_sensor = self.by_sensor.write().unwrap_or_else(PoisonError::into_inner);
             by_sensor.entry(sensor.clone()).or_default().clone()
         });
@@ -66,7 +66,7 @@ impl Deliveries {
         last.push_back(delivery);
     }
 
-    /// Gives the last deliveries at a hook, newest first.
+    /// Returns the last deliveries at a hook, newest first.
     pub(crate) fn last(&self, sensor: &SensorRef) -> Vec<Delivery> {
         let Some(last) = self.of_sensor(sensor) else { return Vec::new() };
         let last = last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -78,7 +78,7 @@ impl Deliveries {
     }
 }
 
-/// What the wall clock says, for people to read; nothing rests on it.
+/// Returns the time of the wall clock, for display only; nothing depends on it.
 pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))

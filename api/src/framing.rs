@@ -1,26 +1,27 @@
-//! Requests whose end or whose addressee a proxy in front may take for another than we do: they are refused, and their connection is
-//! closed, so that nobody smuggles a second request behind a first (RFC 9112 §11.2).
+//! Requests whose end or whose target a proxy in front could read differently: they are rejected, and their
+//! connection is closed, so that nobody smuggles a second request behind a first (RFC 9112 §11.2).
 //!
-//! What can be said of bytes alone, the server's gate says; what the parser cannot read at all it refuses itself.
+//! The server's gate checks the raw bytes; requests that the parser cannot read at all are rejected by the
+//! parser.
 
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri, Version, header};
 use ensue_engine::explain::{Explain, Fault};
 use thiserror::Error;
 
-/// How a request can be read in two ways.
+/// How a request is ambiguous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Ambiguous {
-    /// Its body is coded in a way that is not ours.
+    /// Its body has an unsupported transfer coding.
     #[error("the request's `transfer-encoding` is not `chunked`")]
     Coding,
     /// It names no host, or several (RFC 9112 §3.2).
     #[error("a request must have exactly one `host`")]
     Host,
-    /// A line ends as other servers end none (RFC 9112 §2.2).
+    /// A line has an ending that other servers do not accept (RFC 9112 §2.2).
     #[error("a line of the request ends with a bare line feed")]
     BareLineFeed,
-    /// The length of its body is given twice, in two ways (RFC 9112 §6.1).
+    /// It declares the length of its body in two ways (RFC 9112 §6.1).
     #[error("the request has both `content-length` and `transfer-encoding`")]
     TwoLengths,
     /// A chunk's length is not a hexadecimal number alone (RFC 9112 §7.1).
@@ -48,7 +49,7 @@ impl Explain for Ambiguous {
     }
 }
 
-/// The head of a request that is not HTTP/1.1.
+/// The head of a request is not HTTP/1.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the head of the request is not valid HTTP/1.1")]
 pub(crate) struct Malformed;
@@ -67,7 +68,7 @@ impl Explain for Malformed {
     }
 }
 
-/// What a request expects before it sends its body, and nobody here knows.
+/// An unsupported expectation that a request has before it sends its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("`Expect` has a value other than `100-continue`")]
 pub(crate) struct Unexpected;
@@ -86,7 +87,7 @@ impl Explain for Unexpected {
     }
 }
 
-/// Demands that a request expects nothing that is not known here (RFC 9110 §10.1.1).
+/// Checks that a request has no unknown expectation (RFC 9110 §10.1.1).
 pub(crate) fn demand_known_expectation(headers: &HeaderMap) -> Result<(), Unexpected> {
     let is_known = headers.get_all(header::EXPECT).iter().all(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     if is_known { Ok(()) } else { Err(Unexpected) }
@@ -113,13 +114,13 @@ impl Explain for Misdirected {
     }
 }
 
-/// The names under which a node answers. A page of somebody else's that has its own name point here sends that name (DNS rebinding), and
-/// no page has an address for a name: so requests under addresses are answered, whatever address it is.
+/// The host names that a node answers to. Another site's page whose own name resolves to this node sends that
+/// name (DNS rebinding). No page has an IP address as its name, so requests to any IP address are answered.
 #[derive(Clone, Debug, Default)]
 pub struct Hosts(Vec<String>);
 
 impl Hosts {
-    /// Makes the names of a node that is known under a URL, with those that its operator adds. Ports do not count.
+    /// Creates the names of a node from its URL, and those that its operator adds. Ports are ignored.
     pub fn of(url: &str, added: impl IntoIterator<Item = String>) -> Self {
         let of_url = url.parse::<Uri>().ok().and_then(|url| url.host().map(str::to_owned));
         Self(of_url.into_iter().chain(added).map(|name| plain(&name).to_ascii_lowercase()).collect())
@@ -128,11 +129,11 @@ impl Hosts {
     fn hold(&self, host: &str) -> bool {
         let host = plain(host).to_ascii_lowercase();
         let is_address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>().is_ok();
-        // These names never leave the machine that asks (RFC 6761 §6.3).
+        // These names always resolve to the caller's own machine (RFC 6761 §6.3).
         is_address || host == "localhost" || host.ends_with(".localhost") || self.0.contains(&host)
     }
 
-    /// Demands that a request is meant for this node.
+    /// Checks that a request is meant for this node.
     pub(crate) fn demand(&self, target: &Uri, headers: &HeaderMap) -> Result<(), Misdirected> {
         let misdirected = |host: &str| Misdirected { host: crate::problem::quoted(host) };
         if let Some(host) = target.host().filter(|host| !self.hold(host)) {
@@ -144,12 +145,12 @@ impl Hosts {
     }
 }
 
-/// A name may end with the dot of the root.
+/// Removes the dot of the root at the end of a name.
 fn plain(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
-/// Demands that the head of a request can be read in one way only.
+/// Checks that the head of a request is unambiguous.
 pub(crate) fn demand_clear(version: Version, headers: &HeaderMap) -> Result<(), Ambiguous> {
     let count = |name| headers.get_all(name).iter().count();
     let hosts = count(header::HOST);

@@ -1,6 +1,8 @@
-//! What every request goes through before and after its route: its id, the limits, admission, panics, and the headers of answers.
+//! The steps before and after the route of every request: its id, the limits, admission, panics, and response
+//! headers.
 //!
-//! Deliveries at webhooks are answered from here, ahead of the router: they are the many.
+//! Webhook deliveries are answered from here, ahead of the router, because they are the most frequent
+//! requests.
 
 use std::convert::Infallible;
 use std::error::Error as StdError;
@@ -41,18 +43,19 @@ use crate::route::{self, Route};
 use crate::routes::{self, hooks};
 use crate::settings::Settings;
 
-/// From how many bytes on an answer is counted until it is written; smaller ones are bounded by the requests under way.
+/// From this size in bytes, an answer counts until it is written; smaller ones are bounded by the requests in
+/// progress.
 const LARGE_ANSWER_BYTES: u64 = 32 * 1024;
-/// The most characters of a path that a trace shows.
+/// The maximum number of characters of a path in a trace.
 const SHOWN_PATH_CHARS_MAX: usize = 256;
-/// The most characters of a method that a trace shows: any word can be one.
+/// The maximum number of characters of a method in a trace: any word can be one.
 const SHOWN_METHOD_CHARS_MAX: usize = 32;
 
-/// The address that a request's connection comes from, among the request's extensions.
+/// The address of a request's connection, stored in the request's extensions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
-/// The whole API as one service: a request in, an answer out. A clone shares it.
+/// The whole API as one service, from request to answer. A clone shares it.
 #[derive(Clone)]
 pub struct Front {
     api: Arc<Api>,
@@ -60,7 +63,7 @@ pub struct Front {
     table: Arc<[Route]>,
 }
 
-/// Too many requests are under way.
+/// Too many requests are in progress.
 #[derive(Debug, Error)]
 #[error("too many requests are in progress")]
 struct TooManyRequests;
@@ -79,7 +82,7 @@ impl Explain for TooManyRequests {
     }
 }
 
-/// Too much of what callers asked for is not written yet.
+/// Too many bytes of answers are not written yet.
 #[derive(Debug, Error)]
 #[error("not enough memory for the answer: too many large answers are in progress")]
 struct TooMuchUnwritten;
@@ -99,7 +102,7 @@ impl Explain for TooMuchUnwritten {
 }
 
 impl Front {
-    /// Makes the API over a node.
+    /// Creates the API of a node.
     pub fn new(ports: Ports, settings: Settings) -> Self {
         let api = Arc::new(Api::new(ports, settings));
         let (router, table) = routes::router(api.clone());
@@ -111,27 +114,27 @@ impl Front {
         &self.table
     }
 
-    /// Writes the OpenAPI document of the routes.
+    /// Returns the OpenAPI document of the routes.
     pub fn openapi(&self) -> serde_json::Value {
         openapi::document(&self.table)
     }
 
-    /// Writes the same as a page for people.
+    /// Returns the OpenAPI document as an HTML page.
     pub fn openapi_page(&self) -> String {
         openapi::page::page(&self.openapi())
     }
 
-    /// Says from now on that the node stops: `/readyz` says so, and what lasts ends.
+    /// Announces that the node is stopping: `/readyz` reports it from now on, and long-lasting requests end.
     pub fn stop(&self) {
         self.api.stopping.begin();
     }
 
-    /// Gives the limits.
+    /// Returns the limits.
     pub(crate) fn settings(&self) -> &Settings {
         &self.api.settings
     }
 
-    /// Answers a request that came over a connection of HTTP/1, where its head can be read in one way only.
+    /// Answers a request from an HTTP/1 connection, if its head is unambiguous.
     pub(crate) async fn answer_framed<B>(&self, request: Request<B>) -> Response<Body>
     where
         B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
@@ -152,7 +155,8 @@ impl Front {
         Ok(framing::demand_known_expectation(request.headers())?)
     }
 
-    /// Answers a request whose head could not be read: with the bytes of a whole answer, behind which the connection is closed.
+    /// Answers a request with an unreadable head: returns the bytes of a complete answer, after which the
+    /// connection is closed.
     pub(crate) fn answer_unreadable(&self, status: u16, why: Option<Ambiguous>) -> Vec<u8> {
         let problem = match (why, status) {
             (Some(why), _) => {
@@ -166,7 +170,7 @@ impl Front {
         let context = RequestContext::of(&HeaderMap::new(), OwnSpan::None);
         let (mut parts, body) = problem.render(&context, "/").into_parts();
         finish(&context, Read::InPart, &mut parts.headers);
-        // It is whole already, so there is nothing to wait for.
+        // It is complete already, so there is nothing to wait for.
         let body = body.collect().now_or_never().and_then(Result::ok).map(|whole| whole.to_bytes()).unwrap_or_default();
         let reason = parts.status.canonical_reason().unwrap_or_default();
         let mut written = format!("HTTP/1.1 {} {reason}\r\n", parts.status.as_u16()).into_bytes();
@@ -190,7 +194,7 @@ impl Front {
     {
         let begin = Instant::now();
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        // Who only reads leads to no record, and a trace has no part of it.
+        // A request that only reads leads to no record, so it does not become part of a trace.
         let own_span = match &self.api.ports.spans {
             Some(spans) if !method.is_safe() => OwnSpan::Wanted(spans.sampler()),
             Some(_) | None => OwnSpan::None,
@@ -206,11 +210,11 @@ impl Front {
         let outcome = contained(self.dispatch(&context, Request::from_parts(parts, body))).await;
         let mut response = outcome.unwrap_or_else(|problem| problem.render(&context, uri.path()));
         let standing = response.extensions_mut().remove::<Standing>();
-        // The router hands problems on, so that they are written here, where the request is known.
+        // The router passes problems on, so that they are written here, where the request is known.
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
             let allow = response.headers_mut().remove(header::ALLOW);
             response = match &allow {
-                // Every path says which methods it has.
+                // Every path lists its methods.
                 Some(_) if method == Method::OPTIONS => respond::nothing(),
                 _ => problem.render(&context, uri.path()),
             };
@@ -278,8 +282,9 @@ impl Front {
         Ok(response)
     }
 
-    /// Counts a large answer until it is written. Where there is no memory for it, who only reads is told so instead; who changed
-    /// something, so that the answer names its position, is told that all the same, else they would do it again.
+    /// Counts a large answer until it is written. If there is no memory for it, a caller that only reads gets
+    /// this error. A caller that changed something (the answer names its position) gets the answer all the
+    /// same, because otherwise it would repeat the change.
     fn within_memory(&self, response: Response<Body>) -> Result<Response<Body>, TooMuchUnwritten> {
         let Some(bytes) = response.body().size_hint().exact().filter(|bytes| *bytes >= LARGE_ANSWER_BYTES) else { return Ok(response) };
         let queue = self.api.queue(QueueName::AnswerBytes);
@@ -302,12 +307,12 @@ impl Front {
     }
 }
 
-/// Whoever sends such tries to have two servers read one request differently.
+/// Whoever sends such a request tries to make two servers read it differently.
 fn warn_of(why: Ambiguous) {
     tracing::warn!(%why, "an ambiguous request was rejected");
 }
 
-/// Adds the method that every path has.
+/// Adds the method that every path supports.
 fn with_options(allow: &HeaderValue) -> HeaderValue {
     let methods = allow.to_str().unwrap_or_default();
     if methods.split(',').any(|method| method.trim() == "OPTIONS") {
@@ -316,16 +321,16 @@ fn with_options(allow: &HeaderValue) -> HeaderValue {
     HeaderValue::from_str(&format!("{methods},OPTIONS")).unwrap_or_else(|_| allow.clone())
 }
 
-/// A header of ours that there is none of.
+/// An unknown header with the product's prefix.
 #[derive(Debug, Error)]
 #[error("there is no header `{name}`")]
 struct UnknownHeader {
     name: String,
 }
 
-/// The headers of ours that requests may have.
+/// The request headers with the product's prefix.
 const OUR_HEADERS: [&str; 1] = [ENSUE_POSITION];
-/// What the names of our headers begin with.
+/// The prefix of the product's headers.
 const OUR_PREFIX: &str = "ensue-";
 
 impl Explain for UnknownHeader {
@@ -345,7 +350,7 @@ impl Explain for UnknownHeader {
     }
 }
 
-/// Whoever sends a header of ours relies on it: one that is not known is not passed over.
+/// A caller that sends a header with the product's prefix relies on it, so unknown ones are rejected.
 fn demand_known_headers(headers: &HeaderMap) -> Result<(), UnknownHeader> {
     let mut ours = headers.keys().map(HeaderName::as_str).filter(|name| name.starts_with(OUR_PREFIX));
     match ours.find(|name| !OUR_HEADERS.contains(name)) {
@@ -354,7 +359,7 @@ fn demand_known_headers(headers: &HeaderMap) -> Result<(), UnknownHeader> {
     }
 }
 
-/// Where a request was sent to, and from where.
+/// The target of a request, and its origin.
 #[derive(Default)]
 struct SentTo {
     server: Option<(String, Option<u16>)>,
@@ -387,7 +392,7 @@ fn finish(context: &RequestContext, read: Read, headers: &mut HeaderMap) {
     }
 }
 
-/// Answers of this node are for one caller, and are no pages to be put into others.
+/// Answers of this node are for one caller, and must not be embedded in other pages.
 fn secure(headers: &mut HeaderMap) {
     const FIXED: [(HeaderName, HeaderValue); 3] = [
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -397,12 +402,12 @@ fn secure(headers: &mut HeaderMap) {
     for (name, value) in FIXED {
         headers.insert(name, value);
     }
-    // A file that a program made goes out under a stricter one.
+    // A file that a program created is served under a stricter policy.
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
 }
 
-/// Runs a handler so that a bug in it is that request's, and nobody else's.
+/// Runs a handler so that a panic in it affects only its own request.
 async fn contained(work: impl Future<Output = Outcome>) -> Outcome {
     let mut work = pin!(work);
     std::future::poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
@@ -412,7 +417,7 @@ async fn contained(work: impl Future<Output = Outcome>) -> Outcome {
     .await
 }
 
-/// For tests and for whoever puts the API behind a server of their own.
+/// For tests, and for embedding the API in another server.
 impl Service<Request<Body>> for Front {
     type Response = Response<Body>;
     type Error = Infallible;

@@ -1,4 +1,4 @@
-//! Bodies of answers that hold something until they are written or given up.
+//! Response bodies that hold a value until they are written or dropped.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

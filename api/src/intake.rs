@@ -1,7 +1,7 @@
-//! Intake: whether there is memory for a request's body, asked before the first byte of it is read.
+//! Intake: checks whether there is memory for a request's body before its first byte is read.
 //!
-//! 503 says that the node is full; 429 that the caller has its share, and others shall have theirs. What becomes of a body is
-//! `body.rs`'s.
+//! 503 means that the node is full; 429 means that the caller is at its share, and the rest is for others.
+//! Bodies are handled in `body.rs`.
 
 use std::sync::Arc;
 
@@ -12,11 +12,12 @@ use thiserror::Error;
 use crate::queues::{QueueName, Queues};
 use crate::quotas::{Caller, NoRoom, Quotas, Room};
 
-/// How many times its length a body counts: as it is read, as it is parsed, and as it is kept.
+/// How many times its length a body counts: as it is read, as it is parsed, and as it is stored.
 const BODY_COPIES: u64 = 3;
-/// What a request with a body counts at least: its head, its tasks and the buffers of its connection.
+/// The minimum bytes that a request with a body counts: its head, its tasks and the buffers of its
+/// connection.
 const REQUEST_BYTES_MIN: u64 = 16 * 1024;
-/// One caller has at most one in so many of what there is.
+/// One caller can have at most one part in this many of the memory.
 const QUOTAS: u64 = 2;
 
 /// Why a body is not read.
@@ -26,7 +27,7 @@ pub(crate) enum IntakeRefusal {
     /// There is no memory for it now.
     #[error("not enough memory for the body")]
     Full,
-    /// The caller holds its share already.
+    /// The caller is at its share already.
     #[error("your requests in progress use half of the memory that the node has for all callers")]
     OverShare,
 }
@@ -57,18 +58,18 @@ impl From<NoRoom> for IntakeRefusal {
     }
 }
 
-/// The memory for bodies that are under way.
+/// The memory for bodies of requests in progress.
 pub(crate) struct Intake(Arc<Quotas>);
 
 impl Intake {
-    /// Makes the intake of a node.
+    /// Creates the intake of a node.
     pub(crate) fn new(queues: &Queues) -> Self {
         let bytes = queues.of(QueueName::RequestBytes);
         Self(Quotas::of(bytes.clone(), bytes.capacity() / QUOTAS))
     }
 
-    /// Takes room for a body of the length that its headers say; one that does not say may become as long as any. The only body of a
-    /// caller is never over its share: one that is allowed at all can be sent.
+    /// Takes room for a body of the length in its headers; without a length, for the longest body allowed. A
+    /// caller's only body is never over its share, so every body that is allowed at all can be sent.
     pub(crate) fn admit(&self, caller: Caller, headers: &HeaderMap, bytes_max: usize) -> Result<Room, IntakeRefusal> {
         Ok(self.0.enter(caller, amount_of(headers, bytes_max))?)
     }

@@ -1,7 +1,7 @@
 //! `Idempotency-Key`: requests that are carried out once, however often they are sent.
 //!
-//! That one is carried out once is the core's (`engine/src/command/request.rs`), also over a restart. Here is what the header may say, which
-//! keys are under way, and what counts as the same request.
+//! The core guarantees this (`engine/src/command/request.rs`), even across a restart. This file has the
+//! header's format, the keys in progress, and the comparison of requests.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,17 +18,17 @@ use crate::problem::Problem;
 
 /// The header.
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// The most bytes of a key.
+/// The maximum length of a key in bytes.
 pub(crate) const KEY_BYTES_MAX: usize = 255;
 
-/// Why a request with a key is not looked at.
+/// Why a request with a key is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub(crate) enum KeyRefusal {
-    /// The header is not of the shape of one.
+    /// The header is malformed.
     #[error("`Idempotency-Key` must be given once, as 1 to {KEY_BYTES_MAX} visible ASCII characters, with or without quotes")]
     Malformed,
-    /// The first request of the key is not answered yet.
+    /// The first request with the key is not answered yet.
     #[error("a request with this `Idempotency-Key` is still in progress")]
     UnderWay,
 }
@@ -56,7 +56,8 @@ impl Explain for KeyRefusal {
     }
 }
 
-/// Gives the key of a request, out of its quotes: drafts of the header want them, and most callers leave them out.
+/// Returns the key of a request, without its quotation marks: drafts of the header require them, and most
+/// callers leave them out.
 pub(crate) fn given(headers: &HeaderMap) -> Result<Option<String>, KeyRefusal> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
@@ -67,11 +68,11 @@ pub(crate) fn given(headers: &HeaderMap) -> Result<Option<String>, KeyRefusal> {
     if is_key { Ok(Some(key.to_owned())) } else { Err(KeyRefusal::Malformed) }
 }
 
-/// The keys whose requests are under way. They are as many as requests at the most.
+/// The keys of requests in progress, at most as many as requests.
 #[derive(Default)]
 pub(crate) struct UnderWay(Mutex<BTreeSet<DedupeKey>>);
 
-/// A key whose request is under way, until this is dropped.
+/// A key whose request is in progress, until this is dropped.
 struct Entered {
     key: DedupeKey,
     under_way: Arc<UnderWay>,
@@ -83,19 +84,19 @@ impl Drop for Entered {
     }
 }
 
-/// The key of a request that is under way.
+/// The key of a request in progress.
 pub(crate) struct Keyed {
     key: DedupeKey,
-    /// While nobody else can enter it.
+    /// Set while nobody else can enter it.
     entered: Option<Entered>,
-    /// What was answered to the first request of the key, where this is not the first.
+    /// The answer to the first request with the key, if this is not the first.
     before: Option<Before>,
-    /// The hash of what is asked, once the body is read.
+    /// The hash of the request, once the body is read.
     content: Option<Digest>,
 }
 
 impl Keyed {
-    /// Enters a caller's key; nobody else can until it is let go of, or this is dropped.
+    /// Enters a caller's key; nobody else can until it is released, or this is dropped.
     pub(crate) fn enter(under_way: &Arc<UnderWay>, caller: &str, key: &str) -> Result<Self, KeyRefusal> {
         let caller = if mutants::is("one request key for all callers") { "" } else { caller };
         let key = DedupeKey { scope: format!("requests/{caller}"), hash: Digest::of(key.as_bytes()) };
@@ -106,39 +107,41 @@ impl Keyed {
         Ok(Self { key, entered, before: None, content: None })
     }
 
-    /// Lets others enter the key: what came of it is in the log.
+    /// Releases the key: the effects of the request are in the log.
     pub(crate) fn let_go(&mut self) {
         self.entered = None;
     }
 
-    /// Gives the key.
+    /// Returns the key.
     pub(crate) fn key(&self) -> &DedupeKey {
         &self.key
     }
 
-    /// Notes what was answered before.
+    /// Stores the earlier answer.
     pub(crate) fn note(&mut self, before: Before) {
         self.before = Some(before);
     }
 
-    /// Gives what was answered before.
+    /// Returns the earlier answer.
     pub(crate) fn before(&self) -> Option<&Before> {
         self.before.as_ref()
     }
 
-    /// Notes what is asked.
+    /// Stores the hash of the request.
     pub(crate) fn read(&mut self, parts: &Parts, body: &[u8]) {
         self.content = Some(content(parts, body));
     }
 
-    /// Gives the key with what is asked under it. Whoever has not read the body does not know that, and may do nothing under the key.
+    /// Returns the key with the hash of the request. Before the body is read the hash is unknown, and nothing
+    /// may be done under the key.
     pub(crate) fn request(&self) -> Result<RequestKey, Problem> {
         let content = self.content.ok_or_else(|| Problem::bug("something was to be done under a key before the body was read"))?;
         Ok(RequestKey { key: self.key().clone(), content })
     }
 }
 
-/// The hash of all that says what is asked: the path and its parameters, the body and what it is.
+/// Returns the hash of everything that defines the request: the path with its parameters, and the body with
+/// its type.
 fn content(parts: &Parts, body: &[u8]) -> Digest {
     let says_what = |name: &HeaderName| *name == header::CONTENT_TYPE || name.as_str().starts_with("ce-");
     let mut said: Vec<(&str, &[u8])> =

@@ -1,8 +1,8 @@
-//! What is left of a request's body when its answer is there: thrown away before the answer is told, so that its sender hears the answer
-//! instead of a reset, and the connection can go on.
+//! The unread rest of a request's body when its answer is ready. It is discarded before the answer is sent,
+//! so that the sender receives the answer instead of a reset, and the connection can continue.
 //!
-//! A connection on which a body was not read to its end is of no use for a second request. Its sender must be told so: it may have
-//! handed the whole body to its kernel, and take the connection for free.
+//! A connection whose last body was not read completely cannot be used for another request. The answer
+//! must say so: the sender may have passed the whole body to its kernel, and consider the connection free.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,12 +15,14 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-/// The most bytes that are thrown away of one body; one that says of itself that it is longer is not read.
+/// The maximum number of bytes of a body that are discarded; a body that declares a greater length is not
+/// read.
 const DISCARDED_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// How long that may take.
+/// How long that can take.
 const DISCARDED_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The body of a request, lent to whoever answers it. Where they do not read it to its end, the rest comes back.
+/// The body of a request, lent to its handler. If the handler does not read it completely, the rest comes
+/// back.
 pub(crate) struct Lent<B: HttpBody> {
     body: Option<B>,
     back: Arc<Mutex<Option<B>>>,
@@ -30,16 +32,16 @@ pub(crate) struct Lent<B: HttpBody> {
 /// The rest of a body, once its [`Lent`] is dropped.
 pub(crate) struct Leftover<B> {
     left: Arc<Mutex<Option<B>>>,
-    /// Whether it broke off: nobody knows where the next request begins.
+    /// Whether the body broke off, so that the beginning of the next request is unknown.
     is_broken: Arc<AtomicBool>,
-    /// Whether its sender sends it only when it is told to go on.
+    /// Whether the sender sends it only after `100 Continue`.
     is_held_back: bool,
 }
 
-/// Whether a request was read to its end.
+/// Whether a request was read completely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Read {
-    /// It was: the connection can go on.
+    /// It was: the connection can continue.
     ToItsEnd,
     /// More of it may come.
     InPart,
@@ -53,8 +55,8 @@ pub(crate) fn lend<B: HttpBody>(body: B, headers: &HeaderMap) -> (Lent<B>, Lefto
 }
 
 impl<B: HttpBody<Data = Bytes> + Unpin> Leftover<B> {
-    /// Throws the rest away, within bounds of length and time. What is held back is not asked for, and what was waited for in vain is
-    /// not waited for again.
+    /// Discards the rest, within limits of length and time. A body that is held back is not requested, and
+    /// one that already timed out is not waited for again.
     pub(crate) async fn discard(self, answered: StatusCode) -> Read {
         if self.is_broken.load(Ordering::Relaxed) {
             return Read::InPart;
@@ -90,7 +92,7 @@ impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Lent<B> {
             self.is_broken.store(true, Ordering::Relaxed);
         }
         if !matches!(frame, Some(Ok(_))) {
-            // It ended, or broke off: nothing comes any more.
+            // It ended, or broke off: nothing more will come.
             self.body = None;
         }
         Poll::Ready(frame)

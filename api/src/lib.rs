@@ -1,13 +1,17 @@
 //! REST: commands in, views out.
 //!
-//! Read in this order: [`ports`] is what the API needs of the node; [`routes`] has every route, `route` what one is,
-//! [`permissions`] what may be demanded, `auth` the proof of it; [`front`] is what every request goes through, `problem` how
-//! every error looks, `query`, `body` and `paging` how requests are read; `routes/<noun>` answer, `wire/<noun>` are the shapes, [`openapi`]
-//! tells callers of all of it, `threads` is where work blocks, `sse`, `live` and `streams` are what lasts, [`metrics`] what is counted;
-//! [`server`] accepts connections.
+//! Read in this order:
+//! - [`ports`] has the parts of the node that the API needs.
+//! - [`routes`] has every route, `route` defines a route, [`permissions`] what a route can require, and `auth` the
+//!   proof of a permission.
+//! - [`front`] has the steps that every request goes through, `problem` the form of every error, and `query`,
+//!   `body` and `paging` read requests.
+//! - `routes/<noun>` answer requests, `wire/<noun>` define their JSON forms, and [`openapi`] documents all of it.
+//! - `threads` runs blocking work; `sse`, `live` and `streams` serve long-lasting requests.
+//! - [`metrics`] has the metrics, and [`server`] accepts connections.
 //!
-//! It decides nothing about events, rules or executions: commands go to the engine, answers come from views. It opens no
-//! database and runs nothing.
+//! It decides nothing about events, rules or executions: commands go to the engine, answers come from views. It
+//! opens no database and runs nothing.
 
 mod api;
 mod attention;

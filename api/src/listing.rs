@@ -1,6 +1,6 @@
-//! Lists: pages over a view, filtered by its columns, and pages over what the catalog holds.
+//! Lists: pages over a view, filtered by its columns, and pages over the catalog.
 //!
-//! How an item looks is `wire`'s; what may be filtered by is said by who asks.
+//! The form of an item is defined in `wire`; the routes define the filters.
 
 use ensue_engine::record::Position;
 use ensue_views::store::{Filter, ListQuery, Order};
@@ -12,23 +12,23 @@ use crate::paging::{CursorInvalid, Page};
 use crate::permissions::Permission;
 use crate::problem::Problem;
 
-/// The orders in which a list over a view is read, by the names of the parameter `sort`; the first is that of a list which is asked for without.
+/// The orders of a list over a view, by the values of the parameter `sort`; the first is the default.
 pub(crate) const SORTS: [(&str, Order); 2] = [("-position", Order::NewestFirst), ("position", Order::OldestFirst)];
 
-/// The most rows that one request looks at where it picks among them.
+/// The maximum number of rows that one request reads if it filters them.
 const SCANNED_MAX: usize = 500;
 
 /// One page of a list.
 pub(crate) struct Listed<T> {
     /// The items.
     pub(crate) items: Vec<T>,
-    /// The place of the last item, where there are more.
+    /// The place of the last item, if there are more.
     pub(crate) next: Option<String>,
-    /// What was asked.
+    /// The request.
     pub(crate) page: Page,
 }
 
-/// Reads a page of a view in the order that is asked for. Each of `columns` is filtered by the parameter of its name.
+/// Reads a page of a view in the requested order. Each of `columns` is filtered by the parameter of its name.
 pub(crate) async fn rows<V, P>(call: &Call, allowed: &Allowed<P>, columns: &[Column]) -> Result<Listed<V>, Problem>
 where
     V: View + Send + 'static,
@@ -49,14 +49,15 @@ where
     P: Permission,
 {
     let page = call.page(allowed)?;
-    // One more than is shown says whether there is more.
+    // One more row than is shown reveals whether there is more.
     let scanned_max = page.limit + 1;
     let read = read_rows::<V>(call, page.after.as_deref(), columns, filters, scanned_max).await?;
     Ok(picked(read, scanned_max, page, |_| true))
 }
 
-/// The same, of the rows that `keep` picks: a filter by what no column holds. One request looks at [`SCANNED_MAX`] rows at most, so the
-/// page may hold fewer than its limit, or nothing, and still have a next one.
+/// The same, with only the rows that `keep` selects: a filter by something that is not a column. One request
+/// reads [`SCANNED_MAX`] rows at most, so the page may hold fewer items than its limit, or none, and still
+/// have a next page.
 pub(crate) async fn rows_picked<V, P>(
     call: &Call,
     allowed: &Allowed<P>,
@@ -73,7 +74,8 @@ where
     Ok(picked(read, SCANNED_MAX, page, keep))
 }
 
-/// Takes the rows that are kept, up to the limit of the page. The page goes on behind the last row that was looked at.
+/// Returns the selected rows, up to the limit of the page. The next page begins after the last row that was
+/// read.
 fn picked<V: View>(read: Vec<V>, scanned_max: usize, page: Page, keep: impl Fn(&V) -> bool) -> Listed<V> {
     let (mut items, mut last) = (Vec::new(), None);
     let is_whole = read.len() < scanned_max;
@@ -92,7 +94,7 @@ fn picked<V: View>(read: Vec<V>, scanned_max: usize, page: Page, keep: impl Fn(&
     Listed { items, next, page }
 }
 
-/// Reads at most `limit` rows of a view behind the place, in the order that is asked for.
+/// Reads at most `limit` rows of a view after the place, in the requested order.
 async fn read_rows<V>(
     call: &Call,
     after: Option<&str>,
@@ -121,7 +123,7 @@ where
     Ok(rows.await??)
 }
 
-/// Takes a page of what the catalog holds, in the order of the names.
+/// Returns a page of the catalog's items, in the order of their names.
 pub(crate) fn of_catalog<P: Permission, T>(
     call: &Call,
     allowed: &Allowed<P>,
@@ -137,7 +139,7 @@ pub(crate) fn of_catalog<P: Permission, T>(
     Ok(Listed { items, next, page })
 }
 
-/// Reads a place of a list over a view: only what was signed comes here.
+/// Parses a place of a list over a view: only signed text gets here.
 pub(crate) fn place(text: &str) -> Result<Position, CursorInvalid> {
     text.parse().map(Position).map_err(|_| CursorInvalid)
 }

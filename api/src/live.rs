@@ -1,6 +1,6 @@
-//! What lasts: an execution's output, followed as it is printed, as Server-Sent Events.
+//! Live output: follows an execution's output as it is printed, as Server-Sent Events.
 //!
-//! Outputs are no records: an event's id is a place in bytes, not a position.
+//! Outputs are not records: an event's id is an offset in bytes, not a position.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,23 +20,23 @@ use crate::sizes::CHUNK_BYTES_MAX;
 use crate::sse::{CloseAs, LAST_EVENT_ID, Left, Line};
 use crate::wire::executions::{WireOutput, WireOutputEnd, settled};
 
-/// How often a stream is looked at for more.
+/// The interval at which a stream is checked for new output.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// A stream that is followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Followed {
     stream: OutputStream,
-    /// The bytes that were given already.
+    /// The number of bytes that were already sent.
     offset: u64,
-    /// Says whether the caller knows that not all that was printed is kept.
+    /// Whether the caller knows that a part of the output was not kept.
     is_loss_told: bool,
 }
 
-/// Where following begins.
+/// The place where following begins.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Beginning {
-    /// The attempt, by its number; none means the newest, or the first to come.
+    /// The number of the attempt; `None` means the newest, or the first one to come.
     pub(crate) attempt: Option<u32>,
     streams: Vec<Followed>,
 }
@@ -48,8 +48,8 @@ impl Beginning {
         Self { attempt, streams: streams.collect() }
     }
 
-    /// Reads where a caller that was cut off goes on: `Last-Event-ID: <attempt>.<stream>.<offset>`, with a second stream and
-    /// offset where both are followed.
+    /// Parses the place at which a disconnected caller continues:
+    /// `Last-Event-ID: <attempt>.<stream>.<offset>`, with a second stream and offset if both are followed.
     pub(crate) fn resumed(headers: &HeaderMap, streams: &[OutputStream]) -> Result<Option<Self>, ParameterRefusal> {
         let Some(given) = headers.get(LAST_EVENT_ID) else { return Ok(None) };
         let place = given.to_str().ok().and_then(|text| {
@@ -75,19 +75,19 @@ pub(crate) struct Follower {
     line: Line<ExecutionsRead>,
 }
 
-/// What a look at the streams came to.
+/// The result of checking the streams.
 enum Look {
-    /// There was more.
+    /// There was new output.
     More,
     /// There was nothing new.
     Nothing,
-    /// There will be nothing more.
+    /// There will be no further output.
     End(WireOutputEnd),
 }
 
 /// Why following ends before the execution does.
 enum Broken {
-    /// Nobody is there to be told.
+    /// The caller no longer receives anything.
     Left(Left),
     /// Something failed.
     Failed(Problem),
@@ -111,7 +111,8 @@ impl Follower {
         Self { api, execution, attempt, streams, line }
     }
 
-    /// Follows until the execution has ended, the caller is gone or let in no more, or the node stops.
+    /// Follows until the execution has ended, the caller has disconnected or lost access, or the node is
+    /// stopping.
     pub(crate) async fn run(mut self) {
         match self.until_the_end().await {
             Ok(end) => self.line.end(&end, CloseAs::Normal),
@@ -136,7 +137,8 @@ impl Follower {
     }
 
     async fn look(&mut self) -> Result<Look, Broken> {
-        // First where the execution stands, then what it printed: what is printed before an end is seen before the end is.
+        // Reads the execution's state first, then its output, so that everything printed before the end is
+        // seen before the end.
         let execution: Execution = self.api.row(self.execution.to_string(), ExecutionsRead::THING).await?;
         let number = self.attempt.or_else(|| execution.attempts.last().map(|attempt| attempt.number));
         if let Some(attempt) = execution.attempts.iter().find(|attempt| Some(attempt.number) == number) {
@@ -163,7 +165,7 @@ impl Follower {
         Ok(if execution.status.is_end() { Look::End(WireOutputEnd { status: execution.status }) } else { Look::Nothing })
     }
 
-    /// Sends what is new in one of the streams, and says whether there was anything.
+    /// Sends the new output of one of the streams; returns whether there was any.
     async fn read(&mut self, index: usize, attempt: AttemptId, number: u32, is_over: bool) -> Result<bool, Broken> {
         let Followed { stream, offset, is_loss_told } = self.streams[index];
         let read = self.api.threads.blocking(move |ports| ports.outputs.read(attempt, stream, offset, CHUNK_BYTES_MAX)).await?;
@@ -191,7 +193,7 @@ impl Follower {
     }
 }
 
-/// How many of the bytes are whole characters: one that is cut at the end is shown with its rest.
+/// Returns how many of the bytes form whole characters: one that is cut at the end is sent with its rest.
 fn whole_characters(bytes: &[u8]) -> usize {
     match std::str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() => error.valid_up_to(),

@@ -1,7 +1,7 @@
-//! Metrics: what is counted and measured in a node, as a text that Prometheus reads.
+//! Metrics of a node, as a text that Prometheus reads.
 //!
-//! Nothing is counted here: a figure belongs to who counts it, and is gathered when it is asked for. Labels have only values from
-//! closed lists of the code's own, so that what comes in can never make more of them.
+//! Nothing is counted here: each component owns its figures, which are gathered on request. Label values come
+//! only from closed lists in the code, so that input can never add more of them.
 
 mod distribution;
 mod requests;
@@ -24,7 +24,7 @@ pub use distribution::{Distribution, LONG, Labelled, SHORT, Unit};
 pub(crate) use requests::{Kind, Requests};
 pub(crate) use text::Form;
 
-/// What each name begins with.
+/// The prefix of each name.
 const PREFIX: &str = "ensue";
 
 /// Gathers all metrics.

@@ -1,6 +1,6 @@
-//! The OpenAPI 3.1 document: what callers, and their tools, are told of every route.
+//! The OpenAPI 3.1 document, which describes every route to callers and their tools.
 //!
-//! It is made of the table of routes and of the shapes' own types; nothing of a route is said here.
+//! It is generated from the table of routes and from the wire types; no route is described here.
 
 mod examples;
 pub(crate) mod page;
@@ -18,22 +18,22 @@ use crate::problem::WireProblem;
 use crate::route::{Demand, Route};
 use crate::sse::EVENT_STREAM;
 
-/// The document as it is kept in the repository and served. A test holds it equal to what the routes say.
+/// The document as it is kept in the repository and served. A test compares it with the routes.
 pub const KEPT: &str = include_str!("../../docs/reference/openapi.json");
 
 /// The media type of problems.
 const PROBLEM: &str = "application/problem+json";
 
-/// What shapes are named in the code, and not in the document.
+/// The prefix of wire types in the code, which the document leaves out.
 const WIRE: &str = "Wire";
 
-/// Where a response lists the codes of its problems, for programs that check them.
+/// The extension in which a response lists the codes of its problems, for programs that check them.
 const CODES: &str = "x-problem-codes";
 
-/// The problem of a method that a path does not have: no operation has it.
+/// The problem for an unsupported method, which belongs to no operation.
 const OF_NO_OPERATION: &str = "method_not_allowed";
 
-/// The problems that every route has.
+/// The problems of every route.
 const OF_ALL: &[(u16, &str)] = &[
     (400, "request_ambiguous"),
     (400, "request_malformed"),
@@ -44,10 +44,10 @@ const OF_ALL: &[(u16, &str)] = &[
     (500, "internal_error"),
     (503, "busy"),
 ];
-/// Those of a route that takes known parameters alone.
+/// The problems of a route that rejects unknown parameters.
 const OF_PARAMETERS: &[(u16, &str)] =
     &[(400, "unknown_header"), (400, "unknown_parameter"), (400, "doubled_parameter"), (400, "bad_parameter")];
-/// Those of a route that demands a permission.
+/// The problems of a route that requires a permission.
 const OF_GUARDED: &[(u16, &str)] = &[
     (400, "doubled_authorization"),
     (400, "token_in_url"),
@@ -61,7 +61,7 @@ const OF_GUARDED: &[(u16, &str)] = &[
     (503, "views_damaged"),
     (503, "views_unavailable"),
 ];
-/// Those of a request that may have a key.
+/// The problems of a request that can have a key.
 const OF_KEYED: &[(u16, &str)] = &[
     (400, "idempotency_key_invalid"),
     (409, "request_under_way"),
@@ -69,17 +69,17 @@ const OF_KEYED: &[(u16, &str)] = &[
     (503, "outcome_unknown"),
     (503, "stopping"),
 ];
-/// Those of a write, whatever it changes: a condition that it does not look at is refused.
+/// The problems of every write: an unsupported condition is rejected.
 const OF_CONDITIONS: &[(u16, &str)] = &[(400, "condition_invalid")];
-/// Those of a write that looks at what it changes.
+/// The problems of a write that honors conditions.
 const OF_CONDITIONAL: &[(u16, &str)] = &[(412, "precondition_failed"), (503, "view_behind")];
-/// Those of a route whose requests count to their caller's rate.
+/// The problems of a route with a rate limit.
 const OF_COUNTED: &[(u16, &str)] = &[(429, "rate_limited")];
-/// Those of a route that waits for the views.
+/// The problems of a route that waits for the views.
 const OF_SIGHT: &[(u16, &str)] = &[(400, "bad_parameter"), (503, "view_behind")];
-/// Those of a route that brings in what the node must have memory for.
+/// The problems of a route that needs memory for its input.
 const OF_ADMISSION: &[(u16, &str)] = &[(503, "memory_short")];
-/// Those of a write.
+/// The problems of a write.
 const OF_WRITES: &[(u16, &str)] = &[
     (409, "catalog_moved"),
     (413, "too_large_to_record"),
@@ -88,9 +88,9 @@ const OF_WRITES: &[(u16, &str)] = &[
     (503, "storage_full"),
     (503, "too_much_open"),
 ];
-/// Those of a list.
+/// The problems of a list.
 const OF_LISTS: &[(u16, &str)] = &[(400, "cursor_invalid")];
-/// Those of a route that takes a body.
+/// The problems of a route with a request body.
 const OF_BODIES: &[(u16, &str)] = &[
     (400, "body_not_json"),
     (400, "body_incomplete"),
@@ -101,7 +101,7 @@ const OF_BODIES: &[(u16, &str)] = &[
     (429, "over_share"),
 ];
 
-/// Writes the document of a table of routes.
+/// Generates the document of a table of routes.
 pub(crate) fn document(table: &[Route]) -> Value {
     let mut parts = Parts::new();
     let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
@@ -134,17 +134,18 @@ pub(crate) fn document(table: &[Route]) -> Value {
     document
 }
 
-/// What operations refer to. The schemas of requests say what may be left out, those of answers what is always there.
+/// The components that operations refer to. Request schemas say which members are optional, response schemas
+/// which are always present.
 struct Parts {
     requests: SchemaGenerator,
     answers: SchemaGenerator,
-    /// Problems, by their status and their codes: most routes have the same.
+    /// Problems, by their status and their codes: most routes share them.
     problems: BTreeMap<(u16, Vec<&'static str>), Named>,
     /// The codes of all problems.
     codes: BTreeSet<&'static str>,
 }
 
-/// A response with the name under which it is referred to.
+/// A response with the name of its component.
 struct Named {
     name: String,
     response: Value,
@@ -209,7 +210,7 @@ fn described(route: &Route, parts: &mut Parts) -> Value {
     described
 }
 
-/// The first part of the path that names anything.
+/// Returns the first named part of the path.
 fn tag(route: &Route) -> &str {
     let path = route.path.strip_prefix(crate::route::BASE).unwrap_or(&route.path);
     path.trim_start_matches('/').split('/').next().unwrap_or_default()
@@ -231,8 +232,8 @@ fn request_body(takes: Takes, schemas: &mut SchemaGenerator) -> Option<Value> {
         Takes::AnyJson { example } => {
             Some(json!({ "required": true, "content": { "application/json": { "schema": {}, "example": parsed(example) } } }))
         }
-        // Where a body has several media types, generated clients ask for all of them at once, and send what is of one under another. The
-        // other forms are for callers who write the body themselves.
+        // If a body has several media types, generated clients ask for all of them at once, and send one
+        // type's content under another. The other formats are for callers that write the body themselves.
         Takes::JsonOr { schema, example, others } => {
             let others: Vec<String> = others.iter().map(|(media, means)| format!("as `{media}`: {means}")).collect();
             Some(json!({
@@ -309,7 +310,7 @@ fn problem(status: u16, codes: &[&str], schemas: &mut SchemaGenerator) -> Value 
         _ => &[],
     };
     let schema = schema_of::<WireProblem<'static>>(schemas);
-    // The schema alone: generators keep no answer whose members are narrowed here.
+    // Only the schema: generators do not support answers whose members are narrowed here.
     json!({
         "description": format!("A problem: {}.", codes.iter().map(|code| format!("`{code}`")).collect::<Vec<_>>().join(", ")),
         "headers": header_references(names),
@@ -319,7 +320,7 @@ fn problem(status: u16, codes: &[&str], schemas: &mut SchemaGenerator) -> Value 
 }
 
 fn answer(given: &Given, schemas: &mut SchemaGenerator) -> Value {
-    // An event stream is no text of its own: its events are told one by one.
+    // An event stream is not a single text: its events are described separately.
     let text = |media: &str| if media == EVENT_STREAM { json!({}) } else { json!({ "schema": { "type": "string" } }) };
     let content = match given.content {
         Content::Nothing => json!({}),
@@ -335,7 +336,7 @@ fn answer(given: &Given, schemas: &mut SchemaGenerator) -> Value {
             content
         }
         Content::Text(media) => media.iter().map(|media| ((*media).to_owned(), text(media))).collect::<Map<_, _>>().into(),
-        // Under the first, generated clients return the bytes.
+        // With the first media type, generated clients return the bytes.
         Content::File => json!({ "application/octet-stream": { "schema": { "type": "string", "format": "binary" } }, "*/*": {} }),
     };
     json!({ "description": given.means, "headers": header_references(given.headers), "content": content })
@@ -351,7 +352,7 @@ fn header_references(names: &[Header]) -> Map<String, Value> {
         .collect()
 }
 
-/// The headers that any answer may have.
+/// The headers that any answer can have.
 const OF_EVERY_ANSWER: [(&str, &str); 8] = [
     ("X-Request-Id", "The id of the request."),
     ("traceparent", "The trace of the request (W3C Trace Context)."),
@@ -366,7 +367,7 @@ const OF_EVERY_ANSWER: [(&str, &str); 8] = [
     ("X-RateLimit-Reset", "The same as `t`, in seconds from now."),
 ];
 
-/// The headers of answers, each by its name.
+/// Returns the response headers by name.
 fn headers() -> Map<String, Value> {
     const ALL: [Header; 11] = [
         Header::Position,
@@ -409,7 +410,7 @@ fn told(header: Header) -> (&'static str, &'static str) {
     }
 }
 
-/// Leaves out of the schemas' names what only the code needs.
+/// Removes the code's own prefix from the schemas' names.
 fn without_prefix(value: Value) -> Value {
     let bare = |name: &str| name.strip_prefix(WIRE).unwrap_or(name).to_owned();
     match value {

@@ -1,6 +1,7 @@
-//! What callers are told of a route: its name, its parameters, what it takes and gives, and what it refuses.
+//! The documentation of a route: its name, its parameters, its request and response bodies, and its problems.
 //!
-//! The parameters are the closed list that a request is held to; the rest is held to what the API really answers by its tests.
+//! Requests are checked against its closed list of parameters. Tests check the rest against the API's real
+//! answers.
 
 use std::fmt;
 
@@ -8,107 +9,109 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::wire::WireList;
 
-/// The most answers of one operation that went well.
+/// The maximum number of successful answers of one operation.
 const GIVEN_MAX: usize = 4;
 
-/// The headers of an answer that says that something was written.
+/// The headers of an answer that reports a write.
 pub(crate) const WRITTEN: &[Header] = &[Header::Position];
-/// Those of one that says that something was made.
+/// The headers of an answer that reports a created resource.
 pub(crate) const MADE: &[Header] = &[Header::Position, Header::Location];
-/// Those of one that says that a value was set.
+/// The headers of an answer that reports a value that was set.
 pub(crate) const SET: &[Header] = &[Header::Position, Header::Location, Header::ETag];
 
-/// Writes the schema of a type.
+/// A function that generates the schema of a type.
 pub(crate) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
-/// What callers are told of a route.
+/// The documentation of a route.
 #[derive(Clone, Copy)]
 pub(crate) struct Operation {
     /// Its name: `<noun>_<verb>`.
     pub(crate) id: &'static str,
-    /// What it does, in a line.
+    /// A summary in one line.
     pub(crate) summary: &'static str,
-    /// The parameters of the query.
+    /// The query parameters.
     pub(crate) query: &'static [&'static str],
-    /// What becomes of others.
+    /// How unknown query parameters are handled.
     pub(crate) strangers: Strangers,
-    /// The headers that it heeds, besides those that every route does.
+    /// The headers that it honors, in addition to those that every route honors.
     pub(crate) heeds: &'static [Heeded],
-    /// What must be seen before it is answered.
+    /// What must be visible in the views before it is answered.
     pub(crate) sight: Sight,
-    /// What becomes of a request's `Idempotency-Key`.
+    /// How a request's `Idempotency-Key` is handled.
     pub(crate) keying: Keying,
-    /// Which conditions of a write it heeds.
+    /// The conditions that it honors on a write.
     pub(crate) conditional: Conditional,
-    /// Whether the node must have memory for what comes in.
+    /// Whether the node needs free memory for the input.
     pub(crate) admission: Admission,
     /// The body.
     pub(crate) takes: Takes,
-    /// The answers that are no problem.
+    /// The successful answers.
     pub(crate) gives: [Option<Given>; GIVEN_MAX],
     /// Problems that not every route of its kind has: the status and the code.
     pub(crate) refuses: &'static [(u16, &'static str)],
 }
 
-/// What becomes of parameters that an operation does not know.
+/// How an operation handles unknown parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Strangers {
-    /// They are refused, so that a mistake in one is not taken for its absence.
+    /// They are rejected, so that a misspelled parameter is not treated as absent.
     Refused,
-    /// They are passed over: probes and senders of deliveries add what is their own.
+    /// They are ignored: probes and senders of deliveries add their own.
     PassedOver,
 }
 
-/// What a request may ask to be seen before it is answered, with the position of an earlier write in its `Ensue-Position`.
+/// What a request can require to be visible before it is answered, with the position of an earlier write in
+/// its `Ensue-Position`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sight {
-    /// The views have come so far.
+    /// The views have reached that position.
     OfViews,
-    /// It reads no view: it waits for nothing.
+    /// It reads no view, so it does not wait.
     None,
 }
 
-/// Whether a request is carried out once under its `Idempotency-Key`, where it has one.
+/// Whether a request is carried out once under its `Idempotency-Key`, if it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keying {
-    /// It is, where the operation is a `POST` of somebody who is known.
+    /// It is, if the operation is a `POST` by an authenticated caller.
     Heeded,
-    /// The key is passed over: nothing is recorded, so there is nothing that could be done twice.
+    /// The key is ignored: nothing is recorded, so nothing could be done twice.
     PassedOver,
 }
 
-/// Which conditions a write heeds. Others are refused, for whoever sends one wants nothing done where it does not hold.
+/// Which conditions a write honors. Others are rejected, because a caller that sends one wants nothing done
+/// if it does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Conditional {
-    /// None: nothing that is read at its path is changed.
+    /// None: the write changes nothing that can be read at its path.
     Nothing,
-    /// `If-Match`: it changes what is there.
+    /// `If-Match`: the write changes an existing resource.
     Change,
-    /// `If-Match`, and `If-None-Match: *`: it makes what is not there.
+    /// `If-Match`, and `If-None-Match: *`: the write creates or changes a resource.
     MakingOrChange,
 }
 
-/// Whether an operation brings in what the node must have memory for.
+/// Whether an operation brings in data that the node needs memory for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
-    /// It is asked for before the body is read.
+    /// Free memory is required before the body is read.
     Demanded,
-    /// It is not: what is read, cancelled or set must go on being so where memory is short.
+    /// It is not: reading, cancelling and setting must keep working when memory is short.
     None,
 }
 
-/// A header of a request that not every route heeds.
+/// A request header that not every route honors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Heeded {
     /// How long to wait for the end.
     Prefer,
-    /// Where a stream goes on.
+    /// Where a stream continues.
     LastEventId,
     /// The part of a file.
     Range,
-    /// For which file the part is meant.
+    /// The file that the range is meant for.
     IfRange,
-    /// What the caller has already.
+    /// The version that the caller already has.
     IfNoneMatch,
 }
 
@@ -117,48 +120,48 @@ pub(crate) enum Heeded {
 pub(crate) enum Takes {
     /// None.
     Nothing,
-    /// None that says anything: `{}`, or none.
+    /// No content: `{}`, or no body.
     Empty,
-    /// JSON, which may be left out where it has a default.
+    /// JSON, which can be left out if it has a default.
     Json {
         /// Its schema.
         schema: SchemaOf,
-        /// One as callers send it.
+        /// An example, as callers send it.
         example: &'static str,
-        /// Whether there must be one.
+        /// Whether a body is required.
         presence: Presence,
     },
-    /// Any JSON: what it is, the sender says.
+    /// Any JSON; the sender chooses its form.
     AnyJson {
-        /// One as callers send it.
+        /// An example, as callers send it.
         example: &'static str,
     },
-    /// JSON, or another form.
+    /// JSON, or another format.
     JsonOr {
         /// The schema of the JSON.
         schema: SchemaOf,
-        /// One as callers send it.
+        /// An example, as callers send it.
         example: &'static str,
-        /// The media types of the other forms, and what each is.
+        /// The media types of the other formats, each with a description.
         others: &'static [(&'static str, &'static str)],
     },
 }
 
-/// Whether a body must be there.
+/// Whether a body is required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Presence {
-    /// It must.
+    /// It is required.
     Required,
     /// It may be left out.
     Optional,
 }
 
-/// An answer that is no problem.
+/// A successful answer.
 #[derive(Clone, Copy)]
 pub(crate) struct Given {
     /// Its status.
     pub(crate) status: u16,
-    /// What it means.
+    /// Its meaning.
     pub(crate) means: &'static str,
     /// Its body.
     pub(crate) content: Content,
@@ -173,9 +176,9 @@ pub(crate) enum Content {
     Nothing,
     /// JSON.
     Json(SchemaOf),
-    /// JSON under these media types, as the caller accepts it.
+    /// JSON under these media types, chosen by the caller's `Accept`.
     JsonForms(&'static [(&'static str, SchemaOf)]),
-    /// JSON, or text of these media types, as the caller accepts it.
+    /// JSON, or text of these media types, chosen by the caller's `Accept`.
     JsonOrText(SchemaOf, &'static [&'static str]),
     /// Text of these media types.
     Text(&'static [&'static str]),
@@ -183,35 +186,35 @@ pub(crate) enum Content {
     File,
 }
 
-/// A header of an answer, besides those that every answer has.
+/// A response header, in addition to those that every answer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Header {
-    /// The position that shows what was written.
+    /// The position at which the write is visible.
     Position,
-    /// Where it is found.
+    /// The path of the resource.
     Location,
     /// The next page.
     Link,
-    /// Which preference was heeded.
+    /// The preference that was honored.
     PreferenceApplied,
-    /// When to ask again.
+    /// When to retry.
     RetryAfter,
-    /// The digest of what is answered, of the file, or of what a write has set.
+    /// The digest of the answer, of the file, or of the value that a write has set.
     ETag,
-    /// The part of a file that it is.
+    /// The range of the file that is returned.
     ContentRange,
     /// The name to save a file under.
     ContentDisposition,
-    /// The methods that the path knows.
+    /// The methods that the path supports.
     Allow,
-    /// Who may send deliveries here.
+    /// The sender that may send deliveries here.
     AllowedOrigin,
-    /// How many deliveries a minute.
+    /// How many deliveries are allowed per minute.
     AllowedRate,
 }
 
 impl Operation {
-    /// Names an operation, and says what it does.
+    /// Creates an operation with a name and a summary.
     pub(crate) const fn new(id: &'static str, summary: &'static str) -> Self {
         Self {
             id,
@@ -229,67 +232,68 @@ impl Operation {
         }
     }
 
-    /// Reads one thing.
+    /// Creates an operation that reads one resource.
     pub(crate) const fn shows<T: JsonSchema>(id: &'static str, summary: &'static str) -> Self {
         Self::new(id, summary).gives::<T>(200, "The event.", &[])
     }
 
-    /// Reads a page of a list.
+    /// Creates an operation that reads a page of a list.
     pub(crate) const fn lists<T: JsonSchema>(id: &'static str, summary: &'static str, query: &'static [&'static str]) -> Self {
         Self::new(id, summary).asked(query).gives::<WireList<T>>(200, "A page of the list.", &[Header::Link])
     }
 
-    /// Says which parameters there are.
+    /// Sets the query parameters.
     pub(crate) const fn asked(self, query: &'static [&'static str]) -> Self {
         Self { query, ..self }
     }
 
-    /// Passes over parameters that it does not know.
+    /// Ignores unknown query parameters.
     pub(crate) const fn passes_strangers_over(self) -> Self {
         Self { strangers: Strangers::PassedOver, ..self }
     }
 
-    /// Can be tried without being done.
+    /// Supports dry runs.
     pub(crate) const fn can_be_tried(self) -> Self {
         self.asked(&["dry_run"]).gives_content(204, "A dry run: the request is valid, and nothing was changed.", Content::Nothing, &[])
     }
 
-    /// Says which headers it heeds.
+    /// Sets the headers that it honors.
     pub(crate) const fn heeds(self, heeds: &'static [Heeded]) -> Self {
         Self { heeds, ..self }
     }
 
-    /// Says that it reads views: who has seen a position is answered once they have come so far.
+    /// Marks it as reading views: a caller that has seen a position is answered once the views have reached
+    /// it.
     pub(crate) const fn sees_views(self) -> Self {
         Self { sight: Sight::OfViews, ..self }
     }
 
-    /// The same, which records nothing.
+    /// Ignores `Idempotency-Key`, because the operation records nothing.
     pub(crate) const fn passes_keys_over(self) -> Self {
         Self { keying: Keying::PassedOver, ..self }
     }
 
-    /// Changes what is read at its path, where that is as its caller demands.
+    /// Honors conditions on the resource at its path, which the operation changes.
     pub(crate) const fn heeds_conditions(self, conditional: Conditional) -> Self {
         Self { conditional, ..self }
     }
 
-    /// Takes a body.
+    /// Sets the request body.
     pub(crate) const fn takes(self, takes: Takes) -> Self {
         Self { takes, ..self }
     }
 
-    /// Takes JSON.
+    /// Sets a JSON request body.
     pub(crate) const fn takes_json<T: JsonSchema>(self, example: &'static str) -> Self {
         self.takes(Takes::Json { schema: schema_of::<T>, example, presence: Presence::Required })
     }
 
-    /// Gives JSON.
+    /// Adds a JSON answer.
     pub(crate) const fn gives<T: JsonSchema>(self, status: u16, means: &'static str, headers: &'static [Header]) -> Self {
         self.gives_content(status, means, Content::Json(schema_of::<T>), headers)
     }
 
-    /// Gives something else than JSON.
+    /// Adds an answer that is not JSON.
     pub(crate) const fn gives_content(mut self, status: u16, means: &'static str, content: Content, headers: &'static [Header]) -> Self {
         let mut at = 0;
         while self.gives[at].is_some() {
@@ -299,22 +303,22 @@ impl Operation {
         self
     }
 
-    /// Brings in what the node must have memory for.
+    /// Requires free memory for the input.
     pub(crate) const fn demands_admission(self) -> Self {
         Self { admission: Admission::Demanded, ..self }
     }
 
-    /// Says what it refuses besides what every route of its kind does.
+    /// Sets the problems in addition to those that every route of its kind has.
     pub(crate) const fn refuses(self, refuses: &'static [(u16, &'static str)]) -> Self {
         Self { refuses, ..self }
     }
 
-    /// Says whether it changes anything: an answer then names the position of it.
+    /// Reports whether it changes anything: the answer then names the position of the change.
     pub(crate) fn is_write(&self) -> bool {
         self.gives.iter().flatten().any(|given| given.headers.contains(&Header::Position))
     }
 
-    /// Gives it another name.
+    /// Renames it.
     pub(crate) const fn named(self, id: &'static str) -> Self {
         Self { id, ..self }
     }
@@ -326,7 +330,7 @@ impl fmt::Debug for Operation {
     }
 }
 
-/// Writes the schema of a type, by its name.
+/// Generates the schema of a type, as a reference by its name.
 pub(crate) fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
 }

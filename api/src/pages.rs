@@ -1,23 +1,23 @@
 //! The pages of `docs/errors`, embedded: what happened, why, and what to do.
 //!
-//! It does not say which error has which page: an error's slug does.
+//! An error's slug names its page.
 
 include!(concat!(env!("OUT_DIR"), "/error_pages.rs"));
 
-/// The path under which the pages stand.
+/// The path of the pages.
 pub(crate) const PREFIX: &str = "/docs/errors";
 
-/// Gives the page of a slug.
+/// Returns the page of a slug.
 pub(crate) fn page(slug: &str) -> Option<&'static str> {
     PAGES.binary_search_by(|(known, _)| (*known).cmp(slug)).ok().map(|at| PAGES[at].1)
 }
 
-/// Gives the title of a slug's page: its first line.
+/// Returns the title of a slug's page: its first line.
 pub(crate) fn title(slug: &'static str) -> &'static str {
     page(slug).and_then(|page| page.lines().next()).and_then(|line| line.strip_prefix("# ")).unwrap_or(slug)
 }
 
-/// Lists the slugs that have a page.
+/// Returns the slugs that have a page.
 pub fn slugs() -> impl Iterator<Item = &'static str> {
     PAGES.iter().map(|(slug, _)| *slug)
 }

@@ -1,6 +1,7 @@
-//! Pages of lists: how many, from where, and the signed cursors that say so.
+//! Pages of lists: their size, their start, and the signed cursors that encode it.
 //!
-//! It does not know what is listed, nor what a position in a list is made of: read models give that as text.
+//! It does not know what is listed, nor how a position in a list is composed: read models provide that as
+//! text.
 
 use axum::http::HeaderValue;
 use axum::http::header::LINK;
@@ -18,25 +19,25 @@ use crate::respond;
 use crate::sizes::LIMIT_MAX;
 use crate::wire::WireList;
 
-/// How many items a page has where the caller does not say.
+/// The number of items on a page by default.
 pub(crate) const LIMIT_DEFAULT: usize = 50;
-/// The bytes of a cursor's signature.
+/// The length of a cursor's signature in bytes.
 const MAC_BYTES: usize = 16;
-/// The most characters of a cursor.
+/// The maximum length of a cursor in characters.
 const CURSOR_CHARS_MAX: usize = 1024;
 
-/// What is asked of a list.
+/// The requested page of a list.
 #[derive(Debug)]
 pub(crate) struct Page {
-    /// The most items.
+    /// The maximum number of items.
     pub(crate) limit: usize,
-    /// The place after which it goes on; none at the beginning.
+    /// The place after which it continues; `None` at the beginning.
     pub(crate) after: Option<String>,
-    /// What the cursors of this list are bound to.
+    /// The text that the cursors of this list are bound to.
     bound: String,
 }
 
-/// A cursor that was not given out for this list.
+/// A cursor that was not issued for this list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the cursor does not belong to this list, these filters and this caller")]
 pub(crate) struct CursorInvalid;
@@ -90,7 +91,8 @@ impl CursorKey {
 }
 
 impl Page {
-    /// Reads `limit` and `cursor`; the cursor must have been given out for this path, these filters and this caller.
+    /// Parses `limit` and `cursor`; the cursor must have been issued for this path, these filters and this
+    /// caller.
     pub(crate) fn of(query: &Query, key: &CursorKey, path: &str, caller: &str) -> Result<Self, Problem> {
         let limit = match query.text("limit") {
             None => LIMIT_DEFAULT,
@@ -105,7 +107,7 @@ impl Page {
     }
 }
 
-/// Answers a page: its items, and the cursor of the next one where there is more after `next`.
+/// Answers with a page: its items, and the cursor of the next page if there is more after `next`.
 pub(crate) fn answer<T: Serialize>(items: Vec<T>, next: Option<&str>, page: &Page, query: &Query, key: &CursorKey, url: &str) -> Outcome {
     let next = next.map(|place| key.seal(&page.bound, place));
     let link = next.as_ref().map(|cursor| {

@@ -1,6 +1,7 @@
-//! Patience: how long work that takes long goes on, and for whom.
+//! Patience: how long long-running work continues, and for which caller.
 //!
-//! Work on a blocking thread cannot be aborted. It looks at its patience from time to time, and stops by itself.
+//! Work on a blocking thread cannot be aborted. It checks its patience from time to time, and stops by
+//! itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use ensue_engine::explain::{Explain, Fault};
 use thiserror::Error;
 
-/// Whether a caller still waits for work, and until when the work may go on.
+/// Whether a caller still waits for work, and until when the work can continue.
 #[derive(Clone, Debug)]
 pub struct Patience {
     is_gone: Arc<AtomicBool>,
@@ -17,7 +18,7 @@ pub struct Patience {
     time: Duration,
 }
 
-/// Why work is not to go on.
+/// Why work must stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Impatience {
@@ -43,7 +44,7 @@ impl Explain for Impatience {
     }
 }
 
-/// A caller that waits. Work for it stops soon after this is dropped.
+/// A waiting caller. Work for it stops soon after this is dropped.
 #[derive(Debug)]
 pub struct Waiting(Arc<AtomicBool>);
 
@@ -54,15 +55,16 @@ impl Drop for Waiting {
 }
 
 impl Patience {
-    /// Begins to wait for work that may take so long.
+    /// Starts waiting for work that can take this long.
     pub fn of(time: Duration) -> (Self, Waiting) {
         let is_gone = Arc::new(AtomicBool::new(false));
         (Self { is_gone: is_gone.clone(), until: Instant::now() + time, time }, Waiting(is_gone))
     }
 
-    /// Demands that the work may go on.
+    /// Checks that the work can continue.
     ///
     /// # Errors
+    ///
     /// If the caller is gone, or the time is over.
     pub fn demand(&self) -> Result<(), Impatience> {
         if self.is_gone.load(Ordering::Relaxed) {

@@ -1,16 +1,17 @@
-//! What callers may do: each permission a type of its own, and the roles that carry them.
+//! The permissions of callers, each with its own type, and the roles that include them.
 //!
-//! It does not know which route demands what: that stands in each route's declaration.
+//! Each route's declaration names the permission that it requires.
 
-/// What a route demands of its caller: a type, so that the demand is part of the handler's own signature.
+/// The permission that a route requires of its caller: a type, so that the requirement is part of the
+/// handler's signature.
 pub trait Permission: Send + Sync + 'static {
-    /// What it is about.
+    /// The kind of resource.
     const NOUN: &'static str;
-    /// What may be done with it.
+    /// The operation on it.
     const VERB: &'static str;
     /// Both: `<noun>:<verb>`.
     const NAME: &'static str;
-    /// What one of them is called, where it is not there.
+    /// The name of one such resource, for the error if it is missing.
     const THING: &'static str;
 }
 
@@ -31,7 +32,7 @@ macro_rules! permissions {
 }
 
 permissions! {
-    /// See what is installed in packs.
+    /// See the contents of installed packs.
     PacksRead = "packs":"read", "pack";
     /// See actions.
     ActionsRead = "actions":"read", "action";
@@ -55,17 +56,17 @@ permissions! {
     EventsWrite = "events":"write", "event";
     /// See enforcements.
     EnforcementsRead = "enforcements":"read", "enforcement";
-    /// See executions and what they print.
+    /// See executions and their output.
     ExecutionsRead = "executions":"read", "execution";
-    /// See and save the files that executions gave away.
+    /// See and save the artifacts of executions.
     ArtifactsRead = "artifacts":"read", "artifact";
     /// Cancel executions.
     ExecutionsCancel = "executions":"cancel", "execution";
-    /// Pause executions, and have them go on.
+    /// Pause and resume executions.
     ExecutionsPause = "executions":"pause", "execution";
-    /// Run executions again that have ended.
+    /// Rerun executions that have ended.
     ExecutionsRerun = "executions":"rerun", "execution";
-    /// Say what became of indeterminate executions.
+    /// Settle indeterminate executions.
     ExecutionsSettle = "executions":"settle", "execution";
     /// Replay recorded executions.
     ReplaysRun = "replays":"run", "execution";
@@ -73,29 +74,29 @@ permissions! {
     BacktestsRun = "backtests":"run", "rule";
     /// See inquiries.
     InquiriesRead = "inquiries":"read", "inquiry";
-    /// Answer the inquiries that one is asked.
+    /// Answer inquiries to one's own roles.
     InquiriesAnswer = "inquiries":"answer", "inquiry";
     /// Cancel inquiries.
     InquiriesCancel = "inquiries":"cancel", "inquiry";
-    /// See what schedules wait for.
+    /// See timers of schedules.
     TimersRead = "timers":"read", "timer";
-    /// Say that the clock is right after it stepped far forward.
+    /// Accept the clock after it stepped far forward.
     ClockAccept = "clock":"accept", "step of the clock";
     /// See who holds locks, and who waits for them.
     LocksRead = "locks":"read", "lock";
-    /// See who has the workers of each queue, and who waits for one.
+    /// See which executions have the workers of each queue, and which wait for one.
     QueuesRead = "queues":"read", "queue";
-    /// See the causal tree around a thing.
+    /// See the causal tree of an event, enforcement or execution.
     TracesRead = "traces":"read", "event, enforcement or execution";
     /// Read the log's records.
     LogRead = "log":"read", "record";
     /// Check the log's chain.
     LogVerify = "log":"verify", "record";
-    /// See how it stands with the read models.
+    /// See the status of the read models.
     ViewsRead = "views":"read", "view";
-    /// Build the read models anew.
+    /// Rebuild the read models.
     ViewsRebuild = "views":"rebuild", "view";
-    /// See which keys are set; never their values.
+    /// See which keys are set, never their values.
     KeysRead = "keys":"read", "key";
     /// Set and remove keys.
     KeysWrite = "keys":"write", "key";
@@ -103,50 +104,50 @@ permissions! {
     VarsRead = "vars":"read", "var";
     /// Set and remove vars.
     VarsWrite = "vars":"write", "var";
-    /// See which tokens there are; never their secrets.
+    /// See tokens, never their secrets.
     TokensRead = "tokens":"read", "token";
-    /// Make and revoke tokens.
+    /// Create and revoke tokens.
     TokensWrite = "tokens":"write", "token";
-    /// See the reactions that were put aside.
+    /// See parked reactions.
     ParkedReactionsRead = "parked_reactions":"read", "parked reaction";
-    /// Retry and dismiss reactions that were put aside.
+    /// Retry and dismiss parked reactions.
     ParkedReactionsSettle = "parked_reactions":"settle", "parked reaction";
-    /// See the deliveries that were refused although their sender was proven, and the executions that failed for good.
+    /// See authenticated deliveries that were rejected, and executions that failed permanently.
     DeadLettersRead = "dead_letters":"read", "dead letter";
     /// Retry and dismiss dead letters.
     DeadLettersSettle = "dead_letters":"settle", "dead letter";
     /// Read the node's metrics.
     MetricsRead = "metrics":"read", "metric";
-    /// See what the node is and does, and what is wrong with it.
+    /// See the node's status, activity and problems.
     NodeRead = "node":"read", "node";
 }
 
-/// A role: a name that carries permissions.
+/// A role: a named set of permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// May do everything.
     Admin,
-    /// May do everything but reveal keys and make tokens.
+    /// May do everything except reveal keys and create tokens.
     Operator,
-    /// May work on packs and rules, send events, and run what there is.
+    /// May work on packs and rules, send events, and run actions.
     Author,
-    /// May see everything but keys and tokens.
+    /// May see everything except keys and tokens.
     Viewer,
-    /// Any other name: it carries what it is asked to answer, and nothing else.
+    /// Any other name: its holders may answer the inquiries that name the role, and nothing else.
     Named,
 }
 
 /// How far a permission reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reach {
-    /// To the things that its holder is asked about.
+    /// To the resources that its holder is asked about.
     WhatIsAsked,
-    /// To all things of the kind.
+    /// To all resources of the kind.
     All,
 }
 
 impl Role {
-    /// Every role with the name that stands for it; [`Role::Named`] by an example.
+    /// Every role with its name; [`Role::Named`] with an example.
     pub const ALL: [(&'static str, Role); 5] = [
         ("admin", Role::Admin),
         ("operator", Role::Operator),
@@ -155,7 +156,7 @@ impl Role {
         ("release_managers", Role::Named),
     ];
 
-    /// Gives the role of a name.
+    /// Returns the role of a name.
     pub fn of(name: &str) -> Self {
         match name {
             "admin" => Self::Admin,
@@ -166,7 +167,8 @@ impl Role {
         }
     }
 
-    /// Says how far the role carries the permission `<noun>:<verb>`; none where it does not.
+    /// Returns how far the role reaches with the permission `<noun>:<verb>`; `None` if it does not include
+    /// it.
     pub fn reach(self, noun: &str, verb: &str) -> Option<Reach> {
         let all = |is_granted: bool| is_granted.then_some(Reach::All);
         match self {
@@ -174,16 +176,17 @@ impl Role {
             Self::Operator => all(!matches!((noun, verb), ("keys", "reveal") | ("tokens", "write"))),
             Self::Author => Self::Viewer.reach(noun, verb).or(all(AUTHORED.contains(&noun))),
             Self::Viewer => all(verb == "read" && !matches!(noun, "keys" | "tokens")),
-            // Who is to answer has to see what.
+            // A role that answers an inquiry must be able to read it.
             Self::Named => matches!((noun, verb), ("inquiries", "answer" | "read")).then_some(Reach::WhatIsAsked),
         }
     }
 }
 
-/// What authors work on.
+/// The resources that authors work on.
 const AUTHORED: &[&str] = &["packs", "actions", "triggers", "sensors", "rules", "hooks", "events", "executions", "replays", "backtests"];
 
-/// Says how far these roles together carry the permission `<noun>:<verb>`; none where none of them does.
+/// Returns how far these roles together reach with the permission `<noun>:<verb>`; `None` if no role includes
+/// it.
 pub(crate) fn reach(roles: &[String], noun: &str, verb: &str) -> Option<Reach> {
     roles.iter().filter_map(|role| Role::of(role).reach(noun, verb)).max()
 }

@@ -1,8 +1,9 @@
-//! What the API needs of the node, handed in by the wiring: small traits, each of which says who may call it from where.
+//! The traits through which the API reaches the node: small, passed in by the wiring, each stating which
+//! threads may call it.
 //!
-//! It holds no policy and knows nothing of HTTP: what a caller may do is said by the routes, what an error looks like is
-//! `problem.rs`'s. Methods marked *quick* do not block and may be called from asynchronous code; methods marked *blocking*
-//! are called on a thread where blocking is allowed.
+//! They hold no policy and know nothing of HTTP: the routes decide what a caller may do, and `problem.rs`
+//! decides what an error looks like. Methods marked *quick* do not block and may be called from asynchronous
+//! code; methods marked *blocking* must be called on a thread where blocking is allowed.
 
 mod access;
 mod backtests;
@@ -40,32 +41,32 @@ pub use spans::{AnsweredRequest, Spans};
 pub use tokens::{NewToken, Tokens};
 pub use webhooks::{HookRefusal, SecretState, Webhooks};
 
-/// All that the API needs of the node.
+/// Everything that the API needs from the node.
 #[derive(Clone)]
 pub struct Ports {
-    /// The way into the log. Quick; the reply comes on the sequencer's thread.
+    /// Submits commands to the log. Quick; the reply arrives on the sequencer's thread.
     pub submit: Arc<dyn Submit>,
-    /// What is installed.
+    /// The installed catalogs.
     pub installed: Arc<dyn Installed>,
-    /// What tries rules over the events that came.
+    /// Runs rules against past events.
     pub backtests: Arc<dyn Backtests>,
-    /// What folds recorded executions once more.
+    /// Replays recorded executions.
     pub replays: Arc<dyn Replays>,
     /// The read models. Blocking.
     pub views: Arc<dyn ViewReader>,
-    /// The position that the read models have reached: the follower sends each new one after its commit.
+    /// The position that the read models have reached: the follower sends each new position after its commit.
     pub views_at: watch::Receiver<Position>,
-    /// The log, to be read.
+    /// Reads the log.
     pub log: Arc<dyn LogAccess>,
-    /// What attempts print. Blocking.
+    /// The output that attempts print. Blocking.
     pub outputs: Arc<dyn Outputs>,
-    /// The files that attempts give away. Blocking.
+    /// The files that attempts publish. Blocking.
     pub blobs: Arc<dyn Blobs>,
-    /// What makes events of deliveries.
+    /// Creates events from deliveries.
     pub webhooks: Arc<dyn Webhooks>,
-    /// What makes events of what callers send.
+    /// Creates events from what callers send.
     pub event_maker: Arc<dyn EventMaker>,
-    /// Who a token lets in.
+    /// Looks up the holder of a token.
     pub access: Arc<dyn Access>,
     /// The named secrets.
     pub keys: Arc<dyn KeyWriter>,
@@ -73,6 +74,6 @@ pub struct Ports {
     pub tokens: Arc<dyn Tokens>,
     /// The node itself.
     pub node: Arc<dyn Node>,
-    /// Who is told of requests for their spans; none where no spans are exported.
+    /// Receives the spans of requests; none if no spans are exported.
     pub spans: Option<Arc<dyn Spans>>,
 }

@@ -1,6 +1,7 @@
-//! Problems (RFC 9457): how every error looks to a caller. The only file that knows HTTP status.
+//! Problems (RFC 9457): the form of every error that a caller sees. HTTP statuses are chosen only in this
+//! file.
 //!
-//! It raises no errors: what went wrong, whose move it is and what to do next is said where it went wrong.
+//! It raises no errors: the code that fails says what went wrong, who has to act, and what to do next.
 
 use std::fmt;
 
@@ -20,20 +21,21 @@ use crate::ports::Declined;
 use crate::rate::Rate;
 use crate::shapes;
 
-/// What a handler gives.
+/// The result of a handler.
 pub(crate) type Outcome = Result<Response<Body>, Problem>;
 
-/// How long a caller is asked to wait where too much is under way, in seconds.
+/// The `Retry-After` in seconds if too many requests are in progress.
 const RETRY_BUSY_SECONDS: u32 = 1;
-/// How long a caller is asked to wait where the node cannot do what it should, in seconds.
+/// The `Retry-After` in seconds if the node is unavailable.
 const RETRY_UNAVAILABLE_SECONDS: u32 = 5;
-/// The most characters that an error repeats of what it was given.
+/// The maximum number of characters of input that an error repeats.
 const QUOTED_CHARS_MAX: usize = 80;
 
-/// The most ways of not fitting that are told of several things at once.
+/// The maximum number of errors reported together.
 const ERRORS_MAX: usize = 100;
 
-/// Errors of the stores: their messages name files and statements, so they go to the node's log and not to a caller.
+/// Errors of the stores: their messages name files and statements, so they go to the node's log and not to a
+/// caller.
 const OF_THE_STORES: &[&str] = &[
     "log-unavailable",
     "log-unreadable",
@@ -45,7 +47,7 @@ const OF_THE_STORES: &[&str] = &[
     "vault-unavailable",
 ];
 
-/// An error on its way to a caller.
+/// An error to be sent to a caller.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     slug: &'static str,
@@ -54,14 +56,14 @@ pub(crate) struct Problem {
     hint: Option<String>,
     errors: Vec<FieldError>,
     retry_after_seconds: Option<u32>,
-    /// How many bytes there are, where a part was asked for that is not there.
+    /// The total size in bytes, if a range was requested that does not exist.
     size: Option<u64>,
 }
 
-/// One way in which what was given does not fit.
+/// One error in the input.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct FieldError {
-    /// Where, as a JSON Pointer; empty for the whole.
+    /// The place, as a JSON Pointer; empty for the whole.
     pub(crate) pointer: String,
     /// What is wrong there.
     pub(crate) message: String,
@@ -93,7 +95,8 @@ pub(crate) struct WireProblem<'a> {
 }
 
 impl Problem {
-    /// Makes a problem of an error for people; of a bug, only that there is one, and the log has the rest.
+    /// Creates a problem from an explained error. For an internal error, it only says that there is one; the
+    /// log has the details.
     pub(crate) fn of(why: &(impl Explain + ?Sized)) -> Self {
         let fault = why.fault();
         if fault == Fault::Bug {
@@ -114,27 +117,27 @@ impl Problem {
         }
     }
 
-    /// A mistake of ours, or a store that failed: the caller is told the request's id, the log has the rest.
+    /// An internal error, or a store that failed: the caller gets the request's id, the log has the details.
     pub(crate) fn bug(why: &(impl fmt::Display + ?Sized)) -> Self {
         tracing::error!(error = %why, "a request failed for an internal reason");
         Self::bare("internal-error", StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// The method is not one of the path's; the router adds `Allow`.
+    /// The path does not support the method; the router adds `Allow`.
     pub(crate) fn method_not_allowed(method: &axum::http::Method) -> Self {
         Self::bare("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED)
             .with_detail(format!("this path does not support the method `{}`", quoted(method.as_str())))
             .with_hint("use one of the methods in the header `Allow`")
     }
 
-    /// The caller accepts nothing that the path gives.
+    /// The caller accepts none of the path's media types.
     pub(crate) fn not_acceptable(given: &str) -> Self {
         Self::bare("not-acceptable", StatusCode::NOT_ACCEPTABLE)
             .with_detail(format!("`Accept` does not include {given}, which this path returns"))
             .with_hint("leave `Accept` out, or add the media type that this path returns")
     }
 
-    /// The body is not of a kind that the path takes.
+    /// The path does not accept the body's media type.
     pub(crate) fn unsupported_media_type(given: &str, wanted: &str) -> Self {
         Self::bare(UNSUPPORTED_MEDIA_TYPE, StatusCode::UNSUPPORTED_MEDIA_TYPE)
             .with_detail(format!("the body is {given}, but this path accepts {wanted}"))
@@ -155,14 +158,14 @@ impl Problem {
             .with_hint("leave out cookies and other headers that this node does not read")
     }
 
-    /// The body did not come in time.
+    /// The body did not arrive in time.
     pub(crate) fn body_timeout(seconds: u64) -> Self {
         Self::bare("body-timeout", StatusCode::REQUEST_TIMEOUT)
             .with_detail(format!("the body did not arrive within {seconds} seconds"))
             .with_hint("send the complete request again without pauses")
     }
 
-    /// The file does not have the part that was asked for.
+    /// The file does not have the requested range.
     pub(crate) fn range_not_satisfiable(size: u64) -> Self {
         let mut problem = Self::bare("range-not-satisfiable", StatusCode::RANGE_NOT_SATISFIABLE)
             .with_detail(format!("the file has {size} bytes, and none of them are in the range that `Range` asks for"))
@@ -171,7 +174,7 @@ impl Problem {
         problem
     }
 
-    /// The caller asks more often than it may.
+    /// The caller is over its rate limit.
     pub(crate) fn rate_limited(class: &str, rate: &Rate, free_in_seconds: u32) -> Self {
         let mut problem = Self::bare("rate-limited", StatusCode::TOO_MANY_REQUESTS)
             .with_detail(format!("too many requests of the class `{class}`: the limit for each caller is {rate}"))
@@ -182,7 +185,7 @@ impl Problem {
         problem
     }
 
-    /// The read models have not come as far as the caller has seen.
+    /// The read models have not reached the position that the caller has seen.
     pub(crate) fn view_behind(wanted: u64, reached: u64) -> Self {
         let mut problem = Self::bare("view-behind", StatusCode::SERVICE_UNAVAILABLE)
             .with_detail(format!("position {wanted} was requested, but the read models have only reached {reached}"))
@@ -203,46 +206,47 @@ impl Problem {
         Self { hint: Some(hint.into()), ..self }
     }
 
-    /// Adds where what was given does not fit.
+    /// Adds the errors in the input.
     pub(crate) fn with_errors(self, errors: impl IntoIterator<Item = impl Into<FieldError>>) -> Self {
         Self { errors: errors.into_iter().map(Into::into).collect(), ..self }
     }
 
-    /// Adds where something else of what was given does not fit either.
+    /// Adds the errors in other parts of the input.
     pub(crate) fn with_errors_of(mut self, other: Self) -> Self {
         let room = ERRORS_MAX.saturating_sub(self.errors.len());
         self.errors.extend(other.errors.into_iter().take(room));
         self
     }
 
-    /// Makes a problem of what a port declined; `place` says where in the body a part of what it was given stands.
+    /// Creates a problem from a port's rejection; `place` maps a part of the port's input to its place in the
+    /// body.
     pub(crate) fn placed(declined: Declined, place: impl Fn(&str) -> String) -> Self {
         let Declined { why, misfits } = declined;
         let errors = misfits.into_iter().map(|misfit| FieldError { pointer: place(&misfit.pointer), message: misfit.message });
         Self::of(&*why).with_errors(errors)
     }
 
-    /// Gives the stable name of the problem, in `snake_case`.
+    /// Returns the stable name of the problem, in `snake_case`.
     pub(crate) fn code(&self) -> String {
         self.slug.replace('-', "_")
     }
 
-    /// Gives the status that it is answered with.
+    /// Returns its HTTP status.
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// Gives what to do, for people.
+    /// Returns the hint.
     pub(crate) fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
-    /// Gives where what was given does not fit.
+    /// Returns the errors in the input.
     pub(crate) fn errors(&self) -> &[FieldError] {
         &self.errors
     }
 
-    /// Gives what went wrong, for people.
+    /// Returns what went wrong, as text for people.
     pub(crate) fn detail(&self) -> Option<&str> {
         self.detail.as_deref()
     }
@@ -254,7 +258,7 @@ impl Problem {
             title: pages::title(self.slug),
             status: self.status.as_u16(),
             detail: self.detail.as_deref(),
-            // A bug answers with its request id and nothing else.
+            // An internal error is answered with its request id and nothing else.
             instance: (self.status != StatusCode::INTERNAL_SERVER_ERROR).then_some(instance),
             code: self.code(),
             errors: &self.errors,
@@ -275,7 +279,7 @@ impl Problem {
             headers.insert(header::CONTENT_RANGE, none_of_it);
         }
         if self.status == StatusCode::UNAUTHORIZED {
-            // A delivery at a webhook proves itself by its signature, everything else by a token.
+            // A webhook delivery authenticates with its signature, everything else with a token.
             let scheme = match self.slug {
                 _ if instance.starts_with("/hooks/") => "Signature realm=\"hook\"",
                 // The challenge to a request without a token names no error (RFC 6750 §3.1).
@@ -300,7 +304,8 @@ impl From<Declined> for Problem {
     }
 }
 
-/// Inside the router a problem travels as an extension: what stands before the router knows the request and writes it.
+/// Inside the router a problem travels as an extension: the layer around the router knows the request and
+/// writes it.
 impl IntoResponse for Problem {
     fn into_response(self) -> axum::response::Response {
         let mut response = Response::new(Body::empty());
@@ -317,7 +322,7 @@ const UNSUPPORTED_MEDIA_TYPE: &str = "unsupported-media-type";
 
 fn status_of(fault: Fault, slug: &str) -> StatusCode {
     match fault {
-        // HTTP has a status of its own for these ways of being malformed.
+        // HTTP has specific statuses for these kinds of malformed input.
         Fault::Malformed if slug == UNSUPPORTED_MEDIA_TYPE => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Fault::Malformed if slug == "expectation-unknown" => StatusCode::EXPECTATION_FAILED,
         Fault::Malformed if slug == "host-unknown" => StatusCode::MISDIRECTED_REQUEST,
@@ -325,15 +330,15 @@ fn status_of(fault: Fault, slug: &str) -> StatusCode {
         Fault::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
         Fault::Unauthenticated => StatusCode::UNAUTHORIZED,
         Fault::Forbidden => StatusCode::FORBIDDEN,
-        // It was there, and everybody may know that it is not any more.
+        // It existed, and its removal is not a secret.
         Fault::Missing if matches!(slug, "output-removed" | "artifact-removed") => StatusCode::GONE,
         Fault::Missing => StatusCode::NOT_FOUND,
-        // HTTP has a status of its own for what the caller demanded itself.
+        // HTTP has a specific status for a condition of the caller's own.
         Fault::Conflict if slug == PRECONDITION_FAILED => StatusCode::PRECONDITION_FAILED,
         Fault::Conflict if slug == DIGEST_REQUIRED => StatusCode::PRECONDITION_REQUIRED,
         Fault::Conflict => StatusCode::CONFLICT,
         Fault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        // The caller has its share; 503 would say that nobody can be served.
+        // Only this caller is over its share; 503 would mean that nobody can be served.
         Fault::Busy if slug == OVER_SHARE => StatusCode::TOO_MANY_REQUESTS,
         Fault::Busy | Fault::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Fault::World => StatusCode::BAD_GATEWAY,
@@ -357,7 +362,7 @@ fn retry_after_seconds(fault: Fault) -> Option<u32> {
     }
 }
 
-/// A thing that is not there, or that the caller may not know to be there.
+/// A resource that does not exist, or whose existence is hidden from the caller.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("there is no {noun} `{name}`")]
 pub(crate) struct Missing {
@@ -366,7 +371,7 @@ pub(crate) struct Missing {
 }
 
 impl Missing {
-    /// Names the thing as the caller did.
+    /// Creates it with the name that the caller used.
     pub(crate) fn new(noun: &'static str, name: &str) -> Self {
         Self { noun, name: quoted(name) }
     }
@@ -386,13 +391,13 @@ impl Explain for Missing {
     }
 }
 
-/// A thing that was there, and which the retention took out of the views.
+/// A resource that existed, and that the retention removed from the views.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
     "{missing} in the views: it ended long ago and was removed because of the setting `retention`; the log still has it, from position {from} on"
 )]
 pub(crate) struct LeftViews {
-    /// What is not there.
+    /// The missing resource.
     pub(crate) missing: Missing,
     /// Its first record.
     pub(crate) from: Position,
@@ -415,7 +420,7 @@ impl Explain for LeftViews {
     }
 }
 
-/// A path that is not one of ours.
+/// A path that the API does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("there is nothing at this path")]
 pub(crate) struct NoSuchPath;
@@ -434,7 +439,7 @@ impl Explain for NoSuchPath {
     }
 }
 
-/// Cuts what a caller gave to what an error may repeat of it.
+/// Shortens input to the length that an error can repeat.
 pub(crate) fn quoted(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).take(QUOTED_CHARS_MAX).collect()
 }

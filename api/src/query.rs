@@ -1,6 +1,6 @@
-//! Parameters of a request: closed lists of names, each at most once but those that are repeated.
+//! Query parameters: closed lists of names, each used at most once except for the repeated ones.
 //!
-//! It does not know what a parameter means; who reads it parses it.
+//! It does not know what a parameter means; each reader parses its own.
 
 use std::str::FromStr;
 
@@ -10,25 +10,25 @@ use thiserror::Error;
 
 use crate::problem::{Problem, quoted};
 
-/// The parameters that are given as often as there is something to say.
+/// The parameters that can be repeated.
 pub(crate) const REPEATED: [&str; 1] = ["label"];
 
-/// Why a request's parameters are not taken.
+/// Why a request's parameters are rejected.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub(crate) enum ParameterRefusal {
-    /// The path does not know it.
+    /// The path does not have this parameter.
     #[error("there is no parameter `{name}` here; {}", known_ones(.known))]
     Unknown {
-        /// The name given.
+        /// The given name.
         name: String,
-        /// The names there are.
+        /// The known names.
         known: &'static [&'static str],
     },
-    /// It is given twice.
+    /// It is given more than once.
     #[error("the parameter `{0}` is given more than once")]
     Doubled(String),
-    /// Its value is not one.
+    /// Its value is invalid.
     #[error("the parameter `{name}` {why}")]
     Bad {
         /// The name.
@@ -75,7 +75,7 @@ pub(crate) struct Query {
 }
 
 impl Query {
-    /// Reads a query; every name must be a known one.
+    /// Parses a query; every name must be a known one.
     pub(crate) fn parse(raw: Option<&str>, known: &'static [&'static str]) -> Result<Self, ParameterRefusal> {
         let mut query = Self::default();
         for pair in raw.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
@@ -94,17 +94,17 @@ impl Query {
         Ok(query)
     }
 
-    /// Gives a parameter's text.
+    /// Returns a parameter's text.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Gives all that is given of a parameter that is repeated.
+    /// Returns all values of a repeated parameter.
     pub(crate) fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
         self.values.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Gives a parameter as what it should be; `what` ends the sentence "the parameter is not …".
+    /// Parses a parameter's value; `what` ends the sentence "the parameter is not …".
     pub(crate) fn parsed<T: FromStr>(&self, name: &'static str, what: &str) -> Result<Option<T>, Problem> {
         let Some(text) = self.text(name) else { return Ok(None) };
         match text.parse() {
@@ -113,7 +113,7 @@ impl Query {
         }
     }
 
-    /// Gives a parameter that must be one of a closed list.
+    /// Returns the value of a parameter that must be one of a closed list.
     pub(crate) fn one_of<T: Copy>(&self, name: &'static str, values: &[(&'static str, T)]) -> Result<Option<T>, Problem> {
         let Some(text) = self.text(name) else { return Ok(None) };
         match values.iter().find(|(known, _)| *known == text) {
@@ -125,31 +125,32 @@ impl Query {
         }
     }
 
-    /// Gives all parameters in the order of the known names, but the ones left out: what a cursor is bound to.
+    /// Returns all parameters in the order of the known names, except those in `without`: the text that a
+    /// cursor is bound to.
     pub(crate) fn canonical(&self, without: &[&str]) -> String {
         let mut values: Vec<_> = self.values.iter().filter(|(name, _)| !without.contains(name)).collect();
         values.sort();
         values.iter().map(|(name, value)| format!("{name}={}:{value}\n", value.len())).collect()
     }
 
-    /// Gives all parameters as they are written in a URL, but the ones left out.
+    /// Returns all parameters as they are written in a URL, except those in `without`.
     pub(crate) fn encoded(&self, without: &[&str]) -> String {
         let pairs = self.values.iter().filter(|(name, _)| !without.contains(name));
         pairs.map(|(name, value)| format!("{name}={}", encoded(value))).collect::<Vec<_>>().join("&")
     }
 }
 
-/// Says that a parameter's value is not one; `why` goes on after "the parameter `x`".
+/// Returns the error for an invalid value; `why` continues the sentence "the parameter `x`".
 pub(crate) fn bad(name: &'static str, why: impl Into<String>) -> ParameterRefusal {
     ParameterRefusal::Bad { name, why: why.into() }
 }
 
-/// Writes a value so that it can stand in a URL's query.
+/// Encodes a value for a URL's query.
 pub(crate) fn encoded(value: &str) -> String {
     percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
-/// Reads a name or value of a query; none where it is not UTF-8.
+/// Decodes a name or value of a query; returns `None` if it is not UTF-8.
 pub(crate) fn decoded(text: &str) -> Option<String> {
     percent_decode_str(&text.replace('+', " ")).decode_utf8().ok().map(std::borrow::Cow::into_owned)
 }

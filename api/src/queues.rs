@@ -1,6 +1,7 @@
-//! Queues: what waits or is held in a node, each by a name, with a cap, how full it is, and what was turned away.
+//! Queues: whatever waits or is held in a node, each with a name, a cap, its depth, and the number of
+//! rejections.
 //!
-//! What happens to who is turned away is decided where the queue is; which memory each may have, by the wiring.
+//! Each queue's owner decides what a rejection means; the wiring decides how much memory each queue can have.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,56 +10,57 @@ use ensue_views::view::DOCUMENT_BYTES_MAX;
 
 use crate::sizes::{CHUNK_BYTES_MAX, CHUNKS_WAITING_MAX, LIMIT_MAX, READ_BYTES_MAX};
 
-/// What an explanation holds: the longest payload, as it came and as the document that rules read.
+/// The memory that an explanation holds: the longest payload, as received and as the document that rules
+/// read.
 const EXPLANATION_BYTES: u64 = 8 * 1024 * 1024;
-/// What a span holds, with its names and its attributes.
+/// The memory that a span holds, with its names and its attributes.
 const SPAN_BYTES: u64 = 1024;
 
-/// The queues of a node: all that can grow with what comes in has one of these names.
+/// The queues of a node: everything that can grow with input has one of these names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum QueueName {
-    /// Connections that are open.
+    /// Open connections.
     Connections,
-    /// Requests that are under way.
+    /// Requests in progress.
     Requests,
-    /// Bytes of memory for the bodies of requests that are under way.
+    /// Bytes of memory for the bodies of requests in progress.
     RequestBytes,
     /// Bytes of large answers that are not written yet.
     AnswerBytes,
-    /// Requests that read from the disk at once.
+    /// Concurrent requests that read from the disk.
     Reads,
-    /// Explanations that are worked out at once.
+    /// Concurrent explanations.
     Explanations,
-    /// Replays and backtests that run or wait for their turn.
+    /// Replays and backtests, running or waiting for their turn.
     Rehearsals,
-    /// Outputs that are followed or sent whole, and files that are saved.
+    /// Outputs that are followed or sent completely, and files that are saved.
     LiveOutputs,
     /// Streams of records.
     LiveStreams,
-    /// Commands that wait for the sequencer.
+    /// Commands waiting for the sequencer.
     Commands,
     /// Bytes of memory for the commands from outside that wait for the sequencer.
     CommandBytes,
     /// Open work: executions and owed reactions.
     OpenWork,
-    /// Attempts that run.
+    /// Running attempts.
     Attempts,
-    /// Batches that wait for the views' follower.
+    /// Batches waiting for the views' follower.
     ViewBatches,
     /// Their bytes.
     ViewBatchBytes,
-    /// Batches that wait to be counted and told of in traces.
+    /// Batches waiting to be counted and written to traces.
     TelemetryBatches,
     /// Their bytes.
     TelemetryBatchBytes,
-    /// Spans that wait to be sent to the collector.
+    /// Spans waiting to be sent to the collector.
     Spans,
-    /// Bytes of bodies that are kept at hand between their commit and their use.
+    /// Bytes of bodies that are cached between their commit and their use.
     BodyBytes,
 }
 
 impl QueueName {
-    /// Lists all.
+    /// All queue names.
     pub const ALL: [Self; 19] = [
         Self::Connections,
         Self::Requests,
@@ -81,7 +83,7 @@ impl QueueName {
         Self::BodyBytes,
     ];
 
-    /// Gives the name as it stands in metrics and in the reference.
+    /// Returns the name as in metrics and in the reference.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Connections => "connections",
@@ -108,7 +110,8 @@ impl QueueName {
 }
 
 impl QueueName {
-    /// Gives how many bytes of memory one in it may hold at the most; 0 where that is counted in another queue, or is part of the state.
+    /// Returns the maximum bytes of memory that one entry can hold; 0 if that is counted in another queue, or
+    /// is part of the state.
     pub fn bytes_of_one(self) -> u64 {
         match self {
             Self::Connections => READ_BYTES_MAX as u64,
@@ -122,18 +125,18 @@ impl QueueName {
             // A page of a list.
             Self::Reads => (LIMIT_MAX * DOCUMENT_BYTES_MAX) as u64,
             Self::Explanations => EXPLANATION_BYTES,
-            // Those that wait, the one that is read, and the one that is written.
+            // The waiting chunks, the one being read, and the one being written.
             Self::LiveOutputs => ((CHUNKS_WAITING_MAX + 2) * CHUNK_BYTES_MAX) as u64,
-            // One runs at a time, within bounds of its own; those that wait hold a request.
+            // One runs at a time, within its own bounds; the waiting ones hold a request.
             Self::Rehearsals => 0,
-            // Each holds a connection, and what it is given counts as an answer.
+            // Each holds a connection, and its data counts as an answer.
             Self::LiveStreams => 0,
             Self::Requests | Self::Commands | Self::OpenWork | Self::Attempts | Self::ViewBatches | Self::TelemetryBatches => 0,
         }
     }
 }
 
-/// A queue: how full it is, how full it may be, and how many were turned away.
+/// A queue: its depth, its cap, and the number of rejections.
 #[derive(Debug)]
 pub struct Queue {
     name: QueueName,
@@ -143,43 +146,43 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Makes an empty queue.
+    /// Creates an empty queue.
     pub fn new(name: QueueName, capacity: u64) -> Arc<Self> {
         Arc::new(Self { name, capacity, depth: AtomicU64::new(0), rejected: AtomicU64::new(0) })
     }
 
-    /// Gives the name.
+    /// Returns the name.
     pub fn name(&self) -> QueueName {
         self.name
     }
 
-    /// Gives how full it may be.
+    /// Returns the cap.
     pub fn capacity(&self) -> u64 {
         self.capacity
     }
 
-    /// Gives how full it is.
+    /// Returns the depth.
     pub fn depth(&self) -> u64 {
         self.depth.load(Ordering::Relaxed)
     }
 
-    /// Gives how many were turned away since the start.
+    /// Returns the number of rejections since the start.
     pub fn rejected(&self) -> u64 {
         self.rejected.load(Ordering::Relaxed)
     }
 
-    /// Takes up room; none, and counted, where there is not so much left.
+    /// Takes up room. If there is not enough left, counts a rejection and returns `None`.
     pub fn enter(self: &Arc<Self>, amount: u64) -> Option<Held> {
         self.enter_where(amount, |_, after| after <= self.capacity)
     }
 
-    /// Takes up room as [`enter`](Self::enter) does. What is larger than the whole queue would never find any: it is taken where the
-    /// queue is not over its cap, so one of these at a time.
+    /// Takes up room as [`enter`](Self::enter) does. An amount larger than the whole queue would never fit:
+    /// it is accepted if the queue is not over its cap, so at most one of these at a time.
     pub fn enter_however_large(self: &Arc<Self>, amount: u64) -> Option<Held> {
         self.enter_where(amount, |before, after| after <= self.capacity || (amount > self.capacity && before <= self.capacity))
     }
 
-    /// Takes up room where `fits` says so of how full the queue is before and after.
+    /// Takes up room if `fits` accepts the depth before and after.
     fn enter_where(self: &Arc<Self>, amount: u64, fits: impl Fn(u64, u64) -> bool) -> Option<Held> {
         let entered = self
             .depth
@@ -191,18 +194,18 @@ impl Queue {
         Some(Held { queue: Arc::clone(self), amount })
     }
 
-    /// Takes up room for what is never turned away: it counts all the same.
+    /// Takes up room for entries that are never rejected, but count nevertheless.
     pub fn enter_anyway(self: &Arc<Self>, amount: u64) -> Held {
         self.depth.fetch_add(amount, Ordering::Relaxed);
         Held { queue: Arc::clone(self), amount }
     }
 
-    /// Counts one that was turned away.
+    /// Counts a rejection.
     pub fn reject(&self) {
         self.rejected.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Says how full it is, where that is known otherwise.
+    /// Sets the depth, if it is known from elsewhere.
     pub fn set(&self, depth: u64) {
         self.depth.store(depth, Ordering::Relaxed);
     }
@@ -222,23 +225,23 @@ impl Drop for Held {
     }
 }
 
-/// All queues of a node, each once.
+/// All queues of a node, one of each name.
 #[derive(Clone, Debug)]
 pub struct Queues(Arc<[Arc<Queue>]>);
 
 impl Queues {
-    /// Makes each queue with the cap that `capacity` gives it.
+    /// Creates each queue with its cap from `capacity`.
     pub fn with(capacity: impl Fn(QueueName) -> u64) -> Self {
         Self(QueueName::ALL.iter().map(|name| Queue::new(*name, capacity(*name))).collect())
     }
 
-    /// Gives the queue of a name.
+    /// Returns the queue of a name.
     pub fn of(&self, name: QueueName) -> &Arc<Queue> {
-        // `ALL` has the names in their own order.
+        // `ALL` has the names in the order of the enum.
         &self.0[name as usize]
     }
 
-    /// Goes through all of them.
+    /// Iterates over all of them.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Queue>> {
         self.0.iter()
     }

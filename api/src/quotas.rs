@@ -1,6 +1,6 @@
-//! Quotas: queues of which one caller gets only a share, so that the others have the rest.
+//! Quotas: queues of which one caller can have only a share, so that the others have the rest.
 //!
-//! What counts in them, and how much of it, is said by who enters.
+//! The callers of `enter` decide what counts, and how much.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,27 +9,27 @@ use ensue_engine::names::SensorRef;
 
 use crate::queues::{Held, Queue};
 
-/// Whose share something counts to.
+/// The caller whose share an entry counts towards.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Caller {
-    /// All who deliver at a hook: who they are is not known before the body is read.
+    /// All senders of deliveries at a hook, because who they are is unknown before the body is read.
     Hook(SensorRef),
     /// The holder of a token, by its name.
     Token(String),
-    /// Whoever calls without being let in.
+    /// Unauthenticated callers.
     Nobody,
 }
 
 /// Why there is no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoRoom {
-    /// For nobody: the queue is full.
+    /// For everybody: the queue is full.
     Full,
-    /// For this caller, who holds its share already.
+    /// For this caller, which is at its share already.
     OverQuota,
 }
 
-/// A queue, and who holds how much of it.
+/// A queue, and the amount that each caller holds.
 pub(crate) struct Quotas {
     queue: Arc<Queue>,
     quota: u64,
@@ -50,7 +50,7 @@ impl Quotas {
         Arc::new(Self { queue, quota, by_caller: Mutex::default() })
     }
 
-    /// Takes up room for a caller. What is all that it holds is never over its share, however much it is.
+    /// Takes up room for a caller. A caller's only entry is never over its share, however large it is.
     pub(crate) fn enter(self: &Arc<Self>, caller: Caller, amount: u64) -> Result<Room, NoRoom> {
         let mut by_caller = self.by_caller.lock().unwrap_or_else(PoisonError::into_inner);
         let mine = by_caller.get(&caller).copied().unwrap_or(0);

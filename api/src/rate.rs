@@ -1,6 +1,6 @@
-//! A rate: so many requests in a while, as the operator writes it.
+//! A rate, such as the operator writes it: a number of requests in a period.
 //!
-//! Who has which, and who is over it, is `rates.rs`'s.
+//! `rates.rs` assigns and enforces rates.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -9,19 +9,19 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-/// The most requests of a rate.
+/// The maximum number of requests of a rate.
 const REQUESTS_MAX: u32 = 1_000_000;
-/// The longest while of a rate.
+/// The maximum period of a rate.
 const WINDOW_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// So many requests in a while: as many at once, and then as one after the other comes free again.
+/// A number of requests in a period: that many at once, and then each as it becomes available again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     pub(crate) requests: NonZeroU32,
     pub(crate) window: Duration,
 }
 
-/// A text that is no rate.
+/// An invalid rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("from 1 to {REQUESTS_MAX} requests in a period of whole seconds, at most a day: `600/1m`")]
 pub struct RateInvalid;
@@ -47,12 +47,13 @@ impl fmt::Display for Rate {
 }
 
 impl Rate {
-    /// Returns how many requests a minute that is, rounded down; and 1 where it is less, as senders can be told of no lower rate.
+    /// Returns the number of requests per minute, rounded down, but at least 1, because senders cannot be
+    /// given a lower rate.
     pub(crate) fn a_minute(self) -> u64 {
         (u64::from(self.requests.get()) * 60 / self.window.as_secs()).max(1)
     }
 
-    /// Returns how long it takes until one more is free.
+    /// Returns how long it takes until one more request is available.
     pub(crate) fn interval(self) -> Duration {
         self.window / self.requests.get()
     }

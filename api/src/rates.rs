@@ -1,6 +1,7 @@
-//! Rates: how many requests of a class one caller may send in a while, as the operator sets them. Where none is set, nothing is counted.
+//! Rate limits: how many requests of a class one caller may send in a period, as the operator sets them.
+//! Without a limit, nothing is counted.
 //!
-//! How much there may be at once, of everybody together, is `queues.rs`'s.
+//! The limits for all callers together are in `queues.rs`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,15 +20,15 @@ use crate::problem::{Outcome, Problem};
 use crate::quotas::Caller;
 use crate::rate::Rate;
 
-/// The most callers of a class that are told apart.
+/// The maximum number of callers of a class that are counted separately.
 const CALLERS_MAX: usize = 10_000;
 
-/// The rates that the operator sets, each for one caller.
+/// The rate limits that the operator sets, each per caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rates {
-    /// What only reads.
+    /// Requests that only read.
     pub reads: Option<Rate>,
-    /// What may change something.
+    /// Requests that can change something.
     pub writes: Option<Rate>,
     /// Deliveries at a webhook.
     pub hooks: Option<Rate>,
@@ -36,11 +37,11 @@ pub struct Rates {
 /// A class of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
-    /// What only reads, by its caller's token.
+    /// Requests that only read, by the caller's token.
     Reads,
-    /// What may change something, by its caller's token.
+    /// Requests that can change something, by the caller's token.
     Writes,
-    /// Deliveries, by the hook that they come to.
+    /// Deliveries, by their hook.
     Hooks,
 }
 
@@ -54,7 +55,7 @@ impl Class {
     }
 }
 
-/// What counts requests by their callers, where the operator set rates.
+/// Counts requests by caller, if the operator set rate limits.
 pub(crate) struct Limiters {
     reads: Option<Limiter>,
     writes: Option<Limiter>,
@@ -62,7 +63,7 @@ pub(crate) struct Limiters {
 }
 
 impl Limiters {
-    /// Counts by these rates.
+    /// Creates the limiters for these rates.
     pub(crate) fn of(rates: &Rates) -> Self {
         let limiter = |rate: Option<Rate>, class| rate.map(|rate| Limiter::new(class, rate, CALLERS_MAX));
         Self {
@@ -72,12 +73,13 @@ impl Limiters {
         }
     }
 
-    /// Counts a request, and gives how its caller stands; none, and nobody is asked who that is, where no rate is set for its class.
+    /// Counts a request, and returns the caller's standing. If no rate is set for its class, returns `None`
+    /// without determining the caller.
     pub(crate) fn count(&self, class: Class, caller: impl FnOnce() -> Caller) -> Option<Standing> {
         self.of_class(class).map(|limiter| limiter.count(&caller()))
     }
 
-    /// Gives the rate of a class; none where none is set.
+    /// Returns the rate of a class, if one is set.
     pub(crate) fn rate(&self, class: Class) -> Option<Rate> {
         self.of_class(class).map(|limiter| limiter.rate)
     }
@@ -91,13 +93,13 @@ impl Limiters {
     }
 }
 
-/// What counts the requests of a class.
+/// Counts the requests of a class.
 struct Limiter {
     class: Class,
     rate: Rate,
     limiter: RateLimiter<Caller, Remembered, RuntimeClock, StateInformationMiddleware>,
     callers_max: usize,
-    /// The second in which those were forgotten last who have all of their rate.
+    /// The second of the last sweep, which removed the callers that have their full rate available.
     swept: AtomicU64,
 }
 
@@ -126,7 +128,8 @@ impl Limiter {
         }
     }
 
-    /// Forgets those who have all of their rate, where there is no room for more; once a second at the most, as it looks at all of them.
+    /// Removes the callers that have their full rate available, if there is no room for more; at most once a
+    /// second, because it visits all of them.
     fn sweep(&self) {
         if self.limiter.len() < self.callers_max {
             return;
@@ -138,7 +141,8 @@ impl Limiter {
     }
 }
 
-/// The callers of a class, as many as are told apart. Further ones share what is left of the rate of [`Caller::Nobody`].
+/// The callers of a class that are counted separately, up to a maximum. Further ones share the remaining rate
+/// of [`Caller::Nobody`].
 struct Remembered {
     callers: HashMapStateStore<Caller>,
     callers_max: usize,
@@ -173,7 +177,8 @@ impl ShrinkableKeyedStateStore<Caller> for Remembered {
     }
 }
 
-/// The time since the start, by the clock of the runtime: that of a test stands where the test holds it.
+/// The time since the start, by the runtime's clock: a test that pauses the runtime's time also pauses this
+/// clock.
 struct RuntimeClock(Instant);
 
 impl Clock for RuntimeClock {
@@ -184,20 +189,20 @@ impl Clock for RuntimeClock {
     }
 }
 
-/// How a caller stands after a request.
+/// The standing of a caller after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
     class: Class,
     rate: Rate,
     remaining: u32,
-    /// When all of the rate is free again.
+    /// The time until the full rate is available again.
     whole_in: Duration,
-    /// When one request is free again, where none is now.
+    /// The time until one request is available again, if none is now.
     free_in: Option<Duration>,
 }
 
 impl Standing {
-    /// Refuses a request that is over its caller's rate.
+    /// Rejects a request that is over its caller's rate.
     pub(crate) fn demand(&self) -> Result<(), Problem> {
         match self.free_in {
             None => Ok(()),
@@ -205,7 +210,8 @@ impl Standing {
         }
     }
 
-    /// Writes how the caller stands: as the draft of the IETF has it (draft-ietf-httpapi-ratelimit-headers), and as it was done before.
+    /// Writes the caller's standing to the headers, in the form of the IETF draft
+    /// (draft-ietf-httpapi-ratelimit-headers) and in the older form.
     pub(crate) fn write_to(&self, headers: &mut HeaderMap) {
         let Self { class, rate, remaining, whole_in, .. } = self;
         let (class, requests, reset) = (class.as_str(), rate.requests, seconds(*whole_in));
@@ -228,7 +234,7 @@ const X_RATE_LIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limi
 const X_RATE_LIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const X_RATE_LIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
-/// Has an answer tell how its caller stands: what writes answers out reads it there.
+/// Attaches the caller's standing to an answer, where the code that writes answers reads it.
 pub(crate) fn standing(standing: Option<Standing>, outcome: Outcome) -> Outcome {
     let Some(standing) = standing else { return outcome };
     let mut response = outcome.unwrap_or_else(Problem::into_response);
@@ -236,7 +242,7 @@ pub(crate) fn standing(standing: Option<Standing>, outcome: Outcome) -> Outcome 
     Ok(response)
 }
 
-/// Whole seconds, rounded up.
+/// Converts to whole seconds, rounded up.
 fn seconds(duration: Duration) -> u32 {
     let whole = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
     u32::try_from(whole).unwrap_or(u32::MAX)

@@ -1,18 +1,21 @@
-//! Locks on what callers change: who changes a thing does so alone, from looking at it to the commit of the change.
+//! Locks on the resources that callers change: nobody else changes a resource between a caller's check and
+//! the commit of its change.
 //!
-//! It knows no things, only their names, and not what a change is.
+//! It knows only the names of resources, neither the resources nor the changes.
 
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-/// How many things have a lock of their own. Two whose names fall together wait for each other as well, which costs them what the other takes.
+/// The number of locks. Two resources whose names share a lock also wait for each other, which costs each the
+/// time that the other takes.
 const LOCKS: usize = 256;
 
-/// The locks on all things that callers change: a fixed number, however many things there are.
+/// The locks on all resources that callers change: a fixed number, however many resources there are.
 pub(crate) struct ResourceLocks(Vec<Arc<Mutex<()>>>);
 
-/// A lock on a thing, until this is dropped. It goes with what was asked to where that is done, so that a caller who goes away does not release it.
+/// A lock on a resource, until this is dropped. It travels with the command to where that is carried out, so
+/// that a caller that disconnects does not release it.
 pub(crate) struct ResourceLock {
     _held: OwnedMutexGuard<()>,
 }
@@ -24,7 +27,7 @@ impl Default for ResourceLocks {
 }
 
 impl ResourceLocks {
-    /// Locks a thing, in the order of those who ask.
+    /// Locks a resource, in the order of the requests.
     pub(crate) async fn lock(&self, thing: &str) -> ResourceLock {
         let [at, ..] = *blake3::hash(thing.as_bytes()).as_bytes();
         let lock = self.0[usize::from(at) % LOCKS].clone();

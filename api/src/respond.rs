@@ -1,6 +1,6 @@
-//! Answers that went well: JSON, and the headers that belong to a write.
+//! Successful answers: JSON, and the headers of a write.
 //!
-//! Errors are `problem.rs`'s.
+//! Errors are in `problem.rs`.
 
 use axum::BoxError;
 use axum::body::Body;
@@ -13,18 +13,18 @@ use serde::Serialize;
 use crate::context::ENSUE_POSITION;
 use crate::problem::Problem;
 
-/// What a write comes to.
+/// The outcome of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
     /// It is done.
     Done,
-    /// Something was made.
+    /// A resource was created.
     Created,
-    /// It was taken, and goes on.
+    /// It was accepted, and continues.
     Accepted,
 }
 
-/// Writes a value as every answer has it.
+/// Serializes a value in the format of all answers.
 pub(crate) fn bytes(value: &impl Serialize) -> Result<Vec<u8>, Problem> {
     serde_json::to_vec(value).map_err(|why| Problem::bug(&why))
 }
@@ -36,7 +36,7 @@ pub(crate) fn json(value: &impl Serialize) -> Result<Response<Body>, Problem> {
     Ok(response)
 }
 
-/// Answers a write with a value, and with the position that the caller must see to see what it wrote.
+/// Answers a write with a value, and with the position at which the write is visible.
 pub(crate) fn written(how: Written, position: Position, value: &impl Serialize) -> Result<Response<Body>, Problem> {
     let mut response = json(value)?;
     *response.status_mut() = match how {
@@ -48,7 +48,7 @@ pub(crate) fn written(how: Written, position: Position, value: &impl Serialize) 
     Ok(response)
 }
 
-/// Answers a write that leaves nothing to show.
+/// Answers a write that has nothing to return.
 pub(crate) fn gone(position: Position) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
@@ -56,19 +56,19 @@ pub(crate) fn gone(position: Position) -> Response<Body> {
     response
 }
 
-/// Answers a dry run: it would be done, and nothing was.
+/// Answers a dry run: the command would succeed, and nothing was changed.
 pub(crate) fn checked() -> Response<Body> {
     nothing()
 }
 
-/// Answers that there is nothing to show.
+/// Answers with no content.
 pub(crate) fn nothing() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
 }
 
-/// Says where a thing that was made, or is under way, can be watched.
+/// Adds the path at which a resource that was created, or is in progress, can be read.
 pub(crate) fn located(mut response: Response<Body>, path: &str) -> Response<Body> {
     if let Ok(value) = HeaderValue::from_str(path) {
         response.headers_mut().insert(header::LOCATION, value);
@@ -76,7 +76,7 @@ pub(crate) fn located(mut response: Response<Body>, path: &str) -> Response<Body
     response
 }
 
-/// Answers with chunks as they come.
+/// Answers with chunks as they arrive.
 pub(crate) fn streamed<E: Into<BoxError> + Send + 'static>(
     chunks: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
     content_type: &'static str,
@@ -86,14 +86,14 @@ pub(crate) fn streamed<E: Into<BoxError> + Send + 'static>(
     response
 }
 
-/// Answers that something goes on in the background.
+/// Answers that work continues in the background.
 pub(crate) fn under_way(value: &impl Serialize) -> Result<Response<Body>, Problem> {
     let mut response = json(value)?;
     *response.status_mut() = StatusCode::ACCEPTED;
     Ok(response)
 }
 
-/// What a probe is told.
+/// The result of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reachable {
     /// Send requests here.
@@ -102,7 +102,7 @@ pub(crate) enum Reachable {
     NotNow,
 }
 
-/// Answers a probe: what stands before the node looks at the status alone.
+/// Answers a probe: load balancers look at the status alone.
 pub(crate) fn probe(reachable: Reachable, value: &impl Serialize) -> Result<Response<Body>, Problem> {
     let mut response = json(value)?;
     if reachable == Reachable::NotNow {

@@ -1,48 +1,48 @@
-//! A route: its method, its path, what it demands of its caller, and what callers are told of it.
+//! A route: its method, its path, the permission it requires, and its documentation.
 //!
-//! Which routes there are is `routes.rs`'s. What is public is the closed list [`Public`].
+//! The table of routes is in `routes.rs`. The routes that need no token are the closed list [`Public`].
 
 use axum::http::Method;
 
 use crate::operation::{Content, Keying, Operation};
 use crate::sse::EVENT_STREAM;
 
-/// Where the API stands.
+/// The base path of the API.
 pub const BASE: &str = "/api/v1";
-/// The path of the inquiries: each is read below it, by its id.
+/// The path of the inquiries; each one is at its id below it.
 pub const INQUIRIES: &str = "/api/v1/inquiries";
 /// The operation that lists inquiries.
 pub(crate) const INQUIRY_LIST: &str = "inquiry_list";
 
-/// What needs no token: nothing else ever does.
+/// The routes that need no token; every other route needs one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Public {
-    /// Whether the process lives.
+    /// Whether the process is alive.
     Livez,
-    /// The same, under a name that many expect.
+    /// The same, under another common name.
     Health,
     /// Whether the node can serve.
     Readyz,
-    /// The same, under a name that many expect.
+    /// The same, under another common name.
     Ready,
-    /// The webhook door: a delivery proves itself by its signature.
+    /// The webhook endpoint: a delivery is authenticated by its signature.
     Hook,
-    /// Whether deliveries are wanted there: what is declared to be a webhook says that they are.
+    /// Whether deliveries are accepted there: senders of CloudEvents webhooks ask this first.
     HookConsent,
     /// The release.
     Status,
-    /// The list of the pages about errors.
+    /// The list of the error pages.
     ErrorPages,
-    /// A page about an error.
+    /// An error page.
     ErrorPage,
-    /// The OpenAPI document as a page.
+    /// The OpenAPI document as an HTML page.
     Docs,
     /// The OpenAPI document.
     OpenApi,
 }
 
 impl Public {
-    /// Lists all of it.
+    /// All public routes.
     pub const ALL: [Self; 11] = [
         Self::Livez,
         Self::Health,
@@ -57,7 +57,7 @@ impl Public {
         Self::OpenApi,
     ];
 
-    /// Gives the method.
+    /// Returns the method.
     pub fn method(self) -> Method {
         match self {
             Self::Hook => Method::POST,
@@ -74,7 +74,7 @@ impl Public {
         }
     }
 
-    /// Gives the path.
+    /// Returns the path.
     pub fn path(self) -> &'static str {
         match self {
             Self::Livez => "/livez",
@@ -98,30 +98,33 @@ pub struct Route {
     pub method: Method,
     /// The path.
     pub path: String,
-    /// What it demands.
+    /// The permission that the route requires.
     pub demands: Demand,
-    /// What callers are told of it.
+    /// The documentation for callers.
     pub(crate) operation: Operation,
 }
 
 impl Route {
-    /// Says whether requests heed an `Idempotency-Key`: deliveries have a key of their sender's.
+    /// Reports whether requests can have an `Idempotency-Key`. Deliveries have a key of their sender's
+    /// instead.
     pub(crate) fn may_be_keyed(&self) -> bool {
         self.demands != Demand::Nothing && is_keyed(&self.method, &self.operation)
     }
 
-    /// Says whether requests count to a rate of their caller, where one is set.
+    /// Reports whether requests count towards a rate limit of their caller, if one is set.
     pub(crate) fn is_counted(&self) -> bool {
-        // What takes deliveries is the one public route by which anything is written.
+        // Deliveries are the only writes through a public route.
         self.demands != Demand::Nothing || is_write(&self.method)
     }
 
-    /// Says whether requests may demand something of what they change, and are refused where that is not looked at.
+    /// Reports whether requests can have conditions on the resource that they change; if not, conditions are
+    /// rejected unchecked.
     pub(crate) fn looks_at_conditions(&self) -> bool {
         is_write(&self.method) && self.demands != Demand::Nothing
     }
 
-    /// Says whether answers are coded as `Accept-Encoding` prefers, where they are long enough: what is read, whole and text.
+    /// Reports whether answers are compressed as `Accept-Encoding` asks, if they are long enough: complete
+    /// text answers of reads.
     pub(crate) fn is_coded(&self) -> bool {
         let is_text = |content| match content {
             Content::Json(_) | Content::JsonForms(_) | Content::JsonOrText(..) => true,
@@ -131,7 +134,8 @@ impl Route {
         self.method == Method::GET && self.operation.gives.iter().flatten().any(|given| is_text(given.content))
     }
 
-    /// Says whether answers have a tag of their bytes, and `If-None-Match` is heeded: what is read as JSON.
+    /// Reports whether answers have a tag of their bytes and `If-None-Match` is honored: reads that return
+    /// JSON.
     pub(crate) fn is_tagged(&self) -> bool {
         let gives_json = |content| matches!(content, Content::Json(_) | Content::JsonForms(_) | Content::JsonOrText(..));
         let given = self.operation.gives.iter().flatten();
@@ -140,21 +144,21 @@ impl Route {
     }
 }
 
-/// What a route demands of its caller.
+/// The permission that a route requires of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Demand {
     /// Nothing.
     Nothing,
     /// A permission.
     Permission {
-        /// What it is about.
+        /// The kind of resource.
         noun: &'static str,
-        /// What may be done with it.
+        /// The operation on it.
         verb: &'static str,
     },
 }
 
-/// Returns the template of a path; none where no route has such a path.
+/// Returns the template of a path; `None` if no route has such a path.
 pub(crate) fn template<'t>(table: &'t [Route], path: &str) -> Option<&'t str> {
     let is_open = |part: &str| part.starts_with('{');
     let fits = |template: &str| {
@@ -164,16 +168,16 @@ pub(crate) fn template<'t>(table: &'t [Route], path: &str) -> Option<&'t str> {
         all && parts.next().is_none()
     };
     let fitting = table.iter().map(|route| route.path.as_str()).filter(|template| fits(template));
-    // What is written out goes before what stands for anything, as in the router.
+    // Literal segments take precedence over parameters, as in the router.
     fitting.min_by_key(|template| template.split('/').map(is_open).collect::<Vec<_>>())
 }
 
-/// Says whether requests of callers who are known are carried out once under their keys.
+/// Reports whether authenticated requests are carried out once under their keys.
 pub(crate) fn is_keyed(method: &Method, operation: &Operation) -> bool {
     *method == Method::POST && operation.keying == Keying::Heeded
 }
 
-/// Says whether a method is one by which something may be changed.
+/// Reports whether a method can change something.
 pub(crate) fn is_write(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PUT | Method::DELETE)
 }

@@ -1,8 +1,8 @@
 //! The routes of the API, noun by noun, and how they are declared.
 //!
-//! Each stands beside its handler with its path, its method, what it demands of its caller, and what callers are told of it. A permission
-//! is demanded by the type of what the handler gets: a handler that does not take `Allowed` of that very permission does not compile.
-//! What is public is the closed list [`Public`].
+//! Each route is declared next to its handler, with its path, its method, the permission that it requires, and
+//! its documentation. The permission is enforced by the handler's argument type: a handler that does not take
+//! `Allowed` of that very permission does not compile. The closed list [`Public`] names the public routes.
 
 mod actions;
 mod artifacts;
@@ -54,7 +54,7 @@ use crate::tags;
 
 pub use crate::route::{BASE, Demand, INQUIRIES, Public, Route};
 
-/// Declares all routes, noun by noun. The document numbers the problems of each status in this order.
+/// Declares all routes, noun by noun. The OpenAPI document numbers the problems of each status in this order.
 fn declare(routes: &mut Routes) {
     hooks::declare_door(routes);
     events::declare(routes);
@@ -94,9 +94,9 @@ fn declare(routes: &mut Routes) {
     docs::declare(routes);
 }
 
-/// What answers a request of a caller who has the permission `P`.
+/// A handler for requests of callers that have the permission `P`.
 pub(crate) trait Handler<P>: Clone + Send + Sync + 'static {
-    /// Answers.
+    /// Answers the request.
     fn handle(self, allowed: Allowed<P>, call: Call) -> impl Future<Output = Outcome> + Send;
 }
 
@@ -110,14 +110,14 @@ where
     }
 }
 
-/// The routes on their way into a router.
+/// The routes that are being added to a router.
 struct Routes {
     api: Arc<Api>,
     router: Router,
     table: Vec<Route>,
 }
 
-/// Makes the router, and the table of what it has.
+/// Creates the router and the table of its routes.
 pub(crate) fn router(api: Arc<Api>) -> (Router, Vec<Route>) {
     let mut routes = Routes { api, router: Router::new(), table: Vec::new() };
     declare(&mut routes);
@@ -133,7 +133,7 @@ impl Routes {
         self.guarded(Method::GET, format!("{BASE}{path}"), handler, operation);
     }
 
-    /// Declares what is read at a path outside of the API's own.
+    /// Declares a GET route outside of the API's own paths.
     fn get_outside<P: Permission>(&mut self, path: &'static str, handler: impl Handler<P>, operation: Operation) {
         self.guarded(Method::GET, path.to_owned(), handler, operation);
     }
@@ -207,13 +207,13 @@ impl Routes {
         self.table.push(Route { method: public.method(), path: public.path().to_owned(), demands: Demand::Nothing, operation });
     }
 
-    /// Lists what is answered before the router is asked.
+    /// Lists an operation that is answered before the router runs.
     fn in_front(&mut self, public: Public, operation: Operation) {
         self.table.push(Route { method: public.method(), path: public.path().to_owned(), demands: Demand::Nothing, operation });
     }
 }
 
-/// What a path names is kept from those who may not see such things.
+/// Returns whether the name in a path must be hidden from callers that may not see such things.
 fn secrecy(params: &RawPathParams) -> Secrecy {
     let names: Vec<&str> = params.iter().map(|(_, value)| value).collect();
     if names.is_empty() { Secrecy::Open } else { Secrecy::ThingNamed(names.join("/")) }

@@ -1,30 +1,30 @@
-//! What is said to a caller who follows something, whatever form it is heard in.
+//! The messages to a caller that follows something, whatever the format.
 //!
-//! How it is sent is `sse.rs`'s and `websocket.rs`'s.
+//! They are sent in `sse.rs` and `websocket.rs`.
 
 use bytes::Bytes;
 use ensue_engine::record::Position;
 
-/// Something that is said on a line.
+/// A message on a line.
 #[derive(Debug)]
 pub(crate) enum Said {
     /// Events, as Server-Sent Events are written.
     Events(Bytes),
     /// Records as JSON, each with its position: one message each.
     Records(Vec<(Position, Bytes)>),
-    /// Nothing new; the line is still there.
+    /// A heartbeat: nothing new, but the line is still open.
     Beat,
-    /// There will be nothing more.
+    /// The end of the line.
     End {
-        /// Why, as JSON.
+        /// The reason, as JSON.
         why: String,
-        /// The same as a WebSocket says it.
+        /// The same as a WebSocket close code.
         code: u16,
     },
 }
 
 impl Said {
-    /// Writes it as Server-Sent Events.
+    /// Converts it to Server-Sent Events.
     pub(crate) fn into_events(self) -> Bytes {
         match self {
             Self::Events(events) => events,

@@ -1,4 +1,4 @@
-//! What the operator sets for the API, and the limits within which it takes anything.
+//! The operator's settings for the API, and its limits.
 //!
 //! It reads no configuration: the wiring fills it in.
 
@@ -8,58 +8,60 @@ use crate::framing::Hosts;
 use crate::queues::Queues;
 use crate::rates::Rates;
 
-/// What the operator sets.
+/// The operator's settings.
 #[derive(Clone)]
 pub struct Settings {
-    /// The address under which the node is known, for links: `https://ensue.example.test`, without a slash at its end.
+    /// The address of the node, for links: `https://ensue.example.test`, without a trailing slash.
     pub base_url: String,
-    /// The names under which the node answers.
+    /// The host names that the node answers to.
     pub hosts: Hosts,
     /// The release that the node runs.
     pub release: String,
-    /// The key that cursors are signed with: random, the node's own, and the same after a restart.
+    /// The key that cursors are signed with: random, specific to the node, and the same after a restart.
     pub cursor_key: [u8; 32],
     /// The limits.
     pub limits: Limits,
     /// The queues, with their caps.
     pub queues: Queues,
-    /// How many requests a caller may send in a while.
+    /// The rate limits of callers.
     pub rates: Rates,
-    /// Where what blocks is done.
+    /// Where blocking work runs.
     pub blocking: Blocking,
 }
 
-/// Where a handler's work that blocks is done.
+/// Where a handler's blocking work runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Blocking {
     /// On the runtime's pool of threads.
     #[default]
     Pool,
-    /// Where it is met: for a runtime whose every step is to be the same each time, as the simulator's. What is streamed, as outputs and
-    /// artifacts are, is read on the pool all the same.
+    /// In place, for a deterministic runtime such as the simulator's. Streamed outputs and artifacts are read
+    /// on the pool all the same.
     InPlace,
 }
 
-/// The limits within which requests are taken.
+/// The limits for requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The most bytes of a body.
+    /// The maximum size of a body in bytes.
     pub body_bytes_max: usize,
-    /// The most bytes of a request's target: path and query.
+    /// The maximum length in bytes of a request's target: path and query.
     pub target_bytes_max: usize,
-    /// The most bytes of all headers of a request together.
+    /// The maximum total size in bytes of a request's headers.
     pub header_bytes_max: usize,
-    /// How many connections of one address may be open over which no request has come yet: the oldest gives way where there are more.
+    /// The maximum number of open connections from one address that have not sent a request yet; above that,
+    /// the oldest is closed.
     pub silent_per_address: usize,
-    /// How long a request's head may take to come, from its connection's begin or the last answer on, also on a connection that is kept.
+    /// How long a request's head can take to arrive, from the start of its connection or from the last answer
+    /// on a kept-alive connection.
     pub head_timeout: Duration,
-    /// How long a body may take to come.
+    /// How long a body can take to arrive.
     pub body_timeout: Duration,
-    /// How long an answer may stand still because the caller does not read it.
+    /// How long writing an answer can stall because the caller does not read it.
     pub write_timeout: Duration,
-    /// How long a stop leaves connections open on which nothing is asked, so that what is on its way arrives and is answered.
+    /// How long a stop leaves idle connections open, so that requests on their way arrive and are answered.
     pub linger: Duration,
-    /// How long a stop waits for requests under way.
+    /// How long a stop waits for requests in progress.
     pub stop_timeout: Duration,
 }
 

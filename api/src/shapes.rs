@@ -1,6 +1,6 @@
-//! How the core's own types look in JSON, for the document: the core knows nothing of schemas.
+//! The JSON forms of the core's own types, for the OpenAPI document, because the core does not know schemas.
 //!
-//! Each stands in for the type of its name, in a field's `schemars(with = …)`.
+//! Each replaces the type of its name, in a field's `schemars(with = …)`.
 
 use std::borrow::Cow;
 
@@ -154,7 +154,8 @@ shapes! {
             "data": { "description": "The data of the event." },
             "data_base64": { "type": ["string", "null"], "contentEncoding": "base64", "description": "The data of the event, if it is bytes." },
         },
-        // The types of its own attributes are said by a pattern: in many languages `additionalProperties` binds the named members as well.
+        // A pattern describes the types of extension attributes, because in many languages
+        // `additionalProperties` binds the named members as well.
         "patternProperties": { OWN_ATTRIBUTE: { "type": ["string", "integer", "boolean", "null"] } },
         "additionalProperties": true,
     });
@@ -186,7 +187,7 @@ pub(crate) struct WireSpan {
     pub(crate) end: usize,
 }
 
-/// Every name but those that the shape of a CloudEvent has itself.
+/// Every name except those that the schema of a CloudEvent defines itself.
 const OWN_ATTRIBUTE: &str = "^(?!(specversion|id|source|type|time|subject|datacontenttype|dataschema|data|data_base64)$)";
 
 /// A record of the log.
@@ -199,23 +200,23 @@ pub(crate) struct Record {
     batch: Id,
     stream: String,
     revision: u64,
-    /// The fact's name.
+    /// The name of the fact.
     kind: String,
     schema: u64,
     id: Id,
     time: Timestamp,
     actor: String,
     cause: RecordCause,
-    /// What happened; its shape is its kind's.
+    /// What happened; its form depends on the kind.
     fact: Value,
     body: Option<RecordBody>,
     chain: Chain,
-    /// The body as JSON, or its text; null where there is none, or it was erased. Only with `bodies=true`.
+    /// The body as JSON, or its text; null if there is no body, or it was erased. Only with `bodies=true`.
     #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<Value>,
 }
 
-/// What led to a record.
+/// The cause of a record.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub(crate) struct RecordCause {
@@ -225,11 +226,11 @@ pub(crate) struct RecordCause {
     trace: Option<String>,
 }
 
-/// What is kept beside a fact.
+/// The body that is stored with a fact.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub(crate) struct RecordBody {
-    /// Of its plain bytes.
+    /// The digest of its decoded bytes.
     digest: Digest,
     bytes: u64,
     encoding: BodyEncoding,
@@ -241,23 +242,23 @@ pub(crate) struct RecordBody {
 #[expect(dead_code, reason = "only its schema is used")]
 pub(crate) struct PackFinding {
     severity: FindingSeverity,
-    /// The stable name of what is wrong.
+    /// The stable name of the problem.
     code: String,
     pack: Option<PackName>,
     /// The file, by its path in the pack.
     file: String,
-    /// From 1, as the column.
+    /// The line, from 1; the column counts the same way.
     line: u64,
     column: u64,
     end_line: u64,
     end_column: u64,
-    /// Where in the file.
+    /// The place in the file.
     span: WireSpan,
     message: String,
     hint: Option<String>,
-    /// What to put in the place of the span, if exactly that mends it.
+    /// The replacement for the span, if exactly that fixes the problem.
     suggestion: Option<String>,
-    /// Where the diagnostic is described.
+    /// The page that describes the diagnostic.
     page: String,
 }
 
@@ -265,15 +266,15 @@ pub(crate) struct PackFinding {
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub(crate) struct ConditionPart {
-    /// The part as it is written, cut where it is long.
+    /// The part as it is written, shortened if it is long.
     source: String,
     span: WireSpan,
     outcome: ConditionOutcome,
-    /// The value in a few words, or the error's message; null of what is true, false or unknown.
+    /// The value in a few words, or the error's message; null if the value is true, false or unknown.
     value: Option<String>,
     /// What it compared or looked at, in a few words.
     note: Option<String>,
-    /// Only of a part that erred.
+    /// Only for a part that failed with an error.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "ConditionError")]
     error: Option<ConditionError>,
@@ -286,19 +287,19 @@ pub(crate) struct ConditionTree {
     #[serde(flatten)]
     part: ConditionPart,
     shape: ConditionShape,
-    /// False in a branch that was not taken: the outcome is what it would have been.
+    /// False in a branch that was not taken: the outcome is then hypothetical.
     reached: bool,
     /// The fields that it reads.
     readings: Vec<ConditionReading>,
     /// The parts below, in the order of the source.
     parts: Vec<ConditionTree>,
-    /// Only of `all`, `exists` and `exists_one`: what they went over.
+    /// Only for `all`, `exists` and `exists_one`: the elements that they iterated over.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "ConditionElements")]
     elements: Option<ConditionElements>,
 }
 
-/// Why a part erred.
+/// Why a part failed.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub(crate) struct ConditionError {
@@ -318,12 +319,12 @@ pub(crate) struct ConditionReading {
     value: String,
 }
 
-/// The elements that a macro went over.
+/// The elements that a macro iterated over.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub(crate) struct ConditionElements {
     count: u64,
-    /// The first of those that decided.
+    /// The first of the elements that decided.
     decided: Vec<ConditionElement>,
 }
 
@@ -331,24 +332,24 @@ pub(crate) struct ConditionElements {
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub(crate) struct ConditionElement {
-    /// Its index in a list, its key in a map.
+    /// Its index in a list, or its key in a map.
     at: String,
     /// Its value in a few words.
     value: String,
     part: ConditionTree,
 }
 
-/// A way to flip a condition: all of these parts have to turn.
+/// A way to flip a condition: all of these parts must change.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub(crate) struct ConditionFlip {
     to: bool,
     turns: Vec<ConditionTurn>,
-    /// The parts that would decide beside these, and need not turn.
+    /// The parts that would decide together with these, and need not change.
     already: Vec<ConditionPart>,
 }
 
-/// A part that would have to turn.
+/// A part that must change.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub(crate) struct ConditionTurn {
@@ -386,7 +387,7 @@ fn natural() -> Value {
     json!({ "type": "integer", "minimum": 0 })
 }
 
-/// An object whose fields are all always there.
+/// Returns the schema of an object whose fields are always present.
 fn object(description: &str, properties: &Value) -> Schema {
     let required: Vec<&String> = properties.as_object().into_iter().flat_map(serde_json::Map::keys).collect();
     json_schema!({ "type": "object", "description": description, "required": required, "properties": properties })
@@ -407,7 +408,7 @@ mod tests {
         for word in words {
             assert!(serde_json::from_value::<T>((*word).into()).is_ok(), "{word}");
         }
-        // Serde names all of them where it is given another: so none is left out here.
+        // Serde lists all known names if it gets another one, so none is missing here.
         let known = serde_json::from_value::<T>("no such word".into()).err().unwrap().to_string();
         assert_eq!(known.matches('`').count(), 2 * (words.len() + 1), "{known}");
     }

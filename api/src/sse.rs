@@ -1,6 +1,7 @@
-//! The line on which a caller is told of what it follows, for as long as it lasts, and its form as Server-Sent Events.
+//! The line that sends a caller what it follows, for as long as it lasts, and its form as Server-Sent Events.
 //!
-//! What is told, and how far the caller is, is said by who tells: `live.rs` and `streams.rs`. Over WebSocket, `websocket.rs` has the connection.
+//! `live.rs` and `streams.rs` decide what to send and how far the caller is. For WebSocket, `websocket.rs`
+//! has the connection.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -27,19 +28,20 @@ use crate::websocket::Handshake;
 
 /// The media type.
 pub(crate) const EVENT_STREAM: &str = "text/event-stream";
-/// The header with which a caller goes on behind the last event that it heard.
+/// The header with which a caller continues after the last event that it received.
 pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// The header that has a proxy hand on each event at once.
+/// The header that makes a proxy forward each event immediately.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// How long a caller that does not read is waited for. Its place is the id of the last event that it got: it can go on from there.
+/// How long to wait for a caller that does not read. It can continue from the id of the last event that it
+/// received.
 const READER_PATIENCE: Duration = Duration::from_secs(10);
-/// How often a caller hears at least that the line is still there.
+/// The interval of heartbeats, which show that the line is still open.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
-/// How often its token is looked at again.
+/// The interval at which the caller's token is checked again.
 pub(crate) const CHECK_EVERY: Duration = Duration::from_secs(5);
 
-/// The form in which a line is heard.
+/// The format in which a line is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     /// Server-Sent Events without names.
@@ -50,23 +52,23 @@ pub(crate) enum Form {
     Messages,
 }
 
-/// Why nothing more comes, as a WebSocket tells it (RFC 6455, 7.4.1).
+/// Why the line ends, as a WebSocket close code (RFC 6455, 7.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CloseAs {
-    /// All was told.
+    /// Everything was sent.
     Normal,
-    /// The node goes away.
+    /// The node is going away.
     Away,
-    /// The caller may not.
+    /// The caller lacks the permission.
     Policy,
-    /// Something here went wrong.
+    /// An internal error.
     Error,
-    /// It may go on later.
+    /// The caller can continue later.
     TryAgain,
 }
 
 impl CloseAs {
-    /// Gives its code.
+    /// Returns its code.
     pub(crate) fn code(self) -> u16 {
         match self {
             Self::Normal => 1000,
@@ -78,11 +80,11 @@ impl CloseAs {
     }
 }
 
-/// What ends a line before all is told, besides its caller.
+/// The conditions that end a line early, apart from its caller.
 pub(crate) struct Ends {
-    /// The node stops.
+    /// The node is stopping.
     pub(crate) stopping: Stopping,
-    /// The caller's token lets it in no more.
+    /// The caller's token is no longer accepted.
     pub(crate) access: Arc<dyn Access>,
 }
 
@@ -99,12 +101,12 @@ pub(crate) struct Line<P> {
     revocations: watch::Receiver<u64>,
 }
 
-/// Why nothing more can be told on a line, though there may be more to tell.
+/// Why a line ends although there may be more to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Left {
-    /// The node stops.
+    /// The node is stopping.
     Stopping,
-    /// The caller may not read this any more.
+    /// The caller may no longer read this.
     NotAllowed,
     /// The caller is gone.
     Gone,
@@ -113,7 +115,8 @@ pub(crate) enum Left {
 }
 
 impl<P: Permission> Line<P> {
-    /// Opens a line, and gives the answer that it goes out with. So many events wait for a caller that reads slowly.
+    /// Opens a line, and returns the answer that carries it. Up to `waiting_max` events wait for a caller
+    /// that reads slowly.
     pub(crate) fn open(ends: Ends, allowed: Allowed<P>, waiting_max: usize, form: Form) -> Result<(Self, Response<Body>), Problem> {
         let (line, receive) = Self::begun(ends, allowed, waiting_max, form)?;
         let events = ReceiverStream::new(receive).map(|said| Ok::<_, Infallible>(said.into_events()));
@@ -122,7 +125,7 @@ impl<P: Permission> Line<P> {
         Ok((line, response))
     }
 
-    /// Opens a line over a WebSocket, likewise, to a caller who knows everything up to `at`.
+    /// Opens a line over a WebSocket, likewise, to a caller that knows everything up to `at`.
     pub(crate) fn upgraded(
         ends: Ends,
         allowed: Allowed<P>,
@@ -137,18 +140,18 @@ impl<P: Permission> Line<P> {
         let (to, receive) = mpsc::channel(waiting_max + 1);
         let last = to.clone().try_reserve_owned().map_err(|why| Problem::bug(&why))?;
         let now = Instant::now();
-        // Whoever was revoked between being let in and this is seen at the first turn.
+        // A token that is revoked between authentication and this line is noticed at the first turn.
         let mut revocations = ends.access.revocations();
         revocations.mark_changed();
         Ok((Self { ends, allowed, to, last, form, heard_at: now, checked_at: now, revocations }, receive))
     }
 
-    /// Gives the form in which it is heard.
+    /// Returns its format.
     pub(crate) fn form(&self) -> Form {
         self.form
     }
 
-    /// Says something, and waits for a caller that reads slowly, but not for ever.
+    /// Sends a message; waits for a caller that reads slowly, but not indefinitely.
     pub(crate) async fn say(&mut self, said: Said) -> Result<(), Left> {
         self.heard_at = Instant::now();
         tokio::select! {
@@ -157,18 +160,18 @@ impl<P: Permission> Line<P> {
                 Ok(sent) => sent.map_err(|_| Left::Gone),
                 Err(_) => Err(Left::Slow),
             },
-            // A node that stops waits for nobody.
+            // A stopping node waits for nobody.
             () = self.ends.stopping.begun() => Err(Left::Stopping),
             () = not_allowed(&mut self.revocations, &self.allowed, &*self.ends.access) => Err(Left::NotAllowed),
         }
     }
 
-    /// Returns true where a record revokes the token of this caller.
+    /// Returns true if a record revokes the token of this caller.
     pub(crate) fn is_revoked_by(&self, token: TokenId) -> bool {
         self.allowed.is_of(token)
     }
 
-    /// Says whether the line may go on, however much there is to tell: to be asked between any two things that are told.
+    /// Checks whether the line may continue, however much there is to send; call it between any two messages.
     pub(crate) async fn turn(&mut self) -> Result<(), Left> {
         if self.ends.stopping.has_begun() {
             return Err(Left::Stopping);
@@ -187,7 +190,7 @@ impl<P: Permission> Line<P> {
         Ok(())
     }
 
-    /// Waits for what there may be to tell, while there is somebody to tell it to.
+    /// Waits for new content, as long as the caller is there.
     pub(crate) async fn rest<T>(&mut self, until: impl Future<Output = T>) -> Result<T, Left> {
         tokio::select! {
             came = until => Ok(came),
@@ -197,7 +200,7 @@ impl<P: Permission> Line<P> {
         }
     }
 
-    /// Says how it ended.
+    /// Sends the end of the line.
     pub(crate) fn end(self, end: &impl Serialize, close: CloseAs) {
         match serde_json::to_string(end) {
             Ok(why) => drop(self.last.send(Said::End { why, code: close.code() })),
@@ -206,11 +209,11 @@ impl<P: Permission> Line<P> {
     }
 }
 
-/// Returns once the caller may not go on, woken by each token that is revoked.
+/// Returns once the caller may not continue; wakes up at each revocation of a token.
 async fn not_allowed<P: Permission>(revocations: &mut watch::Receiver<u64>, allowed: &Allowed<P>, access: &dyn Access) {
     loop {
         if revocations.changed().await.is_err() {
-            // Who revokes tokens ends with the node, which says so otherwise.
+            // The sender of revocations ends with the node, which is reported in another way.
             return std::future::pending().await;
         }
         if !allowed.still_holds(access) {

@@ -1,7 +1,7 @@
-//! Entity tags (RFC 9110 §8.8.3): who has an answer already is told so, in a few bytes.
+//! Entity tags (RFC 9110 §8.8.3): a caller that already has an answer gets only a few bytes that say so.
 //!
-//! A tag is the hash of what is answered, so it is a strong one: two answers of the same tag are the same, byte for byte. A change of
-//! anything in them is a change of the tag.
+//! A tag is the hash of the answer, so it is strong: two answers with the same tag are identical, byte for
+//! byte. Any change in the answer changes the tag.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
@@ -11,7 +11,7 @@ use hyper::body::Body as _;
 use crate::coding::plain_tag;
 use crate::problem::{Outcome, Problem};
 
-/// Gives the tag under which a caller has what a tag names, by its `If-None-Match`: that of any coding of it.
+/// Returns the tag in a caller's `If-None-Match` that matches `tag`, with any coding.
 pub(crate) fn known_as<'h>(known: impl Iterator<Item = &'h HeaderValue>, tag: &str) -> Option<String> {
     let known = known.filter_map(|value| value.to_str().ok());
     known.flat_map(|known| known.split(',')).find_map(|known| match known.trim() {
@@ -23,12 +23,13 @@ pub(crate) fn known_as<'h>(known: impl Iterator<Item = &'h HeaderValue>, tag: &s
     })
 }
 
-/// Gives the tag of what is answered in these bytes.
+/// Returns the tag of these bytes.
 pub(crate) fn tag_of(bytes: &[u8]) -> String {
     format!("\"{}\"", &blake3::hash(bytes).to_hex()[..TAG_DIGITS])
 }
 
-/// Gives an answer its tag, or 304 to a caller who has it. What is no JSON, or is not whole yet, goes on as it is.
+/// Adds a tag to an answer, or returns 304 to a caller that has the answer. Answers that are not JSON, or not
+/// complete yet, are returned unchanged.
 pub(crate) async fn tagged(response: Response<Body>, known: &[HeaderValue]) -> Outcome {
     let headers = response.headers();
     let is_json = headers.get(header::CONTENT_TYPE).is_some_and(|media| media.as_bytes().ends_with(b"json"));
@@ -54,8 +55,9 @@ pub(crate) async fn tagged(response: Response<Body>, known: &[HeaderValue]) -> O
     Ok(Response::from_parts(parts, Body::from(bytes)))
 }
 
-/// Who asked may keep the answer, and asks with its tag whether it still holds; nobody else may.
+/// The caller can cache the answer, and revalidates it with its tag; nobody else can cache it.
 const KEPT: HeaderValue = HeaderValue::from_static("private, no-cache");
 
-/// The hexadecimal digits of a tag: 128 bits of the hash, so that nobody makes two answers of one tag by chance.
+/// The number of hexadecimal digits of a tag: 128 bits of the hash, so that two answers do not have the same
+/// tag by chance.
 const TAG_DIGITS: usize = 32;

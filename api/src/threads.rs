@@ -1,6 +1,6 @@
-//! Where work is done that blocks: on threads for that, so many pieces of a kind at once.
+//! Threads for blocking work, with a limit for each kind of work.
 //!
-//! What the work is, and what becomes of its outcome, is said by who asks for it.
+//! Callers define the work and handle its result.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,23 +17,23 @@ use crate::quotas::{Caller, NoRoom, Quotas};
 use crate::settings::{Blocking, Settings};
 use crate::stopping::Stopping;
 
-/// How many answers are coded at once, where they are large.
+/// The maximum number of large answers that are compressed at once.
 const CODERS_MAX: usize = 4;
-/// How many values are checked against schemas of callers at once.
+/// The maximum number of values that are checked against callers' schemas at once.
 const CHECKERS_MAX: usize = 2;
-/// The most replays and backtests of one caller that run or wait.
+/// The maximum number of replays and backtests of one caller that run or wait.
 const REHEARSALS_OF_ONE_MAX: u64 = 2;
-/// How long a replay or a backtest may take.
+/// How long a replay or a backtest can take.
 const REHEARSAL_TIME_MAX: Duration = Duration::from_secs(600);
 
-/// Why a replay or a backtest is not begun.
+/// Why a replay or a backtest is not started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 enum RehearsalRefusal {
-    /// As many wait as may.
+    /// The queue is full.
     #[error("too many replays and backtests are waiting for their turn")]
     Full,
-    /// The caller has its share.
+    /// The caller is at its share.
     #[error("{REHEARSALS_OF_ONE_MAX} of your replays and backtests are running or waiting, which is the limit for one caller")]
     OverShare,
 }
@@ -64,7 +64,7 @@ impl From<NoRoom> for RehearsalRefusal {
     }
 }
 
-/// The threads on which work may block, and who waits for one.
+/// The threads for blocking work, and the callers that wait for one.
 pub(crate) struct Threads {
     ports: Arc<Ports>,
     mode: Blocking,
@@ -73,11 +73,11 @@ pub(crate) struct Threads {
     readers: Arc<Semaphore>,
     explainers: Arc<Semaphore>,
     coders: Arc<Semaphore>,
-    /// What checks values against the schemas of callers.
+    /// The turns for checking values against the schemas of callers.
     checkers: Arc<Semaphore>,
-    /// Who replays executions and tries rules, or waits for that.
+    /// The callers that run or wait for replays and backtests.
     rehearsals: Arc<Quotas>,
-    /// Whoever replays or tries something has it.
+    /// The turn that a running replay or backtest holds.
     rehearsing: Arc<Semaphore>,
 }
 
@@ -98,7 +98,8 @@ impl Threads {
         })
     }
 
-    /// Does what blocks on a thread where that is allowed, once it is this request's turn: what is read may be large.
+    /// Runs blocking work on a thread where that is allowed, once it is this request's turn: reads can be
+    /// large.
     pub(crate) async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Ports) -> T + Send + 'static,
@@ -108,14 +109,15 @@ impl Threads {
         let work = move || {
             let _held = threads.queues.of(QueueName::Reads).enter_anyway(1);
             let done = work(&threads.ports);
-            // A caller that goes away does not give the turn to the next: the thread goes on.
+            // The thread keeps its turn until it ends, even if its caller disconnects.
             drop(turn);
             done
         };
         self.where_it_may_block(work).await
     }
 
-    /// Codes an answer on a thread where that is allowed; none where as many are coded already: it goes out plain then, and waits for nobody.
+    /// Compresses an answer on a thread where blocking is allowed. Returns `None` if the maximum number is
+    /// being compressed already: the answer then goes out uncompressed, without waiting.
     pub(crate) async fn coding<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let turn = self.coders.clone().try_acquire_owned().ok()?;
         let work = move || {
@@ -126,7 +128,7 @@ impl Threads {
         self.where_it_may_block(work).await.ok()
     }
 
-    /// Does what blocks where that is allowed, at once: it waits for no turn.
+    /// Runs blocking work where that is allowed, immediately: it does not wait for a turn.
     pub(crate) async fn where_it_may_block<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
         match self.mode {
             Blocking::Pool => tokio::task::spawn_blocking(work).await.map_err(|why| Problem::bug(&why)),
@@ -134,7 +136,8 @@ impl Threads {
         }
     }
 
-    /// Works out again what rules made of events, on a thread where blocking is allowed, once it is this request's turn.
+    /// Recomputes what rules made of events, on a thread where blocking is allowed, once it is this request's
+    /// turn.
     pub(crate) async fn explaining<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Ports) -> T + Send + 'static,
@@ -149,20 +152,22 @@ impl Threads {
         .await
     }
 
-    /// Checks a value against a schema of a caller, on a thread where blocking is allowed. It holds up no read.
+    /// Checks a value against a caller's schema, on a thread where blocking is allowed. It does not delay
+    /// reads.
     pub(crate) async fn checking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
         let turn = self.checkers.clone().acquire_owned().await.map_err(|why| Problem::bug(&why))?;
         let work = move || {
             let done = work();
-            // A caller that goes away does not give the turn to the next: the thread goes on.
+            // The thread keeps its turn until it ends, even if its caller disconnects.
             drop(turn);
             done
         };
         self.where_it_may_block(work).await
     }
 
-    /// Replays executions or tries rules for the holder of a token. One runs at a time, the others wait in the order in which they came, and
-    /// no caller has more than its share. The work stops soon after its caller has gone.
+    /// Replays executions or backtests rules for the holder of a token. One runs at a time, the others wait
+    /// in order of arrival, and no caller has more than its share. The work stops soon after its caller has
+    /// disconnected.
     pub(crate) async fn rehearsing<T: Send + 'static>(
         self: &Arc<Self>,
         name: &str,
@@ -186,7 +191,7 @@ impl Threads {
     }
 }
 
-/// As many turns as a queue has room.
+/// Returns as many turns as a queue has room.
 fn turns(queues: &Queues, name: QueueName) -> Arc<Semaphore> {
     let most = usize::try_from(queues.of(name).capacity()).unwrap_or(usize::MAX);
     Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))

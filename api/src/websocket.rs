@@ -1,6 +1,8 @@
-//! WebSocket (RFC 6455): the handshake on the route of a stream, and the connection once it is no more HTTP's.
+//! WebSocket (RFC 6455): the handshake on the route of a stream, and the connection after its upgrade from
+//! HTTP.
 //!
-//! What is told, and how far the caller is, is `streams.rs`'s. Nothing is taken from a caller but signs of life.
+//! The messages and the caller's position come from `streams.rs`. The only thing accepted from a caller is
+//! signs of life.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,24 +31,24 @@ use crate::said::Said;
 
 const PROTOCOL: &str = "websocket";
 const VERSION: &str = "13";
-/// How many bytes the key of a handshake has.
+/// The length of a handshake key in bytes.
 const KEY_BYTES: usize = 16;
-/// The most bytes of a message from a caller: it has nothing to say.
+/// The maximum length in bytes of a message from a caller, which has nothing to send.
 const TAKEN_BYTES_MAX: usize = 1024;
-/// How many bytes are held of what comes, and of what goes out, at the least.
+/// The minimum size in bytes of the read buffer and the write buffer.
 const BUFFER_BYTES: usize = 4 * 1024;
-/// How many beats may pass without a sign of life.
+/// How many heartbeats can pass without a sign of life.
 const BEATS_UNANSWERED_MAX: u32 = 2;
-/// How long a caller may take to close its side.
+/// How long a caller can take to close its side.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Why a request for a WebSocket is refused.
+/// Why a WebSocket request is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum HandshakeRefusal {
-    /// It is of another version, or not whole.
+    /// It has another version, or is incomplete.
     #[error("the request asks for a WebSocket and {0}")]
     Invalid(&'static str),
-    /// A page of somebody else's asks in a browser.
+    /// A page of another origin asks in a browser.
     #[error("a page from `{0}` is not allowed to open this WebSocket")]
     Origin(String),
 }
@@ -74,14 +76,15 @@ impl Explain for HandshakeRefusal {
     }
 }
 
-/// What a caller asks for who wants a WebSocket.
+/// A caller's request for a WebSocket.
 #[derive(Debug)]
 pub(crate) struct Handshake {
     accept: HeaderValue,
 }
 
 impl Handshake {
-    /// Reads it off a request's head; none where no WebSocket is asked for. `base_url` is where pages may come from.
+    /// Parses it from a request's head; returns `None` if the request does not ask for a WebSocket.
+    /// `base_url` is the origin that pages may come from.
     pub(crate) fn asked(parts: &Parts, base_url: &str) -> Result<Option<Self>, HandshakeRefusal> {
         let headers = &parts.headers;
         if !lists(headers, &header::UPGRADE, PROTOCOL) || !lists(headers, &header::CONNECTION, "upgrade") {
@@ -102,7 +105,8 @@ impl Handshake {
         Ok(Some(Self { accept }))
     }
 
-    /// Answers it: what is told goes over the connection from then on, to a caller who knows everything up to `at`.
+    /// Answers the handshake. From then on, messages go over the connection, to a caller that knows
+    /// everything up to `at`.
     pub(crate) fn answered(self, at: Position, told: mpsc::Receiver<Said>) -> Response<Body> {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -116,13 +120,14 @@ impl Handshake {
     }
 }
 
-/// Says whether a header lists a word.
+/// Reports whether a header lists a word.
 fn lists(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case(word))
 }
 
-/// Refuses whoever asks from a page that is not the node's own; what is no browser says nothing of pages.
+/// Rejects requests from pages that are not the node's own. Clients other than browsers do not send an
+/// origin.
 fn demand_own_page(headers: &HeaderMap, base_url: &str) -> Result<(), HandshakeRefusal> {
     let mut origins = headers.get_all(header::ORIGIN).iter();
     let Some(origin) = origins.next() else { return Ok(()) };
@@ -135,13 +140,13 @@ fn demand_own_page(headers: &HeaderMap, base_url: &str) -> Result<(), HandshakeR
     Err(HandshakeRefusal::Origin(origin.to_str().unwrap_or("somebody").chars().take(200).collect()))
 }
 
-/// Gives the scheme, host and port of an address.
+/// Returns the scheme, host and port of a URL.
 fn origin_of(url: &str) -> &str {
     let host = url.find("://").map_or(0, |at| at + 3);
     url[host..].find('/').map_or(url, |end| &url[..host + end])
 }
 
-/// Gives an origin as browsers write it: in small letters, and without the port that its scheme has anyway.
+/// Returns an origin as browsers write it: in lowercase, and without its scheme's default port.
 fn without_default_port(origin: &str) -> String {
     let origin = origin.to_ascii_lowercase();
     let port = match origin.split_once("://") {
@@ -152,30 +157,30 @@ fn without_default_port(origin: &str) -> String {
     origin.strip_suffix(port).map(str::to_owned).unwrap_or(origin)
 }
 
-/// What an answer promises for the time after it; whoever has the connection takes it out.
+/// The conversation that follows an answer; the owner of the connection takes it out.
 #[derive(Clone)]
 pub(crate) struct Promised(Arc<Mutex<Option<Talk>>>);
 
 impl Promised {
-    /// Gives it, once.
+    /// Returns it, once.
     pub(crate) fn take(&self) -> Option<Talk> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-/// What is told to one caller over a WebSocket.
+/// The messages to one caller over a WebSocket.
 pub(crate) struct Talk {
     at: Position,
     told: mpsc::Receiver<Said>,
 }
 
-/// Why a talk is over.
+/// Why a conversation is over.
 enum Over {
     /// The caller is gone.
     Gone,
-    /// The caller closes it, and waits for our side.
+    /// The caller is closing it, and waits for the node's side.
     Closing,
-    /// This is to be said.
+    /// The node closes it with this frame.
     Close(CloseFrame),
 }
 
@@ -189,7 +194,7 @@ impl From<SocketError> for Over {
 }
 
 impl Talk {
-    /// Tells what there is to tell over a connection, until one side ends it.
+    /// Sends the messages over a connection until one side ends it.
     pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut self, connection: S) {
         let config = WebSocketConfig::default()
             .read_buffer_size(BUFFER_BYTES)
@@ -202,18 +207,19 @@ impl Talk {
             Over::Closing => None,
             Over::Close(frame) => Some(frame),
         };
-        // Nobody is told any more, so nobody waits for this.
+        // Nobody receives messages any longer, so nobody waits for this.
         drop(self.told);
         let closing = async {
-            // Without a frame of ours, the answer to the caller's goes out.
+            // Without a frame of the node's own, the reply to the caller's frame goes out.
             let is_said = match frame {
                 Some(frame) => socket.close(Some(frame)).await.is_ok(),
                 None => true,
             };
             if is_said {
                 while let Some(Ok(_)) = socket.next().await {}
-                // Both sides have closed, so the server ends the connection (RFC 6455 §7.1.1): first its own side of it. What the other
-                // side still sends is read, or the system would cut the connection off, and what was said with it.
+                // Both sides have closed, so the server ends the connection (RFC 6455 §7.1.1), first its own
+                // side. It keeps reading what the other side still sends, because otherwise the system would
+                // reset the connection and lose the close frame.
                 if socket.get_mut().shutdown().await.is_ok() {
                     let _ = tokio::io::copy(socket.get_mut(), &mut tokio::io::sink()).await;
                 }
@@ -232,7 +238,7 @@ impl Talk {
                 },
                 heard = socket.next() => match heard {
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => unanswered = 0,
-                    // What is too long to be taken is told the same as what is short.
+                    // A message that is too long gets the same reply as a short one.
                     Some(Ok(Message::Text(_) | Message::Binary(_)) | Err(SocketError::Capacity(_))) => {
                         return Over::Close(self.closing(CloseCode::Unsupported, r#"{"reason":"nothing_is_taken"}"#));
                     }
@@ -274,7 +280,8 @@ impl Talk {
         Ok(())
     }
 
-    /// Says why it ends, and where the caller goes on: at what it was told last.
+    /// Returns the close frame with the reason and the place where the caller can continue: the last position
+    /// that it received.
     fn closing(&self, code: CloseCode, why: &str) -> CloseFrame {
         let at = self.at;
         let reason = why.strip_suffix('}').map_or_else(|| why.to_owned(), |why| format!("{why},\"position\":{at}}}"));
@@ -359,7 +366,8 @@ mod tests {
 
     type Caller = WebSocketStream<DuplexStream>;
 
-    /// Begins a talk with a caller who knows everything up to 7; the task is over when the talk is.
+    /// Starts a conversation with a caller that knows everything up to 7; the task ends with the
+    /// conversation.
     async fn talk() -> (mpsc::Sender<Said>, Caller, JoinHandle<()>) {
         let (say, told) = mpsc::channel(4);
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
@@ -386,7 +394,7 @@ mod tests {
         let (say, mut caller, talk) = talk().await;
         for _ in 0..3 * BEATS_UNANSWERED_MAX {
             say.send(Said::Beat).await.unwrap();
-            // Reading it answers it, and the answer goes out with the next that is sent.
+            // Reading it replies to it, and the reply goes out with the next message.
             assert_eq!(caller.next().await.unwrap().unwrap(), Message::Ping(Bytes::new()));
             caller.flush().await.unwrap();
             tokio::task::yield_now().await;

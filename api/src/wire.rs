@@ -1,6 +1,7 @@
-//! The shapes of answers and requests, one file a noun. Relations are named by their noun and null where there is none.
+//! The shapes of requests and responses, one file per noun. Relations are named after their noun, and null if
+//! there is none.
 //!
-//! Nothing here is read from a store or decided: a shape is made of what a view or the catalog says.
+//! Nothing here reads a store or makes decisions: a shape is built from a view's rows or the catalog.
 
 pub(crate) mod actions;
 pub(crate) mod artifacts;
@@ -44,7 +45,7 @@ pub(crate) struct WireList<T> {
     pub(crate) next: Option<String>,
 }
 
-/// Puts a body into an answer as it came: JSON as it stands, any other bytes as a text.
+/// Embeds a body in a response: JSON unchanged, any other bytes as a string.
 pub(crate) fn embedded(body: &Bytes) -> Box<RawValue> {
     let text = String::from_utf8_lossy(body);
     RawValue::from_string(text.clone().into_owned())

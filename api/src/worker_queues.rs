@@ -1,6 +1,6 @@
-//! The queues in which executions wait for a worker's slot, as the node tells of them.
+//! The queues in which executions wait for a worker's slot, as the node reports them.
 //!
-//! The queues of `queues.rs` are others: they bound what the node itself holds.
+//! The queues of `queues.rs` are different: they bound what the node itself holds.
 
 use std::time::Duration;
 
@@ -8,37 +8,38 @@ use ensue_engine::ids::ExecutionId;
 use ensue_engine::names::WorkerQueueName;
 use ensue_engine::time::Timestamp;
 
-/// So many attempts of a queue may start in a while: as many at once, and then as one after the other comes free again.
+/// How many attempts of a queue can start in a period: that many at once, and then each as it becomes
+/// available again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StartRate {
-    /// How many: one at the least.
+    /// The number of attempts, at least one.
     pub limit: u32,
-    /// In how long: a millisecond at the least.
+    /// The period, at least a millisecond.
     pub per: Duration,
 }
 
-/// A queue in which executions wait for a worker's slot, as it stands.
+/// The current state of a queue in which executions wait for a worker's slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerQueue {
     /// Its name.
     pub name: WorkerQueueName,
-    /// How many slots it has; none where the operator has no such queue.
+    /// The number of slots; `None` if the operator has not defined the queue.
     pub workers: Option<u32>,
-    /// How many may start in a while; any number where the operator says nothing.
+    /// How many attempts can start in a period; `None` if the operator set no limit.
     pub rate: Option<StartRate>,
-    /// When the next may start, where none may now because of the rate.
+    /// When the next attempt can start, if the rate prevents it now.
     pub next_start_at: Option<Timestamp>,
-    /// How many slots are taken.
+    /// The number of taken slots.
     pub busy: u32,
-    /// How many wait; who is paused does not.
+    /// The number of waiting executions, without paused ones.
     pub waiting: usize,
-    /// Who has waited for the longest time, whatever goes before it.
+    /// The execution that has waited the longest, even if others go before it.
     pub oldest: Option<ExecutionId>,
-    /// Some of those that have a slot.
+    /// Some of the executions that have a slot.
     pub first_busy: Vec<ExecutionId>,
-    /// The first of those that wait, who is next first.
+    /// The first of the waiting executions, in their order.
     pub first_waiting: Vec<ExecutionId>,
 }
 
-/// How many of those that have a slot, and of those that wait for one, are told of a queue.
+/// The maximum number of executions with a slot, and of waiting executions, that are reported for a queue.
 pub const SHOWN_MAX: usize = 50;

@@ -14,9 +14,9 @@ use crate::body::BodyRefusal;
 use crate::operation::Presence;
 use crate::problem::Problem;
 
-/// What the headers of attributes begin with.
+/// The prefix of attribute headers.
 const PREFIX: &str = "ce-";
-/// The headers of the attributes that the specification knows.
+/// The headers of the attributes that the specification defines.
 pub(crate) const ATTRIBUTES: [Attribute; 7] = [
     Attribute::of_every_event(
         "ce-specversion",
@@ -36,9 +36,9 @@ pub(crate) const ATTRIBUTES: [Attribute; 7] = [
 pub(crate) struct Attribute {
     /// The header's name.
     pub(crate) header: &'static str,
-    /// What it says.
+    /// Its meaning.
     pub(crate) means: &'static str,
-    /// One as senders write it.
+    /// An example, as senders write it.
     pub(crate) example: &'static str,
     /// Whether every event has it.
     presence: Presence,
@@ -54,12 +54,13 @@ impl Attribute {
     }
 }
 
-/// Says whether a request's headers are those of an event: one that every event has makes it such, so that a missing one is told.
+/// Reports whether a request's headers are those of an event. A single required attribute is enough, so that
+/// missing ones are reported.
 pub(crate) fn is_binary(headers: &HeaderMap) -> bool {
     ATTRIBUTES.iter().any(|attribute| attribute.presence == Presence::Required && headers.contains_key(attribute.header))
 }
 
-/// Reads an event off its headers and its body. Where it is refused, errors point into its form in JSON.
+/// Parses an event from its headers and its body. If it is rejected, errors point into its JSON form.
 pub(crate) fn binary(headers: &HeaderMap, body: &Bytes) -> Result<CloudEvent, Problem> {
     let mut reading = Reading::at("");
     for name in headers.keys() {
@@ -82,12 +83,12 @@ pub(crate) fn binary(headers: &HeaderMap, body: &Bytes) -> Result<CloudEvent, Pr
     reading.finish(data)
 }
 
-/// Reads data as what it is said to be; bytes that are neither JSON nor text stay bytes.
+/// Parses data according to its media type; bytes that are neither JSON nor text stay bytes.
 fn data(media: Option<&str>, body: &Bytes) -> Result<Data, Problem> {
     let json = |document: &Document| Data::Json(String::from_utf8_lossy(document.bytes()).into_owned());
     let bytes = || Data::Bytes(BASE64.encode(body));
     Ok(match media {
-        // Senders that leave the type out mean JSON most often (as the Python SDK does): the data itself tells.
+        // Senders that leave the type out mostly mean JSON (as the Python SDK does): the data itself decides.
         None => Document::parse(body.clone()).map_or_else(|_| bytes(), |document| json(&document)),
         Some(media) if is_json(media) => json(&Document::parse(body.clone()).map_err(BodyRefusal::NotJson)?),
         Some(media) if is_text(media) => {
@@ -97,7 +98,7 @@ fn data(media: Option<&str>, body: &Bytes) -> Result<Data, Problem> {
     })
 }
 
-/// Says whether a media type is one of text in UTF-8.
+/// Reports whether a media type is UTF-8 text.
 fn is_text(media: &str) -> bool {
     let media = media.to_ascii_lowercase();
     let mut parts = media.split(';').map(str::trim);
@@ -107,7 +108,8 @@ fn is_text(media: &str) -> bool {
     is_text && charset.is_none_or(|charset| matches!(charset.as_str(), "utf-8" | "utf8" | "us-ascii"))
 }
 
-/// Decodes a header as the binding says: a quoted text is taken out of its quotes, then percents are decoded, once.
+/// Decodes a header as the binding requires: removes the quotes of a quoted string, then decodes percent
+/// encoding, once.
 fn decoded(value: &HeaderValue) -> Option<String> {
     let text = unquoted(value.as_bytes());
     percent_decode(&text).decode_utf8().ok().map(Cow::into_owned)
@@ -144,7 +146,7 @@ mod tests {
 
     #[test]
     fn header_values_are_unquoted_and_percent_decoded_once() {
-        // The example of the binding, its older quoted form, and a percent that was encoded itself.
+        // The binding's example, its older quoted form, and a percent sign that was encoded itself.
         for (sent, meant) in [
             ("Euro%20%E2%82%AC%20%F0%9F%98%80", "Euro € 😀"),
             ("Euro%20%e2%82%ac%20%f0%9f%98%80", "Euro € 😀"),

@@ -1,4 +1,5 @@
-//! Events as CloudEvents in JSON: one that came as such goes out as it came, any other under the names that it has here.
+//! Events written as CloudEvents in JSON: one that came as a CloudEvent is written as it came, any other with
+//! the node's own names.
 
 use bytes::Bytes;
 use ensue_views::Event;
@@ -8,14 +9,15 @@ use serde_json::value::RawValue;
 use super::{CONTEXT, Members, SPECVERSION, is_own_source};
 use crate::wire::embedded;
 
-/// Writes an event; its payload is none where it was erased, and then the names that its sender gave it are gone as well.
+/// Writes an event; its payload is `None` if it was erased, in which case the names from its sender are lost
+/// as well.
 pub(crate) fn written(event: &Event, payload: Option<&Bytes>) -> String {
     let payload = payload.map(embedded);
     payload.as_deref().and_then(|payload| as_it_came(event, payload)).unwrap_or_else(|| as_ours(event, payload.as_deref()))
 }
 
-/// Puts together again what was taken apart. The payload of any other event may look so, which claims nothing: no CloudEvent comes
-/// through a sensor, or from a source of the node's own.
+/// Reassembles a CloudEvent from its payload. The payload of any other event may look similar, which must not
+/// count: no CloudEvent comes through a sensor, or from a source of the node's own.
 fn as_it_came(event: &Event, payload: &RawValue) -> Option<String> {
     if event.sensor.is_some() || is_own_source(&event.source) {
         return None;

@@ -1,6 +1,8 @@
-//! Distributions: histograms of plain atomics, for what is counted where every microsecond is somebody's wait.
+//! Distributions: histograms of plain atomics, for hot paths on which every microsecond adds to somebody's
+//! wait.
 //!
-//! The histogram of `prometheus_client` takes a lock for each figure. These take none, and allocate only when they are made.
+//! The histogram of `prometheus_client` takes a lock for each value. These take none, and allocate only when
+//! they are created.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use std::time::Duration;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-/// The limits of buckets for what takes from tens of microseconds to seconds, in nanoseconds.
+/// The bucket limits in nanoseconds, for durations from tens of microseconds to seconds.
 pub const SHORT: &[u64] = &[
     100_000,
     250_000,
@@ -27,7 +29,7 @@ pub const SHORT: &[u64] = &[
     5_000_000_000,
 ];
 
-/// The limits of buckets for what takes from a millisecond to hours, in nanoseconds.
+/// The bucket limits in nanoseconds, for durations from a millisecond to hours.
 pub const LONG: &[u64] = &[
     1_000_000,
     5_000_000,
@@ -43,12 +45,12 @@ pub const LONG: &[u64] = &[
     3_600_000_000_000,
 ];
 
-/// What a distribution is of, and in what it is told.
+/// The unit of a distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// Nanoseconds, told as seconds.
+    /// Nanoseconds, reported as seconds.
     Seconds,
-    /// Things or bytes, told as they are.
+    /// Counts or bytes, reported as they are.
     Ones,
 }
 
@@ -62,7 +64,7 @@ impl Unit {
     }
 }
 
-/// A histogram; a clone is the same one.
+/// A histogram; clones share its counts.
 #[derive(Clone, Debug)]
 pub struct Distribution(Arc<Counts>);
 
@@ -70,13 +72,14 @@ pub struct Distribution(Arc<Counts>);
 struct Counts {
     limits: &'static [u64],
     unit: Unit,
-    /// One for each limit, and one for what is over the last.
+    /// One count for each limit, and one for values over the last.
     counts: Box<[AtomicU64]>,
     sum: AtomicU64,
 }
 
 impl Distribution {
-    /// Makes an empty one with buckets up to each of `limits`, which grow, and one for what is over the last.
+    /// Creates an empty one with a bucket up to each of `limits`, which must ascend, and one for values over
+    /// the last.
     pub fn new(unit: Unit, limits: &'static [u64]) -> Self {
         let counts = (0..=limits.len()).map(|_| AtomicU64::new(0)).collect();
         Self(Arc::new(Counts { limits, unit, counts, sum: AtomicU64::new(0) }))
@@ -89,7 +92,7 @@ impl Distribution {
         sum.fetch_add(value, Ordering::Relaxed);
     }
 
-    /// Counts how long something took.
+    /// Counts a duration.
     pub fn took(&self, duration: Duration) {
         self.observe(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
     }
@@ -100,7 +103,7 @@ impl EncodeMetric for Distribution {
         let Counts { limits, unit, counts, sum } = &*self.0;
         let limits = limits.iter().map(|limit| unit.told(*limit)).chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = limits.zip(counts.iter().map(|count| count.load(Ordering::Relaxed))).collect();
-        // From the buckets themselves, so that the two agree whatever is counted meanwhile.
+        // Summed from the buckets, so that the two agree whatever is counted meanwhile.
         let count = buckets.iter().map(|(_, count)| count).sum();
         encoder.encode_histogram::<NoLabelSet>(unit.told(sum.load(Ordering::Relaxed)), count, &buckets, None)
     }
@@ -118,7 +121,7 @@ pub struct Labelled<M> {
 }
 
 impl<M> Labelled<M> {
-    /// Takes one for each of the label's values, of which there are no others.
+    /// Creates it with one metric for each of the label's values, which are a closed list.
     pub fn new(label: &'static str, metrics: impl IntoIterator<Item = (&'static str, M)>) -> Self {
         Self { label, metrics: metrics.into_iter().collect() }
     }

@@ -1,6 +1,6 @@
-//! What the API counts of requests: how they were answered, and how long that took.
+//! The API's request metrics: the statuses of answers, and how long they took.
 //!
-//! What they asked is not told apart further than by what kind they are: paths come from outside.
+//! Requests are distinguished only by kind, because paths come from outside.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,24 +14,24 @@ use super::distribution::{Distribution, Labelled, SHORT, Unit};
 /// The classes of status codes.
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// The statuses of calls that were denied: without a valid token or signature, and without the permission.
+/// The statuses of denied requests: without a valid token or signature, and without the permission.
 const DENIED: [StatusCode; 2] = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
 
-/// What a request is.
+/// The kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Something is delivered at a hook.
+    /// A delivery at a hook.
     Delivery,
-    /// Something is asked to be shown.
+    /// A request that reads.
     Read,
-    /// Something is asked to be done.
+    /// A request that writes.
     Write,
 }
 
 impl Kind {
     const ALL: [Self; 3] = [Self::Delivery, Self::Read, Self::Write];
 
-    /// Tells a request's kind by its method and path.
+    /// Returns a request's kind by its method and path.
     pub(crate) fn of(method: &Method, path: &str) -> Self {
         match method {
             _ if path.starts_with("/hooks/") => Self::Delivery,
@@ -40,7 +40,7 @@ impl Kind {
         }
     }
 
-    /// Gives the kind's name.
+    /// Returns the kind's name.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Delivery => "delivery",
@@ -50,7 +50,7 @@ impl Kind {
     }
 }
 
-/// The figures of requests.
+/// The metrics of requests.
 #[derive(Debug)]
 pub(crate) struct Requests {
     answered: [AtomicU64; CLASSES.len()],
@@ -69,7 +69,7 @@ impl Default for Requests {
 }
 
 impl Requests {
-    /// Counts a request that was answered.
+    /// Counts an answered request.
     pub(crate) fn note(&self, kind: Kind, status: StatusCode, took: Duration) {
         let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
         self.answered[class].fetch_add(1, Ordering::Relaxed);
@@ -79,7 +79,7 @@ impl Requests {
         self.took[kind as usize].took(took);
     }
 
-    /// Adds the figures to what is gathered.
+    /// Registers the metrics.
     pub(super) fn register(&self, registry: &mut Registry) {
         let answered = CLASSES.into_iter().zip(self.answered.iter().map(|count| ConstCounter::new(count.load(Ordering::Relaxed))));
         registry.register("requests", "The requests answered since the start", Labelled::new("status", answered));

@@ -1,30 +1,30 @@
-//! The two texts of metrics: OpenMetrics, and the older form that most tools read.
+//! The two text formats of metrics: OpenMetrics, and the older format that most tools read.
 //!
-//! What is in them is the registry's.
+//! The registry provides the content.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-/// A form of the text.
+/// A text format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// Prometheus' own text, version 0.0.4.
+    /// Prometheus' own text format, version 0.0.4.
     Prometheus,
     /// OpenMetrics 1.0.
     OpenMetrics,
 }
 
 impl Form {
-    /// The media types, the one that is given to who takes anything first.
+    /// The media types; the first is for callers that accept anything.
     pub(crate) const MEDIA_TYPES: &[&str] = &["text/plain", Self::OPEN_METRICS];
     const OPEN_METRICS: &str = "application/openmetrics-text";
 
-    /// Gives the form of a media type that was chosen among [`MEDIA_TYPES`](Self::MEDIA_TYPES).
+    /// Returns the format of a media type that was chosen among [`MEDIA_TYPES`](Self::MEDIA_TYPES).
     pub(crate) fn of(media_type: &str) -> Self {
         if media_type == Self::OPEN_METRICS { Self::OpenMetrics } else { Self::Prometheus }
     }
 
-    /// Gives the whole media type.
+    /// Returns the whole media type.
     pub(crate) fn content_type(self) -> &'static str {
         match self {
             Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
@@ -32,7 +32,7 @@ impl Form {
         }
     }
 
-    /// Puts a text of OpenMetrics into this form.
+    /// Converts a text of OpenMetrics into this format.
     pub(crate) fn write(self, open_metrics: String) -> String {
         match self {
             Self::Prometheus => prometheus(&open_metrics),
@@ -41,7 +41,8 @@ impl Form {
     }
 }
 
-/// The two forms differ in this: OpenMetrics names a counter without the `_total` that its values have, tells units, and ends with a mark.
+/// Converts to the older format, which differs as follows: OpenMetrics names a counter without the `_total`
+/// that its values have, reports units, and ends with a mark.
 fn prometheus(open_metrics: &str) -> String {
     let kind = |line: &str| line.strip_prefix("# TYPE ").and_then(|rest| rest.strip_suffix(" counter")).map(str::to_owned);
     let counters: BTreeSet<String> = open_metrics.lines().filter_map(kind).collect();

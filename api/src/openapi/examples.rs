@@ -1,13 +1,14 @@
-//! An example of each successful answer: as a node answered, by the name of the schema, or by the media type where that has no name.
+//! An example of each successful answer, as a node returned it: by the name of the schema, or by the media
+//! type if the schema has no name.
 //!
-//! A test holds each to its schema, and finds answers without one.
+//! A test checks each example against its schema, and finds answers without an example.
 
 use serde_json::{Map, Value};
 
 /// The answers in JSON, by the names of their schemas.
 const OF_SCHEMAS: &str = include_str!("examples.json");
 
-/// The others: the operation, or all of them, the media type, and the answer.
+/// The other answers: the operation, or all of them, the media type, and the answer.
 const OF_MEDIA: &[(Option<&str>, &str, &str)] = &[
     (Some("metrics_get"), "text/plain", "# TYPE ensue_events_total counter\nensue_events_total 152\n"),
     (None, "*/*", "7 files, 3 of them new\n"),
@@ -19,7 +20,7 @@ const OF_MEDIA: &[(Option<&str>, &str, &str)] = &[
     (None, "text/plain", "7 files, 3 of them new\n"),
 ];
 
-/// Adds them to a document.
+/// Adds the examples to a document.
 pub(super) fn add(document: &mut Value) {
     let of_schemas: Map<String, Value> =
         serde_json::from_str(OF_SCHEMAS).expect("our own examples are JSON, as a test of the document shows");

@@ -1,24 +1,25 @@
-//! The OpenAPI document as a page for people: one piece of HTML that fetches nothing and runs nothing.
+//! The OpenAPI document as a page for people: a single HTML file that loads nothing and runs no scripts.
 //!
-//! It is made of the document alone, and kept beside it.
+//! It is generated from the document alone, and kept next to it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-/// The page as it is kept in the repository and served. A test holds it equal to what is made of the document.
+/// The page as it is kept in the repository and served. A test compares it with the one generated from the
+/// document.
 pub(crate) const KEPT: &str = include_str!("../../../docs/reference/openapi.html");
 
 const STYLE: &str = include_str!("page.css");
 
-/// Lets the page's own style in, and nothing else.
+/// Returns the content security policy, which allows the page's own style and nothing else.
 pub(crate) fn policy() -> String {
     let hash = STANDARD.encode(Sha256::digest(STYLE));
     format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 }
 
-/// Writes the page of a document.
+/// Generates the page of a document.
 pub(crate) fn page(document: &Value) -> String {
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><meta name=\"viewport\" \
@@ -46,7 +47,7 @@ pub(crate) fn page(document: &Value) -> String {
     html
 }
 
-/// Lists the operations with their path and method.
+/// Returns the operations with their path and method.
 fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
     let paths = document["paths"].as_object().into_iter().flatten();
     paths.flat_map(|(path, methods)| of_path(path, methods)).collect()
@@ -100,7 +101,7 @@ fn shown(document: &Value, path: &str, method: &str, operation: &Value) -> Strin
     html
 }
 
-/// The example of the first successful answer in JSON, where there is one.
+/// Returns the example of the first successful JSON answer, if there is one.
 fn answered(operation: &Value) -> Option<(&str, &Value)> {
     let mut responses = operation["responses"].as_object()?.iter().filter(|(status, _)| status.starts_with('2'));
     responses.find_map(|(status, response)| Some((status.as_str(), response.pointer("/content/application~1json/example")?)))
@@ -116,13 +117,13 @@ fn parameter(parameter: &Value) -> String {
     format!("<tr><td><code>{name}</code></td><td>{place}</td><td>{kind}</td><td>{means}</td></tr>\n")
 }
 
-/// What a reference leads to; what is no reference leads to itself.
+/// Resolves a reference; any other value is returned as it is.
 fn referred<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
     let at = value["$ref"].as_str().and_then(|at| document.pointer(at.strip_prefix('#')?));
     at.unwrap_or(value)
 }
 
-/// The name of a shape, where it has one.
+/// Returns the name of a schema, if it has one.
 fn of_shape(schema: &Value) -> String {
     let name = schema["$ref"].as_str().and_then(|at| at.rsplit('/').next());
     name.map(|name| format!(" (<code>{}</code>)", escaped(name))).unwrap_or_default()
@@ -132,14 +133,14 @@ fn text(value: &Value) -> String {
     escaped(value.as_str().unwrap_or_default())
 }
 
-/// A text of ours, with what stands between backticks as code.
+/// Renders one of the document's own texts, with the text between backticks as code.
 fn told(value: &Value) -> String {
     let text = text(value);
     let parts = text.split('`').enumerate();
     parts.map(|(at, part)| if at % 2 == 1 { format!("<code>{part}</code>") } else { part.to_owned() }).collect()
 }
 
-/// Writes a text so that it is nothing but text in HTML.
+/// Escapes a text for HTML.
 pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

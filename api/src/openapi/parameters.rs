@@ -1,6 +1,6 @@
-//! The parameters of operations: what stands in the path, in the query, and in headers.
+//! The parameters of operations: in the path, in the query, and in headers.
 //!
-//! Which ones an operation has is said by the table of routes.
+//! The table of routes defines which ones an operation has.
 
 use ensue_engine::executions::facts;
 use ensue_engine::executions::labels::LABELS_MAX;
@@ -18,16 +18,16 @@ use crate::route::{INQUIRY_LIST, Route};
 use crate::sizes::LIMIT_MAX;
 use crate::wire::verdicts::Definitions;
 
-/// The shape of an `If-Match`: `*`, or tags in quotation marks.
+/// The pattern of an `If-Match`: `*`, or tags in quotation marks.
 const TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$"#;
 
-/// The shape of a label.
+/// The pattern of a label.
 const LABEL: &str = "^[a-z][a-z0-9_]{0,63}=[^\\u0000-\\u001f\\u007f-\\u009f]{1,256}$";
 
-/// A tag, as `ETag` gives it.
+/// An example of a tag, as `ETag` returns it.
 const TAG: &str = "\"47DEQpj8HBSa-_TImW-5JQ\"";
 
-/// Lists the parameters of a route.
+/// Returns the parameters of a route.
 pub(super) fn of(route: &Route) -> Vec<Value> {
     let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let mut all: Vec<Value> =
@@ -66,7 +66,8 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
         Sight::None => {}
     }
     if takes_binary_events(&route.operation) {
-        // What they may be is demanded only where they make the request an event, which no schema of a header can say.
+        // Their values are checked only if they make the request an event, which no schema of a header can
+        // express.
         let schema = |attribute: &Attribute| json!({ "type": "string", "examples": [attribute.example] });
         all.extend(ATTRIBUTES.iter().map(|attribute| header((attribute.header, attribute.means), &schema(attribute))));
     }
@@ -90,12 +91,12 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
     all
 }
 
-/// Returns true where an operation takes an event in headers, beside those that it takes as JSON.
+/// Returns true if an operation accepts an event in headers, in addition to JSON.
 fn takes_binary_events(operation: &Operation) -> bool {
     matches!(operation.takes, Takes::JsonOr { others, .. } if others.iter().any(|(media, _)| *media == STRUCTURED))
 }
 
-/// The name of a header, and what it is for.
+/// Returns the name of a header, and its description.
 fn told(heeded: Heeded) -> (&'static str, &'static str) {
     match heeded {
         Heeded::Prefer => ("Prefer", "`wait=30`: the number of seconds to wait for the end, at most 60."),
@@ -112,7 +113,7 @@ fn header((name, description): (&str, &str), schema: &Value) -> Value {
     json!({ "name": name, "in": "header", "description": description, "schema": schema })
 }
 
-/// The schema of a parameter, and what it is for; none of one that no operation has.
+/// Returns the schema of a parameter, and its description; `None` if no operation has it.
 fn in_query(operation: &Operation, name: &str) -> Option<(Value, &'static str)> {
     let text = json!({ "type": "string", "pattern": "^[^\\u0000]*$" });
     let yes_or_no = json!({ "type": "boolean" });

@@ -1,8 +1,8 @@
-//! Writes the schemas so that generators of clients take them: what is right by JSON Schema is not always what they know.
+//! Rewrites the schemas for client generators, which do not support everything that JSON Schema allows.
 
 use serde_json::{Map, Value, json};
 
-/// Rewrites the schemas of a document. What they let in stays the same.
+/// Rewrites the schemas of a document. They accept the same values as before.
 pub(super) fn make(document: &mut Value) {
     if let Some(schemas) = document["components"]["schemas"].as_object_mut() {
         let mut variants = Map::new();
@@ -17,13 +17,13 @@ pub(super) fn make(document: &mut Value) {
     }
 }
 
-/// Rewrites a schema and all below it.
+/// Rewrites a schema and all schemas below it.
 fn rewrite(schema: &mut Value) {
     match schema {
-        // Many generators know no schema that is not an object.
+        // Many generators do not support a schema that is not an object.
         Value::Bool(true) => *schema = json!({}),
         Value::Object(members) => {
-            // They take a member with a default for one that is always there, in requests too.
+            // They treat a member with a default as always present, in requests too.
             members.remove("default");
             enumerate(members);
             for (keyword, value) in members.iter_mut() {
@@ -31,7 +31,7 @@ fn rewrite(schema: &mut Value) {
                     "properties" | "patternProperties" => value.as_object_mut().into_iter().flatten().for_each(|(_, below)| rewrite(below)),
                     "oneOf" | "anyOf" | "allOf" | "prefixItems" => value.as_array_mut().into_iter().flatten().for_each(rewrite),
                     "items" => rewrite(value),
-                    // `true` and `false` are known here: older versions of JSON Schema have them too.
+                    // `true` and `false` are supported here: older versions of JSON Schema have them too.
                     "additionalProperties" if value.is_object() => rewrite(value),
                     _ => {}
                 }
@@ -41,7 +41,7 @@ fn rewrite(schema: &mut Value) {
     }
 }
 
-/// Makes one list of words of a choice between words, and describes each.
+/// Turns a choice between words into one list of words, with a description of each.
 fn enumerate(members: &mut Map<String, Value>) {
     let Some(choices) = members.get("oneOf").and_then(Value::as_array) else { return };
     let words: Option<Vec<(&str, &str)>> =
@@ -56,8 +56,8 @@ fn enumerate(members: &mut Map<String, Value>) {
     members.insert("description".into(), described.trim_start().into());
 }
 
-/// Moves the variants of a union with a tag to schemas of their own, with the members that all of them have, and returns them. The union keeps
-/// references to them and names the member that tells them apart.
+/// Moves the variants of a tagged union to schemas of their own, with the members that all of them have, and
+/// returns them. The union keeps references to them and names the member that distinguishes them.
 fn named_variants(name: &str, schema: &mut Value) -> Map<String, Value> {
     let Some(tag) = tag_of(schema) else { return Map::new() };
     let (properties, required) = (schema["properties"].take(), schema["required"].take());
@@ -84,7 +84,7 @@ fn named_variants(name: &str, schema: &mut Value) -> Map<String, Value> {
     named
 }
 
-/// Returns the member that is a word of its own in each variant of a union, if there is one.
+/// Returns the member that has a different word in each variant of a union, if there is one.
 fn tag_of(schema: &Value) -> Option<String> {
     let mut variants = schema["oneOf"].as_array()?.iter();
     let (tag, _) = variants.next()?["properties"].as_object()?.iter().find(|(_, member)| member["const"].is_string())?;

@@ -1,6 +1,6 @@
-//! The tags of operations: the first part of the path that names anything.
+//! The tags of operations: the first named part of the path.
 
-/// Each tag, and what its operations are about.
+/// Each tag, and its description.
 pub(super) const ALL: &[(&str, &str)] = &[
     ("actions", "Actions that can be run."),
     ("clock", "The clock of the node."),

@@ -1,4 +1,4 @@
-//! Who a token lets in, and on whose behalf a port acts.
+//! Token lookup, and the caller on whose behalf a port acts.
 
 use std::sync::Arc;
 
@@ -7,21 +7,21 @@ use ensue_engine::ids::TokenId;
 use ensue_engine::record::Actor;
 use tokio::sync::watch;
 
-/// On whose behalf a port acts: this stands in the record that comes of it.
+/// The caller on whose behalf a port acts: the resulting record names it.
 #[derive(Clone, Debug)]
 pub struct OnBehalf {
-    /// Who asks.
+    /// The caller.
     pub actor: Actor,
-    /// The W3C trace of the request, as `cause.trace` of a record has it.
+    /// The W3C trace of the request, in the form of a record's `cause.trace`.
     pub trace: Option<String>,
-    /// The key under which it is carried out once; none where it is carried out each time.
+    /// The key under which the request is carried out once; none if it is carried out every time.
     pub request: Option<RequestKey>,
 }
 
-/// Who a token lets in.
+/// Looks up the holder of a token.
 pub trait Access: Send + Sync {
-    /// Gives the holder of a token that is in force; none for any other. Compares in constant time, and does the same work for an
-    /// id that it does not know. Quick.
+    /// Returns the holder of a token that is in force; none for any other token. Compares in constant time, and
+    /// does the same work for an unknown id. Quick.
     fn holder(&self, id: TokenId, secret_sha256: &[u8; 32]) -> Option<Arc<Holder>>;
 
     /// Returns a value that changes when a token is revoked, before any later record is sent.
@@ -33,6 +33,6 @@ pub trait Access: Send + Sync {
 pub struct Holder {
     /// The token's name.
     pub name: String,
-    /// The roles, as they were given to it.
+    /// The roles, as they were assigned to it.
     pub roles: Vec<String>,
 }

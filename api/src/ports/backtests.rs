@@ -1,4 +1,4 @@
-//! Rules that are tried over the events that came.
+//! Backtests: running rules against past events.
 
 use std::collections::BTreeMap;
 
@@ -10,28 +10,28 @@ use ensue_engine::time::Timestamp;
 use super::Declined;
 use crate::patience::Patience;
 
-/// What tries rules over the events that came.
+/// Runs rules against past events.
 pub trait Backtests: Send + Sync {
-    /// Says what a rule would have done, beside what happened. Blocking, and long: it reads a part of the log, and stops when
-    /// `patience` ends.
+    /// Returns what a rule would have done, compared with what happened. Blocking, and long: it reads a part of
+    /// the log, and stops when `patience` ends.
     ///
     /// # Errors
-    /// Where there is no such rule, it cannot be tried as it is written, or it goes by a schedule.
+    /// If the rule does not exist, cannot be tested as written, or runs on a schedule.
     fn backtest(&self, asked: &ToBacktest, patience: &Patience) -> Result<Backtested, Declined>;
 }
 
-/// A rule to be tried, and over what.
+/// A rule to test, and the events to test it on.
 #[derive(Clone, Debug)]
 pub struct ToBacktest {
     /// The rule.
     pub rule: RuleRef,
-    /// A file of its pack as it is to be tried; none means the rule as it is installed.
+    /// A file of its pack with the contents to test; none means the installed rule.
     pub file: Option<FileText>,
-    /// Behind which position the events stand; it counts before `since`.
+    /// Only events after this position; takes precedence over `since`.
     pub after: Option<Position>,
-    /// From when on they were taken in.
+    /// Only events that were received at or after this time.
     pub since: Option<Timestamp>,
-    /// Before when they were.
+    /// Only events that were received before this time.
     pub until: Option<Timestamp>,
 }
 
@@ -40,55 +40,55 @@ pub struct ToBacktest {
 pub struct FileText {
     /// Its path in the pack: `rules/greet.yaml`.
     pub path: String,
-    /// What is in it.
+    /// Its contents.
     pub text: String,
 }
 
-/// What a rule would have done, beside what happened.
+/// What a rule would have done, compared with what happened.
 #[derive(Clone, Debug, Default)]
 pub struct Backtested {
-    /// How many events of its triggers there were.
+    /// The number of events of its triggers.
     pub judged: u64,
-    /// How many of them cannot be read any more.
+    /// The number of those events that can no longer be read.
     pub unreadable: u64,
-    /// Behind which position they stand.
+    /// The position after which the events were read.
     pub after: Position,
-    /// Up to which position the log was read.
+    /// The position up to which the log was read.
     pub until: Position,
-    /// How many of its matches would have come to each outcome.
+    /// The number of its matches by the outcome that they would have had.
     pub would: BTreeMap<&'static str, u64>,
-    /// How many came to each.
+    /// The number of its matches by the outcome that they had.
     pub happened: BTreeMap<&'static str, u64>,
-    /// How many events it acted on, and would act on.
+    /// The number of events that it acted on and would act on again.
     pub matched: u64,
-    /// Those that it would act on, and did not.
+    /// The events that it would act on, but did not.
     pub new: ToldEvents,
-    /// Those that it acted on, and would not.
+    /// The events that it acted on, but would not now.
     pub lost: ToldEvents,
-    /// Those over which it would err.
+    /// The events on which it would fail with an error.
     pub erred: ToldEvents,
 }
 
-/// Events of a kind: how many, and the first.
+/// Events of one kind: their number, and the first of them.
 #[derive(Clone, Debug, Default)]
 pub struct ToldEvents {
-    /// How many there are.
+    /// The number of events.
     pub count: u64,
-    /// The first of them.
+    /// The first events.
     pub events: Vec<ToldEvent>,
 }
 
-/// What a rule would have made of an event, and what it made of it.
+/// What a rule would have decided about an event, and what it decided.
 #[derive(Clone, Debug)]
 pub struct ToldEvent {
     /// The event.
     pub event: EventId,
-    /// Its place.
+    /// Its position.
     pub position: Position,
-    /// What it would have come to; none where the rule does not match it.
+    /// The outcome that it would have; none if the rule does not match it.
     pub would: Option<&'static str>,
-    /// What it came to; none where the rule did not match it.
+    /// The outcome that it had; none if the rule did not match it.
     pub happened: Option<&'static str>,
-    /// Why it would err, or be rejected.
+    /// Why the rule would fail on it, or the match would be rejected.
     pub error: Option<String>,
 }

@@ -1,19 +1,20 @@
-//! What a port says no with.
+//! The error type of the ports.
 
 use ensue_engine::catalog::Misfit;
 use ensue_engine::explain::Explain;
 
-/// What a port says no with: an error for people, and where what was given does not fit.
+/// The error with which a port rejects a request: a message for people, and the places where the input does not
+/// fit.
 #[derive(Debug)]
 pub struct Declined {
-    /// Why, with whose move it is and what to do.
+    /// The reason, whose turn it is to act, and what to do.
     pub why: Box<dyn Explain + Send + Sync>,
-    /// Where what was given does not fit; empty where the error is of another kind.
+    /// Where the input does not fit; empty for other kinds of errors.
     pub misfits: Vec<Misfit>,
 }
 
 impl Declined {
-    /// Adds where what was given does not fit.
+    /// Adds the places where the input does not fit.
     #[must_use]
     pub fn with_misfits(self, misfits: Vec<Misfit>) -> Self {
         Self { misfits, ..self }

@@ -1,4 +1,4 @@
-//! Events that are made of what callers send.
+//! Creating events from what callers send.
 
 use bytes::Bytes;
 use ensue_engine::command::{Dedupe, ObservedEvent};
@@ -7,27 +7,29 @@ use ensue_engine::time::Timestamp;
 
 use super::Declined;
 
-/// What makes events of what callers send.
+/// Creates events from what callers send.
 pub trait EventMaker: Send + Sync {
-    /// Checks a payload against its trigger and has the rules judge it. Works on the calling thread and does not wait: quick.
+    /// Checks a payload against its trigger and runs the rules on it. Works on the calling thread and does not
+    /// wait: quick.
     fn observe(&self, given: GivenEvent) -> Result<ObservedEvent, Declined>;
 }
 
-/// An event as a caller sends it.
+/// An event as sent by a caller.
 #[derive(Clone, Debug)]
 pub struct GivenEvent {
-    /// Its kind.
+    /// Its trigger.
     pub trigger: TriggerRef,
-    /// Its payload: JSON text, to be kept byte for byte.
+    /// Its payload: JSON text, stored byte for byte.
     pub payload: Bytes,
-    /// Who says so, as the record will have it: `api`, or the source of a CloudEvent.
+    /// The source that the record will name: `api`, or the source of a CloudEvent.
     pub source: String,
     /// When it happened; none means now.
     pub occurred_at: Option<Timestamp>,
-    /// The W3C trace that it brings itself, as `cause.trace` of a record has it; none means the request's.
+    /// The W3C trace that the event itself brings, in the form of a record's `cause.trace`; none means the
+    /// request's.
     pub trace: Option<String>,
-    /// The key under which it is accepted once.
+    /// The key under which it is accepted only once.
     pub dedupe: Option<Dedupe>,
-    /// The rule whose schedule it is: no other judges it.
+    /// The rule whose schedule it belongs to: no other rule judges it.
     pub rule: Option<RuleRef>,
 }

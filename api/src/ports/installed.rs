@@ -1,4 +1,4 @@
-//! What is installed: the catalogs that are built.
+//! The installed catalogs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,13 +8,13 @@ use ensue_engine::names::PackName;
 use ensue_engine::record::CatalogRevision;
 use ensue_packs::Diagnostic;
 
-/// The catalogs that are built.
+/// The installed catalogs.
 pub trait Installed: Send + Sync {
-    /// Gives the catalog that new events are judged by. Quick.
+    /// Returns the catalog that judges new events. Quick.
     fn current(&self) -> Arc<Catalog>;
-    /// Gives the catalog of a revision; none where it is not kept any more. Quick.
+    /// Returns the catalog of a revision; none if it is no longer stored. Quick.
     fn at(&self, revision: CatalogRevision) -> Option<Arc<Catalog>>;
-    /// Gives what is wrong, or worth knowing, about the packs as they lie in the folder, by pack; a pack without findings is
-    /// not listed. Quick.
+    /// Returns the errors, warnings and notes about the packs in the folder, by pack; packs without findings
+    /// are not listed. Quick.
     fn findings(&self) -> Arc<BTreeMap<PackName, Vec<Diagnostic>>>;
 }

@@ -1,43 +1,43 @@
-//! What a node does in the background.
+//! The background jobs of a node.
 
 use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
 
-/// What can be done in the background.
+/// The kinds of background jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum JobKind {
-    /// Checks the log's chain from the first record to the last.
+    /// Verifies the log's hash chain from the first record to the last.
     LogVerify,
-    /// Builds the read models anew from the log.
+    /// Rebuilds the read models from the log.
     ViewsRebuild,
 }
 
-/// Something done in the background.
+/// A background job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
-    /// What it does.
+    /// Its kind.
     pub kind: JobKind,
-    /// When it began.
+    /// When it started.
     pub began_at: Timestamp,
     /// The position it has reached.
     pub position: Position,
-    /// How it stands.
+    /// Its state.
     pub state: JobState,
 }
 
-/// How it stands with a job.
+/// The state of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobState {
-    /// It goes on.
+    /// It is running.
     Running,
-    /// It ended, and all was well.
+    /// It ended successfully.
     Succeeded {
-        /// When.
+        /// When it ended.
         ended_at: Timestamp,
     },
-    /// It ended, and found something wrong or could not go on.
+    /// It ended because it found something wrong or could not continue.
     Failed {
-        /// When.
+        /// When it ended.
         ended_at: Timestamp,
         /// What it found, where, and what to do.
         why: String,

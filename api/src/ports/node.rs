@@ -1,4 +1,4 @@
-//! The node itself: whether it can serve, what it is and does, and what is wrong with it.
+//! The node itself: whether it can serve, its status, its jobs, and its problems.
 
 use std::time::Duration;
 
@@ -13,107 +13,107 @@ use crate::worker_queues::WorkerQueue;
 
 /// The node itself.
 pub trait Node: Send + Sync {
-    /// Says whether the log takes anything in from outside now; asked before a body is read. Quick.
+    /// Reports whether the log accepts input from outside now; called before a body is read. Quick.
     fn admission(&self) -> Result<(), Declined>;
-    /// Says whether the node can serve, and how it stands with each thing it depends on. Quick.
+    /// Returns whether the node can serve, and the state of each of its dependencies. Quick.
     fn readiness(&self) -> Readiness;
-    /// Says what the node is and does. Blocking.
+    /// Returns the status of the node. Blocking.
     fn status(&self) -> Result<NodeStatus, Declined>;
-    /// Registers the metrics of what is behind the API. Blocking, but short.
+    /// Registers the metrics of the components behind the API. Blocking, but short.
     fn register(&self, metrics: &mut Registry);
-    /// Looks at the machine, the data directory and the packs for what is wrong or unsafe. Blocking.
+    /// Checks the machine, the data directory and the packs for anything wrong or unsafe. Blocking.
     fn doctor(&self) -> Result<Vec<Finding>, Declined>;
-    /// Begins a job in the background, or gives the one of that kind that is under way. Blocking, but short.
+    /// Starts a background job, or returns the job of that kind that is already running. Blocking, but short.
     fn begin_job(&self, kind: JobKind, by: &OnBehalf) -> Result<Job, Declined>;
-    /// Tells of the queues in which executions wait for a worker, by name. Blocking, but short.
+    /// Returns the queues in which executions wait for a worker, by name. Blocking, but short.
     fn worker_queues(&self) -> Result<Vec<WorkerQueue>, Declined>;
-    /// Gives the newest job of a kind; none where there was none since the start. Quick.
+    /// Returns the newest job of a kind; none if there has been none since the start. Quick.
     fn job(&self, kind: JobKind) -> Option<Job>;
 }
 
 /// Whether a node can serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readiness {
-    /// Says whether all it depends on is up, and it is not stopping.
+    /// True if all of its dependencies are up and it is not stopping.
     pub is_ready: bool,
-    /// How it stands with each.
+    /// The state of each dependency.
     pub dependencies: Vec<Dependency>,
 }
 
-/// A thing that the node depends on.
+/// A dependency of the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dependency {
     /// Its name: `log`, `views`, `vault`, `disk`, `workers`.
     pub name: &'static str,
-    /// How it stands with it.
+    /// Its state.
     pub state: DependencyState,
 }
 
-/// How it stands with a dependency.
+/// The state of a dependency.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DependencyState {
     /// It works.
     Up,
-    /// It does not; the reason is for anybody to read, so it names no paths.
+    /// It does not work. Anybody may read the reason, so the reason names no paths.
     Down {
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
 
-/// What a node is and does.
+/// The status of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeStatus {
-    /// The release it runs.
+    /// The release that it runs.
     pub release: String,
     /// When it started.
     pub started_at: Timestamp,
-    /// The log it writes to.
+    /// The log that it writes to.
     pub log: LogId,
-    /// Under which right.
+    /// The epoch in which it writes.
     pub epoch: Epoch,
     /// The log's newest position and the chain's hash there.
     pub head: Head,
     /// The catalog's revision.
     pub catalog: CatalogRevision,
-    /// How many attempts may run at once here, of all queues together.
+    /// How many attempts may run at once on this node, over all queues.
     pub workers: u32,
-    /// How many run.
+    /// How many attempts are running.
     pub workers_busy: u32,
-    /// How much of the disk under the data directory is free, in bytes; none where the machine does not say.
+    /// The free disk space under the data directory, in bytes; none if the machine does not report it.
     pub disk_free_bytes: Option<u64>,
-    /// How much is kept of what attempts print.
+    /// How much of the attempts' printed output is stored.
     pub outputs: Kept,
-    /// How much is kept of the files that they give away.
+    /// How much of the attempts' files is stored.
     pub artifacts: Kept,
-    /// How long what has ended stays in the views, and what was taken out of them.
+    /// How long ended executions stay in the views, and what has been removed from them.
     pub retention: Retained,
-    /// How much memory the node's process holds, in bytes; none where the machine does not say.
+    /// The memory held by the node's process, in bytes; none if the machine does not report it.
     pub memory_bytes: Option<u64>,
-    /// How much it may hold, as the operator set it, in bytes.
+    /// The memory that it may hold, as configured by the operator, in bytes.
     pub memory_max_bytes: u64,
 }
 
-/// How much of something is kept.
+/// How much of something is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
-    /// How many bytes of the disk it takes.
+    /// The disk space that it takes, in bytes.
     pub bytes: u64,
-    /// How many it may take.
+    /// The disk space that it may take, in bytes.
     pub quota_bytes: u64,
 }
 
-/// How long what has ended stays in the views, and what was taken out of them.
+/// How long ended executions stay in the views, and what has been removed from them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retained {
-    /// How long executions stay; none means for ever.
+    /// How long executions stay; none means permanently.
     pub executions: Option<Duration>,
-    /// What was taken out since the views were begun.
+    /// What has been removed since the views were created.
     pub removed: Removed,
 }
 
 impl Retained {
-    /// Gives how long executions stay as people write it, in days where these are whole ones: `90d`.
+    /// Returns how long executions stay as people write it, in days if they are whole days: `90d`.
     pub fn age(&self) -> Option<String> {
         const DAY_SECONDS: u64 = 24 * 60 * 60;
         let millis = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
@@ -124,25 +124,25 @@ impl Retained {
     }
 }
 
-/// One thing that `doctor` looked at.
+/// One check made by `doctor`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What was looked at.
+    /// The name of the check.
     pub check: String,
-    /// What it is like.
+    /// Its verdict.
     pub verdict: FindingVerdict,
-    /// What was found, for people.
+    /// The finding, for people.
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
 }
 
-/// What a thing is like that `doctor` looked at.
+/// The verdict of a check made by `doctor`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FindingVerdict {
     /// As it should be.
     Good,
-    /// It works, and there is something to know.
+    /// It works, but there is something that you should know.
     Warning,
     /// It does not work, or is not safe.
     Bad,

@@ -1,4 +1,4 @@
-//! Recorded executions that are folded once more.
+//! Replays: folding recorded executions again.
 
 use std::collections::BTreeMap;
 
@@ -10,89 +10,89 @@ use ensue_packs::PackFile;
 use super::Declined;
 use crate::patience::Patience;
 
-/// What folds recorded executions once more.
+/// Replays recorded executions.
 pub trait Replays: Send + Sync {
-    /// Says which of these executions go as they went. Blocking, and long: it reads a part of the log, and stops when
-    /// `patience` ends.
+    /// Returns which of these executions would run as they did. Blocking, and long: it reads a part of the log,
+    /// and stops when `patience` ends.
     ///
     /// # Errors
-    /// Where there is no such execution, or the pack cannot be tried as it is written.
+    /// If there is no such execution, or the pack cannot be tested as written.
     fn replay(&self, asked: &ToReplay, patience: &Patience) -> Result<Replayed, Declined>;
 }
 
-/// Which executions are replayed, and by what.
+/// The executions to replay, and the definitions to replay them with.
 #[derive(Clone, Debug)]
 pub struct ToReplay {
-    /// Which.
+    /// The executions.
     pub which: ReplayedWhich,
-    /// Another version of an installed pack, by which they are replayed; none means by what they went by.
+    /// Another version of an installed pack to replay them with; none means the definitions that they ran with.
     pub pack: Option<PackFiles>,
 }
 
-/// Which executions are replayed.
+/// The executions to replay.
 #[derive(Clone, Debug)]
 pub enum ReplayedWhich {
     /// This one.
     One(ExecutionId),
-    /// The newest that are no steps of others.
+    /// The newest that are not steps of others.
     Last {
         /// How many.
         count: u32,
-        /// Of this action.
+        /// Only executions of this action.
         action: Option<ActionRef>,
-        /// Asked for by this rule.
+        /// Only executions requested by this rule.
         rule: Option<RuleRef>,
-        /// Asked for from then on.
+        /// Only executions requested at or after this time.
         since: Option<Timestamp>,
     },
 }
 
-/// A pack as it is written.
+/// The files of a pack.
 #[derive(Clone, Debug)]
 pub struct PackFiles {
     /// Its name.
     pub name: PackName,
-    /// Its files, by their paths in the pack.
+    /// Its files by their paths in the pack.
     pub files: BTreeMap<String, PackFile>,
 }
 
-/// What came of replaying.
+/// The result of a replay.
 #[derive(Clone, Debug, Default)]
 pub struct Replayed {
-    /// How many go as they went.
+    /// The number of executions that would run as they did.
     pub same: u64,
-    /// How many go another way.
+    /// The number of executions that would run differently.
     pub differ: u64,
-    /// How many cannot be replayed.
+    /// The number of executions that cannot be replayed.
     pub unreplayable: u64,
-    /// Those that do not go as they went, or cannot be replayed, the newest first.
+    /// The executions that would run differently or cannot be replayed, newest first.
     pub executions: Vec<ReplayedExecution>,
 }
 
-/// An execution that does not go as it went, or cannot be replayed.
+/// An execution that would run differently or cannot be replayed.
 #[derive(Clone, Debug)]
 pub struct ReplayedExecution {
-    /// It.
+    /// The execution.
     pub execution: ExecutionId,
     /// Its action.
     pub action: Option<ActionRef>,
-    /// What differs first; nothing where it cannot be replayed.
+    /// The first differences; empty if it cannot be replayed.
     pub differences: Vec<ReplayDifference>,
     /// Why it cannot be replayed.
     pub error: Option<String>,
 }
 
-/// What differs.
+/// A difference.
 #[derive(Clone, Debug)]
 pub struct ReplayDifference {
-    /// The way to the step; empty for the execution itself.
+    /// The path to the step; empty for the execution itself.
     pub step: String,
-    /// What of it: a name of a closed list.
+    /// The aspect that differs: a name from a closed list.
     pub what: &'static str,
-    /// Where in it, a JSON pointer.
+    /// The place in it, as a JSON pointer.
     pub pointer: String,
-    /// What was recorded.
+    /// The recorded value.
     pub recorded: Option<serde_json::Value>,
-    /// What would be.
+    /// The value that it would have.
     pub would: Option<serde_json::Value>,
 }

@@ -1,24 +1,24 @@
-//! The named tokens, to be made and revoked.
+//! Creating and revoking the named tokens.
 
 use ensue_engine::ids::TokenId;
 use ensue_engine::ports::{Committed, Secret};
 
 use super::{Declined, OnBehalf};
 
-/// The named tokens. All of it is blocking, and returns after the commit. Which tokens there are is in the read models.
+/// The named tokens. Every method blocks, and returns after the commit. The read models say which tokens exist.
 pub trait Tokens: Send + Sync {
-    /// Makes a token; its secret is given this once.
+    /// Creates a token; its secret is returned only this once.
     fn add(&self, name: &str, roles: &[String], by: &OnBehalf) -> Result<NewToken, Declined>;
-    /// Lets the holder of a token in no more.
+    /// Revokes a token, so that its holder no longer has access.
     fn revoke(&self, name: &str, by: &OnBehalf) -> Result<Committed, Declined>;
 }
 
-/// A token that was made.
+/// A newly created token.
 pub struct NewToken {
     /// Its id.
     pub id: TokenId,
-    /// The whole token, `ens_<id>_<secret>`: it is not kept, and cannot be shown again.
+    /// The whole token, `ens_<id>_<secret>`: it is not stored, and cannot be shown again.
     pub token: Secret,
-    /// What the sequencer said.
+    /// The sequencer's reply.
     pub committed: Committed,
 }

@@ -1,4 +1,4 @@
-//! Events that are made of deliveries at webhooks.
+//! Creating events from webhook deliveries.
 
 use bytes::Bytes;
 use ensue_engine::command::{ObservedEvent, RefusedDelivery};
@@ -7,27 +7,30 @@ use ensue_engine::ports::HookRequest;
 
 use super::Declined;
 
-/// What makes events of deliveries at webhooks.
+/// Creates events from webhook deliveries.
 pub trait Webhooks: Send + Sync {
-    /// Verifies a delivery over its raw body, and makes the judged events of it: none where no `emits` fits, several all or
-    /// none. Works on the calling thread and does not wait: quick, though it costs tens of microseconds.
+    /// Verifies a delivery over its raw body, and creates its judged events: none if no `emits` matches; if
+    /// several match, all or none are created. Works on the calling thread and does not wait: quick, although
+    /// it costs tens of microseconds.
     fn receive(&self, request: HookRequest) -> Result<Vec<ObservedEvent>, HookRefusal>;
-    /// Makes the judged events of a delivery that proved who sent it when it came, and was refused. Quick, as [`receive`](Self::receive).
+    /// Creates the judged events of a delivery whose sender was verified when it arrived, but that was refused.
+    /// Quick, like [`receive`](Self::receive).
     fn deliver_again(&self, request: HookRequest) -> Result<Vec<ObservedEvent>, Declined>;
-    /// Signs `body` as the sensor's sender would, and names `event` in the sender's way; `delivery` is the id of the delivery,
-    /// where the scheme knows one. Quick.
+    /// Signs `body` as the sensor's sender would, and names `event` in the sender's way; `delivery` is the id
+    /// of the delivery, if the scheme has one. Quick.
     fn sign(&self, sensor: &SensorRef, event: &str, delivery: &str, body: Bytes) -> Result<HookRequest, Declined>;
-    /// Says how it stands with the secret that deliveries at the sensor are verified with. Quick.
+    /// Returns the state of the secret with which the sensor's deliveries are verified. Quick.
     fn secret(&self, sensor: &SensorRef) -> SecretState;
 }
 
-/// Why a delivery made no event.
+/// Why a delivery created no event.
 #[derive(Debug)]
 pub struct HookRefusal {
-    /// Why, and where the payload does not fit. Its fault is `Missing` for an unknown hook, `Unauthenticated` for one whose
-    /// sender is not proved, `Unavailable` where the hook's own secret is missing or damaged.
+    /// The reason, and where the payload does not fit. Its fault is `Missing` for an unknown hook,
+    /// `Unauthenticated` if the sender could not be verified, and `Unavailable` if the hook's own secret is
+    /// missing or damaged.
     pub declined: Declined,
-    /// What is to be kept as a dead letter: a delivery that proved who sent it.
+    /// The delivery to store as a dead letter, if its sender was verified.
     pub keep: Option<Box<RefusedDelivery>>,
 }
 
@@ -37,15 +40,15 @@ impl<E: Into<Declined>> From<E> for HookRefusal {
     }
 }
 
-/// How it stands with the secret of a hook.
+/// The state of a hook's secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretState {
-    /// It is set, and can be opened.
+    /// It is set and can be decrypted.
     Set,
-    /// It is not set: no delivery is taken.
+    /// It is not set: no delivery is accepted.
     Missing,
-    /// It is set, and cannot be opened or is too short to be safe: no delivery is taken.
+    /// It is set, but cannot be decrypted or is too short to be safe: no delivery is accepted.
     Unusable,
-    /// The hook takes deliveries from anybody.
+    /// The hook accepts deliveries from anybody.
     NotNeeded,
 }

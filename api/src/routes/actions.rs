@@ -1,4 +1,4 @@
-//! Actions: list, look at one, and run one by hand.
+//! Actions: list them, show one, and run one by hand.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,12 +34,12 @@ use crate::wire::executions::WireExecution;
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
-/// The longest that a caller can have an answer wait for an execution's end.
+/// The longest time that a caller can wait for an execution to end.
 const WAIT_MAX: Duration = Duration::from_secs(60);
-/// How often a view is looked at for an execution's end while records come in faster.
+/// How often the view is polled for an execution's end while records arrive faster than that.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// Parameters that do not fit.
+/// Parameters that do not match the action's schema.
 #[derive(Debug, Error)]
 #[error("the parameters do not fit the action `{0}`")]
 pub(super) struct ParametersMisfit(pub(super) ActionRef);
@@ -58,7 +58,7 @@ impl Explain for ParametersMisfit {
     }
 }
 
-/// Declares the routes that are answered here.
+/// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<ActionsRead>(
         "/actions",
@@ -107,7 +107,8 @@ pub(super) async fn get(_: Allowed<ActionsRead>, call: Call) -> Outcome {
     respond::json(&WireAction::from(&**action))
 }
 
-/// Runs an action: 202 with the execution, or, where the caller prefers to wait and it ends in time, 200 with its end.
+/// Runs an action: 202 with the execution, or, if the caller prefers to wait and it ends in time, 200 with the
+/// ended execution.
 pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) -> Outcome {
     let api = call.api().clone();
     if let Some((before, _)) = call.before().await? {
@@ -157,7 +158,7 @@ pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) ->
     }
 }
 
-/// Puts parameters over those of a template.
+/// Merges parameters over those of a template.
 fn over_template(action: &Action, name: &str, params: Value) -> Result<Value, Problem> {
     let Some(template) = action.templates.get(name) else {
         let known: Vec<String> = action.templates.keys().map(|name| format!("`{name}`")).collect();
@@ -170,25 +171,27 @@ fn over_template(action: &Action, name: &str, params: Value) -> Result<Value, Pr
     };
     Ok(match params {
         Value::Object(given) => Value::Object(template.clone().into_iter().chain(given).collect()),
-        // What is no object fits nothing, and is told as such.
+        // Anything that is not an object matches no schema, and is reported as such.
         other => other,
     })
 }
 
-/// Says what is wrong with the schema of an answer that is to be asked for: the core, which knows no schemas, would ask for what nobody can
-/// answer.
+/// Returns the error in the answer schema of an inquiry that is about to be requested: the core does not know
+/// schemas and would open an inquiry that nobody can answer.
 pub(super) fn unanswerable(action: &Action, params: &Document) -> Option<Misfit> {
     let Run::Builtin(Builtin::Inquiry) = action.run else { return None };
     let wrong = whole_schema(params.root().get(ANSWER)?.to_value()).err()?;
     Some(Misfit { pointer: format!("/{ANSWER}{}", wrong.pointer), ..wrong })
 }
 
-/// Gives the execution that the first request of a key asked for. The path is a part of what is asked, so there is one.
+/// Returns the execution that the first request of a key requested. The path is a part of the request, so there
+/// is one.
 pub(super) fn asked_before(before: &Before) -> Result<ExecutionId, Problem> {
     before.execution.ok_or_else(|| Problem::bug(&format!("the request at position {} is not for an execution", before.position)))
 }
 
-/// How long a caller prefers to wait: `Prefer: wait=30` (RFC 7240 §4.3). What is malformed is no preference.
+/// Returns how long a caller prefers to wait: `Prefer: wait=30` (RFC 7240 §4.3). A malformed header counts as
+/// no preference.
 fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     let preferences = headers.get_all(&PREFER).iter().filter_map(|value| value.to_str().ok()).flat_map(|text| text.split([',', ';']));
     let seconds =
@@ -196,11 +199,12 @@ fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds).min(WAIT_MAX))
 }
 
-/// Answers that an execution was asked for: that is in the log, and nothing that is read afterwards may make it look otherwise.
+/// Responds that an execution was requested: the request is in the log, and nothing that is read afterwards may
+/// suggest otherwise.
 pub(super) async fn answer(call: &Call, id: ExecutionId, position: Position) -> Outcome {
     let (api, wait) = (call.api(), preferred_wait(call.headers()));
     let shown = match wait {
-        // A repeat is to find it as it was.
+        // A repeat of the request must find it as it was.
         None if call.is_keyed() => None,
         _ if api.see_position(position).await.is_err() => None,
         Some(wait) => at_its_end(api, id, wait).await.ok(),
@@ -224,7 +228,7 @@ pub(super) async fn answer(call: &Call, id: ExecutionId, position: Position) -> 
     Ok(respond::located(response, &format!("{}/executions/{id}", crate::route::BASE)))
 }
 
-/// Gives the execution at its end, or as it is when the time is over or the node stops.
+/// Returns the execution once it has ended, or as it is when the time is up or the node stops.
 async fn at_its_end(api: &Arc<Api>, id: ExecutionId, wait: Duration) -> Result<Execution, Problem> {
     let deadline = Instant::now() + wait;
     let mut views_at = api.ports.views_at.clone();

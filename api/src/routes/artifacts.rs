@@ -1,7 +1,7 @@
-//! The files that an execution's attempts gave away: listed, and each as it is, for saving.
+//! The files that an execution's attempts published: list them, and download each one unchanged.
 //!
-//! A file is what a program made, and perhaps somebody's attack: it is always an attachment, never a page, and nothing is looked up
-//! by its name. Ranges are RFC 9110's, one at a time.
+//! A program created the file, and it may be an attack: it is always served as an attachment, never as a page,
+//! and nothing is looked up by its name. Ranges follow RFC 9110, one range at a time.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
@@ -31,13 +31,14 @@ use crate::sizes::{CHUNK_BYTES_MAX, CHUNKS_WAITING_MAX};
 use crate::tags;
 use crate::wire::artifacts::{FileState, WireArtifact};
 
-/// A sandbox without scripts, forms, and an origin: also where a browser shows the file in spite of all, it can do nothing.
+/// A sandbox without scripts, forms and an origin: even if a browser displays the file after all, the file can
+/// do nothing.
 const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox; default-src 'none'; frame-ancestors 'none'");
 
-/// What a file is where its program did not say.
+/// The media type of a file if its program did not set one.
 const UNKNOWN_MEDIA_TYPE: &str = "application/octet-stream";
 
-/// A file that is there no more.
+/// A file that is no longer stored.
 #[derive(Debug, Error)]
 #[error("the file `{0}` was deleted because it was old or to free space")]
 struct ArtifactRemoved(String);
@@ -56,7 +57,7 @@ impl Explain for ArtifactRemoved {
     }
 }
 
-/// Too much is being sent.
+/// Too many files are being sent at once.
 #[derive(Debug, Error)]
 #[error("too many files and outputs are being sent")]
 struct TooManySent;
@@ -75,7 +76,7 @@ impl Explain for TooManySent {
     }
 }
 
-/// Declares the routes that are answered here.
+/// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<ArtifactsRead>(
         "/executions/{id}/artifacts",
@@ -122,12 +123,12 @@ pub(super) async fn list(allowed: Allowed<ArtifactsRead>, call: Call) -> Outcome
     call.answer_page(items, next.as_deref(), &page)
 }
 
-/// Gives a file.
+/// Returns a file.
 pub(super) async fn get(_: Allowed<ArtifactsRead>, call: Call) -> Outcome {
     let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     let id: ArtifactId = call.named("artifact", ArtifactsRead::THING)?;
     let found = call.api().threads.blocking(move |ports| read_row::<Artifact>(ports, &id.to_string())).await??;
-    // One of another execution is not there: who names it does not know it.
+    // An artifact of another execution counts as missing: a caller that names it may not know of it.
     let artifact =
         found.filter(|artifact| artifact.execution == execution).ok_or_else(|| Missing::new(ArtifactsRead::THING, &id.to_string()))?;
     let blob = artifact.blob;
@@ -172,15 +173,15 @@ fn answer(status: StatusCode, body: Body, artifact: &Artifact, tag: &str) -> Res
     response
 }
 
-/// Sets a header whose value has no character that a header cannot have.
+/// Sets a header to a value that contains only characters allowed in headers.
 fn set(response: &mut Response<Body>, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }
 }
 
-/// Says that it is to be saved, and under which name (RFC 6266): the whole name as RFC 8187 writes it, and before it what is left of
-/// it in plain letters, for who does not know that.
+/// Returns the `Content-Disposition` value for saving the file under its name (RFC 6266): the whole name as RFC
+/// 8187 encodes it, preceded by its ASCII characters for clients that do not support that.
 fn disposition(name: &str) -> String {
     let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || "._- ".contains(c) { c } else { '_' }).collect();
     let mut whole = String::with_capacity(name.len());
@@ -193,7 +194,7 @@ fn disposition(name: &str) -> String {
     format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{whole}")
 }
 
-/// What of a file is wanted.
+/// The part of a file that is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wanted {
     Whole,
@@ -201,11 +202,12 @@ enum Wanted {
         first: u64,
         last: u64,
     },
-    /// A part that the file does not have.
+    /// A range outside of the file.
     Nothing,
 }
 
-/// Reads `Range`. What is none, or more than one, is passed over, as is one that was meant for another file.
+/// Parses `Range`. An invalid range, multiple ranges, and a range meant for another version of the file are
+/// ignored.
 fn wanted(headers: &HeaderMap, size: u64, tag: &str) -> Wanted {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let Some(range) = text(header::RANGE).and_then(|range| range.strip_prefix("bytes=")) else { return Wanted::Whole };
@@ -235,7 +237,7 @@ fn wanted(headers: &HeaderMap, size: u64, tag: &str) -> Wanted {
 struct Piece {
     first: u64,
     after: u64,
-    /// How many bytes the whole file has.
+    /// The size of the whole file in bytes.
     size: u64,
 }
 
@@ -252,7 +254,7 @@ fn sent(api: &std::sync::Arc<Api>, blob: Digest, piece: Piece) -> Result<Body, P
     tokio::task::spawn_blocking(move || {
         if let Err(why) = send_all(&api, blob, piece, &send) {
             tracing::error!(%blob, why, "an artifact could not be sent completely");
-            // The caller must not take the part for the whole: the connection breaks off.
+            // The caller must not mistake the part for the whole, so the connection is aborted.
             drop(send.blocking_send(Err(std::io::Error::other("the file could not be read completely"))));
         }
         drop(held);
@@ -260,7 +262,8 @@ fn sent(api: &std::sync::Arc<Api>, blob: Digest, piece: Piece) -> Result<Body, P
     Ok(respond::streamed(ReceiverStream::new(receive), UNKNOWN_MEDIA_TYPE).into_body())
 }
 
-/// Sends a piece. Of a whole file the last chunk goes only when all of it was seen to be what was kept.
+/// Sends a piece. The last chunk of a whole file is sent only after the whole file was verified against its
+/// digest.
 fn send_all(api: &Api, blob: Digest, piece: Piece, to: &mpsc::Sender<Result<Bytes, std::io::Error>>) -> Result<(), String> {
     let mut hasher = blake3::Hasher::new();
     let mut held: Option<Bytes> = None;

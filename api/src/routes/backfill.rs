@@ -1,7 +1,8 @@
-//! Making up for times of a rule's schedule by hand: those of a range in which none fired.
+//! Backfill: running the times of a rule's schedule that did not fire in a range.
 //!
-//! When a rule is due is the core's (`schedule/plan.rs`), and so is that its own events are judged by it alone. Here is which times of a range
-//! have an event, and an event for each that has none.
+//! The core (`schedule/plan.rs`) decides when a rule is due, and that only the rule itself judges its
+//! schedule's events. This file finds the times of a range that have an event, and creates an event for each
+//! time that has none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::successors;
@@ -38,33 +39,33 @@ use crate::rows::read_row;
 use crate::wire::WireList;
 use crate::wire::backfill::{WireBackfill, WireMadeUpFor};
 
-/// The most times of one request.
+/// The maximum number of times in one request.
 const TIMES_MAX: usize = 1_000;
-/// How long a time is the schedule's own, beside its jitter.
+/// How long a time is left to the schedule itself, in addition to its jitter.
 const GRACE: Duration = Duration::from_millis(GRACE_MILLIS);
-/// The most events of the schedule that are looked through for those that fired.
+/// The maximum number of the schedule's events that are searched for times that fired.
 const EVENTS_MAX: usize = 20_000;
 
-/// Why no times are made up for.
+/// Why a backfill is refused.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 enum BackfillRefused {
-    /// It goes by no schedule.
+    /// The rule has no schedule.
     #[error("the rule `{0}` has no schedule")]
     NoSchedule(RuleRef),
-    /// Nothing would come of it.
+    /// It would have no effect.
     #[error("the rule `{0}` is disabled, so its times would have no effect")]
     Disabled(RuleRef),
-    /// Its times are not those of a clock.
+    /// Its times do not depend on the clock.
     #[error("the rule `{0}` runs at an interval since it was set, so its past times cannot be computed from a clock")]
     NoTimes(RuleRef),
-    /// The range is none.
+    /// The range is invalid.
     #[error("`since` must be before `until`, and both must be more than a minute ago: newer times are handled by the schedule itself")]
     NoRange,
-    /// It is too many.
+    /// The range has too many times.
     #[error("the schedule has more than {TIMES_MAX} times in that range")]
     TooManyTimes,
-    /// It is too much to look through.
+    /// There are too many events to search.
     #[error("more than {EVENTS_MAX} events of the schedule were created since then")]
     TooManyEvents,
 }
@@ -93,13 +94,13 @@ impl Explain for BackfillRefused {
     }
 }
 
-/// What the payload of a schedule's event says.
+/// The payload of a schedule's event.
 #[derive(Deserialize)]
 struct Occasion {
     scheduled_at: Timestamp,
 }
 
-/// Declares the routes that are answered here.
+/// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.post::<RulesWrite>(
         "/rules/{ref}/backfill",
@@ -113,7 +114,7 @@ pub(super) fn declare(routes: &mut Routes) {
     );
 }
 
-/// Makes an event for each time of a range that has none.
+/// Creates an event for each time of a range that has none.
 pub(super) async fn backfill(allowed: Allowed<RulesWrite>, mut call: Call) -> Outcome {
     let before = call.before().await?;
     let WireBackfill { since, until } = match &before {
@@ -126,7 +127,7 @@ pub(super) async fn backfill(allowed: Allowed<RulesWrite>, mut call: Call) -> Ou
     if let When::Every(_) = plan.when {
         return Err(BackfillRefused::NoTimes(rule.name.clone()).into());
     }
-    // What may still fire by itself is left to the schedule.
+    // Times that may still fire on their own are left to the schedule.
     let over = Timestamp::from_micros(now.micros() - (GRACE + plan.jitter).as_micros() as i64);
     let until = until.unwrap_or(over).min(over);
     if since >= until {
@@ -140,7 +141,7 @@ pub(super) async fn backfill(allowed: Allowed<RulesWrite>, mut call: Call) -> Ou
     if !is_dry && before.is_none() {
         call.admission()?;
     }
-    // Nobody else makes up for the same times meanwhile.
+    // Prevents a concurrent backfill of the same times.
     let lock = call.api().resource_locks.lock(&format!("{}/{}/backfill", RulesRead::NOUN, rule.name)).await;
     call.api().see_all().await?;
     let of_rule = rule.clone();
@@ -160,14 +161,15 @@ pub(super) async fn backfill(allowed: Allowed<RulesWrite>, mut call: Call) -> Ou
     }
     drop(lock);
     let item = |time: Timestamp| match fired.get(&time) {
-        // Asked again under its key, it tells what it did.
+        // A repeat with the same key reports what the first request did.
         Some(event) => WireMadeUpFor { scheduled_at: time, event: Some(*event), fired_before: !made_before.contains(event) },
         None => WireMadeUpFor { scheduled_at: time, event: made.get(&time).copied(), fired_before: false },
     };
     respond::json(&WireList { items: times.into_iter().map(item).collect(), next: None })
 }
 
-/// The times of a plan from `since` on and before `until`. What is due each so long has none that anybody could name.
+/// Returns the times of a plan from `since` (inclusive) to `until` (exclusive). An interval has no times that
+/// could be named.
 fn times(plan: &Plan, since: Timestamp, until: Timestamp) -> impl Iterator<Item = Timestamp> {
     let first = match &plan.when {
         When::Cron(cron) => cron.next_after(Timestamp::from_micros(since.micros() - 1)),
@@ -177,9 +179,10 @@ fn times(plan: &Plan, since: Timestamp, until: Timestamp) -> impl Iterator<Item 
     successors(first, |time| plan.next(*time)).take_while(move |time| *time < until)
 }
 
-/// Finds the times of a rule that have an event, where something would come of those that have none. No event came before its time. Blocking.
+/// Finds the times of a rule that have an event, provided that an event for the others would have an effect. No
+/// event precedes its time. Blocking.
 fn fired(ports: &Ports, rule: &Rule, since: Timestamp) -> Result<BTreeMap<Timestamp, EventId>, Problem> {
-    // An operator's word on a rule's mode stands over its pack's.
+    // A mode set by an operator takes precedence over the pack's.
     let said = read_row::<RuleActivity>(ports, &rule.id.to_string())?.and_then(|activity| activity.mode);
     if said.unwrap_or(rule.mode) == Mode::Disabled {
         return Err(BackfillRefused::Disabled(rule.name.clone()).into());
@@ -196,7 +199,7 @@ fn fired(ports: &Ports, rule: &Rule, since: Timestamp) -> Result<BTreeMap<Timest
         if seen > EVENTS_MAX {
             return Err(BackfillRefused::TooManyEvents.into());
         }
-        // What another sent under the same name is not the rule's.
+        // Events that another source sent under the same name are not the rule's.
         for event in page.iter().filter(|event| event.rule.as_ref() == Some(rule)) {
             let Some(body) = event.payload.map(|payload| ports.log.body(payload.position)).transpose()?.flatten() else { continue };
             if let Ok(Occasion { scheduled_at }) = serde_json::from_slice(&body) {
@@ -206,7 +209,7 @@ fn fired(ports: &Ports, rule: &Rule, since: Timestamp) -> Result<BTreeMap<Timest
     }
 }
 
-/// Makes the event of a time, for the rule alone.
+/// Creates the event of a time, for this rule only.
 fn event(ports: &Ports, rule: &Rule, time: Timestamp, now: Timestamp) -> Result<ObservedEvent, Problem> {
     let late_seconds = now.micros_since(time).max(0) / 1_000_000;
     let payload = Bytes::from(json!({ "scheduled_at": time.to_string(), "late_seconds": late_seconds }).to_string());

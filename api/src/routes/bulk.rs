@@ -1,7 +1,9 @@
-//! One change of many executions: of those that a list with the same filters shows, page by page, each with an answer of its own.
+//! Bulk changes of executions: those that a list with the same filters shows, page by page, with a result for
+//! each.
 //!
-//! Each is changed by a command of its own, as if it had been asked for alone: some may be refused where others are not. A step is what its
-//! workflow makes of it: steps are changed only where their workflow is named.
+//! Each execution is changed by its own command, as if it had been requested alone: some may be refused while
+//! others are changed. A step follows its workflow, so steps are changed only if the request names their
+//! workflow.
 
 use std::sync::Arc;
 
@@ -31,13 +33,13 @@ use crate::wire::WireList;
 use crate::wire::bulk::{WireChanged, WireRefused};
 use crate::wire::executions::WireRerun;
 
-/// How many are asked for at once: they share commits.
+/// How many commands are submitted at once: they share commits.
 const AT_ONCE: usize = 16;
 
-/// What says which executions are meant.
+/// The filters that select the executions.
 const FILTERS: [&str; 10] = ["status", "action", "rule", "label", "correlation", "parent", "rerun_of", "error_kind", "since", "until"];
 
-/// Nothing says which executions are meant.
+/// The request has no filter that selects executions.
 #[derive(Debug, Error)]
 #[error("refusing to change all executions: give at least one filter")]
 struct Unfiltered;
@@ -56,7 +58,8 @@ impl Explain for Unfiltered {
     }
 }
 
-/// What says which executions many are, how they are read, and, for a rerun alone, whether those that were rerun count again.
+/// The query parameters: those that select the executions, those that control how they are read, and, only for
+/// a rerun, the one that decides whether executions that were already rerun are included.
 const MANY_AGAIN: &[&str] = &[
     "status",
     "action",
@@ -74,10 +77,10 @@ const MANY_AGAIN: &[&str] = &[
     "again",
 ];
 
-/// The same without that.
+/// The same without that last parameter.
 const MANY: &[&str] = MANY_AGAIN.split_at(MANY_AGAIN.len() - 1).0;
 
-/// Changes those of a page of a list.
+/// Describes an operation that changes the executions of a page of a list.
 const fn changes_many(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary)
         .asked(MANY)
@@ -85,7 +88,7 @@ const fn changes_many(id: &'static str, summary: &'static str) -> Operation {
         .sees_views()
 }
 
-/// Declares the routes that are answered here.
+/// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.post::<ExecutionsCancel>(
         "/executions/cancel",
@@ -112,25 +115,25 @@ pub(super) fn declare(routes: &mut Routes) {
     );
 }
 
-/// Asks that executions end.
+/// Cancels executions.
 pub(super) async fn cancel(allowed: Allowed<ExecutionsCancel>, mut call: Call) -> Outcome {
     let Nothing {} = call.json_or_nothing().await?;
     each(&allowed, &call, Change::Cancel).await
 }
 
-/// Asks that nothing of executions start until they are resumed.
+/// Pauses executions: they start nothing until they are resumed.
 pub(super) async fn pause(allowed: Allowed<ExecutionsPause>, mut call: Call) -> Outcome {
     let Nothing {} = call.json_or_nothing().await?;
     each(&allowed, &call, Change::Pause).await
 }
 
-/// Asks that paused executions go on.
+/// Resumes paused executions.
 pub(super) async fn resume(allowed: Allowed<ExecutionsPause>, mut call: Call) -> Outcome {
     let Nothing {} = call.json_or_nothing().await?;
     each(&allowed, &call, Change::Resume).await
 }
 
-/// Runs executions again that have ended.
+/// Reruns executions that have ended.
 pub(super) async fn rerun(allowed: Allowed<ExecutionsRerun>, mut call: Call) -> Outcome {
     if call.query().text("until").is_none() {
         return Err(bad(
@@ -145,7 +148,7 @@ pub(super) async fn rerun(allowed: Allowed<ExecutionsRerun>, mut call: Call) -> 
     each(&allowed, &call, Change::Rerun(wanted, again)).await
 }
 
-/// What is done to each.
+/// The change to make to each execution.
 enum Change {
     Cancel,
     Pause,
@@ -153,14 +156,14 @@ enum Change {
     Rerun(WireRerun, Again),
 }
 
-/// Whether an execution that was rerun already is rerun once more.
+/// Whether to rerun an execution that was already rerun.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Again {
     Yes,
     No,
 }
 
-/// What is asked for of each.
+/// The request for each execution.
 struct Asked {
     api: Arc<Api>,
     by: OnBehalf,
@@ -168,23 +171,23 @@ struct Asked {
     is_dry: bool,
 }
 
-/// What came of one.
+/// The result for one execution.
 #[derive(Default)]
 struct Made {
-    /// Where it is in the log; none in a dry run.
+    /// Its position in the log; none in a dry run.
     position: Option<Position>,
-    /// The execution that runs it again.
+    /// The new execution that reruns it.
     rerun: Option<ExecutionId>,
-    /// The execution that already ran it again, where it was left out because of that.
+    /// The execution that already reran it, if it was skipped for that reason.
     rerun_before: Option<ExecutionId>,
 }
 
-/// Changes each execution of the page that is asked for, and tells what came of each, in their order.
+/// Changes each execution of the requested page, and returns the results in their order.
 async fn each<P: Permission>(allowed: &Allowed<P>, call: &Call, change: Change) -> Outcome {
     if FILTERS.iter().all(|filter| call.query().text(filter).is_none()) {
         return Err(Unfiltered.into());
     }
-    // The answer tells which there are.
+    // The response lists the executions.
     Allowed::<ExecutionsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
     let listed = executions::listed(call, allowed).await?;
     let asked = Asked { api: call.api().clone(), by: call.on_behalf(allowed)?, change, is_dry: call.is_dry_run()? };
@@ -202,7 +205,7 @@ async fn each<P: Permission>(allowed: &Allowed<P>, call: &Call, change: Change) 
 
 async fn one(asked: Arc<Asked>, (execution, status): (ExecutionId, Status)) -> WireChanged {
     let made = match (&asked.change, status) {
-        // A second cancel ends what cleans up as well: that is asked for of one alone.
+        // A second cancel also ends the cleanup, so it must be requested for a single execution.
         (Change::Cancel, Status::Cancelling | Status::Undoing) => Err(Refusal::IsEnding(execution).into()),
         _ => asked.made(execution).await,
     };
@@ -234,7 +237,7 @@ impl Asked {
         }
         let is_rerun = matches!(self.change, Change::Rerun(..));
         let request = self.by.request.as_ref().map(|request| self.of_one(request, execution));
-        // Who changes it under a condition is not overtaken.
+        // A caller that changes it under a condition must not be overtaken.
         let lock = self.api.resource_locks.lock(&format!("{}/{execution}", ExecutionsRead::NOUN)).await;
         let committed = self.api.submit_locked(lock, OnBehalf { request, ..self.by.clone() }, ask).await?;
         let (position, rerun) = match committed.answer {
@@ -246,9 +249,10 @@ impl Asked {
         Ok(Made { position: Some(position), rerun, rerun_before: None })
     }
 
-    /// Returns the newest execution that already ran this one again, if that is a reason to leave this one out.
+    /// Returns the newest execution that already reran this one, if that is a reason to skip this one.
     ///
-    /// A request that was carried out under the same key is no reason: it gets the same answer as the first time.
+    /// A request that was carried out under the same key is not a reason: it gets the same response as the
+    /// first time.
     async fn rerun_before(&self, execution: ExecutionId) -> Result<Option<ExecutionId>, Problem> {
         let Change::Rerun(_, Again::No) = &self.change else { return Ok(None) };
         if let (false, Some(request)) = (self.is_dry, &self.by.request) {
@@ -264,7 +268,8 @@ impl Asked {
         Ok(rerun.map(|rerun| rerun.id))
     }
 
-    /// Gives the key under which one of many is changed once: it is the same change on whichever page the execution stands.
+    /// Returns the idempotency key for one execution of many: the change is the same on whichever page the
+    /// execution appears.
     fn of_one(&self, request: &RequestKey, execution: ExecutionId) -> RequestKey {
         let what = match &self.change {
             Change::Cancel => "cancel".to_owned(),

@@ -1,6 +1,6 @@
-//! Executions under way: cancel, pause and resume one, and say what became of one of which nobody knows.
+//! Running executions: cancel, pause and resume one, and settle one whose outcome is unknown.
 //!
-//! Many at once are `bulk.rs`'s, running one again is `reruns.rs`'s.
+//! Bulk changes are in `bulk.rs`, and reruns in `reruns.rs`.
 
 use ensue_engine::command::{Ask, Before};
 use ensue_engine::executions::facts::{Settlement, SettlementMisfit};
@@ -21,7 +21,7 @@ use crate::problem::Outcome;
 use crate::respond::{self, Written};
 use crate::wire::executions::{WireExecution, WireOutcome, WireSettlement};
 
-/// A settlement whose parts do not go together.
+/// A settlement whose fields do not go together.
 #[derive(Debug, Error)]
 #[error(transparent)]
 struct SettlementInvalid(#[from] SettlementMisfit);
@@ -43,7 +43,7 @@ impl Explain for SettlementInvalid {
     }
 }
 
-/// Declares what cancels, pauses and resumes an execution.
+/// Declares the routes that cancel, pause and resume an execution.
 pub(super) fn declare(routes: &mut Routes) {
     routes.post::<ExecutionsCancel>(
         "/executions/{id}/cancel",
@@ -80,7 +80,7 @@ pub(super) fn declare(routes: &mut Routes) {
     );
 }
 
-/// Declares what settles an execution of which nobody knows.
+/// Declares the route that settles an indeterminate execution.
 pub(super) fn declare_settling(routes: &mut Routes) {
     routes.post::<ExecutionsSettle>(
         "/executions/{id}/settle",
@@ -95,7 +95,7 @@ pub(super) fn declare_settling(routes: &mut Routes) {
     );
 }
 
-/// Asks that an execution end.
+/// Cancels an execution.
 pub(super) async fn cancel(allowed: Allowed<ExecutionsCancel>, mut call: Call) -> Outcome {
     let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     if let Some((before, _)) = call.before().await? {
@@ -106,7 +106,7 @@ pub(super) async fn cancel(allowed: Allowed<ExecutionsCancel>, mut call: Call) -
     change(&call, execution, by, Ask::CancelExecution { execution }, Written::Accepted).await
 }
 
-/// Asks that nothing of an execution start until it is resumed.
+/// Pauses an execution: it starts nothing until it is resumed.
 pub(super) async fn pause(allowed: Allowed<ExecutionsPause>, mut call: Call) -> Outcome {
     let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     if let Some((before, _)) = call.before().await? {
@@ -117,7 +117,7 @@ pub(super) async fn pause(allowed: Allowed<ExecutionsPause>, mut call: Call) -> 
     change(&call, execution, by, Ask::PauseExecution { execution }, Written::Done).await
 }
 
-/// Asks that a paused execution go on.
+/// Resumes a paused execution.
 pub(super) async fn resume(allowed: Allowed<ExecutionsPause>, mut call: Call) -> Outcome {
     let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     if let Some((before, _)) = call.before().await? {
@@ -128,7 +128,7 @@ pub(super) async fn resume(allowed: Allowed<ExecutionsPause>, mut call: Call) ->
     change(&call, execution, by, Ask::ResumeExecution { execution }, Written::Done).await
 }
 
-/// Says what became of an indeterminate execution.
+/// Settles an indeterminate execution.
 pub(super) async fn settle(allowed: Allowed<ExecutionsSettle>, mut call: Call) -> Outcome {
     let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     if let Some((before, _)) = call.before().await? {
@@ -144,11 +144,11 @@ fn settlement(given: WireSettlement) -> Result<(Settlement, Option<Body>), Settl
     Ok(given.outcome.with(result, given.error)?)
 }
 
-/// Changes an execution that is there, and shows it as it is then.
+/// Changes an existing execution, and shows its new state.
 async fn change(call: &Call, id: ExecutionId, by: OnBehalf, ask: Ask, how: Written) -> Outcome {
     let api = call.api();
     let lock = call.lock::<ExecutionsRead, _>(&id.to_string(), read).await?;
-    // One that is not there is told apart from one that has ended.
+    // This distinguishes a missing execution from one that has ended.
     let before: Execution = api.row(id.to_string(), ExecutionsRead::THING).await?;
     if call.is_dry_run()? {
         return call.check(by, ask).await;
@@ -158,7 +158,7 @@ async fn change(call: &Call, id: ExecutionId, by: OnBehalf, ask: Ask, how: Writt
         let then = as_of(api, id, committed.position).await?;
         return respond::written(how, committed.position, &WireExecution::listed(then));
     }
-    // It is done; a view that lags must not make it look otherwise.
+    // The change is done; a lagging view must not suggest otherwise.
     let after = match api.see_position(committed.position).await {
         Ok(()) => api.row(id.to_string(), ExecutionsRead::THING).await.unwrap_or(before),
         Err(_) => before,
@@ -166,7 +166,7 @@ async fn change(call: &Call, id: ExecutionId, by: OnBehalf, ask: Ask, how: Writt
     respond::written(how, committed.position, &WireExecution::listed(after))
 }
 
-/// Answers a change as it was answered to the first request of its key.
+/// Repeats the response to the first request of a key.
 async fn changed_before(call: &Call, id: ExecutionId, before: &Before, how: Written) -> Outcome {
     let then = as_of(call.api(), id, before.position).await?;
     respond::written(how, before.position, &WireExecution::listed(then))

@@ -1,7 +1,8 @@
-//! Dead letters: what gave up, listed and looked at, retried and dismissed, one or many.
+//! Dead letters: list them, show one, and retry or dismiss one or many.
 //!
-//! An execution is retried by being run again from what failed, a delivery by being taken in as if it came now, its proof aside: that it was
-//! proven when it came is why there is a letter. The core sees to it that each is dealt with once.
+//! To retry an execution is to rerun its failed part; to retry a delivery is to receive it as if it had just
+//! arrived, but without verifying its sender: the dead letter exists because the sender was verified on
+//! arrival. The core ensures that each dead letter is settled only once.
 
 use std::sync::Arc;
 
@@ -36,23 +37,23 @@ use crate::wire::dead_letters::{WireDeadLetter, WireDealtWith};
 use crate::wire::executions::WireRerun;
 use crate::wire::{WireList, embedded};
 
-/// How many are asked for at once: they share commits.
+/// How many commands are submitted at once: they share commits.
 const AT_ONCE: usize = 16;
 
-/// What says which letters are meant; `status` does not, as only open ones are dealt with.
+/// The filters that select the dead letters; `status` does not count, because only open ones can be settled.
 const FILTERS: [&str; 5] = ["sensor", "action", "rule", "since", "until"];
 
-/// Why nothing is done about letters.
+/// Why dead letters are not settled.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 enum DeadLetterRefused {
-    /// Nothing says which.
+    /// The request has no filter that selects dead letters.
     #[error("refusing to change all dead letters: give at least one filter")]
     Unfiltered,
-    /// What came with its body is not kept.
+    /// The body of the delivery was not stored.
     #[error("the body of the delivery {0} was not stored, so the delivery cannot be retried")]
     NotKept(Id),
-    /// What was delivered is gone.
+    /// The body of the delivery was erased.
     #[error("the body of the delivery {0} was erased")]
     Erased(Id),
 }
@@ -82,10 +83,10 @@ impl Explain for DeadLetterRefused {
     }
 }
 
-/// The parameters of what deals with many.
+/// The query parameters of the bulk operations.
 const OF_DEAD_LETTERS: &[&str] = &["sensor", "action", "rule", "since", "until", "sort", "limit", "cursor", "dry_run"];
 
-/// Deals with those of a page of a list.
+/// Describes an operation that settles the dead letters of a page of a list.
 const fn deals_with_many(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary)
         .asked(OF_DEAD_LETTERS)
@@ -94,7 +95,7 @@ const fn deals_with_many(id: &'static str, summary: &'static str) -> Operation {
         .sees_views()
 }
 
-/// Declares the routes that are answered here.
+/// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<DeadLettersRead>(
         "/dead_letters",
@@ -153,7 +154,7 @@ pub(super) fn declare(routes: &mut Routes) {
     );
 }
 
-/// Lists dead letters, the newest first.
+/// Lists dead letters, newest first.
 pub(super) async fn list(allowed: Allowed<DeadLettersRead>, call: Call) -> Outcome {
     let status = call.query().one_of("status", &LetterStatus::ALL.map(|status| (status.as_str(), status)))?;
     let listed = listed(&call, &allowed, status).await?;
@@ -161,7 +162,7 @@ pub(super) async fn list(allowed: Allowed<DeadLettersRead>, call: Call) -> Outco
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
-/// Shows a dead letter with what was delivered.
+/// Shows a dead letter with the delivered body.
 pub(super) async fn get(_: Allowed<DeadLettersRead>, call: Call) -> Outcome {
     let id: Id = call.named("id", DeadLettersRead::THING)?;
     let letter: DeadLetter = call.api().row(id.to_string(), DeadLettersRead::THING).await?;
@@ -181,7 +182,8 @@ fn whole(ports: &Ports, letter: DeadLetter) -> Result<WireDeadLetter, Problem> {
     Ok(WireDeadLetter::whole(letter, delivered.as_ref().map(embedded)))
 }
 
-/// Reads the page of letters that a request asks for. Those of an action or a rule are found by the executions that failed.
+/// Reads the page of dead letters that a request asks for. Those of an action or a rule are found through the
+/// failed executions.
 async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>, status: Option<LetterStatus>) -> Result<Listed<DeadLetter>, Problem> {
     let query = call.query();
     if query.text("action").is_none() && query.text("rule").is_none() {
@@ -204,18 +206,18 @@ async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>, status: Option
     Ok(Listed { items: call.api().threads.blocking(dead_letters).await??, next, page })
 }
 
-/// Has what gave up tried again.
+/// Retries a dead letter.
 pub(super) async fn retry(allowed: Allowed<DeadLettersSettle>, call: Call) -> Outcome {
     call.admission()?;
     deal_with_one(&allowed, call, Deal::Retry).await
 }
 
-/// Leaves what gave up as it is.
+/// Dismisses a dead letter.
 pub(super) async fn dismiss(allowed: Allowed<DeadLettersSettle>, call: Call) -> Outcome {
     deal_with_one(&allowed, call, Deal::Dismiss).await
 }
 
-/// Has all that fits tried again: those of a page of a list.
+/// Retries all matching dead letters of a page of a list.
 pub(super) async fn retry_many(allowed: Allowed<DeadLettersSettle>, mut call: Call) -> Outcome {
     if call.query().text("until").is_none() {
         return Err(bad("until", "must be given: only dead letters from before this time are retried, not those that fail again").into());
@@ -225,13 +227,13 @@ pub(super) async fn retry_many(allowed: Allowed<DeadLettersSettle>, mut call: Ca
     deal_with_many(&allowed, &call, Deal::Retry).await
 }
 
-/// Leaves all that fits as it is: those of a page of a list.
+/// Dismisses all matching dead letters of a page of a list.
 pub(super) async fn dismiss_many(allowed: Allowed<DeadLettersSettle>, mut call: Call) -> Outcome {
     let Nothing {} = call.json_or_nothing().await?;
     deal_with_many(&allowed, &call, Deal::Dismiss).await
 }
 
-/// What is done about a letter.
+/// How to settle a dead letter.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Deal {
     Retry,
@@ -247,7 +249,7 @@ impl Deal {
     }
 }
 
-/// What is asked for of each.
+/// The request for each dead letter.
 struct Asked {
     api: Arc<Api>,
     by: OnBehalf,
@@ -255,10 +257,10 @@ struct Asked {
     is_dry: bool,
 }
 
-/// What came of one.
+/// The result for one dead letter.
 #[derive(Default)]
 struct Dealt {
-    /// Where it is in the log; none in a dry run.
+    /// Its position in the log; none in a dry run.
     position: Option<Position>,
     rerun: Option<ExecutionId>,
     events: Vec<EventId>,
@@ -297,7 +299,7 @@ async fn deal_with_many(allowed: &Allowed<DeadLettersSettle>, call: &Call, deal:
     if FILTERS.iter().all(|filter| call.query().text(filter).is_none()) {
         return Err(DeadLetterRefused::Unfiltered.into());
     }
-    // The answer tells which there are.
+    // The response lists the dead letters.
     Allowed::<DeadLettersRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
     let listed = listed(call, allowed, Some(LetterStatus::Open)).await?;
     let asked = Arc::new(Asked { api: call.api().clone(), by: call.on_behalf(allowed)?, deal, is_dry: call.is_dry_run()? });
@@ -342,7 +344,7 @@ impl Asked {
     }
 }
 
-/// Says what the core is asked for. Blocking.
+/// Returns the command for the core. Blocking.
 fn ask(ports: &Ports, letter: &DeadLetter, deal: Deal) -> Result<Ask, Problem> {
     match (deal, letter.execution) {
         (Deal::Dismiss, _) => Ok(Ask::DismissLetter { of: letter.id }),
@@ -355,7 +357,7 @@ fn ask(ports: &Ports, letter: &DeadLetter, deal: Deal) -> Result<Ask, Problem> {
     }
 }
 
-/// Makes the events that a refused delivery makes now.
+/// Creates the events that a refused delivery creates now.
 fn again(ports: &Ports, letter: &DeadLetter) -> Result<RetriedDelivery, Problem> {
     let at = letter.position;
     let record = ports.log.read(Position(at.0.saturating_sub(1)), ReadLimit { records: 1, bytes: 1 })?.pop();

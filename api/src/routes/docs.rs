@@ -1,4 +1,5 @@
-//! What tells of the API itself: the OpenAPI document, the same as a page, and the pages about errors, which every problem's `type` leads to.
+//! The documentation of the API: the OpenAPI document, the same as a page, and the error pages, to which every
+//! problem's `type` links.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, header};
@@ -15,10 +16,10 @@ use crate::shapes;
 
 const MARKDOWN: &str = "text/markdown";
 const HTML: &str = "text/html";
-/// A page about errors.
+/// An error page.
 const PAGES: Content = Content::Text(&[MARKDOWN, HTML]);
 
-/// Declares the routes that are answered here.
+/// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.public(
         Public::ErrorPages,
@@ -69,13 +70,13 @@ pub(super) async fn error(call: Call) -> Outcome {
     shown(&call, pages::title(slug), text)
 }
 
-/// Gives the OpenAPI document: the kept one, which a test holds equal to what the routes say.
+/// Returns the OpenAPI document: the stored one, which a test keeps equal to the routes.
 pub(super) async fn openapi(call: Call) -> Outcome {
     static DOCUMENT: Constant = Constant::new(openapi::KEPT);
     Ok(DOCUMENT.answer(call.request(), "application/json"))
 }
 
-/// Shows the document as a page: the kept one, which a test holds equal to the document.
+/// Shows the document as a page: the stored one, which a test keeps equal to the document.
 pub(super) async fn reference(call: Call) -> Outcome {
     call.accepted(&[HTML])?;
     static PAGE: Constant = Constant::new(page::KEPT);
@@ -85,7 +86,7 @@ pub(super) async fn reference(call: Call) -> Outcome {
     Ok(response)
 }
 
-/// Markdown as it is, or, for a browser, the same as text on a page.
+/// Returns Markdown unchanged or, for a browser, as text on a page.
 fn shown(call: &Call, title: &str, text: &str) -> Outcome {
     let media = call.accepted(&[MARKDOWN, HTML])?;
     let (content_type, body) = if media == HTML {

@@ -1,4 +1,4 @@
-//! Enforcements: list, and look at one.
+//! Enforcements: list them, and show one.
 
 use ensue_engine::ids::EnforcementId;
 use ensue_views::enforcements::OutcomeName;
@@ -16,7 +16,7 @@ use crate::rows::read_row;
 use crate::wire::embedded;
 use crate::wire::enforcements::WireEnforcement;
 
-/// Declares the routes that are answered here.
+/// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<EnforcementsRead>(
         "/enforcements",
@@ -45,7 +45,7 @@ pub(super) async fn list(allowed: Allowed<EnforcementsRead>, call: Call) -> Outc
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
-/// Shows an enforcement with what it asked to be run with.
+/// Shows an enforcement with the parameters that it requested.
 pub(super) async fn get(_: Allowed<EnforcementsRead>, call: Call) -> Outcome {
     let id: EnforcementId = call.named("id", EnforcementsRead::THING)?;
     let enforcement: Enforcement = call.api().row(id.to_string(), EnforcementsRead::THING).await?;
@@ -54,7 +54,7 @@ pub(super) async fn get(_: Allowed<EnforcementsRead>, call: Call) -> Outcome {
         .api()
         .threads
         .blocking(move |ports| {
-            // The parameters stand with the execution that they were rendered for.
+            // The parameters are stored with the execution that they were rendered for.
             let Some(execution) = execution else { return Ok(None) };
             let Some(execution) = read_row::<Execution>(ports, &execution.to_string())? else { return Ok(None) };
             let Some(params) = execution.params else { return Ok(None) };

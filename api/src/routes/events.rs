@@ -1,4 +1,4 @@
-//! Events: send them, list, look at one, and see what the rules made of it.
+//! Events: send them, list them, show one, and show what the rules decided about it.
 
 mod sending;
 
@@ -27,10 +27,10 @@ use crate::wire::verdicts::{Definitions, WireVerdict};
 
 pub(super) use sending::{consent, send};
 
-/// What an event is not judged again for.
+/// The reasons why an event cannot be judged again.
 const FORGOTTEN: &[(u16, &str)] = &[(409, "catalog_gone"), (409, "payload_erased")];
 
-/// Declares the routes that are answered here.
+/// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.post::<EventsWrite>(
         "/events",
@@ -124,7 +124,7 @@ pub(super) async fn get(_: Allowed<EventsRead>, call: Call) -> Outcome {
     respond::json(&WireEvent::whole(event, payload.as_ref().map(embedded)))
 }
 
-/// Says what each rule of its trigger made of an event, and why.
+/// Returns what each rule of its trigger decided about an event, and why.
 pub(super) async fn rules(allowed: Allowed<EventsRead>, call: Call) -> Outcome {
     let query = call.query();
     let definitions = query.one_of("definitions", &Definitions::ALL)?.unwrap_or_default();
@@ -136,7 +136,7 @@ pub(super) async fn rules(allowed: Allowed<EventsRead>, call: Call) -> Outcome {
     call.answer_page(items, next.as_deref(), &page)
 }
 
-/// Has a page of an event's rules explain themselves, and says which was the last where there are more. Blocking.
+/// Explains a page of an event's rules, and returns the last of them if there are more. Blocking.
 fn verdicts(
     ports: &Ports,
     event: &Event,

@@ -1,6 +1,6 @@
-//! Executions: list, and look at one, its attempts and its records.
+//! Executions: list them, and show one, its attempts and its records.
 //!
-//! What it printed is `logs.rs`'s; changing it is `control.rs`'s, running an action by hand is `actions.rs`'s.
+//! Output is in `logs.rs`, changes are in `control.rs`, and running an action by hand is in `actions.rs`.
 
 use std::sync::Arc;
 
@@ -29,14 +29,14 @@ use crate::shapes;
 use crate::wire::embedded;
 use crate::wire::executions::{Bodies, WireAttempt, WireExecution};
 
-/// The most bytes of records that a page of a timeline is read from.
+/// The maximum size of the records from which a timeline's page is read, in bytes.
 const TIMELINE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// How much of the end of what a failed attempt printed to standard error is shown with its error.
+/// How many bytes from the end of a failed attempt's standard error are shown with its error.
 const TAIL_BYTES_MAX: usize = 4 * 1024;
 const TAIL_LINES_MAX: usize = 20;
 
-/// Declares the routes that are answered here.
+/// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<ExecutionsRead>(
         "/executions",
@@ -95,7 +95,8 @@ pub(super) async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>) -> 
     let mut columns = vec![Column::Status, Column::Action, Column::Rule, Column::RerunOf];
     let mut filters = labelled(query)?;
     match (query.text("parent"), query.text("correlation")) {
-        // The steps of a workflow stand in its chain, all of them or none, and may be many: it is asked, and not each of them.
+        // All steps of a workflow are in its chain, or none, and there may be many: this checks the workflow
+        // instead of each step.
         (Some(parent), Some(correlation)) => {
             let value = if is_in_chain(call, parent.to_owned(), correlation).await? { parent.to_owned() } else { String::new() };
             filters.push(Filter::is(Column::Parent, value));
@@ -109,12 +110,12 @@ pub(super) async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>) -> 
         filters.push(Filter::any_of(Column::Status, ended_badly.to_vec()));
     }
     let Some(kind) = kind else { return listing::rows_where::<Execution, _>(call, allowed, &columns, filters).await };
-    // The reason comes with the end, and only the status is a column that may change.
+    // The reason arrives with the end, and the status is the only column that may change.
     let failed_so = |execution: &Execution| execution.error.as_ref().is_some_and(|error| error.kind == kind);
     listing::rows_picked(call, allowed, &columns, filters, failed_so).await
 }
 
-/// Gives the labels that the executions of a list must all have.
+/// Returns filters for the labels that every execution of a list must have.
 fn labelled(query: &Query) -> Result<Vec<Filter>, ParameterRefusal> {
     let wanted: Vec<&str> = query.texts("label").collect();
     if wanted.len() > LABELS_MAX {
@@ -127,7 +128,7 @@ fn labelled(query: &Query) -> Result<Vec<Filter>, ParameterRefusal> {
     wanted.into_iter().map(filter).collect()
 }
 
-/// Says whether an execution stands in the chain of this correlation.
+/// Returns true if an execution is in the chain of this correlation.
 async fn is_in_chain(call: &Call, execution: String, correlation: &str) -> Result<bool, Problem> {
     let found = call.api().threads.blocking(move |ports| read_row::<Execution>(ports, &execution)).await??;
     Ok(found.is_some_and(|execution| execution.correlation.to_string() == correlation))
@@ -145,16 +146,17 @@ pub(super) fn read(ports: &Ports, id: &str) -> Result<Option<WireExecution>, Pro
     read_row::<Execution>(ports, id)?.map(|execution| whole(ports, execution)).transpose()
 }
 
-/// What an attempt says it does.
+/// The progress message of an attempt.
 #[derive(serde::Deserialize)]
 struct Said {
     message: String,
 }
 
-/// Returns the last lines that a failed attempt printed to standard error; none where it printed none, or they are not kept. Blocking.
+/// Returns the last lines that a failed attempt printed to standard error; none if it printed nothing, or its
+/// output is not stored. Blocking.
 fn output_tail(ports: &Ports, attempt: &Attempt) -> Option<String> {
     attempt.error.as_ref()?;
-    // What cannot be read here is said by the attempt's log.
+    // If the output cannot be read here, the attempt's log reports it.
     let printed = ports.outputs.taken(attempt.id, OutputStream::Stderr).ok()?;
     let offset = printed.saturating_sub(TAIL_BYTES_MAX as u64);
     let part = ports.outputs.read(attempt.id, OutputStream::Stderr, offset, TAIL_BYTES_MAX).ok()?;
@@ -180,11 +182,11 @@ pub(super) fn whole(ports: &Ports, execution: Execution) -> Result<WireExecution
     Ok(WireExecution::whole(execution, bodies))
 }
 
-/// Lists an execution's attempts, oldest first: the last there were.
+/// Lists the newest of an execution's attempts, oldest first.
 pub(super) async fn attempts(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
-    // The names of a list over the catalog are compared as texts; these are numbers, written so that this is the same.
+    // Names in a list over the catalog are compared as text; padded numbers sort the same way.
     let number = |number: u32| format!("{number:010}");
     let listed = listing::of_catalog(&call, &allowed, execution.attempts.into_iter(), |attempt| number(attempt.number))?;
     let attempts = listed.items;
@@ -199,7 +201,7 @@ pub(super) async fn attempts(allowed: Allowed<ExecutionsRead>, call: Call) -> Ou
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
-/// Tells an execution's records, oldest first.
+/// Lists an execution's records, oldest first.
 pub(super) async fn timeline(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     let page = call.page(&allowed)?;
@@ -210,14 +212,15 @@ pub(super) async fn timeline(allowed: Allowed<ExecutionsRead>, call: Call) -> Ou
     call.answer_page(items, next.map(|next| next.to_string()).as_deref(), &page)
 }
 
-/// Reads a page of a timeline, and the revision that the next one goes on behind, where there is more. A page has fewer entries than
-/// `limit` where the records are large: only a look behind the last one says that it was the last, and the view knows of it as well. Blocking.
+/// Reads a page of a timeline, and the revision after which the next page continues, if there is more. A page
+/// has fewer entries than `limit` if the records are large, so only a look past its last record shows whether
+/// there are more. Fails if the view has seen later records than the log finds. Blocking.
 fn told(ports: &Ports, of: &Execution, after: Revision, limit: usize) -> Result<(Vec<TimelineEntry>, Option<Revision>), LogError> {
     let stream = &StreamId::Execution(of.id);
     let records = ports.log.read_stream(stream, after, ReadLimit { records: limit, bytes: TIMELINE_BYTES_MAX })?;
     let last = records.last().map_or(after, |record| record.revision);
     let items = records.iter().filter_map(TimelineEntry::of).collect();
-    // The next record may be as large as one can be: both are not held at once.
+    // The next record may have the maximum size: this avoids holding both at once.
     drop(records);
     let has_more = !ports.log.read_stream(stream, last, ReadLimit { records: 1, bytes: 0 })?.is_empty();
     if !has_more && last < of.revision {
@@ -229,8 +232,8 @@ fn told(ports: &Ports, of: &Execution, after: Revision, limit: usize) -> Result<
     Ok((items, has_more.then_some(last)))
 }
 
-/// Folds an execution's own records up to a position: what it was there is the same however late one asks. Where the log cannot be read,
-/// nobody knows.
+/// Folds an execution's own records up to a position: its state there is the same however late it is requested.
+/// Fails if the log cannot be read.
 pub(super) async fn as_of(api: &Arc<Api>, id: ExecutionId, position: Position) -> Result<Execution, Problem> {
     let fold = move |ports: &Ports| {
         let (mut then, mut after) = (None, Revision(0));

@@ -1,6 +1,6 @@
-//! What waits for an operator: reactions that were put aside (list, look, retry, dismiss).
+//! Problems that wait for an operator: parked reactions (list, show, retry, dismiss).
 //!
-//! Why a reaction is put aside is the core's, and what a retry leads to as well.
+//! The core decides why a reaction is parked, and what a retry does.
 
 use ensue_engine::command::Ask;
 use ensue_engine::record::Position;
@@ -18,7 +18,7 @@ use crate::respond::{self, Written};
 use crate::rows::read_row;
 use crate::wire::health::{WireClockAccepted, WireDecided, WireDecision, WireParkedReaction};
 
-/// Declares what is done about reactions that were put aside.
+/// Declares the routes of parked reactions.
 pub(super) fn declare_parked(routes: &mut Routes) {
     routes.get::<ParkedReactionsRead>(
         "/parked_reactions",
@@ -55,7 +55,7 @@ pub(super) fn declare_parked(routes: &mut Routes) {
     );
 }
 
-/// Declares what accepts a step of the clock.
+/// Declares the route that accepts a clock jump.
 pub(super) fn declare_clock(routes: &mut Routes) {
     routes.post::<ClockAccept>(
         "/clock/accept",
@@ -67,14 +67,14 @@ pub(super) fn declare_clock(routes: &mut Routes) {
     );
 }
 
-/// Lists the reactions that were put aside, the newest first.
+/// Lists the parked reactions, newest first.
 pub(super) async fn parked(allowed: Allowed<ParkedReactionsRead>, call: Call) -> Outcome {
     let listed = listing::rows::<ParkedReaction, _>(&call, &allowed, parked_reactions::COLUMNS).await?;
     let items = listed.items.into_iter().map(WireParkedReaction::from).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
-/// Shows a reaction that was put aside.
+/// Shows a parked reaction.
 pub(super) async fn parked_one(_: Allowed<ParkedReactionsRead>, call: Call) -> Outcome {
     let of = owed_to(&call)?;
     let parked: ParkedReaction = call.api().row(of.to_string(), ParkedReactionsRead::THING).await?;
@@ -86,7 +86,7 @@ fn read(ports: &Ports, of: &str) -> Result<Option<WireParkedReaction>, Problem> 
     Ok(read_row::<ParkedReaction>(ports, of)?.map(WireParkedReaction::from))
 }
 
-/// Has a reaction that was put aside worked out again.
+/// Retries a parked reaction.
 pub(super) async fn retry(allowed: Allowed<ParkedReactionsSettle>, mut call: Call) -> Outcome {
     let of = owed_to(&call)?;
     if let Some((before, _)) = call.before().await? {
@@ -96,7 +96,7 @@ pub(super) async fn retry(allowed: Allowed<ParkedReactionsSettle>, mut call: Cal
     decide(&call, call.on_behalf(&allowed)?, of, WireDecision::Retry).await
 }
 
-/// Decides that a reaction that was put aside is not to be.
+/// Dismisses a parked reaction.
 pub(super) async fn dismiss(allowed: Allowed<ParkedReactionsSettle>, mut call: Call) -> Outcome {
     let of = owed_to(&call)?;
     if let Some((before, _)) = call.before().await? {
@@ -106,7 +106,7 @@ pub(super) async fn dismiss(allowed: Allowed<ParkedReactionsSettle>, mut call: C
     decide(&call, call.on_behalf(&allowed)?, of, WireDecision::Dismiss).await
 }
 
-/// Takes the clock for right as it stands: where no step of it holds anything, that changes nothing.
+/// Accepts the system clock: if no clock jump holds anything back, this changes nothing.
 pub(super) async fn accept_clock(allowed: Allowed<ClockAccept>, mut call: Call) -> Outcome {
     if let Some((before, _)) = call.before().await? {
         return accepted(before.position);

@@ -1,6 +1,6 @@
-//! Webhooks: the door itself, what there is to know of each, and deliveries that the node signs.
+//! Webhooks: receiving deliveries, showing each webhook, and deliveries that the node signs.
 //!
-//! Whether a delivery is what it says is decided behind [`Webhooks`](crate::ports::Webhooks).
+//! Deliveries are verified by [`Webhooks`](crate::ports::Webhooks).
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -38,11 +38,11 @@ use crate::respond::{self, Written};
 use crate::route::Public;
 use crate::wire::hooks::{WireHook, WireSend, WireTaken, WireTakenEvent};
 
-/// The methods that the door of a webhook knows.
+/// The methods that a webhook accepts.
 pub(crate) const METHODS: &str = "POST, OPTIONS";
-/// How many deliveries are shown of each hook in a list.
+/// How many deliveries of each hook a list shows.
 const LISTED_DELIVERIES: usize = 5;
-/// Headers that belong to the connection and not to the delivery (RFC 9110 §7.6.1), or to a browser.
+/// Headers that belong to the connection rather than to the delivery (RFC 9110 §7.6.1), or to a browser.
 const NOT_OF_THE_DELIVERY: [header::HeaderName; 8] = [
     header::CONNECTION,
     header::TE,
@@ -54,11 +54,11 @@ const NOT_OF_THE_DELIVERY: [header::HeaderName; 8] = [
     header::COOKIE,
 ];
 
-/// What became of a delivery that was taken.
+/// The result of an accepted delivery.
 struct Taken {
-    /// Its events; none where it concerns nobody.
+    /// Its events; none if no `emits` matched.
     events: Vec<ReceivedEvent>,
-    /// The position that shows them; none where nothing was written.
+    /// The position at which they are visible; none if nothing was written.
     position: Option<Position>,
 }
 
@@ -68,7 +68,7 @@ impl Taken {
     }
 }
 
-/// What a delivery is refused for.
+/// The problems with which a delivery is refused.
 const REFUSES: &[(u16, &str)] = &[
     (401, "signature_refused"),
     (404, "not_found"),
@@ -79,7 +79,7 @@ const REFUSES: &[(u16, &str)] = &[
     (503, "hook_unusable"),
 ];
 
-/// Says whether deliveries of a sender are wanted.
+/// Describes the operation that reports whether a sender's deliveries are welcome.
 pub(super) const fn consented(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary).gives_content(
         200,
@@ -89,7 +89,7 @@ pub(super) const fn consented(id: &'static str, summary: &'static str) -> Operat
     )
 }
 
-/// Declares what is answered at the door of a webhook, ahead of the router.
+/// Declares the operations on a webhook that are answered before the router runs.
 pub(super) fn declare_door(routes: &mut Routes) {
     routes.in_front(
         Public::Hook,
@@ -109,7 +109,7 @@ pub(super) fn declare_door(routes: &mut Routes) {
     );
 }
 
-/// Declares what tells of hooks, and sends to them.
+/// Declares the routes that show hooks and send test deliveries to them.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<HooksRead>(
         "/hooks",
@@ -132,7 +132,8 @@ pub(super) fn declare(routes: &mut Routes) {
     );
 }
 
-/// Takes a delivery at `/hooks/<pack>/<sensor>`: 202 once its events are on the disk, 200 for a repeat or where it concerns nobody.
+/// Receives a delivery at `/hooks/<pack>/<sensor>`: 202 once its events are on disk, 200 for a duplicate or if
+/// no `emits` matched.
 pub(crate) async fn receive<B>(api: &Arc<Api>, context: &RequestContext, parts: &Parts, hook: &str, body: B) -> Outcome
 where
     B: HttpBody<Data = Bytes> + Send,
@@ -145,7 +146,7 @@ where
     rates::standing(counted, delivered)
 }
 
-/// Where and when a delivery came, and how its hook stands with its rate.
+/// Where and when a delivery arrived, and the state of its hook's rate limit.
 struct At {
     sensor: SensorRef,
     came: Instant,
@@ -179,13 +180,13 @@ where
     answer(&outcome?)
 }
 
-/// Grants any sender that asks that it may deliver at a hook: that is what a hook is declared for.
+/// Allows any sender that asks to deliver to a hook: hooks are declared for that.
 pub(crate) fn consent(api: &Api, headers: &HeaderMap, hook: &str) -> Outcome {
     sensor_at(api, hook)?;
     Ok(handshake::consent(headers, METHODS, api.rates.rate(Class::Hooks)))
 }
 
-/// Finds the sensor of a hook; anything else is a hook that is not there.
+/// Finds the sensor of a hook; anything else is a hook that does not exist.
 fn sensor_at(api: &Api, hook: &str) -> Result<SensorRef, Problem> {
     let missing = || Problem::from(Missing::new(HooksRead::THING, hook));
     let (pack, name) = hook.split_once('/').ok_or_else(missing)?;
@@ -195,7 +196,7 @@ fn sensor_at(api: &Api, hook: &str) -> Result<SensorRef, Problem> {
     if is_hook { Ok(sensor) } else { Err(missing()) }
 }
 
-/// Says whether a delivery would be taken now, before any of it is read.
+/// Checks whether a delivery would be accepted now, before any of it is read.
 fn admitted(api: &Api, parts: &Parts, sensor: &SensorRef) -> Result<Room, Problem> {
     api.ports.node.admission()?;
     Ok(api.intake.admit(Caller::Hook(sensor.clone()), &parts.headers, api.settings.limits.body_bytes_max)?)
@@ -228,9 +229,9 @@ fn query_of(query: Option<&str>) -> Vec<(String, String)> {
 /// The sender of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sender {
-    /// Somebody whose signature proves the body, and nothing of what comes with it.
+    /// An outside sender, whose signature covers the body and nothing else.
     Outside,
-    /// The node itself, for somebody who tries the hook out: the same body is another delivery each time.
+    /// The node itself, for a test of the hook: the same body is a new delivery each time.
     Node,
 }
 
@@ -249,9 +250,10 @@ async fn take(api: &Arc<Api>, by: OnBehalf, request: HookRequest, sender: Sender
             }
         }
         Err(HookRefusal { declined, keep }) => {
-            // What is refused under a key may be sent again under it, so nothing is done.
+            // A refused delivery may be sent again under the same key, so nothing is stored.
             if let Some(letter) = keep.filter(|_| by.request.is_none()) {
-                // The sender is told of the refusal only once the delivery is safe; if it is not, it should send it again.
+                // The sender learns of the refusal only once the delivery is stored; if storing fails, the
+                // sender should retry.
                 api.submit(OnBehalf { request: None, ..by }, Ask::KeepDelivery(*letter)).await?;
             }
             Err(declined.into())
@@ -259,7 +261,7 @@ async fn take(api: &Arc<Api>, by: OnBehalf, request: HookRequest, sender: Sender
     }
 }
 
-/// Gives what was taken with the first request of a key: of which triggers the events are, the log says. Blocking.
+/// Returns what the first request of a key created; the triggers of the events are read from the log. Blocking.
 fn taken_before(ports: &Ports, before: &Before) -> Result<Taken, Problem> {
     let received = |event: &SeenEvent| {
         let record = ports.log.read(Position(event.position.0.saturating_sub(1)), ReadLimit { records: 1, bytes: 1 })?.pop();
@@ -297,7 +299,7 @@ fn answer(taken: &Taken) -> Outcome {
     }
 }
 
-/// Lists the webhooks, each with how it stands with its secret and its newest deliveries.
+/// Lists the webhooks, each with the state of its secret and its newest deliveries.
 pub(super) async fn list(allowed: Allowed<HooksRead>, call: Call) -> Outcome {
     let catalog = call.api().ports.installed.current();
     let hooks = catalog.sensors().values().filter_map(|sensor| Some((&**sensor, sensor.source.webhook()?)));
@@ -306,7 +308,7 @@ pub(super) async fn list(allowed: Allowed<HooksRead>, call: Call) -> Outcome {
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
-/// Shows a webhook with its last deliveries.
+/// Shows a webhook with its latest deliveries.
 pub(super) async fn get(_: Allowed<HooksRead>, call: Call) -> Outcome {
     let sensor = sensor_at(call.api(), &hook_of(&call))?;
     let catalog = call.api().ports.installed.current();
@@ -326,12 +328,12 @@ fn shown(api: &Api, (sensor, verify): (&Sensor, &Verify), deliveries_max: usize)
     WireHook::new((sensor, verify), url(api, &sensor.name), api.ports.webhooks.secret(&sensor.name), last)
 }
 
-/// The address at which a sensor takes deliveries.
+/// Returns the address at which a sensor accepts deliveries.
 pub(super) fn url(api: &Api, sensor: &SensorRef) -> String {
     format!("{}/hooks/{}/{}", api.settings.base_url, sensor.pack(), sensor.name())
 }
 
-/// Signs a delivery as the sensor's sender would, and takes it.
+/// Signs a delivery as the sensor's sender would, and receives it.
 pub(super) async fn send(allowed: Allowed<HooksSend>, mut call: Call) -> Outcome {
     if let Some((before, _)) = call.before().await? {
         return answer(&call.api().threads.blocking(move |ports| taken_before(ports, &before)).await??);

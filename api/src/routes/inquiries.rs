@@ -1,7 +1,8 @@
-//! Inquiries: list, look at one, answer it, and cancel it.
+//! Inquiries: list them, show one, answer it, and cancel it.
 //!
-//! Who may see only what it is asked sees nothing else here. An answer is checked against what was asked for on this side of the core,
-//! which takes it or says why not; what is wrong with one is `responses.rs`'s.
+//! Callers that may see only the inquiries assigned to them see nothing else here. This side of the core checks
+//! an answer against the question; the core then accepts it or returns a reason. The errors of answers are in
+//! `responses.rs`.
 
 mod responses;
 
@@ -38,12 +39,12 @@ use crate::rows::read_row;
 use crate::wire::embedded;
 use crate::wire::inquiries::{Bodies, WireGivenResponse, WireInquiry, WireResponse};
 
-/// How long it is looked for what became of an inquiry that is over.
+/// How long to wait for the outcome of an inquiry that is closed.
 const CLOSED_WAIT: Duration = Duration::from_secs(2);
-/// How often it is looked for.
+/// How often to look for that outcome.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// Declares the routes that are answered here.
+/// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<InquiriesRead>(
         "/inquiries",
@@ -110,7 +111,7 @@ pub(super) async fn list(allowed: Allowed<InquiriesRead>, call: Call) -> Outcome
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
-/// Shows an inquiry with all that is asked, and what was answered.
+/// Shows an inquiry with the whole question and the answers.
 pub(super) async fn get(allowed: Allowed<InquiriesRead>, call: Call) -> Outcome {
     let id: InquiryId = call.named("id", InquiriesRead::THING)?;
     let inquiry = visible(&call, &allowed, id).await?;
@@ -150,7 +151,7 @@ pub(super) async fn respond(allowed: Allowed<InquiriesAnswer>, mut call: Call) -
     change(&call, inquiry, (call.on_behalf(&allowed)?, ask), lock, Written::Done).await
 }
 
-/// Cancels the execution that asks.
+/// Cancels the execution that opened the inquiry.
 pub(super) async fn cancel(allowed: Allowed<InquiriesCancel>, mut call: Call) -> Outcome {
     let id: InquiryId = call.named("id", InquiriesRead::THING)?;
     if let Some((before, _)) = call.before().await? {
@@ -164,15 +165,15 @@ pub(super) async fn cancel(allowed: Allowed<InquiriesCancel>, mut call: Call) ->
     change(&call, inquiry, (call.on_behalf(&allowed)?, ask), lock, Written::Accepted).await
 }
 
-/// Where inquiries are read, for everybody.
+/// Returns the public address where inquiries are read.
 fn base(api: &Api) -> String {
     format!("{}{}", api.settings.base_url, crate::route::INQUIRIES)
 }
 
-/// Whose inquiries a caller may see.
+/// The inquiries that a caller may see.
 enum Sees {
     All,
-    /// Those that ask this name or one of these roles.
+    /// Those assigned to this name or to one of these roles.
     WhatIsAsked {
         name: String,
         roles: Vec<String>,
@@ -195,7 +196,7 @@ impl Sees {
     }
 }
 
-/// Reads an inquiry that the caller may see; any other is not there.
+/// Reads an inquiry that the caller may see; any other counts as missing.
 async fn visible<P: Permission>(call: &Call, allowed: &Allowed<P>, id: InquiryId) -> Result<Inquiry, Problem> {
     let inquiry: Inquiry = call.api().row(id.to_string(), InquiriesRead::THING).await?;
     if Sees::of(allowed).has(&inquiry) { Ok(inquiry) } else { Err(Missing::new(InquiriesRead::THING, &id.to_string()).into()) }
@@ -211,11 +212,12 @@ async fn lock<P: Permission>(call: &Call, allowed: &Allowed<P>, id: InquiryId) -
     call.lock::<InquiriesRead, _>(&id.to_string(), read).await
 }
 
-/// Gives the question: the parameters of the execution that asks. None where they were erased. Blocking.
+/// Returns the question, that is, the parameters of the execution that opened the inquiry; none if they were
+/// erased. Blocking.
 fn params(ports: &Ports, execution: ExecutionId) -> Result<Option<Document>, Problem> {
     let Some(execution) = read_row::<Execution>(ports, &execution.to_string())? else { return Ok(None) };
     let Some(bytes) = execution.params.map(|params| ports.log.body(params.position)).transpose()?.flatten() else { return Ok(None) };
-    // What stands in the log was JSON when it was taken in.
+    // The body in the log was valid JSON when it was accepted.
     Document::parse(bytes).map(Some).map_err(|why| Problem::bug(&why))
 }
 
@@ -240,7 +242,7 @@ fn bodies(ports: &Ports, inquiry: &Inquiry) -> Result<Bodies, Problem> {
     let params = params.root();
     let text = |name: &str| params.get(name).and_then(Node::as_str).map(std::borrow::Cow::into_owned);
     let raw = |node: Node<'_>| RawValue::from_string(node.raw().to_owned()).ok();
-    // An inquiry that expired has an answer where its execution succeeded all the same.
+    // An expired inquiry has an answer if its execution succeeded anyway.
     let stood_in = match inquiry.status {
         InquiryStatus::Expired if has_succeeded(ports, inquiry.execution)? => params.get("on_expire").and_then(|on| on.get("answer")),
         InquiryStatus::Expired | InquiryStatus::Open | InquiryStatus::Answered | InquiryStatus::Cancelled | InquiryStatus::Withdrawn => {
@@ -260,7 +262,7 @@ fn has_succeeded(ports: &Ports, execution: ExecutionId) -> Result<bool, Problem>
     Ok(read_row::<Execution>(ports, &execution.to_string())?.is_some_and(|execution| execution.status == Status::Succeeded))
 }
 
-/// Changes an inquiry, and shows it as it is then. One that is over by then is told with what became of it.
+/// Changes an inquiry, and shows its new state. If it is closed by then, the problem includes its outcome.
 async fn change(call: &Call, before: Inquiry, (by, ask): (OnBehalf, Ask), lock: ResourceLock, how: Written) -> Outcome {
     let (api, id) = (call.api(), before.id);
     if call.is_dry_run()? {
@@ -274,7 +276,7 @@ async fn change(call: &Call, before: Inquiry, (by, ask): (OnBehalf, Ask), lock: 
         Ok(committed) => committed,
         Err(refused) => return Err(told(api, &before, refused).await),
     };
-    // It is done; a view that lags must not make it look otherwise. A repeat is to find it as it was.
+    // The change is done; a lagging view must not suggest otherwise. A repeat must find it as it was.
     let is_seen = !call.is_keyed() && api.see_position(committed.position).await.is_ok();
     let seen = if is_seen { api.row::<Inquiry>(id.to_string(), InquiriesRead::THING).await.ok() } else { None };
     let after = match seen {
@@ -284,11 +286,12 @@ async fn change(call: &Call, before: Inquiry, (by, ask): (OnBehalf, Ask), lock: 
     respond::written(how, committed.position, &WireInquiry::listed(after, &base(api)))
 }
 
-/// Makes a problem of what the core refused: of an inquiry that is over, with what became of it as soon as that can be seen.
+/// Converts the core's refusal into a problem: for a closed inquiry, with its outcome as soon as that is
+/// visible.
 async fn told(api: &Arc<Api>, inquiry: &Inquiry, refused: SubmitError) -> Problem {
     let SubmitError::Refused(Refusal::InquiryClosed(_) | Refusal::NotOpen(_)) = &refused else { return refused.into() };
     let deadline = Instant::now() + CLOSED_WAIT;
-    // The core knows a moment before it is on the disk.
+    // The core knows the outcome shortly before it is on disk.
     while Instant::now() < deadline {
         match as_of(api, inquiry, Position(u64::MAX)).await {
             Ok(now) => match Closed::of(&now) {
@@ -301,14 +304,15 @@ async fn told(api: &Arc<Api>, inquiry: &Inquiry, refused: SubmitError) -> Proble
     Refusal::InquiryClosed(inquiry.id).into()
 }
 
-/// Answers a change as it was answered to the first request of its key.
+/// Repeats the response to the first request of a key.
 async fn changed_before(call: &Call, id: InquiryId, before: &Before, how: Written) -> Outcome {
     let inquiry: Inquiry = call.api().row(id.to_string(), InquiriesRead::THING).await?;
     let then = as_of(call.api(), &inquiry, before.position).await?;
     respond::written(how, before.position, &WireInquiry::listed(then, &base(call.api())))
 }
 
-/// Folds the records of the execution that asks up to a position: what its inquiry was there is the same however late one asks.
+/// Folds the records of the execution that opened the inquiry up to a position: its state there is the same
+/// however late it is requested.
 async fn as_of(api: &Arc<Api>, inquiry: &Inquiry, position: Position) -> Result<Inquiry, Problem> {
     let (id, execution) = (inquiry.id, inquiry.execution);
     let fold = move |ports: &Ports| {
@@ -316,7 +320,7 @@ async fn as_of(api: &Arc<Api>, inquiry: &Inquiry, position: Position) -> Result<
         loop {
             let records = ports.log.read_stream(&StreamId::Execution(execution), after, ReadLimit::default())?;
             let until = records.iter().take_while(|record| record.position <= position);
-            // An execution may have been asked about more than once.
+            // An execution may have had more than one inquiry.
             let until = until.filter(|record| matches!(Inquiry::key(record), Some(Touch::Begins(of) | Touch::Changes(of)) if of == id));
             then = until.fold(then, Inquiry::project);
             match records.last().filter(|last| last.position <= position) {

@@ -1,6 +1,6 @@
-//! Packs, triggers and sensors, as they are installed.
+//! The installed packs, triggers and sensors.
 //!
-//! Actions and rules are nouns of their own: something can be done with them.
+//! Actions and rules have files of their own, because callers can do things with them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::wire::packs::WirePack;
 use crate::wire::sensors::WireSensor;
 use crate::wire::triggers::WireTrigger;
 
-/// Declares what tells of packs.
+/// Declares the routes of packs.
 pub(super) fn declare_packs(routes: &mut Routes) {
     routes.get::<PacksRead>(
         "/packs",
@@ -39,7 +39,7 @@ pub(super) fn declare_packs(routes: &mut Routes) {
     );
 }
 
-/// Declares what tells of triggers and sensors.
+/// Declares the routes of triggers and sensors.
 pub(super) fn declare_triggers_and_sensors(routes: &mut Routes) {
     routes.get::<TriggersRead>(
         "/triggers",
@@ -59,7 +59,7 @@ pub(super) fn declare_triggers_and_sensors(routes: &mut Routes) {
     routes.get::<SensorsRead>("/sensors/{ref}", sensor, Operation::shows::<WireSensor>("sensor_get", "Returns a sensor").sees_views());
 }
 
-/// Lists packs: the installed ones, and those in the folder that were not taken.
+/// Lists packs: the installed ones, and those in the folder that could not be installed.
 pub(super) async fn packs(allowed: Allowed<PacksRead>, call: Call) -> Outcome {
     let installed = &call.api().ports.installed;
     let names: BTreeSet<PackName> = installed.current().packs().keys().chain(installed.findings().keys()).cloned().collect();
@@ -70,7 +70,7 @@ pub(super) async fn packs(allowed: Allowed<PacksRead>, call: Call) -> Outcome {
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
-/// Shows a pack, with what is wrong with it.
+/// Shows a pack with its findings.
 pub(super) async fn pack(_: Allowed<PacksRead>, call: Call) -> Outcome {
     let name: PackName = call.named("pack", PacksRead::THING)?;
     let installed = &call.api().ports.installed;

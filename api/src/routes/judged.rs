@@ -1,7 +1,8 @@
-//! What rules make of an event, worked out from the event and the definitions alone: of a stored one by the definitions that
-//! judged it then or by those of now, of one that was only given by those of now.
+//! What rules decide about an event, computed from the event and the definitions alone: for a stored event with
+//! the definitions that judged it then or with the current ones, for an event in the request with the current
+//! ones.
 //!
-//! Nothing of it is kept; what a rule decided is in its enforcement.
+//! Nothing is stored; a rule's actual decision is in its enforcement.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,14 +28,14 @@ use crate::problem::{Missing, Problem};
 use crate::rows::read_row;
 use crate::wire::verdicts::{Definitions, WireExplained, WireSubject, WireVerdict};
 
-/// Why it cannot be worked out what rules made of an event.
+/// Why the rules' decisions on an event cannot be computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 enum Forgotten {
-    /// What judged it is gone.
+    /// The definitions that judged it are no longer stored.
     #[error("the catalog of revision {0}, which judged this event, is no longer stored")]
     Catalog(CatalogRevision),
-    /// What was judged is gone.
+    /// The event's payload was erased.
     #[error("the payload of this event was erased")]
     Payload,
 }
@@ -63,29 +64,29 @@ impl Explain for Forgotten {
     }
 }
 
-/// Why a rule made nothing of an event, not even that it does not match.
+/// Why a rule did not judge an event at all.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 enum NotJudged {
-    /// It looks at other events.
+    /// It handles other triggers.
     #[error("rule `{rule}` handles events of {triggers}, but this event is of `{trigger}`")]
     OtherTrigger {
         /// The rule.
         rule: RuleRef,
-        /// The triggers it names, as a sentence has them.
+        /// The triggers that it names, as a phrase.
         triggers: String,
         /// The event's trigger.
         trigger: TriggerRef,
     },
-    /// It is a time of another rule's schedule.
+    /// The event belongs to another rule's schedule.
     #[error("rule `{rule}` handles only the times of its own schedule, but this event is of the schedule of `{owner}`")]
     OtherSchedule {
         /// The rule.
         rule: RuleRef,
-        /// Whose schedule it is of.
+        /// The owner of the schedule.
         owner: String,
     },
-    /// It came later, or was gone.
+    /// It did not exist at the time.
     #[error("rule `{rule}` did not exist when this event arrived, in the catalog of revision {catalog}")]
     NotThereThen {
         /// The rule.
@@ -121,25 +122,25 @@ impl Explain for NotJudged {
     }
 }
 
-/// An event, with what judges it and what every rule makes of it.
+/// An event with the definitions that judge it and every rule's decision.
 pub(super) struct Judged {
-    /// The event; an id that was never given out where it is not stored.
+    /// The event's id; an id that was never issued if the event is not stored.
     id: EventId,
     trigger: TriggerRef,
     source: String,
     time: Timestamp,
     payload: Document,
-    /// The rule that alone judges it, where it is of a rule's schedule.
+    /// The only rule that judges it, if it belongs to a rule's schedule.
     only: Option<RuleRef>,
     definitions: Definitions,
     catalog: Arc<Catalog>,
     judgement: Arc<Judgement>,
-    /// The vars that its rules read, as they were when it came.
+    /// The vars that its rules read, as of its arrival.
     vars: SeenVars,
 }
 
 impl Judged {
-    /// Fetches a stored event and what judges it, and has it judged again. Blocking.
+    /// Loads a stored event and its definitions, and judges it again. Blocking.
     pub(super) fn stored(ports: &Ports, event: &Event, definitions: Definitions) -> Result<Self, Problem> {
         let catalog = match definitions {
             Definitions::Then => ports.installed.at(event.catalog).ok_or(Forgotten::Catalog(event.catalog))?,
@@ -147,7 +148,7 @@ impl Judged {
         };
         let handle = event.payload.ok_or(Forgotten::Payload)?;
         let payload = ports.log.body(handle.position)?.ok_or(Forgotten::Payload)?;
-        // What stands in the log was JSON when it was taken in.
+        // The body in the log was valid JSON when it was accepted.
         let payload = Document::parse(payload).map_err(|why| Problem::bug(&why))?;
         let Event { id, trigger, source, time, rule: only, .. } = event;
         let view = EventView { id: *id, trigger, source, time: *time, payload: &payload, only: only.as_ref() };
@@ -161,7 +162,7 @@ impl Judged {
         Ok(Self { id, trigger, source, time, payload, only, definitions, catalog, judgement, vars })
     }
 
-    /// Has an event judged as if it came now; it is not taken in. Blocking.
+    /// Judges an event as if it arrived now; it is not stored. Blocking.
     pub(super) fn given(ports: &Ports, given: GivenEvent) -> Result<Self, Problem> {
         let observed =
             ports.event_maker.observe(given).map_err(|declined| Problem::placed(declined, |part| format!("/event/payload{part}")))?;
@@ -183,7 +184,7 @@ impl Judged {
         })
     }
 
-    /// Gives the rules that look at the event, in the order of their refs.
+    /// Returns the rules that handle the event, in the order of their refs.
     pub(super) fn rules(&self) -> &[Arc<Rule>] {
         match &self.only {
             Some(rule) => self.catalog.rules().get(rule).map_or(&[], std::slice::from_ref),
@@ -191,7 +192,7 @@ impl Judged {
         }
     }
 
-    /// Gives a rule that judged the event.
+    /// Returns a rule that judged the event.
     pub(super) fn rule(&self, ports: &Ports, name: &RuleRef) -> Result<&Arc<Rule>, Problem> {
         let Some(rule) = self.catalog.rules().get(name) else {
             if ports.installed.current().rules().contains_key(name) {
@@ -210,22 +211,23 @@ impl Judged {
         Ok(rule)
     }
 
-    /// Says what one rule of many made of the event; `enforcement` is what it decided then. All of them draw from `steps_left`.
+    /// Returns a short explanation of one rule's decision, where many are explained; `enforcement` is its
+    /// decision at the time. All of them share `steps_left`.
     pub(super) fn briefly(&self, rule: &Rule, enforcement: Option<&Enforcement>, steps_left: &mut u64) -> WireVerdict {
         let verdict = self.verdict(rule);
-        // What vars there were, nobody knows: a reason would be made up.
+        // The vars of that time are unknown, so a reason would be made up.
         let is_told = !matches!(verdict, Some(Verdict::Undecided));
         let reason = is_told.then(|| explain_briefly(rule, &self.view(), &self.vars, steps_left)).flatten();
         WireVerdict::new(rule, verdict.as_ref(), reason.as_ref(), enforcement)
     }
 
-    /// Says all that there is to say of one rule and a stored event. Blocking.
+    /// Returns the full explanation of one rule and a stored event. Blocking.
     pub(super) fn wholly(&self, ports: &Ports, rule: &Rule) -> Result<WireExplained, Problem> {
         let enforcement = enforcement_of(ports, self.id, rule)?;
         self.explained(ports, rule, Some(self.id), enforcement.as_ref())
     }
 
-    /// Says all that there is to say of one rule and an event that was only given. Blocking.
+    /// Returns the full explanation of one rule and an event in the request. Blocking.
     pub(super) fn wholly_given(&self, ports: &Ports, rule: &Rule) -> Result<WireExplained, Problem> {
         self.explained(ports, rule, None, None)
     }
@@ -251,8 +253,8 @@ impl Judged {
         Ok(WireExplained::new(subject, rule, verdict.as_ref(), &reason, enforcement))
     }
 
-    /// Returns what the rule made of the event; none where it does not match. A rule that was left undecided judges the event here, unless it
-    /// reads `vars` as a whole.
+    /// Returns the rule's decision on the event; none if the rule does not match it. A rule that was left
+    /// undecided judges the event here, unless it reads `vars` as a whole.
     fn verdict(&self, rule: &Rule) -> Option<Verdict> {
         let verdict = self.judgement.verdicts.iter().find(|one| one.rule.id == rule.id).map(|one| &one.verdict)?;
         let reads_all = || RuleReads::of(rule).is_some_and(|reads| reads.all == VarReads::All);
@@ -274,7 +276,7 @@ impl Judged {
     }
 }
 
-/// Returns the vars that the undecided rules of a judgement read, as they were at a position. Blocking.
+/// Returns the vars that the undecided rules of a judgement read, as of a position. Blocking.
 fn vars_read(ports: &Ports, judgement: &Judgement, at: Position) -> Result<SeenVars, Problem> {
     let undecided = judgement.verdicts.iter().filter(|one| matches!(one.verdict, Verdict::Undecided));
     let named: Vec<_> = undecided
@@ -302,11 +304,11 @@ fn vars_read(ports: &Ports, judgement: &Judgement, at: Position) -> Result<SeenV
     Ok(SeenVars::given(values))
 }
 
-/// Reads what a rule decided on an event. Blocking.
+/// Reads a rule's decision on an event. Blocking.
 pub(super) fn enforcement_of(ports: &Ports, event: EventId, rule: &Rule) -> Result<Option<Enforcement>, Problem> {
     let query = ListQuery::newest(ViewName::Enforcements).with(Column::Event, event.to_string()).with(Column::Rule, rule.name.as_str());
     let rows = ports.views.list(&query)?;
     let all: Vec<Enforcement> = rows.iter().map(ensue_views::Row::read).collect::<Result<_, _>>()?;
-    // A rule that was deleted and created again has the same ref, and is another.
+    // A rule that was deleted and created again has the same ref, but is a different rule.
     Ok(all.into_iter().find(|enforcement| enforcement.rule_id == rule.id))
 }

@@ -1,4 +1,4 @@
-//! Keys: which are set, and setting and removing them. No answer ever holds a value.
+//! Keys: list them, set them and remove them. No response ever contains a value.
 
 use axum::http::header;
 use ensue_engine::catalog::{KEY_BYTES_MIN, Sensor, Verify};
@@ -21,25 +21,25 @@ use crate::respond::{self, Written};
 use crate::rows::read_row;
 use crate::wire::keys::{WireKey, WireKeyValue, WireSetKey};
 
-/// The most bytes of a key's value.
+/// The maximum size of a key's value in bytes.
 const VALUE_BYTES_MAX: usize = 64 * 1024;
 
-/// A value that cannot be a key's.
+/// A value that a key cannot have.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 enum ValueInvalid {
-    /// There is none.
+    /// The value is empty.
     #[error("the value is empty")]
     Empty,
-    /// It is too large.
+    /// The value is too large.
     #[error("the value is longer than {VALUE_BYTES_MAX} bytes")]
     TooLarge,
-    /// It is too short for what it is to prove.
+    /// The value is too short for a signing key.
     #[error("the value has {bytes} bytes, but the hook `{hook}` requires a signing key of at least {KEY_BYTES_MIN} bytes")]
     ShortForHook {
         /// The hook.
         hook: SensorRef,
-        /// How long it is.
+        /// The value's length.
         bytes: usize,
     },
 }
@@ -64,7 +64,7 @@ impl Explain for ValueInvalid {
     }
 }
 
-/// Declares the routes that are answered here.
+/// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<KeysRead>(
         "/keys",
@@ -100,14 +100,14 @@ pub(super) fn declare(routes: &mut Routes) {
     );
 }
 
-/// Lists the keys that are set, the newest first.
+/// Lists the keys that are set, newest first.
 pub(super) async fn list(allowed: Allowed<KeysRead>, call: Call) -> Outcome {
     let listed = listing::rows::<Key, _>(&call, &allowed, &[]).await?;
     let items = listed.items.into_iter().map(WireKey::from).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
-/// Shows that a key is set, since when and by whom.
+/// Shows since when a key has been set, and by whom.
 pub(super) async fn get(_: Allowed<KeysRead>, call: Call) -> Outcome {
     let key: KeyRef = call.named("ref", KeysRead::THING)?;
     let key: Key = call.api().row(key.to_string(), KeysRead::THING).await?;
@@ -119,7 +119,7 @@ fn read(ports: &Ports, key: &str) -> Result<Option<WireKey>, Problem> {
     Ok(read_row::<Key>(ports, key)?.map(WireKey::from))
 }
 
-/// Sets a key: the value as it is, or as JSON.
+/// Sets a key: from the raw body, or from JSON.
 pub(super) async fn set(allowed: Allowed<KeysWrite>, mut call: Call) -> Outcome {
     let key: KeyRef = call.named("ref", KeysWrite::THING)?;
     let value = value(&mut call).await?;
@@ -144,7 +144,7 @@ pub(super) async fn set(allowed: Allowed<KeysWrite>, mut call: Call) -> Outcome 
     Ok(call.with_new_tag(answer, position, as_set).await)
 }
 
-/// Refuses the secret of a hook that the hook would not take.
+/// Rejects a secret of a hook that the hook would not accept.
 fn demand_long_enough(call: &Call, key: &KeyRef, value: &Secret) -> Result<(), ValueInvalid> {
     let catalog = call.api().ports.installed.current();
     let proves = |sensor: &Sensor| sensor.source.webhook().and_then(Verify::key) == Some(key);
@@ -171,7 +171,7 @@ async fn value(call: &mut Call) -> Result<Secret, Problem> {
     }
 }
 
-/// Forgets a key.
+/// Removes a key.
 pub(super) async fn remove(allowed: Allowed<KeysWrite>, call: Call) -> Outcome {
     let key: KeyRef = call.named("ref", KeysWrite::THING)?;
     let by = allowed.on_behalf(call.context());

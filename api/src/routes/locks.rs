@@ -1,4 +1,4 @@
-//! Locks: who holds each, who waits for it, and since when.
+//! Locks: their holders, the executions that wait for them, and since when.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -18,10 +18,10 @@ use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
 use crate::wire::locks::{WireHolder, WireLock, WireWaiter};
 
-/// How many of those that hold a lock, and of those that wait for it, are shown.
+/// How many holders, and how many waiting executions, of a lock are shown.
 const SHOWN_MAX: usize = 100;
 
-/// A lock, as the rows of those that have to do with it say.
+/// A lock, as put together from the rows of its executions.
 #[derive(Default)]
 struct Gathered {
     limit: (CatalogRevision, u32),
@@ -29,7 +29,7 @@ struct Gathered {
     waiters: Vec<(Reverse<i8>, Position, WireWaiter)>,
 }
 
-/// Declares the routes that are answered here.
+/// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<LocksRead>(
         "/locks",
@@ -43,7 +43,7 @@ pub(super) fn declare(routes: &mut Routes) {
     );
 }
 
-/// Lists locks by their owners: those of rules, and then those of actions.
+/// Lists locks by their owners: first those of rules, then those of actions.
 pub(super) async fn list(allowed: Allowed<LocksRead>, call: Call) -> Outcome {
     let query = call.query();
     let given = [Column::Action, Column::Rule].into_iter().filter_map(|column| Some(Filter::is(column, query.text(column.as_str())?)));
@@ -57,7 +57,7 @@ pub(super) async fn list(allowed: Allowed<LocksRead>, call: Call) -> Outcome {
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
-/// Reads all rows, which are no more than executions are open, and puts together what they say of each lock. Blocking.
+/// Reads all rows, of which there are at most as many as open executions, and groups them by lock. Blocking.
 fn gathered(ports: &Ports, filters: &[Filter]) -> Result<BTreeMap<Lock, Gathered>, Problem> {
     let mut locks: BTreeMap<Lock, Gathered> = BTreeMap::new();
     let mut after = None;
@@ -79,7 +79,7 @@ fn filters_of(query: &ListQuery) -> Vec<(Column, Vec<String>)> {
 fn take_in(locks: &mut BTreeMap<Lock, Gathered>, row: &LockClaims, filters: &[(Column, Vec<String>)]) {
     let awaited = row.awaits().map(|claim| &claim.lock);
     for claim in &row.claims {
-        // An execution may have to hold the lock of its rule and that of its action: only what was asked for is shown.
+        // An execution may need both its rule's lock and its action's lock: only the requested lock is shown.
         let owner = &claim.lock.owner;
         if !filters.iter().all(|(column, names)| column.as_str() == owner.noun() && names.iter().any(|name| name == owner.as_str())) {
             continue;

@@ -1,4 +1,4 @@
-//! The log: its records as they are, its head, and checking its chain.
+//! The log: its records, its head, and the verification of its chain.
 
 use std::collections::BTreeMap;
 
@@ -22,10 +22,10 @@ use crate::shapes;
 use crate::wire::embedded;
 use crate::wire::node::WireJob;
 
-/// The most bytes of records that a page is made of.
+/// The maximum size of the records of a page, in bytes.
 const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Declares what lists records, and shows the head.
+/// Declares the routes that list records and show the head.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<LogRead>(
         "/log",
@@ -39,7 +39,7 @@ pub(super) fn declare(routes: &mut Routes) {
     );
 }
 
-/// Declares what shows a record, and checks the chain.
+/// Declares the routes that show a record and verify the chain.
 pub(super) fn declare_records(routes: &mut Routes) {
     routes.get::<LogRead>("/log/{position}", get, Operation::shows::<shapes::Record>("record_get", "Returns a record"));
     routes.get::<LogRead>(
@@ -92,7 +92,8 @@ struct RecordWithContent<'a> {
     content: Option<Box<RawValue>>,
 }
 
-/// Returns how many records from the first on have bodies of so many plain bytes together, at least one: compressed, they say little of it.
+/// Returns how many records, from the first, have decoded bodies of at most this total size, and at least one:
+/// the compressed size says little about it.
 fn count_within(records: &[Record], bytes_max: usize) -> usize {
     let mut left = bytes_max as u64;
     let fits = |record: &&Record| {
@@ -120,13 +121,13 @@ pub(super) async fn head(_: Allowed<LogRead>, call: Call) -> Outcome {
     respond::json(&call.api().threads.blocking(|ports| ports.log.head()).await??)
 }
 
-/// Begins to check the log's chain.
+/// Starts to verify the log's chain.
 pub(super) async fn verify(allowed: Allowed<LogVerify>, mut call: Call) -> Outcome {
     let Nothing {} = call.json_or_nothing().await?;
     begin(&call, JobKind::LogVerify, allowed.on_behalf(call.context())).await
 }
 
-/// Shows how the last check of the log's chain stands.
+/// Shows the state of the last verification of the log's chain.
 pub(super) async fn verification(_: Allowed<LogRead>, call: Call) -> Outcome {
     job_state(&call, JobKind::LogVerify)
 }

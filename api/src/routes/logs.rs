@@ -1,6 +1,6 @@
-//! What an execution's attempts print: a part of it, all of it as it is, or live.
+//! The output of an execution's attempts: a part of it, all of it unchanged, or live.
 //!
-//! Outputs are no records: they have offsets in bytes and not positions.
+//! Outputs are not records: they have byte offsets instead of positions.
 
 use bytes::Bytes;
 use ensue_engine::explain::{Explain, Fault};
@@ -30,10 +30,10 @@ use crate::wire::executions::{WireOutput, WireOutputs, settled};
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain";
 
-/// The most bytes of a stream that one answer in JSON holds.
+/// The maximum number of bytes of a stream in one JSON response.
 const PART_BYTES_MAX: usize = 1024 * 1024;
 
-/// What an attempt printed is there no more.
+/// An attempt's output is no longer stored.
 #[derive(Debug, Error)]
 #[error("the output of attempt {0} was deleted because it was old or to free space")]
 struct OutputRemoved(u32);
@@ -52,7 +52,7 @@ impl Explain for OutputRemoved {
     }
 }
 
-/// Too many follow outputs.
+/// Too many clients follow outputs.
 #[derive(Debug, Error)]
 #[error("too many outputs are being followed")]
 struct TooManyFollowers;
@@ -71,16 +71,16 @@ impl Explain for TooManyFollowers {
     }
 }
 
-/// Where in an execution's output a caller wants to begin.
+/// The place in an execution's output where a caller wants to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
-    /// The attempt, by its number; none means the newest, or the first to come.
+    /// The number of the attempt; none means the newest, or the first one to come.
     attempt: Option<u32>,
-    /// The bytes before.
+    /// The number of bytes to skip.
     offset: u64,
 }
 
-/// Declares the routes that are answered here.
+/// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<ExecutionsRead>(
         "/executions/{id}/logs",
@@ -99,13 +99,13 @@ pub(super) fn declare(routes: &mut Routes) {
     );
 }
 
-/// Shows what an execution printed.
+/// Shows an execution's output.
 pub(super) async fn get(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
     let query = call.query();
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     let stream = query.one_of("stream", &OutputStream::ALL.map(|stream| (stream.as_str(), stream)))?;
     let place = Place { attempt: query.parsed("attempt", "a number")?, offset: query.parsed("offset", "a number of bytes")?.unwrap_or(0) };
-    // An offset without a stream could be either's.
+    // An offset without a stream would be ambiguous.
     if place.offset > 0 && stream.is_none() {
         return Err(needs_stream("`offset`").into());
     }
@@ -138,7 +138,7 @@ enum Follow {
     No,
 }
 
-/// Finds an attempt; none where there is none yet.
+/// Finds an attempt; none if there is none yet.
 fn attempt_at(execution: &Execution, number: Option<u32>) -> Result<Option<&Attempt>, Missing> {
     match number {
         None => Ok(execution.attempts.last()),
@@ -149,7 +149,7 @@ fn attempt_at(execution: &Execution, number: Option<u32>) -> Result<Option<&Atte
     }
 }
 
-/// Gives a part of one stream or both.
+/// Returns a part of one stream or both.
 async fn part(call: &Call, execution: &Execution, stream: Option<OutputStream>, place: Place) -> Outcome {
     let Some(attempt) = attempt_at(execution, place.attempt)? else {
         return respond::json(&WireOutputs { items: Vec::new(), next: None });
@@ -173,7 +173,7 @@ async fn part(call: &Call, execution: &Execution, stream: Option<OutputStream>, 
     respond::json(&WireOutputs { items, next: None })
 }
 
-/// Gives all of a stream that there is now, byte for byte.
+/// Returns all that a stream contains now, byte for byte.
 async fn text(call: &Call, execution: &Execution, stream: OutputStream, place: Place) -> Outcome {
     let attempt = attempt_at(execution, place.attempt)?.map(|attempt| (attempt.id, attempt.number));
     if let Some((id, number)) = attempt {
@@ -198,7 +198,7 @@ async fn text(call: &Call, execution: &Execution, stream: OutputStream, place: P
 fn send_all(api: &Api, attempt: AttemptId, stream: OutputStream, mut offset: u64, to: &mpsc::Sender<Result<Bytes, std::io::Error>>) {
     loop {
         match api.ports.outputs.read(attempt, stream, offset, CHUNK_BYTES_MAX) {
-            // What was sent is not all there was, and all there was cannot be had any more.
+            // The part that was sent is incomplete, and the rest is no longer stored.
             Ok(part) if part.state == OutputState::Removed => {
                 drop(to.blocking_send(Err(std::io::Error::other("the output was deleted while it was being sent"))));
                 return;
@@ -212,7 +212,7 @@ fn send_all(api: &Api, attempt: AttemptId, stream: OutputStream, mut offset: u64
             }
             Err(error) => {
                 tracing::error!(%error, "an output could not be read completely");
-                // The caller must not take the part for the whole: the connection breaks off.
+                // The caller must not mistake the part for the whole, so the connection is aborted.
                 drop(to.blocking_send(Err(std::io::Error::other("the output could not be read completely"))));
                 return;
             }
@@ -220,7 +220,7 @@ fn send_all(api: &Api, attempt: AttemptId, stream: OutputStream, mut offset: u64
     }
 }
 
-/// Gives streams as they are printed, from one attempt to the next, until the execution has ended.
+/// Streams the output as it is printed, from one attempt to the next, until the execution has ended.
 fn follow(allowed: Allowed<ExecutionsRead>, call: &Call, execution: &Execution, streams: &[OutputStream], place: Place) -> Outcome {
     let begin = || Beginning::at(place.attempt, streams, place.offset);
     let beginning = Beginning::resumed(call.headers(), streams)?.unwrap_or_else(begin);

@@ -1,4 +1,4 @@
-//! The node: whether it lives and can serve, what it is and does, what is wrong with it, and building its views anew.
+//! The node: its health, its status, its problems, its metrics, and rebuilding its views.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, header};
@@ -21,7 +21,7 @@ use crate::route::Public;
 use crate::rows::read_row;
 use crate::wire::node::{WireAlive, WireDoctor, WireJob, WirePublicStatus, WireReadiness, WireStatus};
 
-/// Begins a job in the background.
+/// Describes an operation that starts a background job.
 pub(super) const fn job(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary)
         .passes_keys_over()
@@ -30,7 +30,7 @@ pub(super) const fn job(id: &'static str, summary: &'static str) -> Operation {
         .refuses(&[(502, "machine_unusable")])
 }
 
-/// Declares what builds the views anew.
+/// Declares the routes that rebuild the views.
 pub(super) fn declare_rebuilding(routes: &mut Routes) {
     routes.get::<ViewsRead>(
         "/views/rebuild",
@@ -44,7 +44,7 @@ pub(super) fn declare_rebuilding(routes: &mut Routes) {
     );
 }
 
-/// Declares what tells of the node.
+/// Declares the routes that show the node.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<NodeRead>(
         "/status",
@@ -78,12 +78,12 @@ pub(super) fn declare(routes: &mut Routes) {
     );
 }
 
-/// Says that the process lives; it depends on nothing.
+/// Responds that the process is alive, whatever the state of its dependencies.
 pub(super) async fn livez(_: Call) -> Outcome {
     respond::json(&WireAlive { status: "ok" })
 }
 
-/// Says whether the node can serve, with each thing that it depends on.
+/// Returns whether the node can serve, with the state of each of its dependencies.
 pub(super) async fn readyz(call: Call) -> Outcome {
     let readiness = call.api().ports.node.readiness();
     let readiness = Readiness { is_ready: readiness.is_ready && !call.api().stopping.has_begun(), ..readiness };
@@ -91,12 +91,12 @@ pub(super) async fn readyz(call: Call) -> Outcome {
     respond::probe(reachable, &WireReadiness::from(readiness))
 }
 
-/// Says what anybody may know.
+/// Returns the part of the status that anybody may see.
 pub(super) async fn public_status(call: Call) -> Outcome {
     respond::json(&WirePublicStatus { name: "ensue", release: &call.api().settings.release, api: "v1" })
 }
 
-/// Says what the node is and does.
+/// Returns the status of the node.
 pub(super) async fn status(_: Allowed<NodeRead>, call: Call) -> Outcome {
     let wire = call
         .api()
@@ -111,11 +111,11 @@ pub(super) async fn status(_: Allowed<NodeRead>, call: Call) -> Outcome {
     respond::json(&wire)
 }
 
-/// Looks for what is wrong or unsafe.
+/// Checks for anything wrong or unsafe.
 pub(super) async fn doctor(_: Allowed<NodeRead>, call: Call) -> Outcome {
     let findings = call.api().threads.blocking(|ports| {
         let mut findings = ports.node.doctor()?;
-        // What is wrong with the views is a finding of the node's own.
+        // Problems of the views are reported as a finding of the node itself.
         if let Ok(attention) = attention::count(ports, now()) {
             findings.extend(attention.findings());
         }
@@ -124,7 +124,7 @@ pub(super) async fn doctor(_: Allowed<NodeRead>, call: Call) -> Outcome {
     respond::json(&WireDoctor::from(findings.await??))
 }
 
-/// Gives the node's metrics, as Prometheus reads them.
+/// Returns the node's metrics in Prometheus format.
 pub(super) async fn metrics(_: Allowed<MetricsRead>, call: Call) -> Outcome {
     let form = Form::of(call.accepted(Form::MEDIA_TYPES)?);
     let mut response = Response::new(Body::from(call.api().metrics(form).await?));
@@ -132,18 +132,18 @@ pub(super) async fn metrics(_: Allowed<MetricsRead>, call: Call) -> Outcome {
     Ok(response)
 }
 
-/// Begins to build the views anew.
+/// Starts to rebuild the views.
 pub(super) async fn rebuild(allowed: Allowed<ViewsRebuild>, mut call: Call) -> Outcome {
     let Nothing {} = call.json_or_nothing().await?;
     begin(&call, JobKind::ViewsRebuild, allowed.on_behalf(call.context())).await
 }
 
-/// Shows how the last building of the views stands.
+/// Shows the state of the last rebuild of the views.
 pub(super) async fn rebuild_state(_: Allowed<ViewsRead>, call: Call) -> Outcome {
     job_state(&call, JobKind::ViewsRebuild)
 }
 
-/// Begins a job, and says where to watch it.
+/// Starts a job, and returns where to watch it.
 pub(super) async fn begin(call: &Call, kind: JobKind, by: OnBehalf) -> Outcome {
     let job = call.api().threads.blocking(move |ports| ports.node.begin_job(kind, &by)).await??;
     Ok(respond::located(respond::under_way(&WireJob::from(job))?, &format!("{}{}", crate::route::BASE, path(kind))))

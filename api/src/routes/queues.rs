@@ -1,4 +1,4 @@
-//! Queues of executions: who has a worker's slot of each, who waits for one, and since when.
+//! Queues of executions: those that have a worker's slot, those that wait for one, and since when.
 
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::time::Timestamp;
@@ -16,7 +16,7 @@ use crate::rows::read_row;
 use crate::wire::queues::{WireQueue, WireQueued};
 use crate::worker_queues::WorkerQueue;
 
-/// Declares the routes that are answered here.
+/// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<QueuesRead>(
         "/queues",
@@ -30,7 +30,7 @@ pub(super) fn declare(routes: &mut Routes) {
     );
 }
 
-/// Lists the queues by name: those of the operator's, and those that somebody waits in all the same.
+/// Lists the queues by name: the configured ones, and others in which executions wait.
 pub(super) async fn list(allowed: Allowed<QueuesRead>, call: Call) -> Outcome {
     let queues = call.api().threads.blocking(|ports| ports.node.worker_queues()).await??;
     let listed = listing::of_catalog(&call, &allowed, queues.into_iter(), |queue: &WorkerQueue| queue.name.to_string())?;
@@ -40,7 +40,7 @@ pub(super) async fn list(allowed: Allowed<QueuesRead>, call: Call) -> Outcome {
     call.answer_page(items.await??, listed.next.as_deref(), &listed.page)
 }
 
-/// Adds what the views say of those that are told of. Blocking.
+/// Adds what the views have on the executions that are shown. Blocking.
 fn shown(ports: &Ports, queue: WorkerQueue) -> Result<WireQueue, Problem> {
     let all = |ids: &[ExecutionId], since: fn(&Execution) -> Option<Timestamp>| {
         ids.iter().map(|id| told(ports, *id, since)).collect::<Result<Vec<_>, Problem>>()

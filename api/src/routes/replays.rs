@@ -1,4 +1,4 @@
-//! Replays: recorded executions that are folded once more.
+//! Replays: folding recorded executions again.
 
 use super::Routes;
 use crate::auth::{Allowed, Secrecy};
@@ -10,7 +10,7 @@ use crate::problem::Outcome;
 use crate::respond;
 use crate::wire::replays::{WireReplayed, WireToReplay};
 
-/// Declares the routes that are answered here.
+/// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.post::<ReplaysRun>(
         "/executions/replay",
@@ -26,9 +26,9 @@ pub(super) fn declare(routes: &mut Routes) {
     );
 }
 
-/// Says which recorded executions would go another way, and where first.
+/// Returns which recorded executions would run differently, and the first difference in each.
 pub(super) async fn replay(allowed: Allowed<ReplaysRun>, mut call: Call) -> Outcome {
-    // Differences show the execution, the event that led to it, and what the rule makes of it.
+    // Differences reveal the execution, the event that led to it, and what the rule makes of the event.
     Allowed::<ExecutionsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
     Allowed::<EventsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
     Allowed::<RulesRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;

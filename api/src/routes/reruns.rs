@@ -1,6 +1,7 @@
-//! Running an execution again that has ended: as a new one, from the start or with what had succeeded of it.
+//! Rerunning an execution that has ended, as a new one: from the start, or keeping the parts that succeeded.
 //!
-//! What it was is read from its records, which never change; what is taken over of it is decided by the core, step by step.
+//! The original execution is read from its records, which never change; the core decides step by step what is
+//! taken over.
 
 use std::sync::Arc;
 
@@ -31,14 +32,14 @@ use crate::problem::{Missing, Outcome, Problem};
 use crate::rows::left_views;
 use crate::wire::executions::{WireExecution, WireRerun};
 
-/// Why an execution is not run again.
+/// Why an execution cannot be rerun.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 enum RerunRefused {
-    /// It goes on.
+    /// It has not ended.
     #[error("the execution {0} has not ended")]
     GoesOn(ExecutionId),
-    /// Only what stands in no workflow is run again.
+    /// It is a step of a workflow.
     #[error("the execution {id} is step `{step}` of {root}, and only the whole workflow can be rerun")]
     IsStep {
         /// The step's execution.
@@ -48,30 +49,30 @@ enum RerunRefused {
         /// The outermost workflow around it.
         root: ExecutionId,
     },
-    /// Nothing of it failed.
+    /// No part of it failed.
     #[error("the execution {0} succeeded, so there is no failed part to start from")]
     Succeeded(ExecutionId),
-    /// There is no such step.
+    /// The step does not exist.
     #[error("there is no step `{step}` in the current version of `{of}`")]
     NoStep {
-        /// What was named.
+        /// The name in the request.
         step: String,
-        /// What is run.
+        /// The action or rule that is run.
         of: String,
     },
-    /// What ran were the steps of a rule that has none now.
+    /// It ran the steps of a rule that no longer has steps.
     #[error("the rule `{0}` no longer has steps: it now runs an action")]
     NoStepsNow(RuleRef),
-    /// What the steps gave that are taken over is of the parameters before.
+    /// The results of the steps that are taken over depend on the old parameters.
     #[error("new `params` require `from: start`: the steps that are taken over used the old ones")]
     ParamsMidway,
     /// A rule's steps have no parameters.
     #[error("the execution {0} runs the steps of a rule: it has an event and no `params`")]
     ParamsOfRule(ExecutionId),
-    /// It is too much to be told of.
+    /// There is too much to take over.
     #[error("{0}")]
     TooMany(String),
-    /// What it was given is gone.
+    /// Its parameters are no longer stored.
     #[error("the parameters of {0} are no longer stored")]
     ParamsGone(ExecutionId),
 }
@@ -104,7 +105,7 @@ impl Explain for RerunRefused {
     }
 }
 
-/// Declares the routes that are answered here.
+/// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.post::<ExecutionsRerun>(
         "/executions/{id}/rerun",
@@ -124,7 +125,8 @@ pub(super) fn declare(routes: &mut Routes) {
     );
 }
 
-/// Runs an execution again: 202 with the new one, or, where the caller prefers to wait and it ends in time, 200 with its end.
+/// Reruns an execution: 202 with the new one, or, if the caller prefers to wait and it ends in time, 200 with
+/// the ended execution.
 pub(super) async fn rerun(allowed: Allowed<ExecutionsRerun>, mut call: Call) -> Outcome {
     let api = call.api().clone();
     if let Some((before, _)) = call.before().await? {
@@ -147,7 +149,7 @@ pub(super) async fn rerun(allowed: Allowed<ExecutionsRerun>, mut call: Call) -> 
     }
 }
 
-/// Puts together what is asked of the core. Blocking.
+/// Builds the request to the core. Blocking.
 pub(super) fn request(ports: &Ports, id: ExecutionId, wanted: WireRerun) -> Result<RequestExecution, Problem> {
     let records = records_of(ports, id)?;
     let missing = || Missing::new(ExecutionsRead::THING, &id.to_string());
@@ -158,8 +160,8 @@ pub(super) fn request(ports: &Ports, id: ExecutionId, wanted: WireRerun) -> Resu
         return Err(RerunRefused::IsStep { id, step: part_of.step.clone(), root }.into());
     }
     let Some(end) = history.end else { return Err(RerunRefused::GoesOn(id).into()) };
-    // Its own steps could be read off the log, but who looks at the rerun would find nothing of what it takes over. Views that cannot be read
-    // say nothing against it.
+    // Its own steps could be read from the log, but a reader of the rerun would find nothing of what it takes
+    // over. If the views cannot be read, the rerun is still allowed.
     if let Ok(Some(left)) = left_views::<Execution>(ports, &id.to_string(), ExecutionsRead::THING) {
         return Err(left.into());
     }
@@ -182,7 +184,8 @@ pub(super) fn request(ports: &Ports, id: ExecutionId, wanted: WireRerun) -> Resu
     }
     let name = history.requested.action.clone();
     let params = if history.requested.given.is_some() {
-        // The steps of a rule read its event; what stands beside it, the events of a window, is as it was.
+        // The steps of a rule read its event; the data next to the event, the events of a window, stays as it
+        // was.
         Document::from_value(&given)
     } else {
         complete(&action.parameters, given).map_err(|misfits| Problem::from(ParametersMisfit(name.clone())).with_errors(misfits))?
@@ -221,7 +224,7 @@ fn records_of(ports: &Ports, id: ExecutionId) -> Result<Vec<Record>, LogError> {
         if page.is_empty() {
             return Ok(records);
         }
-        // What they hold beside their facts is fetched where it is read.
+        // The bodies of the records are loaded where they are needed.
         records.extend(page.into_iter().map(without_content));
     }
 }
@@ -233,7 +236,7 @@ fn without_content(mut record: Record) -> Record {
     record
 }
 
-/// Finds the outermost workflow around one. Blocking.
+/// Finds the outermost workflow around an execution. Blocking.
 fn outermost(ports: &Ports, workflow: ExecutionId) -> Result<ExecutionId, LogError> {
     let mut outermost = workflow;
     loop {
@@ -246,7 +249,7 @@ fn outermost(ports: &Ports, workflow: ExecutionId) -> Result<ExecutionId, LogErr
     }
 }
 
-/// Gives the lock of a rule that its rerun has to hold: that of the key which it had, as the rule says it now.
+/// Returns the lock of a rule that the rerun must hold: for the same key, with the rule's current definition.
 fn present_claim(catalog: &Catalog, then: &Claim) -> Option<Claim> {
     let LockOwner::Rule(rule) = &then.owner else { return None };
     let stages = catalog.rules().get(rule)?.flow.as_ref()?.stages();
@@ -257,7 +260,7 @@ fn present_claim(catalog: &Catalog, then: &Claim) -> Option<Claim> {
     Some(Claim { limit, conflict, ..then.clone() })
 }
 
-/// Gives what an execution ran as it is now, with what its rule says of its priority.
+/// Returns the current version of what an execution ran, with the priority set by its rule.
 fn present(catalog: &Catalog, history: &History) -> Result<(Arc<Action>, Option<i8>), Problem> {
     let requested = &history.requested;
     let rule = requested.rule.as_ref().and_then(|rule| catalog.rules().get(rule));
@@ -294,7 +297,7 @@ fn change(given: &mut Value, params: Map<String, Value>) {
     }
 }
 
-/// Gives what had succeeded and is taken over: how much, and the list of it.
+/// Returns what succeeded and is taken over: its size, and its list.
 fn kept(ports: &Ports, log: LogId, history: &History, action: &Action, from: &RerunFrom) -> Result<Option<(u32, Body)>, Problem> {
     let Run::Workflow(workflow) = &action.run else { return Ok(None) };
     if *from == RerunFrom::Start {

@@ -1,4 +1,4 @@
-//! Rules: list, look at one, ask what it makes of an event, and say what becomes of its matches.
+//! Rules: list them, show one, explain its decision on an event, and set its mode.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ use crate::wire::backtests::{WireBacktest, WireToBacktest};
 use crate::wire::rules::{WireRule, WireRuleMode};
 use crate::wire::verdicts::{Definitions, WireExplain, WireExplained, WireImagined};
 
-/// Changes whether the matches of a rule are acted on.
+/// Describes an operation that changes whether a rule's matches are acted on.
 const fn mode(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary)
         .can_be_tried()
@@ -38,7 +38,7 @@ const fn mode(id: &'static str, summary: &'static str) -> Operation {
         .heeds_conditions(Conditional::Change)
 }
 
-/// Declares what tells of rules.
+/// Declares the routes that show rules.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<RulesRead>(
         "/rules",
@@ -57,7 +57,7 @@ pub(super) fn declare(routes: &mut Routes) {
     );
 }
 
-/// Declares what tries, explains and switches rules.
+/// Declares the routes that test, explain and switch rules.
 pub(super) fn declare_judging(routes: &mut Routes) {
     routes.post::<BacktestsRun>(
         "/rules/backtest",
@@ -95,7 +95,7 @@ pub(super) fn declare_judging(routes: &mut Routes) {
     );
 }
 
-/// Lists rules with what they have been doing.
+/// Lists rules with their recent activity.
 pub(super) async fn list(allowed: Allowed<RulesRead>, call: Call) -> Outcome {
     let query = call.query();
     let catalog = call.api().ports.installed.current();
@@ -113,13 +113,14 @@ pub(super) async fn list(allowed: Allowed<RulesRead>, call: Call) -> Outcome {
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
-/// Shows a rule with what it has been doing.
+/// Shows a rule with its recent activity.
 pub(super) async fn get(_: Allowed<RulesRead>, call: Call) -> Outcome {
     let rule = rule_of(&call)?;
     respond::json(&call.api().threads.blocking(move |ports| shown(ports, &rule)).await??)
 }
 
-/// Says what a rule makes of an event, stored or given, and why: `{"event": <id> or {"trigger", "payload"}}`.
+/// Explains what a rule decides about an event, stored or in the request:
+/// `{"event": <id> or {"trigger", "payload"}}`.
 pub(super) async fn explain(_: Allowed<RulesRead>, mut call: Call) -> Outcome {
     let query = call.query();
     let definitions = query.one_of("definitions", &Definitions::ALL)?;
@@ -137,7 +138,7 @@ pub(super) async fn explain(_: Allowed<RulesRead>, mut call: Call) -> Outcome {
         let source = given.source.unwrap_or_else(|| SOURCE_OF_OURS.to_owned());
         let given = GivenEvent { trigger: given.trigger, payload, source, occurred_at: None, trace: None, dedupe: None, rule: None };
         let explained = call.api().threads.explaining(move |ports| {
-            // A rule that is not there is told before what is wrong with the event.
+            // A missing rule is reported before any error in the event.
             if !ports.installed.current().rules().contains_key(&name) {
                 return Err(Missing::new(RulesRead::THING, name.as_str()).into());
             }
@@ -146,7 +147,7 @@ pub(super) async fn explain(_: Allowed<RulesRead>, mut call: Call) -> Outcome {
         });
         return respond::json(&explained.await??);
     }
-    // Who may see rules may not see every payload.
+    // A caller that may see rules may not see every payload.
     Allowed::<EventsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
     let id: String = body::parse_text("/event", text)?;
     let id: EventId = id.parse().map_err(|_| Missing::new(EventsRead::THING, &id))?;
@@ -158,9 +159,9 @@ pub(super) async fn explain(_: Allowed<RulesRead>, mut call: Call) -> Outcome {
     respond::json(&explained.await??)
 }
 
-/// Says what a rule would have done with the events that came.
+/// Returns what a rule would have done with past events.
 pub(super) async fn backtest(allowed: Allowed<BacktestsRun>, mut call: Call) -> Outcome {
-    // What it would make of events tells of both.
+    // The result reveals both the rule and the events.
     Allowed::<EventsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
     Allowed::<RulesRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
     let asked: WireToBacktest = call.json().await?;
@@ -191,17 +192,17 @@ fn read(ports: &Ports, name: &str) -> Result<Option<WireRule>, Problem> {
     rule.map(|rule| shown(ports, &rule)).transpose()
 }
 
-/// Has a rule's matches acted on.
+/// Enables a rule: its matches are acted on.
 pub(super) async fn enable(allowed: Allowed<RulesWrite>, call: Call) -> Outcome {
     set(allowed, call, Mode::Enabled).await
 }
 
-/// Has a rule not looked at.
+/// Disables a rule: it is not evaluated.
 pub(super) async fn disable(allowed: Allowed<RulesWrite>, call: Call) -> Outcome {
     set(allowed, call, Mode::Disabled).await
 }
 
-/// Has a rule's matches recorded, and not acted on.
+/// Shadows a rule: its matches are recorded, but not acted on.
 pub(super) async fn shadow(allowed: Allowed<RulesWrite>, call: Call) -> Outcome {
     set(allowed, call, Mode::Shadow).await
 }

@@ -1,4 +1,4 @@
-//! Records as they come: of the whole log, or of one execution until it has ended.
+//! Live streams of records: of the whole log, or of one execution until it has ended.
 
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::ports::{LogError, ReadLimit};
@@ -18,7 +18,7 @@ use crate::sse::{EVENT_STREAM, Form, LAST_EVENT_ID, Line};
 use crate::streams::{PAGES_WAITING_MAX, RecordStream, Told};
 use crate::websocket::Handshake;
 
-/// Tells of records as they come.
+/// Describes an operation that streams records.
 const fn streamed(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary)
         .asked(&["after", "named"])
@@ -44,7 +44,7 @@ pub(super) fn declare_of_log(routes: &mut Routes) {
     routes.get::<LogRead>("/log/stream", log, streamed("record_stream", "Streams the log's records as they are written"));
 }
 
-/// Tells of every record behind the caller's place, or from now on.
+/// Streams every record after the caller's position, or from now on.
 pub(super) async fn log(allowed: Allowed<LogRead>, call: Call) -> Outcome {
     let form = asked_form(&call)?;
     let head = call.api().threads.blocking(|ports| ports.log.head()).await??.position;
@@ -52,7 +52,7 @@ pub(super) async fn log(allowed: Allowed<LogRead>, call: Call) -> Outcome {
     begin(allowed, &call, (Told::Log, at), form)
 }
 
-/// Tells of every record of an execution and its attempts behind the caller's place, or from its first.
+/// Streams every record of an execution and its attempts after the caller's position, or from the first one.
 pub(super) async fn execution(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
     let form = asked_form(&call)?;
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
@@ -62,7 +62,7 @@ pub(super) async fn execution(allowed: Allowed<ExecutionsRead>, call: Call) -> O
     if form.is_none() && call.headers().contains_key(LAST_EVENT_ID) && execution.status.is_end() {
         let last = call.api().threads.blocking(move |ports| last_of(ports, id)).await??;
         if last <= at {
-            // Whatever else it is answered with, a browser comes again.
+            // With any other response, a browser would reconnect.
             return Ok(respond::nothing());
         }
     }
@@ -79,7 +79,7 @@ fn last_of(ports: &Ports, id: ExecutionId) -> Result<Position, LogError> {
     }
 }
 
-/// Reads where a caller goes on: `Last-Event-ID`, or `after` where it comes for the first time.
+/// Reads where a caller continues: `Last-Event-ID`, or `after` on the first connection.
 fn place(call: &Call, head: Position) -> Result<Option<Position>, Problem> {
     let query = call.query();
     let after = query.parsed("after", "a position")?.map(|after| ("after", after));
@@ -93,12 +93,13 @@ fn place(call: &Call, head: Position) -> Result<Option<Position>, Problem> {
     }
 }
 
-/// A place that this log does not have yet: what would be told from there on would leave out what comes before it.
+/// Rejects a position that this log does not have yet: a stream from there would omit the records before it.
 fn ahead(name: &'static str, position: u64, head: Position) -> ParameterRefusal {
     bad(name, format!("is {position}, but the newest record is at {head}: the position belongs to another log"))
 }
 
-/// Reads whether the stream is to be a WebSocket; without one it is of events, which the caller must accept.
+/// Returns the handshake if the stream is a WebSocket; otherwise it is an event stream, which the caller must
+/// accept.
 fn asked_form(call: &Call) -> Result<Option<Handshake>, Problem> {
     let asked = Handshake::asked(call.request(), &call.api().settings.base_url)?;
     if asked.is_none() {
@@ -107,7 +108,8 @@ fn asked_form(call: &Call) -> Result<Option<Handshake>, Problem> {
     Ok(asked)
 }
 
-/// Reads whether events have names: an `EventSource` hears those without by itself, and the others one by one.
+/// Returns whether events have names: an `EventSource` receives unnamed events by default, and named ones only
+/// one by one.
 fn events(call: &Call) -> Result<Form, Problem> {
     let is_named = call.query().one_of("named", &[("true", Form::NamedEvents), ("false", Form::Events)])?;
     Ok(is_named.unwrap_or(Form::Events))

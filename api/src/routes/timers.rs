@@ -1,4 +1,4 @@
-//! Timers: what the schedules of rules and sensors wait for.
+//! Timers: the pending times of schedules of rules and sensors.
 
 use ensue_engine::schedule::facts::ScheduleOwner;
 use ensue_views::{Column, ListQuery, Row, Schedule, ViewName};
@@ -13,7 +13,7 @@ use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
 use crate::wire::timers::WireTimer;
 
-/// Declares the routes that are answered here.
+/// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<TimersRead>(
         "/timers",
@@ -27,14 +27,14 @@ pub(super) fn declare(routes: &mut Routes) {
     );
 }
 
-/// Lists what is waited for, what was set last first.
+/// Lists the pending timers, most recently set first.
 pub(super) async fn list(allowed: Allowed<TimersRead>, call: Call) -> Outcome {
     let listed = listing::rows::<Schedule, _>(&call, &allowed, &[Column::Rule, Column::Sensor]).await?;
     let items = listed.items.into_iter().map(WireTimer::from).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
-/// Reads what the schedule of a rule or a sensor waits for; none where it does not. Blocking.
+/// Reads the pending time of a rule's or a sensor's schedule; none if there is none. Blocking.
 pub(super) fn of(ports: &Ports, owner: &ScheduleOwner) -> Result<Option<Schedule>, Problem> {
     let (column, name) = match owner {
         ScheduleOwner::Rule(rule, _) => (Column::Rule, rule.as_str()),
@@ -42,6 +42,6 @@ pub(super) fn of(ports: &Ports, owner: &ScheduleOwner) -> Result<Option<Schedule
     };
     let rows = ports.views.list(&ListQuery::newest(ViewName::Schedules).with(column, name))?;
     let all: Vec<Schedule> = rows.iter().map(Row::read).collect::<Result<_, _>>()?;
-    // A rule that was deleted and created again has the same ref, and is another.
+    // A rule that was deleted and created again has the same ref, but is a different rule.
     Ok(all.into_iter().find(|schedule| schedule.owner == *owner))
 }

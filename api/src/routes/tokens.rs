@@ -1,4 +1,4 @@
-//! Tokens: which there are, making them and revoking them. A secret is shown once, when it is made.
+//! Tokens: list them, create them and revoke them. A secret is shown once, on creation.
 
 use ensue_engine::command::Refusal;
 use ensue_views::store::{Filter, ListQuery};
@@ -17,7 +17,7 @@ use crate::problem::{Missing, Outcome, Problem};
 use crate::respond::{self, Written};
 use crate::wire::tokens::{WireAskedToken, WireNewToken, WireToken};
 
-/// Declares the routes that are answered here.
+/// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<TokensRead>(
         "/tokens",
@@ -48,7 +48,7 @@ pub(super) fn declare(routes: &mut Routes) {
     );
 }
 
-/// Lists the tokens that let their holder in, the newest first.
+/// Lists the tokens that are in force, newest first.
 pub(super) async fn list(allowed: Allowed<TokensRead>, call: Call) -> Outcome {
     let active = vec![Filter::is(Column::Status, TokenStatus::Active.as_str())];
     let listed = listing::rows_where::<Token, _>(&call, &allowed, &[Column::Name], active).await?;
@@ -56,7 +56,7 @@ pub(super) async fn list(allowed: Allowed<TokensRead>, call: Call) -> Outcome {
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
-/// Shows a token that lets its holder in.
+/// Shows a token that is in force.
 pub(super) async fn get(_: Allowed<TokensRead>, call: Call) -> Outcome {
     let name = call.part("name").to_owned();
     let missing = Missing::new(TokensRead::THING, &name);
@@ -64,17 +64,18 @@ pub(super) async fn get(_: Allowed<TokensRead>, call: Call) -> Outcome {
     respond::json(&token.ok_or(missing)?)
 }
 
-/// Reads the one token of a name that lets its holder in. Blocking.
+/// Reads the one token of a name that is in force. Blocking.
 fn read(ports: &Ports, name: &str) -> Result<Option<WireToken>, Problem> {
     let active = ListQuery::newest(Token::NAME).with(Column::Status, TokenStatus::Active.as_str()).with(Column::Name, name);
     let rows = ports.views.list(&ListQuery { limit: 1, ..active })?;
     Ok(rows.first().map(|row| row.read::<Token>()).transpose()?.map(WireToken::from))
 }
 
-/// Makes a token.
+/// Creates a token.
 pub(super) async fn add(allowed: Allowed<TokensWrite>, mut call: Call) -> Outcome {
     if let Some((_, body)) = call.before().await? {
-        // The secret was shown once, and nobody has it any more; the name stays used under this key, whatever became of the token.
+        // The secret was shown once and is no longer available; the name stays used under this key, whatever
+        // became of the token.
         let WireAskedToken { name, .. } = body::parse(&body)?;
         return Err(Refusal::TokenNameTaken(name).into());
     }
@@ -88,7 +89,7 @@ pub(super) async fn add(allowed: Allowed<TokensWrite>, mut call: Call) -> Outcom
     Ok(respond::located(response, &format!("{}/tokens/{name}", crate::route::BASE)))
 }
 
-/// Lets the holder of a token in no more.
+/// Revokes a token, so that its holder no longer has access.
 pub(super) async fn revoke(allowed: Allowed<TokensWrite>, call: Call) -> Outcome {
     let name = call.part("name").to_owned();
     let by = allowed.on_behalf(call.context());

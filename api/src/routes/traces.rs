@@ -1,6 +1,6 @@
 //! Traces: the causal graph around an event, an enforcement or an execution.
 //!
-//! All of it is in the views already; here it is put together.
+//! Everything is already in the views; this file puts it together.
 
 use std::collections::BTreeMap;
 
@@ -28,14 +28,14 @@ use crate::wire::executions::WireNotStarted;
 use crate::wire::traces::{WireTrace, WireTraceError, WireTraceNode, WireTraced};
 use crate::wire::verdicts::{Definitions, WireVerdict};
 
-/// The most things of a kind that a trace shows.
+/// The maximum number of things of one kind in a trace.
 const THINGS_MAX: usize = 500;
-/// The most events of a trace whose rules are asked again why they did not match.
+/// The maximum number of events in a trace whose rules explain why they did not match.
 const EXPLAINED_EVENTS_MAX: usize = 20;
-/// The most rules of an event that are asked so.
+/// The maximum number of rules of an event that are explained this way.
 const EXPLAINED_RULES_MAX: usize = 100;
 
-/// Declares the routes that are answered here.
+/// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<TracesRead>(
         "/trace/{id}",
@@ -52,7 +52,7 @@ pub(super) async fn get(_: Allowed<TracesRead>, call: Call) -> Outcome {
     respond::json(&trace.ok_or(missing)?)
 }
 
-/// Puts the graph around a thing together; none where there is no such thing. Blocking.
+/// Builds the graph around a thing; none if there is no such thing. Blocking.
 fn trace(ports: &Ports, asked: Id) -> Result<Option<WireTrace>, Problem> {
     let Some(root) = root_of(ports, asked)? else { return Ok(None) };
     let (events, more_events) = of_chain::<Event>(ports, root)?;
@@ -75,12 +75,12 @@ fn trace(ports: &Ports, asked: Id) -> Result<Option<WireTrace>, Problem> {
         nodes.extend(enforcements.into_iter().map(|enforcement| enforcement_node(enforcement, began_at)));
     }
     nodes.extend(executions.into_iter().map(|execution| execution_node(execution, began_at)));
-    // A cause stands in the log before what it led to.
+    // A cause precedes its effects in the log.
     nodes.sort_by_key(|node| node.position);
     Ok(Some(WireTrace { root, began_at, asked, nodes, truncated: is_truncated }))
 }
 
-/// Finds the first record of the chain that a thing stands in.
+/// Finds the first record of a thing's chain.
 fn root_of(ports: &Ports, id: Id) -> Result<Option<Id>, Problem> {
     let key = id.to_string();
     if let Some(event) = read_row::<Event>(ports, &key)? {
@@ -92,12 +92,13 @@ fn root_of(ports: &Ports, id: Id) -> Result<Option<Id>, Problem> {
     Ok(read_row::<Enforcement>(ports, &key)?.map(|enforcement| enforcement.correlation))
 }
 
-/// Reads what stands in a chain, oldest first, and says whether there is more than is shown.
+/// Reads the items of a chain, oldest first, and returns whether there are more than are shown.
 fn of_chain<V: View>(ports: &Ports, root: Id) -> Result<(Vec<V>, bool), Problem> {
     first_things(ports, Column::Correlation, root)
 }
 
-/// Reads an execution that was asked for and the workflows above it, as far as they are not among the first things of a long chain.
+/// Reads the requested execution and the workflows above it, unless they are among the first items of a long
+/// chain.
 fn asked_and_above(ports: &Ports, asked: Id, shown: &[Execution]) -> Result<Vec<Execution>, Problem> {
     let (mut found, mut next) = (Vec::new(), Some(ExecutionId(asked)));
     while let Some(id) = next.filter(|id| shown.iter().all(|execution| execution.id != *id)) {
@@ -108,7 +109,7 @@ fn asked_and_above(ports: &Ports, asked: Id, shown: &[Execution]) -> Result<Vec<
     Ok(found)
 }
 
-/// Reads an event's enforcements, oldest first, and says whether there are more than are shown.
+/// Reads an event's enforcements, oldest first, and returns whether there are more than are shown.
 fn of_event(ports: &Ports, event: EventId) -> Result<(Vec<Enforcement>, bool), Problem> {
     first_things(ports, Column::Event, event.0)
 }
@@ -122,13 +123,14 @@ fn first_things<V: View>(ports: &Ports, column: Column, id: Id) -> Result<(Vec<V
     Ok((things, has_more))
 }
 
-/// An event that an execution emits is led to by an attempt; the graph shows executions.
+/// Maps attempts to executions: an event that an execution emits is caused by an attempt, but the graph shows
+/// executions.
 fn attempts_of(executions: &[Execution]) -> BTreeMap<Id, ExecutionId> {
     let attempts = executions.iter().flat_map(|execution| execution.attempts.iter().map(|attempt| (attempt.id.0, execution.id)));
     attempts.collect()
 }
 
-/// What did not match, and why: the first of the rules; none where that cannot be worked out any more.
+/// Returns the first of the rules that did not match, and why; none if that can no longer be computed.
 fn not_matched(ports: &Ports, event: &Event, enforcements: &[Enforcement], steps_left: &mut u64) -> Option<Vec<WireVerdict>> {
     let judged = Judged::stored(ports, event, Definitions::Then).ok()?;
     let others = judged.rules().iter().filter(|rule| enforcements.iter().all(|enforcement| enforcement.rule_id != rule.id));
@@ -136,8 +138,8 @@ fn not_matched(ports: &Ports, event: &Event, enforcements: &[Enforcement], steps
     Some(verdicts.filter(|verdict| !verdict.is_match()).map(WireVerdict::without_explanation).collect())
 }
 
-/// Gives what an event was led to by, as the graph shows it. What the engine itself tells is led to by the record that it tells of, of an
-/// execution or of a rule that erred on another event.
+/// Returns the cause of an event, as the graph shows it. An event created by the engine itself is caused by the
+/// record that it reports: of an execution, or of a rule that failed on another event.
 fn led_to_by(ports: &Ports, event: &Event, attempts: &BTreeMap<Id, ExecutionId>) -> Result<Option<Id>, Problem> {
     let Some(parent) = event.parent else { return Ok(None) };
     if let Some(execution) = attempts.get(&parent) {
@@ -188,7 +190,7 @@ fn execution_node(execution: Execution, began_at: Timestamp) -> WireTraceNode {
         not_started: execution.not_started.into_iter().map(WireNotStarted::from).collect(),
         not_started_count: execution.not_started_count,
     };
-    // What runs another again is led to by that one, whatever led to that.
+    // A rerun is caused by the original execution, whatever caused that one.
     let again = execution.rerun_of.map(|of| of.0);
     let parent = execution.parent.map(|workflow| workflow.0).or(again).or(execution.enforcement.map(|enforcement| enforcement.0));
     node(execution.id.0, parent, execution.position, execution.requested_at, began_at, what)

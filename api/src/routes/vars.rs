@@ -1,4 +1,4 @@
-//! Vars: which have a value, and setting and removing them.
+//! Vars: list them, set them and remove them.
 
 use ensue_engine::command::{Ask, SeenVar};
 use ensue_engine::explain::{Explain, Fault};
@@ -20,14 +20,14 @@ use crate::respond::{self, Written};
 use crate::rows::read_row;
 use crate::wire::vars::{WireSetVar, WireVar, WireVarValue};
 
-/// What cannot be a var.
+/// Why a var cannot be set.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 enum VarInvalid {
-    /// It has no such name.
+    /// The name is invalid.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// It has no such value.
+    /// The value is invalid.
     #[error("the value is null, which a var cannot have")]
     Null,
 }
@@ -51,7 +51,7 @@ impl Explain for VarInvalid {
     }
 }
 
-/// Declares the routes that are answered here.
+/// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<VarsRead>(
         "/vars",
@@ -83,7 +83,7 @@ pub(super) fn declare(routes: &mut Routes) {
     );
 }
 
-/// Lists the vars that have a value, those set last first.
+/// Lists the vars that have a value, most recently set first.
 pub(super) async fn list(allowed: Allowed<VarsRead>, call: Call) -> Outcome {
     let listed = listing::rows::<Var, _>(&call, &allowed, &[]).await?;
     let (rows, next, page) = (listed.items, listed.next, listed.page);
@@ -131,7 +131,7 @@ pub(super) async fn set(allowed: Allowed<VarsWrite>, mut call: Call) -> Outcome 
     Ok(call.with_new_tag(answer, position, as_set).await)
 }
 
-/// Takes a var's value away.
+/// Removes a var's value.
 pub(super) async fn remove(allowed: Allowed<VarsWrite>, call: Call) -> Outcome {
     let name: VarName = call.named("name", VarsRead::THING)?;
     let (_, seen) = before(&call, &name).await?;
@@ -141,8 +141,9 @@ pub(super) async fn remove(allowed: Allowed<VarsWrite>, call: Call) -> Outcome {
     Ok(respond::gone(committed.position))
 }
 
-/// Gives a var as it is read now, and as what the log is to see it still, where the caller demands anything: executions change vars
-/// under no lock of ours. What it is held to is read after this, so that what changes in between is seen by the one or by the other.
+/// Returns a var as it is read now, and, if the caller set a condition, the state that the log must still see:
+/// executions change vars without holding the API's locks. The condition is checked after this read, so that
+/// one of the two checks catches any change in between.
 async fn before(call: &Call, name: &VarName) -> Result<(Option<Var>, SeenVar), Problem> {
     if *call.condition() != Condition::None {
         call.api().see_all().await?;
@@ -153,7 +154,7 @@ async fn before(call: &Call, name: &VarName) -> Result<(Option<Var>, SeenVar), P
     Ok((before, seen))
 }
 
-/// Returns what the log is to find of a var that was set last at a position.
+/// Returns the state that the log must find for a var that was last set at a position.
 fn seen_by(condition: &Condition, at: Option<Position>) -> SeenVar {
     match (condition, at) {
         (Condition::None, _) => SeenVar::Anyhow,

@@ -1,20 +1,21 @@
-//! Closing a listener without a reset: whom the kernel connects between the last look and the close would have sent a request to nobody.
+//! Closing a listener without resets: a client that the kernel connects between the last accept and the close
+//! would send its request to nobody.
 //!
-//! Who is connected is not its business, only who may still come.
+//! This concerns only new connections, not those that are already open.
 
 use std::io;
 
 use tokio::net::TcpListener;
 
-/// Has the kernel pass over who begins to connect from now on, as if the packet were lost: they try again, and find the listener closed
-/// or the next one there. Whoever has begun gets through.
+/// Makes the kernel ignore new connection attempts from now on, as if the packets were lost: clients try again,
+/// and find the listener closed or its successor in place. Handshakes that have begun complete.
 ///
-/// Fails where the kernel has no such filter; then all still come.
+/// Fails if the kernel has no such filter; then all clients still connect.
 #[cfg(target_os = "linux")]
 pub(super) fn let_nobody_new_in(listener: &TcpListener) -> io::Result<()> {
     use socket2::{SockFilter, SockRef};
 
-    // Classic BPF over the TCP header (linux/bpf_common.h): drop what carries SYN, let the rest through.
+    // Classic BPF over the TCP header (linux/bpf_common.h): drops packets with SYN, and passes the rest.
     const LOAD_BYTE: u16 = 0x30;
     const JUMP_IF_SET: u16 = 0x45;
     const RETURN: u16 = 0x06;
@@ -29,7 +30,7 @@ pub(super) fn let_nobody_new_in(listener: &TcpListener) -> io::Result<()> {
     SockRef::from(listener).attach_filter(&program)
 }
 
-/// Has the kernel pass over who begins to connect from now on: not on this system.
+/// Makes the kernel ignore new connection attempts from now on: not supported on this system.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn let_nobody_new_in(_: &TcpListener) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())

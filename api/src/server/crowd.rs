@@ -1,6 +1,7 @@
-//! Which connections are open, from which addresses, and which of them give way to newer ones.
+//! The open connections by address, and which of them give way to newer ones.
 //!
-//! It decides by what a connection does, never by what was asked over it. Whether there is room at all, the server knows.
+//! It decides by the state of a connection, never by the content of its requests. The server decides whether
+//! there is room at all.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -12,19 +13,20 @@ use tokio::sync::Notify;
 use tokio::task::Id;
 use tokio::time::Instant;
 
-/// How long a connection may be silent before it gives way to another of its address: a sender that opens many at once gets to write.
+/// How long a connection may be silent before it gives way to another of its address: a sender that opens many
+/// at once gets time to write.
 const SILENT_GRACE: Duration = Duration::from_secs(1);
-/// How long a connection may be silent before it gives way to anybody where all places are taken.
+/// How long a connection may be silent before it gives way to any other if all places are taken.
 pub(super) const CROWDED_GRACE: Duration = Duration::from_millis(100);
 
-/// What a connection does.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Doing {
-    /// No request has come over it yet.
+    /// It has not sent a request yet.
     Silent,
-    /// A request is under way, or its answer.
+    /// A request or its response is in progress.
     Busy,
-    /// A request was answered, and the next has not come yet.
+    /// A request was answered, and the next has not arrived yet.
     Idle,
 }
 
@@ -38,11 +40,11 @@ impl Doing {
     }
 }
 
-/// A connection's place among the others; the connection and its answers share it.
+/// A connection's place among the others; the connection and its responses share it.
 #[derive(Debug)]
 pub(super) struct Place {
     doing: AtomicU8,
-    /// Since when, in milliseconds after `begun`.
+    /// When that state began, in milliseconds after `begun`.
     since_millis: AtomicU64,
     begun: Instant,
     gives_way: Notify,
@@ -55,7 +57,7 @@ impl Place {
         Arc::new(place)
     }
 
-    /// Notes that a request has come.
+    /// Records that a request has arrived.
     pub(super) fn asks(&self) {
         self.doing.store(1, Ordering::Relaxed);
     }
@@ -70,14 +72,14 @@ impl Place {
         self.doing() != Doing::Busy
     }
 
-    /// Returns true until the first request has come.
+    /// Returns true until the first request has arrived.
     pub(super) fn is_silent(&self) -> bool {
         self.doing() == Doing::Silent
     }
 
-    /// Asks the connection to end. It goes on if a request comes over it before it hears that.
+    /// Asks the connection to end. The connection continues if a request arrives before it notices.
     pub(super) fn give_way(&self) {
-        // Until it has ended, another one is asked first.
+        // Until it has ended, another connection is asked first.
         self.since_millis.store(self.now(), Ordering::Relaxed);
         self.gives_way.notify_one();
     }
@@ -109,7 +111,7 @@ impl Place {
     }
 }
 
-/// What holds a place busy while an answer is written; the connection is idle again once it is dropped.
+/// Keeps a place busy while a response is written; the connection is idle again once this is dropped.
 pub(super) struct Answering(pub(super) Arc<Place>);
 
 impl Drop for Answering {
@@ -118,7 +120,7 @@ impl Drop for Answering {
     }
 }
 
-/// All connections that are open.
+/// All open connections.
 #[derive(Debug)]
 pub(super) struct Crowd {
     begun: Instant,
@@ -128,24 +130,25 @@ pub(super) struct Crowd {
 }
 
 impl Crowd {
-    /// Makes an empty crowd; so many connections of one address may be silent for long.
+    /// Creates an empty crowd; at most this many connections of one address may be silent for long.
     pub(super) fn new(silent_per_address: usize) -> Self {
         Self { begun: Instant::now(), silent_per_address, by_address: HashMap::new(), address_of: HashMap::new() }
     }
 
-    /// Makes the place of a connection that was just accepted.
+    /// Creates the place of a connection that was just accepted.
     pub(super) fn place(&self) -> Arc<Place> {
         Place::new(self.begun)
     }
 
-    /// Adds a connection; the oldest of its address that has been silent for long gives way where there are too many.
+    /// Adds a connection; if its address has too many, the oldest of them that has been silent for long gives
+    /// way.
     pub(super) fn add(&mut self, connection: Id, from: IpAddr, place: Arc<Place>) {
         let address = shared(from);
         self.address_of.insert(connection, address);
         let others = self.by_address.entry(address).or_default();
         if others.len() >= self.silent_per_address {
             let silent = || others.iter().map(|(_, place)| place).filter(|place| place.is_silent());
-            // They are in the order in which they came.
+            // They are in order of arrival.
             if let Some(oldest) = silent().next()
                 && silent().count() >= self.silent_per_address
                 && oldest.is_older_than(SILENT_GRACE)
@@ -156,7 +159,7 @@ impl Crowd {
         others.push((connection, place));
     }
 
-    /// Forgets a connection that has ended.
+    /// Removes a connection that has ended.
     pub(super) fn remove(&mut self, connection: Id) {
         let Some(address) = self.address_of.remove(&connection) else { return };
         let Some(others) = self.by_address.get_mut(&address) else { return };
@@ -166,20 +169,22 @@ impl Crowd {
         }
     }
 
-    /// Finds the connection that gives way where all places are taken: of the address with the most that wait, the oldest one that has
-    /// said nothing yet, or else the one that has been idle for longest. Returns none where all are busy, or have only just begun to wait.
+    /// Finds the connection that gives way if all places are taken: from the address with the most waiting
+    /// connections, the oldest one that has not sent anything yet, or else the one that has been idle the
+    /// longest. Returns none if all are busy, or have only just begun to wait.
     pub(super) fn least_needed(&self) -> Option<Arc<Place>> {
         let crowded = self.by_address.values().max_by_key(|places| waiting(places).count())?;
         waiting(crowded).min_by_key(|place| (!place.is_silent(), place.since())).cloned()
     }
 }
 
-/// Goes through those that have waited for longer than they may where all places are taken.
+/// Iterates over the connections that have waited longer than they may if all places are taken.
 fn waiting(places: &[(Id, Arc<Place>)]) -> impl Iterator<Item = &Arc<Place>> {
     places.iter().map(|(_, place)| place).filter(|place| place.is_waiting() && place.is_older_than(CROWDED_GRACE))
 }
 
-/// Returns the address that counts: an IPv4 address in its IPv6 form is that address, and whoever has an IPv6 address has a network of them.
+/// Returns the address to count by: an IPv4 address in IPv6 form is that IPv4 address, and an IPv6 address
+/// counts as its network, because its owner has the whole network.
 fn shared(from: IpAddr) -> IpAddr {
     match from.to_canonical() {
         IpAddr::V6(address) => {

@@ -1,7 +1,8 @@
-//! What the parser would forgive in a request's bytes, and what it refuses without a word: such a request is answered with a problem, and
-//! its connection is closed (RFC 9112 §2.2, §6.1, §7.1).
+//! A check for requests that the parser would tolerate, or would reject without an explanation: such a request
+//! is answered with a problem, and its connection is closed (RFC 9112 §2.2, §6.1, §7.1).
 //!
-//! It follows where heads, bodies and chunks begin, and reads nothing else. A request that it refuses is made one that the parser refuses.
+//! It tracks where heads, bodies and chunks begin, and reads nothing else. It alters a request that it rejects
+//! so that the parser rejects it too.
 
 use std::io;
 use std::pin::Pin;
@@ -14,21 +15,21 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::framing::Ambiguous;
 use crate::sizes::READ_BYTES_MAX;
 
-/// What no request holds where it is put.
+/// A byte that no valid request contains where it is placed.
 const REFUSED_BYTE: u8 = 0;
-/// How every answer begins that the parser gives by itself.
+/// The prefix of every response that the parser writes on its own.
 const REFUSAL_BEGIN: &[u8] = b"HTTP/1.1 4";
 
-/// A request's head that the server itself could not read: the status that the parser gives it, and why, where the gate knows it.
+/// A request's head that the server could not read: the parser's status, and the reason if the gate knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unreadable {
     /// The status.
     pub(super) status: u16,
-    /// How it can be read in two ways.
+    /// Why it is ambiguous.
     pub(super) why: Option<Ambiguous>,
 }
 
-/// Writes the answer to a request that cannot be read.
+/// Writes the response to an unreadable request.
 pub(super) type Refuse = dyn Fn(Unreadable) -> Vec<u8> + Send + Sync;
 
 /// A connection whose requests must be framed strictly.
@@ -36,9 +37,9 @@ pub(super) struct Gate<S> {
     stream: S,
     strict: Strict,
     refuse: Arc<Refuse>,
-    /// Another protocol has the connection now.
+    /// True once another protocol has taken over the connection.
     is_open: Arc<AtomicBool>,
-    /// What is written in the place of the parser's own answer.
+    /// The response that is written instead of the parser's own.
     answer: Vec<u8>,
     written: usize,
 }
@@ -48,7 +49,8 @@ impl<S> Gate<S> {
         Self { stream, strict: Strict::default(), refuse, is_open, answer: Vec::new(), written: 0 }
     }
 
-    /// Returns true where these bytes are an answer that the parser gives by itself: each of ours has an id.
+    /// Returns true if these bytes are a response that the parser wrote on its own: each response of the API
+    /// has an id.
     fn is_of_the_parser(&self, bytes: &[u8]) -> bool {
         bytes.starts_with(REFUSAL_BEGIN)
             && self.strict.is_in_a_head()
@@ -58,7 +60,7 @@ impl<S> Gate<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Gate<S> {
-    /// Writes what is left of the gate's own answer.
+    /// Writes the rest of the gate's own response.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.answer.len() {
             let bytes = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.answer[self.written..]))?;
@@ -70,7 +72,7 @@ impl<S: AsyncWrite + Unpin> Gate<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Takes the parser's own answer, and has the gate's go out for it.
+    /// Takes the parser's own response, and sends the gate's response instead.
     fn replaces(&mut self, bytes: &[u8]) -> bool {
         if !self.is_of_the_parser(bytes) {
             return false;
@@ -132,11 +134,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gate<S> {
     }
 }
 
-/// Where in its requests a connection is.
+/// A connection's place in its requests.
 #[derive(Debug, Default)]
 struct Strict {
     at: At,
-    /// What has come of a line that has not ended yet.
+    /// The received part of an unfinished line.
     line: Vec<u8>,
     refused: Option<Ambiguous>,
 }
@@ -145,15 +147,15 @@ struct Strict {
 enum At {
     /// In a head.
     Head(Head),
-    /// So many bytes of a body are still to come.
+    /// The number of bytes of a body that are still to come.
     Body(u64),
-    /// In the line that says how long a chunk is.
+    /// In the line with a chunk's size.
     ChunkSize,
-    /// So many bytes of a chunk, with the line break behind it, are still to come.
+    /// The number of bytes of a chunk, including the line break after it, that are still to come.
     Chunk(u64),
-    /// In the fields behind the last chunk.
+    /// In the fields after the last chunk.
     Trailers,
-    /// Nothing more is followed: the parser refuses the request, or has the connection closed behind it.
+    /// Tracking has stopped: the parser rejects the request, or closes the connection after it.
     Over,
 }
 
@@ -163,7 +165,7 @@ impl Default for At {
     }
 }
 
-/// What a head has said so far.
+/// The fields of a head that have been read so far.
 #[derive(Debug, Default)]
 struct Head {
     is_begun: bool,
@@ -176,7 +178,7 @@ impl Strict {
         matches!(self.at, At::Head(_) | At::Over)
     }
 
-    /// Follows what came; a byte that makes a request ambiguous becomes one that the parser refuses.
+    /// Tracks received bytes; a byte that makes a request ambiguous is replaced by one that the parser rejects.
     fn follow(&mut self, bytes: &mut [u8]) {
         let mut from = 0;
         while from < bytes.len() {
@@ -185,7 +187,7 @@ impl Strict {
                 At::Body(left) | At::Chunk(left) => {
                     let here = (*left).min((bytes.len() - from) as u64);
                     *left -= here;
-                    // It is at most what is left of the slice.
+                    // This is at most the rest of the slice.
                     from += here as usize;
                     if *left == 0 {
                         self.at = if matches!(self.at, At::Body(_)) { At::default() } else { At::ChunkSize };
@@ -218,12 +220,12 @@ impl Strict {
         }
     }
 
-    /// Takes a line with its end.
+    /// Processes a complete line.
     fn ended(&mut self, line: &[u8]) -> Result<(), Ambiguous> {
         let Some(line) = line.strip_suffix(b"\r\n") else { return Err(Ambiguous::BareLineFeed) };
         match &mut self.at {
             At::Head(head) if line.is_empty() => {
-                // Blank lines before a request are passed over (RFC 9112 §2.2).
+                // Blank lines before a request are ignored (RFC 9112 §2.2).
                 if head.is_begun {
                     self.at = match (head.is_coded, head.length) {
                         (true, _) => At::ChunkSize,
@@ -264,12 +266,12 @@ impl Strict {
 }
 
 impl Head {
-    /// Takes a field that says how long the body is.
+    /// Processes a field that determines the length of the body.
     fn field(&mut self, line: &[u8]) -> Result<(), Ambiguous> {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { return Ok(()) };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         if name.eq_ignore_ascii_case(b"content-length") {
-            // A length that is none, or two that differ, the parser refuses itself.
+            // The parser itself rejects an invalid length, or two lengths that differ.
             self.length = std::str::from_utf8(value).ok().and_then(|length| length.parse().ok()).or(Some(0));
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.is_coded = true;
@@ -284,7 +286,8 @@ impl Head {
 mod tests {
     use super::*;
 
-    /// Follows a text in pieces of each length, and returns why it is refused, which must not depend on the pieces.
+    /// Feeds a text in pieces of each length, and returns why it is rejected, which must not depend on the
+    /// pieces.
     #[track_caller]
     fn refused(text: &str) -> Option<Ambiguous> {
         let whole = in_pieces(text, text.len());

@@ -1,7 +1,8 @@
-//! A connection that is not closed upon a sender that is still sending.
+//! A connection that is not closed while the client is still sending.
 //!
-//! What arrives at a socket that was closed is answered by the kernel with a reset, which takes the answer from the sender before it has
-//! read it (RFC 9112, 9.6). So the sending side is closed first, and what comes is thrown away until the other side closes too.
+//! The kernel answers data that arrives at a closed socket with a reset, which destroys the response before the
+//! client has read it (RFC 9112, 9.6). So the sending side is closed first, and incoming data is discarded
+//! until the other side closes too.
 
 use std::io;
 use std::pin::Pin;
@@ -13,20 +14,20 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// How long nothing may come before the other side is taken for gone.
+/// How long the other side may be quiet before it counts as gone.
 const QUIET_MAX: Duration = Duration::from_secs(5);
-/// How long the other side may go on sending.
+/// How long the other side may continue to send.
 const SENDING_MAX: Duration = Duration::from_secs(30);
-/// How much is thrown away before other connections have their turn.
+/// How many reads are discarded before other connections get their turn.
 const READS_IN_A_ROW: u32 = 16;
 const READ_BYTES: usize = 8 * 1024;
 
-/// Whether a request on a connection was answered before all of it had come; a clone speaks of the same connection.
+/// Whether a request on a connection was answered before all of it arrived; clones share the state.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Unread(Arc<AtomicBool>);
 
 impl Unread {
-    /// Notes that one was.
+    /// Records that one was.
     pub(super) fn note(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -36,17 +37,17 @@ impl Unread {
     }
 }
 
-/// A connection that lingers at its end where a request was not read whole.
+/// A connection that lingers at its end if a request was not read completely.
 pub(super) struct Lingering<S> {
     stream: S,
     unread: Unread,
     close: Close,
 }
 
-/// How far the end of a connection has come.
+/// The progress of closing a connection.
 enum Close {
     Open,
-    /// Our side is closed; theirs has until then to close, and until then to send anything at all.
+    /// This side is closed; the other side has until these times to close, and to send anything at all.
     Lingers {
         until: Instant,
         quiet: Pin<Box<Sleep>>,
@@ -60,7 +61,7 @@ impl<S> Lingering<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Lingering<S> {
-    /// Throws away what comes, until the other side closes, breaks off, or has had its time.
+    /// Discards incoming data until the other side closes, aborts, or runs out of time.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Close::Lingers { until, quiet } = &mut self.close else { return Poll::Ready(()) };
         let mut bytes = [0; READ_BYTES];

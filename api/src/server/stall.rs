@@ -1,6 +1,6 @@
-//! A connection that breaks off when the other side stops reading.
+//! A connection that is aborted if the other side stops reading.
 //!
-//! How long a request may take to come is not its matter.
+//! It does not limit how long a request may take to arrive.
 
 use std::io;
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// A connection whose writes fail when none goes on for a while.
+/// A connection whose writes fail if none makes progress for a while.
 pub(super) struct UnlessStalled<S> {
     stream: S,
     timeout: Duration,
@@ -23,7 +23,7 @@ impl<S> UnlessStalled<S> {
         Self { stream, timeout, deadline: Box::pin(sleep(timeout)), is_stalled: false }
     }
 
-    /// Passes on what a write came to; one that waits too long becomes an error.
+    /// Passes on the result of a write; a write that waits too long becomes an error.
     fn unless_stalled<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.is_stalled = false;

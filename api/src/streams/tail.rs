@@ -1,6 +1,6 @@
-//! Pages of records as events, read once for all who follow the end of the log.
+//! Pages of records as events, read once for all clients that follow the end of the log.
 //!
-//! Who reads them and how far is `streams.rs`'s.
+//! `streams.rs` decides which clients read them, and how far.
 
 use std::io::Write as _;
 use std::ops::Range;
@@ -21,28 +21,28 @@ use crate::said::Said;
 use crate::sse::{CHECK_EVERY, Form};
 use crate::threads::Threads;
 
-/// How much is read at once.
+/// The maximum size of one read.
 pub(super) const PAGE: ReadLimit = ReadLimit { records: 128, bytes: 128 * 1024 };
 
-/// The end of the log, for all who follow it: it is read once for all of them.
+/// The end of the log, read once for all clients that follow it.
 pub(super) struct Tail {
     end: Mutex<End>,
     threads: Arc<Threads>,
-    /// The answers that are not written yet: pages count among them.
+    /// The responses that are not written yet: pages count towards them.
     unwritten: Arc<Queue>,
 }
 
 #[derive(Default)]
 struct End {
-    /// The newest page that was read, while anybody who was given it has it.
+    /// The newest page that was read, as long as a client still holds it.
     newest: Weak<Page>,
-    /// When it was read last.
+    /// When the log was last read.
     read_at: Option<Instant>,
 }
 
-/// Why a page cannot be had.
+/// Why no page is available.
 pub(super) enum NoPage {
-    /// There is no memory for it now.
+    /// There is not enough memory for it now.
     Busy,
     /// The log cannot be read.
     Failed(Problem),
@@ -53,8 +53,8 @@ impl Tail {
         Self { end: Mutex::default(), threads, unwritten }
     }
 
-    /// Gives records behind a position, which need not begin right there; none where there are none. Where none are `known` behind it,
-    /// the log is looked at again only from time to time, in case that nobody told of one.
+    /// Returns records after a position, not necessarily starting right after it; none if there are none. If
+    /// none are `known` after it, the log is polled only from time to time, in case a notification was missed.
     pub(super) async fn after(&self, position: Position, known: Position) -> Result<Option<Arc<Page>>, NoPage> {
         let mut end = self.end.lock().await;
         let newest = end.newest.upgrade();
@@ -68,7 +68,7 @@ impl Tail {
             return Ok(None);
         }
         if newest.is_some_and(|page| position < page.after) {
-            // Who is behind reads for itself, and holds up nobody at the end.
+            // A client that lags reads on its own, and does not delay clients at the end.
             drop(end);
             return self.read(position).await;
         }
@@ -89,7 +89,7 @@ impl Tail {
         self.page(&records).map(|page| Some(Arc::new(Page { after, ..page })))
     }
 
-    /// Writes records as events.
+    /// Formats records as events.
     pub(super) fn page(&self, records: &[Record]) -> Result<Page, NoPage> {
         let mut bytes = Vec::new();
         let mut frames = Vec::with_capacity(records.len());
@@ -116,7 +116,7 @@ impl Tail {
         Ok(Page { after: Position(0), bytes: Bytes::from_owner(CountedPage { bytes, _held: held }), frames })
     }
 
-    /// Returns what a page has behind a position and before another; none where there is nothing.
+    /// Returns the events of a page after a position and before another; none if there are none.
     pub(super) fn between(&self, page: &Page, after: Position, before: Position, form: Form) -> Result<Option<Said>, NoPage> {
         let from = page.frames.partition_point(|frame| frame.position <= after);
         let to = page.frames.partition_point(|frame| frame.position < before);
@@ -149,9 +149,9 @@ impl Tail {
     }
 }
 
-/// Some records as events, one behind the other.
+/// Consecutive records as events.
 pub(super) struct Page {
-    /// The position behind which it has every record of what was read.
+    /// The position after which it contains every record that was read.
     after: Position,
     bytes: Bytes,
     frames: Vec<RecordFrame>,
@@ -161,19 +161,20 @@ pub(super) struct Page {
 pub(super) struct RecordFrame {
     /// The record's position.
     pub(super) position: Position,
-    /// How the execution ended with it, where one did.
+    /// The status with which an execution ended, if the record ended one.
     pub(super) ended: Option<Status>,
-    /// The token that it revokes, where it does.
+    /// The token that the record revokes, if it revokes one.
     pub(super) revoked: Option<TokenId>,
     kind: &'static str,
     stream: StreamId,
     begins_at: usize,
-    /// Where its JSON stands.
+    /// The range of its JSON.
     data: Range<usize>,
     ends_at: usize,
 }
 
-/// The bytes of a page, which count as an answer until the last who was given some of them has written them.
+/// The bytes of a page, which count as a response until the last client that received some of them has written
+/// them.
 struct CountedPage {
     bytes: Vec<u8>,
     _held: Held,
@@ -186,17 +187,17 @@ impl AsRef<[u8]> for CountedPage {
 }
 
 impl Page {
-    /// Gives the position of its last record.
+    /// Returns the position of its last record.
     pub(super) fn last(&self) -> Position {
         self.frames.last().map_or(self.after, |frame| frame.position)
     }
 
-    /// Gives the position of the record that revokes a caller's token, where there is one.
+    /// Returns the position of the record that revokes a caller's token, if there is one.
     pub(super) fn revocation(&self, is_of: impl Fn(TokenId) -> bool) -> Option<Position> {
         self.frames.iter().find(|frame| frame.revoked.is_some_and(&is_of)).map(|frame| frame.position)
     }
 
-    /// Goes through the events of an execution.
+    /// Iterates over the events of an execution.
     pub(super) fn of_execution(&self, id: ExecutionId) -> impl Iterator<Item = &RecordFrame> {
         let stream = StreamId::Execution(id);
         self.frames.iter().filter(move |frame| frame.stream == stream)
@@ -207,7 +208,7 @@ impl Page {
     }
 }
 
-/// What the name of an event takes, at about the most.
+/// The approximate maximum size of an event's name.
 const NAME_BYTES: usize = 48;
 
 /// Returns the token that a record revokes.
@@ -218,7 +219,7 @@ fn revoked(record: &Record) -> Option<TokenId> {
     }
 }
 
-/// Says how an execution ended with a record, where one did.
+/// Returns the status with which a record ended an execution, if it ended one.
 fn ended(record: &Record) -> Option<Status> {
     match record.fact.by_noun() {
         ByNoun::ExecutionFact(fact) => match fact {

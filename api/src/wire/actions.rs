@@ -33,9 +33,9 @@ pub(crate) struct WireAction {
     /// The queue in which its executions wait for a worker.
     #[schemars(with = "shapes::WorkerQueueName")]
     queue: WorkerQueueName,
-    /// Parameters that are kept under a name, some or all of them.
+    /// Named sets of parameters, each with some or all of them.
     templates: BTreeMap<String, Map<String, Value>>,
-    /// The names of the labels that its executions have of it.
+    /// The names of the labels that it sets on its executions.
     #[schemars(with = "Vec<shapes::LabelName>")]
     labels: Vec<LabelName>,
 }
@@ -61,21 +61,22 @@ impl From<&Action> for WireAction {
     }
 }
 
-/// What an action is to be run with.
+/// The parameters and options with which to run an action.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireExecute {
-    /// What it is run with: an object. What the action has a default for, or the template has, may be left out.
+    /// The parameters: an object. Parameters with a default in the action or a value in the template may be
+    /// omitted.
     #[serde(default)]
     pub(crate) params: Option<Box<RawValue>>,
-    /// Which of the action's templates has the parameters that `params` does not.
+    /// The template of the action that supplies the parameters missing from `params`.
     #[serde(default)]
     pub(crate) template: Option<String>,
-    /// Its labels beside those that it has of its action, of which none has the same name.
+    /// Additional labels, besides those that the action sets. Their names must differ from the action's labels.
     #[serde(default)]
     #[schemars(with = "shapes::Labels")]
     pub(crate) labels: Labels,
-    /// When it starts, not before; at once without it, or where the time has passed.
+    /// The earliest start time; without it, or if the time has passed, the execution starts at once.
     #[serde(default)]
     #[schemars(with = "Option<shapes::Timestamp>")]
     pub(crate) start_at: Option<Timestamp>,

@@ -1,4 +1,4 @@
-//! The files that attempts gave away.
+//! The files that attempts published.
 
 use ensue_engine::executions::artifacts::{ArtifactName, MediaType};
 use ensue_engine::ids::ArtifactId;
@@ -10,14 +10,14 @@ use serde::Serialize;
 
 use crate::shapes;
 
-/// A file that an attempt gave away.
+/// A file that an attempt published.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireArtifact {
     #[schemars(with = "shapes::ArtifactId")]
     id: ArtifactId,
     #[schemars(with = "shapes::Position")]
     position: Position,
-    /// None where the attempt is not shown any more.
+    /// Null if the attempt is no longer shown.
     attempt: Option<u32>,
     #[schemars(with = "shapes::ArtifactName")]
     name: ArtifactName,
@@ -31,18 +31,18 @@ pub(crate) struct WireArtifact {
     state: FileState,
 }
 
-/// Whether a file is still there.
+/// Whether a file is still stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum FileState {
-    /// It can be saved.
+    /// It can be downloaded.
     Kept,
-    /// It was thrown away.
+    /// It was removed.
     Removed,
 }
 
 impl WireArtifact {
-    /// Shows an artifact of the attempt with a number.
+    /// Shows an artifact with the number of its attempt.
     pub(crate) fn new(artifact: Artifact, attempt: Option<u32>, state: FileState) -> Self {
         Self {
             id: artifact.id,

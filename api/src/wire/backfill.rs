@@ -1,4 +1,4 @@
-//! Making up for times of a schedule.
+//! Running a schedule's past times.
 
 use ensue_engine::ids::EventId;
 use ensue_engine::time::Timestamp;
@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::shapes;
 
-/// Which times are made up for.
+/// The range of times to run.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireBackfill {
-    /// From when on.
+    /// The start of the range, inclusive.
     #[schemars(with = "shapes::Timestamp")]
     pub(crate) since: Timestamp,
-    /// Before when; now without it.
+    /// The end of the range, exclusive; now if omitted.
     #[serde(default)]
     #[schemars(with = "Option<shapes::Timestamp>")]
     pub(crate) until: Option<Timestamp>,
@@ -26,9 +26,9 @@ pub(crate) struct WireMadeUpFor {
     /// The time.
     #[schemars(with = "shapes::Timestamp")]
     pub(crate) scheduled_at: Timestamp,
-    /// Its event; null where it has none, which is so in a dry run.
+    /// Its event; null if it has none, as in a dry run.
     #[schemars(with = "Option<shapes::EventId>")]
     pub(crate) event: Option<EventId>,
-    /// Whether it had one before.
+    /// Whether it already had an event.
     pub(crate) fired_before: bool,
 }

@@ -1,4 +1,4 @@
-//! Backtests: what a rule would have done with the events that came.
+//! Backtests: what a rule would have done with past events.
 
 use std::collections::BTreeMap;
 
@@ -12,25 +12,25 @@ use serde::{Deserialize, Serialize};
 use crate::ports::{Backtested, FileText, ToBacktest, ToldEvent, ToldEvents};
 use crate::shapes;
 
-/// Which rule is to be tried, and over what.
+/// The rule to test, and the events to test it on.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "BacktestAsked")]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireToBacktest {
     #[schemars(with = "shapes::RuleRef")]
     rule: RuleRef,
-    /// A file of the rule's pack as it is to be tried; without it, the rule as it is installed.
+    /// A file of the rule's pack with the contents to test; without it, the installed rule is tested.
     #[serde(default)]
     file: Option<WireFileText>,
-    /// Events behind this position; it counts before `since`.
+    /// Only events after this position; takes precedence over `since`.
     #[schemars(with = "Option<shapes::Position>")]
     #[serde(default)]
     after: Option<Position>,
-    /// Events that were taken in from then on.
+    /// Only events that were received at or after this time.
     #[schemars(with = "Option<shapes::Timestamp>")]
     #[serde(default)]
     since: Option<Timestamp>,
-    /// Events that were taken in before.
+    /// Only events that were received before this time.
     #[schemars(with = "Option<shapes::Timestamp>")]
     #[serde(default)]
     until: Option<Timestamp>,
@@ -43,7 +43,7 @@ pub(crate) struct WireToBacktest {
 struct WireFileText {
     /// Its path in the pack: `rules/greet.yaml`.
     path: String,
-    /// What is in it.
+    /// Its contents.
     text: String,
 }
 
@@ -54,45 +54,45 @@ impl From<WireToBacktest> for ToBacktest {
     }
 }
 
-/// What a rule would have done with the events that came, beside what happened.
+/// What a rule would have done with past events, compared with what happened.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Backtest")]
 pub(crate) struct WireBacktest {
-    /// How many events of its triggers there were.
+    /// The number of events of its triggers.
     judged: u64,
-    /// How many of them cannot be read any more.
+    /// The number of those events that can no longer be read.
     unreadable: u64,
-    /// Behind which position they stand.
+    /// The position after which the events were read.
     #[schemars(with = "shapes::Position")]
     after: Position,
-    /// Up to which position the log was read.
+    /// The position up to which the log was read.
     #[schemars(with = "shapes::Position")]
     until: Position,
-    /// How many of its matches would have come to each outcome.
+    /// The number of its matches by the outcome that they would have had.
     would: BTreeMap<&'static str, u64>,
-    /// How many came to each.
+    /// The number of its matches by the outcome that they had.
     happened: BTreeMap<&'static str, u64>,
-    /// How many events it acted on, and would act on.
+    /// The number of events that it acted on and would act on again.
     matched: u64,
-    /// Those that it would act on, and did not.
+    /// The events that it would act on, but did not.
     new: WireToldEvents,
-    /// Those that it acted on, and would not.
+    /// The events that it acted on, but would not now.
     lost: WireToldEvents,
-    /// Those over which it would err.
+    /// The events on which it would fail with an error.
     erred: WireToldEvents,
 }
 
-/// Events of a kind.
+/// Events of one kind.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "BacktestEvents")]
 struct WireToldEvents {
-    /// How many there are.
+    /// The number of events.
     count: u64,
-    /// The first 100 of them.
+    /// The first 100 events.
     events: Vec<WireToldEvent>,
 }
 
-/// What a rule would have made of an event, and what it made of it.
+/// What a rule would have decided about an event, and what it decided.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "BacktestEvent")]
 struct WireToldEvent {
@@ -100,11 +100,11 @@ struct WireToldEvent {
     event: EventId,
     #[schemars(with = "shapes::Position")]
     position: Position,
-    /// What it would have come to; null where the rule does not match it.
+    /// The outcome that it would have; null if the rule does not match it.
     would: Option<&'static str>,
-    /// What it came to; null where the rule did not match it.
+    /// The outcome that it had; null if the rule did not match it.
     happened: Option<&'static str>,
-    /// Why it would err, or be rejected.
+    /// Why the rule would fail on it, or the match would be rejected.
     error: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What comes of one change of many things.
+//! The results of one change of many things.
 
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::record::Position;
@@ -8,25 +8,25 @@ use serde::Serialize;
 use crate::problem::{FieldError, Problem};
 use crate::shapes;
 
-/// What came of one execution.
+/// The result for one execution.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireChanged {
     #[schemars(with = "shapes::ExecutionId")]
     pub(crate) execution: ExecutionId,
-    /// Where it is in the log; none where it was refused, or in a dry run.
+    /// Its position in the log; null if it was refused, or in a dry run.
     #[schemars(with = "Option<shapes::Position>")]
     pub(crate) position: Option<Position>,
-    /// The execution that runs it again.
+    /// The new execution that reruns it.
     #[schemars(with = "Option<shapes::ExecutionId>")]
     pub(crate) rerun: Option<ExecutionId>,
-    /// The execution that already ran it again. This one was left out because of it.
+    /// The execution that already reran it. This one was skipped for that reason.
     #[schemars(with = "Option<shapes::ExecutionId>")]
     pub(crate) rerun_before: Option<ExecutionId>,
-    /// Why it was refused; none where it was not.
+    /// Why it was refused; null if it was not.
     pub(crate) error: Option<WireRefused>,
 }
 
-/// Why one of many was refused: as the problem that it would be by itself.
+/// Why one of many was refused: the problem that it would be on its own.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireRefused {
     #[schemars(with = "shapes::ProblemCode")]

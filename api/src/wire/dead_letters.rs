@@ -1,4 +1,4 @@
-//! Dead letters, and what came of dealing with them.
+//! Dead letters, and the results of settling them.
 
 use ensue_engine::ids::{EventId, ExecutionId, Id};
 use ensue_engine::names::{SensorRef, TriggerRef};
@@ -13,7 +13,8 @@ use serde_json::value::RawValue;
 use super::bulk::WireRefused;
 use crate::shapes;
 
-/// What gave up: a delivery that proved who sent it and was refused all the same, or an execution that failed for good.
+/// A dead letter: a delivery whose sender was verified but that was refused, or an execution that failed
+/// permanently.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireDeadLetter {
     #[schemars(with = "shapes::Id")]
@@ -22,10 +23,10 @@ pub(crate) struct WireDeadLetter {
     position: Position,
     /// `open`, `retried` or `dismissed`.
     status: &'static str,
-    /// The execution that failed; null of a delivery.
+    /// The execution that failed; null for a delivery.
     #[schemars(with = "Option<shapes::ExecutionId>")]
     execution: Option<ExecutionId>,
-    /// The sensor that it came to; null of an execution.
+    /// The sensor that received it; null for an execution.
     #[schemars(with = "Option<shapes::SensorRef>")]
     sensor: Option<SensorRef>,
     #[schemars(with = "Option<shapes::TriggerRef>")]
@@ -33,56 +34,56 @@ pub(crate) struct WireDeadLetter {
     reason: String,
     #[schemars(with = "shapes::Timestamp")]
     time: Timestamp,
-    /// What was done about it last.
+    /// How it was last settled.
     settled: Option<WireSettled>,
-    /// Only of a single delivery: what was delivered; null where it was erased.
+    /// Only for a single delivery: the delivered body; null if it was erased.
     #[serde(skip_serializing_if = "Option::is_none")]
     delivered: Option<Option<Box<RawValue>>>,
 }
 
-/// What was done about a dead letter.
+/// How a dead letter was settled.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireSettled {
     #[schemars(with = "shapes::Timestamp")]
     at: Timestamp,
-    /// By whom.
+    /// The caller who settled it.
     by: String,
-    /// The execution that runs it again.
+    /// The new execution that reruns it.
     #[schemars(with = "Option<shapes::ExecutionId>")]
     rerun: Option<ExecutionId>,
-    /// The events that it made when it was delivered again.
+    /// The events that it created when it was delivered again.
     #[schemars(with = "Vec<shapes::EventId>")]
     events: Vec<EventId>,
 }
 
 impl WireDeadLetter {
-    /// Shows a dead letter in a list.
+    /// Shows a dead letter as an item of a list.
     pub(crate) fn listed(letter: DeadLetter) -> Self {
         let DeadLetter { id, position, status, execution, sensor, trigger, reason, time, body: _, settled } = letter;
         let settled = settled.map(|SettledLetter { at, by, rerun, events }| WireSettled { at, by, rerun, events });
         Self { id, position, status: LetterStatus::as_str(status), execution, sensor, trigger, reason, time, settled, delivered: None }
     }
 
-    /// Shows a dead letter alone, with what was delivered.
+    /// Shows a single dead letter with the delivered body.
     pub(crate) fn whole(letter: DeadLetter, delivered: Option<Box<RawValue>>) -> Self {
         Self { delivered: Some(delivered), ..Self::listed(letter) }
     }
 }
 
-/// What came of dealing with a dead letter.
+/// The result of settling a dead letter.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireDealtWith {
     #[schemars(with = "shapes::Id")]
     pub(crate) id: Id,
-    /// Where it is in the log; null where it was refused, or in a dry run.
+    /// Its position in the log; null if it was refused, or in a dry run.
     #[schemars(with = "Option<shapes::Position>")]
     pub(crate) position: Option<Position>,
-    /// The execution that runs it again.
+    /// The new execution that reruns it.
     #[schemars(with = "Option<shapes::ExecutionId>")]
     pub(crate) rerun: Option<ExecutionId>,
-    /// The events that it made.
+    /// The events that it created.
     #[schemars(with = "Vec<shapes::EventId>")]
     pub(crate) events: Vec<EventId>,
-    /// Why it was refused; null where it was not.
+    /// Why it was refused; null if it was not.
     pub(crate) error: Option<WireRefused>,
 }

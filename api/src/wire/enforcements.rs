@@ -31,9 +31,9 @@ pub(crate) struct WireEnforcement {
     event: EventId,
     #[schemars(with = "shapes::OutcomeName")]
     outcome: OutcomeName,
-    /// What holds it, or held it last; null where nothing did.
+    /// The flow control that holds it, or held it last; null if it was never held.
     held: Option<WireHeld>,
-    /// What became of it after it was held; null while it is, and where it never was.
+    /// What became of it after it was held; null while it is held, or if it never was.
     became: Option<WireBecame>,
     /// The enforcement that it repeats.
     #[schemars(with = "Option<shapes::EnforcementId>")]
@@ -45,18 +45,18 @@ pub(crate) struct WireEnforcement {
     time: Timestamp,
     #[schemars(with = "shapes::Id")]
     correlation: Id,
-    /// Only of a single enforcement: the parameters that the rule rendered.
+    /// Only for a single enforcement: the parameters that the rule rendered.
     #[serde(skip_serializing_if = "Option::is_none")]
     inputs: Option<Option<Box<RawValue>>>,
 }
 
-/// What holds an enforcement.
+/// The flow control that holds an enforcement.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireHeld {
-    /// Which flow control of its rule.
+    /// The flow control of its rule.
     #[schemars(with = "shapes::Control")]
     by: Control,
-    /// Until when, if nothing else comes about.
+    /// When the hold ends, unless something else ends it earlier.
     #[schemars(with = "shapes::Timestamp")]
     until: Timestamp,
 }
@@ -66,10 +66,10 @@ pub(crate) struct WireHeld {
 pub(crate) struct WireBecame {
     #[schemars(with = "shapes::ReleasedName")]
     outcome: ReleasedName,
-    /// Why it is not acted on; null where it is.
+    /// Why it is not acted on; null if it is.
     #[schemars(with = "Option<shapes::SupersededBecause>")]
     why: Option<SupersededBecause>,
-    /// The enforcement that came in its place, where one did.
+    /// The enforcement that replaced it, if there is one.
     #[schemars(with = "Option<shapes::EnforcementId>")]
     by: Option<EnforcementId>,
     #[schemars(with = "shapes::Timestamp")]
@@ -89,7 +89,7 @@ impl From<Became> for WireBecame {
 }
 
 impl WireEnforcement {
-    /// Shows an enforcement in a list.
+    /// Shows an enforcement as an item of a list.
     pub(crate) fn listed(enforcement: Enforcement) -> Self {
         Self {
             id: enforcement.id,
@@ -110,7 +110,7 @@ impl WireEnforcement {
         }
     }
 
-    /// Shows an enforcement alone; its inputs are null where it asked for nothing, or they were erased.
+    /// Shows a single enforcement; its inputs are null if it requested nothing or they were erased.
     pub(crate) fn whole(enforcement: Enforcement, inputs: Option<Box<RawValue>>) -> Self {
         Self { inputs: Some(inputs), ..Self::listed(enforcement) }
     }

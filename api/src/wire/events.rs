@@ -39,17 +39,17 @@ pub(crate) struct WireEvent {
     catalog: CatalogRevision,
     matched: u32,
     erred: u32,
-    /// How many rules read `vars`, or were over the steps that all rules have at once. They were judged once the event was in the log, and
-    /// their enforcements say what became of it.
+    /// How many rules read `vars`, or exceeded the step limit that all rules share. They were judged once the
+    /// event was in the log; their enforcements show the outcome.
     undecided: u32,
     payload_bytes: Option<u64>,
-    /// Only of a single event: a list names its size alone.
+    /// Only for a single event: a list shows only its size.
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<Option<Box<RawValue>>>,
 }
 
 impl WireEvent {
-    /// Shows an event in a list.
+    /// Shows an event as an item of a list.
     pub(crate) fn listed(event: Event) -> Self {
         Self {
             id: event.id,
@@ -72,7 +72,7 @@ impl WireEvent {
         }
     }
 
-    /// Shows an event alone; its payload is null where it was erased.
+    /// Shows a single event; its payload is null if it was erased.
     pub(crate) fn whole(event: Event, payload: Option<Box<RawValue>>) -> Self {
         Self { payload: Some(payload), ..Self::listed(event) }
     }
@@ -89,10 +89,10 @@ pub(crate) struct WireGivenEvent {
     pub(crate) dedupe: Option<String>,
 }
 
-/// The most events of one request.
+/// The maximum number of events in one request.
 pub(crate) const EVENTS_MAX: usize = 1_000;
 
-/// One event that a caller sends, or a list.
+/// One event, or a list of events, sent by a caller.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 #[expect(dead_code, reason = "it stands for what is read by hand, so that what is wrong is told where it stands")]
@@ -101,7 +101,7 @@ pub(crate) enum WireGivenEvents {
     List(#[schemars(length(max = EVENTS_MAX))] Vec<WireGivenEvent>),
 }
 
-/// An event that was taken.
+/// An accepted event.
 #[derive(Serialize)]
 pub(crate) struct WireTakenEvent {
     id: EventId,
@@ -114,14 +114,14 @@ impl From<&SeenEvent> for WireTakenEvent {
     }
 }
 
-/// An event of a list that was taken.
+/// An accepted event of a list.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireTakenItem {
     #[schemars(with = "shapes::EventId")]
     id: EventId,
     #[schemars(with = "shapes::Position")]
     position: Position,
-    /// Whether it is the first one of its key, which was there before.
+    /// Whether an earlier event with the same key already existed; this is that event.
     repeat: bool,
 }
 
@@ -138,19 +138,20 @@ pub(crate) struct WireTakenEvents {
 }
 
 impl WireTakenEvents {
-    /// Tells of events that were taken together.
+    /// Lists events that were accepted together.
     pub(crate) fn of(events: &[SeenEvent]) -> Self {
         Self { items: events.iter().map(WireTakenItem::from).collect() }
     }
 }
 
-/// What was taken: `id` and `position` if one event was sent, `items` if a list was sent.
-// One shape and no union, because generated clients cannot read a member of a union without telling its variants apart first.
+/// The accepted events: `id` and `position` if one event was sent, `items` if a list was sent.
+// One shape instead of a union, because generated clients cannot read a member of a union without first telling
+// its variants apart.
 #[derive(JsonSchema)]
 #[schemars(rename = "SentEvents", extend("minProperties" = 1))]
 #[expect(dead_code, reason = "only its schema is used")]
 pub(crate) struct WireTakenOrList {
-    /// The event that was sent alone.
+    /// The id of the event, if it was sent alone.
     #[schemars(with = "shapes::EventId")]
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<EventId>,

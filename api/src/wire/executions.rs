@@ -29,7 +29,7 @@ pub(crate) struct WireExecution {
     action: ActionRef,
     #[schemars(with = "shapes::Status")]
     status: Status,
-    /// Since when it is paused, where it is.
+    /// Since when it has been paused, if it is paused.
     #[schemars(with = "Option<shapes::Timestamp>")]
     paused_at: Option<Timestamp>,
     error: Option<WireFailure>,
@@ -44,42 +44,42 @@ pub(crate) struct WireExecution {
     enforcement: Option<EnforcementId>,
     #[schemars(with = "Option<shapes::ExecutionId>")]
     parent: Option<ExecutionId>,
-    /// The step of the workflow `parent` that it is.
+    /// Its step in the workflow `parent`.
     #[schemars(with = "Option<shapes::StepName>")]
     step: Option<StepName>,
     /// The item of the step, from 0.
     item: Option<u32>,
-    /// The turn of the step, from 1, where that is repeated.
+    /// The turn of the step, from 1, if the step is repeated.
     turn: Option<u32>,
-    /// Whether it undoes the step, or the item, and is not it.
+    /// Whether it undoes the step or item, rather than running it.
     undoes: bool,
-    /// The execution that it runs again.
+    /// The execution that it reruns.
     #[schemars(with = "Option<shapes::ExecutionId>")]
     rerun_of: Option<ExecutionId>,
-    /// The inquiry that it opened: while it waits, it is for an answer to that.
+    /// The inquiry that it opened: while it waits, it waits for an answer to that inquiry.
     #[schemars(with = "Option<shapes::InquiryId>")]
     inquiry: Option<InquiryId>,
     priority: i8,
-    /// The queue in which it waits for a worker, where it is one that has a worker's slot.
+    /// The queue in which it waits for a worker, if it needs a worker's slot.
     #[schemars(with = "Option<shapes::WorkerQueueName>")]
     queue: Option<WorkerQueueName>,
-    /// What it is found by, beside what it runs: those of its action, and those that whoever asked for it gave.
+    /// Its labels, by which you can find it: those that its action sets, and those that the request added.
     #[schemars(with = "shapes::Labels")]
     labels: Labels,
-    /// Since when it waits there.
+    /// Since when it has been waiting in the queue.
     #[schemars(with = "Option<shapes::Timestamp>")]
     queued_at: Option<Timestamp>,
     #[schemars(with = "shapes::Timestamp")]
     requested_at: Timestamp,
     #[schemars(with = "Option<shapes::Timestamp>")]
     started_at: Option<Timestamp>,
-    /// When it goes on by itself, where it waits for that: a later attempt, a sleep's end, its start. As was said when it began to wait;
-    /// a step of the clock moves it.
+    /// When it continues on its own, if it waits for a time: a later attempt, the end of a sleep, or its start.
+    /// This is the time computed when it began to wait; a clock jump shifts it.
     #[schemars(with = "Option<shapes::Timestamp>")]
     waits_until: Option<Timestamp>,
-    /// The lock that it waits for before it begins.
+    /// The lock that it waits for before it starts.
     awaits_lock: Option<WireAwaitedLock>,
-    /// When all of it has taken too long, where that is limited.
+    /// The deadline of the whole execution, if it has a timeout.
     #[schemars(with = "Option<shapes::Timestamp>")]
     times_out_at: Option<Timestamp>,
     #[schemars(with = "Option<shapes::Timestamp>")]
@@ -90,33 +90,34 @@ pub(crate) struct WireExecution {
     #[schemars(with = "shapes::CatalogRevision")]
     catalog: CatalogRevision,
     settled: Option<WireSettled>,
-    /// How many steps of it, and items of steps, never had an execution: they were skipped, failed before, or had nothing to do.
+    /// The number of its steps, and items of steps, that never had an execution: they were skipped, failed
+    /// earlier, or had nothing to do.
     not_started_count: u32,
-    /// Only of a single execution: the first 50 of these, the oldest first.
+    /// Only for a single execution: the first 50 of them, oldest first.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_started: Option<Vec<WireNotStarted>>,
     params_bytes: Option<u64>,
     result_bytes: Option<u64>,
-    /// Only of a single execution: a list names its size alone.
+    /// Only for a single execution: a list shows only its size.
     #[serde(skip_serializing_if = "Option::is_none")]
     params: Option<Option<Box<RawValue>>>,
-    /// Only of a single execution: a list names its size alone.
+    /// Only for a single execution: a list shows only its size.
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<Option<Box<RawValue>>>,
 }
 
-/// What an execution took and gave; none where there is nothing, or it was erased.
+/// The parameters and result of an execution; none if there are none, or they were erased.
 pub(crate) struct Bodies {
     pub(crate) params: Option<Box<RawValue>>,
     pub(crate) result: Option<Box<RawValue>>,
-    /// What it does, as its last attempt says.
+    /// What it is doing, as reported by its last attempt.
     pub(crate) doing: Option<String>,
-    /// The last lines that its last attempt printed to standard error, where that failed.
+    /// The last lines that its last attempt printed to standard error, if that attempt failed.
     pub(crate) output_tail: Option<String>,
 }
 
 impl WireExecution {
-    /// Shows an execution in a list.
+    /// Shows an execution as an item of a list.
     pub(crate) fn listed(execution: Execution) -> Self {
         Self {
             id: execution.id,
@@ -161,7 +162,7 @@ impl WireExecution {
         }
     }
 
-    /// Shows an execution alone.
+    /// Shows a single execution.
     pub(crate) fn whole(mut execution: Execution, bodies: Bodies) -> Self {
         let not_started = std::mem::take(&mut execution.not_started).into_iter().map(WireNotStarted::from).collect();
         let mut whole =
@@ -176,7 +177,7 @@ impl WireExecution {
     }
 }
 
-/// A step of a workflow, or an item of one, that has no execution.
+/// A step of a workflow, or an item of a step, that has no execution.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireNotStarted {
     #[schemars(with = "shapes::StepName")]
@@ -185,14 +186,15 @@ pub(crate) struct WireNotStarted {
     item: Option<u32>,
     #[schemars(with = "shapes::Timestamp")]
     at: Timestamp,
-    /// Why it was skipped; with neither this nor `error`, and not taken over, its list of items was empty, and it is done.
+    /// Why it was skipped. If this and `error` are both null and it was not taken over, its list of items was
+    /// empty and it is done.
     #[schemars(with = "Option<shapes::SkippedBecause>")]
     skipped: Option<SkippedBecause>,
     /// Why it failed.
     error: Option<WireFailure>,
-    /// Whether it had succeeded in the execution that is run again, and is taken over: nothing was run.
+    /// Whether it had succeeded in the original execution and was taken over: nothing was run.
     taken_over: bool,
-    /// The execution that it was then.
+    /// Its execution at that time.
     #[schemars(with = "Option<shapes::ExecutionId>")]
     taken_from: Option<ExecutionId>,
 }
@@ -211,11 +213,11 @@ impl From<NotStarted> for WireNotStarted {
     }
 }
 
-/// How far an execution is, as its last attempt says.
+/// The progress of an execution, as reported by its last attempt.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireProgress {
     done: Option<f64>,
-    /// Only of a single execution.
+    /// Only for a single execution.
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<Option<String>>,
     #[schemars(with = "shapes::Timestamp")]
@@ -236,8 +238,8 @@ pub(crate) struct WireFailure {
     kind: FailureKind,
     message: String,
     detail: Option<i64>,
-    /// The last lines that the attempt printed to standard error, as long as its output is kept. Only of a single execution, and of its
-    /// attempts.
+    /// The last lines that the attempt printed to standard error, as long as its output is stored. Only for a
+    /// single execution and for its attempts.
     #[serde(skip_serializing_if = "Option::is_none")]
     output_tail: Option<String>,
 }
@@ -248,7 +250,7 @@ impl From<Failure> for WireFailure {
     }
 }
 
-/// What a person said became of an execution.
+/// How a person settled an execution.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireSettled {
     #[schemars(with = "shapes::SettledAs")]
@@ -264,7 +266,7 @@ impl From<Settled> for WireSettled {
     }
 }
 
-/// One try of an execution.
+/// One attempt of an execution.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireAttempt {
     #[schemars(with = "shapes::AttemptId")]
@@ -284,7 +286,7 @@ pub(crate) struct WireAttempt {
     late_report: Option<WireLateReport>,
 }
 
-/// What a worker said of an attempt that had been given up.
+/// What a worker reported about an attempt that had been given up.
 #[derive(Serialize, JsonSchema)]
 struct WireLateReport {
     #[schemars(with = "shapes::Timestamp")]
@@ -294,7 +296,7 @@ struct WireLateReport {
 }
 
 impl WireAttempt {
-    /// Shows an attempt, with the last lines that it printed to standard error where it failed.
+    /// Shows an attempt, with the last lines that it printed to standard error if it failed.
     pub(crate) fn shown(attempt: Attempt, output_tail: Option<String>) -> Self {
         Self {
             id: attempt.id,
@@ -315,7 +317,7 @@ impl WireAttempt {
     }
 }
 
-/// What a caller says became of an indeterminate execution.
+/// How a caller settles an indeterminate execution.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireSettlement {
@@ -326,7 +328,7 @@ pub(crate) struct WireSettlement {
     pub(crate) error: Option<String>,
 }
 
-/// What goes with which outcome, for those who read the document: it is told apart by hand, so that what is wrong with it is told well.
+/// The fields of each outcome, for the OpenAPI document. Parsed by hand, so that errors are reported well.
 #[derive(JsonSchema)]
 #[schemars(rename = "Settlement")]
 #[serde(tag = "outcome", rename_all = "snake_case", deny_unknown_fields)]
@@ -334,35 +336,36 @@ pub(crate) struct WireSettlement {
 pub(crate) enum WireOutcome {
     /// It took effect.
     Succeeded {
-        /// What it gave.
+        /// Its result.
         result: Option<Value>,
         error: Option<()>,
     },
-    /// It did not, and is not to be tried again.
+    /// It did not take effect, and must not be retried.
     Failed {
-        /// Why.
+        /// The reason.
         error: String,
         result: Option<()>,
     },
-    /// It did not, and is to be tried again.
+    /// It did not take effect, and will be retried.
     Retry { result: Option<()>, error: Option<()> },
 }
 
-/// How an execution is run again.
+/// How to rerun an execution.
 #[derive(Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireRerun {
-    /// What of it: all of it, `start`, which is what happens without it; what did not succeed, `failed`; or what did not and this step, by its
-    /// name. What needs a step that runs again runs again. The others are taken over as they were.
+    /// The part to rerun: `start` (the default) reruns everything; `failed` reruns what did not succeed; the
+    /// name of a step reruns what did not succeed and that step. Everything that depends on a step that runs
+    /// again also runs again. The other steps are taken over as they were.
     #[serde(default)]
     pub(crate) from: Option<String>,
-    /// Parameters with other values than before, where all of it is run again; those that are not named stay as they were.
+    /// Parameters with new values, if everything is rerun; parameters that are not named keep their values.
     #[serde(default)]
     #[schemars(with = "Option<shapes::Params>")]
     pub(crate) params: Option<Map<String, Value>>,
 }
 
-/// A part of what an attempt printed.
+/// A part of an attempt's output.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireOutput {
     attempt: u32,
@@ -375,22 +378,22 @@ pub(crate) struct WireOutput {
     text: String,
 }
 
-/// What there is of it.
+/// How much of the output there is.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum WireOutputState {
-    /// All so far; more may come.
+    /// Everything so far; more may come.
     Open,
-    /// All there was.
+    /// Everything.
     Complete,
-    /// What is over the cap was dropped.
+    /// Output over the limit was dropped.
     Truncated,
-    /// It was thrown away.
+    /// The output was removed.
     Removed,
 }
 
 impl WireOutput {
-    /// Shows a part that begins at an offset; what is no UTF-8 in it is shown as such.
+    /// Shows a part that begins at an offset; bytes that are not UTF-8 are shown as replacement characters.
     pub(crate) fn new(attempt: u32, stream: OutputStream, offset: u64, part: &OutputPart) -> Self {
         let (state, bytes_dropped) = match part.state {
             OutputState::Open => (WireOutputState::Open, 0),
@@ -403,8 +406,8 @@ impl WireOutput {
     }
 }
 
-/// Says what the state of a part is once its attempt is over: what was never ended, because nothing was printed or its node went down,
-/// is all there is.
+/// Returns a part with the state that holds once its attempt is over: an output that was never closed, because
+/// nothing was printed or its node went down, is complete.
 pub(crate) fn settled(part: OutputPart, bytes_max: usize) -> OutputPart {
     let is_all = part.bytes.len() < bytes_max;
     let state = match part.state {
@@ -414,14 +417,14 @@ pub(crate) fn settled(part: OutputPart, bytes_max: usize) -> OutputPart {
     OutputPart { state, ..part }
 }
 
-/// Parts of what an attempt printed.
+/// Parts of an attempt's output.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireOutputs {
     pub(crate) items: Vec<WireOutput>,
     pub(crate) next: Option<String>,
 }
 
-/// The end of what an execution printed.
+/// The end of an execution's output.
 #[derive(Serialize)]
 pub(crate) struct WireOutputEnd {
     pub(crate) status: Status,

@@ -1,4 +1,4 @@
-//! What went wrong and waits for an operator: reactions that were put aside.
+//! Problems that wait for an operator: parked reactions.
 
 use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::shapes;
 
-/// A reaction that was put aside, named by the record that it is owed to.
+/// A parked reaction, identified by the record that caused it.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireParkedReaction {
     #[schemars(with = "shapes::Position")]
@@ -36,20 +36,20 @@ pub(crate) struct WireDecided {
     pub(crate) decided: WireDecision,
 }
 
-/// What an operator wants of a parked reaction.
+/// What an operator wants to do with a parked reaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum WireDecision {
-    /// It is worked out again.
+    /// Run it again.
     Retry,
-    /// It is not to be.
+    /// Drop it.
     Dismiss,
 }
 
-/// That the clock is taken for right.
+/// Confirms that the clock was accepted.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireClockAccepted {
-    /// The newest position of the log then.
+    /// The newest position of the log at that time.
     #[schemars(with = "shapes::Position")]
     pub(crate) position: Position,
 }

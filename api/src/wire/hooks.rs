@@ -1,4 +1,4 @@
-//! Webhooks, and deliveries at them.
+//! Webhooks and their deliveries.
 
 use ensue_engine::catalog::{Sensor, Verify};
 use ensue_engine::command::ReceivedEvent;
@@ -14,13 +14,13 @@ use crate::deliveries::{Delivery, DeliveryEnd};
 use crate::ports::SecretState;
 use crate::shapes;
 
-/// What a delivery is answered with.
+/// The response to a delivery.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireTaken<'a> {
     pub(crate) events: Vec<WireTakenEvent<'a>>,
 }
 
-/// An event that a delivery made.
+/// An event that a delivery created.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "DeliveredEvent")]
 pub(crate) struct WireTakenEvent<'a> {
@@ -42,7 +42,7 @@ impl<'a> From<&'a ReceivedEvent> for WireTakenEvent<'a> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireSend {
-    /// What happened, in the sender's word; absent for a sender that does not say it in a header.
+    /// The name of the event in the sender's terms; omit it for senders that do not send it in a header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) event: Option<String>,
     pub(crate) body: Box<RawValue>,
@@ -65,7 +65,7 @@ pub(crate) struct WireHook {
 }
 
 impl WireHook {
-    /// Shows a webhook with its last deliveries.
+    /// Shows a webhook with its latest deliveries.
     pub(crate) fn new((sensor, verify): (&Sensor, &Verify), url: String, secret: SecretState, deliveries: Vec<Delivery>) -> Self {
         Self {
             r#ref: sensor.name.clone(),
@@ -85,13 +85,13 @@ impl WireHook {
     }
 }
 
-/// How a delivery proves who sent it, as packs write it.
+/// How a delivery's sender is verified, in the terms that packs use.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum WireScheme {
-    /// As GitHub signs.
+    /// By GitHub's signature.
     Github,
-    /// By an HMAC, as the pack says.
+    /// By an HMAC, as configured by the pack.
     Hmac,
     /// Not at all: anybody may deliver.
     None,
@@ -107,7 +107,7 @@ impl From<&Verify> for WireScheme {
     }
 }
 
-/// How it stands with the secret that deliveries are proven with.
+/// The state of the secret with which deliveries are verified.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum WireSecretState {
@@ -115,7 +115,7 @@ enum WireSecretState {
     Set,
     /// The key is not set.
     Missing,
-    /// The key is set, and cannot be a secret.
+    /// The key is set, but cannot be used as a secret.
     Unusable,
     /// Anybody may deliver.
     NotNeeded,
@@ -136,13 +136,13 @@ struct WireDelivery {
     why: Option<String>,
 }
 
-/// What became of a delivery.
+/// The outcome of a delivery.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum WireDeliveryOutcome {
-    /// It made its events; none where it concerned nobody.
+    /// It created its events; none if it matched nothing.
     Accepted,
-    /// It had come before.
+    /// It is a duplicate.
     Repeated,
     /// It was refused.
     Refused,

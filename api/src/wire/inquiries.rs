@@ -1,4 +1,4 @@
-//! Inquiries: what is asked of whom, and what was answered.
+//! Inquiries: their questions, assignees and answers.
 
 use ensue_engine::ids::{AttemptId, ExecutionId, InquiryId};
 use ensue_engine::inquiries::facts::{Occasion, Verdict};
@@ -24,64 +24,64 @@ pub(crate) struct WireInquiry {
     title: String,
     #[schemars(with = "shapes::InquiryStatus")]
     status: InquiryStatus,
-    /// Who may answer: `role:<role>`, or the name of a token.
+    /// The callers that may answer: `role:<role>`, or the name of a token.
     assignees: Vec<String>,
-    /// The names of tokens that may not, though they are asked.
+    /// The names of tokens that may not answer, even if they are assignees.
     excluded: Vec<String>,
     /// How many different people must answer.
     quorum: u32,
-    /// What was answered, the first at first.
+    /// The answers, oldest first.
     answers: Vec<WireAnswer>,
     /// How often people were reminded.
     reminders: u32,
-    /// How often others were asked as well; `assignees` has them.
+    /// How often further people were asked; `assignees` includes them.
     escalations: u32,
-    /// When people were told by its `notify`, the latest at last: at most 20.
+    /// When people were notified by its `notify`, latest last: at most 20.
     notifications: Vec<WireNotification>,
-    /// The execution that asks.
+    /// The execution that opened it.
     #[schemars(with = "shapes::ExecutionId")]
     execution: ExecutionId,
-    /// The attempt of it of which nobody knows what became of it, where the node itself asks that.
+    /// The attempt whose outcome is unknown, if the node itself opened the inquiry about it.
     #[schemars(with = "Option<shapes::AttemptId>")]
     attempt: Option<AttemptId>,
-    /// The execution of the workflow that it is a step of.
+    /// The workflow execution of which its execution is a step.
     #[schemars(with = "Option<shapes::ExecutionId>")]
     parent: Option<ExecutionId>,
-    /// The step of the workflow `parent` that asks.
+    /// The step of the workflow `parent` that opened it.
     #[schemars(with = "Option<shapes::StepName>")]
     step: Option<StepName>,
     /// The item of the step, from 0.
     item: Option<u32>,
     #[schemars(with = "shapes::Timestamp")]
     opened_at: Timestamp,
-    /// When it expires, as was said when it was opened; a step of the clock moves it.
+    /// When it expires, as computed when it was opened; a clock jump shifts it.
     #[schemars(with = "Option<shapes::Timestamp>")]
     expires_at: Option<Timestamp>,
-    /// When no more answers were taken.
+    /// When it stopped accepting answers.
     #[schemars(with = "Option<shapes::Timestamp>")]
     ended_at: Option<Timestamp>,
-    /// What an answer is bound to: send it back with the answer.
+    /// The digest that binds an answer to the question: send it back with the answer.
     #[schemars(with = "shapes::Digest")]
     digest: Digest,
     /// Whether an answer without `digest` is rejected with 428.
     digest_required: bool,
-    /// Where it is read. To read it answers nothing.
+    /// The address where people read it. Reading it does not answer it.
     url: String,
-    /// Only of a single inquiry: what else there is to say.
+    /// Only for a single inquiry: further details.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<Option<String>>,
-    /// Only of a single inquiry: an expression over `answer`; where it holds, one answer decides at once.
+    /// Only for a single inquiry: an expression over `answer`; if it is true, one answer decides at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     veto: Option<Option<String>>,
-    /// Only of a single inquiry: the JSON Schema of an answer.
+    /// Only for a single inquiry: the JSON Schema of an answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     answer_schema: Option<Option<Box<RawValue>>>,
-    /// Only of a single inquiry: the answer that decided, or the one that stood in where nobody gave one in time.
+    /// Only for a single inquiry: the answer that decided it, or the default answer if nobody answered in time.
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<Option<Box<RawValue>>>,
 }
 
-/// What somebody answered.
+/// One answer to an inquiry.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireAnswer {
     by: String,
@@ -92,25 +92,26 @@ pub(crate) struct WireAnswer {
     /// The record that holds it.
     #[schemars(with = "Option<shapes::Position>")]
     position: Option<Position>,
-    /// The digest of what was shown: what was approved; null if the answer did not name it.
+    /// The digest of the question as it was shown, that is, what was approved; null if the answer did not
+    /// include it.
     #[schemars(with = "Option<shapes::Digest>")]
     digest: Option<Digest>,
-    /// Only of a single inquiry.
+    /// Only for a single inquiry.
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<Option<Box<RawValue>>>,
 }
 
-/// That people were told of an inquiry.
+/// A notification about an inquiry.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireNotification {
     #[schemars(with = "shapes::NotificationOccasion")]
     of: Occasion,
     #[schemars(with = "shapes::Timestamp")]
     at: Timestamp,
-    /// The execution that tells them; null where it could not be asked for.
+    /// The execution that notifies people; null if it could not be requested.
     #[schemars(with = "Option<shapes::ExecutionId>")]
     execution: Option<ExecutionId>,
-    /// Why it could not.
+    /// Why it could not be requested.
     error: Option<String>,
 }
 
@@ -127,20 +128,20 @@ impl From<Answer> for WireAnswer {
     }
 }
 
-/// What is read of an inquiry from the log; none where there is nothing, or it was erased.
+/// The bodies of an inquiry that are read from the log; none if there are none, or they were erased.
 #[derive(Default)]
 pub(crate) struct Bodies {
     pub(crate) text: Option<String>,
     pub(crate) veto: Option<String>,
     pub(crate) answer_schema: Option<Box<RawValue>>,
-    /// The answers, in their order.
+    /// The answers, in order.
     pub(crate) answers: Vec<Option<Box<RawValue>>>,
-    /// The one that counts.
+    /// The answer that counts.
     pub(crate) answer: Option<Box<RawValue>>,
 }
 
 impl WireInquiry {
-    /// Shows an inquiry in a list; `base` is where inquiries are read.
+    /// Shows an inquiry as an item of a list; `base` is the address where inquiries are read.
     pub(crate) fn listed(inquiry: Inquiry, base: &str) -> Self {
         Self {
             id: inquiry.id,
@@ -172,7 +173,7 @@ impl WireInquiry {
         }
     }
 
-    /// Shows an inquiry alone.
+    /// Shows a single inquiry.
     pub(crate) fn whole(inquiry: Inquiry, base: &str, bodies: Bodies) -> Self {
         let mut whole = Self::listed(inquiry, base);
         for (shown, answer) in whole.answers.iter_mut().zip(bodies.answers) {
@@ -183,7 +184,7 @@ impl WireInquiry {
     }
 }
 
-/// An answer, as a caller gives it.
+/// An answer, as sent by a caller.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireResponse {
@@ -192,15 +193,16 @@ pub(crate) struct WireResponse {
     pub(crate) digest: Option<Digest>,
 }
 
-/// The same for those who read the document.
+/// The same shape for the OpenAPI document.
 #[derive(JsonSchema)]
 #[schemars(rename = "InquiryResponse")]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub(crate) struct WireGivenResponse {
-    /// The answer: it fits the inquiry's `answer_schema`.
+    /// The answer: it must match the inquiry's `answer_schema`.
     answer: Value,
-    /// The inquiry's `digest`, as it was shown. Another one is rejected, and so is an answer without it if `digest_required` is true.
+    /// The inquiry's `digest`, as it was shown. A different digest is rejected; so is an answer without it if
+    /// `digest_required` is true.
     #[schemars(with = "Option<shapes::Digest>")]
     #[serde(default)]
     digest: Option<Digest>,

@@ -28,7 +28,7 @@ impl From<Key> for WireKey {
     }
 }
 
-/// A key that was set now.
+/// A key that was just set.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireSetKey {
     #[schemars(with = "shapes::KeyRef")]

@@ -1,4 +1,4 @@
-//! Locks: who holds each, and who waits for it.
+//! Locks: the holders of each lock, and the executions that wait for it.
 
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::locks::facts::{Lock, LockOwner};
@@ -11,27 +11,27 @@ use serde::Serialize;
 
 use crate::shapes;
 
-/// A lock that somebody holds or waits for.
+/// A lock that executions hold or wait for.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireLock {
-    /// The action whose executions it is for.
+    /// The action whose executions it limits.
     #[schemars(with = "Option<shapes::ActionRef>")]
     action: Option<ActionRef>,
-    /// The rule whose executions it is for.
+    /// The rule whose executions it limits.
     #[schemars(with = "Option<shapes::RuleRef>")]
     rule: Option<RuleRef>,
-    /// The digest of their key.
+    /// The digest of the lock's key.
     #[schemars(with = "shapes::Digest")]
     key: Digest,
-    /// How many may hold it at once.
+    /// The maximum number of holders.
     limit: u32,
-    /// How many hold it.
+    /// The number of holders.
     holders_count: usize,
-    /// How many wait for it.
+    /// The number of executions that wait for it.
     waiters_count: usize,
-    /// The first of those that hold it, who has it for the longest time first.
+    /// The first of the holders, longest first.
     pub(crate) holders: Vec<WireHolder>,
-    /// The first of those that wait for it, who is next first.
+    /// The first of the waiting executions, next one first.
     pub(crate) waiters: Vec<WireWaiter>,
 }
 
@@ -51,15 +51,15 @@ pub(crate) struct WireWaiter {
     pub(crate) execution: ExecutionId,
     #[schemars(with = "shapes::Timestamp")]
     pub(crate) since: Timestamp,
-    /// Its place among those that wait, from 1.
+    /// Its place among the waiting executions, from 1.
     pub(crate) place: usize,
     /// −100 … 100; higher goes first.
     pub(crate) priority: i8,
-    /// Whether it is paused: it keeps its place, and others pass.
+    /// Whether it is paused: it keeps its place, and others overtake it.
     pub(crate) is_paused: bool,
 }
 
-/// The lock that an execution waits for before it begins.
+/// The lock that an execution waits for before it starts.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireAwaitedLock {
     #[schemars(with = "Option<shapes::ActionRef>")]
@@ -69,9 +69,9 @@ pub(crate) struct WireAwaitedLock {
     /// The digest of the key.
     #[schemars(with = "shapes::Digest")]
     key: Digest,
-    /// How many may hold it at once.
+    /// The maximum number of holders.
     limit: u32,
-    /// The first of those that held it when it began to wait, the oldest first.
+    /// The first of the executions that held it when this one began to wait, oldest first.
     #[schemars(with = "Vec<shapes::ExecutionId>")]
     behind: Vec<ExecutionId>,
     #[schemars(with = "shapes::Timestamp")]
@@ -86,7 +86,7 @@ fn owners(owner: LockOwner) -> (Option<ActionRef>, Option<RuleRef>) {
 }
 
 impl WireLock {
-    /// Shows a lock; the lists are cut to what is shown of each.
+    /// Shows a lock; the lists are limited to the number of items that are shown.
     pub(crate) fn new(lock: Lock, limit: u32, mut holders: Vec<WireHolder>, mut waiters: Vec<WireWaiter>, shown_max: usize) -> Self {
         let (holders_count, waiters_count) = (holders.len(), waiters.len());
         holders.truncate(shown_max);

@@ -1,4 +1,4 @@
-//! The node: what it is, does, and needs.
+//! The node: its status, its health and its jobs.
 
 use ensue_engine::ids::LogId;
 use ensue_engine::record::{CatalogRevision, Chain, Epoch, Position};
@@ -11,7 +11,7 @@ use crate::attention::{Attention, COUNTED_MAX};
 use crate::ports::{DependencyState, Finding, FindingVerdict, Job, JobKind, JobState, Kept, NodeStatus, Readiness, Retained};
 use crate::shapes;
 
-/// What the node is and does.
+/// The status of the node.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "NodeStatus")]
 pub(crate) struct WireStatus {
@@ -43,14 +43,14 @@ pub(crate) struct WireStatus {
     totals: Option<WireTotals>,
 }
 
-/// How much of something is kept.
+/// How much of something is stored.
 #[derive(Serialize, JsonSchema)]
 struct WireKept {
     bytes: u64,
     quota_bytes: u64,
 }
 
-/// How long what has ended stays in the views, and what was taken out of them since they were begun.
+/// How long ended executions stay in the views, and what has been removed since the views were created.
 #[derive(Serialize, JsonSchema)]
 struct WireRetained {
     executions: Option<String>,
@@ -58,16 +58,17 @@ struct WireRetained {
     rows_removed: u64,
 }
 
-/// What waits for people. Each count goes up to `counted_max`, which stands for that many or more.
+/// What needs a person's attention. Each count goes up to `counted_max`, which means that many or more.
 #[derive(Serialize, JsonSchema)]
 struct WireAttention {
-    /// The executions that failed for good within the last hour; steps of workflows are not counted.
+    /// The number of executions that failed permanently within the last hour; steps of workflows are not
+    /// counted.
     failed_last_hour: usize,
-    /// The dead letters that nobody has dealt with.
+    /// The number of open dead letters.
     dead_letters_open: usize,
-    /// The executions of which nobody knows whether they took effect.
+    /// The number of executions that may or may not have taken effect.
     indeterminate: usize,
-    /// The open inquiries of which people were reminded, or that are older than a day.
+    /// The number of open inquiries that people were reminded of, or that are older than a day.
     inquiries_overdue: usize,
     counted_max: usize,
 }
@@ -96,7 +97,7 @@ impl From<Kept> for WireKept {
     }
 }
 
-/// The log in numbers, since its beginning.
+/// Counts over the whole log.
 #[derive(Serialize, JsonSchema)]
 struct WireTotals {
     events: u64,
@@ -158,7 +159,7 @@ impl WireStatus {
     }
 }
 
-/// What anybody may know.
+/// The part of the status that anybody may see.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WirePublicStatus<'a> {
     pub(crate) name: &'static str,
@@ -166,7 +167,7 @@ pub(crate) struct WirePublicStatus<'a> {
     pub(crate) api: &'static str,
 }
 
-/// That the process lives.
+/// Confirms that the process is alive.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireAlive {
     pub(crate) status: &'static str,
@@ -179,17 +180,17 @@ pub(crate) struct WireReadiness {
     dependencies: Vec<WireDependency>,
 }
 
-/// Whether it can.
+/// The readiness of the node.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum WireReadinessStatus {
-    /// It can.
+    /// It can serve.
     Ready,
-    /// It cannot now.
+    /// It cannot serve now.
     NotReady,
 }
 
-/// A thing that the node depends on.
+/// A dependency of the node.
 #[derive(Serialize, JsonSchema)]
 struct WireDependency {
     name: &'static str,
@@ -197,13 +198,13 @@ struct WireDependency {
     why: Option<String>,
 }
 
-/// How it stands with it.
+/// The state of a dependency.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum WireDependencyStatus {
     /// It works.
     Up,
-    /// It does not.
+    /// It does not work.
     Down,
 }
 
@@ -221,14 +222,14 @@ impl From<Readiness> for WireReadiness {
     }
 }
 
-/// What `doctor` found.
+/// The findings of `doctor`.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireDoctor {
     verdict: WireFindingVerdict,
     findings: Vec<WireFinding>,
 }
 
-/// One thing that `doctor` looked at.
+/// One check made by `doctor`.
 #[derive(Serialize, JsonSchema)]
 struct WireFinding {
     check: String,
@@ -250,13 +251,13 @@ impl From<Vec<Finding>> for WireDoctor {
     }
 }
 
-/// How it is with what was looked at.
+/// The verdict of a check.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum WireFindingVerdict {
-    /// Nothing is to be done.
+    /// There is nothing to do.
     Good,
-    /// It works, and something about it is unsafe or will not go well for ever.
+    /// It works, but something is unsafe or will cause trouble later.
     Warning,
     /// Something does not work.
     Bad,
@@ -272,7 +273,7 @@ impl From<FindingVerdict> for WireFindingVerdict {
     }
 }
 
-/// Something done in the background.
+/// A background job.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireJob {
     job: WireJobKind,
@@ -286,25 +287,25 @@ pub(crate) struct WireJob {
     why: Option<String>,
 }
 
-/// What it does.
+/// The kind of a job.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum WireJobKind {
-    /// It checks the log's chain.
+    /// It verifies the log's hash chain.
     LogVerify,
-    /// It builds the views anew.
+    /// It rebuilds the views.
     ViewsRebuild,
 }
 
-/// How it stands.
+/// The state of a job.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum WireJobStatus {
-    /// It goes on.
+    /// It is running.
     Running,
-    /// It ended, and all was well.
+    /// It ended successfully.
     Succeeded,
-    /// It ended, and `why` says what is wrong.
+    /// It ended, and `why` contains the problem.
     Failed,
 }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::shapes;
 
-/// A pack: as it is installed, as it lies in the folder, or both.
+/// A pack: as installed, as found in the folder, or both.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WirePack {
     #[schemars(with = "shapes::PackName")]
@@ -29,23 +29,25 @@ pub(crate) struct WirePack {
     #[schemars(with = "Option<shapes::Timestamp>")]
     installed_at: Option<Timestamp>,
     installed_by: Option<String>,
-    /// What is wrong with it, or worth knowing, as it lies in the folder. With errors, the last good version stays.
+    /// Errors, warnings and notes about its files in the folder. If there are errors, the last good version
+    /// stays installed.
     #[schemars(with = "Vec<shapes::PackFinding>")]
     findings: Vec<Value>,
 }
 
-/// How it stands with a pack.
+/// The state of a pack.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum WirePackStatus {
     /// It is installed.
     Installed,
-    /// Its files have errors, and no version before had none.
+    /// Its files have errors, and there is no earlier version without errors.
     NotTaken,
 }
 
 impl WirePack {
-    /// Shows a pack. Not installed means that its files have errors, and no version before had none.
+    /// Shows a pack. A pack that is not installed has errors in its files, and no earlier version without
+    /// errors.
     pub(crate) fn new(name: &PackName, pack: Option<&Pack>, installed: Option<ensue_views::Pack>, findings: &[Diagnostic]) -> Self {
         Self {
             name: name.clone(),

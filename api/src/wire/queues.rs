@@ -1,4 +1,4 @@
-//! Queues of executions: who has a slot of each, and who waits for one.
+//! Queues of executions: those that have a slot, and those that wait for one.
 
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::names::{ActionRef, WorkerQueueName};
@@ -12,32 +12,33 @@ use crate::worker_queues::{StartRate, WorkerQueue};
 /// A queue in which executions wait for a worker's slot.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireQueue {
-    /// Its name, as actions write it.
+    /// Its name, as used by actions.
     #[schemars(with = "shapes::WorkerQueueName")]
     name: WorkerQueueName,
-    /// Whether the operator has such a queue. What waits in one that there is not starts once there is.
+    /// Whether the operator has configured this queue. Executions in a queue that is not configured start once
+    /// it is.
     is_configured: bool,
-    /// How many slots it has.
+    /// The number of slots.
     workers: u32,
-    /// How many may start in a while.
+    /// How many attempts may start within a period.
     rate: Option<WireStartRate>,
-    /// When the next may start, where none may now because of the rate.
+    /// When the next attempt may start, if the rate allows none now.
     #[schemars(with = "Option<shapes::Timestamp>")]
     next_start_at: Option<Timestamp>,
-    /// How many slots are taken.
+    /// The number of slots in use.
     busy_count: u32,
-    /// How many wait; who is paused does not.
+    /// The number of waiting executions; paused executions are not counted.
     waiting_count: usize,
-    /// Since when the oldest of them waits.
+    /// Since when the oldest waiting execution has been waiting.
     #[schemars(with = "Option<shapes::Timestamp>")]
     waiting_since: Option<Timestamp>,
-    /// Some of those that have a slot, who has it for the longest time first.
+    /// Some of the executions that have a slot, longest first.
     busy: Vec<WireQueued>,
-    /// The first of those that wait, who is next first.
+    /// The first of the waiting executions, next one first.
     waiting: Vec<WireQueued>,
 }
 
-/// How many attempts may start in a while.
+/// How many attempts may start within a period.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireStartRate {
     limit: u32,
@@ -51,7 +52,7 @@ pub(crate) struct WireQueued {
     pub(crate) execution: ExecutionId,
     #[schemars(with = "Option<shapes::ActionRef>")]
     pub(crate) action: Option<ActionRef>,
-    /// Since when; none where the views have not come to that yet.
+    /// Since when it has held its slot or waited; null if the views have not reached that position yet.
     #[schemars(with = "Option<shapes::Timestamp>")]
     pub(crate) since: Option<Timestamp>,
     /// −100 … 100; higher goes first.
@@ -65,7 +66,7 @@ impl From<StartRate> for WireStartRate {
 }
 
 impl WireQueue {
-    /// Shows a queue, with what the views say of those in it.
+    /// Shows a queue, with what the views have on its executions.
     pub(crate) fn new(queue: WorkerQueue, waiting_since: Option<Timestamp>, mut busy: Vec<WireQueued>, waiting: Vec<WireQueued>) -> Self {
         busy.sort_by_key(|one| one.since);
         Self {

@@ -1,4 +1,4 @@
-//! Replays: which recorded executions would go another way, and where first.
+//! Replays: the recorded executions that would run differently, and the first difference in each.
 
 use std::collections::BTreeMap;
 
@@ -17,42 +17,43 @@ use crate::problem::Problem;
 use crate::query::bad;
 use crate::shapes;
 
-/// How many executions are replayed where nobody says.
+/// The default number of executions to replay.
 const LAST: u32 = 100;
-/// How many are replayed at the most.
+/// The maximum number of executions to replay.
 const LAST_MAX: u32 = 10_000;
 
-/// Which executions are replayed, and by what.
+/// The executions to replay, and the definitions to replay them with.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "ReplayAsked")]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireToReplay {
-    /// This one; without it, the newest that are no steps of others.
+    /// This execution; without it, the newest executions that are not steps of others.
     #[schemars(with = "Option<shapes::ExecutionId>")]
     #[serde(default)]
     execution: Option<ExecutionId>,
-    /// How many of the newest; 100 where nothing is said, 10,000 at most.
+    /// How many of the newest executions; 100 by default, at most 10,000.
     #[serde(default)]
     #[schemars(range(min = 1, max = 10_000))]
     last: Option<u32>,
-    /// Only those of this action.
+    /// Only executions of this action.
     #[schemars(with = "Option<shapes::ActionRef>")]
     #[serde(default)]
     action: Option<ActionRef>,
-    /// Only those that this rule asked for.
+    /// Only executions requested by this rule.
     #[schemars(with = "Option<shapes::RuleRef>")]
     #[serde(default)]
     rule: Option<RuleRef>,
-    /// Only those that were asked for from then on.
+    /// Only executions requested at or after this time.
     #[schemars(with = "Option<shapes::Timestamp>")]
     #[serde(default)]
     since: Option<Timestamp>,
-    /// Another version of an installed pack, by which they are replayed; without it, by what they went by.
+    /// Another version of an installed pack to replay them with; without it, the definitions that they ran
+    /// with.
     #[serde(default)]
     pack: Option<WirePack>,
 }
 
-/// A pack as it is written.
+/// The files of a pack.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "PackFiles")]
 #[serde(deny_unknown_fields)]
@@ -68,22 +69,22 @@ struct WirePack {
 #[schemars(rename = "PackFile")]
 #[serde(deny_unknown_fields)]
 struct WirePackFile {
-    /// What is in it, in Base64 (RFC 4648 §4).
+    /// Its contents, in Base64 (RFC 4648 §4).
     base64: String,
-    /// Whether it can be run.
+    /// Whether it is executable.
     #[serde(default)]
     mode: WireFileMode,
 }
 
-/// Whether a file can be run.
+/// Whether a file is executable.
 #[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
 #[schemars(rename = "FileMode")]
 #[serde(rename_all = "snake_case")]
 enum WireFileMode {
-    /// It is only read.
+    /// It can only be read.
     #[default]
     Plain,
-    /// It can be run.
+    /// It is executable.
     Executable,
 }
 
@@ -118,21 +119,22 @@ impl TryFrom<WireToReplay> for ToReplay {
     }
 }
 
-/// Which executions would go another way.
+/// The executions that would run differently.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Replay")]
 pub(crate) struct WireReplayed {
-    /// How many go as they went.
+    /// The number of executions that would run as they did.
     same: u64,
-    /// How many go another way.
+    /// The number of executions that would run differently.
     differ: u64,
-    /// How many cannot be replayed.
+    /// The number of executions that cannot be replayed.
     unreplayable: u64,
-    /// The first 100 that do not go as they went: the newest first, and behind them those that cannot be replayed.
+    /// The first 100 executions that would not run as they did, newest first, followed by those that cannot be
+    /// replayed.
     executions: Vec<WireReplayedExecution>,
 }
 
-/// An execution that does not go as it went, or cannot be replayed.
+/// An execution that would run differently or cannot be replayed.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "ReplayedExecution")]
 struct WireReplayedExecution {
@@ -140,25 +142,26 @@ struct WireReplayedExecution {
     execution: ExecutionId,
     #[schemars(with = "Option<shapes::ActionRef>")]
     action: Option<ActionRef>,
-    /// What differs first: what comes behind it follows from it. Nothing where it cannot be replayed.
+    /// The first differences; later ones follow from them. Empty if it cannot be replayed.
     differences: Vec<WireReplayDifference>,
     /// Why it cannot be replayed.
     error: Option<String>,
 }
 
-/// What differs.
+/// A difference.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "ReplayDifference")]
 struct WireReplayDifference {
-    /// The way to the step, with its items and turns from 0: `deploy[2].check`; empty for the execution itself.
+    /// The path to the step, with its items and turns from 0: `deploy[2].check`; empty for the execution
+    /// itself.
     step: String,
-    /// What of it.
+    /// The aspect that differs.
     what: &'static str,
-    /// Where in that, a JSON Pointer (RFC 6901).
+    /// The place in it, as a JSON Pointer (RFC 6901).
     pointer: String,
-    /// What was recorded; null where nothing was.
+    /// The recorded value; null if there was none.
     recorded: Option<Value>,
-    /// What would be; null where nothing would.
+    /// The value that it would have; null if there would be none.
     would: Option<Value>,
 }
 

@@ -1,4 +1,4 @@
-//! Rules, and what they have been doing.
+//! Rules and their recent activity.
 
 use ensue_engine::catalog::{Control, Flow, Mode, Rule, Stage};
 use ensue_engine::ids::{EventId, RuleId};
@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::shapes;
 use crate::wire::timers::WireSchedule;
 
-/// A rule, and what it has been doing.
+/// A rule and its recent activity.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireRule {
     #[schemars(with = "shapes::RuleRef")]
@@ -31,7 +31,8 @@ pub(crate) struct WireRule {
     schedule: Option<WireSchedule>,
     when: Option<String>,
     local: Vec<WireLocal>,
-    /// Which of its matches are acted on, and when, in the order in which that is applied.
+    /// The flow controls that decide which of its matches are acted on, and when, in the order in which they
+    /// are applied.
     flow: Vec<WireFlowControl>,
     #[schemars(with = "shapes::ActionRef")]
     action: ActionRef,
@@ -44,14 +45,14 @@ pub(crate) struct WireRule {
     suspended: Option<WireSuspension>,
 }
 
-/// A local value of a rule, as it is written.
+/// A local value of a rule, as written in the rule.
 #[derive(Serialize, JsonSchema)]
 struct WireLocal {
     name: String,
     expression: String,
 }
 
-/// Matches by what became of them.
+/// Matches by their outcome.
 #[derive(Default, Serialize, JsonSchema)]
 struct WireMatches {
     executed: u64,
@@ -59,11 +60,11 @@ struct WireMatches {
     rejected: u64,
     /// The rule's flow control holds them.
     held: u64,
-    /// They were held, and are not acted on.
+    /// They were held, but are not acted on.
     superseded: u64,
-    /// They repeated another match.
+    /// They are duplicates of another match.
     deduplicated: u64,
-    /// There were too many in a while.
+    /// There were too many within a period.
     throttled: u64,
 }
 
@@ -74,7 +75,7 @@ struct WireFlowControl {
     control: Control,
     /// What it does, in words.
     does: String,
-    /// The expression that tells matches apart; null where all are of one key.
+    /// The expression that groups matches by key; null if all matches have the same key.
     key: Option<String>,
 }
 
@@ -110,12 +111,12 @@ struct WireRuleError {
     first_at: Timestamp,
     #[schemars(with = "shapes::EventId")]
     last_event: EventId,
-    /// When that was counted: about a minute after the event at the most, as long as a node runs.
+    /// When the error was last counted: at most about a minute after the event, as long as a node is running.
     #[schemars(with = "shapes::Timestamp")]
     last_at: Timestamp,
 }
 
-/// Why a rule is out of the way.
+/// Why a rule is suspended.
 #[derive(Serialize, JsonSchema)]
 struct WireSuspension {
     #[schemars(with = "shapes::EventId")]
@@ -126,7 +127,7 @@ struct WireSuspension {
 }
 
 impl WireRule {
-    /// Shows a rule. An operator's word on its mode stands over its pack's.
+    /// Shows a rule. A mode set by an operator takes precedence over its pack's.
     pub(crate) fn new(rule: &Rule, activity: Option<RuleActivity>, waiting: Option<Schedule>) -> Self {
         let matched = activity.as_ref().map(|activity| activity.matched).unwrap_or_default();
         Self {

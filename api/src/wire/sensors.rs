@@ -27,17 +27,17 @@ pub(crate) struct WireSensor {
     emits: Vec<WireEmit>,
 }
 
-/// Where a sensor learns of what happens.
+/// How a sensor learns of events.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum WireSource {
-    /// It is told by deliveries.
+    /// By deliveries.
     Webhook,
-    /// It goes by the clock.
+    /// By the clock.
     Timer,
 }
 
-/// An event that a sensor may make.
+/// An event that a sensor may create.
 #[derive(Serialize, JsonSchema)]
 struct WireEmit {
     #[schemars(with = "shapes::TriggerRef")]
@@ -47,7 +47,8 @@ struct WireEmit {
 }
 
 impl WireSensor {
-    /// Shows a sensor; `url` is where it takes deliveries, if it does, and `waiting` what its schedule waits for, if it has one.
+    /// Shows a sensor; `url` is the address where it accepts deliveries, if it does, and `waiting` is the
+    /// pending time of its schedule, if it has one.
     pub(crate) fn new(sensor: &Sensor, url: String, waiting: Option<Schedule>) -> Self {
         let verify = sensor.source.webhook();
         let (source, schedule) = match &sensor.source {

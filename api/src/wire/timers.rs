@@ -1,4 +1,4 @@
-//! What the schedules of rules and sensors wait for.
+//! The pending times of schedules of rules and sensors.
 
 use ensue_engine::ids::ScheduleId;
 use ensue_engine::names::{RuleRef, SensorRef};
@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::shapes;
 
-/// A timer that is waited for: the next time of a schedule.
+/// A pending timer: the next time of a schedule.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireTimer {
     #[schemars(with = "shapes::ScheduleId")]
@@ -36,7 +36,7 @@ pub(crate) struct WireTimer {
     is_over: bool,
 }
 
-/// The schedule of a rule or a sensor, as it is written, and what it waits for.
+/// The schedule of a rule or a sensor, as written, and its pending time.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireSchedule {
     /// The plan in words.
@@ -90,7 +90,7 @@ impl From<Schedule> for WireTimer {
 }
 
 impl WireSchedule {
-    /// Shows a plan with what is waited for; nothing is where the rule is disabled.
+    /// Shows a plan with its pending time; there is none if the rule is disabled.
     pub(crate) fn new(plan: &Plan, waiting: Option<Schedule>) -> Self {
         Self {
             plan: plan.to_string(),

@@ -1,4 +1,4 @@
-//! Tokens: never their secrets, but this once.
+//! Tokens: never their secrets, except once on creation.
 
 use ensue_engine::ids::TokenId;
 use ensue_engine::names::is_name;
@@ -38,7 +38,7 @@ impl From<Token> for WireToken {
     }
 }
 
-/// A token that is asked for.
+/// A request for a new token.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireAskedToken {
@@ -48,7 +48,7 @@ pub(crate) struct WireAskedToken {
     pub(crate) roles: Roles,
 }
 
-/// The roles of a token, each of the shape of a name.
+/// The roles of a token, each in the form of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Roles(pub(crate) Vec<String>);
 
@@ -69,7 +69,7 @@ impl<'de> Deserialize<'de> for Roles {
     }
 }
 
-/// A token that was made: its secret is shown this once.
+/// A newly created token: its secret is shown only this once.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireNewToken<'a> {
     #[schemars(with = "shapes::TokenId")]

@@ -21,15 +21,15 @@ pub(crate) struct WireTrace {
     /// The first record of the chain.
     #[schemars(with = "shapes::Id")]
     pub(crate) root: Id,
-    /// When that was; all `micros` count from here.
+    /// When that record was written; all `micros` count from here.
     #[schemars(with = "shapes::Timestamp")]
     pub(crate) began_at: Timestamp,
-    /// What was asked for.
+    /// The id that was asked for.
     #[schemars(with = "shapes::Id")]
     pub(crate) asked: Id,
-    /// The things, each after the one that led to it.
+    /// The things, each after its cause.
     pub(crate) nodes: Vec<WireTraceNode>,
-    /// Says whether there are more things than are shown.
+    /// True if there are more things than are shown.
     pub(crate) truncated: bool,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct WireTrace {
 pub(crate) struct WireTraceNode {
     #[schemars(with = "shapes::Id")]
     pub(crate) id: Id,
-    /// What led to it.
+    /// Its cause.
     #[schemars(with = "Option<shapes::Id>")]
     pub(crate) parent: Option<Id>,
     #[schemars(with = "shapes::Position")]
@@ -50,22 +50,23 @@ pub(crate) struct WireTraceNode {
     pub(crate) what: WireTraced,
 }
 
-/// What a thing in the graph is.
+/// The kind of a thing in the graph.
 #[derive(Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum WireTraced {
     /// An event.
     Event {
-        /// Its kind.
+        /// Its trigger.
         #[schemars(with = "shapes::TriggerRef")]
         trigger: TriggerRef,
-        /// Who observed it.
+        /// Its source.
         source: String,
-        /// How many rules were enforced on it.
+        /// The number of rules that matched it.
         matched: u32,
-        /// How many could not be evaluated on it.
+        /// The number of rules that could not be evaluated on it.
         erred: u32,
-        /// The rules of its trigger that did not match, and why; null where the catalog that judged it is not kept any more.
+        /// The rules of its trigger that did not match, and why; null if the catalog that judged it is no
+        /// longer stored.
         not_matched: Option<Vec<WireVerdict>>,
     },
     /// An enforcement.
@@ -76,10 +77,10 @@ pub(crate) enum WireTraced {
         /// Its id.
         #[schemars(with = "shapes::RuleId")]
         rule_id: RuleId,
-        /// What became of it.
+        /// Its outcome.
         #[schemars(with = "shapes::OutcomeName")]
         outcome: OutcomeName,
-        /// What holds it, or held it last; null where nothing did.
+        /// The flow control that holds it, or held it last; null if it was never held.
         held: Option<WireHeld>,
         /// What became of it after it was held.
         became: Option<WireBecame>,
@@ -91,25 +92,25 @@ pub(crate) enum WireTraced {
         /// The action.
         #[schemars(with = "shapes::ActionRef")]
         action: ActionRef,
-        /// Where it stands.
+        /// Its status.
         #[schemars(with = "shapes::Status")]
         status: Status,
-        /// How many attempts were started.
+        /// The number of attempts that were started.
         attempt: u32,
-        /// When the first was, in microseconds since the beginning.
+        /// When the first attempt started, in microseconds since the beginning.
         started_micros: Option<i64>,
         /// When it ended, in microseconds since the beginning.
         ended_micros: Option<i64>,
         /// Why it failed.
         error: Option<WireTraceError>,
-        /// The step of the workflow that it is.
+        /// Its step in the workflow.
         #[schemars(with = "Option<shapes::StepName>")]
         step: Option<StepName>,
         /// The item of the step, from 0.
         item: Option<u32>,
         /// The first 50 of its steps, and items of steps, that never had an execution.
         not_started: Vec<WireNotStarted>,
-        /// How many these are.
+        /// The number of such steps and items.
         not_started_count: u32,
     },
 }

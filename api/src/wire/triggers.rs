@@ -23,7 +23,7 @@ pub(crate) struct WireTrigger {
 }
 
 impl WireTrigger {
-    /// Shows a trigger with the rules that listen to it.
+    /// Shows a trigger with the rules that use it.
     pub(crate) fn new(trigger: &Trigger, rules: Vec<RuleRef>) -> Self {
         Self {
             r#ref: trigger.name.clone(),

@@ -20,12 +20,12 @@ pub(crate) struct WireVar {
     name: VarName,
     #[schemars(with = "shapes::Position")]
     position: Position,
-    /// Null where it was erased.
+    /// Null if it was erased.
     value: Option<Box<RawValue>>,
     #[schemars(with = "shapes::Timestamp")]
     set_at: Timestamp,
     set_by: String,
-    /// The execution that set it; null where somebody did by hand.
+    /// The execution that set it; null if it was set by hand.
     #[schemars(with = "Option<shapes::ExecutionId>")]
     execution: Option<ExecutionId>,
 }
@@ -38,7 +38,7 @@ impl WireVar {
     }
 }
 
-/// A var that was set now.
+/// A var that was just set.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireSetVar {
     #[schemars(with = "shapes::VarName")]

@@ -1,4 +1,4 @@
-//! What a rule made of an event, and why; and what is asked with.
+//! What a rule decided about an event, and why; and the requests that ask for it.
 
 use ensue_engine::catalog::{Mode, Rule};
 use ensue_engine::ids::{EnforcementId, EventId, ExecutionId, RuleId};
@@ -18,23 +18,23 @@ use crate::shapes::{self, WireSpan};
 use crate::wire::embedded;
 use crate::wire::enforcements::{WireBecame, WireHeld};
 
-/// By which definitions an event is judged.
+/// The definitions with which an event is judged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Definitions {
-    /// By those that judged it when it came.
+    /// The definitions that judged it when it arrived.
     #[default]
     Then,
-    /// By those that new events are judged by.
+    /// The definitions that judge new events.
     Now,
 }
 
 impl Definitions {
-    /// Lists them by their names.
+    /// Both values with their names.
     pub(crate) const ALL: [(&'static str, Self); 2] = [("then", Self::Then), ("now", Self::Now)];
 }
 
-/// What one rule made of an event, and why.
+/// What one rule decided about an event, and why.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireVerdict {
     #[schemars(with = "shapes::RuleRef")]
@@ -42,7 +42,7 @@ pub(crate) struct WireVerdict {
     #[schemars(with = "shapes::RuleId")]
     rule_id: RuleId,
     verdict: WireJudgement,
-    /// The parts of the condition that decided, a line each; empty where the rule has no condition.
+    /// The parts of the condition that decided, one per line; empty if the rule has no condition.
     why: Vec<String>,
     when: Option<String>,
     #[serde(flatten)]
@@ -52,7 +52,7 @@ pub(crate) struct WireVerdict {
     enforcement: Option<EnforcementId>,
     #[schemars(with = "Option<shapes::OutcomeName>")]
     outcome: Option<OutcomeName>,
-    /// What holds the match, or held it last; null where nothing did.
+    /// The flow control that holds the match, or held it last; null if it was never held.
     held: Option<WireHeld>,
     /// What became of the match after it was held.
     became: Option<WireBecame>,
@@ -61,7 +61,7 @@ pub(crate) struct WireVerdict {
     execution: Option<ExecutionId>,
 }
 
-/// What a rule made of an event, in a word.
+/// A rule's verdict on an event.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum WireJudgement {
@@ -69,41 +69,42 @@ enum WireJudgement {
     Matched,
     /// Its condition does not hold.
     NotMatched,
-    /// Its condition, or what it reads, has an error.
+    /// Its condition, or something that it reads, failed with an error.
     Erred,
-    /// It reads `vars` as a whole, and which there were then cannot be told.
+    /// It reads `vars` as a whole, and the vars of that time cannot be determined.
     Undecided,
 }
 
-/// A condition taken apart; null where the rule has none, and where it could not be worked out again.
+/// A condition in its parts; null if the rule has none, or if it could not be evaluated again.
 #[derive(Serialize, JsonSchema)]
 struct WireReason {
     /// Every part with its value.
     #[schemars(with = "Option<shapes::ConditionTree>")]
     explanation: Value,
-    /// The fewest parts that decided.
+    /// The smallest set of parts that decided.
     #[schemars(with = "Option<Vec<shapes::ConditionPart>>")]
     decisive: Value,
-    /// What would flip the verdict.
+    /// Changes that would reverse the verdict.
     #[schemars(with = "Option<Vec<shapes::ConditionFlip>>")]
     flips: Value,
 }
 
-/// Why a rule could not judge.
+/// Why a rule could not be evaluated.
 #[derive(Serialize, JsonSchema)]
 struct WireErred {
-    /// Which expression: `when`, or `local.<name>`.
+    /// The expression's place: `when`, or `local.<name>`.
     r#in: String,
     /// The expression.
     source: String,
     message: String,
     hint: Option<String>,
-    /// Where in the expression, in bytes; null where that is not known.
+    /// The range in the expression, in bytes; null if it is not known.
     span: Option<WireSpan>,
 }
 
 impl WireVerdict {
-    /// Shows what a rule made of an event: `verdict` is none where it does not match, `reason` where it was not worked out.
+    /// Shows what a rule decided about an event: `verdict` is none if it does not match, `reason` is none if it
+    /// was not worked out.
     pub(crate) fn new(rule: &Rule, verdict: Option<&Verdict>, reason: Option<&Reason>, enforcement: Option<&Enforcement>) -> Self {
         let when = reason.and_then(|reason| reason.when.as_ref());
         let local = reason.and_then(|reason| reason.erred_local.as_ref());
@@ -136,12 +137,12 @@ impl WireVerdict {
         }
     }
 
-    /// Says whether the rule matched; one that erred did not.
+    /// Returns true if the rule matched; a rule that failed with an error did not match.
     pub(crate) fn is_match(&self) -> bool {
         self.verdict == WireJudgement::Matched
     }
 
-    /// Leaves out the parts: a trace is for the eye.
+    /// Leaves out the parts: a trace is for reading.
     pub(crate) fn without_explanation(self) -> Self {
         Self { reason: WireReason::new(None), ..self }
     }
@@ -155,7 +156,8 @@ impl WireReason {
 }
 
 impl WireErred {
-    /// The error as the condition, or a local value that it reads, has it with its place; else as the judgement told it.
+    /// Creates the error as the condition, or a local value that it reads, reports it with its place; otherwise
+    /// as the judgement reported it.
     fn new(rule: &Rule, message: &str, when: Option<&Explanation>, local: Option<&ErredLocal>) -> Self {
         let source = rule.when.as_ref().map(|when| when.source().to_owned()).unwrap_or_default();
         let (name, source, error) = match (local, when.map(Explanation::outcome)) {
@@ -173,7 +175,7 @@ impl WireErred {
     }
 }
 
-/// What one rule made of an event, with all that there is to say of it.
+/// What one rule decided about an event, with all details.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireExplained {
     #[serde(flatten)]
@@ -184,10 +186,10 @@ pub(crate) struct WireExplained {
     plan: Option<WirePlan>,
 }
 
-/// What was judged, and by what.
+/// The event that was judged, and the definitions that judged it.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireSubject {
-    /// Null where the event was never sent.
+    /// Null if the event was never sent.
     #[schemars(with = "Option<shapes::EventId>")]
     pub(crate) event: Option<EventId>,
     #[schemars(with = "shapes::TriggerRef")]
@@ -195,19 +197,19 @@ pub(crate) struct WireSubject {
     pub(crate) definitions: Definitions,
     #[schemars(with = "shapes::CatalogRevision")]
     pub(crate) catalog: CatalogRevision,
-    /// What becomes of the rule's matches now.
+    /// The rule's current mode, which decides what becomes of its matches.
     #[schemars(with = "shapes::Mode")]
     pub(crate) mode: Mode,
 }
 
-/// A local value of a rule, in a few words.
+/// A short form of a rule's local value.
 #[derive(Serialize, JsonSchema)]
 struct WireLocalValue {
     name: String,
     value: String,
 }
 
-/// What a match asks for: the parameters to run the action with, or why it cannot be run so.
+/// What a match requests: the parameters for the action, or why it cannot be run with them.
 #[derive(Serialize, JsonSchema)]
 struct WirePlan {
     #[schemars(with = "shapes::ActionRef")]
@@ -217,7 +219,7 @@ struct WirePlan {
 }
 
 impl WireExplained {
-    /// Shows all that there is to say.
+    /// Shows all details.
     pub(crate) fn new(
         subject: WireSubject,
         rule: &Rule,
@@ -241,14 +243,14 @@ impl WirePlan {
             Plan::Run { params, .. } => (params.content.as_ref().map(embedded), None),
             Plan::Reject { error } => (None, Some(error.clone())),
             Plan::Controlled { run: Some(run), .. } => return Self::new(rule, run),
-            // What it runs with is known once its window is full.
+            // The parameters are not known until its window is full.
             Plan::Controlled { run: None, .. } => (None, None),
         };
         Self { action: rule.action.name.clone(), params, rejected }
     }
 }
 
-/// What is asked to be explained: the id of an event, or an event itself.
+/// The event to explain: the id of a stored event, or an event itself.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireExplain {
@@ -256,18 +258,18 @@ pub(crate) struct WireExplain {
     pub(crate) event: Box<RawValue>,
 }
 
-/// What `event` is, for those who read the document: it is told apart by hand, so that what is wrong with it is told well.
+/// The forms of `event`, for the OpenAPI document. Parsed by hand, so that errors are reported well.
 #[derive(JsonSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "only its schema is used")]
 enum WireAsked {
     /// A stored event, by its id.
     Stored(shapes::EventId),
-    /// One that is only given.
+    /// An event that exists only in the request.
     Given(WireImagined),
 }
 
-/// An event that is given only to be explained.
+/// An event that exists only in the request, to be explained.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireImagined {

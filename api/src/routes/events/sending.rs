@@ -1,6 +1,7 @@
-//! Taking events in: one or a list, in our own form or as CloudEvents. Those of one request are taken together, or none of them.
+//! Receiving events: one or a list, in the API's own form or as CloudEvents. Those of one request are accepted
+//! together or not at all.
 //!
-//! What a CloudEvent is, `cloudevents.rs` says.
+//! CloudEvents are defined in `cloudevents.rs`.
 
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
@@ -30,34 +31,34 @@ use crate::respond::{self, Written};
 use crate::route::BASE;
 use crate::wire::events::{EVENTS_MAX, WireGivenEvent, WireTakenEvent, WireTakenEvents};
 
-/// The most bytes of a dedupe key.
+/// The maximum size of a dedupe key in bytes.
 const DEDUPE_BYTES_MAX: usize = 1024;
-/// After how many events that were judged others get their turn.
+/// After judging so many events, the task yields to others.
 const EVENTS_AT_ONCE: usize = 16;
-/// The most events of a list that are told what is wrong with them.
+/// The maximum number of events of a list whose errors are reported.
 const REFUSED_MAX: usize = 20;
 
 const TRIGGER_NOT_FOUND: &str = "trigger-not-found";
 
-/// Why events that were sent are not taken.
+/// Why events that were sent are rejected.
 #[derive(Debug, Error)]
 enum SendRefusal {
-    /// A dedupe key cannot be one.
+    /// A dedupe key is invalid.
     #[error("`dedupe` must be a string of 1 to {DEDUPE_BYTES_MAX} bytes")]
     DedupeKeyInvalid,
     /// A list is too long.
     #[error("the list has {given} events; the limit for one request is {EVENTS_MAX}")]
     TooMany {
-        /// How many it has.
+        /// The length of the list.
         given: usize,
     },
-    /// There is no trigger of a CloudEvent's type.
+    /// There is no trigger for a CloudEvent's type.
     #[error("there is no trigger for the type `{of_type}`")]
     NoTriggerOf {
         /// The type.
         of_type: String,
     },
-    /// Nobody sends what the engine itself tells.
+    /// Only the engine itself creates events of this trigger.
     #[error("only the engine itself creates events of `{0}`")]
     OfTheEngine(TriggerRef),
 }
@@ -94,14 +95,14 @@ impl Explain for SendRefusal {
     }
 }
 
-/// The form in which a request brings events.
+/// The form of the events in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// Our own: an object or a list.
+    /// The API's own form: an object or a list.
     Ours,
     /// A CloudEvent in JSON.
     Structured,
-    /// A list of such.
+    /// A list of CloudEvents in JSON.
     Batch,
     /// A CloudEvent in headers, with any body.
     Binary,
@@ -129,7 +130,7 @@ impl Form {
     }
 }
 
-/// What a request brings: one event is answered as such, a list as a list.
+/// The events of a request: a single event is answered with an object, a list with a list.
 enum Brought {
     One(Box<Brief>),
     List(Vec<Brief>),
@@ -141,14 +142,14 @@ impl Brought {
     }
 }
 
-/// An event as it was sent, and where it stands in the body, for what is said of its parts.
+/// An event as it was sent, and its place in the body for errors about its parts.
 struct Brief {
     given: GivenEvent,
     at: String,
     shape: Shape,
 }
 
-/// What an event was sent as.
+/// The form of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
     Ours,
@@ -164,7 +165,8 @@ impl Shape {
         }
     }
 
-    /// Where a part of the payload stands in what was sent: a CloudEvent's payload is made of its data and its attributes.
+    /// Returns the place of a part of the payload in the request: a CloudEvent's payload is built from its data
+    /// and its attributes.
     fn of_payload(self, part: &str) -> String {
         let context = "/cloudevent";
         match (self, part.strip_prefix(context)) {
@@ -175,7 +177,7 @@ impl Shape {
     }
 }
 
-/// Takes events in: 202 once they are on the disk, 200 where all of them were taken before.
+/// Receives events: 202 once they are on disk, 200 if all of them were accepted before.
 pub(in crate::routes) async fn send(allowed: Allowed<EventsWrite>, mut call: Call) -> Outcome {
     if let Some((before, body)) = call.before().await? {
         return told_again(&before, Form::of(call.headers())?, &body);
@@ -201,7 +203,7 @@ pub(in crate::routes) async fn send(allowed: Allowed<EventsWrite>, mut call: Cal
     answer_list(&events, position)
 }
 
-/// Answers a request as the first one of its key was.
+/// Repeats the response to the first request of a key.
 fn told_again(before: &Before, form: Form, body: &Bytes) -> Outcome {
     if form != Form::Binary && is_list(body) {
         answer_list(&before.events, before.position)
@@ -210,7 +212,7 @@ fn told_again(before: &Before, form: Form, body: &Bytes) -> Outcome {
     }
 }
 
-/// Grants whoever may send events that they are sent here.
+/// Allows callers with this permission to send events here.
 pub(in crate::routes) async fn consent(_: Allowed<EventsWrite>, call: Call) -> Outcome {
     Ok(handshake::consent(call.headers(), "POST, GET, HEAD, OPTIONS", call.api().rates.rate(Class::Writes)))
 }
@@ -243,7 +245,7 @@ fn how(events: &[SeenEvent]) -> Written {
     if events.iter().all(|event| event.novelty == Novelty::Repeat) { Written::Done } else { Written::Accepted }
 }
 
-/// Reads what one caller sent.
+/// Reads the events that one caller sent.
 struct Reader<'a> {
     api: &'a Api,
     caller: &'a str,
@@ -301,13 +303,14 @@ impl Reader<'_> {
         Ok(Brief { given, at: at.to_owned(), shape: Shape::CloudEvent })
     }
 
-    /// Says whether events have a source only where the node itself saw them so: rules may rely on it.
+    /// Returns true if only the node itself may create events with this source: rules may rely on it.
     fn is_ours(&self, source: &str) -> bool {
         let names_sensor = || source.parse().is_ok_and(|sensor| self.api.ports.installed.current().sensors().contains_key(&sensor));
         cloudevents::is_own_source(source) || names_sensor()
     }
 
-    /// A caller's keys are its own: another caller's event under the same key is another event.
+    /// Returns the dedupe key of an event, which belongs to its caller: another caller's event with the same
+    /// key is a different event.
     fn dedupe(&self, key: &str, payload: &Bytes) -> Result<Dedupe, SendRefusal> {
         if !(1..=DEDUPE_BYTES_MAX).contains(&key.len()) {
             return Err(SendRefusal::DedupeKeyInvalid);
@@ -316,14 +319,15 @@ impl Reader<'_> {
         Ok(Dedupe { key, content: Digest::of(payload), conflict: Conflict::IsRefused })
     }
 
-    /// Two events of the same source and id are one, as CloudEvents have it, whatever else differs.
+    /// Returns the dedupe key of a CloudEvent: as CloudEvents specifies, two events with the same source and id
+    /// are one, whatever else differs.
     fn dedupe_of_cloudevent(&self, event: &CloudEvent) -> Dedupe {
         let name = format!("{}:{}{}", event.source.len(), event.source, event.id);
         let key = DedupeKey { scope: format!("cloudevents/{}", self.caller), hash: Digest::of(name.as_bytes()) };
         Dedupe { key, content: Digest::of(&event.payload), conflict: Conflict::IsRepeat }
     }
 
-    /// Checks an event against its trigger and has the rules judge it.
+    /// Checks an event against its trigger and runs the rules on it.
     fn observe(&self, brief: Brief) -> Result<ObservedEvent, Problem> {
         let Brief { given, at, shape } = brief;
         self.api.ports.event_maker.observe(given).map_err(|declined| placed(declined, &at, shape))
@@ -346,12 +350,12 @@ impl Reader<'_> {
     }
 }
 
-/// Fails where the engine alone makes events of a trigger: rules rely on what those say.
+/// Fails if only the engine creates events of this trigger: rules rely on their contents.
 fn not_of_the_engine(trigger: &TriggerRef, at: impl FnOnce() -> String) -> Result<(), Problem> {
     if is_of_the_engine(trigger) { Err(of_field(&SendRefusal::OfTheEngine(trigger.clone()), at())) } else { Ok(()) }
 }
 
-/// What is wrong with the events of a list, told at once.
+/// The errors in the events of a list, reported together.
 #[derive(Default)]
 struct Refused {
     events: usize,
@@ -359,7 +363,7 @@ struct Refused {
 }
 
 impl Refused {
-    /// Notes what is wrong with one, and ends where that is enough.
+    /// Records an error, and fails once there are enough.
     fn note(&mut self, problem: Problem) -> Result<(), Problem> {
         let all = match self.problem.take() {
             Some(first) => first.with_errors_of(problem),
@@ -382,13 +386,13 @@ fn is_list(body: &Bytes) -> bool {
     body.trim_ascii_start().starts_with(b"[")
 }
 
-/// Gives a body as a text that is strict JSON.
+/// Returns a body as a string of strict JSON.
 fn strict(body: &Bytes) -> Result<&str, Problem> {
     Document::parse(body.clone()).map_err(BodyRefusal::NotJson)?;
     std::str::from_utf8(body).map_err(|why| Problem::bug(&why))
 }
 
-/// Reads each event of a list that was parsed strictly before.
+/// Reads each event of a list that was already parsed strictly.
 fn list(text: &str, read: impl Fn(&str, &str) -> Result<Brief, Problem>) -> Result<Vec<Brief>, Problem> {
     let Items { first, given } = serde_json::from_str(text).map_err(|why| Problem::bug(&why))?;
     if given > EVENTS_MAX {
@@ -406,12 +410,12 @@ fn list(text: &str, read: impl Fn(&str, &str) -> Result<Brief, Problem>) -> Resu
     Ok(briefs)
 }
 
-/// Says of one field of the body that it is wrong.
+/// Creates a problem about one field of the body.
 fn of_field(why: &SendRefusal, pointer: String) -> Problem {
     Problem::of(why).with_errors([FieldError { pointer, message: why.to_string() }])
 }
 
-/// Says where in the body the trigger stands that is not there, or the part of a payload that does not fit.
+/// Creates a problem that points to the missing trigger, or to the part of a payload that does not match.
 fn placed(declined: Declined, at: &str, shape: Shape) -> Problem {
     if !declined.misfits.is_empty() {
         return Problem::placed(declined, |part| format!("{at}{}", shape.of_payload(part)));
@@ -421,7 +425,8 @@ fn placed(declined: Declined, at: &str, shape: Shape) -> Problem {
     Problem::of(&*why).with_errors([FieldError { pointer: format!("{at}{part}"), message: why.to_string() }])
 }
 
-/// The items of a list as far as one request takes them, and how many there are: what is too long need not be held to be counted.
+/// The items of a list up to the limit of one request, and their total: a list that is too long is counted
+/// without being held in memory.
 struct Items<'a> {
     first: Vec<&'a RawValue>,
     given: usize,

@@ -1,4 +1,4 @@
-//! What may be wrong with an answer: it comes from somebody who may not give it, too late, or does not fit.
+//! The errors of answers: the caller may not answer, the answer is too late, or it does not fit.
 
 use ensue_engine::catalog::Misfit;
 use ensue_engine::command::Refusal;
@@ -15,25 +15,25 @@ use thiserror::Error;
 
 use crate::problem::Problem;
 
-/// The most bytes of an answer: all of them stand together in what the execution gives.
+/// The maximum size of an answer in bytes: the result of the execution contains all answers.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
-/// The most answers that are named where one comes too late: the last.
+/// The maximum number of answers listed if an answer comes too late: the last ones.
 const TOLD_MAX: usize = 5;
 
-/// An answer that does not fit what was asked for.
+/// An answer that does not fit the question.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 enum AnswerInvalid {
-    /// It is another one than was asked for.
+    /// It does not match the schema.
     #[error("the answer does not fit the schema of the inquiry")]
     Misfit,
     /// It is too long.
     #[error("the answer is {0} bytes; the limit is {ANSWER_BYTES_MAX}")]
     TooLong(usize),
-    /// No answer could fit.
+    /// No answer could match the schema.
     #[error("no answer can fit: the inquiry's answer schema is not a JSON Schema that can be checked: {0}")]
     NoSchema(Misfit),
-    /// What was asked is gone.
+    /// The question was erased.
     #[error("the question of the inquiry was erased, so it can no longer be answered")]
     Erased,
 }
@@ -63,7 +63,7 @@ impl Explain for AnswerInvalid {
     }
 }
 
-/// An inquiry that takes no more answers, and what became of it.
+/// A closed inquiry, and its outcome.
 #[derive(Debug, Error)]
 #[error("the inquiry {id} is closed: {how}")]
 pub(super) struct Closed {
@@ -72,7 +72,7 @@ pub(super) struct Closed {
 }
 
 impl Closed {
-    /// Says what became of an inquiry; none while it is open.
+    /// Returns the outcome of an inquiry; none while it is open.
     pub(super) fn of(inquiry: &Inquiry) -> Option<Self> {
         let at = inquiry.ended_at.map_or_else(String::new, |at| format!(" at {at}"));
         let how = match inquiry.status {
@@ -100,7 +100,7 @@ impl Explain for Closed {
     }
 }
 
-/// Who answered, and when.
+/// Formats who answered, and when.
 fn told(answers: &[Answer]) -> String {
     let left_out = answers.len().saturating_sub(TOLD_MAX);
     let mut told: Vec<String> = (left_out > 0).then(|| format!("{left_out} others")).into_iter().collect();
@@ -111,12 +111,12 @@ fn told(answers: &[Answer]) -> String {
     told.join(", ")
 }
 
-/// Demands that an inquiry still takes answers.
+/// Checks that an inquiry still accepts answers.
 pub(super) fn demand_open(inquiry: &Inquiry) -> Result<(), Problem> {
     Closed::of(inquiry).map_or(Ok(()), |closed| Err(closed.into()))
 }
 
-/// Demands that somebody may answer an inquiry now, as far as that can be seen; the core has the last word.
+/// Checks that a caller may answer an inquiry now, as far as is visible here; the core decides.
 pub(super) fn demand_right(inquiry: &Inquiry, (name, roles): (&str, &[String]), digest: Option<Digest>) -> Result<(), Problem> {
     let id = inquiry.id;
     if !inquiry.asks(name, roles) {
@@ -136,7 +136,8 @@ pub(super) fn demand_right(inquiry: &Inquiry, (name, roles): (&str, &[String]), 
     }
 }
 
-/// Demands that an answer fits what the question, the parameters of the execution that asks, wants. It may take long.
+/// Checks that an answer matches the schema in the question, that is, in the parameters of the execution that
+/// opened the inquiry. May take long.
 pub(super) fn demand_fit(question: Option<Document>, answer: Node<'_>) -> Result<(), Problem> {
     let question = question.ok_or(AnswerInvalid::Erased)?;
     demand_short(answer)?;
@@ -160,7 +161,7 @@ fn demand_short(answer: Node<'_>) -> Result<(), Problem> {
     Err(Problem::from(why).with_errors([misfit]))
 }
 
-/// Demands that an answer says what became of an execution.
+/// Checks that an answer is a valid settlement of an execution.
 pub(super) fn demand_settlement(answer: Node<'_>) -> Result<(), Problem> {
     demand_short(answer)?;
     let Err(misfit) = lost::settlement(answer) else { return Ok(()) };
