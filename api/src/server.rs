@@ -1,6 +1,6 @@
-//! Connections: accepting them, holding each to its limits, and letting them end when the node stops.
+//! Connections: accepts them, applies their limits, and lets them end when the node stops.
 //!
-//! What a request means is the front's.
+//! The front handles the requests on them.
 
 mod closing;
 mod crowd;
@@ -38,11 +38,11 @@ use crate::settings::Limits;
 use crate::sizes::READ_BYTES_MAX;
 use crate::websocket::{Promised, Talk};
 
-/// How long the loop rests when the machine gives no more connections.
+/// How long the loop pauses when the machine accepts no more connections.
 const REST_AFTER_ERROR: Duration = Duration::from_millis(100);
-/// How long whoever has begun to connect has to get through, once nobody new is let in: a round trip.
+/// How long a connection that is being opened may take once no new ones are accepted: a round trip.
 const ROUND_TRIP: Duration = Duration::from_millis(100);
-/// How many connections more than there are places may be open while others give way to them.
+/// How many connections over the limit may be open while others are closed for them.
 const GIVING_WAY_MAX: u64 = 64;
 
 /// A server of the API.
@@ -53,19 +53,19 @@ pub struct Server {
 /// How a server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// The connections that were cut because their requests did not end in time.
+    /// The connections that were closed because their requests did not end in time.
     pub connections_cut: usize,
 }
 
 impl Server {
-    /// Makes a server of the API.
+    /// Creates a server of the API.
     pub fn new(front: Front) -> Self {
         Self { front: Arc::new(front) }
     }
 
-    /// Serves until `stop` comes. From then on the node is not ready, and each answer is the last on its connection. New connections
-    /// are taken while there are old ones, for [`Limits::linger`] at most: whoever has asked already is answered, and whoever comes
-    /// later is turned away before it has asked. Requests under way have [`Limits::stop_timeout`] to end.
+    /// Serves until `stop` resolves. From then on the node is not ready, and each response is the last on its connection. New
+    /// connections are accepted while there are old ones, for at most [`Limits::linger`]: requests that were sent already get a
+    /// response, and later ones are rejected. Requests in progress have [`Limits::stop_timeout`] to end.
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Ended {
         let limits = self.front.settings().limits.clone();
         let places = Arc::clone(self.front.settings().queues.of(QueueName::Connections));
@@ -113,7 +113,7 @@ impl Server {
     }
 }
 
-/// The connections that are open.
+/// The open connections.
 struct Open {
     front: Arc<Front>,
     limits: Limits,
@@ -124,7 +124,7 @@ struct Open {
 }
 
 impl Open {
-    /// Waits for the next connection, or for the end of one. Where all places are taken, a connection that waits gives way to a new one.
+    /// Waits for the next connection, or for the end of one. If all places are taken, an idle connection is closed for a new one.
     async fn go_on(&mut self, listener: &TcpListener) {
         self.places.set(self.connections.len() as u64);
         let (depth, capacity) = (self.places.depth(), self.places.capacity());
@@ -148,12 +148,12 @@ impl Open {
                     tokio::time::sleep(REST_AFTER_ERROR).await;
                 }
             },
-            // By then one of those that have only just begun to wait may give way.
+            // By then one of the connections that have only just become idle may be closed.
             () = tokio::time::sleep(CROWDED_GRACE), if is_full => {}
         }
     }
 
-    /// Closes the listener, and takes what the kernel has accepted for it: that would be reset, with the request that came with it.
+    /// Closes the listener, and accepts the connections that the kernel has accepted for it. Otherwise they would be reset, with their requests.
     fn take_last(&mut self, listener: TcpListener) {
         let Ok(listener) = listener.into_std() else { return };
         for (stream, from) in all_of(|| listener.accept()) {
@@ -171,7 +171,7 @@ impl Open {
     }
 }
 
-/// Gives what there is to accept, until there is nothing more.
+/// Accepts all connections that are waiting.
 fn all_of<T>(mut accept: impl FnMut() -> io::Result<T>) -> impl Iterator<Item = T> {
     std::iter::from_fn(move || {
         loop {
@@ -194,7 +194,7 @@ async fn connection(
     (stream, from, place): (TcpStream, IpAddr, Arc<Place>),
     mut stopping: watch::Receiver<bool>,
 ) {
-    // Answers are small and waited for; a socket that cannot do this is slower, not wrong.
+    // Responses are small, and callers wait for them. A socket without this option is slower, not wrong.
     let _ = stream.set_nodelay(true);
     let is_stopping = stopping.clone();
     let unread = Unread::default();
@@ -219,7 +219,7 @@ async fn connection(
                 *promised.lock().unwrap_or_else(PoisonError::into_inner) = Some((upgrade, talk));
                 return Ok::<_, Infallible>(response);
             }
-            // The front ends a connection for this reason alone.
+            // The front ends a connection only for this reason.
             if response.headers().contains_key(header::CONNECTION) {
                 unread.note();
             }
@@ -238,14 +238,14 @@ async fn connection(
         .serve_connection(io, service)
         .with_upgrades();
     let mut served = pin!(served);
-    // A connection that is closed while a request is on its way to it loses the request, and its sender cannot tell: so the next
-    // answer closes it, and time does only where nothing is asked.
+    // If a connection is closed while a request is on its way, the request is lost and its sender cannot know. So the next response
+    // closes the connection, and time closes it only if no request comes.
     let left_idle = async move {
         drop(stopping.wait_for(|stopping| *stopping).await);
         tokio::time::sleep(limits.linger).await;
     };
     let ended = tokio::select! {
-        // What has come is looked at first: whoever has asked is answered.
+        // Received data is read first, so that requests that were sent get a response.
         biased;
         ended = served.as_mut() => ended,
         () = place.given_up() => {
@@ -266,7 +266,7 @@ async fn connection(
     go_on(&talks).await;
 }
 
-/// Goes on over a connection that is no more HTTP's, where that was promised. It is a connection like others: it has its place among them,
+/// Continues on a connection that is no longer HTTP, if that was promised. It counts as a connection: it has its place among them,
 /// and a stop waits for it.
 async fn go_on(talks: &Talks) {
     let talk = talks.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -278,7 +278,7 @@ async fn go_on(talks: &Talks) {
     }
 }
 
-/// What goes on over a connection once it is no more HTTP's.
+/// The work that continues on a connection that is no longer HTTP.
 type Talks = Arc<Mutex<Option<(OnUpgrade, Talk)>>>;
 
 #[cfg(test)]

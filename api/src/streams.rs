@@ -1,7 +1,7 @@
 //! Streams of records, as Server-Sent Events or as messages of a WebSocket: of the whole log, or of one execution until it has ended.
 //!
-//! An event's id is the position of its record, so a caller goes on where it was, also over a restart. What programs print is
-//! `live.rs`'s.
+//! The id of an event is the position of its record, so a caller can continue where it was, even after a restart of the node.
+//! Output of programs is streamed by `live.rs`.
 
 mod tail;
 
@@ -24,21 +24,21 @@ use crate::sse::{CHECK_EVERY, CloseAs, Form, Left, Line};
 use crate::threads::Threads;
 use tail::{NoPage, PAGE, Page, Tail};
 
-/// The most streams of one caller.
+/// The maximum number of streams of one caller.
 pub(crate) const STREAMS_OF_ONE_MAX: u64 = 20;
-/// How many pages wait for a caller that reads slowly.
+/// How many pages are kept for a caller that reads slowly.
 pub(crate) const PAGES_WAITING_MAX: usize = 1;
-/// How long a caller is asked to wait before it comes again, in milliseconds.
+/// How long a caller is asked to wait before it reconnects, in milliseconds.
 const RETRY_MILLIS: u32 = 1_000;
 
-/// Why a stream is not begun.
+/// Why a stream cannot start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub(crate) enum StreamRefusal {
-    /// There are as many as there may be.
+    /// The node has the maximum number of streams.
     #[error("too many streams of records are open")]
     Full,
-    /// The caller has its share.
+    /// The caller has the maximum number of streams.
     #[error("you have {STREAMS_OF_ONE_MAX} streams of records open, which is the limit for one caller")]
     OverShare,
 }
@@ -72,12 +72,12 @@ impl From<NoRoom> for StreamRefusal {
     }
 }
 
-/// The streams of a node: who holds how many, and the pages that they share.
+/// The streams of a node: how many each caller has, and the pages that they share.
 pub(crate) struct Streams {
     open: Arc<Quotas>,
     threads: Arc<Threads>,
     tail: Tail,
-    /// The position that the read models have reached: each new one is a sign that there is more to tell.
+    /// The position that the read models have reached: each new position means that there may be more to send.
     views_at: watch::Receiver<Position>,
 }
 
@@ -91,39 +91,39 @@ impl Streams {
         }
     }
 
-    /// Takes room for a stream of the holder of a token.
+    /// Reserves a place for a stream of the holder of a token.
     pub(crate) fn enter(&self, name: &str) -> Result<Room, StreamRefusal> {
         Ok(self.open.enter(Caller::Token(name.to_owned()), 1)?)
     }
 }
 
-/// What a stream tells of.
+/// The records that a stream sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
-    /// Every record.
+    /// All records.
     Log,
-    /// Those of one execution, with its attempts.
+    /// The records of one execution, with its attempts.
     Execution(ExecutionId),
 }
 
-/// Why a stream ended, as its last event says it.
+/// Why a stream ended, as its last event reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 enum End {
     /// The execution has ended.
     Ended {
-        /// How.
+        /// How it ended.
         status: Status,
     },
-    /// The node stops.
+    /// The node is stopping.
     Stopping,
-    /// The caller may not read this any more.
+    /// The caller is no longer allowed to read the records.
     NotAllowed,
-    /// There is no memory for more of it now.
+    /// There is not enough memory to continue now.
     Busy,
     /// The log cannot be read.
     Failed,
-    /// The caller reads too slowly. Only a WebSocket says so: the end of events that nobody reads is read by nobody.
+    /// The caller reads too slowly. Only a WebSocket reports this: a caller that does not read events does not read the last one.
     Slow,
 }
 
@@ -143,18 +143,18 @@ impl End {
 pub(crate) struct RecordStream<P> {
     streams: Arc<Streams>,
     told: Told,
-    /// The position behind which it goes on.
+    /// The stream continues after this position.
     at: Position,
     line: Line<P>,
-    /// What it was told of last: the tail gives it to the others as long as anybody has it.
+    /// The page that was sent last. The tail shares it with other callers as long as one of them has it.
     page: Option<Arc<Page>>,
 }
 
-/// What telling some records came to.
+/// The outcome of sending some records.
 enum Next {
-    /// There may be more.
+    /// There may be more to send.
     GoOn,
-    /// There will be nothing more.
+    /// There is nothing more to send.
     End(End),
 }
 
@@ -163,7 +163,7 @@ impl<P: Permission> RecordStream<P> {
         Self { streams, told, at, line, page: None }
     }
 
-    /// Tells of records until what it tells of has ended, the caller is gone or let in no more, or the node stops.
+    /// Sends records until the execution has ended, the caller is gone or loses its permission, or the node stops.
     pub(crate) async fn run(mut self) {
         let end = match self.until_the_end().await {
             Ok(end) => end,
@@ -183,7 +183,7 @@ impl<P: Permission> RecordStream<P> {
 
     async fn until_the_end(&mut self) -> Result<End, Left> {
         if self.line.form() != Form::Messages {
-            // An id without data is an event that nobody sees: who is cut off before the first record still knows its place.
+            // Clients do not show an id without data. A caller that is cut off before the first record still knows its position.
             self.line.say(Said::Events(format!("retry: {RETRY_MILLIS}\nid: {}\n\n", self.at).into())).await?;
         }
         let mut views_at = self.streams.views_at.clone();
@@ -209,21 +209,21 @@ impl<P: Permission> RecordStream<P> {
                 continue;
             }
             match self.line.rest(tokio::time::timeout(CHECK_EVERY, views_at.changed())).await? {
-                // Nobody told of a record: it is looked for all the same.
+                // No new record was reported. Look for one anyway.
                 Ok(Ok(())) | Err(_) => {}
-                // Who tells of positions ends with the node.
+                // The source of positions ends with the node.
                 Ok(Err(_)) => return Ok(End::Stopping),
             }
         }
     }
 
-    /// Tells what an execution's own stream has, and goes on in the log behind that.
+    /// Sends the records of an execution's own stream, and continues in the log after them.
     async fn tell_so_far(&mut self, id: ExecutionId) -> Result<Next, Left> {
         let mut revision = Revision(0);
         let mut behind = None;
         loop {
             let stream = StreamId::Execution(id);
-            // Where the log was before the stream was read: what the stream got since is behind that.
+            // The log's position before the stream was read: later records of the stream come after it.
             let read = self
                 .streams
                 .threads
@@ -253,10 +253,10 @@ impl<P: Permission> RecordStream<P> {
         Ok(Next::GoOn)
     }
 
-    /// Tells what a page has behind the caller's place.
+    /// Sends the records of a page after the caller's position.
     async fn tell(&mut self, page: &Page) -> Result<Next, Left> {
         let after = self.at;
-        // Records behind the revocation of the caller's token are not sent, whoever noticed the revocation first.
+        // Records after the revocation of the caller's token are not sent, even if the revocation is noticed later.
         let revoked_at = page.revocation(|token| self.line.is_revoked_by(token));
         let before = revoked_at.unwrap_or(page.last().next());
         match self.told {

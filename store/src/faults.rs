@@ -54,7 +54,7 @@ impl Faults {
         plan.faults.insert(next, fault);
     }
 
-    /// Says how many appends were tried.
+    /// Returns how many appends were tried.
     pub fn appends(&self) -> u64 {
         self.plan().appends
     }
