@@ -1,8 +1,10 @@
-//! Measures the sequencer's turns while many executions are open, with snapshots of the state that are saved beside them and without.
+//! Measures the sequencer's turns while many executions are open, with and without saving snapshots of the
+//! state in parallel.
 //!
 //!     cargo run --release -p ensue-node --example pauses -- [open executions] [seconds]
 //!
-//! The sequencer, the log on the disk and who saves snapshots are the node's own; there is no worker, no network and no view.
+//! The sequencer, the log on disk and the snapshot writer are the node's own. There are no workers, no network
+//! and no views.
 
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on has failed")]
 
@@ -23,13 +25,13 @@ use ensue_node::{Config, Node};
 
 const TRIGGER: &str = "pauses.tick";
 const PAYLOAD_BYTES: usize = 300;
-/// How many commands wait when a turn is taken.
+/// The number of commands that wait when a turn begins.
 const COMMANDS: usize = 32;
-/// After how many records the state is saved.
+/// The number of records after which the state is saved.
 const SAVE_EVERY: u64 = 20_000;
-/// What took longer than this was a save.
+/// Anything that took longer than this was a save.
 const SAVE_AT_LEAST: Duration = Duration::from_millis(10);
-/// How often is looked whether there is something to be saved.
+/// How often the thread checks whether there is a snapshot to save.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 fn main() {
@@ -65,7 +67,7 @@ fn config(folder: &Path) -> Config {
     }
 }
 
-/// Has the packs taken in and the executions opened.
+/// Installs the packs and opens the executions.
 fn prepare(config: &Config, executions: u64) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async { Node::start(config.clone()).await.unwrap().stop().await.unwrap() });
@@ -81,7 +83,7 @@ struct Taken {
     appended: Duration,
 }
 
-/// When a save began, and when it was over.
+/// When a save began and ended.
 type Save = (Instant, Instant);
 
 fn run(config: &Config, for_as_long: Duration, save_every: u64) -> (Vec<Taken>, Vec<Save>) {
@@ -96,7 +98,7 @@ fn run(config: &Config, for_as_long: Duration, save_every: u64) -> (Vec<Taken>, 
     let is_over = Arc::new(AtomicBool::new(false));
     let told = is_over.clone();
     let saves = std::thread::spawn(move || {
-        // As the node's own: of this thread alone.
+        // As in the node itself: applies to this thread alone.
         let _ = rustix::process::setpriority_process(None, 19);
         let mut saves = Vec::new();
         while !told.load(Ordering::Relaxed) {
@@ -168,7 +170,7 @@ fn tell(what: &str, turns: &[Taken], saves: &[Save]) {
     }
 }
 
-/// The log, with how long it took.
+/// The log, with the time that its writes took.
 struct Timed {
     log: Box<dyn Log>,
     took: Arc<Mutex<Duration>>,

@@ -1,4 +1,5 @@
-//! What the node says of itself: whether it can serve, what it is, and what is wrong or unsafe about where it runs.
+//! What the node reports about itself: whether it can serve, what it is, and what is wrong or unsafe about its
+//! environment.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -46,55 +47,55 @@ use crate::start_error::machine;
 use crate::tally::Counts;
 use crate::traces::SpanCounts;
 
-/// What knows the node.
+/// Holds everything that the node's reports are made from.
 pub(crate) struct AboutNode {
-    /// The release it runs.
+    /// The release that the node runs.
     pub release: &'static str,
-    /// When it started.
+    /// When the node started.
     pub started_at: Timestamp,
-    /// The log it writes to.
+    /// The log that the node writes to.
     pub log: LogId,
-    /// Under which right.
+    /// The epoch under which the node writes.
     pub epoch: Epoch,
-    /// How many attempts may run at once, of all queues together.
+    /// The number of attempts that may run at once, in all queues together.
     pub workers: u32,
-    /// The way to the log.
+    /// The handle of the sequencer.
     pub sequencer: SequencerHandle,
-    /// The log, to be read.
+    /// The readers of the log.
     pub readers: Arc<LogReaders>,
     /// The catalogs.
     pub catalogs: Arc<NodeCatalogs>,
-    /// Where events come in.
+    /// The edge, where events come in.
     pub edge: Arc<Edge>,
-    /// What is done in the background.
+    /// The background jobs.
     pub jobs: Arc<Jobs>,
-    /// The head that is kept outside.
+    /// The head that is kept outside the data directory.
     pub outside: OutsideWriter,
-    /// What is kept beside the log.
+    /// The outputs and artifacts that are stored next to the log.
     pub kept: KeptBeside,
     /// The data directory.
     pub data: PathBuf,
-    /// What the process holds and may hold.
+    /// The memory that the process holds and may hold.
     pub memory: Memory,
     /// The position that the views have reached.
     pub views_at: watch::Receiver<Position>,
-    /// How many records they passed over.
+    /// The number of records that the views skipped.
     pub views_passed_over: Arc<AtomicU64>,
-    /// How long what has ended stays in them.
+    /// How long ended executions and other old rows stay in the views.
     pub retention: ViewRetention,
-    /// How many executions were taken out of them since the start.
+    /// The number of executions removed from the views since the start.
     pub removed_executions: Arc<AtomicU64>,
     /// The views.
     pub views: Arc<dyn ViewReader>,
-    /// How what keeps them up with the log fares.
+    /// The condition of the follower that keeps the views up to date.
     pub views_fare: Arc<Fares>,
-    /// Why the state could not be saved, where it could not.
+    /// Why the state could not be saved, if it could not.
     pub snapshot_trouble: SnapshotTrouble,
-    /// How what counts records fares.
+    /// The condition of the follower that counts records.
     pub telemetry_fares: Arc<Fares>,
-    /// What was counted of spans.
+    /// The counts of spans.
     pub span_counts: Arc<SpanCounts>,
-    /// What was counted of the records.
+    /// The counts of records.
     pub counts: Arc<Counts>,
     /// The keys.
     pub keys: Arc<KeyRing>,
@@ -104,13 +105,13 @@ pub(crate) struct AboutNode {
     pub clock: Arc<dyn Clock>,
     /// How much space must be free, in bytes.
     pub min_free_bytes: u64,
-    /// How programs of actions are run.
+    /// How programs of actions run.
     pub actions: ActionSettings,
-    /// Which users they run as.
+    /// The users that programs run as.
     pub users: Users,
-    /// What becomes of them when the node ends.
+    /// What happens to programs when the node ends.
     pub programs_at_end: AtEnd,
-    /// Set once the node stops.
+    /// Set once the node is stopping.
     pub is_stopping: Arc<AtomicBool>,
     /// Set once the log has failed.
     pub is_failed: Arc<AtomicBool>,
@@ -132,7 +133,8 @@ impl AboutNode {
 
 impl Node for AboutNode {
     fn admission(&self) -> Result<(), Declined> {
-        // What still comes while the node stops is taken: the log is open until the last connection is closed.
+        // Requests that arrive while the node stops are accepted: the log stays open until the last connection
+        // closes.
         if self.is_failed.load(Ordering::Relaxed) {
             return Err(SubmitError::Stopping.into());
         }
@@ -152,11 +154,13 @@ impl Node for AboutNode {
         let dependencies = vec![
             Dependency { name: "log", state: state(is_failed, "the log has failed; restart the node") },
             Dependency { name: "disk", state: state(self.is_full(), "too little disk space is free: the node accepts no input") },
-            // What is written is taken all the same; who reads and names a position is told that the views are behind.
+            // Writes are still accepted. A reader that names a position gets an error that the views are
+            // behind.
             Dependency { name: "views", state: state(views_trouble.is_some(), views_trouble.as_deref().unwrap_or_default()) },
             Dependency { name: "node", state: state(is_stopping, "the node is stopping") },
         ];
-        // Reads go on where the disk is full; but a balancer asks whether requests may be sent here, and most of them bring something in.
+        // Reads continue if the disk is full. But a load balancer asks whether to send requests here, and most
+        // requests bring input.
         Readiness { is_ready: !is_failed && !is_stopping && !self.is_full(), dependencies }
     }
 
@@ -264,7 +268,7 @@ impl AboutNode {
         }
     }
 
-    /// Gives the step of the clock that holds what goes by it now.
+    /// Returns the clock step that currently holds schedules and timers.
     fn hold(&self) -> Option<Hold> {
         let hold = *self.sequencer.gauges().hold.lock().unwrap_or_else(PoisonError::into_inner);
         hold.filter(|hold| self.clock.now() < hold.until)
@@ -278,7 +282,7 @@ impl AboutNode {
         note("clock", &message, "if the clock is right now, run `ensue clock accept`; otherwise set it back before then")
     }
 
-    /// Finds who waits in a queue that there is not, or would.
+    /// Reports executions that wait, or would wait, in a queue that does not exist.
     fn queue_finding(&self) -> Finding {
         let hint = "name it under `queues` in `ensue.yaml`, with its `workers`, and restart the node";
         let queues = match self.sequencer.worker_queues() {
@@ -321,7 +325,8 @@ impl AboutNode {
         self.views_fare.bugs() + self.telemetry_fares.bugs() + self.snapshot_trouble.bugs()
     }
 
-    /// 0 where the views have taken in all; none where the log cannot be read, as nobody knows then.
+    /// Returns 0 if the views have folded all records, and none if the log cannot be read, because the lag is
+    /// then unknown.
     #[expect(clippy::cast_precision_loss, reason = "a metric is told in 53 bits")]
     fn views_lag_seconds(&self, reached: Position) -> Option<f64> {
         let limit = ReadLimit { records: 1, ..ReadLimit::default() };
@@ -432,7 +437,8 @@ fn kept(used: Used) -> Kept {
     Kept { bytes: used.bytes, quota_bytes: used.quota_bytes }
 }
 
-/// Says how much of the quota is used. That the oldest goes when it is used up is as it should be; that nothing more is taken is not.
+/// Reports how much of the quota is used. A full quota is fine if the oldest is deleted to make room; it is a
+/// problem if nothing more is stored.
 fn kept_finding(check: &str, what: &str, used: Used) -> Finding {
     let mib = |bytes: u64| bytes / (1024 * 1024);
     let message = format!("{} MiB of {} MiB are used for {what}", mib(used.bytes), mib(used.quota_bytes));
@@ -443,14 +449,14 @@ fn kept_finding(check: &str, what: &str, used: Used) -> Finding {
     note(check, &format!("{message}: nothing more is stored until the oldest are deleted"), &hint)
 }
 
-/// Whether anything is taken in.
+/// Whether the node accepts input.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fullness {
     Full,
     HasRoom,
 }
 
-/// `fullness` is what the sequencer found when it looked last, or was told by the store.
+/// `fullness` is what the sequencer found at its last check, or what the store reported.
 fn space(free: Option<u64>, min: u64, fullness: Fullness) -> Finding {
     let mib = |bytes: u64| bytes / (1024 * 1024);
     let hint = "free some space; the node then continues by itself";
@@ -468,7 +474,7 @@ fn space(free: Option<u64>, min: u64, fullness: Fullness) -> Finding {
     }
 }
 
-/// Says how near the process is to what it may hold: near means four fifths.
+/// Reports how close the process is to its memory limit: four fifths counts as close.
 fn memory_finding(held: Option<u64>, max: u64) -> Finding {
     let mib = |bytes: u64| bytes / (1024 * 1024);
     let told = |held: u64, rest: &str| format!("{} MiB of memory are used of {} MiB{rest}", mib(held), mib(max));

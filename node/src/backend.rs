@@ -1,7 +1,7 @@
-//! Where logs, secrets and read models are kept, by what it can do. What it is stands in one file alone: `backend/sqlite.rs`.
+//! Traits for the storage of logs, secrets and read models. The implementation is in one file: `backend/sqlite.rs`.
 //!
-//! The node knows these traits, and the writer's and readers' own of `ensue-engine` and `ensue-views`. A batch costs one call through
-//! them.
+//! The node uses these traits, and the writer and reader traits of `ensue-engine` and `ensue-views`. A batch costs
+//! one call through them.
 
 pub mod sqlite;
 
@@ -16,52 +16,53 @@ use ensue_views::{ViewError, ViewReader};
 
 pub use sqlite::{Folder, FolderError, OpenError};
 
-/// What keeps a log, its secrets and its read models.
+/// The storage of a log, its secrets and its read models.
 pub trait Backend: Send + Sync {
-    /// Returns the logs that are there; none where one is to be made.
+    /// Returns the existing logs; empty if the log is still to be created.
     fn logs(&self) -> Result<Vec<LogId>, OpenError>;
-    /// Returns the log that is there; none where it is to be made. Fails where one is missing that must have been there.
+    /// Returns the existing log, or `None` if it is still to be created. Fails if a log is missing that must have
+    /// existed.
     fn log(&self) -> Result<Option<LogId>, OpenError>;
-    /// Returns true if there are secrets, so that there must be a key for them.
+    /// Returns true if there are stored secrets, which require a key.
     fn has_secrets(&self) -> bool;
-    /// Opens the log to be written to, under a new epoch; makes it where it is not there.
+    /// Opens the log for writing, under a new epoch. Creates it if it does not exist.
     fn writer(&self, log: LogId) -> Result<Box<dyn Log>, OpenError>;
-    /// Opens the log to be read.
+    /// Opens the log for reading.
     fn reader(&self, log: LogId) -> Result<Box<dyn LogReader>, OpenError>;
-    /// Opens the secrets, sealed under this key.
+    /// Opens the secrets, which are encrypted with this key.
     fn vault(&self, log: LogId, master: MasterKey) -> Result<Arc<dyn Vault>, OpenError>;
-    /// Opens the read models; makes them where they are not there.
+    /// Opens the read models. Creates them if they do not exist.
     fn views(&self, log: LogId) -> Result<Box<dyn Views>, OpenError>;
-    /// Opens read models beside the live ones, to take their place once they have come as far.
+    /// Opens a second set of read models next to the live ones, which it replaces once it has caught up.
     fn views_beside(&self, log: LogId) -> Result<Box<dyn Views>, OpenError>;
 }
 
-/// Read models, as their one follower holds them.
+/// Read models, as their only follower owns them.
 pub trait Views: RetainedViews {
-    /// Returns a reader with connections of its own.
+    /// Returns a reader with its own connections.
     fn reader(&self) -> Arc<dyn ViewReader>;
-    /// Returns what looks through all of them, on whichever thread it is called: what it finds damaged is told by
-    /// [`is_damaged`](Self::is_damaged).
+    /// Returns a check of all read models, which can run on any thread. [`is_damaged`](Self::is_damaged) reports the
+    /// damage that it finds.
     fn look(&self) -> Look;
-    /// Returns true if a reader came upon damage.
+    /// Returns true if a reader found damage.
     fn is_damaged(&self) -> bool;
-    /// Forgets what is at hand beside the rows: a bug of ours may have left it other than what is kept.
+    /// Clears the in-memory caches: after an internal error they may differ from the stored rows.
     fn forget_what_is_at_hand(&mut self);
-    /// Takes the place of these views by ones that were made beside them, and have come as far.
+    /// Replaces these views with ones that were built next to them and have caught up.
     fn adopt(&mut self, beside: Box<dyn Views>) -> Result<(), ViewError>;
-    /// Gives back the space of what was taken out.
+    /// Releases the space of removed rows.
     fn shrink(&mut self) -> Result<(), ViewError>;
-    /// Returns itself as what it is, for the backend whose it is.
+    /// Returns itself as `Any`, so that its backend can downcast it.
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
 
-/// A look through read models; see [`Views::look`].
+/// A check of read models; see [`Views::look`].
 pub type Look = Box<dyn FnOnce() -> Result<(), ViewError> + Send>;
 
-/// What opens read models beside the live ones.
+/// Opens read models next to the live ones.
 pub type OpenBeside = Box<dyn Fn() -> Result<Box<dyn Views>, OpenError> + Send + Sync>;
 
-/// Returns what opens readers of a log.
+/// Returns a function that opens readers of a log.
 pub fn readers_of(backend: Arc<dyn Backend>, log: LogId) -> impl Fn() -> Result<Box<dyn LogReader>, LogError> + Send + Sync {
     move || backend.reader(log).map_err(|error| LogError::Store(error.to_string()))
 }

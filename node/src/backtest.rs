@@ -1,4 +1,4 @@
-//! What a rule would have done with the events of the log, beside what it did.
+//! What a rule would have done with the events of the log, compared with what it did.
 
 use std::sync::Arc;
 
@@ -26,29 +26,29 @@ use crate::catalogs::{CatalogError, NodeCatalogs, WithFileError};
 use crate::log_access::LogReaders;
 use crate::plain_body::plain;
 
-/// How many events of each kind are named: the first.
+/// How many events of each kind are listed: the first ones.
 const TOLD_MAX: usize = 100;
 
-/// The most events of its triggers over which a rule is tried.
+/// The most events of its triggers over which a rule is tested.
 const EVENTS_MAX: u64 = 5_000_000;
 
-/// Why a rule cannot be tried.
+/// Why a rule cannot be tested.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub(crate) enum BacktestError {
     /// There is no such rule.
     #[error("there is no rule `{0}`")]
     NoRule(RuleRef),
-    /// The text of the rule's file is of no use.
+    /// The text of the rule's file cannot be used.
     #[error(transparent)]
     File(#[from] WithFileError),
-    /// It goes by a schedule.
+    /// The rule runs on a schedule.
     #[error("`{0}` is due by its schedule and not by events, so there is nothing to test it with")]
     Scheduled(RuleRef),
     /// There are too many events.
     #[error("there are more than {EVENTS_MAX} events of its triggers")]
     TooMany,
-    /// It is not to go on.
+    /// The caller no longer waits.
     #[error(transparent)]
     GaveUp(#[from] Impatience),
     /// The log cannot be read.
@@ -57,7 +57,7 @@ pub(crate) enum BacktestError {
     /// The catalog cannot be built.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
-    /// The core does not get on.
+    /// The core makes no progress.
     #[error("the rule cannot be tested: {0}")]
     Stuck(#[from] Stuck),
 }
@@ -104,9 +104,9 @@ impl Explain for BacktestError {
     }
 }
 
-/// Tries rules over the log of a node.
+/// Tests rules over the log of a node.
 pub struct NodeBacktests {
-    /// What is installed.
+    /// The installed catalogs.
     pub catalogs: Arc<NodeCatalogs>,
     /// The log.
     pub readers: Arc<LogReaders>,
@@ -125,7 +125,7 @@ impl Payloads for LogReaders {
 }
 
 impl NodeBacktests {
-    /// Tries rules with what is installed, over a log.
+    /// Creates backtests of the installed rules over a log.
     pub fn new(catalogs: Arc<NodeCatalogs>, readers: Arc<LogReaders>) -> Self {
         Self { catalogs, readers }
     }
@@ -166,10 +166,10 @@ impl NodeBacktests {
         over.told((after, at), &self.readers)
     }
 
-    /// Gives the last position before a moment, taking the log's clock for one that only goes forward.
+    /// Returns the last position before a moment, assuming that the log's clock only moves forward.
     fn before(&self, since: Timestamp, head: Position) -> Result<Position, LogError> {
         let (mut low, mut high) = (0, head.0);
-        // What is at `low` is older, what is behind `high` is not.
+        // The record at `low` is older; the record after `high` is not.
         while low < high {
             let middle = low + (high - low) / 2;
             let record = self.readers.read(Position(middle), ReadLimit { records: 1, ..ReadLimit::default() })?;
@@ -182,16 +182,17 @@ impl NodeBacktests {
     }
 }
 
-/// A rule on its way over the log.
+/// A rule while it is tested over the log.
 struct Over<'a> {
     asked: &'a ToBacktest,
     triggers: &'a [TriggerRef],
     backtest: Backtest,
     happened: Matches,
     unreadable: u64,
-    /// When the newest record was taken in, as if no step had moved the clock.
+    /// When the newest record was received, as if no step had moved the clock.
     now: Timestamp,
-    /// How far the clock's steps have moved it, in microseconds: what waits for a while goes on as if they had not.
+    /// How far clock steps have moved the clock, in microseconds: delays continue as if the steps had not
+    /// happened.
     stepped: i64,
 }
 
@@ -201,7 +202,7 @@ impl<'a> Over<'a> {
         Self { asked, triggers, backtest, happened, unreadable: 0, now, stepped: 0 }
     }
 
-    /// Gives the vars that the rule reads the values that they had at a position.
+    /// Sets the vars that the rule reads to the values that they had at a position.
     fn begin_at(&mut self, at: Position, log: &LogReaders) -> Result<(), BacktestError> {
         let names: Vec<VarName> = self.backtest.reads_vars().cloned().collect();
         for name in names {
@@ -285,7 +286,7 @@ impl<'a> Over<'a> {
                 },
             })
         };
-        // Ids are in the order of time.
+        // Ids are in time order.
         for (event, now) in would {
             match (now, happened.get(event)) {
                 (Would::Erred(_), _) => put(&mut told.erred, || one(*event))?,

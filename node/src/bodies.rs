@@ -1,6 +1,6 @@
-//! Bodies at hand: what was just committed and is about to be read again, bounded in bytes.
+//! A cache of bodies that were just committed and are about to be read again, bounded in bytes.
 //!
-//! It is a cache beside the log, which has every body; losing it loses nothing.
+//! The log has every body, so losing the cache loses nothing.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ use ensue_api::Queue;
 use ensue_engine::record::Digest;
 use lru::LruCache;
 
-/// The plain bytes of bodies, the least recently used of which go first.
+/// A cache of decoded bodies, which drops the least recently used first.
 #[derive(Debug)]
 pub struct BodyCache {
     state: Mutex<State>,
@@ -24,7 +24,7 @@ struct State {
 }
 
 impl BodyCache {
-    /// Makes a cache of at most so many bytes as the queue has room for.
+    /// Creates a cache that holds at most as many bytes as the queue has room for.
     pub fn new(queue: Arc<Queue>) -> Self {
         let bytes_max = usize::try_from(queue.capacity()).unwrap_or(usize::MAX);
         Self { state: Mutex::new(State { bodies: LruCache::unbounded(), bytes: 0 }), bytes_max, queue }
@@ -49,7 +49,7 @@ impl BodyCache {
         self.queue.set(state.bytes as u64);
     }
 
-    /// Gives a body; none where it is not at hand.
+    /// Returns a body, or none if it is not cached.
     pub fn get(&self, digest: &Digest) -> Option<Bytes> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).bodies.get(digest).cloned()
     }

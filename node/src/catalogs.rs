@@ -1,7 +1,7 @@
-//! The built catalogs, by revision, and how the packs folder becomes the next one.
+//! The built catalogs by revision, and how the packs folder becomes the next one.
 //!
-//! Nothing runs from the folder that a pack was read from: its files are copied under their digest first, and a catalog is
-//! built from the copies.
+//! Nothing runs from the folder that a pack was read from: its files are first copied under their digest, and a
+//! catalog is built from the copies.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -26,17 +26,17 @@ use thiserror::Error;
 use crate::clock::Clock;
 use crate::plain_body::body_at;
 
-/// The most catalogs that are kept built: those that were asked for last.
+/// The most catalogs that stay built: those requested last.
 const BUILT_MAX: usize = 32;
 
-/// How often an older catalog is tried to be built where the disk cannot be read.
+/// How many times the node tries to build an older catalog if the disk cannot be read.
 const BUILD_ATTEMPTS: u32 = 3;
 
 /// Why a catalog cannot be built.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CatalogError {
-    /// The copy of a pack is not what was installed.
+    /// The copy of a pack differs from the installed pack.
     #[error("the copy of pack `{pack}` cannot be used: {why}; restore the data directory's `packs` folder from a backup")]
     Copy {
         /// The pack.
@@ -62,13 +62,13 @@ pub enum CatalogError {
 /// Why there is no catalog with another version of a pack.
 #[derive(Debug, Error)]
 pub(crate) enum WithPackError {
-    /// It is not installed.
+    /// The pack is not installed.
     #[error("the pack `{0}` is not installed")]
     NoPack(PackName),
-    /// It has mistakes.
+    /// The pack has errors.
     #[error("the pack has errors and cannot be tested: {}", .0.iter().map(|one| format!("{}:{}: {}", one.file, one.line, one.message)).collect::<Vec<_>>().join("; "))]
     Mistakes(Vec<Diagnostic>),
-    /// The others cannot be built.
+    /// The other packs cannot be built.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
 }
@@ -76,10 +76,10 @@ pub(crate) enum WithPackError {
 /// Why there is no catalog with another text of a file.
 #[derive(Debug, Error)]
 pub(crate) enum WithFileError {
-    /// The file is of no pack that is installed.
+    /// The file belongs to no installed pack.
     #[error("the pack `{0}` is not installed, but its rules are tested with its triggers, actions and configuration")]
     NoPack(String),
-    /// The file has mistakes.
+    /// The file has errors.
     #[error("the rule has errors and cannot be tested: {}", .0.iter().map(|one| format!("{}:{}: {}", one.file, one.line, one.message)).collect::<Vec<_>>().join("; "))]
     Mistakes(Vec<Diagnostic>),
     /// The file does not define the rule.
@@ -90,33 +90,33 @@ pub(crate) enum WithFileError {
         /// The rule.
         rule: RuleRef,
     },
-    /// The others cannot be built.
+    /// The other packs cannot be built.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
 }
 
 /// The catalogs of a node.
 pub struct NodeCatalogs {
-    /// The data directory's folder of copies.
+    /// The folder of copies in the data directory.
     copies: PathBuf,
     current: ArcSwap<Catalog>,
-    /// What runs goes by the catalog that it began with, however many came since.
+    /// Executions use the catalog that they began with, however many newer ones there are.
     built: Mutex<Recent<CatalogRevision, Arc<Catalog>>>,
     installed: Mutex<InstalledPacks>,
     reader: Mutex<Box<dyn LogReader>>,
     findings: ArcSwap<BTreeMap<PackName, Vec<Diagnostic>>>,
 }
 
-/// What the packs folder and the library make of the catalog.
+/// How the packs folder and the library change the catalog.
 pub(crate) struct Proposal {
-    /// The revision that the changes were made for.
+    /// The revision that the changes are based on.
     pub base: CatalogRevision,
-    /// The changes; nothing where the folder is what is installed.
+    /// The changes; empty if the folder equals what is installed.
     pub changes: Vec<PackChange>,
 }
 
 impl NodeCatalogs {
-    /// Begins with what the state says is installed, and builds the catalog of now.
+    /// Starts from the packs that the state lists as installed, and builds the current catalog.
     pub fn open(copies: PathBuf, installed: InstalledPacks, reader: Box<dyn LogReader>) -> Result<Self, CatalogError> {
         let revision = installed.revision();
         let catalogs = Self {
@@ -133,22 +133,22 @@ impl NodeCatalogs {
         Ok(catalogs)
     }
 
-    /// Gives the catalog that new events are judged by.
+    /// Returns the catalog that judges new events.
     pub fn current(&self) -> Arc<Catalog> {
         self.current.load_full()
     }
 
-    /// Gives what is wrong, or worth knowing, about the packs of the folder.
+    /// Returns errors and notes about the packs of the folder.
     pub(crate) fn findings(&self) -> Arc<BTreeMap<PackName, Vec<Diagnostic>>> {
         self.findings.load_full()
     }
 
-    /// Gives the folder that holds the files of a pack.
+    /// Returns the folder that holds the files of a pack.
     pub fn folder(&self, digest: &Digest) -> PathBuf {
         self.copies.join(digest.to_string())
     }
 
-    /// Takes note of a committed record: a pack that came or went.
+    /// Notes a committed record that installs or removes a pack.
     pub fn note(&self, records: &[Record]) {
         let mut revision = None;
         let mut installed = self.installed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -164,8 +164,9 @@ impl NodeCatalogs {
         }
     }
 
-    /// Makes the changes that bring the catalog to what the library and the folder hold, copies what is new, and builds the
-    /// catalog that results, ready for the moment of the commit. A pack with errors is not taken: its last good version stays.
+    /// Creates the changes that bring the catalog in line with the library and the folder, copies new files,
+    /// and builds the resulting catalog so that it is ready at the commit. A pack with errors is not installed:
+    /// its last good version stays.
     pub(crate) fn propose(&self, checked: Checked, broken: &BTreeSet<PackName>, clock: &dyn Clock) -> Result<Proposal, CatalogError> {
         let now = self.current();
         let base = now.revision();
@@ -209,20 +210,20 @@ impl NodeCatalogs {
         Ok(Proposal { base, changes })
     }
 
-    /// Keeps what was found in the packs folder.
+    /// Stores the findings about the packs folder.
     pub(crate) fn set_findings(&self, findings: BTreeMap<PackName, Vec<Diagnostic>>) {
         self.findings.store(Arc::new(findings));
     }
 
-    /// Builds the catalog that there would be if a file of an installed pack had this text: nothing of it is kept.
+    /// Builds the catalog as if a file of an installed pack had this text, and stores nothing.
     ///
     /// # Errors
-    /// Where the pack is not installed, or what it would be has mistakes.
+    /// Fails if the pack is not installed or would have errors.
     pub(crate) fn with_file(&self, rule: &RuleRef, path: &str, text: &str) -> Result<Catalog, WithFileError> {
         let (now, pack) = (self.current(), rule.pack());
         let mut packs = self.sources(now.revision())?;
         let Some(place) = packs.iter().position(|(name, ..)| *name == pack) else { return Err(WithFileError::NoPack(pack.to_string())) };
-        // Its mistakes are told by the pack's name, wherever its copy is.
+        // Errors name the pack by its name, wherever its copy is.
         packs[place].1.origin = pack.to_string();
         packs[place].1.files.remove(path);
         let is_elsewhere = built_with_new_rules(now.revision(), &mut packs).is_ok_and(|without| without.rules().contains_key(rule));
@@ -234,10 +235,10 @@ impl NodeCatalogs {
         built_with_new_rules(now.revision(), &mut packs)
     }
 
-    /// Builds the catalog that there would be if an installed pack were this one: nothing of it is kept.
+    /// Builds the catalog as if an installed pack were replaced by this one, and stores nothing.
     ///
     /// # Errors
-    /// Where the pack is not installed, or has mistakes.
+    /// Fails if the pack is not installed or has errors.
     pub(crate) fn with_pack(&self, name: &PackName, source: PackSource) -> Result<Catalog, WithPackError> {
         let revision = self.current().revision();
         let mut packs = self.sources(revision)?;
@@ -245,7 +246,7 @@ impl NodeCatalogs {
             return Err(WithPackError::NoPack(name.clone()));
         };
         packs[place].1 = source;
-        // Settings that it has got in the meantime have their defaults.
+        // Settings added since then have their defaults.
         let sources: Vec<PackSource> = packs.iter().map(|(_, source, _)| source.clone()).collect();
         let configs: BTreeMap<PackName, Value> = packs.iter().map(|(name, _, manifest)| (name.clone(), manifest.config.clone())).collect();
         let checked = ensue_packs::check(&sources, &configs);
@@ -274,7 +275,7 @@ impl NodeCatalogs {
         Ok(Arc::new(catalog))
     }
 
-    /// Gives the packs of a revision, with what each was installed with.
+    /// Returns the packs of a revision, with the settings that each was installed with.
     fn sources(&self, revision: CatalogRevision) -> Result<Vec<(PackName, PackSource, Manifest)>, CatalogError> {
         let packs: Vec<(PackName, Digest, BodyHandle)> = {
             let installed = self.installed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -303,13 +304,14 @@ impl NodeCatalogs {
 }
 
 impl Catalogs for NodeCatalogs {
-    /// Gives a catalog, built again where it is not at hand: the definitions are kept as long as events they judged.
+    /// Returns a catalog, rebuilt if it is not cached. Definitions are kept as long as events that they judged.
     fn at(&self, revision: CatalogRevision) -> Option<Arc<Catalog>> {
         let built = self.built.lock().unwrap_or_else(PoisonError::into_inner).get(&revision).cloned();
         if built.is_some() {
             return built;
         }
-        // What needs the catalog is put aside or fails without it, so one failed read of the disk must not decide that.
+        // Without the catalog, anything that needs it is parked or fails, so one failed disk read must not
+        // decide that.
         let tried = (1..BUILD_ATTEMPTS).find_map(|_| self.build(revision).ok()).map_or_else(|| self.build(revision), Ok);
         match tried {
             Ok(catalog) => {
@@ -324,7 +326,8 @@ impl Catalogs for NodeCatalogs {
     }
 }
 
-/// A rule keeps its id as long as it is there; a new one, also one that was deleted and comes again, gets another.
+/// Returns the id of a rule. A rule keeps its id while it exists; a new rule gets a new one, even if a deleted
+/// rule had the same name.
 fn rule_id(now: &Catalog, name: &RuleRef, clock: &dyn Clock) -> RuleId {
     now.rules().get(name).map_or_else(
         || {
@@ -339,7 +342,7 @@ fn manifest_json(manifest: &Manifest) -> Vec<u8> {
     serde_json::to_vec(manifest).expect("a manifest holds only names, ids and JSON, which always have a JSON form")
 }
 
-/// Builds a catalog in which rules may be that were never installed: each gets an id as it is met.
+/// Builds a catalog that may contain rules that were never installed: each gets an id when it is found.
 fn built_with_new_rules(revision: CatalogRevision, packs: &mut [(PackName, PackSource, Manifest)]) -> Result<Catalog, WithFileError> {
     let id = RuleId(Id::root(Timestamp::from_micros(0), 1));
     loop {
@@ -359,15 +362,15 @@ fn built_with_new_rules(revision: CatalogRevision, packs: &mut [(PackName, PackS
     }
 }
 
-/// What the library and the packs folder hold.
+/// The contents of the library and the packs folder.
 pub(crate) struct FoundPacks {
-    /// The packs that can be installed, and what there is to tell.
+    /// The packs that can be installed, and the messages about them.
     pub checked: Checked,
-    /// The packs that stand there and cannot be installed as they are.
+    /// The packs of the folder that cannot be installed as they are.
     pub broken: BTreeSet<PackName>,
-    /// What is wrong, or worth knowing, by pack.
+    /// Errors and notes, by pack.
     pub findings: BTreeMap<PackName, Vec<Diagnostic>>,
-    /// What cannot even be read, for people.
+    /// Packs that cannot even be read, as messages for people.
     pub unreadable: Vec<String>,
 }
 
@@ -403,7 +406,7 @@ pub(crate) fn find_packs(folder: &Path, config: &BTreeMap<PackName, Value>) -> F
     FoundPacks { checked, broken, findings, unreadable }
 }
 
-/// Names the file of a diagnostic from the packs folder on: where that folder is, callers need not know.
+/// Names the file of a diagnostic relative to the packs folder: callers need not know where that folder is.
 fn below(folder: &Path, one: &Diagnostic) -> Diagnostic {
     let mut one = one.clone();
     if let Some(file) = Path::new(&one.file).strip_prefix(folder).ok().and_then(Path::to_str) {
@@ -412,7 +415,7 @@ fn below(folder: &Path, one: &Diagnostic) -> Diagnostic {
     one
 }
 
-/// The names of the folder's folders: a pack that cannot be read today is broken, not gone.
+/// The names of the subfolders: a pack that cannot be read today is broken, not removed.
 fn folder_names(folder: &Path) -> BTreeSet<PackName> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()

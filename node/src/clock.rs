@@ -1,6 +1,7 @@
 //! The node's clock: the wall time at the start plus the monotonic clock, slewed towards the wall clock.
 //!
-//! It decides nothing by time. Order is the position; time is what a record says and what a person reads. It never goes back but by a step.
+//! Time decides nothing about order: order is the position, and time is for records and readers. It never goes
+//! back except by a step.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,31 +10,32 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use ensue_engine::command::Moment;
 use ensue_engine::time::Timestamp;
 
-/// How far the wall clock may be off before it counts as a step, in microseconds.
+/// How far the wall clock may be off before the difference counts as a step, in microseconds.
 pub const STEP_MICROS: i64 = 60_000_000;
-/// The most that one tick slews the clock, in microseconds: 500 in a second is what NTP daemons do.
+/// The most that one tick slews the clock, in microseconds: NTP daemons slew 500 in a second.
 const SLEW_MICROS: i64 = 500;
 
-/// What tells the time, and draws the random bits of ids.
+/// Tells the time and creates the random bits of ids.
 pub trait Clock: Send + Sync {
-    /// Gives the node's time.
+    /// Returns the node's time.
     fn now(&self) -> Timestamp;
-    /// Has the node's time begin no earlier than the log's newest record. Where the wall clock is behind that by no more than
-    /// [`STEP_MICROS`], the node's time goes on from there, and is slewed; where it is by more, it was set back while no node ran: that
-    /// step is given, and the node's time is the wall clock's.
+    /// Starts the node's time no earlier than the log's newest record. If the wall clock is behind that record
+    /// by at most [`STEP_MICROS`], the node's time continues from the record and is slewed. If it is behind by
+    /// more, it was set back while no node ran: the step is returned, and the node uses the wall clock's time.
     fn go_on_from(&self, newest: Timestamp) -> Option<ClockStep>;
-    /// Brings the node's time nearer to the wall clock; called about once a second. Gives the step where the wall clock has moved
-    /// away by more than [`STEP_MICROS`]: the node's time is the wall clock's from then on, and the step waits to be taken.
+    /// Slews the node's time towards the wall clock; called about once a second. If the wall clock has moved
+    /// away by more than [`STEP_MICROS`], returns the step: the node uses the wall clock's time from then on,
+    /// and the step waits to be taken.
     fn tick(&self) -> Option<ClockStep>;
-    /// Takes the oldest step that nobody has taken; none where there is none.
+    /// Takes the oldest step that was not taken yet, if any.
     fn take_step(&self) -> Option<ClockStep>;
-    /// Gives what enters the core with a command, where all steps before it were taken; else the oldest of them, which is taken by
-    /// that.
+    /// Returns the time and random bits for a command if all earlier steps were taken. Otherwise takes and
+    /// returns the oldest step.
     fn moment_or_step(&self) -> Result<Moment, ClockStep>;
-    /// Gives random bits.
+    /// Returns random bits.
     fn entropy(&self) -> u128;
 
-    /// Gives what enters the core with a command.
+    /// Returns the time and random bits that enter the core with a command.
     fn moment(&self) -> Moment {
         Moment { time: self.now(), entropy: self.entropy() }
     }
@@ -42,36 +44,36 @@ pub trait Clock: Send + Sync {
 /// A step of the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockStep {
-    /// What the node's clock said.
+    /// The time of the node's clock.
     pub from: Timestamp,
-    /// What the wall clock said.
+    /// The time of the wall clock.
     pub to: Timestamp,
 }
 
 /// Where a node's clock gets its time from.
 pub trait Hands: Send + Sync {
-    /// Gives the microseconds since some fixed moment; it never goes back.
+    /// Returns the microseconds since a fixed moment; never goes back.
     fn steady_micros(&self) -> i64;
-    /// Gives the wall clock's microseconds since the Unix epoch; it may jump.
+    /// Returns the wall clock's microseconds since the Unix epoch; may jump.
     fn wall_micros(&self) -> i64;
-    /// Gives random bits.
+    /// Returns random bits.
     fn entropy(&self) -> u128;
 }
 
-/// The node's clock over some hands.
+/// The node's clock, driven by a source of time.
 #[derive(Debug)]
 pub struct NodeClock<H> {
     hands: H,
-    /// The wall time when the steady hand was at 0, in microseconds, as slewed so far.
+    /// The wall time at the moment when the monotonic clock was 0, in microseconds, as slewed so far.
     origin: Mutex<Origin>,
 }
 
 #[derive(Debug)]
 struct Origin {
     micros: i64,
-    /// The newest time that was told: none that is told later is before it, but by a step.
+    /// The newest time returned so far: later times are never earlier than it, except after a step.
     told: i64,
-    /// The steps that nobody has taken, the oldest first.
+    /// The steps that were not taken yet, oldest first.
     steps: VecDeque<ClockStep>,
 }
 
@@ -126,7 +128,7 @@ impl<H: Hands> Clock for NodeClock<H> {
 
     fn moment_or_step(&self) -> Result<Moment, ClockStep> {
         let mut origin = self.origin();
-        // Looked at together: a step between the two would be taken for time that has passed.
+        // Both are read under one lock: otherwise a step between the two would be taken for elapsed time.
         match origin.steps.pop_front() {
             Some(step) => Err(step),
             None => Ok(Moment { time: self.at(&mut origin), entropy: self.hands.entropy() }),
@@ -162,7 +164,7 @@ impl Hands for MachineHands {
 
     fn entropy(&self) -> u128 {
         let mut bytes = [0; 16];
-        // Without randomness no id would be safe to give: there is nothing better than to stop.
+        // Without randomness no id would be safe, so the process must stop.
         getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
         u128::from_le_bytes(bytes)
     }
@@ -177,7 +179,7 @@ impl Default for SystemClock {
     }
 }
 
-/// Gives where the wall clock has stepped to, if it has.
+/// Returns the time that the wall clock stepped to, if it stepped.
 fn slew(origin: &mut i64, elapsed: i64, wall: i64) -> Option<Timestamp> {
     let now = origin.saturating_add(elapsed);
     let off = wall.saturating_sub(now);
@@ -195,7 +197,7 @@ mod tests {
 
     const START: i64 = 1_774_699_200_000_000;
 
-    /// Hands that stand still.
+    /// A source of time that never moves.
     struct Still;
 
     impl Hands for Still {

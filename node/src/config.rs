@@ -1,6 +1,6 @@
-//! What the operator sets: `ensue.yaml`, then `ENSUE_…`, then flags, the later over the earlier.
+//! The operator's settings: `ensue.yaml`, then `ENSUE_…`, then flags; later sources override earlier ones.
 //!
-//! It reads the file and the environment it is given; what the values do is the wiring's.
+//! This module reads the file and the environment; the code that starts the node applies the values.
 
 mod actions;
 mod otel;
@@ -41,72 +41,73 @@ pub use variables::UnknownVariable;
 use crate::kept::{KeptSettings, days};
 use crate::traces::{CollectorError, TraceSettings};
 
-/// The most bytes of the file.
+/// The maximum size of the file, in bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
-/// How much space must be free before anything more is taken in, where the operator says nothing: 256 MiB.
+/// The default amount of free space that is required to accept input: 256 MiB.
 const MIN_FREE_BYTES: u64 = 256 * 1024 * 1024;
 
-/// How long a worker's right to an attempt lasts without being renewed, where the operator says nothing.
+/// The default time that a worker's lease on an attempt lasts without being renewed.
 const LEASE: Duration = Duration::from_secs(30);
-/// The shortest lease: a node that is merely slow must be able to renew it.
+/// The minimum lease: a node that is merely slow must be able to renew it.
 const LEASE_MIN: Duration = Duration::from_secs(1);
 
-/// What a node is started with.
+/// The settings of a node.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The address to listen on.
     pub listen: SocketAddr,
-    /// The address under which the node is known, for links; none means the one it listens on.
+    /// The address under which the node is known, for links; if not set, the address that it listens on.
     pub url: Option<String>,
-    /// The names under which the node answers, beside that of `url`.
+    /// The host names that the node accepts, in addition to that of `url`.
     pub hosts: Vec<String>,
-    /// How many connections of one address may be open over which no request has come yet.
+    /// How many connections without a request yet may be open per address.
     pub silent_per_address: usize,
     /// The data directory.
     pub data: PathBuf,
     /// The folder of packs.
     pub packs: PathBuf,
-    /// When it is read.
+    /// When the folder of packs is read.
     pub reread: Reread,
-    /// The file of the master key; none means the state folder's.
+    /// The file of the master key; if not set, the one in the state folder.
     pub master_key: Option<PathBuf>,
-    /// The base of the state folder; none means what `XDG_STATE_HOME` and `HOME` say.
+    /// The base of the state folder; if not set, `XDG_STATE_HOME` and `HOME` determine it.
     pub state_base: Option<PathBuf>,
-    /// How many attempts of the queue `default` run at once; none means four a core.
+    /// How many attempts of the queue `default` run at once; if not set, four per core.
     pub workers: Option<u32>,
-    /// The other queues, and how many of each may start in a while.
+    /// The other queues, and the start rates of all queues.
     pub queues: QueueSettings,
-    /// How long a worker's right to an attempt lasts without being renewed.
+    /// How long a worker's lease on an attempt lasts without being renewed.
     pub lease: Duration,
-    /// How much space must be free before anything more is taken in, in bytes.
+    /// How much space must be free for the node to accept input, in bytes.
     pub min_free_bytes: u64,
-    /// How much memory the node may hold, in bytes.
+    /// How much memory the node may use, in bytes.
     pub memory_bytes: u64,
-    /// What is kept of what attempts print.
+    /// How much of the output of attempts is kept.
     pub outputs: KeptSettings,
-    /// What is kept of the files that attempts give away.
+    /// How much is kept of the files that attempts publish as artifacts.
     pub artifacts: KeptSettings,
-    /// How long what has ended stays in the views.
+    /// How long ended executions and other finished items remain in the views.
     pub retention: ViewRetention,
-    /// Where the `http` runner may connect beyond the public internet.
+    /// The destinations beyond the public internet that the `http` runner may connect to.
     pub egress_allow: Vec<String>,
     /// How programs of actions are run.
     pub actions: ActionSettings,
-    /// What starts a supervisor of programs; none means that programs are children of the node and end with it.
+    /// The command that starts a supervisor of programs; if not set, programs are children of the node and end with
+    /// it.
     pub supervisor: Option<SupervisorCommand>,
-    /// Where traces are sent to, and which.
+    /// Where traces are sent, and which.
     pub traces: TraceSettings,
-    /// How many requests a caller may send in a while.
+    /// How many requests a caller may send in a period.
     pub rates: Rates,
-    /// What the operator sets for packs.
+    /// The operator's settings for packs.
     pub pack_settings: BTreeMap<PackName, PackSettings>,
-    /// The token that lets an admin in from the very first start on.
+    /// The token that gives an admin access from the first start.
     pub admin_token: AdminToken,
-    /// The environment's `ENSUE_KEY_<PACK>_<NAME>_FILE`, by variable.
+    /// The environment's `ENSUE_KEY_<PACK>_<NAME>_FILE` variables and their values.
     pub key_files: BTreeMap<String, PathBuf>,
-    /// Environment variables that look like settings and are none.
+    /// Environment variables that look like settings but are not.
     pub unknown_variables: Vec<UnknownVariable>,
-    /// What of OpenTelemetry's variables is not as whoever set them may expect, each as a sentence.
+    /// OpenTelemetry variables that do not have the effect that the operator may expect, each as a sentence.
     pub otel_warnings: Vec<String>,
 }
 
@@ -116,27 +117,27 @@ pub enum Reread {
     /// At each start.
     #[default]
     AtStart,
-    /// Also at each change, while the node runs.
+    /// At each start, and at each change while the node runs.
     OnChange,
 }
 
-/// Where the first admin's token comes from.
+/// The source of the first admin's token.
 #[derive(Clone, Default)]
 pub enum AdminToken {
-    /// It is made, and shown once.
+    /// The node creates it and shows it once.
     #[default]
     Made,
-    /// It is given from outside.
+    /// The operator provides it.
     Given {
         /// The token.
         token: Secret,
-        /// The file that it was read from; none where a variable held it.
+        /// The file that it was read from; `None` if a variable contained it.
         from: Option<PathBuf>,
     },
 }
 
 impl AdminToken {
-    /// Gives the file that it was read from.
+    /// Returns the file that it was read from.
     fn file(&self) -> Option<&PathBuf> {
         match self {
             Self::Made => None,
@@ -154,14 +155,14 @@ impl std::fmt::Debug for AdminToken {
     }
 }
 
-/// What the operator sets for a pack.
+/// The operator's settings for a pack.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PackSettings {
-    /// Its configuration, over the defaults of its author.
+    /// The pack's configuration, which overrides its author's defaults.
     #[serde(default)]
     pub config: Map<String, Value>,
-    /// Its keys, by name.
+    /// The pack's keys, by name.
     #[serde(default)]
     pub keys: BTreeMap<String, KeySource>,
 }
@@ -170,11 +171,11 @@ pub struct PackSettings {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeySource {
-    /// A file that holds the value; one newline at its end does not count.
+    /// The file that contains the value; one trailing newline is ignored.
     pub file: PathBuf,
 }
 
-/// Why the settings cannot be used.
+/// Why the settings are invalid.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -186,38 +187,38 @@ pub enum ConfigError {
         /// Why.
         why: String,
     },
-    /// The file is not what it should be.
+    /// The file is invalid.
     #[error("{}: {why}", .path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// Where and what.
+        /// The location and the reason.
         why: String,
     },
-    /// A variable is not what it should be.
+    /// A variable is invalid.
     #[error("{name} is `{value}`, but must be {expected}")]
     Variable {
         /// The variable.
         name: String,
         /// Its value.
         value: String,
-        /// What it should be.
+        /// The expected value.
         expected: &'static str,
     },
-    /// A variable is no collector's address; it may hold credentials, so it is not shown.
+    /// A variable is not a valid collector address. It may contain credentials, so it is not shown.
     #[error("{name} {why}")]
     Collector {
         /// The variable.
         name: String,
-        /// Why it is none.
+        /// The reason.
         why: CollectorError,
     },
-    /// Two variables give the first admin's token.
+    /// Two variables set the first admin's token.
     #[error("ENSUE_ADMIN_TOKEN and ENSUE_ADMIN_TOKEN_FILE are both set")]
     AdminTokenTwice,
 }
 
-/// Where all settings stand.
+/// A hint to the page that lists all settings.
 const LISTED: &str = "see docs/reference/ensue-yaml.md for all settings";
 
 impl Explain for ConfigError {
@@ -239,7 +240,7 @@ impl Explain for ConfigError {
     }
 }
 
-/// `ensue.yaml`, as it is written.
+/// `ensue.yaml` as written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -309,7 +310,7 @@ struct Egress {
 }
 
 impl Config {
-    /// The settings where nobody says anything, with the data in `data`.
+    /// Returns the default settings, with the data in `data`.
     pub fn new(data: PathBuf) -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 3678)),
@@ -342,7 +343,8 @@ impl Config {
         }
     }
 
-    /// Reads the settings: the file, where there is one, then the variables over it. Paths in the file are meant from its folder.
+    /// Reads the settings: the file, if there is one, then the variables, which override it. Paths in the file are
+    /// relative to its folder.
     pub fn read(file: Option<&Path>, variables: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
         let mut config = Self::new(PathBuf::from("ensue-data"));
         if let Some(path) = file {
@@ -359,7 +361,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Names the files that secrets are read from: no program is to see one.
+    /// Returns the files that secrets are read from, which must be hidden from all programs.
     pub(crate) fn secret_files(&self) -> impl Iterator<Item = &Path> {
         let of_packs = self.pack_settings.values().flat_map(|settings| settings.keys.values().map(|source| &source.file));
         let files = self.master_key.iter().chain(self.admin_token.file()).chain(self.key_files.values()).chain(of_packs);
@@ -424,7 +426,7 @@ impl Config {
 
     fn take_variable(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
         let wrong = |expected: &'static str| ConfigError::Variable { name: name.to_owned(), value: value.to_owned(), expected };
-        // Set to nothing is not set: that is how a compose file or a unit says so.
+        // An empty variable counts as not set: compose files and units unset a variable this way.
         if value.is_empty() {
             return Ok(());
         }
@@ -469,7 +471,7 @@ impl Config {
         Ok(())
     }
 
-    /// The variables come in no order, so that none can count more than the other.
+    /// The variables come in no particular order, so neither of the two can take precedence.
     fn take_admin_token(&mut self, token: Secret, from: Option<PathBuf>) -> Result<(), ConfigError> {
         match self.admin_token {
             AdminToken::Given { .. } => Err(ConfigError::AdminTokenTwice),
@@ -487,34 +489,34 @@ fn take_kept(kept: &mut KeptSettings, one: Option<u64>, quota: Option<u64>, keep
     kept.keep = keep_days.map_or(kept.keep, days);
 }
 
-/// What a node can work with.
+/// Returns the amount if it is enough memory for a node.
 fn enough(memory_bytes: u64) -> Option<u64> {
     (memory_bytes >= MEMORY_BYTES_MIN).then_some(memory_bytes)
 }
 
-/// The items of a list in a variable.
+/// Returns the items of a list in a variable.
 fn listed(value: &str) -> Vec<String> {
     value.split(',').map(|one| one.trim().to_owned()).collect()
 }
 
-/// How many silent connections an address may have, for people.
+/// The form of the limit of silent connections per address, for messages.
 const SILENT_FORM: &str = "a whole number of at least 1";
 
 fn silent(most: u32) -> Option<usize> {
     usize::try_from(most).ok().filter(|most| *most > 0)
 }
 
-/// What a rate is written as, for people.
+/// The form of a rate, for messages.
 const RATE_FORM: &str = "a rate like 600/1m";
 
-/// What a lease is written as, for people.
+/// The form of a lease, for messages.
 const LEASE_FORM: &str = "a duration of at least one second, like 30s";
 
 fn lease(text: &str) -> Option<Duration> {
     ensue_packs::parse_duration(text).filter(|lease| *lease >= LEASE_MIN)
 }
 
-/// Reads a secret from a file; one newline at its end does not count.
+/// Reads a secret from a file; one trailing newline is ignored.
 pub fn read_secret(path: &Path) -> Result<Secret, ConfigError> {
     let mut bytes = std::fs::read(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), why: error.to_string() })?;
     if bytes.last() == Some(&b'\n') {

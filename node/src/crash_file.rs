@@ -1,8 +1,9 @@
-//! The crash file: which owed reaction is being worked out, noted before it begins, and the bug that ended a node.
+//! The crash file: the owed reaction in progress, noted before it begins, and the internal error that ended a
+//! node.
 //!
-//! It decides nothing about a reaction. A panic is contained where it happens; what is noted here is for what cannot be: a
-//! process that is ended by the machine, by a full stack or for want of memory. The note is in the kernel's hands, not on the
-//! disk: it is to outlive the process, not a power cut.
+//! It decides nothing about a reaction. A panic is contained where it happens; the notes here are for what
+//! cannot be contained: a process ended by the machine, a full stack or lack of memory. The note is in the
+//! kernel's hands and not on the disk, because it must survive the process, not a power cut.
 
 use std::path::{Path, PathBuf};
 
@@ -10,32 +11,32 @@ use ensue_engine::health::state::Owed;
 use ensue_engine::record::Position;
 use serde::{Deserialize, Serialize};
 
-/// How many processes may end while the same reaction is worked out; the next one puts it aside.
+/// How many processes may end during the same reaction; the next one parks it.
 pub(crate) const ENDS_MAX: u32 = 3;
 
 /// The file, and what this process has noted in it.
 pub(crate) struct CrashFile {
     path: PathBuf,
-    /// What the processes before this one left.
+    /// The note of the processes before this one.
     found: Option<Serving>,
-    /// What this one has noted.
+    /// The note of this process.
     noted: Option<Serving>,
-    /// The newest bug that ended a node, until the operator removes the file.
+    /// The newest internal error that ended a node, until the operator removes the file.
     bug: Option<Bug>,
 }
 
-/// A reaction that is being worked out.
+/// A reaction in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Serving {
-    /// The record that it is owed to.
+    /// The record that the reaction is owed to.
     of: Position,
-    /// Which of the record's consequences.
+    /// The index among the record's consequences.
     next: u32,
-    /// How many processes in a row have begun with it, this one included.
+    /// How many processes in a row began it, including this one.
     begun: u32,
 }
 
-/// What the file says.
+/// The contents of the file.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Written {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,26 +45,26 @@ struct Written {
     bug: Option<Bug>,
 }
 
-/// A bug of ours in folding.
+/// An internal error in folding.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Bug {
     /// The newest position that was safely folded.
     position: Position,
-    /// What went wrong.
+    /// The error.
     message: String,
 }
 
-/// Whether a reaction may be worked out.
+/// Whether a reaction may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Begin {
-    /// It may: this is noted.
+    /// It may: its beginning is noted.
     Noted,
-    /// Too many processes have ended in it.
+    /// Too many processes ended during it.
     EndsTheProcess,
 }
 
 impl CrashFile {
-    /// Reads what the processes before this one left; what is not whole says nothing.
+    /// Reads the note of the processes before this one; a damaged file counts as empty.
     pub(crate) fn open(path: &Path) -> Self {
         let written: Written = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
         if let Some(bug) = &written.bug {
@@ -72,7 +73,7 @@ impl CrashFile {
         Self { path: path.to_owned(), found: written.serving, noted: None, bug: written.bug }
     }
 
-    /// Notes that a reaction is about to be worked out.
+    /// Notes that a reaction is about to begin.
     pub(crate) fn begin(&mut self, owed: Owed) -> Begin {
         let is_same = |serving: &Serving| (serving.of, serving.next) == (owed.of, owed.next);
         if self.noted.as_ref().is_some_and(is_same) {
@@ -88,12 +89,12 @@ impl CrashFile {
         Begin::Noted
     }
 
-    /// Forgets what the processes before this one left: the reaction that ended them is put aside.
+    /// Clears the note of the processes before this one: the reaction that ended them is parked.
     pub(crate) fn put_aside(&mut self) {
         self.noted = self.found.take();
     }
 
-    /// Notes that nothing is being worked out any more.
+    /// Notes that no reaction is in progress.
     pub(crate) fn end(&mut self) {
         let is_written = self.noted.take().is_some() | self.found.take().is_some();
         if !is_written {
@@ -106,7 +107,7 @@ impl CrashFile {
         }
     }
 
-    /// Notes the bug that ends this process, for whoever looks into it.
+    /// Notes the internal error that ends this process, for later investigation.
     pub(crate) fn note_bug(&self, position: Position, message: &str) {
         let bug = Bug { position, message: message.to_owned() };
         self.write(&Written { serving: self.noted, bug: Some(bug) });
@@ -114,7 +115,7 @@ impl CrashFile {
 
     fn write(&self, written: &Written) {
         let text = serde_json::to_vec(written).expect("numbers and texts always have a JSON form");
-        // Without the note the worst is one more start that ends alike.
+        // Without the note, the worst case is one more start that ends the same way.
         if let Err(error) = std::fs::write(&self.path, text) {
             tracing::warn!(%error, "the crash file cannot be written");
         }

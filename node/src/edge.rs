@@ -1,7 +1,7 @@
-//! The edge where events come in: deliveries, callers' events and what executions emit are checked against their trigger and
-//! judged by the rules, on the thread they come in on.
+//! The edge where events come in: deliveries, callers' events and emitted events are checked against their
+//! trigger and judged by the rules, on the thread that they arrive on.
 //!
-//! Whether they are recorded is the sequencer's; here is only what can be said without the state.
+//! The sequencer decides whether they are recorded; the edge decides only what can be known without the state.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use crate::catalogs::NodeCatalogs;
 use crate::clock::Clock;
 use crate::keys::KeyRing;
 
-/// Why something that came in is no event.
+/// Why an input is not an event.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub(crate) enum EdgeRefusal {
@@ -37,7 +37,7 @@ pub(crate) enum EdgeRefusal {
     /// The payload is not JSON.
     #[error("the payload is not JSON: {0}")]
     NotJson(JsonError),
-    /// There is no such trigger, or the payload does not fit it.
+    /// There is no such trigger, or the payload does not match it.
     #[error(transparent)]
     NoEvent(#[from] EmissionError),
     /// The hook's key cannot be opened.
@@ -48,7 +48,7 @@ pub(crate) enum EdgeRefusal {
         /// Why.
         why: String,
     },
-    /// The hook cannot sign.
+    /// A delivery of the hook cannot be signed.
     #[error("a delivery at `{sensor}` cannot be signed: {why}")]
     CannotSign {
         /// The sensor.
@@ -91,15 +91,15 @@ impl Explain for EdgeRefusal {
     }
 }
 
-/// What makes events of what comes in.
+/// Turns inputs into events.
 pub struct Edge {
-    /// The log the events are for.
+    /// The log that the events are for.
     pub log: LogId,
-    /// The catalogs they are judged by.
+    /// The catalogs that judge the events.
     pub catalogs: Arc<NodeCatalogs>,
     /// The keys that deliveries are verified with.
     pub keys: Arc<KeyRing>,
-    /// The time they are received at.
+    /// The clock that sets the time of receipt.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -127,7 +127,7 @@ impl Edge {
         self.keys.open(key).map_err(|error| EdgeRefusal::KeyUnusable { sensor: sensor.name.clone(), why: error.to_string() })
     }
 
-    /// Makes the judged events of what was delivered, or says which trigger has none.
+    /// Creates the judged events of a delivery, or returns the trigger without an event.
     fn events_of(
         &self,
         catalog: &Catalog,
@@ -166,7 +166,7 @@ impl Edge {
         if emitted.dedupe.is_none() && !drops_repeats {
             return Ok(event);
         }
-        // A payload is most often the delivery's own body, and that was hashed already.
+        // A payload is most often the delivery's own body, which was already hashed.
         let content = if *event.payload.bytes() == request.body { event.body.digest } else { Digest::of(&request.body) };
         event.dedupe = emitted.dedupe.map(|key| Dedupe {
             key: DedupeKey { scope: format!("sensor/{}/{}", sensor.name, event.trigger), hash: Digest::of(key.as_bytes()) },
@@ -212,7 +212,7 @@ impl Webhooks for Edge {
             return Err(declined(EdgeRefusal::NoHook(request.sensor)).into());
         };
         let key = self.key_of(sensor, verify).map_err(declined)?;
-        // Only who proved who they are may have something kept: else anybody could fill the log.
+        // Only authenticated senders may have a refused delivery stored: otherwise anybody could fill the log.
         let kept = |trigger: Option<TriggerRef>, reason: String| {
             (*verify != Verify::None).then(|| {
                 let body = Body::raw(request.body.clone());
@@ -283,7 +283,7 @@ impl EventMaker for Edge {
 }
 
 impl executor::Observe for Edge {
-    /// Emits by the catalog of now: the rules in force decide, whatever catalog the execution began with.
+    /// Emits by the current catalog: the rules in force decide, whatever catalog the execution began with.
     fn observe(&self, emission: Emission) -> Result<ObservedEvent, EmissionError> {
         if is_of_the_engine(&emission.trigger) {
             return Err(EmissionError::OfTheEngine(emission.trigger));

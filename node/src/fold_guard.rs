@@ -1,9 +1,11 @@
-//! The fold guard: finds the record whose folding into a view ends the process, or never ends, so that it is passed over.
+//! The fold guard: finds the record whose folding into a view ends the process, or never ends, so that it is skipped.
 //!
-//! A panic is contained where it happens; this is for what cannot be: a full stack, an abort, a loop without an end. In the usual case
-//! it costs one small file a start: from where the views go on. Who finds that a process before it went on from the same place and never
-//! got further folds record by record, and notes each before. The notes are in the kernel's hands, not on the disk: they are to outlive
-//! the process, not a power cut. Which record is left out of a view is told by the view.
+//! A panic is contained where it happens. The fold guard is for failures that cannot be contained: a full stack, an
+//! abort, an endless loop. In the usual case it costs one small file per start, with the position from which the
+//! views continue. If an earlier process continued from the same position and never got further, the next process
+//! folds record by record, and notes each record before it folds it. The notes are in the kernel's buffers, not on
+//! the disk: they must survive the end of the process, not a power failure. A view reports which records were left
+//! out of it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -18,31 +20,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::crash_file::ENDS_MAX;
 
-/// How many processes must have gone on from the same place for the next records to be folded one by one, the newest included.
+/// How many processes, including the current one, must have continued from the same position before the next records
+/// are folded one by one.
 const SUSPECT_FROM: u32 = 2;
-/// How many records are folded one by one then: more than are ever folded at once.
+/// How many records are then folded one by one: more than are ever folded at once.
 const SUSPECT_RECORDS: u64 = 16 * 1024;
-/// The most records that are remembered to be left out; what ended no process any more for so long is found again when it does.
+/// The maximum number of records that are remembered as left out. If a forgotten one ends a process again, it is
+/// found again.
 const LEFT_OUT_MAX: usize = 100;
 
-/// How long one fold may take, in looks at it: a process that stood still was not looked at either.
+/// How long one fold may take, counted in looks at it: while a process is suspended, no looks are counted either.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
-    /// How often is looked.
+    /// The time between two looks.
     pub(crate) look_every: Duration,
-    /// How often the same fold is seen before it counts as one without an end.
+    /// How often the same fold is seen before it counts as endless.
     pub(crate) looks: u32,
 }
 
 impl Patience {
-    /// A minute: what is folded at once takes milliseconds.
+    /// A minute: folding one batch takes milliseconds.
     pub(crate) const MINUTE: Self = Self { look_every: Duration::from_secs(1), looks: 60 };
 }
 
-/// What the file says.
+/// The content of the file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Written {
-    /// The release that wrote it: another one may fold otherwise.
+    /// The release that wrote the file: another release may fold differently.
     release: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     began: Option<Began>,
@@ -52,11 +56,11 @@ struct Written {
     left_out: Vec<LeftOut>,
 }
 
-/// From where the views went on when a process began.
+/// The position from which the views continued when a process started.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Began {
     behind: Position,
-    /// How many processes in a row have begun there, this one included.
+    /// How many processes in a row have started there, including the current one.
     processes: u32,
 }
 
@@ -64,11 +68,11 @@ struct Began {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Folding {
     what: LeftOut,
-    /// How many processes in a row have begun with it, this one included.
+    /// How many processes in a row have started with it, including the current one.
     processes: u32,
 }
 
-/// A record, and the view that it is left out of, or may have to be.
+/// A record, and the view that it is left out of, or may have to be left out of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LeftOut {
     view: String,
@@ -81,7 +85,7 @@ impl LeftOut {
     }
 }
 
-/// The records that are left out of views because they end the process; a clone is the same list.
+/// The records that are left out of views because they end the process; a clone refers to the same list.
 #[derive(Clone, Default)]
 pub(crate) struct AllLeftOut(Arc<Mutex<Vec<LeftOut>>>);
 
@@ -103,7 +107,7 @@ impl AllLeftOut {
     }
 }
 
-/// Whoever makes views anew leaves out the same.
+/// A rebuild of the views leaves out the same records.
 impl Onlooker for AllLeftOut {
     fn care(&self, first: Position, last: Position) -> Care {
         let is_among = self.list().iter().any(|one| (first..=last).contains(&one.position));
@@ -121,24 +125,24 @@ impl Onlooker for AllLeftOut {
     fn kept(&mut self, _: Position) {}
 }
 
-/// Looks on while the live views are folded.
+/// Observes the folding of the live views.
 pub struct FoldGuard {
     path: PathBuf,
-    /// In what the process before this one ended, as far as is known.
+    /// The fold during which the previous process ended, as far as known.
     found: Option<Folding>,
-    /// Up to where records are folded one by one.
+    /// The position up to which records are folded one by one.
     suspect_until: Option<Position>,
     began: Option<Began>,
     folding: Option<Folding>,
     left_out: AllLeftOut,
     under_way: Arc<UnderWay>,
-    /// Ends the watch when it is dropped; none where nobody watches.
+    /// Ends the watch when it is dropped; `None` if there is no watch.
     _watch: Option<SyncSender<()>>,
 }
 
 impl FoldGuard {
-    /// Reads what the processes before this one left, and notes that this one goes on behind `behind`. Nobody watches for a fold without
-    /// an end yet.
+    /// Reads the notes of earlier processes, and notes that this process continues after `behind`. Endless folds are
+    /// not watched for yet.
     pub fn open(path: &Path, behind: Position) -> Self {
         let found: Written = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
         let found = if found.release == crate::release::RELEASE { found } else { Written::default() };
@@ -158,7 +162,8 @@ impl FoldGuard {
         guard
     }
 
-    /// Has a thread look on that ends the process where a fold does not come to its end; an error is that there is none to be had.
+    /// Starts a thread that ends the process if a fold does not finish. Returns an error if the thread cannot be
+    /// started.
     pub(crate) fn watched(mut self, patience: Patience) -> std::io::Result<Self> {
         let (watch, ended) = sync_channel(0);
         let watched = self.under_way.clone();
@@ -167,7 +172,7 @@ impl FoldGuard {
         Ok(self)
     }
 
-    /// Gives what is left out, for whoever makes the views anew.
+    /// Returns the records that are left out, for a rebuild of the views.
     pub(crate) fn left_out(&self) -> AllLeftOut {
         self.left_out.clone()
     }
@@ -189,7 +194,7 @@ impl FoldGuard {
         }
         let written = Written { release: crate::release::RELEASE.to_owned(), began: self.began, folding: self.folding.clone(), left_out };
         let text = serde_json::to_vec(&written).expect("numbers and texts always have a JSON form");
-        // Without the note the worst is one more start that ends alike.
+        // Without the note, the worst case is one more start that ends in the same way.
         if let Err(error) = std::fs::write(&self.path, text) {
             tracing::warn!(%error, "`views-crash.json` cannot be written");
         }
@@ -233,8 +238,8 @@ impl Onlooker for FoldGuard {
         }
     }
 
-    /// Only what is kept is further: what a process folded and did not keep, the next one meets again. Views that are built beside the
-    /// live ones come to where those stand.
+    /// Only stored records count as progress: the next process meets again the records that were folded but not
+    /// stored. Views that are built next to the live ones catch up with the position of the live ones.
     fn kept(&mut self, through: Position) {
         if self.began.is_some_and(|began| through > began.behind) {
             self.began = None;
@@ -243,7 +248,7 @@ impl Onlooker for FoldGuard {
     }
 }
 
-/// What is stopped in order leaves no suspicion.
+/// A process that stops in an orderly way leaves no suspicion.
 impl Drop for FoldGuard {
     fn drop(&mut self) {
         if !std::thread::panicking() {
@@ -253,7 +258,7 @@ impl Drop for FoldGuard {
     }
 }
 
-/// What is being folded.
+/// The fold in progress.
 #[derive(Clone, Copy)]
 enum Fold {
     /// All records up to a position.
@@ -271,7 +276,7 @@ impl fmt::Display for Fold {
     }
 }
 
-/// What is being folded, as it is seen from outside.
+/// The fold in progress, as seen from outside.
 #[derive(Default)]
 struct UnderWay(Mutex<(u64, Option<Fold>)>);
 
@@ -289,8 +294,8 @@ impl UnderWay {
         self.now().1 = None;
     }
 
-    /// Looks at it until the guard is gone. A fold without an end takes the process with it: no thread can be ended alone, and the next
-    /// process finds which record it was.
+    /// Looks at the fold until the guard is gone. An endless fold ends the whole process: a single thread cannot be
+    /// ended, and the next process finds the record.
     fn watch(&self, ended: &Receiver<()>, patience: Patience) {
         let (mut seen, mut looks) = (0, 0);
         while ended.recv_timeout(patience.look_every) == Err(RecvTimeoutError::Timeout) {

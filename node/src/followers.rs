@@ -1,8 +1,9 @@
-//! Followers: what keeps up with the log, and the threads that drive it.
+//! Followers, which keep up with the log, and the threads that drive them.
 //!
-//! The sequencer hands over each batch as it is committed; a follower that is behind reads from the log instead, so a slow one
-//! never holds the sequencer up and never misses a record. [`Follower`] takes one step at a time and waits for nothing; its thread
-//! does the waiting, and outlives a bug of ours: what it cannot follow is told, and tried again.
+//! The sequencer passes on each batch as it is committed. A follower that has fallen behind reads from the log
+//! instead, so a slow one never delays the sequencer and never misses a record. [`Follower`] takes one step at a time
+//! and never waits. Its thread does the waiting and survives internal errors: it reports what the follower could not
+//! process, and tries again.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,26 +20,28 @@ use ensue_engine::explain::panic_text;
 use ensue_engine::ports::{LogError, LogReader, ReadLimit};
 use ensue_engine::record::{Position, Record};
 
-/// The most batches that wait for a follower; further ones it reads from the log.
+/// The maximum number of batches that wait for a follower; it reads further ones from the log.
 pub(crate) const BATCHES_WAITING_MAX: usize = 64;
-/// The most records that are followed at once.
+/// The maximum number of records that are followed at once.
 const RECORDS_AT_ONCE: usize = 4_096;
-/// How often a follower looks at the log by itself, in case that it was not told of a batch.
+/// How often a follower reads the log by itself, in case it was not notified of a batch.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// The most that is waited between the begins of two steps: under load many small batches become few large ones, which cost half as much.
+/// The maximum wait between the starts of two steps: under load many small batches become a few large ones, which
+/// cost half as much.
 const STEP_EVERY: Duration = Duration::from_millis(5);
-/// A follower takes at most one part in so many of a core as long as its steps are short: then it waits less, and readers see sooner.
+/// A follower uses at most this fraction of a core (one in so many) while its steps are short: it then waits less,
+/// and readers see changes sooner.
 const STEPS_TAKE_ONE_IN: u32 = 5;
 /// How long a follower waits after an error before it tries again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// What keeps up with the log.
+/// A component that keeps up with the log.
 pub trait Follow: Send {
-    /// Gives the position of the newest record that it knows of.
+    /// Returns the position of the newest record that it has processed.
     fn position(&self) -> Position;
-    /// Takes the records that follow; they begin right behind [`position`](Self::position).
+    /// Processes the next records, which begin directly after [`position`](Self::position).
     fn follow(&mut self, records: &[Record]) -> Result<(), String>;
-    /// Takes several runs of records, each right behind the one before: as one, which costs a copy and saves a transaction.
+    /// Processes several consecutive runs of records as one, which costs a copy and saves a transaction.
     fn follow_all(&mut self, runs: &[&[Record]]) -> Result<(), String> {
         match runs {
             [] => Ok(()),
@@ -46,13 +49,13 @@ pub trait Follow: Send {
             several => self.follow(&several.concat()),
         }
     }
-    /// Is called between two batches, and now and then when there are none.
+    /// Called between two batches, and occasionally when there are none.
     fn between(&mut self) {}
-    /// Is called after a panic in it, before it goes on from its position.
+    /// Called after a panic in the follower, before it continues from its position.
     fn after_panic(&mut self) {}
 }
 
-/// How a follower fares, as it can be seen from outside.
+/// The health of a follower, as seen from outside.
 #[derive(Debug, Default)]
 pub(crate) struct Fares {
     trouble: Mutex<Option<String>>,
@@ -60,12 +63,12 @@ pub(crate) struct Fares {
 }
 
 impl Fares {
-    /// Gives why it cannot follow; none where it does.
+    /// Returns why it cannot follow, or `None` if it can.
     pub(crate) fn trouble(&self) -> Option<String> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Gives how often a bug of ours interrupted it.
+    /// Returns how often an internal error interrupted it.
     pub(crate) fn bugs(&self) -> u64 {
         self.bugs.load(Ordering::Relaxed)
     }
@@ -75,7 +78,7 @@ impl Fares {
     }
 }
 
-/// The way to tell a follower of batches.
+/// A handle that notifies a follower of batches.
 #[derive(Clone)]
 pub struct FollowerHandle {
     sender: SyncSender<Told>,
@@ -87,46 +90,46 @@ enum Told {
     Stop,
 }
 
-/// The queues of what waits for a follower.
+/// The queues of the batches that wait for a follower.
 #[derive(Clone)]
 pub struct Waiting {
-    /// The batches.
+    /// The number of batches.
     pub batches: Arc<Queue>,
-    /// Their bytes.
+    /// Their size in bytes.
     pub bytes: Arc<Queue>,
 }
 
 impl FollowerHandle {
-    /// Tells of a batch. Never waits: a follower that is behind reads it from the log.
+    /// Notifies the follower of a batch. Never waits: a follower that has fallen behind reads the batch from the log.
     pub fn tell(&self, batch: &Arc<CommittedBatch>) {
         let Some(one) = self.waiting.batches.enter(1) else { return };
         let Some(bytes) = self.waiting.bytes.enter(bytes_of(batch)) else { return };
         let _ = self.sender.try_send(Told::Batch(batch.clone(), [one, bytes]));
     }
 
-    /// Asks the follower to take in what the log has and then to end.
+    /// Asks the follower to process the rest of the log and then to end.
     pub fn stop(&self) {
         let _ = self.sender.send(Told::Stop);
     }
 }
 
-/// The bytes that a batch holds: its facts and the bodies as they are kept, and something for each record.
+/// Returns the size of a batch in bytes: its facts, the stored bodies, and some overhead for each record.
 fn bytes_of(batch: &CommittedBatch) -> u64 {
     batch.records.iter().map(|record| size_of::<Record>() + kept_bytes(record)).sum::<usize>() as u64
 }
 
-/// The bytes of a record's fact and of its body as it is kept.
+/// Returns the size in bytes of a record's fact and of its stored body.
 pub(crate) fn kept_bytes(record: &Record) -> usize {
     record.fact_json.len() + record.body.as_ref().and_then(|body| body.content.as_ref()).map_or(0, bytes::Bytes::len)
 }
 
-/// Makes a follower, for whoever drives it step by step.
+/// Creates a follower for a caller that drives it step by step.
 pub fn follower<F: Follow>(follow: F, reader: Box<dyn LogReader>, waiting: Waiting) -> (FollowerHandle, Follower<F>) {
     let (sender, receiver) = sync_channel(BATCHES_WAITING_MAX);
     (FollowerHandle { sender, waiting }, Follower { follow, reader, receiver, came: None, is_ending: false })
 }
 
-/// Starts a follower's thread; it gives the follower back at its end, and says meanwhile how it fares.
+/// Starts a follower's thread, which returns the follower when it ends and reports its health while it runs.
 pub(crate) fn start<F: Follow + 'static>(
     name: &str,
     follow: F,
@@ -142,38 +145,38 @@ pub(crate) fn start<F: Follow + 'static>(
     Ok((handle, joined))
 }
 
-/// Something that keeps up with the log, one step after the other.
+/// Keeps up with the log, one step at a time.
 pub struct Follower<F> {
     follow: F,
     reader: Box<dyn LogReader>,
     receiver: Receiver<Told>,
-    /// What ended the last wait.
+    /// The message that ended the last wait.
     came: Option<Told>,
     /// Whether it was asked to end.
     is_ending: bool,
 }
 
-/// Whether a follower is to go on.
+/// Whether a follower continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// There will be more.
     GoOn,
-    /// It was asked to end, and has taken in what the log has.
+    /// It was asked to end, and has processed the rest of the log.
     End,
 }
 
 impl<F: Follow> Follower<F> {
-    /// Gives what follows.
+    /// Returns the component that follows.
     pub fn follow(&self) -> &F {
         &self.follow
     }
 
-    /// Gives what follows, to be changed.
+    /// Returns the component that follows, mutably.
     pub fn follow_mut(&mut self) -> &mut F {
         &mut self.follow
     }
 
-    /// Takes the batches that it was told of; where it was told of none, what the log has. It waits for nothing.
+    /// Processes the batches that it was notified of; if there are none, reads the log. Never waits.
     pub fn step(&mut self) -> Result<Next, String> {
         let mut batches = Vec::new();
         let mut records = 0;
@@ -210,7 +213,7 @@ impl<F: Follow> Follower<F> {
             let run = &batch.records[batch.records.partition_point(|record| record.position <= known)..];
             let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
             if first.position != known.next() && !ensue_engine::mutants::is("follower skips a batch") {
-                // A batch was not told of: the log has it.
+                // The follower was not notified of a batch: the log has it.
                 return self.catch_up();
             }
             known = last.position;
@@ -235,7 +238,7 @@ struct FollowerThread<F> {
     name: String,
     follower: Follower<F>,
     fares: Arc<Fares>,
-    /// When it began its last step, and how long that took.
+    /// When it began its last step, and how long the step took.
     stepped: Instant,
     took: Duration,
 }
@@ -255,13 +258,13 @@ impl<F: Follow> FollowerThread<F> {
                 }
                 Err(panic) => self.stopped_at_a_bug(&*panic),
             }
-            // What was asked for is not asked twice, and what is missing is made up for by the next start.
+            // The request to end is not repeated; the next start catches up on the records that are missing.
             if self.follower.is_ending {
                 return;
             }
             if self.fares.trouble().is_some() {
                 std::thread::sleep(RETRY_AFTER);
-                // What it waits for may be what mends it.
+                // What it waits for may be what fixes it.
                 if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.follower.follow.between())) {
                     self.stopped_at_a_bug(&*panic);
                 }
@@ -278,7 +281,7 @@ impl<F: Follow> FollowerThread<F> {
         self.follower.follow.after_panic();
     }
 
-    /// Waits until there is something to follow, but looks at the log now and then all the same.
+    /// Waits until there is something to follow, but still reads the log from time to time.
     fn wait(&mut self) {
         match self.follower.receiver.recv_timeout(LOOK_EVERY) {
             Ok(told @ Told::Batch(..)) => {

@@ -1,4 +1,5 @@
-//! What the parts of a node hear of each commit: the effects go to the worker, the records to whoever keeps up with them.
+//! Notifies the parts of a node of each commit: effects go to the worker, records to everything that follows
+//! the log.
 //!
 //! It is called on the sequencer's thread and never waits.
 
@@ -20,7 +21,7 @@ use crate::sequencer::Heard;
 use crate::tokens::TokenTable;
 use crate::vars::VarTable;
 
-/// What is told of each commit, on the sequencer's thread.
+/// The parts that are notified of each commit, on the sequencer's thread.
 pub struct NodeHeard {
     /// The built catalogs.
     pub catalogs: Arc<NodeCatalogs>,
@@ -30,13 +31,13 @@ pub struct NodeHeard {
     pub vars: Arc<VarTable>,
     /// The tokens.
     pub tokens: Arc<TokenTable>,
-    /// The bodies at hand.
+    /// The cache of recent bodies.
     pub bodies: Arc<BodyCache>,
-    /// The head that is kept outside.
+    /// The head that is kept outside the data directory.
     pub outside: OutsideWriter,
     /// The worker.
     pub executor: Executor,
-    /// What keeps up with the log.
+    /// The followers of the log.
     pub followers: Vec<FollowerHandle>,
 }
 
@@ -90,7 +91,7 @@ impl Heard for NodeHeard {
     }
 }
 
-/// Where the files of packs are.
+/// Locates the files of packs.
 pub struct Copies(pub Arc<NodeCatalogs>);
 
 impl ensue_executor::ports::PackFiles for Copies {

@@ -1,4 +1,4 @@
-//! What is done in the background because it reads the whole log: verifying it, and building the read models anew.
+//! The background jobs that read the whole log: verifying it and rebuilding the read models.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,15 +16,15 @@ use crate::log_access::LogReaders;
 use crate::retention::take_all_out;
 use crate::whole_fold::{Rebuilt, WholeFold};
 
-/// The read models that are live, as far as building them anew concerns them.
+/// The live read models, as far as rebuilding them needs them.
 pub(crate) struct LiveViews {
-    /// What opens others beside them.
+    /// Opens new read models next to the live ones.
     pub(crate) beside: OpenBeside,
-    /// Where new ones are handed over.
+    /// Where rebuilt read models are handed over.
     pub(crate) rebuilt: Rebuilt,
-    /// What they leave out.
+    /// What the read models leave out.
     pub(crate) left_out: AllLeftOut,
-    /// How long what has ended stays in them.
+    /// How long ended executions and other old rows stay in them.
     pub(crate) retention: ViewRetention,
 }
 
@@ -37,18 +37,18 @@ pub(crate) struct Jobs {
 }
 
 impl Jobs {
-    /// Makes the place for jobs; nothing is begun.
+    /// Creates the registry of jobs; no job is started.
     pub(crate) fn new(readers: Arc<LogReaders>, clock: Arc<dyn Clock>, live: LiveViews) -> Arc<Self> {
         Arc::new(Self { readers, clock, live, newest: Mutex::default() })
     }
 
-    /// Gives the newest job of a kind.
+    /// Returns the newest job of a kind.
     pub(crate) fn job(&self, kind: JobKind) -> Option<Job> {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner).get(&kind).cloned()
     }
 
-    /// Begins a job, or gives the one of its kind that is under way. `seen` is the head as it was last seen outside the data
-    /// directory.
+    /// Starts a job, or returns the one of its kind that is running. `seen` is the head as last seen outside
+    /// the data directory.
     pub(crate) fn begin(self: &Arc<Self>, kind: JobKind, seen: Option<Head>) -> std::io::Result<Job> {
         self.begin_in(std::thread::Builder::new().name(name_of(kind).to_owned()), kind, seen)
     }
@@ -60,13 +60,13 @@ impl Jobs {
         }
         let job = Job { kind, began_at: self.clock.now(), position: Position(0), state: JobState::Running };
         let jobs = self.clone();
-        // The thread tells nothing before it is noted: who tells takes the lock.
+        // The thread reports nothing before the job is noted: reporting takes the lock.
         thread.spawn(move || {
             let run = catch_unwind(AssertUnwindSafe(|| match kind {
                 JobKind::LogVerify => jobs.run_verify(seen),
                 JobKind::ViewsRebuild => jobs.run_rebuild(),
             }));
-            // Else it would be under way for ever, and no other could begin.
+            // Otherwise the job would count as running forever, and no other could start.
             if run.is_err() {
                 jobs.ended(kind, Err("the job stopped at an internal error; see the node's own log".to_owned()));
             }
@@ -94,7 +94,7 @@ impl Jobs {
         let mut left_out = self.live.left_out.clone();
         let step = &mut |position| self.reached(JobKind::ViewsRebuild, position);
         let mut views = WholeFold { log: &self.readers, onlooker: &mut left_out }.beside(&self.live.beside, step)?;
-        // What had been taken out does not come back, not even for a moment.
+        // Rows that were already removed must not come back, not even for a moment.
         take_all_out(&mut *views, self.live.retention).map_err(|error| error.to_string())?;
         if views.removed().rows > 0 {
             views.shrink().map_err(|error| error.to_string())?;
@@ -130,7 +130,8 @@ fn name_of(kind: JobKind) -> &'static str {
 }
 
 impl LogReaders {
-    /// Walks the log from its beginning; gives its head, or where and how it is not what was written.
+    /// Walks the log from its beginning. Returns its head, or where and how the log differs from what was
+    /// written.
     pub(crate) fn verified(&self, seen: Option<Head>, step: &mut dyn FnMut(Position)) -> Result<Head, String> {
         let verified = self.with_reader(|reader| Ok(verify(reader, seen, step)));
         match verified {

@@ -1,6 +1,6 @@
-//! What is kept beside the log: what attempts print and the files they give away, and the job that throws away what is old.
+//! The outputs and artifacts of attempts, stored next to the log, and the job that deletes old ones.
 //!
-//! How they are kept is the store's; here is what the operator allows, and when it is looked at.
+//! The store decides how they are stored; this file holds the operator's limits and the timing of the job.
 
 use std::io;
 use std::sync::Arc;
@@ -16,36 +16,37 @@ use ensue_store::retention::{Disposable, RetentionLimits, Round, Step};
 use crate::backend::Folder;
 use crate::clock::Clock;
 
-/// How much more than the log's own reserve is left free of the disk: when it is nearly full, the log fills what is left.
+/// How much more free disk space than the log's own reserve is required: if the disk is nearly full, the log
+/// gets what is left.
 const FREE_BESIDE_RESERVE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// How long what is kept may go unlooked at.
+/// The longest time between two rounds.
 const ROUND_EVERY: Duration = Duration::from_secs(600);
-/// How often is looked whether the quota is nearly used up.
+/// How often the job checks whether the quota is nearly used up.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long after a round the next one begins at the soonest, where room could not be made.
+/// How long after a round the next one begins at the earliest, if no room could be made.
 const ROUND_PAUSE: Duration = Duration::from_secs(10);
-/// How long the job rests between two parts of a round, for the disk's sake.
+/// How long the job rests between two parts of a round, to spare the disk.
 const PART_PAUSE: Duration = Duration::from_millis(1);
 
-/// What the operator allows of one kind of thing.
+/// The operator's limits for one kind of data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeptSettings {
-    /// The most bytes of one: of an attempt's output, of a file.
+    /// The most bytes of one item: an attempt's output or a file.
     pub one_bytes_max: u64,
-    /// The most bytes of all.
+    /// The most bytes of all items.
     pub quota_bytes: u64,
-    /// How long is kept.
+    /// How long items are kept.
     pub keep: Duration,
 }
 
 impl KeptSettings {
-    /// What holds of outputs where nobody says anything: 10 MiB of an attempt, 2 GiB of all, 30 days.
+    /// Returns the default limits of outputs: 10 MiB per attempt, 2 GiB in total, 30 days.
     pub fn of_outputs() -> Self {
         Self { one_bytes_max: OUTPUT_BYTES_MAX, quota_bytes: 2 << 30, keep: days(30) }
     }
 
-    /// What holds of artifacts where nobody says anything: 100 MiB a file, 5 GiB of all, 30 days.
+    /// Returns the default limits of artifacts: 100 MiB per file, 5 GiB in total, 30 days.
     pub fn of_artifacts() -> Self {
         Self { one_bytes_max: ensue_executor::ARTIFACT_BYTES_MAX, quota_bytes: 5 << 30, keep: days(30) }
     }
@@ -55,33 +56,33 @@ impl KeptSettings {
     }
 }
 
-/// Gives so many days.
+/// Returns a duration of this many days.
 pub(crate) fn days(days: u32) -> Duration {
     Duration::from_secs(u64::from(days) * 24 * 60 * 60)
 }
 
-/// What is kept beside the log; a clone is the same.
+/// The outputs and artifacts stored next to the log; a clone shares them.
 #[derive(Clone)]
 pub(crate) struct KeptBeside {
-    /// What attempts print.
+    /// The outputs of attempts.
     pub(crate) outputs: Arc<FolderOutputs>,
-    /// The files they give away.
+    /// The artifacts of attempts.
     pub(crate) blobs: FolderBlobs,
     outputs_set: KeptSettings,
     artifacts_set: KeptSettings,
 }
 
-/// How much of the disk is used, and how much may be.
+/// How many bytes are used, and how many may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Used {
-    /// How much is.
+    /// The bytes used.
     pub(crate) bytes: u64,
-    /// How much may be.
+    /// The bytes allowed.
     pub(crate) quota_bytes: u64,
 }
 
 impl KeptBeside {
-    /// Opens both. `running` are the attempts that may print more.
+    /// Opens both stores. `running` are the attempts that may still write output.
     pub(crate) fn open(
         data: &Folder,
         (outputs_set, artifacts_set): (KeptSettings, KeptSettings),
@@ -91,7 +92,7 @@ impl KeptBeside {
     ) -> io::Result<Self> {
         let clock = clock.clone();
         let now: Now = Arc::new(move || clock.now());
-        // An operator who lets the log fill the disk lets this as well.
+        // An operator who lets the log fill the disk accepts the same for this data.
         let free_bytes = if min_free_bytes == 0 { 0 } else { min_free_bytes.saturating_add(FREE_BESIDE_RESERVE_BYTES) };
         let limits = OutputLimits { attempt_bytes: outputs_set.one_bytes_max, quota_bytes: outputs_set.quota_bytes, free_bytes };
         let outputs = FolderOutputs::open(&data.outputs(), limits, now.clone())?;
@@ -102,12 +103,12 @@ impl KeptBeside {
         Ok(Self { outputs: Arc::new(outputs), blobs, outputs_set, artifacts_set })
     }
 
-    /// Says how much output is kept.
+    /// Returns how much output is stored.
     pub(crate) fn outputs_used(&self) -> Used {
         Used { bytes: self.outputs.used_bytes(), quota_bytes: self.outputs_set.quota_bytes }
     }
 
-    /// Says how much of artifacts is kept.
+    /// Returns how much artifact data is stored.
     pub(crate) fn artifacts_used(&self) -> Used {
         Used { bytes: self.blobs.used_bytes(), quota_bytes: self.artifacts_set.quota_bytes }
     }
@@ -118,7 +119,7 @@ impl KeptBeside {
     }
 }
 
-/// The job that throws away what is old or too much, until it is dropped.
+/// The job that deletes old or excess data until it is dropped.
 pub(crate) struct Housekeeper {
     stop: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -165,7 +166,7 @@ impl Drop for Housekeeper {
     }
 }
 
-/// Goes through one kind of thing once, resting between its parts; says whether the job goes on.
+/// Goes through one kind of data once, resting between its parts. Returns true if the job continues.
 fn round<S: Disposable>(
     what: &'static str,
     store: &S,

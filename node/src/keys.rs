@@ -1,7 +1,7 @@
-//! The named secrets of a node: which version counts is the log's, the value is the vault's.
+//! The named secrets of a node: the log says which version is current, and the vault holds the value.
 //!
-//! A value is sealed in the vault first, under the next version; the record makes it the current one. What the vault holds
-//! beyond the log is an orphan of a set that was cut off, and is destroyed at the start.
+//! A value is first sealed in the vault under the next version; the record makes it current. A version in the
+//! vault that the log does not know comes from an interrupted set, and is destroyed at the start.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,13 +18,13 @@ use ensue_executor::ports::KeyError;
 
 use crate::sequencer::Asking;
 
-/// The keys that count, and their values while they are in use.
+/// The current keys, and their values while they are in use.
 pub struct KeyRing {
     vault: Arc<dyn Vault>,
     versions: RwLock<BTreeMap<KeyRef, Versions>>,
-    /// Values that were opened: deliveries are verified thousands of times a second.
+    /// Opened values: deliveries are verified thousands of times a second.
     opened: RwLock<BTreeMap<(KeyRef, u32), Arc<Secret>>>,
-    /// How often a value was given to an attempt.
+    /// How many times a value was passed to an attempt.
     uses: AtomicU64,
 }
 
@@ -35,7 +35,7 @@ struct Versions {
 }
 
 impl KeyRing {
-    /// Begins with what the state says, and destroys the orphans of the vault.
+    /// Starts from the state, and destroys the orphans of the vault.
     pub fn open_vault(vault: Arc<dyn Vault>, access: &Access) -> Result<Self, VaultError> {
         let versions: BTreeMap<KeyRef, Versions> =
             access.keys().map(|(key, versions)| (key.clone(), Versions { current: versions.current, newest: versions.newest })).collect();
@@ -48,7 +48,7 @@ impl KeyRing {
         Ok(Self { vault, versions: RwLock::new(versions), opened: RwLock::default(), uses: AtomicU64::new(0) })
     }
 
-    /// Gives a key's current value; none where it is not set.
+    /// Returns a key's current value, or none if it is not set.
     pub fn open(&self, key: &KeyRef) -> Result<Option<Arc<Secret>>, VaultError> {
         let Some(version) = self.versions(key).current else { return Ok(None) };
         let name = (key.clone(), version);
@@ -63,12 +63,12 @@ impl KeyRing {
         Ok(Some(secret))
     }
 
-    /// Returns how often a value was given to an attempt since the start.
+    /// Returns how many times a value was passed to an attempt since the start.
     pub(crate) fn uses(&self) -> u64 {
         self.uses.load(Ordering::Relaxed)
     }
 
-    /// Takes note of committed records: a key that was set or removed.
+    /// Notes committed records that set or remove a key.
     pub fn note(&self, records: &[Record]) {
         for record in records {
             let ByNoun::AccessFact(fact) = record.fact.by_noun() else { continue };
@@ -102,13 +102,13 @@ impl ensue_executor::ports::Keys for KeyRing {
     }
 }
 
-/// What sets and removes keys.
+/// Sets and removes keys.
 pub struct NodeKeys {
     /// The keys.
     pub ring: Arc<KeyRing>,
-    /// The way to the log.
+    /// The access to the sequencer.
     pub sequencer: Arc<dyn Asking>,
-    /// One at a time: the next version is the one after the newest that is kept.
+    /// Keys are set one at a time: the next version is the one after the newest that is stored.
     pub setting: Mutex<()>,
 }
 
@@ -136,7 +136,7 @@ impl KeyWriter for NodeKeys {
         if let Some(old) = before.current
             && let Err(error) = self.ring.vault.destroy_key(key, old)
         {
-            // It is removed: whoever was told of a failure would not know.
+            // The key is removed: a failure reported here would make callers doubt that.
             tracing::warn!(%key, %error, "the removed key's value stays in the vault until the next start");
         }
         Ok(committed)
@@ -155,7 +155,7 @@ mod tests {
 
     use super::*;
 
-    /// A log that takes everything.
+    /// A log that accepts everything.
     struct Taken;
 
     impl Submit for Taken {
@@ -170,7 +170,7 @@ mod tests {
         }
     }
 
-    /// A vault whose disk takes nothing back.
+    /// A vault whose disk deletes nothing.
     struct Stuck(MemoryVault);
 
     impl Vault for Stuck {

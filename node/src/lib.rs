@@ -1,12 +1,15 @@
 //! One running node: the sequencer's thread, followers, the clock, and the only wiring.
 //!
-//! Read in this order: [`config`] is what the operator sets; [`backend`] keeps the log and what is folded from it; [`seat`] has the stages in which a log is opened,
-//! followed and led; `process` puts a node together around it; `sequencer` owns the core and the log; `followers` keep `views` and `snapshots` up, and `tally` counts beside them;
-//! `heard` is what they hear of each commit; `edge` is where events come in, `keys` and `tokens` who may; `catalogs` what is installed and `packs_folder` how it gets there; `about` what the node says of
-//! itself; [`offline`] works on a directory on which no node runs, and [`long_log`] makes its log long for a measurement;
-//! [`parts`] are the pieces for who puts a node together in another way than `process` does: the simulator.
+//! Read in this order: [`config`] holds the operator's settings; [`backend`] stores the log and the state
+//! folded from it; [`seat`] has the stages in which a log is opened, followed and led; `process` assembles a
+//! node around it; `sequencer` owns the core and the log; `followers` keep `views` and `snapshots` up to date,
+//! and `tally` counts next to them; `heard` notifies them of each commit; `edge` is where events come in, and
+//! `keys` and `tokens` decide from whom; `catalogs` holds the installed packs and `packs_folder` gets them
+//! there; `about` is what the node reports about itself; [`offline`] works on a directory without a running
+//! node, and [`long_log`] lengthens its log for a measurement; [`parts`] holds the pieces for the simulator,
+//! which assembles a node differently from `process`.
 //!
-//! It holds no domain logic and no HTTP route.
+//! It holds no domain logic and no HTTP routes.
 
 mod about;
 pub mod backend;
@@ -58,7 +61,8 @@ pub use seat::lead::LogOver;
 pub use start_error::StartError;
 pub use traces::{Collector, CollectorError, TraceSettings};
 
-/// Runs a supervisor of programs in the folder that its node has made, to its end. It must be the first thing that its process does.
+/// Runs a supervisor of programs, until it ends, in the folder that its node created. It must be the first
+/// thing that its process does.
 pub fn supervise(folder: &std::path::Path) -> std::io::Result<()> {
     #[cfg(target_os = "linux")]
     return ensue_executor::supervisor::run(folder, release::RELEASE);

@@ -1,4 +1,4 @@
-//! Readers of the log for whoever asks: opened as they are needed, kept for the next.
+//! Readers of the log: opened when they are needed, and kept for the next caller.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,10 +11,10 @@ use ensue_executor::ports::BodyError;
 use crate::bodies::BodyCache;
 use crate::plain_body::body_at;
 
-/// The most readers that are kept for the next who asks.
+/// The most idle readers that are kept.
 const READERS_KEPT_MAX: usize = 8;
 
-/// What opens a reader of the log.
+/// Opens a reader of the log.
 pub type OpenReader = dyn Fn() -> Result<Box<dyn LogReader>, LogError> + Send + Sync;
 
 /// The log, for any number of readers at once.
@@ -24,7 +24,7 @@ pub struct LogReaders {
 }
 
 impl LogReaders {
-    /// Reads through what `open` opens.
+    /// Creates readers that `open` opens.
     pub fn new(open: Box<OpenReader>) -> Self {
         Self { open, kept: Mutex::default() }
     }
@@ -62,11 +62,11 @@ impl LogAccess for LogReaders {
     }
 }
 
-/// The bodies of the log, those just committed at hand.
+/// The bodies of the log, with a cache of those just committed.
 pub struct NodeBodies {
-    /// Those at hand.
+    /// The cached bodies.
     pub cache: Arc<BodyCache>,
-    /// The others.
+    /// The readers of all other bodies.
     pub log: Arc<LogReaders>,
 }
 

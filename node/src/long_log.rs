@@ -1,8 +1,8 @@
-//! A long log, made for a measurement: events, and for some of them the rule, the execution and the attempt that follow, through the
-//! real core into the real stores.
+//! Creates a long log for a measurement: events, and for some of them the rule, the execution and the attempt
+//! that follow, through the real core into the real stores.
 //!
-//! No network, no worker and no packs folder: what is installed in the directory judges, and each attempt is reported as the plan says. It
-//! is no part of a running node.
+//! There is no network, no worker and no packs folder: the packs installed in the directory judge the events,
+//! and each attempt is reported as the plan says. It is not part of a running node.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -33,30 +33,30 @@ use crate::seat::open::{Opened, open};
 use crate::snapshots::{SNAPSHOT_EVERY_RECORDS, save};
 use crate::start_error::{StartError, machine};
 
-/// How many events are taken in with one commit.
+/// The number of events in one commit.
 const EVENTS_PER_BATCH: u64 = 1_000;
-/// How many batches wait for the views.
+/// The number of batches that wait for the views.
 const BATCHES_WAITING_MAX: usize = 4;
-/// How many executions may run at once: none is to wait for a slot.
+/// The number of executions that may run at once: none must wait for a slot.
 const WORKERS: u32 = 1_000_000;
 
-/// How the log is to become.
+/// The log to create.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// How many records it is to have at least.
+    /// The least number of records.
     pub records: u64,
     /// The trigger of the events.
     pub trigger: TriggerRef,
-    /// How long a payload is, in bytes: `{"n": <number>, "text": "…"}`.
+    /// The length of a payload, in bytes: `{"n": <number>, "text": "…"}`.
     pub payload_bytes: usize,
-    /// How many executions stay open at the end, waiting for a worker.
+    /// The number of executions that stay open at the end, waiting for a worker.
     pub open: u64,
-    /// The action whose attempts fail; those of all others succeed.
+    /// The action whose attempts fail; attempts of all other actions succeed.
     pub failing: Option<ActionRef>,
 }
 
-/// Makes the log of a data directory, on which no node runs, as long as planned; its views follow, and a state is saved as far behind
-/// the end as a running node's is at most. `step` is told of each commit.
+/// Lengthens the log of a data directory without a running node as planned. Its views follow, and a state is
+/// saved as far before the end as a running node's is at most. `step` is called for each commit.
 pub fn lengthen(config: &Config, plan: &Plan, step: impl FnMut(Position)) -> Result<Position, OfflineError> {
     let clock = SystemClock::default();
     let Opened { data, backend, log, engine, head, mut outside, checkpoints, .. } = open(config, &clock)?;
@@ -91,7 +91,7 @@ pub fn lengthen(config: &Config, plan: &Plan, step: impl FnMut(Position)) -> Res
     Ok(head.position)
 }
 
-/// Keeps the views up with what is written, from where they stand.
+/// Keeps the views up to date with the written records, from their position on.
 fn follow(
     mut views: Box<dyn Views>,
     reader: &dyn ensue_engine::ports::LogReader,
@@ -103,7 +103,7 @@ fn follow(
     let mut advance = |records: &[Record], views: &mut dyn Views| -> Result<(), OfflineError> {
         match projector.advance(views, records) {
             Ok(_) => Ok(()),
-            // What was there before they were begun is read from the log.
+            // Records from before the views began are read from the log.
             Err(ViewError::Gap { next, .. }) => {
                 while views.position() < Position(next.0 - 1) {
                     let earlier = reader.read(views.position(), ReadLimit::default()).map_err(StartError::from)?;
@@ -118,25 +118,25 @@ fn follow(
     batches.iter().try_for_each(|batch| advance(&batch.records, &mut *views))
 }
 
-/// Events of one trigger, each with its number in it, judged by a catalog.
+/// Creates events of one trigger, each with its number in it, judged by a catalog.
 pub struct Ticks {
-    /// What judges them.
+    /// The catalog that judges the events.
     pub catalog: Arc<Catalog>,
-    /// What they are of.
+    /// The trigger of the events.
     pub trigger: TriggerRef,
-    /// The number of the newest.
+    /// The number of the newest event.
     pub number: u64,
     text: String,
 }
 
 impl Ticks {
-    /// Begins behind a number, with payloads of so many bytes.
+    /// Starts after a number, with payloads of this many bytes.
     pub fn after(number: u64, payload_bytes: usize, trigger: TriggerRef, catalog: Arc<Catalog>) -> Self {
         let text = "x".repeat(payload_bytes.saturating_sub(r#"{"n":12345678,"text":""}"#.len()));
         Self { catalog, trigger, number, text }
     }
 
-    /// Makes the next.
+    /// Creates the next event.
     pub fn next(&mut self, clock: &dyn Clock) -> Result<ObservedEvent, Refusal> {
         self.number += 1;
         let moment = clock.moment();
@@ -157,7 +157,7 @@ struct Writer {
     catalogs: NodeCatalogs,
     checkpoints: Checkpoints,
     clock: SystemClock,
-    /// The step of the clock that nobody saw.
+    /// The clock step that happened while no node ran.
     set_back: Option<ClockStep>,
     settings: Settings,
     ticks: Ticks,
@@ -170,7 +170,7 @@ impl Writer {
         if let Some(ClockStep { from, to }) = self.set_back {
             self.offer(Ask::NoteClockStep { from, to })?;
         }
-        // What is opened last stays open, so it comes on top.
+        // The executions that stay open are opened last, so they come on top.
         let until_open = plan.records.saturating_sub(plan.open * 3);
         while self.head().position.0 < until_open || !running.is_empty() {
             for effect in std::mem::take(&mut running) {

@@ -1,6 +1,7 @@
-//! What of this machine bears on the programs of actions: which walls it has, and whether programs outlive the node on it.
+//! What this machine means for programs of actions: which isolation it supports, and whether programs outlive
+//! the node on it.
 //!
-//! It only looks; `ensue doctor` shows what it finds.
+//! It changes nothing; `ensue doctor` shows the findings.
 
 use std::fs;
 use std::path::Path;
@@ -13,13 +14,13 @@ use ensue_executor::programs::{AtEnd, IsolationMode, ProcessBound, ProgramUsers}
 use crate::config::ActionSettings;
 use crate::programs::Users;
 
-/// Where systemd looks for units, the first found counts.
+/// Where systemd looks for units; the first found counts.
 const UNIT_FOLDERS: &[&str] =
     &["/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 /// The most bytes of a unit that are read.
 const UNIT_BYTES_MAX: u64 = 1 << 20;
 
-/// Says what holds here for programs of actions. Blocks shortly.
+/// Reports what applies here to programs of actions. Blocks briefly.
 pub(crate) fn findings(settings: &ActionSettings, users: &Users, at_end: AtEnd) -> Vec<Finding> {
     let user = rustix::process::geteuid().as_raw();
     vec![
@@ -32,7 +33,7 @@ pub(crate) fn findings(settings: &ActionSettings, users: &Users, at_end: AtEnd) 
     ]
 }
 
-/// Says which user a program is, and what that lets it read and do beside what the walls leave open.
+/// Reports which user programs run as, and what that lets them read and do besides what isolation leaves open.
 fn reach(settings: &ActionSettings, users: &Users, node: u32, at_end: AtEnd) -> Finding {
     let check = "user";
     let is_walled = at_end == AtEnd::GoOn && settings.isolation != IsolationMode::None;
@@ -68,7 +69,7 @@ fn reach(settings: &ActionSettings, users: &Users, node: u32, at_end: AtEnd) -> 
     }
 }
 
-/// Says where programs can connect to, which nothing here limits.
+/// Reports where programs can connect to, which nothing here limits.
 fn network(users: &Users) -> Finding {
     let message = "programs have full network access, including services on localhost; `egress.allow` applies only to the runner `http`";
     let hint = match users.users {
@@ -158,10 +159,10 @@ fn limits(settings: &ActionSettings, at_end: AtEnd) -> Finding {
     )
 }
 
-/// Says what bounds how many processes a program has, so that a fork bomb is its own affair.
+/// Reports what limits the number of processes of a program, so that a fork bomb harms only itself.
 fn processes(settings: &ActionSettings, users: &Users, at_end: AtEnd) -> Finding {
     let check = "processes";
-    // Without a supervisor nobody holds a program to it.
+    // Without a supervisor nothing enforces the limit.
     let bound = match (settings.limits.processes, at_end) {
         (Some(most), AtEnd::GoOn) => (most, process_bound_of_this_machine()),
         (Some(_) | None, _) => (0, ProcessBound::Missing { why: "programs run as children of the node".to_owned() }),
@@ -188,7 +189,7 @@ fn processes(settings: &ActionSettings, users: &Users, at_end: AtEnd) -> Finding
     }
 }
 
-/// Says whether a control group bounds how many processes there are, so that a fork bomb harms nobody else.
+/// Reports whether a control group limits the number of processes, so that a fork bomb harms nothing else.
 fn has_bounded_processes() -> bool {
     let Ok(groups) = fs::read_to_string("/proc/self/cgroup") else { return false };
     groups.lines().filter_map(|line| line.splitn(3, ':').nth(2)).any(|group| {
@@ -207,7 +208,8 @@ enum KillMode {
     Unknown,
 }
 
-/// Gives the systemd service that this process belongs to, and what ends with it; none where it belongs to none.
+/// Returns the systemd service that this process belongs to and what ends with it, or none if it belongs to
+/// none.
 fn unit() -> Option<(String, KillMode)> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let unit = unit_of(&groups)?;
@@ -215,12 +217,12 @@ fn unit() -> Option<(String, KillMode)> {
     Some((unit, mode))
 }
 
-/// Finds the service in what `/proc/self/cgroup` says.
+/// Finds the service in the text of `/proc/self/cgroup`.
 fn unit_of(groups: &str) -> Option<String> {
     let group =
         groups.lines().find_map(|line| line.strip_prefix("0::").or_else(|| line.split_once(":name=systemd:").map(|(_, path)| path)))?;
     let last = group.rsplit('/').find(|part| part.ends_with(".service"))?;
-    // A login's own manager is no unit of the node.
+    // A login's own manager is not the node's unit.
     (!last.starts_with("user@")).then(|| last.to_owned())
 }
 
@@ -256,17 +258,17 @@ fn read(path: &Path) -> Option<String> {
     Some(text)
 }
 
-/// A finding that all is well.
+/// Creates a finding that all is well.
 pub(crate) fn good(check: &str, message: &str) -> Finding {
     Finding { check: check.to_owned(), verdict: FindingVerdict::Good, message: message.to_owned(), hint: None }
 }
 
-/// A finding that something should be known.
+/// Creates a finding that the operator should know about.
 pub(crate) fn note(check: &str, message: &str, hint: &str) -> Finding {
     Finding { check: check.to_owned(), verdict: FindingVerdict::Warning, message: message.to_owned(), hint: Some(hint.to_owned()) }
 }
 
-/// A finding that something is wrong.
+/// Creates a finding that something is wrong.
 pub(crate) fn bad(check: &str, message: String, hint: &str) -> Finding {
     Finding { check: check.to_owned(), verdict: FindingVerdict::Bad, message, hint: Some(hint.to_owned()) }
 }

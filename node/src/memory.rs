@@ -1,6 +1,7 @@
-//! Memory: how the operator's bound is shared out among the queues, and what the process really holds.
+//! Memory: how the operator's limit is divided among the queues, and how much the process really holds.
 //!
-//! A share is a cap, not a reserve. What turns requests away is the queue, and where the whole is over the bound, [`Memory`].
+//! A share is a cap, not a reserve. A full queue rejects requests, and so does [`Memory`] if the process as a
+//! whole is over the limit.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,40 +13,40 @@ use thiserror::Error;
 use crate::followers::BATCHES_WAITING_MAX;
 use crate::sequencer::COMMANDS_WAITING_MAX;
 
-/// How much a node may hold where the operator says nothing.
+/// How much memory a node may hold if the operator sets nothing.
 pub(crate) const MEMORY_BYTES: u64 = 512 * 1024 * 1024;
-/// The least that a node works with.
+/// The least memory that a node works with.
 pub(crate) const MEMORY_BYTES_MIN: u64 = 128 * 1024 * 1024;
-/// How old a look at what the process holds may be: a burst fills some megabytes in that time.
+/// How old a measurement of the process's memory may be: a burst fills some megabytes in that time.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// The most connections, whatever memory there is.
 const CONNECTIONS_MAX: u64 = 8_192;
-/// The most requests under way.
+/// The most requests in progress, whatever memory there is.
 const REQUESTS_MAX: u64 = 2_048;
-/// The most requests that read at once, likewise.
+/// The most requests that read at once, whatever memory there is.
 const READS_MAX: u64 = 16;
-/// The most explanations that are worked out at once, likewise: each takes a thread for a while.
+/// The most explanations computed at once, whatever memory there is: each takes a thread for a while.
 const EXPLANATIONS_MAX: u64 = 4;
 /// The most replays and backtests that run or wait.
 const REHEARSALS_MAX: u64 = 16;
-/// The most outputs that are followed at once, likewise.
+/// The most outputs that are followed at once, whatever memory there is.
 const LIVE_OUTPUTS_MAX: u64 = 256;
-/// The most spans that wait to be sent: a collector that cannot take these within seconds is gone.
+/// The most spans that wait to be sent: a collector that cannot accept these within seconds is gone.
 const SPANS_MAX: u64 = 16_384;
-/// Shares of memory are counted in parts of so many.
+/// Shares of memory are counted in this many parts.
 const PARTS: u64 = 32;
 
 /// The caps that do not follow from memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Caps {
-    /// How much open work there may be.
+    /// The most open work items.
     pub open_work: u64,
-    /// How many attempts may run at once.
+    /// The most attempts that may run at once.
     pub workers: u32,
 }
 
-/// Makes the queues of a node that may hold so much memory.
+/// Creates the queues of a node that may hold this much memory.
 pub fn queues(memory_bytes: u64, caps: Caps) -> Queues {
     Queues::with(|name| match name {
         QueueName::Connections => places(name, memory_bytes / PARTS * 4, CONNECTIONS_MAX),
@@ -67,12 +68,12 @@ pub fn queues(memory_bytes: u64, caps: Caps) -> Queues {
     })
 }
 
-/// How many may be in a queue that has so many bytes of memory: one at the least, or nothing would ever be served.
+/// Returns how many items fit into a queue with this many bytes: at least one, or nothing would ever be served.
 fn places(name: QueueName, bytes: u64, most: u64) -> u64 {
     (bytes / name.bytes_of_one().max(1)).clamp(1, most)
 }
 
-/// The node holds as much as it may.
+/// The node holds as much memory as it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the node has reached its memory limit")]
 pub(crate) struct MemoryShort;
@@ -91,30 +92,31 @@ impl Explain for MemoryShort {
     }
 }
 
-/// What the process may hold, beside what it was last seen to hold.
+/// The memory that the process may hold, and its last measurement.
 pub(crate) struct Memory {
     max_bytes: u64,
-    /// When it was last looked, and how many bytes it held; none before the first look.
+    /// The time of the last measurement and the bytes held then; none before the first one.
     seen: Mutex<Option<(Instant, u64)>>,
     under_way: Arc<Queue>,
 }
 
 impl Memory {
-    /// Watches a process that may hold so much; `under_way` are the bodies of requests.
+    /// Watches a process that may hold this much; `under_way` counts the bodies of requests.
     pub(crate) fn new(max_bytes: u64, under_way: Arc<Queue>) -> Self {
         Self { max_bytes, seen: Mutex::new(None), under_way }
     }
 
-    /// Gives how much it may hold.
+    /// Returns how much the process may hold.
     pub(crate) fn max_bytes(&self) -> u64 {
         self.max_bytes
     }
 
-    /// Says whether a body may come in. What is under way counts beside what is held, as most of it is still to come. Over the bound
-    /// one may where none is under way (several, where they ask at the same moment): memory that the allocator keeps and nobody uses must
-    /// not stop a node for ever.
+    /// Accepts a body if there is enough memory. Bodies in progress count in addition to the memory held,
+    /// because most of their bytes are still to come. Over the limit, a body is accepted if none is in progress
+    /// (several, if they arrive at the same moment): unused memory that the allocator keeps must not stop a
+    /// node forever.
     ///
-    /// What the machine does not say cannot be held to anything; `doctor` tells.
+    /// If the machine does not report the memory, no limit applies; `doctor` reports that.
     pub(crate) fn admission(&self) -> Result<(), MemoryShort> {
         self.admission_of(self.held_by_now())
     }
@@ -124,7 +126,7 @@ impl Memory {
         if under_way > 0 && held_bytes + under_way > self.max_bytes { Err(MemoryShort) } else { Ok(()) }
     }
 
-    /// Looks again where the last look is too old.
+    /// Measures again if the last measurement is too old.
     fn held_by_now(&self) -> u64 {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, held)) = seen.filter(|(at, _)| at.elapsed() < LOOK_EVERY) {
@@ -136,7 +138,7 @@ impl Memory {
     }
 }
 
-/// Gives what this process holds; none where the machine does not say.
+/// Returns how many bytes this process holds, or none if the machine does not report it.
 pub(crate) fn held_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;

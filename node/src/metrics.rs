@@ -1,6 +1,6 @@
 //! Metrics of the node: how long the sequencer's turns take, and how large commits are.
 //!
-//! What is counted of the log's records is the tally's; the queues' and the requests' own are the API's, and so is the text.
+//! The tally counts the log's records; the API has its own metrics of queues and requests, and writes the text.
 
 use ensue_api::metrics::{Distribution, Labelled, SHORT, Unit};
 use ensue_engine::batch::CommittedBatch;
@@ -10,21 +10,21 @@ use prometheus_client::registry::Registry;
 
 use crate::followers::kept_bytes;
 
-/// The limits of the buckets of a commit's records.
+/// The bucket limits for the records of a commit.
 const RECORDS: &[u64] = &[1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000];
-/// The limits of the buckets of a commit's bytes.
+/// The bucket limits for the bytes of a commit.
 const BYTES: &[u64] = &[1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20];
 
-/// How long the sequencer's turns take, and what is in them.
+/// How long the sequencer's turns take, and the size of their commits.
 #[derive(Clone, Debug)]
 pub struct Turns {
-    /// Deciding, folding, and what follows.
+    /// Time to decide, fold, and compute what follows.
     pub decide: Distribution,
-    /// Writing a batch and waiting for the disk.
+    /// Time to write a batch and wait for the disk.
     pub commit: Distribution,
-    /// Answering the callers and handing over.
+    /// Time to answer the callers and hand over.
     pub release: Distribution,
-    /// From a command's being handed over, where it brings events, to its being on the disk.
+    /// Time from the submission of a command that brings events until it is on the disk.
     pub committed: Distribution,
     records: Distribution,
     bytes: Distribution,
@@ -45,13 +45,13 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// Counts what is in a batch.
+    /// Counts the records and bytes of a batch.
     pub(crate) fn note(&self, batch: &CommittedBatch) {
         self.records.observe(batch.records.len() as u64);
         self.bytes.observe(batch.records.iter().map(kept_bytes).sum::<usize>() as u64);
     }
 
-    /// Adds them to what is gathered.
+    /// Registers these metrics.
     pub(crate) fn register(&self, registry: &mut Registry) {
         let parts = [("decide", &self.decide), ("commit", &self.commit), ("release", &self.release)];
         let parts = parts.map(|(part, took)| (part, took.clone()));
@@ -61,12 +61,12 @@ impl Turns {
     }
 }
 
-/// Adds a figure that goes up and down.
+/// Registers a gauge.
 pub(crate) fn gauge(registry: &mut Registry, name: &str, help: &str, figure: u64) {
     registry.register(name, help, ConstGauge::new(i64::try_from(figure).unwrap_or(i64::MAX)));
 }
 
-/// Adds a figure that only goes up.
+/// Registers a counter.
 pub(crate) fn counter(registry: &mut Registry, name: &str, help: &str, figure: u64) {
     registry.register(name, help, ConstCounter::new(figure));
 }

@@ -1,6 +1,6 @@
-//! Work on a data directory on which no node runs: the same lock, the same core, no network and no threads.
+//! Work on a data directory without a running node: the same lock, the same core, no network and no threads.
 //!
-//! What a running node does beside (running actions, reading packs) does not happen here.
+//! The other work of a running node (running actions, reading packs) does not happen here.
 
 use std::sync::Arc;
 
@@ -25,23 +25,23 @@ use crate::seat::open::{Opened, compare_with_outside, open, open_restored, state
 use crate::start_error::{StartError, machine};
 use crate::tokens::{TokenRefusal, check_token, new_token};
 
-/// Why work on a directory at rest was not done.
+/// Why work on a directory without a node failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OfflineError {
     /// The directory cannot be opened.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// It is not allowed.
+    /// The operation is not allowed.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// A token's name or roles are not of the shape of such.
+    /// A token's name or a role has an invalid form.
     #[error(transparent)]
     Token(#[from] TokenRefusal),
-    /// The log did not take it.
+    /// The log did not accept it.
     #[error("the log rejected the change: {0}")]
     Append(#[from] AppendError),
-    /// The log is not what was written.
+    /// The log differs from what was written.
     #[error(transparent)]
     Verify(#[from] VerifyError),
     /// The read models cannot be built.
@@ -93,7 +93,7 @@ impl Explain for OfflineError {
 /// How many executions one batch pauses.
 const PAUSED_AT_ONCE: usize = 500;
 
-/// An opened data directory on which no node runs.
+/// An opened data directory without a running node.
 pub struct Offline {
     data: Folder,
     backend: Arc<dyn Backend>,
@@ -102,21 +102,21 @@ pub struct Offline {
     outside: OutsideHead,
     vault: Arc<dyn Vault>,
     clock: SystemClock,
-    /// The step of the clock that nobody saw, until it is in the log.
+    /// The clock step that happened while no node ran, until it is in the log.
     set_back: Option<ClockStep>,
     settings: Settings,
 }
 
-/// What is missing of a log that was restored from a backup.
+/// The part that is missing from a log that was restored from a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// The newest position of the log as it was restored.
+    /// The newest position of the restored log.
     pub after: Position,
-    /// When that record was written.
+    /// When the record at that position was written.
     pub newest: Timestamp,
     /// The newest head that is known to have been written.
     pub known: Head,
-    /// The open executions to pause, because the missing records may have carried them on.
+    /// The open executions to pause, because the missing records may have continued them.
     pub to_pause: Vec<ExecutionId>,
 }
 
@@ -125,34 +125,35 @@ pub struct Missing {
 pub struct KeyState {
     /// The key.
     pub key: KeyRef,
-    /// The version that counts.
+    /// The current version.
     pub version: u32,
 }
 
-/// A token that lets its holder in.
+/// A valid token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenState {
-    /// Its id.
+    /// The token's id.
     pub id: TokenId,
     /// The holder's name.
     pub name: String,
-    /// What the holder may do.
+    /// The holder's roles.
     pub roles: Vec<String>,
 }
 
 /// What the end of a log is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Against {
-    /// The newest head that this machine's state folder knows, if it knows one.
+    /// The newest head that this machine's state folder knows, if any.
     StateFolder,
     /// Nothing: the directory is a copy, and older than what this machine knows.
     Nothing,
 }
 
-/// Verifies the log of a data directory on which no node runs; after each stretch `step` is called with its end and that of the log.
+/// Verifies the log of a data directory without a running node; after each part `step` is called with the
+/// part's end and the log's end.
 ///
-/// It needs no master key, and the state folder need not be there. A log that is shorter than the state folder says fails only after
-/// its records are found whole.
+/// It needs no master key, and the state folder need not exist. A log that is shorter than the state folder
+/// says fails only after its records were found intact.
 pub fn verify_directory(config: &Config, against: Against, mut step: impl FnMut(Position, Position)) -> Result<Verified, OfflineError> {
     let data = Folder::open(&config.data).map_err(StartError::from)?;
     let backend = Places::of(&data);
@@ -180,8 +181,8 @@ impl Offline {
         Ok(Self { data, backend, log, sequencing, outside, vault, clock, set_back, settings: Settings::default() })
     }
 
-    /// Opens a data directory that was restored from a backup, although its log is older than, or another than, the newest head that is
-    /// known of it. Fails if the log is as it was last seen: there is nothing to accept.
+    /// Opens a data directory that was restored from a backup, even if its log is older than the newest known
+    /// head or differs from it. Fails if the log is as it was last seen: there is nothing to accept.
     pub fn open_restored(config: &Config) -> Result<(Self, Missing), OfflineError> {
         let clock = SystemClock::default();
         let Opened { data, backend, log, engine, head, outside, vault, .. } = open_restored(config, &clock)?;
@@ -199,9 +200,11 @@ impl Offline {
         Ok((offline, missing))
     }
 
-    /// Accepts that records are missing: records it, voids the fencing tokens that they gave out, and pauses what they may have begun.
+    /// Accepts that records are missing: records the fact, voids the fencing tokens that the missing records
+    /// issued, and pauses the executions that they may have started.
     ///
-    /// The note of the newest head is replaced last. If the process ends before, the same can be done again.
+    /// The note of the newest head is replaced last. If the process ends before that, the operation can be
+    /// repeated.
     pub fn accept_restored(&mut self, missing: &Missing) -> Result<(), OfflineError> {
         // Without this file nothing proves that an attempt never began.
         match std::fs::remove_file(self.data.begun()) {
@@ -217,19 +220,20 @@ impl Offline {
         Ok(self.outside.replace(self.head()).map_err(StartError::from)?)
     }
 
-    /// Lists the open executions that the missing records may have carried on: all that nothing contains and that may not run twice.
+    /// Lists the open executions that the missing records may have continued: all that are not contained and
+    /// that may not run twice.
     fn may_have_begun(&self) -> Vec<ExecutionId> {
         let engine = self.sequencing.engine();
         let open = engine.executions().iter().filter(|(_, execution)| execution.part_of.is_none() && !execution.idempotent);
         open.filter(|(id, _)| !engine.is_ending(id)).map(|(id, _)| *id).collect()
     }
 
-    /// Gives the log's id.
+    /// Returns the log's id.
     pub fn log(&self) -> LogId {
         self.sequencing.engine().log()
     }
 
-    /// Gives the newest position and the chain's hash there.
+    /// Returns the newest position and the chain's hash there.
     pub fn head(&self) -> Head {
         self.sequencing.committed_head()
     }
@@ -240,7 +244,7 @@ impl Offline {
         keys.filter_map(|(key, versions)| Some(KeyState { key: key.clone(), version: versions.current? })).collect()
     }
 
-    /// Sets a key; gives its version.
+    /// Sets a key and returns its version.
     pub fn set_key(&mut self, key: &KeyRef, value: &Secret) -> Result<u32, OfflineError> {
         let version = self.sequencing.engine().access().key(key).map_or(0, |versions| versions.newest) + 1;
         self.vault.put_key(key, version, value).map_err(StartError::from)?;
@@ -248,7 +252,7 @@ impl Offline {
         Ok(version)
     }
 
-    /// Forgets a key.
+    /// Removes a key.
     pub fn remove_key(&mut self, key: &KeyRef) -> Result<(), OfflineError> {
         let current = self.sequencing.engine().access().key(key).and_then(|versions| versions.current);
         self.record(Ask::RemoveKey { key: key.clone() })?;
@@ -258,13 +262,13 @@ impl Offline {
         Ok(())
     }
 
-    /// Lists the tokens that let their holders in.
+    /// Lists the valid tokens.
     pub fn tokens(&self) -> Vec<TokenState> {
         let tokens = self.sequencing.engine().access().tokens();
         tokens.map(|(id, token)| TokenState { id: *id, name: token.name.clone(), roles: token.roles.clone() }).collect()
     }
 
-    /// Makes a token; its secret is given this once.
+    /// Creates a token; its secret is returned only this once.
     pub fn add_token(&mut self, name: &str, roles: &[String]) -> Result<Secret, OfflineError> {
         check_token(name, roles)?;
         let moment = self.clock.moment();
@@ -274,12 +278,12 @@ impl Offline {
         Ok(made.token)
     }
 
-    /// Lets the holder of a token in no more.
+    /// Revokes a token.
     pub fn revoke_token(&mut self, name: &str) -> Result<(), OfflineError> {
         self.record(Ask::RevokeToken { name: name.to_owned() })
     }
 
-    /// Builds the read models anew; `step` is told of each stretch. Gives the position that they stand at.
+    /// Rebuilds the read models and returns their position; `step` is called after each part.
     pub fn rebuild_views(&self, mut step: impl FnMut(Position)) -> Result<Position, OfflineError> {
         let mut views = self.backend.views(self.log()).map_err(StartError::from)?;
         views.clear()?;
@@ -295,18 +299,18 @@ impl Offline {
         }
     }
 
-    /// Gives how many bytes are free on the directory's disk.
+    /// Returns how many bytes are free on the directory's disk.
     pub fn free_bytes(&self) -> Result<u64, OfflineError> {
         Ok(self.data.free_bytes().map_err(StartError::from)?)
     }
 
-    /// Carries out a command of the operator's and waits for the disk.
+    /// Executes a command of the operator and waits for the disk.
     fn record(&mut self, ask: Ask) -> Result<(), OfflineError> {
         self.append([ask])?;
         Ok(self.outside.write(self.head(), Durability::Synced).map_err(StartError::from)?)
     }
 
-    /// Carries out commands as one batch, and leaves the note of the newest head to the caller.
+    /// Executes commands as one batch; the caller updates the note of the newest head.
     fn append(&mut self, asks: impl IntoIterator<Item = Ask>) -> Result<(), OfflineError> {
         let step = self.set_back.map(|step| (Actor::Engine, Ask::NoteClockStep { from: step.from, to: step.to }));
         let beside = Beside { catalogs: &Nothing, bodies: &Nothing, seen: &Nothing, settings: &self.settings };
@@ -364,7 +368,7 @@ mod tests {
         assert!(records[4].time < records[2].time);
     }
 
-    /// Copies a folder with all that is in it.
+    /// Copies a folder with all its contents.
     fn copy(from: &Path, to: &Path) {
         std::fs::create_dir_all(to).unwrap();
         for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
@@ -395,7 +399,8 @@ mod tests {
         copy(folder.path(), before);
         add_tokens(&config, &["two"]);
 
-        // The copy goes on by itself, with a state folder that knows nothing of the first one's second token.
+        // The copy continues on its own, with a state folder that does not know the second token of the
+        // original.
         let mut copied = Config::new(before.join("data"));
         copied.state_base = Some(before.join("state"));
         add_tokens(&copied, &["three"]);

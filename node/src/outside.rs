@@ -1,12 +1,12 @@
-//! The head that is kept outside the data directory: written after each commit, flushed once a second and at the stop, so that
-//! a log that was cut is found.
+//! The head that is kept outside the data directory: written after each commit and flushed once a second and at
+//! the stop, so that a truncated log is detected.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ensue_engine::record::Head;
 use ensue_store::state_folder::{Durability, OutsideHead};
 
-/// Writes the head; a clone writes the same.
+/// Writes the head; a clone writes the same file.
 #[derive(Clone)]
 pub struct OutsideWriter(Arc<Mutex<State>>);
 
@@ -26,13 +26,14 @@ impl OutsideWriter {
     pub fn note(&self, head: Head) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.last = Some(head);
-        // The log has the records; without this note a cut would only be found by what is known elsewhere.
+        // The log has the records; without this note a truncation would only be detected by heads known
+        // elsewhere.
         if let Err(error) = state.file.write(head, Durability::Written) {
             tracing::warn!(%error, "the head of the log cannot be saved outside the data directory");
         }
     }
 
-    /// Sees to it that the newest head outlives a power cut.
+    /// Makes sure that the newest head survives a power cut.
     pub fn flush(&self) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(head) = state.last else { return };
@@ -45,7 +46,7 @@ impl OutsideWriter {
         }
     }
 
-    /// Gives the newest head that was noted since the start.
+    /// Returns the newest head that was noted since the start.
     pub(crate) fn last(&self) -> Option<Head> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).last
     }

@@ -1,7 +1,8 @@
-//! The packs folder: read at the start, and again at each change while the node runs, where the operator wants that. What is saved while
-//! the node starts counts as a change: it is watched before it is read for the first time.
+//! The packs folder: read at the start, and at each change while the node runs if the operator wants that. A
+//! file saved while the node starts counts as a change: the folder is watched before it is first read.
 //!
-//! What a pack means and which catalog results is worked out in `catalogs`; here is when, and what the operator is told.
+//! `catalogs` decides what a pack means and which catalog results; this file decides when to read and what to
+//! report.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -24,43 +25,43 @@ use crate::sequencer::Asking;
 
 /// How long the folder must be quiet before it is read: an editor saves in several steps.
 const QUIET: Duration = Duration::from_millis(100);
-/// How long changes may go on before the folder is read all the same.
+/// How long changes may continue before the folder is read anyway.
 const QUIET_PATIENCE: Duration = Duration::from_secs(2);
-/// How often a change is tried again where the node was too busy to take it.
+/// How many times a change is retried if the node was too busy to accept it.
 const TRIES_MAX: u32 = 20;
-/// How long to wait before such a try.
+/// How long to wait before such a retry.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
-/// The folder of packs, and the way from it into the catalog.
+/// The packs folder, and the way from it into the catalog.
 pub struct PacksFolder {
     /// The folder.
     pub path: PathBuf,
-    /// What the operator sets for packs.
+    /// The operator's settings for packs.
     pub settings: BTreeMap<PackName, Value>,
     /// The catalogs.
     pub catalogs: Arc<NodeCatalogs>,
-    /// The way to the log.
+    /// The access to the sequencer.
     pub sequencer: Arc<dyn Asking>,
-    /// What ids of rules are made of.
+    /// The source of ids of rules.
     pub clock: Arc<dyn Clock>,
 }
 
-/// What reading the folder came to.
+/// The result of reading the folder.
 #[derive(Debug, Default)]
 pub struct PacksRead {
-    /// What is live since, by pack; none where it was removed.
+    /// The versions that are live since then, by pack; none if the pack was removed.
     pub live: BTreeMap<PackName, Option<String>>,
-    /// The catalog's revision that they are live in.
+    /// The catalog's revision since which they are live.
     pub revision: CatalogRevision,
-    /// The packs that have errors and were not taken.
+    /// The packs that have errors and were not installed.
     pub refused: BTreeSet<PackName>,
-    /// The packs that had errors, and are now again what is installed.
+    /// The packs that had errors and now equal the installed version again.
     pub mended: BTreeSet<PackName>,
-    /// What there is to say to the operator, each a few lines.
+    /// The messages for the operator, each a few lines.
     pub findings: Vec<String>,
 }
 
-/// Why what the folder holds does not become the catalog.
+/// Why the contents of the folder do not become the catalog.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TakeInError {
@@ -73,16 +74,17 @@ pub enum TakeInError {
 }
 
 impl PacksFolder {
-    /// Brings the catalog to what the library and the folder hold. What is wrong with a pack is told, and stops none of the others.
+    /// Brings the catalog in line with the library and the folder. Errors in a pack are reported, and do not
+    /// stop the other packs.
     pub fn take_in(&self) -> Result<PacksRead, TakeInError> {
         self.take_in_what(find_packs(&self.path, &self.settings))
     }
 
-    /// Brings the catalog to what was found in the library and the folder.
+    /// Brings the catalog in line with what was found in the library and the folder.
     pub(crate) fn take_in_what(&self, found: FoundPacks) -> Result<PacksRead, TakeInError> {
         let mut findings = found.unreadable;
         findings.extend(found.checked.diagnostics.iter().map(|one| one.render(Colour::Plain)));
-        // A pack whose tests alone have errors is taken.
+        // A pack whose only errors are in its tests is installed.
         let is_refused = |name: &PackName| found.checked.good.iter().all(|good| good.name != *name);
         let refused = found.findings.iter().filter(|(name, of_pack)| of_pack.iter().any(is_error) && is_refused(name));
         let refused = refused.map(|(name, _)| name.clone()).collect();
@@ -107,40 +109,40 @@ fn is_error(diagnostic: &Diagnostic) -> bool {
     diagnostic.severity == Severity::Error
 }
 
-/// What a watched folder is told to its owner with.
+/// Reports changes of a watched folder to its owner.
 pub(crate) type Tell = Box<dyn Fn(PacksNews) + Send>;
 
-/// What became of a change in the packs folder.
+/// The result of a change in the packs folder.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PacksNews {
-    /// It was read.
+    /// The folder was read.
     Read(PacksRead),
-    /// It could not be taken in; what was installed stays.
+    /// The change could not be applied; the installed packs stay.
     Failed(String),
 }
 
-/// What the thread that reads the folder is told.
+/// Messages to the thread that reads the folder.
 enum Told {
-    /// Something in it changed.
+    /// Something in the folder changed.
     Changed,
     /// The node stops.
     Stop,
 }
 
-/// Ends the watching when it is dropped.
+/// Stops watching when it is dropped.
 pub(crate) struct WatchedFolder(SyncSender<Told>);
 
 impl Drop for WatchedFolder {
     fn drop(&mut self) {
-        // A full channel is read soon; a closed one needs no telling.
+        // A full channel is soon read; a closed one needs no message.
         let _ = self.0.send(Told::Stop);
     }
 }
 
-/// What changes in the folder, noticed from the moment on at which this was made.
+/// Changes in the folder since this was created.
 pub(crate) struct FolderChanges {
-    /// The folder as the system names it in what it tells.
+    /// The folder's path as the system reports it in its events.
     path: PathBuf,
     watcher: RecommendedWatcher,
     teller: SyncSender<Told>,
@@ -148,18 +150,18 @@ pub(crate) struct FolderChanges {
 }
 
 impl FolderChanges {
-    /// Begins to notice them.
+    /// Starts to watch the folder.
     ///
     /// # Errors
-    /// That the folder is not there, or cannot be watched, is an error.
+    /// Fails if the folder does not exist or cannot be watched.
     pub(crate) fn of(folder: &Path) -> Result<Self, notify::Error> {
         let path = folder.canonicalize().map_err(notify::Error::io)?;
-        // One change that waits to be looked at stands for all of them; the other place is for the end.
+        // One waiting change represents all changes; the other place is for the stop message.
         let (teller, told) = sync_channel(2);
         let mut watcher = notify::recommended_watcher(on_change(path.clone(), teller.clone()))?;
         watcher.watch(&path, RecursiveMode::Recursive)?;
         if let Some(around) = path.parent() {
-            // The folder itself may be put away and another put in its place.
+            // The folder itself may be moved away and replaced by another.
             watcher.watch(around, RecursiveMode::NonRecursive)?;
         }
         Ok(Self { path, watcher, teller, told })
@@ -167,8 +169,8 @@ impl FolderChanges {
 }
 
 impl PacksFolder {
-    /// Reads the folder at each change that lasts, those included that came before; `tell` hears what came of it. `at_start` is what
-    /// reading it at the start came to.
+    /// Reads the folder after each change that settles, including earlier ones; `tell` gets the result.
+    /// `at_start` is the result of reading the folder at the start.
     pub(crate) fn watch(self, changes: FolderChanges, at_start: PacksRead, tell: Tell) -> Result<WatchedFolder, notify::Error> {
         let FolderChanges { path, watcher, teller, told } = changes;
         let watching = Watching { folder: self, path, watcher, known: at_start.findings.into_iter().collect(), refused: at_start.refused };
@@ -188,10 +190,10 @@ impl PacksFolder {
     }
 }
 
-/// The thread's own: what it watches with, and what was told already.
+/// The thread's own data: what it watches with, and what it already reported.
 struct Watching {
     folder: PacksFolder,
-    /// The folder as the system names it in what it tells.
+    /// The folder's path as the system reports it in its events.
     path: PathBuf,
     watcher: RecommendedWatcher,
     known: BTreeSet<String>,
@@ -204,7 +206,7 @@ impl Watching {
             if !is_quiet(told) {
                 return;
             }
-            // The folder may be another one by now, of the same name.
+            // The folder may be a different one by now, with the same name.
             let _ = self.watcher.unwatch(&self.path);
             if let Err(error) = self.watcher.watch(&self.path, RecursiveMode::Recursive) {
                 tell(PacksNews::Failed(format!("the packs folder cannot be watched ({error}); the installed packs stay active")));
@@ -218,7 +220,7 @@ impl Watching {
         }
     }
 
-    /// Leaves out what was told before and still holds.
+    /// Removes messages that were reported before and still hold.
     fn news(&mut self, mut read: PacksRead) -> PacksRead {
         let findings = std::mem::take(&mut read.findings);
         read.findings = findings.iter().filter(|finding| !self.known.contains(*finding)).cloned().collect();
@@ -229,12 +231,13 @@ impl Watching {
     }
 }
 
-/// Passes on that something changed; that a file was only looked at is no change, else reading the folder would be one.
+/// Forwards that something changed. Mere access is ignored, otherwise reading the folder would trigger another
+/// reading.
 fn on_change(folder: PathBuf, teller: SyncSender<Told>) -> impl FnMut(notify::Result<notify::Event>) {
     move |event| match event {
         Ok(event) if event.kind.is_access() => {}
         Ok(event) if !event.need_rescan() && event.paths.iter().all(|path| !is_read(path, &folder)) => {}
-        // A full channel says already that there is something to look at.
+        // A full channel already contains a message that something changed.
         Ok(_) => drop(teller.try_send(Told::Changed)),
         Err(error) => {
             tracing::warn!(%error, "the packs folder is not watched completely");
@@ -243,13 +246,14 @@ fn on_change(folder: PathBuf, teller: SyncSender<Told>) -> impl FnMut(notify::Re
     }
 }
 
-/// Says whether a path is of those that are read: in the folder, and neither an editor's swap file nor a version control's.
+/// Returns true if the node reads this path: it is in the folder, and is neither an editor's swap file nor part
+/// of version control.
 fn is_read(path: &Path, folder: &Path) -> bool {
     let Ok(inside) = path.strip_prefix(folder) else { return false };
     inside.components().all(|part| part.as_os_str().to_str().is_none_or(|name| !name.starts_with('.') && !name.ends_with('~')))
 }
 
-/// Waits until nothing has changed for a while; says whether the node still runs.
+/// Waits until nothing has changed for a while. Returns true if the node still runs.
 fn is_quiet(told: &Receiver<Told>) -> bool {
     let begin = Instant::now();
     while begin.elapsed() < QUIET_PATIENCE {
@@ -278,7 +282,7 @@ mod tests {
     /// Longer than reading a folder takes.
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    /// Takes every change.
+    /// Accepts every change.
     struct Taken;
 
     impl Submit for Taken {

@@ -1,6 +1,7 @@
-//! The pieces of a node, for who puts one together and drives it step by step: the simulator has its own twin of `process.rs` and `seat.rs`.
+//! The pieces of a node for programs that assemble one and drive it step by step: the simulator has its own
+//! version of `process.rs` and `seat.rs`.
 //!
-//! Nothing here is a promise to anybody else; a node at work is [`Node`](crate::Node).
+//! Nothing here is stable for other users; a node for production is [`Node`](crate::Node).
 
 pub use crate::backend::{OpenBeside, Views, readers_of};
 pub use crate::backtest::NodeBacktests;

@@ -1,10 +1,10 @@
-//! Bodies of records as they were before they were compressed.
+//! Bodies of records as they were before compression.
 
 use bytes::Bytes;
 use ensue_engine::ports::{LogError, LogReader, ReadLimit};
 use ensue_engine::record::{Body, Position};
 
-/// Reads the plain bytes of the body of the record at a position. Returns none where there is none.
+/// Returns the decoded bytes of the body of the record at a position, or none if there is no body.
 pub(crate) fn body_at(reader: &dyn LogReader, at: Position) -> Result<Option<Bytes>, LogError> {
     let before = Position(at.0.saturating_sub(1));
     let record = reader.read(before, ReadLimit { records: 1, ..ReadLimit::default() })?.into_iter().next();
@@ -14,7 +14,7 @@ pub(crate) fn body_at(reader: &dyn LogReader, at: Position) -> Result<Option<Byt
     }
 }
 
-/// Returns the plain bytes of a body, or none where they were erased.
+/// Returns the decoded bytes of a body, or none if they were erased.
 pub fn plain(body: &Body) -> Result<Option<Bytes>, LogError> {
     ensue_store::encode::plain(body).map_err(|error| LogError::Store(error.to_string()))
 }

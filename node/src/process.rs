@@ -1,6 +1,7 @@
-//! A node as one process: the stages in which it comes up, and what it is once it serves.
+//! A node as one process: the stages of its start, and its parts once it serves.
 //!
-//! What one log has in it is its seat (`seat.rs`); here are the packs folder, the callers, the API and the clock around it.
+//! The parts that belong to one log are its seat (`seat.rs`). This file adds the packs folder, the callers, the API
+//! and the clock.
 
 mod access;
 mod packs;
@@ -47,15 +48,15 @@ use ticks::tick;
 
 pub use ticks::note_clock_step;
 
-/// The most attempts at once for each core, where the operator says nothing.
+/// The default limit of concurrent attempts per core.
 const WORKERS_PER_CORE: u32 = 4;
 
-/// Why a node ended other than by being asked to.
+/// Why a node ended without being asked to.
 #[derive(Clone, Debug, Error)]
 #[error(transparent)]
 pub struct NodeFailure(#[from] SequencerError);
 
-/// A node that runs.
+/// A running node.
 pub struct Node {
     edges: Edges,
     serving: Serving,
@@ -68,7 +69,7 @@ pub struct Node {
     housekeeper: Housekeeper,
 }
 
-/// Who changes what is installed and who is let in, once the log is led.
+/// The parts that change the installed packs and the access of callers, once the log has a leader.
 struct Edges {
     keys: Arc<NodeKeys>,
     tokens: Arc<NodeTokens>,
@@ -79,45 +80,45 @@ struct Edges {
 }
 
 impl Node {
-    /// Starts a node with these settings; it serves when this returns.
+    /// Starts a node with these settings; it serves requests when this returns.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         Self::start_over(config, Box::new(|log| log)).await
     }
 
-    /// Starts a node that writes through what `over` puts over its log. For measurements: a node at work writes to the log itself.
+    /// Starts a node whose log is wrapped by `over`. For measurements: a production node writes to the log directly.
     pub async fn start_over(config: Config, over: LogOver) -> Result<Self, StartError> {
-        // Another start in the same process has installed it already.
+        // An earlier start in the same process may have installed it already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut taken_over = None;
         let started = start(config, over, &mut taken_over).await;
         if let (Err(_), Some(executor)) = (&started, taken_over) {
-            // Dropped with its task, a program that an earlier node left would be killed.
+            // Dropping the executor with its task would kill a program that an earlier node left running.
             executor.stop(Duration::ZERO).await;
         }
         started
     }
 
-    /// Gives the address that the node listens on.
+    /// Returns the address that the node listens on.
     pub fn address(&self) -> SocketAddr {
         self.serving.address
     }
 
-    /// Gives the admin token that was made at the very first start; it is not kept, and cannot be shown again.
+    /// Returns the admin token that was created at the very first start. It is not stored, and cannot be shown again.
     pub fn first_admin_token(&self) -> Option<&Secret> {
         self.edges.first_admin_token.as_ref()
     }
 
-    /// Gives what the operator should know about this start: packs that were not taken, and the like.
+    /// Returns warnings about this start for the operator, such as packs that were not taken in.
     pub fn warnings(&self) -> &[String] {
         &self.edges.warnings
     }
 
-    /// Gives, once, where news of the packs folder come in, where it is watched.
+    /// Returns, once, the receiver of reports about the packs folder, if the folder is watched.
     pub fn packs_news(&mut self) -> Option<mpsc::Receiver<PacksNews>> {
         self.edges.packs_news.take()
     }
 
-    /// Ends when the log has failed: nothing is taken in any more, and the node must be started again.
+    /// Completes when the log has failed: the node accepts no further input and must be restarted.
     pub async fn failed(&self) -> NodeFailure {
         let mut failed = self.leading.failed.clone();
         loop {
@@ -131,7 +132,8 @@ impl Node {
     }
 }
 
-/// Goes through the stages of a start. What an earlier node left running is with the executor from `taken_over` on.
+/// Runs the stages of a start. From `taken_over` on, the executor owns the programs that an earlier node left
+/// running.
 async fn start(config: Config, over: LogOver, taken_over: &mut Option<Executor>) -> Result<Node, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let packs = LookedFor::begin(&config)?;
@@ -158,7 +160,7 @@ async fn start(config: Config, over: LogOver, taken_over: &mut Option<Executor>)
 }
 
 impl Edges {
-    /// Takes in the packs folder, sets the keys that stand in files, and lets the first admin in.
+    /// Takes in the packs folder, sets the keys that are stored in files, and creates the first admin's access.
     fn open(
         config: &Config,
         packs: LookedFor,
@@ -186,7 +188,7 @@ impl Edges {
     }
 }
 
-/// Returns what the core is told of the settings; who the worker is comes later.
+/// Returns the core's settings; the worker's name is set later.
 fn settings(config: &Config) -> Settings {
     let url = config.url.clone().unwrap_or_else(|| format!("http://{}", config.listen));
     Settings {
@@ -210,7 +212,7 @@ fn note(handle: &SequencerHandle, doing: &'static str, ask: Ask) -> Result<(), S
 
 fn refused(doing: &'static str, error: &SubmitError) -> StartError {
     match error {
-        // What is offered follows from the records that were folded: what stands beside them in the file is not what they say.
+        // Offers follow from the folded records: the derived data stored in the file does not match them.
         SubmitError::Refused(Refusal::Unstorable(why)) => StartError::Chain(format!("log.sqlite disagrees with its own records: {why}")),
         _ => StartError::Refused { doing, why: error.to_string(), hint: error.hint() },
     }

@@ -1,6 +1,7 @@
-//! What runs the programs of actions on this machine: supervisors where it has what they need, the node itself elsewhere.
+//! The component that runs the programs of actions on this machine: supervisors if the machine has what they need,
+//! otherwise the node itself.
 //!
-//! What `ensue doctor` says of it is in `machine.rs`.
+//! `machine.rs` contains the part of `ensue doctor` about it.
 
 mod timed;
 mod users;
@@ -18,12 +19,13 @@ use crate::start_error::{StartError, machine};
 pub(crate) use timed::TimedPrograms;
 pub(crate) use users::Users;
 
-/// The shortest time after which a supervisor that answers nothing is killed, whatever the lease: a busy machine must not look like that.
+/// The minimum time after which an unresponsive supervisor is killed, whatever the lease: a busy machine must not
+/// look unresponsive.
 #[cfg(target_os = "linux")]
 const ANSWER_PATIENCE_MIN: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Takes what runs programs, with its folders in the data directory. What is hidden is no program's to see. Returns also which users they
-/// run as.
+/// Opens the component that runs programs, with its folders in the data directory. No program can see hidden paths.
+/// Also returns the users that programs run as.
 pub(crate) fn open(
     config: &Config,
     data: &Path,
@@ -41,7 +43,7 @@ pub(crate) fn open(
         users.let_pass(data).map_err(|why| machine("giving the users of programs access to the data directory", &why))?;
         let mut readable = around_path(path);
         readable.extend(config.actions.readable.iter().cloned());
-        // A supervisor works elsewhere: there a relative path would name something else.
+        // A supervisor has another working directory, in which a relative path would name something else.
         let absolute = |path: &Path| std::path::absolute(path).map_err(|why| machine("finding out where the node was started", &why));
         let settings = SupervisedSettings {
             supervisors: data.join("supervisors"),
@@ -80,7 +82,7 @@ fn why_no_supervisor(config: &Config) -> &'static str {
     }
 }
 
-/// Says whether supervisors can do here what they are for: they find processes that left their parents in `/proc`.
+/// Returns true if supervisors can do their work here: they use `/proc` to find processes that left their parents.
 #[cfg(target_os = "linux")]
 fn has_what_supervisors_need() -> bool {
     Path::new("/proc/self/task").is_dir()

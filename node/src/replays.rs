@@ -1,4 +1,4 @@
-//! Recorded executions that are folded once more: by what they went by, or by another version of a pack.
+//! Replays of recorded executions: by the definitions that they ran with, or by another version of a pack.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,13 +25,13 @@ use crate::plain_body::plain;
 /// The most executions that are replayed at once.
 pub(crate) const EXECUTIONS_MAX: u32 = 10_000;
 
-/// How many executions are told of: the newest.
+/// How many executions are listed: the newest.
 const TOLD_MAX: usize = 100;
 
-/// How far the log is looked through backwards at once, in records.
+/// How many records the backward search reads at once.
 const WINDOW: u64 = 10_000;
 
-/// The most bytes of bodies that are held of executions whose end is still being looked for.
+/// The most bytes of bodies held for executions whose end has not been found yet.
 const BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Why executions cannot be replayed.
@@ -41,19 +41,19 @@ pub(crate) enum ReplayError {
     /// There is no such execution.
     #[error("there is no execution {0}")]
     NoExecution(ExecutionId),
-    /// It is a step of another.
+    /// It is a step of another execution.
     #[error("{0} is a step of {1}, and is replayed with it")]
     IsStep(ExecutionId, ExecutionId),
     /// The pack is not installed.
     #[error("the pack `{0}` is not installed, so it has run nothing")]
     NoPack(PackName),
-    /// The pack has mistakes.
+    /// The pack has errors.
     #[error("{0}")]
     PackInvalid(String),
-    /// They are too large.
+    /// The executions are too large.
     #[error("the executions have more than {BYTES_MAX} bytes of bodies at once")]
     TooMuch,
-    /// It is not to go on.
+    /// The caller no longer waits.
     #[error(transparent)]
     GaveUp(#[from] Impatience),
     /// The log cannot be read.
@@ -107,7 +107,7 @@ impl From<WithPackError> for ReplayError {
     }
 }
 
-/// Replays executions out of the log of a node.
+/// Replays executions from the log of a node.
 pub struct NodeReplays {
     catalogs: Arc<NodeCatalogs>,
     readers: Arc<LogReaders>,
@@ -119,7 +119,7 @@ impl Replays for NodeReplays {
     }
 }
 
-/// An execution that is to be replayed.
+/// An execution to replay.
 struct Chosen {
     execution: ExecutionId,
     action: ActionRef,
@@ -127,7 +127,7 @@ struct Chosen {
 }
 
 impl NodeReplays {
-    /// Replays what is in a log, by the catalogs that are kept.
+    /// Creates replays of executions in a log, by the stored catalogs.
     pub fn new(catalogs: Arc<NodeCatalogs>, readers: Arc<LogReaders>) -> Self {
         Self { catalogs, readers }
     }
@@ -181,7 +181,8 @@ impl NodeReplays {
         Ok(replay::replay(recorded, definitions, &*self.readers))
     }
 
-    /// Puts the changes of vars among the records of an execution: the last of each before it, and those up to its end.
+    /// Adds the changes of vars to the records of an execution: the last change of each var before it, and
+    /// those up to its end.
     fn add_vars(&self, recorded: &mut Recorded, names: BTreeSet<VarName>) -> Result<(), ReplayError> {
         let root = StreamId::Execution(recorded.execution);
         let positions = || recorded.records.iter().filter(|record| record.stream == root).map(|record| record.position);
@@ -231,7 +232,7 @@ impl NodeReplays {
         }
     }
 
-    /// Looks through the log from its end for the newest that are asked for; gives them the newest first.
+    /// Searches the log from its end for the newest matching executions; returns the newest first.
     fn last(&self, which: &ReplayedWhich, head: Position, patience: &Patience) -> Result<Vec<Chosen>, ReplayError> {
         let ReplayedWhich::Last { count, action, rule, since } = which else { return Ok(Vec::new()) };
         let count = (*count).min(EXECUTIONS_MAX) as usize;
@@ -251,7 +252,7 @@ impl NodeReplays {
                         is_older = true;
                         continue;
                     }
-                    // What tells people of an inquiry is asked for by nobody.
+                    // Executions that notify people of an inquiry were requested by nobody.
                     let is_whole = fact.part_of.is_none() && (fact.rule.is_some() || record.actor != Actor::Engine);
                     let is_asked = action.as_ref().is_none_or(|action| *action == fact.action)
                         && rule.as_ref().is_none_or(|rule| fact.rule.as_ref() == Some(rule));
@@ -276,7 +277,7 @@ impl NodeReplays {
     }
 }
 
-/// Gives a record with its body as it came, whatever way it is kept.
+/// Returns a record with its decoded body, however it is stored.
 fn with_plain_body(mut record: Record) -> Result<Record, LogError> {
     if let Some(body) = &mut record.body {
         let content = plain(body)?;
@@ -286,7 +287,7 @@ fn with_plain_body(mut record: Record) -> Result<Record, LogError> {
     Ok(record)
 }
 
-/// What came of it so far.
+/// The results so far.
 struct Told {
     all: Vec<(ExecutionId, Result<Vec<Divergence>, Unreplayable>)>,
     replayed: Replayed,

@@ -1,8 +1,9 @@
-//! What one log has in a node: its state and its tables, who follows it, and who leads it.
+//! The parts of one log in a node: its state, its tables, its followers and its leader.
 //!
-//! Read in the order in which a seat comes up: [`open`] opens what is kept and folds it, `stores` has at hand what everybody looks things
-//! up in, `follow` has the read models, the count and the snapshots keep up, `work` has attempts run, and `lead` has the sequencer write.
-//! A seat ends with its sequencer: what it failed with is the seat's, and whoever has the seat decides what that means.
+//! Read the modules in the order in which a seat starts: [`open`] opens the stored files and folds the log, `stores`
+//! holds the shared lookups, `follow` keeps the read models and the counts up to date, `work` runs attempts, and
+//! `lead` runs the sequencer that writes the log, and saves snapshots of its state. A seat ends with its sequencer.
+//! The seat holds the sequencer's error, and its owner decides what the error means.
 
 pub(crate) mod follow;
 pub(crate) mod lead;
@@ -19,11 +20,11 @@ use ensue_engine::command::Settings;
 
 use crate::clock::Clock;
 
-/// What all stages of a seat are given.
+/// The dependencies of all stages of a seat.
 pub(crate) struct Around {
     /// The time.
     pub(crate) clock: Arc<dyn Clock>,
-    /// What the operator sets, as far as the core knows it; who the worker is comes later.
+    /// The operator's settings, as far as the core knows them; the worker's name is set later.
     pub(crate) settings: Settings,
     /// The queues of the process.
     pub(crate) queues: Queues,

@@ -1,8 +1,9 @@
-//! The sequencer: it owns the core and the log's writer, makes batches of commands, waits for the disk, and answers.
+//! The sequencer: it owns the core and the log's writer, forms batches of commands, waits for the disk, and answers
+//! callers.
 //!
-//! What a batch holds is the core's (`ensue_engine::batch`). While the disk is busy commands gather, and that makes the groups:
-//! no batch is closed before the disk is free for it. [`Sequencer`] takes one turn at a time and knows no thread and no clock but
-//! its port; the thread that drives it waits where there is nothing to do.
+//! The core (`ensue_engine::batch`) decides the content of a batch. Commands gather while the disk is busy, and that
+//! forms the groups: no batch is closed before the disk is ready for it. [`Sequencer`] takes one turn at a time and
+//! uses no threads and no clock except its port. The thread that drives it waits if there is nothing to do.
 
 mod bodies;
 mod gather;
@@ -51,50 +52,53 @@ use timers::Steps;
 pub use handle::{Asking, SequencerHandle};
 pub use queues::QueueGauge;
 
-/// The most commands that wait for the sequencer; more are told that it is busy.
+/// The maximum number of commands that wait for the sequencer; it rejects more as busy.
 pub(crate) const COMMANDS_WAITING_MAX: usize = 8_192;
-/// How often a batch whose commit's outcome is unknown is looked up, and appended again where nothing of it is there.
+/// How often a batch whose commit has an unknown outcome is looked up, and appended again if no part of it is in the
+/// log.
 const UNKNOWN_TRIES_MAX: usize = 3;
-/// How long what is owed waits where the disk has no room.
+/// How long owed reactions wait while the disk has no room.
 const SPACE_EVERY: Duration = Duration::from_millis(200);
 
-/// Why a sequencer ended other than by being asked to.
+/// Why a sequencer ended without being asked to.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum SequencerError {
-    /// The log's right to write has passed to somebody else.
+    /// Another node has taken over the right to write to the log.
     #[error("another node now writes to this log: {0}")]
     Deposed(String),
-    /// The log failed for good.
+    /// The log failed permanently.
     #[error("the log failed: {0}; everything that was acknowledged is on the disk: restart the node")]
     Log(String),
-    /// A bug of ours in folding a record, which would make the state wrong.
+    /// An internal error in folding a record, which would corrupt the state.
     #[error("folding the records after position {position} stopped at an internal error: {message}")]
     Fold {
-        /// The newest position that is safely folded.
+        /// The newest position that was folded correctly.
         position: Position,
-        /// What went wrong.
+        /// The error.
         message: String,
     },
 }
 
-/// What the sequencer tells of after each commit, on its own thread: none of it may block.
+/// The receiver of the sequencer's notifications after each commit, called on the sequencer's thread: it must not
+/// block.
 pub trait Heard: Send {
     /// The batch is on the disk; callers have not been answered yet.
     fn committed(&mut self, batch: &Arc<CommittedBatch>, head: Head);
-    /// Callers have been answered: what the world owes may begin.
+    /// Callers have been answered: the external effects of the batch may begin.
     fn answered(&mut self, batch: &Arc<CommittedBatch>);
 }
 
-/// How much space the log's disk has.
+/// The free space on the log's disk.
 pub trait Space: Send {
-    /// Says whether there is enough to go on taking things in. Asked in each turn, so it may give an answer that is a little old.
+    /// Returns true if there is enough free space to accept input. Called in each turn, so the answer may be slightly
+    /// out of date.
     fn has_room(&mut self) -> bool;
-    /// Hears that the log could not write for want of room: for a while there is none.
+    /// Notes that the log could not write because the disk was full: for a while there is no room.
     fn was_full(&mut self);
 }
 
-/// What a sequencer is made of.
+/// The parts of a sequencer.
 pub struct SequencerParts {
     /// The log's writer.
     pub log: Box<dyn Log>,
@@ -106,40 +110,40 @@ pub struct SequencerParts {
     pub clock: Arc<dyn Clock>,
     /// The built catalogs.
     pub catalogs: Arc<dyn Catalogs + Send + Sync>,
-    /// What the operator set.
+    /// The operator's settings.
     pub settings: Settings,
-    /// How many attempts of a queue may start in a while; any number where there is none.
+    /// How many attempts of a queue may start in a period; unlimited for queues that are not listed.
     pub rates: BTreeMap<WorkerQueueName, StartRate>,
-    /// Who hears of commits.
+    /// The receiver of notifications about commits.
     pub heard: Box<dyn Heard>,
     /// The space on the disk.
     pub space: Box<dyn Space>,
-    /// Gives the plain bytes of a body as it is kept.
+    /// Returns the decoded bytes of a stored body.
     pub plain: fn(&Body) -> Result<Option<Bytes>, LogError>,
-    /// Who takes snapshots of the state.
+    /// The component that takes snapshots of the state.
     pub snapshots: Snapshots,
-    /// Where it is noted which owed reaction is being worked out, and a bug in folding for whoever looks into it.
+    /// The file that notes which owed reaction is being worked out, and internal errors in folding, for diagnosis.
     pub crash_file: PathBuf,
 }
 
-/// What can be seen of the sequencer from outside its thread.
+/// The state of the sequencer that is visible outside its thread.
 #[derive(Debug, Default)]
 pub struct Gauges {
     /// How many attempts run.
     pub running: AtomicU64,
     /// How many inquiries are open.
     pub inquiries: AtomicU64,
-    /// How often a lock is held.
+    /// The total number of holds of all locks; one lock may be held several times.
     pub locks_held: AtomicU64,
     /// How many executions wait for a lock.
     pub locks_awaited: AtomicU64,
-    /// How many work and wait in each queue of executions.
+    /// How many attempts run and wait in each queue of executions.
     pub worker_queues: Mutex<Vec<QueueGauge>>,
-    /// How many executions wait in queues that there are not.
+    /// How many executions wait in queues that do not exist.
     pub unworked: AtomicU64,
     /// How many reactions are parked.
     pub parked: AtomicU64,
-    /// The step of the clock that holds, or held, what goes by it.
+    /// The step of the clock that holds, or held, the work that depends on the clock.
     pub hold: Mutex<Option<Hold>>,
     /// How many commits there were since the start.
     pub commits: AtomicU64,
@@ -151,14 +155,14 @@ pub struct Gauges {
     pub turns: Turns,
 }
 
-/// Makes the way to a sequencer that is still to be started: commands gather until then.
+/// Creates the handle of a sequencer that is not started yet: commands gather until then.
 pub fn sequencer(queues: Queues) -> (SequencerHandle, Unstarted) {
     let (sender, receiver) = sync_channel(COMMANDS_WAITING_MAX);
     let gauges = Arc::new(Gauges::default());
     (SequencerHandle { sender, gauges: gauges.clone(), queues: queues.clone() }, Unstarted { receiver, gauges, queues })
 }
 
-/// A sequencer that is still to be started.
+/// A sequencer that is not started yet.
 pub struct Unstarted {
     receiver: Receiver<Item>,
     gauges: Arc<Gauges>,
@@ -166,12 +170,12 @@ pub struct Unstarted {
 }
 
 impl Unstarted {
-    /// Makes the sequencer, for whoever drives it turn by turn.
+    /// Creates the sequencer for a caller that drives it turn by turn.
     pub fn with(self, parts: SequencerParts) -> Sequencer {
         Sequencer::new(parts, self)
     }
 
-    /// Starts the thread that drives it; it ends with the last state, or with why it could not go on.
+    /// Starts the thread that drives it. The thread returns the final state, or the reason why it could not continue.
     pub(crate) fn start(self, parts: SequencerParts) -> std::io::Result<JoinHandle<Result<Snapshot, SequencerError>>> {
         std::thread::Builder::new().name("sequencer".into()).spawn(move || {
             let mut sequencer = self.with(parts);
@@ -190,7 +194,7 @@ impl Unstarted {
     }
 }
 
-/// The core and the log's writer, one turn after the other.
+/// The core and the log's writer, driven turn by turn.
 pub struct Sequencer {
     sequencing: Sequencing,
     log: Box<dyn Log>,
@@ -203,9 +207,9 @@ pub struct Sequencer {
     plain: fn(&Body) -> Result<Option<Bytes>, LogError>,
     snapshots: Snapshots,
     receiver: Receiver<Item>,
-    /// What ended the last wait.
+    /// The message that ended the last wait.
     came: Option<Item>,
-    /// What came in from outside and waits for a batch.
+    /// The commands from outside that wait for a batch.
     outside: VecDeque<Waiting>,
     gauges: Arc<Gauges>,
     queues: Queues,
@@ -217,16 +221,17 @@ pub struct Sequencer {
     is_stopping: bool,
 }
 
-/// What a turn came to.
+/// The result of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// Something was done, and there may be more to do.
     Taken,
-    /// There is nothing to do until something is asked, the next timer is due, or more of a queue may start.
+    /// There is nothing to do until a command arrives, the next timer is due, or more attempts of a queue may start.
     Idle,
-    /// What is owed must wait until the disk has room; what is asked need not.
+    /// Owed reactions must wait until the disk has room; commands need not.
     NoRoom,
-    /// It was asked to stop, and nothing waits any more; what is owed and finds no room is for the next start.
+    /// It was asked to stop, and nothing waits any longer. Owed reactions that find no room are left to the next
+    /// start.
     Ended,
 }
 
@@ -259,18 +264,18 @@ impl Sequencer {
         }
     }
 
-    /// Gives the state, what was taken in folded in.
+    /// Returns the state, with the accepted input folded in.
     pub fn engine(&self) -> &Engine {
         self.sequencing.engine()
     }
 
-    /// Gives the state as it is in the log: to be called between two turns.
+    /// Returns the state as it is in the log; call it between two turns.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot { engine: self.engine().clone(), head: self.sequencing.committed_head() }
     }
 
-    /// Takes what waits into one batch, appends and answers it, fires what is due, and works out one piece of what is owed. It waits
-    /// for nothing but the disk.
+    /// Takes the waiting commands into one batch, appends and answers it, fires due timers, and works out one piece
+    /// of the owed reactions. It waits only for the disk.
     pub fn turn(&mut self) -> Result<Turn, SequencerError> {
         let waiting = self.gather();
         let is_owed = self.sequencing.next_owed(self.served).is_some();
@@ -291,12 +296,13 @@ impl Sequencer {
         Ok(if turn == Turn::NoRoom && self.may_end() { Turn::Ended } else { turn })
     }
 
-    /// Says whether it was asked to stop, and has nobody to answer any more.
+    /// Returns true if it was asked to stop and has no callers left to answer.
     fn may_end(&self) -> bool {
         self.is_stopping && self.outside.is_empty()
     }
 
-    /// Waits for what comes next, until the next timer is due; while the disk is full only until it is to be looked at again.
+    /// Waits for the next message, until the next timer is due; while the disk is full, only until the next check of
+    /// the disk.
     fn next_item(&self) -> Result<Item, RecvTimeoutError> {
         let look = self.gauges.is_full.load(Ordering::Relaxed).then_some(SPACE_EVERY);
         match look.into_iter().chain(self.until_due()).min() {
@@ -305,14 +311,14 @@ impl Sequencer {
         }
     }
 
-    /// Takes turns for as long as nobody asks it to stop.
+    /// Takes turns until it is asked to stop.
     fn drive(&mut self) -> Result<(), SequencerError> {
         loop {
             match self.turn()? {
                 Turn::Taken => {}
                 Turn::Idle => match self.next_item() {
                     Ok(item) => self.came = Some(item),
-                    // Nobody offers anything to a full disk, so nobody but the sequencer finds that there is room again.
+                    // No input is offered to a full disk, so only the sequencer can find that there is room again.
                     Err(RecvTimeoutError::Timeout) => {
                         self.has_room();
                     }
@@ -324,8 +330,8 @@ impl Sequencer {
         }
     }
 
-    /// Offers the commands and appends what they lead to; a batch that the store refuses for one record's sake is tried again
-    /// command by command.
+    /// Offers the commands to the core and appends the results. If the store rejects a batch because of one record,
+    /// the commands are tried again one by one.
     fn take_in(&mut self, waiting: Vec<Waiting>) -> Result<(), SequencerError> {
         let mut waiting = self.turned_away_when_full(waiting);
         if waiting.is_empty() {
@@ -393,8 +399,9 @@ impl Sequencer {
         }
     }
 
-    /// Where the disk has no room, what comes from outside is turned away before it is decided. What the log itself leads to (a
-    /// report, a loss, a cancel) goes on: there is room left for that. So does what only looks a request up.
+    /// If the disk has no room, commands from outside are rejected before they are decided. Commands that the log
+    /// itself leads to (a report, a loss, a cancel) continue, because room is reserved for them. So do commands that
+    /// only look up a request.
     fn turned_away_when_full(&mut self, waiting: Vec<Waiting>) -> Vec<Waiting> {
         if self.has_room() {
             return waiting;
@@ -428,7 +435,7 @@ impl Sequencer {
                 }
                 Err(SubmitError::Refused(refusal))
             }
-            // A command brings the bodies that deciding it reads.
+            // A command must include the bodies that are needed to decide it, so this is an internal error.
             Offered::Needs(digests) => {
                 let message = format!("a command needs {} bodies that it did not bring", digests.len());
                 Err(SubmitError::Refused(Refusal::Bug(message)))
@@ -436,7 +443,7 @@ impl Sequencer {
         }
     }
 
-    /// Appends the batch. Where the commit's outcome is unknown it is looked up, not guessed.
+    /// Appends the batch. If the outcome of the commit is unknown, it is looked up, not guessed.
     fn append(&mut self) -> Result<Arc<CommittedBatch>, AppendError> {
         let before = self.sequencing.committed_head();
         let batch = self.sequencing.batch();
@@ -487,7 +494,7 @@ impl Sequencer {
         }
     }
 
-    /// Says whether the batch is in the log after all: its newest position, or none where nothing of it is.
+    /// Returns the newest position of the batch if it is in the log after all, or `None` if no part of it is.
     fn looked_up(&self, before: Head) -> Result<Option<Position>, AppendError> {
         let dead = |error: LogError| AppendError::Dead(error.to_string());
         let reader = self.log.reader().map_err(dead)?;
@@ -525,7 +532,7 @@ impl Sequencer {
     }
 }
 
-/// What was refused, had come before or is only tried is no event that came in.
+/// Returns true if the command added a new event; false if it was rejected, a duplicate or only a check.
 fn brought_a_new_event(command: &Command, told: &Result<Committed, SubmitError>) -> bool {
     if matches!(command.ask, Ask::Check(_)) {
         return false;
@@ -534,7 +541,7 @@ fn brought_a_new_event(command: &Command, told: &Result<Committed, SubmitError>)
     events.iter().any(|event| event.novelty == Novelty::New)
 }
 
-/// Says what a failed append means for the sequencer.
+/// Returns the sequencer's error for a failed append.
 fn failed(error: &AppendError) -> SequencerError {
     match error {
         AppendError::Behind(_) | AppendError::Deposed(_) => SequencerError::Deposed(error.to_string()),

@@ -1,7 +1,8 @@
-//! Snapshots: copies of the sequencer's state, saved by another thread while the sequencer goes on.
+//! Snapshots: copies of the sequencer's state, saved by another thread while the sequencer continues.
 //!
-//! A copy shares its rows with the state until the state changes them (`engine/src/table.rs`), so that to take one costs next to nothing,
-//! and one state is all that is held. A snapshot only makes the next start quicker: without it the log is folded from further back.
+//! A copy shares its rows with the state until the state changes them (`engine/src/table.rs`), so a copy costs
+//! next to nothing, and only one state is in memory. A snapshot only makes the next start quicker: without it,
+//! more of the log must be folded.
 
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,10 +20,10 @@ use ensue_store::checkpoints::{CheckpointError, Checkpoints};
 
 use crate::release::RELEASE;
 
-/// After how many records a snapshot is taken.
+/// The number of records after which a snapshot is taken.
 pub(crate) const SNAPSHOT_EVERY_RECORDS: u64 = 50_000;
 
-/// The niceness of a thread that everything else goes before.
+/// The niceness of a thread to which all others have priority.
 const LAST: i32 = 19;
 
 /// A state, and the newest record that is folded into it.
@@ -43,18 +44,19 @@ pub struct Snapshots {
     is_free: Arc<AtomicBool>,
 }
 
-/// Saves snapshots, each in the place of the one before.
+/// Saves snapshots, each replacing the one before.
 #[derive(Debug)]
 pub struct SnapshotWriter {
     from: Receiver<Snapshot>,
-    /// Whether all that was taken is saved: each copy that is held keeps what the state has changed since.
+    /// Whether every snapshot taken has been saved: a snapshot in memory keeps the rows that the state has
+    /// changed since.
     is_free: Arc<AtomicBool>,
     saved_at: Position,
     checkpoints: Checkpoints,
     trouble: SnapshotTrouble,
 }
 
-/// Why the newest snapshot could not be saved, and how often that was a bug of ours.
+/// Why the newest snapshot could not be saved, and how often the reason was an internal error.
 #[derive(Clone, Debug, Default)]
 pub struct SnapshotTrouble(Arc<Trouble>);
 
@@ -64,7 +66,8 @@ struct Trouble {
     bugs: AtomicU64,
 }
 
-/// Makes who takes snapshots after so many records, and who saves them. The newest that is saved is of `saved_at`.
+/// Creates the parts that take snapshots after this many records and save them. The newest saved snapshot is of
+/// `saved_at`.
 pub fn snapshots(checkpoints: Checkpoints, saved_at: Position, every_records: u64) -> (Snapshots, SnapshotWriter) {
     let (to, from) = sync_channel(1);
     let is_free = Arc::new(AtomicBool::new(true));
@@ -73,13 +76,13 @@ pub fn snapshots(checkpoints: Checkpoints, saved_at: Position, every_records: u6
 }
 
 impl Snapshots {
-    /// Takes a snapshot where it is time for one. The state holds nothing that is not in the log.
+    /// Takes a snapshot if one is due. The state holds nothing that is not in the log.
     pub(crate) fn take(&mut self, engine: &Engine, head: Head) {
         if head.position.0 - self.taken_at.0 < self.every_records {
             return;
         }
         self.taken_at = head.position;
-        // Where the one before is still being saved, the next is taken when it is time again.
+        // If the previous one is still being saved, the next is taken when it is due again.
         if self.is_free.swap(false, Ordering::AcqRel) {
             let _ = self.to.try_send(Snapshot { engine: engine.clone(), head });
         }
@@ -87,12 +90,12 @@ impl Snapshots {
 }
 
 impl SnapshotWriter {
-    /// Gives where it tells why a snapshot could not be saved.
+    /// Returns the shared reason why a snapshot could not be saved.
     pub fn trouble(&self) -> SnapshotTrouble {
         self.trouble.clone()
     }
 
-    /// Saves what was taken and not saved yet; does nothing where nothing was.
+    /// Saves a snapshot that was taken and not saved yet, if any.
     pub fn save_next(&mut self) {
         match self.from.try_recv() {
             Ok(snapshot) => self.save_taken(snapshot),
@@ -106,7 +109,7 @@ impl SnapshotWriter {
         self.is_free.store(true, Ordering::Release);
     }
 
-    /// Saves a snapshot where it is newer than the last that was saved.
+    /// Saves a snapshot if it is newer than the last saved one.
     pub fn save(&mut self, snapshot: &Snapshot) {
         let at = snapshot.head.position;
         if at == self.saved_at {
@@ -130,11 +133,11 @@ impl SnapshotWriter {
         *self.trouble.0.why.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
-    /// Starts the thread that saves what is taken until nobody takes any more, and has the least claim to a processor: a large state takes seconds, in which
-    /// the sequencer must not wait for its turn.
+    /// Starts the thread that saves snapshots until no more are taken. It has the lowest priority: a large
+    /// state takes seconds to save, and the sequencer must not wait for the processor meanwhile.
     pub(crate) fn start(mut self) -> std::io::Result<JoinHandle<Self>> {
         std::thread::Builder::new().name("snapshots".into()).spawn(move || {
-            // Of this thread alone, on Linux. Where it is refused, it takes its turn as any other does.
+            // Applies to this thread alone, on Linux. If it is refused, the thread runs at normal priority.
             let _ = rustix::process::setpriority_process(None, LAST);
             while let Ok(snapshot) = self.from.recv() {
                 self.save_taken(snapshot);
@@ -145,18 +148,18 @@ impl SnapshotWriter {
 }
 
 impl SnapshotTrouble {
-    /// Gives why; none where it was saved.
+    /// Returns the reason, or none if the snapshot was saved.
     pub fn why(&self) -> Option<String> {
         self.0.why.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Gives how often a bug of ours kept one from being saved.
+    /// Returns how often an internal error prevented a save.
     pub(crate) fn bugs(&self) -> u64 {
         self.0.bugs.load(Ordering::Relaxed)
     }
 }
 
-/// Saves a state of a log's head: the form's version, u32 little-endian, and the state.
+/// Saves a state at a log's head: the format version, u32 little-endian, then the state.
 pub(crate) fn save(engine: &Engine, at: Head, into: &Checkpoints) -> Result<(), CheckpointError> {
     into.write(at, RELEASE, |file| {
         file.write_all(&STATE_FORMAT.to_le_bytes())?;
@@ -165,7 +168,7 @@ pub(crate) fn save(engine: &Engine, at: Head, into: &Checkpoints) -> Result<(), 
     .map(drop)
 }
 
-/// Takes a state back from a saved one's bytes, piece by piece: a large state has many.
+/// Restores a state from the saved bytes, piece by piece: a large state has many.
 pub(crate) fn loaded(log: LogId, saved: &mut dyn Read) -> Result<Engine, String> {
     let mut format = [0; 4];
     saved.read_exact(&mut format).map_err(|error| error.to_string())?;

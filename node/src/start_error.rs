@@ -15,16 +15,16 @@ use crate::config::ConfigError;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The data directory cannot be had.
+    /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] FolderError),
-    /// A file of it cannot be opened.
+    /// A file of the directory cannot be opened.
     #[error(transparent)]
     File(#[from] OpenError),
     /// The state folder cannot be used.
     #[error(transparent)]
     StateFolder(#[from] StateFolderError),
-    /// The master key cannot be had.
+    /// The master key cannot be read.
     #[error(transparent)]
     MasterKey(#[from] MasterKeyError),
     /// The settings cannot be used.
@@ -39,41 +39,41 @@ pub enum StartError {
     /// A catalog cannot be built.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
-    /// The log ends before what was once acknowledged.
+    /// The log ends before a position that was once acknowledged.
     #[error("the log ends at position {found}, but position {known} was already written: its tail is missing")]
     TailMissing {
         /// The newest position of the log.
         found: Position,
-        /// The newest position known outside of it.
+        /// The newest position known outside the log.
         known: Position,
     },
     /// The log is not the one that was written.
     #[error("the log is not the one that was written: {0}")]
     Chain(String),
-    /// Something of the machine cannot be used.
+    /// A resource of the machine cannot be used.
     #[error("{doing}: {why}")]
     Machine {
-        /// What was tried.
+        /// What was attempted.
         doing: String,
         /// Why it failed.
         why: String,
     },
-    /// Nothing can wall programs off here, and the operator demands that they are.
+    /// Programs cannot be isolated here, and the operator requires that.
     #[error("`actions.isolation` is `required`, but programs run as children of the node, without walls around them: {why}")]
     NoWalls {
-        /// Why there is no supervisor to raise them.
+        /// Why there is no supervisor to isolate them.
         why: &'static str,
     },
-    /// Programs cannot run as the user that the operator says.
+    /// Programs cannot run as the user that the operator set.
     #[error("programs cannot run as `actions.user` requires: {why}")]
     NoUsers {
         /// Why not.
         why: String,
     },
-    /// What has to be noted at the start was refused.
+    /// A fact that must be recorded at the start was refused.
     #[error("{doing}: {why}")]
     Refused {
-        /// What was tried.
+        /// What was attempted.
         doing: &'static str,
         /// Why it was refused.
         why: String,
@@ -148,7 +148,7 @@ impl Explain for StartError {
     }
 }
 
-/// Says that something of the machine cannot be used.
+/// Creates the error that a resource of the machine cannot be used.
 pub fn machine(doing: &str, why: &dyn std::fmt::Display) -> StartError {
     StartError::Machine { doing: doing.to_owned(), why: why.to_string() }
 }

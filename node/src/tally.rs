@@ -1,7 +1,7 @@
-//! The tally: what happened since the node's start, counted from the log's records, and how long executions waited and ran.
+//! The tally: counts since the node's start, from the log's records, and how long executions waited and ran.
 //!
-//! It is kept by a follower, behind the commit and on a thread of its own, so that no caller waits for it. What stood in the log before
-//! the start is not in it: a counter begins at 0, as those who read metrics expect.
+//! A follower updates it after the commit on its own thread, so that no caller waits for it. Records from
+//! before the start are not counted: a counter begins at 0, as readers of metrics expect.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use prometheus_client::registry::Registry;
 
 use crate::metrics::counter;
 
-/// The most executions whose times are kept at once; of those beyond, only the ends are counted.
+/// The most executions whose times are kept at once; of further ones, only the ends are counted.
 const EXECUTIONS_MAX: usize = 100_000;
 
 /// How attempts end.
@@ -29,23 +29,23 @@ const ATTEMPT_ENDS: [AttemptStatus; 5] =
 /// How executions end.
 const EXECUTION_ENDS: [Status; 4] = [Status::Succeeded, Status::Failed, Status::TimedOut, Status::Cancelled];
 
-/// Counts records as they come.
+/// Counts records as they arrive.
 #[derive(Debug)]
 pub(crate) struct Tally {
     counts: Arc<Counts>,
     open: BTreeMap<ExecutionId, Times>,
 }
 
-/// When an execution came to where it is.
+/// When an execution reached its current stage.
 #[derive(Clone, Copy, Debug)]
 struct Times {
     requested: Timestamp,
-    /// When it could be started last: it was asked for, or its last attempt had ended.
+    /// When it could last be started: when it was requested, or when its last attempt ended.
     ready: Timestamp,
     started: Option<Timestamp>,
 }
 
-/// What was counted, for whoever asks.
+/// The counts, shared with readers.
 #[derive(Debug)]
 pub(crate) struct Counts {
     records: AtomicU64,
@@ -59,7 +59,7 @@ pub(crate) struct Counts {
     whole: Distribution,
 }
 
-/// A count of each way in which something ends, under the name that it has everywhere.
+/// Counts of each way in which something ends, under the name used everywhere.
 #[derive(Debug)]
 struct Each<K>(Vec<(K, &'static str, AtomicU64)>);
 
@@ -95,12 +95,12 @@ impl Default for Counts {
 }
 
 impl Tally {
-    /// Begins with nothing, and counts into `counts`.
+    /// Starts with nothing, and counts into `counts`.
     pub(crate) fn new(counts: Arc<Counts>) -> Self {
         Self { counts, open: BTreeMap::new() }
     }
 
-    /// Counts records, each of which comes once.
+    /// Counts records; each is passed once.
     pub(crate) fn note(&mut self, records: &[Record]) {
         self.counts.records.fetch_add(records.len() as u64, Ordering::Relaxed);
         for record in records {
@@ -116,7 +116,7 @@ impl Tally {
                     }
                 }
                 ByNoun::TimerFact(TimerFact::TimerFired(_)) => {
-                    // What waited for a moment waits for a worker from then on.
+                    // An execution that waited for a moment waits for a worker from then on.
                     if let StreamId::Execution(id) = &record.stream
                         && let Some(times) = self.open.get_mut(id)
                     {
@@ -186,13 +186,13 @@ fn one_more(count: &AtomicU64) {
     count.fetch_add(1, Ordering::Relaxed);
 }
 
-/// A clock that was set back makes no negative times.
+/// A clock that was set back does not produce negative times.
 fn took(of: &Distribution, from: Timestamp, until: Timestamp) {
     of.observe(u64::try_from(until.micros_since(from)).unwrap_or(0).saturating_mul(1_000));
 }
 
 impl Counts {
-    /// Adds them to what is gathered; `committed` is how long events took to be on the disk.
+    /// Registers the counts; `committed` is how long events took to reach the disk.
     pub(crate) fn register(&self, registry: &mut Registry, committed: &Distribution) {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         counter(registry, "records", "The records written since the start", of(&self.records));

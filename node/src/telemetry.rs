@@ -1,7 +1,7 @@
-//! What is told of the log to who watches the node: its records are counted, and told of in traces.
+//! Telemetry from the log: records are counted and become traces.
 //!
-//! It is a follower of its own, so that a bug in it touches nothing that matters. It sees each record once, or, where it stopped at a bug
-//! of ours, not at all.
+//! It is a separate follower, so that an internal error in it affects nothing important. It sees each record
+//! once, or not at all if it stopped at an internal error.
 
 #[cfg(test)]
 pub(crate) mod spec;
@@ -12,7 +12,7 @@ use crate::followers::Follow;
 use crate::tally::Tally;
 use crate::traces::Tracing;
 
-/// Counts records, and tells of them in traces.
+/// Counts records and turns them into traces.
 pub(crate) struct Telemetry {
     position: Position,
     tally: Tally,
@@ -20,7 +20,7 @@ pub(crate) struct Telemetry {
 }
 
 impl Telemetry {
-    /// Begins behind `position`; without `tracing`, records are only counted.
+    /// Starts after `position`; without `tracing`, records are only counted.
     pub(crate) fn new(position: Position, tally: Tally, tracing: Option<Tracing>) -> Self {
         Self { position, tally, tracing }
     }
@@ -32,7 +32,7 @@ impl Follow for Telemetry {
     }
 
     fn follow(&mut self, records: &[Record]) -> Result<(), String> {
-        // A record at which it stops is not met again: no figure is worth going round in circles.
+        // A record at which it stops is not read again: no metric is worth an endless loop.
         self.position = records.last().map_or(self.position, |last| last.position);
         self.tally.note(records);
         if let Some(tracing) = &mut self.tracing {

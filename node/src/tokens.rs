@@ -1,6 +1,7 @@
-//! The named tokens of a node: that one counts is the log's, the hash of its secret is the vault's.
+//! The named tokens of a node: the log says which tokens are valid, and the vault holds the hashes of their
+//! secrets.
 //!
-//! What a holder may do is decided by the API's routes; here is only who holds what.
+//! The API's routes decide what a holder may do; this file only records which holder has which token.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -23,24 +24,24 @@ use crate::sequencer::Asking;
 
 /// The random bytes of a token's secret.
 const SECRET_BYTES: usize = 32;
-/// The fewest bytes of the secret of a token that was made elsewhere.
+/// The shortest secret of a token that was created elsewhere, in bytes.
 const GIVEN_SECRET_BYTES_MIN: usize = 32;
-/// The most bytes of a holder's name.
+/// The longest name of a holder, in bytes.
 const NAME_BYTES_MAX: usize = 64;
 /// The most roles of a token.
 const ROLES_MAX: usize = 16;
 
-/// Why a token is not made.
+/// Why a token is not created.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TokenRefusal {
-    /// The name is not of the shape of one.
+    /// The name has an invalid form.
     #[error("`{0}` is not a valid name for a token: use 1 to {NAME_BYTES_MAX} of a-z, 0-9, `_`, `-` and `.`")]
     Name(String),
-    /// There is no role, or too many, or one is not of the shape of one.
+    /// There is no role, or too many, or a role has an invalid form.
     #[error("`{0}` are not valid roles for a token: give 1 to {ROLES_MAX}, each a name of a-z, 0-9 and `_`")]
     Roles(String),
-    /// A token that was made elsewhere is not of the shape of one.
+    /// A token that was created elsewhere has an invalid form.
     #[error(
         "the given token is invalid: expected `ens_`, a UUID, `_` and a secret of at least {GIVEN_SECRET_BYTES_MIN} letters and digits"
     )]
@@ -71,11 +72,11 @@ impl Explain for TokenRefusal {
     }
 }
 
-/// The tokens that count.
+/// The valid tokens.
 pub struct TokenTable {
     vault: Arc<dyn Vault>,
     tokens: RwLock<BTreeMap<TokenId, Entry>>,
-    /// How many were revoked since the start.
+    /// The number of tokens revoked since the start.
     revoked: watch::Sender<u64>,
     lost: Vec<String>,
 }
@@ -87,7 +88,7 @@ struct Entry {
 }
 
 impl TokenTable {
-    /// Begins with what the state says, and destroys the orphans of the vault.
+    /// Starts from the state, and destroys the orphans of the vault.
     pub fn open_vault(vault: Arc<dyn Vault>, access: &state::Access) -> Result<Self, VaultError> {
         let mut hashes: BTreeMap<TokenId, [u8; 32]> = vault.tokens()?.into_iter().collect();
         let (mut tokens, mut lost) = (BTreeMap::new(), Vec::new());
@@ -108,23 +109,23 @@ impl TokenTable {
         Ok(Self { vault, tokens: RwLock::new(tokens), revoked: watch::Sender::new(0), lost })
     }
 
-    /// Says whether there is no token at all: the very first start.
+    /// Returns true if there is no token at all: the very first start.
     pub fn is_empty(&self) -> bool {
         self.tokens.read().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// Gives the names of those that the log has and whose secrets the vault lost: they let nobody in.
+    /// Returns the names of the tokens that are in the log but whose secrets the vault lost: they admit nobody.
     pub fn lost(&self) -> &[String] {
         &self.lost
     }
 
-    /// Says whether a token with the id of this one counts; its secret is not compared.
+    /// Returns true if a token with the id of this one is valid; its secret is not compared.
     pub fn is_known(&self, token: &Secret) -> bool {
         let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
         given_parts(token).is_some_and(|(id, _)| tokens.contains_key(&id))
     }
 
-    /// Takes note of committed records: a token that was added or revoked.
+    /// Notes committed records that add or revoke a token.
     pub fn note(&self, records: &[Record]) {
         for record in records {
             let ByNoun::AccessFact(fact) = record.fact.by_noun() else { continue };
@@ -159,7 +160,7 @@ impl Access for TokenTable {
     fn holder(&self, id: TokenId, secret_sha256: &[u8; 32]) -> Option<Arc<Holder>> {
         let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
         let entry = tokens.get(&id);
-        // An id that is not known costs the same comparison.
+        // An unknown id costs the same comparison.
         let hash = entry.map_or([0; 32], |entry| entry.hash);
         let is_equal: bool = hash.ct_eq(secret_sha256).into();
         entry.filter(|_| is_equal).map(|entry| entry.holder.clone())
@@ -170,18 +171,18 @@ impl Access for TokenTable {
     }
 }
 
-/// What makes and revokes tokens.
+/// Creates and revokes tokens.
 pub struct NodeTokens {
     /// The tokens.
     pub table: Arc<TokenTable>,
-    /// The way to the log.
+    /// The access to the sequencer.
     pub sequencer: Arc<dyn Asking>,
-    /// What ids are made of.
+    /// The source of ids.
     pub clock: Arc<dyn Clock>,
 }
 
 impl NodeTokens {
-    /// Lets in who holds a token that was made elsewhere, of the form `ens_<id>_<secret>`.
+    /// Adds a token that was created elsewhere, of the form `ens_<id>_<secret>`.
     pub fn add_given(&self, name: &str, roles: &[String], token: &Secret, by: &OnBehalf) -> Result<Committed, Declined> {
         let (id, secret) = given_parts(token).ok_or(TokenRefusal::Given)?;
         self.add_hashed(id, sha256(&secret), name, roles, by)
@@ -205,7 +206,8 @@ impl NodeTokens {
             Ok(Committed { answer: Answer::Before(_), .. }) => Err(Refusal::TokenNameTaken(name.to_owned()).into()),
             other => other,
         };
-        // Where it is unknown whether it was added, it must be there in case it was; the next start destroys it where it was not.
+        // If it is unknown whether the token was added, the secret must stay in case it was; if it was not, the
+        // next start destroys the secret.
         if matches!(&added, Err(error) if !matches!(error, SubmitError::Unknown))
             && let Err(error) = self.table.vault.destroy_token(id)
         {
@@ -228,9 +230,9 @@ impl Tokens for NodeTokens {
     }
 }
 
-/// A token that was made and is not yet known to anybody.
+/// A token that was created and that nobody knows yet.
 pub(crate) struct MadeToken {
-    /// Its id.
+    /// The token's id.
     pub(crate) id: TokenId,
     /// The whole token, `ens_<id>_<secret>`.
     pub(crate) token: Secret,
@@ -238,7 +240,7 @@ pub(crate) struct MadeToken {
     pub(crate) hash: [u8; 32],
 }
 
-/// Makes a token with a random secret.
+/// Creates a token with a random secret.
 pub(crate) fn new_token(id: TokenId) -> MadeToken {
     let mut bytes = [0; SECRET_BYTES];
     getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
@@ -246,7 +248,7 @@ pub(crate) fn new_token(id: TokenId) -> MadeToken {
     MadeToken { id, token: Secret::new(format!("ens_{id}_{secret}").into_bytes()), hash: sha256(secret.as_bytes()) }
 }
 
-/// Says whether a name and roles are of the shape of such.
+/// Checks that a name and roles have a valid form.
 pub(crate) fn check_token(name: &str, roles: &[String]) -> Result<(), TokenRefusal> {
     let is_fine = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-' | b'.');
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(is_fine) {
@@ -284,7 +286,7 @@ mod tests {
     use super::*;
     use crate::clock::SystemClock;
 
-    /// A log that fails like this.
+    /// A log that fails with this error.
     struct FailingLog(SubmitError);
 
     impl ensue_engine::ports::Submit for FailingLog {
@@ -299,7 +301,7 @@ mod tests {
         }
     }
 
-    /// Gives how many secrets the vault holds after a token was added to a log that fails like this.
+    /// Returns how many secrets the vault holds after a token was added to a log that fails with this error.
     fn kept_after(error: SubmitError) -> usize {
         let vault: Arc<dyn Vault> = Arc::new(MemoryVault::new(LogId(Id::root(Timestamp::default(), 1)), MasterKey::from_bytes([7; 32])));
         let table = Arc::new(TokenTable::open_vault(vault.clone(), &state::Access::default()).unwrap());

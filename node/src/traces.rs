@@ -1,7 +1,8 @@
-//! Traces: what leads from a request to the end of an attempt, as spans for an OpenTelemetry collector.
+//! Traces: the path from a request to the end of an attempt, as spans for an OpenTelemetry collector.
 //!
-//! The spans of events, enforcements, executions and attempts are made of the log's records, behind the commit: nobody waits for them, and
-//! nothing is kept for them where they are decided. Their ids are those of the things, so that each is the same whenever it is made.
+//! The spans of events, enforcements, executions and attempts are created from the log's records after the
+//! commit: no caller waits for them, and deciding keeps no data for them. Their ids derive from the ids of the
+//! records' objects, so each span is the same whenever it is created.
 
 mod otlp;
 mod requests;

@@ -1,4 +1,5 @@
-//! The vars of a node, for who renders what an attempt runs: where their values stand in the log, kept up with each commit.
+//! The vars of a node, for rendering what an attempt runs: where their values are in the log, updated with each
+//! commit.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -14,12 +15,12 @@ pub struct VarTable {
 }
 
 impl VarTable {
-    /// Begins with what the state says.
+    /// Starts from the state.
     pub fn new(vars: Vars) -> Self {
         Self { vars: RwLock::new(vars) }
     }
 
-    /// Takes note of committed records: a var that was set or removed.
+    /// Notes committed records that set or remove a var.
     pub fn note(&self, records: &[Record]) {
         let mut vars = self.vars.write().unwrap_or_else(PoisonError::into_inner);
         for record in records {

@@ -1,4 +1,5 @@
-//! The follower that keeps the read models up with the log, takes out of them what is old, and building them anew beside the live ones.
+//! The follower that keeps the read models up to date, removes old rows, and has damaged read models rebuilt
+//! next to the live ones.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,10 +18,11 @@ use crate::log_access::LogReaders;
 use crate::retention::Leaving;
 use crate::whole_fold::{Rebuilt, WholeFold};
 
-/// How long the read models are left as they are after they were begun to be made anew because of damage.
+/// How long damaged read models are left alone after a rebuild was started.
 const MEND_EVERY: Duration = Duration::from_secs(10);
 
-/// Keeps a view store up with the log, tells readers how far it is, and has it made anew where it is damaged.
+/// Keeps a view store up to date with the log, reports its position to readers, and has it rebuilt if it is
+/// damaged.
 pub struct ViewFollower {
     store: Box<dyn Views>,
     projector: Projector,
@@ -35,7 +37,7 @@ pub struct ViewFollower {
 }
 
 impl ViewFollower {
-    /// Takes a store where it stands.
+    /// Creates a follower of a store, from its position on.
     pub fn new(store: Box<dyn Views>, reached: watch::Sender<Position>, rebuilt: Rebuilt, log: Arc<LogReaders>) -> Self {
         reached.send_replace(store.position());
         let passed_over = Arc::new(AtomicU64::new(store.passed_over()));
@@ -53,29 +55,30 @@ impl ViewFollower {
         }
     }
 
-    /// Gives how many records the views passed over, for who is not to wait for a look into the store.
+    /// Returns the number of records that the views skipped, for callers that must not wait for a query of the
+    /// store.
     pub(crate) fn passed_over(&self) -> Arc<AtomicU64> {
         self.passed_over.clone()
     }
 
-    /// Gives how many executions were taken out since the start.
+    /// Returns the number of executions removed since the start.
     pub(crate) fn removed_executions(&self) -> Arc<AtomicU64> {
         self.leaving.executions()
     }
 
-    /// Has what is old taken out; else all stays.
+    /// Removes old rows by these limits; without it, everything stays.
     #[must_use]
     pub(crate) fn keeping(self, retention: ViewRetention) -> Self {
         Self { leaving: Leaving::new(retention), ..self }
     }
 
-    /// Has damaged views made anew by these jobs; else damage is only told.
+    /// Has damaged views rebuilt by these jobs; without it, damage is only reported.
     #[must_use]
     pub(crate) fn mended_by(self, jobs: Arc<Jobs>) -> Self {
         Self { jobs: Some(jobs), ..self }
     }
 
-    /// Has somebody look on at each fold; else nobody does.
+    /// Sets an observer of each fold; without it there is none.
     #[must_use]
     pub fn under(self, onlooker: Box<dyn Onlooker>) -> Self {
         Self { onlooker, ..self }
@@ -141,7 +144,7 @@ impl Follow for ViewFollower {
     }
 
     fn after_panic(&mut self) {
-        // What is kept is of whole batches; only what is at hand beside it may not be.
+        // The store holds only whole batches; only what it caches may be partial.
         self.projector = Projector::new();
         self.store.forget_what_is_at_hand();
     }

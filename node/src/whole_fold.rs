@@ -1,4 +1,4 @@
-//! Building the read models again from the whole log, beside the live ones, and handing them over.
+//! Rebuilds the read models from the whole log, next to the live ones, and hands them over.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,15 +11,15 @@ use ensue_views::onlooker::{Nobody, Onlooker};
 use crate::backend::{OpenBeside, Views};
 use crate::log_access::LogReaders;
 
-/// Where views that were built anew wait for the follower to put them in the place of the live ones.
+/// Where rebuilt views wait for the follower, which replaces the live ones with them.
 #[derive(Clone, Default)]
 pub struct Rebuilt(Arc<Mutex<Option<Handover>>>);
 
-/// Views that were built anew, and who is told how their adoption went.
+/// Rebuilt views, and the callback for the result of their adoption.
 pub(crate) struct Handover {
     /// The views.
     pub(crate) views: Box<dyn Views>,
-    /// Is called once they are live, or cannot be.
+    /// Called once the views are live, or cannot be.
     pub(crate) tell: Box<dyn FnOnce(Result<Position, String>) + Send>,
 }
 
@@ -29,28 +29,28 @@ impl Rebuilt {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Handover { views, tell });
     }
 
-    /// Takes the views that wait.
+    /// Takes the waiting views.
     pub(crate) fn take(&self) -> Option<Handover> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-/// Folds the log from its beginning into views that `beside` opens, telling of each step; they are put in the place of the live ones by
-/// [`Rebuilt::hand_over`].
+/// Folds the log from its beginning into views that `beside` opens, and reports each step;
+/// [`Rebuilt::hand_over`] makes them replace the live ones.
 pub fn rebuild(beside: &OpenBeside, log: &LogReaders, step: &mut dyn FnMut(Position)) -> Result<Box<dyn Views>, String> {
     WholeFold { log, onlooker: &mut Nobody }.beside(beside, step)
 }
 
-/// A fold of the log from its beginning into views: what is folded, and who looks on.
+/// A fold of the log from its beginning into views: the log, and the observer of the fold.
 pub(crate) struct WholeFold<'f> {
     /// The log.
     pub(crate) log: &'f LogReaders,
-    /// Who looks on at each fold.
+    /// The observer of each fold.
     pub(crate) onlooker: &'f mut dyn Onlooker,
 }
 
 impl WholeFold<'_> {
-    /// Folds into new views that `beside` opens, as far as the log goes now, telling of each step.
+    /// Folds into new views that `beside` opens, up to the log's current end, and reports each step.
     pub(crate) fn beside(self, beside: &OpenBeside, step: &mut dyn FnMut(Position)) -> Result<Box<dyn Views>, String> {
         let mut views = beside().map_err(|error| error.to_string())?;
         views.clear().map_err(|error| error.to_string())?;
@@ -59,7 +59,7 @@ impl WholeFold<'_> {
         Ok(views)
     }
 
-    /// Folds into views until they have come as far as `until`, telling of each step.
+    /// Folds into views until they have reached `until`, and reports each step.
     pub(crate) fn fold_into(self, views: &mut dyn Views, until: Position, step: &mut dyn FnMut(Position)) -> Result<(), String> {
         let Self { log, onlooker } = self;
         let mut projector = Projector::new();

@@ -1,4 +1,4 @@
-//! A log, its secrets and its read models in SQLite's files: the only file of the node that names what keeps them.
+//! The SQLite backend of a log, its secrets and its read models. No other file of the node names the storage engine.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use ensue_views::{ViewError, ViewReader};
 
 use super::{Backend, Look, Views};
 
-/// The folder of a node, for this process alone.
+/// The data directory of a node, held exclusively by this process.
 pub use ensue_store::data_dir::DataDir as Folder;
-/// Why the folder cannot be had.
+/// Why the data directory cannot be opened.
 pub use ensue_store::data_dir::DataDirError as FolderError;
-/// Why a file in it cannot be opened.
+/// Why a file in the data directory cannot be opened.
 pub use ensue_store::sqlite::OpenError;
 
 /// Where the SQLite files of a data directory are.
@@ -52,7 +52,7 @@ impl Backend for Places {
         let known = self.logs()?.first().copied();
         let is_there = |place: &Place| (place.files.exists)(&place.path);
         if known.is_none() && is_there(&self.log) && is_there(&self.vault) {
-            // The vault is made after the log, so there was one.
+            // The vault is created after the log, so a log must have existed.
             let why = "it contains no log, but the vault next to it belongs to one".to_owned();
             return Err(OpenError::Damaged { path: self.log.path.clone(), why });
         }

@@ -1,6 +1,6 @@
-//! How programs of actions are run: what they may use and reach, and what becomes of them when the node stops.
+//! Settings for the programs of actions: what they may use and reach, and what happens to them when the node stops.
 //!
-//! It only reads what the operator says; the machine may have less.
+//! This module only reads the operator's settings; the machine may not support them.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,33 +12,33 @@ use serde::Deserialize;
 
 use super::ConfigError;
 
-/// How many processes and threads a program may have, where nothing is said.
+/// The default limit of processes and threads of a program.
 const PROCESSES: u64 = 1_000;
 
-/// Which user programs run as, as the operator says it.
+/// The user that programs run as, as the operator sets it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum UserSetting {
-    /// Nothing is said.
+    /// Not set.
     #[default]
     Unsaid,
     /// The node's own user, which is root.
     Root,
-    /// The user of this number.
+    /// The user with this number.
     Number(u32),
-    /// The user of this name.
+    /// The user with this name.
     Name(String),
-    /// Users of their own, from the first number to the last.
+    /// A separate user for each program, from the first number to the last.
     Range(u32, u32),
 }
 
-/// What `actions.user` can be.
+/// The valid values of `actions.user`.
 const USERS: &str = "root, a user name, a user number, or a range of numbers like 1900000000-1904194304";
 
 impl FromStr for UserSetting {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // The last number stands for no user.
+        // The highest number is not a valid user.
         let number = |text: &str| text.parse::<u32>().ok().filter(|number| (1..u32::MAX).contains(number));
         if let Some((first, last)) = text.split_once('-')
             && let (Some(first), Some(last)) = (number(first), number(last))
@@ -57,20 +57,20 @@ impl FromStr for UserSetting {
     }
 }
 
-/// How programs of actions are run.
+/// The settings for programs of actions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActionSettings {
-    /// Whether they are walled off.
+    /// Whether they are isolated.
     pub isolation: IsolationMode,
-    /// What they may read beside the system, their pack and their private directory: absolute paths.
+    /// The absolute paths that they may read, in addition to the system, their pack and their private directory.
     pub readable: Vec<PathBuf>,
-    /// What they may write beside their private directory: absolute paths.
+    /// The absolute paths that they may write, in addition to their private directory.
     pub writable: Vec<PathBuf>,
-    /// Which user they run as.
+    /// The user that they run as.
     pub user: UserSetting,
-    /// What becomes of those that run when the node stops.
+    /// What happens to running programs when the node stops.
     pub at_stop: AtStop,
-    /// What each of their processes may use.
+    /// The limits of each of their processes.
     pub limits: ProgramLimits,
 }
 
@@ -87,7 +87,7 @@ impl Default for ActionSettings {
     }
 }
 
-/// `actions`, as it is written.
+/// The `actions` section as written in the file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WrittenActions {
@@ -113,7 +113,7 @@ enum WrittenAtStop {
 }
 
 impl ActionSettings {
-    /// Takes what is written over it; the error is a path that cannot be meant.
+    /// Applies the written settings. Returns an error if a path is invalid.
     pub(super) fn take(&mut self, written: WrittenActions, base: &Path) -> Result<(), String> {
         let WrittenActions { isolation, readable, writable, user, at_stop, memory, file_size, open_files, cpu_seconds, processes } =
             written;
@@ -136,7 +136,7 @@ impl ActionSettings {
         Ok(())
     }
 
-    /// Takes a variable over; returns false if it is not one of these settings.
+    /// Applies a variable. Returns false if it is not one of these settings.
     pub(super) fn take_variable(
         &mut self,
         name: &str,
@@ -169,7 +169,7 @@ impl ActionSettings {
     }
 }
 
-/// Makes paths absolute: what raises walls works elsewhere than the node.
+/// Makes paths absolute: the isolation is set up in a process with another working directory.
 fn absolute(paths: impl Iterator<Item = PathBuf>) -> io::Result<Vec<PathBuf>> {
     paths.map(std::path::absolute).collect()
 }
@@ -183,7 +183,7 @@ mod tests {
         let here = std::env::current_dir().unwrap();
         let mut settings = ActionSettings::default();
         let written = WrittenActions { readable: vec!["www".into(), "/srv".into()], writable: vec!["./out".into()], ..Default::default() };
-        // The folder of a file that is named without one.
+        // The folder of a configuration file whose path has no folder.
         settings.take(written, Path::new("")).unwrap();
         assert_eq!((settings.readable, settings.writable), (vec![here.join("www"), "/srv".into()], vec![here.join("out")]));
         let mut settings = ActionSettings::default();

@@ -1,8 +1,8 @@
-//! OpenTelemetry's own variables, below Ensue's settings of the same
+//! OpenTelemetry's own variables, which Ensue's settings of the same kind override
 //! (<https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>).
 //!
-//! They are often set for a whole machine or cluster, so what is wrong with one is a warning and stops no node. No warning shows a value: it
-//! may be a secret.
+//! They are often set for a whole machine or cluster, so an invalid one causes a warning and never prevents a start.
+//! No warning shows a value: it may be a secret.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::traces::{Collector, TraceSettings};
 
-/// What the names of all of them begin with.
+/// The prefix of all their names.
 pub(super) const PREFIX: &str = "OTEL_";
 
 const DISABLED: &str = "OTEL_SDK_DISABLED";
@@ -26,10 +26,11 @@ const ENDPOINT: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTE
 const HEADERS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"];
 const PROTOCOL: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
 const COMPRESSION: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"];
-/// What is sent of other kinds than traces: nothing.
+/// Exporters of signals other than traces, which the node does not send.
 const OTHER_SIGNALS: [&str; 2] = ["OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER"];
 
-/// The beginnings of variables that would change what a node sends if it read them. Others are for other programs of the machine.
+/// Prefixes of variables that would change what a node sends if it read them. Other variables are for other programs
+/// of the machine.
 const OF_EXPORT: [&str; 9] = [
     "OTEL_ATTRIBUTE_",
     "OTEL_BLRP_",
@@ -42,12 +43,12 @@ const OF_EXPORT: [&str; 9] = [
     "OTEL_TRACES_",
 ];
 
-/// The most characters of an attribute of the resource, and of a header.
+/// The maximum length of a resource attribute and of a header, in characters.
 const PART_CHARS_MAX: usize = 4096;
-/// The most of them.
+/// The maximum number of resource attributes, and of headers.
 const PARTS_MAX: usize = 64;
 
-/// Takes the variables into the settings of traces, which hold Ensue's own settings already, and returns what to warn of.
+/// Applies the variables to the trace settings, which already contain Ensue's own settings, and returns the warnings.
 pub(super) fn read(variables: &BTreeMap<String, String>, to: &mut TraceSettings) -> Vec<String> {
     let mut reading = Reading { variables, warnings: Vec::new() };
     if reading.is_disabled() {
@@ -73,7 +74,7 @@ struct Reading<'v> {
 }
 
 impl<'v> Reading<'v> {
-    /// Returns the value of the first of these that is set.
+    /// Returns the first of these variables that is set, with its value.
     fn first(&self, names: &[&'static str]) -> Option<(&'static str, &'v str)> {
         names.iter().find_map(|name| Some((*name, self.variables.get(*name)?.trim())))
     }
@@ -91,7 +92,7 @@ impl<'v> Reading<'v> {
         is_disabled
     }
 
-    /// Returns the collector that OpenTelemetry's variables name; none where they name none that traces can be sent to.
+    /// Returns the collector that OpenTelemetry's variables name, or `None` if they name none that accepts traces.
     fn collector(&mut self) -> Option<Collector> {
         if let Some((_, "none")) = self.first(&[EXPORTER]) {
             return None;
@@ -108,7 +109,7 @@ impl<'v> Reading<'v> {
         }
     }
 
-    /// Warns where a protocol is asked for and another is used.
+    /// Warns if the variables ask for a protocol other than the one in use.
     fn note_protocol(&mut self, to: &TraceSettings) {
         if to.collector.is_some()
             && let Some((name, value)) = self.first(&PROTOCOL)
@@ -178,7 +179,7 @@ impl<'v> Reading<'v> {
         share.unwrap_or(Share::ALL)
     }
 
-    /// Warns of what is not read and would change what is sent.
+    /// Warns about unsupported variables that would change what is sent.
     fn note_the_rest(&mut self) {
         let read = [SAMPLER, SAMPLER_ARG].into_iter().chain(ENDPOINT).chain(HEADERS).chain(PROTOCOL).collect::<Vec<_>>();
         for (name, value) in self.variables {
@@ -206,7 +207,7 @@ impl<'v> Reading<'v> {
     }
 }
 
-/// Reads a list like `key=value,key2=value2`, percent-encoded; none where it is no such list.
+/// Parses a percent-encoded list like `key=value,key2=value2`. Returns `None` if it is not such a list.
 fn pairs(list: &str) -> Option<Vec<(String, String)>> {
     let decoded = |text: &str| percent_decode_str(text.trim()).decode_utf8().ok().map(std::borrow::Cow::into_owned);
     let entries = list.split(',').filter(|entry| !entry.trim().is_empty());

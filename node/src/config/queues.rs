@@ -1,4 +1,4 @@
-//! The queues of executions: how many workers each has, and how many of it may start in a while.
+//! The queues of executions: the number of workers of each, and the rate at which its executions may start.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,23 +7,23 @@ use ensue_api::worker_queues::StartRate;
 use ensue_engine::names::WorkerQueueName;
 use serde::Deserialize;
 
-/// The most queues of a node.
+/// The maximum number of queues of a node.
 const QUEUES_MAX: usize = 100;
-/// The most starts of a rate.
+/// The maximum number of starts in a rate.
 pub(super) const STARTS_MAX: u32 = 1_000_000;
-/// The longest while of a rate.
+/// The maximum period of a rate.
 const WHILE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The queues beside the default one, and the rates of all.
+/// The queues other than the default one, and the rates of all queues.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueSettings {
-    /// How many attempts of each other queue run at once.
+    /// How many attempts of each of the other queues run at once.
     pub workers: BTreeMap<WorkerQueueName, u32>,
-    /// How many of a queue may start in a while; any number where there is none.
+    /// How many attempts of a queue may start in a period; unlimited for queues that are not listed.
     pub rates: BTreeMap<WorkerQueueName, StartRate>,
 }
 
-/// A queue, as it is written.
+/// A queue as written in the file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WrittenQueue {
@@ -38,7 +38,7 @@ struct WrittenRate {
     per: String,
 }
 
-/// Reads the queues, and how many workers the default one has where it says so; the error names the one that is none.
+/// Reads the queues, and the number of workers of the default queue if it is set. The error names the invalid queue.
 pub(super) fn read(written: BTreeMap<WorkerQueueName, WrittenQueue>, workers: Option<u32>) -> Result<(Option<u32>, QueueSettings), String> {
     let (mut of_default, mut settings) = (workers, QueueSettings::default());
     if workers == Some(0) {

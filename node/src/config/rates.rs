@@ -1,9 +1,9 @@
-//! How many requests a caller may send in a while. Nothing is counted where the operator says nothing.
+//! How many requests a caller may send in a period. Without this setting, requests are not counted.
 
 use ensue_api::{Rate, RateInvalid, Rates};
 use serde::Deserialize;
 
-/// `rate_limits`, as it is written.
+/// The `rate_limits` section as written in the file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WrittenRates {
@@ -13,7 +13,7 @@ pub(super) struct WrittenRates {
 }
 
 impl WrittenRates {
-    /// Reads the rates; the error names the one that is none.
+    /// Parses the rates. The error names the invalid one.
     pub(super) fn read(self) -> Result<Rates, String> {
         let rate = |name: &str, text: Option<String>| -> Result<Option<Rate>, String> {
             let Some(text) = text else { return Ok(None) };

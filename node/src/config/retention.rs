@@ -1,19 +1,19 @@
-//! How long what has ended stays in the views.
+//! How long ended executions and other finished items remain in the views.
 
 use std::time::Duration;
 
 use ensue_views::ViewRetention;
 use serde::Deserialize;
 
-/// What an age is written as, for people.
+/// The form of an age, for messages.
 pub(super) const AGE_FORM: &str = "an age of at least one second, like 90d or 12h";
 
-/// The shortest age.
+/// The minimum age.
 const AGE_MIN: Duration = Duration::from_secs(1);
-/// The longest: a hundred years.
+/// The maximum age: a hundred years.
 const AGE_DAYS_MAX: u32 = 36_500;
 
-/// The setting as it is written.
+/// The setting as written in the file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WrittenRetention {
@@ -21,7 +21,7 @@ pub(super) struct WrittenRetention {
 }
 
 impl WrittenRetention {
-    /// Puts it over what holds so far; the error says which is no age.
+    /// Applies it to the current settings. The error names the invalid age.
     pub(super) fn over(self, retention: &mut ViewRetention) -> Result<(), String> {
         if let Some(text) = self.executions {
             let age = age(&text).ok_or_else(|| format!("`retention.executions` is `{text}`, but must be {AGE_FORM}"))?;
@@ -31,7 +31,7 @@ impl WrittenRetention {
     }
 }
 
-/// Reads `90d`, or a duration as packs have them.
+/// Parses `90d`, or a duration in the form that packs use.
 pub(super) fn age(text: &str) -> Option<Duration> {
     let read = match text.strip_suffix('d') {
         Some(days) if days.bytes().all(|byte| byte.is_ascii_digit()) => {

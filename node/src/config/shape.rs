@@ -1,6 +1,6 @@
-//! The shape of `ensue.yaml`, for editors.
+//! The JSON Schema of `ensue.yaml`, for editors.
 //!
-//! The file is read by `serde`, whose types stand in `config.rs`; a test holds the two together.
+//! `serde` reads the file, with the types in `config.rs`; a test checks that the two agree.
 
 use ensue_packs::json_schema;
 use ensue_packs::shape::{Form, Kind, Shape, optional, required};
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use super::queues::STARTS_MAX;
 use crate::memory::MEMORY_BYTES_MIN;
 
-/// Makes the JSON Schema of `ensue.yaml`.
+/// Returns the JSON Schema of `ensue.yaml`.
 pub fn settings_schema() -> Value {
     let mut schema = json_schema::of_one("The settings of an Ensue node", &SETTINGS);
-    // A file of comments alone says nothing, which is fine.
+    // A file that contains only comments is valid.
     schema["type"] = json!(["object", "null"]);
     schema
 }
@@ -310,7 +310,7 @@ packs:
         jsonschema::validator_for(&settings_schema()).unwrap().is_valid(settings)
     }
 
-    /// Every place of a value, as JSON Pointers.
+    /// Collects the location of every value, as JSON Pointers.
     fn places(value: &Value, at: &str, found: &mut Vec<String>) {
         found.push(at.to_owned());
         if let Value::Object(entries) = value {

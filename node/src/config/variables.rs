@@ -1,10 +1,10 @@
-//! Which environment variables there are whose names begin with `ENSUE_`.
+//! The known environment variables whose names begin with `ENSUE_`.
 //!
-//! What the value of one means is for whoever reads it. That each stands in the reference is held by a test.
+//! The code that reads a variable interprets its value. A test checks that the reference lists each variable.
 
 use std::fmt;
 
-/// Those that the node reads as settings, but for keys.
+/// Variables that the node reads as settings, except for keys.
 const SETTINGS: [&str; 25] = [
     "ENSUE_ACTIONS_AT_STOP",
     "ENSUE_ACTIONS_ISOLATION",
@@ -33,20 +33,20 @@ const SETTINGS: [&str; 25] = [
     "ENSUE_WORKERS",
 ];
 
-/// Those of the command line, which a person may have set for good.
+/// Variables of the command line, which a user may have set permanently.
 const OF_COMMAND_LINE: [&str; 3] = ["ENSUE_PROFILE", "ENSUE_SERVER", "ENSUE_TOKEN"];
 
-/// Those that a node gives its programs, one of which may start another node.
+/// Variables that a node sets for its programs, one of which may start another node.
 const OF_PROGRAMS: [&str; 6] =
     ["ENSUE_ATTEMPT", "ENSUE_DEADLINE", "ENSUE_EXECUTION_ID", "ENSUE_FENCING_TOKEN", "ENSUE_IDEMPOTENCY_KEY", "ENSUE_PACK_DIR"];
 
-/// Says whether a variable names the file of a key.
+/// Returns true if a variable names the file of a key.
 pub(super) fn is_of_a_key(name: &str) -> bool {
     let key = name.strip_prefix("ENSUE_KEY_").and_then(|rest| rest.strip_suffix("_FILE"));
     key.and_then(|key| key.split_once('_')).is_some_and(|(pack, name)| !pack.is_empty() && !name.is_empty())
 }
 
-/// A variable whose name begins with `ENSUE_` and that is not a setting: the node starts without it, and warns.
+/// A variable whose name begins with `ENSUE_` and that is not a setting. The node starts without it, with a warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownVariable {
     name: String,
@@ -76,7 +76,8 @@ pub(super) fn unknown(name: &str, value: &str) -> Option<UnknownVariable> {
     Some(UnknownVariable { name: name.to_owned(), near: ensue_expression::nearest(name, SETTINGS.into_iter().chain(OF_COMMAND_LINE)) })
 }
 
-/// Says whether Kubernetes makes such a variable, for every container beside a service whose name begins with `ensue`.
+/// Returns true if Kubernetes sets such a variable, in every container that runs alongside a service whose name
+/// begins with `ensue`.
 fn is_of_a_service(name: &str, value: &str) -> bool {
     let is_address = name.ends_with("_PORT") && value.contains("://");
     is_address
@@ -123,7 +124,7 @@ mod tests {
         }
     }
 
-    /// What Kubernetes sets in each container for Services named `ensue` and `ensue-api`.
+    /// The variables that Kubernetes sets in each container for Services named `ensue` and `ensue-api`.
     #[test]
     fn service_variables_of_kubernetes_cause_no_warning() {
         for (name, value) in [
@@ -161,7 +162,7 @@ mod tests {
             };
             let taken = format!("{:?}", read(setting, value).unwrap());
             let untouched = format!("{:?}", Config::read(None, std::iter::empty()).unwrap());
-            // How much is said is set up before the settings are read.
+            // Logging is set up before the settings are read.
             assert_eq!(taken == untouched, setting == "ENSUE_LOG", "{setting}");
         }
     }

@@ -1,4 +1,4 @@
-//! Folds that end the process, in processes that really end: each run is this test's binary, started again.
+//! Folds that end the process, tested in processes that really end: each run starts this test binary again.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command as Process, ExitStatus};
@@ -15,30 +15,30 @@ use crate::log_access::LogReaders;
 use crate::views::ViewFollower;
 use crate::whole_fold::Rebuilt;
 
-/// Names the folder of the views to a process of this test.
+/// Passes the folder of the views to a process of this test.
 const FOLDER: &str = "ENSUE_TEST_ENDED_FOLDS";
-/// Names how the fold ends the process.
+/// Passes the way in which the fold ends the process.
 const WAY: &str = "ENSUE_TEST_ENDED_FOLDS_WAY";
 const SIGABRT: i32 = 6;
-/// Short enough not to be waited for; what is folded here takes less than a look.
+/// Short enough that tests do not wait for it; the folds here take less time than one look.
 const SHORT: Patience = Patience { look_every: Duration::from_millis(20), looks: 25 };
 
 fn story() -> Story {
     Story::of_everything()
 }
 
-/// The record whose folding into executions ends the process.
+/// Returns the record whose folding into executions ends the process.
 fn abyss(story: &Story) -> Position {
     let mut ends = story.records().iter().filter(|record| record.kind() == "attempt.succeeded");
     ends.nth(3).unwrap().position
 }
 
-/// A record before that one, whose folding into executions panics where one way leads.
+/// Returns a record before that one, whose folding into executions panics in one of the tested ways.
 fn stumble(story: &Story) -> Position {
     story.records().iter().find(|record| record.kind() == "attempt.succeeded").unwrap().position
 }
 
-/// A guard of folds, one of which ends the process, as with a full stack, or never ends.
+/// A fold guard under which one fold ends the process, as with a full stack, or never ends.
 struct Abyss {
     guard: FoldGuard,
     at: Position,
@@ -55,7 +55,7 @@ enum Begun {
     One,
 }
 
-/// Panics without a word: to tell where it was takes longer than the patience here.
+/// Panics without a message: printing its location takes longer than the patience used here.
 fn stumbled() -> ! {
     std::panic::resume_unwind(Box::new("a bug that is contained"))
 }
@@ -111,7 +111,7 @@ impl Onlooker for Abyss {
         match begun {
             // It is the last part of the fold,
             Some(Begun::One) => self.fall(),
-            // and behind it the store has nothing yet.
+            // and the store does not have the records after it yet.
             Some(Begun::All) => {
                 self.guard.end();
                 self.fall();
@@ -129,7 +129,7 @@ fn views(folder: &Path) -> SqliteViews {
     SqliteViews::open(&folder.join("views.sqlite"), story().log()).unwrap()
 }
 
-/// One life of a node's follower of the views: it takes in what there is, and stops.
+/// Runs one life of a node's follower of the views: it processes the existing records and stops.
 fn live(folder: &Path, way: String) {
     let story = story();
     let views = Box::new(views(folder));
@@ -164,7 +164,7 @@ fn rows(views: &SqliteViews) -> Vec<(ViewName, Row)> {
     rows
 }
 
-/// The views where records are left out of executions.
+/// Returns the views with these records left out of executions.
 fn without(folder: &Path, records: &[Position]) -> Vec<(ViewName, Row)> {
     let mut views = SqliteViews::open(&folder.join("expected.sqlite"), story().log()).unwrap();
     let mut left_out = AllLeftOut::default();
@@ -178,7 +178,7 @@ fn without(folder: &Path, records: &[Position]) -> Vec<(ViewName, Row)> {
 fn a_fold_is_found_that_ends_the_process_by(way: &str, passed_over_beside: &[(Position, &str)]) {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    // The first life notes only where it went on; those after it note the record.
+    // The first life notes only where it continued; the lives after it note the record.
     for _ in 0..=ENDS_MAX {
         assert_eq!(life(folder, way).signal(), Some(SIGABRT));
         assert_eq!(views(folder).position(), Position(0));
@@ -192,7 +192,7 @@ fn a_fold_is_found_that_ends_the_process_by(way: &str, passed_over_beside: &[(Po
     let expected: Vec<_> = passed_over_beside.iter().chain([&abyss]).copied().collect();
     assert_eq!(told, expected.iter().map(|(position, why)| (ViewName::Executions, *position, *why)).collect::<Vec<_>>());
     assert_eq!(rows(&views), without(folder, &expected.iter().map(|(position, _)| *position).collect::<Vec<_>>()));
-    // It is remembered, for whoever makes the views anew; nothing else is suspected any more.
+    // The record is remembered for the next rebuild of the views; nothing else is suspected any longer.
     let guard = FoldGuard::open(&folder.join("views-crash.json"), views.position()).watched(SHORT).unwrap();
     assert_eq!(guard.suspect_until, None);
     assert_eq!(*guard.left_out().list(), [LeftOut { view: ViewName::Executions.as_str().to_owned(), position: abyss.0 }]);

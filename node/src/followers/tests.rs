@@ -1,4 +1,4 @@
-//! A follower that cannot follow: it is told, tried again, and ends when it is asked to.
+//! A follower that cannot follow: the error is reported, the step is retried, and the follower ends on request.
 
 use std::sync::atomic::AtomicU32;
 
@@ -10,7 +10,7 @@ use ensue_store::memory::MemoryLog;
 
 use super::*;
 
-/// Follows nothing, in the way that a test says.
+/// Fails to follow in the way that the test sets.
 struct Stumbles {
     steps: Arc<AtomicU32>,
     way: Way,
@@ -53,7 +53,7 @@ fn begin(way: Way) -> (FollowerHandle, JoinHandle<Stumbles>, Arc<Fares>, Arc<Ato
 /// Longer than any step takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Lets other threads run until something is so; each step of a follower takes its time.
+/// Lets other threads run until the condition holds; each step of a follower takes some time.
 fn until(mut is_so: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !is_so() {

@@ -1,6 +1,6 @@
-//! What a node must have before anybody is let in: keys from files, the first token, the key of cursors.
+//! Prepares access to a node: keys from files, the first token, the key of cursors.
 //!
-//! Who may do what is not decided here.
+//! Authorization is decided elsewhere.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -21,7 +21,7 @@ use crate::tokens::NodeTokens;
 /// The name of the first token.
 const ADMIN: &str = "admin";
 
-/// Sets the keys whose values the operator keeps in files, where they differ from what is set.
+/// Sets the keys whose values the operator keeps in files, if they differ from the stored values.
 pub(super) fn set_keys(config: &Config, catalogs: &NodeCatalogs, keys: &NodeKeys) -> Result<Vec<String>, StartError> {
     let mut files: BTreeMap<KeyRef, PathBuf> = BTreeMap::new();
     let mut warnings = Vec::new();
@@ -60,7 +60,7 @@ fn variable_of(key: &KeyRef) -> String {
     format!("ENSUE_KEY_{}_{}_FILE", key.pack().as_str().to_ascii_uppercase(), key.name().to_ascii_uppercase())
 }
 
-/// Lets the first admin in, at the very first start only.
+/// Creates the first admin's access, at the very first start only.
 pub(super) fn first_token(config: &Config, is_first_start: bool, tokens: &NodeTokens) -> Result<Option<Secret>, StartError> {
     if !is_first_start && !tokens.table.is_empty() {
         return Ok(None);
@@ -95,7 +95,7 @@ fn declined_start(doing: &'static str, declined: &ensue_api::ports::Declined) ->
     StartError::Refused { doing, why: declined.why.to_string(), hint: declined.why.hint() }
 }
 
-/// The key that cursors are signed with: made once, and the same after a restart.
+/// Returns the key that signs cursors. It is created once and stays the same after a restart.
 pub(super) fn cursor_key(path: &Path) -> Result<[u8; 32], StartError> {
     let doing = "storing the key of cursors";
     if let Ok(bytes) = std::fs::read(path)

@@ -1,4 +1,5 @@
-//! The packs folder's part of a start: found beside the opening of the log, taken in, and watched where the operator wants that.
+//! The packs folder's part of a start: it is read while the log is opened, taken in, and watched if the operator
+//! wants that.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,18 +15,19 @@ use crate::config::{Config, Reread};
 use crate::packs_folder::{FolderChanges, PacksFolder, PacksNews, PacksRead, TakeInError, WatchedFolder};
 use crate::start_error::{StartError, machine};
 
-/// How many pieces of news about packs wait for whoever tells them; further ones are in the node's own log.
+/// The maximum number of reports about packs that wait for their receiver; the node's own log notes that further ones
+/// were dropped.
 const NEWS_WAITING_MAX: usize = 64;
 
-/// The packs folder, while it is looked through.
+/// The packs folder while it is being read.
 pub(super) struct LookedFor {
     changing: Option<FolderChanges>,
     finding: JoinHandle<FoundPacks>,
 }
 
 impl LookedFor {
-    /// Begins to notice what changes in the packs folder, where the operator wants that; then has it read and checked beside the opening of the
-    /// log, and the building of what is installed: with many rules each takes a while.
+    /// Starts to watch the packs folder for changes if the operator wants that. Then reads and checks the folder, and
+    /// builds the installed packs, while the log is opened: with many rules each of these takes a while.
     pub(super) fn begin(config: &Config) -> Result<Self, StartError> {
         let changing = match config.reread {
             Reread::AtStart => None,
@@ -36,7 +38,7 @@ impl LookedFor {
         Ok(Self { changing, finding: finding.map_err(|why| machine("reading the packs folder", &why))? })
     }
 
-    /// Waits for what was found, and returns it with what notices the changes since.
+    /// Waits for the packs that were found, and returns them with the watcher of later changes.
     pub(super) fn found(self) -> (FoundPacks, Option<FolderChanges>) {
         match self.finding.join() {
             Ok(found) => (found, self.changing),
@@ -56,7 +58,7 @@ pub(super) fn not_taken_in(error: TakeInError) -> StartError {
     }
 }
 
-/// Has the packs folder read at each change, and gives where news of it come in.
+/// Has the packs folder read at each change, and returns the receiver of reports about it.
 pub(super) fn watch_packs(
     folder: PacksFolder,
     changes: FolderChanges,
@@ -67,7 +69,7 @@ pub(super) fn watch_packs(
     let tell = Box::new(move |one| {
         match sender.try_send(one) {
             Ok(()) => {}
-            // The node is stopping, and what came last of the folder concerns nobody.
+            // The node is stopping, and nobody needs the last report about the folder.
             Err(TrySendError::Closed(_)) => tracing::debug!("a report about the packs has no receiver"),
             Err(TrySendError::Full(_)) => {
                 tracing::warn!(waiting = NEWS_WAITING_MAX, "a report about the packs is dropped: too many are waiting")

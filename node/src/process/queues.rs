@@ -1,13 +1,14 @@
-//! What the operator is told of queues at a start.
+//! Warnings about queues at a start.
 //!
-//! Which queues there are stands in the settings.
+//! The settings define which queues exist.
 
 use ensue_engine::command::Settings;
 use ensue_engine::names::WorkerQueueName;
 
 use crate::catalogs::NodeCatalogs;
 
-/// Tells of the actions whose queue the operator has not: they would wait for ever.
+/// Returns a warning for each action whose queue is not in the operator's settings: its executions would wait
+/// forever.
 pub(super) fn unworked(settings: &Settings, catalogs: &NodeCatalogs) -> Vec<String> {
     let is_worked = |queue: &WorkerQueueName| settings.worker_queues().any(|(known, _)| known == queue);
     let catalog = catalogs.current();

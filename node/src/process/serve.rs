@@ -1,4 +1,4 @@
-//! The last stage of a start: what the API is given, and its server.
+//! The last stage of a start: the API's dependencies, and its server.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -27,21 +27,21 @@ use crate::seat::work::Working;
 use crate::sequencer::SequencerHandle;
 use crate::start_error::{StartError, machine};
 
-/// The server of the API, once it serves.
+/// The running server of the API.
 pub(super) struct Serving {
     /// The address that it listens on.
     pub(super) address: SocketAddr,
-    /// What has it stop.
+    /// The signal that stops it.
     pub(super) stop: oneshot::Sender<()>,
-    /// Its end.
+    /// The task that finishes when it ends.
     pub(super) ended: tokio::task::JoinHandle<Ended>,
 }
 
-/// The stages before it.
+/// The earlier stages.
 type Seat<'s> = (&'s Stores, &'s Following, &'s Working, &'s Leading);
 
 impl Serving {
-    /// Listens, and serves from here on.
+    /// Listens, and serves requests from then on.
     pub(super) async fn start(
         config: &Config,
         seat: Seat<'_>,

@@ -1,6 +1,6 @@
-//! How a node goes down: in order, or because its log has failed.
+//! How a node stops: in an orderly way, or because its log has failed.
 //!
-//! What each part does when it is asked to stop is its own.
+//! How each part stops is up to that part.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,17 +8,17 @@ use std::time::Duration;
 use super::{Node, NodeFailure};
 use crate::sequencer::SequencerError;
 
-/// How long attempts that run may go on while the node stops.
+/// How long running attempts may continue while the node stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
-/// How long requests under way may take to be answered when the log has failed.
+/// How long pending requests may take to be answered after the log has failed.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Node {
-    /// Leaves a node whose log has failed: whoever waits is told what is known, nothing is written to the log any more, and programs
-    /// that outlive the node go on.
+    /// Ends a node whose log has failed: waiting callers get an answer with the known outcome, nothing more is
+    /// written to the log, and programs that outlive the node continue.
     pub async fn leave(self) {
         self.is_stopping.store(true, Ordering::Relaxed);
-        // A server that ended by itself needs no asking.
+        // A server that ended by itself does not need the signal.
         let _ = self.serving.stop.send(());
         if tokio::time::timeout(LEAVE_PATIENCE, self.serving.ended).await.is_err() {
             tracing::warn!("requests were aborted because they did not end in time");
@@ -26,11 +26,12 @@ impl Node {
         self.working.executor.stop(Duration::ZERO).await;
     }
 
-    /// Stops: not ready at once, requests under way end, attempts get a while to end, what waits is written.
+    /// Stops: reports not ready at once, lets pending requests end, gives attempts some time to end, and writes the
+    /// commands that wait.
     pub async fn stop(self) -> Result<(), NodeFailure> {
         self.is_stopping.store(true, Ordering::Relaxed);
         drop(self.edges.watched_packs);
-        // A server that ended by itself needs no asking.
+        // A server that ended by itself does not need the signal.
         let _ = self.serving.stop.send(());
         match self.serving.ended.await {
             Ok(ended) if ended.connections_cut > 0 => {

@@ -1,6 +1,6 @@
-//! What is done again and again while a node runs: the clock and the outside head.
+//! Periodic work of a running node: the clock and the outside head.
 //!
-//! What each look leads to is told where it is noted.
+//! The effects of each step are described where the step is recorded.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::outside::OutsideWriter;
 use crate::sequencer::SequencerHandle;
 
-/// Once a second: the clock is brought nearer to the wall's, and the outside head is flushed.
+/// Once a second, moves the clock closer to the wall clock and flushes the outside head.
 pub(super) async fn tick(clock: Arc<dyn Clock>, handle: SequencerHandle, outside: OutsideWriter) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -25,8 +25,8 @@ pub(super) async fn tick(clock: Arc<dyn Clock>, handle: SequencerHandle, outside
     }
 }
 
-/// Has the log know where the wall clock has stepped; called about once a second. The sequencer records a step by itself, before
-/// anything else: it is only to be woken.
+/// Wakes the sequencer if the wall clock has stepped; called about once a second. The sequencer itself records the
+/// step in the log before anything else.
 pub fn note_clock_step(clock: &dyn Clock, log: &dyn ensue_engine::ports::Submit) {
     if let Some(step) = clock.tick() {
         tracing::warn!(from = %step.from, to = %step.to, "the wall clock stepped");

@@ -1,4 +1,4 @@
-//! How long programs take to start, measured around whatever runs them.
+//! Measures how long programs take to start, as a wrapper around the component that runs them.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,11 +9,11 @@ use ensue_api::metrics::Distribution;
 use ensue_engine::ids::AttemptId;
 use ensue_executor::programs::{AtEnd, FindError, Left, Order, Pending, Program, Programs, StartProgramError};
 
-/// Programs whose starts are measured.
+/// Programs with measured start times.
 pub(crate) struct TimedPrograms {
-    /// What runs them.
+    /// The component that runs them.
     pub(crate) programs: Arc<dyn Programs>,
-    /// How long each took to start; those that could not be started are left out.
+    /// How long each program took to start, without those that could not be started.
     pub(crate) spawned: Distribution,
 }
 

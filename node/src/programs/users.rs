@@ -1,7 +1,7 @@
 //! Which users programs run as on this machine.
 //!
-//! Where the node is root and nothing is said, each program has a user of its own; where that cannot be, it is root without any privilege,
-//! and the reason is kept for `ensue doctor`.
+//! If the node is root and no user is set, each program has its own user. If that is not possible, programs run as
+//! root without any privileges, and the reason is kept for `ensue doctor`.
 
 use std::fs;
 use std::io;
@@ -13,23 +13,23 @@ use ensue_executor::programs::{IsolationMode, ProgramUsers, let_pass, may_pass};
 use crate::config::{ActionSettings, UserSetting};
 use crate::start_error::StartError;
 
-/// The users of programs where nothing is said. No distribution gives these numbers to anybody, and there is one for each number that a
-/// process can have.
+/// The default users of programs. No distribution assigns these numbers, and there is one for each possible process
+/// ID.
 const RANGE: ProgramUsers = ProgramUsers::Range { first: 1_900_000_000, last: 1_900_000_000 + (1 << 22) };
-/// Where users have their numbers.
+/// The file that lists the numbers of users.
 const ACCOUNTS: &str = "/etc/passwd";
 
 /// The users that programs run as.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Users {
-    /// Which.
+    /// The users.
     pub(crate) users: ProgramUsers,
-    /// Why programs run as root although nothing says that they should.
+    /// Why programs run as root although the settings do not ask for it.
     pub(crate) why_root: Option<String>,
 }
 
 impl Users {
-    /// Finds out which users programs run as, with a data directory. Blocks.
+    /// Determines which users programs run as, with a data directory. Blocks.
     pub(crate) fn found(settings: &ActionSettings, data: &Path) -> Result<Self, StartError> {
         let is_root = rustix::process::geteuid().is_root();
         let accounts = || fs::read_to_string(ACCOUNTS).unwrap_or_default();
@@ -59,7 +59,7 @@ impl Users {
                 return Ok(Self { users, why_root });
             }
             UserSetting::Range(first, last) => ProgramUsers::Range { first: *first, last: *last },
-            // A user that no list names has a group of the same number.
+            // A user that is not in the list has a group with the same number.
             UserSetting::Number(user) => {
                 let group = account(&accounts(), |_, number| number == *user).map_or(*user, |(_, group)| group);
                 ProgramUsers::One { user: *user, group }
@@ -75,7 +75,8 @@ impl Users {
         }
     }
 
-    /// Lets them pass through the data directory to their private directories and to their packs. They can list nothing there.
+    /// Lets the users traverse the data directory to their private directories and their packs. They cannot list
+    /// anything in it.
     pub(crate) fn let_pass(&self, data: &Path) -> io::Result<()> {
         let Some(group) = self.users.group() else { return Ok(()) };
         let packs = data.join("packs");
@@ -85,7 +86,7 @@ impl Users {
     }
 }
 
-/// Returns why programs cannot run as these users with a data directory; none where they can.
+/// Returns why programs cannot run as these users with a data directory, or `None` if they can.
 fn why_not_in(users: ProgramUsers, data: &Path) -> Option<String> {
     if let Some(why) = why_not_as(users) {
         return Some(why);
@@ -95,7 +96,7 @@ fn why_not_in(users: ProgramUsers, data: &Path) -> Option<String> {
     closed.map(|folder| format!("other users may not enter `{}`, where the data directory is", folder.display()))
 }
 
-/// Finds a user's number and group in a list of accounts.
+/// Returns the number and the group of a user in a list of accounts.
 fn account(accounts: &str, is_meant: impl Fn(&str, u32) -> bool) -> Option<(u32, u32)> {
     accounts.lines().find_map(|line| {
         let mut fields = line.split(':');

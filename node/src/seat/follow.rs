@@ -1,4 +1,4 @@
-//! Who follows a log: the read models and what counts records.
+//! The followers of a log: the read models and the telemetry that counts records.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -22,38 +22,38 @@ use crate::start_error::{StartError, machine};
 use crate::views::ViewFollower;
 use crate::whole_fold::Rebuilt;
 
-/// How far the thread that looks through the read models stands back for the others.
+/// The lower scheduling priority of the thread that checks the read models, compared with other threads.
 #[cfg(target_os = "linux")]
 const LOOKING_NICENESS: i32 = 19;
 
-/// Those that follow, once they run.
+/// The running followers.
 pub(crate) struct Following {
-    /// What counts records and sends traces.
+    /// The part that counts records and sends traces.
     pub(crate) telemetry: RunningTelemetry,
     /// The read models.
     pub(crate) views: FollowedViews,
-    /// What is done in the background.
+    /// The background jobs.
     pub(crate) jobs: Arc<Jobs>,
 }
 
-/// The read models, and who keeps them up.
+/// The read models and their follower.
 pub(crate) struct FollowedViews {
-    /// The way to tell their follower of batches, and its thread.
+    /// The handle that notifies their follower of batches, and its thread.
     pub(crate) follower: (FollowerHandle, JoinHandle<ViewFollower>),
-    /// The read models, to be read.
+    /// The reader of the read models.
     pub(crate) reader: Arc<dyn ViewReader>,
     /// The position that they have reached.
     pub(crate) at: watch::Receiver<Position>,
-    /// How many records they passed over.
+    /// How many records they skipped.
     pub(crate) passed_over: Arc<AtomicU64>,
-    /// How many executions were taken out of them.
+    /// How many executions were removed from them.
     pub(crate) removed_executions: Arc<AtomicU64>,
-    /// How their follower fares.
+    /// The health of their follower.
     pub(crate) fares: Arc<Fares>,
 }
 
 impl Following {
-    /// Starts them behind where each of them stands.
+    /// Starts the followers, each directly after its own position.
     pub(crate) fn start(config: &Config, opened: &Opened, stores: &Stores, around: &Around) -> Result<Self, StartError> {
         let telemetry = RunningTelemetry::start(config, opened, stores, around)?;
         let (views, jobs) = views(config, opened, stores, around)?;
@@ -91,10 +91,11 @@ fn views(config: &Config, opened: &Opened, stores: &Stores, around: &Around) -> 
     Ok((FollowedViews { follower, reader, at, passed_over, removed_executions, fares }, jobs))
 }
 
-/// Has the read models looked through beside all else: what is found damaged is made anew by their follower.
+/// Checks the read models in the background; their follower rebuilds the ones that are damaged.
 fn look_through(look: Look) -> std::io::Result<()> {
     let looks = move || {
-        // With a million rows it takes a while, and whoever asks meanwhile goes first. Elsewhere this would be of the whole process.
+        // With a million rows the check takes a while, and concurrent callers take precedence. On other systems the
+        // priority would apply to the whole process.
         #[cfg(target_os = "linux")]
         let _ = rustix::process::setpriority_process(None, LOOKING_NICENESS);
         if let Err(error) = look() {

@@ -1,4 +1,5 @@
-//! Who leads a log: the sequencer that writes it, the snapshots of its state, and the news of its end.
+//! The leader of a log: the sequencer that writes it, the snapshots of its state, and the notification that it has
+//! ended.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,33 +25,33 @@ use crate::sequencer::{SequencerError, SequencerParts, Unstarted};
 use crate::snapshots::{SNAPSHOT_EVERY_RECORDS, Snapshot, SnapshotTrouble, SnapshotWriter, snapshots};
 use crate::start_error::{StartError, machine};
 
-/// What is put over a log before it is written to: a measurement may want a slower one than there is.
+/// A wrapper around a log before it is written to: a measurement may need a slower log.
 pub type LogOver = Box<dyn FnOnce(Box<dyn Log>) -> Box<dyn Log> + Send>;
 
-/// Who leads a log, once it runs.
+/// The running leader of a log.
 pub(crate) struct Leading {
-    /// Under which right the log is written.
+    /// The epoch under which the log is written.
     pub(crate) epoch: Epoch,
-    /// Whether nothing was ever written to it.
+    /// Whether the log was never written to before.
     pub(crate) is_first_start: bool,
-    /// The end of the sequencer's thread, and the state that it left.
+    /// The sequencer's thread, which returns the final state.
     pub(crate) thread: JoinHandle<Result<Snapshot, SequencerError>>,
-    /// What the sequencer failed with, once it has.
+    /// The error that the sequencer failed with, if it has failed.
     pub(crate) failed: watch::Receiver<Option<SequencerError>>,
-    /// Whether it has failed.
+    /// Whether the sequencer has failed.
     pub(crate) is_failed: Arc<AtomicBool>,
-    /// Who saves the state.
+    /// The task that saves snapshots of the state.
     pub(crate) snapshots: JoinHandle<SnapshotWriter>,
-    /// Why it could not be saved.
+    /// Why the state could not be saved.
     pub(crate) snapshot_trouble: SnapshotTrouble,
-    /// The head that is kept outside.
+    /// The head that is stored outside the directory.
     pub(crate) outside: OutsideWriter,
-    /// The data directory, for this process alone.
+    /// The data directory, held exclusively by this process.
     pub(crate) data: Folder,
 }
 
 impl Leading {
-    /// Starts the sequencer: from here on the log is written to.
+    /// Starts the sequencer: from then on the log is written to.
     pub(crate) fn start(
         config: &Config,
         opened: Opened,
@@ -93,10 +94,10 @@ impl Leading {
     }
 }
 
-/// The sequencer's thread, what it failed with once it has, and whether it has.
+/// The sequencer's thread, its error once it has failed, and whether it has failed.
 type Watched = (JoinHandle<Result<Snapshot, SequencerError>>, watch::Receiver<Option<SequencerError>>, Arc<AtomicBool>);
 
-/// Has somebody wait for the sequencer's end, who tells of a failure.
+/// Starts a thread that waits for the sequencer's end and reports a failure.
 fn watched(thread: JoinHandle<Result<Snapshot, SequencerError>>) -> Result<Watched, StartError> {
     let (tell, failed) = watch::channel(None);
     let is_failed = Arc::new(AtomicBool::new(false));

@@ -1,6 +1,6 @@
-//! Opening a data directory: its lock, its master key, its log, and the state that the log folds to.
+//! Opens a data directory: its lock, its master key, its log, and the state that the log folds to.
 //!
-//! A running node and the commands that work on a directory at rest open it in the same way.
+//! A running node and the commands that work on an offline directory open it in the same way.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use crate::config::Config;
 use crate::snapshots;
 use crate::start_error::{StartError, machine};
 
-/// An opened data directory, its log folded.
+/// An opened data directory with its log folded.
 pub struct Opened {
-    /// The directory, for this process alone.
+    /// The directory, held exclusively by this process.
     pub data: Folder,
-    /// What keeps the log, the secrets and the read models.
+    /// The storage of the log, the secrets and the read models.
     pub backend: Arc<dyn Backend>,
     /// The log's writer.
     pub log: Box<dyn Log>,
@@ -32,31 +32,31 @@ pub struct Opened {
     pub engine: Engine,
     /// The log's head.
     pub head: Head,
-    /// The head that is kept outside.
+    /// The head that is stored outside the directory.
     pub outside: OutsideHead,
-    /// The folder of what is kept outside of the directory.
+    /// The folder of the files that are stored outside the directory.
     pub state: PathBuf,
     /// The secrets.
     pub vault: Arc<dyn Vault>,
-    /// The saved states.
+    /// The snapshots of the state.
     pub checkpoints: Checkpoints,
-    /// The position of the newest saved state; 0 where there is none.
+    /// The position of the newest snapshot; 0 if there is none.
     pub saved_at: Position,
 }
 
-/// Opens the data directory that the settings name; makes what is not there yet.
+/// Opens the data directory that the settings name. Creates the parts that do not exist yet.
 pub fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, StartError> {
     open_on(config, clock, Places::of)
 }
 
-/// Opens a data directory whose SQLite files may be elsewhere than in it.
+/// Opens a data directory whose SQLite files may be stored in another place.
 pub fn open_on(config: &Config, clock: &dyn Clock, places: impl FnOnce(&Folder) -> Places) -> Result<Opened, StartError> {
     let data = Folder::open(&config.data)?;
     let places = places(&data);
     open_if(config, clock, (data, Arc::new(places)), compare_with_outside)
 }
 
-/// Opens a data directory whatever the head says that is kept outside of it: a backup that was put back is older.
+/// Opens a data directory without comparing it with the head that is stored outside it: a restored backup is older.
 pub fn open_restored(config: &Config, clock: &dyn Clock) -> Result<Opened, StartError> {
     let data = Folder::open(&config.data)?;
     let places = Places::of(&data);
@@ -84,7 +84,8 @@ fn open_if(
     let head = reader.head()?;
     let known = outside.read()?;
     if known.is_none() && head.position > Position(0) {
-        // A power cut in the very first note leaves none; so does somebody who cuts it short or takes it away.
+        // After a power failure during the very first write there is no head; the same happens if somebody truncates
+        // or removes the file.
         tracing::warn!(
             position = %head.position,
             "the state folder does not have the log's last known head: the node cannot tell whether the log was truncated before this start"
@@ -97,7 +98,7 @@ fn open_if(
     Ok(Opened { data, backend, log, engine, head, outside, state, vault, checkpoints, saved_at })
 }
 
-/// Returns the folder that a log keeps outside of its data directory.
+/// Returns the folder in which a log stores files outside its data directory.
 pub(crate) fn state_folder(config: &Config, id: LogId) -> Result<StateFolder, StateFolderError> {
     match &config.state_base {
         Some(base) => Ok(StateFolder::under(base, id)),
@@ -113,7 +114,7 @@ fn master_key(named: Option<PathBuf>, folder: &StateFolder, data: Data) -> Resul
     }
 }
 
-/// Holds the log against the head that is kept outside its directory: a log that is shorter, or another, is refused.
+/// Compares the log with the head that is stored outside its directory. Rejects a log that is shorter or different.
 pub fn compare_with_outside(reader: &dyn LogReader, head: Head, outside: Option<Head>) -> Result<(), StartError> {
     let Some(outside) = outside.filter(|outside| outside.position > Position(0)) else { return Ok(()) };
     if outside.position > head.position {
@@ -130,7 +131,7 @@ pub fn compare_with_outside(reader: &dyn LogReader, head: Head, outside: Option<
     }
 }
 
-/// Folds the log up to its head, from the newest saved state that belongs to it.
+/// Folds the log up to its head, from the newest snapshot that belongs to it.
 fn fold(id: LogId, reader: &dyn LogReader, head: Head, checkpoints: &Checkpoints) -> Result<(Engine, Position), StartError> {
     let found = checkpoints.newest(reader, |saved| snapshots::loaded(id, saved));
     let found = found.map_err(|error| machine("looking for a saved state", &error))?;
@@ -156,7 +157,7 @@ fn fold(id: LogId, reader: &dyn LogReader, head: Head, checkpoints: &Checkpoints
     Ok((engine, saved_at))
 }
 
-/// Folds records behind `at` into a state; each must follow in the chain.
+/// Folds the records after `at` into a state; each must continue the chain.
 pub fn fold_in(engine: &mut Engine, mut at: Head, records: &[Record]) -> Result<Head, StartError> {
     for record in records {
         at = verify_link(at, record).map_err(|error| StartError::Chain(error.to_string()))?;

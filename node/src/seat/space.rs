@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::sequencer::Space;
 
-/// How often the free space is looked at.
+/// How often the free space is checked.
 const SPACE_EVERY: Duration = Duration::from_millis(200);
 
 /// The space on the disk of the data directory.
@@ -16,7 +16,7 @@ pub(crate) struct DiskSpace {
 }
 
 impl DiskSpace {
-    /// Looks at the disk of a folder, of which so much must be free.
+    /// Checks the disk of a folder, which must have this much free space.
     pub(crate) fn new(folder: PathBuf, min_free_bytes: u64) -> Self {
         Self { folder, min_free_bytes, seen: None }
     }
@@ -29,7 +29,7 @@ impl Space for DiskSpace {
         {
             return has_room;
         }
-        // A machine that does not say how much is free is told by the store when it is full.
+        // If a machine does not report its free space, the store reports when it is full.
         let has_room =
             rustix::fs::statvfs(&self.folder).map_or(true, |about| about.f_bavail.saturating_mul(about.f_frsize) >= self.min_free_bytes);
         self.seen = Some((Instant::now(), has_room));

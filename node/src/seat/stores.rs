@@ -1,4 +1,4 @@
-//! What everybody looks things up in: readers of the log, and the tables that are kept up with it.
+//! The shared lookups: readers of the log, and the tables that are kept up to date with it.
 
 use std::sync::Arc;
 
@@ -17,12 +17,12 @@ use crate::start_error::StartError;
 use crate::tokens::TokenTable;
 use crate::vars::VarTable;
 
-/// What is looked things up in; a clone is the same.
+/// The shared lookups; a clone refers to the same data.
 #[derive(Clone)]
 pub(crate) struct Stores {
     /// The log's id.
     pub(crate) log: LogId,
-    /// The log, to be read.
+    /// The readers of the log.
     pub(crate) readers: Arc<LogReaders>,
     /// The keys.
     pub(crate) keys: Arc<KeyRing>,
@@ -32,14 +32,14 @@ pub(crate) struct Stores {
     pub(crate) tokens: Arc<TokenTable>,
     /// The catalogs.
     pub(crate) catalogs: Arc<NodeCatalogs>,
-    /// Where events come in.
+    /// The entry point of events.
     pub(crate) edge: Arc<Edge>,
-    /// The bodies at hand.
+    /// The cached bodies.
     pub(crate) bodies: Arc<BodyCache>,
 }
 
 impl Stores {
-    /// Fills them from what was opened.
+    /// Fills them from the opened data directory.
     pub(crate) fn of(opened: &Opened, around: &Around) -> Result<Self, StartError> {
         let (engine, log) = (&opened.engine, opened.engine.log());
         let readers = Arc::new(LogReaders::new(Box::new(readers_of(opened.backend.clone(), log))));

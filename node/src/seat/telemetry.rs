@@ -1,4 +1,4 @@
-//! What tells who watches the node of what happens in it: the count of records, and spans of traces where a collector is named.
+//! Telemetry for monitoring a node: counts of records, and trace spans if a collector is set.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -17,23 +17,23 @@ use crate::tally::{Counts, Tally};
 use crate::telemetry::Telemetry;
 use crate::traces::{Exporter, SpanCounts, Tracing, WaitingSpans};
 
-/// What counts records and tells of them, once it runs.
+/// The running telemetry, which counts records and reports them.
 pub(crate) struct RunningTelemetry {
-    /// The way to tell it of batches.
+    /// The handle that notifies it of batches.
     pub(crate) follower: FollowerHandle,
     thread: JoinHandle<Telemetry>,
     exporter: Option<Exporter>,
     spans: Option<Arc<WaitingSpans>>,
-    /// How it fares.
+    /// The health of its follower.
     pub(crate) fares: Arc<Fares>,
-    /// What was counted of the records.
+    /// The counts of records.
     pub(crate) counts: Arc<Counts>,
-    /// What was counted of spans.
+    /// The counts of spans.
     pub(crate) span_counts: Arc<SpanCounts>,
 }
 
 impl RunningTelemetry {
-    /// Begins behind the log's head.
+    /// Starts directly after the log's head.
     pub(crate) fn start(config: &Config, opened: &Opened, stores: &Stores, around: &Around) -> Result<Self, StartError> {
         let (queues, readers, clock) = (&around.queues, &stores.readers, &around.clock);
         let (fares, counts, span_counts) = (Arc::new(Fares::default()), Arc::new(Counts::default()), Arc::new(SpanCounts::default()));
@@ -54,22 +54,22 @@ impl RunningTelemetry {
         Ok(Self { follower, thread, exporter, spans, fares, counts, span_counts })
     }
 
-    /// Gives who is told of requests; none where no spans are exported.
+    /// Returns the receiver of request spans, or `None` if no spans are exported.
     pub(crate) fn spans(&self) -> Option<Arc<dyn Spans>> {
         self.spans.clone().map(|spans| spans as Arc<dyn Spans>)
     }
 
-    /// Returns who hears of the requests of attempts; none where no spans are exported.
+    /// Returns the receiver of the requests of attempts, or `None` if no spans are exported.
     pub(crate) fn request_spans(&self) -> Option<Arc<dyn RequestSpans>> {
         self.spans.clone().map(|spans| spans as Arc<dyn RequestSpans>)
     }
 
-    /// Gives what attempts are told of their trace.
+    /// Returns the trace context that attempts receive.
     pub(crate) fn traced(&self) -> Traced {
         if self.spans.is_some() { Traced::UnderAttempt } else { Traced::UnderCaller }
     }
 
-    /// Takes in what the log has, and gives what still has to send spans. Blocks.
+    /// Processes the rest of the log, and returns the exporter that still has spans to send. Blocks.
     pub(crate) fn take_in_the_rest(self) -> Option<Exporter> {
         self.follower.stop();
         if self.thread.join().is_err() {

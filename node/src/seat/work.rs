@@ -1,4 +1,4 @@
-//! The worker of a log: what runs its attempts, and what it keeps of them beside the log.
+//! The worker of a log, which runs its attempts, and the data about them that is stored next to the log.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,31 +23,32 @@ use crate::programs::{TimedPrograms, Users};
 use crate::sequencer::SequencerHandle;
 use crate::start_error::{StartError, machine};
 
-/// The worker, once it runs.
+/// The running worker.
 pub(crate) struct Working {
     /// The worker.
     pub(crate) executor: Executor,
     /// Its name.
     pub(crate) name: String,
-    /// What is kept beside the log.
+    /// The data that is stored next to the log.
     pub(crate) kept: KeptBeside,
     /// The users that programs run as.
     pub(crate) users: Users,
-    /// What becomes of programs at the node's end.
+    /// What happens to programs when the node ends.
     pub(crate) programs_at_end: AtEnd,
-    /// How long it takes to start one.
+    /// How long programs take to start.
     pub(crate) spawned: Distribution,
     left: Left,
 }
 
-/// What the log owed when it was opened, and what is known of it.
+/// The work that the log owed when it was opened, and the known facts about it.
 struct Left {
     owed: Vec<Effect>,
     previous: Previous,
 }
 
 impl Working {
-    /// Starts the worker; it reports to `to`. What the log owes is taken over later, once somebody hears it.
+    /// Starts the worker, which reports to `to`. It takes over the log's pending work later, once its reports have a
+    /// receiver.
     pub(crate) fn start(
         config: &Config,
         opened: &Opened,
@@ -94,17 +95,17 @@ impl Working {
         Ok(Self { executor, name, kept, users, programs_at_end, spawned, left: Left { owed, previous } })
     }
 
-    /// Takes over what the log owed when it was opened.
+    /// Takes over the work that the log owed when it was opened.
     pub(crate) async fn take_over(&mut self) {
         self.executor.take_over(std::mem::take(&mut self.left.owed), &self.left.previous).await;
     }
 
-    /// Returns what attempts print.
+    /// Returns the store of the output of attempts.
     pub(crate) fn outputs(&self) -> Arc<dyn Outputs> {
         self.kept.outputs.clone()
     }
 
-    /// Returns the files that they give away.
+    /// Returns the store of the files that attempts publish.
     pub(crate) fn blobs(&self) -> Arc<dyn Blobs> {
         Arc::new(self.kept.blobs.clone())
     }
@@ -120,9 +121,9 @@ fn executor_settings(config: &Config, path: std::ffi::OsString) -> ExecutorSetti
     }
 }
 
-/// Draws the name of a worker that no log knows yet.
+/// Returns a random name for a worker, which no log knows yet.
 fn new_worker(clock: &dyn Clock) -> String {
-    // One in 2^64 is unique enough among the few that a log ever has.
+    // 64 random bits are unique enough among the few workers that a log ever has.
     format!("local-{:016x}", clock.moment().entropy as u64)
 }
 

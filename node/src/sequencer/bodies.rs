@@ -1,4 +1,4 @@
-//! The bodies of the log, for what the core works out between events: read where they are asked for, one record each.
+//! The bodies of the log, for the core's work between events: they are read when requested, one record each.
 
 use std::cell::{Cell, RefCell};
 
@@ -7,13 +7,14 @@ use ensue_engine::command::Bodies;
 use ensue_engine::ports::{Log, LogError, LogReader, ReadLimit};
 use ensue_engine::record::{Body, BodyHandle, Position, Record};
 
-/// The way to the bodies that are in the log, and to those that were just taken.
+/// Access to the bodies that are in the log, and to those that were just accepted.
 pub(super) struct LoggedBodies<'a> {
     log: &'a dyn Log,
     /// Opened when the first body is asked for.
     reader: &'a RefCell<Option<Box<dyn LogReader>>>,
     plain: fn(&Body) -> Result<Option<Bytes>, LogError>,
-    /// Why the log could not be read, the first time. Who asks for a body is told only that it is not at hand: what needs it is owed.
+    /// Why the log could not be read, the first time. Code that requests a body only learns that it is not available:
+    /// reactions that need it are owed.
     failed: Cell<Option<LogError>>,
 }
 
@@ -26,7 +27,7 @@ impl<'a> LoggedBodies<'a> {
         Self { log, reader, plain, failed: Cell::new(None) }
     }
 
-    /// Gives the record at a position; none where the log ends before it. A reader that fails is not asked again.
+    /// Returns the record at a position, or `None` if the log ends before it. A reader that fails is not used again.
     pub(super) fn record_at(&self, position: Position) -> Result<Option<Record>, LogError> {
         let mut reader = self.reader.borrow_mut();
         let open = match reader.take() {
@@ -39,14 +40,14 @@ impl<'a> LoggedBodies<'a> {
         Ok(read.into_iter().next().filter(|record| record.position == position))
     }
 
-    /// Gives a body; none where it was erased, or the log has none such.
+    /// Returns a body, or `None` if it was erased or is not in the log.
     fn read(&self, handle: &BodyHandle) -> Result<Option<Bytes>, LogError> {
         let record = self.record_at(handle.at)?;
         let body = record.and_then(|record| record.body).filter(|body| body.digest == handle.digest);
         body.map_or(Ok(None), |body| (self.plain)(&body))
     }
 
-    /// Tells of a read of the log that failed: what was taken for erased may be there.
+    /// Returns the error of a failed read of the log: a body that seemed erased may exist.
     pub(super) fn failure(&self) -> Option<LogError> {
         self.failed.take()
     }

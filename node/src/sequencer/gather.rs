@@ -1,6 +1,6 @@
-//! Gathering: which of the commands that wait go into the next batch.
+//! Gathering: selects which of the waiting commands go into the next batch.
 //!
-//! What a batch makes of them is the core's.
+//! The core decides what a batch does with them.
 
 use std::sync::mpsc::TryRecvError;
 
@@ -10,11 +10,11 @@ use super::Sequencer;
 use super::handle::{Item, Waiting};
 use super::queues::wants_slots;
 
-/// The most commands of one batch: a caller waits for the commands beside it, but not for ever.
+/// The maximum number of commands in one batch: a caller waits for the other commands of the batch, but not forever.
 pub(super) const BATCH_COMMANDS_MAX: usize = 512;
-/// The most bytes of one batch after which no further command is taken into it.
+/// The size of a batch in bytes at which no further command is added to it.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// How many commands from outside a batch takes at least, whatever else waits.
+/// The minimum number of commands from outside in a batch, whatever else waits.
 const COMMANDS_FROM_OUTSIDE_MIN: usize = 8;
 
 impl Sequencer {
@@ -37,7 +37,8 @@ impl Sequencer {
             }
         }
         let most = if inside.len() >= BATCH_COMMANDS_MAX {
-            // More of the log's own may wait behind these, and a wide workflow may lead to more for minutes: others go between.
+            // More of the log's own commands may wait after these, and a wide workflow may lead to more for minutes:
+            // others are taken in between.
             COMMANDS_FROM_OUTSIDE_MIN
         } else if wants_slots(self.sequencing.engine(), &self.settings) {
             (self.settings.workers_in_all() as usize).max(COMMANDS_FROM_OUTSIDE_MIN)
@@ -62,7 +63,7 @@ impl Sequencer {
             Item::Command(waiting) => self.outside.push_back(waiting),
             Item::TellQueues(tell) => {
                 let told = self.rates.tell(self.sequencing.engine(), self.clock.now(), &self.settings);
-                // Who asked may have gone.
+                // The caller may have gone.
                 let _ = tell.try_send(told);
             }
             Item::Stop => self.is_stopping = true,
@@ -70,7 +71,7 @@ impl Sequencer {
     }
 }
 
-/// Says whether a command is one that the log itself leads to, that open work waits for, or that sets something right.
+/// Returns true if the log itself leads to the command, if open work waits for it, or if it corrects something.
 pub(super) fn comes_from_inside(command: &Command) -> bool {
     is_from_inside(&command.ask)
 }
@@ -99,7 +100,7 @@ fn is_from_inside(ask: &Ask) -> bool {
         | Ask::DismissReaction { .. }
         | Ask::DismissLetter { .. } => true,
         Ask::Once { ask, .. } | Ask::Check(ask) => is_from_inside(ask),
-        // A worker offers again what was not taken, and passes over what is old by then.
+        // A worker offers again the messages that were not taken, and skips those that are outdated by then.
         Ask::TakeMessage(_)
         | Ask::Recall(_)
         | Ask::ReceiveEvents(_)

@@ -1,6 +1,6 @@
-//! The way to the sequencer: what waits for it, how much of that there may be, and who is answered.
+//! The handle of the sequencer: what waits for it, the limits on that, and how callers are answered.
 //!
-//! What becomes of a command is the sequencer's.
+//! The sequencer decides what happens to a command.
 
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -17,13 +17,13 @@ use super::Gauges;
 use super::gather::comes_from_inside;
 use super::queues::TellQueues;
 
-/// How many times its length a parsed document takes: its text, and the places of its parts.
+/// How many times its length a parsed document takes: its text, and the positions of its parts.
 const DOCUMENT_COPIES: usize = 2;
 
-/// The longest that one waits for the queues to be told of.
+/// The maximum wait for the report about the queues.
 const TELL_WITHIN: Duration = Duration::from_secs(5);
 
-/// The way to the sequencer, shared by all who ask.
+/// The handle of the sequencer, shared by all callers.
 #[derive(Clone)]
 pub struct SequencerHandle {
     pub(super) sender: SyncSender<Item>,
@@ -31,7 +31,7 @@ pub struct SequencerHandle {
     pub(super) queues: Queues,
 }
 
-/// What the sequencer hears.
+/// A message to the sequencer.
 pub(super) enum Item {
     Command(Waiting),
     TellQueues(TellQueues),
@@ -54,25 +54,26 @@ impl Submit for SequencerHandle {
 }
 
 impl SequencerHandle {
-    /// Takes up room for a command that waits; none where there is none. Bytes are only asked of what comes from outside.
+    /// Reserves room for a waiting command, or returns `None` if there is none. The limit on bytes applies only to
+    /// commands from outside.
     fn held(&self, command: &Command, bytes: usize) -> Option<[Held; 2]> {
         let one = self.queues.of(QueueName::Commands).enter(1)?;
-        // An event waits as it is kept, and as the document that it was judged by.
+        // A waiting event takes its stored size and that of the document that it was checked with.
         let documents: usize = command.events().iter().map(|event| event.payload.bytes().len() * DOCUMENT_COPIES).sum();
         let (queue, amount) = (self.queues.of(QueueName::CommandBytes), (bytes + documents) as u64);
         let bytes = if comes_from_inside(command) { queue.enter_anyway(amount) } else { queue.enter(amount)? };
         Some([one, bytes])
     }
 
-    /// Gives what can be seen from outside.
+    /// Returns the values that are visible from outside.
     pub fn gauges(&self) -> &Arc<Gauges> {
         &self.gauges
     }
 
-    /// Gives the queues of executions as they stand after the commands before; for threads that may block.
+    /// Returns the state of the queues of executions after all earlier commands; for threads that may block.
     ///
     /// # Errors
-    /// Where the sequencer is busy for long, or stops.
+    /// If the sequencer is busy for long, or stops.
     pub fn worker_queues(&self) -> Result<Vec<WorkerQueue>, SubmitError> {
         let (tell, told) = sync_channel(1);
         self.sender.try_send(Item::TellQueues(tell)).map_err(|refused| match refused {
@@ -85,14 +86,14 @@ impl SequencerHandle {
         })
     }
 
-    /// Asks the sequencer to answer what waits and then to end.
+    /// Asks the sequencer to answer the waiting commands and then to end.
     pub fn stop(&self) {
-        // A sequencer that is gone already needs no asking.
+        // A sequencer that has already ended does not need the message.
         let _ = self.sender.send(Item::Stop);
     }
 }
 
-/// The way to the log for those who wait for the answer.
+/// Access to the log for callers that wait for the answer.
 pub trait Asking: Submit {
     /// Submits a command and waits for the answer; for threads that may block.
     fn ask(&self, command: Command) -> Result<Committed, SubmitError>;
@@ -111,7 +112,7 @@ impl Asking for SequencerHandle {
     }
 }
 
-/// Compressing is the caller's work: it happens on the callers' threads, side by side. Gives how many bytes are left.
+/// Compresses the bodies on the callers' threads, in parallel. Returns how many bytes are left.
 fn compress_bodies(command: &mut Command) -> usize {
     let mut bytes = 0;
     command.change_bodies(|body| {
@@ -121,15 +122,15 @@ fn compress_bodies(command: &mut Command) -> usize {
     bytes
 }
 
-/// A command that waits for its batch, and who waits for it: they are answered, whatever becomes of the sequencer.
+/// A command that waits for its batch, with its caller, which gets an answer whatever happens to the sequencer.
 pub(super) struct Waiting {
     pub(super) command: Box<Command>,
-    /// The bytes of the bodies that it brings, as they are kept.
+    /// The size of the bodies in the command in their stored form, in bytes.
     pub(super) bytes: usize,
     pub(super) reply: Option<Reply>,
-    /// Whether it was offered to the core: from then on it may be in the log.
+    /// Whether it was offered to the core: after that it may be in the log.
     pub(super) is_offered: bool,
-    /// When it was handed over.
+    /// When it was submitted.
     pub(super) since: Instant,
     /// Its room in the queues, until it is answered.
     held: Option<[Held; 2]>,

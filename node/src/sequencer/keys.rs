@@ -1,6 +1,6 @@
-//! The keys that commands are decided by, looked up in the log for a whole batch at once.
+//! The deduplication keys that decide about commands, looked up in the log for a whole batch at once.
 //!
-//! What a key that was seen means is the core's.
+//! The core decides what a known key means.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,10 +10,10 @@ use ensue_engine::ports::LogError;
 use super::Sequencer;
 use super::handle::Waiting;
 
-/// How many events of a request that was answered before are looked up at once.
+/// How many events of a previously answered request are looked up at once.
 const EVENTS_AT_ONCE: u32 = 16;
 
-/// The keys of the gathered commands that the log has seen.
+/// The keys of the gathered commands that are already in the log.
 #[derive(Default)]
 pub(super) struct KnownKeys(BTreeMap<DedupeKey, Seen>);
 
@@ -24,7 +24,7 @@ impl SeenKeys for KnownKeys {
 }
 
 impl Sequencer {
-    /// Looks up the keys that these commands are decided by.
+    /// Looks up the keys that decide about these commands.
     pub(super) fn seen_keys(&self, waiting: &[Waiting]) -> Result<KnownKeys, LogError> {
         let events = || waiting.iter().flat_map(|one| one.command.events());
         let of_events = events().filter_map(|event| event.dedupe.as_ref()).map(|dedupe| &dedupe.key);
@@ -35,7 +35,7 @@ impl Sequencer {
         self.look_up(keys.into_iter().collect(), &mut known)?;
         let repeated: BTreeSet<DedupeKey> = of_requests.filter(|key| known.0.contains_key(*key)).cloned().collect();
         for request in repeated {
-            // How many events it brought is not known before the first one is missing.
+            // The number of events of the request is unknown until the first one is missing.
             let mut index = 0;
             while self.look_up((index..index + EVENTS_AT_ONCE).map(|index| request.of_event(index)).collect(), &mut known)? > 0 {
                 index += EVENTS_AT_ONCE;
@@ -44,7 +44,7 @@ impl Sequencer {
         Ok(known)
     }
 
-    /// Asks the log which of these keys it has seen, and gives how many.
+    /// Looks up in the log which of these keys it has, and returns how many.
     fn look_up(&self, keys: Vec<DedupeKey>, known: &mut KnownKeys) -> Result<usize, LogError> {
         if keys.is_empty() {
             return Ok(0);

@@ -1,6 +1,6 @@
-//! What is owed: reactions that one turn could not work out, one piece of them between two batches.
+//! Owed reactions: those that one turn could not work out. One piece of them is worked out between two batches.
 //!
-//! Which piece is next is the core's.
+//! The core decides which piece is next.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use super::{Sequencer, SequencerError, Turn, failed};
 use crate::crash_file::{Begin, ENDS_MAX};
 
 impl Sequencer {
-    /// Works out one piece of what is owed.
+    /// Works out one piece of the owed reactions.
     pub(super) fn serve(&mut self, owed: Owed) -> Result<Turn, SequencerError> {
         self.served = Some(owed.root);
         let record = self.record_at(owed.of).map_err(|error| SequencerError::Log(error.to_string()))?;
@@ -34,7 +34,8 @@ impl Sequencer {
         let beside = Beside { catalogs: &*self.catalogs, bodies: &bodies, seen: &Nothing, settings: &self.settings };
         let offered = self.sequencing.serve(&record, owed, &at, &beside);
         if let Some(error) = bodies.failure() {
-            // Nothing was erased: it stays owed, and the next process reads it, unless that fails as often as a bug may.
+            // Nothing was erased: the reaction stays owed, and the next process reads it, unless the read fails as
+            // often as an internal error may.
             self.sequencing.undo();
             return Err(SequencerError::Log(error.to_string()));
         }
@@ -53,14 +54,15 @@ impl Sequencer {
                 self.put_aside(&record, owed, format!("the store rejected the resulting records: {why}"), &at)
             }
             Err(error) => {
-                // It was worked out: an end of the process from here on is the disk's fault and not the reaction's.
+                // The reaction is worked out: if the process ends after this point, the cause is the disk and not the
+                // reaction.
                 self.crash.end();
                 self.still_owed(&error)
             }
         }
     }
 
-    /// Puts a piece of what is owed aside.
+    /// Parks one piece of the owed reactions.
     fn put_aside(&mut self, record: &Record, owed: Owed, error: String, at: &Moment) -> Result<Turn, SequencerError> {
         let bodies = LoggedBodies::of(&*self.log, &self.reader, self.plain);
         let beside = Beside { catalogs: &*self.catalogs, bodies: &bodies, seen: &Nothing, settings: &self.settings };
@@ -74,7 +76,7 @@ impl Sequencer {
         }
     }
 
-    /// Where there is no room it stays owed: there is nothing to do but to wait for room.
+    /// If there is no room, the reaction stays owed: the sequencer can only wait for room.
     pub(super) fn still_owed(&mut self, error: &AppendError) -> Result<Turn, SequencerError> {
         match error {
             AppendError::Full => {

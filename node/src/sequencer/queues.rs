@@ -1,6 +1,8 @@
-//! The queues of executions: how many attempts of each may start in a while, as the operator sets it, and what is told of them.
+//! The queues of executions: how many attempts of each may start in a period, as the operator sets it, and the
+//! reports about them.
 //!
-//! What has started, and who starts next, is the core's. How much more may start is worked out here, by the clock.
+//! The core tracks which attempts have started and which start next. This module uses the clock to compute how many
+//! more may start.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::SyncSender;
@@ -15,41 +17,43 @@ use ensue_engine::time::Timestamp;
 
 use crate::clock::ClockStep;
 
-/// Where the queues are told to.
+/// The channel that queue reports are sent to.
 pub(super) type TellQueues = SyncSender<Vec<WorkerQueue>>;
 
-/// How many work and wait in a queue that there is.
+/// The number of running and waiting attempts in a known queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueGauge {
     /// Its name.
     pub name: WorkerQueueName,
     /// How many slots it has.
     pub workers: u32,
-    /// How many of them are taken.
+    /// How many of its slots are taken.
     pub busy: u32,
-    /// How many wait.
+    /// How many attempts wait.
     pub waiting: usize,
 }
 
-/// How many attempts of each queue may start in a while.
+/// How many attempts of each queue may start in a period.
 #[derive(Debug, Default)]
 pub(super) struct StartRates {
     buckets: BTreeMap<WorkerQueueName, Bucket>,
 }
 
-/// What there is for starts. A start costs as much as the while has microseconds, and in each microsecond comes as much as may start in it.
+/// The credit for starts. A start costs as many units as the period has microseconds, and each microsecond adds as
+/// many units as attempts may start in the period.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Bucket {
     rate: StartRate,
     credit: i128,
-    /// When that was so.
+    /// The time of this credit.
     at: Timestamp,
-    /// How many had been started then.
+    /// How many attempts had been started at that time.
     count: u64,
 }
 
 impl Bucket {
-    /// Begins with what came since the last start, as if nothing had been left then: no more start over a restart than without one.
+    /// Begins with the credit that accrued since the last start, as if none had been left at that time: a restart
+    /// never allows more starts than an uninterrupted run.
     fn begin(rate: StartRate, count: u64, last: Timestamp, now: Timestamp) -> Self {
         let empty = Self { rate, credit: 0, at: last, count };
         Self { credit: if count == 0 { empty.most() } else { empty.credit_at(now, count) }, at: now, ..empty }
@@ -63,10 +67,11 @@ impl Bucket {
         self.cost().saturating_mul(i128::from(self.rate.limit))
     }
 
-    /// What was started in a batch that was taken back is there again.
+    /// Starts in a batch that was rolled back are credited again.
     fn credit_at(&self, now: Timestamp, count: u64) -> i128 {
         let came = i128::from(now.micros_since(self.at).max(0)).saturating_mul(i128::from(self.rate.limit));
-        // What was started since was so at once: had it been taken from what has come since, that would have been cut off before.
+        // The attempts started right at the beginning of this time, so their cost is subtracted before the new credit
+        // is added: in the other order, the cap would cut off credit that the cost had made room for.
         let left = self.credit.saturating_sub((i128::from(count) - i128::from(self.count)).saturating_mul(self.cost()));
         left.saturating_add(came).min(self.most())
     }
@@ -77,12 +82,12 @@ impl Bucket {
         self.count = count;
     }
 
-    /// Gives how many may start.
+    /// Returns how many attempts may start.
     fn starts(&self) -> u64 {
         u64::try_from(self.credit / self.cost()).unwrap_or(0)
     }
 
-    /// Gives how long it is until one may.
+    /// Returns the time until one attempt may start.
     fn until_one(&self, now: Timestamp, count: u64) -> Duration {
         let missing = self.cost().saturating_sub(self.credit_at(now, count)).max(0);
         let limit = i128::from(self.rate.limit.max(1));
@@ -99,7 +104,7 @@ impl StartRates {
         Self { buckets: rates.into_iter().map(bucket).collect() }
     }
 
-    /// The clock stepped: no time has passed by that.
+    /// Applies a step of the clock, which does not count as elapsed time.
     pub(super) fn step(&mut self, step: ClockStep) {
         let micros = step.to.micros_since(step.from);
         for bucket in self.buckets.values_mut() {
@@ -107,7 +112,7 @@ impl StartRates {
         }
     }
 
-    /// Works out how many of each queue may have been started by now.
+    /// Computes how many attempts of each queue may have been started by now.
     pub(super) fn allow(&mut self, engine: &Engine, now: Timestamp, settings: &mut Settings) {
         for (queue, bucket) in &mut self.buckets {
             let count = engine.executions().queues().starts(queue).count;
@@ -117,7 +122,8 @@ impl StartRates {
         }
     }
 
-    /// Gives how long it is until somebody may start who waits for nothing but that; none where nobody does.
+    /// Returns the time until an attempt may start that waits only for the rate, or `None` if there is no such
+    /// attempt.
     pub(super) fn until_start(&self, engine: &Engine, now: Timestamp, settings: &Settings) -> Option<Duration> {
         let queues = engine.executions().queues();
         let has_taker = |queue: &WorkerQueueName, workers: u32| queues.waiting_count(queue) > 0 && queues.working_count(queue) < workers;
@@ -125,7 +131,7 @@ impl StartRates {
         waits.filter_map(|(queue, _)| Some(self.buckets.get(queue)?.until_one(now, queues.starts(queue).count))).min()
     }
 
-    /// Tells of the queues that there are, and of those that somebody waits or works in all the same.
+    /// Reports the known queues, and other queues in which attempts wait or run.
     pub(super) fn tell(&self, engine: &Engine, now: Timestamp, settings: &Settings) -> Vec<WorkerQueue> {
         let executions = engine.executions();
         let queues = executions.queues();
@@ -154,7 +160,7 @@ impl StartRates {
     }
 }
 
-/// Says how many work and wait in each queue that there is.
+/// Returns the number of running and waiting attempts of each known queue.
 pub(super) fn gauges(engine: &Engine, settings: &Settings) -> Vec<QueueGauge> {
     let queues = engine.executions().queues();
     let gauge = |(queue, workers): (&WorkerQueueName, u32)| QueueGauge {
@@ -166,7 +172,7 @@ pub(super) fn gauges(engine: &Engine, settings: &Settings) -> Vec<QueueGauge> {
     settings.worker_queues().map(gauge).collect()
 }
 
-/// Says whether somebody waits for a slot, and no queue has a free one: of more that is taken in none could start.
+/// Returns true if attempts wait for a slot and no queue has a free one: newly accepted work could not start.
 pub(super) fn wants_slots(engine: &Engine, settings: &Settings) -> bool {
     let executions = engine.executions();
     let queues = executions.queues();
@@ -207,7 +213,7 @@ mod tests {
         let mut once = Bucket::begin(rate(1, Duration::from_secs(60)), 0, Timestamp::default(), NOON);
         once.look_at(NOON, 0);
         assert_eq!(once.starts(), 1);
-        // It starts at once, and nobody looks again before the next may.
+        // It starts at once, and nothing is computed again before the next may start.
         assert_eq!(once.until_one(NOON, 1), Duration::from_secs(60));
         assert_eq!(once.until_one(NOON.plus_millis(59_000), 1), Duration::from_secs(1));
         assert_eq!(once.until_one(NOON.plus_millis(60_000), 1), Duration::ZERO);

@@ -1,4 +1,5 @@
-//! The sequencer over a log in memory that fails on purpose: what its callers are told, and what is in the log then.
+//! The sequencer over an in-memory log that fails on purpose: the answers to its callers, and the content of the log
+//! afterwards.
 
 use std::sync::Mutex;
 use std::sync::mpsc::Receiver;
@@ -22,11 +23,11 @@ use crate::snapshots::snapshots;
 
 const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
 
-/// A clock that a test holds in its hand: each id it draws is another.
+/// A clock that a test controls; each id that it draws is different.
 #[derive(Default)]
 struct HandClock {
     drawn: Mutex<u128>,
-    /// How long after noon it is.
+    /// How many milliseconds after noon it is.
     millis: AtomicU64,
     steps: Mutex<Vec<ClockStep>>,
 }
@@ -66,7 +67,7 @@ impl Heard for Unheard {
     fn answered(&mut self, _: &Arc<CommittedBatch>) {}
 }
 
-/// A disk whose room a test gives and takes.
+/// A disk whose free space a test controls.
 #[derive(Clone)]
 struct Room(Arc<AtomicBool>);
 
@@ -83,7 +84,7 @@ impl Space for Room {
 /// Longer than any turn takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Takes no snapshot, for a log of which there is nothing in the folder.
+/// Takes no snapshot, for a log with no files in the folder.
 fn untaken(folder: &std::path::Path) -> Snapshots {
     let checkpoints = Checkpoints::open(&folder.join("checkpoints"), LogId(Id::root(NOON, 1))).unwrap();
     snapshots(checkpoints, Position(0), u64::MAX).0
@@ -198,7 +199,8 @@ fn command_on_a_full_disk_is_rejected_and_accepted_once_there_is_space() {
     assert!(world.ask(set_key("a")).is_ok());
     assert!(matches!(world.ask(set_key("b")), Err(SubmitError::StorageFull)));
     world.the_log_holds(1);
-    // Until the space is looked at again, what comes from outside is turned away, and what the log itself leads to is not.
+    // Until the space is checked again, commands from outside are rejected, and commands that the log itself leads to
+    // are not.
     assert!(world.ask(clock_step()).is_ok());
     assert!(matches!(world.ask(set_key("b")), Err(SubmitError::StorageFull)));
     world.room.0.store(true, Ordering::Relaxed);
@@ -227,7 +229,7 @@ fn free_space_is_detected_without_a_request() {
     let thread = world.start();
     assert!(matches!(world.ask(set_key("a")), Err(SubmitError::StorageFull)));
     assert!(world.handle.gauges().is_full.load(Ordering::Relaxed));
-    // From here on whoever asks is turned away by what the gauge says, so it has to change by itself.
+    // From here on callers are rejected because of the gauge, so the gauge must change by itself.
     world.room.0.store(true, Ordering::Relaxed);
     let begin = Instant::now();
     while world.handle.gauges().is_full.load(Ordering::Relaxed) {
@@ -315,7 +317,7 @@ fn stop_on_a_full_disk_leaves_reactions_owed_and_blames_none() {
     world.the_log_holds(2);
 }
 
-/// Serves what is owed in a world where bodies are read so.
+/// Serves the owed reactions in a world that reads bodies with this function.
 fn serves_with(plain: fn(&Body) -> Result<Option<Bytes>, LogError>) -> (World, Result<Snapshot, SequencerError>) {
     let mut world = World::new();
     world.plain = plain;
@@ -361,7 +363,7 @@ fn waiting_commands_are_answered_even_if_the_sequencer_ends_by_itself() {
 #[test]
 fn full_command_queue_rejects_callers_but_accepts_internal_commands() {
     let mut world = World::with(Queues::with(|name| if name == QueueName::CommandBytes { 0 } else { 2 }));
-    // What brings no bytes needs none.
+    // A command without bytes needs no space for them.
     let waiting = [world.submit(set_key("a")), world.submit(set_key("b"))];
     assert!(matches!(world.ask(set_key("c")), Err(SubmitError::Busy)), "two wait already");
     let thread = world.start();

@@ -1,6 +1,7 @@
-//! Time: what the clock did is recorded before anything is decided by it, and what is due fires between two batches.
+//! Time: steps of the clock are recorded before any decision that depends on them, and due timers fire between two
+//! batches.
 //!
-//! Which timers there are and what follows from them is the core's.
+//! The core decides which timers exist and what follows from them.
 
 use std::time::Duration;
 
@@ -14,20 +15,20 @@ use super::bodies::LoggedBodies;
 use super::{Sequencer, SequencerError, Turn};
 use crate::clock::{Clock, ClockStep};
 
-/// The longest that one waits for a timer before looking at the clock again.
+/// The maximum wait for a timer before the clock is read again.
 const LOOK_EVERY: Duration = Duration::from_secs(3_600);
 
 /// The steps of the clock that are not in the log yet.
 #[derive(Debug, Default)]
 pub(super) struct Steps {
-    /// The oldest first.
+    /// The steps, oldest first.
     steps: Vec<ClockStep>,
-    /// How many of them are in the batch that is being made.
+    /// How many of them are in the batch in progress.
     offered: usize,
 }
 
 impl Steps {
-    /// Begins with the one that nobody saw: a clock that is behind the log was set back while no node ran.
+    /// Starts with a step that was not observed: a clock that is behind the log was set back while no node ran.
     pub(super) fn before_the_start(engine: &Engine, clock: &dyn Clock) -> Self {
         Self { steps: clock.go_on_from(engine.time()).into_iter().collect(), offered: 0 }
     }
@@ -37,15 +38,16 @@ impl Steps {
         self.steps.drain(..std::mem::take(&mut self.offered));
     }
 
-    /// The batch was taken back.
+    /// The batch was rolled back.
     pub(super) fn undone(&mut self) {
         self.offered = 0;
     }
 }
 
 impl Sequencer {
-    /// Returns how long it is until time alone leads to something: a timer is due, errors of a rule are due to be counted, or more of a queue may
-    /// start that somebody waits in. None where there is neither.
+    /// Returns the time until something happens because of time alone: a timer is due, errors of a rule are due to be
+    /// counted, or more attempts may start in a queue in which some wait. Returns `None` if nothing of this kind is
+    /// pending.
     pub fn until_due(&self) -> Option<Duration> {
         let (engine, now) = (self.sequencing.engine(), self.clock.now());
         let due = engine.next_due().map(|due| Duration::from_micros(u64::try_from(due.micros_since(now)).unwrap_or(0)));
@@ -53,7 +55,7 @@ impl Sequencer {
         due.into_iter().chain(start).min().map(|wait| wait.min(LOOK_EVERY))
     }
 
-    /// Says whether something is to be recorded that only time led to.
+    /// Returns true if something must be recorded only because time has passed.
     pub(super) fn is_due(&mut self) -> bool {
         while let Some(step) = self.clock.take_step() {
             self.take_step(step);
@@ -66,8 +68,8 @@ impl Sequencer {
         self.steps.steps.push(step);
     }
 
-    /// Gives the time and the random bits by which something is decided. What the clock did stands in the batch before it: else what
-    /// waits for a while would take a step of the clock for time that has passed.
+    /// Returns the time and the random bits for a decision. Steps of the clock are in the batch before it: otherwise
+    /// a step of the clock would count as elapsed time for waiting work.
     pub(super) fn moment(&mut self) -> Moment {
         loop {
             let told = self.clock.moment_or_step();
@@ -86,7 +88,8 @@ impl Sequencer {
         }
     }
 
-    /// Fires what is due, and starts those that may start by now: a turn's worth, and what is over at once in the next.
+    /// Fires due timers, and starts the attempts that may start by now: one turn's worth. What is due immediately
+    /// after that follows in the next turn.
     pub(super) fn fire(&mut self) -> Result<Turn, SequencerError> {
         let at = self.moment();
         if !self.is_stopping && self.sequencing.engine().next_due().is_some_and(|due| due <= at.time) {

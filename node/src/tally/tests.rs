@@ -1,4 +1,4 @@
-//! Records as the tally counts them, and the times between them.
+//! Tests of the tally: counted records and the times between them.
 
 use ensue_api::metrics::SHORT;
 use ensue_engine::catalog::Control;

@@ -1,4 +1,4 @@
-//! Records as they come from a log, for the tests of what is told of them.
+//! Records as they come from a log, for the tests of telemetry.
 
 use ensue_engine::catalog::OnLost;
 use ensue_engine::executions::facts::{AttemptStarted, ExecutionRequested, Pace};
@@ -8,12 +8,12 @@ use ensue_engine::names::DEFAULT_QUEUE;
 use ensue_engine::record::{Actor, CatalogRevision, Cause, Chain, Epoch, Position, Record, Revision, StreamId};
 use ensue_engine::time::Timestamp;
 
-/// Gives an id, another for each number.
+/// Returns an id, a different one for each number.
 pub(crate) fn id(number: u128) -> Id {
     Id::root(Timestamp::from_micros(1_774_699_200_000_000), number)
 }
 
-/// The record that begins the thing `of`, or a later one of it.
+/// Returns the record that begins the thing `of`, or a later one of it.
 pub(crate) fn record(of: Id, stream: StreamId, at_micros: i64, trace: Option<&str>, fact: impl Into<Fact>) -> Record {
     Record {
         position: Position(7),
@@ -34,7 +34,7 @@ pub(crate) fn record(of: Id, stream: StreamId, at_micros: i64, trace: Option<&st
     }
 }
 
-/// An execution of `core.echo` is asked for.
+/// An execution of `core.echo` is requested.
 pub(crate) fn requested(enforcement: Option<EnforcementId>) -> ExecutionRequested {
     ExecutionRequested {
         action: "core.echo".parse().unwrap(),

@@ -1,5 +1,5 @@
-//! Spans as OTLP writes them in JSON (<https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>): ids in hexadecimal, numbers of 64
-//! bits as text.
+//! Spans in OTLP's JSON encoding (<https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>): ids in
+//! hexadecimal, 64-bit numbers as text.
 
 use ensue_engine::ids::LogId;
 use serde::ser::{SerializeSeq as _, Serializer};
@@ -9,10 +9,10 @@ use serde_json::{Value as Json, json};
 use super::span::{Kind, Span, Value};
 use crate::release::RELEASE;
 
-/// The status of what failed.
+/// The status of a failed span.
 const STATUS_ERROR: u8 = 2;
 
-/// Returns what spans are of: the node, and over that what the operator says.
+/// Returns the resource of spans: the node's attributes, overridden by the operator's.
 pub(super) fn resource(log: LogId, said: &[(String, String)]) -> Vec<(String, String)> {
     let own = [("service.name", "ensue".to_owned()), ("service.version", RELEASE.to_owned()), ("service.instance.id", log.to_string())];
     let mut all: Vec<(String, String)> = own.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
@@ -25,7 +25,7 @@ pub(super) fn resource(log: LogId, said: &[(String, String)]) -> Vec<(String, St
     all
 }
 
-/// Writes spans as the body of a request for their export.
+/// Writes spans as the body of an export request.
 pub(super) fn written<'s>(
     resource: &[(String, String)],
     spans: impl Iterator<Item = &'s Span> + Clone,
@@ -58,7 +58,7 @@ struct OfScope<S: Serialize> {
     spans: S,
 }
 
-/// Written one by one, so that there are never more of them as values than one.
+/// Spans are written one by one, so that only one at a time exists as a value.
 struct AllSpans<I>(I);
 
 impl<'s, I: Iterator<Item = &'s Span> + Clone> Serialize for AllSpans<I> {
@@ -84,7 +84,7 @@ fn one(span: &Span) -> Json {
             Kind::Client => 3,
         },
         "startTimeUnixNano": nanos(span.from.micros()),
-        // A clock that was set back makes no span of less than no time.
+        // A clock that was set back does not produce spans of negative length.
         "endTimeUnixNano": nanos(span.until.micros().max(span.from.micros())),
         "attributes": attributes,
     });
@@ -107,7 +107,7 @@ fn attribute(key: &str, value: &Value) -> Json {
     }
 }
 
-/// What a collector says to what it took.
+/// A collector's answer to an export.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Answer {
@@ -117,11 +117,11 @@ struct Answer {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct PartialSuccess {
-    /// A text or a number, as writers of numbers of 64 bits differ.
+    /// Text or a number, because implementations write 64-bit numbers differently.
     rejected_spans: Json,
 }
 
-/// Reads how many spans a collector that has answered well did not take.
+/// Returns how many spans a collector rejected although it answered successfully.
 pub(super) fn rejected(answer: &[u8]) -> u64 {
     let answer: Answer = serde_json::from_slice(answer).unwrap_or_default();
     let rejected = answer.partial_success.unwrap_or_default().rejected_spans;

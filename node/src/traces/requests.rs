@@ -1,5 +1,6 @@
-//! Requests as spans, by the stable conventions of OpenTelemetry for HTTP
-//! (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/>): those that the node answers, and those that actions send.
+//! Requests as spans, by the stable OpenTelemetry conventions for HTTP
+//! (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/>): requests that the node answers and
+//! requests that actions send.
 
 use ensue_api::ports::{AnsweredRequest, Spans};
 use ensue_engine::time::Timestamp;
@@ -9,11 +10,11 @@ use ensue_executor::{RequestSpans, SentRequest};
 use super::span::{Kind, Span, Value};
 use super::waiting::WaitingSpans;
 
-/// The methods that a span has by their names, of those that the node answers with a span.
+/// The methods that spans of answered requests name.
 const KNOWN_METHODS: [&str; 4] = ["DELETE", "PATCH", "POST", "PUT"];
-/// What a span says of any other method.
+/// The method attribute for any other method.
 const OTHER_METHOD: &str = "_OTHER";
-/// What stands for such a method in a span's name.
+/// The word for such a method in a span's name.
 const OTHER_NAME: &str = "HTTP";
 /// The port of a request that names none.
 const HTTP_PORT: u16 = 80;
@@ -55,7 +56,7 @@ fn of_answered(request: AnsweredRequest, from: Timestamp, until: Timestamp) -> S
         attributes.push(("server.port", Value::Number(port.unwrap_or(HTTP_PORT).into())));
     }
     attributes.extend(request.client.map(|client| ("client.address", Value::Text(client.to_string()))));
-    // A rejected request is an error of the caller, and not of the node.
+    // A rejected request is an error of the caller, not of the node.
     let is_error = request.status >= 500;
     if is_error {
         attributes.push(("error.type", Value::Text(request.status.to_string())));

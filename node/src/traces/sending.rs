@@ -1,6 +1,6 @@
-//! Sending spans to the collector: every second, and sooner where there are many.
+//! Sends spans to the collector: every second, and sooner if there are many.
 //!
-//! A collector that is not there costs spans, and nothing else: they are tried a few times, dropped and counted.
+//! An unreachable collector only costs spans: they are retried a few times, then dropped and counted.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,22 +19,22 @@ use super::settings::{Collector, TraceSettings};
 use super::span::Span;
 use super::waiting::WaitingSpans;
 
-/// How long spans wait for others to be sent with them.
+/// How long spans wait to be sent together with others.
 const SEND_EVERY: Duration = Duration::from_secs(1);
-/// How often the same spans are tried.
+/// How many times the same spans are tried.
 const TRIES_MAX: u32 = 3;
-/// How long is waited before they are tried again, and twice as long before the third time.
+/// The wait before the second try; before the third it is twice as long.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// How long a collector may take to answer.
+/// The longest time that a collector may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the last spans may take to be sent while the node stops.
+/// The longest time for sending the last spans while the node stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// The most bytes of an answer that are read.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 /// Why no spans can be sent.
 #[derive(Debug, Error)]
 pub(crate) enum ExporterError {
-    /// There is no client.
+    /// There is no HTTP client.
     #[error("the HTTP client cannot be created: {0}")]
     NoClient(#[from] reqwest::Error),
     /// There is no TLS.
@@ -42,14 +42,14 @@ pub(crate) enum ExporterError {
     NoTls(#[from] rustls::Error),
 }
 
-/// What sends spans, until it is stopped.
+/// Sends spans until it is stopped.
 pub(crate) struct Exporter {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
 impl Exporter {
-    /// Begins to send what waits to the collector.
+    /// Starts to send waiting spans to the collector.
     pub(crate) fn start(
         collector: Collector,
         settings: &TraceSettings,
@@ -58,7 +58,8 @@ impl Exporter {
     ) -> Result<Self, ExporterError> {
         let mut client = Client::builder();
         if collector.url().scheme() == "http" {
-            // What the machine trusts is not asked for, which takes milliseconds and need not be there.
+            // The machine's trusted certificates are not loaded: that takes milliseconds, and they need not
+            // exist.
             client = client.tls_backend_preconfigured(untrusting()?);
         }
         let client = client
@@ -73,7 +74,7 @@ impl Exporter {
         Ok(Self { stop, task: tokio::spawn(sending.run()) })
     }
 
-    /// Sends what still waits, but not for long.
+    /// Sends the spans that still wait, for a limited time.
     pub(crate) async fn stop(mut self) {
         self.stop.send_replace(true);
         if tokio::time::timeout(STOP_PATIENCE, &mut self.task).await.is_err() {
@@ -96,15 +97,15 @@ struct Sending {
     resource: Vec<(String, String)>,
     waiting: Arc<WaitingSpans>,
     stopped: watch::Receiver<bool>,
-    /// Whether the last spans were all taken: that they are not is told of once.
+    /// Whether the last spans were all accepted: a failure is reported only once.
     is_heard: bool,
 }
 
-/// Why spans were not taken.
+/// Why spans were not accepted.
 enum NotTaken {
-    /// They may be taken another time.
+    /// They may be accepted another time.
     Now(String),
-    /// They never will.
+    /// They will never be accepted.
     Ever(String),
 }
 
@@ -133,7 +134,7 @@ impl Sending {
     }
 
     fn is_stopping(&self) -> bool {
-        // Who is not stopped in order is gone with what started it.
+        // If the sender is gone without an orderly stop, its owner is gone too.
         *self.stopped.borrow() || self.stopped.has_changed().is_err()
     }
 
@@ -151,7 +152,7 @@ impl Sending {
                     self.waiting.counts().sent.fetch_add(many - rejected, Ordering::Relaxed);
                     return if rejected > 0 { self.dropped(rejected, "it accepted only some of them") } else { self.heard() };
                 }
-                // While none are taken, those behind them are not made to wait for each.
+                // While none are accepted, later spans do not wait for retries of each.
                 Err(NotTaken::Now(_)) if tried < TRIES_MAX && self.is_heard && !self.is_stopping() => {}
                 Err(NotTaken::Now(why) | NotTaken::Ever(why)) => return self.dropped(many, &why),
             }
@@ -161,7 +162,7 @@ impl Sending {
         }
     }
 
-    /// Gives how many of them the collector says that it did not take.
+    /// Returns how many of the spans the collector rejected.
     async fn try_once(&self, body: bytes::Bytes) -> Result<u64, NotTaken> {
         let mut headers = self.headers.clone();
         headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));

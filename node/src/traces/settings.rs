@@ -1,4 +1,4 @@
-//! What the operator sets for traces.
+//! The operator's settings for traces.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,17 +8,18 @@ use reqwest::Url;
 use reqwest::header::HeaderMap;
 use thiserror::Error;
 
-/// Where a collector takes traces, under its address.
+/// Where a collector accepts traces, below its address.
 const PATH: &str = "v1/traces";
 
-/// What the operator sets for traces.
+/// The operator's settings for traces.
 #[derive(Clone, Debug, Default)]
 pub struct TraceSettings {
-    /// The collector that they are sent to; none means that none are.
+    /// The collector that traces are sent to; if none, no traces are sent.
     pub collector: Option<Collector>,
-    /// What goes along with each request to it; the values are marked as sensitive, so that nothing shows them.
+    /// The headers of each request to the collector; values are marked as sensitive, so that nothing shows
+    /// them.
     pub headers: HeaderMap,
-    /// What is said of the node in each request, over what the node says of itself.
+    /// The resource attributes in each request; they override the node's own.
     pub resource: Vec<(String, String)>,
     /// Which traces are recorded.
     pub sampler: Sampler,
@@ -28,13 +29,13 @@ pub struct TraceSettings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Collector(Url);
 
-/// Why a text is no address of a collector.
+/// Why a text is not the address of a collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CollectorError {
-    /// It is none at all.
+    /// It is not an address.
     #[error("is not the address of a collector, like http://127.0.0.1:4318")]
     NoAddress,
-    /// It is more than an address.
+    /// It contains more than an address.
     #[error(
         "contains credentials, a query or a fragment in addition to a collector's address; set credentials in OTEL_EXPORTER_OTLP_HEADERS"
     )]
@@ -54,7 +55,8 @@ impl Collector {
         Ok(Self(url))
     }
 
-    /// Reads an address below which the collector takes traces, as OpenTelemetry says: the path of traces is always added.
+    /// Reads an address below which the collector accepts traces, as OpenTelemetry says: the path of traces is
+    /// always added.
     pub(crate) fn below(text: &str) -> Result<Self, CollectorError> {
         let Self(mut url) = Self::exactly(text)?;
         let base = url.path().trim_end_matches('/').to_owned();
@@ -62,7 +64,7 @@ impl Collector {
         Ok(Self(url))
     }
 
-    /// Returns where traces are sent.
+    /// Returns the address that traces are sent to.
     pub(crate) fn url(&self) -> &Url {
         &self.0
     }

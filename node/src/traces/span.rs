@@ -1,6 +1,7 @@
-//! Spans, and how records become some.
+//! Spans, and how records become spans.
 //!
-//! What begins and ends at once, an event or an enforcement, is told with its record; an execution and an attempt are told at their end.
+//! An event or an enforcement begins and ends at once, and its span is created with its record; spans of
+//! executions and attempts are created at their end.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,12 +23,13 @@ use ensue_views::executions::{AttemptStatus, Status};
 
 use super::waiting::WaitingSpans;
 
-/// The most executions whose beginnings are kept at once; those of others are read in the log at their end.
+/// The most executions whose beginnings are kept at once; the beginnings of others are read from the log at
+/// their end.
 const EXECUTIONS_MAX: usize = 10_000;
-/// The most bytes that a span says of why something failed.
+/// The longest reason for a failure in a span, in bytes.
 const MESSAGE_BYTES_MAX: usize = 256;
 
-/// One thing that took some time, in a trace.
+/// One operation in a trace.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Span {
     pub(super) trace: TraceId,
@@ -37,12 +39,12 @@ pub(super) struct Span {
     pub(super) kind: Kind,
     pub(super) from: Timestamp,
     pub(super) until: Timestamp,
-    /// Why it did not go well, in words or empty where an attribute says it; none where it did.
+    /// Why it failed, as text, or empty if an attribute says it; none if it succeeded.
     pub(super) error: Option<String>,
     pub(super) attributes: Vec<(&'static str, Value)>,
 }
 
-/// What a span is of, as OpenTelemetry tells it.
+/// The kind of a span, in OpenTelemetry's terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A request from outside.
@@ -60,7 +62,7 @@ pub(super) enum Value {
     Number(u64),
 }
 
-/// Makes spans of records as they come.
+/// Creates spans from records as they arrive.
 pub(crate) struct Tracing {
     open: BTreeMap<ExecutionId, Open>,
     log: Arc<dyn LogAccess>,
@@ -85,21 +87,23 @@ struct OpenAttempt {
 }
 
 impl Tracing {
-    /// Hands spans to `to`; what began before it was there to see is read in the log.
+    /// Sends spans to `to`; beginnings that it did not see are read from the log.
     pub(crate) fn new(log: Arc<dyn LogAccess>, to: Arc<WaitingSpans>) -> Self {
         Self { open: BTreeMap::new(), log, to }
     }
 
-    /// Makes the spans of records, each of which comes once.
+    /// Creates the spans of records; each record is passed once.
     pub(crate) fn note(&mut self, records: &[Record]) {
         for record in records {
             let Some(trace) = recorded(record) else { continue };
             match record.fact.by_noun() {
                 ByNoun::EventFact(EventFact::EventReceived(event)) => {
-                    // What an attempt emits is under it; what comes from outside, under what brought it.
+                    // An event that an attempt emits is under the attempt; an event from outside is under the
+                    // request that brought it.
                     let parent = match OwnTrigger::of(&event.trigger) {
                         None => record.cause.parent.map_or(trace.span(), SpanId::of),
-                        // What the engine tells was led to by a record that is no span; the execution is one that it tells of.
+                        // The engine's own events follow from a record that has no span; the parent is the
+                        // execution that they are about.
                         Some(_) => {
                             let of = event.source.strip_prefix("execution/").and_then(|id| id.parse().ok());
                             of.map_or(trace.span(), SpanId::of)
@@ -163,13 +167,13 @@ impl Tracing {
                 let outcome = AttemptStatus::from(ended.how);
                 let error = match ended.how {
                     HowAttemptEnded::Succeeded => None,
-                    // Who had it stopped got what they asked for.
+                    // A cancelled attempt is not an error: the caller got what it asked for.
                     HowAttemptEnded::Failed(error) => (outcome != AttemptStatus::Cancelled).then(|| why(error)),
                     HowAttemptEnded::Lost(error) => Some(error.map_or_else(|| "its worker is gone".to_owned(), why)),
                 };
                 self.attempt_ended(id, record, ended.ended_at, ended.attempt, outcome, error);
             }
-            // An end that somebody asked for is no error.
+            // An end that somebody requested is not an error.
             Milestone::Ended(ended) => {
                 let error = ended.error.filter(|_| ended.how != HowEnded::Cancelled);
                 self.ended(id, record, Status::from(ended.how), error.map(why));
@@ -228,7 +232,8 @@ impl Tracing {
         });
     }
 
-    /// Gives how an execution began, from the log where that was not seen, as it stood before the record `until`.
+    /// Returns how an execution began, read from the log if the beginning was not seen, as of the record
+    /// `until`.
     fn begun(&mut self, id: ExecutionId, until: &Record) -> Option<Open> {
         if let Some(open) = self.open.get(&id) {
             return Some(open.clone());
@@ -288,7 +293,7 @@ impl Tracing {
 }
 
 impl Open {
-    /// None where nobody records its trace.
+    /// Returns none if the trace is not recorded.
     fn of(record: &Record, asked: &ExecutionRequested) -> Option<Self> {
         let trace = recorded(record)?;
         let above = asked
@@ -302,7 +307,7 @@ impl Open {
     }
 }
 
-/// Gives the trace that a record is part of; none where it is part of none, or of one that nobody records.
+/// Returns the trace that a record is part of, or none if it is part of none or of one that is not recorded.
 fn recorded(record: &Record) -> Option<TraceParent> {
     let trace: TraceContext = record.cause.trace.as_ref()?.parse().ok()?;
     Some(trace.parent).filter(TraceParent::is_sampled)

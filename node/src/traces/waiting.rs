@@ -1,4 +1,4 @@
-//! Spans that wait to be sent, and what became of those before them.
+//! Spans that wait to be sent, and the counts of earlier spans.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,21 +18,21 @@ use crate::clock::Clock;
 /// How many spans are sent at once.
 pub(super) const AT_ONCE_MAX: usize = 512;
 
-/// Spans that wait to be sent. Nobody waits for room: where there is none, a span is dropped and counted.
+/// Spans that wait to be sent. Nothing waits for room: if there is none, a span is dropped and counted.
 pub(crate) struct WaitingSpans {
     queue: Arc<Queue>,
     waiting: Mutex<VecDeque<(Span, Held)>>,
-    /// Wakes who sends them once there are enough.
+    /// Wakes the sender once there are enough spans.
     enough: Notify,
-    /// Whether there was no room for one since none waited: that is told of once.
+    /// Whether a span was dropped since the queue was last empty: that is reported only once.
     is_full: AtomicBool,
     counts: Arc<SpanCounts>,
     pub(super) clock: Arc<dyn Clock>,
-    /// What says which traces are recorded.
+    /// Decides which traces are recorded.
     pub(super) sampler: Sampler,
 }
 
-/// What became of spans since the start.
+/// What happened to spans since the start.
 #[derive(Debug, Default)]
 pub(crate) struct SpanCounts {
     pub(super) sent: AtomicU64,
@@ -40,7 +40,7 @@ pub(crate) struct SpanCounts {
 }
 
 impl SpanCounts {
-    /// Adds them to what is gathered.
+    /// Registers the counts.
     pub(crate) fn register(&self, registry: &mut Registry) {
         let by_outcome = [("sent", &self.sent), ("dropped", &self.dropped)];
         let by_outcome = by_outcome.map(|(outcome, count)| (outcome, ConstCounter::new(count.load(Ordering::Relaxed))));
@@ -49,12 +49,12 @@ impl SpanCounts {
 }
 
 impl WaitingSpans {
-    /// Has as many wait as fit into the queue.
+    /// Creates a list of waiting spans with as much room as the queue.
     pub(crate) fn new(queue: Arc<Queue>, counts: Arc<SpanCounts>, clock: Arc<dyn Clock>, sampler: Sampler) -> Self {
         Self { queue, waiting: Mutex::default(), enough: Notify::new(), is_full: AtomicBool::new(false), counts, clock, sampler }
     }
 
-    /// Takes a span, or drops it.
+    /// Accepts or drops a span.
     pub(super) fn push(&self, span: Span) {
         let Some(held) = self.queue.enter(1) else {
             self.counts.dropped.fetch_add(1, Ordering::Relaxed);
@@ -70,7 +70,7 @@ impl WaitingSpans {
         }
     }
 
-    /// Takes out those that are sent next: they count as waiting until they are dropped.
+    /// Takes out the spans to send next: they count as waiting until they are dropped.
     pub(super) fn next(&self) -> Vec<(Span, Held)> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let many = waiting.len().min(AT_ONCE_MAX);
@@ -80,7 +80,7 @@ impl WaitingSpans {
         waiting.drain(..many).collect()
     }
 
-    /// Ends once there are as many as are sent at once.
+    /// Returns once as many spans wait as are sent at once.
     pub(super) async fn enough(&self) {
         self.enough.notified().await;
     }

@@ -1,4 +1,4 @@
-//! What the wall clock did: it stands in the log before all that is decided by it.
+//! Steps of the wall clock: they are in the log before every decision that depends on them.
 
 use super::*;
 

@@ -1,4 +1,5 @@
-//! A reaction that ends the whole process, in processes that really end: each run is this test's binary, started again.
+//! A reaction that ends the whole process, tested in processes that really end: each run starts this test binary
+//! again.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -11,12 +12,12 @@ use super::owing::owing;
 use super::*;
 use crate::crash_file::ENDS_MAX;
 
-/// Names the folder of the log to a process of this test.
+/// Passes the folder of the log to a process of this test.
 const FOLDER: &str = "ENSUE_TEST_ENDED_PROCESSES";
 const LOG: LogId = LogId(Id::from_bytes([0x01, 0x9D, 0x34, 0, 0, 0, 0x70, 0, 0x80, 0, 0, 0, 0, 0, 0, 9]));
 const SIGABRT: i32 = 6;
 
-/// Working out the reaction needs the catalog: there the process ends, as with a full stack.
+/// Working out the reaction needs the catalog: the process ends there, as with a full stack.
 struct Abyss;
 
 impl Catalogs for Abyss {
@@ -25,7 +26,7 @@ impl Catalogs for Abyss {
     }
 }
 
-/// One life of a node's core on the log in `folder`: serves what is owed, takes a command in, and stops.
+/// Runs one life of a node's core on the log in `folder`: serves the owed reactions, takes in a command, and stops.
 fn live(folder: &Path) {
     let mut log = SqliteLog::open(&folder.join("log.sqlite"), LOG).unwrap();
     if log.head().unwrap() == Head::default() {
@@ -50,7 +51,7 @@ fn live(folder: &Path) {
         crash_file: folder.join("crash.json"),
     };
     let thread = unstarted.start(parts).unwrap();
-    // Refused where an earlier process had it recorded before it ended.
+    // Rejected if an earlier process recorded it before it ended.
     let _ = handle.ask(Command { actor: Actor::Operator, trace: None, ask: set_key("a") });
     handle.stop();
     thread.join().unwrap().unwrap();

@@ -9,7 +9,7 @@ use ensue_engine::record::{Cause, Epoch, Revision, StreamId};
 
 use super::*;
 
-/// The event, and that its consequences are owed.
+/// Returns a batch with the event, and with a note that its consequences are owed.
 pub(super) fn owing(log: LogId, epoch: Epoch) -> Batch {
     let event = EventId(Id::root(NOON, 7));
     let received = EventReceived {

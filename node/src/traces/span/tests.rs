@@ -1,4 +1,4 @@
-//! Records as spans: which there are, and what each is under.
+//! Tests of spans from records: which spans there are, and the parent of each.
 
 use ensue_api::{Queue, QueueName};
 use ensue_engine::events::facts::EventReceived;
@@ -34,7 +34,7 @@ fn made() -> EnforcementMade {
     }
 }
 
-/// What an event leads to whose action fails once.
+/// The records that follow an event if the action fails once.
 fn story(trace: &str) -> Vec<Record> {
     let enforcement = StreamId::Enforcement(EnforcementId(id(ENFORCEMENT)));
     let of_execution = |of, at, fact: Fact| record(id(of), StreamId::Execution(ExecutionId(id(EXECUTION))), at, Some(trace), fact);
@@ -54,7 +54,7 @@ fn story(trace: &str) -> Vec<Record> {
     ]
 }
 
-/// What an attempt emits.
+/// An event that an attempt emits.
 fn emitted(by: u128) -> Record {
     let event = EventReceived {
         trigger: "examples.hello".parse().unwrap(),
@@ -101,7 +101,7 @@ fn stopped_attempt_is_not_an_error() {
     assert!(spans[1].error.is_none() && spans[1].attributes.contains(&told), "{spans:#?}");
 }
 
-/// The spans of records, without a log to look anything up in.
+/// Returns the spans of records, without a log to look anything up in.
 fn spans_of(records: &[Record], room: u64) -> (Vec<Span>, u64) {
     let queue = Queue::new(QueueName::Spans, room);
     let waiting =
