@@ -120,7 +120,7 @@ async fn custom_role_sees_only_its_own_inquiries() {
     };
     respond(None).await.expect_problem(404, "not_found");
     let told = respond(Some("*")).await.expect_problem(412, "precondition_failed");
-    assert!(told["detail"].as_str().unwrap().ends_with("and there is none"), "{told:#}");
+    assert!(told["detail"].as_str().unwrap().ends_with("but there is none"), "{told:#}");
     for inquiry in [&mine, &others] {
         api.post(&path(inquiry, "/cancel")).by(MANAGERS).answer().await.expect_problem(403, "forbidden");
     }

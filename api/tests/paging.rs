@@ -154,7 +154,7 @@ async fn unknown_sort_order_is_rejected_with_the_list_of_valid_ones() {
         }
         for unknown in ["", "time", "+position", "position,-position", "POSITION"] {
             let refused = api.get(&format!("{path}?sort={unknown}")).by("admin").answer().await.expect_problem(400, "bad_parameter");
-            assert!(refused["detail"].as_str().unwrap().ends_with("it may be `-position`, `position`"), "{path}: {refused}");
+            assert!(refused["detail"].as_str().unwrap().ends_with("it must be one of `-position`, `position`"), "{path}: {refused}");
         }
     }
     for fixed in ["/api/v1/log", "/api/v1/rules", &format!("/api/v1/executions/{id}/timeline")] {

@@ -181,8 +181,8 @@ pub(crate) fn table(graphs: &[Value]) -> String {
     });
     let titles = ["GRAPH", "PACE", "STEPS", "SCHEDULE ms", "TOOK ms", "MORE ms", "ALLOWED ms", "", "GIVEN ms"];
     format!(
-        "{}\n\nThe schedule has what is ready first run first, on as many workers; of steps that sleep it is the critical path. What it may take\n\
-         more is 3 % and 50 ms, with steps that sleep 1 ms a step beside. The given one comes with the graph, and knew how long each step runs.",
+        "{}\n\nThe schedule runs the steps that are ready first, on the same number of workers; for steps that sleep it is the critical path. The\n\
+         run may take 3 % and 50 ms longer, plus 1 ms a step for steps that sleep. The given schedule comes with the graph, and knew how long each step runs.",
         laid_out(titles.map(str::to_owned).to_vec(), rows)
     )
 }

@@ -74,7 +74,7 @@ fn bench_scenarios_report_the_documented_figures_and_shares_of_limits() {
     assert_eq!(compared.code, Some(0), "{compared:?}");
     assert!(compared.stdout.contains("answered a second") && compared.stdout.contains("1.00"), "{}", compared.stdout);
     let compared = Printed::by(&mut place.ensue(&["bench", "compare", "first.json", "second.json"]));
-    assert!(compared.stdout.contains("Only the second has process (5/s)."), "{}", compared.stdout);
+    assert!(compared.stdout.contains("Only in the second: process (5/s)."), "{}", compared.stdout);
 }
 
 #[test]

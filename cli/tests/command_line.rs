@@ -417,7 +417,7 @@ fn environment_token_overrides_the_profile_s_unless_profile_is_typed() {
     assert_eq!(status(&[], &[]).code, Some(0));
     let refused = status(&[("ENSUE_TOKEN", "ens_of_before")], &[]);
     assert_eq!(refused.code, Some(4), "{refused:?}");
-    assert!(refused.stderr.contains("`unset ENSUE_TOKEN` or `--profile good`"), "{refused:?}");
+    assert!(refused.stderr.contains("run `unset ENSUE_TOKEN` or use `--profile good`"), "{refused:?}");
 }
 
 #[test]

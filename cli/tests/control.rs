@@ -90,7 +90,7 @@ async fn failed_workflow_can_be_rerun_from_there_once_its_pack_is_fixed() {
     let refused = ensue(&place, &node, &["executions", "rerun", &second, "--from", "failed"]);
     assert!(refused.code != Some(0) && refused.stderr.contains("succeeded, so there is no failed part"), "{}", refused.stderr);
     let refused = ensue(&place, &node, &["executions", "rerun", &second, "--from", "nowhere"]);
-    assert!(refused.stderr.contains("there is no step `nowhere` in `release.ship`"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("there is no step `nowhere` in the current version of `release.ship`"), "{}", refused.stderr);
     let changed = ensue(&place, &node, &["executions", "rerun", &first, "--param", "regions:=[\"eu\"]", "--wait"]);
     assert!(changed.stdout.contains("built: 1"), "{}{}", changed.stdout, changed.stderr);
 }
@@ -162,9 +162,9 @@ async fn bulk_change_covers_all_matches_and_names_rejected_ones() {
     assert_eq!(twice.stdout, format!("{second}  would be done\n{first}  would be done\n"), "{}", twice.stderr);
     let refused = ensue(&place, &node, &["executions", "pause", "--status", "failed", "--action", "release.ship"]);
     assert_eq!(refused.code, Some(1));
-    assert!(refused.stdout.contains(&format!("{first}  refused: ")), "{}", refused.stdout);
+    assert!(refused.stdout.contains(&format!("{first}  rejected: ")), "{}", refused.stdout);
     let count = refused.stdout.lines().count();
-    assert_eq!(refused.stderr.trim(), format!("error: refused: {count} of {count}"));
+    assert_eq!(refused.stderr.trim(), format!("error: rejected: {count} of {count}"));
     let both = ensue(&place, &node, &["executions", "cancel", &first, "--status", "failed"]);
     assert!(both.code == Some(2) && both.stderr.contains("cannot be used with"), "{}", both.stderr);
     let neither = ensue(&place, &node, &["executions", "cancel"]);

@@ -55,7 +55,7 @@ fn invalid_expression_is_shown_at_its_place_with_a_suggestion() {
     for (arguments, code, told) in [
         (&["0 0 30 2 *"][..], 6, "is never due"),
         (&["@daily", "--zone", "Europe/Berlni"], 6, "did you mean `Europe/Berlin`?"),
-        (&["@daily", "--from", "yesterday"], 6, "write RFC 3339"),
+        (&["@daily", "--from", "yesterday"], 6, "use RFC 3339"),
         (&["@daily", "--from", "9999-12-31T23:59:59-01:00"], 6, "outside the years"),
         (&["@daily", "--count", "1001"], 2, "1..=1000"),
         (&["@daily", "--batch"], 2, "cannot be used with"),

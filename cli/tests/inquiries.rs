@@ -98,7 +98,7 @@ async fn step_asks_and_its_workflow_continues_with_the_answer() {
     let mine = ensue(&place, &node, &maria, &["inquiries", "list", "--mine", "--status", "open"]);
     assert!(mine.stdout.contains(&inquiry) && mine.stdout.contains("Ship v1?"), "{mine:?}");
     let shown = ensue(&place, &node, &maria, &["inquiries", "show", &inquiry]).stdout;
-    for told in ["Everything was tested.", "ship (boolean)", "note (", "may be left out)", "inquiries respond", "--set ship="] {
+    for told in ["Everything was tested.", "ship (boolean)", "note (", "optional)", "inquiries respond", "--set ship="] {
         assert!(shown.contains(told), "{told}: {shown}");
     }
     let answered = ensue(&place, &node, &maria, &["inquiries", "respond", &inquiry, "--set", "ship=true", "--set", "note=3"]);

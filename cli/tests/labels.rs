@@ -72,5 +72,5 @@ async fn executions_are_selected_by_labels_and_keep_them_over_kill_and_rerun() {
     let shown = ensue(&place, &node, &["executions", "show", found[0]["id"].as_str().unwrap()]);
     assert!(shown.stdout.contains("site=us, team=web, ticket=OPS-7, wave=1"), "{}", shown.stdout);
     let tried = ensue(&place, &node, &["executions", "cancel", "--label", "site=eu", "--dry-run"]);
-    assert!(tried.stdout.contains("refused"), "what has ended is not cancelled: {}{}", tried.stdout, tried.stderr);
+    assert!(tried.stdout.contains("rejected"), "what has ended is not cancelled: {}{}", tried.stdout, tried.stderr);
 }

@@ -239,7 +239,7 @@ fn skipped_step_counts_as_cancelled_with_the_reason() {
     let outcome = site.ask("demo.flow");
     let failed = outcome.facts().find_map(|fact| if let Fact::ExecutionFailed(failed) = fact { Some(failed) } else { None });
     let message = &failed.unwrap().error.message;
-    assert!(message.starts_with("step `one` was cancelled: the action `demo.deploy` has as many"), "{message}");
+    assert!(message.starts_with("step `one` was cancelled: the action `demo.deploy` already has as many"), "{message}");
 }
 
 #[test]

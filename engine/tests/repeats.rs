@@ -203,7 +203,7 @@ fn collected_values_are_limited_however_little_is_read_for_them() {
         last = Some(site.succeed(child));
     }
     let (_, error) = ended(&last.unwrap());
-    assert!(error.unwrap().contains("with turn 4; collect less of each"));
+    assert!(error.unwrap().contains("at turn 4; collect less of each turn"));
 }
 
 #[test]

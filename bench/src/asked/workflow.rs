@@ -65,10 +65,10 @@ impl OfWorkflow {
         let graphs = match &self.graphs {
             Some(folder) if self.has(Part::Graphs) => makespans::read(folder).map_err(|why| Unmeasured::new(Fault::Given, why))?,
             None if self.parts.contains(&Part::Graphs) => {
-                return Err(Unmeasured::new(Fault::Asked, "there are no graphs to be run").hint("name their folder: --graphs DIR"));
+                return Err(Unmeasured::new(Fault::Asked, "there are no graphs to run").hint("name their folder with --graphs DIR"));
             }
             Some(folder) => {
-                let why = format!("the graphs of `{}` are none of the parts that are to be measured", folder.display());
+                let why = format!("the graphs of `{}` are not among the parts to measure", folder.display());
                 return Err(Unmeasured::new(Fault::Asked, why).hint("add `graphs` to `--parts`, or leave out `--graphs`"));
             }
             None => Vec::new(),
@@ -110,7 +110,7 @@ impl Parts {
             figures["graphs"] = measured.map_err(|error| Unmeasured::of("workflow", &error))?.into();
         }
         if self.asked.has(Part::Timers) {
-            watcher.tell(&format!("asking for {} timers …", self.asked.timers));
+            watcher.tell(&format!("requesting {} timers …", self.asked.timers));
             let folder = temporary()?;
             let pending = Pending { timers: self.asked.timers, connections: connections as u64 };
             let measured = timers::measure(folder.path(), pending, machine).await;

@@ -66,7 +66,7 @@ impl Demo {
         let stopped = node.stop().await.map_err(|failure| Failure::new(failure.to_string()));
         played.and(stopped)?;
         if !self.keep {
-            say("\nThe node is stopped and its directory is removed. To send such requests yourself, run:\n  ensue demo --keep");
+            say("\nThe node is stopped, and its directory removed. To send requests yourself, run:\n  ensue demo --keep");
         }
         Ok(())
     }

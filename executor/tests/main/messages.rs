@@ -194,7 +194,7 @@ async fn unusable_message_is_reported_with_its_reason_without_harm() {
     let mut talk = Talk::begin(|plan| plan).await;
     for (line, expected) in [
         ("not json", "descriptor 3"),
-        (r#"{"artifact":{"path":"/etc/passwd"}}"#, "beneath"),
+        (r#"{"artifact":{"path":"/etc/passwd"}}"#, "is not a path inside"),
         (r#"{"artifact":{"path":"missing"}}"#, "cannot be opened"),
         (r#"{"emit":{"trigger":"no.such","payload":{}}}"#, "no trigger `no.such`"),
     ] {
