@@ -129,9 +129,9 @@ mod tests {
         ingest    64 connections  answer p50 ms      4         4         1.00
         ingest    64 connections  idle memory bytes  41943040  41943040  1.00
 
-        Only the first has http (64 connections).
+        Only in the first: http (64 connections).
 
-        Only the second has process (64 connections).
+        Only in the second: process (64 connections).
         ");
     }
 

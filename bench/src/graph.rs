@@ -200,7 +200,7 @@ mod tests {
                 "two nodes have the name `a`",
             ),
             (r#"{ "name": "x", "nodes": [{ "id": "a", "needs": ["a"], "duration_ms": 1 }] }"#, "1 of its nodes need each other in a cycle"),
-            (r#"{ "name": "x", "nodes": [{ "id": "a", "duration_ms": 99999999999 }] }"#, "the most is 86400000"),
+            (r#"{ "name": "x", "nodes": [{ "id": "a", "duration_ms": 99999999999 }] }"#, "the limit is 86400000"),
             (r#"{ "name": "x", "nodes": [{ "id": "a" }] }"#, "missing field `duration_ms`"),
             (r#"{ "nodes": [] }"#, "missing field `name`"),
             ("[", "EOF"),

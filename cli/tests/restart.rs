@@ -121,7 +121,7 @@ async fn hung_supervisor_makes_its_attempt_indeterminate_within_the_lease() {
     let attempts = node.client().get(&format!("/executions/{id}/attempts")).await;
     let error = &attempts["items"][0]["error"];
     assert_eq!(error["kind"], "lost", "{shown:#}{attempts:#}");
-    assert!(error["message"].as_str().unwrap().contains("answered nothing for 5 s"), "{attempts:#}");
+    assert!(error["message"].as_str().unwrap().contains("did not answer for 5 s"), "{attempts:#}");
     until("the end of the program", || test_kill_process(program).is_err()).await;
 }
 

@@ -78,7 +78,7 @@ async fn broken_file_leaves_the_old_version_working_and_is_reported() {
     assert_eq!(ring(&client).await, ["Who is Ada?"]);
 
     place.write_pack_file("desk/rules/answer.yaml", &whole);
-    until_said(&client, &node, "pack desk has no errors now").await;
+    until_said(&client, &node, "pack desk no longer has errors").await;
     client.until("/packs/desk", |pack| pack["findings"].as_array().is_some_and(Vec::is_empty)).await;
     assert_eq!(ring(&client).await, ["Who is Ada?"]);
 }

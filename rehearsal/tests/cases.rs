@@ -217,7 +217,7 @@ fn mocked_inquiry_takes_its_answers_like_real_ones() {
 #[test]
 fn mocked_answer_of_an_excluded_person_is_rejected() {
     let same = fails(ASK, "mocks: { ask: { answer: { ship: true }, by: ana } }\nexpect: { status: succeeded }");
-    assert!(same.contains("the answer to `ask` is not taken"), "{same}");
+    assert!(same.contains("the answer to `ask` is rejected"), "{same}");
     let unsaid = fails(ASK, "expect: { status: succeeded }");
     assert!(unsaid.contains("ask: { answer: {\"ship\":true} }"), "{unsaid}");
     let for_ever = fails(

@@ -185,6 +185,10 @@ impl<'ast> Visit<'ast> for Names<'_> {
         visit::visit_path(self, path);
     }
 
+    fn visit_visibility(&mut self, _: &'ast Visibility) {
+        // `pub(super)` names who may see an item, and imports nothing.
+    }
+
     fn visit_macro(&mut self, used: &'ast Macro) {
         let text = used.tokens.to_string().replace(' ', "");
         for (at, _) in text.match_indices("crate::") {

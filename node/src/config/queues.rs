@@ -130,7 +130,7 @@ mod tests {
             ),
             ("queues: { heavy: { worker: 1 } }", "unknown field"),
             ("queues: { heavy: { workers: 1, rate: { limit: 1, per: 1s, burst: 2 } } }", "unknown field"),
-            ("queues: { Heavy: { workers: 1 } }", "is not a name"),
+            ("queues: { Heavy: { workers: 1 } }", "is not a valid name"),
         ] {
             let error = read(text, &[]).unwrap_err().to_string();
             assert!(error.contains(told), "{text}: {error}");

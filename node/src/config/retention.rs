@@ -75,7 +75,7 @@ mod tests {
             let error = read(&format!("retention: {{ executions: '{age}' }}"), &[]).unwrap_err();
             assert!(error.ends_with(&format!("`retention.executions` is `{age}`, but must be {AGE_FORM}")), "{error}");
             let error = read("", &[("ENSUE_RETENTION_EXECUTIONS", age)]).unwrap_err();
-            assert!(error.ends_with(&format!("is `{age}`, which is not {AGE_FORM}")), "{error}");
+            assert!(error.ends_with(&format!("is `{age}`, but must be {AGE_FORM}")), "{error}");
         }
     }
 }

@@ -302,7 +302,7 @@ fn rejection_names_the_record(logs: &dyn Logs) {
         reseal(batch, head);
     };
     let refusal = append_changed(logs, change).unwrap_err().to_string();
-    assert!(refusal.starts_with("record 1 of the batch cannot be kept:") && refusal.contains(&event_id(1).to_string()), "{refusal}");
+    assert!(refusal.starts_with("record 1 of the batch cannot be stored:") && refusal.contains(&event_id(1).to_string()), "{refusal}");
 }
 
 fn rejected_batch_leaves_nothing(logs: &dyn Logs) {
