@@ -192,7 +192,7 @@ impl Front {
         B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let begin = Instant::now();
+        let (begin, from) = (Instant::now(), self.api.ports.spans.as_ref().map(|spans| spans.now()));
         let (method, uri) = (request.method().clone(), request.uri().clone());
         // A request that only reads leads to no record, so it does not become part of a trace.
         let own_span = match &self.api.ports.spans {
@@ -229,14 +229,14 @@ impl Front {
         if let Some(standing) = standing {
             standing.write_to(response.headers_mut());
         }
-        let (kind, status, took) = (Kind::of(&method, uri.path()), response.status(), begin.elapsed());
-        self.api.requests.note(kind, status, took);
-        if let (Some(spans), Some(RequestSpan { parent })) = (&self.api.ports.spans, context.span()) {
+        let (kind, status) = (Kind::of(&method, uri.path()), response.status());
+        self.api.requests.note(kind, status, begin.elapsed());
+        if let (Some(spans), Some(from), Some(RequestSpan { parent })) = (&self.api.ports.spans, from, context.span()) {
             let route = route::template(&self.table, uri.path()).map(str::to_owned);
             let (method, path) =
                 (shown(method.as_str(), SHOWN_METHOD_CHARS_MAX).to_owned(), shown(uri.path(), SHOWN_PATH_CHARS_MAX).to_owned());
             let (span, status, SentTo { server, client }) = (context.under(), status.as_u16(), sent);
-            spans.answered(AnsweredRequest { span, parent, method, route, path, server, client, status, took });
+            spans.answered(AnsweredRequest { span, parent, method, route, path, server, client, status, from });
         }
         response
     }

@@ -1,14 +1,16 @@
 //! Reporting requests as spans in traces.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
+use ensue_engine::time::Timestamp;
 use ensue_engine::trace::{Sampler, SpanId, TraceParent};
 
 /// Reports requests as spans in traces.
 pub trait Spans: Send + Sync {
     /// Returns the sampler, which decides which traces are recorded.
     fn sampler(&self) -> Sampler;
+    /// Returns the time of the clock that records use.
+    fn now(&self) -> Timestamp;
     /// Reports a request that was just answered. Quick; if there is no room, the span is dropped and counted.
     fn answered(&self, request: AnsweredRequest);
 }
@@ -32,6 +34,6 @@ pub struct AnsweredRequest {
     pub client: Option<IpAddr>,
     /// The status code of the response.
     pub status: u16,
-    /// How long the response took.
-    pub took: Duration,
+    /// When it began, as [`Spans::now`] reported it then.
+    pub from: Timestamp,
 }

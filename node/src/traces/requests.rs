@@ -24,10 +24,12 @@ impl Spans for WaitingSpans {
         self.sampler
     }
 
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     fn answered(&self, request: AnsweredRequest) {
-        let until = self.clock.now();
-        let took = i64::try_from(request.took.as_micros()).unwrap_or(i64::MAX);
-        self.push(of_answered(request, Timestamp::from_micros(until.micros().saturating_sub(took)), until));
+        self.push(of_answered(request, self.clock.now()));
     }
 }
 
@@ -37,7 +39,7 @@ impl RequestSpans for WaitingSpans {
     }
 }
 
-fn of_answered(request: AnsweredRequest, from: Timestamp, until: Timestamp) -> Span {
+fn of_answered(request: AnsweredRequest, now: Timestamp) -> Span {
     let method = KNOWN_METHODS.into_iter().find(|known| *known == request.method);
     let mut attributes = vec![
         ("http.request.method", Value::Text(method.unwrap_or(OTHER_METHOD).to_owned())),
@@ -67,8 +69,9 @@ fn of_answered(request: AnsweredRequest, from: Timestamp, until: Timestamp) -> S
         parent: request.parent,
         name,
         kind: Kind::Server,
-        from,
-        until,
+        from: request.from,
+        // The clock may have been set back in the meantime.
+        until: now.max(request.from),
         error: is_error.then(String::new),
         attributes,
     }
@@ -103,8 +106,6 @@ fn of_sent(request: SentRequest) -> Span {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use ensue_engine::trace::{SpanId, TraceParent};
 
     use super::*;
@@ -125,7 +126,7 @@ mod tests {
             server: Some(("ensue.example.test".to_owned(), None)),
             client: Some([192, 0, 2, 7].into()),
             status: 202,
-            took: Duration::from_millis(2),
+            from: Timestamp::from_micros(10),
         }
     }
 
@@ -153,7 +154,7 @@ mod tests {
     }
 
     fn of(request: AnsweredRequest) -> Span {
-        of_answered(request, Timestamp::from_micros(10), Timestamp::from_micros(20))
+        of_answered(request, Timestamp::from_micros(20))
     }
 
     #[test]

@@ -19,8 +19,10 @@ fn clock_step_in_a_rejected_batch_is_recorded_with_the_next() {
     let mut world = World::new();
     world.faults.fail_append_at(1, AppendFault::Refused);
     world.clock.steps.lock().unwrap().push(ClockStep { from: NOON, to: NOON.plus_millis(90_000) });
+    // The command waits before the sequencer starts: otherwise the first batch could be the step alone.
+    let first = world.submit(set_key("one"));
     let sequencer = world.start();
-    assert!(world.ask(set_key("one")).is_err(), "the store refused it");
+    assert!(first.recv().unwrap().is_err(), "the store rejected it");
     assert!(world.ask(set_key("two")).is_ok());
     assert!(world.ask(set_key("three")).is_ok());
     world.handle.stop();
