@@ -117,7 +117,7 @@ const MATCH: &str = "event.payload.action == \"opened\" && event.payload.pull_re
 const NOOP: &str = "action: core.noop\n";
 const NOTHING: &str = "description: Runs a program that does nothing.\nrun: { process: { command: ['true'] } }\nidempotent: true\n";
 const TRIGGER: &str = "\
-description: A pull request, as GitHub tells of it.
+description: A pull request, as GitHub reports it.
 payload:
   action: string
   number: integer

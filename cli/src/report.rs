@@ -299,15 +299,15 @@ mod tests {
     /// Returns the meaning of a code, as the reference documents it.
     fn meaning(exit: Exit) -> &'static str {
         match exit {
-            Exit::Failed => "what was asked for did not work out",
-            Exit::Usage => "the command line cannot be understood",
+            Exit::Failed => "the requested operation failed",
+            Exit::Usage => "the command line is invalid",
             Exit::Unreachable => "no node answers",
             Exit::NotAllowed => "not allowed",
-            Exit::Missing => "not there",
-            Exit::Refused => "refused",
+            Exit::Missing => "not found",
+            Exit::Refused => "rejected",
             Exit::TryLater => "try again later",
-            Exit::Internal => "it could not go on",
-            Exit::Interrupted => "ended by Ctrl-C",
+            Exit::Internal => "the program could not continue",
+            Exit::Interrupted => "interrupted by Ctrl-C",
         }
     }
 
@@ -319,7 +319,7 @@ mod tests {
             Some((cells.next()?.parse::<u8>().ok()?, cells.next()?))
         });
         let documented: Vec<(u8, &str)> = rows.collect();
-        let mut known = vec![(0, "done")];
+        let mut known = vec![(0, "success")];
         known.extend(Exit::value_variants().iter().map(|exit| (*exit as u8, meaning(*exit))));
         assert_eq!(documented, known);
     }

@@ -10,12 +10,12 @@ use clap::{ColorChoice, ValueEnum};
 /// When there is colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Colour {
-    /// Where a person sees it, or `CLICOLOR_FORCE` asks for it.
+    /// On a terminal, or if `CLICOLOR_FORCE` is set.
     #[default]
     Auto,
-    /// Also in a pipe.
+    /// Always, even in a pipe.
     Always,
-    /// Nowhere.
+    /// Never.
     Never,
 }
 

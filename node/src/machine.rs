@@ -96,7 +96,7 @@ fn walls(settings: &ActionSettings, at_end: AtEnd) -> Finding {
     if missing.is_empty() {
         return good(check, "programs write only in their private directory, cannot see the node, and cannot make dangerous system calls");
     }
-    let message = format!("this machine does not support all walls around programs: {}", missing.join("; "));
+    let message = format!("this machine cannot isolate programs completely: {}", missing.join("; "));
     match settings.isolation {
         IsolationMode::Required => bad(check, message + "; no program is started", "set `actions.isolation: auto`, or use a newer kernel"),
         IsolationMode::Auto | IsolationMode::None => note(check, &message, "run only packs that you trust, or use a newer kernel"),

@@ -59,7 +59,7 @@ pub enum StartError {
         why: String,
     },
     /// Programs cannot be isolated here, and the operator requires that.
-    #[error("`actions.isolation` is `required`, but programs run as children of the node, without walls around them: {why}")]
+    #[error("`actions.isolation` is `required`, but programs run as children of the node, without isolation: {why}")]
     NoWalls {
         /// Why there is no supervisor to isolate them.
         why: &'static str,

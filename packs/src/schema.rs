@@ -38,7 +38,7 @@ pub(crate) static LONG_FIELD: Shape = Shape {
             Kind::Type,
             "`string`, `integer`, `number`, `boolean`, `object`, `any`, one of several strings as `dev | prod`, or a list as `[string]`.",
         ),
-        optional("description", Kind::Text(Form::Any), "What it is for, in a sentence."),
+        optional("description", Kind::Text(Form::Any), "The purpose, in a sentence."),
         optional(
             "pattern",
             Kind::Text(Form::Any),

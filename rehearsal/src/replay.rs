@@ -107,7 +107,7 @@ pub enum Unreplayable {
     #[error("it is not in the log")]
     NotThere,
     /// What it was given, or what came of it, was erased.
-    #[error("a body that it needs is no longer stored: that of position {0}")]
+    #[error("the body at position {0}, which it needs, is no longer stored")]
     BodyGone(Position),
     /// The definitions that it used are no longer available.
     #[error("the definitions that it used, revision {0}, are no longer available")]

@@ -339,7 +339,7 @@ impl Asked {
                 events: before.events.iter().map(|event| event.id).collect(),
             },
             Answer::Done => made,
-            other => return Err(Problem::bug(&format!("what was asked of a dead letter was answered with {other:?}"))),
+            other => return Err(Problem::bug(&format!("a request for a dead letter was answered with {other:?}"))),
         })
     }
 }

@@ -24,7 +24,7 @@ Examples:
 pub(crate) struct Check {
     #[command(flatten)]
     packs: PacksAtHand,
-    /// Say what a code means, with an example, and check nothing.
+    /// Explain a code with an example, and check nothing.
     #[arg(long, value_name = "CODE", exclusive = true)]
     explain: Option<String>,
 }

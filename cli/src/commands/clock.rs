@@ -8,9 +8,9 @@ use crate::report::{Outcome, tell};
 
 /// Accept the system clock after a jump.
 ///
-/// Where the clock of its machine steps forward by more than an hour, a node holds what is due by
-/// the clock, schedules and delayed starts, until that has lasted for ten minutes: it may be a
-/// mistake that is set right soon. `ensue doctor` says when that is so.
+/// If the clock of its machine steps forward by more than an hour, a node holds back schedules and
+/// delayed starts for ten minutes, because the step may be a mistake that is soon corrected. `ensue
+/// doctor` reports this.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:

@@ -51,8 +51,8 @@ Examples:
 /// Which moments are printed.
 #[derive(Debug, Args)]
 pub(crate) struct Moments {
-    /// The expression: minute, hour, day of the month, month and day of the week. Of 6 fields the
-    /// first is the second; of 7 the last is the year.
+    /// The expression: minute, hour, day of the month, month and day of the week. With 6 fields, seconds
+    /// come first; with 7, years come last.
     #[arg(value_name = "EXPR", required_unless_present = "batch", conflicts_with = "batch")]
     expr: Option<String>,
     /// The time zone of the expression.
@@ -64,9 +64,8 @@ pub(crate) struct Moments {
     /// How many times to print.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=i64::from(COUNT_MAX)))]
     count: u16,
-    /// Read JSON lines `{"expr": …, "zone": …, "from": …, "count": …}` from standard
-    /// input, and write `{"next": […]}` or `{"error": …}` for each. What a line does
-    /// not say, the options do.
+    /// Read JSON lines `{"expr": …, "zone": …, "from": …, "count": …}` from standard input, and write
+    /// `{"next": […]}` or `{"error": …}` for each. The options supply any field that a line omits.
     #[arg(long)]
     batch: bool,
 }

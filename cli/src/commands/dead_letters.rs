@@ -23,7 +23,7 @@ Examples:
   ensue dead-letters retry --action billing.charge --since 2h
   ensue dead-letters dismiss --sensor github.webhook --until 7d")]
 pub(crate) enum DeadLetters {
-    /// List them, newest first.
+    /// List dead letters, newest first.
     List {
         /// Only items with this status.
         #[arg(long, value_name = "STATUS", value_parser = ["open", "retried", "dismissed"])]

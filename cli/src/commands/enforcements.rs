@@ -20,10 +20,10 @@ pub(crate) enum Enforcements {
         /// Only items of this rule.
         #[arg(long, value_name = "REF")]
         rule: Option<String>,
-        /// Only those on this event.
+        /// Only enforcements for this event.
         #[arg(long, value_name = "ID")]
         event: Option<String>,
-        /// Only those with this outcome.
+        /// Only enforcements with this outcome.
         #[arg(long, value_name = "OUTCOME", value_parser = OUTCOMES)]
         outcome: Option<String>,
         #[command(flatten)]

@@ -34,18 +34,16 @@ pub(crate) struct Eval {
     /// The expression.
     #[arg(value_name = "EXPR", required_unless_present = "batch", conflicts_with = "batch")]
     expr: Option<String>,
-    /// An event of the node: the name `event`.
+    /// An event of the node, available as `event`.
     #[arg(long, value_name = "ID", conflicts_with_all = ["data", "batch"])]
     event: Option<String>,
-    /// A rule of the node: its names `config`, `local` and `rule`.
+    /// A rule of the node, whose `config`, `local` and `rule` are available.
     #[arg(long, value_name = "REF", requires = "event")]
     rule: Option<String>,
-    /// The file with a JSON object, whose fields become names; `-` is standard
-    /// input.
+    /// The file with a JSON object, whose fields are available by their names. `-` reads standard input.
     #[arg(long, value_name = "FILE", conflicts_with = "batch")]
     data: Option<PathBuf>,
-    /// Tell every part with its value, which of them decided, and what would
-    /// flip the outcome.
+    /// Print every part with its value, which parts decided the result, and what would change it.
     #[arg(long, conflicts_with = "batch")]
     explain: bool,
     /// Read JSON lines `{"expr": …, "data": {…}}` from standard input, and write

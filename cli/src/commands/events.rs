@@ -22,13 +22,13 @@ Examples:
 pub(crate) enum Events {
     /// List events, newest first.
     List {
-        /// Only those of this trigger.
+        /// Only events of this trigger.
         #[arg(long, value_name = "REF")]
         trigger: Option<String>,
-        /// Only those that this one observed.
+        /// Only events from this source.
         #[arg(long, value_name = "NAME")]
         source: Option<String>,
-        /// Only executions caused by this event or request.
+        /// Only events caused by this event or request.
         #[arg(long, value_name = "ID")]
         correlation: Option<String>,
         #[command(flatten)]
@@ -50,10 +50,11 @@ pub(crate) enum Events {
         /// The trigger.
         #[arg(value_name = "TRIGGER")]
         trigger: String,
-        /// The payload: JSON such as `{"name": "Ana"}`, or the file that holds it; `-` is standard input. Without it, an empty object.
+        /// The payload: JSON such as `{"name": "Ana"}`, or a file with JSON. `-` reads standard input.
+        /// Default: an empty object.
         #[arg(long, value_name = "JSON|FILE")]
         data: Option<String>,
-        /// The key under which it is accepted once within 24 hours.
+        /// The dedupe key: an event with the same key is accepted once within 24 hours.
         #[arg(long, value_name = "KEY")]
         dedupe: Option<String>,
     },

@@ -55,10 +55,11 @@ pub(crate) enum Executions {
     Show {
         /// The execution.
         id: String,
-        /// Print it with its steps as a tree, where it is a workflow: how each ended, how long it took, and why it failed or did not start.
+        /// For a workflow, print the steps as a tree: how each step ended, how long it took, and why it
+        /// failed or did not start.
         #[arg(long, conflicts_with = "svg")]
         tree: bool,
-        /// Print when it waited and ran, and the steps of a workflow, as a picture, SVG.
+        /// Print an SVG diagram of when the execution and its steps waited and ran.
         #[arg(long)]
         svg: bool,
     },

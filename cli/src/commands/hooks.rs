@@ -34,8 +34,8 @@ enum Asked {
         /// The webhook.
         #[arg(value_name = "PACK/SENSOR")]
         hook: String,
-        /// The sender's name of the event, such as `push`. Needed for senders that put it into a
-        /// header, as GitHub does.
+        /// The sender's name for the event, such as `push`. Required for senders that send it in a
+        /// header, such as GitHub.
         #[arg(long)]
         event: Option<String>,
         /// The body: JSON, or a file with JSON. `-` reads standard input.

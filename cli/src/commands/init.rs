@@ -75,14 +75,14 @@ fn closing(folder: &Path, pack: &PackName) -> String {
         "\n\
          Next:\n\
          {enter}  ensue check packs/\n\
-         \x20 ensue serve --watch                       # prints a token at its very first start,\n\
-         \x20                                           # and takes packs in as you edit them\n\
+         \x20 ensue serve --watch                       # prints a token at the very first start,\n\
+         \x20                                           # and installs packs as you edit them\n\
          \n\
          and in another terminal:\n\
          \x20 export ENSUE_TOKEN=…                      # the token that it printed\n\
          \x20 ensue events send {pack}.hello --data '{{\"name\": \"Ada\"}}'\n\
          \x20 ensue keys set {pack}.webhook_secret\n\
-         \x20 ensue hooks                               # where senders deliver, and what came"
+         \x20 ensue hooks                               # where senders deliver, and their deliveries"
     )
 }
 

@@ -12,12 +12,12 @@ use crate::{nearest, questions};
 /// What can be asked of a kind of thing that is installed.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Installed {
-    /// List them.
+    /// List all.
     List {
         #[command(flatten)]
         page: Page,
     },
-    /// Show one.
+    /// Show one in detail.
     Show {
         /// The ref, or the name of a pack.
         name: String,

@@ -30,7 +30,7 @@ pub(crate) enum Keys {
     Set {
         /// The key.
         key: KeyRef,
-        /// The file with the value; one line break at its end does not count.
+        /// The file with the value. One line break at the end is ignored.
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
         #[command(flatten)]

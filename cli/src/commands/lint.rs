@@ -19,7 +19,7 @@ A line `# lint: allow CODE` in a file silences a code in that file.")]
 pub(crate) struct Lint {
     #[command(flatten)]
     packs: PacksAtHand,
-    /// Take a warning for a failure.
+    /// Treat warnings as failures.
     #[arg(long)]
     strict: bool,
 }

@@ -37,13 +37,14 @@ pub(crate) struct Log {
     /// Start after this position [default: the last 20 records].
     #[arg(long, value_name = "POSITION")]
     after: Option<u64>,
-    /// Go on as more come, also when the node was away.
+    /// Continue with new records as they arrive, even across a restart of the node.
     #[arg(long, short)]
     follow: bool,
-    /// How many records at most: the last ones, or with --after the first ones behind it.
+    /// The maximum number of records: the last ones, or with --after the first ones after that position.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "follow")]
     limit: Option<u64>,
-    /// Print with each record what is kept beside it: payloads, parameters, results. With -o json or yaml it is its `content`.
+    /// Print the data stored with each record: payloads, parameters and results. With -o json or yaml it
+    /// is in `content`.
     #[arg(long, conflicts_with = "follow")]
     bodies: bool,
     #[command(subcommand)]

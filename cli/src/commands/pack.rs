@@ -45,7 +45,7 @@ pub(crate) struct Test {
     /// Run only cases with this text in their name, pack or file.
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// Write the report as JUnit XML, too.
+    /// Also write the report as JUnit XML to this file.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 }

@@ -9,7 +9,7 @@ use crate::table::{Column, cell, pairs, text, time};
 
 /// List, retry and dismiss parked reactions.
 ///
-/// A reaction is what follows from a record. A reaction is parked if it hits an internal error, if it
+/// A reaction is the consequence of a record. A reaction is parked if it hits an internal error, if it
 /// cannot be stored, or if the node ended three times during it. Everything else continues.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
@@ -19,26 +19,26 @@ Examples:
   ensue parked retry 4711       after an upgrade that fixes the error
   ensue parked dismiss 4711     give up the reaction permanently")]
 pub(crate) enum Parked {
-    /// List them, newest first.
+    /// List parked reactions, newest first.
     List {
         #[command(flatten)]
         sorting: Sorting,
         #[command(flatten)]
         page: Page,
     },
-    /// Show one.
+    /// Show a parked reaction.
     Show {
-        /// The position of the record that it is owed to.
+        /// The position of the record that caused it.
         position: u64,
     },
-    /// Retry it.
+    /// Retry a parked reaction.
     Retry {
-        /// The position of the record that it is owed to.
+        /// The position of the record that caused it.
         position: u64,
     },
-    /// Dismiss it.
+    /// Dismiss a parked reaction.
     Dismiss {
-        /// The position of the record that it is owed to.
+        /// The position of the record that caused it.
         position: u64,
     },
 }

@@ -32,7 +32,7 @@ const SHOWN_MAX: usize = 20;
 Examples:
   ensue replay 019c…                                  one execution, with its steps
   ensue replay --last 500                             the newest: for a new release of Ensue
-  ensue replay --against packs/release --last 500     for CI: 1 where one would go another way
+  ensue replay --against packs/release --last 500     for CI: exits with 1 if a decision differs
   ensue replay --against packs/release --action release.ship --since 30d")]
 pub(crate) struct Replay {
     /// The execution [default: the newest executions that are not steps].
@@ -41,7 +41,7 @@ pub(crate) struct Replay {
     /// The folder of an installed pack: replay with its current files.
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
-    /// How many of the newest.
+    /// The number of the newest executions to replay.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     last: u32,
     /// Only items of this action.
@@ -50,7 +50,7 @@ pub(crate) struct Replay {
     /// Only executions requested by this rule.
     #[arg(long, value_name = "REF")]
     rule: Option<String>,
-    /// Only those asked for from then on: a time, or how long ago (`30d`, `12h`).
+    /// Only executions requested since this time, or since so long ago (`30d`, `12h`).
     #[arg(long, value_name = "TIME", value_parser = moment_of)]
     since: Option<Timestamp>,
 }

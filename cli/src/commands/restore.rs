@@ -21,10 +21,10 @@ pub(crate) struct Restore {
 enum About {
     /// Accept that the newest records are missing, so that a node starts on a restored backup.
     #[command(after_help = "\
-The node must be stopped. The command records in the log what is missing, makes
-the fencing tokens of older attempts invalid, and pauses each open execution
-that the missing records may have carried on. `ensue executions resume` lets
-one go on.
+The node must be stopped. The command records in the log which records are
+missing, invalidates the fencing tokens of older attempts, and pauses each open
+execution that may have continued in the missing records. To let an execution
+continue, run `ensue executions resume`.
 
 Examples:
   ensue restore accept --data ./ensue-data --dry-run    report what is missing

@@ -36,7 +36,7 @@ pub(crate) enum Rules {
     #[command(after_help = "\
 Examples:
   ensue rules backtest release.ship_on_tag --since 7d
-  ensue rules backtest packs/release/rules/ship_on_tag.yaml --since 30d --max-new 5 --max-lost 0   for CI: 1 where it would do otherwise
+  ensue rules backtest packs/release/rules/ship_on_tag.yaml --since 30d --max-new 5 --max-lost 0   for CI: exits with 1 if the limits are exceeded
   ensue rules backtest packs/release --since 30d --max-changed 10   all rules of a pack")]
     Backtest(Backtest),
     /// Run a scheduled rule for a past time range. Times that fired already are skipped.
@@ -49,7 +49,7 @@ Examples:
     Set {
         /// The rule.
         rule: String,
-        /// What becomes of them.
+        /// The new mode.
         #[arg(value_enum)]
         mode: Mode,
     },

@@ -38,23 +38,25 @@ pub(crate) struct Run {
     /// A parameter: `name=value`, read as the type that the action declares, or `name:=json`.
     #[arg(long = "param", value_name = "NAME=VALUE")]
     param: Vec<String>,
-    /// The file with the parameters, a JSON object; `-` is standard input. A --param goes over it.
+    /// The file with the parameters as a JSON object. `-` reads standard input. --param overrides its
+    /// values.
     #[arg(long, value_name = "FILE")]
     params: Option<PathBuf>,
-    /// The action's template that has the parameters which are not given here.
+    /// The action's template. It supplies the parameters that are not given here.
     #[arg(long, value_name = "NAME")]
     template: Option<String>,
-    /// A label, by which it is found: `ensue executions list --label team=web`. Beside those that the action gives it.
+    /// A label to add to those of the action. Find the execution by it with `ensue executions list
+    /// --label team=web`.
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label_of)]
     labels: Vec<(LabelName, LabelValue)>,
-    /// When it starts, not before: a time as RFC 3339 has them, 2026-03-28T09:00:00Z.
+    /// The earliest time at which it starts, in RFC 3339: 2026-03-28T09:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = time_of, conflicts_with = "in_a_while")]
     at: Option<Timestamp>,
-    /// After how long it starts: 90s, 10m, 24h.
+    /// The delay before it starts: 90s, 10m, 24h.
     #[arg(long = "in", value_name = "DURATION", value_parser = while_of)]
     in_a_while: Option<Duration>,
-    /// Wait for its end and print its result; an execution that does not succeed is exit code 1. Of a workflow, each step is told on
-    /// standard error as it begins and ends.
+    /// Wait for the end and print the result. Exits with code 1 if the execution does not succeed. For a
+    /// workflow, report each step on standard error when it begins and ends.
     #[arg(long)]
     wait: bool,
 }

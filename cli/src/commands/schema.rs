@@ -23,7 +23,7 @@ pub(crate) struct Schema {
     /// The kind of file.
     #[arg(value_enum, required_unless_present = "all")]
     kind: Option<Kind>,
-    /// Write the schemas of all kinds into a folder, over those that are there.
+    /// Write the schemas of all kinds into a folder. Existing schemas are overwritten.
     #[arg(long, value_name = "FOLDER", conflicts_with = "kind")]
     all: Option<PathBuf>,
 }

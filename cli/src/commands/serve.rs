@@ -28,31 +28,32 @@ Examples:
   ensue serve --listen 0.0.0.0:3678 --data /var/lib/ensue
   ENSUE_KEY_GITHUB_WEBHOOK_SECRET_FILE=/run/secrets/github ensue serve")]
 pub(crate) struct Serve {
-    /// The address to listen on [default: 127.0.0.1:3678]. Port 0 takes a free port.
+    /// The address to listen on [default: 127.0.0.1:3678]. Port 0 chooses a free port.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// The data directory; it is made where it is not there [default: ./ensue-data].
+    /// The data directory. It is created if it does not exist [default: ./ensue-data].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// The folder of packs [default: ./packs].
     #[arg(long, value_name = "DIR")]
     packs: Option<PathBuf>,
-    /// The node's own file; otherwise `ensue.yaml` where it is there.
+    /// The node's settings file [default: `ensue.yaml`, if it exists].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The master key's file, where it is not to be in its usual place.
+    /// The file of the master key, if it is not in its default place.
     #[arg(long, value_name = "FILE")]
     master_key: Option<PathBuf>,
-    /// Take nothing in when less than this is free on the disk: bytes, or 500MiB, 2GiB.
+    /// Stop accepting input if the disk has less free space than this: bytes, or 500MiB, 2GiB.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     min_free: Option<u64>,
-    /// Watch the folder of packs: what is saved there is live at once.
+    /// Watch the folder of packs, and install each change as soon as it is saved.
     #[arg(long)]
     watch: bool,
-    /// Have each commit take so many milliseconds longer, as on a slow disk: for `ensue bench --slow-disk`.
+    /// Make each commit take this many milliseconds longer, as on a slow disk. Used by `ensue bench
+    /// --slow-disk`.
     #[arg(long, hide = true, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=10_000))]
     slow_disk_for_a_measurement: Option<u64>,
-    /// How the node's own messages are written.
+    /// The format of the node's own messages.
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
     log_format: LogFormat,
 }
@@ -63,7 +64,7 @@ enum LogFormat {
     /// For people.
     #[default]
     Text,
-    /// A JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 

@@ -9,13 +9,13 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::serve::OpenFiles;
 use crate::report::{Failure, Outcome};
 
-/// Hold a program for a node. Nodes start this themselves.
+/// Run a program for a node. Nodes start this command themselves.
 #[derive(Debug, Args)]
 pub(crate) struct Supervisor {
-    /// How many files its program may have open, where the node itself may have more.
+    /// The maximum number of open files of the program, if it is lower than that of the node.
     #[arg(long, value_name = "COUNT")]
     open_files: Option<u64>,
-    /// The supervisor's folder, which its node has made.
+    /// The supervisor's folder, which its node created.
     folder: PathBuf,
 }
 

@@ -25,7 +25,7 @@ pub(crate) enum Tokens {
     Add {
         /// The name of its holder: a-z, 0-9, `_`, `-` and `.`.
         name: String,
-        /// What its holder may do.
+        /// The roles of its holder.
         #[arg(long = "role", value_name = "ROLE", required = true)]
         roles: Vec<String>,
         #[command(flatten)]

@@ -40,13 +40,13 @@ pub(crate) enum Vars {
     Set {
         /// The var.
         name: VarName,
-        /// The value: JSON.
+        /// The value as JSON.
         #[arg(allow_negative_numbers = true, required_unless_present_any = ["text", "file"], conflicts_with_all = ["text", "file"])]
         value: Option<String>,
-        /// The value: a text, as it is.
+        /// The value as plain text.
         #[arg(long, value_name = "TEXT", conflicts_with = "file")]
         text: Option<String>,
-        /// The file with the value, JSON; `-` is standard input.
+        /// The file with the value as JSON. `-` reads standard input.
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
     },

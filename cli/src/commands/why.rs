@@ -39,23 +39,22 @@ pub(crate) struct Why {
     /// The rule to explain.
     #[arg(long, value_name = "REF")]
     rule: Option<String>,
-    /// The event to be explained; without a rule, each rule of its trigger.
+    /// The event to explain. Without --rule, every rule of its trigger is explained.
     #[arg(long, value_name = "ID")]
     event: Option<String>,
-    /// The file with the payload of an event that was never sent, JSON; `-` is
-    /// standard input.
+    /// The file with the JSON payload of an event that was never sent. `-` reads standard input.
     #[arg(long, visible_alias = "payload", value_name = "FILE", requires = "rule")]
     data: Option<PathBuf>,
-    /// The trigger of that event, where the rule names several.
+    /// The trigger of that event, if the rule has several.
     #[arg(long, value_name = "REF", requires = "data")]
     trigger: Option<String>,
-    /// By which definitions: of then, when the event came, or of now.
+    /// The definitions to use: `then`, as installed when the event arrived, or `now`.
     #[arg(long, value_enum, default_value_t, value_name = "WHEN", conflicts_with = "data")]
     definitions: Definitions,
-    /// Print the tree as a picture, SVG.
+    /// Print the tree as an SVG diagram.
     #[arg(long, requires = "id")]
     svg: bool,
-    /// Show all rules, however many there are.
+    /// Show all rules, even if there are many.
     #[arg(long, requires = "event", conflicts_with = "cursor")]
     all: bool,
     #[command(flatten)]

@@ -205,8 +205,9 @@ impl Explain for LogError {
                 "run `ensue log verify` to find the damage, and restore the data directory from its last good backup".into()
             }
             Self::Index(_) => {
-                "make a copy of the data directory and run `ensue log verify` to check that the records are intact; then stop the node \
-                 and rebuild the index with `sqlite3 ensue-data/log.sqlite REINDEX`"
+                "make a copy of the data directory and run `ensue log verify`; if it reports only an index, the records are intact: stop the \
+                 node, run `sqlite3 ensue-data/log.sqlite 'REINDEX; INSERT OR IGNORE INTO seen_places SELECT scope, prefix, number \
+                 FROM seen'`, and verify again; otherwise restore the last backup"
                     .into()
             }
             Self::Store(_) => "check the disk of the data directory and the node's own log".into(),

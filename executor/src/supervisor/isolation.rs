@@ -139,7 +139,7 @@ pub(crate) fn raise(
     // program.
     let files = if has_failed { files } else { Wall::Stands };
     let failed: Vec<_> = Walls { files, signals: Wall::Stands, system_calls }.missing().into_iter().chain(privileged).collect();
-    Ok((!failed.is_empty()).then(|| format!("not all walls could be set up: {}", failed.join("; "))))
+    Ok((!failed.is_empty()).then(|| format!("the isolation of programs is incomplete: {}", failed.join("; "))))
 }
 
 /// Returns true if the kernel has what it did not enforce.
@@ -346,7 +346,7 @@ mod tests {
             (0..FILTERS).find_map(|_| raise(&isolation, &System::open(), root, root, None).unwrap())
         });
         let told = told.join().unwrap().unwrap();
-        assert!(told.starts_with("not all walls could be set up: "), "{told}");
+        assert!(told.starts_with("the isolation of programs is incomplete: "), "{told}");
     }
 
     #[test]

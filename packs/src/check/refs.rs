@@ -170,7 +170,7 @@ fn parse_ref<T: std::str::FromStr<Err = NameError>>(
     }
 }
 
-#[allow(clippy::too_many_arguments, reason = "all of it stands in the one message")]
+#[allow(clippy::too_many_arguments, reason = "all of it is part of one message")]
 fn tell_unknown_ref(
     code: Code,
     what: &str,

@@ -63,13 +63,13 @@ pub(crate) static ACTION: Shape = Shape {
         optional(
             "idempotent",
             Kind::Boolean,
-            "Whether it does no harm to run the action twice. If so, it is tried again when nobody knows whether an attempt took \
-             effect. The default is false.",
+            "Whether it is safe to run the action twice. If so, it is retried if it is unknown whether an attempt took effect. The \
+             default is false.",
         ),
         optional(
             "on_lost",
             Kind::Choice(&ON_LOST_WORDS),
-            "What to do if nobody knows whether an attempt took effect, and the action is not `idempotent`: `ask` a person (default), \
+            "What to do if it is unknown whether an attempt took effect, and the action is not `idempotent`: `ask` a person (default), \
              `fail`, or `retry`.",
         ),
         optional("retry", Kind::Fields(&RETRY), "Whether failed attempts are retried. By default, they are not."),
@@ -111,7 +111,7 @@ static RUN: Shape = Shape {
         optional(
             "process",
             Kind::Fields(&PROCESS),
-            "Runs a program. It gets the parameters as JSON on standard input, and its standard output is the result.",
+            "Runs a program. It receives the parameters as JSON on standard input, and its standard output is the result.",
         ),
         optional(
             "shell",
@@ -150,7 +150,7 @@ static PROCESS: Shape = Shape {
             "The program, then its arguments. `./x` is a file next to the action's file, also as an argument: `[python3, ./x.py]`. A \
              bare name is looked up in the node's PATH. It cannot contain `${{ }}`.",
         ),
-        optional("input", Kind::Value, "What the program gets on standard input, as JSON. The default is the parameters."),
+        optional("input", Kind::Value, "The program's standard input, as JSON. The default is the parameters."),
         optional(
             "env",
             Kind::Mapping { names: Form::Variable, of: &Kind::Scalar },

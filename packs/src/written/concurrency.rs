@@ -24,8 +24,8 @@ static SHAPE: Shape = Shape {
         optional(
             "key",
             Kind::Expression,
-            "What tells executions apart: an expression over `params` and `config` that returns a string, a number, true or false. \
-             Without it, all executions of the action share one key.",
+            "The key of an execution: an expression over `params` and `config` that returns a string, a number, true or false. Without \
+             it, all executions of the action share one key.",
         ),
         optional(
             "conflict",
@@ -44,8 +44,8 @@ pub(super) static SHAPE_OF_RULE: Shape = Shape {
         optional(
             "key",
             Kind::Expression,
-            "What tells matches apart: an expression that returns a string, a number, true or false. Without it, all matches of the \
-             rule share one key.",
+            "The key of a match: an expression that returns a string, a number, true or false. Without it, all matches of the rule share \
+             one key.",
         ),
         optional(
             "conflict",

@@ -19,8 +19,7 @@ const EXCESS_WORDS: [&str; 2] = words(&EXCESSES);
 const KEY: Field = optional(
     "key",
     Kind::Expression,
-    "What tells matches apart: an expression that returns a string, a number, true or false. Without it, all matches of the rule share \
-        one key.",
+    "The key of a match: an expression that returns a string, a number, true or false. Without it, all matches of the rule share one key.",
 );
 
 static DEDUPE_SHAPE: Shape = Shape {

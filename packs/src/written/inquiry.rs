@@ -46,12 +46,12 @@ pub(super) static INQUIRY: Shape = Shape {
         optional(
             "exclude",
             Kind::TextOrTexts(Form::Any),
-            "Who may not answer although asked: `requester`, the person who requested the outermost workflow, or the name of a token.",
+            "Assignees who may not answer: `requester`, the person who requested the outermost workflow, or the name of a token.",
         ),
         optional(
             "digest",
             Kind::Choice(&DIGEST_WORDS),
-            "Whether an answer must name the digest of what was shown: `required` (default), or `optional`.",
+            "Whether an answer must include the digest of the question that was shown: `required` (default), or `optional`.",
         ),
         optional("expires", Kind::Text(Form::SomeTime), "How long people have to answer: `24h`. By default, there is no limit."),
         optional(
@@ -67,7 +67,7 @@ pub(super) static INQUIRY: Shape = Shape {
                 Nothing waits for it.",
         ),
         optional("remind", Kind::Fields(&REMIND), "When `notify` runs again while nobody has decided."),
-        optional("escalate", Kind::List(&ESCALATION), "Who else is asked if nobody has decided after some time."),
+        optional("escalate", Kind::List(&ESCALATION), "Further people to ask if nobody has decided after some time."),
     ],
     later: &[],
     between: &[Between::OnlyBeside { field: "on_expire", other: "expires" }, Between::OnlyBeside { field: "remind", other: "notify" }],
@@ -114,7 +114,12 @@ static ESCALATION: Shape = Shape {
     what: "an escalation",
     fields: &[
         required("after", "after: 8h", Kind::Text(Form::SomeTime), "After how long, counted from when the inquiry was opened."),
-        required("to", "to: role:leads", Kind::TextOrTexts(Form::Any), "Who is asked as well from then on, in the form of `assignees`."),
+        required(
+            "to",
+            "to: role:leads",
+            Kind::TextOrTexts(Form::Any),
+            "The people who are also asked from then on, in the form of `assignees`.",
+        ),
     ],
     ..Shape::BARE
 };

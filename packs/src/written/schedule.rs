@@ -42,8 +42,8 @@ const FIELDS: &[Field] = &[
     optional(
         "at",
         Kind::Text(Form::Any),
-        "One time, in quotes and with its offset from UTC: `\"2026-12-24T18:00:00+01:00\"`. A time that has passed when it is installed \
-            never comes.",
+        "One time, in quotes and with its offset from UTC: `\"2026-12-24T18:00:00+01:00\"`. A time that is in the past when the rule is \
+        installed is never due.",
     ),
     optional(
         "misfire",
@@ -54,8 +54,8 @@ const FIELDS: &[Field] = &[
     optional(
         "jitter",
         Kind::Text(Form::Duration),
-        "By how much a time may be delayed, so that not everything that is due at midnight comes at once. It must not be longer than \
-            the time between two.",
+        "The maximum random delay, so that not everything that is due at midnight runs at the same time. It must not be longer than the \
+        interval between two times.",
     ),
 ];
 

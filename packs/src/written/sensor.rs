@@ -59,12 +59,12 @@ static WEBHOOK: Shape = Shape {
             "verify",
             "verify: { scheme: github, key: release.webhook_secret }",
             Kind::ByWord { field: "scheme", shapes: &VERIFY },
-            "How a delivery proves who sent it. Nothing else of it is read before that.",
+            "How the sender of a delivery is verified. Nothing else in the delivery is read before that.",
         ),
         optional(
             "repeats",
             Kind::Choice(&REPEATS_WORDS),
-            "What happens to a signed body that comes again within 24 hours, whatever its headers say: `drop` (default), or `allow` for \
+            "What happens if the same signed body arrives again within 24 hours, with any headers: `drop` (default), or `allow` for \
              a sender whose different deliveries have identical bodies.",
         ),
     ],
@@ -85,13 +85,13 @@ static EMIT: Shape = Shape {
             "dedupe",
             Kind::Expression,
             "An expression that returns the delivery's own id. The same id is accepted once within 24 hours. If the delivery lacks a \
-             field that the expression reads, the event is accepted without an id. Not for a `timer`, each of whose times comes only \
-             once.",
+             field that the expression reads, the event is accepted without an id. Not for a `timer`, because each of its times is due \
+             only once.",
         ),
         optional(
             "payload",
             Kind::Value,
-            "The event's payload, with `${{ … }}` for computed values. Without it, the body as it came; for a `timer`, `scheduled_at` \
+            "The event's payload, with `${{ … }}` for computed values. Without it, the body as received; for a `timer`, `scheduled_at` \
              and `late_seconds`.",
         ),
     ],

@@ -13,12 +13,12 @@ use crate::yaml::Node;
 pub(crate) static TRIGGER: Shape = Shape {
     what: "a trigger",
     fields: &[
-        optional("description", Kind::Text(Form::Any), "What happened when such an event comes, in a sentence."),
+        optional("description", Kind::Text(Form::Any), "What such an event reports, in a sentence."),
         optional(
             "payload",
             Kind::Schema(Naming::Theirs),
-            "The payload of such an event: names with their types. An event that does not fit is refused. A payload may have more \
-             fields than are listed here. Without it, any payload fits.",
+            "The payload of such an event: names with their types. An event that does not match is rejected. A payload may have more \
+             fields than are listed here. Without it, any payload matches.",
         ),
         optional("index", Kind::Texts { of: Form::Any, least: 0 }, "Top-level fields of the payload that are meant for filtering events."),
     ],

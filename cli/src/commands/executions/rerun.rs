@@ -29,18 +29,19 @@ pub(crate) struct Rerun {
     which: Which,
     #[command(flatten)]
     trying: Trying,
-    /// What of it: `start`, all of it; `failed`, what did not succeed; or a step, by its name.
+    /// Where to start: `start` reruns everything, `failed` reruns the steps that did not succeed, and
+    /// the name of a step reruns from that step.
     #[arg(long, value_name = "start|failed|STEP", default_value = "start")]
     from: String,
-    /// A parameter with another value than before: `name=value`, which is read as the type that the action declares, or `name:=json`.
-    /// The others stay as they were.
+    /// A parameter to change: `name=value`, read as the type that the action declares, or `name:=json`.
+    /// The other parameters stay the same.
     #[arg(long = "param", value_name = "NAME=VALUE")]
     param: Vec<String>,
-    /// With filters: also rerun what was rerun already, which is left out otherwise.
+    /// With filters: also rerun executions that were already rerun.
     #[arg(long, requires = "filters")]
     again: bool,
-    /// Wait for its end and print its result; one that does not succeed is exit code 1. Of a workflow, each step is told on standard error
-    /// as it begins and ends.
+    /// Wait for the end and print the result. Exits with code 1 if the execution does not succeed. For a
+    /// workflow, report each step on standard error when it begins and ends.
     #[arg(long, conflicts_with_all = ["filters", "dry_run"])]
     wait: bool,
 }
