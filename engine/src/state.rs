@@ -286,7 +286,7 @@ impl Tables {
         }
         match self.executions.get(&id).map(|execution| execution.phase) {
             None => self.locks.release(id),
-            Some(Phase::Withdrawn) => self.locks.wait_no_more(id),
+            Some(Phase::Withdrawn(_)) => self.locks.wait_no_more(id),
             // A delayed execution takes its place when its time comes; one that is retried has its locks
             // already.
             Some(Phase::Delayed) => {}

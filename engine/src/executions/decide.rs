@@ -223,7 +223,9 @@ pub(crate) fn lose(
     error: Option<Failure>,
 ) -> Decision {
     let drafts = match state.executions().get(&id) {
-        Some(execution @ Execution { phase: Phase::Running(current) | Phase::Cancelling(current), .. }) if current.id == attempt => {
+        Some(execution @ Execution { phase: Phase::Running(current) | Phase::Cancelling { attempt: current, .. }, .. })
+            if current.id == attempt =>
+        {
             let may_know = execution.is_given_to(actor) || mutants::is("own begun file asked for another's attempt");
             let evidence = if may_know { evidence } else { Evidence::MayHaveBegun };
             vec![Draft {
@@ -271,14 +273,16 @@ pub(crate) fn may_be_cancelled(state: &State, id: ExecutionId, execution: &Execu
         | Phase::Asleep
         | Phase::Asking
         | Phase::Awaiting
+        | Phase::Woken
         | Phase::Running(_)
-        | Phase::Indeterminate(_) => true,
+        | Phase::Indeterminate { .. }
+        | Phase::Settled { .. } => true,
         // The first cancel ends the forward steps, the second also the cleanup after them. If nothing runs
         // for the workflow and it has not ended, it can be canceled any number of times.
-        Phase::InSteps => state.workflows().progress(&id).is_some_and(|progress| progress.cancels < 2 || progress.open == 0),
+        Phase::InSteps { .. } => state.workflows().progress(&id).is_some_and(|progress| progress.cancels < 2 || progress.open == 0),
         // An execution that has failed may be about to be retried.
-        Phase::Ending { cancelled, .. } => !cancelled && execution.may_be_tried_again(),
-        Phase::Cancelling(_) | Phase::Withdrawn => false,
+        Phase::Ending { stop, .. } => stop.is_none() && execution.may_be_tried_again(),
+        Phase::Cancelling { .. } | Phase::Withdrawn(_) => false,
     }
 }
 

@@ -37,18 +37,20 @@ pub(crate) fn take(state: &State, actor: &Actor, message: &Message, at: &Moment,
         return Decision::Refused(Refusal::NotOpen(message.execution));
     };
     let attempt = match execution.phase {
-        Phase::Running(attempt) | Phase::Cancelling(attempt) if attempt.id == message.attempt => attempt,
+        Phase::Running(attempt) | Phase::Cancelling { attempt, .. } if attempt.id == message.attempt => attempt,
         Phase::Running(_)
-        | Phase::Cancelling(_)
+        | Phase::Cancelling { .. }
         | Phase::Delayed
         | Phase::Blocked
         | Phase::Queued
         | Phase::Asleep
         | Phase::Asking
         | Phase::Awaiting
-        | Phase::InSteps
-        | Phase::Indeterminate(_)
-        | Phase::Withdrawn
+        | Phase::Woken
+        | Phase::InSteps { .. }
+        | Phase::Indeterminate { .. }
+        | Phase::Settled { .. }
+        | Phase::Withdrawn(_)
         | Phase::Ending { .. } => {
             return Decision::Refused(Refusal::NotRunning(message.attempt));
         }

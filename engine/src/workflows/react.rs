@@ -19,7 +19,7 @@ use crate::executions::facts::{
     ExecutionCancelRequested, ExecutionCancelled, ExecutionFailed, ExecutionRequested, ExecutionSucceeded, Failure, FailureKind, Pace,
 };
 use crate::executions::start::start_waiting;
-use crate::executions::state::{Execution, Phase};
+use crate::executions::state::Execution;
 use crate::fact::{ExecutionFact, Fact, StepFact};
 use crate::ids::{ExecutionId, Id, Role};
 use crate::locks::react::own_claims;
@@ -136,7 +136,7 @@ pub(crate) fn react(state: &State, record: &Record, fact: StepFact<'_>, next: Co
 /// Ends a step whose event has come, if it has begun.
 fn matched(state: &State, record: &Record, fact: &WaitMatched, with: &Context<'_>) -> Reaction {
     let child = fact.execution.and_then(|id| Some((id, state.executions().get(&id)?)));
-    match child.filter(|(_, execution)| execution.phase == Phase::Awaiting) {
+    match child.filter(|(_, execution)| execution.awaits_event()) {
         Some(child) => waits::end(state, record, child, with),
         None => Reaction::nothing(),
     }

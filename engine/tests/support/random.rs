@@ -506,7 +506,9 @@ impl World {
                 // Mostly a lost one whose execution continues.
                 let given_up = |(id, attempt): &&(ExecutionId, Attempt)| {
                     let open = self.site.engine().executions().get(id);
-                    open.is_some_and(|open| !matches!(open.phase, Phase::Running(now) | Phase::Cancelling(now) if now.id == attempt.id))
+                    open.is_some_and(
+                        |open| !matches!(open.phase, Phase::Running(now) | Phase::Cancelling { attempt: now, .. } if now.id == attempt.id),
+                    )
                 };
                 let any = || (!self.attempts.is_empty()).then(|| which.get(&self.attempts));
                 let (execution, attempt) = *self.attempts.iter().find(given_up).or_else(any)?;
@@ -522,7 +524,7 @@ impl World {
             }
             Step::Cancel(which) => cancel(pick(which)?),
             Step::Settle(which, outcome) => {
-                let asks = |id: &&ExecutionId| matches!(self.site.phase(**id), Some(Phase::Indeterminate(_)));
+                let asks = |id: &&ExecutionId| matches!(self.site.phase(**id), Some(Phase::Indeterminate { .. } | Phase::Settled { .. }));
                 settle(open.iter().find(asks).copied().or_else(|| pick(which))?, outcome.clone())
             }
             Step::Pause(which) => asked_by(ana(), Ask::PauseExecution { execution: pick(which)? }),
