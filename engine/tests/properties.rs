@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ensue_engine::effect::Effect;
 use ensue_engine::engine::Engine;
-use ensue_engine::events::own::OwnTrigger;
+use ensue_engine::events::internal::InternalTrigger;
 use ensue_engine::executions::facts::Pace;
 use ensue_engine::executions::state::Phase;
 use ensue_engine::fact::Fact;
@@ -172,7 +172,7 @@ fn check_flows(engine: &Engine) -> Result<(), TestCaseError> {
 
 /// Checks that each dead letter is open until it is handled, which happens to each at most once except by a
 /// rerun.
-fn check_letters(records: &[Record], engine: &Engine) -> Result<(), TestCaseError> {
+fn check_dead_letters(records: &[Record], engine: &Engine) -> Result<(), TestCaseError> {
     let mut open = BTreeSet::new();
     for record in records {
         open.extend(gave_up(record));
@@ -183,8 +183,8 @@ fn check_letters(records: &[Record], engine: &Engine) -> Result<(), TestCaseErro
             _ => {}
         }
     }
-    prop_assert_eq!(open.len(), engine.letters().count());
-    prop_assert!(open.iter().all(|letter| engine.letters().is_open(*letter)));
+    prop_assert_eq!(open.len(), engine.dead_letters().count());
+    prop_assert!(open.iter().all(|letter| engine.dead_letters().is_open(*letter)));
     Ok(())
 }
 
@@ -217,7 +217,7 @@ fn check_queues(world: &World, at_rest: bool) -> Result<(), TestCaseError> {
 /// person reruns its execution.
 fn check_own(records: &[Record]) -> Result<(), TestCaseError> {
     let by_id: BTreeMap<Id, &Record> = records.iter().map(|record| (record.id, record)).collect();
-    let own = |record: &Record| if let Fact::EventReceived(event) = &record.fact { OwnTrigger::of(&event.trigger) } else { None };
+    let own = |record: &Record| if let Fact::EventReceived(event) = &record.fact { InternalTrigger::of(&event.trigger) } else { None };
     let is_rerun = |record: &Record| matches!(&record.fact, Fact::ExecutionRequested(fact) if fact.rerun_of.is_some());
     // The cause of an execution is the cause of its request: its other records may also follow from something
     // that only let it continue, such as an end that freed a slot.
@@ -287,7 +287,7 @@ proptest! {
         check_errors(records, engine, was_parked)?;
         check_ends(records)?;
         check_locks(engine, true)?;
-        check_letters(records, engine)?;
+        check_dead_letters(records, engine)?;
         check_own(records)?;
         check_queues(&world, true)?;
         check_flows(engine)?;

@@ -77,7 +77,7 @@ pub(crate) fn take(state: &State, actor: &Actor, message: &Message, at: &Moment,
         Said::Event(event) => {
             let cause = execution.cause(attempt.id.0);
             let cause = Some(Cause { depth: cause.depth + 1, ..cause });
-            let source = Source { actor, cause, trace: None, own_above: execution.own_above.clone() };
+            let source = Source { actor, cause, trace: None, internal_above: execution.internal_above.clone() };
             emit(state, &source, &attempt, event, at, with).map(|received| {
                 let emitted = AttemptEmitted { attempt: attempt.id, index: message.index, event: event.id };
                 std::iter::once(draft(None, emitted.into(), None)).chain(received).collect()

@@ -95,7 +95,7 @@ fn that_goes_on(record: &Record) -> Option<ExecutionId> {
         | ByNoun::CatalogFact(_)
         | ByNoun::VarFact(_)
         | ByNoun::AccessFact(_)
-        | ByNoun::LetterFact(_)
+        | ByNoun::DeadLetterFact(_)
         | ByNoun::HealthFact(_) => None,
     }
 }

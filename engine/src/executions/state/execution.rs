@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::phase::{Attempt, Phase};
 use crate::catalog::OnLost;
 use crate::effect::{Dispatch, Effect};
-use crate::events::own::OwnTriggers;
+use crate::events::internal::InternalTriggers;
 use crate::executions::facts::{ExecutionRequested, GivenEvent, Pace};
 use crate::executions::labels::Labels;
 use crate::executions::queues::Place;
@@ -79,8 +79,8 @@ pub struct Execution {
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
     /// The engine's own triggers that have an event above it in its chain.
-    #[serde(default, skip_serializing_if = "OwnTriggers::is_empty")]
-    pub own_above: OwnTriggers,
+    #[serde(default, skip_serializing_if = "InternalTriggers::is_empty")]
+    pub internal_above: InternalTriggers,
     /// How many workflows it is nested in.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub level: u32,
@@ -160,7 +160,7 @@ impl Execution {
             asked_by: AskingRule::of(fact).map(Box::new),
             rerun_of: fact.rerun_of,
             labels: fact.labels.clone(),
-            own_above: fact.own_above.clone(),
+            internal_above: fact.internal_above.clone(),
             level,
             began_at: (fact.pace == Pace::InSteps).then_some(record.time),
             result: None,
