@@ -9,7 +9,7 @@ use crate::catalog::decide as catalog;
 use crate::command::{Answer, Ask, Before, Command, Context, Decision, Moment, Refusal};
 use crate::dead_letters::decide as dead_letters;
 use crate::effect::Effect;
-use crate::events::{decide as events, own, react as event_reactions};
+use crate::events::{decide as events, internal, react as event_reactions};
 use crate::executions::{decide as executions, messages, pausing, react as execution_reactions, start};
 use crate::fact::{ByNoun, CatalogFact, EventFact, HealthFact, RuleFact};
 use crate::health::decide as health;
@@ -77,7 +77,7 @@ impl Engine {
     pub fn decide(&self, command: &Command, at: &Moment, with: &Context<'_>) -> Decision {
         let mut decision = self.decide_on(&command.ask, command, at, with);
         if let Decision::Done { drafts, .. } = &mut decision {
-            let told = own::telling_of(&self.state, drafts, None, at, with);
+            let told = internal::telling_of(&self.state, drafts, None, at, with);
             drafts.extend(told);
         }
         decision
@@ -144,7 +144,7 @@ impl Engine {
     pub fn react(&self, record: &Record, next: Consequence, at: &Moment, with: &Context<'_>) -> Reaction {
         let mut reaction = self.following(record, next, at, with);
         if let Reaction::Drafts { drafts, .. } = &mut reaction {
-            let told = own::telling_of(&self.state, drafts, Some(record), at, with);
+            let told = internal::telling_of(&self.state, drafts, Some(record), at, with);
             drafts.extend(told);
         }
         reaction
