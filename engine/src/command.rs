@@ -73,7 +73,7 @@ impl Ask {
             Ask::TakeMessage(Message { said: Said::Event(event), .. }) => std::slice::from_ref(event),
             Ask::TakeMessage(Message { said: Said::Progress { .. } | Said::Artifact(_) | Said::Unusable { .. }, .. })
             | Ask::KeepDelivery(_)
-            | Ask::DismissLetter { .. }
+            | Ask::DismissDeadLetter { .. }
             | Ask::RequestExecution(_)
             | Ask::RetryExecution(_)
             | Ask::LoseAttempt { .. }
@@ -134,7 +134,7 @@ impl Ask {
                     }
                 }
             }
-            Ask::DismissLetter { .. }
+            Ask::DismissDeadLetter { .. }
             | Ask::LoseAttempt { .. }
             | Ask::CancelExecution { .. }
             | Ask::CancelInquiry(_)
@@ -171,7 +171,7 @@ pub enum Ask {
     /// Rerun an execution that failed permanently, once.
     RetryExecution(RequestExecution),
     /// Dismiss a dead letter.
-    DismissLetter {
+    DismissDeadLetter {
         /// The record of the refused delivery, or the execution.
         of: Id,
     },

@@ -7,14 +7,14 @@ use serde::Deserializer;
 use crate::access::decide as access;
 use crate::catalog::decide as catalog;
 use crate::command::{Answer, Ask, Before, Command, Context, Decision, Moment, Refusal};
+use crate::dead_letters::decide as dead_letters;
 use crate::effect::Effect;
-use crate::events::{decide as events, own, react as event_reactions};
+use crate::events::{decide as events, internal, react as event_reactions};
 use crate::executions::{decide as executions, messages, pausing, react as execution_reactions, start};
 use crate::fact::{ByNoun, CatalogFact, EventFact, HealthFact, RuleFact};
 use crate::health::decide as health;
 use crate::ids::LogId;
 use crate::inquiries::{decide as inquiries, react as inquiry_reactions};
-use crate::letters::decide as letters;
 use crate::mutants;
 use crate::reaction::{Consequence, Reaction, Then};
 use crate::record::Record;
@@ -77,7 +77,7 @@ impl Engine {
     pub fn decide(&self, command: &Command, at: &Moment, with: &Context<'_>) -> Decision {
         let mut decision = self.decide_on(&command.ask, command, at, with);
         if let Decision::Done { drafts, .. } = &mut decision {
-            let told = own::telling_of(&self.state, drafts, None, at, with);
+            let told = internal::telling_of(&self.state, drafts, None, at, with);
             drafts.extend(told);
         }
         decision
@@ -103,9 +103,9 @@ impl Engine {
             }
             Ask::ReceiveEvents(list) => events::receive_all(&self.state, actor, trace, list, at, with),
             Ask::KeepDelivery(delivery) => events::keep_delivery(actor, trace, delivery),
-            Ask::RetryDelivery(retried) => letters::retry(&self.state, actor, trace, retried, at, with),
-            Ask::RetryExecution(ask) => letters::rerun(&self.state, at, actor, trace, ask, with),
-            Ask::DismissLetter { of } => letters::dismiss(&self.state, actor, *of),
+            Ask::RetryDelivery(retried) => dead_letters::retry(&self.state, actor, trace, retried, at, with),
+            Ask::RetryExecution(ask) => dead_letters::rerun(&self.state, at, actor, trace, ask, with),
+            Ask::DismissDeadLetter { of } => dead_letters::dismiss(&self.state, actor, *of),
             Ask::RequestExecution(ask) => executions::request(&self.state, at, actor, trace, ask, with),
             Ask::TakeMessage(message) => messages::take(&self.state, actor, message, at, with),
             Ask::ReportAttempt(report) => executions::report(&self.state, actor, report, at, with),
@@ -144,7 +144,7 @@ impl Engine {
     pub fn react(&self, record: &Record, next: Consequence, at: &Moment, with: &Context<'_>) -> Reaction {
         let mut reaction = self.following(record, next, at, with);
         if let Reaction::Drafts { drafts, .. } = &mut reaction {
-            let told = own::telling_of(&self.state, drafts, Some(record), at, with);
+            let told = internal::telling_of(&self.state, drafts, Some(record), at, with);
             drafts.extend(told);
         }
         reaction
@@ -180,7 +180,7 @@ impl Engine {
             | ByNoun::ScheduleFact(_)
             | ByNoun::VarFact(_)
             | ByNoun::AccessFact(_)
-            | ByNoun::LetterFact(_)
+            | ByNoun::DeadLetterFact(_)
             | ByNoun::HealthFact(
                 HealthFact::ClockStepped(_)
                 | HealthFact::ClockAccepted(_)
@@ -216,7 +216,7 @@ impl Engine {
             | ByNoun::CatalogFact(_)
             | ByNoun::VarFact(_)
             | ByNoun::AccessFact(_)
-            | ByNoun::LetterFact(_)
+            | ByNoun::DeadLetterFact(_)
             | ByNoun::HealthFact(_) => Vec::new(),
         }
     }

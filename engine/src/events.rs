@@ -2,5 +2,5 @@
 
 pub mod decide;
 pub mod facts;
-pub mod own;
+pub mod internal;
 pub mod react;

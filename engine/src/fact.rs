@@ -10,11 +10,11 @@ use thiserror::Error;
 
 use crate::access::facts as access;
 use crate::catalog::facts as catalog;
+use crate::dead_letters::facts as dead_letters;
 use crate::events::facts as events;
 use crate::executions::facts as executions;
 use crate::health::facts as health;
 use crate::inquiries::facts as inquiries;
-use crate::letters::facts as letters;
 use crate::locks::facts as locks;
 use crate::rules::facts as rules;
 use crate::rules::flow::facts as flow;
@@ -265,9 +265,9 @@ facts! {
         TokenRevoked(access::TokenRevoked): "token.revoked", 1;
     }
     /// Facts about dead letters.
-    LetterFact {
-        DeadLetterRetried(letters::DeadLetterRetried): "dead_letter.retried", 1;
-        DeadLetterDismissed(letters::DeadLetterDismissed): "dead_letter.dismissed", 1;
+    DeadLetterFact {
+        DeadLetterRetried(dead_letters::DeadLetterRetried): "dead_letter.retried", 1;
+        DeadLetterDismissed(dead_letters::DeadLetterDismissed): "dead_letter.dismissed", 1;
     }
     /// Facts about the log itself.
     HealthFact {

@@ -8,4 +8,5 @@ pub mod facts;
 pub mod lost;
 pub mod question;
 pub(crate) mod react;
+pub mod right;
 pub mod state;

@@ -9,12 +9,12 @@ use thiserror::Error;
 
 use crate::access::state::Access;
 use crate::catalog::state::InstalledPacks;
+use crate::dead_letters::state::DeadLetters;
 use crate::executions::state::{Executions, Phase};
 use crate::fact::{ByNoun, Fact, RuleFact};
 use crate::health::state::Health;
 use crate::ids::{ExecutionId, LogId};
 use crate::inquiries::state::Inquiries;
-use crate::letters::state::Letters;
 use crate::locks::state::Locks;
 use crate::record::{CatalogRevision, Position, Record, Revision, StreamId};
 use crate::rules::flow::state::Flows;
@@ -96,7 +96,7 @@ tables! {
     /// The keys and tokens.
     access: Access,
     /// The open dead letters.
-    letters: Letters,
+    dead_letters: DeadLetters,
     /// The reactions that are owed, held or parked.
     health: Health,
 }
@@ -179,7 +179,7 @@ impl State {
         match record.fact.by_noun() {
             ByNoun::EventFact(fact) => {
                 state.rules.apply_event(record, fact);
-                state.letters.apply_event(record, fact);
+                state.dead_letters.apply_event(record, fact);
             }
             ByNoun::RuleFact(fact) => {
                 state.rules.apply(record, fact, &state.health);
@@ -196,7 +196,7 @@ impl State {
             ByNoun::ExecutionFact(fact) => {
                 state.workflows.apply_execution(record, fact, &state.executions);
                 state.executions.apply(record, fact);
-                state.letters.apply_execution(record, fact);
+                state.dead_letters.apply_execution(record, fact);
                 if fact.is_end() {
                     state.timers.forget_all(&record.stream);
                     state.inquiries.forget(&record.stream);
@@ -224,7 +224,7 @@ impl State {
             ByNoun::CatalogFact(fact) => state.packs.apply(record, fact),
             ByNoun::VarFact(fact) => state.vars.apply(record, fact),
             ByNoun::AccessFact(fact) => state.access.apply(fact),
-            ByNoun::LetterFact(fact) => state.letters.apply(fact),
+            ByNoun::DeadLetterFact(fact) => state.dead_letters.apply(fact),
             ByNoun::HealthFact(fact) => {
                 state.health.apply(record, fact);
                 state.timers.apply_clock(record, fact);
@@ -264,7 +264,7 @@ impl State {
         }
         let mut tables = Tables::deserialize(saved).map_err(|why| LoadError::Damaged(why.to_string()))?;
         tables.health.index();
-        tables.letters.index();
+        tables.dead_letters.index();
         tables.executions.index();
         tables.locks.index();
         Ok(Self { log, tables })
@@ -286,7 +286,7 @@ impl Tables {
         }
         match self.executions.get(&id).map(|execution| execution.phase) {
             None => self.locks.release(id),
-            Some(Phase::Withdrawn) => self.locks.wait_no_more(id),
+            Some(Phase::Withdrawn(_)) => self.locks.wait_no_more(id),
             // A delayed execution takes its place when its time comes; one that is retried has its locks
             // already.
             Some(Phase::Delayed) => {}

@@ -13,8 +13,9 @@ use bytes::Bytes;
 use ensue_engine::access::facts::{KeyRemoved, KeySet, TokenAdded, TokenRevoked};
 use ensue_engine::catalog::facts::{PackInstalled, PackRemoved};
 use ensue_engine::catalog::{Control, ItemFailure, LockConflict, Mode, OnFailure, OnLost};
+use ensue_engine::dead_letters::facts::{DeadLetterDismissed, DeadLetterRetried};
 use ensue_engine::events::facts::{DeliveredWith, DeliveryRefused, EventReceived};
-use ensue_engine::events::own::OwnTrigger;
+use ensue_engine::events::internal::InternalTrigger;
 use ensue_engine::executions::facts::{
     ArtifactKept, AttemptEmitted, AttemptFailed, AttemptLost, AttemptProgressed, AttemptReportedLate, AttemptStarted, AttemptSucceeded,
     Evidence, ExecutionBecameIndeterminate, ExecutionCancelRequested, ExecutionCancelled, ExecutionFailed, ExecutionPaused,
@@ -31,7 +32,6 @@ use ensue_engine::inquiries::facts::{
     InquiryAnswered, InquiryEscalated, InquiryNotificationFailed, InquiryNotified, InquiryOpened, InquiryReminded, InquiryWithdrawn,
     Occasion, Verdict,
 };
-use ensue_engine::letters::facts::{DeadLetterDismissed, DeadLetterRetried};
 use ensue_engine::locks::facts::{Claim, Lock, LockAcquired, LockAwaited, LockOwner};
 use ensue_engine::names::StepName;
 use ensue_engine::record::{Actor, Body, BodyHandle, CatalogRevision, Cause, Chain, Digest, Epoch, Position, Record, Revision, StreamId};
@@ -94,7 +94,7 @@ fn samples() -> Vec<Fact> {
             erred: 1,
             again: vec![Position(40)],
             dedupe: Some(Digest::of(b"delivery")),
-            own_above: [OwnTrigger::ExecutionEnded].into(),
+            internal_above: [InternalTrigger::ExecutionEnded].into(),
         }
         .into(),
         DeliveryRefused {
@@ -119,7 +119,7 @@ fn samples() -> Vec<Fact> {
                     .map(|(control, until)| (control, ControlKey { key: Digest::of(b"text main"), until }))
                     .into(),
                 given: Some(given.clone()),
-                own_above: [OwnTrigger::InquiryOpened].into(),
+                internal_above: [InternalTrigger::InquiryOpened].into(),
             }),
         }
         .into(),
@@ -155,7 +155,7 @@ fn samples() -> Vec<Fact> {
             locks: vec![Claim { owner: lock.owner.clone(), key: lock.key, limit: 2, conflict: LockConflict::CancelRunning }],
             wait_millis: None,
             pace: Pace::AtOnce,
-            own_above: [OwnTrigger::ExecutionEnded, OwnTrigger::RuleErred].into(),
+            internal_above: [InternalTrigger::ExecutionEnded, InternalTrigger::RuleErred].into(),
         }
         .into(),
         AttemptStarted { number: 2, token: 9, worker: "local".into(), lease_millis: 30_000 }.into(),

@@ -448,16 +448,18 @@ impl Subject {
         let executions = self.site.engine().executions();
         let open = executions.iter().filter_map(|(id, open)| match open.phase {
             Phase::Running(_) => Some((self.path(open), (*id, false))),
-            Phase::Cancelling(_) => Some((self.path(open), (*id, true))),
+            Phase::Cancelling { .. } => Some((self.path(open), (*id, true))),
             Phase::Delayed
             | Phase::Blocked
             | Phase::Queued
             | Phase::Asleep
             | Phase::Asking
             | Phase::Awaiting
-            | Phase::InSteps
-            | Phase::Withdrawn
-            | Phase::Indeterminate(_)
+            | Phase::Woken
+            | Phase::InSteps { .. }
+            | Phase::Withdrawn(_)
+            | Phase::Indeterminate { .. }
+            | Phase::Settled { .. }
             | Phase::Ending { .. } => None,
         });
         open.collect()

@@ -268,7 +268,7 @@ fn cancel_running_cancels_only_the_oldest_as_needed() {
     let (first, _) = deploy(&mut site, "eu");
     let (second, _) = deploy(&mut site, "eu");
     let (third, _) = deploy(&mut site, "eu");
-    assert!(matches!(site.phase(first), Some(Phase::Cancelling(_))));
+    assert!(matches!(site.phase(first), Some(Phase::Cancelling { .. })));
     assert!(runs(&site, second) && waits(&site, third));
     site.fail(first, FailureKind::Cancelled);
     assert!(runs(&site, second) && runs(&site, third));
@@ -289,7 +289,7 @@ fn workflow_that_is_undoing_is_not_cancelled_again() {
     let undo = ExecutionId(Id::derived(site.engine().log(), first.0, Role::Undo(&"done".parse().unwrap(), 0)));
     assert!(runs(&site, undo), "what undoes goes on");
     site.succeed(undo);
-    assert_eq!(site.phase(third), Some(Phase::InSteps));
+    assert!(matches!(site.phase(third), Some(Phase::InSteps { .. })));
     assert!(runs(&site, of_step(&site, third, "done")));
 }
 
@@ -471,7 +471,7 @@ fn match_cancels_the_execution_of_an_earlier_match() {
     let mut site = rule(1, LockConflict::CancelRunning);
     let first = ping(&mut site, "a").1.unwrap();
     let second = ping(&mut site, "a").1.unwrap();
-    assert!(matches!(site.phase(first), Some(Phase::Cancelling(_))) && waits(&site, second));
+    assert!(matches!(site.phase(first), Some(Phase::Cancelling { .. })) && waits(&site, second));
     site.fail(first, FailureKind::Cancelled);
     assert!(runs(&site, second));
 }

@@ -111,7 +111,7 @@ fn lost_attempt_is_never_redispatched_and_frees_its_slot() {
     assert!(site.engine().owed_effects().is_empty());
     assert_eq!(site.engine().executions().running(), 0);
     site.ask("demo.ask").then(&["execution.requested", "attempt.started"]);
-    assert!(matches!(site.phase(execution), Some(Phase::Indeterminate(_))));
+    assert!(matches!(site.phase(execution), Some(Phase::Indeterminate { .. })));
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn settling_a_cancelled_execution_as_retry_ends_it_as_cancelled() {
 #[test]
 fn late_report_of_a_stop_ends_a_cancelled_execution_as_cancelled() {
     let (mut site, execution) = cancelled_and_indeterminate();
-    let Some(Phase::Indeterminate(attempt)) = site.phase(execution) else { panic!("it waits for a person") };
+    let Some(Phase::Indeterminate { attempt, .. }) = site.phase(execution) else { panic!("it waits for a person") };
     site.when(report(execution, attempt, failed(FailureKind::Cancelled))).then(&[
         "attempt.failed",
         "inquiry.withdrawn",
@@ -409,5 +409,5 @@ fn settlement_of_one_attempt_does_not_apply_to_a_later_one() {
     site.after(2_000).then(&["timer.fired", "attempt.started"]);
     site.lose(execution, Evidence::MayHaveBegun).then(&lost);
     site.when(retry(settled)).then(&["reaction.retried", "reaction.resumed"]);
-    assert!(matches!(site.phase(execution), Some(Phase::Indeterminate(attempt)) if attempt.number == 2));
+    assert!(matches!(site.phase(execution), Some(Phase::Indeterminate { attempt, .. }) if attempt.number == 2));
 }

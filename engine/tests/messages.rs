@@ -112,7 +112,7 @@ fn message_of_an_attempt_that_does_not_run_is_rejected() {
     let wrong = Attempt { token: attempt.token + 1, ..attempt };
     site.when(progress(execution, wrong, 0)).then_refused(&Refusal::WrongToken { attempt: attempt.id, given: attempt.token + 1 });
     site.lose(execution, Evidence::MayHaveBegun);
-    assert!(matches!(site.phase(execution), Some(Phase::Indeterminate(_))));
+    assert!(matches!(site.phase(execution), Some(Phase::Indeterminate { .. })));
     site.when(progress(execution, attempt, 0)).then_refused(&Refusal::NotRunning(attempt.id));
     site.when(cancel(execution));
     site.when(progress(execution, attempt, 0)).then_refused(&Refusal::NotOpen(execution));

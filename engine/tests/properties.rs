@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ensue_engine::effect::Effect;
 use ensue_engine::engine::Engine;
-use ensue_engine::events::own::OwnTrigger;
+use ensue_engine::events::internal::InternalTrigger;
 use ensue_engine::executions::facts::Pace;
 use ensue_engine::executions::state::Phase;
 use ensue_engine::fact::Fact;
@@ -170,9 +170,39 @@ fn check_flows(engine: &Engine) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// Checks that each open execution is listed in the table of its phase, and in no other.
+fn check_lists(engine: &Engine) -> Result<(), TestCaseError> {
+    let saved: serde_json::Value = serde_json::from_slice(&engine.save().json).map_err(|error| TestCaseError::fail(error.to_string()))?;
+    let executions = &saved["executions"];
+    let rows = |table: &serde_json::Value, column: usize| {
+        let rows = table.as_array().cloned().unwrap_or_default();
+        rows.into_iter().map(|row| row[column].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    let by_id = ["running", "at_once", "idle", "indeterminate"];
+    let listed = by_id.iter().flat_map(|table| rows(&executions[*table], 0).into_iter().map(|id| (id, *table)));
+    let waiting = [&executions["queues"]["waiting"], &executions["aside"]].into_iter().flat_map(|table| rows(table, 1));
+    let mut listed: Vec<(String, &str)> = listed.chain(waiting.map(|id| (id, "waiting"))).collect();
+    listed.sort_unstable();
+    let expected = engine.executions().iter().filter_map(|(id, execution)| {
+        let table = match (execution.phase, execution.pace) {
+            (Phase::Queued, Pace::Worked) => "waiting",
+            (Phase::Running(_) | Phase::Cancelling { .. }, Pace::Worked) => "running",
+            (Phase::Running(_) | Phase::Cancelling { .. }, _) => "at_once",
+            (Phase::Indeterminate { .. }, _) => "indeterminate",
+            (Phase::Delayed | Phase::Asleep | Phase::Asking | Phase::Awaiting | Phase::Woken | Phase::InSteps { .. }, _) => "idle",
+            (Phase::Queued | Phase::Blocked | Phase::Settled { .. } | Phase::Withdrawn(_) | Phase::Ending { .. }, _) => return None,
+        };
+        Some((id.to_string(), table))
+    });
+    let mut expected: Vec<(String, &str)> = expected.collect();
+    expected.sort_unstable();
+    prop_assert_eq!(listed, expected);
+    Ok(())
+}
+
 /// Checks that each dead letter is open until it is handled, which happens to each at most once except by a
 /// rerun.
-fn check_letters(records: &[Record], engine: &Engine) -> Result<(), TestCaseError> {
+fn check_dead_letters(records: &[Record], engine: &Engine) -> Result<(), TestCaseError> {
     let mut open = BTreeSet::new();
     for record in records {
         open.extend(gave_up(record));
@@ -183,8 +213,8 @@ fn check_letters(records: &[Record], engine: &Engine) -> Result<(), TestCaseErro
             _ => {}
         }
     }
-    prop_assert_eq!(open.len(), engine.letters().count());
-    prop_assert!(open.iter().all(|letter| engine.letters().is_open(*letter)));
+    prop_assert_eq!(open.len(), engine.dead_letters().count());
+    prop_assert!(open.iter().all(|letter| engine.dead_letters().is_open(*letter)));
     Ok(())
 }
 
@@ -215,9 +245,9 @@ fn check_queues(world: &World, at_rest: bool) -> Result<(), TestCaseError> {
 
 /// Checks that each of the engine's own events is emitted once, and causes no other such event unless a
 /// person reruns its execution.
-fn check_own(records: &[Record]) -> Result<(), TestCaseError> {
+fn check_internal_events(records: &[Record]) -> Result<(), TestCaseError> {
     let by_id: BTreeMap<Id, &Record> = records.iter().map(|record| (record.id, record)).collect();
-    let own = |record: &Record| if let Fact::EventReceived(event) = &record.fact { OwnTrigger::of(&event.trigger) } else { None };
+    let own = |record: &Record| if let Fact::EventReceived(event) = &record.fact { InternalTrigger::of(&event.trigger) } else { None };
     let is_rerun = |record: &Record| matches!(&record.fact, Fact::ExecutionRequested(fact) if fact.rerun_of.is_some());
     // The cause of an execution is the cause of its request: its other records may also follow from something
     // that only let it continue, such as an end that freed a slot.
@@ -277,6 +307,7 @@ proptest! {
             prop_assert_eq!(sum(world.site.effects()), sum(&world.site.engine().owed_effects()));
             check_locks(world.site.engine(), false)?;
             check_queues(&world, false)?;
+            check_lists(world.site.engine())?;
         }
         world.rest();
         was_parked |= world.site.engine().health().parked().next().is_some();
@@ -287,8 +318,8 @@ proptest! {
         check_errors(records, engine, was_parked)?;
         check_ends(records)?;
         check_locks(engine, true)?;
-        check_letters(records, engine)?;
-        check_own(records)?;
+        check_dead_letters(records, engine)?;
+        check_internal_events(records)?;
         check_queues(&world, true)?;
         check_flows(engine)?;
         prop_assert_eq!(sum(world.site.effects()), sum(&engine.owed_effects()));

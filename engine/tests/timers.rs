@@ -661,7 +661,7 @@ fn cancelled_and_lost_execution_ends_at_the_timeout() {
     let say = step(&site, flow, "say");
     site.when(cancel(flow));
     site.lose(say, Evidence::MayHaveBegun);
-    assert!(matches!(site.phase(say), Some(Phase::Indeterminate(_))));
+    assert!(matches!(site.phase(say), Some(Phase::Indeterminate { .. })));
     site.after(60_000).then(&["timer.fired", "inquiry.withdrawn", "execution.timed_out", "execution.cancelled"]);
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ensue_api::ports::{Backtested, Backtests, Declined, Impatience, LogAccess, Patience, ToBacktest, ToldEvent, ToldEvents};
 use ensue_engine::events::facts::EventReceived;
-use ensue_engine::events::own::OwnTrigger;
+use ensue_engine::events::internal::InternalTrigger;
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::EventId;
@@ -219,7 +219,7 @@ impl<'a> Over<'a> {
         self.now = self.now.max(Timestamp::from_micros(record.time.micros().saturating_sub(self.stepped)));
         match (&record.fact, &record.stream) {
             (Fact::EventReceived(fact), StreamId::Event(id)) => {
-                let is_too_deep = record.cause.depth > DEPTH_MAX && OwnTrigger::of(&fact.trigger).is_none();
+                let is_too_deep = record.cause.depth > DEPTH_MAX && InternalTrigger::of(&fact.trigger).is_none();
                 if self.triggers.contains(&fact.trigger) && fact.rule.is_none() && !is_too_deep {
                     return self.judge(record, *id, fact);
                 }

@@ -66,7 +66,7 @@ impl Heard for NodeHeard {
                 | ByNoun::TimerFact(_)
                 | ByNoun::ScheduleFact(_)
                 | ByNoun::HealthFact(_)
-                | ByNoun::LetterFact(_) => {}
+                | ByNoun::DeadLetterFact(_) => {}
             }
         }
         if about_packs {

@@ -135,7 +135,7 @@ impl Tally {
                 | ByNoun::CatalogFact(_)
                 | ByNoun::VarFact(_)
                 | ByNoun::AccessFact(_)
-                | ByNoun::LetterFact(_)
+                | ByNoun::DeadLetterFact(_)
                 | ByNoun::HealthFact(_) => {}
             }
         }

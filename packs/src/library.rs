@@ -98,7 +98,7 @@ pub(crate) fn digests() -> BTreeMap<PackName, Digest> {
 
 #[cfg(test)]
 mod tests {
-    use ensue_engine::events::own::OwnTrigger;
+    use ensue_engine::events::internal::InternalTrigger;
     use ensue_engine::schedule::SCHEDULE_TRIGGER;
 
     use super::*;
@@ -125,7 +125,7 @@ mod tests {
             .iter()
             .filter_map(|(path, _)| Some(format!("core.{}", path.strip_prefix("core/triggers/")?.strip_suffix(".yaml")?)))
             .collect();
-        let mut own: Vec<String> = OwnTrigger::ALL.map(|own| own.as_str().to_owned()).into();
+        let mut own: Vec<String> = InternalTrigger::ALL.map(|own| own.as_str().to_owned()).into();
         own.push(SCHEDULE_TRIGGER.to_owned());
         own.sort();
         assert_eq!(found, own);

@@ -6,7 +6,7 @@
 //! its sender leaves no record, so it is not here.
 
 use ensue_engine::executions::facts::Failure;
-use ensue_engine::fact::{ByNoun, EventFact, ExecutionFact, LetterFact};
+use ensue_engine::fact::{ByNoun, DeadLetterFact, EventFact, ExecutionFact};
 use ensue_engine::ids::{EventId, ExecutionId, Id};
 use ensue_engine::names::{SensorRef, TriggerRef};
 use ensue_engine::record::{Position, Record, StreamId};
@@ -138,8 +138,8 @@ impl View for DeadLetter {
             ByNoun::EventFact(EventFact::DeliveryRefused(_)) => Some(Touch::Begins(record.id)),
             ByNoun::ExecutionFact(ExecutionFact::ExecutionRequested(fact)) => fact.rerun_of.map(|of| Touch::Changes(of.0)),
             ByNoun::ExecutionFact(fact) => fact.gave_up().and(execution_of(record)).map(|execution| Touch::Begins(execution.0)),
-            ByNoun::LetterFact(LetterFact::DeadLetterRetried(fact)) => Some(Touch::Changes(fact.of)),
-            ByNoun::LetterFact(LetterFact::DeadLetterDismissed(fact)) => Some(Touch::Changes(fact.of)),
+            ByNoun::DeadLetterFact(DeadLetterFact::DeadLetterRetried(fact)) => Some(Touch::Changes(fact.of)),
+            ByNoun::DeadLetterFact(DeadLetterFact::DeadLetterDismissed(fact)) => Some(Touch::Changes(fact.of)),
             _ => None,
         }
     }
@@ -165,10 +165,10 @@ impl View for DeadLetter {
                 Some(error) => Self::of_execution(record, error),
                 None => before,
             },
-            ByNoun::LetterFact(LetterFact::DeadLetterRetried(fact)) => {
+            ByNoun::DeadLetterFact(DeadLetterFact::DeadLetterRetried(fact)) => {
                 before.map(|letter| letter.settled(LetterStatus::Retried, record, None, &fact.events))
             }
-            ByNoun::LetterFact(LetterFact::DeadLetterDismissed(_)) => {
+            ByNoun::DeadLetterFact(DeadLetterFact::DeadLetterDismissed(_)) => {
                 before.map(|letter| letter.settled(LetterStatus::Dismissed, record, None, &[]))
             }
             _ => before,

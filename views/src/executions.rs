@@ -480,7 +480,7 @@ impl View for Execution {
             | ByNoun::CatalogFact(_)
             | ByNoun::VarFact(_)
             | ByNoun::AccessFact(_)
-            | ByNoun::LetterFact(_)
+            | ByNoun::DeadLetterFact(_)
             | ByNoun::HealthFact(_) => {}
         }
         execution.cover();

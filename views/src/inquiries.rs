@@ -216,7 +216,7 @@ impl View for Inquiry {
             | ByNoun::CatalogFact(_)
             | ByNoun::VarFact(_)
             | ByNoun::AccessFact(_)
-            | ByNoun::LetterFact(_)
+            | ByNoun::DeadLetterFact(_)
             | ByNoun::HealthFact(_) => None,
         }
     }
@@ -275,7 +275,7 @@ impl View for Inquiry {
             | ByNoun::CatalogFact(_)
             | ByNoun::VarFact(_)
             | ByNoun::AccessFact(_)
-            | ByNoun::LetterFact(_)
+            | ByNoun::DeadLetterFact(_)
             | ByNoun::HealthFact(_) => {}
         }
         Some(inquiry)

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use ensue_engine::catalog::{Control, Mode, OnLost};
+use ensue_engine::dead_letters::facts::DeadLetterDismissed;
 use ensue_engine::events::facts::{DeliveryRefused, EventReceived};
 use ensue_engine::executions::facts::{
     ArtifactKept, AttemptEmitted, AttemptFailed, AttemptLost, AttemptProgressed, AttemptReportedLate, AttemptStarted, AttemptSucceeded,
@@ -15,7 +16,6 @@ use ensue_engine::executions::facts::{
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ArtifactId, AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId, LogId, Role, RuleId};
 use ensue_engine::inquiries::facts::{InquiryAnswered, InquiryOpened, Verdict};
-use ensue_engine::letters::facts::DeadLetterDismissed;
 use ensue_engine::names::{ActionRef, DEFAULT_QUEUE, RuleRef, SensorRef, TriggerRef};
 use ensue_engine::record::{Actor, Body, CatalogRevision, Cause, Chain, Digest, Epoch, Position, Record, Revision, StreamId};
 use ensue_engine::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted, RuleModeSet};
@@ -138,7 +138,7 @@ impl Story {
             erred: 0,
             again: Vec::new(),
             dedupe: None,
-            own_above: std::collections::BTreeSet::new(),
+            internal_above: std::collections::BTreeSet::new(),
         };
         let body = Body::json(payload.to_owned());
         self.tell(StreamId::Event(id), Some(id.0), Actor::Sensor(sensor), None, fact.into(), Some(body));
@@ -182,7 +182,7 @@ impl Story {
             locks: Vec::new(),
             wait_millis: None,
             pace: ensue_engine::executions::facts::Pace::Worked,
-            own_above: std::collections::BTreeSet::new(),
+            internal_above: std::collections::BTreeSet::new(),
         };
         let cause = self.causes.get(&StreamId::Enforcement(enforcement)).map(|cause| cause.from_parent(enforcement.0));
         let body = Some(Body::json(r#"{"gate":"north"}"#));

@@ -42,7 +42,7 @@ impl TimelineEntry {
             | ByNoun::CatalogFact(_)
             | ByNoun::VarFact(_)
             | ByNoun::AccessFact(_)
-            | ByNoun::LetterFact(_)
+            | ByNoun::DeadLetterFact(_)
             | ByNoun::HealthFact(_) => return None,
         };
         let (position, time, kind) = (record.position, record.time, record.kind());

@@ -159,7 +159,7 @@ impl Totals {
             | ByNoun::CatalogFact(_)
             | ByNoun::VarFact(_)
             | ByNoun::AccessFact(_)
-            | ByNoun::LetterFact(_) => {}
+            | ByNoun::DeadLetterFact(_) => {}
             ByNoun::ExecutionFact(fact) => self.count_execution(fact),
             ByNoun::HealthFact(HealthFact::NodeStarted(_)) => self.starts += 1,
             ByNoun::HealthFact(

@@ -49,7 +49,7 @@ fn request(story: &mut Story, execution: ExecutionId, locks: Vec<Claim>) {
         locks,
         wait_millis: None,
         pace: Pace::InSteps,
-        own_above: std::collections::BTreeSet::new(),
+        internal_above: std::collections::BTreeSet::new(),
     };
     story.tell(StreamId::Execution(execution), Some(execution.0), Actor::Engine, None, fact.into(), None);
 }

@@ -47,7 +47,7 @@ fn request(story: &mut Story, execution: ExecutionId, pace: Pace, part_of: Optio
         locks: Vec::new(),
         wait_millis: None,
         pace,
-        own_above: std::collections::BTreeSet::new(),
+        internal_above: std::collections::BTreeSet::new(),
     };
     story.tell(StreamId::Execution(execution), Some(execution.0), Actor::Engine, None, fact.into(), None);
 }

@@ -347,8 +347,8 @@ impl Asked {
 /// Returns the command for the core. Blocking.
 fn ask(ports: &Ports, letter: &DeadLetter, deal: Deal) -> Result<Ask, Problem> {
     match (deal, letter.execution) {
-        (Deal::Dismiss, _) => Ok(Ask::DismissLetter { of: letter.id }),
-        _ if letter.status != LetterStatus::Open => Err(Refusal::LetterNotOpen(letter.id).into()),
+        (Deal::Dismiss, _) => Ok(Ask::DismissDeadLetter { of: letter.id }),
+        _ if letter.status != LetterStatus::Open => Err(Refusal::DeadLetterNotOpen(letter.id).into()),
         (Deal::Retry, Some(execution)) => {
             let wanted = WireRerun { from: Some("failed".to_owned()), params: None };
             Ok(Ask::RetryExecution(reruns::request(ports, execution, wanted)?))

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use ensue_engine::events::own::OwnTrigger;
+use ensue_engine::events::internal::InternalTrigger;
 use ensue_engine::ids::{EventId, ExecutionId, Id};
 use ensue_engine::record::Position;
 use ensue_engine::rules::judge::EVENT_STEPS_MAX;
@@ -145,9 +145,9 @@ fn led_to_by(ports: &Ports, event: &Event, attempts: &BTreeMap<Id, ExecutionId>)
     if let Some(execution) = attempts.get(&parent) {
         return Ok(Some(execution.0));
     }
-    match OwnTrigger::of(&event.trigger) {
+    match InternalTrigger::of(&event.trigger) {
         None => Ok(Some(parent)),
-        Some(OwnTrigger::RuleErred) => {
+        Some(InternalTrigger::RuleErred) => {
             let payload = event.payload.map(|payload| ports.log.body(payload.position)).transpose()?.flatten();
             let payload: Option<Value> = payload.and_then(|payload| serde_json::from_slice(&payload).ok());
             let on = payload.as_ref().and_then(|payload| payload["event"].as_str()?.parse().ok());

@@ -255,7 +255,7 @@ fn ended(record: &Record) -> Option<Status> {
         | ByNoun::CatalogFact(_)
         | ByNoun::VarFact(_)
         | ByNoun::AccessFact(_)
-        | ByNoun::LetterFact(_)
+        | ByNoun::DeadLetterFact(_)
         | ByNoun::HealthFact(_) => None,
     }
 }

@@ -212,7 +212,7 @@ pub enum Refusal {
     LastAdmin(String),
     /// The dead letter is not open: it was handled, or there are too many newer ones.
     #[error("the dead letter {0} is not open")]
-    LetterNotOpen(Id),
+    DeadLetterNotOpen(Id),
     /// No reaction of that record is parked.
     #[error("no reaction of the record at position {0} is parked")]
     NotParked(Position),

@@ -9,7 +9,7 @@ use crate::command::{
     Answer, Conflict, Context, Decision, DedupeKey, Moment, Novelty, ObservedEvent, ReceivedEvent, Refusal, RefusedDelivery, Seen,
 };
 use crate::events::facts::{AGAIN_MAX, DeliveryRefused, EventReceived};
-use crate::events::own::OwnTriggers;
+use crate::events::internal::InternalTriggers;
 use crate::executions::admission::admits_work;
 use crate::mutants;
 use crate::record::{Actor, Cause, Digest, Draft, Position, StreamId};
@@ -29,7 +29,7 @@ pub(crate) struct Source<'a> {
     /// The trace of the request that brought them.
     pub(crate) trace: Option<&'a str>,
     /// The engine's own triggers that have an event above in the chain.
-    pub(crate) own_above: OwnTriggers,
+    pub(crate) internal_above: InternalTriggers,
 }
 
 pub(crate) fn receive_all(
@@ -43,7 +43,7 @@ pub(crate) fn receive_all(
     if let Err(refusal) = admits_work(state, with) {
         return Decision::Refused(refusal);
     }
-    match receive_each(state, &Source { actor, cause: None, trace, own_above: OwnTriggers::new() }, events, at, with) {
+    match receive_each(state, &Source { actor, cause: None, trace, internal_above: InternalTriggers::new() }, events, at, with) {
         Ok((drafts, received)) => Decision::Done { drafts, answer: Answer::Events(received) },
         Err(refusal) => Decision::Refused(refusal),
     }
@@ -152,7 +152,7 @@ pub(crate) fn drafted(state: &State, event: &ObservedEvent, judgement: &Judgemen
         undecided,
         again,
         dedupe: event.dedupe.as_ref().map(|dedupe| dedupe.key.hash),
-        own_above: from.own_above.clone(),
+        internal_above: from.internal_above.clone(),
     };
     Draft {
         stream: StreamId::Event(event.id),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::events::own::{OwnTrigger, OwnTriggers};
+use crate::events::internal::{InternalTrigger, InternalTriggers};
 use crate::names::{RuleRef, SensorRef, TriggerRef};
 use crate::record::{CatalogRevision, Digest, Position};
 use crate::time::Timestamp;
@@ -45,8 +45,8 @@ pub struct EventReceived {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dedupe: Option<Digest>,
     /// The engine's own triggers that have an event above it in its chain.
-    #[serde(default, skip_serializing_if = "OwnTriggers::is_empty")]
-    pub own_above: OwnTriggers,
+    #[serde(rename = "own_above", default, skip_serializing_if = "InternalTriggers::is_empty")]
+    pub internal_above: InternalTriggers,
 }
 
 /// A delivery was verified but created no event, and is kept as a dead letter. Its body is the delivery's.
@@ -84,8 +84,8 @@ impl EventReceived {
     }
 
     /// Returns the engine's own triggers that have an event above the consequences of this one.
-    pub(crate) fn own_above_what_follows(&self) -> OwnTriggers {
-        self.own_above.iter().copied().chain(OwnTrigger::of(&self.trigger)).collect()
+    pub(crate) fn internal_above_what_follows(&self) -> InternalTriggers {
+        self.internal_above.iter().copied().chain(InternalTrigger::of(&self.trigger)).collect()
     }
 }
 

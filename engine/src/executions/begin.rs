@@ -2,7 +2,6 @@
 
 use crate::command::Context;
 use crate::executions::start::start_waiting;
-use crate::executions::state::Phase;
 use crate::ids::ExecutionId;
 use crate::inquiries::react as inquiries;
 use crate::locks::react::{self as locks, Begins};
@@ -26,7 +25,7 @@ pub(crate) fn begun(state: &State, record: &Record, id: ExecutionId, with: &Cont
 /// before it began.
 fn opened(state: &State, record: &Record, id: ExecutionId, with: &Context<'_>) -> Option<Reaction> {
     let execution = state.executions().get(&id)?;
-    if execution.phase == Phase::Awaiting {
+    if execution.awaits_event() {
         return waits::awaited(state, execution).map(|_| waits::end(state, record, (id, execution), with));
     }
     match inquiries::opening(state, record, (id, state.executions().get(&id)?), with) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::catalog::{Action, Extra};
 use crate::command::{Answer, Context, Decision, Moment, Novelty, Refusal, Report, ReportOutcome, RequestExecution};
 use crate::events::decide::{self as events, Source};
-use crate::events::own::OwnTriggers;
+use crate::events::internal::InternalTriggers;
 use crate::executions::admission::admits_work;
 use crate::executions::facts::{
     AttemptFailed, AttemptLost, AttemptReportedLate, AttemptSucceeded, Evidence, ExecutionCancelRequested, ExecutionRequested,
@@ -17,6 +17,7 @@ use crate::executions::labels::{LABELS_MAX, Labels};
 use crate::executions::state::{Execution, Phase};
 use crate::fact::Fact;
 use crate::ids::{AttemptId, ExecutionId, Id};
+use crate::locks::facts::Claim;
 use crate::mutants;
 use crate::names::LabelName;
 use crate::record::{Actor, Body, CatalogRevision, Cause, Draft, StreamId};
@@ -49,21 +50,9 @@ pub(crate) fn request(
         Ok(definition) => definition,
         Err(refusal) => return Decision::Refused(refusal),
     };
-    let pace = match definition.pace(ask.params.root()) {
-        Ok(pace) => pace,
-        Err(misfit) => return Decision::Refused(Refusal::ParametersMisfit { action: ask.action.clone(), misfits: misfit.to_string() }),
-    };
-    let claim = match definition.claim(ask.params.root()) {
-        Ok(claim) => claim,
-        Err(misfit) => return Decision::Refused(Refusal::ParametersMisfit { action: ask.action.clone(), misfits: misfit.message }),
-    };
-    let labels = match definition.labels_of(ask.params.root()) {
-        Ok(labels) => labels,
-        Err(misfit) => return Decision::Refused(Refusal::ParametersMisfit { action: ask.action.clone(), misfits: misfit.message }),
-    };
-    let (labels, given_labels) = match with_given(ask, labels) {
-        Ok(labels) => labels,
-        Err(why) => return Decision::Refused(Refusal::LabelsMisfit { action: ask.action.clone(), why }),
+    let Fitted { pace, claim, labels, given_labels } = match fitted(&definition, ask) {
+        Ok(fitted) => fitted,
+        Err(refusal) => return Decision::Refused(refusal),
     };
     let of_its_rule = rerun.and_then(|rerun| rerun.rule_claim.clone());
     let execution = ExecutionId(Id::root(at.time, at.entropy));
@@ -92,7 +81,7 @@ pub(crate) fn request(
         wait_millis: None,
         pace,
         // A person or client asks for it, so it is not a turn of a loop.
-        own_above: OwnTriggers::new(),
+        internal_above: InternalTriggers::new(),
     };
     // A rerun continues the chain of the original execution, in the trace of the caller that asked for it.
     let cause = rerun.map(|rerun| Cause { trace: trace.map(str::to_owned).or_else(|| rerun.cause.trace.clone()), ..rerun.cause.clone() });
@@ -112,6 +101,25 @@ pub(crate) fn request(
         Some(Draft { begins: None, cause, fact: fact.into(), body: Some(list.clone()), ..requested.clone() })
     });
     Decision::Done { drafts: std::iter::once(requested).chain(planned).collect(), answer: Answer::Execution(execution) }
+}
+
+/// What follows from the parameters of a request.
+struct Fitted {
+    pace: Pace,
+    claim: Option<Claim>,
+    labels: Labels,
+    given_labels: BTreeSet<LabelName>,
+}
+
+/// Returns what follows from the parameters of a request, if they fit its action.
+fn fitted(definition: &Action, ask: &RequestExecution) -> Result<Fitted, Refusal> {
+    let params = ask.params.root();
+    let misfit = |misfits: String| Refusal::ParametersMisfit { action: ask.action.clone(), misfits };
+    let pace = definition.pace(params).map_err(|why| misfit(why.to_string()))?;
+    let claim = definition.claim(params).map_err(|why| misfit(why.message))?;
+    let labels = definition.labels_of(params).map_err(|why| misfit(why.message))?;
+    let (labels, given_labels) = with_given(ask, labels).map_err(|why| Refusal::LabelsMisfit { action: ask.action.clone(), why })?;
+    Ok(Fitted { pace, claim, labels, given_labels })
 }
 
 /// Adds the given labels to those of the action and returns the names of the given ones, or why they cannot be added.
@@ -190,7 +198,7 @@ pub(crate) fn report(state: &State, actor: &Actor, report: &Report, at: &Moment,
                 Err(refusal) => return Decision::Refused(refusal),
             };
             let cause = Some(Cause { depth: emits.depth + 1, ..emits });
-            let source = Source { actor, cause, trace: None, own_above: execution.own_above.clone() };
+            let source = Source { actor, cause, trace: None, internal_above: execution.internal_above.clone() };
             match events::receive_each(state, &source, report.events(), at, with) {
                 Ok((drafts, received)) => {
                     // The result names the event that the log already has under the key.
@@ -223,7 +231,9 @@ pub(crate) fn lose(
     error: Option<Failure>,
 ) -> Decision {
     let drafts = match state.executions().get(&id) {
-        Some(execution @ Execution { phase: Phase::Running(current) | Phase::Cancelling(current), .. }) if current.id == attempt => {
+        Some(execution @ Execution { phase: Phase::Running(current) | Phase::Cancelling { attempt: current, .. }, .. })
+            if current.id == attempt =>
+        {
             let may_know = execution.is_given_to(actor) || mutants::is("own begun file asked for another's attempt");
             let evidence = if may_know { evidence } else { Evidence::MayHaveBegun };
             vec![Draft {
@@ -271,14 +281,16 @@ pub(crate) fn may_be_cancelled(state: &State, id: ExecutionId, execution: &Execu
         | Phase::Asleep
         | Phase::Asking
         | Phase::Awaiting
+        | Phase::Woken
         | Phase::Running(_)
-        | Phase::Indeterminate(_) => true,
+        | Phase::Indeterminate { .. }
+        | Phase::Settled { .. } => true,
         // The first cancel ends the forward steps, the second also the cleanup after them. If nothing runs
         // for the workflow and it has not ended, it can be canceled any number of times.
-        Phase::InSteps => state.workflows().progress(&id).is_some_and(|progress| progress.cancels < 2 || progress.open == 0),
+        Phase::InSteps { .. } => state.workflows().progress(&id).is_some_and(|progress| progress.cancels < 2 || progress.open == 0),
         // An execution that has failed may be about to be retried.
-        Phase::Ending { cancelled, .. } => !cancelled && execution.may_be_tried_again(),
-        Phase::Cancelling(_) | Phase::Withdrawn => false,
+        Phase::Ending { stop, .. } => stop.is_none() && execution.may_be_tried_again(),
+        Phase::Cancelling { .. } | Phase::Withdrawn(_) => false,
     }
 }
 

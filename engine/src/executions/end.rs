@@ -8,7 +8,7 @@ use crate::time::duration_text;
 /// Returns the end of an execution that no longer runs or starts anything: it took too long, or somebody canceled it.
 pub(crate) fn stopped(execution: &Execution) -> Fact {
     let part_of = execution.part_of.clone();
-    if execution.is_timed_out {
+    if execution.phase.is_timed_out() {
         ExecutionTimedOut { error: too_long(execution), part_of }.into()
     } else {
         ExecutionCancelled { error: None, part_of }.into()
@@ -19,7 +19,7 @@ pub(crate) fn stopped(execution: &Execution) -> Fact {
 pub(crate) fn too_long(execution: &Execution) -> Failure {
     let limit = duration_text(execution.limit_millis.unwrap_or(0));
     let message = match (execution.phase, execution.pace) {
-        (Phase::Indeterminate(attempt), _) => {
+        (Phase::Indeterminate { attempt, .. } | Phase::Settled { attempt, .. }, _) => {
             format!("it took longer than {limit}, and it is unknown whether attempt {} took effect", attempt.number)
         }
         (_, Pace::InSteps) => format!("it took longer than {limit}, all its steps together"),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::catalog::OnLost;
-use crate::events::own::OwnTriggers;
+use crate::events::internal::InternalTriggers;
 use crate::executions::artifacts::{ArtifactName, MediaType};
 use crate::executions::labels::Labels;
 use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId};
@@ -82,8 +82,8 @@ pub struct ExecutionRequested {
     #[serde(default, skip_serializing_if = "Pace::is_worked")]
     pub pace: Pace,
     /// The engine's own triggers that have an event above it in its chain: it causes no further event of any of them.
-    #[serde(default, skip_serializing_if = "OwnTriggers::is_empty")]
-    pub own_above: OwnTriggers,
+    #[serde(rename = "own_above", default, skip_serializing_if = "InternalTriggers::is_empty")]
+    pub internal_above: InternalTriggers,
 }
 
 impl ExecutionRequested {

@@ -37,18 +37,20 @@ pub(crate) fn take(state: &State, actor: &Actor, message: &Message, at: &Moment,
         return Decision::Refused(Refusal::NotOpen(message.execution));
     };
     let attempt = match execution.phase {
-        Phase::Running(attempt) | Phase::Cancelling(attempt) if attempt.id == message.attempt => attempt,
+        Phase::Running(attempt) | Phase::Cancelling { attempt, .. } if attempt.id == message.attempt => attempt,
         Phase::Running(_)
-        | Phase::Cancelling(_)
+        | Phase::Cancelling { .. }
         | Phase::Delayed
         | Phase::Blocked
         | Phase::Queued
         | Phase::Asleep
         | Phase::Asking
         | Phase::Awaiting
-        | Phase::InSteps
-        | Phase::Indeterminate(_)
-        | Phase::Withdrawn
+        | Phase::Woken
+        | Phase::InSteps { .. }
+        | Phase::Indeterminate { .. }
+        | Phase::Settled { .. }
+        | Phase::Withdrawn(_)
         | Phase::Ending { .. } => {
             return Decision::Refused(Refusal::NotRunning(message.attempt));
         }
@@ -75,7 +77,7 @@ pub(crate) fn take(state: &State, actor: &Actor, message: &Message, at: &Moment,
         Said::Event(event) => {
             let cause = execution.cause(attempt.id.0);
             let cause = Some(Cause { depth: cause.depth + 1, ..cause });
-            let source = Source { actor, cause, trace: None, own_above: execution.own_above.clone() };
+            let source = Source { actor, cause, trace: None, internal_above: execution.internal_above.clone() };
             emit(state, &source, &attempt, event, at, with).map(|received| {
                 let emitted = AttemptEmitted { attempt: attempt.id, index: message.index, event: event.id };
                 std::iter::once(draft(None, emitted.into(), None)).chain(received).collect()

@@ -56,20 +56,8 @@ impl State {
 
 /// Returns true if an execution was asked to end, took too long, or undoes itself: pausing does not hold that up.
 pub(crate) fn is_ending(id: ExecutionId, execution: &Execution, workflows: &Workflows) -> bool {
-    let is_asked = match execution.phase {
-        Phase::Cancelling(_) | Phase::Withdrawn | Phase::Ending { cancelled: true, .. } => true,
-        Phase::InSteps => workflows.progress(&id).is_some_and(|progress| progress.cancels > 0 || progress.undoing.is_some()),
-        Phase::Delayed
-        | Phase::Blocked
-        | Phase::Queued
-        | Phase::Asleep
-        | Phase::Asking
-        | Phase::Awaiting
-        | Phase::Running(_)
-        | Phase::Indeterminate(_)
-        | Phase::Ending { cancelled: false, .. } => execution.is_cancelled,
-    };
-    is_asked || execution.is_timed_out
+    let is_ending_by_progress = || workflows.progress(&id).is_some_and(|progress| progress.cancels > 0 || progress.undoing.is_some());
+    execution.phase.stop().is_some() || matches!(execution.phase, Phase::InSteps { .. }) && is_ending_by_progress()
 }
 
 /// Returns the execution that a record causes to continue; `None` if there is none, or if it may continue
@@ -107,7 +95,7 @@ fn that_goes_on(record: &Record) -> Option<ExecutionId> {
         | ByNoun::CatalogFact(_)
         | ByNoun::VarFact(_)
         | ByNoun::AccessFact(_)
-        | ByNoun::LetterFact(_)
+        | ByNoun::DeadLetterFact(_)
         | ByNoun::HealthFact(_) => None,
     }
 }
@@ -119,7 +107,7 @@ pub(crate) fn holds_up(state: &State, record: &Record) -> Option<ExecutionId> {
     }
     let goes_on = that_goes_on(record)?;
     // The answer to a question of the engine itself settles it, and has no other consequences.
-    let asks = || state.executions().get(&goes_on).is_some_and(|execution| execution.phase == Phase::Asking);
+    let asks = || state.executions().get(&goes_on).is_some_and(Execution::asks);
     if matches!(record.fact, Fact::InquiryAnswered(_)) && !asks() {
         return None;
     }
@@ -170,23 +158,5 @@ impl Executions {
             _ => return None,
         }
         Some(id)
-    }
-
-    /// Moves an execution that waits for a worker aside, because it also waits to be resumed.
-    pub(crate) fn set_aside(&mut self, id: &ExecutionId) {
-        let Some((queue, place)) = self.get(id).map(|execution| (execution.queue.clone(), execution.place)) else { return };
-        if self.queues.contains(&queue, place) {
-            self.queues.remove(&queue, place);
-            self.aside.insert(place, *id);
-        }
-    }
-
-    /// Moves an execution back to its queue: it waits only for a worker.
-    pub(crate) fn put_back(&mut self, id: &ExecutionId) {
-        let Some((queue, place)) = self.get(id).map(|execution| (execution.queue.clone(), execution.place)) else { return };
-        if self.aside.contains(&place) {
-            self.aside.remove(&place);
-            self.queues.insert(&queue, place, *id);
-        }
     }
 }

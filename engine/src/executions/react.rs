@@ -8,7 +8,7 @@ use crate::executions::end;
 use crate::executions::facts::{ExecutionBecameIndeterminate, ExecutionFailed, ExecutionSucceeded, Failure, FailureKind, Pace, Settlement};
 use crate::executions::retry::{self, AfterFailure};
 use crate::executions::start::start_or_end;
-use crate::executions::state::{AttemptEnd, Execution, Phase};
+use crate::executions::state::{AttemptEnd, Execution, Phase, Stop};
 use crate::executions::timed;
 use crate::fact::{ExecutionFact, Fact};
 use crate::ids::ExecutionId;
@@ -36,7 +36,7 @@ pub(crate) fn react(state: &State, record: &Record, fact: ExecutionFact<'_>, nex
             Some(Ok(AfterFailure::IsTriedAgain(timer))) => return Reaction::more(vec![*timer]),
             Some(Ok(AfterFailure::Ends(end))) => Some(*end),
             Some(Err(reaction)) => return reaction,
-            None => end_of(state, (id, execution), fact),
+            None => end_of(execution, fact),
         };
         if let Some(reaction) = timed::end_of_wait(state, record, (id, execution), with) {
             return reaction;
@@ -100,7 +100,7 @@ fn after_failed(
     with: &Context<'_>,
 ) -> Option<Result<AfterFailure, Reaction>> {
     match (fact, execution.phase) {
-        (ExecutionFact::AttemptFailed(failed), Phase::Ending { how: AttemptEnd::Failed, cancelled: false, .. }) => {
+        (ExecutionFact::AttemptFailed(failed), Phase::Ending { how: AttemptEnd::Failed, stop: None, .. }) => {
             Some(retry::after_failure(state, record, (id, execution), failed, with))
         }
         _ => None,
@@ -108,41 +108,42 @@ fn after_failed(
 }
 
 /// Returns the end that a record causes for the execution, which has already applied it.
-fn end_of(state: &State, (id, execution): (ExecutionId, &Execution), fact: ExecutionFact<'_>) -> Option<Fact> {
+fn end_of(execution: &Execution, fact: ExecutionFact<'_>) -> Option<Fact> {
     let part_of = execution.part_of.clone();
     match (fact, execution.phase) {
         (ExecutionFact::AttemptSucceeded(_), Phase::Ending { how: AttemptEnd::Succeeded, .. }) => {
             Some(ExecutionSucceeded { part_of }.into())
         }
         // It was asked to end, or took too long, and nothing of it runs: it has ended.
-        (ExecutionFact::AttemptFailed(_), Phase::Ending { how: AttemptEnd::Failed, cancelled: true, .. }) => Some(end::stopped(execution)),
+        (ExecutionFact::AttemptFailed(_), Phase::Ending { how: AttemptEnd::Failed, stop: Some(_), .. }) => Some(end::stopped(execution)),
         // If the consequences of the loss were parked, it may have ended some other way meanwhile, or another
         // attempt may have been made.
         (ExecutionFact::AttemptLost(loss), Phase::Ending { attempt, how: AttemptEnd::Lost, .. }) if loss.attempt == attempt => {
             Some(end::stopped(execution))
         }
-        // Or a person has settled it.
-        (ExecutionFact::AttemptLost(_), Phase::Indeterminate(_)) if !state.executions().is_indeterminate(&id) => None,
         // It took too long before its worker was lost: there is nothing left to ask a person.
-        (ExecutionFact::AttemptLost(_), Phase::Indeterminate(_)) if execution.is_timed_out => Some(end::stopped(execution)),
-        (ExecutionFact::AttemptLost(loss), Phase::Indeterminate(attempt)) if loss.attempt == attempt.id => Some(match execution.on_lost {
-            OnLost::Ask => ExecutionBecameIndeterminate {}.into(),
-            OnLost::Fail | OnLost::Retry => ExecutionFailed { error: lost(), part_of }.into(),
-        }),
+        (ExecutionFact::AttemptLost(_), Phase::Indeterminate { stop: Some(Stop::TimedOut), .. }) => Some(end::stopped(execution)),
+        (ExecutionFact::AttemptLost(loss), Phase::Indeterminate { attempt, .. }) if loss.attempt == attempt.id => {
+            Some(match execution.on_lost {
+                OnLost::Ask => ExecutionBecameIndeterminate {}.into(),
+                OnLost::Fail | OnLost::Retry => ExecutionFailed { error: lost(), part_of }.into(),
+            })
+        }
         (ExecutionFact::AttemptLost(_), Phase::Queued) if execution.attempts >= ATTEMPTS_MAX => {
             let message = format!("{ATTEMPTS_MAX} attempts were made, and the last one was lost with its worker");
             Some(ExecutionFailed { error: Failure::new(FailureKind::Lost, message), part_of }.into())
         }
-        (ExecutionFact::ExecutionCancelRequested(_), Phase::Withdrawn) => Some(end::stopped(execution)),
+        (ExecutionFact::ExecutionCancelRequested(_), Phase::Withdrawn(_)) => Some(end::stopped(execution)),
         // Its sleep was over before somebody asked it to end.
-        (ExecutionFact::ExecutionCancelRequested(_), Phase::Asleep) if execution.has_come => Some(ExecutionSucceeded { part_of }.into()),
-        // If the consequences of the settlement were parked, another attempt may have been lost meanwhile,
-        // which nobody has settled.
-        (ExecutionFact::ExecutionSettled(_), Phase::Indeterminate(_)) if state.executions().is_indeterminate(&id) => None,
-        (ExecutionFact::ExecutionSettled(settled), Phase::Indeterminate(_)) => match &settled.outcome {
+        (ExecutionFact::ExecutionCancelRequested(_), Phase::Woken) if matches!(execution.pace, Pace::Sleeps { .. }) => {
+            Some(ExecutionSucceeded { part_of }.into())
+        }
+        // If the consequences of the settlement were parked, another attempt may have been lost meanwhile, which
+        // nobody has settled: it is indeterminate then.
+        (ExecutionFact::ExecutionSettled(settled), Phase::Settled { stop, .. }) => match &settled.outcome {
             Settlement::Succeeded => Some(ExecutionSucceeded { part_of }.into()),
             Settlement::Failed { error } => Some(ExecutionFailed { error: Failure::new(FailureKind::Lost, error.clone()), part_of }.into()),
-            Settlement::Retry => execution.is_cancelled.then(|| end::stopped(execution)),
+            Settlement::Retry => stop.map(|_| end::stopped(execution)),
         },
         // Nothing else that happens to an execution ends it; listing every pair would add no information.
         _ => None,

@@ -9,7 +9,7 @@ use crate::executions::end::stopped;
 use crate::executions::facts::{ExecutionRequested, ExecutionSucceeded, Pace};
 use crate::executions::start::start_or_end;
 use crate::executions::start::start_waiting;
-use crate::executions::state::{Execution, Executions, Phase};
+use crate::executions::state::{Execution, Executions, Phase, Stop};
 use crate::fact::{Fact, InquiryFact, StepFact, TimerFact};
 use crate::ids::ExecutionId;
 use crate::inquiries::{lost, react as inquiries};
@@ -41,10 +41,9 @@ pub(crate) fn first_timers(state: &State, record: &Record, id: ExecutionId, requ
 
 /// Returns the timers of an execution that count from when it may begin and are not set yet.
 pub(crate) fn timers_from_start(state: &State, record: &Record, id: ExecutionId, execution: &Execution) -> Vec<Draft> {
-    let limit = execution.limit_millis.filter(|_| !execution.is_timed_out);
-    let sleep = if let (Pace::Sleeps { millis }, Phase::Asleep) = (execution.pace, execution.phase) { Some(millis) } else { None };
-    let expiry =
-        if let (Pace::Awaits { expires_millis }, Phase::Awaiting) = (execution.pace, execution.phase) { expires_millis } else { None };
+    let limit = execution.limit_millis.filter(|_| !execution.phase.is_timed_out());
+    let sleep = if let (Pace::Sleeps { millis }, true) = (execution.pace, execution.waits()) { Some(millis) } else { None };
+    let expiry = if let (Pace::Awaits { expires_millis }, true) = (execution.pace, execution.waits()) { expires_millis } else { None };
     let waits = [(TimerKind::Timeout, limit), (TimerKind::Sleep, sleep), (TimerKind::Expiry, expiry)]
         .into_iter()
         .filter_map(|(kind, wait)| Some((kind, wait?)));
@@ -92,9 +91,9 @@ pub(crate) fn end_of_wait(
     (id, execution): (ExecutionId, &Execution),
     with: &Context<'_>,
 ) -> Option<Reaction> {
-    match execution.phase {
-        Phase::Asking if execution.has_come => Some(inquiries::end(state, record, (id, execution), with)),
-        Phase::Awaiting if execution.has_come => Some(waits::end(state, record, (id, execution), with)),
+    match (execution.phase, execution.pace) {
+        (Phase::Woken, Pace::Asks) => Some(inquiries::end(state, record, (id, execution), with)),
+        (Phase::Woken, Pace::Awaits { .. }) => Some(waits::end(state, record, (id, execution), with)),
         _ => None,
     }
 }
@@ -102,10 +101,14 @@ pub(crate) fn end_of_wait(
 /// Returns the end if a fired timer ends its execution at once.
 fn end_by(kind: TimerKind, execution: &Execution) -> Option<Fact> {
     match (kind, execution.phase) {
-        (TimerKind::Sleep | TimerKind::Timeout, Phase::Asleep) if execution.has_come => {
+        (TimerKind::Sleep | TimerKind::Timeout, Phase::Woken) if matches!(execution.pace, Pace::Sleeps { .. }) => {
             Some(ExecutionSucceeded { part_of: execution.part_of.clone() }.into())
         }
-        (TimerKind::Timeout, Phase::Withdrawn | Phase::Indeterminate(_)) if execution.is_timed_out => Some(stopped(execution)),
+        (TimerKind::Timeout, Phase::Withdrawn(_) | Phase::Indeterminate { .. } | Phase::Settled { .. })
+            if execution.phase.is_timed_out() =>
+        {
+            Some(stopped(execution))
+        }
         // A running attempt is asked to stop, and the execution ends with the report on it.
         (TimerKind::Timeout | TimerKind::Sleep | TimerKind::Retry | TimerKind::Start | TimerKind::Turn, _)
         | (TimerKind::Expiry | TimerKind::Reminder | TimerKind::Escalation, _)
@@ -157,7 +160,7 @@ impl Executions {
         let TimerFact::TimerFired(TimerFired { kind: TimerKind::Timeout, .. }) = fact else { return None };
         let execution = self.get(&id)?;
         match execution.phase {
-            Phase::Cancelling(attempt) if execution.is_timed_out => Some(Effect::Stop { execution: id, attempt: attempt.id }),
+            Phase::Cancelling { attempt, why: Stop::TimedOut } => Some(Effect::Stop { execution: id, attempt: attempt.id }),
             _ => None,
         }
     }

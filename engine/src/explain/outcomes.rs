@@ -4,8 +4,8 @@
 //! The messages are defined with the errors.
 
 use crate::command::Refusal;
+use crate::dead_letters::state::OPEN_DEAD_LETTERS_MAX;
 use crate::explain::{Explain, Fault};
-use crate::letters::state::OPEN_LETTERS_MAX;
 use crate::ports::{BlobError, LogError, OutputError, SubmitError, VaultError};
 
 impl Explain for Refusal {
@@ -44,7 +44,7 @@ impl Explain for Refusal {
             Self::TooManyVars { .. } => "too-many-vars",
             Self::TokenNameTaken(_) => "token-name-taken",
             Self::LastAdmin(_) => "last-admin",
-            Self::LetterNotOpen(_) => "dead-letter-not-open",
+            Self::DeadLetterNotOpen(_) => "dead-letter-not-open",
             Self::TooMuchOpen { .. } => "too-much-open",
             Self::TooLarge(_) => "too-large-to-record",
             Self::Bug(_) | Self::Unstorable(_) => "internal-error",
@@ -88,7 +88,7 @@ impl Explain for Refusal {
             | Self::TooManyVars { .. }
             | Self::TokenNameTaken(_)
             | Self::LastAdmin(_)
-            | Self::LetterNotOpen(_) => Fault::Conflict,
+            | Self::DeadLetterNotOpen(_) => Fault::Conflict,
             Self::TooMuchOpen { .. } => Fault::Busy,
             Self::TooLarge(_) => Fault::TooLarge,
             Self::Bug(_) | Self::Unstorable(_) => Fault::Bug,
@@ -142,8 +142,8 @@ impl Explain for Refusal {
             Self::NoToken(_) => "list the tokens with `ensue tokens list`".into(),
             Self::LastAdmin(_) => "run `ensue tokens add <name> --role admin`".into(),
             Self::NotParked(_) => "it was already retried or dismissed, or it was never parked".into(),
-            Self::LetterNotOpen(of) => format!(
-                "it was already retried or dismissed (`ensue dead-letters show {of}`), or it is older than the newest {OPEN_LETTERS_MAX} open dead letters"
+            Self::DeadLetterNotOpen(of) => format!(
+                "it was already retried or dismissed (`ensue dead-letters show {of}`), or it is older than the newest {OPEN_DEAD_LETTERS_MAX} open dead letters"
             ),
             Self::TooMuchOpen { .. } => {
                 "wait until work has ended, or find out what is blocking it with `ensue executions list --status running`".into()

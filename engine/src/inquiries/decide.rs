@@ -5,6 +5,7 @@ use ensue_expression::{Budget, EVALUATION_STEPS_MAX, Expression, Roots, Scope, V
 use super::facts::{InquiryAnswered, Verdict};
 use super::lost;
 use super::question::ANSWER;
+use super::right::AnswerRight;
 use super::state::Inquiry;
 use crate::command::{Answer, Decision, InquiryAnswer, Refusal};
 use crate::executions::decide::{self as executions, settled_as};
@@ -19,22 +20,22 @@ use crate::text::describe;
 pub(crate) fn answer(state: &State, actor: &Actor, trace: Option<&str>, ask: &InquiryAnswer) -> Decision {
     let Some(inquiry) = state.inquiries().get(&ask.inquiry) else { return Decision::Refused(Refusal::InquiryClosed(ask.inquiry)) };
     let refusal = |refusal| Decision::Refused(refusal);
-    if !inquiry.asks(&ask.by, &ask.roles) {
-        return refusal(Refusal::NotAsked { inquiry: ask.inquiry, name: ask.by.clone() });
+    let asking = asking(state, inquiry);
+    let right = AnswerRight {
+        inquiry: ask.inquiry,
+        name: &ask.by,
+        is_asked: inquiry.asks(&ask.by, &ask.roles),
+        is_excluded: inquiry.excluded.contains(&ask.by),
+        is_open: asking.is_some(),
+        answered_at: inquiry.answers.iter().find(|given| given.by == ask.by).map(|given| given.at),
+        digest: inquiry.digest,
+        digest_required: inquiry.digest_required,
+        given: ask.digest,
+    };
+    if let Err(why) = right.demand() {
+        return refusal(why);
     }
-    if inquiry.excluded.contains(&ask.by) {
-        return refusal(Refusal::MayNotAnswer { inquiry: ask.inquiry, name: ask.by.clone() });
-    }
-    let Some(execution) = asking(state, inquiry) else { return refusal(Refusal::InquiryClosed(ask.inquiry)) };
-    if let Some(given) = inquiry.answers.iter().find(|given| given.by == ask.by) {
-        return refusal(Refusal::AnsweredBefore { inquiry: ask.inquiry, at: given.at });
-    }
-    if inquiry.digest_required && ask.digest.is_none() {
-        return refusal(Refusal::DigestMissing { inquiry: ask.inquiry, digest: inquiry.digest });
-    }
-    if ask.digest.is_some_and(|digest| digest != inquiry.digest) {
-        return refusal(Refusal::ApprovalStale { inquiry: ask.inquiry, digest: inquiry.digest });
-    }
+    let Some(execution) = asking else { return refusal(Refusal::InquiryClosed(ask.inquiry)) };
     let verdict = match verdict(inquiry, ask) {
         Ok(verdict) => verdict,
         Err(why) => return refusal(Refusal::VetoErred { inquiry: ask.inquiry, why }),
@@ -69,8 +70,8 @@ pub(crate) fn cancel(state: &State, actor: &Actor, trace: Option<&str>, id: Inqu
 /// Returns the execution that still waits for an answer.
 fn asking<'e>(state: &'e State, inquiry: &Inquiry) -> Option<&'e Execution> {
     state.executions().get(&inquiry.execution).filter(|execution| match inquiry.attempt {
-        Some(attempt) => lost::in_doubt(state, inquiry.execution, execution).is_some_and(|doubted| doubted.id == attempt),
-        None => execution.phase == Phase::Asking && !execution.has_come,
+        Some(attempt) => lost::in_doubt(execution).is_some_and(|doubted| doubted.id == attempt),
+        None => execution.phase == Phase::Asking,
     })
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::facts::{Assignee, InquiryOpened, InquiryWithdrawn};
 use crate::catalog::Misfit;
 use crate::executions::facts::{Settlement, SettlementWord};
-use crate::executions::state::{Attempt, Execution, Phase};
+use crate::executions::state::{Attempt, Execution, Phase, Stop};
 use crate::fact::Fact;
 use crate::ids::{ExecutionId, Id, Role};
 use crate::inquiries::question::{TEXT_BYTES_MAX, TITLE_BYTES_MAX};
@@ -67,7 +67,7 @@ pub fn settlement(answer: Node<'_>) -> Result<(Settlement, Option<Body>), Misfit
 /// Returns the record that comes before all other consequences for an execution: the question is put, or withdrawn.
 pub(crate) fn first(state: &State, record: &Record, (id, execution): (ExecutionId, &Execution)) -> Option<Draft> {
     let asked = state.inquiries().of(&id).filter(|(_, inquiry)| inquiry.attempt.is_some());
-    let fact: Fact = match (asked, in_doubt(state, id, execution)) {
+    let fact: Fact = match (asked, in_doubt(execution)) {
         (None, Some(_)) if mutants::is("nobody is asked about a lost attempt") => return None,
         (None, Some(attempt)) if matches!(record.fact, Fact::ExecutionBecameIndeterminate(_)) => {
             return Some(opened(state, record, (id, execution), attempt));
@@ -82,10 +82,10 @@ pub(crate) fn first(state: &State, record: &Record, (id, execution): (ExecutionI
 }
 
 /// Returns the attempt whose outcome is unknown and must be decided by a person.
-pub(super) fn in_doubt(state: &State, id: ExecutionId, execution: &Execution) -> Option<Attempt> {
+pub(super) fn in_doubt(execution: &Execution) -> Option<Attempt> {
     match execution.phase {
-        // It took too long, or it was settled: there is nothing left to ask.
-        Phase::Indeterminate(attempt) if !execution.is_timed_out && state.executions().is_indeterminate(&id) => Some(attempt),
+        // If it took too long, or was settled, there is nothing left to ask.
+        Phase::Indeterminate { attempt, stop: None | Some(Stop::Cancelled) } => Some(attempt),
         _ => None,
     }
 }

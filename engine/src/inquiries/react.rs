@@ -128,7 +128,7 @@ fn told_again(
 /// Returns the consequences of a record of an inquiry.
 pub(crate) fn react(state: &State, record: &Record, fact: InquiryFact<'_>, with: &Context<'_>) -> Reaction {
     let StreamId::Execution(id) = record.stream else { return Reaction::nothing() };
-    let Some(execution) = state.executions().get(&id).filter(|execution| execution.phase == Phase::Asking) else {
+    let Some(execution) = state.executions().get(&id).filter(|execution| execution.asks()) else {
         return Reaction::nothing();
     };
     let of = match fact {
@@ -141,7 +141,7 @@ pub(crate) fn react(state: &State, record: &Record, fact: InquiryFact<'_>, with:
         | InquiryFact::InquiryNotificationFailed(_)
         | InquiryFact::InquiryWithdrawn(_) => return Reaction::nothing(),
     };
-    if execution.has_come { Reaction::nothing() } else { notify(state, record, (id, execution), of, with) }
+    if execution.phase == Phase::Woken { Reaction::nothing() } else { notify(state, record, (id, execution), of, with) }
 }
 
 /// Notifies the assignees, if the step defines a notification.

@@ -72,7 +72,7 @@ fn cancelled_for(state: &State, (id, execution, claim): (ExecutionId, &Execution
     let waiters = locks.waiters(&lock).take_while(|waiter| locks.stands_before(waiter, &id));
     let goes_on = |before: &ExecutionId| {
         let other = state.executions().get(before);
-        let other = other.filter(|other| !other.has_come && !is_ending(*before, other, state.workflows()));
+        let other = other.filter(|other| other.phase != Phase::Woken && !is_ending(*before, other, state.workflows()));
         other.is_some_and(|other| may_be_cancelled(state, *before, other)) && !cleans_up(state, *before)
     };
     let before: Vec<ExecutionId> = locks.holders(&lock).chain(waiters).filter(goes_on).collect();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::catalog::{LockConflict, Mode, Rule};
 use crate::command::{Context, Moment};
 use crate::events::facts::{AGAIN_MAX, EventReceived};
-use crate::events::own::{OwnTrigger, OwnTriggers};
+use crate::events::internal::{InternalTrigger, InternalTriggers};
 use crate::executions::facts::{ExecutionRequested, GivenEvent, Pace};
 use crate::executions::labels::Labels;
 use crate::fact::Fact;
@@ -59,7 +59,7 @@ pub(crate) fn react(
     };
     let depth_max = DEPTH_MAX + u32::from(mutants::is("loop stopped late"));
     // The engine's own reports about a loop are not part of the loop.
-    let is_too_deep = record.cause.depth > depth_max && OwnTrigger::of(&fact.trigger).is_none();
+    let is_too_deep = record.cause.depth > depth_max && InternalTrigger::of(&fact.trigger).is_none();
     let drafts = match (mode, &decided) {
         (Mode::Disabled, _) | (_, Verdict::Undecided) => Vec::new(),
         (Mode::Enabled | Mode::Shadow, Verdict::Erred { message }) => event.erred(judged, message, at),
@@ -156,8 +156,8 @@ impl EventReaction<'_> {
         let enforcement = self.enforcement_id(rule);
         let execution = ExecutionId(Id::derived(self.state.log(), enforcement.0, Role::Execution));
         let given = if rule.has_steps() { self.given_event() } else { None };
-        let own_above = flow::above_all(self.fact.own_above_what_follows(), gathered);
-        let request = requested(rule, self.fact.catalog, (self.event, enforcement), given, run, own_above);
+        let internal_above = flow::above_all(self.fact.internal_above_what_follows(), gathered);
+        let request = requested(rule, self.fact.catalog, (self.event, enforcement), given, run, internal_above);
         let requested = Draft {
             stream: StreamId::Execution(execution),
             begins: Some(execution.0),
@@ -229,7 +229,7 @@ pub(crate) fn requested(
     (event, enforcement): (EventId, EnforcementId),
     given: Option<GivenEvent>,
     (pace, locks, labels): (Pace, Vec<Claim>, Labels),
-    own_above: OwnTriggers,
+    internal_above: InternalTriggers,
 ) -> ExecutionRequested {
     let action = &rule.action;
     ExecutionRequested {
@@ -255,6 +255,6 @@ pub(crate) fn requested(
         locks,
         wait_millis: None,
         pace,
-        own_above,
+        internal_above,
     }
 }

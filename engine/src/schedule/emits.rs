@@ -7,7 +7,7 @@ use crate::catalog::{Catalog, Emit, Extra, Sensor};
 use crate::command::ObservedEvent;
 use crate::events::decide::{Source, drafted};
 use crate::events::facts::DeliveryRefused;
-use crate::events::own::OwnTriggers;
+use crate::events::internal::InternalTriggers;
 use crate::ids::{EventId, Id, Role};
 use crate::names::{RuleRef, SensorRef, TriggerRef};
 use crate::record::{Actor, Body, Draft, Record, StreamId};
@@ -127,7 +127,7 @@ impl Making<'_> {
         let view = EventView { id, trigger, source, time: self.record.time, payload, only };
         let event = ObservedEvent { sensor, ..ObservedEvent::judged(&view, judge(self.catalog, &view)) };
         let cause = Some(self.record.cause.from_parent(self.record.id));
-        let from = Source { actor: &Actor::Engine, cause, trace: None, own_above: OwnTriggers::new() };
+        let from = Source { actor: &Actor::Engine, cause, trace: None, internal_above: InternalTriggers::new() };
         drafted(self.state, &event, &event.judgement, &from)
     }
 

@@ -1,17 +1,23 @@
 //! An open workflow, with everything that its steps are worked out from.
 
+use std::sync::Arc;
+
+use ensue_expression::{Budget, EvaluationError, Expression, Path, Scope};
+
 use crate::catalog::{Action, Catalog, Run, Workflow};
 use crate::command::Context;
 use crate::executions::facts::{Failure, FailureKind};
 use crate::executions::state::Execution;
+use crate::fact::Fact;
 use crate::ids::ExecutionId;
+use crate::names::StepName;
 use crate::reaction::Reaction;
-use crate::record::Record;
+use crate::record::{Actor, Body, Draft, Record, StreamId};
+use crate::rules::local;
 use crate::state::State;
 use crate::text::describe;
-use crate::workflows::state::WorkflowState;
-use ensue_expression::EvaluationError;
-use std::sync::Arc;
+use crate::workflows::inputs::{Ends, ExpressionInputs};
+use crate::workflows::state::{StepState, WorkflowState};
 
 /// Runs a function on an open workflow; returns `None` if its steps cannot be read.
 pub(crate) fn with_steps<T>(
@@ -86,5 +92,46 @@ impl From<Reaction> for StepError {
 impl From<EvaluationError> for StepError {
     fn from(error: EvaluationError) -> Self {
         Self::Fails(Failure::new(FailureKind::Expression, describe(&error)))
+    }
+}
+
+impl WorkflowRun<'_> {
+    pub(super) fn state(&self, step: &StepName) -> Option<&StepState> {
+        self.state.workflows().step(self.id, step)
+    }
+
+    pub(super) fn inputs(&self, ends: Ends, reads: &[Path]) -> Result<ExpressionInputs<'_>, StepError> {
+        ExpressionInputs::of(self.state, self.id, self.execution, (self.action, self.workflow), (ends, reads), self.with)
+    }
+
+    /// Returns the scope of the inputs, with the workflow's local values if one of the expressions reads them.
+    pub(super) fn scope<'s>(
+        &'s self,
+        inputs: &'s ExpressionInputs<'_>,
+        expressions: &[&Expression],
+        budget: &mut Budget,
+    ) -> Result<Scope<'s>, EvaluationError> {
+        let mut scope = inputs.scope();
+        if expressions.iter().any(|expression| expression.reads_root("local")) {
+            local::all(&mut scope, &self.action.local, budget)?;
+        }
+        Ok(scope)
+    }
+
+    pub(super) fn draft(&self, fact: Fact, body: Option<Body>) -> Draft {
+        draft_of(self.id, self.execution, self.record, fact, body)
+    }
+}
+
+/// Returns a record of an execution that follows from the record of its workflow.
+pub(super) fn draft_of(stream: ExecutionId, workflow: &Execution, record: &Record, fact: Fact, body: Option<Body>) -> Draft {
+    Draft {
+        stream: StreamId::Execution(stream),
+        begins: None,
+        actor: Actor::Engine,
+        cause: Some(workflow.cause(record.id)),
+        trace: None,
+        fact,
+        body,
     }
 }

@@ -1,8 +1,11 @@
 //! The state of workflows: the progress of each, step by step.
 
+mod progress;
+
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{ItemFailure, OnFailure};
+pub use self::progress::{Expanded, ItemState, StepState, StepStatus, Turns, Undoable, Undoing, WorkflowState};
+use crate::catalog::OnFailure;
 use crate::executions::facts::{Failure, Pace};
 use crate::executions::milestone::{HowEnded, Milestone};
 use crate::executions::state::{Execution, Executions};
@@ -14,7 +17,7 @@ use crate::record::{BodyHandle, Position, Record, StreamId};
 use crate::table::Table;
 use crate::timers::facts::{TimerFired, TimerKind};
 use crate::workflows::awaited::Waits;
-use crate::workflows::facts::{BadEnd, PartOf, PartRole, StepTakenOver};
+use crate::workflows::facts::{PartOf, PartRole, StepTakenOver};
 
 /// The open workflows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -31,201 +34,6 @@ pub struct Workflows {
     undoable: Table<(ExecutionId, Position), Undoable>,
     /// The waits of steps.
     waits: Waits,
-}
-
-/// A step that can be undone, or an item of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Undoable {
-    /// The step.
-    pub step: StepName,
-    /// The item, from 0.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub item: Option<u32>,
-}
-
-/// The progress of a workflow.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct WorkflowState {
-    /// How many of its steps have ended.
-    pub ended: u32,
-    /// How many executions it waits for.
-    pub open: u32,
-    /// The step whose failure makes it fail.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failing: Option<StepName>,
-    /// How often it was asked to end.
-    pub cancels: u32,
-    /// Whether the first of these was not a person's request: the whole workflow exceeded its time limit.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub is_timed_out: bool,
-    /// Everything in it that began before this record must end: it was canceled then, or a step failed that
-    /// ends the others.
-    pub stop_before: Position,
-    /// The progress of the undo, if it has begun.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub undoing: Option<Box<Undoing>>,
-    /// The list of steps to take over, if it is a rerun that takes any over.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kept: Option<BodyHandle>,
-}
-
-/// The progress of a workflow that undoes its steps that succeeded.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Undoing {
-    /// How it ends after that.
-    pub end: BadEnd,
-    /// How many undos have begun.
-    pub begun: u32,
-    /// How many undos have failed.
-    pub failed: u32,
-    /// The first that failed, and why.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub first_failed: Option<(Undoable, String)>,
-}
-
-/// A step that has begun or never will.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StepState {
-    /// Its status.
-    pub status: StepStatus,
-    /// Its result.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub result: Option<BodyHandle>,
-    /// Why it failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<Failure>,
-    /// Its items, if it is done for each of several.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub items: Option<Expanded>,
-    /// Its turns, if it is repeated.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub turns: Option<Turns>,
-    /// Whether nothing of it was run: its whole result is taken over.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub is_taken_over: bool,
-}
-
-/// The progress of a repeated step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Turns {
-    /// The record that began it.
-    pub begun: Position,
-    /// How many turns have begun.
-    pub begun_count: u32,
-    /// The status of the last of them.
-    pub status: StepStatus,
-}
-
-/// The progress of a step that is done for each of several items.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Expanded {
-    /// The list of items.
-    pub list: BodyHandle,
-    /// The effect of a failed item on the others.
-    #[serde(default, skip_serializing_if = "ItemFailure::is_default")]
-    pub item_failure: ItemFailure,
-    /// The record that began it.
-    pub begun: Position,
-    /// How many there are.
-    pub count: u32,
-    /// How many were started; these are the first ones.
-    pub started: u32,
-    /// How many of these are running.
-    pub running: u32,
-    /// How many of these have ended other than by success.
-    pub failed: u32,
-    /// The first of these.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub first_failed: Option<u32>,
-    /// Whether items that succeeded before are taken over.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub takes_over: bool,
-    /// How many were taken over.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub taken_over: u32,
-}
-
-/// An item of a step that was started.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ItemState {
-    /// Its status.
-    pub status: StepStatus,
-    /// Its result.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub result: Option<BodyHandle>,
-    /// Why it failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<Failure>,
-}
-
-/// The status of a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StepStatus {
-    /// It has started and has not ended.
-    Running,
-    /// It ended with a result.
-    Succeeded,
-    /// It failed.
-    Failed,
-    /// It took too long.
-    TimedOut,
-    /// It ended because it was asked to.
-    Cancelled,
-    /// It never starts.
-    Skipped,
-}
-
-impl StepStatus {
-    /// Returns the name as text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::TimedOut => "timed_out",
-            Self::Cancelled => "cancelled",
-            Self::Skipped => "skipped",
-        }
-    }
-
-    /// Returns true if it has ended, but neither succeeded nor was skipped.
-    pub fn is_bad(self) -> bool {
-        match self {
-            Self::Failed | Self::TimedOut | Self::Cancelled => true,
-            Self::Running | Self::Succeeded | Self::Skipped => false,
-        }
-    }
-
-    /// Returns true if it is final.
-    pub fn is_end(self) -> bool {
-        match self {
-            Self::Running => false,
-            Self::Succeeded | Self::Failed | Self::TimedOut | Self::Cancelled | Self::Skipped => true,
-        }
-    }
-}
-
-impl Expanded {
-    /// Returns true if an item failed and stops the others.
-    pub fn is_stopped(&self) -> bool {
-        self.failed > 0 && self.item_failure == ItemFailure::StopsOthers
-    }
-
-    /// Returns true if no item was run.
-    pub fn are_all_taken_over(&self) -> bool {
-        self.takes_over && self.taken_over == self.count
-    }
-}
-
-impl StepState {
-    fn new(status: StepStatus) -> Self {
-        Self { status, result: None, error: None, items: None, turns: None, is_taken_over: false }
-    }
-}
-
-fn is_zero(count: &u32) -> bool {
-    *count == 0
 }
 
 /// How an execution ended, for the step that it is.

@@ -10,7 +10,7 @@ use crate::catalog::{OnExpire, Step, Wait};
 use crate::command::Context;
 use crate::events::facts::EventReceived;
 use crate::executions::facts::{ExecutionFailed, ExecutionSucceeded, Failure, FailureKind, GivenEvent, Pace};
-use crate::executions::state::Execution;
+use crate::executions::state::{Execution, Phase};
 use crate::fact::Fact;
 use crate::ids::{EventId, ExecutionId, Id, Role};
 use crate::names::StepName;
@@ -75,7 +75,7 @@ impl Coming {
         let Some(open) = state.workflows().waits().get(workflow, name) else { return Ok(None) };
         let child = ExecutionId(Id::derived(state.log(), workflow.0, Role::Step(name)));
         let begun = state.executions().get(&child);
-        if begun.is_some_and(|execution| execution.has_come) {
+        if begun.is_some_and(|execution| execution.phase == Phase::Woken) {
             return Ok(None);
         }
         let judged = with_steps(state, workflow, record, with, |run| {

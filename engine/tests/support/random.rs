@@ -6,7 +6,7 @@ use std::time::Duration;
 use ensue_engine::catalog::{Backoff, Does, Excess, Jitter, LockConflict, Mode, OnExpire, OnLost, Retry, Since, Wait};
 use ensue_engine::command::{Ask, Command, Conflict, PackChange, RefusedDelivery, ReportOutcome, RetriedDelivery, Said, Settings};
 use ensue_engine::events::facts::DeliveredWith;
-use ensue_engine::events::own::OwnTrigger;
+use ensue_engine::events::internal::InternalTrigger;
 use ensue_engine::executions::facts::{Evidence, FailureKind, Pace, Settlement};
 use ensue_engine::executions::state::{Attempt, Phase};
 use ensue_engine::fact::Fact;
@@ -101,8 +101,8 @@ pub(crate) enum Step {
     /// A sensor could not create an event from a delivery.
     Refuse,
     /// Retries a dead letter, perhaps for the second time.
-    RetryLetter(Index, Payload),
-    DismissLetter(Index),
+    RetryDeadLetter(Index, Payload),
+    DismissDeadLetter(Index),
     /// The wall clock moved by so many microseconds.
     MoveClock(i64),
     /// Due timers fire.
@@ -309,9 +309,9 @@ fn many_pieces() -> Pieces {
         rule.flow = flow([(Does::Debounce { quiet_millis: 500 }, "vars.n")]);
         rule.with = template(&json!({ "of": "${{ vars.n }}" }));
     });
-    pieces = OwnTrigger::ALL.into_iter().fold(pieces, |pieces, own| pieces.trigger(own.as_str()));
+    pieces = InternalTrigger::ALL.into_iter().fold(pieces, |pieces, own| pieces.trigger(own.as_str()));
     pieces = pieces.rule_with("demo.hears", "demo.ping", "event.payload.?status.orValue('') == 'failed'", "demo.echo", |rule| {
-        rule.triggers = OwnTrigger::ALL.map(OwnTrigger::trigger).into();
+        rule.triggers = InternalTrigger::ALL.map(InternalTrigger::trigger).into();
     });
     // A few of these events exceed one turn: their reactions are owed.
     for rule in 0..160 {
@@ -386,8 +386,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => proptest::sample::select(&[Edges::Follow, Edges::StayBehind][..]).prop_map(Step::Install),
         4 => proptest::sample::select(&[Presence::Installed, Presence::Removed][..]).prop_map(Step::Extra),
         2 => Just(Step::Refuse),
-        3 => (any::<Index>(), payload()).prop_map(|(which, payload)| Step::RetryLetter(which, payload)),
-        2 => any::<Index>().prop_map(Step::DismissLetter),
+        3 => (any::<Index>(), payload()).prop_map(|(which, payload)| Step::RetryDeadLetter(which, payload)),
+        2 => any::<Index>().prop_map(Step::DismissDeadLetter),
         2 => proptest::sample::select(&[-HOUR_MICROS * 24, -90_000_000, 90_000_000, HOUR_MICROS * 2][..]).prop_map(Step::MoveClock),
         8 => Just(Step::FireTimers),
         3 => (0..3u64).prop_map(Step::Allow),
@@ -506,7 +506,9 @@ impl World {
                 // Mostly a lost one whose execution continues.
                 let given_up = |(id, attempt): &&(ExecutionId, Attempt)| {
                     let open = self.site.engine().executions().get(id);
-                    open.is_some_and(|open| !matches!(open.phase, Phase::Running(now) | Phase::Cancelling(now) if now.id == attempt.id))
+                    open.is_some_and(
+                        |open| !matches!(open.phase, Phase::Running(now) | Phase::Cancelling { attempt: now, .. } if now.id == attempt.id),
+                    )
                 };
                 let any = || (!self.attempts.is_empty()).then(|| which.get(&self.attempts));
                 let (execution, attempt) = *self.attempts.iter().find(given_up).or_else(any)?;
@@ -522,7 +524,7 @@ impl World {
             }
             Step::Cancel(which) => cancel(pick(which)?),
             Step::Settle(which, outcome) => {
-                let asks = |id: &&ExecutionId| matches!(self.site.phase(**id), Some(Phase::Indeterminate(_)));
+                let asks = |id: &&ExecutionId| matches!(self.site.phase(**id), Some(Phase::Indeterminate { .. } | Phase::Settled { .. }));
                 settle(open.iter().find(asks).copied().or_else(|| pick(which))?, outcome.clone())
             }
             Step::Pause(which) => asked_by(ana(), Ask::PauseExecution { execution: pick(which)? }),
@@ -571,7 +573,7 @@ impl World {
                     RefusedDelivery { sensor, trigger: None, reason: "not JSON".to_owned(), body, with: Some(DeliveredWith::default()) };
                 asked_by(ana(), Ask::KeepDelivery(letter))
             }
-            Step::RetryLetter(which, payload) => {
+            Step::RetryDeadLetter(which, payload) => {
                 let refused: Vec<&Record> =
                     self.site.records().iter().filter(|record| matches!(record.fact, Fact::DeliveryRefused(_))).collect();
                 let letter = (!refused.is_empty()).then(|| *which.get(&refused))?;
@@ -579,9 +581,9 @@ impl World {
                 let events = vec![self.site.event("demo.ping", &payload.json())];
                 asked_by(ana(), Ask::RetryDelivery(RetriedDelivery { of, cause, events }))
             }
-            Step::DismissLetter(which) => {
+            Step::DismissDeadLetter(which) => {
                 let letters: Vec<Id> = self.site.records().iter().filter_map(gave_up).collect();
-                asked_by(ana(), Ask::DismissLetter { of: (!letters.is_empty()).then(|| *which.get(&letters))? })
+                asked_by(ana(), Ask::DismissDeadLetter { of: (!letters.is_empty()).then(|| *which.get(&letters))? })
             }
             Step::MoveClock(micros) => {
                 let from = self.site.now();

@@ -98,7 +98,7 @@ fn is_from_inside(ask: &Ask) -> bool {
         | Ask::StartQueued
         | Ask::RetryReaction { .. }
         | Ask::DismissReaction { .. }
-        | Ask::DismissLetter { .. } => true,
+        | Ask::DismissDeadLetter { .. } => true,
         Ask::Once { ask, .. } | Ask::Check(ask) => is_from_inside(ask),
         // A worker offers again the messages that were not taken, and skips those that are outdated by then.
         Ask::TakeMessage(_)

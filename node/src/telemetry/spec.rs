@@ -59,7 +59,7 @@ pub(crate) fn requested(enforcement: Option<EnforcementId>) -> ExecutionRequeste
         locks: Vec::new(),
         wait_millis: None,
         pace: Pace::Worked,
-        own_above: std::collections::BTreeSet::new(),
+        internal_above: std::collections::BTreeSet::new(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ensue_api::ports::LogAccess;
-use ensue_engine::events::own::OwnTrigger;
+use ensue_engine::events::internal::InternalTrigger;
 use ensue_engine::executions::facts::{ExecutionRequested, Failure};
 use ensue_engine::executions::milestone::{HowAttemptEnded, HowEnded, Milestone};
 use ensue_engine::fact::{ByNoun, EventFact, ExecutionFact, RuleFact};
@@ -100,7 +100,7 @@ impl Tracing {
                 ByNoun::EventFact(EventFact::EventReceived(event)) => {
                     // An event that an attempt emits is under the attempt; an event from outside is under the
                     // request that brought it.
-                    let parent = match OwnTrigger::of(&event.trigger) {
+                    let parent = match InternalTrigger::of(&event.trigger) {
                         None => record.cause.parent.map_or(trace.span(), SpanId::of),
                         // The engine's own events follow from a record that has no span; the parent is the
                         // execution that they are about.
@@ -143,7 +143,7 @@ impl Tracing {
                 | ByNoun::CatalogFact(_)
                 | ByNoun::VarFact(_)
                 | ByNoun::AccessFact(_)
-                | ByNoun::LetterFact(_)
+                | ByNoun::DeadLetterFact(_)
                 | ByNoun::HealthFact(_) => {}
             }
         }

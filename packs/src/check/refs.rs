@@ -3,7 +3,7 @@
 //! This module checks only that a definition exists, not its content.
 
 use ensue_engine::catalog::{Schema, WAIT};
-use ensue_engine::events::own::is_of_the_engine;
+use ensue_engine::events::internal::is_of_the_engine;
 use ensue_engine::names::{ActionRef, NameError, PackName, TriggerRef};
 use ensue_engine::schedule::SCHEDULE_TRIGGER;
 use ensue_expression::nearest;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ensue_engine::catalog::{Action, Builtin, Extra, Run, Schema};
 use ensue_engine::command::{Dedupe, ObservedEvent, VarChange};
 use ensue_engine::effect::Dispatch;
-use ensue_engine::events::own::is_of_the_engine;
+use ensue_engine::events::internal::is_of_the_engine;
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ids::{EventId, Id, Role};
 use ensue_engine::names::TriggerRef;

@@ -69,7 +69,7 @@ pub(crate) fn event(number: u64) -> Sketch {
         erred: 0,
         again: Vec::new(),
         dedupe: Some(Digest::of(&number.to_le_bytes())),
-        own_above: std::collections::BTreeSet::new(),
+        internal_above: std::collections::BTreeSet::new(),
     };
     Sketch {
         stream: StreamId::Event(event_id(number)),

@@ -98,7 +98,8 @@ impl World {
     fn settle(&mut self) {
         let Some(node) = self.node.as_ref().filter(|node| node.accepts()) else { return };
         let Some((indeterminate, parked)) = node.look(|engine| {
-            let waits = engine.executions().iter().filter(|(_, open)| matches!(open.phase, Phase::Indeterminate(_)));
+            let waits =
+                engine.executions().iter().filter(|(_, open)| matches!(open.phase, Phase::Indeterminate { .. } | Phase::Settled { .. }));
             let waits: Vec<_> = waits.map(|(id, _)| (*id, engine.inquiries().of(id).map(|(inquiry, _)| inquiry))).collect();
             let parked: Vec<_> = engine.health().parked().map(|(of, _)| *of).collect();
             (waits, parked)

@@ -6,6 +6,7 @@ use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::InquiryId;
 use ensue_engine::inquiries::facts::Verdict;
 use ensue_engine::inquiries::lost;
+use ensue_engine::inquiries::right::AnswerRight;
 use ensue_engine::record::Digest;
 use ensue_expression::{Document, Node};
 use ensue_packs::whole_schema;
@@ -118,22 +119,22 @@ pub(super) fn demand_open(inquiry: &Inquiry) -> Result<(), Problem> {
 
 /// Checks that a caller may answer an inquiry now, as far as is visible here; the core decides.
 pub(super) fn demand_right(inquiry: &Inquiry, (name, roles): (&str, &[String]), digest: Option<Digest>) -> Result<(), Problem> {
-    let id = inquiry.id;
-    if !inquiry.asks(name, roles) {
-        return Err(Refusal::NotAsked { inquiry: id, name: name.to_owned() }.into());
-    }
-    if inquiry.excluded.iter().any(|excluded| excluded == name) {
-        return Err(Refusal::MayNotAnswer { inquiry: id, name: name.to_owned() }.into());
-    }
-    demand_open(inquiry)?;
-    if let Some(given) = inquiry.answers.iter().find(|given| given.by == name) {
-        return Err(Refusal::AnsweredBefore { inquiry: id, at: given.at }.into());
-    }
-    match digest {
-        Some(digest) if digest != inquiry.digest => Err(Refusal::ApprovalStale { inquiry: id, digest: inquiry.digest }.into()),
-        None if inquiry.digest_required => Err(Refusal::DigestMissing { inquiry: id, digest: inquiry.digest }.into()),
-        Some(_) | None => Ok(()),
-    }
+    let right = AnswerRight {
+        inquiry: inquiry.id,
+        name,
+        is_asked: inquiry.asks(name, roles),
+        is_excluded: inquiry.excluded.iter().any(|excluded| excluded == name),
+        is_open: inquiry.status == InquiryStatus::Open,
+        answered_at: inquiry.answers.iter().find(|given| given.by == name).map(|given| given.at),
+        digest: inquiry.digest,
+        digest_required: inquiry.digest_required,
+        given: digest,
+    };
+    right.demand().map_err(|refusal| match (refusal, Closed::of(inquiry)) {
+        // The view also knows how the inquiry was closed.
+        (Refusal::InquiryClosed(_), Some(closed)) => closed.into(),
+        (refusal, _) => refusal.into(),
+    })
 }
 
 /// Checks that an answer matches the schema in the question, that is, in the parameters of the execution that

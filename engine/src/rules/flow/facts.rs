@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::Control;
-use crate::events::own::OwnTriggers;
+use crate::events::internal::InternalTriggers;
 use crate::executions::facts::GivenEvent;
 use crate::ids::{EnforcementId, ExecutionId, RuleId};
 use crate::names::RuleRef;
@@ -24,8 +24,8 @@ pub struct Controlled {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given: Option<GivenEvent>,
     /// The engine's own triggers that have an event above the consequences of the enforcement, if it is held.
-    #[serde(default, skip_serializing_if = "OwnTriggers::is_empty")]
-    pub own_above: OwnTriggers,
+    #[serde(rename = "own_above", default, skip_serializing_if = "InternalTriggers::is_empty")]
+    pub internal_above: InternalTriggers,
 }
 
 /// The key of a match for one flow control.

@@ -7,7 +7,7 @@ use ensue_expression::{Document, EVALUATION_BYTES_MAX};
 
 use crate::catalog::{Catalog, Control, Does, Flow, Mode, Rule};
 use crate::command::{Context, Moment};
-use crate::events::own::OwnTriggers;
+use crate::events::internal::InternalTriggers;
 use crate::executions::facts::GivenEvent;
 use crate::fact::Fact;
 use crate::ids::{EnforcementId, ExecutionId, Id, Role};
@@ -135,8 +135,8 @@ impl Match<'_> {
         });
         let keys: std::collections::BTreeMap<_, _> = keys.collect();
         let given = matches!(walked.place, Place::Held { .. }).then(|| self.event.given_event()).flatten();
-        let own_above = given.as_ref().map(|_| self.event.fact.own_above_what_follows()).unwrap_or_default();
-        (!keys.is_empty()).then(|| Controlled { flow: self.flow.digest(), keys, given, own_above })
+        let internal_above = given.as_ref().map(|_| self.event.fact.internal_above_what_follows()).unwrap_or_default();
+        (!keys.is_empty()).then(|| Controlled { flow: self.flow.digest(), keys, given, internal_above })
     }
 
     /// Returns what to run if the match passes at once.
@@ -144,7 +144,7 @@ impl Match<'_> {
         match (self.run, self.event.given_event()) {
             (Some(plan), _) => Ok(plan.clone()),
             (None, Some(given)) => {
-                let event = HeldEvent { id: self.event.event, given, own_above: self.event.fact.own_above_what_follows() };
+                let event = HeldEvent { id: self.event.event, given, internal_above: self.event.fact.internal_above_what_follows() };
                 rendered(self.event.state, self.rule, (&event, gathered), with)
             }
             (None, None) => Err(Reaction::Impossible("the event has no payload".to_owned())),
@@ -223,8 +223,8 @@ fn acted_on(
             }
             let execution = ExecutionId(Id::derived(state.log(), id.0, Role::Execution));
             let given = rule.has_steps().then(|| held.event.given.clone());
-            let own_above = above_all(held.event.own_above.clone(), gathered);
-            let request = requested(rule, held.catalog, (held.event.id, id), given, (pace, claims, labels), own_above);
+            let internal_above = above_all(held.event.internal_above.clone(), gathered);
+            let request = requested(rule, held.catalog, (held.event.id, id), given, (pace, claims, labels), internal_above);
             let (begins, cause) = (Some(execution.0), Some(held.cause(id.0)));
             let request = Draft { begins, cause, body: Some(params), ..draft(StreamId::Execution(execution), request.into()) };
             (Release::Executed { execution }, Some(request))
@@ -255,8 +255,8 @@ fn leaves(state: &State, record: &Record, by: EnforcementId, walked: &Walked) ->
 }
 
 /// Adds the engine's own triggers that have an event above the consequences of gathered events.
-pub(crate) fn above_all(own_above: OwnTriggers, gathered: &[HeldEvent]) -> OwnTriggers {
-    gathered.iter().fold(own_above, |above, event| &above | &event.own_above)
+pub(crate) fn above_all(internal_above: InternalTriggers, gathered: &[HeldEvent]) -> InternalTriggers {
+    gathered.iter().fold(internal_above, |above, event| &above | &event.internal_above)
 }
 
 /// Renders what to run for an event, with the others of its window; returns which bodies must be loaded first.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::Control;
-use crate::events::own::OwnTriggers;
+use crate::events::internal::InternalTriggers;
 use crate::executions::facts::GivenEvent;
 use crate::fact::FlowFact;
 use crate::ids::{EnforcementId, EventId, Id, RuleId};
@@ -103,8 +103,8 @@ pub struct HeldEvent {
     /// What expressions see of it.
     pub given: GivenEvent,
     /// The engine's own triggers that have an event above its consequences.
-    #[serde(default, skip_serializing_if = "OwnTriggers::is_empty")]
-    pub own_above: OwnTriggers,
+    #[serde(default, skip_serializing_if = "InternalTriggers::is_empty")]
+    pub internal_above: InternalTriggers,
 }
 
 impl Held {
@@ -325,7 +325,7 @@ impl Held {
             since: record.position,
             holds: 1,
             keys: keys.collect(),
-            event: HeldEvent { id: fact.event, given: given.clone(), own_above: controlled.own_above.clone() },
+            event: HeldEvent { id: fact.event, given: given.clone(), internal_above: controlled.internal_above.clone() },
             gathered: Vec::new(),
             revision: record.revision,
             root: record.cause.root,

@@ -24,7 +24,7 @@ pub(super) fn owing(log: LogId, epoch: Epoch) -> Batch {
         erred: 0,
         again: Vec::new(),
         dedupe: None,
-        own_above: std::collections::BTreeSet::new(),
+        internal_above: std::collections::BTreeSet::new(),
     };
     let batch = Id::root(NOON, 8);
     let mut head = Head::default();

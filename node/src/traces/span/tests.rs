@@ -68,7 +68,7 @@ fn emitted(by: u128) -> Record {
         erred: 0,
         again: Vec::new(),
         dedupe: None,
-        own_above: std::collections::BTreeSet::new(),
+        internal_above: std::collections::BTreeSet::new(),
     };
     let mut record = record(id(200), StreamId::Event(EventId(id(200))), 25, Some(TRACE), event);
     record.cause.parent = Some(id(by));

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ensue_engine::catalog::OnLost;
+use ensue_engine::dead_letters::facts::DeadLetterDismissed;
 use ensue_engine::executions::facts::{ExecutionCancelled, ExecutionRequested, ExecutionSucceeded, Failure, FailureKind, Pace};
 use ensue_engine::executions::labels::Labels;
 use ensue_engine::health::facts::{ClockStepped, ReactionParked, ReactionRetried};
 use ensue_engine::ids::{ExecutionId, Id};
-use ensue_engine::letters::facts::DeadLetterDismissed;
 use ensue_engine::names::DEFAULT_QUEUE;
 use ensue_engine::record::{Actor, CatalogRevision, Position, StreamId};
 use ensue_engine::time::Timestamp;
@@ -94,7 +94,7 @@ fn requested(story: &mut Story, number: u128, (pace, part_of): (Pace, Option<Exe
         locks: Vec::new(),
         wait_millis: None,
         pace,
-        own_above: std::collections::BTreeSet::new(),
+        internal_above: std::collections::BTreeSet::new(),
     };
     story.tell(StreamId::Execution(id), Some(id.0), Actor::Engine, None, fact.into(), None);
     id

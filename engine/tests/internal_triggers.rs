@@ -2,7 +2,7 @@
 
 use ensue_engine::catalog::{Does, Mode, OnExpire, Since, Wait};
 use ensue_engine::command::{Answer, ReportOutcome, TurnLimits};
-use ensue_engine::events::own::{OwnTrigger, is_of_the_engine};
+use ensue_engine::events::internal::{InternalTrigger, is_of_the_engine};
 use ensue_engine::executions::facts::{Evidence, FailureKind};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id, Role};
@@ -20,8 +20,8 @@ const TOLD: &[&str] =
     &["attempt.failed", "execution.failed", "event.received", "enforcement.made", "execution.requested", "attempt.started"];
 
 fn pieces() -> Pieces {
-    let own = OwnTrigger::ALL.into_iter().fold(Pieces::default(), |pieces, own| pieces.trigger(own.as_str()));
-    own.trigger("demo.ping").action("demo.work").action("demo.alert").inquiry("core.inquiry")
+    let internal = InternalTrigger::ALL.into_iter().fold(Pieces::default(), |pieces, internal| pieces.trigger(internal.as_str()));
+    internal.trigger("demo.ping").action("demo.work").action("demo.alert").inquiry("core.inquiry")
 }
 
 /// A rule that runs `demo.alert` when an execution failed.
@@ -30,8 +30,8 @@ fn alerting() -> Pieces {
 }
 
 /// A rule that listens to one of the engine's own triggers.
-fn hearing(own: OwnTrigger) -> Pieces {
-    pieces().rule("demo.hears", own.as_str(), "", "demo.alert")
+fn hearing(internal: InternalTrigger) -> Pieces {
+    pieces().rule("demo.hears", internal.as_str(), "", "demo.alert")
 }
 
 fn site(pieces: &Pieces) -> Site {
@@ -48,9 +48,9 @@ fn events<'r>(records: &'r [Record], trigger: &str) -> Vec<(&'r Record, Value)> 
 }
 
 #[track_caller]
-fn the_event(outcome: &Outcome, own: OwnTrigger) -> Value {
-    let mut told = events(outcome.records(), own.as_str());
-    assert_eq!(told.len(), 1, "{}: {:?}", own.as_str(), outcome.kinds());
+fn the_event(outcome: &Outcome, internal: InternalTrigger) -> Value {
+    let mut told = events(outcome.records(), internal.as_str());
+    assert_eq!(told.len(), 1, "{}: {:?}", internal.as_str(), outcome.kinds());
     told.remove(0).1
 }
 
@@ -67,7 +67,7 @@ fn end_of_an_execution_emits_an_event_caused_by_it() {
     let mut site = site(&alerting());
     let execution = site.run("demo.work");
     let outcome = site.fail(execution, FailureKind::Network).then(TOLD);
-    let told = the_event(&outcome, OwnTrigger::ExecutionEnded);
+    let told = the_event(&outcome, InternalTrigger::ExecutionEnded);
     assert_eq!(
         told,
         json!({
@@ -85,19 +85,19 @@ fn end_of_an_execution_emits_an_event_caused_by_it() {
 
 #[test]
 fn each_kind_of_end_has_its_status() {
-    let listening = hearing(OwnTrigger::ExecutionEnded).workflow("demo.waits", [fails("stop", "no")]);
+    let listening = hearing(InternalTrigger::ExecutionEnded).workflow("demo.waits", [fails("stop", "no")]);
     let mut site = site(&listening);
     let mut statuses = Vec::new();
     let execution = site.run("demo.work");
-    statuses.push(the_event(&site.succeed(execution), OwnTrigger::ExecutionEnded)["status"].clone());
+    statuses.push(the_event(&site.succeed(execution), InternalTrigger::ExecutionEnded)["status"].clone());
     let execution = site.run("demo.work");
-    statuses.push(the_event(&site.fail(execution, FailureKind::Timeout), OwnTrigger::ExecutionEnded)["status"].clone());
+    statuses.push(the_event(&site.fail(execution, FailureKind::Timeout), InternalTrigger::ExecutionEnded)["status"].clone());
     let execution = site.run("demo.work");
     site.when(cancel(execution));
-    let cancelled = the_event(&site.fail(execution, FailureKind::Cancelled), OwnTrigger::ExecutionEnded);
+    let cancelled = the_event(&site.fail(execution, FailureKind::Cancelled), InternalTrigger::ExecutionEnded);
     assert_eq!(cancelled["error"], json!(null));
     statuses.push(cancelled["status"].clone());
-    let failed = the_event(&site.ask("demo.waits"), OwnTrigger::ExecutionEnded);
+    let failed = the_event(&site.ask("demo.waits"), InternalTrigger::ExecutionEnded);
     assert_eq!((&failed["status"], &failed["error"]["kind"], &failed["attempts"]), (&json!("failed"), &json!("child_failed"), &json!(0)));
     assert_eq!(statuses, ["succeeded", "timed_out", "cancelled"]);
 }
@@ -108,7 +108,7 @@ fn end_event_names_the_rule_and_event_of_the_execution() {
     let mut site = site(&pieces);
     let came = site.receive("demo.ping", &json!({}));
     let execution = alert(&came);
-    let told = the_event(&site.fail(execution, FailureKind::Network), OwnTrigger::ExecutionEnded);
+    let told = the_event(&site.fail(execution, FailureKind::Network), InternalTrigger::ExecutionEnded);
     assert_eq!((&told["rule"], &told["requested_by"]), (&json!("demo.works"), &json!("engine")));
     assert_eq!(told["event"], json!(came.records()[0].id));
     assert_eq!(told["enforcement"], json!(came.records()[1].id));
@@ -145,13 +145,13 @@ fn end_of_a_step_is_reported_only_with_its_workflow() {
     let outcome = site.succeed(one);
     assert_eq!(events(outcome.records(), "core.execution_ended").len(), 0);
     let two = step(&site);
-    let told = the_event(&site.fail(two, FailureKind::Network), OwnTrigger::ExecutionEnded);
+    let told = the_event(&site.fail(two, FailureKind::Network), InternalTrigger::ExecutionEnded);
     assert_eq!((&told["execution"], &told["status"]), (&json!(workflow), &json!("failed")));
 }
 
 #[test]
 fn end_of_a_reaction_to_an_end_is_not_reported() {
-    let mut site = site(&hearing(OwnTrigger::ExecutionEnded));
+    let mut site = site(&hearing(InternalTrigger::ExecutionEnded));
     let execution = site.run("demo.work");
     let alert = alert(&site.fail(execution, FailureKind::Network));
     site.restart();
@@ -160,7 +160,7 @@ fn end_of_a_reaction_to_an_end_is_not_reported() {
 
 #[test]
 fn end_of_later_executions_in_that_chain_is_not_reported() {
-    let pieces = hearing(OwnTrigger::ExecutionEnded).workflow("demo.flow", [does("one", "demo.work")]).rule(
+    let pieces = hearing(InternalTrigger::ExecutionEnded).workflow("demo.flow", [does("one", "demo.work")]).rule(
         "demo.below",
         "demo.ping",
         "",
@@ -182,7 +182,7 @@ fn end_of_later_executions_in_that_chain_is_not_reported() {
 }
 
 #[test]
-fn event_emitted_by_a_step_keeps_the_own_triggers_above_its_workflow() {
+fn event_of_a_step_keeps_the_internal_triggers_above_its_workflow() {
     let pieces = pieces()
         .workflow("demo.flow", [does("one", "demo.work")])
         .rule("demo.hears", "core.execution_ended", "", "demo.flow")
@@ -245,26 +245,26 @@ fn rule_on_stopped_loops_is_not_suspended_for_the_loop() {
 
 #[test]
 fn end_of_an_execution_that_only_waited_for_a_slot_is_reported() {
-    let mut site = site(&hearing(OwnTrigger::ExecutionEnded));
+    let mut site = site(&hearing(InternalTrigger::ExecutionEnded));
     site.set(workers(1));
     let first = site.run("demo.work");
     let alert = alert(&site.fail(first, FailureKind::Network));
     let second = site.run("demo.work");
     assert!(!site.has_attempt(second), "it waits for the slot");
     site.fail(alert, FailureKind::Network).then(&["attempt.failed", "execution.failed", "attempt.started"]);
-    let told = the_event(&site.fail(second, FailureKind::Network), OwnTrigger::ExecutionEnded);
+    let told = the_event(&site.fail(second, FailureKind::Network), InternalTrigger::ExecutionEnded);
     assert_eq!(told["execution"], json!(second));
 }
 
 #[test]
 fn end_of_a_rerun_by_a_person_is_reported() {
-    let mut site = site(&hearing(OwnTrigger::ExecutionEnded));
+    let mut site = site(&hearing(InternalTrigger::ExecutionEnded));
     let execution = site.run("demo.work");
     let alert_of = alert(&site.fail(execution, FailureKind::Network));
     site.fail(alert_of, FailureKind::Network);
     let again = site.rerun_of(alert_of, ensue_engine::workflows::facts::RerunFrom::Start, None).unwrap();
     let Answer::Execution(again) = site.when(again).answer() else { panic!("it was asked for") };
-    let told = the_event(&site.fail(again, FailureKind::Network), OwnTrigger::ExecutionEnded);
+    let told = the_event(&site.fail(again, FailureKind::Network), InternalTrigger::ExecutionEnded);
     assert_eq!(told["rerun_of"], json!(alert_of));
 }
 
@@ -291,7 +291,8 @@ fn end_event_is_emitted_once_despite_short_turns_and_restarts() {
 #[test]
 fn step_can_wait_for_an_own_trigger() {
     let when = Some(expression("event.payload.status == 'failed'"));
-    let wait = Wait { trigger: OwnTrigger::ExecutionEnded.trigger(), when, since: Since::Start, expires: None, on_expire: OnExpire::Fail };
+    let wait =
+        Wait { trigger: InternalTrigger::ExecutionEnded.trigger(), when, since: Since::Start, expires: None, on_expire: OnExpire::Fail };
     let mut site = site(&pieces().awaiting("core.wait").workflow("demo.watch", [awaits("end", wait)]));
     let watch = site.run("demo.watch");
     let execution = site.run("demo.work");
@@ -303,10 +304,10 @@ fn step_can_wait_for_an_own_trigger() {
 
 #[test]
 fn indeterminate_attempt_emits_an_event() {
-    let mut site = site(&hearing(OwnTrigger::AttemptIndeterminate));
+    let mut site = site(&hearing(InternalTrigger::AttemptIndeterminate));
     let execution = site.run("demo.work");
     let attempt = site.attempt(execution);
-    let told = the_event(&site.lose(execution, Evidence::MayHaveBegun), OwnTrigger::AttemptIndeterminate);
+    let told = the_event(&site.lose(execution, Evidence::MayHaveBegun), InternalTrigger::AttemptIndeterminate);
     assert_eq!((&told["execution"], &told["attempt"], &told["number"]), (&json!(execution), &json!(attempt.id), &json!(1)));
     assert_eq!(told["action"], json!("demo.work"));
 }
@@ -327,12 +328,19 @@ fn asked(site: &mut Site, more: &Value) -> (ExecutionId, Outcome) {
 
 #[test]
 fn inquiry_emits_events_from_its_opening_to_its_end() {
-    let all = [OwnTrigger::InquiryOpened, OwnTrigger::InquiryReminded, OwnTrigger::InquiryEscalated, OwnTrigger::InquiryEnded];
-    let heard = |pieces: Pieces, own: OwnTrigger| pieces.rule(&format!("demo.{own:?}").to_lowercase(), own.as_str(), "false", "demo.alert");
+    let all = [
+        InternalTrigger::InquiryOpened,
+        InternalTrigger::InquiryReminded,
+        InternalTrigger::InquiryEscalated,
+        InternalTrigger::InquiryEnded,
+    ];
+    let heard = |pieces: Pieces, internal: InternalTrigger| {
+        pieces.rule(&format!("demo.{internal:?}").to_lowercase(), internal.as_str(), "false", "demo.alert")
+    };
     let mut site = site(&all.into_iter().fold(pieces(), heard));
     let more = json!({ "remind": { "every": "10m", "max": 1 }, "escalate": [{ "after": "20m", "to": ["role:leads"] }] });
     let (execution, outcome) = asked(&mut site, &more);
-    let opened = the_event(&outcome, OwnTrigger::InquiryOpened);
+    let opened = the_event(&outcome, InternalTrigger::InquiryOpened);
     let id = site.engine().inquiries().of(&execution).unwrap().0;
     assert_eq!(
         opened,
@@ -341,29 +349,29 @@ fn inquiry_emits_events_from_its_opening_to_its_end() {
             "execution": execution, "action": "core.inquiry", "requested_by": "token/ana", "labels": {},
         })
     );
-    let reminded = the_event(&site.after(600_000), OwnTrigger::InquiryReminded);
+    let reminded = the_event(&site.after(600_000), InternalTrigger::InquiryReminded);
     assert_eq!((&reminded["title"], &reminded["number"]), (&json!("Ship v1?"), &json!(1)));
-    let escalated = the_event(&site.after(600_000), OwnTrigger::InquiryEscalated);
+    let escalated = the_event(&site.after(600_000), InternalTrigger::InquiryEscalated);
     assert_eq!((&escalated["to"], &escalated["number"]), (&json!(["role:leads"]), &json!(1)));
-    let ended = the_event(&site.when(answered(id, "bo", &json!({}), None)), OwnTrigger::InquiryEnded);
+    let ended = the_event(&site.when(answered(id, "bo", &json!({}), None)), InternalTrigger::InquiryEnded);
     assert_eq!((&ended["status"], &ended["by"], &ended["verdict"]), (&json!("answered"), &json!("bo"), &json!("decides")));
     assert_eq!(ended["assignees"], json!(["role:managers", "bo", "role:leads"]));
 }
 
 #[test]
 fn unanswered_inquiry_ends_with_the_status_that_is_shown() {
-    let mut site = site(&hearing(OwnTrigger::InquiryEnded));
+    let mut site = site(&hearing(InternalTrigger::InquiryEnded));
     asked(&mut site, &json!({}));
-    assert_eq!(the_event(&site.after(3_600_000), OwnTrigger::InquiryEnded)["status"], json!("expired"));
+    assert_eq!(the_event(&site.after(3_600_000), InternalTrigger::InquiryEnded)["status"], json!("expired"));
     asked(&mut site, &json!({ "on_expire": { "answer": {} } }));
-    assert_eq!(the_event(&site.after(3_600_000), OwnTrigger::InquiryEnded)["status"], json!("expired"));
+    assert_eq!(the_event(&site.after(3_600_000), InternalTrigger::InquiryEnded)["status"], json!("expired"));
     let (execution, _) = asked(&mut site, &json!({}));
-    assert_eq!(the_event(&site.when(cancel(execution)), OwnTrigger::InquiryEnded)["status"], json!("cancelled"));
+    assert_eq!(the_event(&site.when(cancel(execution)), InternalTrigger::InquiryEnded)["status"], json!("cancelled"));
     site.when(fire_timers());
     let execution = site.run("demo.work");
     site.lose(execution, Evidence::MayHaveBegun);
     let attempt = site.attempt(execution);
-    let withdrawn = the_event(&site.when(report(execution, attempt, ReportOutcome::Succeeded)), OwnTrigger::InquiryEnded);
+    let withdrawn = the_event(&site.when(report(execution, attempt, ReportOutcome::Succeeded)), InternalTrigger::InquiryEnded);
     assert_eq!((&withdrawn["status"], &withdrawn["attempt"]), (&json!("withdrawn"), &json!(attempt.id)));
 }
 
@@ -378,7 +386,7 @@ fn rule_error_event_is_emitted_once_and_not_for_rules_that_listen_to_it() {
     let mut site = site(&pieces);
     let outcome = site.receive("demo.ping", &json!({ "n": "one" }));
     let outcome = outcome.then(&["event.received", "rule.erred", "event.received", "rule.erred"]);
-    let told = the_event(&outcome, OwnTrigger::RuleErred);
+    let told = the_event(&outcome, InternalTrigger::RuleErred);
     let event = outcome.records()[0].id;
     assert_eq!((&told["rule"], &told["event"], &told["trigger"]), (&json!("demo.sum"), &json!(event), &json!("demo.ping")));
     assert!(!told["message"].as_str().unwrap().is_empty());
@@ -386,11 +394,11 @@ fn rule_error_event_is_emitted_once_and_not_for_rules_that_listen_to_it() {
 }
 
 #[test]
-fn own_triggers_are_recognized_by_their_ref() {
-    for own in OwnTrigger::ALL {
-        assert_eq!(OwnTrigger::of(&own.trigger()), Some(own));
-        assert_eq!(serde_json::to_value(own).unwrap(), json!(own.as_str()));
-        assert!(is_of_the_engine(&own.trigger()));
+fn internal_triggers_are_recognized_by_their_ref() {
+    for internal in InternalTrigger::ALL {
+        assert_eq!(InternalTrigger::of(&internal.trigger()), Some(internal));
+        assert_eq!(serde_json::to_value(internal).unwrap(), json!(internal.as_str()));
+        assert!(is_of_the_engine(&internal.trigger()));
     }
     assert!(is_of_the_engine(&"core.schedule".parse().unwrap()));
     assert!(!is_of_the_engine(&"demo.execution_ended".parse().unwrap()));

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 /// One of the engine's own triggers, to which any rule may listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum OwnTrigger {
+pub enum InternalTrigger {
     /// An execution that is not a step ended.
     #[serde(rename = "core.execution_ended")]
     ExecutionEnded,
@@ -31,9 +31,9 @@ pub enum OwnTrigger {
 }
 
 /// Some of the engine's own triggers.
-pub type OwnTriggers = BTreeSet<OwnTrigger>;
+pub type InternalTriggers = BTreeSet<InternalTrigger>;
 
-impl OwnTrigger {
+impl InternalTrigger {
     /// All variants.
     pub const ALL: [Self; 7] = [
         Self::ExecutionEnded,

@@ -8,7 +8,7 @@
 
 mod triggers;
 
-pub use triggers::{OwnTrigger, OwnTriggers};
+pub use triggers::{InternalTrigger, InternalTriggers};
 
 use ensue_expression::Document;
 use serde_json::{Map, Value as Json, json};
@@ -34,7 +34,7 @@ pub const SOURCE_OF_ENGINE: &str = "engine";
 
 /// Returns true if only the engine creates events of a trigger.
 pub fn is_of_the_engine(trigger: &TriggerRef) -> bool {
-    trigger.as_str() == SCHEDULE_TRIGGER || OwnTrigger::of(trigger).is_some()
+    trigger.as_str() == SCHEDULE_TRIGGER || InternalTrigger::of(trigger).is_some()
 }
 
 /// Returns the engine's own events about drafts: the consequences of the record `by`, or of a command if `by`
@@ -52,12 +52,12 @@ pub(crate) fn telling_of(state: &State, drafts: &[Draft], by: Option<&Record>, a
 /// Returns the engine's own events about one of several drafts.
 fn telling_of_one(state: &State, (drafts, place): (&[Draft], usize), by: Option<&Record>, at: &Moment, catalog: &Catalog) -> Vec<Draft> {
     let draft = &drafts[place];
-    let heard = told_as(state, draft).iter().filter(|own| is_listened_to(state, catalog, **own));
-    let heard: OwnTriggers = heard.copied().collect();
+    let heard = told_as(state, draft).iter().filter(|internal| is_listened_to(state, catalog, **internal));
+    let heard: InternalTriggers = heard.copied().collect();
     if heard.is_empty() {
         return Vec::new();
     }
-    let above = own_above(state, draft, by);
+    let above = internal_above(state, draft, by);
     let telling = Telling { state, catalog, at, above: &above };
     let told = news(state, draft, by).into_iter().filter(|news| heard.contains(&news.trigger) && !above.contains(&news.trigger));
     told.map(|news| telling.event(&drafts[..place], draft, news)).collect()
@@ -85,55 +85,57 @@ impl<'a> Tellable<'a> {
             | ByNoun::CatalogFact(_)
             | ByNoun::VarFact(_)
             | ByNoun::AccessFact(_)
-            | ByNoun::LetterFact(_)
+            | ByNoun::DeadLetterFact(_)
             | ByNoun::HealthFact(_) => None,
         }
     }
 }
 
 /// Returns the triggers as which a draft may be reported; empty for most.
-fn told_as(state: &State, draft: &Draft) -> &'static [OwnTrigger] {
+fn told_as(state: &State, draft: &Draft) -> &'static [InternalTrigger] {
     match Tellable::of(&draft.fact) {
-        Some(Tellable::Execution(ExecutionFact::ExecutionBecameIndeterminate(_))) => &[OwnTrigger::AttemptIndeterminate],
+        Some(Tellable::Execution(ExecutionFact::ExecutionBecameIndeterminate(_))) => &[InternalTrigger::AttemptIndeterminate],
         Some(Tellable::Execution(fact)) if fact.is_end() => match draft.stream {
-            StreamId::Execution(id) if state.inquiries().of(&id).is_some() => &[OwnTrigger::ExecutionEnded, OwnTrigger::InquiryEnded],
+            StreamId::Execution(id) if state.inquiries().of(&id).is_some() => {
+                &[InternalTrigger::ExecutionEnded, InternalTrigger::InquiryEnded]
+            }
             StreamId::Execution(id) if state.executions().get(&id).is_some_and(|execution| execution.part_of.is_none()) => {
-                &[OwnTrigger::ExecutionEnded]
+                &[InternalTrigger::ExecutionEnded]
             }
             // The workflow handles the end of its steps.
             _ => &[],
         },
         Some(Tellable::Inquiry(fact)) => match fact {
-            InquiryFact::InquiryOpened(_) => &[OwnTrigger::InquiryOpened],
-            InquiryFact::InquiryReminded(_) => &[OwnTrigger::InquiryReminded],
-            InquiryFact::InquiryEscalated(_) => &[OwnTrigger::InquiryEscalated],
-            InquiryFact::InquiryWithdrawn(_) => &[OwnTrigger::InquiryEnded],
-            InquiryFact::InquiryAnswered(fact) if fact.verdict.closes() => &[OwnTrigger::InquiryEnded],
+            InquiryFact::InquiryOpened(_) => &[InternalTrigger::InquiryOpened],
+            InquiryFact::InquiryReminded(_) => &[InternalTrigger::InquiryReminded],
+            InquiryFact::InquiryEscalated(_) => &[InternalTrigger::InquiryEscalated],
+            InquiryFact::InquiryWithdrawn(_) => &[InternalTrigger::InquiryEnded],
+            InquiryFact::InquiryAnswered(fact) if fact.verdict.closes() => &[InternalTrigger::InquiryEnded],
             InquiryFact::InquiryAnswered(_) | InquiryFact::InquiryNotified(_) | InquiryFact::InquiryNotificationFailed(_) => &[],
         },
-        Some(Tellable::Erred(_)) => &[OwnTrigger::RuleErred],
+        Some(Tellable::Erred(_)) => &[InternalTrigger::RuleErred],
         Some(Tellable::Execution(_)) | None => &[],
     }
 }
 
 /// Returns the engine's own triggers that have an event above a draft.
-fn own_above(state: &State, draft: &Draft, by: Option<&Record>) -> OwnTriggers {
+fn internal_above(state: &State, draft: &Draft, by: Option<&Record>) -> InternalTriggers {
     match (&draft.stream, by.map(|record| &record.fact)) {
-        (StreamId::Execution(id), _) => state.executions().get(id).map(|execution| execution.own_above.clone()).unwrap_or_default(),
-        (_, Some(Fact::EventReceived(event))) => event.own_above_what_follows(),
-        _ => OwnTriggers::new(),
+        (StreamId::Execution(id), _) => state.executions().get(id).map(|execution| execution.internal_above.clone()).unwrap_or_default(),
+        (_, Some(Fact::EventReceived(event))) => event.internal_above_what_follows(),
+        _ => InternalTriggers::new(),
     }
 }
 
-fn is_listened_to(state: &State, catalog: &Catalog, own: OwnTrigger) -> bool {
-    let trigger = own.trigger();
+fn is_listened_to(state: &State, catalog: &Catalog, internal: InternalTrigger) -> bool {
+    let trigger = internal.trigger();
     let mut rules = catalog.index().of_trigger(&trigger).iter();
     rules.any(|rule| state.rules().mode(rule) != Mode::Disabled) || state.workflows().waits().watches(&trigger)
 }
 
 /// The content of an event.
 struct News {
-    trigger: OwnTrigger,
+    trigger: InternalTrigger,
     source: String,
     payload: Map<String, Json>,
 }
@@ -144,7 +146,7 @@ fn news(state: &State, draft: &Draft, by: Option<&Record>) -> Vec<News> {
         Some(Tellable::Execution(fact)) => About::of(state, draft).map_or_else(Vec::new, |about| about.execution(fact)),
         Some(Tellable::Inquiry(fact)) => About::of(state, draft).and_then(|about| about.inquiry(draft, fact)).into_iter().collect(),
         Some(Tellable::Erred(fact)) => {
-            vec![News { trigger: OwnTrigger::RuleErred, source: SOURCE_OF_ENGINE.to_owned(), payload: of_erred(fact, by) }]
+            vec![News { trigger: InternalTrigger::RuleErred, source: SOURCE_OF_ENGINE.to_owned(), payload: of_erred(fact, by) }]
         }
         None => Vec::new(),
     }
@@ -181,16 +183,16 @@ impl<'a> About<'a> {
         Some(Self { state, id, execution: state.executions().get(&id)? })
     }
 
-    fn news(&self, trigger: OwnTrigger, payload: Map<String, Json>) -> News {
+    fn news(&self, trigger: InternalTrigger, payload: Map<String, Json>) -> News {
         News { trigger, source: StreamId::Execution(self.id).to_string(), payload }
     }
 
     fn execution(&self, fact: ExecutionFact<'_>) -> Vec<News> {
         if let ExecutionFact::ExecutionBecameIndeterminate(_) = fact {
-            return vec![self.news(OwnTrigger::AttemptIndeterminate, self.lost())];
+            return vec![self.news(InternalTrigger::AttemptIndeterminate, self.lost())];
         }
-        let ended = self.ended(fact).map(|payload| self.news(OwnTrigger::ExecutionEnded, payload));
-        let unanswered = self.unanswered(fact).map(|payload| self.news(OwnTrigger::InquiryEnded, payload));
+        let ended = self.ended(fact).map(|payload| self.news(InternalTrigger::ExecutionEnded, payload));
+        let unanswered = self.unanswered(fact).map(|payload| self.news(InternalTrigger::InquiryEnded, payload));
         ended.into_iter().chain(unanswered).collect()
     }
 
@@ -259,27 +261,27 @@ impl<'a> About<'a> {
     fn inquiry(&self, draft: &Draft, fact: InquiryFact<'_>) -> Option<News> {
         let open = |id: InquiryId| Some(self.of_inquiry(id, self.state.inquiries().get(&id)?));
         let (trigger, payload) = match fact {
-            InquiryFact::InquiryOpened(fact) => (OwnTrigger::InquiryOpened, self.opened(InquiryId(draft.begins?), fact)),
+            InquiryFact::InquiryOpened(fact) => (InternalTrigger::InquiryOpened, self.opened(InquiryId(draft.begins?), fact)),
             InquiryFact::InquiryReminded(InquiryReminded { inquiry, number }) => {
                 let mut payload = open(*inquiry)?;
                 payload.insert("number".to_owned(), json!(number));
-                (OwnTrigger::InquiryReminded, payload)
+                (InternalTrigger::InquiryReminded, payload)
             }
             InquiryFact::InquiryEscalated(InquiryEscalated { inquiry, number, to }) => {
                 let mut payload = open(*inquiry)?;
                 payload.insert("number".to_owned(), json!(number));
                 payload.insert("to".to_owned(), json!(to));
-                (OwnTrigger::InquiryEscalated, payload)
+                (InternalTrigger::InquiryEscalated, payload)
             }
             InquiryFact::InquiryAnswered(InquiryAnswered { inquiry, by, verdict, .. }) => {
                 let mut payload = open(*inquiry)?;
                 payload.extend(fields([("status", json!("answered")), ("by", json!(by)), ("verdict", json!(verdict))]));
-                (OwnTrigger::InquiryEnded, payload)
+                (InternalTrigger::InquiryEnded, payload)
             }
             InquiryFact::InquiryWithdrawn(InquiryWithdrawn { inquiry }) => {
                 let mut payload = open(*inquiry)?;
                 payload.insert("status".to_owned(), json!("withdrawn"));
-                (OwnTrigger::InquiryEnded, payload)
+                (InternalTrigger::InquiryEnded, payload)
             }
             InquiryFact::InquiryNotified(_) | InquiryFact::InquiryNotificationFailed(_) => return None,
         };
@@ -317,14 +319,14 @@ struct Telling<'a> {
     state: &'a State,
     catalog: &'a Catalog,
     at: &'a Moment,
-    above: &'a OwnTriggers,
+    above: &'a InternalTriggers,
 }
 
 impl Telling<'_> {
     /// Returns the event that reports a draft, as a consequence of the record that the draft will become.
     fn event(&self, before: &[Draft], draft: &Draft, news: News) -> Draft {
         // The index of a trigger among those of the record is fixed, whichever of them have listeners.
-        let index = (0..).zip(told_as(self.state, draft)).find(|(_, own)| **own == news.trigger).map_or(0, |(index, _)| index);
+        let index = (0..).zip(told_as(self.state, draft)).find(|(_, internal)| **internal == news.trigger).map_or(0, |(index, _)| index);
         let parent = self.record_id(before, draft);
         let cause = draft.cause.clone().unwrap_or_else(|| Cause::root(parent, draft.trace.clone())).from_parent(parent);
         let id = EventId(Id::derived(self.state.log(), parent, Role::Emit(index)));
@@ -332,7 +334,7 @@ impl Telling<'_> {
         let (trigger, payload, occurred_at) = (trigger.trigger(), Document::from_value(&Json::Object(payload)), self.at.time);
         let view = EventView { id, trigger: &trigger, source: &source, time: occurred_at, payload: &payload, only: None };
         let event = ObservedEvent::judged(&view, judge(self.catalog, &view));
-        let from = Source { actor: &Actor::Engine, cause: Some(cause), trace: None, own_above: self.above.clone() };
+        let from = Source { actor: &Actor::Engine, cause: Some(cause), trace: None, internal_above: self.above.clone() };
         drafted(self.state, &event, &event.judgement, &from)
     }
 

@@ -1,13 +1,13 @@
 //! Decisions on commands about dead letters: each can be handled once.
 
 use crate::command::{Answer, Context, Decision, Moment, Refusal, RequestExecution, RetriedDelivery};
+use crate::dead_letters::facts::{DeadLetterDismissed, DeadLetterRetried};
 use crate::events::decide::{Source, receive_each};
-use crate::events::own::OwnTriggers;
+use crate::events::internal::InternalTriggers;
 use crate::executions::admission::admits_work;
 use crate::executions::decide as executions;
 use crate::fact::Fact;
 use crate::ids::Id;
-use crate::letters::facts::{DeadLetterDismissed, DeadLetterRetried};
 use crate::record::{Actor, Draft, StreamId};
 use crate::state::State;
 
@@ -20,13 +20,13 @@ pub(crate) fn retry(
     at: &Moment,
     with: &Context<'_>,
 ) -> Decision {
-    if !state.letters().is_open(retried.of) {
-        return Decision::Refused(Refusal::LetterNotOpen(retried.of));
+    if !state.dead_letters().is_open(retried.of) {
+        return Decision::Refused(Refusal::DeadLetterNotOpen(retried.of));
     }
     if let Err(refusal) = admits_work(state, with) {
         return Decision::Refused(refusal);
     }
-    let from = Source { actor, cause: Some(retried.cause.clone()), trace, own_above: OwnTriggers::new() };
+    let from = Source { actor, cause: Some(retried.cause.clone()), trace, internal_above: InternalTriggers::new() };
     match receive_each(state, &from, &retried.events, at, with) {
         Ok((mut drafts, received)) => {
             let fact = DeadLetterRetried { of: retried.of, events: received.iter().map(|event| event.id).collect() };
@@ -47,14 +47,14 @@ pub(crate) fn rerun(
     with: &Context<'_>,
 ) -> Decision {
     match &ask.rerun {
-        Some(rerun) if !state.letters().is_open(rerun.of.0) => Decision::Refused(Refusal::LetterNotOpen(rerun.of.0)),
+        Some(rerun) if !state.dead_letters().is_open(rerun.of.0) => Decision::Refused(Refusal::DeadLetterNotOpen(rerun.of.0)),
         Some(_) | None => executions::request(state, at, actor, trace, ask, with),
     }
 }
 
 pub(crate) fn dismiss(state: &State, actor: &Actor, of: Id) -> Decision {
-    if !state.letters().is_open(of) {
-        return Decision::Refused(Refusal::LetterNotOpen(of));
+    if !state.dead_letters().is_open(of) {
+        return Decision::Refused(Refusal::DeadLetterNotOpen(of));
     }
     Decision::Done { drafts: vec![draft(state, actor, DeadLetterDismissed { of }.into())], answer: Answer::Done }
 }

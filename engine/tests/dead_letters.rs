@@ -34,7 +34,7 @@ fn retry(of: Id, events: Vec<ObservedEvent>) -> Command {
 }
 
 fn dismiss(of: Id) -> Command {
-    asked_by(ana(), Ask::DismissLetter { of })
+    asked_by(ana(), Ask::DismissDeadLetter { of })
 }
 
 /// The command that reruns a failed execution once.
@@ -63,8 +63,8 @@ fn refused_delivery_can_be_retried_once_and_is_caused_by_the_refusal() {
     let Some(Fact::DeadLetterRetried(retried)) = outcome.facts().nth(1) else { panic!("it is told") };
     assert_eq!((retried.of, retried.events.iter().map(|event| event.0).collect::<Vec<_>>()), (of, events_of(&outcome)));
     let event = site.event("demo.ping", &json!({ "n": 1 }));
-    site.when(retry(of, vec![event])).then_refused(&Refusal::LetterNotOpen(of));
-    site.when(dismiss(of)).then_refused(&Refusal::LetterNotOpen(of));
+    site.when(retry(of, vec![event])).then_refused(&Refusal::DeadLetterNotOpen(of));
+    site.when(dismiss(of)).then_refused(&Refusal::DeadLetterNotOpen(of));
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn retry_of_a_letter_without_matching_events_closes_it() {
     let mut site = site();
     let of = refused(&mut site);
     site.when(retry(of, Vec::new())).then(&["dead_letter.retried"]);
-    site.when(retry(of, Vec::new())).then_refused(&Refusal::LetterNotOpen(of));
+    site.when(retry(of, Vec::new())).then_refused(&Refusal::DeadLetterNotOpen(of));
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn dismissed_letter_stays_closed_after_a_restart() {
     let (of, other) = (refused(&mut site), refused(&mut site));
     site.when(dismiss(of)).then(&["dead_letter.dismissed"]);
     site.restart();
-    site.when(dismiss(of)).then_refused(&Refusal::LetterNotOpen(of));
+    site.when(dismiss(of)).then_refused(&Refusal::DeadLetterNotOpen(of));
     site.when(dismiss(other)).then(&["dead_letter.dismissed"]);
 }
 
@@ -94,14 +94,14 @@ fn dead_letter_of_an_execution_is_closed_by_one_retry_or_any_rerun() {
         execution
     };
     let execution = failed(&mut site);
-    assert!(site.engine().letters().is_open(execution.0));
+    assert!(site.engine().dead_letters().is_open(execution.0));
     let command = rerun(&site, execution);
     site.when(command.clone()).then(&["execution.requested", "attempt.started"]);
-    site.when(command).then_refused(&Refusal::LetterNotOpen(execution.0));
+    site.when(command).then_refused(&Refusal::DeadLetterNotOpen(execution.0));
     let other = failed(&mut site);
     let by_hand = site.rerun_of(other, RerunFrom::Start, None).unwrap();
     site.when(by_hand);
-    site.when(dismiss(other.0)).then_refused(&Refusal::LetterNotOpen(other.0));
+    site.when(dismiss(other.0)).then_refused(&Refusal::DeadLetterNotOpen(other.0));
 }
 
 #[test]
@@ -112,9 +112,9 @@ fn only_failed_executions_outside_of_workflows_are_letters() {
     let cancelled = site.run("demo.say");
     site.when(cancel(cancelled));
     site.fail(cancelled, FailureKind::Cancelled);
-    assert_eq!(site.engine().letters().count(), 0);
+    assert_eq!(site.engine().dead_letters().count(), 0);
     let flow = site.run("demo.flow");
     let step = site.engine().executions().iter().map(|(id, _)| *id).find(|id| *id != flow).unwrap();
     site.fail(step, FailureKind::ExitCode);
-    assert!(site.engine().letters().is_open(flow.0) && !site.engine().letters().is_open(step.0));
+    assert!(site.engine().dead_letters().is_open(flow.0) && !site.engine().dead_letters().is_open(step.0));
 }

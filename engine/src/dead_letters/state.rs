@@ -2,25 +2,25 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fact::{EventFact, ExecutionFact, LetterFact};
+use crate::fact::{DeadLetterFact, EventFact, ExecutionFact};
 use crate::ids::Id;
 use crate::record::{Position, Record, StreamId};
 use crate::table::Table;
 
 /// The maximum number of letters that can be handled. If there are more, the oldest remain in the views
 /// unchanged.
-pub const OPEN_LETTERS_MAX: usize = 100_000;
+pub const OPEN_DEAD_LETTERS_MAX: usize = 100_000;
 
 /// The open letters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Letters {
+pub struct DeadLetters {
     open: Table<Id, Position>,
     /// The open letters by age. Not saved, but rebuilt from the others.
     #[serde(skip)]
     by_age: Table<Position, Id>,
 }
 
-impl Letters {
+impl DeadLetters {
     /// Returns true if a letter is open. Its id is that of a refused delivery's record, or of an execution.
     pub fn is_open(&self, of: Id) -> bool {
         self.open.get(&of).is_some()
@@ -49,17 +49,17 @@ impl Letters {
         }
     }
 
-    pub(crate) fn apply(&mut self, fact: LetterFact<'_>) {
+    pub(crate) fn apply(&mut self, fact: DeadLetterFact<'_>) {
         match fact {
-            LetterFact::DeadLetterRetried(fact) => self.end(fact.of),
-            LetterFact::DeadLetterDismissed(fact) => self.end(fact.of),
+            DeadLetterFact::DeadLetterRetried(fact) => self.end(fact.of),
+            DeadLetterFact::DeadLetterDismissed(fact) => self.end(fact.of),
         }
     }
 
     fn begin(&mut self, of: Id, position: Position) {
         self.open.insert(of, position);
         self.by_age.insert(position, of);
-        if self.open.len() > OPEN_LETTERS_MAX
+        if self.open.len() > OPEN_DEAD_LETTERS_MAX
             && let Some(oldest) = self.by_age.first().map(|(_, of)| *of)
         {
             self.end(oldest);
@@ -99,10 +99,10 @@ mod tests {
     #[test]
     fn oldest_letters_are_dropped_over_the_maximum() {
         let letter = |number: u64| (Id::root(Timestamp::from_micros(0), number.into()), Position(number));
-        let mut letters = Letters::default();
-        let newest = OPEN_LETTERS_MAX as u64 + 2;
+        let mut letters = DeadLetters::default();
+        let newest = OPEN_DEAD_LETTERS_MAX as u64 + 2;
         (1..=newest).map(letter).for_each(|(of, position)| letters.begin(of, position));
-        assert_eq!(letters.count(), OPEN_LETTERS_MAX);
+        assert_eq!(letters.count(), OPEN_DEAD_LETTERS_MAX);
         let is_open = [1, 2, 3, newest].map(|number| letters.is_open(letter(number).0));
         assert_eq!(is_open, [false, false, true, true]);
     }

@@ -1,0 +1,92 @@
+//! The end of a workflow, once all its steps have ended.
+
+use ensue_expression::{Budget, Document, EVALUATION_STEPS_MAX};
+
+use crate::catalog::Extra;
+use crate::executions::end;
+use crate::executions::facts::{ExecutionCancelled, ExecutionFailed, ExecutionSucceeded, Failure, FailureKind};
+use crate::executions::state::Execution;
+use crate::fact::Fact;
+use crate::mutants;
+use crate::names::StepName;
+use crate::reaction::Reaction;
+use crate::record::{Body, Draft};
+use crate::workflows::inputs::Ends;
+use crate::workflows::run::{StepError, WorkflowRun};
+use crate::workflows::state::{StepState, StepStatus, WorkflowState};
+
+/// Returns the end of a workflow that was canceled or took too long.
+pub(super) fn end_of_stopped(execution: &Execution, progress: &WorkflowState) -> Fact {
+    if progress.is_timed_out {
+        end::stopped(execution)
+    } else {
+        ExecutionCancelled { error: None, part_of: execution.part_of.clone() }.into()
+    }
+}
+
+impl WorkflowRun<'_> {
+    /// Returns the workflow's end if all its steps have ended; before an end other than success, its undo.
+    pub(super) fn end(&self) -> Result<Option<Draft>, Reaction> {
+        let left = usize::from(mutants::is("workflow ends before its last step"));
+        if (self.progress.ended as usize) + left < self.workflow.steps().len() || (self.progress.open > 0 && left == 0) {
+            return Ok(None);
+        }
+        if let Some(undoing) = &self.progress.undoing {
+            return self.undo_or_end(undoing).map(Some);
+        }
+        let (end, body) = self.outcome()?;
+        let begun = if self.progress.cancels <= 1 { self.undo_begun(&end) } else { None };
+        Ok(Some(self.draft(begun.unwrap_or(end), body)))
+    }
+
+    /// Returns how the workflow ends, based on the ends of its steps.
+    fn outcome(&self) -> Result<(Fact, Option<Body>), Reaction> {
+        if self.progress.cancels > 0 && !mutants::is("cancelled workflow goes by its steps") {
+            return Ok((end_of_stopped(self.execution, self.progress), None));
+        }
+        let part_of = self.execution.part_of.clone();
+        let result = match &self.progress.failing {
+            Some(step) => Err(StepError::Fails(self.failure_of(step))),
+            None => self.result(),
+        };
+        match result {
+            Ok(body) => Ok((ExecutionSucceeded { part_of }.into(), body)),
+            Err(StepError::Fails(error)) => Ok((ExecutionFailed { error, part_of }.into(), None)),
+            Err(StepError::Stuck(reaction)) => Err(reaction),
+        }
+    }
+
+    fn failure_of(&self, name: &StepName) -> Failure {
+        let message = match self.state(name) {
+            Some(StepState { error: Some(error), status: StepStatus::TimedOut, .. }) => {
+                format!("step `{name}` timed out: {}", error.message)
+            }
+            Some(StepState { error: Some(error), status: StepStatus::Cancelled, .. }) => {
+                format!("step `{name}` was cancelled: {}", error.message)
+            }
+            Some(StepState { error: Some(error), .. }) => format!("step `{name}` failed: {}", error.message),
+            Some(StepState { error: None, .. }) | None => format!("step `{name}` was cancelled"),
+        };
+        Failure::new(FailureKind::ChildFailed, message)
+    }
+
+    /// Returns the workflow's result.
+    fn result(&self) -> Result<Option<Body>, StepError> {
+        let Some(template) = self.workflow.result() else { return Ok(None) };
+        let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
+        let inputs = self.inputs(Ends { succeeded: true, failed: false }, &template.reads())?;
+        let result = template.render(&self.scope(&inputs, &template.expressions(), &mut budget)?, &mut budget)?;
+        if let Some(schema) = &self.action.result {
+            let result = Document::from_value(&result);
+            let misfits = schema.misfits(result.root(), Extra::Allowed);
+            if !misfits.is_empty() {
+                let misfits = misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                return Err(StepError::Fails(Failure::new(
+                    FailureKind::ResultInvalid,
+                    format!("the result does not match its declaration: {misfits}"),
+                )));
+            }
+        }
+        Ok(Some(Body::json(result.to_string())))
+    }
+}
