@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 /// The crates of the house, by folder.
 const CRATES: &[&str] = &[
     "expression",
+    "explain-derive",
     "engine",
     "views",
     "packs",

@@ -1,0 +1,21 @@
+//! The derive macro of the engine's trait `Explain`.
+
+mod expand;
+mod told;
+
+/// Derives `Explain` from the attributes `#[explain(…)]` of an error.
+///
+/// Each variant, or the struct, has a slug and a fault, and may have a hint:
+/// `#[explain(slug = "not-found", fault = Missing, hint = "list them with `ensue rules list`")]`.
+/// An attribute on the enum sets what its variants leave out.
+///
+/// A hint that is a string literal is a format string over the fields: `{name}`, or `{0}` in a tuple. Any
+/// other hint is an expression that returns a `String` or an `Option<String>`. It has the fields by name, or
+/// as `_0`, `_1` and so on, by reference.
+///
+/// `#[explain(transparent)]` returns the slug, the fault and the hint of the variant's only field.
+#[proc_macro_derive(Explain, attributes(explain))]
+pub fn derive_explain(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    let input = syn::parse_macro_input!(input as syn::DeriveInput);
+    expand::expand(&input).unwrap_or_else(|error| error.into_compile_error()).into()
+}
