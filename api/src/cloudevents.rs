@@ -68,26 +68,15 @@ pub(crate) struct CloudEvent {
 }
 
 /// Why a CloudEvent is rejected.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[error("not a valid CloudEvent: `{at}` {why}")]
+#[explain(slug = "cloudevent-invalid", fault = Invalid,
+    hint = "send CloudEvents 1.0 with `specversion`, `id`, `source` and `type`; `errors` lists each attribute to fix")]
 struct CloudEventRefusal {
     at: String,
     why: String,
 }
 
-impl Explain for CloudEventRefusal {
-    fn slug(&self) -> &'static str {
-        "cloudevent-invalid"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Invalid
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("send CloudEvents 1.0 with `specversion`, `id`, `source` and `type`; `errors` lists each attribute to fix".into())
-    }
-}
 
 /// Returns the problem for an invalid CloudEvent; `errors` must not be empty.
 pub(crate) fn refused(errors: Vec<FieldError>) -> Problem {

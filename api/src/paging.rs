@@ -38,23 +38,12 @@ pub(crate) struct Page {
 }
 
 /// A cursor that was not issued for this list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
 #[error("the cursor does not belong to this list, these filters and this caller")]
+#[explain(slug = "cursor-invalid", fault = Malformed,
+    hint = "start again without `cursor`, and then use each `next` unchanged with the same filters")]
 pub(crate) struct CursorInvalid;
 
-impl Explain for CursorInvalid {
-    fn slug(&self) -> &'static str {
-        "cursor-invalid"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Malformed
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("start again without `cursor`, and then use each `next` unchanged with the same filters".into())
-    }
-}
 
 /// The key that cursors are signed with.
 #[derive(Clone)]

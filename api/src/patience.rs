@@ -19,8 +19,9 @@ pub struct Patience {
 }
 
 /// Why work must stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
 #[non_exhaustive]
+#[explain(slug = "takes-too-long", fault = Invalid, hint = "ask for less at once: fewer executions, or a shorter range of the log")]
 pub enum Impatience {
     /// Its caller no longer waits.
     #[error("the caller no longer waits")]
@@ -30,19 +31,6 @@ pub enum Impatience {
     TimeOver(Duration),
 }
 
-impl Explain for Impatience {
-    fn slug(&self) -> &'static str {
-        "takes-too-long"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Invalid
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("ask for less at once: fewer executions, or a shorter range of the log".to_owned())
-    }
-}
 
 /// A waiting caller. Work for it stops soon after this is dropped.
 #[derive(Debug)]

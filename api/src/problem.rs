@@ -363,8 +363,10 @@ fn retry_after_seconds(fault: Fault) -> Option<u32> {
 }
 
 /// A resource that does not exist, or whose existence is hidden from the caller.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error, Explain)]
 #[error("there is no {noun} `{name}`")]
+#[explain(slug = "not-found", fault = Missing,
+    hint = "check the spelling against the list of existing names; new ones may take a moment to appear")]
 pub(crate) struct Missing {
     noun: &'static str,
     name: String,
@@ -377,19 +379,6 @@ impl Missing {
     }
 }
 
-impl Explain for Missing {
-    fn slug(&self) -> &'static str {
-        "not-found"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Missing
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("check the spelling against the list of existing names; new ones may take a moment to appear".into())
-    }
-}
 
 /// A resource that existed, and that the retention removed from the views.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -421,23 +410,12 @@ impl Explain for LeftViews {
 }
 
 /// A path that the API does not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
 #[error("there is nothing at this path")]
+#[explain(slug = "no-such-path", fault = Missing,
+    hint = "use a path that begins with `/api/v1/`, is in lower case, and does not end with a slash")]
 pub(crate) struct NoSuchPath;
 
-impl Explain for NoSuchPath {
-    fn slug(&self) -> &'static str {
-        "no-such-path"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Missing
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("use a path that begins with `/api/v1/`, is in lower case, and does not end with a slash".into())
-    }
-}
 
 /// Shortens input to the length that an error can repeat.
 pub(crate) fn quoted(text: &str) -> String {

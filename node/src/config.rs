@@ -176,11 +176,13 @@ pub struct KeySource {
 }
 
 /// Why the settings are invalid.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[non_exhaustive]
+#[explain(slug = "config-invalid", fault = Malformed)]
 pub enum ConfigError {
     /// The file cannot be read.
     #[error("{} cannot be read: {why}", .path.display())]
+    #[explain(hint = "name the file with --config, or leave it out to use the defaults")]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -189,6 +191,7 @@ pub enum ConfigError {
     },
     /// The file is invalid.
     #[error("{}: {why}", .path.display())]
+    #[explain(hint = LISTED.to_owned())]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -215,30 +218,13 @@ pub enum ConfigError {
     },
     /// Two variables set the first admin's token.
     #[error("ENSUE_ADMIN_TOKEN and ENSUE_ADMIN_TOKEN_FILE are both set")]
+    #[explain(hint = "unset one of them, or set it to the empty string")]
     AdminTokenTwice,
 }
 
 /// A hint to the page that lists all settings.
 const LISTED: &str = "see docs/reference/ensue-yaml.md for all settings";
 
-impl Explain for ConfigError {
-    fn slug(&self) -> &'static str {
-        "config-invalid"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Malformed
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Unreadable { .. } => Some("name the file with --config, or leave it out to use the defaults".into()),
-            Self::Malformed { .. } => Some(LISTED.into()),
-            Self::AdminTokenTwice => Some("unset one of them, or set it to the empty string".into()),
-            Self::Variable { .. } | Self::Collector { .. } => None,
-        }
-    }
-}
 
 /// `ensue.yaml` as written.
 #[derive(Debug, Default, Deserialize)]

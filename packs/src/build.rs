@@ -21,8 +21,9 @@ use crate::installed::Manifest;
 use crate::read::PackSource;
 
 /// Why no catalog can be built from the installed packs.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[non_exhaustive]
+#[explain(slug = "catalog-unbuildable", fault = World)]
 pub enum BuildError {
     /// A pack that was good when it was installed has errors now.
     #[error("the checks of this release find {} errors in the installed packs; the first: {}", .0.len(), first(.0))]
@@ -40,17 +41,6 @@ pub enum BuildError {
     },
 }
 
-impl Explain for BuildError {
-    fn slug(&self) -> &'static str {
-        "catalog-unbuildable"
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Broken(_) | Self::NoRuleId(_) | Self::NoAction { .. } => Fault::World,
-        }
-    }
-}
 
 fn first(diagnostics: &[Diagnostic]) -> String {
     diagnostics.first().map_or(String::new(), |one| format!("{}:{}: {}", one.file, one.line, one.message))

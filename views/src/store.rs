@@ -244,14 +244,17 @@ pub enum Order {
 }
 
 /// Why views cannot be stored or read.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[non_exhaustive]
+#[explain(fault = Unavailable)]
 pub enum ViewError {
     /// The store has failed.
     #[error("the views cannot be used: {0}")]
+    #[explain(slug = "views-unavailable", hint = "see the node's log and `ensue doctor`")]
     Store(String),
     /// A document differs from what was written.
     #[error("the {view} row `{key}` is damaged: {why}")]
+    #[explain(slug = "views-damaged", hint = "rebuild the views from the log with `ensue views rebuild`; the log is intact")]
     Damaged {
         /// The view.
         view: ViewName,
@@ -262,9 +265,11 @@ pub enum ViewError {
     },
     /// The stored views are damaged.
     #[error("the views are damaged: {0}")]
+    #[explain(slug = "views-damaged", hint = "rebuild the views from the log with `ensue views rebuild`; the log is intact")]
     NotWhole(String),
     /// A change does not fit what is kept.
     #[error("the change of the {view} row of position {position} does not match the stored row")]
+    #[explain(slug = "views-damaged", hint = "rebuild the views from the log with `ensue views rebuild`; the log is intact")]
     Misfit {
         /// The view.
         view: ViewName,
@@ -273,6 +278,7 @@ pub enum ViewError {
     },
     /// The records do not follow what was folded.
     #[error("the views are at position {at}, but the records begin at {next}: there must be no gap")]
+    #[explain(slug = "views-damaged", hint = "rebuild the views from the log with `ensue views rebuild`; the log is intact")]
     Gap {
         /// The position of the views.
         at: Position,
@@ -281,6 +287,8 @@ pub enum ViewError {
     },
     /// A view cannot be filtered by this column.
     #[error("{view} cannot be filtered by {column}")]
+    #[explain(slug = "filter-unknown", fault = Malformed,
+        hint = { let known: Vec<&str> = view.columns().iter().map(|column| column.as_str()).collect(); Some(if known.is_empty() { format!("filters are not available for {view}") } else { format!("use the filters of {view}: {}", known.join(", ")) }) })]
     NoColumn {
         /// The view.
         view: ViewName,
@@ -289,36 +297,3 @@ pub enum ViewError {
     },
 }
 
-impl Explain for ViewError {
-    fn slug(&self) -> &'static str {
-        match self {
-            Self::Store(_) => "views-unavailable",
-            Self::Damaged { .. } | Self::NotWhole(_) | Self::Misfit { .. } | Self::Gap { .. } => "views-damaged",
-            Self::NoColumn { .. } => "filter-unknown",
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Store(_) | Self::Damaged { .. } | Self::NotWhole(_) | Self::Misfit { .. } | Self::Gap { .. } => Fault::Unavailable,
-            Self::NoColumn { .. } => Fault::Malformed,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Store(_) => Some("see the node's log and `ensue doctor`".into()),
-            Self::Damaged { .. } | Self::NotWhole(_) | Self::Misfit { .. } | Self::Gap { .. } => {
-                Some("rebuild the views from the log with `ensue views rebuild`; the log is intact".into())
-            }
-            Self::NoColumn { view, .. } => {
-                let known: Vec<&str> = view.columns().iter().map(|column| column.as_str()).collect();
-                Some(if known.is_empty() {
-                    format!("filters are not available for {view}")
-                } else {
-                    format!("use the filters of {view}: {}", known.join(", "))
-                })
-            }
-        }
-    }
-}

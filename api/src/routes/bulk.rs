@@ -40,23 +40,12 @@ const AT_ONCE: usize = 16;
 const FILTERS: [&str; 10] = ["status", "action", "rule", "label", "correlation", "parent", "rerun_of", "error_kind", "since", "until"];
 
 /// The request has no filter that selects executions.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[error("refusing to change all executions: give at least one filter")]
+#[explain(slug = "bad-parameter", fault = Malformed,
+    hint = format!("give at least one of {}", FILTERS.map(|filter| format!("`{filter}`")).join(", ")))]
 struct Unfiltered;
 
-impl Explain for Unfiltered {
-    fn slug(&self) -> &'static str {
-        "bad-parameter"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Malformed
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(format!("give at least one of {}", FILTERS.map(|filter| format!("`{filter}`")).join(", ")))
-    }
-}
 
 /// The query parameters: those that select the executions, those that control how they are read, and, only for
 /// a rerun, the one that decides whether executions that were already rerun are included.
