@@ -53,7 +53,6 @@ pub(crate) enum AuthRefusal {
     Forbidden(&'static str),
 }
 
-
 /// The proof that a caller has the permission `P`. Only [`Allowed::demand`] makes one.
 pub(crate) struct Allowed<P> {
     holder: Arc<Holder>,

@@ -43,7 +43,6 @@ pub(crate) enum BodyRefusal {
     OfOtherShape(String),
 }
 
-
 /// Reads a body completely, within the limits; a body whose declared length is too large is not read.
 pub(crate) async fn read<B>(headers: &HeaderMap, body: B, limits: &Limits) -> Result<Bytes, Problem>
 where

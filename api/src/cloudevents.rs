@@ -77,7 +77,6 @@ struct CloudEventRefusal {
     why: String,
 }
 
-
 /// Returns the problem for an invalid CloudEvent; `errors` must not be empty.
 pub(crate) fn refused(errors: Vec<FieldError>) -> Problem {
     let (at, why) = errors.first().map(|first| (first.pointer.clone(), first.message.clone())).unwrap_or_default();

@@ -53,7 +53,6 @@ pub(crate) enum ConditionInvalid {
     Both,
 }
 
-
 /// The resource does not meet the condition.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Explain)]
 #[non_exhaustive]
@@ -85,7 +84,6 @@ pub(crate) enum ConditionFailed {
         name: String,
     },
 }
-
 
 impl Condition {
     /// Parses the condition of a write.

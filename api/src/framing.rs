@@ -35,7 +35,6 @@ pub(crate) enum Ambiguous {
     ChunkSize,
 }
 
-
 /// The head of a request is not HTTP/1.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
 #[error("the head of the request is not valid HTTP/1.1")]
@@ -43,13 +42,11 @@ pub(crate) enum Ambiguous {
     hint = "send a request line and header lines as RFC 9112 defines them, over plain HTTP unless a proxy in front handles TLS")]
 pub(crate) struct Malformed;
 
-
 /// An unsupported expectation that a request has before it sends its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
 #[error("`Expect` has a value other than `100-continue`")]
 #[explain(slug = "expectation-unknown", fault = Malformed, hint = "leave `Expect` out, or send `Expect: 100-continue`")]
 pub(crate) struct Unexpected;
-
 
 /// Checks that a request has no unknown expectation (RFC 9110 §10.1.1).
 pub(crate) fn demand_known_expectation(headers: &HeaderMap) -> Result<(), Unexpected> {
@@ -65,7 +62,6 @@ pub(crate) fn demand_known_expectation(headers: &HeaderMap) -> Result<(), Unexpe
 pub(crate) struct Misdirected {
     host: String,
 }
-
 
 /// The host names that a node answers to. Another site's page whose own name resolves to this node sends that
 /// name (DNS rebinding). No page has an IP address as its name, so requests to any IP address are answered.

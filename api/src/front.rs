@@ -69,13 +69,11 @@ pub struct Front {
 #[explain(slug = "busy", fault = Busy, hint = "send it again in a second")]
 struct TooManyRequests;
 
-
 /// Too many bytes of answers are not written yet.
 #[derive(Debug, Error, Explain)]
 #[error("not enough memory for the answer: too many large answers are in progress")]
 #[explain(slug = "busy", fault = Busy, hint = "try again in a second, or ask for less at once")]
 struct TooMuchUnwritten;
-
 
 impl Front {
     /// Creates the API of a node.
@@ -300,17 +298,22 @@ fn with_options(allow: &HeaderValue) -> HeaderValue {
 /// An unknown header with the product's prefix.
 #[derive(Debug, Error, Explain)]
 #[error("there is no header `{name}`")]
-#[explain(slug = "unknown-header", fault = Malformed,
-    hint = match ensue_expression::nearest(&name, OUR_HEADERS) { Some(near) => format!("did you mean `{near}`?"), None => format!("leave it out; the allowed headers are `{}`", OUR_HEADERS.join("`, `")), })]
+#[explain(slug = "unknown-header", fault = Malformed, hint = header_hint(name))]
 struct UnknownHeader {
     name: String,
+}
+
+fn header_hint(name: &str) -> String {
+    match ensue_expression::nearest(name, OUR_HEADERS) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("leave it out; the allowed headers are `{}`", OUR_HEADERS.join("`, `")),
+    }
 }
 
 /// The request headers with the product's prefix.
 const OUR_HEADERS: [&str; 1] = [ENSUE_POSITION];
 /// The prefix of the product's headers.
 const OUR_PREFIX: &str = "ensue-";
-
 
 /// A caller that sends a header with the product's prefix relies on it, so unknown ones are rejected.
 fn demand_known_headers(headers: &HeaderMap) -> Result<(), UnknownHeader> {

@@ -35,7 +35,6 @@ pub(crate) enum IntakeRefusal {
     OverShare,
 }
 
-
 impl From<NoRoom> for IntakeRefusal {
     fn from(why: NoRoom) -> Self {
         match why {

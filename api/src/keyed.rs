@@ -37,7 +37,6 @@ pub(crate) enum KeyRefusal {
     UnderWay,
 }
 
-
 /// Returns the key of a request, without its quotation marks: drafts of the header require them, and most
 /// callers leave them out.
 pub(crate) fn given(headers: &HeaderMap) -> Result<Option<String>, KeyRefusal> {

@@ -44,7 +44,6 @@ pub(crate) struct Page {
     hint = "start again without `cursor`, and then use each `next` unchanged with the same filters")]
 pub(crate) struct CursorInvalid;
 
-
 /// The key that cursors are signed with.
 #[derive(Clone)]
 pub(crate) struct CursorKey([u8; 32]);

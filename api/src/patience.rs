@@ -31,7 +31,6 @@ pub enum Impatience {
     TimeOver(Duration),
 }
 
-
 /// A waiting caller. Work for it stops soon after this is dropped.
 #[derive(Debug)]
 pub struct Waiting(Arc<AtomicBool>);

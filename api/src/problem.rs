@@ -379,7 +379,6 @@ impl Missing {
     }
 }
 
-
 /// A resource that existed, and that the retention removed from the views.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
@@ -415,7 +414,6 @@ impl Explain for LeftViews {
 #[explain(slug = "no-such-path", fault = Missing,
     hint = "use a path that begins with `/api/v1/`, is in lower case, and does not end with a slash")]
 pub(crate) struct NoSuchPath;
-
 
 /// Shortens input to the length that an error can repeat.
 pub(crate) fn quoted(text: &str) -> String {

@@ -50,7 +50,6 @@ fn known_ones(known: &[&str]) -> String {
     }
 }
 
-
 /// The parameters of a request.
 #[derive(Debug, Default)]
 pub(crate) struct Query {

@@ -46,7 +46,6 @@ pub(crate) enum StreamRefusal {
     OverShare,
 }
 
-
 impl From<NoRoom> for StreamRefusal {
     fn from(why: NoRoom) -> Self {
         match why {

@@ -41,7 +41,6 @@ enum RehearsalRefusal {
     OverShare,
 }
 
-
 impl From<NoRoom> for RehearsalRefusal {
     fn from(why: NoRoom) -> Self {
         match why {

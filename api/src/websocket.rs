@@ -57,7 +57,6 @@ pub(crate) enum HandshakeRefusal {
     Origin(String),
 }
 
-
 /// A caller's request for a WebSocket.
 #[derive(Debug)]
 pub(crate) struct Handshake {

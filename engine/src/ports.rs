@@ -7,6 +7,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::command::{Answer, Command, DedupeKey, Refusal, Seen};
+use crate::explain::Explain;
 use crate::ids::{AttemptId, Id, LogId, TokenId};
 use crate::names::{KeyRef, SensorRef};
 use crate::record::{Body, Digest, Epoch, Head, Position, Record, Revision, StreamId};
@@ -108,8 +109,10 @@ pub enum AppendError {
 pub enum LogError {
     /// A record differs from what was written, or is from a newer release.
     #[error("the record at position {position} cannot be read: {why}")]
-    #[explain(slug = "log-unreadable",
-        hint = "run `ensue log verify` to find the damage, and restore the data directory from its last good backup")]
+    #[explain(
+        slug = "log-unreadable",
+        hint = "run `ensue log verify` to find the damage, and restore the data directory from its last good backup"
+    )]
     Unreadable {
         /// The position of the record.
         position: Position,
@@ -118,8 +121,11 @@ pub enum LogError {
     },
     /// An index of the records is damaged; the records themselves may be intact.
     #[error("an index of the log is damaged: {0}")]
-    #[explain(slug = "log-index-damaged",
-        hint = { "make a copy of the data directory and run `ensue log verify` to check that the records are intact; then stop the node \ and rebuild the index with `sqlite3 ensue-data/log.sqlite REINDEX`" .into() })]
+    #[explain(
+        slug = "log-index-damaged",
+        hint = "make a copy of the data directory and run `ensue log verify` to check that the records are intact; \
+            then stop the node and rebuild the index with `sqlite3 ensue-data/log.sqlite REINDEX`"
+    )]
     Index(String),
     /// The store has failed.
     #[error("the log cannot be read: {0}")]
@@ -179,8 +185,10 @@ pub enum VaultError {
     /// A value differs from the one that was sealed: it was changed, moved, or sealed with another master
     /// key.
     #[error("the value of `{0}` cannot be decrypted: it is damaged, or it was sealed under another master key")]
-    #[explain(slug = "vault-integrity",
-        hint = "set the value again with `ensue keys set {0}`, or start the node with the master key that the value was sealed under")]
+    #[explain(
+        slug = "vault-integrity",
+        hint = "set the value again with `ensue keys set {0}`, or start the node with the master key that the value was sealed under"
+    )]
     Integrity(String),
     /// The store has failed.
     #[error("the vault cannot be used: {0}")]
@@ -273,8 +281,10 @@ pub enum OutputError {
     },
     /// The stored bytes differ from those that were written.
     #[error("the `{stream}` of attempt {attempt} is damaged: {why}")]
-    #[explain(slug = "output-damaged",
-        hint = "restore the folder `outputs` of the data directory from a backup; the result and the timeline are in the log")]
+    #[explain(
+        slug = "output-damaged",
+        hint = "restore the folder `outputs` of the data directory from a backup; the result and the timeline are in the log"
+    )]
     Damaged {
         /// The attempt.
         attempt: AttemptId,

@@ -182,9 +182,15 @@ mod tests {
     #[test]
     fn missing_entry_is_named_with_its_variant() {
         let no_slug = refused(parse_quote! { #[explain(fault = Missing)] enum Refusal { NoRule } });
-        assert_eq!(no_slug, "`Refusal::NoRule` has no slug: add `#[explain(slug = \"…\")]` to the variant, or to the enum for all its variants");
+        assert_eq!(
+            no_slug,
+            "`Refusal::NoRule` has no slug: add `#[explain(slug = \"…\")]` to the variant, or to the enum for all its variants"
+        );
         let no_fault = refused(parse_quote! { enum Refusal { #[explain(slug = "not-found")] NoRule } });
-        assert_eq!(no_fault, "`Refusal::NoRule` has no fault: add `#[explain(fault = …)]` to the variant, or to the enum for all its variants");
+        assert_eq!(
+            no_fault,
+            "`Refusal::NoRule` has no fault: add `#[explain(fault = …)]` to the variant, or to the enum for all its variants"
+        );
         let of_struct = refused(parse_quote! { struct Missing; });
         assert_eq!(of_struct, "`Missing` has no slug: add `#[explain(slug = \"…\")]` to the struct");
     }

@@ -225,7 +225,6 @@ pub enum ConfigError {
 /// A hint to the page that lists all settings.
 const LISTED: &str = "see docs/reference/ensue-yaml.md for all settings";
 
-
 /// `ensue.yaml` as written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]

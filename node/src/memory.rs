@@ -80,7 +80,6 @@ fn places(name: QueueName, bytes: u64, most: u64) -> u64 {
     hint = "send it again in a second; if this happens often, give the node more memory (the setting `memory`)")]
 pub(crate) struct MemoryShort;
 
-
 /// The memory that the process may hold, and its last measurement.
 pub(crate) struct Memory {
     max_bytes: u64,

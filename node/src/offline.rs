@@ -59,7 +59,6 @@ pub enum OfflineError {
     NothingRestored(Position),
 }
 
-
 /// How many executions one batch pauses.
 const PAUSED_AT_ONCE: usize = 500;
 

@@ -73,7 +73,6 @@ pub(crate) enum ReplayError {
     Catalog(#[from] CatalogError),
 }
 
-
 impl From<WithPackError> for ReplayError {
     fn from(error: WithPackError) -> Self {
         match error {

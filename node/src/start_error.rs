@@ -50,8 +50,10 @@ pub enum StartError {
     Catalog(#[from] CatalogError),
     /// The log ends before a position that was once acknowledged.
     #[error("the log ends at position {found}, but position {known} was already written: its tail is missing")]
-    #[explain(slug = "log-tail-missing",
-        hint = "if you restored this backup, run `ensue restore accept --data DIR`; otherwise restore the newest backup first")]
+    #[explain(
+        slug = "log-tail-missing",
+        hint = "if you restored this backup, run `ensue restore accept --data DIR`; otherwise restore the newest backup first"
+    )]
     TailMissing {
         /// The newest position of the log.
         found: Position,
@@ -60,8 +62,10 @@ pub enum StartError {
     },
     /// The log is not the one that was written.
     #[error("the log is not the one that was written: {0}")]
-    #[explain(slug = "log-chain-broken",
-        hint = "keep a copy; `ensue log verify --data DIR` reports where it differs; if you restored a backup, run `ensue restore accept --data DIR`")]
+    #[explain(
+        slug = "log-chain-broken",
+        hint = "keep a copy; `ensue log verify --data DIR` reports where it differs; if you restored a backup, run `ensue restore accept --data DIR`"
+    )]
     Chain(String),
     /// A resource of the machine cannot be used.
     #[error("{doing}: {why}")]
@@ -74,16 +78,20 @@ pub enum StartError {
     },
     /// Programs cannot be isolated here, and the operator requires that.
     #[error("`actions.isolation` is `required`, but programs run as children of the node, without walls around them: {why}")]
-    #[explain(slug = "machine-unusable",
-        hint = "run the node on Linux with /proc, or set `actions.isolation: auto` and run packs that you trust")]
+    #[explain(
+        slug = "machine-unusable",
+        hint = "run the node on Linux with /proc, or set `actions.isolation: auto` and run packs that you trust"
+    )]
     NoWalls {
         /// Why there is no supervisor to isolate them.
         why: &'static str,
     },
     /// Programs cannot run as the user that the operator set.
     #[error("programs cannot run as `actions.user` requires: {why}")]
-    #[explain(slug = "machine-unusable",
-        hint = "fix this, or leave `actions.user` out of ensue.yaml; `ensue doctor` shows what then applies")]
+    #[explain(
+        slug = "machine-unusable",
+        hint = "fix this, or leave `actions.user` out of ensue.yaml; `ensue doctor` shows what then applies"
+    )]
     NoUsers {
         /// Why not.
         why: String,
@@ -100,7 +108,6 @@ pub enum StartError {
         hint: Option<String>,
     },
 }
-
 
 /// Creates the error that a resource of the machine cannot be used.
 pub fn machine(doing: &str, why: &dyn std::fmt::Display) -> StartError {

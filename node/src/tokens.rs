@@ -52,7 +52,6 @@ pub enum TokenRefusal {
     Given,
 }
 
-
 /// The valid tokens.
 pub struct TokenTable {
     vault: Arc<dyn Vault>,

@@ -41,7 +41,6 @@ pub enum BuildError {
     },
 }
 
-
 fn first(diagnostics: &[Diagnostic]) -> String {
     diagnostics.first().map_or(String::new(), |one| format!("{}:{}: {}", one.file, one.line, one.message))
 }

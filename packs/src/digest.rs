@@ -42,7 +42,6 @@ pub enum CopyError {
     },
 }
 
-
 impl PackSource {
     /// Returns the BLAKE3 digest of the files, sorted by path: each path, whether it is a program, and its
     /// content.

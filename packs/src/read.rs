@@ -87,7 +87,6 @@ pub enum ReadError {
     TooDeep(PathBuf),
 }
 
-
 impl PackSource {
     /// Creates a pack's source from given files; none of them is a program.
     pub fn of<P: Into<String>, B: Into<Bytes>>(

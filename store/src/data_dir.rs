@@ -62,7 +62,6 @@ pub enum DataDirError {
     },
 }
 
-
 impl DataDir {
     /// Locks the directory, creating it if necessary.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {

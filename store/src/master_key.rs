@@ -66,7 +66,6 @@ pub enum MasterKeyError {
     },
 }
 
-
 impl MasterKey {
     /// Creates a key from its bytes.
     pub fn from_bytes(bytes: [u8; KEY_BYTES]) -> Self {

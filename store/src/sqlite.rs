@@ -117,7 +117,6 @@ pub enum OpenError {
     },
 }
 
-
 impl OpenError {
     fn of(path: &Path, error: &rusqlite::Error) -> Self {
         let (path, why) = (path.to_owned(), error.to_string());

@@ -60,7 +60,6 @@ pub enum StateFolderError {
     HeadMalformed(PathBuf),
 }
 
-
 impl StateFolder {
     /// Returns the folder of a log under the base that the environment defines.
     pub fn of(log: LogId) -> Result<Self, StateFolderError> {

@@ -246,7 +246,8 @@ pub enum Order {
 /// Why views cannot be stored or read.
 #[derive(Debug, Error, Explain)]
 #[non_exhaustive]
-#[explain(fault = Unavailable)]
+#[explain(slug = "views-damaged", fault = Unavailable,
+    hint = "rebuild the views from the log with `ensue views rebuild`; the log is intact")]
 pub enum ViewError {
     /// The store has failed.
     #[error("the views cannot be used: {0}")]
@@ -254,7 +255,6 @@ pub enum ViewError {
     Store(String),
     /// A document differs from what was written.
     #[error("the {view} row `{key}` is damaged: {why}")]
-    #[explain(slug = "views-damaged", hint = "rebuild the views from the log with `ensue views rebuild`; the log is intact")]
     Damaged {
         /// The view.
         view: ViewName,
@@ -265,11 +265,9 @@ pub enum ViewError {
     },
     /// The stored views are damaged.
     #[error("the views are damaged: {0}")]
-    #[explain(slug = "views-damaged", hint = "rebuild the views from the log with `ensue views rebuild`; the log is intact")]
     NotWhole(String),
     /// A change does not fit what is kept.
     #[error("the change of the {view} row of position {position} does not match the stored row")]
-    #[explain(slug = "views-damaged", hint = "rebuild the views from the log with `ensue views rebuild`; the log is intact")]
     Misfit {
         /// The view.
         view: ViewName,
@@ -278,7 +276,6 @@ pub enum ViewError {
     },
     /// The records do not follow what was folded.
     #[error("the views are at position {at}, but the records begin at {next}: there must be no gap")]
-    #[explain(slug = "views-damaged", hint = "rebuild the views from the log with `ensue views rebuild`; the log is intact")]
     Gap {
         /// The position of the views.
         at: Position,
@@ -287,8 +284,7 @@ pub enum ViewError {
     },
     /// A view cannot be filtered by this column.
     #[error("{view} cannot be filtered by {column}")]
-    #[explain(slug = "filter-unknown", fault = Malformed,
-        hint = { let known: Vec<&str> = view.columns().iter().map(|column| column.as_str()).collect(); Some(if known.is_empty() { format!("filters are not available for {view}") } else { format!("use the filters of {view}: {}", known.join(", ")) }) })]
+    #[explain(slug = "filter-unknown", fault = Malformed, hint = filters_hint(*view))]
     NoColumn {
         /// The view.
         view: ViewName,
@@ -297,3 +293,10 @@ pub enum ViewError {
     },
 }
 
+fn filters_hint(view: ViewName) -> String {
+    let known: Vec<&str> = view.columns().iter().map(|column| column.as_str()).collect();
+    if known.is_empty() {
+        return format!("filters are not available for {view}");
+    }
+    format!("use the filters of {view}: {}", known.join(", "))
+}

@@ -45,7 +45,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 #[explain(slug = "parameters-invalid", fault = Invalid, hint = "see its parameters with `ensue actions show {0}`")]
 pub(super) struct ParametersMisfit(pub(super) ActionRef);
 
-
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<ActionsRead>(

@@ -45,13 +45,11 @@ const UNKNOWN_MEDIA_TYPE: &str = "application/octet-stream";
     hint = "run the action again to create it; `artifacts.keep_days` and `artifacts.quota` limit how long and how much is kept")]
 struct ArtifactRemoved(String);
 
-
 /// Too many files are being sent at once.
 #[derive(Debug, Error, Explain)]
 #[error("too many files and outputs are being sent")]
 #[explain(slug = "busy", fault = Busy, hint = "try again in a second, when another transfer has ended")]
 struct TooManySent;
-
 
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {

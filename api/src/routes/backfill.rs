@@ -77,7 +77,6 @@ enum BackfillRefused {
     TooManyEvents,
 }
 
-
 /// The payload of a schedule's event.
 #[derive(Deserialize)]
 struct Occasion {

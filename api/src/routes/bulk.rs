@@ -46,7 +46,6 @@ const FILTERS: [&str; 10] = ["status", "action", "rule", "label", "correlation",
     hint = format!("give at least one of {}", FILTERS.map(|filter| format!("`{filter}`")).join(", ")))]
 struct Unfiltered;
 
-
 /// The query parameters: those that select the executions, those that control how they are read, and, only for
 /// a rerun, the one that decides whether executions that were already rerun are included.
 const MANY_AGAIN: &[&str] = &[

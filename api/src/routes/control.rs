@@ -28,7 +28,6 @@ use crate::wire::executions::{WireExecution, WireOutcome, WireSettlement};
     hint = r#"for example `{{"outcome": "succeeded", "result": {{}}}}`, `{{"outcome": "failed", "error": "…"}}` or `{{"outcome": "retry"}}`"#)]
 struct SettlementInvalid(#[from] SettlementMisfit);
 
-
 /// Declares the routes that cancel, pause and resume an execution.
 pub(super) fn declare(routes: &mut Routes) {
     routes.post::<ExecutionsCancel>(

@@ -64,7 +64,6 @@ enum DeadLetterRefused {
     Erased(Id),
 }
 
-
 /// The query parameters of the bulk operations.
 const OF_DEAD_LETTERS: &[&str] = &["sensor", "action", "rule", "since", "until", "sort", "limit", "cursor", "dry_run"];
 

@@ -35,15 +35,16 @@ use crate::wire::verdicts::{Definitions, WireExplained, WireSubject, WireVerdict
 enum Forgotten {
     /// The definitions that judged it are no longer stored.
     #[error("the catalog of revision {0}, which judged this event, is no longer stored")]
-    #[explain(slug = "catalog-gone",
-        hint = "use `definitions=now` to see the verdicts of the current rules; the event's enforcements show the earlier decisions")]
+    #[explain(
+        slug = "catalog-gone",
+        hint = "use `definitions=now` to see the verdicts of the current rules; the event's enforcements show the earlier decisions"
+    )]
     Catalog(CatalogRevision),
     /// The event's payload was erased.
     #[error("the payload of this event was erased")]
     #[explain(slug = "payload-erased", hint = "look at the enforcements of the event and the errors of its rules, which still exist")]
     Payload,
 }
-
 
 /// Why a rule did not judge an event at all.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Explain)]
@@ -80,7 +81,6 @@ enum NotJudged {
         catalog: CatalogRevision,
     },
 }
-
 
 /// An event with the definitions that judge it and every rule's decision.
 pub(super) struct Judged {

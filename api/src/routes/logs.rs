@@ -40,13 +40,11 @@ const PART_BYTES_MAX: usize = 1024 * 1024;
     hint = "look at the result and the timeline in the log; `outputs.keep_days` and `outputs.quota` limit how long and how much output is kept")]
 struct OutputRemoved(u32);
 
-
 /// Too many clients follow outputs.
 #[derive(Debug, Error, Explain)]
 #[error("too many outputs are being followed")]
 #[explain(slug = "busy", fault = Busy, hint = "try again when another follower has ended, or read the existing output without `follow`")]
 struct TooManyFollowers;
-
 
 /// The place in an execution's output where a caller wants to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -87,7 +87,6 @@ enum RerunRefused {
     ParamsGone(ExecutionId),
 }
 
-
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.post::<ExecutionsRerun>(

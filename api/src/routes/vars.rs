@@ -34,7 +34,6 @@ enum VarInvalid {
     Null,
 }
 
-
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<VarsRead>(

@@ -27,8 +27,10 @@ const TOLD_MAX: usize = 5;
 enum AnswerInvalid {
     /// It does not match the schema.
     #[error("the answer does not fit the schema of the inquiry")]
-    #[explain(slug = "answer-invalid",
-        hint = "compare the answer with `answer_schema` of the inquiry; `ensue inquiries show <id>` lists the fields")]
+    #[explain(
+        slug = "answer-invalid",
+        hint = "compare the answer with `answer_schema` of the inquiry; `ensue inquiries show <id>` lists the fields"
+    )]
     Misfit,
     /// It is too long.
     #[error("the answer is {0} bytes; the limit is {ANSWER_BYTES_MAX}")]
@@ -43,7 +45,6 @@ enum AnswerInvalid {
     #[explain(slug = "payload-erased", fault = Conflict, hint = "cancel the inquiry before it expires with `ensue inquiries cancel <id>`")]
     Erased,
 }
-
 
 /// A closed inquiry, and its outcome.
 #[derive(Debug, Error, Explain)]
@@ -68,7 +69,6 @@ impl Closed {
         Some(Self { id: inquiry.id, how })
     }
 }
-
 
 /// Formats who answered, and when.
 fn told(answers: &[Answer]) -> String {
