@@ -10,7 +10,7 @@ use ensue_engine::record::{Digest, Position, Record, StreamId};
 use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::view::{Column, Life, Term, Touch, View, ViewName};
+use crate::view::{Column, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
 pub const VERSION: u32 = 1;
@@ -75,9 +75,5 @@ impl View for Artifact {
 
     fn columns(&self) -> Vec<Option<Term>> {
         vec![Some(self.execution.into())]
-    }
-
-    fn life(&self) -> Life {
-        Life::Settled
     }
 }

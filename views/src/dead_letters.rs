@@ -14,7 +14,7 @@ use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::cut;
-use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
+use crate::view::{Column, Handle, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
 pub const VERSION: u32 = 2;
@@ -185,10 +185,6 @@ impl View for DeadLetter {
 
     fn columns(&self) -> Vec<Option<Term>> {
         vec![self.sensor.as_ref().map(|sensor| sensor.as_str().into()), Some(self.status.as_str().into())]
-    }
-
-    fn life(&self) -> Life {
-        Life::Settled
     }
 }
 

@@ -10,7 +10,7 @@ use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::cut;
-use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
+use crate::view::{Column, Handle, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
 pub const VERSION: u32 = 3;
@@ -106,9 +106,5 @@ impl View for Event {
 
     fn columns(&self) -> Vec<Option<Term>> {
         vec![Some(self.trigger.as_str().into()), Some(self.source.as_str().into()), Some(self.correlation.into())]
-    }
-
-    fn life(&self) -> Life {
-        Life::Settled
     }
 }

@@ -9,7 +9,7 @@ use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::cut;
-use crate::view::{Column, Life, Term, Touch, View, ViewName};
+use crate::view::{Column, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
 pub const VERSION: u32 = 1;
@@ -113,9 +113,5 @@ impl View for Pack {
 
     fn columns(&self) -> Vec<Option<Term>> {
         vec![Some(self.status.as_str().into())]
-    }
-
-    fn life(&self) -> Life {
-        Life::Settled
     }
 }

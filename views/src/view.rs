@@ -40,10 +40,14 @@ pub trait View: Clone + Serialize + DeserializeOwned {
     fn began_at(&self) -> Timestamp;
 
     /// Returns the values of the columns, in the order of [`ViewName::columns`].
-    fn columns(&self) -> Vec<Option<Term>>;
+    fn columns(&self) -> Vec<Option<Term>> {
+        Vec::new()
+    }
 
     /// Returns whether more records are likely to touch the row soon, so that caching it is worthwhile.
-    fn life(&self) -> Life;
+    fn life(&self) -> Life {
+        Life::Settled
+    }
 }
 
 /// How a record touches a key.

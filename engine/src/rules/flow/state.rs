@@ -15,7 +15,7 @@ use crate::names::RuleRef;
 use crate::record::{CatalogRevision, Cause, Digest, Position, Record, Revision, StreamId};
 use crate::rules::facts::{EnforcementMade, Outcome};
 use crate::rules::flow::facts::{Controlled, SupersededBecause};
-use crate::table::Table;
+use crate::table::{Table, undone_together};
 use crate::timers::state::Timers;
 
 /// How many expired keys are forgotten with each one that is added: more than are added.
@@ -35,6 +35,8 @@ pub struct Flows {
     /// The same for a whole rule.
     of_rule: Table<(RuleId, Control, Position), EnforcementId>,
 }
+
+undone_together!(Flows { rules, keys, ages, held, of_key, of_rule });
 
 /// The flow control of a rule for which state is kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -292,24 +294,6 @@ impl Flows {
         let held: Vec<EnforcementId> = self.held_for(rule).map(|(id, _)| id).collect();
         held.into_iter().for_each(|id| drop(self.let_go(id)));
         self.rules.remove(&rule);
-    }
-
-    pub(crate) fn commit(&mut self) {
-        self.rules.commit();
-        self.keys.commit();
-        self.ages.commit();
-        self.held.commit();
-        self.of_key.commit();
-        self.of_rule.commit();
-    }
-
-    pub(crate) fn undo(&mut self) {
-        self.rules.undo();
-        self.keys.undo();
-        self.ages.undo();
-        self.held.undo();
-        self.of_key.undo();
-        self.of_rule.undo();
     }
 }
 
