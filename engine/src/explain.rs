@@ -4,7 +4,7 @@
 
 use std::any::Any;
 
-pub use ensue_explain_derive::Explain;
+pub use ensue_derive::Explain;
 
 /// An error that a person may see.
 pub trait Explain: std::error::Error {

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::command::{Answer, Command, DedupeKey, Refusal, Seen};
 use crate::explain::Explain;
 use crate::ids::{AttemptId, Id, LogId, TokenId};
-use crate::names::{KeyRef, SensorRef};
+use crate::names::{KeyRef, Names, SensorRef};
 use crate::record::{Body, Digest, Epoch, Head, Position, Record, Revision, StreamId};
 
 /// The records of one commit, all or none.
@@ -197,25 +197,12 @@ pub enum VaultError {
 }
 
 /// A stream of an attempt's output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Names)]
 pub enum OutputStream {
     /// Standard output.
     Stdout,
     /// Standard error: log messages for people.
     Stderr,
-}
-
-impl OutputStream {
-    /// Both variants.
-    pub const ALL: [Self; 2] = [Self::Stdout, Self::Stderr];
-
-    /// Returns the stream's name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Stdout => "stdout",
-            Self::Stderr => "stderr",
-        }
-    }
 }
 
 /// The output of attempts. It is not in the log.

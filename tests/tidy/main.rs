@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 /// The crates of the house, by folder.
 const CRATES: &[&str] = &[
     "expression",
-    "explain-derive",
+    "derive",
     "engine",
     "views",
     "packs",

@@ -8,7 +8,7 @@
 use ensue_engine::executions::facts::Failure;
 use ensue_engine::fact::{ByNoun, EventFact, ExecutionFact, LetterFact};
 use ensue_engine::ids::{EventId, ExecutionId, Id};
-use ensue_engine::names::{SensorRef, TriggerRef};
+use ensue_engine::names::{Names, SensorRef, TriggerRef};
 use ensue_engine::record::{Position, Record, StreamId};
 use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -62,7 +62,7 @@ pub struct DeadLetter {
 }
 
 /// The status of a dead letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum LetterStatus {
     /// Nobody has handled it yet.
@@ -71,20 +71,6 @@ pub enum LetterStatus {
     Retried,
     /// Somebody dismissed it.
     Dismissed,
-}
-
-impl LetterStatus {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Open, Self::Retried, Self::Dismissed];
-
-    /// Returns the name as text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Retried => "retried",
-            Self::Dismissed => "dismissed",
-        }
-    }
 }
 
 /// An action on a dead letter.

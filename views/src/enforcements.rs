@@ -5,7 +5,7 @@
 use ensue_engine::catalog::Control;
 use ensue_engine::fact::{ByNoun, Fact, FlowFact};
 use ensue_engine::ids::{EnforcementId, EventId, ExecutionId, Id, RuleId};
-use ensue_engine::names::RuleRef;
+use ensue_engine::names::{Names, RuleRef};
 use ensue_engine::record::{CatalogRevision, Position, Record, StreamId};
 use ensue_engine::rules::facts::Outcome;
 use ensue_engine::rules::flow::facts::{Release, SupersededBecause};
@@ -83,7 +83,7 @@ pub struct Became {
 }
 
 /// The names of the possible outcomes after a hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum ReleasedName {
     /// The action was requested.
@@ -98,22 +98,6 @@ pub enum ReleasedName {
     Superseded,
 }
 
-impl ReleasedName {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Executed, Self::Skipped, Self::Shadowed, Self::Rejected, Self::Superseded];
-
-    /// Returns the name as text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Executed => "executed",
-            Self::Skipped => "skipped",
-            Self::Shadowed => "shadowed",
-            Self::Rejected => "rejected",
-            Self::Superseded => "superseded",
-        }
-    }
-}
-
 impl From<&Release> for ReleasedName {
     fn from(release: &Release) -> Self {
         match release {
@@ -126,7 +110,7 @@ impl From<&Release> for ReleasedName {
 }
 
 /// The names of the possible outcomes of a match.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum OutcomeName {
     /// The action was requested.
@@ -143,25 +127,6 @@ pub enum OutcomeName {
     Shadowed,
     /// The action cannot be run with the rendered parameters.
     Rejected,
-}
-
-impl OutcomeName {
-    /// All outcomes.
-    pub const ALL: [Self; 7] =
-        [Self::Executed, Self::Held, Self::Deduplicated, Self::Throttled, Self::Skipped, Self::Shadowed, Self::Rejected];
-
-    /// Returns the name as text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Executed => "executed",
-            Self::Held => "held",
-            Self::Deduplicated => "deduplicated",
-            Self::Throttled => "throttled",
-            Self::Skipped => "skipped",
-            Self::Shadowed => "shadowed",
-            Self::Rejected => "rejected",
-        }
-    }
 }
 
 impl From<&Outcome> for OutcomeName {

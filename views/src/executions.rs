@@ -11,7 +11,7 @@ use ensue_engine::executions::milestone::{HowAttemptEnded, HowEnded};
 use ensue_engine::fact::{ByNoun, ExecutionFact, Fact, InquiryFact, StepFact};
 use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId};
 use ensue_engine::locks::facts::Lock;
-use ensue_engine::names::{ActionRef, RuleRef, StepName, WorkerQueueName};
+use ensue_engine::names::{ActionRef, Names, RuleRef, StepName, WorkerQueueName};
 use ensue_engine::record::{CatalogRevision, Position, Record, Revision, StreamId};
 use ensue_engine::time::Timestamp;
 use ensue_engine::workflows::facts::{PartRole, SkippedBecause};
@@ -205,7 +205,7 @@ pub struct AwaitedLock {
 }
 
 /// The status of an execution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// It waits for a time, and then for a worker.
@@ -246,40 +246,6 @@ impl From<HowEnded> for Status {
 }
 
 impl Status {
-    /// All statuses.
-    pub const ALL: [Self; 12] = [
-        Self::Delayed,
-        Self::Queued,
-        Self::Paused,
-        Self::Waiting,
-        Self::Running,
-        Self::Cancelling,
-        Self::Undoing,
-        Self::Indeterminate,
-        Self::Succeeded,
-        Self::Failed,
-        Self::TimedOut,
-        Self::Cancelled,
-    ];
-
-    /// Returns the name as text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Delayed => "delayed",
-            Self::Queued => "queued",
-            Self::Paused => "paused",
-            Self::Waiting => "waiting",
-            Self::Running => "running",
-            Self::Cancelling => "cancelling",
-            Self::Undoing => "undoing",
-            Self::Indeterminate => "indeterminate",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::TimedOut => "timed_out",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
     /// Returns true if the status is final.
     pub fn is_end(self) -> bool {
         match self {
@@ -332,7 +298,7 @@ pub struct Attempt {
 }
 
 /// The status of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum AttemptStatus {
     /// A worker has it.
@@ -360,21 +326,6 @@ impl From<HowAttemptEnded<'_>> for AttemptStatus {
 }
 
 impl AttemptStatus {
-    /// All statuses.
-    pub const ALL: [Self; 6] = [Self::Running, Self::Succeeded, Self::Failed, Self::TimedOut, Self::Cancelled, Self::Lost];
-
-    /// Returns the name as text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::TimedOut => "timed_out",
-            Self::Cancelled => "cancelled",
-            Self::Lost => "lost",
-        }
-    }
-
     /// Returns the status of an attempt after this failure.
     pub fn after(failure: FailureKind) -> Self {
         match failure {

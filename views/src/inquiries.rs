@@ -6,7 +6,7 @@
 use ensue_engine::fact::{ByNoun, ExecutionFact, InquiryFact, TimerFact};
 use ensue_engine::ids::{AttemptId, ExecutionId, Id, InquiryId, Role};
 use ensue_engine::inquiries::facts::{Assignee, InquiryOpened, Occasion, Verdict};
-use ensue_engine::names::StepName;
+use ensue_engine::names::{Names, StepName};
 use ensue_engine::record::{Digest, Position, Record, StreamId};
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::facts::TimerKind;
@@ -131,7 +131,7 @@ fn is_zero(count: &u32) -> bool {
 }
 
 /// The status of an inquiry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum InquiryStatus {
     /// It waits for answers.
@@ -144,22 +144,6 @@ pub enum InquiryStatus {
     Cancelled,
     /// It was withdrawn: the answer became known first, or no longer matters.
     Withdrawn,
-}
-
-impl InquiryStatus {
-    /// All statuses.
-    pub const ALL: [Self; 5] = [Self::Open, Self::Answered, Self::Expired, Self::Cancelled, Self::Withdrawn];
-
-    /// Returns the name as text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Answered => "answered",
-            Self::Expired => "expired",
-            Self::Cancelled => "cancelled",
-            Self::Withdrawn => "withdrawn",
-        }
-    }
 }
 
 impl Inquiry {

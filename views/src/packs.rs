@@ -3,7 +3,7 @@
 //! Their contents are in the catalog.
 
 use ensue_engine::fact::{ByNoun, CatalogFact};
-use ensue_engine::names::PackName;
+use ensue_engine::names::{Names, PackName};
 use ensue_engine::record::{CatalogRevision, Digest, Position, Record};
 use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -48,23 +48,13 @@ pub struct Pack {
 }
 
 /// Whether a pack is installed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum PackStatus {
     /// It is part of the catalog.
     Installed,
     /// It is no longer part of the catalog.
     Removed,
-}
-
-impl PackStatus {
-    /// Returns the name as text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Installed => "installed",
-            Self::Removed => "removed",
-        }
-    }
 }
 
 impl View for Pack {

@@ -3,6 +3,7 @@
 
 use ensue_engine::fact::{AccessFact, ByNoun};
 use ensue_engine::ids::TokenId;
+use ensue_engine::names::Names;
 use ensue_engine::record::{Position, Record};
 use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -45,23 +46,13 @@ pub struct Token {
 }
 
 /// Whether a token grants access.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenStatus {
     /// It grants access.
     Active,
     /// It no longer grants access.
     Revoked,
-}
-
-impl TokenStatus {
-    /// Returns the name as text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Revoked => "revoked",
-        }
-    }
 }
 
 impl View for Token {

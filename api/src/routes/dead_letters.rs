@@ -10,6 +10,7 @@ use ensue_engine::command::{Answer, Ask, Refusal, RequestKey, RetriedDelivery};
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{EventId, ExecutionId, Id};
+use ensue_engine::names::Names;
 use ensue_engine::ports::{HookRequest, ReadLimit};
 use ensue_engine::record::{Position, Record};
 use ensue_views::dead_letters::LetterStatus;
@@ -215,19 +216,10 @@ pub(super) async fn dismiss_many(allowed: Allowed<DeadLettersSettle>, mut call: 
 }
 
 /// How to settle a dead letter.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Names)]
 enum Deal {
     Retry,
     Dismiss,
-}
-
-impl Deal {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Retry => "retry",
-            Self::Dismiss => "dismiss",
-        }
-    }
 }
 
 /// The request for each dead letter.

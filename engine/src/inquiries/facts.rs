@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::executions::facts::Failure;
 use crate::ids::{AttemptId, ExecutionId, InquiryId};
+use crate::names::Names;
 use crate::record::Digest;
 use crate::time::Timestamp;
 use crate::workflows::facts::PartOf;
@@ -115,7 +116,7 @@ pub struct InquiryWithdrawn {
 }
 
 /// The occasion of a notification.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum Occasion {
     /// The inquiry was opened.
@@ -126,22 +127,8 @@ pub enum Occasion {
     Escalated,
 }
 
-impl Occasion {
-    /// All occasions.
-    pub const ALL: [Self; 3] = [Self::Opened, Self::Reminded, Self::Escalated];
-
-    /// Returns the name as text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Opened => "opened",
-            Self::Reminded => "reminded",
-            Self::Escalated => "escalated",
-        }
-    }
-}
-
 /// What an answer means for its inquiry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// More people have to answer.
@@ -153,15 +140,6 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Returns the name as text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Counts => "counts",
-            Self::Decides => "decides",
-            Self::Vetoes => "vetoes",
-        }
-    }
-
     /// Returns true if no answers are accepted after it.
     pub fn closes(self) -> bool {
         match self {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::{ItemFailure, OnFailure};
 use crate::executions::facts::{Failure, GivenEvent};
 use crate::ids::{EventId, ExecutionId};
-use crate::names::{ActionRef, StepName, TriggerRef};
+use crate::names::{ActionRef, Names, StepName, TriggerRef};
 use crate::record::{BodyHandle, Digest};
 
 /// A step does not start.
@@ -23,7 +23,7 @@ pub struct StepSkipped {
 }
 
 /// Why a step does not start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum SkippedBecause {
     /// Its condition is false.
@@ -34,18 +34,6 @@ pub enum SkippedBecause {
     Failing,
     /// The workflow was canceled.
     Cancelled,
-}
-
-impl SkippedBecause {
-    /// Returns the name as text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Condition => "condition",
-            Self::Needs => "needs",
-            Self::Failing => "failing",
-            Self::Cancelled => "cancelled",
-        }
-    }
 }
 
 /// A step, or an item of it, failed before its execution existed.

@@ -8,7 +8,7 @@ use crate::catalog::Control;
 use crate::events::own::OwnTriggers;
 use crate::executions::facts::GivenEvent;
 use crate::ids::{EnforcementId, ExecutionId, RuleId};
-use crate::names::RuleRef;
+use crate::names::{Names, RuleRef};
 use crate::record::Digest;
 use crate::time::Timestamp;
 
@@ -105,7 +105,7 @@ pub struct EnforcementSuperseded {
 }
 
 /// Why a held enforcement is not acted on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum SupersededBecause {
     /// A newer match with the same key came.
@@ -122,25 +122,6 @@ pub enum SupersededBecause {
     RuleRemoved,
     /// Its rule is disabled.
     RuleDisabled,
-}
-
-impl SupersededBecause {
-    /// All reasons.
-    pub const ALL: [Self; 7] =
-        [Self::Newer, Self::WindowFilled, Self::WindowPassed, Self::CrowdedOut, Self::RuleChanged, Self::RuleRemoved, Self::RuleDisabled];
-
-    /// Returns the reason's name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Newer => "newer",
-            Self::WindowFilled => "window_filled",
-            Self::WindowPassed => "window_passed",
-            Self::CrowdedOut => "crowded_out",
-            Self::RuleChanged => "rule_changed",
-            Self::RuleRemoved => "rule_removed",
-            Self::RuleDisabled => "rule_disabled",
-        }
-    }
 }
 
 /// A rule keeps too many keys: the least recently used one is forgotten, and its next match counts as its first.

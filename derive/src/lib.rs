@@ -1,7 +1,7 @@
-//! The derive macro of the engine's trait `Explain`.
+//! Derive macros: what an error tells people, and the names of an enum's variants.
 
-mod expand;
-mod told;
+mod explain;
+mod names;
 
 /// Derives `Explain` from the attributes `#[explain(…)]` of an error.
 ///
@@ -17,5 +17,12 @@ mod told;
 #[proc_macro_derive(Explain, attributes(explain))]
 pub fn derive_explain(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let input = syn::parse_macro_input!(input as syn::DeriveInput);
-    expand::expand(&input).unwrap_or_else(|error| error.into_compile_error()).into()
+    explain::expand(&input).unwrap_or_else(|error| error.into_compile_error()).into()
+}
+
+/// Derives `ALL`, the list of an enum's variants, and `as_str`, the name of each in snake case.
+#[proc_macro_derive(Names)]
+pub fn derive_names(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    let input = syn::parse_macro_input!(input as syn::DeriveInput);
+    names::expand(&input).unwrap_or_else(|error| error.into_compile_error()).into()
 }

@@ -1,4 +1,6 @@
-//! The implementation that the macro writes.
+//! The slug, the fault and the hint of an error.
+
+mod told;
 
 use std::collections::BTreeSet;
 
@@ -6,7 +8,7 @@ use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote};
 use syn::{Data, DeriveInput, Error, Expr, ExprLit, Fields, Ident, Lit, LitStr, Result};
 
-use crate::told::Told;
+use told::Told;
 
 /// The match arms of the three methods.
 #[derive(Default)]
