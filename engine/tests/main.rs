@@ -10,6 +10,7 @@ mod dedupe;
 mod errors;
 mod events;
 mod executions;
+mod explain;
 mod flow;
 mod index;
 mod inquiries;
