@@ -2,6 +2,7 @@
 
 mod explain;
 mod names;
+mod wire;
 
 /// Derives `Explain` from the attributes `#[explain(…)]` of an error.
 ///
@@ -25,4 +26,12 @@ pub fn derive_explain(input: proc_macro::TokenStream) -> proc_macro::TokenStream
 pub fn derive_names(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let input = syn::parse_macro_input!(input as syn::DeriveInput);
     names::expand(&input).unwrap_or_else(|error| error.into_compile_error()).into()
+}
+
+/// Derives the named traits and `JsonSchema` for a type of the API. Each field of an engine type gets the
+/// shape of that name in the API's `shapes.rs`, unless it names another with `schemars(with = …)`.
+#[proc_macro_attribute]
+pub fn wire(derives: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    let item = syn::parse_macro_input!(item as syn::DeriveInput);
+    wire::expand(&derives.into(), item).into()
 }
