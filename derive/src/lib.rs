@@ -2,6 +2,7 @@
 
 mod explain;
 mod names;
+mod sparse;
 mod wire;
 
 /// Derives `Explain` from the attributes `#[explain(…)]` of an error.
@@ -34,4 +35,12 @@ pub fn derive_names(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
 pub fn wire(derives: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let item = syn::parse_macro_input!(item as syn::DeriveInput);
     wire::expand(&derives.into(), item).into()
+}
+
+/// Derives the named traits, `Serialize` and `Deserialize` among them, for a struct whose JSON leaves out each
+/// field that is `None`.
+#[proc_macro_attribute]
+pub fn sparse(derives: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    let item = syn::parse_macro_input!(item as syn::ItemStruct);
+    sparse::expand(&derives.into(), item).into()
 }

@@ -3,6 +3,7 @@
 //! Only their descriptions are kept here. Their bytes are blobs outside the log, and may be removed before
 //! the row is.
 
+use ensue_derive::sparse;
 use ensue_engine::executions::artifacts::{ArtifactName, MediaType};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ArtifactId, AttemptId, ExecutionId};
@@ -19,7 +20,7 @@ pub const VERSION: u32 = 1;
 pub const COLUMNS: &[Column] = &[Column::Execution];
 
 /// An artifact.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Artifact {
     /// Its id.
     pub id: ArtifactId,
@@ -32,7 +33,6 @@ pub struct Artifact {
     /// The file name under which it is saved.
     pub name: ArtifactName,
     /// Its media type, as the program declared it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<MediaType>,
     /// The hash of its bytes.
     pub blob: Digest,

@@ -5,6 +5,7 @@
 //! permanently and is not part of a workflow. The delivered body is a handle. A delivery that did not prove
 //! its sender leaves no record, so it is not here.
 
+use ensue_derive::sparse;
 use ensue_engine::executions::facts::Failure;
 use ensue_engine::fact::{ByNoun, EventFact, ExecutionFact, LetterFact};
 use ensue_engine::ids::{EventId, ExecutionId, Id};
@@ -32,7 +33,7 @@ const ACTOR_BYTES_MAX: usize = 512;
 const EVENTS_MAX: usize = 50;
 
 /// A dead letter.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeadLetter {
     /// The id of the record of the refusal, or of the execution.
     pub id: Id,
@@ -41,23 +42,18 @@ pub struct DeadLetter {
     /// Its status.
     pub status: LetterStatus,
     /// The execution that failed; `None` for a delivery.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<ExecutionId>,
     /// The sensor of the delivery; `None` for an execution.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sensor: Option<SensorRef>,
     /// The trigger that rejected it, if one did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<TriggerRef>,
     /// The reason.
     pub reason: String,
     /// When it arrived, or ended.
     pub time: Timestamp,
     /// The delivered body.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Handle>,
     /// The last action on it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled: Option<SettledLetter>,
 }
 
@@ -74,14 +70,13 @@ pub enum LetterStatus {
 }
 
 /// An action on a dead letter.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SettledLetter {
     /// When it happened.
     pub at: Timestamp,
     /// The actor, in the log's notation.
     pub by: String,
     /// The execution that reruns it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerun: Option<ExecutionId>,
     /// The events that its redelivery made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -2,6 +2,7 @@
 //!
 //! The requested work is in the execution. Why a rule did not match is computed on demand and not stored.
 
+use ensue_derive::sparse;
 use ensue_engine::catalog::Control;
 use ensue_engine::fact::{ByNoun, Fact, FlowFact};
 use ensue_engine::ids::{EnforcementId, EventId, ExecutionId, Id, RuleId};
@@ -21,7 +22,7 @@ pub const VERSION: u32 = 3;
 pub const COLUMNS: &[Column] = &[Column::Rule, Column::Event, Column::Outcome];
 
 /// An enforcement.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Enforcement {
     /// Its id.
     pub id: EnforcementId,
@@ -38,19 +39,14 @@ pub struct Enforcement {
     /// Its immediate outcome.
     pub outcome: OutcomeName,
     /// What holds it, or held it last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldBy>,
     /// Its outcome after it was held.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub became: Option<Became>,
     /// The enforcement that it repeats.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeats: Option<EnforcementId>,
     /// Why it was rejected or skipped, at once or later.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// The execution that it requested.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<ExecutionId>,
     /// When it was made.
     pub time: Timestamp,
@@ -68,15 +64,13 @@ pub struct HeldBy {
 }
 
 /// The outcome of an enforcement after it was held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[sparse(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Became {
     /// The outcome.
     pub outcome: ReleasedName,
     /// If it was superseded, the reason.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<SupersededBecause>,
     /// The enforcement that replaced it, if one did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<EnforcementId>,
     /// When that was decided.
     pub time: Timestamp,

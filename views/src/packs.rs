@@ -2,6 +2,7 @@
 //!
 //! Their contents are in the catalog.
 
+use ensue_derive::sparse;
 use ensue_engine::fact::{ByNoun, CatalogFact};
 use ensue_engine::names::{Names, PackName};
 use ensue_engine::record::{CatalogRevision, Digest, Position, Record};
@@ -21,7 +22,7 @@ pub const COLUMNS: &[Column] = &[Column::Status];
 const TEXT_BYTES_MAX: usize = 1024;
 
 /// A pack as it was last installed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pack {
     /// Its name.
     pub name: PackName,
@@ -40,10 +41,8 @@ pub struct Pack {
     /// The actor that installed it, in the log's notation.
     pub installed_by: String,
     /// When it was removed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed_at: Option<Timestamp>,
     /// The actor that removed it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed_by: Option<String>,
 }
 

@@ -1,6 +1,7 @@
 //! Access tokens: who has access, with which roles, and whose was revoked. Their secrets, even hashed, are
 //! only in the vault.
 
+use ensue_derive::sparse;
 use ensue_engine::fact::{AccessFact, ByNoun};
 use ensue_engine::ids::TokenId;
 use ensue_engine::names::Names;
@@ -21,7 +22,7 @@ pub const COLUMNS: &[Column] = &[Column::Name, Column::Status];
 const ACTOR_BYTES_MAX: usize = 1024;
 
 /// An access token.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Token {
     /// Its id.
     pub id: TokenId,
@@ -38,10 +39,8 @@ pub struct Token {
     /// The actor that added it, in the log's notation.
     pub added_by: String,
     /// When it was revoked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
     /// The actor that revoked it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_by: Option<String>,
 }
 

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use ensue_derive::sparse;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::Control;
@@ -63,7 +64,7 @@ pub struct KnownKey {
 }
 
 /// An enforcement that is held.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Held {
     /// The rule.
     pub rule: RuleRef,
@@ -93,7 +94,6 @@ pub struct Held {
     /// How many events are above it in the chain.
     pub depth: u32,
     /// The W3C trace of the chain.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
 }
 
