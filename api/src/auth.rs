@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::TokenId;
 use ensue_engine::record::Actor;
 use sha2::{Digest as _, Sha256};

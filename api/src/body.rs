@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_expression::{Document, JsonError};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as HttpBody;

@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use ensue_engine::events::own::SOURCE_OF_ENGINE;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::time::Timestamp;
 use ensue_engine::trace::TraceContext;
 use ensue_expression::Document;

@@ -4,7 +4,7 @@
 //! ensures that nobody else changes it in between.
 
 use axum::http::{HeaderMap, HeaderName, header};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use thiserror::Error;
 
 use crate::coding::plain_tag;

@@ -6,7 +6,7 @@
 
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri, Version, header};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use thiserror::Error;
 
 /// How a request is ambiguous.

@@ -18,7 +18,7 @@ use axum::body::Body;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use bytes::Bytes;
-use ensue_engine::explain::{Explain, Fault, panic_text};
+use ensue_engine::explain::{Explain, panic_text};
 use futures_util::FutureExt as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Body as HttpBody;

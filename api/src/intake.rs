@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use thiserror::Error;
 
 use crate::queues::{QueueName, Queues};

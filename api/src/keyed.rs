@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, header};
 use ensue_engine::command::{Before, DedupeKey, RequestKey};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::mutants;
 use ensue_engine::record::Digest;
 use thiserror::Error;

@@ -7,7 +7,7 @@ use axum::http::HeaderValue;
 use axum::http::header::LINK;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Serialize;
 use sha2::Sha256;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use thiserror::Error;
 
 /// Whether a caller still waits for work, and until when the work can continue.

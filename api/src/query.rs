@@ -4,7 +4,7 @@
 
 use std::str::FromStr;
 
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
 

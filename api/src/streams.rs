@@ -7,7 +7,7 @@ mod tail;
 
 use std::sync::Arc;
 
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::record::{Position, Revision, StreamId};
 use ensue_views::executions::Status;

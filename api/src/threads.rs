@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ports::SubmitError;
 use thiserror::Error;
 use tokio::sync::Semaphore;

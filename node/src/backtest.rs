@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ensue_api::ports::{Backtested, Backtests, Declined, Impatience, LogAccess, Patience, ToBacktest, ToldEvent, ToldEvents};
 use ensue_engine::events::facts::EventReceived;
 use ensue_engine::events::own::OwnTrigger;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::EventId;
 use ensue_engine::names::{RuleRef, TriggerRef, VarName};

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ensue_api::{Limits, Rates};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::names::{PackName, WorkerQueueName};
 use ensue_engine::ports::Secret;
 pub use ensue_executor::AtStop;

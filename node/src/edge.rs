@@ -10,7 +10,7 @@ use ensue_api::ports::{Declined, EventMaker, GivenEvent, HookRefusal, SecretStat
 use ensue_engine::catalog::{Catalog, Extra, Misfit, Sensor, Verify};
 use ensue_engine::command::{Conflict, Dedupe, DedupeKey, ObservedEvent, RefusedDelivery, SignedBody};
 use ensue_engine::events::own::is_of_the_engine;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::{EventId, Id, LogId, Role};
 use ensue_engine::names::{RuleRef, SensorRef, TriggerRef};
 use ensue_engine::ports::{HookRequest, Secret};

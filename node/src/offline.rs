@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ensue_engine::batch::{Beside, Offered, Sequencing};
 use ensue_engine::command::{Ask, Command, Nothing, Refusal, Settings};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::{ExecutionId, Id, LogId, TokenId};
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{AppendError, Log, Secret, Vault};

@@ -8,7 +8,7 @@ use ensue_api::ports::{
     Declined, Impatience, LogAccess, PackFiles, Patience, ReplayDifference, Replayed, ReplayedExecution, ReplayedWhich, Replays, ToReplay,
 };
 use ensue_engine::catalog::Catalog;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id};
 use ensue_engine::names::{ActionRef, PackName, VarName};

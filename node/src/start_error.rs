@@ -1,6 +1,6 @@
 //! Why a node does not start.
 
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ports::{LogError, VaultError};
 use ensue_engine::record::Position;
 use ensue_store::master_key::MasterKeyError;

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use ensue_api::ports::{Access, Declined, Holder, NewToken, OnBehalf, Tokens};
 use ensue_engine::access::state;
 use ensue_engine::command::{Answer, Ask, Command, Refusal};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::fact::{AccessFact, ByNoun};
 use ensue_engine::ids::{Id, TokenId};
 use ensue_engine::ports::{Committed, Secret, SubmitError, Vault, VaultError};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ensue_engine::catalog::{Action, Catalog, Definitions, Pack, Rule};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::RuleId;
 use ensue_engine::names::{ActionRef, RuleRef};
 use ensue_engine::record::CatalogRevision;

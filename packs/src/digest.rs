@@ -7,7 +7,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::record::Digest;
 use thiserror::Error;
 

@@ -8,7 +8,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use thiserror::Error;
 
 /// The most bytes that a pack may have.

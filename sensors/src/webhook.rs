@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use ensue_engine::catalog::{Emit, Sensor, Verify};
 use ensue_engine::events::facts::DeliveredWith;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::names::{KeyRef, SensorRef, TriggerRef};
 use ensue_engine::ports::{HookRequest, Secret};
 use ensue_expression::{Budget, Document, ErrorKind, JsonError, Scope, Template, Value};

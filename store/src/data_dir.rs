@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use rustix::process::{Pid, test_kill_process};
 use thiserror::Error;
 

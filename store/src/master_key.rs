@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use thiserror::Error;
 use zeroize::Zeroizing;
 

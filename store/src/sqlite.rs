@@ -16,7 +16,7 @@ pub mod views;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use thiserror::Error;

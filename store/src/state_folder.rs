@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::LogId;
 use ensue_engine::record::{Chain, Head, Position};
 use thiserror::Error;

@@ -3,7 +3,7 @@
 //! The [`projector`](crate::projector) decides what is stored and when it changes.
 
 use bytes::Bytes;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
 use thiserror::Error;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use ensue_engine::catalog::{Action, Builtin, Misfit, Run};
 use ensue_engine::command::{Answer, Ask, Before, RequestExecution};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::inquiries::question::ANSWER;
 use ensue_engine::names::ActionRef;

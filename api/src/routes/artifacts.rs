@@ -6,7 +6,7 @@
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::{ArtifactId, ExecutionId};
 use ensue_engine::ports::BlobError;
 use ensue_engine::record::Digest;

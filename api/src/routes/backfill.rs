@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ensue_engine::catalog::{Mode, Rule};
 use ensue_engine::command::{Answer, Ask, Conflict, Dedupe, DedupeKey, ObservedEvent};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::EventId;
 use ensue_engine::names::RuleRef;
 use ensue_engine::record::Digest;

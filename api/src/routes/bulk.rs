@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use ensue_engine::command::{Answer, Ask, Refusal, RequestKey};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::record::Position;
 use ensue_views::executions::Status;

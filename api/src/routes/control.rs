@@ -4,7 +4,7 @@
 
 use ensue_engine::command::{Ask, Before};
 use ensue_engine::executions::facts::{Settlement, SettlementMisfit};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::record::Body;
 use ensue_views::Execution;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use ensue_engine::command::{Answer, Ask, Refusal, RequestKey, RetriedDelivery};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{EventId, ExecutionId, Id};
 use ensue_engine::names::Names;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ensue_engine::catalog::{Catalog, Rule};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::EventId;
 use ensue_engine::names::{RuleRef, TriggerRef};

@@ -2,7 +2,7 @@
 
 use axum::http::header;
 use ensue_engine::catalog::{KEY_BYTES_MIN, Sensor, Verify};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::names::{KeyRef, SensorRef};
 use ensue_engine::ports::Secret;
 use ensue_views::Key;

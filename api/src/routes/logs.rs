@@ -3,7 +3,7 @@
 //! Outputs are not records: they have byte offsets instead of positions.
 
 use bytes::Bytes;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::{AttemptId, ExecutionId};
 use ensue_engine::ports::{OutputState, OutputStream};
 use ensue_views::executions::AttemptStatus;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ensue_engine::catalog::{Action, Catalog, Does, Run};
 use ensue_engine::command::{Answer, Ask, OfRule, RequestExecution, Rerun};
 use ensue_engine::executions::history::{Ended, History, KeptError};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::{ExecutionId, LogId};
 use ensue_engine::locks::facts::{Claim, LockOwner};
 use ensue_engine::names::{RuleRef, StepName};

@@ -1,7 +1,7 @@
 //! Vars: list them, set them and remove them.
 
 use ensue_engine::command::{Ask, SeenVar};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::names::{NameError, VarName};
 use ensue_engine::record::{Body, Position};
 use ensue_views::Var;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use thiserror::Error;
 
 use super::fields::Field;
-use crate::explain::{Explain, Fault};
+use crate::explain::Explain;
 
 /// The last year in which a schedule can be due: croner, which computes the calendar, goes no further.
 pub const YEAR_LAST: i32 = 4999;

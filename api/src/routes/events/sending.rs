@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use ensue_engine::command::{Answer, Ask, Before, Conflict, Dedupe, DedupeKey, Novelty, ObservedEvent, SeenEvent};
 use ensue_engine::events::own::is_of_the_engine;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::names::TriggerRef;
 use ensue_engine::ports::Committed;
 use ensue_engine::record::{Digest, Position};

@@ -2,7 +2,7 @@
 
 use ensue_engine::catalog::Misfit;
 use ensue_engine::command::Refusal;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::InquiryId;
 use ensue_engine::inquiries::facts::Verdict;
 use ensue_engine::inquiries::lost;
