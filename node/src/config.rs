@@ -157,13 +157,11 @@ impl std::fmt::Debug for AdminToken {
 
 /// The operator's settings for a pack.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct PackSettings {
     /// The pack's configuration, which overrides its author's defaults.
-    #[serde(default)]
     pub config: Map<String, Value>,
     /// The pack's keys, by name.
-    #[serde(default)]
     pub keys: BTreeMap<String, KeySource>,
 }
 
@@ -227,35 +225,26 @@ const LISTED: &str = "see docs/reference/ensue-yaml.md for all settings";
 
 /// `ensue.yaml` as written.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 struct Written {
     listen: Option<SocketAddr>,
     url: Option<String>,
-    #[serde(default)]
     hosts: Vec<String>,
-    #[serde(default)]
     limits: WrittenLimits,
     data: Option<PathBuf>,
     packs_dir: Option<PathBuf>,
     workers: Option<u32>,
-    #[serde(default)]
     queues: BTreeMap<WorkerQueueName, WrittenQueue>,
     lease: Option<String>,
     min_free: Option<u64>,
     memory: Option<u64>,
-    #[serde(default)]
     outputs: WrittenOutputs,
-    #[serde(default)]
     artifacts: WrittenArtifacts,
-    #[serde(default)]
     retention: WrittenRetention,
     egress: Option<Egress>,
-    #[serde(default)]
     actions: WrittenActions,
     traces: Option<WrittenTraces>,
-    #[serde(default)]
     rate_limits: WrittenRates,
-    #[serde(default)]
     packs: BTreeMap<PackName, PackSettings>,
 }
 
