@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::TokenId;
 use ensue_engine::record::Actor;
 use sha2::{Digest as _, Sha256};
@@ -26,56 +26,31 @@ const SECRET_CHARS_MAX: usize = 128;
 const TOKEN_PARAMETERS: &[&str] = &["token", "access_token", "api_key", "apikey", "api-key", "key_id", "auth", "authorization"];
 
 /// Why a caller is rejected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
 #[non_exhaustive]
 pub(crate) enum AuthRefusal {
     /// There is no token.
     #[error("this path requires a token")]
+    #[explain(slug = "unauthenticated", fault = Unauthenticated,
+        hint = "send `Authorization: Bearer ens_…`; create a token with `ensue tokens add <name> --role <role>`")]
     Missing,
     /// The token is invalid.
     #[error("the token is unknown or was revoked")]
+    #[explain(slug = "token-invalid", fault = Unauthenticated,
+        hint = "compare it with the token that was shown when it was created; a revoked token never becomes valid again")]
     Invalid,
     /// There are several tokens.
     #[error("the request has more than one `Authorization` header, so the caller is ambiguous")]
+    #[explain(slug = "doubled-authorization", fault = Malformed, hint = "send exactly one `Authorization` header")]
     Doubled,
     /// The token is in the URL.
     #[error("the request has a token in its URL; treat it as leaked and revoke it")]
+    #[explain(slug = "token-in-url", fault = Malformed, hint = "send it as `Authorization: Bearer ens_…`")]
     InUrl,
     /// The caller lacks the permission.
     #[error("this request requires the permission `{0}`, which none of the token's roles has")]
+    #[explain(slug = "forbidden", fault = Forbidden, hint = "ask an administrator for a token with a role that has it")]
     Forbidden(&'static str),
-}
-
-impl Explain for AuthRefusal {
-    fn slug(&self) -> &'static str {
-        match self {
-            Self::Missing => "unauthenticated",
-            Self::Invalid => "token-invalid",
-            Self::Doubled => "doubled-authorization",
-            Self::InUrl => "token-in-url",
-            Self::Forbidden(_) => "forbidden",
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Missing | Self::Invalid => Fault::Unauthenticated,
-            Self::Doubled | Self::InUrl => Fault::Malformed,
-            Self::Forbidden(_) => Fault::Forbidden,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Missing => "send `Authorization: Bearer ens_…`; create a token with `ensue tokens add <name> --role <role>`".into(),
-            Self::Invalid => {
-                "compare it with the token that was shown when it was created; a revoked token never becomes valid again".into()
-            }
-            Self::Doubled => "send exactly one `Authorization` header".into(),
-            Self::InUrl => "send it as `Authorization: Bearer ens_…`".into(),
-            Self::Forbidden(_) => "ask an administrator for a token with a role that has it".into(),
-        })
-    }
 }
 
 /// The proof that a caller has the permission `P`. Only [`Allowed::demand`] makes one.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_expression::{Document, JsonError};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as HttpBody;
@@ -18,52 +18,29 @@ use crate::problem::{FieldError, Problem, quoted};
 use crate::settings::Limits;
 
 /// Why a body is rejected.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error, Explain)]
 #[non_exhaustive]
 pub(crate) enum BodyRefusal {
     /// It is too large.
     #[error("the body is larger than {bytes_max} bytes")]
+    #[explain(slug = "body-too-large", fault = TooLarge, hint = "send less; large data belongs in a file or a store that the action reads")]
     TooLarge {
         /// The limit.
         bytes_max: usize,
     },
     /// It ended early, or its HTTP framing is invalid.
     #[error("the body is incomplete")]
+    #[explain(slug = "body-incomplete", fault = Malformed, hint = "send the complete request again")]
     Incomplete,
     /// It is not JSON.
     #[error("the body is not JSON: {0}")]
+    #[explain(slug = "body-not-json", fault = Malformed,
+        hint = "send one JSON value in UTF-8, with at most 128 levels and no duplicate keys in an object")]
     NotJson(JsonError),
     /// It is JSON of another form.
     #[error("the body does not have the form that this path accepts: {0}")]
+    #[explain(slug = "body-invalid", fault = Invalid, hint = "remove unknown fields, and compare the names with the API's description")]
     OfOtherShape(String),
-}
-
-impl Explain for BodyRefusal {
-    fn slug(&self) -> &'static str {
-        match self {
-            Self::TooLarge { .. } => "body-too-large",
-            Self::Incomplete => "body-incomplete",
-            Self::NotJson(_) => "body-not-json",
-            Self::OfOtherShape(_) => "body-invalid",
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::TooLarge { .. } => Fault::TooLarge,
-            Self::Incomplete | Self::NotJson(_) => Fault::Malformed,
-            Self::OfOtherShape(_) => Fault::Invalid,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::TooLarge { .. } => "send less; large data belongs in a file or a store that the action reads".into(),
-            Self::Incomplete => "send the complete request again".into(),
-            Self::NotJson(_) => "send one JSON value in UTF-8, with at most 128 levels and no duplicate keys in an object".into(),
-            Self::OfOtherShape(_) => "remove unknown fields, and compare the names with the API's description".into(),
-        })
-    }
 }
 
 /// Reads a body completely, within the limits; a body whose declared length is too large is not read.

@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use ensue_engine::events::internal::SOURCE_OF_ENGINE;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::time::Timestamp;
 use ensue_engine::trace::TraceContext;
 use ensue_expression::Document;
@@ -68,25 +68,13 @@ pub(crate) struct CloudEvent {
 }
 
 /// Why a CloudEvent is rejected.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[error("not a valid CloudEvent: `{at}` {why}")]
+#[explain(slug = "cloudevent-invalid", fault = Invalid,
+    hint = "send CloudEvents 1.0 with `specversion`, `id`, `source` and `type`; `errors` lists each attribute to fix")]
 struct CloudEventRefusal {
     at: String,
     why: String,
-}
-
-impl Explain for CloudEventRefusal {
-    fn slug(&self) -> &'static str {
-        "cloudevent-invalid"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Invalid
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("send CloudEvents 1.0 with `specversion`, `id`, `source` and `type`; `errors` lists each attribute to fix".into())
-    }
 }
 
 /// Returns the problem for an invalid CloudEvent; `errors` must not be empty.

@@ -4,7 +4,7 @@
 //! ensures that nobody else changes it in between.
 
 use axum::http::{HeaderMap, HeaderName, header};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use thiserror::Error;
 
 use crate::coding::plain_tag;
@@ -27,48 +27,37 @@ pub(crate) enum Condition {
 
 /// An invalid or unsupported condition. It must not be ignored, because the request would then do something
 /// unwanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
 #[non_exhaustive]
+#[explain(slug = "condition-invalid", fault = Malformed)]
 pub(crate) enum ConditionInvalid {
     /// The path changes no readable resource.
     #[error("`{0}` is not supported here: nothing that this path changes has an `ETag`")]
+    #[explain(hint = "leave it out; to have a request carried out only once, send an `Idempotency-Key`")]
     NotHeeded(&'static str),
     /// The path creates no resource.
     #[error("`If-None-Match` is not supported here: this path never creates a resource")]
+    #[explain(hint = "leave it out, or send `If-Match` with the tag of the version that you read")]
     MakesNothing,
     /// It is not a list of tags.
     #[error("`If-Match` must be `*`, or tags as `ETag` returns them, each in quotation marks and separated by commas")]
+    #[explain(hint = "send the `ETag` of the version that you read, unchanged and with its quotation marks")]
     Malformed,
     /// It is not the only allowed value.
     #[error("`If-None-Match` must be `*` on a write, and must be given only once")]
+    #[explain(hint = "send `If-None-Match: *` to create a resource, or `If-Match` to change one that you read")]
     NotAny,
     /// They cannot be combined.
     #[error("`If-Match` and `If-None-Match` cannot be combined on a write")]
+    #[explain(hint = "send `If-None-Match: *` to create a resource, or `If-Match` to change one that you read")]
     Both,
 }
 
-impl Explain for ConditionInvalid {
-    fn slug(&self) -> &'static str {
-        "condition-invalid"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Malformed
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::NotHeeded(_) => "leave it out; to have a request carried out only once, send an `Idempotency-Key`".into(),
-            Self::MakesNothing => "leave it out, or send `If-Match` with the tag of the version that you read".into(),
-            Self::Malformed => "send the `ETag` of the version that you read, unchanged and with its quotation marks".into(),
-            Self::NotAny | Self::Both => "send `If-None-Match: *` to create a resource, or `If-Match` to change one that you read".into(),
-        })
-    }
-}
-
 /// The resource does not meet the condition.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error, Explain)]
 #[non_exhaustive]
+#[explain(slug = "precondition-failed", fault = Conflict,
+    hint = "nothing was changed: read it again, check that your change still applies, and send the request with the new `ETag`")]
 pub(crate) enum ConditionFailed {
     /// It has another tag.
     #[error("the {noun} `{name}` has another `ETag` than `If-Match` requires")]
@@ -94,20 +83,6 @@ pub(crate) enum ConditionFailed {
         /// Its name.
         name: String,
     },
-}
-
-impl Explain for ConditionFailed {
-    fn slug(&self) -> &'static str {
-        "precondition-failed"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Conflict
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("nothing was changed: read it again, check that your change still applies, and send the request with the new `ETag`".into())
-    }
 }
 
 impl Condition {

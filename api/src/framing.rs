@@ -6,86 +6,47 @@
 
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri, Version, header};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use thiserror::Error;
 
 /// How a request is ambiguous.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
+#[explain(slug = "request-ambiguous", fault = Malformed)]
 pub(crate) enum Ambiguous {
     /// Its body has an unsupported transfer coding.
     #[error("the request's `transfer-encoding` is not `chunked`")]
+    #[explain(hint = "send one `host`, and a body with either its `content-length` or `transfer-encoding: chunked`")]
     Coding,
     /// It names no host, or several (RFC 9112 §3.2).
     #[error("a request must have exactly one `host`")]
+    #[explain(hint = "send one `host`, and a body with either its `content-length` or `transfer-encoding: chunked`")]
     Host,
     /// A line has an ending that other servers do not accept (RFC 9112 §2.2).
     #[error("a line of the request ends with a bare line feed")]
+    #[explain(hint = "end each line of the head with a carriage return and a line feed")]
     BareLineFeed,
     /// It declares the length of its body in two ways (RFC 9112 §6.1).
     #[error("the request has both `content-length` and `transfer-encoding`")]
+    #[explain(hint = "send one `host`, and a body with either its `content-length` or `transfer-encoding: chunked`")]
     TwoLengths,
     /// A chunk's length is not a hexadecimal number alone (RFC 9112 §7.1).
     #[error("the size of a chunk is not a hexadecimal number")]
+    #[explain(hint = "send the size of each chunk in hexadecimal digits, with nothing before or after them")]
     ChunkSize,
 }
 
-impl Explain for Ambiguous {
-    fn slug(&self) -> &'static str {
-        "request-ambiguous"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Malformed
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Host | Self::Coding | Self::TwoLengths => {
-                "send one `host`, and a body with either its `content-length` or `transfer-encoding: chunked`".into()
-            }
-            Self::BareLineFeed => "end each line of the head with a carriage return and a line feed".into(),
-            Self::ChunkSize => "send the size of each chunk in hexadecimal digits, with nothing before or after them".into(),
-        })
-    }
-}
-
 /// The head of a request is not HTTP/1.1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
 #[error("the head of the request is not valid HTTP/1.1")]
+#[explain(slug = "request-malformed", fault = Malformed,
+    hint = "send a request line and header lines as RFC 9112 defines them, over plain HTTP unless a proxy in front handles TLS")]
 pub(crate) struct Malformed;
 
-impl Explain for Malformed {
-    fn slug(&self) -> &'static str {
-        "request-malformed"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Malformed
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("send a request line and header lines as RFC 9112 defines them, over plain HTTP unless a proxy in front handles TLS".into())
-    }
-}
-
 /// An unsupported expectation that a request has before it sends its body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
 #[error("`Expect` has a value other than `100-continue`")]
+#[explain(slug = "expectation-unknown", fault = Malformed, hint = "leave `Expect` out, or send `Expect: 100-continue`")]
 pub(crate) struct Unexpected;
-
-impl Explain for Unexpected {
-    fn slug(&self) -> &'static str {
-        "expectation-unknown"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Malformed
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("leave `Expect` out, or send `Expect: 100-continue`".into())
-    }
-}
 
 /// Checks that a request has no unknown expectation (RFC 9110 §10.1.1).
 pub(crate) fn demand_known_expectation(headers: &HeaderMap) -> Result<(), Unexpected> {
@@ -94,24 +55,12 @@ pub(crate) fn demand_known_expectation(headers: &HeaderMap) -> Result<(), Unexpe
 }
 
 /// A request that is meant for another server.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error, Explain)]
 #[error("this node does not accept requests for the host `{host}`")]
+#[explain(slug = "host-unknown", fault = Malformed,
+    hint = "use the host of the setting `url`, an address or `localhost`, or add the name to `hosts` in ensue.yaml")]
 pub(crate) struct Misdirected {
     host: String,
-}
-
-impl Explain for Misdirected {
-    fn slug(&self) -> &'static str {
-        "host-unknown"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Malformed
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("use the host of the setting `url`, an address or `localhost`, or add the name to `hosts` in ensue.yaml".into())
-    }
 }
 
 /// The host names that a node answers to. Another site's page whose own name resolves to this node sends that

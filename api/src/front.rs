@@ -18,7 +18,7 @@ use axum::body::Body;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use bytes::Bytes;
-use ensue_engine::explain::{Explain, Fault, panic_text};
+use ensue_engine::explain::{Explain, panic_text};
 use futures_util::FutureExt as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Body as HttpBody;
@@ -64,42 +64,16 @@ pub struct Front {
 }
 
 /// Too many requests are in progress.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[error("too many requests are in progress")]
+#[explain(slug = "busy", fault = Busy, hint = "send it again in a second")]
 struct TooManyRequests;
 
-impl Explain for TooManyRequests {
-    fn slug(&self) -> &'static str {
-        "busy"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Busy
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("send it again in a second".into())
-    }
-}
-
 /// Too many bytes of answers are not written yet.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[error("not enough memory for the answer: too many large answers are in progress")]
+#[explain(slug = "busy", fault = Busy, hint = "try again in a second, or ask for less at once")]
 struct TooMuchUnwritten;
-
-impl Explain for TooMuchUnwritten {
-    fn slug(&self) -> &'static str {
-        "busy"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Busy
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("try again in a second, or ask for less at once".into())
-    }
-}
 
 impl Front {
     /// Creates the API of a node.
@@ -322,33 +296,24 @@ fn with_options(allow: &HeaderValue) -> HeaderValue {
 }
 
 /// An unknown header with the product's prefix.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[error("there is no header `{name}`")]
+#[explain(slug = "unknown-header", fault = Malformed, hint = header_hint(name))]
 struct UnknownHeader {
     name: String,
+}
+
+fn header_hint(name: &str) -> String {
+    match ensue_expression::nearest(name, OUR_HEADERS) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("leave it out; the allowed headers are `{}`", OUR_HEADERS.join("`, `")),
+    }
 }
 
 /// The request headers with the product's prefix.
 const OUR_HEADERS: [&str; 1] = [ENSUE_POSITION];
 /// The prefix of the product's headers.
 const OUR_PREFIX: &str = "ensue-";
-
-impl Explain for UnknownHeader {
-    fn slug(&self) -> &'static str {
-        "unknown-header"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Malformed
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match ensue_expression::nearest(&self.name, OUR_HEADERS) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("leave it out; the allowed headers are `{}`", OUR_HEADERS.join("`, `")),
-        })
-    }
-}
 
 /// A caller that sends a header with the product's prefix relies on it, so unknown ones are rejected.
 fn demand_known_headers(headers: &HeaderMap) -> Result<(), UnknownHeader> {

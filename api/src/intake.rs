@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use thiserror::Error;
 
 use crate::queues::{QueueName, Queues};
@@ -21,32 +21,18 @@ const REQUEST_BYTES_MIN: u64 = 16 * 1024;
 const QUOTAS: u64 = 2;
 
 /// Why a body is not read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
 #[non_exhaustive]
+#[explain(fault = Busy, hint = "send it again in a second, and send fewer requests at once")]
 pub(crate) enum IntakeRefusal {
     /// There is no memory for it now.
     #[error("not enough memory for the body")]
+    #[explain(slug = "busy")]
     Full,
     /// The caller is at its share already.
     #[error("your requests in progress use half of the memory that the node has for all callers")]
+    #[explain(slug = "over-share")]
     OverShare,
-}
-
-impl Explain for IntakeRefusal {
-    fn slug(&self) -> &'static str {
-        match self {
-            Self::Full => "busy",
-            Self::OverShare => "over-share",
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Busy
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("send it again in a second, and send fewer requests at once".into())
-    }
 }
 
 impl From<NoRoom> for IntakeRefusal {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, header};
 use ensue_engine::command::{Before, DedupeKey, RequestKey};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::mutants;
 use ensue_engine::record::Digest;
 use thiserror::Error;
@@ -22,38 +22,19 @@ pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 pub(crate) const KEY_BYTES_MAX: usize = 255;
 
 /// Why a request with a key is rejected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
 #[non_exhaustive]
 pub(crate) enum KeyRefusal {
     /// The header is malformed.
     #[error("`Idempotency-Key` must be given once, as 1 to {KEY_BYTES_MAX} visible ASCII characters, with or without quotes")]
+    #[explain(slug = "idempotency-key-invalid", fault = Malformed,
+        hint = "create a UUID for each operation, and reuse it only to send the same request again")]
     Malformed,
     /// The first request with the key is not answered yet.
     #[error("a request with this `Idempotency-Key` is still in progress")]
+    #[explain(slug = "request-under-way", fault = Conflict,
+        hint = "send it again in a second: it then gets the same answer as the first request")]
     UnderWay,
-}
-
-impl Explain for KeyRefusal {
-    fn slug(&self) -> &'static str {
-        match self {
-            Self::Malformed => "idempotency-key-invalid",
-            Self::UnderWay => "request-under-way",
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Malformed => Fault::Malformed,
-            Self::UnderWay => Fault::Conflict,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Malformed => "create a UUID for each operation, and reuse it only to send the same request again".into(),
-            Self::UnderWay => "send it again in a second: it then gets the same answer as the first request".into(),
-        })
-    }
 }
 
 /// Returns the key of a request, without its quotation marks: drafts of the header require them, and most

@@ -7,7 +7,7 @@ use axum::http::HeaderValue;
 use axum::http::header::LINK;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Serialize;
 use sha2::Sha256;
@@ -38,23 +38,11 @@ pub(crate) struct Page {
 }
 
 /// A cursor that was not issued for this list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
 #[error("the cursor does not belong to this list, these filters and this caller")]
+#[explain(slug = "cursor-invalid", fault = Malformed,
+    hint = "start again without `cursor`, and then use each `next` unchanged with the same filters")]
 pub(crate) struct CursorInvalid;
-
-impl Explain for CursorInvalid {
-    fn slug(&self) -> &'static str {
-        "cursor-invalid"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Malformed
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("start again without `cursor`, and then use each `next` unchanged with the same filters".into())
-    }
-}
 
 /// The key that cursors are signed with.
 #[derive(Clone)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use thiserror::Error;
 
 /// Whether a caller still waits for work, and until when the work can continue.
@@ -19,8 +19,9 @@ pub struct Patience {
 }
 
 /// Why work must stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
 #[non_exhaustive]
+#[explain(slug = "takes-too-long", fault = Invalid, hint = "ask for less at once: fewer executions, or a shorter range of the log")]
 pub enum Impatience {
     /// Its caller no longer waits.
     #[error("the caller no longer waits")]
@@ -28,20 +29,6 @@ pub enum Impatience {
     /// It took too long.
     #[error("the request takes longer than {} s", .0.as_secs())]
     TimeOver(Duration),
-}
-
-impl Explain for Impatience {
-    fn slug(&self) -> &'static str {
-        "takes-too-long"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Invalid
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("ask for less at once: fewer executions, or a shorter range of the log".to_owned())
-    }
 }
 
 /// A waiting caller. Work for it stops soon after this is dropped.

@@ -363,8 +363,10 @@ fn retry_after_seconds(fault: Fault) -> Option<u32> {
 }
 
 /// A resource that does not exist, or whose existence is hidden from the caller.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error, Explain)]
 #[error("there is no {noun} `{name}`")]
+#[explain(slug = "not-found", fault = Missing,
+    hint = "check the spelling against the list of existing names; new ones may take a moment to appear")]
 pub(crate) struct Missing {
     noun: &'static str,
     name: String,
@@ -374,20 +376,6 @@ impl Missing {
     /// Creates it with the name that the caller used.
     pub(crate) fn new(noun: &'static str, name: &str) -> Self {
         Self { noun, name: quoted(name) }
-    }
-}
-
-impl Explain for Missing {
-    fn slug(&self) -> &'static str {
-        "not-found"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Missing
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("check the spelling against the list of existing names; new ones may take a moment to appear".into())
     }
 }
 
@@ -421,23 +409,11 @@ impl Explain for LeftViews {
 }
 
 /// A path that the API does not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
 #[error("there is nothing at this path")]
+#[explain(slug = "no-such-path", fault = Missing,
+    hint = "use a path that begins with `/api/v1/`, is in lower case, and does not end with a slash")]
 pub(crate) struct NoSuchPath;
-
-impl Explain for NoSuchPath {
-    fn slug(&self) -> &'static str {
-        "no-such-path"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Missing
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("use a path that begins with `/api/v1/`, is in lower case, and does not end with a slash".into())
-    }
-}
 
 /// Shortens input to the length that an error can repeat.
 pub(crate) fn quoted(text: &str) -> String {

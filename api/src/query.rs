@@ -4,7 +4,7 @@
 
 use std::str::FromStr;
 
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
 
@@ -14,11 +14,13 @@ use crate::problem::{Problem, quoted};
 pub(crate) const REPEATED: [&str; 1] = ["label"];
 
 /// Why a request's parameters are rejected.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error, Explain)]
 #[non_exhaustive]
+#[explain(fault = Malformed)]
 pub(crate) enum ParameterRefusal {
     /// The path does not have this parameter.
     #[error("there is no parameter `{name}` here; {}", known_ones(.known))]
+    #[explain(slug = "unknown-parameter")]
     Unknown {
         /// The given name.
         name: String,
@@ -27,9 +29,11 @@ pub(crate) enum ParameterRefusal {
     },
     /// It is given more than once.
     #[error("the parameter `{0}` is given more than once")]
+    #[explain(slug = "doubled-parameter", hint = "give it once")]
     Doubled(String),
     /// Its value is invalid.
     #[error("the parameter `{name}` {why}")]
+    #[explain(slug = "bad-parameter")]
     Bad {
         /// The name.
         name: &'static str,
@@ -43,28 +47,6 @@ fn known_ones(known: &[&str]) -> String {
         [] => "this path has no parameters".to_owned(),
         [one] => format!("the only parameter is `{one}`"),
         [_, _, ..] => format!("the parameters are `{}`", known.join("`, `")),
-    }
-}
-
-impl Explain for ParameterRefusal {
-    fn slug(&self) -> &'static str {
-        match self {
-            Self::Unknown { .. } => "unknown-parameter",
-            Self::Doubled(_) => "doubled-parameter",
-            Self::Bad { .. } => "bad-parameter",
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Malformed
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Unknown { .. } => None,
-            Self::Doubled(_) => Some("give it once".into()),
-            Self::Bad { .. } => None,
-        }
     }
 }
 

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use ensue_engine::names::Names;
 use ensue_views::view::DOCUMENT_BYTES_MAX;
 
 use crate::sizes::{CHUNK_BYTES_MAX, CHUNKS_WAITING_MAX, LIMIT_MAX, READ_BYTES_MAX};
@@ -17,7 +18,7 @@ const EXPLANATION_BYTES: u64 = 8 * 1024 * 1024;
 const SPAN_BYTES: u64 = 1024;
 
 /// The queues of a node: everything that can grow with input has one of these names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Names)]
 pub enum QueueName {
     /// Open connections.
     Connections,
@@ -57,56 +58,6 @@ pub enum QueueName {
     Spans,
     /// Bytes of bodies that are cached between their commit and their use.
     BodyBytes,
-}
-
-impl QueueName {
-    /// All queue names.
-    pub const ALL: [Self; 19] = [
-        Self::Connections,
-        Self::Requests,
-        Self::RequestBytes,
-        Self::AnswerBytes,
-        Self::Reads,
-        Self::Explanations,
-        Self::Rehearsals,
-        Self::LiveOutputs,
-        Self::LiveStreams,
-        Self::Commands,
-        Self::CommandBytes,
-        Self::OpenWork,
-        Self::Attempts,
-        Self::ViewBatches,
-        Self::ViewBatchBytes,
-        Self::TelemetryBatches,
-        Self::TelemetryBatchBytes,
-        Self::Spans,
-        Self::BodyBytes,
-    ];
-
-    /// Returns the name as in metrics and in the reference.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Connections => "connections",
-            Self::Requests => "requests",
-            Self::RequestBytes => "request_bytes",
-            Self::AnswerBytes => "answer_bytes",
-            Self::Reads => "reads",
-            Self::Explanations => "explanations",
-            Self::Rehearsals => "rehearsals",
-            Self::LiveOutputs => "live_outputs",
-            Self::LiveStreams => "live_streams",
-            Self::Commands => "commands",
-            Self::CommandBytes => "command_bytes",
-            Self::OpenWork => "open_work",
-            Self::Attempts => "attempts",
-            Self::ViewBatches => "view_batches",
-            Self::ViewBatchBytes => "view_batch_bytes",
-            Self::TelemetryBatches => "telemetry_batches",
-            Self::TelemetryBatchBytes => "telemetry_batch_bytes",
-            Self::Spans => "spans",
-            Self::BodyBytes => "body_bytes",
-        }
-    }
 }
 
 impl QueueName {

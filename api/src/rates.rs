@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::IntoResponse as _;
+use ensue_engine::names::Names;
 use governor::clock::Clock;
 use governor::middleware::StateInformationMiddleware;
 use governor::nanos::Nanos;
@@ -35,7 +36,7 @@ pub struct Rates {
 }
 
 /// A class of requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Names)]
 pub(crate) enum Class {
     /// Requests that only read, by the caller's token.
     Reads,
@@ -43,16 +44,6 @@ pub(crate) enum Class {
     Writes,
     /// Deliveries, by their hook.
     Hooks,
-}
-
-impl Class {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Reads => "reads",
-            Self::Writes => "writes",
-            Self::Hooks => "hooks",
-        }
-    }
 }
 
 /// Counts requests by caller, if the operator set rate limits.

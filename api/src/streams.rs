@@ -7,7 +7,7 @@ mod tail;
 
 use std::sync::Arc;
 
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::record::{Position, Revision, StreamId};
 use ensue_views::executions::Status;
@@ -32,35 +32,18 @@ pub(crate) const PAGES_WAITING_MAX: usize = 1;
 const RETRY_MILLIS: u32 = 1_000;
 
 /// Why a stream cannot start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
 #[non_exhaustive]
+#[explain(fault = Busy)]
 pub(crate) enum StreamRefusal {
     /// The node has the maximum number of streams.
     #[error("too many streams of records are open")]
+    #[explain(slug = "busy", hint = "try again when another stream has ended, or poll the log: `ensue log --after POSITION`")]
     Full,
     /// The caller has the maximum number of streams.
     #[error("you have {STREAMS_OF_ONE_MAX} streams of records open, which is the limit for one caller")]
+    #[explain(slug = "over-share", hint = "close one, or follow several things in one stream of the whole log")]
     OverShare,
-}
-
-impl Explain for StreamRefusal {
-    fn slug(&self) -> &'static str {
-        match self {
-            Self::Full => "busy",
-            Self::OverShare => "over-share",
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Busy
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Full => "try again when another stream has ended, or poll the log: `ensue log --after POSITION`".into(),
-            Self::OverShare => "close one, or follow several things in one stream of the whole log".into(),
-        })
-    }
 }
 
 impl From<NoRoom> for StreamRefusal {

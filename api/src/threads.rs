@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ports::SubmitError;
 use thiserror::Error;
 use tokio::sync::Semaphore;
@@ -27,32 +27,18 @@ const REHEARSALS_OF_ONE_MAX: u64 = 2;
 const REHEARSAL_TIME_MAX: Duration = Duration::from_secs(600);
 
 /// Why a replay or a backtest is not started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
 #[non_exhaustive]
+#[explain(fault = Busy, hint = "try again when one of them has ended")]
 enum RehearsalRefusal {
     /// The queue is full.
     #[error("too many replays and backtests are waiting for their turn")]
+    #[explain(slug = "busy")]
     Full,
     /// The caller is at its share.
     #[error("{REHEARSALS_OF_ONE_MAX} of your replays and backtests are running or waiting, which is the limit for one caller")]
+    #[explain(slug = "over-share")]
     OverShare,
-}
-
-impl Explain for RehearsalRefusal {
-    fn slug(&self) -> &'static str {
-        match self {
-            Self::Full => "busy",
-            Self::OverShare => "over-share",
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Busy
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("try again when one of them has ended".to_owned())
-    }
 }
 
 impl From<NoRoom> for RehearsalRefusal {

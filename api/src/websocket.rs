@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCod
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::record::Position;
 use futures_util::{SinkExt as _, StreamExt as _};
 use thiserror::Error;
@@ -43,37 +43,18 @@ const BEATS_UNANSWERED_MAX: u32 = 2;
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why a WebSocket request is rejected.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error, Explain)]
 pub(crate) enum HandshakeRefusal {
     /// It has another version, or is incomplete.
     #[error("the request asks for a WebSocket and {0}")]
+    #[explain(slug = "websocket-invalid", fault = Malformed,
+        hint = "use a client for WebSocket version 13, or leave out `upgrade` to get server-sent events")]
     Invalid(&'static str),
     /// A page of another origin asks in a browser.
     #[error("a page from `{0}` is not allowed to open this WebSocket")]
+    #[explain(slug = "origin-refused", fault = Forbidden,
+        hint = "set `url` in `ensue.yaml` to the address of the page, or send no `origin`")]
     Origin(String),
-}
-
-impl Explain for HandshakeRefusal {
-    fn slug(&self) -> &'static str {
-        match self {
-            Self::Invalid(_) => "websocket-invalid",
-            Self::Origin(_) => "origin-refused",
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Invalid(_) => Fault::Malformed,
-            Self::Origin(_) => Fault::Forbidden,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Invalid(_) => "use a client for WebSocket version 13, or leave out `upgrade` to get server-sent events".into(),
-            Self::Origin(_) => "set `url` in `ensue.yaml` to the address of the page, or send no `origin`".into(),
-        })
-    }
 }
 
 /// A caller's request for a WebSocket.

@@ -356,6 +356,23 @@ impl Sorting {
     }
 }
 
+/// How much of a list of what happened is asked for, and in which order.
+#[derive(Debug, Args)]
+pub(crate) struct SortedPage {
+    #[command(flatten)]
+    sorting: Sorting,
+    #[command(flatten)]
+    page: Page,
+}
+
+impl SortedPage {
+    fn query(&self) -> Vec<(&'static str, String)> {
+        let mut query = self.page.query();
+        query.extend(self.sorting.query());
+        query
+    }
+}
+
 /// From when on, and until when.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Between {
@@ -383,12 +400,17 @@ pub(crate) struct Watching {
 
 /// Prints a page of the list at the path, or prints it again each time it changes.
 async fn print_page(asking: &Asking, client: &Client, list: &List, watching: Watching) -> Outcome {
-    let look = async || client.get(list.path, &list.query).await;
     if watching.watch {
+        let look = async || client.get(list.path, &list.query).await;
         return redraw::as_it_changes(client, asking.output, list.stirred, look, |answer| table::page(answer, list.columns)).await;
     }
-    let answer = look().await?;
-    asking.output.print_list(&answer, list.columns);
+    print_list(asking, client, list.path, &list.query, list.columns).await
+}
+
+/// Prints a page of the list at the path.
+async fn print_list(asking: &Asking, client: &Client, path: &str, query: &[(&str, String)], columns: &[table::Column]) -> Outcome {
+    let answer = client.get(path, query).await?;
+    asking.output.print_list(&answer, columns);
     tell_next(&answer);
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::io::IsTerminal;
 use std::ops::ControlFlow;
 
 use clap::ValueEnum;
+use ensue_engine::names::Names;
 use serde_json::Value;
 
 use crate::client::Client;
@@ -14,22 +15,12 @@ use crate::report::{Exit, Failure, Outcome, printable, say, say_bytes, tell, tel
 use crate::table::text;
 
 /// A stream of an attempt's output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Names)]
 pub(crate) enum Stream {
     /// Standard output.
     Stdout,
     /// Standard error: the log, for people.
     Stderr,
-}
-
-impl Stream {
-    /// Returns the API's name for it.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Stdout => "stdout",
-            Self::Stderr => "stderr",
-        }
-    }
 }
 
 /// Prints streams as they come, until the execution has ended.

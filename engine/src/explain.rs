@@ -2,9 +2,9 @@
 //!
 //! HTTP is left to the API, and exit codes to the command line.
 
-mod outcomes;
-
 use std::any::Any;
+
+pub use ensue_derive::Explain;
 
 /// An error that a person may see.
 pub trait Explain: std::error::Error {

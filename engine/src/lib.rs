@@ -9,6 +9,9 @@
 //!
 //! Nothing in this crate reads a clock, draws randomness, does I/O, takes a lock or awaits.
 
+// The derive macro of `Explain` names this crate.
+extern crate self as ensue_engine;
+
 pub mod access;
 pub mod batch;
 pub mod catalog;

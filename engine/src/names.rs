@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+pub use ensue_derive::Names;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 

@@ -7,8 +7,9 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::command::{Answer, Command, DedupeKey, Refusal, Seen};
+use crate::explain::Explain;
 use crate::ids::{AttemptId, Id, LogId, TokenId};
-use crate::names::{KeyRef, SensorRef};
+use crate::names::{KeyRef, Names, SensorRef};
 use crate::record::{Body, Digest, Epoch, Head, Position, Record, Revision, StreamId};
 
 /// The records of one commit, all or none.
@@ -102,11 +103,16 @@ pub enum AppendError {
 }
 
 /// Why a log cannot be read.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[non_exhaustive]
+#[explain(fault = Unavailable)]
 pub enum LogError {
     /// A record differs from what was written, or is from a newer release.
     #[error("the record at position {position} cannot be read: {why}")]
+    #[explain(
+        slug = "log-unreadable",
+        hint = "run `ensue log verify` to find the damage, and restore the data directory from its last good backup"
+    )]
     Unreadable {
         /// The position of the record.
         position: Position,
@@ -115,9 +121,16 @@ pub enum LogError {
     },
     /// An index of the records is damaged; the records themselves may be intact.
     #[error("an index of the log is damaged: {0}")]
+    #[explain(
+        slug = "log-index-damaged",
+        hint = "make a copy of the data directory and run `ensue log verify`; if it reports only an index, the records are intact: stop the \
+            node, run `sqlite3 ensue-data/log.sqlite 'REINDEX; INSERT OR IGNORE INTO seen_places SELECT scope, prefix, number \
+            FROM seen'`, and verify again; otherwise restore the last backup"
+    )]
     Index(String),
     /// The store has failed.
     #[error("the log cannot be read: {0}")]
+    #[explain(slug = "log-unavailable", hint = "check the disk of the data directory and the node's own log")]
     Store(String),
 }
 
@@ -166,38 +179,31 @@ pub trait Vault: Send + Sync {
 }
 
 /// Why the vault cannot carry out a request.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[non_exhaustive]
+#[explain(fault = Unavailable)]
 pub enum VaultError {
     /// A value differs from the one that was sealed: it was changed, moved, or sealed with another master
     /// key.
     #[error("the value of `{0}` cannot be decrypted: it is damaged, or it was sealed under another master key")]
+    #[explain(
+        slug = "vault-integrity",
+        hint = "set the value again with `ensue keys set {0}`, or start the node with the master key that the value was sealed under"
+    )]
     Integrity(String),
     /// The store has failed.
     #[error("the vault cannot be used: {0}")]
+    #[explain(slug = "vault-unavailable", hint = "check the disk of the data directory and the node's own log")]
     Store(String),
 }
 
 /// A stream of an attempt's output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Names)]
 pub enum OutputStream {
     /// Standard output.
     Stdout,
     /// Standard error: log messages for people.
     Stderr,
-}
-
-impl OutputStream {
-    /// Both variants.
-    pub const ALL: [Self; 2] = [Self::Stdout, Self::Stderr];
-
-    /// Returns the stream's name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Stdout => "stdout",
-            Self::Stderr => "stderr",
-        }
-    }
 }
 
 /// The output of attempts. It is not in the log.
@@ -244,13 +250,15 @@ pub enum OutputState {
 }
 
 /// Why output cannot be stored or read.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[non_exhaustive]
+#[explain(fault = Unavailable)]
 pub enum OutputError {
     /// Earlier bytes are missing.
     #[error(
         "the output of attempt {attempt} continues at byte {offset}, but only the bytes before {taken} were received: send it from there"
     )]
+    #[explain(slug = "output-unavailable", hint = "check the disk of the data directory and the node's own log")]
     Gap {
         /// The attempt.
         attempt: AttemptId,
@@ -261,6 +269,10 @@ pub enum OutputError {
     },
     /// The stored bytes differ from those that were written.
     #[error("the `{stream}` of attempt {attempt} is damaged: {why}")]
+    #[explain(
+        slug = "output-damaged",
+        hint = "restore the folder `outputs` of the data directory from a backup; the result and the timeline are in the log"
+    )]
     Damaged {
         /// The attempt.
         attempt: AttemptId,
@@ -271,6 +283,7 @@ pub enum OutputError {
     },
     /// The store has failed.
     #[error("the output of attempt {attempt} cannot be used: {why}")]
+    #[explain(slug = "output-unavailable", hint = "check the disk of the data directory and the node's own log")]
     Store {
         /// The attempt.
         attempt: AttemptId,
@@ -314,8 +327,9 @@ pub struct BlobPart {
 }
 
 /// Why blobs cannot be stored or read.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[non_exhaustive]
+#[explain(slug = "artifact-unavailable", fault = Unavailable, hint = "check the disk of the data directory and the node's own log")]
 pub enum BlobError {
     /// There is not enough space.
     #[error("there is no room for more artifacts: {0}")]
@@ -358,22 +372,28 @@ pub struct Committed {
 }
 
 /// Why a command was not carried out.
-#[derive(Clone, Debug, Error)]
+#[derive(Clone, Debug, Error, Explain)]
 #[non_exhaustive]
+#[explain(fault = Unavailable)]
 pub enum SubmitError {
     /// The command is not allowed; nothing was changed.
     #[error(transparent)]
+    #[explain(transparent)]
     Refused(#[from] Refusal),
     /// Too many commands are waiting; nothing was changed.
     #[error("too many commands are waiting for the log; try again in a second")]
+    #[explain(slug = "busy", fault = Busy, hint = "send it again in a second")]
     Busy,
     /// The disk is full, or nearly full; nothing was changed.
     #[error("the disk that holds the log is full: the node accepts no input until there is free space")]
+    #[explain(slug = "storage-full", hint = "free some space on the disk of the data directory; the node then continues by itself")]
     StorageFull,
     /// The node is stopping; nothing was changed.
     #[error("the node is stopping; try again when it is back")]
+    #[explain(slug = "stopping", hint = "send it again when the node is back")]
     Stopping,
     /// The log failed while the command was being written: it is unknown whether the command was recorded.
     #[error("the log failed during this write: the node cannot tell whether your request was saved; ask again when the node is back")]
+    #[explain(slug = "outcome-unknown", hint = "send it again with the same dedupe key: it counts only once")]
     Unknown,
 }

@@ -20,7 +20,7 @@ use crate::record::{CatalogRevision, Position, Record, Revision, StreamId};
 use crate::rules::flow::state::Flows;
 use crate::rules::state::Rules;
 use crate::schedule::state::Schedules;
-use crate::table::Table;
+use crate::table::{Table, undone_together};
 use crate::time::Timestamp;
 use crate::timers::state::{TimerOwner, Timers};
 use crate::vars::state::Vars;
@@ -57,18 +57,16 @@ macro_rules! tables {
 
             /// Makes everything that was folded since the last commit permanent.
             pub fn commit(&mut self) {
-                self.tables.newest.commit();
-                self.tables.streams.commit();
-                $(self.tables.$noun.commit();)*
+                self.tables.commit();
             }
 
             /// Undoes everything that was folded since the last commit.
             pub fn undo(&mut self) {
-                self.tables.newest.undo();
-                self.tables.streams.undo();
-                $(self.tables.$noun.undo();)*
+                self.tables.undo();
             }
         }
+
+        undone_together!(Tables { newest, streams, $($noun),* });
     };
 }
 

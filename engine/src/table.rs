@@ -18,6 +18,28 @@ const RUN_MAX: usize = 64;
 /// A run with at most this many rows is joined with a neighbor, if together they are at most half of a run.
 const RUN_SMALL: usize = RUN_MAX / 4;
 
+/// Gives a struct of tables a `commit` and an `undo` of all its fields. A field that is left out is a compile
+/// error.
+macro_rules! undone_together {
+    ($tables:ident { $($table:ident),* }) => {
+        impl $tables {
+            /// Makes everything that was folded since the last commit permanent.
+            pub fn commit(&mut self) {
+                let Self { $($table),* } = self;
+                $($table.commit();)*
+            }
+
+            /// Undoes everything that was folded since the last commit.
+            pub fn undo(&mut self) {
+                let Self { $($table),* } = self;
+                $($table.undo();)*
+            }
+        }
+    };
+}
+
+pub(crate) use undone_together;
+
 /// An ordered map with an undo log, whose copies share the runs that neither has changed.
 #[derive(Clone, Debug)]
 pub struct Table<K, V> {

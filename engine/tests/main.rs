@@ -11,6 +11,7 @@ mod dedupe;
 mod errors;
 mod events;
 mod executions;
+mod explain;
 mod flow;
 mod index;
 mod inquiries;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ensue_engine::catalog::{Catalogs, Misfit};
 use ensue_engine::command::ObservedEvent;
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::{AttemptId, ExecutionId, Id};
 use ensue_engine::names::{KeyRef, TriggerRef, VarName};
 use ensue_engine::ports::{Blobs, Outputs, Secret, Submit};
@@ -166,17 +167,20 @@ pub trait Observe: Send + Sync {
 }
 
 /// Why an emission is not an event.
-#[derive(Clone, Debug, Error)]
+#[derive(Clone, Debug, Error, Explain)]
 #[non_exhaustive]
+#[explain(slug = "payload-invalid", fault = Invalid, hint = "list the triggers with `ensue triggers list`")]
 pub enum EmissionError {
     /// There is no such trigger.
     #[error("there is no trigger `{0}` to emit")]
+    #[explain(slug = "trigger-not-found")]
     NoTrigger(TriggerRef),
     /// Nobody emits what the engine itself tells.
     #[error("only the engine itself creates events of its own trigger `{0}`")]
     OfTheEngine(TriggerRef),
     /// The payload does not match the trigger's schema.
     #[error("the payload does not fit the trigger `{trigger}`: {}", listed(.misfits))]
+    #[explain(hint = "see what it accepts with `ensue triggers show {trigger}`")]
     Misfit {
         /// The trigger.
         trigger: TriggerRef,

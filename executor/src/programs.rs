@@ -235,10 +235,8 @@ pub struct End {
     pub printed: [u64; 2],
     /// True if it was killed because it had not ended by itself within its grace period; none if that is
     /// unknown.
-    #[serde(default)]
     pub was_killed: Option<bool>,
     /// When it ended, in milliseconds since the machine's boot, or none if that is unknown or was just now.
-    #[serde(default)]
     pub ended_at: Option<u64>,
 }
 

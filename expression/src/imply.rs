@@ -1,5 +1,4 @@
-//! What is certain about a condition before any value is known: that it never holds, or that it holds only if
-//! another does.
+//! What is certain about a condition before any value is known: that it never holds.
 //!
 //! Only what is proven is reported, and not everything that is true is found. Nothing that reads a name is
 //! evaluated.
@@ -25,8 +24,6 @@ use test::{Test, TestKind};
 /// The maximum number of ways in which a condition may hold for each to be examined. If there are more, less
 /// is known.
 const WAYS_MAX: usize = 64;
-/// The maximum number of values of one term that a proof may try case by case.
-const CANDIDATES_MAX: usize = 16;
 /// The maximum number of steps for evaluating a part that reads no name.
 const CONSTANT_STEPS_MAX: u64 = 1_000;
 /// The maximum number of parts joined by `&&` that are compared with each other to name the contradicting
@@ -56,17 +53,11 @@ impl Expression {
         let two = || pairs().find(|pair| never(pair)).map(|pair| pair.iter().map(|part| part.span.range()).collect());
         alone.or_else(two)
     }
-
-    /// Returns true if it is proven that the expression is true only if `other` is true for the same names.
-    pub fn implies(&self, other: &Self) -> bool {
-        Condition::of(self).implies(&Condition::of(other))
-    }
 }
 
-/// A condition, prepared for comparison with others over the same names.
+/// A condition, prepared for comparison with what is known of its names.
 #[derive(Debug)]
-pub struct Condition<'e> {
-    expression: &'e Expression,
+pub struct Condition {
     /// The ways in which it can hold. Together they are complete.
     ways: Vec<Way>,
 }
@@ -89,12 +80,12 @@ struct Way {
 /// A part other than `&&`, `||`, `!` or `? :`, and the truth that it has.
 type Claim<'e> = (&'e Expr, bool);
 
-impl<'e> Condition<'e> {
+impl Condition {
     /// Prepares a condition.
-    pub fn of(expression: &'e Expression) -> Self {
+    pub fn of(expression: &Expression) -> Self {
         let claims = ways_of(expression.tree(), true);
         let ways = claims.iter().map(|claims| Way::of(claims, expression.source())).filter(|way| !way.is_contradictory()).collect();
-        Self { expression, ways }
+        Self { ways }
     }
 
     /// Returns true if it never holds.
@@ -105,20 +96,6 @@ impl<'e> Condition<'e> {
     /// Returns true if it never holds given this knowledge of the names.
     pub fn never_holds_given(&self, known: &Partial) -> bool {
         self.ways.iter().all(|way| way.contradicts(known))
-    }
-
-    /// Returns true if it holds only if the other one does.
-    pub fn implies(&self, other: &Condition<'_>) -> bool {
-        let goal = Goal { tree: other.expression.tree(), source: other.expression.source() };
-        self.ways.iter().all(|way| goal.is_given_by(way))
-    }
-
-    /// Returns the terms about which something is known in every way in which it holds, each as a text that
-    /// is the same for equal terms.
-    pub fn terms(&self) -> BTreeSet<String> {
-        let mut ways = self.ways.iter().map(|way| way.tests.keys().cloned().collect::<BTreeSet<_>>());
-        let first = ways.next().unwrap_or_default();
-        ways.fold(first, |common, terms| common.intersection(&terms).cloned().collect())
     }
 }
 
@@ -417,80 +394,6 @@ impl<'e> Asked<'e> {
         let (path, length) = path_of(chain)?;
         let is_optional = path.access == Access::Optional;
         (length == links && is_optional == self.default.is_some()).then_some(path.segments)
-    }
-}
-
-/// What has to be proven.
-#[derive(Clone, Copy)]
-struct Goal<'e> {
-    tree: &'e Expr,
-    source: &'e str,
-}
-
-impl Goal<'_> {
-    fn is_given_by(self, way: &Way) -> bool {
-        if self.follows(self.tree, true, way) {
-            return true;
-        }
-        // Try one value after the other if there are few: `x in ["a", "b"]` implies `x == "a" || x == "b"`.
-        way.tests.iter().any(|(term, tests)| {
-            let Some(candidates) = test::candidates(tests).filter(|few| (2..=CANDIDATES_MAX).contains(&few.len())) else { return false };
-            candidates.into_iter().all(|literal| {
-                let mut narrowed = way.clone();
-                let only = Test { kind: TestKind::OneOf(vec![literal.clone()]), holds: true };
-                narrowed.tests.insert(term.clone(), vec![only]);
-                self.follows(self.tree, true, &narrowed)
-            })
-        })
-    }
-
-    /// Returns true if the part has this `truth` in this way.
-    fn follows(self, expr: &Expr, truth: bool, way: &Way) -> bool {
-        match &expr.kind {
-            Kind::All(operands) if truth => operands.iter().all(|operand| self.follows(operand, true, way)),
-            Kind::All(operands) => operands.iter().any(|operand| self.follows(operand, false, way)),
-            Kind::Any(operands) if truth => operands.iter().any(|operand| self.follows(operand, true, way)),
-            Kind::Any(operands) => operands.iter().all(|operand| self.follows(operand, false, way)),
-            Kind::Not(operand, times) => self.follows(operand, truth == (times % 2 == 0), way),
-            Kind::Choose(choose) => {
-                for (condition, then) in &choose.branches {
-                    if self.follows(condition, true, way) {
-                        return self.follows(then, truth, way);
-                    }
-                    if !self.follows(condition, false, way) {
-                        return false;
-                    }
-                }
-                self.follows(&choose.otherwise, truth, way)
-            }
-            Kind::Literal(_)
-            | Kind::Type(_)
-            | Kind::Root(_)
-            | Kind::Local(_)
-            | Kind::Chain(_)
-            | Kind::Call(_)
-            | Kind::List(_)
-            | Kind::Map(_)
-            | Kind::Negate(..)
-            | Kind::Fold(_)
-            | Kind::Has(_)
-            | Kind::Bind(_) => self.claim_follows(expr, truth, way),
-        }
-    }
-
-    fn claim_follows(self, expr: &Expr, truth: bool, way: &Way) -> bool {
-        if let Some(constant) = constant(expr, self.source) {
-            return constant == Constant::Truth(truth);
-        }
-        if let Some((_, spelling)) = has_path(expr)
-            && truth
-            && way.present.contains_key(&spelling)
-        {
-            return true;
-        }
-        let asked = Asked::of(expr, truth);
-        let gives = |term: &str| way.tests.get(term).is_some_and(|tests| test::give(tests, &asked.test));
-        gives(&asked.term) || asked.plain_path().is_some_and(|path| gives(&spelled_path(&path)))
     }
 }
 

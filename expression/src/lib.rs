@@ -14,7 +14,7 @@
 //! | `expression` | the compiled expression |
 //! | `analyse`, `explain` | what an expression reads and demands; why it returned its value |
 //! | `types`, `check` | the possible values of an expression; errors that do not depend on the input |
-//! | `imply` | which conditions never hold, and which hold only if others do |
+//! | `imply` | which conditions never hold |
 //! | `template` | JSON trees whose strings hold `${{ … }}` |
 //! | `nearest` | what a misspelled name was probably meant to be |
 //! | `bugs` | a deliberate bug, for the simulator only |

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ensue_api::ports::{Backtested, Backtests, Declined, Impatience, LogAccess, Patience, ToBacktest, ToldEvent, ToldEvents};
 use ensue_engine::events::facts::EventReceived;
 use ensue_engine::events::internal::InternalTrigger;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::EventId;
 use ensue_engine::names::{RuleRef, TriggerRef, VarName};
@@ -33,75 +33,41 @@ const TOLD_MAX: usize = 100;
 const EVENTS_MAX: u64 = 5_000_000;
 
 /// Why a rule cannot be tested.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[non_exhaustive]
 pub(crate) enum BacktestError {
     /// There is no such rule.
     #[error("there is no rule `{0}`")]
+    #[explain(slug = "not-found", fault = Missing, hint = "list the rules with `ensue rules list`")]
     NoRule(RuleRef),
     /// The text of the rule's file cannot be used.
     #[error(transparent)]
+    #[explain(transparent)]
     File(#[from] WithFileError),
     /// The rule runs on a schedule.
     #[error("`{0}` is due by its schedule and not by events, so there is nothing to test it with")]
+    #[explain(slug = "rule-invalid", fault = Invalid, hint = "see when a schedule is due with `ensue cron next`")]
     Scheduled(RuleRef),
     /// There are too many events.
     #[error("there are more than {EVENTS_MAX} events of its triggers")]
+    #[explain(slug = "rule-invalid", fault = Invalid, hint = "use a shorter range")]
     TooMany,
     /// The caller no longer waits.
     #[error(transparent)]
+    #[explain(transparent)]
     GaveUp(#[from] Impatience),
     /// The log cannot be read.
     #[error(transparent)]
+    #[explain(slug = "log-unavailable", fault = World)]
     Log(#[from] LogError),
     /// The catalog cannot be built.
     #[error(transparent)]
+    #[explain(slug = "catalog-unbuildable", fault = World)]
     Catalog(#[from] CatalogError),
     /// The core makes no progress.
     #[error("the rule cannot be tested: {0}")]
+    #[explain(slug = "internal-error", fault = Bug)]
     Stuck(#[from] Stuck),
-}
-
-impl Explain for BacktestError {
-    fn slug(&self) -> &'static str {
-        match self {
-            Self::NoRule(_) | Self::File(WithFileError::NoPack(_)) => "not-found",
-            Self::Scheduled(_) | Self::TooMany | Self::File(WithFileError::Mistakes(_) | WithFileError::NotItsFile { .. }) => {
-                "rule-invalid"
-            }
-            Self::GaveUp(why) => why.slug(),
-            Self::Log(_) => "log-unavailable",
-            Self::Catalog(_) | Self::File(WithFileError::Catalog(_)) => "catalog-unbuildable",
-            Self::Stuck(_) => "internal-error",
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::NoRule(_) | Self::File(WithFileError::NoPack(_)) => Fault::Missing,
-            Self::Scheduled(_) | Self::TooMany | Self::File(WithFileError::Mistakes(_) | WithFileError::NotItsFile { .. }) => {
-                Fault::Invalid
-            }
-            Self::GaveUp(why) => why.fault(),
-            Self::Log(_) | Self::Catalog(_) | Self::File(WithFileError::Catalog(_)) => Fault::World,
-            Self::Stuck(_) => Fault::Bug,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::NoRule(_) => "list the rules with `ensue rules list`".to_owned(),
-            Self::File(WithFileError::NoPack(_)) => "install it: put its folder into the packs folder".to_owned(),
-            Self::File(WithFileError::Mistakes(_)) => "see each error with its file and line with `ensue check`".to_owned(),
-            Self::File(WithFileError::NotItsFile { .. }) => {
-                "name the file that contains the rule; if the file contains several, name the rule as well".to_owned()
-            }
-            Self::TooMany => "use a shorter range".to_owned(),
-            Self::GaveUp(why) => return why.hint(),
-            Self::Scheduled(_) => "see when a schedule is due with `ensue cron next`".to_owned(),
-            Self::Log(_) | Self::Catalog(_) | Self::File(WithFileError::Catalog(_)) | Self::Stuck(_) => return None,
-        })
-    }
 }
 
 /// Tests rules over the log of a node.

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use ensue_engine::catalog::state::InstalledPacks;
 use ensue_engine::catalog::{Catalog, Catalogs};
 use ensue_engine::command::PackChange;
+use ensue_engine::explain::Explain;
 use ensue_engine::fact::ByNoun;
 use ensue_engine::ids::{Id, RuleId};
 use ensue_engine::names::{PackName, RuleRef};
@@ -74,16 +75,20 @@ pub(crate) enum WithPackError {
 }
 
 /// Why there is no catalog with another text of a file.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 pub(crate) enum WithFileError {
     /// The file belongs to no installed pack.
     #[error("the pack `{0}` is not installed, but its rules are tested with its triggers, actions and configuration")]
+    #[explain(slug = "not-found", fault = Missing, hint = "install it: put its folder into the packs folder")]
     NoPack(String),
     /// The file has errors.
     #[error("the rule has errors and cannot be tested: {}", .0.iter().map(|one| format!("{}:{}: {}", one.file, one.line, one.message)).collect::<Vec<_>>().join("; "))]
+    #[explain(slug = "rule-invalid", fault = Invalid, hint = "see each error with its file and line with `ensue check`")]
     Mistakes(Vec<Diagnostic>),
     /// The file does not define the rule.
     #[error("`{path}` does not define `{rule}`: a rule's file is in its pack's `rules` folder, and has the rule's name or contains it")]
+    #[explain(slug = "rule-invalid", fault = Invalid,
+        hint = "name the file that contains the rule; if the file contains several, name the rule as well")]
     NotItsFile {
         /// The file.
         path: String,
@@ -92,6 +97,7 @@ pub(crate) enum WithFileError {
     },
     /// The other packs cannot be built.
     #[error(transparent)]
+    #[explain(slug = "catalog-unbuildable", fault = World)]
     Catalog(#[from] CatalogError),
 }
 

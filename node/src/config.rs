@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ensue_api::{Limits, Rates};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::names::{PackName, WorkerQueueName};
 use ensue_engine::ports::Secret;
 pub use ensue_executor::AtStop;
@@ -157,13 +157,11 @@ impl std::fmt::Debug for AdminToken {
 
 /// The operator's settings for a pack.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct PackSettings {
     /// The pack's configuration, which overrides its author's defaults.
-    #[serde(default)]
     pub config: Map<String, Value>,
     /// The pack's keys, by name.
-    #[serde(default)]
     pub keys: BTreeMap<String, KeySource>,
 }
 
@@ -176,11 +174,13 @@ pub struct KeySource {
 }
 
 /// Why the settings are invalid.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[non_exhaustive]
+#[explain(slug = "config-invalid", fault = Malformed)]
 pub enum ConfigError {
     /// The file cannot be read.
     #[error("{} cannot be read: {why}", .path.display())]
+    #[explain(hint = "name the file with --config, or leave it out to use the defaults")]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -189,6 +189,7 @@ pub enum ConfigError {
     },
     /// The file is invalid.
     #[error("{}: {why}", .path.display())]
+    #[explain(hint = LISTED.to_owned())]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -215,62 +216,35 @@ pub enum ConfigError {
     },
     /// Two variables set the first admin's token.
     #[error("ENSUE_ADMIN_TOKEN and ENSUE_ADMIN_TOKEN_FILE are both set")]
+    #[explain(hint = "unset one of them, or set it to the empty string")]
     AdminTokenTwice,
 }
 
 /// A hint to the page that lists all settings.
 const LISTED: &str = "see docs/reference/ensue-yaml.md for all settings";
 
-impl Explain for ConfigError {
-    fn slug(&self) -> &'static str {
-        "config-invalid"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Malformed
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Unreadable { .. } => Some("name the file with --config, or leave it out to use the defaults".into()),
-            Self::Malformed { .. } => Some(LISTED.into()),
-            Self::AdminTokenTwice => Some("unset one of them, or set it to the empty string".into()),
-            Self::Variable { .. } | Self::Collector { .. } => None,
-        }
-    }
-}
-
 /// `ensue.yaml` as written.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 struct Written {
     listen: Option<SocketAddr>,
     url: Option<String>,
-    #[serde(default)]
     hosts: Vec<String>,
-    #[serde(default)]
     limits: WrittenLimits,
     data: Option<PathBuf>,
     packs_dir: Option<PathBuf>,
     workers: Option<u32>,
-    #[serde(default)]
     queues: BTreeMap<WorkerQueueName, WrittenQueue>,
     lease: Option<String>,
     min_free: Option<u64>,
     memory: Option<u64>,
-    #[serde(default)]
     outputs: WrittenOutputs,
-    #[serde(default)]
     artifacts: WrittenArtifacts,
-    #[serde(default)]
     retention: WrittenRetention,
     egress: Option<Egress>,
-    #[serde(default)]
     actions: WrittenActions,
     traces: Option<WrittenTraces>,
-    #[serde(default)]
     rate_limits: WrittenRates,
-    #[serde(default)]
     packs: BTreeMap<PackName, PackSettings>,
 }
 

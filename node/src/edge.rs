@@ -10,7 +10,7 @@ use ensue_api::ports::{Declined, EventMaker, GivenEvent, HookRefusal, SecretStat
 use ensue_engine::catalog::{Catalog, Extra, Misfit, Sensor, Verify};
 use ensue_engine::command::{Conflict, Dedupe, DedupeKey, ObservedEvent, RefusedDelivery, SignedBody};
 use ensue_engine::events::internal::is_of_the_engine;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::{EventId, Id, LogId, Role};
 use ensue_engine::names::{RuleRef, SensorRef, TriggerRef};
 use ensue_engine::ports::{HookRequest, Secret};
@@ -28,20 +28,26 @@ use crate::clock::Clock;
 use crate::keys::KeyRing;
 
 /// Why an input is not an event.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[non_exhaustive]
 pub(crate) enum EdgeRefusal {
     /// There is no such hook.
     #[error("there is no hook `{0}`")]
+    #[explain(slug = "hook-not-found", fault = Missing, hint = "list the hooks with `ensue hooks`")]
     NoHook(SensorRef),
     /// The payload is not JSON.
     #[error("the payload is not JSON: {0}")]
+    #[explain(slug = "body-not-json", fault = Malformed,
+        hint = "send one JSON value in UTF-8, with at most 128 levels and no duplicate keys in an object")]
     NotJson(JsonError),
     /// There is no such trigger, or the payload does not match it.
     #[error(transparent)]
+    #[explain(transparent)]
     NoEvent(#[from] EmissionError),
     /// The hook's key cannot be opened.
     #[error("the hook `{sensor}` accepts no deliveries: {why}")]
+    #[explain(slug = "hook-unusable", fault = Unavailable,
+        hint = "set the hook's key, at least {KEY_BYTES_MIN} bytes, with `ensue keys set`; `ensue hooks` shows its name")]
     KeyUnusable {
         /// The sensor.
         sensor: SensorRef,
@@ -50,45 +56,14 @@ pub(crate) enum EdgeRefusal {
     },
     /// A delivery of the hook cannot be signed.
     #[error("a delivery at `{sensor}` cannot be signed: {why}")]
+    #[explain(slug = "hook-unusable", fault = Unavailable,
+        hint = "set the hook's key, at least {KEY_BYTES_MIN} bytes, with `ensue keys set`; `ensue hooks` shows its name")]
     CannotSign {
         /// The sensor.
         sensor: SensorRef,
         /// Why.
         why: SignatureRefusal,
     },
-}
-
-impl Explain for EdgeRefusal {
-    fn slug(&self) -> &'static str {
-        match self {
-            Self::NoHook(_) => "hook-not-found",
-            Self::NotJson(_) => "body-not-json",
-            Self::NoEvent(EmissionError::NoTrigger(_)) => "trigger-not-found",
-            Self::NoEvent(_) => "payload-invalid",
-            Self::KeyUnusable { .. } | Self::CannotSign { .. } => "hook-unusable",
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::NoHook(_) => Fault::Missing,
-            Self::NoEvent(_) => Fault::Invalid,
-            Self::NotJson(_) => Fault::Malformed,
-            Self::KeyUnusable { .. } | Self::CannotSign { .. } => Fault::Unavailable,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::NoHook(_) => "list the hooks with `ensue hooks`".into(),
-            Self::NotJson(_) => "send one JSON value in UTF-8, with at most 128 levels and no duplicate keys in an object".into(),
-            Self::NoEvent(EmissionError::Misfit { trigger, .. }) => format!("see what it accepts with `ensue triggers show {trigger}`"),
-            Self::NoEvent(_) => "list the triggers with `ensue triggers list`".into(),
-            Self::KeyUnusable { .. } | Self::CannotSign { .. } => {
-                format!("set the hook's key, at least {KEY_BYTES_MIN} bytes, with `ensue keys set`; `ensue hooks` shows its name")
-            }
-        })
-    }
 }
 
 /// Turns inputs into events.

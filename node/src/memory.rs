@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ensue_api::{Queue, QueueName, Queues};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use thiserror::Error;
 
 use crate::followers::BATCHES_WAITING_MAX;
@@ -74,23 +74,11 @@ fn places(name: QueueName, bytes: u64, most: u64) -> u64 {
 }
 
 /// The node holds as much memory as it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
 #[error("the node has reached its memory limit")]
+#[explain(slug = "memory-short", fault = Busy,
+    hint = "send it again in a second; if this happens often, give the node more memory (the setting `memory`)")]
 pub(crate) struct MemoryShort;
-
-impl Explain for MemoryShort {
-    fn slug(&self) -> &'static str {
-        "memory-short"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Busy
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("send it again in a second; if this happens often, give the node more memory (the setting `memory`)".into())
-    }
-}
 
 /// The memory that the process may hold, and its last measurement.
 pub(crate) struct Memory {

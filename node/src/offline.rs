@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ensue_engine::batch::{Beside, Offered, Sequencing};
 use ensue_engine::command::{Ask, Command, Nothing, Refusal, Settings};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::{ExecutionId, Id, LogId, TokenId};
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{AppendError, Log, Secret, Vault};
@@ -26,68 +26,37 @@ use crate::start_error::{StartError, machine};
 use crate::tokens::{TokenRefusal, check_token, new_token};
 
 /// Why work on a directory without a node failed.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[non_exhaustive]
 pub enum OfflineError {
     /// The directory cannot be opened.
     #[error(transparent)]
+    #[explain(transparent)]
     Start(#[from] StartError),
     /// The operation is not allowed.
     #[error(transparent)]
+    #[explain(transparent)]
     Refused(#[from] Refusal),
     /// A token's name or a role has an invalid form.
     #[error(transparent)]
+    #[explain(transparent)]
     Token(#[from] TokenRefusal),
     /// The log did not accept it.
     #[error("the log rejected the change: {0}")]
+    #[explain(slug = "log-refused", fault = World)]
     Append(#[from] AppendError),
     /// The log differs from what was written.
     #[error(transparent)]
+    #[explain(transparent)]
     Verify(#[from] VerifyError),
     /// The read models cannot be built.
     #[error(transparent)]
+    #[explain(transparent)]
     Views(#[from] ViewError),
     /// Nothing is missing.
     #[error("no records are missing: the log ends at position {0}, where it was last seen")]
+    #[explain(slug = "nothing-restored", fault = Conflict, hint = "start the node with `ensue serve`")]
     NothingRestored(Position),
-}
-
-impl Explain for OfflineError {
-    fn slug(&self) -> &'static str {
-        match self {
-            Self::Start(error) => error.slug(),
-            Self::Refused(refusal) => refusal.slug(),
-            Self::Token(refusal) => refusal.slug(),
-            Self::Append(_) => "log-refused",
-            Self::Verify(error) => error.slug(),
-            Self::Views(error) => error.slug(),
-            Self::NothingRestored(_) => "nothing-restored",
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Start(error) => error.fault(),
-            Self::Refused(refusal) => refusal.fault(),
-            Self::Token(refusal) => refusal.fault(),
-            Self::Append(_) => Fault::World,
-            Self::Verify(error) => error.fault(),
-            Self::Views(error) => error.fault(),
-            Self::NothingRestored(_) => Fault::Conflict,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Start(error) => error.hint(),
-            Self::Refused(refusal) => refusal.hint(),
-            Self::Token(refusal) => refusal.hint(),
-            Self::Append(_) => None,
-            Self::Verify(error) => error.hint(),
-            Self::Views(error) => error.hint(),
-            Self::NothingRestored(_) => Some("start the node with `ensue serve`".to_owned()),
-        }
-    }
 }
 
 /// How many executions one batch pauses.

@@ -8,7 +8,7 @@ use ensue_api::ports::{
     Declined, Impatience, LogAccess, PackFiles, Patience, ReplayDifference, Replayed, ReplayedExecution, ReplayedWhich, Replays, ToReplay,
 };
 use ensue_engine::catalog::Catalog;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id};
 use ensue_engine::names::{ActionRef, PackName, VarName};
@@ -35,66 +35,42 @@ const WINDOW: u64 = 10_000;
 const BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Why executions cannot be replayed.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[non_exhaustive]
 pub(crate) enum ReplayError {
     /// There is no such execution.
     #[error("there is no execution {0}")]
+    #[explain(slug = "not-found", fault = Missing, hint = "list them with `ensue executions list`")]
     NoExecution(ExecutionId),
     /// It is a step of another execution.
     #[error("{0} is a step of {1}, and is replayed with it")]
+    #[explain(slug = "replay-refused", fault = Invalid, hint = "run `ensue replay {1}`")]
     IsStep(ExecutionId, ExecutionId),
     /// The pack is not installed.
     #[error("the pack `{0}` is not installed, so it has run nothing")]
+    #[explain(slug = "not-found", fault = Missing,
+        hint = "name the folder of an installed pack; `ensue packs list` lists the installed packs")]
     NoPack(PackName),
     /// The pack has errors.
     #[error("{0}")]
+    #[explain(slug = "replay-refused", fault = Invalid, hint = "see each error with its file and line with `ensue check`")]
     PackInvalid(String),
     /// The executions are too large.
     #[error("the executions have more than {BYTES_MAX} bytes of bodies at once")]
+    #[explain(slug = "replay-refused", fault = Invalid, hint = "replay fewer executions, with `--last` or `--action`")]
     TooMuch,
     /// The caller no longer waits.
     #[error(transparent)]
+    #[explain(transparent)]
     GaveUp(#[from] Impatience),
     /// The log cannot be read.
     #[error(transparent)]
+    #[explain(slug = "log-unavailable", fault = World)]
     Log(#[from] LogError),
     /// The catalog cannot be built.
     #[error(transparent)]
+    #[explain(slug = "catalog-unbuildable", fault = World)]
     Catalog(#[from] CatalogError),
-}
-
-impl Explain for ReplayError {
-    fn slug(&self) -> &'static str {
-        match self {
-            Self::NoExecution(_) | Self::NoPack(_) => "not-found",
-            Self::IsStep(..) | Self::PackInvalid(_) | Self::TooMuch => "replay-refused",
-            Self::GaveUp(why) => why.slug(),
-            Self::Log(_) => "log-unavailable",
-            Self::Catalog(_) => "catalog-unbuildable",
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::NoExecution(_) | Self::NoPack(_) => Fault::Missing,
-            Self::IsStep(..) | Self::PackInvalid(_) | Self::TooMuch => Fault::Invalid,
-            Self::GaveUp(why) => why.fault(),
-            Self::Log(_) | Self::Catalog(_) => Fault::World,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::NoExecution(_) => "list them with `ensue executions list`".to_owned(),
-            Self::IsStep(_, workflow) => format!("run `ensue replay {workflow}`"),
-            Self::NoPack(_) => "name the folder of an installed pack; `ensue packs list` lists the installed packs".to_owned(),
-            Self::PackInvalid(_) => "see each error with its file and line with `ensue check`".to_owned(),
-            Self::TooMuch => "replay fewer executions, with `--last` or `--action`".to_owned(),
-            Self::GaveUp(why) => return why.hint(),
-            Self::Log(_) | Self::Catalog(_) => return None,
-        })
-    }
 }
 
 impl From<WithPackError> for ReplayError {

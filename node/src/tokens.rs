@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use ensue_api::ports::{Access, Declined, Holder, NewToken, OnBehalf, Tokens};
 use ensue_engine::access::state;
 use ensue_engine::command::{Answer, Ask, Command, Refusal};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::fact::{AccessFact, ByNoun};
 use ensue_engine::ids::{Id, TokenId};
 use ensue_engine::ports::{Committed, Secret, SubmitError, Vault, VaultError};
@@ -32,44 +32,24 @@ const NAME_BYTES_MAX: usize = 64;
 const ROLES_MAX: usize = 16;
 
 /// Why a token is not created.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[non_exhaustive]
+#[explain(fault = Invalid)]
 pub enum TokenRefusal {
     /// The name has an invalid form.
     #[error("`{0}` is not a valid name for a token: use 1 to {NAME_BYTES_MAX} of a-z, 0-9, `_`, `-` and `.`")]
+    #[explain(slug = "token-name-invalid", hint = "name the token after its holder, for example `ana` or `ci.release`")]
     Name(String),
     /// There is no role, or too many, or a role has an invalid form.
     #[error("`{0}` are not valid roles for a token: give 1 to {ROLES_MAX}, each a name of a-z, 0-9 and `_`")]
+    #[explain(slug = "token-roles-invalid", hint = "use, for example, one of the built-in roles: admin, operator, author and viewer")]
     Roles(String),
     /// A token that was created elsewhere has an invalid form.
     #[error(
         "the given token is invalid: expected `ens_`, a UUID, `_` and a secret of at least {GIVEN_SECRET_BYTES_MIN} letters and digits"
     )]
+    #[explain(slug = "token-invalid", hint = "create one with `echo ens_$(cat /proc/sys/kernel/random/uuid)_$(openssl rand -hex 32)`")]
     Given,
-}
-
-impl Explain for TokenRefusal {
-    fn slug(&self) -> &'static str {
-        match self {
-            Self::Name(_) => "token-name-invalid",
-            Self::Roles(_) => "token-roles-invalid",
-            Self::Given => "token-invalid",
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Name(_) | Self::Roles(_) | Self::Given => Fault::Invalid,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Name(_) => Some("name the token after its holder, for example `ana` or `ci.release`".to_owned()),
-            Self::Roles(_) => Some("use, for example, one of the built-in roles: admin, operator, author and viewer".to_owned()),
-            Self::Given => Some("create one with `echo ens_$(cat /proc/sys/kernel/random/uuid)_$(openssl rand -hex 32)`".to_owned()),
-        }
-    }
 }
 
 /// The valid tokens.

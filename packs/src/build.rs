@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ensue_engine::catalog::{Action, Catalog, Definitions, Pack, Rule};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::RuleId;
 use ensue_engine::names::{ActionRef, RuleRef};
 use ensue_engine::record::CatalogRevision;
@@ -21,8 +21,9 @@ use crate::installed::Manifest;
 use crate::read::PackSource;
 
 /// Why no catalog can be built from the installed packs.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[non_exhaustive]
+#[explain(slug = "catalog-unbuildable", fault = World)]
 pub enum BuildError {
     /// A pack that was good when it was installed has errors now.
     #[error("the checks of this release find {} errors in the installed packs; the first: {}", .0.len(), first(.0))]
@@ -38,18 +39,6 @@ pub enum BuildError {
         /// The action that it names.
         action: ActionRef,
     },
-}
-
-impl Explain for BuildError {
-    fn slug(&self) -> &'static str {
-        "catalog-unbuildable"
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Broken(_) | Self::NoRuleId(_) | Self::NoAction { .. } => Fault::World,
-        }
-    }
 }
 
 fn first(diagnostics: &[Diagnostic]) -> String {

@@ -8,7 +8,7 @@ use std::fmt;
 
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ids::{Id, RuleId};
-use ensue_engine::names::{ActionRef, PackName, RuleRef, StepName, TriggerRef, VarName};
+use ensue_engine::names::{ActionRef, Names, PackName, RuleRef, StepName, TriggerRef, VarName};
 use ensue_engine::record::CatalogRevision;
 use ensue_engine::time::Timestamp;
 use serde_json::{Map, Value};
@@ -194,7 +194,7 @@ pub struct ExpectedEnforcement {
 }
 
 /// The outcome of an event at a rule.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Names)]
 pub enum ExpectedOutcome {
     /// The rule's action runs.
     #[default]
@@ -213,22 +213,6 @@ pub enum ExpectedOutcome {
     Skipped,
     /// It is held and then not acted on.
     Superseded,
-}
-
-impl ExpectedOutcome {
-    /// Returns the outcome's name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Executed => "executed",
-            Self::Shadowed => "shadowed",
-            Self::Rejected => "rejected",
-            Self::Erred => "erred",
-            Self::Deduplicated => "deduplicated",
-            Self::Throttled => "throttled",
-            Self::Skipped => "skipped",
-            Self::Superseded => "superseded",
-        }
-    }
 }
 
 /// How an execution ends. A field that is not set accepts anything.
@@ -301,7 +285,7 @@ pub struct ExpectedError {
 }
 
 /// How an execution or a step ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Names)]
 pub enum Status {
     /// It succeeded.
     Succeeded,
@@ -318,20 +302,6 @@ pub enum Status {
 }
 
 impl Status {
-    const ALL: [Self; 6] = [Self::Succeeded, Self::Failed, Self::TimedOut, Self::Cancelled, Self::Skipped, Self::Indeterminate];
-
-    /// Returns the status's name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::TimedOut => "timed_out",
-            Self::Cancelled => "cancelled",
-            Self::Skipped => "skipped",
-            Self::Indeterminate => "indeterminate",
-        }
-    }
-
     /// Returns the status with the given name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == name)

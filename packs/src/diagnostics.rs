@@ -9,7 +9,7 @@ mod render;
 use std::ops::Range;
 use std::sync::Arc;
 
-use ensue_engine::names::PackName;
+use ensue_engine::names::{Names, PackName};
 use serde_json::{Value, json};
 
 pub use code::Code;
@@ -21,7 +21,7 @@ use crate::source::SourceText;
 pub const DIAGNOSTICS_MAX: usize = 1_000;
 
 /// The severity of a diagnostic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Names)]
 pub enum Severity {
     /// The pack is rejected.
     Error,
@@ -29,20 +29,6 @@ pub enum Severity {
     Warning,
     /// Information only.
     Note,
-}
-
-impl Severity {
-    /// All severities, the highest first.
-    pub const ALL: [Self; 3] = [Self::Error, Self::Warning, Self::Note];
-
-    /// Returns the word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warning => "warning",
-            Self::Note => "note",
-        }
-    }
 }
 
 /// One finding for the author of a pack.

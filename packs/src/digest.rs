@@ -7,7 +7,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::record::Digest;
 use thiserror::Error;
 
@@ -17,8 +17,9 @@ use crate::read::{FileMode, PackFile, PackSource, ReadError};
 const DIGEST_CONTEXT: &[u8] = b"ensue pack v1\n";
 
 /// Why a pack's copy cannot be written or read.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[non_exhaustive]
+#[explain(slug = "pack-copy-unusable", fault = World)]
 pub enum CopyError {
     /// The copy cannot be written.
     #[error("cannot write the pack's copy at {}: {source}", path.display())]
@@ -39,18 +40,6 @@ pub enum CopyError {
         /// The digest of its actual content.
         found: Digest,
     },
-}
-
-impl Explain for CopyError {
-    fn slug(&self) -> &'static str {
-        "pack-copy-unusable"
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Io { .. } | Self::Read(_) | Self::Changed { .. } => Fault::World,
-        }
-    }
 }
 
 impl PackSource {

@@ -1,5 +1,5 @@
-//! Finds code that is valid but probably not meant: rules that never match, that match the same events as
-//! others or that trigger themselves, and unused names.
+//! Finds code that is valid but probably not meant: rules that never match or that trigger themselves, and
+//! unused names.
 //!
 //! It reports only proven findings, and only for packs without errors. A comment `# lint: allow <code>` in a
 //! file silences a code there.

@@ -8,7 +8,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use thiserror::Error;
 
 /// The most bytes that a pack may have.
@@ -48,11 +48,13 @@ pub enum FileMode {
 }
 
 /// Why a folder cannot be read as a pack.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[non_exhaustive]
+#[explain(slug = "pack-unreadable")]
 pub enum ReadError {
     /// It cannot be read.
     #[error("cannot read {}: {source}", path.display())]
+    #[explain(fault = World)]
     Io {
         /// The path that was read.
         path: PathBuf,
@@ -61,36 +63,28 @@ pub enum ReadError {
     },
     /// A link: what it names may change, or lie outside the pack.
     #[error("{} is a link, but a pack can contain only files; replace it with a copy", .0.display())]
+    #[explain(fault = Invalid)]
     Link(PathBuf),
     /// A socket, pipe or device.
     #[error("{} is neither a file nor a folder; remove it from the pack", .0.display())]
+    #[explain(fault = Invalid)]
     Special(PathBuf),
     /// A file's path is not portable.
     #[error("`{0}` cannot be a path in a pack; use UTF-8 without control characters, `\\` or `..`, at most {PATH_BYTES_MAX} bytes")]
+    #[explain(fault = Invalid)]
     BadPath(String),
     /// Too many bytes.
     #[error("{} has more than {PACK_BYTES_MAX} bytes; keep large data elsewhere", .0.display())]
+    #[explain(fault = TooLarge)]
     TooLarge(PathBuf),
     /// Too many files.
     #[error("{} has more than {PACK_FILES_MAX} files", .0.display())]
+    #[explain(fault = TooLarge)]
     TooManyFiles(PathBuf),
     /// Too deep.
     #[error("{} nests deeper than {PACK_DEPTH_MAX} folders", .0.display())]
+    #[explain(fault = TooLarge)]
     TooDeep(PathBuf),
-}
-
-impl Explain for ReadError {
-    fn slug(&self) -> &'static str {
-        "pack-unreadable"
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Io { .. } => Fault::World,
-            Self::Link(_) | Self::Special(_) | Self::BadPath(_) => Fault::Invalid,
-            Self::TooLarge(_) | Self::TooManyFiles(_) | Self::TooDeep(_) => Fault::TooLarge,
-        }
-    }
 }
 
 impl PackSource {

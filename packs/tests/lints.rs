@@ -28,8 +28,6 @@ fn of_rules(codes: &[Code], rules: &[(&str, &str)]) -> String {
 const RESTING: &str = "trigger: demo.ping\nmode: disabled\naction: core.echo\n";
 
 const NEVER: &[Code] = &[Code::RuleNeverMatches];
-const CONTAINED: &[Code] = &[Code::RuleContained];
-const CONTAINED_OR_NOT: &[Code] = &[Code::RuleContained, Code::RulesNotCompared];
 const ITSELF: &[Code] = &[Code::RuleTriggersItself];
 
 #[test]
@@ -76,9 +74,9 @@ mod conditions {
         for never in ["event.payload.n > 5 && event.payload.n < 7 && event.payload.n != 6", "event.payload.n > 5 && event.payload.n < 6"] {
             assert_eq!(codes(never), NEVER, "{never}");
         }
-        assert_eq!(codes("event.payload.n > 5 && event.payload.n < 8 && event.payload.n != 6"), CONTAINED);
+        assert_eq!(codes("event.payload.n > 5 && event.payload.n < 8 && event.payload.n != 6"), []);
         assert!(codes("event.payload.share > 5 && event.payload.share < 7 && event.payload.share != 6").is_empty());
-        assert_eq!(codes("event.payload.n > 5 && event.payload.n < 7 && event.payload.n == 6.0"), CONTAINED);
+        assert_eq!(codes("event.payload.n > 5 && event.payload.n < 7 && event.payload.n == 6.0"), []);
     }
 
     #[test]
@@ -87,78 +85,6 @@ mod conditions {
             NEVER,
             &[("rules/greet.yaml", "trigger: [demo.ping, github.push]\nwhen: event.trigger == 'demo.ping'\naction: core.echo\n")]
         ));
-    }
-
-    #[test]
-    fn rule_that_duplicates_another_s_effect_is_reported() {
-        insta::assert_snapshot!(of_rules(
-            CONTAINED,
-            &[
-                ("a", "when: event.payload.host == \"a\" && event.payload.load > 5\naction: core.echo\nwith: { message: hi }\n"),
-                ("b", "when: event.payload.load >= 1 && \"a\" == event.payload[\"host\"]\naction: core.echo\nwith: { message: hi }\n"),
-            ]
-        ));
-    }
-
-    #[test]
-    fn second_of_two_rules_for_the_same_events_is_reported() {
-        insta::assert_snapshot!(of_rules(
-            CONTAINED,
-            &[
-                ("a", "when: event.payload.host in [\"a\", \"b\"]\naction: core.echo\nwith: { message: one }\n"),
-                ("b", "when: event.payload.host == \"a\" || event.payload.host == \"b\"\naction: core.echo\nwith: { message: two }\n"),
-            ]
-        ));
-    }
-
-    #[test]
-    fn too_many_rules_of_a_trigger_to_compare_are_reported_once() {
-        let rules: String = (0..1_001).map(|at| format!("  r{at}: {{ trigger: demo.ping, action: core.echo }}\n")).collect();
-        let told = told(CONTAINED_OR_NOT, &[("rules/greet.yaml", RESTING), ("rules/many.yaml", &format!("rules:\n{rules}"))]);
-        let lines: Vec<&str> = told.lines().filter(|line| line.starts_with("note[")).collect();
-        let message = "1001 rules listen to `demo.ping`, too many to check whether one matches everything that another matches";
-        assert_eq!(lines, [format!("note[rules_not_compared]: {message}")], "{told}");
-        assert!(told.contains("packs/demo/rules/many.yaml:2:"), "{told}");
-    }
-
-    #[test]
-    fn other_action_for_the_same_events_is_only_a_note() {
-        insta::assert_snapshot!(of_rules(
-            CONTAINED,
-            &[
-                ("a", "when: event.payload.host.startsWith(\"web\")\naction: core.echo\n"),
-                ("b", "when: event.payload.host == \"web1\"\naction: core.noop\n"),
-            ]
-        ));
-    }
-
-    #[test]
-    fn rule_not_contained_in_another_is_not_reported() {
-        let first = ("a", "when: event.payload.host == \"a\"\naction: core.echo\n");
-        for second in [
-            "when: event.payload.host == \"b\"\naction: core.echo\n",
-            "when: event.payload.load > 3\naction: core.echo\n",
-            // It matches every event, and runs another action.
-            "action: core.noop\n",
-            "mode: disabled\naction: core.echo\n",
-            "mode: shadow\naction: core.echo\n",
-            "local: { host: event.payload.host }\nwhen: local.host == \"a\"\naction: core.echo\n",
-            "when: rule.ref == \"demo.b\"\naction: core.echo\n",
-        ] {
-            assert_eq!(of_rules(CONTAINED, &[first, ("b", second)]), "", "{second}");
-        }
-        let [one, other] =
-            ["demo.ping", "github.push"].map(|trigger| format!("trigger: {trigger}\nwhen: event.source == 'x'\naction: core.echo\n"));
-        assert_eq!(told(CONTAINED, &[("rules/greet.yaml", &one), ("rules/other.yaml", &other)]), "");
-    }
-
-    #[test]
-    fn settings_of_different_packs_are_different_values() {
-        let rule = "trigger: demo.ping\nwhen: event.payload.host == config.owner\naction: core.echo\n";
-        let one = demo(&[("rules/greet.yaml", rule)]);
-        let manifest = "name: other\nversion: 1.0.0\nrequires: { packs: { demo: ^1 } }\nconfig: { owner: 'string = \"x\"' }\n";
-        let other = PackSource::of("packs/other", [("pack.yaml", manifest), ("rules/greet.yaml", rule)]).unwrap();
-        assert_eq!(told_of(CONTAINED, &[one, other]), "");
     }
 }
 

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use ensue_engine::catalog::{Emit, Sensor, Verify};
 use ensue_engine::events::facts::DeliveredWith;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::names::{KeyRef, SensorRef, TriggerRef};
 use ensue_engine::ports::{HookRequest, Secret};
 use ensue_expression::{Budget, Document, ErrorKind, JsonError, Scope, Template, Value};
@@ -35,11 +35,12 @@ pub struct Emitted {
 }
 
 /// Why a delivery makes no events. A delivery makes all its events or none.
-#[derive(Clone, Debug, Error)]
+#[derive(Clone, Debug, Error, Explain)]
 #[non_exhaustive]
 pub enum HookRefusal {
     /// The hook cannot tell who delivers, so it takes nothing.
     #[error("the hook `{sensor}` accepts no deliveries: {why}")]
+    #[explain(slug = "hook-unusable", fault = Unavailable, hint = key_hint(key.as_ref()))]
     Unusable {
         /// The sensor.
         sensor: SensorRef,
@@ -50,18 +51,26 @@ pub enum HookRefusal {
     },
     /// The delivery does not prove who sent it.
     #[error("the delivery is not verified: {0}")]
+    #[explain(slug = "signature-refused", fault = Unauthenticated,
+        hint = "have the sender sign the raw body with the hook's secret; compare the secret at the sender with the one set here")]
     Unproven(SignatureRefusal),
     /// The body is not said to be JSON.
     #[error("the delivery is {given}, but this hook accepts `application/json`")]
+    #[explain(slug = "unsupported-media-type", fault = Malformed,
+        hint = "set the webhook's content type to `application/json` at the sender, without compression")]
     NotJsonType {
         /// The declared type.
         given: String,
     },
     /// The body is not JSON.
     #[error("the body is not JSON: {0}")]
+    #[explain(slug = "body-not-json", fault = Malformed,
+        hint = "send one JSON value in UTF-8, with at most 128 levels and no duplicate keys in an object")]
     NotJson(JsonError),
     /// An expression of the sensor erred on this delivery.
     #[error("`{part}` of `emits[{index}]` (`{trigger}`) of the sensor `{sensor}` failed: {why}")]
+    #[explain(slug = "sensor-erred", fault = Invalid,
+        hint = "fix the sensor's expression, or read fields that may be absent with `.?field.orValue(…)`")]
     EmitErred {
         /// The sensor.
         sensor: SensorRef,
@@ -76,6 +85,7 @@ pub enum HookRefusal {
     },
     /// The sensor's expressions took too many steps together.
     #[error("the expressions of the sensor `{sensor}` take more than {DELIVERY_STEPS_MAX} steps on this delivery")]
+    #[explain(slug = "sensor-erred", fault = Invalid, hint = "shorten the lists that the sensor's expressions loop over")]
     TooManySteps {
         /// The sensor.
         sensor: SensorRef,
@@ -130,40 +140,10 @@ impl HookRefusal {
     }
 }
 
-impl Explain for HookRefusal {
-    fn slug(&self) -> &'static str {
-        match self {
-            Self::Unusable { .. } => "hook-unusable",
-            Self::Unproven(_) => "signature-refused",
-            Self::NotJsonType { .. } => "unsupported-media-type",
-            Self::NotJson(_) => "body-not-json",
-            Self::EmitErred { .. } | Self::TooManySteps { .. } => "sensor-erred",
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Unusable { .. } => Fault::Unavailable,
-            Self::Unproven(_) => Fault::Unauthenticated,
-            Self::NotJsonType { .. } | Self::NotJson(_) => Fault::Malformed,
-            Self::EmitErred { .. } | Self::TooManySteps { .. } => Fault::Invalid,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Unusable { key: Some(key), .. } => {
-                format!("set the secret that the sender signs with, at least {KEY_BYTES_MIN} bytes: `ensue keys set {key}`")
-            }
-            Self::Unusable { key: None, .. } => "name a key in the sensor's `verify`".into(),
-            Self::Unproven(_) => {
-                "have the sender sign the raw body with the hook's secret; compare the secret at the sender with the one set here".into()
-            }
-            Self::NotJsonType { .. } => "set the webhook's content type to `application/json` at the sender, without compression".into(),
-            Self::NotJson(_) => "send one JSON value in UTF-8, with at most 128 levels and no duplicate keys in an object".into(),
-            Self::EmitErred { .. } => "fix the sensor's expression, or read fields that may be absent with `.?field.orValue(…)`".into(),
-            Self::TooManySteps { .. } => "shorten the lists that the sensor's expressions loop over".into(),
-        })
+fn key_hint(key: Option<&KeyRef>) -> String {
+    match key {
+        Some(key) => format!("set the secret that the sender signs with, at least {KEY_BYTES_MIN} bytes: `ensue keys set {key}`"),
+        None => "name a key in the sensor's `verify`".to_owned(),
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use rustix::process::{Pid, test_kill_process};
 use thiserror::Error;
 
@@ -29,11 +29,13 @@ pub struct DataDir {
 }
 
 /// Why a data directory cannot be used.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[non_exhaustive]
 pub enum DataDirError {
     /// Another process uses it.
     #[error("the data directory {} is in use by process {holder}", .path.display())]
+    #[explain(slug = "data-in-use", fault = Conflict,
+        hint = "use --server URL to connect to the node that uses it, or stop that node first")]
     InUse {
         /// The directory.
         path: PathBuf,
@@ -42,6 +44,7 @@ pub enum DataDirError {
     },
     /// It does not lie on a local disk.
     #[error("the data directory {} is on {kind}, which does not support reliable locks and syncs", .path.display())]
+    #[explain(slug = "data-not-local", fault = Conflict, hint = "use --data to name a directory on a local disk")]
     NotLocal {
         /// The directory.
         path: PathBuf,
@@ -50,37 +53,13 @@ pub enum DataDirError {
     },
     /// It is unusable for another reason.
     #[error("the data directory {} cannot be used: {source}", .path.display())]
+    #[explain(slug = "data-unusable", fault = World)]
     Unusable {
         /// The directory, or the unusable part of it.
         path: PathBuf,
         /// The error.
         source: io::Error,
     },
-}
-
-impl Explain for DataDirError {
-    fn slug(&self) -> &'static str {
-        match self {
-            Self::InUse { .. } => "data-in-use",
-            Self::NotLocal { .. } => "data-not-local",
-            Self::Unusable { .. } => "data-unusable",
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::InUse { .. } | Self::NotLocal { .. } => Fault::Conflict,
-            Self::Unusable { .. } => Fault::World,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::InUse { .. } => Some("use --server URL to connect to the node that uses it, or stop that node first".to_owned()),
-            Self::NotLocal { .. } => Some("use --data to name a directory on a local disk".to_owned()),
-            Self::Unusable { .. } => None,
-        }
-    }
 }
 
 impl DataDir {

@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -30,17 +30,21 @@ pub struct MasterKey {
 }
 
 /// Why a master key is not available.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[non_exhaustive]
+#[explain(fault = Conflict)]
 pub enum MasterKeyError {
     /// The file does not exist.
     #[error("there is no master key at {}", .0.display())]
+    #[explain(slug = "master-key-missing", hint = "restore it from a backup, or set its path with --master-key or ENSUE_MASTER_KEY_FILE")]
     Missing(PathBuf),
     /// There is such a file.
     #[error("a master key already exists at {}", .0.display())]
+    #[explain(slug = "master-key-exists")]
     Exists(PathBuf),
     /// Others can read or write the file.
     #[error("the master key at {} is accessible to other users: its mode is {mode:o}", .path.display())]
+    #[explain(slug = "master-key-exposed", hint = format!("chmod 600 {}", path.display()))]
     Exposed {
         /// The file.
         path: PathBuf,
@@ -49,45 +53,17 @@ pub enum MasterKeyError {
     },
     /// The file does not hold a key.
     #[error("the file {} is not a master key: it must hold 64 hex digits", .0.display())]
+    #[explain(slug = "master-key-malformed", fault = Malformed, hint = "restore it from a backup")]
     Malformed(PathBuf),
     /// The file cannot be used.
     #[error("the master key at {} cannot be used: {source}", .path.display())]
+    #[explain(slug = "master-key-unusable", fault = World)]
     Unusable {
         /// The file.
         path: PathBuf,
         /// The error.
         source: io::Error,
     },
-}
-
-impl Explain for MasterKeyError {
-    fn slug(&self) -> &'static str {
-        match self {
-            Self::Missing(_) => "master-key-missing",
-            Self::Exists(_) => "master-key-exists",
-            Self::Exposed { .. } => "master-key-exposed",
-            Self::Malformed(_) => "master-key-malformed",
-            Self::Unusable { .. } => "master-key-unusable",
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Missing(_) | Self::Exists(_) | Self::Exposed { .. } => Fault::Conflict,
-            Self::Malformed(_) => Fault::Malformed,
-            Self::Unusable { .. } => Fault::World,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Missing(_) => Some("restore it from a backup, or set its path with --master-key or ENSUE_MASTER_KEY_FILE".to_owned()),
-            Self::Exists(_) => None,
-            Self::Exposed { path, .. } => Some(format!("chmod 600 {}", path.display())),
-            Self::Malformed(_) => Some("restore it from a backup".to_owned()),
-            Self::Unusable { .. } => None,
-        }
-    }
 }
 
 impl MasterKey {

@@ -16,7 +16,7 @@ pub mod views;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use thiserror::Error;
@@ -51,17 +51,19 @@ impl Schema {
 }
 
 /// Why a file cannot be opened.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[non_exhaustive]
 pub enum OpenError {
     /// The SQLite that this program was built with is too old.
     #[error("SQLite {found} can lose commits; the oldest supported version is {SQLITE_VERSION_MIN}")]
+    #[explain(slug = "sqlite-too-old", fault = Bug, hint = "build Ensue with its bundled SQLite")]
     OldSqlite {
         /// Its version, as the one number that SQLite uses.
         found: i32,
     },
     /// A newer release wrote it.
     #[error("{path} has tables of version {found}, but this release knows versions only up to {known}: a newer release wrote it")]
+    #[explain(slug = "data-from-a-newer-release", fault = Conflict, hint = "start the release that wrote it, or a newer one")]
     Newer {
         /// The file.
         path: PathBuf,
@@ -72,6 +74,7 @@ pub enum OpenError {
     },
     /// It is not what this release makes.
     #[error("{path} is not Ensue's {name}: {why}")]
+    #[explain(slug = "foreign-file", fault = Conflict, hint = "move the file away, or name another data directory with --data")]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -82,6 +85,7 @@ pub enum OpenError {
     },
     /// It is damaged.
     #[error("{path} is damaged: {why}")]
+    #[explain(slug = "damaged-file", fault = World, hint = "keep a copy, run `ensue log verify --data DIR`, and restore a backup")]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -90,59 +94,27 @@ pub enum OpenError {
     },
     /// Its disk is full.
     #[error("{path} cannot be opened: its disk is full")]
+    #[explain(slug = "storage-full", fault = Unavailable, hint = "free some space on the disk of the data directory, then start again")]
     Full {
         /// The file.
         path: PathBuf,
     },
     /// It is in use.
     #[error("{path} is in use by another process")]
+    #[explain(slug = "data-in-use", fault = Conflict, hint = "stop the other process, or use --server to connect to its node")]
     InUse {
         /// The file.
         path: PathBuf,
     },
     /// It is unusable for another reason.
     #[error("{path} cannot be opened: {why}")]
+    #[explain(slug = "file-unusable", fault = World)]
     Unusable {
         /// The file.
         path: PathBuf,
         /// The reason.
         why: String,
     },
-}
-
-impl Explain for OpenError {
-    fn slug(&self) -> &'static str {
-        match self {
-            Self::OldSqlite { .. } => "sqlite-too-old",
-            Self::Newer { .. } => "data-from-a-newer-release",
-            Self::Foreign { .. } => "foreign-file",
-            Self::Damaged { .. } => "damaged-file",
-            Self::Full { .. } => "storage-full",
-            Self::InUse { .. } => "data-in-use",
-            Self::Unusable { .. } => "file-unusable",
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::OldSqlite { .. } => Fault::Bug,
-            Self::Newer { .. } | Self::Foreign { .. } | Self::InUse { .. } => Fault::Conflict,
-            Self::Full { .. } => Fault::Unavailable,
-            Self::Damaged { .. } | Self::Unusable { .. } => Fault::World,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::OldSqlite { .. } => Some("build Ensue with its bundled SQLite".into()),
-            Self::Newer { .. } => Some("start the release that wrote it, or a newer one".into()),
-            Self::Foreign { .. } => Some("move the file away, or name another data directory with --data".into()),
-            Self::Damaged { .. } => Some("keep a copy, run `ensue log verify --data DIR`, and restore a backup".into()),
-            Self::Full { .. } => Some("free some space on the disk of the data directory, then start again".into()),
-            Self::InUse { .. } => Some("stop the other process, or use --server to connect to its node".into()),
-            Self::Unusable { .. } => None,
-        }
-    }
 }
 
 impl OpenError {

@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::LogId;
 use ensue_engine::record::{Chain, Head, Position};
 use thiserror::Error;
@@ -33,17 +33,20 @@ pub enum Data {
 }
 
 /// Why the state folder cannot be used.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[non_exhaustive]
 pub enum StateFolderError {
     /// Nobody says where it is.
     #[error("neither XDG_STATE_HOME nor HOME is set, so there is no place for the master key outside the data directory")]
+    #[explain(slug = "state-folder-unset", fault = Conflict, hint = "set HOME or XDG_STATE_HOME, or name the key's file with --master-key")]
     NoPlace,
     /// The master key is not available.
     #[error(transparent)]
+    #[explain(transparent)]
     MasterKey(#[from] MasterKeyError),
     /// It is unusable for another reason.
     #[error("the state folder {} cannot be used: {source}", .path.display())]
+    #[explain(slug = "state-folder-unusable", fault = World)]
     Unusable {
         /// The folder.
         path: PathBuf,
@@ -52,38 +55,9 @@ pub enum StateFolderError {
     },
     /// The head in it was not written by this program.
     #[error("{} does not contain the head of a log", .0.display())]
+    #[explain(slug = "outside-head-malformed", fault = Malformed,
+        hint = format!("check the log with `ensue log verify`; if it is intact, move {} away and start again", _0.display()))]
     HeadMalformed(PathBuf),
-}
-
-impl Explain for StateFolderError {
-    fn slug(&self) -> &'static str {
-        match self {
-            Self::NoPlace => "state-folder-unset",
-            Self::MasterKey(error) => error.slug(),
-            Self::Unusable { .. } => "state-folder-unusable",
-            Self::HeadMalformed(_) => "outside-head-malformed",
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::NoPlace => Fault::Conflict,
-            Self::MasterKey(error) => error.fault(),
-            Self::Unusable { .. } => Fault::World,
-            Self::HeadMalformed(_) => Fault::Malformed,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::NoPlace => Some("set HOME or XDG_STATE_HOME, or name the key's file with --master-key".to_owned()),
-            Self::MasterKey(error) => error.hint(),
-            Self::Unusable { .. } => None,
-            Self::HeadMalformed(path) => {
-                Some(format!("check the log with `ensue log verify`; if it is intact, move {} away and start again", path.display()))
-            }
-        }
-    }
 }
 
 impl StateFolder {

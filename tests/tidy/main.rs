@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 /// The crates of the house, by folder.
 const CRATES: &[&str] = &[
     "expression",
+    "derive",
     "engine",
     "views",
     "packs",

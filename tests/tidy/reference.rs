@@ -10,10 +10,11 @@ use serde_json::Value;
 
 use crate::{demand_none, demand_same, files, literals, read, rows, running_sources, section, ticked};
 
-/// Every slug that a user can see: those of each `Explain`, and the API's own problems.
+/// Every slug that a user can see: those of each `Explain`, derived or written out, and the API's own problems.
 fn slugs() -> BTreeSet<String> {
     let mut slugs = BTreeSet::new();
     for (path, text) in running_sources() {
+        slugs.extend(text.split("slug = \"").skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_owned));
         for body in text.split("fn slug(&self) -> &'static str {").skip(1) {
             let end = body.find("\n    }").unwrap_or(body.len());
             slugs.extend(literals(&body[..end]).into_iter().map(str::to_owned));

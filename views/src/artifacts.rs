@@ -3,6 +3,7 @@
 //! Only their descriptions are kept here. Their bytes are blobs outside the log, and may be removed before
 //! the row is.
 
+use ensue_derive::sparse;
 use ensue_engine::executions::artifacts::{ArtifactName, MediaType};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ArtifactId, AttemptId, ExecutionId};
@@ -10,7 +11,7 @@ use ensue_engine::record::{Digest, Position, Record, StreamId};
 use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::view::{Column, Life, Term, Touch, View, ViewName};
+use crate::view::{Column, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
 pub const VERSION: u32 = 1;
@@ -19,7 +20,7 @@ pub const VERSION: u32 = 1;
 pub const COLUMNS: &[Column] = &[Column::Execution];
 
 /// An artifact.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Artifact {
     /// Its id.
     pub id: ArtifactId,
@@ -32,7 +33,6 @@ pub struct Artifact {
     /// The file name under which it is saved.
     pub name: ArtifactName,
     /// Its media type, as the program declared it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<MediaType>,
     /// The hash of its bytes.
     pub blob: Digest,
@@ -75,9 +75,5 @@ impl View for Artifact {
 
     fn columns(&self) -> Vec<Option<Term>> {
         vec![Some(self.execution.into())]
-    }
-
-    fn life(&self) -> Life {
-        Life::Settled
     }
 }

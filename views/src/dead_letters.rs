@@ -5,16 +5,17 @@
 //! permanently and is not part of a workflow. The delivered body is a handle. A delivery that did not prove
 //! its sender leaves no record, so it is not here.
 
+use ensue_derive::sparse;
 use ensue_engine::executions::facts::Failure;
 use ensue_engine::fact::{ByNoun, DeadLetterFact, EventFact, ExecutionFact};
 use ensue_engine::ids::{EventId, ExecutionId, Id};
-use ensue_engine::names::{SensorRef, TriggerRef};
+use ensue_engine::names::{Names, SensorRef, TriggerRef};
 use ensue_engine::record::{Position, Record, StreamId};
 use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::cut;
-use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
+use crate::view::{Column, Handle, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
 pub const VERSION: u32 = 2;
@@ -32,7 +33,7 @@ const ACTOR_BYTES_MAX: usize = 512;
 const EVENTS_MAX: usize = 50;
 
 /// A dead letter.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeadLetter {
     /// The id of the record of the refusal, or of the execution.
     pub id: Id,
@@ -41,28 +42,23 @@ pub struct DeadLetter {
     /// Its status.
     pub status: LetterStatus,
     /// The execution that failed; `None` for a delivery.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<ExecutionId>,
     /// The sensor of the delivery; `None` for an execution.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sensor: Option<SensorRef>,
     /// The trigger that rejected it, if one did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<TriggerRef>,
     /// The reason.
     pub reason: String,
     /// When it arrived, or ended.
     pub time: Timestamp,
     /// The delivered body.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Handle>,
     /// The last action on it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled: Option<SettledLetter>,
 }
 
 /// The status of a dead letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum LetterStatus {
     /// Nobody has handled it yet.
@@ -73,29 +69,14 @@ pub enum LetterStatus {
     Dismissed,
 }
 
-impl LetterStatus {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Open, Self::Retried, Self::Dismissed];
-
-    /// Returns the name as text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Retried => "retried",
-            Self::Dismissed => "dismissed",
-        }
-    }
-}
-
 /// An action on a dead letter.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SettledLetter {
     /// When it happened.
     pub at: Timestamp,
     /// The actor, in the log's notation.
     pub by: String,
     /// The execution that reruns it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerun: Option<ExecutionId>,
     /// The events that its redelivery made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -185,10 +166,6 @@ impl View for DeadLetter {
 
     fn columns(&self) -> Vec<Option<Term>> {
         vec![self.sensor.as_ref().map(|sensor| sensor.as_str().into()), Some(self.status.as_str().into())]
-    }
-
-    fn life(&self) -> Life {
-        Life::Settled
     }
 }
 

@@ -2,10 +2,11 @@
 //!
 //! The requested work is in the execution. Why a rule did not match is computed on demand and not stored.
 
+use ensue_derive::sparse;
 use ensue_engine::catalog::Control;
 use ensue_engine::fact::{ByNoun, Fact, FlowFact};
 use ensue_engine::ids::{EnforcementId, EventId, ExecutionId, Id, RuleId};
-use ensue_engine::names::RuleRef;
+use ensue_engine::names::{Names, RuleRef};
 use ensue_engine::record::{CatalogRevision, Position, Record, StreamId};
 use ensue_engine::rules::facts::Outcome;
 use ensue_engine::rules::flow::facts::{Release, SupersededBecause};
@@ -21,7 +22,7 @@ pub const VERSION: u32 = 3;
 pub const COLUMNS: &[Column] = &[Column::Rule, Column::Event, Column::Outcome];
 
 /// An enforcement.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Enforcement {
     /// Its id.
     pub id: EnforcementId,
@@ -38,19 +39,14 @@ pub struct Enforcement {
     /// Its immediate outcome.
     pub outcome: OutcomeName,
     /// What holds it, or held it last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldBy>,
     /// Its outcome after it was held.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub became: Option<Became>,
     /// The enforcement that it repeats.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeats: Option<EnforcementId>,
     /// Why it was rejected or skipped, at once or later.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// The execution that it requested.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<ExecutionId>,
     /// When it was made.
     pub time: Timestamp,
@@ -68,22 +64,20 @@ pub struct HeldBy {
 }
 
 /// The outcome of an enforcement after it was held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[sparse(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Became {
     /// The outcome.
     pub outcome: ReleasedName,
     /// If it was superseded, the reason.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<SupersededBecause>,
     /// The enforcement that replaced it, if one did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<EnforcementId>,
     /// When that was decided.
     pub time: Timestamp,
 }
 
 /// The names of the possible outcomes after a hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum ReleasedName {
     /// The action was requested.
@@ -98,22 +92,6 @@ pub enum ReleasedName {
     Superseded,
 }
 
-impl ReleasedName {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Executed, Self::Skipped, Self::Shadowed, Self::Rejected, Self::Superseded];
-
-    /// Returns the name as text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Executed => "executed",
-            Self::Skipped => "skipped",
-            Self::Shadowed => "shadowed",
-            Self::Rejected => "rejected",
-            Self::Superseded => "superseded",
-        }
-    }
-}
-
 impl From<&Release> for ReleasedName {
     fn from(release: &Release) -> Self {
         match release {
@@ -126,7 +104,7 @@ impl From<&Release> for ReleasedName {
 }
 
 /// The names of the possible outcomes of a match.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum OutcomeName {
     /// The action was requested.
@@ -143,25 +121,6 @@ pub enum OutcomeName {
     Shadowed,
     /// The action cannot be run with the rendered parameters.
     Rejected,
-}
-
-impl OutcomeName {
-    /// All outcomes.
-    pub const ALL: [Self; 7] =
-        [Self::Executed, Self::Held, Self::Deduplicated, Self::Throttled, Self::Skipped, Self::Shadowed, Self::Rejected];
-
-    /// Returns the name as text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Executed => "executed",
-            Self::Held => "held",
-            Self::Deduplicated => "deduplicated",
-            Self::Throttled => "throttled",
-            Self::Skipped => "skipped",
-            Self::Shadowed => "shadowed",
-            Self::Rejected => "rejected",
-        }
-    }
 }
 
 impl From<&Outcome> for OutcomeName {

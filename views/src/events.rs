@@ -2,6 +2,7 @@
 //!
 //! The payload is not here; its handle points into the log.
 
+use ensue_derive::sparse;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{EventId, Id};
 use ensue_engine::names::{RuleRef, SensorRef, TriggerRef};
@@ -10,7 +11,7 @@ use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::cut;
-use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
+use crate::view::{Column, Handle, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
 pub const VERSION: u32 = 3;
@@ -22,7 +23,7 @@ pub const COLUMNS: &[Column] = &[Column::Trigger, Column::Source, Column::Correl
 const TEXT_BYTES_MAX: usize = 1024;
 
 /// An event.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// Its id.
     pub id: EventId,
@@ -33,10 +34,8 @@ pub struct Event {
     /// Its observer: the ref of a sensor, `api`, an execution, or the source of a CloudEvent.
     pub source: String,
     /// The sensor through which it came.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sensor: Option<SensorRef>,
     /// The rule to whose schedule it belongs. Only that rule judges it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<RuleRef>,
     /// When it happened, as far as the sender knew.
     pub time: Timestamp,
@@ -46,12 +45,10 @@ pub struct Event {
     pub correlation: Id,
     /// Its cause: the id of the attempt that emitted it, or of the record that the engine reports with it.
     /// `None` if it came from outside.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Id>,
     /// The actor that sent it, in the log's notation.
     pub actor: String,
     /// Its payload.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<Handle>,
     /// The revision of the catalog with which the rules judged it.
     pub catalog: CatalogRevision,
@@ -106,9 +103,5 @@ impl View for Event {
 
     fn columns(&self) -> Vec<Option<Term>> {
         vec![Some(self.trigger.as_str().into()), Some(self.source.as_str().into()), Some(self.correlation.into())]
-    }
-
-    fn life(&self) -> Life {
-        Life::Settled
     }
 }

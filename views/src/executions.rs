@@ -5,13 +5,14 @@
 
 mod waiting;
 
+use ensue_derive::sparse;
 use ensue_engine::executions::facts::{Evidence, ExecutionRequested, Failure, FailureKind, Pace, Settlement};
 use ensue_engine::executions::labels::{Labels, written};
 use ensue_engine::executions::milestone::{HowAttemptEnded, HowEnded};
 use ensue_engine::fact::{ByNoun, ExecutionFact, Fact, InquiryFact, StepFact};
 use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId};
 use ensue_engine::locks::facts::Lock;
-use ensue_engine::names::{ActionRef, RuleRef, StepName, WorkerQueueName};
+use ensue_engine::names::{ActionRef, Names, RuleRef, StepName, WorkerQueueName};
 use ensue_engine::record::{CatalogRevision, Position, Record, Revision, StreamId};
 use ensue_engine::time::Timestamp;
 use ensue_engine::workflows::facts::{PartRole, SkippedBecause};
@@ -37,7 +38,7 @@ pub const ATTEMPTS_MAX: usize = 20;
 const TEXT_BYTES_MAX: usize = 448;
 
 /// An execution.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Execution {
     /// Its id.
     pub id: ExecutionId,
@@ -50,57 +51,42 @@ pub struct Execution {
     /// Its status.
     pub status: Status,
     /// The status that it would have if it were not paused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beneath: Option<Status>,
     /// Since when it has been paused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_at: Option<Timestamp>,
     /// Its complete parameters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub params: Option<Handle>,
     /// Its result: that of its last attempt, or the one with which it was settled.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Handle>,
     /// Why it failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
     /// The number of started attempts.
     pub attempt: u32,
     /// The progress that its last attempt reported.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
     /// The number of artifacts that its attempts published.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub artifacts: u32,
     /// The rule that requested it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<RuleRef>,
     /// The event that the rule decided on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<EventId>,
     /// The decision.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enforcement: Option<EnforcementId>,
     /// The execution of the workflow that it is part of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ExecutionId>,
     /// The step of the workflow that it runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<StepName>,
     /// The item of the step, from 0.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<u32>,
     /// The turn of the step, from 1, if the step is repeated.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<u32>,
     /// Whether it undoes the step instead of running it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub undoes: bool,
     /// The execution that it reruns.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerun_of: Option<ExecutionId>,
     /// The inquiry that it opened.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inquiry: Option<InquiryId>,
     /// −100 … 100; higher goes first.
     pub priority: i8,
@@ -111,27 +97,21 @@ pub struct Execution {
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
     /// Since when it has been waiting for a slot.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued_at: Option<Timestamp>,
     /// When it was requested.
     pub requested_at: Timestamp,
     /// When its first attempt started.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
     /// When it continues by itself, if it waits for a time, as planned when the wait began.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_until: Option<Timestamp>,
     /// The lock that it waits for before it begins.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub awaits_lock: Option<AwaitedLock>,
     /// When the whole execution times out, if that is limited.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times_out_at: Option<Timestamp>,
     /// How it is run.
     #[serde(default, skip_serializing_if = "is_worked")]
     pub pace: Pace,
     /// When it ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
     /// The first record of its causal chain; its own id if it begins one.
     pub correlation: Id,
@@ -140,7 +120,6 @@ pub struct Execution {
     /// The revision of the catalog in which it and everything it needs is looked up.
     pub catalog: CatalogRevision,
     /// The decision of a person on its unknown outcome.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled: Option<Settled>,
     /// Its attempts, oldest first: the last [`ATTEMPTS_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -154,38 +133,32 @@ pub struct Execution {
 }
 
 /// A step of a workflow, or an item of one, without an execution.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NotStarted {
     /// The step.
     pub step: StepName,
     /// The item, from 0.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<u32>,
     /// When that was decided.
     pub at: Timestamp,
     /// Why it was skipped. Without this, an error and a takeover, its list of items was empty, and it is
     /// done.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<SkippedBecause>,
     /// Why it failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
     /// Whether it had succeeded in the execution that is rerun, and is taken over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_taken_over: bool,
     /// The execution that ran it then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken_from: Option<ExecutionId>,
 }
 
 /// The progress that an attempt reported.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// The completed part, in thousandths, if reported.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thousandths: Option<u16>,
     /// The attempt's description of what it does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<Handle>,
     /// When it was reported.
     pub at: Timestamp,
@@ -205,7 +178,7 @@ pub struct AwaitedLock {
 }
 
 /// The status of an execution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// It waits for a time, and then for a worker.
@@ -246,40 +219,6 @@ impl From<HowEnded> for Status {
 }
 
 impl Status {
-    /// All statuses.
-    pub const ALL: [Self; 12] = [
-        Self::Delayed,
-        Self::Queued,
-        Self::Paused,
-        Self::Waiting,
-        Self::Running,
-        Self::Cancelling,
-        Self::Undoing,
-        Self::Indeterminate,
-        Self::Succeeded,
-        Self::Failed,
-        Self::TimedOut,
-        Self::Cancelled,
-    ];
-
-    /// Returns the name as text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Delayed => "delayed",
-            Self::Queued => "queued",
-            Self::Paused => "paused",
-            Self::Waiting => "waiting",
-            Self::Running => "running",
-            Self::Cancelling => "cancelling",
-            Self::Undoing => "undoing",
-            Self::Indeterminate => "indeterminate",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::TimedOut => "timed_out",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
     /// Returns true if the status is final.
     pub fn is_end(self) -> bool {
         match self {
@@ -297,7 +236,7 @@ impl Status {
 }
 
 /// An attempt of an execution.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
     /// Its id.
     pub id: AttemptId,
@@ -312,27 +251,21 @@ pub struct Attempt {
     /// When the worker was allowed to begin.
     pub started_at: Timestamp,
     /// When it ended, or its loss was noted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
     /// When its end was reported, if it ended noticeably earlier: its program may end while no node runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported_at: Option<Timestamp>,
     /// Why it failed. A long message is truncated; the execution has the whole message.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
     /// The result that it returned although it failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Handle>,
     /// What is known about it, if it was lost.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
     /// What its worker reported after it had been given up.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late_report: Option<LateReport>,
 }
 
 /// The status of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum AttemptStatus {
     /// A worker has it.
@@ -360,21 +293,6 @@ impl From<HowAttemptEnded<'_>> for AttemptStatus {
 }
 
 impl AttemptStatus {
-    /// All statuses.
-    pub const ALL: [Self; 6] = [Self::Running, Self::Succeeded, Self::Failed, Self::TimedOut, Self::Cancelled, Self::Lost];
-
-    /// Returns the name as text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::TimedOut => "timed_out",
-            Self::Cancelled => "cancelled",
-            Self::Lost => "lost",
-        }
-    }
-
     /// Returns the status of an attempt after this failure.
     pub fn after(failure: FailureKind) -> Self {
         match failure {
@@ -403,15 +321,13 @@ impl AttemptStatus {
 }
 
 /// A worker's report on an attempt that had been given up.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LateReport {
     /// When it was made.
     pub at: Timestamp,
     /// Why it failed; `None` if it succeeded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
     /// Its result.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Handle>,
 }
 

@@ -3,10 +3,11 @@
 //! The question apart from its title is in the parameters of the asking execution; an answer is in its own
 //! record.
 
+use ensue_derive::sparse;
 use ensue_engine::fact::{ByNoun, ExecutionFact, InquiryFact, TimerFact};
 use ensue_engine::ids::{AttemptId, ExecutionId, Id, InquiryId, Role};
 use ensue_engine::inquiries::facts::{Assignee, InquiryOpened, Occasion, Verdict};
-use ensue_engine::names::StepName;
+use ensue_engine::names::{Names, StepName};
 use ensue_engine::record::{Digest, Position, Record, StreamId};
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::facts::TimerKind;
@@ -36,7 +37,7 @@ const TITLE_BYTES_MAX: usize = 3_000;
 const NAME_BYTES_MAX: usize = 200;
 
 /// An inquiry.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Inquiry {
     /// Its id.
     pub id: InquiryId,
@@ -68,24 +69,18 @@ pub struct Inquiry {
     /// The execution that asks.
     pub execution: ExecutionId,
     /// If the question is about an attempt with an unknown outcome, that attempt.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<AttemptId>,
     /// The execution of the workflow, if the asking execution is a step.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ExecutionId>,
     /// The step.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<StepName>,
     /// The item of the step, from 0.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<u32>,
     /// When it was opened.
     pub opened_at: Timestamp,
     /// When it expires, as planned when it was opened.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
     /// When it stopped accepting answers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
     /// The digest to which an answer is bound.
     pub digest: Digest,
@@ -95,7 +90,7 @@ pub struct Inquiry {
 }
 
 /// The answer of one person.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// The name of the token that answered.
     pub by: String,
@@ -104,25 +99,21 @@ pub struct Answer {
     /// Its effect.
     pub verdict: Verdict,
     /// The answer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Handle>,
     /// The digest of the question as shown to that person; `None` if the answer did not name it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
 }
 
 /// A notification of people about an inquiry.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Notification {
     /// The reason for the notification.
     pub of: Occasion,
     /// When it was requested, or failed to be.
     pub at: Timestamp,
     /// The execution that notifies them; `None` if it could not be requested.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<ExecutionId>,
     /// Why it could not be requested.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
@@ -131,7 +122,7 @@ fn is_zero(count: &u32) -> bool {
 }
 
 /// The status of an inquiry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum InquiryStatus {
     /// It waits for answers.
@@ -144,22 +135,6 @@ pub enum InquiryStatus {
     Cancelled,
     /// It was withdrawn: the answer became known first, or no longer matters.
     Withdrawn,
-}
-
-impl InquiryStatus {
-    /// All statuses.
-    pub const ALL: [Self; 5] = [Self::Open, Self::Answered, Self::Expired, Self::Cancelled, Self::Withdrawn];
-
-    /// Returns the name as text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Answered => "answered",
-            Self::Expired => "expired",
-            Self::Cancelled => "cancelled",
-            Self::Withdrawn => "withdrawn",
-        }
-    }
 }
 
 impl Inquiry {

@@ -7,7 +7,7 @@ use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::cut;
-use crate::view::{Column, Life, Term, Touch, View, ViewName};
+use crate::view::{Column, Touch, View, ViewName};
 
 /// The version of the fold and the document.
 pub const VERSION: u32 = 1;
@@ -68,13 +68,5 @@ impl View for Key {
 
     fn began_at(&self) -> Timestamp {
         self.set_at
-    }
-
-    fn columns(&self) -> Vec<Option<Term>> {
-        Vec::new()
-    }
-
-    fn life(&self) -> Life {
-        Life::Settled
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! A lock itself has no row; the rows of its holders and waiters describe it together.
 
+use ensue_derive::sparse;
 use ensue_engine::executions::facts::ExecutionRequested;
 use ensue_engine::fact::ByNoun;
 use ensue_engine::fact::{Fact, TimerFact};
@@ -22,7 +23,7 @@ pub const VERSION: u32 = 1;
 pub const COLUMNS: &[Column] = &[Column::Action, Column::Rule];
 
 /// An open execution that must hold locks.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LockClaims {
     /// The execution.
     pub id: ExecutionId,
@@ -37,7 +38,6 @@ pub struct LockClaims {
     /// The locks, in the order in which it takes them.
     pub claims: Vec<LockClaim>,
     /// Since when it has been waiting for the first of them that it does not hold.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_since: Option<Timestamp>,
     /// Whether somebody paused it. It keeps its locks and its place, and others may overtake it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -45,14 +45,13 @@ pub struct LockClaims {
 }
 
 /// A lock that an execution must hold.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LockClaim {
     /// The lock.
     pub lock: Lock,
     /// How many executions may hold it at once.
     pub limit: u32,
     /// Since when it has held it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_since: Option<Timestamp>,
 }
 

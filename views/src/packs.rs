@@ -2,14 +2,15 @@
 //!
 //! Their contents are in the catalog.
 
+use ensue_derive::sparse;
 use ensue_engine::fact::{ByNoun, CatalogFact};
-use ensue_engine::names::PackName;
+use ensue_engine::names::{Names, PackName};
 use ensue_engine::record::{CatalogRevision, Digest, Position, Record};
 use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::cut;
-use crate::view::{Column, Life, Term, Touch, View, ViewName};
+use crate::view::{Column, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
 pub const VERSION: u32 = 1;
@@ -21,7 +22,7 @@ pub const COLUMNS: &[Column] = &[Column::Status];
 const TEXT_BYTES_MAX: usize = 1024;
 
 /// A pack as it was last installed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pack {
     /// Its name.
     pub name: PackName,
@@ -40,31 +41,19 @@ pub struct Pack {
     /// The actor that installed it, in the log's notation.
     pub installed_by: String,
     /// When it was removed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed_at: Option<Timestamp>,
     /// The actor that removed it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed_by: Option<String>,
 }
 
 /// Whether a pack is installed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum PackStatus {
     /// It is part of the catalog.
     Installed,
     /// It is no longer part of the catalog.
     Removed,
-}
-
-impl PackStatus {
-    /// Returns the name as text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Installed => "installed",
-            Self::Removed => "removed",
-        }
-    }
 }
 
 impl View for Pack {
@@ -113,9 +102,5 @@ impl View for Pack {
 
     fn columns(&self) -> Vec<Option<Term>> {
         vec![Some(self.status.as_str().into())]
-    }
-
-    fn life(&self) -> Life {
-        Life::Settled
     }
 }

@@ -9,7 +9,7 @@ use ensue_engine::record::{Position, Record};
 use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::view::{Column, Life, Term, Touch, View, ViewName};
+use crate::view::{Column, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
 pub const VERSION: u32 = 1;
@@ -91,13 +91,5 @@ impl View for ParkedReaction {
 
     fn began_at(&self) -> Timestamp {
         self.parked_at
-    }
-
-    fn columns(&self) -> Vec<Option<Term>> {
-        Vec::new()
-    }
-
-    fn life(&self) -> Life {
-        Life::Settled
     }
 }

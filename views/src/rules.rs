@@ -3,6 +3,7 @@
 //!
 //! The definition of a rule is in the catalog.
 
+use ensue_derive::sparse;
 use ensue_engine::catalog::Mode;
 use ensue_engine::fact::{ByNoun, FlowFact, RuleFact};
 use ensue_engine::ids::{EventId, RuleId};
@@ -29,7 +30,7 @@ pub const ERRORS_MAX: usize = 20;
 const MESSAGE_BYTES_MAX: usize = 2048;
 
 /// The activity of one rule. A rule that was deleted and created again is another rule with another id.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RuleActivity {
     /// The rule's id.
     pub id: RuleId,
@@ -42,7 +43,6 @@ pub struct RuleActivity {
     /// Its matches, by outcome.
     pub matched: Matches,
     /// When it last matched.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matched_at: Option<Timestamp>,
     /// How often it erred. Repeated errors are counted when the log sums them up, at most once a minute.
     pub erred: u64,
@@ -50,10 +50,8 @@ pub struct RuleActivity {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<RuleError>,
     /// The mode that an operator or a suspension set over the one in its pack.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
     /// Why it is suspended; `None` if it is not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspended: Option<Suspension>,
 }
 

@@ -3,6 +3,7 @@
 //! A schedule that has ended has no row. A schedule that is never due again has one, as long as its rule or
 //! sensor has the schedule.
 
+use ensue_derive::sparse;
 use ensue_engine::fact::{ByNoun, ScheduleFact, TimerFact};
 use ensue_engine::ids::ScheduleId;
 use ensue_engine::record::{Position, Record};
@@ -24,7 +25,7 @@ pub const COLUMNS: &[Column] = &[Column::Rule, Column::Sensor];
 const WORDS_BYTES_MAX: usize = 2048;
 
 /// A schedule of a rule or a sensor.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {
     /// Its id.
     pub id: ScheduleId,
@@ -37,13 +38,10 @@ pub struct Schedule {
     /// When it was set.
     pub set_at: Timestamp,
     /// When it fires next, jitter included. `None` if its timer has just fired, or it is never due again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_at: Option<Timestamp>,
     /// When its timer last fired.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fired_at: Option<Timestamp>,
     /// The most recent times that it missed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missed: Option<Missed>,
     /// Whether it is never due again.
     pub is_over: bool,

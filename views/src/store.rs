@@ -3,7 +3,7 @@
 //! The [`projector`](crate::projector) decides what is stored and when it changes.
 
 use bytes::Bytes;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
 use thiserror::Error;
@@ -244,11 +244,14 @@ pub enum Order {
 }
 
 /// Why views cannot be stored or read.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[non_exhaustive]
+#[explain(slug = "views-damaged", fault = Unavailable,
+    hint = "rebuild the views from the log with `ensue views rebuild`; the log is intact")]
 pub enum ViewError {
     /// The store has failed.
     #[error("the views cannot be used: {0}")]
+    #[explain(slug = "views-unavailable", hint = "see the node's log and `ensue doctor`")]
     Store(String),
     /// A document differs from what was written.
     #[error("the {view} row `{key}` is damaged: {why}")]
@@ -281,6 +284,7 @@ pub enum ViewError {
     },
     /// A view cannot be filtered by this column.
     #[error("{view} cannot be filtered by {column}")]
+    #[explain(slug = "filter-unknown", fault = Malformed, hint = filters_hint(*view))]
     NoColumn {
         /// The view.
         view: ViewName,
@@ -289,36 +293,10 @@ pub enum ViewError {
     },
 }
 
-impl Explain for ViewError {
-    fn slug(&self) -> &'static str {
-        match self {
-            Self::Store(_) => "views-unavailable",
-            Self::Damaged { .. } | Self::NotWhole(_) | Self::Misfit { .. } | Self::Gap { .. } => "views-damaged",
-            Self::NoColumn { .. } => "filter-unknown",
-        }
+fn filters_hint(view: ViewName) -> String {
+    let known: Vec<&str> = view.columns().iter().map(|column| column.as_str()).collect();
+    if known.is_empty() {
+        return format!("filters are not available for {view}");
     }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Store(_) | Self::Damaged { .. } | Self::NotWhole(_) | Self::Misfit { .. } | Self::Gap { .. } => Fault::Unavailable,
-            Self::NoColumn { .. } => Fault::Malformed,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Store(_) => Some("see the node's log and `ensue doctor`".into()),
-            Self::Damaged { .. } | Self::NotWhole(_) | Self::Misfit { .. } | Self::Gap { .. } => {
-                Some("rebuild the views from the log with `ensue views rebuild`; the log is intact".into())
-            }
-            Self::NoColumn { view, .. } => {
-                let known: Vec<&str> = view.columns().iter().map(|column| column.as_str()).collect();
-                Some(if known.is_empty() {
-                    format!("filters are not available for {view}")
-                } else {
-                    format!("use the filters of {view}: {}", known.join(", "))
-                })
-            }
-        }
-    }
+    format!("use the filters of {view}: {}", known.join(", "))
 }

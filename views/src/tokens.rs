@@ -1,14 +1,16 @@
 //! Access tokens: who has access, with which roles, and whose was revoked. Their secrets, even hashed, are
 //! only in the vault.
 
+use ensue_derive::sparse;
 use ensue_engine::fact::{AccessFact, ByNoun};
 use ensue_engine::ids::TokenId;
+use ensue_engine::names::Names;
 use ensue_engine::record::{Position, Record};
 use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::cut;
-use crate::view::{Column, Life, Term, Touch, View, ViewName};
+use crate::view::{Column, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
 pub const VERSION: u32 = 1;
@@ -20,7 +22,7 @@ pub const COLUMNS: &[Column] = &[Column::Name, Column::Status];
 const ACTOR_BYTES_MAX: usize = 1024;
 
 /// An access token.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Token {
     /// Its id.
     pub id: TokenId,
@@ -37,31 +39,19 @@ pub struct Token {
     /// The actor that added it, in the log's notation.
     pub added_by: String,
     /// When it was revoked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
     /// The actor that revoked it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_by: Option<String>,
 }
 
 /// Whether a token grants access.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenStatus {
     /// It grants access.
     Active,
     /// It no longer grants access.
     Revoked,
-}
-
-impl TokenStatus {
-    /// Returns the name as text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Revoked => "revoked",
-        }
-    }
 }
 
 impl View for Token {
@@ -112,9 +102,5 @@ impl View for Token {
 
     fn columns(&self) -> Vec<Option<Term>> {
         vec![Some(self.name.as_str().into()), Some(self.status.as_str().into())]
-    }
-
-    fn life(&self) -> Life {
-        Life::Settled
     }
 }

@@ -116,10 +116,6 @@ impl View for Totals {
         self.since
     }
 
-    fn columns(&self) -> Vec<Option<Term>> {
-        Vec::new()
-    }
-
     fn life(&self) -> Life {
         Life::Alive
     }

@@ -1,5 +1,6 @@
 //! Vars: which have a value, since when and by whom. The value is a handle.
 
+use ensue_derive::sparse;
 use ensue_engine::fact::{ByNoun, VarFact};
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::names::VarName;
@@ -8,7 +9,7 @@ use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::cut;
-use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
+use crate::view::{Column, Handle, Touch, View, ViewName};
 
 /// The version of the fold and the document.
 pub const VERSION: u32 = 1;
@@ -20,21 +21,19 @@ pub const COLUMNS: &[Column] = &[];
 const ACTOR_BYTES_MAX: usize = 1024;
 
 /// A var that has a value.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Var {
     /// Its name.
     pub name: VarName,
     /// The position of the record that set it last.
     pub position: Position,
     /// Its value.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<Handle>,
     /// When it was set.
     pub set_at: Timestamp,
     /// The actor that set it, in the log's notation.
     pub set_by: String,
     /// The execution that set it, if one did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<ExecutionId>,
 }
 
@@ -71,13 +70,5 @@ impl View for Var {
 
     fn began_at(&self) -> Timestamp {
         self.set_at
-    }
-
-    fn columns(&self) -> Vec<Option<Term>> {
-        Vec::new()
-    }
-
-    fn life(&self) -> Life {
-        Life::Settled
     }
 }

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use ensue_engine::ids::Id;
+use ensue_engine::names::Names;
 use ensue_engine::record::{BodyHandle, Digest, Position, Record};
 use ensue_engine::time::Timestamp;
 use serde::de::DeserializeOwned;
@@ -40,10 +41,14 @@ pub trait View: Clone + Serialize + DeserializeOwned {
     fn began_at(&self) -> Timestamp;
 
     /// Returns the values of the columns, in the order of [`ViewName::columns`].
-    fn columns(&self) -> Vec<Option<Term>>;
+    fn columns(&self) -> Vec<Option<Term>> {
+        Vec::new()
+    }
 
     /// Returns whether more records are likely to touch the row soon, so that caching it is worthwhile.
-    fn life(&self) -> Life;
+    fn life(&self) -> Life {
+        Life::Settled
+    }
 }
 
 /// How a record touches a key.
@@ -65,7 +70,7 @@ pub enum Life {
 }
 
 /// The names of the views.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Names)]
 pub enum ViewName {
     /// [`Event`](crate::Event), by its id.
     Events,
@@ -100,46 +105,6 @@ pub enum ViewName {
 }
 
 impl ViewName {
-    /// All views.
-    pub const ALL: [Self; 15] = [
-        Self::Events,
-        Self::Enforcements,
-        Self::Executions,
-        Self::Artifacts,
-        Self::Inquiries,
-        Self::Rules,
-        Self::Schedules,
-        Self::Locks,
-        Self::Packs,
-        Self::Keys,
-        Self::Vars,
-        Self::Tokens,
-        Self::DeadLetters,
-        Self::ParkedReactions,
-        Self::Totals,
-    ];
-
-    /// Returns the name as text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Events => "events",
-            Self::Enforcements => "enforcements",
-            Self::Executions => "executions",
-            Self::Artifacts => "artifacts",
-            Self::Inquiries => "inquiries",
-            Self::Rules => "rules",
-            Self::Schedules => "schedules",
-            Self::Locks => "locks",
-            Self::Packs => "packs",
-            Self::Keys => "keys",
-            Self::Vars => "vars",
-            Self::Tokens => "tokens",
-            Self::DeadLetters => "dead_letters",
-            Self::ParkedReactions => "parked_reactions",
-            Self::Totals => "totals",
-        }
-    }
-
     /// Parses a key of this view. Returns `None` if the text cannot be one.
     pub fn key(self, text: &str) -> Option<Term> {
         match self {
@@ -170,7 +135,7 @@ pub fn versions() -> String {
 }
 
 /// A column by which rows can be filtered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Names)]
 pub enum Column {
     /// The trigger of an event: a ref.
     Trigger,
@@ -205,27 +170,6 @@ pub enum Column {
 }
 
 impl Column {
-    /// Returns the column's name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Trigger => "trigger",
-            Self::Source => "source",
-            Self::Correlation => "correlation",
-            Self::Rule => "rule",
-            Self::Event => "event",
-            Self::Execution => "execution",
-            Self::Outcome => "outcome",
-            Self::Status => "status",
-            Self::Action => "action",
-            Self::Parent => "parent",
-            Self::RerunOf => "rerun_of",
-            Self::Sensor => "sensor",
-            Self::Name => "name",
-            Self::Assignee => "assignee",
-            Self::Label => "label",
-        }
-    }
-
     /// Parses a value of this column. Returns `None` if the text cannot be one, so that no row has it.
     pub fn value(self, text: &str) -> Option<Term> {
         match self {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
+use ensue_engine::names::Names;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::registry::Registry;
 
@@ -18,7 +19,7 @@ const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 const DENIED: [StatusCode; 2] = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
 
 /// The kind of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Names)]
 pub(crate) enum Kind {
     /// A delivery at a hook.
     Delivery,
@@ -29,23 +30,12 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Delivery, Self::Read, Self::Write];
-
     /// Returns a request's kind by its method and path.
     pub(crate) fn of(method: &Method, path: &str) -> Self {
         match method {
             _ if path.starts_with("/hooks/") => Self::Delivery,
             method if method.is_safe() => Self::Read,
             _ => Self::Write,
-        }
-    }
-
-    /// Returns the kind's name.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Delivery => "delivery",
-            Self::Read => "read",
-            Self::Write => "write",
         }
     }
 }

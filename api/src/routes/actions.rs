@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use ensue_engine::catalog::{Action, Builtin, Misfit, Run};
 use ensue_engine::command::{Answer, Ask, Before, RequestExecution};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::inquiries::question::ANSWER;
 use ensue_engine::names::ActionRef;
@@ -40,23 +40,10 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// Parameters that do not match the action's schema.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[error("the parameters do not fit the action `{0}`")]
+#[explain(slug = "parameters-invalid", fault = Invalid, hint = "see its parameters with `ensue actions show {0}`")]
 pub(super) struct ParametersMisfit(pub(super) ActionRef);
-
-impl Explain for ParametersMisfit {
-    fn slug(&self) -> &'static str {
-        "parameters-invalid"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Invalid
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(format!("see its parameters with `ensue actions show {}`", self.0))
-    }
-}
 
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {

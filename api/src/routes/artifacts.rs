@@ -6,7 +6,7 @@
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::{ArtifactId, ExecutionId};
 use ensue_engine::ports::BlobError;
 use ensue_engine::record::Digest;
@@ -39,42 +39,17 @@ const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox; default-src 'non
 const UNKNOWN_MEDIA_TYPE: &str = "application/octet-stream";
 
 /// A file that is no longer stored.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[error("the file `{0}` was deleted because it was old or to free space")]
+#[explain(slug = "artifact-removed", fault = Missing,
+    hint = "run the action again to create it; `artifacts.keep_days` and `artifacts.quota` limit how long and how much is kept")]
 struct ArtifactRemoved(String);
 
-impl Explain for ArtifactRemoved {
-    fn slug(&self) -> &'static str {
-        "artifact-removed"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Missing
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("run the action again to create it; `artifacts.keep_days` and `artifacts.quota` limit how long and how much is kept".into())
-    }
-}
-
 /// Too many files are being sent at once.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[error("too many files and outputs are being sent")]
+#[explain(slug = "busy", fault = Busy, hint = "try again in a second, when another transfer has ended")]
 struct TooManySent;
-
-impl Explain for TooManySent {
-    fn slug(&self) -> &'static str {
-        "busy"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Busy
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("try again in a second, when another transfer has ended".into())
-    }
-}
 
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {

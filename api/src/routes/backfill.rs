@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ensue_engine::catalog::{Mode, Rule};
 use ensue_engine::command::{Answer, Ask, Conflict, Dedupe, DedupeKey, ObservedEvent};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::EventId;
 use ensue_engine::names::RuleRef;
 use ensue_engine::record::Digest;
@@ -47,51 +47,34 @@ const GRACE: Duration = Duration::from_millis(GRACE_MILLIS);
 const EVENTS_MAX: usize = 20_000;
 
 /// Why a backfill is refused.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[non_exhaustive]
+#[explain(slug = "backfill-refused", fault = Invalid)]
 enum BackfillRefused {
     /// The rule has no schedule.
     #[error("the rule `{0}` has no schedule")]
+    #[explain(hint = "send the rule an event of its trigger: `ensue events send`")]
     NoSchedule(RuleRef),
     /// It would have no effect.
     #[error("the rule `{0}` is disabled, so its times would have no effect")]
+    #[explain(fault = Conflict, hint = "run `ensue rules set {0} enabled`, or use `shadow` to see what the rule would do")]
     Disabled(RuleRef),
     /// Its times do not depend on the clock.
     #[error("the rule `{0}` runs at an interval since it was set, so its past times cannot be computed from a clock")]
+    #[explain(hint = "use `cron` instead of `every`, or run its action with `ensue run`")]
     NoTimes(RuleRef),
     /// The range is invalid.
     #[error("`since` must be before `until`, and both must be more than a minute ago: newer times are handled by the schedule itself")]
+    #[explain(hint = "give a range in the past, `since` first")]
     NoRange,
     /// The range has too many times.
     #[error("the schedule has more than {TIMES_MAX} times in that range")]
+    #[explain(hint = "give a shorter range, and then the ones after it")]
     TooManyTimes,
     /// There are too many events to search.
     #[error("more than {EVENTS_MAX} events of the schedule were created since then")]
+    #[explain(hint = "start later: each event of the schedule since the start of the range is examined")]
     TooManyEvents,
-}
-
-impl Explain for BackfillRefused {
-    fn slug(&self) -> &'static str {
-        "backfill-refused"
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::NoSchedule(_) | Self::NoTimes(_) | Self::NoRange | Self::TooManyTimes | Self::TooManyEvents => Fault::Invalid,
-            Self::Disabled(_) => Fault::Conflict,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::NoTimes(_) => "use `cron` instead of `every`, or run its action with `ensue run`".into(),
-            Self::NoSchedule(_) => "send the rule an event of its trigger: `ensue events send`".into(),
-            Self::Disabled(rule) => format!("run `ensue rules set {rule} enabled`, or use `shadow` to see what the rule would do"),
-            Self::NoRange => "give a range in the past, `since` first".into(),
-            Self::TooManyTimes => "give a shorter range, and then the ones after it".into(),
-            Self::TooManyEvents => "start later: each event of the schedule since the start of the range is examined".into(),
-        })
-    }
 }
 
 /// The payload of a schedule's event.

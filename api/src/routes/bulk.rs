@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use ensue_engine::command::{Answer, Ask, Refusal, RequestKey};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::record::Position;
 use ensue_views::executions::Status;
@@ -40,23 +40,11 @@ const AT_ONCE: usize = 16;
 const FILTERS: [&str; 10] = ["status", "action", "rule", "label", "correlation", "parent", "rerun_of", "error_kind", "since", "until"];
 
 /// The request has no filter that selects executions.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[error("refusing to change all executions: give at least one filter")]
+#[explain(slug = "bad-parameter", fault = Malformed,
+    hint = format!("give at least one of {}", FILTERS.map(|filter| format!("`{filter}`")).join(", ")))]
 struct Unfiltered;
-
-impl Explain for Unfiltered {
-    fn slug(&self) -> &'static str {
-        "bad-parameter"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Malformed
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(format!("give at least one of {}", FILTERS.map(|filter| format!("`{filter}`")).join(", ")))
-    }
-}
 
 /// The query parameters: those that select the executions, those that control how they are read, and, only for
 /// a rerun, the one that decides whether executions that were already rerun are included.

@@ -4,7 +4,7 @@
 
 use ensue_engine::command::{Ask, Before};
 use ensue_engine::executions::facts::{Settlement, SettlementMisfit};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::record::Body;
 use ensue_views::Execution;
@@ -22,26 +22,11 @@ use crate::respond::{self, Written};
 use crate::wire::executions::{WireExecution, WireOutcome, WireSettlement};
 
 /// A settlement whose fields do not go together.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[error(transparent)]
+#[explain(slug = "body-invalid", fault = Invalid,
+    hint = r#"for example `{{"outcome": "succeeded", "result": {{}}}}`, `{{"outcome": "failed", "error": "…"}}` or `{{"outcome": "retry"}}`"#)]
 struct SettlementInvalid(#[from] SettlementMisfit);
-
-impl Explain for SettlementInvalid {
-    fn slug(&self) -> &'static str {
-        "body-invalid"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Invalid
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(
-            r#"for example `{"outcome": "succeeded", "result": {}}`, `{"outcome": "failed", "error": "…"}` or `{"outcome": "retry"}`"#
-                .into(),
-        )
-    }
-}
 
 /// Declares the routes that cancel, pause and resume an execution.
 pub(super) fn declare(routes: &mut Routes) {

@@ -7,9 +7,10 @@
 use std::sync::Arc;
 
 use ensue_engine::command::{Answer, Ask, Refusal, RequestKey, RetriedDelivery};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{EventId, ExecutionId, Id};
+use ensue_engine::names::Names;
 use ensue_engine::ports::{HookRequest, ReadLimit};
 use ensue_engine::record::{Position, Record};
 use ensue_views::dead_letters::LetterStatus;
@@ -44,43 +45,24 @@ const AT_ONCE: usize = 16;
 const FILTERS: [&str; 5] = ["sensor", "action", "rule", "since", "until"];
 
 /// Why dead letters are not settled.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[non_exhaustive]
 enum DeadLetterRefused {
     /// The request has no filter that selects dead letters.
     #[error("refusing to change all dead letters: give at least one filter")]
+    #[explain(slug = "bad-parameter", fault = Malformed,
+        hint = format!("give at least one of {}", FILTERS.map(|filter| format!("`{filter}`")).join(", ")))]
     Unfiltered,
     /// The body of the delivery was not stored.
     #[error("the body of the delivery {0} was not stored, so the delivery cannot be retried")]
+    #[explain(slug = "dead-letter-not-kept", fault = Conflict,
+        hint = "have its sender send it again, or send its content as an event, and then run `ensue dead-letters dismiss {0}`")]
     NotKept(Id),
     /// The body of the delivery was erased.
     #[error("the body of the delivery {0} was erased")]
+    #[explain(slug = "dead-letter-not-kept", fault = Conflict,
+        hint = "have its sender send it again, or send its content as an event, and then run `ensue dead-letters dismiss {0}`")]
     Erased(Id),
-}
-
-impl Explain for DeadLetterRefused {
-    fn slug(&self) -> &'static str {
-        match self {
-            Self::Unfiltered => "bad-parameter",
-            Self::NotKept(_) | Self::Erased(_) => "dead-letter-not-kept",
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Unfiltered => Fault::Malformed,
-            Self::NotKept(_) | Self::Erased(_) => Fault::Conflict,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Unfiltered => format!("give at least one of {}", FILTERS.map(|filter| format!("`{filter}`")).join(", ")),
-            Self::NotKept(id) | Self::Erased(id) => {
-                format!("have its sender send it again, or send its content as an event, and then run `ensue dead-letters dismiss {id}`")
-            }
-        })
-    }
 }
 
 /// The query parameters of the bulk operations.
@@ -234,19 +216,10 @@ pub(super) async fn dismiss_many(allowed: Allowed<DeadLettersSettle>, mut call: 
 }
 
 /// How to settle a dead letter.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Names)]
 enum Deal {
     Retry,
     Dismiss,
-}
-
-impl Deal {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Retry => "retry",
-            Self::Dismiss => "dismiss",
-        }
-    }
 }
 
 /// The request for each dead letter.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ensue_engine::catalog::{Catalog, Rule};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::EventId;
 use ensue_engine::names::{RuleRef, TriggerRef};
@@ -29,47 +29,31 @@ use crate::rows::read_row;
 use crate::wire::verdicts::{Definitions, WireExplained, WireSubject, WireVerdict};
 
 /// Why the rules' decisions on an event cannot be computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
 #[non_exhaustive]
+#[explain(fault = Conflict)]
 enum Forgotten {
     /// The definitions that judged it are no longer stored.
     #[error("the catalog of revision {0}, which judged this event, is no longer stored")]
+    #[explain(
+        slug = "catalog-gone",
+        hint = "use `definitions=now` to see the verdicts of the current rules; the event's enforcements show the earlier decisions"
+    )]
     Catalog(CatalogRevision),
     /// The event's payload was erased.
     #[error("the payload of this event was erased")]
+    #[explain(slug = "payload-erased", hint = "look at the enforcements of the event and the errors of its rules, which still exist")]
     Payload,
 }
 
-impl Explain for Forgotten {
-    fn slug(&self) -> &'static str {
-        match self {
-            Self::Catalog(_) => "catalog-gone",
-            Self::Payload => "payload-erased",
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Catalog(_) | Self::Payload => Fault::Conflict,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Catalog(_) => {
-                "use `definitions=now` to see the verdicts of the current rules; the event's enforcements show the earlier decisions".into()
-            }
-            Self::Payload => "look at the enforcements of the event and the errors of its rules, which still exist".into(),
-        })
-    }
-}
-
 /// Why a rule did not judge an event at all.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error, Explain)]
 #[non_exhaustive]
 enum NotJudged {
     /// It handles other triggers.
     #[error("rule `{rule}` handles events of {triggers}, but this event is of `{trigger}`")]
+    #[explain(slug = "trigger-differs", fault = Invalid,
+        hint = "name an event of its trigger, or a rule that handles `{trigger}`: `ensue triggers show {trigger}`")]
     OtherTrigger {
         /// The rule.
         rule: RuleRef,
@@ -80,6 +64,7 @@ enum NotJudged {
     },
     /// The event belongs to another rule's schedule.
     #[error("rule `{rule}` handles only the times of its own schedule, but this event is of the schedule of `{owner}`")]
+    #[explain(slug = "trigger-differs", fault = Invalid, hint = "name the rule `{owner}`: only that rule judges this event")]
     OtherSchedule {
         /// The rule.
         rule: RuleRef,
@@ -88,38 +73,13 @@ enum NotJudged {
     },
     /// It did not exist at the time.
     #[error("rule `{rule}` did not exist when this event arrived, in the catalog of revision {catalog}")]
+    #[explain(slug = "rule-not-there-then", fault = Missing, hint = "use `definitions=now` to see the verdict of the current rule")]
     NotThereThen {
         /// The rule.
         rule: RuleRef,
         /// The catalog that judged the event.
         catalog: CatalogRevision,
     },
-}
-
-impl Explain for NotJudged {
-    fn slug(&self) -> &'static str {
-        match self {
-            Self::OtherTrigger { .. } | Self::OtherSchedule { .. } => "trigger-differs",
-            Self::NotThereThen { .. } => "rule-not-there-then",
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::OtherTrigger { .. } | Self::OtherSchedule { .. } => Fault::Invalid,
-            Self::NotThereThen { .. } => Fault::Missing,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::OtherTrigger { trigger, .. } => {
-                format!("name an event of its trigger, or a rule that handles `{trigger}`: `ensue triggers show {trigger}`")
-            }
-            Self::OtherSchedule { owner, .. } => format!("name the rule `{owner}`: only that rule judges this event"),
-            Self::NotThereThen { .. } => "use `definitions=now` to see the verdict of the current rule".into(),
-        })
-    }
 }
 
 /// An event with the definitions that judge it and every rule's decision.

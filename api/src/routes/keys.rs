@@ -2,7 +2,7 @@
 
 use axum::http::header;
 use ensue_engine::catalog::{KEY_BYTES_MIN, Sensor, Verify};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::names::{KeyRef, SensorRef};
 use ensue_engine::ports::Secret;
 use ensue_views::Key;
@@ -25,43 +25,29 @@ use crate::wire::keys::{WireKey, WireKeyValue, WireSetKey};
 const VALUE_BYTES_MAX: usize = 64 * 1024;
 
 /// A value that a key cannot have.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[non_exhaustive]
+#[explain(slug = "key-value-invalid")]
 enum ValueInvalid {
     /// The value is empty.
     #[error("the value is empty")]
+    #[explain(fault = Invalid,
+        hint = r#"send the raw value with `Content-Type: application/octet-stream`, or as `{{"value": "…"}}` with `application/json`"#)]
     Empty,
     /// The value is too large.
     #[error("the value is longer than {VALUE_BYTES_MAX} bytes")]
+    #[explain(fault = TooLarge,
+        hint = r#"send the raw value with `Content-Type: application/octet-stream`, or as `{{"value": "…"}}` with `application/json`"#)]
     TooLarge,
     /// The value is too short for a signing key.
     #[error("the value has {bytes} bytes, but the hook `{hook}` requires a signing key of at least {KEY_BYTES_MIN} bytes")]
+    #[explain(fault = Invalid, hint = "create one with `openssl rand -hex 32`, and give the sender the same value")]
     ShortForHook {
         /// The hook.
         hook: SensorRef,
         /// The value's length.
         bytes: usize,
     },
-}
-
-impl Explain for ValueInvalid {
-    fn slug(&self) -> &'static str {
-        "key-value-invalid"
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Empty | Self::ShortForHook { .. } => Fault::Invalid,
-            Self::TooLarge => Fault::TooLarge,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        if let Self::ShortForHook { .. } = self {
-            return Some("create one with `openssl rand -hex 32`, and give the sender the same value".into());
-        }
-        Some(r#"send the raw value with `Content-Type: application/octet-stream`, or as `{"value": "…"}` with `application/json`"#.into())
-    }
 }
 
 /// Declares the routes of this file.

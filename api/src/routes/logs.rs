@@ -3,7 +3,7 @@
 //! Outputs are not records: they have byte offsets instead of positions.
 
 use bytes::Bytes;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::{AttemptId, ExecutionId};
 use ensue_engine::ports::{OutputState, OutputStream};
 use ensue_views::executions::AttemptStatus;
@@ -34,42 +34,17 @@ const TEXT: &str = "text/plain";
 const PART_BYTES_MAX: usize = 1024 * 1024;
 
 /// An attempt's output is no longer stored.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[error("the output of attempt {0} was deleted because it was old or to free space")]
+#[explain(slug = "output-removed", fault = Missing,
+    hint = "look at the result and the timeline in the log; `outputs.keep_days` and `outputs.quota` limit how long and how much output is kept")]
 struct OutputRemoved(u32);
 
-impl Explain for OutputRemoved {
-    fn slug(&self) -> &'static str {
-        "output-removed"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Missing
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("look at the result and the timeline in the log; `outputs.keep_days` and `outputs.quota` limit how long and how much output is kept".into())
-    }
-}
-
 /// Too many clients follow outputs.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[error("too many outputs are being followed")]
+#[explain(slug = "busy", fault = Busy, hint = "try again when another follower has ended, or read the existing output without `follow`")]
 struct TooManyFollowers;
-
-impl Explain for TooManyFollowers {
-    fn slug(&self) -> &'static str {
-        "busy"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Busy
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("try again when another follower has ended, or read the existing output without `follow`".into())
-    }
-}
 
 /// The place in an execution's output where a caller wants to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ensue_engine::catalog::{Action, Catalog, Does, Run};
 use ensue_engine::command::{Answer, Ask, OfRule, RequestExecution, Rerun};
 use ensue_engine::executions::history::{Ended, History, KeptError};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::{ExecutionId, LogId};
 use ensue_engine::locks::facts::{Claim, LockOwner};
 use ensue_engine::names::{RuleRef, StepName};
@@ -33,14 +33,17 @@ use crate::rows::left_views;
 use crate::wire::executions::{WireExecution, WireRerun};
 
 /// Why an execution cannot be rerun.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[non_exhaustive]
+#[explain(slug = "rerun-refused", fault = Conflict)]
 enum RerunRefused {
     /// It has not ended.
     #[error("the execution {0} has not ended")]
+    #[explain(hint = "wait until it has ended, or end it first with `ensue executions cancel {0}`")]
     GoesOn(ExecutionId),
     /// It is a step of a workflow.
     #[error("the execution {id} is step `{step}` of {root}, and only the whole workflow can be rerun")]
+    #[explain(hint = "run `ensue executions rerun {root} --from {step}`, if it is a step of that workflow itself")]
     IsStep {
         /// The step's execution.
         id: ExecutionId,
@@ -51,9 +54,11 @@ enum RerunRefused {
     },
     /// No part of it failed.
     #[error("the execution {0} succeeded, so there is no failed part to start from")]
+    #[explain(hint = "run `ensue executions rerun {0}` for all of it, or add `--from STEP` for a step and those that need it")]
     Succeeded(ExecutionId),
     /// The step does not exist.
     #[error("there is no step `{step}` in the current version of `{of}`")]
+    #[explain(hint = "name a step of the workflow as it is installed now, `start` or `failed`")]
     NoStep {
         /// The name in the request.
         step: String,
@@ -62,47 +67,24 @@ enum RerunRefused {
     },
     /// It ran the steps of a rule that no longer has steps.
     #[error("the rule `{0}` no longer has steps: it now runs an action")]
+    #[explain(hint = "send an event of your own, so that the rule acts on it")]
     NoStepsNow(RuleRef),
     /// The results of the steps that are taken over depend on the old parameters.
     #[error("new `params` require `from: start`: the steps that are taken over used the old ones")]
+    #[explain(hint = "leave out `params` or `from`")]
     ParamsMidway,
     /// A rule's steps have no parameters.
     #[error("the execution {0} runs the steps of a rule: it has an event and no `params`")]
+    #[explain(hint = "leave out `params`; send an event of your own, so that the rule acts on it")]
     ParamsOfRule(ExecutionId),
     /// There is too much to take over.
     #[error("{0}")]
+    #[explain(hint = "rerun it from the start, or move parts of it to sub-workflows")]
     TooMany(String),
     /// Its parameters are no longer stored.
     #[error("the parameters of {0} are no longer stored")]
+    #[explain(hint = "run the action with your own parameters: `ensue run`")]
     ParamsGone(ExecutionId),
-}
-
-impl Explain for RerunRefused {
-    fn slug(&self) -> &'static str {
-        "rerun-refused"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Conflict
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::GoesOn(id) => format!("wait until it has ended, or end it first with `ensue executions cancel {id}`"),
-            Self::IsStep { step, root, .. } => {
-                format!("run `ensue executions rerun {root} --from {step}`, if it is a step of that workflow itself")
-            }
-            Self::Succeeded(id) => {
-                format!("run `ensue executions rerun {id}` for all of it, or add `--from STEP` for a step and those that need it")
-            }
-            Self::NoStep { .. } => "name a step of the workflow as it is installed now, `start` or `failed`".into(),
-            Self::NoStepsNow(_) => "send an event of your own, so that the rule acts on it".into(),
-            Self::ParamsMidway => "leave out `params` or `from`".into(),
-            Self::ParamsOfRule(_) => "leave out `params`; send an event of your own, so that the rule acts on it".into(),
-            Self::TooMany(_) => "rerun it from the start, or move parts of it to sub-workflows".into(),
-            Self::ParamsGone(_) => "run the action with your own parameters: `ensue run`".into(),
-        })
-    }
 }
 
 /// Declares the routes of this file.

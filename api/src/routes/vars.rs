@@ -1,7 +1,7 @@
 //! Vars: list them, set them and remove them.
 
 use ensue_engine::command::{Ask, SeenVar};
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::names::{NameError, VarName};
 use ensue_engine::record::{Body, Position};
 use ensue_views::Var;
@@ -21,34 +21,17 @@ use crate::rows::read_row;
 use crate::wire::vars::{WireSetVar, WireVar, WireVarValue};
 
 /// Why a var cannot be set.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[non_exhaustive]
+#[explain(slug = "var-invalid", fault = Invalid)]
 enum VarInvalid {
     /// The name is invalid.
     #[error(transparent)]
     Name(#[from] NameError),
     /// The value is invalid.
     #[error("the value is null, which a var cannot have")]
+    #[explain(hint = "send another value, or remove the var with `DELETE`")]
     Null,
-}
-
-impl Explain for VarInvalid {
-    fn slug(&self) -> &'static str {
-        "var-invalid"
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Name(_) | Self::Null => Fault::Invalid,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Name(_) => None,
-            Self::Null => Some("send another value, or remove the var with `DELETE`".into()),
-        }
-    }
 }
 
 /// Declares the routes of this file.

@@ -7,7 +7,8 @@ use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use ensue_engine::fact::{AccessFact, ByNoun, ExecutionFact};
+use ensue_engine::executions::milestone::Milestone;
+use ensue_engine::fact::{AccessFact, ByNoun};
 use ensue_engine::ids::{ExecutionId, TokenId};
 use ensue_engine::ports::ReadLimit;
 use ensue_engine::record::{Position, Record, StreamId, WireRecord};
@@ -221,41 +222,7 @@ fn revoked(record: &Record) -> Option<TokenId> {
 
 /// Returns the status with which a record ended an execution, if it ended one.
 fn ended(record: &Record) -> Option<Status> {
-    match record.fact.by_noun() {
-        ByNoun::ExecutionFact(fact) => match fact {
-            ExecutionFact::ExecutionSucceeded(_) => Some(Status::Succeeded),
-            ExecutionFact::ExecutionFailed(_) => Some(Status::Failed),
-            ExecutionFact::ExecutionTimedOut(_) => Some(Status::TimedOut),
-            ExecutionFact::ExecutionCancelled(_) => Some(Status::Cancelled),
-            ExecutionFact::ExecutionRequested(_)
-            | ExecutionFact::AttemptStarted(_)
-            | ExecutionFact::AttemptProgressed(_)
-            | ExecutionFact::AttemptEmitted(_)
-            | ExecutionFact::ArtifactKept(_)
-            | ExecutionFact::MessageRefused(_)
-            | ExecutionFact::AttemptSucceeded(_)
-            | ExecutionFact::AttemptFailed(_)
-            | ExecutionFact::AttemptLost(_)
-            | ExecutionFact::AttemptReportedLate(_)
-            | ExecutionFact::ExecutionCancelRequested(_)
-            | ExecutionFact::ExecutionPaused(_)
-            | ExecutionFact::ExecutionResumed(_)
-            | ExecutionFact::LockAwaited(_)
-            | ExecutionFact::LockAcquired(_)
-            | ExecutionFact::ExecutionBecameIndeterminate(_)
-            | ExecutionFact::ExecutionSettled(_) => None,
-        },
-        ByNoun::EventFact(_)
-        | ByNoun::RuleFact(_)
-        | ByNoun::FlowFact(_)
-        | ByNoun::StepFact(_)
-        | ByNoun::InquiryFact(_)
-        | ByNoun::TimerFact(_)
-        | ByNoun::ScheduleFact(_)
-        | ByNoun::CatalogFact(_)
-        | ByNoun::VarFact(_)
-        | ByNoun::AccessFact(_)
-        | ByNoun::DeadLetterFact(_)
-        | ByNoun::HealthFact(_) => None,
-    }
+    let ByNoun::ExecutionFact(fact) = record.fact.by_noun() else { return None };
+    let Milestone::Ended(end) = fact.milestone() else { return None };
+    Some(end.how.into())
 }

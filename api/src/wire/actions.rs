@@ -2,23 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use ensue_derive::wire;
 use ensue_engine::catalog::{Action, OnLost};
 use ensue_engine::executions::labels::Labels;
 use ensue_engine::names::{ActionRef, LabelName, PackName, WorkerQueueName};
 use ensue_engine::time::Timestamp;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::shapes;
-
 /// An action.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireAction {
-    #[schemars(with = "shapes::ActionRef")]
     r#ref: ActionRef,
-    #[schemars(with = "shapes::PackName")]
     pack: PackName,
     description: String,
     runner: &'static str,
@@ -27,16 +23,13 @@ pub(crate) struct WireAction {
     timeout: f64,
     grace: f64,
     idempotent: bool,
-    #[schemars(with = "shapes::OnLost")]
     on_lost: OnLost,
     priority: i8,
     /// The queue in which its executions wait for a worker.
-    #[schemars(with = "shapes::WorkerQueueName")]
     queue: WorkerQueueName,
     /// Named sets of parameters, each with some or all of them.
     templates: BTreeMap<String, Map<String, Value>>,
     /// The names of the labels that it sets on its executions.
-    #[schemars(with = "Vec<shapes::LabelName>")]
     labels: Vec<LabelName>,
 }
 
@@ -62,7 +55,7 @@ impl From<&Action> for WireAction {
 }
 
 /// The parameters and options with which to run an action.
-#[derive(Default, Deserialize, JsonSchema)]
+#[wire(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireExecute {
     /// The parameters: an object. Parameters with a default in the action or a value in the template may be
@@ -74,10 +67,8 @@ pub(crate) struct WireExecute {
     pub(crate) template: Option<String>,
     /// Additional labels, besides those that the action sets. Their names must differ from the action's labels.
     #[serde(default)]
-    #[schemars(with = "shapes::Labels")]
     pub(crate) labels: Labels,
     /// The earliest start time; without it, or if the time has passed, the execution starts at once.
     #[serde(default)]
-    #[schemars(with = "Option<shapes::Timestamp>")]
     pub(crate) start_at: Option<Timestamp>,
 }

@@ -1,5 +1,6 @@
 //! The files that attempts published.
 
+use ensue_derive::wire;
 use ensue_engine::executions::artifacts::{ArtifactName, MediaType};
 use ensue_engine::ids::ArtifactId;
 use ensue_engine::record::{Digest, Position};
@@ -8,25 +9,17 @@ use ensue_views::Artifact;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::shapes;
-
 /// A file that an attempt published.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireArtifact {
-    #[schemars(with = "shapes::ArtifactId")]
     id: ArtifactId,
-    #[schemars(with = "shapes::Position")]
     position: Position,
     /// Null if the attempt is no longer shown.
     attempt: Option<u32>,
-    #[schemars(with = "shapes::ArtifactName")]
     name: ArtifactName,
-    #[schemars(with = "Option<shapes::MediaType>")]
     media_type: Option<MediaType>,
     bytes: u64,
-    #[schemars(with = "shapes::Digest")]
     digest: Digest,
-    #[schemars(with = "shapes::Timestamp")]
     time: Timestamp,
     state: FileState,
 }

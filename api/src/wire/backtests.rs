@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ensue_derive::wire;
 use ensue_engine::ids::EventId;
 use ensue_engine::names::RuleRef;
 use ensue_engine::record::Position;
@@ -10,28 +11,23 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ports::{Backtested, FileText, ToBacktest, ToldEvent, ToldEvents};
-use crate::shapes;
 
 /// The rule to test, and the events to test it on.
-#[derive(Deserialize, JsonSchema)]
+#[wire(Deserialize)]
 #[schemars(rename = "BacktestAsked")]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireToBacktest {
-    #[schemars(with = "shapes::RuleRef")]
     rule: RuleRef,
     /// A file of the rule's pack with the contents to test; without it, the installed rule is tested.
     #[serde(default)]
     file: Option<WireFileText>,
     /// Only events after this position; takes precedence over `since`.
-    #[schemars(with = "Option<shapes::Position>")]
     #[serde(default)]
     after: Option<Position>,
     /// Only events that were received at or after this time.
-    #[schemars(with = "Option<shapes::Timestamp>")]
     #[serde(default)]
     since: Option<Timestamp>,
     /// Only events that were received before this time.
-    #[schemars(with = "Option<shapes::Timestamp>")]
     #[serde(default)]
     until: Option<Timestamp>,
 }
@@ -55,7 +51,7 @@ impl From<WireToBacktest> for ToBacktest {
 }
 
 /// What a rule would have done with past events, compared with what happened.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 #[schemars(rename = "Backtest")]
 pub(crate) struct WireBacktest {
     /// The number of events of its triggers.
@@ -63,10 +59,8 @@ pub(crate) struct WireBacktest {
     /// The number of those events that can no longer be read.
     unreadable: u64,
     /// The position after which the events were read.
-    #[schemars(with = "shapes::Position")]
     after: Position,
     /// The position up to which the log was read.
-    #[schemars(with = "shapes::Position")]
     until: Position,
     /// The number of its matches by the outcome that they would have had.
     would: BTreeMap<&'static str, u64>,
@@ -93,12 +87,10 @@ struct WireToldEvents {
 }
 
 /// What a rule would have decided about an event, and what it decided.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 #[schemars(rename = "BacktestEvent")]
 struct WireToldEvent {
-    #[schemars(with = "shapes::EventId")]
     event: EventId,
-    #[schemars(with = "shapes::Position")]
     position: Position,
     /// The outcome that it would have; null if the rule does not match it.
     would: Option<&'static str>,

@@ -1,5 +1,6 @@
 //! The results of one change of many things.
 
+use ensue_derive::wire;
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::record::Position;
 use schemars::JsonSchema;
@@ -9,18 +10,14 @@ use crate::problem::{FieldError, Problem};
 use crate::shapes;
 
 /// The result for one execution.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireChanged {
-    #[schemars(with = "shapes::ExecutionId")]
     pub(crate) execution: ExecutionId,
     /// Its position in the log; null if it was refused, or in a dry run.
-    #[schemars(with = "Option<shapes::Position>")]
     pub(crate) position: Option<Position>,
     /// The new execution that reruns it.
-    #[schemars(with = "Option<shapes::ExecutionId>")]
     pub(crate) rerun: Option<ExecutionId>,
     /// The execution that already reran it. This one was skipped for that reason.
-    #[schemars(with = "Option<shapes::ExecutionId>")]
     pub(crate) rerun_before: Option<ExecutionId>,
     /// Why it was refused; null if it was not.
     pub(crate) error: Option<WireRefused>,

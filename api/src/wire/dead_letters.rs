@@ -1,38 +1,31 @@
 //! Dead letters, and the results of settling them.
 
+use ensue_derive::wire;
 use ensue_engine::ids::{EventId, ExecutionId, Id};
 use ensue_engine::names::{SensorRef, TriggerRef};
 use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
 use ensue_views::DeadLetter;
 use ensue_views::dead_letters::{LetterStatus, SettledLetter};
-use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::bulk::WireRefused;
-use crate::shapes;
 
 /// A dead letter: a delivery whose sender was verified but that was refused, or an execution that failed
 /// permanently.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireDeadLetter {
-    #[schemars(with = "shapes::Id")]
     id: Id,
-    #[schemars(with = "shapes::Position")]
     position: Position,
     /// `open`, `retried` or `dismissed`.
     status: &'static str,
     /// The execution that failed; null for a delivery.
-    #[schemars(with = "Option<shapes::ExecutionId>")]
     execution: Option<ExecutionId>,
     /// The sensor that received it; null for an execution.
-    #[schemars(with = "Option<shapes::SensorRef>")]
     sensor: Option<SensorRef>,
-    #[schemars(with = "Option<shapes::TriggerRef>")]
     trigger: Option<TriggerRef>,
     reason: String,
-    #[schemars(with = "shapes::Timestamp")]
     time: Timestamp,
     /// How it was last settled.
     settled: Option<WireSettled>,
@@ -42,17 +35,14 @@ pub(crate) struct WireDeadLetter {
 }
 
 /// How a dead letter was settled.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireSettled {
-    #[schemars(with = "shapes::Timestamp")]
     at: Timestamp,
     /// The caller who settled it.
     by: String,
     /// The new execution that reruns it.
-    #[schemars(with = "Option<shapes::ExecutionId>")]
     rerun: Option<ExecutionId>,
     /// The events that it created when it was delivered again.
-    #[schemars(with = "Vec<shapes::EventId>")]
     events: Vec<EventId>,
 }
 
@@ -71,18 +61,14 @@ impl WireDeadLetter {
 }
 
 /// The result of settling a dead letter.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireDealtWith {
-    #[schemars(with = "shapes::Id")]
     pub(crate) id: Id,
     /// Its position in the log; null if it was refused, or in a dry run.
-    #[schemars(with = "Option<shapes::Position>")]
     pub(crate) position: Option<Position>,
     /// The new execution that reruns it.
-    #[schemars(with = "Option<shapes::ExecutionId>")]
     pub(crate) rerun: Option<ExecutionId>,
     /// The events that it created.
-    #[schemars(with = "Vec<shapes::EventId>")]
     pub(crate) events: Vec<EventId>,
     /// Why it was refused; null if it was not.
     pub(crate) error: Option<WireRefused>,

@@ -1,5 +1,6 @@
 //! Events.
 
+use ensue_derive::wire;
 use ensue_engine::command::{Novelty, SeenEvent};
 use ensue_engine::ids::{EventId, Id};
 use ensue_engine::names::{RuleRef, SensorRef, TriggerRef};
@@ -13,29 +14,19 @@ use serde_json::value::RawValue;
 use crate::shapes;
 
 /// An event.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireEvent {
-    #[schemars(with = "shapes::EventId")]
     id: EventId,
-    #[schemars(with = "shapes::Position")]
     position: Position,
-    #[schemars(with = "shapes::TriggerRef")]
     trigger: TriggerRef,
     source: String,
-    #[schemars(with = "Option<shapes::SensorRef>")]
     sensor: Option<SensorRef>,
-    #[schemars(with = "Option<shapes::RuleRef>")]
     rule: Option<RuleRef>,
-    #[schemars(with = "shapes::Timestamp")]
     time: Timestamp,
-    #[schemars(with = "shapes::Timestamp")]
     received_at: Timestamp,
-    #[schemars(with = "shapes::Id")]
     correlation: Id,
-    #[schemars(with = "Option<shapes::Id>")]
     parent: Option<Id>,
     actor: String,
-    #[schemars(with = "shapes::CatalogRevision")]
     catalog: CatalogRevision,
     matched: u32,
     erred: u32,
@@ -79,10 +70,9 @@ impl WireEvent {
 }
 
 /// An event that a caller sends.
-#[derive(Deserialize, JsonSchema)]
+#[wire(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireGivenEvent {
-    #[schemars(with = "shapes::TriggerRef")]
     pub(crate) trigger: TriggerRef,
     pub(crate) payload: Box<RawValue>,
     #[serde(default)]
@@ -115,11 +105,9 @@ impl From<&SeenEvent> for WireTakenEvent {
 }
 
 /// An accepted event of a list.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireTakenItem {
-    #[schemars(with = "shapes::EventId")]
     id: EventId,
-    #[schemars(with = "shapes::Position")]
     position: Position,
     /// Whether an earlier event with the same key already existed; this is that event.
     repeat: bool,

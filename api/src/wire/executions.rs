@@ -1,5 +1,6 @@
 //! Executions and their attempts.
 
+use ensue_derive::wire;
 use ensue_engine::executions::facts::{Evidence, Failure, FailureKind, Pace, SettlementWord};
 use ensue_engine::executions::labels::Labels;
 use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId};
@@ -19,33 +20,23 @@ use crate::shapes;
 use crate::wire::locks::WireAwaitedLock;
 
 /// An execution.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireExecution {
-    #[schemars(with = "shapes::ExecutionId")]
     id: ExecutionId,
-    #[schemars(with = "shapes::Position")]
     position: Position,
-    #[schemars(with = "shapes::ActionRef")]
     action: ActionRef,
-    #[schemars(with = "shapes::Status")]
     status: Status,
     /// Since when it has been paused, if it is paused.
-    #[schemars(with = "Option<shapes::Timestamp>")]
     paused_at: Option<Timestamp>,
     error: Option<WireFailure>,
     attempt: u32,
     progress: Option<WireProgress>,
     artifacts: u32,
-    #[schemars(with = "Option<shapes::RuleRef>")]
     rule: Option<RuleRef>,
-    #[schemars(with = "Option<shapes::EventId>")]
     event: Option<EventId>,
-    #[schemars(with = "Option<shapes::EnforcementId>")]
     enforcement: Option<EnforcementId>,
-    #[schemars(with = "Option<shapes::ExecutionId>")]
     parent: Option<ExecutionId>,
     /// Its step in the workflow `parent`.
-    #[schemars(with = "Option<shapes::StepName>")]
     step: Option<StepName>,
     /// The item of the step, from 0.
     item: Option<u32>,
@@ -54,40 +45,28 @@ pub(crate) struct WireExecution {
     /// Whether it undoes the step or item, rather than running it.
     undoes: bool,
     /// The execution that it reruns.
-    #[schemars(with = "Option<shapes::ExecutionId>")]
     rerun_of: Option<ExecutionId>,
     /// The inquiry that it opened: while it waits, it waits for an answer to that inquiry.
-    #[schemars(with = "Option<shapes::InquiryId>")]
     inquiry: Option<InquiryId>,
     priority: i8,
     /// The queue in which it waits for a worker, if it needs a worker's slot.
-    #[schemars(with = "Option<shapes::WorkerQueueName>")]
     queue: Option<WorkerQueueName>,
     /// Its labels, by which you can find it: those that its action sets, and those that the request added.
-    #[schemars(with = "shapes::Labels")]
     labels: Labels,
     /// Since when it has been waiting in the queue.
-    #[schemars(with = "Option<shapes::Timestamp>")]
     queued_at: Option<Timestamp>,
-    #[schemars(with = "shapes::Timestamp")]
     requested_at: Timestamp,
-    #[schemars(with = "Option<shapes::Timestamp>")]
     started_at: Option<Timestamp>,
     /// When it continues on its own, if it waits for a time: a later attempt, the end of a sleep, or its start.
     /// This is the time computed when it began to wait; a clock jump shifts it.
-    #[schemars(with = "Option<shapes::Timestamp>")]
     waits_until: Option<Timestamp>,
     /// The lock that it waits for before it starts.
     awaits_lock: Option<WireAwaitedLock>,
     /// The deadline of the whole execution, if it has a timeout.
-    #[schemars(with = "Option<shapes::Timestamp>")]
     times_out_at: Option<Timestamp>,
-    #[schemars(with = "Option<shapes::Timestamp>")]
     ended_at: Option<Timestamp>,
-    #[schemars(with = "shapes::Id")]
     correlation: Id,
     actor: String,
-    #[schemars(with = "shapes::CatalogRevision")]
     catalog: CatalogRevision,
     settled: Option<WireSettled>,
     /// The number of its steps, and items of steps, that never had an execution: they were skipped, failed
@@ -178,24 +157,20 @@ impl WireExecution {
 }
 
 /// A step of a workflow, or an item of a step, that has no execution.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireNotStarted {
-    #[schemars(with = "shapes::StepName")]
     step: StepName,
     /// The item of the step, from 0.
     item: Option<u32>,
-    #[schemars(with = "shapes::Timestamp")]
     at: Timestamp,
     /// Why it was skipped. If this and `error` are both null and it was not taken over, its list of items was
     /// empty and it is done.
-    #[schemars(with = "Option<shapes::SkippedBecause>")]
     skipped: Option<SkippedBecause>,
     /// Why it failed.
     error: Option<WireFailure>,
     /// Whether it had succeeded in the original execution and was taken over: nothing was run.
     taken_over: bool,
     /// Its execution at that time.
-    #[schemars(with = "Option<shapes::ExecutionId>")]
     taken_from: Option<ExecutionId>,
 }
 
@@ -214,13 +189,12 @@ impl From<NotStarted> for WireNotStarted {
 }
 
 /// The progress of an execution, as reported by its last attempt.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireProgress {
     done: Option<f64>,
     /// Only for a single execution.
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<Option<String>>,
-    #[schemars(with = "shapes::Timestamp")]
     at: Timestamp,
 }
 
@@ -232,9 +206,8 @@ impl From<Progress> for WireProgress {
 }
 
 /// Why something failed.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireFailure {
-    #[schemars(with = "shapes::FailureKind")]
     kind: FailureKind,
     message: String,
     detail: Option<i64>,
@@ -251,12 +224,10 @@ impl From<Failure> for WireFailure {
 }
 
 /// How a person settled an execution.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireSettled {
-    #[schemars(with = "shapes::SettledAs")]
     outcome: SettledAs,
     by: String,
-    #[schemars(with = "shapes::Timestamp")]
     at: Timestamp,
 }
 
@@ -267,29 +238,23 @@ impl From<Settled> for WireSettled {
 }
 
 /// One attempt of an execution.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireAttempt {
-    #[schemars(with = "shapes::AttemptId")]
     id: AttemptId,
     number: u32,
     worker: String,
-    #[schemars(with = "shapes::AttemptStatus")]
     status: AttemptStatus,
-    #[schemars(with = "shapes::Timestamp")]
     started_at: Timestamp,
-    #[schemars(with = "Option<shapes::Timestamp>")]
     ended_at: Option<Timestamp>,
     error: Option<WireFailure>,
     result_bytes: Option<u64>,
-    #[schemars(with = "Option<shapes::Evidence>")]
     evidence: Option<Evidence>,
     late_report: Option<WireLateReport>,
 }
 
 /// What a worker reported about an attempt that had been given up.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 struct WireLateReport {
-    #[schemars(with = "shapes::Timestamp")]
     at: Timestamp,
     error: Option<WireFailure>,
     result_bytes: Option<u64>,

@@ -1,23 +1,19 @@
 //! Problems that wait for an operator: parked reactions.
 
+use ensue_derive::wire;
 use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
 use ensue_views::ParkedReaction;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::shapes;
-
 /// A parked reaction, identified by the record that caused it.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireParkedReaction {
-    #[schemars(with = "shapes::Position")]
     of: Position,
     next: u32,
     error: String,
-    #[schemars(with = "shapes::Position")]
     position: Position,
-    #[schemars(with = "shapes::Timestamp")]
     parked_at: Timestamp,
 }
 
@@ -29,9 +25,8 @@ impl From<ParkedReaction> for WireParkedReaction {
 }
 
 /// What became of a parked reaction.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireDecided {
-    #[schemars(with = "shapes::Position")]
     pub(crate) of: Position,
     pub(crate) decided: WireDecision,
 }
@@ -47,9 +42,8 @@ pub(crate) enum WireDecision {
 }
 
 /// Confirms that the clock was accepted.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireClockAccepted {
     /// The newest position of the log at that time.
-    #[schemars(with = "shapes::Position")]
     pub(crate) position: Position,
 }

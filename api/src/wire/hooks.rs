@@ -1,5 +1,6 @@
 //! Webhooks and their deliveries.
 
+use ensue_derive::wire;
 use ensue_engine::catalog::{Sensor, Verify};
 use ensue_engine::command::ReceivedEvent;
 use ensue_engine::ids::EventId;
@@ -12,7 +13,6 @@ use serde_json::value::RawValue;
 
 use crate::deliveries::{Delivery, DeliveryEnd};
 use crate::ports::SecretState;
-use crate::shapes;
 
 /// The response to a delivery.
 #[derive(Serialize, JsonSchema)]
@@ -21,14 +21,11 @@ pub(crate) struct WireTaken<'a> {
 }
 
 /// An event that a delivery created.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 #[schemars(rename = "DeliveredEvent")]
 pub(crate) struct WireTakenEvent<'a> {
-    #[schemars(with = "shapes::EventId")]
     id: EventId,
-    #[schemars(with = "shapes::TriggerRef")]
     trigger: &'a TriggerRef,
-    #[schemars(with = "shapes::Position")]
     position: Position,
 }
 
@@ -49,16 +46,13 @@ pub(crate) struct WireSend {
 }
 
 /// A webhook.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireHook {
-    #[schemars(with = "shapes::SensorRef")]
     r#ref: SensorRef,
-    #[schemars(with = "shapes::PackName")]
     pack: PackName,
     description: String,
     url: String,
     scheme: WireScheme,
-    #[schemars(with = "Option<shapes::KeyRef>")]
     key: Option<KeyRef>,
     secret: WireSecretState,
     deliveries: Vec<WireDelivery>,
@@ -122,15 +116,13 @@ enum WireSecretState {
 }
 
 /// One delivery.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 struct WireDelivery {
-    #[schemars(with = "shapes::Timestamp")]
     at: Timestamp,
     seconds: f64,
     bytes: Option<usize>,
     request_id: String,
     outcome: WireDeliveryOutcome,
-    #[schemars(with = "Vec<shapes::EventId>")]
     events: Vec<EventId>,
     code: Option<String>,
     why: Option<String>,

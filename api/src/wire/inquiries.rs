@@ -1,5 +1,6 @@
 //! Inquiries: their questions, assignees and answers.
 
+use ensue_derive::wire;
 use ensue_engine::ids::{AttemptId, ExecutionId, InquiryId};
 use ensue_engine::inquiries::facts::{Occasion, Verdict};
 use ensue_engine::names::StepName;
@@ -7,7 +8,6 @@ use ensue_engine::record::{Digest, Position};
 use ensue_engine::time::Timestamp;
 use ensue_views::Inquiry;
 use ensue_views::inquiries::{Answer, InquiryStatus, Notification};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -15,14 +15,11 @@ use serde_json::value::RawValue;
 use crate::shapes;
 
 /// A question to people.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireInquiry {
-    #[schemars(with = "shapes::InquiryId")]
     id: InquiryId,
-    #[schemars(with = "shapes::Position")]
     position: Position,
     title: String,
-    #[schemars(with = "shapes::InquiryStatus")]
     status: InquiryStatus,
     /// The callers that may answer: `role:<role>`, or the name of a token.
     assignees: Vec<String>,
@@ -39,29 +36,21 @@ pub(crate) struct WireInquiry {
     /// When people were notified by its `notify`, latest last: at most 20.
     notifications: Vec<WireNotification>,
     /// The execution that opened it.
-    #[schemars(with = "shapes::ExecutionId")]
     execution: ExecutionId,
     /// The attempt whose outcome is unknown, if the node itself opened the inquiry about it.
-    #[schemars(with = "Option<shapes::AttemptId>")]
     attempt: Option<AttemptId>,
     /// The workflow execution of which its execution is a step.
-    #[schemars(with = "Option<shapes::ExecutionId>")]
     parent: Option<ExecutionId>,
     /// The step of the workflow `parent` that opened it.
-    #[schemars(with = "Option<shapes::StepName>")]
     step: Option<StepName>,
     /// The item of the step, from 0.
     item: Option<u32>,
-    #[schemars(with = "shapes::Timestamp")]
     opened_at: Timestamp,
     /// When it expires, as computed when it was opened; a clock jump shifts it.
-    #[schemars(with = "Option<shapes::Timestamp>")]
     expires_at: Option<Timestamp>,
     /// When it stopped accepting answers.
-    #[schemars(with = "Option<shapes::Timestamp>")]
     ended_at: Option<Timestamp>,
     /// The digest that binds an answer to the question: send it back with the answer.
-    #[schemars(with = "shapes::Digest")]
     digest: Digest,
     /// Whether an answer without `digest` is rejected with 428.
     digest_required: bool,
@@ -82,19 +71,16 @@ pub(crate) struct WireInquiry {
 }
 
 /// One answer to an inquiry.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireAnswer {
     by: String,
-    #[schemars(with = "shapes::Timestamp")]
     at: Timestamp,
     #[schemars(with = "shapes::AnswerVerdict")]
     verdict: Verdict,
     /// The record that holds it.
-    #[schemars(with = "Option<shapes::Position>")]
     position: Option<Position>,
     /// The digest of the question as it was shown, that is, what was approved; null if the answer did not
     /// include it.
-    #[schemars(with = "Option<shapes::Digest>")]
     digest: Option<Digest>,
     /// Only for a single inquiry.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,14 +88,12 @@ pub(crate) struct WireAnswer {
 }
 
 /// A notification about an inquiry.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireNotification {
     #[schemars(with = "shapes::NotificationOccasion")]
     of: Occasion,
-    #[schemars(with = "shapes::Timestamp")]
     at: Timestamp,
     /// The execution that notifies people; null if it could not be requested.
-    #[schemars(with = "Option<shapes::ExecutionId>")]
     execution: Option<ExecutionId>,
     /// Why it could not be requested.
     error: Option<String>,
@@ -194,7 +178,7 @@ pub(crate) struct WireResponse {
 }
 
 /// The same shape for the OpenAPI document.
-#[derive(JsonSchema)]
+#[wire()]
 #[schemars(rename = "InquiryResponse")]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -203,7 +187,6 @@ pub(crate) struct WireGivenResponse {
     answer: Value,
     /// The inquiry's `digest`, as it was shown. A different digest is rejected; so is an answer without it if
     /// `digest_required` is true.
-    #[schemars(with = "Option<shapes::Digest>")]
     #[serde(default)]
     digest: Option<Digest>,
 }

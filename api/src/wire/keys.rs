@@ -1,5 +1,6 @@
 //! Keys: never their values.
 
+use ensue_derive::wire;
 use ensue_engine::names::KeyRef;
 use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
@@ -7,17 +8,12 @@ use ensue_views::Key;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::shapes;
-
 /// A key that is set.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireKey {
-    #[schemars(with = "shapes::KeyRef")]
     r#ref: KeyRef,
-    #[schemars(with = "shapes::Position")]
     position: Position,
     version: u32,
-    #[schemars(with = "shapes::Timestamp")]
     set_at: Timestamp,
     set_by: String,
 }
@@ -29,9 +25,8 @@ impl From<Key> for WireKey {
 }
 
 /// A key that was just set.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireSetKey {
-    #[schemars(with = "shapes::KeyRef")]
     pub(crate) r#ref: KeyRef,
     pub(crate) version: u32,
 }

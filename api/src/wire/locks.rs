@@ -1,27 +1,22 @@
 //! Locks: the holders of each lock, and the executions that wait for it.
 
+use ensue_derive::wire;
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::locks::facts::{Lock, LockOwner};
 use ensue_engine::names::{ActionRef, RuleRef};
 use ensue_engine::record::Digest;
 use ensue_engine::time::Timestamp;
 use ensue_views::executions::AwaitedLock;
-use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::shapes;
-
 /// A lock that executions hold or wait for.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireLock {
     /// The action whose executions it limits.
-    #[schemars(with = "Option<shapes::ActionRef>")]
     action: Option<ActionRef>,
     /// The rule whose executions it limits.
-    #[schemars(with = "Option<shapes::RuleRef>")]
     rule: Option<RuleRef>,
     /// The digest of the lock's key.
-    #[schemars(with = "shapes::Digest")]
     key: Digest,
     /// The maximum number of holders.
     limit: u32,
@@ -36,20 +31,16 @@ pub(crate) struct WireLock {
 }
 
 /// An execution that holds a lock.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireHolder {
-    #[schemars(with = "shapes::ExecutionId")]
     pub(crate) execution: ExecutionId,
-    #[schemars(with = "shapes::Timestamp")]
     pub(crate) since: Timestamp,
 }
 
 /// An execution that waits for a lock.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireWaiter {
-    #[schemars(with = "shapes::ExecutionId")]
     pub(crate) execution: ExecutionId,
-    #[schemars(with = "shapes::Timestamp")]
     pub(crate) since: Timestamp,
     /// Its place among the waiting executions, from 1.
     pub(crate) place: usize,
@@ -60,21 +51,16 @@ pub(crate) struct WireWaiter {
 }
 
 /// The lock that an execution waits for before it starts.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireAwaitedLock {
-    #[schemars(with = "Option<shapes::ActionRef>")]
     action: Option<ActionRef>,
-    #[schemars(with = "Option<shapes::RuleRef>")]
     rule: Option<RuleRef>,
     /// The digest of the key.
-    #[schemars(with = "shapes::Digest")]
     key: Digest,
     /// The maximum number of holders.
     limit: u32,
     /// The first of the executions that held it when this one began to wait, oldest first.
-    #[schemars(with = "Vec<shapes::ExecutionId>")]
     behind: Vec<ExecutionId>,
-    #[schemars(with = "shapes::Timestamp")]
     since: Timestamp,
 }
 

@@ -1,5 +1,6 @@
 //! The node: its status, its health and its jobs.
 
+use ensue_derive::wire;
 use ensue_engine::ids::LogId;
 use ensue_engine::record::{CatalogRevision, Chain, Epoch, Position};
 use ensue_engine::time::Timestamp;
@@ -9,26 +10,18 @@ use serde::Serialize;
 
 use crate::attention::{Attention, COUNTED_MAX};
 use crate::ports::{DependencyState, Finding, FindingVerdict, Job, JobKind, JobState, Kept, NodeStatus, Readiness, Retained};
-use crate::shapes;
 
 /// The status of the node.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 #[schemars(rename = "NodeStatus")]
 pub(crate) struct WireStatus {
     release: String,
-    #[schemars(with = "shapes::Timestamp")]
     started_at: Timestamp,
-    #[schemars(with = "shapes::LogId")]
     log: LogId,
-    #[schemars(with = "shapes::Epoch")]
     epoch: Epoch,
-    #[schemars(with = "shapes::Position")]
     position: Position,
-    #[schemars(with = "shapes::Chain")]
     chain: Chain,
-    #[schemars(with = "shapes::Position")]
     views_position: Position,
-    #[schemars(with = "shapes::CatalogRevision")]
     catalog: CatalogRevision,
     workers: u32,
     workers_busy: u32,
@@ -274,15 +267,12 @@ impl From<FindingVerdict> for WireFindingVerdict {
 }
 
 /// A background job.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireJob {
     job: WireJobKind,
     status: WireJobStatus,
-    #[schemars(with = "shapes::Timestamp")]
     began_at: Timestamp,
-    #[schemars(with = "Option<shapes::Timestamp>")]
     ended_at: Option<Timestamp>,
-    #[schemars(with = "shapes::Position")]
     position: Position,
     why: Option<String>,
 }

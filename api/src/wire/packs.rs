@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ensue_derive::wire;
 use ensue_engine::catalog::Pack;
 use ensue_engine::names::{KeyRef, PackName};
 use ensue_engine::record::Digest;
@@ -14,19 +15,15 @@ use serde_json::Value;
 use crate::shapes;
 
 /// A pack: as installed, as found in the folder, or both.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WirePack {
-    #[schemars(with = "shapes::PackName")]
     name: PackName,
     status: WirePackStatus,
     version: Option<String>,
     description: Option<String>,
-    #[schemars(with = "Option<shapes::Digest>")]
     digest: Option<Digest>,
     config: Option<Arc<Value>>,
-    #[schemars(with = "Vec<shapes::KeyRef>")]
     keys: Vec<KeyRef>,
-    #[schemars(with = "Option<shapes::Timestamp>")]
     installed_at: Option<Timestamp>,
     installed_by: Option<String>,
     /// Errors, warnings and notes about its files in the folder. If there are errors, the last good version

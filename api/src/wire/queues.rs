@@ -1,19 +1,18 @@
 //! Queues of executions: those that have a slot, and those that wait for one.
 
+use ensue_derive::wire;
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::names::{ActionRef, WorkerQueueName};
 use ensue_engine::time::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::shapes;
 use crate::worker_queues::{StartRate, WorkerQueue};
 
 /// A queue in which executions wait for a worker's slot.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireQueue {
     /// Its name, as used by actions.
-    #[schemars(with = "shapes::WorkerQueueName")]
     name: WorkerQueueName,
     /// Whether the operator has configured this queue. Executions in a queue that is not configured start once
     /// it is.
@@ -23,14 +22,12 @@ pub(crate) struct WireQueue {
     /// How many attempts may start within a period.
     rate: Option<WireStartRate>,
     /// When the next attempt may start, if the rate allows none now.
-    #[schemars(with = "Option<shapes::Timestamp>")]
     next_start_at: Option<Timestamp>,
     /// The number of slots in use.
     busy_count: u32,
     /// The number of waiting executions; paused executions are not counted.
     waiting_count: usize,
     /// Since when the oldest waiting execution has been waiting.
-    #[schemars(with = "Option<shapes::Timestamp>")]
     waiting_since: Option<Timestamp>,
     /// Some of the executions that have a slot, longest first.
     busy: Vec<WireQueued>,
@@ -46,14 +43,11 @@ pub(crate) struct WireStartRate {
 }
 
 /// An execution that has a slot, or waits for one.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireQueued {
-    #[schemars(with = "shapes::ExecutionId")]
     pub(crate) execution: ExecutionId,
-    #[schemars(with = "Option<shapes::ActionRef>")]
     pub(crate) action: Option<ActionRef>,
     /// Since when it has held its slot or waited; null if the views have not reached that position yet.
-    #[schemars(with = "Option<shapes::Timestamp>")]
     pub(crate) since: Option<Timestamp>,
     /// −100 … 100; higher goes first.
     pub(crate) priority: Option<i8>,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use ensue_derive::wire;
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::names::{ActionRef, PackName, RuleRef};
 use ensue_engine::time::Timestamp;
@@ -15,7 +16,6 @@ use serde_json::Value;
 use crate::ports::{PackFiles, ReplayDifference, Replayed, ReplayedExecution, ReplayedWhich, ToReplay};
 use crate::problem::Problem;
 use crate::query::bad;
-use crate::shapes;
 
 /// The default number of executions to replay.
 const LAST: u32 = 100;
@@ -23,12 +23,11 @@ const LAST: u32 = 100;
 const LAST_MAX: u32 = 10_000;
 
 /// The executions to replay, and the definitions to replay them with.
-#[derive(Deserialize, JsonSchema)]
+#[wire(Deserialize)]
 #[schemars(rename = "ReplayAsked")]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireToReplay {
     /// This execution; without it, the newest executions that are not steps of others.
-    #[schemars(with = "Option<shapes::ExecutionId>")]
     #[serde(default)]
     execution: Option<ExecutionId>,
     /// How many of the newest executions; 100 by default, at most 10,000.
@@ -36,15 +35,12 @@ pub(crate) struct WireToReplay {
     #[schemars(range(min = 1, max = 10_000))]
     last: Option<u32>,
     /// Only executions of this action.
-    #[schemars(with = "Option<shapes::ActionRef>")]
     #[serde(default)]
     action: Option<ActionRef>,
     /// Only executions requested by this rule.
-    #[schemars(with = "Option<shapes::RuleRef>")]
     #[serde(default)]
     rule: Option<RuleRef>,
     /// Only executions requested at or after this time.
-    #[schemars(with = "Option<shapes::Timestamp>")]
     #[serde(default)]
     since: Option<Timestamp>,
     /// Another version of an installed pack to replay them with; without it, the definitions that they ran
@@ -54,11 +50,10 @@ pub(crate) struct WireToReplay {
 }
 
 /// The files of a pack.
-#[derive(Deserialize, JsonSchema)]
+#[wire(Deserialize)]
 #[schemars(rename = "PackFiles")]
 #[serde(deny_unknown_fields)]
 struct WirePack {
-    #[schemars(with = "shapes::PackName")]
     name: PackName,
     /// Its files by their paths in it: `rules/greet.yaml`.
     files: BTreeMap<String, WirePackFile>,
@@ -135,12 +130,10 @@ pub(crate) struct WireReplayed {
 }
 
 /// An execution that would run differently or cannot be replayed.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 #[schemars(rename = "ReplayedExecution")]
 struct WireReplayedExecution {
-    #[schemars(with = "shapes::ExecutionId")]
     execution: ExecutionId,
-    #[schemars(with = "Option<shapes::ActionRef>")]
     action: Option<ActionRef>,
     /// The first differences; later ones follow from them. Empty if it cannot be replayed.
     differences: Vec<WireReplayDifference>,

@@ -1,5 +1,6 @@
 //! Rules and their recent activity.
 
+use ensue_derive::wire;
 use ensue_engine::catalog::{Control, Flow, Mode, Rule, Stage};
 use ensue_engine::ids::{EventId, RuleId};
 use ensue_engine::names::{ActionRef, PackName, RuleRef, TriggerRef};
@@ -9,24 +10,17 @@ use ensue_views::{RuleActivity, Schedule};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::shapes;
 use crate::wire::timers::WireSchedule;
 
 /// A rule and its recent activity.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireRule {
-    #[schemars(with = "shapes::RuleRef")]
     r#ref: RuleRef,
-    #[schemars(with = "shapes::RuleId")]
     id: RuleId,
-    #[schemars(with = "shapes::PackName")]
     pack: PackName,
     description: String,
-    #[schemars(with = "shapes::Mode")]
     mode: Mode,
-    #[schemars(with = "shapes::Mode")]
     declared_mode: Mode,
-    #[schemars(with = "Vec<shapes::TriggerRef>")]
     triggers: Vec<TriggerRef>,
     schedule: Option<WireSchedule>,
     when: Option<String>,
@@ -34,11 +28,9 @@ pub(crate) struct WireRule {
     /// The flow controls that decide which of its matches are acted on, and when, in the order in which they
     /// are applied.
     flow: Vec<WireFlowControl>,
-    #[schemars(with = "shapes::ActionRef")]
     action: ActionRef,
     priority: i8,
     matched: WireMatches,
-    #[schemars(with = "Option<shapes::Timestamp>")]
     matched_at: Option<Timestamp>,
     erred: u64,
     errors: Vec<WireRuleError>,
@@ -69,9 +61,8 @@ struct WireMatches {
 }
 
 /// A flow control of a rule.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 struct WireFlowControl {
-    #[schemars(with = "shapes::Control")]
     control: Control,
     /// What it does, in words.
     does: String,
@@ -101,28 +92,22 @@ impl From<&Stage> for WireFlowControl {
 }
 
 /// One kind of error of a rule.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 struct WireRuleError {
     message: String,
     count: u64,
-    #[schemars(with = "shapes::EventId")]
     first_event: EventId,
-    #[schemars(with = "shapes::Timestamp")]
     first_at: Timestamp,
-    #[schemars(with = "shapes::EventId")]
     last_event: EventId,
     /// When the error was last counted: at most about a minute after the event, as long as a node is running.
-    #[schemars(with = "shapes::Timestamp")]
     last_at: Timestamp,
 }
 
 /// Why a rule is suspended.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 struct WireSuspension {
-    #[schemars(with = "shapes::EventId")]
     event: EventId,
     depth: u32,
-    #[schemars(with = "shapes::Timestamp")]
     at: Timestamp,
 }
 
@@ -174,10 +159,8 @@ impl WireRule {
 }
 
 /// A rule's mode after it was set.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireRuleMode {
-    #[schemars(with = "shapes::RuleRef")]
     pub(crate) r#ref: RuleRef,
-    #[schemars(with = "shapes::Mode")]
     pub(crate) mode: Mode,
 }

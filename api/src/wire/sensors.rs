@@ -1,26 +1,23 @@
 //! Sensors.
 
+use ensue_derive::wire;
 use ensue_engine::catalog::{Sensor, Source, Verify};
 use ensue_engine::names::{KeyRef, PackName, SensorRef, TriggerRef};
 use ensue_views::Schedule;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::shapes;
 use crate::wire::hooks::WireScheme;
 use crate::wire::timers::WireSchedule;
 
 /// A sensor.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireSensor {
-    #[schemars(with = "shapes::SensorRef")]
     r#ref: SensorRef,
-    #[schemars(with = "shapes::PackName")]
     pack: PackName,
     description: String,
     source: WireSource,
     scheme: Option<WireScheme>,
-    #[schemars(with = "Option<shapes::KeyRef>")]
     key: Option<KeyRef>,
     url: Option<String>,
     schedule: Option<WireSchedule>,
@@ -38,9 +35,8 @@ enum WireSource {
 }
 
 /// An event that a sensor may create.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 struct WireEmit {
-    #[schemars(with = "shapes::TriggerRef")]
     trigger: TriggerRef,
     when: Option<String>,
     dedupe: Option<String>,

@@ -1,5 +1,6 @@
 //! The pending times of schedules of rules and sensors.
 
+use ensue_derive::wire;
 use ensue_engine::ids::ScheduleId;
 use ensue_engine::names::{RuleRef, SensorRef};
 use ensue_engine::record::Position;
@@ -8,57 +9,41 @@ use ensue_engine::schedule::plan::{Misfire, Plan};
 use ensue_engine::time::Timestamp;
 use ensue_views::Schedule;
 use ensue_views::schedules::Missed;
-use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::shapes;
-
 /// A pending timer: the next time of a schedule.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireTimer {
-    #[schemars(with = "shapes::ScheduleId")]
     id: ScheduleId,
-    #[schemars(with = "shapes::Position")]
     position: Position,
-    #[schemars(with = "Option<shapes::RuleRef>")]
     rule: Option<RuleRef>,
-    #[schemars(with = "Option<shapes::SensorRef>")]
     sensor: Option<SensorRef>,
     /// The plan in words.
     plan: String,
-    #[schemars(with = "shapes::Timestamp")]
     set_at: Timestamp,
-    #[schemars(with = "Option<shapes::Timestamp>")]
     next_at: Option<Timestamp>,
-    #[schemars(with = "Option<shapes::Timestamp>")]
     fired_at: Option<Timestamp>,
     missed: Option<WireMissed>,
     is_over: bool,
 }
 
 /// The schedule of a rule or a sensor, as written, and its pending time.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireSchedule {
     /// The plan in words.
     plan: String,
-    #[schemars(with = "shapes::Misfire")]
     misfire: Misfire,
-    #[schemars(with = "Option<shapes::Timestamp>")]
     next_at: Option<Timestamp>,
-    #[schemars(with = "Option<shapes::Timestamp>")]
     fired_at: Option<Timestamp>,
     missed: Option<WireMissed>,
     is_over: bool,
 }
 
 /// Times at which nothing could fire.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 struct WireMissed {
-    #[schemars(with = "shapes::Timestamp")]
     from: Timestamp,
-    #[schemars(with = "shapes::Timestamp")]
     until: Timestamp,
-    #[schemars(with = "shapes::Misfire")]
     misfire: Misfire,
 }
 

@@ -1,26 +1,23 @@
 //! Tokens: never their secrets, except once on creation.
 
+use ensue_derive::wire;
 use ensue_engine::ids::TokenId;
 use ensue_engine::names::is_name;
 use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
 use ensue_views::Token;
-use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::shapes;
 use crate::sizes::ROLES_MAX;
 
 /// A token.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireToken {
-    #[schemars(with = "shapes::TokenId")]
     id: TokenId,
-    #[schemars(with = "shapes::Position")]
     position: Position,
     name: String,
     roles: Vec<String>,
-    #[schemars(with = "shapes::Timestamp")]
     added_at: Timestamp,
     added_by: String,
 }
@@ -39,12 +36,11 @@ impl From<Token> for WireToken {
 }
 
 /// A request for a new token.
-#[derive(Deserialize, JsonSchema)]
+#[wire(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireAskedToken {
     #[schemars(with = "shapes::TokenName")]
     pub(crate) name: String,
-    #[schemars(with = "shapes::Roles")]
     pub(crate) roles: Roles,
 }
 
@@ -70,9 +66,8 @@ impl<'de> Deserialize<'de> for Roles {
 }
 
 /// A newly created token: its secret is shown only this once.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireNewToken<'a> {
-    #[schemars(with = "shapes::TokenId")]
     pub(crate) id: TokenId,
     pub(crate) name: &'a str,
     #[schemars(with = "Vec<String>")]

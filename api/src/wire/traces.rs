@@ -1,5 +1,6 @@
 //! Traces: the causal graph around a thing.
 
+use ensue_derive::wire;
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::ids::{Id, RuleId};
 use ensue_engine::names::{ActionRef, RuleRef, StepName, TriggerRef};
@@ -7,25 +8,20 @@ use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
 use ensue_views::enforcements::OutcomeName;
 use ensue_views::executions::Status;
-use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::shapes;
 use crate::wire::enforcements::{WireBecame, WireHeld};
 use crate::wire::executions::WireNotStarted;
 use crate::wire::verdicts::WireVerdict;
 
 /// The causal graph around a thing.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireTrace {
     /// The first record of the chain.
-    #[schemars(with = "shapes::Id")]
     pub(crate) root: Id,
     /// When that record was written; all `micros` count from here.
-    #[schemars(with = "shapes::Timestamp")]
     pub(crate) began_at: Timestamp,
     /// The id that was asked for.
-    #[schemars(with = "shapes::Id")]
     pub(crate) asked: Id,
     /// The things, each after its cause.
     pub(crate) nodes: Vec<WireTraceNode>,
@@ -34,16 +30,12 @@ pub(crate) struct WireTrace {
 }
 
 /// One thing in the graph.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireTraceNode {
-    #[schemars(with = "shapes::Id")]
     pub(crate) id: Id,
     /// Its cause.
-    #[schemars(with = "Option<shapes::Id>")]
     pub(crate) parent: Option<Id>,
-    #[schemars(with = "shapes::Position")]
     pub(crate) position: Position,
-    #[schemars(with = "shapes::Timestamp")]
     pub(crate) time: Timestamp,
     pub(crate) micros: i64,
     #[serde(flatten)]
@@ -51,13 +43,12 @@ pub(crate) struct WireTraceNode {
 }
 
 /// The kind of a thing in the graph.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum WireTraced {
     /// An event.
     Event {
         /// Its trigger.
-        #[schemars(with = "shapes::TriggerRef")]
         trigger: TriggerRef,
         /// Its source.
         source: String,
@@ -72,13 +63,10 @@ pub(crate) enum WireTraced {
     /// An enforcement.
     Enforcement {
         /// The rule.
-        #[schemars(with = "shapes::RuleRef")]
         rule: RuleRef,
         /// Its id.
-        #[schemars(with = "shapes::RuleId")]
         rule_id: RuleId,
         /// Its outcome.
-        #[schemars(with = "shapes::OutcomeName")]
         outcome: OutcomeName,
         /// The flow control that holds it, or held it last; null if it was never held.
         held: Option<WireHeld>,
@@ -90,10 +78,8 @@ pub(crate) enum WireTraced {
     /// An execution.
     Execution {
         /// The action.
-        #[schemars(with = "shapes::ActionRef")]
         action: ActionRef,
         /// Its status.
-        #[schemars(with = "shapes::Status")]
         status: Status,
         /// The number of attempts that were started.
         attempt: u32,
@@ -104,7 +90,6 @@ pub(crate) enum WireTraced {
         /// Why it failed.
         error: Option<WireTraceError>,
         /// Its step in the workflow.
-        #[schemars(with = "Option<shapes::StepName>")]
         step: Option<StepName>,
         /// The item of the step, from 0.
         item: Option<u32>,
@@ -116,9 +101,8 @@ pub(crate) enum WireTraced {
 }
 
 /// Why an execution failed.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireTraceError {
-    #[schemars(with = "shapes::FailureKind")]
     pub(crate) kind: FailureKind,
     pub(crate) message: String,
 }

@@ -1,24 +1,19 @@
 //! Triggers.
 
+use ensue_derive::wire;
 use ensue_engine::catalog::Trigger;
 use ensue_engine::names::{PackName, RuleRef, TriggerRef};
-use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::shapes;
-
 /// A trigger.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireTrigger {
-    #[schemars(with = "shapes::TriggerRef")]
     r#ref: TriggerRef,
-    #[schemars(with = "shapes::PackName")]
     pack: PackName,
     description: String,
     payload: Value,
     index: Vec<String>,
-    #[schemars(with = "Vec<shapes::RuleRef>")]
     rules: Vec<RuleRef>,
 }
 

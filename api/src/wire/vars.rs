@@ -1,6 +1,7 @@
 //! Vars, with their values.
 
 use bytes::Bytes;
+use ensue_derive::wire;
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::names::VarName;
 use ensue_engine::record::Position;
@@ -10,23 +11,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::shapes;
 use crate::wire::embedded;
 
 /// A var that has a value.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireVar {
-    #[schemars(with = "shapes::VarName")]
     name: VarName,
-    #[schemars(with = "shapes::Position")]
     position: Position,
     /// Null if it was erased.
     value: Option<Box<RawValue>>,
-    #[schemars(with = "shapes::Timestamp")]
     set_at: Timestamp,
     set_by: String,
     /// The execution that set it; null if it was set by hand.
-    #[schemars(with = "Option<shapes::ExecutionId>")]
     execution: Option<ExecutionId>,
 }
 
@@ -39,11 +35,9 @@ impl WireVar {
 }
 
 /// A var that was just set.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireSetVar {
-    #[schemars(with = "shapes::VarName")]
     pub(crate) name: VarName,
-    #[schemars(with = "shapes::Position")]
     pub(crate) position: Position,
 }
 

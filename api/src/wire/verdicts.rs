@@ -1,5 +1,6 @@
 //! What a rule decided about an event, and why; and the requests that ask for it.
 
+use ensue_derive::wire;
 use ensue_engine::catalog::{Mode, Rule};
 use ensue_engine::ids::{EnforcementId, EventId, ExecutionId, RuleId};
 use ensue_engine::names::{ActionRef, RuleRef, TriggerRef};
@@ -35,11 +36,9 @@ impl Definitions {
 }
 
 /// What one rule decided about an event, and why.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireVerdict {
-    #[schemars(with = "shapes::RuleRef")]
     rule: RuleRef,
-    #[schemars(with = "shapes::RuleId")]
     rule_id: RuleId,
     verdict: WireJudgement,
     /// The parts of the condition that decided, one per line; empty if the rule has no condition.
@@ -48,16 +47,13 @@ pub(crate) struct WireVerdict {
     #[serde(flatten)]
     reason: WireReason,
     erred: Option<WireErred>,
-    #[schemars(with = "Option<shapes::EnforcementId>")]
     enforcement: Option<EnforcementId>,
-    #[schemars(with = "Option<shapes::OutcomeName>")]
     outcome: Option<OutcomeName>,
     /// The flow control that holds the match, or held it last; null if it was never held.
     held: Option<WireHeld>,
     /// What became of the match after it was held.
     became: Option<WireBecame>,
     error: Option<String>,
-    #[schemars(with = "Option<shapes::ExecutionId>")]
     execution: Option<ExecutionId>,
 }
 
@@ -187,18 +183,14 @@ pub(crate) struct WireExplained {
 }
 
 /// The event that was judged, and the definitions that judged it.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 pub(crate) struct WireSubject {
     /// Null if the event was never sent.
-    #[schemars(with = "Option<shapes::EventId>")]
     pub(crate) event: Option<EventId>,
-    #[schemars(with = "shapes::TriggerRef")]
     pub(crate) trigger: TriggerRef,
     pub(crate) definitions: Definitions,
-    #[schemars(with = "shapes::CatalogRevision")]
     pub(crate) catalog: CatalogRevision,
     /// The rule's current mode, which decides what becomes of its matches.
-    #[schemars(with = "shapes::Mode")]
     pub(crate) mode: Mode,
 }
 
@@ -210,9 +202,8 @@ struct WireLocalValue {
 }
 
 /// What a match requests: the parameters for the action, or why it cannot be run with them.
-#[derive(Serialize, JsonSchema)]
+#[wire(Serialize)]
 struct WirePlan {
-    #[schemars(with = "shapes::ActionRef")]
     action: ActionRef,
     params: Option<Box<RawValue>>,
     rejected: Option<String>,
@@ -270,10 +261,9 @@ enum WireAsked {
 }
 
 /// An event that exists only in the request, to be explained.
-#[derive(Deserialize, JsonSchema)]
+#[wire(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireImagined {
-    #[schemars(with = "shapes::TriggerRef")]
     pub(crate) trigger: TriggerRef,
     pub(crate) payload: Box<RawValue>,
     #[serde(default)]

@@ -176,11 +176,8 @@ fn note(occasion: Occasion) -> &'static str {
 #[derive(Deserialize)]
 struct Line {
     expr: String,
-    #[serde(default)]
     zone: Option<String>,
-    #[serde(default)]
     from: Option<String>,
-    #[serde(default)]
     count: Option<u64>,
 }
 

@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use ensue_engine::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Asking, Page, Sorting, many, tell_next};
+use super::{Asking, SortedPage, many, print_list};
 use crate::ago::moment_of;
 use crate::client::{Client, with_query};
 use crate::report::Outcome;
@@ -31,9 +31,7 @@ pub(crate) enum DeadLetters {
         #[command(flatten)]
         filters: Filters,
         #[command(flatten)]
-        sorting: Sorting,
-        #[command(flatten)]
-        page: Page,
+        page: SortedPage,
     },
     /// Show a dead letter with its delivery.
     Show {
@@ -114,15 +112,11 @@ impl DeadLetters {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
         match self {
-            Self::List { status, filters, sorting, page } => {
+            Self::List { status, filters, page } => {
                 let mut query = page.query();
-                query.extend(sorting.query());
                 query.extend(status.map(|status| ("status", status)));
                 query.extend(filters.query());
-                let answer = client.get("/dead_letters", &query).await?;
-                asking.output.print_list(&answer, COLUMNS);
-                tell_next(&answer);
-                Ok(())
+                print_list(asking, &client, "/dead_letters", &query, COLUMNS).await
             }
             Self::Show { id } => {
                 let id = ids::whole(&client, &[ids::DEAD_LETTER], &id).await?;

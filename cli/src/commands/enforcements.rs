@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{Asking, Between, Page, Sorting, tell_next};
+use super::{Asking, Between, SortedPage, print_list};
 use crate::flow::{became, held, outcome};
 use crate::report::Outcome;
 use crate::table::{Column, cell, pairs, text, time};
@@ -29,9 +29,7 @@ pub(crate) enum Enforcements {
         #[command(flatten)]
         between: Between,
         #[command(flatten)]
-        sorting: Sorting,
-        #[command(flatten)]
-        page: Page,
+        page: SortedPage,
     },
     /// Show an enforcement.
     Show {
@@ -54,16 +52,13 @@ impl Enforcements {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
         match self {
-            Self::List { rule, event, outcome, between, sorting, page } => {
+            Self::List { rule, event, outcome, between, page } => {
                 let mut query = page.query();
-                query.extend(sorting.query());
                 query.extend(rule.map(|rule| ("rule", rule)));
                 query.extend(ids::whole_if_any(&client, &[ids::EVENT], event).await?.map(|event| ("event", event)));
                 query.extend(between.query());
                 query.extend(outcome.map(|outcome| ("outcome", outcome)));
-                let answer = client.get("/enforcements", &query).await?;
-                asking.output.print_list(&answer, COLUMNS);
-                tell_next(&answer);
+                print_list(asking, &client, "/enforcements", &query, COLUMNS).await?;
             }
             Self::Show { id } => {
                 let id = ids::whole(&client, &[ids::ENFORCEMENT], &id).await?;

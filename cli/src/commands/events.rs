@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{Asking, Between, List, Page, Sorting, Watching, json_or_file, print_page};
+use super::{Asking, Between, List, SortedPage, Watching, json_or_file, print_page};
 use crate::redraw::Stirred;
 use crate::report::{Outcome, printable};
 use crate::table::{Column, cell, pairs, text, time};
@@ -34,9 +34,7 @@ pub(crate) enum Events {
         #[command(flatten)]
         between: Between,
         #[command(flatten)]
-        sorting: Sorting,
-        #[command(flatten)]
-        page: Page,
+        page: SortedPage,
         #[command(flatten)]
         watching: Watching,
     },
@@ -74,9 +72,8 @@ impl Events {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
         match self {
-            Self::List { trigger, source, correlation, between, sorting, page, watching } => {
+            Self::List { trigger, source, correlation, between, page, watching } => {
                 let mut query = page.query();
-                query.extend(sorting.query());
                 query.extend(trigger.map(|trigger| ("trigger", trigger)));
                 query.extend(source.map(|source| ("source", source)));
                 query.extend(ids::whole_if_any(&client, CHAIN, correlation).await?.map(|root| ("correlation", root)));

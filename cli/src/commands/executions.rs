@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::executions::labels::{LabelValue, written};
-use ensue_engine::names::LabelName;
+use ensue_engine::names::{LabelName, Names};
 use groups::By;
 use many::{Trying, Which};
 use rerun::Rerun;
@@ -208,7 +208,7 @@ pub(crate) struct Settle {
 }
 
 /// What a person says became of an execution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Names)]
 pub(crate) enum SettledAs {
     /// The action took effect.
     Succeeded,
@@ -216,16 +216,6 @@ pub(crate) enum SettledAs {
     Failed,
     /// The action did not take effect, and is retried.
     Retry,
-}
-
-impl SettledAs {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Retry => "retry",
-        }
-    }
 }
 
 /// The possible kinds of failure of an execution.

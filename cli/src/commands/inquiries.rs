@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::run::{Given, given};
-use super::{Asking, Between, List, Page, Sorting, Watching, print_page};
+use super::{Asking, Between, List, SortedPage, Watching, print_page};
 use crate::client::{Client, segment};
 use crate::questions::{people, shown, typed};
 use crate::redraw::Stirred;
@@ -62,9 +62,7 @@ pub(crate) struct Listed {
     #[command(flatten)]
     between: Between,
     #[command(flatten)]
-    sorting: Sorting,
-    #[command(flatten)]
-    page: Page,
+    page: SortedPage,
     #[command(flatten)]
     watching: Watching,
 }
@@ -98,9 +96,8 @@ impl Inquiries {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
         match self {
-            Self::List(Listed { mine, status, assignee, execution, parent, between, sorting, page, watching }) => {
+            Self::List(Listed { mine, status, assignee, execution, parent, between, page, watching }) => {
                 let mut query = page.query();
-                query.extend(sorting.query());
                 query.extend(mine.then(|| ("mine", "true".to_owned())));
                 let execution = ids::whole_if_any(&client, &[ids::EXECUTION], execution).await?;
                 let parent = ids::whole_if_any(&client, &[ids::EXECUTION], parent).await?;

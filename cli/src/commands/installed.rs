@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::Value;
 
 use super::check::counted;
-use super::{Asking, Page, tell_next};
+use super::{Asking, Page, print_list};
 use crate::report::{Outcome, printable};
 use crate::table::{Column, cell, pairs, text};
 use crate::{nearest, questions};
@@ -89,9 +89,7 @@ impl Installed {
         let client = asking.client()?;
         match self {
             Self::List { page } => {
-                let answer = client.get(kind.path(), &page.query()).await?;
-                asking.output.print_list(&answer, kind.columns());
-                tell_next(&answer);
+                print_list(asking, &client, kind.path(), &page.query(), kind.columns()).await?;
             }
             Self::Show { name } => {
                 let thing = nearest::get_by_name(&client, kind.path(), &name).await?;

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Asking, Page, Sorting, tell_next};
+use super::{Asking, SortedPage, print_list};
 use crate::report::{Outcome, tell};
 use crate::table::{Column, cell, pairs, text, time};
 
@@ -22,9 +22,7 @@ pub(crate) enum Parked {
     /// List parked reactions, newest first.
     List {
         #[command(flatten)]
-        sorting: Sorting,
-        #[command(flatten)]
-        page: Page,
+        page: SortedPage,
     },
     /// Show a parked reaction.
     Show {
@@ -53,12 +51,8 @@ impl Parked {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
         match self {
-            Self::List { sorting, page } => {
-                let mut query = page.query();
-                query.extend(sorting.query());
-                let answer = client.get("/parked_reactions", &query).await?;
-                asking.output.print_list(&answer, COLUMNS);
-                tell_next(&answer);
+            Self::List { page } => {
+                print_list(asking, &client, "/parked_reactions", &page.query(), COLUMNS).await?;
             }
             Self::Show { position } => {
                 let parked = client.get(&format!("/parked_reactions/{position}"), &[]).await?;

@@ -6,7 +6,7 @@ mod backtest;
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{Asking, Page, tell_next};
+use super::{Asking, Page, print_list};
 use crate::client::segment;
 use crate::nearest;
 use crate::report::Outcome;
@@ -91,9 +91,7 @@ impl Rules {
         let client = asking.client()?;
         match self {
             Self::List { page } => {
-                let answer = client.get("/rules", &page.query()).await?;
-                asking.output.print_list(&answer, COLUMNS);
-                tell_next(&answer);
+                print_list(asking, &client, "/rules", &page.query(), COLUMNS).await?;
             }
             Self::Show { rule } => {
                 let rule = nearest::get_by_name(&client, "/rules", &rule).await?;

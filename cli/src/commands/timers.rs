@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::{Asking, Between, List, Page, Sorting, Watching, print_page};
+use super::{Asking, Between, List, SortedPage, Watching, print_page};
 use crate::redraw::Stirred;
 use crate::report::Outcome;
 use crate::table::{Column, cell, text, time};
@@ -32,9 +32,7 @@ pub(crate) struct Listed {
     #[command(flatten)]
     between: Between,
     #[command(flatten)]
-    sorting: Sorting,
-    #[command(flatten)]
-    page: Page,
+    page: SortedPage,
     #[command(flatten)]
     watching: Watching,
 }
@@ -49,9 +47,8 @@ const COLUMNS: &[Column] = &[
 impl Timers {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
-        let Self::List(Listed { rule, sensor, between, sorting, page, watching }) = self;
+        let Self::List(Listed { rule, sensor, between, page, watching }) = self;
         let mut query = page.query();
-        query.extend(sorting.query());
         query.extend(between.query());
         query.extend([("rule", rule), ("sensor", sensor)].into_iter().filter_map(|(name, value)| Some((name, value?))));
         let stirred = Stirred::By(&["schedule", "timer"]);

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use ensue_engine::names::VarName;
 use serde_json::{Value, json};
 
-use super::{Asking, Page, Sorting, read_input, tell_next, wait_for};
+use super::{Asking, SortedPage, print_list, read_input, wait_for};
 use crate::client::segment;
 use crate::report::{Exit, Failure, Outcome, tell};
 use crate::table::{Column, cell, time};
@@ -27,9 +27,7 @@ pub(crate) enum Vars {
     /// List vars that have a value.
     List {
         #[command(flatten)]
-        sorting: Sorting,
-        #[command(flatten)]
-        page: Page,
+        page: SortedPage,
     },
     /// Show a var with its value.
     Show {
@@ -68,13 +66,7 @@ const COLUMNS: &[Column] = &[
 impl Vars {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
         match self {
-            Self::List { sorting, page } => wait_for(async {
-                let query = [page.query(), sorting.query().into_iter().collect()].concat();
-                let answer = asking.client()?.get("/vars", &query).await?;
-                asking.output.print_list(&answer, COLUMNS);
-                tell_next(&answer);
-                Ok(())
-            }),
+            Self::List { page } => wait_for(async { print_list(asking, &asking.client()?, "/vars", &page.query(), COLUMNS).await }),
             Self::Show { name } => wait_for(async {
                 let answer = asking.client()?.get(&format!("/vars/{}", segment(name.as_str())), &[]).await?;
                 asking.output.print_one(&answer, |var| format!("{:#}", var["value"]));

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::fact::AccessFact;
 use crate::ids::TokenId;
 use crate::names::KeyRef;
-use crate::table::Table;
+use crate::table::{Table, undone_together};
 
 /// The role that may do everything, including creating tokens.
 pub const ADMIN: &str = "admin";
@@ -16,6 +16,8 @@ pub struct Access {
     keys: Table<KeyRef, KeyVersions>,
     tokens: Table<TokenId, Token>,
 }
+
+undone_together!(Access { keys, tokens });
 
 /// The versions of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,15 +64,5 @@ impl Access {
             }
             AccessFact::TokenRevoked(fact) => self.tokens.remove(&fact.id),
         }
-    }
-
-    pub(crate) fn commit(&mut self) {
-        self.keys.commit();
-        self.tokens.commit();
-    }
-
-    pub(crate) fn undo(&mut self) {
-        self.keys.undo();
-        self.tokens.undo();
     }
 }

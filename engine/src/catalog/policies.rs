@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::Names;
+
 /// Whether a rule's matches are acted on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -29,7 +31,7 @@ pub enum OnLost {
 }
 
 /// What happens to an execution whose lock has no free place.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum LockConflict {
     /// It waits for its turn.
@@ -42,18 +44,6 @@ pub enum LockConflict {
 }
 
 impl LockConflict {
-    /// All variants.
-    pub const ALL: [Self; 3] = [Self::Queue, Self::Skip, Self::CancelRunning];
-
-    /// Returns the word that authors write.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queue => "queue",
-            Self::Skip => "skip",
-            Self::CancelRunning => "cancel_running",
-        }
-    }
-
     /// Returns true if this is the default.
     pub(crate) fn is_queue(&self) -> bool {
         *self == Self::Queue
@@ -105,7 +95,7 @@ impl ItemFailure {
 }
 
 /// The kinds of flow control of a rule, in the order in which they are applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum Control {
     /// Passes one match of a key in a period.
@@ -122,25 +112,8 @@ pub enum Control {
     Concurrency,
 }
 
-impl Control {
-    /// All variants, in order.
-    pub const ALL: [Self; 6] = [Self::Dedupe, Self::Throttle, Self::Debounce, Self::Window, Self::Missing, Self::Concurrency];
-
-    /// Returns the field in which authors write it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Dedupe => "dedupe",
-            Self::Throttle => "throttle",
-            Self::Debounce => "debounce",
-            Self::Window => "window",
-            Self::Missing => "missing",
-            Self::Concurrency => "concurrency",
-        }
-    }
-}
-
 /// What happens to due times at which nothing could fire, because no node ran or the clock was not trusted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum Misfire {
     /// The newest of them fires once for all.
@@ -150,15 +123,4 @@ pub enum Misfire {
     Skip,
     /// Each of them fires, the oldest first: at most [`MADE_UP_MAX`].
     FireAll,
-}
-
-impl Misfire {
-    /// Returns the word that authors write.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::FireOnce => "fire_once",
-            Self::Skip => "skip",
-            Self::FireAll => "fire_all",
-        }
-    }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::fact::{ByNoun, CatalogFact};
 use crate::names::PackName;
 use crate::record::{BodyHandle, CatalogRevision, Digest, Record};
-use crate::table::Table;
+use crate::table::{Table, undone_together};
 
 /// The installed packs, at the current revision and at each earlier one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -15,6 +15,8 @@ pub struct InstalledPacks {
     /// Each pack from a revision on; `None` if it was removed.
     history: Table<(PackName, CatalogRevision), Option<InstalledPack>>,
 }
+
+undone_together!(InstalledPacks { revision, history });
 
 /// A pack as it was installed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,15 +80,5 @@ impl InstalledPacks {
                 self.revision.insert(0, fact.catalog);
             }
         }
-    }
-
-    pub(crate) fn commit(&mut self) {
-        self.revision.commit();
-        self.history.commit();
-    }
-
-    pub(crate) fn undo(&mut self) {
-        self.revision.undo();
-        self.history.undo();
     }
 }

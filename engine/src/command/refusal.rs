@@ -1,23 +1,27 @@
 //! Refusals: the reasons why commands are rejected.
-//!
-//! `explain/outcomes.rs` has the hint for each.
 
 use thiserror::Error;
 
+use crate::explain::Explain;
 use crate::ids::{AttemptId, ExecutionId, Id, InquiryId};
+use crate::dead_letters::state::OPEN_DEAD_LETTERS_MAX;
 use crate::names::{ActionRef, KeyRef, PackName, RuleRef, TriggerRef, VarName};
 use crate::record::{CatalogRevision, Digest, Position};
 use crate::time::Timestamp;
 
 /// The reason why a command is not allowed.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error, Explain)]
 #[non_exhaustive]
+#[explain(fault = Conflict)]
 pub enum Refusal {
     /// The trigger is no longer in the catalog.
     #[error("there is no trigger `{0}`")]
+    #[explain(slug = "trigger-not-found", fault = Invalid,
+        hint = "list the triggers with `ensue triggers list`; a trigger's ref is `<pack>.<name>`")]
     NoTrigger(TriggerRef),
     /// The payload does not fit the trigger's schema.
     #[error("the payload does not fit the trigger `{trigger}`: {misfits}")]
+    #[explain(slug = "payload-invalid", fault = Invalid, hint = "compare it with the payload that `{trigger}` declares")]
     PayloadMisfit {
         /// The trigger.
         trigger: TriggerRef,
@@ -26,6 +30,7 @@ pub enum Refusal {
     },
     /// Another event was accepted under the same key.
     #[error("the dedupe key was already used {} for another event; a key identifies a single event", place(*position))]
+    #[explain(slug = "dedupe-key-reused", hint = "give this event its own key, or send the first event again unchanged")]
     KeyReused {
         /// The position of that event; 0 if it is an event of the same command.
         position: Position,
@@ -34,15 +39,19 @@ pub enum Refusal {
     #[error(
         "this `Idempotency-Key` was already used for another request, which was answered at position {position}; a key identifies a single request"
     )]
+    #[explain(slug = "idempotency-key-reused", fault = Invalid,
+        hint = "create a new key for each operation, and reuse it only to send the same request again")]
     RequestDiffers {
         /// The position of that request.
         position: Position,
     },
     /// The action is no longer in the catalog.
     #[error("there is no action `{0}`")]
+    #[explain(slug = "not-found", fault = Missing, hint = "list the actions with `ensue actions list`; an action's ref is `<pack>.<name>`")]
     NoAction(ActionRef),
     /// The parameters do not fit the action's schema.
     #[error("the parameters do not fit the action `{action}`: {misfits}")]
+    #[explain(slug = "parameters-invalid", fault = Invalid, hint = "compare them with the parameters that `{action}` declares")]
     ParametersMisfit {
         /// The action.
         action: ActionRef,
@@ -51,6 +60,8 @@ pub enum Refusal {
     },
     /// The given labels conflict with those of the action.
     #[error("{why}")]
+    #[explain(slug = "labels-invalid", fault = Invalid,
+        hint = "leave it out; `ensue actions show {action}` shows the labels of the action")]
     LabelsMisfit {
         /// The action.
         action: ActionRef,
@@ -59,12 +70,16 @@ pub enum Refusal {
     },
     /// The execution does not exist, or ended long ago.
     #[error("the execution {0} is not open")]
+    #[explain(slug = "execution-not-open", hint = "see how it ended with `ensue executions show {0}`")]
     NotOpen(ExecutionId),
     /// The execution was asked to end, or is undoing its steps.
     #[error("the execution {0} is already ending, so it cannot be paused")]
+    #[explain(slug = "execution-ending", hint = "see its state with `ensue executions show {0}`; a second cancel stops its cleanup")]
     IsEnding(ExecutionId),
     /// The execution itself is not paused.
     #[error("the execution {execution} is not paused{}", .by.map_or(String::new(), |by| format!(": it is part of {by}, which is")))]
+    #[explain(slug = "execution-not-paused",
+        hint = by.map_or_else(|| format!("see its state with `ensue executions show {execution}`"), |by| format!("run `ensue executions resume {by}`")))]
     NotPaused {
         /// The execution.
         execution: ExecutionId,
@@ -73,12 +88,15 @@ pub enum Refusal {
     },
     /// The execution has not ended, so it cannot be rerun yet.
     #[error("the execution {0} has not ended")]
+    #[explain(slug = "rerun-refused", hint = "wait until it has ended, or end it first with `ensue executions cancel {0}`")]
     NotEnded(ExecutionId),
     /// The attempt is not running.
     #[error("the attempt {0} is no longer running, so nothing more is accepted from it")]
+    #[explain(slug = "attempt-not-running", hint = "have its worker stop it; the execution's timeline shows how it ended")]
     NotRunning(AttemptId),
     /// The attempt has sent too many messages.
     #[error("the attempt {attempt} has already made {max} {what}, which is the limit")]
+    #[explain(slug = "too-many-messages", hint = "have the program send fewer messages: bulk data belongs in its output or in a file")]
     TooManyMessages {
         /// The attempt.
         attempt: AttemptId,
@@ -89,6 +107,7 @@ pub enum Refusal {
     },
     /// The token of the report is not the token of the attempt.
     #[error("the token {given} is not the current token of attempt {attempt}")]
+    #[explain(slug = "fencing-token-old", hint = "have the worker of this attempt stop and send no more reports: the attempt was given up")]
     WrongToken {
         /// The attempt.
         attempt: AttemptId,
@@ -97,12 +116,15 @@ pub enum Refusal {
     },
     /// The execution is not indeterminate.
     #[error("the execution {0} is not indeterminate; only an indeterminate execution can be settled")]
+    #[explain(slug = "execution-not-indeterminate", hint = "see its state with `ensue executions show {0}`")]
     NotIndeterminate(ExecutionId),
     /// The inquiry no longer accepts answers.
     #[error("the inquiry {0} is closed: it was answered or cancelled, or it expired")]
+    #[explain(slug = "inquiry-closed", hint = "see how it was closed with `ensue inquiries show {0}`")]
     InquiryClosed(InquiryId),
     /// The inquiry asks somebody else.
     #[error("`{name}` is not an assignee of the inquiry {inquiry}")]
+    #[explain(slug = "inquiry-not-asked", fault = Forbidden, hint = "see its assignees with `ensue inquiries show {inquiry}`")]
     NotAsked {
         /// The inquiry.
         inquiry: InquiryId,
@@ -111,6 +133,7 @@ pub enum Refusal {
     },
     /// The person who answered is excluded.
     #[error("`{name}` may not answer the inquiry {inquiry}: the inquiry excludes this name or the requester of the work")]
+    #[explain(slug = "inquiry-not-asked", fault = Forbidden, hint = "have another assignee answer")]
     MayNotAnswer {
         /// The inquiry.
         inquiry: InquiryId,
@@ -119,6 +142,7 @@ pub enum Refusal {
     },
     /// The same person has answered already.
     #[error("you already answered the inquiry {inquiry} at {at}; each person can answer once")]
+    #[explain(slug = "inquiry-answered-before", hint = "see the answers with `ensue inquiries show {inquiry}`")]
     AnsweredBefore {
         /// The inquiry.
         inquiry: InquiryId,
@@ -127,6 +151,10 @@ pub enum Refusal {
     },
     /// The answer does not name the digest of the question, which the inquiry requires.
     #[error("the inquiry {inquiry} requires the digest of the question with each answer; its digest is {digest}")]
+    #[explain(
+        slug = "digest-required",
+        hint = "read the question with `GET /api/v1/inquiries/{inquiry}`, and send its `digest` with `answer`; `ensue inquiries respond` does this for you"
+    )]
     DigestMissing {
         /// The inquiry.
         inquiry: InquiryId,
@@ -135,6 +163,7 @@ pub enum Refusal {
     },
     /// The digest in the answer is not that of the question.
     #[error("the answer is for another question than the one that the inquiry {inquiry} asks; its digest is {digest}")]
+    #[explain(slug = "approval-stale", hint = "read the current question with `ensue inquiries show {inquiry}`, and answer that")]
     ApprovalStale {
         /// The inquiry.
         inquiry: InquiryId,
@@ -143,6 +172,7 @@ pub enum Refusal {
     },
     /// The answer is not valid for a question of the engine itself.
     #[error("the answer does not fit the question of the inquiry {inquiry}: {misfit}")]
+    #[explain(slug = "answer-invalid", fault = Invalid, hint = "see the fields with `ensue inquiries show {inquiry}`")]
     AnswerMisfit {
         /// The inquiry.
         inquiry: InquiryId,
@@ -151,6 +181,7 @@ pub enum Refusal {
     },
     /// The inquiry's `veto` condition failed for this answer.
     #[error("the `veto` of the inquiry {inquiry} fails on this answer: {why}")]
+    #[explain(slug = "answer-invalid", fault = Invalid, hint = "have the author of the workflow fix the expression in `veto`")]
     VetoErred {
         /// The inquiry.
         inquiry: InquiryId,
@@ -159,6 +190,7 @@ pub enum Refusal {
     },
     /// The catalog has changed since.
     #[error("the catalog is at revision {now}, but the change was made for revision {base}")]
+    #[explain(slug = "catalog-moved", hint = "check what is installed now, and try again")]
     CatalogMoved {
         /// The current revision.
         now: CatalogRevision,
@@ -167,15 +199,20 @@ pub enum Refusal {
     },
     /// The catalog of a revision is not built.
     #[error("the catalog of revision {0} is not built")]
+    #[explain(slug = "catalog-moved", hint = "check what is installed now, and try again")]
     NoCatalog(CatalogRevision),
     /// A pack is not installed.
     #[error("there is no pack `{0}`")]
+    #[explain(slug = "not-found", fault = Missing,
+        hint = "run `ensue packs list` to see which packs are installed and which were rejected")]
     NoPack(PackName),
     /// A rule is not in the catalog.
     #[error("there is no rule `{0}`")]
+    #[explain(slug = "not-found", fault = Missing, hint = "list the rules with `ensue rules list`; a rule's ref is `<pack>.<name>`")]
     NoRule(RuleRef),
     /// The key already has a newer version.
     #[error("key `{key}` is already at version {now}, but version {given} was given; set it again")]
+    #[explain(slug = "key-version-old", hint = "set it again with `ensue keys set {key}`")]
     KeyVersion {
         /// The key.
         key: KeyRef,
@@ -186,15 +223,22 @@ pub enum Refusal {
     },
     /// The key is not set.
     #[error("key `{0}` is not set")]
+    #[explain(slug = "not-found", fault = Missing, hint = "list the keys that are set with `ensue keys list`")]
     NoKey(KeyRef),
     /// The var has no value.
     #[error("there is no var `{0}`")]
+    #[explain(slug = "not-found", fault = Missing, hint = "list the vars with `ensue vars list`")]
     NoVar(VarName),
     /// The var was changed meanwhile.
     #[error("var `{0}` has changed since this update was prepared")]
+    #[explain(slug = "precondition-failed", hint = "check its value with `ensue vars show {0}`, and set it again")]
     VarChanged(VarName),
     /// The maximum number of vars is reached.
     #[error("var `{name}` cannot be created: {max} vars have a value, which is the limit")]
+    #[explain(
+        slug = "too-many-vars",
+        hint = "remove vars that are no longer read with `ensue vars unset`; large numbers of values belong in a store that actions read"
+    )]
     TooManyVars {
         /// The var.
         name: VarName,
@@ -203,21 +247,31 @@ pub enum Refusal {
     },
     /// The token name is taken.
     #[error("a token named `{0}` already exists; revoke it first or choose another name")]
+    #[explain(slug = "token-name-taken", hint = "revoke the old one with `ensue tokens revoke {0}`")]
     TokenNameTaken(String),
     /// The token does not exist.
     #[error("there is no token named `{0}`")]
+    #[explain(slug = "not-found", fault = Missing, hint = "list the tokens with `ensue tokens list`")]
     NoToken(String),
     /// This would remove the last token that can create others.
     #[error("`{0}` is the last token with the role admin; add another one first")]
+    #[explain(slug = "last-admin", hint = "run `ensue tokens add <name> --role admin`")]
     LastAdmin(String),
     /// The dead letter is not open: it was handled, or there are too many newer ones.
     #[error("the dead letter {0} is not open")]
+    #[explain(
+        slug = "dead-letter-not-open",
+        hint = "it was already retried or dismissed (`ensue dead-letters show {0}`), or it is older than the newest {OPEN_DEAD_LETTERS_MAX} open dead letters"
+    )]
     DeadLetterNotOpen(Id),
     /// No reaction of that record is parked.
     #[error("no reaction of the record at position {0} is parked")]
+    #[explain(slug = "not-found", fault = Missing, hint = "it was already retried or dismissed, or it was never parked")]
     NotParked(Position),
     /// Too much work is open.
     #[error("{open} executions are open, and the limit is {max}: try again later")]
+    #[explain(slug = "too-much-open", fault = Busy,
+        hint = "wait until work has ended, or find out what is blocking it with `ensue executions list --status running`")]
     TooMuchOpen {
         /// The number of open items of work.
         open: u64,
@@ -226,12 +280,16 @@ pub enum Refusal {
     },
     /// The data to record is too large.
     #[error("{0}")]
+    #[explain(slug = "too-large-to-record", fault = TooLarge,
+        hint = "send less; large data belongs in a file or a store that the action reads")]
     TooLarge(String),
     /// An internal error stopped the command; nothing was changed.
     #[error("an internal error stopped the command; nothing was changed")]
+    #[explain(slug = "internal-error", fault = Bug)]
     Bug(String),
     /// The store rejected the records of the command; nothing was changed.
     #[error("the store refused the command's records: {0}")]
+    #[explain(slug = "internal-error", fault = Bug)]
     Unstorable(String),
 }
 

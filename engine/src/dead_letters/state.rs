@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::fact::{DeadLetterFact, EventFact, ExecutionFact};
 use crate::ids::Id;
 use crate::record::{Position, Record, StreamId};
-use crate::table::Table;
+use crate::table::{Table, undone_together};
 
 /// The maximum number of letters that can be handled. If there are more, the oldest remain in the views
 /// unchanged.
@@ -19,6 +19,8 @@ pub struct DeadLetters {
     #[serde(skip)]
     by_age: Table<Position, Id>,
 }
+
+undone_together!(DeadLetters { open, by_age });
 
 impl DeadLetters {
     /// Returns true if a letter is open. Its id is that of a refused delivery's record, or of an execution.
@@ -78,16 +80,6 @@ impl DeadLetters {
         let open: Vec<(Position, Id)> = self.open.iter().map(|(of, position)| (*position, *of)).collect();
         open.into_iter().for_each(|(position, of)| self.by_age.insert(position, of));
         self.by_age.commit();
-    }
-
-    pub(crate) fn commit(&mut self) {
-        self.open.commit();
-        self.by_age.commit();
-    }
-
-    pub(crate) fn undo(&mut self) {
-        self.open.undo();
-        self.by_age.undo();
     }
 }
 

@@ -1,5 +1,6 @@
 //! Facts about events: an event is received, or its delivery is refused.
 
+use ensue_derive::sparse;
 use serde::{Deserialize, Serialize};
 
 use crate::events::internal::{InternalTrigger, InternalTriggers};
@@ -11,7 +12,7 @@ use crate::time::Timestamp;
 pub const AGAIN_MAX: usize = 1_000;
 
 /// An event was received. Its body is the payload.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EventReceived {
     /// Its trigger.
@@ -19,10 +20,8 @@ pub struct EventReceived {
     /// Its source: a sensor's ref, `api`, an execution, or the source of a CloudEvent.
     pub source: String,
     /// The sensor it came through.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sensor: Option<SensorRef>,
     /// The rule whose schedule created it: no other rule judges it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<RuleRef>,
     /// When it happened, as far as the edge knows; rules see it as `event.time`.
     pub occurred_at: Timestamp,
@@ -42,7 +41,6 @@ pub struct EventReceived {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub again: Vec<Position>,
     /// The hash of the key under which it is accepted once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dedupe: Option<Digest>,
     /// The engine's own triggers that have an event above it in its chain.
     #[serde(rename = "own_above", default, skip_serializing_if = "InternalTriggers::is_empty")]
@@ -50,18 +48,16 @@ pub struct EventReceived {
 }
 
 /// A delivery was verified but created no event, and is kept as a dead letter. Its body is the delivery's.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeliveryRefused {
     /// The sensor that received it.
     pub sensor: SensorRef,
     /// The trigger that refused it, if one did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<TriggerRef>,
     /// The reason.
     pub reason: String,
     /// The headers and query of the delivery; `None` if it cannot be delivered again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub with: Option<DeliveredWith>,
 }
 

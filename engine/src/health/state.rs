@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::fact::HealthFact;
 use crate::ids::{ExecutionId, Id};
 use crate::record::{Position, Record};
-use crate::table::Table;
+use crate::table::{Table, undone_together};
 
 /// The reactions that are owed, held or parked, by the record they are owed to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -20,6 +20,8 @@ pub struct Health {
     /// The reactions that are held until the execution is resumed.
     held: Table<(ExecutionId, Position), Owed>,
 }
+
+undone_together!(Health { owed, by_chain, parked, held });
 
 /// A reaction that is owed, because one turn could not finish it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,19 +138,5 @@ impl Health {
         let owed: Vec<(Id, Position)> = self.owed.iter().map(|(of, owed)| (owed.root, *of)).collect();
         owed.into_iter().for_each(|key| self.by_chain.insert(key, ()));
         self.by_chain.commit();
-    }
-
-    pub(crate) fn commit(&mut self) {
-        self.owed.commit();
-        self.by_chain.commit();
-        self.parked.commit();
-        self.held.commit();
-    }
-
-    pub(crate) fn undo(&mut self) {
-        self.owed.undo();
-        self.by_chain.undo();
-        self.parked.undo();
-        self.held.undo();
     }
 }

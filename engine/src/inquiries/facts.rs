@@ -5,16 +5,18 @@ use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
+use ensue_derive::sparse;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::executions::facts::Failure;
 use crate::ids::{AttemptId, ExecutionId, InquiryId};
+use crate::names::Names;
 use crate::record::Digest;
 use crate::time::Timestamp;
 use crate::workflows::facts::PartOf;
 
 /// A question was put to people. The record's id is the inquiry's id.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InquiryOpened {
     /// The question, in one line.
@@ -27,10 +29,8 @@ pub struct InquiryOpened {
     /// How many different people must answer.
     pub quorum: u32,
     /// An expression over `answer`: if it is true, that one answer decides at once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub veto: Option<String>,
     /// When it expires; never if not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
     /// The hash of everything that an answer is bound to: the question, and the work that continues with the answer.
     pub digest: Digest,
@@ -38,15 +38,13 @@ pub struct InquiryOpened {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub digest_required: bool,
     /// The workflow step that asks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_of: Option<PartOf>,
     /// The attempt whose outcome the engine itself asks about; `None` if an action asks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<AttemptId>,
 }
 
 /// Somebody answered. The body is the answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InquiryAnswered {
     /// The inquiry.
@@ -56,7 +54,6 @@ pub struct InquiryAnswered {
     /// What the answer means.
     pub verdict: Verdict,
     /// The hash of what that person was shown, and so approved. `None` if the answer did not include it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
 }
 
@@ -115,7 +112,7 @@ pub struct InquiryWithdrawn {
 }
 
 /// The occasion of a notification.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum Occasion {
     /// The inquiry was opened.
@@ -126,22 +123,8 @@ pub enum Occasion {
     Escalated,
 }
 
-impl Occasion {
-    /// All occasions.
-    pub const ALL: [Self; 3] = [Self::Opened, Self::Reminded, Self::Escalated];
-
-    /// Returns the name as text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Opened => "opened",
-            Self::Reminded => "reminded",
-            Self::Escalated => "escalated",
-        }
-    }
-}
-
 /// What an answer means for its inquiry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// More people have to answer.
@@ -153,15 +136,6 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Returns the name as text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Counts => "counts",
-            Self::Decides => "decides",
-            Self::Vetoes => "vetoes",
-        }
-    }
-
     /// Returns true if no answers are accepted after it.
     pub fn closes(self) -> bool {
         match self {

@@ -6,7 +6,7 @@ use super::facts::{Assignee, Verdict};
 use crate::fact::InquiryFact;
 use crate::ids::{AttemptId, ExecutionId, InquiryId};
 use crate::record::{BodyHandle, Digest, Record, StreamId};
-use crate::table::Table;
+use crate::table::{Table, undone_together};
 use crate::time::Timestamp;
 
 /// The inquiries whose executions are open.
@@ -15,6 +15,8 @@ pub struct Inquiries {
     open: Table<InquiryId, Inquiry>,
     of: Table<ExecutionId, InquiryId>,
 }
+
+undone_together!(Inquiries { open, of });
 
 /// An inquiry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -137,15 +139,5 @@ impl Inquiries {
             self.of.remove(execution);
             self.open.remove(&id);
         }
-    }
-
-    pub(crate) fn commit(&mut self) {
-        self.open.commit();
-        self.of.commit();
-    }
-
-    pub(crate) fn undo(&mut self) {
-        self.open.undo();
-        self.of.undo();
     }
 }

@@ -11,7 +11,7 @@ use crate::executions::facts::ExecutionRequested;
 use crate::ids::ExecutionId;
 use crate::mutants;
 use crate::record::{CatalogRevision, Digest, Position};
-use crate::table::Table;
+use crate::table::{Table, undone_together};
 
 /// The place of an execution among those that wait: by priority and age.
 type Place = (i16, Position);
@@ -34,6 +34,8 @@ pub struct Locks {
     #[serde(skip)]
     free: Table<Lock, ()>,
 }
+
+undone_together!(Locks { claimants, limits, counts, holders, waiters, aside, free });
 
 /// An open execution that must hold locks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -317,26 +319,6 @@ impl Locks {
         let locks: Vec<Lock> = self.counts.iter().map(|(lock, _)| lock.clone()).collect();
         locks.iter().for_each(|lock| self.look_at(lock));
         self.free.commit();
-    }
-
-    pub(crate) fn commit(&mut self) {
-        self.claimants.commit();
-        self.limits.commit();
-        self.counts.commit();
-        self.holders.commit();
-        self.waiters.commit();
-        self.aside.commit();
-        self.free.commit();
-    }
-
-    pub(crate) fn undo(&mut self) {
-        self.claimants.undo();
-        self.limits.undo();
-        self.counts.undo();
-        self.holders.undo();
-        self.waiters.undo();
-        self.aside.undo();
-        self.free.undo();
     }
 }
 

@@ -1,5 +1,6 @@
 //! The facts of a rule: it decides on an event, errs, or is suspended.
 
+use ensue_derive::sparse;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Control, Mode};
@@ -10,7 +11,7 @@ use crate::rules::flow::facts::Controlled;
 use crate::time::Timestamp;
 
 /// A rule decided on an event that matches it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnforcementMade {
     /// The rule.
@@ -24,7 +25,6 @@ pub struct EnforcementMade {
     /// What became of the match.
     pub outcome: Outcome,
     /// What the rule's flow control keeps about it; `None` if nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flow: Option<Controlled>,
 }
 

@@ -8,7 +8,7 @@ use crate::health::state::Health;
 use crate::ids::{EventId, Id, RuleId};
 use crate::names::RuleRef;
 use crate::record::{Cause, Digest, Position, Record};
-use crate::table::Table;
+use crate::table::{Table, undone_together};
 use crate::time::Timestamp;
 
 /// The maximum number of known errors; the oldest is forgotten, and counts as new when it occurs again.
@@ -30,6 +30,8 @@ pub struct Rules {
     /// The errors with repeats that no record has counted yet, by when that record is due.
     uncounted: Table<(Timestamp, Position), ()>,
 }
+
+undone_together!(Rules { modes, ways, way_of, uncounted });
 
 /// A known error of a rule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -174,19 +176,5 @@ impl Rules {
         self.uncounted.remove(&(due, at));
         self.ways.remove(&at);
         self.way_of.remove(&key);
-    }
-
-    pub(crate) fn commit(&mut self) {
-        self.modes.commit();
-        self.ways.commit();
-        self.way_of.commit();
-        self.uncounted.commit();
-    }
-
-    pub(crate) fn undo(&mut self) {
-        self.modes.undo();
-        self.ways.undo();
-        self.way_of.undo();
-        self.uncounted.undo();
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use thiserror::Error;
 
 use super::fields::Field;
-use crate::explain::{Explain, Fault};
+use crate::explain::Explain;
 
 /// The last year in which a schedule can be due: croner, which computes the calendar, goes no further.
 pub const YEAR_LAST: i32 = 4999;
@@ -16,21 +16,28 @@ pub const EXPRESSION_BYTES_MAX: usize = 1024;
 /// The maximum number of characters of the input that an error repeats.
 const EXCERPT_CHARS_MAX: usize = 60;
 
+/// The hint for an expression without the right fields.
+const FIELDS: &str = "write minute, hour, day of the month, month and day of the week, for example `0 9 * * 1-5`";
+
 /// Why a schedule is not valid.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, Explain, PartialEq, Eq)]
 #[non_exhaustive]
+#[explain(slug = "schedule-invalid", fault = Invalid)]
 pub enum ScheduleError {
     /// The expression is empty.
     #[error("the cron expression is empty")]
+    #[explain(hint = FIELDS.to_owned())]
     Empty,
     /// The expression is too long.
     #[error("the cron expression has {bytes} bytes; the limit is {EXPRESSION_BYTES_MAX}")]
+    #[explain(hint = FIELDS.to_owned())]
     TooLong {
         /// Its length in bytes.
         bytes: usize,
     },
     /// It has too few or too many fields.
     #[error("a cron expression has 5 fields, 6 with seconds, or 7 with seconds and years; this one has {found}")]
+    #[explain(hint = if *found > 5 { "put the seconds first (6 fields), and the years last (7 fields)" } else { FIELDS }.to_owned())]
     FieldCount {
         /// The number of fields.
         found: usize,
@@ -39,6 +46,7 @@ pub enum ScheduleError {
     },
     /// An unknown name of the form `@daily`.
     #[error("there is no schedule named `{name}`")]
+    #[explain(hint = near_or(*near, "write one of @hourly, @daily, @weekly, @monthly, @yearly"))]
     NoSuchName {
         /// The name in the input.
         name: String,
@@ -49,6 +57,7 @@ pub enum ScheduleError {
     },
     /// A part of a field is not valid.
     #[error("{}", fault.message(*field, text))]
+    #[explain(hint = fault.hint(*field, text))]
     Part {
         /// The field.
         field: Field,
@@ -62,6 +71,7 @@ pub enum ScheduleError {
     /// Both fields of days are restricted, one of them by a step of `*`, which other programs read in two
     /// ways.
     #[error("`{text}` is ambiguous together with another day field: some programs require both to match, others either one")]
+    #[explain(hint = "write `+` before the day of the week if both must match, or `{instead}` instead of the step if either may match")]
     EitherOrBoth {
         /// The field with the step.
         text: String,
@@ -72,12 +82,14 @@ pub enum ScheduleError {
     },
     /// The expression names a day that never comes.
     #[error("`{expression}` is never due: no such day exists")]
+    #[explain(hint = "use a day that exists: February has at most 29 days; April, June, September and November have 30")]
     Never {
         /// The expression.
         expression: String,
     },
     /// croner rejects an expression that our grammar accepts: an internal error.
     #[error("`{expression}` cannot be read: {why}")]
+    #[explain(fault = Bug)]
     Unread {
         /// The expression.
         expression: String,
@@ -86,6 +98,7 @@ pub enum ScheduleError {
     },
     /// There is no such time zone.
     #[error("there is no time zone `{name}`")]
+    #[explain(hint = near_or(*near, "use a name from the IANA database, for example `Europe/Berlin` or `UTC`"))]
     NoZone {
         /// The name in the input.
         name: String,
@@ -94,12 +107,14 @@ pub enum ScheduleError {
     },
     /// The text is not a moment.
     #[error("`{text}` is not a valid time")]
+    #[explain(hint = "use RFC 3339, for example 2026-03-28T09:00:00Z")]
     NoMoment {
         /// The input.
         text: String,
     },
     /// Nothing can be due at this moment.
     #[error("`{text}` is outside the years 1 to {YEAR_LAST}, in which a schedule can be due")]
+    #[explain(hint = "use RFC 3339, for example 2026-03-28T09:00:00Z")]
     OutOfTime {
         /// The input.
         text: String,
@@ -232,50 +247,8 @@ impl ScheduleError {
     }
 }
 
-impl Explain for ScheduleError {
-    fn slug(&self) -> &'static str {
-        "schedule-invalid"
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Unread { .. } => Fault::Bug,
-            Self::Empty
-            | Self::TooLong { .. }
-            | Self::FieldCount { .. }
-            | Self::NoSuchName { .. }
-            | Self::Part { .. }
-            | Self::EitherOrBoth { .. }
-            | Self::Never { .. }
-            | Self::NoZone { .. }
-            | Self::NoMoment { .. }
-            | Self::OutOfTime { .. } => Fault::Invalid,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        let fields = "write minute, hour, day of the month, month and day of the week, for example `0 9 * * 1-5`";
-        match self {
-            Self::Empty | Self::TooLong { .. } => Some(fields.to_owned()),
-            Self::FieldCount { found, .. } if *found > 5 => {
-                Some("put the seconds first (6 fields), and the years last (7 fields)".to_owned())
-            }
-            Self::FieldCount { .. } => Some(fields.to_owned()),
-            Self::NoSuchName { near: Some(near), .. } => Some(format!("did you mean `{near}`?")),
-            Self::NoSuchName { near: None, .. } => Some("write one of @hourly, @daily, @weekly, @monthly, @yearly".to_owned()),
-            Self::Part { field, text, fault, .. } => fault.hint(*field, text),
-            Self::EitherOrBoth { instead, .. } => Some(format!(
-                "write `+` before the day of the week if both must match, or `{instead}` instead of the step if either may match"
-            )),
-            Self::Never { .. } => {
-                Some("use a day that exists: February has at most 29 days; April, June, September and November have 30".to_owned())
-            }
-            Self::NoZone { near: Some(near), .. } => Some(format!("did you mean `{near}`?")),
-            Self::NoZone { near: None, .. } => Some("use a name from the IANA database, for example `Europe/Berlin` or `UTC`".to_owned()),
-            Self::Unread { .. } => None,
-            Self::NoMoment { .. } | Self::OutOfTime { .. } => Some("use RFC 3339, for example 2026-03-28T09:00:00Z".to_owned()),
-        }
-    }
+fn near_or(near: Option<&str>, otherwise: &str) -> String {
+    near.map_or_else(|| otherwise.to_owned(), |near| format!("did you mean `{near}`?"))
 }
 
 /// Returns the input, shortened if it is long.

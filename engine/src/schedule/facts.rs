@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::Misfire;
 use crate::ids::{RuleId, ScheduleId};
-use crate::names::{RuleRef, SensorRef};
+use crate::names::{Names, RuleRef, SensorRef};
 use crate::record::{Digest, StreamId};
 use crate::time::Timestamp;
 
@@ -48,7 +48,7 @@ pub struct ScheduleEnded {
 }
 
 /// Why a schedule ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum EndedBecause {
     /// Its rule or sensor has another plan, or none.
@@ -77,18 +77,6 @@ impl ScheduleOwner {
         match self {
             Self::Rule(rule, _) => StreamId::Rule(rule.clone()),
             Self::Sensor(sensor) => StreamId::Sensor(sensor.clone()),
-        }
-    }
-}
-
-impl EndedBecause {
-    /// Returns the reason's name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Changed => "changed",
-            Self::Removed => "removed",
-            Self::Disabled => "disabled",
-            Self::Over => "over",
         }
     }
 }

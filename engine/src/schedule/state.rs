@@ -7,7 +7,7 @@ use crate::fact::{ScheduleFact, TimerFact};
 use crate::ids::ScheduleId;
 use crate::record::{Digest, Position, Record};
 use crate::schedule::facts::EndedBecause;
-use crate::table::Table;
+use crate::table::{Table, undone_together};
 use crate::time::Timestamp;
 use crate::timers::facts::TimerKind;
 
@@ -18,6 +18,8 @@ pub struct Schedules {
     schedules: Table<ScheduleId, Schedule>,
     of_owner: Table<ScheduleOwner, ScheduleId>,
 }
+
+undone_together!(Schedules { schedules, of_owner });
 
 /// A schedule of a rule or a sensor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -111,15 +113,5 @@ impl Schedules {
         if self.of_owner.get(&owner) == Some(&id) {
             self.of_owner.remove(&owner);
         }
-    }
-
-    pub(crate) fn commit(&mut self) {
-        self.schedules.commit();
-        self.of_owner.commit();
-    }
-
-    pub(crate) fn undo(&mut self) {
-        self.schedules.undo();
-        self.of_owner.undo();
     }
 }

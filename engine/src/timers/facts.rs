@@ -1,13 +1,14 @@
 //! Facts about timers. They are on the stream of the timer's owner.
 
 pub use super::kind::{RunsBy, TimerKind};
+use ensue_derive::sparse;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::ScheduleId;
 use crate::time::Timestamp;
 
 /// A timer was set.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TimerSet {
     /// Its purpose.
@@ -18,12 +19,11 @@ pub struct TimerSet {
     /// ([`RunsBy::Elapsed`]).
     pub due: Timestamp,
     /// The schedule that waits; `None` if an execution does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ScheduleId>,
 }
 
 /// A timer fired.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TimerFired {
     /// Its purpose.
@@ -33,6 +33,5 @@ pub struct TimerFired {
     /// When it was due, by the clock as it is now.
     pub due: Timestamp,
     /// The schedule that waited; `None` if an execution did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ScheduleId>,
 }

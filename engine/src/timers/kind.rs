@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::Names;
+
 /// The purpose of a timer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum TimerKind {
     /// An execution is retried.
@@ -31,38 +33,6 @@ pub enum TimerKind {
 }
 
 impl TimerKind {
-    /// All variants.
-    pub const ALL: [Self; 11] = [
-        Self::Retry,
-        Self::Sleep,
-        Self::Start,
-        Self::Turn,
-        Self::Expiry,
-        Self::Reminder,
-        Self::Escalation,
-        Self::Timeout,
-        Self::Schedule,
-        Self::Interval,
-        Self::Hold,
-    ];
-
-    /// Returns the name as text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Retry => "retry",
-            Self::Sleep => "sleep",
-            Self::Start => "start",
-            Self::Turn => "turn",
-            Self::Expiry => "expiry",
-            Self::Reminder => "reminder",
-            Self::Escalation => "escalation",
-            Self::Timeout => "timeout",
-            Self::Schedule => "schedule",
-            Self::Interval => "interval",
-            Self::Hold => "hold",
-        }
-    }
-
     /// Returns how time counts for it.
     pub fn runs_by(self) -> RunsBy {
         match self {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::fact::{HealthFact, ScheduleFact, TimerFact};
 use crate::ids::{EnforcementId, ExecutionId, Id, LogId, Role, ScheduleId};
 use crate::record::{Position, Record, StreamId};
-use crate::table::Table;
+use crate::table::{Table, undone_together};
 use crate::time::Timestamp;
 use crate::timers::facts::{RunsBy, TimerKind};
 
@@ -36,6 +36,8 @@ pub struct Timers {
     /// The step that holds timers, under the only key 0.
     hold: Table<u8, Hold>,
 }
+
+undone_together!(Timers { lasting, dated, places, aside, stepped, stepped_at, hold });
 
 /// The identity of a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -283,26 +285,6 @@ impl Timers {
             RunsBy::Elapsed => self.lasting.remove(&(place, id)),
             RunsBy::Clock => self.dated.remove(&(Timestamp::from_micros(place), id)),
         }
-    }
-
-    pub(crate) fn commit(&mut self) {
-        self.lasting.commit();
-        self.dated.commit();
-        self.places.commit();
-        self.aside.commit();
-        self.stepped.commit();
-        self.stepped_at.commit();
-        self.hold.commit();
-    }
-
-    pub(crate) fn undo(&mut self) {
-        self.lasting.undo();
-        self.dated.undo();
-        self.places.undo();
-        self.aside.undo();
-        self.stepped.undo();
-        self.stepped_at.undo();
-        self.hold.undo();
     }
 }
 

@@ -6,13 +6,15 @@ use crate::fact::VarFact;
 use crate::mutants;
 use crate::names::VarName;
 use crate::record::{BodyHandle, Record};
-use crate::table::Table;
+use crate::table::{Table, undone_together};
 
 /// The vars that have a value.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Vars {
     values: Table<VarName, BodyHandle>,
 }
+
+undone_together!(Vars { values });
 
 impl Vars {
     /// Returns the handle of a var's value, or `None` if it has none.
@@ -46,14 +48,5 @@ impl Vars {
             VarFact::VarRemoved(_) if mutants::is("removed var read on") => {}
             VarFact::VarRemoved(fact) => self.values.remove(&fact.name),
         }
-    }
-
-    /// Makes everything that was folded since the last commit permanent.
-    pub fn commit(&mut self) {
-        self.values.commit();
-    }
-
-    pub(crate) fn undo(&mut self) {
-        self.values.undo();
     }
 }

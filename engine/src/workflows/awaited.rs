@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ensue_derive::sparse;
 use ensue_expression::{Document, Literal, Reach, Value};
 use serde::{Deserialize, Serialize};
 
@@ -28,17 +29,15 @@ pub struct Waits {
 }
 
 /// The wait of a step.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Wait {
     /// The record since which it waits.
     pub opened: Position,
     /// The trigger of the event.
     pub trigger: TriggerRef,
     /// The key that it is found by.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<WaitKey>,
     /// The event, once it has come.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matched: Option<(EventId, GivenEvent)>,
     /// Whether its condition has failed to evaluate for an event.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

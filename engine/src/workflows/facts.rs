@@ -4,12 +4,13 @@
 //! execution, its end by that execution's end.
 
 pub use super::part::{PartOf, PartRole};
+use ensue_derive::sparse;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{ItemFailure, OnFailure};
 use crate::executions::facts::{Failure, GivenEvent};
 use crate::ids::{EventId, ExecutionId};
-use crate::names::{ActionRef, StepName, TriggerRef};
+use crate::names::{ActionRef, Names, StepName, TriggerRef};
 use crate::record::{BodyHandle, Digest};
 
 /// A step does not start.
@@ -23,7 +24,7 @@ pub struct StepSkipped {
 }
 
 /// Why a step does not start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum SkippedBecause {
     /// Its condition is false.
@@ -36,26 +37,13 @@ pub enum SkippedBecause {
     Cancelled,
 }
 
-impl SkippedBecause {
-    /// Returns the name as text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Condition => "condition",
-            Self::Needs => "needs",
-            Self::Failing => "failing",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
 /// A step, or an item of it, failed before its execution existed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepFailed {
     /// The step.
     pub step: StepName,
     /// The item, from 0, if an item failed and not the whole step.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<u32>,
     /// Why.
     pub error: Failure,
@@ -82,13 +70,12 @@ pub struct StepExpanded {
 
 /// A step that was done for each of several items, or repeated, has ended. The body is the values collected
 /// from its turns, if its author asks for that.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepEnded {
     /// The step.
     pub step: StepName,
     /// Why it failed; `None` if all its items succeeded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
     /// The effect of a failure on the workflow.
     #[serde(default, skip_serializing_if = "OnFailure::is_default")]
@@ -127,20 +114,19 @@ pub enum BadEnd {
 }
 
 /// The undo of a step, or of an item of it, failed before its execution existed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UndoFailed {
     /// The step.
     pub step: StepName,
     /// The item, from 0, if it is the undo of an item.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<u32>,
     /// Why.
     pub error: Failure,
 }
 
 /// A step waits for an event from now on, whether or not it has begun.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WaitOpened {
     /// The step.
@@ -148,7 +134,6 @@ pub struct WaitOpened {
     /// The trigger of the event.
     pub trigger: TriggerRef,
     /// The key that it is found by, if its condition requires a field to have a certain value.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<WaitKey>,
 }
 
@@ -163,13 +148,12 @@ pub struct WaitKey {
 }
 
 /// The event that a step waits for has come.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WaitMatched {
     /// The step.
     pub step: StepName,
     /// The execution that waits for it, if the step has begun.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<ExecutionId>,
     /// The event.
     pub event: EventId,
@@ -217,13 +201,12 @@ pub enum RerunFrom {
 }
 
 /// What is known about a step, or an item of it, of an execution that is run again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kept {
     /// The step.
     pub step: StepName,
     /// The item, from 0.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<u32>,
     /// What became of it.
     pub what: KeptAs,
@@ -245,35 +228,30 @@ pub enum KeptAs {
 }
 
 /// The part of a succeeded step, or item, that is taken over.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Taken {
     /// The execution that it was; for a repeated step the last turn, or `None` if it had no turn.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<ExecutionId>,
     /// What it ran.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<ActionRef>,
     /// Whether it was repeated.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_repeated: bool,
     /// The digest that its answer is bound to, if it asked people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question: Option<Digest>,
     /// Its result.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<BodyHandle>,
 }
 
 /// A step, or an item of it, had succeeded in the execution that is run again: it has thereby succeeded, and
 /// nothing is run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepTakenOver {
     /// The step.
     pub step: StepName,
     /// The item, from 0, if it is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<u32>,
     /// What is taken over.
     pub taken: Taken,

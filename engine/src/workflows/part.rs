@@ -3,10 +3,11 @@
 use crate::catalog::OnFailure;
 use crate::ids::ExecutionId;
 use crate::names::StepName;
+use ensue_derive::sparse;
 use serde::{Deserialize, Serialize};
 
 /// What an execution is a part of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PartOf {
     /// The execution of the workflow.
@@ -14,7 +15,6 @@ pub struct PartOf {
     /// The step.
     pub step: StepName,
     /// The item of the step, from 0, if it is done for each of several; for a repeated step the turn, from 0 as well.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<u32>,
     /// The effect of its failure on the workflow; the failure of an item, or of the undo of one, has no
     /// effect by itself.

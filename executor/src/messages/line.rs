@@ -81,13 +81,9 @@ impl Given {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
-    #[serde(default)]
     progress: Option<f64>,
-    #[serde(default)]
     message: Option<String>,
-    #[serde(default)]
     emit: Option<WrittenEvent>,
-    #[serde(default)]
     artifact: Option<WrittenArtifact>,
 }
 
@@ -101,10 +97,8 @@ struct WrittenEvent {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenArtifact {
-    #[serde(default)]
     name: Option<ArtifactName>,
     path: String,
-    #[serde(default)]
     media_type: Option<MediaType>,
 }
 

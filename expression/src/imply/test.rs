@@ -163,7 +163,7 @@ impl TestKind {
 }
 
 /// Returns the values that pass all of some tests of one value, if they are few and known.
-pub(super) fn candidates(tests: &[Test]) -> Option<Vec<&Literal>> {
+fn candidates(tests: &[Test]) -> Option<Vec<&Literal>> {
     let few = tests.iter().find_map(Test::candidates)?;
     Some(few.iter().filter(|literal| !tests.iter().any(|test| test.surely_fails(literal))).collect())
 }
@@ -173,14 +173,6 @@ pub(super) fn contradict(tests: &[Test]) -> bool {
     match candidates(tests) {
         Some(left) => left.is_empty(),
         None => tests.iter().enumerate().any(|(at, test)| tests[..at].iter().any(|earlier| earlier.excludes(test))),
-    }
-}
-
-/// Returns true if every value with all these results also has that of `wanted`.
-pub(super) fn give(tests: &[Test], wanted: &Test) -> bool {
-    match candidates(tests) {
-        Some(left) => left.into_iter().all(|literal| wanted.surely_passes(literal)),
-        None => tests.iter().any(|test| test.gives(wanted)),
     }
 }
 

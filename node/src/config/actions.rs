@@ -89,12 +89,10 @@ impl Default for ActionSettings {
 
 /// The `actions` section as written in the file.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct WrittenActions {
     isolation: Option<IsolationMode>,
-    #[serde(default)]
     readable: Vec<PathBuf>,
-    #[serde(default)]
     writable: Vec<PathBuf>,
     user: Option<String>,
     at_stop: Option<WrittenAtStop>,

@@ -26,7 +26,7 @@ pub(super) fn look(packs: &[Definitions<'_>], rules: &[RuleInPack<'_>], findings
     let actions: BTreeMap<ActionRef, Emits<'_>> = packs.iter().flat_map(emitting_actions).collect();
     // Rules that are disabled or only evaluated lead to nothing.
     let acting: Vec<&RuleInPack<'_>> = rules.iter().filter(|rule| rule.checked.mode == Mode::Enabled).collect();
-    let conditions: Vec<Option<Condition<'_>>> = acting.iter().map(|rule| rule.checked.when.as_ref().map(Condition::of)).collect();
+    let conditions: Vec<Option<Condition>> = acting.iter().map(|rule| rule.checked.when.as_ref().map(Condition::of)).collect();
     let mut listening: BTreeMap<&TriggerRef, Vec<usize>> = BTreeMap::new();
     for (at, rule) in acting.iter().enumerate() {
         for trigger in rule.checked.triggers.iter().collect::<BTreeSet<_>>() {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use ensue_engine::names::Names;
 use ensue_engine::record::Body;
 use serde_json::{Value, json};
 
@@ -16,7 +17,7 @@ pub const TOLD_MAX: usize = 10;
 const SHOWN_BYTES_MAX: usize = 1_024;
 
 /// What differs from the recorded execution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Names)]
 pub enum What {
     /// The rule's decision on the event.
     Rule,
@@ -42,26 +43,6 @@ pub enum What {
     Gone,
     /// Any other decision of the core.
     Decision,
-}
-
-impl What {
-    /// Returns the name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Rule => "rule",
-            Self::Request => "request",
-            Self::Start => "start",
-            Self::Input => "input",
-            Self::Items => "items",
-            Self::Wait => "wait",
-            Self::Status => "status",
-            Self::Error => "error",
-            Self::Result => "result",
-            Self::New => "new",
-            Self::Gone => "gone",
-            Self::Decision => "decision",
-        }
-    }
 }
 
 /// A difference between the recorded execution and the replay.

@@ -38,10 +38,6 @@ impl View for Stumbles {
         Timestamp::from_micros(0)
     }
 
-    fn columns(&self) -> Vec<Option<Term>> {
-        Vec::new()
-    }
-
     fn life(&self) -> Life {
         Life::Alive
     }
@@ -127,10 +123,6 @@ impl View for Spoilt {
 
     fn began_at(&self) -> Timestamp {
         Timestamp::from_micros(0)
-    }
-
-    fn columns(&self) -> Vec<Option<Term>> {
-        Vec::new()
     }
 
     fn life(&self) -> Life {

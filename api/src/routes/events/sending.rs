@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use ensue_engine::command::{Answer, Ask, Before, Conflict, Dedupe, DedupeKey, Novelty, ObservedEvent, SeenEvent};
 use ensue_engine::events::internal::is_of_the_engine;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::names::TriggerRef;
 use ensue_engine::ports::Committed;
 use ensue_engine::record::{Digest, Position};
@@ -41,57 +41,39 @@ const REFUSED_MAX: usize = 20;
 const TRIGGER_NOT_FOUND: &str = "trigger-not-found";
 
 /// Why events that were sent are rejected.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
+#[explain(fault = Invalid)]
 enum SendRefusal {
     /// A dedupe key is invalid.
     #[error("`dedupe` must be a string of 1 to {DEDUPE_BYTES_MAX} bytes")]
+    #[explain(slug = "body-invalid", hint = "use an id that the event has at its source, or leave `dedupe` out")]
     DedupeKeyInvalid,
     /// A list is too long.
     #[error("the list has {given} events; the limit for one request is {EVENTS_MAX}")]
+    #[explain(slug = "too-many-events", fault = TooLarge, hint = "send them in several requests")]
     TooMany {
         /// The length of the list.
         given: usize,
     },
     /// There is no trigger for a CloudEvent's type.
     #[error("there is no trigger for the type `{of_type}`")]
+    #[explain(slug = TRIGGER_NOT_FOUND,
+        hint = "set the CloudEvent's `type` to the ref of its trigger, `<pack>.<trigger>`; to choose the trigger otherwise, post to a webhook that chooses it with `emits`")]
     NoTriggerOf {
         /// The type.
         of_type: String,
     },
     /// Only the engine itself creates events of this trigger.
     #[error("only the engine itself creates events of `{0}`")]
+    #[explain(slug = "trigger-of-the-engine", hint = own_trigger_hint(_0))]
     OfTheEngine(TriggerRef),
 }
 
-impl Explain for SendRefusal {
-    fn slug(&self) -> &'static str {
-        match self {
-            Self::DedupeKeyInvalid => "body-invalid",
-            Self::TooMany { .. } => "too-many-events",
-            Self::NoTriggerOf { .. } => TRIGGER_NOT_FOUND,
-            Self::OfTheEngine(_) => "trigger-of-the-engine",
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::DedupeKeyInvalid | Self::NoTriggerOf { .. } | Self::OfTheEngine(_) => Fault::Invalid,
-            Self::TooMany { .. } => Fault::TooLarge,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::DedupeKeyInvalid => "use an id that the event has at its source, or leave `dedupe` out".into(),
-            Self::TooMany { .. } => "send them in several requests".into(),
-            Self::NoTriggerOf { .. } => {
-                "set the CloudEvent's `type` to the ref of its trigger, `<pack>.<trigger>`; to choose the trigger otherwise, post to a webhook that chooses it with `emits`".into()
-            }
-            Self::OfTheEngine(trigger) if trigger.as_str() == SCHEDULE_TRIGGER => {
-                "run the action itself, or send an event of a trigger in your own pack that another rule listens to".into()
-            }
-            Self::OfTheEngine(_) => "send an event of a trigger in your own pack, and have the rule listen to both triggers".into(),
-        })
+fn own_trigger_hint(trigger: &TriggerRef) -> String {
+    if trigger.as_str() == SCHEDULE_TRIGGER {
+        "run the action itself, or send an event of a trigger in your own pack that another rule listens to".to_owned()
+    } else {
+        "send an event of a trigger in your own pack, and have the rule listen to both triggers".to_owned()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use ensue_engine::catalog::Misfit;
 use ensue_engine::command::Refusal;
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::InquiryId;
 use ensue_engine::inquiries::facts::Verdict;
 use ensue_engine::inquiries::lost;
@@ -22,51 +22,35 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 const TOLD_MAX: usize = 5;
 
 /// An answer that does not fit the question.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[non_exhaustive]
+#[explain(fault = Invalid)]
 enum AnswerInvalid {
     /// It does not match the schema.
     #[error("the answer does not fit the schema of the inquiry")]
+    #[explain(
+        slug = "answer-invalid",
+        hint = "compare the answer with `answer_schema` of the inquiry; `ensue inquiries show <id>` lists the fields"
+    )]
     Misfit,
     /// It is too long.
     #[error("the answer is {0} bytes; the limit is {ANSWER_BYTES_MAX}")]
+    #[explain(slug = "answer-invalid", hint = "send a shorter answer; store long content elsewhere, and refer to it in the answer")]
     TooLong(usize),
     /// No answer could match the schema.
     #[error("no answer can fit: the inquiry's answer schema is not a JSON Schema that can be checked: {0}")]
+    #[explain(slug = "answer-invalid", hint = "have its author fix it; cancel the inquiry, or let it expire")]
     NoSchema(Misfit),
     /// The question was erased.
     #[error("the question of the inquiry was erased, so it can no longer be answered")]
+    #[explain(slug = "payload-erased", fault = Conflict, hint = "cancel the inquiry before it expires with `ensue inquiries cancel <id>`")]
     Erased,
 }
 
-impl Explain for AnswerInvalid {
-    fn slug(&self) -> &'static str {
-        match self {
-            Self::Misfit | Self::TooLong(_) | Self::NoSchema(_) => "answer-invalid",
-            Self::Erased => "payload-erased",
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Misfit | Self::TooLong(_) | Self::NoSchema(_) => Fault::Invalid,
-            Self::Erased => Fault::Conflict,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Misfit => "compare the answer with `answer_schema` of the inquiry; `ensue inquiries show <id>` lists the fields".into(),
-            Self::TooLong(_) => "send a shorter answer; store long content elsewhere, and refer to it in the answer".into(),
-            Self::NoSchema(_) => "have its author fix it; cancel the inquiry, or let it expire".into(),
-            Self::Erased => "cancel the inquiry before it expires with `ensue inquiries cancel <id>`".into(),
-        })
-    }
-}
-
 /// A closed inquiry, and its outcome.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
 #[error("the inquiry {id} is closed: {how}")]
+#[explain(slug = "inquiry-closed", fault = Conflict, hint = "see the answers with `ensue inquiries show {id}`")]
 pub(super) struct Closed {
     id: InquiryId,
     how: String,
@@ -84,20 +68,6 @@ impl Closed {
             InquiryStatus::Withdrawn => format!("it was withdrawn{at}: the answer became known in another way, or no longer matters"),
         };
         Some(Self { id: inquiry.id, how })
-    }
-}
-
-impl Explain for Closed {
-    fn slug(&self) -> &'static str {
-        "inquiry-closed"
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::Conflict
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(format!("see the answers with `ensue inquiries show {}`", self.id))
     }
 }
 

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use ensue_derive::sparse;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::Control;
 use crate::events::internal::InternalTriggers;
 use crate::executions::facts::GivenEvent;
 use crate::ids::{EnforcementId, ExecutionId, RuleId};
-use crate::names::RuleRef;
+use crate::names::{Names, RuleRef};
 use crate::record::Digest;
 use crate::time::Timestamp;
 
 /// What the flow control of a rule made of a match: a part of `enforcement.made`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Controlled {
     /// The digest that identifies the rule's flow control.
@@ -21,7 +22,6 @@ pub struct Controlled {
     /// The keys of the match, for each flow control that it has passed or reaches later.
     pub keys: BTreeMap<Control, ControlKey>,
     /// The event, if the enforcement is held.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given: Option<GivenEvent>,
     /// The engine's own triggers that have an event above the consequences of the enforcement, if it is held.
     #[serde(rename = "own_above", default, skip_serializing_if = "InternalTriggers::is_empty")]
@@ -29,14 +29,13 @@ pub struct Controlled {
 }
 
 /// The key of a match for one flow control.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[sparse(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ControlKey {
     /// The digest of the key.
     pub key: Digest,
     /// Until when it matters to later matches, if the flow control keeps it; for `throttle`, until everything
     /// is as if no match had come.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }
 
@@ -90,7 +89,7 @@ pub enum Release {
 }
 
 /// A held enforcement is not acted on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnforcementSuperseded {
     /// The rule.
@@ -100,12 +99,11 @@ pub struct EnforcementSuperseded {
     /// Why.
     pub why: SupersededBecause,
     /// The enforcement that replaces it, if there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<EnforcementId>,
 }
 
 /// Why a held enforcement is not acted on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum SupersededBecause {
     /// A newer match with the same key came.
@@ -122,25 +120,6 @@ pub enum SupersededBecause {
     RuleRemoved,
     /// Its rule is disabled.
     RuleDisabled,
-}
-
-impl SupersededBecause {
-    /// All reasons.
-    pub const ALL: [Self; 7] =
-        [Self::Newer, Self::WindowFilled, Self::WindowPassed, Self::CrowdedOut, Self::RuleChanged, Self::RuleRemoved, Self::RuleDisabled];
-
-    /// Returns the reason's name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Newer => "newer",
-            Self::WindowFilled => "window_filled",
-            Self::WindowPassed => "window_passed",
-            Self::CrowdedOut => "crowded_out",
-            Self::RuleChanged => "rule_changed",
-            Self::RuleRemoved => "rule_removed",
-            Self::RuleDisabled => "rule_disabled",
-        }
-    }
 }
 
 /// A rule keeps too many keys: the least recently used one is forgotten, and its next match counts as its first.

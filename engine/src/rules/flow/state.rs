@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use ensue_derive::sparse;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::Control;
@@ -15,7 +16,7 @@ use crate::names::RuleRef;
 use crate::record::{CatalogRevision, Cause, Digest, Position, Record, Revision, StreamId};
 use crate::rules::facts::{EnforcementMade, Outcome};
 use crate::rules::flow::facts::{Controlled, SupersededBecause};
-use crate::table::Table;
+use crate::table::{Table, undone_together};
 use crate::timers::state::Timers;
 
 /// How many expired keys are forgotten with each one that is added: more than are added.
@@ -35,6 +36,8 @@ pub struct Flows {
     /// The same for a whole rule.
     of_rule: Table<(RuleId, Control, Position), EnforcementId>,
 }
+
+undone_together!(Flows { rules, keys, ages, held, of_key, of_rule });
 
 /// The flow control of a rule for which state is kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,7 +64,7 @@ pub struct KnownKey {
 }
 
 /// An enforcement that is held.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Held {
     /// The rule.
     pub rule: RuleRef,
@@ -91,7 +94,6 @@ pub struct Held {
     /// How many events are above it in the chain.
     pub depth: u32,
     /// The W3C trace of the chain.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
 }
 
@@ -292,24 +294,6 @@ impl Flows {
         let held: Vec<EnforcementId> = self.held_for(rule).map(|(id, _)| id).collect();
         held.into_iter().for_each(|id| drop(self.let_go(id)));
         self.rules.remove(&rule);
-    }
-
-    pub(crate) fn commit(&mut self) {
-        self.rules.commit();
-        self.keys.commit();
-        self.ages.commit();
-        self.held.commit();
-        self.of_key.commit();
-        self.of_rule.commit();
-    }
-
-    pub(crate) fn undo(&mut self) {
-        self.rules.undo();
-        self.keys.undo();
-        self.ages.undo();
-        self.held.undo();
-        self.of_key.undo();
-        self.of_rule.undo();
     }
 }
 

@@ -1,0 +1,66 @@
+//! What an attribute `#[explain(…)]` states.
+
+use proc_macro2::Span;
+use syn::parse::{Parse, ParseStream};
+use syn::{Attribute, Error, Expr, Ident, Result, Token};
+
+/// The contents of the `#[explain(…)]` attributes of one item.
+#[derive(Default)]
+pub(crate) struct Told {
+    pub(crate) transparent: Option<Span>,
+    pub(crate) slug: Option<Expr>,
+    pub(crate) fault: Option<Ident>,
+    pub(crate) hint: Option<Expr>,
+}
+
+/// One entry of an attribute.
+enum Entry {
+    Transparent(Span),
+    Slug(Expr),
+    Fault(Ident),
+    Hint(Expr),
+}
+
+impl Parse for Entry {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let key: Ident = input.parse()?;
+        if key == "transparent" {
+            return Ok(Self::Transparent(key.span()));
+        }
+        if !["slug", "fault", "hint"].iter().any(|known| key == known) {
+            return Err(Error::new(key.span(), format!("unknown entry `{key}`: use `slug`, `fault`, `hint` or `transparent`")));
+        }
+        input.parse::<Token![=]>()?;
+        Ok(match key.to_string().as_str() {
+            "slug" => Self::Slug(input.parse()?),
+            "fault" => Self::Fault(input.parse()?),
+            _ => Self::Hint(input.parse()?),
+        })
+    }
+}
+
+impl Told {
+    /// Reads the attributes of an item. An item without them states nothing.
+    pub(crate) fn of(attributes: &[Attribute]) -> Result<Self> {
+        let mut told = Self::default();
+        for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("explain")) {
+            let entries = attribute.parse_args_with(syn::punctuated::Punctuated::<Entry, Token![,]>::parse_terminated)?;
+            for entry in entries {
+                let is_new = match entry {
+                    Entry::Transparent(span) => told.transparent.replace(span).is_none(),
+                    Entry::Slug(slug) => told.slug.replace(slug).is_none(),
+                    Entry::Fault(fault) => told.fault.replace(fault).is_none(),
+                    Entry::Hint(hint) => told.hint.replace(hint).is_none(),
+                };
+                if !is_new {
+                    return Err(Error::new_spanned(attribute, "an entry is given twice"));
+                }
+            }
+        }
+        let is_alone = told.slug.is_none() && told.fault.is_none() && told.hint.is_none();
+        match told.transparent {
+            Some(span) if !is_alone => Err(Error::new(span, "`transparent` returns what the field returns: leave out the other entries")),
+            _ => Ok(told),
+        }
+    }
+}
