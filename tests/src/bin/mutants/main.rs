@@ -1,11 +1,14 @@
 //! `cargo sim --mutants`: breaks the node in one line at a time, and reports in how many simulated worlds
 //! each bug is found.
 //!
-//! A bug is chosen once per process, so each has its own process. Nothing else is built with the feature
-//! `mutants`. A world can show a bug only if it passes without one, so the worlds are also run without any
-//! bug.
+//! The bugs are planted in a copy of the sources, and this program is built there once more. A bug is chosen
+//! once per process, so each has its own process. A world can show a bug only if it passes without one, so
+//! the worlds are also run without any bug.
+
+mod copy;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::{Mutex, PoisonError};
 
@@ -14,7 +17,7 @@ use ensue_simulation::mutants::{MUTANTS, Mutant, SEEDS_MAX};
 use ensue_simulation::watchdog::{PATIENCE, watched};
 use ensue_simulation::{Ran, Verbosity, Violation};
 
-/// Names this process's bug.
+/// Names this process's bug. The seam in the copy of the engine reads it too.
 const CHOSEN: &str = "ENSUE_MUTANT";
 /// The default first seed: the same each time, so that the figures can be compared.
 const FROM: u64 = 1;
@@ -37,7 +40,7 @@ fn main() -> Result<ExitCode> {
     let asked = asked()?;
     match std::env::var(CHOSEN) {
         Ok(name) => one(&name, &asked),
-        Err(_) => all(&asked),
+        Err(_) => all(&asked, &copy::built()?),
     }
 }
 
@@ -78,7 +81,6 @@ enum Hunt {
 /// Runs worlds with the chosen bug until one shows it.
 fn one(name: &str, asked: &Asked) -> Result<ExitCode> {
     let mutant = MUTANTS.iter().find(|mutant| mutant.name == name).with_context(|| format!("there is no mutant `{name}`"))?;
-    ensue_engine::mutants::choose(name.to_owned());
     std::panic::set_hook(Box::new(|_| {}));
     let (from, most) = (asked.from.wrapping_add(mutant.passes), asked.seeds.unwrap_or(SEEDS_MAX));
     for tried in 0..most {
@@ -102,7 +104,7 @@ fn run(seed: u64) -> Result<Ran, Violation> {
 }
 
 /// Runs each bug in its own process, as many at once as there are cores.
-fn all(asked: &Asked) -> Result<ExitCode> {
+fn all(asked: &Asked, built: &Path) -> Result<ExitCode> {
     ensue_simulation::quiet_simulated_bugs();
     let chosen = MUTANTS.iter().filter(|mutant| asked.only.as_ref().is_none_or(|only| mutant.name.contains(only.as_str())));
     let part = if asked.one_of == 1 { 0 } else { commits()? % asked.one_of };
@@ -120,7 +122,7 @@ fn all(asked: &Asked) -> Result<ExitCode> {
     on_each_core(|| {
         loop {
             let Some(mutant) = lock(&left).pop_front() else { return };
-            let hunt = hunted(mutant, asked).unwrap_or_else(|error| Hunt::Unjudged(format!("{error:#}")));
+            let hunt = hunted(mutant, asked, built).unwrap_or_else(|error| Hunt::Unjudged(format!("{error:#}")));
             match &hunt {
                 Hunt::Found { worlds, by } => println!("found in {worlds:>4}: {}: {by}", mutant.name),
                 Hunt::Missed(why) => println!("NOT FOUND    : {}: {why}", mutant.name),
@@ -180,9 +182,8 @@ fn on_each_core(work: impl Fn() + Sync) {
 }
 
 /// Searches for a bug in its own process.
-fn hunted(mutant: &Mutant, asked: &Asked) -> Result<Hunt> {
-    let itself = std::env::current_exe()?;
-    let output = Command::new(itself).args(std::env::args().skip(1)).env(CHOSEN, mutant.name).output()?;
+fn hunted(mutant: &Mutant, asked: &Asked, built: &Path) -> Result<Hunt> {
+    let output = Command::new(built).args(std::env::args().skip(1)).env(CHOSEN, mutant.name).output()?;
     let said = String::from_utf8_lossy(&output.stdout);
     let (worlds, by) = said.lines().last().and_then(|line| line.split_once('\t')).unwrap_or(("", "it ended without a word"));
     let missed = || Hunt::Missed(format!("{by} (from seed {})", asked.from.wrapping_add(mutant.passes)));
