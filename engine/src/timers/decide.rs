@@ -30,7 +30,7 @@ pub(crate) fn fire(state: &State, actor: &Actor, at: &Moment) -> Decision {
             body: None,
         })
     });
-    let counted = state.rules().due(now, room).map(|(error, way)| Draft {
+    let counted = state.rules().due(at.time, room).map(|(error, way)| Draft {
         stream: StreamId::Rule(way.rule.clone()),
         begins: None,
         actor: actor.clone(),

@@ -3,9 +3,9 @@
 use ensue_engine::record::{Body, Epoch, Position};
 
 use super::Logs;
-use crate::conformance::records::{LOG, OTHER_LOG, Writer, event, key_set, long_json, read_all};
-use crate::encode::compress;
-use crate::verify::verify;
+use ensue_store::encode::compress;
+use ensue_store::verify::verify;
+use ensue_test_support::records::{LOG, OTHER_LOG, Writer, event, key_set, long_json, read_all};
 
 on_every_log! {
     first_epoch_is_one

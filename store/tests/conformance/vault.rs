@@ -5,10 +5,11 @@ use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{Secret, Vault};
 
 use super::crash_disk::{disk_of_this_test, place};
-use super::records::{LOG, NOON};
-use crate::master_key::{KEY_BYTES, MasterKey};
-use crate::memory::MemoryVault;
-use crate::sqlite::vault::SqliteVault;
+use ensue_store::master_key::{KEY_BYTES, MasterKey};
+use ensue_store::memory::MemoryVault;
+use ensue_store::sqlite::vault::SqliteVault;
+use ensue_test_support::NOON;
+use ensue_test_support::records::LOG;
 
 macro_rules! on_every_vault {
     ($($case:ident)*) => {
@@ -159,7 +160,7 @@ fn keys_and_tokens_are_independent(vault: &dyn Vault) {
 }
 
 fn oversized_value_is_rejected_and_nothing_stored(vault: &dyn Vault) {
-    let large = Secret::new(vec![0; crate::vault::SECRET_BYTES_MAX + 1]);
+    let large = Secret::new(vec![0; ensue_store::vault::SECRET_BYTES_MAX + 1]);
     assert!(vault.put_key(&key("core.k"), 1, &large).is_err());
     assert_eq!(vault.key_versions().unwrap(), []);
 }
@@ -169,7 +170,7 @@ mod only_on_sqlite {
     use rusqlite::Connection;
 
     use super::*;
-    use crate::conformance::records::OTHER_LOG;
+    use ensue_test_support::records::OTHER_LOG;
 
     fn edit(folder: &tempfile::TempDir, sql: &str) {
         Connection::open(folder.path().join("vault.sqlite")).unwrap().execute_batch(sql).unwrap();

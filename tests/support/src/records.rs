@@ -11,52 +11,62 @@ use ensue_engine::fact::Fact;
 use ensue_engine::ids::{EventId, ExecutionId, Id, LogId, Role};
 use ensue_engine::ports::{AppendError, Batch, Log, LogReader, ReadLimit};
 use ensue_engine::record::{Actor, Body, CatalogRevision, Cause, Chain, Digest, Epoch, Head, Position, Record, Revision, StreamId};
-use ensue_engine::time::Timestamp;
+
+use crate::NOON;
 
 /// The log of these tests.
-pub(crate) const LOG: LogId = LogId(Id::from_bytes([0x01, 0x9D, 0x34, 0, 0, 0, 0x70, 0, 0x80, 0, 0, 0, 0, 0, 0, 1]));
+pub const LOG: LogId = LogId(Id::from_bytes([0x01, 0x9D, 0x34, 0, 0, 0, 0x70, 0, 0x80, 0, 0, 0, 0, 0, 0, 1]));
 
 /// Another one.
-pub(crate) const OTHER_LOG: LogId = LogId(Id::from_bytes([0x01, 0x9D, 0x34, 0, 0, 0, 0x70, 0, 0x80, 0, 0, 0, 0, 0, 0, 2]));
-
-/// The time of the first record of a log. Each record is a millisecond later than the one before.
-pub(crate) const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
+pub const OTHER_LOG: LogId = LogId(Id::from_bytes([0x01, 0x9D, 0x34, 0, 0, 0, 0x70, 0, 0x80, 0, 0, 0, 0, 0, 0, 2]));
 
 /// A day, in milliseconds.
-pub(crate) const DAY: u64 = 24 * 60 * 60 * 1000;
+pub const DAY: u64 = 24 * 60 * 60 * 1000;
 
 /// The content of a record to be made.
 #[derive(Clone)]
-pub(crate) struct Sketch {
-    pub(crate) stream: StreamId,
-    pub(crate) begins: Option<Id>,
-    pub(crate) actor: Actor,
-    pub(crate) cause: Option<Cause>,
-    pub(crate) fact: Fact,
-    pub(crate) body: Option<Body>,
+pub struct Sketch {
+    /// Its stream.
+    pub stream: StreamId,
+    /// Its id, if it begins something.
+    pub begins: Option<Id>,
+    /// Its actor.
+    pub actor: Actor,
+    /// Its cause; a new chain by default.
+    pub cause: Option<Cause>,
+    /// Its fact.
+    pub fact: Fact,
+    /// Its body.
+    pub body: Option<Body>,
 }
 
 impl Sketch {
-    pub(crate) fn with_body(self, body: Body) -> Self {
+    /// Adds a body.
+    #[must_use]
+    pub fn with_body(self, body: Body) -> Self {
         Self { body: Some(body), ..self }
     }
 
-    pub(crate) fn by(self, actor: Actor) -> Self {
+    /// Replaces the actor.
+    #[must_use]
+    pub fn by(self, actor: Actor) -> Self {
         Self { actor, ..self }
     }
 
-    pub(crate) fn because(self, cause: Cause) -> Self {
+    /// Sets the cause.
+    #[must_use]
+    pub fn because(self, cause: Cause) -> Self {
         Self { cause: Some(cause), ..self }
     }
 }
 
 /// Returns the id of event `number`.
-pub(crate) fn event_id(number: u64) -> EventId {
+pub fn event_id(number: u64) -> EventId {
     EventId(Id::root(NOON, u128::from(number)))
 }
 
 /// Sketches event `number`.
-pub(crate) fn event(number: u64) -> Sketch {
+pub fn event(number: u64) -> Sketch {
     let fact = EventReceived {
         rule: None,
         trigger: "github.push".parse().unwrap(),
@@ -82,7 +92,7 @@ pub(crate) fn event(number: u64) -> Sketch {
 }
 
 /// Sketches one more version of a key: the next record of one stream.
-pub(crate) fn key_set(name: &str, version: u32) -> Sketch {
+pub fn key_set(name: &str, version: u32) -> Sketch {
     let key: ensue_engine::names::KeyRef = name.parse().unwrap();
     Sketch {
         stream: StreamId::Key(key.clone()),
@@ -95,12 +105,12 @@ pub(crate) fn key_set(name: &str, version: u32) -> Sketch {
 }
 
 /// A stream to which nothing here writes.
-pub(crate) fn strange_stream() -> StreamId {
+pub fn strange_stream() -> StreamId {
     StreamId::Execution(ExecutionId(Id::root(NOON, u128::MAX)))
 }
 
 /// Writes to one log as a sequencer does. It knows the head and the revisions of the streams.
-pub(crate) struct Writer {
+pub struct Writer {
     log: LogId,
     epoch: Epoch,
     head: Head,
@@ -110,7 +120,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Continues at the head of a log.
-    pub(crate) fn of(log: &dyn Log) -> Self {
+    pub fn of(log: &dyn Log) -> Self {
         let mut writer = Self { log: log.id(), epoch: log.epoch(), head: log.head().unwrap(), streams: BTreeMap::new(), batches: 0 };
         for record in read_all(&*log.reader().unwrap()) {
             writer.streams.insert(record.stream, record.revision);
@@ -119,7 +129,7 @@ impl Writer {
     }
 
     /// Continues after known records, under the epoch of a log that holds them.
-    pub(crate) fn behind(log: &dyn Log, records: &[Record]) -> Self {
+    pub fn behind(log: &dyn Log, records: &[Record]) -> Self {
         let mut writer = Self { log: log.id(), epoch: log.epoch(), head: Head::default(), streams: BTreeMap::new(), batches: 0 };
         for record in records {
             writer.streams.insert(record.stream.clone(), record.revision);
@@ -128,16 +138,18 @@ impl Writer {
         writer
     }
 
-    pub(crate) fn head(&self) -> Head {
+    /// Returns the position and the chain of the newest record that was stored.
+    pub fn head(&self) -> Head {
         self.head
     }
 
-    pub(crate) fn epoch(&self) -> Epoch {
+    /// Returns the epoch under which it writes.
+    pub fn epoch(&self) -> Epoch {
         self.epoch
     }
 
     /// Makes the next batch without noting it.
-    pub(crate) fn batch(&mut self, sketches: impl IntoIterator<Item = Sketch>) -> Batch {
+    pub fn batch(&mut self, sketches: impl IntoIterator<Item = Sketch>) -> Batch {
         self.batches += 1;
         let id = Id::root(NOON, u128::from(self.head.position.0) << 40 | u128::from(self.epoch.0) << 20 | self.batches);
         let (mut head, mut streams) = (self.head, self.streams.clone());
@@ -176,7 +188,7 @@ impl Writer {
     }
 
     /// Notes that a batch was stored.
-    pub(crate) fn kept(&mut self, batch: &Batch) {
+    pub fn kept(&mut self, batch: &Batch) {
         for record in &batch.records {
             self.streams.insert(record.stream.clone(), record.revision);
             self.head = Head { position: record.position, chain: record.chain };
@@ -184,14 +196,14 @@ impl Writer {
     }
 
     /// Appends a batch, and notes it if it was stored.
-    pub(crate) fn write(&mut self, log: &mut dyn Log, batch: &Batch) -> Result<Position, AppendError> {
+    pub fn write(&mut self, log: &mut dyn Log, batch: &Batch) -> Result<Position, AppendError> {
         let position = log.append(batch, self.head.position, self.epoch)?;
         self.kept(batch);
         Ok(position)
     }
 
     /// Appends the next `count` events as one batch.
-    pub(crate) fn append(&mut self, log: &mut dyn Log, count: u64) -> Result<Position, AppendError> {
+    pub fn append(&mut self, log: &mut dyn Log, count: u64) -> Result<Position, AppendError> {
         let next = self.head.position.0 + 1;
         let batch = self.batch((next..next + count).map(event));
         self.write(log, &batch)
@@ -199,7 +211,7 @@ impl Writer {
 }
 
 /// Recomputes the chain after records were changed by hand, so that only the change is wrong.
-pub(crate) fn reseal(batch: &mut Batch, head: Head) {
+pub fn reseal(batch: &mut Batch, head: Head) {
     let mut chain = head.chain;
     for record in &mut batch.records {
         record.chain = chain.over(record);
@@ -208,12 +220,12 @@ pub(crate) fn reseal(batch: &mut Batch, head: Head) {
 }
 
 /// Returns a dedupe key.
-pub(crate) fn dedupe_key(scope: &str, number: u64) -> DedupeKey {
+pub fn dedupe_key(scope: &str, number: u64) -> DedupeKey {
     DedupeKey { scope: scope.to_owned(), hash: Digest::of(&number.to_le_bytes()) }
 }
 
 /// Returns where event `number` was seen, valid until so many milliseconds after noon.
-pub(crate) fn seen_at(number: u64, for_millis: u64) -> Seen {
+pub fn seen_at(number: u64, for_millis: u64) -> Seen {
     Seen {
         position: Position(number),
         event: event_id(number),
@@ -223,15 +235,15 @@ pub(crate) fn seen_at(number: u64, for_millis: u64) -> Seen {
 }
 
 /// Reads a whole log at once.
-pub(crate) fn read_all(reader: &dyn LogReader) -> Vec<Record> {
+pub fn read_all(reader: &dyn LogReader) -> Vec<Record> {
     reader.read(Position(0), EVERYTHING).unwrap()
 }
 
 /// A limit that these tests never reach.
-pub(crate) const EVERYTHING: ReadLimit = ReadLimit { records: usize::MAX, bytes: usize::MAX };
+pub const EVERYTHING: ReadLimit = ReadLimit { records: usize::MAX, bytes: usize::MAX };
 
 /// Returns JSON of about this many bytes, which compresses as well as that of webhooks.
-pub(crate) fn long_json(bytes: usize) -> Bytes {
+pub fn long_json(bytes: usize) -> Bytes {
     let items: Vec<String> =
         (0..=bytes / 80).map(|i| format!("{{\"number\":{i},\"digest\":\"{}\"}}", Digest::of(&i.to_le_bytes()))).collect();
     Bytes::from(format!("[{}]", items.join(",")))

@@ -2,8 +2,8 @@
 //! restarts.
 
 use ensue_engine::record::{Position, Record};
+use ensue_test_support::story::Story;
 use ensue_views::retention::Elapsed;
-use ensue_views::spec::Story;
 use ensue_views::store::Changes;
 use ensue_views::{Projector, Row, Term, ViewError, ViewName, ViewStore};
 use proptest::prelude::*;

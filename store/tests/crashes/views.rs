@@ -8,8 +8,8 @@ use ensue_views::store::{Change, Changes, NewRow};
 use ensue_views::{Row, Term, ViewName, ViewReader, ViewStore};
 
 use super::*;
-use crate::conformance::records::NOON;
-use crate::sqlite::views::SqliteViews;
+use ensue_store::sqlite::views::SqliteViews;
+use ensue_test_support::NOON;
 
 /// The number of batches of rows that are folded.
 const POSITIONS: u64 = 25;

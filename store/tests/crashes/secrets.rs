@@ -5,8 +5,8 @@ use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{Secret, Vault};
 
 use super::*;
-use crate::master_key::{KEY_BYTES, MasterKey};
-use crate::sqlite::vault::SqliteVault;
+use ensue_store::master_key::{KEY_BYTES, MasterKey};
+use ensue_store::sqlite::vault::SqliteVault;
 
 const VERSIONS: u32 = 8;
 

@@ -15,10 +15,10 @@ use ensue_engine::ports::{AppendError, Batch, Log};
 use ensue_engine::record::{Body, Head, Position, Record};
 
 use crate::conformance::crash_disk::place;
-use crate::conformance::records::{EVERYTHING, LOG, Writer, dedupe_key, event, key_set, long_json, seen_at};
-use crate::encode::compress;
-use crate::sqlite::log::{SqliteLog, logs_at};
-use crate::verify::verify;
+use ensue_store::encode::compress;
+use ensue_store::sqlite::log::{SqliteLog, logs_at};
+use ensue_store::verify::verify;
+use ensue_test_support::records::{EVERYTHING, LOG, Writer, dedupe_key, event, key_set, long_json, seen_at};
 
 /// How many times an append with an unknown outcome is looked up.
 const UNKNOWN_TRIES_MAX: usize = 3;

@@ -5,14 +5,14 @@ use ensue_engine::ids::LogId;
 use ensue_engine::ports::Log;
 
 use super::crash_disk::place;
-use crate::memory::MemoryLogs;
-use crate::sqlite::log::SqliteLog;
+use ensue_store::memory::MemoryLogs;
+use ensue_store::sqlite::log::SqliteLog;
 
 /// Runs each case with every kind of log, each time empty.
 macro_rules! on_every_log {
     ($($case:ident)*) => {
         mod in_memory {
-            $(#[test] fn $case() { super::$case(&crate::memory::MemoryLogs::default()); })*
+            $(#[test] fn $case() { super::$case(&ensue_store::memory::MemoryLogs::default()); })*
         }
         mod on_sqlite {
             $(#[test] fn $case() { super::$case(&crate::conformance::log::SqliteLogs::new()); })*

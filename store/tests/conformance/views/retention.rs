@@ -4,18 +4,16 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ensue_engine::catalog::OnLost;
 use ensue_engine::executions::facts::{ExecutionCancelled, ExecutionRequested, ExecutionSucceeded, Failure, FailureKind, Pace};
-use ensue_engine::executions::labels::Labels;
 use ensue_engine::health::facts::{ClockStepped, ReactionParked, ReactionRetried};
 use ensue_engine::ids::{ExecutionId, Id};
 use ensue_engine::letters::facts::DeadLetterDismissed;
-use ensue_engine::names::DEFAULT_QUEUE;
-use ensue_engine::record::{Actor, CatalogRevision, Position, StreamId};
+use ensue_engine::record::{Actor, Position, StreamId};
 use ensue_engine::time::Timestamp;
 use ensue_engine::workflows::facts::{PartOf, PartRole};
+use ensue_test_support::story::Story;
+use ensue_test_support::{NOON, single};
 use ensue_views::retention::{ENDED_AT_ONCE, ROWS_AT_ONCE, Removed, Round, ViewRetention, Walk};
-use ensue_views::spec::Story;
 use ensue_views::store::Order;
 use ensue_views::{Artifact, DeadLetter, Execution, Inquiry, ListQuery, ParkedReaction, Projector, Row, ViewName};
 use proptest::prelude::*;
@@ -70,32 +68,8 @@ fn begun(story: &mut Story, number: u128, pace: Pace, part_of: Option<ExecutionI
 
 /// The same, which may be a rerun.
 fn requested(story: &mut Story, number: u128, (pace, part_of): (Pace, Option<ExecutionId>), rerun_of: Option<ExecutionId>) -> ExecutionId {
-    let id = ExecutionId(Id::root(super::NOON, 1_000_000 + number));
-    let fact = ExecutionRequested {
-        action: "garden.tend".parse().unwrap(),
-        catalog: CatalogRevision(1),
-        rule: None,
-        event: None,
-        enforcement: None,
-        given: None,
-        part_of: part_of.map(part),
-        rerun_of,
-        priority: 0,
-        queue: DEFAULT_QUEUE.clone(),
-        labels: Labels::new(),
-        given_labels: BTreeSet::new(),
-        idempotent: false,
-        on_lost: OnLost::Ask,
-        timeout_millis: 600_000,
-        grace_millis: 10_000,
-        failures_max: None,
-        limit_millis: None,
-        start_at: None,
-        locks: Vec::new(),
-        wait_millis: None,
-        pace,
-        own_above: std::collections::BTreeSet::new(),
-    };
+    let id = ExecutionId(Id::root(NOON, 1_000_000 + number));
+    let fact = ExecutionRequested { part_of: part_of.map(part), rerun_of, pace, ..single::requested("garden.tend") };
     story.tell(StreamId::Execution(id), Some(id.0), Actor::Engine, None, fact.into(), None);
     id
 }

@@ -5,7 +5,8 @@ use ensue_engine::ports::{AppendError, Batch, Log};
 use ensue_engine::record::{Epoch, Head, Position, Revision};
 
 use super::Logs;
-use crate::conformance::records::{LOG, NOON, OTHER_LOG, Writer, dedupe_key, event, event_id, key_set, read_all, reseal, seen_at};
+use ensue_test_support::NOON;
+use ensue_test_support::records::{LOG, OTHER_LOG, Writer, dedupe_key, event, event_id, key_set, read_all, reseal, seen_at};
 
 on_every_log! {
     new_log_is_empty
@@ -145,7 +146,7 @@ fn batch_for_the_maximum_position_does_not_overflow(logs: &dyn Logs) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
     let batch = writer.batch([event(1)]);
-    for position in [crate::POSITION_MAX, i64::MAX as u64, u64::MAX] {
+    for position in [ensue_store::POSITION_MAX, i64::MAX as u64, u64::MAX] {
         assert!(matches!(log.append(&batch, Position(position), writer.epoch()), Err(AppendError::Behind(_))));
     }
 }

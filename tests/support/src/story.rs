@@ -1,11 +1,10 @@
 //! Logs written by hand, for tests of views and of their stores, without a core, a store or a clock.
 //!
-//! A story follows the core's order of records, but it decides nothing: its author does. A running node does
-//! not use it.
+//! A story follows the core's order of records, but it decides nothing: its author does.
 
 use std::collections::BTreeMap;
 
-use ensue_engine::catalog::{Control, Mode, OnLost};
+use ensue_engine::catalog::{Control, Mode};
 use ensue_engine::events::facts::{DeliveryRefused, EventReceived};
 use ensue_engine::executions::facts::{
     ArtifactKept, AttemptEmitted, AttemptFailed, AttemptLost, AttemptProgressed, AttemptReportedLate, AttemptStarted, AttemptSucceeded,
@@ -16,7 +15,7 @@ use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ArtifactId, AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId, LogId, Role, RuleId};
 use ensue_engine::inquiries::facts::{InquiryAnswered, InquiryOpened, Verdict};
 use ensue_engine::letters::facts::DeadLetterDismissed;
-use ensue_engine::names::{ActionRef, DEFAULT_QUEUE, RuleRef, SensorRef, TriggerRef};
+use ensue_engine::names::{RuleRef, SensorRef, TriggerRef};
 use ensue_engine::record::{Actor, Body, CatalogRevision, Cause, Chain, Digest, Epoch, Position, Record, Revision, StreamId};
 use ensue_engine::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted, RuleModeSet};
 use ensue_engine::rules::flow::facts::{EnforcementHeldOn, EnforcementReleased, EnforcementSuperseded, Release, SupersededBecause};
@@ -24,8 +23,8 @@ use ensue_engine::time::Timestamp;
 use ensue_engine::timers::facts::{TimerFired, TimerKind};
 use ensue_engine::workflows::facts::PartOf;
 
-/// 28 March 2026, noon in UTC: the beginning of every story.
-pub const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
+use crate::NOON;
+use crate::single::requested;
 
 /// The time between two records, in milliseconds.
 const PACE_MILLIS: u64 = 250;
@@ -158,32 +157,7 @@ impl Story {
         let enforcement = self.enforcement_id(&rule, event);
         let execution = ExecutionId(Id::derived(self.log, enforcement.0, Role::Execution));
         self.enforced(&rule, event, Outcome::Executed { execution });
-        let action: ActionRef = name(action);
-        let fact = ExecutionRequested {
-            action,
-            catalog: CatalogRevision(1),
-            rule: Some(rule),
-            event: Some(event),
-            enforcement: Some(enforcement),
-            given: None,
-            part_of: None,
-            rerun_of: None,
-            priority: 0,
-            queue: DEFAULT_QUEUE.clone(),
-            labels,
-            given_labels: std::collections::BTreeSet::new(),
-            idempotent: false,
-            on_lost: OnLost::Ask,
-            timeout_millis: 600_000,
-            grace_millis: 10_000,
-            failures_max: None,
-            limit_millis: None,
-            start_at: None,
-            locks: Vec::new(),
-            wait_millis: None,
-            pace: ensue_engine::executions::facts::Pace::Worked,
-            own_above: std::collections::BTreeSet::new(),
-        };
+        let fact = ExecutionRequested { rule: Some(rule), event: Some(event), enforcement: Some(enforcement), labels, ..requested(action) };
         let cause = self.causes.get(&StreamId::Enforcement(enforcement)).map(|cause| cause.from_parent(enforcement.0));
         let body = Some(Body::json(r#"{"gate":"north"}"#));
         self.tell(StreamId::Execution(execution), Some(execution.0), Actor::Engine, cause, fact.into(), body);

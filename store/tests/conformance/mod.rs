@@ -7,6 +7,5 @@ mod blobs;
 pub(crate) mod crash_disk;
 mod log;
 mod outputs;
-pub(crate) mod records;
 mod vault;
 mod views;

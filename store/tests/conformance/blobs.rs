@@ -5,8 +5,8 @@ use std::sync::Arc;
 use ensue_engine::ports::{Blobs, KeptBlob};
 use ensue_engine::record::Digest;
 
-use super::records::NOON;
-use crate::blobs::{BlobLimits, FolderBlobs, MemoryBlobs, READ_BYTES_MAX};
+use ensue_store::blobs::{BlobLimits, FolderBlobs, MemoryBlobs, READ_BYTES_MAX};
+use ensue_test_support::NOON;
 
 macro_rules! on_every_blob_store {
     ($($case:ident)*) => {

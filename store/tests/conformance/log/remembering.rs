@@ -5,7 +5,7 @@ use ensue_engine::ports::{Batch, Log};
 use ensue_engine::record::{Digest, Position};
 
 use super::Logs;
-use crate::conformance::records::{DAY, LOG, OTHER_LOG, Writer, dedupe_key, event, seen_at};
+use ensue_test_support::records::{DAY, LOG, OTHER_LOG, Writer, dedupe_key, event, seen_at};
 
 on_every_log! {
     unseen_key_is_unknown

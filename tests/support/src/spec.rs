@@ -1,25 +1,24 @@
 //! The given / when / then test harness: scenarios over records, without a store, a clock or a thread.
 //!
-//! Tests of the core and of its neighbors use it, and so do rehearsals of packs. A running node does not.
+//! Tests of the core and of its neighbors use it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::batch::{Beside, Offered, Sequencing};
-use crate::catalog::{Catalog, Catalogs};
-use crate::command::{Answer, Bodies, Command, DedupeKey, Moment, Refusal, Seen, SeenKeys, Settings};
-use crate::effect::Effect;
-use crate::engine::Engine;
-use crate::fact::Fact;
-use crate::health::state::Owed;
-use crate::ids::{Id, LogId};
-use crate::record::{BodyHandle, CatalogRevision, Digest, Epoch, Head, Position, Record};
-use crate::time::Timestamp;
+use ensue_engine::batch::{Beside, Offered, Sequencing};
+use ensue_engine::catalog::{Catalog, Catalogs};
+use ensue_engine::command::{Answer, Bodies, Command, DedupeKey, Moment, Refusal, Seen, SeenKeys, Settings};
+use ensue_engine::effect::Effect;
+use ensue_engine::engine::Engine;
+use ensue_engine::fact::Fact;
+use ensue_engine::health::state::Owed;
+use ensue_engine::ids::{Id, LogId};
+use ensue_engine::record::{BodyHandle, CatalogRevision, Digest, Epoch, Head, Position, Record};
+use ensue_engine::time::Timestamp;
 
-/// 28 March 2026, noon in UTC: the time at which scenarios begin.
-pub const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
+use crate::NOON;
 
 /// The maximum number of owed pieces that a scenario serves in one go. A scenario with more would never end.
 const PIECES_MAX: usize = 1_000;

@@ -6,10 +6,11 @@ use ensue_engine::ports::{Batch, Log, ReadLimit};
 use ensue_engine::record::{Actor, Body, Cause, Head, Position, Record, Revision, verify_link};
 
 use super::Logs;
-use crate::conformance::records::{
-    EVERYTHING, LOG, NOON, OTHER_LOG, Sketch, Writer, event, event_id, key_set, long_json, read_all, strange_stream,
+use ensue_store::encode::{compress, plain};
+use ensue_test_support::NOON;
+use ensue_test_support::records::{
+    EVERYTHING, LOG, OTHER_LOG, Sketch, Writer, event, event_id, key_set, long_json, read_all, strange_stream,
 };
-use crate::encode::{compress, plain};
 
 on_every_log! {
     records_are_read_as_they_were_written
@@ -99,7 +100,7 @@ fn read_after_the_head_returns_nothing(logs: &dyn Logs) {
 
 fn read_after_the_maximum_position_returns_nothing(logs: &dyn Logs) {
     let reader = log_of(logs, 2).reader().unwrap();
-    for position in [crate::POSITION_MAX, crate::POSITION_MAX + 1, i64::MAX as u64, u64::MAX].map(Position) {
+    for position in [ensue_store::POSITION_MAX, ensue_store::POSITION_MAX + 1, i64::MAX as u64, u64::MAX].map(Position) {
         assert_eq!(reader.read(position, EVERYTHING).unwrap(), []);
         assert_eq!((reader.batch_at(position).unwrap(), reader.body_at(position).unwrap()), (None, None));
     }

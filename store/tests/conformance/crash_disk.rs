@@ -4,7 +4,7 @@
 
 use ensue_disk::{Disk, Sectors};
 
-use crate::sqlite::{FileSystem, Place};
+use ensue_store::sqlite::{FileSystem, Place};
 
 /// Such disks, as SQLite accesses their files.
 pub(crate) const CRASH_DISKS: FileSystem = FileSystem {

@@ -17,9 +17,10 @@ use ensue_views::{ListQuery, Row, Term, ViewError, ViewName, ViewReader};
 use tempfile::TempDir;
 
 use super::crash_disk::{disk_of_this_test, place};
-use super::records::{LOG, NOON};
-use crate::memory::MemoryViews;
-use crate::sqlite::views::SqliteViews;
+use ensue_store::memory::MemoryViews;
+use ensue_store::sqlite::views::SqliteViews;
+use ensue_test_support::NOON;
+use ensue_test_support::records::LOG;
 
 /// A store with a reader of it.
 struct Subject {

@@ -1,12 +1,12 @@
-//! What is to go wrong with a log in memory, so that what a node does about it can be tested.
-//!
-//! Nothing here is used by a node at work.
+//! A log whose appends fail as planned, so that what a node does about it can be tested.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ensue_engine::ports::AppendError;
-use ensue_engine::record::Position;
+use ensue_engine::command::{DedupeKey, Seen};
+use ensue_engine::ids::LogId;
+use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader};
+use ensue_engine::record::{Epoch, Head, Position};
 
 /// How an append fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,50 @@ pub enum Fate {
     Kept,
     /// It was lost.
     Lost,
+}
+
+/// A log that fails as planned, and otherwise does what the log within it does.
+pub struct FaultyLog<L> {
+    log: L,
+    faults: Faults,
+}
+
+impl<L: Log> FaultyLog<L> {
+    /// Wraps a log, without any fault.
+    pub fn of(log: L) -> Self {
+        Self { log, faults: Faults::default() }
+    }
+
+    /// Returns the handle for planning faults, also while the log is in use.
+    pub fn faults(&self) -> Faults {
+        self.faults.clone()
+    }
+}
+
+impl<L: Log> Log for FaultyLog<L> {
+    fn id(&self) -> LogId {
+        self.log.id()
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.log.epoch()
+    }
+
+    fn head(&self) -> Result<Head, LogError> {
+        self.log.head()
+    }
+
+    fn append(&mut self, batch: &Batch, head: Position, epoch: Epoch) -> Result<Position, AppendError> {
+        self.faults.run(|| self.log.append(batch, head, epoch))
+    }
+
+    fn seen(&self, keys: &[DedupeKey]) -> Result<Vec<Option<Seen>>, LogError> {
+        self.log.seen(keys)
+    }
+
+    fn reader(&self) -> Result<Box<dyn LogReader>, LogError> {
+        self.log.reader()
+    }
 }
 
 /// The planned faults of a log. A clone controls the same log.
@@ -59,7 +103,7 @@ impl Faults {
         self.plan().appends
     }
 
-    pub(crate) fn run(&self, append: impl FnOnce() -> Result<Position, AppendError>) -> Result<Position, AppendError> {
+    fn run(&self, append: impl FnOnce() -> Result<Position, AppendError>) -> Result<Position, AppendError> {
         let fault = {
             let mut plan = self.plan();
             plan.appends += 1;
@@ -80,57 +124,5 @@ impl Faults {
 
     fn plan(&self) -> MutexGuard<'_, Plan> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use ensue_engine::ports::Log as _;
-
-    use super::*;
-    use crate::conformance::records::{LOG, Writer};
-    use crate::memory::MemoryLog;
-
-    #[test]
-    fn planned_append_fails_and_others_succeed() {
-        let mut log = MemoryLog::new(LOG);
-        log.faults().fail_append_at(2, AppendFault::Full);
-        let mut writer = Writer::of(&log);
-        writer.append(&mut log, 3).unwrap();
-        assert!(matches!(writer.append(&mut log, 1), Err(AppendError::Full)));
-        assert_eq!(log.head().unwrap().position, Position(3));
-        writer.append(&mut log, 1).unwrap();
-        assert_eq!((log.head().unwrap().position, log.faults().appends()), (Position(4), 3));
-    }
-
-    #[test]
-    fn unknown_append_is_stored_or_lost_as_planned() {
-        for (fate, position) in [(Fate::Kept, 1), (Fate::Lost, 0)] {
-            let mut log = MemoryLog::new(LOG);
-            log.faults().fail_next_append(AppendFault::Unknown(fate));
-            let mut writer = Writer::of(&log);
-            assert!(matches!(writer.append(&mut log, 1), Err(AppendError::Unknown)));
-            assert_eq!(log.head().unwrap().position, Position(position));
-        }
-    }
-
-    #[test]
-    fn dead_store_stays_dead() {
-        let mut log = MemoryLog::new(LOG);
-        log.faults().fail_next_append(AppendFault::Dead);
-        let mut writer = Writer::of(&log);
-        for _ in 0..3 {
-            assert!(matches!(writer.append(&mut log, 1), Err(AppendError::Dead(_))));
-        }
-        assert_eq!(log.head().unwrap().position, Position(0));
-    }
-
-    #[test]
-    fn rejected_batch_leaves_nothing() {
-        let mut log = MemoryLog::new(LOG);
-        log.faults().fail_next_append(AppendFault::Refused);
-        let mut writer = Writer::of(&log);
-        assert!(matches!(writer.append(&mut log, 2), Err(AppendError::Refused { record: 0, .. })));
-        assert_eq!(log.head().unwrap().position, Position(0));
     }
 }

@@ -3,9 +3,9 @@
 use ensue_engine::ids::{AttemptId, Id};
 use ensue_engine::ports::{OutputError, OutputPart, OutputState, OutputStream, Outputs};
 
-use super::records::NOON;
-use crate::outputs::{FolderOutputs, MemoryOutputs, OutputLimits};
-use crate::retention::{Disposable, Kept};
+use ensue_store::outputs::{FolderOutputs, MemoryOutputs, OutputLimits};
+use ensue_store::retention::{Disposable, Kept};
+use ensue_test_support::NOON;
 
 use OutputStream::{Stderr, Stdout};
 
