@@ -39,7 +39,7 @@ pub fn record(of: Id, stream: StreamId, at_micros: i64, trace: Option<&str>, fac
     }
 }
 
-/// An execution of an action is requested, by nothing in the log and with nothing special about it.
+/// Returns the request of an execution of an action. Nothing in the log caused it, and nothing about it is special.
 pub fn requested(action: &str) -> ExecutionRequested {
     ExecutionRequested {
         action: action.parse().unwrap(),
@@ -68,7 +68,7 @@ pub fn requested(action: &str) -> ExecutionRequested {
     }
 }
 
-/// An attempt begins.
+/// Returns the start of an attempt.
 pub fn started(number: u32) -> AttemptStarted {
     AttemptStarted { number, token: 1, worker: "local".into(), lease_millis: 1 }
 }
