@@ -10,7 +10,6 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, header};
 use ensue_engine::command::{Before, DedupeKey, RequestKey};
 use ensue_engine::explain::Explain;
-use ensue_engine::mutants;
 use ensue_engine::record::Digest;
 use thiserror::Error;
 
@@ -79,7 +78,6 @@ pub(crate) struct Keyed {
 impl Keyed {
     /// Enters a caller's key; nobody else can until it is released, or this is dropped.
     pub(crate) fn enter(under_way: &Arc<UnderWay>, caller: &str, key: &str) -> Result<Self, KeyRefusal> {
-        let caller = if mutants::is("one request key for all callers") { "" } else { caller };
         let key = DedupeKey { scope: format!("requests/{caller}"), hash: Digest::of(key.as_bytes()) };
         if !under_way.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone()) {
             return Err(KeyRefusal::UnderWay);

@@ -20,8 +20,8 @@ use ensue_engine::ids::{EventId, Id};
 use ensue_engine::names::TriggerRef;
 use ensue_engine::record::CatalogRevision;
 use ensue_engine::rules::judge::{EventView, judge};
-use ensue_engine::spec::NOON;
 use ensue_expression::Document;
+use ensue_test_support::NOON;
 use serde_json::json;
 
 use self::definitions::{Pieces, expression};

@@ -28,7 +28,6 @@ use crate::fact::{Fact, FactTooLarge};
 use crate::health::facts::{ReactionDeferred, ReactionHeld, ReactionParked, ReactionResumed};
 use crate::health::state::Owed;
 use crate::ids::{EventId, Id};
-use crate::mutants;
 use crate::ports::Batch;
 use crate::reaction::{Consequence, Reaction, Then};
 use crate::record::{Actor, Body, BodyHandle, Cause, Draft, Epoch, Head, Position, Record, StreamId};
@@ -173,9 +172,7 @@ impl Sequencing {
         if let Ask::Once { request, .. } = &command.ask {
             for (key, seen) in request.rows(self.engine.log(), &answer, self.head.position, at) {
                 self.seen.insert(key.clone(), seen);
-                if !mutants::is("request remembered beside the batch") {
-                    self.batch.seen.push((key, seen));
-                }
+                self.batch.seen.push((key, seen));
             }
         }
         let position = match &answer {
@@ -243,16 +240,10 @@ impl Sequencing {
 
     /// Undoes the batch: it is not in the log.
     pub fn undo(&mut self) {
-        if mutants::is("undo forgotten") {
-            self.engine.commit();
-        } else {
-            self.engine.undo();
-        }
+        self.engine.undo();
         self.head = self.committed;
         self.batch = Batch::default();
-        if !mutants::is("effects of an undone batch carried out") {
-            self.effects.clear();
-        }
+        self.effects.clear();
         self.seen.clear();
         self.steps = 0;
     }
@@ -298,7 +289,6 @@ impl Sequencing {
                     continue;
                 }
                 Ok(Reaction::Impossible(why)) => why,
-                Err(_) if mutants::is("panic drops the reaction") => continue,
                 Err(panic) => panic,
             };
             // Parking it again would not help.
@@ -319,7 +309,6 @@ impl Sequencing {
                 // Usually the only thing left is to start an execution and no worker is free. Nothing is owed
                 // for that.
                 Some(Ok(Reaction::Drafts { drafts, then: Then::Nothing, .. })) if drafts.is_empty() => continue,
-                Some(Ok(_)) if mutants::is("owed reaction dropped") => continue,
                 Some(Ok(Reaction::Drafts { .. } | Reaction::Needs(_) | Reaction::Held(_) | Reaction::Impossible(_)) | Err(_)) => {}
             }
             self.append_own(&record, ReactionDeferred { of: record.position, next: next.0 }.into(), at, &mut turn);
@@ -425,9 +414,7 @@ impl Sequencing {
         for (key, content) in of_key.chain(of_body) {
             let seen = Seen { position, event: id, content, until: Seen::until(at.time) };
             self.seen.insert(key.clone(), seen);
-            if !mutants::is("key remembered beside the batch") {
-                self.batch.seen.push((key, seen));
-            }
+            self.batch.seen.push((key, seen));
         }
     }
 }

@@ -15,7 +15,6 @@ use crate::fact::{ByNoun, CatalogFact, EventFact, HealthFact, RuleFact};
 use crate::health::decide as health;
 use crate::ids::LogId;
 use crate::inquiries::{decide as inquiries, react as inquiry_reactions};
-use crate::mutants;
 use crate::reaction::{Consequence, Reaction, Then};
 use crate::record::Record;
 use crate::rules::decide as rules;
@@ -88,7 +87,6 @@ impl Engine {
         let trace = command.trace.as_deref();
         match ask {
             Ask::Once { request, ask } => match Before::find(self.state.log(), &request.key, at, with.seen) {
-                Some(_) if mutants::is("request carried out again") => self.decide_on(ask, command, at, with),
                 Some(before) if before.content != request.content => {
                     Decision::Refused(Refusal::RequestDiffers { position: before.position })
                 }

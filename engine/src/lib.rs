@@ -35,7 +35,6 @@ pub mod recent;
 pub mod record;
 pub mod rules;
 pub mod schedule;
-pub mod spec;
 pub mod state;
 pub mod table;
 mod text;

@@ -4,7 +4,8 @@ use ensue_engine::access::state::KeyVersions;
 use ensue_engine::command::{Ask, Command, Refusal};
 use ensue_engine::ids::{Id, TokenId};
 use ensue_engine::names::KeyRef;
-use ensue_engine::spec::{NOON, Spec};
+use ensue_test_support::NOON;
+use ensue_test_support::spec::Spec;
 
 use crate::support::{ana, asked_by};
 

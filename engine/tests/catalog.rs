@@ -3,7 +3,7 @@
 use ensue_engine::catalog::{Catalog, Definitions};
 use ensue_engine::command::{Answer, Ask, Command, PackChange, Refusal};
 use ensue_engine::record::{Body, CatalogRevision, Digest};
-use ensue_engine::spec::Spec;
+use ensue_test_support::spec::Spec;
 
 use crate::support::{ana, asked_by};
 

@@ -42,7 +42,6 @@ use ensue_engine::rules::flow::facts::{
 };
 use ensue_engine::schedule::facts::{EndedBecause, ScheduleEnded, ScheduleMissed, ScheduleOwner, ScheduleSet};
 use ensue_engine::schedule::plan::Misfire;
-use ensue_engine::spec::NOON;
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::facts::{TimerFired, TimerKind, TimerSet};
 use ensue_engine::vars::facts::{VarRemoved, VarSet};
@@ -50,6 +49,7 @@ use ensue_engine::workflows::facts::{
     BadEnd, PartOf, PartRole, RerunFrom, RerunPlanned, SkippedBecause, StepEnded, StepExpanded, StepFailed, StepSkipped, StepTakenOver,
     Taken, UndoBegun, UndoFailed, WaitErred, WaitKey, WaitMatched, WaitOpened,
 };
+use ensue_test_support::NOON;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

@@ -6,8 +6,8 @@ use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::Id;
 use ensue_engine::record::{Body, Cause};
-use ensue_engine::spec::Outcome;
 use ensue_engine::workflows::facts::RerunFrom;
+use ensue_test_support::spec::Outcome;
 use serde_json::json;
 
 use crate::support::workflow::does;

@@ -7,9 +7,9 @@ use ensue_engine::record::{Position, Record};
 use ensue_engine::rules::facts::Outcome as Enforced;
 use ensue_engine::rules::judge::{EventView, Verdict, judge};
 use ensue_engine::rules::state::ERROR_SUMMARY_MILLIS;
-use ensue_engine::spec::Outcome;
 use ensue_engine::timers::decide::FIRED_AT_ONCE_MAX;
 use ensue_expression::Document;
+use ensue_test_support::spec::Outcome;
 use serde_json::{Value, json};
 
 use crate::support::definitions::template;

@@ -6,7 +6,7 @@ use ensue_engine::fact::Fact;
 use ensue_engine::ids::{EnforcementId, EventId, ExecutionId, Id, Role};
 use ensue_engine::record::Digest;
 use ensue_engine::rules::facts::{EnforcementMade, Outcome as Enforced};
-use ensue_engine::spec::Outcome;
+use ensue_test_support::spec::Outcome;
 use serde_json::json;
 
 use crate::support::definitions::template;

@@ -9,7 +9,7 @@ use ensue_engine::engine::Engine;
 use ensue_engine::fact::Fact;
 use ensue_engine::rules::facts::Outcome as Enforced;
 use ensue_engine::rules::flow::facts::Release;
-use ensue_engine::spec::Outcome;
+use ensue_test_support::spec::Outcome;
 use serde_json::{Value, json};
 
 use crate::support::definitions::{flow, template};

@@ -7,9 +7,10 @@ use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, InquiryId};
 use ensue_engine::inquiries::facts::{InquiryOpened, Verdict};
 use ensue_engine::record::Digest;
-use ensue_engine::spec::{NOON, Outcome};
 use ensue_engine::time::Timestamp;
 use ensue_expression::{Roots, Template};
+use ensue_test_support::NOON;
+use ensue_test_support::spec::Outcome;
 use serde_json::{Value, json};
 
 use crate::support::workflow::does;

@@ -7,8 +7,8 @@ use ensue_engine::fact::Fact;
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::record::StreamId;
 use ensue_engine::rules::facts::Outcome as Matched;
-use ensue_engine::spec::Outcome;
 use ensue_engine::workflows::facts::RerunFrom;
+use ensue_test_support::spec::Outcome;
 use serde_json::{Value, json};
 
 use crate::support::definitions::template;

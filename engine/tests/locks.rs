@@ -8,7 +8,8 @@ use ensue_engine::executions::state::Phase;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id, Role};
 use ensue_engine::rules::facts::Outcome as Enforced;
-use ensue_engine::spec::{NOON, Outcome};
+use ensue_test_support::NOON;
+use ensue_test_support::spec::Outcome;
 use serde_json::{Value, json};
 
 use crate::support::definitions::{concurrency, flow, template};

@@ -3,7 +3,7 @@
 use ensue_engine::catalog::Mode;
 use ensue_engine::fact::Fact;
 use ensue_engine::rules::react::DEPTH_MAX;
-use ensue_engine::spec::Outcome;
+use ensue_test_support::spec::Outcome;
 use serde_json::json;
 
 use crate::support::{Pieces, Site, set_mode};

@@ -9,7 +9,7 @@ use ensue_engine::executions::state::Phase;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, InquiryId};
 use ensue_engine::record::{Actor, Digest, Position};
-use ensue_engine::spec::CatalogsHealth;
+use ensue_test_support::spec::CatalogsHealth;
 use serde_json::json;
 
 use crate::support::random::again;

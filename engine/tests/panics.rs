@@ -6,8 +6,8 @@ use ensue_engine::catalog::{JsonSchema, Misfit, Schema};
 use ensue_engine::command::Refusal;
 use ensue_engine::fact::Fact;
 use ensue_engine::record::Position;
-use ensue_engine::spec::CatalogsHealth;
 use ensue_expression::Node;
+use ensue_test_support::spec::CatalogsHealth;
 use serde_json::{Value, json};
 
 use crate::support::site::received;

@@ -7,9 +7,10 @@ use ensue_engine::record::Record;
 use ensue_engine::schedule::facts::EndedBecause;
 use ensue_engine::schedule::plan::{Misfire, Plan, When};
 use ensue_engine::schedule::{Cron, Zone};
-use ensue_engine::spec::{CatalogsHealth, NOON, Outcome};
 use ensue_engine::time::Timestamp;
 use ensue_expression::Document;
+use ensue_test_support::NOON;
+use ensue_test_support::spec::{CatalogsHealth, Outcome};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

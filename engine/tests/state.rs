@@ -7,8 +7,9 @@ use ensue_engine::executions::facts::Evidence;
 use ensue_engine::executions::state::Phase;
 use ensue_engine::ids::{ExecutionId, Id, InquiryId, LogId, Role, TokenId};
 use ensue_engine::record::{Actor, Body};
-use ensue_engine::spec::{CatalogsHealth, NOON};
 use ensue_engine::state::{LoadError, STATE_FORMAT, SavedState};
+use ensue_test_support::NOON;
+use ensue_test_support::spec::CatalogsHealth;
 use serde_json::{Value, json};
 
 use crate::support::definitions::{concurrency, every, flow};

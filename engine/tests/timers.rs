@@ -10,12 +10,13 @@ use ensue_engine::executions::state::{Attempt, Phase};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id, Role};
 use ensue_engine::record::Record;
-use ensue_engine::spec::{CatalogsHealth, NOON, Outcome};
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::decide::{FIRED_AT_ONCE_MAX, FIRED_BESIDE_OWED_MAX};
 use ensue_engine::timers::facts::TimerKind;
 use ensue_engine::timers::state::HELD_FOR_MILLIS;
 use ensue_expression::{Expression, Roots};
+use ensue_test_support::NOON;
+use ensue_test_support::spec::{CatalogsHealth, Outcome};
 use serde_json::json;
 
 use crate::support::random::again;

@@ -8,7 +8,7 @@ use ensue_engine::command::{BATCH_DRAFTS_MAX, TURN_DRAFTS_MAX};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{Id, Role};
 use ensue_engine::record::Record;
-use ensue_engine::spec::Outcome;
+use ensue_test_support::spec::Outcome;
 use serde_json::json;
 
 use crate::support::site::received;

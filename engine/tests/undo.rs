@@ -8,7 +8,7 @@ use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id, Role};
 use ensue_engine::record::Body;
-use ensue_engine::spec::Outcome;
+use ensue_test_support::spec::Outcome;
 use serde_json::{Value, json};
 
 use crate::support::random::again;

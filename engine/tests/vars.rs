@@ -8,8 +8,8 @@ use ensue_engine::fact::Fact;
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::record::Body;
 use ensue_engine::rules::facts::Outcome as Enforced;
-use ensue_engine::spec::Outcome;
 use ensue_engine::vars::decide::{VALUE_BYTES_MAX, VARS_MAX};
+use ensue_test_support::spec::Outcome;
 use serde_json::{Value, json};
 
 use crate::support::definitions::{flow, template};

@@ -8,8 +8,8 @@ use ensue_engine::catalog::Mode;
 use ensue_engine::command::{Ask, Command};
 use ensue_engine::ids::{Id, LogId, Role, RuleId};
 use ensue_engine::record::{Actor, Head, Record, StreamId, verify_link};
-use ensue_engine::spec::NOON;
 use ensue_engine::time::Timestamp;
+use ensue_test_support::NOON;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 

@@ -5,8 +5,8 @@ use ensue_engine::executions::facts::{Evidence, FailureKind, Settlement};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id, Role};
 use ensue_engine::record::StreamId;
-use ensue_engine::spec::CatalogsHealth;
 use ensue_engine::workflows::facts::SkippedBecause;
+use ensue_test_support::spec::CatalogsHealth;
 use serde_json::{Value, json};
 
 use crate::support::site::report;

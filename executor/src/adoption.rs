@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use ensue_engine::effect::{Dispatch, Effect};
 use ensue_engine::ids::AttemptId;
-use ensue_engine::mutants;
 
 use crate::begun::Previous;
 use crate::lease::Lease;
@@ -32,7 +31,7 @@ impl Executor {
         for effect in owed {
             match effect {
                 Effect::Dispatch(dispatch) => match left.remove(&dispatch.attempt) {
-                    Some(left) if left.token == dispatch.token && !mutants::is("living program taken for lost") => {
+                    Some(left) if left.token == dispatch.token => {
                         let signal = if stopped.contains(&dispatch.attempt) { Signal::Stop } else { Signal::GoOn };
                         worker.adopt(*dispatch, left, signal);
                     }
@@ -53,10 +52,6 @@ impl Executor {
             }
         }
         for left in left.into_values() {
-            if mutants::is("orphan program not ended") {
-                left.program.leave();
-                continue;
-            }
             worker.discard(left);
         }
     }

@@ -20,7 +20,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ensue_engine::executions::facts::Evidence;
 use ensue_engine::ids::AttemptId;
-use ensue_engine::mutants;
 use ensue_engine::record::Digest;
 use thiserror::Error;
 
@@ -86,10 +85,8 @@ impl Previous {
     /// Returns the evidence about an attempt that was open when the file was opened. `worker` is the worker that the attempt was
     /// given to.
     pub fn evidence(&self, attempt: AttemptId, worker: &str) -> Evidence {
-        let is_own = |its: &str| its == worker || mutants::is("own begun file asked for another's attempt");
         match &self.begun {
-            Some((its, begun)) if is_own(its) && !begun.contains(&attempt) => Evidence::NotBegun,
-            None if mutants::is("no file proves that nothing began") => Evidence::NotBegun,
+            Some((its, begun)) if its == worker && !begun.contains(&attempt) => Evidence::NotBegun,
             Some(_) | None => Evidence::MayHaveBegun,
         }
     }
@@ -120,7 +117,6 @@ impl Begun {
         let previous = read(&path, &boot).map_err(|source| failed("read", &path, source))?;
         let open = open.into_iter().filter(|(attempt, worker)| previous.evidence(*attempt, worker) == Evidence::MayHaveBegun);
         let open: BTreeSet<AttemptId> = open.map(|(attempt, _)| attempt).collect();
-        let open = if mutants::is("begun forgotten at a restart") { BTreeSet::new() } else { open };
         let worker = previous.begun.as_ref().map_or(new_worker, |(worker, _)| worker.clone());
         let (file, mark, bytes) = rewrite(&path, (&worker, &boot), &open).map_err(|source| failed("write", &path, source))?;
         let state = State { file, mark, bytes, noted: open.len() as u64, compact_at: compact_at(bytes), open };
@@ -246,7 +242,7 @@ fn told(text: &str, boot: &str, mark: Mark) -> Option<(String, BTreeSet<AttemptI
     let mut parts = head.strip_prefix(HEAD)?.split(", ");
     let (worker, its_boot, its_mark, count) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let (its_boot, its_mark) = (its_boot.strip_prefix("boot ")?, marked(its_mark.strip_prefix("file ")?)?);
-    if (boot.is_empty() || its_boot != boot || its_mark != mark) && !mutants::is("file of another boot believed") {
+    if boot.is_empty() || its_boot != boot || its_mark != mark {
         return None;
     }
     Some((worker.to_owned(), noted_in(lines, count)?))

@@ -4,7 +4,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ensue_engine::ids::AttemptId;
-use ensue_engine::mutants;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -42,7 +41,6 @@ impl Means {
     /// Returns what happens to programs when the worker stops.
     pub(crate) fn at_stop(&self) -> AtEnd {
         match self.settings.at_stop {
-            AtStop::GoOn if mutants::is("a stop ends what may go on") => AtEnd::Ended,
             AtStop::GoOn => self.ports.programs.at_end(),
             AtStop::End => AtEnd::Ended,
         }

@@ -10,7 +10,6 @@ use std::time::Duration;
 use ensue_engine::command::{Answer, Ask, Command, Message, Refusal, Report, ReportOutcome};
 use ensue_engine::executions::facts::{Evidence, Failure, FailureKind};
 use ensue_engine::ids::{AttemptId, ExecutionId};
-use ensue_engine::mutants;
 use ensue_engine::ports::{Committed, Submit, SubmitError};
 use ensue_engine::record::Actor;
 use tokio::runtime::Handle;
@@ -163,7 +162,6 @@ impl Reporter {
                 Ok(committed) => return Heard::Taken(committed.answer),
                 Err(SubmitError::Refused(refusal)) => return Heard::Refused(refusal),
                 Err(SubmitError::Stopping) => return Heard::Left,
-                Err(SubmitError::StorageFull | SubmitError::Unknown) if mutants::is("report given up") => return Heard::Left,
                 // Also if it is unknown whether it was saved: the core accepts the same message twice.
                 Err(error) => error,
             };

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use ensue_engine::executions::facts::Evidence;
 use ensue_engine::ids::{AttemptId, ExecutionId};
-use ensue_engine::mutants;
 use tokio::sync::{Notify, watch};
 
 use crate::begun::{Begun, BegunError};
@@ -193,9 +192,7 @@ impl RunningAttempt {
             }
             Stage::NotBegun => {}
         }
-        if !mutants::is("begun not noted") {
-            begun.note(self.attempt).map_err(BeginError::Begun)?;
-        }
+        begun.note(self.attempt).map_err(BeginError::Begun)?;
         *stage = Stage::Begun;
         Ok(())
     }

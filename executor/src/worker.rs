@@ -16,7 +16,6 @@ use ensue_engine::command::{Report, ReportOutcome};
 use ensue_engine::effect::{Dispatch, Effect};
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ids::{AttemptId, ExecutionId};
-use ensue_engine::mutants;
 use ensue_expression::Document;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -72,7 +71,6 @@ impl Executor {
     pub fn carry_out(&self, effect: Effect) {
         match effect {
             Effect::Dispatch(dispatch) => self.worker.dispatch(*dispatch),
-            Effect::Stop { .. } if mutants::is("cancel not delivered") => {}
             Effect::Stop { execution, attempt } => self.worker.stop(execution, attempt),
             Effect::Release { attempt, .. } => {
                 if let Some(running) = self.worker.running.get(attempt) {
@@ -234,8 +232,7 @@ impl Worker {
     async fn run(&self, dispatch: &Dispatch, running: &RunningAttempt) -> Ending {
         // An attempt arrives here as soon as it is started, so its time counts from now, by a clock that does
         // not jump.
-        let timeout_millis = if mutants::is("timeout fires early") { dispatch.timeout_millis / 2 } else { dispatch.timeout_millis };
-        let ends_at = self.means.ports.clock.now().saturating_add(Duration::from_millis(timeout_millis));
+        let ends_at = self.means.ports.clock.now().saturating_add(Duration::from_millis(dispatch.timeout_millis));
         let (action, pack) = self.definition(dispatch)?;
         let params = self.params(dispatch).await?;
         let attempt = Attempt { means: &self.means, dispatch, action, pack, params, ends_at, running, keys: GivenKeys::default() };

@@ -31,7 +31,6 @@ use ensue_engine::command::{Answer, Ask, Command, Novelty, Refusal, Settings};
 use ensue_engine::engine::Engine;
 use ensue_engine::explain::panic_text;
 use ensue_engine::ids::Id;
-use ensue_engine::mutants;
 use ensue_engine::names::WorkerQueueName;
 use ensue_engine::ports::{AppendError, Committed, Log, LogError, LogReader, SubmitError};
 use ensue_engine::record::{Body, Head, Position};
@@ -353,13 +352,6 @@ impl Sequencer {
             told.push(self.offer(&waiting.command, &seen));
         }
         self.gauges.turns.decide.took(begin.elapsed());
-        if mutants::is("acknowledged before the commit") {
-            for (one, told) in waiting.iter_mut().zip(&told) {
-                if let Some(reply) = one.reply.take() {
-                    reply(told.clone());
-                }
-            }
-        }
         match self.append() {
             Ok(batch) => {
                 let begin = Instant::now();
@@ -382,10 +374,7 @@ impl Sequencer {
             Err(AppendError::Full) => {
                 self.space.was_full();
                 self.gauges.is_full.store(true, Ordering::Relaxed);
-                for mut one in waiting {
-                    if mutants::is("full disk swallows the answer") {
-                        drop(one.reply.take());
-                    }
+                for one in waiting {
                     one.answer(Err(SubmitError::StorageFull));
                 }
                 Ok(())
@@ -455,22 +444,11 @@ impl Sequencer {
         let mut appended = self.log.append(self.sequencing.batch(), before.position, self.sequencing.epoch());
         for _ in 0..UNKNOWN_TRIES_MAX {
             let Err(AppendError::Unknown) = appended else { break };
-            if mutants::is("unknown commit taken as failed") {
-                appended = Err(AppendError::Full);
-                break;
-            }
-            if mutants::is("unknown commit taken as kept") {
-                appended = Ok(before.position);
-                break;
-            }
             appended = match self.looked_up(before) {
                 Ok(Some(position)) => Ok(position),
                 Ok(None) => self.log.append(self.sequencing.batch(), before.position, self.sequencing.epoch()),
                 Err(error) => Err(error),
             };
-        }
-        if mutants::is("error of the commit swallowed") && matches!(appended, Err(AppendError::Full)) {
-            appended = Ok(before.position);
         }
         match appended {
             Ok(_) => {

@@ -3,9 +3,6 @@
 //! It is a separate follower, so that an internal error in it affects nothing important. It sees each record
 //! once, or not at all if it stopped at an internal error.
 
-#[cfg(test)]
-pub(crate) mod spec;
-
 use ensue_engine::record::{Position, Record};
 
 use crate::followers::Follow;

@@ -6,11 +6,13 @@
 
 mod answerer;
 mod by_itself;
+mod in_memory;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ensue_engine::batch::CommittedBatch;
 use ensue_engine::catalog::{Catalog, Mode};
 use ensue_engine::command::{
     Answer, Ask, Command, InquiryAnswer, ObservedEvent, PackChange, Report, ReportOutcome, RequestExecution, SeenVar, Settings, VarChange,
@@ -23,7 +25,6 @@ use ensue_engine::ids::{AttemptId, EventId, ExecutionId, Id, InquiryId};
 use ensue_engine::names::{ActionRef, RuleRef, TriggerRef, VarName};
 use ensue_engine::record::{Actor, Body, Position, StreamId};
 use ensue_engine::rules::judge::{EventView, Judgement, Verdict, complete, judge, judge_rule};
-use ensue_engine::spec::{Outcome, Spec};
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::state::TimerOwner;
 use ensue_engine::vars::seen::SeenVars;
@@ -31,6 +32,7 @@ use ensue_expression::Document;
 use ensue_packs::cases::GivenEvent;
 use serde_json::Value;
 
+use self::in_memory::Core;
 use crate::history::{History, Way};
 use crate::stuck::Stuck;
 
@@ -101,7 +103,7 @@ struct Pending {
 
 /// The core on a stage.
 pub struct Stage {
-    spec: Spec,
+    core: Core,
     catalog: Arc<Catalog>,
     history: History,
     erred: Vec<ErredRule>,
@@ -129,7 +131,7 @@ impl Stage {
         let settings = Settings { queues: named.map(|queue| (queue, settings.workers)).collect(), ..settings };
         let mut stage = Self {
             // A schedule is due again and again, so the clock would never stop.
-            spec: Spec::default().with_catalog(Catalog::clone(&catalog).without_schedules()).with_settings(settings),
+            core: Core::new(Catalog::clone(&catalog).without_schedules(), settings),
             catalog,
             history: History::default(),
             erred: Vec::new(),
@@ -147,7 +149,7 @@ impl Stage {
             digest: pack.digest,
             manifest: Body::json(&b"{}"[..]),
         };
-        let base = stage.spec.engine().catalog_revision();
+        let base = stage.core.engine().catalog_revision();
         let changes = stage.catalog.packs().values().map(install).collect();
         stage.ask(Actor::Operator, Ask::ChangePacks { base, changes })?;
         Ok(stage)
@@ -169,12 +171,12 @@ impl Stage {
 
     /// Returns the values of all vars.
     pub fn vars(&self) -> Vec<(VarName, Document)> {
-        let all = self.spec.engine().vars().iter();
+        let all = self.core.engine().vars().iter();
         all.filter_map(|(name, value)| Some((name.clone(), Document::parse(self.body_at(value.at)?).ok()?))).collect()
     }
 
     fn body_at(&self, position: Position) -> Option<Bytes> {
-        let record = self.spec.records().iter().find(|record| record.position == position)?;
+        let record = self.core.records().iter().find(|record| record.position == position)?;
         record.body.as_ref()?.content.clone()
     }
 
@@ -190,7 +192,7 @@ impl Stage {
 
     /// Returns the current time.
     pub fn now(&self) -> Timestamp {
-        self.spec.now()
+        self.core.now()
     }
 
     /// Receives an event. Its payload may be partial: the case contains the parts that matter.
@@ -253,7 +255,7 @@ impl Stage {
             if let Some(why) = self.history.put_aside() {
                 return Err(Stuck::PutAside(why.to_owned()));
             }
-            if self.spec.records().len() > RECORDS_MAX {
+            if self.core.records().len() > RECORDS_MAX {
                 return Err(Stuck::Endless(RECORDS_MAX));
             }
             if let Some(dispatch) = self.begun.pop_front() {
@@ -277,7 +279,7 @@ impl Stage {
         while let Some(due) = self.next_let_go().filter(|due| *due <= until) {
             self.let_go_at(due)?;
         }
-        self.spec.step_clock(until);
+        self.core.step_clock(until);
         Ok(())
     }
 
@@ -293,16 +295,16 @@ impl Stage {
     }
 
     fn let_go_at(&mut self, due: Timestamp) -> Result<(), Stuck> {
-        if self.spec.records().len() > RECORDS_MAX {
+        if self.core.records().len() > RECORDS_MAX {
             return Err(Stuck::Endless(RECORDS_MAX));
         }
-        self.spec.step_clock(due.max(self.now()));
+        self.core.step_clock(due.max(self.now()));
         self.ask(Actor::Engine, Ask::FireTimers).map(|_| ())
     }
 
     /// Returns when the next held enforcement is released.
     fn next_let_go(&self) -> Option<Timestamp> {
-        let (flows, timers) = (self.spec.engine().flows(), self.spec.engine().timers());
+        let (flows, timers) = (self.core.engine().flows(), self.core.engine().timers());
         let held = flows.rules().flat_map(|(rule, _)| flows.held_for(rule));
         held.flat_map(|(id, _)| timers.of(TimerOwner::Enforcement(id))).map(|(_, due)| due).min()
     }
@@ -310,9 +312,9 @@ impl Stage {
     /// Advances the clock to the next moment that something waits for. Returns true if there is one.
     fn go_on(&mut self) -> Result<bool, Stuck> {
         let ends = self.pending.keys().next().map(|(at, _)| *at);
-        let fires = self.spec.engine().timers().next_due();
+        let fires = self.core.engine().timers().next_due();
         let Some(next) = ends.into_iter().chain(fires).min() else { return Ok(false) };
-        self.spec.step_clock(next.max(self.now()));
+        self.core.step_clock(next.max(self.now()));
         if fires == Some(next) {
             self.ask(Actor::Engine, Ask::FireTimers)?;
         }
@@ -394,14 +396,14 @@ impl Stage {
 
     /// Returns an open inquiry that nobody has been asked yet, or that needs more answers.
     fn next_inquiry(&self) -> Option<(InquiryId, ExecutionId)> {
-        let engine = self.spec.engine();
+        let engine = self.core.engine();
         let asking = self.history.open().filter_map(|(id, _)| Some((engine.inquiries().of(&id)?.0, id)));
         asking.into_iter().find(|(inquiry, _)| !self.unanswered.contains(inquiry))
     }
 
     /// Returns an execution that waits for an event, with its time limit.
     fn next_wait(&self) -> Option<(ExecutionId, Option<u64>)> {
-        let executions = self.spec.engine().executions();
+        let executions = self.core.engine().executions();
         let waits = self.history.open().filter_map(|(id, _)| match executions.get(&id)? {
             Execution { phase: Phase::Awaiting, pace: Pace::Awaits { expires_millis }, .. } => Some((id, *expires_millis)),
             _ => None,
@@ -430,7 +432,7 @@ impl Stage {
                 let view = EventView { id: id_of_event, trigger: &trigger, source: ASKER, time: now, payload: &payload, only: None };
                 let event = ObservedEvent::judged(&view, unseen);
                 self.ask(asker(), Ask::ReceiveEvents(vec![event]))?;
-                let is_unmoved = self.spec.engine().executions().get(&id).is_some_and(|execution| execution.phase == Phase::Awaiting);
+                let is_unmoved = self.core.engine().executions().get(&id).is_some_and(|execution| execution.phase == Phase::Awaiting);
                 if is_unmoved { Err(Stuck::EventUnfit { path: way.path }) } else { Ok(()) }
             }
         }
@@ -439,7 +441,7 @@ impl Stage {
     fn put(&mut self, id: InquiryId, execution: ExecutionId, cast: &mut impl Cast) -> Result<(), Stuck> {
         let way = self.history.way(execution);
         let question = self.history.execution(execution).map(|execution| execution.params.clone()).unwrap_or_default();
-        let Some(inquiry) = self.spec.engine().inquiries().get(&id) else { return Ok(()) };
+        let Some(inquiry) = self.core.engine().inquiries().get(&id) else { return Ok(()) };
         match cast.asked(&way, &question, inquiry.answers.len())? {
             Said::Nothing => {
                 let is_open_for_ever = question.get("expires").is_none_or(Value::is_null);
@@ -490,11 +492,10 @@ impl Stage {
 
     /// Runs a command in the core, with everything that follows from it at once.
     fn ask(&mut self, actor: Actor, ask: Ask) -> Result<Answer, Stuck> {
-        let outcome = self.spec.turn(Command { actor, trace: None, ask });
-        let told = outcome.told().clone();
-        self.take_in(&outcome);
-        while self.spec.records().len() <= RECORDS_MAX
-            && let Some(piece) = self.spec.serve()
+        let (told, committed) = self.core.turn(&Command { actor, trace: None, ask });
+        self.take_in(&committed);
+        while self.core.records().len() <= RECORDS_MAX
+            && let Some(piece) = self.core.serve()
         {
             self.take_in(&piece);
         }
@@ -503,14 +504,14 @@ impl Stage {
 
     /// Notes that a rule erred with the error that was first recorded at a position.
     fn erred_at(&mut self, first: Position) {
-        let record = self.spec.records().iter().find(|record| record.position == first);
+        let record = self.core.records().iter().find(|record| record.position == first);
         if let Some(Fact::RuleErred(fact)) = record.map(|record| &record.fact) {
             self.erred.push(ErredRule { rule: fact.rule.clone(), message: fact.message.clone() });
         }
     }
 
-    fn take_in(&mut self, outcome: &Outcome) {
-        for record in outcome.records() {
+    fn take_in(&mut self, committed: &CommittedBatch) {
+        for record in &committed.records {
             self.history.apply(record);
             match (&record.fact, &record.stream) {
                 (Fact::EventReceived(fact), StreamId::Event(id)) if record.actor == Actor::Engine => {
@@ -527,7 +528,7 @@ impl Stage {
                 _ => {}
             }
         }
-        for effect in outcome.effects() {
+        for effect in &committed.effects {
             match effect {
                 Effect::Dispatch(dispatch) => self.begun.push_back(dispatch.clone()),
                 Effect::Stop { attempt, .. } => self.stop(*attempt),

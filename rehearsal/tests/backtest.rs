@@ -10,11 +10,12 @@ use ensue_engine::ids::{EventId, Id, RuleId};
 use ensue_engine::names::{RuleRef, TriggerRef};
 use ensue_engine::record::{Actor, Body, CatalogRevision, Position};
 use ensue_engine::rules::judge::{EventView, judge};
-use ensue_engine::spec::{NOON, Spec};
 use ensue_engine::time::Timestamp;
 use ensue_expression::Document;
 use ensue_packs::{Manifest, PackSource, build, check, library};
 use ensue_rehearsal::backtest::{Backtest, Matches, PastEvent, Payloads, Would};
+use ensue_test_support::NOON;
+use ensue_test_support::spec::Spec;
 use proptest::prelude::*;
 use serde_json::json;
 

@@ -7,8 +7,8 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use ensue_store::sqlite::views::SqliteViews;
+use ensue_test_support::story::Story;
 use ensue_views::retention::{RetainedViews, Round, ViewRetention, Walk};
-use ensue_views::spec::Story;
 use ensue_views::{Projector, ViewStore};
 
 /// The number of executions.

@@ -298,8 +298,8 @@ mod tests {
     use ensue_engine::ports::Log;
 
     use super::*;
-    use crate::conformance::records::{LOG, OTHER_LOG, Writer};
     use crate::memory::MemoryLog;
+    use ensue_test_support::records::{LOG, OTHER_LOG, Writer};
 
     struct Fixture {
         folder: tempfile::TempDir,

@@ -10,13 +10,8 @@
 mod batch;
 pub mod blobs;
 pub mod checkpoints;
-#[cfg(test)]
-mod conformance;
-#[cfg(test)]
-mod crashes;
 pub mod data_dir;
 pub mod encode;
-pub mod faults;
 pub mod master_key;
 pub mod memory;
 pub mod outputs;

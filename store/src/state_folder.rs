@@ -254,7 +254,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::conformance::records::LOG;
+    use ensue_test_support::records::LOG;
 
     fn head(position: u64) -> Head {
         Head { position: Position(position), chain: Chain::from_bytes([position as u8; 32]) }

@@ -1,6 +1,8 @@
 //! The bugs that the simulator must find: what each breaks, and in how many worlds it was found.
 //!
-//! Each is found in the code by its name. A bug that is not found shows a gap in the simulator.
+//! A patch in `tests/mutants` plants each of them. A bug that is not found shows a gap in the simulator.
+
+pub mod patch;
 
 /// The most worlds in which each must be found.
 pub const SEEDS_MAX: u64 = 100;
@@ -8,7 +10,7 @@ pub const SEEDS_MAX: u64 = 100;
 /// A one-line bug.
 #[derive(Clone, Copy, Debug)]
 pub struct Mutant {
-    /// Its name in the code.
+    /// Its name, in the patch that plants it.
     pub name: &'static str,
     /// The mistake that it imitates.
     pub breaks: &'static str,

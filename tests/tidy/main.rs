@@ -34,6 +34,7 @@ const CRATES: &[&str] = &[
     "cli",
     "tests",
     "tests/disk",
+    "tests/support",
 ];
 
 /// The crates that decide and touch nothing outside.

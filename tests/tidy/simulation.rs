@@ -2,56 +2,68 @@
 
 use std::collections::BTreeSet;
 
-use crate::dependencies::metadata;
-use crate::{CRATES, demand_none, demand_same, files, literals, read, running_sources, rust_sources};
+use ensue_simulation::mutants::{MUTANTS, patch};
+
+use crate::{CRATES, demand_none, demand_same, files, literals, read, root, running_sources, rust_sources};
 
 /// The fewest bugs that must be found.
 const MUTANTS_MIN: usize = 25;
 /// The fewest rare states that must be reached.
 const RARE_STATES_MIN: usize = 40;
 
-/// Returns the text arguments of a macro or function.
-fn called_with(text: &str, call: &str) -> Vec<String> {
-    text.split(call).skip(1).filter_map(|rest| literals(rest.split(')').next()?).last().map(|name| (*name).to_owned())).collect()
-}
-
 /// Returns the name of a mark, starting at its opening bracket: the last text before the closing one.
 fn marked_in(rest: &str) -> Option<String> {
     rest.split("\")").next()?.rsplit('"').next().map(str::to_owned)
 }
 
+/// What a line that enables a bug contains.
+const SEAM: &str = "mutants::is(";
+/// The folders whose sources still contain seams.
+const WITH_SEAMS: &[&str] = &["engine/src/executions/", "engine/src/workflows/"];
+
 #[test]
-fn mutants_match_their_marks_in_the_code() {
-    let list = read("tests/simulation/mutants.rs");
-    let listed: BTreeSet<String> = list.split("mutant(\"").skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_owned).collect();
-    let placed: BTreeSet<String> = running_sources()
+fn mutants_match_their_patches() {
+    let patches = patch::read_all(&root()).expect("the patches can be read");
+    let in_sources: BTreeSet<String> = running_sources()
         .into_iter()
-        .filter(|(path, _)| path != "engine/src/mutants.rs")
-        .flat_map(|(_, text)| called_with(&text, "mutants::is("))
+        .filter(|(path, _)| WITH_SEAMS.iter().any(|folder| path.starts_with(folder)))
+        .flat_map(|(_, text)| text.split(SEAM).skip(1).filter_map(marked_in).collect::<Vec<_>>())
         .collect();
-    assert!(listed.len() >= MUTANTS_MIN, "{} mutants are listed", listed.len());
-    demand_same("the mutants:", ("tests/simulation/mutants.rs", &listed), ("the code", &placed));
+    let mut findings = Vec::new();
+    for patch in &patches {
+        match MUTANTS.iter().find(|mutant| patch::path_of(mutant.name) == patch.path) {
+            None => findings.push(format!("{}: tests/simulation/mutants.rs lists no bug of this name", patch.path)),
+            Some(mutant) => {
+                let seam = format!("{SEAM}\"{}\")", mutant.name);
+                if !patch.added().any(|line| line.contains(&seam)) {
+                    findings.push(format!("{} does not add `{seam}`", patch.path));
+                }
+            }
+        }
+    }
+    let has_patch = |name: &str| patches.iter().any(|patch| patch.path == patch::path_of(name));
+    let without = MUTANTS.iter().map(|mutant| mutant.name).filter(|name| !has_patch(name) && !in_sources.contains(*name));
+    findings.extend(without.map(|name| format!("`{name}` has no patch {}", patch::path_of(name))));
+    assert!(MUTANTS.len() >= MUTANTS_MIN, "{} mutants are listed", MUTANTS.len());
+    demand_none(&findings, "each mutant has one patch:");
 }
 
 #[test]
-fn no_production_crate_enables_mutants() {
-    let metadata = metadata();
-    let resolve = metadata.resolve.as_ref().expect("cargo metadata resolves");
-    let on = resolve.nodes.iter().filter(|node| node.features.iter().any(|feature| feature.as_str() == "mutants"));
-    let mut findings: Vec<String> = on.map(|node| format!("{} has the feature by default", metadata[&node.id].name)).collect();
-    for folder in CRATES {
-        let manifest = read(&format!("{folder}/Cargo.toml"));
-        let lines = manifest.lines().filter(|line| !line.starts_with('#') && line.contains("mutants"));
-        let allowed = [
-            "mutants = []",
-            "mutants = [\"ensue-engine/mutants\"]",
-            "name = \"mutants\"",
-            "path = \"src/bin/mutants.rs\"",
-            "required-features = [\"mutants\"]",
-        ];
-        findings.extend(lines.filter(|line| !allowed.contains(line)).map(|line| format!("{folder}: {line}")));
+fn each_mutant_applies_to_the_sources() {
+    let patches = patch::read_all(&root()).expect("the patches can be read");
+    let apply = |patches: &[patch::Patch]| patch::apply(&root(), patches).err().map(|error| format!("{error:#}"));
+    let mut findings: Vec<String> = patches.iter().filter_map(|one| apply(std::slice::from_ref(one))).collect();
+    if findings.is_empty() {
+        findings.extend(apply(&patches));
     }
-    demand_none(&findings, "mutants are for `cargo sim --mutants` alone:");
+    demand_none(&findings, "write the lines of the patch as the source has them now:");
+}
+
+#[test]
+fn product_sources_contain_no_mutant() {
+    let is_clean = |path: &str| !WITH_SEAMS.iter().any(|folder| path.starts_with(folder));
+    let seams = running_sources().into_iter().filter(|(path, text)| is_clean(path) && text.contains(SEAM));
+    demand_none(&seams.map(|(path, _)| path).collect::<Vec<_>>(), "a mutant is planted by a patch in tests/mutants:");
 }
 
 #[test]

@@ -29,7 +29,6 @@ mod removal;
 pub mod retention;
 pub mod rules;
 pub mod schedules;
-pub mod spec;
 pub mod store;
 pub mod timeline;
 pub mod tokens;

@@ -13,9 +13,10 @@ use ensue_engine::names::{NAME_BYTES_MAX, RuleRef};
 use ensue_engine::record::{Actor, Body, Digest, Record, StreamId};
 use ensue_engine::rules::facts::RuleErred;
 use ensue_engine::workflows::facts::{PartOf, PartRole};
+use ensue_test_support::NOON;
+use ensue_test_support::story::Story;
 use ensue_views::executions::ATTEMPTS_MAX;
 use ensue_views::rules::ERRORS_MAX;
-use ensue_views::spec::{NOON, Story};
 use ensue_views::view::{DOCUMENT_BYTES_MAX, Term};
 use ensue_views::{
     Artifact, DeadLetter, Enforcement, Event, Execution, Inquiry, Key, Pack, ParkedReaction, RuleActivity, Token, Totals, View,

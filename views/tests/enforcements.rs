@@ -6,9 +6,10 @@ use ensue_engine::ids::EnforcementId;
 use ensue_engine::record::{Actor, StreamId};
 use ensue_engine::rules::facts::Outcome;
 use ensue_engine::rules::flow::facts::{EnforcementHeldOn, EnforcementReleased, EnforcementSuperseded, Release, SupersededBecause};
+use ensue_test_support::NOON;
+use ensue_test_support::story::Story;
 use ensue_views::enforcements::{OutcomeName, ReleasedName};
 use ensue_views::rules::Matches;
-use ensue_views::spec::{NOON, Story};
 use ensue_views::{Enforcement, RuleActivity};
 
 use crate::{fold, only};

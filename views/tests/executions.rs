@@ -8,8 +8,8 @@ use ensue_engine::executions::facts::{
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{AttemptId, ExecutionId};
 use ensue_engine::record::{Actor, Body, StreamId};
+use ensue_test_support::story::Story;
 use ensue_views::executions::{ATTEMPTS_MAX, AttemptStatus, SettledAs, Status};
-use ensue_views::spec::Story;
 use ensue_views::{Artifact, Column, Execution, View as _, ViewName};
 
 use crate::{fold, only};

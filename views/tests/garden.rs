@@ -11,8 +11,9 @@ use ensue_engine::executions::state::{Attempt, Phase};
 use ensue_engine::ids::{EventId, ExecutionId, Id, RuleId};
 use ensue_engine::record::{Actor, Body, CatalogRevision, Digest, Record};
 use ensue_engine::rules::judge::{EventView, judge};
-use ensue_engine::spec::{NOON, Outcome, Spec};
 use ensue_expression::{Document, Expression, Roots, Template};
+use ensue_test_support::NOON;
+use ensue_test_support::spec::{Outcome, Spec};
 use serde_json::{Value, json};
 
 pub(crate) struct Garden {

@@ -6,8 +6,8 @@ use ensue_engine::ids::ExecutionId;
 use ensue_engine::inquiries::facts::{InquiryWithdrawn, Verdict};
 use ensue_engine::record::{Actor, StreamId};
 use ensue_engine::workflows::facts::{PartOf, PartRole};
+use ensue_test_support::story::Story;
 use ensue_views::inquiries::{COLUMNS, InquiryStatus, assignees_of};
-use ensue_views::spec::Story;
 use ensue_views::view::Term;
 use ensue_views::{Column, Execution, Inquiry, View as _};
 

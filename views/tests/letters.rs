@@ -3,11 +3,12 @@
 use ensue_engine::events::facts::DeliveryRefused;
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ids::{EventId, ExecutionId, Id};
-use ensue_engine::letters::facts::{DeadLetterDismissed, DeadLetterRetried};
+use ensue_engine::dead_letters::facts::{DeadLetterDismissed, DeadLetterRetried};
 use ensue_engine::record::{Actor, Body, StreamId};
+use ensue_test_support::NOON;
+use ensue_test_support::story::Story;
 use ensue_views::DeadLetter;
 use ensue_views::dead_letters::LetterStatus;
-use ensue_views::spec::{NOON, Story};
 
 use crate::{fold, only};
 

@@ -1,14 +1,15 @@
 //! Tests of the holders of locks and of the executions that wait for them.
 
-use ensue_engine::catalog::{LockConflict, OnLost};
+use ensue_engine::catalog::LockConflict;
 use ensue_engine::executions::facts::{ExecutionRequested, ExecutionSucceeded, Pace};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id};
 use ensue_engine::locks::facts::{Claim, Lock, LockAcquired, LockAwaited, LockOwner};
-use ensue_engine::names::DEFAULT_QUEUE;
-use ensue_engine::record::{Actor, CatalogRevision, Digest, StreamId};
+use ensue_engine::record::{Actor, Digest, StreamId};
+use ensue_test_support::NOON;
+use ensue_test_support::single::requested;
+use ensue_test_support::story::Story;
 use ensue_views::executions::Status;
-use ensue_views::spec::{NOON, Story};
 use ensue_views::{Execution, LockClaims, Term, View};
 
 use crate::fold;
@@ -26,31 +27,7 @@ fn tell(story: &mut Story, execution: ExecutionId, fact: impl Into<Fact>) {
 }
 
 fn request(story: &mut Story, execution: ExecutionId, locks: Vec<Claim>) {
-    let fact = ExecutionRequested {
-        action: "garden.water".parse().unwrap(),
-        catalog: CatalogRevision(1),
-        rule: None,
-        event: None,
-        enforcement: None,
-        given: None,
-        part_of: None,
-        rerun_of: None,
-        priority: 0,
-        queue: DEFAULT_QUEUE.clone(),
-        labels: std::collections::BTreeMap::new(),
-        given_labels: std::collections::BTreeSet::new(),
-        idempotent: false,
-        on_lost: OnLost::Ask,
-        timeout_millis: 600_000,
-        grace_millis: 10_000,
-        failures_max: None,
-        limit_millis: None,
-        start_at: None,
-        locks,
-        wait_millis: None,
-        pace: Pace::InSteps,
-        internal_above: std::collections::BTreeSet::new(),
-    };
+    let fact = ExecutionRequested { locks, pace: Pace::InSteps, ..requested("garden.water") };
     story.tell(StreamId::Execution(execution), Some(execution.0), Actor::Engine, None, fact.into(), None);
 }
 

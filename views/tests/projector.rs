@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use ensue_engine::record::Record;
+use ensue_test_support::story::Story;
 use ensue_views::onlooker::Nobody;
-use ensue_views::spec::Story;
 use ensue_views::store::Change;
 use ensue_views::{Projector, Row, Term, ViewError, ViewName};
 

@@ -10,9 +10,10 @@ use ensue_engine::ids::{ExecutionId, Id};
 use ensue_engine::record::{Actor, StreamId};
 use ensue_engine::time::Timestamp;
 use ensue_engine::workflows::facts::{PartOf, PartRole};
+use ensue_test_support::NOON;
+use ensue_test_support::story::Story;
 use ensue_views::ViewRetention;
 use ensue_views::retention::{Elapsed, Ended};
-use ensue_views::spec::{NOON, Story};
 
 fn execution(number: u128) -> ExecutionId {
     ExecutionId(Id::root(NOON, number))

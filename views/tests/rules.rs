@@ -6,9 +6,9 @@ use ensue_engine::ids::EventId;
 use ensue_engine::names::RuleRef;
 use ensue_engine::record::{Actor, Digest, Position, StreamId};
 use ensue_engine::rules::facts::{LoopStopped, Outcome, RuleErred, RuleErrorsCounted, RuleModeSet};
+use ensue_test_support::story::Story;
 use ensue_views::RuleActivity;
 use ensue_views::rules::{ERRORS_MAX, Matches};
-use ensue_views::spec::Story;
 
 use crate::only;
 

@@ -6,8 +6,9 @@ use ensue_engine::record::{Actor, Digest, Position};
 use ensue_engine::schedule::facts::{EndedBecause, ScheduleEnded, ScheduleMissed, ScheduleOwner, ScheduleSet};
 use ensue_engine::schedule::plan::Misfire;
 use ensue_engine::timers::facts::{TimerFired, TimerKind, TimerSet};
+use ensue_test_support::NOON;
+use ensue_test_support::story::Story;
 use ensue_views::schedules::Missed;
-use ensue_views::spec::{NOON, Story};
 use ensue_views::{Schedule, Term, View};
 
 use crate::{fold, only};

@@ -7,8 +7,9 @@ use ensue_engine::health::facts::{ReactionDismissed, ReactionParked, ReactionRet
 use ensue_engine::ids::{ExecutionId, Id, TokenId};
 use ensue_engine::record::{Actor, Body, CatalogRevision, Digest, Position, StreamId};
 use ensue_engine::vars::facts::{VarRemoved, VarSet};
+use ensue_test_support::NOON;
+use ensue_test_support::story::Story;
 use ensue_views::packs::PackStatus;
-use ensue_views::spec::{NOON, Story};
 use ensue_views::tokens::TokenStatus;
 use ensue_views::{Key, Pack, ParkedReaction, Token, Var};
 

@@ -1,16 +1,16 @@
 //! Tests the views of a workflow: its steps by their executions, and those without an execution.
 
-use ensue_engine::catalog::{ItemFailure, OnFailure, OnLost};
+use ensue_engine::catalog::{ItemFailure, OnFailure};
 use ensue_engine::executions::facts::{ExecutionFailed, ExecutionRequested, ExecutionSucceeded, Failure, FailureKind, Pace};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id};
-use ensue_engine::names::DEFAULT_QUEUE;
-use ensue_engine::record::{Actor, Body, CatalogRevision, StreamId};
+use ensue_engine::record::{Actor, Body, StreamId};
 use ensue_engine::workflows::facts::{
     BadEnd, PartOf, PartRole, SkippedBecause, StepEnded, StepExpanded, StepFailed, StepSkipped, UndoBegun, UndoFailed,
 };
+use ensue_test_support::single::requested;
+use ensue_test_support::story::Story;
 use ensue_views::executions::{COLUMNS, NOT_STARTED_MAX, Status};
-use ensue_views::spec::Story;
 use ensue_views::{Column, Execution, TimelineEntry, View as _};
 
 use crate::fold;
@@ -24,31 +24,7 @@ fn tell(story: &mut Story, execution: ExecutionId, fact: impl Into<Fact>, body: 
 }
 
 fn request(story: &mut Story, execution: ExecutionId, pace: Pace, part_of: Option<PartOf>) {
-    let fact = ExecutionRequested {
-        action: "garden.water".parse().unwrap(),
-        catalog: CatalogRevision(1),
-        rule: None,
-        event: None,
-        enforcement: None,
-        given: None,
-        part_of,
-        rerun_of: None,
-        priority: 0,
-        queue: DEFAULT_QUEUE.clone(),
-        labels: std::collections::BTreeMap::new(),
-        given_labels: std::collections::BTreeSet::new(),
-        idempotent: false,
-        on_lost: OnLost::Ask,
-        timeout_millis: 600_000,
-        grace_millis: 10_000,
-        failures_max: None,
-        limit_millis: None,
-        start_at: None,
-        locks: Vec::new(),
-        wait_millis: None,
-        pace,
-        internal_above: std::collections::BTreeSet::new(),
-    };
+    let fact = ExecutionRequested { part_of, pace, ..requested("garden.water") };
     story.tell(StreamId::Execution(execution), Some(execution.0), Actor::Engine, None, fact.into(), None);
 }
 

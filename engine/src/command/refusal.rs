@@ -2,9 +2,9 @@
 
 use thiserror::Error;
 
+use crate::dead_letters::state::OPEN_DEAD_LETTERS_MAX;
 use crate::explain::Explain;
 use crate::ids::{AttemptId, ExecutionId, Id, InquiryId};
-use crate::dead_letters::state::OPEN_DEAD_LETTERS_MAX;
 use crate::names::{ActionRef, KeyRef, PackName, RuleRef, TriggerRef, VarName};
 use crate::record::{CatalogRevision, Digest, Position};
 use crate::time::Timestamp;

@@ -5,7 +5,6 @@
 
 use super::{Answer, DedupeKey, Moment, Novelty, ReceivedEvent, Seen, SeenKeys};
 use crate::ids::{EventId, ExecutionId, Id, LogId};
-use crate::mutants;
 use crate::record::{Digest, Position};
 
 /// The key under which a request is carried out once within [`DEDUPE_MILLIS`](super::DEDUPE_MILLIS).
@@ -90,7 +89,7 @@ impl RequestKey {
 
     /// Returns the rows that remember the answer to a request.
     pub(crate) fn rows(&self, log: LogId, answer: &Answer, position: Position, at: &Moment) -> Vec<(DedupeKey, Seen)> {
-        let until = if mutants::is("request forgotten early") { at.time.plus_millis(10_000) } else { Seen::until(at.time) };
+        let until = Seen::until(at.time);
         let row = |position, event| Seen { position, event, content: self.content, until };
         let (of, events): (Id, &[ReceivedEvent]) = match answer {
             Answer::Execution(id) => (id.0, &[]),

@@ -11,7 +11,6 @@ use crate::command::{
 use crate::events::facts::{AGAIN_MAX, DeliveryRefused, EventReceived};
 use crate::events::internal::InternalTriggers;
 use crate::executions::admission::admits_work;
-use crate::mutants;
 use crate::record::{Actor, Cause, Digest, Draft, Position, StreamId};
 use crate::rules::judge::{EventView, Judgement, Verdict, judge};
 use crate::state::State;
@@ -99,9 +98,7 @@ fn seen_before(event: &ObservedEvent, at: &Moment, with: &Context<'_>) -> Result
     let Some(dedupe) = &event.dedupe else { return Ok(None) };
     match with.seen.seen(&dedupe.key) {
         Some(seen) if seen.until <= at.time => Ok(None),
-        Some(seen)
-            if seen.content != dedupe.content && dedupe.conflict == Conflict::IsRefused && !mutants::is("another body under a key") =>
-        {
+        Some(seen) if seen.content != dedupe.content && dedupe.conflict == Conflict::IsRefused => {
             Err(Refusal::KeyReused { position: seen.position })
         }
         seen => Ok(seen),
@@ -168,7 +165,7 @@ pub(crate) fn drafted(state: &State, event: &ObservedEvent, judgement: &Judgemen
 /// Uses the edge's judgement if the catalog has not changed since, else judges again.
 fn judgement_now(state: &State, event: &ObservedEvent, with: &Context<'_>) -> Result<Arc<Judgement>, Refusal> {
     let now = state.catalog_revision();
-    if event.judgement.catalog == now || mutants::is("judged by an older catalog") {
+    if event.judgement.catalog == now {
         return Ok(event.judgement.clone());
     }
     let catalog = with.catalogs.at(now).ok_or(Refusal::NoCatalog(now))?;

@@ -14,7 +14,6 @@ use crate::executions::state::{Attempt, Execution, Phase, Stop};
 use crate::fact::Fact;
 use crate::ids::{ExecutionId, Id, Role};
 use crate::inquiries::question::{TEXT_BYTES_MAX, TITLE_BYTES_MAX};
-use crate::mutants;
 use crate::record::{Actor, Body, Digest, Draft, Record, StreamId};
 use crate::state::State;
 use crate::text::cut;
@@ -68,16 +67,12 @@ pub fn settlement(answer: Node<'_>) -> Result<(Settlement, Option<Body>), Misfit
 pub(crate) fn first(state: &State, record: &Record, (id, execution): (ExecutionId, &Execution)) -> Option<Draft> {
     let asked = state.inquiries().of(&id).filter(|(_, inquiry)| inquiry.attempt.is_some());
     let fact: Fact = match (asked, in_doubt(execution)) {
-        (None, Some(_)) if mutants::is("nobody is asked about a lost attempt") => return None,
         (None, Some(attempt)) if matches!(record.fact, Fact::ExecutionBecameIndeterminate(_)) => {
             return Some(opened(state, record, (id, execution), attempt));
         }
         (Some((inquiry, asked)), attempt) if asked.attempt != attempt.map(|attempt| attempt.id) => InquiryWithdrawn { inquiry }.into(),
         _ => return None,
     };
-    if mutants::is("question kept that has its answer") {
-        return None;
-    }
     Some(draft(record, (id, execution), None, fact))
 }
 

@@ -10,7 +10,6 @@ use crate::executions::pausing::is_ending;
 use crate::executions::state::{Execution, Phase};
 use crate::fact::Fact;
 use crate::ids::{ExecutionId, Id};
-use crate::mutants;
 use crate::reaction::{Consequence, Reaction};
 use crate::record::{Actor, Draft, Record, StreamId};
 use crate::state::State;
@@ -38,7 +37,7 @@ pub(crate) fn begins(state: &State, record: &Record, (id, execution): (Execution
         return if is_by_this { Begins::Now } else { Begins::NotNow };
     };
     let draft = |fact: Fact| own(id, execution, record.id, fact);
-    if claim.conflict == LockConflict::Skip && !cleans_up(state, id) && !mutants::is("who is to be skipped waits") {
+    if claim.conflict == LockConflict::Skip && !cleans_up(state, id) {
         let error = Some(Failure::new(FailureKind::Cancelled, skipped_because(state, &claim.lock())));
         let end = ExecutionCancelled { error, part_of: execution.part_of.clone() };
         return Begins::First(Reaction::last(vec![draft(end.into())]));
@@ -50,7 +49,7 @@ pub(crate) fn begins(state: &State, record: &Record, (id, execution): (Execution
         let behind = state.locks().holders(&lock).take(BEHIND_MAX).collect();
         drafts.push(draft(LockAwaited { lock, limit, behind }.into()));
     }
-    if claim.conflict == LockConflict::CancelRunning && !mutants::is("newcomer has nobody cancelled") {
+    if claim.conflict == LockConflict::CancelRunning {
         drafts.extend(cancelled_for(state, (id, execution, claim), record.id));
     }
     if drafts.is_empty() { Begins::NotNow } else { Begins::First(Reaction::from(drafts, Consequence::FIRST)) }

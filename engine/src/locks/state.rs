@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use super::facts::{Claim, Lock, LockOwner};
 use crate::executions::facts::ExecutionRequested;
 use crate::ids::ExecutionId;
-use crate::mutants;
 use crate::record::{CatalogRevision, Digest, Position};
 use crate::table::{Table, undone_together};
 
@@ -214,8 +213,7 @@ impl Locks {
             };
             let (lock, place) = (claim.lock(), claimant.place);
             let counts = self.counts_of(&lock);
-            let more = u32::from(mutants::is("one more holds a lock"));
-            if counts.waiters > 0 || counts.holders >= self.limit(&lock.owner).unwrap_or(u32::MAX).saturating_add(more) {
+            if counts.waiters > 0 || counts.holders >= self.limit(&lock.owner).unwrap_or(u32::MAX) {
                 self.waiters.insert((lock.clone(), place), id);
                 self.claimants.change(&id, |claimant| claimant.standing = Standing::Waiting { is_told: false });
                 self.count(&lock, |counts| counts.waiters += 1);
@@ -271,7 +269,6 @@ impl Locks {
         self.wait_no_more(id);
         let Some(Claimant { claims, held, .. }) = self.claimants.get(&id).cloned() else { return };
         self.claimants.remove(&id);
-        let held = if mutants::is("lock let go by nobody") { Vec::new() } else { held };
         for (claim, since) in claims.iter().zip(held) {
             let lock = claim.lock();
             self.holders.remove(&(lock.clone(), since));

@@ -12,7 +12,6 @@ use crate::fact::Fact;
 use crate::ids::{EnforcementId, EventId, ExecutionId, Id, Role};
 use crate::locks::facts::{Claim, LockOwner};
 use crate::locks::react::skipped_because;
-use crate::mutants;
 use crate::reaction::{Consequence, Reaction};
 use crate::record::{Actor, Body, CatalogRevision, Cause, Digest, Draft, Record, StreamId};
 use crate::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted};
@@ -40,11 +39,7 @@ pub(crate) fn react(
 ) -> Reaction {
     let Some(judged) = judgement.verdicts.get(next.0 as usize) else { return Reaction::nothing() };
     let event = EventReaction { state, record, fact, event: EventId(record.id) };
-    let mode = match state.rules().mode_at(&judged.rule, record.position) {
-        Mode::Shadow if mutants::is("shadow rule acts") => Mode::Enabled,
-        _ if mutants::is("mode of now") => state.rules().mode(&judged.rule),
-        mode => mode,
-    };
+    let mode = state.rules().mode_at(&judged.rule, record.position);
     let mut steps = 0;
     let decided = match judged.verdict {
         Verdict::Undecided if mode != Mode::Disabled => match decided(state, record, fact, (judgement, &judged.rule), with) {
@@ -57,9 +52,8 @@ pub(crate) fn react(
         },
         Verdict::Undecided | Verdict::Matched(_) | Verdict::Erred { .. } => judged.verdict.clone(),
     };
-    let depth_max = DEPTH_MAX + u32::from(mutants::is("loop stopped late"));
     // The engine's own reports about a loop are not part of the loop.
-    let is_too_deep = record.cause.depth > depth_max && InternalTrigger::of(&fact.trigger).is_none();
+    let is_too_deep = record.cause.depth > DEPTH_MAX && InternalTrigger::of(&fact.trigger).is_none();
     let drafts = match (mode, &decided) {
         (Mode::Disabled, _) | (_, Verdict::Undecided) => Vec::new(),
         (Mode::Enabled | Mode::Shadow, Verdict::Erred { message }) => event.erred(judged, message, at),

@@ -219,8 +219,9 @@ mod tests {
 
     use super::*;
     use crate::schedule::Zone;
-    use crate::spec::NOON;
+    use crate::time::Timestamp;
 
+    const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
     const SECOND: u64 = 1_000;
     const HOUR: u64 = 3_600 * SECOND;
     const DAY: u64 = 24 * HOUR;

@@ -1,7 +1,6 @@
 //! Decisions about timers: fire those that are due, and count rule errors that are due to be counted.
 
 use crate::command::{Answer, Decision, Moment};
-use crate::mutants;
 use crate::record::{Actor, Cause, Draft, StreamId};
 use crate::rules::facts::RuleErrorsCounted;
 use crate::state::State;
@@ -18,8 +17,7 @@ pub const FIRED_BESIDE_OWED_MAX: usize = 5;
 /// fires twice. If fewer timers are due than may fire at once, rule errors are counted too.
 pub(crate) fn fire(state: &State, actor: &Actor, at: &Moment) -> Decision {
     let most = if state.health().owed_count() == 0 { FIRED_AT_ONCE_MAX } else { FIRED_BESIDE_OWED_MAX };
-    let now = if mutants::is("timer fires early") { at.time.plus_millis(500) } else { at.time };
-    let due = state.timers().due(now, most);
+    let due = state.timers().due(at.time, most);
     let room = most - due.len();
     let fired = due.into_iter().filter_map(|(id, due)| {
         Some(Draft {
@@ -32,7 +30,7 @@ pub(crate) fn fire(state: &State, actor: &Actor, at: &Moment) -> Decision {
             body: None,
         })
     });
-    let counted = state.rules().due(now, room).map(|(error, way)| Draft {
+    let counted = state.rules().due(at.time, room).map(|(error, way)| Draft {
         stream: StreamId::Rule(way.rule.clone()),
         begins: None,
         actor: actor.clone(),

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::fact::VarFact;
-use crate::mutants;
 use crate::names::VarName;
 use crate::record::{BodyHandle, Record};
 use crate::table::{Table, undone_together};
@@ -45,7 +44,6 @@ impl Vars {
                     self.values.insert(fact.name.clone(), value);
                 }
             }
-            VarFact::VarRemoved(_) if mutants::is("removed var read on") => {}
             VarFact::VarRemoved(fact) => self.values.remove(&fact.name),
         }
     }

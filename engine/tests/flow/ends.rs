@@ -5,7 +5,7 @@ use ensue_engine::catalog::Mode;
 use ensue_engine::command::{Settings, TurnLimits};
 use ensue_engine::fact::Fact;
 use ensue_engine::rules::flow::facts::{FlowEndedBecause, SupersededBecause};
-use ensue_engine::spec::{CatalogsHealth, Outcome};
+use ensue_test_support::spec::{CatalogsHealth, Outcome};
 use serde_json::json;
 
 use super::{DEBOUNCE, DEDUPE, DELAY, HOST, MINUTE, THROTTLE, WINDOW, asked, folded, pieces, ping, sends, site};

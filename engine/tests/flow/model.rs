@@ -8,7 +8,7 @@ use ensue_engine::fact::Fact;
 use ensue_engine::ids::EnforcementId;
 use ensue_engine::record::{Record, StreamId};
 use ensue_engine::rules::facts::Outcome as Enforced;
-use ensue_engine::spec::NOON;
+use ensue_test_support::NOON;
 use proptest::prelude::*;
 use serde_json::json;
 

@@ -13,8 +13,8 @@ use ensue_engine::names::WorkerQueueName;
 use ensue_engine::record::{CatalogRevision, Digest};
 use ensue_engine::schedule::plan::{Misfire, Plan, When};
 use ensue_engine::schedule::{Cron, SCHEDULE_TRIGGER};
-use ensue_engine::spec::NOON;
 use ensue_expression::{Expression, Roots, Template};
+use ensue_test_support::NOON;
 use serde_json::{Value, json};
 
 /// The definitions of a catalog, all in the pack `demo`.

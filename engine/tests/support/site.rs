@@ -16,10 +16,10 @@ use ensue_engine::executions::state::{Attempt, Phase};
 use ensue_engine::ids::{AttemptId, EventId, ExecutionId, Id, Role};
 use ensue_engine::record::{Actor, Body, CatalogRevision, Digest, Record, StreamId};
 use ensue_engine::rules::judge::{EventView, judge};
-use ensue_engine::spec::{Outcome, Spec};
 use ensue_engine::time::Timestamp;
 use ensue_engine::workflows::facts::RerunFrom;
 use ensue_expression::Document;
+use ensue_test_support::spec::{Outcome, Spec};
 use serde_json::{Value, json};
 
 use super::{Pieces, ana, asked_by, fire_timers, lose, worker};

@@ -9,9 +9,9 @@ use ensue_engine::catalog::{
 };
 use ensue_engine::fact::Fact;
 use ensue_engine::record::Record;
-use ensue_engine::spec::Outcome;
 use ensue_engine::workflows::facts::{PartOf, PartRole, RerunFrom};
 use ensue_expression::{Expression, Roots, Template};
+use ensue_test_support::spec::Outcome;
 use serde_json::{Value, json};
 
 use super::Pieces;

@@ -5,7 +5,7 @@ use std::process::{Command as Process, ExitStatus};
 
 use ensue_engine::ports::LogError;
 use ensue_store::sqlite::views::SqliteViews;
-use ensue_views::spec::Story;
+use ensue_test_support::story::Story;
 use ensue_views::{Row, ViewReader as _, ViewStore as _};
 use tokio::sync::watch;
 

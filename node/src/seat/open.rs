@@ -141,12 +141,6 @@ fn fold(id: LogId, reader: &dyn LogReader, head: Head, checkpoints: &Checkpoints
     let loaded = found.checkpoint.map(|Checkpoint { at, state, .. }| (state, at));
     let (mut engine, mut at) = loaded.unwrap_or_else(|| (Engine::new(id), Head::default()));
     let saved_at = at.position;
-    if ensue_engine::mutants::is("snapshot off by one")
-        && saved_at.0 > 0
-        && let Some(passed_over) = reader.read(at.position, ReadLimit { records: 1, ..ReadLimit::default() })?.first()
-    {
-        at = Head { position: passed_over.position, chain: passed_over.chain };
-    }
     while at.position < head.position {
         let records = reader.read(at.position, ReadLimit::default())?;
         if records.is_empty() {

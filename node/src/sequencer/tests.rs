@@ -11,9 +11,9 @@ use ensue_engine::ports::{ReadLimit, Submit as _};
 use ensue_engine::record::{Actor, CatalogRevision, Record};
 use ensue_engine::time::Timestamp;
 use ensue_store::checkpoints::Checkpoints;
-use ensue_store::faults::{AppendFault, Fate, Faults};
 use ensue_store::memory::MemoryLog;
 use ensue_store::verify::verify;
+use ensue_test_support::faulty_log::{AppendFault, Fate, Faults, FaultyLog};
 
 use super::gather::BATCH_COMMANDS_MAX;
 use super::*;
@@ -97,7 +97,7 @@ fn roomy() -> Queues {
 struct World {
     handle: SequencerHandle,
     unstarted: Option<Unstarted>,
-    log: Option<MemoryLog>,
+    log: Option<FaultyLog<MemoryLog>>,
     reader: Box<dyn LogReader>,
     faults: Faults,
     room: Room,
@@ -113,7 +113,7 @@ impl World {
     }
 
     fn with(queues: Queues) -> Self {
-        let log = MemoryLog::new(LogId(Id::root(NOON, 1)));
+        let log = FaultyLog::of(MemoryLog::new(LogId(Id::root(NOON, 1))));
         let (handle, unstarted) = sequencer(queues.clone());
         let (reader, faults) = (log.reader().unwrap(), log.faults());
         let room = Room(Arc::new(AtomicBool::new(true)));

@@ -10,24 +10,24 @@ use ensue_engine::fact::Fact;
 use ensue_engine::ids::{AttemptId, EnforcementId, EventId, Id, RuleId};
 use ensue_engine::record::CatalogRevision;
 use ensue_engine::rules::facts::{EnforcementMade, Outcome};
-use ensue_engine::spec::NOON;
+use ensue_test_support::NOON;
+use ensue_test_support::single::{self, started};
 use prometheus_client::encoding::text::encode;
 
 use super::*;
-use crate::telemetry::spec::{self, started};
 
 const MILLISECOND: i64 = 1_000;
 
 fn id() -> Id {
-    spec::id(1)
+    single::id(1)
 }
 
 fn record(at_micros: i64, fact: impl Into<Fact>) -> Record {
-    spec::record(id(), StreamId::Execution(ExecutionId(id())), at_micros, None, fact)
+    single::record(id(), StreamId::Execution(ExecutionId(id())), at_micros, None, fact)
 }
 
 fn requested() -> ExecutionRequested {
-    spec::requested(None)
+    single::requested("core.echo")
 }
 
 fn shown(counts: &Counts) -> String {

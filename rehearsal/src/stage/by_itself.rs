@@ -85,7 +85,7 @@ impl Stage {
     }
 
     fn emit(&mut self, dispatch: &Dispatch, trigger: Result<TriggerRef, String>, payload: &Value, key: Option<&str>) -> Result<(), Stuck> {
-        let id = EventId(Id::derived(self.spec.engine().log(), dispatch.execution.0, Role::Emit(0)));
+        let id = EventId(Id::derived(self.core.engine().log(), dispatch.execution.0, Role::Emit(0)));
         let source = format!("execution/{}", dispatch.execution);
         let observed = trigger.and_then(|trigger| {
             let payload = Document::from_value(payload);

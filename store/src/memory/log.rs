@@ -10,7 +10,6 @@ use ensue_engine::record::{Body, Epoch, Head, Position, Record, Revision, Stream
 use ensue_engine::time::Timestamp;
 
 use crate::batch::{self, SEEN_KEYS_MAX};
-use crate::faults::{AppendFault, Faults};
 
 /// A place in memory that holds logs; a clone is the same place.
 #[derive(Clone, Default)]
@@ -35,7 +34,7 @@ impl MemoryLogs {
             kept.epoch = kept.epoch.next();
             kept.epoch
         };
-        MemoryLog { logs: self.clone(), id, epoch, seen_keys_max: SEEN_KEYS_MAX, faults: Faults::default() }
+        MemoryLog { logs: self.clone(), id, epoch, seen_keys_max: SEEN_KEYS_MAX }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<LogId, Kept>> {
@@ -53,7 +52,6 @@ pub struct MemoryLog {
     id: LogId,
     epoch: Epoch,
     seen_keys_max: u64,
-    faults: Faults,
 }
 
 impl MemoryLog {
@@ -62,24 +60,14 @@ impl MemoryLog {
         MemoryLogs::default().open(id)
     }
 
-    /// Makes append `n` fail, counted from 1 since the log was opened.
-    pub fn fail_append_at(&self, n: u64, fault: AppendFault) {
-        self.faults.fail_append_at(n, fault);
-    }
-
-    /// Returns the handle for more faults, also while the log is in use.
-    pub fn faults(&self) -> Faults {
-        self.faults.clone()
-    }
-
     /// Returns the place that holds the log, to open it again.
     pub fn logs(&self) -> MemoryLogs {
         self.logs.clone()
     }
 
     /// Limits the number of remembered keys in each scope.
-    #[cfg(test)]
-    pub(crate) fn with_seen_keys_max(self, seen_keys_max: u64) -> Self {
+    #[must_use]
+    pub fn with_seen_keys_max(self, seen_keys_max: u64) -> Self {
         Self { seen_keys_max, ..self }
     }
 }
@@ -98,7 +86,7 @@ impl Log for MemoryLog {
     }
 
     fn append(&mut self, batch: &Batch, head: Position, epoch: Epoch) -> Result<Position, AppendError> {
-        self.faults.run(|| self.logs.with(self.id, |kept| kept.append(self.id, batch, head, epoch, self.seen_keys_max)))
+        self.logs.with(self.id, |kept| kept.append(self.id, batch, head, epoch, self.seen_keys_max))
     }
 
     fn seen(&self, keys: &[DedupeKey]) -> Result<Vec<Option<Seen>>, LogError> {

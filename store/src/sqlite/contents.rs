@@ -151,8 +151,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::conformance::records::{LOG, Writer, event, key_set};
     use crate::memory::MemoryLog;
+    use ensue_test_support::records::{LOG, Writer, event, key_set};
 
     fn records() -> Vec<Record> {
         Writer::of(&MemoryLog::new(LOG)).batch([event(1), key_set("core.k", 1), event(2)]).records

@@ -93,8 +93,8 @@ impl SqliteLog {
     }
 
     /// Limits the number of remembered keys in each scope.
-    #[cfg(test)]
-    pub(crate) fn with_seen_keys_max(mut self, seen_keys_max: u64) -> Self {
+    #[must_use]
+    pub fn with_seen_keys_max(mut self, seen_keys_max: u64) -> Self {
         self.seen_keys_max = seen_keys_max;
         self
     }

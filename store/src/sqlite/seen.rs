@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 
 use ensue_engine::command::{DedupeKey, Seen};
 use ensue_engine::ids::EventId;
-use ensue_engine::mutants;
 use ensue_engine::record::{Digest, Position};
 use ensue_engine::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
@@ -39,7 +38,7 @@ pub(super) fn find(connection: &Connection, log: i64, places: &Places, keys: &[D
     let mut last: Option<(&str, Option<i64>)> = None;
     let mut found = Vec::with_capacity(keys.len());
     for key in keys {
-        let name = scope_of(key);
+        let name = key.scope.as_str();
         let number = match last {
             Some((known, number)) if known == name => number,
             Some(_) | None => scope(connection, log, name)?.map(|(number, _)| number),
@@ -74,7 +73,7 @@ pub(super) fn remember(
     let mut number = if keys.is_empty() { 0 } else { places.next_number(connection)? };
     let mut by_scope: BTreeMap<&str, Vec<(&Digest, &Seen)>> = BTreeMap::new();
     for (key, seen) in keys {
-        by_scope.entry(scope_of(key)).or_default().push((&key.hash, seen));
+        by_scope.entry(&key.scope).or_default().push((&key.hash, seen));
     }
     for (name, keys) in &by_scope {
         let (scope, kept) = match scope(connection, log, name)? {
@@ -97,10 +96,6 @@ pub(super) fn remember(
     }
     sweep_another(connection, now, turn)?;
     Ok(places.write_run(connection, log, keys.len())?)
-}
-
-fn scope_of(key: &DedupeKey) -> &str {
-    if mutants::is("one scope for all keys") { "" } else { &key.scope }
 }
 
 fn scope(connection: &Connection, log: i64, name: &str) -> rusqlite::Result<Option<(i64, u64)>> {

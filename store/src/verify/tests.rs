@@ -11,12 +11,13 @@ use ensue_engine::time::Timestamp;
 use rusqlite::Connection;
 
 use super::*;
-use crate::conformance::records::{LOG, NOON, Writer, event, key_set, long_json, read_all};
 use crate::encode::compress;
 use crate::memory::MemoryLog;
 use crate::sqlite::forge::replace_records;
 use crate::sqlite::log::{SqliteLog, SqliteLogReader};
 use ensue_engine::ports::Log;
+use ensue_test_support::NOON;
+use ensue_test_support::records::{LOG, Writer, event, key_set, long_json, read_all};
 
 /// A log of twelve records in a file that is not open anywhere.
 struct Fixture {
@@ -420,7 +421,7 @@ fn whole_or_error(fixture: &Fixture) -> Result<Vec<Record>, String> {
     let mut log = SqliteLog::open(&fixture.path(), LOG).map_err(|error| error.to_string())?;
     let reader = log.reader().map_err(|error| error.to_string())?;
     verify(&*reader, Some(fixture.head), |_| ()).map_err(|error| error.to_string())?;
-    let records = reader.read(Position(0), crate::conformance::records::EVERYTHING).map_err(|error| error.to_string())?;
+    let records = reader.read(Position(0), ensue_test_support::records::EVERYTHING).map_err(|error| error.to_string())?;
     // Damage that has not been read yet must not cause a panic either.
     let batch = Writer::of(&log).batch([event(99)]);
     let _ = log.append(&batch, fixture.head.position, log.epoch());

@@ -2,11 +2,11 @@
 
 use ensue_engine::record::StreamId;
 use ensue_engine::time::Timestamp;
+use ensue_test_support::story::Story;
 use serde::{Deserialize, Serialize};
 
 use super::*;
 use crate::retention::Elapsed;
-use crate::spec::Story;
 
 /// Counts the records of all executions, and panics at each attempt that starts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -4,7 +4,6 @@
 use crate::catalog::{Catalog, Mode};
 use crate::command::Context;
 use crate::ids::{EnforcementId, RuleId};
-use crate::mutants;
 use crate::names::RuleRef;
 use crate::reaction::Reaction;
 use crate::record::{Actor, Digest, Draft, Record, StreamId};
@@ -19,7 +18,7 @@ const ENDED_AT_ONCE_MAX: usize = 100;
 /// Ends the flow control state that a record makes obsolete. The consequences depend only on the installed
 /// rules and the kept state, so repeating this changes nothing.
 pub(crate) fn follow(state: &State, record: &Record, changed: Changed<'_>, with: &Context<'_>) -> Reaction {
-    if state.flows().rules().all(|(_, of)| !changed.is_of_rule(&of.rule)) || mutants::is("what a rule holds outlives its flow control") {
+    if state.flows().rules().all(|(_, of)| !changed.is_of_rule(&of.rule)) {
         return Reaction::nothing();
     }
     let revision = state.catalog_revision();

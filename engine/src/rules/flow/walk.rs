@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 
 use crate::catalog::{Control, Does, Excess, Stage};
 use crate::ids::{EnforcementId, RuleId};
-use crate::mutants;
 use crate::record::Digest;
 use crate::rules::flow::facts::SupersededBecause;
 use crate::rules::flow::keys::only_key;
@@ -79,7 +78,7 @@ impl Walk<'_> {
                 break;
             }
         }
-        if walked.place == Place::Throttled && !mutants::is("throttled match keeps its repeats back") {
+        if walked.place == Place::Throttled {
             // It is dropped, so its repeats must not be dropped because of it.
             walked.known.clear();
             walked.forgotten.clear();
@@ -88,7 +87,6 @@ impl Walk<'_> {
     }
 
     fn dedupe(&self, key: Digest, within_millis: u64, walked: &mut Walked) -> Place {
-        let within_millis = if mutants::is("repeat let through early") { within_millis / 2 } else { within_millis };
         match self.flows.key(self.rule, Control::Dedupe, key) {
             Some(known) if known.until > self.elapsed() => Place::Deduplicated(known.by),
             Some(_) | None => {
@@ -105,8 +103,7 @@ impl Walk<'_> {
         let per_token = i64::try_from(per_millis.saturating_mul(1_000).div_ceil(tokens.unsigned_abs())).unwrap_or(i64::MAX);
         let known = self.flows.key(self.rule, Control::Throttle, key);
         let spent = known.map_or(0, |known| known.until.saturating_sub(self.elapsed()).max(0)).saturating_add(per_token);
-        let more = i64::from(mutants::is("one more than a throttle allows"));
-        let too_much = spent.saturating_sub(per_token.saturating_mul(tokens + more));
+        let too_much = spent.saturating_sub(per_token.saturating_mul(tokens));
         let full_at = later(self.now, spent);
         match excess {
             _ if too_much <= 0 => {
@@ -125,16 +122,13 @@ impl Walk<'_> {
 
     /// Holds the match instead of the one before it.
     fn last(&self, by: Control, key: Digest, millis: u64, walked: &mut Walked) -> Place {
-        if !mutants::is("older match held beside a newer one") {
-            walked.superseded.extend(self.held_under(by, key).map(|(id, _)| (id, SupersededBecause::Newer)));
-        }
+        walked.superseded.extend(self.held_under(by, key).map(|(id, _)| (id, SupersededBecause::Newer)));
         self.hold(by, millis, walked)
     }
 
     fn window(&self, key: Digest, count: u32, within_millis: u64, walked: &mut Walked) -> Place {
         let counted: Vec<_> = self.held_under(Control::Window, key).collect();
-        let filled_by = count as usize - usize::from(mutants::is("window filled too soon"));
-        if counted.len().saturating_add(1) < filled_by {
+        if counted.len().saturating_add(1) < count as usize {
             return self.hold(Control::Window, within_millis, walked);
         }
         walked.gathered.extend(counted.iter().map(|(_, event)| (*event).clone()));

@@ -2,18 +2,18 @@
 
 use ensue_api::{Queue, QueueName};
 use ensue_engine::events::facts::EventReceived;
-use ensue_engine::executions::facts::{AttemptFailed, AttemptSucceeded, ExecutionSucceeded, FailureKind};
+use ensue_engine::executions::facts::{AttemptFailed, AttemptSucceeded, ExecutionRequested, ExecutionSucceeded, FailureKind};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{EnforcementId, EventId, RuleId};
 use ensue_engine::ports::LogError;
 use ensue_engine::record::CatalogRevision;
 use ensue_engine::rules::facts::EnforcementMade;
 use ensue_engine::trace::Sampler;
+use ensue_test_support::single::{id, record, requested, started};
 
 use super::*;
 use crate::clock::SystemClock;
 use crate::log_access::LogReaders;
-use crate::telemetry::spec::{id, record, requested, started};
 use crate::traces::SpanCounts;
 
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -22,6 +22,10 @@ const EVENT: u128 = 10;
 const ENFORCEMENT: u128 = 11;
 const EXECUTION: u128 = 12;
 const ATTEMPTS: [u128; 2] = [13, 14];
+
+fn requested_by(enforcement: EnforcementId) -> ExecutionRequested {
+    ExecutionRequested { enforcement: Some(enforcement), ..requested("core.echo") }
+}
 
 fn made() -> EnforcementMade {
     EnforcementMade {
@@ -41,7 +45,7 @@ fn story(trace: &str) -> Vec<Record> {
     let error = Failure::new(FailureKind::ExitCode, "it ended with 1");
     vec![
         record(id(ENFORCEMENT), enforcement, 10, Some(trace), made()),
-        of_execution(EXECUTION, 10, requested(Some(EnforcementId(id(ENFORCEMENT)))).into()),
+        of_execution(EXECUTION, 10, requested_by(EnforcementId(id(ENFORCEMENT))).into()),
         of_execution(ATTEMPTS[0], 20, started(1).into()),
         of_execution(
             100,

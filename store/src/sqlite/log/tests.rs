@@ -4,7 +4,8 @@ use ensue_engine::ids::Id;
 use ensue_engine::record::{Body, Digest};
 
 use super::*;
-use crate::conformance::records::{LOG, NOON, OTHER_LOG, Writer, dedupe_key, event, key_set, read_all, seen_at};
+use ensue_test_support::NOON;
+use ensue_test_support::records::{LOG, OTHER_LOG, Writer, dedupe_key, event, key_set, read_all, seen_at};
 
 fn open(folder: &tempfile::TempDir) -> SqliteLog {
     SqliteLog::open(&folder.path().join("log.sqlite"), LOG).unwrap()

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ensue_engine::record::Position;
+use ensue_test_support::story::Story;
 use ensue_views::retention::{Round, ViewRetention, Walk};
-use ensue_views::spec::Story;
 use ensue_views::store::{AllPassedOver, Changes, Order, PASSED_OVER_MAX, PassedOver};
 use ensue_views::{Column, Filter, ListQuery, Projector, Row, ViewError, ViewName, ViewReader, ViewStore};
 use rusqlite::{Connection, StatementStatus};
@@ -92,7 +92,7 @@ fn first_skipped_records_are_stored_by_position_and_the_rest_counted() {
 fn views_of_another_log_are_rebuilt() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
     drop(folded(&folder, &story));
-    let other = ensue_engine::ids::LogId(ensue_engine::ids::Id::root(ensue_views::spec::NOON, 99));
+    let other = ensue_engine::ids::LogId(ensue_engine::ids::Id::root(ensue_test_support::NOON, 99));
     let anew = SqliteViews::open(&folder.path().join("views.sqlite"), other).unwrap();
     assert_eq!((anew.position(), dump(&anew.reader()).len()), (Position(0), 0));
 }
@@ -269,7 +269,7 @@ fn no_filter_combination_scans_or_sorts_a_whole_view() {
                 };
             }
             for order in [Order::NewestFirst, Order::OldestFirst] {
-                for since in [None, Some(ensue_views::spec::NOON)] {
+                for since in [None, Some(ensue_test_support::NOON)] {
                     let query = ListQuery { order, since, ..query.clone() };
                     let plan = plan(&views.connection, &Asked::of(&query).unwrap());
                     let is_found = plan.contains(&format!("USING INDEX {view}_by_")) || plan.contains(&format!("SEARCH {view}_by_"));
@@ -453,7 +453,7 @@ fn unfiltered_list_is_read_in_primary_key_order() {
     let views = folded(&folder, &story);
     for view in ViewName::ALL {
         for order in [Order::NewestFirst, Order::OldestFirst] {
-            let query = ListQuery { order, after: Some(Position(9)), since: Some(ensue_views::spec::NOON), ..ListQuery::newest(view) };
+            let query = ListQuery { order, after: Some(Position(9)), since: Some(ensue_test_support::NOON), ..ListQuery::newest(view) };
             let plan = plan(&views.connection, &Asked::of(&query).unwrap());
             let is_in_order = plan.contains(&format!("SEARCH {view} USING INTEGER PRIMARY KEY")) && !plan.contains("TEMP B-TREE");
             assert!(is_in_order, "{view} {order:?}: {plan}");

@@ -118,8 +118,8 @@ const SOME_MUTANTS: Step = Step { name: "mutants, a fifth", arguments: &mutants(
 /// All of them.
 const ALL_MUTANTS: Step = Step { name: "mutants", arguments: &mutants("1"), variables: &[] };
 
-const fn mutants(part: &'static str) -> [&'static str; 12] {
-    ["run", "-q", "-p", "ensue-tests", "--features", "mutants", "--bin", "mutants", "--locked", "--", "--one-of", part]
+const fn mutants(part: &'static str) -> [&'static str; 10] {
+    ["run", "-q", "-p", "ensue-tests", "--bin", "mutants", "--locked", "--", "--one-of", part]
 }
 
 /// A minute of severe overload, in the users' build profile.

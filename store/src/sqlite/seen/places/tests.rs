@@ -10,8 +10,8 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::{GATHERED_MAX, RUN_MIN};
-use crate::conformance::records::{LOG, OTHER_LOG, Writer, dedupe_key, event, key_set, seen_at};
 use crate::sqlite::log::SqliteLog;
+use ensue_test_support::records::{LOG, OTHER_LOG, Writer, dedupe_key, event, key_set, seen_at};
 
 /// Longer than the log of any test, in milliseconds.
 const FOR_EVER: u64 = 1_000_000_000;

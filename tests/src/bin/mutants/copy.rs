@@ -1,0 +1,84 @@
+//! A copy of the workspace in which the bugs are planted, and the simulator that is built there.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use ensue_simulation::mutants::patch;
+
+/// The crate root that declares the module with the seam, and the file of the module.
+const ENGINE: &str = "engine/src/lib.rs";
+const SEAM: &str = "engine/src/mutants.rs";
+const DECLARED: &str = "pub mod mutants;";
+
+/// Builds this program with all bugs planted, in a folder below `target`. Returns the built program.
+pub(crate) fn built() -> Result<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the crate lies in the workspace")?;
+    let itself = std::env::current_exe()?;
+    let folder = itself.parent().and_then(Path::parent).context("this program lies in a target folder")?.join("mutants");
+    let (source, build) = (folder.join("source"), folder.join("build"));
+    write(root, &source)?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let with = ["build", "-q", "-p", "ensue-tests", "--bin", "mutants", "--locked", "--target-dir"];
+    let status = Command::new(cargo).args(with).arg(&build).current_dir(&source).status().context("cargo does not start")?;
+    if !status.success() {
+        bail!("the sources with the bugs of {} do not compile: renew the patch that the error shows", patch::FOLDER);
+    }
+    Ok(build.join("debug/mutants"))
+}
+
+/// Writes the copy. Files that have not changed are left as they are, so that cargo does not build them again.
+fn write(root: &Path, to: &Path) -> Result<()> {
+    let mut planted = patch::apply(root, &patch::read_all(root)?)?;
+    let read = |path: &str| fs::read_to_string(root.join(path)).with_context(|| path.to_owned());
+    planted.insert(SEAM.to_owned(), read(&format!("{}/seam.rs", patch::FOLDER))?);
+    let engine = planted.remove(ENGINE).map_or_else(|| read(ENGINE), Ok)?;
+    let engine = if engine.contains(DECLARED) { engine } else { format!("{engine}\n{DECLARED}\n") };
+    planted.insert(ENGINE.to_owned(), engine);
+    let mut written: BTreeSet<PathBuf> = BTreeSet::new();
+    for path in files(root)?.into_iter().filter(|path| !planted.contains_key(path)) {
+        // A file that git knows may have been deleted.
+        if let Ok(content) = fs::read(root.join(&path)) {
+            written.insert(write_changed(&to.join(path), &content)?);
+        }
+    }
+    for (path, text) in &planted {
+        written.insert(write_changed(&to.join(path), text.as_bytes())?);
+    }
+    remove_others(to, &written)
+}
+
+/// Returns the files that git knows or would add, as paths from the root.
+fn files(root: &Path) -> Result<Vec<String>> {
+    let list = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
+    let output = Command::new("git").args(list).current_dir(root).output().context("git does not start")?;
+    if !output.status.success() {
+        bail!("git cannot list the files: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    let listed = String::from_utf8(output.stdout).context("a file name is not UTF-8")?;
+    Ok(listed.split_terminator('\0').map(str::to_owned).collect())
+}
+
+fn write_changed(path: &Path, content: &[u8]) -> Result<PathBuf> {
+    if fs::read(path).is_ok_and(|old| old == content) {
+        return Ok(path.to_owned());
+    }
+    let folder = path.parent().context("a file lies in a folder")?;
+    fs::create_dir_all(folder).and_then(|()| fs::write(path, content)).with_context(|| path.display().to_string())?;
+    Ok(path.to_owned())
+}
+
+/// Removes all other files below a folder: cargo finds some sources by their place.
+fn remove_others(folder: &Path, written: &BTreeSet<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            remove_others(&path, written)?;
+        } else if !written.contains(&path) {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
