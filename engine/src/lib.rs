@@ -27,7 +27,6 @@ pub mod health;
 pub mod ids;
 pub mod inquiries;
 pub mod locks;
-pub mod mutants;
 pub mod names;
 pub mod ports;
 pub mod reaction;

@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a story that cannot be told is a failed test")]
 
 mod bounds;
+mod dead_letters;
 mod enforcements;
 mod executions;
 mod garden;
 mod inquiries;
-mod letters;
 mod life;
 mod locks;
 mod projector;

@@ -18,7 +18,6 @@ use crate::executions::state::{Execution, Phase};
 use crate::fact::Fact;
 use crate::ids::{AttemptId, ExecutionId, Id};
 use crate::locks::facts::Claim;
-use crate::mutants;
 use crate::names::LabelName;
 use crate::record::{Actor, Body, CatalogRevision, Cause, Draft, StreamId};
 use crate::state::State;
@@ -182,7 +181,7 @@ pub(crate) fn report(state: &State, actor: &Actor, report: &Report, at: &Moment,
         Some(current) if current.id == report.attempt && current.token != report.token => {
             Decision::Refused(Refusal::WrongToken { attempt: report.attempt, given: report.token })
         }
-        Some(current) if current.id == report.attempt || mutants::is("late report counts") => {
+        Some(current) if current.id == report.attempt => {
             let ended_at = report.ended_before.map(|millis| at.time.minus_millis(millis));
             let fact: Fact = match &report.outcome {
                 ReportOutcome::Succeeded => AttemptSucceeded { attempt: report.attempt, ended_at }.into(),
@@ -234,7 +233,7 @@ pub(crate) fn lose(
         Some(execution @ Execution { phase: Phase::Running(current) | Phase::Cancelling { attempt: current, .. }, .. })
             if current.id == attempt =>
         {
-            let may_know = execution.is_given_to(actor) || mutants::is("own begun file asked for another's attempt");
+            let may_know = execution.is_given_to(actor);
             let evidence = if may_know { evidence } else { Evidence::MayHaveBegun };
             vec![Draft {
                 stream: StreamId::Execution(id),

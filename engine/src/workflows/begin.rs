@@ -5,7 +5,6 @@ use ensue_expression::{Budget, EVALUATION_STEPS_MAX};
 use crate::catalog::{StartsIf, Step, Task, WhenCancelled, WhenFailing};
 use crate::executions::facts::{Failure, FailureKind};
 use crate::fact::Fact;
-use crate::mutants;
 use crate::names::StepName;
 use crate::reaction::Reaction;
 use crate::record::Draft;
@@ -17,8 +16,7 @@ use crate::workflows::state::StepStatus;
 impl WorkflowRun<'_> {
     /// Returns how the steps that a step needs have ended; `None` if one has not.
     pub(super) fn ends_of_needs(&self, step: &Step) -> Option<Ends> {
-        let counted = if mutants::is("only the first need counts") { step.needs.len().min(1) } else { step.needs.len() };
-        let needs = &step.needs[..counted];
+        let needs = &step.needs;
         if !self.have_ended(needs) {
             return None;
         }
@@ -54,7 +52,7 @@ impl WorkflowRun<'_> {
     fn stopped(&self, step: &Step) -> Option<SkippedBecause> {
         let may_start = match self.progress.cancels {
             0 => true,
-            1 => step.starts.when_cancelled() == WhenCancelled::MayStart || mutants::is("step begins in a cancelled workflow"),
+            1 => step.starts.when_cancelled() == WhenCancelled::MayStart,
             _ => false,
         };
         if !may_start {

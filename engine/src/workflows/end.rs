@@ -7,7 +7,6 @@ use crate::executions::end;
 use crate::executions::facts::{ExecutionCancelled, ExecutionFailed, ExecutionSucceeded, Failure, FailureKind};
 use crate::executions::state::Execution;
 use crate::fact::Fact;
-use crate::mutants;
 use crate::names::StepName;
 use crate::reaction::Reaction;
 use crate::record::{Body, Draft};
@@ -27,8 +26,7 @@ pub(super) fn end_of_stopped(execution: &Execution, progress: &WorkflowState) ->
 impl WorkflowRun<'_> {
     /// Returns the workflow's end if all its steps have ended; before an end other than success, its undo.
     pub(super) fn end(&self) -> Result<Option<Draft>, Reaction> {
-        let left = usize::from(mutants::is("workflow ends before its last step"));
-        if (self.progress.ended as usize) + left < self.workflow.steps().len() || (self.progress.open > 0 && left == 0) {
+        if (self.progress.ended as usize) < self.workflow.steps().len() || self.progress.open > 0 {
             return Ok(None);
         }
         if let Some(undoing) = &self.progress.undoing {
@@ -41,7 +39,7 @@ impl WorkflowRun<'_> {
 
     /// Returns how the workflow ends, based on the ends of its steps.
     fn outcome(&self) -> Result<(Fact, Option<Body>), Reaction> {
-        if self.progress.cancels > 0 && !mutants::is("cancelled workflow goes by its steps") {
+        if self.progress.cancels > 0 {
             return Ok((end_of_stopped(self.execution, self.progress), None));
         }
         let part_of = self.execution.part_of.clone();

@@ -10,7 +10,6 @@ use ensue_expression::{Budget, Document, EVALUATION_STEPS_MAX};
 use crate::catalog::{INQUIRY, Step, Task};
 use crate::fact::Fact;
 use crate::inquiries::react::question_digest;
-use crate::mutants;
 use crate::names::StepName;
 use crate::reaction::Reaction;
 use crate::record::{Digest, Draft};
@@ -50,7 +49,7 @@ impl WorkflowRun<'_> {
 
     /// Returns what is known about the execution that is run again; `None` if nothing is taken over.
     fn kept(&self) -> Result<Option<Arc<Elements>>, Reaction> {
-        let Some(handle) = self.progress.kept.filter(|_| !mutants::is("rerun takes nothing over")) else { return Ok(None) };
+        let Some(handle) = self.progress.kept else { return Ok(None) };
         self.with.bodies.elements(&handle).map(Some).ok_or_else(|| Reaction::Needs(vec![handle]))
     }
 
@@ -58,7 +57,6 @@ impl WorkflowRun<'_> {
     fn has_all_as_before(&self, step: &Step, kept: &Elements) -> bool {
         step.needs.iter().all(|name| match self.state(name) {
             Some(state) if state.is_taken_over => true,
-            Some(_) if mutants::is("step taken over whose need runs again") => true,
             Some(state) if state.status == StepStatus::Skipped => {
                 find(kept, name, None).is_some_and(|before| before.what == KeptAs::Skipped)
             }

@@ -11,7 +11,6 @@ use crate::executions::milestone::{HowEnded, Milestone};
 use crate::executions::state::{Execution, Executions};
 use crate::fact::{ExecutionFact, StepFact, TimerFact};
 use crate::ids::ExecutionId;
-use crate::mutants;
 use crate::names::StepName;
 use crate::record::{BodyHandle, Position, Record, StreamId};
 use crate::table::Table;
@@ -402,7 +401,7 @@ impl Workflows {
         self.steps.insert((workflow, step.clone()), ended);
         self.courses.change(&workflow, |progress| {
             progress.ended += 1;
-            if status.is_bad() && on_failure.fails() && progress.cancels == 0 && !mutants::is("failed step fails nothing") {
+            if status.is_bad() && on_failure.fails() && progress.cancels == 0 {
                 // An end that was caused by another end does not end anything else.
                 let is_first = progress.failing.is_none();
                 let is_of_another_end = status == StepStatus::Cancelled || begun.is_some_and(|begun| begun < progress.stop_before);

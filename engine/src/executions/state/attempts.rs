@@ -6,7 +6,6 @@ use crate::catalog::OnLost;
 use crate::executions::facts::{Evidence, Settlement};
 use crate::executions::heard::Heard;
 use crate::ids::{AttemptId, ExecutionId};
-use crate::mutants;
 
 impl Executions {
     /// Counts a message of the running attempt, and advances past its index.
@@ -45,13 +44,9 @@ impl Executions {
     /// execution.
     pub(super) fn lose_attempt(&mut self, id: &ExecutionId, evidence: Evidence) {
         let Some(execution) = self.get(id) else { return };
-        let may_try_again = mutants::is("lost attempt always tried again")
-            || evidence == Evidence::NotBegun
-            || execution.idempotent
-            || execution.on_lost == OnLost::Retry;
+        let may_try_again = evidence == Evidence::NotBegun || execution.idempotent || execution.on_lost == OnLost::Retry;
         let phase = match execution.phase {
             Phase::Running(_) if may_try_again => Phase::Queued,
-            Phase::Cancelling { .. } if may_try_again && mutants::is("cancel forgotten at a loss") => Phase::Queued,
             Phase::Cancelling { attempt, why } if may_try_again => {
                 Phase::Ending { attempt: attempt.id, how: AttemptEnd::Lost, stop: Some(why) }
             }

@@ -4,7 +4,6 @@ use super::{Executions, Phase};
 use crate::effect::Effect;
 use crate::executions::facts::{AttemptFailed, AttemptLost, AttemptSucceeded};
 use crate::fact::ExecutionFact;
-use crate::mutants;
 use crate::record::{Record, StreamId};
 
 impl Executions {
@@ -66,9 +65,7 @@ impl Executions {
                 Phase::Running(attempt) => owed.push(execution.dispatch(*id, attempt)),
                 Phase::Cancelling { attempt, .. } => {
                     owed.push(execution.dispatch(*id, attempt));
-                    if !mutants::is("stop forgotten at a restart") {
-                        owed.push(Effect::Stop { execution: *id, attempt: attempt.id });
-                    }
+                    owed.push(Effect::Stop { execution: *id, attempt: attempt.id });
                 }
                 Phase::Delayed
                 | Phase::Blocked

@@ -7,7 +7,6 @@ use super::phase::Listing;
 use super::{Execution, Executions};
 use crate::executions::queues::Place;
 use crate::ids::ExecutionId;
-use crate::mutants;
 use crate::names::WorkerQueueName;
 
 /// What the tables need to list an execution.
@@ -63,25 +62,17 @@ impl Executions {
     /// Moves an execution from one table to another.
     fn relist(&mut self, listed: &Listed, from: Listing, to: Listing) {
         let Listed { id, queue, place } = listed;
-        let keeps_slot = mutants::is("slot kept by an indeterminate execution");
         match from {
             Listing::Nowhere => {}
             Listing::Waiting => {
-                let is_started = matches!(to, Listing::Running { .. });
-                if is_started || !mutants::is("ended execution stays queued") {
-                    self.queues.remove(queue, *place);
-                    self.aside.remove(place);
-                }
+                self.queues.remove(queue, *place);
+                self.aside.remove(place);
             }
-            Listing::Running { .. } if keeps_slot && matches!(to, Listing::Indeterminate(_)) => {}
             Listing::Running { .. } => self.leave(listed),
             Listing::AtOnce(_) => self.at_once.remove(id),
             Listing::Idle => self.idle.remove(id),
             Listing::Indeterminate(_) => {
                 self.indeterminate.remove(id);
-                if keeps_slot {
-                    self.leave(listed);
-                }
             }
         }
         match to {

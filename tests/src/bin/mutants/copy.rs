@@ -35,8 +35,7 @@ fn write(root: &Path, to: &Path) -> Result<()> {
     let read = |path: &str| fs::read_to_string(root.join(path)).with_context(|| path.to_owned());
     planted.insert(SEAM.to_owned(), read(&format!("{}/seam.rs", patch::FOLDER))?);
     let engine = planted.remove(ENGINE).map_or_else(|| read(ENGINE), Ok)?;
-    let engine = if engine.contains(DECLARED) { engine } else { format!("{engine}\n{DECLARED}\n") };
-    planted.insert(ENGINE.to_owned(), engine);
+    planted.insert(ENGINE.to_owned(), format!("{engine}\n{DECLARED}\n"));
     let mut written: BTreeSet<PathBuf> = BTreeSet::new();
     for path in files(root)?.into_iter().filter(|path| !planted.contains_key(path)) {
         // A file that git knows may have been deleted.
