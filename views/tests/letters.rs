@@ -1,9 +1,9 @@
 //! Tests of dead letters: what failed, and what was done about it.
 
+use ensue_engine::dead_letters::facts::{DeadLetterDismissed, DeadLetterRetried};
 use ensue_engine::events::facts::DeliveryRefused;
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ids::{EventId, ExecutionId, Id};
-use ensue_engine::letters::facts::{DeadLetterDismissed, DeadLetterRetried};
 use ensue_engine::record::{Actor, Body, StreamId};
 use ensue_views::DeadLetter;
 use ensue_views::dead_letters::LetterStatus;
