@@ -94,7 +94,12 @@ impl Garden {
 
     fn attempt(&self, execution: ExecutionId) -> Attempt {
         match self.spec.engine().executions().get(&execution).map(|open| open.phase) {
-            Some(Phase::Running(attempt) | Phase::Cancelling { attempt, .. } | Phase::Indeterminate { attempt, .. }) => attempt,
+            Some(
+                Phase::Running(attempt)
+                | Phase::Cancelling { attempt, .. }
+                | Phase::Indeterminate { attempt, .. }
+                | Phase::Settled { attempt, .. },
+            ) => attempt,
             other => panic!("the execution has no attempt: {other:?}"),
         }
     }
