@@ -217,8 +217,3 @@ pub(crate) fn fired(state: &State, record: &Record, fact: &TimerFired, id: Sched
     }
     Reaction::last(drafts)
 }
-
-impl Misfire {
-    /// All variants.
-    pub const ALL: [Self; 3] = [Self::FireOnce, Self::Skip, Self::FireAll];
-}
