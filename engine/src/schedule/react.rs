@@ -10,7 +10,7 @@ use crate::reaction::Reaction;
 use crate::record::{Actor, Draft, Position, Record};
 use crate::schedule::emits;
 use crate::schedule::facts::{EndedBecause, ScheduleEnded, ScheduleMissed, ScheduleOwner, ScheduleSet};
-use crate::schedule::plan::{Misfire, Occasion, Plan};
+use crate::schedule::plan::{Occasion, Plan};
 use crate::schedule::state::{Phase, Schedule};
 use crate::state::State;
 use crate::time::Timestamp;
