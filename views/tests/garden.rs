@@ -11,8 +11,9 @@ use ensue_engine::executions::state::{Attempt, Phase};
 use ensue_engine::ids::{EventId, ExecutionId, Id, RuleId};
 use ensue_engine::record::{Actor, Body, CatalogRevision, Digest, Record};
 use ensue_engine::rules::judge::{EventView, judge};
-use ensue_engine::spec::{NOON, Outcome, Spec};
 use ensue_expression::{Document, Expression, Roots, Template};
+use ensue_test_support::NOON;
+use ensue_test_support::spec::{Outcome, Spec};
 use serde_json::{Value, json};
 
 pub(crate) struct Garden {
@@ -94,12 +95,7 @@ impl Garden {
 
     fn attempt(&self, execution: ExecutionId) -> Attempt {
         match self.spec.engine().executions().get(&execution).map(|open| open.phase) {
-            Some(
-                Phase::Running(attempt)
-                | Phase::Cancelling { attempt, .. }
-                | Phase::Indeterminate { attempt, .. }
-                | Phase::Settled { attempt, .. },
-            ) => attempt,
+            Some(Phase::Running(attempt) | Phase::Cancelling { attempt, .. } | Phase::Indeterminate { attempt, .. }) => attempt,
             other => panic!("the execution has no attempt: {other:?}"),
         }
     }
