@@ -129,7 +129,7 @@ pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) ->
         None => params,
     };
     let params =
-        complete(&action.parameters, params).map_err(|misfits| Problem::from(ParametersMisfit(name.clone())).with_errors(misfits))?;
+        complete(&action.parameters, Document::from_value(&params)).map_err(|misfits| Problem::from(ParametersMisfit(name.clone())).with_errors(misfits))?;
     if matches!(action.run, Run::Builtin(Builtin::Inquiry)) {
         let (asking, params) = (action.clone(), params.clone());
         if let Some(misfit) = api.threads.checking(move || unanswerable(&asking, &params)).await? {

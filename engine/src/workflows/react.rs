@@ -419,8 +419,7 @@ impl WorkflowRun<'_> {
         let Some(action) = self.catalog.actions().get(name) else {
             return fails(FailureKind::ParametersInvalid, format!("there is no action `{name}`"));
         };
-        let rendered: Json = with.render(scope, budget)?;
-        let params = match complete(&action.parameters, rendered) {
+        let params = match complete(&action.parameters, with.render_document(scope, budget)?) {
             Ok(params) => params,
             Err(misfits) => {
                 let misfits = misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
@@ -554,9 +553,8 @@ impl WorkflowRun<'_> {
         let Some(template) = self.workflow.result() else { return Ok(None) };
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
         let inputs = self.inputs(Ends { succeeded: true, failed: false }, &template.reads())?;
-        let result = template.render(&self.scope(&inputs, &template.expressions(), &mut budget)?, &mut budget)?;
+        let result = template.render_document(&self.scope(&inputs, &template.expressions(), &mut budget)?, &mut budget)?;
         if let Some(schema) = &self.action.result {
-            let result = Document::from_value(&result);
             let misfits = schema.misfits(result.root(), Extra::Allowed);
             if !misfits.is_empty() {
                 let misfits = misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
@@ -566,7 +564,7 @@ impl WorkflowRun<'_> {
                 )));
             }
         }
-        Ok(Some(Body::json(result.to_string())))
+        Ok(Some(Body::json(result.bytes().clone())))
     }
 
     pub(super) fn inputs(&self, ends: Ends, reads: &[Path]) -> Result<ExpressionInputs<'_>, StepError> {

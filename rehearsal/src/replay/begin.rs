@@ -44,7 +44,7 @@ pub(super) fn begin(
                 // Defaults that the action has received since then are not a choice of the rule.
                 let given: Value = serde_json::from_slice(body.content.as_deref().unwrap_or_default()).unwrap_or_default();
                 let completed =
-                    complete(&action.parameters, given).map_or_else(|_| body.clone(), |document| Body::json(document.bytes().clone()));
+                    complete(&action.parameters, Document::from_value(&given)).map_or_else(|_| body.clone(), |document| Body::json(document.bytes().clone()));
                 if let Some((pointer, then, now)) = divergence::bodies(Some(&completed), Some(&params)) {
                     return differs(What::Input, pointer, then, now);
                 }
@@ -85,7 +85,8 @@ pub(super) fn begin(
     let given: Value = serde_json::from_slice(&plain).unwrap_or_default();
     // The input of a rule's steps was built from its event, so it is not checked against parameters.
     let of_steps = then.given.is_some();
-    let document = if of_steps { Ok(Document::from_value(&given)) } else { complete(&action.parameters, given) };
+    let given = Document::from_value(&given);
+    let document = if of_steps { Ok(given) } else { complete(&action.parameters, given) };
     let document = match document {
         Ok(document) => document,
         Err(misfits) => {

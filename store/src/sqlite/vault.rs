@@ -14,7 +14,12 @@ use super::{OpenError, Place, Schema, open_to_write};
 use crate::master_key::MasterKey;
 use crate::vault::{Purpose, Sealer, token_hash};
 
-const SCHEMA: Schema = Schema { name: "vault", migrations: &[include_str!("../../../migrations/sqlite/vault_0001.sql")] };
+pub(super) const SCHEMA: Schema = Schema {
+    name: "vault",
+    migrations: &[include_str!("../../../migrations/sqlite/vault_0001.sql")],
+    definitions: "VAULT",
+    page: PageSize::Kib8,
+};
 
 /// A vault in a SQLite file.
 pub struct SqliteVault {
