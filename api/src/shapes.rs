@@ -159,7 +159,7 @@ shapes! {
         "patternProperties": { OWN_ATTRIBUTE: { "type": ["string", "integer", "boolean", "null"] } },
         "additionalProperties": true,
     });
-    BodyEncoding = words("How the body is stored.", &["raw", "json", "json+zstd"]);
+    BodyEncoding = words("How the body is stored.", &["raw", "json", "json+zstd", "json+zstd-d1"]);
     ProblemCode = text("The kind of problem, in a word.", "not_found");
     Params = json_schema!({
         "type": "object",

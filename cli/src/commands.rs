@@ -63,7 +63,7 @@ use crate::client::{Client, DEFAULT_SERVER, Token, variable};
 use crate::output::{GLOBAL_OPTIONS, Output};
 use crate::profiles::{ProfileFolder, ProfileName};
 use crate::progress::Progress;
-use crate::redraw::{self, Stirred};
+use crate::redraw::{self, RefreshOn};
 use crate::report::{Exit, Failure, Outcome};
 use crate::table;
 
@@ -402,7 +402,7 @@ pub(crate) struct Watching {
 async fn print_page(asking: &Asking, client: &Client, list: &List, watching: Watching) -> Outcome {
     if watching.watch {
         let look = async || client.get(list.path, &list.query).await;
-        return redraw::as_it_changes(client, asking.output, list.stirred, look, |answer| table::page(answer, list.columns)).await;
+        return redraw::as_it_changes(client, asking.output, list.refresh_on, look, |answer| table::page(answer, list.columns)).await;
     }
     print_list(asking, client, list.path, &list.query, list.columns).await
 }
@@ -420,7 +420,7 @@ struct List {
     path: &'static str,
     query: Vec<(&'static str, String)>,
     columns: &'static [table::Column],
-    stirred: Stirred,
+    refresh_on: RefreshOn,
 }
 
 /// Prints on standard error how to continue if a list is longer than what was shown.

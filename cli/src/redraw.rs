@@ -21,14 +21,14 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// The records that trigger another poll.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Stirred {
+pub(crate) enum RefreshOn {
     /// Any.
     ByAll,
     /// Those of these kinds: `execution` includes `execution.requested` and all others.
     By(&'static [&'static str]),
 }
 
-impl Stirred {
+impl RefreshOn {
     fn is_by(self, kind: &str) -> bool {
         match self {
             Self::ByAll => true,
@@ -42,7 +42,7 @@ impl Stirred {
 pub(crate) async fn as_it_changes(
     client: &Client,
     output: Output,
-    stirred: Stirred,
+    refresh_on: RefreshOn,
     look: impl AsyncFn() -> Result<Value, Failure>,
     show: impl Fn(&Value) -> String,
 ) -> Outcome {
@@ -50,7 +50,7 @@ pub(crate) async fn as_it_changes(
     let (grew, mut growth) = watch::channel(());
     let query = [("after", head.to_string())];
     let following = live::follow_on(client, "/log/stream", &query, |told| {
-        if told.data["kind"].as_str().is_some_and(|kind| stirred.is_by(kind)) {
+        if told.data["kind"].as_str().is_some_and(|kind| refresh_on.is_by(kind)) {
             // The next poll must be at least this new.
             client.saw(told.data["position"].as_u64().unwrap_or_default());
             grew.send_replace(());
@@ -91,9 +91,9 @@ mod tests {
 
     #[test]
     fn list_is_refreshed_only_by_its_own_records() {
-        let executions = Stirred::By(&["execution", "attempt"]);
+        let executions = RefreshOn::By(&["execution", "attempt"]);
         assert!(executions.is_by("execution.requested") && executions.is_by("attempt.started"));
         assert!(!executions.is_by("event.received") && !executions.is_by("executions"));
-        assert!(Stirred::ByAll.is_by("event.received"));
+        assert!(RefreshOn::ByAll.is_by("event.received"));
     }
 }

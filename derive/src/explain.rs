@@ -55,6 +55,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let (generics, arguments, bounds) = input.generics.split_for_impl();
     Ok(quote! {
         #[automatically_derived]
+        #[allow(non_shorthand_field_patterns, reason = "hints bind fields by other names as well")]
         impl #generics ::ensue_engine::explain::Explain for #name #arguments #bounds {
             fn slug(&self) -> &'static str {
                 match self { #slugs }

@@ -16,7 +16,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let (count, texts) = (variants.len(), variants.iter().map(|variant| snake_case(&variant.to_string())));
     Ok(quote! {
         #[automatically_derived]
-        #[allow(dead_code, reason = "not every enum needs both")]
+        #[allow(dead_code, unreachable_pub, reason = "not every enum needs both, or is public")]
         impl #name {
             /// All variants, in the order of their definition.
             #visibility const ALL: [Self; #count] = [#(Self::#variants),*];

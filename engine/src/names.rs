@@ -101,8 +101,12 @@ impl FromStr for StepName {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkerQueueName(Cow<'static, str>);
 
-/// The queue of actions that name none.
+/// The queue of actions that name none and do not run `http`.
 pub static DEFAULT_QUEUE: WorkerQueueName = WorkerQueueName(Cow::Borrowed("default"));
+
+/// The queue of actions that run `http` and name no queue. Their attempts wait for other machines and use
+/// no core, so it has more workers than the default one.
+pub static HTTP_QUEUE: WorkerQueueName = WorkerQueueName(Cow::Borrowed("http"));
 
 impl WorkerQueueName {
     /// Returns the name as text.
@@ -110,7 +114,7 @@ impl WorkerQueueName {
         &self.0
     }
 
-    /// Returns true if this is the queue of actions that name none.
+    /// Returns true if this is the default queue.
     pub fn is_default(&self) -> bool {
         *self == DEFAULT_QUEUE
     }
@@ -127,7 +131,8 @@ impl FromStr for WorkerQueueName {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let name = checked(text)?;
-        Ok(if name == DEFAULT_QUEUE.as_str() { DEFAULT_QUEUE.clone() } else { Self(Cow::Owned(name.to_owned())) })
+        let known = [&DEFAULT_QUEUE, &HTTP_QUEUE].into_iter().find(|known| known.as_str() == name);
+        Ok(known.map_or_else(|| Self(Cow::Owned(name.to_owned())), |known| known.clone()))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ensue_engine::ids::AttemptId;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::ports::ExecutorPorts;
 use crate::programs::AtEnd;
@@ -17,6 +17,8 @@ pub(crate) struct Means {
     pub(crate) ports: ExecutorPorts,
     pub(crate) settings: ExecutorSettings,
     pub(crate) reporter: Arc<Reporter>,
+    /// The places for long answers: many requests wait at once, but few long answers are in memory.
+    pub(crate) long_answers: Semaphore,
     is_draining: watch::Sender<bool>,
     left_running: Mutex<Vec<AttemptId>>,
 }
@@ -25,7 +27,14 @@ impl Means {
     /// Shares the ports and settings of a worker whose reports are sent from `runtime`.
     pub(crate) fn new(ports: ExecutorPorts, settings: ExecutorSettings, runtime: Handle) -> Self {
         let reporter = Reporter::new(Arc::clone(&ports.submit), Arc::clone(&ports.clock), runtime, settings.worker.clone());
-        Self { ports, settings, reporter: Arc::new(reporter), is_draining: watch::Sender::new(false), left_running: Mutex::default() }
+        Self {
+            ports,
+            reporter: Arc::new(reporter),
+            long_answers: Semaphore::new(settings.long_answers_max.max(1)),
+            settings,
+            is_draining: watch::Sender::new(false),
+            left_running: Mutex::default(),
+        }
     }
 
     /// Notes that the worker stops.

@@ -185,6 +185,11 @@ impl<'r> Renderer<'r> {
         template.render(&self.scope, &mut self.budget).map_err(|error| self.broken(place, &error))
     }
 
+    /// Renders a template to the document that it is sent or stored as.
+    pub(crate) fn document(&mut self, place: &str, template: &'r Template) -> Result<Document, Broken> {
+        template.render_document(&self.scope, &mut self.budget).map_err(|error| self.broken(place, &error))
+    }
+
     /// Renders a template that is one string, and applies `encode` to the result of each expression.
     pub(crate) fn text(&mut self, place: &str, template: &'r Template, encode: impl FnMut(&str) -> String) -> Result<String, Broken> {
         match template.render_text(&self.scope, &mut self.budget, encode) {

@@ -83,6 +83,12 @@ impl Slot {
     fn is_escaped(self) -> bool {
         self.next & ESCAPED != 0
     }
+
+    /// Returns the slot as it is in a document that begins at the byte `base` and the slot `first` of this one.
+    fn moved(self, base: u32, first: u32) -> Self {
+        // The mark for escapes is above all indices, so the subtraction leaves it as it is.
+        Self { start: self.start - base, end: self.end - base, next: self.next - first }
+    }
 }
 
 /// The kind of a node.
@@ -124,8 +130,12 @@ impl Document {
     /// # Panics
     /// If the value's text is longer than [`JSON_BYTES_MAX`].
     pub fn from_value(value: &serde_json::Value) -> Self {
-        let text = value.to_string();
-        let slots = parse::parse(&text, usize::MAX).expect("serde_json writes strict JSON below 1 GiB");
+        Self::written(value.to_string())
+    }
+
+    /// Returns the document of a text that was just written as strict JSON.
+    pub(crate) fn written(text: String) -> Self {
+        let slots = parse::parse(&text, usize::MAX).expect("it was written as strict JSON below 1 GiB");
         Self::of(Tape { text, slots })
     }
 
@@ -346,6 +356,13 @@ impl<'a> Node<'a> {
     pub fn raw_len(self) -> usize {
         let slot = self.slot();
         (slot.end - slot.start) as usize
+    }
+
+    /// Returns the value as a document of its own, with the text that it has here. It is not parsed again.
+    pub fn to_document(self) -> Document {
+        let (from, base) = (self.index as usize, self.slot().start);
+        let slots = self.tape.slots[from..self.slot().next()].iter().map(|slot| slot.moved(base, self.index)).collect();
+        Document::of(Tape { text: self.raw().to_owned(), slots })
     }
 
     /// Returns a copy of the value and everything in it.

@@ -11,10 +11,10 @@ use crate::analyse::Path;
 use crate::budget::Budget;
 use crate::error::{CompileError, ErrorKind, EvaluationError, fault};
 use crate::expression::Expression;
-use crate::json::JSON_DEPTH_MAX;
+use crate::json::{Document, JSON_DEPTH_MAX};
 use crate::lex::{Lexer, Token};
 use crate::scope::{Roots, Scope};
-use crate::value::{Value, json_text, rounded, scalar_text};
+use crate::value::{Value, json_text, rounded, scalar_text, short_enough};
 
 const OPEN: &str = "${{";
 
@@ -104,6 +104,26 @@ impl Template {
     /// The first error. Its message names the string by its pointer, unless the template is one string.
     pub fn render<'a>(&'a self, scope: &Scope<'a>, budget: &mut Budget) -> Result<Json, EvaluationError> {
         Renderer { scope, budget, pointer: String::new() }.node(&self.root)
+    }
+
+    /// Returns the result of [`Template::render`] as a document. What an expression takes from another document
+    /// keeps the text that it has there, and nothing is built in between: the usual `${{ body }}` costs a copy.
+    ///
+    /// # Errors
+    /// As for [`Template::render`].
+    pub fn render_document<'a>(&'a self, scope: &Scope<'a>, budget: &mut Budget) -> Result<Document, EvaluationError> {
+        if let Node::String(pieces) = &self.root
+            && let [Piece::Expression { expression, .. }] = pieces.as_slice()
+        {
+            return match exact(expression, scope, budget)? {
+                Value::Json(node) => short_enough(node).map(|()| node.to_document()),
+                other => other.to_json_text().map(Document::written),
+            };
+        }
+        let mut text = String::new();
+        Renderer { scope, budget, pointer: String::new() }.write(&self.root, &mut text)?;
+        // Its parts may nest deeper together than each of them alone. Nothing else can be wrong with it.
+        Document::parse(text.into()).map_err(|error| *fault(ErrorKind::Budget, error.message))
     }
 
     /// Renders a template that is one string piece by piece: `interpolate` gets the result of each expression
@@ -338,27 +358,72 @@ impl<'a> Renderer<'_, 'a> {
             Node::List(items) => {
                 let mut rendered = Vec::with_capacity(items.len());
                 for (index, item) in items.iter().enumerate() {
-                    rendered.push(self.below(&index.to_string(), item)?);
+                    rendered.push(self.below(&index.to_string(), |renderer| renderer.node(item))?);
                 }
                 Ok(Json::Array(rendered))
             }
             Node::Object(entries) => {
                 let mut rendered = serde_json::Map::new();
                 for (key, value) in entries {
-                    rendered.insert(key.clone(), self.below(key, value)?);
+                    rendered.insert(key.clone(), self.below(key, |renderer| renderer.node(value))?);
                 }
                 Ok(Json::Object(rendered))
             }
         }
     }
 
-    fn below(&mut self, part: &str, node: &'a Node) -> Result<Json, EvaluationError> {
+    /// Writes the JSON text of what [`Renderer::node`] returns.
+    fn write(&mut self, node: &'a Node, out: &mut String) -> Result<(), EvaluationError> {
+        match node {
+            Node::Literal(value) => out.push_str(&value.to_string()),
+            Node::String(pieces) => self.write_string(pieces, out).map_err(|error| self.located(error))?,
+            Node::List(items) => {
+                out.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    separate(index, out);
+                    self.below(&index.to_string(), |renderer| renderer.write(item, out))?;
+                }
+                out.push(']');
+            }
+            // The entries are in the order of their keys.
+            Node::Object(entries) => {
+                out.push('{');
+                for (index, (key, value)) in entries.iter().enumerate() {
+                    separate(index, out);
+                    out.push_str(&Json::from(key.as_str()).to_string());
+                    out.push(':');
+                    self.below(key, |renderer| renderer.write(value, out))?;
+                }
+                out.push('}');
+            }
+        }
+        Ok(())
+    }
+
+    fn write_string(&mut self, pieces: &'a [Piece], out: &mut String) -> Result<(), EvaluationError> {
+        if let [Piece::Expression { expression, .. }] = pieces {
+            match exact(expression, self.scope, self.budget)? {
+                Value::Json(node) => {
+                    short_enough(node)?;
+                    out.push_str(node.raw());
+                }
+                other => out.push_str(&other.to_json_text()?),
+            }
+        } else {
+            let text = joined(pieces, self.scope, self.budget, |text, out| out.push_str(text))?;
+            out.push_str(&Json::from(text).to_string());
+        }
+        Ok(())
+    }
+
+    /// Calls `act` with the pointer extended by one part.
+    fn below<T>(&mut self, part: &str, act: impl FnOnce(&mut Self) -> T) -> T {
         let outer = self.pointer.len();
         self.pointer.push('/');
         self.pointer.push_str(&part.replace('~', "~0").replace('/', "~1"));
-        let rendered = self.node(node);
+        let outcome = act(self);
         self.pointer.truncate(outer);
-        rendered
+        outcome
     }
 
     fn string(&mut self, pieces: &'a [Piece]) -> Result<Json, EvaluationError> {
@@ -373,6 +438,12 @@ impl<'a> Renderer<'_, 'a> {
             error.message = format!("{}: {}", self.pointer, error.message);
         }
         error
+    }
+}
+
+fn separate(index: usize, out: &mut String) {
+    if index > 0 {
+        out.push(',');
     }
 }
 

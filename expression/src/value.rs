@@ -23,7 +23,7 @@ mod order;
 pub(crate) use collection::Measure;
 pub use collection::{List, Map};
 pub use convert::{RESULT_BYTES_MAX, RESULT_VALUES_MAX};
-pub(crate) use convert::{rounded, scalar_text};
+pub(crate) use convert::{rounded, scalar_text, short_enough};
 pub(crate) use json_text::json_text;
 pub use kind::Type;
 pub(crate) use moment::in_range;

@@ -31,7 +31,7 @@ use crate::catalogs::NodeCatalogs;
 use crate::clock::Clock;
 use crate::config::ActionSettings;
 use crate::edge::Edge;
-use crate::followers::Fares;
+use crate::followers::FollowerHealth;
 use crate::jobs::Jobs;
 use crate::kept::{KeptBeside, Used};
 use crate::keys::KeyRing;
@@ -88,11 +88,11 @@ pub(crate) struct AboutNode {
     /// The views.
     pub views: Arc<dyn ViewReader>,
     /// The condition of the follower that keeps the views up to date.
-    pub views_fare: Arc<Fares>,
+    pub views_health: Arc<FollowerHealth>,
     /// Why the state could not be saved, if it could not.
     pub snapshot_trouble: SnapshotTrouble,
     /// The condition of the follower that counts records.
-    pub telemetry_fares: Arc<Fares>,
+    pub telemetry_health: Arc<FollowerHealth>,
     /// The counts of spans.
     pub span_counts: Arc<SpanCounts>,
     /// The counts of records.
@@ -150,7 +150,7 @@ impl Node for AboutNode {
         };
         let is_failed = self.is_failed.load(Ordering::Relaxed);
         let is_stopping = self.is_stopping.load(Ordering::Relaxed);
-        let views_trouble = self.views_fare.trouble();
+        let views_trouble = self.views_health.trouble();
         let dependencies = vec![
             Dependency { name: "log", state: state(is_failed, "the log has failed; restart the node") },
             Dependency { name: "disk", state: state(self.is_full(), "too little disk space is free: the node accepts no input") },
@@ -322,7 +322,7 @@ impl AboutNode {
     }
 
     fn follower_bugs(&self) -> u64 {
-        self.views_fare.bugs() + self.telemetry_fares.bugs() + self.snapshot_trouble.bugs()
+        self.views_health.bugs() + self.telemetry_health.bugs() + self.snapshot_trouble.bugs()
     }
 
     /// Returns 0 if the views have folded all records, and none if the log cannot be read, because the lag is
@@ -336,7 +336,7 @@ impl AboutNode {
 
     fn views_finding(&self) -> Finding {
         let bad = |message: String, hint: &str| bad("views", message, hint);
-        if let Some(why) = self.views_fare.trouble() {
+        if let Some(why) = self.views_health.trouble() {
             return bad(
                 format!("the read models cannot follow the log, so reads return old data: {why}"),
                 "report a bug; nothing that was written is lost",

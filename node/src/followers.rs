@@ -57,12 +57,12 @@ pub trait Follow: Send {
 
 /// The health of a follower, as seen from outside.
 #[derive(Debug, Default)]
-pub(crate) struct Fares {
+pub(crate) struct FollowerHealth {
     trouble: Mutex<Option<String>>,
     bugs: AtomicU64,
 }
 
-impl Fares {
+impl FollowerHealth {
     /// Returns why it cannot follow, or `None` if it can.
     pub(crate) fn trouble(&self) -> Option<String> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -134,10 +134,10 @@ pub(crate) fn start<F: Follow + 'static>(
     name: &str,
     follow: F,
     reader: Box<dyn LogReader>,
-    (waiting, fares): (Waiting, Arc<Fares>),
+    (waiting, health): (Waiting, Arc<FollowerHealth>),
 ) -> std::io::Result<(FollowerHandle, JoinHandle<F>)> {
     let (handle, follower) = follower(follow, reader, waiting);
-    let mut thread = FollowerThread { name: name.to_owned(), follower, fares, stepped: Instant::now(), took: Duration::ZERO };
+    let mut thread = FollowerThread { name: name.to_owned(), follower, health, stepped: Instant::now(), took: Duration::ZERO };
     let joined = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         thread.run();
         thread.follower.follow
@@ -237,7 +237,7 @@ impl<F: Follow> Follower<F> {
 struct FollowerThread<F> {
     name: String,
     follower: Follower<F>,
-    fares: Arc<Fares>,
+    health: Arc<FollowerHealth>,
     /// When it began its last step, and how long the step took.
     stepped: Instant,
     took: Duration,
@@ -250,11 +250,11 @@ impl<F: Follow> FollowerThread<F> {
             let stepped = catch_unwind(AssertUnwindSafe(|| self.follower.step()));
             self.took = self.stepped.elapsed();
             match stepped {
-                Ok(Ok(Next::GoOn)) => self.fares.note(None),
+                Ok(Ok(Next::GoOn)) => self.health.note(None),
                 Ok(Ok(Next::End)) => return,
                 Ok(Err(error)) => {
                     tracing::error!(follower = %self.name, %error, "a follower cannot follow the log; it tries again");
-                    self.fares.note(Some(error));
+                    self.health.note(Some(error));
                 }
                 Err(panic) => self.stopped_at_a_bug(&*panic),
             }
@@ -262,7 +262,7 @@ impl<F: Follow> FollowerThread<F> {
             if self.follower.is_ending {
                 return;
             }
-            if self.fares.trouble().is_some() {
+            if self.health.trouble().is_some() {
                 std::thread::sleep(RETRY_AFTER);
                 // What it waits for may be what fixes it.
                 if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.follower.follow.between())) {
@@ -276,8 +276,8 @@ impl<F: Follow> FollowerThread<F> {
         let position = self.follower.follow.position();
         let why = format!("an internal error after position {position}: {}", panic_text(panic));
         tracing::error!(follower = %self.name, error = %why, "a follower stopped at an internal error: report this");
-        self.fares.bugs.fetch_add(1, Ordering::Relaxed);
-        self.fares.note(Some(why));
+        self.health.bugs.fetch_add(1, Ordering::Relaxed);
+        self.health.note(Some(why));
         self.follower.follow.after_panic();
     }
 

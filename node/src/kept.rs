@@ -20,6 +20,8 @@ use crate::clock::Clock;
 /// gets what is left.
 const FREE_BESIDE_RESERVE_BYTES: u64 = 64 * 1024 * 1024;
 
+/// How long after the start the first round begins: the start itself has the processor first.
+const FIRST_ROUND_AFTER: Duration = Duration::from_secs(3);
 /// The longest time between two rounds.
 const ROUND_EVERY: Duration = Duration::from_secs(600);
 /// How often the job checks whether the quota is nearly used up.
@@ -131,8 +133,8 @@ impl Housekeeper {
         let (stop, stopped) = sync_channel(1);
         let rests = move |pause: Duration| stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout);
         let thread = std::thread::Builder::new().name("housekeeper".into()).spawn(move || {
-            let mut due = Instant::now();
-            let mut soonest = due;
+            let mut soonest = Instant::now();
+            let mut due = soonest + FIRST_ROUND_AFTER;
             loop {
                 let now = Instant::now();
                 if now >= due || (now >= soonest && kept.is_crowded()) {

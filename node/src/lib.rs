@@ -3,7 +3,7 @@
 //! Read in this order: [`config`] holds the operator's settings; [`backend`] stores the log and the state
 //! folded from it; [`seat`] has the stages in which a log is opened, followed and led; `process` assembles a
 //! node around it; `sequencer` owns the core and the log; `followers` keep `views` and `snapshots` up to date,
-//! and `tally` counts next to them; `heard` notifies them of each commit; `edge` is where events come in, and
+//! and `tally` counts next to them; `commit_listeners` notifies them of each commit; `edge` is where events come in, and
 //! `keys` and `tokens` decide from whom; `catalogs` holds the installed packs and `packs_folder` gets them
 //! there; `about` is what the node reports about itself; [`offline`] works on a directory without a running
 //! node, and [`long_log`] lengthens its log for a measurement; [`parts`] holds the pieces for the simulator,
@@ -17,12 +17,12 @@ mod backtest;
 mod bodies;
 mod catalogs;
 mod clock;
+mod commit_listeners;
 pub mod config;
 mod crash_file;
 mod edge;
 mod fold_guard;
 mod followers;
-mod heard;
 mod jobs;
 mod kept;
 mod keys;

@@ -8,10 +8,10 @@ pub use crate::backtest::NodeBacktests;
 pub use crate::bodies::BodyCache;
 pub use crate::catalogs::NodeCatalogs;
 pub use crate::clock::{Clock, ClockStep, Hands, NodeClock, STEP_MICROS, SystemClock};
+pub use crate::commit_listeners::{CommitListeners, Copies};
 pub use crate::edge::Edge;
 pub use crate::fold_guard::FoldGuard;
 pub use crate::followers::{Follow, Follower, FollowerHandle, Next, Waiting, follower};
-pub use crate::heard::{Copies, NodeHeard};
 pub use crate::keys::{KeyRing, NodeKeys};
 pub use crate::log_access::{LogReaders, NodeBodies, OpenReader};
 pub use crate::memory::{Caps, queues};
@@ -21,7 +21,7 @@ pub use crate::plain_body::plain;
 pub use crate::process::note_clock_step;
 pub use crate::replays::NodeReplays;
 pub use crate::sequencer::{
-    Asking, Gauges, Heard, QueueGauge, Sequencer, SequencerError, SequencerHandle, SequencerParts, Space, Turn, Unstarted, sequencer,
+    Asking, CommitListener, Gauges, QueueGauge, Sequencer, SequencerError, SequencerHandle, SequencerParts, Space, Turn, Unstarted, sequencer,
 };
 pub use crate::snapshots::{Snapshot, SnapshotTrouble, SnapshotWriter, Snapshots, snapshots};
 pub use crate::tokens::{NodeTokens, TokenTable};

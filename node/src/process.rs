@@ -18,6 +18,7 @@ use std::time::Duration;
 use ensue_api::routes::INQUIRIES;
 use ensue_engine::command::{Ask, Command, Refusal, Settings};
 use ensue_engine::explain::Explain;
+use ensue_engine::names::HTTP_QUEUE;
 use ensue_engine::ports::{Secret, SubmitError};
 use ensue_engine::record::Actor;
 use ensue_executor::Executor;
@@ -50,6 +51,11 @@ pub use ticks::note_clock_step;
 
 /// The default limit of concurrent attempts per core.
 const WORKERS_PER_CORE: u32 = 4;
+/// The default limit of concurrent attempts that run `http`, if there is enough memory: they wait for other
+/// machines and use no core.
+const HTTP_WORKERS_MAX: u32 = 64;
+/// The share of the node's memory for which there is one such attempt, in bytes.
+const MEMORY_OF_HTTP_WORKER: u64 = 4 * 1024 * 1024;
 
 /// Why a node ended without being asked to.
 #[derive(Clone, Debug, Error)]
@@ -191,13 +197,21 @@ impl Edges {
 /// Returns the core's settings; the worker's name is set later.
 fn settings(config: &Config) -> Settings {
     let url = config.url.clone().unwrap_or_else(|| format!("http://{}", config.listen));
+    let mut queues = config.queues.workers.clone();
+    queues.entry(HTTP_QUEUE.clone()).or_insert_with(|| http_workers(config.memory_bytes));
     Settings {
         workers: config.workers.unwrap_or_else(default_workers),
-        queues: config.queues.workers.clone(),
+        queues,
         lease_millis: u64::try_from(config.lease.as_millis()).unwrap_or(u64::MAX),
         inquiries_url: format!("{url}{INQUIRIES}/"),
         ..Settings::default()
     }
+}
+
+/// Returns how many attempts of the queue `http` run at once if the operator does not set it.
+fn http_workers(memory_bytes: u64) -> u32 {
+    let fitting = u32::try_from(memory_bytes / MEMORY_OF_HTTP_WORKER).unwrap_or(HTTP_WORKERS_MAX);
+    fitting.min(HTTP_WORKERS_MAX)
 }
 
 fn default_workers() -> u32 {

@@ -257,7 +257,10 @@ impl NodeReplays {
 fn with_plain_body(mut record: Record) -> Result<Record, LogError> {
     if let Some(body) = &mut record.body {
         let content = plain(body)?;
-        let encoding = if body.encoding == Encoding::JsonZstd { Encoding::Json } else { body.encoding };
+        let encoding = match body.encoding {
+            Encoding::Json | Encoding::JsonZstd | Encoding::JsonZstdD1 => Encoding::Json,
+            Encoding::Raw => Encoding::Raw,
+        };
         *body = Body { content, encoding, key: None, ..body.clone() };
     }
     Ok(record)

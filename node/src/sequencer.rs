@@ -81,7 +81,7 @@ pub enum SequencerError {
 
 /// The receiver of the sequencer's notifications after each commit, called on the sequencer's thread: it must not
 /// block.
-pub trait Heard: Send {
+pub trait CommitListener: Send {
     /// The batch is on the disk; callers have not been answered yet.
     fn committed(&mut self, batch: &Arc<CommittedBatch>, head: Head);
     /// Callers have been answered: the external effects of the batch may begin.
@@ -114,7 +114,7 @@ pub struct SequencerParts {
     /// How many attempts of a queue may start in a period; unlimited for queues that are not listed.
     pub rates: BTreeMap<WorkerQueueName, StartRate>,
     /// The receiver of notifications about commits.
-    pub heard: Box<dyn Heard>,
+    pub listener: Box<dyn CommitListener>,
     /// The space on the disk.
     pub space: Box<dyn Space>,
     /// Returns the decoded bytes of a stored body.
@@ -201,7 +201,7 @@ pub struct Sequencer {
     clock: Arc<dyn Clock>,
     catalogs: Arc<dyn Catalogs + Send + Sync>,
     settings: Settings,
-    heard: Box<dyn Heard>,
+    listener: Box<dyn CommitListener>,
     space: Box<dyn Space>,
     plain: fn(&Body) -> Result<Option<Bytes>, LogError>,
     snapshots: Snapshots,
@@ -246,7 +246,7 @@ impl Sequencer {
             clock: parts.clock,
             catalogs: parts.catalogs,
             settings: parts.settings,
-            heard: parts.heard,
+            listener: parts.listener,
             space: parts.space,
             plain: parts.plain,
             snapshots: parts.snapshots,
@@ -461,7 +461,7 @@ impl Sequencer {
                 }
                 self.gauges.turns.note(&batch);
                 self.gauges.position.store(self.sequencing.committed_head().position.0, Ordering::Relaxed);
-                self.heard.committed(&batch, self.sequencing.committed_head());
+                self.listener.committed(&batch, self.sequencing.committed_head());
                 Ok(batch)
             }
             Err(error) => {
@@ -486,7 +486,7 @@ impl Sequencer {
 
     fn released(&mut self, batch: &Arc<CommittedBatch>) {
         if !batch.records.is_empty() {
-            self.heard.answered(batch);
+            self.listener.answered(batch);
             self.snapshots.take(self.sequencing.engine(), self.sequencing.committed_head());
         }
     }

@@ -63,7 +63,7 @@ impl PackSource {
 
     /// Writes the copy `<packs>/<digest>/` and returns its folder; an existing copy is left as it is.
     ///
-    /// The copy is written next to its destination, fsynced and then renamed: it is complete or absent. Plain
+    /// The copy is written next to its destination, synced and then renamed: it is complete or absent. Plain
     /// files get the mode 0444, programs 0555.
     ///
     /// # Errors
@@ -89,6 +89,8 @@ impl PackSource {
             fs::remove_dir_all(&beside).map_err(failed(&beside))?;
         }
         fs::create_dir(&beside).map_err(failed(&beside))?;
+        // Opened before anything is written, so that it reports each error of writing back.
+        let opened = fs::File::open(&beside).map_err(failed(&beside))?;
         make_readable(&beside).map_err(failed(&beside))?;
         for (inside, file) in &self.files {
             let path = beside.join(inside);
@@ -99,7 +101,7 @@ impl PackSource {
             }
             write_file(&path, file).map_err(failed(&path))?;
         }
-        sync_folders(&beside).map_err(failed(&beside))?;
+        sync_all(&opened, &beside).map_err(failed(&beside))?;
         fs::rename(&beside, &target).map_err(failed(&target))?;
         sync_folder(packs).map_err(failed(packs))?;
         Ok(target)
@@ -121,8 +123,7 @@ impl PackSource {
 fn write_file(path: &Path, file: &PackFile) -> std::io::Result<()> {
     let mut out = fs::File::create_new(path)?;
     out.write_all(&file.bytes)?;
-    set_read_only(&out, file.mode)?;
-    out.sync_all()
+    set_read_only(&out, file.mode)
 }
 
 /// Opens a folder to everyone who may enter its parent, regardless of the process's umask: programs may run
@@ -155,11 +156,26 @@ fn set_read_only(file: &fs::File, _mode: FileMode) -> std::io::Result<()> {
     file.set_permissions(permissions)
 }
 
-fn sync_folders(folder: &Path) -> std::io::Result<()> {
+/// Writes everything in a folder to the disk: at once where the system can do that, because a call for each
+/// file waits for the disk each time.
+fn sync_all(opened: &fs::File, folder: &Path) -> std::io::Result<()> {
+    #[cfg(target_os = "linux")]
+    match rustix::fs::syncfs(opened) {
+        Err(rustix::io::Errno::NOSYS) => {}
+        synced => return Ok(synced?),
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = opened;
+    sync_each(folder)
+}
+
+fn sync_each(folder: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
-            sync_folders(&path)?;
+            sync_each(&path)?;
+        } else {
+            fs::File::open(&path)?.sync_all()?;
         }
     }
     sync_folder(folder)

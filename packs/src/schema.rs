@@ -2,6 +2,7 @@
 //!
 //! This module builds the engine's schemas. The engine checks values against them.
 
+mod reads;
 mod short;
 mod steps;
 mod whole;

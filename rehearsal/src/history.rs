@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ensue_engine::executions::facts::Failure;
+use ensue_engine::executions::facts::{ExecutionRequested, Failure};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{EnforcementId, EventId, ExecutionId};
 use ensue_engine::names::{ActionRef, RuleRef, StepName};
@@ -114,25 +114,7 @@ impl History {
         );
         match (&record.fact, &record.stream) {
             (Fact::InquiryNotified(fact), _) => drop(self.tell.insert(fact.execution)),
-            (Fact::ExecutionRequested(fact), StreamId::Execution(id)) => {
-                if fact.part_of.as_ref().is_some_and(|part_of| part_of.role == PartRole::Undo) {
-                    self.undone.push(*id);
-                } else if let Some(part_of) = &fact.part_of {
-                    let step = self.step(part_of.workflow, &part_of.step);
-                    step.is_several |= part_of.item.is_some();
-                    step.items.entry(part_of.item.unwrap_or(0)).or_default().execution = Some(*id);
-                }
-                let execution = Execution {
-                    action: fact.action.clone(),
-                    params: body().unwrap_or_default(),
-                    rule: fact.rule.clone(),
-                    part_of: fact.part_of.clone(),
-                    end: None,
-                    attempts: 0,
-                    given: None,
-                };
-                self.executions.insert(*id, execution);
-            }
+            (Fact::ExecutionRequested(fact), StreamId::Execution(id)) => self.request(*id, fact, body().unwrap_or_default()),
             (Fact::AttemptStarted(fact), StreamId::Execution(id)) => self.change(*id, |execution| execution.attempts = fact.number),
             (Fact::AttemptSucceeded(_) | Fact::ExecutionSettled(_), StreamId::Execution(id)) => {
                 self.change(*id, |execution| execution.given = body());
@@ -193,6 +175,26 @@ impl History {
             // All other facts are about progress, or do not concern cases.
             (_, _) => {}
         }
+    }
+
+    fn request(&mut self, id: ExecutionId, fact: &ExecutionRequested, params: Value) {
+        if fact.part_of.as_ref().is_some_and(|part_of| part_of.role == PartRole::Undo) {
+            self.undone.push(id);
+        } else if let Some(part_of) = &fact.part_of {
+            let step = self.step(part_of.workflow, &part_of.step);
+            step.is_several |= part_of.item.is_some();
+            step.items.entry(part_of.item.unwrap_or(0)).or_default().execution = Some(id);
+        }
+        let execution = Execution {
+            action: fact.action.clone(),
+            params,
+            rule: fact.rule.clone(),
+            part_of: fact.part_of.clone(),
+            end: None,
+            attempts: 0,
+            given: None,
+        };
+        self.executions.insert(id, execution);
     }
 
     fn change_enforcement(&mut self, id: EnforcementId, change: impl FnOnce(&mut Enforcement)) {

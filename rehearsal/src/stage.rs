@@ -222,7 +222,7 @@ impl Stage {
     /// If there is no such action, or its parameters do not fit.
     pub fn request(&mut self, name: &ActionRef, with: &Value) -> Result<ExecutionId, Stuck> {
         let definition = self.catalog.actions().get(name).cloned().ok_or_else(|| Stuck::NoAction(name.clone()))?;
-        let params = complete(&definition.parameters, with.clone()).map_err(|misfits| {
+        let params = complete(&definition.parameters, Document::from_value(with)).map_err(|misfits| {
             let misfits: Vec<String> = misfits.iter().map(ToString::to_string).collect();
             Stuck::Refused(format!("the parameters do not fit `{name}`: {}", misfits.join("; ")))
         })?;

@@ -369,9 +369,8 @@ impl<'a> Making<'a> {
         let payload = match &emit.payload {
             None => self.body.clone(),
             Some(payload) => {
-                let rendered = self.counted(|scope, budget| payload.render(scope, budget))?;
-                let value = rendered.map_err(|why| erred(EmitPart::Payload, why.to_string()))?;
-                Document::from_value(&value)
+                let rendered = self.counted(|scope, budget| payload.render_document(scope, budget))?;
+                rendered.map_err(|why| erred(EmitPart::Payload, why.to_string()))?
             }
         };
         Ok(Some(Emitted { trigger: emit.trigger.clone(), payload, dedupe }))

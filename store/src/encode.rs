@@ -3,11 +3,13 @@
 //! The digest is always that of the plain bytes and never changes here; `verify` compares it.
 
 use std::cell::RefCell;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use ensue_engine::record::{Body, Encoding};
 use thiserror::Error;
 use zstd::bulk::{Compressor, Decompressor};
+use zstd::dict::{DecoderDictionary, EncoderDictionary};
 
 /// The size of the smallest body that is compressed, in bytes.
 pub const COMPRESS_BYTES_MIN: usize = 256;
@@ -18,6 +20,13 @@ pub const PLAIN_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// The fastest level. It reduces a webhook's JSON to a seventh in a hundredth of a millisecond.
 const LEVEL: i32 = 1;
+
+/// The dictionary of [`Encoding::JsonZstdD1`], trained with deliveries of GitHub. A log may hold bodies that
+/// only it can expand, so it never changes: a better one is another encoding.
+const BODIES_1: &[u8] = include_bytes!("../dictionaries/bodies-1.zdict");
+
+static TO_COMPRESS: LazyLock<EncoderDictionary<'static>> = LazyLock::new(|| EncoderDictionary::copy(BODIES_1, LEVEL));
+static TO_EXPAND: LazyLock<DecoderDictionary<'static>> = LazyLock::new(|| DecoderDictionary::copy(BODIES_1));
 
 /// Why the plain content of a body is not available.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -41,8 +50,11 @@ pub enum EncodingError {
 
 thread_local! {
     // A new context costs three times as much as compressing a webhook.
-    static CONTEXTS: RefCell<Option<(Compressor<'static>, Decompressor<'static>)>> = const { RefCell::new(None) };
+    static CONTEXTS: RefCell<Option<Contexts>> = const { RefCell::new(None) };
+    static CONTEXTS_OF_BODIES: RefCell<Option<Contexts>> = const { RefCell::new(None) };
 }
+
+type Contexts = (Compressor<'static>, Decompressor<'static>);
 
 /// Compresses a plain JSON body if that makes it smaller. Returns every other body unchanged.
 #[must_use]
@@ -54,8 +66,8 @@ pub fn compress(body: Body) -> Body {
         return body;
     }
     // A compression error is not a reason to lose a body: it is kept uncompressed.
-    match squeeze(plain) {
-        Ok(small) if small.len() < plain.len() => Body { encoding: Encoding::JsonZstd, content: Some(Bytes::from(small)), ..body },
+    match with_dictionary(|compressor, _| compressor.compress(plain)) {
+        Ok(small) if small.len() < plain.len() => Body { encoding: Encoding::JsonZstdD1, content: Some(Bytes::from(small)), ..body },
         Ok(_) | Err(_) => body,
     }
 }
@@ -68,11 +80,11 @@ pub fn plain(body: &Body) -> Result<Option<Bytes>, EncodingError> {
     }
     let plain = match body.encoding {
         Encoding::Raw | Encoding::Json => content.clone(),
-        Encoding::JsonZstd => {
+        encoding @ (Encoding::JsonZstd | Encoding::JsonZstdD1) => {
             let capacity = usize::try_from(body.bytes.min(PLAIN_BYTES_MAX)).unwrap_or(usize::MAX);
-            let plain = with_contexts(|_, decompressor| decompressor.decompress(content, capacity))
-                .map_err(|error| EncodingError::Damaged(error.to_string()))?;
-            Bytes::from(plain)
+            let expand = |_: &mut Compressor<'static>, decompressor: &mut Decompressor<'static>| decompressor.decompress(content, capacity);
+            let plain = if encoding == Encoding::JsonZstd { with_contexts(expand) } else { with_dictionary(expand) };
+            Bytes::from(plain.map_err(|error| EncodingError::Damaged(error.to_string()))?)
         }
     };
     if plain.len() as u64 != body.bytes {
@@ -101,6 +113,17 @@ fn with_contexts<T>(job: impl FnOnce(&mut Compressor<'static>, &mut Decompressor
     })
 }
 
+/// Does a job with the dictionary of bodies.
+fn with_dictionary<T>(job: impl FnOnce(&mut Compressor<'static>, &mut Decompressor<'static>) -> std::io::Result<T>) -> std::io::Result<T> {
+    CONTEXTS_OF_BODIES.with_borrow_mut(|slot| {
+        let contexts = match slot {
+            Some(contexts) => contexts,
+            None => slot.insert((Compressor::with_prepared_dictionary(&TO_COMPRESS)?, Decompressor::with_prepared_dictionary(&TO_EXPAND)?)),
+        };
+        job(&mut contexts.0, &mut contexts.1)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use ensue_engine::record::Digest;
@@ -116,9 +139,26 @@ mod tests {
     fn compressed_body_is_smaller_with_the_same_digest_and_size() {
         let body = Body::json(long_json());
         let small = compress(body.clone());
-        assert_eq!((small.encoding, small.digest, small.bytes), (Encoding::JsonZstd, body.digest, body.bytes));
+        assert_eq!((small.encoding, small.digest, small.bytes), (Encoding::JsonZstdD1, body.digest, body.bytes));
         assert!(small.content.as_ref().unwrap().len() * 10 < long_json().len());
         assert_eq!(plain(&small).unwrap().unwrap(), long_json());
+    }
+
+    #[test]
+    fn body_compressed_without_a_dictionary_is_expanded() {
+        let body = Body::json(long_json());
+        let small = squeeze(&long_json()).unwrap();
+        let body = Body { encoding: Encoding::JsonZstd, content: Some(small.into()), ..body };
+        assert_eq!(plain(&body).unwrap().unwrap(), long_json());
+    }
+
+    #[test]
+    fn dictionary_of_stored_bodies_never_changes() {
+        let digest = Digest::of(BODIES_1).to_string();
+        assert_eq!(
+            digest, "c7b514f4d187a17c78c50fcefcee80ba5dcc1722716df67a9067c9207ed47dd2",
+            "logs hold bodies that only the released dictionary expands"
+        );
     }
 
     #[test]

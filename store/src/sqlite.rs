@@ -42,6 +42,29 @@ pub(crate) struct Schema {
     pub(crate) name: &'static str,
     /// The migrations: number n creates version n. A released one is never edited.
     pub(crate) migrations: &'static [&'static str],
+    /// The digest of the definitions that all migrations create, as [`digest_of`] returns it: with it, a file is
+    /// compared without creating the tables once more.
+    pub(crate) definitions: &'static str,
+    /// The size of a page of a new file.
+    pub(crate) page: PageSize,
+}
+
+/// The size of a file's pages. It is set when the file is created.
+#[derive(Clone, Copy)]
+pub(crate) enum PageSize {
+    /// For short rows.
+    Kib8,
+    /// For rows of some kilobytes: of the smaller pages, each row would leave a large part unused.
+    Kib16,
+}
+
+impl PageSize {
+    fn bytes(self) -> u32 {
+        match self {
+            Self::Kib8 => 8 * 1024,
+            Self::Kib16 => 16 * 1024,
+        }
+    }
 }
 
 impl Schema {
@@ -148,7 +171,7 @@ pub(crate) fn open_to_write(place: &Place, schema: &Schema) -> Result<Connection
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = connect(place, flags).map_err(failed)?;
     distrust(&connection).map_err(failed)?;
-    settle(&connection, path)?;
+    settle(&connection, path, schema.page)?;
     migrate(&mut connection, path, schema)?;
     compare(&connection, path, schema)?;
     Ok(connection)
@@ -197,9 +220,9 @@ fn distrust(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Makes commits durable, and writes back the write-ahead log.
-fn settle(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+fn settle(connection: &Connection, path: &Path, page: PageSize) -> Result<(), OpenError> {
     let failed = |error: rusqlite::Error| OpenError::of(path, &error);
-    connection.pragma_update(None, "page_size", 8192).map_err(failed)?;
+    connection.pragma_update(None, "page_size", page.bytes()).map_err(failed)?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).map_err(failed)?;
     let busy = made_lasting(connection).map_err(failed)?;
     // SQLite answers the switch before it commits it, so the mode is queried once the file has been used. In
@@ -266,11 +289,12 @@ fn compare(connection: &Connection, path: &Path, schema: &Schema) -> Result<(), 
     if id != APPLICATION_ID {
         return Err(foreign("it has the application id of another program".to_owned()));
     }
-    let model = Connection::open_in_memory().map_err(failed)?;
-    for migration in schema.migrations {
-        model.execute_batch(migration).map_err(failed)?;
+    let theirs = definitions(connection).map_err(failed)?;
+    if digest_of(&theirs) == schema.definitions {
+        return Ok(());
     }
-    let (ours, theirs) = (definitions(&model).map_err(failed)?, definitions(connection).map_err(failed)?);
+    // Another release of SQLite may have written the same definitions in other words.
+    let ours = model(schema).map_err(failed)?;
     match theirs.iter().find(|definition| !ours.contains(definition)) {
         Some((_, name, _)) => Err(foreign(format!("`{name}` has another definition"))),
         None if theirs.len() < ours.len() => Err(foreign("a table or an index is missing".to_owned())),
@@ -280,8 +304,29 @@ fn compare(connection: &Connection, path: &Path, schema: &Schema) -> Result<(), 
 
 type Definition = (String, String, Option<String>);
 
+/// Returns the definitions that the migrations of a schema create.
+fn model(schema: &Schema) -> rusqlite::Result<Vec<Definition>> {
+    let model = Connection::open_in_memory()?;
+    for migration in schema.migrations {
+        model.execute_batch(migration)?;
+    }
+    definitions(&model)
+}
+
+/// Returns the digest of definitions: BLAKE3 over their parts, each with its length before it, in hexadecimal.
+fn digest_of(definitions: &[Definition]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (kind, name, sql) in definitions {
+        for part in [Some(kind), Some(name), sql.as_ref()] {
+            let part = part.map_or("", String::as_str);
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+        }
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
 fn definitions(connection: &Connection) -> rusqlite::Result<Vec<Definition>> {
-    let mut statement = connection.prepare("SELECT type, name, sql FROM sqlite_schema WHERE name <> 'sqlite_stat1'")?;
+    let mut statement = connection.prepare("SELECT type, name, sql FROM sqlite_schema WHERE name <> 'sqlite_stat1' ORDER BY type, name")?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     rows.collect()
 }
@@ -290,12 +335,24 @@ fn definitions(connection: &Connection) -> rusqlite::Result<Vec<Definition>> {
 mod tests {
     use super::*;
 
-    const CATS: Schema = Schema { name: "list of cats", migrations: &["CREATE TABLE cats (name TEXT) STRICT;"] };
+    const CATS: Schema = Schema {
+        name: "list of cats",
+        migrations: &["CREATE TABLE cats (name TEXT) STRICT;"],
+        definitions: "not computed, so the tables are always compared",
+        page: PageSize::Kib8,
+    };
     const CATS_FED: Schema =
-        Schema { name: "list of cats", migrations: &["CREATE TABLE cats (name TEXT) STRICT;", "ALTER TABLE cats ADD COLUMN fed INTEGER;"] };
+        Schema { migrations: &["CREATE TABLE cats (name TEXT) STRICT;", "ALTER TABLE cats ADD COLUMN fed INTEGER;"], ..CATS };
 
     fn pragma<T: rusqlite::types::FromSql>(connection: &Connection, name: &str) -> T {
         connection.pragma_query_value(None, name, |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn digest_of_each_schema_is_that_of_its_migrations() {
+        for schema in [&log::SCHEMA, &vault::SCHEMA, &views::VIEWS, &insert_rate::SCHEMA] {
+            assert_eq!(digest_of(&model(schema).unwrap()), schema.definitions, "the definitions of the {}", schema.name);
+        }
     }
 
     #[test]

@@ -14,6 +14,8 @@ use crate::random::Random;
 
 /// The other queue, which some of the actions use.
 const HEAVY: &str = "heavy";
+/// The queue of actions that run `http`.
+const HTTP: &str = "http";
 
 /// The settings of one start.
 #[derive(Clone, Debug)]
@@ -79,7 +81,7 @@ impl Operated {
     pub(crate) fn settings(&self) -> Settings {
         Settings {
             workers: self.workers,
-            queues: [(HEAVY.parse().expect("it is a queue's name"), self.workers_of(HEAVY))].into(),
+            queues: [HEAVY, HTTP].map(|queue| (queue.parse().expect("it is a queue's name"), self.workers_of(queue))).into(),
             lease_millis: self.lease_millis,
             open_work_max: self.open_work_max,
             turn: self.turn,

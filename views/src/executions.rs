@@ -6,7 +6,7 @@
 mod waiting;
 
 use ensue_derive::sparse;
-use ensue_engine::executions::facts::{Evidence, ExecutionRequested, Failure, FailureKind, Pace, Settlement};
+use ensue_engine::executions::facts::{AttemptStarted, Evidence, ExecutionRequested, Failure, FailureKind, Pace, Settlement};
 use ensue_engine::executions::labels::{Labels, written};
 use ensue_engine::executions::milestone::{HowAttemptEnded, HowEnded};
 use ensue_engine::fact::{ByNoun, ExecutionFact, Fact, InquiryFact, StepFact};
@@ -530,29 +530,7 @@ impl Execution {
     fn change(&mut self, record: &Record, fact: ExecutionFact<'_>) {
         let body = record.body_handle().map(Handle::from);
         match fact {
-            ExecutionFact::AttemptStarted(fact) => {
-                if self.attempts.len() == ATTEMPTS_MAX {
-                    self.attempts.remove(0);
-                }
-                self.attempts.push(Attempt {
-                    id: AttemptId(record.id),
-                    number: fact.number,
-                    token: fact.token,
-                    worker: cut(&fact.worker, TEXT_BYTES_MAX),
-                    status: AttemptStatus::Running,
-                    started_at: record.time,
-                    ended_at: None,
-                    reported_at: None,
-                    error: None,
-                    result: None,
-                    evidence: None,
-                    late_report: None,
-                });
-                self.attempt = fact.number;
-                self.progress = None;
-                self.status = Status::Running;
-                self.started_at.get_or_insert(record.time);
-            }
+            ExecutionFact::AttemptStarted(fact) => self.begin_attempt(record, fact),
             ExecutionFact::AttemptProgressed(fact) => {
                 self.progress = Some(Progress { thousandths: fact.thousandths, message: body, at: record.time });
             }
@@ -595,23 +573,49 @@ impl Execution {
             ExecutionFact::ExecutionPaused(_) => self.paused_at = Some(record.time),
             ExecutionFact::ExecutionResumed(_) => self.paused_at = None,
             ExecutionFact::ExecutionBecameIndeterminate(_) => self.status = Status::Indeterminate,
-            ExecutionFact::ExecutionSettled(fact) => {
-                let outcome = match &fact.outcome {
-                    Settlement::Succeeded => SettledAs::Succeeded,
-                    Settlement::Failed { .. } => SettledAs::Failed,
-                    Settlement::Retry => SettledAs::Retry,
-                };
-                match outcome {
-                    SettledAs::Succeeded => self.result = body,
-                    SettledAs::Failed => {}
-                    SettledAs::Retry => self.status = Status::Queued,
-                }
-                let by = cut(&record.actor.to_string(), TEXT_BYTES_MAX);
-                self.settled = Some(Settled { outcome, by, at: record.time });
-            }
+            ExecutionFact::ExecutionSettled(fact) => self.settle(record, &fact.outcome),
             // A request creates the execution, so it never changes one. The others are in the timeline.
             ExecutionFact::ExecutionRequested(_) | ExecutionFact::AttemptEmitted(_) | ExecutionFact::MessageRefused(_) => {}
         }
+    }
+
+    fn begin_attempt(&mut self, record: &Record, fact: &AttemptStarted) {
+        if self.attempts.len() == ATTEMPTS_MAX {
+            self.attempts.remove(0);
+        }
+        self.attempts.push(Attempt {
+            id: AttemptId(record.id),
+            number: fact.number,
+            token: fact.token,
+            worker: cut(&fact.worker, TEXT_BYTES_MAX),
+            status: AttemptStatus::Running,
+            started_at: record.time,
+            ended_at: None,
+            reported_at: None,
+            error: None,
+            result: None,
+            evidence: None,
+            late_report: None,
+        });
+        self.attempt = fact.number;
+        self.progress = None;
+        self.status = Status::Running;
+        self.started_at.get_or_insert(record.time);
+    }
+
+    fn settle(&mut self, record: &Record, outcome: &Settlement) {
+        let outcome = match outcome {
+            Settlement::Succeeded => SettledAs::Succeeded,
+            Settlement::Failed { .. } => SettledAs::Failed,
+            Settlement::Retry => SettledAs::Retry,
+        };
+        match outcome {
+            SettledAs::Succeeded => self.result = record.body_handle().map(Handle::from),
+            SettledAs::Failed => {}
+            SettledAs::Retry => self.status = Status::Queued,
+        }
+        let by = cut(&record.actor.to_string(), TEXT_BYTES_MAX);
+        self.settled = Some(Settled { outcome, by, at: record.time });
     }
 
     fn end_attempt(

@@ -115,8 +115,8 @@ pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) ->
         Some(template) => over_template(action, &template, params)?,
         None => params,
     };
-    let params =
-        complete(&action.parameters, params).map_err(|misfits| Problem::from(ParametersMisfit(name.clone())).with_errors(misfits))?;
+    let params = complete(&action.parameters, Document::from_value(&params))
+        .map_err(|misfits| Problem::from(ParametersMisfit(name.clone())).with_errors(misfits))?;
     if matches!(action.run, Run::Builtin(Builtin::Inquiry)) {
         let (asking, params) = (action.clone(), params.clone());
         if let Some(misfit) = api.threads.checking(move || unanswerable(&asking, &params)).await? {

@@ -165,10 +165,11 @@ pub(super) fn request(ports: &Ports, id: ExecutionId, wanted: WireRerun) -> Resu
         change(&mut given, params);
     }
     let name = history.requested.action.clone();
+    let given = Document::from_value(&given);
     let params = if history.requested.given.is_some() {
         // The steps of a rule read its event; the data next to the event, the events of a window, stays as it
         // was.
-        Document::from_value(&given)
+        given
     } else {
         complete(&action.parameters, given).map_err(|misfits| Problem::from(ParametersMisfit(name.clone())).with_errors(misfits))?
     };

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{Asking, Between, List, SortedPage, Watching, json_or_file, print_page};
-use crate::redraw::Stirred;
+use crate::redraw::RefreshOn;
 use crate::report::{Outcome, printable};
 use crate::table::{Column, cell, pairs, text, time};
 use crate::{ids, nearest};
@@ -79,8 +79,8 @@ impl Events {
                 query.extend(ids::whole_if_any(&client, CHAIN, correlation).await?.map(|root| ("correlation", root)));
                 query.extend(between.query());
                 // An enforcement changes how many rules an event matched.
-                let stirred = Stirred::By(&["event", "enforcement"]);
-                print_page(asking, &client, &List { path: "/events", query, columns: COLUMNS, stirred }, watching).await?;
+                let refresh_on = RefreshOn::By(&["event", "enforcement"]);
+                print_page(asking, &client, &List { path: "/events", query, columns: COLUMNS, refresh_on }, watching).await?;
             }
             Self::Show { id } => {
                 let id = ids::whole(&client, &[ids::EVENT], &id).await?;

@@ -23,7 +23,7 @@ use crate::client::{Client, segment};
 use crate::nearest;
 use crate::printed::{self, Stream};
 use crate::recording::Recording;
-use crate::redraw::Stirred;
+use crate::redraw::RefreshOn;
 use crate::report::{Exit, Failure, Outcome, printable, say, tell};
 use crate::table::{Column, cell, pairs, text, time};
 use crate::wording::{failure, step_name};
@@ -367,8 +367,8 @@ impl Listed {
             return Ok(());
         }
         query.extend(self.page.query());
-        let stirred = Stirred::By(&["execution", "attempt"]);
-        print_page(asking, client, &List { path: "/executions", query, columns, stirred }, self.watching).await
+        let refresh_on = RefreshOn::By(&["execution", "attempt"]);
+        print_page(asking, client, &List { path: "/executions", query, columns, refresh_on }, self.watching).await
     }
 }
 

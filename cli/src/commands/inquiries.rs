@@ -7,7 +7,7 @@ use super::run::{Given, given};
 use super::{Asking, Between, List, SortedPage, Watching, print_page};
 use crate::client::{Client, segment};
 use crate::questions::{people, shown, typed};
-use crate::redraw::Stirred;
+use crate::redraw::RefreshOn;
 use crate::report::{Exit, Failure, Outcome, tell};
 use crate::table::{Column, cell, text, time};
 use crate::{ids, nearest};
@@ -105,8 +105,8 @@ impl Inquiries {
                 let given = [("status", status), ("assignee", assignee), ("execution", execution), ("parent", parent)];
                 query.extend(given.into_iter().filter_map(|(name, value)| Some((name, value?))));
                 // An inquiry that expires is reported by its timer.
-                let stirred = Stirred::By(&["inquiry", "execution", "timer"]);
-                print_page(asking, &client, &List { path: "/inquiries", query, columns: COLUMNS, stirred }, watching).await
+                let refresh_on = RefreshOn::By(&["inquiry", "execution", "timer"]);
+                print_page(asking, &client, &List { path: "/inquiries", query, columns: COLUMNS, refresh_on }, watching).await
             }
             Self::Show { id } => {
                 let id = ids::whole(&client, &[ids::INQUIRY], &id).await?;

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::{Asking, List, Page, Watching, print_page};
-use crate::redraw::Stirred;
+use crate::redraw::RefreshOn;
 use crate::report::Outcome;
 use crate::table::{Column, cell, text, time};
 
@@ -50,8 +50,8 @@ impl Locks {
         let Self::List(Listed { action, rule, page, watching }) = self;
         let mut query = page.query();
         query.extend([("action", action), ("rule", rule)].into_iter().filter_map(|(name, value)| Some((name, value?))));
-        let stirred = Stirred::By(&["execution", "lock"]);
-        print_page(asking, &client, &List { path: "/locks", query, columns: COLUMNS, stirred }, watching).await
+        let refresh_on = RefreshOn::By(&["execution", "lock"]);
+        print_page(asking, &client, &List { path: "/locks", query, columns: COLUMNS, refresh_on }, watching).await
     }
 }
 

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::{Asking, List, Page, Watching, print_page};
-use crate::redraw::Stirred;
+use crate::redraw::RefreshOn;
 use crate::report::Outcome;
 use crate::table::{Column, cell, text, time};
 
@@ -42,8 +42,8 @@ impl Queues {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
         let Self::List(Listed { page, watching }) = self;
-        let stirred = Stirred::By(&["execution", "attempt"]);
-        print_page(asking, &client, &List { path: "/queues", query: page.query(), columns: COLUMNS, stirred }, watching).await
+        let refresh_on = RefreshOn::By(&["execution", "attempt"]);
+        print_page(asking, &client, &List { path: "/queues", query: page.query(), columns: COLUMNS, refresh_on }, watching).await
     }
 }
 

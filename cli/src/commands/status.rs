@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::{Asking, Watching};
-use crate::redraw::{self, Stirred};
+use crate::redraw::{self, RefreshOn};
 use crate::report::{Exit, Failure, Outcome};
 use crate::table::{bytes, pairs, text};
 
@@ -33,7 +33,7 @@ impl Status {
         }
         if self.watching.watch {
             let look = async || client.get("/status", &[]).await;
-            return redraw::as_it_changes(&client, asking.output, Stirred::ByAll, look, shown).await;
+            return redraw::as_it_changes(&client, asking.output, RefreshOn::ByAll, look, shown).await;
         }
         let status = client.get("/status", &[]).await?;
         asking.output.print_one(&status, shown);

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::{Asking, Between, List, SortedPage, Watching, print_page};
-use crate::redraw::Stirred;
+use crate::redraw::RefreshOn;
 use crate::report::Outcome;
 use crate::table::{Column, cell, text, time};
 
@@ -51,8 +51,8 @@ impl Timers {
         let mut query = page.query();
         query.extend(between.query());
         query.extend([("rule", rule), ("sensor", sensor)].into_iter().filter_map(|(name, value)| Some((name, value?))));
-        let stirred = Stirred::By(&["schedule", "timer"]);
-        print_page(asking, &client, &List { path: "/timers", query, columns: COLUMNS, stirred }, watching).await
+        let refresh_on = RefreshOn::By(&["schedule", "timer"]);
+        print_page(asking, &client, &List { path: "/timers", query, columns: COLUMNS, refresh_on }, watching).await
     }
 }
 

@@ -215,6 +215,12 @@ impl Fields {
         self.0.iter().find(|field| field.name == name)
     }
 
+    /// Returns true if an object lacks a field that has a default.
+    pub fn lack_defaults(&self, value: Node<'_>) -> bool {
+        let has_default = |field: &&Field| matches!(field.presence, Presence::Default(_));
+        value.kind() == NodeKind::Object && self.0.iter().filter(has_default).any(|field| value.get(&field.name).is_none())
+    }
+
     /// Adds the defaults of absent fields to `values`.
     pub fn complete(&self, values: &mut Map<String, Value>) {
         for field in &self.0 {

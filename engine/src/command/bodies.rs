@@ -26,7 +26,7 @@ pub trait Bodies {
     fn decoded(&self, body: &Body) -> Option<Bytes> {
         match body.encoding {
             Encoding::Raw | Encoding::Json => body.content.clone(),
-            Encoding::JsonZstd => None,
+            Encoding::JsonZstd | Encoding::JsonZstdD1 => None,
         }
     }
 }

@@ -77,6 +77,9 @@ pub enum Encoding {
     /// JSON text, compressed with zstd (RFC 8878).
     #[serde(rename = "json+zstd")]
     JsonZstd,
+    /// JSON text, compressed with zstd and the first dictionary of bodies.
+    #[serde(rename = "json+zstd-d1")]
+    JsonZstdD1,
 }
 
 impl Encoding {
@@ -86,6 +89,7 @@ impl Encoding {
             Self::Raw => "raw",
             Self::Json => "json",
             Self::JsonZstd => "json+zstd",
+            Self::JsonZstdD1 => "json+zstd-d1",
         }
     }
 }
@@ -98,6 +102,7 @@ impl FromStr for Encoding {
             "raw" => Ok(Self::Raw),
             "json" => Ok(Self::Json),
             "json+zstd" => Ok(Self::JsonZstd),
+            "json+zstd-d1" => Ok(Self::JsonZstdD1),
             _ => Err(format!("unknown body encoding `{text}`; a newer release wrote it")),
         }
     }

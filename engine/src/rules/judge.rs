@@ -11,7 +11,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ensue_expression::{Budget, Document, ErrorKind, EvaluationError, Scope, Value};
-use serde_json::Value as Json;
 
 use crate::catalog::{Action, Catalog, Extra, Flow, Misfit, Rule, Schema};
 use crate::executions::facts::Pace;
@@ -297,7 +296,7 @@ fn with_events(rule: &Rule, plan: Plan, events: &[Value<'_>]) -> Result<Plan, Ev
 
 fn render<'a>(rule: &'a Rule, mut scope: Scope<'a>, budget: &mut Budget) -> Result<Plan, EvaluationError> {
     local::all(&mut scope, &rule.local, budget)?;
-    let rendered = rule.with.render(&scope, budget)?;
+    let rendered = rule.with.render_document(&scope, budget)?;
     Ok(match complete(&rule.action.parameters, rendered) {
         Ok(params) => match asked_of(&rule.action, &params) {
             Ok((pace, claim, labels)) => Plan::Run { pace, claim, labels, params: Body::json(params.bytes().clone()) },
@@ -316,11 +315,15 @@ fn asked_of(action: &Action, params: &Document) -> Result<(Pace, Option<Claim>, 
 }
 
 /// Completes parameters with their defaults and checks them; returns them as they are stored, or why they do not fit.
-pub fn complete(parameters: &Schema, mut params: Json) -> Result<Document, Vec<Misfit>> {
-    if let (Some(fields), Json::Object(values)) = (parameters.fields(), &mut params) {
-        fields.complete(values);
-    }
-    let document = Document::from_value(&params);
+pub fn complete(parameters: &Schema, params: Document) -> Result<Document, Vec<Misfit>> {
+    let document = match parameters.fields() {
+        Some(fields) if fields.lack_defaults(params.root()) => {
+            let mut values = params.root().to_value();
+            values.as_object_mut().into_iter().for_each(|values| fields.complete(values));
+            Document::from_value(&values)
+        }
+        Some(_) | None => params,
+    };
     let misfits = parameters.misfits(document.root(), Extra::Refused);
     if misfits.is_empty() { Ok(document) } else { Err(misfits) }
 }

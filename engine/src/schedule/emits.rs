@@ -101,12 +101,11 @@ impl Making<'_> {
             *steps_left = steps_left.saturating_sub(budget.spent());
             return Ok(None);
         }
-        let payload = match &emit.payload {
-            None => self.occasion(),
-            Some(payload) => payload.render(scope, &mut budget).map_err(|why| no_event(format!("`payload`: {why}")))?,
+        let document = match &emit.payload {
+            None => Document::from_value(&self.occasion()),
+            Some(payload) => payload.render_document(scope, &mut budget).map_err(|why| no_event(format!("`payload`: {why}")))?,
         };
         *steps_left = steps_left.saturating_sub(budget.spent());
-        let document = Document::from_value(&payload);
         let trigger = self.catalog.triggers().get(&emit.trigger).ok_or_else(|| no_event("there is no such trigger".to_owned()))?;
         let misfits = trigger.payload.misfits(document.root(), Extra::Allowed);
         if misfits.is_empty() {

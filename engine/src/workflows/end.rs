@@ -1,6 +1,6 @@
 //! The end of a workflow, once all its steps have ended.
 
-use ensue_expression::{Budget, Document, EVALUATION_STEPS_MAX};
+use ensue_expression::{Budget, EVALUATION_STEPS_MAX};
 
 use crate::catalog::Extra;
 use crate::executions::end;
@@ -73,9 +73,8 @@ impl WorkflowRun<'_> {
         let Some(template) = self.workflow.result() else { return Ok(None) };
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
         let inputs = self.inputs(Ends { succeeded: true, failed: false }, &template.reads())?;
-        let result = template.render(&self.scope(&inputs, &template.expressions(), &mut budget)?, &mut budget)?;
+        let result = template.render_document(&self.scope(&inputs, &template.expressions(), &mut budget)?, &mut budget)?;
         if let Some(schema) = &self.action.result {
-            let result = Document::from_value(&result);
             let misfits = schema.misfits(result.root(), Extra::Allowed);
             if !misfits.is_empty() {
                 let misfits = misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
@@ -85,6 +84,6 @@ impl WorkflowRun<'_> {
                 )));
             }
         }
-        Ok(Some(Body::json(result.to_string())))
+        Ok(Some(Body::json(result.bytes().clone())))
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use ensue_expression::{Budget, Document, Scope, Template};
-use serde_json::Value as Json;
 
 use crate::catalog::{Action, OnFailure, Step};
 use crate::executions::facts::{ExecutionRequested, Failure, FailureKind, Pace};
@@ -95,8 +94,7 @@ impl WorkflowRun<'_> {
         let Some(action) = self.catalog.actions().get(name) else {
             return fails(FailureKind::ParametersInvalid, format!("there is no action `{name}`"));
         };
-        let rendered: Json = with.render(scope, budget)?;
-        let params = match complete(&action.parameters, rendered) {
+        let params = match complete(&action.parameters, with.render_document(scope, budget)?) {
             Ok(params) => params,
             Err(misfits) => {
                 let misfits = misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");

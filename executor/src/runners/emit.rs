@@ -27,8 +27,7 @@ impl Runner for Emit<'_> {
     async fn run(&self, attempt: &Attempt<'_>) -> Ending {
         let payload = {
             let opened = attempt.open_without_keys(self.payload).await?;
-            let payload = attempt.renderer(&opened)?.value("payload", self.payload)?;
-            Document::from_value(&payload)
+            attempt.renderer(&opened)?.document("payload", self.payload)?
         };
         let dedupe = match self.dedupe {
             Some(key) => {

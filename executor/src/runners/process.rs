@@ -46,7 +46,7 @@ impl Runner for ProcessCommand {
                 files.push(PrivateFile { name: name.clone(), bytes: bytes.into_bytes() });
             }
             let input = match &self.input {
-                Some(template) => renderer.value("input", template)?.to_string().into_bytes(),
+                Some(template) => renderer.document("input", template)?.bytes().to_vec(),
                 None => attempt.params.bytes().to_vec(),
             };
             let (program, arguments) =

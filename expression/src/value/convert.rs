@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::Value as Json;
 
 use super::{Text, Value};
-use crate::error::{ErrorKind, Fault, fault};
+use crate::error::{ErrorKind, EvaluationError, Fault, fault};
 use crate::json::JSON_DEPTH_MAX;
 
 /// The maximum size of a result's JSON text, in bytes.
@@ -43,6 +43,11 @@ pub(super) fn few_enough_bytes(bytes: u64) -> Result<(), Fault> {
         return Err(fault(ErrorKind::Budget, format!("the value is larger than {RESULT_BYTES_MAX} bytes as JSON")));
     }
     Ok(())
+}
+
+/// Returns an error if a part of a document is too large for a result that keeps its text.
+pub(crate) fn short_enough(node: crate::json::Node<'_>) -> Result<(), EvaluationError> {
+    few_enough_bytes(node.raw_len() as u64).map_err(|fault| *fault)
 }
 
 pub(super) fn json_at(value: &Value<'_>, depth: usize, foreign: Foreign) -> Result<Json, Fault> {

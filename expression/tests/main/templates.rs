@@ -1,6 +1,6 @@
 //! Templates: values with expressions in their strings.
 
-use ensue_expression::{Budget, Document, ErrorKind, Piece, Scope, Template, Value};
+use ensue_expression::{Budget, Document, ErrorKind, Piece, Roots, Scope, Template, Value};
 use serde_json::{Value as Json, json};
 
 use super::{EVENT, document, roots};
@@ -10,7 +10,10 @@ fn render(template: &Json) -> Result<Json, ensue_expression::EvaluationError> {
     let config = Value::map([("owner", Value::from("acme"))]);
     let scope = Scope::new().with("event", event.root()).with("config", config);
     let template = Template::compile(template, &roots()).expect("the template has no mistakes");
-    template.render(&scope, &mut Budget::default())
+    let document = template.render_document(&scope, &mut Budget::default());
+    let rendered = template.render(&scope, &mut Budget::default());
+    assert_eq!(document.map(|document| document.root().to_value()), rendered, "the document and the value of {template:?}");
+    rendered
 }
 
 #[track_caller]
@@ -24,6 +27,37 @@ fn string_of_exactly_one_expression_keeps_its_type() {
     renders(&json!("${{event.payload.labels}}"), &json!([{"name": "bug"}, {"name": "urgent"}]));
     renders(&json!("${{ null }}"), &json!(null));
     renders(&json!({"a": ["${{ event.payload.draft }}", 1]}), &json!({"a": [false, 1]}));
+}
+
+#[test]
+fn part_of_a_document_keeps_its_text() {
+    const BODY: &str = r#"{ "z": [1.0, 1e2,  {"b": "\u0041", "a": {"\u0061\"": 123456789012345678901234567890}}], "a": "x" }"#;
+    let body = document(BODY);
+    let scope = Scope::new().with("body", body.root());
+    let text = |template: Json| {
+        let template = Template::compile(&template, &Roots::new(["body"])).unwrap();
+        let document = template.render_document(&scope, &mut Budget::default()).unwrap();
+        std::str::from_utf8(document.bytes()).unwrap().to_owned()
+    };
+    assert_eq!(text(json!("${{ body }}")), BODY);
+    assert_eq!(text(json!("${{ body.z[2].a }}")), r#"{"\u0061\"": 123456789012345678901234567890}"#);
+    assert_eq!(
+        text(json!({"it": ["${{ body.z[2] }}", 1]})),
+        r#"{"it":[{"b": "\u0041", "a": {"\u0061\"": 123456789012345678901234567890}},1]}"#
+    );
+    assert_eq!(text(json!("${{ [body.a] }}")), r#"["x"]"#);
+}
+
+#[test]
+fn rendered_document_is_no_deeper_than_others() {
+    let deep = document(&format!("{}{}", "[".repeat(127), "]".repeat(127)));
+    let scope = Scope::new().with("body", deep.root());
+    let render = |template: Json| {
+        let template = Template::compile(&template, &Roots::new(["body"])).unwrap();
+        template.render_document(&scope, &mut Budget::default()).map(|document| document.bytes().len()).map_err(|error| error.kind)
+    };
+    assert_eq!(render(json!(["${{ body }}"])), Ok(256));
+    assert_eq!(render(json!([["${{ body }}"]])), Err(ErrorKind::Budget));
 }
 
 #[test]

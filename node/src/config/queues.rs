@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ensue_api::worker_queues::StartRate;
-use ensue_engine::names::WorkerQueueName;
+use ensue_engine::names::{HTTP_QUEUE, WorkerQueueName};
 use serde::Deserialize;
 
 /// The maximum number of queues of a node.
@@ -17,7 +17,8 @@ const WHILE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// The queues other than the default one, and the rates of all queues.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueSettings {
-    /// How many attempts of each of the other queues run at once.
+    /// How many attempts of each of the other queues run at once. The queue `http` exists even if it is not
+    /// listed.
     pub workers: BTreeMap<WorkerQueueName, u32>,
     /// How many attempts of a queue may start in a period; unlimited for queues that are not listed.
     pub rates: BTreeMap<WorkerQueueName, StartRate>,
@@ -55,7 +56,7 @@ pub(super) fn read(written: BTreeMap<WorkerQueueName, WrittenQueue>, workers: Op
             }
             Some(count) if name.is_default() => of_default = Some(count),
             Some(count) => drop(settings.workers.insert(name.clone(), count)),
-            None if name.is_default() => {}
+            None if name.is_default() || name == HTTP_QUEUE => {}
             None => return Err(format!("`queues.{name}` has no `workers`: write how many of its attempts run at once")),
         }
         if let Some(rate) = queue.rate {

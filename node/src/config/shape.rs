@@ -82,7 +82,7 @@ static QUEUE: Shape = Shape {
         optional(
             "workers",
             Kind::Integer { from: 1, to: u32::MAX as i64 },
-            "How many attempts of the queue run at once. Default for the queue `default`: the setting `workers`.",
+            "How many attempts of the queue run at once. Default for the queue `default`: the setting `workers`; for `http`: 64.",
         ),
         optional("rate", Kind::Fields(&RATE), "How many attempts of the queue may start in a period. Default: no limit."),
     ],

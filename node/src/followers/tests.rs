@@ -40,14 +40,14 @@ impl Follow for Stumbles {
     }
 }
 
-fn begin(way: Way) -> (FollowerHandle, JoinHandle<Stumbles>, Arc<Fares>, Arc<AtomicU32>) {
+fn begin(way: Way) -> (FollowerHandle, JoinHandle<Stumbles>, Arc<FollowerHealth>, Arc<AtomicU32>) {
     let log = MemoryLog::new(LogId(Id::root(Timestamp::from_micros(1), 1)));
 
     let waiting = Waiting { batches: Queue::new(QueueName::ViewBatches, 64), bytes: Queue::new(QueueName::ViewBatchBytes, 1 << 20) };
-    let (fares, steps) = (Arc::new(Fares::default()), Arc::new(AtomicU32::new(0)));
+    let (health, steps) = (Arc::new(FollowerHealth::default()), Arc::new(AtomicU32::new(0)));
     let follow = Stumbles { steps: steps.clone(), way };
-    let (handle, thread) = start("stumbles", follow, log.reader().unwrap(), (waiting, fares.clone())).unwrap();
-    (handle, thread, fares, steps)
+    let (handle, thread) = start("stumbles", follow, log.reader().unwrap(), (waiting, health.clone())).unwrap();
+    (handle, thread, health, steps)
 }
 
 /// Longer than any step takes.
@@ -64,18 +64,18 @@ fn until(mut is_so: impl FnMut() -> bool) {
 
 #[test]
 fn failing_follower_is_reported_and_ends_on_request() {
-    let (handle, thread, fares, _) = begin(Way::ErrsAlways);
-    until(|| fares.trouble().is_some());
-    assert_eq!((fares.trouble().as_deref(), fares.bugs()), (Some("the disk is gone"), 0));
+    let (handle, thread, health, _) = begin(Way::ErrsAlways);
+    until(|| health.trouble().is_some());
+    assert_eq!((health.trouble().as_deref(), health.bugs()), (Some("the disk is gone"), 0));
     handle.stop();
     thread.join().unwrap();
 }
 
 #[test]
 fn follower_continues_after_a_panic_which_stays_counted() {
-    let (handle, thread, fares, steps) = begin(Way::PanicsFirst);
-    until(|| steps.load(Ordering::Relaxed) > 1 && fares.trouble().is_none());
-    assert_eq!(fares.bugs(), 1);
+    let (handle, thread, health, steps) = begin(Way::PanicsFirst);
+    until(|| steps.load(Ordering::Relaxed) > 1 && health.trouble().is_none());
+    assert_eq!(health.bugs(), 1);
     handle.stop();
     thread.join().unwrap();
 }

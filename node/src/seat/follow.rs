@@ -16,7 +16,7 @@ use super::telemetry::RunningTelemetry;
 use crate::backend::Look;
 use crate::config::Config;
 use crate::fold_guard::{FoldGuard, Patience};
-use crate::followers::{self, Fares, FollowerHandle, Waiting};
+use crate::followers::{self, FollowerHandle, FollowerHealth, Waiting};
 use crate::jobs::{Jobs, LiveViews};
 use crate::start_error::{StartError, machine};
 use crate::views::ViewFollower;
@@ -49,7 +49,7 @@ pub(crate) struct FollowedViews {
     /// How many executions were removed from them.
     pub(crate) removed_executions: Arc<AtomicU64>,
     /// The health of their follower.
-    pub(crate) fares: Arc<Fares>,
+    pub(crate) health: Arc<FollowerHealth>,
 }
 
 impl Following {
@@ -83,12 +83,12 @@ fn views(config: &Config, opened: &Opened, stores: &Stores, around: &Around) -> 
         .under(Box::new(guard))
         .keeping(config.retention);
     let (passed_over, removed_executions) = (follower.passed_over(), follower.removed_executions());
-    let fares = Arc::new(Fares::default());
+    let health = Arc::new(FollowerHealth::default());
     let (batches, bytes) = (QueueName::ViewBatches, QueueName::ViewBatchBytes);
     let waiting = Waiting { batches: around.queues.of(batches).clone(), bytes: around.queues.of(bytes).clone() };
-    let follower = followers::start("views", follower, opened.log.reader()?, (waiting, fares.clone()))
+    let follower = followers::start("views", follower, opened.log.reader()?, (waiting, health.clone()))
         .map_err(|why| machine("starting the follower of the views", &why))?;
-    Ok((FollowedViews { follower, reader, at, passed_over, removed_executions, fares }, jobs))
+    Ok((FollowedViews { follower, reader, at, passed_over, removed_executions, health }, jobs))
 }
 
 /// Checks the read models in the background; their follower rebuilds the ones that are damaged.

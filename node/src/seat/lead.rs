@@ -17,8 +17,8 @@ use super::space::DiskSpace;
 use super::stores::Stores;
 use super::work::Working;
 use crate::backend::Folder;
+use crate::commit_listeners::CommitListeners;
 use crate::config::Config;
-use crate::heard::NodeHeard;
 use crate::outside::OutsideWriter;
 use crate::plain_body::plain;
 use crate::sequencer::{SequencerError, SequencerParts, Unstarted};
@@ -63,7 +63,7 @@ impl Leading {
         let snapshot_trouble = writer.trouble();
         let snapshots = writer.start().map_err(|why| machine("starting the thread that saves the state", &why))?;
         let outside = OutsideWriter::new(opened.outside);
-        let heard = NodeHeard {
+        let listener = CommitListeners {
             catalogs: stores.catalogs.clone(),
             keys: stores.keys.clone(),
             vars: stores.vars.clone(),
@@ -82,7 +82,7 @@ impl Leading {
             catalogs: stores.catalogs.clone(),
             settings: Settings { worker: working.name.clone(), ..around.settings.clone() },
             rates: config.queues.rates.clone(),
-            heard: Box::new(heard),
+            listener: Box::new(listener),
             space: Box::new(DiskSpace::new(opened.data.path().to_owned(), config.min_free_bytes)),
             plain,
             snapshots: taken,

@@ -11,7 +11,7 @@ use super::Around;
 use super::open::Opened;
 use super::stores::Stores;
 use crate::config::Config;
-use crate::followers::{self, Fares, FollowerHandle, Waiting};
+use crate::followers::{self, FollowerHandle, FollowerHealth, Waiting};
 use crate::start_error::{StartError, machine};
 use crate::tally::{Counts, Tally};
 use crate::telemetry::Telemetry;
@@ -25,7 +25,7 @@ pub(crate) struct RunningTelemetry {
     exporter: Option<Exporter>,
     spans: Option<Arc<WaitingSpans>>,
     /// The health of its follower.
-    pub(crate) fares: Arc<Fares>,
+    pub(crate) health: Arc<FollowerHealth>,
     /// The counts of records.
     pub(crate) counts: Arc<Counts>,
     /// The counts of spans.
@@ -36,7 +36,8 @@ impl RunningTelemetry {
     /// Starts directly after the log's head.
     pub(crate) fn start(config: &Config, opened: &Opened, stores: &Stores, around: &Around) -> Result<Self, StartError> {
         let (queues, readers, clock) = (&around.queues, &stores.readers, &around.clock);
-        let (fares, counts, span_counts) = (Arc::new(Fares::default()), Arc::new(Counts::default()), Arc::new(SpanCounts::default()));
+        let (health, counts, span_counts) =
+            (Arc::new(FollowerHealth::default()), Arc::new(Counts::default()), Arc::new(SpanCounts::default()));
         let (mut exporter, mut spans) = (None, None);
         if let Some(collector) = &config.traces.collector {
             let (queue, sampler) = (queues.of(QueueName::Spans).clone(), config.traces.sampler);
@@ -49,9 +50,9 @@ impl RunningTelemetry {
         let telemetry = Telemetry::new(opened.head.position, Tally::new(counts.clone()), tracing);
         let waiting =
             Waiting { batches: queues.of(QueueName::TelemetryBatches).clone(), bytes: queues.of(QueueName::TelemetryBatchBytes).clone() };
-        let (follower, thread) = followers::start("telemetry", telemetry, opened.log.reader()?, (waiting, fares.clone()))
+        let (follower, thread) = followers::start("telemetry", telemetry, opened.log.reader()?, (waiting, health.clone()))
             .map_err(|why| machine("starting the thread that counts records", &why))?;
-        Ok(Self { follower, thread, exporter, spans, fares, counts, span_counts })
+        Ok(Self { follower, thread, exporter, spans, health, counts, span_counts })
     }
 
     /// Returns the receiver of request spans, or `None` if no spans are exported.

@@ -60,9 +60,9 @@ impl Clock for HandClock {
     }
 }
 
-struct Unheard;
+struct NoListener;
 
-impl Heard for Unheard {
+impl CommitListener for NoListener {
     fn committed(&mut self, _: &Arc<CommittedBatch>, _: Head) {}
     fn answered(&mut self, _: &Arc<CommittedBatch>) {}
 }
@@ -144,7 +144,7 @@ impl World {
             catalogs: Arc::new(Nothing),
             settings: Settings::default(),
             rates: BTreeMap::new(),
-            heard: Box::new(Unheard),
+            listener: Box::new(NoListener),
             space: Box::new(self.room.clone()),
             plain: self.plain,
             snapshots: untaken(self.folder.path()),

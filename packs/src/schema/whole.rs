@@ -11,6 +11,7 @@ use ensue_expression::Node;
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::Value;
 
+use super::reads::Reads;
 use super::steps::{Plan, Unplanned};
 
 /// The only supported draft.
@@ -31,6 +32,7 @@ pub(super) struct WholeSchema {
 }
 
 struct Checks {
+    reads: Reads,
     plan: Plan,
     validator: Validator,
 }
@@ -64,7 +66,9 @@ pub(super) fn compile(source: Value) -> Result<WholeSchema, SchemaFault> {
         .build(&source);
     match built {
         Ok(validator) => {
-            let checks = plan.map(|plan| Checks { plan, validator }).ok_or_else(|| "one of its references does not resolve".to_owned());
+            let checks = plan
+                .map(|plan| Checks { reads: Reads::of(&source), plan, validator })
+                .ok_or_else(|| "one of its references does not resolve".to_owned());
             Ok(WholeSchema { source, checks })
         }
         Err(error) => Err(SchemaFault { pointer: error.instance_path().to_string(), message: error.to_string() }),
@@ -80,11 +84,11 @@ impl fmt::Debug for WholeSchema {
 impl JsonSchema for WholeSchema {
     fn misfits(&self, value: Node<'_>) -> Vec<Misfit> {
         let whole = |message: String| vec![Misfit { pointer: String::new(), message }];
-        let Checks { plan, validator } = match &self.checks {
+        let Checks { reads, plan, validator } = match &self.checks {
             Ok(checks) => checks,
             Err(why) => return whole(format!("cannot be checked: its schema is too complex: {why}")),
         };
-        let value = value.to_value();
+        let value = reads.value(value);
         let Some(work) = plan.work(&value, STEPS_MAX) else {
             return whole(format!("cannot be checked: that could take more than {STEPS_MAX} steps"));
         };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ensue_engine::catalog::{Builtin, Fields as SchemaFields, OnLost, Schema};
-use ensue_engine::names::WorkerQueueName;
+use ensue_engine::names::{DEFAULT_QUEUE, HTTP_QUEUE, WorkerQueueName};
 
 use super::concurrency::{CONCURRENCY, Concurrency, read_concurrency};
 use super::labels::{LABELS, Label, read_labels};
@@ -78,7 +78,7 @@ pub(crate) static ACTION: Shape = Shape {
         optional(
             "queue",
             Kind::Text(Form::Name),
-            "The queue in which its executions wait for a worker: one that `queues` in `ensue.yaml` defines. The default is `default`.",
+            "The queue in which its executions wait for a worker: one that `queues` in `ensue.yaml` defines. The default is `http` for actions that run `http`, and `default` for all others.",
         ),
         optional(
             "mock",
@@ -313,7 +313,7 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     let retry = read_retry(&mut fields, report);
     let concurrency = read_concurrency(&mut fields, report);
     let priority = read_priority(&mut fields, report).unwrap_or(0);
-    let queue = read_queue(&mut fields, report);
+    let queue = read_queue(&mut fields, run.as_ref(), report);
     let mock = fields.take("mock").map(|entry| entry.value);
     let templates = read_names("templates", &mut fields, report);
     let labels = read_labels(&mut fields, report);
@@ -346,8 +346,10 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
 }
 
 /// Takes the name of a queue; `None` if it is not valid.
-fn read_queue(fields: &mut Fields<'_>, report: &mut Report) -> Option<WorkerQueueName> {
-    let Some(written) = fields.text("queue", report) else { return Some(WorkerQueueName::default()) };
+fn read_queue(fields: &mut Fields<'_>, run: Option<&Run>, report: &mut Report) -> Option<WorkerQueueName> {
+    let Some(written) = fields.text("queue", report) else {
+        return Some(if let Some(Run::Http { .. }) = run { HTTP_QUEUE.clone() } else { DEFAULT_QUEUE.clone() });
+    };
     let name = written.value.parse().ok();
     if name.is_none() {
         tell_bad_name(&written.value, &written.span, fields.file, report);

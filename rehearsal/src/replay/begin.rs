@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ensue_engine::catalog::{Catalog, Rule};
+use ensue_engine::catalog::{Action, Catalog, Rule};
 use ensue_engine::command::VarChange;
 use ensue_engine::executions::facts::{ExecutionRequested, Pace};
 use ensue_engine::fact::Fact;
@@ -43,8 +43,8 @@ pub(super) fn begin(
                 }
                 // Defaults that the action has received since then are not a choice of the rule.
                 let given: Value = serde_json::from_slice(body.content.as_deref().unwrap_or_default()).unwrap_or_default();
-                let completed =
-                    complete(&action.parameters, given).map_or_else(|_| body.clone(), |document| Body::json(document.bytes().clone()));
+                let completed = complete(&action.parameters, Document::from_value(&given))
+                    .map_or_else(|_| body.clone(), |document| Body::json(document.bytes().clone()));
                 if let Some((pointer, then, now)) = divergence::bodies(Some(&completed), Some(&params)) {
                     return differs(What::Input, pointer, then, now);
                 }
@@ -80,12 +80,22 @@ pub(super) fn begin(
     if matches!(definitions, Definitions::Recorded(_)) {
         return Ok(Ok((then.clone(), params)));
     }
+    Ok(defined_now(then, &action, params))
+}
+
+/// Returns the request as the action defines it now, or how it differs from the recorded one.
+fn defined_now(then: &ExecutionRequested, action: &Action, params: Body) -> Result<(ExecutionRequested, Body), Divergence> {
+    let differs = |what, pointer: String, recorded: Option<Value>, would: Option<Value>| {
+        Err(Divergence { step: String::new(), what, pointer, recorded, would })
+    };
+    let ran = || Some(Value::from(format!("run {}", then.action)));
     let mut now = then.clone();
     let plain = params.content.clone().unwrap_or_default();
     let given: Value = serde_json::from_slice(&plain).unwrap_or_default();
     // The input of a rule's steps was built from its event, so it is not checked against parameters.
     let of_steps = then.given.is_some();
-    let document = if of_steps { Ok(Document::from_value(&given)) } else { complete(&action.parameters, given) };
+    let given = Document::from_value(&given);
+    let document = if of_steps { Ok(given) } else { complete(&action.parameters, given) };
     let document = match document {
         Ok(document) => document,
         Err(misfits) => {
@@ -114,7 +124,7 @@ pub(super) fn begin(
     now.limit_millis = action.limit.map(millis);
     (now.idempotent, now.on_lost) = (action.idempotent, action.on_lost);
     (now.timeout_millis, now.grace_millis) = (millis(action.timeout), millis(action.grace));
-    Ok(Ok((now, if of_steps { params } else { completed })))
+    Ok((now, if of_steps { params } else { completed }))
 }
 
 /// Returns what a rerun takes over, which was recorded with the request.

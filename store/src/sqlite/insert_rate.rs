@@ -5,9 +5,14 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{OpenError, Place, Schema, open_to_write};
+use super::{OpenError, PageSize, Place, Schema, open_to_write};
 
-const SCHEMA: Schema = Schema { name: "rows", migrations: &["CREATE TABLE row (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT"] };
+pub(super) const SCHEMA: Schema = Schema {
+    name: "rows",
+    migrations: &["CREATE TABLE row (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT"],
+    definitions: "ROWS",
+    page: PageSize::Kib16,
+};
 
 /// The maximum number of inserted bytes, because a folder may be in memory.
 const BYTES_MAX: u64 = 512 * 1024 * 1024;

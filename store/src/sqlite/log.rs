@@ -16,14 +16,16 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, pa
 use super::contents;
 use super::row::{self, Stored, StoredBatch, array, count, integer, stream_bytes};
 use super::seen::{self, Keeping, Places, SeenFault};
-use super::{OpenError, Place, Schema, open_to_write, wrong_with};
+use super::{OpenError, PageSize, Place, Schema, open_to_write, wrong_with};
 use crate::batch::{self, POSITION_MAX, SEEN_KEYS_MAX};
 
 pub use reader::SqliteLogReader;
 
-const SCHEMA: Schema = Schema {
+pub(super) const SCHEMA: Schema = Schema {
     name: "log",
     migrations: &[include_str!("../../../migrations/sqlite/log_0001.sql"), include_str!("../../../migrations/sqlite/log_0002.sql")],
+    definitions: "LOG",
+    page: PageSize::Kib16,
 };
 
 /// The number of bits of a place that hold the position.

@@ -10,11 +10,16 @@ use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{Secret, Vault, VaultError};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{OpenError, Place, Schema, open_to_write};
+use super::{OpenError, PageSize, Place, Schema, open_to_write};
 use crate::master_key::MasterKey;
 use crate::vault::{Purpose, Sealer, token_hash};
 
-const SCHEMA: Schema = Schema { name: "vault", migrations: &[include_str!("../../../migrations/sqlite/vault_0001.sql")] };
+pub(super) const SCHEMA: Schema = Schema {
+    name: "vault",
+    migrations: &[include_str!("../../../migrations/sqlite/vault_0001.sql")],
+    definitions: "VAULT",
+    page: PageSize::Kib8,
+};
 
 /// A vault in a SQLite file.
 pub struct SqliteVault {

@@ -28,7 +28,7 @@ pub use read::SqliteViewReader;
 use self::apart::Apart;
 use self::ended::ENDED;
 use super::row::Sum;
-use super::{OpenError, Place, Schema, open_to_write};
+use super::{OpenError, PageSize, Place, Schema, open_to_write};
 use read::Readers;
 
 /// The file of views.
@@ -51,6 +51,8 @@ pub(crate) const VIEWS: Schema = Schema {
         include_str!("../../../migrations/sqlite/views_0014.sql"),
         include_str!("../../../migrations/sqlite/views_0015.sql"),
     ],
+    definitions: "VIEWS",
+    page: PageSize::Kib8,
 };
 
 /// The maximum number of names that are cached with their numbers.

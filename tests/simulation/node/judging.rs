@@ -6,6 +6,7 @@ use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{Committed, Secret, Submit};
 use ensue_engine::record::{Actor, Body, CatalogRevision, Digest};
 use ensue_engine::rules::judge::complete;
+use ensue_expression::Document;
 use ensue_views::{Event, View};
 
 use super::Node;
@@ -133,8 +134,9 @@ impl Node {
         let catalog = self.catalogs.current();
         let name: ensue_engine::names::ActionRef = action.parse().map_err(|_| "no ref".to_owned())?;
         let definition = catalog.actions().get(&name).cloned().ok_or_else(|| format!("there is no action `{name}`"))?;
-        let params = serde_json::from_str(params).map_err(|error| error.to_string())?;
-        let params = complete(&definition.parameters, params).map_err(|misfits| format!("{} misfits", misfits.len()))?;
+        let params: serde_json::Value = serde_json::from_str(params).map_err(|error| error.to_string())?;
+        let params =
+            complete(&definition.parameters, Document::from_value(&params)).map_err(|misfits| format!("{} misfits", misfits.len()))?;
         let body = Body::json(params.bytes().clone());
         Ok(RequestExecution {
             action: name,

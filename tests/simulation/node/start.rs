@@ -17,7 +17,7 @@ use ensue_executor::{Blocking, Executor, ExecutorPorts, ExecutorSettings};
 use ensue_node::Config;
 use ensue_node::backend::readers_of;
 use ensue_node::parts::{
-    Asking, BodyCache, Caps, Clock, Copies, Edge, KeyRing, LogReaders, NodeBacktests, NodeBodies, NodeCatalogs, NodeClock, NodeHeard,
+    Asking, BodyCache, Caps, Clock, CommitListeners, Copies, Edge, KeyRing, LogReaders, NodeBacktests, NodeBodies, NodeCatalogs, NodeClock,
     NodeKeys, NodeReplays, NodeTokens, OutsideWriter, PacksFolder, Rebuilt, SequencerParts, TokenTable, VarTable, ViewFollower, Waiting,
     follower, plain, queues, sequencer, snapshots,
 };
@@ -219,7 +219,7 @@ impl Node {
                 executor_settings,
             )
         };
-        let heard = NodeHeard {
+        let listener = CommitListeners {
             catalogs: catalogs.clone(),
             keys: ring.clone(),
             vars,
@@ -243,7 +243,7 @@ impl Node {
             }),
             settings,
             rates: ground.rates.clone(),
-            heard: Box::new(heard),
+            listener: Box::new(listener),
             space: Box::new(room.clone()),
             plain,
             snapshots: taken,

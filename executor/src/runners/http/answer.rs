@@ -15,6 +15,7 @@ use super::{HTTP_ANSWER_BYTES_MAX, broken_off, is_failure, retry_after};
 use crate::attempt::{Attempt, Broken, Ending, Failed, Given};
 use crate::masks::Masks;
 use crate::result::{fitting, json_text};
+use crate::settings::SHORT_ANSWER_BYTES;
 use crate::web::Answered;
 
 /// Reads an answer to its end. The result is `{ status, headers, body }`; the result of a failure is kept
@@ -24,6 +25,7 @@ pub(super) async fn taken(attempt: &Attempt<'_>, request: &Request, answer: Answ
     let masks = attempt.keys.masks();
     let masks = masks.as_deref();
     let mut body = Pieces::default();
+    let mut long = None;
     while let Some(piece) = coming.piece().await.map_err(|error| broken_off(request, &error))? {
         if body.bytes + piece.len() > HTTP_ANSWER_BYTES_MAX {
             let message = format!("{} answered with more than {HTTP_ANSWER_BYTES_MAX} bytes", request.server());
@@ -31,6 +33,10 @@ pub(super) async fn taken(attempt: &Attempt<'_>, request: &Request, answer: Answ
                 Failure::new(FailureKind::OutputLimit, message),
                 Some(Body::json(written(status, &headers, "null", masks))),
             ));
+        }
+        if long.is_none() && body.bytes + piece.len() > SHORT_ANSWER_BYTES {
+            // The semaphore is never closed. What is held until then is short, so nobody waits in a circle.
+            long = attempt.means.long_answers.acquire().await.ok();
         }
         body.push(piece);
     }

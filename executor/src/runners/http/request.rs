@@ -393,18 +393,18 @@ fn body_of<'r>(renderer: &mut Renderer<'r>, body: &'r HttpBody, headers: &mut He
         HttpBody::Text(text) => (None, Some(text)),
         HttpBody::Either { json, text } => (Some(json), Some(text)),
     };
-    let json = json.map(|json| renderer.value("json", json)).transpose()?.filter(|value| !value.is_null());
+    let json = json.map(|json| renderer.document("json", json)).transpose()?.filter(|json| !json.root().is_null());
     let text = text.map(|text| renderer.scalar("body", text)).transpose()?.flatten();
     let (text, kind) = match (json, text) {
         (Some(_), Some(_)) => return Err(invalid("both `json` and `body` are given, but a request can have only one of them")),
-        (Some(value), None) => (Some(value.to_string()), "application/json"),
-        (None, text) => (text, "text/plain; charset=utf-8"),
+        (Some(json), None) => (Some(json.bytes().clone()), "application/json"),
+        (None, text) => (text.map(Bytes::from), "text/plain; charset=utf-8"),
     };
     if text.is_some() {
         headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(kind));
         headers.remove(CONTENT_LENGTH);
     }
-    Ok(text.map(Bytes::from))
+    Ok(text)
 }
 
 fn invalid(message: &str) -> Broken {

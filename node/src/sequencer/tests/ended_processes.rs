@@ -44,7 +44,7 @@ fn live(folder: &Path) {
         catalogs: Arc::new(Abyss),
         settings: Settings::default(),
         rates: BTreeMap::new(),
-        heard: Box::new(Unheard),
+        listener: Box::new(NoListener),
         space: Box::new(Room(Arc::new(AtomicBool::new(true)))),
         plain: |_| Ok(Some(Bytes::from_static(br#"{"name":"ana"}"#))),
         snapshots: untaken(folder),

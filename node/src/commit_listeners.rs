@@ -17,12 +17,12 @@ use crate::followers::FollowerHandle;
 use crate::keys::KeyRing;
 use crate::outside::OutsideWriter;
 use crate::plain_body::plain;
-use crate::sequencer::Heard;
+use crate::sequencer::CommitListener;
 use crate::tokens::TokenTable;
 use crate::vars::VarTable;
 
 /// The parts that are notified of each commit, on the sequencer's thread.
-pub struct NodeHeard {
+pub struct CommitListeners {
     /// The built catalogs.
     pub catalogs: Arc<NodeCatalogs>,
     /// The keys.
@@ -41,7 +41,7 @@ pub struct NodeHeard {
     pub followers: Vec<FollowerHandle>,
 }
 
-impl Heard for NodeHeard {
+impl CommitListener for CommitListeners {
     fn committed(&mut self, batch: &Arc<CommittedBatch>, head: Head) {
         self.outside.note(head);
         let (mut about_packs, mut about_access, mut about_vars) = (false, false, false);
