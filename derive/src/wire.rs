@@ -61,7 +61,7 @@ pub(crate) fn expand(derives: &TokenStream, mut item: DeriveInput) -> TokenStrea
         Data::Union(_) => {}
     }
     quote! {
-        #[derive(#derives, ::schemars::JsonSchema)]
+        #[derive(::schemars::JsonSchema, #derives)]
         #item
     }
 }

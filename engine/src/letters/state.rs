@@ -20,7 +20,7 @@ pub struct Letters {
     by_age: Table<Position, Id>,
 }
 
-undone_together!(Letters { open, by_age });
+undone_together!(pub(crate) Letters { open, by_age });
 
 impl Letters {
     /// Returns true if a letter is open. Its id is that of a refused delivery's record, or of an execution.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ensue_engine::catalog::{Repeats, Source, Verify};
+use ensue_engine::explain::Fault;
 use ensue_expression::{Expression, Roots, Template};
 use serde_json::json;
 
