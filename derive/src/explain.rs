@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote};
-use syn::{Data, DeriveInput, Error, Expr, ExprLit, Fields, Ident, Lit, LitStr, Result};
+use syn::{Data, DeriveInput, Error, Expr, ExprLit, Fields, Ident, Lit, LitStr, Member, Result};
 
 use told::Told;
 
@@ -121,14 +121,14 @@ impl Kind<'_> {
 
     /// Returns the part of a pattern that binds the fields with these names.
     fn bindings(&self, names: &BTreeSet<String>) -> TokenStream {
-        let named = self.fields.members().map(|member| {
-            let name = match &member {
-                syn::Member::Named(name) => name.clone(),
-                syn::Member::Unnamed(index) => format_ident!("_{}", index.index),
-            };
-            (member, name)
+        let bound = self.fields.members().map(|member| match member {
+            Member::Named(name) => (name.to_string(), quote! { #name, }),
+            Member::Unnamed(index) => {
+                let name = format_ident!("_{}", index.index);
+                (name.to_string(), quote! { #index: #name, })
+            }
         });
-        named.filter(|(_, name)| names.contains(&name.to_string())).map(|(member, name)| quote! { #member: #name, }).collect()
+        bound.filter(|(name, _)| names.contains(name)).map(|(_, binding)| binding).collect()
     }
 }
 

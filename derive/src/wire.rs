@@ -61,9 +61,9 @@ pub(crate) fn expand(derives: &TokenStream, mut item: DeriveInput) -> TokenStrea
         Data::Union(_) => {}
     }
     quote! {
-        #[derive(::schemars::JsonSchema)]
+            #[derive(::schemars::JsonSchema)]
         #[derive(#derives)]
-        #item
+            #item
     }
 }
 

@@ -21,16 +21,16 @@ const RUN_SMALL: usize = RUN_MAX / 4;
 /// Gives a struct of tables a `commit` and an `undo` of all its fields. A field that is left out is a compile
 /// error.
 macro_rules! undone_together {
-    ($tables:ident { $($table:ident),* }) => {
+    ($visibility:vis $tables:ident { $($table:ident),* }) => {
         impl $tables {
             /// Makes everything that was folded since the last commit permanent.
-            pub fn commit(&mut self) {
+            $visibility fn commit(&mut self) {
                 let Self { $($table),* } = self;
                 $($table.commit();)*
             }
 
             /// Undoes everything that was folded since the last commit.
-            pub fn undo(&mut self) {
+            $visibility fn undo(&mut self) {
                 let Self { $($table),* } = self;
                 $($table.undo();)*
             }

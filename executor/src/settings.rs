@@ -9,7 +9,7 @@ use crate::programs::ProgramLimits;
 /// The default maximum size of a file that a program gives away: 100 MiB, in bytes.
 pub const ARTIFACT_BYTES_MAX: u64 = 100 * 1024 * 1024;
 /// The length in bytes up to which an answer is read without waiting for others.
-pub const SHORT_ANSWER_BYTES: usize = 256 * 1024;
+pub(crate) const SHORT_ANSWER_BYTES: usize = 256 * 1024;
 /// The default number of longer answers that are read at once.
 const LONG_ANSWERS_MAX: usize = 8;
 /// The default time limit of an HTTP exchange, redirects included.
@@ -26,7 +26,7 @@ pub struct ExecutorSettings {
     pub path: OsString,
     /// The time limit of an HTTP exchange.
     pub http_timeout: Duration,
-    /// How many answers longer than [`SHORT_ANSWER_BYTES`] are read at once.
+    /// How many answers longer than 256 KiB are read at once.
     pub long_answers_max: usize,
     /// What happens to running programs when the worker stops.
     pub at_stop: AtStop,

@@ -21,7 +21,8 @@ pub use crate::plain_body::plain;
 pub use crate::process::note_clock_step;
 pub use crate::replays::NodeReplays;
 pub use crate::sequencer::{
-    Asking, CommitListener, Gauges, QueueGauge, Sequencer, SequencerError, SequencerHandle, SequencerParts, Space, Turn, Unstarted, sequencer,
+    Asking, CommitListener, Gauges, QueueGauge, Sequencer, SequencerError, SequencerHandle, SequencerParts, Space, Turn, Unstarted,
+    sequencer,
 };
 pub use crate::snapshots::{Snapshot, SnapshotTrouble, SnapshotWriter, Snapshots, snapshots};
 pub use crate::tokens::{NodeTokens, TokenTable};

@@ -17,7 +17,7 @@ pub struct Access {
     tokens: Table<TokenId, Token>,
 }
 
-undone_together!(Access { keys, tokens });
+undone_together!(pub(crate) Access { keys, tokens });
 
 /// The versions of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,7 +16,7 @@ pub struct InstalledPacks {
     history: Table<(PackName, CatalogRevision), Option<InstalledPack>>,
 }
 
-undone_together!(InstalledPacks { revision, history });
+undone_together!(pub(crate) InstalledPacks { revision, history });
 
 /// A pack as it was installed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

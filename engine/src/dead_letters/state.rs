@@ -20,7 +20,7 @@ pub struct DeadLetters {
     by_age: Table<Position, Id>,
 }
 
-undone_together!(DeadLetters { open, by_age });
+undone_together!(pub(crate) DeadLetters { open, by_age });
 
 impl DeadLetters {
     /// Returns true if a letter is open. Its id is that of a refused delivery's record, or of an execution.

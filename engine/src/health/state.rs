@@ -21,7 +21,7 @@ pub struct Health {
     held: Table<(ExecutionId, Position), Owed>,
 }
 
-undone_together!(Health { owed, by_chain, parked, held });
+undone_together!(pub(crate) Health { owed, by_chain, parked, held });
 
 /// A reaction that is owed, because one turn could not finish it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,7 +16,7 @@ pub struct Inquiries {
     of: Table<ExecutionId, InquiryId>,
 }
 
-undone_together!(Inquiries { open, of });
+undone_together!(pub(crate) Inquiries { open, of });
 
 /// An inquiry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

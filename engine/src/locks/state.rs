@@ -34,7 +34,7 @@ pub struct Locks {
     free: Table<Lock, ()>,
 }
 
-undone_together!(Locks { claimants, limits, counts, holders, waiters, aside, free });
+undone_together!(pub(crate) Locks { claimants, limits, counts, holders, waiters, aside, free });
 
 /// An open execution that must hold locks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -31,7 +31,7 @@ pub struct Rules {
     uncounted: Table<(Timestamp, Position), ()>,
 }
 
-undone_together!(Rules { modes, ways, way_of, uncounted });
+undone_together!(pub(crate) Rules { modes, ways, way_of, uncounted });
 
 /// A known error of a rule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -19,7 +19,7 @@ pub struct Schedules {
     of_owner: Table<ScheduleOwner, ScheduleId>,
 }
 
-undone_together!(Schedules { schedules, of_owner });
+undone_together!(pub(crate) Schedules { schedules, of_owner });
 
 /// A schedule of a rule or a sensor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -37,7 +37,7 @@ pub struct Timers {
     hold: Table<u8, Hold>,
 }
 
-undone_together!(Timers { lasting, dated, places, aside, stepped, stepped_at, hold });
+undone_together!(pub(crate) Timers { lasting, dated, places, aside, stepped, stepped_at, hold });
 
 /// The identity of a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -13,7 +13,7 @@ pub struct Vars {
     values: Table<VarName, BodyHandle>,
 }
 
-undone_together!(Vars { values });
+undone_together!(pub Vars { values });
 
 impl Vars {
     /// Returns the handle of a var's value, or `None` if it has none.

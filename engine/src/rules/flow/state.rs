@@ -37,7 +37,7 @@ pub struct Flows {
     of_rule: Table<(RuleId, Control, Position), EnforcementId>,
 }
 
-undone_together!(Flows { rules, keys, ages, held, of_key, of_rule });
+undone_together!(pub(crate) Flows { rules, keys, ages, held, of_key, of_rule });
 
 /// The flow control of a rule for which state is kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
