@@ -19,7 +19,9 @@ use ensue_engine::ids::LogId;
 use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader, Submit};
 use ensue_engine::record::{Actor, Epoch, Head, Position};
 use ensue_node::long_log::{self, Plan, Ticks};
-use ensue_node::parts::{Caps, Heard, NodeCatalogs, SequencerParts, Space, SystemClock, Turn, plain, queues, sequencer, snapshots};
+use ensue_node::parts::{
+    Caps, CommitListener, NodeCatalogs, SequencerParts, Space, SystemClock, Turn, plain, queues, sequencer, snapshots,
+};
 use ensue_node::seat::open::{Opened, open};
 use ensue_node::{Config, Node};
 
@@ -121,7 +123,7 @@ fn run(config: &Config, for_as_long: Duration, save_every: u64) -> (Vec<Taken>, 
         catalogs,
         settings,
         rates: std::collections::BTreeMap::new(),
-        heard: Box::new(Unheard),
+        listener: Box::new(NoListener),
         space: Box::new(Roomy),
         plain,
         snapshots,
@@ -205,9 +207,9 @@ impl Log for Timed {
     }
 }
 
-struct Unheard;
+struct NoListener;
 
-impl Heard for Unheard {
+impl CommitListener for NoListener {
     fn committed(&mut self, _: &Arc<CommittedBatch>, _: Head) {}
 
     fn answered(&mut self, _: &Arc<CommittedBatch>) {}
