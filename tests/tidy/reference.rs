@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::words::snake;
 use crate::{demand_none, demand_same, files, literals, read, rows, running_sources, section, ticked};
 
 /// Every slug that a user can see: those of each `Explain`, derived or written out, and the API's own problems.
@@ -281,8 +282,8 @@ fn every_route_is_in_the_reference_with_its_permission() {
 #[test]
 fn every_queue_is_in_the_reference() {
     let source = read("api/src/queues.rs");
-    let names = source.split("pub fn as_str(self)").nth(1).and_then(|rest| rest.split("\n    }").next()).unwrap_or_default();
-    let real: BTreeSet<String> = literals(names).into_iter().map(str::to_owned).collect();
+    let variants = source.split("pub enum QueueName {").nth(1).and_then(|rest| rest.split("\n}").next()).unwrap_or_default();
+    let real: BTreeSet<String> = variants.lines().filter_map(|line| line.trim().strip_suffix(',')).map(snake).collect();
     assert!(real.len() > 10, "{} queues were found; how they are written has changed", real.len());
     let page = read("docs/reference/queues.md");
     let told: BTreeSet<String> = rows(&page).iter().map(|row| row[0].trim_matches('`').to_owned()).collect();

@@ -119,7 +119,10 @@ fn re_exports(file: &[String], source: &File) -> BTreeMap<String, Vec<String>> {
         {
             walk(&[], &import.tree, &mut |path, name| {
                 let target = from_root(file, path).unwrap_or_else(|| [file, path].concat());
-                found.insert(name.to_owned(), target);
+                // A macro is re-exported under its own name in its own file.
+                if target != [file, &[name.to_owned()]].concat() {
+                    found.insert(name.to_owned(), target);
+                }
             });
         }
     }

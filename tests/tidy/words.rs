@@ -15,7 +15,7 @@ fn banned() -> Vec<String> {
 
 /// Converts a name to `snake_case`, so that `TriggerInstance` and `trigger-instance` are `trigger_instance`
 /// too.
-fn snake(name: &str) -> String {
+pub(crate) fn snake(name: &str) -> String {
     let mut text = String::new();
     for c in name.chars() {
         if c.is_uppercase() && !text.is_empty() && !text.ends_with('_') && !text.ends_with(char::is_uppercase) {

@@ -10,7 +10,7 @@ use super::{OpenError, PageSize, Place, Schema, open_to_write};
 pub(super) const SCHEMA: Schema = Schema {
     name: "rows",
     migrations: &["CREATE TABLE row (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT"],
-    definitions: "ROWS",
+    definitions: "275a01eddd11eb0c1e6fb8f397b28fd89130c82e18ca7e0e124a715a5f49bcc7",
     page: PageSize::Kib16,
 };
 

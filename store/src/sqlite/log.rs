@@ -24,7 +24,7 @@ pub use reader::SqliteLogReader;
 pub(super) const SCHEMA: Schema = Schema {
     name: "log",
     migrations: &[include_str!("../../../migrations/sqlite/log_0001.sql"), include_str!("../../../migrations/sqlite/log_0002.sql")],
-    definitions: "LOG",
+    definitions: "e17bb25ac4820b2f82e4515f55f55fbe95af2b96d04f63a4357bfa10a96d3e43",
     page: PageSize::Kib16,
 };
 

@@ -17,7 +17,7 @@ use crate::vault::{Purpose, Sealer, token_hash};
 pub(super) const SCHEMA: Schema = Schema {
     name: "vault",
     migrations: &[include_str!("../../../migrations/sqlite/vault_0001.sql")],
-    definitions: "VAULT",
+    definitions: "2c0a6826e71ce5c74afa603cfd79688033337da13ea306ce876c976d3b54fa3b",
     page: PageSize::Kib8,
 };
 

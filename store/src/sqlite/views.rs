@@ -51,7 +51,7 @@ pub(crate) const VIEWS: Schema = Schema {
         include_str!("../../../migrations/sqlite/views_0014.sql"),
         include_str!("../../../migrations/sqlite/views_0015.sql"),
     ],
-    definitions: "VIEWS",
+    definitions: "bd28ba4a702863dd21ad28c7a5d2effdfeffa6e19521a244e4947c9b626d2fa4",
     page: PageSize::Kib8,
 };
 
