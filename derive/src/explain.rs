@@ -178,41 +178,41 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn refused(input: DeriveInput) -> String {
-        expand(&input).expect_err("this is no complete explanation").to_string()
+    fn refused(input: &DeriveInput) -> String {
+        expand(input).expect_err("this is no complete explanation").to_string()
     }
 
     #[test]
     fn missing_entry_is_named_with_its_variant() {
-        let no_slug = refused(parse_quote! { #[explain(fault = Missing)] enum Refusal { NoRule } });
+        let no_slug = refused(&parse_quote! { #[explain(fault = Missing)] enum Refusal { NoRule } });
         assert_eq!(
             no_slug,
             "`Refusal::NoRule` has no slug: add `#[explain(slug = \"…\")]` to the variant, or to the enum for all its variants"
         );
-        let no_fault = refused(parse_quote! { enum Refusal { #[explain(slug = "not-found")] NoRule } });
+        let no_fault = refused(&parse_quote! { enum Refusal { #[explain(slug = "not-found")] NoRule } });
         assert_eq!(
             no_fault,
             "`Refusal::NoRule` has no fault: add `#[explain(fault = …)]` to the variant, or to the enum for all its variants"
         );
-        let of_struct = refused(parse_quote! { struct Missing; });
+        let of_struct = refused(&parse_quote! { struct Missing; });
         assert_eq!(of_struct, "`Missing` has no slug: add `#[explain(slug = \"…\")]` to the struct");
     }
 
     #[test]
     fn unknown_or_repeated_entry_is_refused() {
-        let unknown = refused(parse_quote! { #[explain(slugs = "a")] struct A; });
+        let unknown = refused(&parse_quote! { #[explain(slugs = "a")] struct A; });
         assert_eq!(unknown, "unknown entry `slugs`: use `slug`, `fault`, `hint` or `transparent`");
-        let twice = refused(parse_quote! { #[explain(slug = "a", slug = "b")] struct A; });
+        let twice = refused(&parse_quote! { #[explain(slug = "a", slug = "b")] struct A; });
         assert_eq!(twice, "an entry is given twice");
     }
 
     #[test]
     fn transparent_kind_has_one_field_and_no_other_entry() {
-        let two = refused(parse_quote! { enum A { #[explain(transparent)] B(C, D) } });
+        let two = refused(&parse_quote! { enum A { #[explain(transparent)] B(C, D) } });
         assert_eq!(two, "`A::B` is transparent, so it needs exactly one field");
-        let more = refused(parse_quote! { enum A { #[explain(transparent, slug = "a")] B(C) } });
+        let more = refused(&parse_quote! { enum A { #[explain(transparent, slug = "a")] B(C) } });
         assert_eq!(more, "`transparent` returns what the field returns: leave out the other entries");
-        let whole = refused(parse_quote! { #[explain(transparent)] enum A { B(C) } });
+        let whole = refused(&parse_quote! { #[explain(transparent)] enum A { B(C) } });
         assert_eq!(whole, "`transparent` belongs on a variant with one field");
     }
 }
