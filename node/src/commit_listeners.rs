@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ensue_api::Ends;
 use ensue_engine::batch::CommittedBatch;
 use ensue_engine::fact::{ByNoun, ExecutionFact};
 use ensue_engine::record::{Digest, Head};
@@ -35,6 +36,8 @@ pub struct CommitListeners {
     pub bodies: Arc<BodyCache>,
     /// The head that is kept outside the data directory.
     pub outside: OutsideWriter,
+    /// The requests that wait for the end of an execution.
+    pub ends: Arc<Ends>,
     /// The worker.
     pub executor: Executor,
     /// The followers of the log.
@@ -79,14 +82,16 @@ impl CommitListener for CommitListeners {
             self.keys.note(&batch.records);
             self.tokens.note(&batch.records);
         }
+        // Callers that learn of the batch from here on may wait for what follows it.
+        for follower in &self.followers {
+            follower.tell(batch);
+        }
+        self.ends.note(&batch.records);
     }
 
     fn answered(&mut self, batch: &Arc<CommittedBatch>) {
         for effect in &batch.effects {
             self.executor.carry_out(effect.clone());
-        }
-        for follower in &self.followers {
-            follower.tell(batch);
         }
     }
 }
