@@ -6,8 +6,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ensue_api::Ends;
 use ensue_engine::batch::CommittedBatch;
+use ensue_engine::command::Command;
+use ensue_engine::effect::Dispatch;
 use ensue_engine::fact::{ByNoun, ExecutionFact};
 use ensue_engine::record::{Digest, Head};
 use ensue_executor::Executor;
@@ -93,6 +96,10 @@ impl CommitListener for CommitListeners {
         for effect in &batch.effects {
             self.executor.carry_out(effect.clone());
         }
+    }
+
+    fn at_once(&mut self, dispatch: &Dispatch, params: &Bytes) -> Option<Command> {
+        self.executor.at_once(dispatch, params)
     }
 }
 
