@@ -151,11 +151,19 @@ impl Api {
     /// Waits until the read models have reached a position.
     pub(crate) async fn see_position(&self, wanted: Position) -> Result<(), Problem> {
         let mut at = self.ports.views_at.clone();
-        let reached = at.wait_for(|reached| *reached >= wanted);
-        match tokio::time::timeout(VIEW_WAIT, reached).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Problem::view_behind(wanted.0, self.ports.views_at.borrow().0)),
+        if *at.borrow_and_update() < wanted {
+            self.ports.views_follower.hurry();
         }
+        let reached = at.wait_for(|reached| *reached >= wanted);
+        // Whether or not the time was up.
+        let _ = tokio::time::timeout(VIEW_WAIT, reached).await;
+        self.saw_position(wanted)
+    }
+
+    /// Fails unless the read models have reached a position.
+    pub(crate) fn saw_position(&self, wanted: Position) -> Result<(), Problem> {
+        let reached = *self.ports.views_at.borrow();
+        if reached >= wanted { Ok(()) } else { Err(Problem::view_behind(wanted.0, reached.0)) }
     }
 
     /// Waits until the read models have reached the current end of the log.

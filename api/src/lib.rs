@@ -23,6 +23,7 @@ mod coding;
 mod conditions;
 mod context;
 mod deliveries;
+mod ends;
 mod framing;
 pub mod front;
 mod handshake;
@@ -66,6 +67,7 @@ mod wire;
 pub mod worker_queues;
 
 pub use auth::TOKEN_PREFIX;
+pub use ends::Ends;
 pub use framing::Hosts;
 pub use front::Front;
 pub use pages::slugs;

@@ -17,6 +17,7 @@ mod node;
 mod replays;
 mod spans;
 mod tokens;
+mod views;
 mod webhooks;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use ensue_engine::record::Position;
 use ensue_views::ViewReader;
 use tokio::sync::watch;
 
+use crate::ends::Ends;
 pub use crate::patience::{Impatience, Patience};
 pub use access::{Access, Holder, OnBehalf};
 pub use backtests::{Backtested, Backtests, FileText, ToBacktest, ToldEvent, ToldEvents};
@@ -39,6 +41,7 @@ pub use node::{Dependency, DependencyState, Finding, FindingVerdict, Kept, Node,
 pub use replays::{PackFiles, ReplayDifference, Replayed, ReplayedExecution, ReplayedWhich, Replays, ToReplay};
 pub use spans::{AnsweredRequest, Spans};
 pub use tokens::{NewToken, Tokens};
+pub use views::FollowingViews;
 pub use webhooks::{HookRefusal, SecretState, Webhooks};
 
 /// Everything that the API needs from the node.
@@ -56,6 +59,10 @@ pub struct Ports {
     pub views: Arc<dyn ViewReader>,
     /// The position that the read models have reached: the follower sends each new position after its commit.
     pub views_at: watch::Receiver<Position>,
+    /// The follower that keeps the read models up to date.
+    pub views_follower: Arc<dyn FollowingViews>,
+    /// The ends of executions: the node notes each commit.
+    pub ends: Arc<Ends>,
     /// Reads the log.
     pub log: Arc<dyn LogAccess>,
     /// The output that attempts print. Blocking.

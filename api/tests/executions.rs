@@ -73,6 +73,33 @@ async fn waiting_caller_gets_the_ended_execution() {
     assert_eq!((&answer.json()["status"], &answer.json()["result"]), (&json!("succeeded"), &json!({ "message": "hi" })));
 }
 
+#[tokio::test(start_paused = true)]
+async fn waiting_caller_is_answered_as_soon_as_the_execution_ends() {
+    let api = TestApi::new();
+    let begin = tokio::time::Instant::now();
+    let waiting = api.post("/api/v1/actions/core.echo/execute").by("author").with("prefer", "wait=30");
+    let waiting = waiting.json(&json!({ "params": { "message": "hi" } })).answer();
+    let ending = async {
+        let execution = running(&api).await;
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        api.node.succeed(&execution, r#"{"message":"hi"}"#);
+    };
+    let (answer, ()) = tokio::join!(waiting, ending);
+    answer.expect(200);
+    assert!(begin.elapsed().as_millis() < 100, "{:?}", begin.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_that_waits_for_lagging_views_hurries_their_follower() {
+    let api = TestApi::new();
+    let hurries = || api.node.hurries.load(std::sync::atomic::Ordering::Relaxed);
+    api.post("/api/v1/actions/core.noop/execute").by("author").answer().await.expect(202);
+    assert_eq!(hurries(), 0, "they had reached it");
+    api.node.hold_views();
+    api.post("/api/v1/actions/core.noop/execute").by("author").answer().await.expect(202);
+    assert_eq!(hurries(), 1);
+}
+
 #[tokio::test]
 async fn waiting_for_the_end_holds_no_request_memory() {
     let queues = Queues::with(|_| 1_000_000_000);

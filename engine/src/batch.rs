@@ -122,6 +122,16 @@ impl Sequencing {
         &self.batch
     }
 
+    /// Returns the effects of the batch, which are due once it is in the log.
+    pub fn effects(&self) -> &[Effect] {
+        &self.effects
+    }
+
+    /// Drops an effect by its index: the attempt that it starts has already ended in the batch.
+    pub fn drop_effect(&mut self, index: usize) {
+        self.effects.remove(index);
+    }
+
     /// Returns the newest record in the log. The batch is appended after it.
     pub fn committed_head(&self) -> Head {
         self.committed

@@ -185,7 +185,8 @@ impl Reporter {
         answer.await.unwrap_or(Err(SubmitError::Unknown))
     }
 
-    fn command(&self, ask: Ask, trace: Option<String>) -> Command {
+    /// Returns a command of this worker.
+    pub(crate) fn command(&self, ask: Ask, trace: Option<String>) -> Command {
         Command { actor: self.actor.clone(), trace, ask }
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_engine::catalog::{Action, Pack, Run};
-use ensue_engine::command::{Report, ReportOutcome};
+use ensue_engine::command::{Ask, Command, Report, ReportOutcome};
 use ensue_engine::effect::{Dispatch, Effect};
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ids::{AttemptId, ExecutionId};
@@ -80,6 +80,18 @@ impl Executor {
         }
     }
 
+    /// Returns the report of an attempt that takes no time, as [`carry_out`](Self::carry_out) would submit it. Returns
+    /// none if the attempt needs a task, or the worker stops. It has no effect.
+    pub fn at_once(&self, dispatch: &Dispatch, params: &Bytes) -> Option<Command> {
+        let worker = &self.worker;
+        if worker.means.is_draining() {
+            return None;
+        }
+        let given = worker.given_at_once(dispatch, || Some(params.clone()))?;
+        let report = report(dispatch, ReportOutcome::Succeeded, given);
+        Some(worker.means.reporter.command(Ask::ReportAttempt(report), dispatch.trace.clone()))
+    }
+
     /// Returns how many attempts are running, including those whose end is being reported.
     pub fn running(&self) -> usize {
         self.worker.running.count()
@@ -129,7 +141,7 @@ impl Worker {
             tracing::debug!(attempt = %dispatch.attempt, "the worker stops and takes no new attempt; the next start finds it");
             return;
         }
-        if let Some(given) = self.given_at_once(&dispatch) {
+        if let Some(given) = self.given_at_once(&dispatch, || self.means.ports.bodies.at_hand(&dispatch.params.digest)) {
             let report = report(&dispatch, ReportOutcome::Succeeded, given);
             self.means.reporter.report_at_once(report, dispatch.trace);
             return;
@@ -145,11 +157,11 @@ impl Worker {
     }
 
     /// Runs an action that takes no time. Returns none if the attempt needs a task.
-    fn given_at_once(&self, dispatch: &Dispatch) -> Option<Given> {
+    fn given_at_once(&self, dispatch: &Dispatch, params: impl FnOnce() -> Option<Bytes>) -> Option<Given> {
         let catalog = self.means.ports.catalogs.at(dispatch.catalog)?;
         let action = catalog.actions().get(&dispatch.action)?;
         match (&action.run, &action.result) {
-            (Run::Builtin(builtin), None) => runners::at_once(*builtin, &self.means.ports.bodies.at_hand(&dispatch.params.digest)?),
+            (Run::Builtin(builtin), None) => runners::at_once(*builtin, &params()?),
             _ => None,
         }
     }

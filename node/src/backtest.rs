@@ -1,23 +1,21 @@
 //! What a rule would have done with the events of the log, compared with what it did.
 
+mod reading;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use ensue_api::ports::{Backtested, Backtests, Declined, Impatience, LogAccess, Patience, ToBacktest, ToldEvent, ToldEvents};
-use ensue_engine::events::facts::EventReceived;
-use ensue_engine::events::internal::InternalTrigger;
+use ensue_engine::catalog::Catalog;
 use ensue_engine::explain::Explain;
-use ensue_engine::fact::Fact;
 use ensue_engine::ids::EventId;
-use ensue_engine::names::{RuleRef, TriggerRef, VarName};
+use ensue_engine::names::{RuleRef, VarName};
 use ensue_engine::ports::{LogError, ReadLimit};
-use ensue_engine::record::{Position, Record, StreamId};
-use ensue_engine::rules::facts::EnforcementMade;
-use ensue_engine::rules::flow::facts::{EnforcementReleased, EnforcementSuperseded};
-use ensue_engine::rules::react::DEPTH_MAX;
+use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
-use ensue_engine::vars::facts::{VarRemoved, VarSet};
-use ensue_expression::Document;
 use ensue_rehearsal::Stuck;
 use ensue_rehearsal::backtest::{Backtest, Matches, PastEvent, Payloads, Would};
 use thiserror::Error;
@@ -25,6 +23,7 @@ use thiserror::Error;
 use crate::catalogs::{CatalogError, NodeCatalogs, WithFileError};
 use crate::log_access::LogReaders;
 use crate::plain_body::plain;
+use reading::{Division, Item, Judged, LogClock, Next, Part, Reading, ToRead, What};
 
 /// How many events of each kind are listed: the first ones.
 const TOLD_MAX: usize = 100;
@@ -64,6 +63,10 @@ pub(crate) enum BacktestError {
     #[error(transparent)]
     #[explain(slug = "catalog-unbuildable", fault = World)]
     Catalog(#[from] CatalogError),
+    /// The machine has no thread left.
+    #[error("a thread for the backtest cannot be started: {0}")]
+    #[explain(slug = "busy", fault = Busy, hint = "send it again in a second")]
+    NoThread(#[source] std::io::Error),
     /// The core makes no progress.
     #[error("the rule cannot be tested: {0}")]
     #[explain(slug = "internal-error", fault = Bug)]
@@ -101,71 +104,64 @@ impl NodeBacktests {
             None => self.catalogs.current(),
             Some(file) => Arc::new(self.catalogs.with_file(&asked.rule, &file.path, &file.text)?),
         };
-        let rule = catalog.rules().get(&asked.rule).ok_or_else(|| BacktestError::NoRule(asked.rule.clone()))?;
-        if rule.schedule.is_some() {
-            return Err(BacktestError::Scheduled(asked.rule.clone()));
-        }
-        let head = self.readers.head()?.position;
-        let after = match (asked.after, asked.since) {
-            (Some(after), _) => after,
-            (None, Some(since)) => self.before(since, head)?,
-            (None, None) => Position(0),
-        };
-        let mut over = Over::new(Backtest::of(&catalog, &asked.rule, self.readers.clone())?, asked, &rule.triggers);
-        over.begin_at(after, &self.readers)?;
-        let mut at = after;
-        let is_asked = |record: &Record| record.position <= head && asked.until.is_none_or(|until| record.time < until);
-        'log: while at < head {
-            let records = self.readers.read(at, ReadLimit::default())?;
-            if records.is_empty() {
-                break;
-            }
-            for record in &records {
-                if !is_asked(record) {
-                    break 'log;
-                }
-                patience.demand()?;
-                over.take(record)?;
-                at = record.position;
-            }
-        }
-        over.told((after, at), &self.readers)
+        over_log(&self.readers, &catalog, (asked, patience), Division::of_this_machine())
     }
+}
 
-    /// Returns the last position before a moment, assuming that the log's clock only moves forward.
-    fn before(&self, since: Timestamp, head: Position) -> Result<Position, LogError> {
-        let (mut low, mut high) = (0, head.0);
-        // The record at `low` is older; the record after `high` is not.
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let record = self.readers.read(Position(middle), ReadLimit { records: 1, ..ReadLimit::default() })?;
-            match record.first() {
-                Some(record) if record.time < since => low = middle + 1,
-                Some(_) | None => high = middle,
-            }
-        }
-        Ok(Position(low))
+/// Tests a rule of a catalog over a log.
+fn over_log(
+    log: &Arc<LogReaders>,
+    catalog: &Catalog,
+    (asked, patience): (&ToBacktest, &Patience),
+    division: Division,
+) -> Result<Backtested, BacktestError> {
+    let rule = catalog.rules().get(&asked.rule).ok_or_else(|| BacktestError::NoRule(asked.rule.clone()))?;
+    if rule.schedule.is_some() {
+        return Err(BacktestError::Scheduled(asked.rule.clone()));
     }
+    let head = log.head()?.position;
+    let after = match (asked.after, asked.since) {
+        (Some(after), _) => after,
+        (None, Some(since)) => before(log, since, head)?,
+        (None, None) => Position(0),
+    };
+    let mut over = Over::new(Backtest::of(catalog, &asked.rule, log.clone())?);
+    over.begin_at(after, log)?;
+    let what = ToRead { log, rule: &asked.rule, triggers: &rule.triggers, after, head, until: asked.until, patience };
+    let is_over = AtomicBool::new(false);
+    let at = std::thread::scope(|scope| {
+        let mut reading = Reading::start(scope, (what, &over.backtest.judge()), division, &is_over)?;
+        over.follow(&mut reading, &what)
+    })?;
+    over.told((after, at), log)
+}
+
+/// Returns the last position before a moment, assuming that the log's clock only moves forward.
+fn before(log: &LogReaders, since: Timestamp, head: Position) -> Result<Position, LogError> {
+    let (mut low, mut high) = (0, head.0);
+    // The record at `low` is older; the record after `high` is not.
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let record = log.read(Position(middle), ReadLimit { records: 1, ..ReadLimit::default() })?;
+        match record.first() {
+            Some(record) if record.time < since => low = middle + 1,
+            Some(_) | None => high = middle,
+        }
+    }
+    Ok(Position(low))
 }
 
 /// A rule while it is tested over the log.
-struct Over<'a> {
-    asked: &'a ToBacktest,
-    triggers: &'a [TriggerRef],
+struct Over {
     backtest: Backtest,
     happened: Matches,
     unreadable: u64,
-    /// When the newest record was received, as if no step had moved the clock.
-    now: Timestamp,
-    /// How far clock steps have moved the clock, in microseconds: delays continue as if the steps had not
-    /// happened.
-    stepped: i64,
+    clock: LogClock,
 }
 
-impl<'a> Over<'a> {
-    fn new(backtest: Backtest, asked: &'a ToBacktest, triggers: &'a [TriggerRef]) -> Self {
-        let (happened, now) = (Matches::default(), Timestamp::from_micros(0));
-        Self { asked, triggers, backtest, happened, unreadable: 0, now, stepped: 0 }
+impl Over {
+    fn new(backtest: Backtest) -> Self {
+        Self { backtest, happened: Matches::default(), unreadable: 0, clock: LogClock::new() }
     }
 
     /// Sets the vars that the rule reads to the values that they had at a position.
@@ -173,63 +169,71 @@ impl<'a> Over<'a> {
         let names: Vec<VarName> = self.backtest.reads_vars().cloned().collect();
         for name in names {
             let value = log.var_at(&name, at)?.and_then(|record| plain(record.body.as_ref()?).ok().flatten());
-            self.backtest.var(&name, value, self.now)?;
+            self.backtest.var(&name, value, self.clock.now())?;
         }
         Ok(())
     }
 
-    fn take(&mut self, record: &Record) -> Result<(), BacktestError> {
-        if let Fact::ClockStepped(step) = &record.fact {
-            self.stepped = self.stepped.saturating_add(step.to.micros().saturating_sub(step.from.micros()));
+    /// Takes everything that is read, and returns the position up to which it was read.
+    fn follow(&mut self, reading: &mut Reading<'_>, what: &ToRead<'_>) -> Result<Position, BacktestError> {
+        let mut at = what.after;
+        if at >= what.head {
+            return Ok(at);
         }
-        self.now = self.now.max(Timestamp::from_micros(record.time.micros().saturating_sub(self.stepped)));
-        match (&record.fact, &record.stream) {
-            (Fact::EventReceived(fact), StreamId::Event(id)) => {
-                let is_too_deep = record.cause.depth > DEPTH_MAX && InternalTrigger::of(&fact.trigger).is_none();
-                if self.triggers.contains(&fact.trigger) && fact.rule.is_none() && !is_too_deep {
-                    return self.judge(record, *id, fact);
-                }
+        loop {
+            let part = reading.next()?;
+            let next = part.next;
+            at = part.at.unwrap_or(at);
+            self.take(part, what.patience)?;
+            if next == Next::Nothing {
+                return Ok(at);
             }
-            (Fact::EnforcementMade(EnforcementMade { rule, .. }), _)
-            | (Fact::EnforcementReleased(EnforcementReleased { rule, .. }), _)
-            | (Fact::EnforcementSuperseded(EnforcementSuperseded { rule, .. }), _)
-                if *rule == self.asked.rule =>
-            {
-                self.happened.note(record);
-            }
-            (Fact::VarSet(VarSet { name, .. }), _) => {
-                let value = record.body.as_ref().and_then(|body| plain(body).ok().flatten());
-                self.backtest.var(name, value, self.now)?;
-            }
-            (Fact::VarRemoved(VarRemoved { name, .. }), _) => self.backtest.var(name, None, self.now)?,
-            _ => {}
         }
-        Ok(())
     }
 
-    fn judge(&mut self, record: &Record, id: EventId, fact: &EventReceived) -> Result<(), BacktestError> {
-        if self.backtest.judged() >= EVENTS_MAX {
+    fn take(&mut self, part: Part, patience: &Patience) -> Result<(), BacktestError> {
+        self.unreadable += part.unreadable;
+        self.backtest.pass_over(part.passed_over);
+        for Item { clock, what } in part.items {
+            patience.demand()?;
+            self.clock.pass(clock);
+            let now = self.clock.now();
+            match what {
+                What::Event(judged) => self.event(*judged)?,
+                What::Happened(record) => self.happened.note(&record),
+                What::Var(name, value) => self.backtest.var(&name, value, now)?,
+            }
+        }
+        if self.backtest.judged() > EVENTS_MAX {
             return Err(BacktestError::TooMany);
         }
-        let body = record.body.as_ref().and_then(|body| plain(body).ok().flatten());
-        let Some(payload) = body.and_then(|body| Document::parse(body).ok()) else {
+        self.clock.pass(part.clock);
+        if part.next == Next::Run {
+            self.clock.end_run(part.clock);
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, judged: Judged) -> Result<(), BacktestError> {
+        let Judged { position, id, fact, payload, judgement } = judged;
+        let Some(payload) = payload.document() else {
             self.unreadable += 1;
             return Ok(());
         };
-        self.backtest.event(PastEvent {
-            position: record.position,
+        let past = PastEvent {
+            position,
             id,
             trigger: &fact.trigger,
             source: &fact.source,
             occurred_at: fact.occurred_at,
-            received_at: self.now,
+            received_at: self.clock.now(),
             payload,
-        })?;
-        Ok(())
+        };
+        Ok(self.backtest.judged_event(&past, judgement)?)
     }
 
     fn told(mut self, (after, until): (Position, Position), log: &LogReaders) -> Result<Backtested, BacktestError> {
-        self.backtest.pass_time(self.now)?;
+        self.backtest.pass_time(self.clock.now())?;
         let (would, happened) = (self.backtest.would(), self.happened.came_to());
         let mut told = Backtested { judged: self.backtest.judged(), unreadable: self.unreadable, after, until, ..Backtested::default() };
         for would in would.values() {

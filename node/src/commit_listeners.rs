@@ -6,7 +6,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use ensue_api::Ends;
 use ensue_engine::batch::CommittedBatch;
+use ensue_engine::command::Command;
+use ensue_engine::effect::Dispatch;
 use ensue_engine::fact::{ByNoun, ExecutionFact};
 use ensue_engine::record::{Digest, Head};
 use ensue_executor::Executor;
@@ -35,6 +39,8 @@ pub struct CommitListeners {
     pub bodies: Arc<BodyCache>,
     /// The head that is kept outside the data directory.
     pub outside: OutsideWriter,
+    /// The requests that wait for the end of an execution.
+    pub ends: Arc<Ends>,
     /// The worker.
     pub executor: Executor,
     /// The followers of the log.
@@ -79,15 +85,21 @@ impl CommitListener for CommitListeners {
             self.keys.note(&batch.records);
             self.tokens.note(&batch.records);
         }
+        // Callers that learn of the batch from here on may wait for what follows it.
+        for follower in &self.followers {
+            follower.tell(batch);
+        }
+        self.ends.note(&batch.records);
     }
 
     fn answered(&mut self, batch: &Arc<CommittedBatch>) {
         for effect in &batch.effects {
             self.executor.carry_out(effect.clone());
         }
-        for follower in &self.followers {
-            follower.tell(batch);
-        }
+    }
+
+    fn at_once(&mut self, dispatch: &Dispatch, params: &Bytes) -> Option<Command> {
+        self.executor.at_once(dispatch, params)
     }
 }
 

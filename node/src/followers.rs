@@ -9,11 +9,12 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ensue_api::Queue;
+use ensue_api::ports::FollowingViews;
 use ensue_api::queues::Held;
 use ensue_engine::batch::CommittedBatch;
 use ensue_engine::explain::panic_text;
@@ -29,6 +30,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The maximum wait between the starts of two steps: under load many small batches become a few large ones, which
 /// cost half as much.
 const STEP_EVERY: Duration = Duration::from_millis(5);
+/// How often a follower takes a step earlier because somebody waits for it: under load, that is one step more for each
+/// that it would take anyway.
+const HURRY_EVERY: Duration = STEP_EVERY;
 /// A follower uses at most this fraction of a core (one in so many) while its steps are short: it then waits less,
 /// and readers see changes sooner.
 const STEPS_TAKE_ONE_IN: u32 = 5;
@@ -83,6 +87,7 @@ impl FollowerHealth {
 pub struct FollowerHandle {
     sender: SyncSender<Told>,
     waiting: Waiting,
+    hurry: Arc<Hurry>,
 }
 
 enum Told {
@@ -113,6 +118,44 @@ impl FollowerHandle {
     }
 }
 
+impl FollowingViews for FollowerHandle {
+    fn hurry(&self) {
+        self.hurry.ask();
+    }
+}
+
+/// Whether somebody waits for a follower.
+#[derive(Debug, Default)]
+struct Hurry {
+    is_asked: Mutex<bool>,
+    told: Condvar,
+}
+
+impl Hurry {
+    fn ask(&self) {
+        *self.is_asked() = true;
+        self.told.notify_one();
+    }
+
+    /// Rests until `until`, or from `early` on only until somebody asks. Returns true if somebody did.
+    fn rest(&self, until: Instant, early: Instant) -> bool {
+        let mut is_asked = self.is_asked();
+        loop {
+            let now = Instant::now();
+            let end = if *is_asked { until.min(early) } else { until };
+            let left = end.saturating_duration_since(now);
+            if left.is_zero() {
+                return std::mem::take(&mut *is_asked) && now < until;
+            }
+            is_asked = self.told.wait_timeout(is_asked, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn is_asked(&self) -> MutexGuard<'_, bool> {
+        self.is_asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Returns the size of a batch in bytes: its facts, the stored bodies, and some overhead for each record.
 fn bytes_of(batch: &CommittedBatch) -> u64 {
     batch.records.iter().map(|record| size_of::<Record>() + kept_bytes(record)).sum::<usize>() as u64
@@ -126,7 +169,8 @@ pub(crate) fn kept_bytes(record: &Record) -> usize {
 /// Creates a follower for a caller that drives it step by step.
 pub fn follower<F: Follow>(follow: F, reader: Box<dyn LogReader>, waiting: Waiting) -> (FollowerHandle, Follower<F>) {
     let (sender, receiver) = sync_channel(BATCHES_WAITING_MAX);
-    (FollowerHandle { sender, waiting }, Follower { follow, reader, receiver, came: None, is_ending: false })
+    let handle = FollowerHandle { sender, waiting, hurry: Arc::default() };
+    (handle, Follower { follow, reader, receiver, came: None, is_ending: false })
 }
 
 /// Starts a follower's thread, which returns the follower when it ends and reports its health while it runs.
@@ -137,8 +181,9 @@ pub(crate) fn start<F: Follow + 'static>(
     (waiting, health): (Waiting, Arc<FollowerHealth>),
 ) -> std::io::Result<(FollowerHandle, JoinHandle<F>)> {
     let (handle, follower) = follower(follow, reader, waiting);
-    let mut thread = FollowerThread { name: name.to_owned(), follower, health, stepped: Instant::now(), took: Duration::ZERO };
-    let joined = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+    let (name, hurry, now) = (name.to_owned(), handle.hurry.clone(), Instant::now());
+    let mut thread = FollowerThread { name, follower, health, hurry, stepped: now, hurried: None, took: Duration::ZERO };
+    let joined = std::thread::Builder::new().name(thread.name.clone()).spawn(move || {
         thread.run();
         thread.follower.follow
     })?;
@@ -238,9 +283,12 @@ struct FollowerThread<F> {
     name: String,
     follower: Follower<F>,
     health: Arc<FollowerHealth>,
+    hurry: Arc<Hurry>,
     /// When it began its last step, and how long the step took.
     stepped: Instant,
     took: Duration,
+    /// When it last took a step earlier because somebody waited.
+    hurried: Option<Instant>,
 }
 
 impl<F: Follow> FollowerThread<F> {
@@ -287,7 +335,10 @@ impl<F: Follow> FollowerThread<F> {
             Ok(told @ Told::Batch(..)) => {
                 self.follower.came = Some(told);
                 let apart = STEP_EVERY.min(self.took * STEPS_TAKE_ONE_IN);
-                std::thread::sleep(apart.saturating_sub(self.stepped.elapsed()));
+                let early = self.hurried.map_or(self.stepped, |hurried| hurried + HURRY_EVERY);
+                if self.hurry.rest(self.stepped + apart, early) {
+                    self.hurried = Some(Instant::now());
+                }
             }
             Ok(told @ Told::Stop) => self.follower.came = Some(told),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}

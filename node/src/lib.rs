@@ -29,6 +29,8 @@ mod keys;
 mod log_access;
 pub mod long_log;
 mod machine;
+#[cfg(test)]
+mod made_catalog;
 mod memory;
 mod metrics;
 pub mod offline;

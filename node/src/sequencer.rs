@@ -5,6 +5,7 @@
 //! forms the groups: no batch is closed before the disk is ready for it. [`Sequencer`] takes one turn at a time and
 //! uses no threads and no clock except its port. The thread that drives it waits if there is nothing to do.
 
+mod at_once;
 mod bodies;
 mod gather;
 mod handle;
@@ -28,6 +29,7 @@ use ensue_api::{QueueName, Queues};
 use ensue_engine::batch::{Beside, CommittedBatch, Offered, Sequencing};
 use ensue_engine::catalog::Catalogs;
 use ensue_engine::command::{Answer, Ask, Command, Novelty, Refusal, Settings};
+use ensue_engine::effect::Dispatch;
 use ensue_engine::engine::Engine;
 use ensue_engine::explain::panic_text;
 use ensue_engine::ids::Id;
@@ -86,6 +88,11 @@ pub trait CommitListener: Send {
     fn committed(&mut self, batch: &Arc<CommittedBatch>, head: Head);
     /// Callers have been answered: the external effects of the batch may begin.
     fn answered(&mut self, batch: &Arc<CommittedBatch>);
+    /// Returns the report of an attempt with these parameters that takes no time, or none if a worker must run it. It is
+    /// called before the commit, so it must have no effect.
+    fn at_once(&mut self, _dispatch: &Dispatch, _params: &Bytes) -> Option<Command> {
+        None
+    }
 }
 
 /// The free space on the log's disk.
@@ -332,6 +339,10 @@ impl Sequencer {
     /// Offers the commands to the core and appends the results. If the store rejects a batch because of one record,
     /// the commands are tried again one by one.
     fn take_in(&mut self, waiting: Vec<Waiting>) -> Result<(), SequencerError> {
+        self.take_in_with(waiting, Follow::AtOnce)
+    }
+
+    fn take_in_with(&mut self, waiting: Vec<Waiting>, follow: Follow) -> Result<(), SequencerError> {
         let mut waiting = self.turned_away_when_full(waiting);
         if waiting.is_empty() {
             return Ok(());
@@ -351,6 +362,10 @@ impl Sequencer {
             waiting.is_offered = true;
             told.push(self.offer(&waiting.command, &seen));
         }
+        let ended = match follow {
+            Follow::AtOnce => self.end_at_once(),
+            Follow::Later => 0,
+        };
         self.gauges.turns.decide.took(begin.elapsed());
         match self.append() {
             Ok(batch) => {
@@ -364,6 +379,8 @@ impl Sequencer {
                 Ok(())
             }
             Err(AppendError::Refused { .. }) if waiting.len() > 1 => waiting.into_iter().try_for_each(|one| self.take_in(vec![one])),
+            // A caller is not rejected because of what follows from its command.
+            Err(AppendError::Refused { .. }) if ended > 0 => self.take_in_with(waiting, Follow::Later),
             Err(AppendError::Refused { why, .. }) => {
                 let refusal = Refusal::Unstorable(why);
                 for one in waiting {
@@ -508,6 +525,15 @@ impl Sequencer {
         *self.gauges.hold.lock().unwrap_or_else(PoisonError::into_inner) = engine.timers().hold(engine.time());
         self.gauges.parked.store(engine.health().parked().count() as u64, Ordering::Relaxed);
     }
+}
+
+/// When attempts that take no time end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Follow {
+    /// In the batch that starts them.
+    AtOnce,
+    /// In a later batch.
+    Later,
 }
 
 /// Returns true if the command added a new event; false if it was rejected, a duplicate or only a check.

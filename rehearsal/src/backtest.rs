@@ -2,7 +2,8 @@
 //! what happened.
 //!
 //! The rule is the only one in an in-memory core, where it runs in shadow mode. The core's clock follows the
-//! times at which the events were received.
+//! times at which the events were received. Whether the rule matches an event depends only on the event, unless
+//! it reads vars, so a [`Judge`] finds that out on any thread, in any order. Only the matches are in order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use ensue_engine::names::{RuleRef, TriggerRef, VarName};
 use ensue_engine::record::{Actor, Body, BodyHandle, CatalogRevision, Epoch, Head, Position, Record, StreamId};
 use ensue_engine::rules::facts::Outcome;
 use ensue_engine::rules::flow::facts::Release;
-use ensue_engine::rules::judge::{EventView, Plan, Verdict, judge, judge_rule};
+use ensue_engine::rules::judge::{EventView, Judgement, Plan, Verdict, judge, judge_rule};
 use ensue_engine::time::Timestamp;
 use ensue_engine::vars::reads::{RuleReads, VarReads};
 use ensue_engine::vars::seen::NotSeen;
@@ -142,6 +143,28 @@ pub struct PastEvent<'a> {
     pub payload: Document,
 }
 
+impl PastEvent<'_> {
+    /// Returns the event as rules see it.
+    pub fn view(&self) -> EventView<'_> {
+        EventView { id: self.id, trigger: self.trigger, source: self.source, time: self.occurred_at, payload: &self.payload, only: None }
+    }
+}
+
+/// The rule of a backtest, as far as it depends on nothing but the event.
+#[derive(Clone)]
+pub struct Judge {
+    catalog: Arc<Catalog>,
+}
+
+impl Judge {
+    /// Returns the rule's judgement of an event, or `None` if the rule does not match it whatever the vars are.
+    /// Events of other triggers never match.
+    pub fn judge(&self, event: &EventView<'_>) -> Option<Judgement> {
+        let judgement = judge(&self.catalog, event);
+        (!judgement.verdicts.is_empty()).then_some(judgement)
+    }
+}
+
 /// A rule that is run over past events, one after the other.
 pub struct Backtest {
     catalog: Arc<Catalog>,
@@ -208,16 +231,38 @@ impl Backtest {
         Ok(backtest)
     }
 
+    /// Returns the judge of the rule, for other threads.
+    pub fn judge(&self) -> Judge {
+        Judge { catalog: self.catalog.clone() }
+    }
+
     /// Lets the rule judge an event. Events of other triggers are ignored. Events must come in the order in
     /// which they were received.
     ///
     /// # Errors
     /// If the core cannot compute the consequences, which is an internal error.
-    pub fn event(&mut self, past: PastEvent<'_>) -> Result<(), Stuck> {
-        let PastEvent { position, id, trigger, source, occurred_at, received_at, payload } = past;
+    pub fn event(&mut self, past: &PastEvent<'_>) -> Result<(), Stuck> {
+        match self.judge().judge(&past.view()) {
+            Some(judgement) => self.judged_event(past, judgement),
+            None => {
+                self.pass_over(1);
+                Ok(())
+            }
+        }
+    }
+
+    /// Counts events that the rule does not match, according to its [`Judge`].
+    pub fn pass_over(&mut self, events: u64) {
+        self.judged += events;
+    }
+
+    /// Does the same as [`event`](Self::event) for an event that the rule's [`Judge`] has judged.
+    ///
+    /// # Errors
+    /// As for [`event`](Self::event).
+    pub fn judged_event(&mut self, past: &PastEvent<'_>, judgement: Judgement) -> Result<(), Stuck> {
+        let (id, view) = (past.id, past.view());
         self.judged += 1;
-        let view = EventView { id, trigger, source, time: occurred_at, payload: &payload, only: None };
-        let judgement = judge(&self.catalog, &view);
         let verdict = match judgement.verdicts.first().map(|judged| &judged.verdict) {
             Some(Verdict::Undecided) => match self.sequencing.engine().vars().seen(&self.reads, &self.world) {
                 Ok(vars) => judge_rule(&self.rule, &view, &vars),
@@ -236,10 +281,10 @@ impl Backtest {
             self.matches.came_to.insert(id, would);
             return Ok(());
         }
-        self.pass_time(received_at)?;
+        self.pass_time(past.received_at)?;
         let event = ObservedEvent::judged(&view, judgement);
         let here = self.sequencing.committed_head().position.next();
-        self.world.past.insert(here, position);
+        self.world.past.insert(here, past.position);
         self.ask(Ask::ReceiveEvents(vec![event]))?;
         if self.matches.came_to.get(&id) != Some(&Would::Not("held")) {
             // Nothing needs its payload again.

@@ -130,7 +130,7 @@ impl Past {
                 received_at,
                 payload: payload.clone(),
             };
-            backtest.event(past).unwrap();
+            backtest.event(&past).unwrap();
         }
         backtest.pass_time(self.spec.now()).unwrap();
         backtest.would().clone()

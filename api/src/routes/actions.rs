@@ -23,6 +23,7 @@ use super::Routes;
 use crate::api::Api;
 use crate::auth::Allowed;
 use crate::call::Call;
+use crate::ends::Known;
 use crate::listing;
 use crate::operation::{Header, Heeded, Operation, Presence, Takes, schema_of};
 use crate::permissions::{ActionsExecute, ActionsRead, ExecutionsRead, Permission as _};
@@ -36,8 +37,8 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 /// The longest time that a caller can wait for an execution to end.
 const WAIT_MAX: Duration = Duration::from_secs(60);
-/// How often the view is polled for an execution's end while records arrive faster than that.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// How often the view is read while a request waits for an execution's end, in case that the end was not reported.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Parameters that do not match the action's schema.
 #[derive(Debug, Error, Explain)]
@@ -193,8 +194,8 @@ pub(super) async fn answer(call: &Call, id: ExecutionId, position: Position) -> 
     let shown = match wait {
         // A repeat of the request must find it as it was.
         None if call.is_keyed() => None,
-        _ if api.see_position(position).await.is_err() => None,
-        Some(wait) => at_its_end(api, id, wait).await.ok(),
+        Some(wait) => at_its_end(api, id, position, wait).await.ok(),
+        None if api.see_position(position).await.is_err() => None,
         None => api.row::<Execution>(id.to_string(), ExecutionsRead::THING).await.ok(),
     };
     let execution = match shown {
@@ -215,24 +216,36 @@ pub(super) async fn answer(call: &Call, id: ExecutionId, position: Position) -> 
     Ok(respond::located(response, &format!("{}/executions/{id}", crate::route::BASE)))
 }
 
-/// Returns the execution once it has ended, or as it is when the time is up or the node stops.
-async fn at_its_end(api: &Arc<Api>, id: ExecutionId, wait: Duration) -> Result<Execution, Problem> {
+/// Returns an execution that was requested at a position: once it has ended, or as it is when the time is up or the
+/// node stops.
+async fn at_its_end(api: &Arc<Api>, id: ExecutionId, requested: Position, wait: Duration) -> Result<Execution, Problem> {
     let deadline = Instant::now() + wait;
-    let mut views_at = api.ports.views_at.clone();
+    let mut awaited = api.ports.ends.wait(id);
+    let mut look_at = match awaited.known() {
+        Known::Ended(at) | Known::Unsure(at) => Some(at.max(requested)),
+        Known::Open => None,
+    };
     loop {
-        views_at.borrow_and_update();
-        let execution: Execution = api.row(id.to_string(), ExecutionsRead::THING).await?;
-        let looked = Instant::now();
-        if execution.status.is_end() {
-            return Ok(execution);
+        // If the views lag, they may still reach the end in time.
+        if let Some(position) = look_at
+            && api.see_position(position).await.is_ok()
+        {
+            let execution: Execution = api.row(id.to_string(), ExecutionsRead::THING).await?;
+            if execution.status.is_end() {
+                return Ok(execution);
+            }
         }
-        tokio::select! {
+        look_at = tokio::select! {
             biased;
-            () = api.stopping.begun() => return Ok(execution),
-            () = tokio::time::sleep_until(deadline) => return Ok(execution),
-            moved = views_at.changed() => if moved.is_err() { return Ok(execution) },
+            () = api.stopping.begun() => None,
+            () = tokio::time::sleep_until(deadline) => None,
+            at = awaited.ended() => Some(at.max(requested)),
+            () = tokio::time::sleep(LOOK_EVERY) => Some(requested),
+        };
+        if look_at.is_none() {
+            api.saw_position(requested)?;
+            return api.row(id.to_string(), ExecutionsRead::THING).await;
         }
-        tokio::time::sleep_until(looked + LOOK_EVERY).await;
     }
 }
 

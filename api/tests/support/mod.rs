@@ -197,6 +197,8 @@ impl TestApi {
             replays: node.clone(),
             views: Arc::new(node.views()),
             views_at: node.views_at(),
+            views_follower: node.clone(),
+            ends: node.ends.clone(),
             log: node.clone(),
             outputs: node.clone(),
             blobs: Arc::new(node.blobs.clone()),

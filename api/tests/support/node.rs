@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 pub(crate) use self::ports::ENDLESS_RULE;
 use bytes::Bytes;
+use ensue_api::Ends;
 use ensue_api::ports::{Declined, GivenEvent, Holder};
 use ensue_engine::batch::{Beside, Offered, Sequencing};
 use ensue_engine::catalog::{Catalog, Catalogs, Extra};
@@ -46,6 +47,9 @@ pub(crate) struct TestNode {
     outputs: Mutex<Printed>,
     log_reads: AtomicU64,
     revocations: watch::Sender<u64>,
+    pub(crate) ends: Arc<Ends>,
+    /// How often a request waited for the views.
+    pub(crate) hurries: AtomicU64,
     pub(crate) blobs: MemoryBlobs,
 }
 
@@ -121,6 +125,8 @@ impl TestNode {
             outputs: Mutex::default(),
             log_reads: AtomicU64::new(0),
             revocations: watch::Sender::new(0),
+            ends: Ends::after(Position(0)),
+            hurries: AtomicU64::new(0),
             blobs: MemoryBlobs::default(),
         };
         node.ask(Actor::Operator, Ask::ChangePacks { base: CatalogRevision(0), changes }).unwrap();
@@ -216,6 +222,7 @@ impl TestNode {
             Offered::Taken { position, answer } => {
                 core.seen.extend(core.sequencing.batch().seen.iter().cloned());
                 let records = core.sequencing.committed().records;
+                self.ends.note(&records);
                 if !self.script().views_stand_still {
                     core.projector.advance(&mut core.views, &records).unwrap();
                     self.views_at.send_replace(position);
@@ -239,6 +246,7 @@ impl TestNode {
         let beside = Beside { catalogs: &catalogs, bodies: &bodies, seen: &seen, settings: &settings };
         core.sequencing.park(&record, owed, "it broke".to_owned(), &at, &beside);
         let records = core.sequencing.committed().records;
+        self.ends.note(&records);
         core.projector.advance(&mut core.views, &records).unwrap();
         self.views_at.send_replace(core.sequencing.committed_head().position);
         core.records.extend(records);

@@ -79,3 +79,30 @@ fn follower_continues_after_a_panic_which_stays_counted() {
     handle.stop();
     thread.join().unwrap();
 }
+
+/// More than a test takes.
+const FAR: Duration = Duration::from_secs(3_600);
+/// Longer than a thread takes to begin to wait, most of the time.
+const SHORT: Duration = Duration::from_millis(20);
+
+#[test]
+fn waiting_caller_ends_a_follower_s_rest() {
+    let (hurry, now) = (Arc::new(Hurry::default()), Instant::now());
+    hurry.ask();
+    assert!(hurry.rest(now + FAR, now), "somebody asked before the rest");
+    let (resting, asking) = (hurry.clone(), now + FAR);
+    let rest = std::thread::spawn(move || resting.rest(asking, now));
+    std::thread::sleep(SHORT);
+    hurry.ask();
+    assert!(rest.join().unwrap(), "somebody asked during the rest");
+    assert!(!hurry.rest(Instant::now() + SHORT, now), "each request counts once");
+}
+
+#[test]
+fn follower_that_hurried_just_now_rests_as_long_as_usual() {
+    let (hurry, now) = (Hurry::default(), Instant::now());
+    hurry.ask();
+    assert!(!hurry.rest(now + SHORT, now + FAR));
+    assert!(now.elapsed() >= SHORT);
+    assert!(!hurry.rest(Instant::now() + SHORT, now), "the step that begins now is for all who asked before");
+}

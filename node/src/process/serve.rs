@@ -79,6 +79,8 @@ fn ports((stores, following, working, _): Seat<'_>, edges: &Edges, handle: &Sequ
         replays: Arc::new(NodeReplays::new(catalogs.clone(), readers.clone())),
         views: following.views.reader.clone(),
         views_at: following.views.at.clone(),
+        views_follower: Arc::new(following.views.follower.0.clone()),
+        ends: stores.ends.clone(),
         log: readers.clone(),
         outputs: working.outputs(),
         blobs: working.blobs(),

@@ -70,6 +70,7 @@ impl Leading {
             tokens: stores.tokens.clone(),
             bodies: stores.bodies.clone(),
             outside: outside.clone(),
+            ends: stores.ends.clone(),
             executor: working.executor.clone(),
             followers: vec![following.views.follower.0.clone(), following.telemetry.follower.clone()],
         };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ensue_api::QueueName;
+use ensue_api::{Ends, QueueName};
 use ensue_engine::ids::LogId;
 
 use super::Around;
@@ -36,6 +36,8 @@ pub(crate) struct Stores {
     pub(crate) edge: Arc<Edge>,
     /// The cached bodies.
     pub(crate) bodies: Arc<BodyCache>,
+    /// The requests that wait for the end of an execution.
+    pub(crate) ends: Arc<Ends>,
 }
 
 impl Stores {
@@ -49,6 +51,7 @@ impl Stores {
         let catalogs = Arc::new(NodeCatalogs::open(opened.data.packs(), engine.packs().clone(), opened.log.reader()?)?);
         let edge = Arc::new(Edge { log, catalogs: catalogs.clone(), keys: keys.clone(), clock: around.clock.clone() });
         let bodies = Arc::new(BodyCache::new(around.queues.of(QueueName::BodyBytes).clone()));
-        Ok(Self { log, readers, keys, vars, tokens, catalogs, edge, bodies })
+        let ends = Ends::after(opened.head.position);
+        Ok(Self { log, readers, keys, vars, tokens, catalogs, edge, bodies, ends })
     }
 }

@@ -113,7 +113,7 @@ impl Asking for SequencerHandle {
 }
 
 /// Compresses the bodies on the callers' threads, in parallel. Returns how many bytes are left.
-fn compress_bodies(command: &mut Command) -> usize {
+pub(super) fn compress_bodies(command: &mut Command) -> usize {
     let mut bytes = 0;
     command.change_bodies(|body| {
         *body = ensue_store::encode::compress(body.clone());

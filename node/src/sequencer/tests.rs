@@ -402,6 +402,7 @@ fn kept_delivery() -> Ask {
     Ask::KeepDelivery(letter)
 }
 
+mod at_once;
 mod clock_steps;
 mod ended_processes;
 mod owing;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ensue_api::ports::{KeyWriter, OnBehalf};
-use ensue_api::{Ports, Queue, QueueName};
+use ensue_api::{Ends, Ports, Queue, QueueName};
 use ensue_engine::command::{Ask, Command, Settings};
 use ensue_engine::effect::Effect;
 use ensue_engine::names::KeyRef;
@@ -147,6 +147,7 @@ impl Node {
         let limits = BlobLimits { quota_bytes: u64::MAX, free_bytes: 0 };
         let blobs: Arc<dyn Blobs> = Arc::new(FolderBlobs::open(&opened.data.blobs(), limits, now)?);
         let outside = OutsideWriter::new(opened.outside);
+        let ends = Ends::after(opened.head.position);
 
         let rebuilt = Rebuilt::default();
         let views = opened.backend.views(log)?;
@@ -226,8 +227,9 @@ impl Node {
             tokens: tokens.clone(),
             bodies,
             outside: outside.clone(),
+            ends: ends.clone(),
             executor: executor.clone(),
-            followers: vec![views_told],
+            followers: vec![views_told.clone()],
         };
         let machine = unstarted.with(SequencerParts {
             log: Box::new(FailingLog::new(opened.log, ground.clone(), life.clone())),
@@ -279,6 +281,8 @@ impl Node {
                 replays: Arc::new(NodeReplays::new(catalogs.clone(), readers.clone())),
                 views: view_reader.clone(),
                 views_at: views_at.clone(),
+                views_follower: Arc::new(views_told),
+                ends,
                 log: readers.clone(),
                 outputs,
                 blobs,

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_api::ports::{
-    Access, Backtested, Backtests, Declined, Dependency, DependencyState, EventMaker, Finding, FindingVerdict, GivenEvent, Holder,
-    HookRefusal, Installed, Job, JobKind, JobState, Kept, KeyWriter, LogAccess, NewToken, Node, NodeStatus, OnBehalf, Patience, Readiness,
-    Replayed, Replays, Retained, SecretState, SetKey, ToBacktest, ToReplay, Tokens, Webhooks,
+    Access, Backtested, Backtests, Declined, Dependency, DependencyState, EventMaker, Finding, FindingVerdict, FollowingViews, GivenEvent,
+    Holder, HookRefusal, Installed, Job, JobKind, JobState, Kept, KeyWriter, LogAccess, NewToken, Node, NodeStatus, OnBehalf, Patience,
+    Readiness, Replayed, Replays, Retained, SecretState, SetKey, ToBacktest, ToReplay, Tokens, Webhooks,
 };
 use ensue_api::worker_queues::{StartRate, WorkerQueue};
 use ensue_engine::catalog::{Catalog, Catalogs as _, Sensor};
@@ -87,6 +87,13 @@ impl Backtests for TestNode {
             std::thread::sleep(Duration::from_millis(2));
         }
         Ok(Backtested::default())
+    }
+}
+
+/// The views follow each command at once.
+impl FollowingViews for TestNode {
+    fn hurry(&self) {
+        self.hurries.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -1,0 +1,208 @@
+//! The ends of executions as they are committed, for requests that wait for them.
+//!
+//! A request learns of an end from here, and then reads the views once they have reached it. What happened to the
+//! newest executions is remembered, because one may end before the request that asked for it begins to wait.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ensue_engine::executions::milestone::Milestone;
+use ensue_engine::fact::ByNoun;
+use ensue_engine::ids::ExecutionId;
+use ensue_engine::record::{Position, Record, StreamId};
+use tokio::sync::watch;
+
+/// How many begins and ends of executions are remembered.
+const REMEMBERED_MAX: usize = 1_024;
+
+/// The newest begins and ends of executions, and the requests that wait for ends. Parts of workflows are not noted:
+/// no request waits for one.
+#[derive(Debug)]
+pub struct Ends(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    /// The position of the newest noted record.
+    newest: Position,
+    /// The newest begins and ends, oldest first; an end has its position.
+    recent: VecDeque<(ExecutionId, Option<Position>)>,
+    waiting: BTreeMap<ExecutionId, watch::Sender<Option<Position>>>,
+}
+
+/// What is known of an execution's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// It ended at this position.
+    Ended(Position),
+    /// It has not ended.
+    Open,
+    /// It may have ended at or before this position.
+    Unsure(Position),
+}
+
+/// A request that waits for an execution's end.
+#[derive(Debug)]
+pub(crate) struct Awaited {
+    ends: Arc<Ends>,
+    execution: ExecutionId,
+    known: Known,
+    ended: watch::Receiver<Option<Position>>,
+    is_reported: bool,
+}
+
+impl Ends {
+    /// Starts after a position: nothing is known of what happened before.
+    pub fn after(head: Position) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(State { newest: head, recent: VecDeque::new(), waiting: BTreeMap::new() })))
+    }
+
+    /// Notes the records of a commit. Quick.
+    pub fn note(&self, records: &[Record]) {
+        let Some(newest) = records.last() else { return };
+        let mut state = self.state();
+        for record in records {
+            let (ByNoun::ExecutionFact(fact), StreamId::Execution(id)) = (record.fact.by_noun(), &record.stream) else { continue };
+            match fact.milestone() {
+                Milestone::Asked(asked) if asked.part_of.is_none() => state.remember(*id, None),
+                Milestone::Ended(ended) if ended.part_of.is_none() => state.end(*id, record.position),
+                Milestone::Asked(_)
+                | Milestone::Ended(_)
+                | Milestone::AttemptBegan(_)
+                | Milestone::AttemptEnded(_)
+                | Milestone::Held
+                | Milestone::Freed
+                | Milestone::Noted => {}
+            }
+        }
+        state.newest = newest.position;
+    }
+
+    /// Begins to wait for the end of an execution.
+    pub(crate) fn wait(self: &Arc<Self>, execution: ExecutionId) -> Awaited {
+        let mut state = self.state();
+        let known = state.known(execution);
+        let ended = state.waiting.entry(execution).or_insert_with(|| watch::Sender::new(None)).subscribe();
+        Awaited { ends: self.clone(), execution, known, ended, is_reported: false }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn end(&mut self, execution: ExecutionId, at: Position) {
+        if let Some(waiting) = self.waiting.remove(&execution) {
+            waiting.send_replace(Some(at));
+        }
+        self.remember(execution, Some(at));
+    }
+
+    fn remember(&mut self, execution: ExecutionId, ended: Option<Position>) {
+        if self.recent.len() == REMEMBERED_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((execution, ended));
+    }
+
+    fn known(&self, execution: ExecutionId) -> Known {
+        match self.recent.iter().rev().find(|(known, _)| *known == execution) {
+            Some((_, Some(at))) => Known::Ended(*at),
+            Some((_, None)) => Known::Open,
+            None => Known::Unsure(self.newest),
+        }
+    }
+}
+
+impl Awaited {
+    /// Returns what was known at the beginning.
+    pub(crate) fn known(&self) -> Known {
+        self.known
+    }
+
+    /// Waits for an end that was not known at the beginning, and returns its position. It is reported once.
+    pub(crate) async fn ended(&mut self) -> Position {
+        if !self.is_reported {
+            let ended = self.ended.wait_for(Option::is_some).await.ok().and_then(|at| *at);
+            self.is_reported = true;
+            if let Some(at) = ended {
+                return at;
+            }
+        }
+        std::future::pending().await
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        let mut state = self.ends.state();
+        // This receiver still counts.
+        if state.waiting.get(&self.execution).is_some_and(|waiting| waiting.receiver_count() <= 1) {
+            state.waiting.remove(&self.execution);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ensue_engine::executions::facts::ExecutionSucceeded;
+    use ensue_test_support::single::{id, record, requested};
+
+    use super::*;
+
+    fn execution(number: u128) -> ExecutionId {
+        ExecutionId(id(number))
+    }
+
+    fn begun(number: u128, position: u64) -> Record {
+        let record = record(id(number), StreamId::Execution(execution(number)), 1, None, requested("core.noop"));
+        Record { position: Position(position), ..record }
+    }
+
+    fn ended(number: u128, position: u64) -> Record {
+        let fact = ExecutionSucceeded { part_of: None };
+        let record = record(id(number), StreamId::Execution(execution(number)), 1, None, fact);
+        Record { position: Position(position), ..record }
+    }
+
+    #[test]
+    fn end_before_the_wait_is_known_and_an_open_execution_too() {
+        let ends = Ends::after(Position(4));
+        ends.note(&[begun(1, 5), begun(2, 6), ended(1, 7)]);
+        assert_eq!(ends.wait(execution(1)).known(), Known::Ended(Position(7)));
+        assert_eq!(ends.wait(execution(2)).known(), Known::Open);
+        assert_eq!(ends.wait(execution(3)).known(), Known::Unsure(Position(7)));
+    }
+
+    #[test]
+    fn forgotten_execution_may_have_ended_by_the_newest_position() {
+        let ends = Ends::after(Position(0));
+        ends.note(&[begun(0, 1), ended(0, 2)]);
+        let others: Vec<Record> = (1..=REMEMBERED_MAX as u64).map(|number| begun(u128::from(number), number + 2)).collect();
+        ends.note(&others);
+        assert_eq!(ends.wait(execution(0)).known(), Known::Unsure(Position(REMEMBERED_MAX as u64 + 2)));
+        assert_eq!(ends.state().recent.len(), REMEMBERED_MAX);
+    }
+
+    #[tokio::test]
+    async fn end_is_reported_to_every_waiting_request_once() {
+        let ends = Ends::after(Position(0));
+        ends.note(&[begun(1, 1)]);
+        let (mut one, mut other) = (ends.wait(execution(1)), ends.wait(execution(1)));
+        ends.note(&[ended(1, 2)]);
+        assert_eq!((one.ended().await, other.ended().await), (Position(2), Position(2)));
+        let again = tokio::time::timeout(std::time::Duration::from_millis(1), one.ended()).await;
+        assert!(again.is_err(), "{again:?}");
+    }
+
+    #[test]
+    fn request_that_no_longer_waits_leaves_nothing_behind() {
+        let ends = Ends::after(Position(0));
+        ends.note(&[begun(1, 1)]);
+        let (one, other) = (ends.wait(execution(1)), ends.wait(execution(1)));
+        drop(one);
+        assert_eq!(ends.state().waiting.len(), 1);
+        drop(other);
+        assert_eq!(ends.state().waiting.len(), 0);
+    }
+}
