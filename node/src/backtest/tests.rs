@@ -34,7 +34,7 @@ const RULES: [&str; 7] = [
 
 fn catalog(rule: &str) -> Catalog {
     let files = [
-        ("triggers/ping.yaml", "payload: { host: string, load: integer, note: string? }\n".to_owned()),
+        ("triggers/ping.yaml", "payload: { host: string, load: integer, note: 'string?' }\n".to_owned()),
         ("triggers/other.yaml", "payload: { load: integer }\n".to_owned()),
         ("rules/rule.yaml", format!("trigger: demo.ping\n{rule}action: core.echo\nwith: {{ message: '${{{{ event.payload.host }}}}' }}\n")),
     ];
