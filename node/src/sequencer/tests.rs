@@ -105,6 +105,7 @@ struct World {
     queues: Queues,
     plain: fn(&Body) -> Result<Option<Bytes>, LogError>,
     clock: Arc<HandClock>,
+    settings: Settings,
 }
 
 impl World {
@@ -128,6 +129,7 @@ impl World {
             folder,
             queues,
             clock: Arc::default(),
+            settings: Settings::default(),
             plain: |_| Ok(None),
         }
     }
@@ -142,7 +144,7 @@ impl World {
             log: Box::new(log),
             clock: self.clock.clone(),
             catalogs: Arc::new(Nothing),
-            settings: Settings::default(),
+            settings: self.settings.clone(),
             rates: BTreeMap::new(),
             listener: Box::new(NoListener),
             space: Box::new(self.room.clone()),
@@ -405,3 +407,4 @@ fn kept_delivery() -> Ask {
 mod clock_steps;
 mod ended_processes;
 mod owing;
+mod slots;
