@@ -60,8 +60,9 @@ impl Sequencer {
         match item {
             Item::Command(waiting) if comes_from_inside(&waiting.command) => inside.push(waiting),
             Item::Command(waiting) => self.outside.push_back(waiting),
-            Item::TellQueues(tell) => {
+            Item::TellQueues(tell, held) => {
                 let told = self.rates.tell(self.sequencing.engine(), self.clock.now(), &self.settings);
+                drop(held);
                 // The caller may have gone.
                 let _ = tell.try_send(told);
             }
