@@ -356,6 +356,17 @@ mod tests {
     }
 
     #[test]
+    fn sqlite_is_built_with_the_flags_of_this_project() {
+        let connection = Connection::open_in_memory().unwrap();
+        let mut statement = connection.prepare("PRAGMA compile_options").unwrap();
+        let options: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+        for option in ["DEFAULT_MEMSTATUS=0", "DEFAULT_PCACHE_INITSZ=0"] {
+            assert!(options.iter().any(|one| one == option), "{option} is not among {options:?}: see `.cargo/config.toml`");
+        }
+        assert!(!options.iter().any(|one| one == "ENABLE_API_ARMOR"), "{options:?}");
+    }
+
+    #[test]
     fn file_is_written_with_full_durability_and_without_memory_mapping() {
         let folder = tempfile::tempdir().unwrap();
         let connection = open_to_write(&folder.path().join("cats.sqlite").as_path().into(), &CATS).unwrap();
