@@ -157,6 +157,11 @@ impl NodeCatalogs {
         self.copies.join(digest.to_string())
     }
 
+    /// Releases what the reader of manifests caches. Catalogs that are built stay.
+    pub(crate) fn release_caches(&self) {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner).release_caches();
+    }
+
     /// Notes a committed record that installs or removes a pack.
     pub fn note(&self, records: &[Record]) {
         let mut revision = None;

@@ -27,6 +27,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::idle::{Caches, IdleWatch};
 use crate::kept::Housekeeper;
 use crate::keys::NodeKeys;
 use crate::memory::{self, Caps};
@@ -159,7 +160,14 @@ async fn start(config: Config, over: LogOver, taken_over: &mut Option<Executor>)
     let edges = Edges::open(&config, packs, (&stores, &handle, &around), leading.is_first_start)?;
     let is_stopping = Arc::new(AtomicBool::new(false));
     let serving = Serving::start(&config, (&stores, &following, &working, &leading), &edges, (&handle, &is_stopping, &around)).await?;
-    let housekeeper = Housekeeper::start(working.kept.clone(), around.clock.clone())
+    let caches = Caches {
+        sequencer: handle.clone(),
+        followers: vec![following.views.follower.0.clone(), following.telemetry.follower.clone()],
+        bodies: stores.bodies.clone(),
+        readers: stores.readers.clone(),
+        catalogs: stores.catalogs.clone(),
+    };
+    let housekeeper = Housekeeper::start(working.kept.clone(), around.clock.clone(), IdleWatch::over(caches))
         .map_err(|why| machine("starting the job that deletes old outputs", &why))?;
     let ticker = tokio::spawn(tick(around.clock, handle.clone(), leading.outside.clone()));
     Ok(Node { edges, serving, sequencer: handle, working, following, leading, is_stopping, ticker, housekeeper })

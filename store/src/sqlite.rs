@@ -245,6 +245,13 @@ fn made_lasting(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
 }
 
+/// Releases the statements and the pages that a connection caches.
+pub(crate) fn release_caches(connection: &Connection) {
+    connection.flush_prepared_statement_cache();
+    // It cannot fail for a reason that matters: whatever stays is only memory.
+    let _ = connection.release_memory();
+}
+
 /// Returns the problem with a table and its indexes, if there is one: a row missing from an index would
 /// appear not to exist.
 pub(crate) fn wrong_with(connection: &Connection, table: &str) -> rusqlite::Result<Option<String>> {

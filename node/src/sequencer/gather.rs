@@ -66,6 +66,10 @@ impl Sequencer {
                 // The caller may have gone.
                 let _ = tell.try_send(told);
             }
+            Item::ReleaseCaches(_held) => {
+                self.log.release_caches();
+                *self.reader.borrow_mut() = None;
+            }
             Item::Stop => self.is_stopping = true,
         }
     }

@@ -36,6 +36,7 @@ pub struct SequencerHandle {
 pub(super) enum Item {
     Command(Waiting),
     TellQueues(TellQueues, Held),
+    ReleaseCaches(Held),
     Stop,
 }
 
@@ -47,7 +48,7 @@ impl Submit for SequencerHandle {
         let waiting = Waiting { command: Box::new(command), bytes, reply: Some(reply), is_offered: false, since, held: Some(held) };
         match self.sender.send(Item::Command(waiting)) {
             Err(SendError(Item::Command(waiting))) => waiting.answer(Err(SubmitError::Stopping)),
-            Ok(()) | Err(SendError(Item::TellQueues(..) | Item::Stop)) => {}
+            Ok(()) | Err(SendError(Item::TellQueues(..) | Item::ReleaseCaches(_) | Item::Stop)) => {}
         }
     }
 }
@@ -81,6 +82,14 @@ impl SequencerHandle {
             RecvTimeoutError::Timeout => SubmitError::Busy,
             RecvTimeoutError::Disconnected => SubmitError::Stopping,
         })
+    }
+
+    /// Asks the sequencer to release what the log's writer and reader cache. If the queue of commands is full, the node is
+    /// not idle, and nothing happens.
+    pub(crate) fn release_caches(&self) {
+        let Some(one) = self.queues.of(QueueName::Commands).enter(1) else { return };
+        // A sequencer that has ended has no caches.
+        let _ = self.sender.send(Item::ReleaseCaches(one));
     }
 
     /// Asks the sequencer to answer the waiting commands and then to end.

@@ -396,6 +396,19 @@ fn queue_of_commands_is_the_only_cap_on_their_number() {
 }
 
 #[test]
+fn released_caches_of_the_log_come_back_as_they_are_used() {
+    let mut world = World::new();
+    let thread = world.start();
+    assert!(world.ask(set_key("a")).is_ok());
+    world.handle.release_caches();
+    assert!(world.ask(set_key("b")).is_ok());
+    assert_eq!((world.faults.releases(), world.queues.of(QueueName::Commands).depth()), (1, 0));
+    world.handle.stop();
+    thread.join().unwrap().unwrap();
+    world.the_log_holds(2);
+}
+
+#[test]
 fn unanswered_question_about_queues_counts_as_a_command() {
     let world = World::with(Queues::with(|_| 1));
     let asker = world.handle.clone();
