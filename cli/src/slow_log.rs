@@ -45,4 +45,8 @@ impl Log for SlowLog {
     fn reader(&self) -> Result<Box<dyn LogReader>, LogError> {
         self.log.reader()
     }
+
+    fn release_caches(&mut self) {
+        self.log.release_caches();
+    }
 }

@@ -38,6 +38,8 @@ pub trait Log: Send {
     fn seen(&self, keys: &[DedupeKey]) -> Result<Vec<Option<Seen>>, LogError>;
     /// Opens a reader with its own connection.
     fn reader(&self) -> Result<Box<dyn LogReader>, LogError>;
+    /// Releases the memory of what it caches for speed. The caches fill again as they are used.
+    fn release_caches(&mut self);
 }
 
 /// A reader of a log.
@@ -56,6 +58,8 @@ pub trait LogReader: Send {
     fn batch_at(&self, position: Position) -> Result<Option<Id>, LogError>;
     /// Fails if the indexes of records and keys do not agree with them. Takes as long as reading all of them.
     fn check_indexes(&self) -> Result<(), LogError>;
+    /// Releases the memory of what it caches for speed. The caches fill again as they are used.
+    fn release_caches(&self);
 }
 
 /// How much is read at once: the first limit that is reached ends it, but at least one record is returned.

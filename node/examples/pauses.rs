@@ -205,6 +205,10 @@ impl Log for Timed {
     fn reader(&self) -> Result<Box<dyn LogReader>, LogError> {
         self.log.reader()
     }
+
+    fn release_caches(&mut self) {
+        self.log.release_caches();
+    }
 }
 
 struct NoListener;

@@ -48,6 +48,8 @@ pub trait Views: RetainedViews {
     fn is_damaged(&self) -> bool;
     /// Clears the in-memory caches: after an internal error they may differ from the stored rows.
     fn forget_what_is_at_hand(&mut self);
+    /// Releases the memory of all caches, and closes connections that are not in use. All of it comes back as it is used.
+    fn release_caches(&mut self);
     /// Replaces these views with ones that were built next to them and have caught up.
     fn adopt(&mut self, beside: Box<dyn Views>) -> Result<(), ViewError>;
     /// Releases the space of removed rows.

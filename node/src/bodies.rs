@@ -49,6 +49,13 @@ impl BodyCache {
         self.queue.set(state.bytes as u64);
     }
 
+    /// Removes all bodies.
+    pub(crate) fn clear(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = State { bodies: LruCache::unbounded(), bytes: 0 };
+        self.queue.set(0);
+    }
+
     /// Returns a body, or none if it is not cached.
     pub fn get(&self, digest: &Digest) -> Option<Bytes> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).bodies.get(digest).cloned()
@@ -71,5 +78,17 @@ mod tests {
         assert_eq!(held, 3);
         cache.put(Digest::of(b"large"), Bytes::from(vec![0; 101]));
         assert!(cache.get(&Digest::of(b"large")).is_none());
+    }
+
+    #[test]
+    fn cleared_cache_holds_no_bytes_and_can_be_filled_again() {
+        let queue = Queue::new(QueueName::BodyBytes, 100);
+        let (cache, digest) = (BodyCache::new(queue.clone()), Digest::of(b"1"));
+        cache.put(digest, Bytes::from(vec![1; 30]));
+        assert_eq!(queue.depth(), 30);
+        cache.clear();
+        assert_eq!((cache.get(&digest), queue.depth()), (None, 0));
+        cache.put(digest, Bytes::from(vec![1; 30]));
+        assert_eq!((cache.get(&digest).unwrap().len(), queue.depth()), (30, 30));
     }
 }

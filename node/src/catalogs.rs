@@ -20,7 +20,7 @@ use ensue_engine::ports::LogReader;
 use ensue_engine::recent::Recent;
 use ensue_engine::record::{Body, BodyHandle, CatalogRevision, Digest, Record};
 use ensue_engine::time::Timestamp;
-use ensue_packs::{BuildError, Checked, Diagnostic, FileMode, Manifest, PackFile, PackSource, Severity};
+use ensue_packs::{BuildError, Checked, CopyError, Diagnostic, FileMode, Manifest, NewCopies, PackFile, PackSource, Severity};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -45,6 +45,9 @@ pub enum CatalogError {
         /// Why.
         why: String,
     },
+    /// The copy of a pack cannot be written.
+    #[error(transparent)]
+    Unwritten(#[from] CopyError),
     /// The manifest of a pack is not in the log.
     #[error(
         "the manifest of pack `{pack}` cannot be read: {why}; `ensue log verify` shows what is damaged: restore the data directory's log from a backup"
@@ -154,6 +157,11 @@ impl NodeCatalogs {
         self.copies.join(digest.to_string())
     }
 
+    /// Releases what the reader of manifests caches. Catalogs that are built stay.
+    pub(crate) fn release_caches(&self) {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner).release_caches();
+    }
+
     /// Notes a committed record that installs or removes a pack.
     pub fn note(&self, records: &[Record]) {
         let mut revision = None;
@@ -178,14 +186,13 @@ impl NodeCatalogs {
         let base = now.revision();
         let mut next: BTreeMap<PackName, (PackSource, Manifest)> = BTreeMap::new();
         let mut changes = Vec::new();
+        let mut copies = NewCopies::in_folder(&self.copies);
         for pack in checked.good {
             let manifest = pack.manifest(|rule| rule_id(&now, rule, clock));
             let installed = now.packs().get(&pack.name);
             let is_same = installed.is_some_and(|installed| installed.digest == pack.digest && *installed.config == manifest.config);
             if !is_same {
-                pack.source
-                    .write_copy(&self.copies)
-                    .map_err(|error| CatalogError::Copy { pack: pack.name.clone(), why: error.to_string() })?;
+                copies.write(&pack.source)?;
                 changes.push(PackChange::Install {
                     name: pack.name.clone(),
                     version: pack.version,
@@ -195,6 +202,7 @@ impl NodeCatalogs {
             }
             next.insert(pack.name, (pack.source, manifest));
         }
+        copies.keep()?;
         for (name, pack) in now.packs() {
             if next.contains_key(name) {
                 continue;

@@ -55,6 +55,8 @@ pub trait Follow: Send {
     }
     /// Called between two batches, and occasionally when there are none.
     fn between(&mut self) {}
+    /// Releases the memory of what it caches for speed. The caches fill again as they are used.
+    fn release_caches(&mut self);
     /// Called after a panic in the follower, before it continues from its position.
     fn after_panic(&mut self) {}
 }
@@ -92,6 +94,7 @@ pub struct FollowerHandle {
 
 enum Told {
     Batch(Arc<CommittedBatch>, [Held; 2]),
+    ReleaseCaches,
     Stop,
 }
 
@@ -110,6 +113,11 @@ impl FollowerHandle {
         let Some(one) = self.waiting.batches.enter(1) else { return };
         let Some(bytes) = self.waiting.bytes.enter(bytes_of(batch)) else { return };
         let _ = self.sender.try_send(Told::Batch(batch.clone(), [one, bytes]));
+    }
+
+    /// Asks the follower to release the memory of its caches. One with so many messages waiting is not idle, and does not.
+    pub(crate) fn release_caches(&self) {
+        let _ = self.sender.try_send(Told::ReleaseCaches);
     }
 
     /// Asks the follower to process the rest of the log and then to end.
@@ -225,7 +233,7 @@ impl<F: Follow> Follower<F> {
     pub fn step(&mut self) -> Result<Next, String> {
         let mut batches = Vec::new();
         let mut records = 0;
-        let mut next = Next::GoOn;
+        let (mut next, mut releases) = (Next::GoOn, false);
         while records < RECORDS_AT_ONCE && next == Next::GoOn {
             let told = match self.came.take() {
                 Some(told) => Ok(told),
@@ -236,6 +244,7 @@ impl<F: Follow> Follower<F> {
                     records += batch.records.len();
                     batches.push((batch, held));
                 }
+                Ok(Told::ReleaseCaches) => releases = true,
                 Ok(Told::Stop) | Err(TryRecvError::Disconnected) => {
                     next = Next::End;
                     self.is_ending = true;
@@ -248,6 +257,10 @@ impl<F: Follow> Follower<F> {
             self.catch_up()?;
         }
         self.follow.between();
+        if releases {
+            self.follow.release_caches();
+            self.reader.release_caches();
+        }
         Ok(next)
     }
 
@@ -340,7 +353,7 @@ impl<F: Follow> FollowerThread<F> {
                     self.hurried = Some(Instant::now());
                 }
             }
-            Ok(told @ Told::Stop) => self.follower.came = Some(told),
+            Ok(told @ (Told::ReleaseCaches | Told::Stop)) => self.follower.came = Some(told),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
         self.stepped = Instant::now();

@@ -1,4 +1,5 @@
-//! The outputs and artifacts of attempts, stored next to the log, and the job that deletes old ones.
+//! The outputs and artifacts of attempts, stored next to the log, and the job that deletes old ones and releases the
+//! caches of an idle node.
 //!
 //! The store decides how they are stored; this file holds the operator's limits and the timing of the job.
 
@@ -15,6 +16,7 @@ use ensue_store::retention::{Disposable, RetentionLimits, Round, Step};
 
 use crate::backend::Folder;
 use crate::clock::Clock;
+use crate::idle::IdleWatch;
 
 /// How much more free disk space than the log's own reserve is required: if the disk is nearly full, the log
 /// gets what is left.
@@ -24,7 +26,7 @@ const FREE_BESIDE_RESERVE_BYTES: u64 = 64 * 1024 * 1024;
 const FIRST_ROUND_AFTER: Duration = Duration::from_secs(3);
 /// The longest time between two rounds.
 const ROUND_EVERY: Duration = Duration::from_secs(600);
-/// How often the job checks whether the quota is nearly used up.
+/// How often the job checks whether the quota is nearly used up, and whether the node is idle.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long after a round the next one begins at the earliest, if no room could be made.
 const ROUND_PAUSE: Duration = Duration::from_secs(10);
@@ -121,15 +123,15 @@ impl KeptBeside {
     }
 }
 
-/// The job that deletes old or excess data until it is dropped.
+/// The job that deletes old or excess data, and releases the caches of an idle node, until it is dropped.
 pub(crate) struct Housekeeper {
     stop: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Housekeeper {
-    /// Starts the job.
-    pub(crate) fn start(kept: KeptBeside, clock: Arc<dyn Clock>) -> io::Result<Self> {
+    /// Starts the job, which also watches whether the node is idle.
+    pub(crate) fn start(kept: KeptBeside, clock: Arc<dyn Clock>, mut idle: IdleWatch) -> io::Result<Self> {
         let (stop, stopped) = sync_channel(1);
         let rests = move |pause: Duration| stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout);
         let thread = std::thread::Builder::new().name("housekeeper".into()).spawn(move || {
@@ -151,6 +153,7 @@ impl Housekeeper {
                 if !rests(LOOK_EVERY) {
                     return;
                 }
+                idle.look();
             }
         })?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })

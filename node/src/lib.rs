@@ -23,6 +23,7 @@ mod crash_file;
 mod edge;
 mod fold_guard;
 mod followers;
+mod idle;
 mod jobs;
 mod kept;
 mod keys;

@@ -29,6 +29,11 @@ impl LogReaders {
         Self { open, kept: Mutex::default() }
     }
 
+    /// Closes the readers that are not in use. The next callers open new ones.
+    pub(crate) fn close_unused(&self) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Vec::new();
+    }
+
     pub(crate) fn with_reader<T>(&self, read: impl FnOnce(&dyn LogReader) -> Result<T, LogError>) -> Result<T, LogError> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let reader = match kept {
@@ -81,5 +86,34 @@ impl ensue_executor::ports::Bodies for NodeBodies {
             Ok(None) => Err(BodyError::Erased(handle.digest)),
             Err(error) => Err(BodyError::Store { digest: handle.digest, why: error.to_string() }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use ensue_engine::ports::Log as _;
+    use ensue_store::memory::MemoryLog;
+    use ensue_test_support::records::{EVERYTHING, LOG, Writer};
+
+    use super::*;
+
+    #[test]
+    fn closed_readers_are_opened_again_and_read_the_same() {
+        let mut log = MemoryLog::new(LOG);
+        Writer::of(&log).append(&mut log, 3).unwrap();
+        let opened = Arc::new(AtomicU32::new(0));
+        let count = opened.clone();
+        let readers = LogReaders::new(Box::new(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            log.reader()
+        }));
+        let read = || readers.read(Position(0), EVERYTHING).unwrap();
+        let before = read();
+        assert_eq!((read(), readers.kept.lock().unwrap().len()), (before.clone(), 1));
+        readers.close_unused();
+        assert!(readers.kept.lock().unwrap().is_empty());
+        assert_eq!((read(), opened.load(Ordering::Relaxed)), (before, 2));
     }
 }

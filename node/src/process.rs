@@ -27,6 +27,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::idle::{Caches, IdleWatch};
 use crate::kept::Housekeeper;
 use crate::keys::NodeKeys;
 use crate::memory::{self, Caps};
@@ -159,7 +160,14 @@ async fn start(config: Config, over: LogOver, taken_over: &mut Option<Executor>)
     let edges = Edges::open(&config, packs, (&stores, &handle, &around), leading.is_first_start)?;
     let is_stopping = Arc::new(AtomicBool::new(false));
     let serving = Serving::start(&config, (&stores, &following, &working, &leading), &edges, (&handle, &is_stopping, &around)).await?;
-    let housekeeper = Housekeeper::start(working.kept.clone(), around.clock.clone())
+    let caches = Caches {
+        sequencer: handle.clone(),
+        followers: vec![following.views.follower.0.clone(), following.telemetry.follower.clone()],
+        bodies: stores.bodies.clone(),
+        readers: stores.readers.clone(),
+        catalogs: stores.catalogs.clone(),
+    };
+    let housekeeper = Housekeeper::start(working.kept.clone(), around.clock.clone(), IdleWatch::over(caches))
         .map_err(|why| machine("starting the job that deletes old outputs", &why))?;
     let ticker = tokio::spawn(tick(around.clock, handle.clone(), leading.outside.clone()));
     Ok(Node { edges, serving, sequencer: handle, working, following, leading, is_stopping, ticker, housekeeper })
@@ -243,5 +251,26 @@ mod tests {
         assert!(why.contains("log.sqlite") && why.contains("its first record is there already"), "{why}");
         let other = refused("recording the start", &SubmitError::Busy);
         assert!(matches!(other, StartError::Refused { doing: "recording the start", .. }), "{other}");
+    }
+
+    /// Returns how many attempts of the queue `http` run at once with these settings.
+    fn workers_for_http(change: impl FnOnce(&mut Config)) -> u32 {
+        let mut config = Config::new("data".into());
+        change(&mut config);
+        settings(&config).queues[&HTTP_QUEUE]
+    }
+
+    #[test]
+    fn http_has_a_worker_for_every_four_mebibytes_and_at_most_64() {
+        let with_memory = |mebibytes: u64| workers_for_http(|config| config.memory_bytes = mebibytes * 1024 * 1024);
+        assert_eq!([128, 200, 255, 256, 512, 1 << 30].map(with_memory), [32, 50, 63, 64, 64, 64]);
+        assert_eq!(workers_for_http(|_| {}), 64, "by default");
+    }
+
+    #[test]
+    fn operator_s_setting_of_the_queue_http_replaces_the_default() {
+        let set_to = |workers| workers_for_http(|config| config.queues.workers = [(HTTP_QUEUE.clone(), workers)].into());
+        assert_eq!([1, 500].map(set_to), [1, 500], "whatever memory there is");
+        assert_eq!(workers_for_http(|config| config.workers = Some(3)), 64, "`workers` is for the queue `default`");
     }
 }

@@ -18,7 +18,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -163,7 +163,11 @@ pub struct Gauges {
 
 /// Creates the handle of a sequencer that is not started yet: commands gather until then.
 pub fn sequencer(queues: Queues) -> (SequencerHandle, Unstarted) {
-    let (sender, receiver) = sync_channel(COMMANDS_WAITING_MAX);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the queue `commands` is its cap: a channel with a cap takes the memory of all its places at once"
+    )]
+    let (sender, receiver) = channel();
     let gauges = Arc::new(Gauges::default());
     (SequencerHandle { sender, gauges: gauges.clone(), queues: queues.clone() }, Unstarted { receiver, gauges, queues })
 }

@@ -38,6 +38,8 @@ impl Follow for Telemetry {
         Ok(())
     }
 
+    fn release_caches(&mut self) {}
+
     fn follow_all(&mut self, runs: &[&[Record]]) -> Result<(), String> {
         runs.iter().try_for_each(|run| self.follow(run))
     }

@@ -143,6 +143,11 @@ impl Follow for ViewFollower {
         }
     }
 
+    fn release_caches(&mut self) {
+        self.projector = Projector::new();
+        self.store.release_caches();
+    }
+
     fn after_panic(&mut self) {
         // The store holds only whole batches; only what it caches may be partial.
         self.projector = Projector::new();

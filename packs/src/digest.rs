@@ -3,6 +3,7 @@
 //!
 //! This module does not decide which copies are still needed.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -61,50 +62,17 @@ impl PackSource {
         Digest::from_bytes(*hasher.finalize().as_bytes())
     }
 
-    /// Writes the copy `<packs>/<digest>/` and returns its folder; an existing copy is left as it is.
-    ///
-    /// The copy is written next to its destination, synced and then renamed: it is complete or absent. Plain
-    /// files get the mode 0444, programs 0555.
+    /// Writes the copy `<packs>/<digest>/` and returns its folder; an existing copy is left as it is. For several packs,
+    /// [`NewCopies`] waits for the disk only once.
     ///
     /// # Errors
     ///
     /// Fails if the file system does, and leaves no partial copy under the final name.
     pub fn write_copy(&self, packs: &Path) -> Result<PathBuf, CopyError> {
-        let digest = self.digest();
-        let target = packs.join(digest.to_string());
-        let beside = packs.join(format!(".{digest}.new"));
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source| CopyError::Io { path, source }
-        };
-        if target.is_dir() {
-            // The process that wrote the copy may have ended before the folder's entry was on disk.
-            sync_folder(packs).map_err(failed(packs))?;
-            return Ok(target);
-        }
-        fs::create_dir_all(packs).map_err(failed(packs))?;
-        sync_folder(packs.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))).map_err(failed(packs))?;
-        if beside.exists() {
-            // Left behind by an interrupted run.
-            fs::remove_dir_all(&beside).map_err(failed(&beside))?;
-        }
-        fs::create_dir(&beside).map_err(failed(&beside))?;
-        // Opened before anything is written, so that it reports each error of writing back.
-        let opened = fs::File::open(&beside).map_err(failed(&beside))?;
-        make_readable(&beside).map_err(failed(&beside))?;
-        for (inside, file) in &self.files {
-            let path = beside.join(inside);
-            let folder = path.parent().unwrap_or(&beside);
-            fs::create_dir_all(folder).map_err(failed(folder))?;
-            for made in folder.ancestors().take_while(|made| *made != beside) {
-                make_readable(made).map_err(failed(made))?;
-            }
-            write_file(&path, file).map_err(failed(&path))?;
-        }
-        sync_all(&opened, &beside).map_err(failed(&beside))?;
-        fs::rename(&beside, &target).map_err(failed(&target))?;
-        sync_folder(packs).map_err(failed(packs))?;
-        Ok(target)
+        let mut copies = NewCopies::in_folder(packs);
+        copies.write(self)?;
+        copies.keep()?;
+        Ok(packs.join(self.digest().to_string()))
     }
 
     /// Reads the copy of `digest`, and verifies its content.
@@ -118,6 +86,118 @@ impl PackSource {
         let found = source.digest();
         if found == digest { Ok(source) } else { Err(CopyError::Changed { path, found }) }
     }
+}
+
+/// Copies of packs that are written next to their destinations, then synced together, and then renamed: each is complete
+/// or absent. Plain files get the mode 0444, programs 0555.
+#[must_use = "copies that are not kept are absent"]
+pub struct NewCopies<'p> {
+    packs: &'p Path,
+    /// The folder of the copies, opened before anything is written to it, so that syncing it reports each error of writing
+    /// back. None until the first copy.
+    opened: Option<fs::File>,
+    written: BTreeMap<Digest, Written>,
+}
+
+/// A copy that was found, or that was written and waits to be synced and renamed.
+enum Written {
+    Before,
+    Beside(PathBuf),
+}
+
+impl<'p> NewCopies<'p> {
+    /// Creates an empty set of copies for the folder `packs`.
+    pub fn in_folder(packs: &'p Path) -> Self {
+        Self { packs, opened: None, written: BTreeMap::new() }
+    }
+
+    /// Writes the files of a pack, unless there is a copy of them already. The copy is absent until
+    /// [`keep`](Self::keep).
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file system does.
+    pub fn write(&mut self, source: &PackSource) -> Result<(), CopyError> {
+        let digest = source.digest();
+        if self.written.contains_key(&digest) {
+            return Ok(());
+        }
+        let written = if self.packs.join(digest.to_string()).is_dir() {
+            Written::Before
+        } else {
+            self.open()?;
+            let beside = self.packs.join(format!(".{digest}.new"));
+            write_files(source, &beside)?;
+            Written::Beside(beside)
+        };
+        self.written.insert(digest, written);
+        Ok(())
+    }
+
+    /// Opens the folder of the copies, and creates it if necessary.
+    fn open(&mut self) -> Result<(), CopyError> {
+        if self.opened.is_some() {
+            return Ok(());
+        }
+        let packs = self.packs;
+        fs::create_dir_all(packs).map_err(failed(packs))?;
+        sync_folder(packs.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))).map_err(failed(packs))?;
+        self.opened = Some(fs::File::open(packs).map_err(failed(packs))?);
+        Ok(())
+    }
+
+    /// Syncs the copies and gives them their names.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file system does, and leaves no partial copy under a final name.
+    pub fn keep(self) -> Result<(), CopyError> {
+        let besides: Vec<(Digest, &Path)> = self
+            .written
+            .iter()
+            .filter_map(|(digest, written)| match written {
+                Written::Before => None,
+                Written::Beside(beside) => Some((*digest, beside.as_path())),
+            })
+            .collect();
+        if let Some(opened) = &self.opened {
+            sync_all(opened, besides.iter().map(|(_, beside)| *beside)).map_err(failed(self.packs))?;
+        }
+        for (digest, beside) in besides {
+            let target = self.packs.join(digest.to_string());
+            fs::rename(beside, &target).map_err(failed(&target))?;
+        }
+        if self.written.is_empty() {
+            return Ok(());
+        }
+        // For copies that were there before: the process that wrote one may have ended before the folder's entry was on disk.
+        sync_folder(self.packs).map_err(failed(self.packs))
+    }
+}
+
+fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> CopyError {
+    let path = path.to_owned();
+    move |source| CopyError::Io { path, source }
+}
+
+/// Writes the files of a pack into a new folder.
+fn write_files(source: &PackSource, beside: &Path) -> Result<(), CopyError> {
+    if beside.exists() {
+        // Left behind by an interrupted run.
+        fs::remove_dir_all(beside).map_err(failed(beside))?;
+    }
+    fs::create_dir(beside).map_err(failed(beside))?;
+    make_readable(beside).map_err(failed(beside))?;
+    for (inside, file) in &source.files {
+        let path = beside.join(inside);
+        let folder = path.parent().unwrap_or(beside);
+        fs::create_dir_all(folder).map_err(failed(folder))?;
+        for made in folder.ancestors().take_while(|made| *made != beside) {
+            make_readable(made).map_err(failed(made))?;
+        }
+        write_file(&path, file).map_err(failed(&path))?;
+    }
+    Ok(())
 }
 
 fn write_file(path: &Path, file: &PackFile) -> std::io::Result<()> {
@@ -156,9 +236,9 @@ fn set_read_only(file: &fs::File, _mode: FileMode) -> std::io::Result<()> {
     file.set_permissions(permissions)
 }
 
-/// Writes everything in a folder to the disk: at once where the system can do that, because a call for each
-/// file waits for the disk each time.
-fn sync_all(opened: &fs::File, folder: &Path) -> std::io::Result<()> {
+/// Writes everything in some folders of an opened folder to the disk: at once where the system can do that, because a call
+/// for each file waits for the disk each time.
+fn sync_all<'p>(opened: &fs::File, folders: impl Iterator<Item = &'p Path>) -> std::io::Result<()> {
     #[cfg(target_os = "linux")]
     match rustix::fs::syncfs(opened) {
         Err(rustix::io::Errno::NOSYS) => {}
@@ -166,7 +246,10 @@ fn sync_all(opened: &fs::File, folder: &Path) -> std::io::Result<()> {
     }
     #[cfg(not(target_os = "linux"))]
     let _ = opened;
-    sync_each(folder)
+    for folder in folders {
+        sync_each(folder)?;
+    }
+    Ok(())
 }
 
 fn sync_each(folder: &Path) -> std::io::Result<()> {
@@ -236,6 +319,36 @@ mod tests {
         fs::write(path.join("pack.yaml"), "name: b\n").unwrap();
         let refusal = PackSource::read_copy(data.path(), pack().digest()).unwrap_err();
         assert!(matches!(refusal, CopyError::Changed { .. }), "{refusal}");
+    }
+
+    #[test]
+    fn copies_are_absent_until_all_of_them_are_kept() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = data.path().join("packs");
+        let other = PackSource::of("b", [("pack.yaml", "name: b\n")]).unwrap();
+        let are_there = || [&pack(), &other].map(|pack| PackSource::read_copy(&folder, pack.digest()).is_ok());
+        let mut interrupted = NewCopies::in_folder(&folder);
+        interrupted.write(&pack()).unwrap();
+        interrupted.write(&other).unwrap();
+        assert_eq!(are_there(), [false, false]);
+        drop(interrupted);
+        assert_eq!(are_there(), [false, false]);
+        let mut copies = NewCopies::in_folder(&folder);
+        for pack in [&pack(), &other, &pack()] {
+            copies.write(pack).unwrap();
+        }
+        assert_eq!(are_there(), [false, false]);
+        copies.keep().unwrap();
+        assert_eq!(are_there(), [true, true]);
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2, "nothing is left beside them");
+    }
+
+    #[test]
+    fn keeping_no_copies_creates_no_folder() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = data.path().join("packs");
+        NewCopies::in_folder(&folder).keep().unwrap();
+        assert!(!folder.exists());
     }
 
     #[test]

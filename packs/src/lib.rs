@@ -32,7 +32,7 @@ mod yaml;
 pub use build::{BuildError, build};
 pub use check::{Checked, GoodPack, Tested, check, lint, tests};
 pub use diagnostics::{Code, Colour, Diagnostic, Severity, excerpt};
-pub use digest::CopyError;
+pub use digest::{CopyError, NewCopies};
 pub use ensue_engine::time::parse_duration;
 pub use init::init_files;
 pub use installed::Manifest;

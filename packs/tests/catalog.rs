@@ -146,3 +146,18 @@ fn copy_builds_the_same_catalog_as_the_original() {
     assert_eq!(catalog.rules().len(), 4);
     assert_eq!(catalog.packs()[&"core".parse().unwrap()].digest, library()[0].digest());
 }
+
+#[test]
+fn http_action_waits_in_its_own_queue_unless_it_names_another() {
+    let run = "run: { http: { url: 'https://example.test/' } }\n";
+    let pack = demo(&[
+        ("actions/call.yaml", run),
+        ("actions/call_slowly.yaml", &format!("{run}queue: slow\n")),
+        ("actions/call_among_others.yaml", &format!("{run}queue: default\n")),
+        ("actions/build.yaml", "run: { shell: { script: make } }\n"),
+    ]);
+    let catalog = build(CatalogRevision(1), &installed(&[library(), vec![pack]].concat())).unwrap();
+    let queue = |name: &str| catalog.actions()[&name.parse().unwrap()].queue.to_string();
+    let names = ["demo.call", "core.http", "demo.call_slowly", "demo.call_among_others", "demo.build", "core.noop"];
+    assert_eq!(names.map(queue), ["http", "http", "slow", "default", "default", "default"]);
+}

@@ -245,6 +245,13 @@ fn made_lasting(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
 }
 
+/// Releases the statements and the pages that a connection caches.
+pub(crate) fn release_caches(connection: &Connection) {
+    connection.flush_prepared_statement_cache();
+    // It cannot fail for a reason that matters: whatever stays is only memory.
+    let _ = connection.release_memory();
+}
+
 /// Returns the problem with a table and its indexes, if there is one: a row missing from an index would
 /// appear not to exist.
 pub(crate) fn wrong_with(connection: &Connection, table: &str) -> rusqlite::Result<Option<String>> {
@@ -353,6 +360,17 @@ mod tests {
         for schema in [&log::SCHEMA, &vault::SCHEMA, &views::VIEWS, &insert_rate::SCHEMA] {
             assert_eq!(digest_of(&model(schema).unwrap()), schema.definitions, "the definitions of the {}", schema.name);
         }
+    }
+
+    #[test]
+    fn sqlite_is_built_with_the_flags_of_this_project() {
+        let connection = Connection::open_in_memory().unwrap();
+        let mut statement = connection.prepare("PRAGMA compile_options").unwrap();
+        let options: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+        for option in ["DEFAULT_MEMSTATUS=0", "DEFAULT_PCACHE_INITSZ=0"] {
+            assert!(options.iter().any(|one| one == option), "{option} is not among {options:?}: see `.cargo/config.toml`");
+        }
+        assert!(!options.iter().any(|one| one == "ENABLE_API_ARMOR"), "{options:?}");
     }
 
     #[test]

@@ -5,3 +5,4 @@
 mod conformance;
 mod crashes;
 mod planned_faults;
+mod released_caches;

@@ -339,6 +339,10 @@ impl Log for FailingLog {
     fn reader(&self) -> Result<Box<dyn LogReader>, LogError> {
         self.log.reader()
     }
+
+    fn release_caches(&mut self) {
+        self.log.release_caches();
+    }
 }
 
 /// A vault whose writes fail according to the plan.

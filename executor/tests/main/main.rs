@@ -14,6 +14,7 @@ mod cuts;
 mod hidden;
 mod http;
 mod leases;
+mod long_answers;
 #[cfg(target_os = "linux")]
 mod losses;
 #[cfg(target_os = "linux")]

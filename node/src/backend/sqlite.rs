@@ -102,6 +102,10 @@ impl Views for SqliteViews {
         Self::forget_what_is_at_hand(self);
     }
 
+    fn release_caches(&mut self) {
+        Self::release_caches(self);
+    }
+
     fn adopt(&mut self, beside: Box<dyn Views>) -> Result<(), ViewError> {
         match beside.into_any().downcast::<Self>() {
             Ok(beside) => Self::adopt(self, *beside),

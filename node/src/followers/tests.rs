@@ -13,6 +13,7 @@ use super::*;
 /// Fails to follow in the way that the test sets.
 struct Stumbles {
     steps: Arc<AtomicU32>,
+    releases: u32,
     way: Way,
 }
 
@@ -38,6 +39,10 @@ impl Follow for Stumbles {
             (_, Way::PanicsFirst) => Ok(()),
         }
     }
+
+    fn release_caches(&mut self) {
+        self.releases += 1;
+    }
 }
 
 fn begin(way: Way) -> (FollowerHandle, JoinHandle<Stumbles>, Arc<FollowerHealth>, Arc<AtomicU32>) {
@@ -45,7 +50,7 @@ fn begin(way: Way) -> (FollowerHandle, JoinHandle<Stumbles>, Arc<FollowerHealth>
 
     let waiting = Waiting { batches: Queue::new(QueueName::ViewBatches, 64), bytes: Queue::new(QueueName::ViewBatchBytes, 1 << 20) };
     let (health, steps) = (Arc::new(FollowerHealth::default()), Arc::new(AtomicU32::new(0)));
-    let follow = Stumbles { steps: steps.clone(), way };
+    let follow = Stumbles { steps: steps.clone(), releases: 0, way };
     let (handle, thread) = start("stumbles", follow, log.reader().unwrap(), (waiting, health.clone())).unwrap();
     (handle, thread, health, steps)
 }
@@ -105,4 +110,13 @@ fn follower_that_hurried_just_now_rests_as_long_as_usual() {
     assert!(!hurry.rest(now + SHORT, now + FAR));
     assert!(now.elapsed() >= SHORT);
     assert!(!hurry.rest(Instant::now() + SHORT, now), "the step that begins now is for all who asked before");
+}
+
+#[test]
+fn follower_releases_its_caches_when_asked() {
+    let (handle, thread, _, steps) = begin(Way::PanicsFirst);
+    until(|| steps.load(Ordering::Relaxed) > 1);
+    handle.release_caches();
+    handle.stop();
+    assert_eq!(thread.join().unwrap().releases, 1);
 }

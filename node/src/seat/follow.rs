@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use ensue_api::QueueName;
 use ensue_engine::record::Position;
@@ -22,6 +24,8 @@ use crate::start_error::{StartError, machine};
 use crate::views::ViewFollower;
 use crate::whole_fold::Rebuilt;
 
+/// How long after the start the check of the read models begins: the start itself has the processor first.
+const LOOK_AFTER: Duration = Duration::from_secs(2);
 /// The lower scheduling priority of the thread that checks the read models, compared with other threads.
 #[cfg(target_os = "linux")]
 const LOOKING_NICENESS: i32 = 19;
@@ -50,6 +54,8 @@ pub(crate) struct FollowedViews {
     pub(crate) removed_executions: Arc<AtomicU64>,
     /// The health of their follower.
     pub(crate) health: Arc<FollowerHealth>,
+    /// Allows their check to begin. Without it, a check that has not begun never does.
+    _look: SyncSender<()>,
 }
 
 impl Following {
@@ -77,7 +83,7 @@ fn views(config: &Config, opened: &Opened, stores: &Stores, around: &Around) -> 
         retention: config.retention,
     };
     let jobs = Jobs::new(stores.readers.clone(), around.clock.clone(), live);
-    look_through(store.look()).map_err(|why| machine("checking the views", &why))?;
+    let look = look_through(store.look(), LOOK_AFTER).map_err(|why| machine("checking the views", &why))?;
     let follower = ViewFollower::new(store, reached, rebuilt, stores.readers.clone())
         .mended_by(jobs.clone())
         .under(Box::new(guard))
@@ -88,12 +94,17 @@ fn views(config: &Config, opened: &Opened, stores: &Stores, around: &Around) -> 
     let waiting = Waiting { batches: around.queues.of(batches).clone(), bytes: around.queues.of(bytes).clone() };
     let follower = followers::start("views", follower, opened.log.reader()?, (waiting, health.clone()))
         .map_err(|why| machine("starting the follower of the views", &why))?;
-    Ok((FollowedViews { follower, reader, at, passed_over, removed_executions, health }, jobs))
+    Ok((FollowedViews { follower, reader, at, passed_over, removed_executions, health, _look: look }, jobs))
 }
 
-/// Checks the read models in the background; their follower rebuilds the ones that are damaged.
-fn look_through(look: Look) -> std::io::Result<()> {
+/// Checks the read models in the background after this time, if what it returns is still there; their follower rebuilds
+/// the ones that are damaged.
+fn look_through(look: Look, after: Duration) -> std::io::Result<SyncSender<()>> {
+    let (wanted, is_wanted) = sync_channel(1);
     let looks = move || {
+        if is_wanted.recv_timeout(after) != Err(RecvTimeoutError::Timeout) {
+            return;
+        }
         // With a million rows the check takes a while, and concurrent callers take precedence. On other systems the
         // priority would apply to the whole process.
         #[cfg(target_os = "linux")]
@@ -102,5 +113,38 @@ fn look_through(look: Look) -> std::io::Result<()> {
             tracing::warn!(%error, "the read models are not what was written");
         }
     };
-    std::thread::Builder::new().name("views-look".into()).spawn(looks).map(drop)
+    std::thread::Builder::new().name("views-look".into()).spawn(looks)?;
+    Ok(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn read_models_are_checked_some_time_after_the_start() {
+        let (tell, told) = sync_channel(1);
+        let begin = Instant::now();
+        let look = move || {
+            tell.send(begin.elapsed()).unwrap();
+            Ok(())
+        };
+        let wanted = look_through(Box::new(look), Duration::from_millis(50)).unwrap();
+        assert!(told.recv().unwrap() >= Duration::from_millis(50));
+        drop(wanted);
+    }
+
+    #[test]
+    fn stopped_node_does_not_check_its_read_models() {
+        let (tell, told) = sync_channel::<()>(1);
+        let look = move || {
+            tell.send(()).unwrap();
+            Ok(())
+        };
+        let wanted = look_through(Box::new(look), Duration::from_secs(3_600)).unwrap();
+        drop(wanted);
+        assert!(told.recv().is_err(), "it has ended without a check");
+    }
 }

@@ -8,7 +8,7 @@ use ensue_engine::command::{Ask, Command};
 
 use super::Sequencer;
 use super::handle::{Item, Waiting};
-use super::queues::wants_slots;
+use super::queues::contended_slots;
 
 /// The maximum number of commands in one batch: a caller waits for the other commands of the batch, but not forever.
 pub(super) const BATCH_COMMANDS_MAX: usize = 512;
@@ -40,10 +40,9 @@ impl Sequencer {
             // More of the log's own commands may wait after these, and a wide workflow may lead to more for minutes:
             // others are taken in between.
             COMMANDS_FROM_OUTSIDE_MIN
-        } else if wants_slots(self.sequencing.engine(), &self.settings) {
-            (self.settings.workers_in_all() as usize).max(COMMANDS_FROM_OUTSIDE_MIN)
         } else {
-            BATCH_COMMANDS_MAX
+            let slots = contended_slots(self.sequencing.engine(), &self.settings);
+            slots.map_or(BATCH_COMMANDS_MAX, |slots| (slots as usize).max(COMMANDS_FROM_OUTSIDE_MIN))
         };
         let mut bytes = 0;
         for _ in 0..most {
@@ -61,10 +60,15 @@ impl Sequencer {
         match item {
             Item::Command(waiting) if comes_from_inside(&waiting.command) => inside.push(waiting),
             Item::Command(waiting) => self.outside.push_back(waiting),
-            Item::TellQueues(tell) => {
+            Item::TellQueues(tell, held) => {
                 let told = self.rates.tell(self.sequencing.engine(), self.clock.now(), &self.settings);
+                drop(held);
                 // The caller may have gone.
                 let _ = tell.try_send(told);
+            }
+            Item::ReleaseCaches(_held) => {
+                self.log.release_caches();
+                *self.reader.borrow_mut() = None;
             }
             Item::Stop => self.is_stopping = true,
         }

@@ -3,7 +3,7 @@
 //! The sequencer decides what happens to a command.
 
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{RecvTimeoutError, SendError, Sender, sync_channel};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -26,7 +26,8 @@ const TELL_WITHIN: Duration = Duration::from_secs(5);
 /// The handle of the sequencer, shared by all callers.
 #[derive(Clone)]
 pub struct SequencerHandle {
-    pub(super) sender: SyncSender<Item>,
+    /// Has no cap of its own: each message but the last takes up room in the queue `commands`.
+    pub(super) sender: Sender<Item>,
     pub(super) gauges: Arc<Gauges>,
     pub(super) queues: Queues,
 }
@@ -34,7 +35,8 @@ pub struct SequencerHandle {
 /// A message to the sequencer.
 pub(super) enum Item {
     Command(Waiting),
-    TellQueues(TellQueues),
+    TellQueues(TellQueues, Held),
+    ReleaseCaches(Held),
     Stop,
 }
 
@@ -44,11 +46,9 @@ impl Submit for SequencerHandle {
         let bytes = compress_bodies(&mut command);
         let Some(held) = self.held(&command, bytes) else { return reply(Err(SubmitError::Busy)) };
         let waiting = Waiting { command: Box::new(command), bytes, reply: Some(reply), is_offered: false, since, held: Some(held) };
-        match self.sender.try_send(Item::Command(waiting)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(Item::Command(waiting))) => waiting.answer(Err(SubmitError::Busy)),
-            Err(TrySendError::Disconnected(Item::Command(waiting))) => waiting.answer(Err(SubmitError::Stopping)),
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
+        match self.sender.send(Item::Command(waiting)) {
+            Err(SendError(Item::Command(waiting))) => waiting.answer(Err(SubmitError::Stopping)),
+            Ok(()) | Err(SendError(Item::TellQueues(..) | Item::ReleaseCaches(_) | Item::Stop)) => {}
         }
     }
 }
@@ -75,15 +75,21 @@ impl SequencerHandle {
     /// # Errors
     /// If the sequencer is busy for long, or stops.
     pub fn worker_queues(&self) -> Result<Vec<WorkerQueue>, SubmitError> {
+        let one = self.queues.of(QueueName::Commands).enter(1).ok_or(SubmitError::Busy)?;
         let (tell, told) = sync_channel(1);
-        self.sender.try_send(Item::TellQueues(tell)).map_err(|refused| match refused {
-            TrySendError::Full(_) => SubmitError::Busy,
-            TrySendError::Disconnected(_) => SubmitError::Stopping,
-        })?;
+        self.sender.send(Item::TellQueues(tell, one)).map_err(|_| SubmitError::Stopping)?;
         told.recv_timeout(TELL_WITHIN).map_err(|refused| match refused {
             RecvTimeoutError::Timeout => SubmitError::Busy,
             RecvTimeoutError::Disconnected => SubmitError::Stopping,
         })
+    }
+
+    /// Asks the sequencer to release what the log's writer and reader cache. If the queue of commands is full, the node is
+    /// not idle, and nothing happens.
+    pub(crate) fn release_caches(&self) {
+        let Some(one) = self.queues.of(QueueName::Commands).enter(1) else { return };
+        // A sequencer that has ended has no caches.
+        let _ = self.sender.send(Item::ReleaseCaches(one));
     }
 
     /// Asks the sequencer to answer the waiting commands and then to end.

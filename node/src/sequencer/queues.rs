@@ -170,12 +170,24 @@ pub(super) fn gauges(engine: &Engine, settings: &Settings) -> Vec<QueueGauge> {
     settings.worker_queues().map(gauge).collect()
 }
 
-/// Returns true if attempts wait for a slot and no queue has a free one: newly accepted work could not start.
-pub(super) fn wants_slots(engine: &Engine, settings: &Settings) -> bool {
-    let executions = engine.executions();
-    let queues = executions.queues();
-    let is_full = settings.worker_queues().all(|(queue, workers)| queues.working_count(queue) >= workers);
-    is_full && executions.queued() > 0
+/// Returns the number of slots of the queues in use if newly accepted work could not start: attempts wait there, and none
+/// of these queues has a free slot. Returns `None` otherwise. A queue in which nothing runs or waits does not count, and
+/// neither do attempts in queues that do not exist.
+pub(super) fn contended_slots(engine: &Engine, settings: &Settings) -> Option<u32> {
+    let queues = engine.executions().queues();
+    let (mut slots, mut has_waiting) = (0_u32, false);
+    for (queue, workers) in settings.worker_queues() {
+        let (working, waiting) = (queues.working_count(queue), queues.waiting_count(queue));
+        if working == 0 && waiting == 0 {
+            continue;
+        }
+        if working < workers {
+            return None;
+        }
+        slots = slots.saturating_add(workers);
+        has_waiting |= waiting > 0;
+    }
+    has_waiting.then_some(slots)
 }
 
 #[cfg(test)]

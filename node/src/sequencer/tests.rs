@@ -2,7 +2,7 @@
 //! afterwards.
 
 use std::sync::Mutex;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use ensue_engine::catalog::Catalog;
 use ensue_engine::command::{Ask, Nothing, RefusedDelivery};
@@ -105,6 +105,7 @@ struct World {
     queues: Queues,
     plain: fn(&Body) -> Result<Option<Bytes>, LogError>,
     clock: Arc<HandClock>,
+    settings: Settings,
 }
 
 impl World {
@@ -128,6 +129,7 @@ impl World {
             folder,
             queues,
             clock: Arc::default(),
+            settings: Settings::default(),
             plain: |_| Ok(None),
         }
     }
@@ -142,7 +144,7 @@ impl World {
             log: Box::new(log),
             clock: self.clock.clone(),
             catalogs: Arc::new(Nothing),
-            settings: Settings::default(),
+            settings: self.settings.clone(),
             rates: BTreeMap::new(),
             listener: Box::new(NoListener),
             space: Box::new(self.room.clone()),
@@ -378,6 +380,50 @@ fn full_command_queue_rejects_callers_but_accepts_internal_commands() {
 }
 
 #[test]
+fn queue_of_commands_is_the_only_cap_on_their_number() {
+    let caps = crate::memory::Caps { open_work: 1, workers: 1 };
+    let mut world = World::with(crate::memory::queues(1 << 40, caps));
+    let waiting: Vec<_> = (0..COMMANDS_WAITING_MAX).map(|_| world.submit(set_key("a"))).collect();
+    assert!(matches!(world.ask(set_key("b")), Err(SubmitError::Busy)), "commands from outside are rejected");
+    assert!(matches!(world.ask(clock_step()), Err(SubmitError::Busy)), "so are those that the log itself leads to");
+    assert_eq!(world.handle.worker_queues().unwrap_err().to_string(), SubmitError::Busy.to_string(), "and questions about queues");
+    let thread = world.start();
+    assert!(waiting.into_iter().all(|told| !matches!(told.recv().unwrap(), Err(SubmitError::Busy))));
+    assert!(world.handle.worker_queues().is_ok());
+    assert_eq!(world.queues.of(QueueName::Commands).depth(), 0, "what was answered takes up no room");
+    world.handle.stop();
+    thread.join().unwrap().unwrap();
+}
+
+#[test]
+fn released_caches_of_the_log_come_back_as_they_are_used() {
+    let mut world = World::new();
+    let thread = world.start();
+    assert!(world.ask(set_key("a")).is_ok());
+    world.handle.release_caches();
+    assert!(world.ask(set_key("b")).is_ok());
+    assert_eq!((world.faults.releases(), world.queues.of(QueueName::Commands).depth()), (1, 0));
+    world.handle.stop();
+    thread.join().unwrap().unwrap();
+    world.the_log_holds(2);
+}
+
+#[test]
+fn unanswered_question_about_queues_counts_as_a_command() {
+    let world = World::with(Queues::with(|_| 1));
+    let asker = world.handle.clone();
+    let asking = std::thread::spawn(move || asker.worker_queues());
+    let begin = Instant::now();
+    while world.queues.of(QueueName::Commands).depth() == 0 {
+        assert!(begin.elapsed() < PATIENCE, "it takes up no room");
+        std::thread::yield_now();
+    }
+    assert!(matches!(world.ask(set_key("a")), Err(SubmitError::Busy)));
+    drop(world);
+    assert!(matches!(asking.join().unwrap(), Err(SubmitError::Stopping)));
+}
+
+#[test]
 fn outside_command_is_accepted_between_the_log_s_own_commands() {
     let mut world = World::new();
     let from_outside = world.submit(set_key("a"));
@@ -406,3 +452,4 @@ mod at_once;
 mod clock_steps;
 mod ended_processes;
 mod owing;
+mod slots;

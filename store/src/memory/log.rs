@@ -96,6 +96,8 @@ impl Log for MemoryLog {
     fn reader(&self) -> Result<Box<dyn LogReader>, LogError> {
         Ok(Box::new(MemoryLogReader { logs: self.logs.clone(), id: self.id }))
     }
+
+    fn release_caches(&mut self) {}
 }
 
 impl Kept {
@@ -201,6 +203,8 @@ impl LogReader for MemoryLogReader {
         // A map holds its keys together with their values, so one cannot be damaged without the other.
         Ok(())
     }
+
+    fn release_caches(&self) {}
 }
 
 fn within<'a>(limit: ReadLimit, records: impl Iterator<Item = &'a Record>) -> Vec<Record> {

@@ -16,7 +16,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, pa
 use super::contents;
 use super::row::{self, Stored, StoredBatch, array, count, integer, stream_bytes};
 use super::seen::{self, Keeping, Places, SeenFault};
-use super::{OpenError, PageSize, Place, Schema, open_to_write, wrong_with};
+use super::{OpenError, PageSize, Place, Schema, open_to_write, release_caches, wrong_with};
 use crate::batch::{self, POSITION_MAX, SEEN_KEYS_MAX};
 
 pub use reader::SqliteLogReader;
@@ -211,6 +211,10 @@ impl Log for SqliteLog {
     fn reader(&self) -> Result<Box<dyn LogReader>, LogError> {
         let reader = SqliteLogReader::open_at(&self.place, self.id).map_err(|error| LogError::Store(error.to_string()))?;
         Ok(Box::new(reader))
+    }
+
+    fn release_caches(&mut self) {
+        release_caches(&self.connection);
     }
 }
 

@@ -28,7 +28,7 @@ pub use read::SqliteViewReader;
 use self::apart::Apart;
 use self::ended::ENDED;
 use super::row::Sum;
-use super::{OpenError, PageSize, Place, Schema, open_to_write};
+use super::{OpenError, PageSize, Place, Schema, open_to_write, release_caches};
 use read::Readers;
 
 /// The file of views.
@@ -103,6 +103,14 @@ impl SqliteViews {
     /// file.
     pub fn forget_what_is_at_hand(&mut self) {
         self.names.clear();
+    }
+
+    /// Releases the memory of all caches: the connections of readers that are not in use, and the pages, statements and
+    /// names of this one.
+    pub fn release_caches(&mut self) {
+        self.readers.close_unused();
+        self.names = BTreeMap::new();
+        release_caches(&self.connection);
     }
 
     /// Returns true if a reader found damage since these views were opened or adopted.

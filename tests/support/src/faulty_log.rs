@@ -72,6 +72,11 @@ impl<L: Log> Log for FaultyLog<L> {
     fn reader(&self) -> Result<Box<dyn LogReader>, LogError> {
         self.log.reader()
     }
+
+    fn release_caches(&mut self) {
+        self.faults.plan().releases += 1;
+        self.log.release_caches();
+    }
 }
 
 /// The planned faults of a log. A clone controls the same log.
@@ -81,6 +86,7 @@ pub struct Faults(Arc<Mutex<Plan>>);
 #[derive(Debug, Default)]
 struct Plan {
     appends: u64,
+    releases: u64,
     faults: BTreeMap<u64, AppendFault>,
     is_dead: bool,
 }
@@ -96,6 +102,11 @@ impl Faults {
         let mut plan = self.plan();
         let next = plan.appends + 1;
         plan.faults.insert(next, fault);
+    }
+
+    /// Returns how often the caches of the log were released.
+    pub fn releases(&self) -> u64 {
+        self.plan().releases
     }
 
     /// Returns how many appends were tried.

@@ -13,7 +13,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, Row, params};
 use super::{SCHEMA, STATEMENTS_KEPT, compare_with_head, head, place, position, store_failed};
 use crate::batch::POSITION_MAX;
 use crate::sqlite::row::{self, Stored, StoredBatch, stream_bytes};
-use crate::sqlite::{OpenError, Place, open_to_read};
+use crate::sqlite::{OpenError, Place, open_to_read, release_caches};
 
 /// A reader of a log in a SQLite file, with its own connection.
 pub struct SqliteLogReader {
@@ -192,6 +192,11 @@ impl LogReader for SqliteLogReader {
                 Some(_) | None => Err(store_failed(&error)),
             },
         }
+    }
+
+    fn release_caches(&self) {
+        *self.batch.borrow_mut() = None;
+        release_caches(&self.connection);
     }
 }
 

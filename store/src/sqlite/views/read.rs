@@ -183,6 +183,21 @@ impl Readers {
         error
     }
 
+    /// Closes the connections that are not in use. The next queries open them again.
+    pub(super) fn close_unused(&self) {
+        for one in &self.connections {
+            if let Ok(mut unused) = one.try_lock() {
+                *unused = None;
+            }
+        }
+    }
+
+    /// Returns how many connections are open or in use.
+    #[cfg(test)]
+    pub(super) fn open_count(&self) -> usize {
+        self.connections.iter().filter(|one| one.try_lock().map_or(true, |unused| unused.is_some())).count()
+    }
+
     /// Closes all connections, and blocks queries until the returned guards are dropped.
     pub(super) fn close_all(&self) -> Vec<MutexGuard<'_, Option<Connection>>> {
         let mut all: Vec<_> = self.connections.iter().map(|one| one.lock().unwrap_or_else(PoisonError::into_inner)).collect();

@@ -466,3 +466,39 @@ fn plan(connection: &Connection, asked: &Asked) -> String {
     let steps = statement.query_map(rusqlite::params_from_iter(&asked.values), |row| row.get::<_, String>(3)).unwrap();
     steps.map(Result::unwrap).collect::<Vec<_>>().join("; ")
 }
+
+#[test]
+fn released_caches_of_views_are_empty_and_change_no_answer() {
+    let (folder, mut story) = (tempfile::tempdir().unwrap(), story());
+    let mut views = folded(&folder, &story);
+    let reader = views.reader();
+    let before = dump(&reader);
+    assert_eq!((views.readers.open_count(), views.names.is_empty()), (1, false));
+    views.release_caches();
+    assert_eq!((views.readers.open_count(), views.names.is_empty()), (0, true));
+    assert_eq!(dump(&reader), before);
+    // The names get the numbers that they had.
+    let event = story.event("garden.rained", "{}");
+    story.executed("garden.drain", event, "garden.open_gate");
+    Projector::new().advance(&mut views, story.records()).unwrap();
+    let at_once = tempfile::tempdir().unwrap();
+    assert_eq!(dump(&reader), dump(&folded(&at_once, &story).reader()));
+}
+
+#[test]
+fn connection_in_use_stays_open_when_caches_are_released() {
+    let (folder, story) = (tempfile::tempdir().unwrap(), story());
+    let mut views = folded(&folder, &story);
+    let reader = views.reader();
+    let mut shown = 0;
+    reader
+        .dump(&mut |_, _| {
+            if shown == 0 {
+                views.release_caches();
+                assert_eq!(views.readers.open_count(), 1);
+            }
+            shown += 1;
+        })
+        .unwrap();
+    assert!(shown > 1, "the query went on");
+}

@@ -48,6 +48,7 @@ on_every_log! {
     two_readers_read_the_same
     reader_sees_records_appended_after_it_was_opened
     reader_never_sees_half_a_batch
+    released_caches_change_no_answer
 }
 
 /// Appends the sketches as one batch. Returns the batch, and the records as read back.
@@ -328,4 +329,20 @@ fn reader_never_sees_half_a_batch(logs: &dyn Logs) {
         writer.append(&mut *log, SIZE).unwrap();
     }
     watcher.join().unwrap();
+}
+
+fn released_caches_change_no_answer(logs: &dyn Logs) {
+    let mut log = logs.open(LOG);
+    let mut writer = Writer::of(&*log);
+    writer.append(&mut *log, 5).unwrap();
+    let reader = log.reader().unwrap();
+    let answers = |reader: &dyn ensue_engine::ports::LogReader| {
+        (read_all(reader), reader.head().unwrap(), reader.record_by_id(event_id(3).0).unwrap(), reader.batch_at(Position(2)).unwrap())
+    };
+    let before = answers(&*reader);
+    reader.release_caches();
+    log.release_caches();
+    assert_eq!((answers(&*reader), log.head().unwrap()), (before, writer.head()));
+    writer.append(&mut *log, 5).unwrap();
+    assert_eq!(read_all(&*reader).len(), 10, "the writer continues");
 }
