@@ -124,6 +124,8 @@ payload:
   pull_request: object
   repository: object
 ";
+/// The trigger of deliveries.
+pub(crate) const PULL_REQUEST_REF: &str = "bench.pull_request";
 /// The trigger of events over the API.
 pub(crate) const TICK_REF: &str = "bench.tick";
 /// Its file.
