@@ -10,8 +10,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use self::workflow::{OfWorkflow, Parts};
+use crate::aims;
 use crate::at_size::{self, Size};
-use crate::child::Machine;
+use crate::backtests;
+use crate::child::{self, Machine};
 use crate::cores::{self, Cores};
 use crate::figures::tables;
 use crate::load::Pace;
@@ -44,6 +46,8 @@ Scenarios:
   workflow short workflows of no-ops, as many as the node can and at 100 a
            second; chains of 200 and 500 steps at once; graphs compared with
            their schedules; 100,000 timers (only when it is named)
+  backtest what a rule would have done with a million events of 2 KB (only
+           when it is named)
   reads    pages of every list at any depth, and one execution again and
            again, among a million executions (only when it is named)
   log      starts after kills, on a long log (only when it is named)
@@ -55,6 +59,8 @@ Examples:
   ensue bench rule --connections 16 --seconds 30 -o json
   ensue bench limits rule -o json > monday.json
   ensue bench compare monday.json tuesday.json
+  ensue bench aims monday.json           which goals they meet
+  ensue bench http --rest 300            and its memory five minutes later
   ensue bench streams --streams 200 --rate 50
   ensue bench rule --slow-disk 5         on a disk 5 ms slower than this one
   ensue bench workflow --graphs DIR      all of it, with the graphs of a folder
@@ -86,6 +92,9 @@ struct Asked {
     /// For how long each is measured.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600), value_name = "S")]
     seconds: u64,
+    /// How long a node rests after the load, before its memory is read; and up to 5 s before its first delivery.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(0..=3600), value_name = "S")]
+    rest: u64,
     /// How many streams follow the log (`streams`).
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=1000), value_name = "N")]
     streams: u16,
@@ -95,6 +104,9 @@ struct Asked {
     /// When the bench's threads have cores of their own; `auto` is with four cores or more.
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     pin: Pin,
+    /// How many events the backtest is run over (`backtest`).
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=5_000_000), value_name = "N")]
+    events: u64,
     /// How many executions there are (`reads`).
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
     executions: u64,
@@ -134,6 +146,12 @@ enum Then {
         /// What it wrote then.
         second: PathBuf,
     },
+    /// Show which goals measurements meet, and which they miss.
+    Aims {
+        /// What `ensue bench --output json` wrote.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
 }
 
 /// What can be measured.
@@ -159,6 +177,8 @@ enum Scenario {
     Streams,
     /// Workflows: short, long and wide ones, graphs, and timers.
     Workflow,
+    /// A backtest over many events.
+    Backtest,
     /// Pages and single things among many.
     Reads,
     /// Starts after kills, on a long log.
@@ -176,7 +196,7 @@ impl Scenario {
             Self::Api => vec![packs::Scenario::Api],
             Self::Batch => vec![packs::Scenario::Batch],
             Self::Streams => vec![packs::Scenario::Streams],
-            Self::Limits | Self::Workflow | Self::Reads | Self::Log => Vec::new(),
+            Self::Limits | Self::Workflow | Self::Backtest | Self::Reads | Self::Log => Vec::new(),
         }
     }
 }
@@ -206,16 +226,8 @@ impl Bench {
     /// do its part.
     pub fn run(self, watcher: &dyn Watcher) -> Result<Measured, Unmeasured> {
         let Self { then, asked } = self;
-        if let Some(Then::Compare { first, second }) = &then {
-            if asked.says_anything() {
-                // Clap's own check would count what every command takes, as `--output`.
-                return Err(Unmeasured::new(
-                    Fault::Asked,
-                    "`compare` cannot be combined with scenarios: it compares earlier results and measures nothing",
-                )
-                .hint("run `ensue bench compare FIRST SECOND`"));
-            }
-            return compared(first, second);
+        if let Some(then) = then {
+            return then.run(&asked);
         }
         let machine = asked.machine();
         for (scenario, name) in [(Scenario::Log, "log"), (Scenario::Reads, "reads")] {
@@ -235,6 +247,7 @@ impl Bench {
             return Err(Unmeasured::new(Fault::Asked, why).hint("run `ensue bench workflow --graphs DIR`"));
         }
         let workflow = workflow.then(|| asked.workflow.read()).transpose()?;
+        let backtest = asked.scenarios.contains(&Scenario::Backtest).then_some(asked.events);
         let scenarios = if asked.scenarios.is_empty() { Scenario::value_variants().to_vec() } else { asked.scenarios };
         let plan = Plan {
             done: if asked.until_called { Done::Called } else { Done::Answered },
@@ -242,11 +255,12 @@ impl Bench {
             connections: usize::from(asked.connections),
             streams: usize::from(asked.streams),
             duration: Duration::from_secs(asked.seconds),
+            rest: Duration::from_secs(asked.rest),
             machine,
         };
         tell_of_build(watcher);
         let log = asked.folder.as_deref().map(standing).transpose()?;
-        many_threads(&plan.machine.cores.clone(), measured(&scenarios, workflow, plan, log, watcher))
+        many_threads(&plan.machine.cores.clone(), measured(&scenarios, workflow, backtest, plan, log, watcher))
     }
 }
 
@@ -327,13 +341,14 @@ async fn alone(scenario: Scenario, asked: Asked, machine: Machine, watcher: &dyn
 /// Returns a new document with how the measurement was made.
 fn opened(machine: &Machine) -> Value {
     let slow_disk_ms = machine.slow_disk.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
-    json!({ "release": env!("CARGO_PKG_VERSION"), "cores": machine.cores.to_json(), "slow_disk_ms": slow_disk_ms })
+    json!({ "release": env!("CARGO_PKG_VERSION"), "binary": child::binary(), "cores": machine.cores.to_json(), "slow_disk_ms": slow_disk_ms })
 }
 
 /// Measures scenarios, each on a fresh log, or one after the other on the log of a folder.
 async fn measured(
     scenarios: &[Scenario],
     workflow: Option<Parts>,
+    backtest: Option<u64>,
     plan: Plan,
     log: Option<PathBuf>,
     watcher: &dyn Watcher,
@@ -352,7 +367,7 @@ async fn measured(
     for (run, plan) in scenarios.iter().flat_map(|scenario| scenario.runs()).map(|run| (run, plan.clone())).chain(flows) {
         let temporary = temporary()?;
         let folder = log.as_deref().unwrap_or(temporary.path());
-        let (name, seconds) = (run.name(), plan.duration.as_secs());
+        let (name, seconds) = (run.name(), plan.whole().as_secs());
         let bar = watcher.bar(&format!("measuring {name}"), watcher::Length::Seconds(seconds));
         if !bar.is_drawn() {
             watcher.tell(&format!("measuring {name} for {seconds} s …"));
@@ -379,6 +394,14 @@ async fn measured(
             Err(error) => failure = Some(error),
         }
     }
+    if let (Some(events), None) = (backtest, &failure) {
+        watcher.tell(&format!("posting {events} events, and running a backtest over them …"));
+        let folder = temporary()?;
+        match backtests::measure(folder.path(), events, &plan.machine).await {
+            Ok(measured) => document["backtest"] = measured,
+            Err(error) => failure = Some(Unmeasured::of("backtest", &error)),
+        }
+    }
     Ok(Measured { document, failure, show: shown })
 }
 
@@ -387,18 +410,47 @@ fn shown(document: &Value) -> String {
     let limits = document["limits"].is_object().then(|| limits::table(&document["limits"]));
     let runs = (!runs.is_empty()).then(|| tables(runs));
     let cores = Some(cores::told(&document["cores"])).filter(|told| !told.is_empty());
-    limits.into_iter().chain(runs).chain(workflow::shown(document)).chain(cores).collect::<Vec<_>>().join("\n\n")
+    let backtest = document["backtest"].is_object().then(|| backtests::told(&document["backtest"]));
+    let aims = aims::aims(document, "measured").unwrap_or_default();
+    let aims = (!aims.is_empty()).then(|| aims::table(&aims));
+    let parts = limits.into_iter().chain(runs).chain(workflow::shown(document)).chain(backtest).chain(aims).chain(cores);
+    parts.collect::<Vec<_>>().join("\n\n")
 }
 
-fn compared(first: &Path, second: &Path) -> Result<Measured, Unmeasured> {
-    let read = |path: &Path| {
-        let text = std::fs::read_to_string(path);
-        let text = text.map_err(|error| Unmeasured::new(Fault::Given, format!("`{}` cannot be read: {error}", path.display())))?;
-        serde_json::from_str::<Value>(&text)
-            .map_err(|error| Unmeasured::new(Fault::Given, format!("`{}` is not JSON: {error}", path.display())))
-    };
-    let document = compare::compared(&read(first)?, &read(second)?).map_err(|why| Unmeasured::new(Fault::Given, why))?;
-    Ok(Measured { document, failure: None, show: compare::table })
+impl Then {
+    fn run(self, asked: &Asked) -> Result<Measured, Unmeasured> {
+        let (name, usage) = match self {
+            Self::Compare { .. } => ("compare", "ensue bench compare FIRST SECOND"),
+            Self::Aims { .. } => ("aims", "ensue bench aims FILE…"),
+        };
+        if asked.says_anything() {
+            // Clap's own check would count what every command takes, as `--output`.
+            let why = format!("`{name}` cannot be combined with scenarios: it reads earlier results and measures nothing");
+            return Err(Unmeasured::new(Fault::Asked, why).hint(format!("run `{usage}`")));
+        }
+        match self {
+            Self::Compare { first, second } => {
+                let document = compare::compared(&read(&first)?, &read(&second)?).map_err(|why| Unmeasured::new(Fault::Given, why))?;
+                Ok(Measured { document, failure: None, show: compare::table })
+            }
+            Self::Aims { files } => {
+                let mut items = Vec::new();
+                for file in files {
+                    let aims = aims::aims(&read(&file)?, &format!("`{}`", file.display()));
+                    items.extend(aims.map_err(|why| Unmeasured::new(Fault::Given, why))?);
+                }
+                let show = |document: &Value| aims::table(document["items"].as_array().map(Vec::as_slice).unwrap_or_default());
+                Ok(Measured { document: json!({ "items": items }), failure: None, show })
+            }
+        }
+    }
+}
+
+/// Reads the document of an earlier measurement.
+fn read(path: &Path) -> Result<Value, Unmeasured> {
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| Unmeasured::new(Fault::Given, format!("`{}` cannot be read: {error}", path.display())))?;
+    serde_json::from_str(&text).map_err(|error| Unmeasured::new(Fault::Given, format!("`{}` is not JSON: {error}", path.display())))
 }
 
 fn rate(text: &str) -> Result<f64, String> {

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use crate::cores::Cores;
 use crate::wire::{self, Connection};
 
@@ -105,6 +107,18 @@ impl Node {
         }
     }
 
+    /// Returns the processor time that the node's process has used so far; `None` if the machine has no `/proc`.
+    pub(crate) fn processor_time(&self) -> Option<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).ok()?;
+        let ticks_per_second = u32::try_from(rustix::param::clock_ticks_per_second()).ok()?;
+        Some(Duration::from_secs(used_ticks(&stat)?) / ticks_per_second)
+    }
+
+    /// Returns the processor time that the node's process has used since it was `before`.
+    pub(crate) fn processor_time_since(&self, before: Option<Duration>) -> Option<Duration> {
+        self.processor_time().zip(before).map(|(now, before)| now.saturating_sub(before))
+    }
+
     /// Returns the current memory of the node, in bytes.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.status_kib("VmRSS:") * 1024
@@ -182,6 +196,22 @@ fn listening_address(line: &str) -> Option<SocketAddr> {
     after.split(|character: char| character == ',' || character.is_whitespace()).next()?.parse().ok()
 }
 
+/// Parses the processor time from `/proc/<pid>/stat`, in user and in kernel mode together, in ticks.
+fn used_ticks(stat: &str) -> Option<u64> {
+    const USER_TIME_AFTER_NAME: usize = 11;
+    // The name stands in parentheses and may contain anything.
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let mut times = after_name.split_whitespace().skip(USER_TIME_AFTER_NAME).map(str::parse::<u64>);
+    Some(times.next()?.ok()? + times.next()?.ok()?)
+}
+
+/// Returns the size of this binary, which is also the node's, as JSON.
+pub(crate) fn binary() -> Value {
+    let file = std::env::current_exe().and_then(std::fs::metadata);
+    let build = if cfg!(debug_assertions) { "debug build" } else { "release build" };
+    json!({ "scenario": "binary", "pace": build, "bytes": file.ok().map(|file| file.len()) })
+}
+
 fn used_bytes(path: &Path) -> u64 {
     let Ok(meta) = std::fs::symlink_metadata(path) else { return 0 };
     if !meta.is_dir() {
@@ -213,5 +243,12 @@ mod tests {
         assert_eq!(listening_address(line), Some("127.0.0.1:41873".parse().unwrap()));
         assert_eq!(listening_address("ensue 0.1.0 listens on http://[::1]:80, data in x"), Some("[::1]:80".parse().unwrap()));
         assert_eq!(listening_address("warning: nothing"), None);
+    }
+
+    #[test]
+    fn processor_time_is_user_and_kernel_time_together() {
+        let stat = "4211 (a (b) c) S 1 4211 4211 0 -1 4194560 2902 0 3 0 250 40 7 9 20 0 9 0 1234 5678";
+        assert_eq!(used_ticks(stat), Some(290));
+        assert_eq!(used_ticks("4211 (ensue) S 1"), None);
     }
 }

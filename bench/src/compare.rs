@@ -9,7 +9,7 @@ use crate::figures::{number, rounded};
 use crate::table::laid_out;
 
 /// The compared figures, by their path in a run and their name for people.
-const FIGURES: [(&str, &str); 27] = [
+const FIGURES: &[(&str, &str)] = &[
     ("/answered_per_second", "answered a second"),
     ("/finished_per_second", "finished a second"),
     ("/answered/p50_ms", "answer p50 ms"),
@@ -32,12 +32,26 @@ const FIGURES: [(&str, &str); 27] = [
     ("/refused", "refused"),
     ("/unfinished", "unfinished"),
     ("/disk_bytes_per_event", "bytes an event"),
+    ("/processor_us_per_event", "processor µs an event"),
+    ("/judged_us", "judging µs an event"),
+    ("/events_per_second", "events a second"),
+    ("/took_ms", "took ms"),
+    ("/memory_rest_bytes", "memory bytes at rest"),
     ("/memory_idle_bytes", "idle memory bytes"),
     ("/memory_peak_bytes", "peak memory bytes"),
+    ("/memory_after_rest_bytes", "memory bytes at rest after it"),
     ("/memory_bytes", "memory bytes"),
     ("/memory_after_start_bytes", "memory bytes after a start"),
+    ("/first_start_ms", "first start ms"),
     ("/ready_ms", "ready ms"),
+    ("/difference_ms", "beyond the schedule ms"),
+    ("/bytes", "bytes of the file"),
 ];
+
+/// Returns the name for people of the figure at a path; the path if it has none.
+pub(crate) fn named_figure(path: &str) -> &str {
+    FIGURES.iter().find(|(place, _)| *place == path).map_or(path, |(_, name)| name)
+}
 
 /// Compares the runs of two `ensue bench` documents. Runs are paired by scenario and pace; if there are
 /// several of a kind, the n-th is paired with the n-th.
@@ -52,7 +66,7 @@ pub(crate) fn compared(first: &Value, second: &Value) -> Result<Value, String> {
             continue;
         };
         let other = alone.remove(place);
-        for (place, figure) in FIGURES {
+        for &(place, figure) in FIGURES {
             let of = |run: &Value| run.pointer(place).and_then(Value::as_f64);
             let (Some(a), Some(b)) = (of(run), of(other)) else { continue };
             if a == 0.0 && b == 0.0 {
@@ -73,14 +87,15 @@ fn named(run: &Value) -> Value {
     json!({ "scenario": run["scenario"], "pace": run["pace"] })
 }
 
-/// Returns the runs: scenarios, and for `workflow` also the graphs and the timers.
-fn runs<'v>(document: &'v Value, which: &str) -> Result<Vec<&'v Value>, String> {
+/// Returns the runs: scenarios, for `workflow` also the graphs and the timers, the backtest, and the
+/// binary.
+pub(crate) fn runs<'v>(document: &'v Value, which: &str) -> Result<Vec<&'v Value>, String> {
     let runs = document["runs"].as_array().ok_or_else(|| {
         format!("the {which} document has no `runs`: name a file that `ensue bench SCENARIO… --output json` wrote, for scenarios other than `reads` and `log`")
     })?;
     let workflow = &document["workflow"];
-    let timers = Some(&workflow["timers"]).filter(|timers| timers.is_object());
-    Ok(runs.iter().chain(workflow["graphs"].as_array().into_iter().flatten()).chain(timers).collect())
+    let alone = [&workflow["timers"], &document["backtest"], &document["binary"]].into_iter().filter(|figures| figures.is_object());
+    Ok(runs.iter().chain(workflow["graphs"].as_array().into_iter().flatten()).chain(alone).collect())
 }
 
 /// Returns the comparison as a table for people.

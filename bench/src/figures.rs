@@ -57,6 +57,10 @@ pub(crate) fn millis(duration: Duration) -> f64 {
     rounded(duration.as_secs_f64() * 1000.0)
 }
 
+pub(crate) fn micros(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000_000.0
+}
+
 /// Returns a figure for people; `-` if there is none.
 pub(crate) fn number(value: &Value) -> String {
     match value.as_f64() {
@@ -147,20 +151,37 @@ pub(crate) struct StreamFigures {
 }
 
 /// The costs of a node.
+#[derive(Default)]
 pub(crate) struct Costs {
     /// The growth of its data directory in bytes, from a stop without events to one after the load.
     pub(crate) disk_bytes: u64,
     /// The number of events in it, including those of the warm-up.
     pub(crate) events_on_disk: u64,
+    /// The processor time of its process from the beginning of the load to the end of all work, if it is known.
+    pub(crate) processor: Option<Duration>,
+    /// The time in which its rules judge one event, if it was measured.
+    pub(crate) judged: Option<Duration>,
+    /// Its memory at rest before its first delivery, in bytes.
+    pub(crate) memory_rest_bytes: Option<u64>,
     /// Its memory before the load, in bytes.
     pub(crate) memory_idle_bytes: u64,
     /// Its peak memory, in bytes.
     pub(crate) memory_peak_bytes: u64,
+    /// Its memory at rest after the load, in bytes.
+    pub(crate) memory_after_rest_bytes: Option<u64>,
+    /// The time from its start in an empty directory until it is ready, if there was such a start.
+    pub(crate) first_start: Option<Duration>,
     /// The time from its start until it is ready.
     pub(crate) ready: Duration,
 }
 
 impl Costs {
+    /// Returns the processor time of each of this many events, in microseconds.
+    #[allow(clippy::cast_precision_loss, reason = "figures for people")]
+    fn processor_us_per_event(&self, events: u64) -> Option<f64> {
+        self.processor.filter(|_| events > 0).map(|processor| rounded(micros(processor) / events as f64))
+    }
+
     fn disk_bytes_per_event(&self) -> Option<u64> {
         (self.events_on_disk >= EVENTS_ON_DISK_MIN).then(|| self.disk_bytes / self.events_on_disk)
     }
@@ -197,8 +218,13 @@ impl Figures {
             "commits": self.commits,
             "events_per_commit": rounded(if self.commits == 0 { 0.0 } else { self.rate(events, Duration::from_secs(self.commits)) }),
             "disk_bytes_per_event": self.costs.disk_bytes_per_event(),
+            "processor_us_per_event": self.costs.processor_us_per_event(events),
+            "judged_us": self.costs.judged.map(|judged| rounded(micros(judged))),
+            "memory_rest_bytes": self.costs.memory_rest_bytes,
             "memory_idle_bytes": self.costs.memory_idle_bytes,
             "memory_peak_bytes": self.costs.memory_peak_bytes,
+            "memory_after_rest_bytes": self.costs.memory_after_rest_bytes,
+            "first_start_ms": self.costs.first_start.map(millis),
             "ready_ms": millis(self.costs.ready),
         })
     }
@@ -222,7 +248,8 @@ impl Figures {
 /// Returns the figures of several runs as two tables: speed and costs.
 pub(crate) fn tables(all: &[Value]) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let memory = |value: &Value| bytes(value.as_u64().unwrap_or_default());
+    let memory = |value: &Value| value.as_u64().map_or_else(|| "-".to_owned(), bytes);
+    let time = |value: &Value| value.as_f64().map_or_else(|| "-".to_owned(), |_| format!("{} ms", number(value)));
     let speed = laid_out(
         ["SCENARIO", "PACE", "EVENTS/S", "ANSWER ms", "FINISH ms", "CALL ms"].map(str::to_owned).to_vec(),
         all.iter().map(|run| {
@@ -241,7 +268,9 @@ pub(crate) fn tables(all: &[Value]) -> String {
         }),
     );
     let cost = laid_out(
-        ["SCENARIO", "EVENTS", "REFUSED", "RECORDS", "COMMITS", "BYTES", "IDLE", "PEAK", "READY"].map(str::to_owned).to_vec(),
+        ["SCENARIO", "EVENTS", "REFUSED", "RECORDS", "COMMITS", "BYTES", "CPU µs", "REST", "IDLE", "PEAK", "AFTER", "FIRST", "READY"]
+            .map(str::to_owned)
+            .to_vec(),
         all.iter().map(|run| {
             vec![
                 text(&run["scenario"]),
@@ -250,9 +279,13 @@ pub(crate) fn tables(all: &[Value]) -> String {
                 number(&run["records_per_event"]),
                 number(&run["commits"]),
                 number(&run["disk_bytes_per_event"]),
+                number(&run["processor_us_per_event"]),
+                memory(&run["memory_rest_bytes"]),
                 memory(&run["memory_idle_bytes"]),
                 memory(&run["memory_peak_bytes"]),
-                format!("{} ms", number(&run["ready_ms"])),
+                memory(&run["memory_after_rest_bytes"]),
+                time(&run["first_start_ms"]),
+                time(&run["ready_ms"]),
             ]
         }),
     );
@@ -260,7 +293,8 @@ pub(crate) fn tables(all: &[Value]) -> String {
     let shares = shares(all);
     format!(
         "{speed}\n\n{notes}{shares}Latencies are p50 / p99 / max, from the moment a delivery was meant to be sent.\n\n\
-         {cost}\n\nRecords and bytes on the disk are per event; idle and peak are the node's memory."
+         {cost}\n\nRecords, bytes on the disk and processor time are per event. Rest, idle, peak and after are the node's memory: at rest before\n\
+         any delivery, before the load, at most, and at rest after it. First and ready are starts in an empty directory and later."
     )
 }
 
@@ -273,6 +307,9 @@ fn notes(run: &Value) -> Vec<String> {
         lines.push(format!(
             "Of `{scenario}`, {unfinished} accepted deliveries had not succeeded at the end: they are in no figure of what finished."
         ));
+    }
+    if !run["judged_us"].is_null() {
+        lines.push(format!("The rules of `{scenario}` judge one event in {} µs.", number(&run["judged_us"])));
     }
     if !run["read"].is_null() {
         let (rate, refused) = (number(&run["reads_per_second"]), number(&run["reads_refused"]));
@@ -339,9 +376,13 @@ mod tests {
             costs: Costs {
                 disk_bytes: 20_480_000,
                 events_on_disk: 5_000,
+                processor: Some(Duration::from_micros(1_700)),
+                memory_rest_bytes: Some(18 << 20),
+                first_start: Some(Duration::from_micros(60_500)),
                 memory_idle_bytes: 20 << 20,
                 memory_peak_bytes: 64 << 20,
                 ready: Duration::from_millis(41),
+                ..Costs::default()
             },
         };
         insta::assert_snapshot!(tables(&[figures.to_json()]), @r"
@@ -350,17 +391,18 @@ mod tests {
 
         Latencies are p50 / p99 / max, from the moment a delivery was meant to be sent.
 
-        SCENARIO  EVENTS  REFUSED  RECORDS  COMMITS  BYTES  IDLE      PEAK      READY
-        rule      4       0        6        2        4096   20.0 MiB  64.0 MiB  41 ms
+        SCENARIO  EVENTS  REFUSED  RECORDS  COMMITS  BYTES  CPU µs  REST      IDLE      PEAK      AFTER  FIRST    READY
+        rule      4       0        6        2        4096   425     18.0 MiB  20.0 MiB  64.0 MiB  -      60.5 ms  41 ms
 
-        Records and bytes on the disk are per event; idle and peak are the node's memory.
+        Records, bytes on the disk and processor time are per event. Rest, idle, peak and after are the node's memory: at rest before
+        any delivery, before the load, at most, and at rest after it. First and ready are starts in an empty directory and later.
         ");
     }
     #[test]
     fn reads_and_shares_are_printed_only_if_measured() {
         let run = json!({
             "scenario": "api", "pace": "8 connections", "finished_per_second": 1_200.0, "answered": null, "finished": null, "called": null,
-            "reads_per_second": 3_100.5, "reads_refused": 2, "unfinished": 3, "views_lag_records": 120, "views_caught_up_ms": 31.5, "streams": 1_000, "lost": 0,
+            "reads_per_second": 3_100.5, "reads_refused": 2, "unfinished": 3, "judged_us": 9.5, "views_lag_records": 120, "views_caught_up_ms": 31.5, "streams": 1_000, "lost": 0,
             "memory_per_stream_bytes": 32_768, "arrived": { "p50_ms": 2.5, "p99_ms": 11.0, "max_ms": 12.0 }, "read": { "p50_ms": 1.1, "p99_ms": 9.0, "max_ms": 20.0 },
             "share": { "handled": 0.4, "inserted_in_groups": 0.515, "spawned": null },
         });
@@ -369,6 +411,8 @@ mod tests {
         api       8 connections  1200      -          -          -
 
         Of `api`, 3 accepted deliveries had not succeeded at the end: they are in no figure of what finished.
+
+        The rules of `api` judge one event in 9.5 µs.
 
         Beside `api` there were 3100 reads a second, p50 / p99 / max 1.1 / 9 / 20 ms; 2 were refused.
 
@@ -381,10 +425,11 @@ mod tests {
 
         Latencies are p50 / p99 / max, from the moment a delivery was meant to be sent.
 
-        SCENARIO  EVENTS  REFUSED  RECORDS  COMMITS  BYTES  IDLE  PEAK  READY
-        api       -       -        -        -        -      0 B   0 B   - ms
+        SCENARIO  EVENTS  REFUSED  RECORDS  COMMITS  BYTES  CPU µs  REST  IDLE  PEAK  AFTER  FIRST  READY
+        api       -       -        -        -        -      -       -     -     -     -      -      -
 
-        Records and bytes on the disk are per event; idle and peak are the node's memory.
+        Records, bytes on the disk and processor time are per event. Rest, idle, peak and after are the node's memory: at rest before
+        any delivery, before the load, at most, and at rest after it. First and ready are starts in an empty directory and later.
         ");
     }
 }

@@ -44,8 +44,7 @@ impl<'f> KeptLog<'f> {
 
     /// Extends the log to the planned length, if it is shorter. Returns its number of records.
     pub(crate) fn lengthen(&self, what: &str, plan: &Plan, watcher: &dyn Watcher) -> io::Result<u64> {
-        let folder = self.folder;
-        let config = Config { packs: folder.join("packs"), state_base: Some(folder.join("state")), ..Config::new(folder.join("data")) };
+        let config = config(self.folder);
         let bar = watcher.bar(what, Length::Records(plan.records));
         let mut told = 0;
         let made = tokio::task::block_in_place(|| {
@@ -59,6 +58,11 @@ impl<'f> KeptLog<'f> {
         });
         Ok(made.map_err(|error| io::Error::other(error.to_string()))?.0)
     }
+}
+
+/// Returns the settings with which a folder's data directory is opened without a running node.
+pub(crate) fn config(folder: &Path) -> Config {
+    Config { packs: folder.join("packs"), state_base: Some(folder.join("state")), ..Config::new(folder.join("data")) }
 }
 
 /// Removes the pack of an earlier measurement.

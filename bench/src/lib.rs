@@ -11,8 +11,10 @@
 //! | `delivery`, `load`, `reads`, `streams`, `target` | the requests that it receives, the concurrent reads, and the server that it calls |
 //! | `ends`, `figures`, `table`, `compare` | the records of a run, its figures, and those of two runs side by side |
 //! | `limits` | the best that the machine can do |
-//! | `makespans`, `timers`, `aims` | workflows: graphs compared with their schedules, pending timers, and the goals |
+//! | `makespans`, `timers` | workflows: graphs compared with their schedules, and pending timers |
+//! | `judging`, `backtests` | rules: judging alone, and backtests of a million events |
 //! | `at_size`, `long` | reads among a million executions; starts on a long log |
+//! | `aims` | the goals, compared with all of these figures |
 //!
 //! The node is a separate process in a directory of its own. This process generates the load, runs the server
 //! that is called, and reads the log. Nothing here is part of a running node.
@@ -20,6 +22,7 @@
 mod aims;
 mod asked;
 mod at_size;
+mod backtests;
 mod child;
 mod compare;
 mod cores;
@@ -29,6 +32,7 @@ mod figures;
 mod flows;
 pub mod github;
 mod graph;
+mod judging;
 mod kept;
 mod limits;
 mod load;

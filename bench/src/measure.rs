@@ -16,7 +16,7 @@ use crate::reads::{Readers, Reads};
 use crate::streams::{Streamed, Streams};
 use crate::target::Target;
 use crate::wire::Connection;
-use crate::{child, ends, kept, packs};
+use crate::{child, ends, judging, kept, packs};
 
 /// The number of events in one request of `batch`.
 const EVENTS_OF_A_LIST: usize = 100;
@@ -28,6 +28,9 @@ const RATE_BESIDE_STREAMS: f64 = 10.0;
 const FIRST_COUNTED: u64 = 1 << 32;
 /// Deliveries are numbered from the log's position on, shifted by this many bits.
 const NUMBERS_OF_A_LOG_BITS: u32 = 33;
+
+/// The longest that a node rests before its first delivery.
+const REST_BEFORE_MAX: Duration = Duration::from_secs(5);
 
 /// How a scenario is measured.
 #[derive(Clone, Debug)]
@@ -42,6 +45,8 @@ pub(crate) struct Plan {
     pub(crate) streams: usize,
     /// The duration.
     pub(crate) duration: Duration,
+    /// How long the node rests after the load, and up to [`REST_BEFORE_MAX`] before its first delivery.
+    pub(crate) rest: Duration,
     /// The node's share of the machine.
     pub(crate) machine: Machine,
 }
@@ -56,6 +61,11 @@ pub(crate) enum Done {
 }
 
 impl Plan {
+    /// Returns how long a run takes, apart from the starts of its node and the end of its work.
+    pub(crate) fn whole(&self) -> Duration {
+        self.rest.min(REST_BEFORE_MAX) + self.duration + self.rest
+    }
+
     /// Returns the pace of a scenario: when the latency of streams is measured, the node has spare capacity.
     fn pace_in(&self, scenario: Scenario) -> Pace {
         match (scenario, self.pace) {
@@ -85,7 +95,9 @@ pub(crate) async fn measure(scenario: Scenario, plan: &Plan, folder: &Path) -> i
     let memory_bytes = bed.node.memory_bytes();
     let beside = Beside::begin(scenario, plan, &mut bed).await?;
     // Opening many streams takes time and tokens, which are not part of the load.
-    let before = Before { position: ends::head(&bed.node, &mut bed.connection).await?, memory_bytes, begin: Instant::now() };
+    let position = ends::head(&bed.node, &mut bed.connection).await?;
+    let processor_before = bed.node.processor_time();
+    let before = Before { position, memory_bytes, begin: Instant::now() };
     let loaded = Load { first: bed.load.first + FIRST_COUNTED, ..bed.load.clone() }.run().await?;
     let lag = match scenario {
         Scenario::Batch => Some(ends::lag(&bed.node, &mut bed.connection).await?),
@@ -93,6 +105,8 @@ pub(crate) async fn measure(scenario: Scenario, plan: &Plan, folder: &Path) -> i
     };
     let (reads, streams) = beside.end(&mut bed, before.memory_bytes).await?;
     ends::settle(&bed.node, &mut bed.connection).await?;
+    let processor = bed.node.processor_time_since(processor_before);
+    let memory_after_rest_bytes = rested(&bed.node, plan.rest).await;
     let ends = Ends::read(&bed.node, &mut bed.connection, before.position).await?;
     if let Some(refusal) = loaded.first_refusal.as_ref().filter(|_| loaded.sent.is_empty()) {
         return Err(io::Error::other(format!("the node rejected a delivery: {refusal}")));
@@ -100,16 +114,35 @@ pub(crate) async fn measure(scenario: Scenario, plan: &Plan, folder: &Path) -> i
     let memory_peak_bytes = bed.node.memory_peak_bytes();
     let ready = bed.node.ready;
     let disk_bytes = bed.node.stop().await?;
+    let judged = match scenario {
+        Scenario::Rules(_) => Some(tokio::task::block_in_place(|| judging::time_per_event(folder))?),
+        _ => None,
+    };
     let events = bed.load.delivery.events;
     let costs = Costs {
         disk_bytes: disk_bytes.saturating_sub(bed.disk_bytes_before),
         events_on_disk: (bed.warmed + loaded.sent.len() as u64) * events,
+        processor,
+        judged,
+        memory_rest_bytes: bed.memory_rest_bytes,
         memory_idle_bytes: before.memory_bytes,
         memory_peak_bytes,
+        memory_after_rest_bytes,
+        first_start: bed.first_start,
         ready,
     };
     let measured = Measured { scenario, pace: plan.told(scenario), loaded, ends, target: bed.target, reads, streams, lag, events, costs };
     Ok(before.figures(measured).to_json())
+}
+
+/// Lets the node rest. Returns its memory after that, in bytes; `None` if it is not to rest,
+/// or if the machine does not tell.
+async fn rested(node: &Node, rest: Duration) -> Option<u64> {
+    if rest.is_zero() {
+        return None;
+    }
+    tokio::time::sleep(rest).await;
+    Some(node.memory_bytes()).filter(|bytes| *bytes > 0)
 }
 
 /// A warm node and its measuring equipment.
@@ -118,6 +151,10 @@ struct Bed {
     connection: Connection,
     target: Option<Target>,
     load: Load,
+    /// The time of its start in an empty directory, if there was one.
+    first_start: Option<Duration>,
+    /// Its memory at rest before its first delivery, in bytes.
+    memory_rest_bytes: Option<u64>,
     /// The size of its directory before its first event, in bytes.
     disk_bytes_before: u64,
     /// How many deliveries it received for the warm-up.
@@ -139,9 +176,13 @@ impl Bed {
         variables.extend(target.as_ref().map(|target| ("ENSUE_EGRESS_ALLOW", target.address.to_string())));
         let token = kept::token(folder)?;
         let start = || Start { folder, token: &token, variables: variables.clone(), machine: &plan.machine };
+        let is_new = !folder.join("data").exists();
         // The space that a node needs before its first event does not count for events.
-        let disk_bytes_before = Node::start(start()).await?.stop().await?;
+        let first = Node::start(start()).await?;
+        let first_start = is_new.then_some(first.ready);
+        let disk_bytes_before = first.stop().await?;
         let node = Node::start(start()).await?;
+        let memory_rest_bytes = rested(&node, plan.rest.min(REST_BEFORE_MAX)).await;
         let delivery = match scenario {
             Scenario::Batch => Delivery::list(node.address, &token, packs::TICK_REF, EVENTS_OF_A_LIST, PAYLOAD_BYTES),
             Scenario::Streams => Delivery::list(node.address, &token, packs::TICK_REF, 1, PAYLOAD_BYTES),
@@ -167,7 +208,7 @@ impl Bed {
         if let Some(target) = &target {
             target.calls.clear();
         }
-        Ok(Self { node, connection, target, load, disk_bytes_before, warmed })
+        Ok(Self { node, connection, target, load, first_start, memory_rest_bytes, disk_bytes_before, warmed })
     }
 }
 
@@ -326,7 +367,7 @@ mod tests {
             streams: None,
             lag: None,
             events: 1,
-            costs: Costs { disk_bytes: 0, events_on_disk: 2, memory_idle_bytes: 0, memory_peak_bytes: 0, ready: Duration::ZERO },
+            costs: Costs::default(),
         };
         Before { position: 0, memory_bytes: 0, begin }.figures(measured).to_json()["unfinished"].clone()
     }

@@ -124,6 +124,8 @@ payload:
   pull_request: object
   repository: object
 ";
+/// The trigger of deliveries.
+pub(crate) const PULL_REQUEST_REF: &str = "bench.pull_request";
 /// The trigger of events over the API.
 pub(crate) const TICK_REF: &str = "bench.tick";
 /// Its file.
@@ -181,10 +183,17 @@ const SHAPES: [Shape; 12] = [
     ("lamplight", |name| format!("local.name == \"{name}\" && event.payload.action == \"opened\"")),
 ];
 
+/// Returns what the check of a pack reports, in a test.
+#[cfg(test)]
+pub(crate) fn diagnostics(pack: &Path) -> String {
+    let mut packs = ensue_packs::library();
+    packs.push(ensue_packs::PackSource::read(pack).unwrap());
+    let checked = ensue_packs::check(&packs, &std::collections::BTreeMap::new());
+    checked.diagnostics.iter().map(|one| one.render(ensue_packs::Colour::Plain)).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use ensue_packs::{Colour, PackSource};
-
     use super::*;
 
     #[test]
@@ -206,11 +215,7 @@ mod tests {
         ] {
             let folder = tempfile::tempdir().unwrap();
             write(folder.path(), scenario, Some("127.0.0.1:9".parse().unwrap())).unwrap();
-            let mut packs = ensue_packs::library();
-            packs.push(PackSource::read(&folder.path().join("bench")).unwrap());
-            let checked = ensue_packs::check(&packs, &std::collections::BTreeMap::new());
-            let shown: String = checked.diagnostics.iter().map(|one| one.render(Colour::Plain)).collect();
-            assert_eq!(shown, "", "{scenario:?}");
+            assert_eq!(diagnostics(&folder.path().join("bench")), "", "{scenario:?}");
         }
     }
 }

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use ensue_engine::time::Timestamp;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
 use crate::child::{Machine, Node, Start};
 use crate::ends::now;
@@ -99,27 +98,11 @@ async fn ask(node: &Node, pending: Pending) -> io::Result<()> {
     let answer = json!({ "type": "object", "properties": { "go": { "type": "boolean" } } });
     let question = json!({ "params": { "title": "Go on?", "assignees": ["role:operator"], "answer": answer } });
     let for_an_answer = post("core.inquiry", question);
-    let mut tasks = JoinSet::new();
-    for connection in 0..pending.connections {
-        let requests = [for_a_time.clone(), for_a_while.clone(), for_an_answer.clone()];
-        let mine = (connection..pending.timers + pending.questions()).step_by(usize::try_from(pending.connections).unwrap_or(usize::MAX));
-        let mut connection = Connection::open(node.address).await?;
-        tasks.spawn(async move {
-            for number in mine {
-                let which = if number >= pending.timers { 2 } else { usize::from(number % 2 == 1) };
-                let reply = connection.exchange(&requests[which]).await?;
-                if reply.status != 202 {
-                    let why = String::from_utf8_lossy(reply.body);
-                    return Err(io::Error::other(format!("a delayed execution was answered with {}: {why}", reply.status)));
-                }
-            }
-            Ok(())
-        });
-    }
-    while let Some(asked) = tasks.join_next().await {
-        asked.map_err(io::Error::other)??;
-    }
-    Ok(())
+    let request = move |number: u64| {
+        let timer = if number % 2 == 1 { &for_a_while } else { &for_a_time };
+        if number < pending.timers { timer.clone() } else { for_an_answer.clone() }
+    };
+    wire::send_all(node.address, pending.connections, pending.timers + pending.questions(), request).await
 }
 
 /// Verifies that nothing has been lost or has begun, and waits for the remaining work of the start.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 /// The most bytes of an answer's head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -80,6 +81,35 @@ impl Connection {
         }
         Ok(Reply { status, body: &self.read[head_end..end] })
     }
+}
+
+/// Sends `count` requests over this many connections, as fast as answers arrive; `request` returns the n-th,
+/// counted from 0. Fails if one is not accepted.
+pub(crate) async fn send_all(
+    node: SocketAddr,
+    connections: u64,
+    count: u64,
+    request: impl Fn(u64) -> Vec<u8> + Clone + Send + 'static,
+) -> io::Result<()> {
+    let mut tasks = JoinSet::new();
+    for first in 0..connections {
+        let (request, mut connection) = (request.clone(), Connection::open(node).await?);
+        let mine = (first..count).step_by(usize::try_from(connections).unwrap_or(usize::MAX));
+        tasks.spawn(async move {
+            for number in mine {
+                let reply = connection.exchange(&request(number)).await?;
+                if reply.status != 202 {
+                    let why = String::from_utf8_lossy(reply.body);
+                    return Err(io::Error::other(format!("the node answered {}: {why}", reply.status)));
+                }
+            }
+            Ok(())
+        });
+    }
+    while let Some(sent) = tasks.join_next().await {
+        sent.map_err(io::Error::other)??;
+    }
+    Ok(())
 }
 
 async fn connect(address: SocketAddr) -> io::Result<TcpStream> {

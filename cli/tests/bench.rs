@@ -18,9 +18,12 @@ fn told(section: &str) -> BTreeSet<String> {
     section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).map(str::to_owned).collect()
 }
 
-/// Runs a measurement with these arguments, writes the document into a file of the place, and returns it.
+/// Runs a measurement with these arguments, without rests unless they say otherwise, writes the document into a
+/// file of the place, and returns it.
 fn measured(place: &Place, arguments: &[&str], file: &str) -> Value {
-    let printed = Printed::by(&mut place.ensue(&[&["bench", "--seconds", "1", "--connections", "2", "-o", "json"], arguments].concat()));
+    let rest: &[&str] = if arguments.contains(&"--rest") { &[] } else { &["--rest", "0"] };
+    let always = ["bench", "--seconds", "1", "--connections", "2", "-o", "json"];
+    let printed = Printed::by(&mut place.ensue(&[&always, rest, arguments].concat()));
     assert_eq!(printed.code, Some(0), "{printed:?}");
     std::fs::write(place.path().join(file), &printed.stdout).unwrap();
     serde_json::from_str(&printed.stdout).unwrap()
@@ -48,6 +51,9 @@ fn bench_scenarios_report_the_documented_figures_and_shares_of_limits() {
         assert!(positive(&run["answered_per_second"]) && positive(&run["answered"]["p50_ms"]), "{run:#}");
         assert_eq!(positive(&run["finished_per_second"]), !["ingest", "batch", "streams"].contains(&scenario), "{run:#}");
         assert_eq!(run["called"].is_object(), scenario == "http", "{run:#}");
+        assert_eq!(run["processor_us_per_event"].is_number(), cfg!(target_os = "linux"), "{run:#}");
+        assert!(positive(&run["first_start_ms"]) && positive(&run["ready_ms"]), "{run:#}");
+        assert!(run["memory_rest_bytes"].is_null() && run["memory_after_rest_bytes"].is_null(), "{run:#}");
         assert_eq!(positive(&run["reads_per_second"]), scenario == "api", "{run:#}");
         assert_eq!(run["reads_refused"], 0, "{run:#}");
         assert_eq!(run["views_lag_records"].is_u64(), scenario == "batch", "{run:#}");
@@ -127,11 +133,44 @@ fn workflow_bench_compares_runs_with_graph_schedules_and_targets() {
         assert!(compared.stdout.contains(told), "{told}: {}", compared.stdout);
     }
     // Printed for people: one part of it, with the targets.
-    let shown = Printed::by(&mut place.ensue(&["bench", "workflow", "--seconds", "1", "--parts", "fan-out"]));
+    let shown = Printed::by(&mut place.ensue(&["bench", "workflow", "--seconds", "1", "--rest", "0", "--parts", "fan-out"]));
     for told in ["items 500", "a step with 500 items, all at once", "AIM"] {
         assert!(shown.stdout.contains(told), "{told}: {}", shown.stdout);
     }
     assert!(!shown.stdout.contains("chain"), "{}", shown.stdout);
+}
+
+#[test]
+fn rules_are_also_judged_alone_and_memory_is_read_after_rests() {
+    let place = Place::new();
+    let document = measured(&place, &["rules", "--rest", "1"], "rules.json");
+    let runs = document["runs"].as_array().unwrap();
+    assert_eq!([&runs[0]["scenario"], &runs[1]["scenario"]], ["rules 10", "rules 10000"]);
+    for run in runs {
+        assert!(run["judged_us"].as_f64() > Some(0.0), "{run:#}");
+        let memory = |name: &str| run[name].as_u64().is_some_and(|bytes| bytes > 1_000_000);
+        assert_eq!(memory("memory_rest_bytes") && memory("memory_after_rest_bytes"), cfg!(target_os = "linux"), "{run:#}");
+    }
+    let aims = Printed::by(&mut place.ensue(&["bench", "aims", "rules.json", "rules.json", "-o", "json"]));
+    let aims: Value = serde_json::from_str(&aims.stdout).unwrap();
+    let of_rules: Vec<&Value> = aims["items"].as_array().unwrap().iter().filter(|aim| aim["scenario"] == "rules 10000").collect();
+    assert_eq!((of_rules.len(), &of_rules[0]["figure"]), (2, &"/judged_us".into()), "{aims:#}");
+    assert_eq!(fields(of_rules[0]), told("Aims"));
+}
+
+#[test]
+fn backtest_judges_every_posted_event() {
+    let place = Place::new();
+    let document = measured(&place, &["backtest", "--events", "250"], "backtest.json");
+    let backtest = &document["backtest"];
+    assert_eq!(fields(backtest), told("Backtests"));
+    assert_eq!((&backtest["pace"], &backtest["matched"]), (&"250 events".into(), &3.into()), "{backtest:#}");
+    assert_eq!(backtest["rounds_ms"].as_array().unwrap().len(), 3, "{backtest:#}");
+    assert_eq!((&document["runs"], document["binary"]["bytes"].as_u64() > Some(1_000_000)), (&Value::from(Vec::<Value>::new()), true));
+    let compared = Printed::by(&mut place.ensue(&["bench", "compare", "backtest.json", "backtest.json"]));
+    assert!(compared.stdout.contains("events a second"), "{}", compared.stdout);
+    let shown = Printed::by(&mut place.ensue(&["bench", "backtest", "--events", "1"]));
+    assert!(shown.stdout.contains("A backtest over 1 events of 2048 bytes"), "{}", shown.stdout);
 }
 
 #[test]
@@ -222,10 +261,13 @@ fn long_log_is_reused_and_its_nodes_are_ready_after_each_kill() {
 }
 
 #[test]
-fn file_that_is_not_a_measurement_cannot_be_compared() {
+fn file_that_is_not_a_measurement_is_rejected() {
     let place = Place::new();
     std::fs::write(place.path().join("other.json"), "{}").unwrap();
     let refused = Printed::by(&mut place.ensue(&["bench", "compare", "other.json", "missing.json"]));
     assert_eq!(refused.code, Some(6), "{refused:?}");
     assert!(refused.stderr.contains("`missing.json` cannot be read"), "{}", refused.stderr);
+    let refused = Printed::by(&mut place.ensue(&["bench", "aims", "other.json"]));
+    assert_eq!(refused.code, Some(6), "{refused:?}");
+    assert!(refused.stderr.contains("`other.json` document has no `runs`"), "{}", refused.stderr);
 }

@@ -74,6 +74,7 @@ fn conflicting_arguments_are_usage_errors_in_any_position() {
         ("executions show 019c --svg -o yaml", "`--svg`"),
         ("log --follow head", "`--follow`"),
         ("bench ingest --seconds 3 compare a b", "compare"),
+        ("bench --rest 1 aims a", "`aims`"),
     ] {
         let refused = Printed::by(&mut place.ensue(&line.split(' ').collect::<Vec<_>>()));
         assert_eq!(refused.code, Some(2), "{line}: {refused:?}");

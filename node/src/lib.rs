@@ -6,7 +6,7 @@
 //! and `tally` counts next to them; `commit_listeners` notifies them of each commit; `edge` is where events come in, and
 //! `keys` and `tokens` decide from whom; `catalogs` holds the installed packs and `packs_folder` gets them
 //! there; `about` is what the node reports about itself; [`offline`] works on a directory without a running
-//! node, and [`long_log`] lengthens its log for a measurement; [`parts`] holds the pieces for the simulator,
+//! node, and [`long_log`] and [`judging`] do for measurements; [`parts`] holds the pieces for the simulator,
 //! which assembles a node differently from `process`.
 //!
 //! It holds no domain logic and no HTTP routes.
@@ -25,6 +25,7 @@ mod fold_guard;
 mod followers;
 mod idle;
 mod jobs;
+pub mod judging;
 mod kept;
 mod keys;
 mod log_access;

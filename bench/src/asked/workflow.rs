@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::temporary;
-use crate::aims::{self, STEADY_RATE};
+use crate::aims::STEADY_RATE;
 use crate::child::Machine;
 use crate::flows::Flow;
 use crate::graph::Graph;
@@ -128,5 +128,5 @@ pub(super) fn shown(document: &Value) -> Vec<String> {
     }
     let graphs = figures["graphs"].as_array().map(|graphs| makespans::table(graphs));
     let timers = figures["timers"].is_object().then(|| timers::told(&figures["timers"]));
-    graphs.into_iter().chain(timers).chain([aims::table(document)]).collect()
+    graphs.into_iter().chain(timers).collect()
 }
