@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The rule by which backups are kept, and the way there: an archive is made, restored, found out where it was changed, and removed.
+"""Tests of the rule that selects backups, and of the actions: an archive is created, restored, checked for changes, and removed.
 
     python3 retention_test.py
 """
