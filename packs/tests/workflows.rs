@@ -350,7 +350,7 @@ mod shape {
              late: { inquiry: { title: Ship, answer: { ship: boolean }, assignees: ana, expires: soon, on_expire: { answer: { ship: no } } } }\n\
              zero: { inquiry: { title: Ship, answer: { ship: boolean }, assignees: ana, expires: 0s } }\n\
              never: { inquiry: { title: Ship, answer: { ship: boolean }, assignees: ana, on_expire: fail } }\n\
-             answers: { inquiry: { title: Ship, answer: { ship: boolean, note: 'string?' }, assignees: ana, expires: 1h, \
+             stated: { inquiry: { title: Ship, answer: { ship: boolean, note: 'string?' }, assignees: ana, expires: 1h, \
              on_expire: { answer: { shipp: false } } } }\n\
              veto: { inquiry: { title: Ship, answer: { ship: boolean }, assignees: ana, veto: answer.shipped == false } }\n\
              text_veto: { inquiry: { title: Ship, answer: { ship: boolean }, assignees: ana, veto: params.version == 'v1' } }\n\

@@ -114,7 +114,7 @@ class Archives(unittest.TestCase):
         self.assertIn("rename it", said)
         said, code = self.dump(target=os.path.join(self.source, "deep"))
         self.assertEqual(code, 1)
-        self.assertIn("lies in", said)
+        self.assertIn("is in", said)
 
     def test_another_dump_under_way_is_waited_for(self):
         with open(os.path.join(self.target, ".t.lock"), "w", encoding="utf-8") as lock:

@@ -183,7 +183,7 @@ fn tell(rules: &[&RuleInPack<'_>], way: &[Step], findings: &mut Findings) {
         _ => format!("the rule `{}` can trigger itself, through {}", rule.name(), others(&way[1..], rules)),
     };
     let hint = format!(
-        "the loop:\n{}\nadd a condition that distinguishes the events, or emit another trigger; after {DEPTH_MAX} events in a row, the \
+        "the loop:\n{}\nadd a condition that separates these events, or emit another trigger; after {DEPTH_MAX} events in a row, the \
             rule is suspended",
         lines.join("\n")
     );
