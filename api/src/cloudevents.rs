@@ -42,7 +42,7 @@ const NAME_BYTES_MAX: usize = 1024;
 pub(crate) const SOURCE_OF_OURS: &str = "api";
 /// The prefix of the source of an event that an execution emits.
 const SOURCE_OF_EXECUTIONS: &str = "execution/";
-/// The maximum number of errors reported for one event: further ones are seldom of another kind.
+/// The maximum number of errors reported for one event: further ones are rarely of another kind.
 const ERRORS_MAX: usize = 20;
 
 /// Reports whether a source is one that the node itself sets, apart from the refs of its sensors.

@@ -46,7 +46,7 @@ pub(crate) async fn tagged(response: Response<Body>, known: &[HeaderValue]) -> O
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response.headers_mut().insert(header::ETAG, value(&known)?);
         response.headers_mut().insert(header::CACHE_CONTROL, KEPT);
-        // As the answer itself would have it (RFC 9110 §15.4.5).
+        // The same header as on the full answer (RFC 9110 §15.4.5).
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
         return Ok(response);
     }

@@ -206,7 +206,7 @@ async fn event_errors_are_reported_with_their_pointer() {
     }
     let many: serde_json::Map<String, Value> = (0..1_000).map(|number| (format!("A{number}"), json!(0))).collect();
     let many = structured(&api, &many.into()).await.expect_problem(422, "cloudevent_invalid");
-    assert_eq!(pointers(&many).len(), 20, "there is an end to what is told");
+    assert_eq!(pointers(&many).len(), 20, "the number of reported errors is limited");
     let list = json!(vec![json!({ "A": 0, "B": [1] }); 30]);
     let list = post(&api, BATCH, &list).answer().await.expect_problem(422, "cloudevent_invalid");
     assert_eq!(pointers(&list).len(), 100);
@@ -220,7 +220,7 @@ async fn event_errors_are_reported_with_their_pointer() {
         assert_eq!(pointers(&problem), ["/type"]);
         assert!(problem["hint"].as_str().unwrap().contains(hint), "{problem}");
     }
-    assert_eq!(api.node.head_position(), position, "nothing was taken in");
+    assert_eq!(api.node.head_position(), position, "nothing was accepted");
 }
 
 #[tokio::test]
@@ -253,7 +253,7 @@ async fn webhook_handshake_allows_the_sender() {
         assert_eq!(granted.header("webhook-allowed-rate"), Some("*"));
         assert!(granted.header("allow").unwrap().split(", ").any(|method| method == "POST"));
         let plain = api.ask(Method::OPTIONS, path).by("author").answer().await.expect(200);
-        assert_eq!(plain.header("webhook-allowed-origin"), None, "who does not ask is granted nothing");
+        assert_eq!(plain.header("webhook-allowed-origin"), None, "a sender that requests no permission gets none");
     }
     let asking = |path: &str| api.ask(Method::OPTIONS, path).with("webhook-request-origin", origin);
     asking(EVENTS).answer().await.expect_problem(401, "unauthenticated");

@@ -163,7 +163,7 @@ async fn if_match_never_creates_and_if_none_match_never_replaces() {
     set(&api, &[("if-none-match", "*")]).await.expect_problem(412, "precondition_failed");
     assert_eq!(tag(&api, KEY).await, first);
     set(&api, &[("if-match", "*")]).await.expect(200);
-    assert_ne!(tag(&api, KEY).await, first, "a key that was set anew is another, whatever its value");
+    assert_ne!(tag(&api, KEY).await, first, "a key that is set again has another tag, even with the same value");
     set(&api, &[("if-match", "*"), ("if-none-match", "*")]).await.expect_problem(400, "condition_invalid");
     set(&api, &[("if-none-match", &first)]).await.expect_problem(400, "condition_invalid");
     // A key that was removed and set again differs from the one read before.

@@ -344,9 +344,9 @@ async fn followed_while_it_prints(api: &TestApi, then: impl FnOnce()) -> Duratio
     let began = tokio::time::Instant::now();
     tokio::select! {
         () = following => began.elapsed(),
-        () = chattering => unreachable!("it prints for ever"),
-        () = ending => unreachable!("it is pending for ever"),
-        () = tokio::time::sleep(Duration::from_secs(60)) => panic!("it is followed for ever"),
+        () = chattering => unreachable!("it prints permanently"),
+        () = ending => unreachable!("it stays pending"),
+        () = tokio::time::sleep(Duration::from_secs(60)) => panic!("following it never ends"),
     }
 }
 

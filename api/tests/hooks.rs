@@ -189,7 +189,7 @@ async fn dead_letter_shows_its_reason_and_the_delivery() {
     let list = api.get("/api/v1/dead_letters?sensor=demo.gate").by("viewer").answer().await.expect(200).json();
     let letter = &list["items"][0];
     assert!(letter["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{list:#}");
-    assert!(letter["delivered"].is_null(), "what was delivered stands only in a single one");
+    assert!(letter["delivered"].is_null(), "only a single dead letter shows its delivery");
     let path = format!("/api/v1/dead_letters/{}", letter["id"].as_str().unwrap());
     assert_eq!(api.get(&path).by("viewer").answer().await.expect(200).json()["delivered"], json!({ "name": 1 }));
     let others = api.get("/api/v1/dead_letters?sensor=demo.door").by("viewer").answer().await.expect(200).json();

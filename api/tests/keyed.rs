@@ -187,7 +187,7 @@ async fn every_path_that_supports_keys_acts_once_per_key() {
     told.extend(["retry", "dismiss"].map(|deal| format!("/api/v1/dead_letters/{deal}")));
     // `cli/tests/scheduled.rs` covers it with a scheduled rule.
     told.insert("/api/v1/rules/{ref}/backfill".to_owned());
-    assert_eq!(told, paths(&api).0, "each path that heeds a key is asked here");
+    assert_eq!(told, paths(&api).0, "this test requests each path that supports a key");
     for (number, (_, path, body)) in asked.iter().enumerate() {
         let key = format!("each-{number}");
         let first = send(&api, path, &key, body).await;
@@ -235,7 +235,7 @@ async fn paths_that_record_nothing_ignore_keys() {
             "/api/v1/rules/{ref}/explain" => json!({ "event": hello("ana") }),
             "/api/v1/rules/backtest" => json!({ "rule": "demo.greet" }),
             "/api/v1/executions/replay" | "/api/v1/log/verify" | "/api/v1/views/rebuild" => json!({}),
-            other => panic!("say here what is sent to `{other}`, which passes keys over"),
+            other => panic!("list here the body for `{other}`, which ignores keys"),
         };
         let head = api.node.head_position();
         for _ in 0..2 {

@@ -51,7 +51,7 @@ async fn bulk_rerun_with_a_key_repeats_each_execution_once() {
         request.with("idempotency-key", "night").json(&json!({ "from": "start" }))
     };
     let first = again().answer().await.expect(200).json();
-    assert_eq!(errors(&first), [Some("rerun_refused"), None], "{open} goes on");
+    assert_eq!(errors(&first), [Some("rerun_refused"), None], "{open} continues");
     let rerun = first["items"][1]["rerun"].as_str().unwrap().to_owned();
     assert_ne!(rerun, ended);
     let second = again().answer().await.expect(200).json();

@@ -84,7 +84,7 @@ async fn every_authenticated_answer_has_rate_limit_headers_whatever_its_status()
     assert_eq!(told(&unknown), [None; 5], "what is not there is not counted");
     for (method, path) in [(Method::GET, "/livez"), (Method::GET, "/api/v1/events"), (Method::GET, "/nothing")] {
         let open = api.ask(method, path).answer().await;
-        assert_eq!(told(&open), [None; 5], "{path}: who is not let in is nobody");
+        assert_eq!(told(&open), [None; 5], "{path}: an unauthenticated caller has no name");
     }
 }
 

@@ -43,7 +43,7 @@ async fn event_list_is_accepted_in_order_in_one_commit() {
     }
     assert!(batches.iter().all(|batch| *batch == batches[0]), "{batches:?}");
     let head = api.node.head_position().to_string();
-    assert_eq!(taken.header("ensue-position"), Some(head.as_str()), "who sends it sees what came of all of them");
+    assert_eq!(taken.header("ensue-position"), Some(head.as_str()), "the sender sees the result of each event");
 }
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn event_list_of_repeats_returns_the_first_ids_and_a_mixed_list_adds_new()
     assert_eq!((repeats(&first), repeats(&again)), (vec![false, false], vec![true, true]));
     let mixed = send(&api, &[keyed("ana", "1"), keyed("cy", "3"), keyed("cy", "3")]).await.expect(202);
     assert_eq!(ids(&mixed)[0], ids(&first)[0]);
-    assert_eq!(ids(&mixed)[1], ids(&mixed)[2], "a key that stands twice in a list is one event");
+    assert_eq!(ids(&mixed)[1], ids(&mixed)[2], "a key that is twice in a list creates one event");
     assert_eq!(repeats(&mixed), [true, false, true]);
     send(&api, &[hello("di"), keyed("another", "1")]).await.expect_problem(409, "dedupe_key_reused");
 }
@@ -85,8 +85,8 @@ async fn one_invalid_event_rejects_the_whole_list_with_a_pointer_for_each() {
     let keys = [hello("ana"), keyed("bo", ""), keyed("cy", &"k".repeat(1_025))];
     assert_eq!(pointers(&send(&api, &keys).await.expect_problem(422, "body_invalid")), ["/1/dedupe", "/2/dedupe"].map(str::to_owned));
     let many: Vec<Value> = (0..100).map(|_| json!({ "trigger": "demo.hello", "payload": {} })).collect();
-    assert_eq!(pointers(&send(&api, &many).await.expect_problem(422, "payload_invalid")).len(), 20, "enough is told");
-    assert_eq!(api.node.head_position(), position, "nothing was taken in");
+    assert_eq!(pointers(&send(&api, &many).await.expect_problem(422, "payload_invalid")).len(), 20, "the reported errors suffice");
+    assert_eq!(api.node.head_position(), position, "nothing was accepted");
 }
 
 #[tokio::test]

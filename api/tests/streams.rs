@@ -67,7 +67,7 @@ impl Stream {
     async fn ids_to(&mut self, last: u64) -> Vec<u64> {
         let mut ids = Vec::new();
         while ids.last() != Some(&last) {
-            ids.push(self.next().await.expect("the stream goes on").id.unwrap());
+            ids.push(self.next().await.expect("the stream continues").id.unwrap());
         }
         ids
     }
@@ -194,7 +194,7 @@ async fn pages_cached_for_followers_are_freed_when_none_is_left() {
     let api = TestApi::with_queues(queues.clone());
     let mut stream = Stream::of(api.get(&format!("{LOG}?after=0")).by("viewer")).await;
     stream.ids_to(api.node.head_position()).await;
-    assert!(queues.of(QueueName::AnswerBytes).depth() > 0, "who comes next is given the same page");
+    assert!(queues.of(QueueName::AnswerBytes).depth() > 0, "the next caller gets the same page");
     drop(stream);
     let is_let_go_of = async {
         while queues.of(QueueName::AnswerBytes).depth() > 0 {
@@ -226,7 +226,7 @@ async fn stream_without_a_position_starts_at_the_head_and_reports_it() {
     let mut from_two = Stream::of(api.get(&format!("{LOG}?after=2")).by("viewer")).await;
     assert_eq!(from_two.next().await.unwrap().id, Some(3));
     let mut resumed = Stream::of(api.get(&format!("{LOG}?after=2")).by("viewer").with("last-event-id", "4")).await;
-    assert_eq!(resumed.next().await.unwrap().id, Some(5), "what was told counts, not where it once began");
+    assert_eq!(resumed.next().await.unwrap().id, Some(5), "the stream continues after the last sent record");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! `ETag` and `If-None-Match`: a caller that already has an answer is told so.
+//! `ETag` and `If-None-Match`: a caller that already has an answer gets 304.
 
 use serde_json::json;
 

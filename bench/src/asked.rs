@@ -26,44 +26,45 @@ use crate::{compare, limits, packs};
 /// The longest time that each limit is measured.
 const LIMIT_MEASURED_MAX: Duration = Duration::from_secs(2);
 
-/// Measure a node of this binary: webhooks in, actions finished.
+/// Measure how fast a node is on this machine.
 ///
-/// Each scenario gets a fresh node, a process of its own in a temporary directory, and 22 KB pull requests of GitHub's shape, signed.
-/// Latencies count from the moment a delivery was meant to be sent to its answer, and to the end of its work.
+/// Each scenario starts a fresh node, as a separate process in a temporary directory, and sends it signed
+/// pull requests of 22 KB as GitHub does. Latencies count from the time at which a delivery was due, to its
+/// answer and to the end of its work.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Scenarios:
-  limits   the limits of the machine: a bare handler, the disk, SQLite,
-           programs; the other figures are then also shown as shares of these
-  ingest   events are stored; no rule is true
-  rule     one rule is true, and a no-op finished
-  http     one rule is true, and makes one HTTP call to a server of the bench
-  process  one rule is true, and runs `true` under a supervisor
-  api      one rule is true, and a no-op finished, while others read
-  rules    10 against 10,000 rules on one trigger, of which 10 are true
-  batch    lists of 100 events of 1 KB over the API, without any effects
-  streams  single events of 1 KB, 10 a second, while many follow the log
-  workflow short workflows of no-ops, as many as the node can and at 100 a
-           second; chains of 200 and 500 steps at once; graphs compared with
-           their schedules; 100,000 timers (only when it is named)
-  backtest what a rule would have done with a million events of 2 KB (only
-           when it is named)
-  reads    pages of every list at any depth, and one execution again and
-           again, among a million executions (only when it is named)
-  log      starts after kills, on a long log (only when it is named)
+  limits   the limits of the machine: a bare handler, the disk, SQLite, and
+           programs. The other figures are also shown as shares of these
+  ingest   events are stored; no rule matches
+  rule     one rule matches and runs a no-op
+  http     one rule matches and makes one HTTP call to a server of the bench
+  process  one rule matches and runs `true` under a supervisor
+  api      one rule matches and runs a no-op, while other clients read
+  rules    10 rules, then 10,000 rules, on one trigger; 10 of them match
+  batch    lists of 100 events of 1 KB over the API; no rule matches
+  streams  single events of 1 KB, 10 a second, while many clients follow the log
+  workflow short workflows of no-ops, at full speed and at 100 a second; a chain
+           of 200 steps; 500 steps at once; graphs compared with their
+           schedules; 100,000 timers. Runs only if you name it
+  backtest what a rule would have done with a million events of 2 KB. Runs only
+           if you name it
+  reads    pages of every list, and repeated reads of one execution, among a
+           million executions. Runs only if you name it
+  log      starts after kills, on a long log. Runs only if you name it
 
 Examples:
-  ensue bench                            all of them, 64 connections
-  ensue bench http --rate 20             at 20 a second, however fast the node is
+  ensue bench                            all scenarios, 64 connections
+  ensue bench http --rate 20             20 deliveries a second
   ensue bench http --until-called        64 at a time, each until its call arrives
   ensue bench rule --connections 16 --seconds 30 -o json
   ensue bench limits rule -o json > monday.json
   ensue bench compare monday.json tuesday.json
-  ensue bench aims monday.json           which goals they meet
-  ensue bench http --rest 300            and its memory five minutes later
+  ensue bench aims monday.json           the targets that it meets and misses
+  ensue bench http --rest 300            also the memory five minutes later
   ensue bench streams --streams 200 --rate 50
-  ensue bench rule --slow-disk 5         on a disk 5 ms slower than this one
-  ensue bench workflow --graphs DIR      all of it, with the graphs of a folder
+  ensue bench rule --slow-disk 5         commits take 5 ms longer
+  ensue bench workflow --graphs DIR      with the graphs of a folder
   ensue bench workflow --parts chain,fan-out
   ensue bench reads --executions 1000000 --folder /var/tmp/many
   ensue bench log --records 10000000 --folder /var/tmp/long")]
@@ -77,78 +78,88 @@ pub struct Bench {
 /// What is measured, and how.
 #[derive(Debug, PartialEq, Args)]
 struct Asked {
-    /// What is measured; otherwise all of it.
+    /// The scenarios to measure [default: all that need not be named].
     #[arg(value_enum)]
     scenarios: Vec<Scenario>,
-    /// Over how many connections.
+    /// The number of connections.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N")]
     connections: u16,
-    /// Send so many a second, whatever the node does; otherwise each connection sends the next when it has its answer.
+    /// Send this many deliveries a second, however fast the node answers. Without it, each connection sends its
+    /// next delivery when the previous one is answered.
     #[arg(long, value_name = "R", value_parser = rate)]
     rate: Option<f64>,
-    /// Have each connection wait for the HTTP call of its delivery, not only for the answer (`http`).
+    /// On each connection, wait for the HTTP call of a delivery before the next is sent (`http`).
     #[arg(long, conflicts_with = "rate")]
     until_called: bool,
-    /// For how long each is measured.
+    /// The number of seconds to measure each scenario.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600), value_name = "S")]
     seconds: u64,
-    /// How long a node rests after the load, before its memory is read; and up to 5 s before its first delivery.
+    /// The number of seconds that a node rests after the load before its memory is read. Before its first delivery it
+    /// rests as long, but at most 5 s.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(0..=3600), value_name = "S")]
     rest: u64,
-    /// How many streams follow the log (`streams`).
+    /// The number of streams that follow the log (`streams`).
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=1000), value_name = "N")]
     streams: u16,
-    /// Have each commit take so many milliseconds longer, as on a slow disk.
+    /// Make each commit take this many milliseconds longer, as on a slow disk.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=10_000))]
     slow_disk: Option<u64>,
-    /// When the bench's threads have cores of their own; `auto` is with four cores or more.
+    /// When to reserve cores for the threads of the bench. `auto` does so on four cores or more.
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     pin: Pin,
-    /// How many events the backtest is run over (`backtest`).
+    /// The number of events to run the backtest over (`backtest`).
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=5_000_000), value_name = "N")]
     events: u64,
-    /// How many executions there are (`reads`).
+    /// The number of executions to create (`reads`).
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
     executions: u64,
-    /// How many records the log gets (`log`).
+    /// The number of records to create (`log`).
     #[arg(long, default_value_t = 100_000, value_name = "N")]
     records: u64,
-    /// How many of its executions stay open, without a worker (`log`).
+    /// The number of executions that stay open, because they have no worker (`log`).
     #[arg(long, default_value_t = 0, value_name = "N")]
     open: u64,
-    /// Where the log is made and stays (`log`, `reads`), or stands already (all others);
-    /// otherwise in a temporary directory.
+    /// The folder of the log. `log` and `reads` create it and keep it; other scenarios continue an existing
+    /// one [default: a temporary directory].
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
     #[command(flatten)]
     workflow: OfWorkflow,
 }
 
-/// When the bench's threads are kept apart from the node's.
+/// When the bench's threads run on other cores than the node's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Pin {
-    /// Where there are cores for it.
+    /// If the machine has enough cores.
     #[default]
     Auto,
-    /// Not at all.
+    /// Never.
     Never,
 }
 
-/// What is done with what was measured.
+/// The commands that use figures measured before.
 #[derive(Debug, Subcommand)]
 enum Then {
-    /// Show the figures of two measurements side by side.
+    /// Compare the figures of two measurements.
     ///
-    /// Runs belong together by their scenario and pace; the ratio is the second as a multiple of the first.
+    /// Runs are matched by their scenario and pace. The ratio is the second figure divided by the first.
+    #[command(after_help = "\
+Examples:
+  ensue bench limits rule -o json > monday.json
+  ensue bench compare monday.json tuesday.json")]
     Compare {
-        /// What `ensue bench --output json` wrote first.
+        /// The output of the first `ensue bench --output json`.
         first: PathBuf,
-        /// What it wrote then.
+        /// The output of the second one.
         second: PathBuf,
     },
-    /// Show which goals measurements meet, and which they miss.
+    /// Show which targets the measurements meet, and which they miss.
+    #[command(after_help = "\
+Examples:
+  ensue bench limits rule http -o json > monday.json
+  ensue bench aims monday.json")]
     Aims {
-        /// What `ensue bench --output json` wrote.
+        /// The output of `ensue bench --output json`.
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
@@ -157,29 +168,29 @@ enum Then {
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Scenario {
-    /// What the machine can do at best.
+    /// The limits of the machine.
     Limits,
-    /// Events are stored; no rule is true.
+    /// Events are stored; no rule matches.
     Ingest,
-    /// One rule is true, and a no-op finished.
+    /// One rule matches and runs a no-op.
     Rule,
-    /// One rule is true, and makes one HTTP call.
+    /// One rule matches and makes one HTTP call.
     Http,
-    /// One rule is true, and runs a program under a supervisor.
+    /// One rule matches and runs a program under a supervisor.
     Process,
-    /// One rule is true, and a no-op finished, while others read.
+    /// One rule matches and runs a no-op, while other clients read.
     Api,
-    /// 10 against 10,000 rules on one trigger, of which 10 are true.
+    /// 10 rules, then 10,000 rules, on one trigger; 10 of them match.
     Rules,
     /// Lists of events over the API.
     Batch,
-    /// Single events while many follow the log.
+    /// Single events, while many clients follow the log.
     Streams,
     /// Workflows: short, long and wide ones, graphs, and timers.
     Workflow,
     /// A backtest over many events.
     Backtest,
-    /// Pages and single things among many.
+    /// Pages and single executions among many.
     Reads,
     /// Starts after kills, on a long log.
     Log,

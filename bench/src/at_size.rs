@@ -92,7 +92,7 @@ fn planned(executions: u64) -> io::Result<Plan> {
 }
 
 /// Each event leads to one execution, of one of two actions. One in ten thousand also matches a rule that
-/// seldom does.
+/// rarely matches.
 fn write_pack(pack: &Path) -> io::Result<()> {
     let file = |path: &str, text: &str| packs::write_file(pack, path, text);
     let rule = |name: &str, when: &str, then: &str| {

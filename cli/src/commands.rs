@@ -56,7 +56,6 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ensue_engine::time::Timestamp;
 use serde_json::{Value, json};
 
-use self::installed::Kind;
 pub(crate) use self::overview::command_line;
 use crate::ago::moment_of;
 use crate::client::{Client, DEFAULT_SERVER, Token, variable};
@@ -67,10 +66,11 @@ use crate::redraw::{self, RefreshOn};
 use crate::report::{Exit, Failure, Outcome};
 use crate::table;
 
-/// Event-driven automation on an event-sourced engine: rules turn events into actions, and you can
-/// always see why.
+/// Event-driven automation on an event-sourced engine.
+///
+/// Rules turn events into actions, and you can always see why.
 #[derive(Debug, Parser)]
-#[command(name = "ensue", version, max_term_width = 80, arg_required_else_help = true, after_help = FIRST_STEPS)]
+#[command(name = "ensue", version, max_term_width = 80, arg_required_else_help = true, after_long_help = FIRST_STEPS)]
 pub(crate) struct CommandLine {
     #[command(flatten)]
     asking: Asking,
@@ -98,11 +98,12 @@ Exit codes: 0 success, 1 failure, 2 wrong usage, 3 no node answers,
 /// What every command takes that asks a node.
 #[derive(Debug, Args)]
 pub(crate) struct Asking {
-    /// The address of the node [env: ENSUE_SERVER] [default: that of the profile, or
-    /// http://127.0.0.1:3678].
+    /// The address of the node [env: ENSUE_SERVER].
+    ///
+    /// The default is the address of the profile, or http://127.0.0.1:3678.
     #[arg(long, global = true, value_name = "URL", help_heading = GLOBAL_OPTIONS)]
     server: Option<String>,
-    /// The name of a profile, as listed by `ensue profiles list` [env: ENSUE_PROFILE].
+    /// A profile from `ensue profiles list` [env: ENSUE_PROFILE].
     #[arg(long, global = true, value_name = "NAME", help_heading = GLOBAL_OPTIONS)]
     profile: Option<ProfileName>,
     #[command(flatten)]
@@ -143,7 +144,7 @@ impl Asking {
     /// options win.
     fn named(&self) -> Result<Option<Named>, Failure> {
         if self.server.is_some() && self.profile.is_some() {
-            // Clap does not see it where one stands before the command and the other behind it.
+            // Clap does not detect this if one is before the command and the other after it.
             return Err(Failure::with(Exit::Usage, "`--server` and `--profile` cannot be used together: both name the node")
                 .hint("leave out one of them"));
         }
@@ -208,15 +209,12 @@ enum Command {
     Run(run::Run),
     Why(why::Why),
     Replay(replay::Replay),
-    /// List and show packs.
     #[command(subcommand)]
-    Packs(installed::Installed),
-    /// List and show actions.
+    Packs(installed::Packs),
     #[command(subcommand)]
-    Actions(installed::Installed),
-    /// List and show triggers.
+    Actions(installed::Actions),
     #[command(subcommand)]
-    Triggers(installed::Installed),
+    Triggers(installed::Triggers),
     #[command(subcommand)]
     Rules(rules::Rules),
     #[command(subcommand)]
@@ -246,6 +244,10 @@ enum Command {
     #[command(hide = true)]
     Supervisor(supervisor::Supervisor),
     /// Print the release.
+    #[command(after_help = "\
+Examples:
+  ensue version
+  ensue version -o json")]
     Version,
 }
 
@@ -273,9 +275,9 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Run(run) => wait_for(run.run(&asking)),
         Command::Why(why) => wait_for(why.run(&asking)),
         Command::Replay(replay) => wait_for(replay.run(&asking)),
-        Command::Packs(packs) => wait_for(packs.run(Kind::Packs, &asking)),
-        Command::Actions(actions) => wait_for(actions.run(Kind::Actions, &asking)),
-        Command::Triggers(triggers) => wait_for(triggers.run(Kind::Triggers, &asking)),
+        Command::Packs(packs) => wait_for(packs.run(&asking)),
+        Command::Actions(actions) => wait_for(actions.run(&asking)),
+        Command::Triggers(triggers) => wait_for(triggers.run(&asking)),
         Command::Rules(rules) => wait_for(rules.run(&asking)),
         Command::Timers(timers) => wait_for(timers.run(&asking)),
         Command::Locks(locks) => wait_for(locks.run(&asking)),

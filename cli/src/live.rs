@@ -212,7 +212,7 @@ mod tests {
             loop {
                 let (mut connection, _) = listener.accept().await.unwrap();
                 asked.set(asked.get() + 1);
-                assert!(asked.get() < 1_000, "it is asked for ever");
+                assert!(asked.get() < 1_000, "it is polled without end");
                 answer(&mut connection, says).await;
                 match then {
                     Then::Ends => {}
@@ -222,7 +222,7 @@ mod tests {
         };
         let begin = Instant::now();
         let failure = tokio::select! {
-            () = node => unreachable!("it listens for ever"),
+            () = node => unreachable!("it listens without end"),
             followed = follow_on(&client, "/log/stream", &[], |_| ControlFlow::Continue(())) => followed.unwrap_err(),
         };
         (failure, asked.get(), begin.elapsed())

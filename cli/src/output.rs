@@ -17,14 +17,22 @@ pub(crate) const GLOBAL_OPTIONS: &str = "Global options";
 /// How the answers of a command are printed.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Output {
-    /// The output format.
-    #[arg(id = "output", long, short, global = true, value_enum, default_value_t, value_name = "FORM", help_heading = GLOBAL_OPTIONS)]
+    /// The output format: table, json or yaml [default: table].
+    ///
+    /// `table` is for people. `json` and `yaml` print one document.
+    #[arg(
+        id = "output", long, short, global = true, value_enum, default_value_t, value_name = "FORM",
+        hide_possible_values = true, hide_default_value = true, help_heading = GLOBAL_OPTIONS
+    )]
     form: Form,
     /// When to use color. `auto` uses it on a terminal, unless NO_COLOR is set.
-    #[arg(id = "color", long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = GLOBAL_OPTIONS)]
+    #[arg(
+        id = "color", long, global = true, value_enum, default_value_t, value_name = "WHEN",
+        hide_short_help = true, help_heading = GLOBAL_OPTIONS
+    )]
     colour: Colour,
     /// Do not use a pager for long output.
-    #[arg(long, global = true, help_heading = GLOBAL_OPTIONS)]
+    #[arg(long, global = true, hide_short_help = true, help_heading = GLOBAL_OPTIONS)]
     no_pager: bool,
 }
 

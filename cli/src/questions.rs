@@ -94,10 +94,10 @@ pub(crate) fn shown(inquiry: &Value) -> String {
             shown.push_str(&printable(&format!("\nthe answer's JSON Schema\n{:#}\n", inquiry["answer_schema"])));
         }
     }
-    shown.push_str(&section("told", list(&inquiry["notifications"]).iter().map(told)));
+    shown.push_str(&section("notifications", list(&inquiry["notifications"]).iter().map(notification)));
     shown.push_str(&section("answers", list(&inquiry["answers"]).iter().map(answer)));
     if !inquiry["answer"].is_null() {
-        shown.push_str(&printable(&format!("\nwhat counts\n{:#}\n", inquiry["answer"])));
+        shown.push_str(&printable(&format!("\nthe answer that counts\n{:#}\n", inquiry["answer"])));
     }
     if inquiry["status"] == "open" {
         shown.push_str(&printable(&format!("\nanswer it with\n{}\n", how_to_answer(&text(inquiry, "id"), &fields))));
@@ -110,12 +110,12 @@ fn count(inquiry: &Value, name: &str) -> String {
 }
 
 /// Returns that people were notified, on one line.
-fn told(told: &Value) -> String {
-    let by = match told["execution"].as_str() {
+fn notification(sent: &Value) -> String {
+    let by = match sent["execution"].as_str() {
         Some(execution) => format!("by execution {execution}"),
-        None => format!("nobody: {}", text(told, "error")),
+        None => format!("nobody: {}", text(sent, "error")),
     };
-    format!("{} at {} {by}", text(told, "of"), text(told, "at"))
+    format!("{} at {} {by}", text(sent, "of"), text(sent, "at"))
 }
 
 fn section(title: &str, lines: impl Iterator<Item = String>) -> String {

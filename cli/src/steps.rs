@@ -383,7 +383,7 @@ mod tests {
             }
         };
         tokio::select! {
-            () = node => unreachable!("it listens for ever"),
+            () = node => unreachable!("it listens without end"),
             flow = below(&client, execution, &mut left) => flow.unwrap(),
         }
     }

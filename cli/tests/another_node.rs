@@ -1,4 +1,4 @@
-//! A node that goes on with the log of another one, beside a note of its own of what had begun.
+//! A node that continues the log of another node, although its own `begun` file belongs to another log.
 
 use std::fs;
 use std::path::Path;
@@ -40,13 +40,13 @@ async fn node_on_a_copied_log_does_not_rerun_attempts() {
     let action = format!("description: Is not to be done twice.\nrun: {{ http: {{ method: POST, url: 'http://{address}/' }} }}\n");
     first.write_pack_file("once/actions/send.yaml", &action);
     copy(&first.path().join("packs"), &second.path().join("packs"));
-    // The second has run before, with another log: it has a note of what had begun, in which nothing stands.
+    // The second node has run before, with another log: it has a `begun` file, which is empty.
     assert_eq!(second.start().stop(), Some(0));
 
     let node = first.start();
     let id = node.client().execute("once.send", &json!({})).await;
     let begun = world.accept().await.unwrap();
-    // It stands still, and what it began goes on.
+    // The node is stopped, and the programs that it began continue.
     node.signal(Signal::STOP);
     for file in LOG {
         replace(&first.data().join(file), &second.data().join(file));

@@ -35,7 +35,7 @@ fn place(pack: &str, settings: &str) -> Place {
 fn hurry(place: &Place, file: &str, from: &str, to: &str) {
     let path = place.path().join("packs").join(file);
     let text = std::fs::read_to_string(&path).unwrap();
-    assert!(text.contains(from), "{file} has no `{from}` any more");
+    assert!(text.contains(from), "{file} no longer has `{from}`");
     std::fs::write(path, text.replace(from, to)).unwrap();
 }
 

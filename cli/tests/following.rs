@@ -120,7 +120,7 @@ async fn watch_survives_a_node_kill_and_exits_with_the_execution_s_outcome() {
         assert_eq!(ended_with, code, "{rest:?}");
         let last = rest.last().unwrap();
         assert!(last.contains(&format!("  {end}")), "{last}");
-        assert!(!rest.contains(&first) && !rest.contains(&second), "nothing is told twice: {rest:?}");
+        assert!(!rest.contains(&first) && !rest.contains(&second), "no record is sent twice: {rest:?}");
     }
 }
 

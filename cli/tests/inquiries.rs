@@ -335,7 +335,7 @@ async fn reminder_and_escalation_happen_once_each_even_over_a_kill() {
     let expected: Vec<_> = ["opened", "reminded", "escalated"].map(|occasion| json!(format!("{occasion} {url}"))).into();
     assert_eq!(messages, expected);
     let shown = ensue(&place, &node, &lead, &["inquiries", "show", &inquiry]);
-    assert!(shown.stdout.contains("\ntold\nopened at "), "{shown:?}");
+    assert!(shown.stdout.contains("\nnotifications\nopened at "), "{shown:?}");
     assert_eq!(respond(&client, &lead, &inquiry, &json!({ "restart": true })).await.status, StatusCode::OK);
     let ended = client.until(&format!("/executions/{flow}"), |shown| shown["ended_at"].is_string()).await;
     assert_eq!(ended["status"], "succeeded");

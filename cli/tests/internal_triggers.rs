@@ -7,7 +7,7 @@ use crate::support::{ADMIN_TOKEN, Client, Place, Printed};
 
 const FAIL: &str = "description: Fails.\nrun: { shell: { script: exit 3 } }\n";
 const ALERT: &str = "\
-description: Says what failed.
+description: Reports a failure.
 trigger: core.execution_ended
 when: event.payload.status == \"failed\" && event.payload.action.startsWith(\"ops.\")
 action: core.echo
@@ -30,7 +30,7 @@ async fn rule_on_failures_runs_once_and_not_for_its_own_failure() {
     let client = node.client();
     let failed = client.execute("ops.fail", &json!({})).await;
     let events = told(&client, 1).await;
-    assert_eq!(events.len(), 1, "the end of the alert is not told: {events:#?}");
+    assert_eq!(events.len(), 1, "the end of the alert is not reported: {events:#?}");
     let event = &events[0];
     assert_eq!((&event["source"], &event["matched"]), (&json!(format!("execution/{failed}")), &json!(1)));
     let alert = client.get("/executions?rule=ops.alert").await["items"][0].clone();

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::Place;
 
-const LOOK: &str = "description: Says how many.\nrun:\n  shell:\n    script: 'echo \"$(ulimit -Sn) $(ulimit -Hn)\"'\n";
+const LOOK: &str = "description: Prints the limits on open files.\nrun:\n  shell:\n    script: 'echo \"$(ulimit -Sn) $(ulimit -Hn)\"'\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn node_raises_its_open_files_limit_and_programs_keep_the_original() {

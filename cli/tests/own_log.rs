@@ -23,7 +23,7 @@ async fn log_line_of_a_delivery_has_its_request_and_trace_ids() {
         if let Some(line) = lines.find(|line| line["fields"]["message"] == "a delivery was rejected") {
             break line;
         }
-        assert!(begin.elapsed() < PATIENCE, "no line tells of the delivery: {said}");
+        assert!(begin.elapsed() < PATIENCE, "no line mentions the delivery: {said}");
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     };
     assert_eq!((&line["span"]["request_id"], &line["span"]["trace_id"]), (&"ana-7".into(), &TRACE.into()), "{line:#}");

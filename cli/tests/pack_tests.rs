@@ -107,7 +107,7 @@ run:
         action: release.deploy
         with: { region: '${{ item }}' }
       within: { action: release.within, on_failure: continue }
-      told:
+      ping:
         wait: { trigger: release.ping, when: event.payload.owner == params.version, expires: 1h }
       again:
         repeat: { max: 2 }

@@ -12,7 +12,7 @@ use crate::support::skipped::skipped;
 use crate::support::{Client, Place, until};
 
 const WAIT: &str = "\
-description: Says who it is, once it is let go.
+description: Prints its user once it may end.
 timeout: 5m
 run:
   process:

@@ -12,7 +12,7 @@ use crate::support::skipped::skipped;
 use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed, until};
 
 const SCRIPT: &str = "\
-description: Runs until it is let go.
+description: Runs until it may end.
 timeout: 5m
 run:
   shell:

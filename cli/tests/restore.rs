@@ -64,7 +64,7 @@ async fn restored_backup_starts_only_after_its_loss_is_accepted() {
     let node = place.start();
     let client = node.client();
     client.until(&format!("/executions/{charge}"), |execution| execution["status"] == "paused").await;
-    assert_eq!(client.get(&format!("/executions/{look}")).await["status"], "delayed", "what may run twice goes on");
+    assert_eq!(client.get(&format!("/executions/{look}")).await["status"], "delayed", "an execution that may run twice continues");
     let id = ask(&client, "till.charge", &json!({})).await;
     client.until(&format!("/executions/{id}"), |execution| execution["status"] == "succeeded").await;
     let records = client.records().await;

@@ -51,7 +51,7 @@ description: Names no program.
 run: { process: { command: [no-program-of-this-name], input: { token: '${{ keys["sealed.by_bytes"] }}' } } }
 "#;
 const LACK: &str = r#"
-description: Reads a key that is not set any more, beside one that is.
+description: Reads a key that is no longer set, and one that is.
 run: { process: { command: [cat], input: '${{ keys["sealed.at_rest"] + keys["sealed.removed"] }}' } }
 "#;
 

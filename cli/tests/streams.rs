@@ -77,7 +77,7 @@ async fn stream_resumes_after_its_last_id_when_the_node_was_killed() {
         }
         // A part was read and another is in transit when the node dies.
         while told.last().is_none_or(|told| *told + 5 < last) {
-            told.push(stream.next().await.expect("the stream goes on").1.unwrap());
+            told.push(stream.next().await.expect("the stream continues").1.unwrap());
         }
         node.kill();
         while let Some((_, id, _)) = stream.next().await {
@@ -124,7 +124,7 @@ async fn thousand_log_streams_take_less_than_100_mb_of_memory() {
         last = send(&client, number).await;
     }
     for stream in &mut streams {
-        while stream.next().await.expect("the stream goes on").1 != Some(last) {}
+        while stream.next().await.expect("the stream continues").1 != Some(last) {}
     }
     let taken = memory().await.saturating_sub(before);
     println!("{STREAMS} streams hold {} MiB of the node", taken / (1024 * 1024));

@@ -29,7 +29,7 @@ run:
 ";
 
 const NAP: &str = "\
-description: Sleeps as long as it is told.
+description: Sleeps for a given time.
 parameters: { duration: string }
 run:
   workflow:

@@ -14,7 +14,7 @@ use crate::restart::{begin, is_recorded_once};
 use crate::support::{Client, Place};
 
 const WAIT: &str = "\
-description: Runs until it is let go.
+description: Runs until it may end.
 timeout: 5m
 run:
   shell:

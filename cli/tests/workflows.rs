@@ -44,7 +44,7 @@ run:
 
 /// Waits in its own folder for a file `go`, and prints a line for each time that it was started.
 const HOLD: &str = "\
-description: Waits until it is let go.
+description: Waits until it may end.
 timeout: 5m
 run:
   shell:
@@ -352,7 +352,7 @@ run:
 ";
 
 const BACK: &str = "\
-description: Takes back what it is told.
+description: Takes back a change.
 parameters: { what: string }
 run:
   shell:

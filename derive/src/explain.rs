@@ -1,6 +1,6 @@
 //! The slug, the fault and the hint of an error.
 
-mod told;
+mod stated;
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote};
 use syn::{Data, DeriveInput, Error, Expr, ExprLit, Fields, Ident, Lit, LitStr, Member, Result};
 
-use told::Told;
+use stated::Stated;
 
 /// The match arms of the three methods.
 #[derive(Default)]
@@ -24,18 +24,18 @@ struct Kind<'a> {
     name: String,
     span: Span,
     fields: &'a Fields,
-    told: Told,
+    stated: Stated,
 }
 
 /// Returns the implementation of `Explain`.
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
-    let whole = Told::of(&input.attrs)?;
+    let whole = Stated::of(&input.attrs)?;
     let name = &input.ident;
     let mut arms = Arms::default();
     match &input.data {
         Data::Struct(data) => {
             let kind =
-                Kind { pattern: quote!(Self), name: name.to_string(), span: name.span(), fields: &data.fields, told: Told::default() };
+                Kind { pattern: quote!(Self), name: name.to_string(), span: name.span(), fields: &data.fields, stated: Stated::default() };
             arms.add(&kind, &whole)?;
         }
         Data::Enum(data) => {
@@ -44,9 +44,9 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
             }
             for variant in &data.variants {
                 let ident = &variant.ident;
-                let told = Told::of(&variant.attrs)?;
+                let stated = Stated::of(&variant.attrs)?;
                 let name = format!("{name}::{ident}");
-                arms.add(&Kind { pattern: quote!(Self::#ident), name, span: ident.span(), fields: &variant.fields, told }, &whole)?;
+                arms.add(&Kind { pattern: quote!(Self::#ident), name, span: ident.span(), fields: &variant.fields, stated }, &whole)?;
             }
         }
         Data::Union(_) => return Err(Error::new(name.span(), "a union is not an error")),
@@ -73,9 +73,9 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
 }
 
 impl Arms {
-    fn add(&mut self, kind: &Kind<'_>, whole: &Told) -> Result<()> {
+    fn add(&mut self, kind: &Kind<'_>, whole: &Stated) -> Result<()> {
         let Kind { pattern, .. } = kind;
-        if kind.told.transparent.or(whole.transparent).is_some() {
+        if kind.stated.transparent.or(whole.transparent).is_some() {
             let inner = kind.only_field()?;
             for (method, arms) in [("slug", &mut self.slugs), ("fault", &mut self.faults), ("hint", &mut self.hints)] {
                 let method = Ident::new(method, Span::call_site());
@@ -83,11 +83,11 @@ impl Arms {
             }
             return Ok(());
         }
-        let slug = kind.told.slug.as_ref().or(whole.slug.as_ref()).ok_or_else(|| kind.lacks("slug", "\"…\""))?;
-        let fault = kind.told.fault.as_ref().or(whole.fault.as_ref()).ok_or_else(|| kind.lacks("fault", "…"))?;
+        let slug = kind.stated.slug.as_ref().or(whole.slug.as_ref()).ok_or_else(|| kind.lacks("slug", "\"…\""))?;
+        let fault = kind.stated.fault.as_ref().or(whole.fault.as_ref()).ok_or_else(|| kind.lacks("fault", "…"))?;
         self.slugs.extend(quote! { #pattern { .. } => #slug, });
         self.faults.extend(quote! { #pattern { .. } => ::ensue_engine::explain::Fault::#fault, });
-        let (bindings, hint) = match kind.told.hint.as_ref().or(whole.hint.as_ref()) {
+        let (bindings, hint) = match kind.stated.hint.as_ref().or(whole.hint.as_ref()) {
             None => (TokenStream::new(), quote!(::core::option::Option::None)),
             Some(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => {
                 let text = with_named_positions(text);

@@ -293,16 +293,16 @@ fn spread(key: u64) -> u64 {
     key.wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
-fn told<M: Undoable + Default>(standing: u64) {
+fn print_figures<M: Undoable + Default>(standing: u64) {
     println!("{standing:>8} open   {:<32} {:>10.1} µs a batch of {LIVES}", M::NAME, measure::<M>(standing).as_secs_f64() * 1e6);
 }
 
 fn main() {
     for standing in [100, 10_000, 100_000] {
-        told::<UndoLog>(standing);
-        told::<BesideSnapshots>(standing);
-        told::<UndoLogOverTree>(standing);
-        told::<Persistent>(standing);
-        told::<Copied>(standing);
+        print_figures::<UndoLog>(standing);
+        print_figures::<BesideSnapshots>(standing);
+        print_figures::<UndoLogOverTree>(standing);
+        print_figures::<Persistent>(standing);
+        print_figures::<Copied>(standing);
     }
 }

@@ -76,8 +76,8 @@ impl Engine {
     pub fn decide(&self, command: &Command, at: &Moment, with: &Context<'_>) -> Decision {
         let mut decision = self.decide_on(&command.ask, command, at, with);
         if let Decision::Done { drafts, .. } = &mut decision {
-            let told = internal::telling_of(&self.state, drafts, None, at, with);
-            drafts.extend(told);
+            let internal_events = internal::telling_of(&self.state, drafts, None, at, with);
+            drafts.extend(internal_events);
         }
         decision
     }
@@ -142,8 +142,8 @@ impl Engine {
     pub fn react(&self, record: &Record, next: Consequence, at: &Moment, with: &Context<'_>) -> Reaction {
         let mut reaction = self.following(record, next, at, with);
         if let Reaction::Drafts { drafts, .. } = &mut reaction {
-            let told = internal::telling_of(&self.state, drafts, Some(record), at, with);
-            drafts.extend(told);
+            let internal_events = internal::telling_of(&self.state, drafts, Some(record), at, with);
+            drafts.extend(internal_events);
         }
         reaction
     }

@@ -48,7 +48,7 @@ fn rerun(site: &Site, of: ensue_engine::ids::ExecutionId) -> Command {
 fn events_of(outcome: &Outcome) -> Vec<Id> {
     match outcome.answer() {
         Answer::Events(events) => events.iter().map(|event| event.id.0).collect(),
-        other => panic!("events were taken in: {other:?}"),
+        other => panic!("events were accepted: {other:?}"),
     }
 }
 
@@ -60,7 +60,7 @@ fn refused_delivery_can_be_retried_once_and_is_caused_by_the_refusal() {
     let outcome = site.when(retry(of, vec![event]));
     let outcome = outcome.then(&["event.received", "dead_letter.retried", "enforcement.made", "execution.requested", "attempt.started"]);
     assert_eq!((outcome.records()[0].cause.root, outcome.records()[0].cause.parent), (of, Some(of)));
-    let Some(Fact::DeadLetterRetried(retried)) = outcome.facts().nth(1) else { panic!("it is told") };
+    let Some(Fact::DeadLetterRetried(retried)) = outcome.facts().nth(1) else { panic!("it is reported") };
     assert_eq!((retried.of, retried.events.iter().map(|event| event.0).collect::<Vec<_>>()), (of, events_of(&outcome)));
     let event = site.event("demo.ping", &json!({ "n": 1 }));
     site.when(retry(of, vec![event])).then_refused(&Refusal::DeadLetterNotOpen(of));

@@ -4,7 +4,7 @@ use ensue_engine::command::{Answer, Conflict, DEDUPE_MILLIS, DedupeKey, Novelty,
 use ensue_engine::record::{Digest, Position};
 use serde_json::json;
 
-use crate::support::site::{received, report_emitting, told_of_one};
+use crate::support::site::{received, report_emitting, result_of_one};
 use crate::support::{Pieces, Site};
 
 fn site() -> Site {
@@ -13,7 +13,7 @@ fn site() -> Site {
 
 fn send(site: &mut Site, key: &str, n: u32, conflict: Conflict) -> ReceivedEvent {
     let event = site.keyed("demo.ping", &json!({ "n": n }), key, conflict);
-    told_of_one(&site.when(received(vec![event])))
+    result_of_one(&site.when(received(vec![event])))
 }
 
 #[test]
@@ -67,8 +67,8 @@ fn another_event_with_the_key_is_a_repeat_if_the_sender_s_id_decides() {
 fn duplicate_key_in_one_batch_is_a_repeat() {
     let mut site = site();
     let events = [1, 1].map(|n| site.keyed("demo.ping", &json!({ "n": n }), "a", Conflict::IsRefused));
-    let told = events.map(|event| site.offer(&received(vec![event])));
-    let [Ok(Answer::Events(first)), Ok(Answer::Events(second))] = told else { panic!("both are taken: {told:?}") };
+    let reported = events.map(|event| site.offer(&received(vec![event])));
+    let [Ok(Answer::Events(first)), Ok(Answer::Events(second))] = reported else { panic!("both are taken: {reported:?}") };
     assert_eq!(second[0], ReceivedEvent { novelty: Novelty::Repeat, ..first[0].clone() });
     let outcome = site.commit();
     assert_eq!(outcome.kinds().iter().filter(|kind| **kind == "event.received").count(), 1);
@@ -80,7 +80,7 @@ fn key_of_a_rolled_back_batch_is_free() {
     let event = site.keyed("demo.ping", &json!({}), "a", Conflict::IsRefused);
     site.offer(&received(vec![event.clone()])).unwrap();
     site.undo();
-    assert_eq!(told_of_one(&site.when(received(vec![event]))).novelty, Novelty::New);
+    assert_eq!(result_of_one(&site.when(received(vec![event]))).novelty, Novelty::New);
 }
 
 #[test]
@@ -90,10 +90,10 @@ fn duplicate_key_in_one_command_is_a_repeat() {
     let between = site.event("demo.ping", &json!({ "n": 3 }));
     let second = site.keyed("demo.ping", &json!({ "n": 1 }), "a", Conflict::IsRefused);
     let outcome = site.when(received(vec![first.clone(), between.clone(), second]));
-    let Answer::Events(told) = outcome.answer() else { panic!("events were sent in") };
-    let told: Vec<_> = told.iter().map(|event| (event.id, event.position.0, event.novelty)).collect();
+    let Answer::Events(reported) = outcome.answer() else { panic!("events were sent in") };
+    let reported: Vec<_> = reported.iter().map(|event| (event.id, event.position.0, event.novelty)).collect();
     let at = outcome.records()[0].position.0;
-    assert_eq!(told, [(first.id, at, Novelty::New), (between.id, at + 1, Novelty::New), (first.id, at, Novelty::Repeat)]);
+    assert_eq!(reported, [(first.id, at, Novelty::New), (between.id, at + 1, Novelty::New), (first.id, at, Novelty::Repeat)]);
 }
 
 #[test]
@@ -105,8 +105,8 @@ fn different_events_with_one_key_in_a_command_are_rejected_or_merged() {
         match conflict {
             Conflict::IsRefused => drop(outcome.then_refused(&Refusal::KeyReused { position: Position(0) })),
             Conflict::IsRepeat => {
-                let Answer::Events(told) = outcome.answer() else { panic!("events were sent in") };
-                assert_eq!((told[1].id, told[1].novelty), (told[0].id, Novelty::Repeat));
+                let Answer::Events(reported) = outcome.answer() else { panic!("events were sent in") };
+                assert_eq!((reported[1].id, reported[1].novelty), (reported[0].id, Novelty::Repeat));
             }
         }
     }

@@ -10,7 +10,7 @@ use ensue_test_support::spec::Outcome;
 use serde_json::json;
 
 use crate::support::definitions::template;
-use crate::support::site::{received, told_of_one};
+use crate::support::site::{received, result_of_one};
 use crate::support::{Pieces, Site, fields, rule_id};
 
 fn pieces() -> Pieces {
@@ -37,8 +37,8 @@ fn enforcements(outcome: &Outcome) -> Vec<&EnforcementMade> {
 fn event_without_a_matching_rule_is_one_record() {
     let mut site = Site::with(&pieces());
     let outcome = site.receive("demo.ping", &json!({ "n": 2 })).then(&["event.received"]);
-    let told = told_of_one(&outcome);
-    assert_eq!((told.position, told.novelty), (outcome.records()[0].position, Novelty::New));
+    let reported = result_of_one(&outcome);
+    assert_eq!((reported.position, reported.novelty), (outcome.records()[0].position, Novelty::New));
 }
 
 #[test]
@@ -161,9 +161,9 @@ fn events_of_one_command_are_returned_in_order_with_positions() {
     let events: Vec<_> = [1, 2, 1].iter().map(|n| site.event("demo.ping", &json!({ "n": n }))).collect();
     let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
     let outcome = site.when(received(events));
-    let Answer::Events(told) = outcome.answer() else { panic!("events were sent in") };
-    assert_eq!(told.iter().map(|event| event.id).collect::<Vec<_>>(), ids);
-    for event in told {
+    let Answer::Events(reported) = outcome.answer() else { panic!("events were sent in") };
+    assert_eq!(reported.iter().map(|event| event.id).collect::<Vec<_>>(), ids);
+    for event in reported {
         let record = &site.records()[usize::try_from(event.position.0).unwrap() - 1];
         assert_eq!(record.id, event.id.0);
     }

@@ -23,8 +23,8 @@ fn late_report_is_recorded_with_the_real_end_time() {
     let execution = site.run("demo.say");
     let attempt = site.attempt(execution);
     let mut ended = report(execution, attempt, ReportOutcome::Succeeded);
-    let Ask::ReportAttempt(told) = &mut ended.ask else { panic!("it is a report") };
-    told.ended_before = Some(12_000);
+    let Ask::ReportAttempt(reported) = &mut ended.ask else { panic!("it is a report") };
+    reported.ended_before = Some(12_000);
     let outcome = site.when(ended);
     let record = &outcome.records()[0];
     let Fact::AttemptSucceeded(succeeded) = &record.fact else { panic!("{:?}", record.fact) };

@@ -41,13 +41,13 @@ fn ping(host: &str, n: u64) -> Value {
 }
 
 /// The outcome of an event, from its enforcement.
-fn told(outcome: &Outcome) -> &'static str {
+fn reported(outcome: &Outcome) -> &'static str {
     let made = outcome.facts().find_map(|fact| if let Fact::EnforcementMade(made) = fact { Some(made.outcome.as_str()) } else { None });
     made.unwrap_or("nothing")
 }
 
 fn sends(site: &mut Site, host: &str, n: u64) -> &'static str {
-    told(&site.receive("demo.ping", &ping(host, n)))
+    reported(&site.receive("demo.ping", &ping(host, n)))
 }
 
 /// The parameters of the requested executions, in order.
@@ -130,7 +130,7 @@ fn window_acts_on_the_match_that_fills_it_and_starts_again() {
     let mut site = site([(WINDOW, HOST)]);
     assert_eq!((sends(&mut site, "a", 1), sends(&mut site, "a", 2), sends(&mut site, "b", 1)), ("held", "held", "held"));
     let outcome = site.receive("demo.ping", &ping("a", 3));
-    assert_eq!(told(&outcome), "executed");
+    assert_eq!(reported(&outcome), "executed");
     assert_eq!(outcome.kinds().iter().filter(|kind| **kind == "enforcement.superseded").count(), 2);
     assert_eq!(asked(&outcome), [json!({ "n": 3 })]);
     assert_eq!((sends(&mut site, "a", 4), sends(&mut site, "a", 5), sends(&mut site, "a", 6)), ("held", "held", "executed"));
@@ -205,7 +205,7 @@ fn key_that_errs_or_is_not_a_scalar_rejects_the_match() {
 fn invalid_match_is_rejected_before_flow_control_and_uses_nothing() {
     let mut site = site([(DEBOUNCE, "")]);
     assert_eq!(sends(&mut site, "a", 1), "held");
-    assert_eq!(told(&site.receive("demo.ping", &json!({ "host": "a" }))), "rejected");
+    assert_eq!(reported(&site.receive("demo.ping", &json!({ "host": "a" }))), "rejected");
     assert_eq!(asked(&site.after(MINUTE)), [json!({ "n": 1 })]);
 }
 

@@ -128,8 +128,8 @@ fn quorum_needs_distinct_people_and_the_last_answer_decides() {
     let outcome = answers(&mut site, execution, "ana managers", &json!({ "ship": false }));
     let result = result(&outcome.then(&["inquiry.answered", "execution.succeeded"]));
     assert_eq!(result["answer"], json!({ "ship": false }));
-    let told: Vec<_> = result["answers"].as_array().unwrap().iter().map(|one| (one["by"].clone(), one["verdict"].clone())).collect();
-    assert_eq!(told, [(json!("bo"), json!("counts")), (json!("ana"), json!("decides"))]);
+    let reported: Vec<_> = result["answers"].as_array().unwrap().iter().map(|one| (one["by"].clone(), one["verdict"].clone())).collect();
+    assert_eq!(reported, [(json!("bo"), json!("counts")), (json!("ana"), json!("decides"))]);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn veto_decides_alone() {
 fn veto_that_errs_on_an_answer_rejects_it() {
     let (mut site, execution) = asking(&json!({ "veto": "answer.sure == false" }));
     let outcome = answers(&mut site, execution, "bo", &json!({ "ship": true }));
-    assert!(matches!(outcome.told(), Err(Refusal::VetoErred { why, .. }) if why.contains("sure")), "{outcome:?}");
+    assert!(matches!(outcome.result(), Err(Refusal::VetoErred { why, .. }) if why.contains("sure")), "{outcome:?}");
     assert_eq!(site.phase(execution), Some(Phase::Asking));
 }
 
@@ -261,8 +261,12 @@ fn escalation_adds_assignees_who_may_answer_from_then_on() {
     let not_asked = |name: &str| Refusal::NotAsked { inquiry: id, name: name.to_owned() };
     answers(&mut site, execution, "cy", &json!({ "ship": true })).then_refused(&not_asked("cy"));
     let outcome = site.after(HOUR_MILLIS).then(&["timer.fired", "inquiry.escalated"]);
-    let told: Vec<_> = outcome.facts().filter_map(|fact| if let Fact::InquiryEscalated(fact) = fact { Some(fact) } else { None }).collect();
-    assert_eq!((told[0].number, told[0].to.iter().map(ToString::to_string).collect::<Vec<_>>()), (2, vec!["cy".into(), "bo".to_owned()]));
+    let reported: Vec<_> =
+        outcome.facts().filter_map(|fact| if let Fact::InquiryEscalated(fact) = fact { Some(fact) } else { None }).collect();
+    assert_eq!(
+        (reported[0].number, reported[0].to.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        (2, vec!["cy".into(), "bo".to_owned()])
+    );
     answers(&mut site, execution, "dee leads", &json!({ "ship": true })).then_refused(&not_asked("dee"));
     site.after(7 * HOUR_MILLIS).then(&["timer.fired", "inquiry.escalated"]);
     answers(&mut site, execution, "dee leads", &json!({ "ship": true })).then(&["inquiry.answered", "execution.succeeded"]);
@@ -288,9 +292,9 @@ fn each_notification_is_its_own_execution() {
     let request = site.request_with("demo.flow", &json!({ "v": 1 }), None);
     let first = site.when(request);
     let id = InquiryId(first.records().iter().find(|record| record.kind() == "inquiry.opened").unwrap().id);
-    let told = |outcome: &Outcome, occasion: &str, assignees: &str| {
+    let reported = |outcome: &Outcome, occasion: &str, assignees: &str| {
         let notified = outcome.facts().find_map(|fact| if let Fact::InquiryNotified(fact) = fact { Some(fact.clone()) } else { None });
-        let notified = notified.expect("people are told");
+        let notified = notified.expect("people are notified");
         assert_eq!((notified.inquiry, notified.of.as_str()), (id, occasion));
         let request = outcome.records().iter().find(|record| record.id == notified.execution.0).expect("it was asked for");
         let params: Value = serde_json::from_slice(request.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap();
@@ -299,11 +303,11 @@ fn each_notification_is_its_own_execution() {
         assert_eq!(params, json!({ "text": format!("{occasion}: Ship v1? {assignees} until {until} 1"), "url": url }));
         notified.execution
     };
-    let opened = told(&first, "opened", "role:managers,bo");
+    let opened = reported(&first, "opened", "role:managers,bo");
     let reminded =
         site.after(HOUR_MILLIS).then(&["timer.fired", "inquiry.reminded", "inquiry.notified", "execution.requested", "attempt.started"]);
-    assert_ne!(told(&reminded, "reminded", "role:managers,bo"), opened);
-    told(&site.after(HOUR_MILLIS), "escalated", "role:managers,bo,role:leads");
+    assert_ne!(reported(&reminded, "reminded", "role:managers,bo"), opened);
+    reported(&site.after(HOUR_MILLIS), "escalated", "role:managers,bo,role:leads");
     // The notification neither delays the workflow nor ends with it.
     let (ask, _) = site.engine().executions().iter().find(|(_, one)| one.phase == Phase::Asking).unwrap();
     let ask = *ask;
@@ -463,7 +467,7 @@ fn invalid_inquiry_is_rejected_or_fails_its_step() {
         let mut site = Site::with(&pieces());
         let request = site.request_with("core.inquiry", &question(&more), None);
         let outcome = site.when(request);
-        let Err(Refusal::ParametersMisfit { misfits, .. }) = outcome.told() else { panic!("{more} was taken") };
+        let Err(Refusal::ParametersMisfit { misfits, .. }) = outcome.result() else { panic!("{more} was taken") };
         assert!(misfits.starts_with(&format!("{wrong}: ")), "{misfits}");
         let flow = pieces().workflow("demo.flow", [does("ask", "core.inquiry").with(&question(&more))]);
         let mut site = Site::with(&flow);

@@ -49,15 +49,15 @@ fn events<'r>(records: &'r [Record], trigger: &str) -> Vec<(&'r Record, Value)> 
 
 #[track_caller]
 fn the_event(outcome: &Outcome, internal: InternalTrigger) -> Value {
-    let mut told = events(outcome.records(), internal.as_str());
-    assert_eq!(told.len(), 1, "{}: {:?}", internal.as_str(), outcome.kinds());
-    told.remove(0).1
+    let mut reported = events(outcome.records(), internal.as_str());
+    assert_eq!(reported.len(), 1, "{}: {:?}", internal.as_str(), outcome.kinds());
+    reported.remove(0).1
 }
 
 /// The execution that alerts.
 #[track_caller]
 fn alert(outcome: &Outcome) -> ExecutionId {
-    let requested = outcome.records().iter().find(|record| record.kind() == "execution.requested").expect("somebody is told");
+    let requested = outcome.records().iter().find(|record| record.kind() == "execution.requested").expect("somebody is notified");
     let StreamId::Execution(id) = requested.stream else { panic!("it is an execution's") };
     id
 }
@@ -67,9 +67,9 @@ fn end_of_an_execution_emits_an_event_caused_by_it() {
     let mut site = site(&alerting());
     let execution = site.run("demo.work");
     let outcome = site.fail(execution, FailureKind::Network).then(TOLD);
-    let told = the_event(&outcome, InternalTrigger::ExecutionEnded);
+    let reported = the_event(&outcome, InternalTrigger::ExecutionEnded);
     assert_eq!(
-        told,
+        reported,
         json!({
             "execution": execution, "action": "demo.work", "status": "failed", "attempts": 1, "requested_by": "token/ana", "labels": {},
             "error": { "kind": "network", "message": "it did not work" },
@@ -108,10 +108,10 @@ fn end_event_names_the_rule_and_event_of_the_execution() {
     let mut site = site(&pieces);
     let came = site.receive("demo.ping", &json!({}));
     let execution = alert(&came);
-    let told = the_event(&site.fail(execution, FailureKind::Network), InternalTrigger::ExecutionEnded);
-    assert_eq!((&told["rule"], &told["requested_by"]), (&json!("demo.works"), &json!("engine")));
-    assert_eq!(told["event"], json!(came.records()[0].id));
-    assert_eq!(told["enforcement"], json!(came.records()[1].id));
+    let reported = the_event(&site.fail(execution, FailureKind::Network), InternalTrigger::ExecutionEnded);
+    assert_eq!((&reported["rule"], &reported["requested_by"]), (&json!("demo.works"), &json!("engine")));
+    assert_eq!(reported["event"], json!(came.records()[0].id));
+    assert_eq!(reported["enforcement"], json!(came.records()[1].id));
 }
 
 #[test]
@@ -145,8 +145,8 @@ fn end_of_a_step_is_reported_only_with_its_workflow() {
     let outcome = site.succeed(one);
     assert_eq!(events(outcome.records(), "core.execution_ended").len(), 0);
     let two = step(&site);
-    let told = the_event(&site.fail(two, FailureKind::Network), InternalTrigger::ExecutionEnded);
-    assert_eq!((&told["execution"], &told["status"]), (&json!(workflow), &json!("failed")));
+    let reported = the_event(&site.fail(two, FailureKind::Network), InternalTrigger::ExecutionEnded);
+    assert_eq!((&reported["execution"], &reported["status"]), (&json!(workflow), &json!("failed")));
 }
 
 #[test]
@@ -252,8 +252,8 @@ fn end_of_an_execution_that_only_waited_for_a_slot_is_reported() {
     let second = site.run("demo.work");
     assert!(!site.has_attempt(second), "it waits for the slot");
     site.fail(alert, FailureKind::Network).then(&["attempt.failed", "execution.failed", "attempt.started"]);
-    let told = the_event(&site.fail(second, FailureKind::Network), InternalTrigger::ExecutionEnded);
-    assert_eq!(told["execution"], json!(second));
+    let reported = the_event(&site.fail(second, FailureKind::Network), InternalTrigger::ExecutionEnded);
+    assert_eq!(reported["execution"], json!(second));
 }
 
 #[test]
@@ -264,8 +264,8 @@ fn end_of_a_rerun_by_a_person_is_reported() {
     site.fail(alert_of, FailureKind::Network);
     let again = site.rerun_of(alert_of, ensue_engine::workflows::facts::RerunFrom::Start, None).unwrap();
     let Answer::Execution(again) = site.when(again).answer() else { panic!("it was asked for") };
-    let told = the_event(&site.fail(again, FailureKind::Network), InternalTrigger::ExecutionEnded);
-    assert_eq!(told["rerun_of"], json!(alert_of));
+    let reported = the_event(&site.fail(again, FailureKind::Network), InternalTrigger::ExecutionEnded);
+    assert_eq!(reported["rerun_of"], json!(alert_of));
 }
 
 #[test]
@@ -307,9 +307,9 @@ fn indeterminate_attempt_emits_an_event() {
     let mut site = site(&hearing(InternalTrigger::AttemptIndeterminate));
     let execution = site.run("demo.work");
     let attempt = site.attempt(execution);
-    let told = the_event(&site.lose(execution, Evidence::MayHaveBegun), InternalTrigger::AttemptIndeterminate);
-    assert_eq!((&told["execution"], &told["attempt"], &told["number"]), (&json!(execution), &json!(attempt.id), &json!(1)));
-    assert_eq!(told["action"], json!("demo.work"));
+    let reported = the_event(&site.lose(execution, Evidence::MayHaveBegun), InternalTrigger::AttemptIndeterminate);
+    assert_eq!((&reported["execution"], &reported["attempt"], &reported["number"]), (&json!(execution), &json!(attempt.id), &json!(1)));
+    assert_eq!(reported["action"], json!("demo.work"));
 }
 
 fn question(more: &Value) -> Value {
@@ -386,10 +386,10 @@ fn rule_error_event_is_emitted_once_and_not_for_rules_that_listen_to_it() {
     let mut site = site(&pieces);
     let outcome = site.receive("demo.ping", &json!({ "n": "one" }));
     let outcome = outcome.then(&["event.received", "rule.erred", "event.received", "rule.erred"]);
-    let told = the_event(&outcome, InternalTrigger::RuleErred);
+    let reported = the_event(&outcome, InternalTrigger::RuleErred);
     let event = outcome.records()[0].id;
-    assert_eq!((&told["rule"], &told["event"], &told["trigger"]), (&json!("demo.sum"), &json!(event), &json!("demo.ping")));
-    assert!(!told["message"].as_str().unwrap().is_empty());
+    assert_eq!((&reported["rule"], &reported["event"], &reported["trigger"]), (&json!("demo.sum"), &json!(event), &json!("demo.ping")));
+    assert!(!reported["message"].as_str().unwrap().is_empty());
     site.receive("demo.ping", &json!({ "n": "one" })).then(&["event.received"]);
 }
 

@@ -415,7 +415,7 @@ impl Subject {
         let mut site = Site::with(&defined.workflow_giving("demo.flow", pieces(shapes), None));
         site.set(settings);
         let request = site.request("demo.flow");
-        let Ok(Answer::Execution(flow)) = site.turn(request).told().clone() else { panic!("an execution was asked for") };
+        let Ok(Answer::Execution(flow)) = site.turn(request).result().clone() else { panic!("an execution was asked for") };
         let mut subject = Self { site, flow, restarts };
         subject.work_off();
         subject

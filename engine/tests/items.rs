@@ -96,8 +96,8 @@ fn wide_step_starts_its_items_in_bounded_turns_between_others() {
         }
         largest = largest.max(in_batch);
         let event = site.event("demo.ping", &json!({}));
-        let told = site.turn(received(vec![event]));
-        assert_eq!(told.kinds()[..2], ["event.received", "enforcement.made"], "others are worked on meanwhile");
+        let reported = site.turn(received(vec![event]));
+        assert_eq!(reported.kinds()[..2], ["event.received", "enforcement.made"], "others are worked on meanwhile");
         if let Some(piece) = site.serve() {
             assert!(piece.records().len() <= turn, "{}", piece.records().len());
         }

@@ -85,12 +85,12 @@ fn repeated_events_are_returned_as_new_or_repeat_like_the_first_time() {
     let twin = site.keyed("demo.ping", &json!({ "n": 3 }), "b", Conflict::IsRefused);
     let twins_twin = site.keyed("demo.ping", &json!({ "n": 3 }), "b", Conflict::IsRefused);
     let again = site.keyed("demo.ping", &json!({ "n": 1 }), "a", Conflict::IsRefused);
-    let Answer::Events(told) = site.when(once(received(vec![again, new, twin, twins_twin]), "four")).answer() else { panic!("events") };
-    let told: Vec<SeenEvent> = told.iter().map(SeenEvent::from).collect();
-    let novelties: Vec<Novelty> = told.iter().map(|event| event.novelty).collect();
+    let Answer::Events(reported) = site.when(once(received(vec![again, new, twin, twins_twin]), "four")).answer() else { panic!("events") };
+    let reported: Vec<SeenEvent> = reported.iter().map(SeenEvent::from).collect();
+    let novelties: Vec<Novelty> = reported.iter().map(|event| event.novelty).collect();
     assert_eq!(novelties, [Novelty::Repeat, Novelty::New, Novelty::New, Novelty::Repeat]);
     let before = recalled(&mut site).unwrap();
-    assert_eq!((before.execution, before.events), (None, told));
+    assert_eq!((before.execution, before.events), (None, reported));
 }
 
 #[test]
@@ -116,6 +116,6 @@ fn dry_run_has_the_same_answer_and_no_effect() {
     let command = site.request("demo.say");
     assert!(matches!(site.when(check(command)).answer(), Answer::Execution(_)));
     assert_eq!(site.records().len(), records);
-    let Answer::Events(told) = site.when(received(vec![event])).answer() else { panic!("events") };
-    assert_eq!(told[0].novelty, Novelty::New, "the key was not used up");
+    let Answer::Events(reported) = site.when(received(vec![event])).answer() else { panic!("events") };
+    assert_eq!(reported[0].novelty, Novelty::New, "the key was not used up");
 }

@@ -62,7 +62,7 @@ fn execution(outcome: &Outcome) -> ExecutionId {
 }
 
 fn refused(outcome: &Outcome) -> Refusal {
-    outcome.told().clone().expect_err("the command is refused")
+    outcome.result().clone().expect_err("the command is refused")
 }
 
 fn labels(fact: &ExecutionRequested) -> Vec<String> {

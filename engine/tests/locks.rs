@@ -136,7 +136,7 @@ fn every_kind_of_end_releases_the_lock() {
             site.lose(id, Evidence::MayHaveBegun);
             assert!(site.phase(id).is_some());
             let waiting = site.engine().locks().totals().1;
-            assert_eq!(waiting, 1, "what became of it is not known: it holds on");
+            assert_eq!(waiting, 1, "its outcome is unknown, so it keeps the lock");
             site.when(settle(id, Settlement::Succeeded));
         }),
         ("cancelled while it is unknown", |site, id| {
@@ -188,7 +188,7 @@ fn delayed_execution_queues_for_its_lock_when_its_time_comes() {
     let request = site.request_with("demo.deploy", &json!({ "region": "eu" }), Some(later));
     site.when(request).then(&["execution.requested", "timer.set"]);
     let (first, _) = deploy(&mut site, "eu");
-    assert!(runs(&site, first), "what is to start later stands in nobody's way");
+    assert!(runs(&site, first), "a delayed execution blocks no others");
     let (second, _) = deploy(&mut site, "eu");
     site.after(MINUTE).then(&["timer.fired", "lock.awaited"]);
     site.succeed(first).then(&["attempt.succeeded", "execution.succeeded", "lock.acquired", "attempt.started"]);
@@ -211,7 +211,7 @@ fn undo_is_neither_skipped_nor_cancelled_because_of_a_lock() {
         site.fail(first, FailureKind::Cancelled);
         assert!(runs(&site, undo), "{conflict:?}");
         let (newcomer, _) = deploy(&mut site, "eu");
-        assert!(runs(&site, undo), "{conflict:?}: it goes on");
+        assert!(runs(&site, undo), "{conflict:?}: it continues");
         site.succeed(undo);
         assert_eq!(runs(&site, newcomer), conflict == LockConflict::CancelRunning);
     }
@@ -251,7 +251,7 @@ fn cancel_running_cancels_earlier_executions_and_waits_for_them() {
     let outcome = outcome.then(&["execution.requested", "lock.awaited", "execution.cancel_requested"]);
     let cancelled = &outcome.records()[2];
     assert_eq!(cancelled.stream.to_string(), format!("execution/{first}"));
-    assert_eq!(cancelled.cause.root, second.0, "it is told whose sake it is for");
+    assert_eq!(cancelled.cause.root, second.0, "the record names the execution that it ends for");
     assert!(waits(&site, second));
     // A third one replaces the second, which never began.
     let (third, _) = deploy(&mut site, "eu");
@@ -288,7 +288,7 @@ fn workflow_that_is_undoing_is_not_cancelled_again() {
     let third = site.run("demo.flow");
     assert_eq!(site.phase(second), None);
     let undo = ExecutionId(Id::derived(site.engine().log(), first.0, Role::Undo(&"done".parse().unwrap(), 0)));
-    assert!(runs(&site, undo), "what undoes goes on");
+    assert!(runs(&site, undo), "the undo continues");
     site.succeed(undo);
     assert!(matches!(site.phase(third), Some(Phase::InSteps { .. })));
     assert!(runs(&site, of_step(&site, third, "done")));
@@ -419,7 +419,7 @@ fn request_with_an_invalid_lock_key_is_rejected() {
     let mut site = site(1, LockConflict::Queue);
     for params in [json!({}), json!({ "region": ["eu"] })] {
         let request = site.request_with("demo.deploy", &params, None);
-        assert!(site.when(request).told().is_err());
+        assert!(site.when(request).result().is_err());
     }
 }
 
@@ -443,10 +443,10 @@ fn ping(site: &mut Site, host: &str) -> (&'static str, Option<ExecutionId>) {
 #[test]
 fn executions_of_a_rule_with_a_lock_run_one_after_the_other() {
     let mut site = rule(1, LockConflict::Queue);
-    let (told, first) = ping(&mut site, "a");
+    let (reported, first) = ping(&mut site, "a");
     let (second_told, second) = ping(&mut site, "a");
     let (_, other) = ping(&mut site, "b");
-    assert_eq!((told, second_told), ("executed", "executed"));
+    assert_eq!((reported, second_told), ("executed", "executed"));
     let [first, second, other] = [first, second, other].map(Option::unwrap);
     assert!(runs(&site, first) && waits(&site, second) && runs(&site, other));
     site.restart();

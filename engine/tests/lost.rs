@@ -301,10 +301,10 @@ fn answer_without_a_valid_outcome_is_rejected_with_the_field() {
     let inquiry = question(&site, execution);
     for (answer, place) in [(json!({ "ship": true }), "/ship"), (json!({ "outcome": "failed" }), "/error")] {
         let refused = site.when(answered(inquiry, "bo operator", &answer, None));
-        assert!(matches!(refused.told(), Err(Refusal::AnswerMisfit { misfit, .. }) if misfit.contains(place)), "{refused:?}");
+        assert!(matches!(refused.result(), Err(Refusal::AnswerMisfit { misfit, .. }) if misfit.contains(place)), "{refused:?}");
     }
     let stale = site.when(answered(inquiry, "bo operator", &json!({ "outcome": "retry" }), Some(Digest::of(b"other"))));
-    assert!(matches!(stale.told(), Err(Refusal::ApprovalStale { .. })), "{stale:?}");
+    assert!(matches!(stale.result(), Err(Refusal::ApprovalStale { .. })), "{stale:?}");
 }
 
 #[test]

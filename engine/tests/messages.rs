@@ -165,5 +165,5 @@ fn progress_body_has_a_size_limit() {
     let (mut site, execution, attempt) = running();
     let body = Some(Body::json(vec![b'x'; PROGRESS_BYTES_MAX as usize + 1]));
     let outcome = site.when(said(execution, attempt, 0, Said::Progress { thousandths: None, body }));
-    assert!(matches!(outcome.told(), Err(Refusal::TooLarge(_))), "{:?}", outcome.told());
+    assert!(matches!(outcome.result(), Err(Refusal::TooLarge(_))), "{:?}", outcome.result());
 }

@@ -85,7 +85,7 @@ fn panic_in_a_decision_rejects_the_command_and_changes_nothing() {
     let before = site.engine().clone();
     site.set_catalogs(CatalogsHealth::Broken);
     let outcome = site.turn(received(vec![event.clone()]));
-    let Err(Refusal::Bug(why)) = outcome.told() else { panic!("it is refused: {:?}", outcome.told()) };
+    let Err(Refusal::Bug(why)) = outcome.result() else { panic!("it is refused: {:?}", outcome.result()) };
     assert!(why.contains("the scenario broke its catalogs"), "{why}");
     assert!(outcome.records().is_empty());
     assert_eq!(*site.engine(), before);

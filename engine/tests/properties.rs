@@ -86,7 +86,7 @@ fn check_decisions(records: &[Record], parked: bool) -> Result<(), TestCaseError
 /// Checks that each error has its own record, is in a summary, or waits for the next summary.
 fn check_errors(records: &[Record], engine: &Engine, parked: bool) -> Result<(), TestCaseError> {
     let (mut erred, mut undecided) = (0, 0);
-    let mut told = 0;
+    let mut reported = 0;
     let mut waiting = 0;
     for record in records {
         match &record.fact {
@@ -95,15 +95,15 @@ fn check_errors(records: &[Record], engine: &Engine, parked: bool) -> Result<(),
                 undecided += u64::from(event.undecided);
             }
             Fact::RuleErred(first) => {
-                told += 1;
+                reported += 1;
                 waiting += engine.rules().way(first.rule_id, first.error).map_or(0, |(_, way)| way.uncounted);
             }
-            Fact::RuleErrorsCounted(counted) => told += counted.count,
+            Fact::RuleErrorsCounted(counted) => reported += counted.count,
             _ => {}
         }
     }
-    let is_right = (erred..=erred + undecided).contains(&(told + waiting)) || parked && told + waiting < erred;
-    prop_assert!(is_right, "{told} told, {waiting} waiting, {erred} erred, {undecided} undecided");
+    let is_right = (erred..=erred + undecided).contains(&(reported + waiting)) || parked && reported + waiting < erred;
+    prop_assert!(is_right, "{reported} reported, {waiting} waiting, {erred} erred, {undecided} undecided");
     prop_assert_eq!(engine.rules().next_due().is_some(), waiting > 0, "what waits to be counted is due at a time");
     Ok(())
 }
@@ -112,7 +112,7 @@ fn check_ends(records: &[Record]) -> Result<(), TestCaseError> {
     let mut ended = BTreeSet::new();
     let mut tokens = BTreeSet::new();
     for record in records {
-        prop_assert!(!ended.contains(&record.stream), "{} went on after its end", record.stream);
+        prop_assert!(!ended.contains(&record.stream), "{} continued after its end", record.stream);
         match &record.fact {
             Fact::ExecutionSucceeded(_) | Fact::ExecutionFailed(_) | Fact::ExecutionTimedOut(_) | Fact::ExecutionCancelled(_) => {
                 ended.insert(record.stream.clone());
@@ -257,13 +257,13 @@ fn check_internal_events(records: &[Record]) -> Result<(), TestCaseError> {
     };
     let above = |record: &Record| request(record).unwrap_or(record).cause.parent.and_then(|parent| by_id.get(&parent).copied());
     let is_run_again = |record: &Record| request(record).is_some_and(is_rerun);
-    let mut told = BTreeSet::new();
+    let mut reported = BTreeSet::new();
     for record in records {
         let Some(trigger) = own(record) else { continue };
-        prop_assert!(told.insert((trigger, record.cause.parent)), "{} was told twice", trigger.as_str());
+        prop_assert!(reported.insert((trigger, record.cause.parent)), "{} was reported twice", trigger.as_str());
         let mut at = above(record);
         while let Some(led) = at.filter(|led| !is_run_again(led)) {
-            prop_assert!(own(led) != Some(trigger), "{} was told of what it led to", trigger.as_str());
+            prop_assert!(own(led) != Some(trigger), "{} was reported with its own consequences", trigger.as_str());
             at = above(led);
         }
     }
@@ -339,8 +339,8 @@ proptest! {
         straight.rest();
         restarted.rest();
         prop_assert_eq!(straight.site.engine(), restarted.site.engine());
-        let told = |world: &World| world.site.records().iter().map(|record| (record.id, record.fact.clone())).collect::<Vec<_>>();
-        prop_assert_eq!(told(&straight), told(&restarted));
+        let reported = |world: &World| world.site.records().iter().map(|record| (record.id, record.fact.clone())).collect::<Vec<_>>();
+        prop_assert_eq!(reported(&straight), reported(&restarted));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use ensue_test_support::spec::Outcome;
 use serde_json::{Value, json};
 
 use crate::support::site::report_giving;
-use crate::support::workflow::{StepPiece, does, fails, times, told};
+use crate::support::workflow::{StepPiece, does, fails, reported, times};
 use crate::support::{Pieces, Site, answered, cancel, workers};
 
 fn pieces<const N: usize>(steps: [StepPiece; N]) -> Pieces {
@@ -43,7 +43,7 @@ fn again(site: &mut Site, of: ExecutionId, from: RerunFrom) -> (ExecutionId, Vec
     let command = site.rerun(of, from);
     let outcome = site.when(command);
     let Answer::Execution(flow) = outcome.answer() else { panic!("an execution was asked for") };
-    (flow, told(&outcome))
+    (flow, reported(&outcome))
 }
 
 fn from(step: &str) -> RerunFrom {
@@ -75,12 +75,12 @@ fn rerun_from_failed_takes_over_succeeded_steps_with_their_results() {
     let command = site.rerun(flow, RerunFrom::Failed);
     let outcome = site.when(command);
     let Answer::Execution(second) = outcome.answer() else { panic!("an execution was asked for") };
-    assert_eq!(told(&outcome), ["flow asked", "again from failed", "one taken over", "two asked"]);
+    assert_eq!(reported(&outcome), ["flow asked", "again from failed", "one taken over", "two asked"]);
     assert_eq!(asked(&outcome), json!({ "n": 7 }));
     let two = step(&site, second, "two");
-    assert_eq!(told(&site.succeed(two))[..2], ["two succeeded", "three asked"]);
+    assert_eq!(reported(&site.succeed(two))[..2], ["two succeeded", "three asked"]);
     let three = step(&site, second, "three");
-    assert_eq!(told(&site.succeed(three)), ["three succeeded", "flow succeeded"]);
+    assert_eq!(reported(&site.succeed(three)), ["three succeeded", "flow succeeded"]);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn rerun_from_a_step_repeats_it_and_its_dependents_only() {
     assert_eq!(site.phase(flow), None);
     let (second, begun) = again(&mut site, flow, from("two"));
     assert_eq!(begun, ["flow asked", "again from two", "one taken over", "two asked", "beside taken over"]);
-    assert_eq!(told(&site.succeed(step(&site, second, "two"))), ["two succeeded", "three asked"]);
+    assert_eq!(reported(&site.succeed(step(&site, second, "two"))), ["two succeeded", "three asked"]);
 }
 
 #[test]
@@ -132,8 +132,8 @@ fn succeeded_items_are_taken_over_and_the_others_run() {
     site.fail(item(&site, flow, "each", 1), FailureKind::ExitCode);
     let (second, begun) = again(&mut site, flow, RerunFrom::Failed);
     assert_eq!(begun, ["flow asked", "again from failed", "each of 3", "each[0] taken over", "each[1] asked", "each[2] taken over"]);
-    let told = told(&site.succeed(item(&site, second, "each", 1)));
-    assert_eq!(told, ["each[1] succeeded", "each ended", "after asked"]);
+    let reported = reported(&site.succeed(item(&site, second, "each", 1)));
+    assert_eq!(reported, ["each[1] succeeded", "each ended", "after asked"]);
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn items_of_a_changed_list_all_run() {
     site.succeed(item(&site, flow, "each", 0));
     site.fail(item(&site, flow, "each", 1), FailureKind::ExitCode);
     let command = site.rerun_with(flow, RerunFrom::Failed, Some(&json!({ "list": [1, 3] })));
-    assert_eq!(told(&site.when(command))[2..], ["each of 2", "each[0] asked", "each[1] asked"]);
+    assert_eq!(reported(&site.when(command))[2..], ["each of 2", "each[0] asked", "each[1] asked"]);
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn repeated_step_is_taken_over_as_a_unit() {
     site.fail(step(&site, flow, "then"), FailureKind::ExitCode);
     let command = site.rerun(flow, RerunFrom::Failed);
     let outcome = site.when(command);
-    assert_eq!(told(&outcome)[2..], ["poll taken over", "then asked"]);
+    assert_eq!(reported(&outcome)[2..], ["poll taken over", "then asked"]);
     assert_eq!(asked(&outcome), json!({ "n": 4 }));
 }
 
@@ -203,7 +203,7 @@ fn taken_over_step_is_not_undone_by_the_rerun() {
     }
     let (second, _) = again(&mut site, flow, from("last"));
     let outcome = site.fail(step(&site, second, "last"), FailureKind::ExitCode);
-    assert_eq!(told(&outcome), ["last failed", "flow failed"]);
+    assert_eq!(reported(&outcome), ["last failed", "flow failed"]);
 }
 
 #[test]

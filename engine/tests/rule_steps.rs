@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::support::definitions::expression;
 use crate::support::random::again;
-use crate::support::workflow::{StepPiece, awaits, does, steps_of, told};
+use crate::support::workflow::{StepPiece, awaits, does, reported, steps_of};
 use crate::support::{Pieces, Site, workers};
 
 /// A site whose rule `demo.greet` on `demo.ping` has these steps and the local value `host`.
@@ -127,6 +127,6 @@ fn rule_s_event_and_awaited_event_are_separate() {
     let wait = Wait { trigger: "demo.pong".parse().unwrap(), when, since: Since::Start, expires: None, on_expire: OnExpire::Fail };
     let mut site = site([awaits("pong", wait)]);
     site.receive("demo.ping", &json!({ "host": "a" }));
-    assert_eq!(told(&site.receive("demo.pong", &json!({ "host": "b" }))), [""; 0]);
-    assert_eq!(told(&site.receive("demo.pong", &json!({ "host": "a" }))), ["pong has come", "pong succeeded", "flow succeeded"]);
+    assert_eq!(reported(&site.receive("demo.pong", &json!({ "host": "b" }))), [""; 0]);
+    assert_eq!(reported(&site.receive("demo.pong", &json!({ "host": "a" }))), ["pong has come", "pong succeeded", "flow succeeded"]);
 }

@@ -42,7 +42,7 @@ fn all(plan: Plan) -> Plan {
 }
 
 /// The due time and the delay in each event.
-fn told(records: &[Record]) -> Vec<(Timestamp, i64)> {
+fn reported(records: &[Record]) -> Vec<(Timestamp, i64)> {
     let events = records.iter().filter(|record| matches!(record.fact, Fact::EventReceived(_)));
     events.map(told_by).collect()
 }
@@ -53,7 +53,7 @@ fn told_by(event: &Record) -> (Timestamp, i64) {
 }
 
 fn times(outcome: &Outcome) -> Vec<Timestamp> {
-    told(outcome.records()).into_iter().map(|(time, _)| time).collect()
+    reported(outcome.records()).into_iter().map(|(time, _)| time).collect()
 }
 
 /// Fires everything due, as a node does: again until nothing is left.
@@ -90,7 +90,7 @@ fn due_time_creates_an_event_for_the_rule_and_sets_the_next_timer() {
     let mut site = site(every(HOUR));
     site.after(HOUR - 1).then(&[]);
     let outcome = site.after(1).then(FIRES);
-    assert_eq!(told(outcome.records()), [(NOON.plus_millis(HOUR), 0)]);
+    assert_eq!(reported(outcome.records()), [(NOON.plus_millis(HOUR), 0)]);
     assert_eq!(next_due(&site), Some(NOON.plus_millis(2 * HOUR)));
     site.when(fire_timers()).then(&[]);
 }
@@ -152,8 +152,8 @@ fn newest_missed_time_fires_and_the_others_are_recorded_as_missed() {
     site.later(5 * HOUR + 90 * SECOND);
     let outcome = site.when(fire_timers());
     assert_eq!(outcome.kinds()[..4], ["timer.fired", "schedule.missed", "event.received", "timer.set"]);
-    assert_eq!(told(outcome.records()), [(NOON.plus_millis(5 * HOUR), 90)]);
-    let Some(Fact::ScheduleMissed(missed)) = outcome.facts().nth(1) else { panic!("what was missed is told") };
+    assert_eq!(reported(outcome.records()), [(NOON.plus_millis(5 * HOUR), 90)]);
+    let Some(Fact::ScheduleMissed(missed)) = outcome.facts().nth(1) else { panic!("missed times are reported") };
     assert_eq!((missed.from, missed.until), (NOON.plus_millis(HOUR), NOON.plus_millis(5 * HOUR)));
     assert_eq!(next_due(&site), Some(NOON.plus_millis(6 * HOUR)));
 }
@@ -192,7 +192,7 @@ fn one_time_schedule_fires_exactly_once() {
     let plan = || Plan { when: When::At(at), misfire: Misfire::FireOnce, jitter: std::time::Duration::ZERO };
     let mut site = site(plan());
     let outcome = site.after(DAY);
-    assert_eq!(told(outcome.records()), [(at, 23 * 3_600)]);
+    assert_eq!(reported(outcome.records()), [(at, 23 * 3_600)]);
     assert_eq!(ended(&outcome), [EndedBecause::Over]);
     site.when(note_start());
     site.install(&with(plan())).then(&["pack.installed"]);
@@ -299,15 +299,15 @@ fn missed_times_fire_once_despite_a_parked_reaction_and_a_restart() {
         site.set_catalogs(CatalogsHealth::Gone);
         let fired = site.after(5 * HOUR + MINUTE).records()[0].position;
         site.set_catalogs(CatalogsHealth::Whole);
-        let mut told = times(&site.when(note_start()));
-        told.extend(fire_all_due(&mut site));
-        told.extend(times(&site.when(retry(fired))));
-        told.sort_unstable();
+        let mut reported = times(&site.when(note_start()));
+        reported.extend(fire_all_due(&mut site));
+        reported.extend(times(&site.when(retry(fired))));
+        reported.sort_unstable();
         let expected: Vec<Timestamp> = match plan.misfire {
             Misfire::FireAll => (1..=5).map(|hour| NOON.plus_millis(hour * HOUR)).collect(),
             Misfire::FireOnce | Misfire::Skip => vec![NOON.plus_millis(5 * HOUR)],
         };
-        assert_eq!(told, expected, "{plan}");
+        assert_eq!(reported, expected, "{plan}");
         assert_eq!(next_due(&site), Some(NOON.plus_millis(6 * HOUR)), "{plan}");
     }
 }

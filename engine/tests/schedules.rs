@@ -140,7 +140,7 @@ fn agrees_around(model: &Model, change: &Change) {
         Err(why) => panic!("`{text}`: {why}"),
     };
     let (first, last) = change.judged();
-    let told = |moment: Option<&i64>| moment.map(|moment| second(*moment).to_string());
+    let reported = |moment: Option<&i64>| moment.map(|moment| second(*moment).to_string());
     // From each due moment near the change and some of the others, from just before and just after it, and
     // from the edges of the change.
     let is_near = |due: i64| (due - change.moment).abs() < NEAR;
@@ -155,7 +155,7 @@ fn agrees_around(model: &Model, change: &Change) {
             let given = schedule.next_after(from);
             assert!(given.is_none_or(|given| given > from), "`{text}` in {} from {from}: {given:?} is not later", change.zone);
             let given = given.map(|given| given.micros() / 1_000_000).filter(|given| *given < last);
-            assert_eq!(told(given.as_ref()), told(rightly), "`{text}` in {} from {from}", change.zone);
+            assert_eq!(reported(given.as_ref()), reported(rightly), "`{text}` in {} from {from}", change.zone);
         }
     }
 }

@@ -283,7 +283,7 @@ fn clock_step_makes_no_delay_shorter_or_longer() {
         site.after(999).then(&[]);
         let outcome = site.after(1).then(&["timer.fired", "attempt.started"]);
         let Some(Fact::TimerFired(timer)) = outcome.facts().next() else { panic!("a timer fired") };
-        assert_eq!(timer.due, moved(NOON, 2 * SECOND + step), "what is told is the time by the clock as it is now");
+        assert_eq!(timer.due, moved(NOON, 2 * SECOND + step), "the reported time follows the present clock");
     }
 }
 
@@ -621,7 +621,7 @@ fn worker_lost_after_a_timeout_opens_no_inquiry() {
     let work = step(&site, execution, "work");
     site.after(1_000);
     let outcome = site.lose(work, Evidence::MayHaveBegun).then(&["attempt.lost", "execution.timed_out", "execution.failed"]);
-    assert_eq!(outcome.told(), &Ok(Answer::Done));
+    assert_eq!(outcome.result(), &Ok(Answer::Done));
 }
 
 #[test]
@@ -644,7 +644,7 @@ fn retry_delay_computed_after_a_clock_step_has_the_usual_length() {
         let report = report(execution, site.attempt(execution), failed(FailureKind::ExitCode));
         site.turn(report);
         let of = site.engine().health().next_owed(None).expect("what follows is owed").of;
-        site.park("a bug struck");
+        site.park("a bug occurred");
         site.set(workers(1));
         site.clock_steps_to(moved(site.now(), step));
         let now = site.now();

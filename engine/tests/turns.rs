@@ -58,8 +58,8 @@ fn thousand_events_of_one_command_are_one_batch_with_one_reaction_each() {
     let events: Vec<_> = (0..1_000).map(|n| site.event("demo.ping", &json!({ "n": n }))).collect();
     let ids: BTreeSet<Id> = events.iter().map(|event| event.id.0).collect();
     let first = site.turn(received(events));
-    let Answer::Events(told) = first.answer() else { panic!("events were sent in") };
-    let positions: Vec<u64> = told.iter().map(|event| event.position.0).collect();
+    let Answer::Events(reported) = first.answer() else { panic!("events were sent in") };
+    let positions: Vec<u64> = reported.iter().map(|event| event.position.0).collect();
     assert_eq!(positions, (positions[0]..positions[0] + 1_000).collect::<Vec<_>>(), "each has its place, in the order of the list");
     assert!(first.records().iter().all(|record| record.batch == first.records()[0].batch));
     assert_eq!(site.engine().health().owed_count(), 1_000);

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::support::definitions::{flow, template};
 use crate::support::site::{received, remove_var, report_changing, report_giving, set_var, set_var_seen};
-use crate::support::workflow::{StepPiece, awaits, does, expression, told};
+use crate::support::workflow::{StepPiece, awaits, does, expression, reported};
 use crate::support::{Pieces, Site, note_start, workers};
 
 fn pieces() -> Pieces {
@@ -113,7 +113,7 @@ fn size_of_values_and_number_of_vars_are_limited() {
     let longest = usize::try_from(VALUE_BYTES_MAX).unwrap() - 2;
     site.when(set_var("n", &json!("a".repeat(longest)))).then(&["var.set"]);
     let refused = site.when(set_var("n", &json!("a".repeat(longest + 1))));
-    assert!(matches!(refused.told(), Err(Refusal::TooLarge(why)) if why.contains("16385 bytes")), "{:?}", refused.told());
+    assert!(matches!(refused.result(), Err(Refusal::TooLarge(why)) if why.contains("16385 bytes")), "{:?}", refused.result());
     for n in 1..VARS_MAX {
         site.when(set_var(&format!("v{n}"), &json!(n)));
     }
@@ -217,7 +217,7 @@ fn each_step_reads_vars_at_its_start() {
     let outcome = site.when(report_changing(first, attempt, &[("n", json!(2))]));
     // The next step reads the value that the previous one set when it ended.
     assert_eq!(asked(&outcome), [json!({ "of": 2 }), json!({ "of": 2 }), json!({ "of": 3 })]);
-    assert!(told(&outcome).contains(&"never skipped: condition".to_owned()), "{:?}", told(&outcome));
+    assert!(reported(&outcome).contains(&"never skipped: condition".to_owned()), "{:?}", reported(&outcome));
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn waiting_step_reads_vars_when_its_event_arrives() {
         site.when(set_var("n", &json!(2)));
         site.receive("demo.ping", &json!({ "n": 1 })).then(&["event.received"]);
         let outcome = site.receive("demo.ping", &json!({ "n": 2 }));
-        assert!(outcome.facts().any(|fact| matches!(fact, Fact::WaitMatched(_))), "{:?}", told(&outcome));
+        assert!(outcome.facts().any(|fact| matches!(fact, Fact::WaitMatched(_))), "{:?}", reported(&outcome));
     }
 }
 

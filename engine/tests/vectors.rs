@@ -108,7 +108,7 @@ fn ids() -> Ids {
             "roots: a UUID of version 7 (RFC 9562) with the time in milliseconds and the lowest 74 bits of the entropy, which is in hex",
             "derived: a UUID of version 8 with the 48 time bits of the cause and the first 74 bits of",
             "BLAKE3(log || 0x00 || cause || 0x00 || role): the ids as their 16 bytes, the role as its text",
-            "of 74 bits the first 12 stand before the variant, the other 62 behind it",
+            "of 74 bits, the first 12 are before the variant and the other 62 after it",
         ]),
         roots: roots.into_iter().map(root).collect(),
         derived: roles.into_iter().map(derived).collect(),
@@ -156,8 +156,8 @@ fn chained(record: &Record) -> ChainedRecord {
 fn chain() -> ChainOfRecords {
     ChainOfRecords {
         about: lines(&[
-            "a record's chain hash is BLAKE3(previous || fields), in hex; before the first record stand 32 zero bytes",
-            "the fields stand in the order they have here, each as its length (4 bytes, little-endian) and its bytes",
+            "a record's chain hash is BLAKE3(previous || fields), in hex; before the first record there are 32 zero bytes",
+            "the fields are in this order, each as its length (4 bytes, little-endian) and its bytes",
             "an integer is 8 bytes, little-endian; a text is its UTF-8; the digest of the body is its 32 bytes",
             "what is null has the length 0xFFFFFFFF and no bytes",
         ]),

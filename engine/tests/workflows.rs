@@ -10,7 +10,7 @@ use ensue_test_support::spec::CatalogsHealth;
 use serde_json::{Value, json};
 
 use crate::support::site::report;
-use crate::support::workflow::{StepPiece, does, fails, short, told};
+use crate::support::workflow::{StepPiece, does, fails, reported, short};
 use crate::support::{Pieces, Site, cancel, dismiss, settle, workers};
 
 /// A site whose workflow `demo.flow` has these steps; `demo.say` needs a worker, the node itself runs
@@ -39,19 +39,19 @@ fn item(site: &Site, flow: ExecutionId, name: &str, index: u32) -> ExecutionId {
 fn begin(site: &mut Site) -> (ExecutionId, Vec<String>) {
     let outcome = site.ask("demo.flow");
     let Answer::Execution(flow) = outcome.answer() else { panic!("an execution was asked for") };
-    (flow, told(&outcome))
+    (flow, reported(&outcome))
 }
 
 #[track_caller]
 fn succeed(site: &mut Site, flow: ExecutionId, name: &str) -> Vec<String> {
     let child = step(site, flow, name);
-    told(&site.succeed(child))
+    reported(&site.succeed(child))
 }
 
 #[track_caller]
 fn fail(site: &mut Site, flow: ExecutionId, name: &str) -> Vec<String> {
     let child = step(site, flow, name);
-    told(&site.fail(child, FailureKind::ExitCode))
+    reported(&site.fail(child, FailureKind::ExitCode))
 }
 
 /// The body of the last record of a kind.
@@ -192,9 +192,9 @@ fn expression_error_fails_its_step() {
     ];
     let mut site = site(steps);
     let (flow, _) = begin(&mut site);
-    let told = succeed(&mut site, flow, "first");
-    assert!(told[1].starts_with("unless did not start: ") && told[2].starts_with("given did not start: "), "{told:?}");
-    assert_eq!(told[3..], ["stop did not start: rate 2", "flow failed"]);
+    let reported = succeed(&mut site, flow, "first");
+    assert!(reported[1].starts_with("unless did not start: ") && reported[2].starts_with("given did not start: "), "{reported:?}");
+    assert_eq!(reported[3..], ["stop did not start: rate 2", "flow failed"]);
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn step_runs_for_each_item_with_limited_parallelism() {
     assert_eq!(begun, ["flow asked", "each of 3", "each[0] asked", "each[1] asked"]);
     assert_eq!(body(&site, "execution.requested"), json!({ "of": "b", "n": 1 }));
     let first = item(&site, flow, "each", 0);
-    assert_eq!(told(&site.succeed(first)), ["each[0] succeeded", "each[2] asked"]);
+    assert_eq!(reported(&site.succeed(first)), ["each[0] succeeded", "each[2] asked"]);
     for index in [2, 1] {
         let next = item(&site, flow, "each", index);
         site.succeed(next);
@@ -234,9 +234,9 @@ fn failed_item_fails_the_step_once_the_others_have_ended() {
     let mut site = site([does("each", "demo.say").over("[1, 2, 3]").parallel(2)]);
     let (flow, _) = begin(&mut site);
     let items: Vec<ExecutionId> = (0..3).map(|index| item(&site, flow, "each", index)).collect();
-    assert_eq!(told(&site.fail(items[1], FailureKind::ExitCode)), ["each[1] failed", "each[2] asked"]);
+    assert_eq!(reported(&site.fail(items[1], FailureKind::ExitCode)), ["each[1] failed", "each[2] asked"]);
     site.succeed(items[0]);
-    let ended = told(&site.succeed(items[2]));
+    let ended = reported(&site.succeed(items[2]));
     let why = "1 of 3 items failed; the first was item 1: it did not work";
     assert_eq!(ended, ["each[2] succeeded".to_owned(), format!("each ended: {why}"), "flow failed".to_owned()]);
 }
@@ -248,7 +248,7 @@ fn fail_fast_stops_the_other_items_after_a_failure() {
     let items: Vec<ExecutionId> = (0..2).map(|index| item(&site, flow, "each", index)).collect();
     let outcome = site.fail(items[0], FailureKind::ExitCode);
     assert_eq!(outcome.kinds(), ["attempt.failed", "execution.failed", "execution.cancel_requested"]);
-    let ended = told(&site.fail(items[1], FailureKind::Cancelled));
+    let ended = reported(&site.fail(items[1], FailureKind::Cancelled));
     assert_eq!(ended.last().unwrap(), "flow failed");
     assert!(ended[1].starts_with("each ended: 2 of 3 items failed"), "{ended:?}");
 }
@@ -272,7 +272,7 @@ fn empty_list_succeeds_at_once_and_a_non_list_fails() {
     assert_eq!(begun[..6], expected);
     assert!(begun[6].starts_with("no_item[1] did not start: "), "{begun:?}");
     let first = item(&site, flow, "no_item", 0);
-    let ended = told(&site.succeed(first));
+    let ended = reported(&site.succeed(first));
     assert!(ended[1].starts_with("no_item ended: 1 of 2 items failed"), "{ended:?}");
     assert_eq!(ended[2], "flow succeeded");
 }
@@ -322,7 +322,7 @@ fn cancel_leaves_only_always_steps_and_a_second_cancel_ends_those_too() {
 #[track_caller]
 fn fail_cancelled(site: &mut Site, flow: ExecutionId, name: &str) -> Vec<String> {
     let child = step(site, flow, name);
-    told(&site.fail(child, FailureKind::Cancelled))
+    reported(&site.fail(child, FailureKind::Cancelled))
 }
 
 #[test]
@@ -353,7 +353,7 @@ fn step_can_be_a_nested_workflow() {
     assert_eq!(begun, ["flow asked", "inside asked", "deep asked"]);
     let inside = step(&site, flow, "inside");
     let deep = step(&site, inside, "deep");
-    assert_eq!(told(&site.succeed(deep)), ["deep succeeded", "inside succeeded", "out asked"]);
+    assert_eq!(reported(&site.succeed(deep)), ["deep succeeded", "inside succeeded", "out asked"]);
     assert_eq!(body(&site, "execution.requested"), json!({ "of": true }));
     assert_eq!(succeed(&mut site, flow, "out"), ["out succeeded", "flow succeeded"]);
 }
@@ -369,7 +369,7 @@ fn cancel_reaches_the_innermost_workflow() {
     let inside = step(&site, flow, "inside");
     site.when(cancel(flow));
     let deep = step(&site, inside, "deep");
-    let ended = told(&site.fail(deep, FailureKind::Cancelled));
+    let ended = reported(&site.fail(deep, FailureKind::Cancelled));
     assert_eq!(ended, ["deep cancelled", "after skipped: cancelled", "inside cancelled", "flow cancelled"]);
     assert_nothing_is_left(&site);
 }
@@ -379,11 +379,11 @@ fn recursive_workflow_ends_at_a_depth_of_sixteen() {
     let pieces = Pieces::default().workflow("demo.flow", [does("again", "demo.flow")]);
     let mut site = Site::with(&pieces);
     let outcome = site.ask("demo.flow");
-    let asked = told(&outcome).iter().filter(|line| *line == "again asked").count();
+    let asked = reported(&outcome).iter().filter(|line| *line == "again asked").count();
     assert_eq!(asked, 16);
     let deepest = "again did not start: `demo.flow` would be nested 17 workflows deep; the limit is 16";
-    assert!(told(&outcome).iter().any(|line| line == deepest));
-    assert_eq!(told(&outcome).last().unwrap(), "flow failed");
+    assert!(reported(&outcome).iter().any(|line| line == deepest));
+    assert_eq!(reported(&outcome).last().unwrap(), "flow failed");
     assert_nothing_is_left(&site);
 }
 
@@ -393,7 +393,7 @@ fn indeterminate_step_waits_for_a_person_and_continues_with_the_answer() {
     let (flow, _) = begin(&mut site);
     let child = step(&site, flow, "run");
     assert_eq!(site.lose(child, Evidence::MayHaveBegun).kinds(), ["attempt.lost", "execution.became_indeterminate", "inquiry.opened"]);
-    let settled = told(&site.when(settle(child, Settlement::Succeeded)));
+    let settled = reported(&site.when(settle(child, Settlement::Succeeded)));
     assert_eq!(settled, ["run succeeded", "after asked"]);
 }
 
@@ -406,7 +406,7 @@ fn late_report_on_a_step_of_an_ended_workflow_is_rejected() {
     site.when(cancel(flow));
     site.fail(child, FailureKind::Cancelled);
     let head = site.head();
-    assert!(site.when(report(child, attempt, ReportOutcome::Succeeded)).told().is_err());
+    assert!(site.when(report(child, attempt, ReportOutcome::Succeeded)).result().is_err());
     assert_eq!(site.head(), head);
 }
 
@@ -437,9 +437,9 @@ fn queued_step_never_starts_once_its_workflow_is_cancelled() {
     let (flow, _) = begin(&mut site);
     let running = item(&site, flow, "each", 0);
     site.set(Settings { turn: TurnLimits { drafts: 2, ..TurnLimits::default() }, ..workers(4) });
-    let ended = told(&site.when(cancel(flow)));
+    let ended = reported(&site.when(cancel(flow)));
     assert_eq!(ended, ["each[1] cancelled", "each[2] cancelled", "beside cancelled"]);
-    let ended = told(&site.fail(running, FailureKind::Cancelled));
+    let ended = reported(&site.fail(running, FailureKind::Cancelled));
     assert_eq!(ended.last().unwrap(), "flow cancelled");
     assert_eq!(site.records().iter().filter(|record| record.kind() == "attempt.started").count(), 1);
     assert_eq!(site.records().iter().filter(|record| record.kind() == "execution.cancel_requested").count(), 5);
@@ -452,7 +452,7 @@ fn failure_that_cancels_siblings_also_ends_items_not_yet_started() {
     let (flow, _) = begin(&mut site);
     fail(&mut site, flow, "check");
     let first = item(&site, flow, "each", 0);
-    let ended = told(&site.fail(first, FailureKind::Cancelled));
+    let ended = reported(&site.fail(first, FailureKind::Cancelled));
     let why = "1 of 3 items failed; the first was item 0: it was cancelled";
     assert_eq!(ended, ["each[0] cancelled".to_owned(), format!("each ended: {why}"), "flow failed".to_owned()]);
     assert_nothing_is_left(&site);
@@ -465,14 +465,14 @@ fn cancel_ends_items_of_an_always_step_only_if_it_started_before() {
     let (flow, _) = begin(&mut before);
     before.when(cancel(flow));
     let first = item(&before, flow, "each", 0);
-    assert_eq!(told(&before.fail(first, FailureKind::Cancelled)).last().unwrap(), "flow cancelled");
+    assert_eq!(reported(&before.fail(first, FailureKind::Cancelled)).last().unwrap(), "flow cancelled");
 
     let mut after = site([does("run", "demo.say"), each().needs(["run"])]);
     let (flow, _) = begin(&mut after);
     after.when(cancel(flow));
     assert_eq!(fail_cancelled(&mut after, flow, "run"), ["run cancelled", "each of 3", "each[0] asked"]);
     let first = item(&after, flow, "each", 0);
-    assert_eq!(told(&after.succeed(first)), ["each[0] succeeded", "each[1] asked"]);
+    assert_eq!(reported(&after.succeed(first)), ["each[0] succeeded", "each[1] asked"]);
 }
 
 #[test]
@@ -522,7 +522,7 @@ fn stuck() -> (Site, ExecutionId) {
 fn cancel_ends_a_stuck_workflow() {
     let (mut site, flow) = stuck();
     assert!(site.engine().executions().get(&flow).is_some());
-    assert_eq!(told(&site.when(cancel(flow))), ["second skipped: cancelled", "third skipped: cancelled", "flow cancelled"]);
+    assert_eq!(reported(&site.when(cancel(flow))), ["second skipped: cancelled", "third skipped: cancelled", "flow cancelled"]);
     assert_nothing_is_left(&site);
 }
 
@@ -547,7 +547,7 @@ fn stuck_workflow_that_was_cancelled_twice_ends_with_another_cancel() {
         site.turn(dismiss(of));
     }
     site.set(workers(1));
-    assert_eq!(told(&site.when(cancel(flow))), ["second skipped: cancelled", "third skipped: cancelled", "flow cancelled"]);
+    assert_eq!(reported(&site.when(cancel(flow))), ["second skipped: cancelled", "third skipped: cancelled", "flow cancelled"]);
 }
 
 #[test]
@@ -594,7 +594,7 @@ fn items_that_cannot_start_leave_no_reactions_owed() {
     site.turn(request);
     assert_eq!(site.engine().health().owed_count(), 1);
     let rest = site.serve_all();
-    assert_eq!(told(&rest).last().unwrap(), "flow failed");
+    assert_eq!(reported(&rest).last().unwrap(), "flow failed");
     assert_nothing_is_left(&site);
 }
 
@@ -660,7 +660,7 @@ fn cancelled_items_and_turns_do_not_cancel_others_themselves() {
         let log = site.engine().log();
         let children = [Role::Item(0), Role::Iteration(1)].map(|role| ExecutionId(Id::derived(log, of_step, role)));
         let child = children.into_iter().find(|child| site.engine().executions().get(child).is_some()).expect("it runs");
-        let ended = told(&site.fail(child, FailureKind::Cancelled));
+        let ended = reported(&site.fail(child, FailureKind::Cancelled));
         assert!(ended.iter().all(|line| !line.starts_with("mend")), "{ended:?}");
         assert_eq!(succeed(&mut site, flow, "mend"), ["mend succeeded", "flow failed"]);
     }

@@ -46,7 +46,7 @@ impl Executor {
                         self.worker.runtime.spawn(async move { worker.lose(loss).await });
                     }
                 },
-                // An adopted program was told above. If none was adopted, the reported loss says that the
+                // An adopted program was notified above. If none was adopted, the reported loss says that the
                 // attempt ended.
                 Effect::Stop { .. } | Effect::Release { .. } => {}
             }

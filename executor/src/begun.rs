@@ -27,7 +27,7 @@ use thiserror::Error;
 pub const BEGUN_BYTES_MAX: u64 = 1 << 20;
 
 const HEAD: &str = "ensue begun 2, worker ";
-/// How many characters of a line's digest stand behind it.
+/// How many characters of a line's digest follow it.
 const CHECK_CHARS: usize = 8;
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -233,11 +233,11 @@ fn mark_of(file: &File) -> io::Result<Mark> {
 }
 
 fn parsed(text: &str, boot: &str, mark: Mark) -> Previous {
-    Previous { begun: told(text, boot, mark) }
+    Previous { begun: begun_in(text, boot, mark) }
 }
 
-/// Returns the worker of a whole file of this boot, and the attempts that it names; none where it is another, or a copy.
-fn told(text: &str, boot: &str, mark: Mark) -> Option<(String, BTreeSet<AttemptId>)> {
+/// Returns the worker of a complete file of this boot, and the attempts that it lists; `None` if the file is of another boot, or a copy.
+fn begun_in(text: &str, boot: &str, mark: Mark) -> Option<(String, BTreeSet<AttemptId>)> {
     let (head, lines) = text.split_once('\n')?;
     let mut parts = head.strip_prefix(HEAD)?.split(", ");
     let (worker, its_boot, its_mark, count) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -253,7 +253,7 @@ fn marked(text: &str) -> Option<Mark> {
     Some(Mark { device: u64::from_str_radix(device, 16).ok()?, inode: u64::from_str_radix(inode, 16).ok()? })
 }
 
-/// Returns the attempts that lines name, so many at least; none where they are not what was written.
+/// Returns the attempts that the lines name; `None` if there are fewer than the given count, or if a line is damaged.
 fn noted_in(lines: &str, count: &str) -> Option<BTreeSet<AttemptId>> {
     // A write that was cut off, by a full disk or a kill, leaves a part of a line at the end. Its attempt was not counted, so it has
     // not begun. A part that is counted is damage: a whole line is missing then.

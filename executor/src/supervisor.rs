@@ -364,7 +364,7 @@ async fn piece(following: &mut Option<Following>) -> Option<(SupervisorSays, Vec
         let grown = held.spools.grown().notified();
         tokio::pin!(grown);
         grown.as_mut().enable();
-        // Asked first: what is there after the end is everything.
+        // The end is read first: the output that is there after it is complete.
         let end = *held.end.borrow();
         for stream in Stream::ALL {
             let offset = sent[stream.index()];

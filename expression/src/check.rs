@@ -235,7 +235,7 @@ impl<'c> Checker<'c> {
     }
 
     /// Returns the number of findings.
-    fn told(&self) -> usize {
+    fn count_of_findings(&self) -> usize {
         self.findings.as_ref().map_or(0, Vec::len)
     }
 

@@ -258,7 +258,7 @@ impl<'a> Node<'a> {
     }
 
     /// Returns a number as the nearest double.
-    #[allow(clippy::cast_precision_loss, reason = "the nearest double is what is asked for")]
+    #[allow(clippy::cast_precision_loss, reason = "the nearest double is wanted")]
     pub fn as_f64(self) -> Option<f64> {
         Some(match self.number()? {
             Number::Int(value) => value as f64,

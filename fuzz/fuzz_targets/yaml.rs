@@ -32,7 +32,7 @@ fuzz_target!(|input: &[u8]| {
         assert!(!one.message.is_empty() && one.line >= 1 && one.column >= 1);
         assert!(!one.render(Colour::Plain).is_empty() && one.to_json().is_object());
     }
-    assert_eq!(checked.diagnostics, check(&[rebuilt(&texts)], &BTreeMap::new()).diagnostics, "checked again, it is told otherwise");
+    assert_eq!(checked.diagnostics, check(&[rebuilt(&texts)], &BTreeMap::new()).diagnostics, "a second check reports something else");
 });
 
 fn rebuilt(texts: &BTreeMap<String, Vec<u8>>) -> PackSource {

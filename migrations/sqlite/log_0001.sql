@@ -1,10 +1,10 @@
 -- The log: one head row per log, one row per commit, one per record, one per key that was seen.
 --
--- A record is in two rows. Its own has what it is found by, and what is large or may be erased. All else it says — kind, schema,
--- time, actor, cause, fact — is in its batch's `contents`, which are compressed together: facts are small and much alike, so that
--- makes a quarter of them, or an eighth where commits are large.
+-- A record is in two rows. Its own row has the columns by which it is found, and its content, which may be large or erased. Everything
+-- else (kind, schema, time, actor, cause, fact) is in the `contents` of its batch, which are compressed together. Facts are small and
+-- similar, so this reduces them to a quarter, or to an eighth if commits are large.
 
--- `number` is the small name that the other tables know the log by.
+-- `number` identifies the log in the other tables.
 CREATE TABLE logs (
   number   INTEGER PRIMARY KEY,
   id       BLOB    NOT NULL UNIQUE,   -- 16 bytes

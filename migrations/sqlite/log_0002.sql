@@ -1,5 +1,5 @@
--- The index of the keys that were seen becomes a table of its own, which is written behind the rows: a hash is a random place, so
--- an index that SQLite keeps has a page of its own written for each key of a commit.
+-- The index of the remembered keys becomes a table of its own, which is written after the rows, in larger runs. A hash is a random place,
+-- so an index of SQLite would write a page for each key of a commit.
 CREATE TABLE seen_places (
   scope  INTEGER NOT NULL,
   prefix INTEGER NOT NULL,

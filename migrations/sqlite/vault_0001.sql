@@ -1,4 +1,4 @@
--- The vault: sealed values only. What a row says beside its value is bound to it, so moving or renaming one shows.
+-- The vault: sealed values only. The other columns of a row are bound to its value, so a moved or renamed row is detected.
 
 CREATE TABLE secrets (
   log     BLOB    NOT NULL,           -- 16 bytes

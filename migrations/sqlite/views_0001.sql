@@ -1,9 +1,9 @@
--- The views: what the API reads. The file may be lost: it is made anew from the log.
+-- The views: the API reads them. The file may be lost: it is rebuilt from the log.
 --
--- Every view is a table of the same shape: `position` is the record that began the row, and so its place in lists; `key` is
--- what it is told apart by; then the columns to filter by; `document` is last, so that reading the others never walks through
--- it. An id is its 16 bytes; a name is its number in `names`. What is asked for seldom and rarely true has an index of only
--- the rare values.
+-- Every view is a table of the same shape. `position` is the record that began the row, and determines its place in lists.
+-- `key` identifies the row. The columns to filter by follow. `document` is last, so that reading the others never reads it.
+-- An id is its 16 bytes; a name is its number in `names`. A column that is rarely filtered by, and rarely has certain values,
+-- has an index of only these values.
 
 CREATE TABLE made (
   only     INTEGER PRIMARY KEY CHECK (only = 0),
@@ -17,7 +17,7 @@ CREATE TABLE names (
   name   TEXT NOT NULL UNIQUE
 ) STRICT;
 
--- When the rows of 1,024 positions began: a range of times is looked for only where it can be found.
+-- When the rows of 1,024 positions began: a range of times is searched only in the spans that can contain it.
 CREATE TABLE spans (
   span     INTEGER PRIMARY KEY,       -- position / 1024
   earliest INTEGER NOT NULL,          -- microseconds since 1970, UTC

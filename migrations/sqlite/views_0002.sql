@@ -1,4 +1,4 @@
--- The files that attempts gave away.
+-- The artifacts of attempts.
 
 CREATE TABLE artifacts (
   position  INTEGER PRIMARY KEY,

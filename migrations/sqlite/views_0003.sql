@@ -1,2 +1,2 @@
--- What says how far the views are is checked like the rows are: a position that is another one would leave records out.
+-- The row with the position of the views is checked like the others: a wrong position would leave out records.
 ALTER TABLE made ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;

@@ -1,4 +1,4 @@
--- Records that a view passed over because of a bug of ours; told for as long as the rows stand as they do.
+-- Records that a view skipped because of an internal error. They are reported until the views are rebuilt.
 CREATE TABLE passed_over (
     position INTEGER NOT NULL,
     view     TEXT    NOT NULL,

@@ -1,6 +1,6 @@
--- Each set of filters that people ask by has an index of its own, with the rows in the order of their positions: no page walks past rows that
--- it does not show, however few of many there are. Where a value is one of a few (a state), the index of what is asked for beside it ends with it,
--- and the rows of all its values are merged.
+-- Each set of filters has an index of its own, with the rows in the order of their positions. So no page reads rows that it does not
+-- show, however few of many there are. If a column has only a few values (a state), the index of the column that is combined with it
+-- ends with it, and the rows of all its values are merged.
 
 CREATE INDEX events_by_trigger_and_source ON events ("trigger", source);
 

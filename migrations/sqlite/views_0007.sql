@@ -1,4 +1,5 @@
--- An execution may be a step of a workflow: those of one workflow are asked for together. The table is made anew, as the rows are.
+-- An execution may be a step of a workflow. The steps of one workflow are requested together. The table is created again, and its rows
+-- are rebuilt.
 
 DROP TABLE executions;
 CREATE TABLE executions (
@@ -19,5 +20,5 @@ CREATE INDEX executions_by_action_and_rule ON executions (action, rule, status) 
 CREATE INDEX executions_by_correlation ON executions (correlation);
 CREATE INDEX executions_by_parent ON executions (parent, status) WHERE parent IS NOT NULL;
 CREATE INDEX executions_by_parent_and_action ON executions (parent, action, status) WHERE parent IS NOT NULL;
--- No rule asks for a step, so that this one stays empty: it says so without a walk through the steps.
+-- No rule requests a step, so this index stays empty: it shows that without reading the steps.
 CREATE INDEX executions_by_parent_and_rule ON executions (parent, rule) WHERE parent IS NOT NULL AND rule IS NOT NULL;

@@ -1,5 +1,5 @@
--- Inquiries: who may answer one is a column of several values, which has a table of its own. It ends with the place, so that those of one
--- assignee in one state stand in the order of their positions: who asks for all that is open for a name and some roles merges them.
+-- Inquiries. An inquiry has several assignees, which have a table of their own. Its key ends with the position, so that the inquiries of
+-- one assignee in one state are in the order of their positions. A query for a name and some roles merges them.
 
 CREATE TABLE inquiries (
   position  INTEGER PRIMARY KEY,

@@ -1,4 +1,4 @@
--- What the schedules of rules and sensors wait for. One belongs to a rule or to a sensor.
+-- The schedules of rules and sensors, with their next times. Each belongs to a rule or to a sensor.
 
 CREATE TABLE schedules (
   position INTEGER PRIMARY KEY,

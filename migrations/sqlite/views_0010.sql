@@ -1,4 +1,4 @@
--- An execution may run another again: those that do are asked for by it. The rows are made anew, as the views are.
+-- An execution may be a rerun of another. Reruns are found by the original. The rows are rebuilt.
 
 DELETE FROM executions;
 ALTER TABLE executions ADD COLUMN rerun_of BLOB;

@@ -1,4 +1,5 @@
--- Who holds locks, and who waits for them: a row for each open execution that has to hold some, by the action and by the rule whose they are.
+-- The holders of locks, and the executions that wait for them: a row for each open execution that needs locks, by the action and by the
+-- rule that the locks belong to.
 
 CREATE TABLE locks (
   position INTEGER PRIMARY KEY,

@@ -1,4 +1,4 @@
--- Vars that have a value: since when, and by whom.
+-- The vars that have a value, with when and by whom it was set.
 
 CREATE TABLE vars (
   position INTEGER PRIMARY KEY,

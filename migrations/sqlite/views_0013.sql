@@ -1,4 +1,4 @@
--- A dead letter is an execution or a delivery, and is dealt with. The table is made anew, as the rows are.
+-- A dead letter is an execution or a delivery, and has a status. The table is created again, and its rows are rebuilt.
 
 DROP TABLE dead_letters;
 CREATE TABLE dead_letters (

@@ -1,5 +1,5 @@
--- What executions are labelled with: a column of several values, which has a table of its own. It ends with the place, so that those of one label
--- in one state stand in the order of their positions. The executions are made anew, as the views are.
+-- The labels of executions. An execution has several labels, which have a table of their own. Its key ends with the position, so that the
+-- executions of one label in one state are in the order of their positions. The executions are rebuilt.
 
 DELETE FROM executions;
 CREATE TABLE executions_by_label (

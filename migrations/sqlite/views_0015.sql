@@ -1,5 +1,5 @@
--- Which executions that stand in no workflow have ended, in the order in which they did: what is old is found by it. One is gone from here
--- once nothing is left of it.
+-- The ended executions that are not steps, in the order in which they ended: it finds old ones. A row is removed with the last row of its
+-- execution.
 
 CREATE TABLE ended (
   elapsed   INTEGER NOT NULL,         -- microseconds since 1970, UTC, without the steps of the clock
@@ -8,7 +8,7 @@ CREATE TABLE ended (
   sum       INTEGER NOT NULL,         -- says whether the row is the one that was written
   PRIMARY KEY (elapsed, at)
 ) STRICT, WITHOUT ROWID;
--- How much time has passed with the newest record that was folded, and how much was taken out.
+-- How much time has passed up to the newest folded record, and how much was removed.
 ALTER TABLE made ADD COLUMN stepped INTEGER NOT NULL DEFAULT 0;            -- by how many microseconds the clock was moved
 ALTER TABLE made ADD COLUMN elapsed INTEGER NOT NULL DEFAULT 0;            -- microseconds since 1970, UTC, without that
 ALTER TABLE made ADD COLUMN removed_executions INTEGER NOT NULL DEFAULT 0;

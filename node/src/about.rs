@@ -327,7 +327,7 @@ impl AboutNode {
 
     /// Returns 0 if the views have folded all records, and none if the log cannot be read, because the lag is
     /// then unknown.
-    #[expect(clippy::cast_precision_loss, reason = "a metric is told in 53 bits")]
+    #[expect(clippy::cast_precision_loss, reason = "a metric has 53 bits")]
     fn views_lag_seconds(&self, reached: Position) -> Option<f64> {
         let limit = ReadLimit { records: 1, ..ReadLimit::default() };
         let next = self.readers.read(reached, limit).ok()?;

@@ -50,7 +50,7 @@ pub enum CatalogError {
     Unwritten(#[from] CopyError),
     /// The manifest of a pack is not in the log.
     #[error(
-        "the manifest of pack `{pack}` cannot be read: {why}; `ensue log verify` shows what is damaged: restore the data directory's log from a backup"
+        "the manifest of pack `{pack}` cannot be read: {why}; `ensue log verify` shows the damage: restore the data directory's log from a backup"
     )]
     Manifest {
         /// The pack.

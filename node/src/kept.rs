@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::idle::IdleWatch;
 
 /// How much more free disk space than the log's own reserve is required: if the disk is nearly full, the log
-/// gets what is left.
+/// gets the rest.
 const FREE_BESIDE_RESERVE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// How long after the start the first round begins: the start itself has the processor first.

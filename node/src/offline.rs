@@ -333,7 +333,7 @@ mod tests {
         let records = offline.log.reader().unwrap().read(Position(0), ReadLimit::default()).unwrap();
         let kinds: Vec<&str> = records.iter().map(ensue_engine::record::Record::kind).collect();
         assert_eq!(kinds, ["token.added", "token.added", "token.added", "clock.stepped", "token.added", "token.added"]);
-        assert!(records[..3].is_sorted_by_key(|record| record.time), "it goes on from the log where it is a little behind");
+        assert!(records[..3].is_sorted_by_key(|record| record.time), "it continues from the log if it is slightly behind");
         assert!(records[4].time < records[2].time);
     }
 

@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn token_secret_is_removed_only_if_the_log_certainly_lacks_the_token() {
         assert_eq!(kept_after(SubmitError::StorageFull), 0);
-        assert_eq!(kept_after(SubmitError::Unknown), 1, "the log may have it: without its secret it would let nobody in, for ever");
+        assert_eq!(kept_after(SubmitError::Unknown), 1, "the log may have the token; without its secret, nobody could ever use it");
     }
 
     #[test]

@@ -26,8 +26,8 @@ fn main() -> Result<(), ensue_packs::ReadError> {
             })
             .collect();
         rounds.sort();
-        let (time, has_errors, told) = rounds[ROUNDS / 2];
-        println!("{name}: {files} files in {} ms, {told} told, errors: {has_errors}", time.as_millis());
+        let (time, has_errors, reported) = rounds[ROUNDS / 2];
+        println!("{name}: {files} files in {} ms, {reported} reported, errors: {has_errors}", time.as_millis());
     }
     Ok(())
 }

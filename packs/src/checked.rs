@@ -25,9 +25,9 @@ pub(crate) struct Definitions<'a> {
     pub(crate) pack: &'a written::Pack,
     pub(crate) parts: &'a Parts,
     /// The diagnostics of the checks.
-    pub(crate) told: &'a Report,
+    pub(crate) report: &'a Report,
     /// Whether findings about this pack are reported to its author.
-    pub(crate) is_told_of: bool,
+    pub(crate) is_reported: bool,
 }
 
 /// A checked rule whose action is still a ref: the catalog is built from all packs at once.

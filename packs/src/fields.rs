@@ -25,7 +25,7 @@ pub(crate) struct Fields<'a> {
     shape: &'a Shape,
     entries: Vec<Entry>,
     /// Fields already reported as misspelled or empty. They are not reported as missing too.
-    told: Vec<String>,
+    reported: Vec<String>,
 }
 
 impl<'a> Fields<'a> {
@@ -45,21 +45,21 @@ impl<'a> Fields<'a> {
         };
         let start = entries.first().map_or(span, |first| first.key.span.clone());
         let mut kept = Vec::new();
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for entry in entries {
             let name = entry.key.value.as_str();
             if shape.field(name).is_some() {
                 if matches!(entry.value.content, Content::Null) {
                     tell_empty(&entry, file, report);
-                    told.push(entry.key.value);
+                    reported.push(entry.key.value);
                 } else {
                     kept.push(entry);
                 }
             } else {
-                told.extend(tell_unknown(&entry, shape, file, report));
+                reported.extend(tell_unknown(&entry, shape, file, report));
             }
         }
-        Some(Self { file, start, shape, entries: kept, told })
+        Some(Self { file, start, shape, entries: kept, reported })
     }
 
     /// Takes a field without checks.
@@ -69,8 +69,8 @@ impl<'a> Fields<'a> {
     }
 
     /// Marks a field as reported, so that it is not reported as missing too.
-    pub(crate) fn was_told(&mut self, name: &str) {
-        self.told.push(name.to_owned());
+    pub(crate) fn mark_reported(&mut self, name: &str) {
+        self.reported.push(name.to_owned());
     }
 
     /// Reports whether a field is present.
@@ -85,8 +85,8 @@ impl<'a> Fields<'a> {
     }
 
     /// Returns true if something was reported about a field.
-    pub(crate) fn has_told(&self, name: &str) -> bool {
-        self.told.iter().any(|told| told == name)
+    pub(crate) fn has_reported(&self, name: &str) -> bool {
+        self.reported.iter().any(|reported| reported == name)
     }
 
     /// Returns the span of a field's value, or the start of the mapping.
@@ -114,7 +114,7 @@ impl<'a> Fields<'a> {
     }
 
     fn tell_missing(&self, name: &str, example: &str, report: &mut Report) {
-        if self.has_told(name) {
+        if self.has_reported(name) {
             return;
         }
         report
@@ -368,10 +368,10 @@ pub(crate) fn wrong_type(node: &Node, name: &str, wanted: &str, file: &SourceTex
     let written = file.slice(&node.span).trim_end().to_owned();
     let message = format!("{name} must be {wanted}, not {}", node.what());
     let span = first_line(&node.span, file);
-    let told = report.error(Code::WrongType, file, span, message);
+    let diagnostic = report.error(Code::WrongType, file, span, message);
     if wanted.starts_with("a string") && matches!(node.content, Content::Bool(_) | Content::Number(_)) {
-        told.hint(format!("quote it: {}", quoted(&written)));
-        told.suggestion = Some(quoted(&written));
+        diagnostic.hint(format!("quote it: {}", quoted(&written)));
+        diagnostic.suggestion = Some(quoted(&written));
     }
 }
 
@@ -416,10 +416,10 @@ fn tell_unknown(entry: &Entry, shape: &Shape, file: &SourceText, report: &mut Re
     let names = shape.names();
     let near = nearest(name, names.iter().copied().chain(shape.later.iter().map(|(later, _)| *later)));
     let near = OTHER_NAMES.iter().find(|(theirs, ours)| *theirs == name && names.contains(ours)).map(|(_, ours)| *ours).or(near);
-    let told = report.error(Code::UnknownField, file, span, format!("unknown field `{name}`"));
-    told.did_you_mean(near);
+    let diagnostic = report.error(Code::UnknownField, file, span, format!("unknown field `{name}`"));
+    diagnostic.did_you_mean(near);
     if near.is_none() {
-        told.hint(format!("{} has the fields {}", shape.what, listed(&names)));
+        diagnostic.hint(format!("{} has the fields {}", shape.what, listed(&names)));
     }
     near.map(str::to_owned)
 }

@@ -30,7 +30,7 @@ pub(crate) fn findings(packs: &[Definitions<'_>]) -> BTreeMap<PackName, Report> 
     let rules: Vec<RuleInPack<'_>> = packs.iter().flat_map(rules_of).collect();
     conditions::look(packs, &rules, &mut findings);
     loops::look(packs, &rules, &mut findings);
-    for pack in packs.iter().filter(|pack| pack.is_told_of) {
+    for pack in packs.iter().filter(|pack| pack.is_reported) {
         unused::look(pack, &mut findings);
     }
     findings.reports
@@ -80,12 +80,12 @@ impl Findings {
             return;
         }
         let report = self.reports.entry(pack.clone()).or_default();
-        let told = match finding.severity {
+        let diagnostic = match finding.severity {
             Severity::Error => report.error(finding.code, file, finding.span, finding.message),
             Severity::Warning => report.warning(finding.code, file, finding.span, finding.message),
             Severity::Note => report.note(finding.code, file, finding.span, finding.message),
         };
-        told.hint(finding.hint);
+        diagnostic.hint(finding.hint);
     }
 }
 

@@ -238,11 +238,13 @@ fn is_nested(node: &Node) -> bool {
 fn read_long(name: String, node: Node, file: &SourceText, report: &mut Report) -> Option<Field> {
     if is_nested(&node) {
         let span = first_line(&node.span, file);
-        let told = report.error(Code::InvalidSchema, file, span, format!("the fields of `{name}` cannot be listed in the short form"));
+        let diagnostic =
+            report.error(Code::InvalidSchema, file, span, format!("the fields of `{name}` cannot be listed in the short form"));
         if name == "properties" {
-            told.hint("put the whole JSON Schema under `schema:`, and nothing next to it");
+            diagnostic.hint("put the whole JSON Schema under `schema:`, and nothing next to it");
         } else {
-            told.hint(format!("write `{name}: object`, whose fields are not checked, or put a JSON Schema for all fields under `schema:`"));
+            diagnostic
+                .hint(format!("write `{name}: object`, whose fields are not checked, or put a JSON Schema for all fields under `schema:`"));
         }
         return None;
     }
@@ -319,12 +321,12 @@ pub(crate) fn is_our_name(name: &str) -> bool {
 /// Reports a name that an expression could not use.
 pub(crate) fn tell_bad_name(name: &str, span: &std::ops::Range<usize>, file: &SourceText, report: &mut Report) {
     let mended: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
-    let told = report.error(Code::InvalidName, file, span.clone(), format!("`{name}` is not a valid name"));
-    told.hint(
+    let diagnostic = report.error(Code::InvalidName, file, span.clone(), format!("`{name}` is not a valid name"));
+    diagnostic.hint(
         "begin with a-z, continue with a-z, 0-9 and `_`, at most 64 characters in all, and do not use `in`, `true`, `false` or `null`",
     );
     if is_our_name(&mended) {
-        told.did_you_mean(Some(&mended));
+        diagnostic.did_you_mean(Some(&mended));
     }
 }
 
@@ -337,9 +339,9 @@ struct TypeFault {
 
 impl TypeFault {
     fn tell(self, file: &SourceText, span: std::ops::Range<usize>, report: &mut Report) {
-        let told = report.error(Code::InvalidSchema, file, span, self.message);
-        told.did_you_mean(self.suggestion.as_deref());
-        told.hint(self.hint);
+        let diagnostic = report.error(Code::InvalidSchema, file, span, self.message);
+        diagnostic.did_you_mean(self.suggestion.as_deref());
+        diagnostic.hint(self.hint);
     }
 }
 

@@ -6,7 +6,7 @@ use ensue_packs::cases::{Closeness, Mock, Mocks, Status, StepPath, Subject};
 use ensue_packs::{Colour, PackSource, library, tests};
 use serde_json::json;
 
-use crate::one_mistake::{Slip, told};
+use crate::one_mistake::{Slip, reported};
 use crate::support::demo;
 
 const TEST: &str = "tests/ship.test.yaml";
@@ -23,7 +23,7 @@ const MADE: (&str, &str) = ("actions/made.yaml", "result: { url: string }\nrun: 
 
 #[test]
 fn shape_of_a_test_is_checked_like_that_of_other_files() {
-    insta::assert_snapshot!(told(&[
+    insta::assert_snapshot!(reported(&[
         Slip("a mapping for a list", &[(TEST, "it: ships\n")]),
         Slip("a misspelt field", &[(TEST, "- it: ships\n  run: { action: demo.ship, with: { version: v1 } }\n  expects: {}\n")]),
         Slip("no name", &[(TEST, "- run: { action: demo.ship, with: { version: v1 } }\n  expect: {}\n")]),
@@ -36,7 +36,7 @@ fn shape_of_a_test_is_checked_like_that_of_other_files() {
         ),
         Slip("a list expected of a run", &[(TEST, "- it: ships\n  run: { action: demo.ship, with: { version: v1 } }\n  expect: []\n")]),
         Slip(
-            "one decision that is no list",
+            "one decision that is not a list",
             &[(TEST, "- it: ships\n  given: { event: { trigger: demo.ping } }\n  expect: { rule: demo.greet }\n")]
         ),
         Slip(
@@ -47,13 +47,13 @@ fn shape_of_a_test_is_checked_like_that_of_other_files() {
             "a status of a step that there is not",
             &[(TEST, "- it: goes\n  run: { action: demo.go }\n  expect: { steps: { build: skiped } }\n"), STEPS, INNER, MADE,]
         ),
-        Slip("a time that is none", &[(TEST, "- it: ships\n  given: { event: { trigger: demo.ping, time: noon } }\n  expect: []\n")]),
+        Slip("an invalid time", &[(TEST, "- it: ships\n  given: { event: { trigger: demo.ping, time: noon } }\n  expect: []\n")]),
     ]));
 }
 
 #[test]
 fn names_and_values_in_a_test_are_checked() {
-    insta::assert_snapshot!(told(&[
+    insta::assert_snapshot!(reported(&[
         Slip("an action", &[(TEST, "- it: ships\n  run: { action: demo.shipp }\n  expect: {}\n")]),
         Slip("a parameter", &[(TEST, "- it: ships\n  run: { action: demo.ship, with: { versoin: v1 } }\n  expect: {}\n")]),
         Slip("a parameter's type", &[(TEST, "- it: ships\n  run: { action: demo.ship, with: { version: 1 } }\n  expect: {}\n")]),
@@ -129,12 +129,12 @@ fn mock_must_match_its_step() {
     let files: Vec<_> = CASES.iter().map(|(_, text)| mocked(text)).collect();
     let leaked: &'static [[(&'static str, &'static str); 4]] = Vec::leak(files);
     let slips: Vec<Slip> = CASES.iter().zip(leaked).map(|((what, _), files)| Slip(what, files)).collect();
-    insta::assert_snapshot!(told(&slips));
+    insta::assert_snapshot!(reported(&slips));
 }
 
 #[test]
 fn mock_of_an_action_must_match_its_result_and_a_workflow_has_none() {
-    insta::assert_snapshot!(told(&[
+    insta::assert_snapshot!(reported(&[
         Slip("another type", &[("actions/made.yaml", "result: { url: string }\nrun: { shell: { script: make } }\nmock: { url: [] }\n")]),
         Slip("of a workflow", &[("actions/inner.yaml", "run: { workflow: { steps: { deep: { action: core.noop } } } }\nmock: { a: 1 }\n")]),
     ]));
@@ -191,5 +191,5 @@ fn setting_given_only_in_tests_does_not_prevent_them() {
     let tested = tests(&packs, &BTreeMap::new());
     assert!(tested.diagnostics.is_empty(), "{:?}", tested.diagnostics);
     assert_eq!(tested.suites.last().map(|(_, suite)| suite.pack.as_str()), Some("demo"));
-    insta::assert_snapshot!(told(&[Slip("without it", &[("pack.yaml", "name: demo\nversion: 1.0.0\nconfig: { owner: string }\n"),])]));
+    insta::assert_snapshot!(reported(&[Slip("without it", &[("pack.yaml", "name: demo\nversion: 1.0.0\nconfig: { owner: string }\n"),])]));
 }

@@ -85,20 +85,20 @@ fn each_example_of_the_diagnostics_page_shows_the_real_output() {
         let code = Code::of_slug(section.slug).unwrap_or_else(|| panic!("`{}` is no code", section.slug));
         whole.push_str(&format!("\n### `{}`\n{}", section.slug, section.before));
         let Some(output) = &section.output else { continue };
-        let told = shown_alone(&linted(&packs(&files(&section.before))), code);
-        let told = told.unwrap_or_else(|told| panic!("the example of `{}` has not one mistake:\n{told}", section.slug));
-        if told.trim_end() != output {
-            wrong.push(format!("`{}` gives\n{told}", section.slug));
+        let reported = shown_alone(&linted(&packs(&files(&section.before))), code);
+        let reported = reported.unwrap_or_else(|reported| panic!("the example of `{}` has not one mistake:\n{reported}", section.slug));
+        if reported.trim_end() != output {
+            wrong.push(format!("`{}` gives\n{reported}", section.slug));
         }
         let indented: Vec<String> =
-            told.trim_end().lines().map(|line| if line.is_empty() { String::new() } else { format!("    {line}") }).collect();
+            reported.trim_end().lines().map(|line| if line.is_empty() { String::new() } else { format!("    {line}") }).collect();
         whole.push_str(&format!("\ngives\n\n{}\n\n{}\n", indented.join("\n"), section.after.trim_end()));
     }
     if std::env::var_os(UPDATE).is_some() {
         fs::write(page(), whole).unwrap();
         return;
     }
-    assert!(wrong.is_empty(), "set {UPDATE}=1 to write the page anew:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "set {UPDATE}=1 to rewrite the page:\n{}", wrong.join("\n"));
 }
 
 #[test]

@@ -100,15 +100,15 @@ fn every_kind_of_error_is_reported_in_one_run() {
     let core = PackSource::of("packs/core", [("pack.yaml", "name: core\nversion: 9.0.0\n")]).unwrap();
     let checked = checked(&[broken, uses, needy, circle, again, stray, core], &[("demo", json!({ "owner": 7 }))]);
 
-    let told: BTreeSet<Code> = checked.diagnostics.iter().map(|one| one.code).collect();
+    let reported: BTreeSet<Code> = checked.diagnostics.iter().map(|one| one.code).collect();
     // The limit of shown findings has its own test below; lints do not run on packs with errors.
     let of_others = |code: &Code| *code == Code::MoreLeftOut || LINTS.contains(code);
-    let missing: Vec<&Code> = Code::ALL.iter().filter(|code| !told.contains(code) && !of_others(code)).collect();
-    assert!(missing.is_empty(), "{missing:?} were not told");
+    let missing: Vec<&Code> = Code::ALL.iter().filter(|code| !reported.contains(code) && !of_others(code)).collect();
+    assert!(missing.is_empty(), "{missing:?} were not reported");
 
     let places: Vec<_> = checked.diagnostics.iter().map(|one| (&one.file, one.span.start, one.code, &one.message)).collect();
     let once: BTreeSet<_> = places.iter().collect();
-    assert_eq!(once.len(), places.len(), "no mistake is told twice");
+    assert_eq!(once.len(), places.len(), "no mistake is reported twice");
     assert!(checked.good.iter().all(|pack| ["core", "examples", "github"].contains(&pack.name.as_str())));
 }
 

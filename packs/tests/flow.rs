@@ -95,18 +95,18 @@ fn events_are_readable_only_with_a_window_and_only_in_what_runs() {
 #[test]
 fn events_are_not_readable_with_a_debounce() {
     let rule = "trigger: demo.ping\ndebounce: { quiet: 1m }\naction: core.echo\nwith: { message: '${{ events.size() }}' }\n";
-    let told = shown_with(&[("rules/a.yaml", rule)]);
-    assert!(told.contains("`events` can be read only in the `with` and the `steps` of a rule that has `window`"), "{told}");
+    let reported = shown_with(&[("rules/a.yaml", rule)]);
+    assert!(reported.contains("`events` can be read only in the `with` and the `steps` of a rule that has `window`"), "{reported}");
 }
 
 #[test]
 fn local_value_read_only_by_a_key_counts_as_used() {
-    let told = checked(
+    let reported = checked(
         &[demo(&[(
             "rules/paced.yaml",
             "trigger: demo.ping\nlocal: { host: event.payload.host }\ndedupe: { key: local.host, within: 1m }\naction: core.noop\n",
         )])],
         &[],
     );
-    assert!(told.diagnostics.iter().all(|one| !one.message.contains("local.host")), "{:?}", told.diagnostics);
+    assert!(reported.diagnostics.iter().all(|one| !one.message.contains("local.host")), "{:?}", reported.diagnostics);
 }

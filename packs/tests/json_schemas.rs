@@ -131,8 +131,8 @@ fn whole() -> Vec<PackSource> {
 
 #[test]
 fn complete_sample_pack_uses_every_field() {
-    let told: String = check(&whole(), &Default::default()).diagnostics.iter().map(|one| one.render(Colour::Plain)).collect();
-    assert_eq!(told, "");
+    let reported: String = check(&whole(), &Default::default()).diagnostics.iter().map(|one| one.render(Colour::Plain)).collect();
+    assert_eq!(reported, "");
     let mut there = Vec::new();
     for (path, text) in WHOLE {
         let value = of_yaml(text.as_bytes()).unwrap();

@@ -4,11 +4,11 @@ use crate::support::{demo, linted};
 use ensue_packs::{Code, Colour, Diagnostic, PackSource, library};
 
 /// The findings with these codes for a demo with these files.
-fn told(codes: &[Code], changes: &[(&str, &str)]) -> String {
-    told_of(codes, &[demo(changes)])
+fn reported(codes: &[Code], changes: &[(&str, &str)]) -> String {
+    reported_of(codes, &[demo(changes)])
 }
 
-fn told_of(codes: &[Code], packs: &[PackSource]) -> String {
+fn reported_of(codes: &[Code], packs: &[PackSource]) -> String {
     let checked = linted(packs);
     assert!(!checked.has_errors(), "{:?}", checked.diagnostics);
     let of_kind = |one: &&Diagnostic| codes.contains(&one.code);
@@ -21,7 +21,7 @@ fn of_rules(codes: &[Code], rules: &[(&str, &str)]) -> String {
         rules.iter().map(|(name, text)| (format!("rules/{name}.yaml"), format!("trigger: demo.ping\n{text}"))).collect();
     let files: Vec<(&str, &str)> =
         [("rules/greet.yaml", RESTING)].into_iter().chain(files.iter().map(|(path, text)| (path.as_str(), text.as_str()))).collect();
-    told(codes, &files)
+    reported(codes, &files)
 }
 
 /// A disabled rule without effects.
@@ -81,7 +81,7 @@ mod conditions {
 
     #[test]
     fn trigger_of_a_rule_that_never_matches_is_named() {
-        insta::assert_snapshot!(told(
+        insta::assert_snapshot!(reported(
             NEVER,
             &[("rules/greet.yaml", "trigger: [demo.ping, github.push]\nwhen: event.trigger == 'demo.ping'\naction: core.echo\n")]
         ));
@@ -98,7 +98,7 @@ mod loops {
 
     #[test]
     fn loop_through_several_rules_is_written_out() {
-        insta::assert_snapshot!(told(
+        insta::assert_snapshot!(reported(
             ITSELF,
             &[
                 ("triggers/pong.yaml", "payload: { host: string }\n"),
@@ -114,7 +114,7 @@ mod loops {
 
     #[test]
     fn rule_whose_own_action_emits_its_trigger_is_reported() {
-        insta::assert_snapshot!(told(
+        insta::assert_snapshot!(reported(
             ITSELF,
             &[AGAIN, ("rules/greet.yaml", "trigger: demo.ping\naction: demo.again\nwith: { host: '${{ event.payload.host }}' }\n")]
         ));
@@ -129,7 +129,7 @@ mod loops {
             "trigger: demo.ping\nmode: shadow\naction: demo.again\nwith: { host: x }\n",
             "trigger: demo.ping\naction: core.emit\nwith: { trigger: 'demo.${{ event.payload.host }}', payload: { host: b } }\n",
         ] {
-            assert_eq!(told(ITSELF, &[AGAIN, ("rules/greet.yaml", rule)]), "", "{rule}");
+            assert_eq!(reported(ITSELF, &[AGAIN, ("rules/greet.yaml", rule)]), "", "{rule}");
         }
     }
 
@@ -137,7 +137,7 @@ mod loops {
     fn loop_is_reported_once() {
         let rules =
             "rules:\n  a: { trigger: demo.ping, action: demo.again, with: { host: a } }\n  b: { trigger: demo.ping, action: core.echo }\n";
-        let shown = told(ITSELF, &[AGAIN, ("rules/several.yaml", rules), ("rules/greet.yaml", RESTING)]);
+        let shown = reported(ITSELF, &[AGAIN, ("rules/several.yaml", rules), ("rules/greet.yaml", RESTING)]);
         assert_eq!(shown.matches("rule_triggers_itself").count(), 1, "{shown}");
     }
 }
@@ -149,7 +149,7 @@ mod unused {
 
     #[test]
     fn unused_definition_is_reported_at_its_place() {
-        insta::assert_snapshot!(told(
+        insta::assert_snapshot!(reported(
             UNUSED,
             &[
                 (
@@ -184,7 +184,7 @@ mod unused {
             ),
             ("sensors/hook.yaml", "webhook: { verify: { scheme: github, key: demo.token } }\nemits:\n  - trigger: demo.ping\n"),
         ];
-        assert_eq!(told(UNUSED, &files), "");
+        assert_eq!(reported(UNUSED, &files), "");
     }
 
     #[test]
@@ -192,7 +192,7 @@ mod unused {
         let manifest =
             "# lint: allow unused_key, unused_setting\nname: demo\nversion: 1.0.0\nconfig: { owner: 'string = \"acme\"' }\nkeys: [token]\n";
         let action = "parameters: { version: string }\nrun: { shell: { script: make } }\n";
-        let shown = told(UNUSED, &[("pack.yaml", manifest), ("actions/ship.yaml", action)]);
+        let shown = reported(UNUSED, &[("pack.yaml", manifest), ("actions/ship.yaml", action)]);
         assert!(shown.contains("unused_parameter") && !shown.contains("unused_key") && !shown.contains("unused_setting"), "{shown}");
     }
 }

@@ -1,6 +1,6 @@
 //! Every kind of error that an author can make beyond YAML, as the author sees it.
 
-use crate::support::{checked, demo, shown, shown_with, told};
+use crate::support::{checked, demo, reported, shown, shown_with};
 use ensue_packs::PackSource;
 use serde_json::json;
 
@@ -18,7 +18,7 @@ fn sensor(text: &str) -> String {
 
 /// The findings of each of several errors.
 fn told_each(mistakes: &[(&str, String)]) -> String {
-    mistakes.iter().map(|(what, told)| format!("── {what}\n{told}\n")).collect()
+    mistakes.iter().map(|(what, reported)| format!("── {what}\n{reported}\n")).collect()
 }
 
 fn pack(text: &str) -> String {
@@ -256,18 +256,18 @@ mod refs {
         for (trigger, hint) in hints {
             let emitted = action(&format!("run: {{ emit: {{ trigger: {trigger} }} }}\n"));
             let sensed = sensor(&format!("timer: {{ every: 1h }}\nemits:\n  - trigger: {trigger}\n"));
-            for told in [emitted, sensed] {
-                assert!(told.contains(&format!("only the engine can create events of its own trigger `{trigger}`")), "{told}");
-                assert!(told.contains(hint), "{told}");
+            for reported in [emitted, sensed] {
+                assert!(reported.contains(&format!("only the engine can create events of its own trigger `{trigger}`")), "{reported}");
+                assert!(reported.contains(hint), "{reported}");
             }
         }
     }
 
     #[test]
     fn parser_error_within_a_character_is_reported() {
-        let told =
+        let reported =
             action("run:\n  workflow:\n   \n      b: { needs: [a] }\n      c:\u{7c4}\u{7d1}eeds: c, with: { version: '${{ item }}' } }\n");
-        assert!(told.contains(":5:"), "{told}");
+        assert!(reported.contains(":5:"), "{reported}");
     }
 
     #[test]
@@ -293,15 +293,15 @@ mod refs {
             ensue_packs::PackSource::of(format!("packs/{name}"), files.iter().map(|(path, text)| (path.as_str(), text.clone()))).unwrap()
         };
         let checked = checked(&[uses("left", "right"), uses("right", "left")], &[]);
-        let told: Vec<_> = checked.diagnostics.iter().filter(|one| one.code == ensue_packs::Code::PackCycle).collect();
-        assert!(matches!(told.as_slice(), [one] if one.message.contains("`left` → `right` → `left`")), "{:?}", checked.diagnostics);
+        let reported: Vec<_> = checked.diagnostics.iter().filter(|one| one.code == ensue_packs::Code::PackCycle).collect();
+        assert!(matches!(reported.as_slice(), [one] if one.message.contains("`left` → `right` → `left`")), "{:?}", checked.diagnostics);
         assert!(checked.good.iter().all(|good| !["left", "right"].contains(&good.name.as_str())));
     }
 
     #[test]
     fn sensor_without_a_source_names_both_kinds() {
-        let told = sensor("emits:\n  - trigger: demo.ping\n");
-        assert!(told.contains("a sensor needs either `webhook` or `timer`") && told.contains("timer: { every: 5m }"), "{told}");
+        let reported = sensor("emits:\n  - trigger: demo.ping\n");
+        assert!(reported.contains("a sensor needs either `webhook` or `timer`") && reported.contains("timer: { every: 5m }"), "{reported}");
     }
 
     #[test]
@@ -312,8 +312,8 @@ mod refs {
 
     #[test]
     fn unknown_scheme_lists_the_known_ones() {
-        let told = sensor("webhook: { verify: { scheme: token } }\nemits:\n  - trigger: demo.ping\n");
-        assert!(told.contains("use one of `github`, `hmac`"), "{told}");
+        let reported = sensor("webhook: { verify: { scheme: token } }\nemits:\n  - trigger: demo.ping\n");
+        assert!(reported.contains("use one of `github`, `hmac`"), "{reported}");
     }
 
     #[test]
@@ -351,18 +351,18 @@ mod refs {
         let checked = checked(&[broken, needy, free], &[]);
         let good: Vec<&str> = checked.good.iter().map(|pack| pack.name.as_str()).collect();
         assert_eq!(good, ["core", "examples", "free", "github"]);
-        insta::assert_snapshot!(told(&checked));
+        insta::assert_snapshot!(reported(&checked));
     }
 
     #[test]
     fn operator_s_settings_are_checked() {
         let pack = demo(&[("pack.yaml", "name: demo\nversion: 1.0.0\nconfig: { owner: string, size: integer = 3 }\n")]);
-        insta::assert_snapshot!(told(&checked(&[pack], &[("demo", json!({ "ownr": "acme", "size": "big" }))])));
+        insta::assert_snapshot!(reported(&checked(&[pack], &[("demo", json!({ "ownr": "acme", "size": "big" }))])));
     }
 
     #[test]
     fn settings_of_an_unknown_pack_are_reported() {
-        insta::assert_snapshot!(told(&checked(&[demo(&[])], &[("dmeo", json!({}))])));
+        insta::assert_snapshot!(reported(&checked(&[demo(&[])], &[("dmeo", json!({}))])));
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) struct Slip(pub(crate) &'static str, pub(crate) &'static [(&'static s
 
 /// Returns the findings of each slip, which must be exactly one.
 #[track_caller]
-pub(crate) fn told(slips: &[Slip]) -> String {
+pub(crate) fn reported(slips: &[Slip]) -> String {
     let mut shown = String::new();
     let mut wrong = Vec::new();
     for Slip(what, files) in slips {
@@ -30,7 +30,7 @@ pub(crate) fn told(slips: &[Slip]) -> String {
             wrong.push(format!("{what}: {codes:?}"));
         }
     }
-    assert!(wrong.is_empty(), "each of these is to be told once:\n{}\n\n{shown}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "each of these must be reported once:\n{}\n\n{shown}", wrong.join("\n"));
     shown
 }
 
@@ -42,7 +42,7 @@ const PACK: &str = "pack.yaml";
 
 #[test]
 fn unknown_field_of_every_mapping_is_reported_once() {
-    insta::assert_snapshot!(told(&[
+    insta::assert_snapshot!(reported(&[
         Slip("of a pack", &[(PACK, "name: demo\nversion: 1.0.0\ndescripton: A demo.\n")]),
         Slip("of what a pack requires", &[(PACK, "name: demo\nversion: 1.0.0\nrequires: { pack: { github: ^0.1 } }\n")]),
         Slip("of a trigger", &[(TRIGGER, "payloads: { host: string }\n")]),
@@ -72,7 +72,7 @@ fn unknown_field_of_every_mapping_is_reported_once() {
 
 #[test]
 fn wrong_type_in_every_kind_of_field_is_reported_once() {
-    insta::assert_snapshot!(told(&[
+    insta::assert_snapshot!(reported(&[
         Slip("a number for a text", &[(RULE, "description: 12\ntrigger: demo.ping\naction: core.echo\n")]),
         Slip("a list for a text", &[(RULE, "description: [a]\ntrigger: demo.ping\naction: core.echo\n")]),
         Slip("a version that YAML takes for a number", &[(PACK, "name: demo\nversion: 1.0\n")]),
@@ -106,7 +106,7 @@ fn wrong_type_in_every_kind_of_field_is_reported_once() {
 
 #[test]
 fn empty_field_is_reported_wherever_it_is() {
-    insta::assert_snapshot!(told(&[
+    insta::assert_snapshot!(reported(&[
         Slip("of a rule", &[(RULE, "trigger: demo.ping\nwith:\naction: core.echo\n")]),
         Slip("as `~`", &[(RULE, "trigger: demo.ping\nwhen: ~\naction: core.echo\n")]),
         Slip("as `null`", &[(RULE, "trigger: demo.ping\nmode: null\naction: core.echo\n")]),
@@ -124,7 +124,7 @@ fn empty_field_is_reported_wherever_it_is() {
 
 #[test]
 fn yaml_trap_in_every_kind_of_file_is_reported_once() {
-    insta::assert_snapshot!(told(&[
+    insta::assert_snapshot!(reported(&[
         Slip("a negation", &[(RULE, "trigger: demo.ping\nwhen: !has(event.payload.load)\naction: core.echo\n")]),
         Slip("a negation in a list", &[(RULE, "trigger: demo.ping\naction: core.echo\nwith: { message: [!x] }\n")]),
         Slip("a tag of Python's", &[(RULE, "trigger: demo.ping\naction: core.echo\nwith: { message: !!python/object:os.system x }\n")]),
@@ -182,7 +182,7 @@ fn yaml_trap_in_every_kind_of_file_is_reported_once() {
             &[(RULE, "trigger: demo.ping\nwhen: \"event.payload.host.matches('\\d+')\"\naction: core.echo\n")]
         ),
         Slip(
-            "an anchor that is used before it stands",
+            "an anchor that is used before its definition",
             &[(RULE, "trigger: demo.ping\naction: core.echo\nwith: { message: *name, other: &name a }\n")]
         ),
         Slip("an anchor inside what it names", &[(RULE, "trigger: demo.ping\naction: core.echo\nwith: &all { message: *all }\n")]),
@@ -207,7 +207,7 @@ fn artifacts_of_editors_in_files_are_accepted() {
 
 #[test]
 fn invalid_ref_or_name_is_reported_once() {
-    insta::assert_snapshot!(told(&[
+    insta::assert_snapshot!(reported(&[
         Slip("a ref without its pack", &[(RULE, "trigger: ping\naction: core.echo\n")]),
         Slip("a ref without a name", &[(RULE, "trigger: demo.\naction: core.echo\n")]),
         Slip("a ref of three parts", &[(RULE, "trigger: demo.ping.more\naction: core.echo\n")]),
@@ -232,7 +232,7 @@ fn invalid_ref_or_name_is_reported_once() {
         Slip("a pack's name with a dash", &[(PACK, "name: my-demo\nversion: 1.0.0\n")]),
         Slip("a version of two numbers", &[(PACK, "name: demo\nversion: '1.0'\n")]),
         Slip("a version with a v", &[(PACK, "name: demo\nversion: v1.0.0\n")]),
-        Slip("a range that is none", &[(PACK, "name: demo\nversion: 1.0.0\nrequires: { packs: { github: newest } }\n")]),
+        Slip("an invalid range", &[(PACK, "name: demo\nversion: 1.0.0\nrequires: { packs: { github: newest } }\n")]),
         Slip("a pack that requires itself", &[(PACK, "name: demo\nversion: 1.0.0\nrequires: { packs: { demo: ^1 } }\n")]),
         Slip("a key of another pack", &[(PACK, "name: demo\nversion: 1.0.0\nkeys: [other.token]\n")]),
         Slip("a variable's name", &[(ACTION, "run: { shell: { script: make, env: { my-var: a } } }\n")]),
@@ -242,7 +242,7 @@ fn invalid_ref_or_name_is_reported_once() {
 
 #[test]
 fn invalid_type_in_either_form_is_reported_once() {
-    insta::assert_snapshot!(told(&[
+    insta::assert_snapshot!(reported(&[
         Slip("a type that is misspelt", &[(TRIGGER, "payload: { a: strng }\n")]),
         Slip("a type of another language", &[(TRIGGER, "payload: { a: int }\n")]),
         Slip("a type with a capital", &[(TRIGGER, "payload: { a: String }\n")]),
@@ -262,7 +262,7 @@ fn invalid_type_in_either_form_is_reported_once() {
         Slip("a number for a type", &[(TRIGGER, "payload:\n  a: 7\n")]),
         Slip("a list of optional items", &[(TRIGGER, "payload:\n  a: '[string?]'\n")]),
         Slip("a long form without its type", &[(TRIGGER, "payload:\n  a: { description: x }\n")]),
-        Slip("a pattern that is none", &[(TRIGGER, "payload:\n  a: { type: string, pattern: '(' }\n")]),
+        Slip("an invalid pattern", &[(TRIGGER, "payload:\n  a: { type: string, pattern: '(' }\n")]),
         Slip("a pattern of a number", &[(TRIGGER, "payload:\n  a: { type: integer, pattern: x }\n")]),
         Slip("a mapping that is a nested schema", &[(TRIGGER, "payload:\n  repository: { owner: string, name: string }\n")]),
         Slip("a JSON Schema that is not under `schema`", &[(TRIGGER, "payload:\n  type: object\n  properties: { a: { type: string } }\n")]),
@@ -280,7 +280,7 @@ macro_rules! when {
 
 #[test]
 fn invalid_expressions_and_unknown_names_are_reported_once() {
-    insta::assert_snapshot!(told(&[
+    insta::assert_snapshot!(reported(&[
         when!("one equals sign", "event.payload.host = \"a\""),
         when!("three equals signs", "event.payload.host === \"a\""),
         when!("`!==`", "event.payload.host !== \"a\""),
@@ -342,8 +342,8 @@ fn invalid_expressions_and_unknown_names_are_reported_once() {
         when!("an assignment", "host := event.payload.host"),
         when!("a power", "2 ** 3 == 8"),
         when!("`++`", "event.payload.load++ > 1"),
-        when!("an escape that is none", "event.payload.host.matches(\"\\d+\")"),
-        when!("a pattern that is none", "event.payload.host.matches(\"(\")"),
+        when!("an invalid escape", "event.payload.host.matches(\"\\d+\")"),
+        when!("an invalid pattern", "event.payload.host.matches(\"(\")"),
         when!("too few arguments", "event.payload.host.startsWith()"),
         when!("too many arguments", "size(event.payload.host, 1) == 1"),
         when!("an unfinished path", "event.payload. == 1"),
@@ -353,7 +353,7 @@ fn invalid_expressions_and_unknown_names_are_reported_once() {
         Slip("nothing", &[(RULE, "trigger: demo.ping\nwhen: ''\naction: core.echo\n")]),
         Slip("an empty `${{ }}`", &[(RULE, "trigger: demo.ping\nwhen: ${{ }}\naction: core.echo\n")]),
         Slip("a `${{` that is not closed", &[(RULE, "trigger: demo.ping\nwhen: '${{ event.payload.host == \"a\"'\naction: core.echo\n")]),
-        Slip("a `{{` where a value stands", &[(RULE, "trigger: demo.ping\nwhen: '{{ event.payload.host }}'\naction: core.echo\n")]),
+        Slip("a `{{` in place of a value", &[(RULE, "trigger: demo.ping\nwhen: '{{ event.payload.host }}'\naction: core.echo\n")]),
         Slip(
             "a value's `${{` that is not closed",
             &[(RULE, "trigger: demo.ping\naction: core.echo\nwith: { message: 'a ${{ event.payload.host' }\n")]
@@ -371,7 +371,7 @@ fn invalid_expressions_and_unknown_names_are_reported_once() {
 
 #[test]
 fn misuse_of_code_and_secrets_is_reported_once() {
-    insta::assert_snapshot!(told(&[
+    insta::assert_snapshot!(reported(&[
         Slip(
             "a value in a script",
             &[(ACTION, "parameters: { tag: string }\nrun:\n  shell:\n    script: |\n      make release TAG=${{ params.tag }}\n")]

@@ -15,9 +15,9 @@ fn request(text: &str) -> String {
 
 #[test]
 fn result_that_an_http_action_never_gives_is_an_error() {
-    let told = request("result: { id: integer, status: string }\n");
-    assert!(told.contains("`id` is never in the result: `http` always returns `{ status, headers, body }`"), "{told}");
-    assert!(told.contains("`status` of the result is never string"), "{told}");
+    let reported = request("result: { id: integer, status: string }\n");
+    assert!(reported.contains("`id` is never in the result: `http` always returns `{ status, headers, body }`"), "{reported}");
+    assert!(reported.contains("`status` of the result is never string"), "{reported}");
     let whole = "{ type: object, required: [id], properties: { id: { type: integer } } }";
     assert!(request(&format!("result: {{ schema: {whole} }}\n")).contains("no result can ever fit this schema"));
     for fits in [
@@ -41,8 +41,8 @@ fn mock_that_an_http_action_never_gives_is_an_error() {
         let action = "run: { http: { url: 'https://example.test/', method: POST } }\n";
         shown_with(&[("actions/comment.yaml", action), ("tests/all.test.yaml", &test)])
     };
-    let told = case("{ id: 1, status: ok }");
-    assert!(told.contains("`id` is never in the result") && told.contains("`status` is never a string"), "{told}");
+    let reported = case("{ id: 1, status: ok }");
+    assert!(reported.contains("`id` is never in the result") && reported.contains("`status` is never a string"), "{reported}");
     assert!(case("[1]").contains("the result is a list: `http` always returns `{ status, headers, body }`"));
     assert!(case("{ status: 404 }").contains("{ error: { kind: http_status, detail: 404 } }"));
     for fits in ["{}", "{ status: 201, body: { id: 1 } }", "{ body: null }", "{ headers: { etag: x } }"] {
@@ -75,29 +75,29 @@ fn argument_that_names_a_file_of_the_pack_is_found_next_to_the_action() {
     let Run::Process(process) = &catalog.actions()[&"demo.mail".parse().unwrap()].run else { panic!("it is a process") };
     assert_eq!(process.beside.iter().copied().collect::<Vec<_>>(), [1, 2]);
     let misspelt = action.replace("./mail.py", "./mial.py");
-    let told = shown_with(&[("actions/mail.yaml", &misspelt), ("actions/mail.py", "print()\n")]);
-    assert!(told.contains("did you mean `./mail.py`?") && told.contains("warning[no_such_program]"), "{told}");
+    let reported = shown_with(&[("actions/mail.yaml", &misspelt), ("actions/mail.py", "print()\n")]);
+    assert!(reported.contains("did you mean `./mail.py`?") && reported.contains("warning[no_such_program]"), "{reported}");
 }
 
 #[test]
 fn retry_condition_that_errs_without_a_detail_is_warned_about() {
-    let told = |when: &str| request(&format!("retry: {{ attempts: 3, when: '{when}' }}\n"));
-    assert!(told("error.detail >= 500").contains("`error.detail` is null if `error.kind` is \"timeout\""));
+    let reported = |when: &str| request(&format!("retry: {{ attempts: 3, when: '{when}' }}\n"));
+    assert!(reported("error.detail >= 500").contains("`error.detail` is null if `error.kind` is \"timeout\""));
     for fine in ["error.kind == \"http_status\" && error.detail >= 500", "error.detail == 503", "attempt < 2"] {
-        assert_eq!(told(fine), "", "{fine}");
+        assert_eq!(reported(fine), "", "{fine}");
     }
 }
 
 #[test]
 fn braces_without_a_dollar_are_warned_about() {
-    let told = |text: &str| {
+    let reported = |text: &str| {
         shown_with(&[("rules/say.yaml", &format!("trigger: demo.ping\naction: core.echo\nwith: {{ message: \"{text}\" }}\n"))])
     };
-    assert!(told("hi {{ event.payload.host }}").contains("write `${{ event.payload.host }}`"));
-    assert!(told("hi {{ name }}").contains("warning[braces_without_dollar]"));
-    assert!(told("hi {{ name | upper }}").contains("warning[braces_without_dollar]"));
+    assert!(reported("hi {{ event.payload.host }}").contains("write `${{ event.payload.host }}`"));
+    assert!(reported("hi {{ name }}").contains("warning[braces_without_dollar]"));
+    assert!(reported("hi {{ name | upper }}").contains("warning[braces_without_dollar]"));
     for fine in ["{{.State}}", "{{json .}}", "{{ range .Items }}", "hi ${{ event.payload.host }}", "{{", "{{ 'text' }}"] {
-        assert_eq!(told(fine), "", "{fine}");
+        assert_eq!(reported(fine), "", "{fine}");
     }
 }
 

@@ -1,10 +1,10 @@
 //! One error in the steps of a workflow is also reported once.
 
-use crate::one_mistake::{ACTION, Slip, told};
+use crate::one_mistake::{ACTION, Slip, reported};
 
 #[test]
 fn one_error_in_the_steps_of_a_workflow_is_reported_once() {
-    insta::assert_snapshot!(told(&[
+    insta::assert_snapshot!(reported(&[
         Slip("a list of steps", &[(ACTION, "run:\n  workflow:\n    steps:\n      - { action: core.noop }\n")]),
         Slip(
             "no task",

@@ -44,11 +44,11 @@ pub(crate) fn checked(packs: &[PackSource], config: &[(&str, Value)]) -> Checked
 
 /// The findings of packs, as they are printed.
 pub(crate) fn shown(packs: &[PackSource]) -> String {
-    told(&checked(packs, &[]))
+    reported(&checked(packs, &[]))
 }
 
 /// The findings as they are printed.
-pub(crate) fn told(checked: &Checked) -> String {
+pub(crate) fn reported(checked: &Checked) -> String {
     let all: Vec<String> = checked.diagnostics.iter().map(|one| one.render(Colour::Plain)).collect();
     all.join("\n")
 }
@@ -68,10 +68,10 @@ pub(crate) fn linted(packs: &[PackSource]) -> Checked {
 /// as an error.
 pub(crate) fn shown_alone(checked: &Checked, code: Code) -> Result<String, String> {
     let others = |one: &&Diagnostic| one.code == code || !LINTS.contains(&one.code);
-    let told: Vec<&Diagnostic> = checked.diagnostics.iter().filter(others).filter(|one| one.code != Code::NeedsBrokenPack).collect();
-    match told.as_slice() {
+    let reported: Vec<&Diagnostic> = checked.diagnostics.iter().filter(others).filter(|one| one.code != Code::NeedsBrokenPack).collect();
+    match reported.as_slice() {
         [one] if one.code == code => Ok(one.render(Colour::Plain)),
-        _ => Err(told.iter().map(|one| one.render(Colour::Plain)).collect::<Vec<_>>().join("\n")),
+        _ => Err(reported.iter().map(|one| one.render(Colour::Plain)).collect::<Vec<_>>().join("\n")),
     }
 }
 

@@ -14,8 +14,8 @@ fn trigger_with(line: &str) -> String {
 #[test]
 fn plain_value_with_brackets_between_braces_is_quoted_in_the_hint() {
     let line = "  - { trigger: demo.ping, dedupe: headers[\"x-delivery\"], payload: { host: '${{ body.host }}' } }";
-    let told = shown_with(&[("sensors/hook.yaml", &format!("webhook: {{ verify: {{ scheme: none }} }}\nemits:\n{line}\n"))]);
-    assert!(told.contains("dedupe: 'headers[\"x-delivery\"]', payload: { host: '${{ body.host }}' } }"), "{told}");
+    let reported = shown_with(&[("sensors/hook.yaml", &format!("webhook: {{ verify: {{ scheme: none }} }}\nemits:\n{line}\n"))]);
+    assert!(reported.contains("dedupe: 'headers[\"x-delivery\"]', payload: { host: '${{ body.host }}' } }"), "{reported}");
 }
 
 #[test]
@@ -23,8 +23,8 @@ fn any_whitespace_may_follow_a_value_in_the_hint() {
     for space in ["\t", "\u{b}", "\u{c}", "\u{85}", "\u{3000}"] {
         let line =
             format!("  - {{ trigger: demo.ping, dedupe: headers[\"x-delivery\"], payload{space}: {{ host: '${{{{ body.host }}}}' }} }}");
-        let told = shown_with(&[("sensors/hook.yaml", &format!("webhook: {{ verify: {{ scheme: none }} }}\nemits:\n{line}\n"))]);
-        assert!(told.contains("dedupe: 'headers[\"x-delivery\"]',"), "{told}");
+        let reported = shown_with(&[("sensors/hook.yaml", &format!("webhook: {{ verify: {{ scheme: none }} }}\nemits:\n{line}\n"))]);
+        assert!(reported.contains("dedupe: 'headers[\"x-delivery\"]',"), "{reported}");
     }
 }
 
@@ -64,8 +64,8 @@ fn other_syntax_errors_have_their_line() {
         "description: one: two\n",
         "just words\n",
     ];
-    let told: Vec<String> = texts.iter().map(|text| trigger_with(text)).collect();
-    insta::assert_snapshot!(told.join("\n"));
+    let reported: Vec<String> = texts.iter().map(|text| trigger_with(text)).collect();
+    insta::assert_snapshot!(reported.join("\n"));
 }
 
 #[test]
@@ -180,22 +180,22 @@ fn alias_bomb_is_rejected() {
         let previous = format!("*a{}", level - 1);
         text.push_str(&format!("a{level}: &a{level} [{}]\n", [previous.as_str(); 9].join(", ")));
     }
-    let told = trigger_with(&text);
-    assert!(told.contains("error[file_too_large]") || told.contains("error[yaml_alias]"), "{told}");
+    let reported = trigger_with(&text);
+    assert!(reported.contains("error[file_too_large]") || reported.contains("error[yaml_alias]"), "{reported}");
 }
 
 #[test]
 fn endlessly_nested_file_is_rejected() {
     for text in ["[".repeat(100_000), format!("a: {}", "{a: ".repeat(200)), "- ".repeat(5_000)] {
-        let told = trigger_with(&text);
-        assert!(told.contains("error["), "{told}");
+        let reported = trigger_with(&text);
+        assert!(reported.contains("error["), "{reported}");
     }
 }
 
 #[test]
 fn file_over_a_megabyte_is_rejected() {
-    let told = trigger_with(&format!("description: {}\n", "x".repeat(1 << 20)));
-    assert!(told.contains("error[file_too_large]"), "{told}");
+    let reported = trigger_with(&format!("description: {}\n", "x".repeat(1 << 20)));
+    assert!(reported.contains("error[file_too_large]"), "{reported}");
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn yaml_attacks_are_reported_without_reading_or_running_anything() {
         ("an alias to what it stands in", "description: &a [*a]\n", "yaml_alias"),
         ("an object of another language", "description: !!python/object/apply:os.system ['true']\n", "yaml_tag"),
         ("a file to be read in", "description: !include /etc/passwd\n", "yaml_tag"),
-        ("a key that stands twice", "description: a\ndescription: b\n", "duplicate_key"),
+        ("a key that is given twice", "description: a\ndescription: b\n", "duplicate_key"),
         ("a mapping merged in", "payload:\n  <<: { a: string }\n", "yaml_merge_key"),
         ("a word that some read as false", "payload: { a: no }\n", "ambiguous_value"),
         ("a number beyond all", "payload:\n  schema: { type: number, maximum: 1e400 }\n", "ambiguous_value"),
@@ -219,8 +219,8 @@ fn yaml_attacks_are_reported_without_reading_or_running_anything() {
         ("ten thousand levels of blocks", &format!("payload:\n  {}", "- ".repeat(10_000)), "file_too_large"),
         ("ten thousand question marks", &"? ".repeat(10_000), "complex_key"),
     ] {
-        let told = trigger_with(text);
-        let cut: String = told.chars().take(400).collect();
-        assert!(told.contains(&format!("error[{code}]")), "{name}: {cut}");
+        let reported = trigger_with(text);
+        let cut: String = reported.chars().take(400).collect();
+        assert!(reported.contains(&format!("error[{code}]")), "{name}: {cut}");
     }
 }

@@ -193,6 +193,6 @@ fn warning_does_not_invalidate_a_pack() {
     ]);
     let checked = checked(&[pack], &[]);
     assert!(!checked.has_errors() && checked.good.iter().any(|pack| pack.name.as_str() == "demo"));
-    let told: Vec<_> = checked.diagnostics.iter().map(|one| (one.severity, one.code)).collect();
-    assert_eq!(told, [(Severity::Warning, Code::MayBeMissing)]);
+    let reported: Vec<_> = checked.diagnostics.iter().map(|one| (one.severity, one.code)).collect();
+    assert_eq!(reported, [(Severity::Warning, Code::MayBeMissing)]);
 }

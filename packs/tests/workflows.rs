@@ -8,7 +8,7 @@ use ensue_engine::record::CatalogRevision;
 use ensue_engine::time::Timestamp;
 use ensue_packs::{build, library};
 
-use crate::support::{checked, demo, linted, shown_with, told};
+use crate::support::{checked, demo, linted, reported, shown_with};
 
 /// Actions for the steps: one declares its result, the other takes code.
 const ACTIONS: &str = "actions:
@@ -133,8 +133,8 @@ mod good {
     #[test]
     fn parameters_read_by_steps_count_as_used() {
         let unused = |text: &str| -> Vec<String> {
-            let told = linted(&[demo(&[("actions/several.yaml", ACTIONS), ("actions/ship.yaml", text)])]).diagnostics;
-            told.into_iter().filter(|one| one.file.ends_with("ship.yaml")).map(|one| one.message).collect()
+            let reported = linted(&[demo(&[("actions/several.yaml", ACTIONS), ("actions/ship.yaml", text)])]).diagnostics;
+            reported.into_iter().filter(|one| one.file.ends_with("ship.yaml")).map(|one| one.message).collect()
         };
         assert_eq!(unused(SHIP), [""; 0]);
         let wider = SHIP.replace("parameters: {", "parameters: { force: boolean,");
@@ -185,7 +185,7 @@ mod names {
             [("pack.yaml", "name: other\nversion: 2.1.0\n"), ("actions/go.yaml", "run: { shell: { script: make } }\n")],
         );
         let pack = demo(&[("actions/ship.yaml", &with_steps("a: { action: other.go }"))]);
-        insta::assert_snapshot!(told(&checked(&[other.unwrap(), pack], &[])));
+        insta::assert_snapshot!(reported(&checked(&[other.unwrap(), pack], &[])));
     }
 }
 
@@ -256,18 +256,19 @@ mod shape {
     #[test]
     fn notifications_reminders_and_escalations_are_checked() {
         let asks = |more: &str| format!("inquiry: {{ title: Ship, answer: {{ ship: boolean }}, assignees: ana, {more} }}");
-        let told = |more: &str| asks(&format!("notify: {{ action: core.echo, with: {{ message: '${{{{ inquiry.url }}}}' }} }}, {more}"));
+        let reported =
+            |more: &str| asks(&format!("notify: {{ action: core.echo, with: {{ message: '${{{{ inquiry.url }}}}' }} }}, {more}"));
         let steps_of = [
             asks("notify: { action: core.ecko }, remind: { evry: 2h }"),
             asks("notify: { action: core.echo, with: { message: '${{ inquiry.link }} ${{ result }}' } }"),
             asks("notify: { action: core.sleep, with: { duration: 1s } }"),
             asks("notify: { with: { message: hi } }"),
             asks("remind: { every: 2h }"),
-            told("expires: 1h, remind: { every: 2h, max: 0 }"),
-            told("expires: 1h, remind: { every: 2h }, escalate: [{ after: 30m, to: role:leads }, { after: 1h, to: [bo] }]"),
-            told("escalate: [{ after: soon, to: [] }, { to: bo }, { after: 1h }]"),
-            told("escalate: []"),
-            told("escalate: role:leads"),
+            reported("expires: 1h, remind: { every: 2h, max: 0 }"),
+            reported("expires: 1h, remind: { every: 2h }, escalate: [{ after: 30m, to: role:leads }, { after: 1h, to: [bo] }]"),
+            reported("escalate: [{ after: soon, to: [] }, { to: bo }, { after: 1h }]"),
+            reported("escalate: []"),
+            reported("escalate: role:leads"),
         ];
         let steps_of: Vec<String> = steps_of.iter().enumerate().map(|(place, step)| format!("s{place}: {{ {step} }}")).collect();
         insta::assert_snapshot!(steps(&steps_of.join("\n")));
@@ -349,7 +350,7 @@ mod shape {
              late: { inquiry: { title: Ship, answer: { ship: boolean }, assignees: ana, expires: soon, on_expire: { answer: { ship: no } } } }\n\
              zero: { inquiry: { title: Ship, answer: { ship: boolean }, assignees: ana, expires: 0s } }\n\
              never: { inquiry: { title: Ship, answer: { ship: boolean }, assignees: ana, on_expire: fail } }\n\
-             stands: { inquiry: { title: Ship, answer: { ship: boolean, note: 'string?' }, assignees: ana, expires: 1h, \
+             stated: { inquiry: { title: Ship, answer: { ship: boolean, note: 'string?' }, assignees: ana, expires: 1h, \
              on_expire: { answer: { shipp: false } } } }\n\
              veto: { inquiry: { title: Ship, answer: { ship: boolean }, assignees: ana, veto: answer.shipped == false } }\n\
              text_veto: { inquiry: { title: Ship, answer: { ship: boolean }, assignees: ana, veto: params.version == 'v1' } }\n\

@@ -358,7 +358,7 @@ impl Backtest {
         }
         while let Some(owed) = self.sequencing.next_owed(None) {
             let Some(record) = self.world.recent.get(&owed.of).cloned() else {
-                return Err(Stuck::PutAside("what is owed is owed to a record that is not kept".to_owned()));
+                return Err(Stuck::PutAside("the record of an owed reaction is missing".to_owned()));
             };
             let at = self.moment();
             match self.sequencing.serve(&record, owed, &at, &self.world.beside()) {

@@ -425,7 +425,7 @@ impl Stage {
             Some(payload) => {
                 let trigger: TriggerRef =
                     trigger.parse().map_err(|error| Stuck::Refused(format!("`{trigger}` does not name a trigger: {error}")))?;
-                // It stands in for what the step gives: the case says nothing of what rules would make of it.
+                // It replaces the result of the step. No rule is judged, because the case does not describe that.
                 let unseen = Judgement::of_no_rule(self.catalog.revision());
                 let (id_of_event, now) = (self.drawn_event(), self.now());
                 let payload = Document::from_value(&payload);

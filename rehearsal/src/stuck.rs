@@ -73,7 +73,7 @@ pub enum Stuck {
     /// The core rejected a command.
     #[error("it is refused: {0}")]
     Refused(String),
-    /// It goes on and on.
+    /// It never ends.
     #[error("it does not end within {0} records")]
     Endless(usize),
     /// The core put something aside: a bug.

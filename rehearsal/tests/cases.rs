@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{run, run_steps, told};
+use crate::support::{failures, run, run_steps};
 
 const GREET: (&str, &str) = (
     "rules/greet.yaml",
@@ -12,14 +12,14 @@ const GREET: (&str, &str) = (
 
 #[track_caller]
 fn passes(steps: &str, case: &str) {
-    assert_eq!(told(&run_steps(steps, case)), "");
+    assert_eq!(failures(&run_steps(steps, case)), "");
 }
 
 #[track_caller]
 fn fails(steps: &str, case: &str) -> String {
-    let told = told(&run_steps(steps, case));
-    assert_ne!(told, "", "it passes");
-    told
+    let failures = failures(&run_steps(steps, case));
+    assert_ne!(failures, "", "it passes");
+    failures
 }
 
 #[test]
@@ -42,8 +42,8 @@ fn each_difference_of_a_decision_is_reported() {
          - it: differs\n  given: { event: { trigger: demo.ping, payload: { host: acme } } }\n  expect: [{ rule: demo.greet, action: core.noop, with: { message: Bye }, outcome: rejected }]\n\
          - it: errs\n  given: { event: { trigger: demo.ping } }\n  expect: []\n",
     );
-    let told: Vec<String> = verdicts.iter().map(told).collect();
-    insta::assert_snapshot!(told.join("\n"));
+    let failures: Vec<String> = verdicts.iter().map(failures).collect();
+    insta::assert_snapshot!(failures.join("\n"));
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn errors_rejections_and_shadow_decisions_can_be_expected() {
          \x20   - { rule: demo.watch, outcome: shadowed }\n\
          \x20   - { rule: demo.wrong, outcome: rejected, error: { message: should match the pattern } }\n",
     );
-    assert_eq!(told(&verdicts[0]), "");
+    assert_eq!(failures(&verdicts[0]), "");
 }
 
 #[test]
@@ -84,8 +84,8 @@ fn engine_s_own_event_can_be_given_or_can_result() {
          \x20   - { rule: demo.alert, with: { message: demo.made } }\n\
          \x20   - { rule: demo.wrong, outcome: erred }\n",
     );
-    let told: String = verdicts.iter().map(told).collect();
-    assert_eq!(told, "");
+    let failures: String = verdicts.iter().map(failures).collect();
+    assert_eq!(failures, "");
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn repeated_error_can_be_expected() {
         &[GREET],
         "- it: errs twice\n  given: { events: [{ trigger: demo.ping }, { trigger: demo.ping }] }\n  expect: [{ rule: demo.greet, outcome: erred }, { rule: demo.greet, outcome: erred }]\n",
     );
-    assert_eq!(told(&verdicts[0]), "");
+    assert_eq!(failures(&verdicts[0]), "");
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn repeated_error_on_an_own_event_can_be_expected() {
          \x20   - { rule: demo.work, status: failed }\n\x20   - { rule: demo.work, status: failed }\n\
          \x20   - { rule: demo.wrong, outcome: erred }\n\x20   - { rule: demo.wrong, outcome: erred }\n",
     );
-    assert_eq!(told(&verdicts[0]), "");
+    assert_eq!(failures(&verdicts[0]), "");
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn action_s_own_mock_is_used_for_its_attempts() {
         ("actions/flow.yaml", "run: { workflow: { steps: { build: { action: demo.made } } } }\n"),
     ];
     let verdicts = run(&files, "- it: goes\n  run: { action: demo.flow }\n  expect: { steps: { build: { result: { url: there } } } }\n");
-    assert_eq!(told(&verdicts[0]), "");
+    assert_eq!(failures(&verdicts[0]), "");
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn steps_of_nested_workflows_are_named_by_their_path() {
         "- it: goes\n  run: { action: demo.flow }\n  mocks: { each.deep: [{ result: 1 }, { error: { kind: signal } }], one.deep: { result: 2 } }\n\
          \x20 expect: { status: failed, steps: { one.deep: { result: 2 }, each: { items: [succeeded, failed] } } }\n",
     );
-    assert_eq!(told(&verdicts[0]), "");
+    assert_eq!(failures(&verdicts[0]), "");
 }
 
 const ASK: &str = "ask:\n  inquiry:\n    title: Going on\n    answer: { ship: boolean }\n    assignees: ['role:managers', ana]\n    quorum: 2\n    veto: answer.ship == false\n    expires: 8h\n\
@@ -246,8 +246,8 @@ fn undo_is_expected_in_order_and_needs_no_mock() {
                         stop: { needs: each, fail: it does not answer }";
     const MOCKS: &str = "mocks: { first: { result: {} }, each: { result: {} } }\n";
     passes(MOVE, &format!("{MOCKS}expect: {{ status: failed, undone: [each, first], steps: {{ first: succeeded, each: succeeded }} }}"));
-    let told = fails(MOVE, &format!("{MOCKS}expect: {{ status: failed, undone: first }}"));
-    assert!(told.contains("[first]") && told.contains("[each, first]"), "{told}");
+    let failures = fails(MOVE, &format!("{MOCKS}expect: {{ status: failed, undone: first }}"));
+    assert!(failures.contains("[first]") && failures.contains("[each, first]"), "{failures}");
     passes("only: { action: core.noop }", "expect: { status: succeeded }");
 }
 
@@ -275,7 +275,7 @@ fn lost_mock_makes_the_execution_indeterminate() {
         &[],
         "- it: is lost\n  run: { action: demo.made }\n  mocks: { made: { error: { kind: lost } } }\n  expect: { status: indeterminate }\n",
     );
-    assert_eq!(told(&verdicts[0]), "");
+    assert_eq!(failures(&verdicts[0]), "");
 }
 
 #[test]
@@ -294,14 +294,14 @@ fn disabled_rule_neither_decides_nor_errs() {
         &[rule],
         "- it: rests\n  given: { events: [{ trigger: demo.ping }, { trigger: demo.ping, payload: { host: acme } }] }\n  expect: []\n",
     );
-    assert_eq!(told(&verdicts[0]), "");
+    assert_eq!(failures(&verdicts[0]), "");
 }
 
 #[test]
 fn suggested_mock_has_the_shape_of_the_action_s_result() {
     let made = ("actions/made.yaml", "result: { url: string, count: integer, note: 'string?' }\nrun: { shell: { script: make } }\n");
     let verdicts = run(&[made], "- it: goes\n  run: { action: demo.made }\n  expect: {}\n");
-    assert!(told(&verdicts[0]).contains("made: { result: {\"count\":1,\"url\":\"…\"} }"), "{}", told(&verdicts[0]));
+    assert!(failures(&verdicts[0]).contains("made: { result: {\"count\":1,\"url\":\"…\"} }"), "{}", failures(&verdicts[0]));
 }
 
 #[test]
@@ -317,7 +317,7 @@ fn emitted_event_is_evaluated_like_any_other() {
     ];
     let verdicts = run(
         &files,
-        "- it: goes on\n  given: { event: { trigger: demo.start } }\n  mocks: {}\n  expect:\n    - { rule: demo.again, status: succeeded }\n    - { rule: demo.greet, result: { message: 'Hello, acme!' } }\n\
+        "- it: continues\n  given: { event: { trigger: demo.start } }\n  mocks: {}\n  expect:\n    - { rule: demo.again, status: succeeded }\n    - { rule: demo.greet, result: { message: 'Hello, acme!' } }\n\
          - it: stops there\n  given: { event: { trigger: demo.start } }\n  expect: [{ rule: demo.again }]\n",
     );
     assert!(verdicts.iter().all(|verdict| verdict.is_passed()), "{verdicts:?}");
@@ -329,8 +329,8 @@ fn duplicate_emission_has_no_effect_and_its_result_names_the_first() {
         GREET,
         (
             "actions/twice.yaml",
-            "run:\n  workflow:\n    steps:\n      one: { action: core.emit, with: &told { trigger: demo.ping, payload: { host: a }, dedupe: page-1 } }\n      \
-             two: { needs: one, action: core.emit, with: *told }\n    result: { same: '${{ steps.one.result.event == steps.two.result.event }}' }\n",
+            "run:\n  workflow:\n    steps:\n      one: { action: core.emit, with: &failures { trigger: demo.ping, payload: { host: a }, dedupe: page-1 } }\n      \
+             two: { needs: one, action: core.emit, with: *failures }\n    result: { same: '${{ steps.one.result.event == steps.two.result.event }}' }\n",
         ),
     ];
     let verdicts = run(&files, "- it: emits once\n  run: { action: demo.twice }\n  expect: { result: { same: true } }\n");
@@ -346,8 +346,8 @@ fn objects_may_have_more_fields_unless_compared_exactly() {
          - it: equals\n  run: { action: demo.made }\n  expect: { exactly: true, result: { a: { c: [1, 2] } } }\n\
          - it: has a list of another length\n  run: { action: demo.made }\n  expect: { result: { a: { c: [1] } } }\n",
     );
-    let told: Vec<String> = verdicts.iter().map(told).collect();
-    insta::assert_snapshot!(told.join("\n"), @"
+    let failures: Vec<String> = verdicts.iter().map(failures).collect();
+    insta::assert_snapshot!(failures.join("\n"), @"
 
     the run (line 6)
       result.a.b: — / 1
@@ -371,7 +371,7 @@ fn unexpected_end_of_a_run_or_step_is_reported_with_the_reason() {
 fn other_rule_s_schedule_does_not_keep_a_test_from_ending() {
     let nightly = ("rules/nightly.yaml", "schedule: { cron: '30 2 * * *' }\naction: core.noop\n");
     let case = "- it: says hello\n  run: { action: core.echo, with: { message: hi } }\n  expect: { status: succeeded }\n";
-    assert_eq!(told(&run(&[nightly], case)[0]), "");
+    assert_eq!(failures(&run(&[nightly], case)[0]), "");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Tests flow control in cases: time passes between events, and until nothing is held.
 
-use crate::support::{run, told};
+use crate::support::{failures, run};
 
 const LAST: (&str, &str) = (
     "rules/last.yaml",
@@ -16,7 +16,7 @@ fn passes(rule: (&str, &str), events: &[String], expect: &str) {
     for mocks in ["", "  mocks: {}\n"] {
         let case = format!("- it: goes\n  given: {{ events: [{}] }}\n{mocks}  expect: [{expect}]\n", events.join(", "));
         let verdicts = run(&[rule], &case);
-        assert_eq!(told(&verdicts[0]), "", "{case}");
+        assert_eq!(failures(&verdicts[0]), "", "{case}");
     }
 }
 
@@ -56,7 +56,7 @@ fn window_passes_its_events_to_the_rule_s_steps() {
          \x20   - {{ rule: demo.three, outcome: superseded }}\n    - {{ rule: demo.three, status: succeeded, steps: {{ say: {{ result: {{ message: [a, b, c] }} }} }} }}\n",
         events.join(", ")
     );
-    assert_eq!(told(&run(&[rule], &case)[0]), "");
+    assert_eq!(failures(&run(&[rule], &case)[0]), "");
 }
 
 #[test]

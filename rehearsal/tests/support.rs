@@ -19,8 +19,8 @@ pub(crate) fn run(files: &[(&str, &str)], cases: &str) -> Vec<Verdict> {
     let pack = PackSource::of("packs/demo", all).unwrap();
     let packs: Vec<PackSource> = library().into_iter().filter(|pack| pack.origin == "library/core").chain([pack]).collect();
     let tested = tests(&packs, &BTreeMap::new());
-    let told: String = tested.diagnostics.iter().map(|one| one.render(Colour::Plain)).collect();
-    assert_eq!(told, "");
+    let failures: String = tested.diagnostics.iter().map(|one| one.render(Colour::Plain)).collect();
+    assert_eq!(failures, "");
     let (_, suite) = tested.suites.last().expect("the pack has tests");
     let mut rehearsal = Rehearsal::of(suite);
     suite.cases.iter().map(|case| rehearsal.run(case)).collect()
@@ -39,7 +39,7 @@ fn indented(text: &str, spaces: usize) -> String {
 }
 
 /// Returns the findings as lines.
-pub(crate) fn told(verdict: &Verdict) -> String {
+pub(crate) fn failures(verdict: &Verdict) -> String {
     let mut text = String::new();
     for finding in &verdict.findings {
         let _ = writeln!(text, "{} (line {})", finding.what, finding.line);

@@ -62,7 +62,7 @@ pub struct Kept<N> {
     pub since: Option<Timestamp>,
 }
 
-/// A round over all parts: it first looks, and then removes what is due.
+/// A round over all parts: it first lists them, and then removes those that are due.
 #[derive(Debug)]
 pub struct Round {
     limits: RetentionLimits,

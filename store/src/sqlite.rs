@@ -40,7 +40,8 @@ const APPLICATION_ID: i32 = i32::from_be_bytes(*b"Ensu");
 pub(crate) struct Schema {
     /// The name of the file in messages.
     pub(crate) name: &'static str,
-    /// The migrations: number n creates version n. A released one is never edited.
+    /// The migrations: number n creates version n. A released one is never edited,
+    /// except comments outside of its statements, which no file contains.
     pub(crate) migrations: &'static [&'static str],
     /// The digest of the definitions that all migrations create, as [`digest_of`] returns it: with it, a file is
     /// compared without creating the tables once more.

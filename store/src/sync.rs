@@ -32,7 +32,7 @@ pub fn tell(witness: Witness) {
     let _ = WITNESS.set(witness);
 }
 
-fn told(lasting: Lasting<'_>) {
+fn notify_witness(lasting: Lasting<'_>) {
     if let Some(witness) = WITNESS.get() {
         witness(lasting);
     }
@@ -41,14 +41,14 @@ fn told(lasting: Lasting<'_>) {
 /// Makes the written content of a file durable.
 pub(crate) fn sync_file(file: &File, path: &Path) -> io::Result<()> {
     file.sync_all()?;
-    told(Lasting::File(path));
+    notify_witness(Lasting::File(path));
     Ok(())
 }
 
 /// Makes the names in a folder durable.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()?;
-    told(Lasting::Folder(folder));
+    notify_witness(Lasting::Folder(folder));
     Ok(())
 }
 

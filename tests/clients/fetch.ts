@@ -45,7 +45,7 @@ async function main(): Promise<void> {
 
   const trace = await client.GET("/api/v1/trace/{id}", { params: { path: { id: event } } });
   for (const node of trace.data?.nodes ?? []) {
-    // The member `kind` tells the variants apart.
+    // The member `kind` distinguishes the variants.
     if (node.kind === "event") check(node.trigger === "clients.built", "the trace begins with the event");
   }
   check((trace.data?.nodes.length ?? 0) >= 3, "the trace has the event, the enforcement and the execution");

@@ -1,4 +1,4 @@
-"""What is asked otherwise than the OpenAPI document alone would have it."""
+"""The requests that differ from those that Schemathesis would generate from the OpenAPI document alone."""
 
 import re
 import uuid
@@ -8,17 +8,17 @@ from hypothesis import strategies
 
 METHODS = ("get", "post", "put", "patch", "delete")
 
-# Only what the node gave out before is one of them, and no schema says that: a cursor is signed, an id of an event names a place in a
-# stream, and a position that the log does not have yet is waited for and then a 503. The tests of the API forge them.
+# Only values that the node has issued are valid here, which no schema states: a cursor is signed, the id of an event names a place in a
+# stream, and the node waits for a position that the log does not have yet, and then answers 503. The tests of the API forge them.
 GIVEN_OUT = ("cursor", "Last-Event-ID", "Ensue-Position")
 
-# Of the codings only gzip is read here: it is asked for with every request as it is.
+# Only gzip can be decoded here, and every request accepts it anyway.
 UNREAD = ("Accept-Encoding",)
 
 
 @schemathesis.hook
 def before_load_schema(context, raw_schema):
-    """Leaves out the parameters whose values nobody can think of, or whose answers nobody can read."""
+    """Removes the parameters whose values cannot be generated, or whose answers cannot be decoded."""
     for path in raw_schema["paths"].values():
         for method in METHODS:
             if method in path:
@@ -29,7 +29,7 @@ def before_load_schema(context, raw_schema):
                         one["schema"]["format"] = TAGS
 
 
-# Headers are made of letters and digits alone where they have no format, and no tag is: without this what is sent as a valid `If-Match` is none.
+# Without a format, headers are generated from letters and digits only, and no tag is valid then: a generated `If-Match` would be invalid.
 TAGS = "tags"
 TAG = strategies.from_regex(r'(W/)?"[!#-~]{0,30}"', fullmatch=True)
 schemathesis.openapi.format(TAGS, strategies.just("*") | strategies.lists(TAG, min_size=1, max_size=3).map(", ".join))
@@ -39,10 +39,10 @@ KEY = re.compile(r'("[!#-\[\]-~]{1,255}"|[!#-\[\]-~]{1,255})')
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """Gives each request a key of its own where its key is well formed: the same one under two requests is a 422, as it should be."""
+    """Replaces a well-formed key by a fresh one for each request: the same key for two requests is a 422, as it should be."""
     key = case.headers.get("Idempotency-Key") if case.headers else None
     if isinstance(key, str) and KEY.fullmatch(key):
-        # On the prepared request: the case stays as it was made, as its checks go by that.
+        # On the prepared request: the case stays as it was generated, because its checks use it.
         kwargs["auth"] = fresh_key
 
 

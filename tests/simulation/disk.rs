@@ -88,8 +88,8 @@ impl Disk {
     pub(crate) fn cut_power(&self, ground: &Ground) -> std::io::Result<()> {
         let cut = self.small.cut_power(&mut ground.random())?;
         ground.tell("disk", format!("{} names of small files are as they were, {} files lost something", cut.names, cut.contents));
-        sometimes!(cut.names > 0, "a power cut took a name of a small file back");
-        sometimes!(cut.contents > 0, "a power cut took what was written to a small file");
+        sometimes!(cut.names > 0, "a power cut undid a rename of a small file");
+        sometimes!(cut.contents > 0, "a power cut lost the content of a small file");
         if let Some(files) = &self.files {
             let cut = files.cut_power();
             ground.tell("disk", format!("{} sectors are kept, {} are lost, {} are torn", cut.kept, cut.lost, cut.torn));
@@ -296,14 +296,14 @@ impl FailingLog {
             && batch.records.iter().any(|record| record.kind() == of.kind.as_str())
             && ground.strikes(of.chance / (1.0 + ground.witness().kept(of.kind.as_str()) as f64 / OWING_MANY))
         {
-            told("the node dies before it does what it owes for what is kept");
-            sometimes!("killed after a record and before what is owed for it");
+            told("the node dies before the consequences of a kept record");
+            sometimes!("killed between a record and its consequences");
             self.life.end();
             return Err(AppendError::Dead("the node is dead".to_owned()));
         }
         if rarest < RARE_MAX && ground.strikes(plan.append_kill_rare / (rarest + 1) as f64) {
             told("the node dies after something rare is kept");
-            sometimes!("killed after something rare was kept");
+            sometimes!("killed after a rare record");
             self.life.end();
             return Err(AppendError::Dead("the node is dead".to_owned()));
         }
@@ -433,7 +433,7 @@ mod tests {
         let at = Head { position: Position(1), chain: Chain::default() };
         let folder = disk.data().join("checkpoints");
         let written = Checkpoints::open(&folder, log).unwrap().write(at, "any", |into| into.write_all(&state)).unwrap();
-        assert!(!holds_secret(&std::fs::read(written).unwrap()), "the file itself tells nothing, so that the state must");
+        assert!(!holds_secret(&std::fs::read(written).unwrap()), "the file itself shows nothing, so the state must");
         assert!(disk.contents(log).unwrap().iter().any(|(_, content)| holds_secret(content)));
     }
 }

@@ -123,7 +123,7 @@ impl Node {
         let turned_away = || self.followed.batches.rejected() + self.followed.bytes.rejected();
         let before = turned_away();
         let turn = self.pump.turn();
-        sometimes!(turned_away() > before, "a follower was not told of a batch");
+        sometimes!(turned_away() > before, "a follower was not notified of a batch");
         turn
     }
 
@@ -199,7 +199,7 @@ impl Node {
         self.rebuilt.hand_over(
             views,
             Box::new(move |adopted| {
-                sometimes!(adopted.is_ok(), "views that were built anew took the place of the live ones");
+                sometimes!(adopted.is_ok(), "rebuilt views replaced the live ones");
                 ground.tell("views", format!("the rebuilt ones are live: {}", adopted.map_or_else(|why| why, |at| format!("at {at}"))));
             }),
         );

@@ -78,7 +78,7 @@ pub(crate) fn write_files(directory: &Path, lines: &[Line]) -> std::io::Result<(
         if let Meant::Artifact(name, content) = &line.meant {
             std::fs::create_dir_all(directory.join("out"))?;
             std::fs::write(directory.join("out").join(name), content)?;
-            sometimes!("a program gave a file away");
+            sometimes!("a program handed over an artifact");
         }
     }
     Ok(())

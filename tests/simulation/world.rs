@@ -247,7 +247,7 @@ impl World {
                 let Some((_, event)) = self.queue.pop_first() else { return Ok(()) };
                 self.happen(event);
             }
-            (_, None) => return Err(Violation::new("I20", "nothing happens any more".to_owned())),
+            (_, None) => return Err(Violation::new("I20", "nothing happens any longer".to_owned())),
         }
         self.carry_answers();
         self.look_after_node();
@@ -283,7 +283,7 @@ impl World {
                 // The event may be for a dead node while another one is paused now.
                 if self.node.as_ref().is_some_and(|node| node.number == number) {
                     self.paused_until = 0;
-                    self.ground.tell("node", format!("#{number} goes on"));
+                    self.ground.tell("node", format!("#{number} continues"));
                     self.wake_sequencer();
                     self.wake_worker();
                 }

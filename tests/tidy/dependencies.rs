@@ -193,5 +193,5 @@ fn each_crate_inherits_its_versions_from_the_workspace_table() {
             manifest.lines().filter(|line| line.contains("version = \"") || line.contains("git = ") || line.contains("path = \".."));
         findings.extend(lines.map(|line| format!("{folder}: {line}")));
     }
-    demand_none(&findings, "versions stand in the root's [workspace.dependencies]; a crate writes `{ workspace = true }`:");
+    demand_none(&findings, "declare versions in the root's [workspace.dependencies]; a crate writes `{ workspace = true }`:");
 }

@@ -42,6 +42,32 @@ fn links_between_documents_are_valid() {
     demand_none(&findings, "a link leads to a file that is there:");
 }
 
+/// The most columns of a line of prose.
+const PROSE_COLUMNS: usize = 100;
+
+#[test]
+fn prose_fits_into_a_hundred_columns() {
+    let mut findings = Vec::new();
+    for (path, text) in files("", ".md") {
+        let mut is_code = false;
+        for (number, line) in (1..).zip(text.lines()) {
+            is_code ^= line.trim_start().starts_with("```");
+            let is_prose = !is_code && !line.starts_with("    ") && !line.trim_start().starts_with('|');
+            if is_prose && without_targets(line).chars().count() > PROSE_COLUMNS {
+                findings.push(format!("{path}:{number}: {line}"));
+            }
+        }
+    }
+    demand_none(&findings, &format!("break lines of prose after {PROSE_COLUMNS} columns at most:"));
+}
+
+/// Returns a line without the targets of its links, which have no place for a line break.
+fn without_targets(line: &str) -> String {
+    let mut parts = line.split("](");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |line, part| line + part.split_once(')').map_or(part, |(_, rest)| rest))
+}
+
 /// The anchor of a heading.
 fn anchor_of(line: &str) -> Option<String> {
     let heading = line.strip_prefix('#')?.trim_start_matches('#').trim().to_lowercase();
@@ -148,15 +174,17 @@ fn commands_named_in_documents_exist() {
         }
     }
     for path in OF_THE_FUTURE.iter().filter(|path| !of_the_future.contains(**path)) {
-        findings.insert(format!("{path} names no command of the future any more: take its exemption out"));
+        findings.insert(format!("{path} no longer names a future command: remove its exemption"));
     }
-    demand_none(&findings.into_iter().collect::<Vec<_>>(), "a document names commands that are there (others stand in docs/roadmap.md):");
+    demand_none(&findings.into_iter().collect::<Vec<_>>(), "a document names only existing commands (docs/roadmap.md lists others):");
 }
 
 /// Returns the unknown part of a command line; a line that does not begin with a command is ignored.
 fn wrong(commands: &BTreeMap<String, Command>, line: &str) -> Option<String> {
     let mut words = line.split_whitespace();
-    let name = words.next().filter(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '-'))?;
+    let is_name =
+        |word: &&str| word.starts_with(|c: char| c.is_ascii_lowercase()) && word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+    let name = words.next().filter(is_name)?;
     let Some(command) = commands.get(name) else { return Some(format!("there is no command `{name}`")) };
     let verb = words.next().filter(|word| word.chars().all(|c| c.is_ascii_lowercase()));
     if let Some(verb) = verb

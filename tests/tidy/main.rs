@@ -7,6 +7,7 @@ mod architecture;
 mod dependencies;
 mod documents;
 mod phrases;
+mod prose;
 mod reference;
 mod rooms;
 mod simulation;

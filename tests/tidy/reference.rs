@@ -72,7 +72,7 @@ fn every_setting_is_in_the_reference() {
         |names: BTreeSet<String>| -> BTreeSet<String> { names.into_iter().filter(|name| !name.starts_with("ENSUE_KEY_")).collect() };
     let known = without_keys(variables(&["node/src/", "cli/src/"]));
     assert!(known.len() > 8, "{} variables were found; how they are written has changed", known.len());
-    demand_same("each variable is told of:", ("the code", &known), (PAGE, &without_keys(told_variables(PAGE))));
+    demand_same("each variable is documented:", ("the code", &known), (PAGE, &without_keys(told_variables(PAGE))));
 
     let files = ["config.rs", "config/actions.rs", "config/queues.rs", "config/rates.rs", "config/retention.rs"];
     let files = files.map(|file| format!("node/src/{file}"));
@@ -103,7 +103,7 @@ fn every_setting_is_in_the_reference() {
         .flat_map(|row| ticked(&row[0]).join(".").split('.').map(str::to_owned).collect::<Vec<_>>())
         .filter(|part| !part.starts_with('<'))
         .collect();
-    demand_same("each setting is told of:", ("node/src/config.rs", &settings), (PAGE, &told));
+    demand_same("each setting is documented:", ("node/src/config.rs", &settings), (PAGE, &told));
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn variables_of_programs_are_in_the_reference() {
     const PAGE: &str = "docs/reference/pack-language.md";
     let given = variables(&["executor/src/environment.rs"]);
     assert!(given.len() > 4, "{} variables were found; how they are written has changed", given.len());
-    demand_same("the contract's variables are told of:", ("the executor", &given), (PAGE, &told_variables(PAGE)));
+    demand_same("the contract's variables are documented:", ("the executor", &given), (PAGE, &told_variables(PAGE)));
 }
 
 /// The names of all fields in a JSON Schema, at any depth.
@@ -164,13 +164,17 @@ fn every_field_of_a_pack_is_in_the_reference() {
         rows.iter().flat_map(|row| row.iter().take(cells).flat_map(|cell| ticked(cell)).collect::<Vec<_>>()).map(str::to_owned).collect()
     };
     for (kind, from, several) in [("trigger", "## Triggers", "triggers"), ("sensor", "## Sensors", "sensors")] {
-        demand_same(&format!("each field of a {kind} is told of:"), ("its schema", &fields_of_file(kind, several)), (PAGE, &told(from, 1)));
+        demand_same(
+            &format!("each field of a {kind} is documented:"),
+            ("its schema", &fields_of_file(kind, several)),
+            (PAGE, &told(from, 1)),
+        );
     }
     // Its steps are those of workflows, which the part on actions documents.
     let (rule, own) = (fields_of_file("rule", "rules"), told("## Rules", 1));
     let told_of: BTreeSet<String> = own.union(&told("## Actions", 2)).cloned().collect();
-    demand_none(&rule.difference(&told_of).cloned().collect::<Vec<_>>(), &format!("each field of a rule is told of in {PAGE}:"));
-    demand_none(&own.difference(&rule).cloned().collect::<Vec<_>>(), &format!("{PAGE} tells of no other fields of a rule:"));
+    demand_none(&rule.difference(&told_of).cloned().collect::<Vec<_>>(), &format!("each field of a rule is documented in {PAGE}:"));
+    demand_none(&own.difference(&rule).cloned().collect::<Vec<_>>(), &format!("{PAGE} documents no other fields of a rule:"));
     // Their tables name some fields in the second cell, together with other words.
     let parts = [("pack", "## `pack.yaml`", ""), ("action", "## Actions", "actions")];
     // The fields that rules and actions share have a part of their own.
@@ -178,7 +182,7 @@ fn every_field_of_a_pack_is_in_the_reference() {
     for (kind, from, several) in parts {
         let told_of: BTreeSet<String> = told(from, 2).union(&alike).cloned().collect();
         let missing: Vec<String> = fields_of_file(kind, several).difference(&told_of).cloned().collect();
-        demand_none(&missing, &format!("each field of a {kind} is told of in {PAGE}:"));
+        demand_none(&missing, &format!("each field of a {kind} is documented in {PAGE}:"));
     }
     let declaration: Value = serde_json::from_str(&read("packs/schemas/trigger.json")).expect("a schema is JSON");
     let schemas = section(&page, "## Schemas");
@@ -187,7 +191,7 @@ fn every_field_of_a_pack_is_in_the_reference() {
         .into_iter()
         .filter(|field| !known.contains(field.as_str()) && !schemas.contains(&format!("{field}: ")))
         .collect();
-    demand_none(&missing, "each field of a schema's long form is told of:");
+    demand_none(&missing, "each field of a schema's long form is documented:");
 }
 
 #[test]
@@ -203,7 +207,7 @@ fn every_field_of_a_later_release_is_in_the_roadmap() {
     }
     assert!(later.len() > 20, "{} later fields; how they are written has changed", later.len());
     let missing: Vec<String> = later.into_iter().filter(|field| !promised.contains(field.as_str())).collect();
-    demand_none(&missing, "what `ensue check` calls later stands in docs/roadmap.md:");
+    demand_none(&missing, "docs/roadmap.md lists everything that `ensue check` calls later:");
 }
 
 #[test]
@@ -244,7 +248,7 @@ fn every_route_is_in_the_reference_with_its_permission() {
         // Where a declaration is long, its path is in the line below.
         for declared in text.split("    routes.").skip(1) {
             let Some((method, rest)) = declared.split_once("::<") else { continue };
-            // What is public has its path where the closed list of that stands.
+            // A public route has its path in the closed list of public routes.
             if method.contains('(') {
                 continue;
             }
@@ -265,7 +269,7 @@ fn every_route_is_in_the_reference_with_its_permission() {
         .iter()
         .map(|row| row[..3].iter().map(|cell| cell.trim_matches('`').to_owned()).collect::<Vec<_>>().join(" "))
         .collect();
-    demand_same("each route is told of, with its permission:", ("api/src/routes", &real), ("docs/reference/rest-api.md", &told));
+    demand_same("each route is documented with its permission:", ("api/src/routes", &real), ("docs/reference/rest-api.md", &told));
 
     let document: serde_json::Value = serde_json::from_str(&read("docs/reference/openapi.json")).expect("the document is JSON");
     let operations = document["paths"].as_object().into_iter().flat_map(serde_json::Map::values).filter_map(serde_json::Value::as_object);
@@ -276,7 +280,7 @@ fn every_route_is_in_the_reference_with_its_permission() {
     assert!(known.len() > 10, "{} parameters were found; how they are written has changed", known.len());
     let told: BTreeSet<&str> = ticked(&page).into_iter().collect();
     let missing: Vec<String> = known.difference(&told).map(|name| (*name).to_owned()).collect();
-    demand_none(&missing, "each parameter of a query is told of in docs/reference/rest-api.md:");
+    demand_none(&missing, "each parameter of a query is documented in docs/reference/rest-api.md:");
 }
 
 #[test]
@@ -287,7 +291,7 @@ fn every_queue_is_in_the_reference() {
     assert!(real.len() > 10, "{} queues were found; how they are written has changed", real.len());
     let page = read("docs/reference/queues.md");
     let told: BTreeSet<String> = rows(&page).iter().map(|row| row[0].trim_matches('`').to_owned()).collect();
-    demand_same("each queue is told of:", ("api/src/queues.rs", &real), ("docs/reference/queues.md", &told));
+    demand_same("each queue is documented:", ("api/src/queues.rs", &real), ("docs/reference/queues.md", &told));
 }
 
 #[test]
@@ -305,9 +309,9 @@ fn each_kind_of_fact_has_golden_files_and_a_line_in_the_reference() {
     }
     assert!(kinds.len() > 25, "{} kinds were found; how they are written has changed", kinds.len());
     let golden: BTreeSet<String> = files("engine/tests/contract", ".json").iter().filter_map(|(path, _)| stem(path)).collect();
-    demand_same("a released fact is for ever:", ("the registry", &expected), ("engine/tests/contract", &golden));
+    demand_same("a released fact is permanent:", ("the registry", &expected), ("engine/tests/contract", &golden));
     let page = read("docs/concepts/the-log.md");
     let told: BTreeSet<String> =
         rows(section(&page, "## The kinds of fact")).iter().flat_map(|row| ticked(&row[0])).map(str::to_owned).collect();
-    demand_same("each kind is told of:", ("the registry", &kinds), ("docs/concepts/the-log.md", &told));
+    demand_same("each kind is documented:", ("the registry", &kinds), ("docs/concepts/the-log.md", &told));
 }

@@ -77,7 +77,7 @@ fn pure_crates_use_no_clock_disk_or_lock() {
         }
     }
     for ((file, named, _), _) in PURE_ALL_THE_SAME.iter().zip(excused).filter(|(_, is_needed)| !is_needed) {
-        findings.push(format!("{file} does not name `{named}` any more: take its exemption out"));
+        findings.push(format!("{file} no longer names `{named}`: remove its exemption"));
     }
     demand_none(&findings, "the pure crates touch nothing:");
 }
@@ -149,7 +149,7 @@ fn sources_contain_no_unfinished_work() {
             findings.push(format!("{path}:{}: {}", number + 1, line.trim()));
         }
     }
-    demand_none(&findings, "what is not done stands in docs/roadmap.md:");
+    demand_none(&findings, "docs/roadmap.md lists unfinished work:");
 }
 
 #[test]
@@ -163,5 +163,5 @@ fn no_file_names_a_developer_s_machine() {
             findings.extend(marks.iter().filter(|mark| line.contains(**mark)).map(|mark| format!("{path}:{}: {mark}", number + 1)));
         }
     }
-    demand_none(&findings, "no path of anybody's machine stands in the project:");
+    demand_none(&findings, "the project contains no path of anybody's machine:");
 }

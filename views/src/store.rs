@@ -266,7 +266,7 @@ pub enum ViewError {
     /// The stored views are damaged.
     #[error("the views are damaged: {0}")]
     NotWhole(String),
-    /// A change does not fit what is kept.
+    /// A change does not fit the stored rows.
     #[error("the change of the {view} row of position {position} does not match the stored row")]
     Misfit {
         /// The view.

@@ -1,6 +1,6 @@
 //! Tests of the views that result from a log.
 
-#![allow(clippy::unwrap_used, reason = "a story that cannot be told is a failed test")]
+#![allow(clippy::unwrap_used, reason = "a story that cannot be set up is a failed test")]
 
 mod bounds;
 mod dead_letters;

@@ -73,7 +73,7 @@ fn damaged_row_is_an_error_that_names_it() {
 #[test]
 fn test_story_contains_every_kind_of_fact() {
     let story = Story::of_everything();
-    let told: BTreeSet<&str> = story.records().iter().map(Record::kind).collect();
+    let kinds: BTreeSet<&str> = story.records().iter().map(Record::kind).collect();
     let expected = [
         "artifact.kept",
         "attempt.emitted",
@@ -107,5 +107,5 @@ fn test_story_contains_every_kind_of_fact() {
         "rule.mode_set",
         "timer.fired",
     ];
-    assert_eq!(told, BTreeSet::from(expected));
+    assert_eq!(kinds, BTreeSet::from(expected));
 }

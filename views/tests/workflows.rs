@@ -71,11 +71,11 @@ fn turns_and_undos_are_distinguished_from_items() {
     request(&mut story, id(2), Pace::Worked, Some(part(Some(0), PartRole::Turn)));
     request(&mut story, id(3), Pace::Worked, Some(part(Some(0), PartRole::Undo)));
     tell(&mut story, flow, UndoBegun { count: 1, end: BadEnd::Cancelled }, None);
-    let told = |id| {
+    let reported = |id| {
         let one = seen(&story, id);
         (one.item, one.turn, one.undoes)
     };
-    assert_eq!((told(id(2)), told(id(3))), ((None, Some(1), false), (Some(0), None, true)));
+    assert_eq!((reported(id(2)), reported(id(3))), ((None, Some(1), false), (Some(0), None, true)));
     assert_eq!(seen(&story, flow).status, Status::Undoing);
 }
 
@@ -112,9 +112,9 @@ fn unstarted_steps_have_a_reason_and_only_the_first_are_stored() {
     }
     let shown = seen(&story, flow);
     assert_eq!((shown.not_started.len(), shown.not_started_count), (NOT_STARTED_MAX, 92));
-    let told = shown.not_started.iter().take(3).map(|one| (one.step.as_str(), one.item, one.skipped, one.error.is_some()));
+    let reported = shown.not_started.iter().take(3).map(|one| (one.step.as_str(), one.item, one.skipped, one.error.is_some()));
     let expected = [("none", None, None, false), ("dry", None, Some(SkippedBecause::Condition), false), ("beds", Some(0), None, true)];
-    assert!(told.eq(expected));
+    assert!(reported.eq(expected));
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn timeline_describes_steps_in_words() {
     tell(&mut story, flow, UndoBegun { count: 3, end: BadEnd::Cancelled }, None);
     tell(&mut story, flow, UndoFailed { step: step(), item: Some(2), error: error.clone() }, None);
     tell(&mut story, flow, ExecutionFailed { error, part_of: None }, None);
-    let told: Vec<String> = story.records().iter().filter_map(TimelineEntry::of).map(|entry| entry.what).collect();
+    let reported: Vec<String> = story.records().iter().filter_map(TimelineEntry::of).map(|entry| entry.what).collect();
     let expected = [
         "garden.water was requested",
         "step beds runs for each of 3 items",
@@ -145,5 +145,5 @@ fn timeline_describes_steps_in_words() {
         "the undo of item 2 of step beds failed: 1 of 3 items failed (child_failed)",
         "failed: 1 of 3 items failed (child_failed)",
     ];
-    assert_eq!(told, expected);
+    assert_eq!(reported, expected);
 }

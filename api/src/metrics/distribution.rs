@@ -55,7 +55,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    #[expect(clippy::cast_precision_loss, reason = "a metric is told in 53 bits")]
+    #[expect(clippy::cast_precision_loss, reason = "a metric has 53 bits")]
     fn told(self, value: u64) -> f64 {
         match self {
             Self::Seconds => value as f64 / 1e9,

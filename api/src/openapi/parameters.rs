@@ -34,7 +34,7 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
         in_path.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })).collect();
     all.extend(route.operation.query.iter().map(|name| {
         let (schema, description) =
-            in_query(&route.operation, name).expect("every parameter of the table is told of here, as a test of the document shows");
+            in_query(&route.operation, name).expect("a test of the document checks that every parameter of the table is described here");
         json!({ "name": name, "in": "query", "description": description, "schema": schema })
     }));
     all.extend(route.operation.heeds.iter().map(|heeded| header(told(*heeded), &json!({ "type": "string" }))));

@@ -85,7 +85,7 @@ pub(crate) const EVENTS_MAX: usize = 1_000;
 /// One event, or a list of events, sent by a caller.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
-#[expect(dead_code, reason = "it stands for what is read by hand, so that what is wrong is told where it stands")]
+#[expect(dead_code, reason = "it describes input that is parsed by hand, so that errors have their place")]
 pub(crate) enum WireGivenEvents {
     One(WireGivenEvent),
     List(#[schemars(length(max = EVENTS_MAX))] Vec<WireGivenEvent>),

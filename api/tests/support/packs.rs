@@ -18,11 +18,11 @@ const FILES: &[(&str, &str)] = &[
     ("triggers/anything.yaml", "description: Something happened.\n"),
     (
         "sensors/door.yaml",
-        "description: Anybody may knock.\nwebhook:\n  verify: { scheme: none }\nemits:\n  - trigger: demo.hello\n    when: body.kind == \"hello\"\n    dedupe: headers[\"x-id\"]\n    payload: { name: \"${{ body.name }}\" }\n",
+        "description: Accepts every delivery.\nwebhook:\n  verify: { scheme: none }\nemits:\n  - trigger: demo.hello\n    when: body.kind == \"hello\"\n    dedupe: headers[\"x-id\"]\n    payload: { name: \"${{ body.name }}\" }\n",
     ),
     (
         "sensors/gate.yaml",
-        "description: Who knows the secret may knock.\nwebhook:\n  verify: { scheme: github, key: demo.secret }\nemits:\n  - trigger: demo.hello\n    when: headers[\"x-github-event\"] == \"hello\"\n    dedupe: headers[\"x-github-delivery\"]\n",
+        "description: Accepts deliveries signed with the secret.\nwebhook:\n  verify: { scheme: github, key: demo.secret }\nemits:\n  - trigger: demo.hello\n    when: headers[\"x-github-event\"] == \"hello\"\n    dedupe: headers[\"x-github-delivery\"]\n",
     ),
     (
         "rules/greet.yaml",

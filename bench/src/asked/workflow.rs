@@ -19,16 +19,16 @@ use crate::timers::{self, Pending};
 use crate::unmeasured::{Fault, Unmeasured};
 use crate::watcher::Watcher;
 
-/// What is asked of `workflow` alone.
+/// The options of `workflow` alone.
 #[derive(Debug, PartialEq, Args)]
 pub(super) struct OfWorkflow {
-    /// Which parts of `workflow`; otherwise all, graphs where `--graphs` names some.
+    /// The parts to measure [default: all; graphs only with --graphs] (`workflow`).
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PART")]
     parts: Vec<Part>,
     /// Run the graphs of these JSON files as workflows (`workflow`).
     #[arg(long, value_name = "DIR")]
     graphs: Option<PathBuf>,
-    /// How many timers are pending (`workflow`).
+    /// The number of pending timers (`workflow`).
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000), value_name = "N")]
     timers: u64,
 }
@@ -36,15 +36,15 @@ pub(super) struct OfWorkflow {
 /// A part of `workflow`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// Short workflows: as many as the node can, and 100 a second.
+    /// Short workflows, at full speed and at 100 a second.
     Load,
     /// Long chains, one at a time.
     Chain,
     /// Wide workflows, one at a time.
     FanOut,
-    /// The workflows of graphs, beside their schedules.
+    /// The workflows of graphs, compared with their schedules.
     Graphs,
-    /// Timers that are pending.
+    /// Pending timers.
     Timers,
 }
 

@@ -13,7 +13,8 @@ use super::Asking;
 use crate::report::{Exit, Failure, Outcome, say, tell};
 use crate::style::Style;
 
-/// Check packs, and report every error with its file, line and column, and a correction.
+/// Check packs, and report every error with its place. Each error has a file, a line and a column,
+/// and a correction.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -18,6 +18,10 @@ Examples:
   ensue clock accept     timers that are due by the current time fire now")]
 pub(crate) enum Clock {
     /// Accept the system clock after a jump, and release the timers that wait because of it.
+    #[command(after_help = "\
+Examples:
+  ensue clock accept
+  ensue clock accept -o json")]
     Accept,
 }
 

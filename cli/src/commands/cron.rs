@@ -94,7 +94,7 @@ impl Moments {
     }
 }
 
-/// What is asked about an expression.
+/// A request about an expression.
 #[derive(Clone, Copy)]
 struct Asked {
     zone: Zone,

@@ -13,7 +13,8 @@ use crate::table::{Column, cell, pairs, text, time};
 use crate::this_machine::now;
 use crate::{ids, nearest};
 
-/// List, show, retry and dismiss dead letters: rejected deliveries and failed executions.
+/// List, show, retry and dismiss dead letters. A dead letter is a rejected delivery or a failed
+/// execution.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -24,6 +25,11 @@ Examples:
   ensue dead-letters dismiss --sensor github.webhook --until 7d")]
 pub(crate) enum DeadLetters {
     /// List dead letters, newest first.
+    #[command(after_help = "\
+Examples:
+  ensue dead-letters list --status open
+  ensue dead-letters list --sensor github.webhook --since 7d
+  ensue dead-letters list --action billing.charge")]
     List {
         /// Only items with this status.
         #[arg(long, value_name = "STATUS", value_parser = ["open", "retried", "dismissed"])]
@@ -34,17 +40,28 @@ pub(crate) enum DeadLetters {
         page: SortedPage,
     },
     /// Show a dead letter with its delivery.
+    #[command(after_help = "\
+Examples:
+  ensue dead-letters show 019c…")]
     Show {
         /// The dead letter.
         id: String,
     },
     /// Retry dead letters: rerun failed executions from the failed step, and accept rejected
     /// deliveries as if they arrived now.
+    #[command(after_help = "\
+Examples:
+  ensue dead-letters retry 019c…
+  ensue dead-letters retry --action billing.charge --since 2h --dry-run")]
     Retry {
         #[command(flatten)]
         which: Which,
     },
     /// Dismiss dead letters without a retry.
+    #[command(after_help = "\
+Examples:
+  ensue dead-letters dismiss 019c…
+  ensue dead-letters dismiss --sensor github.webhook --until 7d")]
     Dismiss {
         #[command(flatten)]
         which: Which,

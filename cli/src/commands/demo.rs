@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The polling interval.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Run a demo: a signed GitHub webhook, the rules that evaluate it, the actions that run, and why.
+/// Run a demo: a signed webhook, its rules, their actions, and why.
 ///
 /// Starts a node on an embedded SQLite in a new temporary directory, with the packs that ship with
 /// Ensue. Sends it a pull request as GitHub does, and shows the results. The directory is removed

@@ -16,6 +16,11 @@ Examples:
   ensue enforcements list --outcome rejected")]
 pub(crate) enum Enforcements {
     /// List enforcements, newest first.
+    #[command(after_help = "\
+Examples:
+  ensue enforcements list --rule release.ship_on_tag
+  ensue enforcements list --outcome rejected --since 1d
+  ensue enforcements list --event 019c…")]
     List {
         /// Only items of this rule.
         #[arg(long, value_name = "REF")]
@@ -32,6 +37,10 @@ pub(crate) enum Enforcements {
         page: SortedPage,
     },
     /// Show an enforcement.
+    #[command(after_help = "\
+Examples:
+  ensue enforcements show 019c…
+  ensue enforcements show 019c… -o json")]
     Show {
         /// The enforcement.
         id: String,

@@ -21,6 +21,11 @@ Examples:
   echo '{\"name\":\"Ana\"}' | ensue events send my_automation.hello --data -")]
 pub(crate) enum Events {
     /// List events, newest first.
+    #[command(after_help = "\
+Examples:
+  ensue events list --trigger github.push
+  ensue events list --since 1h
+  ensue events list --watch")]
     List {
         /// Only events of this trigger.
         #[arg(long, value_name = "REF")]
@@ -39,11 +44,20 @@ pub(crate) enum Events {
         watching: Watching,
     },
     /// Show an event with its payload.
+    #[command(after_help = "\
+Examples:
+  ensue events show 019c…
+  ensue events show 019c… -o json")]
     Show {
         /// The event.
         id: String,
     },
     /// Send an event of a trigger.
+    #[command(after_help = "\
+Examples:
+  ensue events send my_automation.hello --data '{\"name\": \"Ana\"}'
+  ensue events send my_automation.hello --data hello.json
+  ensue events send my_automation.hello --data hello.json --dedupe order-4711")]
     Send {
         /// The trigger.
         #[arg(value_name = "TRIGGER")]

@@ -1,18 +1,18 @@
 //! `ensue executions`: lists the runs of actions, shows their output, and ends or settles them.
 
 mod groups;
+mod logs;
 mod many;
 mod rerun;
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::executions::labels::{LabelValue, written};
 use ensue_engine::names::{LabelName, Names};
 use groups::By;
+use logs::Logs;
 use many::{Trying, Which};
 use rerun::Rerun;
 use serde_json::{Value, json};
@@ -21,10 +21,9 @@ use super::run::label_of;
 use super::{Asking, Between, List, Page, Sorting, Watching, print_page, read_json, tell_next, watched};
 use crate::client::{Client, segment};
 use crate::nearest;
-use crate::printed::{self, Stream};
 use crate::recording::Recording;
 use crate::redraw::RefreshOn;
-use crate::report::{Exit, Failure, Outcome, printable, say, tell};
+use crate::report::{Failure, Outcome, printable, say};
 use crate::table::{Column, cell, pairs, text, time};
 use crate::wording::{failure, step_name};
 use crate::{ids, pages, questions, steps, svg, tree};
@@ -50,8 +49,20 @@ Examples:
   ensue executions record 019c… > packs/release/tests/ship.test.yaml")]
 pub(crate) enum Executions {
     /// List executions, newest first.
+    #[command(after_help = "\
+Examples:
+  ensue executions list --status failed
+  ensue executions list --since 1h --by error
+  ensue executions list --label site=eu --label team=web
+  ensue executions list --parent 019c…     the steps of a workflow
+  ensue executions list --watch")]
     List(Listed),
     /// Show an execution with its parameters, result and attempts.
+    #[command(after_help = "\
+Examples:
+  ensue executions show 019c…
+  ensue executions show 019c… --tree      a workflow with its steps
+  ensue executions show 019c… --svg > timeline.svg")]
     Show {
         /// The execution.
         id: String,
@@ -64,16 +75,33 @@ pub(crate) enum Executions {
         svg: bool,
     },
     /// Follow an execution until it ends. Exits with code 1 if the execution does not succeed.
+    #[command(after_help = "\
+Examples:
+  ensue executions watch 019c…
+  ensue executions watch 019c… && echo shipped")]
     Watch {
         /// The execution.
         id: String,
     },
     /// Print the output of an execution, or of each step of a workflow.
+    #[command(after_help = "\
+Examples:
+  ensue executions logs 019c…
+  ensue executions logs 019c… --follow
+  ensue executions logs 019c… --stream stderr")]
     Logs(Logs),
     /// List the artifacts of an execution, or save them.
+    #[command(after_help = "\
+Examples:
+  ensue executions artifacts 019c…
+  ensue executions artifacts 019c… --save ./files")]
     Artifacts(Artifacts),
     /// Cancel an execution. Canceling a workflow ends its running steps; only steps with `if:
     /// always()` still start. A second cancel ends these as well.
+    #[command(after_help = "\
+Examples:
+  ensue executions cancel 019c…
+  ensue executions cancel --action release.ship --status running --dry-run")]
     Cancel {
         #[command(flatten)]
         which: Which,
@@ -82,6 +110,10 @@ pub(crate) enum Executions {
     },
     /// Pause an execution and its steps until it is resumed. Running attempts finish. Answers and
     /// events that arrive meanwhile are kept.
+    #[command(after_help = "\
+Examples:
+  ensue executions pause 019c…
+  ensue executions pause --label site=eu --dry-run")]
     Pause {
         #[command(flatten)]
         which: Which,
@@ -89,6 +121,10 @@ pub(crate) enum Executions {
         trying: Trying,
     },
     /// Resume a paused execution. Timers that expired meanwhile fire immediately.
+    #[command(after_help = "\
+Examples:
+  ensue executions resume 019c…
+  ensue executions resume --status paused --label site=eu")]
     Resume {
         #[command(flatten)]
         which: Which,
@@ -99,9 +135,19 @@ pub(crate) enum Executions {
     /// from the failed steps.
     Rerun(Rerun),
     /// Record the outcome of an indeterminate execution.
+    #[command(after_help = "\
+Examples:
+  ensue executions settle 019c… succeeded
+  ensue executions settle 019c… succeeded --result result.json
+  ensue executions settle 019c… failed --error 'the transfer was rejected'
+  ensue executions settle 019c… retry")]
     Settle(Settle),
     /// Print an ended execution as a test case for `ensue pack test`, with its steps as mocks.
     /// Check the case for secrets before you keep it.
+    #[command(after_help = "\
+Examples:
+  ensue executions record 019c…
+  ensue executions record 019c… > packs/release/tests/ship.test.yaml")]
     Record {
         /// The execution.
         id: String,
@@ -163,20 +209,6 @@ pub(crate) struct Listed {
     page: Page,
     #[command(flatten)]
     watching: Watching,
-}
-
-/// Which output is printed.
-#[derive(Debug, Args)]
-pub(crate) struct Logs {
-    /// The execution.
-    id: String,
-    /// Follow the output until the execution ends. For a workflow, print the output of each step
-    /// when the step ends.
-    #[arg(long, short)]
-    follow: bool,
-    /// Only this stream.
-    #[arg(long, value_enum, value_name = "STREAM")]
-    stream: Option<Stream>,
 }
 
 /// Which files are listed or saved.
@@ -295,10 +327,7 @@ impl Executions {
                 .await
             }
             Self::Watch { id } => watched::watch(asking, &client, &ids::whole(&client, &[ids::EXECUTION], &id).await?).await,
-            Self::Logs(logs) => {
-                let id = ids::whole(&client, &[ids::EXECUTION], &logs.id).await?;
-                print_logs(&client, &Logs { id, ..logs }).await
-            }
+            Self::Logs(logs) => logs.run(&client).await,
             Self::Artifacts(artifacts) => {
                 let id = ids::whole(&client, &[ids::EXECUTION], &artifacts.id).await?;
                 Artifacts { id, ..artifacts }.run(asking, &client).await
@@ -514,56 +543,6 @@ pub(super) fn ended_well(id: &str, made: Made, status: &str, why: &str) -> Outco
     };
     Err(Failure::new(format!("the execution ended with the status {status}{why}"))
         .hint(format!("{first}, and its cause with `ensue why {id}`")))
-}
-
-async fn print_logs(client: &Client, logs: &Logs) -> Outcome {
-    let execution = nearest::get_by_id(client, "/executions", &logs.id).await?;
-    if steps::may_have_steps(&execution) {
-        return print_logs_of_steps(client, logs, execution).await;
-    }
-    let path = path(&logs.id, "/logs");
-    if logs.follow {
-        return printed::follow(client, &path, logs.stream).await;
-    }
-    print_streams(client, &path, logs.stream, None).await
-}
-
-async fn print_streams(client: &Client, path: &str, only: Option<Stream>, mut title: Option<String>) -> Outcome {
-    let is_one_of_many = title.is_some();
-    for stream in only.map_or_else(|| vec![Stream::Stdout, Stream::Stderr], |stream| vec![stream]) {
-        match printed::print_whole(client, path, stream, &mut title).await {
-            // Discarded output of one step is no reason to leave out the others.
-            Err(failure) if is_one_of_many && failure.exit() == Exit::Missing => tell(format!("… {failure}")),
-            printed => printed?,
-        }
-    }
-    Ok(())
-}
-
-/// Prints the output of the steps of a workflow, each under its name; with `--follow`, that of each step once
-/// it has ended.
-async fn print_logs_of_steps(client: &Client, logs: &Logs, mut execution: Value) -> Outcome {
-    const PAUSE: Duration = Duration::from_secs(1);
-    let mut printed: BTreeSet<String> = BTreeSet::new();
-    loop {
-        let flow = steps::read(client, execution).await?;
-        let has_ended = !logs.follow || super::run::has_ended(&flow.execution);
-        for (name, step) in flow.programs().into_iter().filter(|(_, step)| !logs.follow || super::run::has_ended(step)) {
-            let id = text(step, "id");
-            if printed.insert(id.clone()) {
-                let title = format!("==> {name} ({}) <==", text(step, "action"));
-                print_streams(client, &path(&id, "/logs"), logs.stream, Some(title)).await?;
-            }
-        }
-        if has_ended {
-            if flow.is_cut {
-                tell("… there are more steps than can be read at once");
-            }
-            return Ok(());
-        }
-        tokio::time::sleep(PAUSE).await;
-        execution = client.get(&path(&logs.id, ""), &[]).await?;
-    }
 }
 
 #[cfg(test)]

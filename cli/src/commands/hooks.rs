@@ -9,7 +9,7 @@ use crate::output::Output;
 use crate::report::{Exit, Failure, Outcome, tell};
 use crate::table::{excerpt, text, time};
 
-/// List webhooks with their last deliveries, and send test deliveries.
+/// List webhooks and their deliveries, and send test deliveries.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -25,11 +25,20 @@ pub(crate) struct Hooks {
 enum Asked {
     /// List webhooks with their URL, the state of their secret, and their last deliveries with the
     /// reason for any rejection.
+    #[command(after_help = "\
+Examples:
+  ensue hooks list
+  ensue hooks list -o json")]
     List {
         #[command(flatten)]
         page: Page,
     },
     /// Send a test delivery, which the node signs with the stored key.
+    #[command(after_help = "\
+Examples:
+  ensue hooks send my_automation/github --event push --data push.json
+  ensue hooks send my_automation/alerts --data '{\"status\": \"firing\"}'
+  echo '{\"status\":\"firing\"}' | ensue hooks send my_automation/alerts --data -")]
     Send {
         /// The webhook.
         #[arg(value_name = "PACK/SENSOR")]

@@ -13,8 +13,8 @@ use crate::report::{Exit, Failure, Outcome, say, tell};
 /// The folder of a project's schemas, which the first line of each of its files names for editors.
 const SCHEMAS: &str = ".ensue/schemas";
 
-/// Create a folder with a node's settings, one pack (one rule, one test), and JSON Schemas for
-/// editors.
+/// Create a folder with a node's settings and a first pack. The pack has one rule and one test.
+/// The folder also has JSON Schemas for editors.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

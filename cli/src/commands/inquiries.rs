@@ -23,15 +23,32 @@ Examples:
   ensue inquiries cancel 019c…")]
 pub(crate) enum Inquiries {
     /// List inquiries, newest first.
+    #[command(after_help = "\
+Examples:
+  ensue inquiries list --mine --status open
+  ensue inquiries list --assignee role:release_managers
+  ensue inquiries list --watch")]
     List(Listed),
     /// Show an inquiry with its question, assignees, deadline and answers.
+    #[command(after_help = "\
+Examples:
+  ensue inquiries show 019c…
+  ensue inquiries show 019c… -o json")]
     Show {
         /// The inquiry.
         id: String,
     },
     /// Answer an inquiry.
+    #[command(after_help = "\
+Examples:
+  ensue inquiries respond 019c… --set ship=true --set note=\"after lunch\"
+  ensue inquiries respond 019c… --set hosts:='[\"web-1\", \"web-2\"]'
+  ensue inquiries respond 019c… --json '{\"ship\": false}'")]
     Respond(Respond),
     /// Cancel an inquiry, and the execution that asks it.
+    #[command(after_help = "\
+Examples:
+  ensue inquiries cancel 019c…")]
     Cancel {
         /// The inquiry.
         id: String,

@@ -9,24 +9,93 @@ use crate::report::{Outcome, printable};
 use crate::table::{Column, cell, pairs, text};
 use crate::{nearest, questions};
 
-/// What can be asked of a kind of thing that is installed.
+/// List and show packs.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Installed {
-    /// List all.
+#[command(after_help = "\
+Examples:
+  ensue packs list
+  ensue packs show release")]
+pub(crate) enum Packs {
+    /// List packs, with their versions and the state of their folders.
+    #[command(after_help = "\
+Examples:
+  ensue packs list
+  ensue packs list -o json")]
     List {
         #[command(flatten)]
         page: Page,
     },
-    /// Show one in detail.
+    /// Show a pack with its configuration, keys and findings.
+    #[command(after_help = "\
+Examples:
+  ensue packs show release
+  ensue packs show release -o json")]
     Show {
-        /// The ref, or the name of a pack.
+        /// The name of the pack.
+        #[arg(value_name = "PACK")]
+        name: String,
+    },
+}
+
+/// List and show actions.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  ensue actions list
+  ensue actions show release.ship")]
+pub(crate) enum Actions {
+    /// List actions, with their runners.
+    #[command(after_help = "\
+Examples:
+  ensue actions list
+  ensue actions list --limit 200 -o json")]
+    List {
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Show an action with its parameters and result.
+    #[command(after_help = "\
+Examples:
+  ensue actions show core.http
+  ensue actions show release.ship -o json")]
+    Show {
+        /// The ref of the action.
+        #[arg(value_name = "ACTION")]
+        name: String,
+    },
+}
+
+/// List and show triggers.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  ensue triggers list
+  ensue triggers show github.push")]
+pub(crate) enum Triggers {
+    /// List triggers.
+    #[command(after_help = "\
+Examples:
+  ensue triggers list
+  ensue triggers list --limit 200 -o json")]
+    List {
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Show a trigger with its payload and the rules that it triggers.
+    #[command(after_help = "\
+Examples:
+  ensue triggers show github.push
+  ensue triggers show github.push -o json")]
+    Show {
+        /// The ref of the trigger.
+        #[arg(value_name = "TRIGGER")]
         name: String,
     },
 }
 
 /// A kind of installed thing.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Kind {
+enum Kind {
     Packs,
     Actions,
     Triggers,
@@ -84,20 +153,41 @@ impl Kind {
     }
 }
 
-impl Installed {
-    pub(super) async fn run(self, kind: Kind, asking: &Asking) -> Outcome {
-        let client = asking.client()?;
+impl Packs {
+    pub(super) async fn run(self, asking: &Asking) -> Outcome {
         match self {
-            Self::List { page } => {
-                print_list(asking, &client, kind.path(), &page.query(), kind.columns()).await?;
-            }
-            Self::Show { name } => {
-                let thing = nearest::get_by_name(&client, kind.path(), &name).await?;
-                asking.output.print_one(&thing, |thing| kind.shown(thing));
-            }
+            Self::List { page } => list(Kind::Packs, asking, &page).await,
+            Self::Show { name } => show(Kind::Packs, asking, &name).await,
         }
-        Ok(())
     }
+}
+
+impl Actions {
+    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+        match self {
+            Self::List { page } => list(Kind::Actions, asking, &page).await,
+            Self::Show { name } => show(Kind::Actions, asking, &name).await,
+        }
+    }
+}
+
+impl Triggers {
+    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+        match self {
+            Self::List { page } => list(Kind::Triggers, asking, &page).await,
+            Self::Show { name } => show(Kind::Triggers, asking, &name).await,
+        }
+    }
+}
+
+async fn list(kind: Kind, asking: &Asking, page: &Page) -> Outcome {
+    print_list(asking, &asking.client()?, kind.path(), &page.query(), kind.columns()).await
+}
+
+async fn show(kind: Kind, asking: &Asking, name: &str) -> Outcome {
+    let thing = nearest::get_by_name(&asking.client()?, kind.path(), name).await?;
+    asking.output.print_one(&thing, |thing| kind.shown(thing));
+    Ok(())
 }
 
 /// Returns a pack for people.

@@ -27,6 +27,11 @@ Examples:
   ensue keys list --data ./ensue-data             without a running node")]
 pub(crate) enum Keys {
     /// Set the value of a key, from a prompt, standard input or a file.
+    #[command(after_help = "\
+Examples:
+  ensue keys set github.webhook_secret              asks for the value
+  openssl rand -hex 32 | ensue keys set github.webhook_secret
+  ensue keys set release.deploy_token --file token.txt")]
     Set {
         /// The key.
         key: KeyRef,
@@ -37,11 +42,20 @@ pub(crate) enum Keys {
         at_rest: AtRest,
     },
     /// List keys, without their values.
+    #[command(after_help = "\
+Examples:
+  ensue keys list
+  ensue keys list -o json
+  ensue keys list --data ./ensue-data               without a running node")]
     List {
         #[command(flatten)]
         at_rest: AtRest,
     },
     /// Remove a key.
+    #[command(after_help = "\
+Examples:
+  ensue keys remove release.deploy_token
+  ensue keys remove release.deploy_token --data ./ensue-data")]
     Remove {
         /// The key.
         key: KeyRef,

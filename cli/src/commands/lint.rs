@@ -6,8 +6,8 @@ use super::Asking;
 use super::check::{PacksAtHand, counted};
 use crate::report::{Failure, Outcome};
 
-/// Find probable mistakes: rules that never match or that trigger themselves, and names that
-/// nothing reads.
+/// Find probable mistakes in packs. Examples are rules that never match or that trigger themselves,
+/// and names that nothing reads.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -8,7 +8,7 @@ use crate::redraw::RefreshOn;
 use crate::report::Outcome;
 use crate::table::{Column, cell, text, time};
 
-/// List the locks of actions and rules, with their holders and waiters.
+/// List the locks of actions and rules, with holders and waiters.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -17,6 +17,11 @@ Examples:
   ensue locks list --watch")]
 pub(crate) enum Locks {
     /// List the locks that are held or waited for.
+    #[command(after_help = "\
+Examples:
+  ensue locks list
+  ensue locks list --action release.deploy
+  ensue locks list --watch")]
     List(Listed),
 }
 

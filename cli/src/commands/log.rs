@@ -51,11 +51,16 @@ pub(crate) struct Log {
     about: Option<About>,
 }
 
-/// What is asked of the log other than its records.
+/// The commands about the log other than listing its records.
 #[derive(Debug, Subcommand)]
 enum About {
     /// Verify the hash chain of the whole log, and locate any edit, insertion, deletion, reordering
     /// or truncation.
+    #[command(after_help = "\
+Examples:
+  ensue log verify
+  ensue log verify --data ./ensue-data     without a running node
+  ensue log verify --data ./backup --copy  a backup, wherever it is")]
     Verify {
         #[command(flatten)]
         at_rest: AtRest,
@@ -65,6 +70,11 @@ enum About {
         copy: bool,
     },
     /// Print the newest position and the chain's hash there.
+    #[command(after_help = "\
+Examples:
+  ensue log head
+  ensue log head -o json
+  ensue log head --data ./ensue-data     without a running node")]
     Head {
         #[command(flatten)]
         at_rest: AtRest,

@@ -1,11 +1,11 @@
-//! The list of commands in `ensue --help`, grouped by purpose.
+//! The list of commands in `ensue -h` and `ensue --help`, grouped by purpose.
 
 use std::fmt::Write as _;
 
 use clap::{Command, CommandFactory as _};
 
 use super::CommandLine;
-use crate::tree::wrapped;
+use crate::output::GLOBAL_OPTIONS;
 
 /// Each group with its commands, in the order in which a newcomer needs them.
 const GROUPS: [(&str, &[&str]); 5] = [
@@ -34,9 +34,8 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ),
 ];
 
-/// The column in which descriptions begin, and their width: 80 columns together.
-const NAME_COLUMNS: usize = 16;
-const TEXT_COLUMNS: usize = 64;
+/// The width of the column of names.
+const NAME_COLUMNS: usize = 14;
 
 /// Returns the command line as it is parsed, with its commands in groups.
 pub(crate) fn command_line() -> Command {
@@ -53,16 +52,10 @@ fn template(line: &Command) -> String {
     for (group, names) in GROUPS {
         let _ = writeln!(template, "{heading}{group}:{heading:#}");
         for name in names {
-            let mut texts = wrapped(&about(line, name), TEXT_COLUMNS).into_iter();
-            let first = texts.next().unwrap_or_default();
-            let _ = writeln!(template, "  {name_style}{name:<width$}{name_style:#}{first}", width = NAME_COLUMNS - 2);
-            for text in texts {
-                let _ = writeln!(template, "{:NAME_COLUMNS$}{text}", "");
-            }
+            let _ = writeln!(template, "  {name_style}{name:<NAME_COLUMNS$}{name_style:#}{}", about(line, name));
         }
-        template.push('\n');
     }
-    let _ = write!(template, "{heading}Options:{heading:#}\n{{options}}{{after-help}}");
+    let _ = write!(template, "\n{heading}{GLOBAL_OPTIONS}:{heading:#}\n{{options}}{{after-help}}");
     template
 }
 
@@ -94,9 +87,78 @@ mod tests {
     }
 
     #[test]
-    fn command_list_fits_on_one_screen() {
+    fn short_help_fits_on_one_screen() {
         let help = command_line().render_help().to_string();
-        let list: Vec<&str> = help.lines().skip_while(|line| *line != "Start:").take_while(|line| *line != "Options:").collect();
+        assert!(help.lines().count() <= 60, "{} lines", help.lines().count());
+        let wide: Vec<&str> = help.lines().filter(|line| line.chars().count() > 100).collect();
+        assert_eq!(wide, Vec::<&str>::new());
+        for only_long in ["First steps:", "Exit codes:"] {
+            assert!(!help.contains(only_long), "{help}");
+            assert!(command_line().render_long_help().to_string().contains(only_long), "{only_long}");
+        }
+    }
+
+    #[test]
+    fn each_command_has_one_line_in_its_group() {
+        let help = command_line().render_help().to_string();
+        let list: Vec<&str> = help.lines().skip_while(|line| *line != "Start:").take_while(|line| !line.is_empty()).collect();
         insta::assert_snapshot!(list.join("\n"));
+    }
+
+    /// Returns every command that is not hidden, with the names of its parents.
+    fn all_commands(command: &Command, parents: &str) -> Vec<(String, Command)> {
+        let name = format!("{parents} {}", command.get_name()).trim().to_owned();
+        let below = command.get_subcommands().filter(|command| !command.is_hide_set());
+        let below: Vec<_> = below.flat_map(|command| all_commands(command, &name)).collect();
+        std::iter::once((name, command.clone())).chain(below).collect()
+    }
+
+    /// Returns the lines under "Examples:" in the help of a command.
+    fn examples(command: &mut Command) -> Vec<String> {
+        let help = command.render_long_help().to_string();
+        let lines = help.lines().skip_while(|line| *line != "Examples:" && *line != "First steps:").skip(1);
+        lines.take_while(|line| line.starts_with("  ")).map(|line| line.trim().to_owned()).collect()
+    }
+
+    #[test]
+    fn help_of_every_command_has_examples() {
+        let commands = all_commands(&command_line(), "");
+        assert!(commands.len() > 90, "only {} commands were found", commands.len());
+        let mut without = Vec::new();
+        for (name, mut command) in commands {
+            if examples(&mut command).is_empty() {
+                without.push(name);
+            }
+        }
+        assert_eq!(without, Vec::<String>::new());
+    }
+
+    /// Splits the call of `ensue` out of a line of a shell, without redirections and the explanation behind two
+    /// spaces.
+    fn words(line: &str) -> Vec<String> {
+        let mut words = vec![String::new()];
+        let mut quote = None;
+        for c in line[line.find("ensue").unwrap_or_default()..].replace("  ", " # ").chars() {
+            match (c, quote) {
+                ('\'' | '"', None) => quote = Some(c),
+                (_, Some(open)) if c == open => quote = None,
+                (' ', None) => words.push(String::new()),
+                ('|' | '<' | '>' | '#' | '&' | ')', None) => break,
+                (_, _) => words.last_mut().expect("the list begins with a word").push(c),
+            }
+        }
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
+    #[test]
+    fn examples_of_every_command_are_valid() {
+        for (name, mut command) in all_commands(&command_line(), "") {
+            for example in examples(&mut command) {
+                let parsed = command_line().try_get_matches_from(words(&example));
+                let error = parsed.err().map(|error| error.to_string());
+                assert!(error.is_none(), "{name}: {example}: {error:?}");
+            }
+        }
     }
 }

@@ -18,6 +18,10 @@ use crate::trials::{Trial, junit};
 
 /// Test packs.
 #[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  ensue pack test packs/release
+  ensue pack test packs/")]
 pub(crate) enum Pack {
     Test(Test),
 }

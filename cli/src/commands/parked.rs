@@ -20,21 +20,34 @@ Examples:
   ensue parked dismiss 4711     give up the reaction permanently")]
 pub(crate) enum Parked {
     /// List parked reactions, newest first.
+    #[command(after_help = "\
+Examples:
+  ensue parked list
+  ensue parked list -o json")]
     List {
         #[command(flatten)]
         page: SortedPage,
     },
     /// Show a parked reaction.
+    #[command(after_help = "\
+Examples:
+  ensue parked show 4711")]
     Show {
         /// The position of the record that caused it.
         position: u64,
     },
     /// Retry a parked reaction.
+    #[command(after_help = "\
+Examples:
+  ensue parked retry 4711       after an upgrade that fixes the error")]
     Retry {
         /// The position of the record that caused it.
         position: u64,
     },
     /// Dismiss a parked reaction.
+    #[command(after_help = "\
+Examples:
+  ensue parked dismiss 4711     give up the reaction permanently")]
     Dismiss {
         /// The position of the record that caused it.
         position: u64,

@@ -25,15 +25,28 @@ Examples:
   ensue status --profile here")]
 pub(crate) enum Profiles {
     /// Add or replace a profile.
+    #[command(after_help = "\
+Examples:
+  ensue profiles add production --url https://ensue.example    asks for the token
+  ensue profiles add here --url http://127.0.0.1:3678 --token-file ana.token")]
     Add(Add),
     /// List profiles, without their tokens.
+    #[command(after_help = "\
+Examples:
+  ensue profiles list")]
     List,
     /// Set the default profile.
+    #[command(after_help = "\
+Examples:
+  ensue profiles use production")]
     Use {
         /// The profile.
         name: ProfileName,
     },
     /// Remove a profile and its token.
+    #[command(after_help = "\
+Examples:
+  ensue profiles remove production")]
     Remove {
         /// The profile.
         name: ProfileName,

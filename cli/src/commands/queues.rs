@@ -16,6 +16,10 @@ Examples:
   ensue queues list --watch")]
 pub(crate) enum Queues {
     /// List the queues, with how many executions run and wait in each.
+    #[command(after_help = "\
+Examples:
+  ensue queues list
+  ensue queues list --watch")]
     List(Listed),
 }
 

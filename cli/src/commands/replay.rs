@@ -22,8 +22,8 @@ const PATIENCE_SECONDS: u64 = 600;
 /// The most executions shown to people.
 const SHOWN_MAX: usize = 20;
 
-/// Replay recorded executions, and report which would now decide otherwise, where first, and why.
-/// Results and answers come from the log: nothing runs, nobody is asked, and nothing is recorded.
+/// Replay recorded executions, and report changed decisions. The report shows the first decision
+/// that would differ, and why. Results and answers come from the log: nothing runs, nobody is asked, and nothing is recorded.
 ///
 /// Without --against, executions are replayed with the definitions that they ran with, and every
 /// decision must be the same. With --against, they are replayed with another version of a pack.

@@ -12,6 +12,10 @@ use crate::report::{Failure, Outcome, tell};
 
 /// Start again from a backup of the data directory.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ensue restore accept --data ./ensue-data --dry-run    report what is missing
+  ensue restore accept --data ./ensue-data")]
 pub(crate) struct Restore {
     #[command(subcommand)]
     about: About,

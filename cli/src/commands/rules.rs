@@ -23,11 +23,19 @@ Examples:
   ensue rules set release.ship_on_tag shadow   judged, recorded, not acted on")]
 pub(crate) enum Rules {
     /// List rules.
+    #[command(after_help = "\
+Examples:
+  ensue rules list
+  ensue rules list --limit 200 -o json")]
     List {
         #[command(flatten)]
         page: Page,
     },
     /// Show a rule.
+    #[command(after_help = "\
+Examples:
+  ensue rules show release.ship_on_tag
+  ensue rules show release.ship_on_tag -o json")]
     Show {
         /// The rule.
         rule: String,
@@ -36,8 +44,9 @@ pub(crate) enum Rules {
     #[command(after_help = "\
 Examples:
   ensue rules backtest release.ship_on_tag --since 7d
-  ensue rules backtest packs/release/rules/ship_on_tag.yaml --since 30d --max-new 5 --max-lost 0   for CI: exits with 1 if the limits are exceeded
-  ensue rules backtest packs/release --since 30d --max-changed 10   all rules of a pack")]
+  ensue rules backtest packs/release/rules/ship_on_tag.yaml --since 30d
+  ensue rules backtest packs/release --since 30d     all rules of a pack
+  ensue rules backtest packs/release --max-new 5 --max-lost 0     for CI")]
     Backtest(Backtest),
     /// Run a scheduled rule for a past time range. Times that fired already are skipped.
     #[command(after_help = "\
@@ -46,6 +55,11 @@ Examples:
   ensue rules backfill backup.nightly --since 2026-03-01T00:00:00Z --until 2026-03-08T00:00:00Z")]
     Backfill(Backfill),
     /// Set the mode of a rule.
+    #[command(after_help = "\
+Examples:
+  ensue rules set release.ship_on_tag shadow     matches are recorded only
+  ensue rules set release.ship_on_tag enabled
+  ensue rules set release.ship_on_tag disabled")]
     Set {
         /// The rule.
         rule: String,

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Asking;
 use crate::report::{Failure, Outcome, say};
 
-/// Print the JSON Schema of a kind of file, for completion and validation in editors.
+/// Print the JSON Schema of a kind of file. Editors use it for completion and validation.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

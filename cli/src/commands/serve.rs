@@ -179,7 +179,7 @@ async fn serve(config: Config, slow_disk: Option<Duration>, voice: Voice) -> Out
     }
 }
 
-/// Returns what is put over the log: nothing, but for a measurement on a slower disk than there is.
+/// Wraps the log for a measurement on a slower disk; otherwise returns it unchanged.
 fn over(slow_disk: Option<Duration>) -> LogOver {
     match slow_disk {
         Some(delay) => Box::new(move |log| SlowLog::over(log, delay)),
@@ -187,7 +187,7 @@ fn over(slow_disk: Option<Duration>) -> LogOver {
     }
 }
 
-/// Tells what becomes of changes in the packs folder, for as long as there is somebody to hear of them.
+/// Reports the results of changes in the packs folder until the watch ends.
 async fn tell_news(news: Option<tokio::sync::mpsc::Receiver<PacksNews>>, voice: Voice) {
     if let Some(mut news) = news {
         while let Some(one) = news.recv().await {

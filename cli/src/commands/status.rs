@@ -10,6 +10,12 @@ use crate::table::{bytes, pairs, text};
 
 /// Show the state of the node. Without a token, show whether it is ready.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ensue status
+  ensue status --watch
+  ensue status --ready       for health checks: exit code 0 or 7
+  ensue status --profile production -o json")]
 pub(crate) struct Status {
     /// Only check whether the node can serve requests: exit code 0 or 7. Needs no token.
     #[arg(long, conflicts_with = "watch")]

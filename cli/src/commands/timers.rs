@@ -8,7 +8,7 @@ use crate::redraw::RefreshOn;
 use crate::report::Outcome;
 use crate::table::{Column, cell, text, time};
 
-/// List the schedules of rules and sensors, with when they fire next.
+/// List the schedules of rules and sensors, and their next times.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -17,6 +17,11 @@ Examples:
   ensue timers list --watch")]
 pub(crate) enum Timers {
     /// List schedules with when they fire next, newest first.
+    #[command(after_help = "\
+Examples:
+  ensue timers list
+  ensue timers list --rule backup.nightly
+  ensue timers list --watch")]
     List(Listed),
 }
 

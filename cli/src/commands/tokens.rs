@@ -22,6 +22,11 @@ Examples:
   ensue tokens add rescue --role admin --data ./ensue-data     all tokens lost")]
 pub(crate) enum Tokens {
     /// Add a token and print it. It is not shown again.
+    #[command(after_help = "\
+Examples:
+  ensue tokens add ana --role release_managers --role viewer
+  ensue tokens add ci --role author > ci.token
+  ensue tokens add rescue --role admin --data ./ensue-data     all tokens lost")]
     Add {
         /// The name of its holder: a-z, 0-9, `_`, `-` and `.`.
         name: String,
@@ -32,11 +37,19 @@ pub(crate) enum Tokens {
         at_rest: AtRest,
     },
     /// List tokens, without their secrets.
+    #[command(after_help = "\
+Examples:
+  ensue tokens list
+  ensue tokens list --data ./ensue-data     without a running node")]
     List {
         #[command(flatten)]
         at_rest: AtRest,
     },
     /// Revoke a token.
+    #[command(after_help = "\
+Examples:
+  ensue tokens revoke ana
+  ensue tokens revoke ci --data ./ensue-data     without a running node")]
     #[command(visible_alias = "remove")]
     Revoke {
         /// The token's name.

@@ -27,8 +27,12 @@ const EXECUTIONS_MAX: u16 = 100;
 /// The most rules searched for those that erred: a page of the API.
 const RULES_MAX: u16 = 200;
 
-/// Watch the rates, queues, running executions and failing rules of a node. `q` quits.
+/// Watch rates, queues, running executions and failing rules. `q` quits.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ensue top
+  ensue top --profile production")]
 pub(crate) struct Top;
 
 impl Top {

@@ -25,16 +25,31 @@ Examples:
   ensue vars unset deploy.freeze")]
 pub(crate) enum Vars {
     /// List vars that have a value.
+    #[command(after_help = "\
+Examples:
+  ensue vars list
+  ensue vars list --sort position
+  ensue vars list --limit 200 -o json")]
     List {
         #[command(flatten)]
         page: SortedPage,
     },
     /// Show a var with its value.
+    #[command(after_help = "\
+Examples:
+  ensue vars show sync.cursor
+  ensue vars show deploy.freeze -o json")]
     Show {
         /// The var.
         name: VarName,
     },
     /// Set a var.
+    #[command(after_help = "\
+Examples:
+  ensue vars set sync.cursor 17
+  ensue vars set deploy.freeze '{\"until\": \"2026-12-27\"}'
+  ensue vars set banner --text 'Closed today'
+  echo '[1, 2]' | ensue vars set numbers --file -")]
     Set {
         /// The var.
         name: VarName,
@@ -49,6 +64,9 @@ pub(crate) enum Vars {
         file: Option<PathBuf>,
     },
     /// Remove the value of a var.
+    #[command(after_help = "\
+Examples:
+  ensue vars unset deploy.freeze")]
     #[command(visible_alias = "remove")]
     Unset {
         /// The var.

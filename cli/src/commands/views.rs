@@ -12,8 +12,16 @@ pub(super) const REBUILDING: &str = "rebuilding";
 
 /// Rebuild the read models.
 #[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  ensue views rebuild
+  ensue views rebuild --data ./ensue-data     without a running node")]
 pub(crate) enum Views {
     /// Rebuild the read models from the log, and replace the old ones.
+    #[command(after_help = "\
+Examples:
+  ensue views rebuild
+  ensue views rebuild --data ./ensue-data     without a running node")]
     Rebuild {
         #[command(flatten)]
         at_rest: AtRest,

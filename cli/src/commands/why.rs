@@ -19,7 +19,8 @@ use crate::tree::{self, Branch};
 /// The most pages of rules that are read.
 const PAGES_MAX: usize = 500;
 
-/// Show the causes and consequences of an event or execution, or why rules matched or did not.
+/// Show the causes and consequences of an event or execution. With --event or --data, show why rules
+/// matched or did not.
 #[derive(Debug, Args)]
 #[command(
     group = ArgGroup::new("what").args(["id", "event", "data"]).required(true),

@@ -298,7 +298,7 @@ async fn damaged_file_of_begun_attempts_causes_no_retry() {
         Damage::CutAt(line as u64 + 10),
     ];
     damages.extend((0..rounds(4, 200)).map(|_| Damage::FlippedBit { byte: random.below(noted.len() as u64), bit: random.below(8) as u32 }));
-    // A copy of the file proves nothing, so what is damaged is the file itself.
+    // A copy of the file proves nothing, so the file itself is damaged.
     let itself = place.path().join("begun");
     fs::hard_link(&begun, &itself).unwrap();
     for damage in damages {

@@ -65,7 +65,7 @@ async fn failed_log_sync_ends_the_node_and_the_next_start_is_consistent() {
             Ok(failing) => failing,
             Err(why) => {
                 senders.stop().await;
-                return skipped(TEST, &format!("no failing sync can be had: {why}"));
+                return skipped(TEST, &format!("a failing sync is not available: {why}"));
             }
         };
         trial.ledger.note(&format!("sync {n} fails"));

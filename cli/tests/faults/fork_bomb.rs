@@ -15,7 +15,7 @@ const SUPERVISOR_TASKS: usize = 4;
 const BOMB_PROCESSES: usize = 40;
 
 const BOMB: &str = "\
-description: Multiplies for as long as it may, and what is there stays.
+description: Multiplies for as long as it may, and all of its processes stay.
 timeout: 5m
 grace: 1s
 run:
@@ -65,7 +65,7 @@ async fn goes_off(test: &str, place: &Place, node: Node) {
     let cancelled = client.post(&format!("/executions/{bomb}/cancel"), &json!({})).await;
     assert!(cancelled.status.is_success(), "{cancelled:#?}");
     client.until(&format!("/executions/{bomb}"), |shown| shown["status"] == "cancelled").await;
-    assert_eq!(processes(place), 0, "none of it is left once it is told as ended");
+    assert_eq!(processes(place), 0, "no process is left once its end is recorded");
     assert_eq!(node.stop(), Some(0));
 }
 

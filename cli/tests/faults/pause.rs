@@ -24,7 +24,7 @@ async fn node_stopped_for_two_leases_counts_nothing_twice_and_keeps_its_lock() {
         trial.ledger.note("SIGSTOP");
         node.signal(Signal::STOP);
         let other = Printed::by(&mut trial.place.ensue(&["serve", "--listen", "127.0.0.1:0", "--data", "data", "--packs", "packs"]));
-        assert_eq!(other.code, Some(6), "a node that stands still has its directory: {other:?}");
+        assert_eq!(other.code, Some(6), "a stopped node keeps its directory: {other:?}");
         tokio::time::sleep(LEASE * 2).await;
         trial.ledger.note("SIGCONT");
         node.signal(Signal::CONT);

@@ -43,7 +43,7 @@ async fn retrying_client_sees_no_failed_request_during_restarts_under_load() {
     reads.await.unwrap();
     let records = client.records().await;
     let of_runs = records.iter().filter(|record| record["kind"] == "execution.requested" && record["fact"]["action"] == "core.noop");
-    assert_eq!(of_runs.count() as u64, asked.load(Ordering::Relaxed), "what is asked for without a key counts once for each answer");
+    assert_eq!(of_runs.count() as u64, asked.load(Ordering::Relaxed), "a request without a key counts once for each answer");
     trial.holds(node, SentAgain::All).await;
 }
 

@@ -351,13 +351,13 @@ pub(super) fn processes_of(executions: &BTreeSet<String>) -> Vec<(u32, String)> 
 async fn rebuilt_views_are_the_live_ones(client: &Client) {
     let before = Shown::by(client).await;
     for list in ["/events", "/enforcements", "/executions", "/dead_letters"] {
-        assert!(before.count(list) > 0, "there is nothing in {list} that could be built anew");
+        assert!(before.count(list) > 0, "there is nothing in {list} that could be rebuilt");
     }
     let answer = client.post("/views/rebuild", &json!({})).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
     client.until("/views/rebuild", |job| job["status"] == "succeeded").await;
     let differences = Shown::by(client).await.differs_from(&before);
-    assert!(differences.is_empty(), "views that are built anew hold other things than the live ones: {differences:#?}");
+    assert!(differences.is_empty(), "rebuilt views differ from the live ones: {differences:#?}");
 }
 
 /// The number of refused deliveries.
@@ -378,5 +378,5 @@ pub(super) async fn some_are_refused(client: &Client) {
 
 /// Returns a value that must be a text.
 pub(super) fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+    value.as_str().unwrap_or_else(|| panic!("{value} is not text")).to_owned()
 }

@@ -29,7 +29,8 @@ pub struct Settings {
     /// For queues with a limit on starts: how many attempts may have been started by now, counted from the
     /// beginning of the log.
     pub starts_max: BTreeMap<WorkerQueueName, u64>,
-    /// The name of the node's own worker. Attempts are given to it by this name, and what has not begun of them only it can say.
+    /// The name of the node's own worker. Attempts are given to it by this name, and only it can report
+    /// that one of them has not begun.
     pub worker: String,
     /// How long a worker's lease of an attempt lasts without being renewed, in milliseconds.
     pub lease_millis: u64,

@@ -59,8 +59,8 @@ fn telling_of_one(state: &State, (drafts, place): (&[Draft], usize), by: Option<
     }
     let above = internal_above(state, draft, by);
     let telling = Telling { state, catalog, at, above: &above };
-    let told = news(state, draft, by).into_iter().filter(|news| heard.contains(&news.trigger) && !above.contains(&news.trigger));
-    told.map(|news| telling.event(&drafts[..place], draft, news)).collect()
+    let reported = news(state, draft, by).into_iter().filter(|news| heard.contains(&news.trigger) && !above.contains(&news.trigger));
+    reported.map(|news| telling.event(&drafts[..place], draft, news)).collect()
 }
 
 /// The facts that can be reported as events.

@@ -22,9 +22,10 @@ use crate::text::cut;
 pub const ROLES: [&str; 2] = ["admin", "operator"];
 
 /// The explanation for the assignees, in addition to the title.
-pub const TEXT: &str = "The worker of the attempt is gone, and nothing tells whether what it did took effect. Look at the other side: \
-    did it? `succeeded`: it did, with its `result` if there is one. `failed`: it did not, and is not to be tried again; `error` says why. \
-    `retry`: it did not, and is to be tried again, but where it was asked to end: then it is cancelled. A report of the attempt that still comes answers this as well.";
+pub const TEXT: &str = "The worker of the attempt is gone, and Ensue cannot tell whether the attempt took effect. Check the system that the action works \
+    on. `succeeded`: it took effect; add the `result` if there is one. `failed`: it did not take effect and is not retried; `error` says \
+    why. `retry`: it did not take effect and is retried, or cancelled if that was requested. A late report of the attempt answers this \
+    inquiry as well.";
 
 /// Returns the JSON Schema of the answer: the same as the body of `POST /executions/{id}/settle`.
 pub fn answer_schema() -> Value {
@@ -33,9 +34,9 @@ pub fn answer_schema() -> Value {
         "required": ["outcome"],
         "additionalProperties": false,
         "properties": {
-            "outcome": { "enum": SettlementWord::ALL.map(SettlementWord::as_str), "description": "What became of it." },
-            "result": { "description": "With `succeeded`: what it gave." },
-            "error": { "type": "string", "description": "With `failed`: why." },
+            "outcome": { "enum": SettlementWord::ALL.map(SettlementWord::as_str), "description": "The outcome of the attempt." },
+            "result": { "description": "With `succeeded`: the result." },
+            "error": { "type": "string", "description": "With `failed`: the reason." },
         },
     })
 }
@@ -88,7 +89,7 @@ pub(super) fn in_doubt(execution: &Execution) -> Option<Attempt> {
 fn opened(state: &State, record: &Record, (id, execution): (ExecutionId, &Execution), attempt: Attempt) -> Draft {
     let title = cut(format!("What became of attempt {} of `{}`?", attempt.number, execution.action), TITLE_BYTES_MAX);
     let bound = json!({ "title": title, "text": TEXT, "answer": answer_schema(), "execution": id, "attempt": attempt.id });
-    let canonical = serde_json_canonicalizer::to_vec(&bound).expect("there is no number in it, and all else has a canonical form");
+    let canonical = serde_json_canonicalizer::to_vec(&bound).expect("it has no numbers, and everything else has a canonical form");
     let fact = InquiryOpened {
         title,
         assignees: ROLES.map(|role| Assignee::Role(role.to_owned())).to_vec(),

@@ -120,9 +120,9 @@ fn told_again(
         }
     };
     let cause = Some(execution.cause(record.id));
-    let told = Draft { stream: StreamId::Execution(id), begins: None, actor: Actor::Engine, cause, trace: None, fact, body: None };
+    let draft = Draft { stream: StreamId::Execution(id), begins: None, actor: Actor::Engine, cause, trace: None, fact, body: None };
     let next = next.map(|due| timer(state, record, (id, execution), (TimerKind::Reminder, number + 1), due));
-    Ok(std::iter::once(told).chain(next).collect())
+    Ok(std::iter::once(draft).chain(next).collect())
 }
 
 /// Returns the consequences of a record of an inquiry.
@@ -147,7 +147,7 @@ pub(crate) fn react(state: &State, record: &Record, fact: InquiryFact<'_>, with:
 /// Notifies the assignees, if the step defines a notification.
 fn notify(state: &State, record: &Record, (id, execution): (ExecutionId, &Execution), of: Occasion, with: &Context<'_>) -> Reaction {
     let Some((inquiry, part_of)) = state.inquiries().of(&id).zip(execution.part_of.as_ref()) else { return Reaction::nothing() };
-    let told = with_steps(state, part_of.workflow, record, with, |run| {
+    let reaction = with_steps(state, part_of.workflow, record, with, |run| {
         let params = match document(execution.params, with) {
             Ok(params) => params,
             Err(reaction) => return Some(reaction),
@@ -159,7 +159,7 @@ fn notify(state: &State, record: &Record, (id, execution): (ExecutionId, &Execut
         run.notified((id, execution, part_of), &Asked { inquiry, question: &question, of })
     });
     // If its steps cannot be read, nobody knows whom to notify; the question stays open all the same.
-    told.flatten().unwrap_or_else(Reaction::nothing)
+    reaction.flatten().unwrap_or_else(Reaction::nothing)
 }
 
 /// Returns the end of an execution whose wait is over: the answer came, or the time for one passed.
@@ -217,11 +217,11 @@ fn answers(inquiry: &Inquiry, with: &Context<'_>) -> Result<Vec<Document>, React
 
 /// Returns the result of an execution that asked: the answer that counts, and all answers given.
 fn result(answer: Node<'_>, inquiry: &Inquiry, answers: &[Document]) -> Body {
-    let told = inquiry.answers.iter().zip(answers).map(|(given, answer)| {
+    let answers_given = inquiry.answers.iter().zip(answers).map(|(given, answer)| {
         let (by, verdict) = (Json::from(given.by.as_str()), given.verdict.as_str());
         format!(r#"{{"by":{by},"at":"{}","verdict":"{verdict}","answer":{}}}"#, given.at, answer.root().raw())
     });
-    let all = told.collect::<Vec<_>>().join(",");
+    let all = answers_given.collect::<Vec<_>>().join(",");
     Body::json(format!(r#"{{"answer":{},"answers":[{all}]}}"#, answer.raw()))
 }
 

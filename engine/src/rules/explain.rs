@@ -71,7 +71,7 @@ fn worked_out(rule: &Rule, event: &EventView<'_>, vars: &SeenVars, thoroughness:
     let texts = EventTexts::of(event);
     let event = event_value(event, &texts);
     let mut scope = vars.within(base_scope(rule, &event));
-    let mut told = Reason::default();
+    let mut reason = Reason::default();
     let mut budget = Budget::steps(RULE_STEPS_MAX);
     let reads_local = rule.when.as_ref().is_some_and(|when| when.reads_root("local"));
     let failed = match &thoroughness {
@@ -79,17 +79,17 @@ fn worked_out(rule: &Rule, event: &EventView<'_>, vars: &SeenVars, thoroughness:
         // there is nothing to report.
         _ if reads_local => match local::computable(&mut scope, &rule.local, &mut budget) {
             Ok(failed) => failed,
-            Err(_) => return told,
+            Err(_) => return reason,
         },
         Thoroughness::Everything => local::computable(&mut scope, &rule.local, &mut Budget::steps(RULE_STEPS_MAX)).unwrap_or_default(),
         Thoroughness::Conditions { .. } => Vec::new(),
     };
     if let Some(Value::Map(values)) = scope.get("local") {
         let found = rule.local.iter().filter_map(|(name, _)| Some((name, values.get_str(name)?)));
-        told.locals = found.map(|(name, value)| LocalValue { name: name.clone(), value: value.brief() }).collect();
+        reason.locals = found.map(|(name, value)| LocalValue { name: name.clone(), value: value.brief() }).collect();
     }
-    let Some(when) = &rule.when else { return told };
-    told.when = Some(match thoroughness {
+    let Some(when) = &rule.when else { return reason };
+    reason.when = Some(match thoroughness {
         Thoroughness::Everything => when.explain(&scope, &mut budget),
         Thoroughness::Conditions { steps_left } => {
             let explained = when.explain_conditions(&scope, &mut budget, steps_left);
@@ -97,8 +97,8 @@ fn worked_out(rule: &Rule, event: &EventView<'_>, vars: &SeenVars, thoroughness:
             explained
         }
     });
-    told.erred_local = told.when.as_ref().and_then(|explained| culprit(rule, when, explained, &failed));
-    told
+    reason.erred_local = reason.when.as_ref().and_then(|explained| culprit(rule, when, explained, &failed));
+    reason
 }
 
 /// Returns the local value whose error is the condition's error, if the condition read one that errs.

@@ -36,15 +36,15 @@ impl WorkflowRun<'_> {
         let (inquiry, of) = (asked.inquiry.0, asked.of);
         let step = self.workflow.step(&part_of.step)?;
         let notify = step.notify.as_ref()?;
-        let told = |fact: Fact| Draft {
+        let draft = |fact: Fact| Draft {
             stream: StreamId::Execution(stream),
             cause: Some(execution.cause(self.record.id)),
             ..self.draft(fact, None)
         };
         let teller = ExecutionId(Id::derived(self.state.log(), self.record.id, Role::Execution));
         Some(match self.notification(step, notify, teller, asked) {
-            Ok(request) => Reaction::last(vec![told(InquiryNotified { inquiry, execution: teller, of }.into()), request]),
-            Err(StepError::Fails(error)) => Reaction::last(vec![told(InquiryNotificationFailed { inquiry, of, error }.into())]),
+            Ok(request) => Reaction::last(vec![draft(InquiryNotified { inquiry, execution: teller, of }.into()), request]),
+            Err(StepError::Fails(error)) => Reaction::last(vec![draft(InquiryNotificationFailed { inquiry, of, error }.into())]),
             Err(StepError::Stuck(reaction)) => reaction,
         })
     }

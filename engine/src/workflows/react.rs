@@ -179,7 +179,7 @@ fn due(
             run.next_within(step)?.map(|drafts| Due { drafts, then: next })
         }
         Change::Ended(step) => run.first_of(workflow.dependents(step), next)?,
-        // A step that was passed over because the consequences of another step's end were dismissed also ends now.
+        // A step that was skipped because the consequences of another step's end were dismissed also ends now.
         Change::CancelRequested => run.first_of(workflow.steps().iter(), next)?,
         Change::Undoing => None,
     };
@@ -213,7 +213,7 @@ pub(super) fn ends_asked_for(
 }
 
 impl WorkflowRun<'_> {
-    /// Returns what is due in a workflow that has begun: first the waits that open with it, then the steps
+    /// Returns the due records of a workflow that has begun: first the waits that open with it, then the steps
     /// that need nothing.
     fn begun(&self, next: Consequence) -> Result<Option<Due>, Reaction> {
         let waits = u32::try_from(self.workflow.early_waits().count()).unwrap_or(u32::MAX);
@@ -246,7 +246,7 @@ impl WorkflowRun<'_> {
         Ok(None)
     }
 
-    /// Returns what is due in a step that is done more than once and has not ended.
+    /// Returns the due records of a step that is done more than once and has not ended.
     fn next_within(&self, name: &StepName) -> Result<Option<Vec<Draft>>, Reaction> {
         match self.next_of_items(name)? {
             Some(drafts) => Ok(Some(drafts)),

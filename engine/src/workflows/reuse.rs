@@ -85,13 +85,15 @@ impl WorkflowRun<'_> {
 
     /// Returns the digest that an answer to the question of a step would be bound to.
     fn asked_digest(&self, step: &Step, ends: Ends) -> Result<Digest, StepError> {
-        let Task::Action { action, with } = &step.task else { return Err(Reaction::Impossible("it asks nobody".to_owned()).into()) };
+        let Task::Action { action, with } = &step.task else {
+            return Err(Reaction::Impossible("the step has no question".to_owned()).into());
+        };
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
         let inputs = self.inputs(ends, &with.reads())?;
         let scope = self.scope(&inputs, &with.expressions(), &mut budget)?;
         let asked = self.requested(step, Nth::Only, action, with, &scope, &mut budget)?;
         let params = asked.body.and_then(|body| body.content).and_then(|content| Document::parse(content).ok());
-        let params = params.ok_or_else(|| Reaction::Impossible("the parameters of a question are no JSON".to_owned()))?;
+        let params = params.ok_or_else(|| Reaction::Impossible("the parameters of a question are not JSON".to_owned()))?;
         Ok(question_digest(&params, &step.name, self.execution, self.with)?)
     }
 

@@ -13,11 +13,11 @@ use crate::support::site::{install_demo, received};
 use crate::support::{Site, note_start, rule_id, set_mode};
 
 fn why(outcome: &Outcome) -> Vec<SupersededBecause> {
-    outcome.facts().filter_map(|fact| if let Fact::EnforcementSuperseded(told) = fact { Some(told.why) } else { None }).collect()
+    outcome.facts().filter_map(|fact| if let Fact::EnforcementSuperseded(reported) = fact { Some(reported.why) } else { None }).collect()
 }
 
 fn ended(outcome: &Outcome) -> Option<FlowEndedBecause> {
-    outcome.facts().find_map(|fact| if let Fact::RuleFlowEnded(told) = fact { Some(told.why) } else { None })
+    outcome.facts().find_map(|fact| if let Fact::RuleFlowEnded(reported) = fact { Some(reported.why) } else { None })
 }
 
 fn keeping(site: &mut Site, flow_keys_max: usize) {
@@ -107,7 +107,7 @@ fn reused_key_is_forgotten_after_less_recently_used_ones() {
     }
     let outcome = site.receive("demo.ping", &ping("c", 1));
     let forgotten: Vec<_> =
-        outcome.facts().filter_map(|fact| if let Fact::RuleKeyForgotten(told) = fact { Some(told.key) } else { None }).collect();
+        outcome.facts().filter_map(|fact| if let Fact::RuleKeyForgotten(reported) = fact { Some(reported.key) } else { None }).collect();
     let [forgotten] = forgotten[..] else { panic!("one key is forgotten: {:?}", outcome.kinds()) };
     assert!(site.engine().flows().key(rule_id("demo.paced"), Control::Throttle, forgotten).is_none());
     // Two of `a` are its throttle's limit, so it is still remembered. `b` is not.

@@ -105,7 +105,7 @@ impl Model {
     fn walk(&mut self, at: usize, after: Option<Control>) -> String {
         let stages: Vec<Does> = self.flow.stages().iter().map(|stage| stage.does).collect();
         self.steps += 1;
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         let mut place = None;
         for does in stages.into_iter().filter(|does| after.is_none_or(|after| does.control() > after)) {
             let control = does.control();
@@ -134,7 +134,7 @@ impl Model {
                 // Its effect depends on executions, not on matches.
                 Does::Concurrency { .. } => None,
                 Does::Debounce { quiet_millis: wait } | Does::Missing { for_millis: wait } => {
-                    told.extend(self.beside(control, at).into_iter().map(|other| (other, "newer")));
+                    reported.extend(self.beside(control, at).into_iter().map(|other| (other, "newer")));
                     hold(self.now + wait / TICK)
                 }
                 Does::Window { count, within_millis } => {
@@ -143,7 +143,7 @@ impl Model {
                         hold(self.now + within_millis / TICK)
                     } else {
                         self.items[at].with = others.iter().map(|other| self.items[*other].number).collect();
-                        told.extend(others.into_iter().map(|other| (other, "window_filled")));
+                        reported.extend(others.into_iter().map(|other| (other, "window_filled")));
                         None
                     }
                 }
@@ -162,7 +162,7 @@ impl Model {
             self.items[at].passed.remove(&Control::Dedupe);
         }
         self.tell(self.items[at].id, word.clone());
-        told.into_iter().for_each(|(other, why)| self.end(other, why));
+        reported.into_iter().for_each(|(other, why)| self.end(other, why));
         word
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{DEBOUNCE, DEDUPE, DELAY, MINUTE, MISSING, THROTTLE, WINDOW, asked, folded, pieces, ping, sends, site, told};
+use super::{DEBOUNCE, DEDUPE, DELAY, MINUTE, MISSING, THROTTLE, WINDOW, asked, folded, pieces, ping, reported, sends, site};
 use crate::support::Site;
 use crate::support::definitions::template;
 
@@ -76,7 +76,7 @@ fn full_window_held_by_a_later_control_keeps_its_events() {
 #[test]
 fn all_five_flow_controls_apply_in_order() {
     let mut site = site([(MISSING, ""), (WINDOW, ""), (DEBOUNCE, "event.payload.n"), (THROTTLE, ""), (DEDUPE, "event.payload.n")]);
-    let mut tell = |n| told(&site.receive("demo.ping", &ping("a", n)));
+    let mut tell = |n| reported(&site.receive("demo.ping", &ping("a", n)));
     assert_eq!([tell(1), tell(1), tell(2), tell(3)], ["held", "deduplicated", "held", "throttled"]);
     let fired = site.after(MINUTE).kinds();
     assert_eq!(fired, ["timer.fired", "timer.fired", "enforcement.held_on", "timer.set", "enforcement.held_on", "timer.set"]);

@@ -499,7 +499,7 @@ impl World {
                         let event = self.site.observed(id, "demo.ping", &payload.json());
                         said(execution, attempt, *index, Said::Event(Box::new(event)))
                     }
-                    What::Unusable => said(execution, attempt, *index, Said::Unusable { reason: "it is no JSON".to_owned() }),
+                    What::Unusable => said(execution, attempt, *index, Said::Unusable { reason: "it is not JSON".to_owned() }),
                     What::Artifact => said(execution, attempt, *index, artifact("report.csv")),
                 }
             }
@@ -645,7 +645,7 @@ impl World {
         })
     }
 
-    /// Takes the step's own turn, and handles one piece of what is owed.
+    /// Takes the step's own turn, and handles one owed reaction.
     pub(crate) fn take(&mut self, step: &Step) {
         let times = if matches!(step, Step::GoRound) { DEPTH_MAX + 2 } else { 1 };
         for _ in 0..times {

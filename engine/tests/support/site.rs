@@ -350,7 +350,7 @@ pub(crate) fn failed(kind: FailureKind) -> ReportOutcome {
 
 /// The answer to the caller for one event.
 #[track_caller]
-pub(crate) fn told_of_one(outcome: &Outcome) -> ReceivedEvent {
+pub(crate) fn result_of_one(outcome: &Outcome) -> ReceivedEvent {
     match outcome.answer() {
         Answer::Events(mut events) if events.len() == 1 => events.remove(0),
         other => panic!("one event was sent in: {other:?}"),

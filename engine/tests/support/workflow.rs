@@ -185,7 +185,7 @@ impl Pieces {
 }
 
 /// Summarizes the records of the workflow and its steps.
-pub(crate) fn told(outcome: &Outcome) -> Vec<String> {
+pub(crate) fn reported(outcome: &Outcome) -> Vec<String> {
     outcome.records().iter().filter_map(short).collect()
 }
 

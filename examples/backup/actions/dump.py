@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Makes an archive of a folder: `<target>/<name>-<time>.tar.gz`, and `.sha256` beside it.
+"""Creates an archive of a folder: `<target>/<name>-<time>.tar.gz`, and `.sha256` next to it.
 
-Reads {"name", "source", "target", "at"} from standard input, and prints {"archive", "sha256", "bytes", "files"}. The archive's last
-member is `MANIFEST.sha256`, with the checksum of each file. It gets its name only when it is whole and on the disk.
+Reads {"name", "source", "target", "at"} from standard input, and prints {"archive", "sha256", "bytes", "files"}. The last member of
+the archive is `MANIFEST.sha256`, with the checksum of each file. The archive gets its name only when it is complete and on disk.
 
-Exit codes: 75 where it may go well later (a file became shorter or went away while it was read, another dump is under way), 1 where it
-will not. What is neither file, folder nor link is passed over, with a word on standard error.
+Exit codes: 75 if a retry may succeed (a file was shortened or removed while it was read, or another dump is running), and 1 if not.
+Anything other than a file, folder or link is skipped, with a line on standard error.
 """
 import fcntl
 import hashlib
@@ -21,7 +21,7 @@ MANIFEST = "MANIFEST.sha256"
 
 
 class Later(Exception):
-    """What is in the way now, and perhaps not in some minutes."""
+    """An obstacle that may be gone in some minutes."""
 
 
 class Hashed:
@@ -37,13 +37,13 @@ class Hashed:
 
 
 def stamp(at):
-    """Gives a time as it stands in the name of an archive."""
+    """Returns a time as it is written in the name of an archive."""
     parsed = datetime.fromisoformat(at.replace("Z", "+00:00"))
     return parsed.astimezone(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
 
 
 def say(**line):
-    """Tells the node how far it is, where one listens."""
+    """Reports the progress to the node, if it listens."""
     try:
         os.write(3, (json.dumps(line) + "\n").encode())
     except OSError:
@@ -51,7 +51,7 @@ def say(**line):
 
 
 def members(source):
-    """Gives the path of each thing below a folder, relative to it, in order."""
+    """Yields the path of everything below a folder, relative to it, in order."""
     def refuse(error):
         raise error
     for folder, folders, files in os.walk(source, onerror=refuse):
@@ -61,17 +61,17 @@ def members(source):
 
 
 def add(archive, full, path):
-    """Adds one thing, and gives the line of its checksum where it is a file."""
+    """Adds one member. Returns the line of its checksum if it is a file."""
     mode = os.lstat(full).st_mode
     if stat.S_ISDIR(mode) or stat.S_ISLNK(mode):
         archive.addfile(archive.gettarinfo(full, arcname=path))
         return None
     if not stat.S_ISREG(mode):
-        print(f"passed over, since it is no file, no folder and no link: {path}", file=sys.stderr)
+        print(f"skipped, because it is not a file, folder or link: {path}", file=sys.stderr)
         return None
     with open(full, "rb") as file:
         info = archive.gettarinfo(arcname=path, fileobj=file)
-        # A second name of the same file is kept as a file of its own: it then can be restored alone.
+        # A second name of the same file is stored as a separate file, so that it can be restored alone.
         info.type, info.linkname, info.size = tarfile.REGTYPE, "", os.fstat(file.fileno()).st_size
         hashed = Hashed(file)
         try:
@@ -79,13 +79,13 @@ def add(archive, full, path):
         except OSError as error:
             raise Later(f"{path} became shorter while it was read: {error}") from error
         if os.fstat(file.fileno()).st_size != info.size:
-            # A log is written to all the time: what it had when it was opened is kept.
+            # A log may grow at any time: the archive has the content that it had when it was opened.
             print(f"became longer while it was read: {path}", file=sys.stderr)
     return f"{hashed.hash.hexdigest()}  {path}\n"
 
 
 def write(out, source):
-    """Writes the archive, and gives how many files are in it."""
+    """Writes the archive. Returns the number of its files."""
     sums = []
     with tarfile.open(fileobj=out, mode="w:gz", format=tarfile.PAX_FORMAT) as archive:
         for path in members(source):
@@ -95,7 +95,7 @@ def write(out, source):
                 if line := add(archive, os.path.join(source, path), path):
                     sums.append(line)
             except FileNotFoundError as error:
-                raise Later(f"{path} was removed while the archive was made") from error
+                raise Later(f"{path} was removed while the archive was written") from error
             if len(sums) % 1000 == 999:
                 say(message=f"{len(sums)} files")
         text = "".join(sums).encode("utf-8", "surrogateescape")
@@ -106,7 +106,7 @@ def write(out, source):
 
 
 def keep(path):
-    """Puts a file, or the names in a folder, onto the disk."""
+    """Flushes a file, or the names in a folder, to disk."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
@@ -124,15 +124,15 @@ def digest(path):
 
 def dump(name, source, target, at):
     if not os.path.isdir(source):
-        raise ValueError(f"{source} is no folder")
+        raise ValueError(f"{source} is not a folder")
     if os.path.commonpath([os.path.realpath(source), os.path.realpath(target)]) == os.path.realpath(source):
-        raise ValueError(f"{target} lies in {source}: each archive would hold those before it")
+        raise ValueError(f"{target} is in {source}: each archive would contain the earlier ones")
     archive = os.path.join(target, f"{name}-{stamp(at)}.tar.gz")
     lock = open(os.path.join(target, f".{name}.lock"), "w", encoding="utf-8")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise Later(f"another dump writes into {target}") from error
+        raise Later(f"another dump is writing to {target}") from error
     part = archive + ".part"
     try:
         with open(part, "wb") as out:

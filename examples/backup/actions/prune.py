@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Removes archives that need not be kept any longer.
+"""Removes archives that are no longer needed.
 
-Reads {"name", "target", "days", "weeks"} from standard input, and prints {"kept", "removed"}. Only what is called as `dump.py` calls
-its archives is looked at. `retention.py` has the rule.
+Reads {"name", "target", "days", "weeks"} from standard input, and prints {"kept", "removed"}. It considers only files
+that are named like the archives of `dump.py`. `retention.py` has the rule.
 """
 import json
 import os
@@ -22,7 +22,7 @@ def prune(name, target, days, weeks):
     wanted = keep(found.values(), days, weeks)
     removed = [file for file, time in found.items() if time not in wanted]
     for file in removed:
-        # The archive goes first: a checksum without one misleads nobody.
+        # The archive is removed first: a checksum without an archive misleads nobody.
         os.unlink(os.path.join(target, file))
         if os.path.exists(beside := os.path.join(target, file + ".sha256")):
             os.unlink(beside)

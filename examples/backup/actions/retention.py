@@ -1,14 +1,14 @@
-"""Which backups are kept. Nothing here looks at a clock or at a disk."""
+"""The rule that selects the backups to keep. It reads no clock and no disk."""
 
 
 def keep(times, days, weeks):
-    """Gives the times that stay: the last of each of the newest `days` days that have one, and of each of the newest `weeks` weeks.
+    """Returns the times to keep: the last of each of the newest `days` days that have one, and of each of the newest `weeks` weeks.
 
-    Days and weeks (from Monday) are those of UTC, and only those count that have a backup: where none was made for a month, nothing
-    goes on that account. The newest time always stays.
+    Days and weeks (from Monday) are those of UTC. Only days and weeks with a backup count, so a month without backups removes none.
+    The newest time is always kept.
     """
     if days < 0 or weeks < 0:
-        raise ValueError(f"days ({days}) and weeks ({weeks}) are not negative")
+        raise ValueError(f"days ({days}) and weeks ({weeks}) must not be negative")
     newest_first = sorted(set(times), reverse=True)
     kept = set(newest_first[:1])
     for most, period in ((days, lambda time: time.date()), (weeks, lambda time: time.isocalendar()[:2])):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Restores an archive into its private folder, and holds each file against the list in the archive.
+"""Restores an archive into its private folder, and compares each file with the list in the archive.
 
-Reads {"archive", "sha256"} from standard input, and prints {"files"}. Ends with 1, and says why, where anything is not as it was.
+Reads {"archive", "sha256"} from standard input, and prints {"files"}. Exits with 1, and reports why, if anything differs.
 """
 import hashlib
 import json
@@ -22,9 +22,9 @@ def digest(path):
 
 
 def expected(path):
-    """Reads the list: path to checksum."""
+    """Reads the list. Returns the checksum of each path."""
     with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-        # A path may have line breaks in it; a checksum at the beginning of a line, two spaces behind it, has none.
+        # A path may contain line breaks; a line that begins with a checksum and two spaces begins an entry.
         found, last = {}, None
         for line in file.read().split("\n"):
             if len(line) > 66 and line[64:66] == "  " and all(c in "0123456789abcdef" for c in line[:64]):
@@ -39,7 +39,7 @@ def expected(path):
 def verify(archive, sha256):
     whole = digest(archive)
     if whole != sha256:
-        raise ValueError(f"{archive} has the checksum {whole}, and was made with {sha256}")
+        raise ValueError(f"{archive} has the checksum {whole}, and was created with {sha256}")
     with tempfile.TemporaryDirectory() as folder:
         with tarfile.open(archive, "r:gz") as file:
             file.extractall(folder, filter="tar")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The rule by which backups are kept, and the way there: an archive is made, restored, found out where it was changed, and removed.
+"""Tests of the rule that selects backups, and of the actions: an archive is created, restored, checked for changes, and removed.
 
     python3 retention_test.py
 """
@@ -114,7 +114,7 @@ class Archives(unittest.TestCase):
         self.assertIn("rename it", said)
         said, code = self.dump(target=os.path.join(self.source, "deep"))
         self.assertEqual(code, 1)
-        self.assertIn("lies in", said)
+        self.assertIn("is in", said)
 
     def test_another_dump_under_way_is_waited_for(self):
         with open(os.path.join(self.target, ".t.lock"), "w", encoding="utf-8") as lock:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Takes every request and prints it, for trying the pack without a chat.
+"""Accepts and prints every request, for trying the pack without a chat.
 
     listener.py PORT
 """
@@ -14,7 +14,7 @@ class Listener(BaseHTTPRequestHandler):
 
     def take(self):
         sent = self.rfile.read(int(self.headers.get("content-length") or 0)).decode("utf-8", "replace")
-        # In one piece, though requests are answered side by side.
+        # In one piece, although requests are answered concurrently.
         print(f"{self.command} {self.path} {sent}\n", end="", flush=True)
         self.send_response(200)
         self.send_header("content-length", "0")
@@ -23,7 +23,7 @@ class Listener(BaseHTTPRequestHandler):
     do_GET = do_POST = take
 
     def log_message(self, *_):
-        """Says nothing more."""
+        """Prints nothing else."""
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A cluster in memory: what splits the traffic, what measures it, and a chat, for trying the pack.
+"""A cluster in memory: a router, its metrics, and a chat, for trying the pack.
 
     cluster.py PORT TOKEN
 
@@ -17,7 +17,7 @@ APPS = {"shop": {"stable": "v1", "canary": None}}
 
 
 def split(app, version, share):
-    """Gives a version its share: all of it makes it the stable one, none ends the canary."""
+    """Sets the share of a version: all of it makes it the stable one, none ends the canary."""
     if share == 100:
         app["stable"], app["canary"] = version, None
     elif app["stable"] == version and app.get("was"):
@@ -27,7 +27,7 @@ def split(app, version, share):
 
 
 def measured(query):
-    """Gives a number as Prometheus does: a list that is empty where there is nothing."""
+    """Returns a number as Prometheus does: a list, which is empty if there is none."""
     name, version = re.search('app="([^"]*)"', query)[1], re.search('version="([^"]*)"', query)[1]
     app = APPS.get(name, {"canary": None, "stable": None})
     share = app["canary"]["share"] if (app["canary"] or {}).get("version") == version else 100 if app["stable"] == version else 0
@@ -72,7 +72,7 @@ class Cluster(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_POST = handle_one
 
     def log_message(self, *_):
-        """Says nothing of what only reads."""
+        """Prints nothing for reads."""
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ class Ops(BaseHTTPRequestHandler):
     do_GET = do_POST = handle_one
 
     def log_message(self, *_):
-        """Says nothing of what only reads."""
+        """Prints nothing for reads."""
 
 
 if __name__ == "__main__":

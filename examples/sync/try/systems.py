@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""A system with changes, and one that they are put into, both in memory, for trying the pack.
+"""A system with changes, and a system that receives them, both in memory, for trying the pack.
 
     systems.py PORT TOKEN [CHANGES]
 
-It serves both, so that `source` and `target` are the same address. Of the items `poison` is one that the target does not take. It
-prints each item that is put and each cursor that is kept. `POST /outage {"requests": 3}` has the target fail so many times.
+It serves both, so `source` and `target` are the same address. The target rejects the item `poison`. It prints each item that it
+receives and each cursor that it stores. `POST /outage {"requests": 3}` makes the target fail three times.
 """
 import json
 import re
@@ -18,7 +18,7 @@ CHANGES, ITEMS, STATE = [], {}, {"cursor": "", "outage": 0}
 
 
 def change(number):
-    """Makes a change: of `poison` now and then, of the same item again now and then, and one that takes an item away."""
+    """Returns a change: usually of a new item, once of `poison`, and once the removal of an item."""
     if number == 13:
         return {"id": "poison", "name": ""}
     if number == 17:
@@ -46,7 +46,7 @@ class Systems(BaseHTTPRequestHandler):
             return self.answer(401, {"error": "who are you?"})
         with LOCK:
             status, document, said = act(self.command, url.path, parse_qs(url.query), sent)
-            # Each line at once, though requests are answered side by side.
+            # Print each line at once, although requests are answered concurrently.
             if said:
                 print(said, flush=True)
         return self.answer(status, document)
@@ -54,11 +54,11 @@ class Systems(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_DELETE = do_POST = handle_one
 
     def log_message(self, *_):
-        """Says nothing of what only reads."""
+        """Prints nothing for reads."""
 
 
 def act(method, path, query, sent):
-    """Gives the status, the document, and what there is to say."""
+    """Returns the status, the document, and the line to print."""
     if path == "/outage":
         STATE["outage"] = sent["requests"]
         return 200, {}, None

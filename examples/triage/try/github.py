@@ -18,7 +18,7 @@ NOW = datetime.now(timezone.utc)
 
 
 def issue(number, title, author, days, labels=()):
-    """Makes an open issue that was touched so many days ago."""
+    """Returns an open issue that was updated this many days ago."""
     touched = (NOW - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {"number": number, "title": title, "body": None, "state": "open", "user": {"login": author}, "updated_at": touched,
             "labels": [{"name": label} for label in labels], "comments": []}
@@ -52,7 +52,7 @@ class GitHub(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         with LOCK:
             status, document, said = act(self.command, url.path, parse_qs(url.query), json.loads(sent or b"null"))
-            # Each line at once, though requests are answered side by side.
+            # Print each line at once, although requests are answered concurrently.
             if said:
                 print(said, flush=True)
         return self.answer(status, document)
@@ -60,11 +60,11 @@ class GitHub(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PATCH = do_DELETE = handle_one
 
     def log_message(self, *_):
-        """Says nothing of what only reads."""
+        """Prints nothing for reads."""
 
 
 def act(method, path, query, sent):
-    """Gives the status, the document, and what there is to say."""
+    """Returns the status, the document, and the line to print."""
     if method == "GET" and re.fullmatch("/repos/[^/]+/[^/]+/issues", path):
         found = [each for each in ISSUES.values() if query.get("creator", [each["user"]["login"]])[0] == each["user"]["login"]]
         found = [each for each in found if query.get("state", ["open"])[0] in ("all", each["state"])]

@@ -76,7 +76,7 @@ struct Shared {
 
 /// What holds an attempt's program, or held it.
 enum Holding {
-    /// A supervisor, which is told what happens to the program.
+    /// A supervisor, which is notified of what happens to the program.
     Supervisor { say: Sayer, folder: Folder },
     /// Nobody any longer. The remains are in the folder.
     Nobody(Folder),

@@ -128,7 +128,7 @@ impl Folder {
         })
     }
 
-    /// Writes the note of what is held.
+    /// Writes the note of the held program.
     pub(crate) fn note_held(&self, attempt: AttemptId, token: u64, private: PathBuf, user: Option<u32>) -> io::Result<()> {
         let Holder { supervisor, started_at, boot } = HOLDER.get_or_init(Holder::this_process).clone();
         let note = HeldNote { format: FORMAT, attempt, token, private, user, supervisor, started_at, boot };
@@ -158,7 +158,7 @@ impl Folder {
         note.map(|note| known(note.format).map(|()| note.end)).transpose()
     }
 
-    /// Clears everything about a program. The note of what is held goes last: while it is there, the rest is
+    /// Clears everything about a program. The note of the held program goes last: while it is there, the rest is
     /// looked for.
     pub(crate) fn clear(&self) -> io::Result<()> {
         for stream in Stream::ALL {

@@ -340,13 +340,13 @@ mod tests {
             let test = "available_isolation_that_cannot_be_applied_is_reported";
             return skipped(test, &format!("this machine has no wall around system calls: {why}"));
         }
-        let told = std::thread::spawn(|| {
+        let error = std::thread::spawn(|| {
             let isolation = Isolation { mode: IsolationMode::Auto, ..Isolation::default() };
             let root = Path::new("/");
             (0..FILTERS).find_map(|_| raise(&isolation, &System::open(), root, root, None).unwrap())
         });
-        let told = told.join().unwrap().unwrap();
-        assert!(told.starts_with("the isolation of programs is incomplete: "), "{told}");
+        let error = error.join().unwrap().unwrap();
+        assert!(error.starts_with("the isolation of programs is incomplete: "), "{error}");
     }
 
     #[test]

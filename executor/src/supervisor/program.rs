@@ -141,7 +141,7 @@ impl NoStart {
 }
 
 impl Held {
-    /// Returns what is held.
+    /// Returns the held program.
     pub(crate) fn holds(&self) -> Holds {
         let remaining = self.ends_at.saturating_duration_since(Instant::now());
         Holds {

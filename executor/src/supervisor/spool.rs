@@ -382,9 +382,9 @@ mod tests {
         spools.take_in(Stream::Messages, line.repeat(lines + 5).as_bytes()).await;
         assert_eq!(spools.kept(Stream::Messages), (lines * line.len()) as u64);
         spools.note_unkept();
-        let told = "[ensue] too much data arrived on descriptor 3: 5 lines with 5000 bytes were not kept; the limit is 16777216 bytes, and a \
+        let expected = "[ensue] too much data arrived on descriptor 3: 5 lines with 5000 bytes were not kept; the limit is 16777216 bytes, and a \
                     shorter line counts as 64\n";
-        assert_eq!(log(&spools), told);
+        assert_eq!(log(&spools), expected);
     }
 
     #[tokio::test]

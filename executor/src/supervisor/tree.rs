@@ -142,7 +142,7 @@ impl Process {
     }
 }
 
-/// Kills what is left of a supervisor that is gone or hangs: the supervisor itself, everything that it
+/// Kills the remains of a supervisor that is gone or hangs: the supervisor itself, everything that it
 /// started while it is there, all of its session, and every process whose environment names the private
 /// directory or whose user is the program's own. If the supervisor is gone and there is no such user, a
 /// process that left the session and wiped its environment cannot be distinguished from a stranger. Returns

@@ -46,7 +46,7 @@ pub(super) async fn watch_leases(worker: Weak<Worker>) {
         let clock = Arc::clone(&worker.means.ports.clock);
         let beat = Lease::beat(worker.means.settings.lease);
         let now = clock.now();
-        // If the watcher itself is late, the whole process stood still: give its tasks one beat to renew
+        // If the watcher itself is late, the whole process was stopped: give its tasks one beat to renew
         // their leases.
         let stood_still = due > Duration::ZERO && now > due + beat;
         for running in worker.running.all() {

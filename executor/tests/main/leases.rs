@@ -28,7 +28,7 @@ struct Panicking;
 
 impl Observe for Panicking {
     fn observe(&self, _emission: Emission) -> Result<ObservedEvent, EmissionError> {
-        panic!("a bug of ours, on purpose")
+        panic!("an internal error, on purpose")
     }
 }
 

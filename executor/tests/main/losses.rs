@@ -82,13 +82,13 @@ echo $others";
 
 #[test]
 fn program_ended_by_a_previous_node_s_stop_is_lost_not_cancelled() {
-    let script = "trap 'echo told; while [ ! -e go ]; do sleep 0.02; done; exit 0' TERM; echo ready; while :; do sleep 0.02; done";
+    let script = "trap 'echo stopping; while [ ! -e go ]; do sleep 0.02; done; exit 0' TERM; echo ready; while :; do sleep 0.02; done";
     for ends_first in [true, false] {
         let node = Node::begin(supervised(script).settings(|settings| settings.at_stop = AtStop::End));
         node.run_until_it_says("ready");
         let executor = node.world.executor.clone();
         node.runtime.spawn(async move { executor.stop(Duration::ZERO).await });
-        node.says("told");
+        node.says("stopping");
         let (go, holders) = (node.private().join("go"), node.supervisors());
         let dead = node.die();
         if ends_first {
@@ -105,9 +105,9 @@ fn program_ended_by_a_previous_node_s_stop_is_lost_not_cancelled() {
 
 #[test]
 fn timeout_enforced_by_a_dead_node_is_reported_by_the_next() {
-    let script = "trap 'echo told; sleep 1; exit 0' TERM; echo ready; while :; do sleep 0.02; done";
+    let script = "trap 'echo stopping; sleep 1; exit 0' TERM; echo ready; while :; do sleep 0.02; done";
     let node = Node::begin(supervised(script));
-    node.run_for_until_it_says(Duration::from_millis(500), "told");
+    node.run_for_until_it_says(Duration::from_millis(500), "stopping");
     let holders = node.supervisors();
     let dead = node.die();
     have_ended(holders);
@@ -117,11 +117,11 @@ fn timeout_enforced_by_a_dead_node_is_reported_by_the_next() {
 
 #[test]
 fn cancel_carried_out_by_a_dead_node_is_reported_by_the_next() {
-    let script = "trap 'echo told; while [ ! -e go ]; do sleep 0.02; done; exit 0' TERM; echo ready; while :; do sleep 0.02; done";
+    let script = "trap 'echo stopping; while [ ! -e go ]; do sleep 0.02; done; exit 0' TERM; echo ready; while :; do sleep 0.02; done";
     let node = Node::begin(supervised(script));
     node.run_until_it_says("ready");
     node.world.stop(1);
-    node.says("told");
+    node.says("stopping");
     let (go, holders) = (node.private().join("go"), node.supervisors());
     let dead = node.die();
     std::fs::write(go, "").unwrap();

@@ -128,7 +128,7 @@ async fn out_of_memory_in_the_supervisor_s_group_is_distinguished_from_a_kill() 
                 small.take_in(&supervisor).unwrap();
                 groups.push(small);
             }
-            Err(error) => return skipped(test, &format!("this machine has no control group for memory to be had: {error}")),
+            Err(error) => return skipped(test, &format!("this machine has no control group for memory: {error}")),
         }
     }
     let_memory_run_out(&world);
@@ -141,7 +141,7 @@ async fn out_of_memory_in_a_shared_group_is_only_a_possible_cause() {
     let mut world = begun().await;
     let shared = match Small::make(&format!("ensue-test-{}", std::process::id())) {
         Ok(small) => small,
-        Err(error) => return skipped(test, &format!("this machine has no control group for memory to be had: {error}")),
+        Err(error) => return skipped(test, &format!("this machine has no control group for memory: {error}")),
     };
     for supervisor in supervisors(&world).await {
         shared.take_in(&supervisor).unwrap();

@@ -220,8 +220,8 @@ async fn invalid_lines_are_reported_a_hundred_times_and_then_counted() {
     }
     let (index, reason) = talk.told_unusable().await;
     assert_eq!(index, 10_001, "after all of them, so that it is not taken for one that was reported before");
-    let told = "9902 more lines on descriptor 3 were rejected, 69323 bytes in total: ";
-    assert!(reason.starts_with(told), "{reason}");
+    let expected = "9902 more lines on descriptor 3 were rejected, 69323 bytes in total: ";
+    assert!(reason.starts_with(expected), "{reason}");
     result(&talk.world.report().await);
 }
 
@@ -287,5 +287,5 @@ async fn attempt_is_not_reported_until_its_last_message_is_accepted() {
     }
     let stopped = talk.world.executor.stop(Duration::ZERO).await;
     assert_eq!(stopped.ended, [attempt(1)]);
-    assert!(talk.world.asked.try_recv().is_err(), "its end is told, and what it said is not");
+    assert!(talk.world.asked.try_recv().is_err(), "its end is reported, and its messages are not");
 }

@@ -77,7 +77,7 @@ async fn declared_result_must_be_valid_json() {
         let report = world.report_of(json!({})).await;
         let failure = failure(&report, FailureKind::ResultInvalid);
         assert!(failure.message.contains(says), "{script}: {}", failure.message);
-        assert_ne!(body(&report), Value::Null, "what was given is kept");
+        assert_ne!(body(&report), Value::Null, "the given output is kept");
     }
     let mut world = Plan::new(program(&[])).action(sh(r#"echo '{"count": 3}'"#), |action| action.result = declares_count()).begin();
     assert_eq!(result(&world.report_of(json!({})).await), json!({ "count": 3 }));

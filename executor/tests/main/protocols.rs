@@ -1,4 +1,4 @@
-//! Releases without a common protocol: the other side is told so, and nothing is silently lost.
+//! Releases without a common protocol: the other side is notified, and nothing is silently lost.
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};

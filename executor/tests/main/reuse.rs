@@ -59,7 +59,7 @@ impl Drop for Frozen {
     fn drop(&mut self) {
         let _ = std::fs::write(self.0.join("freezer.state"), "THAWED");
         let is_busy = || std::fs::remove_dir(&self.0).is_err_and(|error| error.kind() == std::io::ErrorKind::ResourceBusy);
-        until("a group that nothing is in any more", || !is_busy());
+        until("a group without processes", || !is_busy());
     }
 }
 
@@ -71,7 +71,7 @@ fn supervisor_of_an_unkillable_program_is_not_reused() {
     let child = String::from_utf8(node.world.outputs.printed(1, Stdout).0).unwrap();
     let frozen = match Frozen::freeze(child.trim()) {
         Ok(frozen) => frozen,
-        Err(error) => return skipped(test, &format!("this machine has no process stand still that is killed: {error}")),
+        Err(error) => return skipped(test, &format!("this machine cannot stop a process that is being killed: {error}")),
     };
     let holders = node.supervisors();
     std::fs::write(node.private().join("go"), "").unwrap();

@@ -51,7 +51,7 @@ async fn computed_variable_that_runs_code_is_rejected_but_a_literal_is_not() {
 
 #[tokio::test]
 async fn script_stops_at_its_first_error_and_at_an_unset_variable() {
-    for script in ["false\necho went on", "echo $UNSET_HERE"] {
+    for script in ["false\necho continued", "echo $UNSET_HERE"] {
         let mut world = Plan::new(shell(script, json!({}))).begin();
         let report = world.report_of(json!({})).await;
         failure(&report, FailureKind::ExitCode);

@@ -149,7 +149,7 @@ fn program_outlives_its_node_and_is_reported_once_by_the_twentieth() {
     std::fs::write(node.private().join("go"), "").unwrap();
     assert_eq!(node.result(), json!("ready\nbegun"));
     node.runtime.block_on(node.world.executor.stop(LONG));
-    assert!(node.world.asked.try_recv().is_err(), "it was told once");
+    assert!(node.world.asked.try_recv().is_err(), "it was reported once");
 }
 
 #[test]

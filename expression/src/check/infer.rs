@@ -116,7 +116,7 @@ impl<'c> Checker<'c> {
 
     /// Returns the state of the walk: the number of findings, and how often something was borrowed.
     pub(super) fn mark(&self) -> (usize, u32) {
-        (self.told(), self.borrowed.0)
+        (self.count_of_findings(), self.borrowed.0)
     }
 
     /// Returns what a macro reads, given what its body reads. Its own variables do not count outside of it.
@@ -182,7 +182,7 @@ impl<'c> Checker<'c> {
             let truths = if needed == Truth::True { truths } else { truths.flipped() };
             let is_borrowing = self.mark().1 != mark.1;
             errs |= truths == Truths::NEITHER;
-            if all && !truths.yes && truths.no && is_borrowing && self.told() == mark.0 {
+            if all && !truths.yes && truths.no && is_borrowing && self.count_of_findings() == mark.0 {
                 self.tell_contradiction(operand, needed);
             }
             all &= truths.yes;

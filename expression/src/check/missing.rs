@@ -34,11 +34,11 @@ impl<'c> Checker<'c> {
     pub(super) fn tell_what_may_be_missing(&mut self, tree: &'c Expr, purpose: Purpose) {
         let suspects = std::mem::take(&mut self.suspects);
         let mut tried: BTreeSet<&str> = BTreeSet::new();
-        let mut told: Vec<Span> = Vec::new();
+        let mut reported: Vec<Span> = Vec::new();
         for suspect in &suspects {
             // A chain is reported once, because the hint covers everything that follows, too.
-            let is_told = told.iter().any(|span| span.start == suspect.span.start);
-            if suspect.path.starts_with('#') || is_told || !tried.insert(&suspect.path) || tried.len() > SUSPECTS_MAX {
+            let is_reported = reported.iter().any(|span| span.start == suspect.span.start);
+            if suspect.path.starts_with('#') || is_reported || !tried.insert(&suspect.path) || tried.len() > SUSPECTS_MAX {
                 continue;
             }
             let mut without = Checker { steps: self.steps, budget: self.budget.clone(), ..Checker::new(self.source, self.known) };
@@ -46,7 +46,7 @@ impl<'c> Checker<'c> {
             let is_left = !without.whole(tree, purpose).is_nothing();
             self.steps = without.steps;
             if !is_left {
-                told.push(suspect.span);
+                reported.push(suspect.span);
                 self.tell_missing(tree, suspect);
             }
         }

@@ -363,7 +363,7 @@ impl<'a> Explainer<'_, 'a> {
         if let Kind::Has(_) = expr.kind {
             return part.readings.first().filter(|reading| reading.value != "nothing").map(Reading::to_string);
         }
-        let mut told: Vec<String> = Vec::new();
+        let mut values: Vec<String> = Vec::new();
         for operand in &part.parts {
             let value = match &operand.outcome {
                 Outcome::Truth(truth) => truth.to_string(),
@@ -371,11 +371,11 @@ impl<'a> Explainer<'_, 'a> {
                 Outcome::Erred(_) | Outcome::Unknown => continue,
             };
             let text = format!("{} = {value}", operand.source);
-            if operand.source.chars().count() <= OPERAND_CHARS_MAX && !told.contains(&text) {
-                told.push(text);
+            if operand.source.chars().count() <= OPERAND_CHARS_MAX && !values.contains(&text) {
+                values.push(text);
             }
         }
-        (!told.is_empty()).then(|| told.join(", "))
+        (!values.is_empty()).then(|| values.join(", "))
     }
 
     fn compound(&mut self, expr: &Expr, shape: Shape, outcome: Outcome, parts: Vec<Part>) -> Part {

@@ -48,7 +48,7 @@ impl Case<'_> {
         Difference::ALL.into_iter().filter(|difference| difference.explains(self)).collect()
     }
 
-    fn told(&self) -> String {
+    fn described(&self) -> String {
         let ours = self.ours.as_ref().map(Value::brief);
         format!("`{}` gives {ours:?} here, and {:?} by the crate", self.source, self.theirs)
     }
@@ -106,7 +106,7 @@ proptest! {
         thread_local!(static ORACLE: Oracle = Oracle::new());
         let (source, event) = made(&choices);
         let unexplained = ORACLE.with(|oracle| {
-            compare(oracle, &source, &event, |case| (!case.agrees() && case.explanations().is_empty()).then(|| case.told()))
+            compare(oracle, &source, &event, |case| (!case.agrees() && case.explanations().is_empty()).then(|| case.described()))
         });
         prop_assert_eq!(unexplained, None, "over {}", event);
     }
@@ -118,8 +118,8 @@ fn each_difference_is_explained_by_its_own_rule_alone() {
     for difference in Difference::ALL {
         for source in difference.examples() {
             compare(&oracle, source, &event(), |case| {
-                assert!(!case.agrees(), "{difference:?} is no difference any more, take it out: {}", case.told());
-                assert_eq!(case.explanations(), [difference], "{}", case.told());
+                assert!(!case.agrees(), "{difference:?} no longer differs, remove it: {}", case.described());
+                assert_eq!(case.explanations(), [difference], "{}", case.described());
             });
         }
     }

@@ -88,12 +88,12 @@ fn error_is_decisive_together_with_what_could_not_absorb_it() {
 /// The ways to flip the result, as `part → truth`, with the parts that already have the right value.
 fn flips(source: &str) -> Vec<String> {
     let explanation = explain(source);
-    let told = explanation.flips().into_iter().map(|flip| {
+    let shown = explanation.flips().into_iter().map(|flip| {
         let turns: Vec<_> = flip.turns.iter().map(|turn| format!("{} → {}", turn.part.source, turn.to)).collect();
         let already: Vec<_> = flip.already.iter().map(|part| part.source.as_str()).collect();
         format!("{}: {}; {}", flip.to, turns.join(", "), already.join(", "))
     });
-    told.collect()
+    shown.collect()
 }
 
 #[test]
@@ -118,17 +118,17 @@ fn flips_are_listed_with_the_parts_that_already_hold() {
 
 #[test]
 fn every_intermediate_value_has_its_place() {
-    fn values<'p>(part: &'p Part, told: &mut Vec<(&'p str, String)>) {
-        told.push((&part.source, part.outcome.to_string()));
-        part.parts.iter().for_each(|part| values(part, told));
+    fn values<'p>(part: &'p Part, shown: &mut Vec<(&'p str, String)>) {
+        shown.push((&part.source, part.outcome.to_string()));
+        part.parts.iter().for_each(|part| values(part, shown));
     }
     let source = "event.payload.title.split(' ')[0].size() == config.limit + 2";
     let explanation = explain(source);
-    let mut told = Vec::new();
-    values(&explanation.root, &mut told);
-    let told: Vec<_> = told.iter().map(|(source, value)| (*source, value.as_str())).collect();
+    let mut shown = Vec::new();
+    values(&explanation.root, &mut shown);
+    let shown: Vec<_> = shown.iter().map(|(source, value)| (*source, value.as_str())).collect();
     assert_eq!(
-        told,
+        shown,
         [
             (source, "true"),
             ("event.payload.title.split(' ')[0].size()", "5"),
@@ -174,8 +174,8 @@ fn macro_lists_its_decisive_elements() {
 #[test]
 fn branch_not_taken_shows_its_would_be_value() {
     let explanation = explain("has(event.payload.nope) ? event.payload.number == 7 : event.payload.draft");
-    let told: Vec<_> = explanation.root.parts.iter().map(|part| (part.outcome.to_string(), part.route)).collect();
-    assert_eq!(told, [("false".to_owned(), Route::Taken), ("true".to_owned(), Route::NotTaken), ("false".to_owned(), Route::Taken)]);
+    let shown: Vec<_> = explanation.root.parts.iter().map(|part| (part.outcome.to_string(), part.route)).collect();
+    assert_eq!(shown, [("false".to_owned(), Route::Taken), ("true".to_owned(), Route::NotTaken), ("false".to_owned(), Route::Taken)]);
 }
 
 #[test]

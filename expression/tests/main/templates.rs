@@ -101,9 +101,9 @@ fn all_template_errors_are_reported_at_once_with_their_places() {
         "g": "${{ } }}",
     });
     let errors = Template::compile(&template, &roots()).unwrap_err();
-    let told: Vec<_> = errors.iter().map(|error| (error.pointer.as_str(), error.span.clone(), error.message.as_str())).collect();
+    let reported: Vec<_> = errors.iter().map(|error| (error.pointer.as_str(), error.span.clone(), error.message.as_str())).collect();
     assert_eq!(
-        told,
+        reported,
         [
             ("/${{ k }}", 0..0, "a key cannot contain `${{ }}`"),
             ("/a", 6..10, "unknown name `evnt`"),

@@ -38,7 +38,7 @@ impl Sequencer {
         }
         let most = if inside.len() >= BATCH_COMMANDS_MAX {
             // More of the log's own commands may wait after these, and a wide workflow may lead to more for minutes:
-            // others are taken in between.
+            // others run in between.
             COMMANDS_FROM_OUTSIDE_MIN
         } else {
             let slots = contended_slots(self.sequencing.engine(), &self.settings);

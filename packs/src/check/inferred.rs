@@ -34,13 +34,13 @@ pub(super) fn tell_findings(
             continue;
         }
         let (code, place) = (code_of(finding.kind), locate(finding.span.clone()));
-        let told = if finding.kind.is_never_right() {
+        let diagnostic = if finding.kind.is_never_right() {
             is_fine = false;
             report.error(code, file, place, finding.message.clone())
         } else {
             report.warning(code, file, place, finding.message.clone())
         };
-        told.hint.clone_from(&finding.hint);
+        diagnostic.hint.clone_from(&finding.hint);
     }
     is_fine
 }
@@ -77,9 +77,9 @@ impl Taker {
         }
         let field = pointer.trim_start_matches('/').replace('/', ".");
         let what = if field.is_empty() { self.name.clone() } else { format!("`{field}` of {}", self.name) };
-        let told =
+        let diagnostic =
             report.error(Code::ParameterType, file, place, format!("{what} should be {}, but is {}", described(&takes), described(&given)));
-        told.hint = hint(&takes, &given);
+        diagnostic.hint = hint(&takes, &given);
         false
     }
 }

@@ -101,9 +101,9 @@ impl Given<'_> {
                     let near = nearest(name, names.iter().copied());
                     misspelt.extend(near);
                     let message = format!("{} has no {} `{name}`", self.taker, self.called);
-                    let told = report.error(Code::UnknownParameter, self.file, entry.key.span.clone(), message);
-                    told.did_you_mean(near);
-                    told.hint(if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", listed(&names)) });
+                    let diagnostic = report.error(Code::UnknownParameter, self.file, entry.key.span.clone(), message);
+                    diagnostic.did_you_mean(near);
+                    diagnostic.hint(if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", listed(&names)) });
                 }
                 continue;
             };

@@ -186,12 +186,12 @@ fn tell_unknown_ref(
     let name = text.rsplit('.').next().unwrap_or(text);
     let near = nearest(text, known.iter().map(String::as_str))
         .or_else(|| known.iter().map(String::as_str).find(|known| known.rsplit('.').next() == Some(name)));
-    let told = report.error(code, file, written.span.clone(), format!("there is no {what} `{text}`"));
-    told.did_you_mean(near);
+    let diagnostic = report.error(code, file, written.span.clone(), format!("there is no {what} `{text}`"));
+    diagnostic.did_you_mean(near);
     if !world.packs.contains_key(pack) {
-        told.hint(format!("there is no pack `{pack}`"));
+        diagnostic.hint(format!("there is no pack `{pack}`"));
     } else if near.is_none() {
         let own: Vec<&String> = known.iter().filter(|known| known.starts_with(&format!("{pack}."))).collect();
-        told.hint(if own.is_empty() { format!("`{pack}` has none") } else { format!("`{pack}` has {}", listed(&own)) });
+        diagnostic.hint(if own.is_empty() { format!("`{pack}` has none") } else { format!("`{pack}` has {}", listed(&own)) });
     }
 }

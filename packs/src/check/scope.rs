@@ -293,8 +293,8 @@ impl<'a> Scope<'a> {
         if root == "keys" && !self.roots.contains("keys") {
             return tell_key_out_of_place(self.file, place, report);
         }
-        let told = report.error(Code::ExpressionSyntax, self.file, place, message);
-        told.hint = self.hint_elsewhere(root, message).or(hint);
+        let diagnostic = report.error(Code::ExpressionSyntax, self.file, place, message);
+        diagnostic.hint = self.hint_elsewhere(root, message).or(hint);
     }
 
     /// Returns a hint where an unavailable name can be used.
@@ -348,15 +348,15 @@ pub(super) fn check_listed(name: &str, listed: Listed<'_>, file: &SourceText, sp
         return true;
     }
     let near = nearest(name, known.iter().map(KeyRef::as_str));
-    let told = report.error(Code::UnlistedKey, file, span, format!("the key `{name}` is not listed in `pack.yaml`"));
-    told.did_you_mean(near);
+    let diagnostic = report.error(Code::UnlistedKey, file, span, format!("the key `{name}` is not listed in `pack.yaml`"));
+    diagnostic.did_you_mean(near);
     match name.strip_prefix(&format!("{}.", listed.pack)) {
         Some(_) if near.is_some() => {}
         Some(bare) => {
-            told.hint(format!("list it:\nkeys: [{bare}]"));
+            diagnostic.hint(format!("list it:\nkeys: [{bare}]"));
         }
         None => {
-            told.hint(format!("use one of the pack's own keys: `{}.<name>`", listed.pack));
+            diagnostic.hint(format!("use one of the pack's own keys: `{}.<name>`", listed.pack));
         }
     }
     false

@@ -159,11 +159,12 @@ fn verify(checking: &Checking<'_>, file: &SourceText, written: &Verify, name: &S
 fn key(checking: &Checking<'_>, file: &SourceText, written: &Spanned<String>, report: &mut Report) -> Option<KeyRef> {
     let Ok(key) = written.value.parse::<KeyRef>() else {
         let name = checking.pack.name.as_str();
-        let told = report.error(Code::InvalidRef, file, written.span.clone(), format!("`{}` is not the name of a key", written.value));
+        let diagnostic =
+            report.error(Code::InvalidRef, file, written.span.clone(), format!("`{}` is not the name of a key", written.value));
         if crate::schema::is_our_name(&written.value) {
-            told.did_you_mean(Some(&format!("{name}.{}", written.value)));
+            diagnostic.did_you_mean(Some(&format!("{name}.{}", written.value)));
         } else {
-            told.hint(format!("write `<pack>.<name>`, for example `{name}.webhook_secret`"));
+            diagnostic.hint(format!("write `<pack>.<name>`, for example `{name}.webhook_secret`"));
         }
         return None;
     };

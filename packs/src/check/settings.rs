@@ -34,9 +34,9 @@ pub(super) fn tell_misfits(pack: &written::Pack, schema: &Schema, value: &Value,
         for name in values.keys().filter(|name| fields.named(name).is_none()) {
             let near = nearest(name, names.iter().copied());
             misspelt.extend(near.map(|near| format!("/{near}")));
-            let told = report.error(Code::ConfigInvalid, &file, 0..0, format!("`{at}` has no setting `{name}`"));
-            told.did_you_mean(near);
-            told.hint(if names.is_empty() { "the pack has no settings".to_owned() } else { format!("it has {}", listed(&names)) });
+            let diagnostic = report.error(Code::ConfigInvalid, &file, 0..0, format!("`{at}` has no setting `{name}`"));
+            diagnostic.did_you_mean(near);
+            diagnostic.hint(if names.is_empty() { "the pack has no settings".to_owned() } else { format!("it has {}", listed(&names)) });
         }
     }
     // Reported where the schema is written.
@@ -59,9 +59,9 @@ pub(super) fn tell_misfits(pack: &written::Pack, schema: &Schema, value: &Value,
 }
 
 /// Reports settings for a pack that does not exist: its name is probably misspelled.
-pub(super) fn tell_strange_settings(given: &BTreeMap<PackName, Value>, good: &[GoodPack], told: &[Diagnostic]) -> Vec<Diagnostic> {
+pub(super) fn tell_strange_settings(given: &BTreeMap<PackName, Value>, good: &[GoodPack], diagnostics: &[Diagnostic]) -> Vec<Diagnostic> {
     let file = SourceText::new(SETTINGS_FILE, "");
-    let has_errors = told.iter().any(|one| one.severity == Severity::Error);
+    let has_errors = diagnostics.iter().any(|one| one.severity == Severity::Error);
     let mut found = Vec::new();
     for name in given.keys().filter(|name| !has_errors && good.iter().all(|pack| pack.name != **name)) {
         let message = format!("`packs.{name}` configures a pack that does not exist");

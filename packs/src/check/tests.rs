@@ -196,7 +196,7 @@ impl<'a> Reading<'_, 'a> {
                 None
             }
             (None, None) => {
-                if !fields.has_told("event") && !fields.has_told("events") {
+                if !fields.has_reported("event") && !fields.has_reported("events") {
                     report
                         .error(Code::NotExactlyOne, self.file, key, "`given` has neither `event` nor `events`")
                         .hint("for example\ngiven: { event: { trigger: github.push, payload: {} } }");
@@ -300,10 +300,10 @@ impl<'a> Reading<'_, 'a> {
         for entry in entries.iter().filter(|entry| fields.named(&entry.key.value).is_none()) {
             let name = entry.key.value.as_str();
             let near = ensue_expression::nearest(name, names.iter().copied());
-            let told =
+            let diagnostic =
                 report.error(Code::UnknownParameter, self.file, entry.key.span.clone(), format!("{taker} has no parameter `{name}`"));
-            told.did_you_mean(near);
-            told.hint(if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", crate::fields::listed(&names)) });
+            diagnostic.did_you_mean(near);
+            diagnostic.hint(if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", crate::fields::listed(&names)) });
         }
     }
 

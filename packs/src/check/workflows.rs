@@ -226,13 +226,13 @@ impl<'a> Steps<'a> {
         let Some((items, value)) = scope.expression(&each.items, "`for_each`", report) else { return (None, ValueType::anything()) };
         if !value.is_unknown_or_nothing() && !value.overlaps(&ValueType::list(ValueType::anything())) {
             let span = first_line(&each.items.span, self.file);
-            let told = report.error(Code::TypeMismatch, self.file, span, format!("`for_each` must be a list, not {value}"));
+            let diagnostic = report.error(Code::TypeMismatch, self.file, span, format!("`for_each` must be a list, not {value}"));
             let is_path = items.source().trim().bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'));
             let written = if is_path { items.source().trim() } else { "…" };
             if value.overlaps(&ValueType::object()) {
-                told.hint(format!("for the list of its names, write `{written}.map(name, name)`"));
+                diagnostic.hint(format!("for the list of its names, write `{written}.map(name, name)`"));
             } else if value.overlaps(&ValueType::text()) {
-                told.hint(format!("for the list of its parts, write `{written}.split(\",\")`"));
+                diagnostic.hint(format!("for the list of its parts, write `{written}.split(\",\")`"));
             }
             return (None, ValueType::anything());
         }

@@ -35,7 +35,7 @@ fn tell_never(rule: &RuleInPack<'_>, node: &Node, when: &Expression, triggers: &
     let is_by_payload = excluded.iter().any(|trigger| !condition.never_holds_given(&event_of(trigger, None)));
     let is_never = excluded.len() == rule.checked.triggers.len();
     // The checks have already reported on this condition.
-    if excluded.is_empty() || !rule.pack.is_told_of || rule.pack.told.tells_within(rule.file, &node.span) {
+    if excluded.is_empty() || !rule.pack.is_reported || rule.pack.report.tells_within(rule.file, &node.span) {
         return;
     }
     let spans = when.contradiction().unwrap_or_default();

@@ -46,10 +46,10 @@ pub(super) fn look(packs: &[Definitions<'_>], rules: &[RuleInPack<'_>], findings
         }
         leads_to.push(edges);
     }
-    let mut told: BTreeSet<BTreeSet<usize>> = BTreeSet::new();
+    let mut reported: BTreeSet<BTreeSet<usize>> = BTreeSet::new();
     for start in 0..acting.len() {
         if let Some(way) = shortest_way(&leads_to, start)
-            && told.insert(way.iter().map(|step| step.rule).collect())
+            && reported.insert(way.iter().map(|step| step.rule).collect())
         {
             tell(&acting, &way, findings);
         }
@@ -164,7 +164,7 @@ fn shortest_way(leads_to: &[Vec<Edge>], start: usize) -> Option<Vec<Step>> {
 
 fn tell(rules: &[&RuleInPack<'_>], way: &[Step], findings: &mut Findings) {
     // The loop is reported at the first of its rules that belongs to the caller.
-    let Some(first) = way.iter().position(|step| rules[step.rule].pack.is_told_of) else { return };
+    let Some(first) = way.iter().position(|step| rules[step.rule].pack.is_reported) else { return };
     let way: Vec<&Step> = way[first..].iter().chain(&way[..first]).collect();
     let rule = rules[way[0].rule];
     let begin = way.last().map_or(&way[0].trigger, |last| &last.trigger);
@@ -183,7 +183,7 @@ fn tell(rules: &[&RuleInPack<'_>], way: &[Step], findings: &mut Findings) {
         _ => format!("the rule `{}` can trigger itself, through {}", rule.name(), others(&way[1..], rules)),
     };
     let hint = format!(
-        "the loop:\n{}\nadd a condition that tells the events apart, or emit another trigger; after {DEPTH_MAX} events in a row, the \
+        "the loop:\n{}\nadd a condition that separates these events, or emit another trigger; after {DEPTH_MAX} events in a row, the \
             rule is suspended",
         lines.join("\n")
     );

@@ -469,7 +469,7 @@ fn read_emit(node: Node, file: &SourceText, report: &mut Report) -> Option<Run> 
     let mut fields = Fields::open(node, &EMIT, file, report)?;
     let entry = fields.take_required("trigger", report)?;
     let trigger = text(entry.value, "`trigger`", file, report)?;
-    if fields.has_told("payload") {
+    if fields.has_reported("payload") {
         return None;
     }
     let dedupe = fields.scalar("dedupe", report);

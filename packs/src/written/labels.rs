@@ -39,8 +39,8 @@ fn label(Entry { key, value }: Entry, file: &SourceText, report: &mut Report) ->
         return is_fine.then_some(Label { name, value });
     }
     let mended: String = key.value.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
-    let told = report.error(Code::InvalidName, file, key.span, format!("`{}` is not a valid label name", key.value));
-    told.hint(format!("begin with a-z, continue with a-z, 0-9 and `_`, at most {NAME_BYTES_MAX} characters in all"));
-    told.did_you_mean(mended.parse::<LabelName>().is_ok().then_some(mended.as_str()));
+    let diagnostic = report.error(Code::InvalidName, file, key.span, format!("`{}` is not a valid label name", key.value));
+    diagnostic.hint(format!("begin with a-z, continue with a-z, 0-9 and `_`, at most {NAME_BYTES_MAX} characters in all"));
+    diagnostic.did_you_mean(mended.parse::<LabelName>().is_ok().then_some(mended.as_str()));
     None
 }

@@ -169,7 +169,7 @@ fn read_task(fields: &mut Fields<'_>, start: Range<usize>, report: &mut Report) 
             workflow::read_steps(steps, file, report).map(Task::Steps)
         }
         (None, None) => {
-            if !fields.has_told("action") && !fields.has_told("steps") {
+            if !fields.has_reported("action") && !fields.has_reported("steps") {
                 report
                     .error(Code::NotExactlyOne, file, start, "the rule does nothing: it has neither `action` nor `steps`")
                     .hint("for example\naction: core.echo");
@@ -196,7 +196,7 @@ fn read_occasion(fields: &mut Fields<'_>, report: &mut Report) -> Option<(Vec<Sp
             let plan = schedule::read(entry.value, &SCHEDULE, file, report)?;
             Some((vec![trigger], Some(plan)))
         }
-        None if fields.has_told("schedule") => {
+        None if fields.has_reported("schedule") => {
             fields.take("trigger");
             None
         }

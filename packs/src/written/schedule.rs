@@ -84,7 +84,7 @@ pub(super) fn read(node: Node, shape: &'static Shape, file: &SourceText, report:
         Some(&"every") => read_every(&mut fields, report),
         Some(_) => read_at(&fields.text("at", report)?, file, report),
         None => {
-            if !["cron", "every", "at"].iter().any(|name| fields.has_told(name)) {
+            if !["cron", "every", "at"].iter().any(|name| fields.has_reported(name)) {
                 let message = format!("{} needs one of `cron`, `every` and `at`", shape.what);
                 report.error(Code::NotExactlyOne, file, start, message).hint(EXAMPLE.replace("schedule", shape.what.trim_matches('`')));
             }
@@ -114,10 +114,10 @@ fn read_zone(fields: &mut Fields<'_>, report: &mut Report) -> Option<Zone> {
         Err(error) => error,
     };
     let near = if let ScheduleError::NoZone { near, .. } = &error { *near } else { None };
-    let told = report.error(Code::InvalidSchedule, file, written.span, error.to_string());
+    let diagnostic = report.error(Code::InvalidSchedule, file, written.span, error.to_string());
     match near {
-        Some(near) => told.did_you_mean(Some(near)),
-        None => told.hint(error.hint().unwrap_or_default()),
+        Some(near) => diagnostic.did_you_mean(Some(near)),
+        None => diagnostic.hint(error.hint().unwrap_or_default()),
     };
     None
 }
@@ -135,9 +135,9 @@ fn read_cron(entry: &Entry, zone: Option<Zone>, file: &SourceText, report: &mut 
                 None => first_line(&entry.value.span, file),
             };
             let place = if place.is_empty() { first_line(&entry.value.span, file) } else { place };
-            let told = report.error(Code::InvalidSchedule, file, place, error.to_string());
+            let diagnostic = report.error(Code::InvalidSchedule, file, place, error.to_string());
             if let Some(hint) = error.hint() {
-                told.hint(hint);
+                diagnostic.hint(hint);
             }
             None
         }
@@ -168,8 +168,8 @@ fn read_at(written: &Spanned<String>, file: &SourceText, report: &mut Report) ->
                     .hint(format!("write `{in_utc}`, or for example `{}+01:00`", written.value));
                 return None;
             }
-            let told = report.error(Code::InvalidSchedule, file, written.span.clone(), error.to_string());
-            told.hint("write RFC 3339 with the offset from UTC, for example `2026-12-24T18:00:00+01:00`");
+            let diagnostic = report.error(Code::InvalidSchedule, file, written.span.clone(), error.to_string());
+            diagnostic.hint("write RFC 3339 with the offset from UTC, for example `2026-12-24T18:00:00+01:00`");
             None
         }
     }

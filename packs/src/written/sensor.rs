@@ -173,8 +173,8 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     let is_of_later = |name: &str| SENSOR.later.iter().any(|(later, _)| *later == name);
     let has_later_source = matches!(&node.content, Content::Map(entries) if entries.iter().any(|entry| is_of_later(&entry.key.value)));
     let mut fields = Fields::open(node, &SENSOR, file, report)?;
-    if has_later_source || fields.has_told("timer") {
-        fields.was_told("webhook");
+    if has_later_source || fields.has_reported("timer") {
+        fields.mark_reported("webhook");
     }
     let description = fields.text("description", report).map_or(String::new(), |text| text.value);
     let source = read_source(&mut fields, report);
@@ -185,7 +185,7 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
 fn read_source(fields: &mut Fields<'_>, report: &mut Report) -> Option<Source> {
     let file = fields.file;
     let Some(timer) = fields.take("timer") else {
-        if !fields.has("webhook") && !fields.has_told("webhook") {
+        if !fields.has("webhook") && !fields.has_reported("webhook") {
             report
                 .error(Code::NotExactlyOne, file, fields.start.clone(), "a sensor needs either `webhook` or `timer`")
                 .hint(format!("for example\n{WEBHOOK_EXAMPLE}\nor\n{TIMER_EXAMPLE}"));

@@ -349,18 +349,18 @@ fn tell_out_of_place(fields: &mut Fields<'_>, report: &mut Report) {
         }
         // A step that does nothing is reported separately, as is a related field that is misspelled or
         // belongs to a later release.
-        let is_told = fields.has_told(other) || (other == "action" && TASKS.iter().all(|task| !fields.has(task)));
+        let is_told = fields.has_reported(other) || (other == "action" && TASKS.iter().all(|task| !fields.has(task)));
         if !is_told {
             let message = format!("{is}, but there is no `{other}`");
             report.error(Code::FieldOutOfPlace, fields.file, fields.key_of(field), message).hint(hint);
         }
         fields.take(field);
-        fields.was_told(field);
+        fields.mark_reported(field);
     }
 }
 
 fn read_needs(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Spanned<String>>> {
-    if fields.has_told("needs") {
+    if fields.has_reported("needs") {
         return None;
     }
     if !fields.has("needs") {
@@ -373,7 +373,7 @@ fn read_needs(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Spanne
 fn read_for_each(fields: &mut Fields<'_>, report: &mut Report) -> Option<ForEach> {
     let parallel = fields.integer("parallel", report).and_then(|number| u32::try_from(number).ok()).unwrap_or(PARALLEL_DEFAULT);
     let failure = if fields.boolean("fail_fast", report).unwrap_or(false) { ItemFailure::StopsOthers } else { ItemFailure::OthersGoOn };
-    let is_told = fields.has_told("for_each");
+    let is_told = fields.has_reported("for_each");
     let items = match fields.take("for_each") {
         Some(entry) => entry.value,
         // A misspelled or empty one counts as present, or `item` would be reported too.
@@ -382,12 +382,12 @@ fn read_for_each(fields: &mut Fields<'_>, report: &mut Report) -> Option<ForEach
     if let Content::List(_) = items.content {
         let file = fields.file;
         let span = first_line(&items.span, file);
-        let told = report.error(Code::WrongType, file, span, "`for_each` must be an expression, not a list");
+        let diagnostic = report.error(Code::WrongType, file, span, "`for_each` must be an expression, not a list");
         let json = items.to_value().to_string();
         if json.len() <= 80 && !json.contains("${{") {
-            told.hint(format!("quote it:\nfor_each: {}", quoted(&json)));
+            diagnostic.hint(format!("quote it:\nfor_each: {}", quoted(&json)));
         } else {
-            told.hint("read a list from `params`, `config` or a step that this one needs");
+            diagnostic.hint("read a list from `params`, `config` or a step that this one needs");
         }
         return Some(ForEach { items: Node { span: items.span, content: Content::Poisoned }, parallel, failure });
     }
@@ -399,7 +399,7 @@ const TASKS: [&str; 5] = ["action", "inquiry", "wait", "sleep", "fail"];
 
 fn read_task(name: &Spanned<String>, fields: &mut Fields<'_>, report: &mut Report) -> Option<Task> {
     let file = fields.file;
-    let is_told = TASKS.iter().any(|task| fields.has_told(task));
+    let is_told = TASKS.iter().any(|task| fields.has_reported(task));
     let with = fields.take("with").map(|entry| entry.value);
     let mut tasks: Vec<Entry> = TASKS.iter().filter_map(|task| fields.take(task)).collect();
     tasks.sort_by_key(|task| task.key.span.start);

@@ -230,21 +230,21 @@ fn tell_plainly(file: &SourceText, stop: &Stop, offset: usize, report: &mut Repo
             .hint("close it on its line; for a string of several lines, use a `|` block");
         return;
     }
-    let told = report.error(stop.code, file, offset..offset + 1, stop.message.clone());
+    let diagnostic = report.error(stop.code, file, offset..offset + 1, stop.message.clone());
     if stop.code == Code::SeveralDocuments {
-        told.hint("write a file for each, or put several in one: `rules: { a: {…}, b: {…} }`");
+        diagnostic.hint("write a file for each, or put several in one: `rules: { a: {…}, b: {…} }`");
     } else if stop.code == Code::ComplexKey {
-        told.hint("quote the key, or write `'${{ … }}'` if you meant an expression");
+        diagnostic.hint("quote the key, or write `'${{ … }}'` if you meant an expression");
     } else if stop.message.contains("expected key") {
-        told.hint("indent all fields of a mapping equally");
+        diagnostic.hint("indent all fields of a mapping equally");
     } else if stop.message.contains("mapping values") {
-        told.hint("write a field as `name: value`, with a space after the colon; the error may be on the line above");
+        diagnostic.hint("write a field as `name: value`, with a space after the colon; the error may be on the line above");
     } else if stop.message.contains("illegal placement") {
-        told.hint("check whether a bracket or brace above is not closed");
+        diagnostic.hint("check whether a bracket or brace above is not closed");
     } else if stop.message.contains("directive") {
-        told.hint("remove the line: a pack's files are YAML 1.2");
+        diagnostic.hint("remove the line: a pack's files are YAML 1.2");
     } else if stop.message.contains("tab") {
-        told.hint("indent with spaces");
+        diagnostic.hint("indent with spaces");
     }
 }
 

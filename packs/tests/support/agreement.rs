@@ -37,8 +37,8 @@ const BEYOND_A_SCHEMA: [(&str, &str); 10] = [
     ("invalid JSON Schema", "a whole schema is for the meta-schema of JSON Schema"),
     ("is a key of another pack", "the pack's name is a value of another field"),
     ("is not a program that a pack can run", "the first item of a command is more than an argument"),
-    ("code cannot contain", "whether a rule's parameter is code stands in the action's file"),
-    ("is not declared as code", "whether a parameter is code stands beside its name"),
+    ("code cannot contain", "the action's file determines whether a rule's parameter is code"),
+    ("is not declared as code", "the field next to its name determines whether a parameter is code"),
 ];
 
 static VALIDATORS: LazyLock<BTreeMap<FileKind, Validator>> = LazyLock::new(|| {
@@ -88,7 +88,7 @@ pub(crate) fn disagreement(pack: &PackSource, path: &str, checked: &Checked) -> 
         let why = VALIDATORS[&kind].iter_errors(&value).next().map(|error| format!("{} at `{}`", error, error.instance_path()));
         return Some(format!("the schema refuses what `check` takes: {}", why.unwrap_or_default()));
     }
-    let told =
+    let reported =
         errors().find(|one| OF_THE_SHAPE.contains(&one.code) && !BEYOND_A_SCHEMA.iter().any(|(words, _)| one.message.contains(words)))?;
-    fits.then(|| format!("the schema takes what `check` refuses: {}", told.message))
+    fits.then(|| format!("the schema takes what `check` refuses: {}", reported.message))
 }

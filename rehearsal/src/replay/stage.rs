@@ -354,7 +354,7 @@ impl<'a> Stage<'a> {
         // Positions have no gaps.
         let place = usize::try_from(owed.of.0).ok().and_then(|position| position.checked_sub(1));
         let record = place.and_then(|place| self.records.get(place)).cloned();
-        let record = record.ok_or_else(|| Unreplayable::PutAside("what is owed is owed to a record that is not there".to_owned()))?;
+        let record = record.ok_or_else(|| Unreplayable::PutAside("the record of an owed reaction is missing".to_owned()))?;
         let at = Moment { time: self.now, entropy: u128::from(owed.of.0) };
         match self.sequencing.serve(&record, owed, &at, &self.world.beside()) {
             Offered::Taken { .. } => self.take_in(),

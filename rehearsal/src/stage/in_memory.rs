@@ -146,7 +146,7 @@ impl Core {
         // Positions have no gaps.
         let place = usize::try_from(position.0).ok().and_then(|position| position.checked_sub(1));
         let found = place.and_then(|place| self.records.get(place));
-        found.cloned().expect("what is owed is owed to a record of the log")
+        found.cloned().expect("the log has the record of each owed reaction")
     }
 
     fn moment(&mut self) -> Moment {

@@ -60,7 +60,7 @@ pub(super) struct Keeping {
     pub(super) turn: u64,
 }
 
-/// Remembers the keys, and forgets what is due in their scopes and in one other. Returns the run to pass to
+/// Remembers the keys, and forgets expired keys in their scopes and in one other. Returns the run to pass to
 /// [`Places::committed`] once the transaction is committed.
 pub(super) fn remember(
     connection: &Connection,

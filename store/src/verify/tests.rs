@@ -112,9 +112,9 @@ fn progress_is_reported_up_to_the_head() {
     let mut log = MemoryLog::new(LOG);
     let mut writer = Writer::of(&log);
     writer.append(&mut log, 2_500).unwrap();
-    let mut told = Vec::new();
-    verify(&*log.reader().unwrap(), None, |position| told.push(position.0)).unwrap();
-    assert_eq!(told, [1_000, 2_000, 2_500]);
+    let mut positions = Vec::new();
+    verify(&*log.reader().unwrap(), None, |position| positions.push(position.0)).unwrap();
+    assert_eq!(positions, [1_000, 2_000, 2_500]);
 }
 
 #[test]
@@ -325,7 +325,7 @@ fn stream_hidden_by_a_damaged_index_is_found_by_a_scan_or_reported() {
     let fixture = Fixture::new();
     let whole = fs::read(fixture.path()).unwrap();
     let page = page_of(&fixture.path(), "records_by_stream");
-    let (mut hidden, mut told) = (0, 0);
+    let (mut hidden, mut reported) = (0, 0);
     for at in page.filter(|at| whole[*at] != 0) {
         let mut damaged = whole.clone();
         damaged[at] ^= 1 << (at % 8);
@@ -338,18 +338,18 @@ fn stream_hidden_by_a_damaged_index_is_found_by_a_scan_or_reported() {
                 Ok(read) if read.len() == written.len() => assert!(read == written, "byte {at}: other records"),
                 Ok(read) => {
                     hidden += 1;
-                    assert!(read == written[..read.len()], "byte {at}: what is given is the beginning, as it was written");
+                    assert!(read == written[..read.len()], "byte {at}: the returned records are the beginning, as it was written");
                     assert!(
                         matches!(found, Err(VerifyError::Log(LogError::Index(_)))),
                         "byte {at} hides records, and the walk finds {found:?}"
                     );
                 }
-                Err(LogError::Index(_)) => told += 1,
-                Err(error) => panic!("byte {at}: the records are sound, and this is told: {error}"),
+                Err(LogError::Index(_)) => reported += 1,
+                Err(error) => panic!("byte {at}: the records are intact, but this is reported: {error}"),
             }
         }
     }
-    assert!(hidden > 20 && told > 20, "{hidden} streams were hidden, of {told} it was told");
+    assert!(hidden > 20 && reported > 20, "{hidden} streams were hidden, {reported} were reported");
 }
 
 #[test]

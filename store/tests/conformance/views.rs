@@ -224,7 +224,7 @@ fn invalid_change_changes_nothing(subject: &mut Subject) {
         assert_eq!((subject.dump(), subject.store.position()), before, "{misfit:?}");
     }
     subject.insert(ViewName::DeadLetters, [letter(8, "garden.new")]);
-    assert_eq!(subject.positions(&letters().with(ensue_views::Column::Sensor, "garden.new")), [8], "the store goes on");
+    assert_eq!(subject.positions(&letters().with(ensue_views::Column::Sensor, "garden.new")), [8], "the store continues");
 }
 
 fn changes_that_do_not_advance_are_rejected(subject: &mut Subject) {

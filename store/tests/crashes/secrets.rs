@@ -21,25 +21,25 @@ fn key() -> KeyRef {
 /// Puts versions of a key and destroys every second one. Returns the outcome of each: kept, destroyed, or not
 /// acknowledged.
 fn put_versions(disk: &Disk) -> Vec<(u32, Option<bool>)> {
-    let mut told = Vec::new();
-    let Ok(vault) = open(disk) else { return told };
+    let mut results = Vec::new();
+    let Ok(vault) = open(disk) else { return results };
     for version in 1..=VERSIONS {
         let value = Secret::new(format!("value {version}").into_bytes());
         if vault.put_key(&key(), version, &value).is_err() {
-            told.push((version, None));
+            results.push((version, None));
             break;
         }
         if version % 2 == 0 {
             let destroyed = vault.destroy_key(&key(), version);
-            told.push((version, destroyed.is_ok().then_some(false)));
+            results.push((version, destroyed.is_ok().then_some(false)));
             if destroyed.is_err() {
                 break;
             }
         } else {
-            told.push((version, Some(true)));
+            results.push((version, Some(true)));
         }
     }
-    told
+    results
 }
 
 #[test]
@@ -50,11 +50,11 @@ fn vault_opens_stored_but_not_destroyed_keys_whichever_operation_fails() {
     for nth in 1..=operations {
         let disk = Disk::new("vault", nth, sectors(nth));
         disk.fail(Fault { nth, of: None, failure: Failure::Io, lasting: Lasting::Once });
-        let told = put_versions(&disk);
+        let results = put_versions(&disk);
         disk.cut_power();
         disk.mend();
         let vault = open(&disk).unwrap();
-        for (version, is_there) in told {
+        for (version, is_there) in results {
             let opened = vault.open_key(&key(), version).unwrap().map(|secret| secret.reveal().to_vec());
             let expected = format!("value {version}").into_bytes();
             match is_there {

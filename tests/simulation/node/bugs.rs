@@ -78,8 +78,8 @@ impl Catalogs for BuggyCatalogs {
     fn at(&self, revision: CatalogRevision) -> Option<Arc<Catalog>> {
         self.may_end_the_process();
         if self.strikes(revision) {
-            self.ground.tell("node", format!("a bug strikes when the catalog of revision {revision} is looked up"));
-            sometimes!("a bug struck in the core");
+            self.ground.tell("node", format!("a bug occurs when the catalog of revision {revision} is looked up"));
+            sometimes!("a bug occurred in the core");
             self.ground.witness().note_bug(self.ground.now());
             std::panic::panic_any(SimulatedBug);
         }

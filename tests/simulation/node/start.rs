@@ -170,7 +170,7 @@ impl Node {
         for error in outputs.go_on(running.iter().map(|(attempt, _)| *attempt)) {
             ground.tell(
                 "worker",
-                format!("the outputs of an attempt that runs cannot be gone on with: {}", disk.without_place(&error.to_string())),
+                format!("the outputs of a running attempt cannot be continued: {}", disk.without_place(&error.to_string())),
             );
         }
         if number % COMES_UP_ELSEWHERE == 0 && !ground.is_healed() {

@@ -85,7 +85,7 @@ impl Node {
         }
     }
 
-    /// Finishes a stop once the sequencer has ended: what is left is written.
+    /// Finishes a stop once the sequencer has ended: the rest is written.
     pub(crate) fn end_stop(mut self) {
         self.snapshots.save_next();
         if let Some(last) = lock(&self.pump.sequencer).as_ref().map(Sequencer::snapshot) {

@@ -55,11 +55,11 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
             let said = |is: fn(&Outcome) -> bool| request.said.iter().filter(|said| is(&said.outcome)).count();
             let (yes, no) = (said(|outcome| matches!(outcome, Outcome::Done(_))), said(|outcome| matches!(outcome, Outcome::Not(_))));
             let most = request.arrivals as usize - no;
-            demand!(found >= yes, "I1", "request {number} was taken {yes} times, and its event is in the log {found} times");
+            demand!(found >= yes, "I1", "request {number} was accepted {yes} times, but its event is in the log {found} times");
             demand!(
                 found <= most,
                 "I1",
-                "request {number} was refused {no} times of {}, and its event is in the log {found} times",
+                "request {number} was rejected {no} times of {}, but its event is in the log {found} times",
                 request.arrivals
             );
         }
@@ -78,7 +78,7 @@ fn done(
     demand!(
         position <= records.len() as u64,
         "I1",
-        "request {number} was answered with position {position}, the log ends at {}",
+        "request {number} was answered with position {position}, but the log ends at {}",
         records.len()
     );
     let kinds = |stream: &str, kinds: &[&str]| {
@@ -92,33 +92,44 @@ fn done(
                 let at = event.position.0;
                 let record = usize::try_from(at).ok().and_then(|at| records.get(at.checked_sub(1)?));
                 let Some(record) = record.filter(|record| record.stream == format!("event/{}", event.id)) else {
-                    return Err(Violation::new("I1", format!("request {number} was taken as {} at {at}, which is not there", event.id)));
+                    return Err(Violation::new(
+                        "I1",
+                        format!("request {number} was accepted as {} at {at}, which is not in the log", event.id),
+                    ));
                 };
-                demand!(at <= position, "I1", "request {number} was answered with {position}, its event stands at {at}");
+                demand!(at <= position, "I1", "request {number} was answered with {position}, but its event is at {at}");
                 sometimes!(event.novelty == Novelty::Repeat, "a repeated key was recognised");
                 let is_same = record.content.as_deref() == Some(payload.as_bytes());
-                demand!(is_same, "I1", "request {number} was taken at {at}, where another payload stands");
+                demand!(is_same, "I1", "request {number} was accepted at {at}, where the log has another payload");
             }
         }
         (Wish::Run { .. }, Answer::Execution(id)) => {
             let stream = format!("execution/{id}");
-            demand!(kinds(&stream, &["execution.requested"]), "I1", "request {number} was taken as {id}, which is not there");
+            demand!(kinds(&stream, &["execution.requested"]), "I1", "request {number} was accepted as {id}, which is not in the log");
         }
         (Wish::Rerun { execution, .. }, Answer::Execution(id)) => {
             let is_it = |record: &Raw| record.kind == "execution.requested" && record.text("rerun_of") == execution.to_string();
             let found = streams.get(format!("execution/{id}").as_str()).is_some_and(|of| of.iter().copied().any(is_it));
-            demand!(found, "I1", "request {number} to run {execution} again was taken as {id}, which is not there, or runs something else");
+            demand!(
+                found,
+                "I1",
+                "request {number} to rerun {execution} was accepted as {id}, which is not in the log, or is not that rerun"
+            );
         }
         (Wish::Cancel(id), _) => {
             let ends =
                 ["execution.cancel_requested", "execution.succeeded", "execution.failed", "execution.timed_out", "execution.cancelled"];
-            demand!(kinds(&format!("execution/{id}"), &ends), "I1", "request {number}: the cancel of {id} was taken and is not there");
+            demand!(
+                kinds(&format!("execution/{id}"), &ends),
+                "I1",
+                "request {number}: the cancel of {id} was accepted and is not in the log"
+            );
         }
         (Wish::Settle(id, _), _) => {
             demand!(
                 kinds(&format!("execution/{id}"), &["execution.settled"]),
                 "I1",
-                "request {number}: the settling of {id} was taken and is not there"
+                "request {number}: the settlement of {id} was accepted and is not in the log"
             );
         }
         // These lead to nothing further: the position in the answer is their record's own.
@@ -162,10 +173,10 @@ impl Done<'_> {
             return Err(Violation::new("I1", format!("request {number} ({kind}) was answered with position {position}")));
         };
         let is_it = record.kind == kind && says.iter().all(|(field, value)| record.text(field) == *value);
-        let stands = (&record.kind, &record.said);
-        demand!(is_it, "I1", "request {number} ({kind} {says:?}) was answered with position {position}, where stands {stands:?}");
+        let found = (&record.kind, &record.said);
+        demand!(is_it, "I1", "request {number} ({kind} {says:?}) was answered with position {position}, where the log has {found:?}");
         let client = format!("token/client{}", self.request.client);
-        demand!(record.actor == client, "I1", "what request {number} of {client} asked for stands at {position} by {}", record.actor);
+        demand!(record.actor == client, "I1", "the result of request {number} of {client} is at {position}, by {}", record.actor);
         Ok(())
     }
 }

@@ -16,11 +16,11 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
     let (mut passed, mut stepped) = (i64::MIN, 0);
     for (place, record) in records.iter().enumerate() {
         let at = record.position;
-        demand!(at == place as u64 + 1, "I2", "position {} stands where {} should", at, place + 1);
+        demand!(at == place as u64 + 1, "I2", "there is position {} in place of {}", at, place + 1);
         let revision = revisions.entry(&record.stream).or_default();
         *revision += 1;
         demand!(record.revision == *revision, "I2", "{} at {at} has revision {}, {revision} should follow", record.stream, record.revision);
-        demand!(ids.insert(&record.id), "I2", "the id {} at {at} stands in the log twice", record.id);
+        demand!(ids.insert(&record.id), "I2", "the id {} at {at} is in the log twice", record.id);
         demand!(record.epoch >= epoch, "I7", "the record at {at} was written under epoch {}, after one of {epoch}", record.epoch);
         epoch = record.epoch;
         stepped += record.stepped();
@@ -28,7 +28,7 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
         demand!(now >= passed, "I2", "the record at {at} was written {} µs before the one before it, and no clock stepped", passed - now);
         passed = now;
         if record.batch != batch {
-            demand!(batches.insert(&record.batch), "I2", "batch {} at {at} goes on after another", record.batch);
+            demand!(batches.insert(&record.batch), "I2", "batch {} at {at} continues after another one", record.batch);
             batch = &record.batch;
         }
         if let (Some(body), Some(content)) = (&record.body, &record.content) {
@@ -62,7 +62,7 @@ fn next(before: &[u8; 32], record: &Raw) -> Result<[u8; 32], Violation> {
     field(&mut bytes, record.cause.trace.as_ref().map(String::as_bytes));
     field(&mut bytes, Some(record.fact.get().as_bytes()));
     let digest = match &record.body {
-        Some(body) => Some(digest_bytes(&body.digest).ok_or_else(|| Violation::new("I2", format!("`{}` is no digest", body.digest)))?),
+        Some(body) => Some(digest_bytes(&body.digest).ok_or_else(|| Violation::new("I2", format!("`{}` is not a digest", body.digest)))?),
         None => None,
     };
     field(&mut bytes, digest.as_ref().map(<[u8; 32]>::as_slice));

@@ -27,12 +27,12 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
             "loop.stopped" => drop(stopped.insert((record.text("event"), record.text("rule_id")))),
             "rule.erred" => {
                 let is_bug = record.text("message").contains("an internal error");
-                sometimes!(is_bug, "a bug struck where a rule was evaluated");
+                sometimes!(is_bug, "a bug occurred in evaluating a rule");
             }
             "reaction.resumed" => sometimes!("a reaction was worked out in a later turn"),
             "reaction.parked" => {
                 let is_ended = record.text("error").starts_with("the process ended");
-                sometimes!(is_ended, "a reaction was put aside because it ended three processes");
+                sometimes!(is_ended, "a reaction was parked because it ended three processes");
             }
             "execution.requested" => {
                 // A rerun names the same cause as the first execution.
@@ -59,7 +59,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
     sometimes!(events > 500, "a log of more than five hundred events was judged");
     let known: BTreeSet<&str> = records.iter().filter_map(|record| record.stream.strip_prefix("event/")).collect();
     for event in made.keys() {
-        demand!(known.contains(event), "I4", "rules decided on event {event}, which is not in the log");
+        demand!(known.contains(event), "I4", "rules judged event {event}, which is not in the log");
     }
     Ok(())
 }
@@ -74,7 +74,7 @@ fn judge(
     let at = event.position;
     let id = event.stream.strip_prefix("event/").unwrap_or_default();
     let catalog = event.number("catalog");
-    demand!(catalog == in_force.catalog, "I4", "the event at {at} was judged by catalog {catalog}, {} was in force", in_force.catalog);
+    demand!(catalog == in_force.catalog, "I4", "the event at {at} was judged by catalog {catalog}, but {} was in force", in_force.catalog);
     let Revision { edition, ids, least } = in_force.revision(catalog);
     let payload = event.payload();
     let (mut matched, mut erred, mut undecided) = (0, 0, 0);
@@ -122,12 +122,12 @@ fn judge(
     demand!(
         event.number("matched") == matched,
         "I4",
-        "the event at {at} says that {} rules matched, {matched} do",
+        "the event at {at} states that {} rules matched, but {matched} do",
         event.number("matched")
     );
     let left = event.number("undecided");
-    demand!(left == undecided, "I4", "the event at {at} says that {left} rules are undecided, {undecided} are");
-    demand!(event.number("erred") == erred, "I4", "the event at {at} says that {} rules erred, {erred} do", event.number("erred"));
+    demand!(left == undecided, "I4", "the event at {at} states that {left} rules are undecided, but {undecided} are");
+    demand!(event.number("erred") == erred, "I4", "the event at {at} states that {} rules erred, but {erred} do", event.number("erred"));
     for (rule, outcome) in &expected {
         let Some(enforcement) = made.get(rule) else {
             return Err(Violation::new("I4", format!("rule {rule} matches the event at {at} and never decided on it")));

@@ -19,7 +19,7 @@ struct Told<'r> {
 
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
     let alive = ledger.machine.alive();
-    demand!(alive.is_empty(), "I16", "programs run at the end, and no execution is open: {alive:?}");
+    demand!(alive.is_empty(), "I16", "programs run at the end although no execution is open: {alive:?}");
     let started = ledger.machine.started();
     let mut told: BTreeMap<&str, Told<'_>> = BTreeMap::new();
     for record in records.iter().filter(|record| record.stream.starts_with("execution/")) {
@@ -46,7 +46,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
             let of_attempt = started.get(&attempt.id).copied().unwrap_or(0);
             demand!(of_attempt <= 1, "I6", "{stream}: attempt {} started its program {of_attempt} times", attempt.id);
             let is_true = !execution.succeeded.contains(attempt.id.as_str()) || of_attempt == 1;
-            demand!(is_true, "I6", "{stream}: attempt {} succeeded, and its program was never started", attempt.id);
+            demand!(is_true, "I6", "{stream}: attempt {} succeeded, but its program was never started", attempt.id);
         }
     }
     for attempt in started.keys() {

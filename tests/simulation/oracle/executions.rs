@@ -74,7 +74,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
         }
     }
     for (stream, execution) in &book.told {
-        demand!(matches!(execution.phase, Phase::Over(_)), "I20", "{stream}, asked for at {}, is not over", execution.request.position);
+        demand!(matches!(execution.phase, Phase::Over(_)), "I20", "{stream}, requested at {}, has not ended", execution.request.position);
     }
     Ok(())
 }
@@ -110,7 +110,7 @@ impl<'r> Book<'r> {
             demand!(
                 execution.asked.is_some() == is_unknown,
                 "I25",
-                "{stream}: at {at} it is asked what became of it: {}, and nobody knows: {is_unknown}",
+                "{stream}: at {at} people are asked for its outcome: {}, and the outcome is unknown: {is_unknown}",
                 execution.asked.is_some()
             );
             if is_unknown {
@@ -136,7 +136,7 @@ impl<'r> Book<'r> {
                 timers: BTreeMap::new(),
             };
             self.loads.entry(new.queue()).or_default().waiting += usize::from(new.waits());
-            demand!(self.told.insert(&record.stream, new).is_none(), "I12", "{} at {at} was asked for twice", record.stream);
+            demand!(self.told.insert(&record.stream, new).is_none(), "I12", "{} at {at} was requested twice", record.stream);
             return Ok(());
         }
         let Some(execution) = self.told.get_mut(record.stream.as_str()) else {
@@ -147,7 +147,7 @@ impl<'r> Book<'r> {
         }
         if record.kind == "attempt.started" {
             let (token, last) = (record.number("token"), self.token);
-            demand!(token > last, "I7", "the token at {at} is {token}, {last} was given out before");
+            demand!(token > last, "I7", "the token at {at} is {token}, although {last} was issued before");
             self.token = token;
         }
         let (was_busy, waited) = (execution.is_busy(), execution.waits());
@@ -172,7 +172,7 @@ impl<'r> Book<'r> {
         // Executions that ran before a restart may exceed the operator's current limit.
         let starts = !was_busy && execution.is_busy();
         let Load { busy, workers, .. } = *load;
-        demand!(!starts || busy <= workers, "I15", "{busy} attempts hold a worker's slot at {at}, there are {workers}");
+        demand!(!starts || busy <= workers, "I15", "{busy} attempts hold a worker slot at {at}, but there are {workers} slots");
         Ok(())
     }
 }
@@ -239,7 +239,7 @@ impl<'r> Told<'r> {
                 );
                 if key.0 == "retry" {
                     let has_failed = matches!(self.phase, Phase::Ending) && matches!(self.last, Last::Failed | Last::TimedOut);
-                    demand!(has_failed && !self.cancelled, "I21", "{stream} is to be tried again at {at}, and has not failed");
+                    demand!(has_failed && !self.cancelled, "I21", "{stream} is retried at {at} although it has not failed");
                     self.phase = Phase::Delayed;
                 }
             }
@@ -249,7 +249,7 @@ impl<'r> Told<'r> {
                 };
                 let passed = micros(&record.time) - micros(&set.time) - (stepped - before);
                 let wait = micros(set.text("due")) - micros(&set.time);
-                demand!(passed >= wait, "I21", "{stream}: a timer fires at {at} after {passed} µs, and was set for {wait} µs");
+                demand!(passed >= wait, "I21", "{stream}: a timer fires at {at} after {passed} µs, but it was set for {wait} µs");
                 sometimes!(stepped != before, "the clock stepped while a timer was pending");
                 match (key.0, &self.phase) {
                     ("retry", Phase::Delayed) => {
@@ -257,7 +257,7 @@ impl<'r> Told<'r> {
                         self.phase = Phase::Waiting;
                     }
                     ("sleep", _) => {
-                        sometimes!("a sleep came to its end");
+                        sometimes!("a sleep ended");
                         self.last = Last::Succeeded;
                     }
                     _ => {}
@@ -274,21 +274,21 @@ impl<'r> Told<'r> {
         match record.kind.as_str() {
             "inquiry.opened" if record.said.get("attempt").is_some() => {
                 let is_unknown = matches!(self.phase, Phase::Unknown(attempt) if attempt.id == record.text("attempt"));
-                demand!(is_unknown, "I25", "{stream}: it is asked at {at} about an attempt of which it is known what became");
-                demand!(self.asked.is_none(), "I25", "{stream}: it is asked at {at}, and was asked before");
+                demand!(is_unknown, "I25", "{stream}: people are asked at {at} about an attempt with a known outcome");
+                demand!(self.asked.is_none(), "I25", "{stream}: people are asked at {at}, and were asked before");
                 self.asked = Some(&record.id);
             }
             "inquiry.answered" if self.asked == Some(record.text("inquiry")) => {
                 self.asked = None;
-                sometimes!("somebody answered what became of an attempt");
+                sometimes!("somebody answered about a lost attempt");
             }
             "inquiry.withdrawn" => {
-                demand!(self.asked == Some(record.text("inquiry")), "I25", "{stream}: a question is taken back at {at} that is not open");
+                demand!(self.asked == Some(record.text("inquiry")), "I25", "{stream}: a question is withdrawn at {at} that is not open");
                 self.asked = None;
-                sometimes!("a question was taken back");
+                sometimes!("a question was withdrawn");
             }
             "execution.succeeded" | "execution.failed" | "execution.timed_out" | "execution.cancelled" => {
-                demand!(self.asked.is_none(), "I25", "{stream} is over at {at}, and it is still asked what became of it");
+                demand!(self.asked.is_none(), "I25", "{stream} has ended at {at}, and people are still asked for its outcome");
             }
             _ => {}
         }
@@ -301,7 +301,7 @@ impl<'r> Told<'r> {
         match record.kind.as_str() {
             "attempt.started" => {
                 demand!(!self.cancelled, "I11", "{stream}: an attempt starts at {at}, after a cancel");
-                demand!(matches!(self.phase, Phase::Waiting), "I12", "{stream}: an attempt starts at {at} while another is not over");
+                demand!(matches!(self.phase, Phase::Waiting), "I12", "{stream}: an attempt starts at {at} before another has ended");
                 self.attempts += 1;
                 demand!(
                     record.number("number") == self.attempts,
@@ -314,7 +314,7 @@ impl<'r> Told<'r> {
                 sometimes!(self.attempts > 1, "an attempt was made again");
             }
             "attempt.succeeded" | "attempt.failed" => {
-                demand!(self.is_about(record), "I12", "{stream}: {} at {at} is not about the attempt that runs", record.kind);
+                demand!(self.is_about(record), "I12", "{stream}: {} at {at} is not about the running attempt", record.kind);
                 sometimes!(matches!(self.phase, Phase::Unknown(_)), "a late report settled an indeterminate execution");
                 self.last = match record.said.pointer("/error/kind").and_then(Value::as_str) {
                     None => Last::Succeeded,
@@ -327,12 +327,17 @@ impl<'r> Told<'r> {
                 let Phase::Running(attempt) = self.phase else {
                     return Err(Violation::new("I12", format!("{stream}: an attempt is lost at {at}, and none runs")));
                 };
-                demand!(attempt.id == record.text("attempt"), "I12", "{stream}: another attempt is lost at {at} than the one that runs");
+                demand!(attempt.id == record.text("attempt"), "I12", "{stream}: the attempt that is lost at {at} is not the running one");
                 self.last = Last::Lost;
                 let is_proven = record.text("evidence") == "not_begun";
                 let is_own = record.actor == format!("worker/{}", attempt.text("worker"));
                 sometimes!(!is_own, "an attempt was lost that was given to another worker");
-                demand!(!is_proven || is_own, "I12", "{stream}: {} says at {at} that another's attempt had not begun", record.actor);
+                demand!(
+                    !is_proven || is_own,
+                    "I12",
+                    "{stream}: {} reports at {at} that another worker's attempt had not begun",
+                    record.actor
+                );
                 sometimes!(is_proven, "an attempt was lost that had provably not begun");
                 sometimes!(!is_proven, "an attempt was lost that may have begun");
                 self.phase = if !is_proven && !self.may_be_tried_again() {
@@ -350,7 +355,7 @@ impl<'r> Told<'r> {
                 sometimes!("an execution became indeterminate");
             }
             "execution.settled" => {
-                demand!(matches!(self.phase, Phase::Unknown(_)), "I12", "{stream} is settled at {at}, and is not indeterminate");
+                demand!(matches!(self.phase, Phase::Unknown(_)), "I12", "{stream} is settled at {at} although it is not indeterminate");
                 match record.said.get("outcome") {
                     Some(Value::String(word)) if word == "retry" => {
                         sometimes!(self.cancelled, "a person would have had a cancelled execution tried again");
@@ -366,7 +371,7 @@ impl<'r> Told<'r> {
                 self.cancelled = true;
             }
             "attempt.reported_late" => {
-                demand!(!self.is_about(record), "I12", "{stream}: a report at {at} on the attempt that runs counts as late");
+                demand!(!self.is_about(record), "I12", "{stream}: a report at {at} on the running attempt counts as late");
                 sometimes!("a report came late");
                 sometimes!(matches!(self.phase, Phase::Running(_)), "a report came late while another attempt ran");
             }
@@ -400,7 +405,7 @@ impl<'r> Told<'r> {
             }
             "execution.cancelled" => {
                 let is_skipped = self.may_be_skipped() && record.said.get("error").is_some() && matches!(self.phase, Phase::Waiting);
-                demand!(self.cancelled || is_skipped, "I12", "{stream} is cancelled at {at}, and nobody asked for that");
+                demand!(self.cancelled || is_skipped, "I12", "{stream} is cancelled at {at} without a request");
                 demand!(!matches!(self.phase, Phase::Running(_)), "I12", "{stream} is cancelled at {at} while it runs");
                 sometimes!("an execution was cancelled");
                 self.phase = Phase::Over(record);

@@ -120,7 +120,7 @@ impl<'w> Book<'w> {
                 self.events.insert(id, Came { record, modes: self.in_force.modes.clone() });
             }
             "enforcement.made" => self.made(record)?,
-            "enforcement.held_on" | "enforcement.released" => self.let_go(record)?,
+            "enforcement.held_on" | "enforcement.released" => self.releases(record)?,
             "enforcement.superseded" => self.superseded(record)?,
             "rule.flow_ended" => self.ended(record)?,
             "rule.key_forgotten" => {
@@ -130,7 +130,7 @@ impl<'w> Book<'w> {
                 demand!(
                     forgotten.is_some(),
                     "I27",
-                    "a key is forgotten at {at} that was not used longest ago, or of too few: {}",
+                    "a key is forgotten at {at} that is not the least recently used, or although there were few: {}",
                     record.said
                 );
                 sometimes!("a rule knew too many keys, and forgot the one that was used longest ago");
@@ -194,7 +194,7 @@ impl<'w> Book<'w> {
         let now = self.elapsed(record);
         let id = record.id.as_str();
         let of = self.rules.entry(rule_id).or_insert_with(|| OfRule::new(name, rule));
-        demand!(of.is_of(rule), "I27", "{name} judges at {at} by another flow control than that which something is kept for");
+        demand!(of.is_of(rule), "I27", "{name} judges at {at} with another flow control than the one of the kept matches");
         let (way, superseded) = of.walk((rule, 0), &keys, (now, at), id, self.most.0);
         of.call(record, &keys);
         // A flow control without state has nothing that could end.
@@ -236,10 +236,10 @@ impl<'w> Book<'w> {
 
     /// Checks which flow control holds a match, and until when.
     fn holds(&self, record: &Raw, (stage, until): (Stage, i64), says: Option<&Value>) -> Result<(), Violation> {
-        let (by, told) = (text(says, "by"), micros(text(says, "until")) - self.stepped);
+        let (by, given) = (text(says, "by"), micros(text(says, "until")) - self.stepped);
         let (at, word) = (record.position, stage.does.word());
         demand!(by == word, "I27", "a match is held by {by} at {at}; it should be by {word}");
-        demand!(told == until, "I27", "a match is held at {at} until {told} µs have passed; it should be until {until} µs have");
+        demand!(given == until, "I27", "a match is held at {at} until {given} µs have passed; it should be until {until} µs have");
         sometimes!(matches!(stage.does, Does::Throttle(..)), "a match was delayed by a throttle");
         Ok(())
     }
@@ -257,7 +257,7 @@ impl<'w> Book<'w> {
             let lock = (name, key);
             let open = self.open.get(&lock).map_or(0, BTreeSet::len);
             if conflict == "skip" && open >= limit {
-                sometimes!("a match was skipped for the sake of its rule's lock");
+                sometimes!("a match was skipped because of its rule's lock");
                 expected = "skipped";
             } else {
                 let id = record.stream.strip_prefix("enforcement/").unwrap_or_default();
@@ -280,7 +280,7 @@ impl<'w> Book<'w> {
         demand!(
             is_promised || is_other || of_held.is_none(),
             "I27",
-            "{id} is asked for at {} by a match that is held, or came to nothing",
+            "{id} is requested at {} by a match that is held, or was dropped",
             record.position
         );
         let owner = record.said.pointer("/locks/0/owner/rule").and_then(Value::as_str);
@@ -326,56 +326,60 @@ impl<'w> Book<'w> {
         demand!(
             now >= held.until,
             "I21",
-            "what holds enforcement {id} until {} µs have passed lets it go at {at}, after {now}",
+            "enforcement {id} is held until {} µs have passed, but it is released at {at}, after {now}",
             held.until
         );
         held.fired = Some((at, modes.get(held.since.text("rule_id")).cloned()));
         let Some(came) = came else { return Ok(()) };
         let due = due(held.until, (now, came), epoch, ledger);
-        demand!(due.is_none_or(|due| came <= due), "I27", "enforcement {id} was to be let go by {due:?} µs, and was at {at}, at {came} µs");
+        demand!(
+            due.is_none_or(|due| came <= due),
+            "I27",
+            "enforcement {id} was due for release by {due:?} µs, and was released at {at}, at {came} µs"
+        );
         Ok(())
     }
 
     /// Handles the release of a held match: to the next flow control, or to run.
-    fn let_go(&mut self, record: &'w Raw) -> Result<(), Violation> {
+    fn releases(&mut self, record: &'w Raw) -> Result<(), Violation> {
         let (at, id) = (record.position, record.stream.strip_prefix("enforcement/").unwrap_or_default());
         let now = self.elapsed(record);
         let (name, rule_id) = (record.text("rule"), record.text("rule_id"));
         let Some(of) = self.rules.get_mut(rule_id) else {
-            return Err(Violation::new("I27", format!("enforcement {id} is let go at {at}, and {name} holds none")));
+            return Err(Violation::new("I27", format!("enforcement {id} is released at {at}, and {name} holds none")));
         };
         let Some(held) = of.take(id) else {
-            return Err(Violation::new("I27", format!("enforcement {id} is let go at {at}, and is not held")));
+            return Err(Violation::new("I27", format!("enforcement {id} is released at {at}, and is not held")));
         };
         let Some((_, mode)) = held.fired.clone() else {
-            return Err(Violation::new("I27", format!("enforcement {id} is let go at {at} before its time")));
+            return Err(Violation::new("I27", format!("enforcement {id} is released at {at} before its time")));
         };
-        demand!(!matches!(held.stage.does, Does::Window(..)), "I27", "enforcement {id} is let go at {at} by a window that has passed");
+        demand!(!matches!(held.stage.does, Does::Window(..)), "I27", "enforcement {id} is released at {at} by a window that has passed");
         let (way, superseded) = of.walk((held.rule, of.after(&held)), &held.keys, (now, at), id, self.most.0);
         for (other, why) in superseded {
             self.due.insert((other, id), why);
         }
         let ended = self.outdated(name, rule_id, &held.rule.flow);
-        demand!(ended.is_none(), "I27", "enforcement {id} is let go at {at}, and the flow control of {name} was {ended:?}");
-        sometimes!(matches!(held.stage.does, Does::Missing(_)), "nothing came after a match for so long that it was acted on");
-        sometimes!(matches!(held.stage.does, Does::Debounce(_)), "it was quiet, and the last match was acted on");
+        demand!(ended.is_none(), "I27", "enforcement {id} is released at {at}, and the flow control of {name} was {ended:?}");
+        sometimes!(matches!(held.stage.does, Does::Missing(_)), "nothing followed a match for long enough to act on it");
+        sometimes!(matches!(held.stage.does, Does::Debounce(_)), "after a quiet time, the last match was acted on");
         sometimes!(held.since.epoch != record.epoch, "a match was held over a restart");
         if let Way::Held { stage, until } = way {
-            demand!(record.kind == "enforcement.held_on", "I27", "enforcement {id} is acted on at {at}, and {stage} was to hold it");
+            demand!(record.kind == "enforcement.held_on", "I27", "enforcement {id} is acted on at {at}, but {stage} had to hold it");
             sometimes!("a match was held by one flow control after the other");
             self.holds(record, (stage, until), Some(&record.said))?;
             let held = Held { stage, until, since: record, number: held.number + 1, has_timer: false, fired: None, ..held };
             self.rules.get_mut(rule_id).expect("it was just looked at").hold(id, held);
             return Ok(());
         }
-        demand!(record.kind == "enforcement.released", "I27", "enforcement {id} is held on at {at}, and nothing was to hold it");
+        demand!(record.kind == "enforcement.released", "I27", "enforcement {id} is held on at {at}, but nothing had to hold it");
         let present = self.in_force.now().rule(name, rule_id).map_or("", |rule| rule.mode.as_str());
         let is_shadow = mode.as_deref().unwrap_or(present) == "shadow";
         let (given, _) = outcome(record);
         match (is_impossible(held.rule, &held.event.payload()), is_shadow) {
             (true, _) => demand!(given == "rejected", "I27", "enforcement {id} is {given} at {at}, and cannot be run"),
             (false, true) => demand!(given == "shadowed", "I27", "enforcement {id} is {given} at {at}, and its rule only watches"),
-            (false, false) => self.runs(record, (held.rule, &held.keys), given, "it was let go")?,
+            (false, false) => self.runs(record, (held.rule, &held.keys), given, "it was released")?,
         }
         Ok(())
     }
@@ -388,7 +392,7 @@ impl<'w> Book<'w> {
             let expected = self.due.remove(&(id.to_owned(), by));
             demand!(expected == Some(why), "I27", "enforcement {id} is superseded at {at} by {by}: {why}; it should be: {expected:?}");
             sometimes!(why == "newer", "a newer match took the place of one that was held");
-            sometimes!(why == "crowded_out", "a rule held too many matches, and let the oldest go");
+            sometimes!(why == "crowded_out", "a rule held too many matches, and released the oldest");
             return Ok(());
         }
         let Some(held) = self.rules.get_mut(rule_id).and_then(|of| of.take(id)) else {
@@ -400,7 +404,7 @@ impl<'w> Book<'w> {
             demand!(is_so, "I27", "enforcement {id} is given up at {at} for a window that has not passed");
             return Ok(());
         }
-        sometimes!("the flow control of a rule ended with what it held");
+        sometimes!("the flow control of a rule ended with its held matches");
         let ended = self.outdated(name, rule_id, &held.rule.flow);
         let is_so = ended.is_some_and(|ended| why == format!("rule_{ended}"));
         demand!(is_so, "I27", "enforcement {id} is given up at {at} ({why}), and the flow control of {name} was {ended:?}");
@@ -411,25 +415,25 @@ impl<'w> Book<'w> {
     fn ended(&mut self, record: &'w Raw) -> Result<(), Violation> {
         let (at, name, rule_id, why) = (record.position, record.text("rule"), record.text("rule_id"), record.text("why"));
         let Some(of) = self.rules.remove(rule_id) else {
-            return Err(Violation::new("I27", format!("the flow control of {name} ends at {at}, and keeps nothing")));
+            return Err(Violation::new("I27", format!("the flow control of {name} ends at {at}, but it keeps nothing")));
         };
         let ended = self.outdated(name, rule_id, &of.rule.flow);
         demand!(ended == Some(why), "I27", "the flow control of {name} ends at {at} ({why}), and was {ended:?}");
         let left = of.held.len();
-        demand!(left == 0, "I27", "the flow control of {name} ends at {at}, and {left} matches are held that nobody has heard of");
+        demand!(left == 0, "I27", "the flow control of {name} ends at {at}, but {left} of its matches are held without a record");
         Ok(())
     }
 
     fn end_batch(&self, last: &Raw) -> Result<(), Violation> {
         let at = last.position;
         if let Some(((other, by), why)) = self.due.first_key_value() {
-            return Err(Violation::new("I27", format!("enforcement {other} is held at {at}, and was to be superseded by {by}: {why}")));
+            return Err(Violation::new("I27", format!("enforcement {other} is held at {at}, but {by} had to supersede it: {why}")));
         }
         if let Some((execution, since)) = self.promised.first_key_value() {
-            return Err(Violation::new("I27", format!("the enforcement at {since} led to execution {execution}, which was not asked for")));
+            return Err(Violation::new("I27", format!("the enforcement at {since} led to execution {execution}, which was not requested")));
         }
         for (id, held) in self.rules.values().flat_map(|of| &of.held) {
-            demand!(held.has_timer, "I27", "enforcement {id} is held at {at}, and nothing is to let it go");
+            demand!(held.has_timer, "I27", "enforcement {id} is held at {at}, but nothing will release it");
         }
         let now = self.elapsed(last);
         for of in self.rules.values() {
@@ -450,11 +454,11 @@ impl<'w> Book<'w> {
         let at_end = (self.elapsed(newest) + since.cast_signed(), now);
         for (id, held) in self.rules.values().flat_map(|of| &of.held) {
             if let Some((fired, _)) = held.fired {
-                return Err(Violation::new("I27", format!("enforcement {id} was to be let go at {fired}, and nothing became of it")));
+                return Err(Violation::new("I27", format!("enforcement {id} was due for release at {fired}, and nothing followed")));
             }
             let due = due(held.until, at_end, self.epoch, ledger);
             let is_late = due.is_some_and(|due| due < at_end.1);
-            demand!(!is_late, "I27", "enforcement {id} was to be let go by {due:?} µs, and is held at the end of the world");
+            demand!(!is_late, "I27", "enforcement {id} was due for release by {due:?} µs, and is still held at the end of the world");
         }
         Ok(())
     }

@@ -45,14 +45,14 @@ fn form(exchange: &Exchange, told: &Told, ledger: &Ledger<'_>) -> Result<(), Vio
     let is_its_own = told.request_id == exchange.request_id();
     demand!(is_its_own, "I17", "request {number} was answered under the id {}", told.request_id);
     let is_excused = status != 500 || ledger.ground.witness().has_refused(*number);
-    demand!(is_excused, "I17", "request {number} was answered with an error of the node, and no bug struck: {}", told.body);
+    demand!(is_excused, "I17", "request {number} was answered with an internal error, and no bug occurred: {}", told.body);
     if status < 400 {
         let writes = !matches!(exchange.wish, Wish::See { .. });
         let is_empty_delivery = told.body.pointer("/events/0").is_none() && matches!(exchange.wish, Wish::Deliver { .. });
-        demand!(!writes || is_empty_delivery || told.position.is_some(), "I3", "request {number} was taken and names no position");
+        demand!(!writes || is_empty_delivery || told.position.is_some(), "I3", "request {number} was accepted without a position");
         return Ok(());
     }
-    sometimes!(status == 401, "a request was not let in");
+    sometimes!(status == 401, "a request was not authenticated");
     sometimes!(status == 409, "a request met a conflict");
     sometimes!(status == 429, "a caller had its share");
     sometimes!(status == 503 && code == "busy", "the node had no room for a request");
@@ -63,9 +63,9 @@ fn form(exchange: &Exchange, told: &Told, ledger: &Ledger<'_>) -> Result<(), Vio
         && !code.is_empty()
         && told.body.get("status").and_then(serde_json::Value::as_u64) == Some(u64::from(status))
         && told.body.get("type").is_some_and(serde_json::Value::is_string);
-    demand!(is_problem, "I17", "request {number} was answered with {status} and no problem: {}", told.body);
+    demand!(is_problem, "I17", "request {number} was answered with {status} without a problem document: {}", told.body);
     let says_when = !matches!(status, 429 | 503) || told.retry_after.is_some_and(|seconds| seconds > 0);
-    demand!(says_when, "I17", "request {number} was answered with {status} {code}, and not when to come again");
+    demand!(says_when, "I17", "request {number} was answered with {status} {code} without a time to retry");
     Ok(())
 }
 
@@ -75,10 +75,10 @@ fn begins(exchange: &Exchange, of_copy: &[&Raw]) -> Result<(), Violation> {
     let begun = of_copy.iter().filter(|record| BEGINNINGS.contains(&record.kind.as_str())).count();
     let letters = of_copy.iter().filter(|record| record.kind == LETTER).count();
     demand!(begun <= 1, "I1", "copy {copy} of request {number} began {begun} things");
-    demand!(exchange.fault != BodyFault::Cut || begun == 0, "I1", "request {number} broke off in its body, and began something");
+    demand!(exchange.fault != BodyFault::Cut || begun == 0, "I1", "request {number} ended within its body, but began something");
     if let Wish::Deliver { signature, delivery, .. } = &exchange.wish {
         let is_signed = *signature == Signature::Right;
-        demand!(is_signed || begun + letters == 0, "I1", "delivery {number} proved nothing ({signature:?}) and is in the log");
+        demand!(is_signed || begun + letters == 0, "I1", "delivery {number} has no valid signature ({signature:?}) but is in the log");
         let is_right = of_copy.iter().all(|record| record.kind == LETTER || record.text("trigger") == format!("sim.t{DOOR_TRIGGER}"));
         demand!(is_right, "I1", "delivery {number} made an event of another trigger");
         sometimes!(is_signed && begun == 1, "a signed delivery made an event");
@@ -86,7 +86,7 @@ fn begins(exchange: &Exchange, of_copy: &[&Raw]) -> Result<(), Violation> {
         sometimes!(letters > 0, "a signed delivery was kept as a dead letter");
     }
     let Some(told) = &exchange.told else {
-        sometimes!(begun == 1, "a caller went away, and what it asked for was done");
+        sometimes!(begun == 1, "a caller disconnected, and its request was carried out");
         return Ok(());
     };
     let (status, code) = (told.status, told.code());
@@ -107,7 +107,7 @@ fn begins(exchange: &Exchange, of_copy: &[&Raw]) -> Result<(), Violation> {
     demand!(
         is_kept || code == "outcome_unknown",
         "I1",
-        "delivery {number} was answered with {status} {code}, and {letters} letters are kept"
+        "delivery {number} was answered with {status} {code}, and {letters} dead letters are kept"
     );
     Ok(())
 }

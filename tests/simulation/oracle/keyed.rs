@@ -91,7 +91,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
         group.is_seen();
         *carried_out.entry(key).or_default() += usize::from(!group.begun.is_empty());
     }
-    sometimes!(carried_out.values().any(|callers| *callers > 1), "two callers had something done under the same key");
+    sometimes!(carried_out.values().any(|callers| *callers > 1), "two callers used the same key");
     modes(records, ledger, &witness)
 }
 
@@ -135,7 +135,7 @@ impl Group<'_> {
             let [first, second] = pair else { continue };
             let has_passed = self.witness.may_have_passed(first.at, second.at);
             let (once, again) = (first.record.position, second.record.position);
-            demand!(has_passed, "I1", "what client{client} asked for under {key} was done at {once} and again at {again}");
+            demand!(has_passed, "I1", "the request of client{client} under {key} was carried out at {once} and again at {again}");
             sometimes!("a request was carried out again after its key's time");
         }
         Ok(())
@@ -152,7 +152,11 @@ impl Group<'_> {
             }
             let (a, b) = (first.number, again.number);
             let is_same = wanted(first.request) == wanted(again.request);
-            demand!(is_same, "I1", "client{client} had request {a} done under {key}, and request {b}, which is another, as well");
+            demand!(
+                is_same,
+                "I1",
+                "request {a} of client{client} was carried out under {key}, and so was request {b}, which is another one"
+            );
             let (said, other) = (first.outcome, again.outcome);
             demand!(
                 said == other,
@@ -181,7 +185,7 @@ impl Group<'_> {
         demand!(
             is_true,
             "I1",
-            "request {} of client{client} under {key} was answered with what it did not begin: {committed:?}",
+            "the answer to request {} of client{client} under {key} names records of others: {committed:?}",
             answer.number
         );
         Ok(())
@@ -200,11 +204,15 @@ impl Group<'_> {
                     wanted(request) != wanted(answer.request) && declined < request.arrivals as usize
                 };
                 let has_reason = self.requests.iter().any(|(_, request)| may_have_been_first(request));
-                demand!(has_reason, "I1", "request {number} was refused ({why}), and client{client} asked for nothing else under {key}");
+                demand!(has_reason, "I1", "request {number} was rejected ({why}), but client{client} sent no other request under {key}");
             } else if why.contains(UNDER_WAY) {
-                sometimes!("a request was under way when it came again");
+                sometimes!("a request was repeated while it was in progress");
                 let has_reason = self.is_under_way_beside(answer);
-                demand!(has_reason, "I1", "request {number} was refused ({why}), and nothing of client{client} under {key} was under way");
+                demand!(
+                    has_reason,
+                    "I1",
+                    "request {number} was rejected ({why}), but no request of client{client} under {key} was in progress"
+                );
             } else if answer.request.by == By::Http && ["404", "409", "422"].iter().any(|status| why.starts_with(status)) {
                 let was_told = |first: &&Answered<'_>| {
                     first.is_done() && first.over_at() < answer.taken.at && wanted(first.request) == wanted(answer.request)
@@ -214,7 +222,7 @@ impl Group<'_> {
                 demand!(
                     has_passed,
                     "I1",
-                    "request {number} of client{client} under {key} was done before, and its repeat is refused: {why}"
+                    "request {number} of client{client} under {key} was carried out before, but its repeat is rejected: {why}"
                 );
             }
         }

@@ -35,7 +35,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
                     demand!(
                         own.iter().any(|record| !is_same(record)),
                         "I1",
-                        "request {number} was refused ({why}), and {caller} never had another event accepted under {key}"
+                        "request {number} was rejected ({why}), but no other event of {caller} was accepted under {key}"
                     );
                 }
                 Outcome::Done(committed) => {
@@ -45,7 +45,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
                         demand!(
                             before,
                             "I1",
-                            "request {number} was taken under {key} of {caller} as the event at {}, which is not {caller}'s",
+                            "request {number} was accepted under {key} of {caller} as the event at {}, which is not {caller}'s",
                             event.position.0
                         );
                     }

@@ -41,7 +41,7 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
             let (over, cancelled) = (&book.over, &book.cancelled);
             book.to_end.retain(|id, _| !over.contains(id) && !cancelled.contains(id));
             if let Some((id, since)) = book.to_end.first_key_value() {
-                return Err(Violation::new("I24", format!("{id} goes on after {since}, and was to end for a newcomer")));
+                return Err(Violation::new("I24", format!("{id} continues after {since}, although it had to end for a newer execution")));
             }
         }
     }
@@ -74,7 +74,7 @@ impl<'r> Book<'r> {
                 let Some(claimed) = self.claimed.get_mut(id) else {
                     return Err(Violation::new("I24", format!("{id} waits at {at} for a lock that it does not need")));
                 };
-                demand!(claimed.conflict != "skip", "I24", "{id} waits at {at} for a lock, and was not to be run");
+                demand!(claimed.conflict != "skip", "I24", "{id} waits at {at} for a lock, but it had to be skipped");
                 claimed.waits = true;
                 sometimes!("an execution waited for a lock");
                 if claimed.conflict == "cancel_running" {
@@ -88,8 +88,8 @@ impl<'r> Book<'r> {
                     let holds = self.holders.get(&claimed.lock).is_some_and(|holders| holders.contains(id));
                     claimed.waits || !holds && self.owed.contains(&claimed.asked)
                 };
-                demand!(self.claimed.get(id).is_some_and(waits), "I24", "{id} holds a lock at {at}, and did not wait for it");
-                sometimes!(!self.claimed[id].waits, "a lock became free before it was told that somebody waited for it");
+                demand!(self.claimed.get(id).is_some_and(waits), "I24", "{id} holds a lock at {at} without having waited for it");
+                sometimes!(!self.claimed[id].waits, "a lock became free before its waiter was known");
                 if let Some(claimed) = self.claimed.get_mut(id) {
                     claimed.waits = false;
                 }
@@ -103,7 +103,7 @@ impl<'r> Book<'r> {
                 self.over.insert(id);
                 if let Some(claimed) = self.claimed.get(id) {
                     let is_skipped = claimed.conflict == "skip" && record.said.get("error").is_some();
-                    sometimes!(is_skipped, "an execution was not run for the sake of a lock");
+                    sometimes!(is_skipped, "an execution was skipped because of a lock");
                     self.holders.entry(claimed.lock.clone()).or_default().remove(id);
                 }
             }
@@ -115,7 +115,7 @@ impl<'r> Book<'r> {
     /// Records that an execution holds its lock from here on, if it did not.
     fn begins(&mut self, id: &'r str, at: u64) -> Result<(), Violation> {
         let Some(claimed) = self.claimed.get(id) else { return Ok(()) };
-        demand!(!claimed.waits, "I24", "{id} begins at {at}, and waits for a lock");
+        demand!(!claimed.waits, "I24", "{id} begins at {at} while it waits for a lock");
         let holders = self.holders.entry(claimed.lock.clone()).or_default();
         holders.insert(id);
         demand!(

@@ -11,7 +11,7 @@ use crate::oracle::{Ledger, Violation, demand};
 use crate::saying::{Line, Meant};
 use crate::sometimes;
 
-/// How the reason begins for which a line is not taken where a bug struck.
+/// The beginning of the reason for which a line is rejected after a bug.
 const A_BUG: &str = "an internal error stopped the command";
 
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
@@ -27,7 +27,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
                 demand!(
                     !lost.contains(attempt),
                     "I12",
-                    "attempt {attempt} was lost, and {} at {} is heard of it",
+                    "attempt {attempt} was lost, but {} at {} is accepted from it",
                     record.kind,
                     record.position
                 );
@@ -46,7 +46,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
     for ((attempt, index), record) in &made {
         let line = said.get(*attempt).and_then(|lines| lines.get(usize::try_from(*index).ok()?));
         let Some(line) = line else {
-            return Err(Violation::new("I1", format!("the log has line {index} of attempt {attempt}, which its program never said")));
+            return Err(Violation::new("I1", format!("the log has line {index} of attempt {attempt}, which its program never wrote")));
         };
         if record.kind == "message.refused" && record.text("reason").starts_with(A_BUG) {
             let of_attempt = bugs.entry(attempt).or_default();
@@ -57,7 +57,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
             demand!(
                 *of_attempt <= struck,
                 "I22",
-                "line {index} of attempt {attempt} is not taken at {} for a bug, as {of_attempt} of its lines, and {struck} struck",
+                "line {index} of attempt {attempt} is rejected at {} because of a bug, like {of_attempt} of its lines, and {struck} bugs occurred",
                 record.position
             );
             continue;
@@ -70,7 +70,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
             let is_made = made.contains_key(&(attempt.as_str(), index as u64));
             // Only the newest progress counts.
             let must_be = was_heard_to_its_end && line.meant != Meant::Progress;
-            demand!(is_made || !must_be, "I1", "attempt {attempt} succeeded, and its line {index} is not in the log: {:?}", line.meant);
+            demand!(is_made || !must_be, "I1", "attempt {attempt} succeeded, but its line {index} is not in the log: {:?}", line.meant);
         }
     }
     Ok(())
@@ -81,24 +81,24 @@ fn fits(line: &Line, record: &Raw, emitted: &BTreeMap<&str, &Raw>) -> Result<(),
     let (at, kind) = (record.position, record.kind.as_str());
     match (&line.meant, kind) {
         (Meant::Progress, "attempt.progressed") | (Meant::Nonsense, "message.refused") => {
-            sometimes!(kind == "message.refused", "a program said what could not be taken");
+            sometimes!(kind == "message.refused", "a program sent an invalid message");
         }
         (Meant::Event(mark), "attempt.emitted") => {
             let Some(event) = emitted.get(record.text("event")) else {
-                return Err(Violation::new("I1", format!("the event that was emitted at {at} is not there")));
+                return Err(Violation::new("I1", format!("the event that was emitted at {at} is not in the log")));
             };
             let payload = event.payload();
             let is_it = payload.get("mark").and_then(serde_json::Value::as_str) == Some(mark);
-            demand!(is_it, "I1", "the event at {}, emitted at {at}, is another than the program's: {payload}", event.position);
+            demand!(is_it, "I1", "the event at {}, emitted at {at}, differs from the program's: {payload}", event.position);
             let is_caused = event.cause.parent.as_deref() == Some(record.text("attempt")) && event.text("source") == record.stream;
-            demand!(is_caused, "I5", "the event at {} does not have the attempt that emitted it for its cause", event.position);
+            demand!(is_caused, "I5", "the cause of the event at {} is not the attempt that emitted it", event.position);
             demand!(event.batch == record.batch, "I2", "the event at {} is in another batch than its emission", event.position);
             sometimes!("a program emitted an event");
         }
         (Meant::Artifact(name, content), "artifact.kept") => {
             let digest = blake3::hash(content).to_hex().to_string();
             let is_it = record.text("name") == name && record.number("bytes") == content.len() as u64 && record.text("blob") == digest;
-            demand!(is_it, "I1", "the artifact kept at {at} is not what the program gave away: {}", record.said);
+            demand!(is_it, "I1", "the artifact kept at {at} differs from the file of the program: {}", record.said);
         }
         (meant, kind) => return Err(Violation::new("I1", format!("the log has {kind} at {at} for a line that means {meant:?}"))),
     }

@@ -10,16 +10,16 @@ use crate::oracle::{Ledger, Violation, demand};
 const NO_BUGS: [&str; 4] = ["the body it needs", "the catalog of revision", "the store refused", "the process ended"];
 
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
-    let (mut parked, mut told) = (BTreeMap::<u64, u64>::new(), BTreeMap::<u64, u64>::new());
+    let (mut parked, mut reported) = (BTreeMap::<u64, u64>::new(), BTreeMap::<u64, u64>::new());
     for record in records {
         let Some(at) = ledger.ground.committed_at(record.position) else { continue };
         match record.kind.as_str() {
             "reaction.parked" if !NO_BUGS.iter().any(|reason| record.text("error").starts_with(reason)) => {
                 *parked.entry(at).or_default() += 1;
-                *told.entry(at).or_default() += 1;
+                *reported.entry(at).or_default() += 1;
             }
             // A reaction that is deferred or resumed does not meet the bug again.
-            "reaction.deferred" | "reaction.resumed" => *told.entry(at).or_default() += 1,
+            "reaction.deferred" | "reaction.resumed" => *reported.entry(at).or_default() += 1,
             _ => {}
         }
     }
@@ -27,14 +27,14 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
     let of = |what: &BTreeMap<u64, u64>, at: u64| what.get(&at).copied().unwrap_or(0);
     for (at, count) in &parked {
         let bugs = of(&witness.bugs, *at);
-        demand!(*count <= bugs, "I22", "{count} reactions were put aside at {at} µs, and {bugs} bugs struck then");
+        demand!(*count <= bugs, "I22", "{count} reactions were parked at {at} µs, and {bugs} bugs occurred then");
     }
     for (at, bugs) in &witness.bugs {
-        let (told, refused) = (of(&told, *at), of(&witness.refused, *at));
+        let (reported, refused) = (of(&reported, *at), of(&witness.refused, *at));
         demand!(
-            told + refused >= *bugs || witness.unkept.contains(at),
+            reported + refused >= *bugs || witness.unkept.contains(at),
             "I22",
-            "{bugs} bugs struck at {at} µs; {refused} commands were refused for it, and {told} reactions put aside or owed"
+            "{bugs} bugs occurred at {at} µs; {refused} commands were rejected because of them, and {reported} reactions were parked or deferred"
         );
     }
     Ok(())

@@ -96,7 +96,7 @@ impl Seen<'_> {
         demand!(
             due.is_none_or(|due| first <= due),
             "I16",
-            "the program of attempt {attempt} was cancelled at {} and runs on: it was told to stop at {:?} µs, which was due at {due:?} µs",
+            "the program of attempt {attempt} was cancelled at {} and continues: it was told to stop at {:?} µs, which was due at {due:?} µs",
             cancel.position,
             sighting.told
         );
@@ -113,7 +113,7 @@ impl Seen<'_> {
         demand!(
             due.is_none_or(|due| over <= due),
             "I16",
-            "attempt {attempt} is over since {} at {}, and its program ran until {over} µs; it should have ended at {due:?} µs",
+            "attempt {attempt} ended with {} at {}, but its program ran until {over} µs; it should have ended at {due:?} µs",
             end.kind,
             end.position
         );
@@ -135,7 +135,7 @@ impl Seen<'_> {
                 demand!(
                     heard.is_some() || end.is_none(),
                     "I16",
-                    "node #{node} found the program of attempt {attempt}, did not go on with it, and wrote at {} that it had ended",
+                    "node #{node} found the program of attempt {attempt}, did not continue with it, and recorded at {} that it had ended",
                     end.map_or(0, |end| end.position)
                 );
                 demand!(
@@ -165,12 +165,7 @@ impl Seen<'_> {
         if let Some(Done { by, at }) = sighting.told {
             let is_due = at >= sighting.deadline || self.is_in_the_log(self.told.cancelled, at);
             let has_reason = is_due || self.is_in_the_log(self.told.ended, at) || self.ends_at_the_stop_of(by, at);
-            demand!(
-                has_reason,
-                "I16",
-                "node #{} told the program of attempt {attempt} at {at} µs to stop, and nobody asked for that",
-                by.node
-            );
+            demand!(has_reason, "I16", "node #{} told the program of attempt {attempt} at {at} µs to stop without a reason", by.node);
         }
         if let Some(Done { by, at }) = sighting.killed {
             let has_reason = self.is_in_the_log(self.told.ended, at);

@@ -51,12 +51,12 @@ impl<'r> Book<'r> {
                 let was = record.said.pointer("/taken/execution").and_then(Value::as_str).unwrap_or_default();
                 let told = self.told.get_mut(id).filter(|told| told.may_take.get(step) == Some(&was));
                 let Some(told) = told else {
-                    return Err(Violation::new("I28", format!("{id} takes over {step} of {was} at {at}, which is not to be")));
+                    return Err(Violation::new("I28", format!("{id} reuses {step} of {was} at {at}, although it must not")));
                 };
-                demand!(!told.has_ended, "I12", "{id} takes over {step} at {at}, after its end");
+                demand!(!told.has_ended, "I12", "{id} reuses {step} at {at}, after its end");
                 told.taken.insert(step);
                 told.done.insert(step, was);
-                sometimes!("a step was taken over by a rerun");
+                sometimes!("a rerun reused a step");
             }
             "execution.succeeded" | "execution.failed" | "execution.timed_out" | "execution.cancelled" => {
                 let has_succeeded = record.kind == "execution.succeeded";
@@ -67,7 +67,7 @@ impl<'r> Book<'r> {
                 }
                 if let Some(told) = self.told.get_mut(id) {
                     told.has_ended = true;
-                    sometimes!(has_succeeded && !told.taken.is_empty(), "a rerun succeeded that had taken something over");
+                    sometimes!(has_succeeded && !told.taken.is_empty(), "a rerun with reused steps succeeded");
                 }
             }
             _ => {}
@@ -81,7 +81,7 @@ impl<'r> Book<'r> {
         if let (Some(workflow), Some(step)) = (part("workflow"), part("step")) {
             self.parts.insert(id, (workflow, step));
             let may_take = self.told.get(workflow).is_some_and(|told| told.may_take.contains_key(step));
-            demand!(!may_take, "I28", "{workflow} runs {step} at {at} once more, which had succeeded, and all that it needs");
+            demand!(!may_take, "I28", "{workflow} runs {step} at {at} again, although it had succeeded with all that it needs");
             return Ok(());
         }
         let params = record.payload();
@@ -89,21 +89,21 @@ impl<'r> Book<'r> {
             Told { request: record, params, has_ended: false, done: BTreeMap::new(), may_take: BTreeMap::new(), taken: BTreeSet::new() };
         if let Some(of) = record.said.get("rerun_of").and_then(Value::as_str) {
             let Some(before) = self.told.get(of) else {
-                return Err(Violation::new("I28", format!("{id} at {at} runs {of} again, which is not in the log, or a step")));
+                return Err(Violation::new("I28", format!("{id} at {at} reruns {of}, which is not in the log, or is a step")));
             };
-            demand!(before.has_ended, "I28", "{id} at {at} runs {of} again, which goes on");
+            demand!(before.has_ended, "I28", "{id} at {at} reruns {of}, which has not ended");
             let wish = record.cause.trace.as_deref().and_then(|trace| wishes.get(trace));
             let Some(Wish::Rerun { execution, from, n }) = wish else {
-                return Err(Violation::new("I28", format!("{id} at {at} runs {of} again, and nobody asked for that")));
+                return Err(Violation::new("I28", format!("{id} at {at} reruns {of} without a request")));
             };
-            demand!(execution.to_string() == of, "I28", "{id} at {at} runs {of} again, and {execution} was asked for");
+            demand!(execution.to_string() == of, "I28", "{id} at {at} reruns {of}, but {execution} was requested");
             let same = ["action", "rule", "event", "enforcement"].iter().all(|field| record.text(field) == before.request.text(field));
-            demand!(same, "I28", "{id} at {at} runs something else than {of}: {} and {}", record.said, before.request.said);
+            demand!(same, "I28", "{id} at {at} differs from {of}: {} and {}", record.said, before.request.said);
             let mut expected = before.params.clone();
             if let (Some(n), Some(fields)) = (n, expected.as_object_mut()) {
                 fields.insert("n".to_owned(), json!(n));
             }
-            demand!(told.params == expected, "I28", "{id} at {at} runs {of} again with {}, and not with {expected}", told.params);
+            demand!(told.params == expected, "I28", "{id} at {at} reruns {of} with {} instead of {expected}", told.params);
             sometimes!("an execution was run again");
             sometimes!(n.is_some(), "an execution was run again with other parameters");
             // A step of that name cannot be addressed: the word means all steps.

@@ -8,7 +8,7 @@ use crate::secrets::{around_secret, holds_secret};
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
     for record in records {
         let is_secret = record.holds_secret || record.content.as_deref().is_some_and(holds_secret);
-        demand!(!is_secret, "I18", "a secret stands in the record at {}", record.position);
+        demand!(!is_secret, "I18", "a secret is in the record at {}", record.position);
     }
     for (number, request) in ledger.requests {
         for outcome in request.said.iter().map(|said| &said.outcome).chain(&request.heard) {
@@ -17,12 +17,12 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
     }
     let Some(first) = records.first() else { return Ok(()) };
     let Ok(log) = first.log.parse() else {
-        return Err(Violation::of_the_world(format!("`{}` is no id of a log, and no file was searched for secrets", first.log)));
+        return Err(Violation::of_the_world(format!("`{}` is not the id of a log, so no file was searched for secrets", first.log)));
     };
     let contents = ledger.disk.contents(log);
     for (name, content) in contents.map_err(|error| Violation::of_the_world(format!("the node's files cannot be read: {error}")))? {
         let around = around_secret(&content);
-        demand!(around.is_none(), "I18", "a secret stands in the file {name}: {around:?}");
+        demand!(around.is_none(), "I18", "a secret is in the file {name}: {around:?}");
     }
     Ok(())
 }

@@ -43,9 +43,9 @@ impl<'w> Book<'w> {
                     Some(by) => {
                         let set = self.setting.get_mut(by);
                         let Some((wanted, times)) = set else {
-                            return Err(Violation::new("I29", format!("{by} set {name} at {at}, and was not to")));
+                            return Err(Violation::new("I29", format!("{by} set {name} at {at} without a request")));
                         };
-                        demand!(*wanted == value, "I29", "{by} set {name} at {at} to {value}, and was to set it to {wanted}");
+                        demand!(*wanted == value, "I29", "{by} set {name} at {at} to {value} instead of {wanted}");
                         *times += 1;
                         demand!(*times == 1, "I29", "{by} set {name} at {at}, for the {times}th time");
                         sometimes!("an execution set a var");
@@ -61,7 +61,7 @@ impl<'w> Book<'w> {
             "execution.requested" => self.requested(record, id)?,
             "execution.succeeded" => {
                 if let Some((wanted, times)) = self.setting.get(id) {
-                    demand!(*times == 1, "I29", "{id} succeeded at {at}, and set its var {times} times to {wanted}");
+                    demand!(*times == 1, "I29", "{id} succeeded at {at}, but set its var {times} times to {wanted}");
                 }
             }
             _ => {}
@@ -80,7 +80,7 @@ impl<'w> Book<'w> {
             Some(Value::String(word)) if word == "anyhow" => true,
             _ => false,
         };
-        demand!(is_so, "I29", "{name} is set at {at} to {value}, and its value stood at {now:?}");
+        demand!(is_so, "I29", "{name} is set at {at} to {value}, but its value was {now:?}");
         sometimes!("a var was set by hand");
         Ok(())
     }
@@ -91,7 +91,7 @@ impl<'w> Book<'w> {
         if record.text("action") == "core.set_var" {
             let part = record.said.pointer("/part_of/workflow").and_then(Value::as_str).unwrap_or_default();
             let value = params.get("value").cloned().unwrap_or(Value::Null);
-            demand!(value == part, "I29", "{id} at {at} is to set a var to {value}, and its workflow is {part}");
+            demand!(value == part, "I29", "{id} at {at} sets a var to {value}, but its workflow is {part}");
             self.setting.insert(id, (value, 0));
             return Ok(());
         }
@@ -117,7 +117,7 @@ impl<'w> Book<'w> {
         let Some(name) = read else { return Ok(()) };
         let expected = self.values.get(name.as_str()).map_or(Value::from(NO_VALUE), |(_, value)| value.clone());
         let message = params.get("message").cloned().unwrap_or(Value::Null);
-        demand!(message == expected, "I29", "{id} at {at} was made with {name} as {message}, and its newest value is {expected}");
+        demand!(message == expected, "I29", "{id} at {at} has {message} for {name}, but its newest value is {expected}");
         sometimes!(workflow.is_some() && expected != NO_VALUE, "a workflow read a var");
         sometimes!(workflow.is_none() && expected != NO_VALUE, "a rule read a var");
         Ok(())

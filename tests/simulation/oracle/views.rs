@@ -25,12 +25,12 @@ pub(super) fn check(node: &Node, records: &[Raw]) -> Result<(), Violation> {
     }
     let rebuilt = dumped(&views.reader())?;
     let live = dumped(&**node.view_reader())?;
-    demand!(live.0.0 == records.len() as u64, "I13", "the live views stand at {}, the log at {}", live.0, records.len());
+    demand!(live.0.0 == records.len() as u64, "I13", "the live views are at {}, the log at {}", live.0, records.len());
     for (one, other) in live.1.iter().zip(&rebuilt.1) {
-        demand!(one == other, "I13", "a live view is {one}; folded from the log it is {other}");
-        demand!(!holds_secret(one.as_bytes()), "I18", "a secret stands in a view: {one}");
+        demand!(one == other, "I13", "a live view is {one}, but the log folds to {other}");
+        demand!(!holds_secret(one.as_bytes()), "I18", "a secret is in a view: {one}");
     }
-    demand!(live.1.len() == rebuilt.1.len(), "I13", "{} rows are live, {} fold from the log", live.1.len(), rebuilt.1.len());
+    demand!(live.1.len() == rebuilt.1.len(), "I13", "{} rows are live, but the log folds to {}", live.1.len(), rebuilt.1.len());
     Ok(())
 }
 

@@ -38,7 +38,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
     let mut by_key: BTreeMap<&str, Vec<&Heard>> = BTreeMap::new();
     for one in &heard {
         by_key.entry(&one.key).or_default().push(one);
-        demand!(!(one.is_redirected && one.has_secret), "I18", "a secret of one server went along to another for {}", one.key);
+        demand!(!(one.is_redirected && one.has_secret), "I18", "a secret for one server was sent to another one for {}", one.key);
         sometimes!(one.is_redirected, "an action's request was redirected to another server");
     }
     for (id, execution) in &told {
@@ -61,11 +61,11 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
             let number = result.pointer("/body/effect").and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok());
             let answered = number.and_then(|number| heard.get(number.checked_sub(1)?));
             let is_true = answered.is_some_and(|one| one.key == *id && one.status == Some(200));
-            demand!(is_true, "I6", "execution {id} succeeded at {} with {result}, which was not answered so", record.position);
+            demand!(is_true, "I6", "execution {id} succeeded at {} with {result}, which no server answered", record.position);
             let number = execution.attempts.get(record.text("attempt")).copied();
             let is_its_own = answered.is_some_and(|one| one.is_redirected || one.attempt == number);
-            demand!(is_its_own, "I6", "execution {id} succeeded at {} by the answer to another attempt", record.position);
-            demand!(effects > 0, "I6", "execution {id} succeeded at {}, and nothing was carried out", record.position);
+            demand!(is_its_own, "I6", "execution {id} succeeded at {} with the answer to another attempt", record.position);
+            demand!(effects > 0, "I6", "execution {id} succeeded at {} without any effect", record.position);
         }
     }
     let unknown: Vec<_> = by_key.keys().collect();

@@ -40,7 +40,7 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
             let field = |name: &str| part_of.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
             let (workflow, step) = (field("workflow"), field("step"));
             let Some(told) = workflows.get_mut(workflow) else {
-                return Err(Violation::new("I14", format!("the step {step} at {at} is of no workflow")));
+                return Err(Violation::new("I14", format!("the step {step} at {at} belongs to no workflow")));
             };
             demand!(!told.is_over, "I14", "the step {step} begins at {at}, after the end of {workflow}");
             demand!(!told.is_cancelled, "I11", "the step {step} begins at {at}, after the cancel of {workflow}");
@@ -49,9 +49,9 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
             };
             for need in *needs {
                 let end = told.steps.get(need);
-                demand!(end == Some(&Step::Succeeded), "I14", "the step {step} begins at {at}, and {need}, which it needs, is {end:?}");
+                demand!(end == Some(&Step::Succeeded), "I14", "the step {step} begins at {at}, but {need}, which it needs, is {end:?}");
             }
-            demand!(told.steps.insert(step, Step::Open).is_none(), "I14", "the step {step} of {workflow} begins at {at} once more");
+            demand!(told.steps.insert(step, Step::Open).is_none(), "I14", "the step {step} of {workflow} begins at {at} again");
             parts.insert(id, (workflow, step));
             continue;
         }
@@ -79,14 +79,14 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
         demand!(
             told.steps.len() == steps_of(told.action).len(),
             "I14",
-            "{id} ends at {at}, and has ended {} of its steps",
+            "{id} ends at {at}, but {} of its steps have ended",
             told.steps.len()
         );
-        demand!(!told.steps.values().any(|step| *step == Step::Open), "I14", "{id} ends at {at}, and a step of it is open");
+        demand!(!told.steps.values().any(|step| *step == Step::Open), "I14", "{id} ends at {at} although a step of it is open");
         let is_whole = told.steps.values().all(|step| *step == Step::Succeeded);
         // A cancel may still take effect after all steps have succeeded.
         let is_right = (end == Step::Succeeded) == is_whole || (is_whole && told.is_cancelled);
-        demand!(is_right, "I14", "{id} ends at {at} as {}, and its steps are {:?}", record.kind, told.steps);
+        demand!(is_right, "I14", "{id} ends at {at} as {}, but its steps are {:?}", record.kind, told.steps);
         sometimes!(end == Step::Succeeded, "a workflow succeeded");
         sometimes!(end == Step::Not && !told.is_cancelled, "a workflow failed with a step");
         sometimes!(told.is_cancelled, "a workflow was cancelled");

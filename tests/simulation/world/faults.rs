@@ -94,8 +94,8 @@ impl World {
                 {
                     let number = node.number;
                     let micros = self.random.log_uniform(100_000.0, 120e6) as u64;
-                    self.ground.tell("fault", format!("the node stands still for {:.1} s", micros as f64 / 1e6));
-                    sometimes!(micros > self.operated.lease_millis * 1_000, "a node stood still for longer than a lease");
+                    self.ground.tell("fault", format!("the node is stopped for {:.1} s", micros as f64 / 1e6));
+                    sometimes!(micros > self.operated.lease_millis * 1_000, "a node was stopped for longer than a lease");
                     self.paused_until = self.ground.now() + micros;
                     self.after(micros, Event::Resume(number));
                 }
@@ -119,7 +119,7 @@ impl World {
             }
             Fault::ClockFreeze if self.ground.is_wall_frozen() => {}
             Fault::ClockFreeze => {
-                self.ground.tell("fault", "the wall clock stands still");
+                self.ground.tell("fault", "the wall clock is stopped");
                 self.ground.freeze_wall();
                 let micros = self.random.log_uniform(1e6, 200e6) as u64;
                 self.after(micros, Event::Thaw);
@@ -140,7 +140,7 @@ impl World {
                     && !self.is_paused()
                     && let Err(why) = node.rebuild_views()
                 {
-                    self.ground.tell("views", format!("they cannot be built anew: {why}"));
+                    self.ground.tell("views", format!("they cannot be rebuilt: {why}"));
                 }
             }
             Fault::Disk => self.disk.fail(&mut self.random, &self.ground),
@@ -184,7 +184,7 @@ impl World {
             let turn = old.turn();
             let after = old.head();
             if self.node.is_some() && before != after {
-                let what = format!("#{} was deposed and wrote all the same ({turn:?})", old.number);
+                let what = format!("#{} was deposed and wrote nevertheless ({turn:?})", old.number);
                 self.finding.get_or_insert(Violation::new("I7", what));
             }
             old.life.end();

@@ -187,8 +187,8 @@ impl World {
             && let Some(node) = self.node.as_ref().filter(|node| node.accepts())
         {
             match node.reread() {
-                Ok(changed) => sometimes!(changed > 0, "a node took in by itself what was edited"),
-                Err(why) => self.ground.tell("node", format!("cannot take in what was edited: {}", self.disk.without_place(&why))),
+                Ok(changed) => sometimes!(changed > 0, "a node loaded an edited pack on its own"),
+                Err(why) => self.ground.tell("node", format!("cannot load the edited packs: {}", self.disk.without_place(&why))),
             }
         }
     }

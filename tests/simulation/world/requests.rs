@@ -162,7 +162,7 @@ impl World {
                 Answer::Done | Answer::Catalog(_) | Answer::Before(_) | Answer::ReportedLate => {}
             },
             Outcome::Not(why) if matches!(request.wish, Wish::See { .. }) => {
-                let what = format!("request {number}: what was written could not be seen: {why}");
+                let what = format!("request {number}: its records could not be read: {why}");
                 self.finding.get_or_insert(Violation::new("I3", what));
             }
             Outcome::Unknown | Outcome::NoNode | Outcome::NotYet => self.try_again(number),

@@ -81,7 +81,7 @@ impl World {
                 let now = node.look(|engine| engine.vars().get(&name).map(|value| value.at)).flatten();
                 let (seen, told) = self.vars.seen(place, now);
                 let is_old = now.is_some() && matches!(seen, SeenVar::At(at) if Some(at) != now);
-                sometimes!(is_old, "a var was to be set by who had seen an older value");
+                sometimes!(is_old, "a caller with an older value tried to set a var");
                 self.vars.marks += 1;
                 let value = Body::json(json!({ "mark": self.vars.marks, "seen": told }).to_string());
                 self.ground.tell("attendant", format!("sets {name}, seen as {seen:?}"));

@@ -84,7 +84,7 @@ impl Bodies for World {
 /// The result of a command in a scenario.
 #[derive(Debug)]
 pub struct Outcome {
-    told: Result<Answer, Refusal>,
+    result: Result<Answer, Refusal>,
     records: Vec<Record>,
     effects: Vec<Effect>,
 }
@@ -125,7 +125,7 @@ impl Spec {
     pub fn given(mut self, commands: impl IntoIterator<Item = Command>) -> Self {
         for command in commands {
             let outcome = self.when(command);
-            assert!(outcome.told.is_ok(), "a given command was refused: {:?}", outcome.told);
+            assert!(outcome.result.is_ok(), "a given command was refused: {:?}", outcome.result);
         }
         self
     }
@@ -177,8 +177,8 @@ impl Spec {
     /// Offers a command, and commits its own turn; owed reactions stay owed.
     #[allow(clippy::needless_pass_by_value, reason = "a scenario makes each command for one use")]
     pub fn turn(&mut self, command: Command) -> Outcome {
-        let told = self.offer(&command);
-        Outcome { told, ..self.commit() }
+        let result = self.offer(&command);
+        Outcome { result, ..self.commit() }
     }
 
     /// Computes and commits one owed piece, of the chain after the last one served. Returns `None` if nothing
@@ -200,7 +200,7 @@ impl Spec {
     /// Computes everything that is owed, piece by piece.
     #[track_caller]
     pub fn serve_all(&mut self) -> Outcome {
-        let mut all = Outcome { told: Ok(Answer::Done), records: Vec::new(), effects: Vec::new() };
+        let mut all = Outcome { result: Ok(Answer::Done), records: Vec::new(), effects: Vec::new() };
         for _ in 0..PIECES_MAX {
             let Some(piece) = self.serve() else { return all };
             all.records.extend(piece.records);
@@ -241,7 +241,7 @@ impl Spec {
         self.world.bodies.extend(bodies.filter_map(|body| Some((body.digest, body.content.clone()?))));
         self.records.extend(committed.records.iter().cloned());
         self.effects.extend(committed.effects.iter().cloned());
-        Outcome { told: Ok(Answer::Done), records: committed.records, effects: committed.effects }
+        Outcome { result: Ok(Answer::Done), records: committed.records, effects: committed.effects }
     }
 
     /// Undoes the current batch, as if the store had refused it.
@@ -293,7 +293,7 @@ impl Spec {
         // Positions have no gaps.
         let place = usize::try_from(position.0).ok().and_then(|position| position.checked_sub(1));
         let found = place.and_then(|place| self.records.get(place));
-        found.cloned().expect("what is owed is owed to a record of the log")
+        found.cloned().expect("the log has the record of each owed reaction")
     }
 
     fn moment(&mut self) -> Moment {
@@ -312,7 +312,7 @@ impl Outcome {
     /// Asserts that exactly these kinds of fact were recorded, in this order.
     #[track_caller]
     pub fn then(self, kinds: &[&str]) -> Self {
-        assert_eq!(self.told.as_ref().err(), None, "the command was refused");
+        assert_eq!(self.result.as_ref().err(), None, "the command was refused");
         assert_eq!(self.kinds(), kinds);
         self
     }
@@ -320,20 +320,20 @@ impl Outcome {
     /// Asserts that the command was refused for this reason, and that nothing was recorded.
     #[track_caller]
     pub fn then_refused(self, refusal: &Refusal) -> Self {
-        assert_eq!(self.told.as_ref().err(), Some(refusal));
+        assert_eq!(self.result.as_ref().err(), Some(refusal));
         assert!(self.records.is_empty(), "a refused command recorded {:?}", self.records);
         self
     }
 
     /// Returns the answer to the caller, or the refusal.
-    pub fn told(&self) -> &Result<Answer, Refusal> {
-        &self.told
+    pub fn result(&self) -> &Result<Answer, Refusal> {
+        &self.result
     }
 
     /// Returns the answer to the caller.
     #[track_caller]
     pub fn answer(&self) -> Answer {
-        self.told.clone().expect("the command was taken")
+        self.result.clone().expect("the command was taken")
     }
 
     /// Returns the kinds of the facts that were recorded.

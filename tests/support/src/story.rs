@@ -339,7 +339,7 @@ impl Story {
             }
             (2, Some(event)) => self.tell_execution(id, None, AttemptEmitted { attempt, index, event }.into(), None),
             (3, _) => {
-                let fact = MessageRefused { attempt, index, reason: "it is no JSON".into() };
+                let fact = MessageRefused { attempt, index, reason: "it is not JSON".into() };
                 self.tell_execution(id, None, fact.into(), None);
             }
             (_, _) => {}

@@ -62,9 +62,9 @@ fn record_that_panics_in_a_fold_is_skipped_and_named_and_others_folded() {
     let struck: Vec<Position> =
         story.records().iter().filter(|record| record.kind() == "attempt.started").map(|record| record.position).collect();
     assert_eq!(struck.len(), 1);
-    let told: Vec<(ViewName, Position, &str)> =
+    let reported: Vec<(ViewName, Position, &str)> =
         passed_over.first().iter().map(|one| (one.view, one.position, one.message.as_str())).collect();
-    assert_eq!(told, [(ViewName::Totals, struck[0], "a bug in folding an attempt")]);
+    assert_eq!(reported, [(ViewName::Totals, struck[0], "a bug in folding an attempt")]);
     let folded: usize = fold.touched.values().filter_map(|slot| slot.now.as_ref()).map(|row| row.seen.len()).sum();
     assert_eq!(folded, story.records().len() - 1);
 }
@@ -139,7 +139,7 @@ fn of_an_execution() -> Vec<Record> {
     story.records().iter().filter(|record| matches!(record.stream, StreamId::Execution(_))).cloned().collect()
 }
 
-fn told(passed_over: &AllPassedOver) -> Vec<(Position, &str)> {
+fn reported(passed_over: &AllPassedOver) -> Vec<(Position, &str)> {
     passed_over.first().iter().map(|one| (one.position, one.message.as_str())).collect()
 }
 
@@ -149,7 +149,7 @@ fn row_that_cannot_be_written_is_traced_to_its_record_and_stays_unchanged() {
     let mut fold = Fold::<Spoilt>::default();
     let mut passed_over = AllPassedOver::default();
     fold.fold_one_by_one(&records, &mut |_, _| Ok(Vec::new()), (&mut Nobody, &mut passed_over)).unwrap();
-    assert_eq!(told(&passed_over), [(records[1].position, "a bug in writing a row down")]);
+    assert_eq!(reported(&passed_over), [(records[1].position, "a bug in writing a row down")]);
     let mut changes = Changes::default();
     fold.finish(&mut changes);
     assert!(matches!(&changes.rows[..], [(_, Change::Insert(row))] if row.document == "1"), "{changes:?}");
@@ -164,7 +164,7 @@ fn unreadable_row_is_distinguished_from_a_missing_one() {
     let mut load = |_: ViewName, _: &[Term]| Ok(vec![row.clone()]);
     fold.fold_one_by_one(&records, &mut load, (&mut Nobody, &mut passed_over)).unwrap();
     let why = "a bug in reading a row";
-    assert_eq!(told(&passed_over), records.iter().map(|record| (record.position, why)).collect::<Vec<_>>());
+    assert_eq!(reported(&passed_over), records.iter().map(|record| (record.position, why)).collect::<Vec<_>>());
     let mut changes = Changes::default();
     fold.finish(&mut changes);
     assert_eq!(changes, Changes::default());

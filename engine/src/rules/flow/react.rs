@@ -247,11 +247,11 @@ fn claims(rule: &Rule, keys: &Keys, of_action: Option<Claim>) -> Vec<Claim> {
 
 /// Returns the records of enforcements that are no longer held because of another one.
 fn leaves(state: &State, record: &Record, by: EnforcementId, walked: &Walked) -> Vec<Draft> {
-    let told = walked.superseded.iter().filter_map(|(id, why)| {
+    let superseded = walked.superseded.iter().filter_map(|(id, why)| {
         let held = state.flows().get(*id)?;
         Some(superseded(record, (*id, held), *why, Some(by)))
     });
-    told.collect()
+    superseded.collect()
 }
 
 /// Adds the engine's own triggers that have an event above the consequences of gathered events.

@@ -204,7 +204,7 @@ pub(super) enum Listened {
 const PINGS_UNANSWERED_MAX: u32 = 2;
 
 /// Pings repeatedly, and completes when no answer came for this long. The caller drops it when an answer
-/// arrives. Time in which this process itself stood still, or was too busy to look, does not count: an answer
+/// arrives. Time in which this process itself was stopped, or was too busy to look, does not count: an answer
 /// may have arrived without being read.
 async fn unanswered(ask: impl Fn(), within: Duration) {
     let beat = Lease::beat(within);

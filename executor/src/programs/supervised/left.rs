@@ -33,7 +33,7 @@ const TRY_PAUSE: Duration = Duration::from_millis(100);
 /// How long to wait until the processes of a supervisor were killed.
 const ENDING_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Finds what is left, and removes what nobody holds.
+/// Finds the remains of earlier programs, and removes those that nobody holds.
 pub(super) async fn found(shared: Arc<Shared>) -> Vec<Left> {
     let folders = folders(&shared.settings.supervisors);
     let places = Arc::new(Semaphore::new(LOOKS_AT_ONCE_MAX));

@@ -35,7 +35,7 @@ pub(super) async fn taken(attempt: &Attempt<'_>, request: &Request, answer: Answ
             ));
         }
         if long.is_none() && body.bytes + piece.len() > SHORT_ANSWER_BYTES {
-            // The semaphore is never closed. What is held until then is short, so nobody waits in a circle.
+            // The semaphore is never closed. A slot is held only briefly until then, so nobody waits in a circle.
             long = attempt.means.long_answers.acquire().await.ok();
         }
         body.push(piece);

@@ -174,7 +174,7 @@ impl Outputs for KeptOutputs {
         assert!(!self.finished.lock().unwrap().contains(&attempt), "printed after the end");
         let mut kept = self.kept.lock().unwrap();
         let (head, total) = kept.entry((attempt, stream)).or_default();
-        assert_eq!(offset, *total, "what is printed is told in its order");
+        assert_eq!(offset, *total, "output is reported in its order");
         let room = KEPT_BYTES_MAX - head.len();
         head.extend_from_slice(&bytes[..bytes.len().min(room)]);
         *total += bytes.len() as u64;
@@ -187,7 +187,7 @@ impl Outputs for KeptOutputs {
     }
 
     fn note_printed(&self, attempt: AttemptId, stream: OutputStream, bytes: u64) -> Result<(), OutputError> {
-        assert!(!self.finished.lock().unwrap().contains(&attempt), "told after the end");
+        assert!(!self.finished.lock().unwrap().contains(&attempt), "reported after the end");
         self.in_all.lock().unwrap().insert((attempt, stream), bytes);
         Ok(())
     }

@@ -106,7 +106,7 @@ pub(super) fn work() -> Vec<Case> {
         over("work: json_parse of one long text", text(&format!("\"{}\"", "x".repeat(1 << 20))), "size(json_parse(event.s))", Then::Ends),
         over("work: json_parse of one object", text(&object(6_000)), "size(json_parse(event.s).xs)", Then::Ends),
         over(
-            "work: json_parse of what is no JSON, in each turn",
+            "work: json_parse of invalid JSON, in each turn",
             text(&format!("[{}", "1,".repeat(2_000))),
             "lists.range(500).exists(i, json_parse(event.s) == 1)",
             Then::Exhausted,

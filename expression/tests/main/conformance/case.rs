@@ -65,8 +65,8 @@ impl Case {
         let expected = Expected::of(&case);
         let name = text(&case["name"]);
         let fields = case.as_object_mut().expect("a case is an object");
-        for told in ["name", "description", "evalError"] {
-            fields.remove(told);
+        for field in ["name", "description", "evalError"] {
+            fields.remove(field);
         }
         let bindings = case["bindings"].as_object().into_iter().flatten();
         let is_checked = case["disableCheck"] != true;

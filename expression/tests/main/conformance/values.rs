@@ -20,7 +20,7 @@ fn items<'v>(value: &'v Json, field: &str) -> impl Iterator<Item = &'v Json> {
 /// A number of 64 bits, which protobuf's JSON writes as text; for doubles, those that JSON cannot represent.
 fn number<N: std::str::FromStr>(value: &Json) -> N {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    text.parse().ok().unwrap_or_else(|| panic!("{value} is no number"))
+    text.parse().ok().unwrap_or_else(|| panic!("{value} is not a number"))
 }
 
 fn bytes(value: &Json) -> Vec<u8> {

@@ -26,7 +26,7 @@ impl Catalogs for Abyss {
     }
 }
 
-/// Runs one life of a node's core on the log in `folder`: serves the owed reactions, takes in a command, and stops.
+/// Runs one life of a node's core on the log in `folder`: serves the owed reactions, accepts a command, and stops.
 fn live(folder: &Path) {
     let mut log = SqliteLog::open(&folder.join("log.sqlite"), LOG).unwrap();
     if log.head().unwrap() == Head::default() {
@@ -88,5 +88,5 @@ fn reaction_that_ended_three_processes_is_parked_by_the_fourth() {
     });
     assert_eq!(parked, Some((Position(1), "the process ended 3 times during this reaction")));
     assert!(!folder.path().join("crash.json").exists(), "the note is gone with what it was about");
-    assert!(life(folder.path()).success(), "what is put aside is not worked out again by itself");
+    assert!(life(folder.path()).success(), "a parked reaction is not retried automatically");
 }

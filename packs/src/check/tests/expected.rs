@@ -89,9 +89,9 @@ impl<'a> Reading<'_, 'a> {
         let own = format!("{}.{}", pack.name, written.value);
         let near = if known.contains(&own) { Some(own.as_str()) } else { nearest(&written.value, known.iter().map(String::as_str)) };
         let message = format!("the pack has no rule `{}`", written.value);
-        let told = report.error(Code::UnknownRule, self.file, written.span.clone(), message);
-        told.did_you_mean(near);
-        told.hint(if known.is_empty() {
+        let diagnostic = report.error(Code::UnknownRule, self.file, written.span.clone(), message);
+        diagnostic.did_you_mean(near);
+        diagnostic.hint(if known.is_empty() {
             "name a rule of the test's own pack; this pack has none, so write `expect: []`".to_owned()
         } else {
             format!("name a rule of the test's own pack: {}", listed(&known))

@@ -93,7 +93,7 @@ impl<'a> Reading<'_, 'a> {
         let span = first_line(&node.span, self.file);
         // An unknown or empty one has been reported.
         let is_told = |entry: &Entry| MOCK.field(&entry.key.value).is_none() || matches!(entry.value.content, Content::Null);
-        let has_told = matches!(&node.content, Content::Map(entries) if entries.iter().any(is_told));
+        let has_reported = matches!(&node.content, Content::Map(entries) if entries.iter().any(is_told));
         let mut fields = Fields::open(node, &MOCK, self.file, report)?;
         let (has_by, by_at) = (fields.has("by"), fields.key_of("by"));
         let by = fields.text("by", report).map(|by| by.value);
@@ -104,7 +104,7 @@ impl<'a> Reading<'_, 'a> {
             return None;
         }
         let Some(Entry { key, value }) = kinds.pop() else {
-            if !has_told {
+            if !has_reported {
                 report
                     .error(Code::NotExactlyOne, self.file, span, "a mock needs an outcome")
                     .hint("write `{ result: … }` or `{ error: { kind: exit_code } }`; for an inquiry `{ answer: … }`, for a wait `{ event: … }`, for either `{ expired: true }`");

@@ -121,9 +121,9 @@ impl<'a> Reading<'_, 'a> {
                 let Some(rule) = pack.rules.get(name) else {
                     let names: Vec<&str> = pack.rules.keys().map(String::as_str).collect();
                     let message = format!("`{}` does not exist: the pack `{}` has no rule `{name}`", written.value, pack.name);
-                    let told = report.error(Code::UnknownStep, self.file, written.span.clone(), message);
-                    told.did_you_mean(nearest(name, names.iter().copied()));
-                    told.hint("in a case with events, begin the name of a mock with the rule's name: `<rule>` or `<rule>.<step>`");
+                    let diagnostic = report.error(Code::UnknownStep, self.file, written.span.clone(), message);
+                    diagnostic.did_you_mean(nearest(name, names.iter().copied()));
+                    diagnostic.hint("in a case with events, begin the name of a mock with the rule's name: `<rule>` or `<rule>.<step>`");
                     return None;
                 };
                 let leads = of_rule(self.checking.world, rule.body.as_ref());
@@ -169,10 +169,11 @@ impl<'a> Reading<'_, 'a> {
             let Some(step) = workflow.steps.iter().find(|step| step.name.value == name) else {
                 let known: Vec<String> = workflow.steps.iter().map(|step| format!("{before}{}", step.name.value)).collect();
                 let near = nearest(&format!("{before}{name}"), known.iter().map(String::as_str));
-                let told = report.error(Code::UnknownStep, self.file, written.span.clone(), format!("there is no step `{before}{name}`"));
-                told.did_you_mean(near);
+                let diagnostic =
+                    report.error(Code::UnknownStep, self.file, written.span.clone(), format!("there is no step `{before}{name}`"));
+                diagnostic.did_you_mean(near);
                 if near.is_none() && known.len() <= HINT_NAMES_MAX {
-                    told.hint(format!("the steps are {}", listed(&known)));
+                    diagnostic.hint(format!("the steps are {}", listed(&known)));
                 }
                 return None;
             };

@@ -118,12 +118,12 @@ impl<'a> Graph<'a> {
         self.compared += 1;
         let names = || self.steps.iter().map(|step| step.name.value.as_str());
         let near = if self.compared > NEAREST_MAX { None } else { nearest(name, names()) };
-        let told = report.error(Code::UnknownStep, file, span, format!("there is no step `{name}`"));
-        told.did_you_mean(near);
+        let diagnostic = report.error(Code::UnknownStep, file, span, format!("there is no step `{name}`"));
+        diagnostic.did_you_mean(near);
         if near.is_none() {
             let first: Vec<&str> = names().take(NAMES_MAX).collect();
             let more = if self.steps.len() > NAMES_MAX { ", …" } else { "" };
-            told.hint(format!("the steps are {}{more}", listed(&first)));
+            diagnostic.hint(format!("the steps are {}{more}", listed(&first)));
         }
     }
 

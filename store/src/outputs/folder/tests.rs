@@ -327,14 +327,14 @@ fn output_left_open_by_a_crash_is_finished_unless_its_attempt_runs() {
     let site = Site::new();
     let before = site.open();
     printed(&before, attempt(1), b"left");
-    printed(&before, attempt(2), b"goes on");
+    printed(&before, attempt(2), b"continues");
     let outputs = site.open();
     assert!(outputs.go_on([attempt(2)]).is_empty());
     site.round(&outputs, quota(u64::MAX));
     assert_eq!(all(&outputs, attempt(1)), (b"left".to_vec(), OutputState::Complete));
-    assert_eq!(all(&outputs, attempt(2)), (b"goes on".to_vec(), OutputState::Open));
+    assert_eq!(all(&outputs, attempt(2)), (b"continues".to_vec(), OutputState::Open));
     printed(&outputs, attempt(2), b" and on");
-    assert_eq!(all(&outputs, attempt(2)).0, b"goes on and on");
+    assert_eq!(all(&outputs, attempt(2)).0, b"continues again");
 }
 
 #[test]
@@ -396,9 +396,9 @@ proptest! {
             }
             let taken = outputs.taken(attempt(1), Stderr).unwrap() as usize;
             let from = from.index(taken + 1);
-            let told = &whole[from..length.min(from + bytes)];
-            outputs.append_at(attempt(1), Stderr, from as u64, told).unwrap();
-            prop_assert_eq!(outputs.taken(attempt(1), Stderr).unwrap() as usize, taken.max(from + told.len()));
+            let chunk = &whole[from..length.min(from + bytes)];
+            outputs.append_at(attempt(1), Stderr, from as u64, chunk).unwrap();
+            prop_assert_eq!(outputs.taken(attempt(1), Stderr).unwrap() as usize, taken.max(from + chunk.len()));
         }
         let part = outputs.read(attempt(1), Stderr, 0, usize::MAX).unwrap();
         prop_assert_eq!(&part.bytes[..], &whole[..part.bytes.len()]);

@@ -6,7 +6,7 @@ use syn::{Attribute, Error, Expr, Ident, Result, Token};
 
 /// The contents of the `#[explain(…)]` attributes of one item.
 #[derive(Default)]
-pub(crate) struct Told {
+pub(crate) struct Stated {
     pub(crate) transparent: Option<Span>,
     pub(crate) slug: Option<Expr>,
     pub(crate) fault: Option<Ident>,
@@ -39,28 +39,28 @@ impl Parse for Entry {
     }
 }
 
-impl Told {
+impl Stated {
     /// Reads the attributes of an item. An item without them states nothing.
     pub(crate) fn of(attributes: &[Attribute]) -> Result<Self> {
-        let mut told = Self::default();
+        let mut stated = Self::default();
         for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("explain")) {
             let entries = attribute.parse_args_with(syn::punctuated::Punctuated::<Entry, Token![,]>::parse_terminated)?;
             for entry in entries {
                 let is_new = match entry {
-                    Entry::Transparent(span) => told.transparent.replace(span).is_none(),
-                    Entry::Slug(slug) => told.slug.replace(slug).is_none(),
-                    Entry::Fault(fault) => told.fault.replace(fault).is_none(),
-                    Entry::Hint(hint) => told.hint.replace(hint).is_none(),
+                    Entry::Transparent(span) => stated.transparent.replace(span).is_none(),
+                    Entry::Slug(slug) => stated.slug.replace(slug).is_none(),
+                    Entry::Fault(fault) => stated.fault.replace(fault).is_none(),
+                    Entry::Hint(hint) => stated.hint.replace(hint).is_none(),
                 };
                 if !is_new {
                     return Err(Error::new_spanned(attribute, "an entry is given twice"));
                 }
             }
         }
-        let is_alone = told.slug.is_none() && told.fault.is_none() && told.hint.is_none();
-        match told.transparent {
+        let is_alone = stated.slug.is_none() && stated.fault.is_none() && stated.hint.is_none();
+        match stated.transparent {
             Some(span) if !is_alone => Err(Error::new(span, "`transparent` returns what the field returns: leave out the other entries")),
-            _ => Ok(told),
+            _ => Ok(stated),
         }
     }
 }
