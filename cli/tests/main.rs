@@ -19,6 +19,7 @@ mod following;
 mod guides;
 mod inquiries;
 mod internal_triggers;
+mod kept_data;
 mod keyed;
 mod labels;
 mod letters;
