@@ -25,6 +25,7 @@ mod labels;
 mod letters;
 mod life_of_a_webhook;
 mod locks;
+mod log_copy;
 mod long_log;
 mod loops;
 mod metrics;
