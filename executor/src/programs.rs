@@ -31,11 +31,18 @@ pub use directory::let_pass;
 pub(crate) use directory::{PrivateDirectory, remove as remove_directory};
 pub use find::{FindError, find_on_disk, may_pass};
 #[cfg(target_os = "linux")]
-pub use supervised::{SupervisedPrograms, SupervisedSettings};
+pub use supervised::{SupervisedPrograms, SupervisedSettings, count_left};
 pub use walls::{Isolation, IsolationMode, ProgramUsers, Wall, Walls, around_path};
 
 /// A future that a port returns.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Returns how many programs a stopped node left in its folder of supervisors. Without supervisors, programs end
+/// with the node.
+#[cfg(not(target_os = "linux"))]
+pub fn count_left(_supervisors: &Path) -> usize {
+    0
+}
 
 /// The folder of private files inside the private directory.
 pub const INNER: &str = ".ensue";

@@ -2,6 +2,9 @@
 //!
 //! The other work of a running node (running actions, reading packs) does not happen here.
 
+mod copy;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ensue_engine::batch::{Beside, Offered, Sequencing};
@@ -12,6 +15,7 @@ use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{AppendError, Log, Secret, Vault};
 use ensue_engine::record::{Actor, Head, Position};
 use ensue_engine::time::Timestamp;
+use ensue_store::copy::CopyError;
 use ensue_store::state_folder::{Durability, OutsideHead};
 use ensue_store::verify::{Verified, VerifyError, verify};
 use ensue_views::{Projector, ViewError};
@@ -24,6 +28,8 @@ use crate::config::Config;
 use crate::seat::open::{Opened, compare_with_outside, open, open_restored, state_folder};
 use crate::start_error::{StartError, machine};
 use crate::tokens::{TokenRefusal, check_token, new_token};
+
+pub use copy::{CopyStage, Format, Location, copy_log};
 
 /// Why work on a directory without a node failed.
 #[derive(Debug, Error, Explain)]
@@ -53,6 +59,23 @@ pub enum OfflineError {
     #[error(transparent)]
     #[explain(transparent)]
     Views(#[from] ViewError),
+    /// It was not copied.
+    #[error(transparent)]
+    #[explain(transparent)]
+    Copy(#[from] CopyError),
+    /// Programs of the stopped node still run, or their results are not in the log.
+    #[error("{programs} programs that the node started in {} still run, or their results are not in the log yet", .data.display())]
+    #[explain(
+        slug = "programs-left",
+        fault = Conflict,
+        hint = "start the node, wait until `ensue executions list --status running` is empty, and stop the node"
+    )]
+    ProgramsLeft {
+        /// The data directory.
+        data: PathBuf,
+        /// How many there are.
+        programs: usize,
+    },
     /// Nothing is missing.
     #[error("no records are missing: the log ends at position {0}, where it was last seen")]
     #[explain(slug = "nothing-restored", fault = Conflict, hint = "start the node with `ensue serve`")]

@@ -125,6 +125,16 @@ impl DataDir {
         self.path.join("views-crash.json")
     }
 
+    /// The key that signs the cursors of lists.
+    pub fn cursor_key(&self) -> PathBuf {
+        self.path.join("cursor.key")
+    }
+
+    /// What the supervisors of running programs keep.
+    pub fn supervisors(&self) -> PathBuf {
+        self.path.join("supervisors")
+    }
+
     /// The report of the last crash.
     pub fn crash(&self) -> PathBuf {
         self.path.join("crash.json")

@@ -56,9 +56,60 @@ thread_local! {
 
 type Contexts = (Compressor<'static>, Decompressor<'static>);
 
+/// How JSON is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compression {
+    /// Without a dictionary, as release 0.1 did.
+    Zstd,
+    /// With the first dictionary of bodies.
+    ZstdD1,
+}
+
+impl Compression {
+    fn encoding(self) -> Encoding {
+        match self {
+            Self::Zstd => Encoding::JsonZstd,
+            Self::ZstdD1 => Encoding::JsonZstdD1,
+        }
+    }
+
+    /// Returns how a body is compressed, or `None` if it is not.
+    fn of(encoding: Encoding) -> Option<Self> {
+        match encoding {
+            Encoding::Raw | Encoding::Json => None,
+            Encoding::JsonZstd => Some(Self::Zstd),
+            Encoding::JsonZstdD1 => Some(Self::ZstdD1),
+        }
+    }
+
+    fn with<T>(self, job: impl FnOnce(&mut Compressor<'static>, &mut Decompressor<'static>) -> std::io::Result<T>) -> std::io::Result<T> {
+        match self {
+            Self::Zstd => with_contexts(job),
+            Self::ZstdD1 => with_dictionary(job),
+        }
+    }
+}
+
 /// Compresses a plain JSON body if that makes it smaller. Returns every other body unchanged.
 #[must_use]
 pub fn compress(body: Body) -> Body {
+    compress_by(body, Compression::ZstdD1)
+}
+
+/// Returns a stored body as it is stored by `compression`. A body that was not compressed stays as it is.
+pub(crate) fn recode(body: Body, compression: Compression) -> Result<Body, EncodingError> {
+    match Compression::of(body.encoding) {
+        Some(other) if other != compression => {}
+        Some(_) | None => return Ok(body),
+    }
+    match plain(&body)? {
+        Some(plain) => Ok(compress_by(Body { encoding: Encoding::Json, content: Some(plain), ..body }, compression)),
+        // Its content was erased.
+        None => Ok(Body { encoding: compression.encoding(), ..body }),
+    }
+}
+
+fn compress_by(body: Body, compression: Compression) -> Body {
     let Some(plain) = body.content.as_ref().filter(|_| body.encoding == Encoding::Json && body.key.is_none()) else {
         return body;
     };
@@ -66,8 +117,8 @@ pub fn compress(body: Body) -> Body {
         return body;
     }
     // A compression error is not a reason to lose a body: it is kept uncompressed.
-    match with_dictionary(|compressor, _| compressor.compress(plain)) {
-        Ok(small) if small.len() < plain.len() => Body { encoding: Encoding::JsonZstdD1, content: Some(Bytes::from(small)), ..body },
+    match compression.with(|compressor, _| compressor.compress(plain)) {
+        Ok(small) if small.len() < plain.len() => Body { encoding: compression.encoding(), content: Some(Bytes::from(small)), ..body },
         Ok(_) | Err(_) => body,
     }
 }
@@ -78,12 +129,11 @@ pub fn plain(body: &Body) -> Result<Option<Bytes>, EncodingError> {
     if let Some(key) = &body.key {
         return Err(EncodingError::Sealed(key.clone()));
     }
-    let plain = match body.encoding {
-        Encoding::Raw | Encoding::Json => content.clone(),
-        encoding @ (Encoding::JsonZstd | Encoding::JsonZstdD1) => {
+    let plain = match Compression::of(body.encoding) {
+        None => content.clone(),
+        Some(compression) => {
             let capacity = usize::try_from(body.bytes.min(PLAIN_BYTES_MAX)).unwrap_or(usize::MAX);
-            let expand = |_: &mut Compressor<'static>, decompressor: &mut Decompressor<'static>| decompressor.decompress(content, capacity);
-            let plain = if encoding == Encoding::JsonZstd { with_contexts(expand) } else { with_dictionary(expand) };
+            let plain = compression.with(|_, decompressor| decompressor.decompress(content, capacity));
             Bytes::from(plain.map_err(|error| EncodingError::Damaged(error.to_string()))?)
         }
     };
@@ -150,6 +200,33 @@ mod tests {
         let small = squeeze(&long_json()).unwrap();
         let body = Body { encoding: Encoding::JsonZstd, content: Some(small.into()), ..body };
         assert_eq!(plain(&body).unwrap().unwrap(), long_json());
+    }
+
+    #[test]
+    fn recoded_body_has_the_other_encoding_and_the_same_plain_bytes() {
+        let new = compress(Body::json(long_json()));
+        let old = recode(new.clone(), Compression::Zstd).unwrap();
+        assert_eq!((old.encoding, old.digest, old.bytes), (Encoding::JsonZstd, new.digest, new.bytes));
+        assert_eq!(plain(&old).unwrap().unwrap(), long_json());
+        let back = recode(old, Compression::ZstdD1).unwrap();
+        assert_eq!((back.encoding, plain(&back).unwrap().unwrap()), (Encoding::JsonZstdD1, long_json()));
+    }
+
+    #[test]
+    fn erased_body_is_recoded_without_content() {
+        let erased = Body { content: None, ..compress(Body::json(long_json())) };
+        let old = recode(erased.clone(), Compression::Zstd).unwrap();
+        assert_eq!(old, Body { encoding: Encoding::JsonZstd, ..erased });
+    }
+
+    #[test]
+    fn sealed_body_is_recoded_only_if_its_encoding_stays() {
+        let sealed = Body { key: Some("k1".into()), ..compress(Body::json(long_json())) };
+        assert_eq!(recode(sealed.clone(), Compression::ZstdD1).unwrap(), sealed);
+        assert!(matches!(recode(sealed, Compression::Zstd), Err(EncodingError::Sealed(_))));
+        for body in [Body::raw(long_json()), Body::json("{}")] {
+            assert_eq!(recode(body.clone(), Compression::Zstd).unwrap(), body);
+        }
     }
 
     #[test]

@@ -3,13 +3,15 @@
 //! Read in this order: [`sqlite`] and [`memory`] each hold one implementation of every port; [`encode`]
 //! compresses bodies; [`verify`] walks a log's chain; [`vault`] and [`master_key`] seal secrets; [`outputs`]
 //! keeps the output of attempts, and [`blobs`] their artifacts, both as long as [`retention`] allows;
-//! [`data_dir`] and [`state_folder`] are the places on disk; [`checkpoints`] are saved states.
+//! [`data_dir`] and [`state_folder`] are the places on disk, and [`copy`] copies the first; [`checkpoints`] are
+//! saved states.
 //!
 //! The stores decide nothing: the engine defines the meaning and the consequences of records.
 
 mod batch;
 pub mod blobs;
 pub mod checkpoints;
+pub mod copy;
 pub mod data_dir;
 pub mod encode;
 pub mod master_key;

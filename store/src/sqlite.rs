@@ -180,19 +180,25 @@ pub(crate) fn open_to_write(place: &Place, schema: &Schema) -> Result<Connection
 
 /// Opens a file for reading only.
 pub(crate) fn open_to_read(place: &Place, schema: &Schema) -> Result<Connection, OpenError> {
+    let (connection, found) = connect_to_read(place, schema)?;
+    if found < schema.version() {
+        let why = format!("it has tables of version {found}, but version {} is required; start a node on it once", schema.version());
+        return Err(OpenError::Unusable { path: place.path.clone(), why });
+    }
+    compare(&connection, &place.path, schema)?;
+    Ok(connection)
+}
+
+/// Opens a file for reading only, and returns the version of its tables, which are still to be compared.
+fn connect_to_read(place: &Place, newest: &Schema) -> Result<(Connection, i64), OpenError> {
     demand_version()?;
     let path = place.path.as_path();
     let failed = |error: rusqlite::Error| OpenError::of(path, &error);
     let connection = connect(place, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
     distrust(&connection).map_err(failed)?;
     let found = version(&connection).map_err(failed)?;
-    demand_known(found, path, schema)?;
-    if found < schema.version() {
-        let why = format!("it has tables of version {found}, but version {} is required; start a node on it once", schema.version());
-        return Err(OpenError::Unusable { path: path.to_owned(), why });
-    }
-    compare(&connection, path, schema)?;
-    Ok(connection)
+    demand_known(found, path, newest)?;
+    Ok((connection, found))
 }
 
 fn demand_version() -> Result<(), OpenError> {
@@ -358,7 +364,7 @@ mod tests {
 
     #[test]
     fn digest_of_each_schema_is_that_of_its_migrations() {
-        for schema in [&log::SCHEMA, &vault::SCHEMA, &views::VIEWS, &insert_rate::SCHEMA] {
+        for schema in [&log::SCHEMA, log::Format::V0_1.schema(), &vault::SCHEMA, &views::VIEWS, &insert_rate::SCHEMA] {
             assert_eq!(digest_of(&model(schema).unwrap()), schema.definitions, "the definitions of the {}", schema.name);
         }
     }

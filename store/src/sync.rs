@@ -52,6 +52,29 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes everything in a folder durable: at once where the system can do that, because a call for each file
+/// waits for the disk each time.
+pub(crate) fn sync_tree(folder: &Path) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    match rustix::fs::syncfs(File::open(folder)?) {
+        Err(rustix::io::Errno::NOSYS) => {}
+        synced => return Ok(synced?),
+    }
+    sync_each(folder)
+}
+
+fn sync_each(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            sync_each(&path)?;
+        } else {
+            File::open(&path)?.sync_all()?;
+        }
+    }
+    sync_folder(folder)
+}
+
 /// Creates a folder that only its owner can use, with its missing parents, and makes all their names durable.
 /// The name of an existing folder is made durable as well, because its creator may have ended before doing
 /// so.

@@ -8,7 +8,7 @@ use clap::Args;
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::Secret;
 use ensue_node::Config;
-use ensue_node::offline::{Against, Offline, OfflineError, verify_directory};
+use ensue_node::offline::{Against, CopyStage, Format, Location, Offline, OfflineError, copy_log as copy_location, verify_directory};
 use serde_json::{Value, json};
 
 use super::log::VERIFYING;
@@ -63,6 +63,33 @@ pub(super) fn verify_log(config: &Config, against: Against) -> Result<Value, Fai
     let progress = Progress::through_records(VERIFYING, 0);
     let verified = verify_directory(config, against, |position, end| progress.at_of(position.0, end.0)).map_err(|error| told(&error))?;
     Ok(json!({ "job": "log_verify", "status": "succeeded", "position": verified.head.position }))
+}
+
+/// Copies the log of a data directory on which no node runs.
+pub(super) fn copy_log(from: &Location, to: &Location, format: Format) -> Result<Value, Failure> {
+    let Location::Directory(data) = from;
+    directory(data, None)?;
+    let mut shown: Option<(CopyStage, Progress)> = None;
+    let copied = copy_location(from, to, format, |stage, done, end| {
+        let progress = match shown.take() {
+            Some((shown, progress)) if shown == stage => progress,
+            Some(_) | None => Progress::through_records(name_of(stage), end),
+        };
+        progress.at_of(done, end);
+        shown = Some((stage, progress));
+    });
+    drop(shown);
+    let copied = copied.map_err(|error| told(&error))?;
+    let head = copied.first().map(|log| log.verified.head).unwrap_or_default();
+    Ok(json!({ "position": head.position, "chain": head.chain }))
+}
+
+fn name_of(stage: CopyStage) -> &'static str {
+    match stage {
+        CopyStage::Checking => "checking",
+        CopyStage::Copying => "copying",
+        CopyStage::Verifying => VERIFYING,
+    }
 }
 
 /// An opened data directory.

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use clap::{Args, Subcommand};
-use ensue_node::offline::Against;
+use ensue_node::offline::{Against, Format, Location};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -32,7 +32,8 @@ Examples:
   ensue log --limit 5 --bodies -o json
   ensue log verify
   ensue log verify --data ./ensue-data     without a running node
-  ensue log verify --data ./backup --copy  a backup, wherever it is")]
+  ensue log verify --data ./backup --copy  a backup, wherever it is
+  ensue log copy --from ./ensue-data --to ./copy")]
 pub(crate) struct Log {
     /// Start after this position [default: the last 20 records].
     #[arg(long, value_name = "POSITION")]
@@ -79,6 +80,33 @@ Examples:
         #[command(flatten)]
         at_rest: AtRest,
     },
+    /// Copy the data directory of a stopped node into a new one, in the format of this release or of
+    /// an older one.
+    #[command(after_help = "\
+The copy has the same records and the same chain, and the command verifies it.
+It has no views and no snapshots: the next start builds them from the log. The
+state folder, which has the master key, belongs to both directories. Never start
+a node on both.
+
+Without --format, the copy has the pages, the encodings and the tables of this
+release, even if an older release began the log. With --format 0.1, the copy has
+those of release 0.1. If the log has a fact that 0.1 does not know, the command
+names the first one and writes nothing.
+
+Examples:
+  ensue log copy --from ./ensue-data --to ./copy
+  ensue log copy --from ./ensue-data --to ./data-0.1 --format 0.1")]
+    Copy {
+        /// The data directory to copy. No node may be running on it.
+        #[arg(long, value_name = "DIR")]
+        from: Location,
+        /// The new data directory, which must be empty or not exist.
+        #[arg(long, value_name = "DIR")]
+        to: Location,
+        /// The release that must be able to open the copy: 0.1 [default: this release].
+        #[arg(long, value_name = "RELEASE")]
+        format: Option<Format>,
+    },
 }
 
 impl Log {
@@ -103,6 +131,10 @@ impl Log {
                     print_verified(asking.output, &job)
                 }),
             },
+            Some(About::Copy { from, to, format }) => {
+                let copied = at_rest::copy_log(&from, &to, format.unwrap_or(Format::Current))?;
+                print_copied(asking.output, &copied)
+            }
             Some(About::Head { at_rest }) => {
                 let head = match at_rest.open()? {
                     Some(data) => data.head(),
@@ -216,6 +248,11 @@ fn plain(value: &Value) -> String {
 
 fn print_verified(output: Output, verified: &Value) -> Outcome {
     output.print(verified, || tell(format!("the log is intact up to position {}", text(verified, "position"))));
+    Ok(())
+}
+
+fn print_copied(output: Output, copied: &Value) -> Outcome {
+    output.print(copied, || tell(format!("copied and verified the log up to position {}", text(copied, "position"))));
     Ok(())
 }
 

@@ -3,54 +3,16 @@
 //! The monotonic clock stays the kernel's. If libfaketime is not installed, the test is skipped by name; if
 //! `CI` is `true`, it fails.
 
-use std::path::{Path, PathBuf};
-
 use serde_json::{Value, json};
 
 use super::ledger::Patience;
 use super::trial::{SentAgain, Trial};
 use crate::support::skipped::not_installed;
+use crate::support::wall_clock::{WallClock, libfaketime};
 use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed};
 
 const HOUR: i64 = 3_600;
 const YEAR: i64 = 365 * 24 * HOUR;
-
-/// The offset of the node's wall clock.
-struct WallClock(PathBuf);
-
-impl WallClock {
-    /// Creates a place whose nodes see this clock.
-    fn for_nodes_at(place: Place, library: &Path) -> (Self, Place) {
-        let file = place.path().join("faketime");
-        let clock = Self(file.clone());
-        clock.is_off_by(0);
-        let place = place
-            .with_variable("LD_PRELOAD", &library.display().to_string())
-            .with_variable("FAKETIME_TIMESTAMP_FILE", &file.display().to_string())
-            .with_variable("FAKETIME_NO_CACHE", "1")
-            .with_variable("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-            .with_variable("FAKETIME_DONT_RESET", "1");
-        (clock, place)
-    }
-
-    fn is_off_by(&self, seconds: i64) {
-        let beside = self.0.with_extension("new");
-        std::fs::write(&beside, format!("{seconds:+}\n")).unwrap();
-        std::fs::rename(beside, &self.0).unwrap();
-    }
-}
-
-/// Finds the library for programs with threads, where Debian and others install it.
-fn libfaketime() -> Option<PathBuf> {
-    let folders = ["/usr/lib", "/usr/lib64", "/usr/local/lib"];
-    let within = folders.iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()));
-    let candidates = folders
-        .iter()
-        .map(PathBuf::from)
-        .chain(within)
-        .flat_map(|folder| ["faketime/libfaketimeMT.so.1", "libfaketimeMT.so.1"].map(|name| folder.join(name)));
-    candidates.into_iter().find(|path| path.is_file())
-}
 
 /// Waits until the node has recorded one more clock step.
 async fn step_is_noted(node: &Node, steps: &mut usize) -> Value {

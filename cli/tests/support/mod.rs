@@ -10,6 +10,7 @@ pub(crate) mod ordinary;
 pub(crate) mod page;
 #[path = "../../../tests/support/skipped.rs"]
 pub(crate) mod skipped;
+pub(crate) mod wall_clock;
 pub(crate) mod world;
 
 use std::hash::BuildHasher;

@@ -30,6 +30,7 @@ use crate::supervisor::folder::Folder;
 use crate::supervisor::protocol::{self, FRAME_BYTES_MAX, NodeSays, NotStarted, PROTOCOL_OF_MASKS, SupervisorSays, TooLong, WrittenOrder};
 use crate::supervisor::spool::SPOOL_BYTES_MAX;
 use connection::{Connection, Listened, Listener, Sayer, SupervisorProcess, Teller};
+pub use left::count_left;
 use pool::{Pool, SUPERVISORS_IDLE_MAX};
 
 /// How long a supervisor may take to start a program.

@@ -57,7 +57,7 @@ impl Serving {
             hosts: Hosts::of(&base_url, config.hosts.iter().cloned()),
             base_url,
             release: RELEASE.to_owned(),
-            cursor_key: cursor_key(&seat.3.data.path().join("cursor.key"))?,
+            cursor_key: cursor_key(&seat.3.data.cursor_key())?,
             limits: Limits { silent_per_address: config.silent_per_address, ..Limits::default() },
             queues: around.queues.clone(),
             rates: config.rates,

@@ -93,11 +93,19 @@ impl Contents {
         Ok(Self { plain, entries })
     }
 
+    /// Lists the kind and the schema of each record's fact, even of those that this release does not know.
+    pub(super) fn kinds(&self) -> Result<Vec<(&str, u16)>, String> {
+        let of = |[kind, schema, ..]: &[Option<Range<usize>>; FIELDS]| {
+            Ok((text(self.bytes(kind).ok_or("it has no kind")?)?, schema_of(self.bytes(schema))?))
+        };
+        self.entries.iter().map(of).collect()
+    }
+
     /// Reads the contents of record `step`, whose id is `id`.
     pub(super) fn entry(&self, step: usize, id: Id) -> Result<Entry, String> {
         let entry = self.entries.get(step).ok_or("the contents of its batch do not have it")?;
         let [kind, schema, time, actor, parent, root, depth, trace, fact] = entry.each_ref().map(|field| self.bytes(field));
-        let schema = u16::try_from(integer(schema)?).map_err(|_| "its schema is too large".to_owned())?;
+        let schema = schema_of(schema)?;
         let fact_json = fact.ok_or("it has no fact")?;
         let parent = parent.map(parse).transpose()?;
         Ok(Entry {
@@ -138,6 +146,10 @@ fn integer(bytes: Option<&[u8]>) -> Result<u64, String> {
     Ok(u64::from_le_bytes(bytes))
 }
 
+fn schema_of(bytes: Option<&[u8]>) -> Result<u16, String> {
+    u16::try_from(integer(bytes)?).map_err(|_| "its schema is too large".to_owned())
+}
+
 fn text(bytes: &[u8]) -> Result<&str, String> {
     std::str::from_utf8(bytes).map_err(|_| "a text of it is not UTF-8".to_owned())
 }
@@ -167,6 +179,16 @@ mod tests {
             assert_eq!((entry.time, entry.actor, entry.cause), (record.time, record.actor, record.cause));
         }
         assert!(contents.entry(3, records()[0].id).is_err());
+    }
+
+    #[test]
+    fn kinds_are_listed_even_if_this_release_does_not_know_them() {
+        let mut plain = encode::expand(&write(&records()[..2]).unwrap()).unwrap();
+        let at = plain.windows(7).position(|bytes| bytes == b"key.set").unwrap();
+        plain[at..at + 7].copy_from_slice(b"key.sat");
+        let contents = Contents::open(&encode::squeeze(&plain).unwrap()).unwrap();
+        let received = records()[0].schema;
+        assert_eq!(contents.kinds().unwrap(), [("event.received", received), ("key.sat", 1)]);
     }
 
     #[test]

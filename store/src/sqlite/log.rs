@@ -3,6 +3,8 @@
 //!
 //! `row` and `contents` define how a record is stored in rows, `seen` how keys are remembered.
 
+pub mod copy;
+mod format;
 mod reader;
 
 use std::path::Path;
@@ -19,11 +21,14 @@ use super::seen::{self, Keeping, Places, SeenFault};
 use super::{OpenError, PageSize, Place, Schema, open_to_write, release_caches, wrong_with};
 use crate::batch::{self, POSITION_MAX, SEEN_KEYS_MAX};
 
+pub use format::Format;
 pub use reader::SqliteLogReader;
+
+const FIRST_MIGRATION: &str = include_str!("../../../migrations/sqlite/log_0001.sql");
 
 pub(super) const SCHEMA: Schema = Schema {
     name: "log",
-    migrations: &[include_str!("../../../migrations/sqlite/log_0001.sql"), include_str!("../../../migrations/sqlite/log_0002.sql")],
+    migrations: &[FIRST_MIGRATION, include_str!("../../../migrations/sqlite/log_0002.sql")],
     definitions: "e17bb25ac4820b2f82e4515f55f55fbe95af2b96d04f63a4357bfa10a96d3e43",
     page: PageSize::Kib16,
 };

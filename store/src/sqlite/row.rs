@@ -119,6 +119,11 @@ impl<'a> Stored<'a> {
         self.body.as_ref().map(StoredBody::body).transpose()
     }
 
+    /// Returns the row with another body.
+    pub(super) fn with_body(self, body: Option<&'a Body>) -> Result<Self, String> {
+        Ok(Self { body: body.map(StoredBody::of).transpose()?, ..self })
+    }
+
     /// Returns the record, combined with its entry in the batch.
     pub(super) fn record(&self, log: LogId, position: Position, batch: &StoredBatch) -> Result<Record, String> {
         let id = id(self.id, "id")?;
@@ -168,13 +173,21 @@ impl StoredBatch {
     /// Selects the row at a place.
     pub(super) const SELECT: &'static str = "SELECT place, id, epoch, contents, sum FROM batches WHERE place = ?1";
 
+    /// Selects all rows, in the order of their places.
+    pub(super) const SELECT_ALL: &'static str = "SELECT place, id, epoch, contents, sum FROM batches ORDER BY place";
+
     /// Inserts the row of a batch at `place` with a statement made of [`INSERT`](Self::INSERT).
     pub(super) fn insert(statement: &mut Statement<'_>, place: i64, id: Id, epoch: i64, contents: &[u8]) -> rusqlite::Result<()> {
         statement.execute(params![place, id.as_bytes(), epoch, contents, batch_sum(place, id.as_bytes(), epoch, contents)])?;
         Ok(())
     }
 
-    /// Reads the current row of a query made of [`SELECT`](Self::SELECT).
+    /// Lists the kind and the schema of each fact.
+    pub(super) fn kinds(&self) -> Result<Vec<(&str, u16)>, String> {
+        self.contents.kinds()
+    }
+
+    /// Reads the current row of a query made of [`SELECT`](Self::SELECT) or [`SELECT_ALL`](Self::SELECT_ALL).
     pub(super) fn read(row: &Row<'_>) -> Result<Self, String> {
         let column = Columns(row);
         let (place, epoch) = (column.integer(0, "place")?, column.integer(2, "epoch")?);

@@ -13,7 +13,7 @@ use ensue_engine::record::{Digest, Position};
 use ensue_engine::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
-pub(super) use places::{Places, Run};
+pub(super) use places::{Places, Run, place_all};
 
 use super::row::{Columns, Sum, array, count, id, integer};
 use crate::batch::SWEEP_KEYS_MIN;

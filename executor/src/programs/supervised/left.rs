@@ -58,6 +58,12 @@ pub(super) async fn found(shared: Arc<Shared>) -> Vec<Left> {
     left
 }
 
+/// Returns how many programs a stopped node left in its folder of supervisors: those that still run, and those
+/// whose end no node has recorded. A note that cannot be read counts as one.
+pub fn count_left(supervisors: &Path) -> usize {
+    folders(supervisors).iter().filter(|folder| !matches!(folder.held_by(), Ok(None))).count()
+}
+
 fn folders(of: &Path) -> Vec<Folder> {
     let Ok(entries) = fs::read_dir(of) else { return Vec::new() };
     entries.flatten().take(FOLDERS_MAX).map(|entry| Folder::at(entry.path())).collect()

@@ -10,7 +10,7 @@ use ensue_engine::ports::{LogError, LogReader, ReadLimit};
 use ensue_engine::record::{Body, Head, Position, Record, Revision, StreamId};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, Row, params};
 
-use super::{SCHEMA, STATEMENTS_KEPT, compare_with_head, head, place, position, store_failed};
+use super::{Format, STATEMENTS_KEPT, compare_with_head, head, place, position, store_failed};
 use crate::batch::POSITION_MAX;
 use crate::sqlite::row::{self, Stored, StoredBatch, stream_bytes};
 use crate::sqlite::{OpenError, Place, open_to_read, release_caches};
@@ -20,6 +20,7 @@ pub struct SqliteLogReader {
     connection: Connection,
     id: LogId,
     number: i64,
+    format: Format,
     /// The batch that was read last, with its place, because records are mostly read in sequence.
     batch: RefCell<Option<(i64, StoredBatch)>>,
 }
@@ -39,7 +40,12 @@ impl SqliteLogReader {
 
     /// Opens the log without comparing its newest record with its head.
     pub(crate) fn open_unchecked(place: &Place, id: LogId) -> Result<Self, OpenError> {
-        let connection = open_to_read(place, &SCHEMA)?;
+        Self::open_in_format(place, id, Format::Current)
+    }
+
+    /// Opens a log in a file of a format, without comparing its newest record with its head.
+    pub(super) fn open_in_format(place: &Place, id: LogId, format: Format) -> Result<Self, OpenError> {
+        let connection = open_to_read(place, format.schema())?;
         let path = place.path.as_path();
         connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
         let number = connection
@@ -47,7 +53,7 @@ impl SqliteLogReader {
             .optional()
             .map_err(|error| OpenError::of(path, &error))?;
         match number {
-            Some(number) => Ok(Self { connection, id, number, batch: RefCell::new(None) }),
+            Some(number) => Ok(Self { connection, id, number, format, batch: RefCell::new(None) }),
             None => Err(OpenError::Unusable { path: path.to_owned(), why: format!("it has no log {id}") }),
         }
     }
@@ -185,7 +191,11 @@ impl LogReader for SqliteLogReader {
         const FINE: &str = "ok";
         let said = self.connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
         match said {
-            Ok(said) if said == FINE => self.check_places_of_keys(),
+            Ok(said) if said == FINE => match self.format {
+                Format::Current => self.check_places_of_keys(),
+                // There, the places of keys are an index.
+                Format::V0_1 => Ok(()),
+            },
             Ok(said) => Err(LogError::Index(said)),
             Err(error) => match error.sqlite_error_code() {
                 Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Err(LogError::Index(error.to_string())),
@@ -222,7 +232,7 @@ fn rows_max(limit: ReadLimit) -> i64 {
 
 /// How a row was found, which determines the damaged part if it cannot be read.
 #[derive(Clone, Copy)]
-enum Found {
+pub(super) enum Found {
     /// By position: it is the row at this position, or the next one.
     AtOrAfter(Position),
     /// Through an index: the record itself may be undamaged, which only a walk along the log can show.
@@ -230,7 +240,7 @@ enum Found {
 }
 
 /// Returns the error for a row. A damaged file is damaged at some position; a failing disk is not.
-fn row_failed(error: &rusqlite::Error, found: Found) -> LogError {
+pub(super) fn row_failed(error: &rusqlite::Error, found: Found) -> LogError {
     match (error.sqlite_error_code(), found) {
         (Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None, Found::AtOrAfter(position)) => {
             LogError::Unreadable { position, why: format!("the file is damaged: {error}") }

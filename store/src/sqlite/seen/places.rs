@@ -19,6 +19,16 @@ const GATHERED_MAX: usize = 8_192;
 /// run among so many rows writes about one page for 25 places.
 const ROWS_PER_GATHERED: i64 = 16;
 
+/// Writes the places of all keys to the table of a file in which no log is open.
+pub(in crate::sqlite) fn place_all(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "BEGIN IMMEDIATE; \
+         INSERT INTO seen_places (scope, prefix, number) SELECT scope, prefix, number FROM seen ORDER BY scope, prefix, number; \
+         UPDATE logs SET keys_placed = coalesce((SELECT max(number) FROM seen), 0); \
+         COMMIT",
+    )
+}
+
 /// The scope of a key, the beginning of its hash and the number of its row.
 type KeyPlace = (i64, i64, i64);
 

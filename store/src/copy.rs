@@ -1,0 +1,205 @@
+//! Copies the data directory of a stopped node: its log, in a chosen format, and everything that the log refers
+//! to.
+//!
+//! The copy has no views and no saved states, which the next start builds from the log. It also has nothing that
+//! belongs to a process or its programs: a copy of the `begun` file proves nothing.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ensue_engine::explain::Explain;
+use thiserror::Error;
+
+use crate::data_dir::{DataDir, DataDirError};
+use crate::sqlite::log::Format;
+use crate::sqlite::log::copy::{CopiedLog, CopyLogError, CopyProgress, LogSource};
+use crate::sync;
+
+pub use crate::sqlite::log::copy::CopyStage;
+
+/// Why a data directory was not copied.
+#[derive(Debug, Error, Explain)]
+#[non_exhaustive]
+pub enum CopyError {
+    /// The target has content already.
+    #[error("{} is not empty; a copy needs a new directory", .0.display())]
+    #[explain(slug = "copy-target-not-empty", fault = Conflict, hint = "name a directory that is empty or does not exist with --to")]
+    NotEmpty(PathBuf),
+    /// The target cannot be used.
+    #[error(transparent)]
+    #[explain(transparent)]
+    Target(#[from] DataDirError),
+    /// The log was not copied.
+    #[error(transparent)]
+    #[explain(transparent)]
+    Log(#[from] CopyLogError),
+    /// A file was not copied.
+    #[error("{} cannot be copied: {source}", .path.display())]
+    #[explain(slug = "data-unusable", fault = World)]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// The error.
+        source: io::Error,
+    },
+}
+
+/// Copies a directory to `to`, which must be empty or missing, and verifies the copied logs. If the copy fails,
+/// nothing of it is left.
+pub fn copy(from: &DataDir, to: &Path, format: Format, progress: CopyProgress<'_>) -> Result<Vec<CopiedLog>, CopyError> {
+    demand_empty(to)?;
+    let source = LogSource::open(&from.log().as_path().into(), format, progress)?;
+    let is_new = !to.exists();
+    let target = DataDir::open(to)?;
+    let copied = fill(from, &target, &source, progress);
+    if copied.is_err() {
+        // The error that is reported is that of the copy, not of this.
+        let _ = discard(target, is_new);
+    }
+    copied
+}
+
+fn demand_empty(to: &Path) -> Result<(), CopyError> {
+    let failed = |source: io::Error| CopyError::File { path: to.to_owned(), source };
+    let Some(mut entries) = sync::existing(fs::read_dir(to)).map_err(failed)? else { return Ok(()) };
+    match entries.next() {
+        None => Ok(()),
+        Some(_) => Err(CopyError::NotEmpty(to.to_owned())),
+    }
+}
+
+fn fill(from: &DataDir, to: &DataDir, source: &LogSource, progress: CopyProgress<'_>) -> Result<Vec<CopiedLog>, CopyError> {
+    for part in parts(from) {
+        let copy = to.path().join(part.file_name().unwrap_or_default());
+        copy_part(&part, &copy)?;
+    }
+    let failed = |source: io::Error| CopyError::File { path: to.log(), source };
+    sync::sync_tree(to.path()).map_err(failed)?;
+    // The log gets to its place last, so that no node starts on an incomplete copy. What SQLite keeps next to it
+    // is empty by then.
+    let workshop = to.path().join("copying");
+    sync::make_folder(&workshop).map_err(failed)?;
+    let unfinished = workshop.join("log.sqlite");
+    let copied = source.copy_to(&unfinished.as_path().into(), progress)?;
+    fs::rename(&unfinished, to.log()).and_then(|()| fs::remove_dir_all(&workshop)).map_err(failed)?;
+    sync::sync_folder(to.path()).map_err(failed)?;
+    Ok(copied)
+}
+
+/// Returns the files and folders that are copied as they are. A node that was killed leaves a part of the vault
+/// in its write-ahead log.
+fn parts(from: &DataDir) -> [PathBuf; 6] {
+    [from.vault(), from.vault().with_extension("sqlite-wal"), from.packs(), from.outputs(), from.blobs(), from.cursor_key()]
+}
+
+/// Copies a file or a folder, if it exists.
+fn copy_part(from: &Path, to: &Path) -> Result<(), CopyError> {
+    let failed = |source: io::Error| CopyError::File { path: from.to_owned(), source };
+    let Some(about) = sync::existing(fs::metadata(from)).map_err(failed)? else { return Ok(()) };
+    if !about.is_dir() {
+        return fs::copy(from, to).map(|_| ()).map_err(failed);
+    }
+    sync::make_folder(to).map_err(failed)?;
+    for entry in fs::read_dir(from).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        copy_part(&entry.path(), &to.join(entry.file_name()))?;
+    }
+    // Last, because nothing can be created in a folder that is read-only.
+    fs::set_permissions(to, about.permissions()).map_err(failed)
+}
+
+/// Removes an incomplete copy.
+fn discard(target: DataDir, is_new: bool) -> io::Result<()> {
+    let folder = target.path().to_owned();
+    drop(target);
+    if is_new {
+        return fs::remove_dir_all(folder);
+    }
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use ensue_engine::record::Body;
+    use ensue_test_support::records::{LOG, Writer, event};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::encode::compress;
+    use crate::sqlite::log::SqliteLog;
+
+    fn source(folder: &TempDir) -> DataDir {
+        let from = DataDir::open(&folder.path().join("from")).unwrap();
+        let mut log = SqliteLog::open(&from.log(), LOG).unwrap();
+        let body = compress(Body::json(format!("[{}]", vec!["1"; 1_000].join(","))));
+        let mut writer = Writer::of(&log);
+        let batch = writer.batch([event(1).with_body(body)]);
+        writer.write(&mut log, &batch).unwrap();
+        for (name, content) in [("packs/abc/pack.yaml", "name: a"), ("outputs/00/x", "printed"), ("views.sqlite", "v"), ("begun", "b")] {
+            let path = from.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        fs::set_permissions(from.packs().join("abc/pack.yaml"), fs::Permissions::from_mode(0o444)).unwrap();
+        from
+    }
+
+    fn copied(from: &DataDir, to: &Path) -> Result<Vec<CopiedLog>, CopyError> {
+        copy(from, to, Format::V0_1, &mut |_, _, _| ())
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn copy_has_the_log_and_what_it_refers_to_and_nothing_of_a_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (source(&folder), folder.path().join("new/to"));
+        let logs = copied(&from, &to).unwrap();
+        assert_eq!(logs.iter().map(|log| (log.id, log.verified.records)).collect::<Vec<_>>(), [(LOG, 1)]);
+        let names: Vec<String> = names(&to).into_iter().filter(|name| name != "spare").collect();
+        assert_eq!(names, ["lock", "log.sqlite", "outputs", "packs"]);
+        let pack = to.join("packs/abc/pack.yaml");
+        assert_eq!(fs::metadata(&pack).unwrap().permissions().mode() & 0o777, 0o444);
+        assert_eq!(
+            (fs::read_to_string(pack).unwrap(), fs::read_to_string(to.join("outputs/00/x")).unwrap()),
+            ("name: a".into(), "printed".into())
+        );
+    }
+
+    #[test]
+    fn target_with_content_is_refused_and_unchanged() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (source(&folder), folder.path().join("to"));
+        fs::create_dir(&to).unwrap();
+        fs::write(to.join("theirs"), "").unwrap();
+        assert!(matches!(copied(&from, &to), Err(CopyError::NotEmpty(_))));
+        assert_eq!(names(&to), ["theirs"]);
+        assert!(matches!(copied(&from, from.path()), Err(CopyError::NotEmpty(_))));
+    }
+
+    #[test]
+    fn failed_copy_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (source(&folder), folder.path().join("to"));
+        // A checksum shows that this is not the content that was written.
+        let connection = rusqlite::Connection::open(from.log()).unwrap();
+        connection.execute_batch("UPDATE records SET content = x'00'").unwrap();
+        drop(connection);
+        assert!(matches!(copied(&from, &to), Err(CopyError::Log(CopyLogError::Read(_)))));
+        assert!(!to.exists());
+        fs::create_dir(&to).unwrap();
+        assert!(copied(&from, &to).is_err());
+        assert!(names(&to).is_empty(), "an empty folder stays an empty folder");
+    }
+}
