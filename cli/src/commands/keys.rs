@@ -42,6 +42,7 @@ pub(crate) enum Keys {
         at_rest: AtRest,
     },
     /// Remove a key.
+    #[command(aliases = ["delete", "rm", "unset"])]
     Remove {
         /// The key.
         key: KeyRef,

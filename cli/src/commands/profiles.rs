@@ -34,6 +34,7 @@ pub(crate) enum Profiles {
         name: ProfileName,
     },
     /// Remove a profile and its token.
+    #[command(aliases = ["delete", "rm"])]
     Remove {
         /// The profile.
         name: ProfileName,

@@ -37,7 +37,7 @@ pub(crate) enum Tokens {
         at_rest: AtRest,
     },
     /// Revoke a token.
-    #[command(visible_alias = "remove")]
+    #[command(visible_alias = "remove", aliases = ["delete", "rm"])]
     Revoke {
         /// The token's name.
         name: String,

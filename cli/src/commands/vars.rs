@@ -49,7 +49,7 @@ pub(crate) enum Vars {
         file: Option<PathBuf>,
     },
     /// Remove the value of a var.
-    #[command(visible_alias = "remove")]
+    #[command(visible_alias = "remove", aliases = ["delete", "rm"])]
     Unset {
         /// The var.
         name: VarName,
