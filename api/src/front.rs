@@ -11,12 +11,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use bytes::Bytes;
 use ensue_engine::explain::{Explain, panic_text};
 use futures_util::FutureExt as _;
@@ -120,7 +120,22 @@ impl Front {
         let mut response = problem.render(&context, request.uri().path());
         finish(&context, Read::InPart, response.headers_mut());
         self.api.requests.note(Kind::of(request.method(), request.uri().path()), response.status(), begin.elapsed());
+        self.log(&context, (request.method(), request.uri()), response.status(), begin.elapsed());
         response
+    }
+
+    /// Writes a line about a request. It has the route and neither the path nor the query, which may hold
+    /// what nobody should read in a log.
+    fn log(&self, context: &RequestContext, (method, uri): (&Method, &Uri), status: StatusCode, took: Duration) {
+        tracing::debug!(
+            method = shown(method.as_str(), SHOWN_METHOD_CHARS_MAX),
+            route = route::template(&self.table, uri.path()),
+            status = status.as_u16(),
+            took_micros = took.as_micros() as u64,
+            request_id = context.request_id(),
+            trace_id = context.trace_id(),
+            "answered a request"
+        );
     }
 
     fn demand_head<B>(&self, request: &Request<B>) -> Result<(), Problem> {
@@ -205,6 +220,7 @@ impl Front {
         }
         let (kind, status) = (Kind::of(&method, uri.path()), response.status());
         self.api.requests.note(kind, status, begin.elapsed());
+        self.log(&context, (&method, &uri), status, begin.elapsed());
         if let (Some(spans), Some(from), Some(RequestSpan { parent })) = (&self.api.ports.spans, from, context.span()) {
             let route = route::template(&self.table, uri.path()).map(str::to_owned);
             let (method, path) =

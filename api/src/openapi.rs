@@ -10,6 +10,7 @@ mod tags;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::Schema;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
@@ -320,26 +321,35 @@ fn problem(status: u16, codes: &[&str], schemas: &mut SchemaGenerator) -> Value 
 }
 
 fn answer(given: &Given, schemas: &mut SchemaGenerator) -> Value {
-    // An event stream is not a single text: its events are described separately.
-    let text = |media: &str| if media == EVENT_STREAM { json!({}) } else { json!({ "schema": { "type": "string" } }) };
+    let text = json!({ "schema": { "type": "string" } });
     let content = match given.content {
         Content::Nothing => json!({}),
         Content::Json(schema) => json!({ "application/json": { "schema": schema(schemas) } }),
         Content::JsonForms(forms) => {
             forms.iter().map(|(media, schema)| ((*media).to_owned(), json!({ "schema": schema(schemas) }))).collect::<Map<_, _>>().into()
         }
-        Content::JsonOrText(schema, media) => {
-            let mut content = json!({ "application/json": { "schema": schema(schemas) } });
-            for media in media {
-                content[*media] = text(media);
-            }
-            content
-        }
-        Content::Text(media) => media.iter().map(|media| ((*media).to_owned(), text(media))).collect::<Map<_, _>>().into(),
+        Content::JsonTextOrEvents { json, data } => json!({
+            "application/json": { "schema": json(schemas) },
+            "text/plain": text,
+            EVENT_STREAM: { "schema": events(data(schemas)) },
+        }),
+        Content::Text(media) => media.iter().map(|media| ((*media).to_owned(), text.clone())).collect::<Map<_, _>>().into(),
+        Content::Events(data) => json!({ EVENT_STREAM: { "schema": events(data(schemas)) } }),
         // With the first media type, generated clients return the bytes.
         Content::File => json!({ "application/octet-stream": { "schema": { "type": "string", "format": "binary" } }, "*/*": {} }),
     };
     json!({ "description": given.means, "headers": header_references(given.headers), "content": content })
+}
+
+/// Returns the schema of a stream of events. JSON Schema has no words for the frames around the data, so a
+/// client must take the data out of them.
+fn events(data: Schema) -> Value {
+    json!({
+        "type": "string",
+        "description": "Server-Sent Events. Each has the data described here, except the last one: it is named `end`, and its data says why the stream ends.",
+        "contentMediaType": "application/json",
+        "contentSchema": data,
+    })
 }
 
 fn header_references(names: &[Header]) -> Map<String, Value> {

@@ -178,10 +178,17 @@ pub(crate) enum Content {
     Json(SchemaOf),
     /// JSON under these media types, chosen by the caller's `Accept`.
     JsonForms(&'static [(&'static str, SchemaOf)]),
-    /// JSON, or text of these media types, chosen by the caller's `Accept`.
-    JsonOrText(SchemaOf, &'static [&'static str]),
+    /// JSON, plain text, or Server-Sent Events with JSON data, chosen by the caller's `Accept`.
+    JsonTextOrEvents {
+        /// The schema of the JSON.
+        json: SchemaOf,
+        /// The schema of the data of an event.
+        data: SchemaOf,
+    },
     /// Text of these media types.
     Text(&'static [&'static str]),
+    /// Server-Sent Events, whose data is JSON.
+    Events(SchemaOf),
     /// A file.
     File,
 }

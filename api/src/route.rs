@@ -5,7 +5,6 @@
 use axum::http::Method;
 
 use crate::operation::{Content, Keying, Operation};
-use crate::sse::EVENT_STREAM;
 
 /// The base path of the API.
 pub const BASE: &str = "/api/v1";
@@ -127,9 +126,8 @@ impl Route {
     /// text answers of reads.
     pub(crate) fn is_coded(&self) -> bool {
         let is_text = |content| match content {
-            Content::Json(_) | Content::JsonForms(_) | Content::JsonOrText(..) => true,
-            Content::Text(media) => media.iter().any(|media| *media != EVENT_STREAM),
-            Content::Nothing | Content::File => false,
+            Content::Json(_) | Content::JsonForms(_) | Content::JsonTextOrEvents { .. } | Content::Text(_) => true,
+            Content::Nothing | Content::Events(_) | Content::File => false,
         };
         self.method == Method::GET && self.operation.gives.iter().flatten().any(|given| is_text(given.content))
     }
@@ -137,7 +135,7 @@ impl Route {
     /// Reports whether answers have a tag of their bytes and `If-None-Match` is honored: reads that return
     /// JSON.
     pub(crate) fn is_tagged(&self) -> bool {
-        let gives_json = |content| matches!(content, Content::Json(_) | Content::JsonForms(_) | Content::JsonOrText(..));
+        let gives_json = |content| matches!(content, Content::Json(_) | Content::JsonForms(_) | Content::JsonTextOrEvents { .. });
         let given = self.operation.gives.iter().flatten();
         let is_read = self.method == Method::GET && self.demands != Demand::Nothing;
         is_read && given.into_iter().any(|given| given.status == 200 && gives_json(given.content))

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use ensue_engine::catalog;
 use ensue_engine::executions::facts;
+use ensue_engine::fact::Fact;
 use ensue_engine::inquiries::facts::Occasion;
 use ensue_engine::ports;
 use ensue_engine::rules::flow::facts as flow;
@@ -133,7 +134,7 @@ shapes! {
         &json!({
             "position": natural(),
             "time": { "type": "string", "format": "date-time" },
-            "kind": { "type": "string", "description": "The name of the fact." },
+            "kind": { "type": "string", "description": "The kind of the fact." },
             "what": { "type": "string", "description": "What happened." },
             "actor": { "type": "string", "description": "The actor that caused it." },
         }),
@@ -160,6 +161,11 @@ shapes! {
         "additionalProperties": true,
     });
     BodyEncoding = words("How the body is stored.", &["raw", "json", "json+zstd", "json+zstd-d1"]);
+    FactKind = json_schema!({
+        "type": "string",
+        "description": "The kind of a fact. The examples are all kinds of this release; later releases add others.",
+        "examples": Fact::KINDS.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(),
+    });
     ProblemCode = text("The kind of problem, in a word.", "not_found");
     Params = json_schema!({
         "type": "object",
@@ -200,8 +206,7 @@ pub(crate) struct Record {
     batch: Id,
     stream: String,
     revision: u64,
-    /// The name of the fact.
-    kind: String,
+    kind: FactKind,
     schema: u64,
     id: Id,
     time: Timestamp,

@@ -402,6 +402,25 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn connection_ends_right_after_the_closing_handshake() {
+        for is_the_node_first in [true, false] {
+            let (say, mut caller, talk) = talk().await;
+            let begin = tokio::time::Instant::now();
+            if is_the_node_first {
+                say.send(Said::End { why: "{}".to_owned(), code: 1000 }).await.unwrap();
+            } else {
+                caller.close(None).await.unwrap();
+            }
+            assert!(matches!(caller.next().await, Some(Ok(Message::Close(_)))));
+            assert!(caller.next().await.is_none(), "the node ends its side without waiting for the caller's");
+            assert_eq!(begin.elapsed(), Duration::ZERO);
+            drop(caller);
+            talk.await.unwrap();
+            assert_eq!(begin.elapsed(), Duration::ZERO);
+        }
+    }
+
     #[tokio::test]
     async fn invalid_frame_closes_with_1002() {
         let unmasked = [0x81, 0x01, b'a'];

@@ -172,6 +172,16 @@ async fn node_signs_and_sends_a_test_delivery_to_itself() {
 }
 
 #[tokio::test]
+async fn test_delivery_to_an_hmac_sensor_needs_no_event() {
+    let api = TestApi::new();
+    let body = json!({ "body": { "id": "one", "name": "ana" } });
+    let sent = api.post("/api/v1/hooks/demo/seal/send").by("author").json(&body).answer().await.expect(202);
+    let event = sent.json()["events"][0]["id"].as_str().unwrap().to_owned();
+    let shown = api.get(&format!("/api/v1/events/{event}")).by("viewer").answer().await.expect(200).json();
+    assert_eq!((&shown["sensor"], &shown["payload"]), (&json!("demo.seal"), &json!({ "name": "ana" })));
+}
+
+#[tokio::test]
 async fn hook_list_has_the_url_and_the_state_of_the_secret() {
     let api = TestApi::new();
     let hooks = api.get("/api/v1/hooks").by("viewer").answer().await.expect(200).json();

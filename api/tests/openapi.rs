@@ -133,6 +133,41 @@ fn every_successful_answer_with_a_body_has_a_valid_example() {
 }
 
 #[test]
+fn data_of_every_event_stream_has_a_schema_and_a_valid_example() {
+    let mut streams = BTreeMap::new();
+    for (route, operation) in operations() {
+        for (_, response) in responses_of(operation) {
+            let Some(content) = response["content"].get("text/event-stream") else { continue };
+            let schema = &content["schema"];
+            assert_eq!((&schema["type"], &schema["contentMediaType"]), (&json!("string"), &json!("application/json")), "{route}");
+            let example = content["example"].as_str().unwrap();
+            let (_, data) = example.strip_suffix("\n\n").unwrap().split_once("data: ").unwrap();
+            let data: Value = serde_json::from_str(data).unwrap();
+            let errors: Vec<String> = validator(&schema["contentSchema"]).iter_errors(&data).map(|error| error.to_string()).collect();
+            assert!(errors.is_empty(), "{route}: {errors:?}");
+            streams.insert(route.clone(), schema["contentSchema"]["$ref"].as_str().unwrap());
+        }
+    }
+    let record = "#/components/schemas/Record";
+    let expected = [
+        ("GET /api/v1/executions/{id}/logs", "#/components/schemas/Output"),
+        ("GET /api/v1/executions/{id}/stream", record),
+        ("GET /api/v1/log/stream", record),
+    ];
+    assert_eq!(streams, expected.map(|(route, schema)| (route.to_owned(), schema)).into());
+}
+
+#[test]
+fn kinds_of_records_are_listed_and_not_closed() {
+    let schemas = &DOCUMENT["components"]["schemas"];
+    assert_eq!(schemas["Record"]["properties"]["kind"], json!({ "$ref": "#/components/schemas/FactKind" }));
+    let kind = &schemas["FactKind"];
+    let all: Vec<&str> = ensue_engine::fact::Fact::KINDS.iter().map(|(kind, _)| *kind).collect();
+    assert_eq!(kind["examples"], json!(all));
+    assert!(validator(kind).is_valid(&json!("release.later")));
+}
+
+#[test]
 fn every_stored_example_belongs_to_an_answer() {
     let kept: BTreeMap<String, Value> = serde_json::from_str(include_str!("../src/openapi/examples.json")).unwrap();
     let text = DOCUMENT["paths"].to_string();

@@ -157,6 +157,12 @@ async fn rule_shows_its_activity_and_obeys_its_mode() {
     assert_eq!(rule().await["matched"], matches(1, 1));
     set("enable").await.expect(200);
     api.post("/api/v1/rules/demo.nothing/enable").by("author").answer().await.expect_problem(404, "not_found");
+    for text in ["first", "second"] {
+        let long = json!({ "trigger": "demo.long", "payload": { "text": text } });
+        api.post("/api/v1/events").by("admin").json(&long).answer().await.expect(202);
+    }
+    let alone = api.get("/api/v1/rules/demo.repeat").by("viewer").answer().await.expect(200).json();
+    assert_eq!((&alone["matched"]["executed"], &alone["matched"]["skipped"]), (&json!(1), &json!(1)));
 }
 
 #[tokio::test]
@@ -171,7 +177,7 @@ async fn installed_definitions_are_listed_in_order_and_filtered() {
     let (_, rules) = list("/api/v1/rules?pack=demo&action=core.echo").await;
     assert_eq!(names(&rules, "ref"), ["demo.greet", "demo.repeat"]);
     let (_, sensors) = list("/api/v1/sensors?pack=demo").await;
-    assert_eq!(names(&sensors, "ref"), ["demo.door", "demo.gate"]);
+    assert_eq!(names(&sensors, "ref"), ["demo.door", "demo.gate", "demo.seal"]);
     let (_, packs) = list("/api/v1/packs").await;
     assert!(names(&packs, "name").contains(&"demo".to_owned()), "{packs}");
     let trigger = api.get("/api/v1/triggers/demo.hello").by("viewer").answer().await.expect(200).json();
@@ -311,5 +317,8 @@ async fn parked_reaction_is_listed_and_retried_or_dismissed_once() {
 
 /// Counts of matches without any rejection or flow control.
 fn matches(executed: u64, shadowed: u64) -> Value {
-    json!({ "executed": executed, "shadowed": shadowed, "rejected": 0, "held": 0, "superseded": 0, "deduplicated": 0, "throttled": 0 })
+    let others = json!({ "rejected": 0, "held": 0, "superseded": 0, "deduplicated": 0, "throttled": 0, "skipped": 0 });
+    let mut all = json!({ "executed": executed, "shadowed": shadowed });
+    all.as_object_mut().unwrap().extend(others.as_object().unwrap().clone());
+    all
 }

@@ -47,10 +47,11 @@ use clap::FromArgMatches as _;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let help = commands::command_line().color(style::of_help(std::env::args_os()));
+    let colour = style::of_help(std::env::args_os());
+    let help = commands::command_line().color(colour);
     let line = match help.try_get_matches().and_then(|matches| commands::CommandLine::from_arg_matches(&matches)) {
         Ok(line) => line,
-        Err(said) => return report::say_of_clap(&said),
+        Err(said) => return report::say_of_clap(&said, colour),
     };
     let style = line.output().style_of_errors();
     report::finish(commands::run(line), style)

@@ -173,13 +173,24 @@ pub(crate) fn say_bytes(bytes: &[u8]) {
 }
 
 /// Prints clap's help or error, and returns the exit code.
-pub(crate) fn say_of_clap(said: &clap::Error) -> ExitCode {
-    if let Err(error) = said.print().and_then(|()| std::io::stdout().flush())
-        && !said.use_stderr()
-    {
+pub(crate) fn say_of_clap(said: &clap::Error, colour: clap::ColorChoice) -> ExitCode {
+    if said.use_stderr() {
+        tell_bytes(usage_error(said, Style::of_help(colour, std::io::stderr().is_terminal())).as_bytes());
+    } else if let Err(error) = said.print().and_then(|()| std::io::stdout().flush()) {
         unwritten(&error);
     }
     ExitCode::from(u8::try_from(said.exit_code()).unwrap_or(Exit::Usage as u8))
+}
+
+/// Returns the text of a usage error. Its suggestions are hints, as those of every other error.
+fn usage_error(said: &clap::Error, style: Style) -> String {
+    let text = said.render();
+    let text = if style.is_coloured() { text.ansi().to_string() } else { text.to_string() };
+    let lines = text.split_inclusive('\n').map(|line| match line.trim_start().split_once("tip:") {
+        Some((color, tip)) if color.is_empty() || (color.starts_with('\u{1b}') && color.ends_with('m')) => format!("{color}hint:{tip}"),
+        Some(_) | None => line.to_owned(),
+    });
+    lines.collect()
 }
 
 /// Ends the program because standard output cannot be written.
@@ -273,6 +284,25 @@ mod tests {
     fn color_marks_the_error_and_the_hint() {
         let failure = Failure::with(Exit::Missing, "there is no action `core.ecko`").hint("did you mean `core.echo`?");
         insta::assert_snapshot!(visible(&failure.show(Style::COLOURED)));
+    }
+
+    #[test]
+    fn suggestion_of_a_usage_error_is_a_hint() {
+        let command = || clap::Command::new("ensue").subcommand_required(true).subcommands(["events", "rules"].map(clap::Command::new));
+        let mistake = |word: &str| command().try_get_matches_from(["ensue", word]).unwrap_err();
+        insta::assert_snapshot!(usage_error(&mistake("evnts"), Style::PLAIN), @r"
+        error: unrecognized subcommand 'evnts'
+
+        hint: a similar subcommand exists: 'events'
+
+        Usage: ensue <COMMAND>
+
+        For more information, try '--help'.
+        ");
+        let coloured = visible(&usage_error(&mistake("evnts"), Style::COLOURED));
+        assert!(coloured.contains("\n␛[32mhint:␛[0m a similar"), "{coloured}");
+        let plain = usage_error(&mistake("a tip: b"), Style::PLAIN);
+        assert!(plain.starts_with("error: unrecognized subcommand 'a tip: b'"), "{plain}");
     }
 
     #[test]

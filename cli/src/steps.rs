@@ -161,9 +161,10 @@ async fn children(client: &Client, of: &str, left: &mut Left) -> Result<(Vec<Val
     }
 }
 
-/// Groups parts into steps, in the order in which the steps began; their items are in order too.
+/// Groups parts into steps, in the order in which the steps began; their items are in order too. Steps that a
+/// rerun took over come first: they ran before it.
 pub(crate) fn in_steps(mut parts: Vec<Part>) -> Vec<Step> {
-    parts.sort_by_key(Part::began_at);
+    parts.sort_by_key(|part| (!part.is_taken_over(), part.began_at()));
     let mut steps: Vec<Step> = Vec::new();
     for part in parts {
         let name = part.step();
@@ -197,6 +198,11 @@ impl Part {
             Self::Begun(flow) => &flow.execution,
             Self::NotStarted(told) => told,
         }
+    }
+
+    /// Returns true if a rerun took it over from an earlier execution.
+    fn is_taken_over(&self) -> bool {
+        self.told()["taken_over"] == true
     }
 
     /// Returns the key that it is grouped under: the undo of a step is a group of its own.

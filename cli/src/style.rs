@@ -68,6 +68,20 @@ impl Style {
         Self { is_coloured }
     }
 
+    /// Returns the style of usage errors, for a destination that is a terminal or not.
+    pub(crate) fn of_help(colour: ColorChoice, is_terminal: bool) -> Self {
+        match colour {
+            ColorChoice::Always => Self::new(Colour::Always, is_terminal),
+            ColorChoice::Never => Self::new(Colour::Never, is_terminal),
+            ColorChoice::Auto => Self::new(Colour::Auto, is_terminal),
+        }
+    }
+
+    /// Returns true if text is colored.
+    pub(crate) fn is_coloured(self) -> bool {
+        self.is_coloured
+    }
+
     /// Styles something that is right.
     pub(crate) fn good(self, text: &str) -> String {
         self.painted("32", text)

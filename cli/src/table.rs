@@ -17,6 +17,8 @@ const WIDTH_DEFAULT: usize = 80;
 const GAP: usize = 2;
 /// The narrowest width to which a cell is cut.
 const CELL_MIN: usize = 8;
+/// The narrowest width to which a cell is cut in favor of a column that can be left out.
+const CELL_ROOMY: usize = 20;
 /// The fewest characters of an id's end that are shown: few enough to type, and more than enough to
 /// distinguish the ids on a page.
 const END_MIN: usize = 8;
@@ -39,6 +41,8 @@ enum Fit {
     Whole,
     /// It is cut.
     Cut,
+    /// The column is left out.
+    LeftOut,
     /// It is an id: on a terminal its end is shown, which every command accepts.
     Id,
 }
@@ -68,6 +72,11 @@ impl Column {
     /// Returns a column that is cut if there is too little room: names and descriptions.
     pub(crate) const fn cut(title: &'static str, cell: fn(&Value) -> String) -> Self {
         Self { title, cell, fit: Fit::Cut }
+    }
+
+    /// Returns a column that is shown whole if there is room, and left out if not.
+    pub(crate) const fn roomy(title: &'static str, cell: fn(&Value) -> String) -> Self {
+        Self { title, cell, fit: Fit::LeftOut }
     }
 
     /// Returns a column of ids: on a terminal the shortest ends that distinguish them, elsewhere whole ids.
@@ -102,8 +111,9 @@ pub(crate) fn rows(items: &[Value], columns: &[Column], room: Room) -> String {
     let Room::Columns(width) = room else {
         return rows.iter().map(|row| row.join("\t")).collect::<Vec<_>>().join("\n");
     };
-    let fits: Vec<Fit> = columns.iter().map(|column| column.fit).collect();
+    let mut fits: Vec<Fit> = columns.iter().map(|column| column.fit).collect();
     shorten_ids(&mut rows, &fits);
+    leave_out(&mut rows, &mut fits, width);
     let widths = widths(&rows, &fits, width);
     for row in &mut rows {
         for (cell, width) in row.iter_mut().zip(&widths) {
@@ -125,10 +135,30 @@ fn shorten_ids(rows: &mut [Vec<String>], fits: &[Fit]) {
     }
 }
 
+/// Leaves out columns that can be left out, the last one first, until the others have room.
+fn leave_out(rows: &mut [Vec<String>], fits: &mut Vec<Fit>, width: usize) {
+    while let Some(last) = fits.iter().rposition(|fit| *fit == Fit::LeftOut) {
+        let narrow = |(fit, widest): (&Fit, usize)| if *fit == Fit::Cut { widest.min(CELL_ROOMY) } else { widest };
+        let needed: usize = fits.iter().zip(widest(rows, fits.len())).map(narrow).sum();
+        if needed + GAP * fits.len().saturating_sub(1) <= width {
+            return;
+        }
+        fits.remove(last);
+        for row in rows.iter_mut().filter(|row| last < row.len()) {
+            row.remove(last);
+        }
+    }
+}
+
+/// Returns the width of the widest cell of each column.
+fn widest(rows: &[Vec<String>], columns: usize) -> Vec<usize> {
+    let of = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max().unwrap_or_default();
+    (0..columns).map(of).collect()
+}
+
 /// Returns the width of each column: the widest of those that can be cut shrink first, down to [`CELL_MIN`].
 fn widths(rows: &[Vec<String>], fits: &[Fit], width: usize) -> Vec<usize> {
-    let widest = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max().unwrap_or_default();
-    let mut widths: Vec<usize> = (0..fits.len()).map(widest).collect();
+    let mut widths = widest(rows, fits.len());
     let gaps = GAP * fits.len().saturating_sub(1);
     while widths.iter().sum::<usize>() + gaps > width {
         let can_give = fits.iter().zip(&mut widths).filter(|(fit, width)| **fit == Fit::Cut && **width > CELL_MIN);
@@ -301,6 +331,30 @@ mod tests {
         000000001  failed
         100000001  failed
         ");
+    }
+
+    #[test]
+    fn columns_without_room_are_left_out_from_the_last_one() {
+        let columns = [
+            Column::whole("ID", |item| cell(item, "id")),
+            Column::roomy("TOOK", |item| cell(item, "took")),
+            Column::roomy("RULE", |item| cell(item, "rule")),
+            Column::cut("ERROR", |item| cell(item, "error")),
+        ];
+        let items = [json!({ "id": "one", "took": "1.0 s", "rule": "demo.greet", "error": "exit_code: it ended with 3" })];
+        insta::assert_snapshot!(rows(&items, &columns, Room::Columns(44)), @r"
+        ID   TOOK   RULE        ERROR
+        one  1.0 s  demo.greet  exit_code: it ended…
+        ");
+        insta::assert_snapshot!(rows(&items, &columns, Room::Columns(43)), @r"
+        ID   TOOK   ERROR
+        one  1.0 s  exit_code: it ended with 3
+        ");
+        insta::assert_snapshot!(rows(&items, &columns, Room::Columns(20)), @r"
+        ID   ERROR
+        one  exit_code: it …
+        ");
+        assert_eq!(rows(&items, &columns, Room::Unbounded).lines().next(), Some("ID\tTOOK\tRULE\tERROR"));
     }
 
     #[test]

@@ -92,7 +92,21 @@ fn misspelled_command_is_a_usage_error_with_a_suggestion() {
     let place = Place::new();
     let misspelt = Printed::by(&mut place.ensue(&["evnts", "list"]));
     assert_eq!(misspelt.code, Some(2));
-    assert!(misspelt.stderr.contains("'events'"), "{}", misspelt.stderr);
+    assert!(misspelt.stderr.contains("\nhint: ") && misspelt.stderr.contains("'events'"), "{}", misspelt.stderr);
+    assert!(!misspelt.stderr.contains("tip:"), "{}", misspelt.stderr);
+}
+
+#[test]
+fn usual_words_for_remove_are_accepted() {
+    let place = Place::new();
+    for (command, verb) in [("keys", "remove"), ("profiles", "remove"), ("tokens", "revoke"), ("vars", "unset")] {
+        let help = |word: &str| Printed::by(&mut place.ensue(&[command, word, "--help"]));
+        let expected = help(verb);
+        for word in ["remove", "delete", "rm"] {
+            let shown = help(word);
+            assert_eq!((shown.code, shown.stdout), (Some(0), expected.stdout.clone()), "{command} {word}");
+        }
+    }
 }
 
 #[test]

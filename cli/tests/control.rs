@@ -85,7 +85,9 @@ async fn failed_workflow_can_be_rerun_from_there_once_its_pack_is_fixed() {
     let second = second["id"].as_str().unwrap().to_owned();
     assert_eq!(ran(&client, &second).await, [("deploy".to_owned(), Some(1)), ("announce".to_owned(), None)]);
     let tree = ensue(&place, &node, &["executions", "show", &second, "--tree"]);
-    assert!(tree.stdout.contains("build succeeded: taken over from "), "{}", tree.stdout);
+    let place_of = |part: &str| tree.stdout.find(part).unwrap_or_else(|| panic!("`{part}` is missing: {}", tree.stdout));
+    assert!(place_of("build succeeded: taken over from ") < place_of("deploy"), "{}", tree.stdout);
+    assert!(place_of("deploy") < place_of("announce"), "{}", tree.stdout);
 
     let refused = ensue(&place, &node, &["executions", "rerun", &second, "--from", "failed"]);
     assert!(refused.code != Some(0) && refused.stderr.contains("succeeded, so there is no failed part"), "{}", refused.stderr);

@@ -1,6 +1,7 @@
 //! The node's own log as a program reads it: the request and the trace of each line.
 
-use serde_json::Value;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
 
 use crate::support::{Delivery, PATIENCE, Place};
 
@@ -27,6 +28,35 @@ async fn log_line_of_a_delivery_has_its_request_and_trace_ids() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     };
     assert_eq!((&line["span"]["request_id"], &line["span"]["trace_id"]), (&"ana-7".into(), &TRACE.into()), "{line:#}");
+}
+
+#[tokio::test]
+async fn debug_log_has_one_line_for_each_request_without_its_query() {
+    let place = Place::new().with_arguments(&["--log-format", "json"]).with_variable("ENSUE_LOG", "debug");
+    let node = place.start();
+    let client = node.client();
+    let asked = |method, path: &str, id: &str| {
+        let request = client.request(method, path).header("x-request-id", id);
+        request.header("traceparent", format!("00-{TRACE}-b7ad6b7169203331-01"))
+    };
+    let execute = asked(Method::POST, "/api/v1/actions/core.noop/execute", "ana-8").json(&json!({ "params": {} })).send().await.unwrap();
+    assert_eq!(execute.status(), StatusCode::ACCEPTED);
+    let missing = asked(Method::GET, "/api/v1/nothing/here?private=quux", "ana-9").send().await.unwrap();
+    assert_eq!(missing.status(), StatusCode::NOT_FOUND);
+    let said = node.stop_well();
+    let lines: Vec<Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let of = |id: &str| {
+        let is_its = |line: &&Value| line["fields"]["message"] == "answered a request" && line["fields"]["request_id"] == id;
+        let found: Vec<&Value> = lines.iter().filter(is_its).map(|line| &line["fields"]).collect();
+        assert_eq!(found.len(), 1, "{id}: {said}");
+        found[0].clone()
+    };
+    let (execute, missing) = (of("ana-8"), of("ana-9"));
+    assert_eq!((&execute["method"], &execute["status"], &execute["trace_id"]), (&json!("POST"), &json!(202), &json!(TRACE)));
+    assert_eq!(execute["route"], "/api/v1/actions/{ref}/execute");
+    assert!(execute["took_micros"].as_u64().is_some_and(|micros| micros > 0), "{execute}");
+    assert_eq!((&missing["method"], &missing["status"], missing.get("route")), (&json!("GET"), &json!(404), None));
+    assert!(!said.contains("quux"), "{said}");
 }
 
 #[tokio::test]

@@ -22,10 +22,10 @@ const UNIT_BYTES_MAX: u64 = 1 << 20;
 
 /// Reports what applies here to programs of actions. Blocks briefly.
 pub(crate) fn findings(settings: &ActionSettings, users: &Users, at_end: AtEnd) -> Vec<Finding> {
-    let user = rustix::process::geteuid().as_raw();
+    let own = Own { user: rustix::process::geteuid().as_raw(), is_in_group_0: is_in_group_0() };
     vec![
         walls(settings, at_end),
-        reach(settings, users, user, at_end),
+        reach(settings, users, own, at_end),
         network(users),
         restart(settings, at_end),
         limits(settings, at_end),
@@ -33,8 +33,24 @@ pub(crate) fn findings(settings: &ActionSettings, users: &Users, at_end: AtEnd) 
     ]
 }
 
+/// The node's own user, whose groups its programs keep if they run as that user.
+#[derive(Clone, Copy, Debug)]
+struct Own {
+    user: u32,
+    is_in_group_0: bool,
+}
+
+/// Returns true if this process has the group of root, as its own group or as a supplementary one. If the
+/// groups cannot be read, only its own group counts.
+fn is_in_group_0() -> bool {
+    let own = [rustix::process::getegid(), rustix::process::getgid()];
+    let others = rustix::process::getgroups().unwrap_or_default();
+    own.into_iter().chain(others).any(|group| group.as_raw() == 0)
+}
+
 /// Reports which user programs run as, and what that lets them read and do besides what isolation leaves open.
-fn reach(settings: &ActionSettings, users: &Users, node: u32, at_end: AtEnd) -> Finding {
+fn reach(settings: &ActionSettings, users: &Users, own: Own, at_end: AtEnd) -> Finding {
+    let node = own.user;
     let check = "user";
     let is_walled = at_end == AtEnd::GoOn && settings.isolation != IsolationMode::None;
     let system = "they can read whatever every user of the machine can read in /usr, /etc, /proc and /sys";
@@ -45,6 +61,17 @@ fn reach(settings: &ActionSettings, users: &Users, node: u32, at_end: AtEnd) -> 
         }
         ProgramUsers::One { user, .. } => {
             good(check, &format!("all programs run as the user {user}, without any capability; {system}, and whatever that user owns"))
+        }
+        ProgramUsers::Node if node != 0 && own.is_in_group_0 => {
+            let what = if is_walled { format!("{system}, and whatever") } else { "they can read and write whatever".to_owned() };
+            let message = format!(
+                "programs run as the node's user, {node}, and with the group 0: {what} that user and group 0, the group of root, can"
+            );
+            note(
+                check,
+                &message,
+                "take the node's user out of group 0: set `User`, `Group` and `SupplementaryGroups` of its unit or container",
+            )
         }
         ProgramUsers::Node if node != 0 && is_walled => {
             good(check, &format!("programs run as the node's user, {node}; {system}, and whatever that user may read there"))
@@ -295,9 +322,9 @@ mod tests {
 
     #[test]
     fn doctor_reports_what_a_program_can_still_do() {
-        let said = |users: ProgramUsers, node, mode| {
+        let said = |users: ProgramUsers, user, mode, is_in_group_0| {
             let settings = ActionSettings { isolation: mode, ..ActionSettings::default() };
-            let found = reach(&settings, &Users { users, why_root: Some("it is closed".into()) }, node, AtEnd::GoOn);
+            let found = reach(&settings, &Users { users, why_root: Some("it is closed".into()) }, Own { user, is_in_group_0 }, AtEnd::GoOn);
             (found.verdict, found.message)
         };
         let (auto, none) = (IsolationMode::Auto, IsolationMode::None);
@@ -310,8 +337,16 @@ mod tests {
             (ProgramUsers::Node, 1_000, auto, FindingVerdict::Good, "as the node's user, 1000"),
             (ProgramUsers::Node, 1_000, none, FindingVerdict::Warning, "can read and write whatever it can"),
         ] {
-            let (found, message) = said(users, node, mode);
+            let (found, message) = said(users, node, mode, node == 0);
             assert!(found == verdict && message.contains(told), "{found:?} {message}");
+        }
+        for (mode, told) in
+            [(auto, "and with the group 0: they can read whatever every user"), (none, "and with the group 0: they can read and write")]
+        {
+            let (found, message) = said(ProgramUsers::Node, 1_000, mode, true);
+            assert!(found == FindingVerdict::Warning && message.contains(told), "{found:?} {message}");
+            let (found, _) = said(range, 1_000, mode, true);
+            assert_eq!(found, FindingVerdict::Good, "each program has a user and a group of its own");
         }
         let open = network(&Users { users: range, why_root: None });
         assert_eq!(open.verdict, FindingVerdict::Warning);

@@ -8,13 +8,15 @@ use serde_json::{Map, Value};
 /// The answers in JSON, by the names of their schemas.
 const OF_SCHEMAS: &str = include_str!("examples.json");
 
+/// The events of streams, by the names of the schemas of their data: the lines before the data.
+const OF_EVENTS: &[(&str, &str)] = &[("Output", "id: 1.stdout.23.stderr.0\nevent: output\n"), ("Record", "id: 10\n")];
+
 /// The other answers: the operation, or all of them, the media type, and the answer.
 const OF_MEDIA: &[(Option<&str>, &str, &str)] = &[
     (Some("metrics_get"), "text/plain", "# TYPE ensue_events_total counter\nensue_events_total 152\n"),
     (None, "*/*", "7 files, 3 of them new\n"),
     (None, "application/octet-stream", "7 files, 3 of them new\n"),
     (None, "application/openmetrics-text", "# TYPE ensue_events counter\nensue_events_total 152\n# EOF\n"),
-    (None, "text/event-stream", "id: 41\ndata: {\"position\":41,\"kind\":\"event.received\"}\n\n"),
     (None, "text/html", "<!doctype html>\n<title>There is nothing at this path</title>\n"),
     (None, "text/markdown", "# There is nothing at this path\n"),
     (None, "text/plain", "7 files, 3 of them new\n"),
@@ -31,11 +33,11 @@ pub(super) fn add(document: &mut Value) {
         for (_, response) in operation["responses"].as_object_mut().into_iter().flatten() {
             let Some(content) = response.get_mut("content").and_then(Value::as_object_mut) else { continue };
             for (media, content) in content {
-                let schema = content.pointer("/schema/$ref").and_then(Value::as_str).and_then(|at| at.rsplit('/').next());
                 let is_of = |of: Option<&str>, known: &str| known == media && (of.is_none() || of == id.as_deref());
-                let example = match schema {
-                    Some(name) => of_schemas.get(name).cloned(),
-                    None => OF_MEDIA.iter().find(|(of, known, _)| is_of(*of, known)).map(|(_, _, text)| (*text).into()),
+                let example = match (named(content, "/schema"), named(content, "/schema/contentSchema")) {
+                    (Some(name), _) => of_schemas.get(name).cloned(),
+                    (None, Some(data)) => event(&of_schemas, data),
+                    (None, None) => OF_MEDIA.iter().find(|(of, known, _)| is_of(*of, known)).map(|(_, _, text)| (*text).into()),
                 };
                 if let Some(example) = example {
                     content["example"] = example;
@@ -43,4 +45,15 @@ pub(super) fn add(document: &mut Value) {
             }
         }
     }
+}
+
+/// Returns the name of the schema at a place, if it has one.
+fn named<'a>(content: &'a Value, at: &str) -> Option<&'a str> {
+    content.pointer(at)?["$ref"].as_str()?.rsplit('/').next()
+}
+
+/// Returns an event whose data is the example of a schema.
+fn event(of_schemas: &Map<String, Value>, data: &str) -> Option<Value> {
+    let (_, lines) = OF_EVENTS.iter().find(|(name, _)| *name == data)?;
+    Some(format!("{lines}data: {}\n\n", of_schemas.get(data)?).into())
 }

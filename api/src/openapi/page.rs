@@ -123,8 +123,9 @@ fn referred<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
     at.unwrap_or(value)
 }
 
-/// Returns the name of a schema, if it has one.
+/// Returns the name of a schema, or of the data of its events, if it has one.
 fn of_shape(schema: &Value) -> String {
+    let schema = schema.get("contentSchema").unwrap_or(schema);
     let name = schema["$ref"].as_str().and_then(|at| at.rsplit('/').next());
     name.map(|name| format!(" (<code>{}</code>)", escaped(name))).unwrap_or_default()
 }

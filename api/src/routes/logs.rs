@@ -66,7 +66,7 @@ pub(super) fn declare(routes: &mut Routes) {
             .gives_content(
                 200,
                 "A part of the output, all of one stream, or both streams as they are printed.",
-                Content::JsonOrText(schema_of::<WireOutputs>, &["text/plain", "text/event-stream"]),
+                Content::JsonTextOrEvents { json: schema_of::<WireOutputs>, data: schema_of::<WireOutput> },
                 &[],
             )
             .refuses(&[(406, "not_acceptable"), (410, "output_removed"), (503, "output_damaged"), (503, "output_unavailable")])

@@ -8,12 +8,13 @@ use ensue_views::Execution;
 use super::Routes;
 use crate::auth::Allowed;
 use crate::call::Call;
-use crate::operation::{Content, Heeded, Operation};
+use crate::operation::{Content, Heeded, Operation, schema_of};
 use crate::permissions::{ExecutionsRead, LogRead, Permission};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
 use crate::query::{ParameterRefusal, bad};
 use crate::respond;
+use crate::shapes::Record;
 use crate::sse::{EVENT_STREAM, Form, LAST_EVENT_ID, Line};
 use crate::streams::{PAGES_WAITING_MAX, RecordStream, Told};
 use crate::websocket::Handshake;
@@ -23,7 +24,7 @@ const fn streamed(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary)
         .asked(&["after", "named"])
         .heeds(&[Heeded::LastEventId])
-        .gives_content(200, "Server-sent events, until the caller or the node ends them.", Content::Text(&[EVENT_STREAM]), &[])
+        .gives_content(200, "Server-sent events, until the caller or the node ends them.", Content::Events(schema_of::<Record>), &[])
         .gives_content(101, "The same as messages of a WebSocket, if the request asks for one.", Content::Nothing, &[])
         .refuses(&[(400, "websocket_invalid"), (403, "origin_refused"), (406, "not_acceptable"), (429, "over_share")])
 }

@@ -58,6 +58,8 @@ struct WireMatches {
     deduplicated: u64,
     /// There were too many within a period.
     throttled: u64,
+    /// The maximum number of the rule's executions was open.
+    skipped: u64,
 }
 
 /// A flow control of a rule.
@@ -80,6 +82,7 @@ impl From<Matches> for WireMatches {
             superseded: matched.superseded,
             deduplicated: matched.deduplicated,
             throttled: matched.throttled,
+            skipped: matched.skipped,
         }
     }
 }

@@ -25,13 +25,17 @@ const FILES: &[(&str, &str)] = &[
         "description: Accepts deliveries signed with the secret.\nwebhook:\n  verify: { scheme: github, key: demo.secret }\nemits:\n  - trigger: demo.hello\n    when: headers[\"x-github-event\"] == \"hello\"\n    dedupe: headers[\"x-github-delivery\"]\n",
     ),
     (
+        "sensors/seal.yaml",
+        "description: Who knows the secret may send.\nwebhook:\n  verify: { scheme: hmac, key: demo.secret, header: x-signature-256, prefix: \"sha256=\" }\nemits:\n  - trigger: demo.hello\n    dedupe: body.id\n    payload: { name: \"${{ body.name }}\" }\n",
+    ),
+    (
         "rules/greet.yaml",
         "description: Greet Ana.\ntrigger: demo.hello\nwhen: event.payload.name == \"ana\"\naction: core.echo\nwith: { message: \"Hello ${{ event.payload.name }}\" }\n",
     ),
     ("triggers/long.yaml", "description: Somebody said much.\npayload:\n  text: string\n"),
     (
         "rules/repeat.yaml",
-        "description: Say it again.\ntrigger: demo.long\naction: core.echo\nwith: { message: \"${{ event.payload.text }}\" }\n",
+        "description: Say it again.\ntrigger: demo.long\naction: core.echo\nwith: { message: \"${{ event.payload.text }}\" }\nconcurrency: { limit: 1, conflict: skip }\n",
     ),
     ("triggers/change.yaml", "description: Something was changed.\n"),
     (

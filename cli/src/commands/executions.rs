@@ -11,6 +11,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::executions::labels::{LabelValue, written};
 use ensue_engine::names::{LabelName, Names};
+use ensue_engine::time::Timestamp;
 use groups::By;
 use logs::Logs;
 use many::{Trying, Which};
@@ -25,7 +26,7 @@ use crate::recording::Recording;
 use crate::redraw::RefreshOn;
 use crate::report::{Failure, Outcome, printable, say};
 use crate::table::{Column, cell, pairs, text, time};
-use crate::wording::{failure, step_name};
+use crate::wording::{self, failure, step_name};
 use crate::{ids, pages, questions, steps, svg, tree};
 
 /// List, show, follow, pause, cancel, rerun and settle executions.
@@ -266,6 +267,8 @@ const COLUMNS: &[Column] = &[
     Column::cut("ACTION", |execution| cell(execution, "action")),
     Column::whole("STATUS", |execution| cell(execution, "status")),
     Column::whole("REQUESTED", |execution| time(execution, "requested_at")),
+    Column::roomy("TOOK", |execution| dash(took(execution))),
+    Column::roomy("RULE", |execution| cell(execution, "rule")),
     Column::cut("ERROR", |execution| dash(error_line(&execution["error"]))),
 ];
 
@@ -296,6 +299,13 @@ fn error_line(error: &Value) -> String {
         Some(last) => [text(error, "kind"), text(error, "detail")].join(" ").trim_end().to_owned() + ": " + last.trim(),
         None => failure(error),
     }
+}
+
+/// Returns the time from the start of an execution to its end; empty if there is none.
+fn took(execution: &Value) -> String {
+    let at = |field: &str| execution[field].as_str()?.parse::<Timestamp>().ok();
+    let took = at("started_at").zip(at("ended_at")).map(|(started, ended)| ended.micros() - started.micros());
+    took.map(wording::duration).unwrap_or_default()
 }
 
 fn dash(text: String) -> String {

@@ -56,6 +56,7 @@ Examples:
 Examples:
   ensue keys remove release.deploy_token
   ensue keys remove release.deploy_token --data ./ensue-data")]
+    #[command(aliases = ["delete", "rm", "unset"])]
     Remove {
         /// The key.
         key: KeyRef,

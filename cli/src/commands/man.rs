@@ -51,7 +51,7 @@ fn pages() -> Result<Vec<Page>, Failure> {
 fn push_pages(command: &clap::Command, pages: &mut Vec<Page>) -> std::io::Result<()> {
     // Clap's name for a command with its parents' names: `ensue-executions-list`.
     let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
-    let man = clap_mangen::Man::new(command.clone());
+    let man = clap_mangen::Man::new(command.clone()).source(concat!("ensue ", env!("CARGO_PKG_VERSION"))).manual("Ensue");
     let mut text = Vec::new();
     man.render(&mut text)?;
     pages.push(Page { file: format!("{name}.1"), text });
@@ -85,6 +85,12 @@ mod tests {
         let list = pages.iter().find(|page| page.file == "ensue-executions.1").unwrap();
         let text = String::from_utf8(list.text.clone()).unwrap();
         assert!(text.contains("SYNOPSIS") && text.contains("ensue executions settle"), "{text}");
+        for page in &pages {
+            let text = String::from_utf8(page.text.clone()).unwrap();
+            let heading = text.lines().find(|line| line.starts_with(".TH ")).unwrap();
+            let of_release = concat!("\"ensue ", env!("CARGO_PKG_VERSION"), "\"");
+            assert!(heading.contains(of_release) && heading.trim_end().ends_with("Ensue"), "{}: {heading}", page.file);
+        }
     }
 
     #[test]

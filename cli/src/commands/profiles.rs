@@ -47,6 +47,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   ensue profiles remove production")]
+    #[command(aliases = ["delete", "rm"])]
     Remove {
         /// The profile.
         name: ProfileName,

@@ -164,9 +164,11 @@ fn matched(rule: &Value) -> String {
     counts.filter_map(Value::as_u64).sum::<u64>().to_string()
 }
 
+/// The outcomes of matches, in the order in which they are shown.
+const OUTCOMES: [&str; 8] = ["executed", "held", "superseded", "deduplicated", "throttled", "skipped", "shadowed", "rejected"];
+
 /// Returns the outcomes of a rule's matches; empty if all were acted on.
 fn became(rule: &Value) -> String {
-    const OUTCOMES: [&str; 7] = ["executed", "held", "superseded", "deduplicated", "throttled", "shadowed", "rejected"];
     let count = |outcome: &&str| rule["matched"][*outcome].as_u64().filter(|count| *count > 0);
     let told: Vec<String> = OUTCOMES.iter().filter_map(|outcome| Some(format!("{} {outcome}", count(outcome)?))).collect();
     if told.iter().all(|one| one.ends_with("executed")) { String::new() } else { told.join(", ") }
@@ -205,4 +207,24 @@ fn suspended(rule: &Value) -> String {
 fn names(list: &Value) -> String {
     let names = list.as_array().map(Vec::as_slice).unwrap_or_default();
     names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn shown_outcomes_match_the_api() {
+        let document: Value = serde_json::from_str(include_str!("../../../docs/reference/openapi.json")).unwrap();
+        let counted = document["components"]["schemas"]["Matches"]["properties"].as_object().unwrap();
+        assert_eq!(counted.keys().map(String::as_str).collect::<BTreeSet<_>>(), BTreeSet::from(OUTCOMES));
+    }
+
+    #[test]
+    fn skipped_matches_are_shown() {
+        let rule = json!({ "matched": { "executed": 2, "skipped": 1, "throttled": 0 } });
+        assert_eq!(became(&rule), "2 executed, 1 skipped");
+    }
 }

@@ -50,7 +50,7 @@ Examples:
 Examples:
   ensue tokens revoke ana
   ensue tokens revoke ci --data ./ensue-data     without a running node")]
-    #[command(visible_alias = "remove")]
+    #[command(visible_alias = "remove", aliases = ["delete", "rm"])]
     Revoke {
         /// The token's name.
         name: String,

@@ -67,7 +67,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   ensue vars unset deploy.freeze")]
-    #[command(visible_alias = "remove")]
+    #[command(visible_alias = "remove", aliases = ["delete", "rm"])]
     Unset {
         /// The var.
         name: VarName,

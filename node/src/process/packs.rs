@@ -66,20 +66,79 @@ pub(super) fn watch_packs(
 ) -> Result<(WatchedFolder, mpsc::Receiver<PacksNews>), StartError> {
     let (sender, news) = mpsc::channel(NEWS_WAITING_MAX);
     let path = folder.path.clone();
-    let tell = Box::new(move |one| {
-        match sender.try_send(one) {
-            Ok(()) => {}
-            // The node is stopping, and nobody needs the last report about the folder.
-            Err(TrySendError::Closed(_)) => tracing::debug!("a report about the packs has no receiver"),
-            Err(TrySendError::Full(_)) => {
-                tracing::warn!(waiting = NEWS_WAITING_MAX, "a report about the packs is dropped: too many are waiting")
-            }
-        }
-    });
+    let tell = Box::new(move |one| tell(&sender, one));
     let watched = folder.watch(changes, at_start, tell).map_err(|why| unwatched(&path, &why))?;
     Ok((watched, news))
 }
 
+/// Sends a report about the folder to whoever prints it, without waiting.
+fn tell(to: &mpsc::Sender<PacksNews>, news: PacksNews) {
+    match to.try_send(news) {
+        Ok(()) => {}
+        // The node is stopping, and nobody needs the last report about the folder.
+        Err(TrySendError::Closed(_)) => tracing::debug!("a report about the packs has no receiver"),
+        Err(TrySendError::Full(_)) => {
+            tracing::warn!(waiting = NEWS_WAITING_MAX, "a report about the packs is dropped: too many are waiting")
+        }
+    }
+}
+
 fn unwatched(folder: &Path, why: &notify::Error) -> StartError {
     machine(&format!("watching the packs folder `{}`", folder.display()), why)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Level, Metadata, Subscriber};
+
+    use super::*;
+
+    /// Counts warnings.
+    #[derive(Clone, Default)]
+    struct Warnings(Arc<AtomicUsize>);
+
+    impl Subscriber for Warnings {
+        fn enabled(&self, of: &Metadata<'_>) -> bool {
+            *of.level() <= Level::WARN
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, _: &Event<'_>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
+    /// Reports twice to a channel with room for one report, and returns the number of warnings.
+    fn warnings_of(to: &mpsc::Sender<PacksNews>) -> usize {
+        let warnings = Warnings::default();
+        tracing::subscriber::with_default(warnings.clone(), || {
+            for _ in 0..2 {
+                tell(to, PacksNews::Failed("the folder is gone".to_owned()));
+            }
+        });
+        warnings.0.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn dropped_report_is_a_warning_unless_the_node_is_stopping() {
+        let (sender, receiver) = mpsc::channel(1);
+        assert_eq!(warnings_of(&sender), 1);
+        drop(receiver);
+        assert_eq!(warnings_of(&sender), 0);
+    }
 }
