@@ -71,6 +71,7 @@ impl Ends {
                 | Milestone::AttemptEnded(_)
                 | Milestone::Held
                 | Milestone::Freed
+                | Milestone::CancelRequested
                 | Milestone::Noted => {}
             }
         }

@@ -14,6 +14,7 @@ use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, Inqu
 use ensue_engine::locks::facts::Lock;
 use ensue_engine::names::{ActionRef, Names, RuleRef, StepName, WorkerQueueName};
 use ensue_engine::record::{CatalogRevision, Position, Record, Revision, StreamId};
+use ensue_engine::sparse::is_default;
 use ensue_engine::time::Timestamp;
 use ensue_engine::workflows::facts::{PartRole, SkippedBecause};
 use serde::{Deserialize, Serialize};
@@ -65,7 +66,7 @@ pub struct Execution {
     /// The progress that its last attempt reported.
     pub progress: Option<Progress>,
     /// The number of artifacts that its attempts published.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub artifacts: u32,
     /// The rule that requested it.
     pub rule: Option<RuleRef>,
@@ -109,7 +110,7 @@ pub struct Execution {
     /// When the whole execution times out, if that is limited.
     pub times_out_at: Option<Timestamp>,
     /// How it is run.
-    #[serde(default, skip_serializing_if = "is_worked")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub pace: Pace,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
@@ -128,7 +129,7 @@ pub struct Execution {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_started: Vec<NotStarted>,
     /// The number of those steps.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub not_started_count: u32,
 }
 
@@ -381,23 +382,7 @@ impl View for Execution {
             ByNoun::StepFact(fact) => execution.note_step(record, fact),
             ByNoun::TimerFact(fact) => execution.note_timer(fact),
             ByNoun::InquiryFact(InquiryFact::InquiryOpened(_)) => execution.inquiry = Some(InquiryId(record.id)),
-            ByNoun::InquiryFact(
-                InquiryFact::InquiryAnswered(_)
-                | InquiryFact::InquiryReminded(_)
-                | InquiryFact::InquiryEscalated(_)
-                | InquiryFact::InquiryNotified(_)
-                | InquiryFact::InquiryNotificationFailed(_)
-                | InquiryFact::InquiryWithdrawn(_),
-            )
-            | ByNoun::EventFact(_)
-            | ByNoun::RuleFact(_)
-            | ByNoun::FlowFact(_)
-            | ByNoun::ScheduleFact(_)
-            | ByNoun::CatalogFact(_)
-            | ByNoun::VarFact(_)
-            | ByNoun::AccessFact(_)
-            | ByNoun::DeadLetterFact(_)
-            | ByNoun::HealthFact(_) => {}
+            _ => {}
         }
         execution.cover();
         execution.note_queue(record.time);
@@ -529,6 +514,12 @@ impl Execution {
 
     fn change(&mut self, record: &Record, fact: ExecutionFact<'_>) {
         let body = record.body_handle().map(Handle::from);
+        if let Some(ended) = fact.ended() {
+            if ended.how == HowEnded::Succeeded {
+                self.result = body.or(self.result);
+            }
+            return self.end(ended.how.into(), ended.error.cloned(), record.time);
+        }
         match fact {
             ExecutionFact::AttemptStarted(fact) => self.begin_attempt(record, fact),
             ExecutionFact::AttemptProgressed(fact) => {
@@ -560,13 +551,6 @@ impl Execution {
                     attempt.late_report = Some(LateReport { at: record.time, error: fact.error.as_ref().map(shortened), result: body });
                 }
             }
-            ExecutionFact::ExecutionSucceeded(_) => {
-                self.result = body.or(self.result);
-                self.end(Status::Succeeded, None, record.time);
-            }
-            ExecutionFact::ExecutionFailed(fact) => self.end(Status::Failed, Some(fact.error.clone()), record.time),
-            ExecutionFact::ExecutionTimedOut(fact) => self.end(Status::TimedOut, Some(fact.error.clone()), record.time),
-            ExecutionFact::ExecutionCancelled(fact) => self.end(Status::Cancelled, fact.error.clone(), record.time),
             ExecutionFact::LockAwaited(fact) => self.await_lock(fact, record.time),
             ExecutionFact::LockAcquired(_) => self.go_on_with_lock(),
             ExecutionFact::ExecutionCancelRequested(_) => self.status = Status::Cancelling,
@@ -574,8 +558,14 @@ impl Execution {
             ExecutionFact::ExecutionResumed(_) => self.paused_at = None,
             ExecutionFact::ExecutionBecameIndeterminate(_) => self.status = Status::Indeterminate,
             ExecutionFact::ExecutionSettled(fact) => self.settle(record, &fact.outcome),
-            // A request creates the execution, so it never changes one. The others are in the timeline.
-            ExecutionFact::ExecutionRequested(_) | ExecutionFact::AttemptEmitted(_) | ExecutionFact::MessageRefused(_) => {}
+            // A request creates the execution, ends are handled above, and the others are in the timeline.
+            ExecutionFact::ExecutionRequested(_)
+            | ExecutionFact::AttemptEmitted(_)
+            | ExecutionFact::MessageRefused(_)
+            | ExecutionFact::ExecutionSucceeded(_)
+            | ExecutionFact::ExecutionFailed(_)
+            | ExecutionFact::ExecutionTimedOut(_)
+            | ExecutionFact::ExecutionCancelled(_) => {}
         }
     }
 
@@ -643,14 +633,6 @@ impl Execution {
         let with_attempt = self.attempts.last().filter(|attempt| attempt.reported_at == Some(at)).and_then(|attempt| attempt.ended_at);
         self.ended_at = Some(with_attempt.unwrap_or(at));
     }
-}
-
-fn is_worked(pace: &Pace) -> bool {
-    *pace == Pace::Worked
-}
-
-fn is_zero(count: &u32) -> bool {
-    *count == 0
 }
 
 fn shortened(error: &Failure) -> Failure {

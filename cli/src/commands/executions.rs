@@ -18,13 +18,13 @@ use many::{Trying, Which};
 use rerun::Rerun;
 use serde_json::{Value, json};
 
-use super::run::label_of;
+use super::one_execution::{label_of, path};
 use super::{Asking, Between, List, Page, Sorting, Watching, print_page, read_json, tell_next, watched};
-use crate::client::{Client, segment};
+use crate::client::Client;
 use crate::nearest;
 use crate::recording::Recording;
 use crate::redraw::RefreshOn;
-use crate::report::{Failure, Outcome, printable, say};
+use crate::report::{Outcome, printable, say};
 use crate::table::{Column, cell, pairs, text, time};
 use crate::wording::{self, failure, step_name};
 use crate::{ids, pages, questions, steps, svg, tree};
@@ -447,10 +447,6 @@ async fn show(asking: &Asking, client: &Client, id: &str, form: Form) -> Outcome
     Ok(())
 }
 
-pub(super) fn path(id: &str, rest: &str) -> String {
-    format!("/executions/{}{rest}", segment(id))
-}
-
 /// Returns an execution for people.
 pub(super) fn shown(execution: &Value) -> String {
     let mut shown = pairs(&[
@@ -532,27 +528,6 @@ fn progress(progress: &Value) -> String {
         (Some(one), None) | (None, Some(one)) => one,
         (None, None) => String::new(),
     }
-}
-
-/// Whether an execution does something itself, or its steps do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Made {
-    Whole,
-    OfSteps,
-}
-
-/// Returns a failure for an execution that did not succeed; `why` may be empty.
-pub(super) fn ended_well(id: &str, made: Made, status: &str, why: &str) -> Outcome {
-    if status == "succeeded" {
-        return Ok(());
-    }
-    let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-    let first = match made {
-        Made::Whole => format!("see its output with `ensue executions logs {id}`"),
-        Made::OfSteps => format!("see its steps with `ensue executions show {id} --tree`"),
-    };
-    Err(Failure::new(format!("the execution ended with the status {status}{why}"))
-        .hint(format!("{first}, and its cause with `ensue why {id}`")))
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 //! traces read it from here.
 
 use crate::executions::facts::{AttemptStarted, ExecutionRequested, Failure};
-use crate::fact::ExecutionFact;
+use crate::fact::{ByNoun, ExecutionFact, Fact};
 use crate::ids::AttemptId;
 use crate::time::Timestamp;
 use crate::workflows::part::PartOf;
+use ensue_derive::Names;
 
 /// What a fact means for its execution.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +21,8 @@ pub enum Milestone<'a> {
     Held,
     /// It may start, or continue.
     Freed,
+    /// Somebody asked it to end.
+    CancelRequested,
     /// It ended.
     Ended(Ended<'a>),
     /// Something else happened to it that does not affect its course.
@@ -60,7 +63,7 @@ pub struct Ended<'a> {
 }
 
 /// How an execution ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Names)]
 pub enum HowEnded {
     /// It succeeded.
     Succeeded,
@@ -101,22 +104,32 @@ impl<'a> ExecutionFact<'a> {
             | Self::AttemptEmitted(_)
             | Self::ArtifactKept(_)
             | Self::MessageRefused(_)
-            | Self::AttemptReportedLate(_)
-            | Self::ExecutionCancelRequested(_) => Milestone::Noted,
+            | Self::AttemptReportedLate(_) => Milestone::Noted,
+            Self::ExecutionCancelRequested(_) => Milestone::CancelRequested,
         }
+    }
+
+    /// Returns how the fact ends its execution, if it does.
+    pub fn ended(self) -> Option<Ended<'a>> {
+        if let Milestone::Ended(ended) = self.milestone() { Some(ended) } else { None }
     }
 
     /// Returns why an execution that is not part of a workflow failed or timed out. Returns `None` for
     /// anything else: a part is handled by its workflow.
     pub fn gave_up(self) -> Option<&'a Failure> {
-        match self.milestone() {
-            Milestone::Ended(Ended { how: HowEnded::Failed | HowEnded::TimedOut, part_of: None, error }) => error,
-            _ => None,
-        }
+        let ended = self.ended().filter(|ended| ended.part_of.is_none() && matches!(ended.how, HowEnded::Failed | HowEnded::TimedOut));
+        ended.and_then(|ended| ended.error)
     }
 
     /// Returns true if the fact ends its execution.
     pub(crate) fn is_end(self) -> bool {
-        matches!(self.milestone(), Milestone::Ended(_))
+        self.ended().is_some()
+    }
+}
+
+impl Fact {
+    /// Returns how the fact ends an execution, if it does.
+    pub fn ended(&self) -> Option<Ended<'_>> {
+        if let ByNoun::ExecutionFact(fact) = self.by_noun() { fact.ended() } else { None }
     }
 }

@@ -5,13 +5,12 @@
 use super::state::{Execution, Executions, Phase};
 use crate::command::{Answer, Decision, Refusal};
 use crate::executions::facts::{ExecutionPaused, ExecutionResumed};
-use crate::executions::milestone::Milestone;
 use crate::fact::{ByNoun, ExecutionFact, Fact, InquiryFact, StepFact};
 use crate::ids::ExecutionId;
 use crate::record::{Actor, Draft, Record, StreamId};
 use crate::state::State;
 use crate::workflows::facts::PartRole;
-use crate::workflows::state::Workflows;
+use crate::workflows::state::{WorkflowState, Workflows};
 
 /// Pauses an execution: nothing of it starts. Pausing again changes nothing.
 pub(crate) fn pause(state: &State, actor: &Actor, trace: Option<&str>, id: ExecutionId) -> Decision {
@@ -55,7 +54,7 @@ impl State {
 
 /// Returns true if an execution was asked to end, took too long, or undoes itself: pausing does not hold that up.
 pub(crate) fn is_ending(id: ExecutionId, execution: &Execution, workflows: &Workflows) -> bool {
-    let is_ending_by_progress = || workflows.progress(&id).is_some_and(|progress| progress.cancels > 0 || progress.undoing.is_some());
+    let is_ending_by_progress = || workflows.progress(&id).is_some_and(WorkflowState::is_ending);
     execution.phase.stop().is_some() || matches!(execution.phase, Phase::InSteps { .. }) && is_ending_by_progress()
 }
 
@@ -66,36 +65,12 @@ fn that_goes_on(record: &Record) -> Option<ExecutionId> {
     match record.fact.by_noun() {
         ByNoun::ExecutionFact(ExecutionFact::ExecutionRequested(_) | ExecutionFact::LockAcquired(_)) => Some(own),
         // A running attempt finishes, and reports on it count. Only the end of a part makes its workflow continue.
-        ByNoun::ExecutionFact(fact) => match fact.milestone() {
-            Milestone::Ended(ended) => ended.part_of.map(|part_of| part_of.workflow),
-            Milestone::Asked(_)
-            | Milestone::AttemptBegan(_)
-            | Milestone::AttemptEnded(_)
-            | Milestone::Held
-            | Milestone::Freed
-            | Milestone::Noted => None,
-        },
+        ByNoun::ExecutionFact(fact) => fact.ended().and_then(|ended| ended.part_of).map(|part_of| part_of.workflow),
         ByNoun::StepFact(StepFact::WaitMatched(fact)) => fact.execution,
         ByNoun::StepFact(_) | ByNoun::TimerFact(_) => Some(own),
         ByNoun::InquiryFact(InquiryFact::InquiryAnswered(_)) => Some(own),
-        // The execution that notifies people is not a step. A reminder depends on a timer, which waits.
-        ByNoun::InquiryFact(
-            InquiryFact::InquiryOpened(_)
-            | InquiryFact::InquiryReminded(_)
-            | InquiryFact::InquiryEscalated(_)
-            | InquiryFact::InquiryNotified(_)
-            | InquiryFact::InquiryNotificationFailed(_)
-            | InquiryFact::InquiryWithdrawn(_),
-        )
-        | ByNoun::EventFact(_)
-        | ByNoun::FlowFact(_)
-        | ByNoun::RuleFact(_)
-        | ByNoun::ScheduleFact(_)
-        | ByNoun::CatalogFact(_)
-        | ByNoun::VarFact(_)
-        | ByNoun::AccessFact(_)
-        | ByNoun::DeadLetterFact(_)
-        | ByNoun::HealthFact(_) => None,
+        // The execution that notifies people is not a step, and a reminder depends on a timer, which waits.
+        _ => None,
     }
 }
 

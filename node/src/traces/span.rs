@@ -131,20 +131,7 @@ impl Tracing {
                         self.note_execution(*id, record, &fact);
                     }
                 }
-                ByNoun::EventFact(EventFact::DeliveryRefused(_))
-                | ByNoun::RuleFact(
-                    RuleFact::RuleErred(_) | RuleFact::RuleErrorsCounted(_) | RuleFact::RuleModeSet(_) | RuleFact::LoopStopped(_),
-                )
-                | ByNoun::FlowFact(_)
-                | ByNoun::StepFact(_)
-                | ByNoun::InquiryFact(_)
-                | ByNoun::TimerFact(_)
-                | ByNoun::ScheduleFact(_)
-                | ByNoun::CatalogFact(_)
-                | ByNoun::VarFact(_)
-                | ByNoun::AccessFact(_)
-                | ByNoun::DeadLetterFact(_)
-                | ByNoun::HealthFact(_) => {}
+                _ => {}
             }
         }
     }
@@ -178,7 +165,7 @@ impl Tracing {
                 let error = ended.error.filter(|_| ended.how != HowEnded::Cancelled);
                 self.ended(id, record, Status::from(ended.how), error.map(why));
             }
-            Milestone::Held | Milestone::Freed | Milestone::Noted => {}
+            Milestone::Held | Milestone::Freed | Milestone::CancelRequested | Milestone::Noted => {}
         }
     }
 

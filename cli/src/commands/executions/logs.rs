@@ -6,9 +6,8 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 
-use super::path;
 use crate::client::Client;
-use crate::commands::run::has_ended;
+use crate::commands::one_execution::{has_ended, path};
 use crate::printed::{self, Stream};
 use crate::report::{Exit, Outcome, tell};
 use crate::table::text;

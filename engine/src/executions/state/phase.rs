@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::executions::facts::{ExecutionRequested, Pace};
 use crate::executions::heard::Heard;
 use crate::ids::AttemptId;
+use crate::sparse::is_default;
 use crate::time::Timestamp;
 
 /// The phase of an open execution.
@@ -28,7 +29,7 @@ pub enum Phase {
     Woken,
     /// It consists of steps, and waits for them.
     InSteps {
-        /// Whether it exceeded its time limit. Its progress states whether it was canceled.
+        /// Whether it ends because it exceeded its time limit. Its progress states whether it was canceled.
         is_timed_out: bool,
     },
     /// A worker runs it.
@@ -101,7 +102,7 @@ pub struct Attempt {
     /// When it was started.
     pub started_at: Timestamp,
     /// Counts of its messages since then.
-    #[serde(default, skip_serializing_if = "Heard::is_nothing")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub heard: Heard,
 }
 
@@ -144,24 +145,15 @@ impl Phase {
         }
     }
 
+    /// Returns the attempt that a worker runs, even if it was asked to stop it.
+    pub(crate) fn running(self) -> Option<Attempt> {
+        if let Self::Running(attempt) | Self::Cancelling { attempt, .. } = self { Some(attempt) } else { None }
+    }
+
     /// Returns the attempt for which a report still counts.
     pub fn attempt(self) -> Option<Attempt> {
-        match self {
-            Self::Running(attempt)
-            | Self::Cancelling { attempt, .. }
-            | Self::Indeterminate { attempt, .. }
-            | Self::Settled { attempt, .. } => Some(attempt),
-            Self::Delayed
-            | Self::Blocked
-            | Self::Queued
-            | Self::Asleep
-            | Self::Asking
-            | Self::Awaiting
-            | Self::Woken
-            | Self::InSteps { .. }
-            | Self::Withdrawn(_)
-            | Self::Ending { .. } => None,
-        }
+        let in_doubt = if let Self::Indeterminate { attempt, .. } | Self::Settled { attempt, .. } = self { Some(attempt) } else { None };
+        self.running().or(in_doubt)
     }
 
     /// Returns why nothing of the execution starts any longer. Of one that consists of steps, only its progress
