@@ -331,10 +331,10 @@ fn answer(given: &Given, schemas: &mut SchemaGenerator) -> Value {
         Content::JsonTextOrEvents { json, data } => json!({
             "application/json": { "schema": json(schemas) },
             "text/plain": text,
-            EVENT_STREAM: { "schema": events(data(schemas)) },
+            EVENT_STREAM: { "schema": events(&data(schemas)) },
         }),
         Content::Text(media) => media.iter().map(|media| ((*media).to_owned(), text.clone())).collect::<Map<_, _>>().into(),
-        Content::Events(data) => json!({ EVENT_STREAM: { "schema": events(data(schemas)) } }),
+        Content::Events(data) => json!({ EVENT_STREAM: { "schema": events(&data(schemas)) } }),
         // With the first media type, generated clients return the bytes.
         Content::File => json!({ "application/octet-stream": { "schema": { "type": "string", "format": "binary" } }, "*/*": {} }),
     };
@@ -343,7 +343,7 @@ fn answer(given: &Given, schemas: &mut SchemaGenerator) -> Value {
 
 /// Returns the schema of a stream of events. JSON Schema has no words for the frames around the data, so a
 /// client must take the data out of them.
-fn events(data: Schema) -> Value {
+fn events(data: &Schema) -> Value {
     json!({
         "type": "string",
         "description": "Server-Sent Events. Each has the data described here, except the last one: it is named `end`, and its data says why the stream ends.",

@@ -100,7 +100,7 @@ async fn started(folder: &Path, machine: &Machine) -> io::Result<Node> {
 /// Returns the `number`-th event: a payload with nested values that differ from those of the others.
 fn event(number: u64) -> String {
     let varied = |salt: u64| (number + salt).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
-    let total = if number % MATCHING_ONE_IN == 0 { 1_000 + varied(0) % 9_000 } else { varied(0) % 1_000 };
+    let total = if number.is_multiple_of(MATCHING_ONE_IN) { 1_000 + varied(0) % 9_000 } else { varied(0) % 1_000 };
     let items: Vec<Value> = (1..=24)
         .map(|item| json!({ "sku": format!("sku-{:07}", varied(item)), "name": "A lamp for the harbour", "price": varied(item + 100) % 1_000, "count": item }))
         .collect();

@@ -199,7 +199,7 @@ fn listening_address(line: &str) -> Option<SocketAddr> {
 /// Parses the processor time from `/proc/<pid>/stat`, in user and in kernel mode together, in ticks.
 fn used_ticks(stat: &str) -> Option<u64> {
     const USER_TIME_AFTER_NAME: usize = 11;
-    // The name stands in parentheses and may contain anything.
+    // The name is in parentheses and may contain anything.
     let (_, after_name) = stat.rsplit_once(')')?;
     let mut times = after_name.split_whitespace().skip(USER_TIME_AFTER_NAME).map(str::parse::<u64>);
     Some(times.next()?.ok()? + times.next()?.ok()?)

@@ -183,7 +183,7 @@ fn empty_tables(state: &Value, path: &str, found: &mut Vec<String>) {
 #[test]
 fn state_is_saved_in_the_current_format() {
     let saved = busy().engine().save();
-    assert_eq!(saved.format, 7);
+    assert_eq!(saved.format, 8);
     assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_8.trim_end());
 }
 

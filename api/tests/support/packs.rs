@@ -26,7 +26,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "sensors/seal.yaml",
-        "description: Who knows the secret may send.\nwebhook:\n  verify: { scheme: hmac, key: demo.secret, header: x-signature-256, prefix: \"sha256=\" }\nemits:\n  - trigger: demo.hello\n    dedupe: body.id\n    payload: { name: \"${{ body.name }}\" }\n",
+        "description: Accepts deliveries signed with the key.\nwebhook:\n  verify: { scheme: hmac, key: demo.secret, header: x-signature-256, prefix: \"sha256=\" }\nemits:\n  - trigger: demo.hello\n    dedupe: body.id\n    payload: { name: \"${{ body.name }}\" }\n",
     ),
     (
         "rules/greet.yaml",

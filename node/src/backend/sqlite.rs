@@ -28,6 +28,8 @@ pub use ensue_store::data_dir::DataDirError as FolderError;
 pub use ensue_store::sqlite::OpenError;
 /// How fast this machine inserts rows.
 pub use ensue_store::sqlite::insert_rate;
+/// The forms in which a log can be copied, and what was copied.
+pub use ensue_store::sqlite::log::{Format, copy::CopiedLog};
 
 /// Returns the storage in a data directory.
 pub fn in_folder(folder: &Folder) -> Arc<dyn Backend> {

@@ -6,11 +6,11 @@ use std::str::FromStr;
 use ensue_executor::programs::count_left;
 pub use ensue_store::copy::CopyStage;
 use ensue_store::copy::copy;
-pub use ensue_store::sqlite::log::Format;
-use ensue_store::sqlite::log::copy::CopiedLog;
 
 use super::OfflineError;
 use crate::backend::Folder;
+use crate::backend::sqlite::CopiedLog;
+pub use crate::backend::sqlite::Format;
 use crate::start_error::StartError;
 
 /// Where a log is stored, together with everything that it refers to.

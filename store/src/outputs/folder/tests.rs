@@ -334,7 +334,7 @@ fn output_left_open_by_a_crash_is_finished_unless_its_attempt_runs() {
     assert_eq!(all(&outputs, attempt(1)), (b"left".to_vec(), OutputState::Complete));
     assert_eq!(all(&outputs, attempt(2)), (b"continues".to_vec(), OutputState::Open));
     printed(&outputs, attempt(2), b" and on");
-    assert_eq!(all(&outputs, attempt(2)).0, b"continues again");
+    assert_eq!(all(&outputs, attempt(2)).0, b"continues and on");
 }
 
 #[test]

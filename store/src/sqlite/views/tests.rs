@@ -500,5 +500,5 @@ fn connection_in_use_stays_open_when_caches_are_released() {
             shown += 1;
         })
         .unwrap();
-    assert!(shown > 1, "the query went on");
+    assert!(shown > 1, "the query continued");
 }
