@@ -75,8 +75,8 @@ async fn events_and_enforcements_are_listed_between_two_times() {
     let enforcements = ["enforcements", "list", "--rule", "release.announce"];
     for (list, before, after) in [(events, &first["id"], &second["id"]), (enforcements, &one["enforcement"], &other["enforcement"])] {
         assert_eq!(ids(&[&list[..], &["--since", "1h"]].concat()), [after.clone(), before.clone()], "the newest first");
-        assert_eq!(ids(&[&list[..], &["--since", &between]].concat()), *std::slice::from_ref(&after));
-        assert_eq!(ids(&[&list[..], &["--until", &between]].concat()), *std::slice::from_ref(&before));
+        assert_eq!(ids(&[&list[..], &["--since", &between]].concat()), *std::slice::from_ref(after));
+        assert_eq!(ids(&[&list[..], &["--until", &between]].concat()), *std::slice::from_ref(before));
         assert!(ids(&[&list[..], &["--since", "1h", "--until", "30m"]].concat()).is_empty());
     }
 }
