@@ -19,7 +19,7 @@ use ensue_store::retention::{Round, Step};
 use ensue_views::retention::RetainedViews;
 use ensue_views::{ViewError, ViewReader};
 
-pub use sqlite::{Folder, FolderError, OpenError, in_folder, insert_rate};
+pub use sqlite::{CopiedLog, Folder, FolderError, Format, OpenError, in_folder, insert_rate};
 
 /// The storage of a log, its secrets, its read models, and the outputs and artifacts of its attempts.
 pub trait Backend: Send + Sync {
