@@ -1,5 +1,5 @@
-//! `cargo verify`: runs the steps of CI one by one, and reports how long each took; `--long` adds the steps
-//! that take hours.
+//! `cargo verify`: runs the steps of CI one by one, and reports how long each took. `--long` adds the steps
+//! that take hours, and `--only STEP` runs one of those that follow the tests.
 //!
 //! It installs nothing; `.ci/run` does that and then runs this. A step whose requirements are missing on the
 //! machine is skipped by name, except that it fails if `CI` is `true`.
@@ -129,14 +129,35 @@ const OVERLOAD: Step = Step {
     variables: &[("ENSUE_OVERLOAD_SECONDS", "60"), ("ENSUE_OVERLOAD_CONNECTIONS", "1000"), ("ENSUE_OVERLOAD_MEMORY", "536870912")],
 };
 
+type RunsStep = fn(&mut Report) -> Result<()>;
+
+/// The steps after the tests, in their order. Any of them can be run alone.
+const AFTER_TESTS: &[(&str, RunsStep)] = &[
+    ("openapi", openapi::check),
+    ("clients", clients::check),
+    ("image", image::check),
+    ("simulation", |report| report.run(&SIMULATION)),
+    ("mutants", |report| report.run(&SOME_MUTANTS)),
+    ("dependencies", check_dependencies),
+    ("hostile", |report| report.run(&HOSTILE)),
+    ("fuzzing", fuzz),
+];
+
+fn names() -> String {
+    AFTER_TESTS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+}
+
 fn main() -> Result<()> {
     let mut is_long = false;
     let mut is_quick = false;
-    for argument in std::env::args().skip(1) {
+    let mut only = None;
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--long" => is_long = true,
             "--quick" => is_quick = true,
-            other => bail!("unknown argument `{other}`; `cargo verify` takes `--quick` or `--long`"),
+            "--only" => only = Some(arguments.next().context("`--only` needs the name of a step")?),
+            other => bail!("unknown argument `{other}`; `cargo verify` takes `--quick`, `--long` or `--only STEP`"),
         }
     }
     let mut report = Report::default();
@@ -145,18 +166,24 @@ fn main() -> Result<()> {
         report.print();
         return Ok(());
     }
+    if let Some(only) = only {
+        let (_, step) =
+            AFTER_TESTS.iter().find(|(name, _)| *name == only).with_context(|| format!("no step is called `{only}`: {}", names()))?;
+        step(&mut report)?;
+        report.print();
+        return Ok(());
+    }
     for step in [FORMATTING, LINTS, TESTS] {
         report.run(&step)?;
     }
     tell_of_missing_packages(&mut report);
-    openapi::check(&mut report)?;
-    clients::check(&mut report)?;
-    image::check(&mut report)?;
-    report.run(if is_long { &LONG_SIMULATION } else { &SIMULATION })?;
-    report.run(if is_long { &ALL_MUTANTS } else { &SOME_MUTANTS })?;
-    check_dependencies(&mut report)?;
-    report.run(&HOSTILE)?;
-    fuzz(&mut report)?;
+    for (name, step) in AFTER_TESTS {
+        match *name {
+            "simulation" if is_long => report.run(&LONG_SIMULATION)?,
+            "mutants" if is_long => report.run(&ALL_MUTANTS)?,
+            _ => step(&mut report)?,
+        }
+    }
     if is_long {
         report.run(&FAULTS)?;
         report.run(&OVERLOAD)?;
