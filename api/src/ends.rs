@@ -65,14 +65,7 @@ impl Ends {
             match fact.milestone() {
                 Milestone::Asked(asked) if asked.part_of.is_none() => state.remember(*id, None),
                 Milestone::Ended(ended) if ended.part_of.is_none() => state.end(*id, record.position),
-                Milestone::Asked(_)
-                | Milestone::Ended(_)
-                | Milestone::AttemptBegan(_)
-                | Milestone::AttemptEnded(_)
-                | Milestone::Held
-                | Milestone::Freed
-                | Milestone::CancelRequested
-                | Milestone::Noted => {}
+                _ => {}
             }
         }
         state.newest = newest.position;

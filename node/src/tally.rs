@@ -148,7 +148,8 @@ impl Tally {
             }
             Milestone::AttemptEnded(ended) => self.attempt_ended(id, at, ended.ended_at, AttemptStatus::from(ended.how)),
             Milestone::Ended(ended) => self.ended(id, at, Status::from(ended.how)),
-            Milestone::Held | Milestone::Freed | Milestone::CancelRequested | Milestone::Noted => {}
+            Milestone::Said { .. } | Milestone::Held | Milestone::Freed | Milestone::Settled(_) => {}
+            Milestone::CancelRequested | Milestone::Noted => {}
         }
     }
 

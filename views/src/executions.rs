@@ -514,12 +514,6 @@ impl Execution {
 
     fn change(&mut self, record: &Record, fact: ExecutionFact<'_>) {
         let body = record.body_handle().map(Handle::from);
-        if let Some(ended) = fact.ended() {
-            if ended.how == HowEnded::Succeeded {
-                self.result = body.or(self.result);
-            }
-            return self.end(ended.how.into(), ended.error.cloned(), record.time);
-        }
         match fact {
             ExecutionFact::AttemptStarted(fact) => self.begin_attempt(record, fact),
             ExecutionFact::AttemptProgressed(fact) => {
@@ -558,14 +552,13 @@ impl Execution {
             ExecutionFact::ExecutionResumed(_) => self.paused_at = None,
             ExecutionFact::ExecutionBecameIndeterminate(_) => self.status = Status::Indeterminate,
             ExecutionFact::ExecutionSettled(fact) => self.settle(record, &fact.outcome),
-            // A request creates the execution, ends are handled above, and the others are in the timeline.
-            ExecutionFact::ExecutionRequested(_)
-            | ExecutionFact::AttemptEmitted(_)
-            | ExecutionFact::MessageRefused(_)
-            | ExecutionFact::ExecutionSucceeded(_)
-            | ExecutionFact::ExecutionFailed(_)
-            | ExecutionFact::ExecutionTimedOut(_)
-            | ExecutionFact::ExecutionCancelled(_) => {}
+            // The timeline has the others.
+            _ => {
+                if let Some(ended) = fact.ended() {
+                    self.result = body.filter(|_| ended.how == HowEnded::Succeeded).or(self.result);
+                    self.end(ended.how.into(), ended.error.cloned(), record.time);
+                }
+            }
         }
     }
 

@@ -165,7 +165,8 @@ impl Totals {
                 HowEnded::TimedOut => self.executions.timed_out += 1,
                 HowEnded::Cancelled => self.executions.cancelled += 1,
             },
-            Milestone::AttemptEnded(_) | Milestone::Held | Milestone::Freed | Milestone::CancelRequested | Milestone::Noted => {}
+            Milestone::Said { .. } | Milestone::AttemptEnded(_) | Milestone::Held | Milestone::Freed => {}
+            Milestone::Settled(_) | Milestone::CancelRequested | Milestone::Noted => {}
         }
     }
 }

@@ -156,7 +156,7 @@ impl Tracing {
                     HowAttemptEnded::Succeeded => None,
                     // A cancelled attempt is not an error: the caller got what it asked for.
                     HowAttemptEnded::Failed(error) => (outcome != AttemptStatus::Cancelled).then(|| why(error)),
-                    HowAttemptEnded::Lost(error) => Some(error.map_or_else(|| "its worker is gone".to_owned(), why)),
+                    HowAttemptEnded::Lost(lost) => Some(lost.error.as_ref().map_or_else(|| "its worker is gone".to_owned(), why)),
                 };
                 self.attempt_ended(id, record, ended.ended_at, ended.attempt, outcome, error);
             }
@@ -165,7 +165,8 @@ impl Tracing {
                 let error = ended.error.filter(|_| ended.how != HowEnded::Cancelled);
                 self.ended(id, record, Status::from(ended.how), error.map(why));
             }
-            Milestone::Held | Milestone::Freed | Milestone::CancelRequested | Milestone::Noted => {}
+            Milestone::Said { .. } | Milestone::Held | Milestone::Freed | Milestone::Settled(_) => {}
+            Milestone::CancelRequested | Milestone::Noted => {}
         }
     }
 

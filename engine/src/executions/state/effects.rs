@@ -21,7 +21,13 @@ impl Executions {
                 Some(Effect::Stop { execution: id, attempt: *attempt })
             }
             Milestone::AttemptEnded(ended) => Some(Effect::Release { execution: id, attempt: ended.attempt }),
-            Milestone::Asked(_) | Milestone::Held | Milestone::Freed | Milestone::Ended(_) | Milestone::Noted => None,
+            Milestone::Asked(_)
+            | Milestone::Said { .. }
+            | Milestone::Held
+            | Milestone::Freed
+            | Milestone::Settled(_)
+            | Milestone::Ended(_)
+            | Milestone::Noted => None,
         }
     }
 
