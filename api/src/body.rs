@@ -1,6 +1,6 @@
 //! Request bodies: read within limits, and parsed strictly.
 //!
-//! It does not know what a body means; its readers do. Unread bodies are handled in `leftover.rs`.
+//! It does not know what a body means; its readers do. Unread bodies are handled in `drain.rs`.
 
 use std::error::Error as StdError;
 use std::time::Duration;

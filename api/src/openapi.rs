@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use crate::operation::{Admission, Conditional, Content, Given, Header, Presence, Sight, Strangers, Takes, schema_of};
+use crate::operation::{Admission, Conditional, Content, Given, Header, Presence, Strangers, Takes, WaitsFor, schema_of};
 use crate::problem::WireProblem;
 use crate::route::{Demand, Route};
 use crate::sse::EVENT_STREAM;
@@ -76,7 +76,7 @@ const OF_CONDITIONAL: &[(u16, &str)] = &[(412, "precondition_failed"), (503, "vi
 /// The problems of a route with a rate limit.
 const OF_COUNTED: &[(u16, &str)] = &[(429, "rate_limited")];
 /// The problems of a route that waits for the views.
-const OF_SIGHT: &[(u16, &str)] = &[(400, "bad_parameter"), (503, "view_behind")];
+const OF_WAITING: &[(u16, &str)] = &[(400, "bad_parameter"), (503, "view_behind")];
 /// The problems of a route that needs memory for its input.
 const OF_ADMISSION: &[(u16, &str)] = &[(503, "memory_short")];
 /// The problems of a write.
@@ -293,7 +293,7 @@ fn problems(route: &Route) -> impl Iterator<Item = (u16, &'static str)> {
         (route.is_counted(), OF_COUNTED),
         (route.looks_at_conditions(), OF_CONDITIONS),
         (operation.conditional != Conditional::Nothing, OF_CONDITIONAL),
-        (operation.sight == Sight::OfViews, OF_SIGHT),
+        (operation.waits_for == WaitsFor::Views, OF_WAITING),
         (operation.admission == Admission::Demanded, OF_ADMISSION),
         (operation.is_write(), OF_WRITES),
         (operation.query.contains(&"cursor"), OF_LISTS),

@@ -36,7 +36,7 @@ pub(crate) struct Operation {
     /// The headers that it honors, in addition to those that every route honors.
     pub(crate) heeds: &'static [Heeded],
     /// What must be visible in the views before it is answered.
-    pub(crate) sight: Sight,
+    pub(crate) waits_for: WaitsFor,
     /// How a request's `Idempotency-Key` is handled.
     pub(crate) keying: Keying,
     /// The conditions that it honors on a write.
@@ -63,11 +63,11 @@ pub(crate) enum Strangers {
 /// What a request can require to be visible before it is answered, with the position of an earlier write in
 /// its `Ensue-Position`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sight {
+pub(crate) enum WaitsFor {
     /// The views have reached that position.
-    OfViews,
+    Views,
     /// It reads no view, so it does not wait.
-    None,
+    Nothing,
 }
 
 /// Whether a request is carried out once under its `Idempotency-Key`, if it has one.
@@ -222,7 +222,7 @@ impl Operation {
             query: &[],
             strangers: Strangers::Refused,
             heeds: &[],
-            sight: Sight::None,
+            waits_for: WaitsFor::Nothing,
             keying: Keying::Heeded,
             conditional: Conditional::Nothing,
             admission: Admission::None,
@@ -265,7 +265,7 @@ impl Operation {
     /// Marks it as reading views: a caller that has seen a position is answered once the views have reached
     /// it.
     pub(crate) const fn sees_views(self) -> Self {
-        Self { sight: Sight::OfViews, ..self }
+        Self { waits_for: WaitsFor::Views, ..self }
     }
 
     /// Ignores `Idempotency-Key`, because the operation records nothing.

@@ -44,7 +44,7 @@ use axum::routing::{MethodFilter, on};
 use crate::api::Api;
 use crate::auth::{Allowed, Secrecy};
 use crate::call::Call;
-use crate::operation::{Operation, Sight};
+use crate::operation::{Operation, WaitsFor};
 use crate::permissions::Permission;
 use crate::problem::{NoSuchPath, Outcome, Problem};
 use crate::quotas::Caller;
@@ -178,9 +178,9 @@ impl Routes {
                     if may_be_keyed {
                         call.take_key(&allowed).await?;
                     }
-                    match operation.sight {
-                        Sight::OfViews => call.see().await?,
-                        Sight::None => {}
+                    match operation.waits_for {
+                        WaitsFor::Views => call.see().await?,
+                        WaitsFor::Nothing => {}
                     }
                     let response = handler.handle(allowed, call).await?;
                     if is_read { tags::tagged(response, &known).await } else { Ok(response) }

@@ -12,7 +12,7 @@ use crate::cloudevents::{ATTRIBUTES, Attribute, STRUCTURED};
 use crate::context::REQUEST_ID_CHARS_MAX;
 use crate::keyed::KEY_BYTES_MAX;
 use crate::listing::SORTS;
-use crate::operation::{Conditional, Heeded, Operation, Sight, Takes};
+use crate::operation::{Conditional, Heeded, Operation, Takes, WaitsFor};
 use crate::paging::LIMIT_DEFAULT;
 use crate::route::{INQUIRY_LIST, Route};
 use crate::sizes::LIMIT_MAX;
@@ -58,12 +58,12 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
         let told = ("If-None-Match", "`*`: the resource must not exist yet. Cannot be combined with `If-Match`.");
         all.push(header(told, &json!({ "type": "string", "enum": ["*"] })));
     }
-    match route.operation.sight {
-        Sight::OfViews => {
+    match route.operation.waits_for {
+        WaitsFor::Views => {
             let told = ("Ensue-Position", "The answer waits until it can include this position.");
             all.push(header(told, &json!({ "type": "integer", "minimum": 0 })));
         }
-        Sight::None => {}
+        WaitsFor::Nothing => {}
     }
     if takes_binary_events(&route.operation) {
         // Their values are checked only if they make the request an event, which no schema of a header can
