@@ -26,6 +26,7 @@ mod locks;
 mod log;
 mod man;
 mod many;
+mod one_execution;
 mod overview;
 mod pack;
 mod parked;

@@ -13,6 +13,7 @@ mod ids;
 mod lines;
 mod live;
 mod nearest;
+mod open_files;
 mod output;
 mod pager;
 mod pages;

@@ -11,11 +11,15 @@ use ensue_node::Config;
 use ensue_node::offline::{Against, Offline, OfflineError, verify_directory};
 use serde_json::{Value, json};
 
-use super::log::VERIFYING;
-use super::views::REBUILDING;
 use crate::progress::Progress;
 use crate::report::{Exit, Failure, Outcome};
 use crate::table::bytes;
+
+/// The label of the bar while the log is verified.
+pub(super) const VERIFYING: &str = "verifying";
+
+/// The label of the bar while the read models are rebuilt.
+pub(super) const REBUILDING: &str = "rebuilding";
 
 /// Work on a data directory itself instead of asking a node.
 #[derive(Clone, Debug, Args)]

@@ -13,8 +13,9 @@ use ensue_node::{Config, Node};
 use serde_json::{Value, json};
 
 use super::Asking;
-use super::run::has_ended;
+use super::one_execution::has_ended;
 use crate::client::{Client, Delivered, Token};
+use crate::open_files::OpenFiles;
 use crate::report::{Failure, Outcome, say, tell};
 use crate::style::Style;
 use crate::table::text;
@@ -80,7 +81,7 @@ async fn start(folder: &Path) -> Result<Node, Failure> {
     config.packs = packs;
     config.state_base = Some(folder.join("state"));
     config.min_free_bytes = 0;
-    config.supervisor = Some(super::supervisor::command(super::serve::OpenFiles(None)));
+    config.supervisor = Some(super::supervisor::command(OpenFiles(None)));
     // The directory is removed with the node.
     config.actions.at_stop = AtStop::End;
     Node::start(config).await.map_err(|error| Failure::explained(&error))

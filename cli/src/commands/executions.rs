@@ -17,14 +17,14 @@ use many::{Trying, Which};
 use rerun::Rerun;
 use serde_json::{Value, json};
 
-use super::run::label_of;
+use super::one_execution::{has_ended, label_of, path};
 use super::{Asking, Between, List, Page, Sorting, Watching, print_page, read_json, tell_next, watched};
-use crate::client::{Client, segment};
+use crate::client::Client;
 use crate::nearest;
 use crate::printed::{self, Stream};
 use crate::recording::Recording;
 use crate::redraw::RefreshOn;
-use crate::report::{Exit, Failure, Outcome, printable, say, tell};
+use crate::report::{Exit, Outcome, printable, say, tell};
 use crate::table::{Column, cell, pairs, text, time};
 use crate::wording::{failure, step_name};
 use crate::{ids, pages, questions, steps, svg, tree};
@@ -408,10 +408,6 @@ async fn show(asking: &Asking, client: &Client, id: &str, form: Form) -> Outcome
     Ok(())
 }
 
-pub(super) fn path(id: &str, rest: &str) -> String {
-    format!("/executions/{}{rest}", segment(id))
-}
-
 /// Returns an execution for people.
 pub(super) fn shown(execution: &Value) -> String {
     let mut shown = pairs(&[
@@ -495,27 +491,6 @@ fn progress(progress: &Value) -> String {
     }
 }
 
-/// Whether an execution does something itself, or its steps do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Made {
-    Whole,
-    OfSteps,
-}
-
-/// Returns a failure for an execution that did not succeed; `why` may be empty.
-pub(super) fn ended_well(id: &str, made: Made, status: &str, why: &str) -> Outcome {
-    if status == "succeeded" {
-        return Ok(());
-    }
-    let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-    let first = match made {
-        Made::Whole => format!("see its output with `ensue executions logs {id}`"),
-        Made::OfSteps => format!("see its steps with `ensue executions show {id} --tree`"),
-    };
-    Err(Failure::new(format!("the execution ended with the status {status}{why}"))
-        .hint(format!("{first}, and its cause with `ensue why {id}`")))
-}
-
 async fn print_logs(client: &Client, logs: &Logs) -> Outcome {
     let execution = nearest::get_by_id(client, "/executions", &logs.id).await?;
     if steps::may_have_steps(&execution) {
@@ -547,15 +522,15 @@ async fn print_logs_of_steps(client: &Client, logs: &Logs, mut execution: Value)
     let mut printed: BTreeSet<String> = BTreeSet::new();
     loop {
         let flow = steps::read(client, execution).await?;
-        let has_ended = !logs.follow || super::run::has_ended(&flow.execution);
-        for (name, step) in flow.programs().into_iter().filter(|(_, step)| !logs.follow || super::run::has_ended(step)) {
+        let is_last = !logs.follow || has_ended(&flow.execution);
+        for (name, step) in flow.programs().into_iter().filter(|(_, step)| !logs.follow || has_ended(step)) {
             let id = text(step, "id");
             if printed.insert(id.clone()) {
                 let title = format!("==> {name} ({}) <==", text(step, "action"));
                 print_streams(client, &path(&id, "/logs"), logs.stream, Some(title)).await?;
             }
         }
-        if has_ended {
+        if is_last {
             if flow.is_cut {
                 tell("… there are more steps than can be read at once");
             }

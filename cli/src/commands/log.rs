@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::at_rest::{self, AtRest};
+use super::at_rest::{self, AtRest, VERIFYING};
 use super::{Asking, wait_for};
 use crate::client::Client;
 use crate::live;
@@ -18,9 +18,6 @@ use crate::table::{excerpt, pairs, text, time};
 
 /// The most records read per request.
 const RECORDS_MAX: u64 = 200;
-
-/// The label of the bar while the log is verified.
-pub(super) const VERIFYING: &str = "verifying";
 
 /// Read, follow and verify the log.
 #[derive(Debug, Args)]

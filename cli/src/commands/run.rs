@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use ensue_engine::executions::labels::{self, LabelValue, Labels};
+use ensue_engine::executions::labels::{LabelValue, Labels};
 use ensue_engine::names::LabelName;
 use ensue_engine::time::{Timestamp, parse_duration};
 use serde_json::{Map, Value, json};
 
-use super::executions::Made;
-use super::{Asking, executions, read_json, stepping};
+use super::one_execution::{Made, ended_well, has_ended, label_of};
+use super::{Asking, read_json, stepping};
 use crate::client::{Answer, Client, segment};
 use crate::report::{Exit, Failure, Outcome, printable, tell};
 use crate::table::text;
@@ -176,7 +176,7 @@ pub(super) fn told(asking: &Asking, execution: &Value) {
 pub(super) fn told_at_its_end(asking: &Asking, execution: &Value, made: Made) -> Outcome {
     asking.output.print_one(execution, result);
     let why = failure(&execution["error"]);
-    executions::ended_well(&text(execution, "id"), made, &text(execution, "status"), &why)
+    ended_well(&text(execution, "id"), made, &text(execution, "status"), &why)
 }
 
 /// Waits for an execution's end.
@@ -189,11 +189,6 @@ pub(super) async fn until_its_end(client: &Client, mut execution: Value) -> Resu
 
 fn time_of(text: &str) -> Result<Timestamp, String> {
     text.parse()
-}
-
-/// Parses a label as typed.
-pub(super) fn label_of(text: &str) -> Result<(LabelName, LabelValue), String> {
-    labels::parse(text).map_err(|why| format!("`{text}` {why}"))
 }
 
 fn while_of(text: &str) -> Result<Duration, String> {
@@ -229,11 +224,6 @@ async fn wait_more(client: &Client, execution: &Value) -> Result<Value, Failure>
     const PAUSE: std::time::Duration = std::time::Duration::from_millis(500);
     tokio::time::sleep(PAUSE).await;
     client.get(&format!("/executions/{}", segment(&text(execution, "id"))), &[]).await
-}
-
-/// Returns true if an execution has ended or waits for a person.
-pub(super) fn has_ended(execution: &Value) -> bool {
-    matches!(text(execution, "status").as_str(), "succeeded" | "failed" | "timed_out" | "cancelled" | "indeterminate")
 }
 
 /// Returns the result of an execution: a text as it is, anything else as JSON.

@@ -11,6 +11,7 @@ use ensue_node::{Config, LogOver, Node, PacksNews};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Asking;
+use crate::open_files::{OpenFiles, raise_open_files};
 use crate::report::{Exit, Failure, Outcome, say, tell};
 use crate::slow_log::SlowLog;
 use crate::style::Style;
@@ -113,20 +114,6 @@ pub(super) fn run_and_leave<T>(runtime: tokio::runtime::Runtime, task: impl Futu
     let done = runtime.block_on(task);
     runtime.shutdown_timeout(LEFTOVER_PATIENCE);
     done
-}
-
-/// How many files a process may have open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OpenFiles(pub(crate) Option<u64>);
-
-/// Raises this process's limit of open files to its maximum: each connection and each running program needs
-/// some. Returns the previous limit, which programs are built for.
-pub(crate) fn raise_open_files() -> OpenFiles {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let before = getrlimit(Resource::Nofile);
-    // Some systems report no limit but have one.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: before.maximum, maximum: before.maximum });
-    OpenFiles(before.current)
 }
 
 /// Reads the settings: from the given file, or `ensue.yaml` if none is named and it exists, and from the

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::executions::path;
-use super::run::has_ended;
+use super::one_execution::{has_ended, path};
 use crate::client::Client;
 use crate::questions;
 use crate::report::{Exit, Failure, printable, tell};
@@ -31,7 +30,7 @@ pub(super) async fn follow(client: &Client, id: &str) -> Result<Value, Failure> 
         let began = Instant::now();
         match look(client, id).await {
             Ok(flow) => {
-                told.news(&flow).iter().for_each(|line| tell(printable(line)));
+                told.changes(&flow).iter().for_each(|line| tell(printable(line)));
                 if has_ended(&flow.execution) {
                     return Ok(flow.execution);
                 }
@@ -50,7 +49,7 @@ async fn look(client: &Client, id: &str) -> Result<Flow, Failure> {
 }
 
 /// A change, as it is printed.
-struct News {
+struct Change {
     at: Moment,
     line: String,
 }
@@ -82,14 +81,14 @@ struct Told {
 
 impl Told {
     /// Returns a line for each change that has not been reported, in order.
-    fn news(&mut self, flow: &Flow) -> Vec<String> {
-        let mut news = Vec::new();
-        self.push_below(flow, "", 0, &mut news);
-        news.sort_by(|one, other| one.at.cmp(&other.at));
-        news.into_iter().map(|news| news.line).collect()
+    fn changes(&mut self, flow: &Flow) -> Vec<String> {
+        let mut changes = Vec::new();
+        self.push_below(flow, "", 0, &mut changes);
+        changes.sort_by(|one, other| one.at.cmp(&other.at));
+        changes.into_iter().map(|change| change.line).collect()
     }
 
-    fn push_below(&mut self, flow: &Flow, above: &str, depth: u32, news: &mut Vec<News>) {
+    fn push_below(&mut self, flow: &Flow, above: &str, depth: u32, changes: &mut Vec<Change>) {
         for part in flow.steps.iter().flat_map(|step| &step.parts) {
             let name = format!("{above}{}", part.name());
             let status = part.status();
@@ -99,18 +98,18 @@ impl Told {
             {
                 let what = format!("{name}: {}", text(&step.execution, "action"));
                 let at = Moment { time: part.began_at(), phase: Phase::Begins, depth: i64::from(depth) };
-                news.push(News { at, line: line(&step.execution, "requested_at", "started", &what) });
+                changes.push(Change { at, line: line(&step.execution, "requested_at", "started", &what) });
             }
             if before.as_ref() != Some(&status) {
                 let told = standing(part, &flow.execution, &name, &status).map(|(time, line)| {
                     let phase = if matches!(part, Part::Begun(_)) && time == part.began_at() { Phase::EndsAtOnce } else { Phase::Ends };
                     // An inner step ends before the outer one.
-                    News { at: Moment { time, phase, depth: -i64::from(depth) }, line }
+                    Change { at: Moment { time, phase, depth: -i64::from(depth) }, line }
                 });
-                news.extend(told);
+                changes.extend(told);
             }
             if let Part::Begun(step) = part {
-                self.push_below(step, &format!("{name}/"), depth + 1, news);
+                self.push_below(step, &format!("{name}/"), depth + 1, changes);
             }
         }
     }
@@ -172,8 +171,8 @@ mod tests {
     fn each_step_is_reported_when_it_begins_and_when_it_ends() {
         let mut told = Told::default();
         let whole = || execution("", "waiting", 0, None);
-        let mut lines = told.news(&flow(whole(), vec![does(execution("build", "queued", 0, None))]));
-        assert_eq!(told.news(&flow(whole(), vec![does(execution("build", "running", 0, None))])), [""; 0]);
+        let mut lines = told.changes(&flow(whole(), vec![does(execution("build", "queued", 0, None))]));
+        assert_eq!(told.changes(&flow(whole(), vec![does(execution("build", "running", 0, None))])), [""; 0]);
         let skipped = json!({ "step": "never", "item": null, "at": "2026-03-28T09:00:02.000001Z", "skipped": "condition", "error": null });
         let mut item = execution("deploy", "failed", 2, Some(4));
         item["item"] = json!(1);
@@ -183,8 +182,8 @@ mod tests {
             Part::Begun(flow(execution("inside", status, 2, None), vec![deep]))
         };
         let build = || does(execution("build", "succeeded", 0, Some(2)));
-        lines.extend(told.news(&flow(whole(), vec![build(), Part::NotStarted(skipped), does(item), inside("waiting")])));
-        assert_eq!(told.news(&flow(whole(), vec![build(), inside("waiting")])), [""; 0]);
+        lines.extend(told.changes(&flow(whole(), vec![build(), Part::NotStarted(skipped), does(item), inside("waiting")])));
+        assert_eq!(told.changes(&flow(whole(), vec![build(), inside("waiting")])), [""; 0]);
         insta::assert_snapshot!(lines.join("\n"), @"
         2026-03-28 09:00:00Z  started           build: core.shell
         2026-03-28 09:00:02Z  succeeded         build
@@ -202,11 +201,11 @@ mod tests {
         let mut told = Told::default();
         let finally = does(execution("finally", "succeeded", 1, Some(5)));
         let inner = Part::Begun(flow(execution("inner", "succeeded", 1, Some(5)), vec![finally]));
-        told.news(&flow(execution("", "waiting", 0, None), vec![Part::Begun(flow(execution("inner", "waiting", 1, None), vec![]))]));
+        told.changes(&flow(execution("", "waiting", 0, None), vec![Part::Begun(flow(execution("inner", "waiting", 1, None), vec![]))]));
         let check = json!({ "step": "check", "item": null, "at": "2026-03-28T09:00:05.000000Z", "skipped": null,
             "error": { "kind": "fail", "message": "it is too late" } });
         let rollback = does(execution("rollback", "running", 5, None));
-        let lines = told.news(&flow(execution("", "waiting", 0, None), vec![rollback, inner, Part::NotStarted(check)]));
+        let lines = told.changes(&flow(execution("", "waiting", 0, None), vec![rollback, inner, Part::NotStarted(check)]));
         insta::assert_snapshot!(lines.join("\n"), @r"
         2026-03-28 09:00:01Z  started           inner/finally: core.shell
         2026-03-28 09:00:05Z  succeeded         inner/finally

@@ -6,7 +6,7 @@ use clap::Args;
 use ensue_node::config::SupervisorCommand;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::serve::OpenFiles;
+use crate::open_files::OpenFiles;
 use crate::report::{Failure, Outcome};
 
 /// Run a program for a node. Nodes start this command themselves.

@@ -2,13 +2,10 @@
 
 use clap::Subcommand;
 
-use super::at_rest::AtRest;
+use super::at_rest::{AtRest, REBUILDING};
 use super::{Asking, wait_for};
 use crate::report::{Outcome, tell};
 use crate::table::text;
-
-/// The label of the bar while they are rebuilt.
-pub(super) const REBUILDING: &str = "rebuilding";
 
 /// Rebuild the read models.
 #[derive(Debug, Subcommand)]

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use serde_json::Value;
 
 use super::Asking;
-use super::executions::{self, Made, path};
+use super::one_execution::{Made, ended_well, path};
 use crate::client::Client;
 use crate::report::Outcome;
 use crate::table::{excerpt, text, time};
@@ -38,7 +38,7 @@ pub(super) async fn watch(asking: &Asking, client: &Client, id: &str) -> Outcome
         // The message about the end was lost with its connection.
         status = text(&client.get(&path(id, ""), &[]).await?, "status");
     }
-    executions::ended_well(id, made, &status, "")
+    ended_well(id, made, &status, "")
 }
 
 /// Returns a record of an execution on one line: its time, the change, and the details.

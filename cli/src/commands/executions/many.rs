@@ -6,11 +6,11 @@ use ensue_engine::names::LabelName;
 use ensue_engine::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Asking, CHAIN, STATUSES, changed, error_kinds, path};
+use super::{Asking, CHAIN, STATUSES, changed, error_kinds};
 use crate::ago::moment_of;
 use crate::client::{Client, with_query};
 use crate::commands::many;
-use crate::commands::run::label_of;
+use crate::commands::one_execution::{label_of, path};
 use crate::ids;
 use crate::report::Outcome;
 use crate::table::text;

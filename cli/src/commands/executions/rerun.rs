@@ -3,9 +3,10 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::Asking;
 use super::many::{Trying, Which, change_all};
-use super::{Asking, Made, path};
 use crate::client::{Client, segment, with_query};
+use crate::commands::one_execution::{Made, path};
 use crate::commands::run::{given, read_as, told, told_at_its_end, until_its_end};
 use crate::commands::stepping;
 use crate::ids;
