@@ -6,6 +6,7 @@
 
 mod actions;
 mod code;
+mod compiled;
 mod flow;
 mod gives;
 mod inferred;
@@ -14,6 +15,7 @@ mod needs;
 mod parameters;
 mod refs;
 mod retry;
+mod roots;
 mod rules;
 mod schemas;
 mod scope;

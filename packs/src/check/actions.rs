@@ -6,17 +6,17 @@ use std::sync::Arc;
 use ensue_engine::catalog::{self, Builtin, Extra, HttpBody, HttpRequest, ProcessCommand, Run, ShellScript};
 use ensue_engine::names::ActionRef;
 use ensue_engine::vars::reads::VARS;
-use ensue_expression::{Document, Expression, MapType, Occurrence, Others, Roots, Template, ValueType, nearest};
+use ensue_expression::{Document, MapType, Occurrence, Others, Template, ValueType, nearest};
 use serde_json::{Map, Value, json};
 
+use super::compiled::{literal, optional};
 use super::gives::Gives;
 use super::inferred::Taker;
 use super::parameters::Given;
 use super::refs::trigger_to_make;
-use super::rules::{config_type, vars};
+use super::roots::{config_type, locals, vars};
 use super::schemas::{Form, type_of};
 use super::scope::Scope;
-use super::sensors::optional;
 use super::{Checking, Stage, code, flow, url, workflows};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{first_line, wrong_type};
@@ -119,38 +119,6 @@ fn execution() -> ValueType {
         .with("started_at", ValueType::text(), Occurrence::Always)
         .with("actor", ValueType::text(), Occurrence::Always);
     ValueType::map(fields)
-}
-
-pub(super) type Locals = Option<Vec<(String, Expression)>>;
-
-/// The type of `local` before any name is defined in it.
-pub(super) fn no_locals() -> ValueType {
-    ValueType::map(empty_locals())
-}
-
-fn empty_locals() -> MapType {
-    MapType::new(Others::None).called("the names of `local`", None)
-}
-
-/// Compiles the names that are computed first, each in the scope of those before it. Returns the scope with
-/// all of them.
-pub(super) fn locals<'a>(base: &Scope<'a>, written: &'a [Entry], report: &mut Report) -> (Locals, Scope<'a>) {
-    let mut names = empty_locals();
-    let mut scope = base.clone().with("local", no_locals());
-    let mut compiled = Some(Vec::new());
-    for entry in written {
-        let name = entry.key.value.as_str();
-        let expression = scope.expression(&entry.value, &format!("`{name}`"), report);
-        // A name with an error, which has been reported, is defined all the same.
-        let value = expression.as_ref().map_or_else(ValueType::anything, |(_, value)| value.clone());
-        names = names.with(name, value, Occurrence::Always);
-        scope = base.clone().with("local", ValueType::map(names.clone()));
-        match (&mut compiled, expression) {
-            (Some(list), Some((expression, _))) => list.push((name.to_owned(), expression)),
-            (_, _) => compiled = None,
-        }
-    }
-    (compiled, scope)
 }
 
 fn run(checking: &mut Checking<'_>, file: &SourceText, action: &written::Action, plain: &Scope<'_>, report: &mut Report) -> Option<Run> {
@@ -340,9 +308,4 @@ fn or_literal(given: Option<&Node>, otherwise: &Value, scope: &Scope<'_>, report
         Some(node) => scope.template(node, report),
         None => Some(literal(otherwise)),
     }
-}
-
-/// Returns a template without expressions.
-pub(super) fn literal(value: &Value) -> Template {
-    Template::compile(value, &Roots::default()).expect("a value of ours without `${{` has nothing to get wrong")
 }

@@ -4,8 +4,8 @@
 use ensue_engine::catalog::{Concurrency, Control, Flow, Stage};
 use ensue_expression::{Expression, ValueType};
 
+use super::compiled::optional;
 use super::scope::Scope;
-use super::sensors::optional;
 use crate::diagnostics::{Code, Report};
 use crate::fields::first_line;
 use crate::source::SourceText;

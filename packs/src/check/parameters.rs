@@ -9,8 +9,8 @@ use ensue_engine::catalog::{Extra, Presence, Schema, Type};
 use ensue_expression::{Document, Template, nearest};
 use serde_json::json;
 
-use super::actions::literal;
 use super::code;
+use super::compiled::literal;
 use super::inferred::Taker;
 use super::schemas::{Form, type_of};
 use super::scope::Scope;

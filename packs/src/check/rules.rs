@@ -6,16 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ensue_engine::catalog::{Action, Fields, Given, OnLost, Schema};
-use ensue_engine::names::{RuleRef, TriggerRef, WorkerQueueName};
+use ensue_engine::names::{RuleRef, WorkerQueueName};
 use ensue_engine::vars::reads::VARS;
 use ensue_expression::{Expression, MapType, Occurrence, Others, Template, ValueType};
 use serde_json::{Value, json};
 
-use super::actions::{Locals, literal, locals, no_locals};
+use super::compiled::{literal, optional};
 use super::refs::{action_named, schedule_trigger, trigger_named};
-use super::schemas::{Form, type_of};
+use super::roots::{Locals, config_type, event, locals, no_locals, vars};
 use super::scope::Scope;
-use super::sensors::optional;
 use super::{Checking, flow, parameters, workflows};
 use crate::checked::{CheckedRule, CheckedTask};
 use crate::diagnostics::Report;
@@ -101,39 +100,6 @@ fn task(
             };
             Some((CheckedTask::Steps(Arc::new(action)), literal(&json!({}))))
         }
-    }
-}
-
-/// The type of `vars`: nobody declares them.
-pub(super) fn vars() -> ValueType {
-    ValueType::map(MapType::new(Others::Are(ValueType::json())))
-}
-
-/// The type of `event` for a rule with these triggers, or for a step that waits for one of them.
-pub(super) fn event(checking: &mut Checking<'_>, named: &[Option<(TriggerRef, Option<&Schema>)>]) -> ValueType {
-    let payloads = named.iter().map(|trigger| match trigger {
-        Some((name, Some(schema))) => checking.payload_type(name, schema),
-        // This has its own error.
-        Some((_, None)) | None => ValueType::json(),
-    });
-    let payload = payloads.reduce(ValueType::or).unwrap_or_else(ValueType::json);
-    let triggers: Option<Vec<&str>> = named.iter().map(|trigger| trigger.as_ref().map(|(name, _)| name.as_str())).collect();
-    let trigger = triggers.map_or_else(ValueType::text, ValueType::one_of);
-    let fields = MapType::new(Others::None)
-        .called("the fields of `event`", None)
-        .with("id", ValueType::text(), Occurrence::Always)
-        .with("trigger", trigger, Occurrence::Always)
-        .with("payload", payload, Occurrence::Always)
-        .with("source", ValueType::text(), Occurrence::Always)
-        .with("time", ValueType::text(), Occurrence::Always);
-    ValueType::map(fields)
-}
-
-/// The type of the pack's settings.
-pub(super) fn config_type(checking: &Checking<'_>) -> ValueType {
-    match &checking.pack.manifest.config {
-        Some(schema) => type_of(schema, Form::Completed, "the settings of `config`", None),
-        None => ValueType::anything(),
     }
 }
 

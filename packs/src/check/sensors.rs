@@ -9,10 +9,11 @@ use ensue_expression::{Expression, MapType, Others, ValueType};
 use serde_json::Value;
 
 use super::Checking;
+use super::compiled::optional;
 use super::inferred::Taker;
 use super::parameters::Given;
 use super::refs::trigger_to_make;
-use super::rules::config_type;
+use super::roots::config_type;
 use super::schemas::{Form, type_of};
 use super::scope::{Scope, check_listed};
 use crate::diagnostics::{Code, Report};
@@ -127,14 +128,6 @@ fn warn_of_unsigned_key(source: &written::Source, dedupe: &Expression, node: &No
     report
         .warning(Code::DedupeUnsigned, file, first_line(&node.span, file), message)
         .hint("read the key from `body`, or remove `repeats: allow`");
-}
-
-/// Turns "not given, or given and compiled or not" into "compiled or not".
-pub(super) fn optional<T>(given: Option<Option<T>>) -> Option<Option<T>> {
-    match given {
-        None => Some(None),
-        Some(compiled) => compiled.map(Some),
-    }
 }
 
 fn verify(checking: &Checking<'_>, file: &SourceText, written: &Verify, name: &SensorRef, report: &mut Report) -> Option<catalog::Verify> {

@@ -21,13 +21,12 @@ use ensue_expression::{Expression, MapType, Occurrence, Others, Path, Template, 
 use serde_json::json;
 
 use super::Checking;
-use super::actions::literal;
+use super::compiled::{literal, optional};
 use super::inferred::Taker;
 use super::parameters::{Given, with};
 use super::refs::{NamedAction, action_named};
 use super::schemas::{Form, type_of};
 use super::scope::{Holds, Scope};
-use super::sensors::optional;
 use crate::diagnostics::{Code, Report};
 use crate::fields::{DURATION_HINT, first_line};
 use crate::source::SourceText;

@@ -7,8 +7,9 @@ use ensue_engine::names::{DEFAULT_QUEUE, HTTP_QUEUE, WorkerQueueName};
 
 use super::concurrency::{CONCURRENCY, Concurrency, read_concurrency};
 use super::labels::{LABELS, Label, read_labels};
+use super::local::{LOCAL, read_local, read_names};
 use super::retry::{RETRY, Retry, read_retry};
-use super::rule::{LOCAL, PRIORITY, read_local, read_names, read_priority};
+use super::timing::{PRIORITY, read_priority, read_timeout};
 use super::workflow::{self, WORKFLOW, Workflow};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, is_one_expression, listed, text, wrong_type};
@@ -370,20 +371,6 @@ fn tell_of_attempts(fields: &mut Fields<'_>, report: &mut Report) {
             report.error(Code::FieldOutOfPlace, fields.file, at, format!("`{name}` {is}")).hint("set it in the actions that the steps run");
         }
     }
-}
-
-pub(super) fn read_timeout(fields: &mut Fields<'_>, report: &mut Report) -> Option<Duration> {
-    read_some_time("timeout", fields, report)
-}
-
-/// Takes a duration greater than zero.
-pub(super) fn read_some_time(name: &str, fields: &mut Fields<'_>, report: &mut Report) -> Option<Duration> {
-    let at = fields.span_of(name);
-    let time = fields.duration(name, report)?;
-    if time.is_zero() {
-        report.error(Code::InvalidDuration, fields.file, at, format!("`{name}` must be longer than zero")).hint("for example `10m`");
-    }
-    Some(time)
 }
 
 fn read_run(entry: Entry, file: &SourceText, report: &mut Report) -> Option<Run> {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use ensue_engine::catalog::{Control, Does, Excess, THROTTLE_LIMIT_MAX, WINDOW_COUNT_MAX};
 
-use super::action::read_some_time;
 use super::concurrency;
+use super::timing::read_some_time;
 use crate::diagnostics::Report;
 use crate::fields::Fields;
 use crate::shape::{Field, Form, Kind, Shape, optional, required, words};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ensue_engine::catalog::Schema;
 use ensue_engine::inquiries::question::{ASSIGNEES_MAX, ESCALATIONS_MAX, REMINDERS_MAX, VETO_BYTES_MAX};
 
-use super::action::read_some_time;
+use super::timing::read_some_time;
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, first_line, text, wrong_type};
 use crate::schema;

@@ -8,12 +8,13 @@ use ensue_engine::schedule::plan::Plan;
 
 use super::concurrency::CONCURRENCY_OF_RULE;
 use super::flow::{DEBOUNCE, DEDUPE, MISSING, Stage, THROTTLE, WINDOW, read_flow};
+use super::local::{LOCAL, read_local};
 use super::schedule::{self, SCHEDULE};
+use super::timing::{PRIORITY, read_priority};
 use super::workflow::{self, STEP, Workflow};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, first_line, text, wrong_type};
-use crate::schema::{is_our_name, tell_bad_name};
-use crate::shape::{Between, Field, Form, Kind, Shape, optional, words};
+use crate::shape::{Between, Form, Kind, Shape, optional, words};
 use crate::source::SourceText;
 use crate::yaml::{Content, Entry, Node, Spanned};
 
@@ -78,20 +79,6 @@ pub(crate) static RULE: Shape = Shape {
     ],
 };
 
-/// Names that are computed first.
-pub(super) const LOCAL: Field = optional(
-    "local",
-    Kind::Mapping { names: Form::OwnName, of: &Kind::Expression },
-    "Names with an expression each, computed in order. Expressions read them as `local.<name>`, including the ones below.",
-);
-
-pub(super) const PRIORITY: Field = optional(
-    "priority",
-    Kind::Integer { from: -100, to: 100 },
-    "Which executions run first if they have to wait: −100 to 100, higher first. The default is 0. A rule's priority overrides its \
-        action's.",
-);
-
 pub(crate) struct Rule {
     pub(crate) description: String,
     pub(crate) mode: Mode,
@@ -125,26 +112,6 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     let priority = read_priority(&mut fields, report);
     let (triggers, schedule) = occasion?;
     Some(Rule { description, mode, triggers, schedule, when, local: local?, flow: flow?, task: task?, priority })
-}
-
-/// Takes the names that are computed first, in order. Returns `None` if one of them is not a valid name.
-pub(super) fn read_local(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Entry>> {
-    read_names("local", fields, report)
-}
-
-/// Takes a mapping of the pack's own names. Returns `None` if one of them is not valid.
-pub(super) fn read_names(field: &str, fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Entry>> {
-    let mut is_whole = true;
-    let entries = fields.mapping(field, report).unwrap_or_default();
-    for entry in entries.iter().filter(|entry| !is_our_name(&entry.key.value)) {
-        tell_bad_name(&entry.key.value, &entry.key.span, fields.file, report);
-        is_whole = false;
-    }
-    is_whole.then_some(entries)
-}
-
-pub(super) fn read_priority(fields: &mut Fields<'_>, report: &mut Report) -> Option<i8> {
-    fields.integer("priority", report).and_then(|number| i8::try_from(number).ok())
 }
 
 fn read_task(fields: &mut Fields<'_>, start: Range<usize>, report: &mut Report) -> Option<Task> {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use ensue_engine::catalog::{OnExpire, Since};
 
-use super::action::read_some_time;
 use super::inquiry::never_expires;
+use super::timing::read_some_time;
 use crate::diagnostics::Report;
 use crate::fields::{Fields, text};
 use crate::shape::{Between, Form, Kind, Shape, optional, required, words};

@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use ensue_engine::catalog::{ITEMS_MAX, ItemFailure, OnFailure, PARALLEL_DEFAULT, STEPS_MAX};
 
-use super::action::read_timeout;
 use super::inquiry::{INQUIRY, Inquiry, read_inquiry};
 use super::repeat::{REPEAT, Repeat, read_repeat};
 use super::retry::{RETRY, Retry, read_retry};
-use super::rule::{PRIORITY, read_priority};
+use super::timing::{PRIORITY, read_priority, read_timeout};
 use super::wait::{WAIT, Wait, read_wait};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, first_line, text, wrong_type};

@@ -8,7 +8,7 @@ use super::ends::End;
 use super::{Holds, Reader, Steps};
 use crate::check::Checking;
 use crate::check::refs::trigger_named;
-use crate::check::rules::event;
+use crate::check::roots::event;
 use crate::check::scope::Scope;
 use crate::diagnostics::{Code, Report};
 use crate::source::SourceText;
