@@ -1,4 +1,5 @@
-//! Traits for the storage of logs, secrets and read models. The implementation is in one file: `backend/sqlite.rs`.
+//! Traits for the storage of logs, secrets, read models, outputs and artifacts. The implementation is in one file:
+//! `backend/sqlite.rs`.
 //!
 //! The node uses these traits, and the writer and reader traits of `ensue-engine` and `ensue-views`. A batch costs
 //! one call through them.
@@ -6,17 +7,21 @@
 pub mod sqlite;
 
 use std::any::Any;
+use std::io;
 use std::sync::Arc;
 
-use ensue_engine::ids::LogId;
-use ensue_engine::ports::{Log, LogError, LogReader, Vault};
+use ensue_engine::ids::{AttemptId, LogId};
+use ensue_engine::ports::{Blobs, Log, LogError, LogReader, OutputError, Outputs, Vault};
+use ensue_store::blobs::BlobLimits;
 use ensue_store::master_key::MasterKey;
+use ensue_store::outputs::{Now, OutputLimits};
+use ensue_store::retention::{Round, Step};
 use ensue_views::retention::RetainedViews;
 use ensue_views::{ViewError, ViewReader};
 
-pub use sqlite::{Folder, FolderError, OpenError};
+pub use sqlite::{Folder, FolderError, OpenError, in_folder, insert_rate};
 
-/// The storage of a log, its secrets and its read models.
+/// The storage of a log, its secrets, its read models, and the outputs and artifacts of its attempts.
 pub trait Backend: Send + Sync {
     /// Returns the existing logs; empty if the log is still to be created.
     fn logs(&self) -> Result<Vec<LogId>, OpenError>;
@@ -35,7 +40,28 @@ pub trait Backend: Send + Sync {
     fn views(&self, log: LogId) -> Result<Box<dyn Views>, OpenError>;
     /// Opens a second set of read models next to the live ones, which it replaces once it has caught up.
     fn views_beside(&self, log: LogId) -> Result<Box<dyn Views>, OpenError>;
+    /// Opens the outputs of attempts. Creates their store if it does not exist.
+    fn outputs(&self, limits: OutputLimits, now: Now) -> io::Result<Arc<dyn KeptOutputs>>;
+    /// Opens the artifacts of attempts. Creates their store if it does not exist.
+    fn blobs(&self, limits: BlobLimits, now: Now) -> io::Result<Arc<dyn KeptBlobs>>;
 }
+
+/// A store from which the housekeeper removes old items.
+pub trait Expiring: Send + Sync {
+    /// Returns the space in use.
+    fn used_bytes(&self) -> u64;
+    /// Does the next part of a round that removes old items.
+    fn step(&self, round: &mut Round) -> io::Result<Step>;
+}
+
+/// The outputs of attempts.
+pub trait KeptOutputs: Outputs + Expiring {
+    /// Registers the attempts that may print more, and returns the errors of those whose output cannot be read.
+    fn go_on(&self, attempts: Vec<AttemptId>) -> Vec<OutputError>;
+}
+
+/// The artifacts of attempts.
+pub trait KeptBlobs: Blobs + Expiring {}
 
 /// Read models, as their only follower owns them.
 pub trait Views: RetainedViews {

@@ -9,11 +9,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ensue_engine::ids::AttemptId;
-use ensue_store::blobs::{BlobLimits, FolderBlobs};
-use ensue_store::outputs::{FolderOutputs, Now, OUTPUT_BYTES_MAX, OutputLimits};
-use ensue_store::retention::{Disposable, RetentionLimits, Round, Step};
+use ensue_store::blobs::BlobLimits;
+use ensue_store::outputs::{Now, OUTPUT_BYTES_MAX, OutputLimits};
+use ensue_store::retention::{RetentionLimits, Round, Step};
 
-use crate::backend::Folder;
+use crate::backend::{Backend, Expiring, KeptBlobs, KeptOutputs};
 use crate::clock::Clock;
 
 /// How much more free disk space than the log's own reserve is required: if the disk is nearly full, the log
@@ -67,9 +67,9 @@ pub(crate) fn days(days: u32) -> Duration {
 #[derive(Clone)]
 pub(crate) struct KeptBeside {
     /// The outputs of attempts.
-    pub(crate) outputs: Arc<FolderOutputs>,
+    pub(crate) outputs: Arc<dyn KeptOutputs>,
     /// The artifacts of attempts.
-    pub(crate) blobs: FolderBlobs,
+    pub(crate) blobs: Arc<dyn KeptBlobs>,
     outputs_set: KeptSettings,
     artifacts_set: KeptSettings,
 }
@@ -86,7 +86,7 @@ pub(crate) struct Used {
 impl KeptBeside {
     /// Opens both stores. `running` are the attempts that may still write output.
     pub(crate) fn open(
-        data: &Folder,
+        backend: &dyn Backend,
         (outputs_set, artifacts_set): (KeptSettings, KeptSettings),
         min_free_bytes: u64,
         clock: &Arc<dyn Clock>,
@@ -97,12 +97,12 @@ impl KeptBeside {
         // An operator who lets the log fill the disk accepts the same for this data.
         let free_bytes = if min_free_bytes == 0 { 0 } else { min_free_bytes.saturating_add(FREE_BESIDE_RESERVE_BYTES) };
         let limits = OutputLimits { attempt_bytes: outputs_set.one_bytes_max, quota_bytes: outputs_set.quota_bytes, free_bytes };
-        let outputs = FolderOutputs::open(&data.outputs(), limits, now.clone())?;
-        for error in outputs.go_on(running) {
+        let outputs = backend.outputs(limits, now.clone())?;
+        for error in outputs.go_on(running.into_iter().collect()) {
             tracing::warn!(%error, "the output of a running attempt cannot be read, so no more of it is kept");
         }
-        let blobs = FolderBlobs::open(&data.blobs(), BlobLimits { quota_bytes: artifacts_set.quota_bytes, free_bytes }, now)?;
-        Ok(Self { outputs: Arc::new(outputs), blobs, outputs_set, artifacts_set })
+        let blobs = backend.blobs(BlobLimits { quota_bytes: artifacts_set.quota_bytes, free_bytes }, now)?;
+        Ok(Self { outputs, blobs, outputs_set, artifacts_set })
     }
 
     /// Returns how much output is stored.
@@ -141,7 +141,7 @@ impl Housekeeper {
                     let outputs = kept.outputs_set.retention();
                     let artifacts = kept.artifacts_set.retention();
                     let goes_on = round("outputs", &*kept.outputs, outputs, &*clock, &rests)
-                        && round("artifacts", &kept.blobs, artifacts, &*clock, &rests);
+                        && round("artifacts", &*kept.blobs, artifacts, &*clock, &rests);
                     if !goes_on {
                         return;
                     }
@@ -169,16 +169,10 @@ impl Drop for Housekeeper {
 }
 
 /// Goes through one kind of data once, resting between its parts. Returns true if the job continues.
-fn round<S: Disposable>(
-    what: &'static str,
-    store: &S,
-    limits: RetentionLimits,
-    clock: &dyn Clock,
-    rests: &impl Fn(Duration) -> bool,
-) -> bool {
+fn round(what: &'static str, store: &dyn Expiring, limits: RetentionLimits, clock: &dyn Clock, rests: &impl Fn(Duration) -> bool) -> bool {
     let mut round = Round::begin(limits, clock.now());
     loop {
-        match round.step(store) {
+        match store.step(&mut round) {
             Ok(Step::More) => {}
             Ok(Step::Over(thrown)) => {
                 if thrown.things > 0 {

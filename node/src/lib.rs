@@ -53,8 +53,8 @@ mod vars;
 mod views;
 mod whole_fold;
 
+pub use backend::insert_rate;
 pub use config::Config;
-pub use ensue_store::sqlite::insert_rate;
 pub use packs_folder::{PacksNews, PacksRead};
 pub use process::{Node, NodeFailure};
 pub use seat::lead::LogOver;

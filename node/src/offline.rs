@@ -17,8 +17,7 @@ use ensue_store::verify::{Verified, VerifyError, verify};
 use ensue_views::{Projector, ViewError};
 use thiserror::Error;
 
-use crate::backend::sqlite::Places;
-use crate::backend::{Backend, Folder};
+use crate::backend::{Backend, Folder, in_folder};
 use crate::clock::{Clock, ClockStep, SystemClock};
 use crate::config::Config;
 use crate::seat::open::{Opened, compare_with_outside, open, open_restored, state_folder};
@@ -125,7 +124,7 @@ pub enum Against {
 /// says fails only after its records were found intact.
 pub fn verify_directory(config: &Config, against: Against, mut step: impl FnMut(Position, Position)) -> Result<Verified, OfflineError> {
     let data = Folder::open(&config.data).map_err(StartError::from)?;
-    let backend = Places::of(&data);
+    let backend = in_folder(&data);
     let id = backend.logs().map_err(StartError::from)?.first().copied();
     let id = id.ok_or_else(|| machine("opening the log", &format!("there is no log in {}", data.path().display())))?;
     let reader = backend.reader(id).map_err(StartError::from)?;

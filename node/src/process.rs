@@ -227,7 +227,7 @@ fn note(handle: &SequencerHandle, doing: &'static str, ask: Ask) -> Result<(), S
 fn refused(doing: &'static str, error: &SubmitError) -> StartError {
     match error {
         // Offers follow from the folded records: the derived data stored in the file does not match them.
-        SubmitError::Refused(Refusal::Unstorable(why)) => StartError::Chain(format!("log.sqlite disagrees with its own records: {why}")),
+        SubmitError::Refused(Refusal::Unstorable(why)) => StartError::Chain(format!("the log disagrees with its own records: {why}")),
         _ => StartError::Refused { doing, why: error.to_string(), hint: error.hint() },
     }
 }
@@ -240,7 +240,7 @@ mod tests {
     fn a_start_that_the_file_of_the_log_refuses_names_that_file() {
         let refusal = SubmitError::Refused(Refusal::Unstorable("its first record is there already".to_owned()));
         let why = refused("recording the start", &refusal).to_string();
-        assert!(why.contains("log.sqlite") && why.contains("its first record is there already"), "{why}");
+        assert!(why.contains("the log disagrees") && why.contains("its first record is there already"), "{why}");
         let other = refused("recording the start", &SubmitError::Busy);
         assert!(matches!(other, StartError::Refused { doing: "recording the start", .. }), "{other}");
     }

@@ -74,7 +74,7 @@ impl Disk {
     pub(crate) fn places(&self, data: &DataDir) -> Places {
         let Some(files) = &self.files else { return Places::of(data) };
         let place = |name: &str| Place { path: files.path(name), files: CRASH_DISKS };
-        Places { log: place("log.sqlite"), vault: place("vault.sqlite"), views: place("views.sqlite") }
+        Places { log: place("log.sqlite"), vault: place("vault.sqlite"), views: place("views.sqlite"), ..Places::of(data) }
     }
 
     /// Ends the process that uses the disk; its handles become invalid.

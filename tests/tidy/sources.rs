@@ -38,6 +38,12 @@ const PURE_ALL_THE_SAME: &[(&str, &str, &str)] =
 const SECRETS: &[(&str, &str)] =
     &[("engine/src/ports.rs", "Secret"), ("executor/src/programs.rs", "GivenKey"), ("store/src/master_key.rs", "MasterKey")];
 
+/// The only file of the node that names a concrete store; the file of its traits re-exports from it.
+const STORED_IN: &str = "node/src/backend/sqlite.rs";
+
+/// How a concrete store is named.
+const STORES: &[&str] = &["sqlite::", "Sqlite", ".sqlite", "FolderOutputs", "FolderBlobs"];
+
 /// Endings of type names that carry no meaning.
 const EMPTY_NAMES: &[&str] = &["Manager", "Helper", "Helpers", "Util", "Utils", "Service", "Info", "Common"];
 
@@ -80,6 +86,21 @@ fn pure_crates_use_no_clock_disk_or_lock() {
         findings.push(format!("{file} does not name `{named}` any more: take its exemption out"));
     }
     demand_none(&findings, "the pure crates touch nothing:");
+}
+
+#[test]
+fn node_names_a_concrete_store_in_one_file() {
+    let sources = running_sources();
+    let mut findings = Vec::new();
+    for (path, text) in sources.iter().filter(|(path, _)| path.starts_with("node/src/") && path != STORED_IN) {
+        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
+        let is_re_export = |line: &str| path == "node/src/backend.rs" && line.starts_with("pub use sqlite::");
+        for (number, line) in lines.filter(|(_, line)| !is_re_export(line)) {
+            findings.extend(STORES.iter().filter(|store| line.contains(**store)).map(|store| format!("{path}:{}: `{store}`", number + 1)));
+        }
+    }
+    assert!(sources.iter().any(|(path, _)| path == STORED_IN), "there is no {STORED_IN}");
+    demand_none(&findings, "only `node/src/backend/sqlite.rs` names a concrete store:");
 }
 
 #[test]

@@ -1,18 +1,24 @@
-//! The SQLite backend of a log, its secrets and its read models. No other file of the node names the storage engine.
+//! The backend in a data directory: the log, the secrets and the read models in SQLite files, the outputs and
+//! artifacts in folders. No other file of the node names a concrete store.
 
 use std::any::Any;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use ensue_engine::ids::LogId;
-use ensue_engine::ports::{Log, LogReader, Vault};
+use ensue_engine::ids::{AttemptId, LogId};
+use ensue_engine::ports::{Log, LogReader, OutputError, Vault};
+use ensue_store::blobs::{BlobLimits, FolderBlobs};
 use ensue_store::master_key::MasterKey;
+use ensue_store::outputs::{FolderOutputs, Now, OutputLimits};
+use ensue_store::retention::{Round, Step};
 use ensue_store::sqlite::Place;
 use ensue_store::sqlite::log::{SqliteLog, SqliteLogReader, logs_at};
 use ensue_store::sqlite::vault::SqliteVault;
 use ensue_store::sqlite::views::SqliteViews;
 use ensue_views::{ViewError, ViewReader};
 
-use super::{Backend, Look, Views};
+use super::{Backend, Expiring, KeptBlobs, KeptOutputs, Look, Views};
 
 /// The data directory of a node, held exclusively by this process.
 pub use ensue_store::data_dir::DataDir as Folder;
@@ -20,8 +26,15 @@ pub use ensue_store::data_dir::DataDir as Folder;
 pub use ensue_store::data_dir::DataDirError as FolderError;
 /// Why a file in the data directory cannot be opened.
 pub use ensue_store::sqlite::OpenError;
+/// How fast this machine inserts rows.
+pub use ensue_store::sqlite::insert_rate;
 
-/// Where the SQLite files of a data directory are.
+/// Returns the storage in a data directory.
+pub fn in_folder(folder: &Folder) -> Arc<dyn Backend> {
+    Arc::new(Places::of(folder))
+}
+
+/// Where the files and folders of a data directory are.
 #[derive(Clone, Debug)]
 pub struct Places {
     /// The log.
@@ -30,12 +43,18 @@ pub struct Places {
     pub vault: Place,
     /// The read models.
     pub views: Place,
+    /// The folder of the outputs.
+    pub outputs: PathBuf,
+    /// The folder of the artifacts.
+    pub blobs: PathBuf,
 }
 
 impl Places {
     /// Returns the places in the directory itself.
     pub fn of(folder: &Folder) -> Self {
-        Self { log: folder.log().as_path().into(), vault: folder.vault().as_path().into(), views: folder.views().as_path().into() }
+        let place = |path: PathBuf| path.as_path().into();
+        let (log, vault, views) = (place(folder.log()), place(folder.vault()), place(folder.views()));
+        Self { log, vault, views, outputs: folder.outputs(), blobs: folder.blobs() }
     }
 
     fn views_beside(&self) -> Place {
@@ -82,7 +101,43 @@ impl Backend for Places {
     fn views_beside(&self, log: LogId) -> Result<Box<dyn Views>, OpenError> {
         Ok(Box::new(SqliteViews::open_at(&Places::views_beside(self), log)?))
     }
+
+    fn outputs(&self, limits: OutputLimits, now: Now) -> io::Result<Arc<dyn KeptOutputs>> {
+        Ok(Arc::new(FolderOutputs::open(&self.outputs, limits, now)?))
+    }
+
+    fn blobs(&self, limits: BlobLimits, now: Now) -> io::Result<Arc<dyn KeptBlobs>> {
+        Ok(Arc::new(FolderBlobs::open(&self.blobs, limits, now)?))
+    }
 }
+
+impl Expiring for FolderOutputs {
+    fn used_bytes(&self) -> u64 {
+        Self::used_bytes(self)
+    }
+
+    fn step(&self, round: &mut Round) -> io::Result<Step> {
+        round.step(self)
+    }
+}
+
+impl KeptOutputs for FolderOutputs {
+    fn go_on(&self, attempts: Vec<AttemptId>) -> Vec<OutputError> {
+        Self::go_on(self, attempts)
+    }
+}
+
+impl Expiring for FolderBlobs {
+    fn used_bytes(&self) -> u64 {
+        Self::used_bytes(self)
+    }
+
+    fn step(&self, round: &mut Round) -> io::Result<Step> {
+        round.step(self)
+    }
+}
+
+impl KeptBlobs for FolderBlobs {}
 
 impl Views for SqliteViews {
     fn reader(&self) -> Arc<dyn ViewReader> {

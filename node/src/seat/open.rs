@@ -13,8 +13,7 @@ use ensue_store::checkpoints::{Checkpoint, Checkpoints};
 use ensue_store::master_key::{MasterKey, MasterKeyError};
 use ensue_store::state_folder::{Data, OutsideHead, StateFolder, StateFolderError};
 
-use crate::backend::sqlite::Places;
-use crate::backend::{Backend, Folder};
+use crate::backend::{Backend, Folder, in_folder};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::snapshots;
@@ -46,21 +45,21 @@ pub struct Opened {
 
 /// Opens the data directory that the settings name. Creates the parts that do not exist yet.
 pub fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, StartError> {
-    open_on(config, clock, Places::of)
+    open_on(config, clock, in_folder)
 }
 
-/// Opens a data directory whose SQLite files may be stored in another place.
-pub fn open_on(config: &Config, clock: &dyn Clock, places: impl FnOnce(&Folder) -> Places) -> Result<Opened, StartError> {
+/// Opens a data directory whose storage may be in another place.
+pub fn open_on(config: &Config, clock: &dyn Clock, storage: impl FnOnce(&Folder) -> Arc<dyn Backend>) -> Result<Opened, StartError> {
     let data = Folder::open(&config.data)?;
-    let places = places(&data);
-    open_if(config, clock, (data, Arc::new(places)), compare_with_outside)
+    let backend = storage(&data);
+    open_if(config, clock, (data, backend), compare_with_outside)
 }
 
 /// Opens a data directory without comparing it with the head that is stored outside it: a restored backup is older.
 pub fn open_restored(config: &Config, clock: &dyn Clock) -> Result<Opened, StartError> {
     let data = Folder::open(&config.data)?;
-    let places = Places::of(&data);
-    open_if(config, clock, (data, Arc::new(places)), |_, _, _| Ok(()))
+    let backend = in_folder(&data);
+    open_if(config, clock, (data, backend), |_, _, _| Ok(()))
 }
 
 fn open_if(

@@ -62,7 +62,7 @@ impl Working {
         });
         let running: Vec<Given> = running.collect();
         let (sizes, attempts) = ((config.outputs, config.artifacts), running.iter().map(|(attempt, _)| *attempt));
-        let kept = KeptBeside::open(&opened.data, sizes, config.min_free_bytes, &around.clock, attempts)
+        let kept = KeptBeside::open(&*opened.backend, sizes, config.min_free_bytes, &around.clock, attempts)
             .map_err(|why| machine("opening the outputs and artifacts", &why))?;
         let by = Opener::now(new_worker(&*around.clock));
         let (begun, previous) =
@@ -81,7 +81,7 @@ impl Working {
             keys: stores.keys.clone(),
             vars: stores.vars.clone(),
             outputs: kept.outputs.clone(),
-            blobs: Arc::new(kept.blobs.clone()),
+            blobs: kept.blobs.clone(),
             observe: stores.edge.clone(),
             packs: Arc::new(Copies(stores.catalogs.clone())),
             programs: Arc::new(TimedPrograms { programs, spawned: spawned.clone() }),
@@ -107,7 +107,7 @@ impl Working {
 
     /// Returns the store of the files that attempts publish.
     pub(crate) fn blobs(&self) -> Arc<dyn Blobs> {
-        Arc::new(self.kept.blobs.clone())
+        self.kept.blobs.clone()
     }
 }
 

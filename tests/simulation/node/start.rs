@@ -22,8 +22,8 @@ use ensue_node::parts::{
     follower, plain, queues, sequencer, snapshots,
 };
 use ensue_node::seat::open::open_on;
-use ensue_store::blobs::{BlobLimits, FolderBlobs};
-use ensue_store::outputs::{FolderOutputs, Now, OutputLimits};
+use ensue_store::blobs::BlobLimits;
+use ensue_store::outputs::{Now, OutputLimits};
 use ensue_views::ViewReader;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
@@ -120,7 +120,7 @@ impl Node {
         config.packs = disk.packs();
         config.state_base = Some(disk.state());
         let clock: Arc<dyn Clock> = Arc::new(NodeClock::new(WorldHands(ground.clone())));
-        let opened = open_on(&config, &*clock, |data| disk.places(data))?;
+        let opened = open_on(&config, &*clock, |data| Arc::new(disk.places(data)))?;
         ground.note_operated(opened.log.epoch().0, operated.clone());
         may_die("opening the data")?;
 
@@ -143,9 +143,9 @@ impl Node {
         let told = clock.clone();
         let now: Now = Arc::new(move || told.now());
         let limits = OutputLimits { attempt_bytes: OUTPUT_BYTES_MAX, ..OutputLimits::default() };
-        let outputs = Arc::new(FolderOutputs::open(&opened.data.outputs(), limits, now.clone())?);
+        let outputs = opened.backend.outputs(limits, now.clone())?;
         let limits = BlobLimits { quota_bytes: u64::MAX, free_bytes: 0 };
-        let blobs: Arc<dyn Blobs> = Arc::new(FolderBlobs::open(&opened.data.blobs(), limits, now)?);
+        let blobs: Arc<dyn Blobs> = opened.backend.blobs(limits, now)?;
         let outside = OutsideWriter::new(opened.outside);
 
         let rebuilt = Rebuilt::default();
@@ -166,7 +166,7 @@ impl Node {
             Effect::Stop { .. } | Effect::Release { .. } => None,
         });
         let running: Vec<_> = running.collect();
-        for error in outputs.go_on(running.iter().map(|(attempt, _)| *attempt)) {
+        for error in outputs.go_on(running.iter().map(|(attempt, _)| *attempt).collect()) {
             ground.tell(
                 "worker",
                 format!("the outputs of an attempt that runs cannot be gone on with: {}", disk.without_place(&error.to_string())),
