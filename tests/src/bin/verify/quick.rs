@@ -1,6 +1,7 @@
 //! The fast lane, `cargo verify --quick`: formatting, lints, the tests of the crates that changed, the house rules, and thirty worlds.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -18,30 +19,63 @@ const FEW_WORLDS: Step = Step {
 /// Names the commit since which changes count. Without it, changes since the last commit and that commit's own count.
 const SINCE: &str = "ENSUE_CHANGED_SINCE";
 
-/// The tests of the command line start built nodes and take minutes: the full lane runs them.
-const LEFT_OUT: &[&str] = &["cli", "tests"];
+/// The crates whose tests are left to the full lane, each with the reason.
+const LEFT_OUT: &[(&str, &str)] = &[
+    ("ensue", "they start built nodes and take minutes: `cargo test -p ensue`"),
+    ("ensue-tests", "the next steps run the house rules and thirty worlds; for the rest: `cargo test -p ensue-tests`"),
+];
 
 /// Verifies what changed, as far as it can be verified in a few minutes.
 pub(crate) fn check(report: &mut Report) -> Result<()> {
     for step in [FORMATTING, LINTS] {
         report.run(&step)?;
     }
-    let folders = changed_folders()?;
-    for folder in folders.iter().filter(|folder| !LEFT_OUT.contains(&folder.as_str())) {
-        report.cargo(&format!("tests of {folder}"), &["test", "-q", "-p", &format!("ensue-{folder}"), "--locked"], &[])?;
-    }
-    for folder in folders.iter().filter(|folder| *folder == "cli") {
-        report.skip(&format!("tests of {folder}"), "they take minutes: `cargo test -p ensue`");
+    for name in changed_crates()? {
+        let step = format!("tests of {name}");
+        match LEFT_OUT.iter().find(|(left_out, _)| *left_out == name) {
+            Some((_, why)) => report.skip(&step, why),
+            None => report.cargo(&step, &["test", "-q", "-p", &name, "--locked"], &[])?,
+        }
     }
     report.run(&HOUSE_RULES)?;
     report.run(&FEW_WORLDS)
 }
 
-/// Returns the folders of the crates with changed files.
-fn changed_folders() -> Result<BTreeSet<String>> {
+/// Returns the names of the crates with changed files.
+fn changed_crates() -> Result<BTreeSet<String>> {
     let since = std::env::var(SINCE).unwrap_or_else(|_| "HEAD~1".to_owned());
     let changed = git(&["diff", "--name-only", &since])?;
     let untracked = git(&["ls-files", "--others", "--exclude-standard"])?;
-    let folders = changed.lines().chain(untracked.lines()).filter_map(|path| path.split_once('/')).map(|(folder, _)| folder.to_owned());
-    Ok(folders.filter(|folder| std::path::Path::new(folder).join("Cargo.toml").exists() && folder != "fuzz").collect())
+    let paths = changed.lines().chain(untracked.lines()).map(Path::new);
+    // The fuzz targets are a workspace of their own.
+    Ok(paths.filter(|path| !path.starts_with("fuzz")).filter_map(crate_of).collect())
+}
+
+/// Returns the name of the crate that a file belongs to: that of the innermost folder with a manifest.
+fn crate_of(path: &Path) -> Option<String> {
+    let manifest = path.ancestors().skip(1).map(|folder| folder.join("Cargo.toml")).find(|manifest| manifest.exists())?;
+    let manifest = std::fs::read_to_string(manifest).ok()?;
+    let package = manifest.split_once("[package]")?.1;
+    package.lines().find_map(|line| Some(line.strip_prefix("name = ")?.trim_matches('"').to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_belongs_to_the_innermost_crate() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let of = |path: &str| crate_of(&root.join(path));
+        for (path, name) in [
+            ("engine/src/ids/derived.rs", "ensue-engine"),
+            ("cli/tests/main.rs", "ensue"),
+            ("tests/tidy/rooms.rs", "ensue-tests"),
+            ("tests/disk/src/lib.rs", "ensue-disk"),
+            ("tests/support/src/story.rs", "ensue-test-support"),
+        ] {
+            assert_eq!(of(path).as_deref(), Some(name), "{path}");
+        }
+        assert_eq!(of("README.md"), None);
+    }
 }
