@@ -13,7 +13,7 @@ use std::ops::Range;
 pub use partial::Partial;
 
 use crate::analyse::{Access, Literal, path_of};
-use crate::ast::{self, Chain, Expr, Fold, Kind, LinkKind, Operator, Presence};
+use crate::ast::{self, Chain, Expr, Fold, Kind, Link, LinkKind, Operator, Presence};
 use crate::budget::Budget;
 use crate::evaluate::Evaluation;
 use crate::expression::Expression;
@@ -31,11 +31,6 @@ const CONSTANT_STEPS_MAX: u64 = 1_000;
 const PARTS_MAX: usize = 32;
 
 impl Expression {
-    /// Returns true if it is proven that no values of the names make the expression true.
-    pub fn never_holds(&self) -> bool {
-        Condition::of(self).never_holds()
-    }
-
     /// Returns the places of the one or two parts joined by `&&` that are never true, or never true together,
     /// as far as this can be proven.
     pub fn contradiction(&self) -> Option<Vec<Range<usize>>> {
@@ -275,24 +270,12 @@ struct Asked<'e> {
 
 impl<'e> Asked<'e> {
     fn of(expr: &'e Expr, truth: bool) -> Self {
-        match &expr.kind {
-            Kind::Fold(fold) => Self::of_fold(fold, truth).unwrap_or_else(|| Self::itself(expr, truth)),
-            Kind::Chain(chain) => Self::of_text(chain, truth).unwrap_or_else(|| Self::itself(expr, truth)),
-            Kind::Literal(_)
-            | Kind::Type(_)
-            | Kind::Root(_)
-            | Kind::Local(_)
-            | Kind::Call(_)
-            | Kind::List(_)
-            | Kind::Map(_)
-            | Kind::All(_)
-            | Kind::Any(_)
-            | Kind::Not(..)
-            | Kind::Negate(..)
-            | Kind::Choose(_)
-            | Kind::Has(_)
-            | Kind::Bind(_) => Self::itself(expr, truth),
-        }
+        let asked = match &expr.kind {
+            Kind::Fold(fold) => Self::of_fold(fold, truth),
+            Kind::Chain(chain) => Self::of_text(chain, truth),
+            _ => None,
+        };
+        asked.unwrap_or_else(|| Self::itself(expr, truth))
     }
 
     /// Returns the test for a part that is itself true or false.
@@ -311,19 +294,12 @@ impl<'e> Asked<'e> {
     fn about_chain(chain: &'e Chain, links: usize, test: Test) -> Self {
         let term = spelled_chain(&chain.base, &chain.links[..links]);
         match chain.links[..links].split_last() {
-            Some((last, before)) => match &last.kind {
-                LinkKind::OrValue(other) => {
-                    let default = literal(other);
-                    let chain = default.is_some().then_some((chain, before.len()));
-                    Self { term, test, chain, default }
-                }
-                LinkKind::Field { .. }
-                | LinkKind::Index { .. }
-                | LinkKind::Call(_)
-                | LinkKind::Loop(_)
-                | LinkKind::Or(_)
-                | LinkKind::OptMap { .. } => Self { term, test, chain: Some((chain, links)), default: None },
-            },
+            Some((Link { kind: LinkKind::OrValue(other), .. }, before)) => {
+                let default = literal(other);
+                let chain = default.is_some().then_some((chain, before.len()));
+                Self { term, test, chain, default }
+            }
+            Some(_) => Self { term, test, chain: Some((chain, links)), default: None },
             None => Self { term, test, chain: None, default: None },
         }
     }
@@ -340,27 +316,16 @@ impl<'e> Asked<'e> {
                 (_, _) => None,
             };
         }
-        match operator {
-            Operator::Equal | Operator::NotEqual => {
-                let holds = truth == (*operator == Operator::Equal);
-                match (literal(first), literal(other)) {
-                    (None, Some(literal)) => Some(Self::about(first, Test { kind: TestKind::OneOf(vec![literal]), holds })),
-                    (Some(literal), None) => Some(Self::about(other, Test { kind: TestKind::OneOf(vec![literal]), holds })),
-                    (_, _) => None,
-                }
-                .or_else(|| Some(Self::of_two(first, other, holds)))
-            }
-            Operator::In => Some(Self::about(first, Test { kind: TestKind::OneOf(literals(other)?), holds: truth })),
-            Operator::Less
-            | Operator::LessOrEqual
-            | Operator::Greater
-            | Operator::GreaterOrEqual
-            | Operator::Add
-            | Operator::Subtract
-            | Operator::Multiply
-            | Operator::Divide
-            | Operator::Remainder => None,
+        if let Operator::In = operator {
+            return Some(Self::about(first, Test { kind: TestKind::OneOf(literals(other)?), holds: truth }));
         }
+        let is_equality = matches!(operator, Operator::Equal | Operator::NotEqual);
+        let holds = truth == (*operator == Operator::Equal);
+        is_equality.then(|| match (literal(first), literal(other)) {
+            (None, Some(literal)) => Self::about(first, Test { kind: TestKind::OneOf(vec![literal]), holds }),
+            (Some(literal), None) => Self::about(other, Test { kind: TestKind::OneOf(vec![literal]), holds }),
+            (_, _) => Self::of_two(first, other, holds),
+        })
     }
 
     /// Returns the test for `a == b`, or `a != b` negated, if neither is a literal.
@@ -415,13 +380,7 @@ fn required_field(link: &LinkKind) -> Option<&str> {
             Kind::Literal(ast::Literal::String(name)) => Some(name),
             _ => None,
         },
-        LinkKind::Field { .. }
-        | LinkKind::Index { .. }
-        | LinkKind::Call(_)
-        | LinkKind::Loop(_)
-        | LinkKind::Or(_)
-        | LinkKind::OrValue(_)
-        | LinkKind::OptMap { .. } => None,
+        _ => None,
     }
 }
 

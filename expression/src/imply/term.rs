@@ -129,16 +129,7 @@ fn spell_fold(fold: &Fold, out: &mut String) {
             Operator::Equal | Operator::NotEqual if one > other => (other, *operator, one),
             Operator::Greater => (other, Operator::Less, one),
             Operator::GreaterOrEqual => (other, Operator::LessOrEqual, one),
-            Operator::Equal
-            | Operator::NotEqual
-            | Operator::Less
-            | Operator::LessOrEqual
-            | Operator::In
-            | Operator::Add
-            | Operator::Subtract
-            | Operator::Multiply
-            | Operator::Divide
-            | Operator::Remainder => (one, *operator, other),
+            _ => (one, *operator, other),
         };
         return put(out, format_args!("({one} {} {other})", operator.symbol()));
     }

@@ -22,12 +22,12 @@ fn leave_open(one: &str, other: &str) {
 
 #[track_caller]
 fn never_holds(source: &str) {
-    assert!(compile(source).never_holds(), "{source}");
+    assert!(Condition::of(&compile(source)).never_holds(), "{source}");
 }
 
 #[track_caller]
 fn may_hold(source: &str) {
-    assert!(!compile(source).never_holds(), "{source}");
+    assert!(!Condition::of(&compile(source)).never_holds(), "{source}");
 }
 
 #[test]
