@@ -350,15 +350,7 @@ fn retry_after_seconds(fault: Fault) -> Option<u32> {
     match fault {
         Fault::Busy => Some(RETRY_BUSY_SECONDS),
         Fault::Unavailable => Some(RETRY_UNAVAILABLE_SECONDS),
-        Fault::Malformed
-        | Fault::Invalid
-        | Fault::Unauthenticated
-        | Fault::Forbidden
-        | Fault::Missing
-        | Fault::Conflict
-        | Fault::TooLarge
-        | Fault::World
-        | Fault::Bug => None,
+        _ => None,
     }
 }
 
@@ -380,7 +372,9 @@ impl Missing {
 }
 
 /// A resource that existed, and that the retention removed from the views.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error, Explain)]
+#[explain(slug = "not-found", fault = Missing,
+    hint = format!("read its records with `ensue log --after {}`; `ensue replay` can still replay an execution", from.0.saturating_sub(1)))]
 #[error(
     "{missing} in the views: it ended long ago and was removed because of the setting `retention`; the log still has it, from position {from} on"
 )]
@@ -389,23 +383,6 @@ pub(crate) struct LeftViews {
     pub(crate) missing: Missing,
     /// Its first record.
     pub(crate) from: Position,
-}
-
-impl Explain for LeftViews {
-    fn slug(&self) -> &'static str {
-        self.missing.slug()
-    }
-
-    fn fault(&self) -> Fault {
-        self.missing.fault()
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(format!(
-            "read its records with `ensue log --after {}`; `ensue replay` can still replay an execution",
-            self.from.0.saturating_sub(1)
-        ))
-    }
 }
 
 /// A path that the API does not have.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::explain::Explain;
 use ensue_engine::ports::{LogError, LogReader, ReadLimit};
 use ensue_engine::record::{Body, ChainError, Digest, Head, Position, Record, Revision, StreamId, verify_link};
 use thiserror::Error;
@@ -27,7 +27,12 @@ pub struct Verified {
 }
 
 /// Where and how a log differs from what was written.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Explain)]
+#[explain(
+    slug = "log-damaged",
+    fault = World,
+    hint = "keep an unchanged copy of the data directory, restore the last backup, and find out who or what changed the file"
+)]
 #[non_exhaustive]
 pub enum VerifyError {
     /// A record was changed, moved, added or removed.
@@ -35,7 +40,11 @@ pub enum VerifyError {
     Chain(#[from] ChainError),
     /// A record or the file cannot be read.
     #[error(transparent)]
-    Log(#[from] LogError),
+    Log(LogError),
+    /// An index of the records is damaged; the records themselves may be intact.
+    #[error(transparent)]
+    #[explain(slug = "log-index-damaged", hint = Explain::hint(_0))]
+    Index(LogError),
     /// A body was changed so that it cannot even be decoded.
     #[error("the body of the record at position {at} is not the one that was written: {why}")]
     Body {
@@ -58,6 +67,7 @@ pub enum VerifyError {
     },
     /// The records end elsewhere than the head says.
     #[error("the records end at position {}, but the head of the log is at {}: records were cut off or added", .found.position, .head.position)]
+    #[explain(slug = "log-cut")]
     Head {
         /// The head.
         head: Head,
@@ -66,6 +76,11 @@ pub enum VerifyError {
     },
     /// The log ends before the head that was recorded outside of it.
     #[error("the log ends at position {found}, but it was seen at {}: its newest records were cut off", .seen.position)]
+    #[explain(
+        slug = "log-cut",
+        hint = "to verify a backup, add `--copy`; to start from a restored backup, run `ensue restore accept --data DIR`; otherwise \
+            keep a copy, and find out who or what changed the file"
+    )]
     Cut {
         /// The recorded head.
         seen: Head,
@@ -74,39 +89,20 @@ pub enum VerifyError {
     },
     /// The log differs from the one that was recorded outside of it.
     #[error("the record at position {at} is not the one that was seen there: the log was rewritten")]
+    #[explain(
+        slug = "log-rewritten",
+        hint = "to verify a backup, add `--copy`; to start from a restored backup, run `ensue restore accept --data DIR`; otherwise \
+            keep a copy, and find out who or what changed the file"
+    )]
     Rewritten {
         /// The position.
         at: Position,
     },
 }
 
-impl Explain for VerifyError {
-    fn slug(&self) -> &'static str {
-        match self {
-            Self::Log(index @ LogError::Index(_)) => index.slug(),
-            Self::Chain(_) | Self::Log(_) | Self::Body { .. } | Self::Revision { .. } => "log-damaged",
-            Self::Head { .. } | Self::Cut { .. } => "log-cut",
-            Self::Rewritten { .. } => "log-rewritten",
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        Fault::World
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Log(index @ LogError::Index(_)) => index.hint(),
-            Self::Cut { .. } | Self::Rewritten { .. } => Some(
-                "to verify a backup, add `--copy`; to start from a restored backup, run `ensue restore accept --data DIR`; otherwise \
-                 keep a copy, and find out who or what changed the file"
-                    .to_owned(),
-            ),
-            _ => Some(
-                "keep an unchanged copy of the data directory, restore the last backup, and find out who or what changed the file"
-                    .to_owned(),
-            ),
-        }
+impl From<LogError> for VerifyError {
+    fn from(error: LogError) -> Self {
+        if matches!(error, LogError::Index(_)) { Self::Index(error) } else { Self::Log(error) }
     }
 }
 
