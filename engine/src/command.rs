@@ -66,40 +66,16 @@ impl Command {
 
 impl Ask {
     fn events(&self) -> &[ObservedEvent] {
-        match self {
-            Ask::Once { ask, .. } | Ask::Check(ask) => ask.events(),
-            Ask::ReceiveEvents(events) | Ask::RetryDelivery(RetriedDelivery { events, .. }) => events,
-            Ask::ReportAttempt(report) => report.events(),
-            Ask::TakeMessage(Message { said: Said::Event(event), .. }) => std::slice::from_ref(event),
-            Ask::TakeMessage(Message { said: Said::Progress { .. } | Said::Artifact(_) | Said::Unusable { .. }, .. })
-            | Ask::KeepDelivery(_)
-            | Ask::DismissDeadLetter { .. }
-            | Ask::RequestExecution(_)
-            | Ask::RetryExecution(_)
-            | Ask::LoseAttempt { .. }
-            | Ask::CancelExecution { .. }
-            | Ask::CancelInquiry(_)
-            | Ask::PauseExecution { .. }
-            | Ask::ResumeExecution { .. }
-            | Ask::SettleExecution { .. }
-            | Ask::AnswerInquiry(_)
-            | Ask::ChangePacks { .. }
-            | Ask::SetRuleMode { .. }
-            | Ask::SetKey { .. }
-            | Ask::RemoveKey { .. }
-            | Ask::SetVar { .. }
-            | Ask::RemoveVar { .. }
-            | Ask::AddToken { .. }
-            | Ask::RevokeToken { .. }
-            | Ask::NoteStart { .. }
-            | Ask::NoteClockStep { .. }
-            | Ask::AcceptClock
-            | Ask::NoteRestore { .. }
-            | Ask::FireTimers
-            | Ask::StartQueued
-            | Ask::RetryReaction { .. }
-            | Ask::DismissReaction { .. }
-            | Ask::Recall(_) => &[],
+        if let Ask::Once { ask, .. } | Ask::Check(ask) = self {
+            ask.events()
+        } else if let Ask::ReceiveEvents(events) | Ask::RetryDelivery(RetriedDelivery { events, .. }) = self {
+            events
+        } else if let Ask::ReportAttempt(report) = self {
+            report.events()
+        } else if let Ask::TakeMessage(Message { said: Said::Event(event), .. }) = self {
+            std::slice::from_ref(event)
+        } else {
+            &[]
         }
     }
 
@@ -159,30 +135,59 @@ impl Ask {
     }
 }
 
-/// The requests that the core accepts.
-#[derive(Clone, Debug)]
-pub enum Ask {
+/// When a request comes into a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precedence {
+    /// Before others: the log itself leads to it, open work waits for it, or it corrects something.
+    First,
+    /// After those.
+    Later,
+}
+
+/// Declares the requests, each with its precedence.
+macro_rules! asks {
+    ($($(#[$doc:meta])* $precedence:ident $ask:ident $(($($of:tt)*))? $({ $($fields:tt)* })?,)*) => {
+        /// The requests that the core accepts.
+        #[derive(Clone, Debug)]
+        pub enum Ask {
+            $($(#[$doc])* $ask $(($($of)*))? $({ $($fields)* })?,)*
+        }
+
+        impl Ask {
+            /// Returns when it comes into a batch: a request with a key, or a check, like the request in it.
+            pub fn precedence(&self) -> Precedence {
+                if let Self::Once { ask, .. } | Self::Check(ask) = self {
+                    return ask.precedence();
+                }
+                match self { $(Self::$ask { .. } => Precedence::$precedence,)* }
+            }
+        }
+    };
+}
+
+asks! {
     /// Accept these events, all or none.
-    ReceiveEvents(Vec<ObservedEvent>),
+    Later ReceiveEvents(Vec<ObservedEvent>),
     /// Keep a delivery that was verified but created no event.
-    KeepDelivery(RefusedDelivery),
+    Later KeepDelivery(RefusedDelivery),
     /// Accept a refused delivery after all, once.
-    RetryDelivery(RetriedDelivery),
+    Later RetryDelivery(RetriedDelivery),
     /// Rerun an execution that failed permanently, once.
-    RetryExecution(RequestExecution),
+    Later RetryExecution(RequestExecution),
     /// Dismiss a dead letter.
-    DismissDeadLetter {
+    First DismissDeadLetter {
         /// The record of the refused delivery, or the execution.
         of: Id,
     },
     /// Run an action.
-    RequestExecution(RequestExecution),
-    /// Record a message of a running attempt.
-    TakeMessage(Message),
+    Later RequestExecution(RequestExecution),
+    /// Record a message of a running attempt. A worker offers again the messages that were not taken, and skips those
+    /// that are outdated by then.
+    Later TakeMessage(Message),
     /// Record the end of an attempt.
-    ReportAttempt(Report),
+    First ReportAttempt(Report),
     /// Record that the worker of an attempt is gone.
-    LoseAttempt {
+    First LoseAttempt {
         /// The execution.
         execution: ExecutionId,
         /// The attempt.
@@ -193,24 +198,24 @@ pub enum Ask {
         error: Option<Failure>,
     },
     /// Cancel an execution.
-    CancelExecution {
+    First CancelExecution {
         /// The execution.
         execution: ExecutionId,
     },
     /// Pause an execution: nothing of it starts until it is resumed.
-    PauseExecution {
+    First PauseExecution {
         /// The execution.
         execution: ExecutionId,
     },
     /// Resume a paused execution.
-    ResumeExecution {
+    First ResumeExecution {
         /// The execution.
         execution: ExecutionId,
     },
     /// End an inquiry without an answer while it is open: the execution that it is about is asked to end.
-    CancelInquiry(InquiryId),
+    First CancelInquiry(InquiryId),
     /// Settle an indeterminate execution.
-    SettleExecution {
+    First SettleExecution {
         /// The execution.
         execution: ExecutionId,
         /// What happened to it.
@@ -219,16 +224,16 @@ pub enum Ask {
         result: Option<Body>,
     },
     /// Answer an inquiry.
-    AnswerInquiry(InquiryAnswer),
+    First AnswerInquiry(InquiryAnswer),
     /// Change the catalog to its next revision, all or none.
-    ChangePacks {
+    Later ChangePacks {
         /// The revision that the changes are based on.
         base: CatalogRevision,
         /// The changes.
         changes: Vec<PackChange>,
     },
     /// Set the mode of a rule.
-    SetRuleMode {
+    First SetRuleMode {
         /// The rule.
         rule: RuleRef,
         /// Its id.
@@ -237,19 +242,19 @@ pub enum Ask {
         mode: Mode,
     },
     /// Make a new version of a key, which is already in the vault, the current one.
-    SetKey {
+    Later SetKey {
         /// The key.
         key: KeyRef,
         /// The version in the vault.
         version: u32,
     },
     /// Remove a key.
-    RemoveKey {
+    First RemoveKey {
         /// The key.
         key: KeyRef,
     },
     /// Set a var.
-    SetVar {
+    Later SetVar {
         /// The var.
         name: VarName,
         /// The value: JSON, and not null.
@@ -258,14 +263,14 @@ pub enum Ask {
         seen: SeenVar,
     },
     /// Remove a var.
-    RemoveVar {
+    First RemoveVar {
         /// The var.
         name: VarName,
         /// The var as the caller last saw it. The command is refused if the var has changed since.
         seen: SeenVar,
     },
     /// Add a token. The hash of its secret is already in the vault.
-    AddToken {
+    Later AddToken {
         /// The token's id.
         id: TokenId,
         /// The holder's name.
@@ -274,52 +279,52 @@ pub enum Ask {
         roles: Vec<String>,
     },
     /// Revoke a token.
-    RevokeToken {
+    First RevokeToken {
         /// The token's name.
         name: String,
     },
     /// Record that a node starts to write.
-    NoteStart {
+    First NoteStart {
         /// The release it runs.
         release: String,
     },
     /// Record that the wall clock moved away from the node's own clock.
-    NoteClockStep {
+    First NoteClockStep {
         /// The time by the node's own clock.
         from: Timestamp,
         /// The time by the wall clock.
         to: Timestamp,
     },
     /// Accept the wall clock as it is now, and stop holding timers for its last step.
-    AcceptClock,
+    First AcceptClock,
     /// Record that the log was restored from an older copy: the records up to this head were written once and
     /// are missing.
-    NoteRestore {
+    First NoteRestore {
         /// The newest known head of the log.
         known: Head,
     },
     /// Fire the timers that are due, and count the rule errors whose count is due.
-    FireTimers,
+    First FireTimers,
     /// Start waiting executions in queues that now have room.
-    StartQueued,
+    First StartQueued,
     /// Carry out the request once for this key. A repeat gets the same answer, and changes nothing.
-    Once {
+    Later Once {
         /// The key, and the hash of the request.
         request: RequestKey,
         /// The request.
         ask: Box<Ask>,
     },
     /// Return the answer to the first request with a key.
-    Recall(DedupeKey),
+    Later Recall(DedupeKey),
     /// Check whether this would be carried out, without doing it.
-    Check(Box<Ask>),
+    Later Check(Box<Ask>),
     /// Retry a parked reaction.
-    RetryReaction {
+    First RetryReaction {
         /// The record it is owed to.
         of: Position,
     },
     /// Dismiss a parked reaction.
-    DismissReaction {
+    First DismissReaction {
         /// The record it is owed to.
         of: Position,
     },

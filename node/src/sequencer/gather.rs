@@ -4,7 +4,7 @@
 
 use std::sync::mpsc::TryRecvError;
 
-use ensue_engine::command::{Ask, Command};
+use ensue_engine::command::{Command, Precedence};
 
 use super::Sequencer;
 use super::handle::{Item, Waiting};
@@ -71,53 +71,14 @@ impl Sequencer {
     }
 }
 
-/// Returns true if the log itself leads to the command, if open work waits for it, or if it corrects something.
+/// Returns true if the command comes into a batch before those from outside.
 pub(super) fn comes_from_inside(command: &Command) -> bool {
-    is_from_inside(&command.ask)
-}
-
-fn is_from_inside(ask: &Ask) -> bool {
-    match ask {
-        Ask::ReportAttempt(_)
-        | Ask::LoseAttempt { .. }
-        | Ask::CancelExecution { .. }
-        | Ask::CancelInquiry(_)
-        | Ask::PauseExecution { .. }
-        | Ask::ResumeExecution { .. }
-        | Ask::SettleExecution { .. }
-        | Ask::AnswerInquiry(_)
-        | Ask::RevokeToken { .. }
-        | Ask::RemoveKey { .. }
-        | Ask::RemoveVar { .. }
-        | Ask::SetRuleMode { .. }
-        | Ask::NoteStart { .. }
-        | Ask::NoteClockStep { .. }
-        | Ask::AcceptClock
-        | Ask::NoteRestore { .. }
-        | Ask::FireTimers
-        | Ask::StartQueued
-        | Ask::RetryReaction { .. }
-        | Ask::DismissReaction { .. }
-        | Ask::DismissDeadLetter { .. } => true,
-        Ask::Once { ask, .. } | Ask::Check(ask) => is_from_inside(ask),
-        // A worker offers again the messages that were not taken, and skips those that are outdated by then.
-        Ask::TakeMessage(_)
-        | Ask::Recall(_)
-        | Ask::ReceiveEvents(_)
-        | Ask::KeepDelivery(_)
-        | Ask::RetryDelivery(_)
-        | Ask::RequestExecution(_)
-        | Ask::RetryExecution(_)
-        | Ask::ChangePacks { .. }
-        | Ask::SetKey { .. }
-        | Ask::SetVar { .. }
-        | Ask::AddToken { .. } => false,
-    }
+    command.ask.precedence() == Precedence::First
 }
 
 #[cfg(test)]
 mod tests {
-    use ensue_engine::command::{DedupeKey, RequestKey};
+    use ensue_engine::command::{Ask, DedupeKey, RequestKey};
     use ensue_engine::ids::{ExecutionId, Id};
     use ensue_engine::record::Digest;
     use ensue_engine::time::Timestamp;
@@ -132,7 +93,7 @@ mod tests {
             let request = RequestKey { key: DedupeKey { scope: "requests/ana".to_owned(), hash }, content: hash };
             Ask::Once { request, ask: Box::new(ask) }
         };
-        assert!(is_from_inside(&once(Ask::CancelExecution { execution: id })));
-        assert!(!is_from_inside(&once(Ask::ReceiveEvents(Vec::new()))));
+        assert_eq!(once(Ask::CancelExecution { execution: id }).precedence(), Precedence::First);
+        assert_eq!(once(Ask::ReceiveEvents(Vec::new())).precedence(), Precedence::Later);
     }
 }
