@@ -1,11 +1,12 @@
 //! The pure core of Ensue: a deterministic state machine in front of an append-only log.
 //!
-//! Read the modules in this order. [`names`], [`ids`], [`time`] and [`trace`] are basic types; [`record`] and
-//! [`fact`] are the content of the log; [`catalog`] is what authors install; [`command`] is the input and
-//! [`effect`] the output. [`engine`] decides, folds and reacts, noun by noun ([`events`], [`rules`],
-//! [`executions`], [`workflows`], [`inquiries`], [`timers`], [`locks`], [`vars`], [`access`], [`health`]).
-//! [`batch`] is the sequencer's pure half, and [`ports`] are the traits that the edges implement. [`table`]
-//! and [`recent`] are the data structures of the others.
+//! Read the modules in this order. [`names`], [`ids`], [`time`] and [`trace`] are basic types; [`explain`] is what
+//! errors tell people; [`record`] and [`fact`] are the content of the log; [`catalog`] is what authors install;
+//! [`command`] is the input and [`effect`] the output. [`state`] is what the records fold to, and [`reaction`] what
+//! follows from one. [`engine`] decides, folds and reacts, noun by noun ([`events`], [`rules`], [`schedule`],
+//! [`executions`], [`workflows`], [`inquiries`], [`timers`], [`locks`], [`vars`], [`access`], [`dead_letters`],
+//! [`health`]). [`batch`] is the sequencer's pure half, and [`ports`] are the traits that the edges implement.
+//! [`table`] and [`recent`] are the data structures of the others, and [`sparse`] shortens their JSON.
 //!
 //! Nothing in this crate reads a clock, draws randomness, does I/O, takes a lock or awaits.
 
@@ -34,6 +35,7 @@ pub mod recent;
 pub mod record;
 pub mod rules;
 pub mod schedule;
+pub mod sparse;
 pub mod state;
 pub mod table;
 mod text;

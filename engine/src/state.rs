@@ -26,9 +26,9 @@ use crate::timers::state::{TimerOwner, Timers};
 use crate::vars::state::Vars;
 use crate::workflows::state::Workflows;
 
-/// The form that [`State::save`] writes and reads. A state of another form is rebuilt from the log: older forms lack
-/// the worker that each attempt was given to.
-pub const STATE_FORMAT: u32 = 7;
+/// The form that [`State::save`] writes and reads. A state of another form is rebuilt from the log: older forms
+/// state twice whether a workflow timed out.
+pub const STATE_FORMAT: u32 = 8;
 
 /// The state after the records of one log.
 #[derive(Clone, Debug, PartialEq)]
@@ -212,8 +212,8 @@ impl State {
             ByNoun::TimerFact(fact) => {
                 state.timers.apply(record, fact);
                 state.schedules.apply_timer(record, fact);
+                state.executions.apply_timer(record, fact, &state.workflows);
                 state.workflows.apply_timer(record, fact, &state.executions);
-                state.executions.apply_timer(record, fact);
             }
             ByNoun::ScheduleFact(fact) => {
                 state.schedules.apply(fact);

@@ -14,6 +14,7 @@ use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, Inqu
 use ensue_engine::locks::facts::Lock;
 use ensue_engine::names::{ActionRef, Names, RuleRef, StepName, WorkerQueueName};
 use ensue_engine::record::{CatalogRevision, Position, Record, Revision, StreamId};
+use ensue_engine::sparse::is_default;
 use ensue_engine::time::Timestamp;
 use ensue_engine::workflows::facts::{PartRole, SkippedBecause};
 use serde::{Deserialize, Serialize};
@@ -65,7 +66,7 @@ pub struct Execution {
     /// The progress that its last attempt reported.
     pub progress: Option<Progress>,
     /// The number of artifacts that its attempts published.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub artifacts: u32,
     /// The rule that requested it.
     pub rule: Option<RuleRef>,
@@ -109,7 +110,7 @@ pub struct Execution {
     /// When the whole execution times out, if that is limited.
     pub times_out_at: Option<Timestamp>,
     /// How it is run.
-    #[serde(default, skip_serializing_if = "is_worked")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub pace: Pace,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
@@ -128,7 +129,7 @@ pub struct Execution {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_started: Vec<NotStarted>,
     /// The number of those steps.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub not_started_count: u32,
 }
 
@@ -643,14 +644,6 @@ impl Execution {
         let with_attempt = self.attempts.last().filter(|attempt| attempt.reported_at == Some(at)).and_then(|attempt| attempt.ended_at);
         self.ended_at = Some(with_attempt.unwrap_or(at));
     }
-}
-
-fn is_worked(pace: &Pace) -> bool {
-    *pace == Pace::Worked
-}
-
-fn is_zero(count: &u32) -> bool {
-    *count == 0
 }
 
 fn shortened(error: &Failure) -> Failure {

@@ -9,6 +9,7 @@ use ensue_engine::ids::{AttemptId, ExecutionId, Id, InquiryId, Role};
 use ensue_engine::inquiries::facts::{Assignee, InquiryOpened, Occasion, Verdict};
 use ensue_engine::names::{Names, StepName};
 use ensue_engine::record::{Digest, Position, Record, StreamId};
+use ensue_engine::sparse::is_default;
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::facts::TimerKind;
 use serde::{Deserialize, Serialize};
@@ -58,10 +59,10 @@ pub struct Inquiry {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub answers: Vec<Answer>,
     /// The number of reminders.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub reminders: u32,
     /// The number of escalations.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub escalations: u32,
     /// The notifications, latest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -115,10 +116,6 @@ pub struct Notification {
     pub execution: Option<ExecutionId>,
     /// Why it could not be requested.
     pub error: Option<String>,
-}
-
-fn is_zero(count: &u32) -> bool {
-    *count == 0
 }
 
 /// The status of an inquiry.

@@ -43,13 +43,6 @@ pub enum LockConflict {
     CancelRunning,
 }
 
-impl LockConflict {
-    /// Returns true if this is the default.
-    pub(crate) fn is_queue(&self) -> bool {
-        *self == Self::Queue
-    }
-}
-
 /// What the failure of an item means for the other items.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -81,16 +74,6 @@ impl OnFailure {
             Self::Fail | Self::CancelOthers => true,
             Self::Continue => false,
         }
-    }
-
-    pub(crate) fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-impl ItemFailure {
-    pub(crate) fn is_default(&self) -> bool {
-        *self == Self::default()
     }
 }
 

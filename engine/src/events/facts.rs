@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::events::internal::{InternalTrigger, InternalTriggers};
 use crate::names::{RuleRef, SensorRef, TriggerRef};
 use crate::record::{CatalogRevision, Digest, Position};
+use crate::sparse::is_default;
 use crate::time::Timestamp;
 
 /// The maximum number of known errors that one event's record lists.
@@ -30,11 +31,11 @@ pub struct EventReceived {
     /// How many rules were enforced on it.
     pub matched: u32,
     /// How many rules failed on it with an error.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub erred: u32,
     /// How many rules were not judged yet, because they read `vars` or the event had used up its steps. Their
     /// judgements are consequences of the event.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub undecided: u32,
     /// The errors among these that were already known: the positions of their `rule.erred`, at most
     /// [`AGAIN_MAX`].
@@ -83,8 +84,4 @@ impl EventReceived {
     pub(crate) fn internal_above_what_follows(&self) -> InternalTriggers {
         self.internal_above.iter().copied().chain(InternalTrigger::of(&self.trigger)).collect()
     }
-}
-
-fn is_zero(count: &u32) -> bool {
-    *count == 0
 }

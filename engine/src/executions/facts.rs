@@ -1,8 +1,8 @@
 //! The facts of an execution and its attempts.
 
-use crate::text::cut;
 use std::collections::BTreeSet;
 
+use ensue_derive::sparse;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -14,11 +14,13 @@ use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId};
 use crate::locks::facts::Claim;
 use crate::names::{ActionRef, LabelName, RuleRef, TriggerRef, WorkerQueueName};
 use crate::record::{Body, BodyHandle, CatalogRevision, Digest};
+use crate::sparse::is_default;
+use crate::text::cut;
 use crate::time::Timestamp;
 use crate::workflows::facts::PartOf;
 
 /// An action was requested. The body holds the parameters, validated and completed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExecutionRequested {
     /// The action.
@@ -26,22 +28,16 @@ pub struct ExecutionRequested {
     /// The catalog in which the action and everything it needs is looked up.
     pub catalog: CatalogRevision,
     /// The rule that requested it, if one did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<RuleRef>,
     /// The event that the rule decided on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<EventId>,
     /// The rule's decision.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enforcement: Option<EnforcementId>,
     /// The event as the rule's steps see it, if the rule consists of steps.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given: Option<Box<GivenEvent>>,
     /// The workflow step that this execution is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_of: Option<PartOf>,
     /// The execution that it reruns.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerun_of: Option<ExecutionId>,
     /// −100 … 100; a higher priority goes first.
     pub priority: i8,
@@ -63,23 +59,19 @@ pub struct ExecutionRequested {
     /// How long an attempt may continue after it was asked to stop, in milliseconds.
     pub grace_millis: u64,
     /// How many attempts may fail before the execution fails permanently; one if not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failures_max: Option<u32>,
     /// The time limit of the whole execution, all attempts or steps together, counted from when it may start,
     /// in milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit_millis: Option<u64>,
     /// The earliest time at which it may start; at once if not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_at: Option<Timestamp>,
     /// The locks that it must hold while it is open, in the order in which it takes them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub locks: Vec<Claim>,
     /// How long it waits before it may start, in milliseconds; set for a turn of a repeated step.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_millis: Option<u64>,
     /// Whether its attempts hold a worker slot.
-    #[serde(default, skip_serializing_if = "Pace::is_worked")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub pace: Pace,
     /// The engine's own triggers that have an event above it in its chain: it causes no further event of any of them.
     #[serde(rename = "own_above", default, skip_serializing_if = "InternalTriggers::is_empty")]
@@ -134,12 +126,6 @@ pub enum Pace {
     },
 }
 
-impl Pace {
-    fn is_worked(&self) -> bool {
-        *self == Self::Worked
-    }
-}
-
 /// A worker may begin an attempt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -155,7 +141,7 @@ pub struct AttemptStarted {
 }
 
 /// An attempt reported its progress. The body, if there is one, describes in the program's own words what it is doing.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttemptProgressed {
     /// The attempt.
@@ -163,7 +149,6 @@ pub struct AttemptProgressed {
     /// The index of the message among those of the attempt, from 0.
     pub index: u32,
     /// How much is done, in thousandths: at most 1000.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thousandths: Option<u16>,
 }
 
@@ -180,7 +165,7 @@ pub struct AttemptEmitted {
 }
 
 /// An artifact of an attempt was stored. Its bytes are a blob outside the log, and may be deleted before the record is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArtifactKept {
     /// The attempt.
@@ -190,7 +175,6 @@ pub struct ArtifactKept {
     /// The name under which it is shown and saved.
     pub name: ArtifactName,
     /// The media type that the program stated.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<MediaType>,
     /// The hash of its bytes, under which they are stored.
     pub blob: Digest,
@@ -211,18 +195,17 @@ pub struct MessageRefused {
 }
 
 /// An attempt finished and returned a result. The body is the result.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttemptSucceeded {
     /// The attempt.
     pub attempt: AttemptId,
     /// When it ended, if that was noticeably earlier than the record: a program may end while no node runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
 }
 
 /// An attempt finished without a result. The body, if there is one, is what it returned nevertheless.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttemptFailed {
     /// The attempt.
@@ -231,15 +214,13 @@ pub struct AttemptFailed {
     pub error: Failure,
     /// How long the remote side asks to wait before the next attempt, in milliseconds: `Retry-After` of an
     /// HTTP response.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_millis: Option<u64>,
     /// When it ended, if that was noticeably earlier than the record: a program may end while no node runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
 }
 
 /// Why an attempt or an execution failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Failure {
     /// The kind, from a closed list.
@@ -247,7 +228,6 @@ pub struct Failure {
     /// What happened, for people; at most [`MESSAGE_BYTES_MAX`] bytes.
     pub message: String,
     /// A number that belongs to the kind: the exit code, the signal, the HTTP status.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<i64>,
 }
 
@@ -394,7 +374,7 @@ impl FailureKind {
 }
 
 /// The worker of an attempt is gone, and no result arrived.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttemptLost {
     /// The attempt.
@@ -402,7 +382,6 @@ pub struct AttemptLost {
     /// What is known about it.
     pub evidence: Evidence,
     /// Why it was given up, if more is known than that its worker is gone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
 }
 
@@ -418,45 +397,41 @@ pub enum Evidence {
 
 /// A worker reported on an attempt that had been given up; the report changed nothing. The body is the
 /// result, if there is one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttemptReportedLate {
     /// The attempt.
     pub attempt: AttemptId,
     /// Why it failed; `None` if it succeeded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
 }
 
 /// An execution ended with a result: that of its last attempt or of the person who settled it, or, for a
 /// workflow, the body.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExecutionSucceeded {
     /// The workflow step that it was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_of: Option<PartOf>,
 }
 
 /// An execution failed permanently.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExecutionFailed {
     /// Why.
     pub error: Failure,
     /// The workflow step that it was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_of: Option<PartOf>,
 }
 
 /// An execution failed permanently because its attempt took too long.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExecutionTimedOut {
     /// Why.
     pub error: Failure,
     /// The workflow step that it was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_of: Option<PartOf>,
 }
 
@@ -476,14 +451,12 @@ pub struct ExecutionPaused {}
 pub struct ExecutionResumed {}
 
 /// An execution ended because it was asked to, or because others hold a lock that it does not wait for.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExecutionCancelled {
     /// Why, if nobody asked for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
     /// The workflow step that it was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_of: Option<PartOf>,
 }
 

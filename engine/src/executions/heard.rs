@@ -16,10 +16,3 @@ pub struct Heard {
     /// The number of messages that were rejected.
     pub refused: u32,
 }
-
-impl Heard {
-    /// Returns true if the attempt has said nothing.
-    pub fn is_nothing(&self) -> bool {
-        *self == Self::default()
-    }
-}

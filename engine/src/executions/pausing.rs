@@ -11,7 +11,7 @@ use crate::ids::ExecutionId;
 use crate::record::{Actor, Draft, Record, StreamId};
 use crate::state::State;
 use crate::workflows::facts::PartRole;
-use crate::workflows::state::Workflows;
+use crate::workflows::state::{WorkflowState, Workflows};
 
 /// Pauses an execution: nothing of it starts. Pausing again changes nothing.
 pub(crate) fn pause(state: &State, actor: &Actor, trace: Option<&str>, id: ExecutionId) -> Decision {
@@ -55,7 +55,7 @@ impl State {
 
 /// Returns true if an execution was asked to end, took too long, or undoes itself: pausing does not hold that up.
 pub(crate) fn is_ending(id: ExecutionId, execution: &Execution, workflows: &Workflows) -> bool {
-    let is_ending_by_progress = || workflows.progress(&id).is_some_and(|progress| progress.cancels > 0 || progress.undoing.is_some());
+    let is_ending_by_progress = || workflows.progress(&id).is_some_and(WorkflowState::is_ending);
     execution.phase.stop().is_some() || matches!(execution.phase, Phase::InSteps { .. }) && is_ending_by_progress()
 }
 

@@ -22,6 +22,7 @@ use crate::timers::set::is_set;
 use crate::timers::set::timer;
 use crate::workflows::facts::WaitMatched;
 use crate::workflows::react as workflows;
+use crate::workflows::state::{WorkflowState, Workflows};
 use crate::workflows::waits;
 
 /// Returns the timers that an execution begins with and does not have yet: the timer of its start if it
@@ -123,15 +124,16 @@ fn own(record: &Record, execution: &Execution, fact: Fact) -> Draft {
 }
 
 impl Executions {
-    /// Applies what happened to a timer of an execution.
-    pub(crate) fn apply_timer(&mut self, record: &Record, fact: TimerFact<'_>) {
+    /// Applies what happened to a timer of an execution, before the workflows do: a workflow that was stopped before
+    /// does not time out.
+    pub(crate) fn apply_timer(&mut self, record: &Record, fact: TimerFact<'_>, workflows: &Workflows) {
         let StreamId::Execution(id) = &record.stream else { return };
         match fact {
             TimerFact::TimerSet(fact) if fact.kind == TimerKind::Retry => self.delay(id),
             TimerFact::TimerSet(_) => {}
             TimerFact::TimerFired(fact) => match fact.kind {
                 TimerKind::Retry | TimerKind::Start | TimerKind::Turn => self.end_delay(id, record.time),
-                TimerKind::Timeout => self.time_out(id),
+                TimerKind::Timeout => self.time_out(id, workflows.progress(id).is_some_and(WorkflowState::is_ending)),
                 TimerKind::Sleep | TimerKind::Expiry => self.wake(id),
                 TimerKind::Reminder | TimerKind::Escalation | TimerKind::Schedule | TimerKind::Interval | TimerKind::Hold => {}
             },

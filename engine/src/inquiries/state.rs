@@ -1,5 +1,6 @@
 //! The state of inquiries: those that are open, with their answers.
 
+use ensue_derive::sparse;
 use serde::{Deserialize, Serialize};
 
 use super::facts::{Assignee, Verdict};
@@ -19,14 +20,13 @@ pub struct Inquiries {
 undone_together!(pub(crate) Inquiries { open, of });
 
 /// An inquiry.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Inquiry {
     /// The execution that asks.
     pub execution: ExecutionId,
     /// The question, in one line.
     pub title: String,
     /// The attempt whose outcome the engine itself asks about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<AttemptId>,
     /// Who may answer.
     pub assignees: Vec<Assignee>,
@@ -37,7 +37,6 @@ pub struct Inquiry {
     /// If it is true, one answer decides.
     pub veto: Option<String>,
     /// When it expires, as set when it was opened.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
     /// The digest that an answer is bound to.
     pub digest: Digest,

@@ -8,6 +8,7 @@ use crate::catalog::LockConflict;
 use crate::ids::ExecutionId;
 use crate::names::{ActionRef, RuleRef};
 use crate::record::Digest;
+use crate::sparse::is_default;
 
 /// The maximum number of holders that are named to a waiting execution: the oldest.
 pub const BEHIND_MAX: usize = 3;
@@ -61,7 +62,7 @@ pub struct Claim {
     /// How many may hold it at once.
     pub limit: u32,
     /// What happens to executions over the limit.
-    #[serde(default, skip_serializing_if = "LockConflict::is_queue")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub conflict: LockConflict,
 }
 

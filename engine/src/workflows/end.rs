@@ -4,24 +4,14 @@ use ensue_expression::{Budget, EVALUATION_STEPS_MAX};
 
 use crate::catalog::Extra;
 use crate::executions::end;
-use crate::executions::facts::{ExecutionCancelled, ExecutionFailed, ExecutionSucceeded, Failure, FailureKind};
-use crate::executions::state::Execution;
+use crate::executions::facts::{ExecutionFailed, ExecutionSucceeded, Failure, FailureKind};
 use crate::fact::Fact;
 use crate::names::StepName;
 use crate::reaction::Reaction;
 use crate::record::{Body, Draft};
 use crate::workflows::inputs::Ends;
 use crate::workflows::run::{StepError, WorkflowRun};
-use crate::workflows::state::{StepState, StepStatus, WorkflowState};
-
-/// Returns the end of a workflow that was canceled or took too long.
-pub(super) fn end_of_stopped(execution: &Execution, progress: &WorkflowState) -> Fact {
-    if progress.is_timed_out {
-        end::stopped(execution)
-    } else {
-        ExecutionCancelled { error: None, part_of: execution.part_of.clone() }.into()
-    }
-}
+use crate::workflows::state::{StepState, StepStatus};
 
 impl WorkflowRun<'_> {
     /// Returns the workflow's end if all its steps have ended; before an end other than success, its undo.
@@ -40,7 +30,7 @@ impl WorkflowRun<'_> {
     /// Returns how the workflow ends, based on the ends of its steps.
     fn outcome(&self) -> Result<(Fact, Option<Body>), Reaction> {
         if self.progress.cancels > 0 {
-            return Ok((end_of_stopped(self.execution, self.progress), None));
+            return Ok((end::stopped(self.execution), None));
         }
         let part_of = self.execution.part_of.clone();
         let result = match &self.progress.failing {

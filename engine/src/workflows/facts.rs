@@ -12,6 +12,7 @@ use crate::executions::facts::{Failure, GivenEvent};
 use crate::ids::{EventId, ExecutionId};
 use crate::names::{ActionRef, Names, StepName, TriggerRef};
 use crate::record::{BodyHandle, Digest};
+use crate::sparse::is_default;
 
 /// A step does not start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,7 +49,7 @@ pub struct StepFailed {
     /// Why.
     pub error: Failure,
     /// The effect of the failure on the workflow; the failure of an item has no effect by itself.
-    #[serde(default, skip_serializing_if = "OnFailure::is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub on_failure: OnFailure,
 }
 
@@ -61,7 +62,7 @@ pub struct StepExpanded {
     /// How many items there are.
     pub count: u32,
     /// The effect of a failed item on the others.
-    #[serde(default, skip_serializing_if = "ItemFailure::is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub item_failure: ItemFailure,
     /// Whether the list is the one of the execution that is run again: its items that succeeded are taken over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -78,10 +79,10 @@ pub struct StepEnded {
     /// Why it failed; `None` if all its items succeeded.
     pub error: Option<Failure>,
     /// The effect of a failure on the workflow.
-    #[serde(default, skip_serializing_if = "OnFailure::is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub on_failure: OnFailure,
     /// Whether it is undone as a whole if it succeeded and the workflow does not.
-    #[serde(default, skip_serializing_if = "PartRole::is_step")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub role: PartRole,
 }
 

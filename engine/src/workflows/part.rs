@@ -3,6 +3,7 @@
 use crate::catalog::OnFailure;
 use crate::ids::ExecutionId;
 use crate::names::StepName;
+use crate::sparse::is_default;
 use ensue_derive::sparse;
 use serde::{Deserialize, Serialize};
 
@@ -18,10 +19,10 @@ pub struct PartOf {
     pub item: Option<u32>,
     /// The effect of its failure on the workflow; the failure of an item, or of the undo of one, has no
     /// effect by itself.
-    #[serde(default, skip_serializing_if = "OnFailure::is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub on_failure: OnFailure,
     /// Which part of the step it is.
-    #[serde(default, skip_serializing_if = "PartRole::is_step")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub role: PartRole,
 }
 
@@ -38,10 +39,4 @@ pub enum PartRole {
     UndoableStep,
     /// The undo of the step or item.
     Undo,
-}
-
-impl PartRole {
-    pub(crate) fn is_step(&self) -> bool {
-        *self == Self::Step
-    }
 }

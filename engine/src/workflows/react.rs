@@ -5,6 +5,7 @@
 
 use crate::catalog::{Run, Step};
 use crate::command::Context;
+use crate::executions::end;
 use crate::executions::facts::{ExecutionCancelRequested, Pace};
 use crate::executions::start::start_waiting;
 use crate::executions::state::Execution;
@@ -15,7 +16,6 @@ use crate::reaction::{Consequence, Reaction};
 use crate::record::{Draft, Record, StreamId};
 use crate::state::State;
 use crate::timers::facts::TimerKind;
-use crate::workflows::end::end_of_stopped;
 use crate::workflows::facts::{PartRole, WaitMatched};
 use crate::workflows::run::{WorkflowRun, definition, draft_of};
 use crate::workflows::state::{End, WorkflowState};
@@ -196,7 +196,7 @@ fn without_steps(id: ExecutionId, execution: &Execution, progress: &WorkflowStat
             let (action, catalog) = (&execution.action, execution.catalog);
             Err(Reaction::Impossible(format!("the steps of `{action}` cannot be read in the catalog of revision {catalog}")))
         }
-        (_, 0) => Ok(Some(Due::last(draft_of(id, execution, record, end_of_stopped(execution, progress), None)))),
+        (_, 0) => Ok(Some(Due::last(draft_of(id, execution, record, end::stopped(execution), None)))),
         (..) => Ok(None),
     }
 }

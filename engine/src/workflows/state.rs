@@ -21,7 +21,8 @@ use crate::workflows::facts::{PartOf, PartRole, StepTakenOver};
 /// The open workflows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Workflows {
-    courses: Table<ExecutionId, WorkflowState>,
+    /// The progress of each.
+    open: Table<ExecutionId, WorkflowState>,
     steps: Table<(ExecutionId, StepName), StepState>,
     items: Table<(ExecutionId, StepName, u32), ItemState>,
     /// The executions that a workflow may still ask to end: by how often it asked, and by the record that began them.
@@ -60,7 +61,7 @@ impl<'a> End<'a> {
 impl Workflows {
     /// Returns the progress of a workflow; `None` if it is not a workflow or has ended.
     pub fn progress(&self, workflow: &ExecutionId) -> Option<&WorkflowState> {
-        self.courses.get(workflow)
+        self.open.get(workflow)
     }
 
     /// Returns a step that has begun or never will, with its name.
@@ -148,7 +149,7 @@ impl Workflows {
         let StreamId::Execution(id) = record.stream else { return };
         if let ExecutionFact::ExecutionRequested(fact) = fact {
             if fact.pace == Pace::InSteps {
-                self.courses.insert(id, WorkflowState::default());
+                self.open.insert(id, WorkflowState::default());
             }
             if let Some(part_of) = &fact.part_of {
                 self.begin(part_of, id, record.position);
@@ -156,7 +157,7 @@ impl Workflows {
         }
         let Some(execution) = executions.get(&id) else { return };
         if let ExecutionFact::ExecutionCancelRequested(_) = fact {
-            self.courses.change(&id, |progress| {
+            self.open.change(&id, |progress| {
                 progress.cancels = progress.cancels.saturating_add(1);
                 progress.stop_before = record.position;
             });
@@ -168,7 +169,7 @@ impl Workflows {
             self.no_longer_asked(end.part_of, execution.place.1);
             self.end(&end, record.body_handle().or(execution.result), record.position);
         }
-        if fact.is_end() && self.courses.contains(&id) {
+        if fact.is_end() && self.open.contains(&id) {
             self.forget(id);
         }
     }
@@ -179,13 +180,12 @@ impl Workflows {
         let TimerFact::TimerFired(TimerFired { kind: TimerKind::Timeout, .. }) = fact else { return };
         let Some(execution) = executions.get(&id) else { return };
         // Each undo has its own time limits.
-        if self.progress(&id).is_none_or(|progress| progress.cancels > 0 || progress.undoing.is_some()) {
+        if self.progress(&id).is_none_or(WorkflowState::is_ending) {
             return;
         }
-        self.courses.change(&id, |progress| {
+        self.open.change(&id, |progress| {
             progress.cancels = 1;
             progress.stop_before = record.position;
-            progress.is_timed_out = true;
         });
         if let Some(part_of) = &execution.part_of {
             self.asked(part_of, execution.place.1, id);
@@ -245,11 +245,11 @@ impl Workflows {
             StepFact::WaitOpened(fact) => self.waits.open(id, fact, record.position),
             StepFact::WaitMatched(fact) => self.waits.matched(id, fact),
             StepFact::WaitErred(fact) => self.waits.erred(id, &fact.step),
-            StepFact::RerunPlanned(_) => self.courses.change(&id, |progress| progress.kept = record.body_handle()),
+            StepFact::RerunPlanned(_) => self.open.change(&id, |progress| progress.kept = record.body_handle()),
             StepFact::StepTakenOver(fact) => self.take_over(id, fact, record.position),
             StepFact::UndoBegun(fact) => {
                 let undoing = Undoing { end: fact.end.clone(), begun: 0, failed: 0, first_failed: None };
-                self.courses.change(&id, |progress| progress.undoing = Some(Box::new(undoing)));
+                self.open.change(&id, |progress| progress.undoing = Some(Box::new(undoing)));
             }
             StepFact::UndoFailed(fact) => {
                 self.begin_undo(id);
@@ -274,7 +274,7 @@ impl Workflows {
 
     fn begin(&mut self, part_of: &PartOf, child: ExecutionId, at: Position) {
         let PartOf { workflow, step, item, .. } = part_of;
-        self.courses.change(workflow, |progress| progress.open += 1);
+        self.open.change(workflow, |progress| progress.open += 1);
         if part_of.role == PartRole::Undo {
             // Like cleanup in a canceled workflow: only the second cancel ends it.
             self.unasked.insert((*workflow, 1, at), child);
@@ -316,7 +316,7 @@ impl Workflows {
 
     fn end(&mut self, end: &End<'_>, result: Option<BodyHandle>, at: Position) {
         let PartOf { workflow, step, item, on_failure, role } = end.part_of;
-        self.courses.change(workflow, |progress| progress.open = progress.open.saturating_sub(1));
+        self.open.change(workflow, |progress| progress.open = progress.open.saturating_sub(1));
         match (role, end.status) {
             (PartRole::Undo, StepStatus::Succeeded) => return,
             // The workflow was asked to end a second time.
@@ -325,7 +325,7 @@ impl Workflows {
                 let why = end.error.map_or("it was cancelled", |error| &error.message);
                 return self.fail_undo(*workflow, Undoable { step: step.clone(), item: *item }, why.to_owned());
             }
-            (PartRole::UndoableStep, StepStatus::Succeeded) if self.courses.contains(workflow) => {
+            (PartRole::UndoableStep, StepStatus::Succeeded) if self.open.contains(workflow) => {
                 self.undoable.insert((*workflow, at), Undoable { step: step.clone(), item: *item });
             }
             (PartRole::Step | PartRole::Turn | PartRole::UndoableStep, _) => {}
@@ -368,7 +368,7 @@ impl Workflows {
     }
 
     fn change_undoing(&mut self, workflow: ExecutionId, change: impl FnOnce(&mut Undoing)) {
-        self.courses.change(&workflow, |progress| {
+        self.open.change(&workflow, |progress| {
             if let Some(undoing) = &mut progress.undoing {
                 change(undoing);
             }
@@ -391,7 +391,7 @@ impl Workflows {
 
     /// Applies the end of a step; ignored if its workflow has ended already.
     fn settle(&mut self, workflow: ExecutionId, step: &StepName, ended: StepState, on_failure: OnFailure, at: Position) {
-        if !self.courses.contains(&workflow) {
+        if !self.open.contains(&workflow) {
             return;
         }
         self.waits.close(workflow, step);
@@ -399,7 +399,7 @@ impl Workflows {
         // A step with several executions fails because of those of them that were canceled.
         let begun = ended.items.map(|items| items.begun).or(ended.turns.map(|turns| turns.begun));
         self.steps.insert((workflow, step.clone()), ended);
-        self.courses.change(&workflow, |progress| {
+        self.open.change(&workflow, |progress| {
             progress.ended += 1;
             if status.is_bad() && on_failure.fails() && progress.cancels == 0 {
                 // An end that was caused by another end does not end anything else.
@@ -424,7 +424,7 @@ impl Workflows {
         let undoable: Vec<_> = self.undoable_of(workflow).map(|(key, _)| *key).collect();
         undoable.iter().for_each(|key| self.undoable.remove(key));
         self.waits.forget(workflow);
-        self.courses.remove(&workflow);
+        self.open.remove(&workflow);
     }
 
     fn steps_of(&self, workflow: ExecutionId) -> impl Iterator<Item = &StepName> {
@@ -433,7 +433,7 @@ impl Workflows {
     }
 
     pub(crate) fn commit(&mut self) {
-        self.courses.commit();
+        self.open.commit();
         self.steps.commit();
         self.items.commit();
         self.unasked.commit();
@@ -443,7 +443,7 @@ impl Workflows {
     }
 
     pub(crate) fn undo(&mut self) {
-        self.courses.undo();
+        self.open.undo();
         self.steps.undo();
         self.items.undo();
         self.unasked.undo();

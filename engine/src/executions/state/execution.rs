@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ensue_derive::sparse;
 use serde::{Deserialize, Serialize};
 
 use super::phase::{Attempt, Phase};
@@ -14,11 +15,12 @@ use crate::executions::queues::Place;
 use crate::ids::{EnforcementId, EventId, ExecutionId, Id};
 use crate::names::{ActionRef, RuleRef, WorkerQueueName};
 use crate::record::{Actor, BodyHandle, CatalogRevision, Cause, Record};
+use crate::sparse::is_default;
 use crate::time::Timestamp;
 use crate::workflows::facts::PartOf;
 
 /// An open execution.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Execution {
     /// The action.
     pub action: ActionRef,
@@ -52,28 +54,22 @@ pub struct Execution {
     /// How many attempts were started.
     pub attempts: u32,
     /// The worker that was given the last of them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<Arc<str>>,
     /// How many of them failed.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub failures: u32,
     /// How many may fail before the execution fails permanently.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub failures_max: u32,
     /// The time limit of the whole execution, in milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit_millis: Option<u64>,
     /// The workflow step that it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_of: Option<PartOf>,
     /// The rule whose steps it consists of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of_rule: Option<Box<OfRule>>,
     /// The rule that requested it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_by: Option<Box<AskingRule>>,
     /// The execution that it reruns.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerun_of: Option<ExecutionId>,
     /// The labels it can be found by.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
@@ -82,13 +78,11 @@ pub struct Execution {
     #[serde(default, skip_serializing_if = "InternalTriggers::is_empty")]
     pub internal_above: InternalTriggers,
     /// How many workflows it is nested in.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub level: u32,
     /// When it began, if it consists of steps.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began_at: Option<Timestamp>,
     /// Its result, if a workflow waits for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<BodyHandle>,
     /// Its phase.
     pub phase: Phase,
@@ -106,15 +100,13 @@ pub struct OfRule {
 }
 
 /// A rule that requested an execution.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AskingRule {
     /// The rule.
     pub rule: RuleRef,
     /// The event that the rule decided on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<EventId>,
     /// The rule's decision.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enforcement: Option<EnforcementId>,
 }
 
@@ -231,8 +223,4 @@ fn one() -> u32 {
 
 fn is_one(count: &u32) -> bool {
     *count == 1
-}
-
-fn is_zero(count: &u32) -> bool {
-    *count == 0
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::executions::facts::{ExecutionRequested, Pace};
 use crate::executions::heard::Heard;
 use crate::ids::AttemptId;
+use crate::sparse::is_default;
 use crate::time::Timestamp;
 
 /// The phase of an open execution.
@@ -28,7 +29,7 @@ pub enum Phase {
     Woken,
     /// It consists of steps, and waits for them.
     InSteps {
-        /// Whether it exceeded its time limit. Its progress states whether it was canceled.
+        /// Whether it ends because it exceeded its time limit. Its progress states whether it was canceled.
         is_timed_out: bool,
     },
     /// A worker runs it.
@@ -101,7 +102,7 @@ pub struct Attempt {
     /// When it was started.
     pub started_at: Timestamp,
     /// Counts of its messages since then.
-    #[serde(default, skip_serializing_if = "Heard::is_nothing")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub heard: Heard,
 }
 

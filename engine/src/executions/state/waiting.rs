@@ -44,8 +44,8 @@ impl Executions {
     }
 
     /// Applies that the whole execution exceeded its limit: its running attempt is stopped, and nothing of it
-    /// starts any longer. If it was asked to end before, it ends by that.
-    pub(crate) fn time_out(&mut self, id: &ExecutionId) {
+    /// starts any longer. If it was asked to end before, it ends by that; `is_ending` says whether a workflow is ending.
+    pub(crate) fn time_out(&mut self, id: &ExecutionId, is_ending: bool) {
         let Some(execution) = self.get(id) else { return };
         let phase = match execution.phase {
             Phase::Running(attempt) => Phase::Cancelling { attempt, why: Stop::TimedOut },
@@ -56,9 +56,10 @@ impl Executions {
             Phase::Indeterminate { attempt, .. } => Phase::Indeterminate { attempt, stop: Some(Stop::TimedOut) },
             Phase::Settled { attempt, .. } => Phase::Settled { attempt, stop: Some(Stop::TimedOut) },
             Phase::Ending { attempt, how, stop: None } => Phase::Ending { attempt, how, stop: Some(Stop::TimedOut) },
-            // The progress of a workflow states where it is.
-            Phase::InSteps { .. } => Phase::InSteps { is_timed_out: true },
-            Phase::Woken | Phase::Cancelling { .. } | Phase::Withdrawn(_) | Phase::Ending { stop: Some(_), .. } => return,
+            Phase::InSteps { .. } if !is_ending => Phase::InSteps { is_timed_out: true },
+            Phase::InSteps { .. } | Phase::Woken | Phase::Cancelling { .. } | Phase::Withdrawn(_) | Phase::Ending { stop: Some(_), .. } => {
+                return;
+            }
         };
         self.change(id, |execution| execution.phase = phase);
     }

@@ -1,51 +1,53 @@
 //! The progress of a workflow, of its steps and of their items and turns.
 
+use ensue_derive::sparse;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::ItemFailure;
 use crate::executions::facts::Failure;
 use crate::names::StepName;
 use crate::record::{BodyHandle, Position};
+use crate::sparse::is_default;
 use crate::workflows::facts::BadEnd;
 
 /// A step that can be undone, or an item of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Undoable {
     /// The step.
     pub step: StepName,
     /// The item, from 0.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<u32>,
 }
 
 /// The progress of a workflow.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WorkflowState {
     /// How many of its steps have ended.
     pub ended: u32,
     /// How many executions it waits for.
     pub open: u32,
     /// The step whose failure makes it fail.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing: Option<StepName>,
-    /// How often it was asked to end.
+    /// How often it was asked to end, by a person or because the whole workflow exceeded its time limit.
     pub cancels: u32,
-    /// Whether the first of these was not a person's request: the whole workflow exceeded its time limit.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub is_timed_out: bool,
     /// Everything in it that began before this record must end: it was canceled then, or a step failed that
     /// ends the others.
     pub stop_before: Position,
     /// The progress of the undo, if it has begun.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoing: Option<Box<Undoing>>,
     /// The list of steps to take over, if it is a rerun that takes any over.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<BodyHandle>,
 }
 
+impl WorkflowState {
+    /// Returns true if it was asked to end, took too long, or undoes its steps.
+    pub fn is_ending(&self) -> bool {
+        self.cancels > 0 || self.undoing.is_some()
+    }
+}
+
 /// The progress of a workflow that undoes its steps that succeeded.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Undoing {
     /// How it ends after that.
     pub end: BadEnd,
@@ -54,26 +56,21 @@ pub struct Undoing {
     /// How many undos have failed.
     pub failed: u32,
     /// The first that failed, and why.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_failed: Option<(Undoable, String)>,
 }
 
 /// A step that has begun or never will.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepState {
     /// Its status.
     pub status: StepStatus,
     /// Its result.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<BodyHandle>,
     /// Why it failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
     /// Its items, if it is done for each of several.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<Expanded>,
     /// Its turns, if it is repeated.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turns: Option<Turns>,
     /// Whether nothing of it was run: its whole result is taken over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -92,12 +89,12 @@ pub struct Turns {
 }
 
 /// The progress of a step that is done for each of several items.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[sparse(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expanded {
     /// The list of items.
     pub list: BodyHandle,
     /// The effect of a failed item on the others.
-    #[serde(default, skip_serializing_if = "ItemFailure::is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub item_failure: ItemFailure,
     /// The record that began it.
     pub begun: Position,
@@ -110,26 +107,23 @@ pub struct Expanded {
     /// How many of these have ended other than by success.
     pub failed: u32,
     /// The first of these.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_failed: Option<u32>,
     /// Whether items that succeeded before are taken over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub takes_over: bool,
     /// How many were taken over.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub taken_over: u32,
 }
 
 /// An item of a step that was started.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ItemState {
     /// Its status.
     pub status: StepStatus,
     /// Its result.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<BodyHandle>,
     /// Why it failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
 }
 
@@ -197,8 +191,4 @@ impl StepState {
     pub(super) fn new(status: StepStatus) -> Self {
         Self { status, result: None, error: None, items: None, turns: None, is_taken_over: false }
     }
-}
-
-fn is_zero(count: &u32) -> bool {
-    *count == 0
 }
