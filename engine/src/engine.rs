@@ -205,17 +205,7 @@ impl Engine {
         match record.fact.by_noun() {
             ByNoun::ExecutionFact(fact) => self.state.executions().effects_of(record, fact).into_iter().collect(),
             ByNoun::TimerFact(fact) => self.state.executions().effects_of_timer(record, fact).into_iter().collect(),
-            ByNoun::EventFact(_)
-            | ByNoun::RuleFact(_)
-            | ByNoun::FlowFact(_)
-            | ByNoun::StepFact(_)
-            | ByNoun::InquiryFact(_)
-            | ByNoun::ScheduleFact(_)
-            | ByNoun::CatalogFact(_)
-            | ByNoun::VarFact(_)
-            | ByNoun::AccessFact(_)
-            | ByNoun::DeadLetterFact(_)
-            | ByNoun::HealthFact(_) => Vec::new(),
+            _ => Vec::new(),
         }
     }
 

@@ -12,7 +12,8 @@ use crate::access::facts as access;
 use crate::catalog::facts as catalog;
 use crate::dead_letters::facts as dead_letters;
 use crate::events::facts as events;
-use crate::executions::facts as executions;
+use crate::executions::facts::{self as executions, Failure};
+use crate::executions::milestone::{self, Ended, HowEnded, Milestone};
 use crate::health::facts as health;
 use crate::inquiries::facts as inquiries;
 use crate::locks::facts as locks;
@@ -79,8 +80,21 @@ macro_rules! reacts {
     };
 }
 
+/// What a fact means for its execution. Facts without a meaning in the table are only noted.
+macro_rules! means {
+    ($fact:ident) => {{
+        let _ = $fact;
+        Milestone::Noted
+    }};
+    ($fact:ident, $means:path) => {
+        $means($fact)
+    };
+}
+
 macro_rules! facts {
-    ($($(#[$doc:meta])* $noun:ident { $($variant:ident($type:ty): $kind:literal, $schema:literal $(, $reacts:ident $($when:expr)?)?;)* })*) => {
+    ($($(#[$doc:meta])* $noun:ident {
+        $($variant:ident($type:ty): $kind:literal, $schema:literal $(=> $means:path)? $(, $reacts:ident $($when:expr)?)?;)*
+    })*) => {
         /// What happened, in the past tense: the typed content of a record.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Fact {
@@ -92,6 +106,13 @@ macro_rules! facts {
             #[derive(Clone, Copy, Debug)]
             pub enum $noun<'a> {
                 $(#[doc = concat!("`", $kind, "`")] $variant(&'a $type),)*
+            }
+
+            impl<'a> $noun<'a> {
+                /// Returns what the fact means for its execution.
+                pub fn milestone(self) -> Milestone<'a> {
+                    match self { $(Self::$variant(fact) => means!(fact $(, $means)?),)* }
+                }
             }
         )*
 
@@ -189,27 +210,27 @@ facts! {
     }
     /// Facts about executions and their attempts.
     ExecutionFact {
-        ExecutionRequested(executions::ExecutionRequested): "execution.requested", 7, reacts;
-        AttemptStarted(executions::AttemptStarted): "attempt.started", 1;
-        AttemptProgressed(executions::AttemptProgressed): "attempt.progressed", 1;
-        AttemptEmitted(executions::AttemptEmitted): "attempt.emitted", 1;
-        ArtifactKept(executions::ArtifactKept): "artifact.kept", 1;
-        MessageRefused(executions::MessageRefused): "message.refused", 1;
-        AttemptSucceeded(executions::AttemptSucceeded): "attempt.succeeded", 2, reacts;
-        AttemptFailed(executions::AttemptFailed): "attempt.failed", 3, reacts;
-        AttemptLost(executions::AttemptLost): "attempt.lost", 2, reacts;
+        ExecutionRequested(executions::ExecutionRequested): "execution.requested", 7 => Milestone::Asked, reacts;
+        AttemptStarted(executions::AttemptStarted): "attempt.started", 1 => Milestone::AttemptBegan;
+        AttemptProgressed(executions::AttemptProgressed): "attempt.progressed", 1 => milestone::progressed;
+        AttemptEmitted(executions::AttemptEmitted): "attempt.emitted", 1 => milestone::emitted;
+        ArtifactKept(executions::ArtifactKept): "artifact.kept", 1 => milestone::artifact_kept;
+        MessageRefused(executions::MessageRefused): "message.refused", 1 => milestone::message_refused;
+        AttemptSucceeded(executions::AttemptSucceeded): "attempt.succeeded", 2 => milestone::attempt_succeeded, reacts;
+        AttemptFailed(executions::AttemptFailed): "attempt.failed", 3 => milestone::attempt_failed, reacts;
+        AttemptLost(executions::AttemptLost): "attempt.lost", 2 => milestone::attempt_lost, reacts;
         AttemptReportedLate(executions::AttemptReportedLate): "attempt.reported_late", 1;
-        ExecutionSucceeded(executions::ExecutionSucceeded): "execution.succeeded", 2, reacts;
-        ExecutionFailed(executions::ExecutionFailed): "execution.failed", 2, reacts;
-        ExecutionTimedOut(executions::ExecutionTimedOut): "execution.timed_out", 2, reacts;
-        ExecutionCancelRequested(executions::ExecutionCancelRequested): "execution.cancel_requested", 1, reacts;
-        ExecutionPaused(executions::ExecutionPaused): "execution.paused", 1;
-        ExecutionResumed(executions::ExecutionResumed): "execution.resumed", 1, reacts;
-        ExecutionCancelled(executions::ExecutionCancelled): "execution.cancelled", 3, reacts;
-        LockAwaited(locks::LockAwaited): "lock.awaited", 1;
-        LockAcquired(locks::LockAcquired): "lock.acquired", 1, reacts;
-        ExecutionBecameIndeterminate(executions::ExecutionBecameIndeterminate): "execution.became_indeterminate", 1, reacts;
-        ExecutionSettled(executions::ExecutionSettled): "execution.settled", 1, reacts;
+        ExecutionSucceeded(executions::ExecutionSucceeded): "execution.succeeded", 2 => milestone::succeeded, reacts;
+        ExecutionFailed(executions::ExecutionFailed): "execution.failed", 2 => milestone::failed, reacts;
+        ExecutionTimedOut(executions::ExecutionTimedOut): "execution.timed_out", 2 => milestone::timed_out, reacts;
+        ExecutionCancelRequested(executions::ExecutionCancelRequested): "execution.cancel_requested", 1 => milestone::cancel_requested, reacts;
+        ExecutionPaused(executions::ExecutionPaused): "execution.paused", 1 => milestone::held;
+        ExecutionResumed(executions::ExecutionResumed): "execution.resumed", 1 => milestone::freed, reacts;
+        ExecutionCancelled(executions::ExecutionCancelled): "execution.cancelled", 3 => milestone::cancelled, reacts;
+        LockAwaited(locks::LockAwaited): "lock.awaited", 1 => milestone::held;
+        LockAcquired(locks::LockAcquired): "lock.acquired", 1 => milestone::freed, reacts;
+        ExecutionBecameIndeterminate(executions::ExecutionBecameIndeterminate): "execution.became_indeterminate", 1 => milestone::held, reacts;
+        ExecutionSettled(executions::ExecutionSettled): "execution.settled", 1 => Milestone::Settled, reacts;
     }
     /// Facts about the steps of workflows.
     StepFact {
@@ -281,6 +302,32 @@ facts! {
         ReactionParked(health::ReactionParked): "reaction.parked", 1, reacts;
         ReactionRetried(health::ReactionRetried): "reaction.retried", 1;
         ReactionDismissed(health::ReactionDismissed): "reaction.dismissed", 1;
+    }
+}
+
+impl<'a> ExecutionFact<'a> {
+    /// Returns how the fact ends its execution, if it does.
+    pub fn ended(self) -> Option<Ended<'a>> {
+        if let Milestone::Ended(ended) = self.milestone() { Some(ended) } else { None }
+    }
+
+    /// Returns why an execution that is not part of a workflow failed or timed out. Returns `None` for
+    /// anything else: a part is handled by its workflow.
+    pub fn gave_up(self) -> Option<&'a Failure> {
+        let ended = self.ended().filter(|ended| ended.part_of.is_none() && matches!(ended.how, HowEnded::Failed | HowEnded::TimedOut));
+        ended.and_then(|ended| ended.error)
+    }
+
+    /// Returns true if the fact ends its execution.
+    pub(crate) fn is_end(self) -> bool {
+        self.ended().is_some()
+    }
+}
+
+impl Fact {
+    /// Returns how the fact ends an execution, if it does.
+    pub fn ended(&self) -> Option<Ended<'_>> {
+        if let ByNoun::ExecutionFact(fact) = self.by_noun() { fact.ended() } else { None }
     }
 }
 

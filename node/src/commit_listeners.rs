@@ -57,16 +57,7 @@ impl CommitListener for CommitListeners {
                         self.bodies.put(body.digest, plain);
                     }
                 }
-                ByNoun::EventFact(_)
-                | ByNoun::RuleFact(_)
-                | ByNoun::FlowFact(_)
-                | ByNoun::ExecutionFact(_)
-                | ByNoun::StepFact(_)
-                | ByNoun::InquiryFact(_)
-                | ByNoun::TimerFact(_)
-                | ByNoun::ScheduleFact(_)
-                | ByNoun::HealthFact(_)
-                | ByNoun::DeadLetterFact(_) => {}
+                _ => {}
             }
         }
         if about_packs {

@@ -123,20 +123,7 @@ impl Tally {
                         times.ready = record.time;
                     }
                 }
-                ByNoun::EventFact(EventFact::DeliveryRefused(_))
-                | ByNoun::RuleFact(
-                    RuleFact::RuleErred(_) | RuleFact::RuleErrorsCounted(_) | RuleFact::RuleModeSet(_) | RuleFact::LoopStopped(_),
-                )
-                | ByNoun::FlowFact(_)
-                | ByNoun::StepFact(_)
-                | ByNoun::InquiryFact(_)
-                | ByNoun::TimerFact(TimerFact::TimerSet(_))
-                | ByNoun::ScheduleFact(_)
-                | ByNoun::CatalogFact(_)
-                | ByNoun::VarFact(_)
-                | ByNoun::AccessFact(_)
-                | ByNoun::DeadLetterFact(_)
-                | ByNoun::HealthFact(_) => {}
+                _ => {}
             }
         }
     }
@@ -161,7 +148,8 @@ impl Tally {
             }
             Milestone::AttemptEnded(ended) => self.attempt_ended(id, at, ended.ended_at, AttemptStatus::from(ended.how)),
             Milestone::Ended(ended) => self.ended(id, at, Status::from(ended.how)),
-            Milestone::Held | Milestone::Freed | Milestone::Noted => {}
+            Milestone::Said { .. } | Milestone::Held | Milestone::Freed | Milestone::Settled(_) => {}
+            Milestone::CancelRequested | Milestone::Noted => {}
         }
     }
 

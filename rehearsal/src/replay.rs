@@ -133,7 +133,7 @@ pub fn replay(recorded: &Recorded, definitions: Definitions<'_>, payloads: &dyn 
     if recorded.records.len() > RECORDS_MAX {
         return Err(Unreplayable::TooLong(RECORDS_MAX));
     }
-    let is_end = |record: &Record| record.stream == StreamId::Execution(recorded.execution) && ends(&record.fact);
+    let is_end = |record: &Record| record.stream == StreamId::Execution(recorded.execution) && record.fact.ended().is_some();
     if !recorded.records.iter().any(is_end) {
         return Err(Unreplayable::NotEnded);
     }
@@ -275,10 +275,6 @@ fn change_of(record: &Record) -> Result<Option<VarChange>, Unreplayable> {
         (Fact::VarRemoved(fact), _) => Ok(Some(VarChange { name: fact.name.clone(), value: None })),
         _ => Ok(None),
     }
-}
-
-fn ends(fact: &Fact) -> bool {
-    matches!(fact, Fact::ExecutionSucceeded(_) | Fact::ExecutionFailed(_) | Fact::ExecutionTimedOut(_) | Fact::ExecutionCancelled(_))
 }
 
 fn draft_of(record: &Record) -> Draft {

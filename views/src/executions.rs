@@ -382,23 +382,7 @@ impl View for Execution {
             ByNoun::StepFact(fact) => execution.note_step(record, fact),
             ByNoun::TimerFact(fact) => execution.note_timer(fact),
             ByNoun::InquiryFact(InquiryFact::InquiryOpened(_)) => execution.inquiry = Some(InquiryId(record.id)),
-            ByNoun::InquiryFact(
-                InquiryFact::InquiryAnswered(_)
-                | InquiryFact::InquiryReminded(_)
-                | InquiryFact::InquiryEscalated(_)
-                | InquiryFact::InquiryNotified(_)
-                | InquiryFact::InquiryNotificationFailed(_)
-                | InquiryFact::InquiryWithdrawn(_),
-            )
-            | ByNoun::EventFact(_)
-            | ByNoun::RuleFact(_)
-            | ByNoun::FlowFact(_)
-            | ByNoun::ScheduleFact(_)
-            | ByNoun::CatalogFact(_)
-            | ByNoun::VarFact(_)
-            | ByNoun::AccessFact(_)
-            | ByNoun::DeadLetterFact(_)
-            | ByNoun::HealthFact(_) => {}
+            _ => {}
         }
         execution.cover();
         execution.note_queue(record.time);
@@ -561,13 +545,6 @@ impl Execution {
                     attempt.late_report = Some(LateReport { at: record.time, error: fact.error.as_ref().map(shortened), result: body });
                 }
             }
-            ExecutionFact::ExecutionSucceeded(_) => {
-                self.result = body.or(self.result);
-                self.end(Status::Succeeded, None, record.time);
-            }
-            ExecutionFact::ExecutionFailed(fact) => self.end(Status::Failed, Some(fact.error.clone()), record.time),
-            ExecutionFact::ExecutionTimedOut(fact) => self.end(Status::TimedOut, Some(fact.error.clone()), record.time),
-            ExecutionFact::ExecutionCancelled(fact) => self.end(Status::Cancelled, fact.error.clone(), record.time),
             ExecutionFact::LockAwaited(fact) => self.await_lock(fact, record.time),
             ExecutionFact::LockAcquired(_) => self.go_on_with_lock(),
             ExecutionFact::ExecutionCancelRequested(_) => self.status = Status::Cancelling,
@@ -575,8 +552,13 @@ impl Execution {
             ExecutionFact::ExecutionResumed(_) => self.paused_at = None,
             ExecutionFact::ExecutionBecameIndeterminate(_) => self.status = Status::Indeterminate,
             ExecutionFact::ExecutionSettled(fact) => self.settle(record, &fact.outcome),
-            // A request creates the execution, so it never changes one. The others are in the timeline.
-            ExecutionFact::ExecutionRequested(_) | ExecutionFact::AttemptEmitted(_) | ExecutionFact::MessageRefused(_) => {}
+            // The timeline has the others.
+            _ => {
+                if let Some(ended) = fact.ended() {
+                    self.result = body.filter(|_| ended.how == HowEnded::Succeeded).or(self.result);
+                    self.end(ended.how.into(), ended.error.cloned(), record.time);
+                }
+            }
         }
     }
 

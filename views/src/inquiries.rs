@@ -178,18 +178,7 @@ impl View for Inquiry {
             // Nearly all executions ask nobody. Their success or failure adds nothing here that earlier
             // records do not show.
             ByNoun::ExecutionFact(ExecutionFact::ExecutionCancelled(_) | ExecutionFact::ExecutionTimedOut(_)) => changes(),
-            ByNoun::ExecutionFact(_)
-            | ByNoun::TimerFact(_)
-            | ByNoun::EventFact(_)
-            | ByNoun::RuleFact(_)
-            | ByNoun::FlowFact(_)
-            | ByNoun::StepFact(_)
-            | ByNoun::ScheduleFact(_)
-            | ByNoun::CatalogFact(_)
-            | ByNoun::VarFact(_)
-            | ByNoun::AccessFact(_)
-            | ByNoun::DeadLetterFact(_)
-            | ByNoun::HealthFact(_) => None,
+            _ => None,
         }
     }
 
@@ -236,19 +225,7 @@ impl View for Inquiry {
                 }
                 inquiry.end(InquiryStatus::Cancelled, record.time);
             }
-            ByNoun::InquiryFact(InquiryFact::InquiryOpened(_))
-            | ByNoun::ExecutionFact(_)
-            | ByNoun::TimerFact(_)
-            | ByNoun::EventFact(_)
-            | ByNoun::RuleFact(_)
-            | ByNoun::FlowFact(_)
-            | ByNoun::StepFact(_)
-            | ByNoun::ScheduleFact(_)
-            | ByNoun::CatalogFact(_)
-            | ByNoun::VarFact(_)
-            | ByNoun::AccessFact(_)
-            | ByNoun::DeadLetterFact(_)
-            | ByNoun::HealthFact(_) => {}
+            _ => {}
         }
         Some(inquiry)
     }

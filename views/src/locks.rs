@@ -5,8 +5,7 @@
 
 use ensue_derive::sparse;
 use ensue_engine::executions::facts::ExecutionRequested;
-use ensue_engine::fact::ByNoun;
-use ensue_engine::fact::{Fact, TimerFact};
+use ensue_engine::fact::Fact;
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::locks::facts::{Lock, LockOwner};
 use ensue_engine::record::{CatalogRevision, Position, Record, StreamId};
@@ -63,16 +62,11 @@ impl View for LockClaims {
         let StreamId::Execution(id) = &record.stream else { return None };
         match &record.fact {
             Fact::ExecutionRequested(fact) => (!fact.locks.is_empty()).then_some(Touch::Begins(*id)),
-            Fact::LockAwaited(_)
-            | Fact::LockAcquired(_)
-            | Fact::ExecutionPaused(_)
-            | Fact::ExecutionResumed(_)
-            | Fact::ExecutionSucceeded(_)
-            | Fact::ExecutionFailed(_)
-            | Fact::ExecutionTimedOut(_)
-            | Fact::ExecutionCancelled(_) => Some(Touch::Changes(*id)),
+            Fact::LockAwaited(_) | Fact::LockAcquired(_) | Fact::ExecutionPaused(_) | Fact::ExecutionResumed(_) => {
+                Some(Touch::Changes(*id))
+            }
             Fact::TimerFired(fact) if matches!(fact.kind, TimerKind::Start | TimerKind::Turn) => Some(Touch::Changes(*id)),
-            _ => None,
+            fact => fact.ended().map(|_| Touch::Changes(*id)),
         }
     }
 
@@ -87,14 +81,8 @@ impl View for LockClaims {
             Fact::LockAcquired(_) => row.hold_the_rest(record.time),
             Fact::ExecutionPaused(_) => row.is_paused = true,
             Fact::ExecutionResumed(_) => row.is_paused = false,
-            Fact::ExecutionSucceeded(_) | Fact::ExecutionFailed(_) | Fact::ExecutionTimedOut(_) | Fact::ExecutionCancelled(_) => {
-                return None;
-            }
-            _ => {
-                if let ByNoun::TimerFact(TimerFact::TimerFired(_)) = record.fact.by_noun() {
-                    row.hold_the_rest(record.time);
-                }
-            }
+            Fact::TimerFired(_) => row.hold_the_rest(record.time),
+            fact => return fact.ended().is_none().then_some(row),
         }
         Some(row)
     }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use ensue_engine::fact::{ByNoun, HealthFact};
+use ensue_engine::fact::Fact;
 use ensue_engine::record::{Position, Record};
 use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -53,35 +53,21 @@ impl View for ParkedReaction {
     type Key = OwedTo;
 
     fn key(record: &Record) -> Option<Touch<OwedTo>> {
-        let ByNoun::HealthFact(fact) = record.fact.by_noun() else { return None };
-        match fact {
-            HealthFact::ReactionParked(fact) => Some(Touch::Changes(OwedTo(fact.of))),
-            HealthFact::ReactionRetried(fact) => Some(Touch::Changes(OwedTo(fact.of))),
-            HealthFact::ReactionDismissed(fact) => Some(Touch::Changes(OwedTo(fact.of))),
-            HealthFact::NodeStarted(_)
-            | HealthFact::ClockStepped(_)
-            | HealthFact::ClockAccepted(_)
-            | HealthFact::LogRestored(_)
-            | HealthFact::ReactionDeferred(_)
-            | HealthFact::ReactionResumed(_)
-            | HealthFact::ReactionHeld(_) => None,
+        match &record.fact {
+            Fact::ReactionParked(fact) => Some(Touch::Changes(OwedTo(fact.of))),
+            Fact::ReactionRetried(fact) => Some(Touch::Changes(OwedTo(fact.of))),
+            Fact::ReactionDismissed(fact) => Some(Touch::Changes(OwedTo(fact.of))),
+            _ => None,
         }
     }
 
     fn project(before: Option<Self>, record: &Record) -> Option<Self> {
-        let ByNoun::HealthFact(fact) = record.fact.by_noun() else { return before };
-        match fact {
-            HealthFact::ReactionParked(fact) => {
+        match &record.fact {
+            Fact::ReactionParked(fact) => {
                 Some(Self { of: fact.of, position: record.position, next: fact.next, error: fact.error.clone(), parked_at: record.time })
             }
-            HealthFact::ReactionRetried(_) | HealthFact::ReactionDismissed(_) => None,
-            HealthFact::NodeStarted(_)
-            | HealthFact::ClockStepped(_)
-            | HealthFact::ClockAccepted(_)
-            | HealthFact::LogRestored(_)
-            | HealthFact::ReactionDeferred(_)
-            | HealthFact::ReactionResumed(_)
-            | HealthFact::ReactionHeld(_) => before,
+            Fact::ReactionRetried(_) | Fact::ReactionDismissed(_) => None,
+            _ => before,
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use ensue_engine::fact::{ByNoun, ExecutionFact, Fact};
+use ensue_engine::executions::milestone;
+use ensue_engine::fact::Fact;
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::record::{Position, Record, StreamId};
 
@@ -54,24 +55,12 @@ impl Elapsed {
                 _ => {}
             }
             self.micros = record.time.micros().saturating_sub(self.stepped);
-            if let (true, StreamId::Execution(execution)) = (ends_outermost(&record.fact), &record.stream) {
+            if let (Some(milestone::Ended { part_of: None, .. }), StreamId::Execution(execution)) = (record.fact.ended(), &record.stream) {
                 ended.push(Ended { elapsed: self.micros, at: record.position, execution: *execution });
             }
         }
         ended
     }
-}
-
-/// Returns true if the fact ends an execution that is not part of a workflow.
-fn ends_outermost(fact: &Fact) -> bool {
-    let part_of = match fact.by_noun() {
-        ByNoun::ExecutionFact(ExecutionFact::ExecutionSucceeded(fact)) => &fact.part_of,
-        ByNoun::ExecutionFact(ExecutionFact::ExecutionFailed(fact)) => &fact.part_of,
-        ByNoun::ExecutionFact(ExecutionFact::ExecutionTimedOut(fact)) => &fact.part_of,
-        ByNoun::ExecutionFact(ExecutionFact::ExecutionCancelled(fact)) => &fact.part_of,
-        _ => return false,
-    };
-    part_of.is_none()
 }
 
 /// An ended execution that is not part of a workflow.

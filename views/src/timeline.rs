@@ -35,15 +35,7 @@ impl TimelineEntry {
             ByNoun::StepFact(fact) => tell_step(fact),
             ByNoun::InquiryFact(fact) => tell_inquiry(fact),
             ByNoun::TimerFact(fact) => tell_timer(fact),
-            ByNoun::EventFact(_)
-            | ByNoun::RuleFact(_)
-            | ByNoun::FlowFact(_)
-            | ByNoun::ScheduleFact(_)
-            | ByNoun::CatalogFact(_)
-            | ByNoun::VarFact(_)
-            | ByNoun::AccessFact(_)
-            | ByNoun::DeadLetterFact(_)
-            | ByNoun::HealthFact(_) => return None,
+            _ => return None,
         };
         let (position, time, kind) = (record.position, record.time, record.kind());
         Some(Self { position, time, kind, what, actor: record.actor.to_string() })

@@ -145,30 +145,9 @@ impl Totals {
             ByNoun::EventFact(EventFact::DeliveryRefused(_)) => self.deliveries_refused += 1,
             ByNoun::RuleFact(RuleFact::EnforcementMade(fact)) => self.enforcements.count(&fact.outcome),
             ByNoun::FlowFact(fact) => self.enforcements.count_held(fact),
-            ByNoun::RuleFact(
-                RuleFact::RuleErred(_) | RuleFact::RuleErrorsCounted(_) | RuleFact::RuleModeSet(_) | RuleFact::LoopStopped(_),
-            )
-            | ByNoun::StepFact(_)
-            | ByNoun::InquiryFact(_)
-            | ByNoun::TimerFact(_)
-            | ByNoun::ScheduleFact(_)
-            | ByNoun::CatalogFact(_)
-            | ByNoun::VarFact(_)
-            | ByNoun::AccessFact(_)
-            | ByNoun::DeadLetterFact(_) => {}
             ByNoun::ExecutionFact(fact) => self.count_execution(fact),
             ByNoun::HealthFact(HealthFact::NodeStarted(_)) => self.starts += 1,
-            ByNoun::HealthFact(
-                HealthFact::ClockStepped(_)
-                | HealthFact::ClockAccepted(_)
-                | HealthFact::LogRestored(_)
-                | HealthFact::ReactionDeferred(_)
-                | HealthFact::ReactionResumed(_)
-                | HealthFact::ReactionHeld(_)
-                | HealthFact::ReactionParked(_)
-                | HealthFact::ReactionRetried(_)
-                | HealthFact::ReactionDismissed(_),
-            ) => {}
+            _ => {}
         }
     }
 
@@ -186,7 +165,8 @@ impl Totals {
                 HowEnded::TimedOut => self.executions.timed_out += 1,
                 HowEnded::Cancelled => self.executions.cancelled += 1,
             },
-            Milestone::AttemptEnded(_) | Milestone::Held | Milestone::Freed | Milestone::Noted => {}
+            Milestone::Said { .. } | Milestone::AttemptEnded(_) | Milestone::Held | Milestone::Freed => {}
+            Milestone::Settled(_) | Milestone::CancelRequested | Milestone::Noted => {}
         }
     }
 }

@@ -107,19 +107,8 @@ pub enum ViewName {
 impl ViewName {
     /// Parses a key of this view. Returns `None` if the text cannot be one.
     pub fn key(self, text: &str) -> Option<Term> {
-        match self {
-            Self::Events
-            | Self::Enforcements
-            | Self::Executions
-            | Self::Artifacts
-            | Self::Inquiries
-            | Self::Rules
-            | Self::Schedules
-            | Self::Locks
-            | Self::Tokens
-            | Self::DeadLetters => text.parse().map(Term::Id).ok(),
-            Self::Packs | Self::Keys | Self::Vars | Self::ParkedReactions | Self::Totals => Some(Term::Text(text.to_owned())),
-        }
+        let is_text = matches!(self, Self::Packs | Self::Keys | Self::Vars | Self::ParkedReactions | Self::Totals);
+        if is_text { Some(Term::Text(text.to_owned())) } else { text.parse().map(Term::Id).ok() }
     }
 }
 
@@ -172,19 +161,8 @@ pub enum Column {
 impl Column {
     /// Parses a value of this column. Returns `None` if the text cannot be one, so that no row has it.
     pub fn value(self, text: &str) -> Option<Term> {
-        match self {
-            Self::Correlation | Self::Event | Self::Execution | Self::Parent | Self::RerunOf => text.parse().map(Term::Id).ok(),
-            Self::Trigger
-            | Self::Source
-            | Self::Rule
-            | Self::Outcome
-            | Self::Status
-            | Self::Action
-            | Self::Sensor
-            | Self::Name
-            | Self::Assignee
-            | Self::Label => Some(Term::Text(text.to_owned())),
-        }
+        let is_id = matches!(self, Self::Correlation | Self::Event | Self::Execution | Self::Parent | Self::RerunOf);
+        if is_id { text.parse().map(Term::Id).ok() } else { Some(Term::Text(text.to_owned())) }
     }
 }
 

@@ -7,7 +7,6 @@ use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use ensue_engine::executions::milestone::Milestone;
 use ensue_engine::fact::{AccessFact, ByNoun};
 use ensue_engine::ids::{ExecutionId, TokenId};
 use ensue_engine::ports::ReadLimit;
@@ -222,7 +221,5 @@ fn revoked(record: &Record) -> Option<TokenId> {
 
 /// Returns the status with which a record ended an execution, if it ended one.
 fn ended(record: &Record) -> Option<Status> {
-    let ByNoun::ExecutionFact(fact) = record.fact.by_noun() else { return None };
-    let Milestone::Ended(end) = fact.milestone() else { return None };
-    Some(end.how.into())
+    record.fact.ended().map(|end| end.how.into())
 }

@@ -118,25 +118,11 @@ pub enum Type {
 impl PartialEq for Type {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Any, Self::Any)
-            | (Self::Integer, Self::Integer)
-            | (Self::Number, Self::Number)
-            | (Self::Boolean, Self::Boolean)
-            | (Self::Object, Self::Object) => true,
             (Self::String { pattern: a }, Self::String { pattern: b }) => a.as_ref().map(Regex::as_str) == b.as_ref().map(Regex::as_str),
             (Self::List(a), Self::List(b)) => a == b,
             (Self::OneOf(a), Self::OneOf(b)) => a == b,
-            (
-                Self::Any
-                | Self::String { .. }
-                | Self::Integer
-                | Self::Number
-                | Self::Boolean
-                | Self::Object
-                | Self::List(_)
-                | Self::OneOf(_),
-                _,
-            ) => false,
+            // The others hold nothing.
+            (_, _) => std::mem::discriminant(self) == std::mem::discriminant(other),
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::catalog::{Catalog, Mode};
 use crate::command::{Context, Moment, ObservedEvent};
 use crate::events::decide::{Source, drafted};
 use crate::executions::facts::Failure;
+use crate::executions::milestone::{Ended, HowEnded};
 use crate::executions::state::Execution;
 use crate::fact::{ByNoun, ExecutionFact, Fact, InquiryFact, RuleFact};
 use crate::ids::{EventId, ExecutionId, Id, InquiryId, Role};
@@ -59,8 +60,8 @@ fn telling_of_one(state: &State, (drafts, place): (&[Draft], usize), by: Option<
     }
     let above = internal_above(state, draft, by);
     let telling = Telling { state, catalog, at, above: &above };
-    let told = news(state, draft, by).into_iter().filter(|news| heard.contains(&news.trigger) && !above.contains(&news.trigger));
-    told.map(|news| telling.event(&drafts[..place], draft, news)).collect()
+    let told = events_about(state, draft, by).into_iter().filter(|event| heard.contains(&event.trigger) && !above.contains(&event.trigger));
+    told.map(|event| telling.event(&drafts[..place], draft, event)).collect()
 }
 
 /// The facts that can be reported as events.
@@ -76,17 +77,7 @@ impl<'a> Tellable<'a> {
             ByNoun::ExecutionFact(fact) => Some(Self::Execution(fact)),
             ByNoun::InquiryFact(fact) => Some(Self::Inquiry(fact)),
             ByNoun::RuleFact(RuleFact::RuleErred(fact)) => Some(Self::Erred(fact)),
-            ByNoun::RuleFact(_)
-            | ByNoun::EventFact(_)
-            | ByNoun::FlowFact(_)
-            | ByNoun::StepFact(_)
-            | ByNoun::TimerFact(_)
-            | ByNoun::ScheduleFact(_)
-            | ByNoun::CatalogFact(_)
-            | ByNoun::VarFact(_)
-            | ByNoun::AccessFact(_)
-            | ByNoun::DeadLetterFact(_)
-            | ByNoun::HealthFact(_) => None,
+            _ => None,
         }
     }
 }
@@ -134,19 +125,19 @@ fn is_listened_to(state: &State, catalog: &Catalog, internal: InternalTrigger) -
 }
 
 /// The content of an event.
-struct News {
+struct InternalEvent {
     trigger: InternalTrigger,
     source: String,
     payload: Map<String, Json>,
 }
 
 /// Returns the events to report for a draft. The state is still as it was before the draft.
-fn news(state: &State, draft: &Draft, by: Option<&Record>) -> Vec<News> {
+fn events_about(state: &State, draft: &Draft, by: Option<&Record>) -> Vec<InternalEvent> {
     match Tellable::of(&draft.fact) {
         Some(Tellable::Execution(fact)) => About::of(state, draft).map_or_else(Vec::new, |about| about.execution(fact)),
         Some(Tellable::Inquiry(fact)) => About::of(state, draft).and_then(|about| about.inquiry(draft, fact)).into_iter().collect(),
         Some(Tellable::Erred(fact)) => {
-            vec![News { trigger: InternalTrigger::RuleErred, source: SOURCE_OF_ENGINE.to_owned(), payload: of_erred(fact, by) }]
+            vec![InternalEvent { trigger: InternalTrigger::RuleErred, source: SOURCE_OF_ENGINE.to_owned(), payload: of_erred(fact, by) }]
         }
         None => Vec::new(),
     }
@@ -183,16 +174,16 @@ impl<'a> About<'a> {
         Some(Self { state, id, execution: state.executions().get(&id)? })
     }
 
-    fn news(&self, trigger: InternalTrigger, payload: Map<String, Json>) -> News {
-        News { trigger, source: StreamId::Execution(self.id).to_string(), payload }
+    fn event(&self, trigger: InternalTrigger, payload: Map<String, Json>) -> InternalEvent {
+        InternalEvent { trigger, source: StreamId::Execution(self.id).to_string(), payload }
     }
 
-    fn execution(&self, fact: ExecutionFact<'_>) -> Vec<News> {
+    fn execution(&self, fact: ExecutionFact<'_>) -> Vec<InternalEvent> {
         if let ExecutionFact::ExecutionBecameIndeterminate(_) = fact {
-            return vec![self.news(InternalTrigger::AttemptIndeterminate, self.lost())];
+            return vec![self.event(InternalTrigger::AttemptIndeterminate, self.lost())];
         }
-        let ended = self.ended(fact).map(|payload| self.news(InternalTrigger::ExecutionEnded, payload));
-        let unanswered = self.unanswered(fact).map(|payload| self.news(InternalTrigger::InquiryEnded, payload));
+        let ended = self.ended(fact).map(|payload| self.event(InternalTrigger::ExecutionEnded, payload));
+        let unanswered = self.unanswered(fact).map(|payload| self.event(InternalTrigger::InquiryEnded, payload));
         ended.into_iter().chain(unanswered).collect()
     }
 
@@ -219,20 +210,11 @@ impl<'a> About<'a> {
     /// Returns the fields for the end of an execution that is not a step: the workflow handles the end of its
     /// steps.
     fn ended(&self, fact: ExecutionFact<'_>) -> Option<Map<String, Json>> {
-        let (status, error) = match fact {
-            ExecutionFact::ExecutionSucceeded(_) => ("succeeded", None),
-            ExecutionFact::ExecutionFailed(fact) => ("failed", Some(&fact.error)),
-            ExecutionFact::ExecutionTimedOut(fact) => ("timed_out", Some(&fact.error)),
-            ExecutionFact::ExecutionCancelled(fact) => ("cancelled", fact.error.as_ref()),
-            _ => return None,
-        };
-        if self.execution.part_of.is_some() {
-            return None;
-        }
+        let ended = fact.ended().filter(|_| self.execution.part_of.is_none())?;
         let mut payload = self.itself();
-        payload.insert("status".to_owned(), json!(status));
+        payload.insert("status".to_owned(), json!(ended.how.as_str()));
         payload.insert("attempts".to_owned(), json!(self.execution.attempts));
-        payload.extend(error.map(|error| ("error".to_owned(), error_of(error))));
+        payload.extend(ended.error.map(|error| ("error".to_owned(), error_of(error))));
         Some(payload)
     }
 
@@ -248,17 +230,17 @@ impl<'a> About<'a> {
     /// Returns the fields for an inquiry that ends with its execution, because nobody has decided it.
     fn unanswered(&self, fact: ExecutionFact<'_>) -> Option<Map<String, Json>> {
         let (id, inquiry) = self.state.inquiries().of(&self.id).filter(|(_, inquiry)| inquiry.decision().is_none())?;
-        let status = match fact {
-            ExecutionFact::ExecutionCancelled(_) => "cancelled",
-            _ if inquiry.attempt.is_some() => "withdrawn",
-            _ => "expired",
+        let status = match (fact.ended(), inquiry.attempt) {
+            (Some(Ended { how: HowEnded::Cancelled, .. }), _) => "cancelled",
+            (_, Some(_)) => "withdrawn",
+            (_, None) => "expired",
         };
         let mut payload = self.of_inquiry(id, inquiry);
         payload.insert("status".to_owned(), json!(status));
         Some(payload)
     }
 
-    fn inquiry(&self, draft: &Draft, fact: InquiryFact<'_>) -> Option<News> {
+    fn inquiry(&self, draft: &Draft, fact: InquiryFact<'_>) -> Option<InternalEvent> {
         let open = |id: InquiryId| Some(self.of_inquiry(id, self.state.inquiries().get(&id)?));
         let (trigger, payload) = match fact {
             InquiryFact::InquiryOpened(fact) => (InternalTrigger::InquiryOpened, self.opened(InquiryId(draft.begins?), fact)),
@@ -285,7 +267,7 @@ impl<'a> About<'a> {
             }
             InquiryFact::InquiryNotified(_) | InquiryFact::InquiryNotificationFailed(_) => return None,
         };
-        Some(self.news(trigger, payload))
+        Some(self.event(trigger, payload))
     }
 
     fn opened(&self, id: InquiryId, fact: &InquiryOpened) -> Map<String, Json> {
@@ -324,13 +306,13 @@ struct Telling<'a> {
 
 impl Telling<'_> {
     /// Returns the event that reports a draft, as a consequence of the record that the draft will become.
-    fn event(&self, before: &[Draft], draft: &Draft, news: News) -> Draft {
+    fn event(&self, before: &[Draft], draft: &Draft, event: InternalEvent) -> Draft {
         // The index of a trigger among those of the record is fixed, whichever of them have listeners.
-        let index = (0..).zip(told_as(self.state, draft)).find(|(_, internal)| **internal == news.trigger).map_or(0, |(index, _)| index);
+        let index = (0..).zip(told_as(self.state, draft)).find(|(_, internal)| **internal == event.trigger).map_or(0, |(index, _)| index);
         let parent = self.record_id(before, draft);
         let cause = draft.cause.clone().unwrap_or_else(|| Cause::root(parent, draft.trace.clone())).from_parent(parent);
         let id = EventId(Id::derived(self.state.log(), parent, Role::Emit(index)));
-        let News { trigger, source, payload } = news;
+        let InternalEvent { trigger, source, payload } = event;
         let (trigger, payload, occurred_at) = (trigger.trigger(), Document::from_value(&Json::Object(payload)), self.at.time);
         let view = EventView { id, trigger: &trigger, source: &source, time: occurred_at, payload: &payload, only: None };
         let event = ObservedEvent::judged(&view, judge(self.catalog, &view));

@@ -5,7 +5,7 @@
 use crate::command::{Answer, Context, Decision, Message, Moment, ObservedEvent, Refusal, Said, SaidArtifact};
 use crate::events::decide::{self as events, Source};
 use crate::executions::facts::{ArtifactKept, AttemptEmitted, AttemptProgressed, MessageRefused};
-use crate::executions::state::{Attempt, Phase};
+use crate::executions::state::Attempt;
 use crate::fact::Fact;
 use crate::ids::{Id, Role};
 use crate::record::{Actor, Body, Cause, Draft, StreamId};
@@ -36,24 +36,8 @@ pub(crate) fn take(state: &State, actor: &Actor, message: &Message, at: &Moment,
     let Some(execution) = state.executions().get(&message.execution) else {
         return Decision::Refused(Refusal::NotOpen(message.execution));
     };
-    let attempt = match execution.phase {
-        Phase::Running(attempt) | Phase::Cancelling { attempt, .. } if attempt.id == message.attempt => attempt,
-        Phase::Running(_)
-        | Phase::Cancelling { .. }
-        | Phase::Delayed
-        | Phase::Blocked
-        | Phase::Queued
-        | Phase::Asleep
-        | Phase::Asking
-        | Phase::Awaiting
-        | Phase::Woken
-        | Phase::InSteps { .. }
-        | Phase::Indeterminate { .. }
-        | Phase::Settled { .. }
-        | Phase::Withdrawn(_)
-        | Phase::Ending { .. } => {
-            return Decision::Refused(Refusal::NotRunning(message.attempt));
-        }
+    let Some(attempt) = execution.phase.running().filter(|attempt| attempt.id == message.attempt) else {
+        return Decision::Refused(Refusal::NotRunning(message.attempt));
     };
     if attempt.token != message.token {
         return Decision::Refused(Refusal::WrongToken { attempt: message.attempt, given: message.token });

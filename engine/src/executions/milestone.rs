@@ -1,8 +1,13 @@
-//! What a fact means for its execution, declared once for each fact. The core, the views, the metrics and the
-//! traces read it from here.
+//! What a fact means for its execution. The table of facts in `fact.rs` names the meaning of each once; the core, the
+//! views, the metrics and the traces read it.
 
-use crate::executions::facts::{AttemptStarted, ExecutionRequested, Failure};
-use crate::fact::ExecutionFact;
+use ensue_derive::Names;
+
+use crate::executions::facts::{
+    ArtifactKept, AttemptEmitted, AttemptFailed, AttemptLost, AttemptProgressed, AttemptStarted, AttemptSucceeded, ExecutionCancelled,
+    ExecutionFailed, ExecutionRequested, ExecutionSettled, ExecutionSucceeded, ExecutionTimedOut, Failure, MessageRefused,
+};
+use crate::executions::heard::Heard;
 use crate::ids::AttemptId;
 use crate::time::Timestamp;
 use crate::workflows::part::PartOf;
@@ -14,12 +19,23 @@ pub enum Milestone<'a> {
     Asked(&'a ExecutionRequested),
     /// An attempt of it began.
     AttemptBegan(&'a AttemptStarted),
+    /// The attempt sent a message.
+    Said {
+        /// The index of the message.
+        index: u32,
+        /// Counts the message.
+        count: fn(&mut Heard),
+    },
     /// An attempt of it ended.
     AttemptEnded(AttemptEnded<'a>),
     /// It may not start until it is freed: it waits for a lock, is paused, or is indeterminate.
     Held,
     /// It may start, or continue.
     Freed,
+    /// A person stated what became of it: it may continue.
+    Settled(&'a ExecutionSettled),
+    /// Somebody asked it to end.
+    CancelRequested,
     /// It ended.
     Ended(Ended<'a>),
     /// Something else happened to it that does not affect its course.
@@ -44,8 +60,8 @@ pub enum HowAttemptEnded<'a> {
     Succeeded,
     /// It failed.
     Failed(&'a Failure),
-    /// It was lost with its worker; the reason, if known.
-    Lost(Option<&'a Failure>),
+    /// It was lost with its worker.
+    Lost(&'a AttemptLost),
 }
 
 /// The end of an execution.
@@ -60,7 +76,7 @@ pub struct Ended<'a> {
 }
 
 /// How an execution ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Names)]
 pub enum HowEnded {
     /// It succeeded.
     Succeeded,
@@ -72,51 +88,72 @@ pub enum HowEnded {
     Cancelled,
 }
 
-impl<'a> ExecutionFact<'a> {
-    /// Returns what the fact means for its execution.
-    pub fn milestone(self) -> Milestone<'a> {
-        let ended = |how, part_of: &'a Option<PartOf>, error| Milestone::Ended(Ended { how, part_of: part_of.as_ref(), error });
-        match self {
-            Self::ExecutionRequested(fact) => Milestone::Asked(fact),
-            Self::AttemptStarted(fact) => Milestone::AttemptBegan(fact),
-            Self::AttemptSucceeded(fact) => {
-                let how = HowAttemptEnded::Succeeded;
-                Milestone::AttemptEnded(AttemptEnded { attempt: fact.attempt, ended_at: fact.ended_at, how })
-            }
-            Self::AttemptFailed(fact) => {
-                let how = HowAttemptEnded::Failed(&fact.error);
-                Milestone::AttemptEnded(AttemptEnded { attempt: fact.attempt, ended_at: fact.ended_at, how })
-            }
-            Self::AttemptLost(fact) => {
-                let how = HowAttemptEnded::Lost(fact.error.as_ref());
-                Milestone::AttemptEnded(AttemptEnded { attempt: fact.attempt, ended_at: None, how })
-            }
-            Self::LockAwaited(_) | Self::ExecutionPaused(_) | Self::ExecutionBecameIndeterminate(_) => Milestone::Held,
-            Self::LockAcquired(_) | Self::ExecutionResumed(_) | Self::ExecutionSettled(_) => Milestone::Freed,
-            Self::ExecutionSucceeded(fact) => ended(HowEnded::Succeeded, &fact.part_of, None),
-            Self::ExecutionFailed(fact) => ended(HowEnded::Failed, &fact.part_of, Some(&fact.error)),
-            Self::ExecutionTimedOut(fact) => ended(HowEnded::TimedOut, &fact.part_of, Some(&fact.error)),
-            Self::ExecutionCancelled(fact) => ended(HowEnded::Cancelled, &fact.part_of, fact.error.as_ref()),
-            Self::AttemptProgressed(_)
-            | Self::AttemptEmitted(_)
-            | Self::ArtifactKept(_)
-            | Self::MessageRefused(_)
-            | Self::AttemptReportedLate(_)
-            | Self::ExecutionCancelRequested(_) => Milestone::Noted,
-        }
-    }
+/// Returns the meaning of a progress report.
+pub(crate) fn progressed(fact: &AttemptProgressed) -> Milestone<'_> {
+    Milestone::Said { index: fact.index, count: |heard| heard.progressed += 1 }
+}
 
-    /// Returns why an execution that is not part of a workflow failed or timed out. Returns `None` for
-    /// anything else: a part is handled by its workflow.
-    pub fn gave_up(self) -> Option<&'a Failure> {
-        match self.milestone() {
-            Milestone::Ended(Ended { how: HowEnded::Failed | HowEnded::TimedOut, part_of: None, error }) => error,
-            _ => None,
-        }
-    }
+/// Returns the meaning of an emitted event.
+pub(crate) fn emitted(fact: &AttemptEmitted) -> Milestone<'_> {
+    Milestone::Said { index: fact.index, count: |heard| heard.emitted += 1 }
+}
 
-    /// Returns true if the fact ends its execution.
-    pub(crate) fn is_end(self) -> bool {
-        matches!(self.milestone(), Milestone::Ended(_))
-    }
+/// Returns the meaning of an artifact.
+pub(crate) fn artifact_kept(fact: &ArtifactKept) -> Milestone<'_> {
+    Milestone::Said { index: fact.index, count: |heard| heard.artifacts += 1 }
+}
+
+/// Returns the meaning of a rejected message.
+pub(crate) fn message_refused(fact: &MessageRefused) -> Milestone<'_> {
+    Milestone::Said { index: fact.index, count: |heard| heard.refused += 1 }
+}
+
+/// Returns the meaning of an attempt that succeeded.
+pub(crate) fn attempt_succeeded(fact: &AttemptSucceeded) -> Milestone<'_> {
+    Milestone::AttemptEnded(AttemptEnded { attempt: fact.attempt, ended_at: fact.ended_at, how: HowAttemptEnded::Succeeded })
+}
+
+/// Returns the meaning of an attempt that failed.
+pub(crate) fn attempt_failed(fact: &AttemptFailed) -> Milestone<'_> {
+    Milestone::AttemptEnded(AttemptEnded { attempt: fact.attempt, ended_at: fact.ended_at, how: HowAttemptEnded::Failed(&fact.error) })
+}
+
+/// Returns the meaning of a lost attempt.
+pub(crate) fn attempt_lost(fact: &AttemptLost) -> Milestone<'_> {
+    Milestone::AttemptEnded(AttemptEnded { attempt: fact.attempt, ended_at: None, how: HowAttemptEnded::Lost(fact) })
+}
+
+/// Returns the meaning of a success.
+pub(crate) fn succeeded(fact: &ExecutionSucceeded) -> Milestone<'_> {
+    Milestone::Ended(Ended { how: HowEnded::Succeeded, part_of: fact.part_of.as_ref(), error: None })
+}
+
+/// Returns the meaning of a failure.
+pub(crate) fn failed(fact: &ExecutionFailed) -> Milestone<'_> {
+    Milestone::Ended(Ended { how: HowEnded::Failed, part_of: fact.part_of.as_ref(), error: Some(&fact.error) })
+}
+
+/// Returns the meaning of a timeout.
+pub(crate) fn timed_out(fact: &ExecutionTimedOut) -> Milestone<'_> {
+    Milestone::Ended(Ended { how: HowEnded::TimedOut, part_of: fact.part_of.as_ref(), error: Some(&fact.error) })
+}
+
+/// Returns the meaning of a cancellation.
+pub(crate) fn cancelled(fact: &ExecutionCancelled) -> Milestone<'_> {
+    Milestone::Ended(Ended { how: HowEnded::Cancelled, part_of: fact.part_of.as_ref(), error: fact.error.as_ref() })
+}
+
+/// Returns [`Milestone::Held`], whatever the fact holds.
+pub(crate) fn held<T>(_: &T) -> Milestone<'_> {
+    Milestone::Held
+}
+
+/// Returns [`Milestone::Freed`], whatever the fact holds.
+pub(crate) fn freed<T>(_: &T) -> Milestone<'_> {
+    Milestone::Freed
+}
+
+/// Returns [`Milestone::CancelRequested`], whatever the fact holds.
+pub(crate) fn cancel_requested<T>(_: &T) -> Milestone<'_> {
+    Milestone::CancelRequested
 }

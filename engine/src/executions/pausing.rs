@@ -5,7 +5,6 @@
 use super::state::{Execution, Executions, Phase};
 use crate::command::{Answer, Decision, Refusal};
 use crate::executions::facts::{ExecutionPaused, ExecutionResumed};
-use crate::executions::milestone::Milestone;
 use crate::fact::{ByNoun, ExecutionFact, Fact, InquiryFact, StepFact};
 use crate::ids::ExecutionId;
 use crate::record::{Actor, Draft, Record, StreamId};
@@ -66,36 +65,12 @@ fn that_goes_on(record: &Record) -> Option<ExecutionId> {
     match record.fact.by_noun() {
         ByNoun::ExecutionFact(ExecutionFact::ExecutionRequested(_) | ExecutionFact::LockAcquired(_)) => Some(own),
         // A running attempt finishes, and reports on it count. Only the end of a part makes its workflow continue.
-        ByNoun::ExecutionFact(fact) => match fact.milestone() {
-            Milestone::Ended(ended) => ended.part_of.map(|part_of| part_of.workflow),
-            Milestone::Asked(_)
-            | Milestone::AttemptBegan(_)
-            | Milestone::AttemptEnded(_)
-            | Milestone::Held
-            | Milestone::Freed
-            | Milestone::Noted => None,
-        },
+        ByNoun::ExecutionFact(fact) => fact.ended().and_then(|ended| ended.part_of).map(|part_of| part_of.workflow),
         ByNoun::StepFact(StepFact::WaitMatched(fact)) => fact.execution,
         ByNoun::StepFact(_) | ByNoun::TimerFact(_) => Some(own),
         ByNoun::InquiryFact(InquiryFact::InquiryAnswered(_)) => Some(own),
-        // The execution that notifies people is not a step. A reminder depends on a timer, which waits.
-        ByNoun::InquiryFact(
-            InquiryFact::InquiryOpened(_)
-            | InquiryFact::InquiryReminded(_)
-            | InquiryFact::InquiryEscalated(_)
-            | InquiryFact::InquiryNotified(_)
-            | InquiryFact::InquiryNotificationFailed(_)
-            | InquiryFact::InquiryWithdrawn(_),
-        )
-        | ByNoun::EventFact(_)
-        | ByNoun::FlowFact(_)
-        | ByNoun::RuleFact(_)
-        | ByNoun::ScheduleFact(_)
-        | ByNoun::CatalogFact(_)
-        | ByNoun::VarFact(_)
-        | ByNoun::AccessFact(_)
-        | ByNoun::DeadLetterFact(_)
-        | ByNoun::HealthFact(_) => None,
+        // The execution that notifies people is not a step, and a reminder depends on a timer, which waits.
+        _ => None,
     }
 }
 

@@ -15,6 +15,7 @@ pub use self::execution::{AskingRule, Execution, OfRule};
 pub use self::phase::{Attempt, AttemptEnd, Phase, Stop};
 use crate::command::Settings;
 use crate::executions::heard::Heard;
+use crate::executions::milestone::{HowAttemptEnded, Milestone};
 use crate::executions::queues::{Place, WorkerQueues};
 use crate::fact::{ExecutionFact, HealthFact};
 use crate::ids::{AttemptId, ExecutionId};
@@ -151,14 +152,14 @@ impl Executions {
 
     pub(crate) fn apply(&mut self, record: &Record, fact: ExecutionFact<'_>) {
         let StreamId::Execution(id) = &record.stream else { return };
-        match fact {
-            ExecutionFact::ExecutionRequested(fact) => {
+        match fact.milestone() {
+            Milestone::Asked(fact) => {
                 let Some(params) = record.body_handle() else { return };
                 let above = fact.part_of.as_ref().and_then(|part_of| self.open.get(&part_of.workflow));
                 let level = above.map_or(0, |workflow| workflow.level + 1);
                 self.insert(*id, Execution::requested(record, fact, params, level));
             }
-            ExecutionFact::AttemptStarted(fact) => {
+            Milestone::AttemptBegan(fact) => {
                 let (id_of_attempt, started_at, heard) = (AttemptId(record.id), record.time, Heard::default());
                 let attempt = Attempt { id: id_of_attempt, number: fact.number, token: fact.token, started_at, heard };
                 self.token.insert(0, fact.token);
@@ -168,34 +169,27 @@ impl Executions {
                     execution.phase = Phase::Running(attempt);
                 });
             }
-            ExecutionFact::AttemptProgressed(fact) => self.hear(id, fact.index, |heard| heard.progressed += 1),
-            ExecutionFact::AttemptEmitted(fact) => self.hear(id, fact.index, |heard| heard.emitted += 1),
-            ExecutionFact::ArtifactKept(fact) => self.hear(id, fact.index, |heard| heard.artifacts += 1),
-            ExecutionFact::MessageRefused(fact) => self.hear(id, fact.index, |heard| heard.refused += 1),
-            ExecutionFact::AttemptSucceeded(fact) => {
-                self.end_attempt(id, fact.attempt, AttemptEnd::Succeeded);
-                self.keep_result(id, record);
-            }
-            ExecutionFact::AttemptFailed(fact) => {
-                self.change(id, |execution| execution.failures += 1);
-                self.end_attempt(id, fact.attempt, AttemptEnd::Failed);
-            }
-            ExecutionFact::AttemptLost(fact) => self.lose_attempt(id, fact.evidence),
-            ExecutionFact::ExecutionCancelRequested(_) => self.cancel(id),
-            ExecutionFact::ExecutionSettled(fact) => {
+            Milestone::Said { index, count } => self.hear(id, index, count),
+            Milestone::AttemptEnded(ended) => match ended.how {
+                HowAttemptEnded::Succeeded => {
+                    self.end_attempt(id, ended.attempt, AttemptEnd::Succeeded);
+                    self.keep_result(id, record);
+                }
+                HowAttemptEnded::Failed(_) => {
+                    self.change(id, |execution| execution.failures += 1);
+                    self.end_attempt(id, ended.attempt, AttemptEnd::Failed);
+                }
+                HowAttemptEnded::Lost(fact) => self.lose_attempt(id, fact.evidence),
+            },
+            Milestone::CancelRequested => self.cancel(id),
+            Milestone::Settled(fact) => {
                 self.settle(id, &fact.outcome);
                 self.keep_result(id, record);
             }
-            ExecutionFact::ExecutionSucceeded(_)
-            | ExecutionFact::ExecutionFailed(_)
-            | ExecutionFact::ExecutionTimedOut(_)
-            | ExecutionFact::ExecutionCancelled(_) => self.remove(id),
-            // That the execution is indeterminate was already applied with the loss of the attempt.
-            ExecutionFact::ExecutionBecameIndeterminate(_) | ExecutionFact::AttemptReportedLate(_) => {}
-            // `pausing.rs` applies these.
-            ExecutionFact::ExecutionPaused(_) | ExecutionFact::ExecutionResumed(_) => {}
-            // `locks` applies these, and decides which executions may continue.
-            ExecutionFact::LockAwaited(_) | ExecutionFact::LockAcquired(_) => {}
+            Milestone::Ended(_) => self.remove(id),
+            // `pausing.rs` applies pauses, and `locks` applies locks and decides which executions may continue. That an
+            // execution is indeterminate was already applied with the loss of its attempt.
+            Milestone::Held | Milestone::Freed | Milestone::Noted => {}
         }
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub use self::progress::{Expanded, ItemState, StepState, StepStatus, Turns, Undoable, Undoing, WorkflowState};
 use crate::catalog::OnFailure;
 use crate::executions::facts::{Failure, Pace};
-use crate::executions::milestone::{HowEnded, Milestone};
+use crate::executions::milestone::HowEnded;
 use crate::executions::state::{Execution, Executions};
 use crate::fact::{ExecutionFact, StepFact, TimerFact};
 use crate::ids::ExecutionId;
@@ -47,7 +47,7 @@ impl<'a> End<'a> {
     /// Returns how an execution ended that is part of a workflow; `None` if the fact is not an end or the
     /// execution is not such a part.
     pub(crate) fn of(fact: ExecutionFact<'a>) -> Option<Self> {
-        let Milestone::Ended(ended) = fact.milestone() else { return None };
+        let ended = fact.ended()?;
         let status = match ended.how {
             HowEnded::Succeeded => StepStatus::Succeeded,
             HowEnded::Failed => StepStatus::Failed,

@@ -131,20 +131,7 @@ impl Tracing {
                         self.note_execution(*id, record, &fact);
                     }
                 }
-                ByNoun::EventFact(EventFact::DeliveryRefused(_))
-                | ByNoun::RuleFact(
-                    RuleFact::RuleErred(_) | RuleFact::RuleErrorsCounted(_) | RuleFact::RuleModeSet(_) | RuleFact::LoopStopped(_),
-                )
-                | ByNoun::FlowFact(_)
-                | ByNoun::StepFact(_)
-                | ByNoun::InquiryFact(_)
-                | ByNoun::TimerFact(_)
-                | ByNoun::ScheduleFact(_)
-                | ByNoun::CatalogFact(_)
-                | ByNoun::VarFact(_)
-                | ByNoun::AccessFact(_)
-                | ByNoun::DeadLetterFact(_)
-                | ByNoun::HealthFact(_) => {}
+                _ => {}
             }
         }
     }
@@ -169,7 +156,7 @@ impl Tracing {
                     HowAttemptEnded::Succeeded => None,
                     // A cancelled attempt is not an error: the caller got what it asked for.
                     HowAttemptEnded::Failed(error) => (outcome != AttemptStatus::Cancelled).then(|| why(error)),
-                    HowAttemptEnded::Lost(error) => Some(error.map_or_else(|| "its worker is gone".to_owned(), why)),
+                    HowAttemptEnded::Lost(lost) => Some(lost.error.as_ref().map_or_else(|| "its worker is gone".to_owned(), why)),
                 };
                 self.attempt_ended(id, record, ended.ended_at, ended.attempt, outcome, error);
             }
@@ -178,7 +165,8 @@ impl Tracing {
                 let error = ended.error.filter(|_| ended.how != HowEnded::Cancelled);
                 self.ended(id, record, Status::from(ended.how), error.map(why));
             }
-            Milestone::Held | Milestone::Freed | Milestone::Noted => {}
+            Milestone::Said { .. } | Milestone::Held | Milestone::Freed | Milestone::Settled(_) => {}
+            Milestone::CancelRequested | Milestone::Noted => {}
         }
     }
 

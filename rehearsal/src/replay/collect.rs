@@ -8,7 +8,7 @@ use ensue_engine::record::{Position, Record, StreamId};
 use ensue_engine::rules::facts::EnforcementMade;
 use ensue_engine::workflows::facts::PartOf;
 
-use crate::replay::{Enforced, RECORDS_MAX, Recorded, ends};
+use crate::replay::{Enforced, RECORDS_MAX, Recorded};
 
 /// The records collected for some executions.
 #[derive(Debug, Default)]
@@ -84,7 +84,7 @@ impl Collection {
             one.events.push(event);
             one.records.extend(self.put_off.get(&event.0).into_iter().flatten().cloned());
         }
-        let has_ended = ends(&record.fact) && record.stream == StreamId::Execution(root);
+        let has_ended = record.fact.ended().is_some() && record.stream == StreamId::Execution(root);
         // Longer executions cannot be replayed, so only their end matters.
         if one.records.len() <= RECORDS_MAX {
             let bytes = record.body.as_ref().and_then(|body| body.content.as_ref()).map_or(0, bytes::Bytes::len);

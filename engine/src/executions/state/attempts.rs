@@ -45,25 +45,11 @@ impl Executions {
     pub(super) fn lose_attempt(&mut self, id: &ExecutionId, evidence: Evidence) {
         let Some(execution) = self.get(id) else { return };
         let may_try_again = evidence == Evidence::NotBegun || execution.idempotent || execution.on_lost == OnLost::Retry;
-        let phase = match execution.phase {
-            Phase::Running(_) if may_try_again => Phase::Queued,
-            Phase::Cancelling { attempt, why } if may_try_again => {
-                Phase::Ending { attempt: attempt.id, how: AttemptEnd::Lost, stop: Some(why) }
-            }
-            Phase::Running(attempt) => Phase::Indeterminate { attempt, stop: None },
-            Phase::Cancelling { attempt, why } => Phase::Indeterminate { attempt, stop: Some(why) },
-            Phase::Delayed
-            | Phase::Blocked
-            | Phase::Queued
-            | Phase::Asleep
-            | Phase::Asking
-            | Phase::Awaiting
-            | Phase::Woken
-            | Phase::InSteps { .. }
-            | Phase::Indeterminate { .. }
-            | Phase::Settled { .. }
-            | Phase::Withdrawn(_)
-            | Phase::Ending { .. } => return,
+        let Some(attempt) = execution.phase.running() else { return };
+        let phase = match execution.phase.stop() {
+            None if may_try_again => Phase::Queued,
+            stop @ Some(_) if may_try_again => Phase::Ending { attempt: attempt.id, how: AttemptEnd::Lost, stop },
+            stop => Phase::Indeterminate { attempt, stop },
         };
         self.change(id, |execution| execution.phase = phase);
     }

@@ -2,7 +2,7 @@
 
 use super::{Executions, Phase};
 use crate::effect::Effect;
-use crate::executions::facts::{AttemptFailed, AttemptLost, AttemptSucceeded};
+use crate::executions::milestone::Milestone;
 use crate::fact::ExecutionFact;
 use crate::record::{Record, StreamId};
 
@@ -10,49 +10,24 @@ impl Executions {
     /// Returns the effect owed after `record`, the last one that was applied.
     pub(crate) fn effects_of(&self, record: &Record, fact: ExecutionFact<'_>) -> Option<Effect> {
         let StreamId::Execution(id) = record.stream else { return None };
-        match fact {
-            ExecutionFact::AttemptStarted(_) => {
+        match fact.milestone() {
+            Milestone::AttemptBegan(_) => {
                 let execution = self.open.get(&id)?;
-                match execution.phase {
-                    Phase::Running(attempt) => Some(execution.dispatch(id, attempt)),
-                    Phase::Delayed
-                    | Phase::Blocked
-                    | Phase::Queued
-                    | Phase::Asleep
-                    | Phase::Asking
-                    | Phase::Awaiting
-                    | Phase::Woken
-                    | Phase::InSteps { .. }
-                    | Phase::Cancelling { .. }
-                    | Phase::Indeterminate { .. }
-                    | Phase::Settled { .. }
-                    | Phase::Withdrawn(_)
-                    | Phase::Ending { .. } => None,
-                }
+                let Phase::Running(attempt) = execution.phase else { return None };
+                Some(execution.dispatch(id, attempt))
             }
-            ExecutionFact::ExecutionCancelRequested(_) => {
+            Milestone::CancelRequested => {
                 let attempt = self.running.get(&id).or_else(|| self.at_once.get(&id))?;
                 Some(Effect::Stop { execution: id, attempt: *attempt })
             }
-            ExecutionFact::AttemptSucceeded(AttemptSucceeded { attempt, .. })
-            | ExecutionFact::AttemptFailed(AttemptFailed { attempt, .. })
-            | ExecutionFact::AttemptLost(AttemptLost { attempt, .. }) => Some(Effect::Release { execution: id, attempt: *attempt }),
-            ExecutionFact::ExecutionRequested(_)
-            | ExecutionFact::AttemptProgressed(_)
-            | ExecutionFact::AttemptEmitted(_)
-            | ExecutionFact::ArtifactKept(_)
-            | ExecutionFact::MessageRefused(_)
-            | ExecutionFact::AttemptReportedLate(_)
-            | ExecutionFact::ExecutionSucceeded(_)
-            | ExecutionFact::ExecutionFailed(_)
-            | ExecutionFact::ExecutionTimedOut(_)
-            | ExecutionFact::ExecutionCancelled(_)
-            | ExecutionFact::ExecutionPaused(_)
-            | ExecutionFact::ExecutionResumed(_)
-            | ExecutionFact::LockAwaited(_)
-            | ExecutionFact::LockAcquired(_)
-            | ExecutionFact::ExecutionBecameIndeterminate(_)
-            | ExecutionFact::ExecutionSettled(_) => None,
+            Milestone::AttemptEnded(ended) => Some(Effect::Release { execution: id, attempt: ended.attempt }),
+            Milestone::Asked(_)
+            | Milestone::Said { .. }
+            | Milestone::Held
+            | Milestone::Freed
+            | Milestone::Settled(_)
+            | Milestone::Ended(_)
+            | Milestone::Noted => None,
         }
     }
 
@@ -61,24 +36,10 @@ impl Executions {
         let mut owed = Vec::new();
         for id in self.running.iter().chain(self.at_once.iter()).map(|(id, _)| id) {
             let Some(execution) = self.open.get(id) else { continue };
-            match execution.phase {
-                Phase::Running(attempt) => owed.push(execution.dispatch(*id, attempt)),
-                Phase::Cancelling { attempt, .. } => {
-                    owed.push(execution.dispatch(*id, attempt));
-                    owed.push(Effect::Stop { execution: *id, attempt: attempt.id });
-                }
-                Phase::Delayed
-                | Phase::Blocked
-                | Phase::Queued
-                | Phase::Asleep
-                | Phase::Asking
-                | Phase::Awaiting
-                | Phase::Woken
-                | Phase::InSteps { .. }
-                | Phase::Indeterminate { .. }
-                | Phase::Settled { .. }
-                | Phase::Withdrawn(_)
-                | Phase::Ending { .. } => {}
+            let Some(attempt) = execution.phase.running() else { continue };
+            owed.push(execution.dispatch(*id, attempt));
+            if let Phase::Cancelling { .. } = execution.phase {
+                owed.push(Effect::Stop { execution: *id, attempt: attempt.id });
             }
         }
         owed

@@ -145,24 +145,15 @@ impl Phase {
         }
     }
 
+    /// Returns the attempt that a worker runs, even if it was asked to stop it.
+    pub(crate) fn running(self) -> Option<Attempt> {
+        if let Self::Running(attempt) | Self::Cancelling { attempt, .. } = self { Some(attempt) } else { None }
+    }
+
     /// Returns the attempt for which a report still counts.
     pub fn attempt(self) -> Option<Attempt> {
-        match self {
-            Self::Running(attempt)
-            | Self::Cancelling { attempt, .. }
-            | Self::Indeterminate { attempt, .. }
-            | Self::Settled { attempt, .. } => Some(attempt),
-            Self::Delayed
-            | Self::Blocked
-            | Self::Queued
-            | Self::Asleep
-            | Self::Asking
-            | Self::Awaiting
-            | Self::Woken
-            | Self::InSteps { .. }
-            | Self::Withdrawn(_)
-            | Self::Ending { .. } => None,
-        }
+        let in_doubt = if let Self::Indeterminate { attempt, .. } | Self::Settled { attempt, .. } = self { Some(attempt) } else { None };
+        self.running().or(in_doubt)
     }
 
     /// Returns why nothing of the execution starts any longer. Of one that consists of steps, only its progress
