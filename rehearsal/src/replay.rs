@@ -10,7 +10,7 @@ mod begin;
 mod collect;
 mod decided;
 mod divergence;
-mod stage;
+mod run;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +32,7 @@ use self::begin::begin;
 pub use self::collect::Collection;
 use self::decided::{Aspect, Decision};
 pub use self::divergence::{Divergence, TOLD_MAX, What};
-use self::stage::Stage;
+use self::run::Replay;
 use crate::backtest::Payloads;
 
 /// The maximum number of records, of an execution and its steps, that are replayed.
@@ -154,14 +154,14 @@ pub fn replay(recorded: &Recorded, definitions: Definitions<'_>, payloads: &dyn 
         Ok(begins) => begins,
         Err(divergence) => return Ok(vec![divergence]),
     };
-    let mut stage = Stage::of(recorded, record, definitions, payloads);
-    stage.play(recorded, begins)?;
+    let mut replay = Replay::of(recorded, record, definitions, payloads);
+    replay.play(recorded, begins)?;
     let closeness = match definitions {
         Definitions::Recorded(_) => Closeness::Whole,
         Definitions::Other(_) => Closeness::Way,
     };
-    let differences = divergence::first(&stage.recorded, &stage.would, closeness);
-    match (differences.is_empty(), put_off_within(recorded, &stage)?) {
+    let differences = divergence::first(&replay.recorded, &replay.would, closeness);
+    match (differences.is_empty(), put_off_within(recorded, &replay)?) {
         (false, Some(at)) => Err(Unreplayable::PutOff(at)),
         (true, _) | (false, None) => Ok(differences),
     }
@@ -208,11 +208,11 @@ fn requested(recorded: &Recorded) -> Result<(&Record, &ExecutionRequested), Unre
 
 /// Returns the position of a record whose consequences the node deferred in part, or of a record that the
 /// node itself made and whose consequences it deferred. The replay does not defer these.
-fn put_off_within(recorded: &Recorded, stage: &Stage<'_>) -> Result<Option<Position>, Unreplayable> {
+fn put_off_within(recorded: &Recorded, replay: &Replay<'_>) -> Result<Option<Position>, Unreplayable> {
     for record in &recorded.records {
         let Fact::ReactionDeferred(deferred) = &record.fact else { continue };
         let of = recorded.records.iter().find(|record| record.position == deferred.of);
-        let came_from_outside = of.map(|of| stage.input(of)).transpose()?.flatten().is_some();
+        let came_from_outside = of.map(|of| replay.input(of)).transpose()?.flatten().is_some();
         if deferred.next > 0 || !came_from_outside {
             return Ok(Some(deferred.of));
         }

@@ -26,7 +26,7 @@ use crate::backtest::Payloads;
 type TimerKey = (ExecutionId, TimerKind, u32);
 
 /// The in-memory core that receives what came from outside.
-pub(super) struct Stage<'a> {
+pub(super) struct Replay<'a> {
     sequencing: Sequencing,
     world: World<'a>,
     records: Vec<Record>,
@@ -51,7 +51,7 @@ pub(super) struct Stage<'a> {
     with_own_timers: bool,
 }
 
-impl<'a> Stage<'a> {
+impl<'a> Replay<'a> {
     pub(super) fn of(recorded: &Recorded, first: &Record, definitions: Definitions<'a>, payloads: &'a dyn Payloads) -> Self {
         // No worker is free, so that attempts start only when they started originally.
         let settings = Settings { workers: 0, ..Settings::default() };
