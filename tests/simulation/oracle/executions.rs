@@ -20,6 +20,8 @@ struct Told<'r> {
     last: Last,
     /// The open question about one of its attempts.
     asked: Option<&'r str>,
+    /// The attempt in doubt that a person wants retried, until the next one starts. Its report may still come first.
+    retried: Option<&'r str>,
     /// The pending timers by kind and number.
     timers: BTreeMap<(&'r str, u64), Pending<'r>>,
 }
@@ -133,6 +135,7 @@ impl<'r> Book<'r> {
                 cancelled: false,
                 last: Last::Nothing,
                 asked: None,
+                retried: None,
                 timers: BTreeMap::new(),
             };
             self.loads.entry(new.queue()).or_default().waiting += usize::from(new.waits());
@@ -310,11 +313,12 @@ impl<'r> Told<'r> {
                     record.number("number"),
                     self.attempts
                 );
-                self.phase = Phase::Running(record);
+                (self.phase, self.retried) = (Phase::Running(record), None);
                 sometimes!(self.attempts > 1, "an attempt was made again");
             }
             "attempt.succeeded" | "attempt.failed" => {
-                demand!(self.is_about(record), "I12", "{stream}: {} at {at} is not about the running attempt", record.kind);
+                let was_in_doubt = matches!(self.phase, Phase::Waiting) && self.retried == Some(record.text("attempt"));
+                demand!(self.is_about(record) || was_in_doubt, "I12", "{stream}: {} at {at} is not about the running attempt", record.kind);
                 sometimes!(matches!(self.phase, Phase::Unknown(_)), "a late report settled an indeterminate execution");
                 self.last = match record.said.pointer("/error/kind").and_then(Value::as_str) {
                     None => Last::Succeeded,
@@ -355,11 +359,13 @@ impl<'r> Told<'r> {
                 sometimes!("an execution became indeterminate");
             }
             "execution.settled" => {
-                demand!(matches!(self.phase, Phase::Unknown(_)), "I12", "{stream} is settled at {at} although it is not indeterminate");
+                let Phase::Unknown(attempt) = self.phase else {
+                    return Err(Violation::new("I12", format!("{stream} is settled at {at} although it is not indeterminate")));
+                };
                 match record.said.get("outcome") {
                     Some(Value::String(word)) if word == "retry" => {
                         sometimes!(self.cancelled, "a person would have had a cancelled execution tried again");
-                        self.phase = Phase::Waiting;
+                        (self.phase, self.retried) = (Phase::Waiting, Some(attempt.id.as_str()));
                     }
                     Some(Value::String(word)) if word == "succeeded" => self.last = Last::SettledSucceeded,
                     _ => self.last = Last::SettledFailed,

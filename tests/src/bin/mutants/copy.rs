@@ -13,24 +13,22 @@ const ENGINE: &str = "engine/src/lib.rs";
 const SEAM: &str = "engine/src/mutants.rs";
 const DECLARED: &str = "pub mod mutants;";
 
-/// Builds this program with all bugs planted. Returns the built program.
+/// Builds this program with all bugs planted, in a folder below `target`. Returns the built program.
 ///
-/// The build shares the target folder of this program, so that it compiles no other crate than those of the copy.
+/// The copy has a target folder of its own: cargo takes crates at the same place of two workspaces for the same.
 pub(crate) fn built() -> Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the crate lies in the workspace")?;
     let itself = std::env::current_exe()?;
-    let target = itself.parent().and_then(Path::parent).context("this program lies in a target folder")?;
-    let (source, kept) = (target.join("mutants/source"), target.join("mutants/planted"));
+    let folder = itself.parent().and_then(Path::parent).context("this program lies in a target folder")?.join("mutants");
+    let (source, build) = (folder.join("source"), folder.join("build"));
     write(root, &source)?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let with = ["build", "-q", "-p", "ensue-tests", "--bin", "mutants", "--locked", "--target-dir"];
-    let status = Command::new(cargo).args(with).arg(target).current_dir(&source).status().context("cargo does not start")?;
+    let status = Command::new(cargo).args(with).arg(&build).current_dir(&source).status().context("cargo does not start")?;
     if !status.success() {
         bail!("the sources with the bugs of {} do not compile: renew the patch that the error shows", patch::FOLDER);
     }
-    // The next build of this program, without the bugs, replaces the file that cargo wrote.
-    fs::copy(target.join("debug/mutants"), &kept).context("the built program cannot be copied")?;
-    Ok(kept)
+    Ok(build.join("debug/mutants"))
 }
 
 /// Writes the copy. Files that have not changed are left as they are, so that cargo does not build them again.
