@@ -303,7 +303,7 @@ fn each_kind_of_fact_has_golden_files_and_a_line_in_the_reference() {
     for line in registry.lines().filter(|line| line.contains("): \"")) {
         let kind = literals(line)[0].to_owned();
         let after = line.split("\",").nth(1).expect("a schema follows the kind");
-        let schema: u32 = after.trim().split([',', ';']).next().and_then(|number| number.parse().ok()).expect("a schema is a number");
+        let schema: u32 = after.trim().split([',', ';', ' ']).next().and_then(|number| number.parse().ok()).expect("a schema is a number");
         expected.extend((1..=schema).map(|schema| format!("{kind}.v{schema}")));
         kinds.insert(kind);
     }

@@ -8,9 +8,8 @@ pub use ensue_store::copy::CopyStage;
 use ensue_store::copy::copy;
 
 use super::OfflineError;
-use crate::backend::Folder;
-use crate::backend::sqlite::CopiedLog;
-pub use crate::backend::sqlite::Format;
+pub use crate::backend::Format;
+use crate::backend::{CopiedLog, Folder};
 use crate::start_error::StartError;
 
 /// Where a log is stored, together with everything that it refers to.
