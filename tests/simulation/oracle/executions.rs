@@ -377,7 +377,9 @@ impl<'r> Told<'r> {
                 self.cancelled = true;
             }
             "attempt.reported_late" => {
-                demand!(!self.is_about(record), "I12", "{stream}: a report at {at} on the running attempt counts as late");
+                // A cancel ends the doubt about a lost attempt, even if the end of the execution is still owed.
+                let was_withdrawn = self.cancelled && matches!(self.phase, Phase::Unknown(_));
+                demand!(!self.is_about(record) || was_withdrawn, "I12", "{stream}: a report at {at} on the running attempt counts as late");
                 sometimes!("a report came late");
                 sometimes!(matches!(self.phase, Phase::Running(_)), "a report came late while another attempt ran");
             }
