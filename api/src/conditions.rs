@@ -34,7 +34,7 @@ pub(crate) enum ConditionInvalid {
     /// The path changes no readable resource.
     #[error("`{0}` is not supported here: nothing that this path changes has an `ETag`")]
     #[explain(hint = "leave it out; to have a request carried out only once, send an `Idempotency-Key`")]
-    NotHeeded(&'static str),
+    NotHonored(&'static str),
     /// The path creates no resource.
     #[error("`If-None-Match` is not supported here: this path never creates a resource")]
     #[explain(hint = "leave it out, or send `If-Match` with the tag of the version that you read")]
@@ -92,8 +92,8 @@ impl Condition {
         let (matching, new) = (has(&header::IF_MATCH), has(&header::IF_NONE_MATCH));
         match (conditional, matching, new) {
             (_, false, false) => Ok(Self::None),
-            (Conditional::Nothing, true, _) => Err(ConditionInvalid::NotHeeded("If-Match")),
-            (Conditional::Nothing, false, true) => Err(ConditionInvalid::NotHeeded("If-None-Match")),
+            (Conditional::Nothing, true, _) => Err(ConditionInvalid::NotHonored("If-Match")),
+            (Conditional::Nothing, false, true) => Err(ConditionInvalid::NotHonored("If-None-Match")),
             (Conditional::Change, _, true) => Err(ConditionInvalid::MakesNothing),
             (Conditional::MakingOrChange, true, true) => Err(ConditionInvalid::Both),
             (Conditional::Change | Conditional::MakingOrChange, true, false) => matched(headers),
@@ -218,8 +218,8 @@ mod tests {
     fn unsupported_condition_is_rejected() {
         let (any, new) = ([(header::IF_MATCH, "*")], [(header::IF_NONE_MATCH, "*")]);
         assert_eq!(given(Conditional::Nothing, &[]), Ok(Condition::None));
-        assert_eq!(given(Conditional::Nothing, &any), Err(ConditionInvalid::NotHeeded("If-Match")));
-        assert_eq!(given(Conditional::Nothing, &new), Err(ConditionInvalid::NotHeeded("If-None-Match")));
+        assert_eq!(given(Conditional::Nothing, &any), Err(ConditionInvalid::NotHonored("If-Match")));
+        assert_eq!(given(Conditional::Nothing, &new), Err(ConditionInvalid::NotHonored("If-None-Match")));
         assert_eq!(given(Conditional::Change, &new), Err(ConditionInvalid::MakesNothing));
         assert_eq!(given(Conditional::MakingOrChange, &new), Ok(Condition::NotThere));
         assert_eq!(given(Conditional::MakingOrChange, &[any, new.clone()].concat()), Err(ConditionInvalid::Both));

@@ -34,7 +34,7 @@ pub(crate) struct Operation {
     /// How unknown query parameters are handled.
     pub(crate) strangers: Strangers,
     /// The headers that it honors, in addition to those that every route honors.
-    pub(crate) heeds: &'static [Heeded],
+    pub(crate) honors: &'static [Honored],
     /// What must be visible in the views before it is answered.
     pub(crate) waits_for: WaitsFor,
     /// How a request's `Idempotency-Key` is handled.
@@ -74,7 +74,7 @@ pub(crate) enum WaitsFor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keying {
     /// It is, if the operation is a `POST` by an authenticated caller.
-    Heeded,
+    Honored,
     /// The key is ignored: nothing is recorded, so nothing could be done twice.
     PassedOver,
 }
@@ -102,7 +102,7 @@ pub(crate) enum Admission {
 
 /// A request header that not every route honors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heeded {
+pub(crate) enum Honored {
     /// How long to wait for the end.
     Prefer,
     /// Where a stream continues.
@@ -228,9 +228,9 @@ impl Operation {
             summary,
             query: &[],
             strangers: Strangers::Refused,
-            heeds: &[],
+            honors: &[],
             waits_for: WaitsFor::Nothing,
-            keying: Keying::Heeded,
+            keying: Keying::Honored,
             conditional: Conditional::Nothing,
             admission: Admission::None,
             takes: Takes::Nothing,
@@ -265,8 +265,8 @@ impl Operation {
     }
 
     /// Sets the headers that it honors.
-    pub(crate) const fn heeds(self, heeds: &'static [Heeded]) -> Self {
-        Self { heeds, ..self }
+    pub(crate) const fn honors(self, honors: &'static [Honored]) -> Self {
+        Self { honors, ..self }
     }
 
     /// Marks it as reading views: a caller that has seen a position is answered once the views have reached

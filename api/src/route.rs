@@ -172,7 +172,7 @@ pub(crate) fn template<'t>(table: &'t [Route], path: &str) -> Option<&'t str> {
 
 /// Reports whether authenticated requests are carried out once under their keys.
 pub(crate) fn is_keyed(method: &Method, operation: &Operation) -> bool {
-    *method == Method::POST && operation.keying == Keying::Heeded
+    *method == Method::POST && operation.keying == Keying::Honored
 }
 
 /// Reports whether a method can change something.

@@ -5,7 +5,7 @@ use ensue_engine::command::{Answer, Ask, Refusal, ReportOutcome, Settings};
 use ensue_engine::effect::Effect;
 use ensue_engine::executions::facts::{Evidence, FailureKind, Settlement};
 use ensue_engine::executions::react::ATTEMPTS_MAX;
-use ensue_engine::executions::state::Phase;
+use ensue_engine::executions::state::{Attempt, Phase};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, InquiryId};
 use ensue_engine::record::{Actor, Digest, Position};
@@ -394,6 +394,35 @@ fn late_success_counts_if_the_reaction_to_the_loss_was_parked() {
     site.set_catalogs(CatalogsHealth::Whole);
     site.when(retry(lost)).then(&["reaction.retried", "reaction.resumed"]);
     site.when(retry(succeeded)).then(&["reaction.retried", "reaction.resumed", "execution.succeeded"]);
+}
+
+/// An execution of `demo.ask` that waits for a person, and the attempt in doubt; the catalogs are broken, so that
+/// reactions are parked.
+fn in_doubt_with_broken_catalogs() -> (Site, ExecutionId, Attempt) {
+    let (mut site, execution) = indeterminate();
+    let Some(Phase::Indeterminate { attempt, .. }) = site.phase(execution) else { panic!("it waits for a person") };
+    site.set_catalogs(CatalogsHealth::Broken);
+    (site, execution, attempt)
+}
+
+#[test]
+fn report_before_a_parked_retry_counts_and_nothing_is_retried() {
+    let (mut site, execution, attempt) = in_doubt_with_broken_catalogs();
+    let settled = site.when(settle(execution, Settlement::Retry)).then(&["execution.settled", "reaction.parked"]).records()[0].position;
+    let reported = site.when(report(execution, attempt, ReportOutcome::Succeeded)).then(&["attempt.succeeded", "reaction.parked"]);
+    let reported = reported.records()[0].position;
+    site.set_catalogs(CatalogsHealth::Whole);
+    site.when(retry(settled)).then(&["reaction.retried", "reaction.resumed"]);
+    site.when(retry(reported)).then(&["reaction.retried", "reaction.resumed", "inquiry.withdrawn", "execution.succeeded"]);
+}
+
+#[test]
+fn report_after_a_cancel_with_a_parked_end_is_late() {
+    let (mut site, execution, attempt) = in_doubt_with_broken_catalogs();
+    let cancelled = site.when(cancel(execution)).then(&["execution.cancel_requested", "reaction.parked"]).records()[0].position;
+    site.when(report(execution, attempt, ReportOutcome::Succeeded)).then(&["attempt.reported_late"]);
+    site.set_catalogs(CatalogsHealth::Whole);
+    site.when(retry(cancelled)).then(&["reaction.retried", "reaction.resumed", "inquiry.withdrawn", "execution.cancelled"]);
 }
 
 #[test]

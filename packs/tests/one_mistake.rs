@@ -82,7 +82,7 @@ fn wrong_type_in_every_kind_of_field_is_reported_once() {
         Slip("a number beyond its range", &[(RULE, "trigger: demo.ping\naction: core.echo\npriority: 101\n")]),
         Slip("a number without a unit", &[(ACTION, "run: { shell: { script: make } }\ntimeout: 10\n")]),
         Slip("a duration in days", &[(ACTION, "run: { shell: { script: make } }\ntimeout: 2d\n")]),
-        Slip("a word that is none of the choices", &[(ACTION, "run: { shell: { script: make } }\non_lost: retri\n")]),
+        Slip("a word that is not one of the choices", &[(ACTION, "run: { shell: { script: make } }\non_lost: retri\n")]),
         Slip("a text for a list", &[(TRIGGER, "payload: { host: string }\nindex: host\n")]),
         Slip("a text for a mapping", &[(RULE, "trigger: demo.ping\naction: core.echo\nwith: hello\n")]),
         Slip(
@@ -251,7 +251,7 @@ fn invalid_type_in_either_form_is_reported_once() {
         Slip("a default without quotes", &[(TRIGGER, "payload:\n  a: string = abc\n")]),
         Slip("a default that is missing", &[(TRIGGER, "payload:\n  a: integer =\n")]),
         Slip("a default of an optional", &[(TRIGGER, "payload:\n  a: integer? = 1\n")]),
-        Slip("a default that is none of the choices", &[(TRIGGER, "payload:\n  a: dev | prod = \"tset\"\n")]),
+        Slip("a default that is not one of the choices", &[(TRIGGER, "payload:\n  a: dev | prod = \"tset\"\n")]),
         Slip("a list that is not closed", &[(TRIGGER, "payload:\n  a: '[string'\n")]),
         Slip("a list of two types", &[(TRIGGER, "payload:\n  a: [string, integer]\n")]),
         Slip("an empty list", &[(TRIGGER, "payload:\n  a: []\n")]),

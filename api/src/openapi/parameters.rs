@@ -12,7 +12,7 @@ use crate::cloudevents::{ATTRIBUTES, Attribute, STRUCTURED};
 use crate::context::REQUEST_ID_CHARS_MAX;
 use crate::keyed::KEY_BYTES_MAX;
 use crate::listing::SORTS;
-use crate::operation::{Conditional, Heeded, Operation, Takes, WaitsFor};
+use crate::operation::{Conditional, Honored, Operation, Takes, WaitsFor};
 use crate::paging::LIMIT_DEFAULT;
 use crate::route::{INQUIRY_LIST, Route};
 use crate::sizes::LIMIT_MAX;
@@ -37,9 +37,9 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
             in_query(&route.operation, name).expect("a test of the document checks that every parameter of the table is described here");
         json!({ "name": name, "in": "query", "description": description, "schema": schema })
     }));
-    all.extend(route.operation.heeds.iter().map(|heeded| header(told(*heeded), &json!({ "type": "string" }))));
+    all.extend(route.operation.honors.iter().map(|honored| header(told(*honored), &json!({ "type": "string" }))));
     if route.is_tagged() {
-        all.push(header(told(Heeded::IfNoneMatch), &json!({ "type": "string", "examples": [TAG] })));
+        all.push(header(told(Honored::IfNoneMatch), &json!({ "type": "string", "examples": [TAG] })));
     }
     if route.may_be_keyed() {
         let told =
@@ -97,15 +97,15 @@ fn takes_binary_events(operation: &Operation) -> bool {
 }
 
 /// Returns the name of a header, and its description.
-fn told(heeded: Heeded) -> (&'static str, &'static str) {
-    match heeded {
-        Heeded::Prefer => ("Prefer", "`wait=30`: the number of seconds to wait for the end, at most 60."),
-        Heeded::LastEventId => ("Last-Event-ID", "The id of the last event that was received: the stream continues after it."),
-        Heeded::Range => ("Range", "The part of the file to return, such as `bytes=0-499`."),
-        Heeded::IfRange => {
+fn told(honored: Honored) -> (&'static str, &'static str) {
+    match honored {
+        Honored::Prefer => ("Prefer", "`wait=30`: the number of seconds to wait for the end, at most 60."),
+        Honored::LastEventId => ("Last-Event-ID", "The id of the last event that was received: the stream continues after it."),
+        Honored::Range => ("Range", "The part of the file to return, such as `bytes=0-499`."),
+        Honored::IfRange => {
             ("If-Range", "The `ETag` of the file that the part belongs to. If the file has another one, all of it is returned.")
         }
-        Heeded::IfNoneMatch => ("If-None-Match", "The `ETag`s of the versions that the caller has, or `*`."),
+        Honored::IfNoneMatch => ("If-None-Match", "The `ETag`s of the versions that the caller has, or `*`."),
     }
 }
 

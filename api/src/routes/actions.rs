@@ -25,7 +25,7 @@ use crate::auth::Allowed;
 use crate::call::Call;
 use crate::ends::Known;
 use crate::listing;
-use crate::operation::{Header, Heeded, Operation, Presence, Takes, schema_of};
+use crate::operation::{Header, Honored, Operation, Presence, Takes, schema_of};
 use crate::permissions::{ActionsExecute, ActionsRead, ExecutionsRead, Permission as _};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond::{self, Written};
@@ -59,7 +59,7 @@ pub(super) fn declare(routes: &mut Routes) {
         execute,
         Operation::new("action_execute", "Runs an action")
             .can_be_tried()
-            .heeds(&[Heeded::Prefer])
+            .honors(&[Honored::Prefer])
             .takes(Takes::Json {
                 schema: schema_of::<WireExecute>,
                 example: r#"{"params": {"message": "hi"}}"#,

@@ -21,7 +21,7 @@ use crate::api::Api;
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::listing;
-use crate::operation::{Content, Header, Heeded, Operation};
+use crate::operation::{Content, Header, Honored, Operation};
 use crate::permissions::{ArtifactsRead, ExecutionsRead, Permission as _};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::queues::QueueName;
@@ -67,7 +67,7 @@ pub(super) fn declare(routes: &mut Routes) {
         "/executions/{id}/artifacts/{artifact}",
         get,
         Operation::new("artifact_get", "Returns a file, or a part of it")
-            .heeds(&[Heeded::Range, Heeded::IfRange, Heeded::IfNoneMatch])
+            .honors(&[Honored::Range, Honored::IfRange, Honored::IfNoneMatch])
             .gives_content(200, "The file.", Content::File, &[Header::ETag, Header::ContentDisposition])
             .gives_content(206, "A part of the file.", Content::File, &[Header::ETag, Header::ContentDisposition, Header::ContentRange])
             .gives_content(304, "The caller has the current version.", Content::Nothing, &[Header::ETag, Header::ContentDisposition])

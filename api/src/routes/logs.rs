@@ -17,7 +17,7 @@ use crate::api::Api;
 use crate::auth::Allowed;
 use crate::call::{Call, accepted};
 use crate::live::{Beginning, Follower};
-use crate::operation::{Content, Heeded, Operation, schema_of};
+use crate::operation::{Content, Honored, Operation, schema_of};
 use crate::permissions::{ExecutionsRead, Permission as _};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query::{ParameterRefusal, bad};
@@ -61,7 +61,7 @@ pub(super) fn declare(routes: &mut Routes) {
         "/executions/{id}/logs",
         get,
         Operation::new("execution_logs", "Returns or follows the output of an execution")
-            .heeds(&[Heeded::LastEventId])
+            .honors(&[Honored::LastEventId])
             .asked(&["attempt", "stream", "offset", "follow"])
             .gives_content(
                 200,

@@ -25,7 +25,7 @@ use super::Routes;
 use super::actions::{ParametersMisfit, answer, asked_before, unanswerable};
 use crate::auth::Allowed;
 use crate::call::Call;
-use crate::operation::{Header, Heeded, Operation, Presence, Takes, schema_of};
+use crate::operation::{Header, Honored, Operation, Presence, Takes, schema_of};
 use crate::permissions::{ActionsRead, ExecutionsRead, ExecutionsRerun, Permission as _, RulesRead};
 use crate::ports::Ports;
 use crate::problem::{Missing, Outcome, Problem};
@@ -94,7 +94,7 @@ pub(super) fn declare(routes: &mut Routes) {
         rerun,
         Operation::new("execution_rerun", "Reruns an execution that has ended")
             .can_be_tried()
-            .heeds(&[Heeded::Prefer])
+            .honors(&[Honored::Prefer])
             .takes(Takes::Json { schema: schema_of::<WireRerun>, example: r#"{"from": "failed"}"#, presence: Presence::Optional })
             .gives::<WireExecution>(202, "The rerun was requested.", &[Header::Position, Header::Location, Header::PreferenceApplied])
             .gives::<WireExecution>(

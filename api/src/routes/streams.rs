@@ -8,7 +8,7 @@ use ensue_views::Execution;
 use super::Routes;
 use crate::auth::Allowed;
 use crate::call::Call;
-use crate::operation::{Content, Heeded, Operation, schema_of};
+use crate::operation::{Content, Honored, Operation, schema_of};
 use crate::permissions::{ExecutionsRead, LogRead, Permission};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
@@ -23,7 +23,7 @@ use crate::websocket::Handshake;
 const fn streamed(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary)
         .asked(&["after", "named"])
-        .heeds(&[Heeded::LastEventId])
+        .honors(&[Honored::LastEventId])
         .gives_content(200, "Server-sent events, until the caller or the node ends them.", Content::Events(schema_of::<Record>), &[])
         .gives_content(101, "The same as messages of a WebSocket, if the request asks for one.", Content::Nothing, &[])
         .refuses(&[(400, "websocket_invalid"), (403, "origin_refused"), (406, "not_acceptable"), (429, "over_share")])

@@ -301,7 +301,7 @@ fn error_line(error: &Value) -> String {
     }
 }
 
-/// Returns the time from the start of an execution to its end; empty if there is none.
+/// Returns the time from the start of an execution to its end; empty if it has not ended.
 fn took(execution: &Value) -> String {
     let at = |field: &str| execution[field].as_str()?.parse::<Timestamp>().ok();
     let took = at("started_at").zip(at("ended_at")).map(|(started, ended)| ended.micros() - started.micros());

@@ -15,7 +15,7 @@ use super::handle::compress_bodies;
 
 /// The maximum number of attempts that end in one batch before it is written: callers wait for them.
 pub(super) const ENDED_MAX: usize = 64;
-/// The number of records in a batch from which on no more attempts end in it.
+/// The maximum number of records in a batch that still accepts ends of attempts.
 const RECORDS_MAX: usize = 1_000;
 
 impl Sequencer {

@@ -1,4 +1,4 @@
-//! Commands from outside while executions wait for slots: a batch takes no more of them than slots can become free.
+//! Commands from outside while executions wait for slots: a batch takes at most as many as there are slots in use.
 
 use ensue_engine::executions::facts::{AttemptStarted, ExecutionRequested};
 use ensue_engine::ids::{AttemptId, ExecutionId};

@@ -112,8 +112,8 @@ const LONG_SIMULATION: Step = Step {
     variables: &[],
 };
 
-/// A tenth of the bugs of one line, each of which the simulator must find: another tenth with each commit.
-const SOME_MUTANTS: Step = Step { name: "mutants, a tenth", arguments: &mutants("10"), variables: &[] };
+/// A fifth of the bugs of one line, each of which the simulator must find: another fifth with each commit.
+const SOME_MUTANTS: Step = Step { name: "mutants, a fifth", arguments: &mutants("5"), variables: &[] };
 
 /// All of them.
 const ALL_MUTANTS: Step = Step { name: "mutants", arguments: &mutants("1"), variables: &[] };
