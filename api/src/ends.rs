@@ -129,9 +129,11 @@ impl Awaited {
 
 impl Drop for Awaited {
     fn drop(&mut self) {
-        let mut state = self.ends.state();
-        // This receiver still counts.
-        if state.waiting.get(&self.execution).is_some_and(|waiting| waiting.receiver_count() <= 1) {
+        let ends = self.ends.clone();
+        let mut state = ends.state();
+        // Given up under the lock, so that the last receiver finds none.
+        self.ended = watch::Sender::new(None).subscribe();
+        if state.waiting.get(&self.execution).is_some_and(|waiting| waiting.receiver_count() == 0) {
             state.waiting.remove(&self.execution);
         }
     }
@@ -197,6 +199,19 @@ mod tests {
         drop(one);
         assert_eq!(ends.state().waiting.len(), 1);
         drop(other);
+        assert_eq!(ends.state().waiting.len(), 0);
+    }
+
+    #[test]
+    fn request_that_waited_for_an_end_does_not_remove_the_entry_of_a_later_one() {
+        let ends = Ends::after(Position(0));
+        ends.note(&[begun(1, 1)]);
+        let early = ends.wait(execution(1));
+        ends.note(&[ended(1, 2)]);
+        let late = ends.wait(execution(1));
+        drop(early);
+        assert_eq!(ends.state().waiting.len(), 1);
+        drop(late);
         assert_eq!(ends.state().waiting.len(), 0);
     }
 }

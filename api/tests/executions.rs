@@ -59,6 +59,16 @@ async fn accepted_execution_is_returned_even_if_the_views_lag() {
     assert_eq!(api.node.kinds().iter().filter(|kind| **kind == "execution.requested").count(), 2);
 }
 
+#[tokio::test(start_paused = true)]
+async fn wait_for_the_end_is_over_in_time_even_if_the_views_lag() {
+    let api = TestApi::new();
+    api.node.hold_views();
+    let begin = tokio::time::Instant::now();
+    let run = api.post("/api/v1/actions/core.echo/execute").by("author").with("prefer", "wait=1");
+    run.json(&json!({ "params": { "message": "hi" } })).answer().await.expect(202);
+    assert_eq!(begin.elapsed().as_secs(), 1, "{:?}", begin.elapsed());
+}
+
 #[tokio::test]
 async fn waiting_caller_gets_the_ended_execution() {
     let api = TestApi::new();

@@ -26,6 +26,15 @@ pub enum CopyError {
     #[error("{} is not empty; a copy needs a new directory", .0.display())]
     #[explain(slug = "copy-target-not-empty", fault = Conflict, hint = "name a directory that is empty or does not exist with --to")]
     NotEmpty(PathBuf),
+    /// The target is inside the directory that is copied.
+    #[error("{} is inside {}, which is to be copied", .to.display(), .from.display())]
+    #[explain(slug = "copy-target-not-empty", fault = Conflict, hint = "name a directory outside of the one that is copied with --to")]
+    Inside {
+        /// The target.
+        to: PathBuf,
+        /// The directory that is to be copied.
+        from: PathBuf,
+    },
     /// The target cannot be used.
     #[error(transparent)]
     #[explain(transparent)]
@@ -49,6 +58,7 @@ pub enum CopyError {
 /// nothing of it is left.
 pub fn copy(from: &DataDir, to: &Path, format: Format, progress: CopyProgress<'_>) -> Result<Vec<CopiedLog>, CopyError> {
     demand_empty(to)?;
+    demand_outside(to, from.path())?;
     let source = LogSource::open(&from.log().as_path().into(), format, progress)?;
     let is_new = !to.exists();
     let target = DataDir::open(to)?;
@@ -67,6 +77,15 @@ fn demand_empty(to: &Path) -> Result<(), CopyError> {
         None => Ok(()),
         Some(_) => Err(CopyError::NotEmpty(to.to_owned())),
     }
+}
+
+/// Fails if the target is below the directory that is copied: the copy would never end.
+fn demand_outside(to: &Path, from: &Path) -> Result<(), CopyError> {
+    let failed = |source: io::Error| CopyError::File { path: to.to_owned(), source };
+    let absolute = std::path::absolute(to).map_err(failed)?;
+    let existing = absolute.ancestors().find(|folder| folder.exists()).unwrap_or(&absolute);
+    let (inside, from) = (existing.canonicalize().map_err(failed)?, from.canonicalize().map_err(failed)?);
+    if inside.starts_with(&from) { Err(CopyError::Inside { to: to.to_owned(), from }) } else { Ok(()) }
 }
 
 fn fill(from: &DataDir, to: &DataDir, source: &LogSource, progress: CopyProgress<'_>) -> Result<Vec<CopiedLog>, CopyError> {
@@ -186,6 +205,18 @@ mod tests {
         assert!(matches!(copied(&from, &to), Err(CopyError::NotEmpty(_))));
         assert_eq!(names(&to), ["theirs"]);
         assert!(matches!(copied(&from, from.path()), Err(CopyError::NotEmpty(_))));
+    }
+
+    #[test]
+    fn target_inside_the_source_is_refused_and_not_created() {
+        let folder = tempfile::tempdir().unwrap();
+        let from = source(&folder);
+        for inside in ["new", "outputs/new/deeper"] {
+            let to = from.path().join(inside);
+            assert!(matches!(copied(&from, &to), Err(CopyError::Inside { .. })), "{inside}");
+            assert!(!to.exists(), "{inside}");
+        }
+        assert!(copied(&from, &folder.path().join("from-too")).is_ok(), "only the beginning of its name is the same");
     }
 
     #[test]

@@ -228,7 +228,12 @@ async fn at_its_end(api: &Arc<Api>, id: ExecutionId, requested: Position, wait: 
     loop {
         // If the views lag, they may still reach the end in time.
         if let Some(position) = look_at
-            && api.see_position(position).await.is_ok()
+            && tokio::select! {
+                biased;
+                () = api.stopping.begun() => false,
+                () = tokio::time::sleep_until(deadline) => false,
+                seen = api.see_position(position) => seen.is_ok(),
+            }
         {
             let execution: Execution = api.row(id.to_string(), ExecutionsRead::THING).await?;
             if execution.status.is_end() {

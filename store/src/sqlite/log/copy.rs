@@ -37,7 +37,7 @@ pub enum CopyLogError {
     Open(#[from] OpenError),
     /// The log cannot be read.
     #[error(transparent)]
-    #[explain(transparent)]
+    #[explain(slug = "log-damaged", fault = World, hint = "keep a copy, run `ensue log verify --data DIR`, and restore a backup")]
     Read(#[from] LogError),
     /// The release that is to read the copy does not know a fact.
     #[error("the record at position {at} is `{kind}` with schema {schema}, which {format} does not know; nothing was written")]
