@@ -1,5 +1,5 @@
 #!/bin/sh
-# Measures everything that docs/performance.md has a target for, in one session, and shows which targets are met:
+# Measures what `ensue bench aims` has targets for, in one session, and shows which targets are met:
 #
 #     bench/aims.sh FOLDER [ENSUE [GRAPHS]]
 #

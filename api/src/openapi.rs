@@ -344,9 +344,9 @@ fn answer(given: &Given, schemas: &mut SchemaGenerator) -> Value {
 /// Returns the schema of a stream of events. JSON Schema has no words for the frames around the data, so a
 /// client must take the data out of them.
 fn events(data: &Schema) -> Value {
-    // No type: some readers check an event with its name and data as an object.
+    // Has no `type`: Schemathesis validates a whole event, with its name and its data, as an object.
     json!({
-        "description": "Server-Sent Events. Each has the data described here, except the last one: it is named `end`, and its data says why the stream ends.",
+        "description": "Server-Sent Events. The data of each is described here. If the node ends the stream, the last event is named `end`, and its data says why.",
         "contentMediaType": "application/json",
         "contentSchema": data,
     })

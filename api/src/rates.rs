@@ -286,7 +286,7 @@ mod tests {
         assert_eq!([0, 1, 2, 3, 0, 1].map(is_free), [true, true, true, false, false, false]);
         assert_eq!(limiter.limiter.len(), 3, "the further ones are one");
         tokio::time::advance(Duration::from_secs(121)).await;
-        assert!(is_free(4) && is_free(5), "a caller with an unused rate is forgotten");
+        assert!(is_free(4) && is_free(5), "a caller that has its whole rate again is forgotten");
         assert_eq!(limiter.limiter.len(), 2);
     }
 

@@ -354,7 +354,7 @@ async fn followed_while_it_prints(api: &TestApi, then: impl FnOnce()) -> Duratio
     let began = tokio::time::Instant::now();
     tokio::select! {
         () = following => began.elapsed(),
-        () = chattering => unreachable!("it prints permanently"),
+        () = chattering => unreachable!("printing never ends"),
         () = ending => unreachable!("it stays pending"),
         () = tokio::time::sleep(Duration::from_secs(60)) => panic!("following it never ends"),
     }

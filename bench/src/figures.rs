@@ -167,6 +167,8 @@ pub(crate) struct Costs {
     pub(crate) memory_idle_bytes: u64,
     /// Its peak memory, in bytes.
     pub(crate) memory_peak_bytes: u64,
+    /// How long it rested after the load.
+    pub(crate) rest: Duration,
     /// Its memory at rest after the load, in bytes.
     pub(crate) memory_after_rest_bytes: Option<u64>,
     /// The time from its start in an empty directory until it is ready, if there was such a start.
@@ -223,6 +225,7 @@ impl Figures {
             "memory_rest_bytes": self.costs.memory_rest_bytes,
             "memory_idle_bytes": self.costs.memory_idle_bytes,
             "memory_peak_bytes": self.costs.memory_peak_bytes,
+            "rest_s": self.costs.rest.as_secs(),
             "memory_after_rest_bytes": self.costs.memory_after_rest_bytes,
             "first_start_ms": self.costs.first_start.map(millis),
             "ready_ms": millis(self.costs.ready),

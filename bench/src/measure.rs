@@ -127,6 +127,7 @@ pub(crate) async fn measure(scenario: Scenario, plan: &Plan, folder: &Path) -> i
         memory_rest_bytes: bed.memory_rest_bytes,
         memory_idle_bytes: before.memory_bytes,
         memory_peak_bytes,
+        rest: plan.rest,
         memory_after_rest_bytes,
         first_start: bed.first_start,
         ready,

@@ -127,6 +127,11 @@ impl Sequencing {
         &self.effects
     }
 
+    /// Releases the memory of the bodies at hand. What is needed again is fetched from the log.
+    pub fn release_caches(&mut self) {
+        self.at_hand = AtHand::default();
+    }
+
     /// Drops an effect by its index: the attempt that it starts has already ended in the batch.
     pub fn drop_effect(&mut self, index: usize) {
         self.effects.remove(index);

@@ -40,8 +40,8 @@ pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// Returns how many programs a stopped node left in its folder of supervisors. Without supervisors, programs end
 /// with the node.
 #[cfg(not(target_os = "linux"))]
-pub fn count_left(_supervisors: &Path) -> usize {
-    0
+pub fn count_left(_supervisors: &Path) -> std::io::Result<usize> {
+    Ok(0)
 }
 
 /// The folder of private files inside the private directory.

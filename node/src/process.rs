@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_start_that_the_file_of_the_log_refuses_names_that_file() {
+    fn start_that_the_log_refuses_says_what_it_disagrees_with() {
         let refusal = SubmitError::Refused(Refusal::Unstorable("its first record is there already".to_owned()));
         let why = refused("recording the start", &refusal).to_string();
         assert!(why.contains("the log disagrees") && why.contains("its first record is there already"), "{why}");

@@ -69,7 +69,7 @@ impl Leaving {
     }
 
     /// Starts over, because the views were replaced.
-    pub(crate) fn begin_anew(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.walk = Walk::default();
     }
 }

@@ -384,7 +384,7 @@ impl Sequencer {
             }
             Err(AppendError::Refused { .. }) if waiting.len() > 1 => waiting.into_iter().try_for_each(|one| self.take_in(vec![one])),
             // A caller is not rejected because of what follows from its command.
-            Err(AppendError::Refused { .. }) if ended > 0 => self.take_in_with(waiting, Follow::Later),
+            Err(AppendError::Refused { .. } | AppendError::Full) if ended > 0 => self.take_in_with(waiting, Follow::Later),
             Err(AppendError::Refused { why, .. }) => {
                 let refusal = Refusal::Unstorable(why);
                 for one in waiting {

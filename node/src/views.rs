@@ -100,7 +100,7 @@ impl ViewFollower {
         WholeFold { log: &self.log, onlooker: &mut *self.onlooker }.fold_into(&mut *views, self.store.position(), &mut |_| {})?;
         self.store.adopt(views).map_err(|error| error.to_string())?;
         self.projector = Projector::new();
-        self.leaving.begin_anew();
+        self.leaving.restart();
         self.passed_over.store(self.store.passed_over(), Ordering::Relaxed);
         Ok(self.store.position())
     }

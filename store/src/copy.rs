@@ -62,6 +62,8 @@ pub fn copy(from: &DataDir, to: &Path, format: Format, progress: CopyProgress<'_
     let source = LogSource::open(&from.log().as_path().into(), format, progress)?;
     let is_new = !to.exists();
     let target = DataDir::open(to)?;
+    // Another process may have filled it before it was locked.
+    demand_unused(&target)?;
     let copied = fill(from, &target, &source, progress);
     if copied.is_err() {
         // The error that is reported is that of the copy, not of this.
@@ -79,6 +81,18 @@ fn demand_empty(to: &Path) -> Result<(), CopyError> {
     }
 }
 
+/// Fails if a directory has more than what opening it creates.
+fn demand_unused(target: &DataDir) -> Result<(), CopyError> {
+    let failed = |source: io::Error| CopyError::File { path: target.path().to_owned(), source };
+    for entry in fs::read_dir(target.path()).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        if name != "lock" && !name.as_encoded_bytes().starts_with(b"spare") {
+            return Err(CopyError::NotEmpty(target.path().to_owned()));
+        }
+    }
+    Ok(())
+}
+
 /// Fails if the target is below the directory that is copied: the copy would never end.
 fn demand_outside(to: &Path, from: &Path) -> Result<(), CopyError> {
     let failed = |source: io::Error| CopyError::File { path: to.to_owned(), source };
@@ -89,19 +103,22 @@ fn demand_outside(to: &Path, from: &Path) -> Result<(), CopyError> {
 }
 
 fn fill(from: &DataDir, to: &DataDir, source: &LogSource, progress: CopyProgress<'_>) -> Result<Vec<CopiedLog>, CopyError> {
+    let failed = |source: io::Error| CopyError::File { path: to.path().to_owned(), source };
+    // Opened before anything is written, so that syncing it reports each error of writing back.
+    let opened = fs::File::open(to.path()).map_err(failed)?;
     for part in parts(from) {
         let copy = to.path().join(part.file_name().unwrap_or_default());
         copy_part(&part, &copy)?;
     }
+    sync::sync_tree(&opened, to.path()).map_err(failed)?;
     let failed = |source: io::Error| CopyError::File { path: to.log(), source };
-    sync::sync_tree(to.path()).map_err(failed)?;
     // The log gets to its place last, so that no node starts on an incomplete copy. What SQLite keeps next to it
     // is empty by then.
-    let workshop = to.path().join("copying");
-    sync::make_folder(&workshop).map_err(failed)?;
-    let unfinished = workshop.join("log.sqlite");
+    let unfinished_folder = to.path().join("copying");
+    sync::make_folder(&unfinished_folder).map_err(failed)?;
+    let unfinished = unfinished_folder.join("log.sqlite");
     let copied = source.copy_to(&unfinished.as_path().into(), progress)?;
-    fs::rename(&unfinished, to.log()).and_then(|()| fs::remove_dir_all(&workshop)).map_err(failed)?;
+    fs::rename(&unfinished, to.log()).and_then(|()| fs::remove_dir_all(&unfinished_folder)).map_err(failed)?;
     sync::sync_folder(to.path()).map_err(failed)?;
     Ok(copied)
 }
@@ -205,6 +222,15 @@ mod tests {
         assert!(matches!(copied(&from, &to), Err(CopyError::NotEmpty(_))));
         assert_eq!(names(&to), ["theirs"]);
         assert!(matches!(copied(&from, from.path()), Err(CopyError::NotEmpty(_))));
+    }
+
+    #[test]
+    fn directory_that_another_process_filled_is_refused_and_unchanged() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = DataDir::open(&folder.path().join("to")).unwrap();
+        assert!(demand_unused(&target).is_ok(), "it has only what opening it creates");
+        fs::write(target.vault(), "theirs").unwrap();
+        assert!(matches!(demand_unused(&target), Err(CopyError::NotEmpty(_))));
     }
 
     #[test]

@@ -53,10 +53,13 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// Makes everything in a folder durable: at once where the system can do that, because a call for each file
-/// waits for the disk each time.
-pub(crate) fn sync_tree(folder: &Path) -> io::Result<()> {
+/// waits for the disk each time. `opened` is the folder, opened before anything was written to it: the system
+/// reports errors of writing back from then on.
+pub(crate) fn sync_tree(opened: &File, folder: &Path) -> io::Result<()> {
+    #[cfg(not(target_os = "linux"))]
+    let _ = opened;
     #[cfg(target_os = "linux")]
-    match rustix::fs::syncfs(File::open(folder)?) {
+    match rustix::fs::syncfs(opened) {
         Err(rustix::io::Errno::NOSYS) => {}
         synced => return Ok(synced?),
     }

@@ -19,7 +19,7 @@ use crate::table::{excerpt, pairs, text, time};
 /// The most records read per request.
 const RECORDS_MAX: u64 = 200;
 
-/// Read, follow and verify the log.
+/// Read, follow, verify and copy the log.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

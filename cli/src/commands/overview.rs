@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn short_help_fits_on_one_screen() {
+    fn short_help_has_at_most_60_lines_of_100_columns() {
         let help = command_line().render_help().to_string();
         assert!(help.lines().count() <= 60, "{} lines", help.lines().count());
         let wide: Vec<&str> = help.lines().filter(|line| line.chars().count() > 100).collect();
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn examples_of_every_command_are_valid() {
+    fn examples_of_every_command_are_parsed() {
         for (name, mut command) in all_commands(&command_line(), "") {
             for example in examples(&mut command) {
                 let parsed = command_line().try_get_matches_from(words(&example));

@@ -41,8 +41,8 @@ const PART_BYTES_MAX: usize = 512 * 1024;
 const PARTS_WAITING_MAX: usize = 1;
 /// The largest payload that is passed on parsed, in bytes of memory.
 const PARSED_BYTES_MAX: usize = 128 * 1024;
-/// The lower scheduling priority of the threads: at least a tenth of a core for each ten that the node's own work
-/// would take.
+/// The lower scheduling priority of the threads: each gets about a tenth of the processor time of a thread with normal
+/// priority.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
@@ -262,7 +262,7 @@ impl<'scope> Reading<'scope> {
             // A thread ends only after its last run, so this one stopped at an internal error.
             Err(_) => match handle.take().map(ScopedJoinHandle::join) {
                 Some(Err(panic)) => std::panic::resume_unwind(panic),
-                Some(Ok(())) | None => Ok(Part { next: Next::Nothing, ..Part::default() }),
+                Some(Ok(())) | None => std::panic::resume_unwind(Box::new("a thread of a backtest ended before the log did")),
             },
         }
     }

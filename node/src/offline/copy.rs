@@ -10,7 +10,7 @@ use ensue_store::copy::copy;
 use super::OfflineError;
 pub use crate::backend::Format;
 use crate::backend::{CopiedLog, Folder};
-use crate::start_error::StartError;
+use crate::start_error::{StartError, machine};
 
 /// Where a log is stored, together with everything that it refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub fn copy_log(
 ) -> Result<Vec<CopiedLog>, OfflineError> {
     let (Location::Directory(from), Location::Directory(to)) = (from, to);
     let from = Folder::open(from).map_err(StartError::from)?;
-    let programs = count_left(&from.supervisors());
+    let programs = count_left(&from.supervisors()).map_err(|why| machine("counting the programs that the node left", &why))?;
     if programs > 0 {
         return Err(OfflineError::ProgramsLeft { data: from.path().to_owned(), programs });
     }

@@ -48,7 +48,8 @@ impl Sequencer {
             return None;
         }
         let params = self.params_in_batch(dispatch)?;
-        let mut report = self.listener.at_once(dispatch, &params)?;
+        // The keys of events are looked up in the log, which only happens for reports of a worker.
+        let mut report = self.listener.at_once(dispatch, &params).filter(|report| report.events().is_empty())?;
         compress_bodies(&mut report);
         Some(report)
     }

@@ -38,7 +38,7 @@ impl Sequencer {
         }
         let most = if inside.len() >= BATCH_COMMANDS_MAX {
             // More of the log's own commands may wait after these, and a wide workflow may lead to more for minutes:
-            // others run in between.
+            // others are accepted in between.
             COMMANDS_FROM_OUTSIDE_MIN
         } else {
             let slots = contended_slots(self.sequencing.engine(), &self.settings);
@@ -68,6 +68,7 @@ impl Sequencer {
             }
             Item::ReleaseCaches(_held) => {
                 self.log.release_caches();
+                self.sequencing.release_caches();
                 *self.reader.borrow_mut() = None;
             }
             Item::Stop => self.is_stopping = true,

@@ -59,9 +59,17 @@ pub(super) async fn found(shared: Arc<Shared>) -> Vec<Left> {
 }
 
 /// Returns how many programs a stopped node left in its folder of supervisors: those that still run, and those
-/// whose end no node has recorded. A note that cannot be read counts as one.
-pub fn count_left(supervisors: &Path) -> usize {
-    folders(supervisors).iter().filter(|folder| !matches!(folder.held_by(), Ok(None))).count()
+/// whose end no node has recorded. A note that cannot be read counts as one. Fails if the folder cannot be read.
+pub fn count_left(supervisors: &Path) -> io::Result<usize> {
+    let entries = match fs::read_dir(supervisors) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    let mut left = 0;
+    for entry in entries {
+        left += usize::from(!matches!(Folder::at(entry?.path()).held_by(), Ok(None)));
+    }
+    Ok(left)
 }
 
 fn folders(of: &Path) -> Vec<Folder> {

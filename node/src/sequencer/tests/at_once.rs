@@ -155,13 +155,15 @@ fn chain_of_no_ops_takes_few_commits_and_has_the_same_records() {
 
 #[test]
 fn caller_is_not_rejected_because_of_what_follows_from_its_command() {
-    let mut chain = Chain::new(Way::AtOnce);
-    let next = chain.world.faults.appends() + 1;
-    chain.world.faults.fail_append_at(next, AppendFault::Refused);
-    let told = chain.request();
-    chain.run();
-    assert!(told.recv().unwrap().is_ok());
-    assert_eq!(chain.kinds().last(), Some(&"execution.succeeded"));
+    for fault in [AppendFault::Refused, AppendFault::Full] {
+        let mut chain = Chain::new(Way::AtOnce);
+        let next = chain.world.faults.appends() + 1;
+        chain.world.faults.fail_append_at(next, fault);
+        let told = chain.request();
+        chain.run();
+        assert!(told.recv().unwrap().is_ok(), "{fault:?}");
+        assert_eq!(chain.kinds().last(), Some(&"execution.succeeded"), "{fault:?}");
+    }
 }
 
 #[test]
@@ -169,6 +171,7 @@ fn nothing_has_ended_if_the_batch_is_not_written() {
     let mut chain = Chain::new(Way::AtOnce);
     let (next, before) = (chain.world.faults.appends() + 1, chain.kinds());
     chain.world.faults.fail_append_at(next, AppendFault::Full);
+    chain.world.faults.fail_append_at(next + 1, AppendFault::Full);
     let told = chain.request();
     chain.run();
     assert!(matches!(told.recv().unwrap(), Err(SubmitError::StorageFull)));

@@ -206,6 +206,7 @@ impl LogSource {
                 progress(CopyStage::Copying, commits.rows, self.records);
             }
         }
+        progress(CopyStage::Copying, commits.rows, self.records);
         commits.end()
     }
 
