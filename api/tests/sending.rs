@@ -85,7 +85,11 @@ async fn one_invalid_event_rejects_the_whole_list_with_a_pointer_for_each() {
     let keys = [hello("ana"), keyed("bo", ""), keyed("cy", &"k".repeat(1_025))];
     assert_eq!(pointers(&send(&api, &keys).await.expect_problem(422, "body_invalid")), ["/1/dedupe", "/2/dedupe"].map(str::to_owned));
     let many: Vec<Value> = (0..100).map(|_| json!({ "trigger": "demo.hello", "payload": {} })).collect();
-    assert_eq!(pointers(&send(&api, &many).await.expect_problem(422, "payload_invalid")).len(), 20, "the number of reported errors is limited");
+    assert_eq!(
+        pointers(&send(&api, &many).await.expect_problem(422, "payload_invalid")).len(),
+        20,
+        "the number of reported errors is limited"
+    );
     assert_eq!(api.node.head_position(), position, "nothing was accepted");
 }
 

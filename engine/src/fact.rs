@@ -80,19 +80,22 @@ macro_rules! reacts {
     };
 }
 
-/// What a fact means for its execution. Facts without a meaning in the table are only noted.
-macro_rules! means {
-    ($fact:ident) => {{
-        let _ = $fact;
-        Milestone::Noted
-    }};
-    ($fact:ident, $means:path) => {
-        $means($fact)
+/// Defines what the facts of a noun mean for their execution, if the noun has the word `milestone` in the table. Each
+/// of its facts must then have a meaning.
+macro_rules! meanings {
+    ($noun:ident [] $($facts:tt)*) => {};
+    ($noun:ident [$milestone:ident] $($variant:ident => $means:path;)*) => {
+        impl<'a> $noun<'a> {
+            /// Returns what the fact means for its execution.
+            pub fn $milestone(self) -> Milestone<'a> {
+                match self { $(Self::$variant(fact) => $means(fact),)* }
+            }
+        }
     };
 }
 
 macro_rules! facts {
-    ($($(#[$doc:meta])* $noun:ident {
+    ($($(#[$doc:meta])* $noun:ident $(: $milestone:ident)? {
         $($variant:ident($type:ty): $kind:literal, $schema:literal $(=> $means:path)? $(, $reacts:ident $($when:expr)?)?;)*
     })*) => {
         /// What happened, in the past tense: the typed content of a record.
@@ -108,12 +111,7 @@ macro_rules! facts {
                 $(#[doc = concat!("`", $kind, "`")] $variant(&'a $type),)*
             }
 
-            impl<'a> $noun<'a> {
-                /// Returns what the fact means for its execution.
-                pub fn milestone(self) -> Milestone<'a> {
-                    match self { $(Self::$variant(fact) => means!(fact $(, $means)?),)* }
-                }
-            }
+            meanings! { $noun [$($milestone)?] $($variant $(=> $means)?;)* }
         )*
 
         /// A fact grouped by its noun: each noun folds its own facts, and the compiler checks that it folds
@@ -209,7 +207,7 @@ facts! {
         RuleFlowEnded(flow::RuleFlowEnded): "rule.flow_ended", 1;
     }
     /// Facts about executions and their attempts.
-    ExecutionFact {
+    ExecutionFact: milestone {
         ExecutionRequested(executions::ExecutionRequested): "execution.requested", 7 => Milestone::Asked, reacts;
         AttemptStarted(executions::AttemptStarted): "attempt.started", 1 => Milestone::AttemptBegan;
         AttemptProgressed(executions::AttemptProgressed): "attempt.progressed", 1 => milestone::progressed;
@@ -219,7 +217,7 @@ facts! {
         AttemptSucceeded(executions::AttemptSucceeded): "attempt.succeeded", 2 => milestone::attempt_succeeded, reacts;
         AttemptFailed(executions::AttemptFailed): "attempt.failed", 3 => milestone::attempt_failed, reacts;
         AttemptLost(executions::AttemptLost): "attempt.lost", 2 => milestone::attempt_lost, reacts;
-        AttemptReportedLate(executions::AttemptReportedLate): "attempt.reported_late", 1;
+        AttemptReportedLate(executions::AttemptReportedLate): "attempt.reported_late", 1 => milestone::noted;
         ExecutionSucceeded(executions::ExecutionSucceeded): "execution.succeeded", 2 => milestone::succeeded, reacts;
         ExecutionFailed(executions::ExecutionFailed): "execution.failed", 2 => milestone::failed, reacts;
         ExecutionTimedOut(executions::ExecutionTimedOut): "execution.timed_out", 2 => milestone::timed_out, reacts;

@@ -396,29 +396,39 @@ fn late_success_counts_if_the_reaction_to_the_loss_was_parked() {
     site.when(retry(succeeded)).then(&["reaction.retried", "reaction.resumed", "execution.succeeded"]);
 }
 
-/// An execution of `demo.ask` that waits for a person, and the attempt in doubt; the catalogs are broken, so that
-/// reactions are parked.
-fn in_doubt_with_broken_catalogs() -> (Site, ExecutionId, Attempt) {
-    let (mut site, execution) = indeterminate();
+/// Returns the attempt that a person is asked about.
+fn in_doubt(site: &Site, execution: ExecutionId) -> Attempt {
     let Some(Phase::Indeterminate { attempt, .. }) = site.phase(execution) else { panic!("it waits for a person") };
-    site.set_catalogs(CatalogsHealth::Broken);
-    (site, execution, attempt)
+    attempt
 }
 
 #[test]
-fn report_before_a_parked_retry_counts_and_nothing_is_retried() {
-    let (mut site, execution, attempt) = in_doubt_with_broken_catalogs();
+fn report_counts_if_the_end_by_a_settlement_of_a_cancelled_execution_is_parked() {
+    let (mut site, execution) = cancelled_and_indeterminate();
+    let attempt = in_doubt(&site, execution);
+    site.set_catalogs(CatalogsHealth::Broken);
     let settled = site.when(settle(execution, Settlement::Retry)).then(&["execution.settled", "reaction.parked"]).records()[0].position;
     let reported = site.when(report(execution, attempt, ReportOutcome::Succeeded)).then(&["attempt.succeeded", "reaction.parked"]);
     let reported = reported.records()[0].position;
     site.set_catalogs(CatalogsHealth::Whole);
-    site.when(retry(settled)).then(&["reaction.retried", "reaction.resumed"]);
-    site.when(retry(reported)).then(&["reaction.retried", "reaction.resumed", "inquiry.withdrawn", "execution.succeeded"]);
+    site.when(retry(settled)).then(&["reaction.retried", "reaction.resumed", "inquiry.withdrawn"]);
+    site.when(retry(reported)).then(&["reaction.retried", "reaction.resumed", "execution.succeeded"]);
 }
 
 #[test]
-fn report_after_a_cancel_with_a_parked_end_is_late() {
-    let (mut site, execution, attempt) = in_doubt_with_broken_catalogs();
+fn report_is_late_if_a_retry_by_a_person_is_parked() {
+    let (mut site, execution) = indeterminate();
+    let attempt = in_doubt(&site, execution);
+    site.set_catalogs(CatalogsHealth::Broken);
+    site.when(settle(execution, Settlement::Retry)).then(&["execution.settled", "reaction.parked"]);
+    site.when(report(execution, attempt, ReportOutcome::Succeeded)).then(&["attempt.reported_late"]);
+}
+
+#[test]
+fn report_is_late_if_the_end_by_a_cancel_is_parked() {
+    let (mut site, execution) = indeterminate();
+    let attempt = in_doubt(&site, execution);
+    site.set_catalogs(CatalogsHealth::Broken);
     let cancelled = site.when(cancel(execution)).then(&["execution.cancel_requested", "reaction.parked"]).records()[0].position;
     site.when(report(execution, attempt, ReportOutcome::Succeeded)).then(&["attempt.reported_late"]);
     site.set_catalogs(CatalogsHealth::Whole);

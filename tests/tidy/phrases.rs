@@ -69,6 +69,8 @@ fn findings_in(path: &str, number: usize, text: &str) -> Vec<String> {
 
 #[track_caller]
 fn demand_plain(texts: impl IntoIterator<Item = (String, Prose)>) {
+    let texts: Vec<(String, Prose)> = texts.into_iter().collect();
+    assert!(texts.len() > 1_000, "{} texts were found; the files are elsewhere", texts.len());
     let findings: Vec<String> = texts.into_iter().flat_map(|(path, prose)| findings_in(&path, prose.line, &prose.text)).collect();
     demand_none(&findings, "CONTRIBUTING.md has the rules of style:");
 }

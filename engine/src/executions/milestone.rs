@@ -143,6 +143,11 @@ pub(crate) fn cancelled(fact: &ExecutionCancelled) -> Milestone<'_> {
     Milestone::Ended(Ended { how: HowEnded::Cancelled, part_of: fact.part_of.as_ref(), error: fact.error.as_ref() })
 }
 
+/// Returns [`Milestone::Noted`], whatever the fact holds.
+pub(crate) fn noted<T>(_: &T) -> Milestone<'_> {
+    Milestone::Noted
+}
+
 /// Returns [`Milestone::Held`], whatever the fact holds.
 pub(crate) fn held<T>(_: &T) -> Milestone<'_> {
     Milestone::Held

@@ -42,7 +42,9 @@ pub(crate) fn first_timers(state: &State, record: &Record, id: ExecutionId, requ
 
 /// Returns the timers of an execution that count from when it may begin and are not set yet.
 pub(crate) fn timers_from_start(state: &State, record: &Record, id: ExecutionId, execution: &Execution) -> Vec<Draft> {
-    let limit = execution.limit_millis.filter(|_| !execution.phase.is_timed_out());
+    // The timeout of a workflow that was stopped before may have fired without making it time out.
+    let is_ending = state.workflows().progress(&id).is_some_and(WorkflowState::is_ending);
+    let limit = execution.limit_millis.filter(|_| !execution.phase.is_timed_out() && !is_ending);
     let sleep = if let (Pace::Sleeps { millis }, true) = (execution.pace, execution.waits()) { Some(millis) } else { None };
     let expiry = if let (Pace::Awaits { expires_millis }, true) = (execution.pace, execution.waits()) { expires_millis } else { None };
     let waits = [(TimerKind::Timeout, limit), (TimerKind::Sleep, sleep), (TimerKind::Expiry, expiry)]

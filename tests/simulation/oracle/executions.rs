@@ -20,8 +20,6 @@ struct Told<'r> {
     last: Last,
     /// The open question about one of its attempts.
     asked: Option<&'r str>,
-    /// The attempt in doubt that a person wants retried, until the next one starts. Its report may still come first.
-    retried: Option<&'r str>,
     /// The pending timers by kind and number.
     timers: BTreeMap<(&'r str, u64), Pending<'r>>,
 }
@@ -55,6 +53,7 @@ enum Last {
     Lost,
     SettledSucceeded,
     SettledFailed,
+    SettledRetry,
 }
 
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
@@ -135,7 +134,6 @@ impl<'r> Book<'r> {
                 cancelled: false,
                 last: Last::Nothing,
                 asked: None,
-                retried: None,
                 timers: BTreeMap::new(),
             };
             self.loads.entry(new.queue()).or_default().waiting += usize::from(new.waits());
@@ -313,12 +311,11 @@ impl<'r> Told<'r> {
                     record.number("number"),
                     self.attempts
                 );
-                (self.phase, self.retried) = (Phase::Running(record), None);
+                self.phase = Phase::Running(record);
                 sometimes!(self.attempts > 1, "an attempt was made again");
             }
             "attempt.succeeded" | "attempt.failed" => {
-                let was_in_doubt = matches!(self.phase, Phase::Waiting) && self.retried == Some(record.text("attempt"));
-                demand!(self.is_about(record) || was_in_doubt, "I12", "{stream}: {} at {at} is not about the running attempt", record.kind);
+                demand!(self.is_about(record), "I12", "{stream}: {} at {at} is not about the running attempt", record.kind);
                 sometimes!(matches!(self.phase, Phase::Unknown(_)), "a late report settled an indeterminate execution");
                 self.last = match record.said.pointer("/error/kind").and_then(Value::as_str) {
                     None => Last::Succeeded,
@@ -359,13 +356,17 @@ impl<'r> Told<'r> {
                 sometimes!("an execution became indeterminate");
             }
             "execution.settled" => {
-                let Phase::Unknown(attempt) = self.phase else {
-                    return Err(Violation::new("I12", format!("{stream} is settled at {at} although it is not indeterminate")));
-                };
+                let is_in_doubt = matches!(self.phase, Phase::Unknown(_)) && self.last == Last::Lost;
+                demand!(is_in_doubt, "I12", "{stream} is settled at {at} although it is not indeterminate");
                 match record.said.get("outcome") {
                     Some(Value::String(word)) if word == "retry" => {
                         sometimes!(self.cancelled, "a person would have had a cancelled execution tried again");
-                        (self.phase, self.retried) = (Phase::Waiting, Some(attempt.id.as_str()));
+                        if self.cancelled {
+                            // Nothing starts again, so a report of the attempt still counts until the execution ends.
+                            self.last = Last::SettledRetry;
+                        } else {
+                            self.phase = Phase::Waiting;
+                        }
                     }
                     Some(Value::String(word)) if word == "succeeded" => self.last = Last::SettledSucceeded,
                     _ => self.last = Last::SettledFailed,
@@ -375,11 +376,13 @@ impl<'r> Told<'r> {
             "execution.cancel_requested" => {
                 sometimes!(matches!(self.phase, Phase::Running(_)), "an execution was cancelled while it ran");
                 self.cancelled = true;
+                if matches!(self.phase, Phase::Unknown(_)) {
+                    // A cancel ends the doubt about a lost attempt: later reports of it are late.
+                    self.phase = Phase::Ending;
+                }
             }
             "attempt.reported_late" => {
-                // A cancel ends the doubt about a lost attempt, even if the end of the execution is still owed.
-                let was_withdrawn = self.cancelled && matches!(self.phase, Phase::Unknown(_));
-                demand!(!self.is_about(record) || was_withdrawn, "I12", "{stream}: a report at {at} on the running attempt counts as late");
+                demand!(!self.is_about(record), "I12", "{stream}: a report at {at} on the running attempt counts as late");
                 sometimes!("a report came late");
                 sometimes!(matches!(self.phase, Phase::Running(_)), "a report came late while another attempt ran");
             }

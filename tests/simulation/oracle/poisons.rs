@@ -7,7 +7,13 @@ use crate::oracle::{Ledger, Violation, demand};
 
 /// The prefixes of the reasons for parking without a panic: a disk that cannot be read or written, and
 /// processes that ended.
-const NO_BUGS: [&str; 4] = ["the body it needs", "the catalog of revision", "the store refused", "the process ended"];
+const NO_BUGS: [&str; 5] = [
+    "bodies that it needs were erased",
+    "the catalog of revision",
+    "the steps of",
+    "the store rejected the resulting records",
+    "the process ended",
+];
 
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
     let (mut parked, mut reported) = (BTreeMap::<u64, u64>::new(), BTreeMap::<u64, u64>::new());
