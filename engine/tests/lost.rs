@@ -416,12 +416,15 @@ fn report_counts_if_the_end_by_a_settlement_of_a_cancelled_execution_is_parked()
 }
 
 #[test]
-fn report_is_late_if_a_retry_by_a_person_is_parked() {
+fn report_is_late_if_the_reaction_to_a_person_s_retry_is_parked() {
     let (mut site, execution) = indeterminate();
     let attempt = in_doubt(&site, execution);
     site.set_catalogs(CatalogsHealth::Broken);
-    site.when(settle(execution, Settlement::Retry)).then(&["execution.settled", "reaction.parked"]);
+    let settled = site.when(settle(execution, Settlement::Retry)).then(&["execution.settled", "reaction.parked", "attempt.started"]);
+    let settled = settled.records()[0].position;
     site.when(report(execution, attempt, ReportOutcome::Succeeded)).then(&["attempt.reported_late"]);
+    site.set_catalogs(CatalogsHealth::Whole);
+    site.when(retry(settled)).then(&["reaction.retried", "reaction.resumed", "inquiry.withdrawn"]);
 }
 
 #[test]

@@ -514,6 +514,19 @@ fn timeout_of_a_delayed_workflow_counts_from_its_start() {
 }
 
 #[test]
+fn parked_start_of_a_cancelled_workflow_sets_no_timeout_again() {
+    let clean = does("clean", "demo.say").needs(["work"]).starts_if("always()");
+    let mut site = limited([does("work", "demo.say"), clean]);
+    let (execution, _) = run_with(&mut site, "demo.flow", &json!({}), Some(moved(NOON, HOUR)));
+    site.set_catalogs(CatalogsHealth::Broken);
+    let begun = site.after(3_600_000).then(&["timer.fired", "timer.set", "reaction.parked"]).records()[0].position;
+    site.set_catalogs(CatalogsHealth::Whole);
+    site.when(cancel(execution)).then(&["execution.cancel_requested", "step.skipped", "execution.requested", "attempt.started"]);
+    site.after(60_000).then(&["timer.fired"]);
+    site.when(retry(begun)).then(&["reaction.retried", "reaction.resumed"]);
+}
+
+#[test]
 fn timed_out_step_is_stopped_with_all_its_attempts() {
     let mut site = flow([does("slow", "demo.again").timeout(3)]);
     let execution = site.run("demo.flow");

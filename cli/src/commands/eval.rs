@@ -21,7 +21,7 @@ use crate::style::Style;
 /// The most bytes of a document that an expression is evaluated over.
 const DATA_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// Evaluate an expression, with an event, with JSON, or without input.
+/// Evaluate an expression, on an event, on JSON, or on no input.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -93,11 +93,11 @@ impl Left {
             Err(said) => {
                 // A file, the folder of a pack's copy, a record by its position, or a value of the vault by
                 // its key. A write-ahead log is a part of its database, which is the unit that is restored
-                // from a backup.
+                // from a backup. A damaged frame ends the write-ahead log of a vault early, so values are missing.
                 let parts = [file.file_name(), file.iter().nth(2)].into_iter().flatten().map(|part| part.to_string_lossy().into_owned());
                 let named = parts
                     .map(|part| part.trim_end_matches("-wal").to_owned())
-                    .chain(["position".to_owned(), "the value of `".to_owned()])
+                    .chain(["position", "the value of `", "the vault has lost the secret"].map(str::to_owned))
                     .any(|what| said.contains(&what));
                 assert!(said.contains("error: ") && named, "{case}: a refusal names what is wrong: {said}");
                 let tells_what_to_do = ["hint: ", "restore the data directory's"].iter().any(|what| said.contains(what));
