@@ -7,7 +7,7 @@ ARG BASE=docker.io/library/debian:bookworm-slim
 FROM docker.io/library/rust:1.95-bookworm AS build
 WORKDIR /source
 COPY . .
-RUN cargo build --profile dist --locked --bin ensue && install -D target/dist/ensue /out/ensue
+RUN rustup component add llvm-tools && packaging/build.sh && install -D target/dist/ensue /out/ensue
 
 FROM ${BASE} AS runtime
 # Tools that actions of packs use. A base image that has them already needs no network here.

@@ -10,7 +10,7 @@ name=ensue-$version-$(rustc -vV | sed -n 's/^host: //p')
 out=target/release-files
 binary=target/dist/ensue
 
-cargo build --profile dist --locked --bin ensue
+packaging/build.sh
 rm -rf "$out" && mkdir -p "$out/$name"/{man,completions}
 install "$binary" "$out/$name/ensue"
 "$binary" man --all "$out/$name/man"

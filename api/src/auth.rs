@@ -81,13 +81,15 @@ impl<P: Permission> Allowed<P> {
     pub(crate) fn demand(access: &dyn Access, parts: &Parts, secrecy: &Secrecy) -> Result<Self, Problem> {
         let token = token_of(parts)?;
         let holder = access.holder(token.id, &token.secret_sha256).ok_or(AuthRefusal::Invalid)?;
-        if let Some(reach) = reach(&holder.roles, P::NOUN, P::VERB) {
+        if let Some(reach) = reach(&holder.roles, P::IS) {
             return Ok(Self { holder, reach, token, permission: PhantomData });
         }
         match secrecy {
             // A caller that sees some of them gets the same answer for all, and so learns nothing about which
             // exist.
-            Secrecy::ThingNamed(name) if reach(&holder.roles, P::NOUN, "read").is_none() => Err(Missing::new(P::THING, name).into()),
+            Secrecy::ThingNamed(name) if P::IS.read().is_some_and(|read| reach(&holder.roles, read).is_none()) => {
+                Err(Missing::new(P::THING, name).into())
+            }
             Secrecy::ThingNamed(_) | Secrecy::Open => Err(AuthRefusal::Forbidden(P::NAME).into()),
         }
     }
@@ -120,7 +122,7 @@ impl<P: Permission> Allowed<P> {
 
     /// Reports whether the caller still has the permission: long-lasting requests check again.
     pub(crate) fn still_holds(&self, access: &dyn Access) -> bool {
-        access.holder(self.token.id, &self.token.secret_sha256).is_some_and(|holder| reach(&holder.roles, P::NOUN, P::VERB).is_some())
+        access.holder(self.token.id, &self.token.secret_sha256).is_some_and(|holder| reach(&holder.roles, P::IS).is_some())
     }
 }
 

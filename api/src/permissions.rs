@@ -1,10 +1,14 @@
-//! The permissions of callers, each with its own type, and the roles that include them.
+//! The permissions of callers, each with its own type.
 //!
-//! Each route's declaration names the permission that it requires.
+//! Each route's declaration names the permission that it requires. The core defines which roles include it.
+
+use ensue_engine::access::permission::{self, BuiltInRole};
 
 /// The permission that a route requires of its caller: a type, so that the requirement is part of the
 /// handler's signature.
 pub trait Permission: Send + Sync + 'static {
+    /// The permission, as the core knows it.
+    const IS: permission::Permission;
     /// The kind of resource.
     const NOUN: &'static str;
     /// The operation on it.
@@ -22,11 +26,14 @@ macro_rules! permissions {
             pub struct $type;
 
             impl Permission for $type {
+                const IS: permission::Permission = permission::Permission::$type;
                 const NOUN: &'static str = $noun;
                 const VERB: &'static str = $verb;
                 const NAME: &'static str = concat!($noun, ":", $verb);
                 const THING: &'static str = $thing;
             }
+
+            const _: () = assert!(is_same($type::NAME, $type::IS.name()), "the core has another name for this permission");
         )*
     };
 }
@@ -122,21 +129,6 @@ permissions! {
     NodeRead = "node":"read", "node";
 }
 
-/// A role: a named set of permissions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// May do everything.
-    Admin,
-    /// May do everything except reveal keys and create tokens.
-    Operator,
-    /// May work on packs and rules, send events, and run actions.
-    Author,
-    /// May see everything except keys and tokens.
-    Viewer,
-    /// Any other name: its holders may answer the inquiries that name the role, and nothing else.
-    Named,
-}
-
 /// How far a permission reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reach {
@@ -146,86 +138,56 @@ pub enum Reach {
     All,
 }
 
-impl Role {
-    /// Every role with its name; [`Role::Named`] with an example.
-    pub const ALL: [(&'static str, Role); 5] = [
-        ("admin", Role::Admin),
-        ("operator", Role::Operator),
-        ("author", Role::Author),
-        ("viewer", Role::Viewer),
-        ("release_managers", Role::Named),
-    ];
-
-    /// Returns the role of a name.
-    pub fn of(name: &str) -> Self {
-        match name {
-            "admin" => Self::Admin,
-            "operator" => Self::Operator,
-            "author" => Self::Author,
-            "viewer" => Self::Viewer,
-            _ => Self::Named,
+/// Returns how far these roles together reach with a permission; `None` if no role includes it.
+///
+/// A role that is not built in lets its holders answer the inquiries that name it, and nothing else.
+pub(crate) fn reach(roles: &[String], permission: permission::Permission) -> Option<Reach> {
+    let of_role = |role: &String| match BuiltInRole::named(role) {
+        Some(role) => role.may(permission).then_some(Reach::All),
+        // A role that answers an inquiry must be able to read it.
+        None => {
+            let is_asked = matches!(permission, permission::Permission::InquiriesAnswer | permission::Permission::InquiriesRead);
+            is_asked.then_some(Reach::WhatIsAsked)
         }
-    }
-
-    /// Returns how far the role reaches with the permission `<noun>:<verb>`; `None` if it does not include
-    /// it.
-    pub fn reach(self, noun: &str, verb: &str) -> Option<Reach> {
-        let all = |is_granted: bool| is_granted.then_some(Reach::All);
-        match self {
-            Self::Admin => all(true),
-            Self::Operator => all(!matches!((noun, verb), ("keys", "reveal") | ("tokens", "write"))),
-            Self::Author => Self::Viewer.reach(noun, verb).or(all(AUTHORED.contains(&noun))),
-            Self::Viewer => all(verb == "read" && !matches!(noun, "keys" | "tokens")),
-            // A role that answers an inquiry must be able to read it.
-            Self::Named => matches!((noun, verb), ("inquiries", "answer" | "read")).then_some(Reach::WhatIsAsked),
-        }
-    }
+    };
+    roles.iter().filter_map(of_role).max()
 }
 
-/// The resources that authors work on.
-const AUTHORED: &[&str] = &["packs", "actions", "triggers", "sensors", "rules", "hooks", "events", "executions", "replays", "backtests"];
-
-/// Returns how far these roles together reach with the permission `<noun>:<verb>`; `None` if no role includes
-/// it.
-pub(crate) fn reach(roles: &[String], noun: &str, verb: &str) -> Option<Reach> {
-    roles.iter().filter_map(|role| Role::of(role).reach(noun, verb)).max()
+const fn is_same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
+    }
+    at == one.len() && at == other.len()
 }
 
 #[cfg(test)]
 mod tests {
+    use ensue_engine::access::permission::Permission;
+
     use super::*;
 
-    #[test]
-    fn only_the_exact_name_of_a_role_carries_its_permissions() {
-        for trick in ["Admin", "admin ", "ADMIN", "аdmin", "admin\u{200b}", ""] {
-            assert_eq!(Role::of(trick), Role::Named, "{trick:?}");
-        }
-    }
-
-    #[test]
-    fn operator_cannot_create_tokens_and_viewer_sees_no_keys_or_tokens() {
-        assert_eq!(Role::Operator.reach("tokens", "write"), None);
-        assert_eq!(Role::Operator.reach("keys", "write"), Some(Reach::All));
-        assert_eq!(Role::Viewer.reach("keys", "read"), None);
-        assert_eq!((Role::Viewer.reach("tokens", "read"), Role::Author.reach("tokens", "read")), (None, None));
-        assert_eq!(Role::Operator.reach("tokens", "read"), Some(Reach::All));
-        assert_eq!(Role::Author.reach("keys", "read"), None);
-        assert_eq!(Role::Named.reach("events", "read"), None);
-        for noun in ["replays", "backtests"] {
-            assert_eq!(Role::Viewer.reach(noun, "run"), None);
-            assert_eq!(Role::Named.reach(noun, "run"), None);
-            assert!([Role::Author, Role::Operator, Role::Admin].into_iter().all(|role| role.reach(noun, "run") == Some(Reach::All)));
-        }
+    fn roles(names: &[&str]) -> Vec<String> {
+        names.iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn custom_role_reaches_its_own_inquiries_unless_another_reaches_all() {
-        let reach = |roles: &[&str], verb| reach(&roles.iter().map(ToString::to_string).collect::<Vec<_>>(), "inquiries", verb);
-        assert_eq!(reach(&["release_managers"], "read"), Some(Reach::WhatIsAsked));
-        assert_eq!(reach(&["release_managers"], "answer"), Some(Reach::WhatIsAsked));
-        assert_eq!(reach(&["release_managers"], "cancel"), None);
-        assert_eq!(reach(&["release_managers", "viewer"], "read"), Some(Reach::All));
-        assert_eq!((reach(&["viewer"], "answer"), reach(&["author"], "answer")), (None, None));
-        assert_eq!((reach(&["operator"], "answer"), reach(&["operator"], "cancel")), (Some(Reach::All), Some(Reach::All)));
+        let reach = |names: &[&str], permission| reach(&roles(names), permission);
+        assert_eq!(reach(&["release_managers"], Permission::InquiriesRead), Some(Reach::WhatIsAsked));
+        assert_eq!(reach(&["release_managers"], Permission::InquiriesAnswer), Some(Reach::WhatIsAsked));
+        assert_eq!(reach(&["release_managers"], Permission::InquiriesCancel), None);
+        assert_eq!(reach(&["release_managers", "viewer"], Permission::InquiriesRead), Some(Reach::All));
+        assert_eq!((reach(&["viewer"], Permission::InquiriesAnswer), reach(&["author"], Permission::InquiriesAnswer)), (None, None));
+        assert_eq!(reach(&["operator"], Permission::InquiriesAnswer), Some(Reach::All));
+    }
+
+    #[test]
+    fn custom_role_reaches_only_inquiries() {
+        for permission in Permission::ALL.iter().filter(|permission| permission.noun() != "inquiries") {
+            assert_eq!(reach(&roles(&["release_managers", "Admin", ""]), *permission), None, "{permission:?}");
+        }
+        assert_eq!(reach(&[], Permission::EventsRead), None);
     }
 }

@@ -2,4 +2,5 @@
 
 pub mod decide;
 pub mod facts;
+pub mod permission;
 pub mod state;

@@ -32,7 +32,8 @@ pub trait Log: Send {
     /// Returns the newest position and the chain's hash there.
     fn head(&self) -> Result<Head, LogError>;
     /// Appends all of the batch or nothing, after `head` and under `epoch`. The batch's keys are in the same
-    /// transaction; a batch may contain only keys. When this returns, the batch is on the disk.
+    /// transaction; a batch may contain only keys. When this returns, the batch is on the disk. The log itself looks up
+    /// a commit whose outcome it did not learn.
     fn append(&mut self, batch: &Batch, head: Position, epoch: Epoch) -> Result<Position, AppendError>;
     /// Returns where these keys were seen. Only the writer asks, so the answer cannot be stale.
     fn seen(&self, keys: &[DedupeKey]) -> Result<Vec<Option<Seen>>, LogError>;
@@ -98,7 +99,7 @@ pub enum AppendError {
     /// The disk is full; nothing of the batch was stored.
     #[error("the disk is full; nothing was written")]
     Full,
-    /// It is unknown whether the batch was stored; it can be looked up by its id.
+    /// It is unknown whether the batch was stored, and it cannot be looked up now.
     #[error("the node cannot tell whether the batch was written")]
     Unknown,
     /// The store has failed permanently and cannot be used until it is reopened.

@@ -55,9 +55,6 @@ pub use queues::QueueGauge;
 
 /// The maximum number of commands that wait for the sequencer; it rejects more as busy.
 pub(crate) const COMMANDS_WAITING_MAX: usize = 8_192;
-/// How often a batch whose commit has an unknown outcome is looked up, and appended again if no part of it is in the
-/// log.
-const UNKNOWN_TRIES_MAX: usize = 3;
 /// How long owed reactions wait while the disk has no room.
 const SPACE_EVERY: Duration = Duration::from_millis(200);
 
@@ -453,7 +450,7 @@ impl Sequencer {
         }
     }
 
-    /// Appends the batch. If the outcome of the commit is unknown, it is looked up, not guessed.
+    /// Appends the batch. The log itself looks up commits whose outcome it does not learn.
     fn append(&mut self) -> Result<Arc<CommittedBatch>, AppendError> {
         let before = self.sequencing.committed_head();
         let batch = self.sequencing.batch();
@@ -462,15 +459,7 @@ impl Sequencer {
             return Ok(Arc::new(self.sequencing.committed()));
         }
         let begin = Instant::now();
-        let mut appended = self.log.append(self.sequencing.batch(), before.position, self.sequencing.epoch());
-        for _ in 0..UNKNOWN_TRIES_MAX {
-            let Err(AppendError::Unknown) = appended else { break };
-            appended = match self.looked_up(before) {
-                Ok(Some(position)) => Ok(position),
-                Ok(None) => self.log.append(self.sequencing.batch(), before.position, self.sequencing.epoch()),
-                Err(error) => Err(error),
-            };
-        }
+        let appended = self.log.append(self.sequencing.batch(), before.position, self.sequencing.epoch());
         match appended {
             Ok(_) => {
                 self.steps.written();
@@ -490,18 +479,6 @@ impl Sequencer {
                 self.steps.undone();
                 Err(error)
             }
-        }
-    }
-
-    /// Returns the newest position of the batch if it is in the log after all, or `None` if no part of it is.
-    fn looked_up(&self, before: Head) -> Result<Option<Position>, AppendError> {
-        let dead = |error: LogError| AppendError::Dead(error.to_string());
-        let reader = self.log.reader().map_err(dead)?;
-        let batch = self.sequencing.batch();
-        match reader.batch_at(before.position.next()).map_err(dead)? {
-            Some(found) if Some(found) == batch.id => Ok(Some(Position(before.position.0 + batch.records.len() as u64))),
-            Some(_) => Err(AppendError::Behind(reader.head().map_err(dead)?)),
-            None => Ok(None),
         }
     }
 

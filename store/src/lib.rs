@@ -1,7 +1,7 @@
 //! The stores: log, views, vault, outputs and blobs, in memory and on SQLite.
 //!
 //! Read in this order: [`sqlite`] and [`memory`] each hold one implementation of every port; [`encode`]
-//! compresses bodies; [`verify`] walks a log's chain; [`vault`] and [`master_key`] seal secrets; [`outputs`]
+//! compresses bodies; [`settled`] looks up commits with an unknown outcome; [`verify`] walks a log's chain; [`vault`] and [`master_key`] seal secrets; [`outputs`]
 //! keeps the output of attempts, and [`blobs`] their artifacts, both as long as [`retention`] allows;
 //! [`data_dir`] and [`state_folder`] are the places on disk, and [`copy`] copies the first; [`checkpoints`] are
 //! saved states.
@@ -18,6 +18,7 @@ pub mod master_key;
 pub mod memory;
 pub mod outputs;
 pub mod retention;
+pub mod settled;
 mod space;
 pub mod spare;
 pub mod sqlite;

@@ -12,6 +12,7 @@ use ensue_store::blobs::{BlobLimits, FolderBlobs};
 use ensue_store::master_key::MasterKey;
 use ensue_store::outputs::{FolderOutputs, Now, OutputLimits};
 use ensue_store::retention::{Round, Step};
+use ensue_store::settled::Settled;
 use ensue_store::sqlite::Place;
 use ensue_store::sqlite::log::{SqliteLog, SqliteLogReader, logs_at};
 use ensue_store::sqlite::vault::SqliteVault;
@@ -85,7 +86,7 @@ impl Backend for Places {
     }
 
     fn writer(&self, log: LogId) -> Result<Box<dyn Log>, OpenError> {
-        Ok(Box::new(SqliteLog::open_at(self.log.clone(), log)?))
+        Ok(Box::new(Settled::of(SqliteLog::open_at(self.log.clone(), log)?)))
     }
 
     fn reader(&self, log: LogId) -> Result<Box<dyn LogReader>, OpenError> {

@@ -12,6 +12,7 @@ use ensue_engine::record::{Actor, CatalogRevision, Record};
 use ensue_engine::time::Timestamp;
 use ensue_store::checkpoints::Checkpoints;
 use ensue_store::memory::MemoryLog;
+use ensue_store::settled::Settled;
 use ensue_store::verify::verify;
 use ensue_test_support::faulty_log::{AppendFault, Fate, Faults, FaultyLog};
 
@@ -141,7 +142,7 @@ impl World {
         let parts = SequencerParts {
             engine,
             head,
-            log: Box::new(log),
+            log: Box::new(Settled::of(log)),
             clock: self.clock.clone(),
             catalogs: Arc::new(Nothing),
             settings: self.settings.clone(),

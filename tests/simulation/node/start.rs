@@ -24,6 +24,7 @@ use ensue_node::parts::{
 use ensue_node::seat::open::open_on;
 use ensue_store::blobs::BlobLimits;
 use ensue_store::outputs::{Now, OutputLimits};
+use ensue_store::settled::Settled;
 use ensue_views::ViewReader;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
@@ -232,7 +233,7 @@ impl Node {
             followers: vec![views_told.clone()],
         };
         let machine = unstarted.with(SequencerParts {
-            log: Box::new(FailingLog::new(opened.log, ground.clone(), life.clone())),
+            log: Box::new(Settled::of(FailingLog::new(opened.log, ground.clone(), life.clone()))),
             engine: opened.engine,
             head: opened.head,
             clock: clock.clone(),

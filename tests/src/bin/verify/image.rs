@@ -7,27 +7,40 @@ use anyhow::{Result, ensure};
 
 use crate::{Report, refuse_in_ci};
 
-const NAME: &str = "container image";
-
 /// Builds the image around the tested binary, and runs a node in it.
 pub(crate) fn check(report: &mut Report) -> Result<()> {
+    check_with(report, "container image", &Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/debug/ensue"))
+}
+
+fn check_with(report: &mut Report, name: &'static str, binary: &Path) -> Result<()> {
     let missing = ["podman", "runc", "debootstrap"].into_iter().find(|program| Command::new(program).arg("--version").output().is_err());
     if let Some(program) = missing {
         refuse_in_ci(program)?;
-        report.skip(NAME, "`.ci/run` installs podman, runc and debootstrap");
+        report.skip(name, "`.ci/run` installs podman, runc and debootstrap");
         return Ok(());
     }
     if !is_root() {
-        report.skip(NAME, "debootstrap needs root");
+        report.skip(name, "debootstrap needs root");
         return Ok(());
     }
-    report.time(NAME, || {
+    report.time(name, || {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let script = root.join("packaging/check-image.sh");
-        let status = Command::new(script).arg(root.join("target/debug/ensue")).status()?;
+        let status = Command::new(script).arg(binary).status()?;
         ensure!(status.success(), "the image cannot be built or does not run");
         Ok(())
     })
+}
+
+/// Builds the binary that a release ships, and runs a node with it in the image.
+pub(crate) fn check_shipped(report: &mut Report) -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    report.time("shipped binary", || {
+        let status = Command::new(root.join("packaging/build.sh")).status()?;
+        ensure!(status.success(), "the binary that a release ships cannot be built");
+        Ok(())
+    })?;
+    check_with(report, "container image of it", &root.join("target/dist/ensue"))
 }
 
 fn is_root() -> bool {

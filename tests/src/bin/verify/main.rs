@@ -187,6 +187,7 @@ fn main() -> Result<()> {
     if is_long {
         report.run(&FAULTS)?;
         report.run(&OVERLOAD)?;
+        image::check_shipped(&mut report)?;
         changed::check(&mut report)?;
     }
     report.print();

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Builds the binary that a release ships, as `target/dist/ensue`: with profile-guided optimization, for which an instrumented binary
+# runs its own benchmarks, and with packed relocations, which need glibc 2.36 or newer. That takes two builds and some minutes between them.
+#
+#   packaging/build.sh
+#
+# It needs the `llvm-profdata` of Rust's LLVM: from `rustup component add llvm-tools`, from Debian's package `llvm-<version>`, or the one
+# that LLVM_PROFDATA names.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+host=$(rustc -vV | sed -n 's/^host: //p')
+llvm=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+profdata=
+for candidate in "${LLVM_PROFDATA:-}" "$(rustc --print sysroot)/lib/rustlib/$host/bin/llvm-profdata" "llvm-profdata-$llvm"; do
+  if [ -n "$candidate" ] && "$candidate" --version >/dev/null 2>&1; then
+    profdata=$candidate
+    break
+  fi
+done
+if [ -z "$profdata" ]; then
+  echo "failed: there is no llvm-profdata; run \`rustup component add llvm-tools\`, or install llvm-$llvm" >&2
+  exit 1
+fi
+work=$PWD/target/pgo
+rm -rf "$work/raw" "$work/trained.profdata" && mkdir -p "$work/raw"
+
+# With `--target`, the flags reach the binary and not the build scripts.
+RUSTFLAGS="-Cprofile-generate=$work/raw" \
+  cargo build --profile dist --locked --bin ensue --target "$host" --target-dir "$work"
+
+train() { LLVM_PROFILE_FILE=$work/raw/%m.profraw "$work/$host/dist/ensue" "$@" >/dev/null; }
+train bench ingest rule http process batch workflow --seconds 5 --output json
+train bench http --rate 200 --seconds 5 --output json
+train demo
+"$profdata" merge --output "$work/trained.profdata" "$work/raw"
+
+RUSTFLAGS="-Cprofile-use=$work/trained.profdata -Clink-arg=-Wl,-z,pack-relative-relocs" \
+  cargo build --profile dist --locked --bin ensue --target "$host"
+install -D "target/$host/dist/ensue" target/dist/ensue
