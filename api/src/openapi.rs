@@ -341,14 +341,26 @@ fn answer(given: &Given, schemas: &mut SchemaGenerator) -> Value {
     json!({ "description": given.means, "headers": header_references(given.headers), "content": content })
 }
 
-/// Returns the schema of a stream of events. JSON Schema has no words for the frames around the data, so a
-/// client must take the data out of them.
+/// Where the schema of the data is in the schema of a stream of events.
+const DATA_OF_EVENTS: &str = "/properties/data/contentSchema/anyOf/0";
+
+/// Returns the schema of a stream of events: that of one event, as OpenAPI 3.2 describes streams. It has no `type`, because
+/// OpenAPI 3.1 takes it for that of the whole text.
 fn events(data: &Schema) -> Value {
-    // Has no `type`: Schemathesis validates a whole event, with its name and its data, as an object.
+    let end = json!({
+        "description": "The data of the event `end`: why the node ended the stream.",
+        "type": "object",
+        "properties": { "reason": { "type": "string" }, "status": { "type": "string" } },
+        "minProperties": 1,
+        "additionalProperties": false,
+    });
     json!({
-        "description": "Server-Sent Events. The data of each is described here. If the node ends the stream, the last event is named `end`, and its data says why.",
-        "contentMediaType": "application/json",
-        "contentSchema": data,
+        "description": "Server-Sent Events, each with these fields. If the node ends the stream, the last event is named `end`.",
+        "properties": {
+            "id": { "type": "string", "description": "The place in the stream: `Last-Event-ID` continues after it." },
+            "event": { "type": "string" },
+            "data": { "type": "string", "contentMediaType": "application/json", "contentSchema": { "anyOf": [data, end] } },
+        },
     })
 }
 

@@ -5,6 +5,8 @@
 
 use serde_json::{Map, Value};
 
+use super::DATA_OF_EVENTS;
+
 /// The answers in JSON, by the names of their schemas.
 const OF_SCHEMAS: &str = include_str!("examples.json");
 
@@ -34,7 +36,7 @@ pub(super) fn add(document: &mut Value) {
             let Some(content) = response.get_mut("content").and_then(Value::as_object_mut) else { continue };
             for (media, content) in content {
                 let is_of = |of: Option<&str>, known: &str| known == media && (of.is_none() || of == id.as_deref());
-                let example = match (named(content, "/schema"), named(content, "/schema/contentSchema")) {
+                let example = match (named(content, "/schema"), named(content, &format!("/schema{DATA_OF_EVENTS}"))) {
                     (Some(name), _) => of_schemas.get(name).cloned(),
                     (None, Some(data)) => event(&of_schemas, data),
                     (None, None) => OF_MEDIA.iter().find(|(of, known, _)| is_of(*of, known)).map(|(_, _, text)| (*text).into()),

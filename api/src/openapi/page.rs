@@ -7,6 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::DATA_OF_EVENTS;
+
 /// The page as it is kept in the repository and served. A test compares it with the one generated from the
 /// document.
 pub(crate) const KEPT: &str = include_str!("../../../docs/reference/openapi.html");
@@ -125,7 +127,7 @@ fn referred<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
 
 /// Returns the name of a schema, or of the data of its events, if it has one.
 fn of_shape(schema: &Value) -> String {
-    let schema = schema.get("contentSchema").unwrap_or(schema);
+    let schema = schema.pointer(DATA_OF_EVENTS).unwrap_or(schema);
     let name = schema["$ref"].as_str().and_then(|at| at.rsplit('/').next());
     name.map(|name| format!(" (<code>{}</code>)", escaped(name))).unwrap_or_default()
 }
