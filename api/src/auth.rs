@@ -90,7 +90,7 @@ impl<P: Permission> Allowed<P> {
             Secrecy::ThingNamed(name) if P::IS.read().is_some_and(|read| reach(&holder.roles, read).is_none()) => {
                 Err(Missing::new(P::THING, name).into())
             }
-            Secrecy::ThingNamed(_) | Secrecy::Open => Err(AuthRefusal::Forbidden(P::NAME).into()),
+            Secrecy::ThingNamed(_) | Secrecy::Open => Err(AuthRefusal::Forbidden(P::IS.name()).into()),
         }
     }
 

@@ -9,124 +9,115 @@ use ensue_engine::access::permission::{self, BuiltInRole};
 pub trait Permission: Send + Sync + 'static {
     /// The permission, as the core knows it.
     const IS: permission::Permission;
-    /// The kind of resource.
-    const NOUN: &'static str;
-    /// The operation on it.
-    const VERB: &'static str;
-    /// Both: `<noun>:<verb>`.
-    const NAME: &'static str;
     /// The name of one such resource, for the error if it is missing.
     const THING: &'static str;
+    /// The kind of resource.
+    const NOUN: &'static str = Self::IS.noun();
 }
 
 macro_rules! permissions {
-    ($($(#[$doc:meta])* $type:ident = $noun:literal : $verb:literal, $thing:literal;)*) => {
+    ($($(#[$doc:meta])* $type:ident, $thing:literal;)*) => {
         $(
             $(#[$doc])*
             pub struct $type;
 
             impl Permission for $type {
                 const IS: permission::Permission = permission::Permission::$type;
-                const NOUN: &'static str = $noun;
-                const VERB: &'static str = $verb;
-                const NAME: &'static str = concat!($noun, ":", $verb);
                 const THING: &'static str = $thing;
             }
-
-            const _: () = assert!(is_same($type::NAME, $type::IS.name()), "the core has another name for this permission");
         )*
     };
 }
 
 permissions! {
     /// See the contents of installed packs.
-    PacksRead = "packs":"read", "pack";
+    PacksRead, "pack";
     /// See actions.
-    ActionsRead = "actions":"read", "action";
+    ActionsRead, "action";
     /// Run an action by hand.
-    ActionsExecute = "actions":"execute", "action";
+    ActionsExecute, "action";
     /// See triggers.
-    TriggersRead = "triggers":"read", "trigger";
+    TriggersRead, "trigger";
     /// See sensors.
-    SensorsRead = "sensors":"read", "sensor";
+    SensorsRead, "sensor";
     /// See rules.
-    RulesRead = "rules":"read", "rule";
+    RulesRead, "rule";
     /// Enable, disable and shadow rules.
-    RulesWrite = "rules":"write", "rule";
+    RulesWrite, "rule";
     /// See webhooks and their last deliveries.
-    HooksRead = "hooks":"read", "hook";
+    HooksRead, "hook";
     /// Have the node sign a delivery and send it to itself.
-    HooksSend = "hooks":"send", "hook";
+    HooksSend, "hook";
     /// See events.
-    EventsRead = "events":"read", "event";
+    EventsRead, "event";
     /// Send events.
-    EventsWrite = "events":"write", "event";
+    EventsWrite, "event";
     /// See enforcements.
-    EnforcementsRead = "enforcements":"read", "enforcement";
+    EnforcementsRead, "enforcement";
     /// See executions and their output.
-    ExecutionsRead = "executions":"read", "execution";
+    ExecutionsRead, "execution";
     /// See and save the artifacts of executions.
-    ArtifactsRead = "artifacts":"read", "artifact";
+    ArtifactsRead, "artifact";
     /// Cancel executions.
-    ExecutionsCancel = "executions":"cancel", "execution";
+    ExecutionsCancel, "execution";
     /// Pause and resume executions.
-    ExecutionsPause = "executions":"pause", "execution";
+    ExecutionsPause, "execution";
     /// Rerun executions that have ended.
-    ExecutionsRerun = "executions":"rerun", "execution";
+    ExecutionsRerun, "execution";
     /// Settle indeterminate executions.
-    ExecutionsSettle = "executions":"settle", "execution";
+    ExecutionsSettle, "execution";
     /// Replay recorded executions.
-    ReplaysRun = "replays":"run", "execution";
+    ReplaysRun, "execution";
     /// Try rules over recorded events.
-    BacktestsRun = "backtests":"run", "rule";
+    BacktestsRun, "rule";
     /// See inquiries.
-    InquiriesRead = "inquiries":"read", "inquiry";
+    InquiriesRead, "inquiry";
     /// Answer inquiries to one's own roles.
-    InquiriesAnswer = "inquiries":"answer", "inquiry";
+    InquiriesAnswer, "inquiry";
     /// Cancel inquiries.
-    InquiriesCancel = "inquiries":"cancel", "inquiry";
+    InquiriesCancel, "inquiry";
     /// See timers of schedules.
-    TimersRead = "timers":"read", "timer";
+    TimersRead, "timer";
     /// Accept the clock after it stepped far forward.
-    ClockAccept = "clock":"accept", "step of the clock";
+    ClockAccept, "step of the clock";
     /// See who holds locks, and who waits for them.
-    LocksRead = "locks":"read", "lock";
+    LocksRead, "lock";
     /// See which executions have the workers of each queue, and which wait for one.
-    QueuesRead = "queues":"read", "queue";
+    QueuesRead, "queue";
     /// See the causal tree of an event, enforcement or execution.
-    TracesRead = "traces":"read", "event, enforcement or execution";
+    TracesRead, "event, enforcement or execution";
     /// Read the log's records.
-    LogRead = "log":"read", "record";
+    LogRead, "record";
     /// Check the log's chain.
-    LogVerify = "log":"verify", "record";
+    LogVerify, "record";
     /// See the status of the read models.
-    ViewsRead = "views":"read", "view";
+    ViewsRead, "view";
     /// Rebuild the read models.
-    ViewsRebuild = "views":"rebuild", "view";
+    ViewsRebuild, "view";
     /// See which keys are set, never their values.
-    KeysRead = "keys":"read", "key";
+    KeysRead, "key";
     /// Set and remove keys.
-    KeysWrite = "keys":"write", "key";
+    KeysWrite, "key";
     /// See vars and their values.
-    VarsRead = "vars":"read", "var";
+    VarsRead, "var";
     /// Set and remove vars.
-    VarsWrite = "vars":"write", "var";
+    VarsWrite, "var";
     /// See tokens, never their secrets.
-    TokensRead = "tokens":"read", "token";
+    TokensRead, "token";
     /// Create and revoke tokens.
-    TokensWrite = "tokens":"write", "token";
+    TokensWrite, "token";
     /// See parked reactions.
-    ParkedReactionsRead = "parked_reactions":"read", "parked reaction";
+    ParkedReactionsRead, "parked reaction";
     /// Retry and dismiss parked reactions.
-    ParkedReactionsSettle = "parked_reactions":"settle", "parked reaction";
+    ParkedReactionsSettle, "parked reaction";
     /// See authenticated deliveries that were rejected, and executions that failed permanently.
-    DeadLettersRead = "dead_letters":"read", "dead letter";
+    DeadLettersRead, "dead letter";
     /// Retry and dismiss dead letters.
-    DeadLettersSettle = "dead_letters":"settle", "dead letter";
+    DeadLettersSettle, "dead letter";
     /// Read the node's metrics.
-    MetricsRead = "metrics":"read", "metric";
+    MetricsRead, "metric";
     /// See the node's status, activity and problems.
-    NodeRead = "node":"read", "node";
+    NodeRead, "node";
 }
 
 /// How far a permission reaches.
@@ -151,15 +142,6 @@ pub(crate) fn reach(roles: &[String], permission: permission::Permission) -> Opt
         }
     };
     roles.iter().filter_map(of_role).max()
-}
-
-const fn is_same(one: &str, other: &str) -> bool {
-    let (one, other) = (one.as_bytes(), other.as_bytes());
-    let mut at = 0;
-    while at < one.len() && at < other.len() && one[at] == other[at] {
-        at += 1;
-    }
-    at == one.len() && at == other.len()
 }
 
 #[cfg(test)]

@@ -190,7 +190,7 @@ impl Routes {
         };
         let filter = MethodFilter::try_from(method.clone()).expect("the methods declared here are ones that axum routes");
         self.router = std::mem::take(&mut self.router).route(&path, on(filter, answer));
-        self.table.push(Route { method, path, demands: Demand::Permission { noun: P::NOUN, verb: P::VERB }, operation });
+        self.table.push(Route { method, path, demands: Demand::Permission { noun: P::IS.noun(), verb: P::IS.verb() }, operation });
     }
 
     fn public<F, Answer>(&mut self, public: Public, handler: F, operation: Operation)
