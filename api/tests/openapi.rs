@@ -140,7 +140,9 @@ fn data_of_every_event_stream_has_a_schema_and_a_valid_example() {
             let Some(content) = response["content"].get("text/event-stream") else { continue };
             let schema = &content["schema"];
             assert_eq!(schema.get("type"), None, "{route}: the example is a text, and each event is an object");
-            let of_data = &schema["properties"]["data"]["contentSchema"];
+            let data = &schema["properties"]["data"];
+            assert_eq!((&data["type"], &data["contentMediaType"]), (&json!("string"), &json!("application/json")), "{route}");
+            let of_data = &data["contentSchema"];
             let example = content["example"].as_str().unwrap();
             let (_, data) = example.strip_suffix("\n\n").unwrap().split_once("data: ").unwrap();
             let data: Value = serde_json::from_str(data).unwrap();
