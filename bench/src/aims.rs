@@ -187,9 +187,8 @@ mod tests {
         let mut call = run("http", "64 connections", 5_100.0, 6.0, 0);
         call["memory_rest_bytes"] = 30_000_000.into();
         call["ready_ms"] = 17.5.into();
-        let mut rested = json!({ "scenario": "ingest", "pace": "64 connections", "rest_s": 300, "memory_after_rest_bytes": 26_214_400 });
-        let hurried = json!({ "scenario": "ingest", "pace": "64 connections", "rest_s": 3, "memory_after_rest_bytes": 99_000_000 });
-        rested["refused"] = 0.into();
+        let rest = |seconds: u64, bytes: u64| json!({ "scenario": "ingest", "pace": "64 connections", "refused": 0, "rest_s": seconds, "memory_after_rest_bytes": bytes });
+        let (rested, hurried) = (rest(300, 26_214_400), rest(3, 99_000_000));
         let graph = |name: &str, difference: f64| json!({ "scenario": name, "pace": "2 workers", "difference_ms": difference, "allowed_ms": 140.0, "over_aim": difference > 140.0 });
         let mut document = json!({
             "slow_disk_ms": null,

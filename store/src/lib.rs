@@ -1,10 +1,10 @@
 //! The stores: log, views, vault, outputs and blobs, in memory and on SQLite.
 //!
 //! Read in this order: [`sqlite`] and [`memory`] each hold one implementation of every port; [`encode`]
-//! compresses bodies; [`settled`] looks up commits with an unknown outcome; [`verify`] walks a log's chain; [`vault`] and [`master_key`] seal secrets; [`outputs`]
-//! keeps the output of attempts, and [`blobs`] their artifacts, both as long as [`retention`] allows;
-//! [`data_dir`] and [`state_folder`] are the places on disk, and [`copy`] copies the first; [`checkpoints`] are
-//! saved states.
+//! compresses bodies; [`settled`] looks up commits with an unknown outcome; [`verify`] walks a log's chain;
+//! [`vault`] and [`master_key`] seal secrets; [`outputs`] keeps the output of attempts, and [`blobs`] their
+//! artifacts, both as long as [`retention`] allows; [`data_dir`] and [`state_folder`] are the places on disk, and
+//! [`copy`] copies the first; [`checkpoints`] are saved states.
 //!
 //! The stores decide nothing: the engine defines the meaning and the consequences of records.
 

@@ -71,7 +71,7 @@ pub(super) fn first_token(config: &Config, is_first_start: bool, tokens: &NodeTo
             doing: "adding the tokens",
             why: format!("the vault has lost the secret of every token in the log: {}", lost.join(", ")),
             hint: Some(
-                "restore it from a backup; or revoke each token with `ensue tokens revoke NAME --data DIR`, and the next start creates a new one"
+                "restore the data directory's vault from a backup; or revoke each token with `ensue tokens revoke NAME --data DIR`, and the next start creates a new one"
                     .into(),
             ),
         });
