@@ -12,23 +12,32 @@ use ensue_simulation::mutants::patch;
 const ENGINE: &str = "engine/src/lib.rs";
 const SEAM: &str = "engine/src/mutants.rs";
 const DECLARED: &str = "pub mod mutants;";
+/// The manifest of the workspace, and the version there.
+const MANIFEST: &str = "Cargo.toml";
+const OWN: &str = env!("CARGO_PKG_VERSION");
 
-/// Builds this program with all bugs planted, in a folder below `target`. Returns the built program.
-///
-/// The copy has a target folder of its own: cargo takes crates at the same place of two workspaces for the same.
+/// The version of the crates in the copy. Cargo takes crates at the same place of two workspaces for the same if their versions are
+/// equal, and both share a target folder, so that the dependencies are built once.
+const VERSION: &str = "+mutants";
+
+/// Builds this program with all bugs planted. Returns the built program.
 pub(crate) fn built() -> Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the crate lies in the workspace")?;
     let itself = std::env::current_exe()?;
-    let folder = itself.parent().and_then(Path::parent).context("this program lies in a target folder")?.join("mutants");
-    let (source, build) = (folder.join("source"), folder.join("build"));
+    let target = itself.parent().and_then(Path::parent).context("this program lies in a target folder")?;
+    let (folder, planted) = (target.join("mutants"), target.join("mutants/planted"));
+    let source = folder.join("source");
     write(root, &source)?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let with = ["build", "-q", "-p", "ensue-tests", "--bin", "mutants", "--locked", "--target-dir"];
-    let status = Command::new(cargo).args(with).arg(&build).current_dir(&source).status().context("cargo does not start")?;
+    // Offline: only the versions of our own crates differ from what is locked.
+    let with = ["build", "-q", "--workspace", "--bin", "mutants", "--offline", "--target-dir"];
+    let status = Command::new(cargo).args(with).arg(target).current_dir(&source).status().context("cargo does not start")?;
     if !status.success() {
         bail!("the sources with the bugs of {} do not compile: renew the patch that the error shows", patch::FOLDER);
     }
-    Ok(build.join("debug/mutants"))
+    // The next build of the workspace puts its own program at this place.
+    fs::copy(target.join("debug/mutants"), &planted).context("the program with the bugs")?;
+    Ok(planted)
 }
 
 /// Writes the copy. Files that have not changed are left as they are, so that cargo does not build them again.
@@ -36,6 +45,8 @@ fn write(root: &Path, to: &Path) -> Result<()> {
     let mut planted = patch::apply(root, &patch::read_all(root)?)?;
     let read = |path: &str| fs::read_to_string(root.join(path)).with_context(|| path.to_owned());
     planted.insert(SEAM.to_owned(), read(&format!("{}/seam.rs", patch::FOLDER))?);
+    let version = |root: &str| root.replacen(&format!("version = \"{OWN}\""), &format!("version = \"{OWN}{VERSION}\""), 1);
+    planted.insert(MANIFEST.to_owned(), version(&read(MANIFEST)?));
     let engine = planted.remove(ENGINE).map_or_else(|| read(ENGINE), Ok)?;
     planted.insert(ENGINE.to_owned(), format!("{engine}\n{DECLARED}\n"));
     let mut written: BTreeSet<PathBuf> = BTreeSet::new();

@@ -65,12 +65,13 @@ mod tests {
 
     #[test]
     fn file_belongs_to_the_innermost_crate() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let root = crate::root();
         let of = |path: &str| crate_of(&root.join(path));
         for (path, name) in [
             ("engine/src/ids/derived.rs", "ensue-engine"),
             ("cli/tests/main.rs", "ensue"),
             ("tests/tidy/rooms.rs", "ensue-tests"),
+            ("tests/verify/src/main.rs", "ensue-verify"),
             ("tests/disk/src/lib.rs", "ensue-disk"),
             ("tests/support/src/story.rs", "ensue-test-support"),
         ] {

@@ -27,7 +27,7 @@ const NODE_MIN: (u32, u32) = (20, 19);
 
 /// Generates clients from the document, and tests them.
 pub(crate) fn check(report: &mut Report) -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    let root = crate::root().canonicalize()?;
     if let Some(missing) = missing(&root) {
         refuse_in_ci(missing)?;
         report.skip(NAME, &format!("there is no {missing}; `.ci/run` installs it"));

@@ -47,7 +47,7 @@ enum Caller {
 
 /// Checks the document, and a node against it.
 pub(crate) fn check(report: &mut Report) -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    let root = crate::root().canonicalize()?;
     let tools = root.join(TOOLS);
     let missing = ["openapi-spec-validator", "schemathesis"].into_iter().find(|tool| !tools.join(tool).is_file());
     if let Some(tool) = missing {

@@ -9,7 +9,7 @@ use crate::{Report, refuse_in_ci};
 
 /// Builds the image around the tested binary, and runs a node in it.
 pub(crate) fn check(report: &mut Report) -> Result<()> {
-    check_with(report, "container image", &Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/debug/ensue"))
+    check_with(report, "container image", &crate::root().join("target/debug/ensue"))
 }
 
 fn check_with(report: &mut Report, name: &'static str, binary: &Path) -> Result<()> {
@@ -24,7 +24,7 @@ fn check_with(report: &mut Report, name: &'static str, binary: &Path) -> Result<
         return Ok(());
     }
     report.time(name, || {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let root = crate::root();
         let script = root.join("packaging/check-image.sh");
         let status = Command::new(script).arg(binary).status()?;
         ensure!(status.success(), "the image cannot be built or does not run");
@@ -34,7 +34,7 @@ fn check_with(report: &mut Report, name: &'static str, binary: &Path) -> Result<
 
 /// Builds the binary that a release ships, and runs a node with it in the image.
 pub(crate) fn check_shipped(report: &mut Report) -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = crate::root();
     report.time("shipped binary", || {
         let status = Command::new(root.join("packaging/build.sh")).status()?;
         ensure!(status.success(), "the binary that a release ships cannot be built");

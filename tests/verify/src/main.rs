@@ -11,7 +11,7 @@ mod node;
 mod openapi;
 mod quick;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -24,12 +24,26 @@ struct Step {
     variables: &'static [(&'static str, &'static str)],
 }
 
+/// A step that is a program of `ensue-tests`. `cargo run` would build our crates again, with other features of what they depend on
+/// than the tests; so it is the one that was built with the tests.
+struct Program {
+    name: &'static str,
+    program: &'static str,
+    arguments: &'static [&'static str],
+}
+
+/// Builds what [`TESTS`] runs, which includes the programs.
+const BUILD: [&str; 5] = ["test", "--workspace", "--locked", "--no-run", "--quiet"];
+
 const FORMATTING: Step = Step { name: "formatting", arguments: &["fmt", "--all", "--check"], variables: &[] };
 
 const LINTS: Step =
     Step { name: "lints", arguments: &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"], variables: &[] };
 
-const TESTS: Step = Step { name: "tests", arguments: &["test", "--workspace", "--locked"], variables: &[] };
+const TESTS: [&str; 3] = ["test", "--workspace", "--locked"];
+
+/// How many tests run at once on each core: most of them wait, for programs, timers and nodes.
+const TESTS_PER_CORE: usize = 2;
 
 const LICENCES: Step =
     Step { name: "bans, licences and sources", arguments: &["deny", "--locked", "check", "bans", "licenses", "sources"], variables: &[] };
@@ -43,56 +57,18 @@ const HOSTILE: Step = Step {
     variables: &[],
 };
 
-/// A minute for each. The first folder collects the fuzzer's interesting inputs; the inputs that once failed
-/// are in `fuzz/seeds`.
-const FUZZING: [(&str, Step); 3] = [
-    (
-        "fuzz/corpus/parse",
-        Step {
-            name: "fuzzing: parse",
-            arguments: &fuzzing(["parse", "fuzz/corpus/parse", "fuzz/seeds/expressions", EXPRESSIONS]),
-            variables: &[],
-        },
-    ),
-    (
-        "fuzz/corpus/evaluate",
-        Step {
-            name: "fuzzing: evaluate",
-            arguments: &fuzzing(["evaluate", "fuzz/corpus/evaluate", "fuzz/seeds/expressions", EXPRESSIONS]),
-            variables: &[],
-        },
-    ),
-    (
-        "fuzz/corpus/yaml",
-        Step {
-            name: "fuzzing: yaml",
-            arguments: &fuzzing(["yaml", "fuzz/corpus/yaml", "fuzz/seeds/yaml", "-dict=fuzz/yaml.dict"]),
-            variables: &[],
-        },
-    ),
+/// The fuzz targets: the seeds of each, which are the inputs that once failed, and its words.
+const FUZZING: [[&str; 3]; 3] = [
+    ["parse", "fuzz/seeds/expressions", "-dict=fuzz/expressions.dict"],
+    ["evaluate", "fuzz/seeds/expressions", "-dict=fuzz/expressions.dict"],
+    ["yaml", "fuzz/seeds/yaml", "-dict=fuzz/yaml.dict"],
 ];
 
-const EXPRESSIONS: &str = "-dict=fuzz/expressions.dict";
+/// Without a sanitizer, which stable Rust does not have: our code has no `unsafe`, and panics are found all the same.
+const FUZZING_BUILD: Step = Step { name: "fuzzing, its build", arguments: &["fuzz", "build", "-s", "none"], variables: &[] };
 
-/// `cargo fuzz` without a sanitizer, which stable Rust does not have: our code has no `unsafe`, and panics
-/// are found all the same.
-const fn fuzzing([target, corpus, seeds, words]: [&'static str; 4]) -> [&'static str; 13] {
-    [
-        "fuzz",
-        "run",
-        "-s",
-        "none",
-        target,
-        corpus,
-        seeds,
-        "--",
-        words,
-        "-max_total_time=60",
-        "-timeout=10",
-        "-rss_limit_mb=1024",
-        "-verbosity=0",
-    ]
-}
+/// For a minute.
+const FUZZING_LIMITS: [&str; 4] = ["-max_total_time=60", "-timeout=10", "-rss_limit_mb=1024", "-verbosity=0"];
 
 /// The fault tests with the built node on a real machine, in their long versions: 1,300 kills, 50 restarts
 /// under load, hundreds of damaged files.
@@ -100,27 +76,16 @@ const FAULTS: Step =
     Step { name: "faults", arguments: &["test", "-p", "ensue", "--locked", "faults"], variables: &[("ENSUE_FAULTS", "long")] };
 
 /// Simulated worlds: the stored seeds and fresh ones, on both cores.
-const SIMULATION: Step = Step {
-    name: "simulation",
-    arguments: &["run", "-q", "-p", "ensue-tests", "--bin", "sim", "--locked", "--", "--seeds", "300"],
-    variables: &[],
-};
+const SIMULATION: Program = Program { name: "simulation", program: "sim", arguments: &["--seeds", "300"] };
 
-const LONG_SIMULATION: Step = Step {
-    name: "simulation, long",
-    arguments: &["run", "-q", "-p", "ensue-tests", "--bin", "sim", "--locked", "--", "--seeds", "20000", "--all-rare-states"],
-    variables: &[],
-};
+const LONG_SIMULATION: Program =
+    Program { name: "simulation, long", program: "sim", arguments: &["--seeds", "20000", "--all-rare-states"] };
 
 /// A fifth of the bugs of one line, each of which the simulator must find: another fifth with each commit.
-const SOME_MUTANTS: Step = Step { name: "mutants, a fifth", arguments: &mutants("5"), variables: &[] };
+const SOME_MUTANTS: Program = Program { name: "mutants, a fifth", program: "mutants", arguments: &["--one-of", "5"] };
 
 /// All of them.
-const ALL_MUTANTS: Step = Step { name: "mutants", arguments: &mutants("1"), variables: &[] };
-
-const fn mutants(part: &'static str) -> [&'static str; 10] {
-    ["run", "-q", "-p", "ensue-tests", "--bin", "mutants", "--locked", "--", "--one-of", part]
-}
+const ALL_MUTANTS: Program = Program { name: "mutants", program: "mutants", arguments: &[] };
 
 /// A minute of severe overload, in the users' build profile.
 const OVERLOAD: Step = Step {
@@ -136,8 +101,8 @@ const AFTER_TESTS: &[(&str, RunsStep)] = &[
     ("openapi", openapi::check),
     ("clients", clients::check),
     ("image", image::check),
-    ("simulation", |report| report.run(&SIMULATION)),
-    ("mutants", |report| report.run(&SOME_MUTANTS)),
+    ("simulation", |report| report.program(&SIMULATION)),
+    ("mutants", |report| report.program(&SOME_MUTANTS)),
     ("dependencies", check_dependencies),
     ("hostile", |report| report.run(&HOSTILE)),
     ("fuzzing", fuzz),
@@ -173,14 +138,14 @@ fn main() -> Result<()> {
         report.print();
         return Ok(());
     }
-    for step in [FORMATTING, LINTS, TESTS] {
-        report.run(&step)?;
-    }
+    report.run(&FORMATTING)?;
+    report.run(&LINTS)?;
+    report.cargo("tests", &TESTS, &[("RUST_TEST_THREADS", &(cores()? * TESTS_PER_CORE).to_string())])?;
     tell_of_missing_packages(&mut report);
     for (name, step) in AFTER_TESTS {
         match *name {
-            "simulation" if is_long => report.run(&LONG_SIMULATION)?,
-            "mutants" if is_long => report.run(&ALL_MUTANTS)?,
+            "simulation" if is_long => report.program(&LONG_SIMULATION)?,
+            "mutants" if is_long => report.program(&ALL_MUTANTS)?,
             _ => step(&mut report)?,
         }
     }
@@ -197,13 +162,13 @@ fn main() -> Result<()> {
 /// Reports that tests lack the packages to compare Ensue with other implementations: such tests skip
 /// themselves, or fail if `CI` is `true`.
 fn tell_of_missing_packages(report: &mut Report) {
-    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/npm/node_modules");
+    let installed = root().join("target/npm/node_modules");
     if !installed.is_dir() {
         report.skip("tests against npm packages", "`.ci/run` installs them, from tests/npm/package.json");
     } else if Command::new("node").arg("--version").output().is_err() {
         report.skip("CEL conformance cases", "there is no `node`; `.ci/run` installs it");
     }
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/python/bin/python");
+    let python = root().join("target/python/bin/python");
     if !Command::new(python).args(["-c", "import cloudevents, requests"]).output().is_ok_and(|imported| imported.status.success()) {
         report.skip("the guide to CloudEvents", "`.ci/run` installs its SDK, from tests/python/requirements.txt");
     }
@@ -226,21 +191,36 @@ fn check_dependencies(report: &mut Report) -> Result<()> {
     }
 }
 
-/// Runs each fuzz target on random inputs for a minute.
+/// Runs the fuzz targets on random inputs for a minute, all at once: each of them uses one core.
 fn fuzz(report: &mut Report) -> Result<()> {
-    let is_there = succeeds(&["fuzz", "--version"]);
-    if !is_there {
+    if !succeeds(&["fuzz", "--version"]) {
         refuse_in_ci("cargo-fuzz")?;
+        report.skip("fuzzing", "install cargo-fuzz with `cargo install --locked cargo-fuzz`");
+        return Ok(());
     }
-    for (corpus, step) in &FUZZING {
-        if is_there {
-            std::fs::create_dir_all(corpus).context("the folder for what the fuzzer finds interesting")?;
-            report.run(step)?;
-        } else {
-            report.skip(step.name, "install cargo-fuzz with `cargo install --locked cargo-fuzz`");
+    report.run(&FUZZING_BUILD)?;
+    report.time("fuzzing", || {
+        let mut running = Vec::new();
+        for [target, seeds, words] in FUZZING {
+            // The fuzzer adds the inputs that it finds interesting to the first folder.
+            let corpus = format!("fuzz/corpus/{target}");
+            std::fs::create_dir_all(&corpus).context("the folder for what the fuzzer finds interesting")?;
+            let mut fuzzer = cargo(&["fuzz", "run", "-s", "none", target, &corpus, seeds, "--", words]);
+            running.push((target, fuzzer.args(FUZZING_LIMITS).spawn().context("cargo does not start")?));
         }
-    }
-    Ok(())
+        let mut failed = Vec::new();
+        for (target, mut fuzzer) in running {
+            if !fuzzer.wait().context("a fuzzer")?.success() {
+                failed.push(target);
+            }
+        }
+        ensure!(failed.is_empty(), "the fuzzer found inputs that fail: {}", failed.join(", "));
+        Ok(())
+    })
+}
+
+fn cores() -> Result<usize> {
+    Ok(std::thread::available_parallelism().context("the number of cores")?.get())
 }
 
 /// Fails in CI, where every step is required and a missing tool is an error.
@@ -249,6 +229,11 @@ fn refuse_in_ci(tool: &str) -> Result<()> {
         bail!("{tool} is not installed; `.ci/run` installs it");
     }
     Ok(())
+}
+
+/// Returns the root of the workspace.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 fn git(arguments: &[&str]) -> Result<String> {
@@ -288,6 +273,16 @@ impl Report {
             bail!("{name} failed");
         }
         Ok(())
+    }
+
+    fn program(&mut self, step: &Program) -> Result<()> {
+        let program = root().join("target/debug").join(step.program);
+        self.time(step.name, || {
+            eprintln!("{} {}", step.program, step.arguments.join(" "));
+            ensure!(cargo(&BUILD).stdout(Stdio::null()).status().context("cargo does not start")?.success(), "the tests do not build");
+            ensure!(Command::new(&program).args(step.arguments).status().context("it does not start")?.success(), "{} failed", step.name);
+            Ok(())
+        })
     }
 
     /// Runs and times a step that is not a cargo command.

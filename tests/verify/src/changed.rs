@@ -1,7 +1,5 @@
 //! Bugs that `cargo mutants` plants in changed code: the tests of the crate must find each of them.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, bail};
 
 use crate::{Report, cargo, git, refuse_in_ci, succeeds};
@@ -30,7 +28,7 @@ pub(crate) fn check(report: &mut Report) -> Result<()> {
         return Ok(());
     };
     report.time(NAME, || {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let root = crate::root();
         let changes = git(&["diff", &since, "--", "*.rs", ":!tests", ":!*/tests/*", ":!*/tests.rs"])?;
         let patch = root.join("target/changed.patch");
         std::fs::write(&patch, changes).context("the changes")?;
