@@ -12,21 +12,18 @@ use ensue_simulation::mutants::patch;
 const ENGINE: &str = "engine/src/lib.rs";
 const SEAM: &str = "engine/src/mutants.rs";
 const DECLARED: &str = "pub mod mutants;";
-/// The manifest of the workspace, and the version there.
+/// The manifest of the workspace, and the version of its crates: there, and in the copy. Both workspaces share a target folder, so
+/// that dependencies are built once, and cargo would take their crates for the same if the versions were equal.
 const MANIFEST: &str = "Cargo.toml";
-const OWN: &str = env!("CARGO_PKG_VERSION");
-
-/// The version of the crates in the copy. Cargo takes crates at the same place of two workspaces for the same if their versions are
-/// equal, and both share a target folder, so that the dependencies are built once.
-const VERSION: &str = "+mutants";
+const VERSION: &str = concat!("version = \"", env!("CARGO_PKG_VERSION"), "\"");
+const VERSION_OF_COPY: &str = concat!("version = \"", env!("CARGO_PKG_VERSION"), "+mutants\"");
 
 /// Builds this program with all bugs planted. Returns the built program.
 pub(crate) fn built() -> Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the crate lies in the workspace")?;
     let itself = std::env::current_exe()?;
     let target = itself.parent().and_then(Path::parent).context("this program lies in a target folder")?;
-    let (folder, planted) = (target.join("mutants"), target.join("mutants/planted"));
-    let source = folder.join("source");
+    let (source, planted) = (target.join("mutants/source"), target.join("mutants/planted"));
     write(root, &source)?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // Offline: only the versions of our own crates differ from what is locked.
@@ -45,8 +42,9 @@ fn write(root: &Path, to: &Path) -> Result<()> {
     let mut planted = patch::apply(root, &patch::read_all(root)?)?;
     let read = |path: &str| fs::read_to_string(root.join(path)).with_context(|| path.to_owned());
     planted.insert(SEAM.to_owned(), read(&format!("{}/seam.rs", patch::FOLDER))?);
-    let version = |root: &str| root.replacen(&format!("version = \"{OWN}\""), &format!("version = \"{OWN}{VERSION}\""), 1);
-    planted.insert(MANIFEST.to_owned(), version(&read(MANIFEST)?));
+    let manifest = read(MANIFEST)?;
+    let (before, after) = manifest.split_once(VERSION).with_context(|| format!("{MANIFEST} has no line `{VERSION}`"))?;
+    planted.insert(MANIFEST.to_owned(), format!("{before}{VERSION_OF_COPY}{after}"));
     let engine = planted.remove(ENGINE).map_or_else(|| read(ENGINE), Ok)?;
     planted.insert(ENGINE.to_owned(), format!("{engine}\n{DECLARED}\n"));
     let mut written: BTreeSet<PathBuf> = BTreeSet::new();
