@@ -27,7 +27,6 @@ ENV ENSUE_LISTEN=0.0.0.0:3678 \
     ENSUE_DATA=/var/lib/ensue/data \
     ENSUE_PACKS_DIR=/etc/ensue/packs \
     HOME=/var/lib/ensue \
-    MIMALLOC_PURGE_DELAY=50 \
     XDG_STATE_HOME=/var/lib/ensue/state
 USER 65532:65532
 WORKDIR /var/lib/ensue

@@ -228,6 +228,14 @@ pub(crate) fn text(value: &Value, path: &str) -> String {
     }
 }
 
+/// Returns the owner of a thing: its rule, or else what its field of this name has.
+pub(crate) fn owner(value: &Value, other: &str) -> String {
+    match text(value, "rule") {
+        none if none.is_empty() => format!("{other} {}", text(value, other)),
+        rule => format!("rule {rule}"),
+    }
+}
+
 /// Returns a time field, to the second: `2026-03-28 09:00:00Z`.
 pub(crate) fn time(value: &Value, path: &str) -> String {
     let text = cell(value, path);

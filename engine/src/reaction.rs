@@ -74,6 +74,15 @@ impl Reaction {
         Self::Drafts { drafts, then: Then::More, steps: 0 }
     }
 
+    /// Returns what is left to do when a node starts: nothing, or the drafts, after which to ask again.
+    pub(crate) fn at_start(self) -> Option<Self> {
+        match self {
+            Self::Drafts { drafts, .. } if drafts.is_empty() => None,
+            Self::Drafts { drafts, .. } => Some(Self::more(drafts)),
+            other @ (Self::Needs(_) | Self::Held(_) | Self::Impossible(_)) => Some(other),
+        }
+    }
+
     /// Returns the same reaction with the number of steps that judging rules took.
     pub(crate) fn taking(mut self, taken: u64) -> Self {
         if let Self::Drafts { steps, .. } = &mut self {

@@ -26,7 +26,7 @@ use crate::call::Call;
 use crate::ends::Known;
 use crate::listing;
 use crate::operation::{Header, Honored, Operation, Presence, Takes, schema_of};
-use crate::permissions::{ActionsExecute, ActionsRead, ExecutionsRead, Permission as _};
+use crate::permissions::{ActionsExecute, ActionsRead, ExecutionsRead, Permission};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond::{self, Written};
 use crate::routes::executions::{as_of, whole};
@@ -100,8 +100,7 @@ pub(super) async fn get(_: Allowed<ActionsRead>, call: Call) -> Outcome {
 pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) -> Outcome {
     let api = call.api().clone();
     if let Some((before, _)) = call.before().await? {
-        call.let_go();
-        return answer(&call, asked_before(&before)?, before.position).await;
+        return repeated(call, &before).await;
     }
     let name: ActionRef = call.named("ref", ActionsRead::THING)?;
     let catalog = api.ports.installed.current();
@@ -134,16 +133,28 @@ pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) ->
         labels,
         rerun: None,
     };
+    requested(&allowed, call, request).await
+}
+
+/// Requests an execution, or only checks the request in a dry run, and responds with the execution.
+pub(super) async fn requested<P: Permission>(allowed: &Allowed<P>, mut call: Call, request: RequestExecution) -> Outcome {
+    let api = call.api().clone();
     if call.is_dry_run()? {
-        return call.check(call.on_behalf(&allowed)?, Ask::RequestExecution(request)).await;
+        return call.check(call.on_behalf(allowed)?, Ask::RequestExecution(request)).await;
     }
-    let committed = api.submit(call.on_behalf(&allowed)?, Ask::RequestExecution(request)).await?;
+    let committed = api.submit(call.on_behalf(allowed)?, Ask::RequestExecution(request)).await?;
     call.let_go();
     match committed.answer {
         Answer::Execution(execution) => answer(&call, execution, committed.position).await,
         Answer::Before(before) => answer(&call, asked_before(&before)?, committed.position).await,
         other => Err(Problem::bug(&format!("a request for an execution was answered with {other:?}"))),
     }
+}
+
+/// Responds as before to a request that was sent again.
+pub(super) async fn repeated(mut call: Call, before: &Before) -> Outcome {
+    call.let_go();
+    answer(&call, asked_before(before)?, before.position).await
 }
 
 /// Merges parameters over those of a template.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use ensue_engine::catalog::{Action, Catalog, Does, Run};
-use ensue_engine::command::{Answer, Ask, OfRule, RequestExecution, Rerun};
+use ensue_engine::command::{OfRule, RequestExecution, Rerun};
 use ensue_engine::executions::history::{Ended, History, KeptError};
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{ExecutionId, LogId};
@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::Routes;
-use super::actions::{ParametersMisfit, answer, asked_before, unanswerable};
+use super::actions::{ParametersMisfit, repeated, requested, unanswerable};
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::operation::{Header, Honored, Operation, Presence, Takes, schema_of};
@@ -112,23 +112,13 @@ pub(super) fn declare(routes: &mut Routes) {
 pub(super) async fn rerun(allowed: Allowed<ExecutionsRerun>, mut call: Call) -> Outcome {
     let api = call.api().clone();
     if let Some((before, _)) = call.before().await? {
-        call.let_go();
-        return answer(&call, asked_before(&before)?, before.position).await;
+        return repeated(call, &before).await;
     }
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     call.admission()?;
     let wanted: WireRerun = call.json_or_nothing().await?;
     let request = api.threads.blocking(move |ports| request(ports, id, wanted)).await??;
-    if call.is_dry_run()? {
-        return call.check(call.on_behalf(&allowed)?, Ask::RequestExecution(request)).await;
-    }
-    let committed = api.submit(call.on_behalf(&allowed)?, Ask::RequestExecution(request)).await?;
-    call.let_go();
-    match committed.answer {
-        Answer::Execution(execution) => answer(&call, execution, committed.position).await,
-        Answer::Before(before) => answer(&call, asked_before(&before)?, committed.position).await,
-        other => Err(Problem::bug(&format!("a request for a rerun was answered with {other:?}"))),
-    }
+    requested(&allowed, call, request).await
 }
 
 /// Builds the request to the core. Blocking.

@@ -9,17 +9,16 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use ensue_engine::executions::facts::FailureKind;
-use ensue_engine::executions::labels::{LabelValue, written};
-use ensue_engine::names::{LabelName, Names};
+use ensue_engine::names::Names;
 use ensue_engine::time::Timestamp;
 use groups::By;
 use logs::Logs;
-use many::{Trying, Which};
+use many::{Filters, Trying, Which};
 use rerun::Rerun;
 use serde_json::{Value, json};
 
-use super::one_execution::{label_of, path};
-use super::{Asking, Between, List, Page, Sorting, Watching, print_page, read_json, tell_next, watched};
+use super::one_execution::path;
+use super::{Asking, List, Page, Sorting, Watching, print_page, read_json, tell_next, watched};
 use crate::client::Client;
 use crate::nearest;
 use crate::recording::Recording;
@@ -174,32 +173,11 @@ const STATUSES: [&str; 12] = [
 /// Which executions are listed.
 #[derive(Debug, Args)]
 pub(crate) struct Listed {
-    /// Only items with this status.
-    #[arg(long, value_name = "STATUS", value_parser = STATUSES)]
-    status: Option<String>,
-    /// Only items of this action.
-    #[arg(long, value_name = "REF")]
-    action: Option<String>,
-    /// Only executions requested by this rule.
-    #[arg(long, value_name = "REF")]
-    rule: Option<String>,
-    /// Only executions with this label. Repeat the option to require several labels.
-    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label_of)]
-    labels: Vec<(LabelName, LabelValue)>,
-    /// Only executions that failed with this kind of error.
-    #[arg(long, value_name = "KIND", value_parser = error_kinds())]
-    error_kind: Option<String>,
-    /// Only executions caused by this event or request.
-    #[arg(long, value_name = "ID")]
-    correlation: Option<String>,
-    /// Only the steps of this workflow execution.
-    #[arg(long, value_name = "ID")]
-    parent: Option<String>,
+    #[command(flatten)]
+    filters: Filters,
     /// Only reruns of this execution.
     #[arg(long, value_name = "ID")]
     rerun_of: Option<String>,
-    #[command(flatten)]
-    between: Between,
     /// Group the executions by error or by action, and count them. At most the newest 5,000 of each
     /// status are counted.
     #[arg(long, value_enum, value_name = "WHAT", conflicts_with_all = ["watch", "cursor", "limit", "sort"])]
@@ -372,27 +350,16 @@ impl Executions {
 
 impl Listed {
     async fn run(self, asking: &Asking, client: &Client) -> Outcome {
-        let correlation = ids::whole_if_any(client, CHAIN, self.correlation).await?;
-        let parent = ids::whole_if_any(client, &[ids::EXECUTION], self.parent).await?;
+        let filters = self.filters.with_whole_ids(client).await?;
         let rerun_of = ids::whole_if_any(client, &[ids::EXECUTION], self.rerun_of).await?;
-        let columns = match self.status.as_deref() {
-            _ if parent.is_some() => STEP_COLUMNS,
+        let columns = match filters.status.as_deref() {
+            _ if filters.parent.is_some() => STEP_COLUMNS,
             Some("delayed") => DELAYED_COLUMNS,
             Some(_) | None => COLUMNS,
         };
-        let is_picked = self.error_kind.is_some();
-        let given = [
-            ("status", self.status),
-            ("action", self.action),
-            ("rule", self.rule),
-            ("error_kind", self.error_kind),
-            ("correlation", correlation),
-            ("parent", parent),
-            ("rerun_of", rerun_of),
-        ];
-        let mut query: Vec<(&str, String)> = given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-        query.extend(self.labels.iter().map(|(name, value)| ("label", written(name, value))));
-        query.extend(self.between.query());
+        let is_picked = filters.error_kind.is_some();
+        let mut query = filters.query();
+        query.extend(rerun_of.map(|id| ("rerun_of", id)));
         if let Some(by) = self.by {
             return groups::print(asking, client, query, by).await;
         }

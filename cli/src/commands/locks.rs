@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{Asking, List, Page, Watching, print_page};
 use crate::redraw::RefreshOn;
 use crate::report::Outcome;
-use crate::table::{Column, cell, text, time};
+use crate::table::{Column, cell, owner, text, time};
 
 /// List the locks of actions and rules, with holders and waiters.
 #[derive(Debug, Subcommand)]
@@ -41,7 +41,7 @@ pub(crate) struct Listed {
 }
 
 const COLUMNS: &[Column] = &[
-    Column::whole("OF", owner),
+    Column::whole("OF", |lock| owner(lock, "action")),
     Column::whole("KEY", key),
     Column::whole("HELD", held),
     Column::whole("WAIT", |lock| cell(lock, "waiters_count")),
@@ -57,14 +57,6 @@ impl Locks {
         query.extend([("action", action), ("rule", rule)].into_iter().filter_map(|(name, value)| Some((name, value?))));
         let refresh_on = RefreshOn::By(&["execution", "lock"]);
         print_page(asking, &client, &List { path: "/locks", query, columns: COLUMNS, refresh_on }, watching).await
-    }
-}
-
-/// Returns the owner of a lock: an action or a rule.
-fn owner(lock: &Value) -> String {
-    match text(lock, "rule") {
-        none if none.is_empty() => format!("action {}", text(lock, "action")),
-        rule => format!("rule {rule}"),
     }
 }
 

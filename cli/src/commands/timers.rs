@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{Asking, Between, List, SortedPage, Watching, print_page};
 use crate::redraw::RefreshOn;
 use crate::report::Outcome;
-use crate::table::{Column, cell, text, time};
+use crate::table::{Column, cell, owner, time};
 
 /// List the schedules of rules and sensors, and their next times.
 #[derive(Debug, Subcommand)]
@@ -43,7 +43,7 @@ pub(crate) struct Listed {
 }
 
 const COLUMNS: &[Column] = &[
-    Column::whole("OF", owner),
+    Column::whole("OF", |timer| owner(timer, "sensor")),
     Column::whole("NEXT", next),
     Column::whole("FIRED", |timer| time(timer, "fired_at")),
     Column::cut("PLAN", |timer| cell(timer, "plan")),
@@ -58,14 +58,6 @@ impl Timers {
         query.extend([("rule", rule), ("sensor", sensor)].into_iter().filter_map(|(name, value)| Some((name, value?))));
         let refresh_on = RefreshOn::By(&["schedule", "timer"]);
         print_page(asking, &client, &List { path: "/timers", query, columns: COLUMNS, refresh_on }, watching).await
-    }
-}
-
-/// Returns the owner of the schedule.
-fn owner(timer: &Value) -> String {
-    match text(timer, "rule") {
-        none if none.is_empty() => format!("sensor {}", text(timer, "sensor")),
-        rule => format!("rule {rule}"),
     }
 }
 

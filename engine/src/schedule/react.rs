@@ -63,11 +63,7 @@ pub(crate) fn follow(state: &State, record: &Record, changed: Changed<'_>, with:
 /// built or because of an internal error, does not stop a schedule permanently.
 pub(crate) fn at_start(state: &State, record: &Record, with: &Context<'_>) -> Option<Reaction> {
     let catalog = with.catalogs.at(state.catalog_revision())?;
-    match aligned(state, record, &catalog, |_| true) {
-        Reaction::Drafts { drafts, .. } if drafts.is_empty() => None,
-        Reaction::Drafts { drafts, .. } => Some(Reaction::more(drafts)),
-        other @ (Reaction::Needs(_) | Reaction::Held(_) | Reaction::Impossible(_)) => Some(other),
-    }
+    aligned(state, record, &catalog, |_| true).at_start()
 }
 
 fn aligned(state: &State, record: &Record, catalog: &Catalog, is_asked: impl Fn(&ScheduleOwner) -> bool) -> Reaction {

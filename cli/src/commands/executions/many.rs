@@ -12,7 +12,7 @@ use crate::client::{Client, with_query};
 use crate::commands::many;
 use crate::commands::one_execution::{label_of, path};
 use crate::ids;
-use crate::report::Outcome;
+use crate::report::{Failure, Outcome};
 use crate::table::text;
 use crate::this_machine::now;
 
@@ -26,35 +26,35 @@ pub(crate) struct Which {
     pub(super) filters: Filters,
 }
 
-/// What all of many have in common. Steps are changed only with `--parent`.
+/// What all of many have in common.
 #[derive(Debug, Args)]
 #[group(id = "filters", multiple = true)]
 pub(crate) struct Filters {
-    /// Executions with this status.
+    /// Only items with this status.
     #[arg(long, value_name = "STATUS", value_parser = STATUSES)]
-    status: Option<String>,
-    /// Executions of this action.
+    pub(super) status: Option<String>,
+    /// Only items of this action.
     #[arg(long, value_name = "REF")]
     action: Option<String>,
-    /// Executions requested by this rule.
+    /// Only executions requested by this rule.
     #[arg(long, value_name = "REF")]
     rule: Option<String>,
-    /// Executions with this label. Repeat the option to require several labels.
+    /// Only executions with this label. Repeat the option to require several labels.
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label_of)]
     labels: Vec<(LabelName, LabelValue)>,
-    /// Executions caused by this event or request.
+    /// Only executions that failed with this kind of error.
+    #[arg(long, value_name = "KIND", value_parser = error_kinds())]
+    pub(super) error_kind: Option<String>,
+    /// Only executions caused by this event or request.
     #[arg(long, value_name = "ID")]
     correlation: Option<String>,
-    /// Steps of this workflow execution.
+    /// Only the steps of this workflow execution. Steps are changed only with this option.
     #[arg(long, value_name = "ID")]
-    parent: Option<String>,
-    /// Executions that failed with this kind of error.
-    #[arg(long, value_name = "KIND", value_parser = error_kinds())]
-    error_kind: Option<String>,
-    /// Executions requested since this time, or since so long ago (`30d`, `12h`).
+    pub(super) parent: Option<String>,
+    /// Only executions requested since this time, or since so long ago (`30d`, `12h`).
     #[arg(long, value_name = "TIME", value_parser = moment_of)]
     since: Option<Timestamp>,
-    /// Executions requested before this time.
+    /// Only executions requested before this time.
     #[arg(long, value_name = "TIME", value_parser = moment_of)]
     until: Option<Timestamp>,
 }
@@ -76,7 +76,14 @@ impl Filters {
         self.action.as_deref()
     }
 
-    fn query(self) -> Vec<(&'static str, String)> {
+    /// Returns the same filters with the whole ids of things that were given by the beginnings of their ids.
+    pub(super) async fn with_whole_ids(self, client: &Client) -> Result<Self, Failure> {
+        let correlation = ids::whole_if_any(client, CHAIN, self.correlation).await?;
+        let parent = ids::whole_if_any(client, &[ids::EXECUTION], self.parent).await?;
+        Ok(Self { correlation, parent, ..self })
+    }
+
+    pub(super) fn query(self) -> Vec<(&'static str, String)> {
         let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
         let all = [
             ("status", self.status),
@@ -109,13 +116,11 @@ pub(super) async fn change(asking: &Asking, client: &Client, which: Which, tryin
 pub(super) async fn change_all(
     asking: &Asking,
     client: &Client,
-    mut filters: Filters,
+    filters: Filters,
     trying: Trying,
     (how, body): (&str, &Value),
 ) -> Outcome {
-    filters.correlation = ids::whole_if_any(client, CHAIN, filters.correlation).await?;
-    filters.parent = ids::whole_if_any(client, &[ids::EXECUTION], filters.parent).await?;
-    let mut query = filters.query();
+    let mut query = filters.with_whole_ids(client).await?.query();
     if trying.again {
         query.push(("again", "true".to_owned()));
     }
