@@ -74,7 +74,7 @@ impl Reaction {
         Self::Drafts { drafts, then: Then::More, steps: 0 }
     }
 
-    /// Returns what is left to do when a node starts: nothing, or the drafts, after which to ask again.
+    /// Returns the reaction for the start of a node: `None`, or the drafts, to continue with the next ones.
     pub(crate) fn at_start(self) -> Option<Self> {
         match self {
             Self::Drafts { drafts, .. } if drafts.is_empty() => None,
