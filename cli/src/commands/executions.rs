@@ -1,5 +1,6 @@
 //! `ensue executions`: lists the runs of actions, shows their output, and ends or settles them.
 
+mod filters;
 mod groups;
 mod logs;
 mod many;
@@ -11,9 +12,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::names::Names;
 use ensue_engine::time::Timestamp;
+use filters::Filters;
 use groups::By;
 use logs::Logs;
-use many::{Filters, Trying, Which};
+use many::{Trying, Which};
 use rerun::Rerun;
 use serde_json::{Value, json};
 
