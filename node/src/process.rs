@@ -156,8 +156,12 @@ async fn start(config: Config, over: LogOver, taken_over: &mut Option<Executor>)
 
     *taken_over = Some(working.executor.clone());
     working.take_over().await;
-    note(&handle, "recording the start", Ask::NoteStart { release: RELEASE.to_owned() })?;
-    let edges = Edges::open(&config, packs, (&stores, &handle, &around), leading.is_first_start)?;
+    let edges = note(&handle, "recording the start", Ask::NoteStart { release: RELEASE.to_owned() })
+        .and_then(|()| Edges::open(&config, packs, (&stores, &handle, &around), leading.is_first_start));
+    let edges = match edges {
+        Ok(edges) => edges,
+        Err(error) => return Err(leading.why_failed(&handle, error).await),
+    };
     let is_stopping = Arc::new(AtomicBool::new(false));
     let serving = Serving::start(&config, (&stores, &following, &working, &leading), &edges, (&handle, &is_stopping, &around)).await?;
     let caches = Caches {

@@ -67,6 +67,14 @@ pub enum StartError {
         hint = "keep a copy; `ensue log verify --data DIR` reports where it differs; if you restored a backup, run `ensue restore accept --data DIR`"
     )]
     Chain(String),
+    /// The log failed while the start wrote to it.
+    #[error("the log failed while the node started: {0}")]
+    #[explain(
+        slug = "log-unavailable",
+        hint = "run `ensue log verify --data DIR`: if it reports damage, restore the data directory from its last good backup; otherwise \
+                check the disk, and start the node again"
+    )]
+    LogFailed(String),
     /// A resource of the machine cannot be used.
     #[error("{doing}: {why}")]
     #[explain(slug = "machine-unusable")]

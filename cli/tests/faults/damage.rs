@@ -257,6 +257,21 @@ async fn damaged_log_vault_key_or_head_is_unchanged_or_rejected_by_name() {
     }
 }
 
+/// The size of a page of the log. SQLite's file format: <https://www.sqlite.org/fileformat.html>.
+const PAGE_BYTES: u64 = 16 * 1024;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_with_a_damaged_page_is_unchanged_or_rejected_by_name() {
+    let stopped = Left::by_a_node_that(Went::Stopped).await;
+    for log in stopped.files("log.sqlite") {
+        let pages = fs::metadata(stopped.kept.path().join(&log)).unwrap().len() / PAGE_BYTES;
+        // Byte 100 of a page is among the pointers to its cells. A start reads some pages, and only writes to others.
+        for page in 1..pages {
+            stopped.is_held_against(&log, Damage::FlippedBit { byte: page * PAGE_BYTES + 100, bit: 7 }).await;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn damaged_views_and_snapshots_are_rebuilt_without_intervention() {
     let seed = seed();

@@ -21,7 +21,7 @@ use crate::commit_listeners::CommitListeners;
 use crate::config::Config;
 use crate::outside::OutsideWriter;
 use crate::plain_body::plain;
-use crate::sequencer::{SequencerError, SequencerParts, Unstarted};
+use crate::sequencer::{SequencerError, SequencerHandle, SequencerParts, Unstarted};
 use crate::snapshots::{SNAPSHOT_EVERY_RECORDS, Snapshot, SnapshotTrouble, SnapshotWriter, snapshots};
 use crate::start_error::{StartError, machine};
 
@@ -92,6 +92,17 @@ impl Leading {
         let thread = unstarted.start(parts).map_err(|why| machine("starting the sequencer", &why))?;
         let (thread, failed, is_failed) = watched(thread)?;
         Ok(Self { epoch, is_first_start, thread, failed, is_failed, snapshots, snapshot_trouble, outside, data: opened.data })
+    }
+
+    /// Ends the sequencer of a start that failed. Returns the failure of the log, if the log has failed, because a
+    /// caller of the sequencer learns only that its command may be lost; else returns the error.
+    pub(crate) async fn why_failed(&self, handle: &SequencerHandle, error: StartError) -> StartError {
+        handle.stop();
+        match self.failed.clone().wait_for(Option::is_some).await.ok().and_then(|failure| failure.clone()) {
+            Some(SequencerError::Log(why)) => StartError::LogFailed(why),
+            Some(other) => StartError::LogFailed(other.to_string()),
+            None => error,
+        }
     }
 }
 

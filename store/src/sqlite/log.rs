@@ -119,8 +119,9 @@ impl SqliteLog {
             Failure::Full => AppendError::Full,
             Failure::Unknown => AppendError::Unknown,
             Failure::Dead => {
-                self.dead = Some(error.to_string());
-                AppendError::Dead(error.to_string())
+                let why = format!("{}: {error}", self.place.path.display());
+                self.dead = Some(why.clone());
+                AppendError::Dead(why)
             }
         }
     }
