@@ -43,7 +43,8 @@ use std::process::ExitCode;
 use clap::FromArgMatches as _;
 
 /// Returns free memory to the system on a thread of its own, so a node whose other threads are idle holds little
-/// again after a burst. SQLite and zstd use it as well. `.cargo/config.toml` has its settings.
+/// again after a burst. `.cargo/config.toml` has its settings. It does not replace the one of the C library, which
+/// SQLite and zstd use: if it did, a process with a preloaded library that fakes the clock would never start.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -245,7 +245,7 @@ fn hint_without_a_token_says_how_to_set_one() {
 fn allocator_returns_free_memory_in_the_background_and_honors_its_variable() {
     let place = Place::new();
     let mut command = place.ensue(&["--version"]);
-    let printed = Printed::by(command.env("MALLOC_CONF", "confirm_conf:true,dirty_decay_ms:0"));
+    let printed = Printed::by(command.env("_RJEM_MALLOC_CONF", "confirm_conf:true,dirty_decay_ms:0"));
     for setting in ["background_thread:true", "max_background_threads:1", "dirty_decay_ms:1000", "muzzy_decay_ms:0", "dirty_decay_ms:0"] {
         assert!(printed.stderr.contains(&format!("Set conf value: {setting}\n")), "{setting}: {printed:?}");
     }
