@@ -29,12 +29,14 @@ rm -rf "$work/raw" "$work/trained.profdata" && mkdir -p "$work/raw"
 RUSTFLAGS="-Cprofile-generate=$work/raw" \
   cargo build --profile dist --locked --bin ensue --target "$host" --target-dir "$work"
 
-train() { LLVM_PROFILE_FILE=$work/raw/%m.profraw "$work/$host/dist/ensue" "$@" >/dev/null; }
+train() {
+  LLVM_PROFILE_FILE=$work/raw/%m.profraw "$work/$host/dist/ensue" "$@" >/dev/null
+  # The supervisors of a node outlive it for a moment, and each writes its profile when it ends. An incomplete profile cannot be merged.
+  until "$profdata" merge --failure-mode=any --output "$work/trained.profdata" "$work/raw" 2>/dev/null; do sleep 1; done
+}
 train bench ingest rule http process batch workflow --seconds 5 --output json
 train bench http --rate 200 --seconds 5 --output json
 train demo
-"$profdata" merge --output "$work/trained.profdata" "$work/raw"
-
 RUSTFLAGS="-Cprofile-use=$work/trained.profdata -Clink-arg=-Wl,-z,pack-relative-relocs" \
   cargo build --profile dist --locked --bin ensue --target "$host"
 install -D "target/$host/dist/ensue" target/dist/ensue
