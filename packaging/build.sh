@@ -32,7 +32,11 @@ RUSTFLAGS="-Cprofile-generate=$work/raw" \
 train() {
   LLVM_PROFILE_FILE=$work/raw/%m.profraw "$work/$host/dist/ensue" "$@" >/dev/null
   # The supervisors of a node outlive it for a moment, and each writes its profile when it ends. An incomplete profile cannot be merged.
-  until "$profdata" merge --failure-mode=any --output "$work/trained.profdata" "$work/raw" 2>/dev/null; do sleep 1; done
+  for _ in $(seq 30); do
+    if "$profdata" merge --failure-mode=any --output "$work/trained.profdata" "$work/raw" 2>/dev/null; then return; fi
+    sleep 1
+  done
+  "$profdata" merge --failure-mode=any --output "$work/trained.profdata" "$work/raw"
 }
 train bench ingest rule http process batch workflow --seconds 5 --output json
 train bench http --rate 200 --seconds 5 --output json
