@@ -41,6 +41,7 @@ train() {
 train bench ingest rule http process batch workflow --seconds 5 --output json
 train bench http --rate 200 --seconds 5 --output json
 train demo
+
 RUSTFLAGS="-Cprofile-use=$work/trained.profdata -Clink-arg=-Wl,-z,pack-relative-relocs" \
   cargo build --profile dist --locked --bin ensue --target "$host"
 install -D "target/$host/dist/ensue" target/dist/ensue
