@@ -20,9 +20,11 @@ run:
     result: { now: \"${{ vars['count.to'] }}\", said: \"${{ steps.say.result }}\" }
 ";
 
-/// Reads a var in a template.
+/// Reads a var in a template. It may run twice: a node that was killed just before it handed an attempt to a
+/// supervisor cannot know whether the program began, and would ask a person about any other action.
 const SAY: &str = "\
 description: Says it.
+idempotent: true
 run:
   shell:
     script: printf %s \"$N\"
