@@ -7,15 +7,16 @@ use std::sync::Arc;
 
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use ensue_engine::access::limit::Target;
+use ensue_engine::access::rights::Reach;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::TokenId;
-use ensue_engine::record::Actor;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use crate::context::RequestContext;
-use crate::permissions::{Permission, Reach, reach};
-use crate::ports::{Access, Holder, OnBehalf};
+use crate::permissions::Permission;
+use crate::ports::{Access, Holder, NotAdmitted, OnBehalf};
 use crate::problem::{Missing, Problem};
 
 /// The prefix of every token.
@@ -39,6 +40,16 @@ pub(crate) enum AuthRefusal {
     #[explain(slug = "token-invalid", fault = Unauthenticated,
         hint = "compare it with the token that was shown when it was created; a revoked token never becomes valid again")]
     Invalid,
+    /// The token has expired.
+    #[error("the token has expired")]
+    #[explain(slug = "token-expired", fault = Unauthenticated,
+        hint = "ask for a new one; `ensue tokens rotate <name>` replaces a token before it expires")]
+    Expired,
+    /// The identity is disabled.
+    #[error("the identity that holds this token is disabled")]
+    #[explain(slug = "identity-disabled", fault = Unauthenticated,
+        hint = "ask an administrator to enable it with `ensue identities enable <name>`")]
+    Disabled,
     /// There are several tokens.
     #[error("the request has more than one `Authorization` header, so the caller is ambiguous")]
     #[explain(slug = "doubled-authorization", fault = Malformed, hint = "send exactly one `Authorization` header")]
@@ -48,12 +59,75 @@ pub(crate) enum AuthRefusal {
     #[explain(slug = "token-in-url", fault = Malformed, hint = "send it as `Authorization: Bearer ens_…`")]
     InUrl,
     /// The caller lacks the permission.
-    #[error("this request requires the permission `{0}`, which none of the token's roles has")]
-    #[explain(slug = "forbidden", fault = Forbidden, hint = "ask an administrator for a token with a role that has it")]
+    #[error("this request requires the permission `{0}`, which the token does not have")]
+    #[explain(slug = "forbidden", fault = Forbidden,
+        hint = "ask an administrator for a token with a role that has it; `ensue whoami` shows what yours may do")]
     Forbidden(&'static str),
 }
 
-/// The proof that a caller has the permission `P`. Only [`Allowed::demand`] makes one.
+/// The caller has the permission, but not for this resource.
+#[derive(Clone, Debug, PartialEq, Eq, Error, Explain)]
+#[error("this request requires the permission `{permission}` for `{name}`, which the token does not have")]
+#[explain(slug = "forbidden", fault = Forbidden,
+    hint = "`ensue auth can-i {permission} --on …` shows what is missing; ask an administrator for a grant that covers it")]
+pub(crate) struct BeyondLimit {
+    permission: &'static str,
+    name: String,
+}
+
+impl From<NotAdmitted> for AuthRefusal {
+    fn from(why: NotAdmitted) -> Self {
+        match why {
+            NotAdmitted::Unknown => Self::Invalid,
+            NotAdmitted::Expired => Self::Expired,
+            NotAdmitted::Disabled => Self::Disabled,
+        }
+    }
+}
+
+/// The proof that a request was authenticated, and that its sender may make it.
+pub(crate) trait Proof: Send + Sync + Sized + 'static {
+    /// Checks the sender of a request.
+    fn demand(access: &dyn Access, parts: &Parts, secrecy: &Secrecy) -> Result<Self, Problem>;
+
+    /// Returns the holder of the token.
+    fn holder(&self) -> &Arc<Holder>;
+
+    /// Returns true if the proof covers only a part of the resources.
+    fn is_limited(&self) -> bool;
+
+    /// Returns what the records call the caller.
+    fn caller(&self) -> String {
+        self.holder().caller()
+    }
+
+    /// Returns the caller for the records of the request.
+    fn on_behalf(&self, context: &RequestContext) -> OnBehalf {
+        OnBehalf { actor: self.holder().actor(), trace: Some(context.recorded()), request: None }
+    }
+}
+
+/// The proof that a caller has a valid token, whatever it allows.
+pub(crate) struct Known {
+    holder: Arc<Holder>,
+}
+
+impl Proof for Known {
+    fn demand(access: &dyn Access, parts: &Parts, _: &Secrecy) -> Result<Self, Problem> {
+        let token = token_of(parts)?;
+        Ok(Self { holder: access.holder(token.id, &token.secret_sha256).map_err(AuthRefusal::from)? })
+    }
+
+    fn holder(&self) -> &Arc<Holder> {
+        &self.holder
+    }
+
+    fn is_limited(&self) -> bool {
+        false
+    }
+}
+
+/// The proof that a caller has the permission `P`. Only [`Proof::demand`] makes one.
 pub(crate) struct Allowed<P> {
     holder: Arc<Holder>,
     reach: Reach,
@@ -76,53 +150,89 @@ pub(crate) enum Secrecy {
     ThingNamed(String),
 }
 
-impl<P: Permission> Allowed<P> {
-    /// Checks that the sender of the request has the permission.
-    pub(crate) fn demand(access: &dyn Access, parts: &Parts, secrecy: &Secrecy) -> Result<Self, Problem> {
+impl<P: Permission> Proof for Allowed<P> {
+    /// Checks that the sender of the request has the permission, for some resources at least.
+    fn demand(access: &dyn Access, parts: &Parts, secrecy: &Secrecy) -> Result<Self, Problem> {
         let token = token_of(parts)?;
-        let holder = access.holder(token.id, &token.secret_sha256).ok_or(AuthRefusal::Invalid)?;
-        if let Some(reach) = reach(&holder.roles, P::IS) {
+        let holder = access.holder(token.id, &token.secret_sha256).map_err(AuthRefusal::from)?;
+        if let Some(reach) = holder.rights.reach(P::IS) {
             return Ok(Self { holder, reach, token, permission: PhantomData });
         }
         match secrecy {
             // A caller that sees some of them gets the same answer for all, and so learns nothing about which
             // exist.
-            Secrecy::ThingNamed(name) if P::IS.read().is_some_and(|read| reach(&holder.roles, read).is_none()) => {
+            Secrecy::ThingNamed(name) if P::IS.read().is_some_and(|read| holder.rights.reach(read).is_none()) => {
                 Err(Missing::new(P::THING, name).into())
             }
             Secrecy::ThingNamed(_) | Secrecy::Open => Err(AuthRefusal::Forbidden(P::IS.name()).into()),
         }
     }
 
-    /// Returns the name of the token.
-    pub(crate) fn name(&self) -> &str {
-        &self.holder.name
+    fn holder(&self) -> &Arc<Holder> {
+        &self.holder
     }
 
-    /// Returns the roles of the token.
+    fn is_limited(&self) -> bool {
+        self.reach == Reach::Limited
+    }
+}
+
+impl<P: Permission> Allowed<P> {
+    /// Checks that the sender of the request has the permission for all resources.
+    pub(crate) fn demand_whole(access: &dyn Access, parts: &Parts) -> Result<Self, Problem> {
+        let allowed = Self::demand(access, parts, &Secrecy::Open)?;
+        if allowed.is_limited() { Err(AuthRefusal::Forbidden(P::IS.name()).into()) } else { Ok(allowed) }
+    }
+
+    /// Returns the name to show: that of the identity, or of the token if no identity holds it.
+    pub(crate) fn name(&self) -> &str {
+        self.holder.name()
+    }
+
+    /// Returns what the records call the caller.
+    pub(crate) fn caller(&self) -> String {
+        self.holder.caller()
+    }
+
+    /// Returns the roles and groups by which inquiries ask the caller.
     pub(crate) fn roles(&self) -> &[String] {
         &self.holder.roles
     }
 
-    /// Returns how far the permission reaches. Only the permission for inquiries can reach less far than to
-    /// all.
+    /// Returns how far the permission reaches.
     pub(crate) fn reach(&self) -> Reach {
         self.reach
     }
 
-    /// Returns the caller for the records of the request.
-    pub(crate) fn on_behalf(&self, context: &RequestContext) -> OnBehalf {
-        OnBehalf { actor: Actor::Token(self.holder.name.clone()), trace: Some(context.recorded()), request: None }
+    /// Returns true if the permission covers a thing.
+    pub(crate) fn includes(&self, target: &Target<'_>) -> bool {
+        self.holder.rights.include(P::IS, target)
     }
 
-    /// Returns true if the caller authenticated with this token.
-    pub(crate) fn is_of(&self, token: TokenId) -> bool {
-        self.token.id == token
+    /// Checks that the permission covers the thing of a name. If not, a caller that may not see the thing is told that
+    /// it does not exist.
+    pub(crate) fn demand_on(&self, name: &str, target: &Target<'_>) -> Result<(), Problem> {
+        if self.includes(target) {
+            return Ok(());
+        }
+        let is_seen = P::IS.read().is_none_or(|read| read != P::IS && self.holder.rights.include(read, target));
+        if is_seen { Err(self.beyond_limit(name)) } else { Err(Missing::new(P::THING, name).into()) }
+    }
+
+    /// Returns the problem of a thing that the permission does not cover.
+    pub(crate) fn beyond_limit(&self, name: &str) -> Problem {
+        BeyondLimit { permission: P::IS.name(), name: name.chars().take(200).collect() }.into()
+    }
+
+    /// Returns the caller for the records of the request.
+    pub(crate) fn on_behalf(&self, context: &RequestContext) -> OnBehalf {
+        Proof::on_behalf(self, context)
     }
 
     /// Reports whether the caller still has the permission: long-lasting requests check again.
     pub(crate) fn still_holds(&self, access: &dyn Access) -> bool {
-        access.holder(self.token.id, &self.token.secret_sha256).is_some_and(|holder| reach(&holder.roles, P::IS).is_some())
+        let holder = access.holder(self.token.id, &self.token.secret_sha256);
+        holder.is_ok_and(|holder| holder.rights.reach(P::IS).is_some_and(|reach| reach >= self.reach))
     }
 }
 

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::api::Api;
-use crate::auth::{Allowed, Secrecy};
+use crate::auth::{Allowed, Proof, Secrecy};
 use crate::body;
 use crate::conditions::Condition;
 use crate::context::{OwnSpan, RequestContext};
@@ -118,8 +118,8 @@ impl Call {
     }
 
     /// Returns the requested page of a list.
-    pub(crate) fn page<P: Permission>(&self, allowed: &Allowed<P>) -> Result<Page, Problem> {
-        Page::of(&self.query, &self.api.cursors, self.parts.uri.path(), allowed.name())
+    pub(crate) fn page(&self, allowed: &impl Proof) -> Result<Page, Problem> {
+        Page::of(&self.query, &self.api.cursors, self.parts.uri.path(), &allowed.caller())
     }
 
     /// Returns the answer with a page of a list; `next` is the place of the last item if there are more.
@@ -158,12 +158,12 @@ impl Call {
 
     /// Reads the request's `Idempotency-Key`, if it has one, and looks up the answer to the first request
     /// with that key.
-    pub(crate) async fn take_key<P: Permission>(&mut self, allowed: &Allowed<P>) -> Result<(), Problem> {
+    pub(crate) async fn take_key(&mut self, allowed: &impl Proof) -> Result<(), Problem> {
         let Some(key) = keyed::given(&self.parts.headers)? else { return Ok(()) };
         if self.is_dry_run()? {
             return Ok(());
         }
-        let mut keyed = Keyed::enter(&self.api.under_way, allowed.name(), &key)?;
+        let mut keyed = Keyed::enter(&self.api.under_way, &allowed.caller(), &key)?;
         let recalled = self.api.submit(allowed.on_behalf(&self.context), Ask::Recall(keyed.key().clone())).await?;
         if let Answer::Before(before) = recalled.answer {
             keyed.note(before);
@@ -257,7 +257,7 @@ impl Call {
 
     /// Returns the caller and the key for the records of the request. Calling it before the body is read is
     /// an internal error.
-    pub(crate) fn on_behalf<P: Permission>(&self, allowed: &Allowed<P>) -> Result<OnBehalf, Problem> {
+    pub(crate) fn on_behalf(&self, allowed: &impl Proof) -> Result<OnBehalf, Problem> {
         let request = self.keyed.as_ref().map(Keyed::request).transpose()?;
         Ok(OnBehalf { request, ..allowed.on_behalf(&self.context) })
     }

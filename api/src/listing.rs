@@ -6,7 +6,7 @@ use ensue_engine::record::Position;
 use ensue_views::store::{Filter, ListQuery, Order};
 use ensue_views::{Column, View};
 
-use crate::auth::Allowed;
+use crate::auth::{Allowed, Proof};
 use crate::call::Call;
 use crate::paging::{CursorInvalid, Page};
 use crate::permissions::Permission;
@@ -123,10 +123,10 @@ where
     Ok(rows.await??)
 }
 
-/// Returns a page of the catalog's items, in the order of their names.
-pub(crate) fn of_catalog<P: Permission, T>(
+/// Returns a page of items that are in memory, such as those of the catalog, in the order of their names.
+pub(crate) fn of_catalog<T>(
     call: &Call,
-    allowed: &Allowed<P>,
+    allowed: &impl Proof,
     all: impl Iterator<Item = T>,
     name: impl Fn(&T) -> String,
 ) -> Result<Listed<T>, Problem> {

@@ -198,11 +198,12 @@ fn described(route: &Route, parts: &mut Parts) -> Value {
         "responses": responses(route, parts),
         "security": match route.demands {
             Demand::Nothing => json!([]),
-            Demand::Permission { .. } => json!([{ "token": [] }]),
+            Demand::Permission { .. } | Demand::Token => json!([{ "token": [] }]),
         },
     });
     described["description"] = match route.demands {
         Demand::Permission { noun, verb } => format!("Requires the permission `{noun}:{verb}`.").into(),
+        Demand::Token => "Requires a token, with any permissions.".into(),
         Demand::Nothing => "Requires no token.".into(),
     };
     if let Some(body) = request_body(operation.takes, &mut parts.requests) {

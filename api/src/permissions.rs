@@ -2,7 +2,7 @@
 //!
 //! Each route's declaration names the permission that it requires. The core defines which roles include it.
 
-use ensue_engine::access::permission::{self, BuiltInRole};
+use ensue_engine::access::permission;
 
 /// The permission that a route requires of its caller: a type, so that the requirement is part of the
 /// handler's signature.
@@ -106,6 +106,18 @@ permissions! {
     TokensRead, "token";
     /// Create and revoke tokens.
     TokensWrite, "token";
+    /// See identities and their groups.
+    IdentitiesRead, "identity";
+    /// Create, change and erase identities.
+    IdentitiesWrite, "identity";
+    /// See roles, and who has them.
+    GrantsRead, "grant";
+    /// Grant roles.
+    GrantsWrite, "grant";
+    /// See roles and their permissions.
+    RolesRead, "role";
+    /// Set and remove roles.
+    RolesWrite, "role";
     /// See parked reactions.
     ParkedReactionsRead, "parked reaction";
     /// Retry and dismiss parked reactions.
@@ -118,58 +130,4 @@ permissions! {
     MetricsRead, "metric";
     /// See the node's status, activity and problems.
     NodeRead, "node";
-}
-
-/// How far a permission reaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reach {
-    /// To the resources that its holder is asked about.
-    WhatIsAsked,
-    /// To all resources of the kind.
-    All,
-}
-
-/// Returns how far these roles together reach with a permission; `None` if no role includes it.
-///
-/// A role that is not built in lets its holders answer the inquiries that name it, and nothing else.
-pub(crate) fn reach(roles: &[String], permission: permission::Permission) -> Option<Reach> {
-    let of_role = |role: &String| match BuiltInRole::named(role) {
-        Some(role) => role.may(permission).then_some(Reach::All),
-        // A role that answers an inquiry must be able to read it.
-        None => {
-            let is_asked = matches!(permission, permission::Permission::InquiriesAnswer | permission::Permission::InquiriesRead);
-            is_asked.then_some(Reach::WhatIsAsked)
-        }
-    };
-    roles.iter().filter_map(of_role).max()
-}
-
-#[cfg(test)]
-mod tests {
-    use ensue_engine::access::permission::Permission;
-
-    use super::*;
-
-    fn roles(names: &[&str]) -> Vec<String> {
-        names.iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn custom_role_reaches_its_own_inquiries_unless_another_reaches_all() {
-        let reach = |names: &[&str], permission| reach(&roles(names), permission);
-        assert_eq!(reach(&["release_managers"], Permission::InquiriesRead), Some(Reach::WhatIsAsked));
-        assert_eq!(reach(&["release_managers"], Permission::InquiriesAnswer), Some(Reach::WhatIsAsked));
-        assert_eq!(reach(&["release_managers"], Permission::InquiriesCancel), None);
-        assert_eq!(reach(&["release_managers", "viewer"], Permission::InquiriesRead), Some(Reach::All));
-        assert_eq!((reach(&["viewer"], Permission::InquiriesAnswer), reach(&["author"], Permission::InquiriesAnswer)), (None, None));
-        assert_eq!(reach(&["operator"], Permission::InquiriesAnswer), Some(Reach::All));
-    }
-
-    #[test]
-    fn custom_role_reaches_only_inquiries() {
-        for permission in Permission::ALL.iter().filter(|permission| permission.noun() != "inquiries") {
-            assert_eq!(reach(&roles(&["release_managers", "Admin", ""]), *permission), None, "{permission:?}");
-        }
-        assert_eq!(reach(&[], Permission::EventsRead), None);
-    }
 }

@@ -14,6 +14,7 @@ mod jobs;
 mod keys;
 mod log;
 mod node;
+mod people;
 mod replays;
 mod spans;
 mod tokens;
@@ -29,7 +30,7 @@ use tokio::sync::watch;
 
 use crate::ends::Ends;
 pub use crate::patience::{Impatience, Patience};
-pub use access::{Access, Holder, OnBehalf};
+pub use access::{Access, Holder, NotAdmitted, OnBehalf};
 pub use backtests::{Backtested, Backtests, FileText, ToBacktest, ToldEvent, ToldEvents};
 pub use declined::Declined;
 pub use events::{EventMaker, GivenEvent};
@@ -38,9 +39,10 @@ pub use jobs::{Job, JobKind, JobState};
 pub use keys::{KeyWriter, SetKey};
 pub use log::LogAccess;
 pub use node::{Dependency, DependencyState, Finding, FindingVerdict, Kept, Node, NodeStatus, Readiness, Retained};
+pub use people::{AskedIdentity, People};
 pub use replays::{PackFiles, ReplayDifference, Replayed, ReplayedExecution, ReplayedWhich, Replays, ToReplay};
 pub use spans::{AnsweredRequest, Spans};
-pub use tokens::{NewToken, Tokens};
+pub use tokens::{AskedToken, MadeToken, Tokens};
 pub use views::FollowingViews;
 pub use webhooks::{HookRefusal, SecretState, Webhooks};
 
@@ -79,6 +81,8 @@ pub struct Ports {
     pub keys: Arc<dyn KeyWriter>,
     /// The named tokens.
     pub tokens: Arc<dyn Tokens>,
+    /// The identities.
+    pub people: Arc<dyn People>,
     /// The node itself.
     pub node: Arc<dyn Node>,
     /// Receives the spans of requests; none if no spans are exported.

@@ -147,6 +147,8 @@ impl Route {
 pub enum Demand {
     /// Nothing.
     Nothing,
+    /// A valid token, whatever it allows.
+    Token,
     /// A permission.
     Permission {
         /// The kind of resource.

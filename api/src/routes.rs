@@ -14,8 +14,10 @@ mod docs;
 mod enforcements;
 mod events;
 mod executions;
+mod grants;
 mod health;
 pub(crate) mod hooks;
+mod identities;
 mod inquiries;
 mod installed;
 pub(crate) mod judged;
@@ -23,10 +25,12 @@ mod keys;
 mod locks;
 mod log;
 mod logs;
+mod me;
 mod node;
 mod queues;
 mod replays;
 mod reruns;
+mod roles;
 mod rules;
 mod streams;
 mod timers;
@@ -42,7 +46,7 @@ use axum::http::{Method, header};
 use axum::routing::{MethodFilter, on};
 
 use crate::api::Api;
-use crate::auth::{Allowed, Secrecy};
+use crate::auth::{Allowed, Known, Proof, Secrecy};
 use crate::call::Call;
 use crate::operation::{Operation, WaitsFor};
 use crate::permissions::Permission;
@@ -83,6 +87,10 @@ fn declare(routes: &mut Routes) {
     vars::declare(routes);
     keys::declare(routes);
     tokens::declare(routes);
+    me::declare(routes);
+    identities::declare(routes);
+    roles::declare(routes);
+    grants::declare(routes);
     log::declare(routes);
     streams::declare_of_log(routes);
     log::declare_records(routes);
@@ -94,19 +102,19 @@ fn declare(routes: &mut Routes) {
     docs::declare(routes);
 }
 
-/// A handler for requests of callers that have the permission `P`.
-pub(crate) trait Handler<P>: Clone + Send + Sync + 'static {
+/// A handler for requests of callers with the proof `A`.
+pub(crate) trait Handler<A>: Clone + Send + Sync + 'static {
     /// Answers the request.
-    fn handle(self, allowed: Allowed<P>, call: Call) -> impl Future<Output = Outcome> + Send;
+    fn handle(self, proof: A, call: Call) -> impl Future<Output = Outcome> + Send;
 }
 
-impl<P, F, Answer> Handler<P> for F
+impl<A, F, Answer> Handler<A> for F
 where
-    F: Fn(Allowed<P>, Call) -> Answer + Clone + Send + Sync + 'static,
+    F: Fn(A, Call) -> Answer + Clone + Send + Sync + 'static,
     Answer: Future<Output = Outcome> + Send,
 {
-    fn handle(self, allowed: Allowed<P>, call: Call) -> impl Future<Output = Outcome> + Send {
-        self(allowed, call)
+    fn handle(self, proof: A, call: Call) -> impl Future<Output = Outcome> + Send {
+        self(proof, call)
     }
 }
 
@@ -129,32 +137,43 @@ pub(crate) fn router(api: Arc<Api>) -> (Router, Vec<Route>) {
 }
 
 impl Routes {
-    fn get<P: Permission>(&mut self, path: &'static str, handler: impl Handler<P>, operation: Operation) {
-        self.guarded(Method::GET, format!("{BASE}{path}"), handler, operation);
+    fn get<P: Permission>(&mut self, path: &'static str, handler: impl Handler<Allowed<P>>, operation: Operation) {
+        self.permitted(Method::GET, format!("{BASE}{path}"), handler, operation);
     }
 
     /// Declares a GET route outside of the API's own paths.
-    fn get_outside<P: Permission>(&mut self, path: &'static str, handler: impl Handler<P>, operation: Operation) {
-        self.guarded(Method::GET, path.to_owned(), handler, operation);
+    fn get_outside<P: Permission>(&mut self, path: &'static str, handler: impl Handler<Allowed<P>>, operation: Operation) {
+        self.permitted(Method::GET, path.to_owned(), handler, operation);
     }
 
-    fn post<P: Permission>(&mut self, path: &'static str, handler: impl Handler<P>, operation: Operation) {
-        self.guarded(Method::POST, format!("{BASE}{path}"), handler, operation);
+    fn post<P: Permission>(&mut self, path: &'static str, handler: impl Handler<Allowed<P>>, operation: Operation) {
+        self.permitted(Method::POST, format!("{BASE}{path}"), handler, operation);
     }
 
-    fn options<P: Permission>(&mut self, path: &'static str, handler: impl Handler<P>, operation: Operation) {
-        self.guarded(Method::OPTIONS, format!("{BASE}{path}"), handler, operation);
+    fn options<P: Permission>(&mut self, path: &'static str, handler: impl Handler<Allowed<P>>, operation: Operation) {
+        self.permitted(Method::OPTIONS, format!("{BASE}{path}"), handler, operation);
     }
 
-    fn put<P: Permission>(&mut self, path: &'static str, handler: impl Handler<P>, operation: Operation) {
-        self.guarded(Method::PUT, format!("{BASE}{path}"), handler, operation);
+    fn put<P: Permission>(&mut self, path: &'static str, handler: impl Handler<Allowed<P>>, operation: Operation) {
+        self.permitted(Method::PUT, format!("{BASE}{path}"), handler, operation);
     }
 
-    fn delete<P: Permission>(&mut self, path: &'static str, handler: impl Handler<P>, operation: Operation) {
-        self.guarded(Method::DELETE, format!("{BASE}{path}"), handler, operation);
+    fn delete<P: Permission>(&mut self, path: &'static str, handler: impl Handler<Allowed<P>>, operation: Operation) {
+        self.permitted(Method::DELETE, format!("{BASE}{path}"), handler, operation);
     }
 
-    fn guarded<P: Permission>(&mut self, method: Method, path: String, handler: impl Handler<P>, operation: Operation) {
+    /// Declares a route for every caller with a valid token.
+    fn known(&mut self, method: Method, path: &'static str, handler: impl Handler<Known>, operation: Operation) {
+        self.guarded(method, format!("{BASE}{path}"), Demand::Token, handler, operation);
+    }
+
+    fn permitted<P: Permission>(&mut self, method: Method, path: String, handler: impl Handler<Allowed<P>>, operation: Operation) {
+        // A permission that can be limited is honored as such on each of its routes.
+        let demands = Demand::Permission { noun: P::IS.noun(), verb: P::IS.verb() };
+        self.guarded(method, path, demands, handler, operation);
+    }
+
+    fn guarded<A: Proof>(&mut self, method: Method, path: String, demands: Demand, handler: impl Handler<A>, operation: Operation) {
         let api = self.api.clone();
         let (may_be_keyed, is_read, is_write) = (is_keyed(&method, &operation), method == Method::GET, is_write(&method));
         let class = if is_write { Class::Writes } else { Class::Reads };
@@ -162,8 +181,8 @@ impl Routes {
             let (api, handler) = (api.clone(), handler.clone());
             async move {
                 let (parts, body) = request.into_parts();
-                let allowed = Allowed::<P>::demand(&*api.ports.access, &parts, &secrecy(&params))?;
-                let caller = Caller::Token(allowed.name().to_owned());
+                let allowed = A::demand(&*api.ports.access, &parts, &secrecy(&params))?;
+                let caller = Caller::Token(allowed.caller());
                 let counted = api.rates.count(class, || caller.clone());
                 let asked = async {
                     counted.map_or(Ok(()), |standing| standing.demand())?;
@@ -190,7 +209,7 @@ impl Routes {
         };
         let filter = MethodFilter::try_from(method.clone()).expect("the methods declared here are ones that axum routes");
         self.router = std::mem::take(&mut self.router).route(&path, on(filter, answer));
-        self.table.push(Route { method, path, demands: Demand::Permission { noun: P::IS.noun(), verb: P::IS.verb() }, operation });
+        self.table.push(Route { method, path, demands, operation });
     }
 
     fn public<F, Answer>(&mut self, public: Public, handler: F, operation: Operation)

@@ -49,6 +49,10 @@ shapes! {
     RuleId = id("The id of a rule.");
     ScheduleId = id("The id of a schedule of a rule or a sensor.");
     TokenId = id("The id of a token.");
+    IdentityId = id("The id of an identity.");
+    GrantId = id("The id of a grant.");
+    RoleName = text("The name of a role.", "viewer");
+    GroupName = text("The name of a group of identities; a group that an issuer names has its prefix.", "release");
     LogId = id("The id of a log.");
     PackName = text("The name of a pack.", "core");
     WorkerQueueName = text("The name of a queue in which executions wait for a worker.", "default");
@@ -78,7 +82,7 @@ shapes! {
     TokenName = json_schema!({
         "type": "string",
         "pattern": "^[a-z0-9_.-]{1,64}$",
-        "description": "The name of a token.",
+        "description": "The name of a token or an identity.",
         "examples": ["ana"],
     });
     Digest = hash("A BLAKE3 digest.");
@@ -180,7 +184,6 @@ shapes! {
     Roles = json_schema!({
         "type": "array",
         "items": { "type": "string", "pattern": "^[a-z][a-z0-9_]{0,63}$" },
-        "minItems": 1,
         "maxItems": ROLES_MAX,
         "description": "Roles; duplicates count once.",
     });

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Response};
-use ensue_engine::ids::TokenId;
 use ensue_engine::record::Position;
 use futures_util::StreamExt as _;
 use serde::Serialize;
@@ -166,9 +165,9 @@ impl<P: Permission> Line<P> {
         }
     }
 
-    /// Returns true if a record revokes the token of this caller.
-    pub(crate) fn is_revoked_by(&self, token: TokenId) -> bool {
-        self.allowed.is_of(token)
+    /// Returns true if the caller still has the permission.
+    pub(crate) fn is_allowed(&self) -> bool {
+        self.allowed.still_holds(&*self.ends.access)
     }
 
     /// Checks whether the line may continue, however much there is to send; call it between any two messages.

@@ -239,9 +239,9 @@ impl<P: Permission> RecordStream<P> {
     /// Sends the records of a page after the caller's position.
     async fn tell(&mut self, page: &Page) -> Result<Next, Left> {
         let after = self.at;
-        // Records after the revocation of the caller's token are not sent, even if the revocation is noticed later.
-        let revoked_at = page.revocation(|token| self.line.is_revoked_by(token));
-        let before = revoked_at.unwrap_or(page.last().next());
+        // Records after the change that ended the caller's rights are not sent, even if that is noticed later.
+        let ended_at = page.change_of_access().filter(|_| !self.line.is_allowed());
+        let before = ended_at.unwrap_or(page.last().next());
         match self.told {
             Told::Log => {
                 let rest = match self.streams.tail.between(page, after, before, self.line.form()) {
@@ -269,7 +269,7 @@ impl<P: Permission> RecordStream<P> {
                 self.at = self.at.max(page.last());
             }
         }
-        Ok(if revoked_at.is_some() { Next::End(End::NotAllowed) } else { Next::GoOn })
+        Ok(if ended_at.is_some() { Next::End(End::NotAllowed) } else { Next::GoOn })
     }
 }
 

@@ -17,6 +17,7 @@ mod keyed;
 mod many;
 mod openapi;
 mod paging;
+mod people;
 mod rates;
 mod rehearsals;
 mod resources;

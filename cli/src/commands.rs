@@ -4,6 +4,7 @@
 
 mod artifacts;
 mod at_rest;
+mod auth;
 mod bench;
 mod check;
 mod clock;
@@ -16,7 +17,9 @@ mod enforcements;
 mod eval;
 mod events;
 mod executions;
+mod grants;
 mod hooks;
+mod identities;
 mod init;
 mod inquiries;
 mod installed;
@@ -34,6 +37,7 @@ mod profiles;
 mod queues;
 mod replay;
 mod restore;
+mod roles;
 mod rules;
 mod run;
 mod schema;
@@ -47,6 +51,7 @@ mod top;
 mod vars;
 mod views;
 mod watched;
+mod whoami;
 mod why;
 
 use std::future::Future;
@@ -198,6 +203,15 @@ enum Command {
     Vars(vars::Vars),
     #[command(subcommand)]
     Tokens(tokens::Tokens),
+    #[command(subcommand)]
+    Identities(identities::Identities),
+    #[command(subcommand)]
+    Roles(roles::Roles),
+    #[command(subcommand)]
+    Grants(grants::Grants),
+    #[command(subcommand)]
+    Auth(auth::Auth),
+    Whoami(whoami::Whoami),
     Hooks(hooks::Hooks),
     #[command(subcommand)]
     Events(events::Events),
@@ -268,6 +282,11 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Keys(keys) => keys.run(&asking),
         Command::Vars(vars) => vars.run(&asking),
         Command::Tokens(tokens) => tokens.run(&asking),
+        Command::Identities(identities) => identities.run(&asking),
+        Command::Roles(roles) => roles.run(&asking),
+        Command::Grants(grants) => grants.run(&asking),
+        Command::Auth(auth) => auth.run(&asking),
+        Command::Whoami(whoami) => whoami.run(&asking),
         Command::Hooks(hooks) => wait_for(hooks.run(&asking)),
         Command::Events(events) => wait_for(events.run(&asking)),
         Command::Enforcements(enforcements) => wait_for(enforcements.run(&asking)),

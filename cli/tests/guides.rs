@@ -300,3 +300,15 @@ async fn backup_guide_works() {
     let test = "backup_guide_works";
     followed(test, &[], page, Done { files: 0, commands: 16, outputs: 0 }).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn team_guide_works() {
+    let page = include_str!("../../docs/guides/let-your-team-in.md");
+    followed("team_guide_works", &[], page, Done { files: 0, commands: 14, outputs: 0 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rights_guide_works() {
+    let page = include_str!("../../docs/guides/give-and-limit-rights.md");
+    followed("rights_guide_works", &[], page, Done { files: 0, commands: 12, outputs: 0 }).await;
+}

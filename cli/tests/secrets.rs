@@ -208,7 +208,11 @@ async fn search_answers(client: &Client, secrets: &Secrets, late: &str) -> usize
     for path in paths {
         // A stream starts at its first record and has no end.
         let is_streamed = path.ends_with("/stream");
-        let asked = if is_streamed { format!("{path}?after=0") } else { path.clone() };
+        let asked = match path.as_str() {
+            path if is_streamed => format!("{path}?after=0"),
+            "/api/v1/auth/can-i" => format!("{path}?permission=events:read"),
+            path => path.to_owned(),
+        };
         let answer = client.request(Method::GET, &asked).send().await.unwrap();
         assert!(answer.status().is_success(), "GET {path}: {}", answer.status());
         secrets.are_not_in(&path, format!("{:?}", answer.headers()).as_bytes());

@@ -1,6 +1,11 @@
-//! Access: which keys and tokens exist. Their values are in the vault.
+//! Access: which keys, tokens, identities, roles and grants exist. Values and names are in the vault.
 
 pub mod decide;
 pub mod facts;
+pub mod limit;
+pub mod people;
 pub mod permission;
+pub mod rights;
+pub mod scope;
 pub mod state;
+pub mod subject;

@@ -18,8 +18,8 @@ pub(crate) use bodies::document_of;
 pub use context::{Context, Moment, Nothing};
 pub use decision::{Answer, Decision, Novelty, ReceivedEvent};
 pub use given::{
-    InquiryAnswer, ObservedEvent, OfRule, PackChange, RefusedDelivery, Report, ReportOutcome, RequestExecution, Rerun, RetriedDelivery,
-    SeenVar, VarChange,
+    InquiryAnswer, NewGrant, NewToken, ObservedEvent, OfRule, PackChange, RefusedDelivery, Report, ReportOutcome, RequestExecution, Rerun,
+    RetriedDelivery, RotatedToken, SeenVar, VarChange,
 };
 pub use seen::{Conflict, DEDUPE_MILLIS, Dedupe, DedupeKey, Seen, SeenKeys, SignedBody};
 
@@ -28,10 +28,13 @@ pub use refusal::Refusal;
 pub use request::{Before, RequestKey, SeenEvent};
 pub use settings::{BATCH_DRAFTS_MAX, BATCH_STEPS_MAX, FLOW_KEYS_MAX, Settings, TURN_BYTES_MAX, TURN_DRAFTS_MAX, TurnLimits};
 
+use crate::access::facts::IdentityKind;
+use crate::access::permission::Permission;
+use crate::access::state::Standing;
 use crate::catalog::Mode;
 use crate::executions::facts::{Evidence, Failure, Settlement};
-use crate::ids::{AttemptId, ExecutionId, Id, InquiryId, RuleId, TokenId};
-use crate::names::{KeyRef, RuleRef, VarName};
+use crate::ids::{AttemptId, ExecutionId, GrantId, Id, IdentityId, InquiryId, RuleId};
+use crate::names::{GroupName, KeyRef, RoleName, RuleRef, VarName};
 use crate::record::{Actor, Body, CatalogRevision, Head, Position};
 use crate::time::Timestamp;
 
@@ -120,8 +123,17 @@ impl Ask {
             | Ask::SetKey { .. }
             | Ask::RemoveKey { .. }
             | Ask::RemoveVar { .. }
-            | Ask::AddToken { .. }
+            | Ask::AddToken(_)
+            | Ask::RotateToken(_)
             | Ask::RevokeToken { .. }
+            | Ask::AddIdentity { .. }
+            | Ask::SetIdentityGroups { .. }
+            | Ask::SetIdentityStanding { .. }
+            | Ask::EraseIdentity(_)
+            | Ask::SetRole { .. }
+            | Ask::RemoveRole(_)
+            | Ask::AddGrant(_)
+            | Ask::RemoveGrant(_)
             | Ask::NoteStart { .. }
             | Ask::NoteClockStep { .. }
             | Ask::AcceptClock
@@ -270,19 +282,52 @@ asks! {
         seen: SeenVar,
     },
     /// Add a token. The hash of its secret is already in the vault.
-    Later AddToken {
-        /// The token's id.
-        id: TokenId,
-        /// The holder's name.
-        name: String,
-        /// The holder's roles.
-        roles: Vec<String>,
-    },
-    /// Revoke a token.
+    Later AddToken(NewToken),
+    /// Replace a token with a successor. The hash of its secret is already in the vault.
+    Later RotateToken(RotatedToken),
+    /// Revoke a token, and those that it replaced.
     First RevokeToken {
         /// The token's name.
         name: String,
     },
+    /// Add an identity. Its name is already in the vault.
+    Later AddIdentity {
+        /// The identity.
+        id: IdentityId,
+        /// What it is.
+        kind: IdentityKind,
+        /// Its groups.
+        groups: Vec<GroupName>,
+    },
+    /// Set the groups of an identity.
+    First SetIdentityGroups {
+        /// The identity.
+        id: IdentityId,
+        /// All of its groups.
+        groups: Vec<GroupName>,
+    },
+    /// Disable or enable an identity.
+    First SetIdentityStanding {
+        /// The identity.
+        id: IdentityId,
+        /// Whether its credentials are accepted.
+        standing: Standing,
+    },
+    /// Erase an identity, with its tokens and the grants to it.
+    First EraseIdentity(IdentityId),
+    /// Set the permissions of a role that is not built in.
+    Later SetRole {
+        /// The role.
+        name: RoleName,
+        /// All of its permissions.
+        permissions: Vec<Permission>,
+    },
+    /// Remove a role that nobody has.
+    First RemoveRole(RoleName),
+    /// Grant a role.
+    Later AddGrant(NewGrant),
+    /// Remove a grant.
+    First RemoveGrant(GrantId),
     /// Record that a node starts to write.
     First NoteStart {
         /// The release it runs.

@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use serde::Deserializer;
 
-use crate::access::decide as access;
+use crate::access::{decide as access, people};
 use crate::catalog::decide as catalog;
 use crate::command::{Answer, Ask, Before, Command, Context, Decision, Moment, Refusal};
 use crate::dead_letters::decide as dead_letters;
@@ -124,7 +124,16 @@ impl Engine {
             Ask::RemoveKey { key } => access::remove_key(&self.state, actor, key),
             Ask::SetVar { name, value, seen } => vars::set(&self.state, actor, trace, (name, value), *seen),
             Ask::RemoveVar { name, seen } => vars::remove(&self.state, actor, trace, name, *seen),
-            Ask::AddToken { id, name, roles } => access::add_token(&self.state, actor, *id, name, roles),
+            Ask::AddToken(token) => access::add_token(&self.state, actor, token, at.time),
+            Ask::RotateToken(rotated) => access::rotate_token(&self.state, actor, rotated, at.time),
+            Ask::AddIdentity { id, kind, groups } => people::add_identity(&self.state, actor, (*id, *kind), groups, at.time),
+            Ask::SetIdentityGroups { id, groups } => people::set_groups(&self.state, actor, *id, groups, at.time),
+            Ask::SetIdentityStanding { id, standing } => people::set_standing(&self.state, actor, *id, *standing),
+            Ask::EraseIdentity(id) => people::erase_identity(&self.state, actor, *id),
+            Ask::SetRole { name, permissions } => people::set_role(&self.state, actor, name, permissions, at.time),
+            Ask::RemoveRole(name) => people::remove_role(&self.state, actor, name),
+            Ask::AddGrant(grant) => people::add_grant(&self.state, actor, grant, at.time),
+            Ask::RemoveGrant(id) => people::remove_grant(&self.state, actor, *id),
             Ask::RevokeToken { name } => access::revoke_token(&self.state, actor, name),
             Ask::NoteStart { release } => health::note_start(&self.state, actor, release),
             Ask::NoteClockStep { from, to } => health::note_clock_step(&self.state, actor, *from, *to),

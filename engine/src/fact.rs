@@ -276,12 +276,23 @@ facts! {
         VarSet(vars::VarSet): "var.set", 1;
         VarRemoved(vars::VarRemoved): "var.removed", 1;
     }
-    /// Facts about keys and tokens.
+    /// Facts about keys, tokens, identities, roles and grants.
     AccessFact {
         KeySet(access::KeySet): "key.set", 1;
         KeyRemoved(access::KeyRemoved): "key.removed", 1;
         TokenAdded(access::TokenAdded): "token.added", 1;
         TokenRevoked(access::TokenRevoked): "token.revoked", 1;
+        TokenLimited(access::TokenLimited): "token.limited", 1;
+        TokenRotated(access::TokenRotated): "token.rotated", 1;
+        IdentityAdded(access::IdentityAdded): "identity.added", 1;
+        IdentityDisabled(access::IdentityDisabled): "identity.disabled", 1;
+        IdentityEnabled(access::IdentityEnabled): "identity.enabled", 1;
+        IdentityErased(access::IdentityErased): "identity.erased", 1;
+        IdentityGroupsSet(access::IdentityGroupsSet): "identity.groups_set", 1;
+        RoleSet(access::RoleSet): "role.set", 1;
+        RoleRemoved(access::RoleRemoved): "role.removed", 1;
+        GrantAdded(access::GrantAdded): "grant.added", 1;
+        GrantRemoved(access::GrantRemoved): "grant.removed", 1;
     }
     /// Facts about dead letters.
     DeadLetterFact {
@@ -300,6 +311,29 @@ facts! {
         ReactionParked(health::ReactionParked): "reaction.parked", 1, reacts;
         ReactionRetried(health::ReactionRetried): "reaction.retried", 1;
         ReactionDismissed(health::ReactionDismissed): "reaction.dismissed", 1;
+    }
+}
+
+impl AccessFact<'_> {
+    /// Returns true if callers may do less after the fact than before.
+    pub fn can_end_rights(self) -> bool {
+        match self {
+            Self::TokenRevoked(_)
+            | Self::TokenLimited(_)
+            | Self::TokenRotated(_)
+            | Self::IdentityDisabled(_)
+            | Self::IdentityErased(_)
+            | Self::IdentityGroupsSet(_)
+            | Self::RoleSet(_)
+            | Self::RoleRemoved(_)
+            | Self::GrantRemoved(_) => true,
+            Self::KeySet(_)
+            | Self::KeyRemoved(_)
+            | Self::TokenAdded(_)
+            | Self::IdentityAdded(_)
+            | Self::IdentityEnabled(_)
+            | Self::GrantAdded(_) => false,
+        }
     }
 }
 

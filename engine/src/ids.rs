@@ -138,6 +138,10 @@ typed_ids! {
     RuleId;
     /// The id of an access token; not its secret.
     TokenId;
+    /// The id of an identity: a person or a service.
+    IdentityId;
+    /// The id of a grant of a role.
+    GrantId;
     /// The id of a schedule of a rule or a sensor. A schedule that is removed and set again has a new id.
     ScheduleId;
 }

@@ -155,6 +155,45 @@ impl FromStr for LabelName {
     }
 }
 
+/// The name of a role.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoleName(String);
+
+impl RoleName {
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RoleName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        checked(text).map(|name| Self(name.to_owned()))
+    }
+}
+
+/// The name of a group of identities: `release`, or `corp:release` for a group that the issuer `corp` names.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupName(String);
+
+impl GroupName {
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for GroupName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        text.split_once(':').map_or_else(|| checked(text), |(issuer, group)| checked(issuer).and_then(|_| checked(group)))?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
 /// The name of a var, `sync.cursor`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VarName(String);
@@ -265,6 +304,8 @@ text_form!(StepName);
 text_form!(VarName);
 text_form!(WorkerQueueName);
 text_form!(LabelName);
+text_form!(RoleName);
+text_form!(GroupName);
 
 refs! {
     /// The ref of an action, `core.echo`.
@@ -302,6 +343,16 @@ mod tests {
         }
         assert!("a.b.c".parse::<RuleRef>().is_err());
         assert!("a".repeat(64).parse::<PackName>().is_ok());
+    }
+
+    #[test]
+    fn group_of_an_issuer_has_its_prefix() {
+        for good in ["release", "corp:release"] {
+            assert_eq!(good.parse::<GroupName>().unwrap().to_string(), good);
+        }
+        for bad in ["", ":", "corp:", ":release", "a:b:c", "Release", "corp:a b"] {
+            assert!(bad.parse::<GroupName>().is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::command::{Answer, Command, DedupeKey, Refusal, Seen};
 use crate::explain::Explain;
-use crate::ids::{AttemptId, Id, LogId, TokenId};
+use crate::ids::{AttemptId, Id, IdentityId, LogId, TokenId};
 use crate::names::{KeyRef, Names, SensorRef};
 use crate::record::{Body, Digest, Epoch, Head, Position, Record, Revision, StreamId};
 
@@ -181,6 +181,12 @@ pub trait Vault: Send + Sync {
     fn tokens(&self) -> Result<Vec<(TokenId, [u8; 32])>, VaultError>;
     /// Destroys a token's hash.
     fn destroy_token(&self, token: TokenId) -> Result<(), VaultError>;
+    /// Stores what is known of an identity, sealed. It takes effect once the log says so.
+    fn put_profile(&self, identity: IdentityId, profile: &Secret) -> Result<(), VaultError>;
+    /// Unseals the stored profiles.
+    fn profiles(&self) -> Result<Vec<(IdentityId, Secret)>, VaultError>;
+    /// Destroys the profile of an identity.
+    fn destroy_profile(&self, identity: IdentityId) -> Result<(), VaultError>;
 }
 
 /// Why the vault cannot carry out a request.

@@ -27,8 +27,8 @@ use crate::vars::state::Vars;
 use crate::workflows::state::Workflows;
 
 /// The form that [`State::save`] writes and reads. A state of another form is rebuilt from the log: older forms
-/// state twice whether a workflow timed out.
-pub const STATE_FORMAT: u32 = 8;
+/// know no identities.
+pub const STATE_FORMAT: u32 = 9;
 
 /// The state after the records of one log.
 #[derive(Clone, Debug, PartialEq)]

@@ -28,6 +28,21 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     (duration <= DURATION_MAX).then_some(duration)
 }
 
+/// The maximum period: ten years of 365 days.
+const PERIOD_MAX: Duration = Duration::from_secs(3_650 * 24 * 3600);
+
+/// Parses a period of validity: what [`parse_duration`] reads, or days as in `90d`. Returns `None` if the text has
+/// another form, or the period is empty or over ten years.
+pub fn parse_period(text: &str) -> Option<Duration> {
+    let period = match text.strip_suffix('d') {
+        Some(days) if days.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Duration::from_secs(days.parse::<u64>().ok()?.checked_mul(24 * 3600)?)
+        }
+        Some(_) | None => parse_duration(text)?,
+    };
+    (!period.is_zero() && period <= PERIOD_MAX).then_some(period)
+}
+
 /// Writes a duration of whole milliseconds in the form that [`parse_duration`] reads, in the largest unit
 /// without a remainder.
 pub fn duration_text(millis: u64) -> String {
@@ -123,6 +138,15 @@ pub(crate) fn millis(duration: std::time::Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn period_may_be_in_days() {
+        assert_eq!(parse_period("90d"), Some(Duration::from_secs(90 * 86_400)));
+        assert_eq!(parse_period("24h"), Some(Duration::from_secs(86_400)));
+        for bad in ["", "d", "-1d", "+1d", "1.5d", "0d", "0s", "3651d", "99999999999999999999d", "1w"] {
+            assert_eq!(parse_period(bad), None, "{bad:?}");
+        }
+    }
 
     #[test]
     fn duration_is_a_number_and_a_unit() {

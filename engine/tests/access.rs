@@ -1,9 +1,17 @@
 //! Keys and tokens: versions are assigned once, names are unique, and the last admin token cannot be removed.
 
-use ensue_engine::access::state::KeyVersions;
-use ensue_engine::command::{Ask, Command, Refusal};
-use ensue_engine::ids::{Id, TokenId};
-use ensue_engine::names::KeyRef;
+use ensue_engine::access::facts::IdentityKind;
+use ensue_engine::access::limit::Target;
+use ensue_engine::access::permission::Permission;
+use ensue_engine::access::rights::Reach;
+use ensue_engine::access::state::held::{Held, NotHeld};
+use ensue_engine::access::state::{KeyVersions, Standing};
+use ensue_engine::access::subject::Subject;
+use ensue_engine::command::{Ask, Command, NewGrant, NewToken, Refusal, RotatedToken};
+use ensue_engine::ids::{GrantId, Id, IdentityId, TokenId};
+use ensue_engine::names::{KeyRef, RoleName};
+use ensue_engine::record::Actor;
+use ensue_engine::time::Timestamp;
 use ensue_test_support::NOON;
 use ensue_test_support::spec::Spec;
 
@@ -23,7 +31,7 @@ fn remove_key() -> Command {
 
 fn add(number: u128, name: &str, roles: &[&str]) -> Command {
     let roles = roles.iter().map(|role| (*role).to_owned()).collect();
-    asked_by(ana(), Ask::AddToken { id: TokenId(Id::root(NOON, number)), name: name.to_owned(), roles })
+    asked_by(Actor::Operator, Ask::AddToken(NewToken::with_roles(TokenId(Id::root(NOON, number)), name, roles)))
 }
 
 fn revoke(name: &str) -> Command {
@@ -85,4 +93,214 @@ fn last_token_that_can_create_others_cannot_be_revoked() {
 #[test]
 fn unknown_token_cannot_be_revoked() {
     Spec::default().when(revoke("dora")).then_refused(&Refusal::NoToken("dora".into()));
+}
+
+fn identity(number: u128) -> IdentityId {
+    IdentityId(Id::root(NOON, 1_000 + number))
+}
+
+fn token_of(number: u128, name: &str, identity: IdentityId) -> Command {
+    let token = NewToken { identity: Some(identity), ..NewToken::with_roles(TokenId(Id::root(NOON, number)), name, Vec::new()) };
+    asked_by(Actor::Operator, Ask::AddToken(token))
+}
+
+fn add_identity(id: IdentityId, groups: &[&str]) -> Command {
+    let groups = groups.iter().map(|group| group.parse().unwrap()).collect();
+    asked_by(Actor::Operator, Ask::AddIdentity { id, kind: IdentityKind::Person, groups })
+}
+
+fn grant(number: u128, subject: &Subject, role: &str, on: Option<&str>) -> NewGrant {
+    let on = on.map(|on| on.parse().unwrap());
+    NewGrant { id: GrantId(Id::root(NOON, 2_000 + number)), subject: subject.clone(), role: role.parse().unwrap(), on, until: None }
+}
+
+fn granted(grant: NewGrant) -> Command {
+    asked_by(Actor::Operator, Ask::AddGrant(grant))
+}
+
+fn holder(number: u128, identity: IdentityId) -> Actor {
+    Actor::Identity { id: identity, token: TokenId(Id::root(NOON, number)) }
+}
+
+fn held(spec: &Spec, number: u128) -> Result<Held, NotHeld> {
+    spec.engine().access().held(&TokenId(Id::root(NOON, number)), spec.engine().time())
+}
+
+/// A log with the admin `root`, and `ana` in the group `release` with a token 2.
+fn team() -> Spec {
+    Spec::default().given([add(1, "root", &["admin"]), add_identity(identity(1), &["release"]), token_of(2, "laptop", identity(1))])
+}
+
+#[test]
+fn identity_may_do_what_its_grants_and_those_of_its_groups_carry() {
+    let group = Subject::Group("release".parse().unwrap());
+    let spec = team().given([
+        granted(grant(1, &Subject::Identity(identity(1)), "viewer", None)),
+        granted(grant(2, &group, "author", Some("pack=release"))),
+        granted(grant(3, &Subject::Group("other".parse().unwrap()), "admin", None)),
+    ]);
+    let held = held(&spec, 2).unwrap();
+    assert_eq!(held.rights.reach(Permission::EventsRead), Some(Reach::All));
+    assert_eq!(held.rights.reach(Permission::ActionsExecute), Some(Reach::Limited));
+    assert!(held.rights.include(Permission::ActionsExecute, &Target::of_action("release.ship")));
+    assert!(!held.rights.include(Permission::ActionsExecute, &Target::of_action("core.shell")));
+    assert_eq!(held.rights.reach(Permission::TokensWrite), None);
+    assert_eq!(held.roles, ["release", "viewer"]);
+}
+
+#[test]
+fn removed_grant_disabled_identity_and_left_group_end_the_rights() {
+    let group = Subject::Group("release".parse().unwrap());
+    let mut spec = team().given([granted(grant(1, &group, "viewer", None))]);
+    assert!(held(&spec, 2).unwrap().rights.reach(Permission::EventsRead).is_some());
+    spec.when(asked_by(Actor::Operator, Ask::SetIdentityGroups { id: identity(1), groups: Vec::new() })).then(&["identity.groups_set"]);
+    assert_eq!(held(&spec, 2).unwrap().rights.reach(Permission::EventsRead), None);
+    spec.when(asked_by(Actor::Operator, Ask::SetIdentityStanding { id: identity(1), standing: Standing::Disabled }))
+        .then(&["identity.disabled"]);
+    assert_eq!(held(&spec, 2), Err(NotHeld::Disabled));
+    spec.when(asked_by(Actor::Operator, Ask::SetIdentityStanding { id: identity(1), standing: Standing::Enabled }))
+        .then(&["identity.enabled"]);
+    assert!(held(&spec, 2).is_ok());
+    spec.when(asked_by(Actor::Operator, Ask::EraseIdentity(identity(1)))).then(&["token.revoked", "identity.erased"]);
+    assert_eq!(held(&spec, 2), Err(NotHeld::Unknown));
+}
+
+#[test]
+fn token_allows_nothing_beyond_its_scopes_or_after_its_end() {
+    let expires_at = Some(NOON.plus_millis(3_600_000));
+    let token = NewToken {
+        scopes: Some(vec!["events:write on pack=shop".parse().unwrap()]),
+        expires_at,
+        ..NewToken::with_roles(TokenId(Id::root(NOON, 2)), "feed", vec!["author".into()])
+    };
+    let mut spec = Spec::default().given([add(1, "root", &["admin"])]);
+    spec.when(asked_by(Actor::Operator, Ask::AddToken(token))).then(&["token.added", "token.limited"]);
+    let access = spec.engine().access();
+    let id = TokenId(Id::root(NOON, 2));
+    let held = access.held(&id, NOON).unwrap();
+    assert_eq!(held.rights.reach(Permission::EventsWrite), Some(Reach::Limited));
+    assert_eq!(held.rights.reach(Permission::EventsRead), None);
+    assert_eq!(held.valid_until, expires_at);
+    assert_eq!(access.held(&id, NOON.plus_millis(3_599_999)).map(|_| ()), Ok(()));
+    assert_eq!(access.held(&id, NOON.plus_millis(3_600_000)), Err(NotHeld::Expired));
+}
+
+#[test]
+fn nobody_passes_on_more_than_they_may_do() {
+    let mut spec = team().given([
+        asked_by(
+            Actor::Operator,
+            Ask::SetRole {
+                name: "deputy".parse().unwrap(),
+                permissions: ["tokens:write", "grants:write", "identities:write", "roles:write", "events:read"]
+                    .map(|name| Permission::named(name).unwrap())
+                    .to_vec(),
+            },
+        ),
+        granted(grant(1, &Subject::Identity(identity(1)), "deputy", None)),
+        granted(grant(2, &Subject::Identity(identity(1)), "author", Some("pack=release"))),
+        granted(grant(3, &Subject::Group("admins".parse().unwrap()), "admin", None)),
+    ]);
+    let ana = holder(2, identity(1));
+    let beyond = |missing: &str| Refusal::BeyondOwnRights(missing.into());
+    let by_ana = |ask| asked_by(ana.clone(), ask);
+    let of_roles = |roles: &[&str]| {
+        let roles = roles.iter().map(|role| (*role).to_owned()).collect();
+        Ask::AddToken(NewToken::with_roles(TokenId(Id::root(NOON, 9)), "new", roles))
+    };
+    spec.when(by_ana(of_roles(&["admin"]))).then_refused(&beyond("packs:read"));
+    spec.when(by_ana(of_roles(&["deputy"]))).then(&["token.added"]);
+    let scoped = NewToken {
+        scopes: Some(vec!["actions:execute on pack=release".parse().unwrap()]),
+        ..NewToken::with_roles(TokenId(Id::root(NOON, 10)), "deployer", vec!["admin".into()])
+    };
+    spec.when(by_ana(Ask::AddToken(scoped.clone()))).then(&["token.added", "token.limited"]);
+    let wider = NewToken { scopes: Some(vec!["actions:execute".parse().unwrap()]), name: "wider".into(), ..scoped };
+    spec.when(by_ana(Ask::AddToken(wider))).then_refused(&beyond("actions:execute"));
+    let everyone = Subject::Everyone;
+    spec.when(by_ana(Ask::AddGrant(grant(4, &everyone, "author", Some("pack=rel*"))))).then_refused(&beyond("packs:read on pack=rel*"));
+    spec.when(by_ana(Ask::AddGrant(grant(4, &everyone, "author", Some("pack=release,action=release.ship"))))).then(&["grant.added"]);
+    let role = |permissions: &[Permission]| Ask::SetRole { name: "own".parse().unwrap(), permissions: permissions.to_vec() };
+    spec.when(by_ana(role(&[Permission::LogRead]))).then_refused(&beyond("log:read"));
+    spec.when(by_ana(role(&[Permission::EventsRead]))).then(&["role.set"]);
+    let groups = vec!["admins".parse().unwrap()];
+    spec.when(by_ana(Ask::SetIdentityGroups { id: identity(1), groups: groups.clone() })).then_refused(&beyond("packs:read"));
+    spec.when(by_ana(Ask::AddIdentity { id: identity(5), kind: IdentityKind::Service, groups })).then_refused(&beyond("packs:read"));
+    // A caller that is no longer known passes on nothing.
+    spec.when(asked_by(Actor::Token("gone".into()), of_roles(&["viewer"]))).then_refused(&Refusal::TokenNameTaken("new".into()));
+    let viewer = NewToken::with_roles(TokenId(Id::root(NOON, 11)), "other", vec!["viewer".into()]);
+    spec.when(asked_by(Actor::Token("gone".into()), Ask::AddToken(viewer))).then_refused(&beyond("packs:read"));
+}
+
+#[test]
+fn rotated_token_stays_valid_for_the_overlap_and_keeps_what_it_allows() {
+    let token = NewToken {
+        expires_at: Some(NOON.plus_millis(1_000_000)),
+        ..NewToken::with_roles(TokenId(Id::root(NOON, 2)), "ci", vec!["author".into()])
+    };
+    let mut spec = Spec::default().given([add(1, "root", &["admin"]), asked_by(Actor::Operator, Ask::AddToken(token))]);
+    let rotate = |successor: u128, overlap: u64, now: Timestamp| {
+        let successor = TokenId(Id::root(now, successor));
+        asked_by(Actor::Operator, Ask::RotateToken(RotatedToken { name: "ci".into(), successor, until: now.plus_millis(overlap) }))
+    };
+    spec.when(rotate(3, 60_000, NOON)).then(&["token.added", "token.limited", "token.rotated"]);
+    let access = spec.engine().access();
+    let (old, new) = (TokenId(Id::root(NOON, 2)), TokenId(Id::root(NOON, 3)));
+    assert_eq!(access.token_named("ci").unwrap().0, new);
+    assert_eq!(access.token(&new).unwrap().roles, ["author"]);
+    assert!(access.token(&new).unwrap().expires_at.unwrap() >= NOON.plus_millis(1_000_000), "the lifetime begins again");
+    assert!(access.held(&old, NOON.plus_millis(59_999)).is_ok() && access.held(&new, NOON.plus_millis(60_000)).is_ok());
+    assert_eq!(access.held(&old, NOON.plus_millis(60_000)), Err(NotHeld::Expired));
+    spec.when(revoke("ci")).then(&["token.revoked", "token.revoked"]);
+    assert_eq!(spec.engine().access().held(&old, NOON), Err(NotHeld::Unknown));
+}
+
+#[test]
+fn somebody_can_always_change_access() {
+    let admins = Subject::Group("release".parse().unwrap());
+    let mut spec = team().given([granted(grant(1, &admins, "admin", None)), revoke("root")]);
+    let last = |name: String| Refusal::LastAdmin(name);
+    let ana = identity(1).to_string();
+    spec.when(revoke("laptop")).then_refused(&last("laptop".into()));
+    let by_operator = |ask| asked_by(Actor::Operator, ask);
+    let disable = Ask::SetIdentityStanding { id: identity(1), standing: Standing::Disabled };
+    spec.when(by_operator(disable)).then_refused(&last(ana.clone()));
+    spec.when(by_operator(Ask::EraseIdentity(identity(1)))).then_refused(&last(ana.clone()));
+    spec.when(by_operator(Ask::SetIdentityGroups { id: identity(1), groups: Vec::new() })).then_refused(&last(ana));
+    let id = grant(1, &admins, "admin", None).id;
+    spec.when(by_operator(Ask::RemoveGrant(id))).then_refused(&last(id.to_string()));
+    // A token that expires does not count.
+    let expiring = NewToken {
+        expires_at: Some(NOON.plus_millis(60_000)),
+        ..NewToken::with_roles(TokenId(Id::root(NOON, 8)), "soon", vec!["admin".into()])
+    };
+    let mut spec = spec.given([by_operator(Ask::AddToken(expiring))]);
+    spec.when(revoke("laptop")).then_refused(&last("laptop".into()));
+    let mut spec = spec.given([add(9, "root", &["admin"])]);
+    spec.when(revoke("laptop")).then(&["token.revoked"]);
+}
+
+#[test]
+fn role_in_use_or_built_in_cannot_be_removed() {
+    let role: RoleName = "restarter".parse().unwrap();
+    let set = Ask::SetRole { name: role.clone(), permissions: vec![Permission::ExecutionsRerun] };
+    let mut spec = team().given([asked_by(Actor::Operator, set), granted(grant(1, &Subject::Everyone, "restarter", None))]);
+    let remove = |role: &RoleName| asked_by(Actor::Operator, Ask::RemoveRole(role.clone()));
+    spec.when(remove(&role)).then_refused(&Refusal::RoleInUse { role: role.clone(), grants: 1, tokens: 0 });
+    spec.when(remove(&"admin".parse().unwrap())).then_refused(&Refusal::RoleBuiltIn("admin".parse().unwrap()));
+    spec.when(remove(&"nothing".parse().unwrap())).then_refused(&Refusal::NoRole("nothing".parse().unwrap()));
+    let id = grant(1, &Subject::Everyone, "restarter", None).id;
+    spec.when(asked_by(Actor::Operator, Ask::RemoveGrant(id))).then(&["grant.removed"]);
+    spec.when(remove(&role)).then(&["role.removed"]);
+    let set = Ask::SetRole { name: "viewer".parse().unwrap(), permissions: Vec::new() };
+    spec.when(asked_by(Actor::Operator, set)).then_refused(&Refusal::RoleBuiltIn("viewer".parse().unwrap()));
+}
+
+#[test]
+fn limited_grant_of_a_role_that_cannot_be_limited_is_refused() {
+    let mut spec = team();
+    let refusal = Refusal::RoleNotLimitable("approver".parse().unwrap());
+    spec.when(granted(grant(1, &Subject::Everyone, "approver", Some("pack=release")))).then_refused(&refusal);
+    spec.when(granted(grant(1, &Subject::Everyone, "approver", None))).then(&["grant.added"]);
+    assert_eq!(held(&spec, 2).unwrap().rights.reach(Permission::InquiriesAnswer), Some(Reach::WhatIsAsked));
 }

@@ -10,7 +10,11 @@ use std::fs;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use ensue_engine::access::facts::{KeyRemoved, KeySet, TokenAdded, TokenRevoked};
+use ensue_engine::access::facts::{
+    GrantAdded, GrantRemoved, IdentityAdded, IdentityDisabled, IdentityEnabled, IdentityErased, IdentityGroupsSet, IdentityKind,
+    KeyRemoved, KeySet, RoleRemoved, RoleSet, TokenAdded, TokenLimited, TokenRevoked, TokenRotated,
+};
+use ensue_engine::access::subject::Subject;
 use ensue_engine::catalog::facts::{PackInstalled, PackRemoved};
 use ensue_engine::catalog::{Control, ItemFailure, LockConflict, Mode, OnFailure, OnLost};
 use ensue_engine::dead_letters::facts::{DeadLetterDismissed, DeadLetterRetried};
@@ -27,7 +31,9 @@ use ensue_engine::health::facts::{
     ClockAccepted, ClockStepped, LogRestored, NodeStarted, ReactionDeferred, ReactionDismissed, ReactionHeld, ReactionParked,
     ReactionResumed, ReactionRetried,
 };
-use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId, LogId, RuleId, ScheduleId, TokenId};
+use ensue_engine::ids::{
+    AttemptId, EnforcementId, EventId, ExecutionId, GrantId, Id, IdentityId, InquiryId, LogId, RuleId, ScheduleId, TokenId,
+};
 use ensue_engine::inquiries::facts::{
     InquiryAnswered, InquiryEscalated, InquiryNotificationFailed, InquiryNotified, InquiryOpened, InquiryReminded, InquiryWithdrawn,
     Occasion, Verdict,
@@ -69,6 +75,7 @@ fn samples() -> Vec<Fact> {
     let rule: ensue_engine::names::RuleRef = "release.ship_on_tag".parse().unwrap();
     let (rule_id, event, execution, attempt) = (RuleId(id(1)), EventId(id(2)), ExecutionId(id(3)), AttemptId(id(4)));
     let (enforcement, token, catalog) = (EnforcementId(id(5)), TokenId(id(6)), CatalogRevision(12));
+    let (identity, grant) = (IdentityId(id(72)), GrantId(id(73)));
     let (schedule, owner) = (ScheduleId(id(7)), ScheduleOwner::Rule(rule.clone(), rule_id));
     let asked = InquiryId(Id::root(NOON, 11));
     let step: StepName = "deploy".parse().unwrap();
@@ -265,6 +272,30 @@ fn samples() -> Vec<Fact> {
         KeyRemoved { key: "release.deploy_token".parse().unwrap() }.into(),
         TokenAdded { id: token, name: "ana".into(), roles: vec!["admin".into(), "release_managers".into()] }.into(),
         TokenRevoked { id: token }.into(),
+        TokenLimited {
+            id: token,
+            identity: Some(identity),
+            scopes: Some(vec!["events:write on pack=shop".into()]),
+            expires_at: Some(NOON.plus_millis(60_000)),
+        }
+        .into(),
+        TokenRotated { id: token, successor: TokenId(id(71)), until: NOON.plus_millis(60_000) }.into(),
+        IdentityAdded { id: identity, kind: IdentityKind::Service }.into(),
+        IdentityDisabled { id: identity }.into(),
+        IdentityEnabled { id: identity }.into(),
+        IdentityErased { id: identity }.into(),
+        IdentityGroupsSet { id: identity, groups: vec!["corp:release".parse().unwrap(), "oncall".parse().unwrap()] }.into(),
+        RoleSet { name: "restarter".parse().unwrap(), permissions: vec!["executions:rerun".into()] }.into(),
+        RoleRemoved { name: "restarter".parse().unwrap() }.into(),
+        GrantAdded {
+            id: grant,
+            subject: Subject::Group("release".parse().unwrap()),
+            role: "author".parse().unwrap(),
+            on: Some("pack=release,action=release.*".parse().unwrap()),
+            until: Some(NOON.plus_millis(60_000)),
+        }
+        .into(),
+        GrantRemoved { id: grant }.into(),
         DeadLetterRetried { of: id(61), events: vec![EventId(id(62))] }.into(),
         DeadLetterDismissed { of: id(61) }.into(),
         NodeStarted { release: "0.1.0".into() }.into(),

@@ -1,11 +1,14 @@
 //! The saved state: a format that later releases must read, and that continues exactly where it was saved.
 
+use ensue_engine::access::facts::IdentityKind;
+use ensue_engine::access::permission::Permission;
+use ensue_engine::access::subject::Subject;
 use ensue_engine::catalog::{Does, LockConflict, Mode, OnExpire, Since, Wait};
-use ensue_engine::command::{Answer, Ask, Command, RefusedDelivery, ReportOutcome};
+use ensue_engine::command::{Answer, Ask, Command, NewGrant, NewToken, RefusedDelivery, ReportOutcome};
 use ensue_engine::engine::Engine;
 use ensue_engine::executions::facts::Evidence;
 use ensue_engine::executions::state::Phase;
-use ensue_engine::ids::{ExecutionId, Id, InquiryId, LogId, Role, TokenId};
+use ensue_engine::ids::{ExecutionId, GrantId, Id, IdentityId, InquiryId, LogId, Role, TokenId};
 use ensue_engine::record::{Actor, Body};
 use ensue_engine::state::{LoadError, STATE_FORMAT, SavedState};
 use ensue_test_support::NOON;
@@ -18,7 +21,7 @@ use crate::support::workflow::{awaits, does, expression, fails};
 use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, set_mode, workers};
 
 /// The form of this release. It is never edited: a change of the form is a new number and a new file.
-const FORMAT_8: &str = include_str!("golden/state.v8.json");
+const FORMAT_9: &str = include_str!("golden/state.v9.json");
 
 /// A site with something in every table of the state.
 fn busy() -> Site {
@@ -137,7 +140,20 @@ fn silent() -> Site {
     site.set(workers(2));
     site.when(asked_by(ana(), Ask::SetKey { key: "demo.secret".parse().unwrap(), version: 1 }));
     site.when(asked_by(ana(), Ask::RemoveKey { key: "demo.secret".parse().unwrap() }));
-    site.when(asked_by(ana(), Ask::AddToken { id: TokenId(Id::root(NOON, 1)), name: "ana".into(), roles: vec!["admin".into()] }));
+    site.when(asked_by(Actor::Operator, Ask::AddToken(NewToken::with_roles(TokenId(Id::root(NOON, 1)), "ana", vec!["admin".into()]))));
+    let identity = IdentityId(Id::root(NOON, 2));
+    let groups = vec!["release".parse().unwrap()];
+    site.when(asked_by(Actor::Operator, Ask::AddIdentity { id: identity, kind: IdentityKind::Person, groups }));
+    let permissions = vec![Permission::ExecutionsRerun];
+    site.when(asked_by(Actor::Operator, Ask::SetRole { name: "restarter".parse().unwrap(), permissions }));
+    let grant = NewGrant {
+        id: GrantId(Id::root(NOON, 3)),
+        subject: Subject::Identity(identity),
+        role: "author".parse().unwrap(),
+        on: Some("pack=demo".parse().unwrap()),
+        until: Some(NOON.plus_millis(60_000)),
+    };
+    site.when(asked_by(Actor::Operator, Ask::AddGrant(grant)));
     site.when(set_mode("demo.r000", Mode::Disabled));
     site.receive("demo.ping", &json!({}));
     site.receive("demo.ping", &json!({}));
@@ -183,21 +199,21 @@ fn empty_tables(state: &Value, path: &str, found: &mut Vec<String>) {
 #[test]
 fn state_is_saved_in_the_current_format() {
     let saved = busy().engine().save();
-    assert_eq!(saved.format, 8);
-    assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_8.trim_end());
+    assert_eq!(saved.format, 9);
+    assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_9.trim_end());
 }
 
 #[test]
 fn golden_state_has_rows_in_every_table() {
     let mut empty = Vec::new();
-    empty_tables(&serde_json::from_str(FORMAT_8).unwrap(), "", &mut empty);
+    empty_tables(&serde_json::from_str(FORMAT_9).unwrap(), "", &mut empty);
     assert_eq!(empty, Vec::<String>::new());
 }
 
 #[test]
 fn saved_state_of_the_current_format_is_loaded() {
     let busy = busy();
-    let saved = SavedState { format: 8, json: FORMAT_8.trim_end().into() };
+    let saved = SavedState { format: 9, json: FORMAT_9.trim_end().into() };
     assert_eq!(Engine::load(busy.engine().log(), &saved).unwrap(), *busy.engine());
 }
 
@@ -214,7 +230,7 @@ fn state_of_another_format_is_rejected() {
 #[test]
 fn state_with_a_missing_table_is_rejected() {
     let log = busy().engine().log();
-    let whole: Value = serde_json::from_str(FORMAT_8).unwrap();
+    let whole: Value = serde_json::from_str(FORMAT_9).unwrap();
     let load = |state: &Value| Engine::load(log, &SavedState { format: STATE_FORMAT, json: state.to_string().into() });
     assert!(load(&whole).is_ok());
     for (part, tables) in whole.as_object().unwrap() {

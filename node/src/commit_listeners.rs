@@ -15,6 +15,7 @@ use ensue_engine::fact::{ByNoun, ExecutionFact};
 use ensue_engine::record::{Digest, Head};
 use ensue_executor::Executor;
 
+use crate::access::TokenTable;
 use crate::bodies::BodyCache;
 use crate::catalogs::NodeCatalogs;
 use crate::followers::FollowerHandle;
@@ -22,7 +23,6 @@ use crate::keys::KeyRing;
 use crate::outside::OutsideWriter;
 use crate::plain_body::plain;
 use crate::sequencer::CommitListener;
-use crate::tokens::TokenTable;
 use crate::vars::VarTable;
 
 /// The parts that are notified of each commit, on the sequencer's thread.

@@ -75,7 +75,7 @@ impl KeyRing {
             match fact {
                 AccessFact::KeySet(fact) => self.change(&fact.key, Versions { current: Some(fact.version), newest: fact.version }),
                 AccessFact::KeyRemoved(fact) => self.change(&fact.key, Versions { current: None, ..self.versions(&fact.key) }),
-                AccessFact::TokenAdded(_) | AccessFact::TokenRevoked(_) => {}
+                _ => {}
             }
         }
     }
@@ -146,7 +146,7 @@ impl KeyWriter for NodeKeys {
 #[cfg(test)]
 mod tests {
     use ensue_engine::command::Answer;
-    use ensue_engine::ids::{Id, LogId, TokenId};
+    use ensue_engine::ids::{Id, IdentityId, LogId, TokenId};
     use ensue_engine::ports::{Reply, Submit, SubmitError};
     use ensue_engine::record::{Actor, Position};
     use ensue_engine::time::Timestamp;
@@ -200,6 +200,18 @@ mod tests {
 
         fn destroy_token(&self, token: TokenId) -> Result<(), VaultError> {
             self.0.destroy_token(token)
+        }
+
+        fn put_profile(&self, identity: IdentityId, profile: &Secret) -> Result<(), VaultError> {
+            self.0.put_profile(identity, profile)
+        }
+
+        fn profiles(&self) -> Result<Vec<(IdentityId, Secret)>, VaultError> {
+            self.0.profiles()
+        }
+
+        fn destroy_profile(&self, identity: IdentityId) -> Result<(), VaultError> {
+            self.0.destroy_profile(identity)
         }
     }
 

@@ -12,6 +12,7 @@
 //! It holds no domain logic and no HTTP routes.
 
 mod about;
+mod access;
 pub mod backend;
 mod backtest;
 mod bodies;
@@ -39,6 +40,7 @@ pub mod offline;
 mod outside;
 mod packs_folder;
 pub mod parts;
+mod people;
 mod plain_body;
 mod process;
 mod programs;
@@ -51,6 +53,7 @@ mod snapshots;
 pub mod start_error;
 mod tally;
 mod telemetry;
+mod token_form;
 mod tokens;
 mod traces;
 mod vars;
@@ -59,6 +62,7 @@ mod whole_fold;
 
 pub use backend::insert_rate;
 pub use config::Config;
+pub use ensue_api::ports::AskedToken;
 pub use packs_folder::{PacksNews, PacksRead};
 pub use process::{Node, NodeFailure};
 pub use seat::lead::LogOver;

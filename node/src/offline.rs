@@ -7,10 +7,14 @@ mod copy;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ensue_api::ports::AskedToken;
+use ensue_engine::access::facts::IdentityKind;
+use ensue_engine::access::state::{ADMIN, Standing, Token};
+use ensue_engine::access::subject::Subject;
 use ensue_engine::batch::{Beside, Offered, Sequencing};
-use ensue_engine::command::{Ask, Command, Nothing, Refusal, Settings};
+use ensue_engine::command::{Ask, Command, NewGrant, Nothing, Refusal, Settings};
 use ensue_engine::explain::Explain;
-use ensue_engine::ids::{ExecutionId, Id, LogId, TokenId};
+use ensue_engine::ids::{ExecutionId, GrantId, Id, IdentityId, LogId, TokenId};
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{AppendError, Log, Secret, Vault};
 use ensue_engine::record::{Actor, Head, Position};
@@ -21,12 +25,13 @@ use ensue_store::verify::{Verified, VerifyError, verify};
 use ensue_views::{Projector, ViewError};
 use thiserror::Error;
 
+use crate::access::Profile;
 use crate::backend::{Backend, Folder, in_folder};
 use crate::clock::{Clock, ClockStep, SystemClock};
 use crate::config::Config;
 use crate::seat::open::{Opened, compare_with_outside, open, open_restored, state_folder};
 use crate::start_error::{StartError, machine};
-use crate::tokens::{TokenRefusal, check_token, new_token};
+use crate::tokens::{TokenRefusal, asked_as, check_name, check_token, new_token};
 
 pub use copy::{CopyStage, Format, Location, copy_log};
 
@@ -127,8 +132,12 @@ pub struct TokenState {
     pub id: TokenId,
     /// The holder's name.
     pub name: String,
-    /// The holder's roles.
+    /// The holder's roles; none if an identity holds it.
     pub roles: Vec<String>,
+    /// The scopes beyond which it allows nothing.
+    pub scopes: Option<Vec<String>>,
+    /// When it expires.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// What the end of a log is compared with.
@@ -256,16 +265,53 @@ impl Offline {
     /// Lists the valid tokens.
     pub fn tokens(&self) -> Vec<TokenState> {
         let tokens = self.sequencing.engine().access().tokens();
-        tokens.map(|(id, token)| TokenState { id: *id, name: token.name.clone(), roles: token.roles.clone() }).collect()
+        let in_force = tokens.filter(|(_, token)| token.successor.is_none());
+        let state = |(id, token): (&TokenId, &Token)| TokenState {
+            id: *id,
+            name: token.name.clone(),
+            roles: token.roles.clone(),
+            scopes: token.scopes.clone(),
+            expires_at: token.expires_at,
+        };
+        in_force.map(state).collect()
     }
 
     /// Creates a token; its secret is returned only this once.
-    pub fn add_token(&mut self, name: &str, roles: &[String]) -> Result<Secret, OfflineError> {
-        check_token(name, roles)?;
+    pub fn add_token(&mut self, asked: &AskedToken) -> Result<Secret, OfflineError> {
+        check_token(asked)?;
         let moment = self.clock.moment();
         let made = new_token(TokenId(Id::root(moment.time, moment.entropy)));
         self.vault.put_token(made.id, made.hash).map_err(StartError::from)?;
-        self.record(Ask::AddToken { id: made.id, name: name.to_owned(), roles: roles.to_vec() })?;
+        self.record(Ask::AddToken(asked_as(asked, made.id, moment.time)))?;
+        Ok(made.token)
+    }
+
+    /// Gives an identity access as an administrator again: creates it if it does not exist, enables it, grants it the
+    /// role, and returns the secret of a new token of it, which is shown only this once.
+    pub fn recover(&mut self, name: &str) -> Result<Secret, OfflineError> {
+        check_name(name)?;
+        let profiles = self.vault.profiles().map_err(StartError::from)?;
+        let known = profiles.iter().find(|(_, profile)| Profile::parse(profile).is_some_and(|profile| profile.name == name));
+        let known = known.map(|(id, _)| *id).filter(|id| self.sequencing.engine().access().identity(id).is_some());
+        let fresh = || {
+            let moment = self.clock.moment();
+            Id::root(moment.time, moment.entropy)
+        };
+        let (id, grant, made) = (known.unwrap_or_else(|| IdentityId(fresh())), GrantId(fresh()), new_token(TokenId(fresh())));
+        let mut asks = Vec::new();
+        if known.is_none() {
+            self.vault.put_profile(id, &Profile { name: name.to_owned() }.sealed_form()).map_err(StartError::from)?;
+            asks.push(Ask::AddIdentity { id, kind: IdentityKind::Person, groups: Vec::new() });
+        }
+        asks.push(Ask::SetIdentityStanding { id, standing: Standing::Enabled });
+        let role = ADMIN.parse().expect("the name of a built-in role is a valid name");
+        asks.push(Ask::AddGrant(NewGrant { id: grant, subject: Subject::Identity(id), role, on: None, until: None }));
+        self.vault.put_token(made.id, made.hash).map_err(StartError::from)?;
+        // The name of the token is its own id, so it is never in use.
+        let token = AskedToken { name: made.id.to_string(), identity: Some(id), ..AskedToken::default() };
+        asks.push(Ask::AddToken(asked_as(&token, made.id, self.clock.moment().time)));
+        self.append(asks)?;
+        self.outside.write(self.head(), Durability::Synced).map_err(StartError::from)?;
         Ok(made.token)
     }
 
@@ -334,6 +380,10 @@ mod tests {
 
     use super::*;
 
+    fn viewer(name: &str) -> AskedToken {
+        AskedToken { name: name.to_owned(), roles: vec!["viewer".to_owned()], ..AskedToken::default() }
+    }
+
     #[test]
     fn offline_change_records_a_clock_that_was_set_back_first() {
         let folder = tempfile::tempdir().unwrap();
@@ -342,16 +392,16 @@ mod tests {
         let mut offline = Offline::open(&config).unwrap();
         let ahead = |offline: &Offline| assert_eq!(offline.clock.go_on_from(offline.clock.now().plus_millis(59_000)), None);
         ahead(&offline);
-        offline.add_token("one", &["viewer".to_owned()]).unwrap();
+        offline.add_token(&viewer("one")).unwrap();
         drop(offline);
         let mut offline = Offline::open(&config).unwrap();
-        offline.add_token("two", &["viewer".to_owned()]).unwrap();
+        offline.add_token(&viewer("two")).unwrap();
         ahead(&offline);
-        offline.add_token("three", &["viewer".to_owned()]).unwrap();
+        offline.add_token(&viewer("three")).unwrap();
         drop(offline);
         let mut offline = Offline::open(&config).unwrap();
-        offline.add_token("four", &["viewer".to_owned()]).unwrap();
-        offline.add_token("five", &["viewer".to_owned()]).unwrap();
+        offline.add_token(&viewer("four")).unwrap();
+        offline.add_token(&viewer("five")).unwrap();
         let records = offline.log.reader().unwrap().read(Position(0), ReadLimit::default()).unwrap();
         let kinds: Vec<&str> = records.iter().map(ensue_engine::record::Record::kind).collect();
         assert_eq!(kinds, ["token.added", "token.added", "token.added", "clock.stepped", "token.added", "token.added"]);
@@ -375,7 +425,7 @@ mod tests {
     fn add_tokens(config: &Config, names: &[&str]) {
         let mut offline = Offline::open(config).unwrap();
         for name in names {
-            offline.add_token(name, &["viewer".to_owned()]).unwrap();
+            offline.add_token(&viewer(name)).unwrap();
         }
     }
 

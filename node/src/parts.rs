@@ -3,6 +3,7 @@
 //!
 //! Nothing here is stable for other users; a node for production is [`Node`](crate::Node).
 
+pub use crate::access::TokenTable;
 pub use crate::backend::{OpenBeside, Views, readers_of};
 pub use crate::backtest::NodeBacktests;
 pub use crate::bodies::BodyCache;
@@ -17,6 +18,7 @@ pub use crate::log_access::{LogReaders, NodeBodies, OpenReader};
 pub use crate::memory::{Caps, queues};
 pub use crate::outside::OutsideWriter;
 pub use crate::packs_folder::{PacksFolder, TakeInError};
+pub use crate::people::NodePeople;
 pub use crate::plain_body::plain;
 pub use crate::process::note_clock_step;
 pub use crate::replays::NodeReplays;
@@ -25,7 +27,7 @@ pub use crate::sequencer::{
     sequencer,
 };
 pub use crate::snapshots::{Snapshot, SnapshotTrouble, SnapshotWriter, Snapshots, snapshots};
-pub use crate::tokens::{NodeTokens, TokenTable};
+pub use crate::tokens::NodeTokens;
 pub use crate::vars::VarTable;
 pub use crate::views::ViewFollower;
 pub use crate::whole_fold::{Rebuilt, rebuild};

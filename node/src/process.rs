@@ -32,6 +32,7 @@ use crate::kept::Housekeeper;
 use crate::keys::NodeKeys;
 use crate::memory::{self, Caps};
 use crate::packs_folder::{PacksFolder, PacksNews, WatchedFolder};
+use crate::people::NodePeople;
 use crate::release::RELEASE;
 use crate::seat::Around;
 use crate::seat::follow::Following;
@@ -80,6 +81,7 @@ pub struct Node {
 struct Edges {
     keys: Arc<NodeKeys>,
     tokens: Arc<NodeTokens>,
+    people: Arc<NodePeople>,
     first_admin_token: Option<Secret>,
     warnings: Vec<String>,
     packs_news: Option<mpsc::Receiver<PacksNews>>,
@@ -201,8 +203,22 @@ impl Edges {
         warnings.extend(unworked(&around.settings, &stores.catalogs));
         warnings.extend(set_keys(config, &stores.catalogs, &keys)?);
         let tokens = NodeTokens { table: stores.tokens.clone(), sequencer: Arc::new(handle.clone()), clock: around.clock.clone() };
+        let people = NodePeople {
+            table: stores.tokens.clone(),
+            sequencer: Arc::new(handle.clone()),
+            clock: around.clock.clone(),
+            adding: Mutex::new(()),
+        };
         let first_admin_token = first_token(config, is_first_start, &tokens)?;
-        Ok(Self { keys: Arc::new(keys), tokens: Arc::new(tokens), first_admin_token, warnings, packs_news, watched_packs })
+        Ok(Self {
+            keys: Arc::new(keys),
+            tokens: Arc::new(tokens),
+            people: Arc::new(people),
+            first_admin_token,
+            warnings,
+            packs_news,
+            watched_packs,
+        })
     }
 }
 

@@ -9,7 +9,7 @@
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
-use ensue_engine::ids::{LogId, TokenId};
+use ensue_engine::ids::{IdentityId, LogId, TokenId};
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{Secret, VaultError};
 use zeroize::Zeroizing;
@@ -33,6 +33,8 @@ pub(crate) enum Purpose {
     Key(KeyRef, u32),
     /// The SHA-256 of a token's secret.
     Token(TokenId),
+    /// What is known of an identity.
+    Profile(IdentityId),
 }
 
 impl Purpose {
@@ -40,6 +42,7 @@ impl Purpose {
         match self {
             Self::Key(..) => "key",
             Self::Token(_) => "token",
+            Self::Profile(_) => "profile",
         }
     }
 
@@ -47,13 +50,14 @@ impl Purpose {
         match self {
             Self::Key(key, _) => key.to_string(),
             Self::Token(token) => token.to_string(),
+            Self::Profile(identity) => identity.to_string(),
         }
     }
 
     pub(crate) fn version(&self) -> u32 {
         match self {
             Self::Key(_, version) => *version,
-            Self::Token(_) => 1,
+            Self::Token(_) | Self::Profile(_) => 1,
         }
     }
 
@@ -62,6 +66,7 @@ impl Purpose {
         match (purpose, u32::try_from(version).ok()?) {
             ("key", version) => name.parse().ok().map(|key| Self::Key(key, version)),
             ("token", 1) => name.parse().ok().map(Self::Token),
+            ("profile", 1) => name.parse().ok().map(Self::Profile),
             (_, _) => None,
         }
     }

@@ -12,7 +12,7 @@ use ensue_disk::Sectors;
 use ensue_disk::fault::{Failure, Fault, Lasting};
 use ensue_disk::trace::Kind;
 use ensue_engine::command::{DedupeKey, Seen};
-use ensue_engine::ids::{LogId, TokenId};
+use ensue_engine::ids::{IdentityId, LogId, TokenId};
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader, Secret, Vault, VaultError};
 use ensue_engine::record::{Epoch, Head, Position, Record};
@@ -412,6 +412,18 @@ impl Vault for FailingVault {
 
     fn destroy_token(&self, token: TokenId) -> Result<(), VaultError> {
         self.written(|| self.vault.destroy_token(token))
+    }
+
+    fn put_profile(&self, identity: IdentityId, profile: &Secret) -> Result<(), VaultError> {
+        self.written(|| self.vault.put_profile(identity, profile))
+    }
+
+    fn profiles(&self) -> Result<Vec<(IdentityId, Secret)>, VaultError> {
+        self.vault.profiles()
+    }
+
+    fn destroy_profile(&self, identity: IdentityId) -> Result<(), VaultError> {
+        self.written(|| self.vault.destroy_profile(identity))
     }
 }
 

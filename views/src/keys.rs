@@ -43,7 +43,7 @@ impl View for Key {
         match fact {
             AccessFact::KeySet(fact) => Some(Touch::Changes(fact.key.clone())),
             AccessFact::KeyRemoved(fact) => Some(Touch::Changes(fact.key.clone())),
-            AccessFact::TokenAdded(_) | AccessFact::TokenRevoked(_) => None,
+            _ => None,
         }
     }
 
@@ -58,7 +58,7 @@ impl View for Key {
                 set_by: cut(&record.actor.to_string(), ACTOR_BYTES_MAX),
             }),
             AccessFact::KeyRemoved(_) => None,
-            AccessFact::TokenAdded(_) | AccessFact::TokenRevoked(_) => before,
+            _ => before,
         }
     }
 

@@ -3,7 +3,7 @@
 
 use ensue_derive::sparse;
 use ensue_engine::fact::{AccessFact, ByNoun};
-use ensue_engine::ids::TokenId;
+use ensue_engine::ids::{IdentityId, TokenId};
 use ensue_engine::names::Names;
 use ensue_engine::record::{Position, Record};
 use ensue_engine::time::Timestamp;
@@ -13,7 +13,7 @@ use crate::bounds::cut;
 use crate::view::{Column, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The columns by which tokens can be filtered.
 pub const COLUMNS: &[Column] = &[Column::Name, Column::Status];
@@ -30,8 +30,14 @@ pub struct Token {
     pub position: Position,
     /// The holder's name.
     pub name: String,
-    /// The holder's roles.
+    /// The holder's roles; none if an identity holds it.
     pub roles: Vec<String>,
+    /// The identity that holds it.
+    pub identity: Option<IdentityId>,
+    /// The scopes beyond which it allows nothing.
+    pub scopes: Option<Vec<String>>,
+    /// When it expires.
+    pub expires_at: Option<Timestamp>,
     /// Whether it grants access.
     pub status: TokenStatus,
     /// When it was added.
@@ -50,6 +56,8 @@ pub struct Token {
 pub enum TokenStatus {
     /// It grants access.
     Active,
+    /// It has a successor of the same name, and grants access until it expires.
+    Replaced,
     /// It no longer grants access.
     Revoked,
 }
@@ -62,8 +70,10 @@ impl View for Token {
         let ByNoun::AccessFact(fact) = record.fact.by_noun() else { return None };
         match fact {
             AccessFact::TokenAdded(fact) => Some(Touch::Begins(fact.id)),
+            AccessFact::TokenLimited(fact) => Some(Touch::Changes(fact.id)),
+            AccessFact::TokenRotated(fact) => Some(Touch::Changes(fact.id)),
             AccessFact::TokenRevoked(fact) => Some(Touch::Changes(fact.id)),
-            AccessFact::KeySet(_) | AccessFact::KeyRemoved(_) => None,
+            _ => None,
         }
     }
 
@@ -76,6 +86,9 @@ impl View for Token {
                 position: record.position,
                 name: fact.name.clone(),
                 roles: fact.roles.clone(),
+                identity: None,
+                scopes: None,
+                expires_at: None,
                 status: TokenStatus::Active,
                 added_at: record.time,
                 added_by: cut(&record.actor.to_string(), ACTOR_BYTES_MAX),
@@ -88,7 +101,16 @@ impl View for Token {
                 revoked_by: Some(cut(&record.actor.to_string(), ACTOR_BYTES_MAX)),
                 ..token
             }),
-            AccessFact::KeySet(_) | AccessFact::KeyRemoved(_) => before,
+            // The bounds of facts are those of the document.
+            AccessFact::TokenLimited(fact) => {
+                before.map(|token| Self { identity: fact.identity, scopes: fact.scopes.clone(), expires_at: fact.expires_at, ..token })
+            }
+            AccessFact::TokenRotated(fact) => before.map(|token| Self {
+                status: TokenStatus::Replaced,
+                expires_at: Some(token.expires_at.map_or(fact.until, |ends| ends.min(fact.until))),
+                ..token
+            }),
+            _ => before,
         }
     }
 

@@ -161,6 +161,12 @@ fn in_query(operation: &Operation, name: &str) -> Option<(Value, &'static str)> 
             let labels = json!({ "type": "array", "items": label, "maxItems": LABELS_MAX });
             (labels, "Only those with this label, `<name>=<value>`. If it is given more than once, those with all of the labels.")
         }
+        "permission" => (json!({ "type": "string", "examples": ["executions:cancel"] }), "The permission, `<noun>:<verb>`."),
+        "pack" | "action" | "hook" if operation.id == "can_i_get" => (text, "The resource: one of a pack, an action or a webhook."),
+        "as" => (text, "The name of another identity."),
+        "group" => (text, "Only identities of this group."),
+        "subject" => (text, "Only grants to this subject: `identity:<name>`, `group:<name>` or `everyone`."),
+        "role" => (text, "Only grants of this role."),
         "rerun_of" => (text, "Only reruns of this execution."),
         "parent" => (text, "Only steps of this workflow execution."),
         "trigger" | "source" | "correlation" | "rule" | "event" | "action" | "pack" | "sensor" | "name" => {

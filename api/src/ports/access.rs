@@ -1,10 +1,13 @@
-//! Token lookup, and the caller on whose behalf a port acts.
+//! Token lookup, the holders' rights, and the caller on whose behalf a port acts.
 
 use std::sync::Arc;
 
+use ensue_engine::access::rights::Rights;
+use ensue_engine::access::state;
 use ensue_engine::command::RequestKey;
-use ensue_engine::ids::TokenId;
+use ensue_engine::ids::{IdentityId, TokenId};
 use ensue_engine::record::Actor;
+use ensue_engine::time::Timestamp;
 use tokio::sync::watch;
 
 /// The caller on whose behalf a port acts: the resulting record names it.
@@ -20,19 +23,71 @@ pub struct OnBehalf {
 
 /// Looks up the holder of a token.
 pub trait Access: Send + Sync {
-    /// Returns the holder of a token that is in force; none for any other token. Compares in constant time, and
-    /// does the same work for an unknown id. Quick.
-    fn holder(&self, id: TokenId, secret_sha256: &[u8; 32]) -> Option<Arc<Holder>>;
+    /// Returns the holder of a token that is in force. Compares in constant time, and does the same work for an
+    /// unknown id. Quick.
+    fn holder(&self, id: TokenId, secret_sha256: &[u8; 32]) -> Result<Arc<Holder>, NotAdmitted>;
 
-    /// Returns a value that changes when a token is revoked, before any later record is sent.
+    /// Returns a value that changes when rights may have ended, before any later record is sent.
     fn revocations(&self) -> watch::Receiver<u64>;
+
+    /// Returns the tokens, identities, roles and grants as they are now. Quick.
+    fn directory(&self) -> Arc<state::Access>;
+
+    /// Returns the current time, by which tokens and grants end.
+    fn now(&self) -> Timestamp;
+
+    /// Returns the name of an identity; `None` if there is no such identity, or it was erased. Quick.
+    fn name_of(&self, id: IdentityId) -> Option<String>;
+
+    /// Returns the identity of a name. Quick.
+    fn identity_named(&self, name: &str) -> Option<IdentityId>;
+}
+
+/// Why a token is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotAdmitted {
+    /// There is no such token, or it was revoked, or the secret is another.
+    Unknown,
+    /// The token has expired.
+    Expired,
+    /// The identity that holds it is disabled.
+    Disabled,
 }
 
 /// The holder of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
+    /// The token's id.
+    pub id: TokenId,
     /// The token's name.
-    pub name: String,
-    /// The roles, as they were assigned to it.
+    pub token: String,
+    /// The identity that holds it, with its name.
+    pub identity: Option<(IdentityId, String)>,
+    /// The roles and groups by which inquiries ask the holder.
     pub roles: Vec<String>,
+    /// What the token allows.
+    pub rights: Rights,
+    /// When the token expires.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Holder {
+    /// Returns the name to show: that of the identity, or of a token that no identity holds.
+    pub fn name(&self) -> &str {
+        self.identity.as_ref().map_or(&self.token, |(_, name)| name)
+    }
+
+    /// Returns what the records call the holder: the id of the identity, or the name of a token that no identity
+    /// holds.
+    pub fn caller(&self) -> String {
+        self.identity.as_ref().map_or_else(|| self.token.clone(), |(id, _)| id.to_string())
+    }
+
+    /// Returns the actor of the holder's requests.
+    pub fn actor(&self) -> Actor {
+        match self.identity {
+            Some((id, _)) => Actor::Identity { id, token: self.id },
+            None => Actor::Token(self.token.clone()),
+        }
+    }
 }

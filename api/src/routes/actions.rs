@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use ensue_engine::access::limit::Target;
 use ensue_engine::catalog::{Action, Builtin, Misfit, Run};
 use ensue_engine::command::{Answer, Ask, Before, RequestExecution};
 use ensue_engine::explain::Explain;
@@ -82,14 +83,16 @@ pub(super) async fn list(allowed: Allowed<ActionsRead>, call: Call) -> Outcome {
     let catalog = call.api().ports.installed.current();
     let pack = query.text("pack").map(str::to_owned);
     let of_pack = catalog.actions().values().filter(|action| pack.as_ref().is_none_or(|pack| action.name.pack().as_str() == pack));
+    let of_pack = of_pack.filter(|action| allowed.includes(&Target::of_action(action.name.as_str())));
     let listed = listing::of_catalog(&call, &allowed, of_pack, |action| action.name.to_string())?;
     let items = listed.items.iter().map(|action| WireAction::from(&***action)).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Shows an action.
-pub(super) async fn get(_: Allowed<ActionsRead>, call: Call) -> Outcome {
+pub(super) async fn get(allowed: Allowed<ActionsRead>, call: Call) -> Outcome {
     let name: ActionRef = call.named("ref", ActionsRead::THING)?;
+    allowed.demand_on(name.as_str(), &Target::of_action(name.as_str()))?;
     let catalog = call.api().ports.installed.current();
     let action = catalog.actions().get(&name).ok_or_else(|| Missing::new(ActionsRead::THING, name.as_str()))?;
     respond::json(&WireAction::from(&**action))
@@ -99,10 +102,11 @@ pub(super) async fn get(_: Allowed<ActionsRead>, call: Call) -> Outcome {
 /// ended execution.
 pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) -> Outcome {
     let api = call.api().clone();
+    let name: ActionRef = call.named("ref", ActionsRead::THING)?;
+    allowed.demand_on(name.as_str(), &Target::of_action(name.as_str()))?;
     if let Some((before, _)) = call.before().await? {
         return repeated(call, &before).await;
     }
-    let name: ActionRef = call.named("ref", ActionsRead::THING)?;
     let catalog = api.ports.installed.current();
     let action = catalog.actions().get(&name).ok_or_else(|| Missing::new(ActionsRead::THING, name.as_str()))?;
     call.admission()?;

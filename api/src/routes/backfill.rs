@@ -104,7 +104,7 @@ pub(super) async fn backfill(allowed: Allowed<RulesWrite>, mut call: Call) -> Ou
         Some((_, body)) => body::parse(body)?,
         None => call.json().await?,
     };
-    let rule = rule_of(&call)?;
+    let rule = rule_of(&allowed, &call)?;
     let (is_dry, now) = (call.is_dry_run()?, deliveries::now());
     let plan = rule.schedule.clone().ok_or_else(|| BackfillRefused::NoSchedule(rule.name.clone()))?;
     if let When::Every(_) = plan.when {

@@ -22,7 +22,7 @@ use super::Routes;
 use super::actions::asked_before;
 use super::{executions, reruns};
 use crate::api::Api;
-use crate::auth::{Allowed, Secrecy};
+use crate::auth::Allowed;
 use crate::call::{Call, Nothing};
 use crate::operation::{Header, Operation, Presence, Takes, schema_of};
 use crate::permissions::{ExecutionsCancel, ExecutionsPause, ExecutionsRead, ExecutionsRerun, Permission};
@@ -176,7 +176,7 @@ async fn each<P: Permission>(allowed: &Allowed<P>, call: &Call, change: Change) 
         return Err(Unfiltered.into());
     }
     // The response lists the executions.
-    Allowed::<ExecutionsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
+    Allowed::<ExecutionsRead>::demand_whole(&*call.api().ports.access, call.request())?;
     let listed = executions::listed(call, allowed).await?;
     let asked = Asked { api: call.api().clone(), by: call.on_behalf(allowed)?, change, is_dry: call.is_dry_run()? };
     let asked = Arc::new(asked);

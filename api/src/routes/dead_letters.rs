@@ -23,7 +23,7 @@ use thiserror::Error;
 use super::Routes;
 use super::reruns;
 use crate::api::Api;
-use crate::auth::{Allowed, Secrecy};
+use crate::auth::Allowed;
 use crate::call::{Call, Nothing};
 use crate::listing::{self, Listed};
 use crate::operation::{Conditional, Header, Operation, Takes, WRITTEN};
@@ -273,7 +273,7 @@ async fn deal_with_many(allowed: &Allowed<DeadLettersSettle>, call: &Call, deal:
         return Err(DeadLetterRefused::Unfiltered.into());
     }
     // The response lists the dead letters.
-    Allowed::<DeadLettersRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
+    Allowed::<DeadLettersRead>::demand_whole(&*call.api().ports.access, call.request())?;
     let listed = listed(call, allowed, Some(LetterStatus::Open)).await?;
     let asked = Arc::new(Asked { api: call.api().clone(), by: call.on_behalf(allowed)?, deal, is_dry: call.is_dry_run()? });
     let each = stream::iter(listed.items).map(move |letter| one(asked.clone(), letter));

@@ -9,6 +9,7 @@ use std::time::Instant;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
+use ensue_engine::access::limit::Target;
 use ensue_engine::catalog::{Sensor, Verify};
 use ensue_engine::command::{Answer, Ask, Before, Novelty, ReceivedEvent, SeenEvent};
 use ensue_engine::fact::Fact;
@@ -303,14 +304,16 @@ fn answer(taken: &Taken) -> Outcome {
 pub(super) async fn list(allowed: Allowed<HooksRead>, call: Call) -> Outcome {
     let catalog = call.api().ports.installed.current();
     let hooks = catalog.sensors().values().filter_map(|sensor| Some((&**sensor, sensor.source.webhook()?)));
+    let hooks = hooks.filter(|(sensor, _)| allowed.includes(&Target::of_hook(sensor.name.as_str())));
     let listed = listing::of_catalog(&call, &allowed, hooks, |(sensor, _)| sensor.name.to_string())?;
     let items = listed.items.iter().map(|hook| shown(call.api(), *hook, LISTED_DELIVERIES)).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Shows a webhook with its latest deliveries.
-pub(super) async fn get(_: Allowed<HooksRead>, call: Call) -> Outcome {
+pub(super) async fn get(allowed: Allowed<HooksRead>, call: Call) -> Outcome {
     let sensor = sensor_at(call.api(), &hook_of(&call))?;
+    allowed.demand_on(&hook_of(&call), &Target::of_hook(sensor.as_str()))?;
     let catalog = call.api().ports.installed.current();
     match catalog.sensors().get(&sensor).and_then(|sensor| Some((&**sensor, sensor.source.webhook()?))) {
         Some(hook) => respond::json(&shown(call.api(), hook, deliveries::DELIVERIES_MAX)),
@@ -335,10 +338,11 @@ pub(super) fn url(api: &Api, sensor: &SensorRef) -> String {
 
 /// Signs a delivery as the sensor's sender would, and receives it.
 pub(super) async fn send(allowed: Allowed<HooksSend>, mut call: Call) -> Outcome {
+    let sensor = sensor_at(call.api(), &hook_of(&call))?;
+    allowed.demand_on(&hook_of(&call), &Target::of_hook(sensor.as_str()))?;
     if let Some((before, _)) = call.before().await? {
         return answer(&call.api().threads.blocking(move |ports| taken_before(ports, &before)).await??);
     }
-    let sensor = sensor_at(call.api(), &hook_of(&call))?;
     let WireSend { event, body } = call.json().await?;
     let (api, came) = (call.api(), Instant::now());
     let delivery = fresh_id()?;

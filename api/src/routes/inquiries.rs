@@ -9,9 +9,11 @@ mod responses;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ensue_engine::access::rights::Reach;
 use ensue_engine::command::{Ask, Before, InquiryAnswer, Refusal};
 use ensue_engine::ids::{ExecutionId, InquiryId};
 use ensue_engine::inquiries::lost;
+use ensue_engine::inquiries::right::Answerer;
 use ensue_engine::ports::{LogError, ReadLimit, SubmitError};
 use ensue_engine::record::{Body, Position, Revision, StreamId};
 use ensue_expression::{Document, Node};
@@ -25,11 +27,11 @@ use tokio::time::Instant;
 use self::responses::Closed;
 use super::Routes;
 use crate::api::Api;
-use crate::auth::Allowed;
+use crate::auth::{Allowed, Proof as _};
 use crate::call::{Call, Nothing};
 use crate::listing;
 use crate::operation::{Conditional, Operation, Takes, WRITTEN};
-use crate::permissions::{InquiriesAnswer, InquiriesCancel, InquiriesRead, Permission, Reach};
+use crate::permissions::{InquiriesAnswer, InquiriesCancel, InquiriesRead, Permission};
 use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::resource_locks::ResourceLock;
@@ -128,8 +130,9 @@ pub(super) async fn respond(allowed: Allowed<InquiriesAnswer>, mut call: Call) -
     let response: WireResponse = call.json().await?;
     let lock = lock(&call, &allowed, id).await?;
     let inquiry = visible(&call, &allowed, id).await?;
-    let by = (allowed.name(), allowed.roles());
-    responses::demand_right(&inquiry, by, response.digest)?;
+    let (by, name) = (allowed.caller(), allowed.holder().identity.as_ref().map(|(_, name)| name.clone()));
+    let answerer = Answerer { by: &by, name: name.as_deref(), roles: allowed.roles() };
+    responses::demand_right(&inquiry, answerer, response.digest)?;
     let text = String::from(Box::<str>::from(response.answer));
     let answer = Document::parse(text.into()).map_err(|why| Problem::bug(&why))?;
     let (asked, given) = (inquiry.execution, answer.clone());
@@ -142,7 +145,8 @@ pub(super) async fn respond(allowed: Allowed<InquiriesAnswer>, mut call: Call) -
     }
     let ask = Ask::AnswerInquiry(InquiryAnswer {
         inquiry: id,
-        by: allowed.name().to_owned(),
+        by,
+        name,
         roles: allowed.roles().to_vec(),
         digest: response.digest,
         body: Body::json(answer.bytes().clone()),
@@ -184,7 +188,8 @@ impl Sees {
     fn of<P: Permission>(allowed: &Allowed<P>) -> Self {
         match allowed.reach() {
             Reach::All => Self::All,
-            Reach::WhatIsAsked => Self::WhatIsAsked { name: allowed.name().to_owned(), roles: allowed.roles().to_vec() },
+            // The permissions for inquiries cannot be limited.
+            Reach::WhatIsAsked | Reach::Limited => Self::WhatIsAsked { name: allowed.name().to_owned(), roles: allowed.roles().to_vec() },
         }
     }
 

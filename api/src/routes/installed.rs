@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use ensue_engine::access::limit::Target;
 use ensue_engine::catalog::{Sensor, Source};
 use ensue_engine::names::{PackName, RuleRef, SensorRef, TriggerRef};
 use ensue_engine::schedule::facts::ScheduleOwner;
@@ -63,7 +64,8 @@ pub(super) fn declare_triggers_and_sensors(routes: &mut Routes) {
 pub(super) async fn packs(allowed: Allowed<PacksRead>, call: Call) -> Outcome {
     let installed = &call.api().ports.installed;
     let names: BTreeSet<PackName> = installed.current().packs().keys().chain(installed.findings().keys()).cloned().collect();
-    let listed = listing::of_catalog(&call, &allowed, names.into_iter(), ToString::to_string)?;
+    let names = names.into_iter().filter(|name| allowed.includes(&Target::of_pack(name.as_str())));
+    let listed = listing::of_catalog(&call, &allowed, names, ToString::to_string)?;
     let names = listed.items;
     let items =
         call.api().threads.blocking(move |ports| names.iter().map(|name| shown(ports, name)).collect::<Result<Vec<_>, _>>()).await??;
@@ -71,8 +73,9 @@ pub(super) async fn packs(allowed: Allowed<PacksRead>, call: Call) -> Outcome {
 }
 
 /// Shows a pack with its findings.
-pub(super) async fn pack(_: Allowed<PacksRead>, call: Call) -> Outcome {
+pub(super) async fn pack(allowed: Allowed<PacksRead>, call: Call) -> Outcome {
     let name: PackName = call.named("pack", PacksRead::THING)?;
+    allowed.demand_on(name.as_str(), &Target::of_pack(name.as_str()))?;
     let installed = &call.api().ports.installed;
     if !installed.current().packs().contains_key(&name) && !installed.findings().contains_key(&name) {
         return Err(Missing::new(PacksRead::THING, name.as_str()).into());
@@ -95,14 +98,16 @@ pub(super) async fn triggers(allowed: Allowed<TriggersRead>, call: Call) -> Outc
     let catalog = call.api().ports.installed.current();
     let pack = query.text("pack").map(str::to_owned);
     let of_pack = catalog.triggers().keys().filter(|name| pack.as_ref().is_none_or(|pack| name.pack().as_str() == pack));
+    let of_pack = of_pack.filter(|name| allowed.includes(&Target::in_pack_of(name.as_str())));
     let listed = listing::of_catalog(&call, &allowed, of_pack, ToString::to_string)?;
     let items = listed.items.iter().filter_map(|name| trigger_shown(&call, name)).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Shows a trigger.
-pub(super) async fn trigger(_: Allowed<TriggersRead>, call: Call) -> Outcome {
+pub(super) async fn trigger(allowed: Allowed<TriggersRead>, call: Call) -> Outcome {
     let name: TriggerRef = call.named("ref", TriggersRead::THING)?;
+    allowed.demand_on(name.as_str(), &Target::in_pack_of(name.as_str()))?;
     let shown = trigger_shown(&call, &name).ok_or_else(|| Missing::new(TriggersRead::THING, name.as_str()))?;
     respond::json(&shown)
 }
@@ -120,6 +125,7 @@ pub(super) async fn sensors(allowed: Allowed<SensorsRead>, call: Call) -> Outcom
     let catalog = call.api().ports.installed.current();
     let pack = query.text("pack").map(str::to_owned);
     let of_pack = catalog.sensors().values().filter(|sensor| pack.as_ref().is_none_or(|pack| sensor.name.pack().as_str() == pack));
+    let of_pack = of_pack.filter(|sensor| allowed.includes(&Target::in_pack_of(sensor.name.as_str())));
     let listed = listing::of_catalog(&call, &allowed, of_pack, |sensor| sensor.name.to_string())?;
     let sensors: Vec<(Arc<Sensor>, String)> =
         listed.items.into_iter().map(|sensor| (sensor.clone(), hooks::url(call.api(), &sensor.name))).collect();
@@ -130,8 +136,9 @@ pub(super) async fn sensors(allowed: Allowed<SensorsRead>, call: Call) -> Outcom
 }
 
 /// Shows a sensor.
-pub(super) async fn sensor(_: Allowed<SensorsRead>, call: Call) -> Outcome {
+pub(super) async fn sensor(allowed: Allowed<SensorsRead>, call: Call) -> Outcome {
     let name: SensorRef = call.named("ref", SensorsRead::THING)?;
+    allowed.demand_on(name.as_str(), &Target::in_pack_of(name.as_str()))?;
     let catalog = call.api().ports.installed.current();
     let sensor = catalog.sensors().get(&name).cloned().ok_or_else(|| Missing::new(SensorsRead::THING, name.as_str()))?;
     let url = hooks::url(call.api(), &name);

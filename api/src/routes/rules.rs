@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ensue_engine::access::limit::Target;
 use ensue_engine::catalog::{Mode, Rule};
 use ensue_engine::command::Ask;
 use ensue_engine::ids::EventId;
@@ -11,13 +12,13 @@ use ensue_engine::schedule::facts::ScheduleOwner;
 use ensue_views::{Event, RuleActivity};
 
 use super::Routes;
-use crate::auth::{Allowed, Secrecy};
+use crate::auth::Allowed;
 use crate::body;
 use crate::call::{Call, Nothing};
 use crate::cloudevents::SOURCE_OF_OURS;
 use crate::listing;
 use crate::operation::{Conditional, Operation, Takes, WRITTEN};
-use crate::permissions::{BacktestsRun, EventsRead, Permission as _, RulesRead, RulesWrite};
+use crate::permissions::{BacktestsRun, EventsRead, Permission, RulesRead, RulesWrite};
 use crate::ports::{GivenEvent, Ports, ToBacktest};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query::bad;
@@ -106,7 +107,8 @@ pub(super) async fn list(allowed: Allowed<RulesRead>, call: Call) -> Outcome {
             && trigger.as_ref().is_none_or(|trigger| rule.triggers.iter().any(|one| one.as_str() == trigger))
             && action.as_ref().is_none_or(|action| rule.action.name.as_str() == action)
     };
-    let listed = listing::of_catalog(&call, &allowed, catalog.rules().values().filter(fits), |rule| rule.name.to_string())?;
+    let fitting = catalog.rules().values().filter(fits).filter(|rule| allowed.includes(&Target::in_pack_of(rule.name.as_str())));
+    let listed = listing::of_catalog(&call, &allowed, fitting, |rule| rule.name.to_string())?;
     let rules: Vec<Arc<Rule>> = listed.items.into_iter().cloned().collect();
     let items =
         call.api().threads.blocking(move |ports| rules.iter().map(|rule| shown(ports, rule)).collect::<Result<Vec<_>, _>>()).await??;
@@ -114,17 +116,18 @@ pub(super) async fn list(allowed: Allowed<RulesRead>, call: Call) -> Outcome {
 }
 
 /// Shows a rule with its recent activity.
-pub(super) async fn get(_: Allowed<RulesRead>, call: Call) -> Outcome {
-    let rule = rule_of(&call)?;
+pub(super) async fn get(allowed: Allowed<RulesRead>, call: Call) -> Outcome {
+    let rule = rule_of(&allowed, &call)?;
     respond::json(&call.api().threads.blocking(move |ports| shown(ports, &rule)).await??)
 }
 
 /// Explains what a rule decides about an event, stored or in the request:
 /// `{"event": <id> or {"trigger", "payload"}}`.
-pub(super) async fn explain(_: Allowed<RulesRead>, mut call: Call) -> Outcome {
+pub(super) async fn explain(allowed: Allowed<RulesRead>, mut call: Call) -> Outcome {
     let query = call.query();
     let definitions = query.one_of("definitions", &Definitions::ALL)?;
     let name: RuleRef = call.named("ref", RulesRead::THING)?;
+    allowed.demand_on(name.as_str(), &Target::in_pack_of(name.as_str()))?;
     let asked: WireExplain = call.json().await?;
     let text = asked.event.get();
     if !text.starts_with('"') {
@@ -148,7 +151,7 @@ pub(super) async fn explain(_: Allowed<RulesRead>, mut call: Call) -> Outcome {
         return respond::json(&explained.await??);
     }
     // A caller that may see rules may not see every payload.
-    Allowed::<EventsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
+    Allowed::<EventsRead>::demand_whole(&*call.api().ports.access, call.request())?;
     let id: String = body::parse_text("/event", text)?;
     let id: EventId = id.parse().map_err(|_| Missing::new(EventsRead::THING, &id))?;
     let event: Event = call.api().row(id.to_string(), EventsRead::THING).await?;
@@ -162,16 +165,19 @@ pub(super) async fn explain(_: Allowed<RulesRead>, mut call: Call) -> Outcome {
 /// Returns what a rule would have done with past events.
 pub(super) async fn backtest(allowed: Allowed<BacktestsRun>, mut call: Call) -> Outcome {
     // The result reveals both the rule and the events.
-    Allowed::<EventsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
-    Allowed::<RulesRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
+    Allowed::<EventsRead>::demand_whole(&*call.api().ports.access, call.request())?;
+    Allowed::<RulesRead>::demand_whole(&*call.api().ports.access, call.request())?;
     let asked: WireToBacktest = call.json().await?;
     let asked = ToBacktest::from(asked);
-    let told = call.api().threads.rehearsing(allowed.name(), move |ports, patience| ports.backtests.backtest(&asked, patience)).await??;
+    let told =
+        call.api().threads.rehearsing(&allowed.caller(), move |ports, patience| ports.backtests.backtest(&asked, patience)).await??;
     respond::json(&WireBacktest::from(told))
 }
 
-pub(super) fn rule_of(call: &Call) -> Result<Arc<Rule>, Problem> {
+/// Returns the rule in the path, if the permission covers it.
+pub(super) fn rule_of<P: Permission>(allowed: &Allowed<P>, call: &Call) -> Result<Arc<Rule>, Problem> {
     let name: RuleRef = call.named("ref", RulesRead::THING)?;
+    allowed.demand_on(name.as_str(), &Target::in_pack_of(name.as_str()))?;
     let catalog = call.api().ports.installed.current();
     catalog.rules().get(&name).cloned().ok_or_else(|| Missing::new(RulesRead::THING, name.as_str()).into())
 }
@@ -208,14 +214,14 @@ pub(super) async fn shadow(allowed: Allowed<RulesWrite>, call: Call) -> Outcome 
 }
 
 async fn set(allowed: Allowed<RulesWrite>, mut call: Call, mode: Mode) -> Outcome {
+    let name: RuleRef = call.named("ref", RulesRead::THING)?;
+    allowed.demand_on(name.as_str(), &Target::in_pack_of(name.as_str()))?;
     if let Some((before, _)) = call.before().await? {
-        let name: RuleRef = call.named("ref", RulesRead::THING)?;
         return respond::written(Written::Done, before.position, &WireRuleMode { r#ref: name, mode });
     }
     let Nothing {} = call.json_or_nothing().await?;
-    let name: RuleRef = call.named("ref", RulesRead::THING)?;
     let lock = call.lock::<RulesRead, _>(name.as_str(), read).await?;
-    let rule = rule_of(&call)?;
+    let rule = rule_of(&allowed, &call)?;
     let ask = Ask::SetRuleMode { rule: rule.name.clone(), rule_id: rule.id, mode };
     if call.is_dry_run()? {
         return call.check(call.on_behalf(&allowed)?, ask).await;

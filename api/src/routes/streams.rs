@@ -118,7 +118,7 @@ fn events(call: &Call) -> Result<Form, Problem> {
 
 fn begin<P: Permission>(allowed: Allowed<P>, call: &Call, (told, at): (Told, Position), form: Option<Handshake>) -> Outcome {
     let api = call.api();
-    let room = api.streams.enter(allowed.name())?;
+    let room = api.streams.enter(&allowed.caller())?;
     let (line, response) = match form {
         Some(handshake) => Line::upgraded(api.ends(), allowed, PAGES_WAITING_MAX, (handshake, at))?,
         None => Line::open(api.ends(), allowed, PAGES_WAITING_MAX, events(call)?)?,

@@ -1,21 +1,44 @@
 //! Tokens: list them, create them and revoke them. A secret is shown once, on creation.
 
+use std::time::Duration;
+
+use axum::http::Method;
 use ensue_engine::command::Refusal;
+use ensue_engine::explain::Explain;
+use ensue_engine::ids::IdentityId;
 use ensue_views::store::{Filter, ListQuery};
 use ensue_views::tokens::TokenStatus;
 use ensue_views::{Column, Token, View as _};
+use thiserror::Error;
 
 use super::Routes;
-use crate::auth::Allowed;
+use crate::auth::{Allowed, Known, Proof as _, Secrecy};
 use crate::body;
 use crate::call::Call;
 use crate::listing;
-use crate::operation::{Conditional, Content, MADE, Operation, WRITTEN};
-use crate::permissions::{Permission as _, TokensRead, TokensWrite};
-use crate::ports::Ports;
+use crate::operation::{Conditional, Content, MADE, Operation, Presence, Takes, WRITTEN, schema_of};
+use crate::permissions::{IdentitiesRead, Permission as _, TokensRead, TokensWrite};
+use crate::ports::{AskedToken, MadeToken, Ports};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond::{self, Written};
-use crate::wire::tokens::{WireAskedToken, WireNewToken, WireToken};
+use crate::wire::tokens::{WireAskedToken, WireNewToken, WireRotation, WireToken};
+
+/// How long the old token stays valid if the request does not say.
+const OVERLAP_DEFAULT: Duration = Duration::from_secs(3600);
+/// The longest time that the old token can stay valid.
+const OVERLAP_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// A request that was carried out before, whose secret is no longer known.
+#[derive(Debug, Error, Explain)]
+#[error("this request already replaced the token `{0}`, and the secret of its successor was shown then")]
+#[explain(slug = "secret-shown", fault = Conflict, hint = "if the answer was lost, replace the token again with another `Idempotency-Key`")]
+struct SecretShown(String);
+
+/// An overlap that is too long.
+#[derive(Debug, Error, Explain)]
+#[error("`overlap` is over 30 days, the longest time that a replaced token can stay valid")]
+#[explain(slug = "body-invalid", fault = Invalid, hint = "send a shorter one, such as `24h`")]
+struct OverlapTooLong;
 
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
@@ -36,7 +59,23 @@ pub(super) fn declare(routes: &mut Routes) {
         Operation::new("token_add", "Creates a token, and shows its secret once")
             .takes_json::<WireAskedToken>(r#"{"name": "ana", "roles": ["viewer"]}"#)
             .gives::<WireNewToken<'static>>(201, "The token is valid.", MADE)
-            .refuses(&[(409, "token_name_taken"), (422, "token_name_invalid"), (422, "token_roles_invalid")]),
+            .refuses(&[
+                (403, "beyond_own_rights"),
+                (404, "not_found"),
+                (409, "limit_reached"),
+                (409, "token_name_taken"),
+                (422, "token_name_invalid"),
+                (422, "token_roles_invalid"),
+            ]),
+    );
+    routes.known(
+        Method::POST,
+        "/tokens/{name}/rotate",
+        rotate,
+        Operation::new("token_rotate", "Replaces a token with a successor of the same name, and shows its secret once")
+            .takes(Takes::Json { schema: schema_of::<WireRotation>, example: r#"{"overlap": "1h"}"#, presence: Presence::Optional })
+            .gives::<WireNewToken<'static>>(201, "The successor is valid. The old token stays valid for the overlap.", MADE)
+            .refuses(&[(403, "forbidden"), (404, "not_found"), (409, "secret_shown"), (422, "body_invalid")]),
     );
     routes.delete::<TokensWrite>(
         "/tokens/{name}",
@@ -52,7 +91,7 @@ pub(super) fn declare(routes: &mut Routes) {
 pub(super) async fn list(allowed: Allowed<TokensRead>, call: Call) -> Outcome {
     let active = vec![Filter::is(Column::Status, TokenStatus::Active.as_str())];
     let listed = listing::rows_where::<Token, _>(&call, &allowed, &[Column::Name], active).await?;
-    let items = listed.items.into_iter().map(WireToken::from).collect();
+    let items = listed.items.into_iter().map(|token| shown(&call.api().ports, token)).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
@@ -68,7 +107,12 @@ pub(super) async fn get(_: Allowed<TokensRead>, call: Call) -> Outcome {
 fn read(ports: &Ports, name: &str) -> Result<Option<WireToken>, Problem> {
     let active = ListQuery::newest(Token::NAME).with(Column::Status, TokenStatus::Active.as_str()).with(Column::Name, name);
     let rows = ports.views.list(&ListQuery { limit: 1, ..active })?;
-    Ok(rows.first().map(|row| row.read::<Token>()).transpose()?.map(WireToken::from))
+    Ok(rows.first().map(|row| row.read::<Token>()).transpose()?.map(|token| shown(ports, token)))
+}
+
+fn shown(ports: &Ports, token: Token) -> WireToken {
+    let identity = token.identity.and_then(|id| ports.access.name_of(id));
+    WireToken::new(token, identity)
 }
 
 /// Creates a token.
@@ -79,14 +123,46 @@ pub(super) async fn add(allowed: Allowed<TokensWrite>, mut call: Call) -> Outcom
         let WireAskedToken { name, .. } = body::parse(&body)?;
         return Err(Refusal::TokenNameTaken(name).into());
     }
-    let WireAskedToken { name, roles } = call.json().await?;
+    let WireAskedToken { name, roles, identity, scopes, expires_in } = call.json().await?;
+    let identity = identity.map(|name| identity_of(&call, &name)).transpose()?;
     let by = call.on_behalf(&allowed)?;
-    let (asked_name, asked_roles) = (name.clone(), roles.0.clone());
-    let made = call.api().threads.blocking(move |ports| ports.tokens.add(&asked_name, &asked_roles, &by)).await??;
+    let asked =
+        AskedToken { name, roles: roles.0, identity, scopes: scopes.map(|scopes| scopes.0), expires_in: expires_in.map(|period| period.0) };
+    let (made, asked) = call.api().threads.blocking(move |ports| ports.tokens.add(&asked, &by).map(|made| (made, asked))).await??;
+    answer(&asked.name, &asked.roles, &made)
+}
+
+fn identity_of(call: &Call, name: &str) -> Result<IdentityId, Problem> {
+    Ok(call.api().ports.access.identity_named(name).ok_or_else(|| Missing::new(IdentitiesRead::THING, name))?)
+}
+
+fn answer(name: &str, roles: &[String], made: &MadeToken) -> Outcome {
     let token = std::str::from_utf8(made.token.reveal()).map_err(|why| Problem::bug(&why))?;
-    let wire = WireNewToken { id: made.id, name: &name, roles: &roles.0, token };
+    let wire = WireNewToken { id: made.id, name, roles, token, expires_at: made.expires_at };
     let response = respond::written(Written::Created, made.committed.position, &wire)?;
     Ok(respond::located(response, &format!("{}/tokens/{name}", crate::route::BASE)))
+}
+
+/// Replaces a token. A token may replace itself; for any other, the caller must be allowed to change tokens.
+pub(super) async fn rotate(known: Known, mut call: Call) -> Outcome {
+    let name = call.part("name").to_owned();
+    if known.holder().token != name {
+        Allowed::<TokensWrite>::demand(&*call.api().ports.access, call.request(), &Secrecy::ThingNamed(name.clone()))?;
+    }
+    if call.before().await?.is_some() {
+        return Err(SecretShown(name).into());
+    }
+    let WireRotation { overlap } = call.json_or_nothing().await?;
+    let overlap = overlap.map_or(OVERLAP_DEFAULT, |period| period.0);
+    if overlap > OVERLAP_MAX {
+        return Err(OverlapTooLong.into());
+    }
+    let by = call.on_behalf(&known)?;
+    let (made, name) =
+        call.api().threads.blocking(move |ports| ports.tokens.rotate(&name, overlap, &by).map(|made| (made, name))).await??;
+    let directory = call.api().ports.access.directory();
+    let roles = directory.token(&made.id).map_or(&[][..], |token| &token.roles);
+    answer(&name, roles, &made)
 }
 
 /// Revokes a token, so that its holder no longer has access.

@@ -7,8 +7,8 @@ use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use ensue_engine::fact::{AccessFact, ByNoun};
-use ensue_engine::ids::{ExecutionId, TokenId};
+use ensue_engine::fact::ByNoun;
+use ensue_engine::ids::ExecutionId;
 use ensue_engine::ports::ReadLimit;
 use ensue_engine::record::{Position, Record, StreamId, WireRecord};
 use ensue_views::executions::Status;
@@ -105,7 +105,7 @@ impl Tail {
                 position: record.position,
                 kind: record.kind(),
                 ended: ended(record),
-                revoked: revoked(record),
+                changes_access: changes_access(record),
                 stream: record.stream.clone(),
                 begins_at,
                 data,
@@ -163,8 +163,8 @@ pub(super) struct RecordFrame {
     pub(super) position: Position,
     /// The status with which an execution ended, if the record ended one.
     pub(super) ended: Option<Status>,
-    /// The token that the record revokes, if it revokes one.
-    pub(super) revoked: Option<TokenId>,
+    /// Whether the record can end the rights of a caller.
+    pub(super) changes_access: bool,
     kind: &'static str,
     stream: StreamId,
     begins_at: usize,
@@ -192,9 +192,9 @@ impl Page {
         self.frames.last().map_or(self.after, |frame| frame.position)
     }
 
-    /// Returns the position of the record that revokes a caller's token, if there is one.
-    pub(super) fn revocation(&self, is_of: impl Fn(TokenId) -> bool) -> Option<Position> {
-        self.frames.iter().find(|frame| frame.revoked.is_some_and(&is_of)).map(|frame| frame.position)
+    /// Returns the position of the first record that can end the rights of a caller, if there is one.
+    pub(super) fn change_of_access(&self) -> Option<Position> {
+        self.frames.iter().find(|frame| frame.changes_access).map(|frame| frame.position)
     }
 
     /// Iterates over the events of an execution.
@@ -211,12 +211,9 @@ impl Page {
 /// The approximate maximum size of an event's name.
 const NAME_BYTES: usize = 48;
 
-/// Returns the token that a record revokes.
-fn revoked(record: &Record) -> Option<TokenId> {
-    match record.fact.by_noun() {
-        ByNoun::AccessFact(AccessFact::TokenRevoked(fact)) => Some(fact.id),
-        _ => None,
-    }
+/// Reports whether a record can end the rights of a caller.
+fn changes_access(record: &Record) -> bool {
+    matches!(record.fact.by_noun(), ByNoun::AccessFact(fact) if fact.can_end_rights())
 }
 
 /// Returns the status with which a record ended an execution, if it ended one.

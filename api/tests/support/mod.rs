@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
-use ensue_api::ports::Holder;
 use ensue_api::{Front, Hosts, Limits, Ports, Queues, Rates, Settings};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
@@ -207,6 +206,7 @@ impl TestApi {
             access: node.clone(),
             keys: node.clone(),
             tokens: node.clone(),
+            people: node.clone(),
             node: node.clone(),
             spans: None,
         }
@@ -287,9 +287,9 @@ pub(crate) fn filled(path: &str) -> String {
         .replace("{slug}", "forbidden")
 }
 
-/// The holder of a token with one role.
-pub(crate) fn holder(role: &str) -> Holder {
-    Holder { name: format!("ana.{role}"), roles: vec![role.to_owned()] }
+/// The name of the token with one role.
+pub(crate) fn token_name(role: &str) -> String {
+    format!("ana.{role}")
 }
 
 /// The random bits of the id for a name.

@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 pub(crate) use self::ports::ENDLESS_RULE;
 use bytes::Bytes;
 use ensue_api::Ends;
-use ensue_api::ports::{Declined, GivenEvent, Holder};
+use ensue_api::ports::{Declined, GivenEvent};
 use ensue_engine::batch::{Beside, Offered, Sequencing};
 use ensue_engine::catalog::{Catalog, Catalogs, Extra};
-use ensue_engine::command::{Ask, Bodies, Command, DedupeKey, Moment, ObservedEvent, Refusal, Seen, SeenKeys, Settings};
+use ensue_engine::command::{Ask, Bodies, Command, DedupeKey, Moment, NewToken, ObservedEvent, Refusal, Seen, SeenKeys, Settings};
 use ensue_engine::engine::Engine;
 use ensue_engine::health::state::Owed;
-use ensue_engine::ids::{AttemptId, EventId, Id, LogId, TokenId};
+use ensue_engine::ids::{AttemptId, EventId, Id, IdentityId, LogId, TokenId};
 use ensue_engine::names::{KeyRef, SensorRef};
 use ensue_engine::ports::{Committed, OutputState, OutputStream, Secret, SubmitError};
 use ensue_engine::record::{Actor, Body, BodyHandle, CatalogRevision, Epoch, Head, Position, Record};
@@ -29,7 +29,7 @@ use ensue_store::memory::{MemoryViewReader, MemoryViews};
 use ensue_views::Projector;
 use tokio::sync::watch;
 
-use super::{GATE_SECRET, entropy, holder, packs};
+use super::{GATE_SECRET, entropy, packs, token_name};
 
 /// When the small node starts; each command comes a millisecond later.
 pub(crate) const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
@@ -77,6 +77,8 @@ struct Core {
     projector: Projector,
     ticks: u64,
     key_versions: BTreeMap<KeyRef, u32>,
+    /// The identities by their names.
+    names: BTreeMap<String, IdentityId>,
 }
 
 struct AllBodies<'a>(&'a [Record]);
@@ -116,6 +118,7 @@ impl TestNode {
             projector: Projector::new(),
             ticks: 0,
             key_versions: BTreeMap::new(),
+            names: BTreeMap::new(),
         };
         let node = Self {
             core: Mutex::new(core),
@@ -131,8 +134,8 @@ impl TestNode {
         };
         node.ask(Actor::Operator, Ask::ChangePacks { base: CatalogRevision(0), changes }).unwrap();
         for role in ROLES {
-            let Holder { name, roles } = holder(role);
-            node.ask(Actor::Operator, Ask::AddToken { id: token_id(role), name, roles }).unwrap();
+            let token = NewToken::with_roles(token_id(role), token_name(role), vec![role.to_owned()]);
+            node.ask(Actor::Operator, Ask::AddToken(token)).unwrap();
         }
         node
     }

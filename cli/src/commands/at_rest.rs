@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::Secret;
+use ensue_node::AskedToken;
 use ensue_node::Config;
 use ensue_node::offline::{Against, CopyStage, Format, Location, Offline, OfflineError, copy_log as copy_location, verify_directory};
 use serde_json::{Value, json};
@@ -119,12 +120,25 @@ impl Directory {
 
     pub(super) fn tokens(&self) -> Vec<Value> {
         let tokens = self.offline.tokens();
-        tokens.into_iter().map(|token| json!({ "id": token.id, "name": token.name, "roles": token.roles })).collect()
+        tokens
+            .into_iter()
+            .map(|token| {
+                json!({
+                    "id": token.id, "name": token.name, "roles": token.roles, "scopes": token.scopes, "expires_at": token.expires_at,
+                })
+            })
+            .collect()
     }
 
     /// Returns the complete token, which is available only this once.
-    pub(super) fn add_token(&mut self, name: &str, roles: &[String]) -> Result<String, Failure> {
-        let token = self.offline.add_token(name, roles).map_err(|error| told(&error))?;
+    pub(super) fn add_token(&mut self, token: &AskedToken) -> Result<String, Failure> {
+        let token = self.offline.add_token(token).map_err(|error| told(&error))?;
+        Ok(String::from_utf8_lossy(token.reveal()).into_owned())
+    }
+
+    /// Makes an identity an administrator again, and returns the complete token of it, likewise.
+    pub(super) fn recover(&mut self, name: &str) -> Result<String, Failure> {
+        let token = self.offline.recover(name).map_err(|error| told(&error))?;
         Ok(String::from_utf8_lossy(token.reveal()).into_owned())
     }
 

@@ -8,17 +8,17 @@ use super::CommandLine;
 use crate::output::GLOBAL_OPTIONS;
 
 /// Each group with its commands, in the order in which a newcomer needs them.
-const GROUPS: [(&str, &[&str]); 5] = [
+const GROUPS: [(&str, &[&str]); 6] = [
     ("Start", &["demo", "init", "serve", "status", "doctor"]),
     ("Write packs", &["check", "lint", "pack", "eval", "cron", "schema", "packs", "actions", "triggers", "rules"]),
     ("Run and answer", &["run", "events", "hooks", "executions", "inquiries", "replay"]),
     ("Look", &["why", "enforcements", "timers", "queues", "locks", "log", "top"]),
+    ("Access", &["tokens", "identities", "roles", "grants", "auth", "whoami"]),
     (
         "Operate",
         &[
             "keys",
             "vars",
-            "tokens",
             "profiles",
             "dead-letters",
             "parked",

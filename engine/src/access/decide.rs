@@ -1,48 +1,144 @@
 //! Decisions on commands about keys and tokens.
 
-use crate::access::facts::{KeyRemoved, KeySet, TokenAdded, TokenRevoked};
-use crate::access::state::{ADMIN, Token};
-use crate::command::{Answer, Decision, Refusal};
+use super::people::beyond;
+use crate::access::facts::{KeyRemoved, KeySet, TokenAdded, TokenLimited, TokenRevoked, TokenRotated};
+use crate::access::scope::Scope;
+use crate::access::state::Token;
+use crate::command::{Answer, Decision, NewToken, Refusal, RotatedToken};
 use crate::fact::Fact;
 use crate::ids::TokenId;
 use crate::names::KeyRef;
 use crate::record::{Actor, Draft, StreamId};
 use crate::state::State;
+use crate::time::Timestamp;
+
+/// The maximum number of tokens.
+const TOKENS_MAX: usize = 50_000;
 
 pub(crate) fn set_key(state: &State, actor: &Actor, key: &KeyRef, version: u32) -> Decision {
     let now = state.access().key(key).map_or(0, |versions| versions.newest);
     if version <= now {
         return Decision::Refused(Refusal::KeyVersion { key: key.clone(), now, given: version });
     }
-    done(StreamId::Key(key.clone()), actor, KeySet { key: key.clone(), version }.into())
+    done(vec![draft(StreamId::Key(key.clone()), actor, KeySet { key: key.clone(), version }.into())])
 }
 
 pub(crate) fn remove_key(state: &State, actor: &Actor, key: &KeyRef) -> Decision {
     if state.access().key(key).and_then(|versions| versions.current).is_none() {
         return Decision::Refused(Refusal::NoKey(key.clone()));
     }
-    done(StreamId::Key(key.clone()), actor, KeyRemoved { key: key.clone() }.into())
+    done(vec![draft(StreamId::Key(key.clone()), actor, KeyRemoved { key: key.clone() }.into())])
 }
 
-pub(crate) fn add_token(state: &State, actor: &Actor, id: TokenId, name: &str, roles: &[String]) -> Decision {
-    if state.access().tokens().any(|(_, token)| token.name == name) {
-        return Decision::Refused(Refusal::TokenNameTaken(name.to_owned()));
+/// Adds a token. The caller may pass on only what it may do itself.
+pub(crate) fn add_token(state: &State, actor: &Actor, token: &NewToken, now: Timestamp) -> Decision {
+    let access = state.access();
+    if access.token_named(&token.name).is_some() {
+        return Decision::Refused(Refusal::TokenNameTaken(token.name.clone()));
     }
-    done(StreamId::Token(id), actor, TokenAdded { id, name: name.to_owned(), roles: roles.to_vec() }.into())
+    if access.sizes().tokens >= TOKENS_MAX {
+        return Decision::Refused(Refusal::LimitReached { what: "tokens", max: TOKENS_MAX });
+    }
+    if let Some(id) = token.identity.filter(|id| access.identity(id).is_none()) {
+        return Decision::Refused(Refusal::NoIdentity(id.to_string()));
+    }
+    if let Some(refusal) = beyond(state, actor, &passed_on(state, token, now), now) {
+        return Decision::Refused(refusal);
+    }
+    done(added(token, actor))
 }
 
-pub(crate) fn revoke_token(state: &State, actor: &Actor, name: &str) -> Decision {
-    let Some((id, token)) = state.access().tokens().find(|(_, token)| token.name == name) else {
-        return Decision::Refused(Refusal::NoToken(name.to_owned()));
+/// Returns the scopes that a new token carries: its own ones, or those of its roles or its identity.
+fn passed_on(state: &State, token: &NewToken, now: Timestamp) -> Vec<Scope> {
+    let access = state.access();
+    if let Some(scopes) = &token.scopes {
+        return scopes.clone();
+    }
+    let of_roles = token.roles.iter().filter_map(|role| role.parse().ok()).flat_map(|role| access.scopes_of_role(&role, None));
+    let of_identity = token.identity.and_then(|id| Some((id, access.identity(&id)?))).into_iter().flat_map(|(id, identity)| {
+        let in_force = access.grants_of(id, identity).filter(move |(_, grant)| grant.until.is_none_or(|until| until > now));
+        in_force.flat_map(|(_, grant)| access.scopes_of_role(&grant.role, grant.on.as_ref()))
+    });
+    of_roles.chain(of_identity).collect()
+}
+
+fn added(token: &NewToken, actor: &Actor) -> Vec<Draft> {
+    let NewToken { id, name, roles, identity, scopes, expires_at } = token;
+    let stream = StreamId::Token(*id);
+    let mut drafts = vec![draft(stream.clone(), actor, TokenAdded { id: *id, name: name.clone(), roles: roles.clone() }.into())];
+    if identity.is_some() || scopes.is_some() || expires_at.is_some() {
+        let scopes = scopes.as_ref().map(|scopes| scopes.iter().map(ToString::to_string).collect());
+        drafts.push(draft(stream, actor, TokenLimited { id: *id, identity: *identity, scopes, expires_at: *expires_at }.into()));
+    }
+    drafts
+}
+
+/// Replaces a token with a successor of the same name, roles, identity and scopes.
+pub(crate) fn rotate_token(state: &State, actor: &Actor, rotated: &RotatedToken, now: Timestamp) -> Decision {
+    let Some((id, token)) = state.access().token_named(&rotated.name) else {
+        return Decision::Refused(Refusal::NoToken(rotated.name.clone()));
     };
-    let is_admin = |token: &Token| token.roles.iter().any(|role| role == ADMIN);
-    if is_admin(token) && state.access().tokens().filter(|(_, token)| is_admin(token)).count() == 1 {
+    let Token { name, roles, identity, scopes, expires_at, .. } = token;
+    // The lifetime stays the same, and begins again.
+    let lifetime = expires_at.map(|ends| ends.unix_millis().saturating_sub(id.0.unix_millis()));
+    let successor = TokenLimited {
+        id: rotated.successor,
+        identity: *identity,
+        scopes: scopes.clone(),
+        expires_at: lifetime.map(|millis| now.plus_millis(millis)),
+    };
+    let stream = StreamId::Token(successor.id);
+    let mut drafts = vec![
+        draft(stream.clone(), actor, TokenAdded { id: successor.id, name: name.clone(), roles: roles.clone() }.into()),
+        draft(StreamId::Token(id), actor, TokenRotated { id, successor: successor.id, until: rotated.until }.into()),
+    ];
+    if successor.identity.is_some() || successor.scopes.is_some() || successor.expires_at.is_some() {
+        drafts.insert(1, draft(stream, actor, successor.into()));
+    }
+    // A predecessor that expired is not needed any longer.
+    let expired = state.access().tokens().filter(|(_, old)| old.name == rotated.name && old.successor.is_some());
+    let expired = expired.filter(|(_, old)| old.expires_at.is_some_and(|ends| ends <= now));
+    drafts.extend(expired.map(|(id, _)| draft(StreamId::Token(*id), actor, TokenRevoked { id: *id }.into())));
+    done(drafts)
+}
+
+/// Revokes the token of a name, and those that it replaced.
+pub(crate) fn revoke_token(state: &State, actor: &Actor, name: &str) -> Decision {
+    if state.access().token_named(name).is_none() {
+        return Decision::Refused(Refusal::NoToken(name.to_owned()));
+    }
+    let of_name = state.access().tokens().filter(|(_, token)| token.name == name);
+    let drafts: Vec<Draft> = of_name.map(|(id, _)| draft(StreamId::Token(*id), actor, TokenRevoked { id: *id }.into())).collect();
+    unless_last_admin(state, name, drafts)
+}
+
+/// Returns the drafts, or the refusal if after them nobody could change access.
+pub(crate) fn unless_last_admin(state: &State, name: &str, drafts: Vec<Draft>) -> Decision {
+    let mut after = state.access().clone();
+    drafts.iter().for_each(|draft| {
+        if let crate::fact::ByNoun::AccessFact(fact) = draft.fact.by_noun() {
+            after.apply(fact);
+        }
+    });
+    if state.access().has_admin() && !after.has_admin() {
         return Decision::Refused(Refusal::LastAdmin(name.to_owned()));
     }
-    done(StreamId::Token(*id), actor, TokenRevoked { id: *id }.into())
+    done(drafts)
 }
 
-fn done(stream: StreamId, actor: &Actor, fact: Fact) -> Decision {
-    let draft = Draft { stream, begins: None, actor: actor.clone(), cause: None, trace: None, fact, body: None };
-    Decision::Done { drafts: vec![draft], answer: Answer::Done }
+pub(crate) fn done(drafts: Vec<Draft>) -> Decision {
+    Decision::Done { drafts, answer: Answer::Done }
+}
+
+pub(crate) fn draft(stream: StreamId, actor: &Actor, fact: Fact) -> Draft {
+    Draft { stream, begins: None, actor: actor.clone(), cause: None, trace: None, fact, body: None }
+}
+
+/// Returns the token of an actor, if it has one.
+pub(crate) fn token_of(state: &State, actor: &Actor) -> Option<TokenId> {
+    match actor {
+        Actor::Token(name) => state.access().token_named(name).map(|(id, _)| id),
+        Actor::Identity { token, .. } => Some(*token),
+        Actor::Engine | Actor::Operator | Actor::Sensor(_) | Actor::Worker(_) => None,
+    }
 }

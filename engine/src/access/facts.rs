@@ -1,9 +1,12 @@
-//! Facts about keys and tokens.
+//! Facts about keys, tokens, identities, roles and grants.
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::TokenId;
-use crate::names::KeyRef;
+use super::limit::Limit;
+use super::subject::Subject;
+use crate::ids::{GrantId, IdentityId, TokenId};
+use crate::names::{GroupName, KeyRef, Names, RoleName};
+use crate::time::Timestamp;
 
 /// A key has a new value, which the vault stores under this version.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,4 +44,131 @@ pub struct TokenAdded {
 pub struct TokenRevoked {
     /// Its id.
     pub id: TokenId,
+}
+
+/// The token of the same name and batch is limited: it belongs to an identity, has scopes, or expires.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenLimited {
+    /// The token.
+    pub id: TokenId,
+    /// The identity that holds it; its roles and grants are those of the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentityId>,
+    /// The scopes, `<noun>:<verb>` or `<noun>:<verb> on <limit>`. The token allows nothing beyond them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<String>>,
+    /// When it expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A token has a successor of the same name, and stays valid for a while.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenRotated {
+    /// The token.
+    pub id: TokenId,
+    /// Its successor.
+    pub successor: TokenId,
+    /// Until when the old token is valid.
+    pub until: Timestamp,
+}
+
+/// What an identity is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Names)]
+#[serde(rename_all = "snake_case")]
+pub enum IdentityKind {
+    /// A human.
+    Person,
+    /// A program.
+    Service,
+}
+
+/// A person or a service exists. Its name is only in the vault.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityAdded {
+    /// Its id.
+    pub id: IdentityId,
+    /// What it is.
+    pub kind: IdentityKind,
+}
+
+/// The credentials of an identity are no longer accepted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityDisabled {
+    /// The identity.
+    pub id: IdentityId,
+}
+
+/// The credentials of an identity are accepted again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityEnabled {
+    /// The identity.
+    pub id: IdentityId,
+}
+
+/// An identity no longer exists, and the vault has destroyed its name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityErased {
+    /// The identity.
+    pub id: IdentityId,
+}
+
+/// An identity is a member of these groups, and of no others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityGroupsSet {
+    /// The identity.
+    pub id: IdentityId,
+    /// The groups.
+    pub groups: Vec<GroupName>,
+}
+
+/// A role has these permissions, and no others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoleSet {
+    /// The role.
+    pub name: RoleName,
+    /// The permissions, `<noun>:<verb>`. A permission that a release does not know grants nothing.
+    pub permissions: Vec<String>,
+}
+
+/// A role no longer exists.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoleRemoved {
+    /// The role.
+    pub name: RoleName,
+}
+
+/// A subject has a role.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantAdded {
+    /// Its id.
+    pub id: GrantId,
+    /// The subject that has the role.
+    pub subject: Subject,
+    /// The role.
+    pub role: RoleName,
+    /// What the role covers; none if it covers everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<Limit>,
+    /// When the grant ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// A subject no longer has a role by this grant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantRemoved {
+    /// The grant.
+    pub id: GrantId,
 }

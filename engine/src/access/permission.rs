@@ -3,7 +3,7 @@
 macro_rules! permissions {
     ($($variant:ident = $noun:literal : $verb:literal;)*) => {
         /// What a caller may do: an operation on a kind of resource.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Permission {
             $(#[doc = concat!("`", $noun, ":", $verb, "`")] $variant,)*
         }
@@ -75,6 +75,12 @@ permissions! {
     VarsWrite = "vars":"write";
     TokensRead = "tokens":"read";
     TokensWrite = "tokens":"write";
+    IdentitiesRead = "identities":"read";
+    IdentitiesWrite = "identities":"write";
+    GrantsRead = "grants":"read";
+    GrantsWrite = "grants":"write";
+    RolesRead = "roles":"read";
+    RolesWrite = "roles":"write";
     ParkedReactionsRead = "parked_reactions":"read";
     ParkedReactionsSettle = "parked_reactions":"settle";
     DeadLettersRead = "dead_letters":"read";
@@ -88,27 +94,67 @@ impl Permission {
     pub fn read(self) -> Option<Self> {
         Self::ALL.iter().copied().find(|other| other.noun() == self.noun() && other.verb() == "read")
     }
+
+    /// Returns the permission with exactly this name; `None` if there is none.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|permission| permission.name() == name)
+    }
+
+    /// Returns true if the permission can be limited to packs, actions or hooks.
+    pub fn is_limitable(self) -> bool {
+        LIMITABLE.contains(&self)
+    }
+
+    /// Returns the permission's own bit.
+    pub(crate) const fn bit(self) -> u128 {
+        1 << self as u32
+    }
 }
+
+/// The permissions whose routes all honor limits.
+const LIMITABLE: &[Permission] = &[
+    Permission::PacksRead,
+    Permission::ActionsRead,
+    Permission::ActionsExecute,
+    Permission::TriggersRead,
+    Permission::SensorsRead,
+    Permission::RulesRead,
+    Permission::RulesWrite,
+    Permission::HooksRead,
+    Permission::HooksSend,
+    Permission::EventsWrite,
+];
 
 /// A role that exists on every node: a named set of permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BuiltInRole {
     /// May do everything.
     Admin,
-    /// May do everything except create tokens.
+    /// May do everything except change tokens, identities, roles and grants.
     Operator,
     /// May work on packs and rules, send events, and run actions.
     Author,
-    /// May see everything except keys and tokens.
+    /// May see everything except keys, tokens, identities and grants.
     Viewer,
+    /// May see and answer the inquiries that it is asked.
+    Approver,
+    /// May send events.
+    Ingester,
 }
 
+/// The permissions that only administrators have.
+const OF_ADMINS: &[Permission] = &[Permission::TokensWrite, Permission::IdentitiesWrite, Permission::GrantsWrite, Permission::RolesWrite];
+/// The resources that viewers do not see.
+const HIDDEN_FROM_VIEWERS: &[&str] = &["keys", "tokens", "identities", "grants"];
 /// The resources that authors work on.
 const AUTHORED: &[&str] = &["packs", "actions", "triggers", "sensors", "rules", "hooks", "events", "executions", "replays", "backtests"];
 
 impl BuiltInRole {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Admin, Self::Operator, Self::Author, Self::Viewer];
+    pub const ALL: [Self; 6] = [Self::Admin, Self::Operator, Self::Author, Self::Viewer, Self::Approver, Self::Ingester];
+    /// Those that a token can have without an identity. An older release read the names of the others as roles that
+    /// inquiries can ask.
+    pub const OF_TOKENS: [Self; 4] = [Self::Admin, Self::Operator, Self::Author, Self::Viewer];
 
     /// Returns the name.
     pub const fn name(self) -> &'static str {
@@ -117,6 +163,8 @@ impl BuiltInRole {
             Self::Operator => "operator",
             Self::Author => "author",
             Self::Viewer => "viewer",
+            Self::Approver => "approver",
+            Self::Ingester => "ingester",
         }
     }
 
@@ -125,13 +173,16 @@ impl BuiltInRole {
         Self::ALL.into_iter().find(|role| role.name() == name)
     }
 
-    /// Returns true if the role includes the permission.
+    /// Returns true if the role includes the permission for all resources.
     pub fn may(self, permission: Permission) -> bool {
         match self {
             Self::Admin => true,
-            Self::Operator => permission != Permission::TokensWrite,
+            Self::Operator => !OF_ADMINS.contains(&permission),
             Self::Author => Self::Viewer.may(permission) || AUTHORED.contains(&permission.noun()),
-            Self::Viewer => permission.verb() == "read" && !matches!(permission, Permission::KeysRead | Permission::TokensRead),
+            Self::Viewer => permission.verb() == "read" && !HIDDEN_FROM_VIEWERS.contains(&permission.noun()),
+            // Its permissions reach to what it is asked.
+            Self::Approver => false,
+            Self::Ingester => permission == Permission::EventsWrite,
         }
     }
 }
@@ -146,6 +197,9 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), Permission::ALL.len());
+        assert!(names.len() <= 128, "each permission has a bit of its own");
+        assert!(names.iter().all(|name| Permission::named(name).is_some_and(|permission| permission.name() == *name)));
+        assert_eq!(Permission::named("Events:Write"), None);
     }
 
     #[test]
@@ -163,14 +217,17 @@ mod tests {
     }
 
     #[test]
-    fn operator_cannot_create_tokens_and_viewer_sees_no_keys_or_tokens() {
-        let [admin, operator, author, viewer] = BuiltInRole::ALL;
+    fn only_admins_change_access_and_viewers_do_not_see_it() {
+        let [admin, operator, author, viewer] = BuiltInRole::OF_TOKENS;
+        let of_admins = ["tokens:write", "identities:write", "grants:write", "roles:write"];
         for permission in Permission::ALL.iter().copied() {
             assert!(admin.may(permission), "{permission:?}");
-            assert_eq!(operator.may(permission), permission != Permission::TokensWrite, "{permission:?}");
+            assert_eq!(operator.may(permission), !of_admins.contains(&permission.name()), "{permission:?}");
             assert!(!viewer.may(permission) || permission.verb() == "read", "{permission:?}");
+            assert!(!BuiltInRole::Approver.may(permission), "{permission:?}");
+            assert_eq!(BuiltInRole::Ingester.may(permission), permission.name() == "events:write", "{permission:?}");
         }
-        for hidden in [Permission::KeysRead, Permission::TokensRead] {
+        for hidden in [Permission::KeysRead, Permission::TokensRead, Permission::IdentitiesRead, Permission::GrantsRead] {
             assert!(!author.may(hidden) && !viewer.may(hidden), "{hidden:?}");
         }
         for rehearsal in [Permission::ReplaysRun, Permission::BacktestsRun] {

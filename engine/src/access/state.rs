@@ -1,23 +1,32 @@
-//! The state of keys and tokens: the current version of each key, and the valid tokens.
+//! The state of access: the current version of each key, the valid tokens, the identities, and what they were granted.
+
+pub mod held;
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::facts::IdentityKind;
+use crate::access::limit::Limit;
+use crate::access::subject::Subject;
 use crate::fact::AccessFact;
-use crate::ids::TokenId;
-use crate::names::KeyRef;
+use crate::ids::{GrantId, IdentityId, TokenId};
+use crate::names::{GroupName, KeyRef, RoleName};
 use crate::table::{Table, undone_together};
+use crate::time::Timestamp;
 
 /// The role that may do everything, including creating tokens.
 pub const ADMIN: &str = "admin";
 
-/// The current keys and tokens.
+/// The current keys, tokens, identities, roles and grants.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Access {
     keys: Table<KeyRef, KeyVersions>,
     tokens: Table<TokenId, Token>,
+    identities: Table<IdentityId, Identity>,
+    roles: Table<RoleName, Vec<String>>,
+    grants: Table<GrantId, Grant>,
 }
 
-undone_together!(pub(crate) Access { keys, tokens });
+undone_together!(pub Access { keys, tokens, identities, roles, grants });
 
 /// The versions of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,13 +37,63 @@ pub struct KeyVersions {
     pub newest: u32,
 }
 
-/// A valid token.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A token that was not revoked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
     /// The holder's name.
     pub name: String,
-    /// The holder's roles.
+    /// The holder's roles; none if an identity holds the token.
     pub roles: Vec<String>,
+    /// The identity that holds it.
+    pub identity: Option<IdentityId>,
+    /// The scopes beyond which it allows nothing; `None` if it has no such bounds.
+    pub scopes: Option<Vec<String>>,
+    /// When it expires.
+    pub expires_at: Option<Timestamp>,
+    /// The token that replaces it. The name is then that of the successor.
+    pub successor: Option<TokenId>,
+}
+
+/// An identity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// What it is.
+    pub kind: IdentityKind,
+    /// Whether its credentials are accepted.
+    pub standing: Standing,
+    /// The groups that it is a member of.
+    pub groups: Vec<GroupName>,
+}
+
+/// Whether the credentials of an identity are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Standing {
+    /// They are.
+    Enabled,
+    /// They are not.
+    Disabled,
+}
+
+/// A grant of a role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// The subject that has the role.
+    pub subject: Subject,
+    /// The role.
+    pub role: RoleName,
+    /// What the role covers; `None` if it covers everything.
+    pub on: Option<Limit>,
+    /// When the grant ends.
+    pub until: Option<Timestamp>,
+}
+
+/// The numbers of rows, which have limits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    pub(crate) tokens: usize,
+    pub(crate) identities: usize,
+    pub(crate) roles: usize,
+    pub(crate) grants: usize,
 }
 
 impl Access {
@@ -48,21 +107,93 @@ impl Access {
         self.keys.iter()
     }
 
-    /// Returns the valid tokens.
+    /// Returns the tokens that were not revoked, including those that expired or have a successor.
     pub fn tokens(&self) -> impl Iterator<Item = (&TokenId, &Token)> {
         self.tokens.iter()
     }
 
-    pub(crate) fn apply(&mut self, fact: AccessFact<'_>) {
+    /// Returns a token that was not revoked.
+    pub fn token(&self, id: &TokenId) -> Option<&Token> {
+        self.tokens.get(id)
+    }
+
+    /// Returns the token of a name: the newest, if it was rotated.
+    pub fn token_named(&self, name: &str) -> Option<(TokenId, &Token)> {
+        self.tokens.iter().find(|(_, token)| token.name == name && token.successor.is_none()).map(|(id, token)| (*id, token))
+    }
+
+    /// Returns the identities.
+    pub fn identities(&self) -> impl Iterator<Item = (&IdentityId, &Identity)> {
+        self.identities.iter()
+    }
+
+    /// Returns an identity.
+    pub fn identity(&self, id: &IdentityId) -> Option<&Identity> {
+        self.identities.get(id)
+    }
+
+    /// Returns the roles that are not built in, each with its permissions.
+    pub fn roles(&self) -> impl Iterator<Item = (&RoleName, &Vec<String>)> {
+        self.roles.iter()
+    }
+
+    /// Returns the permissions of a role that is not built in.
+    pub fn role(&self, name: &RoleName) -> Option<&[String]> {
+        self.roles.get(name).map(Vec::as_slice)
+    }
+
+    /// Returns the grants, including those that ended by their time.
+    pub fn grants(&self) -> impl Iterator<Item = (&GrantId, &Grant)> {
+        self.grants.iter()
+    }
+
+    /// Returns a grant.
+    pub fn grant(&self, id: &GrantId) -> Option<&Grant> {
+        self.grants.get(id)
+    }
+
+    /// Returns how many rows the tables have.
+    pub(crate) fn sizes(&self) -> Sizes {
+        Sizes { tokens: self.tokens.len(), identities: self.identities.len(), roles: self.roles.len(), grants: self.grants.len() }
+    }
+
+    /// Folds a fact.
+    pub fn apply(&mut self, fact: AccessFact<'_>) {
         match fact {
             AccessFact::KeySet(fact) => {
                 self.keys.insert(fact.key.clone(), KeyVersions { current: Some(fact.version), newest: fact.version });
             }
             AccessFact::KeyRemoved(fact) => self.keys.change(&fact.key, |versions| versions.current = None),
             AccessFact::TokenAdded(fact) => {
-                self.tokens.insert(fact.id, Token { name: fact.name.clone(), roles: fact.roles.clone() });
+                self.tokens.insert(fact.id, Token { name: fact.name.clone(), roles: fact.roles.clone(), ..Token::default() });
             }
+            AccessFact::TokenLimited(fact) => self.tokens.change(&fact.id, |token| {
+                token.identity = fact.identity;
+                token.scopes.clone_from(&fact.scopes);
+                token.expires_at = fact.expires_at;
+            }),
+            AccessFact::TokenRotated(fact) => self.tokens.change(&fact.id, |token| {
+                token.successor = Some(fact.successor);
+                token.expires_at = Some(token.expires_at.map_or(fact.until, |ends| ends.min(fact.until)));
+            }),
             AccessFact::TokenRevoked(fact) => self.tokens.remove(&fact.id),
+            AccessFact::IdentityAdded(fact) => {
+                let identity = Identity { kind: fact.kind, standing: Standing::Enabled, groups: Vec::new() };
+                self.identities.insert(fact.id, identity);
+            }
+            AccessFact::IdentityDisabled(fact) => self.identities.change(&fact.id, |identity| identity.standing = Standing::Disabled),
+            AccessFact::IdentityEnabled(fact) => self.identities.change(&fact.id, |identity| identity.standing = Standing::Enabled),
+            AccessFact::IdentityErased(fact) => self.identities.remove(&fact.id),
+            AccessFact::IdentityGroupsSet(fact) => {
+                self.identities.change(&fact.id, |identity| identity.groups.clone_from(&fact.groups));
+            }
+            AccessFact::RoleSet(fact) => self.roles.insert(fact.name.clone(), fact.permissions.clone()),
+            AccessFact::RoleRemoved(fact) => self.roles.remove(&fact.name),
+            AccessFact::GrantAdded(fact) => {
+                let grant = Grant { subject: fact.subject.clone(), role: fact.role.clone(), on: fact.on.clone(), until: fact.until };
+                self.grants.insert(fact.id, grant);
+            }
+            AccessFact::GrantRemoved(fact) => self.grants.remove(&fact.id),
         }
     }
 }

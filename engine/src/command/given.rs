@@ -1,14 +1,17 @@
 //! The contents of commands.
 
+use crate::access::limit::Limit;
+use crate::access::scope::Scope;
+use crate::access::subject::Subject;
 use crate::catalog::Action;
 use crate::command::Dedupe;
 use crate::command::SignedBody;
 use crate::events::facts::DeliveredWith;
 use crate::executions::facts::{Failure, GivenEvent};
 use crate::executions::labels::Labels;
-use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId};
+use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId, GrantId, Id, IdentityId, InquiryId, TokenId};
 use crate::locks::facts::Claim;
-use crate::names::{ActionRef, PackName, RuleRef, SensorRef, TriggerRef, VarName};
+use crate::names::{ActionRef, PackName, RoleName, RuleRef, SensorRef, TriggerRef, VarName};
 use crate::record::{Body, CatalogRevision, Cause, Digest, Position};
 use crate::rules::judge::{EventView, Judgement};
 use crate::time::Timestamp;
@@ -63,6 +66,56 @@ impl ObservedEvent {
             judgement: Arc::new(judgement),
         }
     }
+}
+
+/// A token to add.
+#[derive(Clone, Debug)]
+pub struct NewToken {
+    /// Its id.
+    pub id: TokenId,
+    /// The holder's name.
+    pub name: String,
+    /// The holder's roles; none if an identity holds it.
+    pub roles: Vec<String>,
+    /// The identity that holds it.
+    pub identity: Option<IdentityId>,
+    /// The scopes beyond which it allows nothing.
+    pub scopes: Option<Vec<Scope>>,
+    /// When it expires.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl NewToken {
+    /// Creates a token with roles, which does not expire.
+    pub fn with_roles(id: TokenId, name: impl Into<String>, roles: Vec<String>) -> Self {
+        Self { id, name: name.into(), roles, identity: None, scopes: None, expires_at: None }
+    }
+}
+
+/// A token to replace.
+#[derive(Clone, Debug)]
+pub struct RotatedToken {
+    /// Its name.
+    pub name: String,
+    /// The id of its successor.
+    pub successor: TokenId,
+    /// Until when the old token stays valid.
+    pub until: Timestamp,
+}
+
+/// A grant to add.
+#[derive(Clone, Debug)]
+pub struct NewGrant {
+    /// Its id.
+    pub id: GrantId,
+    /// The subject that gets the role.
+    pub subject: Subject,
+    /// The role.
+    pub role: RoleName,
+    /// What the role covers; `None` if it covers everything.
+    pub on: Option<Limit>,
+    /// When the grant ends.
+    pub until: Option<Timestamp>,
 }
 
 /// A delivery that created no event.
@@ -152,9 +205,11 @@ pub struct OfRule {
 pub struct InquiryAnswer {
     /// The inquiry.
     pub inquiry: InquiryId,
-    /// The name of the token that answers.
+    /// The id of the identity that answers, or the name of a token that no identity holds.
     pub by: String,
-    /// Its roles.
+    /// The name of the identity, by which the inquiry can name it.
+    pub name: Option<String>,
+    /// Its roles and groups.
     pub roles: Vec<String>,
     /// The digest of the question that the holder was shown; `None` if not given.
     pub digest: Option<Digest>,

@@ -4,8 +4,8 @@ use thiserror::Error;
 
 use crate::dead_letters::state::OPEN_DEAD_LETTERS_MAX;
 use crate::explain::Explain;
-use crate::ids::{AttemptId, ExecutionId, Id, InquiryId};
-use crate::names::{ActionRef, KeyRef, PackName, RuleRef, TriggerRef, VarName};
+use crate::ids::{AttemptId, ExecutionId, GrantId, Id, InquiryId};
+use crate::names::{ActionRef, KeyRef, PackName, RoleName, RuleRef, TriggerRef, VarName};
 use crate::record::{CatalogRevision, Digest, Position};
 use crate::time::Timestamp;
 
@@ -254,9 +254,53 @@ pub enum Refusal {
     #[explain(slug = "not-found", fault = Missing, hint = "list the tokens with `ensue tokens list`")]
     NoToken(String),
     /// This would remove the last token that can create others.
-    #[error("`{0}` is the last token with the role admin; add another one first")]
+    #[error("without `{0}`, no token that never expires would have the role admin; add another one first")]
     #[explain(slug = "last-admin", hint = "run `ensue tokens add <name> --role admin`")]
     LastAdmin(String),
+    /// The identity does not exist.
+    #[error("there is no identity `{0}`")]
+    #[explain(slug = "not-found", fault = Missing, hint = "list the identities with `ensue identities list`")]
+    NoIdentity(String),
+    /// The role does not exist.
+    #[error("there is no role `{0}`")]
+    #[explain(slug = "not-found", fault = Missing, hint = "list the roles with `ensue roles list`")]
+    NoRole(RoleName),
+    /// The grant does not exist.
+    #[error("there is no grant `{0}`")]
+    #[explain(slug = "not-found", fault = Missing, hint = "list the grants with `ensue grants list`")]
+    NoGrant(GrantId),
+    /// The role is built in.
+    #[error("the role `{0}` is built in, so it cannot be changed or removed")]
+    #[explain(slug = "role-in-use", hint = "choose another name; `ensue roles list` shows the built-in roles")]
+    RoleBuiltIn(RoleName),
+    /// Somebody has the role.
+    #[error("the role `{role}` is in use by {grants} grants and {tokens} tokens")]
+    #[explain(slug = "role-in-use", hint = "remove the grants that `ensue grants list --role {role}` shows, and revoke the tokens, first")]
+    RoleInUse {
+        /// The role.
+        role: RoleName,
+        /// The number of grants of it.
+        grants: usize,
+        /// The number of tokens with it.
+        tokens: usize,
+    },
+    /// No permission of the role can be limited.
+    #[error("the role `{0}` has no permission that can be limited, so a limited grant of it would allow nothing")]
+    #[explain(slug = "limit-invalid", fault = Invalid, hint = "grant it without a limit, or grant a role with a limitable permission, such as `author`")]
+    RoleNotLimitable(RoleName),
+    /// The caller would pass on more than it may do itself.
+    #[error("this would pass on `{0}`, which you may not do yourself")]
+    #[explain(slug = "beyond-own-rights", fault = Forbidden, hint = "ask somebody who may do it, or leave it out; `ensue whoami` shows what you may do")]
+    BeyondOwnRights(String),
+    /// A table is full.
+    #[error("there are already {max} {what}, which is the limit")]
+    #[explain(slug = "limit-reached", hint = "remove those that nobody needs")]
+    LimitReached {
+        /// What there are too many of.
+        what: &'static str,
+        /// The limit.
+        max: usize,
+    },
     /// The dead letter is not open: it was handled, or there are too many newer ones.
     #[error("the dead letter {0} is not open")]
     #[explain(

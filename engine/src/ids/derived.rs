@@ -27,9 +27,15 @@ impl Id {
             StreamId::Enforcement(id) => id.0,
             StreamId::Execution(id) => id.0,
             StreamId::Token(id) => id.0,
-            StreamId::Pack(_) | StreamId::Rule(_) | StreamId::Sensor(_) | StreamId::Key(_) | StreamId::Var(_) | StreamId::Log(_) => {
-                Self::derived(log, log.0, Role::Stream(stream))
-            }
+            StreamId::Identity(id) => id.0,
+            StreamId::Grant(id) => id.0,
+            StreamId::Pack(_)
+            | StreamId::Rule(_)
+            | StreamId::Sensor(_)
+            | StreamId::Key(_)
+            | StreamId::Var(_)
+            | StreamId::Role(_)
+            | StreamId::Log(_) => Self::derived(log, log.0, Role::Stream(stream)),
         };
         Self::derived(log, of, Role::Revision(revision.0))
     }

@@ -5,7 +5,7 @@ use ensue_expression::{Budget, EVALUATION_STEPS_MAX, Expression, Roots, Scope, V
 use super::facts::{InquiryAnswered, Verdict};
 use super::lost;
 use super::question::ANSWER;
-use super::right::AnswerRight;
+use super::right::{AnswerRight, Answerer};
 use super::state::Inquiry;
 use crate::command::{Answer, Decision, InquiryAnswer, Refusal};
 use crate::executions::decide::{self as executions, settled_as};
@@ -21,11 +21,12 @@ pub(crate) fn answer(state: &State, actor: &Actor, trace: Option<&str>, ask: &In
     let Some(inquiry) = state.inquiries().get(&ask.inquiry) else { return Decision::Refused(Refusal::InquiryClosed(ask.inquiry)) };
     let refusal = |refusal| Decision::Refused(refusal);
     let asking = asking(state, inquiry);
+    let answerer = Answerer { by: &ask.by, name: ask.name.as_deref(), roles: &ask.roles };
     let right = AnswerRight {
         inquiry: ask.inquiry,
-        name: &ask.by,
-        is_asked: inquiry.asks(&ask.by, &ask.roles),
-        is_excluded: inquiry.excluded.contains(&ask.by),
+        name: ask.name.as_deref().unwrap_or(&ask.by),
+        is_asked: answerer.names().any(|name| inquiry.asks(name, &ask.roles)),
+        is_excluded: answerer.names().any(|name| inquiry.excluded.iter().any(|excluded| excluded == name)),
         is_open: asking.is_some(),
         answered_at: inquiry.answers.iter().find(|given| given.by == ask.by).map(|given| given.at),
         digest: inquiry.digest,

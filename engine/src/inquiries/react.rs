@@ -246,10 +246,19 @@ fn nobody_left(question: &Question<'_>, excluded: &[String]) -> Option<Failure> 
 
 fn excluded(state: &State, question: &Question<'_>, execution: &Execution) -> Vec<String> {
     let names = question.exclude.iter().filter_map(|excluded| match excluded {
-        Excluded::Requester => outermost(state, execution).actor.strip_prefix("token/").map(str::to_owned),
+        Excluded::Requester => requester(&outermost(state, execution).actor),
         Excluded::Token(name) => Some(name.clone()),
     });
     names.collect()
+}
+
+/// Returns what the records call the person behind an actor: an identity by its id, whichever of its tokens it used.
+fn requester(actor: &str) -> Option<String> {
+    match actor.parse() {
+        Ok(Actor::Token(name)) => Some(name),
+        Ok(Actor::Identity { id, .. }) => Some(id.to_string()),
+        Ok(Actor::Engine | Actor::Sensor(_) | Actor::Worker(_) | Actor::Operator) | Err(_) => None,
+    }
 }
 
 /// Returns the execution of the outermost workflow around an execution, or the execution itself if there is none.

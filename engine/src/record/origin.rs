@@ -1,17 +1,24 @@
 //! The origin of a record: its actor, and the record that led to it.
 
-use crate::ids::Id;
+use crate::ids::{Id, IdentityId, TokenId};
 use crate::names::SensorRef;
 use std::fmt;
 use std::str::FromStr;
 
-/// The actor that asked for a record, written `<kind>` or `<kind>/<name>`.
+/// The actor that asked for a record, written `<kind>`, `<kind>/<name>` or `identity/<id>/token/<id>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Actor {
     /// The engine itself.
     Engine,
     /// The holder of a named token.
     Token(String),
+    /// An identity, by one of its tokens.
+    Identity {
+        /// The identity.
+        id: IdentityId,
+        /// The token.
+        token: TokenId,
+    },
     /// A sensor, on behalf of a sender with its key.
     Sensor(SensorRef),
     /// A worker that reports on an attempt.
@@ -25,6 +32,7 @@ impl fmt::Display for Actor {
         match self {
             Self::Engine => f.write_str("engine"),
             Self::Token(name) => write!(f, "token/{name}"),
+            Self::Identity { id, token } => write!(f, "identity/{id}/token/{token}"),
             Self::Sensor(name) => write!(f, "sensor/{name}"),
             Self::Worker(name) => write!(f, "worker/{name}"),
             Self::Operator => f.write_str("operator"),
@@ -40,11 +48,19 @@ impl FromStr for Actor {
             None if text == "engine" => Ok(Self::Engine),
             None if text == "operator" => Ok(Self::Operator),
             Some(("token", name)) => Ok(Self::Token(name.to_owned())),
+            Some(("identity", rest)) => {
+                let (id, token) = rest.split_once("/token/").ok_or_else(|| format!("`{}` is not an actor", cut(text)))?;
+                Ok(Self::Identity { id: id.parse()?, token: token.parse()? })
+            }
             Some(("sensor", name)) => name.parse().map(Self::Sensor).map_err(|e| format!("{e}")),
             Some(("worker", name)) => Ok(Self::Worker(name.to_owned())),
-            None | Some(_) => Err(format!("`{}` is not an actor", text.chars().take(80).collect::<String>())),
+            None | Some(_) => Err(format!("`{}` is not an actor", cut(text))),
         }
     }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(80).collect()
 }
 
 /// The cause of a record: the record that led to it, and its chain.

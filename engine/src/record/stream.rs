@@ -1,7 +1,7 @@
 //! Streams: the things that records belong to.
 
-use crate::ids::{EnforcementId, EventId, ExecutionId, LogId, TokenId};
-use crate::names::{KeyRef, PackName, RuleRef, SensorRef, VarName};
+use crate::ids::{EnforcementId, EventId, ExecutionId, GrantId, IdentityId, LogId, TokenId};
+use crate::names::{KeyRef, PackName, RoleName, RuleRef, SensorRef, VarName};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt;
@@ -28,6 +28,12 @@ pub enum StreamId {
     Token(TokenId),
     /// A var: its values, and who set them.
     Var(VarName),
+    /// An identity: that it exists, never its name.
+    Identity(IdentityId),
+    /// A role that is not built in.
+    Role(RoleName),
+    /// A grant of a role.
+    Grant(GrantId),
     /// The log itself: its nodes, its clock, its parked reactions.
     Log(LogId),
 }
@@ -44,6 +50,9 @@ impl fmt::Display for StreamId {
             Self::Key(name) => write!(f, "key/{name}"),
             Self::Token(id) => write!(f, "token/{id}"),
             Self::Var(name) => write!(f, "var/{name}"),
+            Self::Identity(id) => write!(f, "identity/{id}"),
+            Self::Role(name) => write!(f, "role/{name}"),
+            Self::Grant(id) => write!(f, "grant/{id}"),
             Self::Log(id) => write!(f, "log/{id}"),
         }
     }
@@ -78,6 +87,9 @@ impl FromStr for StreamId {
             "key" => name.parse().map(Self::Key).map_err(|e| e.to_string()),
             "token" => name.parse().map(Self::Token),
             "var" => name.parse().map(Self::Var).map_err(|e| e.to_string()),
+            "identity" => name.parse().map(Self::Identity),
+            "role" => name.parse().map(Self::Role).map_err(|e| e.to_string()),
+            "grant" => name.parse().map(Self::Grant),
             "log" => name.parse().map(Self::Log),
             _ => Err(unknown()),
         }

@@ -299,6 +299,9 @@ fn owner_of(stream: &StreamId) -> Option<TimerOwner> {
         | StreamId::Sensor(_)
         | StreamId::Key(_)
         | StreamId::Var(_)
+        | StreamId::Identity(_)
+        | StreamId::Role(_)
+        | StreamId::Grant(_)
         | StreamId::Log(_) => None,
     }
 }

@@ -3,15 +3,21 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use ensue_engine::access::facts::IdentityKind;
+use ensue_engine::access::permission::Permission;
+use ensue_engine::access::state::Standing;
+use ensue_engine::access::subject::Subject;
 use ensue_engine::catalog::{Backoff, Does, Excess, Jitter, LockConflict, Mode, OnExpire, OnLost, Retry, Since, Wait};
-use ensue_engine::command::{Ask, Command, Conflict, PackChange, RefusedDelivery, ReportOutcome, RetriedDelivery, Said, Settings};
+use ensue_engine::command::{
+    Ask, Command, Conflict, NewGrant, NewToken, PackChange, RefusedDelivery, ReportOutcome, RetriedDelivery, RotatedToken, Said, Settings,
+};
 use ensue_engine::events::facts::DeliveredWith;
 use ensue_engine::events::internal::InternalTrigger;
 use ensue_engine::executions::facts::{Evidence, FailureKind, Pace, Settlement};
 use ensue_engine::executions::state::{Attempt, Phase};
 use ensue_engine::fact::Fact;
-use ensue_engine::ids::{EventId, ExecutionId, Id, Role, TokenId};
-use ensue_engine::names::WorkerQueueName;
+use ensue_engine::ids::{EventId, ExecutionId, GrantId, Id, IdentityId, Role, TokenId};
+use ensue_engine::names::{RoleName, WorkerQueueName};
 use ensue_engine::record::{Actor, Body, Digest, Position, Record, StreamId};
 use ensue_engine::rules::react::DEPTH_MAX;
 use ensue_engine::rules::state::ERROR_SUMMARY_MILLIS;
@@ -125,6 +131,8 @@ pub(crate) enum Step {
     RemoveKey,
     AddToken(u8, Vec<String>),
     RevokeToken(u8),
+    /// A change of identities, roles or grants.
+    Access(AccessStep, u8),
     Start(u32),
     Wait(u64),
     /// The catalogs become unreadable, or readable again.
@@ -402,12 +410,78 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::RemoveKey),
         3 => (0..3u8, roles).prop_map(|(name, roles)| Step::AddToken(name, roles)),
         4 => (0..3u8).prop_map(Step::RevokeToken),
+        14 => (proptest::sample::select(AccessStep::ALL), 0..2u8).prop_map(|(step, number)| Step::Access(step, number)),
         1 => (0..4u32).prop_map(Step::Start),
         3 => proptest::sample::select(&[1, 2_000, ERROR_SUMMARY_MILLIS, 24 * 60 * 60 * 1000][..]).prop_map(Step::Wait),
         2 => proptest::sample::select(&[CatalogsHealth::Whole, CatalogsHealth::Whole, CatalogsHealth::Broken][..]).prop_map(Step::Catalogs),
         6 => any::<Index>().prop_map(Step::Retry),
         6 => any::<Index>().prop_map(Step::Dismiss),
     ]
+}
+
+/// A change of identities, roles or grants.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum AccessStep {
+    AddIdentity,
+    SetGroups,
+    Disable,
+    Enable,
+    Erase,
+    SetRole,
+    RemoveRole,
+    AddGrant,
+    RemoveGrant,
+    LimitToken,
+    RotateToken,
+}
+
+impl AccessStep {
+    const ALL: &[Self] = &[
+        Self::AddIdentity,
+        Self::SetGroups,
+        Self::Disable,
+        Self::Enable,
+        Self::Erase,
+        Self::SetRole,
+        Self::RemoveRole,
+        Self::AddGrant,
+        Self::RemoveGrant,
+        Self::LimitToken,
+        Self::RotateToken,
+    ];
+}
+
+impl World {
+    /// Returns a command that changes access: of the newest identity, role or grant.
+    fn access(&self, step: AccessStep, number: u8) -> Command {
+        let access = self.site.engine().access();
+        let fresh = Id::root(NOON, 20_000 + u128::from(number) + self.site.head().position.0 as u128 * 10);
+        let known = access.identities().last().map_or(IdentityId(fresh), |(id, _)| *id);
+        let role: RoleName = "restarter".parse().unwrap();
+        let named = NewToken::with_roles(TokenId(fresh), number.to_string(), vec!["viewer".into()]);
+        let ask = match step {
+            AccessStep::AddIdentity => Ask::AddIdentity { id: IdentityId(fresh), kind: IdentityKind::Person, groups: Vec::new() },
+            AccessStep::SetGroups => Ask::SetIdentityGroups { id: known, groups: vec!["release".parse().unwrap()] },
+            AccessStep::Disable => Ask::SetIdentityStanding { id: known, standing: Standing::Disabled },
+            AccessStep::Enable => Ask::SetIdentityStanding { id: known, standing: Standing::Enabled },
+            AccessStep::Erase => Ask::EraseIdentity(known),
+            AccessStep::SetRole => Ask::SetRole { name: role, permissions: vec![Permission::ExecutionsRerun] },
+            AccessStep::RemoveRole => Ask::RemoveRole(role),
+            AccessStep::AddGrant => Ask::AddGrant(NewGrant {
+                id: GrantId(fresh),
+                subject: Subject::Everyone,
+                role: "viewer".parse().unwrap(),
+                on: None,
+                until: None,
+            }),
+            AccessStep::RemoveGrant => Ask::RemoveGrant(access.grants().last().map_or(GrantId(fresh), |(id, _)| *id)),
+            AccessStep::LimitToken => Ask::AddToken(NewToken { expires_at: Some(NOON.plus_millis(4_000_000)), ..named }),
+            AccessStep::RotateToken => {
+                Ask::RotateToken(RotatedToken { name: number.to_string(), successor: TokenId(fresh), until: NOON.plus_millis(5_000) })
+            }
+        };
+        asked_by(Actor::Operator, ask)
+    }
 }
 
 /// The id of a dead letter that a record creates: a delivery, or an execution outside of any workflow.
@@ -625,9 +699,10 @@ impl World {
             Step::RemoveKey => asked_by(ana(), Ask::RemoveKey { key: "demo.secret".parse().unwrap() }),
             Step::AddToken(name, roles) => {
                 let id = TokenId(Id::root(NOON, 10_000 + u128::from(*name) + self.site.head().position.0 as u128 * 10));
-                asked_by(ana(), Ask::AddToken { id, name: name.to_string(), roles: roles.clone() })
+                asked_by(Actor::Operator, Ask::AddToken(NewToken::with_roles(id, name.to_string(), roles.clone())))
             }
             Step::RevokeToken(name) => asked_by(ana(), Ask::RevokeToken { name: name.to_string() }),
+            Step::Access(step, number) => self.access(*step, *number),
             Step::Start(workers) => {
                 self.site.set(settings(*workers));
                 note_start()

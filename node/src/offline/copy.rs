@@ -54,8 +54,13 @@ mod tests {
     use ensue_engine::explain::Explain;
 
     use super::*;
+    use crate::AskedToken;
     use crate::config::Config;
     use crate::offline::Offline;
+
+    fn viewer(name: &str) -> AskedToken {
+        AskedToken { name: name.to_owned(), roles: vec!["viewer".to_owned()], ..AskedToken::default() }
+    }
 
     #[test]
     fn location_is_a_directory_and_no_address() {
@@ -70,7 +75,7 @@ mod tests {
         let mut config = Config::new(folder.path().join("data"));
         config.state_base = Some(folder.path().join("state"));
         let mut offline = Offline::open(&config).unwrap();
-        offline.add_token("one", &["viewer".to_owned()]).unwrap();
+        offline.add_token(&viewer("one")).unwrap();
         let head = offline.head();
         drop(offline);
         let supervisor = config.data.join("supervisors/1");

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use ensue_api::ports::{OnBehalf, Tokens};
+use ensue_api::ports::{AskedToken, OnBehalf, Tokens};
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::Secret;
 use ensue_engine::record::Actor;
@@ -85,7 +85,9 @@ pub(super) fn first_token(config: &Config, is_first_start: bool, tokens: &NodeTo
             Ok(None)
         }
         AdminToken::Made => {
-            let made = tokens.add(ADMIN, &roles, &by).map_err(|declined| declined_start(doing, &declined))?;
+            let made = tokens
+                .add(&AskedToken { name: ADMIN.to_owned(), roles: roles.to_vec(), ..AskedToken::default() }, &by)
+                .map_err(|declined| declined_start(doing, &declined))?;
             Ok(Some(made.token))
         }
     }

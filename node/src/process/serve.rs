@@ -89,6 +89,7 @@ fn ports((stores, following, working, _): Seat<'_>, edges: &Edges, handle: &Sequ
         access: stores.tokens.clone(),
         keys: edges.keys.clone(),
         tokens: edges.tokens.clone(),
+        people: edges.people.clone(),
         node: Arc::new(about),
         spans: following.telemetry.spans(),
     }

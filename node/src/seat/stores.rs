@@ -7,6 +7,7 @@ use ensue_engine::ids::LogId;
 
 use super::Around;
 use super::open::Opened;
+use crate::access::TokenTable;
 use crate::backend::readers_of;
 use crate::bodies::BodyCache;
 use crate::catalogs::NodeCatalogs;
@@ -14,7 +15,6 @@ use crate::edge::Edge;
 use crate::keys::KeyRing;
 use crate::log_access::LogReaders;
 use crate::start_error::StartError;
-use crate::tokens::TokenTable;
 use crate::vars::VarTable;
 
 /// The shared lookups; a clone refers to the same data.
@@ -47,7 +47,7 @@ impl Stores {
         let readers = Arc::new(LogReaders::new(Box::new(readers_of(opened.backend.clone(), log))));
         let keys = Arc::new(KeyRing::open_vault(opened.vault.clone(), engine.access())?);
         let vars = Arc::new(VarTable::new(engine.vars().clone()));
-        let tokens = Arc::new(TokenTable::open_vault(opened.vault.clone(), engine.access())?);
+        let tokens = Arc::new(TokenTable::open_vault(opened.vault.clone(), engine.access(), around.clock.clone())?);
         let catalogs = Arc::new(NodeCatalogs::open(opened.data.packs(), engine.packs().clone(), opened.log.reader()?)?);
         let edge = Arc::new(Edge { log, catalogs: catalogs.clone(), keys: keys.clone(), clock: around.clock.clone() });
         let bodies = Arc::new(BodyCache::new(around.queues.of(QueueName::BodyBytes).clone()));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ensue_engine::ids::{LogId, TokenId};
+use ensue_engine::ids::{IdentityId, LogId, TokenId};
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{Secret, Vault, VaultError};
 
@@ -43,7 +43,7 @@ impl Vault for MemoryVault {
     fn key_versions(&self) -> Result<Vec<(KeyRef, u32)>, VaultError> {
         let versions = |purpose: &Purpose| match purpose {
             Purpose::Key(key, version) => Some((key.clone(), *version)),
-            Purpose::Token(_) => None,
+            Purpose::Token(_) | Purpose::Profile(_) => None,
         };
         Ok(self.envelopes().keys().filter_map(versions).collect())
     }
@@ -65,7 +65,7 @@ impl Vault for MemoryVault {
         for (purpose, envelope) in self.envelopes().iter() {
             match purpose {
                 Purpose::Token(token) => tokens.push((*token, token_hash(&self.sealer, *token, envelope)?)),
-                Purpose::Key(..) => {}
+                Purpose::Key(..) | Purpose::Profile(_) => {}
             }
         }
         Ok(tokens)
@@ -73,6 +73,29 @@ impl Vault for MemoryVault {
 
     fn destroy_token(&self, token: TokenId) -> Result<(), VaultError> {
         self.envelopes().remove(&Purpose::Token(token));
+        Ok(())
+    }
+
+    fn put_profile(&self, identity: IdentityId, profile: &Secret) -> Result<(), VaultError> {
+        let purpose = Purpose::Profile(identity);
+        let envelope = self.sealer.seal(&purpose, profile.reveal())?;
+        self.envelopes().insert(purpose, envelope);
+        Ok(())
+    }
+
+    fn profiles(&self) -> Result<Vec<(IdentityId, Secret)>, VaultError> {
+        let mut profiles = Vec::new();
+        for (purpose, envelope) in self.envelopes().iter() {
+            match purpose {
+                Purpose::Profile(identity) => profiles.push((*identity, self.sealer.open(purpose, envelope)?)),
+                Purpose::Key(..) | Purpose::Token(_) => {}
+            }
+        }
+        Ok(profiles)
+    }
+
+    fn destroy_profile(&self, identity: IdentityId) -> Result<(), VaultError> {
+        self.envelopes().remove(&Purpose::Profile(identity));
         Ok(())
     }
 }

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use ensue_engine::ids::{EnforcementId, EventId, ExecutionId, Id, LogId, TokenId};
+use ensue_engine::ids::{EnforcementId, EventId, ExecutionId, GrantId, Id, IdentityId, LogId, TokenId};
 use ensue_engine::record::{Body, Chain, Digest, Encoding, Epoch, Position, Record, Revision, StreamId};
 use rusqlite::types::ValueRef;
 use rusqlite::{Row, Statement, params};
@@ -249,6 +249,9 @@ pub(super) fn stream_bytes(stream: &StreamId) -> Vec<u8> {
         StreamId::Token(id) => (8, id.0.as_bytes()),
         StreamId::Log(id) => (9, id.0.as_bytes()),
         StreamId::Var(name) => (10, name.as_str().as_bytes()),
+        StreamId::Identity(id) => (11, id.0.as_bytes()),
+        StreamId::Role(name) => (12, name.as_str().as_bytes()),
+        StreamId::Grant(id) => (13, id.0.as_bytes()),
     };
     let mut bytes = Vec::with_capacity(1 + name.len());
     bytes.push(noun);
@@ -271,6 +274,9 @@ fn stream_of(bytes: &[u8]) -> Result<StreamId, String> {
         8 => id().map(|id| StreamId::Token(TokenId(id))),
         9 => id().map(|id| StreamId::Log(LogId(id))),
         10 => name()?.parse().map(StreamId::Var).map_err(|error| format!("{error}")),
+        11 => id().map(|id| StreamId::Identity(IdentityId(id))),
+        12 => name()?.parse().map(StreamId::Role).map_err(|error| format!("{error}")),
+        13 => id().map(|id| StreamId::Grant(GrantId(id))),
         other => Err(format!("unknown noun {other} in its stream; a newer release wrote it")),
     }
 }

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ensue_engine::ids::{LogId, TokenId};
+use ensue_engine::ids::{IdentityId, LogId, TokenId};
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{Secret, Vault, VaultError};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -115,7 +115,7 @@ impl Vault for SqliteVault {
         for (purpose, _) in self.list("key")? {
             match purpose {
                 Purpose::Key(key, version) => versions.push((key, version)),
-                Purpose::Token(_) => {}
+                Purpose::Token(_) | Purpose::Profile(_) => {}
             }
         }
         Ok(versions)
@@ -134,7 +134,7 @@ impl Vault for SqliteVault {
         for (purpose, sealed) in self.list("token")? {
             match purpose {
                 Purpose::Token(token) => tokens.push((token, token_hash(&self.sealer, token, &sealed)?)),
-                Purpose::Key(..) => {}
+                Purpose::Key(..) | Purpose::Profile(_) => {}
             }
         }
         Ok(tokens)
@@ -142,5 +142,24 @@ impl Vault for SqliteVault {
 
     fn destroy_token(&self, token: TokenId) -> Result<(), VaultError> {
         self.destroy(&Purpose::Token(token))
+    }
+
+    fn put_profile(&self, identity: IdentityId, profile: &Secret) -> Result<(), VaultError> {
+        self.put(&Purpose::Profile(identity), profile.reveal())
+    }
+
+    fn profiles(&self) -> Result<Vec<(IdentityId, Secret)>, VaultError> {
+        let mut profiles = Vec::new();
+        for (purpose, sealed) in self.list("profile")? {
+            match purpose {
+                Purpose::Profile(identity) => profiles.push((identity, self.sealer.open(&purpose, &sealed)?)),
+                Purpose::Key(..) | Purpose::Token(_) => {}
+            }
+        }
+        Ok(profiles)
+    }
+
+    fn destroy_profile(&self, identity: IdentityId) -> Result<(), VaultError> {
+        self.destroy(&Purpose::Profile(identity))
     }
 }

@@ -133,5 +133,13 @@ fn answer(inquiry: InquiryId, outcome: &Settlement) -> InquiryAnswer {
         Settlement::Retry => json!({ "outcome": "retry" }),
     };
     let (by, roles) = ("attendant".to_owned(), vec!["operator".to_owned()]);
-    InquiryAnswer { inquiry, by, roles, digest: None, body: Body::json(answer.to_string()), answer: Document::from_value(&answer) }
+    InquiryAnswer {
+        inquiry,
+        by,
+        name: None,
+        roles,
+        digest: None,
+        body: Body::json(answer.to_string()),
+        answer: Document::from_value(&answer),
+    }
 }

@@ -5,6 +5,7 @@
 
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
+use ensue_engine::access::limit::Target;
 use ensue_engine::command::{Answer, Ask, Before, Conflict, Dedupe, DedupeKey, Novelty, ObservedEvent, SeenEvent};
 use ensue_engine::events::internal::is_of_the_engine;
 use ensue_engine::explain::Explain;
@@ -167,7 +168,8 @@ pub(in crate::routes) async fn send(allowed: Allowed<EventsWrite>, mut call: Cal
     call.admission()?;
     let form = Form::of(call.headers())?;
     let body = call.bytes().await?;
-    let reader = Reader { api: call.api(), caller: allowed.name() };
+    let caller = allowed.caller();
+    let reader = Reader { api: call.api(), allowed: &allowed, caller: &caller };
     let brought = reader.read(form, call.headers(), &body)?;
     let is_dry_run = call.is_dry_run()?;
     let observed = match brought {
@@ -230,6 +232,7 @@ fn how(events: &[SeenEvent]) -> Written {
 /// Reads the events that one caller sent.
 struct Reader<'a> {
     api: &'a Api,
+    allowed: &'a Allowed<EventsWrite>,
     caller: &'a str,
 }
 
@@ -255,6 +258,7 @@ impl Reader<'_> {
     fn brief_of_ours(&self, event: WireGivenEvent, at: &str) -> Result<Brief, Problem> {
         let payload = Bytes::from(String::from(Box::<str>::from(event.payload)));
         not_of_the_engine(&event.trigger, || format!("{at}/trigger"))?;
+        self.demand_covered(&event.trigger)?;
         let dedupe =
             event.dedupe.map(|key| self.dedupe(&key, &payload).map_err(|why| of_field(&why, format!("{at}/dedupe")))).transpose()?;
         let given = GivenEvent {
@@ -279,10 +283,17 @@ impl Reader<'_> {
             Err(_) => return Err(of_field(&SendRefusal::NoTriggerOf { of_type: quoted(&event.of_type) }, format!("{at}/type"))),
         };
         not_of_the_engine(&trigger, || format!("{at}/type"))?;
+        self.demand_covered(&trigger)?;
         let dedupe = self.dedupe_of_cloudevent(&event);
         let CloudEvent { source, time, trace, payload, .. } = event;
         let given = GivenEvent { trigger, payload, source, occurred_at: time, trace, dedupe: Some(dedupe), rule: None };
         Ok(Brief { given, at: at.to_owned(), shape: Shape::CloudEvent })
+    }
+
+    /// Checks that the caller may send events of a trigger.
+    fn demand_covered(&self, trigger: &TriggerRef) -> Result<(), Problem> {
+        let is_covered = self.allowed.includes(&Target::in_pack_of(trigger.as_str()));
+        if is_covered { Ok(()) } else { Err(self.allowed.beyond_limit(trigger.as_str())) }
     }
 
     /// Returns true if only the node itself may create events with this source: rules may rely on it.

@@ -6,7 +6,7 @@ use ensue_engine::explain::Explain;
 use ensue_engine::ids::InquiryId;
 use ensue_engine::inquiries::facts::Verdict;
 use ensue_engine::inquiries::lost;
-use ensue_engine::inquiries::right::AnswerRight;
+use ensue_engine::inquiries::right::{AnswerRight, Answerer};
 use ensue_engine::record::Digest;
 use ensue_expression::{Document, Node};
 use ensue_packs::whole_schema;
@@ -88,14 +88,14 @@ pub(super) fn demand_open(inquiry: &Inquiry) -> Result<(), Problem> {
 }
 
 /// Checks that a caller may answer an inquiry now, as far as is visible here; the core decides.
-pub(super) fn demand_right(inquiry: &Inquiry, (name, roles): (&str, &[String]), digest: Option<Digest>) -> Result<(), Problem> {
+pub(super) fn demand_right(inquiry: &Inquiry, answerer: Answerer<'_>, digest: Option<Digest>) -> Result<(), Problem> {
     let right = AnswerRight {
         inquiry: inquiry.id,
-        name,
-        is_asked: inquiry.asks(name, roles),
-        is_excluded: inquiry.excluded.iter().any(|excluded| excluded == name),
+        name: answerer.name.unwrap_or(answerer.by),
+        is_asked: answerer.names().any(|name| inquiry.asks(name, answerer.roles)),
+        is_excluded: answerer.names().any(|name| inquiry.excluded.iter().any(|excluded| excluded == name)),
         is_open: inquiry.status == InquiryStatus::Open,
-        answered_at: inquiry.answers.iter().find(|given| given.by == name).map(|given| given.at),
+        answered_at: inquiry.answers.iter().find(|given| given.by == answerer.by).map(|given| given.at),
         digest: inquiry.digest,
         digest_required: inquiry.digest_required,
         given: digest,

@@ -7,17 +7,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_api::ports::{
-    Access, Backtested, Backtests, Declined, Dependency, DependencyState, EventMaker, Finding, FindingVerdict, FollowingViews, GivenEvent,
-    Holder, HookRefusal, Installed, Job, JobKind, JobState, Kept, KeyWriter, LogAccess, NewToken, Node, NodeStatus, OnBehalf, Patience,
-    Readiness, Replayed, Replays, Retained, SecretState, SetKey, ToBacktest, ToReplay, Tokens, Webhooks,
+    Access, AskedIdentity, AskedToken, Backtested, Backtests, Declined, Dependency, DependencyState, EventMaker, Finding, FindingVerdict,
+    FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Job, JobKind, JobState, Kept, KeyWriter, LogAccess, MadeToken, Node,
+    NodeStatus, NotAdmitted, OnBehalf, Patience, People, Readiness, Replayed, Replays, Retained, SecretState, SetKey, ToBacktest, ToReplay,
+    Tokens, Webhooks,
 };
 use ensue_api::worker_queues::{StartRate, WorkerQueue};
+use ensue_engine::access::state;
+use ensue_engine::access::state::held::{Held, NotHeld};
 use ensue_engine::catalog::{Catalog, Catalogs as _, Sensor};
-use ensue_engine::command::{Ask, Command, Conflict, Dedupe, DedupeKey, ObservedEvent, RefusedDelivery};
-use ensue_engine::ids::{Id, LogId, TokenId};
+use ensue_engine::command::{Ask, Command, Conflict, Dedupe, DedupeKey, NewToken, ObservedEvent, RefusedDelivery, RotatedToken};
+use ensue_engine::ids::{Id, IdentityId, LogId, TokenId};
 use ensue_engine::names::{DEFAULT_QUEUE, KeyRef, PackName, SensorRef, WorkerQueueName};
 use ensue_engine::ports::{Committed, HookRequest, LogError, ReadLimit, Reply, Secret, Submit};
 use ensue_engine::record::{Body, CatalogRevision, Digest, Epoch, Head, Position, Record, Revision, StreamId};
+use ensue_engine::time::Timestamp;
 use ensue_packs::Diagnostic;
 use ensue_sensors::webhook::{self, Emitted, Outgoing, Stage};
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -25,7 +29,7 @@ use prometheus_client::registry::Registry;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
-use super::{NOON, OneCatalog, ROLES, TOKEN_SECRET, TestNode, holder, token_id};
+use super::{NOON, OneCatalog, TOKEN_SECRET, TestNode, token_id};
 
 impl Submit for TestNode {
     fn submit(&self, command: Command, reply: Reply) {
@@ -168,14 +172,39 @@ impl EventMaker for TestNode {
 }
 
 impl Access for TestNode {
-    fn holder(&self, id: TokenId, secret_sha256: &[u8; 32]) -> Option<Arc<Holder>> {
+    fn holder(&self, id: TokenId, secret_sha256: &[u8; 32]) -> Result<Arc<Holder>, NotAdmitted> {
         let is_right = *secret_sha256 == <[u8; 32]>::from(Sha256::digest(TOKEN_SECRET.as_bytes()));
-        let role = ROLES.into_iter().find(|role| token_id(role) == id)?;
-        (is_right && !self.script().revoked.contains(&id)).then(|| Arc::new(holder(role)))
+        if !is_right || self.script().revoked.contains(&id) {
+            return Err(NotAdmitted::Unknown);
+        }
+        let held = self.directory().held(&id, Access::now(self)).map_err(|why| match why {
+            NotHeld::Unknown => NotAdmitted::Unknown,
+            NotHeld::Expired => NotAdmitted::Expired,
+            NotHeld::Disabled => NotAdmitted::Disabled,
+        })?;
+        let identity = held.identity.and_then(|id| Some((id, self.name_of(id)?)));
+        let Held { name, roles, rights, expires_at, .. } = held;
+        Ok(Arc::new(Holder { id, token: name, identity, roles, rights, expires_at }))
     }
 
     fn revocations(&self) -> watch::Receiver<u64> {
         self.revocations.subscribe()
+    }
+
+    fn directory(&self) -> Arc<state::Access> {
+        Arc::new(self.core().sequencing.engine().access().clone())
+    }
+
+    fn now(&self) -> Timestamp {
+        NOON.plus_millis(self.core().ticks)
+    }
+
+    fn name_of(&self, id: IdentityId) -> Option<String> {
+        self.core().names.iter().find(|(_, named)| **named == id).map(|(name, _)| name.clone())
+    }
+
+    fn identity_named(&self, name: &str) -> Option<IdentityId> {
+        self.core().names.get(name).copied()
     }
 }
 
@@ -198,19 +227,59 @@ impl KeyWriter for TestNode {
 }
 
 impl Tokens for TestNode {
-    fn add(&self, name: &str, roles: &[String], by: &OnBehalf) -> Result<NewToken, Declined> {
-        let id = token_id(name);
-        let ask = Ask::AddToken { id, name: name.to_owned(), roles: roles.to_vec() };
+    fn add(&self, asked: &AskedToken, by: &OnBehalf) -> Result<MadeToken, Declined> {
+        let id = token_id(&asked.name);
+        let expires_at = asked.expires_in.map(|period| Access::now(self).plus_millis(period.as_millis() as u64));
+        let AskedToken { name, roles, identity, scopes, .. } = asked.clone();
+        let ask = Ask::AddToken(NewToken { id, name, roles, identity, scopes, expires_at });
         let ask = match by.request.clone() {
             Some(request) => Ask::Once { request, ask: Box::new(ask) },
             None => ask,
         };
         let committed = self.ask(by.actor.clone(), ask)?;
-        Ok(NewToken { id, token: Secret::new(format!("ens_{id}_shown_once").into_bytes()), committed })
+        Ok(MadeToken { id, token: shown_once(id), expires_at, committed })
+    }
+
+    fn rotate(&self, name: &str, overlap: Duration, by: &OnBehalf) -> Result<MadeToken, Declined> {
+        let successor = token_id(&format!("{name} at {}", Access::now(self)));
+        let until = Access::now(self).plus_millis(overlap.as_millis() as u64);
+        let ask = Ask::RotateToken(RotatedToken { name: name.to_owned(), successor, until });
+        let ask = match by.request.clone() {
+            Some(request) => Ask::Once { request, ask: Box::new(ask) },
+            None => ask,
+        };
+        let committed = self.ask(by.actor.clone(), ask)?;
+        let expires_at = self.directory().token(&successor).and_then(|token| token.expires_at);
+        Ok(MadeToken { id: successor, token: shown_once(successor), expires_at, committed })
     }
 
     fn revoke(&self, name: &str, by: &OnBehalf) -> Result<Committed, Declined> {
         Ok(self.ask(by.actor.clone(), Ask::RevokeToken { name: name.to_owned() })?)
+    }
+}
+
+/// Returns a token with the secret of every token.
+fn shown_once(id: TokenId) -> Secret {
+    Secret::new(format!("ens_{id}_{TOKEN_SECRET}").into_bytes())
+}
+
+impl People for TestNode {
+    fn add(&self, asked: &AskedIdentity, by: &OnBehalf) -> Result<(IdentityId, Committed), Declined> {
+        let id = IdentityId(token_id(&format!("identity {}", asked.name)).0);
+        let ask = Ask::AddIdentity { id, kind: asked.kind, groups: asked.groups.clone() };
+        let ask = match by.request.clone() {
+            Some(request) => Ask::Once { request, ask: Box::new(ask) },
+            None => ask,
+        };
+        let committed = self.ask(by.actor.clone(), ask)?;
+        self.core().names.insert(asked.name.clone(), id);
+        Ok((id, committed))
+    }
+
+    fn erase(&self, id: IdentityId, by: &OnBehalf) -> Result<Committed, Declined> {
+        let committed = self.ask(by.actor.clone(), Ask::EraseIdentity(id))?;
+        self.core().names.retain(|_, named| *named != id);
+        Ok(committed)
     }
 }
 

@@ -1,0 +1,185 @@
+//! Identities: the persons and services that hold tokens.
+//!
+//! Their names are in the vault. The log and the grants know only their ids.
+
+use ensue_engine::access::people::GROUPS_MAX;
+use ensue_engine::access::state::Standing;
+use ensue_engine::command::Ask;
+use ensue_engine::explain::Explain;
+use ensue_engine::ids::IdentityId;
+use thiserror::Error;
+
+use super::Routes;
+use crate::auth::Allowed;
+use crate::body;
+use crate::call::{Call, Nothing};
+use crate::listing;
+use crate::operation::{Conditional, Content, MADE, Operation, Takes, WRITTEN};
+use crate::permissions::{IdentitiesRead, IdentitiesWrite, Permission as _};
+use crate::ports::{AskedIdentity, Ports};
+use crate::problem::{Missing, Outcome, Problem};
+use crate::respond::{self, Written};
+use crate::route::BASE;
+use crate::wire::people::{WireAskedIdentity, WireGroups, WireIdentity};
+
+/// Too many groups.
+#[derive(Debug, Error, Explain)]
+#[error("an identity has at most {GROUPS_MAX} groups")]
+#[explain(slug = "body-invalid", fault = Invalid, hint = "send only the groups that grants name")]
+struct TooManyGroups;
+
+/// Declares the routes of this file.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<IdentitiesRead>(
+        "/identities",
+        list,
+        Operation::lists::<WireIdentity>("identity_list", "Lists identities by their names", &["group", "limit", "cursor"]),
+    );
+    routes.get::<IdentitiesRead>("/identities/{name}", get, Operation::shows::<WireIdentity>("identity_get", "Returns an identity"));
+    routes.post::<IdentitiesWrite>(
+        "/identities",
+        add,
+        Operation::new("identity_add", "Creates an identity")
+            .takes_json::<WireAskedIdentity>(r#"{"name": "bo", "kind": "person", "groups": ["release"]}"#)
+            .gives::<WireIdentity>(201, "The identity exists.", MADE)
+            .refuses(&[(403, "beyond_own_rights"), (409, "name_taken"), (422, "name_invalid"), (409, "limit_reached")]),
+    );
+    routes.put::<IdentitiesWrite>(
+        "/identities/{name}/groups",
+        set_groups,
+        Operation::new("identity_set_groups", "Sets all groups of an identity")
+            .takes_json::<WireGroups>(r#"{"groups": ["release"]}"#)
+            .gives::<WireIdentity>(200, "The identity is a member of these groups, and of no others.", WRITTEN)
+            .refuses(&[(403, "beyond_own_rights"), (409, "last_admin")]),
+    );
+    routes.post::<IdentitiesWrite>(
+        "/identities/{name}/disable",
+        disable,
+        Operation::new("identity_disable", "Disables an identity: its tokens are not accepted")
+            .takes(Takes::Empty)
+            .gives::<WireIdentity>(200, "The identity is disabled.", WRITTEN)
+            .refuses(&[(409, "last_admin")]),
+    );
+    routes.post::<IdentitiesWrite>(
+        "/identities/{name}/enable",
+        enable,
+        Operation::new("identity_enable", "Enables a disabled identity").takes(Takes::Empty).gives::<WireIdentity>(
+            200,
+            "The identity is enabled.",
+            WRITTEN,
+        ),
+    );
+    routes.delete::<IdentitiesWrite>(
+        "/identities/{name}",
+        erase,
+        Operation::new("identity_erase", "Erases an identity with its name, its tokens and the grants to it")
+            .gives_content(204, "The identity no longer exists.", Content::Nothing, WRITTEN)
+            .refuses(&[(409, "last_admin")])
+            .heeds_conditions(Conditional::Change),
+    );
+}
+
+/// Lists identities by their names.
+pub(super) async fn list(allowed: Allowed<IdentitiesRead>, call: Call) -> Outcome {
+    let access = &call.api().ports.access;
+    let (directory, group) = (access.directory(), call.query().text("group").map(str::to_owned));
+    let in_group = directory
+        .identities()
+        .filter(|(_, identity)| group.as_ref().is_none_or(|group| identity.groups.iter().any(|one| one.as_str() == group)));
+    let mut named: Vec<(String, IdentityId)> = in_group.filter_map(|(id, _)| Some((access.name_of(*id)?, *id))).collect();
+    named.sort();
+    let listed = listing::of_catalog(&call, &allowed, named.into_iter(), |(name, _)| name.clone())?;
+    let shown = listed.items.iter().filter_map(|(name, id)| Some(WireIdentity::new(*id, name.clone(), directory.identity(id)?)));
+    call.answer_page(shown.collect(), listed.next.as_deref(), &listed.page)
+}
+
+/// Shows an identity.
+pub(super) async fn get(_: Allowed<IdentitiesRead>, call: Call) -> Outcome {
+    let name = call.part("name");
+    respond::json(&read(&call.api().ports, name)?.ok_or_else(|| Missing::new(IdentitiesRead::THING, name))?)
+}
+
+/// Reads what [`get`] shows.
+fn read(ports: &Ports, name: &str) -> Result<Option<WireIdentity>, Problem> {
+    let Some(id) = ports.access.identity_named(name) else { return Ok(None) };
+    Ok(ports.access.directory().identity(&id).map(|identity| WireIdentity::new(id, name.to_owned(), identity)))
+}
+
+/// Creates an identity.
+pub(super) async fn add(allowed: Allowed<IdentitiesWrite>, mut call: Call) -> Outcome {
+    if let Some((before, body)) = call.before().await? {
+        let WireAskedIdentity { name, .. } = body::parse(&body)?;
+        let made = read(&call.api().ports, &name)?.ok_or_else(|| Missing::new(IdentitiesRead::THING, &name))?;
+        let response = respond::written(Written::Created, before.position, &made)?;
+        return Ok(respond::located(response, &format!("{BASE}/identities/{name}")));
+    }
+    let WireAskedIdentity { name, kind, groups } = call.json().await?;
+    if groups.len() > GROUPS_MAX {
+        return Err(TooManyGroups.into());
+    }
+    let by = call.on_behalf(&allowed)?;
+    let asked = AskedIdentity { name: name.clone(), kind: kind.into(), groups };
+    let (_, committed) = call.api().threads.blocking(move |ports| ports.people.add(&asked, &by)).await??;
+    let made = read(&call.api().ports, &name)?.ok_or_else(|| Missing::new(IdentitiesRead::THING, &name))?;
+    let response = respond::written(Written::Created, committed.position, &made)?;
+    Ok(respond::located(response, &format!("{BASE}/identities/{name}")))
+}
+
+/// Sets all groups of an identity.
+pub(super) async fn set_groups(allowed: Allowed<IdentitiesWrite>, mut call: Call) -> Outcome {
+    let id = identity_of(&call)?;
+    let WireGroups { groups } = call.json().await?;
+    if groups.len() > GROUPS_MAX {
+        return Err(TooManyGroups.into());
+    }
+    change(&allowed, &call, Ask::SetIdentityGroups { id, groups }).await
+}
+
+/// Disables an identity.
+pub(super) async fn disable(allowed: Allowed<IdentitiesWrite>, call: Call) -> Outcome {
+    set_standing(allowed, call, Standing::Disabled).await
+}
+
+/// Enables an identity.
+pub(super) async fn enable(allowed: Allowed<IdentitiesWrite>, call: Call) -> Outcome {
+    set_standing(allowed, call, Standing::Enabled).await
+}
+
+async fn set_standing(allowed: Allowed<IdentitiesWrite>, mut call: Call, standing: Standing) -> Outcome {
+    let id = identity_of(&call)?;
+    if let Some((before, _)) = call.before().await? {
+        let name = call.part("name");
+        let now = read(&call.api().ports, name)?.ok_or_else(|| Missing::new(IdentitiesRead::THING, name))?;
+        return respond::written(Written::Done, before.position, &now);
+    }
+    let Nothing {} = call.json_or_nothing().await?;
+    change(&allowed, &call, Ask::SetIdentityStanding { id, standing }).await
+}
+
+/// Erases an identity.
+pub(super) async fn erase(allowed: Allowed<IdentitiesWrite>, call: Call) -> Outcome {
+    let name = call.part("name").to_owned();
+    let id = identity_of(&call)?;
+    let by = allowed.on_behalf(call.context());
+    let lock = call.lock::<IdentitiesRead, _>(&name, read).await?;
+    let erase = move |ports: &Ports| {
+        let erased = ports.people.erase(id, &by);
+        drop(lock);
+        erased
+    };
+    let committed = call.api().threads.blocking(erase).await??;
+    Ok(respond::gone(committed.position))
+}
+
+fn identity_of(call: &Call) -> Result<IdentityId, Problem> {
+    let name = call.part("name");
+    Ok(call.api().ports.access.identity_named(name).ok_or_else(|| Missing::new(IdentitiesRead::THING, name))?)
+}
+
+/// Changes an identity, and shows it.
+async fn change(allowed: &Allowed<IdentitiesWrite>, call: &Call, ask: Ask) -> Outcome {
+    let committed = call.api().submit(call.on_behalf(allowed)?, ask).await?;
+    let name = call.part("name");
+    let now = read(&call.api().ports, name)?.ok_or_else(|| Missing::new(IdentitiesRead::THING, name))?;
+    respond::written(Written::Done, committed.position, &now)
+}

@@ -1,0 +1,101 @@
+//! The caller itself: who it is, what it may do, and whether it may do one thing.
+
+use axum::http::Method;
+use ensue_engine::access::limit::Target;
+use ensue_engine::access::permission::Permission;
+use ensue_engine::access::rights::Rights;
+use ensue_engine::access::state::Access;
+use ensue_engine::access::state::held::Held;
+use ensue_engine::explain::Explain;
+use thiserror::Error;
+
+use super::Routes;
+use crate::auth::{Allowed, Known, Proof as _};
+use crate::call::Call;
+use crate::operation::Operation;
+use crate::permissions::{GrantsRead, IdentitiesRead, Permission as _};
+use crate::problem::{Missing, Outcome, Problem};
+use crate::query::bad;
+use crate::respond;
+use crate::wire::me::{WireBy, WireCanI, WireMe, limits};
+
+/// An identity whose rights are asked for, but which is disabled.
+#[derive(Debug, Error, Explain)]
+#[error("the identity `{0}` is disabled, so it may do nothing")]
+#[explain(slug = "identity-disabled", fault = Conflict, hint = "enable it with `ensue identities enable {0}`")]
+struct DisabledIdentity(String);
+
+/// Declares the routes of this file.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.known(Method::GET, "/me", me, Operation::shows::<WireMe>("me_get", "Returns who the caller is, and what it may do"));
+    routes.known(
+        Method::GET,
+        "/auth/can-i",
+        can_i,
+        Operation::shows::<WireCanI>("can_i_get", "Returns whether the caller, or another identity, has a permission")
+            .asked(&["permission", "pack", "action", "hook", "as"])
+            .refuses(&[(404, "not_found"), (409, "identity_disabled")]),
+    );
+}
+
+/// Returns who the caller is, and what it may do.
+pub(super) async fn me(known: Known, _: Call) -> Outcome {
+    respond::json(&WireMe::of(known.holder()))
+}
+
+/// Returns whether the caller has a permission, for all resources or for one.
+pub(super) async fn can_i(known: Known, call: Call) -> Outcome {
+    let query = call.query();
+    let name = query.text("permission").ok_or_else(|| bad("permission", "is required, for example `executions:cancel`"))?;
+    let permission = Permission::named(name)
+        .ok_or_else(|| bad("permission", &format!("has no permission `{}`; `GET /me` lists permissions", crate::problem::quoted(name))))?;
+    let target = target(&call);
+    let access = &*call.api().ports.access;
+    let Some(name) = query.text("as") else {
+        return respond::json(&answer(&known.holder().rights, permission, target.as_ref(), None));
+    };
+    // What another may do is a matter of identities and grants.
+    Allowed::<GrantsRead>::demand_whole(access, call.request())?;
+    let id = access.identity_named(name).ok_or_else(|| Missing::new(IdentitiesRead::THING, name))?;
+    let (directory, now) = (access.directory(), access.now());
+    let held = directory.rights_of(id, now).map_err(|_| Problem::from(DisabledIdentity(name.to_owned())))?;
+    let by = grant_for(&directory, &held, permission, target.as_ref(), now);
+    respond::json(&answer(&held.rights, permission, target.as_ref(), by))
+}
+
+fn target(call: &Call) -> Option<Target<'_>> {
+    let query = call.query();
+    let (pack, action, hook) = (query.text("pack"), query.text("action"), query.text("hook"));
+    let of_ref = action.or(hook).and_then(|name| name.split_once('.')).map(|(pack, _)| pack);
+    (pack.or(action).or(hook).is_some()).then_some(Target { pack: pack.or(of_ref), action, hook })
+}
+
+fn answer(rights: &Rights, permission: Permission, target: Option<&Target<'_>>, by: Option<WireBy>) -> WireCanI {
+    let reach = rights.reach(permission);
+    let is_allowed = match target {
+        Some(target) => rights.include(permission, target),
+        None => reach == Some(ensue_engine::access::rights::Reach::All),
+    };
+    WireCanI { permission: permission.name(), allowed: is_allowed, reach: reach.map(Into::into), on: limits(rights, permission), by }
+}
+
+/// Returns the grant by which an identity has a permission.
+fn grant_for(
+    access: &Access,
+    held: &Held,
+    permission: Permission,
+    target: Option<&Target<'_>>,
+    now: ensue_engine::time::Timestamp,
+) -> Option<WireBy> {
+    let id = held.identity?;
+    let identity = access.identity(&id)?;
+    access.grants_of(id, identity).filter(|(_, grant)| grant.until.is_none_or(|until| until > now)).find_map(|(id, grant)| {
+        let is_covered = match (&grant.on, target) {
+            (None, _) => true,
+            (Some(limit), Some(target)) => permission.is_limitable() && limit.covers(target),
+            (Some(_), None) => false,
+        };
+        let is_carried = access.permissions_of(&grant.role).contains(&permission);
+        (is_covered && is_carried).then(|| WireBy { grant: *id, role: grant.role.clone(), subject: grant.subject.to_string() })
+    })
+}

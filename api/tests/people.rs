@@ -1,0 +1,280 @@
+//! Tokens with scopes, identities, roles and grants: what each caller may do, and what it learns about that.
+
+use axum::http::Method;
+use ensue_api::routes::Demand;
+use ensue_engine::access::permission::Permission;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, TestApi, filled};
+
+const TOKENS: &str = "/api/v1/tokens";
+const GRANTS: &str = "/api/v1/grants";
+const IDENTITIES: &str = "/api/v1/identities";
+
+/// Adds a token and returns it whole.
+async fn token(api: &TestApi, body: &Value) -> String {
+    let added = api.post(TOKENS).by("admin").json(body).answer().await.expect(201).json();
+    added["token"].as_str().unwrap().to_owned()
+}
+
+async fn identity(api: &TestApi, name: &str, groups: &[&str]) -> String {
+    api.post(IDENTITIES).by("admin").json(&json!({ "name": name, "groups": groups })).answer().await.expect(201);
+    token(api, &json!({ "name": format!("{name}-laptop"), "identity": name })).await
+}
+
+async fn grant(api: &TestApi, body: &Value) -> String {
+    let added = api.post(GRANTS).by("admin").json(body).answer().await.expect(201).json();
+    added["id"].as_str().unwrap().to_owned()
+}
+
+async fn get(api: &TestApi, path: &str, token: &str) -> Answer {
+    api.get(path).bearing(token).answer().await
+}
+
+/// The resource in the path of a route, as a limit names it.
+fn limit_of(path: &str) -> Option<(&'static str, &'static str)> {
+    match path.split('/').nth(3)? {
+        "actions" => Some(("pack=core", "pack=demo")),
+        "triggers" | "sensors" | "rules" | "hooks" | "packs" => Some(("pack=demo", "pack=core")),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn limited_permission_is_honored_on_every_route_that_requires_it() {
+    let api = TestApi::new();
+    let mut seen = 0;
+    for route in api.front.routes() {
+        let Demand::Permission { noun, verb } = route.demands else { continue };
+        let permission = Permission::named(&format!("{noun}:{verb}")).unwrap();
+        let (Some((inside, outside)), true) = (limit_of(&route.path), permission.is_limitable()) else { continue };
+        if !route.path.contains('{') {
+            continue;
+        }
+        seen += 1;
+        let path = filled(&route.path);
+        let read = format!("{noun}:read");
+        let status = async |limit: &str, scopes: &[&str]| {
+            let api = TestApi::new();
+            let mut scopes: Vec<String> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+            scopes.push(format!("{} on {limit}", permission.name()));
+            let token = token(&api, &json!({ "name": "t", "roles": ["admin"], "scopes": scopes })).await;
+            api.ask(route.method.clone(), &path).bearing(&token).json(&json!({})).response().await.status().as_u16()
+        };
+        let whole = TestApi::new();
+        let by_admin = whole.ask(route.method.clone(), &path).by("admin").json(&json!({})).response().await.status().as_u16();
+        assert_eq!(status(inside, &[]).await, by_admin, "{} {path} inside", route.method);
+        assert_eq!(status(outside, &[]).await, 404, "{} {path} outside, unseen", route.method);
+        if permission.verb() != "read" {
+            assert_eq!(status(outside, &[&read]).await, 403, "{} {path} outside, seen", route.method);
+        }
+    }
+    assert!(seen >= 14, "{seen} routes");
+}
+
+#[tokio::test]
+async fn list_shows_only_what_a_limit_covers() {
+    let api = TestApi::new();
+    let scopes: Vec<String> =
+        ["packs", "actions", "triggers", "sensors", "rules", "hooks"].map(|noun| format!("{noun}:read on pack=demo")).to_vec();
+    let token = token(&api, &json!({ "name": "t", "roles": ["viewer"], "scopes": scopes })).await;
+    for (path, field) in
+        [("packs", "name"), ("actions", "ref"), ("triggers", "ref"), ("sensors", "ref"), ("rules", "ref"), ("hooks", "ref")]
+    {
+        let path = format!("/api/v1/{path}?limit=200");
+        let names = |answer: Value| -> Vec<String> {
+            let items = answer["items"].as_array().unwrap();
+            items.iter().map(|item| item[field].as_str().or(item["sensor"].as_str()).unwrap_or_default().to_owned()).collect()
+        };
+        let all = names(api.get(&path).by("admin").answer().await.expect(200).json());
+        let expected: Vec<String> = all.into_iter().filter(|name| name == "demo" || name.starts_with("demo.")).collect();
+        assert_eq!(names(get(&api, &path, &token).await.expect(200).json()), expected, "{path}");
+        assert!(!expected.is_empty(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn event_outside_the_limit_is_rejected_in_every_form() {
+    let api = TestApi::new();
+    let token = token(&api, &json!({ "name": "feed", "roles": ["author"], "scopes": ["events:write on pack=shop"] })).await;
+    let ours = json!({ "trigger": "demo.hello", "payload": { "name": "bo" } });
+    let send = |body: &Value| api.post("/api/v1/events").bearing(&token).json(body);
+    send(&ours).answer().await.expect_problem(403, "forbidden");
+    send(&json!([ours])).answer().await.expect_problem(403, "forbidden");
+    let event = json!({ "specversion": "1.0", "id": "1", "source": "s", "type": "demo.hello", "data": { "name": "bo" } });
+    let structured = api.post("/api/v1/events").bearing(&token).with("content-type", "application/cloudevents+json");
+    structured.body(event.to_string()).answer().await.expect_problem(403, "forbidden");
+    get(&api, "/api/v1/events", &token).await.expect_problem(403, "forbidden");
+}
+
+#[tokio::test]
+async fn expired_token_is_rejected_as_such() {
+    let api = TestApi::new();
+    let token = token(&api, &json!({ "name": "t", "roles": ["viewer"], "expires_in": "5ms" })).await;
+    get(&api, "/api/v1/events", &token).await.expect(200);
+    for _ in 0..6 {
+        api.event("ana").await;
+    }
+    get(&api, "/api/v1/events", &token).await.expect_problem(401, "token_expired");
+    get(&api, "/api/v1/me", &token).await.expect_problem(401, "token_expired");
+}
+
+#[tokio::test]
+async fn invalid_scopes_periods_and_holders_are_rejected() {
+    let api = TestApi::new();
+    let add = |body: Value| api.post(TOKENS).by("admin").json(&body);
+    for body in [
+        json!({ "name": "t", "scopes": ["events:erase"] }),
+        json!({ "name": "t", "scopes": [] }),
+        json!({ "name": "t", "scopes": ["log:read on pack=a"] }),
+        json!({ "name": "t", "scopes": ["events:write on colour=red"] }),
+        json!({ "name": "t", "roles": ["viewer"], "expires_in": "-1h" }),
+        json!({ "name": "t", "roles": ["viewer"], "expires_in": "0s" }),
+    ] {
+        add(body.clone()).answer().await.expect_problem(422, "body_invalid");
+    }
+    add(json!({ "name": "t", "identity": "nobody" })).answer().await.expect_problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn caller_passes_on_no_more_than_it_may_do() {
+    let api = TestApi::new();
+    let token =
+        token(&api, &json!({ "name": "deputy", "roles": ["admin"], "scopes": ["tokens:write", "grants:write", "events:write"] })).await;
+    let post = |path: &str, body: Value| api.post(path).bearing(&token).json(&body);
+    post(TOKENS, json!({ "name": "a", "roles": ["admin"] })).answer().await.expect_problem(403, "beyond_own_rights");
+    post(TOKENS, json!({ "name": "a", "roles": ["admin"], "scopes": ["keys:write"] }))
+        .answer()
+        .await
+        .expect_problem(403, "beyond_own_rights");
+    post(TOKENS, json!({ "name": "a", "roles": ["admin"], "scopes": ["events:write on pack=a"] })).answer().await.expect(201);
+    post(GRANTS, json!({ "subject": "everyone", "role": "viewer" })).answer().await.expect_problem(403, "beyond_own_rights");
+    post(GRANTS, json!({ "subject": "everyone", "role": "ingester" })).answer().await.expect(201);
+}
+
+#[tokio::test]
+async fn identity_has_the_rights_of_its_grants_until_they_end() {
+    let api = TestApi::new();
+    let ana = identity(&api, "ana", &["release"]).await;
+    get(&api, "/api/v1/rules", &ana).await.expect_problem(403, "forbidden");
+    let own = grant(&api, &json!({ "subject": "identity:ana", "role": "viewer" })).await;
+    get(&api, "/api/v1/rules", &ana).await.expect(200);
+    api.ask(Method::DELETE, &format!("{GRANTS}/{own}")).by("admin").answer().await.expect(204);
+    get(&api, "/api/v1/rules", &ana).await.expect_problem(403, "forbidden");
+    grant(&api, &json!({ "subject": "group:release", "role": "author", "on": { "packs": ["demo"] } })).await;
+    api.post("/api/v1/rules/demo.greet/disable").bearing(&ana).answer().await.expect(200);
+    assert!(api.node.newest().actor.to_string().starts_with("identity/"), "{}", api.node.newest().actor);
+    api.post("/api/v1/actions/core.echo/execute").bearing(&ana).json(&json!({})).answer().await.expect_problem(404, "not_found");
+    let me = get(&api, "/api/v1/me", &ana).await.expect(200).json();
+    assert_eq!((&me["name"], &me["by"]["name"], &me["roles"]), (&json!("ana"), &json!("ana-laptop"), &json!(["release"])));
+    let rules = me["permissions"].as_array().unwrap().iter().find(|one| one["permission"] == "rules:write").unwrap().clone();
+    assert_eq!(rules, json!({ "permission": "rules:write", "reach": "limited", "on": ["pack=demo"] }));
+    api.ask(Method::PUT, &format!("{IDENTITIES}/ana/groups")).by("admin").json(&json!({ "groups": [] })).answer().await.expect(200);
+    api.post("/api/v1/rules/demo.greet/disable").bearing(&ana).answer().await.expect_problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn disabled_identity_is_not_admitted_and_an_erased_one_is_forgotten() {
+    let api = TestApi::new();
+    let ana = identity(&api, "ana", &[]).await;
+    let change = |how: &str| api.post(&format!("{IDENTITIES}/ana/{how}")).by("admin").json(&json!({}));
+    assert_eq!(change("disable").answer().await.expect(200).json()["status"], "disabled");
+    get(&api, "/api/v1/me", &ana).await.expect_problem(401, "identity_disabled");
+    change("enable").answer().await.expect(200);
+    get(&api, "/api/v1/me", &ana).await.expect(200);
+    api.ask(Method::DELETE, &format!("{IDENTITIES}/ana")).by("admin").answer().await.expect(204);
+    get(&api, "/api/v1/me", &ana).await.expect_problem(401, "token_invalid");
+    api.get(&format!("{IDENTITIES}/ana")).by("admin").answer().await.expect_problem(404, "not_found");
+    assert_eq!(api.get(IDENTITIES).by("admin").answer().await.expect(200).json()["items"], json!([]));
+}
+
+#[tokio::test]
+async fn can_i_names_the_grant_or_the_limits() {
+    let api = TestApi::new();
+    let ana = identity(&api, "ana", &[]).await;
+    let id = grant(&api, &json!({ "subject": "identity:ana", "role": "author", "on": { "packs": ["demo"] } })).await;
+    let ask = async |query: &str, token: &str| get(&api, &format!("/api/v1/auth/can-i?{query}"), token).await.expect(200).json();
+    let inside = ask("permission=actions:execute&action=demo.greet", &ana).await;
+    assert_eq!((&inside["allowed"], &inside["on"]), (&json!(true), &json!(["pack=demo"])));
+    assert_eq!(ask("permission=actions:execute&action=core.echo", &ana).await["allowed"], false);
+    assert_eq!(ask("permission=actions:execute", &ana).await["allowed"], false, "not for all");
+    assert_eq!(ask("permission=log:read", &ana).await["reach"], Value::Null);
+    let admin = api.node.token_of("admin");
+    let of_ana = ask("permission=actions:execute&pack=demo&as=ana", &admin).await;
+    assert_eq!((&of_ana["by"]["grant"], &of_ana["by"]["role"]), (&json!(id), &json!("author")));
+    get(&api, "/api/v1/auth/can-i?permission=log:read&as=ana", &ana).await.expect_problem(403, "forbidden");
+    get(&api, "/api/v1/auth/can-i?permission=log:erase", &ana).await.expect_problem(400, "bad_parameter");
+    get(&api, "/api/v1/auth/can-i", &ana).await.expect_problem(400, "bad_parameter");
+}
+
+#[tokio::test]
+async fn token_rotates_itself_and_others_need_the_permission() {
+    let api = TestApi::new();
+    let ci = token(&api, &json!({ "name": "ci", "roles": ["viewer"] })).await;
+    let rotate = |name: &str, token: &str, key: &str| {
+        api.post(&format!("{TOKENS}/{name}/rotate")).bearing(token).with("idempotency-key", key).json(&json!({ "overlap": "10ms" }))
+    };
+    rotate("ana.viewer", &ci, "1").answer().await.expect_problem(404, "not_found");
+    let new = rotate("ci", &ci, "2").answer().await.expect(201).json()["token"].as_str().unwrap().to_owned();
+    get(&api, "/api/v1/me", &ci).await.expect(200);
+    get(&api, "/api/v1/me", &new).await.expect(200);
+    rotate("ci", &ci, "2").answer().await.expect_problem(409, "secret_shown");
+    for _ in 0..11 {
+        api.event("ana").await;
+    }
+    get(&api, "/api/v1/me", &ci).await.expect_problem(401, "token_expired");
+    let listed = api.get(TOKENS).by("admin").answer().await.expect(200).json();
+    assert_eq!(listed["items"].as_array().unwrap().iter().filter(|token| token["name"] == "ci").count(), 1);
+    let too_long = api.post(&format!("{TOKENS}/ci/rotate")).bearing(&new).json(&json!({ "overlap": "31d" }));
+    too_long.answer().await.expect_problem(422, "body_invalid");
+}
+
+#[tokio::test]
+async fn own_role_is_set_listed_and_removed_only_when_unused() {
+    let api = TestApi::new();
+    let role = "/api/v1/roles/restarter";
+    let set = |permissions: Value| api.ask(Method::PUT, role).by("admin").json(&json!({ "permissions": permissions }));
+    set(json!(["executions:erase"])).answer().await.expect_problem(422, "scope_invalid");
+    set(json!(["executions:rerun", "executions:read"])).answer().await.expect(200);
+    let listed = api.get("/api/v1/roles").by("admin").answer().await.expect(200).json();
+    let names: Vec<&str> = listed["items"].as_array().unwrap().iter().filter_map(|role| role["name"].as_str()).collect();
+    assert_eq!(names, ["admin", "approver", "author", "ingester", "operator", "restarter", "viewer"]);
+    let bo = token(&api, &json!({ "name": "bo", "roles": ["restarter"] })).await;
+    get(&api, "/api/v1/executions", &bo).await.expect(200);
+    api.ask(Method::DELETE, role).by("admin").answer().await.expect_problem(409, "role_in_use");
+    api.ask(Method::DELETE, &format!("{TOKENS}/bo")).by("admin").answer().await.expect(204);
+    api.ask(Method::DELETE, role).by("admin").answer().await.expect(204);
+    api.ask(Method::PUT, "/api/v1/roles/viewer")
+        .by("admin")
+        .json(&json!({ "permissions": [] }))
+        .answer()
+        .await
+        .expect_problem(409, "role_in_use");
+}
+
+#[tokio::test]
+async fn invalid_grants_are_rejected_with_their_place() {
+    let api = TestApi::new();
+    let add = |body: Value| api.post(GRANTS).by("admin").json(&body);
+    add(json!({ "subject": "ana", "role": "viewer" })).answer().await.expect_problem(422, "body_invalid");
+    add(json!({ "subject": "identity:ana", "role": "viewer" })).answer().await.expect_problem(404, "not_found");
+    add(json!({ "subject": "everyone", "role": "nothing" })).answer().await.expect_problem(404, "not_found");
+    add(json!({ "subject": "everyone", "role": "author", "on": {} })).answer().await.expect_problem(422, "limit_invalid");
+    add(json!({ "subject": "everyone", "role": "approver", "on": { "packs": ["a"] } })).answer().await.expect_problem(422, "limit_invalid");
+    let past = add(json!({ "subject": "everyone", "role": "viewer", "until": "2001-01-01T00:00:00Z" }));
+    assert_eq!(past.answer().await.expect_problem(422, "body_invalid")["errors"][0]["pointer"], "/until");
+}
+
+#[tokio::test]
+async fn two_tokens_of_one_identity_answer_an_inquiry_once() {
+    let api = TestApi::new();
+    let ana = identity(&api, "ana", &["release"]).await;
+    let phone = token(&api, &json!({ "name": "phone", "identity": "ana" })).await;
+    grant(&api, &json!({ "subject": "group:release", "role": "approver" })).await;
+    let params = json!({ "title": "Go on?", "answer": {}, "assignees": ["role:release"], "quorum": 2, "digest": "optional" });
+    let run = api.post("/api/v1/actions/core.inquiry/execute").by("admin").json(&json!({ "params": params }));
+    let inquiry = run.answer().await.expect(202).json()["inquiry"].as_str().unwrap().to_owned();
+    let answer = |token: &str| api.post(&format!("/api/v1/inquiries/{inquiry}/respond")).bearing(token).json(&json!({ "answer": {} }));
+    answer(&ana).answer().await.expect(200);
+    answer(&phone).answer().await.expect_problem(409, "inquiry_answered_before");
+}

@@ -1,0 +1,189 @@
+//! `ensue identities`: the people and services that hold tokens.
+
+use clap::{Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::at_rest::AtRest;
+use super::grants::GRANTS;
+use super::tokens::print_secret;
+use super::{Asking, Page, print_list, wait_for};
+use crate::client::segment;
+use crate::report::{Exit, Failure, Outcome, say, tell};
+use crate::table::{Column, cell, page as table, text, time};
+
+/// Add, change and erase the people and services that hold tokens.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  ensue identities add ana --group release
+  ensue tokens add laptop --identity ana --expires 30d
+  ensue identities groups ana release oncall
+  ensue identities disable ana
+  ensue identities recover ana --data ./ensue-data     nobody can log in")]
+pub(crate) enum Identities {
+    /// Add an identity.
+    #[command(after_help = "\
+Examples:
+  ensue identities add ana --group release
+  ensue identities add ci.release --kind service")]
+    Add {
+        /// Its name: a-z, 0-9, `_`, `-` and `.`.
+        name: String,
+        /// What it is.
+        #[arg(long, value_enum, default_value_t = Kind::Person)]
+        kind: Kind,
+        /// A group of it.
+        #[arg(long = "group", value_name = "GROUP")]
+        groups: Vec<String>,
+    },
+    /// List identities.
+    #[command(after_help = "\
+Examples:
+  ensue identities list
+  ensue identities list --group release")]
+    List {
+        /// Only those of this group.
+        #[arg(long)]
+        group: Option<String>,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Show an identity with the grants to it.
+    #[command(after_help = "\
+Examples:
+  ensue identities show ana")]
+    Show {
+        /// Its name.
+        name: String,
+    },
+    /// Set all groups of an identity.
+    #[command(after_help = "\
+Examples:
+  ensue identities groups ana release oncall
+  ensue identities groups ana     no group")]
+    Groups {
+        /// Its name.
+        name: String,
+        /// All of its groups.
+        groups: Vec<String>,
+    },
+    /// Disable an identity: its tokens are not accepted.
+    #[command(after_help = "\
+Examples:
+  ensue identities disable ana")]
+    Disable {
+        /// Its name.
+        name: String,
+    },
+    /// Enable a disabled identity.
+    #[command(after_help = "\
+Examples:
+  ensue identities enable ana")]
+    Enable {
+        /// Its name.
+        name: String,
+    },
+    /// Erase an identity: its name, its tokens and the grants to it.
+    #[command(after_help = "\
+Examples:
+  ensue identities erase ana")]
+    Erase {
+        /// Its name.
+        name: String,
+    },
+    /// Make an identity an administrator again on a stopped node, and print a token of it.
+    #[command(after_help = "\
+Examples:
+  ensue identities recover ana --data ./ensue-data")]
+    Recover {
+        /// Its name; it is created if it does not exist.
+        name: String,
+        #[command(flatten)]
+        at_rest: AtRest,
+    },
+}
+
+/// What an identity is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// A human.
+    Person,
+    /// A program.
+    Service,
+}
+
+const IDENTITIES: &[Column] = &[
+    Column::whole("NAME", |identity| cell(identity, "name")),
+    Column::whole("KIND", |identity| cell(identity, "kind")),
+    Column::whole("STATUS", |identity| cell(identity, "status")),
+    Column::cut("GROUPS", |identity| words(&identity["groups"])),
+    Column::whole("ADDED", |identity| time(identity, "added_at")),
+];
+
+/// Returns the texts of a list, separated by commas.
+pub(super) fn words(list: &Value) -> String {
+    let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
+    list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+}
+
+impl Identities {
+    pub(super) fn run(self, asking: &Asking) -> Outcome {
+        let at = |name: &str| format!("/identities/{}", segment(name));
+        match self {
+            Self::Add { name, kind, groups } => wait_for(async {
+                let kind = if kind == Kind::Person { "person" } else { "service" };
+                let added = asking.client()?.post("/identities", &json!({ "name": name, "kind": kind, "groups": groups })).await?.body;
+                asking
+                    .output
+                    .print(&added, || tell(format!("added `{name}`; give it a token with `ensue tokens add <name> --identity {name}`")));
+                Ok(())
+            }),
+            Self::List { group, page } => wait_for(async {
+                let group = group.map(|group| ("group", group));
+                let query: Vec<_> = group.into_iter().chain(page.query()).collect();
+                print_list(asking, &asking.client()?, "/identities", &query, IDENTITIES).await
+            }),
+            Self::Show { name } => wait_for(async {
+                let client = asking.client()?;
+                let mut identity = client.get(&at(&name), &[]).await?;
+                let grants = client.get("/grants", &[("subject", format!("identity:{name}")), ("limit", "200".to_owned())]).await?;
+                identity["grants"] = grants["items"].clone();
+                asking.output.print(&identity, || {
+                    say(format!("{} ({}, {})", text(&identity, "name"), text(&identity, "kind"), text(&identity, "status")));
+                    say(format!("groups: {}", words(&identity["groups"])));
+                    say(table(&json!({ "items": identity["grants"] }), GRANTS));
+                });
+                Ok(())
+            }),
+            Self::Groups { name, groups } => wait_for(async {
+                let set = asking.client()?.put(&format!("{}/groups", at(&name)), &json!({ "groups": groups })).await?.body;
+                asking.output.print(&set, || tell(format!("`{name}` is in these groups: {}", words(&set["groups"]))));
+                Ok(())
+            }),
+            Self::Disable { name } => wait_for(async {
+                let set = asking.client()?.post(&format!("{}/disable", at(&name)), &json!({})).await?.body;
+                asking.output.print(&set, || tell(format!("`{name}` is disabled: its tokens are not accepted")));
+                Ok(())
+            }),
+            Self::Enable { name } => wait_for(async {
+                let set = asking.client()?.post(&format!("{}/enable", at(&name)), &json!({})).await?.body;
+                asking.output.print(&set, || tell(format!("`{name}` is enabled")));
+                Ok(())
+            }),
+            Self::Erase { name } => wait_for(async {
+                asking.client()?.delete(&at(&name)).await?;
+                tell(format!("`{name}` is erased, with its tokens and grants"));
+                Ok(())
+            }),
+            Self::Recover { name, at_rest } => {
+                let Some(mut data) = at_rest.open()? else {
+                    return Err(Failure::with(Exit::Usage, "recovery needs a stopped node: name its data directory with `--data DIR`")
+                        .hint("stop the node first; its files and its master key are all that is needed"));
+                };
+                let made = json!({ "name": name, "token": data.recover(&name)? });
+                print_secret(asking, &made, &format!("a new token of the administrator `{name}`"));
+                Ok(())
+            }
+        }
+    }
+}

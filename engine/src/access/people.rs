@@ -1,0 +1,186 @@
+//! Decisions on commands about identities, roles and grants.
+//!
+//! Nobody passes on what they may not do themselves, and somebody can always change access.
+
+use super::decide::{done, draft, token_of, unless_last_admin};
+use crate::access::facts::{
+    GrantAdded, GrantRemoved, IdentityAdded, IdentityDisabled, IdentityEnabled, IdentityErased, IdentityGroupsSet, IdentityKind,
+    RoleRemoved, RoleSet, TokenRevoked,
+};
+use crate::access::permission::{BuiltInRole, Permission};
+use crate::access::scope::Scope;
+use crate::access::state::Standing;
+use crate::access::subject::Subject;
+use crate::command::{Decision, NewGrant, Refusal};
+use crate::ids::{GrantId, IdentityId};
+use crate::names::{GroupName, RoleName};
+use crate::record::{Actor, Draft, StreamId};
+use crate::state::State;
+use crate::time::Timestamp;
+
+/// The maximum number of identities.
+const IDENTITIES_MAX: usize = 100_000;
+/// The maximum number of groups of one identity.
+pub const GROUPS_MAX: usize = 200;
+/// The maximum number of roles that are not built in.
+const ROLES_MAX: usize = 500;
+/// The maximum number of grants.
+const GRANTS_MAX: usize = 20_000;
+/// The maximum number of grants of one subject.
+const GRANTS_OF_SUBJECT_MAX: usize = 1_000;
+
+/// Adds an identity. The caller may add it only to groups whose rights it has itself.
+pub(crate) fn add_identity(
+    state: &State,
+    actor: &Actor,
+    (id, kind): (IdentityId, IdentityKind),
+    groups: &[GroupName],
+    now: Timestamp,
+) -> Decision {
+    if state.access().sizes().identities >= IDENTITIES_MAX {
+        return Decision::Refused(Refusal::LimitReached { what: "identities", max: IDENTITIES_MAX });
+    }
+    if let Some(refusal) = beyond(state, actor, &granted_to(state, groups), now) {
+        return Decision::Refused(refusal);
+    }
+    let mut drafts = vec![draft(StreamId::Identity(id), actor, IdentityAdded { id, kind }.into())];
+    if !groups.is_empty() {
+        drafts.push(draft(StreamId::Identity(id), actor, IdentityGroupsSet { id, groups: ordered(groups) }.into()));
+    }
+    done(drafts)
+}
+
+/// Sets the groups of an identity. The caller may add it only to groups whose rights it has itself.
+pub(crate) fn set_groups(state: &State, actor: &Actor, id: IdentityId, groups: &[GroupName], now: Timestamp) -> Decision {
+    let Some(identity) = state.access().identity(&id) else { return Decision::Refused(Refusal::NoIdentity(id.to_string())) };
+    let added: Vec<GroupName> = groups.iter().filter(|group| !identity.groups.contains(group)).cloned().collect();
+    if let Some(refusal) = beyond(state, actor, &granted_to(state, &added), now) {
+        return Decision::Refused(refusal);
+    }
+    let drafts = vec![draft(StreamId::Identity(id), actor, IdentityGroupsSet { id, groups: ordered(groups) }.into())];
+    unless_last_admin(state, &id.to_string(), drafts)
+}
+
+/// Returns the scopes that members of the groups have by them.
+fn granted_to(state: &State, groups: &[GroupName]) -> Vec<Scope> {
+    let access = state.access();
+    let grants = access.grants().filter(|(_, grant)| matches!(&grant.subject, Subject::Group(group) if groups.contains(group)));
+    grants.flat_map(|(_, grant)| access.scopes_of_role(&grant.role, grant.on.as_ref())).collect()
+}
+
+fn ordered(groups: &[GroupName]) -> Vec<GroupName> {
+    let mut groups = groups.to_vec();
+    groups.sort();
+    groups.dedup();
+    groups
+}
+
+/// Disables or enables an identity; nothing changes if it is so already.
+pub(crate) fn set_standing(state: &State, actor: &Actor, id: IdentityId, standing: Standing) -> Decision {
+    let Some(identity) = state.access().identity(&id) else { return Decision::Refused(Refusal::NoIdentity(id.to_string())) };
+    if identity.standing == standing {
+        return done(Vec::new());
+    }
+    let fact = match standing {
+        Standing::Disabled => IdentityDisabled { id }.into(),
+        Standing::Enabled => IdentityEnabled { id }.into(),
+    };
+    unless_last_admin(state, &id.to_string(), vec![draft(StreamId::Identity(id), actor, fact)])
+}
+
+/// Erases an identity, with its tokens and the grants to it.
+pub(crate) fn erase_identity(state: &State, actor: &Actor, id: IdentityId) -> Decision {
+    let access = state.access();
+    if access.identity(&id).is_none() {
+        return Decision::Refused(Refusal::NoIdentity(id.to_string()));
+    }
+    let tokens = access.tokens().filter(|(_, token)| token.identity == Some(id));
+    let tokens = tokens.map(|(token, _)| draft(StreamId::Token(*token), actor, TokenRevoked { id: *token }.into()));
+    let grants = access.grants().filter(|(_, grant)| grant.subject == Subject::Identity(id));
+    let grants = grants.map(|(grant, _)| draft(StreamId::Grant(*grant), actor, GrantRemoved { id: *grant }.into()));
+    let mut drafts: Vec<Draft> = tokens.chain(grants).collect();
+    drafts.push(draft(StreamId::Identity(id), actor, IdentityErased { id }.into()));
+    unless_last_admin(state, &id.to_string(), drafts)
+}
+
+/// Sets the permissions of a role that is not built in. The caller may give it only permissions that it has itself.
+pub(crate) fn set_role(state: &State, actor: &Actor, name: &RoleName, permissions: &[Permission], now: Timestamp) -> Decision {
+    if BuiltInRole::named(name.as_str()).is_some() {
+        return Decision::Refused(Refusal::RoleBuiltIn(name.clone()));
+    }
+    if state.access().role(name).is_none() && state.access().sizes().roles >= ROLES_MAX {
+        return Decision::Refused(Refusal::LimitReached { what: "roles", max: ROLES_MAX });
+    }
+    let scopes: Vec<Scope> = permissions.iter().map(|permission| Scope { permission: *permission, on: None }).collect();
+    if let Some(refusal) = beyond(state, actor, &scopes, now) {
+        return Decision::Refused(refusal);
+    }
+    let mut permissions: Vec<String> = permissions.iter().map(|permission| permission.name().to_owned()).collect();
+    permissions.sort();
+    permissions.dedup();
+    done(vec![draft(StreamId::Role(name.clone()), actor, RoleSet { name: name.clone(), permissions }.into())])
+}
+
+/// Removes a role that nobody has.
+pub(crate) fn remove_role(state: &State, actor: &Actor, name: &RoleName) -> Decision {
+    let access = state.access();
+    if access.role(name).is_none() {
+        let is_built_in = BuiltInRole::named(name.as_str()).is_some();
+        return Decision::Refused(if is_built_in { Refusal::RoleBuiltIn(name.clone()) } else { Refusal::NoRole(name.clone()) });
+    }
+    let grants = access.grants().filter(|(_, grant)| grant.role == *name).count();
+    let tokens = access.tokens().filter(|(_, token)| token.roles.iter().any(|role| role == name.as_str())).count();
+    if grants + tokens > 0 {
+        return Decision::Refused(Refusal::RoleInUse { role: name.clone(), grants, tokens });
+    }
+    done(vec![draft(StreamId::Role(name.clone()), actor, RoleRemoved { name: name.clone() }.into())])
+}
+
+/// Grants a role. The caller may grant only what it may do itself.
+pub(crate) fn add_grant(state: &State, actor: &Actor, grant: &NewGrant, now: Timestamp) -> Decision {
+    let NewGrant { id, subject, role, on, until } = grant;
+    let access = state.access();
+    if !access.has_role(role) {
+        return Decision::Refused(Refusal::NoRole(role.clone()));
+    }
+    if let Subject::Identity(of) = subject
+        && access.identity(of).is_none()
+    {
+        return Decision::Refused(Refusal::NoIdentity(of.to_string()));
+    }
+    if access.sizes().grants >= GRANTS_MAX {
+        return Decision::Refused(Refusal::LimitReached { what: "grants", max: GRANTS_MAX });
+    }
+    if access.grants().filter(|(_, other)| other.subject == *subject).count() >= GRANTS_OF_SUBJECT_MAX {
+        return Decision::Refused(Refusal::LimitReached { what: "grants of one subject", max: GRANTS_OF_SUBJECT_MAX });
+    }
+    let scopes = access.scopes_of_role(role, on.as_ref());
+    if on.is_some() && scopes.is_empty() {
+        return Decision::Refused(Refusal::RoleNotLimitable(role.clone()));
+    }
+    if let Some(refusal) = beyond(state, actor, &scopes, now) {
+        return Decision::Refused(refusal);
+    }
+    let fact = GrantAdded { id: *id, subject: subject.clone(), role: role.clone(), on: on.clone(), until: *until };
+    done(vec![draft(StreamId::Grant(*id), actor, fact.into())])
+}
+
+pub(crate) fn remove_grant(state: &State, actor: &Actor, id: GrantId) -> Decision {
+    if state.access().grant(&id).is_none() {
+        return Decision::Refused(Refusal::NoGrant(id));
+    }
+    unless_last_admin(state, &id.to_string(), vec![draft(StreamId::Grant(id), actor, GrantRemoved { id }.into())])
+}
+
+/// Returns the refusal if the actor may not pass on all of the scopes. The operator of the machine may pass on anything.
+pub(crate) fn beyond(state: &State, actor: &Actor, scopes: &[Scope], now: Timestamp) -> Option<Refusal> {
+    if *actor == Actor::Operator {
+        return None;
+    }
+    let held = token_of(state, actor).and_then(|token| state.access().held(&token, now).ok());
+    let missing = match held {
+        Some(held) => held.rights.first_beyond(scopes)?,
+        None => scopes.first()?,
+    };
+    Some(Refusal::BeyondOwnRights(missing.to_string()))
+}

@@ -1,0 +1,180 @@
+//! What a token allows now: the rights of its holder, within the scopes of the token.
+
+use super::{ADMIN, Access, Grant, Identity, Standing, Token};
+use crate::access::limit::Limit;
+use crate::access::permission::{BuiltInRole, Permission};
+use crate::access::rights::Rights;
+use crate::access::scope::Scope;
+use crate::access::subject::Subject;
+use crate::ids::{GrantId, IdentityId, TokenId};
+use crate::names::RoleName;
+use crate::time::Timestamp;
+
+/// What a credential allows, and until when that is certain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The name of the token.
+    pub name: String,
+    /// The identity that holds it.
+    pub identity: Option<IdentityId>,
+    /// The roles and groups by which inquiries ask the holder.
+    pub roles: Vec<String>,
+    /// What it may do.
+    pub rights: Rights,
+    /// When the token expires.
+    pub expires_at: Option<Timestamp>,
+    /// The earliest time at which the rights change by themselves.
+    pub valid_until: Option<Timestamp>,
+}
+
+/// Why a token that was not revoked allows nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotHeld {
+    /// There is no such token.
+    Unknown,
+    /// It has expired.
+    Expired,
+    /// Its identity is disabled.
+    Disabled,
+}
+
+impl Access {
+    /// Returns what a token allows at a time.
+    pub fn held(&self, id: &TokenId, now: Timestamp) -> Result<Held, NotHeld> {
+        let token = self.token(id).ok_or(NotHeld::Unknown)?;
+        if token.expires_at.is_some_and(|ends| ends <= now) {
+            return Err(NotHeld::Expired);
+        }
+        let mut held = Held {
+            name: token.name.clone(),
+            identity: token.identity,
+            roles: token.roles.clone(),
+            rights: Rights::default(),
+            expires_at: token.expires_at,
+            valid_until: token.expires_at,
+        };
+        token.roles.iter().for_each(|role| self.add_role_of_token(&mut held.rights, role));
+        match token.identity {
+            Some(id) => {
+                let identity = self.identity(&id).ok_or(NotHeld::Unknown)?;
+                if identity.standing == Standing::Disabled {
+                    return Err(NotHeld::Disabled);
+                }
+                held.roles.extend(identity.groups.iter().map(ToString::to_string));
+                self.grants_of(id, identity).for_each(|(_, grant)| self.add_grant(&mut held, grant, now));
+            }
+            None => self.grants.iter().filter(|(_, grant)| grant.subject == Subject::Everyone).for_each(|(_, grant)| {
+                self.add_grant(&mut held, grant, now);
+            }),
+        }
+        held.roles.sort();
+        held.roles.dedup();
+        if let Some(scopes) = &token.scopes {
+            // A scope that this release does not know allows nothing.
+            let known: Vec<Scope> = scopes.iter().filter_map(|scope| scope.parse().ok()).collect();
+            held.rights = held.rights.within(&known);
+        }
+        Ok(held)
+    }
+
+    /// Returns what an identity may do at a time, whatever its credential.
+    pub fn rights_of(&self, id: IdentityId, now: Timestamp) -> Result<Held, NotHeld> {
+        let identity = self.identity(&id).ok_or(NotHeld::Unknown)?;
+        if identity.standing == Standing::Disabled {
+            return Err(NotHeld::Disabled);
+        }
+        let mut held = Held {
+            name: id.to_string(),
+            identity: Some(id),
+            roles: identity.groups.iter().map(ToString::to_string).collect(),
+            rights: Rights::default(),
+            expires_at: None,
+            valid_until: None,
+        };
+        self.grants_of(id, identity).for_each(|(_, grant)| self.add_grant(&mut held, grant, now));
+        Ok(held)
+    }
+
+    /// Returns the grants that concern an identity.
+    pub fn grants_of<'a>(&'a self, id: IdentityId, identity: &'a Identity) -> impl Iterator<Item = (&'a GrantId, &'a Grant)> {
+        self.grants.iter().filter(move |(_, grant)| match &grant.subject {
+            Subject::Identity(of) => *of == id,
+            Subject::Group(group) => identity.groups.contains(group),
+            Subject::Everyone => true,
+        })
+    }
+
+    /// Returns the scopes that a role carries.
+    pub fn scopes_of_role(&self, role: &RoleName, on: Option<&Limit>) -> Vec<Scope> {
+        self.permissions_of(role).into_iter().filter_map(|permission| Scope::new(permission, on.cloned()).ok()).collect()
+    }
+
+    /// Returns true if there is a role of this name.
+    pub fn has_role(&self, role: &RoleName) -> bool {
+        BuiltInRole::named(role.as_str()).is_some() || self.role(role).is_some()
+    }
+
+    /// Returns true if a token that never expires may do everything, so that access can be changed.
+    pub(crate) fn has_admin(&self) -> bool {
+        let is_lasting = |token: &&Token| token.expires_at.is_none() && token.scopes.is_none();
+        let granted: Vec<&Subject> = self
+            .grants
+            .iter()
+            .filter(|(_, grant)| grant.role.as_str() == ADMIN && grant.on.is_none() && grant.until.is_none())
+            .map(|(_, grant)| &grant.subject)
+            .collect();
+        let is_admin = |id: &IdentityId| {
+            self.identity(id).filter(|identity| identity.standing == Standing::Enabled).is_some_and(|identity| {
+                granted.iter().any(|subject| match subject {
+                    Subject::Identity(of) => of == id,
+                    Subject::Group(group) => identity.groups.contains(group),
+                    Subject::Everyone => true,
+                })
+            })
+        };
+        self.tokens.iter().map(|(_, token)| token).filter(is_lasting).any(|token| match &token.identity {
+            Some(id) => is_admin(id),
+            None => token.roles.iter().any(|role| role == ADMIN),
+        })
+    }
+
+    /// Adds what a role of a token without an identity carries. The name of a role that does not exist asks its
+    /// holder inquiries.
+    fn add_role_of_token(&self, rights: &mut Rights, role: &str) {
+        if let Some(role) = BuiltInRole::OF_TOKENS.into_iter().find(|known| known.name() == role) {
+            Permission::ALL.iter().filter(|permission| role.may(**permission)).for_each(|permission| rights.add(*permission, None));
+            return;
+        }
+        rights.add_what_is_asked();
+        if BuiltInRole::named(role).is_none()
+            && let Ok(role) = role.parse()
+        {
+            self.permissions_of(&role).into_iter().for_each(|permission| rights.add(permission, None));
+        }
+    }
+
+    fn add_grant(&self, held: &mut Held, grant: &Grant, now: Timestamp) {
+        if let Some(until) = grant.until {
+            if until <= now {
+                return;
+            }
+            held.valid_until = Some(held.valid_until.map_or(until, |earlier| earlier.min(until)));
+        }
+        if grant.on.is_none() {
+            held.roles.push(grant.role.to_string());
+            if grant.role.as_str() == BuiltInRole::Approver.name() {
+                held.rights.add_what_is_asked();
+            }
+        }
+        self.permissions_of(&grant.role).into_iter().for_each(|permission| held.rights.add(permission, grant.on.as_ref()));
+    }
+
+    /// Returns the permissions of a role; none if there is no such role.
+    pub fn permissions_of(&self, role: &RoleName) -> Vec<Permission> {
+        match BuiltInRole::named(role.as_str()) {
+            Some(role) => Permission::ALL.iter().copied().filter(|permission| role.may(*permission)).collect(),
+            // A permission that this release does not know grants nothing.
+            None => self.role(role).unwrap_or_default().iter().filter_map(|name| Permission::named(name)).collect(),
+        }
+    }
+}

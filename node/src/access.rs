@@ -1,0 +1,224 @@
+//! The access to a node: the log says which tokens, identities and grants there are, and the vault holds the
+//! hashes of secrets and the names of identities.
+//!
+//! The core defines what they may do; this file keeps its state at hand for each request.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+
+use ensue_api::ports::{Access, Holder, NotAdmitted};
+use ensue_engine::access::state;
+use ensue_engine::access::state::held::{Held, NotHeld};
+use ensue_engine::fact::{AccessFact, ByNoun};
+use ensue_engine::ids::{IdentityId, TokenId};
+use ensue_engine::ports::{Secret, Vault, VaultError};
+use ensue_engine::record::Record;
+use ensue_engine::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::token_form::given_parts;
+
+/// What the vault knows of an identity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Profile {
+    /// Its name.
+    pub(crate) name: String,
+}
+
+impl Profile {
+    /// Returns the form in the vault.
+    pub(crate) fn sealed_form(&self) -> Secret {
+        Secret::new(serde_json::to_vec(self).expect("a name always has a JSON form"))
+    }
+
+    /// Reads the form in the vault; `None` if it is damaged.
+    pub(crate) fn parse(secret: &Secret) -> Option<Self> {
+        serde_json::from_slice(secret.reveal()).ok()
+    }
+}
+
+/// The tokens, identities, roles and grants that are in force.
+pub struct TokenTable {
+    pub(crate) vault: Arc<dyn Vault>,
+    clock: Arc<dyn Clock>,
+    known: RwLock<Known>,
+    /// The names of identities whose records are not committed yet.
+    pub(crate) being_added: Mutex<BTreeMap<IdentityId, String>>,
+    /// The number of changes that can end rights since the start.
+    ended: watch::Sender<u64>,
+    lost: Vec<String>,
+}
+
+/// One version of what is known.
+struct Known {
+    access: Arc<state::Access>,
+    hashes: BTreeMap<TokenId, [u8; 32]>,
+    names: BTreeMap<IdentityId, String>,
+    by_name: BTreeMap<String, IdentityId>,
+    /// The holders that asked since the last change, each until when its rights are certain.
+    held: RwLock<BTreeMap<TokenId, (Arc<Holder>, Option<Timestamp>)>>,
+}
+
+impl TokenTable {
+    /// Starts from the state, and destroys the orphans of the vault.
+    pub fn open_vault(vault: Arc<dyn Vault>, access: &state::Access, clock: Arc<dyn Clock>) -> Result<Self, VaultError> {
+        let mut stored: BTreeMap<TokenId, [u8; 32]> = vault.tokens()?.into_iter().collect();
+        let (mut hashes, mut lost) = (BTreeMap::new(), Vec::new());
+        for (id, token) in access.tokens() {
+            match stored.remove(id) {
+                Some(hash) => drop(hashes.insert(*id, hash)),
+                None => lost.push(token.name.clone()),
+            }
+        }
+        if !lost.is_empty() {
+            tracing::warn!(tokens = lost.join(", "), "the vault has lost the secrets of tokens, so these tokens are not accepted");
+        }
+        for orphan in stored.into_keys() {
+            vault.destroy_token(orphan)?;
+        }
+        let mut names = BTreeMap::new();
+        for (id, profile) in vault.profiles()? {
+            match (access.identity(&id), Profile::parse(&profile)) {
+                (Some(_), Some(profile)) => drop(names.insert(id, profile.name)),
+                (Some(_), None) => tracing::warn!(identity = %id, "the vault has no valid name of an identity"),
+                (None, _) => vault.destroy_profile(id)?,
+            }
+        }
+        let by_name = names.iter().map(|(id, name)| (name.clone(), *id)).collect();
+        let known = Known { access: Arc::new(access.clone()), hashes, names, by_name, held: RwLock::default() };
+        let being_added = Mutex::default();
+        Ok(Self { vault, clock, known: RwLock::new(known), being_added, ended: watch::Sender::new(0), lost })
+    }
+
+    /// Returns true if there is no token at all: the very first start.
+    pub fn is_empty(&self) -> bool {
+        self.known().hashes.is_empty()
+    }
+
+    /// Returns the names of the tokens that are in the log but whose secrets the vault lost: they admit nobody.
+    pub fn lost(&self) -> &[String] {
+        &self.lost
+    }
+
+    /// Returns true if a token with the id of this one is valid; its secret is not compared.
+    pub fn is_known(&self, token: &Secret) -> bool {
+        given_parts(token).is_some_and(|(id, _)| self.known().hashes.contains_key(&id))
+    }
+
+    /// Notes committed records about access.
+    pub fn note(&self, records: &[Record]) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut access = (*known.access).clone();
+        let mut can_end_rights = false;
+        for record in records {
+            let ByNoun::AccessFact(fact) = record.fact.by_noun() else { continue };
+            access.apply(fact);
+            can_end_rights |= fact.can_end_rights();
+            match fact {
+                AccessFact::TokenAdded(fact) => match self.hash_of(fact.id) {
+                    Some(hash) => drop(known.hashes.insert(fact.id, hash)),
+                    None => {
+                        tracing::error!(token = %fact.name, "the vault has no secret for a token that was added, so the token is not accepted");
+                    }
+                },
+                AccessFact::TokenRevoked(fact) => drop(known.hashes.remove(&fact.id)),
+                AccessFact::IdentityAdded(fact) => match self.name_being_added(fact.id) {
+                    Some(name) => {
+                        known.by_name.insert(name.clone(), fact.id);
+                        known.names.insert(fact.id, name);
+                    }
+                    None => tracing::error!(identity = %fact.id, "the vault has no name for an identity that was added"),
+                },
+                AccessFact::IdentityErased(fact) => {
+                    if let Some(name) = known.names.remove(&fact.id) {
+                        known.by_name.remove(&name);
+                    }
+                }
+                _ => {}
+            }
+        }
+        access.commit();
+        known.access = Arc::new(access);
+        known.held = RwLock::default();
+        drop(known);
+        if can_end_rights {
+            self.ended.send_modify(|ended| *ended += 1);
+        }
+    }
+
+    fn known(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hash_of(&self, id: TokenId) -> Option<[u8; 32]> {
+        let kept = self.vault.tokens().ok()?;
+        kept.into_iter().find(|(kept, _)| *kept == id).map(|(_, hash)| hash)
+    }
+
+    fn name_being_added(&self, id: IdentityId) -> Option<String> {
+        let being_added = self.being_added.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        being_added.or_else(|| {
+            let profiles = self.vault.profiles().ok()?;
+            profiles.into_iter().find(|(kept, _)| *kept == id).and_then(|(_, profile)| Profile::parse(&profile)).map(|profile| profile.name)
+        })
+    }
+}
+
+impl Known {
+    /// Returns the holder of a token, from what was compiled before if that is still certain.
+    fn holder(&self, id: TokenId, clock: &dyn Clock) -> Result<Arc<Holder>, NotAdmitted> {
+        let kept = self.held.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        if let Some((holder, until)) = kept
+            && until.is_none_or(|until| clock.now() < until)
+        {
+            return Ok(holder);
+        }
+        let Held { name, identity, roles, rights, expires_at, valid_until } =
+            self.access.held(&id, clock.now()).map_err(|why| match why {
+                NotHeld::Unknown => NotAdmitted::Unknown,
+                NotHeld::Expired => NotAdmitted::Expired,
+                NotHeld::Disabled => NotAdmitted::Disabled,
+            })?;
+        let identity = identity.map(|id| (id, self.names.get(&id).cloned().unwrap_or_else(|| id.to_string())));
+        let holder = Arc::new(Holder { id, token: name, identity, roles, rights, expires_at });
+        self.held.write().unwrap_or_else(PoisonError::into_inner).insert(id, (holder.clone(), valid_until));
+        Ok(holder)
+    }
+}
+
+impl Access for TokenTable {
+    fn holder(&self, id: TokenId, secret_sha256: &[u8; 32]) -> Result<Arc<Holder>, NotAdmitted> {
+        let known = self.known();
+        let stored = known.hashes.get(&id);
+        // An unknown id costs the same comparison.
+        let hash = stored.copied().unwrap_or_default();
+        let is_equal: bool = hash.ct_eq(secret_sha256).into();
+        if stored.is_none() || !is_equal {
+            return Err(NotAdmitted::Unknown);
+        }
+        known.holder(id, &*self.clock)
+    }
+
+    fn revocations(&self) -> watch::Receiver<u64> {
+        self.ended.subscribe()
+    }
+
+    fn directory(&self) -> Arc<state::Access> {
+        self.known().access.clone()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn name_of(&self, id: IdentityId) -> Option<String> {
+        self.known().names.get(&id).cloned()
+    }
+
+    fn identity_named(&self, name: &str) -> Option<IdentityId> {
+        self.known().by_name.get(name).copied()
+    }
+}
