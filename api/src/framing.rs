@@ -39,8 +39,14 @@ pub(crate) enum Ambiguous {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
 #[error("the head of the request is not valid HTTP/1.1")]
 #[explain(slug = "request-malformed", fault = Malformed,
-    hint = "send a request line and header lines as RFC 9112 defines them, over plain HTTP unless a proxy in front handles TLS")]
+    hint = "send a request line and header lines as RFC 9112 defines them, over plain HTTP unless the node or a proxy in front handles TLS")]
 pub(crate) struct Malformed;
+
+/// A request without TLS on a connection that requires it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
+#[error("this port accepts only TLS")]
+#[explain(slug = "tls-required", fault = Malformed, hint = "use an address that begins with `https://`")]
+pub(crate) struct TlsRequired;
 
 /// An unsupported expectation that a request has before it sends its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
@@ -100,9 +106,16 @@ fn plain(name: &str) -> &str {
 }
 
 /// Checks that the head of a request is unambiguous.
-pub(crate) fn demand_clear(version: Version, headers: &HeaderMap) -> Result<(), Ambiguous> {
+pub(crate) fn demand_clear(version: Version, target: &Uri, headers: &HeaderMap) -> Result<(), Ambiguous> {
     let count = |name| headers.get_all(name).iter().count();
     let hosts = count(header::HOST);
+    // HTTP/2 names the host in its target, and may repeat it (RFC 9113 §8.3.1).
+    if version == Version::HTTP_2
+        && let (Some(authority), Some(host)) = (target.authority(), headers.get(header::HOST))
+        && !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes())
+    {
+        return Err(Ambiguous::Host);
+    }
     if hosts > 1 || (hosts == 0 && version >= Version::HTTP_11) {
         return Err(Ambiguous::Host);
     }

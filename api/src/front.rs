@@ -139,7 +139,7 @@ impl Front {
     }
 
     fn demand_head<B>(&self, request: &Request<B>) -> Result<(), Problem> {
-        framing::demand_clear(request.version(), request.headers()).inspect_err(|why| warn_of(*why))?;
+        framing::demand_clear(request.version(), request.uri(), request.headers()).inspect_err(|why| warn_of(*why))?;
         self.api.settings.hosts.demand(request.uri(), request.headers())?;
         Ok(framing::demand_known_expectation(request.headers())?)
     }
@@ -156,6 +156,17 @@ impl Front {
             (None, 431) => Problem::headers_too_large(self.settings().limits.header_bytes_max),
             (None, _) => Problem::of(&framing::Malformed),
         };
+        Self::written(&problem)
+    }
+
+    /// Answers a caller that uses plain HTTP on a connection for TLS: returns the bytes of a complete answer, after which the
+    /// connection is closed.
+    pub(crate) fn answer_without_tls(&self) -> Vec<u8> {
+        Self::written(&Problem::of(&framing::TlsRequired))
+    }
+
+    /// Returns the bytes of a complete answer.
+    fn written(problem: &Problem) -> Vec<u8> {
         let context = RequestContext::of(&HeaderMap::new(), OwnSpan::None);
         let (mut parts, body) = problem.render(&context, "/").into_parts();
         finish(&context, Read::InPart, &mut parts.headers);

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::profiles::{ProfileFolder, ProfileName};
 use crate::report::{Exit, Failure};
+use crate::trust::Trust;
 
 /// The default address of a node.
 pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:3678";
@@ -127,18 +128,27 @@ pub(crate) struct Delivered {
 }
 
 impl Client {
-    /// Creates a client of the node at `server` with this token.
-    pub(crate) fn new(server: &str, token: Option<Token>) -> Result<Self, Failure> {
+    /// Creates a client of the node at `server` with this token. Fails if a certificate file cannot be used.
+    pub(crate) fn new(server: &str, token: Option<Token>, trust: &Trust) -> Result<Self, Failure> {
         let url: reqwest::Url = server.parse().map_err(|_| not_a_server(server))?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(not_a_server(server));
         }
         install_cryptography();
+        let (authorities, own) = (trust.authorities()?, trust.own()?);
         let builder = || {
             let builder = reqwest::Client::builder()
                 .user_agent(concat!("ensue/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(CONNECT_TIMEOUT)
                 .redirect(reqwest::redirect::Policy::none());
+            let builder = match &authorities {
+                Some(authorities) => builder.tls_certs_only(authorities.clone()),
+                None => builder,
+            };
+            let builder = match &own {
+                Some(own) => builder.identity(own.clone()),
+                None => builder,
+            };
             match url.host_str() {
                 // A proxy could not reach this machine's loopback interface.
                 Some("localhost" | "127.0.0.1" | "[::1]") => builder.no_proxy(),
@@ -284,8 +294,14 @@ impl Client {
             if error.is_builder() {
                 return Failure::with(Exit::Usage, format!("the request cannot be created: {}", innermost(&error)));
             }
-            let message = format!("no node answers at {}: {}", self.server, innermost(&error));
-            Failure::with(Exit::Unreachable, message).hint("start one with `ensue serve`, or name another with --server or ENSUE_SERVER")
+            let cause = innermost(&error);
+            let hint = match &cause {
+                cause if cause.contains("certificate") => {
+                    "name the file of the authority that issued the node's certificate with --ca or ENSUE_CA"
+                }
+                _ => "start one with `ensue serve`, or name another with --server or ENSUE_SERVER",
+            };
+            Failure::with(Exit::Unreachable, format!("no node answers at {}: {cause}", self.server)).hint(hint)
         })
     }
 
@@ -445,7 +461,7 @@ mod tests {
 
     #[test]
     fn known_position_never_decreases() {
-        let client = Client::new(DEFAULT_SERVER, None).unwrap();
+        let client = Client::new(DEFAULT_SERVER, None, &Trust::default()).unwrap();
         let asks_for = |client: &Client| {
             let request = client.request(Method::GET, "/events").build().unwrap();
             request.headers().get(POSITION).map(|position| position.to_str().unwrap().to_owned())
@@ -462,7 +478,7 @@ mod tests {
     #[test]
     fn invalid_server_address_is_a_usage_error() {
         for server in ["", "localhost", "127.0.0.1:3678", "ftp://x", "http://"] {
-            let failure = Client::new(server, None).err().expect(server);
+            let failure = Client::new(server, None, &Trust::default()).err().expect(server);
             assert_eq!(failure.exit(), Exit::Usage, "{server}");
         }
     }

@@ -50,6 +50,7 @@ mod streams;
 mod support;
 mod terminal;
 mod time;
+mod tls;
 mod traces;
 mod upgrade;
 mod vars;

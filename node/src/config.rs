@@ -8,6 +8,7 @@ mod queues;
 mod rates;
 mod retention;
 mod shape;
+mod tls;
 mod variables;
 
 use std::collections::BTreeMap;
@@ -30,12 +31,14 @@ use actions::WrittenActions;
 use queues::WrittenQueue;
 use rates::WrittenRates;
 use retention::{AGE_FORM, WrittenRetention};
+use tls::WrittenTls;
 
 use crate::memory::{MEMORY_BYTES, MEMORY_BYTES_MIN};
 
 pub use actions::{ActionSettings, UserSetting};
 pub use queues::QueueSettings;
 pub use shape::settings_schema;
+pub use tls::TlsSettings;
 pub use variables::UnknownVariable;
 
 use crate::kept::{KeptSettings, days};
@@ -60,6 +63,8 @@ pub struct Config {
     pub url: Option<String>,
     /// The host names that the node accepts, in addition to that of `url`.
     pub hosts: Vec<String>,
+    /// The files for TLS; if none is set, the node serves plain HTTP.
+    pub tls: TlsSettings,
     /// How many connections without a request yet may be open per address.
     pub silent_per_address: usize,
     /// The data directory.
@@ -230,6 +235,7 @@ struct Written {
     listen: Option<SocketAddr>,
     url: Option<String>,
     hosts: Vec<String>,
+    tls: Option<WrittenTls>,
     limits: WrittenLimits,
     data: Option<PathBuf>,
     packs_dir: Option<PathBuf>,
@@ -290,6 +296,7 @@ impl Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 3678)),
             url: None,
             hosts: Vec::new(),
+            tls: TlsSettings::default(),
             silent_per_address: Limits::default().silent_per_address,
             data,
             packs: PathBuf::from("packs"),
@@ -338,8 +345,15 @@ impl Config {
     /// Returns the files that secrets are read from, which must be hidden from all programs.
     pub(crate) fn secret_files(&self) -> impl Iterator<Item = &Path> {
         let of_packs = self.pack_settings.values().flat_map(|settings| settings.keys.values().map(|source| &source.file));
-        let files = self.master_key.iter().chain(self.admin_token.file()).chain(self.key_files.values()).chain(of_packs);
+        let files =
+            self.master_key.iter().chain(self.admin_token.file()).chain(&self.tls.key).chain(self.key_files.values()).chain(of_packs);
         files.map(PathBuf::as_path)
+    }
+
+    /// Returns the address under which the node is known if it listens on `address`.
+    pub fn url_at(&self, address: SocketAddr) -> String {
+        let scheme = if self.tls.is_set() { "https" } else { "http" };
+        self.url.clone().unwrap_or_else(|| format!("{scheme}://{address}"))
     }
 
     fn take_file(&mut self, path: &Path) -> Result<(), ConfigError> {
@@ -360,6 +374,7 @@ impl Config {
         self.listen = written.listen.unwrap_or(self.listen);
         self.url = written.url.or(self.url.take());
         self.hosts = written.hosts;
+        self.tls = written.tls.map(|tls| tls.read(base)).unwrap_or_default();
         if let Some(most) = written.limits.silent_per_address {
             let wrong = || format!("`limits.silent_per_address` is {most}, but must be {SILENT_FORM}");
             self.silent_per_address = silent(most).ok_or_else(|| ConfigError::Malformed { path: path.to_owned(), why: wrong() })?;
@@ -431,6 +446,7 @@ impl Config {
             "ENSUE_RATE_LIMITS_WRITES" => self.rates.writes = Some(value.parse().map_err(|_| wrong(RATE_FORM))?),
             "ENSUE_RATE_LIMITS_HOOKS" => self.rates.hooks = Some(value.parse().map_err(|_| wrong(RATE_FORM))?),
             _ if self.actions.take_variable(name, value, &wrong)? => {}
+            _ if self.tls.take_variable(name, value) => {}
             "ENSUE_MASTER_KEY_FILE" => self.master_key = Some(PathBuf::from(value)),
             "ENSUE_ADMIN_TOKEN" => self.take_admin_token(Secret::new(value.as_bytes().to_vec()), None)?,
             "ENSUE_ADMIN_TOKEN_FILE" => {

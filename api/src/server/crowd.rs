@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -30,21 +30,13 @@ enum Doing {
     Idle,
 }
 
-impl Doing {
-    fn of(byte: u8) -> Self {
-        match byte {
-            0 => Self::Silent,
-            1 => Self::Busy,
-            _ => Self::Idle,
-        }
-    }
-}
-
 /// A connection's place among the others; the connection and its responses share it.
 #[derive(Debug)]
 pub(super) struct Place {
-    doing: AtomicU8,
-    /// When that state began, in milliseconds after `begun`.
+    /// The requests whose responses are not written yet; HTTP/2 has several at once.
+    under_way: AtomicU32,
+    has_asked: AtomicBool,
+    /// When the connection began to wait, in milliseconds after `begun`.
     since_millis: AtomicU64,
     begun: Instant,
     gives_way: Notify,
@@ -52,19 +44,22 @@ pub(super) struct Place {
 
 impl Place {
     fn new(begun: Instant) -> Arc<Self> {
-        let place = Self { doing: AtomicU8::new(0), since_millis: AtomicU64::new(0), begun, gives_way: Notify::new() };
+        let place = Self {
+            under_way: AtomicU32::new(0),
+            has_asked: AtomicBool::new(false),
+            since_millis: AtomicU64::new(0),
+            begun,
+            gives_way: Notify::new(),
+        };
         place.since_millis.store(place.now(), Ordering::Relaxed);
         Arc::new(place)
     }
 
-    /// Records that a request has arrived.
-    pub(super) fn asks(&self) {
-        self.doing.store(1, Ordering::Relaxed);
-    }
-
-    fn rests(&self) {
-        self.since_millis.store(self.now(), Ordering::Relaxed);
-        self.doing.store(2, Ordering::Relaxed);
+    /// Records that a request has arrived. The connection is busy until the returned value is dropped.
+    pub(super) fn asks(self: &Arc<Self>) -> Answering {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        self.has_asked.store(true, Ordering::Relaxed);
+        Answering(self.clone())
     }
 
     /// Returns true while no request is under way.
@@ -94,8 +89,23 @@ impl Place {
         }
     }
 
+    /// Returns once the connection has had no request under way for this long.
+    pub(super) async fn rested(&self, patience: Duration) {
+        loop {
+            let waited = if self.is_waiting() { Duration::from_millis(self.now().saturating_sub(self.since())) } else { Duration::ZERO };
+            match patience.checked_sub(waited).filter(|rest| !rest.is_zero()) {
+                Some(rest) => tokio::time::sleep(rest).await,
+                None => return,
+            }
+        }
+    }
+
     fn doing(&self) -> Doing {
-        Doing::of(self.doing.load(Ordering::Relaxed))
+        match (self.under_way.load(Ordering::Relaxed), self.has_asked.load(Ordering::Relaxed)) {
+            (0, false) => Doing::Silent,
+            (0, true) => Doing::Idle,
+            (_, _) => Doing::Busy,
+        }
     }
 
     fn now(&self) -> u64 {
@@ -111,12 +121,14 @@ impl Place {
     }
 }
 
-/// Keeps a place busy while a response is written; the connection is idle again once this is dropped.
-pub(super) struct Answering(pub(super) Arc<Place>);
+/// Keeps a place busy until a response is written.
+pub(super) struct Answering(Arc<Place>);
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.rests();
+        let Self(place) = self;
+        place.since_millis.store(place.now(), Ordering::Relaxed);
+        place.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -216,7 +228,7 @@ mod tests {
     async fn oldest_silent_connection_of_a_crowded_address_gives_way() {
         let mut crowd = Crowd::new(2);
         let (_, asked) = came(&mut crowd, HERE);
-        asked.asks();
+        let _answering = asked.asks();
         let (_, oldest) = came(&mut crowd, HERE);
         let (_, elsewhere) = came(&mut crowd, THERE);
         let (_, younger) = came(&mut crowd, HERE);
@@ -236,7 +248,7 @@ mod tests {
         let (_, place) = came(&mut crowd, HERE);
         tokio::time::advance(CROWDED_GRACE).await;
         let needed_least = crowd.least_needed().unwrap();
-        place.asks();
+        let _answering = place.asks();
         needed_least.give_way();
         assert!(!is_given_up(&place).await);
         assert!(crowd.least_needed().is_none(), "all are busy");
@@ -247,18 +259,32 @@ mod tests {
         let mut crowd = Crowd::new(64);
         let (_, alone) = came(&mut crowd, THERE);
         let (_, idle) = came(&mut crowd, HERE);
-        idle.asks();
-        drop(Answering(idle.clone()));
+        drop(idle.asks());
         let (id, silent) = came(&mut crowd, HERE);
         assert!(crowd.least_needed().is_none(), "all of them came a moment ago");
         tokio::time::advance(CROWDED_GRACE).await;
         assert!(Arc::ptr_eq(&crowd.least_needed().unwrap(), &silent));
         crowd.remove(id);
         let (id, busy) = came(&mut crowd, HERE);
-        busy.asks();
+        let _answering = busy.asks();
         crowd.remove(id);
         let other = crowd.least_needed().unwrap();
         assert!(Arc::ptr_eq(&other, &idle) || Arc::ptr_eq(&other, &alone));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connection_is_busy_until_all_its_requests_are_answered() {
+        let mut crowd = Crowd::new(64);
+        let (_, place) = came(&mut crowd, HERE);
+        let (first, second) = (place.asks(), place.asks());
+        drop(first);
+        assert_eq!(place.doing(), Doing::Busy);
+        tokio::time::advance(SILENT_GRACE).await;
+        drop(second);
+        assert_eq!(place.doing(), Doing::Idle);
+        let begin = Instant::now();
+        place.rested(SILENT_GRACE).await;
+        assert_eq!(begin.elapsed(), SILENT_GRACE, "from the end of the last answer");
     }
 
     #[test]

@@ -27,6 +27,7 @@ static SETTINGS: Shape = Shape {
             Kind::Texts { of: Form::Any, least: 0 },
             "Names under which the node answers, in addition to the host of `url`, `localhost` and IP addresses.",
         ),
+        optional("tls", Kind::Fields(&TLS), "The files for TLS. Default: none, and the node serves plain HTTP."),
         optional("limits", Kind::Fields(&LIMITS), "Limits for a single IP address."),
         optional("data", Kind::Text(Form::Any), "The data directory, on a local disk. Default: `./ensue-data`."),
         optional("packs_dir", Kind::Text(Form::Any), "The folder of packs. Default: `./packs`."),
@@ -100,6 +101,31 @@ static RATE: Shape = Shape {
             "How many may start at once; after that, they start one at a time.",
         ),
         required("per", "per: 1s", Kind::Text(Form::SomeTime), "The length of the period, at most a day: `1s`."),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static TLS: Shape = Shape {
+    what: "`tls`",
+    fields: &[
+        required(
+            "cert",
+            "cert: /etc/ensue/tls/cert.pem",
+            Kind::Text(Form::Any),
+            "The file of the certificate and its intermediate certificates, in the PEM format.",
+        ),
+        required(
+            "key",
+            "key: /etc/ensue/tls/key.pem",
+            Kind::Text(Form::Any),
+            "The file of the certificate's private key, in the PEM format and without a password.",
+        ),
+        optional(
+            "client_ca",
+            Kind::Text(Form::Any),
+            "The file of authorities, in the PEM format. Every caller must have a certificate of one of them. Default: callers need none.",
+        ),
     ],
     later: &[],
     between: &[],
@@ -272,6 +298,7 @@ mod tests {
 listen: 127.0.0.1:3678
 url: https://ensue.example.test
 hosts: [ensue]
+tls: { cert: cert.pem, key: key.pem, client_ca: ca.pem }
 limits: { silent_per_address: 64 }
 data: ./data
 packs_dir: ./packs

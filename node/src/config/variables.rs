@@ -5,7 +5,7 @@
 use std::fmt;
 
 /// Variables that the node reads as settings, except for keys.
-const SETTINGS: [&str; 25] = [
+const SETTINGS: [&str; 28] = [
     "ENSUE_ACTIONS_AT_STOP",
     "ENSUE_ACTIONS_ISOLATION",
     "ENSUE_ACTIONS_READABLE",
@@ -28,13 +28,16 @@ const SETTINGS: [&str; 25] = [
     "ENSUE_RATE_LIMITS_READS",
     "ENSUE_RATE_LIMITS_WRITES",
     "ENSUE_RETENTION_EXECUTIONS",
+    "ENSUE_TLS_CERT",
+    "ENSUE_TLS_CLIENT_CA",
+    "ENSUE_TLS_KEY",
     "ENSUE_TRACES_ENDPOINT",
     "ENSUE_URL",
     "ENSUE_WORKERS",
 ];
 
 /// Variables of the command line, which a user may have set permanently.
-const OF_COMMAND_LINE: [&str; 3] = ["ENSUE_PROFILE", "ENSUE_SERVER", "ENSUE_TOKEN"];
+const OF_COMMAND_LINE: [&str; 5] = ["ENSUE_CA", "ENSUE_CLIENT_CERT", "ENSUE_PROFILE", "ENSUE_SERVER", "ENSUE_TOKEN"];
 
 /// Variables that a node sets for its programs, one of which may start another node.
 const OF_PROGRAMS: [&str; 6] =

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use ensue_api::server::Ended;
+use ensue_api::server::{Ended, Tls};
 use ensue_api::{Front, Hosts, Limits, Ports, QueueName, Server, Settings as ApiSettings};
 use ensue_engine::names::PackName;
 use tokio::sync::oneshot;
@@ -44,6 +44,7 @@ impl Serving {
     /// Listens, and serves requests from then on.
     pub(super) async fn start(
         config: &Config,
+        tls: Option<Tls>,
         seat: Seat<'_>,
         edges: &Edges,
         (handle, is_stopping, around): (&SequencerHandle, &Arc<AtomicBool>, &Around),
@@ -52,7 +53,7 @@ impl Serving {
             tokio::net::TcpListener::bind(config.listen).await.map_err(|why| machine(&format!("listening on {}", config.listen), &why))?;
         let address = listener.local_addr().map_err(|why| machine("listening", &why))?;
         let ports = ports(seat, edges, handle, about(config, seat, (handle, is_stopping, around)));
-        let base_url = config.url.clone().unwrap_or_else(|| format!("http://{address}"));
+        let base_url = config.url_at(address);
         let settings = ApiSettings {
             hosts: Hosts::of(&base_url, config.hosts.iter().cloned()),
             base_url,
@@ -65,7 +66,12 @@ impl Serving {
         };
         let front = Front::new(ports, settings);
         let (stop, stopped) = oneshot::channel::<()>();
-        let ended = tokio::spawn(Server::new(front).serve(listener, async move { drop(stopped.await) }));
+        let server = Server::new(front);
+        let server = match tls {
+            Some(tls) => server.with_tls(tls),
+            None => server,
+        };
+        let ended = tokio::spawn(server.serve(listener, async move { drop(stopped.await) }));
         Ok(Self { address, stop, ended })
     }
 }
