@@ -82,10 +82,12 @@ impl Hosts {
     }
 
     fn hold(&self, host: &str) -> bool {
-        let host = plain(host).to_ascii_lowercase();
-        let is_address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>().is_ok();
-        // These names always resolve to the caller's own machine (RFC 6761 §6.3).
-        is_address || host == "localhost" || host.ends_with(".localhost") || self.0.contains(&host)
+        is_shared(host) || self.0.contains(&plain(host).to_ascii_lowercase())
+    }
+
+    /// Returns true if a request's `Host` is one of the node's own names.
+    pub(crate) fn name(&self, host: &[u8]) -> bool {
+        Authority::try_from(host).is_ok_and(|host| self.0.contains(&plain(host.host()).to_ascii_lowercase()) && !is_shared(host.host()))
     }
 
     /// Checks that a request is meant for this node.
@@ -98,6 +100,13 @@ impl Hosts {
         let host = Authority::try_from(given.as_bytes()).map_err(|_| misdirected(&String::from_utf8_lossy(given.as_bytes())))?;
         if self.hold(host.host()) { Ok(()) } else { Err(misdirected(host.host())) }
     }
+}
+
+/// Returns true if a host is an address, or one of the names that always resolve to the caller's own machine (RFC 6761 §6.3).
+fn is_shared(host: &str) -> bool {
+    let host = plain(host).to_ascii_lowercase();
+    let is_address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>().is_ok();
+    is_address || host == "localhost" || host.ends_with(".localhost")
 }
 
 /// Removes the dot of the root at the end of a name.
@@ -148,6 +157,8 @@ mod tests {
         {
             assert!(!is_served(&hosts, "/", host), "{host}");
         }
+        assert!(hosts.name(b"Ensue.example.test:443") && hosts.name(b"ensue"));
+        assert!(!hosts.name(b"localhost") && !hosts.name(b"127.0.0.1:443") && !Hosts::of("https://127.0.0.1", []).name(b"127.0.0.1"));
         assert!(!is_served(&hosts, "http://attacker.test/", "localhost"), "the target goes before the header");
         assert!(hosts.demand(&"/".parse().unwrap(), &HeaderMap::new()).is_ok(), "HTTP/1.0 needs none, and no browser speaks it");
     }

@@ -23,10 +23,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::addresses::Scheme;
 use crate::front::Front;
 use crate::queues::{Queue, QueueName};
 use crate::server::connection::{Connection, serve};
-use crate::server::crowd::{CROWDED_GRACE, Crowd};
+use crate::server::crowd::{CROWDED_GRACE, Crowd, Room};
 
 pub use crate::server::tls::Tls;
 
@@ -69,7 +70,7 @@ impl Server {
         let limits = self.front.settings().limits.clone();
         let places = Arc::clone(self.front.settings().queues.of(QueueName::Connections));
         let (stopping, _) = watch::channel(false);
-        let crowd = Crowd::new(limits.silent_per_address);
+        let crowd = Crowd::new(&limits);
         let mut open = Open { front: self.front, tls: self.tls, stopping, connections: JoinSet::new(), places, crowd };
         let mut stop = pin!(stop);
         loop {
@@ -163,9 +164,17 @@ impl Open {
     }
 
     fn take(&mut self, stream: TcpStream, from: IpAddr) {
+        let room = if self.front.settings().addresses.are_limited(from) { self.crowd.room(from) } else { Room::Free };
+        if room == Room::None {
+            return;
+        }
         let place = self.crowd.place();
         let stopping = self.stopping.subscribe();
-        let served = serve(stream, self.tls.clone(), Connection { front: self.front.clone(), from, place: place.clone(), stopping });
+        let served = serve(
+            stream,
+            self.tls.clone(),
+            Connection { front: self.front.clone(), from, scheme: Scheme::Http, room, place: place.clone(), stopping },
+        );
         let id = self.connections.spawn(served).id();
         self.crowd.add(id, from, place);
     }

@@ -66,7 +66,7 @@ use crate::progress::Progress;
 use crate::redraw::{self, RefreshOn};
 use crate::report::{Exit, Failure, Outcome};
 use crate::table;
-use crate::trust::Trust;
+use crate::trust::{CA_VARIABLE, CLIENT_CERT_VARIABLE, Trust};
 
 /// Event-driven automation on an event-sourced engine.
 ///
@@ -154,7 +154,9 @@ impl Asking {
 
     /// Returns the certificate files that flags and variables name.
     fn trust(&self) -> Result<Trust, Failure> {
-        Trust { ca: self.ca.clone(), client_cert: self.client_cert.clone() }.or_environment()
+        let of_variable = |name: &str| Ok(variable(name)?.map(PathBuf::from));
+        let variables = Trust { ca: of_variable(CA_VARIABLE)?, client_cert: of_variable(CLIENT_CERT_VARIABLE)? };
+        Ok(Trust { ca: self.ca.clone(), client_cert: self.client_cert.clone() }.or(&variables))
     }
 
     /// Returns how the node was named, if it was. A flag takes precedence over every variable, so that typed

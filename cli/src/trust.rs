@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::client::{install_cryptography, variable};
 use crate::report::{Exit, Failure};
 
 /// The variable that names the file of trusted authorities.
@@ -20,15 +19,6 @@ pub(crate) struct Trust {
 }
 
 impl Trust {
-    /// Fills in the files that are not set yet from the environment.
-    pub(crate) fn or_environment(self) -> Result<Self, Failure> {
-        let of = |given: Option<PathBuf>, name: &str| match given {
-            Some(path) => Ok(Some(path)),
-            None => Ok(variable(name)?.map(PathBuf::from)),
-        };
-        Ok(Self { ca: of(self.ca, CA_VARIABLE)?, client_cert: of(self.client_cert, CLIENT_CERT_VARIABLE)? })
-    }
-
     /// Fills in the files that are not set yet from others.
     pub(crate) fn or(self, others: &Self) -> Self {
         Self { ca: self.ca.or_else(|| others.ca.clone()), client_cert: self.client_cert.or_else(|| others.client_cert.clone()) }
@@ -47,7 +37,6 @@ impl Trust {
     /// Reads the caller's own certificate; `None` if it has none.
     pub(crate) fn own(&self) -> Result<Option<reqwest::Identity>, Failure> {
         let Some(path) = &self.client_cert else { return Ok(None) };
-        install_cryptography();
         let own = reqwest::Identity::from_pem(&bytes_of(path)?);
         own.map(Some).map_err(|_| unusable(path, "it must have a certificate and its private key in the PEM format"))
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test needs and does not get fails it")]
 
+mod addresses;
 mod another_node;
 mod backtests;
 mod bad_input;

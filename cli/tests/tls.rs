@@ -198,6 +198,22 @@ async fn http_2_is_served_to_callers_that_choose_it() {
     assert_eq!(node.stop(), Some(0));
 }
 
+#[tokio::test]
+async fn browsers_are_told_to_use_tls_for_the_node_s_own_name_only() {
+    let names = ["ensue.example.test", "localhost", "127.0.0.1"];
+    let place = with_certificate(Place::new(), &Authority::new().issues(&names)).with_variable("ENSUE_URL", "https://ensue.example.test");
+    let node = place.start();
+    let address: std::net::SocketAddr = node.url().replace("https://", "").parse().unwrap();
+    let builder = reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true).resolve(names[0], address);
+    let http = builder.build().unwrap();
+    for name in names {
+        let answer = http.get(format!("https://{name}:{}/livez", address.port())).send().await.unwrap();
+        let told = answer.headers().get("strict-transport-security").map(|value| value.to_str().unwrap());
+        assert_eq!(told, (name == names[0]).then_some("max-age=31536000"), "{name}");
+    }
+    assert_eq!(node.stop(), Some(0));
+}
+
 fn trusting_any(_: &Node) -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true).build().unwrap()

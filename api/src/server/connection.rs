@@ -4,12 +4,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use crate::addresses::Scheme;
 use crate::front::Front;
-use crate::server::crowd::Place;
+use crate::server::crowd::{Place, Room};
 use crate::server::lingering::{Lingering, Unread};
 use crate::server::stall::UnlessStalled;
 use crate::server::tls::Tls;
@@ -26,6 +30,10 @@ pub(super) struct Connection {
     pub(super) front: Arc<Front>,
     /// The address of the other side.
     pub(super) from: IpAddr,
+    /// Whether it has TLS.
+    pub(super) scheme: Scheme,
+    /// Whether there is room for it among the others of its address.
+    pub(super) room: Room,
     /// Its place among the others.
     pub(super) place: Arc<Place>,
     /// Turns true when the node stops.
@@ -36,6 +44,16 @@ impl Connection {
     /// Returns the limits.
     pub(super) fn limits(&self) -> &Limits {
         &self.front.settings().limits
+    }
+
+    /// Answers a request.
+    pub(super) async fn answer(&self, mut request: Request<Incoming>) -> Response<Body> {
+        let sender = self.front.settings().addresses.sender(self.from, self.scheme, request.headers());
+        request.extensions_mut().insert(sender);
+        match self.room {
+            Room::Free => self.front.answer_framed(request).await,
+            Room::Over | Room::None => self.front.answer_crowded(&request),
+        }
     }
 
     /// Returns true once the node stops.
@@ -52,7 +70,7 @@ impl Connection {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn serve(stream: TcpStream, tls: Option<Tls>, connection: Connection) {
+pub(super) async fn serve(stream: TcpStream, tls: Option<Tls>, mut connection: Connection) {
     // Responses are small, and callers wait for them. A socket without this option is slower, not wrong.
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
@@ -63,6 +81,7 @@ pub(super) async fn serve(stream: TcpStream, tls: Option<Tls>, connection: Conne
         opened = tokio::time::timeout(connection.limits().head_timeout, open(stream, &tls, &connection)) => opened,
         () = place.given_up() => return,
     };
+    connection.scheme = Scheme::Https;
     match opened {
         Ok(Opened::Http1(stream)) => http1::serve(stream, connection).await,
         Ok(Opened::Http2(stream)) => http2::serve(stream, connection).await,

@@ -14,7 +14,6 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::front::Peer;
 use crate::holding::Holding;
 use crate::server::connection::Connection;
 use crate::server::crowd::Answering;
@@ -39,9 +38,8 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(st
         let answering = at.place.asks();
         let (at, unread, promised, opened) = (at.clone(), in_part.clone(), promised.clone(), opened.clone());
         async move {
-            request.extensions_mut().insert(Peer(at.from));
             let upgrade = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
-            let mut response = at.front.answer_framed(request).await;
+            let mut response = at.answer(request).await;
             if let (Some(talk), Some(upgrade)) = (response.extensions_mut().remove::<Promised>().and_then(|talk| talk.take()), upgrade) {
                 opened.store(true, Ordering::Relaxed);
                 *promised.lock().unwrap_or_else(PoisonError::into_inner) = Some((upgrade, talk, answering));

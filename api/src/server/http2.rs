@@ -13,18 +13,17 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::front::Peer;
 use crate::server::connection::Connection;
 use crate::server::streams::{Streams, paced};
 
 /// The maximum number of requests of a connection that are in progress at once.
 const STREAMS_MAX: u32 = 100;
-/// The maximum number of requests that a caller takes back before they were read from the connection.
+/// The maximum number of requests that a caller cancels before the node has read them.
 const UNREAD_RESETS_MAX: usize = 20;
 /// How many bytes of one body, and of all bodies of a connection, may arrive before a handler reads them.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
-/// How many bytes of a response are buffered while the caller does not take them.
+/// How many bytes of a response are buffered while the caller does not read them.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// After how much silence the caller is asked for a sign of life, and how long it can take to respond.
 const PING_EVERY: Duration = Duration::from_secs(20);
@@ -39,9 +38,8 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(st
         let answering = at.place.asks();
         let at = at.clone();
         async move {
-            request.extensions_mut().insert(Peer(at.from));
             with_host(&mut request);
-            let mut response = at.front.answer_framed(request).await;
+            let mut response = at.answer(request).await;
             // It is a field of HTTP/1 (RFC 9113 §8.2.2). The rest of an unread body is not sent, and the connection continues.
             response.headers_mut().remove(header::CONNECTION);
             Ok::<_, Infallible>(response.map(|body| paced(body, answering)))
@@ -79,7 +77,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(st
         return;
     }
     if ended == Ended::Resets {
-        tracing::warn!(from = %connection.from, "a connection was closed: its caller takes back too many requests");
+        tracing::warn!(from = %connection.from, "a connection was closed: its caller cancels too many requests");
     }
     // It names the last request that is answered, so that the caller can repeat later ones elsewhere.
     served.as_mut().graceful_shutdown();
@@ -103,7 +101,7 @@ enum Ended {
     Waiting,
     /// The node stops.
     Stopped,
-    /// The caller takes back too many requests.
+    /// The caller cancels too many requests.
     Resets,
 }
 

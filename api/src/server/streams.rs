@@ -1,7 +1,7 @@
 //! The streams of an HTTP/2 connection: each is a request and its response.
 //!
-//! A stream is reset if its caller does not make room for the response, and a connection ends if its caller takes
-//! back many more requests than it lets the node answer (CVE-2023-44487).
+//! A stream is reset if its caller does not read the response, and a connection ends if its caller cancels many more
+//! requests than it lets the node answer (CVE-2023-44487).
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,9 +17,9 @@ use tokio::time::Instant;
 
 use crate::server::crowd::Answering;
 
-/// How many more requests a caller may take back than it lets the node answer.
+/// How many more requests a caller may cancel than it lets the node answer.
 const RESETS_MAX: u32 = 100;
-/// The maximum bytes of a response that are passed on at once, so that only so many wait for a caller without room.
+/// The maximum bytes of a response that are passed on at once, so that only so many wait for a caller that does not read.
 const PORTION_BYTES: usize = 16 * 1024;
 
 tokio::task_local! {
@@ -34,19 +34,19 @@ pub(super) struct Streams {
     budget: Arc<Budget>,
 }
 
-/// How many more requests the caller may take back.
+/// How many more requests the caller may cancel.
 struct Budget {
     left: AtomicU32,
     is_spent: Notify,
 }
 
 impl Streams {
-    /// Creates the streams of a connection, whose caller must make room for each response within this time.
+    /// Creates the streams of a connection, whose caller must read each response within this time.
     pub(super) fn new(write_timeout: Duration) -> Self {
         Self { write_timeout, budget: Arc::new(Budget { left: AtomicU32::new(RESETS_MAX), is_spent: Notify::new() }) }
     }
 
-    /// Returns once the caller has taken back too many requests.
+    /// Returns once the caller has canceled too many requests.
     pub(super) async fn too_many_resets(&self) {
         self.budget.is_spent.notified().await;
     }
@@ -69,7 +69,7 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams
             // The stream is reset when it is dropped before its end.
             tokio::select! {
                 () = PROGRESS.scope(progress.clone(), stream) => {}
-                () = progress.stalled(write_timeout) => tracing::debug!("a response was cut: its caller makes no room for it"),
+                () = progress.stalled(write_timeout) => tracing::debug!("a response was cut: its caller does not read it"),
             }
             budget.note(&progress);
         });
@@ -79,7 +79,7 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams
 /// How far a response has been written.
 struct Progress {
     begun: Instant,
-    /// When the newest portion was passed on that waits for room, in milliseconds after `begun`, plus 1; 0 if none waits.
+    /// When the newest portion was passed on that waits for its caller, in milliseconds after `begun`, plus 1; 0 if none waits.
     waits_since: AtomicU64,
     is_answered: AtomicBool,
 }
@@ -106,7 +106,7 @@ impl Progress {
         self.is_answered.load(Ordering::Relaxed)
     }
 
-    /// Returns once a portion has waited this long for room.
+    /// Returns once a portion has waited this long for its caller.
     async fn stalled(&self, patience: Duration) {
         loop {
             let rest = match self.waits_since.load(Ordering::Relaxed) {
@@ -189,11 +189,12 @@ mod tests {
 
     use super::*;
     use crate::server::crowd::Crowd;
+    use crate::settings::Limits;
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
     fn answer(bytes: usize) -> Body {
-        paced(Body::from(vec![b'x'; bytes]), Crowd::new(1).place().asks())
+        paced(Body::from(vec![b'x'; bytes]), Crowd::new(&Limits::default()).place().asks())
     }
 
     #[tokio::test]
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn stream_is_stalled_only_while_a_portion_waits_for_room() {
+    async fn stream_is_stalled_only_while_a_portion_waits_for_its_caller() {
         let progress = Arc::new(Progress::new());
         let mut body = PROGRESS.sync_scope(progress.clone(), || answer(40_000));
         assert!(tokio::time::timeout(10 * PATIENCE, progress.stalled(PATIENCE)).await.is_err(), "the node still works on it");
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_requests_that_are_taken_back_use_up_the_budget() {
+    async fn only_canceled_requests_use_up_the_budget() {
         let streams = Streams::new(PATIENCE);
         let (reset, answered) = (Progress::new(), Progress::new());
         answered.answers();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use ensue_api::server::{Ended, Tls};
-use ensue_api::{Front, Hosts, Limits, Ports, QueueName, Server, Settings as ApiSettings};
+use ensue_api::{Addresses, Cors, Front, Hosts, Limits, Ports, QueueName, Server, Settings as ApiSettings};
 use ensue_engine::names::PackName;
 use tokio::sync::oneshot;
 
@@ -56,10 +56,16 @@ impl Serving {
         let base_url = config.url_at(address);
         let settings = ApiSettings {
             hosts: Hosts::of(&base_url, config.hosts.iter().cloned()),
+            addresses: Addresses::trusting(config.trusted_proxies.clone()),
+            cors: Cors::of(config.cors_origins.clone()),
             base_url,
             release: RELEASE.to_owned(),
             cursor_key: cursor_key(&seat.3.data.cursor_key())?,
-            limits: Limits { silent_per_address: config.silent_per_address, ..Limits::default() },
+            limits: Limits {
+                silent_per_address: config.silent_per_address,
+                connections_per_address: config.connections_per_address,
+                ..Limits::default()
+            },
             queues: around.queues.clone(),
             rates: config.rates,
             blocking: ensue_api::Blocking::Pool,
