@@ -295,13 +295,7 @@ impl Client {
                 return Failure::with(Exit::Usage, format!("the request cannot be created: {}", innermost(&error)));
             }
             let cause = innermost(&error);
-            let hint = match &cause {
-                cause if cause.contains("certificate") => {
-                    "name the file of the authority that issued the node's certificate with --ca or ENSUE_CA"
-                }
-                _ => "start one with `ensue serve`, or name another with --server or ENSUE_SERVER",
-            };
-            Failure::with(Exit::Unreachable, format!("no node answers at {}: {cause}", self.server)).hint(hint)
+            Failure::with(Exit::Unreachable, format!("no node answers at {}: {cause}", self.server)).hint(hint_for_connection(&cause))
         })
     }
 
@@ -407,6 +401,21 @@ fn innermost(error: &dyn std::error::Error) -> String {
 pub(crate) fn with_query(path: &str, query: &[(&str, String)]) -> String {
     let pairs: Vec<String> = query.iter().map(|(name, value)| format!("{name}={}", segment(value))).collect();
     if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", pairs.join("&")) }
+}
+
+/// Returns what to do about a failed connection. The cause is a text of the TLS library or of the system.
+fn hint_for_connection(cause: &str) -> &'static str {
+    const HINTS: [(&str, &str); 4] = [
+        ("CaUsedAsEndEntity", "the node's certificate is that of an authority: create one with basicConstraints=critical,CA:FALSE"),
+        ("InvalidContentType", "the node does not serve TLS there: use an address that begins with http://"),
+        (
+            "fatal alert",
+            "if the node requires a certificate of its callers, name the file of yours with --client-cert or ENSUE_CLIENT_CERT",
+        ),
+        ("certificate", "name the file of the authority that issued the node's certificate with --ca or ENSUE_CA"),
+    ];
+    let known = HINTS.into_iter().find(|(part, _)| cause.contains(part));
+    known.map_or("start one with `ensue serve`, or name another with --server or ENSUE_SERVER", |(_, hint)| hint)
 }
 
 /// Encodes a text as one path segment or one query value.
