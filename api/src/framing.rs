@@ -39,8 +39,14 @@ pub(crate) enum Ambiguous {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
 #[error("the head of the request is not valid HTTP/1.1")]
 #[explain(slug = "request-malformed", fault = Malformed,
-    hint = "send a request line and header lines as RFC 9112 defines them, over plain HTTP unless a proxy in front handles TLS")]
+    hint = "send a request line and header lines as RFC 9112 defines them, over plain HTTP unless the node or a proxy in front handles TLS")]
 pub(crate) struct Malformed;
+
+/// A request without TLS on a connection that requires it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
+#[error("this port accepts only TLS")]
+#[explain(slug = "tls-required", fault = Malformed, hint = "use an address that begins with `https://`")]
+pub(crate) struct TlsRequired;
 
 /// An unsupported expectation that a request has before it sends its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
@@ -76,10 +82,12 @@ impl Hosts {
     }
 
     fn hold(&self, host: &str) -> bool {
-        let host = plain(host).to_ascii_lowercase();
-        let is_address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>().is_ok();
-        // These names always resolve to the caller's own machine (RFC 6761 §6.3).
-        is_address || host == "localhost" || host.ends_with(".localhost") || self.0.contains(&host)
+        is_shared(host) || self.0.contains(&plain(host).to_ascii_lowercase())
+    }
+
+    /// Returns true if a request's `Host` is one of the node's own names.
+    pub(crate) fn name(&self, host: &[u8]) -> bool {
+        Authority::try_from(host).is_ok_and(|host| self.0.contains(&plain(host.host()).to_ascii_lowercase()) && !is_shared(host.host()))
     }
 
     /// Checks that a request is meant for this node.
@@ -94,15 +102,29 @@ impl Hosts {
     }
 }
 
+/// Returns true if a host is an address, or one of the names that always resolve to the caller's own machine (RFC 6761 §6.3).
+fn is_shared(host: &str) -> bool {
+    let host = plain(host).to_ascii_lowercase();
+    let is_address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>().is_ok();
+    is_address || host == "localhost" || host.ends_with(".localhost")
+}
+
 /// Removes the dot of the root at the end of a name.
 fn plain(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
 /// Checks that the head of a request is unambiguous.
-pub(crate) fn demand_clear(version: Version, headers: &HeaderMap) -> Result<(), Ambiguous> {
+pub(crate) fn demand_clear(version: Version, target: &Uri, headers: &HeaderMap) -> Result<(), Ambiguous> {
     let count = |name| headers.get_all(name).iter().count();
     let hosts = count(header::HOST);
+    // HTTP/2 names the host in its target, and may repeat it (RFC 9113 §8.3.1).
+    if version == Version::HTTP_2
+        && let (Some(authority), Some(host)) = (target.authority(), headers.get(header::HOST))
+        && !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes())
+    {
+        return Err(Ambiguous::Host);
+    }
     if hosts > 1 || (hosts == 0 && version >= Version::HTTP_11) {
         return Err(Ambiguous::Host);
     }
@@ -135,6 +157,8 @@ mod tests {
         {
             assert!(!is_served(&hosts, "/", host), "{host}");
         }
+        assert!(hosts.name(b"Ensue.example.test:443") && hosts.name(b"ensue"));
+        assert!(!hosts.name(b"localhost") && !hosts.name(b"127.0.0.1:443") && !Hosts::of("https://127.0.0.1", []).name(b"127.0.0.1"));
         assert!(!is_served(&hosts, "http://attacker.test/", "localhost"), "the target goes before the header");
         assert!(hosts.demand(&"/".parse().unwrap(), &HeaderMap::new()).is_ok(), "HTTP/1.0 needs none, and no browser speaks it");
     }

@@ -6,7 +6,6 @@
 
 use std::convert::Infallible;
 use std::error::Error as StdError;
-use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -26,6 +25,7 @@ use thiserror::Error;
 use tower::Service;
 use tracing::Instrument as _;
 
+use crate::addresses::{Scheme, Sender, network_of};
 use crate::api::Api;
 use crate::coding::{self, Coding};
 use crate::context::{ENSUE_POSITION, OwnSpan, RequestContext, RequestSpan};
@@ -37,7 +37,8 @@ use crate::openapi;
 use crate::ports::{AnsweredRequest, Ports};
 use crate::problem::{Outcome, Problem, quoted};
 use crate::queues::QueueName;
-use crate::rates::Standing;
+use crate::quotas::Caller;
+use crate::rates::{self, Class, Standing};
 use crate::respond;
 use crate::route::{self, Route};
 use crate::routes::{self, hooks};
@@ -51,9 +52,8 @@ const SHOWN_PATH_CHARS_MAX: usize = 256;
 /// The maximum number of characters of a method in a trace: any word can be one.
 const SHOWN_METHOD_CHARS_MAX: usize = 32;
 
-/// The address of a request's connection, stored in the request's extensions.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub(crate) IpAddr);
+/// How long a browser uses TLS only: a year.
+const STRICT: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// The whole API as one service, from request to answer. A clone shares it.
 #[derive(Clone)]
@@ -68,6 +68,14 @@ pub struct Front {
 #[error("too many requests are in progress")]
 #[explain(slug = "busy", fault = Busy, hint = "send it again in a second")]
 struct TooManyRequests;
+
+/// Too many connections of one address are open.
+#[derive(Debug, Error, Explain)]
+#[error("your address has too many open connections: the limit is {max}")]
+#[explain(slug = "too-many-connections", fault = Busy, hint = "use the connections that you have for more requests, or close some of them")]
+struct TooManyConnections {
+    max: usize,
+}
 
 /// Too many bytes of answers are not written yet.
 #[derive(Debug, Error, Explain)]
@@ -114,22 +122,48 @@ impl Front {
         B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let Err(problem) = self.demand_head(&request) else { return self.answer(request).await };
+        let is_strict = self.is_strict(&request);
+        let mut response = match self.demand_head(&request) {
+            Ok(()) => self.answer(request).await,
+            Err(problem) => self.reject(&request, &problem),
+        };
+        if is_strict {
+            response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, STRICT);
+        }
+        response
+    }
+
+    /// Rejects a request on a connection for which its address has no room.
+    pub(crate) fn answer_crowded<B>(&self, request: &Request<B>) -> Response<Body> {
+        self.reject(request, &Problem::of(&TooManyConnections { max: self.settings().limits.connections_per_address }))
+    }
+
+    /// Answers a request that is not read further; its connection ends.
+    fn reject<B>(&self, request: &Request<B>, problem: &Problem) -> Response<Body> {
         let begin = Instant::now();
         let context = RequestContext::of(request.headers(), OwnSpan::None);
         let mut response = problem.render(&context, request.uri().path());
         finish(&context, Read::InPart, response.headers_mut());
         self.api.requests.note(Kind::of(request.method(), request.uri().path()), response.status(), begin.elapsed());
-        self.log(&context, (request.method(), request.uri()), response.status(), begin.elapsed());
+        let sender = request.extensions().get::<Sender>().copied();
+        self.log(&context, (request.method(), request.uri(), sender), response.status(), begin.elapsed());
         response
+    }
+
+    /// Returns true if the browser of the sender should use TLS for this host from now on. Other programs of the sender's machine
+    /// share the name `localhost`, and browsers ignore the header for an IP address.
+    fn is_strict<B>(&self, request: &Request<B>) -> bool {
+        let is_https = request.extensions().get::<Sender>().is_some_and(|sender| sender.scheme == Scheme::Https);
+        is_https && request.headers().get(header::HOST).is_some_and(|host| self.settings().hosts.name(host.as_bytes()))
     }
 
     /// Writes a line about a request. It has the route and neither the path nor the query, which may hold
     /// what nobody should read in a log.
-    fn log(&self, context: &RequestContext, (method, uri): (&Method, &Uri), status: StatusCode, took: Duration) {
+    fn log(&self, context: &RequestContext, (method, uri, sender): (&Method, &Uri, Option<Sender>), status: StatusCode, took: Duration) {
         tracing::debug!(
             method = shown(method.as_str(), SHOWN_METHOD_CHARS_MAX),
             route = route::template(&self.table, uri.path()),
+            client = sender.map(|sender| tracing::field::display(sender.address)),
             status = status.as_u16(),
             took_micros = took.as_micros() as u64,
             request_id = context.request_id(),
@@ -139,7 +173,7 @@ impl Front {
     }
 
     fn demand_head<B>(&self, request: &Request<B>) -> Result<(), Problem> {
-        framing::demand_clear(request.version(), request.headers()).inspect_err(|why| warn_of(*why))?;
+        framing::demand_clear(request.version(), request.uri(), request.headers()).inspect_err(|why| warn_of(*why))?;
         self.api.settings.hosts.demand(request.uri(), request.headers())?;
         Ok(framing::demand_known_expectation(request.headers())?)
     }
@@ -156,6 +190,17 @@ impl Front {
             (None, 431) => Problem::headers_too_large(self.settings().limits.header_bytes_max),
             (None, _) => Problem::of(&framing::Malformed),
         };
+        Self::written(&problem)
+    }
+
+    /// Answers a caller that uses plain HTTP on a connection for TLS: returns the bytes of a complete answer, after which the
+    /// connection is closed.
+    pub(crate) fn answer_without_tls(&self) -> Vec<u8> {
+        Self::written(&Problem::of(&framing::TlsRequired))
+    }
+
+    /// Returns the bytes of a complete answer.
+    fn written(problem: &Problem) -> Vec<u8> {
         let context = RequestContext::of(&HeaderMap::new(), OwnSpan::None);
         let (mut parts, body) = problem.render(&context, "/").into_parts();
         finish(&context, Read::InPart, &mut parts.headers);
@@ -193,10 +238,16 @@ impl Front {
             OwnSpan::None => SentTo::default(),
         };
         let context = RequestContext::of(request.headers(), own_span);
+        let sender = request.extensions().get::<Sender>().copied();
+        let cors = &self.api.settings.cors;
+        let (preflight, to_page) = (cors.preflight(&request), cors.headers(&request));
         let coding = Coding::wanted(&method, request.headers());
         let (parts, body) = request.into_parts();
         let (body, leftover) = drain::lend(body, &parts.headers);
-        let outcome = contained(self.dispatch(&context, Request::from_parts(parts, body))).await;
+        let outcome = match preflight {
+            Some(answer) => Ok(answer),
+            None => contained(self.admit(&context, sender, Request::from_parts(parts, body))).await,
+        };
         let mut response = outcome.unwrap_or_else(|problem| problem.render(&context, uri.path()));
         let standing = response.extensions_mut().remove::<Standing>();
         // The router passes problems on, so that they are written here, where the request is known.
@@ -215,20 +266,50 @@ impl Front {
         let mut response = self.within_memory(response).unwrap_or_else(|why| Problem::of(&why).render(&context, uri.path()));
         let read = leftover.discard(response.status()).await;
         finish(&context, read, response.headers_mut());
+        to_page.write_to(response.headers_mut());
         if let Some(standing) = standing {
             standing.write_to(response.headers_mut());
         }
         let (kind, status) = (Kind::of(&method, uri.path()), response.status());
         self.api.requests.note(kind, status, begin.elapsed());
-        self.log(&context, (&method, &uri), status, begin.elapsed());
+        self.log(&context, (&method, &uri, sender), status, begin.elapsed());
         if let (Some(spans), Some(from), Some(RequestSpan { parent })) = (&self.api.ports.spans, from, context.span()) {
             let route = route::template(&self.table, uri.path()).map(str::to_owned);
             let (method, path) =
                 (shown(method.as_str(), SHOWN_METHOD_CHARS_MAX).to_owned(), shown(uri.path(), SHOWN_PATH_CHARS_MAX).to_owned());
-            let (span, status, SentTo { server, client }) = (context.under(), status.as_u16(), sent);
-            spans.answered(AnsweredRequest { span, parent, method, route, path, server, client, status, from });
+            let (span, status, SentTo { server, sender }) = (context.under(), status.as_u16(), sent);
+            let (scheme, client) = (sender.map_or(Scheme::Http, |sender| sender.scheme).as_str(), sender.map(|sender| sender.address));
+            spans.answered(AnsweredRequest { span, parent, method, route, path, server, scheme, client, status, from });
         }
         response
+    }
+
+    /// Answers a request unless its address has sent too many without a valid token. Deliveries have no token and a limit of
+    /// their own. A valid token is accepted whatever others at the same address send.
+    async fn admit<B>(&self, context: &RequestContext, sender: Option<Sender>, request: Request<B>) -> Outcome
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let is_delivery = request.uri().path().starts_with("/hooks/");
+        let limited = sender.map(|sender| sender.address).filter(|address| self.api.settings.addresses.are_limited(*address));
+        let Some(address) = limited.filter(|_| !is_delivery) else { return self.dispatch(context, request).await };
+        let count = || self.api.rates.count(Class::Anonymous, || Caller::Address(network_of(address)));
+        if !request.headers().contains_key(header::AUTHORIZATION) {
+            let standing = count();
+            let asked = async {
+                standing.map_or(Ok(()), |standing| standing.demand())?;
+                self.dispatch(context, request).await
+            };
+            return rates::standing(standing, asked.await);
+        }
+        let outcome = self.dispatch(context, request).await;
+        let status = outcome.as_ref().map_or_else(Problem::status, Response::status);
+        if status != StatusCode::UNAUTHORIZED {
+            return outcome;
+        }
+        let standing = count();
+        rates::standing(standing, standing.map_or(Ok(()), |standing| standing.demand()).and(outcome))
     }
 
     async fn dispatch<B>(&self, context: &RequestContext, request: Request<B>) -> Outcome
@@ -344,7 +425,7 @@ fn demand_known_headers(headers: &HeaderMap) -> Result<(), UnknownHeader> {
 #[derive(Default)]
 struct SentTo {
     server: Option<(String, Option<u16>)>,
-    client: Option<IpAddr>,
+    sender: Option<Sender>,
 }
 
 impl SentTo {
@@ -355,7 +436,7 @@ impl SentTo {
             let host = server.host().trim_start_matches('[').trim_end_matches(']');
             (shown(host, SHOWN_PATH_CHARS_MAX).to_owned(), server.port_u16())
         });
-        Self { server, client: request.extensions().get::<Peer>().map(|Peer(address)| *address) }
+        Self { server, sender: request.extensions().get::<Sender>().copied() }
     }
 }
 

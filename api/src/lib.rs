@@ -13,6 +13,7 @@
 //! It decides nothing about events, rules or executions: commands go to the engine, answers come from views. It
 //! opens no database and runs nothing.
 
+mod addresses;
 mod api;
 mod attention;
 mod auth;
@@ -22,6 +23,7 @@ mod cloudevents;
 mod coding;
 mod conditions;
 mod context;
+mod cors;
 mod deliveries;
 mod drain;
 mod ends;
@@ -66,7 +68,9 @@ mod websocket;
 mod wire;
 pub mod worker_queues;
 
+pub use addresses::Addresses;
 pub use auth::TOKEN_PREFIX;
+pub use cors::{Cors, Origin, OriginInvalid};
 pub use ends::Ends;
 pub use framing::Hosts;
 pub use front::Front;

@@ -40,6 +40,8 @@ const OF_ALL: &[(u16, &str)] = &[
     (400, "request_malformed"),
     (417, "expectation_unknown"),
     (421, "host_unknown"),
+    (429, "rate_limited"),
+    (429, "too_many_connections"),
     (414, "target_too_long"),
     (431, "headers_too_large"),
     (500, "internal_error"),
@@ -74,8 +76,6 @@ const OF_KEYED: &[(u16, &str)] = &[
 const OF_CONDITIONS: &[(u16, &str)] = &[(400, "condition_invalid")];
 /// The problems of a write that honors conditions.
 const OF_CONDITIONAL: &[(u16, &str)] = &[(412, "precondition_failed"), (503, "view_behind")];
-/// The problems of a route with a rate limit.
-const OF_COUNTED: &[(u16, &str)] = &[(429, "rate_limited")];
 /// The problems of a route that waits for the views.
 const OF_WAITING: &[(u16, &str)] = &[(400, "bad_parameter"), (503, "view_behind")];
 /// The problems of a route that needs memory for its input.
@@ -292,7 +292,6 @@ fn problems(route: &Route) -> impl Iterator<Item = (u16, &'static str)> {
         (operation.strangers == Strangers::Refused, OF_PARAMETERS),
         (is_guarded, OF_GUARDED),
         (route.may_be_keyed(), OF_KEYED),
-        (route.is_counted(), OF_COUNTED),
         (route.looks_at_conditions(), OF_CONDITIONS),
         (operation.conditional != Conditional::Nothing, OF_CONDITIONAL),
         (operation.waits_for == WaitsFor::Views, OF_WAITING),

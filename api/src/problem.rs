@@ -339,7 +339,7 @@ fn status_of(fault: Fault, slug: &str) -> StatusCode {
         Fault::Conflict => StatusCode::CONFLICT,
         Fault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         // Only this caller is over its share; 503 would mean that nobody can be served.
-        Fault::Busy if slug == OVER_SHARE => StatusCode::TOO_MANY_REQUESTS,
+        Fault::Busy if matches!(slug, OVER_SHARE | "too-many-connections") => StatusCode::TOO_MANY_REQUESTS,
         Fault::Busy | Fault::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Fault::World => StatusCode::BAD_GATEWAY,
         Fault::Bug => StatusCode::INTERNAL_SERVER_ERROR,

@@ -3,6 +3,7 @@
 //! The callers of `enter` decide what counts, and how much.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ensue_engine::names::SensorRef;
@@ -16,6 +17,8 @@ pub(crate) enum Caller {
     Hook(SensorRef),
     /// The holder of a token, by its name.
     Token(String),
+    /// The callers at an address, by its network.
+    Address(IpAddr),
     /// Unauthenticated callers.
     Nobody,
 }

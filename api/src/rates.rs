@@ -23,6 +23,8 @@ use crate::rate::Rate;
 
 /// The maximum number of callers of a class that are counted separately.
 const CALLERS_MAX: usize = 10_000;
+/// The maximum number of networks that are counted separately.
+const NETWORKS_MAX: usize = 65_536;
 
 /// The rate limits that the operator sets, each per caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub struct Rates {
     pub writes: Option<Rate>,
     /// Deliveries at a webhook.
     pub hooks: Option<Rate>,
+    /// Requests without a valid token, from one address.
+    pub anonymous: Option<Rate>,
 }
 
 /// A class of requests.
@@ -44,6 +48,8 @@ pub(crate) enum Class {
     Writes,
     /// Deliveries, by their hook.
     Hooks,
+    /// Requests without a valid token, by their address.
+    Anonymous,
 }
 
 /// Counts requests by caller, if the operator set rate limits.
@@ -51,16 +57,19 @@ pub(crate) struct Limiters {
     reads: Option<Limiter>,
     writes: Option<Limiter>,
     hooks: Option<Limiter>,
+    anonymous: Option<Limiter>,
 }
 
 impl Limiters {
     /// Creates the limiters for these rates.
     pub(crate) fn of(rates: &Rates) -> Self {
-        let limiter = |rate: Option<Rate>, class| rate.map(|rate| Limiter::new(class, rate, CALLERS_MAX));
+        let limiter_of = |rate: Option<Rate>, class, callers_max| rate.map(|rate| Limiter::new(class, rate, callers_max));
+        let limiter = |rate, class| limiter_of(rate, class, CALLERS_MAX);
         Self {
             reads: limiter(rates.reads, Class::Reads),
             writes: limiter(rates.writes, Class::Writes),
             hooks: limiter(rates.hooks, Class::Hooks),
+            anonymous: limiter_of(rates.anonymous, Class::Anonymous, NETWORKS_MAX),
         }
     }
 
@@ -80,6 +89,7 @@ impl Limiters {
             Class::Reads => self.reads.as_ref(),
             Class::Writes => self.writes.as_ref(),
             Class::Hooks => self.hooks.as_ref(),
+            Class::Anonymous => self.anonymous.as_ref(),
         }
     }
 }

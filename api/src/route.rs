@@ -110,12 +110,6 @@ impl Route {
         self.demands != Demand::Nothing && is_keyed(&self.method, &self.operation)
     }
 
-    /// Reports whether requests count towards a rate limit of their caller, if one is set.
-    pub(crate) fn is_counted(&self) -> bool {
-        // Deliveries are the only writes through a public route.
-        self.demands != Demand::Nothing || is_write(&self.method)
-    }
-
     /// Reports whether requests can have conditions on the resource that they change; if not, conditions are
     /// rejected unchecked.
     pub(crate) fn looks_at_conditions(&self) -> bool {

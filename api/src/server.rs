@@ -3,40 +3,33 @@
 //! The front handles the requests on them.
 
 mod closing;
+mod connection;
 mod crowd;
 mod gate;
+mod http1;
+mod http2;
 mod lingering;
 mod stall;
+mod streams;
+mod tls;
 
-use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::{HeaderValue, header};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::front::{Front, Peer};
-use crate::holding::Holding;
+use crate::addresses::Scheme;
+use crate::front::Front;
 use crate::queues::{Queue, QueueName};
-use crate::server::crowd::{Answering, CROWDED_GRACE, Crowd, Place};
-use crate::server::gate::{Gate, Refuse};
-use crate::server::lingering::{Lingering, Unread};
-use crate::server::stall::UnlessStalled;
-use crate::settings::Limits;
-use crate::sizes::READ_BYTES_MAX;
-use crate::websocket::{Promised, Talk};
+use crate::server::connection::{Connection, serve};
+use crate::server::crowd::{CROWDED_GRACE, Crowd, Room};
+
+pub use crate::server::tls::Tls;
 
 /// How long the loop pauses when the machine accepts no more connections.
 const REST_AFTER_ERROR: Duration = Duration::from_millis(100);
@@ -48,6 +41,7 @@ const GIVING_WAY_MAX: u64 = 64;
 /// A server of the API.
 pub struct Server {
     front: Arc<Front>,
+    tls: Option<Tls>,
 }
 
 /// How a server ended.
@@ -60,18 +54,24 @@ pub struct Ended {
 impl Server {
     /// Creates a server of the API.
     pub fn new(front: Front) -> Self {
-        Self { front: Arc::new(front) }
+        Self { front: Arc::new(front), tls: None }
+    }
+
+    /// Lets it accept only connections with TLS.
+    #[must_use]
+    pub fn with_tls(self, tls: Tls) -> Self {
+        Self { tls: Some(tls), ..self }
     }
 
     /// Serves until `stop` resolves. From then on the node is not ready, and each response is the last on its connection. New
-    /// connections are accepted while there are old ones, for at most [`Limits::linger`]: requests that were sent already get a
-    /// response, and later ones are rejected. Requests in progress have [`Limits::stop_timeout`] to end.
+    /// connections are accepted while there are old ones, for at most [`Limits::linger`](crate::Limits::linger): requests that were sent already get a
+    /// response, and later ones are rejected. Requests in progress have [`Limits::stop_timeout`](crate::Limits::stop_timeout) to end.
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Ended {
         let limits = self.front.settings().limits.clone();
         let places = Arc::clone(self.front.settings().queues.of(QueueName::Connections));
         let (stopping, _) = watch::channel(false);
-        let crowd = Crowd::new(limits.silent_per_address);
-        let mut open = Open { front: self.front, limits: limits.clone(), stopping, connections: JoinSet::new(), places, crowd };
+        let crowd = Crowd::new(&limits);
+        let mut open = Open { front: self.front, tls: self.tls, stopping, connections: JoinSet::new(), places, crowd };
         let mut stop = pin!(stop);
         loop {
             tokio::select! {
@@ -116,7 +116,7 @@ impl Server {
 /// The open connections.
 struct Open {
     front: Arc<Front>,
-    limits: Limits,
+    tls: Option<Tls>,
     stopping: watch::Sender<bool>,
     connections: JoinSet<()>,
     places: Arc<Queue>,
@@ -164,8 +164,17 @@ impl Open {
     }
 
     fn take(&mut self, stream: TcpStream, from: IpAddr) {
+        let room = if self.front.settings().addresses.are_limited(from) { self.crowd.room(from) } else { Room::Free };
+        if room == Room::None {
+            return;
+        }
         let place = self.crowd.place();
-        let served = connection(self.front.clone(), self.limits.clone(), (stream, from, place.clone()), self.stopping.subscribe());
+        let stopping = self.stopping.subscribe();
+        let served = serve(
+            stream,
+            self.tls.clone(),
+            Connection { front: self.front.clone(), from, scheme: Scheme::Http, room, place: place.clone(), stopping },
+        );
         let id = self.connections.spawn(served).id();
         self.crowd.add(id, from, place);
     }
@@ -187,99 +196,6 @@ fn all_of<T>(mut accept: impl FnMut() -> io::Result<T>) -> impl Iterator<Item = 
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused)
 }
-
-async fn connection(
-    front: Arc<Front>,
-    limits: Limits,
-    (stream, from, place): (TcpStream, IpAddr, Arc<Place>),
-    mut stopping: watch::Receiver<bool>,
-) {
-    // Responses are small, and callers wait for them. A socket without this option is slower, not wrong.
-    let _ = stream.set_nodelay(true);
-    let is_stopping = stopping.clone();
-    let unread = Unread::default();
-    let in_part = unread.clone();
-    let talks: Talks = Arc::default();
-    let promised = talks.clone();
-    let at = place.clone();
-    let of_unreadable = front.clone();
-    let refuse: Arc<Refuse> = Arc::new(move |unreadable| of_unreadable.answer_unreadable(unreadable.status, unreadable.why));
-    let is_open: Arc<AtomicBool> = Arc::default();
-    let opened = is_open.clone();
-    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        at.asks();
-        let (front, is_stopping, unread, promised) = (front.clone(), is_stopping.clone(), in_part.clone(), promised.clone());
-        let (place, opened) = (at.clone(), opened.clone());
-        async move {
-            request.extensions_mut().insert(Peer(from));
-            let upgrade = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
-            let mut response = front.answer_framed(request).await;
-            if let (Some(talk), Some(upgrade)) = (response.extensions_mut().remove::<Promised>().and_then(|talk| talk.take()), upgrade) {
-                opened.store(true, Ordering::Relaxed);
-                *promised.lock().unwrap_or_else(PoisonError::into_inner) = Some((upgrade, talk));
-                return Ok::<_, Infallible>(response);
-            }
-            // The front ends a connection only for this reason.
-            if response.headers().contains_key(header::CONNECTION) {
-                unread.note();
-            }
-            if *is_stopping.borrow() {
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok(response.map(|body| Body::new(Holding::new(body, Answering(place)))))
-        }
-    });
-    let gate = Gate::new(UnlessStalled::new(stream, limits.write_timeout), is_open, refuse);
-    let io = TokioIo::new(Lingering::new(gate, unread));
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_timeout)
-        .max_buf_size(READ_BYTES_MAX)
-        .serve_connection(io, service)
-        .with_upgrades();
-    let mut served = pin!(served);
-    // If a connection is closed while a request is on its way, the request is lost and its sender cannot know. So the next response
-    // closes the connection, and time closes it only if no request comes.
-    let left_idle = async move {
-        drop(stopping.wait_for(|stopping| *stopping).await);
-        tokio::time::sleep(limits.linger).await;
-    };
-    let ended = tokio::select! {
-        // Received data is read first, so that requests that were sent get a response.
-        biased;
-        ended = served.as_mut() => ended,
-        () = place.given_up() => {
-            if place.is_silent() {
-                return;
-            }
-            served.as_mut().graceful_shutdown();
-            served.await
-        }
-        () = left_idle => {
-            served.as_mut().graceful_shutdown();
-            served.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
-    }
-    go_on(&talks).await;
-}
-
-/// Continues on a connection that is no longer HTTP, if that was promised. It counts as a connection: it has its place among them,
-/// and a stop waits for it.
-async fn go_on(talks: &Talks) {
-    let talk = talks.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some((upgrade, talk)) = talk {
-        match upgrade.await {
-            Ok(connection) => talk.run(TokioIo::new(connection)).await,
-            Err(error) => tracing::debug!(%error, "a connection ended before it became a WebSocket"),
-        }
-    }
-}
-
-/// The work that continues on a connection that is no longer HTTP.
-type Talks = Arc<Mutex<Option<(OnUpgrade, Talk)>>>;
 
 #[cfg(test)]
 mod tests {

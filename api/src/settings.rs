@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::addresses::Addresses;
+use crate::cors::Cors;
 use crate::framing::Hosts;
 use crate::queues::Queues;
 use crate::rates::Rates;
@@ -15,6 +17,10 @@ pub struct Settings {
     pub base_url: String,
     /// The host names that the node answers to.
     pub hosts: Hosts,
+    /// The trusted proxies, and the addresses without limits.
+    pub addresses: Addresses,
+    /// The other sites whose pages may read answers.
+    pub cors: Cors,
     /// The release that the node runs.
     pub release: String,
     /// The key that cursors are signed with: random, specific to the node, and the same after a restart.
@@ -52,6 +58,9 @@ pub struct Limits {
     /// The maximum number of open connections from one address that have not sent a request yet; above that,
     /// the oldest is closed.
     pub silent_per_address: usize,
+    /// The maximum number of open connections from one address. Above that, one that waits for a request is closed, and requests
+    /// on further connections are rejected.
+    pub connections_per_address: usize,
     /// How long a request's head can take to arrive, from the start of its connection or from the last answer
     /// on a kept-alive connection.
     pub head_timeout: Duration,
@@ -72,6 +81,7 @@ impl Default for Limits {
             target_bytes_max: 8 * 1024,
             header_bytes_max: 16 * 1024,
             silent_per_address: 64,
+            connections_per_address: 50,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),

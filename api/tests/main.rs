@@ -12,6 +12,7 @@ mod conventions;
 mod dry_run;
 mod executions;
 mod hooks;
+mod http2;
 mod inquiries;
 mod keyed;
 mod many;

@@ -258,7 +258,7 @@ fn every_problem_has_its_page() {
 }
 
 /// Problems that no operation returns: those of the command line, of a node's start, of its workers, of a
-/// check of its files, and of a method that no operation has.
+/// check of its files, of a connection without TLS, and of a method that no operation has.
 const NOT_ANSWERED: &[&str] = &[
     "attempt-not-running",
     "catalog-unbuildable",
@@ -296,6 +296,8 @@ const NOT_ANSWERED: &[&str] = &[
     "start-refused",
     "state-folder-unset",
     "state-folder-unusable",
+    "tls-required",
+    "tls-unusable",
     "too-many-messages",
     "vault-integrity",
 ];

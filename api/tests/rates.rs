@@ -12,7 +12,7 @@ const HEADERS: [&str; 5] = ["ratelimit-policy", "ratelimit", "x-ratelimit-limit"
 
 fn rates() -> Rates {
     let rate = |text: &str| Some(text.parse().unwrap());
-    Rates { reads: rate("3/30s"), writes: rate("2/1m"), hooks: rate("1/10s") }
+    Rates { reads: rate("3/30s"), writes: rate("2/1m"), hooks: rate("1/10s"), anonymous: None }
 }
 
 fn told(answer: &Answer) -> [Option<&str>; 5] {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ensue_api::server::Ended;
-use ensue_api::{Limits, QueueName, Queues, Server};
+use ensue_api::{Addresses, Cors, Limits, QueueName, Queues, Server};
 use ensue_engine::ports::OutputStream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -363,4 +363,106 @@ async fn connection_in_the_backlog_at_a_stop_still_gets_an_answer() {
     let mut heard = String::new();
     std::io::Read::read_to_string(&mut unseen, &mut heard).unwrap();
     assert!(heard.starts_with("HTTP/1.1 200 OK") && heard.contains("connection: close"), "{heard}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn address_with_too_many_connections_is_rejected_and_others_are_served() {
+    let served = served_by(TestApi::with_settings(|settings| {
+        settings.addresses = Addresses::default();
+        settings.limits.connections_per_address = 3;
+    }))
+    .await;
+    let token = served.api.node.token_of("viewer");
+    let follow = format!("GET /api/v1/log/stream HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\r\n");
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        let mut stream = connected_from([127, 0, 0, 1], served.address).await;
+        stream.write_all(follow.as_bytes()).await.unwrap();
+        stream.read_exact(&mut [0; 15]).await.unwrap();
+        open.push(stream);
+    }
+    let heard = served.say("GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let is_told = heard.starts_with("HTTP/1.1 429 ") && heard.contains("\"code\":\"too_many_connections\"");
+    assert!(is_told && heard.contains("retry-after: 1\r\n") && heard.contains("connection: close\r\n"), "{heard}");
+    let mut other = connected_from([127, 0, 0, 2], served.address).await;
+    assert!(ask(&mut other).await.starts_with("HTTP/1.1 200"));
+    open.pop();
+    // The node learns a moment later that it is closed.
+    let free = async { while !served.say("GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.contains("200 OK") {} };
+    tokio::time::timeout(PATIENCE, free).await.unwrap();
+}
+
+#[tokio::test]
+async fn requests_without_a_valid_token_are_limited_by_address() {
+    let served = served_by(TestApi::with_settings(|settings| {
+        settings.addresses = Addresses::default();
+        settings.rates.anonymous = Some("3/1h".parse().unwrap());
+    }))
+    .await;
+    let say = async |path: &str, token: &str| {
+        let authorization = if token.is_empty() { String::new() } else { format!("authorization: Bearer {token}\r\n") };
+        served.say(&format!("GET {path} HTTP/1.1\r\nhost: x\r\n{authorization}connection: close\r\n\r\n")).await
+    };
+    let wrong = format!("ens_01980000-0000-7000-8000-00000000000a_{}", "0".repeat(64));
+    let first = say("/livez", "").await;
+    assert!(first.contains("200 OK") && first.contains("ratelimit: \"anonymous\";r=2;"), "{first}");
+    assert!(say("/api/v1/rules", &wrong).await.contains("token_invalid"));
+    assert!(say("/api/v1/rules", "").await.contains("unauthenticated"));
+    for (path, token) in [("/livez", ""), ("/api/v1/rules", wrong.as_str()), ("/nothing", "")] {
+        let heard = say(path, token).await;
+        assert!(heard.starts_with("HTTP/1.1 429 ") && heard.contains("retry-after: 1200\r\n"), "{path}: {heard}");
+    }
+    let token = served.api.node.token_of("viewer");
+    for _ in 0..5 {
+        assert!(say("/api/v1/rules", &token).await.contains("200 OK"), "a valid token is accepted whatever others send");
+    }
+    let delivered = served.say("POST /hooks/demo/nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await;
+    assert!(delivered.starts_with("HTTP/1.1 404 "), "a delivery has a limit of its own: {delivered}");
+}
+
+#[tokio::test]
+async fn client_behind_a_trusted_proxy_has_its_own_limit_and_its_scheme() {
+    let served = served_by(TestApi::with_settings(|settings| {
+        settings.addresses = Addresses::trusting(vec!["127.0.0.0/8".parse().unwrap()]);
+        settings.rates.anonymous = Some("1/1h".parse().unwrap());
+    }))
+    .await;
+    let say = async |headers: &str| {
+        served.say(&format!("GET /livez HTTP/1.1\r\nhost: ensue.example.test\r\n{headers}connection: close\r\n\r\n")).await
+    };
+    let is_free = async |headers: &str| say(headers).await.starts_with("HTTP/1.1 200");
+    assert!(is_free("x-forwarded-for: 192.0.2.7\r\n").await && !is_free("x-forwarded-for: 127.0.0.1, 192.0.2.7\r\n").await);
+    assert!(!is_free("forwarded: for=127.0.0.1, for=192.0.2.7\r\n").await);
+    assert!(is_free("forwarded: for=\"[2001:db8::1]\"\r\n").await && !is_free("forwarded: for=\"[2001:db8::2]\"\r\n").await);
+    assert!(is_free("").await && is_free("").await, "the proxy's own requests have no limit");
+    const STRICT: &str = "strict-transport-security: max-age=31536000\r\n";
+    assert!(say("forwarded: for=192.0.2.9;proto=https\r\n").await.contains(STRICT));
+    assert!(!say("forwarded: for=192.0.2.10;proto=http\r\n").await.contains(STRICT) && !say("").await.contains(STRICT));
+}
+
+#[tokio::test]
+async fn only_pages_of_listed_origins_may_read_answers() {
+    let served = served_by(TestApi::with_settings(|settings| settings.cors = Cors::of(vec!["https://ok.com".parse().unwrap()]))).await;
+    let say =
+        async |line: &str, headers: &str| served.say(&format!("{line} HTTP/1.1\r\nhost: x\r\n{headers}connection: close\r\n\r\n")).await;
+    let preflight = "access-control-request-method: POST\r\naccess-control-request-headers: authorization\r\n";
+    let allowed = say("OPTIONS /api/v1/events", &format!("origin: https://ok.com\r\n{preflight}")).await;
+    assert!(allowed.starts_with("HTTP/1.1 204") && allowed.contains("access-control-allow-origin: https://ok.com\r\n"), "{allowed}");
+    assert!(
+        allowed.contains("access-control-allow-methods: GET, HEAD, POST") && allowed.contains("authorization, content-type"),
+        "{allowed}"
+    );
+    let answered = say("GET /api/v1/rules", "origin: https://ok.com\r\n").await;
+    assert!(answered.contains("401") && answered.contains("access-control-allow-origin: https://ok.com\r\n"), "{answered}");
+    assert!(!(allowed + &answered).contains("access-control-allow-credentials"));
+    for origin in ["null", "https://evil.com", "https://ok.com.evil.com", "http://ok.com"] {
+        for (line, more) in [("GET /livez", ""), ("OPTIONS /api/v1/events", preflight)] {
+            let heard = say(line, &format!("origin: {origin}\r\n{more}")).await;
+            assert!(!heard.contains("access-control-") && heard.contains("vary: origin\r\n"), "{origin}: {heard}");
+        }
+    }
+    let off = self::served(Limits::default()).await;
+    let heard = off.say("GET /livez HTTP/1.1\r\nhost: x\r\norigin: https://ok.com\r\nconnection: close\r\n\r\n").await;
+    assert!(!heard.contains("access-control-") && !heard.contains("vary"), "{heard}");
 }

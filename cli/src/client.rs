@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::profiles::{ProfileFolder, ProfileName};
 use crate::report::{Exit, Failure};
+use crate::trust::Trust;
 
 /// The default address of a node.
 pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:3678";
@@ -127,18 +128,27 @@ pub(crate) struct Delivered {
 }
 
 impl Client {
-    /// Creates a client of the node at `server` with this token.
-    pub(crate) fn new(server: &str, token: Option<Token>) -> Result<Self, Failure> {
+    /// Creates a client of the node at `server` with this token. Fails if a certificate file cannot be used.
+    pub(crate) fn new(server: &str, token: Option<Token>, trust: &Trust) -> Result<Self, Failure> {
         let url: reqwest::Url = server.parse().map_err(|_| not_a_server(server))?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(not_a_server(server));
         }
         install_cryptography();
+        let (authorities, own) = (trust.authorities()?, trust.own()?);
         let builder = || {
             let builder = reqwest::Client::builder()
                 .user_agent(concat!("ensue/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(CONNECT_TIMEOUT)
                 .redirect(reqwest::redirect::Policy::none());
+            let builder = match &authorities {
+                Some(authorities) => builder.tls_certs_only(authorities.clone()),
+                None => builder,
+            };
+            let builder = match &own {
+                Some(own) => builder.identity(own.clone()),
+                None => builder,
+            };
             match url.host_str() {
                 // A proxy could not reach this machine's loopback interface.
                 Some("localhost" | "127.0.0.1" | "[::1]") => builder.no_proxy(),
@@ -284,8 +294,8 @@ impl Client {
             if error.is_builder() {
                 return Failure::with(Exit::Usage, format!("the request cannot be created: {}", innermost(&error)));
             }
-            let message = format!("no node answers at {}: {}", self.server, innermost(&error));
-            Failure::with(Exit::Unreachable, message).hint("start one with `ensue serve`, or name another with --server or ENSUE_SERVER")
+            let cause = innermost(&error);
+            Failure::with(Exit::Unreachable, format!("no node answers at {}: {cause}", self.server)).hint(hint_for_connection(&cause))
         })
     }
 
@@ -393,6 +403,21 @@ pub(crate) fn with_query(path: &str, query: &[(&str, String)]) -> String {
     if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", pairs.join("&")) }
 }
 
+/// Returns what to do about a failed connection. The cause is a text of the TLS library or of the system.
+fn hint_for_connection(cause: &str) -> &'static str {
+    const HINTS: [(&str, &str); 4] = [
+        ("CaUsedAsEndEntity", "the node's certificate is that of an authority: create one with basicConstraints=critical,CA:FALSE"),
+        ("InvalidContentType", "the node does not serve TLS there: use an address that begins with http://"),
+        (
+            "fatal alert",
+            "if the node requires a certificate of its callers, name the file of yours with --client-cert or ENSUE_CLIENT_CERT",
+        ),
+        ("certificate", "name the file of the authority that issued the node's certificate with --ca or ENSUE_CA"),
+    ];
+    let known = HINTS.into_iter().find(|(part, _)| cause.contains(part));
+    known.map_or("start one with `ensue serve`, or name another with --server or ENSUE_SERVER", |(_, hint)| hint)
+}
+
 /// Encodes a text as one path segment or one query value.
 pub(crate) fn segment(text: &str) -> String {
     let mut segment = String::with_capacity(text.len());
@@ -445,7 +470,7 @@ mod tests {
 
     #[test]
     fn known_position_never_decreases() {
-        let client = Client::new(DEFAULT_SERVER, None).unwrap();
+        let client = Client::new(DEFAULT_SERVER, None, &Trust::default()).unwrap();
         let asks_for = |client: &Client| {
             let request = client.request(Method::GET, "/events").build().unwrap();
             request.headers().get(POSITION).map(|position| position.to_str().unwrap().to_owned())
@@ -462,7 +487,7 @@ mod tests {
     #[test]
     fn invalid_server_address_is_a_usage_error() {
         for server in ["", "localhost", "127.0.0.1:3678", "ftp://x", "http://"] {
-            let failure = Client::new(server, None).err().expect(server);
+            let failure = Client::new(server, None, &Trust::default()).err().expect(server);
             assert_eq!(failure.exit(), Exit::Usage, "{server}");
         }
     }

@@ -55,7 +55,7 @@ mod whoami;
 mod why;
 
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -71,6 +71,7 @@ use crate::progress::Progress;
 use crate::redraw::{self, RefreshOn};
 use crate::report::{Exit, Failure, Outcome};
 use crate::table;
+use crate::trust::{CA_VARIABLE, CLIENT_CERT_VARIABLE, Trust};
 
 /// Event-driven automation on an event-sourced engine.
 ///
@@ -112,6 +113,14 @@ pub(crate) struct Asking {
     /// A profile from `ensue profiles list` [env: ENSUE_PROFILE].
     #[arg(long, global = true, value_name = "NAME", help_heading = GLOBAL_OPTIONS)]
     profile: Option<ProfileName>,
+    /// The file of the authorities that may have issued the node's certificate [env: ENSUE_CA].
+    ///
+    /// The default is that of the profile, or the authorities that this machine trusts.
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL_OPTIONS)]
+    ca: Option<PathBuf>,
+    /// The file of your own certificate and its key, if the node requires one [env: ENSUE_CLIENT_CERT].
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL_OPTIONS)]
+    client_cert: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
 }
@@ -122,11 +131,13 @@ impl Asking {
         let folder = ProfileFolder::of_environment();
         let profiles = || Ok(folder.as_ref().map(ProfileFolder::read).transpose()?.unwrap_or_default());
         let (name, profiles, by) = match self.named()? {
-            Some(Named::Address(server)) => return Client::new(&server, Token::of_environment()?),
+            Some(Named::Address(server)) => return Client::new(&server, Token::of_environment()?, &self.trust()?),
             Some(Named::Profile(name, by)) => (name, profiles()?, by),
             None => {
                 let profiles = profiles()?;
-                let Some(name) = profiles.current.clone() else { return Client::new(DEFAULT_SERVER, Token::of_environment()?) };
+                let Some(name) = profiles.current.clone() else {
+                    return Client::new(DEFAULT_SERVER, Token::of_environment()?, &self.trust()?);
+                };
                 (name, profiles, By::Setting)
             }
         };
@@ -143,7 +154,14 @@ impl Asking {
                 None => own()?,
             },
         };
-        Client::new(&profile.server, token)
+        Client::new(&profile.server, token, &self.trust()?.or(&profile.trust()))
+    }
+
+    /// Returns the certificate files that flags and variables name.
+    fn trust(&self) -> Result<Trust, Failure> {
+        let of_variable = |name: &str| Ok(variable(name)?.map(PathBuf::from));
+        let variables = Trust { ca: of_variable(CA_VARIABLE)?, client_cert: of_variable(CLIENT_CERT_VARIABLE)? };
+        Ok(Trust { ca: self.ca.clone(), client_cert: self.client_cert.clone() }.or(&variables))
     }
 
     /// Returns how the node was named, if it was. A flag takes precedence over every variable, so that typed

@@ -205,7 +205,7 @@ mod tests {
     /// Runs a node that answers each request with the same stream and then acts as `then` says.
     async fn follow_one_that(says: &'static str, then: Then) -> (Failure, u32, Duration) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = Client::new(&format!("http://{}", listener.local_addr().unwrap()), None).unwrap();
+        let client = Client::new(&format!("http://{}", listener.local_addr().unwrap()), None, &Default::default()).unwrap();
         let asked = Cell::new(0);
         let node = async {
             let mut kept = Vec::new();

@@ -35,6 +35,7 @@ mod this_machine;
 mod trace;
 mod tree;
 mod trials;
+mod trust;
 mod wording;
 mod yaml;
 

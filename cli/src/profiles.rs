@@ -12,6 +12,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::report::{Exit, Failure, Outcome};
+use crate::trust::Trust;
 
 /// The most bytes of the list of profiles, and of a token.
 const BYTES_MAX: u64 = 256 * 1024;
@@ -62,6 +63,19 @@ impl fmt::Display for ProfileName {
 pub(crate) struct Profile {
     /// The node's address.
     pub(crate) server: String,
+    /// The file of the authorities that may have issued the node's certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ca: Option<PathBuf>,
+    /// The file of the caller's own certificate and its key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) client_cert: Option<PathBuf>,
+}
+
+impl Profile {
+    /// Returns the certificate files of its connections.
+    pub(crate) fn trust(&self) -> Trust {
+        Trust { ca: self.ca.clone(), client_cert: self.client_cert.clone() }
+    }
 }
 
 /// The list of profiles as stored.
@@ -233,7 +247,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let folder = ProfileFolder::at(place.path().to_owned());
         assert_eq!(folder.read().unwrap(), Profiles::default());
-        let one = Profile { server: "https://ensue.example".into() };
+        let one = Profile { server: "https://ensue.example".into(), ca: None, client_cert: None };
         let profiles = Profiles { current: Some(name("production")), profiles: BTreeMap::from([(name("production"), one)]) };
         folder.write(&profiles).unwrap();
         assert_eq!(folder.read().unwrap(), profiles);

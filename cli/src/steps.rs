@@ -374,7 +374,7 @@ mod tests {
 
     async fn read_from_a_node(execution: Value, mut left: Left) -> Flow {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = Client::new(&format!("http://{}", listener.local_addr().unwrap()), None).unwrap();
+        let client = Client::new(&format!("http://{}", listener.local_addr().unwrap()), None, &Default::default()).unwrap();
         let node = async {
             loop {
                 let (mut connection, _) = listener.accept().await.unwrap();

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test needs and does not get fails it")]
 
+mod addresses;
 mod another_node;
 mod backtests;
 mod bad_input;
@@ -50,6 +51,7 @@ mod streams;
 mod support;
 mod terminal;
 mod time;
+mod tls;
 mod traces;
 mod upgrade;
 mod vars;

@@ -3,11 +3,13 @@
 //! This module reads the file and the environment; the code that starts the node applies the values.
 
 mod actions;
+mod network;
 mod otel;
 mod queues;
 mod rates;
 mod retention;
 mod shape;
+mod tls;
 mod variables;
 
 use std::collections::BTreeMap;
@@ -15,27 +17,31 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ensue_api::{Limits, Rates};
+use ensue_api::{Limits, Origin, Rates};
 use ensue_engine::explain::Explain;
 use ensue_engine::names::{PackName, WorkerQueueName};
 use ensue_engine::ports::Secret;
 pub use ensue_executor::AtStop;
 pub use ensue_executor::programs::SupervisorCommand;
 use ensue_views::ViewRetention;
+use ipnet::IpNet;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
 use actions::WrittenActions;
+use network::{NETWORKS_FORM, ORIGINS_FORM, WrittenCors};
 use queues::WrittenQueue;
 use rates::WrittenRates;
 use retention::{AGE_FORM, WrittenRetention};
+use tls::WrittenTls;
 
 use crate::memory::{MEMORY_BYTES, MEMORY_BYTES_MIN};
 
 pub use actions::{ActionSettings, UserSetting};
 pub use queues::QueueSettings;
 pub use shape::settings_schema;
+pub use tls::TlsSettings;
 pub use variables::UnknownVariable;
 
 use crate::kept::{KeptSettings, days};
@@ -60,6 +66,14 @@ pub struct Config {
     pub url: Option<String>,
     /// The host names that the node accepts, in addition to that of `url`.
     pub hosts: Vec<String>,
+    /// The files for TLS; if none is set, the node serves plain HTTP.
+    pub tls: TlsSettings,
+    /// The networks of the proxies whose reports about their clients are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The origins whose pages may read answers in a browser.
+    pub cors_origins: Vec<Origin>,
+    /// How many connections one address may have open.
+    pub connections_per_address: usize,
     /// How many connections without a request yet may be open per address.
     pub silent_per_address: usize,
     /// The data directory.
@@ -230,6 +244,9 @@ struct Written {
     listen: Option<SocketAddr>,
     url: Option<String>,
     hosts: Vec<String>,
+    tls: Option<WrittenTls>,
+    trusted_proxies: Vec<String>,
+    cors: WrittenCors,
     limits: WrittenLimits,
     data: Option<PathBuf>,
     packs_dir: Option<PathBuf>,
@@ -252,6 +269,7 @@ struct Written {
 #[serde(deny_unknown_fields)]
 struct WrittenLimits {
     silent_per_address: Option<u32>,
+    connections_per_address: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -290,6 +308,10 @@ impl Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 3678)),
             url: None,
             hosts: Vec::new(),
+            tls: TlsSettings::default(),
+            trusted_proxies: Vec::new(),
+            cors_origins: Vec::new(),
+            connections_per_address: Limits::default().connections_per_address,
             silent_per_address: Limits::default().silent_per_address,
             data,
             packs: PathBuf::from("packs"),
@@ -308,7 +330,7 @@ impl Config {
             actions: ActionSettings::default(),
             supervisor: None,
             traces: TraceSettings::default(),
-            rates: Rates::default(),
+            rates: rates::by_default(),
             pack_settings: BTreeMap::new(),
             admin_token: AdminToken::Made,
             key_files: BTreeMap::new(),
@@ -338,8 +360,15 @@ impl Config {
     /// Returns the files that secrets are read from, which must be hidden from all programs.
     pub(crate) fn secret_files(&self) -> impl Iterator<Item = &Path> {
         let of_packs = self.pack_settings.values().flat_map(|settings| settings.keys.values().map(|source| &source.file));
-        let files = self.master_key.iter().chain(self.admin_token.file()).chain(self.key_files.values()).chain(of_packs);
+        let files =
+            self.master_key.iter().chain(self.admin_token.file()).chain(&self.tls.key).chain(self.key_files.values()).chain(of_packs);
         files.map(PathBuf::as_path)
+    }
+
+    /// Returns the address under which the node is known if it listens on `address`.
+    pub fn url_at(&self, address: SocketAddr) -> String {
+        let scheme = if self.tls.is_set() { "https" } else { "http" };
+        self.url.clone().unwrap_or_else(|| format!("{scheme}://{address}"))
     }
 
     fn take_file(&mut self, path: &Path) -> Result<(), ConfigError> {
@@ -360,10 +389,20 @@ impl Config {
         self.listen = written.listen.unwrap_or(self.listen);
         self.url = written.url.or(self.url.take());
         self.hosts = written.hosts;
-        if let Some(most) = written.limits.silent_per_address {
-            let wrong = || format!("`limits.silent_per_address` is {most}, but must be {SILENT_FORM}");
-            self.silent_per_address = silent(most).ok_or_else(|| ConfigError::Malformed { path: path.to_owned(), why: wrong() })?;
+        self.tls = written.tls.map(|tls| tls.read(base)).unwrap_or_default();
+        let malformed = |why: String| ConfigError::Malformed { path: path.to_owned(), why };
+        let WrittenLimits { silent_per_address, connections_per_address } = written.limits;
+        for (name, given, limit) in [
+            ("silent_per_address", silent_per_address, &mut self.silent_per_address),
+            ("connections_per_address", connections_per_address, &mut self.connections_per_address),
+        ] {
+            let Some(given) = given else { continue };
+            *limit = at_least_one(given).ok_or_else(|| malformed(format!("`limits.{name}` is {given}, but must be {AT_LEAST_ONE}")))?;
         }
+        self.trusted_proxies = network::networks(&written.trusted_proxies)
+            .map_err(|text| malformed(format!("`trusted_proxies` has `{text}`, but must be {NETWORKS_FORM}")))?;
+        self.cors_origins =
+            written.cors.read().map_err(|text| malformed(format!("`cors.origins` has `{text}`, but must be {ORIGINS_FORM}")))?;
         self.data = written.data.map_or_else(|| std::mem::take(&mut self.data), |data| base.join(data));
         self.packs = written.packs_dir.map_or_else(|| base.join("packs"), |packs| base.join(packs));
         let read = queues::read(written.queues, written.workers);
@@ -409,7 +448,16 @@ impl Config {
             "ENSUE_URL" => self.url = Some(value.to_owned()),
             "ENSUE_HOSTS" => self.hosts = listed(value),
             "ENSUE_LIMITS_SILENT_PER_ADDRESS" => {
-                self.silent_per_address = value.parse().ok().and_then(silent).ok_or_else(|| wrong(SILENT_FORM))?;
+                self.silent_per_address = value.parse().ok().and_then(at_least_one).ok_or_else(|| wrong(AT_LEAST_ONE))?;
+            }
+            "ENSUE_LIMITS_CONNECTIONS_PER_ADDRESS" => {
+                self.connections_per_address = value.parse().ok().and_then(at_least_one).ok_or_else(|| wrong(AT_LEAST_ONE))?;
+            }
+            "ENSUE_TRUSTED_PROXIES" => {
+                self.trusted_proxies = network::networks(&listed(value)).map_err(|_| wrong(NETWORKS_FORM))?;
+            }
+            "ENSUE_CORS_ORIGINS" => {
+                self.cors_origins = network::origins(&listed(value)).map_err(|_| wrong(ORIGINS_FORM))?;
             }
             "ENSUE_DATA" => self.data = PathBuf::from(value),
             "ENSUE_PACKS_DIR" => self.packs = PathBuf::from(value),
@@ -427,10 +475,14 @@ impl Config {
             "ENSUE_TRACES_ENDPOINT" => {
                 self.traces.collector = Some(value.parse().map_err(|why| ConfigError::Collector { name: name.to_owned(), why })?)
             }
+            "ENSUE_RATE_LIMITS_ANONYMOUS" => {
+                self.rates.anonymous = rates::anonymous(value).map_err(|_| wrong("a rate like 600/1m, or off"))?;
+            }
             "ENSUE_RATE_LIMITS_READS" => self.rates.reads = Some(value.parse().map_err(|_| wrong(RATE_FORM))?),
             "ENSUE_RATE_LIMITS_WRITES" => self.rates.writes = Some(value.parse().map_err(|_| wrong(RATE_FORM))?),
             "ENSUE_RATE_LIMITS_HOOKS" => self.rates.hooks = Some(value.parse().map_err(|_| wrong(RATE_FORM))?),
             _ if self.actions.take_variable(name, value, &wrong)? => {}
+            _ if self.tls.take_variable(name, value) => {}
             "ENSUE_MASTER_KEY_FILE" => self.master_key = Some(PathBuf::from(value)),
             "ENSUE_ADMIN_TOKEN" => self.take_admin_token(Secret::new(value.as_bytes().to_vec()), None)?,
             "ENSUE_ADMIN_TOKEN_FILE" => {
@@ -473,10 +525,10 @@ fn listed(value: &str) -> Vec<String> {
     value.split(',').map(|one| one.trim().to_owned()).collect()
 }
 
-/// The form of the limit of silent connections per address, for messages.
-const SILENT_FORM: &str = "a whole number of at least 1";
+/// The form of a limit for an address, for messages.
+const AT_LEAST_ONE: &str = "a whole number of at least 1";
 
-fn silent(most: u32) -> Option<usize> {
+fn at_least_one(most: u32) -> Option<usize> {
     usize::try_from(most).ok().filter(|most| *most > 0)
 }
 

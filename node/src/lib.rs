@@ -5,7 +5,7 @@
 //! node around it; `sequencer` owns the core and the log; `followers` keep `views` and `snapshots` up to date,
 //! and `tally` counts next to them; `commit_listeners` notifies them of each commit; `edge` is where events come in, and
 //! `keys` and `tokens` decide from whom; `catalogs` holds the installed packs and `packs_folder` gets them
-//! there; `about` is what the node reports about itself; [`offline`] works on a directory without a running
+//! there; `certificates` are what TLS is served with; `about` is what the node reports about itself; [`offline`] works on a directory without a running
 //! node, and [`long_log`] and [`judging`] do for measurements; [`parts`] holds the pieces for the simulator,
 //! which assembles a node differently from `process`.
 //!
@@ -17,6 +17,7 @@ pub mod backend;
 mod backtest;
 mod bodies;
 mod catalogs;
+mod certificates;
 mod clock;
 mod commit_listeners;
 pub mod config;
@@ -61,6 +62,7 @@ mod views;
 mod whole_fold;
 
 pub use backend::insert_rate;
+pub use certificates::{CertificateNews, Certificates, TlsError};
 pub use config::Config;
 pub use ensue_api::ports::AskedToken;
 pub use packs_folder::{PacksNews, PacksRead};

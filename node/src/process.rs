@@ -25,6 +25,7 @@ use ensue_executor::Executor;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+use crate::certificates::Certificates;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::idle::{Caches, IdleWatch};
@@ -75,6 +76,7 @@ pub struct Node {
     is_stopping: Arc<AtomicBool>,
     ticker: tokio::task::JoinHandle<()>,
     housekeeper: Housekeeper,
+    certificates: Option<Certificates>,
 }
 
 /// The parts that change the installed packs and the access of callers, once the log has a leader.
@@ -127,6 +129,11 @@ impl Node {
         self.edges.packs_news.take()
     }
 
+    /// Returns, once, the certificate that the node serves TLS with, if it does: the caller lets it look at its files.
+    pub fn certificates(&mut self) -> Option<Certificates> {
+        self.certificates.take()
+    }
+
     /// Completes when the log has failed: the node accepts no further input and must be restarted.
     pub async fn failed(&self) -> NodeFailure {
         let mut failed = self.leading.failed.clone();
@@ -145,6 +152,7 @@ impl Node {
 /// running.
 async fn start(config: Config, over: LogOver, taken_over: &mut Option<Executor>) -> Result<Node, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let certificates = Certificates::open(&config.tls)?;
     let packs = LookedFor::begin(&config)?;
     let opened = open(&config, &*clock)?;
     let settings = settings(&config);
@@ -158,6 +166,7 @@ async fn start(config: Config, over: LogOver, taken_over: &mut Option<Executor>)
 
     *taken_over = Some(working.executor.clone());
     working.take_over().await;
+    let tls = certificates.as_ref().map(Certificates::tls);
     let edges = note(&handle, "recording the start", Ask::NoteStart { release: RELEASE.to_owned() })
         .and_then(|()| Edges::open(&config, packs, (&stores, &handle, &around), leading.is_first_start));
     let edges = match edges {
@@ -165,7 +174,7 @@ async fn start(config: Config, over: LogOver, taken_over: &mut Option<Executor>)
         Err(error) => return Err(leading.why_failed(&handle, error).await),
     };
     let is_stopping = Arc::new(AtomicBool::new(false));
-    let serving = Serving::start(&config, (&stores, &following, &working, &leading), &edges, (&handle, &is_stopping, &around)).await?;
+    let serving = Serving::start(&config, tls, (&stores, &following, &working, &leading), &edges, (&handle, &is_stopping, &around)).await?;
     let caches = Caches {
         sequencer: handle.clone(),
         followers: vec![following.views.follower.0.clone(), following.telemetry.follower.clone()],
@@ -176,7 +185,7 @@ async fn start(config: Config, over: LogOver, taken_over: &mut Option<Executor>)
     let housekeeper = Housekeeper::start(working.kept.clone(), around.clock.clone(), IdleWatch::over(caches))
         .map_err(|why| machine("starting the job that deletes old outputs", &why))?;
     let ticker = tokio::spawn(tick(around.clock, handle.clone(), leading.outside.clone()));
-    Ok(Node { edges, serving, sequencer: handle, working, following, leading, is_stopping, ticker, housekeeper })
+    Ok(Node { edges, serving, sequencer: handle, working, following, leading, is_stopping, ticker, housekeeper, certificates })
 }
 
 impl Edges {
@@ -224,7 +233,7 @@ impl Edges {
 
 /// Returns the core's settings; the worker's name is set later.
 fn settings(config: &Config) -> Settings {
-    let url = config.url.clone().unwrap_or_else(|| format!("http://{}", config.listen));
+    let url = config.url_at(config.listen);
     let mut queues = config.queues.workers.clone();
     queues.entry(HTTP_QUEUE.clone()).or_insert_with(|| http_workers(config.memory_bytes));
     Settings {

@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::backend::{FolderError, OpenError};
 use crate::catalogs::CatalogError;
+use crate::certificates::TlsError;
 use crate::config::ConfigError;
 
 /// Why a node does not start, or a directory cannot be worked on.
@@ -36,6 +37,10 @@ pub enum StartError {
     #[error(transparent)]
     #[explain(transparent)]
     Config(#[from] ConfigError),
+    /// TLS cannot be served.
+    #[error(transparent)]
+    #[explain(transparent)]
+    Tls(#[from] TlsError),
     /// The log cannot be read.
     #[error(transparent)]
     #[explain(transparent)]

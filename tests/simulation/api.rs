@@ -57,6 +57,8 @@ impl NodeApi {
             base_url: "http://ensue.example".to_owned(),
             hosts: Hosts::default(),
             release: "0.0.0-simulated".to_owned(),
+            addresses: ensue_api::Addresses::default(),
+            cors: ensue_api::Cors::default(),
             cursor_key: [7; 32],
             limits: Limits { body_timeout: BODY_TIMEOUT, ..Limits::default() },
             queues: queues(memory_bytes, Caps { open_work: operated.open_work_max, workers: operated.settings().workers_in_all() }),

@@ -74,7 +74,15 @@ fn every_setting_is_in_the_reference() {
     assert!(known.len() > 8, "{} variables were found; how they are written has changed", known.len());
     demand_same("each variable is documented:", ("the code", &known), (PAGE, &without_keys(told_variables(PAGE))));
 
-    let files = ["config.rs", "config/actions.rs", "config/queues.rs", "config/rates.rs", "config/retention.rs"];
+    let files = [
+        "config.rs",
+        "config/actions.rs",
+        "config/network.rs",
+        "config/queues.rs",
+        "config/rates.rs",
+        "config/retention.rs",
+        "config/tls.rs",
+    ];
     let files = files.map(|file| format!("node/src/{file}"));
     let source = files.map(|file| read(&file)).concat();
     let mut settings = BTreeSet::new();
@@ -85,6 +93,8 @@ fn every_setting_is_in_the_reference() {
         "struct WrittenArtifacts {",
         "struct Egress {",
         "struct WrittenLimits {",
+        "struct WrittenTls {",
+        "struct WrittenCors {",
         "struct WrittenTraces {",
         "struct WrittenRates {",
         "struct WrittenQueue {",

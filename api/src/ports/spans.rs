@@ -30,7 +30,9 @@ pub struct AnsweredRequest {
     pub path: String,
     /// The host that it was sent to, and the port if the request named one.
     pub server: Option<(String, Option<u16>)>,
-    /// The address that its connection comes from.
+    /// The scheme that its sender used: `http` or `https`.
+    pub scheme: &'static str,
+    /// The address of its sender; behind a trusted proxy, the one that the proxy reports.
     pub client: Option<IpAddr>,
     /// The status code of the response.
     pub status: u16,

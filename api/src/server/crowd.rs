@@ -4,20 +4,37 @@
 //! there is room at all.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::Id;
 use tokio::time::Instant;
 
+use crate::addresses::network_of;
+use crate::settings::Limits;
+
 /// How long a connection may be silent before it gives way to another of its address: a sender that opens many
 /// at once gets time to write.
 const SILENT_GRACE: Duration = Duration::from_secs(1);
 /// How long a connection may be silent before it gives way to any other if all places are taken.
 pub(super) const CROWDED_GRACE: Duration = Duration::from_millis(100);
+
+/// How many more connections of one address than its maximum are accepted, to answer that there are too many.
+const ANSWERED_MAX: usize = 16;
+
+/// Whether there is room for another connection of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// There is.
+    Free,
+    /// There is none, but its requests are answered with that.
+    Over,
+    /// There is none.
+    None,
+}
 
 /// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,21 +47,13 @@ enum Doing {
     Idle,
 }
 
-impl Doing {
-    fn of(byte: u8) -> Self {
-        match byte {
-            0 => Self::Silent,
-            1 => Self::Busy,
-            _ => Self::Idle,
-        }
-    }
-}
-
 /// A connection's place among the others; the connection and its responses share it.
 #[derive(Debug)]
 pub(super) struct Place {
-    doing: AtomicU8,
-    /// When that state began, in milliseconds after `begun`.
+    /// The requests whose responses are not written yet; HTTP/2 has several at once.
+    under_way: AtomicU32,
+    has_asked: AtomicBool,
+    /// When the connection began to wait, in milliseconds after `begun`.
     since_millis: AtomicU64,
     begun: Instant,
     gives_way: Notify,
@@ -52,19 +61,22 @@ pub(super) struct Place {
 
 impl Place {
     fn new(begun: Instant) -> Arc<Self> {
-        let place = Self { doing: AtomicU8::new(0), since_millis: AtomicU64::new(0), begun, gives_way: Notify::new() };
+        let place = Self {
+            under_way: AtomicU32::new(0),
+            has_asked: AtomicBool::new(false),
+            since_millis: AtomicU64::new(0),
+            begun,
+            gives_way: Notify::new(),
+        };
         place.since_millis.store(place.now(), Ordering::Relaxed);
         Arc::new(place)
     }
 
-    /// Records that a request has arrived.
-    pub(super) fn asks(&self) {
-        self.doing.store(1, Ordering::Relaxed);
-    }
-
-    fn rests(&self) {
-        self.since_millis.store(self.now(), Ordering::Relaxed);
-        self.doing.store(2, Ordering::Relaxed);
+    /// Records that a request has arrived. The connection is busy until the returned value is dropped.
+    pub(super) fn asks(self: &Arc<Self>) -> Answering {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        self.has_asked.store(true, Ordering::Relaxed);
+        Answering(self.clone())
     }
 
     /// Returns true while no request is under way.
@@ -94,8 +106,23 @@ impl Place {
         }
     }
 
+    /// Returns once the connection has had no request under way for this long.
+    pub(super) async fn rested(&self, patience: Duration) {
+        loop {
+            let waited = if self.is_waiting() { Duration::from_millis(self.now().saturating_sub(self.since())) } else { Duration::ZERO };
+            match patience.checked_sub(waited).filter(|rest| !rest.is_zero()) {
+                Some(rest) => tokio::time::sleep(rest).await,
+                None => return,
+            }
+        }
+    }
+
     fn doing(&self) -> Doing {
-        Doing::of(self.doing.load(Ordering::Relaxed))
+        match (self.under_way.load(Ordering::Relaxed), self.has_asked.load(Ordering::Relaxed)) {
+            (0, false) => Doing::Silent,
+            (0, true) => Doing::Idle,
+            (_, _) => Doing::Busy,
+        }
     }
 
     fn now(&self) -> u64 {
@@ -111,12 +138,14 @@ impl Place {
     }
 }
 
-/// Keeps a place busy while a response is written; the connection is idle again once this is dropped.
-pub(super) struct Answering(pub(super) Arc<Place>);
+/// Keeps a place busy until a response is written.
+pub(super) struct Answering(Arc<Place>);
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.rests();
+        let Self(place) = self;
+        place.since_millis.store(place.now(), Ordering::Relaxed);
+        place.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -125,14 +154,16 @@ impl Drop for Answering {
 pub(super) struct Crowd {
     begun: Instant,
     silent_per_address: usize,
+    connections_per_address: usize,
     by_address: HashMap<IpAddr, Vec<(Id, Arc<Place>)>>,
     address_of: HashMap<Id, IpAddr>,
 }
 
 impl Crowd {
-    /// Creates an empty crowd; at most this many connections of one address may be silent for long.
-    pub(super) fn new(silent_per_address: usize) -> Self {
-        Self { begun: Instant::now(), silent_per_address, by_address: HashMap::new(), address_of: HashMap::new() }
+    /// Creates an empty crowd with the limits for one address.
+    pub(super) fn new(limits: &Limits) -> Self {
+        let Limits { silent_per_address, connections_per_address, .. } = *limits;
+        Self { begun: Instant::now(), silent_per_address, connections_per_address, by_address: HashMap::new(), address_of: HashMap::new() }
     }
 
     /// Creates the place of a connection that was just accepted.
@@ -140,10 +171,29 @@ impl Crowd {
         Place::new(self.begun)
     }
 
+    /// Reports whether there is room for another connection of an address. A connection of the address that waits for a request
+    /// gives way to it.
+    pub(super) fn room(&self, from: IpAddr) -> Room {
+        let Some(others) = self.by_address.get(&network_of(from)) else { return Room::Free };
+        if others.len() < self.connections_per_address {
+            return Room::Free;
+        }
+        if others.len() >= self.connections_per_address + ANSWERED_MAX {
+            return Room::None;
+        }
+        match longest_waiting(others) {
+            Some(place) => {
+                place.give_way();
+                Room::Free
+            }
+            None => Room::Over,
+        }
+    }
+
     /// Adds a connection; if its address has too many, the oldest of them that has been silent for long gives
     /// way.
     pub(super) fn add(&mut self, connection: Id, from: IpAddr, place: Arc<Place>) {
-        let address = shared(from);
+        let address = network_of(from);
         self.address_of.insert(connection, address);
         let others = self.by_address.entry(address).or_default();
         if others.len() >= self.silent_per_address {
@@ -174,25 +224,18 @@ impl Crowd {
     /// longest. Returns none if all are busy, or have only just begun to wait.
     pub(super) fn least_needed(&self) -> Option<Arc<Place>> {
         let crowded = self.by_address.values().max_by_key(|places| waiting(places).count())?;
-        waiting(crowded).min_by_key(|place| (!place.is_silent(), place.since())).cloned()
+        longest_waiting(crowded).cloned()
     }
+}
+
+/// Returns the oldest connection that has not sent anything yet, or else the one that has been idle the longest.
+fn longest_waiting(places: &[(Id, Arc<Place>)]) -> Option<&Arc<Place>> {
+    waiting(places).min_by_key(|place| (!place.is_silent(), place.since()))
 }
 
 /// Iterates over the connections that have waited longer than they may if all places are taken.
 fn waiting(places: &[(Id, Arc<Place>)]) -> impl Iterator<Item = &Arc<Place>> {
     places.iter().map(|(_, place)| place).filter(|place| place.is_waiting() && place.is_older_than(CROWDED_GRACE))
-}
-
-/// Returns the address to count by: an IPv4 address in IPv6 form is that IPv4 address, and an IPv6 address
-/// counts as its network, because its owner has the whole network.
-fn shared(from: IpAddr) -> IpAddr {
-    match from.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        address @ IpAddr::V4(_) => address,
-    }
 }
 
 #[cfg(test)]
@@ -201,6 +244,10 @@ mod tests {
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 1));
     const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 2));
+
+    fn crowd(silent_per_address: usize) -> Crowd {
+        Crowd::new(&Limits { silent_per_address, ..Limits::default() })
+    }
 
     fn came(crowd: &mut Crowd, from: IpAddr) -> (Id, Arc<Place>) {
         let (id, place) = (tokio::spawn(async {}).id(), crowd.place());
@@ -214,9 +261,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn oldest_silent_connection_of_a_crowded_address_gives_way() {
-        let mut crowd = Crowd::new(2);
+        let mut crowd = crowd(2);
         let (_, asked) = came(&mut crowd, HERE);
-        asked.asks();
+        let _answering = asked.asks();
         let (_, oldest) = came(&mut crowd, HERE);
         let (_, elsewhere) = came(&mut crowd, THERE);
         let (_, younger) = came(&mut crowd, HERE);
@@ -232,11 +279,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn connection_with_a_request_in_the_meantime_does_not_give_way() {
-        let mut crowd = Crowd::new(64);
+        let mut crowd = crowd(64);
         let (_, place) = came(&mut crowd, HERE);
         tokio::time::advance(CROWDED_GRACE).await;
         let needed_least = crowd.least_needed().unwrap();
-        place.asks();
+        let _answering = place.asks();
         needed_least.give_way();
         assert!(!is_given_up(&place).await);
         assert!(crowd.least_needed().is_none(), "all are busy");
@@ -244,28 +291,57 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn most_crowded_address_gives_way_silent_connections_before_idle_ones() {
-        let mut crowd = Crowd::new(64);
+        let mut crowd = crowd(64);
         let (_, alone) = came(&mut crowd, THERE);
         let (_, idle) = came(&mut crowd, HERE);
-        idle.asks();
-        drop(Answering(idle.clone()));
+        drop(idle.asks());
         let (id, silent) = came(&mut crowd, HERE);
         assert!(crowd.least_needed().is_none(), "all of them came a moment ago");
         tokio::time::advance(CROWDED_GRACE).await;
         assert!(Arc::ptr_eq(&crowd.least_needed().unwrap(), &silent));
         crowd.remove(id);
         let (id, busy) = came(&mut crowd, HERE);
-        busy.asks();
+        let _answering = busy.asks();
         crowd.remove(id);
         let other = crowd.least_needed().unwrap();
         assert!(Arc::ptr_eq(&other, &idle) || Arc::ptr_eq(&other, &alone));
     }
 
-    #[test]
-    fn addresses_of_one_ipv6_network_count_as_one() {
-        let shared = |text: &str| super::shared(text.parse().unwrap()).to_string();
-        assert_eq!(shared("::ffff:192.0.2.7"), "192.0.2.7");
-        assert_eq!(shared("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
-        assert_ne!(shared("192.0.2.7"), shared("192.0.2.8"));
+    #[tokio::test(start_paused = true)]
+    async fn connection_is_busy_until_all_its_requests_are_answered() {
+        let mut crowd = crowd(64);
+        let (_, place) = came(&mut crowd, HERE);
+        let (first, second) = (place.asks(), place.asks());
+        drop(first);
+        assert_eq!(place.doing(), Doing::Busy);
+        tokio::time::advance(SILENT_GRACE).await;
+        drop(second);
+        assert_eq!(place.doing(), Doing::Idle);
+        let begin = Instant::now();
+        place.rested(SILENT_GRACE).await;
+        assert_eq!(begin.elapsed(), SILENT_GRACE, "from the end of the last answer");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn address_has_a_maximum_of_busy_connections_and_others_are_not_affected() {
+        let mut crowd = Crowd::new(&Limits { connections_per_address: 2, ..Limits::default() });
+        let busy: Vec<_> = (0..2).map(|_| came(&mut crowd, HERE).1.asks()).collect();
+        assert_eq!([crowd.room(HERE), crowd.room(THERE)], [Room::Over, Room::Free]);
+        let over: Vec<_> = (0..ANSWERED_MAX).map(|_| came(&mut crowd, HERE).1.asks()).collect();
+        assert_eq!([crowd.room(HERE), crowd.room(THERE)], [Room::None, Room::Free]);
+        drop((busy, over));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_connection_gives_way_to_another_of_its_address() {
+        let mut crowd = Crowd::new(&Limits { connections_per_address: 2, ..Limits::default() });
+        let (_, idle) = came(&mut crowd, HERE);
+        drop(idle.asks());
+        let (_, busy) = came(&mut crowd, HERE);
+        let _answering = busy.asks();
+        assert_eq!(crowd.room(HERE), Room::Over, "it has only just become idle");
+        tokio::time::advance(CROWDED_GRACE).await;
+        assert_eq!(crowd.room(HERE), Room::Free);
+        assert!(is_given_up(&idle).await && !is_given_up(&busy).await);
     }
 }

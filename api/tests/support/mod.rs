@@ -156,6 +156,15 @@ impl TestApi {
         Self { node, front }
     }
 
+    /// Creates a node with changed settings.
+    pub(crate) fn with_settings(change: impl FnOnce(&mut Settings)) -> Self {
+        let node = Arc::new(TestNode::new());
+        let mut settings = Self::settings(Limits::default(), Queues::with(|_| 1_000_000_000));
+        change(&mut settings);
+        let front = Self::front_of(&node, settings);
+        Self { node, front }
+    }
+
     fn with(limits: Limits, queues: Queues) -> Self {
         let node = Arc::new(TestNode::new());
         let front = Self::front(&node, limits, queues);
@@ -180,6 +189,8 @@ impl TestApi {
             base_url: "https://ensue.example.test".to_owned(),
             hosts: Hosts::of("https://ensue.example.test", ["x".to_owned()]),
             release: "0.1.0-test".to_owned(),
+            addresses: ensue_api::Addresses::trusting(Vec::new()),
+            cors: ensue_api::Cors::default(),
             cursor_key: [7; 32],
             limits,
             queues,

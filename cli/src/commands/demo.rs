@@ -21,6 +21,7 @@ use crate::style::Style;
 use crate::table::text;
 use crate::trace::{self, Ids};
 use crate::tree;
+use crate::trust::Trust;
 use crate::wording;
 
 /// The time limit for the work of the one event.
@@ -105,7 +106,7 @@ struct Stage<'a> {
 
 impl Stage<'_> {
     async fn play(&self, token: &str, begin: Instant) -> Outcome {
-        let client = Client::new(&self.server, Token::of_variable(token)?)?;
+        let client = Client::new(&self.server, Token::of_variable(token)?, &Trust::default())?;
         self.introduce(&client, begin).await?;
         let headers = self.headers();
         let position = client.get("/log/head", &[]).await?["position"].as_u64().unwrap_or_default();

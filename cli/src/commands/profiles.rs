@@ -1,6 +1,6 @@
 //! `ensue profiles`: nodes by name. A token comes from a prompt, standard input or a file; never from the command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use crate::output::Output;
 use crate::profiles::{Profile, ProfileFolder, ProfileName};
 use crate::report::{Exit, Failure, Outcome, is_interactive, tell};
 use crate::table::{Column, cell};
+use crate::trust::Trust;
 
 /// The most bytes of a token.
 const TOKEN_BYTES_MAX: u64 = 4096;
@@ -21,6 +22,7 @@ const TOKEN_BYTES_MAX: u64 = 4096;
 Examples:
   ensue profiles add production --url https://ensue.example    asks for the token
   ensue profiles add here --url http://127.0.0.1:3678 --token-file ana.token
+  ensue profiles add inside --url https://10.0.0.7:3678 --ca ca.pem
   ensue profiles use production
   ensue status --profile here")]
 pub(crate) enum Profiles {
@@ -81,7 +83,7 @@ impl Profiles {
                 .hint("export HOME")
         })?;
         match self {
-            Self::Add(add) => add.run(&folder),
+            Self::Add(add) => add.run(&folder, asking),
             Self::List => list(&folder, asking.output),
             Self::Use { name } => {
                 let mut profiles = folder.read()?;
@@ -109,13 +111,14 @@ impl Profiles {
 }
 
 impl Add {
-    fn run(self, folder: &ProfileFolder) -> Outcome {
-        // An invalid address is reported before a token is asked for.
-        Client::new(&self.url, None)?;
+    fn run(self, folder: &ProfileFolder, asking: &Asking) -> Outcome {
+        let trust = Trust { ca: absolute(asking.ca.as_deref())?, client_cert: absolute(asking.client_cert.as_deref())? };
+        // An invalid address or certificate is reported before a token is asked for.
+        Client::new(&self.url, None, &trust)?;
         let mut profiles = folder.read()?;
         let name = self.name.clone();
         let token = self.token()?;
-        profiles.profiles.insert(name.clone(), Profile { server: self.url });
+        profiles.profiles.insert(name.clone(), Profile { server: self.url, ca: trust.ca, client_cert: trust.client_cert });
         // At every moment, a stored token belongs to its own address, or there is none. If this is
         // interrupted, the token goes nowhere else.
         folder.remove_token(&name)?;
@@ -153,6 +156,12 @@ impl Add {
             },
         }
     }
+}
+
+/// Returns a path that stays valid in other folders.
+fn absolute(path: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
+    let absolute = |path: &Path| std::path::absolute(path).map_err(|error| Failure::new(format!("the current folder is unknown: {error}")));
+    path.map(absolute).transpose()
 }
 
 fn list(folder: &ProfileFolder, output: Output) -> Outcome {

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use ensue_engine::explain::Explain;
 use ensue_node::config::Reread;
-use ensue_node::{Config, LogOver, Node, PacksNews};
-use tokio::signal::unix::{SignalKind, signal};
+use ensue_node::{CertificateNews, Certificates, Config, LogOver, Node, PacksNews};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Asking;
 use crate::open_files::{OpenFiles, raise_open_files};
@@ -26,7 +27,7 @@ is printed, unless ENSUE_ADMIN_TOKEN or ENSUE_ADMIN_TOKEN_FILE sets one.
 Examples:
   ensue serve
   ensue serve --watch        changes of pack files take effect when you save them
-  ensue serve --listen 0.0.0.0:3678 --data /var/lib/ensue
+  ensue serve --listen 0.0.0.0:3678 --tls-cert cert.pem --tls-key key.pem
   ENSUE_KEY_GITHUB_WEBHOOK_SECRET_FILE=/run/secrets/github ensue serve")]
 pub(crate) struct Serve {
     /// The address to listen on [default: 127.0.0.1:3678]. Port 0 chooses a free port.
@@ -44,6 +45,12 @@ pub(crate) struct Serve {
     /// The file of the master key, if it is not in its default place.
     #[arg(long, value_name = "FILE")]
     master_key: Option<PathBuf>,
+    /// The file of the certificate to serve TLS with, followed by its intermediate certificates.
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The file of that certificate's private key.
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
     /// Stop accepting input if the disk has less free space than this: bytes, or 500MiB, 2GiB.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     min_free: Option<u64>,
@@ -69,8 +76,8 @@ enum LogFormat {
     Json,
 }
 
-/// The text before the address in the line that reports where a node listens.
-const LISTENS_ON: &str = "listens on http://";
+/// The text before the URL in the line that reports where a node listens.
+const LISTENS_ON: &str = "listens on";
 
 impl Serve {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
@@ -96,6 +103,8 @@ impl Serve {
         config.data = self.data.unwrap_or(config.data);
         config.packs = self.packs.unwrap_or(config.packs);
         config.master_key = self.master_key.or(config.master_key);
+        config.tls.cert = self.tls_cert.or(config.tls.cert);
+        config.tls.key = self.tls_key.or(config.tls.key);
         config.min_free_bytes = self.min_free.unwrap_or(config.min_free_bytes);
         config.supervisor = Some(super::supervisor::command(open_files));
         if let Some(millis) = self.slow_disk_for_a_measurement {
@@ -128,16 +137,18 @@ pub(super) fn settings(file: Option<&Path>) -> Result<Config, Failure> {
 
 async fn serve(config: Config, slow_disk: Option<Duration>, voice: Voice) -> Outcome {
     let (data, packs) = (config.data.clone(), config.packs.clone());
+    let scheme = if config.tls.is_set() { "https" } else { "http" };
     let stopped = |what: &str, error: std::io::Error| Failure::new(format!("{what} cannot be waited for: {error}"));
     // Registered before the node starts, so that no signal is lost.
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| stopped("Ctrl-C", error))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| stopped("SIGTERM", error))?;
+    let hangup = config.tls.is_set().then(|| signal(SignalKind::hangup())).transpose().map_err(|error| stopped("SIGHUP", error))?;
     let mut node = Node::start_over(config, over(slow_disk)).await.map_err(|error| Failure::explained(&error))?;
     for warning in node.warnings() {
         voice.warn(&warning);
     }
     voice.inform(&format!(
-        "ensue {} {LISTENS_ON}{}, data in {}, packs in {}",
+        "ensue {} {LISTENS_ON} {scheme}://{}, data in {}, packs in {}",
         env!("CARGO_PKG_VERSION"),
         node.address(),
         data.display(),
@@ -148,10 +159,12 @@ async fn serve(config: Config, slow_disk: Option<Duration>, voice: Voice) -> Out
         voice.show_token(&String::from_utf8_lossy(token.reveal()));
     }
     let packs_news = node.packs_news();
+    let certificates = node.certificates().zip(hangup);
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
         () = tell_news(packs_news, voice) => {}
+        () = tell_of_certificates(certificates, voice) => {}
         failure = node.failed() => {
             node.leave().await;
             let hint = "start the node again; if it fails in the same way, run `ensue log verify --data DIR` to check the log";
@@ -182,6 +195,28 @@ async fn tell_news(news: Option<tokio::sync::mpsc::Receiver<PacksNews>>, voice: 
         }
     }
     std::future::pending().await
+}
+
+/// Lets a node that serves TLS use changed certificate files, and reports it, until the node ends. SIGHUP asks for it.
+async fn tell_of_certificates(certificates: Option<(Certificates, Signal)>, voice: Voice) {
+    let Some((mut certificates, mut hangup)) = certificates else { return std::future::pending().await };
+    loop {
+        match certificates
+            .next(async {
+                let _: Option<()> = hangup.recv().await;
+            })
+            .await
+        {
+            CertificateNews::Replaced => voice.inform(&"the TLS certificate was replaced; new connections use the new one"),
+            CertificateNews::Unchanged => voice.inform(&"the TLS certificate is unchanged"),
+            CertificateNews::Refused(why) => {
+                let hint = why.hint().unwrap_or_default();
+                voice.warn(&format!("the new TLS certificate is rejected, and the old one stays in use: {why}; {hint}"));
+            }
+            // A later node may report more.
+            _ => {}
+        }
+    }
 }
 
 fn tell_of_packs(news: &PacksNews, voice: Voice) {

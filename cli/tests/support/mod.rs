@@ -170,24 +170,25 @@ impl Place {
             move || {
                 for line in stderr.lines().map_while(Result::ok) {
                     said.push(&line);
-                    if let Some(address) = listening_on(&line) {
-                        let _ = ready.try_send(address);
+                    if let Some(listens_on) = listening_on(&line) {
+                        let _ = ready.try_send(listens_on);
                     }
                 }
             }
         });
         let process = Process { child: process, said, hearing };
         match listens.recv_timeout(PATIENCE) {
-            Ok(address) => Ok(Node { process, address }),
+            Ok((scheme, address)) => Ok(Node { process, scheme, address }),
             Err(RecvTimeoutError::Disconnected) => Err(process.end().1),
             Err(RecvTimeoutError::Timeout) => panic!("the node was neither ready in time nor did it end: {}", process.said.text()),
         }
     }
 }
 
-/// Returns the address in a node's message that it listens.
-fn listening_on(line: &str) -> Option<SocketAddr> {
-    line.split_once("listens on http://")?.1.split(',').next()?.parse().ok()
+/// Returns the scheme and the address in a node's message that it listens.
+fn listening_on(line: &str) -> Option<(String, SocketAddr)> {
+    let (scheme, address) = line.split_once("listens on ")?.1.split(',').next()?.split_once("://")?;
+    Some((scheme.to_owned(), address.parse().ok()?))
 }
 
 impl Drop for Place {
@@ -256,13 +257,14 @@ impl Drop for Process {
 /// A running node.
 pub(crate) struct Node {
     process: Process,
+    scheme: String,
     address: SocketAddr,
 }
 
 impl Node {
     /// Returns its URL.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// Returns its process id.
@@ -325,7 +327,11 @@ impl Client {
     pub(crate) fn new(url: String) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let builder = reqwest::Client::builder().no_proxy().timeout(PATIENCE).pool_idle_timeout(IDLE_MAX);
-        let http = builder.build().unwrap();
+        Self::over(builder.build().unwrap(), url)
+    }
+
+    /// Creates a client with the admin token over this HTTP client.
+    pub(crate) fn over(http: reqwest::Client, url: String) -> Self {
         Self { http, url }
     }
 

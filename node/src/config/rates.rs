@@ -1,7 +1,24 @@
 //! How many requests a caller may send in a period. Without this setting, requests are not counted.
 
+use std::str::FromStr as _;
+
 use ensue_api::{Rate, RateInvalid, Rates};
 use serde::Deserialize;
+
+/// The rate of requests without a valid token, for each address.
+const ANONYMOUS: &str = "600/1m";
+/// What is written for no limit, where there is one by default.
+const OFF: &str = "off";
+
+/// Returns the rates of a node whose operator sets none.
+pub(super) fn by_default() -> Rates {
+    Rates { anonymous: Some(ANONYMOUS.parse().expect("it is a rate")), ..Rates::default() }
+}
+
+/// Parses the rate of requests without a valid token, or `off`.
+pub(super) fn anonymous(text: &str) -> Result<Option<Rate>, RateInvalid> {
+    if text == OFF { Ok(None) } else { Rate::from_str(text).map(Some) }
+}
 
 /// The `rate_limits` section as written in the file.
 #[derive(Debug, Default, Deserialize)]
@@ -10,17 +27,23 @@ pub(super) struct WrittenRates {
     reads: Option<String>,
     writes: Option<String>,
     hooks: Option<String>,
+    anonymous: Option<String>,
 }
 
 impl WrittenRates {
-    /// Parses the rates. The error names the invalid one.
+    /// Parses the rates; those that are missing are the defaults. The error names the invalid one.
     pub(super) fn read(self) -> Result<Rates, String> {
         let rate = |name: &str, text: Option<String>| -> Result<Option<Rate>, String> {
             let Some(text) = text else { return Ok(None) };
             let rate = text.parse().map_err(|why: RateInvalid| format!("`rate_limits.{name}` is `{text}`, but must be {why}"))?;
             Ok(Some(rate))
         };
-        Ok(Rates { reads: rate("reads", self.reads)?, writes: rate("writes", self.writes)?, hooks: rate("hooks", self.hooks)? })
+        let anonymous = match self.anonymous.as_deref() {
+            Some(OFF) => None,
+            None => by_default().anonymous,
+            Some(_) => rate("anonymous", self.anonymous)?,
+        };
+        Ok(Rates { reads: rate("reads", self.reads)?, writes: rate("writes", self.writes)?, hooks: rate("hooks", self.hooks)?, anonymous })
     }
 }
 
@@ -41,6 +64,21 @@ mod tests {
         let rates = Config::read(Some(&file), variables.into_iter()).unwrap().rates;
         assert_eq!(rates.reads, Some("5/1s".parse().unwrap()));
         assert_eq!((rates.writes, rates.hooks), (None, Some("10/1s".parse().unwrap())));
+    }
+
+    #[test]
+    fn requests_without_a_token_have_a_rate_unless_it_is_turned_off() {
+        assert_eq!(Config::read(None, [].into_iter()).unwrap().rates.anonymous, Some("600/1m".parse().unwrap()));
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("ensue.yaml");
+        let read = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            Config::read(Some(&file), [].into_iter()).unwrap().rates.anonymous
+        };
+        assert_eq!(read("rate_limits: { reads: 5/1s }"), Some("600/1m".parse().unwrap()));
+        assert_eq!(read("rate_limits: { anonymous: 5/1s }"), Some("5/1s".parse().unwrap()));
+        assert_eq!(read("rate_limits: { anonymous: off }"), None);
+        assert_eq!(variable("ENSUE_RATE_LIMITS_ANONYMOUS", "off").unwrap().rates.anonymous, None);
     }
 
     #[test]

@@ -27,6 +27,13 @@ static SETTINGS: Shape = Shape {
             Kind::Texts { of: Form::Any, least: 0 },
             "Names under which the node answers, in addition to the host of `url`, `localhost` and IP addresses.",
         ),
+        optional("tls", Kind::Fields(&TLS), "The files for TLS. Default: none, and the node serves plain HTTP."),
+        optional(
+            "trusted_proxies",
+            Kind::Texts { of: Form::Any, least: 0 },
+            "The addresses and networks of the proxies in front of the node, whose `Forwarded` or `X-Forwarded-For` is believed.",
+        ),
+        optional("cors", Kind::Fields(&CORS), "The other sites whose pages may use the API in a browser. Default: none."),
         optional("limits", Kind::Fields(&LIMITS), "Limits for a single IP address."),
         optional("data", Kind::Text(Form::Any), "The data directory, on a local disk. Default: `./ensue-data`."),
         optional("packs_dir", Kind::Text(Form::Any), "The folder of packs. Default: `./packs`."),
@@ -64,7 +71,11 @@ static SETTINGS: Shape = Shape {
         ),
         optional("egress", Kind::Fields(&EGRESS), "Where actions may connect with the runner `http`."),
         optional("actions", Kind::Fields(&ACTIONS), "How programs of actions are run."),
-        optional("rate_limits", Kind::Fields(&RATE_LIMITS), "How many requests a caller may send in a period. Default: no limit."),
+        optional(
+            "rate_limits",
+            Kind::Fields(&RATE_LIMITS),
+            "How many requests a caller may send in a period. Default: no limit for callers with a token.",
+        ),
         optional("traces", Kind::Fields(&TRACES), "Where traces are sent. Default: nowhere."),
         optional(
             "packs",
@@ -105,13 +116,56 @@ static RATE: Shape = Shape {
     between: &[],
 };
 
+static TLS: Shape = Shape {
+    what: "`tls`",
+    fields: &[
+        required(
+            "cert",
+            "cert: /etc/ensue/tls/cert.pem",
+            Kind::Text(Form::Any),
+            "The file of the certificate and its intermediate certificates, in the PEM format.",
+        ),
+        required(
+            "key",
+            "key: /etc/ensue/tls/key.pem",
+            Kind::Text(Form::Any),
+            "The file of the certificate's private key, in the PEM format and without a password.",
+        ),
+        optional(
+            "client_ca",
+            Kind::Text(Form::Any),
+            "The file of authorities, in the PEM format. Every caller must have a certificate of one of them. Default: callers need none.",
+        ),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static CORS: Shape = Shape {
+    what: "`cors`",
+    fields: &[optional(
+        "origins",
+        Kind::Texts { of: Form::Any, least: 0 },
+        "The origins of those pages: `https://app.example.test`, without a path.",
+    )],
+    later: &[],
+    between: &[],
+};
+
 static LIMITS: Shape = Shape {
     what: "`limits`",
-    fields: &[optional(
-        "silent_per_address",
-        Kind::Integer { from: 1, to: u32::MAX as i64 },
-        "How many open connections one address may have that have not sent a request yet. Default: 64.",
-    )],
+    fields: &[
+        optional(
+            "connections_per_address",
+            Kind::Integer { from: 1, to: u32::MAX as i64 },
+            "How many open connections one address may have. Default: 50.",
+        ),
+        optional(
+            "silent_per_address",
+            Kind::Integer { from: 1, to: u32::MAX as i64 },
+            "How many open connections one address may have that have not sent a request yet. Default: 64.",
+        ),
+    ],
     later: &[],
     between: &[],
 };
@@ -214,6 +268,7 @@ static RATE_LIMITS: Shape = Shape {
         optional("reads", Kind::Text(Form::Any), "Read-only requests of one token: `600/1m`."),
         optional("writes", Kind::Text(Form::Any), "Requests of one token that may change something: `120/1m`."),
         optional("hooks", Kind::Text(Form::Any), "Deliveries at one webhook: `50/1s`."),
+        optional("anonymous", Kind::Text(Form::Any), "Requests of one address without a valid token, or `off`. Default: `600/1m`."),
     ],
     later: &[],
     between: &[],
@@ -272,7 +327,10 @@ mod tests {
 listen: 127.0.0.1:3678
 url: https://ensue.example.test
 hosts: [ensue]
-limits: { silent_per_address: 64 }
+tls: { cert: cert.pem, key: key.pem, client_ca: ca.pem }
+trusted_proxies: [10.0.0.0/8]
+cors: { origins: ['https://app.example.test'] }
+limits: { connections_per_address: 50, silent_per_address: 64 }
 data: ./data
 packs_dir: ./packs
 workers: 8
@@ -294,7 +352,7 @@ actions:
   file_size: 1073741824
   open_files: 1024
   cpu_seconds: 3600
-rate_limits: { reads: 600/1m, writes: 120/1m, hooks: 50/1s }
+rate_limits: { reads: 600/1m, writes: 120/1m, hooks: 50/1s, anonymous: 600/1m }
 traces: { endpoint: 'http://127.0.0.1:4318' }
 packs:
   release:

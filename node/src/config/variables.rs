@@ -5,7 +5,7 @@
 use std::fmt;
 
 /// Variables that the node reads as settings, except for keys.
-const SETTINGS: [&str; 25] = [
+const SETTINGS: [&str; 32] = [
     "ENSUE_ACTIONS_AT_STOP",
     "ENSUE_ACTIONS_ISOLATION",
     "ENSUE_ACTIONS_READABLE",
@@ -13,10 +13,12 @@ const SETTINGS: [&str; 25] = [
     "ENSUE_ACTIONS_WRITABLE",
     "ENSUE_ADMIN_TOKEN",
     "ENSUE_ADMIN_TOKEN_FILE",
+    "ENSUE_CORS_ORIGINS",
     "ENSUE_DATA",
     "ENSUE_EGRESS_ALLOW",
     "ENSUE_HOSTS",
     "ENSUE_LEASE",
+    "ENSUE_LIMITS_CONNECTIONS_PER_ADDRESS",
     "ENSUE_LIMITS_SILENT_PER_ADDRESS",
     "ENSUE_LISTEN",
     "ENSUE_LOG",
@@ -24,17 +26,22 @@ const SETTINGS: [&str; 25] = [
     "ENSUE_MEMORY",
     "ENSUE_MIN_FREE",
     "ENSUE_PACKS_DIR",
+    "ENSUE_RATE_LIMITS_ANONYMOUS",
     "ENSUE_RATE_LIMITS_HOOKS",
     "ENSUE_RATE_LIMITS_READS",
     "ENSUE_RATE_LIMITS_WRITES",
     "ENSUE_RETENTION_EXECUTIONS",
+    "ENSUE_TLS_CERT",
+    "ENSUE_TLS_CLIENT_CA",
+    "ENSUE_TLS_KEY",
     "ENSUE_TRACES_ENDPOINT",
+    "ENSUE_TRUSTED_PROXIES",
     "ENSUE_URL",
     "ENSUE_WORKERS",
 ];
 
 /// Variables of the command line, which a user may have set permanently.
-const OF_COMMAND_LINE: [&str; 3] = ["ENSUE_PROFILE", "ENSUE_SERVER", "ENSUE_TOKEN"];
+const OF_COMMAND_LINE: [&str; 5] = ["ENSUE_CA", "ENSUE_CLIENT_CERT", "ENSUE_PROFILE", "ENSUE_SERVER", "ENSUE_TOKEN"];
 
 /// Variables that a node sets for its programs, one of which may start another node.
 const OF_PROGRAMS: [&str; 6] =
@@ -154,8 +161,12 @@ mod tests {
                 "ENSUE_LEASE" => "7s",
                 "ENSUE_LISTEN" => "127.0.0.1:1",
                 "ENSUE_MEMORY" => "134217728",
-                "ENSUE_LIMITS_SILENT_PER_ADDRESS" | "ENSUE_MIN_FREE" | "ENSUE_WORKERS" => "7",
-                "ENSUE_RATE_LIMITS_HOOKS" | "ENSUE_RATE_LIMITS_READS" | "ENSUE_RATE_LIMITS_WRITES" => "600/1m",
+                "ENSUE_CORS_ORIGINS" => "https://app.example.test",
+                "ENSUE_TRUSTED_PROXIES" => "10.0.0.0/8",
+                "ENSUE_LIMITS_CONNECTIONS_PER_ADDRESS" | "ENSUE_LIMITS_SILENT_PER_ADDRESS" | "ENSUE_MIN_FREE" | "ENSUE_WORKERS" => "7",
+                "ENSUE_RATE_LIMITS_ANONYMOUS" | "ENSUE_RATE_LIMITS_HOOKS" | "ENSUE_RATE_LIMITS_READS" | "ENSUE_RATE_LIMITS_WRITES" => {
+                    "60/1m"
+                }
                 "ENSUE_RETENTION_EXECUTIONS" => "90d",
                 "ENSUE_TRACES_ENDPOINT" => "http://127.0.0.1:4318",
                 _ => "/srv",

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use ensue_api::server::Ended;
-use ensue_api::{Front, Hosts, Limits, Ports, QueueName, Server, Settings as ApiSettings};
+use ensue_api::server::{Ended, Tls};
+use ensue_api::{Addresses, Cors, Front, Hosts, Limits, Ports, QueueName, Server, Settings as ApiSettings};
 use ensue_engine::names::PackName;
 use tokio::sync::oneshot;
 
@@ -44,6 +44,7 @@ impl Serving {
     /// Listens, and serves requests from then on.
     pub(super) async fn start(
         config: &Config,
+        tls: Option<Tls>,
         seat: Seat<'_>,
         edges: &Edges,
         (handle, is_stopping, around): (&SequencerHandle, &Arc<AtomicBool>, &Around),
@@ -52,20 +53,31 @@ impl Serving {
             tokio::net::TcpListener::bind(config.listen).await.map_err(|why| machine(&format!("listening on {}", config.listen), &why))?;
         let address = listener.local_addr().map_err(|why| machine("listening", &why))?;
         let ports = ports(seat, edges, handle, about(config, seat, (handle, is_stopping, around)));
-        let base_url = config.url.clone().unwrap_or_else(|| format!("http://{address}"));
+        let base_url = config.url_at(address);
         let settings = ApiSettings {
             hosts: Hosts::of(&base_url, config.hosts.iter().cloned()),
+            addresses: Addresses::trusting(config.trusted_proxies.clone()),
+            cors: Cors::of(config.cors_origins.clone()),
             base_url,
             release: RELEASE.to_owned(),
             cursor_key: cursor_key(&seat.3.data.cursor_key())?,
-            limits: Limits { silent_per_address: config.silent_per_address, ..Limits::default() },
+            limits: Limits {
+                silent_per_address: config.silent_per_address,
+                connections_per_address: config.connections_per_address,
+                ..Limits::default()
+            },
             queues: around.queues.clone(),
             rates: config.rates,
             blocking: ensue_api::Blocking::Pool,
         };
         let front = Front::new(ports, settings);
         let (stop, stopped) = oneshot::channel::<()>();
-        let ended = tokio::spawn(Server::new(front).serve(listener, async move { drop(stopped.await) }));
+        let server = Server::new(front);
+        let server = match tls {
+            Some(tls) => server.with_tls(tls),
+            None => server,
+        };
+        let ended = tokio::spawn(server.serve(listener, async move { drop(stopped.await) }));
         Ok(Self { address, stop, ended })
     }
 }

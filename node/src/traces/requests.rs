@@ -18,6 +18,8 @@ const OTHER_METHOD: &str = "_OTHER";
 const OTHER_NAME: &str = "HTTP";
 /// The port of a request that names none.
 const HTTP_PORT: u16 = 80;
+/// The default port of HTTP over TLS.
+const HTTPS_PORT: u16 = 443;
 
 impl Spans for WaitingSpans {
     fn sampler(&self) -> Sampler {
@@ -43,7 +45,7 @@ fn of_answered(request: AnsweredRequest, now: Timestamp) -> Span {
     let method = KNOWN_METHODS.into_iter().find(|known| *known == request.method);
     let mut attributes = vec![
         ("http.request.method", Value::Text(method.unwrap_or(OTHER_METHOD).to_owned())),
-        ("url.scheme", Value::Text("http".to_owned())),
+        ("url.scheme", Value::Text(request.scheme.to_owned())),
         ("url.path", Value::Text(request.path)),
         ("http.response.status_code", Value::Number(request.status.into())),
     ];
@@ -55,7 +57,8 @@ fn of_answered(request: AnsweredRequest, now: Timestamp) -> Span {
     attributes.extend(request.route.map(|route| ("http.route", Value::Text(route))));
     if let Some((host, port)) = request.server {
         attributes.push(("server.address", Value::Text(host)));
-        attributes.push(("server.port", Value::Number(port.unwrap_or(HTTP_PORT).into())));
+        attributes
+            .push(("server.port", Value::Number(port.unwrap_or(if request.scheme == "https" { HTTPS_PORT } else { HTTP_PORT }).into())));
     }
     attributes.extend(request.client.map(|client| ("client.address", Value::Text(client.to_string()))));
     // A rejected request is an error of the caller, not of the node.
@@ -124,6 +127,7 @@ mod tests {
             route: Some("/hooks/{pack}/{sensor}".to_owned()),
             path: "/hooks/demo/door".to_owned(),
             server: Some(("ensue.example.test".to_owned(), None)),
+            scheme: "http",
             client: Some([192, 0, 2, 7].into()),
             status: 202,
             from: Timestamp::from_micros(10),

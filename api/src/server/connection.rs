@@ -1,0 +1,131 @@
+//! One connection, from its first bytes on: with or without TLS, in the version of HTTP that the caller chose.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use crate::addresses::Scheme;
+use crate::front::Front;
+use crate::server::crowd::{Place, Room};
+use crate::server::lingering::{Lingering, Unread};
+use crate::server::stall::UnlessStalled;
+use crate::server::tls::Tls;
+use crate::server::{http1, http2};
+use crate::settings::Limits;
+
+/// The first byte of a TLS connection: a record with a handshake (RFC 8446 §5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// What belongs to a connection, besides its stream.
+#[derive(Clone)]
+pub(super) struct Connection {
+    /// What answers its requests.
+    pub(super) front: Arc<Front>,
+    /// The address of the other side.
+    pub(super) from: IpAddr,
+    /// Whether it has TLS.
+    pub(super) scheme: Scheme,
+    /// Whether there is room for it among the others of its address.
+    pub(super) room: Room,
+    /// Its place among the others.
+    pub(super) place: Arc<Place>,
+    /// Turns true when the node stops.
+    pub(super) stopping: watch::Receiver<bool>,
+}
+
+impl Connection {
+    /// Returns the limits.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.front.settings().limits
+    }
+
+    /// Answers a request.
+    pub(super) async fn answer(&self, mut request: Request<Incoming>) -> Response<Body> {
+        let sender = self.front.settings().addresses.sender(self.from, self.scheme, request.headers());
+        request.extensions_mut().insert(sender);
+        match self.room {
+            Room::Free => self.front.answer_framed(request).await,
+            Room::Over | Room::None => self.front.answer_crowded(&request),
+        }
+    }
+
+    /// Returns true once the node stops.
+    pub(super) fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Returns this long after the node began to stop.
+    pub(super) async fn after_stop(&self, linger: Duration) {
+        let mut stopping = self.stopping.clone();
+        drop(stopping.wait_for(|stopping| *stopping).await);
+        tokio::time::sleep(linger).await;
+    }
+}
+
+/// Serves a connection until it ends.
+pub(super) async fn serve(stream: TcpStream, tls: Option<Tls>, mut connection: Connection) {
+    // Responses are small, and callers wait for them. A socket without this option is slower, not wrong.
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else {
+        return http1::serve(UnlessStalled::new(stream, connection.limits().write_timeout), connection).await;
+    };
+    let place = connection.place.clone();
+    let opened = tokio::select! {
+        opened = tokio::time::timeout(connection.limits().head_timeout, open(stream, &tls, &connection)) => opened,
+        () = place.given_up() => return,
+    };
+    connection.scheme = Scheme::Https;
+    match opened {
+        Ok(Opened::Http1(stream)) => http1::serve(stream, connection).await,
+        Ok(Opened::Http2(stream)) => http2::serve(stream, connection).await,
+        Ok(Opened::Nothing) => {}
+        Err(_) => tracing::debug!("a TLS handshake took too long"),
+    }
+}
+
+/// A connection after its TLS handshake.
+enum Opened<S> {
+    Http1(S),
+    Http2(S),
+    /// It has ended.
+    Nothing,
+}
+
+async fn open(stream: TcpStream, tls: &Tls, connection: &Connection) -> Opened<impl AsyncRead + AsyncWrite + Unpin + Send + use<>> {
+    let mut first = [0];
+    match stream.peek(&mut first).await {
+        Ok(1) if first[0] == TLS_HANDSHAKE => {}
+        Ok(1) => {
+            explain(stream, connection).await;
+            return Opened::Nothing;
+        }
+        Ok(_) | Err(_) => return Opened::Nothing,
+    }
+    match tls.accept(UnlessStalled::new(stream, connection.limits().write_timeout)).await {
+        Ok(stream) if Tls::speaks_http2(&stream) => Opened::Http2(stream),
+        Ok(stream) => Opened::Http1(stream),
+        Err(error) => {
+            tracing::debug!(%error, "a TLS handshake failed");
+            Opened::Nothing
+        }
+    }
+}
+
+/// Answers a caller that uses plain HTTP where only TLS is served.
+async fn explain(stream: TcpStream, connection: &Connection) {
+    let unread = Unread::default();
+    unread.note();
+    let mut stream = Lingering::new(UnlessStalled::new(stream, connection.limits().write_timeout), unread);
+    let answer = connection.front.answer_without_tls();
+    // The caller may be gone already.
+    if stream.write_all(&answer).await.is_ok() {
+        drop(stream.shutdown().await);
+    }
+}
