@@ -11,6 +11,7 @@ use crate::call::Call;
 use crate::paging::{CursorInvalid, Page};
 use crate::permissions::Permission;
 use crate::problem::Problem;
+use crate::query::Query;
 
 /// The orders of a list over a view, by the values of the parameter `sort`; the first is the default.
 pub(crate) const SORTS: [(&str, Order); 2] = [("-position", Order::NewestFirst), ("position", Order::OldestFirst)];
@@ -28,7 +29,8 @@ pub(crate) struct Listed<T> {
     pub(crate) page: Page,
 }
 
-/// Reads a page of a view in the requested order. Each of `columns` is filtered by the parameter of its name.
+/// Reads a page of a view in the requested order. Each of `columns` is filtered by the parameter of its name, and
+/// the parameter `id` selects rows by their keys.
 pub(crate) async fn rows<V, P>(call: &Call, allowed: &Allowed<P>, columns: &[Column]) -> Result<Listed<V>, Problem>
 where
     V: View + Send + 'static,
@@ -107,10 +109,11 @@ where
 {
     const TIME: &str = "a time such as 2026-03-28T09:00:00Z";
     let query = call.query();
-    let given = columns.iter().filter_map(|column| Some(Filter::is(*column, query.text(column.as_str())?)));
-    filters.extend(given);
+    filters.extend(given(query, columns));
+    let ids: Vec<String> = query.texts("id").map(str::to_owned).collect();
     let list = ListQuery {
         view: V::NAME,
+        keys: (!ids.is_empty()).then_some(ids),
         filters,
         since: query.parsed("since", TIME)?,
         until: query.parsed("until", TIME)?,
@@ -121,6 +124,14 @@ where
     let rows =
         call.api().threads.blocking(move |ports| ports.views.list(&list)?.iter().map(ensue_views::Row::read).collect::<Result<_, _>>());
     Ok(rows.await??)
+}
+
+/// Returns the filters of these columns that the request has.
+pub(crate) fn given(query: &Query, columns: &[Column]) -> impl Iterator<Item = Filter> {
+    columns.iter().filter_map(|column| {
+        let values: Vec<String> = query.texts(column.as_str()).map(str::to_owned).collect();
+        (!values.is_empty()).then(|| Filter::any_of(*column, values))
+    })
 }
 
 /// Returns a page of the catalog's items, in the order of their names.

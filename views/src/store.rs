@@ -177,6 +177,8 @@ pub struct NewRow {
 pub struct ListQuery {
     /// The view.
     pub view: ViewName,
+    /// Only the rows with these keys. A text that cannot be a key finds nothing.
+    pub keys: Option<Vec<String>>,
     /// The conditions, all of which a row must meet.
     pub filters: Vec<Filter>,
     /// Only rows that began at this time or later.
@@ -194,7 +196,7 @@ pub struct ListQuery {
 impl ListQuery {
     /// Returns a query for the newest 50 rows of a view.
     pub fn newest(view: ViewName) -> Self {
-        Self { view, filters: Vec::new(), since: None, until: None, order: Order::NewestFirst, after: None, limit: 50 }
+        Self { view, keys: None, filters: Vec::new(), since: None, until: None, order: Order::NewestFirst, after: None, limit: 50 }
     }
 
     /// Adds the condition that a column has this value.

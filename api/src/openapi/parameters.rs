@@ -5,7 +5,7 @@
 use ensue_engine::executions::facts;
 use ensue_engine::executions::labels::LABELS_MAX;
 use ensue_engine::ports::OutputStream;
-use ensue_views::{enforcements, executions, inquiries};
+use ensue_views::{dead_letters, enforcements, executions, inquiries};
 use serde_json::{Value, json};
 
 use crate::cloudevents::{ATTRIBUTES, Attribute, STRUCTURED};
@@ -14,6 +14,7 @@ use crate::keyed::KEY_BYTES_MAX;
 use crate::listing::SORTS;
 use crate::operation::{Conditional, Honored, Operation, Takes, WaitsFor};
 use crate::paging::LIMIT_DEFAULT;
+use crate::query::SEVERAL;
 use crate::route::{INQUIRY_LIST, Route};
 use crate::sizes::LIMIT_MAX;
 use crate::wire::verdicts::Definitions;
@@ -115,6 +116,14 @@ fn header((name, description): (&str, &str), schema: &Value) -> Value {
 
 /// Returns the schema of a parameter, and its description; `None` if no operation has it.
 fn in_query(operation: &Operation, name: &str) -> Option<(Value, &'static str)> {
+    let (schema, description) = of_one_value(operation, name)?;
+    let several = SEVERAL.iter().find(|(several, _)| *several == name);
+    let schema = several.map_or(schema.clone(), |(_, most)| json!({ "type": "array", "items": schema, "maxItems": most }));
+    Some((schema, description))
+}
+
+/// Returns the schema of one value of a parameter, and the description of the parameter.
+fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static str)> {
     let text = json!({ "type": "string", "pattern": "^[^\\u0000]*$" });
     let yes_or_no = json!({ "type": "boolean" });
     let words = |words: &[&str]| json!({ "type": "string", "enum": words });
@@ -127,13 +136,18 @@ fn in_query(operation: &Operation, name: &str) -> Option<(Value, &'static str)> 
         ),
         "cursor" => (text, "`next` of the previous page, unchanged."),
         "status" if operation.id == INQUIRY_LIST => {
-            (words(&inquiries::InquiryStatus::ALL.map(inquiries::InquiryStatus::as_str)), "Only those with this status.")
+            (words(&inquiries::InquiryStatus::ALL.map(inquiries::InquiryStatus::as_str)), "Only those with one of these statuses.")
         }
         "mine" => (yes_or_no, "Whether to list only inquiries that ask the caller, by name or by role."),
         "execution" => (text, "Only the inquiry that this execution opened."),
         "assignee" => (text, "Only inquiries that ask this assignee: `role:<role>`, or the name of a token."),
-        "status" => (words(&executions::Status::ALL.map(executions::Status::as_str)), "Only those with this status."),
-        "outcome" => (words(&enforcements::OutcomeName::ALL.map(enforcements::OutcomeName::as_str)), "Only those with this outcome."),
+        "status" if operation.id == "dead_letter_list" => {
+            (words(&dead_letters::LetterStatus::ALL.map(dead_letters::LetterStatus::as_str)), "Only those with one of these statuses.")
+        }
+        "status" => (words(&executions::Status::ALL.map(executions::Status::as_str)), "Only those with one of these statuses."),
+        "outcome" => {
+            (words(&enforcements::OutcomeName::ALL.map(enforcements::OutcomeName::as_str)), "Only those with one of these outcomes.")
+        }
         "definitions" => {
             (words(&Definitions::ALL.map(|(name, _)| name)), "Judged by the definitions at that time, or by the current ones.")
         }
@@ -163,9 +177,9 @@ fn in_query(operation: &Operation, name: &str) -> Option<(Value, &'static str)> 
         }
         "rerun_of" => (text, "Only reruns of this execution."),
         "parent" => (text, "Only steps of this workflow execution."),
-        "trigger" | "source" | "correlation" | "rule" | "event" | "action" | "pack" | "sensor" | "name" => {
-            (text, "Only those with this name or id.")
-        }
+        "id" => (text, "Only those with one of these ids."),
+        "trigger" | "rule" | "action" => (text, "Only those with one of these names."),
+        "source" | "correlation" | "event" | "pack" | "sensor" | "name" => (text, "Only those with this name or id."),
         _ => return None,
     })
 }

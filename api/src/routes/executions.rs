@@ -45,6 +45,7 @@ pub(super) fn declare(routes: &mut Routes) {
             "execution_list",
             "Lists executions, newest first",
             &[
+                "id",
                 "status",
                 "action",
                 "rule",
@@ -91,7 +92,7 @@ pub(super) async fn list(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcom
 /// Reads the page of executions that a request asks for.
 pub(super) async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>) -> Result<Listed<Execution>, Problem> {
     let query = call.query();
-    query.one_of("status", &Status::ALL.map(|status| (status.as_str(), status)))?;
+    query.each_of("status", &Status::ALL.map(|status| (status.as_str(), status)))?;
     let mut columns = vec![Column::Status, Column::Action, Column::Rule, Column::RerunOf];
     let mut filters = labelled(query)?;
     match (query.text("parent"), query.text("correlation")) {

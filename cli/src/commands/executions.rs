@@ -354,10 +354,10 @@ impl Listed {
     async fn run(self, asking: &Asking, client: &Client) -> Outcome {
         let filters = self.filters.with_whole_ids(client).await?;
         let rerun_of = ids::whole_if_any(client, &[ids::EXECUTION], self.rerun_of).await?;
-        let columns = match filters.status.as_deref() {
+        let columns = match filters.status.as_slice() {
             _ if filters.parent.is_some() => STEP_COLUMNS,
-            Some("delayed") => DELAYED_COLUMNS,
-            Some(_) | None => COLUMNS,
+            [status] if status == "delayed" => DELAYED_COLUMNS,
+            _ => COLUMNS,
         };
         let is_picked = filters.error_kind.is_some();
         let mut query = filters.query();

@@ -244,11 +244,16 @@ fn fits(row: &NewRow, query: &ListQuery) -> bool {
         let mut wanted = filter.any_of.iter().filter_map(|value| filter.column.value(value));
         found.is_some_and(|found| wanted.any(|wanted| found.is_found_by(&wanted)))
     });
+    let has_key = query.keys.as_ref().is_none_or(|keys| keys.iter().any(|key| query.view.key(key).as_ref() == Some(&row.key)));
     let is_beyond = query.after.is_none_or(|after| match query.order {
         Order::OldestFirst => row.position > after,
         Order::NewestFirst => row.position < after,
     });
-    has_values && is_beyond && query.since.is_none_or(|since| row.began_at >= since) && query.until.is_none_or(|until| row.began_at < until)
+    has_key
+        && has_values
+        && is_beyond
+        && query.since.is_none_or(|since| row.began_at >= since)
+        && query.until.is_none_or(|until| row.began_at < until)
 }
 
 fn shown(row: &NewRow) -> Row {

@@ -15,6 +15,8 @@ on_every_view_store! {
     paging_while_rows_are_added_neither_skips_nor_repeats
     unknown_filter_of_a_view_is_rejected
     impossible_value_finds_nothing
+    several_values_of_a_filter_find_each_row_once_in_order
+    rows_of_keys_are_listed_in_the_order_of_positions
     filter_value_is_never_interpreted
     time_range_includes_its_start_and_excludes_its_end
     clock_that_went_back_hides_no_row
@@ -83,6 +85,33 @@ fn impossible_value_finds_nothing(subject: &mut Subject) {
     assert_eq!(subject.positions(&events().with(Column::Correlation, "yesterday")), NOTHING);
     assert_eq!(subject.positions(&events().with(Column::Trigger, "garden.snowed")), NOTHING);
     assert_eq!(subject.positions(&events().with(Column::Trigger, "")), NOTHING);
+}
+
+fn several_values_of_a_filter_find_each_row_once_in_order(subject: &mut Subject) {
+    let of = |number: u64| event(number, ["garden.rained", "garden.frozen", "garden.dried"][number as usize % 3], "api", 1);
+    subject.insert(ViewName::Events, (1..=9).map(of));
+    let either = |triggers: &[&str]| Filter::any_of(Column::Trigger, triggers.iter().map(|one| (*one).to_owned()).collect());
+    let events = |triggers| ListQuery { filters: vec![either(triggers)], ..ListQuery::newest(ViewName::Events) };
+    assert_eq!(subject.positions(&events(&["garden.rained", "garden.dried", "garden.rained"])), [9, 8, 6, 5, 3, 2]);
+    assert_eq!(
+        subject.positions(&ListQuery { order: Order::OldestFirst, limit: 3, ..events(&["garden.rained", "garden.dried"]) }),
+        [2, 3, 5]
+    );
+    assert_eq!(subject.positions(&events(&["garden.snowed", "garden.frozen"])), [7, 4, 1]);
+    let many: Vec<String> = (0..200).map(|number| format!("garden.number_{number}")).chain(["garden.frozen".to_owned()]).collect();
+    let of_many = ListQuery { filters: vec![Filter::any_of(Column::Trigger, many)], ..ListQuery::newest(ViewName::Events) };
+    assert_eq!(subject.positions(&of_many), [7, 4, 1]);
+}
+
+fn rows_of_keys_are_listed_in_the_order_of_positions(subject: &mut Subject) {
+    subject.insert(ViewName::DeadLetters, (1..=6).map(|number| letter(number, ["garden.bell", "garden.gauge"][number as usize % 2])));
+    let keys = |numbers: &[u64]| Some(numbers.iter().map(|number| id(*number).to_string()).collect());
+    let of = |numbers: &[u64]| ListQuery { keys: keys(numbers), ..letters() };
+    assert_eq!(subject.positions(&of(&[2, 5, 4, 99, 2])), [5, 4, 2]);
+    assert_eq!(subject.positions(&of(&[2, 5, 4]).with(Column::Sensor, "garden.bell")), [4, 2]);
+    assert_eq!(subject.positions(&ListQuery { order: Order::OldestFirst, after: Some(Position(2)), ..of(&[2, 5, 4]) }), [4, 5]);
+    assert_eq!(subject.positions(&of(&[])), NOTHING);
+    assert_eq!(subject.positions(&ListQuery { keys: Some(vec!["no id".to_owned()]), ..letters() }), NOTHING);
 }
 
 fn filter_value_is_never_interpreted(subject: &mut Subject) {
@@ -229,6 +258,7 @@ fn every_query_equals_a_scan_of_all_rows(subject: &mut Subject) {
                     });
                     let query = ListQuery {
                         view,
+                        keys: None,
                         filters: filters.collect(),
                         since: since.map(time),
                         until: until.map(time),
