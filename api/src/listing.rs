@@ -4,7 +4,7 @@
 
 use ensue_engine::record::Position;
 use ensue_views::store::{Filter, ListQuery, Order};
-use ensue_views::{Column, View};
+use ensue_views::{Column, View, ViewName};
 
 use crate::auth::Allowed;
 use crate::call::Call;
@@ -107,23 +107,30 @@ async fn read_rows<V>(
 where
     V: View + Send + 'static,
 {
-    const TIME: &str = "a time such as 2026-03-28T09:00:00Z";
     let query = call.query();
     filters.extend(given(query, columns));
-    let ids: Vec<String> = query.texts("id").map(str::to_owned).collect();
     let list = ListQuery {
-        view: V::NAME,
-        keys: (!ids.is_empty()).then_some(ids),
         filters,
-        since: query.parsed("since", TIME)?,
-        until: query.parsed("until", TIME)?,
         order: query.one_of("sort", &SORTS)?.unwrap_or(SORTS[0].1),
         after: after.map(place).transpose()?,
         limit,
+        ..asked(query, V::NAME)?
     };
     let rows =
         call.api().threads.blocking(move |ports| ports.views.list(&list)?.iter().map(ensue_views::Row::read).collect::<Result<_, _>>());
     Ok(rows.await??)
+}
+
+/// Returns a query for the rows with the requested ids and times.
+pub(crate) fn asked(query: &Query, view: ViewName) -> Result<ListQuery, Problem> {
+    const TIME: &str = "a time such as 2026-03-28T09:00:00Z";
+    let ids: Vec<String> = query.texts("id").map(str::to_owned).collect();
+    Ok(ListQuery {
+        keys: (!ids.is_empty()).then_some(ids),
+        since: query.parsed("since", TIME)?,
+        until: query.parsed("until", TIME)?,
+        ..ListQuery::newest(view)
+    })
 }
 
 /// Returns the filters of these columns that the request has.

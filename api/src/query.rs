@@ -15,8 +15,10 @@ pub(crate) const REPEATED: [&str; 1] = ["label"];
 
 /// The parameters that can have several values, one of which must apply: repeated, or separated by commas. Each
 /// with the maximum number of its values.
-pub(crate) const SEVERAL: [(&str, usize); 6] = [
+pub(crate) const SEVERAL: [(&str, usize); 8] = [
     ("id", IDS_MAX),
+    ("by", VALUES_MAX),
+    ("kind", VALUES_MAX),
     ("status", VALUES_MAX),
     ("outcome", VALUES_MAX),
     ("action", VALUES_MAX),

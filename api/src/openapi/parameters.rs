@@ -16,6 +16,8 @@ use crate::operation::{Conditional, Honored, Operation, Takes, WaitsFor};
 use crate::paging::LIMIT_DEFAULT;
 use crate::query::SEVERAL;
 use crate::route::{INQUIRY_LIST, Route};
+use crate::routes::counts::{BY, COUNTED};
+use crate::routes::log::RECORD_LIST;
 use crate::sizes::LIMIT_MAX;
 use crate::wire::verdicts::Definitions;
 
@@ -158,6 +160,13 @@ fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static st
         "again" => (yes_or_no, "Whether executions that were already rerun are rerun again. Without it, they are left out."),
         "bodies" => (yes_or_no, "Whether each record includes its body, as `content`. A page may then hold fewer than `limit`."),
         "dry_run" => (yes_or_no, "Whether to check everything and do nothing."),
+        "stream" if operation.id == RECORD_LIST => (text, "Only records of this stream, such as `execution/` and an id."),
+        "kind" => (
+            text,
+            "Only records of one of these kinds. With a filter, a request examines at most 10,000 records, so a page may hold fewer than `limit` and still have a `next`.",
+        ),
+        "actor" => (text, "Only records that this actor asked for, such as `token/ana`."),
+        "root" => (text, "Only records that were caused, directly or not, by the record with this id, and that record."),
         "stream" => (words(&OutputStream::ALL.map(OutputStream::as_str)), "Only this stream."),
         "follow" => (yes_or_no, "Whether to continue with new output as it is printed."),
         "named" => (yes_or_no, "Whether each event is named after the kind of its record. `false` by default."),
@@ -167,8 +176,15 @@ fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static st
         ),
         "since" => (time, "Only those at or after this time."),
         "until" => (time, "Only those before this time."),
+        "of" => (words(&COUNTED.map(|(name, _)| name)), "What is counted. Required."),
+        "by" => (words(&BY.map(|(name, _)| name)), "The values that make a group. Without it, all are one group."),
+        "attempts_min" => {
+            (number(u32::MAX.into()), "Only those with at least this number of attempts. Examines rows as `error_kind` does.")
+        }
+        "is_root" => (yes_or_no, "Whether to list only executions that are not steps, or only steps. Examines rows as `error_kind` does."),
         "attempt" => (number(u32::MAX.into()), "The number of the attempt."),
         "offset" => (number(u64::MAX), "The number of bytes of the stream to skip."),
+        "tail" => (number(u64::MAX), "How many bytes from the end of the stream to return. Not with `offset` or `follow`."),
         "after" => (number(u64::MAX), "The position to start after."),
         "label" => {
             let label = json!({ "type": "string", "pattern": LABEL, "examples": ["site=eu"] });

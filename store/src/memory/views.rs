@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use ensue_engine::record::Position;
 use ensue_views::retention::{Elapsed, Ended, Removal, Removed, RetainedViews};
-use ensue_views::store::{AllPassedOver, Change, Changes, LIST_ROWS_MAX, NewRow, Order};
+use ensue_views::store::{AllPassedOver, COUNTED_ROWS_MAX, Change, Changes, CountQuery, Counts, Group, LIST_ROWS_MAX, NewRow, Order};
 use ensue_views::{Column, ListQuery, Row, Term, ViewError, ViewName, ViewReader, ViewStore};
 
 /// Views in memory.
@@ -218,6 +218,22 @@ impl ViewReader for MemoryViewReader {
             Order::OldestFirst => fits.take(limit).map(shown).collect(),
             Order::NewestFirst => fits.rev().take(limit).map(shown).collect(),
         })
+    }
+
+    fn count(&self, query: &CountQuery) -> Result<Counts, ViewError> {
+        query.check()?;
+        let (rows, kept) = (ListQuery { after: None, ..query.rows.clone() }, self.kept());
+        let columns = rows.view.columns();
+        let values = |row: &NewRow| {
+            let value = |by: &Column| columns.iter().position(|column| column == by).and_then(|at| row.columns.get(at)?.as_ref());
+            query.by.iter().map(|by| value(by).map(ToString::to_string)).collect::<Vec<_>>()
+        };
+        let mut counts: BTreeMap<Vec<Option<String>>, u64> = BTreeMap::new();
+        for row in kept.of(rows.view).filter(|row| fits(row, &rows)).take(COUNTED_ROWS_MAX) {
+            *counts.entry(values(row)).or_default() += 1;
+        }
+        let is_cut = kept.of(rows.view).filter(|row| fits(row, &rows)).nth(COUNTED_ROWS_MAX).is_some();
+        Ok(Counts::of(counts.into_iter().map(|(values, count)| Group { values, count }).collect(), is_cut))
     }
 
     fn passed_over(&self) -> Result<AllPassedOver, ViewError> {

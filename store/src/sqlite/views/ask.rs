@@ -8,7 +8,7 @@ use ensue_views::dead_letters::LetterStatus;
 use ensue_views::enforcements::OutcomeName;
 use ensue_views::executions::Status;
 use ensue_views::inquiries::InquiryStatus;
-use ensue_views::store::{Filter, LIST_ROWS_MAX, Order};
+use ensue_views::store::{COUNTED_ROWS_MAX, CountQuery, Filter, LIST_ROWS_MAX, Order};
 use ensue_views::{Column, ListQuery, Term, ViewName};
 use rusqlite::types::Value;
 
@@ -22,8 +22,36 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Returns `None` if a value is impossible for its column, so that no row matches.
+    /// Returns the rows of a list. Returns `None` if a value is impossible for its column, so that no row matches.
     pub(super) fn of(query: &ListQuery) -> Option<Self> {
+        let mut asked = Self::rows(query, "position, key, document")?;
+        let limit = asked.bound(query.limit.min(LIST_ROWS_MAX) as i64);
+        let order = match query.order {
+            Order::OldestFirst => "ASC",
+            Order::NewestFirst => "DESC",
+        };
+        asked.sql = format!("{} ORDER BY position {order} LIMIT {limit}", asked.sql);
+        Some(asked)
+    }
+
+    /// Returns the number of rows in each group, with the values of the columns before it. One row more than is
+    /// counted shows that there are more.
+    pub(super) fn to_count(query: &CountQuery) -> Option<Self> {
+        let columns: Vec<String> = query.by.iter().map(|column| format!(", \"{column}\"")).collect();
+        let mut asked = Self::rows(&ListQuery { after: None, ..query.rows.clone() }, &format!("position{}", columns.concat()))?;
+        let limit = asked.bound(COUNTED_ROWS_MAX as i64 + 1);
+        let shown = query.by.iter().map(|column| match form(*column) {
+            Form::Number => format!("(SELECT name FROM names WHERE number = \"{column}\"), "),
+            Form::AsItIs | Form::Apart => format!("\"{column}\", "),
+        });
+        let groups: Vec<String> = query.by.iter().map(|column| format!("\"{column}\"")).collect();
+        let by = if groups.is_empty() { String::new() } else { format!(" GROUP BY {}", groups.join(", ")) };
+        asked.sql = format!("SELECT {}count(*) FROM (SELECT * FROM ({}) LIMIT {limit}){by}", shown.collect::<String>(), asked.sql);
+        Some(asked)
+    }
+
+    /// Selects the rows of a query, with these columns, in no particular order.
+    fn rows(query: &ListQuery, selected: &str) -> Option<Self> {
         let mut asked = Self { sql: String::new(), values: Vec::new() };
         let mut demands = Vec::new();
         let way = Way::of(query);
@@ -62,16 +90,15 @@ impl Asked {
             before.push(format!("(SELECT (max(span) + 1) * {SPAN} FROM spans WHERE earliest < {until})"));
             demands.push(format!("began_at < {until}"));
         }
-        let (order, side) = match query.order {
-            Order::OldestFirst => ("ASC", &mut behind),
-            Order::NewestFirst => ("DESC", &mut before),
+        let side = match query.order {
+            Order::OldestFirst => &mut behind,
+            Order::NewestFirst => &mut before,
         };
         side.extend(query.after.map(|after| asked.bound(place(after))));
         demands.extend(nearest("max", &behind).map(|bound| format!("position > {bound}")));
         demands.extend(nearest("min", &before).map(|bound| format!("position < {bound}")));
-        let limit = asked.bound(query.limit.min(LIST_ROWS_MAX) as i64);
         let demands = if demands.is_empty() { "true".to_owned() } else { demands.join(" AND ") };
-        let from = |index: &str| format!("SELECT position, key, document FROM {}{index} WHERE {demands}", query.view);
+        let from = |index: &str| format!("SELECT {selected} FROM {}{index} WHERE {demands}", query.view);
         let rows = match way {
             Way::Table => from(""),
             Way::Index { index, .. } => {
@@ -80,8 +107,7 @@ impl Asked {
             }
             Way::Apart { states, .. } if states.is_empty() => return None,
             Way::Apart { column, table, states } => {
-                let rows =
-                    format!("SELECT position, key, document FROM {table} CROSS JOIN {} USING (position) WHERE {demands}", query.view);
+                let rows = format!("SELECT {selected} FROM {table} CROSS JOIN {} USING (position) WHERE {demands}", query.view);
                 let mut each = Vec::new();
                 for name in apart.iter().flatten() {
                     each.extend(states.iter().map(|state| format!("{rows} AND {column} = {name} AND state = '{state}'")));
@@ -90,7 +116,7 @@ impl Asked {
                 each.join(" UNION ")
             }
         };
-        asked.sql = format!("{rows} ORDER BY position {order} LIMIT {limit}");
+        asked.sql = rows;
         Some(asked)
     }
 
