@@ -40,7 +40,7 @@ use crate::queues::QueueName;
 use crate::quotas::Caller;
 use crate::rates::{self, Class, Standing};
 use crate::respond;
-use crate::route::{self, Route};
+use crate::route::{self, Route, is_write};
 use crate::routes::{self, hooks};
 use crate::settings::Settings;
 
@@ -263,7 +263,7 @@ impl Front {
             }
         }
         let response = coding::coded(&self.api.threads, self.api.queue(QueueName::AnswerBytes), coding, response).await;
-        let mut response = self.within_memory(response).unwrap_or_else(|why| Problem::of(&why).render(&context, uri.path()));
+        let mut response = self.within_memory(&method, response).unwrap_or_else(|why| Problem::of(&why).render(&context, uri.path()));
         let read = leftover.discard(response.status()).await;
         finish(&context, read, response.headers_mut());
         to_page.write_to(response.headers_mut());
@@ -354,12 +354,12 @@ impl Front {
     }
 
     /// Counts a large answer until it is written. If there is no memory for it, a caller that only reads gets
-    /// this error. A caller that changed something (the answer names its position) gets the answer all the
-    /// same, because otherwise it would repeat the change.
-    fn within_memory(&self, response: Response<Body>) -> Result<Response<Body>, TooMuchUnwritten> {
+    /// this error. A caller that changed something (the answer to its write names a position) gets the answer
+    /// all the same, because otherwise it would repeat the change.
+    fn within_memory(&self, method: &Method, response: Response<Body>) -> Result<Response<Body>, TooMuchUnwritten> {
         let Some(bytes) = response.body().size_hint().exact().filter(|bytes| *bytes >= LARGE_ANSWER_BYTES) else { return Ok(response) };
         let queue = self.api.queue(QueueName::AnswerBytes);
-        let has_changed = response.headers().contains_key(ENSUE_POSITION);
+        let has_changed = is_write(method) && response.headers().contains_key(ENSUE_POSITION);
         let held = if has_changed { queue.enter_anyway(bytes) } else { queue.enter_however_large(bytes).ok_or(TooMuchUnwritten)? };
         Ok(response.map(|body| Body::new(Holding::new(body, held))))
     }

@@ -4,13 +4,14 @@
 
 use ensue_engine::record::Position;
 use ensue_views::store::{Filter, ListQuery, Order};
-use ensue_views::{Column, View};
+use ensue_views::{Column, View, ViewName};
 
 use crate::auth::{Allowed, Proof};
 use crate::call::Call;
 use crate::paging::{CursorInvalid, Page};
 use crate::permissions::Permission;
 use crate::problem::Problem;
+use crate::query::Query;
 
 /// The orders of a list over a view, by the values of the parameter `sort`; the first is the default.
 pub(crate) const SORTS: [(&str, Order); 2] = [("-position", Order::NewestFirst), ("position", Order::OldestFirst)];
@@ -28,7 +29,8 @@ pub(crate) struct Listed<T> {
     pub(crate) page: Page,
 }
 
-/// Reads a page of a view in the requested order. Each of `columns` is filtered by the parameter of its name.
+/// Reads a page of a view in the requested order. Each of `columns` is filtered by the parameter of its name, and
+/// the parameter `id` selects rows by their keys.
 pub(crate) async fn rows<V, P>(call: &Call, allowed: &Allowed<P>, columns: &[Column]) -> Result<Listed<V>, Problem>
 where
     V: View + Send + 'static,
@@ -105,22 +107,38 @@ async fn read_rows<V>(
 where
     V: View + Send + 'static,
 {
-    const TIME: &str = "a time such as 2026-03-28T09:00:00Z";
     let query = call.query();
-    let given = columns.iter().filter_map(|column| Some(Filter::is(*column, query.text(column.as_str())?)));
-    filters.extend(given);
+    filters.extend(given(query, columns));
     let list = ListQuery {
-        view: V::NAME,
         filters,
-        since: query.parsed("since", TIME)?,
-        until: query.parsed("until", TIME)?,
         order: query.one_of("sort", &SORTS)?.unwrap_or(SORTS[0].1),
         after: after.map(place).transpose()?,
         limit,
+        ..asked(query, V::NAME)?
     };
     let rows =
         call.api().threads.blocking(move |ports| ports.views.list(&list)?.iter().map(ensue_views::Row::read).collect::<Result<_, _>>());
     Ok(rows.await??)
+}
+
+/// Returns a query for the rows with the requested ids and times.
+pub(crate) fn asked(query: &Query, view: ViewName) -> Result<ListQuery, Problem> {
+    const TIME: &str = "a time such as 2026-03-28T09:00:00Z";
+    let ids: Vec<String> = query.texts("id").map(str::to_owned).collect();
+    Ok(ListQuery {
+        keys: (!ids.is_empty()).then_some(ids),
+        since: query.parsed("since", TIME)?,
+        until: query.parsed("until", TIME)?,
+        ..ListQuery::newest(view)
+    })
+}
+
+/// Returns the filters of these columns that the request has.
+pub(crate) fn given(query: &Query, columns: &[Column]) -> impl Iterator<Item = Filter> {
+    columns.iter().filter_map(|column| {
+        let values: Vec<String> = query.texts(column.as_str()).map(str::to_owned).collect();
+        (!values.is_empty()).then(|| Filter::any_of(*column, values))
+    })
 }
 
 /// Returns a page of items that are in memory, such as those of the catalog, in the order of their names.

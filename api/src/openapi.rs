@@ -254,8 +254,12 @@ fn responses(route: &Route, parts: &mut Parts) -> Map<String, Value> {
     }
     if route.is_tagged() {
         responses["200"]["headers"]["ETag"] = header_references(&[Header::ETag])["ETag"].take();
-        let known =
-            Given { status: 304, means: "The caller has the current version.", content: Content::Nothing, headers: &[Header::ETag] };
+        let mut headers: &[Header] = &[Header::ETag];
+        if route.shows_views() {
+            headers = &[Header::ETag, Header::Position];
+            responses["200"]["headers"]["Ensue-Position"] = header_references(&[Header::Position])["Ensue-Position"].take();
+        }
+        let known = Given { status: 304, means: "The caller has the current version.", content: Content::Nothing, headers };
         responses.insert(known.status.to_string(), answer(&known, &mut parts.answers));
     }
     let mut codes: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
@@ -412,7 +416,7 @@ fn told(header: Header) -> (&'static str, &'static str) {
     match header {
         Header::Position => (
             "Ensue-Position",
-            "The position of the write. A read that sends it in this header sees the write. Absent if nothing was written.",
+            "The position of a write, absent if nothing was written; or the position of the log that the answer of a read shows at least. A read that sends it in this header shows that position or a later one.",
         ),
         Header::Location => ("Location", "The path of the resource."),
         Header::Link => ("Link", "The next page, with `rel=\"next\"`; absent on the last one."),

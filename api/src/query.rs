@@ -10,8 +10,26 @@ use thiserror::Error;
 
 use crate::problem::{Problem, quoted};
 
-/// The parameters that can be repeated.
+/// The parameters that can be repeated, and whose values must all apply.
 pub(crate) const REPEATED: [&str; 1] = ["label"];
+
+/// The parameters that can have several values, one of which must apply: repeated, or separated by commas. Each
+/// with the maximum number of its values.
+pub(crate) const SEVERAL: [(&str, usize); 8] = [
+    ("id", IDS_MAX),
+    ("by", VALUES_MAX),
+    ("kind", VALUES_MAX),
+    ("status", VALUES_MAX),
+    ("outcome", VALUES_MAX),
+    ("action", VALUES_MAX),
+    ("rule", VALUES_MAX),
+    ("trigger", VALUES_MAX),
+];
+
+/// The maximum number of ids in one request.
+pub(crate) const IDS_MAX: usize = 200;
+/// The maximum number of values of another filter.
+pub(crate) const VALUES_MAX: usize = 20;
 
 /// Why a request's parameters are rejected.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Explain)]
@@ -66,12 +84,20 @@ impl Query {
             let Some(known_name) = known.iter().copied().find(|known| *known == name) else {
                 return Err(ParameterRefusal::Unknown { name: quoted(&name), known });
             };
-            if query.text(known_name).is_some() && !REPEATED.contains(&known_name) {
+            let several = SEVERAL.iter().find(|(name, _)| *name == known_name);
+            if query.text(known_name).is_some() && several.is_none() && !REPEATED.contains(&known_name) {
                 return Err(ParameterRefusal::Doubled(quoted(&name)));
             }
             let value = decoded(value).filter(|value| !value.contains('\0'));
             let value = value.ok_or_else(|| bad(known_name, "is not UTF-8 text without NUL"))?;
-            query.values.push((known_name, value));
+            let Some((_, most)) = several else {
+                query.values.push((known_name, value));
+                continue;
+            };
+            query.values.extend(value.split(',').map(|value| (known_name, value.to_owned())));
+            if query.texts(known_name).count() > *most {
+                return Err(bad(known_name, format!("has more than {most} values")));
+            }
         }
         Ok(query)
     }
@@ -81,7 +107,7 @@ impl Query {
         self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Returns all values of a repeated parameter.
+    /// Returns all values of a parameter.
     pub(crate) fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
         self.values.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
@@ -97,14 +123,12 @@ impl Query {
 
     /// Returns the value of a parameter that must be one of a closed list.
     pub(crate) fn one_of<T: Copy>(&self, name: &'static str, values: &[(&'static str, T)]) -> Result<Option<T>, Problem> {
-        let Some(text) = self.text(name) else { return Ok(None) };
-        match values.iter().find(|(known, _)| *known == text) {
-            Some((_, value)) => Ok(Some(*value)),
-            None => {
-                let known: Vec<&str> = values.iter().map(|(known, _)| *known).collect();
-                Err(bad(name, format!("is `{}`; it must be one of `{}`", quoted(text), known.join("`, `"))).into())
-            }
-        }
+        Ok(self.text(name).map(|text| one_of(name, text, values)).transpose()?)
+    }
+
+    /// Returns the values of a parameter, each of which must be one of a closed list.
+    pub(crate) fn each_of<T: Copy>(&self, name: &'static str, values: &[(&'static str, T)]) -> Result<Vec<T>, ParameterRefusal> {
+        self.texts(name).map(|text| one_of(name, text, values)).collect()
     }
 
     /// Returns all parameters in the order of the known names, except those in `without`: the text that a
@@ -119,6 +143,16 @@ impl Query {
     pub(crate) fn encoded(&self, without: &[&str]) -> String {
         let pairs = self.values.iter().filter(|(name, _)| !without.contains(name));
         pairs.map(|(name, value)| format!("{name}={}", encoded(value))).collect::<Vec<_>>().join("&")
+    }
+}
+
+fn one_of<T: Copy>(name: &'static str, text: &str, values: &[(&'static str, T)]) -> Result<T, ParameterRefusal> {
+    match values.iter().find(|(known, _)| *known == text) {
+        Some((_, value)) => Ok(*value),
+        None => {
+            let known: Vec<&str> = values.iter().map(|(known, _)| *known).collect();
+            Err(bad(name, format!("is `{}`; it must be one of `{}`", quoted(text), known.join("`, `"))))
+        }
     }
 }
 
@@ -141,12 +175,12 @@ pub(crate) fn decoded(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    const KNOWN: &[&str] = &["limit", "trigger"];
+    const KNOWN: &[&str] = &["limit", "source", "trigger"];
 
     #[test]
     fn unknown_parameter_error_lists_the_known_ones() {
         let refusal = Query::parse(Some("limit=1&colour=red"), KNOWN).unwrap_err();
-        assert_eq!(refusal.to_string(), "there is no parameter `colour` here; the parameters are `limit`, `trigger`");
+        assert_eq!(refusal.to_string(), "there is no parameter `colour` here; the parameters are `limit`, `source`, `trigger`");
         assert_eq!(Query::parse(Some("a"), &[]).unwrap_err().to_string(), "there is no parameter `a` here; this path has no parameters");
     }
 
@@ -166,9 +200,25 @@ mod tests {
     }
 
     #[test]
+    fn several_values_are_repeated_or_separated_by_commas() {
+        let known: &[&str] = &["id", "status"];
+        let apart = Query::parse(Some("status=failed&status=queued"), known).unwrap();
+        let together = Query::parse(Some("status=queued%2Cfailed"), known).unwrap();
+        assert_eq!(apart.texts("status").collect::<Vec<_>>(), ["failed", "queued"]);
+        assert_eq!(apart.canonical(&[]), together.canonical(&[]));
+        assert_eq!(apart.each_of("status", &[("failed", 1), ("queued", 2)]), Ok(vec![1, 2]));
+        let refused = apart.each_of("status", &[("failed", 1)]).unwrap_err();
+        assert_eq!(refused.to_string(), "the parameter `status` is `queued`; it must be one of `failed`");
+        let ids = |count: usize| format!("id={}", vec!["a"; count].join(","));
+        assert_eq!(Query::parse(Some(&ids(200)), known).unwrap().texts("id").count(), 200);
+        let refused = Query::parse(Some(&ids(201)), known).unwrap_err();
+        assert_eq!(refused.to_string(), "the parameter `id` has more than 200 values");
+    }
+
+    #[test]
     fn values_are_decoded_and_must_be_text() {
-        let query = Query::parse(Some("trigger=a%2Eb+c&limit="), KNOWN).unwrap();
-        assert_eq!((query.text("trigger"), query.text("limit")), (Some("a.b c"), Some("")));
+        let query = Query::parse(Some("source=a%2Eb+c&limit="), KNOWN).unwrap();
+        assert_eq!((query.text("source"), query.text("limit")), (Some("a.b c"), Some("")));
         for bytes in ["limit=%ff", "limit=%00"] {
             assert!(matches!(Query::parse(Some(bytes), KNOWN), Err(ParameterRefusal::Bad { .. })), "{bytes}");
         }

@@ -4,7 +4,7 @@
 
 use axum::http::Method;
 
-use crate::operation::{Content, Keying, Operation};
+use crate::operation::{Content, Keying, Operation, WaitsFor};
 
 /// The base path of the API.
 pub const BASE: &str = "/api/v1";
@@ -126,13 +126,15 @@ impl Route {
         self.method == Method::GET && self.operation.gives.iter().flatten().any(|given| is_text(given.content))
     }
 
+    /// Reports whether answers have the position of the views that they show.
+    pub(crate) fn shows_views(&self) -> bool {
+        shows_views(&self.method, &self.operation)
+    }
+
     /// Reports whether answers have a tag of their bytes and `If-None-Match` is honored: reads that return
     /// JSON.
     pub(crate) fn is_tagged(&self) -> bool {
-        let gives_json = |content| matches!(content, Content::Json(_) | Content::JsonForms(_) | Content::JsonTextOrEvents { .. });
-        let given = self.operation.gives.iter().flatten();
-        let is_read = self.method == Method::GET && self.demands != Demand::Nothing;
-        is_read && given.into_iter().any(|given| given.status == 200 && gives_json(given.content))
+        self.method == Method::GET && self.demands != Demand::Nothing && gives_json(&self.operation)
     }
 }
 
@@ -169,6 +171,16 @@ pub(crate) fn template<'t>(table: &'t [Route], path: &str) -> Option<&'t str> {
 /// Reports whether authenticated requests are carried out once under their keys.
 pub(crate) fn is_keyed(method: &Method, operation: &Operation) -> bool {
     *method == Method::POST && operation.keying == Keying::Honored
+}
+
+/// Reports whether answers are JSON from the views, and have the position that they show.
+pub(crate) fn shows_views(method: &Method, operation: &Operation) -> bool {
+    *method == Method::GET && operation.waits_for == WaitsFor::Views && gives_json(operation)
+}
+
+fn gives_json(operation: &Operation) -> bool {
+    let is_json = |content| matches!(content, Content::Json(_) | Content::JsonForms(_) | Content::JsonTextOrEvents { .. });
+    operation.gives.iter().flatten().any(|given| given.status == 200 && is_json(given.content))
 }
 
 /// Reports whether a method can change something.

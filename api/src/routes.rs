@@ -9,12 +9,14 @@ mod artifacts;
 mod backfill;
 mod bulk;
 mod control;
+pub(crate) mod counts;
 mod dead_letters;
 mod docs;
 mod enforcements;
 mod events;
 mod executions;
 mod grants;
+mod graph;
 mod health;
 pub(crate) mod hooks;
 mod identities;
@@ -23,7 +25,7 @@ mod installed;
 pub(crate) mod judged;
 mod keys;
 mod locks;
-mod log;
+pub(crate) mod log;
 mod logs;
 mod me;
 mod node;
@@ -41,19 +43,21 @@ mod vars;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{RawPathParams, Request};
-use axum::http::{Method, header};
+use axum::http::{HeaderValue, Method, Response, StatusCode, header};
 use axum::routing::{MethodFilter, on};
 
 use crate::api::Api;
 use crate::auth::{Allowed, Known, Proof, Secrecy};
 use crate::call::Call;
+use crate::context::ENSUE_POSITION;
 use crate::operation::{Operation, WaitsFor};
 use crate::permissions::Permission;
 use crate::problem::{NoSuchPath, Outcome, Problem};
 use crate::quotas::Caller;
 use crate::rates::{self, Class};
-use crate::route::{is_keyed, is_write};
+use crate::route::{is_keyed, is_write, shows_views};
 use crate::tags;
 
 pub use crate::route::{BASE, Demand, INQUIRIES, Public, Route};
@@ -64,6 +68,8 @@ fn declare(routes: &mut Routes) {
     events::declare(routes);
     enforcements::declare(routes);
     executions::declare(routes);
+    graph::declare(routes);
+    counts::declare(routes);
     logs::declare(routes);
     streams::declare_of_execution(routes);
     artifacts::declare(routes);
@@ -176,6 +182,7 @@ impl Routes {
     fn guarded<A: Proof>(&mut self, method: Method, path: String, demands: Demand, handler: impl Handler<A>, operation: Operation) {
         let api = self.api.clone();
         let (may_be_keyed, is_read, is_write) = (is_keyed(&method, &operation), method == Method::GET, is_write(&method));
+        let shows_views = shows_views(&method, &operation);
         let class = if is_write { Class::Writes } else { Class::Reads };
         let answer = move |params: RawPathParams, request: Request| {
             let (api, handler) = (api.clone(), handler.clone());
@@ -201,8 +208,14 @@ impl Routes {
                         WaitsFor::Views => call.see().await?,
                         WaitsFor::Nothing => {}
                     }
+                    // The views only move on, so whatever the handler reads is at this position or after it.
+                    let position = *call.api().ports.views_at.borrow();
                     let response = handler.handle(allowed, call).await?;
-                    if is_read { tags::tagged(response, &known).await } else { Ok(response) }
+                    let mut response = if is_read { tags::tagged(response, &known).await? } else { response };
+                    if shows_views && is_json_or_unchanged(&response) {
+                        response.headers_mut().insert(ENSUE_POSITION, HeaderValue::from(position.0));
+                    }
+                    Ok(response)
                 };
                 rates::standing(counted, asked.await)
             }
@@ -230,6 +243,12 @@ impl Routes {
     fn in_front(&mut self, public: Public, operation: Operation) {
         self.table.push(Route { method: public.method(), path: public.path().to_owned(), demands: Demand::Nothing, operation });
     }
+}
+
+/// Reports whether an answer is JSON, or reports that the caller has it already.
+fn is_json_or_unchanged(response: &Response<Body>) -> bool {
+    let is_json = response.headers().get(header::CONTENT_TYPE).is_some_and(|media| media.as_bytes().ends_with(b"json"));
+    response.status() == StatusCode::NOT_MODIFIED || (response.status() == StatusCode::OK && is_json)
 }
 
 /// Returns whether the name in a path must be hidden from callers that may not see such things.

@@ -91,6 +91,64 @@ async fn read_waits_for_the_position_of_a_write() {
     }
 }
 
+#[tokio::test]
+async fn read_of_the_views_returns_the_position_that_it_shows() {
+    let api = TestApi::new();
+    let event = api.event("ana").await;
+    let path = format!("/api/v1/events/{event}");
+    let read = api.get(&path).by("viewer").answer().await.expect(200);
+    assert_eq!(read.header("ensue-position"), Some(api.node.head_position().to_string().as_str()));
+    let tag = read.header("etag").unwrap().to_owned();
+    api.node.hold_views();
+    let position = api.node.head_position();
+    api.event("bo").await;
+    let unchanged = api.get(&path).by("viewer").with("if-none-match", &tag).answer().await.expect(304);
+    assert_eq!(unchanged.header("ensue-position"), Some(position.to_string().as_str()), "the views do not show the new event");
+    let of_log = api.get("/api/v1/log").by("viewer").answer().await.expect(200);
+    assert_eq!(of_log.header("ensue-position"), None, "it does not read the views");
+}
+
+#[tokio::test]
+async fn filters_take_several_values() {
+    let api = TestApi::new();
+    let (one, two, three) = (api.execution().await, api.execution().await, api.execution().await);
+    api.node.succeed(&one, "{}");
+    api.node.fail(&two);
+    let listed = async |query: &str| {
+        let list = api.get(&format!("/api/v1/executions?{query}")).by("viewer").answer().await.expect(200).json();
+        list["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(listed("status=succeeded,running").await, [three.clone(), one.clone()]);
+    assert_eq!(listed("status=running&status=succeeded&action=core.noop,core.echo").await, [three.clone(), one.clone()]);
+    assert_eq!(listed(&format!("id={one},{two}")).await, [two.clone(), one.clone()]);
+    assert_eq!(listed(&format!("id={two}&id={one}&status=running&sort=position")).await, [""; 0]);
+    assert_eq!(listed("id=nothing").await, [""; 0]);
+    api.get("/api/v1/executions?status=running,gone").by("viewer").answer().await.expect_problem(400, "bad_parameter");
+    let many = format!("/api/v1/executions?id={}", vec!["a"; 201].join(","));
+    api.get(&many).by("viewer").answer().await.expect_problem(400, "bad_parameter");
+
+    let (event, other) = (api.event("ana").await, api.event("bo").await);
+    let events = api.get(&format!("/api/v1/events?id={event},{other}&trigger=demo.hello,demo.bye")).by("viewer").answer().await.json();
+    assert_eq!(events["items"].as_array().unwrap().len(), 2);
+    let enforcements =
+        api.get("/api/v1/enforcements?rule=demo.greet,demo.other&outcome=executed,rejected").by("viewer").answer().await.expect(200).json();
+    let id = enforcements["items"][0]["id"].as_str().unwrap();
+    let same = api.get(&format!("/api/v1/enforcements?id={id}")).by("viewer").answer().await.json();
+    assert_eq!((&same["items"][0], same["items"].as_array().unwrap().len()), (&enforcements["items"][0], 1));
+    let inquiry = api.inquiry().await;
+    let inquiries = api.get(&format!("/api/v1/inquiries?id={inquiry}&status=open,answered")).by("viewer").answer().await.json();
+    assert_eq!(inquiries["items"][0]["id"], json!(inquiry));
+    let letters = api.get(&format!("/api/v1/dead_letters?id={two}&status=open,retried")).by("viewer").answer().await.json();
+    assert_eq!(letters["items"][0]["id"], json!(two));
+    let rules = async |query: &str| {
+        api.get(&format!("/api/v1/rules?{query}")).by("viewer").answer().await.json()["items"].as_array().unwrap().len()
+    };
+    let all = rules("trigger=demo.hello").await;
+    assert_eq!((rules("trigger=demo.nothing,demo.hello").await, rules("trigger=demo.nothing").await), (all, 0));
+    let cancelled = api.post(&format!("/api/v1/executions/cancel?id={three},{one}")).by("operator").answer().await.expect(200).json();
+    assert_eq!(cancelled["items"].as_array().unwrap().len(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn read_behind_its_position_gets_503_with_a_retry_time() {
     let api = TestApi::new();

@@ -222,6 +222,14 @@ async fn output_is_returned_in_parts_and_in_plain_text() {
     );
     let text = api.get(&format!("{path}?stream=stdout")).by("viewer").with("accept", "text/plain").answer().await.expect(200);
     assert_eq!((text.text.as_str(), text.header("content-type")), ("one\ntwo\n", Some("text/plain; charset=utf-8")));
+    let end = api.get(&format!("{path}?tail=4")).by("viewer").answer().await.expect(200).json();
+    let parts: Vec<_> = end["items"].as_array().unwrap().iter().map(|part| (part["offset"].clone(), part["text"].clone())).collect();
+    assert_eq!(parts, [(json!(4), json!("two\n")), (json!(1), json!("arn\n"))]);
+    let text = api.get(&format!("{path}?stream=stdout&tail=100")).by("viewer").with("accept", "text/plain").answer().await.expect(200);
+    assert_eq!(text.text, "one\ntwo\n");
+    for refused in ["stream=stdout&tail=4&offset=1", "stream=stdout&tail=4&follow=true", "tail=-1"] {
+        api.get(&format!("{path}?{refused}")).by("viewer").answer().await.expect_problem(400, "bad_parameter");
+    }
     api.get(&path).by("viewer").with("accept", "text/plain").answer().await.expect_problem(400, "bad_parameter");
     api.get(&format!("{path}?offset=4")).by("viewer").answer().await.expect_problem(400, "bad_parameter");
     api.get(&format!("{path}?attempt=7")).by("viewer").answer().await.expect_problem(404, "not_found");
@@ -462,4 +470,68 @@ async fn invalid_or_reserved_label_is_rejected() {
     }
     let many = ["label=a=b"; 17].join("&");
     api.get(&format!("/api/v1/executions?{many}")).by("viewer").answer().await.expect_problem(400, "bad_parameter");
+}
+
+#[tokio::test]
+async fn executions_are_counted_in_groups() {
+    let api = TestApi::new();
+    let (one, two) = (api.execution().await, api.execution().await);
+    api.execution().await;
+    api.node.succeed(&one, "{}");
+    api.node.fail(&two);
+    let count = async |query: &str| api.get(&format!("/api/v1/counts?of=executions{query}")).by("viewer").answer().await.expect(200).json();
+    let by_status = count("&by=status").await;
+    let group = |status: &str| json!({ "by": { "status": status }, "count": 1 });
+    assert_eq!(by_status["items"], json!([group("failed"), group("running"), group("succeeded")]));
+    assert_eq!((&by_status["total"], &by_status["groups_count"], &by_status["is_exact"]), (&json!(3), &json!(3), &json!(true)));
+    let ended = count("&by=action,status&status=failed,succeeded").await;
+    let action = api.get(&format!("/api/v1/executions/{one}")).by("viewer").answer().await.json()["action"].clone();
+    assert_eq!(ended["items"][0], json!({ "by": { "action": action, "status": "failed" }, "count": 1 }));
+    assert_eq!(count("&status=cancelled").await["total"], json!(0));
+    assert_eq!(count(&format!("&id={one},{two}")).await["items"], json!([{ "by": {}, "count": 2 }]));
+    for refused in ["", "?of=secrets", "?of=executions&by=label", "?of=executions&status=gone"] {
+        api.get(&format!("/api/v1/counts{refused}")).by("viewer").answer().await.expect_problem(400, "bad_parameter");
+    }
+    api.get("/api/v1/counts?of=executions").answer().await.expect_problem(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn executions_are_found_by_their_attempts_and_whether_they_are_steps() {
+    let api = TestApi::new();
+    let flow = api.post("/api/v1/actions/demo.flow/execute").by("author").answer().await.expect(202).json()["id"].clone();
+    let listed = async |query: &str| {
+        let list = api.get(&format!("/api/v1/executions?{query}")).by("viewer").answer().await.expect(200).json();
+        list["items"].as_array().unwrap().iter().map(|item| item["id"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(listed("is_root=true").await, std::slice::from_ref(&flow));
+    let steps = listed("is_root=false").await;
+    assert!(!steps.is_empty() && !steps.contains(&flow));
+    assert_eq!(listed("attempts_min=1").await, steps, "a workflow has no attempts");
+    assert!(listed("attempts_min=2").await.is_empty());
+    api.get("/api/v1/executions?attempts_min=many").by("viewer").answer().await.expect_problem(400, "bad_parameter");
+}
+
+#[tokio::test]
+async fn execution_shows_what_it_waits_for() {
+    let api = TestApi::new();
+    let shown = async |id: &str| api.get(&format!("/api/v1/executions/{id}")).by("viewer").answer().await.expect(200).json();
+    let running = api.execution().await;
+    assert_eq!(shown(&running).await["waits_for"], Value::Null);
+    api.post(&format!("/api/v1/executions/{running}/pause")).by("operator").answer().await.expect(200);
+    let paused = shown(&running).await;
+    assert_eq!((&paused["waits_for"]["kind"], &paused["waits_for"]["frees_it"]), (&json!("resume"), &json!("execution_resume")));
+    assert_eq!(paused["waits_for"]["since"], paused["paused_at"]);
+    let flow = api.post("/api/v1/actions/demo.flow/execute").by("author").answer().await.expect(202).json();
+    let flow = shown(flow["id"].as_str().unwrap()).await;
+    assert_eq!((&flow["waits_for"]["kind"], &flow["waits_for"]["since"]), (&json!("steps"), &flow["started_at"]));
+    let inquiry = api.inquiry().await;
+    let asks = api.get(&format!("/api/v1/inquiries/{inquiry}")).by("admin").answer().await.json();
+    let asks = shown(asks["execution"].as_str().unwrap()).await;
+    assert_eq!((&asks["waits_for"]["kind"], &asks["waits_for"]["of"]), (&json!("answer"), &json!(inquiry)));
+    let lost = shown(&api.indeterminate().await).await;
+    assert_eq!((&lost["waits_for"]["kind"], &lost["waits_for"]["frees_it"]), (&json!("settling"), &json!("execution_settle")));
+    let later = json!({ "params": { "message": "hi" }, "start_at": "2026-03-29T09:00:00Z" });
+    let later = api.post("/api/v1/actions/core.echo/execute").by("author").json(&later).answer().await.expect(202).json();
+    let delayed = shown(later["id"].as_str().unwrap()).await;
+    assert_eq!((&delayed["waits_for"]["kind"], &delayed["waits_for"]["until"]), (&json!("time"), &json!("2026-03-29T09:00:00.000000Z")));
 }

@@ -161,3 +161,35 @@ async fn unknown_sort_order_is_rejected_with_the_list_of_valid_ones() {
         api.get(&format!("{fixed}?sort=position")).by("admin").answer().await.expect_problem(400, "unknown_parameter");
     }
 }
+
+#[tokio::test]
+async fn records_are_filtered_by_what_they_say_of_themselves() {
+    let api = TestApi::new();
+    let event = api.event("ana").await;
+    let other = api.event("bo").await;
+    let read = async |query: &str| {
+        let page = api.get(&format!("/api/v1/log?limit=200&{query}")).by("viewer").answer().await.expect(200).json();
+        assert_eq!(page["next"], Value::Null, "{query}");
+        page["items"].as_array().unwrap().clone()
+    };
+    let all = read("").await;
+    let having = |keeps: &dyn Fn(&Value) -> bool| all.iter().filter(|record| keeps(record)).cloned().collect::<Vec<_>>();
+    let kinds = read("kind=event.received,enforcement.made").await;
+    assert_eq!(kinds, having(&|record| ["event.received", "enforcement.made"].contains(&record["kind"].as_str().unwrap())));
+    let caused = read(&format!("root={event}")).await;
+    assert!(caused.len() > 1 && caused.len() < all.len());
+    assert!(caused.iter().all(|record| record["cause"]["root"] == event.as_str()), "{caused:?}");
+    let actor = all.iter().find(|record| record["id"] == other.as_str()).unwrap()["actor"].as_str().unwrap();
+    assert_eq!(read(&format!("actor={actor}&kind=event.received")).await.len(), 2);
+    let stream = caused[0]["stream"].as_str().unwrap();
+    assert_eq!(read(&format!("stream={stream}")).await, having(&|record| record["stream"] == stream));
+    assert_eq!(read("since=2999-01-01T00:00:00Z").await, [] as [Value; 0]);
+    assert_eq!(read("until=2999-01-01T00:00:00Z&bodies=false").await.len(), all.len());
+    let first = api.get(&format!("/api/v1/log?limit=1&root={other}")).by("viewer").answer().await.expect(200).json();
+    let next = first["next"].as_str().unwrap();
+    let second = api.get(&format!("/api/v1/log?limit=1&root={other}&cursor={next}")).by("viewer").answer().await.expect(200).json();
+    assert!(second["items"][0]["position"].as_u64() > first["items"][0]["position"].as_u64());
+    for refused in ["kind=nothing.happened", "root=nothing", "since=soon"] {
+        api.get(&format!("/api/v1/log?{refused}")).by("viewer").answer().await.expect_problem(400, "bad_parameter");
+    }
+}

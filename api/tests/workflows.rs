@@ -165,3 +165,95 @@ async fn trace_of_any_step_reaches_the_event_and_the_innermost_step() {
     let under_flow = trace["nodes"].as_array().unwrap().iter().filter(|node| node["parent"].as_str() == Some(&flow)).count();
     assert_eq!(under_flow, 5);
 }
+
+/// Returns a node of a graph.
+fn node<'a>(graph: &'a Value, step: &str) -> &'a Value {
+    graph["nodes"].as_array().unwrap().iter().find(|node| node["step"] == step).unwrap()
+}
+
+#[tokio::test]
+async fn graph_shows_every_step_also_those_to_come() {
+    let api = TestApi::new();
+    let flow = flow(&api).await;
+    let path = format!("/executions/{flow}/graph");
+    let graph = read(&api, &path).await;
+    let places: Vec<_> = graph["nodes"].as_array().unwrap().iter().map(|node| (node["rank"].clone(), node["lane"].clone())).collect();
+    assert_eq!(json!(places), json!([[0, 0], [1, 0], [1, 1], [1, 2], [1, 3], [2, 0]]));
+    assert_eq!(graph["edges"].as_array().unwrap().len(), 5);
+    assert_eq!(graph["edges"][4], json!({ "from": "deploy", "to": "announce" }));
+    let build = step(&api, &flow, "build").await;
+    assert_eq!((&node(&graph, "build")["state"], &node(&graph, "build")["execution"]), (&json!("running"), &json!(build)));
+    assert_eq!((&node(&graph, "announce")["state"], &node(&graph, "announce")["if"]), (&json!("to_come"), &json!("always()")));
+    assert_eq!((&node(&graph, "inside")["kind"], &node(&graph, "inside")["needs"]), (&json!("workflow"), &json!(["build"])));
+
+    api.node.succeed(&build, "{}");
+    let deploys: Vec<Value> = steps(&api, &flow).await.into_iter().filter(|step| step["step"] == "deploy").collect();
+    api.node.succeed(&id_of(&deploys[0]), "{}");
+    let graph = read(&api, &path).await;
+    let deploy = node(&graph, "deploy");
+    assert_eq!((&deploy["items"], &deploy["for_each"]), (&json!(2), &json!("['eu', 'us']")));
+    assert_eq!((&deploy["counts"], &deploy["state"]), (&json!({ "running": 1, "succeeded": 1 }), &json!("running")));
+    assert_eq!(deploy["execution"], Value::Null, "it has several");
+    assert_eq!((&node(&graph, "never")["state"], &node(&graph, "never")["skipped"]), (&json!("skipped"), &json!("condition")));
+    assert_eq!((&node(&graph, "nothing")["state"], &node(&graph, "nothing")["items"]), (&json!("succeeded"), &json!(0)));
+
+    end_all(&api).await;
+    let graph = read(&api, &path).await;
+    assert!(graph["nodes"].as_array().unwrap().iter().all(|node| node["state"] == "succeeded" || node["state"] == "skipped"), "{graph}");
+    assert_eq!((&graph["critical"], &graph["truncated"]), (&json!(["build", "deploy", "announce"]), &json!(false)));
+    let alone = read(&api, &format!("/executions/{build}/graph")).await;
+    assert_eq!((&alone["nodes"], &alone["execution"]), (&json!([]), &json!(build)));
+    api.get("/api/v1/executions/nothing/graph").by("viewer").answer().await.expect_problem(404, "not_found");
+
+    let action = read(&api, "/actions/demo.flow").await;
+    let written: Vec<_> = action["steps"].as_array().unwrap().iter().map(|step| step["step"].clone()).collect();
+    assert_eq!(json!(written), json!(["build", "deploy", "inside", "never", "nothing", "announce"]));
+    assert_eq!(read(&api, "/actions/core.echo").await["steps"], Value::Null);
+}
+
+#[tokio::test]
+async fn graph_of_a_failed_workflow_shows_why_the_rest_did_not_start() {
+    let api = TestApi::new();
+    let flow = flow(&api).await;
+    let build = step(&api, &flow, "build").await;
+    api.node.fail(&build);
+    end_all(&api).await;
+    let graph = read(&api, &format!("/executions/{flow}/graph")).await;
+    assert_eq!(node(&graph, "build")["state"], "failed");
+    assert_eq!((&node(&graph, "deploy")["state"], &node(&graph, "deploy")["skipped"]), (&json!("skipped"), &json!("failing")));
+    assert_eq!(node(&graph, "announce")["state"], "succeeded");
+}
+
+#[tokio::test]
+async fn dry_run_of_a_rerun_lists_what_runs_and_what_is_taken_over() {
+    let api = TestApi::new();
+    let flow = flow(&api).await;
+    let build = step(&api, &flow, "build").await;
+    api.node.succeed(&build, "{}");
+    let deploys: Vec<Value> = steps(&api, &flow).await.into_iter().filter(|step| step["step"] == "deploy").collect();
+    api.node.succeed(&id_of(&deploys[0]), "{}");
+    api.node.fail(&id_of(&deploys[1]));
+    end_all(&api).await;
+    let head = api.node.head_position();
+    let planned = async |from: &str| {
+        let path = format!("/api/v1/executions/{flow}/rerun?dry_run=true");
+        api.post(&path).by("operator").json(&json!({ "from": from })).answer().await.expect(200).json()
+    };
+    let plan = planned("failed").await;
+    let step = |name: &str, items: Value| json!({ "step": name, "items": items });
+    assert_eq!(plan["runs"], json!([step("deploy", json!(1)), step("announce", Value::Null)]), "{plan}");
+    let taken_over = [step("build", Value::Null), step("deploy", json!(1)), step("inside", Value::Null), step("nothing", Value::Null)];
+    assert_eq!((&plan["taken_over"], &plan["decided_again"]), (&json!(taken_over), &json!(["never"])));
+    let all = planned("start").await;
+    assert_eq!((all["runs"].as_array().unwrap().len(), &all["taken_over"]), (6, &json!([])));
+    let from_build = planned("build").await;
+    assert_eq!(from_build["runs"].as_array().unwrap().len(), 6, "all of them need it");
+    assert_eq!(api.node.head_position(), head, "nothing is recorded");
+
+    // What the plan says is what a rerun does.
+    let path = format!("/api/v1/executions/{flow}/rerun");
+    let rerun = api.post(&path).by("operator").json(&json!({ "from": "failed" })).answer().await.expect(202).json();
+    assert_eq!(names(&steps(&api, &id_of(&rerun)).await), ["deploy[1]"]);
+    end_all(&api).await;
+    assert_eq!(names(&steps(&api, &id_of(&rerun)).await), ["deploy[1]", "announce"]);
+}

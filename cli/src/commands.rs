@@ -447,6 +447,11 @@ async fn print_page(asking: &Asking, client: &Client, list: &List, watching: Wat
     print_list(asking, client, list.path, &list.query, list.columns).await
 }
 
+/// Returns the values of a filter as the API takes them.
+pub(crate) fn several(values: &[String]) -> Option<String> {
+    (!values.is_empty()).then(|| values.join(","))
+}
+
 /// Prints a page of the list at the path.
 async fn print_list(asking: &Asking, client: &Client, path: &str, query: &[(&str, String)], columns: &[table::Column]) -> Outcome {
     let answer = client.get(path, query).await?;

@@ -23,7 +23,7 @@ use crate::bounds::cut;
 use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 9;
+pub const VERSION: u32 = 10;
 
 /// The columns by which executions can be filtered.
 pub const COLUMNS: &[Column] =
@@ -101,7 +101,7 @@ pub struct Execution {
     pub queued_at: Option<Timestamp>,
     /// When it was requested.
     pub requested_at: Timestamp,
-    /// When its first attempt started.
+    /// When its first attempt started, or when the steps of a workflow could begin.
     pub started_at: Option<Timestamp>,
     /// When it continues by itself, if it waits for a time, as planned when the wait began.
     pub waits_until: Option<Timestamp>,
@@ -370,6 +370,7 @@ impl View for Execution {
         if let Fact::ExecutionRequested(fact) = &record.fact {
             let mut execution = Self::requested(*id, fact, record);
             execution.note_queue(record.time);
+            execution.note_steps(record.time);
             return Some(execution);
         }
         let mut execution = before?;
@@ -386,6 +387,7 @@ impl View for Execution {
         }
         execution.cover();
         execution.note_queue(record.time);
+        execution.note_steps(record.time);
         Some(execution)
     }
 

@@ -38,6 +38,8 @@ pub trait ViewReader: Send + Sync {
     fn get(&self, view: ViewName, key: &str) -> Result<Option<Row>, ViewError>;
     /// Returns the rows of a query, at most [`LIST_ROWS_MAX`].
     fn list(&self, query: &ListQuery) -> Result<Vec<Row>, ViewError>;
+    /// Counts the rows of a query by the values of some columns.
+    fn count(&self, query: &CountQuery) -> Result<Counts, ViewError>;
     /// Returns the records that views skipped.
     fn passed_over(&self) -> Result<AllPassedOver, ViewError>;
     /// Returns how much retention removed from these views since they were created.
@@ -177,6 +179,8 @@ pub struct NewRow {
 pub struct ListQuery {
     /// The view.
     pub view: ViewName,
+    /// Only the rows with these keys. A text that cannot be a key finds nothing.
+    pub keys: Option<Vec<String>>,
     /// The conditions, all of which a row must meet.
     pub filters: Vec<Filter>,
     /// Only rows that began at this time or later.
@@ -194,7 +198,7 @@ pub struct ListQuery {
 impl ListQuery {
     /// Returns a query for the newest 50 rows of a view.
     pub fn newest(view: ViewName) -> Self {
-        Self { view, filters: Vec::new(), since: None, until: None, order: Order::NewestFirst, after: None, limit: 50 }
+        Self { view, keys: None, filters: Vec::new(), since: None, until: None, order: Order::NewestFirst, after: None, limit: 50 }
     }
 
     /// Adds the condition that a column has this value.
@@ -210,6 +214,67 @@ impl ListQuery {
             Some(Filter { column, .. }) => Err(ViewError::NoColumn { view: self.view, column: *column }),
             None => Ok(()),
         }
+    }
+}
+
+/// The maximum number of rows that are counted at once.
+pub const COUNTED_ROWS_MAX: usize = 1_000_000;
+
+/// The maximum number of groups that a count returns: the largest ones.
+pub const GROUPS_MAX: usize = 200;
+
+/// A query for the number of rows in each group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CountQuery {
+    /// Which rows are counted. The order, the place and the limit do not matter.
+    pub rows: ListQuery,
+    /// The columns whose values make the groups; each row has at most one value of them.
+    pub by: Vec<Column>,
+}
+
+impl CountQuery {
+    /// Fails if the view does not have one of the columns, or its rows have several values of it.
+    pub fn check(&self) -> Result<(), ViewError> {
+        self.rows.check()?;
+        let has = |column: &&Column| self.rows.view.columns().contains(column) && !matches!(column, Column::Assignee | Column::Label);
+        match self.by.iter().find(|column| !has(column)) {
+            Some(column) => Err(ViewError::NoColumn { view: self.rows.view, column: *column }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The number of rows in each group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// The groups, the largest first, then in the order of their values: at most [`GROUPS_MAX`].
+    pub groups: Vec<Group>,
+    /// The number of counted rows, also of groups that are left out.
+    pub counted: u64,
+    /// The number of groups.
+    pub groups_count: u64,
+    /// Whether only the first [`COUNTED_ROWS_MAX`] rows were counted, in no particular order.
+    pub is_cut: bool,
+}
+
+/// A group of rows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Group {
+    /// The values of the columns, in the order of the query; `None` for rows without a value.
+    pub values: Vec<Option<String>>,
+    /// The number of rows.
+    pub count: u64,
+}
+
+impl Counts {
+    /// Creates it from all groups.
+    pub fn of(mut groups: Vec<Group>, is_cut: bool) -> Self {
+        groups.retain(|group| group.count > 0);
+        groups.sort_by(|one, other| other.count.cmp(&one.count).then_with(|| one.values.cmp(&other.values)));
+        let counted = groups.iter().map(|group| group.count).sum();
+        let groups_count = groups.len() as u64;
+        groups.truncate(GROUPS_MAX);
+        Self { groups, counted, groups_count, is_cut }
     }
 }
 

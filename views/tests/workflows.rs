@@ -1,13 +1,18 @@
 //! Tests the views of a workflow: its steps by their executions, and those without an execution.
 
 use ensue_engine::catalog::{ItemFailure, OnFailure};
-use ensue_engine::executions::facts::{ExecutionFailed, ExecutionRequested, ExecutionSucceeded, Failure, FailureKind, Pace};
+use ensue_engine::executions::facts::{
+    ExecutionFailed, ExecutionPaused, ExecutionRequested, ExecutionResumed, ExecutionSucceeded, Failure, FailureKind, Pace,
+};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id};
-use ensue_engine::record::{Actor, Body, StreamId};
+use ensue_engine::locks::facts::{Lock, LockAcquired, LockAwaited, LockOwner};
+use ensue_engine::record::{Actor, Body, Digest, StreamId};
+use ensue_engine::timers::facts::{TimerFired, TimerKind};
 use ensue_engine::workflows::facts::{
     BadEnd, PartOf, PartRole, SkippedBecause, StepEnded, StepExpanded, StepFailed, StepSkipped, UndoBegun, UndoFailed,
 };
+use ensue_test_support::NOON;
 use ensue_test_support::single::requested;
 use ensue_test_support::story::Story;
 use ensue_views::executions::{COLUMNS, NOT_STARTED_MAX, Status};
@@ -42,13 +47,34 @@ fn seen(story: &Story, execution: ExecutionId) -> Execution {
 fn workflow_waits_for_its_steps_until_it_ends_with_its_result() {
     let (mut story, flow) = flow();
     let waiting = seen(&story, flow);
-    assert_eq!((waiting.status, waiting.attempt, waiting.started_at), (Status::Waiting, 0, None));
+    assert_eq!((waiting.status, waiting.attempt, waiting.started_at), (Status::Waiting, 0, Some(waiting.requested_at)));
     tell(&mut story, flow, ExecutionSucceeded::default(), Some(Body::json(r#"{"litres":3}"#)));
     let ended = seen(&story, flow);
     assert_eq!(
         (ended.status, ended.result.map(|result| result.position)),
         (Status::Succeeded, story.records().last().map(|last| last.position))
     );
+}
+
+#[test]
+fn workflow_starts_when_its_steps_can_begin() {
+    let mut story = Story::new();
+    let (lock, start_at) =
+        (Lock { owner: LockOwner::Action("garden.water".parse().unwrap()), key: Digest::of(b"bed") }, NOON.plus_millis(60_000));
+    let delayed = ExecutionRequested { pace: Pace::InSteps, start_at: Some(start_at), ..requested("garden.water") };
+    story.tell(StreamId::Execution(id(1)), Some(id(1).0), Actor::Engine, None, delayed.into(), None);
+    let started = |story: &Story| seen(story, id(1)).started_at;
+    assert_eq!(started(&story), None);
+    tell(&mut story, id(1), TimerFired { kind: TimerKind::Start, number: 0, due: start_at, schedule: None }, None);
+    tell(&mut story, id(1), LockAwaited { lock: lock.clone(), limit: 1, behind: vec![id(9)] }, None);
+    assert_eq!(started(&story), None);
+    tell(&mut story, id(1), ExecutionPaused {}, None);
+    tell(&mut story, id(1), LockAcquired { lock }, None);
+    assert_eq!(started(&story), None, "nothing of it starts while it is paused");
+    tell(&mut story, id(1), ExecutionResumed {}, None);
+    let resumed = story.records().last().unwrap().time;
+    tell(&mut story, id(1), ExecutionSucceeded::default(), None);
+    assert_eq!(started(&story), Some(resumed));
 }
 
 #[test]

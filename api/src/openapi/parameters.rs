@@ -5,7 +5,7 @@
 use ensue_engine::executions::facts;
 use ensue_engine::executions::labels::LABELS_MAX;
 use ensue_engine::ports::OutputStream;
-use ensue_views::{enforcements, executions, inquiries};
+use ensue_views::{dead_letters, enforcements, executions, inquiries};
 use serde_json::{Value, json};
 
 use crate::cloudevents::{ATTRIBUTES, Attribute, STRUCTURED};
@@ -14,7 +14,10 @@ use crate::keyed::KEY_BYTES_MAX;
 use crate::listing::SORTS;
 use crate::operation::{Conditional, Honored, Operation, Takes, WaitsFor};
 use crate::paging::LIMIT_DEFAULT;
+use crate::query::SEVERAL;
 use crate::route::{INQUIRY_LIST, Route};
+use crate::routes::counts::{BY, COUNTED};
+use crate::routes::log::RECORD_LIST;
 use crate::sizes::LIMIT_MAX;
 use crate::wire::verdicts::Definitions;
 
@@ -115,6 +118,14 @@ fn header((name, description): (&str, &str), schema: &Value) -> Value {
 
 /// Returns the schema of a parameter, and its description; `None` if no operation has it.
 fn in_query(operation: &Operation, name: &str) -> Option<(Value, &'static str)> {
+    let (schema, description) = of_one_value(operation, name)?;
+    let several = SEVERAL.iter().find(|(several, _)| *several == name);
+    let schema = several.map_or(schema.clone(), |(_, most)| json!({ "type": "array", "items": schema, "maxItems": most }));
+    Some((schema, description))
+}
+
+/// Returns the schema of one value of a parameter, and the description of the parameter.
+fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static str)> {
     let text = json!({ "type": "string", "pattern": "^[^\\u0000]*$" });
     let yes_or_no = json!({ "type": "boolean" });
     let words = |words: &[&str]| json!({ "type": "string", "enum": words });
@@ -127,13 +138,18 @@ fn in_query(operation: &Operation, name: &str) -> Option<(Value, &'static str)> 
         ),
         "cursor" => (text, "`next` of the previous page, unchanged."),
         "status" if operation.id == INQUIRY_LIST => {
-            (words(&inquiries::InquiryStatus::ALL.map(inquiries::InquiryStatus::as_str)), "Only those with this status.")
+            (words(&inquiries::InquiryStatus::ALL.map(inquiries::InquiryStatus::as_str)), "Only those with one of these statuses.")
         }
         "mine" => (yes_or_no, "Whether to list only inquiries that ask the caller, by name or by role."),
         "execution" => (text, "Only the inquiry that this execution opened."),
         "assignee" => (text, "Only inquiries that ask this assignee: `role:<role>`, or the name of a token."),
-        "status" => (words(&executions::Status::ALL.map(executions::Status::as_str)), "Only those with this status."),
-        "outcome" => (words(&enforcements::OutcomeName::ALL.map(enforcements::OutcomeName::as_str)), "Only those with this outcome."),
+        "status" if operation.id == "dead_letter_list" => {
+            (words(&dead_letters::LetterStatus::ALL.map(dead_letters::LetterStatus::as_str)), "Only those with one of these statuses.")
+        }
+        "status" => (words(&executions::Status::ALL.map(executions::Status::as_str)), "Only those with one of these statuses."),
+        "outcome" => {
+            (words(&enforcements::OutcomeName::ALL.map(enforcements::OutcomeName::as_str)), "Only those with one of these outcomes.")
+        }
         "definitions" => {
             (words(&Definitions::ALL.map(|(name, _)| name)), "Judged by the definitions at that time, or by the current ones.")
         }
@@ -144,6 +160,13 @@ fn in_query(operation: &Operation, name: &str) -> Option<(Value, &'static str)> 
         "again" => (yes_or_no, "Whether executions that were already rerun are rerun again. Without it, they are left out."),
         "bodies" => (yes_or_no, "Whether each record includes its body, as `content`. A page may then hold fewer than `limit`."),
         "dry_run" => (yes_or_no, "Whether to check everything and do nothing."),
+        "stream" if operation.id == RECORD_LIST => (text, "Only records of this stream, such as `execution/` and an id."),
+        "kind" => (
+            text,
+            "Only records of one of these kinds. With a filter, a request examines at most 10,000 records, so a page may hold fewer than `limit` and still have a `next`.",
+        ),
+        "actor" => (text, "Only records that this actor asked for, such as `token/ana`."),
+        "root" => (text, "Only records that were caused, directly or not, by the record with this id, and that record."),
         "stream" => (words(&OutputStream::ALL.map(OutputStream::as_str)), "Only this stream."),
         "follow" => (yes_or_no, "Whether to continue with new output as it is printed."),
         "named" => (yes_or_no, "Whether each event is named after the kind of its record. `false` by default."),
@@ -153,8 +176,15 @@ fn in_query(operation: &Operation, name: &str) -> Option<(Value, &'static str)> 
         ),
         "since" => (time, "Only those at or after this time."),
         "until" => (time, "Only those before this time."),
+        "of" => (words(&COUNTED.map(|(name, _)| name)), "What is counted. Required."),
+        "by" => (words(&BY.map(|(name, _)| name)), "The values that make a group. Without it, all are one group."),
+        "attempts_min" => {
+            (number(u32::MAX.into()), "Only those with at least this number of attempts. Examines rows as `error_kind` does.")
+        }
+        "is_root" => (yes_or_no, "Whether to list only executions that are not steps, or only steps. Examines rows as `error_kind` does."),
         "attempt" => (number(u32::MAX.into()), "The number of the attempt."),
         "offset" => (number(u64::MAX), "The number of bytes of the stream to skip."),
+        "tail" => (number(u64::MAX), "How many bytes from the end of the stream to return. Not with `offset` or `follow`."),
         "after" => (number(u64::MAX), "The position to start after."),
         "label" => {
             let label = json!({ "type": "string", "pattern": LABEL, "examples": ["site=eu"] });
@@ -169,9 +199,9 @@ fn in_query(operation: &Operation, name: &str) -> Option<(Value, &'static str)> 
         "role" => (text, "Only grants of this role."),
         "rerun_of" => (text, "Only reruns of this execution."),
         "parent" => (text, "Only steps of this workflow execution."),
-        "trigger" | "source" | "correlation" | "rule" | "event" | "action" | "pack" | "sensor" | "name" => {
-            (text, "Only those with this name or id.")
-        }
+        "id" => (text, "Only those with one of these ids."),
+        "trigger" | "rule" | "action" => (text, "Only those with one of these names."),
+        "source" | "correlation" | "event" | "pack" | "sensor" | "name" => (text, "Only those with this name or id."),
         _ => return None,
     })
 }

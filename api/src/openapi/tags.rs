@@ -5,6 +5,7 @@ pub(super) const ALL: &[(&str, &str)] = &[
     ("actions", "Actions that can be run."),
     ("auth", "Whether a caller may do something."),
     ("clock", "The clock of the node."),
+    ("counts", "Numbers of things in groups."),
     ("dead_letters", "Deliveries and executions that failed permanently."),
     ("docs", "Pages for people: this document and the error pages."),
     ("doctor", "Problems of the installation."),

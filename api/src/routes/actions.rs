@@ -95,7 +95,7 @@ pub(super) async fn get(allowed: Allowed<ActionsRead>, call: Call) -> Outcome {
     allowed.demand_on(name.as_str(), &Target::of_action(name.as_str()))?;
     let catalog = call.api().ports.installed.current();
     let action = catalog.actions().get(&name).ok_or_else(|| Missing::new(ActionsRead::THING, name.as_str()))?;
-    respond::json(&WireAction::from(&**action))
+    respond::json(&WireAction::whole(action, &catalog))
 }
 
 /// Runs an action: 202 with the execution, or, if the caller prefers to wait and it ends in time, 200 with the

@@ -37,7 +37,8 @@ use crate::wire::executions::WireRerun;
 const AT_ONCE: usize = 16;
 
 /// The filters that select the executions.
-const FILTERS: [&str; 10] = ["status", "action", "rule", "label", "correlation", "parent", "rerun_of", "error_kind", "since", "until"];
+const FILTERS: [&str; 11] =
+    ["id", "status", "action", "rule", "label", "correlation", "parent", "rerun_of", "error_kind", "since", "until"];
 
 /// The request has no filter that selects executions.
 #[derive(Debug, Error, Explain)]
@@ -49,6 +50,7 @@ struct Unfiltered;
 /// The query parameters: those that select the executions, those that control how they are read, and, only for
 /// a rerun, the one that decides whether executions that were already rerun are included.
 const MANY_AGAIN: &[&str] = &[
+    "id",
     "status",
     "action",
     "rule",

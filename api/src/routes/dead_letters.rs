@@ -42,7 +42,7 @@ use crate::wire::{WireList, embedded};
 const AT_ONCE: usize = 16;
 
 /// The filters that select the dead letters; `status` does not count, because only open ones can be settled.
-const FILTERS: [&str; 5] = ["sensor", "action", "rule", "since", "until"];
+const FILTERS: [&str; 6] = ["id", "sensor", "action", "rule", "since", "until"];
 
 /// Why dead letters are not settled.
 #[derive(Debug, Error, Explain)]
@@ -66,7 +66,7 @@ enum DeadLetterRefused {
 }
 
 /// The query parameters of the bulk operations.
-const OF_DEAD_LETTERS: &[&str] = &["sensor", "action", "rule", "since", "until", "sort", "limit", "cursor", "dry_run"];
+const OF_DEAD_LETTERS: &[&str] = &["id", "sensor", "action", "rule", "since", "until", "sort", "limit", "cursor", "dry_run"];
 
 /// Describes an operation that settles the dead letters of a page of a list.
 const fn deals_with_many(id: &'static str, summary: &'static str) -> Operation {
@@ -85,7 +85,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Operation::lists::<WireDeadLetter>(
             "dead_letter_list",
             "Lists dead letters, newest first: deliveries from proven senders that were rejected, and executions that failed permanently",
-            &["status", "sensor", "action", "rule", "since", "until", "sort", "limit", "cursor"],
+            &["id", "status", "sensor", "action", "rule", "since", "until", "sort", "limit", "cursor"],
         )
         .sees_views(),
     );
@@ -138,8 +138,8 @@ pub(super) fn declare(routes: &mut Routes) {
 
 /// Lists dead letters, newest first.
 pub(super) async fn list(allowed: Allowed<DeadLettersRead>, call: Call) -> Outcome {
-    let status = call.query().one_of("status", &LetterStatus::ALL.map(|status| (status.as_str(), status)))?;
-    let listed = listed(&call, &allowed, status).await?;
+    let statuses = call.query().each_of("status", &LetterStatus::ALL.map(|status| (status.as_str(), status)))?;
+    let listed = listed(&call, &allowed, statuses).await?;
     let items = listed.items.into_iter().map(WireDeadLetter::listed).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
@@ -166,11 +166,12 @@ fn whole(ports: &Ports, letter: DeadLetter) -> Result<WireDeadLetter, Problem> {
 
 /// Reads the page of dead letters that a request asks for. Those of an action or a rule are found through the
 /// failed executions.
-async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>, status: Option<LetterStatus>) -> Result<Listed<DeadLetter>, Problem> {
+async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>, statuses: Vec<LetterStatus>) -> Result<Listed<DeadLetter>, Problem> {
     let query = call.query();
     if query.text("action").is_none() && query.text("rule").is_none() {
-        let filters = status.map(|status| Filter::is(Column::Status, status.as_str())).into_iter().collect();
-        return listing::rows_where(call, allowed, &[Column::Sensor], filters).await;
+        let names: Vec<String> = statuses.iter().map(|status| status.as_str().to_owned()).collect();
+        let filters = (!names.is_empty()).then(|| Filter::any_of(Column::Status, names));
+        return listing::rows_where(call, allowed, &[Column::Sensor], filters.into_iter().collect()).await;
     }
     if query.text("sensor").is_some() {
         return Err(bad("sensor", "cannot be combined with `action` or `rule`: those select executions, which have no sensor").into());
@@ -182,7 +183,7 @@ async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>, status: Option
         let roots = items.into_iter().filter(|execution| execution.parent.is_none());
         let dead_letters = roots.filter_map(|execution| read_row::<DeadLetter>(ports, &execution.id.to_string()).transpose());
         let mut dead_letters: Vec<DeadLetter> = dead_letters.collect::<Result<_, _>>()?;
-        dead_letters.retain(|letter| status.is_none_or(|status| letter.status == status));
+        dead_letters.retain(|letter| statuses.is_empty() || statuses.contains(&letter.status));
         Ok(dead_letters)
     };
     Ok(Listed { items: call.api().threads.blocking(dead_letters).await??, next, page })
@@ -274,7 +275,7 @@ async fn deal_with_many(allowed: &Allowed<DeadLettersSettle>, call: &Call, deal:
     }
     // The response lists the dead letters.
     Allowed::<DeadLettersRead>::demand_whole(&*call.api().ports.access, call.request())?;
-    let listed = listed(call, allowed, Some(LetterStatus::Open)).await?;
+    let listed = listed(call, allowed, vec![LetterStatus::Open]).await?;
     let asked = Arc::new(Asked { api: call.api().clone(), by: call.on_behalf(allowed)?, deal, is_dry: call.is_dry_run()? });
     let each = stream::iter(listed.items).map(move |letter| one(asked.clone(), letter));
     let dealt: Vec<WireDealtWith> = each.buffered(AT_ONCE).collect().await;

@@ -24,7 +24,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Operation::lists::<WireEnforcement>(
             "enforcement_list",
             "Lists enforcements, newest first",
-            &["rule", "event", "outcome", "since", "until", "sort", "limit", "cursor"],
+            &["id", "rule", "event", "outcome", "since", "until", "sort", "limit", "cursor"],
         )
         .sees_views(),
     );
@@ -38,7 +38,7 @@ pub(super) fn declare(routes: &mut Routes) {
 /// Lists enforcements, newest first.
 pub(super) async fn list(allowed: Allowed<EnforcementsRead>, call: Call) -> Outcome {
     let query = call.query();
-    query.one_of("outcome", &OutcomeName::ALL.map(|outcome| (outcome.as_str(), outcome)))?;
+    query.each_of("outcome", &OutcomeName::ALL.map(|outcome| (outcome.as_str(), outcome)))?;
     let columns = [Column::Rule, Column::Event, Column::Outcome];
     let listed = listing::rows_where::<Enforcement, _>(&call, &allowed, &columns, Vec::new()).await?;
     let items = listed.items.into_iter().map(WireEnforcement::listed).collect();

@@ -68,7 +68,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Operation::lists::<WireEvent>(
             "event_list",
             "Lists events, newest first",
-            &["trigger", "source", "correlation", "since", "until", "sort", "limit", "cursor"],
+            &["id", "trigger", "source", "correlation", "since", "until", "sort", "limit", "cursor"],
         )
         .sees_views(),
     );

@@ -45,6 +45,7 @@ pub(super) fn declare(routes: &mut Routes) {
             "execution_list",
             "Lists executions, newest first",
             &[
+                "id",
                 "status",
                 "action",
                 "rule",
@@ -53,6 +54,8 @@ pub(super) fn declare(routes: &mut Routes) {
                 "parent",
                 "rerun_of",
                 "error_kind",
+                "attempts_min",
+                "is_root",
                 "since",
                 "until",
                 "sort",
@@ -91,7 +94,7 @@ pub(super) async fn list(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcom
 /// Reads the page of executions that a request asks for.
 pub(super) async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>) -> Result<Listed<Execution>, Problem> {
     let query = call.query();
-    query.one_of("status", &Status::ALL.map(|status| (status.as_str(), status)))?;
+    check_status(query)?;
     let mut columns = vec![Column::Status, Column::Action, Column::Rule, Column::RerunOf];
     let mut filters = labelled(query)?;
     match (query.text("parent"), query.text("correlation")) {
@@ -109,14 +112,27 @@ pub(super) async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>) -> 
         let ended_badly = [Status::Failed, Status::TimedOut, Status::Cancelled].map(|status| status.as_str().to_owned());
         filters.push(Filter::any_of(Column::Status, ended_badly.to_vec()));
     }
-    let Some(kind) = kind else { return listing::rows_where::<Execution, _>(call, allowed, &columns, filters).await };
-    // The reason arrives with the end, and the status is the only column that may change.
-    let failed_so = |execution: &Execution| execution.error.as_ref().is_some_and(|error| error.kind == kind);
-    listing::rows_picked(call, allowed, &columns, filters, failed_so).await
+    let attempts_min: Option<u32> = query.parsed("attempts_min", "a number")?;
+    let is_root = query.one_of("is_root", &[("true", true), ("false", false)])?;
+    if kind.is_none() && attempts_min.is_none() && is_root.is_none() {
+        return listing::rows_where::<Execution, _>(call, allowed, &columns, filters).await;
+    }
+    let keeps = |execution: &Execution| {
+        // The reason arrives with the end, and the status is the only column that may change.
+        kind.is_none_or(|kind| execution.error.as_ref().is_some_and(|error| error.kind == kind))
+            && attempts_min.is_none_or(|least| execution.attempt >= least)
+            && is_root.is_none_or(|is_root| execution.parent.is_none() == is_root)
+    };
+    listing::rows_picked(call, allowed, &columns, filters, keeps).await
+}
+
+/// Checks the statuses that a request names.
+pub(super) fn check_status(query: &Query) -> Result<(), ParameterRefusal> {
+    query.each_of("status", &Status::ALL.map(|status| (status.as_str(), status))).map(drop)
 }
 
 /// Returns filters for the labels that every execution of a list must have.
-fn labelled(query: &Query) -> Result<Vec<Filter>, ParameterRefusal> {
+pub(super) fn labelled(query: &Query) -> Result<Vec<Filter>, ParameterRefusal> {
     let wanted: Vec<&str> = query.texts("label").collect();
     if wanted.len() > LABELS_MAX {
         return Err(bad("label", format!("is given {} times; an execution can have at most {LABELS_MAX} labels", wanted.len())));

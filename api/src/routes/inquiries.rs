@@ -54,7 +54,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Operation::lists::<WireInquiry>(
             INQUIRY_LIST,
             "Lists inquiries, newest first; a caller that may only see its own inquiries gets those",
-            &["status", "mine", "execution", "parent", "assignee", "since", "until", "sort", "limit", "cursor"],
+            &["id", "status", "mine", "execution", "parent", "assignee", "since", "until", "sort", "limit", "cursor"],
         )
         .sees_views(),
     );
@@ -100,7 +100,7 @@ pub(super) fn declare(routes: &mut Routes) {
 /// Lists inquiries, newest first.
 pub(super) async fn list(allowed: Allowed<InquiriesRead>, call: Call) -> Outcome {
     let query = call.query();
-    query.one_of("status", &InquiryStatus::ALL.map(|status| (status.as_str(), status)))?;
+    query.each_of("status", &InquiryStatus::ALL.map(|status| (status.as_str(), status)))?;
     let is_mine = query.one_of("mine", &[("true", true), ("false", false)])?.unwrap_or(false);
     let mut filters = Vec::new();
     if is_mine || allowed.reach() == Reach::WhatIsAsked {

@@ -46,8 +46,7 @@ pub(super) fn declare(routes: &mut Routes) {
 /// Lists locks by their owners: first those of rules, then those of actions.
 pub(super) async fn list(allowed: Allowed<LocksRead>, call: Call) -> Outcome {
     let query = call.query();
-    let given = [Column::Action, Column::Rule].into_iter().filter_map(|column| Some(Filter::is(column, query.text(column.as_str())?)));
-    let filters: Vec<Filter> = given.collect();
+    let filters: Vec<Filter> = listing::given(query, &[Column::Action, Column::Rule]).collect();
     let locks = call.api().threads.blocking(move |ports| gathered(ports, &filters)).await??;
     let name = |(lock, _): &(Lock, Gathered)| format!("{} {} {}", lock.owner.noun(), lock.owner.as_str(), lock.key);
     let mut locks: Vec<(Lock, Gathered)> = locks.into_iter().collect();

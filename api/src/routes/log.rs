@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::Id;
 use ensue_engine::ports::{LogError, ReadLimit};
 use ensue_engine::record::{Position, Record, WireRecord};
+use ensue_engine::time::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -15,7 +18,8 @@ use crate::listing;
 use crate::operation::Operation;
 use crate::permissions::{LogRead, LogVerify, Permission as _};
 use crate::ports::{JobKind, Ports};
-use crate::problem::{Missing, Outcome};
+use crate::problem::{Missing, Outcome, Problem};
+use crate::query::Query;
 use crate::respond;
 use crate::routes::node::{begin, job_state};
 use crate::shapes;
@@ -25,12 +29,25 @@ use crate::wire::node::WireJob;
 /// The maximum size of the records of a page, in bytes.
 const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// The maximum number of records that one request reads if it filters them.
+const SCANNED_MAX: usize = 10_000;
+
+/// How many of them are read at once.
+const READ_AT_ONCE: usize = 1_000;
+
+/// The operation that lists records.
+pub(crate) const RECORD_LIST: &str = "record_list";
+
 /// Declares the routes that list records and show the head.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<LogRead>(
         "/log",
         list,
-        Operation::lists::<shapes::Record>("record_list", "Lists records, oldest first", &["after", "bodies", "limit", "cursor"]),
+        Operation::lists::<shapes::Record>(
+            RECORD_LIST,
+            "Lists records, oldest first",
+            &["after", "kind", "actor", "stream", "root", "since", "until", "bodies", "limit", "cursor"],
+        ),
     );
     routes.get::<LogRead>(
         "/log/head",
@@ -60,17 +77,27 @@ pub(super) async fn list(allowed: Allowed<LogRead>, call: Call) -> Outcome {
         None => Position(after.unwrap_or(0)),
     };
     let has_bodies = query.one_of("bodies", &[("true", true), ("false", false)])?.unwrap_or(false);
-    let limit = ReadLimit { records: page.limit, bytes: PAGE_BYTES_MAX };
-    let (mut records, head) = call
-        .api()
-        .threads
-        .blocking(move |ports| ports.log.read(after, limit).and_then(|records| Ok((records, ports.log.head()?))))
-        .await??;
+    let (limit, wanted) = (page.limit, Wanted::of(query)?);
+    let read = move |ports: &Ports| {
+        let (records, last) = match wanted {
+            Some(wanted) => picked(ports, after, &wanted, limit)?,
+            None => {
+                let records = ports.log.read(after, ReadLimit { records: limit, bytes: PAGE_BYTES_MAX })?;
+                let last = records.last().map(|record| record.position);
+                (records, last)
+            }
+        };
+        Ok::<_, LogError>((records, last, ports.log.head()?))
+    };
+    let (mut records, mut last, head) = call.api().threads.blocking(read).await??;
     if has_bodies {
-        records.truncate(count_within(&records, PAGE_BYTES_MAX));
+        let within = count_within(&records, PAGE_BYTES_MAX);
+        if within < records.len() {
+            records.truncate(within);
+            last = records.last().map(|record| record.position);
+        }
     }
-    let last = records.last().map(|record| record.position).filter(|last| *last < head.position);
-    let next = last.map(|last| last.to_string());
+    let next = last.filter(|last| *last < head.position).map(|last| last.to_string());
     if !has_bodies {
         return call.answer_page(records.iter().map(WireRecord::from).collect(), next.as_deref(), &page);
     }
@@ -82,6 +109,70 @@ pub(super) async fn list(allowed: Allowed<LogRead>, call: Call) -> Outcome {
         RecordWithContent { record: WireRecord::from(record), content }
     });
     call.answer_page(items.collect(), next.as_deref(), &page)
+}
+
+/// The records that a request asks for.
+struct Wanted {
+    kinds: Vec<String>,
+    actor: Option<String>,
+    stream: Option<String>,
+    root: Option<Id>,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+}
+
+impl Wanted {
+    /// Returns `None` if all records are wanted.
+    fn of(query: &Query) -> Result<Option<Self>, Problem> {
+        const TIME: &str = "a time such as 2026-03-28T09:00:00Z";
+        query.each_of("kind", Fact::KINDS)?;
+        let wanted = Self {
+            kinds: query.texts("kind").map(str::to_owned).collect(),
+            actor: query.text("actor").map(str::to_owned),
+            stream: query.text("stream").map(str::to_owned),
+            root: query.parsed("root", "an id")?,
+            since: query.parsed("since", TIME)?,
+            until: query.parsed("until", TIME)?,
+        };
+        let has_any = ["kind", "actor", "stream", "root", "since", "until"].iter().any(|name| query.text(name).is_some());
+        Ok(has_any.then_some(wanted))
+    }
+
+    fn has(&self, record: &Record) -> bool {
+        (self.kinds.is_empty() || self.kinds.iter().any(|kind| kind == record.kind()))
+            && self.root.is_none_or(|root| record.cause.root == root)
+            && self.since.is_none_or(|since| record.time >= since)
+            && self.until.is_none_or(|until| record.time < until)
+            && self.stream.as_ref().is_none_or(|stream| record.stream.to_string() == *stream)
+            && self.actor.as_ref().is_none_or(|actor| record.actor.to_string() == *actor)
+    }
+}
+
+/// Reads the wanted records after a position, and returns the position of the last record that was looked at.
+/// Blocking.
+fn picked(ports: &Ports, mut after: Position, wanted: &Wanted, limit: usize) -> Result<(Vec<Record>, Option<Position>), LogError> {
+    let (mut found, mut left) = (Vec::new(), SCANNED_MAX);
+    while left > 0 {
+        let records = ports.log.read(after, ReadLimit { records: left.min(READ_AT_ONCE), bytes: PAGE_BYTES_MAX })?;
+        if records.is_empty() {
+            break;
+        }
+        left = left.saturating_sub(records.len());
+        for mut record in records {
+            after = record.position;
+            if wanted.has(&record) {
+                // The contents are loaded one by one if they are shown.
+                if let Some(body) = &mut record.body {
+                    body.content = None;
+                }
+                found.push(record);
+            }
+            if found.len() == limit {
+                return Ok((found, Some(after)));
+            }
+        }
+    }
+    Ok((found, Some(after)))
 }
 
 /// A record with its body.

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{AttemptId, ExecutionId};
-use ensue_engine::ports::{OutputState, OutputStream};
+use ensue_engine::ports::{OutputError, OutputState, OutputStream};
 use ensue_views::executions::AttemptStatus;
 use ensue_views::{Attempt, Execution};
 use thiserror::Error;
@@ -19,8 +19,9 @@ use crate::call::{Call, accepted};
 use crate::live::{Beginning, Follower};
 use crate::operation::{Content, Honored, Operation, schema_of};
 use crate::permissions::{ExecutionsRead, Permission as _};
+use crate::ports::Ports;
 use crate::problem::{Missing, Outcome, Problem};
-use crate::query::{ParameterRefusal, bad};
+use crate::query::{ParameterRefusal, Query, bad};
 use crate::queues::QueueName;
 use crate::respond;
 use crate::sizes::{CHUNK_BYTES_MAX, CHUNKS_WAITING_MAX};
@@ -51,8 +52,42 @@ struct TooManyFollowers;
 struct Place {
     /// The number of the attempt; none means the newest, or the first one to come.
     attempt: Option<u32>,
-    /// The number of bytes to skip.
-    offset: u64,
+    from: From,
+}
+
+/// Where in a stream a caller wants to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum From {
+    /// After this number of bytes.
+    Offset(u64),
+    /// This number of bytes before its end.
+    End(u64),
+}
+
+impl From {
+    fn of(query: &Query) -> Result<Self, Problem> {
+        const BYTES: &str = "a number of bytes";
+        match (query.parsed("offset", BYTES)?, query.parsed("tail", BYTES)?) {
+            (Some(_), Some(_)) => Err(bad("tail", "cannot be combined with `offset`").into()),
+            (None, Some(bytes)) => Ok(Self::End(bytes)),
+            (offset, None) => Ok(Self::Offset(offset.unwrap_or(0))),
+        }
+    }
+
+    /// Returns the number of bytes to skip. Blocking.
+    fn offset(self, ports: &Ports, attempt: AttemptId, stream: OutputStream) -> Result<u64, OutputError> {
+        match self {
+            Self::Offset(offset) => Ok(offset),
+            Self::End(bytes) => {
+                // What was printed over the limit was counted, but is not there.
+                let dropped = match ports.outputs.read(attempt, stream, 0, 0)?.state {
+                    OutputState::Truncated { bytes_dropped } => bytes_dropped,
+                    OutputState::Open | OutputState::Complete | OutputState::Removed => 0,
+                };
+                Ok(ports.outputs.taken(attempt, stream)?.saturating_sub(dropped).saturating_sub(bytes))
+            }
+        }
+    }
 }
 
 /// Declares the routes of this file.
@@ -62,7 +97,7 @@ pub(super) fn declare(routes: &mut Routes) {
         get,
         Operation::new("execution_logs", "Returns or follows the output of an execution")
             .honors(&[Honored::LastEventId])
-            .asked(&["attempt", "stream", "offset", "follow"])
+            .asked(&["attempt", "stream", "offset", "tail", "follow"])
             .gives_content(
                 200,
                 "A part of the output, all of one stream, or both streams as they are printed.",
@@ -79,9 +114,9 @@ pub(super) async fn get(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome
     let query = call.query();
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     let stream = query.one_of("stream", &OutputStream::ALL.map(|stream| (stream.as_str(), stream)))?;
-    let place = Place { attempt: query.parsed("attempt", "a number")?, offset: query.parsed("offset", "a number of bytes")?.unwrap_or(0) };
+    let place = Place { attempt: query.parsed("attempt", "a number")?, from: From::of(query)? };
     // An offset without a stream would be ambiguous.
-    if place.offset > 0 && stream.is_none() {
+    if matches!(place.from, From::Offset(1..)) && stream.is_none() {
         return Err(needs_stream("`offset`").into());
     }
     let media = wanted(&call)?;
@@ -136,11 +171,12 @@ async fn part(call: &Call, execution: &Execution, stream: Option<OutputStream>, 
         .threads
         .blocking(move |ports| {
             let read = |stream| {
+                let offset = place.from.offset(ports, id, stream)?;
                 ports
                     .outputs
-                    .read(id, stream, place.offset, PART_BYTES_MAX)
+                    .read(id, stream, offset, PART_BYTES_MAX)
                     .map(|part| if is_over { settled(part, PART_BYTES_MAX) } else { part })
-                    .map(|part| WireOutput::new(number, stream, place.offset, &part))
+                    .map(|part| WireOutput::new(number, stream, offset, &part))
             };
             streams.into_iter().map(read).collect::<Result<Vec<_>, _>>()
         })
@@ -148,14 +184,17 @@ async fn part(call: &Call, execution: &Execution, stream: Option<OutputStream>, 
     respond::json(&WireOutputs { items, next: None })
 }
 
-/// Returns all that a stream contains now, byte for byte.
+/// Returns all that a stream contains now from the place on, byte for byte.
 async fn text(call: &Call, execution: &Execution, stream: OutputStream, place: Place) -> Outcome {
     let attempt = attempt_at(execution, place.attempt)?.map(|attempt| (attempt.id, attempt.number));
+    let mut offset = 0;
     if let Some((id, number)) = attempt {
-        let state = call.api().threads.blocking(move |ports| ports.outputs.read(id, stream, 0, 0)).await??.state;
+        let look = move |ports: &Ports| Ok((ports.outputs.read(id, stream, 0, 0)?.state, place.from.offset(ports, id, stream)?));
+        let (state, from) = call.api().threads.blocking(look).await?.map_err(|why: OutputError| Problem::from(why))?;
         if state == OutputState::Removed {
             return Err(OutputRemoved(number).into());
         }
+        offset = from;
     }
     let attempt = attempt.map(|(id, _)| id);
     let held = call.api().queue(QueueName::LiveOutputs).enter(1).ok_or(TooManyFollowers)?;
@@ -163,7 +202,7 @@ async fn text(call: &Call, execution: &Execution, stream: OutputStream, place: P
     if let Some(attempt) = attempt {
         let api = call.api().clone();
         tokio::task::spawn_blocking(move || {
-            send_all(&api, attempt, stream, place.offset, &send);
+            send_all(&api, attempt, stream, offset, &send);
             drop(held);
         });
     }
@@ -197,7 +236,10 @@ fn send_all(api: &Api, attempt: AttemptId, stream: OutputStream, mut offset: u64
 
 /// Streams the output as it is printed, from one attempt to the next, until the execution has ended.
 fn follow(allowed: Allowed<ExecutionsRead>, call: &Call, execution: &Execution, streams: &[OutputStream], place: Place) -> Outcome {
-    let begin = || Beginning::at(place.attempt, streams, place.offset);
+    let From::Offset(offset) = place.from else {
+        return Err(bad("tail", "cannot be combined with `follow`: read the end first, and then follow from its `next`").into());
+    };
+    let begin = || Beginning::at(place.attempt, streams, offset);
     let beginning = Beginning::resumed(call.headers(), streams)?.unwrap_or_else(begin);
     attempt_at(execution, beginning.attempt)?;
     let held = call.api().queue(QueueName::LiveOutputs).enter(1).ok_or(TooManyFollowers)?;

@@ -3,19 +3,21 @@
 //! The original execution is read from its records, which never change; the core decides step by step what is
 //! taken over.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ensue_engine::catalog::{Action, Catalog, Does, Run};
-use ensue_engine::command::{OfRule, RequestExecution, Rerun};
+use ensue_engine::catalog::{Action, Catalog, Does, Run, Step};
+use ensue_engine::command::{Ask, OfRule, RequestExecution, Rerun};
 use ensue_engine::executions::history::{Ended, History, KeptError};
 use ensue_engine::explain::Explain;
+use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, LogId};
 use ensue_engine::locks::facts::{Claim, LockOwner};
 use ensue_engine::names::{RuleRef, StepName};
 use ensue_engine::ports::{LogError, ReadLimit};
 use ensue_engine::record::{Body, Record, Revision, StreamId};
 use ensue_engine::rules::judge::complete;
-use ensue_engine::workflows::facts::RerunFrom;
+use ensue_engine::workflows::facts::{Kept, KeptAs, RerunFrom};
 use ensue_expression::Document;
 use ensue_views::Execution;
 use serde_json::{Map, Value};
@@ -29,8 +31,10 @@ use crate::operation::{Header, Honored, Operation, Presence, Takes, schema_of};
 use crate::permissions::{ActionsRead, ExecutionsRead, ExecutionsRerun, Permission as _, RulesRead};
 use crate::ports::Ports;
 use crate::problem::{Missing, Outcome, Problem};
+use crate::respond;
 use crate::rows::left_views;
 use crate::wire::executions::{WireExecution, WireRerun};
+use crate::wire::reruns::{WirePlannedStep, WireRerunAnswer, WireRerunPlan};
 
 /// Why an execution cannot be rerun.
 #[derive(Debug, Error, Explain)]
@@ -93,13 +97,13 @@ pub(super) fn declare(routes: &mut Routes) {
         "/executions/{id}/rerun",
         rerun,
         Operation::new("execution_rerun", "Reruns an execution that has ended")
-            .can_be_tried()
+            .asked(&["dry_run"])
             .honors(&[Honored::Prefer])
             .takes(Takes::Json { schema: schema_of::<WireRerun>, example: r#"{"from": "failed"}"#, presence: Presence::Optional })
             .gives::<WireExecution>(202, "The rerun was requested.", &[Header::Position, Header::Location, Header::PreferenceApplied])
-            .gives::<WireExecution>(
+            .gives::<WireRerunAnswer>(
                 200,
-                "The rerun ended within the time that the caller preferred to wait.",
+                "The rerun ended within the time that the caller preferred to wait; or this is a dry run, and nothing was changed.",
                 &[Header::Position, Header::Location, Header::PreferenceApplied],
             )
             .refuses(&[(409, "rerun_refused"), (422, "parameters_invalid")])
@@ -118,6 +122,12 @@ pub(super) async fn rerun(allowed: Allowed<ExecutionsRerun>, mut call: Call) -> 
     call.admission()?;
     let wanted: WireRerun = call.json_or_nothing().await?;
     let request = api.threads.blocking(move |ports| request(ports, id, wanted)).await??;
+    if call.is_dry_run()? {
+        let (definition, kept) = (request.definition.clone(), request.rerun.as_ref().and_then(|rerun| rerun.kept.clone()));
+        call.check(call.on_behalf(&allowed)?, Ask::RequestExecution(request)).await?;
+        let plan = api.threads.blocking(move |ports| plan(ports, id, &definition, kept.map(|(_, list)| list))).await??;
+        return respond::json(&plan);
+    }
     requested(&allowed, call, request).await
 }
 
@@ -186,6 +196,57 @@ pub(super) fn request(ports: &Ports, id: ExecutionId, wanted: WireRerun) -> Resu
         labels: requested.labels_given(),
         rerun: Some(Box::new(rerun)),
     })
+}
+
+/// Returns what a rerun would do; `kept` is the list of what succeeded before. Blocking.
+fn plan(ports: &Ports, of: ExecutionId, action: &Action, kept: Option<Body>) -> Result<WireRerunPlan, Problem> {
+    let mut plan = WireRerunPlan { runs: Vec::new(), taken_over: Vec::new(), decided_again: Vec::new() };
+    let Run::Workflow(workflow) = &action.run else { return Ok(plan) };
+    let list = kept.and_then(|kept| kept.content);
+    let kept: Vec<Kept> = list.map_or(Ok(Vec::new()), |list| serde_json::from_slice(&list)).map_err(|why| Problem::bug(&why))?;
+    let mut items: BTreeMap<StepName, u32> = BTreeMap::new();
+    for record in records_of(ports, of)? {
+        if let Fact::StepExpanded(fact) = record.fact {
+            items.insert(fact.step, fact.count);
+        }
+    }
+    let done = |name: &StepName| {
+        let done = kept.iter().filter(|kept| kept.step == *name && kept.item.is_some()).count();
+        u32::try_from(done).unwrap_or(u32::MAX)
+    };
+    let whole: BTreeMap<&StepName, &KeptAs> = kept.iter().filter(|kept| kept.item.is_none()).map(|kept| (&kept.step, &kept.what)).collect();
+    let has_rest = |name: &StepName| match whole.get(name) {
+        Some(KeptAs::Each { .. }) => items.get(name).is_none_or(|all| *all > done(name)),
+        Some(KeptAs::Skipped | KeptAs::Done(_)) => false,
+        None => true,
+    };
+    // A step may be taken over if nothing that it needs runs again.
+    let mut unchanged: BTreeSet<&StepName> = BTreeSet::new();
+    loop {
+        let known = unchanged.len();
+        let follows = |step: &&Step| !has_rest(&step.name) && step.needs.iter().all(|needs| unchanged.contains(needs));
+        let more: Vec<&StepName> = workflow.steps().iter().filter(follows).map(|step| &step.name).collect();
+        unchanged.extend(more);
+        if unchanged.len() == known {
+            break;
+        }
+    }
+    for step in workflow.steps() {
+        let name = &step.name;
+        let planned = |items| WirePlannedStep { step: name.clone(), items };
+        match whole.get(name).filter(|_| step.needs.iter().all(|needs| unchanged.contains(needs))) {
+            None => plan.runs.push(planned(None)),
+            Some(KeptAs::Skipped) => plan.decided_again.push(name.clone()),
+            Some(KeptAs::Done(_)) => plan.taken_over.push(planned(None)),
+            Some(KeptAs::Each { .. }) if !has_rest(name) => plan.taken_over.push(planned(None)),
+            Some(KeptAs::Each { .. }) => {
+                let done = done(name);
+                plan.runs.push(planned(items.get(name).map(|all| all.saturating_sub(done)).filter(|_| done > 0)));
+                plan.taken_over.extend((done > 0).then(|| planned(Some(done))));
+            }
+        }
+    }
+    Ok(plan)
 }
 
 /// Reads all records of an execution. Blocking.

@@ -100,12 +100,13 @@ pub(super) fn declare_judging(routes: &mut Routes) {
 pub(super) async fn list(allowed: Allowed<RulesRead>, call: Call) -> Outcome {
     let query = call.query();
     let catalog = call.api().ports.installed.current();
-    let filter = |name: &str| query.text(name).map(str::to_owned);
-    let (pack, trigger, action) = (filter("pack"), filter("trigger"), filter("action"));
+    let filter = |name: &str| query.texts(name).map(str::to_owned).collect::<Vec<_>>();
+    let (pack, triggers, actions) = (query.text("pack").map(str::to_owned), filter("trigger"), filter("action"));
+    let is_among = |wanted: &[String], name: &str| wanted.is_empty() || wanted.iter().any(|one| one == name);
     let fits = |rule: &&Arc<Rule>| {
         pack.as_ref().is_none_or(|pack| rule.name.pack().as_str() == pack)
-            && trigger.as_ref().is_none_or(|trigger| rule.triggers.iter().any(|one| one.as_str() == trigger))
-            && action.as_ref().is_none_or(|action| rule.action.name.as_str() == action)
+            && (triggers.is_empty() || rule.triggers.iter().any(|trigger| is_among(&triggers, trigger.as_str())))
+            && is_among(&actions, rule.action.name.as_str())
     };
     let fitting = catalog.rules().values().filter(fits).filter(|rule| allowed.includes(&Target::in_pack_of(rule.name.as_str())));
     let listed = listing::of_catalog(&call, &allowed, fitting, |rule| rule.name.to_string())?;

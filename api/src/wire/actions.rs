@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use ensue_derive::wire;
-use ensue_engine::catalog::{Action, OnLost};
+use ensue_engine::catalog::{Action, Catalog, OnLost, Run};
 use ensue_engine::executions::labels::Labels;
 use ensue_engine::names::{ActionRef, LabelName, PackName, WorkerQueueName};
 use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+
+use crate::wire::graph::WireStep;
 
 /// An action.
 #[wire(Serialize)]
@@ -31,6 +33,20 @@ pub(crate) struct WireAction {
     templates: BTreeMap<String, Map<String, Value>>,
     /// The names of the labels that it sets on its executions.
     labels: Vec<LabelName>,
+    /// Only for a single action: its steps in the order in which they are written; null if it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    steps: Option<Option<Vec<WireStep>>>,
+}
+
+impl WireAction {
+    /// Shows a single action.
+    pub(crate) fn whole(action: &Action, catalog: &Catalog) -> Self {
+        let steps = match &action.run {
+            Run::Workflow(workflow) => Some(WireStep::all(workflow, catalog)),
+            Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Emit { .. } | Run::Builtin(_) => None,
+        };
+        Self { steps: Some(steps), ..Self::from(action) }
+    }
 }
 
 impl From<&Action> for WireAction {
@@ -50,6 +66,7 @@ impl From<&Action> for WireAction {
             queue: action.queue.clone(),
             templates: action.templates.clone(),
             labels: action.labels.keys().cloned().collect(),
+            steps: None,
         }
     }
 }

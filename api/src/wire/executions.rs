@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 
 use crate::shapes;
 use crate::wire::locks::WireAwaitedLock;
+use crate::wire::waits::WireWaitsFor;
 
 /// An execution.
 #[wire(Serialize)]
@@ -62,6 +63,8 @@ pub(crate) struct WireExecution {
     waits_until: Option<Timestamp>,
     /// The lock that it waits for before it starts.
     awaits_lock: Option<WireAwaitedLock>,
+    /// What it waits for; null if it runs or has ended.
+    waits_for: Option<WireWaitsFor>,
     /// The deadline of the whole execution, if it has a timeout.
     times_out_at: Option<Timestamp>,
     ended_at: Option<Timestamp>,
@@ -98,7 +101,9 @@ pub(crate) struct Bodies {
 impl WireExecution {
     /// Shows an execution as an item of a list.
     pub(crate) fn listed(execution: Execution) -> Self {
+        let waits_for = WireWaitsFor::of(&execution);
         Self {
+            waits_for,
             id: execution.id,
             position: execution.position,
             action: execution.action,

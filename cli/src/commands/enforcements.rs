@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{Asking, Between, SortedPage, print_list};
+use super::{Asking, Between, SortedPage, print_list, several};
 use crate::flow::{became, held, outcome};
 use crate::report::Outcome;
 use crate::table::{Column, cell, pairs, text, time};
@@ -22,15 +22,15 @@ Examples:
   ensue enforcements list --outcome rejected --since 1d
   ensue enforcements list --event 019c…")]
     List {
-        /// Only items of this rule.
-        #[arg(long, value_name = "REF")]
-        rule: Option<String>,
+        /// Only items of one of these rules, separated by commas.
+        #[arg(long, value_name = "REF", value_delimiter = ',')]
+        rule: Vec<String>,
         /// Only enforcements for this event.
         #[arg(long, value_name = "ID")]
         event: Option<String>,
-        /// Only enforcements with this outcome.
-        #[arg(long, value_name = "OUTCOME", value_parser = OUTCOMES)]
-        outcome: Option<String>,
+        /// Only enforcements with one of these outcomes, separated by commas.
+        #[arg(long, value_name = "OUTCOME", value_delimiter = ',', value_parser = OUTCOMES)]
+        outcome: Vec<String>,
         #[command(flatten)]
         between: Between,
         #[command(flatten)]
@@ -63,10 +63,10 @@ impl Enforcements {
         match self {
             Self::List { rule, event, outcome, between, page } => {
                 let mut query = page.query();
-                query.extend(rule.map(|rule| ("rule", rule)));
+                query.extend(several(&rule).map(|rule| ("rule", rule)));
                 query.extend(ids::whole_if_any(&client, &[ids::EVENT], event).await?.map(|event| ("event", event)));
                 query.extend(between.query());
-                query.extend(outcome.map(|outcome| ("outcome", outcome)));
+                query.extend(several(&outcome).map(|outcome| ("outcome", outcome)));
                 print_list(asking, &client, "/enforcements", &query, COLUMNS).await?;
             }
             Self::Show { id } => {

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{Asking, Between, List, SortedPage, Watching, json_or_file, print_page};
+use super::{Asking, Between, List, SortedPage, Watching, json_or_file, print_page, several};
 use crate::redraw::RefreshOn;
 use crate::report::{Outcome, printable};
 use crate::table::{Column, cell, pairs, text, time};
@@ -27,9 +27,9 @@ Examples:
   ensue events list --since 1h
   ensue events list --watch")]
     List {
-        /// Only events of this trigger.
-        #[arg(long, value_name = "REF")]
-        trigger: Option<String>,
+        /// Only events of one of these triggers, separated by commas.
+        #[arg(long, value_name = "REF", value_delimiter = ',')]
+        trigger: Vec<String>,
         /// Only events from this source.
         #[arg(long, value_name = "NAME")]
         source: Option<String>,
@@ -88,7 +88,7 @@ impl Events {
         match self {
             Self::List { trigger, source, correlation, between, page, watching } => {
                 let mut query = page.query();
-                query.extend(trigger.map(|trigger| ("trigger", trigger)));
+                query.extend(several(&trigger).map(|trigger| ("trigger", trigger)));
                 query.extend(source.map(|source| ("source", source)));
                 query.extend(ids::whole_if_any(&client, CHAIN, correlation).await?.map(|root| ("correlation", root)));
                 query.extend(between.query());

@@ -76,6 +76,15 @@ Examples:
         #[arg(long)]
         svg: bool,
     },
+    /// List all steps of a workflow with the state of each, also those that are still to come.
+    #[command(after_help = "\
+Examples:
+  ensue executions graph 019c…
+  ensue executions graph 019c… -o json")]
+    Graph {
+        /// The execution.
+        id: String,
+    },
     /// Follow an execution until it ends. Exits with code 1 if the execution does not succeed.
     #[command(after_help = "\
 Examples:
@@ -270,6 +279,28 @@ const STEP_COLUMNS: &[Column] = &[
     Column::cut("ERROR", |execution| dash(error_line(&execution["error"]))),
 ];
 
+const GRAPH_COLUMNS: &[Column] = &[
+    Column::cut("STEP", |node| cell(node, "step")),
+    Column::cut("ACTION", |node| dash(text(node, "action"))),
+    Column::whole("STATE", |node| cell(node, "state")),
+    Column::cut("COUNTS", |node| dash(counts(node))),
+    Column::cut("NEEDS", |node| dash(names(&node["needs"]))),
+    Column::cut("IF", |node| dash(text(node, "if"))),
+];
+
+/// Returns the numbers of a step's executions by status, if there are several.
+fn counts(node: &Value) -> String {
+    if node["execution"].is_string() {
+        return String::new();
+    }
+    let counts = node["counts"].as_object().into_iter().flatten();
+    counts.map(|(status, count)| format!("{count} {status}")).collect::<Vec<_>>().join(", ")
+}
+
+fn names(list: &Value) -> String {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+}
+
 /// Returns the cause of a failure on one line: its kind, followed by the last line that its program printed
 /// to standard error, if known.
 fn error_line(error: &Value) -> String {
@@ -317,6 +348,13 @@ impl Executions {
                 .await
             }
             Self::Watch { id } => watched::watch(asking, &client, &ids::whole(&client, &[ids::EXECUTION], &id).await?).await,
+            Self::Graph { id } => {
+                let id = ids::whole(&client, &[ids::EXECUTION], &id).await?;
+                let graph = client.get(&path(&id, "/graph"), &[]).await?;
+                let nodes = json!({ "items": graph["nodes"] });
+                asking.output.print(&graph, || asking.output.print_list(&nodes, GRAPH_COLUMNS));
+                Ok(())
+            }
             Self::Logs(logs) => logs.run(&client).await,
             Self::Artifacts(artifacts) => {
                 let id = ids::whole(&client, &[ids::EXECUTION], &artifacts.id).await?;
@@ -354,10 +392,10 @@ impl Listed {
     async fn run(self, asking: &Asking, client: &Client) -> Outcome {
         let filters = self.filters.with_whole_ids(client).await?;
         let rerun_of = ids::whole_if_any(client, &[ids::EXECUTION], self.rerun_of).await?;
-        let columns = match filters.status.as_deref() {
+        let columns = match filters.status.as_slice() {
             _ if filters.parent.is_some() => STEP_COLUMNS,
-            Some("delayed") => DELAYED_COLUMNS,
-            Some(_) | None => COLUMNS,
+            [status] if status == "delayed" => DELAYED_COLUMNS,
+            _ => COLUMNS,
         };
         let is_picked = filters.error_kind.is_some();
         let mut query = filters.query();

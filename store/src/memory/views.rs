@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use ensue_engine::record::Position;
 use ensue_views::retention::{Elapsed, Ended, Removal, Removed, RetainedViews};
-use ensue_views::store::{AllPassedOver, Change, Changes, LIST_ROWS_MAX, NewRow, Order};
+use ensue_views::store::{AllPassedOver, COUNTED_ROWS_MAX, Change, Changes, CountQuery, Counts, Group, LIST_ROWS_MAX, NewRow, Order};
 use ensue_views::{Column, ListQuery, Row, Term, ViewError, ViewName, ViewReader, ViewStore};
 
 /// Views in memory.
@@ -220,6 +220,22 @@ impl ViewReader for MemoryViewReader {
         })
     }
 
+    fn count(&self, query: &CountQuery) -> Result<Counts, ViewError> {
+        query.check()?;
+        let (rows, kept) = (ListQuery { after: None, ..query.rows.clone() }, self.kept());
+        let columns = rows.view.columns();
+        let values = |row: &NewRow| {
+            let value = |by: &Column| columns.iter().position(|column| column == by).and_then(|at| row.columns.get(at)?.as_ref());
+            query.by.iter().map(|by| value(by).map(ToString::to_string)).collect::<Vec<_>>()
+        };
+        let mut counts: BTreeMap<Vec<Option<String>>, u64> = BTreeMap::new();
+        for row in kept.of(rows.view).filter(|row| fits(row, &rows)).take(COUNTED_ROWS_MAX) {
+            *counts.entry(values(row)).or_default() += 1;
+        }
+        let is_cut = kept.of(rows.view).filter(|row| fits(row, &rows)).nth(COUNTED_ROWS_MAX).is_some();
+        Ok(Counts::of(counts.into_iter().map(|(values, count)| Group { values, count }).collect(), is_cut))
+    }
+
     fn passed_over(&self) -> Result<AllPassedOver, ViewError> {
         Ok(self.kept().passed_over.clone())
     }
@@ -244,11 +260,16 @@ fn fits(row: &NewRow, query: &ListQuery) -> bool {
         let mut wanted = filter.any_of.iter().filter_map(|value| filter.column.value(value));
         found.is_some_and(|found| wanted.any(|wanted| found.is_found_by(&wanted)))
     });
+    let has_key = query.keys.as_ref().is_none_or(|keys| keys.iter().any(|key| query.view.key(key).as_ref() == Some(&row.key)));
     let is_beyond = query.after.is_none_or(|after| match query.order {
         Order::OldestFirst => row.position > after,
         Order::NewestFirst => row.position < after,
     });
-    has_values && is_beyond && query.since.is_none_or(|since| row.began_at >= since) && query.until.is_none_or(|until| row.began_at < until)
+    has_key
+        && has_values
+        && is_beyond
+        && query.since.is_none_or(|since| row.began_at >= since)
+        && query.until.is_none_or(|until| row.began_at < until)
 }
 
 fn shown(row: &NewRow) -> Row {

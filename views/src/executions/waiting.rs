@@ -24,6 +24,10 @@ fn of(pace: Pace) -> Status {
 impl Execution {
     pub(super) fn await_lock(&mut self, fact: &LockAwaited, since: Timestamp) {
         self.status = Status::Queued;
+        if self.pace == Pace::InSteps {
+            // Its request did not say that it would wait.
+            self.started_at = None;
+        }
         self.awaits_lock = Some(AwaitedLock { lock: fact.lock.clone(), limit: fact.limit, behind: fact.behind.clone(), since });
     }
 
@@ -36,6 +40,13 @@ impl Execution {
     pub(super) fn note_queue(&mut self, now: Timestamp) {
         let waits = self.status == Status::Queued && self.pace == Pace::Worked && self.awaits_lock.is_none();
         self.queued_at = waits.then(|| self.queued_at.unwrap_or(now));
+    }
+
+    /// Notes when the first steps of a workflow could begin: they are requested in the same commit.
+    pub(super) fn note_steps(&mut self, now: Timestamp) {
+        if self.pace == Pace::InSteps && self.status == Status::Waiting {
+            self.started_at.get_or_insert(now);
+        }
     }
 
     pub(super) fn note_timer(&mut self, fact: TimerFact<'_>) {

@@ -9,6 +9,7 @@ use super::{CHAIN, STATUSES, error_kinds};
 use crate::ago::moment_of;
 use crate::client::Client;
 use crate::commands::one_execution::label_of;
+use crate::commands::several;
 use crate::ids;
 use crate::report::Failure;
 
@@ -16,15 +17,15 @@ use crate::report::Failure;
 #[derive(Debug, Args)]
 #[group(id = "filters", multiple = true)]
 pub(crate) struct Filters {
-    /// Only items with this status.
-    #[arg(long, value_name = "STATUS", value_parser = STATUSES)]
-    pub(super) status: Option<String>,
-    /// Only items of this action.
-    #[arg(long, value_name = "REF")]
-    action: Option<String>,
-    /// Only executions requested by this rule.
-    #[arg(long, value_name = "REF")]
-    rule: Option<String>,
+    /// Only items with one of these statuses, separated by commas.
+    #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = STATUSES)]
+    pub(super) status: Vec<String>,
+    /// Only items of one of these actions.
+    #[arg(long, value_name = "REF", value_delimiter = ',')]
+    action: Vec<String>,
+    /// Only executions requested by one of these rules.
+    #[arg(long, value_name = "REF", value_delimiter = ',')]
+    rule: Vec<String>,
     /// Only executions with this label. Repeat the option to require several labels.
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label_of)]
     labels: Vec<(LabelName, LabelValue)>,
@@ -46,9 +47,12 @@ pub(crate) struct Filters {
 }
 
 impl Filters {
-    /// Returns the action that all of them must have, if one is given.
+    /// Returns the action that all of them must have, if only one is given.
     pub(super) fn action(&self) -> Option<&str> {
-        self.action.as_deref()
+        match self.action.as_slice() {
+            [one] => Some(one),
+            [] | [_, _, ..] => None,
+        }
     }
 
     /// Returns the same filters with the whole ids of things that were given by the beginnings of their ids.
@@ -61,9 +65,9 @@ impl Filters {
     pub(super) fn query(self) -> Vec<(&'static str, String)> {
         let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
         let all = [
-            ("status", self.status),
-            ("action", self.action),
-            ("rule", self.rule),
+            ("status", several(&self.status)),
+            ("action", several(&self.action)),
+            ("rule", several(&self.rule)),
             ("correlation", self.correlation),
             ("parent", self.parent),
             ("error_kind", self.error_kind),

@@ -10,7 +10,7 @@ use crate::commands::one_execution::{Made, path};
 use crate::commands::run::{given, read_as, told, told_at_its_end, until_its_end};
 use crate::commands::stepping;
 use crate::ids;
-use crate::report::Outcome;
+use crate::report::{Outcome, printable, say};
 use crate::table::text;
 
 /// How an execution is run again.
@@ -65,7 +65,8 @@ impl Rerun {
             body["params"] = Value::Object(read_as(given, &schema));
         }
         if self.trying.dry_run {
-            client.post(&with_query(&path(&id, "/rerun"), &[("dry_run", "true".to_owned())]), &body).await?;
+            let plan = client.post(&with_query(&path(&id, "/rerun"), &[("dry_run", "true".to_owned())]), &body).await?.body;
+            asking.output.print(&plan, || explain(&plan));
             return Ok(());
         }
         let execution = client.post(&path(&id, "/rerun"), &body).await?.body;
@@ -80,6 +81,26 @@ impl Rerun {
             return told_at_its_end(asking, &ended, Made::OfSteps);
         }
         told_at_its_end(asking, &until_its_end(client, execution).await?, Made::Whole)
+    }
+}
+
+/// Prints what a rerun would do.
+fn explain(plan: &Value) {
+    let steps = |list: &str| plan[list].as_array().map(Vec::as_slice).unwrap_or_default();
+    if ["runs", "taken_over", "decided_again"].iter().all(|list| steps(list).is_empty()) {
+        return say("it would run again as a whole");
+    }
+    for (list, what) in
+        [("runs", "would run"), ("taken_over", "would be taken over"), ("decided_again", "was skipped; that is decided again")]
+    {
+        for step in steps(list) {
+            let name = step.as_str().map_or_else(|| text(step, "step"), str::to_owned);
+            match step["items"].as_u64() {
+                Some(1) => say(printable(&format!("{name}: 1 item {what}"))),
+                Some(items) => say(printable(&format!("{name}: {items} items {what}"))),
+                None => say(printable(&format!("{name}: {what}"))),
+            }
+        }
     }
 }
 

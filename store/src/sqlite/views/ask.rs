@@ -2,11 +2,13 @@
 //!
 //! SQL text is built from closed lists of names only; values from callers are bound.
 
+use std::collections::BTreeSet;
+
 use ensue_views::dead_letters::LetterStatus;
 use ensue_views::enforcements::OutcomeName;
 use ensue_views::executions::Status;
 use ensue_views::inquiries::InquiryStatus;
-use ensue_views::store::{Filter, LIST_ROWS_MAX, Order};
+use ensue_views::store::{COUNTED_ROWS_MAX, CountQuery, Filter, LIST_ROWS_MAX, Order};
 use ensue_views::{Column, ListQuery, Term, ViewName};
 use rusqlite::types::Value;
 
@@ -20,20 +22,58 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Returns `None` if a value is impossible for its column, so that no row matches.
+    /// Returns the rows of a list. Returns `None` if a value is impossible for its column, so that no row matches.
     pub(super) fn of(query: &ListQuery) -> Option<Self> {
+        let mut asked = Self::rows(query, "position, key, document")?;
+        let limit = asked.bound(query.limit.min(LIST_ROWS_MAX) as i64);
+        let order = match query.order {
+            Order::OldestFirst => "ASC",
+            Order::NewestFirst => "DESC",
+        };
+        asked.sql = format!("{} ORDER BY position {order} LIMIT {limit}", asked.sql);
+        Some(asked)
+    }
+
+    /// Returns the number of rows in each group, with the values of the columns before it. One row more than is
+    /// counted shows that there are more.
+    pub(super) fn to_count(query: &CountQuery) -> Option<Self> {
+        let columns: Vec<String> = query.by.iter().map(|column| format!(", \"{column}\"")).collect();
+        let mut asked = Self::rows(&ListQuery { after: None, ..query.rows.clone() }, &format!("position{}", columns.concat()))?;
+        let limit = asked.bound(COUNTED_ROWS_MAX as i64 + 1);
+        let shown = query.by.iter().map(|column| match form(*column) {
+            Form::Number => format!("(SELECT name FROM names WHERE number = \"{column}\"), "),
+            Form::AsItIs | Form::Apart => format!("\"{column}\", "),
+        });
+        let groups: Vec<String> = query.by.iter().map(|column| format!("\"{column}\"")).collect();
+        let by = if groups.is_empty() { String::new() } else { format!(" GROUP BY {}", groups.join(", ")) };
+        asked.sql = format!("SELECT {}count(*) FROM (SELECT * FROM ({}) LIMIT {limit}){by}", shown.collect::<String>(), asked.sql);
+        Some(asked)
+    }
+
+    /// Selects the rows of a query, with these columns, in no particular order.
+    fn rows(query: &ListQuery, selected: &str) -> Option<Self> {
         let mut asked = Self { sql: String::new(), values: Vec::new() };
         let mut demands = Vec::new();
         let way = Way::of(query);
+        if let Some(keys) = &query.keys {
+            let keys: Vec<Term> = keys.iter().filter_map(|key| query.view.key(key)).collect();
+            let bound: Vec<String> = keys.iter().map(|key| asked.bound(kept(key))).collect();
+            if bound.is_empty() {
+                return None;
+            }
+            demands.push(format!("key IN ({})", bound.join(", ")));
+        }
         // The values for which the access path itself selects.
         let mut apart = None;
+        let mut branches = Branches::of(&way);
         for filter in &query.filters {
             let values = asked.bound_all(filter)?;
             match (&way, &apart) {
                 (Way::Apart { column, .. }, None) if filter.column == *column => apart = Some(values),
-                (Way::Table | Way::Index(_) | Way::Merged { .. } | Way::Apart { .. }, _) => {
-                    demands.push(demanded(query.view, filter.column, &values))
+                (Way::Index { columns, .. }, _) if columns.contains(&filter.column) && branches.can_have(values.len()) => {
+                    branches.split(filter.column, &values);
                 }
+                (Way::Table | Way::Index { .. } | Way::Apart { .. }, _) => demands.push(demanded(query.view, filter.column, &values)),
             }
         }
         // The rows are between the two. There is one bound on each side, because with two, SQLite starts at
@@ -50,28 +90,24 @@ impl Asked {
             before.push(format!("(SELECT (max(span) + 1) * {SPAN} FROM spans WHERE earliest < {until})"));
             demands.push(format!("began_at < {until}"));
         }
-        let (order, side) = match query.order {
-            Order::OldestFirst => ("ASC", &mut behind),
-            Order::NewestFirst => ("DESC", &mut before),
+        let side = match query.order {
+            Order::OldestFirst => &mut behind,
+            Order::NewestFirst => &mut before,
         };
         side.extend(query.after.map(|after| asked.bound(place(after))));
         demands.extend(nearest("max", &behind).map(|bound| format!("position > {bound}")));
         demands.extend(nearest("min", &before).map(|bound| format!("position < {bound}")));
-        let limit = asked.bound(query.limit.min(LIST_ROWS_MAX) as i64);
         let demands = if demands.is_empty() { "true".to_owned() } else { demands.join(" AND ") };
-        let from = |index: &str| format!("SELECT position, key, document FROM {}{index} WHERE {demands}", query.view);
+        let from = |index: &str| format!("SELECT {selected} FROM {}{index} WHERE {demands}", query.view);
         let rows = match way {
             Way::Table => from(""),
-            Way::Index(index) => from(&format!(" INDEXED BY {index}")),
-            Way::Merged { index, column, values } => {
+            Way::Index { index, .. } => {
                 let rows = from(&format!(" INDEXED BY {index}"));
-                let each = values.iter().map(|value| format!("{rows} AND \"{column}\" = '{value}'"));
-                each.collect::<Vec<_>>().join(" UNION ALL ")
+                branches.0.iter().map(|branch| format!("{rows}{branch}")).collect::<Vec<_>>().join(" UNION ALL ")
             }
             Way::Apart { states, .. } if states.is_empty() => return None,
             Way::Apart { column, table, states } => {
-                let rows =
-                    format!("SELECT position, key, document FROM {table} CROSS JOIN {} USING (position) WHERE {demands}", query.view);
+                let rows = format!("SELECT {selected} FROM {table} CROSS JOIN {} USING (position) WHERE {demands}", query.view);
                 let mut each = Vec::new();
                 for name in apart.iter().flatten() {
                     each.extend(states.iter().map(|state| format!("{rows} AND {column} = {name} AND state = '{state}'")));
@@ -80,20 +116,19 @@ impl Asked {
                 each.join(" UNION ")
             }
         };
-        asked.sql = format!("{rows} ORDER BY position {order} LIMIT {limit}");
+        asked.sql = rows;
         Some(asked)
     }
 
     /// Binds the values of a filter, as their column stores them. Returns `None` if all of them are
     /// impossible for the column.
     fn bound_all(&mut self, filter: &Filter) -> Option<Vec<String>> {
-        let values = filter.any_of.iter().filter_map(|value| filter.column.value(value));
+        // A value that is given twice must not find its rows twice.
+        let values: BTreeSet<Term> = filter.any_of.iter().filter_map(|value| filter.column.value(value)).collect();
         let bound: Vec<String> = values
+            .into_iter()
             .map(|value| {
-                let bound = self.bound(match value {
-                    Term::Id(id) => Value::Blob(id.as_bytes().to_vec()),
-                    text @ (Term::Text(_) | Term::Texts(_)) => Value::Text(text.to_string()),
-                });
+                let bound = self.bound(kept(&value));
                 match form(filter.column) {
                     Form::Number | Form::Apart => format!("(SELECT number FROM names WHERE name = {bound})"),
                     Form::AsItIs => bound,
@@ -107,6 +142,42 @@ impl Asked {
     fn bound(&mut self, value: impl Into<Value>) -> String {
         self.values.push(value.into());
         format!("?{}", self.values.len())
+    }
+}
+
+/// Returns a value as its column stores it.
+fn kept(value: &Term) -> Value {
+    match value {
+        Term::Id(id) => Value::Blob(id.as_bytes().to_vec()),
+        text @ (Term::Text(_) | Term::Texts(_)) => Value::Text(text.to_string()),
+    }
+}
+
+/// The maximum number of branches of a query. A filter that would make more is checked by `IN`, so that the
+/// rows that it finds are sorted.
+const BRANCHES_MAX: usize = 64;
+
+/// The conditions of each branch of a query: an index returns rows in the order of their positions only for one
+/// value of each of its columns, so each combination of values is a branch, and the branches are merged.
+struct Branches(Vec<String>);
+
+impl Branches {
+    fn of(way: &Way) -> Self {
+        let mut branches = Self(vec![String::new()]);
+        if let Way::Index { ending: Some((column, values)), .. } = way {
+            let values: Vec<String> = values.iter().map(|value| format!("'{value}'")).collect();
+            branches.split(*column, &values);
+        }
+        branches
+    }
+
+    fn can_have(&self, values: usize) -> bool {
+        self.0.len() * values <= BRANCHES_MAX
+    }
+
+    fn split(&mut self, column: Column, values: &[String]) {
+        let each = self.0.iter().flat_map(|branch| values.iter().map(move |value| format!("{branch} AND \"{column}\" = {value}")));
+        self.0 = each.collect();
     }
 }
 
@@ -126,63 +197,67 @@ fn demanded(view: ViewName, column: Column, values: &[String]) -> String {
 /// How the rows of a list are found. SQLite has no statistics about the values, so the choice is made here.
 #[derive(Debug)]
 enum Way {
-    /// In the order of the table.
+    /// In the order of the table, or by their keys.
     Table,
-    /// By an index whose columns all have filters, so that it returns rows in the order of positions.
-    Index(&'static str),
-    /// By an index whose last column has no filter and a closed list of values: for each of them, merged.
-    Merged { index: &'static str, column: Column, values: Vec<&'static str> },
+    /// By an index with these columns. If the last one has no filter, it has a closed list of values, which are
+    /// merged.
+    Index { index: &'static str, columns: &'static [Column], ending: Option<(Column, Vec<&'static str>)> },
     /// By a column with several values per row, in each of these states, merged.
     Apart { column: Column, table: &'static str, states: Vec<&'static str> },
 }
 
 impl Way {
     fn of(query: &ListQuery) -> Self {
+        use Column::{
+            Action, Assignee, Correlation, Event, Execution, Label, Outcome, Parent, RerunOf, Rule, Sensor, Source, Status, Trigger,
+        };
+        if query.keys.is_some() {
+            return Self::Table;
+        }
         let has = |column| query.filters.iter().any(|filter| filter.column == column);
-        let ending = |index, column, values: fn() -> Vec<&'static str>| match has(column) {
-            true => Self::Index(index),
-            false => Self::Merged { index, column, values: values() },
+        let by = |index, columns| Self::Index { index, columns, ending: None };
+        let ending = |index, columns: &'static [Column], values: fn() -> Vec<&'static str>| {
+            let ending = columns.last().filter(|last| !has(**last)).map(|last| (*last, values()));
+            Self::Index { index, columns, ending }
         };
         let apart = |states| apart::of_view(query.view).map_or(Self::Table, |(column, table)| Self::Apart { column, table, states });
         // A chain of causes and an event have few rows, whatever the other filters are.
         match query.view {
-            ViewName::Events if has(Column::Correlation) => Self::Index("events_by_correlation"),
-            ViewName::Events if has(Column::Trigger) && has(Column::Source) => Self::Index("events_by_trigger_and_source"),
-            ViewName::Events if has(Column::Trigger) => Self::Index("events_by_trigger"),
-            ViewName::Events if has(Column::Source) => Self::Index("events_by_source"),
-            ViewName::Enforcements if has(Column::Event) => Self::Index("enforcements_by_event"),
-            ViewName::Enforcements if has(Column::Rule) => ending("enforcements_by_rule", Column::Outcome, outcomes),
-            ViewName::Enforcements if has(Column::Outcome) => Self::Index("enforcements_by_outcome"),
+            ViewName::Events if has(Correlation) => by("events_by_correlation", &[Correlation]),
+            ViewName::Events if has(Trigger) && has(Source) => by("events_by_trigger_and_source", &[Trigger, Source]),
+            ViewName::Events if has(Trigger) => by("events_by_trigger", &[Trigger]),
+            ViewName::Events if has(Source) => by("events_by_source", &[Source]),
+            ViewName::Enforcements if has(Event) => by("enforcements_by_event", &[Event]),
+            ViewName::Enforcements if has(Rule) => ending("enforcements_by_rule", &[Rule, Outcome], outcomes),
+            ViewName::Enforcements if has(Outcome) => by("enforcements_by_outcome", &[Outcome]),
             // An execution has few reruns.
-            ViewName::Executions if has(Column::RerunOf) => Self::Index("executions_by_rerun_of"),
-            ViewName::Executions if has(Column::Parent) && has(Column::Rule) => Self::Index("executions_by_parent_and_rule"),
-            ViewName::Executions if has(Column::Parent) && has(Column::Action) => {
-                ending("executions_by_parent_and_action", Column::Status, statuses)
+            ViewName::Executions if has(RerunOf) => by("executions_by_rerun_of", &[RerunOf]),
+            ViewName::Executions if has(Parent) && has(Rule) => by("executions_by_parent_and_rule", &[Parent, Rule]),
+            ViewName::Executions if has(Parent) && has(Action) => {
+                ending("executions_by_parent_and_action", &[Parent, Action, Status], statuses)
             }
-            ViewName::Executions if has(Column::Parent) => ending("executions_by_parent", Column::Status, statuses),
-            ViewName::Executions if has(Column::Correlation) => Self::Index("executions_by_correlation"),
+            ViewName::Executions if has(Parent) => ending("executions_by_parent", &[Parent, Status], statuses),
+            ViewName::Executions if has(Correlation) => by("executions_by_correlation", &[Correlation]),
             // A label has fewer rows than an action that runs every day; the other filters are checked row by
             // row.
-            ViewName::Executions if has(Column::Label) => apart(wanted(query, statuses())),
-            ViewName::Executions if has(Column::Action) && has(Column::Rule) => {
-                ending("executions_by_action_and_rule", Column::Status, statuses)
-            }
-            ViewName::Executions if has(Column::Rule) => ending("executions_by_rule", Column::Status, statuses),
-            ViewName::Executions if has(Column::Action) => ending("executions_by_action", Column::Status, statuses),
-            ViewName::Executions if has(Column::Status) => Self::Index("executions_by_status"),
-            ViewName::Artifacts if has(Column::Execution) => Self::Index("artifacts_by_execution"),
+            ViewName::Executions if has(Label) => apart(wanted(query, statuses())),
+            ViewName::Executions if has(Action) && has(Rule) => ending("executions_by_action_and_rule", &[Action, Rule, Status], statuses),
+            ViewName::Executions if has(Rule) => ending("executions_by_rule", &[Rule, Status], statuses),
+            ViewName::Executions if has(Action) => ending("executions_by_action", &[Action, Status], statuses),
+            ViewName::Executions if has(Status) => by("executions_by_status", &[Status]),
+            ViewName::Artifacts if has(Execution) => by("artifacts_by_execution", &[Execution]),
             // An execution opens one inquiry.
-            ViewName::Inquiries if has(Column::Execution) => Self::Index("inquiries_by_execution"),
-            ViewName::Inquiries if has(Column::Parent) => ending("inquiries_by_parent", Column::Status, inquiry_statuses),
-            ViewName::Inquiries if has(Column::Assignee) => apart(wanted(query, inquiry_statuses())),
-            ViewName::Inquiries if has(Column::Status) => Self::Index("inquiries_by_status"),
-            ViewName::Rules if has(Column::Rule) => Self::Index("rules_by_rule"),
-            ViewName::Schedules if has(Column::Rule) => Self::Index("schedules_by_rule"),
-            ViewName::Schedules if has(Column::Sensor) => Self::Index("schedules_by_sensor"),
-            ViewName::Locks if has(Column::Rule) => Self::Index("locks_by_rule"),
-            ViewName::Locks if has(Column::Action) => Self::Index("locks_by_action"),
-            ViewName::DeadLetters if has(Column::Sensor) => ending("dead_letters_by_sensor", Column::Status, letter_statuses),
-            ViewName::DeadLetters if has(Column::Status) => Self::Index("dead_letters_by_status"),
+            ViewName::Inquiries if has(Execution) => by("inquiries_by_execution", &[Execution]),
+            ViewName::Inquiries if has(Parent) => ending("inquiries_by_parent", &[Parent, Status], inquiry_statuses),
+            ViewName::Inquiries if has(Assignee) => apart(wanted(query, inquiry_statuses())),
+            ViewName::Inquiries if has(Status) => by("inquiries_by_status", &[Status]),
+            ViewName::Rules if has(Rule) => by("rules_by_rule", &[Rule]),
+            ViewName::Schedules if has(Rule) => by("schedules_by_rule", &[Rule]),
+            ViewName::Schedules if has(Sensor) => by("schedules_by_sensor", &[Sensor]),
+            ViewName::Locks if has(Rule) => by("locks_by_rule", &[Rule]),
+            ViewName::Locks if has(Action) => by("locks_by_action", &[Action]),
+            ViewName::DeadLetters if has(Sensor) => ending("dead_letters_by_sensor", &[Sensor, Status], letter_statuses),
+            ViewName::DeadLetters if has(Status) => by("dead_letters_by_status", &[Status]),
             // No index fits; the other views have few rows.
             _ => Self::Table,
         }

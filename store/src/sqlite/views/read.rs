@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ensue_engine::ids::Id;
 use ensue_engine::record::Position;
 use ensue_views::retention::Removed;
-use ensue_views::store::{AllPassedOver, PASSED_OVER_MAX, PassedOver};
+use ensue_views::store::{AllPassedOver, COUNTED_ROWS_MAX, CountQuery, Counts, Group, PASSED_OVER_MAX, PassedOver};
 use ensue_views::{ListQuery, Row, ViewError, ViewName, ViewReader};
 use rusqlite::types::{FromSqlError, ValueRef};
 use rusqlite::{Connection, OptionalExtension};
@@ -46,6 +46,30 @@ impl ViewReader for SqliteViewReader {
     fn list(&self, query: &ListQuery) -> Result<Vec<Row>, ViewError> {
         query.check()?;
         self.readers.ask(|connection| list(connection, query))
+    }
+
+    fn count(&self, query: &CountQuery) -> Result<Counts, ViewError> {
+        query.check()?;
+        self.readers.ask(|connection| {
+            let Some(asked) = Asked::to_count(query) else { return Ok(Counts::default()) };
+            let mut statement = connection.prepare_cached(&asked.sql)?;
+            let group = |row: &rusqlite::Row<'_>| -> rusqlite::Result<Group> {
+                let value = |at: usize| -> rusqlite::Result<Option<String>> {
+                    Ok(match row.get_ref(at)? {
+                        ValueRef::Null => None,
+                        ValueRef::Blob(bytes) => Some(Id::from_bytes(bytes.try_into().map_err(|_| FromSqlError::InvalidType)?).to_string()),
+                        text => Some(text.as_str()?.to_owned()),
+                    })
+                };
+                let values = (0..query.by.len()).map(value).collect::<rusqlite::Result<_>>()?;
+                Ok(Group { values, count: row.get::<_, i64>(query.by.len())?.cast_unsigned() })
+            };
+            let groups: Vec<Group> =
+                statement.query_map(rusqlite::params_from_iter(&asked.values), group)?.collect::<rusqlite::Result<_>>()?;
+            let counted: u64 = groups.iter().map(|group| group.count).sum();
+            let is_cut = counted > COUNTED_ROWS_MAX as u64;
+            Ok(Counts::of(groups, is_cut))
+        })
     }
 
     fn passed_over(&self) -> Result<AllPassedOver, ViewError> {

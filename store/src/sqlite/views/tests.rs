@@ -281,6 +281,25 @@ fn no_filter_combination_scans_or_sorts_a_whole_view() {
     }
 }
 
+/// The rows of each combination of values are in the order of positions, and are merged.
+#[test]
+fn several_values_of_a_filter_are_merged_and_not_sorted() {
+    let (folder, story) = (tempfile::tempdir().unwrap(), story());
+    let views = folded(&folder, &story);
+    let any = |column, values: &[&str]| Filter::any_of(column, values.iter().map(|value| (*value).to_owned()).collect());
+    let (actions, statuses) = (any(Column::Action, &["a.b", "a.c"]), any(Column::Status, &["failed", "timed_out", "cancelled"]));
+    let rules = any(Column::Rule, &["r.a", "r.b", "r.c"]);
+    for filters in [vec![statuses.clone()], vec![actions.clone()], vec![actions.clone(), statuses.clone()], vec![actions, rules, statuses]]
+    {
+        let query = ListQuery { filters, after: Some(Position(9)), ..ListQuery::newest(ViewName::Executions) };
+        let plan = plan(&views.connection, &Asked::of(&query).unwrap());
+        assert!(!plan.contains("TEMP B-TREE") && !plan.contains("SCAN executions"), "{query:?}: {plan}");
+    }
+    let query = ListQuery { keys: Some(vec![WORKFLOW.to_owned(); 200]), ..ListQuery::newest(ViewName::Executions) };
+    let plan = plan(&views.connection, &Asked::of(&query).unwrap());
+    assert!(plan.contains("autoindex_executions_1 (key=?)"), "{plan}");
+}
+
 /// The execution of a workflow.
 const WORKFLOW: &str = "019c1f3a-0000-7000-8000-00000000000a";
 

@@ -1,7 +1,7 @@
 //! Lists: every query returns what a check of each row would.
 
 use ensue_engine::record::Position;
-use ensue_views::store::{Filter, LIST_ROWS_MAX, NewRow, Order};
+use ensue_views::store::{CountQuery, Filter, Group, LIST_ROWS_MAX, NewRow, Order};
 use ensue_views::{Column, ListQuery, Term, ViewError, ViewName};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -15,6 +15,9 @@ on_every_view_store! {
     paging_while_rows_are_added_neither_skips_nor_repeats
     unknown_filter_of_a_view_is_rejected
     impossible_value_finds_nothing
+    several_values_of_a_filter_find_each_row_once_in_order
+    rows_are_counted_by_the_values_of_columns
+    rows_of_keys_are_listed_in_the_order_of_positions
     filter_value_is_never_interpreted
     time_range_includes_its_start_and_excludes_its_end
     clock_that_went_back_hides_no_row
@@ -83,6 +86,57 @@ fn impossible_value_finds_nothing(subject: &mut Subject) {
     assert_eq!(subject.positions(&events().with(Column::Correlation, "yesterday")), NOTHING);
     assert_eq!(subject.positions(&events().with(Column::Trigger, "garden.snowed")), NOTHING);
     assert_eq!(subject.positions(&events().with(Column::Trigger, "")), NOTHING);
+}
+
+fn several_values_of_a_filter_find_each_row_once_in_order(subject: &mut Subject) {
+    let of = |number: u64| event(number, ["garden.rained", "garden.frozen", "garden.dried"][number as usize % 3], "api", 1);
+    subject.insert(ViewName::Events, (1..=9).map(of));
+    let either = |triggers: &[&str]| Filter::any_of(Column::Trigger, triggers.iter().map(|one| (*one).to_owned()).collect());
+    let events = |triggers| ListQuery { filters: vec![either(triggers)], ..ListQuery::newest(ViewName::Events) };
+    assert_eq!(subject.positions(&events(&["garden.rained", "garden.dried", "garden.rained"])), [9, 8, 6, 5, 3, 2]);
+    assert_eq!(
+        subject.positions(&ListQuery { order: Order::OldestFirst, limit: 3, ..events(&["garden.rained", "garden.dried"]) }),
+        [2, 3, 5]
+    );
+    assert_eq!(subject.positions(&events(&["garden.snowed", "garden.frozen"])), [7, 4, 1]);
+    let many: Vec<String> = (0..200).map(|number| format!("garden.number_{number}")).chain(["garden.frozen".to_owned()]).collect();
+    let of_many = ListQuery { filters: vec![Filter::any_of(Column::Trigger, many)], ..ListQuery::newest(ViewName::Events) };
+    assert_eq!(subject.positions(&of_many), [7, 4, 1]);
+}
+
+fn rows_are_counted_by_the_values_of_columns(subject: &mut Subject) {
+    let of = |number: u64| {
+        event(number, ["garden.rained", "garden.frozen"][number as usize % 2], ["api", "gate", "api"][number as usize % 3], 1)
+    };
+    subject.insert(ViewName::Events, (1..=9).map(of));
+    let count = |rows: ListQuery, by: &[Column]| {
+        let counts = subject.reader.count(&CountQuery { rows, by: by.to_vec() }).unwrap();
+        let group =
+            |group: &Group| (group.values.iter().map(|value| value.clone().unwrap_or_default()).collect::<Vec<_>>().join(" "), group.count);
+        (counts.groups.iter().map(group).collect::<Vec<_>>(), counts.counted, counts.is_cut)
+    };
+    let events = || ListQuery::newest(ViewName::Events);
+    let of = |name: &str, count: u64| (name.to_owned(), count);
+    assert_eq!(count(events(), &[Column::Trigger]), (vec![of("garden.frozen", 5), of("garden.rained", 4)], 9, false));
+    let both = vec![of("garden.frozen api", 3), of("garden.rained api", 3), of("garden.frozen gate", 2), of("garden.rained gate", 1)];
+    assert_eq!(count(events(), &[Column::Trigger, Column::Source]), (both, 9, false));
+    let since = ListQuery { since: Some(time(8)), limit: 1, after: Some(Position(2)), ..events() };
+    assert_eq!(count(since.with(Column::Trigger, "garden.frozen"), &[Column::Source]), (vec![of("api", 1)], 1, false));
+    assert_eq!(count(events(), &[]), (vec![of("", 9)], 9, false));
+    assert_eq!(count(events().with(Column::Correlation, "yesterday"), &[Column::Trigger]), (vec![], 0, false));
+    let refused = subject.reader.count(&CountQuery { rows: events(), by: vec![Column::Label] });
+    assert!(matches!(refused, Err(ViewError::NoColumn { .. })), "{refused:?}");
+}
+
+fn rows_of_keys_are_listed_in_the_order_of_positions(subject: &mut Subject) {
+    subject.insert(ViewName::DeadLetters, (1..=6).map(|number| letter(number, ["garden.bell", "garden.gauge"][number as usize % 2])));
+    let keys = |numbers: &[u64]| Some(numbers.iter().map(|number| id(*number).to_string()).collect());
+    let of = |numbers: &[u64]| ListQuery { keys: keys(numbers), ..letters() };
+    assert_eq!(subject.positions(&of(&[2, 5, 4, 99, 2])), [5, 4, 2]);
+    assert_eq!(subject.positions(&of(&[2, 5, 4]).with(Column::Sensor, "garden.bell")), [4, 2]);
+    assert_eq!(subject.positions(&ListQuery { order: Order::OldestFirst, after: Some(Position(2)), ..of(&[2, 5, 4]) }), [4, 5]);
+    assert_eq!(subject.positions(&of(&[])), NOTHING);
+    assert_eq!(subject.positions(&ListQuery { keys: Some(vec!["no id".to_owned()]), ..letters() }), NOTHING);
 }
 
 fn filter_value_is_never_interpreted(subject: &mut Subject) {
@@ -229,6 +283,7 @@ fn every_query_equals_a_scan_of_all_rows(subject: &mut Subject) {
                     });
                     let query = ListQuery {
                         view,
+                        keys: None,
                         filters: filters.collect(),
                         since: since.map(time),
                         until: until.map(time),
