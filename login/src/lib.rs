@@ -1,0 +1,38 @@
+//! The ways in: who a token of an issuer admits, and logins through an issuer.
+//!
+//! Read in this order:
+//!
+//! | module | holds |
+//! |---|---|
+//! | `settings`, `rules` | `login.issuers` of `ensue.yaml`: as written and checked; its expressions over claims |
+//! | `jose` | signed tokens and the keys that verify them |
+//! | `claims`, `admitted`, `refusal` | which claims count now; whom they admit; why not |
+//! | `fetch` | the port through which issuers are asked |
+//! | `discovery`, `keys` | what an issuer says about itself; when it is asked again |
+//! | `issuers`, `checked` | the issuers together, and the tokens that were checked before |
+//! | `flow` | the login of a person through an issuer, in a browser |
+//!
+//! Nothing here reads a clock, draws random numbers, or opens a socket or a file: time and random bytes are
+//! arguments, and [`Fetch`] is a port.
+
+mod admitted;
+mod checked;
+mod claims;
+pub mod discovery;
+pub mod fetch;
+pub mod flow;
+pub mod issuers;
+pub mod jose;
+pub mod keys;
+mod refusal;
+mod rules;
+pub mod settings;
+
+pub use admitted::Admitted;
+pub use checked::CHECKED_MAX;
+pub use claims::{LEEWAY, SUBJECT_BYTES_MAX};
+pub use fetch::Fetch;
+pub use issuers::{Issuers, is_signed_token};
+pub use refusal::Refusal;
+pub use rules::{GROUP_NAME_BYTES_MAX, GROUPS_MAX, Groups, IDENTITY_NAME_BYTES_MAX, RULE_STEPS_MAX};
+pub use settings::{IssuerName, IssuerSettings, Kind, SettingsError, WrittenIssuer, check_issuers};

@@ -1,0 +1,13 @@
+//! Tests of the ways in, on simulated time.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
+#![allow(clippy::needless_pass_by_value, reason = "values are written in place")]
+
+mod bearer;
+mod keys;
+mod known_answers;
+mod provider;
+mod settings;
+#[path = "../../../tests/support/skipped.rs"]
+mod skipped;
+mod support;
