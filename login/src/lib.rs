@@ -1,4 +1,4 @@
-//! The ways in: who a token of an issuer admits, and logins through an issuer.
+//! The ways in: who a token of an issuer admits, logins through an issuer, and passwords.
 //!
 //! Read in this order:
 //!
@@ -11,6 +11,8 @@
 //! | `discovery`, `keys` | what an issuer says about itself; when it is asked again |
 //! | `issuers`, `checked` | the issuers together, and the tokens that were checked before |
 //! | `flow` | the login of a person through an issuer, in a browser |
+//! | `passwords`, `one_time` | passwords; codes of authenticator apps, and recovery codes |
+//! | `throttle` | how often passwords are tried |
 //!
 //! Nothing here reads a clock, draws random numbers, or opens a socket or a file: time and random bytes are
 //! arguments, and [`Fetch`] is a port.
@@ -24,9 +26,12 @@ pub mod flow;
 pub mod issuers;
 pub mod jose;
 pub mod keys;
+pub mod one_time;
+pub mod passwords;
 mod refusal;
 mod rules;
 pub mod settings;
+pub mod throttle;
 
 pub use admitted::Admitted;
 pub use checked::CHECKED_MAX;

@@ -6,8 +6,11 @@
 mod bearer;
 mod keys;
 mod known_answers;
+mod one_time;
+mod passwords;
 mod provider;
 mod settings;
 #[path = "../../../tests/support/skipped.rs"]
 mod skipped;
 mod support;
+mod throttle;
