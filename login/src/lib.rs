@@ -1,4 +1,4 @@
-//! The ways in: who a token of an issuer admits, logins through an issuer, and passwords.
+//! The ways in: who a token of an issuer admits, logins through an issuer, passwords, and refresh tokens.
 //!
 //! Read in this order:
 //!
@@ -13,6 +13,7 @@
 //! | `flow` | the login of a person through an issuer, in a browser |
 //! | `passwords`, `one_time` | passwords; codes of authenticator apps, and recovery codes |
 //! | `throttle` | how often passwords are tried |
+//! | `refresh` | refresh tokens of sessions |
 //!
 //! Nothing here reads a clock, draws random numbers, or opens a socket or a file: time and random bytes are
 //! arguments, and [`Fetch`] is a port.
@@ -28,6 +29,7 @@ pub mod jose;
 pub mod keys;
 pub mod one_time;
 pub mod passwords;
+pub mod refresh;
 mod refusal;
 mod rules;
 pub mod settings;

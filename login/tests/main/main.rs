@@ -9,6 +9,7 @@ mod known_answers;
 mod one_time;
 mod passwords;
 mod provider;
+mod refresh;
 mod settings;
 #[path = "../../../tests/support/skipped.rs"]
 mod skipped;
