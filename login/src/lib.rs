@@ -14,11 +14,13 @@
 //! | `passwords`, `one_time` | passwords; codes of authenticator apps, and recovery codes |
 //! | `throttle` | how often passwords are tried |
 //! | `refresh` | refresh tokens of sessions |
+//! | `proxy`, `certificates` | identities that a trusted proxy or a client certificate names |
 //!
 //! Nothing here reads a clock, draws random numbers, or opens a socket or a file: time and random bytes are
 //! arguments, and [`Fetch`] is a port.
 
 mod admitted;
+pub mod certificates;
 mod checked;
 mod claims;
 pub mod discovery;
@@ -29,6 +31,7 @@ pub mod jose;
 pub mod keys;
 pub mod one_time;
 pub mod passwords;
+pub mod proxy;
 pub mod refresh;
 mod refusal;
 mod rules;
