@@ -29,6 +29,7 @@ const CRATES: &[&str] = &[
     "store",
     "sensors",
     "executor",
+    "login",
     "api",
     "node",
     "bench",

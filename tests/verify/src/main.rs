@@ -58,16 +58,18 @@ const HOSTILE: Step = Step {
 };
 
 /// The fuzz targets: the seeds of each, which are the inputs that once failed, and its words.
-const FUZZING: [[&str; 3]; 3] = [
+const FUZZING: [[&str; 3]; 5] = [
     ["parse", "fuzz/seeds/expressions", "-dict=fuzz/expressions.dict"],
     ["evaluate", "fuzz/seeds/expressions", "-dict=fuzz/expressions.dict"],
     ["yaml", "fuzz/seeds/yaml", "-dict=fuzz/yaml.dict"],
+    ["jwt", "fuzz/seeds/jwt", "-dict=fuzz/json.dict"],
+    ["jwks", "fuzz/seeds/jwks", "-dict=fuzz/json.dict"],
 ];
 
 /// Without a sanitizer, which stable Rust does not have: our code has no `unsafe`, and panics are found all the same.
 const FUZZING_BUILD: Step = Step { name: "fuzzing, its build", arguments: &["fuzz", "build", "-s", "none"], variables: &[] };
 
-/// For 90 seconds: three targets share two cores, so that each has a minute of one.
+/// For 90 seconds: five targets share two cores, so that each has half a minute of one.
 const FUZZING_LIMITS: [&str; 4] = ["-max_total_time=90", "-timeout=10", "-rss_limit_mb=1024", "-verbosity=0"];
 
 /// The fault tests with the built node on a real machine, in their long versions: 1,300 kills, 50 restarts

@@ -1,0 +1,406 @@
+//! When the keys of an issuer are fetched, on simulated time, and which of them are used.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ensue_engine::explain::Explain;
+use ensue_login::discovery::{self, DiscoveryError};
+use ensue_login::fetch::{FETCH_BYTES_MAX, FetchError, Response};
+use ensue_login::jose::{KeyFault, KeySet, KeySetError, TokenFault};
+use ensue_login::{Issuers, Refusal};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::support::{ISSUER, NOW, Signer, Web, at, claims_with, corp, encode, issuers, now, ok, settings};
+
+const HOUR: i64 = 3600;
+
+/// Admits a token that is valid at `seconds`.
+fn admit(issuers: &Issuers, signer: &Signer, seconds: i64, web: &Web) -> Result<ensue_login::Admitted, Refusal> {
+    issuers.admit(&token(signer, seconds), at(seconds), web)
+}
+
+fn token(signer: &Signer, seconds: i64) -> String {
+    signer.token(&claims_with(&json!({ "iat": seconds, "exp": seconds + 600 })))
+}
+
+fn unknown_key() -> Refusal {
+    Refusal::TokenInvalid(TokenFault::UnknownKey)
+}
+
+#[test]
+fn first_token_fetches_the_discovery_document_and_the_keys_once() {
+    let (web, corp) = (Web::new(), corp());
+    assert_eq!(web.requests(), 0);
+    for _ in 0..5 {
+        admit(&corp, &Signer::es256(), NOW, &web).unwrap();
+        admit(&corp, &Signer::rs256(), NOW + 1, &web).unwrap();
+    }
+    assert_eq!(web.requests(), 2);
+}
+
+#[test]
+fn ten_thousand_random_key_ids_in_a_minute_cause_at_most_three_requests() {
+    let (web, corp) = (Web::new(), corp());
+    let signer = Signer::ed_dsa();
+    for n in 0..10_000_i64 {
+        let seconds = NOW + n * 60 / 10_000;
+        let header = json!({ "alg": "EdDSA", "kid": format!("random-{n}") }).to_string();
+        let token = signer.sign(&header, &claims_with(&json!({ "exp": seconds + 600 })).to_string());
+        assert_eq!(corp.admit(&token, at(seconds), &web).unwrap_err(), unknown_key());
+    }
+    assert!(web.requests() <= 3, "{} requests", web.requests());
+}
+
+#[test]
+fn new_key_is_found_when_a_token_names_it() {
+    let web = Web::with_keys(&[Signer::rs256().published()]);
+    let corp = corp();
+    admit(&corp, &Signer::rs256(), NOW, &web).unwrap();
+    web.publish(&[Signer::rs256().published(), Signer::es256().published()]);
+    assert_eq!(admit(&corp, &Signer::es256(), NOW + 29, &web).unwrap_err(), unknown_key());
+    assert_eq!(web.requests(), 2, "the issuer was asked less than 30 s ago");
+    admit(&corp, &Signer::es256(), NOW + 30, &web).unwrap();
+    assert_eq!(web.requests(), 3, "the discovery document is not asked for again");
+}
+
+#[test]
+fn callers_wait_for_one_fetch_together() {
+    let web = Web::new().slow(Duration::from_millis(50));
+    let corp = corp();
+    std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..32)
+            .map(|n| {
+                let (web, corp) = (&web, &corp);
+                scope.spawn(move || admit(corp, &Signer::all()[n % 5], NOW, web))
+            })
+            .collect();
+        for caller in callers {
+            caller.join().unwrap().unwrap();
+        }
+    });
+    assert_eq!(web.requests(), 2);
+}
+
+#[test]
+fn keys_are_refreshed_in_the_background_only_if_they_are_used() {
+    let (web, corp) = (Web::new(), corp());
+    corp.refresh(now(), &web);
+    assert_eq!(web.requests(), 0, "nothing is fetched before the first use");
+    admit(&corp, &Signer::es256(), NOW, &web).unwrap();
+    corp.refresh(at(NOW + 899), &web);
+    assert_eq!(web.requests(), 2);
+    admit(&corp, &Signer::es256(), NOW + 900, &web).unwrap();
+    assert_eq!(web.requests(), 2, "a request does not wait for a refresh");
+    corp.refresh(at(NOW + 900), &web);
+    assert_eq!(web.requests(), 3);
+    corp.refresh(at(NOW + 2 * HOUR), &web);
+    assert_eq!(web.requests(), 3, "nobody used the keys since");
+}
+
+#[test]
+fn age_that_the_issuer_allows_is_honored_within_bounds() {
+    for (cache_control, refreshed_at) in
+        [("max-age=1800", 1800), ("max-age=1", 300), ("no-store", 300), ("max-age=999999999", 86_400 - 1), ("max-age=nonsense", 900)]
+    {
+        let (web, corp) = (Web::new(), corp());
+        let keys: Vec<Value> = Signer::all().iter().map(Signer::published).collect();
+        let response =
+            Response { status: 200, cache_control: Some(cache_control.to_owned()), body: json!({ "keys": keys }).to_string().into() };
+        web.answer(&format!("{ISSUER}/keys"), Ok(response));
+        admit(&corp, &Signer::es256(), NOW, &web).unwrap();
+        admit(&corp, &Signer::es256(), NOW + 1, &web).unwrap();
+        corp.refresh(at(NOW + refreshed_at - 1), &web);
+        assert_eq!(web.requests(), 2, "{cache_control}");
+        corp.refresh(at(NOW + refreshed_at + 1), &web);
+        assert!(web.requests() > 2, "{cache_control}");
+    }
+}
+
+#[test]
+fn key_that_is_no_longer_published_is_refused_from_the_next_fetch_on_even_for_a_checked_token() {
+    let (web, corp) = (Web::new(), corp());
+    let text = token(&Signer::es256(), NOW);
+    corp.admit(&text, now(), &web).unwrap();
+    web.publish(&[Signer::rs256().published()]);
+    corp.admit(&text, at(NOW + 40), &web).unwrap();
+    assert_eq!(admit(&corp, &Signer::stranger("new"), NOW + 41, &web).unwrap_err(), unknown_key());
+    assert_eq!(corp.admit(&text, at(NOW + 42), &web).unwrap_err(), unknown_key());
+    admit(&corp, &Signer::rs256(), NOW + 43, &web).unwrap();
+}
+
+#[test]
+fn keys_hold_for_a_day_while_the_issuer_fails_and_then_only_this_issuer_is_unavailable() {
+    let mut second = settings();
+    second["issuer"] = json!("https://other.example.test");
+    second["keys_from"] = json!({ "file": "/etc/ensue/keys.json" });
+    let both = issuers(&[("corp", settings()), ("other", second)]);
+    let web = Web::new();
+    web.answer("/etc/ensue/keys.json", ok(json!({ "keys": [Signer::es256().published()] }).to_string()));
+    admit(&both, &Signer::es256(), NOW, &web).unwrap();
+    let failures = [
+        Err(FetchError::Timeout),
+        Err(FetchError::TooLarge),
+        Err(FetchError::Unreachable("connection refused".to_owned())),
+        Ok(Response { status: 500, cache_control: None, body: Vec::new() }),
+        Ok(Response { status: 302, cache_control: None, body: Vec::new() }),
+        ok("<html>"),
+        ok("{}"),
+        ok(vec![b' '; FETCH_BYTES_MAX + 1]),
+    ];
+    for (n, failure) in (1_i64..).zip(failures) {
+        web.answer(&format!("{ISSUER}/keys"), failure);
+        let seconds = NOW + n * HOUR;
+        admit(&both, &Signer::es256(), seconds, &web).unwrap();
+        let requests = web.requests();
+        both.refresh(at(seconds), &web);
+        assert!(web.requests() > requests);
+        admit(&both, &Signer::es256(), seconds + 1, &web).unwrap();
+        assert_eq!(both.troubles().len(), 1);
+    }
+    admit(&both, &Signer::es256(), NOW + 24 * HOUR - 1, &web).unwrap();
+    let refusal = admit(&both, &Signer::es256(), NOW + 24 * HOUR, &web).unwrap_err();
+    assert!(matches!(&refusal, Refusal::IssuerUnavailable { issuer, .. } if issuer.as_str() == "corp"), "{refusal:?}");
+    assert_eq!(refusal.slug(), "issuer-unavailable");
+    let requests = web.requests();
+    assert!(matches!(admit(&both, &Signer::es256(), NOW + 24 * HOUR + 1, &web), Err(Refusal::IssuerUnavailable { .. })));
+    assert_eq!(web.requests(), requests, "the issuer was asked a second ago");
+    let elsewhere = claims_with(&json!({ "iss": "https://other.example.test", "iat": NOW + 24 * HOUR, "exp": NOW + 24 * HOUR + 60 }));
+    both.admit(&Signer::es256().token(&elsewhere), at(NOW + 24 * HOUR), &web).unwrap();
+
+    web.publish(&[Signer::es256().published()]);
+    admit(&both, &Signer::es256(), NOW + 24 * HOUR + 31, &web).unwrap();
+    assert!(both.troubles().is_empty());
+}
+
+#[test]
+fn issuer_that_never_answered_is_unavailable_and_asked_again_after_thirty_seconds() {
+    let (web, corp) = (Web::default(), corp());
+    for (seconds, requests) in [(0, 1), (1, 1), (29, 1), (30, 2), (59, 2), (60, 3)] {
+        let refusal = admit(&corp, &Signer::es256(), NOW + seconds, &web).unwrap_err();
+        assert!(refusal.to_string().contains("there is no such host"), "{refusal}");
+        assert_eq!(web.requests(), requests, "after {seconds} s");
+    }
+}
+
+#[test]
+fn clock_that_was_set_back_does_not_block_fetches() {
+    let (web, corp) = (Web::default(), corp());
+    assert!(admit(&corp, &Signer::es256(), NOW + HOUR, &web).is_err());
+    assert!(admit(&corp, &Signer::es256(), NOW, &web).is_err());
+    assert_eq!(web.requests(), 2);
+}
+
+#[test]
+fn port_that_panics_wakes_those_who_wait() {
+    struct Panics;
+    impl ensue_login::Fetch for Panics {
+        fn fetch(&self, _: &ensue_login::fetch::Request) -> Result<Response, FetchError> {
+            std::thread::sleep(Duration::from_millis(50));
+            panic!("the port fails");
+        }
+
+        fn read(&self, _: &std::path::Path) -> Result<Vec<u8>, FetchError> {
+            Err(FetchError::Timeout)
+        }
+    }
+    let corp = Arc::new(corp());
+    let callers: Vec<_> = (0..4)
+        .map(|_| {
+            let corp = Arc::clone(&corp);
+            std::thread::spawn(move || corp.admit(&token(&Signer::es256(), NOW), now(), &Panics).unwrap_err())
+        })
+        .collect();
+    let ends: Vec<_> = callers.into_iter().map(std::thread::JoinHandle::join).collect();
+    assert_eq!(ends.iter().filter(|end| end.is_err()).count(), 1, "only the one that fetched panics");
+    assert!(ends.iter().flatten().all(|refusal| matches!(refusal, Refusal::IssuerUnavailable { .. })));
+}
+
+#[test]
+fn checked_token_costs_no_signature_and_expires() {
+    let (web, corp) = (Web::new(), corp());
+    let text = token(&Signer::rs256(), NOW);
+    for seconds in [0, 1, 599, 629] {
+        corp.admit(&text, at(NOW + seconds), &web).unwrap();
+    }
+    assert!(matches!(corp.admit(&text, at(NOW + 630), &web), Err(Refusal::TokenExpired { .. })));
+    assert_eq!(web.requests(), 2);
+}
+
+fn read(keys: &Value) -> KeySet {
+    KeySet::read(json!({ "keys": keys }).to_string().as_bytes()).unwrap()
+}
+
+fn changed(signer: &Signer, member: &str, value: Value) -> Value {
+    let mut key = signer.published();
+    match value {
+        Value::Null => drop(key.as_object_mut().unwrap().remove(member)),
+        value => key[member] = value,
+    }
+    key
+}
+
+#[test]
+fn each_key_that_cannot_be_used_is_left_out_with_its_reason() {
+    let (rsa, ec, ed) = (Signer::rs256(), Signer::es256(), Signer::ed_dsa());
+    // 1024 and 9000 bits.
+    let short = encode([&[0xff_u8; 127][..], &[1]].concat());
+    let long = encode([&[0xff_u8; 1124][..], &[1]].concat());
+    let mut even = vec![0xff_u8; 256];
+    even[255] = 2;
+    let cases = [
+        (json!(5), KeyFault::Malformed("kty")),
+        (json!({}), KeyFault::Malformed("kty")),
+        (json!({ "kty": "oct", "k": "c2VjcmV0", "kid": "x" }), KeyFault::Symmetric),
+        (changed(&ec, "use", json!("enc")), KeyFault::OtherUse),
+        (changed(&ec, "use", json!(5)), KeyFault::Malformed("use")),
+        (changed(&ec, "key_ops", json!(["encrypt"])), KeyFault::OtherUse),
+        (changed(&ec, "key_ops", json!("verify")), KeyFault::Malformed("key_ops")),
+        (changed(&ec, "alg", json!("ES384")), KeyFault::WrongAlgorithm),
+        (changed(&ec, "alg", json!("HS256")), KeyFault::WrongAlgorithm),
+        (changed(&rsa, "alg", json!("RS512")), KeyFault::WrongAlgorithm),
+        (changed(&rsa, "alg", json!("none")), KeyFault::WrongAlgorithm),
+        (changed(&ec, "crv", json!("secp256k1")), KeyFault::Unsupported),
+        (changed(&ed, "crv", json!("X25519")), KeyFault::Unsupported),
+        (changed(&ec, "kty", json!("RSA")), KeyFault::Unsupported),
+        (changed(&ec, "x", json!("AQAB")), KeyFault::Malformed("x")),
+        (changed(&ec, "y", Value::Null), KeyFault::Malformed("y")),
+        (changed(&ed, "x", json!("AQ")), KeyFault::Malformed("x")),
+        (changed(&ed, "x", json!("not base64!")), KeyFault::Malformed("x")),
+        (changed(&rsa, "n", json!(short)), KeyFault::Length { bits: 1024 }),
+        (changed(&rsa, "n", json!(long)), KeyFault::Length { bits: 9000 }),
+        (changed(&rsa, "n", json!("")), KeyFault::Length { bits: 0 }),
+        (changed(&rsa, "n", json!(encode(even))), KeyFault::Malformed("n")),
+        (changed(&rsa, "e", json!(encode([2]))), KeyFault::Exponent),
+        (changed(&rsa, "e", json!(encode([1]))), KeyFault::Exponent),
+        (changed(&rsa, "e", json!("")), KeyFault::Exponent),
+        (changed(&rsa, "e", json!(encode([0xff; 40]))), KeyFault::Exponent),
+        (changed(&rsa, "d", json!("AQAB")), KeyFault::Published),
+        (changed(&ec, "kid", json!(5)), KeyFault::Malformed("kid")),
+    ];
+    for (key, fault) in cases {
+        let set = read(&json!([key]));
+        assert!(set.is_empty(), "{key}");
+        assert_eq!(set.left_out().iter().map(|left| left.fault.clone()).collect::<Vec<_>>(), [fault], "{key}");
+    }
+    assert_eq!(read(&json!([changed(&rsa, "n", json!("")), ec.published(), ed.published()])).len(), 2, "the others are used");
+}
+
+#[test]
+fn two_keys_with_one_id_are_both_left_out_and_the_same_key_twice_is_one() {
+    let (rsa, ec) = (Signer::rs256(), Signer::es256());
+    let set = read(&json!([rsa.published(), changed(&ec, "kid", json!("rsa")), Signer::ed_dsa().published()]));
+    assert_eq!((set.len(), set.left_out().len()), (1, 2));
+    assert!(set.left_out().iter().all(|left| left.fault == KeyFault::SameId));
+    assert_eq!(read(&json!([rsa.published(), rsa.published()])).len(), 1);
+    let (web, corp) = (Web::with_keys(&[rsa.published(), json!({ "kty": "oct", "k": "AA" })]), corp());
+    admit(&corp, &rsa, NOW, &web).unwrap();
+    let left_out = corp.keys_left_out();
+    assert_eq!((left_out.len(), left_out[0].0.as_str(), left_out[0].1.index), (1, "corp", 1));
+    // A key for encryption is no second key for signatures.
+    let set = read(&json!([rsa.published(), changed(&Signer::es256().with_id("rsa"), "use", json!("enc"))]));
+    assert_eq!(set.len(), 1);
+}
+
+#[test]
+fn token_without_a_key_id_needs_exactly_one_key_that_fits() {
+    let ec = Signer::es256();
+    let without = |keys: &[Value]| {
+        let token = ec.sign(r#"{"alg":"ES256"}"#, &claims_with(&json!({})).to_string());
+        corp().admit(&token, now(), &Web::with_keys(keys))
+    };
+    without(&[ec.published(), Signer::rs256().published()]).unwrap();
+    without(&[changed(&ec, "kid", Value::Null)]).unwrap();
+    let other = Signer::stranger("other").published();
+    assert_eq!(without(&[ec.published(), other]).unwrap_err(), unknown_key());
+    assert_eq!(without(&[Signer::rs256().published()]).unwrap_err(), unknown_key());
+}
+
+#[test]
+fn leading_zero_of_an_rsa_modulus_is_tolerated() {
+    use base64::Engine as _;
+    let rsa = Signer::rs256();
+    let mut modulus = vec![0];
+    modulus.extend(base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(rsa.published()["n"].as_str().unwrap()).unwrap());
+    let web = Web::with_keys(&[changed(&rsa, "n", json!(encode(modulus)))]);
+    admit(&corp(), &rsa, NOW, &web).unwrap();
+}
+
+#[test]
+fn set_that_is_too_large_or_is_no_set_is_refused_as_a_whole() {
+    let key = Signer::es256().published();
+    let keys = |count: usize| KeySet::read(json!({ "keys": vec![&key; count] }).to_string().as_bytes());
+    assert_eq!(keys(100).unwrap().len(), 1);
+    assert_eq!(keys(101).unwrap_err(), KeySetError::TooMany(101));
+    for text in ["{}", "[]", "5", r#"{"keys":{}}"#, r#"{"keys":null}"#] {
+        assert_eq!(KeySet::read(text.as_bytes()).unwrap_err(), KeySetError::NoKeys, "{text}");
+    }
+    for text in ["", "keys", r#"{"keys":[]"#, r#"{"keys":[],"keys":[]}"#] {
+        assert!(matches!(KeySet::read(text.as_bytes()), Err(KeySetError::NotJson(_))), "{text}");
+    }
+}
+
+#[test]
+fn discovery_document_must_be_that_of_the_issuer_with_keys_on_its_host() {
+    let document = |changes: &Value| {
+        let mut document = json!({ "issuer": ISSUER, "jwks_uri": "https://id.example.test/keys" });
+        for (name, value) in changes.as_object().unwrap() {
+            document[name] = value.clone();
+        }
+        discovery::read(document.to_string().as_bytes(), ISSUER, &["keys.example.test".to_owned()])
+    };
+    document(&json!({})).unwrap();
+    document(&json!({ "jwks_uri": "https://keys.example.test/v1", "authorization_endpoint": "https://login.example.test/a" })).unwrap();
+    for issuer in ["https://id.example.test/realms/corp/", "https://id.example.test/realms/CORP", "http://id.example.test/realms/corp"] {
+        assert!(matches!(document(&json!({ "issuer": issuer })), Err(DiscoveryError::OtherIssuer { .. })), "{issuer}");
+    }
+    for (change, error) in [
+        (json!({ "issuer": null }), DiscoveryError::Malformed("issuer")),
+        (json!({ "jwks_uri": 5 }), DiscoveryError::Malformed("jwks_uri")),
+        (json!({ "jwks_uri": "keys" }), DiscoveryError::Malformed("jwks_uri")),
+        (json!({ "jwks_uri": "http://id.example.test/keys" }), DiscoveryError::Unprotected("jwks_uri")),
+        (json!({ "jwks_uri": "file:///etc/keys" }), DiscoveryError::Unprotected("jwks_uri")),
+        (json!({ "jwks_uri": "https://evil.example.test/keys" }), DiscoveryError::OtherHost { host: "evil.example.test".to_owned() }),
+        (json!({ "token_endpoint": "http://id.example.test/token" }), DiscoveryError::Unprotected("token_endpoint")),
+        (json!({ "code_challenge_methods_supported": ["plain"] }), DiscoveryError::Unsupported("PKCE with S256")),
+    ] {
+        assert_eq!(document(&change).unwrap_err(), error, "{change}");
+    }
+    assert_eq!(discovery::read(b"<html>", ISSUER, &[]).unwrap_err(), DiscoveryError::NotJson);
+}
+
+proptest! {
+    /// No document makes the readers panic, and a set never has more keys than the document.
+    #[test]
+    fn any_document_is_read_or_refused(text in r#"[{}\[\]":,a-z0-9]{0,80}"#) {
+        let _ = KeySet::read(text.as_bytes());
+        let _ = discovery::read(text.as_bytes(), ISSUER, &[]);
+    }
+
+    /// However requests and failures are spread over time, the issuer is never asked twice within 30 s.
+    #[test]
+    fn issuer_is_never_asked_twice_within_thirty_seconds(steps in prop::collection::vec((0..40_i64, any::<bool>(), 0..3_u8), 1..60)) {
+        let web = Web::new();
+        let corp = corp();
+        let (mut seconds, mut asked) = (NOW, None::<i64>);
+        for (pause, is_up, what) in steps {
+            seconds += pause;
+            if is_up {
+                web.publish(&[Signer::es256().published()]);
+            } else {
+                web.answer(&format!("{ISSUER}/keys"), Err(FetchError::Timeout));
+            }
+            let before = web.requests();
+            match what {
+                0 => drop(admit(&corp, &Signer::es256(), seconds, &web)),
+                1 => drop(admit(&corp, &Signer::ed_dsa(), seconds, &web)),
+                _ => corp.refresh(at(seconds), &web),
+            }
+            if web.requests() > before {
+                prop_assert!(asked.is_none_or(|last| seconds - last >= 30));
+                prop_assert!(web.requests() - before <= 2);
+                asked = Some(seconds);
+            }
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Tests of the ways in, on simulated time.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
+#![allow(clippy::needless_pass_by_value, reason = "values are written in place")]
+
+mod bearer;
+mod front;
+mod keys;
+mod known_answers;
+mod one_time;
+mod passwords;
+mod provider;
+mod refresh;
+mod settings;
+#[path = "../../../tests/support/skipped.rs"]
+mod skipped;
+mod support;
+mod throttle;
