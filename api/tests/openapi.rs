@@ -297,7 +297,6 @@ const NOT_ANSWERED: &[&str] = &[
     "state-folder-unset",
     "state-folder-unusable",
     "too-many-messages",
-    "vault-integrity",
 ];
 
 #[test]

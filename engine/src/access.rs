@@ -2,5 +2,6 @@
 
 pub mod decide;
 pub mod facts;
+pub mod keys;
 pub mod permission;
 pub mod state;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::access::facts as access;
+use crate::access::keys::facts as keys;
 use crate::catalog::facts as catalog;
 use crate::dead_letters::facts as dead_letters;
 use crate::events::facts as events;
@@ -282,6 +283,13 @@ facts! {
         KeyRemoved(access::KeyRemoved): "key.removed", 1;
         TokenAdded(access::TokenAdded): "token.added", 1;
         TokenRevoked(access::TokenRevoked): "token.revoked", 1;
+    }
+    /// Facts about the life of keys' values.
+    KeyFact {
+        KeyRotated(keys::KeyRotated): "key.rotated", 1;
+        KeyExpirySet(keys::KeyExpirySet): "key.expiry_set", 1;
+        KeyExpiring(keys::KeyExpiring): "key.expiring", 1;
+        KeyRevealed(keys::KeyRevealed): "key.revealed", 1;
     }
     /// Facts about dead letters.
     DeadLetterFact {

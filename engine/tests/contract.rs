@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use ensue_engine::access::facts::{KeyRemoved, KeySet, TokenAdded, TokenRevoked};
+use ensue_engine::access::keys::facts::{KeyExpiring, KeyExpirySet, KeyRevealed, KeyRotated};
 use ensue_engine::catalog::facts::{PackInstalled, PackRemoved};
 use ensue_engine::catalog::{Control, ItemFailure, LockConflict, Mode, OnFailure, OnLost};
 use ensue_engine::dead_letters::facts::{DeadLetterDismissed, DeadLetterRetried};
@@ -265,6 +266,10 @@ fn samples() -> Vec<Fact> {
         KeyRemoved { key: "release.deploy_token".parse().unwrap() }.into(),
         TokenAdded { id: token, name: "ana".into(), roles: vec!["admin".into(), "release_managers".into()] }.into(),
         TokenRevoked { id: token }.into(),
+        KeyRotated { key: "release.deploy_token".parse().unwrap(), version: 4, previous_until: Some(NOON.plus_millis(86_400_000)) }.into(),
+        KeyExpirySet { key: "release.deploy_token".parse().unwrap(), version: 4, expires_at: NOON.plus_millis(86_400_000) }.into(),
+        KeyExpiring { key: "release.deploy_token".parse().unwrap(), version: 4, expires_at: NOON.plus_millis(86_400_000) }.into(),
+        KeyRevealed { key: "release.deploy_token".parse().unwrap(), version: 4 }.into(),
         DeadLetterRetried { of: id(61), events: vec![EventId(id(62))] }.into(),
         DeadLetterDismissed { of: id(61) }.into(),
         NodeStarted { release: "0.1.0".into() }.into(),

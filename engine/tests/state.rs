@@ -1,7 +1,7 @@
 //! The saved state: a format that later releases must read, and that continues exactly where it was saved.
 
 use ensue_engine::catalog::{Does, LockConflict, Mode, OnExpire, Since, Wait};
-use ensue_engine::command::{Answer, Ask, Command, RefusedDelivery, ReportOutcome};
+use ensue_engine::command::{Answer, Ask, Command, KeyRotation, RefusedDelivery, ReportOutcome};
 use ensue_engine::engine::Engine;
 use ensue_engine::executions::facts::Evidence;
 use ensue_engine::executions::state::Phase;
@@ -18,7 +18,7 @@ use crate::support::workflow::{awaits, does, expression, fails};
 use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, set_mode, workers};
 
 /// The form of this release. It is never edited: a change of the form is a new number and a new file.
-const FORMAT_8: &str = include_str!("golden/state.v8.json");
+const FORMAT_9: &str = include_str!("golden/state.v9.json");
 
 /// A site with something in every table of the state.
 fn busy() -> Site {
@@ -135,8 +135,12 @@ fn pieces() -> Pieces {
 fn silent() -> Site {
     let mut site = Site::with(&pieces());
     site.set(workers(2));
-    site.when(asked_by(ana(), Ask::SetKey { key: "demo.secret".parse().unwrap(), version: 1 }));
+    site.when(asked_by(ana(), Ask::SetKey { key: "demo.secret".parse().unwrap(), version: 1, expires_at: None }));
     site.when(asked_by(ana(), Ask::RemoveKey { key: "demo.secret".parse().unwrap() }));
+    site.when(asked_by(ana(), Ask::SetKey { key: "demo.signing".parse().unwrap(), version: 1, expires_at: None }));
+    let (day_millis, key) = (86_400_000, "demo.signing".parse().unwrap());
+    let expires_at = Some(NOON.plus_millis(90 * day_millis));
+    site.when(asked_by(ana(), Ask::RotateKey(KeyRotation { key, version: 2, overlap_millis: day_millis, expires_at })));
     site.when(asked_by(ana(), Ask::AddToken { id: TokenId(Id::root(NOON, 1)), name: "ana".into(), roles: vec!["admin".into()] }));
     site.when(set_mode("demo.r000", Mode::Disabled));
     site.receive("demo.ping", &json!({}));
@@ -183,21 +187,21 @@ fn empty_tables(state: &Value, path: &str, found: &mut Vec<String>) {
 #[test]
 fn state_is_saved_in_the_current_format() {
     let saved = busy().engine().save();
-    assert_eq!(saved.format, 8);
-    assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_8.trim_end());
+    assert_eq!(saved.format, 9);
+    assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_9.trim_end());
 }
 
 #[test]
 fn golden_state_has_rows_in_every_table() {
     let mut empty = Vec::new();
-    empty_tables(&serde_json::from_str(FORMAT_8).unwrap(), "", &mut empty);
+    empty_tables(&serde_json::from_str(FORMAT_9).unwrap(), "", &mut empty);
     assert_eq!(empty, Vec::<String>::new());
 }
 
 #[test]
 fn saved_state_of_the_current_format_is_loaded() {
     let busy = busy();
-    let saved = SavedState { format: 8, json: FORMAT_8.trim_end().into() };
+    let saved = SavedState { format: 9, json: FORMAT_9.trim_end().into() };
     assert_eq!(Engine::load(busy.engine().log(), &saved).unwrap(), *busy.engine());
 }
 
@@ -214,7 +218,7 @@ fn state_of_another_format_is_rejected() {
 #[test]
 fn state_with_a_missing_table_is_rejected() {
     let log = busy().engine().log();
-    let whole: Value = serde_json::from_str(FORMAT_8).unwrap();
+    let whole: Value = serde_json::from_str(FORMAT_9).unwrap();
     let load = |state: &Value| Engine::load(log, &SavedState { format: STATE_FORMAT, json: state.to_string().into() });
     assert!(load(&whole).is_ok());
     for (part, tables) in whole.as_object().unwrap() {

@@ -1,6 +1,6 @@
 //! Decisions on commands about keys and tokens.
 
-use crate::access::facts::{KeyRemoved, KeySet, TokenAdded, TokenRevoked};
+use crate::access::facts::{KeyRemoved, TokenAdded, TokenRevoked};
 use crate::access::state::{ADMIN, Token};
 use crate::command::{Answer, Decision, Refusal};
 use crate::fact::Fact;
@@ -8,14 +8,6 @@ use crate::ids::TokenId;
 use crate::names::KeyRef;
 use crate::record::{Actor, Draft, StreamId};
 use crate::state::State;
-
-pub(crate) fn set_key(state: &State, actor: &Actor, key: &KeyRef, version: u32) -> Decision {
-    let now = state.access().key(key).map_or(0, |versions| versions.newest);
-    if version <= now {
-        return Decision::Refused(Refusal::KeyVersion { key: key.clone(), now, given: version });
-    }
-    done(StreamId::Key(key.clone()), actor, KeySet { key: key.clone(), version }.into())
-}
 
 pub(crate) fn remove_key(state: &State, actor: &Actor, key: &KeyRef) -> Decision {
     if state.access().key(key).and_then(|versions| versions.current).is_none() {

@@ -71,6 +71,8 @@ permissions! {
     ViewsRebuild = "views":"rebuild";
     KeysRead = "keys":"read";
     KeysWrite = "keys":"write";
+    KeysRotate = "keys":"rotate";
+    KeysReveal = "keys":"reveal";
     VarsRead = "vars":"read";
     VarsWrite = "vars":"write";
     TokensRead = "tokens":"read";
@@ -95,7 +97,7 @@ impl Permission {
 pub enum BuiltInRole {
     /// May do everything.
     Admin,
-    /// May do everything except create tokens.
+    /// May do everything except create tokens and see the values of keys.
     Operator,
     /// May work on packs and rules, send events, and run actions.
     Author,
@@ -129,7 +131,7 @@ impl BuiltInRole {
     pub fn may(self, permission: Permission) -> bool {
         match self {
             Self::Admin => true,
-            Self::Operator => permission != Permission::TokensWrite,
+            Self::Operator => !matches!(permission, Permission::TokensWrite | Permission::KeysReveal),
             Self::Author => Self::Viewer.may(permission) || AUTHORED.contains(&permission.noun()),
             Self::Viewer => permission.verb() == "read" && !matches!(permission, Permission::KeysRead | Permission::TokensRead),
         }
@@ -163,11 +165,12 @@ mod tests {
     }
 
     #[test]
-    fn operator_cannot_create_tokens_and_viewer_sees_no_keys_or_tokens() {
+    fn operator_cannot_create_tokens_or_see_values_and_viewer_sees_no_keys_or_tokens() {
         let [admin, operator, author, viewer] = BuiltInRole::ALL;
         for permission in Permission::ALL.iter().copied() {
             assert!(admin.may(permission), "{permission:?}");
-            assert_eq!(operator.may(permission), permission != Permission::TokensWrite, "{permission:?}");
+            let is_admin_only = matches!(permission, Permission::TokensWrite | Permission::KeysReveal);
+            assert_eq!(operator.may(permission), !is_admin_only, "{permission:?}");
             assert!(!viewer.may(permission) || permission.verb() == "read", "{permission:?}");
         }
         for hidden in [Permission::KeysRead, Permission::TokensRead] {

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fact::AccessFact;
+use crate::access::keys::state::{KeyVersions, Keys};
+use crate::fact::{AccessFact, KeyFact};
 use crate::ids::TokenId;
 use crate::names::KeyRef;
 use crate::table::{Table, undone_together};
@@ -13,20 +14,11 @@ pub const ADMIN: &str = "admin";
 /// The current keys and tokens.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Access {
-    keys: Table<KeyRef, KeyVersions>,
+    keys: Keys,
     tokens: Table<TokenId, Token>,
 }
 
 undone_together!(pub(crate) Access { keys, tokens });
-
-/// The versions of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyVersions {
-    /// The current version; `None` if the key was removed.
-    pub current: Option<u32>,
-    /// The highest version so far. A version number is never reused.
-    pub newest: u32,
-}
 
 /// A valid token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +32,12 @@ pub struct Token {
 impl Access {
     /// Returns the versions of a key.
     pub fn key(&self, key: &KeyRef) -> Option<KeyVersions> {
-        self.keys.get(key).copied()
+        self.keys.get(key)
+    }
+
+    /// Returns the keys, with their expiries.
+    pub fn all_keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// Returns all keys that ever existed, with their versions.
@@ -55,14 +52,16 @@ impl Access {
 
     pub(crate) fn apply(&mut self, fact: AccessFact<'_>) {
         match fact {
-            AccessFact::KeySet(fact) => {
-                self.keys.insert(fact.key.clone(), KeyVersions { current: Some(fact.version), newest: fact.version });
-            }
-            AccessFact::KeyRemoved(fact) => self.keys.change(&fact.key, |versions| versions.current = None),
+            AccessFact::KeySet(fact) => self.keys.set(&fact.key, fact.version),
+            AccessFact::KeyRemoved(fact) => self.keys.remove(&fact.key),
             AccessFact::TokenAdded(fact) => {
                 self.tokens.insert(fact.id, Token { name: fact.name.clone(), roles: fact.roles.clone() });
             }
             AccessFact::TokenRevoked(fact) => self.tokens.remove(&fact.id),
         }
+    }
+
+    pub(crate) fn apply_key(&mut self, fact: KeyFact<'_>) {
+        self.keys.apply(fact);
     }
 }

@@ -4,7 +4,9 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use ensue_engine::catalog::{Backoff, Does, Excess, Jitter, LockConflict, Mode, OnExpire, OnLost, Retry, Since, Wait};
-use ensue_engine::command::{Ask, Command, Conflict, PackChange, RefusedDelivery, ReportOutcome, RetriedDelivery, Said, Settings};
+use ensue_engine::command::{
+    Ask, Command, Conflict, KeyRotation, PackChange, RefusedDelivery, ReportOutcome, RetriedDelivery, Said, Settings,
+};
 use ensue_engine::events::facts::DeliveredWith;
 use ensue_engine::events::internal::InternalTrigger;
 use ensue_engine::executions::facts::{Evidence, FailureKind, Pace, Settlement};
@@ -121,7 +123,12 @@ pub(crate) enum Step {
     SetVar(Option<u8>),
     /// A running execution sets or removes a var.
     ChangeVar(Index, Option<u8>),
-    SetKey(u32),
+    /// A key is set, and its value expires after so many milliseconds.
+    SetKey(u32, Option<u64>),
+    /// A key is rotated with an overlap of so many milliseconds.
+    RotateKey(u32, u64),
+    /// The value of a key is shown: the current one, or the one before it.
+    RevealKey(u32),
     RemoveKey,
     AddToken(u8, Vec<String>),
     RevokeToken(u8),
@@ -398,7 +405,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::GoRound),
         3 => proptest::option::weighted(0.7, 0..3u8).prop_map(Step::SetVar),
         2 => (any::<Index>(), proptest::option::weighted(0.7, 0..3u8)).prop_map(|(which, value)| Step::ChangeVar(which, value)),
-        1 => (1..4u32).prop_map(Step::SetKey),
+        2 => key_step(),
         1 => Just(Step::RemoveKey),
         3 => (0..3u8, roles).prop_map(|(name, roles)| Step::AddToken(name, roles)),
         4 => (0..3u8).prop_map(Step::RevokeToken),
@@ -407,6 +414,15 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         2 => proptest::sample::select(&[CatalogsHealth::Whole, CatalogsHealth::Whole, CatalogsHealth::Broken][..]).prop_map(Step::Catalogs),
         6 => any::<Index>().prop_map(Step::Retry),
         6 => any::<Index>().prop_map(Step::Dismiss),
+    ]
+}
+
+/// A change of a key, or that its value is shown.
+fn key_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (1..9u32, proptest::option::weighted(0.5, 1..100_000u64)).prop_map(|(version, millis)| Step::SetKey(version, millis)),
+        (2..9u32, proptest::sample::select(&[0, 5_000][..])).prop_map(|(version, millis)| Step::RotateKey(version, millis)),
+        (0..2u32).prop_map(Step::RevealKey),
     ]
 }
 
@@ -621,7 +637,20 @@ impl World {
                 let (execution, attempt) = pick_attempt(&self.site, which)?;
                 report_changing(execution, attempt, &[("n", json!(value))])
             }
-            Step::SetKey(version) => asked_by(ana(), Ask::SetKey { key: "demo.secret".parse().unwrap(), version: *version }),
+            Step::SetKey(version, expires_in) => {
+                let expires_at = expires_in.map(|millis| self.site.now().plus_millis(millis));
+                asked_by(ana(), Ask::SetKey { key: "demo.secret".parse().unwrap(), version: *version, expires_at })
+            }
+            Step::RotateKey(version, overlap_millis) => {
+                let key = "demo.secret".parse().unwrap();
+                let rotation = KeyRotation { key, version: *version, overlap_millis: *overlap_millis, expires_at: None };
+                asked_by(ana(), Ask::RotateKey(rotation))
+            }
+            Step::RevealKey(before) => {
+                let key = "demo.secret".parse().unwrap();
+                let current = self.site.engine().access().key(&key).and_then(|versions| versions.current).unwrap_or_default();
+                asked_by(ana(), Ask::RevealKey { key, version: current.saturating_sub(*before) })
+            }
             Step::RemoveKey => asked_by(ana(), Ask::RemoveKey { key: "demo.secret".parse().unwrap() }),
             Step::AddToken(name, roles) => {
                 let id = TokenId(Id::root(NOON, 10_000 + u128::from(*name) + self.site.head().position.0 as u128 * 10));
