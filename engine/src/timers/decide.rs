@@ -33,21 +33,18 @@ pub(crate) fn fire(state: &State, actor: &Actor, at: &Moment) -> Decision {
             body: None,
         })
     });
-    let counted: Vec<Draft> = state
-        .rules()
-        .due(at.time, room)
-        .map(|(error, way)| Draft {
-            stream: StreamId::Rule(way.rule.clone()),
-            begins: None,
-            actor: actor.clone(),
-            cause: Some(way.cause()),
-            trace: None,
-            fact: RuleErrorsCounted { rule: way.rule.clone(), rule_id: way.rule_id, event: way.newest, error, count: way.uncounted }.into(),
-            body: None,
-        })
-        .collect();
-    let reported = expiring(state, actor, at, room - counted.len());
-    Decision::Done { drafts: fired.chain(counted).chain(reported).collect(), answer: Answer::Done }
+    let counted = state.rules().due(at.time, room).map(|(error, way)| Draft {
+        stream: StreamId::Rule(way.rule.clone()),
+        begins: None,
+        actor: actor.clone(),
+        cause: Some(way.cause()),
+        trace: None,
+        fact: RuleErrorsCounted { rule: way.rule.clone(), rule_id: way.rule_id, event: way.newest, error, count: way.uncounted }.into(),
+        body: None,
+    });
+    let mut drafts: Vec<Draft> = fired.chain(counted).collect();
+    drafts.extend(expiring(state, actor, at, most - drafts.len()));
+    Decision::Done { drafts, answer: Answer::Done }
 }
 
 /// Returns the stream of an owner's timers, or `None` if the owner does not exist.
