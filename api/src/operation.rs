@@ -75,7 +75,7 @@ pub(crate) enum WaitsFor {
 pub(crate) enum Keying {
     /// It is, if the operation is a `POST` by an authenticated caller.
     Honored,
-    /// The key is ignored: nothing is recorded, so nothing could be done twice.
+    /// The key is ignored: nothing is recorded, so nothing could be done twice; or each repeat must be recorded.
     PassedOver,
 }
 
@@ -275,7 +275,7 @@ impl Operation {
         Self { waits_for: WaitsFor::Views, ..self }
     }
 
-    /// Ignores `Idempotency-Key`, because the operation records nothing.
+    /// Ignores `Idempotency-Key`, because the operation records nothing, or each repeat of it.
     pub(crate) const fn passes_keys_over(self) -> Self {
         Self { keying: Keying::PassedOver, ..self }
     }

@@ -98,6 +98,10 @@ permissions! {
     KeysRead, "key";
     /// Set and remove keys.
     KeysWrite, "key";
+    /// Replace the values of keys.
+    KeysRotate, "key";
+    /// See the values of keys.
+    KeysReveal, "key";
     /// See vars and their values.
     VarsRead, "var";
     /// Set and remove vars.

@@ -36,7 +36,7 @@ pub use declined::Declined;
 pub use events::{EventMaker, GivenEvent};
 pub use installed::Installed;
 pub use jobs::{Job, JobKind, JobState};
-pub use keys::{KeyWriter, SetKey};
+pub use keys::{KeyWriter, NewValue, RevealedKey, SetKey};
 pub use log::LogAccess;
 pub use node::{Dependency, DependencyState, Finding, FindingVerdict, Kept, Node, NodeStatus, Readiness, Retained};
 pub use people::{AskedIdentity, People};

@@ -133,6 +133,7 @@ async fn each_documented_write_supports_conditions_or_rejects_them() {
         let body = match path.rsplit('/').next() {
             Some("settle") => json!({ "outcome": "succeeded" }),
             Some("respond") => json!({ "answer": true }),
+            Some("rotate") => json!({ "generate": { "bytes": 32 }, "overlap": "1h" }),
             Some("demo.secret" | "sync.cursor") => json!({ "value": "a value, long enough" }),
             _ => json!({}),
         };
@@ -149,7 +150,7 @@ async fn each_documented_write_supports_conditions_or_rejects_them() {
         }
         assert_eq!(api.node.head_position(), head, "{} {path}: nothing was done", route.method);
     }
-    assert_eq!(heeding, 18, "as the reference says");
+    assert_eq!(heeding, 19, "as the reference says");
 }
 
 #[tokio::test]

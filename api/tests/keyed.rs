@@ -129,6 +129,11 @@ async fn second_request_with_a_key_in_use_is_rejected() {
     assert_eq!(api.node.kinds().iter().filter(|kind| **kind == "execution.requested").count(), 1);
 }
 
+/// Sets the key `demo.code`.
+async fn set_key(api: &TestApi) {
+    api.ask(Method::PUT, "/api/v1/keys/demo.code").by("admin").json(&json!({ "value": "s3cret" })).answer().await.expect(201);
+}
+
 /// The paths of changes: those that support a key, and those that ignore it.
 fn paths(api: &TestApi) -> (BTreeSet<String>, BTreeSet<String>) {
     let routes = api.front.routes().iter().filter(|route| route.method == Method::POST && route.demands != Demand::Nothing);
@@ -163,7 +168,9 @@ async fn every_path_that_supports_keys_acts_once_per_key() {
         ("/api/v1/inquiries/{id}/cancel", format!("/api/v1/inquiries/{}/cancel", api.inquiry().await), json!({})),
         ("/api/v1/clock/accept", "/api/v1/clock/accept".to_owned(), json!({})),
         ("/api/v1/tokens", "/api/v1/tokens".to_owned(), json!({ "name": "bo", "roles": ["viewer"] })),
+        ("/api/v1/keys/{ref}/rotate", "/api/v1/keys/demo.code/rotate".to_owned(), json!({ "generate": { "bytes": 32 }, "overlap": "1h" })),
     ];
+    set_key(&api).await;
     for outcome in
         [json!({ "outcome": "succeeded", "result": 1 }), json!({ "outcome": "failed", "error": "no" }), json!({ "outcome": "retry" })]
     {
@@ -228,9 +235,18 @@ async fn repeated_settlement_or_decision_succeeds_only_with_the_same_key() {
 #[tokio::test]
 async fn paths_that_record_nothing_ignore_keys() {
     let api = TestApi::new();
+    set_key(&api).await;
     let passing = paths(&api).1;
     assert!(!passing.is_empty());
     for path in &passing {
+        if path == "/api/v1/keys/{ref}/reveal" {
+            // Each time that a value is shown is recorded.
+            for _ in 0..2 {
+                send(&api, "/api/v1/keys/demo.code/reveal", "1", &json!({})).await.expect(200);
+            }
+            assert_eq!(api.node.kinds().iter().filter(|kind| **kind == "key.revealed").count(), 2);
+            continue;
+        }
         let body = match path.as_str() {
             "/api/v1/rules/{ref}/explain" => json!({ "event": hello("ana") }),
             "/api/v1/rules/backtest" => json!({ "rule": "demo.greet" }),

@@ -299,7 +299,6 @@ const NOT_ANSWERED: &[&str] = &[
     "tls-required",
     "tls-unusable",
     "too-many-messages",
-    "vault-integrity",
 ];
 
 #[test]

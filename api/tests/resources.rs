@@ -224,6 +224,69 @@ async fn key_is_set_and_never_shown() {
 }
 
 #[tokio::test]
+async fn key_is_rotated_with_an_overlap_and_an_expiry() {
+    let api = TestApi::new();
+    let rotate = |body: Value| api.post("/api/v1/keys/demo.secret/rotate").by("operator").json(&body).answer();
+    rotate(json!({ "value": "a new secret value", "overlap": "24h" })).await.expect_problem(404, "not_found");
+    let put = |body: Value| api.ask(Method::PUT, "/api/v1/keys/demo.secret").by("operator").json(&body).answer();
+    put(json!({ "value": "s3cret, long enough", "expires_at": "soon" })).await.expect_problem(422, "key_lifetime_invalid");
+    put(json!({ "value": "s3cret, long enough", "expires_at": "2001-01-01T00:00:00Z" })).await.expect_problem(422, "key_lifetime_invalid");
+    put(json!({ "value": "s3cret, long enough", "expires_at": "2999-01-01T00:00:00Z" })).await.expect(201);
+    let shown = api.get("/api/v1/keys/demo.secret").by("operator").answer().await.expect(200).json();
+    assert_eq!(shown["expires_at"], "2999-01-01T00:00:00.000000Z");
+
+    for (body, code) in [
+        (json!({ "overlap": "24h" }), "key_value_invalid"),
+        (json!({ "value": "a new secret value", "generate": { "bytes": 32 }, "overlap": "24h" }), "key_value_invalid"),
+        (json!({ "value": "short", "overlap": "24h" }), "key_value_invalid"),
+        (json!({ "generate": { "bytes": 15 }, "overlap": "24h" }), "key_value_invalid"),
+        (json!({ "generate": { "bytes": 1025 }, "overlap": "24h" }), "key_value_invalid"),
+        (json!({ "generate": { "bytes": 32 }, "overlap": "-1h" }), "key_lifetime_invalid"),
+        (json!({ "generate": { "bytes": 32 }, "overlap": "721h" }), "key_lifetime_invalid"),
+        (json!({ "generate": { "bytes": 32 } }), "body_invalid"),
+    ] {
+        rotate(body).await.expect_problem(422, code);
+    }
+    let rotated = rotate(json!({ "generate": { "bytes": 32 }, "overlap": "720h" })).await.expect(200).json();
+    let version = rotated["version"].clone();
+    let versions = api.get("/api/v1/keys/demo.secret/versions").by("operator").answer().await.expect(200).json();
+    let told: Vec<_> = versions["items"].as_array().unwrap().iter().map(|one| (&one["version"], one["status"].as_str().unwrap())).collect();
+    assert_eq!(told[0], (&version, "current"));
+    assert_eq!(versions["items"].as_array().unwrap().len(), 2);
+    assert!(versions["items"][1]["accepted_until"].is_string(), "{versions}");
+
+    let tag = api.get("/api/v1/keys/demo.secret").by("operator").answer().await.expect(200).header("etag").unwrap().to_owned();
+    let conditional = || {
+        let body = json!({ "generate": { "bytes": 16 }, "overlap": "0s" });
+        api.post("/api/v1/keys/demo.secret/rotate").by("operator").with("if-match", &tag).json(&body).answer()
+    };
+    conditional().await.expect(200);
+    conditional().await.expect_problem(412, "precondition_failed");
+}
+
+#[tokio::test]
+async fn value_is_revealed_to_an_admin_after_it_was_recorded() {
+    let api = TestApi::new();
+    let reveal = |role: &'static str| api.post("/api/v1/keys/demo.code/reveal").by(role);
+    reveal("admin").answer().await.expect_problem(404, "not_found");
+    let put = |body: &'static [u8]| {
+        api.ask(Method::PUT, "/api/v1/keys/demo.code").by("operator").with("content-type", "application/octet-stream").body(body).answer()
+    };
+    put(b"first").await.expect(201);
+    put(b"\xff\xfe").await.expect(200);
+    reveal("operator").answer().await.expect_problem(403, "forbidden");
+    assert!(!api.node.kinds().contains(&"key.revealed"));
+    let shown = reveal("admin").answer().await.expect(200);
+    assert_eq!(shown.json(), json!({ "ref": "demo.code", "version": 2, "value": "//4=", "encoding": "base64" }));
+    assert_eq!(shown.header("cache-control"), Some("no-store"));
+    assert_eq!(api.node.kinds().last(), Some(&"key.revealed"));
+    reveal("admin").json(&json!({ "version": 1 })).answer().await.expect_problem(404, "not_found");
+    put(b"text").await.expect(200);
+    let shown = reveal("admin").json(&json!({ "version": 3 })).answer().await.expect(200).json();
+    assert_eq!((&shown["value"], &shown["encoding"]), (&json!("text"), &json!("text")));
+}
+
+#[tokio::test]
 async fn token_secret_is_shown_once() {
     let api = TestApi::new();
     let add = |body: Value| api.post("/api/v1/tokens").by("admin").json(&body).answer();

@@ -24,6 +24,7 @@ mod inquiries;
 mod internal_triggers;
 mod kept_data;
 mod keyed;
+mod keys;
 mod labels;
 mod life_of_a_webhook;
 mod lists;

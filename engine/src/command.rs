@@ -18,8 +18,8 @@ pub(crate) use bodies::document_of;
 pub use context::{Context, Moment, Nothing};
 pub use decision::{Answer, Decision, Novelty, ReceivedEvent};
 pub use given::{
-    InquiryAnswer, NewGrant, NewToken, ObservedEvent, OfRule, PackChange, RefusedDelivery, Report, ReportOutcome, RequestExecution, Rerun,
-    RetriedDelivery, RotatedToken, SeenVar, VarChange,
+    InquiryAnswer, KeyRotation, NewGrant, NewToken, ObservedEvent, OfRule, PackChange, RefusedDelivery, Report, ReportOutcome,
+    RequestExecution, Rerun, RetriedDelivery, RotatedToken, SeenVar, VarChange,
 };
 pub use seen::{Conflict, DEDUPE_MILLIS, Dedupe, DedupeKey, Seen, SeenKeys, SignedBody};
 
@@ -121,6 +121,8 @@ impl Ask {
             | Ask::ResumeExecution { .. }
             | Ask::SetRuleMode { .. }
             | Ask::SetKey { .. }
+            | Ask::RotateKey(_)
+            | Ask::RevealKey { .. }
             | Ask::RemoveKey { .. }
             | Ask::RemoveVar { .. }
             | Ask::AddToken(_)
@@ -258,6 +260,18 @@ asks! {
         /// The key.
         key: KeyRef,
         /// The version in the vault.
+        version: u32,
+        /// When the version expires.
+        expires_at: Option<Timestamp>,
+    },
+    /// Make a new version of a key, which is already in the vault, the current one, and accept the version
+    /// before it for a while.
+    Later RotateKey(KeyRotation),
+    /// Record that a version of a key is shown.
+    Later RevealKey {
+        /// The key.
+        key: KeyRef,
+        /// The version.
         version: u32,
     },
     /// Remove a key.

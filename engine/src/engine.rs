@@ -4,6 +4,7 @@ use std::ops::Deref;
 
 use serde::Deserializer;
 
+use crate::access::keys::decide as keys;
 use crate::access::{decide as access, people};
 use crate::catalog::decide as catalog;
 use crate::command::{Answer, Ask, Before, Command, Context, Decision, Moment, Refusal};
@@ -120,7 +121,9 @@ impl Engine {
             Ask::AnswerInquiry(ask) => inquiries::answer(&self.state, actor, trace, ask),
             Ask::ChangePacks { base, changes } => catalog::change(&self.state, actor, *base, changes),
             Ask::SetRuleMode { rule, rule_id, mode } => rules::set_mode(actor, rule, *rule_id, *mode),
-            Ask::SetKey { key, version } => access::set_key(&self.state, actor, key, *version),
+            Ask::SetKey { key, version, expires_at } => keys::set(&self.state, actor, (key, *version), *expires_at, at),
+            Ask::RotateKey(rotation) => keys::rotate(&self.state, actor, rotation, at),
+            Ask::RevealKey { key, version } => keys::reveal(&self.state, actor, key, *version, at),
             Ask::RemoveKey { key } => access::remove_key(&self.state, actor, key),
             Ask::SetVar { name, value, seen } => vars::set(&self.state, actor, trace, (name, value), *seen),
             Ask::RemoveVar { name, seen } => vars::remove(&self.state, actor, trace, name, *seen),
@@ -187,6 +190,7 @@ impl Engine {
             | ByNoun::ScheduleFact(_)
             | ByNoun::VarFact(_)
             | ByNoun::AccessFact(_)
+            | ByNoun::KeyFact(_)
             | ByNoun::DeadLetterFact(_)
             | ByNoun::HealthFact(
                 HealthFact::ClockStepped(_)

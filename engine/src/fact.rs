@@ -9,6 +9,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::access::facts as access;
+use crate::access::keys::facts as keys;
 use crate::catalog::facts as catalog;
 use crate::dead_letters::facts as dead_letters;
 use crate::events::facts as events;
@@ -293,6 +294,13 @@ facts! {
         RoleRemoved(access::RoleRemoved): "role.removed", 1;
         GrantAdded(access::GrantAdded): "grant.added", 1;
         GrantRemoved(access::GrantRemoved): "grant.removed", 1;
+    }
+    /// Facts about the life of keys' values.
+    KeyFact {
+        KeyRotated(keys::KeyRotated): "key.rotated", 1;
+        KeyExpirySet(keys::KeyExpirySet): "key.expiry_set", 1;
+        KeyExpiring(keys::KeyExpiring): "key.expiring", 1;
+        KeyRevealed(keys::KeyRevealed): "key.revealed", 1;
     }
     /// Facts about dead letters.
     DeadLetterFact {

@@ -27,7 +27,7 @@ use crate::vars::state::Vars;
 use crate::workflows::state::Workflows;
 
 /// The form that [`State::save`] writes and reads. A state of another form is rebuilt from the log: older forms
-/// know no identities.
+/// know no identities, and do not say when a key expires.
 pub const STATE_FORMAT: u32 = 9;
 
 /// The state after the records of one log.
@@ -155,10 +155,11 @@ impl State {
         self.tables.packs.revision()
     }
 
-    /// Returns when time alone causes the next record: a timer fires, or rule errors are counted. `None` if
-    /// there is no such time.
+    /// Returns when time alone causes the next record: a timer fires, rule errors are counted, or the expiry of
+    /// a key is reported. `None` if there is no such time.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.timers().next_due().into_iter().chain(self.rules().next_due()).min()
+        let warning = self.access().all_keys().next_warning().map(|due| self.timers().not_held(due));
+        self.timers().next_due().into_iter().chain(self.rules().next_due()).chain(warning).min()
     }
 
     /// Folds one record into the state. This is the only place where the state changes. It never fails on a
@@ -222,6 +223,7 @@ impl State {
             ByNoun::CatalogFact(fact) => state.packs.apply(record, fact),
             ByNoun::VarFact(fact) => state.vars.apply(record, fact),
             ByNoun::AccessFact(fact) => state.access.apply(fact),
+            ByNoun::KeyFact(fact) => state.access.apply_key(fact),
             ByNoun::DeadLetterFact(fact) => state.dead_letters.apply(fact),
             ByNoun::HealthFact(fact) => {
                 state.health.apply(record, fact);

@@ -1,20 +1,21 @@
 //! The engine's own triggers: what is reported, to which rules, once, and never in a loop.
 
 use ensue_engine::catalog::{Does, Mode, OnExpire, Since, Wait};
-use ensue_engine::command::{Answer, ReportOutcome, TurnLimits};
+use ensue_engine::command::{Answer, Ask, ReportOutcome, TurnLimits};
 use ensue_engine::events::internal::{InternalTrigger, is_of_the_engine};
 use ensue_engine::executions::facts::{Evidence, FailureKind};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id, Role};
 use ensue_engine::record::{Actor, Record, StreamId};
 use ensue_engine::rules::react::DEPTH_MAX;
+use ensue_test_support::NOON;
 use ensue_test_support::spec::Outcome;
 use serde_json::{Value, json};
 
 use crate::support::definitions::{expression, flow};
 use crate::support::site::{report, report_emitting};
 use crate::support::workflow::{awaits, does, fails};
-use crate::support::{Pieces, Site, answered, cancel, fire_timers, set_mode, workers};
+use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, fire_timers, set_mode, workers};
 
 const TOLD: &[&str] =
     &["attempt.failed", "execution.failed", "event.received", "enforcement.made", "execution.requested", "attempt.started"];
@@ -391,6 +392,18 @@ fn rule_error_event_is_emitted_once_and_not_for_rules_that_listen_to_it() {
     assert_eq!((&reported["rule"], &reported["event"], &reported["trigger"]), (&json!("demo.sum"), &json!(event), &json!("demo.ping")));
     assert!(!reported["message"].as_str().unwrap().is_empty());
     site.receive("demo.ping", &json!({ "n": "one" })).then(&["event.received"]);
+}
+
+#[test]
+fn expiring_key_emits_an_event_once() {
+    let mut site = site(&hearing(InternalTrigger::KeyExpiring));
+    let (key, expires_at) = ("demo.secret".parse().unwrap(), NOON.plus_millis(15 * 24 * 3_600_000));
+    site.when(asked_by(ana(), Ask::SetKey { key, version: 1, expires_at: Some(expires_at) })).then(&["key.set", "key.expiry_set"]);
+    let outcome = site.after(24 * 3_600_000);
+    let outcome = outcome.then(&["key.expiring", "event.received", "enforcement.made", "execution.requested", "attempt.started"]);
+    let reported = the_event(&outcome, InternalTrigger::KeyExpiring);
+    assert_eq!(reported, json!({ "key": "demo.secret", "version": 1, "expires_at": expires_at }));
+    site.after(10 * 24 * 3_600_000).then(&[]);
 }
 
 #[test]

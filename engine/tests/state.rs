@@ -4,7 +4,7 @@ use ensue_engine::access::facts::IdentityKind;
 use ensue_engine::access::permission::Permission;
 use ensue_engine::access::subject::Subject;
 use ensue_engine::catalog::{Does, LockConflict, Mode, OnExpire, Since, Wait};
-use ensue_engine::command::{Answer, Ask, Command, NewGrant, NewToken, RefusedDelivery, ReportOutcome};
+use ensue_engine::command::{Answer, Ask, Command, KeyRotation, NewGrant, NewToken, RefusedDelivery, ReportOutcome};
 use ensue_engine::engine::Engine;
 use ensue_engine::executions::facts::Evidence;
 use ensue_engine::executions::state::Phase;
@@ -138,8 +138,12 @@ fn pieces() -> Pieces {
 fn silent() -> Site {
     let mut site = Site::with(&pieces());
     site.set(workers(2));
-    site.when(asked_by(ana(), Ask::SetKey { key: "demo.secret".parse().unwrap(), version: 1 }));
+    site.when(asked_by(ana(), Ask::SetKey { key: "demo.secret".parse().unwrap(), version: 1, expires_at: None }));
     site.when(asked_by(ana(), Ask::RemoveKey { key: "demo.secret".parse().unwrap() }));
+    site.when(asked_by(ana(), Ask::SetKey { key: "demo.signing".parse().unwrap(), version: 1, expires_at: None }));
+    let (day_millis, key) = (86_400_000, "demo.signing".parse().unwrap());
+    let expires_at = Some(NOON.plus_millis(90 * day_millis));
+    site.when(asked_by(ana(), Ask::RotateKey(KeyRotation { key, version: 2, overlap_millis: day_millis, expires_at })));
     site.when(asked_by(Actor::Operator, Ask::AddToken(NewToken::with_roles(TokenId(Id::root(NOON, 1)), "ana", vec!["admin".into()]))));
     let identity = IdentityId(Id::root(NOON, 2));
     let groups = vec!["release".parse().unwrap()];

@@ -11,9 +11,10 @@ use ensue_api::ports::{
     SecretState, Webhooks,
 };
 use ensue_api::worker_queues::WorkerQueue;
+use ensue_engine::access::keys::warned_at;
 use ensue_engine::catalog::Verify;
 use ensue_engine::ids::LogId;
-use ensue_engine::names::WorkerQueueName;
+use ensue_engine::names::{KeyRef, WorkerQueueName};
 use ensue_engine::ports::{ReadLimit, SubmitError};
 use ensue_engine::record::{Epoch, Head, Position};
 use ensue_engine::time::Timestamp;
@@ -240,6 +241,7 @@ impl Node for AboutNode {
         findings.push(self.queue_finding());
         findings.extend(self.pack_findings());
         findings.extend(self.hook_findings());
+        findings.push(self.key_finding());
         findings.extend(crate::machine::findings(&self.actions, &self.users, self.programs_at_end));
         Ok(findings)
     }
@@ -407,6 +409,10 @@ impl AboutNode {
         if broken.is_empty() { vec![good("packs", "all packs of the folder are installed")] } else { broken }
     }
 
+    fn key_finding(&self) -> Finding {
+        expiry_finding(&self.keys.expiries(), self.clock.now())
+    }
+
     fn hook_findings(&self) -> Vec<Finding> {
         let catalog = self.catalogs.current();
         let mut findings = Vec::new();
@@ -431,6 +437,21 @@ impl AboutNode {
         }
         findings
     }
+}
+
+/// Reports the key that expires first, if it has expired or does so soon.
+fn expiry_finding(expiries: &[(KeyRef, Timestamp)], now: Timestamp) -> Finding {
+    let soon = expiries.iter().filter(|(_, expires_at)| warned_at(*expires_at) <= now);
+    let Some((key, expires_at)) = soon.clone().min_by_key(|(_, expires_at)| *expires_at) else {
+        return good("keys", "no key expires within 14 days");
+    };
+    let others = match soon.count() - 1 {
+        0 => String::new(),
+        others => format!(", and {others} more expire within 14 days"),
+    };
+    let verb = if *expires_at <= now { "expired" } else { "expires" };
+    let hint = format!("ensue keys rotate {key} --overlap 24h");
+    note("keys", &format!("`{key}` {verb} at {expires_at}{others}"), &hint)
 }
 
 fn kept(used: Used) -> Kept {
@@ -484,5 +505,25 @@ fn memory_finding(held: Option<u64>, max: u64) -> Finding {
         Some(held) if held > max / 5 * 4 => note("memory", &told(held, ""), hint),
         Some(held) => good("memory", &told(held, "")),
         None => note("memory", "the memory use of the node cannot be determined", "check the process yourself"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ensue_api::ports::FindingVerdict;
+
+    use super::*;
+
+    #[test]
+    fn doctor_names_the_key_that_expires_first() {
+        let now = Timestamp::from_micros(1_774_699_200_000_000);
+        let key = |name: &str, days: i64| (name.parse::<KeyRef>().unwrap(), Timestamp::from_micros(now.micros() + days * 86_400_000_000));
+        assert_eq!(expiry_finding(&[key("demo.later", 15)], now).verdict, FindingVerdict::Good);
+        let finding = expiry_finding(&[key("demo.soon", 14), key("demo.first", 2), key("demo.later", 15)], now);
+        assert_eq!(finding.verdict, FindingVerdict::Warning);
+        assert!(finding.message.starts_with("`demo.first` expires at ") && finding.message.contains("and 1 more"), "{}", finding.message);
+        assert_eq!(finding.hint.as_deref(), Some("ensue keys rotate demo.first --overlap 24h"));
+        let finding = expiry_finding(&[key("demo.over", -1)], now);
+        assert!(finding.message.starts_with("`demo.over` expired at "), "{}", finding.message);
     }
 }

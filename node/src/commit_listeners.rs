@@ -50,11 +50,12 @@ pub struct CommitListeners {
 impl CommitListener for CommitListeners {
     fn committed(&mut self, batch: &Arc<CommittedBatch>, head: Head) {
         self.outside.note(head);
-        let (mut about_packs, mut about_access, mut about_vars) = (false, false, false);
+        let (mut about_packs, mut about_keys, mut about_access, mut about_vars) = (false, false, false, false);
         for record in &batch.records {
             match record.fact.by_noun() {
                 ByNoun::CatalogFact(_) => about_packs = true,
                 ByNoun::AccessFact(_) => about_access = true,
+                ByNoun::KeyFact(_) => about_keys = true,
                 ByNoun::VarFact(_) => about_vars = true,
                 ByNoun::ExecutionFact(ExecutionFact::ExecutionRequested(_)) => {
                     if let Some(body) = &record.body
@@ -72,8 +73,10 @@ impl CommitListener for CommitListeners {
         if about_vars {
             self.vars.note(&batch.records);
         }
-        if about_access {
+        if about_keys || about_access {
             self.keys.note(&batch.records);
+        }
+        if about_access {
             self.tokens.note(&batch.records);
         }
         // Callers that learn of the batch from here on may wait for what follows it.

@@ -13,19 +13,19 @@ use ensue_engine::events::internal::is_of_the_engine;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{EventId, Id, LogId, Role};
 use ensue_engine::names::{RuleRef, SensorRef, TriggerRef};
-use ensue_engine::ports::{HookRequest, Secret};
+use ensue_engine::ports::HookRequest;
 use ensue_engine::record::{Body, Digest};
 use ensue_engine::rules::judge::{EventView, judge};
 use ensue_engine::time::Timestamp;
 use ensue_executor::ports::{self as executor, Emission, EmissionError};
 use ensue_expression::{Document, JsonError};
 use ensue_sensors::signatures::{KEY_BYTES_MIN, SignatureRefusal};
-use ensue_sensors::webhook::{self, Emitted, Outgoing, Stage};
+use ensue_sensors::webhook::{self, Emitted, HookKeys, Outgoing, Stage};
 use thiserror::Error;
 
 use crate::catalogs::NodeCatalogs;
 use crate::clock::Clock;
-use crate::keys::KeyRing;
+use crate::keys::{AcceptedValues, KeyRing};
 
 /// Why an input is not an event.
 #[derive(Debug, Error, Explain)]
@@ -97,9 +97,11 @@ impl Edge {
         (EventId(Id::root(moment.time, moment.entropy)), moment.time)
     }
 
-    fn key_of(&self, sensor: &Sensor, verify: &Verify) -> Result<Option<Arc<Secret>>, EdgeRefusal> {
-        let Some(key) = verify.key() else { return Ok(None) };
-        self.keys.open(key).map_err(|error| EdgeRefusal::KeyUnusable { sensor: sensor.name.clone(), why: error.to_string() })
+    fn keys_of(&self, sensor: &Sensor, verify: &Verify) -> Result<AcceptedValues, EdgeRefusal> {
+        let Some(key) = verify.key() else { return Ok(AcceptedValues::default()) };
+        self.keys
+            .accepted(key, self.clock.now())
+            .map_err(|error| EdgeRefusal::KeyUnusable { sensor: sensor.name.clone(), why: error.to_string() })
     }
 
     /// Creates the judged events of a delivery, or returns the trigger without an event.
@@ -186,7 +188,8 @@ impl Webhooks for Edge {
         let Some((sensor, verify)) = hook else {
             return Err(declined(EdgeRefusal::NoHook(request.sensor)).into());
         };
-        let key = self.key_of(sensor, verify).map_err(declined)?;
+        let keys = self.keys_of(sensor, verify).map_err(declined)?;
+        let keys = HookKeys { current: keys.current.as_deref(), previous: keys.previous.as_deref() };
         // Only authenticated senders may have a refused delivery stored: otherwise anybody could fill the log.
         let kept = |trigger: Option<TriggerRef>, reason: String| {
             (*verify != Verify::None).then(|| {
@@ -194,7 +197,7 @@ impl Webhooks for Edge {
                 Box::new(RefusedDelivery { sensor: sensor.name.clone(), trigger, reason, body, with: webhook::kept(sensor, &request) })
             })
         };
-        let emitted = webhook::receive(sensor, &request, key.as_deref()).map_err(|refusal| {
+        let emitted = webhook::receive(sensor, &request, keys).map_err(|refusal| {
             let keep = match refusal.stage() {
                 Stage::Content => kept(refusal.trigger().cloned(), refusal.to_string()),
                 Stage::Proof => None,
@@ -219,8 +222,8 @@ impl Webhooks for Edge {
         let catalog = self.catalogs.current();
         let hook = catalog.sensors().get(sensor).and_then(|sensor| Some((sensor, sensor.source.webhook()?)));
         let (sensor, verify) = hook.ok_or_else(|| declined(EdgeRefusal::NoHook(sensor.clone())))?;
-        let key = self.key_of(sensor, verify).map_err(declined)?;
-        webhook::compose(sensor, Outgoing { event, delivery, body }, key.as_deref())
+        let keys = self.keys_of(sensor, verify).map_err(declined)?;
+        webhook::compose(sensor, Outgoing { event, delivery, body }, keys.current.as_deref())
             .map_err(|why| declined(EdgeRefusal::CannotSign { sensor: sensor.name.clone(), why }))
     }
 
@@ -228,7 +231,7 @@ impl Webhooks for Edge {
         let catalog = self.catalogs.current();
         let hook = catalog.sensors().get(sensor).and_then(|sensor| Some((sensor, sensor.source.webhook()?)));
         let Some((sensor, verify)) = hook else { return SecretState::Missing };
-        match self.key_of(sensor, verify) {
+        match self.keys_of(sensor, verify).map(|keys| keys.current) {
             Ok(None) if *verify == Verify::None => SecretState::NotNeeded,
             Ok(None) => SecretState::Missing,
             Ok(Some(key)) if key.reveal().len() < KEY_BYTES_MIN => SecretState::Unusable,

@@ -9,14 +9,15 @@ use std::sync::Arc;
 
 use ensue_api::ports::AskedToken;
 use ensue_engine::access::facts::IdentityKind;
+use ensue_engine::access::keys::state::KeyVersions;
 use ensue_engine::access::state::{ADMIN, Standing, Token};
 use ensue_engine::access::subject::Subject;
 use ensue_engine::batch::{Beside, Offered, Sequencing};
-use ensue_engine::command::{Ask, Command, NewGrant, Nothing, Refusal, Settings};
+use ensue_engine::command::{Ask, Command, KeyRotation, NewGrant, Nothing, Refusal, Settings};
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{ExecutionId, GrantId, Id, IdentityId, LogId, TokenId};
 use ensue_engine::names::KeyRef;
-use ensue_engine::ports::{AppendError, Log, Secret, Vault};
+use ensue_engine::ports::{AppendError, Log, Secret, Vault, VaultError};
 use ensue_engine::record::{Actor, Head, Position};
 use ensue_engine::time::Timestamp;
 use ensue_store::copy::CopyError;
@@ -121,8 +122,8 @@ pub struct Missing {
 pub struct KeyState {
     /// The key.
     pub key: KeyRef,
-    /// The current version.
-    pub version: u32,
+    /// The versions: the current one, and the one before it during an overlap.
+    pub versions: KeyVersions,
 }
 
 /// A valid token.
@@ -241,25 +242,71 @@ impl Offline {
     /// Lists the keys that are set.
     pub fn keys(&self) -> Vec<KeyState> {
         let keys = self.sequencing.engine().access().keys();
-        keys.filter_map(|(key, versions)| Some(KeyState { key: key.clone(), version: versions.current? })).collect()
+        let is_set = |versions: &KeyVersions| versions.current.is_some();
+        keys.filter(|(_, versions)| is_set(versions)).map(|(key, versions)| KeyState { key: key.clone(), versions: *versions }).collect()
     }
 
     /// Sets a key and returns its version.
-    pub fn set_key(&mut self, key: &KeyRef, value: &Secret) -> Result<u32, OfflineError> {
-        let version = self.sequencing.engine().access().key(key).map_or(0, |versions| versions.newest) + 1;
+    pub fn set_key(&mut self, key: &KeyRef, value: &Secret, expires_at: Option<Timestamp>) -> Result<u32, OfflineError> {
+        let before = self.versions(key);
+        let version = before.newest + 1;
         self.vault.put_key(key, version, value).map_err(StartError::from)?;
-        self.record(Ask::SetKey { key: key.clone(), version })?;
+        self.record(Ask::SetKey { key: key.clone(), version, expires_at })?;
+        self.destroy(key, [before.current, before.previous.map(|previous| previous.version)])?;
         Ok(version)
+    }
+
+    /// Replaces the value of a key that is set, accepts the value before it for some milliseconds, and returns
+    /// the new version.
+    pub fn rotate_key(
+        &mut self,
+        key: &KeyRef,
+        value: &Secret,
+        overlap_millis: u64,
+        expires_at: Option<Timestamp>,
+    ) -> Result<u32, OfflineError> {
+        let before = self.versions(key);
+        if before.current.is_none() {
+            return Err(Refusal::NoKey(key.clone()).into());
+        }
+        let version = before.newest + 1;
+        self.vault.put_key(key, version, value).map_err(StartError::from)?;
+        self.record(Ask::RotateKey(KeyRotation { key: key.clone(), version, overlap_millis, expires_at }))?;
+        let replaced = if overlap_millis > 0 { None } else { before.current };
+        self.destroy(key, [replaced, before.previous.map(|previous| previous.version)])?;
+        Ok(version)
+    }
+
+    /// Records that a version of a key is shown, and then returns the version and its value: the current one
+    /// if none is named.
+    pub fn reveal_key(&mut self, key: &KeyRef, version: Option<u32>) -> Result<(u32, Secret), OfflineError> {
+        let versions = self.versions(key);
+        let version = version.or(versions.current).ok_or_else(|| Refusal::NoKey(key.clone()))?;
+        if !versions.needs(version, self.clock.now()) {
+            return Err(Refusal::NoKeyVersion { key: key.clone(), version }.into());
+        }
+        let value = self.vault.open_key(key, version).map_err(StartError::from)?;
+        let value = value.ok_or_else(|| StartError::from(VaultError::Integrity(key.to_string())))?;
+        self.record(Ask::RevealKey { key: key.clone(), version })?;
+        Ok((version, value))
+    }
+
+    fn versions(&self, key: &KeyRef) -> KeyVersions {
+        self.sequencing.engine().access().key(key).unwrap_or_default()
+    }
+
+    fn destroy(&self, key: &KeyRef, versions: impl IntoIterator<Item = Option<u32>>) -> Result<(), OfflineError> {
+        for version in versions.into_iter().flatten() {
+            self.vault.destroy_key(key, version).map_err(StartError::from)?;
+        }
+        Ok(())
     }
 
     /// Removes a key.
     pub fn remove_key(&mut self, key: &KeyRef) -> Result<(), OfflineError> {
-        let current = self.sequencing.engine().access().key(key).and_then(|versions| versions.current);
+        let before = self.versions(key);
         self.record(Ask::RemoveKey { key: key.clone() })?;
-        if let Some(version) = current {
-            self.vault.destroy_key(key, version).map_err(StartError::from)?;
-        }
-        Ok(())
+        self.destroy(key, [before.current, before.previous.map(|previous| previous.version)])
     }
 
     /// Lists the valid tokens.

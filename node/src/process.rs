@@ -184,7 +184,7 @@ async fn start(config: Config, over: LogOver, taken_over: &mut Option<Executor>)
     };
     let housekeeper = Housekeeper::start(working.kept.clone(), around.clock.clone(), IdleWatch::over(caches))
         .map_err(|why| machine("starting the job that deletes old outputs", &why))?;
-    let ticker = tokio::spawn(tick(around.clock, handle.clone(), leading.outside.clone()));
+    let ticker = tokio::spawn(tick(around.clock, handle.clone(), leading.outside.clone(), stores.keys.clone()));
     Ok(Node { edges, serving, sequencer: handle, working, following, leading, is_stopping, ticker, housekeeper, certificates })
 }
 
@@ -208,7 +208,12 @@ impl Edges {
         let mut warnings = packs_read.findings.clone();
         let watched_packs = changing.map(|changes| watch_packs(folder, changes, packs_read)).transpose()?;
         let (watched_packs, packs_news) = watched_packs.unzip();
-        let keys = NodeKeys { ring: stores.keys.clone(), sequencer: Arc::new(handle.clone()), setting: Mutex::new(()) };
+        let keys = NodeKeys {
+            ring: stores.keys.clone(),
+            sequencer: Arc::new(handle.clone()),
+            clock: around.clock.clone(),
+            setting: Mutex::new(()),
+        };
         warnings.extend(unworked(&around.settings, &stores.catalogs));
         warnings.extend(set_keys(config, &stores.catalogs, &keys)?);
         let tokens = NodeTokens { table: stores.tokens.clone(), sequencer: Arc::new(handle.clone()), clock: around.clock.clone() };

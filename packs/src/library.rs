@@ -36,6 +36,7 @@ const FILES: &[(&str, &str)] = files![
     "core/triggers/inquiry_escalated.yaml",
     "core/triggers/inquiry_opened.yaml",
     "core/triggers/inquiry_reminded.yaml",
+    "core/triggers/key_expiring.yaml",
     "core/triggers/rule_erred.yaml",
     "core/triggers/schedule.yaml",
     "examples/README.md",

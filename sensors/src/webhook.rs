@@ -147,16 +147,23 @@ fn key_hint(key: Option<&KeyRef>) -> String {
     }
 }
 
+/// The values of the key that a sensor's `verify` names.
+#[derive(Clone, Copy, Default)]
+pub struct HookKeys<'a> {
+    /// The current value, or none if the key is not set.
+    pub current: Option<&'a Secret>,
+    /// The value before a rotation, as long as it is accepted.
+    pub previous: Option<&'a Secret>,
+}
+
 /// Makes the events of a delivery: one for each emit of the sensor whose condition holds, in order. There may
 /// be none.
-///
-/// `key` is the value of the key that the sensor's `verify` names.
 ///
 /// # Errors
 /// The proof is checked before anything else in the delivery is read. Then the first problem is reported, and
 /// no event is made.
-pub fn receive(sensor: &Sensor, request: &HookRequest, key: Option<&Secret>) -> Result<Vec<Emitted>, HookRefusal> {
-    prove(sensor, request, key)?;
+pub fn receive(sensor: &Sensor, request: &HookRequest, keys: HookKeys<'_>) -> Result<Vec<Emitted>, HookRefusal> {
+    prove(sensor, request, keys)?;
     events_of(sensor, request)
 }
 
@@ -244,10 +251,17 @@ pub fn compose(sensor: &Sensor, outgoing: Outgoing<'_>, key: Option<&Secret>) ->
     Ok(HookRequest { sensor: sensor.name.clone(), headers, query: Vec::new(), body: outgoing.body })
 }
 
-fn prove(sensor: &Sensor, request: &HookRequest, key: Option<&Secret>) -> Result<(), HookRefusal> {
+fn prove(sensor: &Sensor, request: &HookRequest, keys: HookKeys<'_>) -> Result<(), HookRefusal> {
     let verify = sensor.source.webhook();
     let checked = match verify {
-        Some(verify) => signatures::check(verify, &request.headers, &request.body, key),
+        Some(verify) => {
+            let check = |key| signatures::check(verify, &request.headers, &request.body, key);
+            match (check(keys.current), keys.previous) {
+                // If the value before does not verify it either, the current one is what the sender should use.
+                (Err(why @ SignatureRefusal::Wrong { .. }), Some(previous)) => check(Some(previous)).map_err(|_| why),
+                (checked, _) => checked,
+            }
+        }
         None => Err(SignatureRefusal::NoDeliveries),
     };
     checked.map_err(|why| match why {

@@ -1,6 +1,7 @@
-//! Keys: which are set, since when and by whom. Their values are only in the vault.
+//! Keys: which are set, since when and by whom, with their last versions. Their values are only in the vault.
 
-use ensue_engine::fact::{AccessFact, ByNoun};
+use ensue_derive::sparse;
+use ensue_engine::fact::{AccessFact, ByNoun, KeyFact};
 use ensue_engine::names::KeyRef;
 use ensue_engine::record::{Position, Record};
 use ensue_engine::time::Timestamp;
@@ -10,10 +11,13 @@ use crate::bounds::cut;
 use crate::view::{Column, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The columns by which keys can be filtered: none.
 pub const COLUMNS: &[Column] = &[];
+
+/// The maximum number of versions that are shown of a key; older ones are only in the log.
+pub const VERSIONS_SHOWN_MAX: usize = 20;
 
 /// The maximum size of a shown actor, in bytes.
 const ACTOR_BYTES_MAX: usize = 1024;
@@ -24,14 +28,29 @@ pub struct Key {
     /// Its ref.
     #[serde(rename = "ref")]
     pub name: KeyRef,
-    /// The position of the record that set it last.
+    /// The position of the record that changed it last.
     pub position: Position,
-    /// The current version of its value.
+    /// The current version.
+    pub current: KeyVersion,
+    /// The versions before the current one, the newest first, at most [`VERSIONS_SHOWN_MAX`] with it.
+    pub replaced: Vec<KeyVersion>,
+}
+
+/// A version of a key's value.
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeyVersion {
+    /// The version.
     pub version: u32,
+    /// The position of the record that set it.
+    pub position: Position,
     /// When it was set.
     pub set_at: Timestamp,
     /// The actor that set it, in the log's notation.
     pub set_by: String,
+    /// When it expires.
+    pub expires_at: Option<Timestamp>,
+    /// Until when deliveries that were signed with it are accepted, if it was replaced.
+    pub accepted_until: Option<Timestamp>,
 }
 
 impl View for Key {
@@ -39,25 +58,30 @@ impl View for Key {
     type Key = KeyRef;
 
     fn key(record: &Record) -> Option<Touch<KeyRef>> {
-        let ByNoun::AccessFact(fact) = record.fact.by_noun() else { return None };
-        match fact {
-            AccessFact::KeySet(fact) => Some(Touch::Changes(fact.key.clone())),
-            AccessFact::KeyRemoved(fact) => Some(Touch::Changes(fact.key.clone())),
-            _ => None,
-        }
+        let key = match record.fact.by_noun() {
+            ByNoun::AccessFact(AccessFact::KeySet(fact)) => &fact.key,
+            ByNoun::AccessFact(AccessFact::KeyRemoved(fact)) => &fact.key,
+            ByNoun::KeyFact(KeyFact::KeyRotated(fact)) => &fact.key,
+            ByNoun::KeyFact(KeyFact::KeyExpirySet(fact)) => &fact.key,
+            _ => return None,
+        };
+        Some(Touch::Changes(key.clone()))
     }
 
     fn project(before: Option<Self>, record: &Record) -> Option<Self> {
-        let ByNoun::AccessFact(fact) = record.fact.by_noun() else { return before };
-        match fact {
-            AccessFact::KeySet(fact) => Some(Self {
-                name: fact.key.clone(),
-                position: record.position,
-                version: fact.version,
-                set_at: record.time,
-                set_by: cut(&record.actor.to_string(), ACTOR_BYTES_MAX),
+        match record.fact.by_noun() {
+            ByNoun::AccessFact(AccessFact::KeySet(fact)) => Some(Self::with_version(before, record, &fact.key, (fact.version, None))),
+            ByNoun::AccessFact(AccessFact::KeyRemoved(_)) => None,
+            ByNoun::KeyFact(KeyFact::KeyRotated(fact)) => {
+                Some(Self::with_version(before, record, &fact.key, (fact.version, fact.previous_until)))
+            }
+            ByNoun::KeyFact(KeyFact::KeyExpirySet(fact)) => before.map(|mut key| {
+                if key.current.version == fact.version {
+                    key.current.expires_at = Some(fact.expires_at);
+                    key.position = record.position;
+                }
+                key
             }),
-            AccessFact::KeyRemoved(_) => None,
             _ => before,
         }
     }
@@ -67,6 +91,22 @@ impl View for Key {
     }
 
     fn began_at(&self) -> Timestamp {
-        self.set_at
+        self.current.set_at
+    }
+}
+
+impl Key {
+    /// Returns the key with a new current version. The version before it is accepted until a time, and the
+    /// others no longer are.
+    fn with_version(before: Option<Self>, record: &Record, key: &KeyRef, (version, until): (u32, Option<Timestamp>)) -> Self {
+        let mut replaced: Vec<KeyVersion> = before.into_iter().flat_map(|key| [key.current].into_iter().chain(key.replaced)).collect();
+        replaced.truncate(VERSIONS_SHOWN_MAX - 1);
+        replaced.iter_mut().for_each(|version| version.accepted_until = None);
+        if let Some(last) = replaced.first_mut() {
+            last.accepted_until = until;
+        }
+        let (position, set_by) = (record.position, cut(&record.actor.to_string(), ACTOR_BYTES_MAX));
+        let current = KeyVersion { version, position, set_at: record.time, set_by, expires_at: None, accepted_until: None };
+        Self { name: key.clone(), position, current, replaced }
     }
 }

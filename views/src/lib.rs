@@ -42,7 +42,7 @@ pub use enforcements::Enforcement;
 pub use events::Event;
 pub use executions::{Attempt, Execution};
 pub use inquiries::{Inquiry, InquiryStatus};
-pub use keys::Key;
+pub use keys::{Key, KeyVersion};
 pub use locks::{LockClaim, LockClaims};
 pub use packs::Pack;
 pub use parked_reactions::ParkedReaction;

@@ -1,6 +1,7 @@
 //! Tests of the views with few rows: packs, keys, tokens, dead letters, parked reactions.
 
 use ensue_engine::access::facts::{KeyRemoved, KeySet, TokenAdded, TokenRevoked};
+use ensue_engine::access::keys::facts::{KeyExpirySet, KeyRevealed, KeyRotated};
 use ensue_engine::catalog::facts::{PackInstalled, PackRemoved};
 use ensue_engine::fact::Fact;
 use ensue_engine::health::facts::{ReactionDismissed, ReactionParked, ReactionRetried};
@@ -56,9 +57,32 @@ fn key_is_listed_until_its_removal() {
     tell(&mut story, stream(), KeySet { key: key.clone(), version: 1 });
     let again = tell(&mut story, stream(), KeySet { key: key.clone(), version: 2 });
     let set: Key = only(story.records());
-    assert_eq!((set.version, set.position, set.set_by.as_str()), (2, again, "token/ana"));
+    assert_eq!((set.current.version, set.position, set.current.set_by.as_str()), (2, again, "token/ana"));
     tell(&mut story, stream(), KeyRemoved { key: key.clone() });
     assert!(fold::<Key>(story.records()).is_empty());
+}
+
+#[test]
+fn key_shows_its_last_versions_and_how_long_the_one_before_is_accepted() {
+    let mut story = Story::new();
+    let key: ensue_engine::names::KeyRef = "garden.code".parse().unwrap();
+    let stream = || StreamId::Key(key.clone());
+    tell(&mut story, stream(), KeySet { key: key.clone(), version: 1 });
+    let until = NOON.plus_millis(3_600_000);
+    for version in 2..=3 {
+        tell(&mut story, stream(), KeyRotated { key: key.clone(), version, previous_until: Some(until) });
+    }
+    let expiry = tell(&mut story, stream(), KeyExpirySet { key: key.clone(), version: 3, expires_at: until });
+    tell(&mut story, stream(), KeyRevealed { key: key.clone(), version: 3 });
+    let set: Key = only(story.records());
+    assert_eq!((set.current.version, set.current.expires_at, set.position), (3, Some(until), expiry));
+    let accepted: Vec<_> = set.replaced.iter().map(|version| (version.version, version.accepted_until)).collect();
+    assert_eq!(accepted, [(2, Some(until)), (1, None)]);
+    for version in 4..40 {
+        tell(&mut story, stream(), KeySet { key: key.clone(), version });
+    }
+    let set: Key = only(story.records());
+    assert_eq!((set.replaced.len() + 1, set.replaced[0].accepted_until), (ensue_views::keys::VERSIONS_SHOWN_MAX, None));
 }
 
 #[test]

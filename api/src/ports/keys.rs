@@ -1,7 +1,10 @@
-//! Writing the named secrets.
+//! Writing the named secrets, and showing them.
+
+use std::sync::Arc;
 
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{Committed, Secret};
+use ensue_engine::time::Timestamp;
 
 use super::{Declined, OnBehalf};
 
@@ -9,9 +12,31 @@ use super::{Declined, OnBehalf};
 /// set.
 pub trait KeyWriter: Send + Sync {
     /// Encrypts a new value in the vault and makes it the current one.
-    fn set(&self, key: &KeyRef, value: Secret, by: &OnBehalf) -> Result<SetKey, Declined>;
+    fn set(&self, key: &KeyRef, new: NewValue, by: &OnBehalf) -> Result<SetKey, Declined>;
+    /// Does the same with a key that is set, and accepts the value before it for some milliseconds.
+    fn rotate(&self, key: &KeyRef, new: NewValue, overlap_millis: u64, by: &OnBehalf) -> Result<SetKey, Declined>;
+    /// Records that a version is shown, and then returns its value: the current version if none is named.
+    fn reveal(&self, key: &KeyRef, version: Option<u32>, by: &OnBehalf) -> Result<RevealedKey, Declined>;
     /// Removes a key.
     fn remove(&self, key: &KeyRef, by: &OnBehalf) -> Result<Committed, Declined>;
+}
+
+/// A new value of a key.
+pub struct NewValue {
+    /// The value.
+    pub value: Secret,
+    /// When it expires.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A value that is shown.
+pub struct RevealedKey {
+    /// Its version.
+    pub version: u32,
+    /// The value.
+    pub value: Arc<Secret>,
+    /// The sequencer's reply.
+    pub committed: Committed,
 }
 
 /// A key that was set.

@@ -1,10 +1,16 @@
-//! Keys: list them, set them and remove them. No response ever contains a value.
+//! Keys: list them, set them, rotate them and remove them. Only one path returns a value, and the log records
+//! it first.
 
-use axum::http::header;
+use std::borrow::Cow;
+
+use axum::http::{HeaderValue, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ensue_engine::catalog::{KEY_BYTES_MIN, Sensor, Verify};
 use ensue_engine::explain::Explain;
 use ensue_engine::names::{KeyRef, SensorRef};
 use ensue_engine::ports::Secret;
+use ensue_engine::time::{Timestamp, parse_duration};
 use ensue_views::Key;
 use thiserror::Error;
 
@@ -12,17 +18,26 @@ use super::Routes;
 use crate::auth::Allowed;
 use crate::body;
 use crate::call::Call;
+use crate::deliveries;
 use crate::listing;
-use crate::operation::{Conditional, Content, Operation, SET, Takes, WRITTEN, schema_of};
-use crate::permissions::{KeysRead, KeysWrite, Permission as _};
-use crate::ports::Ports;
-use crate::problem::{Outcome, Problem};
+use crate::operation::{Conditional, Content, Operation, Presence, SET, Takes, WRITTEN, schema_of};
+use crate::permissions::{KeysRead, KeysReveal, KeysRotate, KeysWrite, Permission as _};
+use crate::ports::{NewValue, Ports, SetKey};
+use crate::problem::{Missing, Outcome, Problem};
 use crate::respond::{self, Written};
 use crate::rows::read_row;
-use crate::wire::keys::{WireKey, WireKeyValue, WireSetKey};
+use crate::wire::WireList;
+use crate::wire::keys::{
+    ValueEncoding, WireGenerate, WireKey, WireKeyRotation, WireKeyValue, WireKeyVersion, WireReveal, WireRevealedKey, WireSetKey,
+};
 
 /// The maximum size of a key's value in bytes.
 const VALUE_BYTES_MAX: usize = 64 * 1024;
+
+/// The minimum number of random bytes of a generated value.
+const GENERATED_BYTES_MIN: usize = 16;
+/// The maximum number of random bytes of a generated value.
+const GENERATED_BYTES_MAX: usize = 1024;
 
 /// A value that a key cannot have.
 #[derive(Debug, Error, Explain)]
@@ -48,6 +63,29 @@ enum ValueInvalid {
         /// The value's length.
         bytes: usize,
     },
+    /// The size of a generated value is out of range.
+    #[error("a generated value has from {GENERATED_BYTES_MIN} to {GENERATED_BYTES_MAX} random bytes")]
+    #[explain(fault = Invalid, hint = r#"send for example `"generate": {{"bytes": 32}}`"#)]
+    Generated,
+    /// There is no new value, or there are two.
+    #[error("a rotation has either a `value` or `generate`, and not both")]
+    #[explain(fault = Invalid, hint = r#"send `"value": "…"`, or `"generate": {{"bytes": 32}}`"#)]
+    NotOne,
+}
+
+/// A time that a value cannot have. Times in the past and overlaps that are too long are rejected by the core.
+#[derive(Debug, Error, Explain)]
+#[non_exhaustive]
+#[explain(slug = "key-lifetime-invalid", fault = Invalid)]
+enum LifetimeInvalid {
+    /// The overlap is not a duration.
+    #[error("`overlap` must be a duration")]
+    #[explain(hint = "write a number and a unit: 24h, 90m, or 0s if the value before is not accepted")]
+    Overlap,
+    /// The expiry is not a time.
+    #[error("`expires_at` must be a time")]
+    #[explain(hint = "use RFC 3339, for example 2027-03-28T09:00:00Z")]
+    Expiry,
 }
 
 /// Declares the routes of this file.
@@ -74,8 +112,45 @@ pub(super) fn declare(routes: &mut Routes) {
             })
             .gives::<WireSetKey>(201, "The key was set for the first time.", SET)
             .gives::<WireSetKey>(200, "The value of the key was replaced.", SET)
-            .refuses(&[(409, "key_version_old"), (413, "key_value_invalid"), (422, "key_value_invalid"), (503, "vault_unavailable")])
+            .refuses(&[
+                (409, "key_version_old"),
+                (413, "key_value_invalid"),
+                (422, "key_value_invalid"),
+                (422, "key_lifetime_invalid"),
+                (503, "vault_unavailable"),
+            ])
             .heeds_conditions(Conditional::MakingOrChange),
+    );
+    routes.get::<KeysRead>(
+        "/keys/{ref}/versions",
+        versions,
+        Operation::new("key_versions", "Lists the last versions of a key, without their values")
+            .gives::<WireList<WireKeyVersion>>(200, "The versions, the newest first.", &[])
+            .sees_views(),
+    );
+    routes.post::<KeysRotate>(
+        "/keys/{ref}/rotate",
+        rotate,
+        Operation::new("key_rotate", "Replaces the value of a key, and accepts the value before it for a while")
+            .takes_json::<WireKeyRotation>(r#"{"generate": {"bytes": 32}, "overlap": "24h"}"#)
+            .gives::<WireSetKey>(200, "The value of the key was replaced.", SET)
+            .refuses(&[
+                (409, "key_version_old"),
+                (413, "key_value_invalid"),
+                (422, "key_value_invalid"),
+                (422, "key_lifetime_invalid"),
+                (503, "vault_unavailable"),
+            ])
+            .heeds_conditions(Conditional::Change),
+    );
+    routes.post::<KeysReveal>(
+        "/keys/{ref}/reveal",
+        reveal,
+        Operation::new("key_reveal", "Shows a value, after it was recorded who asked for it")
+            .takes(Takes::Json { schema: schema_of::<WireReveal>, example: r#"{"version": 1}"#, presence: Presence::Optional })
+            .gives::<WireRevealedKey<'static>>(200, "The value, in clear text.", WRITTEN)
+            .passes_keys_over()
+            .refuses(&[(503, "vault_integrity"), (503, "vault_unavailable")]),
     );
     routes.delete::<KeysWrite>(
         "/keys/{ref}",
@@ -105,29 +180,99 @@ fn read(ports: &Ports, key: &str) -> Result<Option<WireKey>, Problem> {
     Ok(read_row::<Key>(ports, key)?.map(WireKey::from))
 }
 
+/// Lists the versions of a key, the newest first.
+pub(super) async fn versions(_: Allowed<KeysRead>, call: Call) -> Outcome {
+    let key: KeyRef = call.named("ref", KeysRead::THING)?;
+    let key: Key = call.api().row(key.to_string(), KeysRead::THING).await?;
+    respond::json(&WireList { items: WireKeyVersion::of(key, deliveries::now()), next: None })
+}
+
 /// Sets a key: from the raw body, or from JSON.
 pub(super) async fn set(allowed: Allowed<KeysWrite>, mut call: Call) -> Outcome {
     let key: KeyRef = call.named("ref", KeysWrite::THING)?;
-    let value = value(&mut call).await?;
-    demand_long_enough(&call, &key, &value)?;
+    let new = new_value(&mut call).await?;
+    demand_long_enough(&call, &key, &new.value)?;
     let by = allowed.on_behalf(call.context());
     let lock = call.lock::<KeysRead, _>(key.as_str(), read).await?;
     let named = key.clone();
     let set = move |ports: &Ports| {
-        let set = ports.keys.set(&key, value, &by);
+        let set = ports.keys.set(&key, new, &by);
         drop(lock);
         set
     };
     let set = call.api().threads.blocking(set).await??;
     let how = if set.version == 1 { Written::Created } else { Written::Done };
-    let wire = WireSetKey { r#ref: named.clone(), version: set.version };
+    answer_set(&call, how, named, set).await
+}
+
+/// Replaces the value of a key that is set, and accepts the value before it for a while.
+pub(super) async fn rotate(allowed: Allowed<KeysRotate>, mut call: Call) -> Outcome {
+    let key: KeyRef = call.named("ref", KeysRotate::THING)?;
+    if let Some((before, _)) = call.before().await? {
+        // The version that the first request set; its value may have been replaced since.
+        call.api().see_position(before.position).await?;
+        let row: Key = call.api().row(key.to_string(), KeysRotate::THING).await?;
+        let mut versions = [row.current].into_iter().chain(row.replaced);
+        let made = versions.find(|version| version.position <= before.position);
+        let version = made.ok_or_else(|| Missing::new(KeysRotate::THING, key.as_str()))?.version;
+        let wire = WireSetKey { r#ref: key.clone(), version };
+        return Ok(respond::located(respond::written(Written::Done, before.position, &wire)?, &path_of(&key)));
+    }
+    body::demand_json(call.headers())?;
+    let asked: WireKeyRotation = body::parse_secret(&call.bytes().await?)?;
+    let overlap = parse_duration(&asked.overlap).ok_or(LifetimeInvalid::Overlap)?;
+    let value = match (asked.value, asked.generate) {
+        (Some(value), None) => checked(value.into_bytes())?,
+        (None, Some(WireGenerate { bytes })) => generated(bytes)?,
+        (Some(_), Some(_)) | (None, None) => return Err(ValueInvalid::NotOne.into()),
+    };
+    let new = NewValue { value, expires_at: expiry(asked.expires_at.as_deref())? };
+    demand_long_enough(&call, &key, &new.value)?;
+    let by = call.on_behalf(&allowed)?;
+    let lock = call.lock::<KeysRead, _>(key.as_str(), read).await?;
+    let named = key.clone();
+    let rotate = move |ports: &Ports| {
+        let overlap_millis = u64::try_from(overlap.as_millis()).unwrap_or(u64::MAX);
+        let rotated = ports.keys.rotate(&key, new, overlap_millis, &by);
+        drop(lock);
+        rotated
+    };
+    let rotated = call.api().threads.blocking(rotate).await??;
+    answer_set(&call, Written::Done, named, rotated).await
+}
+
+/// Shows a value. The log has the record of it before the answer is sent.
+pub(super) async fn reveal(allowed: Allowed<KeysReveal>, mut call: Call) -> Outcome {
+    let key: KeyRef = call.named("ref", KeysReveal::THING)?;
+    let WireReveal { version } = call.json_or_nothing().await?;
+    let by = allowed.on_behalf(call.context());
+    let named = key.clone();
+    let revealed = call.api().threads.blocking(move |ports| ports.keys.reveal(&key, version, &by)).await??;
+    let bytes = revealed.value.reveal();
+    let (value, encoding) = match std::str::from_utf8(bytes) {
+        Ok(text) => (Cow::Borrowed(text), ValueEncoding::Text),
+        Err(_) => (Cow::Owned(STANDARD.encode(bytes)), ValueEncoding::Base64),
+    };
+    let wire = WireRevealedKey { r#ref: &named, version: revealed.version, value: &value, encoding };
+    let mut answer = respond::written(Written::Done, revealed.committed.position, &wire)?;
+    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(answer)
+}
+
+/// Answers with the version that was set, and with the tag that the key has now.
+async fn answer_set(call: &Call, how: Written, key: KeyRef, set: SetKey) -> Outcome {
+    let wire = WireSetKey { r#ref: key.clone(), version: set.version };
     let position = set.committed.position;
-    let answer = respond::located(respond::written(how, position, &wire)?, &format!("{}/keys/{named}", crate::route::BASE));
+    let answer = respond::located(respond::written(how, position, &wire)?, &path_of(&key));
     let as_set = move |ports: &Ports| {
-        let key = read_row::<Key>(ports, named.as_str())?.filter(|key| key.position == position);
+        let key = read_row::<Key>(ports, key.as_str())?.filter(|key| key.current.version == set.version);
         Ok(key.map(WireKey::from))
     };
     Ok(call.with_new_tag(answer, position, as_set).await)
+}
+
+fn path_of(key: &KeyRef) -> String {
+    format!("{}/keys/{key}", crate::route::BASE)
 }
 
 /// Rejects a secret of a hook that the hook would not accept.
@@ -141,7 +286,7 @@ fn demand_long_enough(call: &Call, key: &KeyRef, value: &Secret) -> Result<(), V
     }
 }
 
-async fn value(call: &mut Call) -> Result<Secret, Problem> {
+async fn new_value(call: &mut Call) -> Result<NewValue, Problem> {
     const RAW: [&str; 2] = ["application/octet-stream", "text/plain"];
     let given = call.headers().get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
     let is_raw = given.as_deref().is_some_and(|given| RAW.contains(&given.split(';').next().unwrap_or_default().trim()));
@@ -149,12 +294,39 @@ async fn value(call: &mut Call) -> Result<Secret, Problem> {
         body::demand_json(call.headers())?;
     }
     let body = call.bytes().await?;
-    let value = if is_raw { body.to_vec() } else { body::parse_secret::<WireKeyValue>(&body)?.value.into_bytes() };
-    match value.len() {
-        0 => Err(ValueInvalid::Empty.into()),
-        bytes if bytes > VALUE_BYTES_MAX => Err(ValueInvalid::TooLarge.into()),
-        _ => Ok(Secret::new(value)),
+    let (value, expires_at) = if is_raw {
+        (body.to_vec(), None)
+    } else {
+        let WireKeyValue { value, expires_at } = body::parse_secret(&body)?;
+        (value.into_bytes(), expires_at)
+    };
+    Ok(NewValue { value: checked(value)?, expires_at: expiry(expires_at.as_deref())? })
+}
+
+fn checked(value: Vec<u8>) -> Result<Secret, ValueInvalid> {
+    let bytes = value.len();
+    let value = Secret::new(value);
+    match bytes {
+        0 => Err(ValueInvalid::Empty),
+        bytes if bytes > VALUE_BYTES_MAX => Err(ValueInvalid::TooLarge),
+        _ => Ok(value),
     }
+}
+
+/// Generates a value: the hexadecimal digits of random bytes.
+fn generated(bytes: usize) -> Result<Secret, Problem> {
+    if !(GENERATED_BYTES_MIN..=GENERATED_BYTES_MAX).contains(&bytes) {
+        return Err(ValueInvalid::Generated.into());
+    }
+    let mut random = vec![0; bytes];
+    getrandom::fill(&mut random).map_err(|why| Problem::bug(&why))?;
+    let random = Secret::new(random);
+    let digits = random.reveal().iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| b"0123456789abcdef"[usize::from(digit)]);
+    Ok(Secret::new(digits.collect()))
+}
+
+fn expiry(given: Option<&str>) -> Result<Option<Timestamp>, LifetimeInvalid> {
+    given.map(|text| text.parse().map_err(|_| LifetimeInvalid::Expiry)).transpose()
 }
 
 /// Removes a key.

@@ -12,6 +12,7 @@ pub(crate) use self::ports::ENDLESS_RULE;
 use bytes::Bytes;
 use ensue_api::Ends;
 use ensue_api::ports::{Declined, GivenEvent};
+use ensue_engine::access::keys::state::KeyVersions;
 use ensue_engine::batch::{Beside, Offered, Sequencing};
 use ensue_engine::catalog::{Catalog, Catalogs, Extra};
 use ensue_engine::command::{Ask, Bodies, Command, DedupeKey, Moment, NewToken, ObservedEvent, Refusal, Seen, SeenKeys, Settings};
@@ -76,9 +77,16 @@ struct Core {
     views: MemoryViews,
     projector: Projector,
     ticks: u64,
-    key_versions: BTreeMap<KeyRef, u32>,
+    /// The values of keys, by their versions.
+    key_values: BTreeMap<(KeyRef, u32), Arc<Secret>>,
     /// The identities by their names.
     names: BTreeMap<String, IdentityId>,
+}
+
+impl Core {
+    fn versions(&self, key: &KeyRef) -> KeyVersions {
+        self.sequencing.engine().access().key(key).unwrap_or_default()
+    }
 }
 
 struct AllBodies<'a>(&'a [Record]);
@@ -117,7 +125,7 @@ impl TestNode {
             views,
             projector: Projector::new(),
             ticks: 0,
-            key_versions: BTreeMap::new(),
+            key_values: BTreeMap::new(),
             names: BTreeMap::new(),
         };
         let node = Self {

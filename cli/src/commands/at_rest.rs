@@ -3,18 +3,24 @@
 //! `ensue_node::offline` does the work. This file calls it and returns its results in the shapes of the API.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
+use ensue_engine::command::Refusal;
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::Secret;
+use ensue_engine::time::Timestamp;
 use ensue_node::AskedToken;
 use ensue_node::Config;
-use ensue_node::offline::{Against, CopyStage, Format, Location, Offline, OfflineError, copy_log as copy_location, verify_directory};
+use ensue_node::offline::{
+    Against, CopyStage, Format, KeyState, Location, Offline, OfflineError, copy_log as copy_location, verify_directory,
+};
 use serde_json::{Value, json};
 
 use crate::progress::Progress;
 use crate::report::{Exit, Failure, Outcome};
 use crate::table::bytes;
+use crate::this_machine;
 
 /// The label of the bar while the log is verified.
 pub(super) const VERIFYING: &str = "verifying";
@@ -106,12 +112,35 @@ pub(super) struct Directory {
 impl Directory {
     pub(super) fn keys(&self) -> Vec<Value> {
         let keys = self.offline.keys();
-        keys.into_iter().map(|key| json!({ "ref": key.key, "version": key.version })).collect()
+        let shown = |key: KeyState| json!({ "ref": key.key, "version": key.versions.current, "expires_at": key.versions.expires_at });
+        keys.into_iter().map(shown).collect()
     }
 
-    pub(super) fn set_key(&mut self, key: &KeyRef, value: Vec<u8>) -> Outcome {
-        self.offline.set_key(key, &Secret::new(value)).map_err(|error| told(&error))?;
+    /// Returns the stored versions of a key. When they were set, and by whom, is in the read models.
+    pub(super) fn key_versions(&self, key: &KeyRef) -> Result<Vec<Value>, Failure> {
+        let key =
+            self.offline.keys().into_iter().find(|set| set.key == *key).ok_or_else(|| Failure::explained(&Refusal::NoKey(key.clone())))?;
+        let current = json!({ "version": key.versions.current, "status": "current", "expires_at": key.versions.expires_at });
+        let now = this_machine::now();
+        let before = key.versions.previous.filter(|previous| now < previous.until);
+        let before = before.map(|before| json!({ "version": before.version, "status": "accepted", "accepted_until": before.until }));
+        Ok([current].into_iter().chain(before).collect())
+    }
+
+    pub(super) fn set_key(&mut self, key: &KeyRef, value: Vec<u8>, expires_at: Option<Timestamp>) -> Outcome {
+        self.offline.set_key(key, &Secret::new(value), expires_at).map_err(|error| told(&error))?;
         Ok(())
+    }
+
+    pub(super) fn rotate_key(&mut self, key: &KeyRef, value: Vec<u8>, overlap: Duration, expires_at: Option<Timestamp>) -> Outcome {
+        let overlap_millis = u64::try_from(overlap.as_millis()).unwrap_or(u64::MAX);
+        self.offline.rotate_key(key, &Secret::new(value), overlap_millis, expires_at).map_err(|error| told(&error))?;
+        Ok(())
+    }
+
+    /// Returns the version and its value.
+    pub(super) fn reveal_key(&mut self, key: &KeyRef, version: Option<u32>) -> Result<(u32, Secret), Failure> {
+        self.offline.reveal_key(key, version).map_err(|error| told(&error))
     }
 
     pub(super) fn remove_key(&mut self, key: &KeyRef) -> Outcome {

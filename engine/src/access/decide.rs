@@ -1,7 +1,7 @@
 //! Decisions on commands about keys and tokens.
 
 use super::people::beyond;
-use crate::access::facts::{KeyRemoved, KeySet, TokenAdded, TokenLimited, TokenRevoked, TokenRotated};
+use crate::access::facts::{KeyRemoved, TokenAdded, TokenLimited, TokenRevoked, TokenRotated};
 use crate::access::scope::Scope;
 use crate::access::state::Token;
 use crate::command::{Answer, Decision, NewToken, Refusal, RotatedToken};
@@ -14,14 +14,6 @@ use crate::time::Timestamp;
 
 /// The maximum number of tokens.
 const TOKENS_MAX: usize = 50_000;
-
-pub(crate) fn set_key(state: &State, actor: &Actor, key: &KeyRef, version: u32) -> Decision {
-    let now = state.access().key(key).map_or(0, |versions| versions.newest);
-    if version <= now {
-        return Decision::Refused(Refusal::KeyVersion { key: key.clone(), now, given: version });
-    }
-    done(vec![draft(StreamId::Key(key.clone()), actor, KeySet { key: key.clone(), version }.into())])
-}
 
 pub(crate) fn remove_key(state: &State, actor: &Actor, key: &KeyRef) -> Decision {
     if state.access().key(key).and_then(|versions| versions.current).is_none() {

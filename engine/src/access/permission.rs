@@ -71,6 +71,8 @@ permissions! {
     ViewsRebuild = "views":"rebuild";
     KeysRead = "keys":"read";
     KeysWrite = "keys":"write";
+    KeysRotate = "keys":"rotate";
+    KeysReveal = "keys":"reveal";
     VarsRead = "vars":"read";
     VarsWrite = "vars":"write";
     TokensRead = "tokens":"read";
@@ -130,7 +132,7 @@ const LIMITABLE: &[Permission] = &[
 pub enum BuiltInRole {
     /// May do everything.
     Admin,
-    /// May do everything except change tokens, identities, roles and grants.
+    /// May do everything except change tokens, identities, roles and grants, and see the values of keys.
     Operator,
     /// May work on packs and rules, send events, and run actions.
     Author,
@@ -143,7 +145,8 @@ pub enum BuiltInRole {
 }
 
 /// The permissions that only administrators have.
-const OF_ADMINS: &[Permission] = &[Permission::TokensWrite, Permission::IdentitiesWrite, Permission::GrantsWrite, Permission::RolesWrite];
+const OF_ADMINS: &[Permission] =
+    &[Permission::TokensWrite, Permission::IdentitiesWrite, Permission::GrantsWrite, Permission::RolesWrite, Permission::KeysReveal];
 /// The resources that viewers do not see.
 const HIDDEN_FROM_VIEWERS: &[&str] = &["keys", "tokens", "identities", "grants"];
 /// The resources that authors work on.
@@ -219,7 +222,7 @@ mod tests {
     #[test]
     fn only_admins_change_access_and_viewers_do_not_see_it() {
         let [admin, operator, author, viewer] = BuiltInRole::OF_TOKENS;
-        let of_admins = ["tokens:write", "identities:write", "grants:write", "roles:write"];
+        let of_admins = ["tokens:write", "identities:write", "grants:write", "roles:write", "keys:reveal"];
         for permission in Permission::ALL.iter().copied() {
             assert!(admin.may(permission), "{permission:?}");
             assert_eq!(operator.may(permission), !of_admins.contains(&permission.name()), "{permission:?}");

@@ -5,9 +5,10 @@ pub mod held;
 use serde::{Deserialize, Serialize};
 
 use crate::access::facts::IdentityKind;
+use crate::access::keys::state::{KeyVersions, Keys};
 use crate::access::limit::Limit;
 use crate::access::subject::Subject;
-use crate::fact::AccessFact;
+use crate::fact::{AccessFact, KeyFact};
 use crate::ids::{GrantId, IdentityId, TokenId};
 use crate::names::{GroupName, KeyRef, RoleName};
 use crate::table::{Table, undone_together};
@@ -19,7 +20,7 @@ pub const ADMIN: &str = "admin";
 /// The current keys, tokens, identities, roles and grants.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Access {
-    keys: Table<KeyRef, KeyVersions>,
+    keys: Keys,
     tokens: Table<TokenId, Token>,
     identities: Table<IdentityId, Identity>,
     roles: Table<RoleName, Vec<String>>,
@@ -27,15 +28,6 @@ pub struct Access {
 }
 
 undone_together!(pub Access { keys, tokens, identities, roles, grants });
-
-/// The versions of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyVersions {
-    /// The current version; `None` if the key was removed.
-    pub current: Option<u32>,
-    /// The highest version so far. A version number is never reused.
-    pub newest: u32,
-}
 
 /// A token that was not revoked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,7 +91,12 @@ pub(crate) struct Sizes {
 impl Access {
     /// Returns the versions of a key.
     pub fn key(&self, key: &KeyRef) -> Option<KeyVersions> {
-        self.keys.get(key).copied()
+        self.keys.get(key)
+    }
+
+    /// Returns the keys, with their expiries.
+    pub fn all_keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// Returns all keys that ever existed, with their versions.
@@ -160,10 +157,8 @@ impl Access {
     /// Folds a fact.
     pub fn apply(&mut self, fact: AccessFact<'_>) {
         match fact {
-            AccessFact::KeySet(fact) => {
-                self.keys.insert(fact.key.clone(), KeyVersions { current: Some(fact.version), newest: fact.version });
-            }
-            AccessFact::KeyRemoved(fact) => self.keys.change(&fact.key, |versions| versions.current = None),
+            AccessFact::KeySet(fact) => self.keys.set(&fact.key, fact.version),
+            AccessFact::KeyRemoved(fact) => self.keys.remove(&fact.key),
             AccessFact::TokenAdded(fact) => {
                 self.tokens.insert(fact.id, Token { name: fact.name.clone(), roles: fact.roles.clone(), ..Token::default() });
             }
@@ -195,5 +190,9 @@ impl Access {
             }
             AccessFact::GrantRemoved(fact) => self.grants.remove(&fact.id),
         }
+    }
+
+    pub(crate) fn apply_key(&mut self, fact: KeyFact<'_>) {
+        self.keys.apply(fact);
     }
 }

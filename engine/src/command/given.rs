@@ -11,7 +11,7 @@ use crate::executions::facts::{Failure, GivenEvent};
 use crate::executions::labels::Labels;
 use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId, GrantId, Id, IdentityId, InquiryId, TokenId};
 use crate::locks::facts::Claim;
-use crate::names::{ActionRef, PackName, RoleName, RuleRef, SensorRef, TriggerRef, VarName};
+use crate::names::{ActionRef, KeyRef, PackName, RoleName, RuleRef, SensorRef, TriggerRef, VarName};
 use crate::record::{Body, CatalogRevision, Cause, Digest, Position};
 use crate::rules::judge::{EventView, Judgement};
 use crate::time::Timestamp;
@@ -301,4 +301,17 @@ pub enum PackChange {
         /// Its name.
         name: PackName,
     },
+}
+
+/// A new version of a key that replaces the current one. Its value is already in the vault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRotation {
+    /// The key.
+    pub key: KeyRef,
+    /// The version in the vault.
+    pub version: u32,
+    /// How long the version before it is accepted, in milliseconds; 0 if it is not.
+    pub overlap_millis: u64,
+    /// When the new version expires.
+    pub expires_at: Option<Timestamp>,
 }

@@ -225,6 +225,31 @@ pub enum Refusal {
     #[error("key `{0}` is not set")]
     #[explain(slug = "not-found", fault = Missing, hint = "list the keys that are set with `ensue keys list`")]
     NoKey(KeyRef),
+    /// The value of a version of the key is not stored.
+    #[error("version {version} of key `{key}` is not stored; only the current version is, and the one before it during an overlap")]
+    #[explain(slug = "not-found", fault = Missing, hint = "list the versions with `ensue keys versions {key}`")]
+    NoKeyVersion {
+        /// The key.
+        key: KeyRef,
+        /// The version in the command.
+        version: u32,
+    },
+    /// The value before a rotation would be accepted for too long.
+    #[error("the overlap of a rotation is at most 30 days; nothing was changed in `{key}`")]
+    #[explain(slug = "key-lifetime-invalid", fault = Invalid, hint = "use a shorter overlap, for example 24h")]
+    OverlapTooLong {
+        /// The key.
+        key: KeyRef,
+    },
+    /// The value would have expired already.
+    #[error("the expiry {expires_at} is in the past; nothing was changed in `{key}`")]
+    #[explain(slug = "key-lifetime-invalid", fault = Invalid, hint = "use a time in the future, or leave it out")]
+    KeyExpired {
+        /// The key.
+        key: KeyRef,
+        /// The expiry in the command.
+        expires_at: Timestamp,
+    },
     /// The var has no value.
     #[error("there is no var `{0}`")]
     #[explain(slug = "not-found", fault = Missing, hint = "list the vars with `ensue vars list`")]

@@ -1,5 +1,5 @@
-//! The engine's own triggers: changes of executions, inquiries and rules are events too, and rules may act on
-//! them.
+//! The engine's own triggers: changes of executions, inquiries, rules and keys are events too, and rules may
+//! act on them.
 //!
 //! Such an event is created together with the record that it reports, and only if something listens: a rule
 //! that is not disabled, or a step that waits for one. Below an event of such a trigger, no other event of
@@ -13,13 +13,14 @@ pub use triggers::{InternalTrigger, InternalTriggers};
 use ensue_expression::Document;
 use serde_json::{Map, Value as Json, json};
 
+use crate::access::keys::facts::KeyExpiring;
 use crate::catalog::{Catalog, Mode};
 use crate::command::{Context, Moment, ObservedEvent};
 use crate::events::decide::{Source, drafted};
 use crate::executions::facts::Failure;
 use crate::executions::milestone::{Ended, HowEnded};
 use crate::executions::state::Execution;
-use crate::fact::{ByNoun, ExecutionFact, Fact, InquiryFact, RuleFact};
+use crate::fact::{ByNoun, ExecutionFact, Fact, InquiryFact, KeyFact, RuleFact};
 use crate::ids::{EventId, ExecutionId, Id, InquiryId, Role};
 use crate::inquiries::facts::{Assignee, InquiryAnswered, InquiryEscalated, InquiryOpened, InquiryReminded, InquiryWithdrawn};
 use crate::inquiries::state::Inquiry;
@@ -70,6 +71,7 @@ enum Tellable<'a> {
     Execution(ExecutionFact<'a>),
     Inquiry(InquiryFact<'a>),
     Erred(&'a RuleErred),
+    Expiring(&'a KeyExpiring),
 }
 
 impl<'a> Tellable<'a> {
@@ -78,6 +80,7 @@ impl<'a> Tellable<'a> {
             ByNoun::ExecutionFact(fact) => Some(Self::Execution(fact)),
             ByNoun::InquiryFact(fact) => Some(Self::Inquiry(fact)),
             ByNoun::RuleFact(RuleFact::RuleErred(fact)) => Some(Self::Erred(fact)),
+            ByNoun::KeyFact(KeyFact::KeyExpiring(fact)) => Some(Self::Expiring(fact)),
             _ => None,
         }
     }
@@ -106,6 +109,7 @@ fn told_as(state: &State, draft: &Draft) -> &'static [InternalTrigger] {
             InquiryFact::InquiryAnswered(_) | InquiryFact::InquiryNotified(_) | InquiryFact::InquiryNotificationFailed(_) => &[],
         },
         Some(Tellable::Erred(_)) => &[InternalTrigger::RuleErred],
+        Some(Tellable::Expiring(_)) => &[InternalTrigger::KeyExpiring],
         Some(Tellable::Execution(_)) | None => &[],
     }
 }
@@ -139,6 +143,10 @@ fn events_about(state: &State, draft: &Draft, by: Option<&Record>) -> Vec<Intern
         Some(Tellable::Inquiry(fact)) => About::of(state, draft).and_then(|about| about.inquiry(draft, fact)).into_iter().collect(),
         Some(Tellable::Erred(fact)) => {
             vec![InternalEvent { trigger: InternalTrigger::RuleErred, source: SOURCE_OF_ENGINE.to_owned(), payload: of_erred(fact, by) }]
+        }
+        Some(Tellable::Expiring(fact)) => {
+            let payload = fields([("key", json!(fact.key)), ("version", json!(fact.version)), ("expires_at", json!(fact.expires_at))]);
+            vec![InternalEvent { trigger: InternalTrigger::KeyExpiring, source: SOURCE_OF_ENGINE.to_owned(), payload }]
         }
         None => Vec::new(),
     }

@@ -1,5 +1,7 @@
-//! Decisions about timers: fire those that are due, and count rule errors that are due to be counted.
+//! Decisions about timers: fire those that are due, count rule errors that are due to be counted, and report
+//! keys that expire soon.
 
+use crate::access::keys::decide::expiring;
 use crate::command::{Answer, Decision, Moment};
 use crate::record::{Actor, Cause, Draft, StreamId};
 use crate::rules::facts::RuleErrorsCounted;
@@ -14,7 +16,8 @@ pub const FIRED_AT_ONCE_MAX: usize = 50;
 pub const FIRED_BESIDE_OWED_MAX: usize = 5;
 
 /// Fires the timers that are due, the oldest first. A timer that has fired is no longer pending, so none
-/// fires twice. If fewer timers are due than may fire at once, rule errors are counted too.
+/// fires twice. If fewer timers are due than may fire at once, rule errors are counted and
+/// keys that expire are reported too.
 pub(crate) fn fire(state: &State, actor: &Actor, at: &Moment) -> Decision {
     let most = if state.health().owed_count() == 0 { FIRED_AT_ONCE_MAX } else { FIRED_BESIDE_OWED_MAX };
     let due = state.timers().due(at.time, most);
@@ -39,7 +42,9 @@ pub(crate) fn fire(state: &State, actor: &Actor, at: &Moment) -> Decision {
         fact: RuleErrorsCounted { rule: way.rule.clone(), rule_id: way.rule_id, event: way.newest, error, count: way.uncounted }.into(),
         body: None,
     });
-    Decision::Done { drafts: fired.chain(counted).collect(), answer: Answer::Done }
+    let mut drafts: Vec<Draft> = fired.chain(counted).collect();
+    drafts.extend(expiring(state, actor, at, most - drafts.len()));
+    Decision::Done { drafts, answer: Answer::Done }
 }
 
 /// Returns the stream of an owner's timers, or `None` if the owner does not exist.

@@ -103,7 +103,7 @@ impl Timers {
     /// Returns when the next timer fires, by the clock as it is now, or `None` if none is pending.
     pub fn next_due(&self) -> Option<Timestamp> {
         let lasting = self.lasting.first().map(|((elapsed, _), ())| self.by_clock(*elapsed));
-        let dated = self.dated.first().map(|((due, _), ())| self.last_hold().map_or(*due, |hold| hold.until.max(*due)));
+        let dated = self.dated.first().map(|((due, _), ())| self.not_held(*due));
         lasting.into_iter().chain(dated).min()
     }
 
@@ -129,6 +129,12 @@ impl Timers {
     /// Returns the step of the clock that now holds the timers that run by the clock.
     pub fn hold(&self, now: Timestamp) -> Option<Hold> {
         self.last_hold().filter(|hold| now < hold.until)
+    }
+
+    /// Returns when work that is due by the clock at a time may be done: then, or when a step of the clock no
+    /// longer holds it.
+    pub(crate) fn not_held(&self, due: Timestamp) -> Timestamp {
+        self.last_hold().map_or(due, |hold| hold.until.max(due))
     }
 
     /// Returns the number of timers that the clock's step holds now.

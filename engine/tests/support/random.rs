@@ -9,7 +9,8 @@ use ensue_engine::access::state::Standing;
 use ensue_engine::access::subject::Subject;
 use ensue_engine::catalog::{Backoff, Does, Excess, Jitter, LockConflict, Mode, OnExpire, OnLost, Retry, Since, Wait};
 use ensue_engine::command::{
-    Ask, Command, Conflict, NewGrant, NewToken, PackChange, RefusedDelivery, ReportOutcome, RetriedDelivery, RotatedToken, Said, Settings,
+    Ask, Command, Conflict, KeyRotation, NewGrant, NewToken, PackChange, RefusedDelivery, ReportOutcome, RetriedDelivery, RotatedToken,
+    Said, Settings,
 };
 use ensue_engine::events::facts::DeliveredWith;
 use ensue_engine::events::internal::InternalTrigger;
@@ -127,7 +128,12 @@ pub(crate) enum Step {
     SetVar(Option<u8>),
     /// A running execution sets or removes a var.
     ChangeVar(Index, Option<u8>),
-    SetKey(u32),
+    /// A key is set, and its value expires after so many milliseconds.
+    SetKey(u32, Option<u64>),
+    /// A key is rotated with an overlap of so many milliseconds; if it is not set, it is set.
+    RotateKey(u64),
+    /// The value of a key is shown: the current one, or the one before it.
+    RevealKey(u32),
     RemoveKey,
     AddToken(u8, Vec<String>),
     RevokeToken(u8),
@@ -406,7 +412,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::GoRound),
         3 => proptest::option::weighted(0.7, 0..3u8).prop_map(Step::SetVar),
         2 => (any::<Index>(), proptest::option::weighted(0.7, 0..3u8)).prop_map(|(which, value)| Step::ChangeVar(which, value)),
-        1 => (1..4u32).prop_map(Step::SetKey),
+        4 => key_step(),
         1 => Just(Step::RemoveKey),
         3 => (0..3u8, roles).prop_map(|(name, roles)| Step::AddToken(name, roles)),
         4 => (0..3u8).prop_map(Step::RevokeToken),
@@ -482,6 +488,15 @@ impl World {
         };
         asked_by(Actor::Operator, ask)
     }
+}
+
+/// A change of a key, or that its value is shown.
+fn key_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (1..9u32, proptest::option::weighted(0.5, 1..100_000u64)).prop_map(|(version, millis)| Step::SetKey(version, millis)),
+        proptest::sample::select(&[0, 5_000][..]).prop_map(Step::RotateKey),
+        (0..2u32).prop_map(Step::RevealKey),
+    ]
 }
 
 /// The id of a dead letter that a record creates: a delivery, or an execution outside of any workflow.
@@ -695,7 +710,27 @@ impl World {
                 let (execution, attempt) = pick_attempt(&self.site, which)?;
                 report_changing(execution, attempt, &[("n", json!(value))])
             }
-            Step::SetKey(version) => asked_by(ana(), Ask::SetKey { key: "demo.secret".parse().unwrap(), version: *version }),
+            Step::SetKey(version, expires_in) => {
+                let expires_at = expires_in.map(|millis| self.site.now().plus_millis(millis));
+                asked_by(ana(), Ask::SetKey { key: "demo.secret".parse().unwrap(), version: *version, expires_at })
+            }
+            Step::RotateKey(overlap_millis) => {
+                let key = "demo.secret".parse().unwrap();
+                let versions = self.site.engine().access().key(&key).unwrap_or_default();
+                let (version, overlap_millis) = (versions.newest + 1, *overlap_millis);
+                asked_by(
+                    ana(),
+                    match versions.current {
+                        None => Ask::SetKey { key, version, expires_at: None },
+                        Some(_) => Ask::RotateKey(KeyRotation { key, version, overlap_millis, expires_at: None }),
+                    },
+                )
+            }
+            Step::RevealKey(before) => {
+                let key = "demo.secret".parse().unwrap();
+                let current = self.site.engine().access().key(&key).and_then(|versions| versions.current).unwrap_or_default();
+                asked_by(ana(), Ask::RevealKey { key, version: current.saturating_sub(*before) })
+            }
             Step::RemoveKey => asked_by(ana(), Ask::RemoveKey { key: "demo.secret".parse().unwrap() }),
             Step::AddToken(name, roles) => {
                 let id = TokenId(Id::root(NOON, 10_000 + u128::from(*name) + self.site.head().position.0 as u128 * 10));

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use ensue_api::ports::{AskedToken, OnBehalf, Tokens};
+use ensue_api::ports::{AskedToken, NewValue, OnBehalf, Tokens};
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::Secret;
 use ensue_engine::record::Actor;
@@ -49,7 +49,7 @@ pub(super) fn set_keys(config: &Config, catalogs: &NodeCatalogs, keys: &NodeKeys
         let value = read_secret(&path)?;
         let is_same = keys.ring.open(&key)?.is_some_and(|set| set.reveal() == value.reveal());
         if !is_same {
-            ensue_api::ports::KeyWriter::set(keys, &key, value, &by)
+            ensue_api::ports::KeyWriter::set(keys, &key, NewValue { value, expires_at: None }, &by)
                 .map_err(|declined| declined_start("setting a key from its file", &declined))?;
         }
     }

@@ -1,4 +1,4 @@
-//! Periodic work of a running node: the clock and the outside head.
+//! Periodic work of a running node: the clock, the outside head, and the values of keys whose overlap ended.
 //!
 //! The effects of each step are described where the step is recorded.
 
@@ -9,19 +9,30 @@ use ensue_engine::command::{Ask, Command};
 use ensue_engine::record::Actor;
 
 use crate::clock::Clock;
+use crate::keys::KeyRing;
 use crate::outside::OutsideWriter;
 use crate::sequencer::SequencerHandle;
 
-/// Once a second, moves the clock closer to the wall clock and flushes the outside head.
-pub(super) async fn tick(clock: Arc<dyn Clock>, handle: SequencerHandle, outside: OutsideWriter) {
+/// The time between two looks at the values of keys whose overlap has ended, in seconds.
+const KEYS_SECONDS: u64 = 60;
+
+/// Once a second, moves the clock closer to the wall clock and flushes the outside head. Once a minute, destroys
+/// the values of keys whose overlap has ended.
+pub(super) async fn tick(clock: Arc<dyn Clock>, handle: SequencerHandle, outside: OutsideWriter, keys: Arc<KeyRing>) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
+    for second in 0_u64.. {
         seconds.tick().await;
         note_clock_step(&*clock, &handle);
-        let outside = outside.clone();
-        // A flush may wait for the disk.
-        let _ = tokio::task::spawn_blocking(move || outside.flush()).await;
+        let (outside, keys, now) = (outside.clone(), keys.clone(), clock.now());
+        // Both may wait for the disk.
+        let work = move || {
+            outside.flush();
+            if second % KEYS_SECONDS == 0 {
+                keys.destroy_ended(now);
+            }
+        };
+        let _ = tokio::task::spawn_blocking(work).await;
     }
 }
 

@@ -175,7 +175,7 @@ impl World {
 }
 
 fn set_key(name: &str) -> Ask {
-    Ask::SetKey { key: format!("core.{name}").parse().unwrap(), version: 1 }
+    Ask::SetKey { key: format!("core.{name}").parse().unwrap(), version: 1, expires_at: None }
 }
 
 fn clock_step() -> Ask {

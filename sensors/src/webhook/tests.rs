@@ -16,6 +16,10 @@ fn key() -> Secret {
     Secret::new(b"a secret that is long enough".to_vec())
 }
 
+fn current(key: &Secret) -> HookKeys<'_> {
+    HookKeys { current: Some(key), previous: None }
+}
+
 fn expression(source: &str) -> Expression {
     Expression::compile(source, &Roots::new(["headers", "body", "query", "config"])).unwrap()
 }
@@ -65,7 +69,7 @@ fn signed(sensor: &Sensor, mut request: HookRequest) -> HookRequest {
 fn events_of_a_signed_delivery_share_its_exact_body() {
     let sensor = github(vec![emit("github.pull_request"), emit("github.event")]);
     let request = signed(&sensor, delivery(OPENED));
-    let made = receive(&sensor, &request, Some(&key())).unwrap();
+    let made = receive(&sensor, &request, current(&key())).unwrap();
     let triggers: Vec<_> = made.iter().map(|event| event.trigger.as_str()).collect();
     assert_eq!(triggers, ["github.pull_request", "github.event"]);
     assert_eq!(made[0].payload.bytes(), &request.body);
@@ -81,7 +85,7 @@ fn composed_delivery_is_accepted_by_its_hook() {
     }]);
     let outgoing = Outgoing { event: "pull_request", delivery: "d-9", body: Bytes::from_static(OPENED.as_bytes()) };
     let request = compose(&sensor, outgoing.clone(), Some(&key())).unwrap();
-    let made = receive(&sensor, &request, Some(&key())).unwrap();
+    let made = receive(&sensor, &request, current(&key())).unwrap();
     assert_eq!(made[0].dedupe.as_deref(), Some("d-9"));
     assert_eq!(compose(&sensor, outgoing, None).unwrap_err(), SignatureRefusal::NoKey);
 }
@@ -103,16 +107,32 @@ fn unverified_delivery_is_not_parsed() {
     // Not JSON, without a type, and with an emit that would err: the missing proof is still the reported
     // error.
     let sensor = github(vec![Emit { when: Some(expression("body.nothing")), ..emit("github.push") }]);
-    let refusal = receive(&sensor, &request(&[], "<xml/>"), Some(&key())).unwrap_err();
+    let refusal = receive(&sensor, &request(&[], "<xml/>"), current(&key())).unwrap_err();
     assert!(matches!(refusal, HookRefusal::Unproven(SignatureRefusal::Missing { .. })), "{refusal}");
     assert_eq!((refusal.stage(), refusal.fault()), (Stage::Proof, Fault::Unauthenticated));
+}
+
+#[test]
+fn value_before_a_rotation_verifies_deliveries_as_long_as_it_is_given() {
+    let sensor = github(vec![emit("github.push")]);
+    let (new, other) = (Secret::new(b"the value after the rotation".to_vec()), Secret::new(b"a value that was never set".to_vec()));
+    let before = key();
+    let request = signed(&sensor, delivery(OPENED));
+    let receive_with = |current, previous| receive(&sensor, &request, HookKeys { current, previous });
+    assert!(receive_with(Some(&new), Some(&before)).is_ok());
+    for (current, previous) in [(Some(&new), None), (Some(&new), Some(&other))] {
+        let refusal = receive_with(current, previous).unwrap_err();
+        assert!(matches!(refusal, HookRefusal::Unproven(SignatureRefusal::Wrong { .. })), "{refusal}");
+    }
+    let refusal = receive_with(None, Some(&before)).unwrap_err();
+    assert!(matches!(refusal, HookRefusal::Unusable { .. }), "a hook without a current value accepts nothing: {refusal}");
 }
 
 #[test]
 fn hook_with_a_missing_or_short_key_accepts_nothing_and_says_why() {
     let sensor = github(vec![emit("github.push")]);
     for key in [None, Some(Secret::new(Vec::new())), Some(Secret::new(b"short".to_vec()))] {
-        let refusal = receive(&sensor, &signed(&sensor, delivery(OPENED)), key.as_ref()).unwrap_err();
+        let refusal = receive(&sensor, &signed(&sensor, delivery(OPENED)), HookKeys { current: key.as_ref(), previous: None }).unwrap_err();
         assert!(matches!(refusal, HookRefusal::Unusable { .. }), "{refusal}");
         assert_eq!((refusal.fault(), refusal.slug()), (Fault::Unavailable, "hook-unusable"));
         assert!(refusal.hint().unwrap().contains("ensue keys set github.webhook_secret"));
@@ -123,7 +143,7 @@ fn hook_with_a_missing_or_short_key_accepts_nothing_and_says_why() {
 fn only_declared_json_is_accepted() {
     let sensor = open(vec![emit("github.push")]);
     for fit in ["application/json", "Application/JSON; charset=UTF-8", "application/vnd.api+json", "application/json;charset=\"utf-8\""] {
-        assert!(receive(&sensor, &request(&[("content-type", fit)], OPENED), None).is_ok(), "{fit}");
+        assert!(receive(&sensor, &request(&[("content-type", fit)], OPENED), HookKeys::default()).is_ok(), "{fit}");
     }
     let rows: &[&[(&str, &str)]] = &[
         &[],
@@ -139,7 +159,7 @@ fn only_declared_json_is_accepted() {
         &[("content-type", "application/json"), ("content-encoding", "gzip")],
     ];
     for headers in rows {
-        let refusal = receive(&sensor, &request(headers, OPENED), None).unwrap_err();
+        let refusal = receive(&sensor, &request(headers, OPENED), HookKeys::default()).unwrap_err();
         assert!(matches!(refusal, HookRefusal::NotJsonType { .. }), "{headers:?}: {refusal}");
     }
 }
@@ -149,7 +169,7 @@ fn body_that_is_not_strict_json_is_rejected_with_its_place() {
     let sensor = open(vec![emit("github.push")]);
     let deep = format!("{}{}", "[".repeat(129), "]".repeat(129));
     for body in ["", "{", "{}{}", "<a/>", r#"{"a":1,"a":2}"#, "\u{feff}{}", &deep] {
-        let refusal = receive(&sensor, &request(&[("content-type", "application/json")], body), None).unwrap_err();
+        let refusal = receive(&sensor, &request(&[("content-type", "application/json")], body), HookKeys::default()).unwrap_err();
         assert!(matches!(refusal, HookRefusal::NotJson(_)), "{body:.40}: {refusal}");
         assert_eq!((refusal.stage(), refusal.fault()), (Stage::Content, Fault::Malformed));
     }
@@ -159,7 +179,7 @@ fn body_that_is_not_strict_json_is_rejected_with_its_place() {
 fn body_that_looks_like_an_expression_is_plain_content() {
     let body = r#"{"files":{"f":{"filepath":"/etc/passwd"}},"_verified":true,"__meta":{},"x":"${{ config.owner }}"}"#;
     let sensor = open(vec![Emit { payload: Some(template(&json!({ "kept": "${{ body }}" }))), ..emit("github.push") }]);
-    let made = receive(&sensor, &delivery(body), None).unwrap();
+    let made = receive(&sensor, &delivery(body), HookKeys::default()).unwrap();
     let kept = made[0].payload.root().get("kept").unwrap().to_value();
     assert_eq!(kept, serde_json::from_str::<serde_json::Value>(body).unwrap());
 }
@@ -175,7 +195,7 @@ fn each_matching_emit_creates_an_event_in_order() {
         },
         emit("github.event"),
     ]);
-    let made = receive(&sensor, &delivery(OPENED), None).unwrap();
+    let made = receive(&sensor, &delivery(OPENED), HookKeys::default()).unwrap();
     let seen: Vec<_> = made.iter().map(|event| (event.trigger.as_str(), event.payload.root().raw())).collect();
     assert_eq!(seen, [("github.pull_request", r#"{"number":7}"#), ("github.event", OPENED)]);
 }
@@ -183,7 +203,7 @@ fn each_matching_emit_creates_an_event_in_order() {
 #[test]
 fn delivery_without_a_matching_emit_creates_nothing_without_error() {
     let sensor = open(vec![Emit { when: Some(expression("body.number == 8")), ..emit("github.push") }]);
-    assert!(receive(&sensor, &delivery(OPENED), None).unwrap().is_empty());
+    assert!(receive(&sensor, &delivery(OPENED), HookKeys::default()).unwrap().is_empty());
 }
 
 #[test]
@@ -199,7 +219,7 @@ fn emit_that_errs_rejects_the_delivery_and_is_named() {
     };
     for part in [EmitPart::When, EmitPart::Dedupe, EmitPart::Payload] {
         let sensor = open(vec![emit("github.event"), erring(part)]);
-        let refusal = receive(&sensor, &delivery(OPENED), None).unwrap_err();
+        let refusal = receive(&sensor, &delivery(OPENED), HookKeys::default()).unwrap_err();
         let HookRefusal::EmitErred { index: 1, part: told, .. } = &refusal else { panic!("{refusal}") };
         assert_eq!(*told, part);
         assert_eq!(refusal.trigger().unwrap().as_str(), "github.push");
@@ -210,7 +230,7 @@ fn emit_that_errs_rejects_the_delivery_and_is_named() {
 #[test]
 fn condition_that_is_not_boolean_is_reported() {
     let sensor = open(vec![Emit { when: Some(expression("body.number")), ..emit("github.push") }]);
-    let refusal = receive(&sensor, &delivery(OPENED), None).unwrap_err();
+    let refusal = receive(&sensor, &delivery(OPENED), HookKeys::default()).unwrap_err();
     assert!(matches!(refusal, HookRefusal::EmitErred { part: EmitPart::When, .. }), "{refusal}");
 }
 
@@ -220,7 +240,7 @@ fn repeated_delivery_has_the_same_key() {
     let sensor = github(vec![by_id]);
     let request = signed(&sensor, delivery(OPENED));
     for _ in 0..3 {
-        let made = receive(&sensor, &request, Some(&key())).unwrap();
+        let made = receive(&sensor, &request, current(&key())).unwrap();
         assert_eq!(made[0].dedupe.as_deref(), Some("d-1"));
     }
 }
@@ -232,9 +252,9 @@ fn swapped_delivery_id_changes_a_key_by_id_but_not_a_key_by_signature() {
     let swapped = |sensor: &Sensor| {
         let mut request = signed(sensor, delivery(OPENED));
         request.headers[2].1 = "d-2".into();
-        receive(sensor, &request, Some(&key())).unwrap()[0].dedupe.clone()
+        receive(sensor, &request, current(&key())).unwrap()[0].dedupe.clone()
     };
-    let genuine = |sensor: &Sensor| receive(sensor, &signed(sensor, delivery(OPENED)), Some(&key())).unwrap()[0].dedupe.clone();
+    let genuine = |sensor: &Sensor| receive(sensor, &signed(sensor, delivery(OPENED)), current(&key())).unwrap()[0].dedupe.clone();
     let key_of = |source: &str| github(vec![Emit { dedupe: Some(expression(source)), ..emit("github.push") }]);
     let by_id = key_of(r#"headers["x-github-delivery"]"#);
     assert_ne!(swapped(&by_id), genuine(&by_id));
@@ -252,7 +272,7 @@ fn delivery_without_the_key_s_header_is_accepted_without_a_key() {
         ("null", vec![("content-type", "application/json")]),
     ] {
         let sensor = open(vec![Emit { dedupe: Some(expression(source)), ..emit("github.push") }]);
-        let made = receive(&sensor, &request(&headers, OPENED), None).unwrap();
+        let made = receive(&sensor, &request(&headers, OPENED), HookKeys::default()).unwrap();
         assert_eq!(made[0].dedupe, None, "{source}");
     }
 }
@@ -260,10 +280,10 @@ fn delivery_without_the_key_s_header_is_accepted_without_a_key() {
 #[test]
 fn key_may_be_an_integer_and_has_a_length_limit() {
     let keyed = |source: &str| open(vec![Emit { dedupe: Some(expression(source)), ..emit("github.push") }]);
-    let made = receive(&keyed("body.number"), &delivery(OPENED), None).unwrap();
+    let made = receive(&keyed("body.number"), &delivery(OPENED), HookKeys::default()).unwrap();
     assert_eq!(made[0].dedupe.as_deref(), Some("7"));
     let long = format!(r#"{{"id":"{}"}}"#, "x".repeat(DEDUPE_BYTES_MAX + 1));
-    let refusal = receive(&keyed("body.id"), &delivery(&long), None).unwrap_err();
+    let refusal = receive(&keyed("body.id"), &delivery(&long), HookKeys::default()).unwrap_err();
     assert!(matches!(refusal, HookRefusal::EmitErred { part: EmitPart::Dedupe, .. }), "{refusal}");
 }
 
@@ -291,7 +311,7 @@ fn credentials_and_proxy_headers_are_hidden_from_sensors() {
     let headers: Vec<_> =
         hidden.iter().chain(&shown).map(|name| (*name, if *name == "content-type" { "application/json" } else { "v" })).collect();
     let sensor = open(vec![Emit { payload: Some(template(&json!({ "headers": "${{ headers }}" }))), ..emit("github.push") }]);
-    let made = receive(&sensor, &request(&headers, OPENED), None).unwrap();
+    let made = receive(&sensor, &request(&headers, OPENED), HookKeys::default()).unwrap();
     let seen = made[0].payload.root().get("headers").unwrap();
     for name in hidden {
         assert!(seen.get(name).is_none(), "{name}");
@@ -305,7 +325,7 @@ fn credentials_and_proxy_headers_are_hidden_from_sensors() {
 fn repeated_header_is_joined() {
     let sensor = open(vec![Emit { payload: Some(template(&json!("${{ headers['x-tag'] }}"))), ..emit("github.push") }]);
     let headers = [("content-type", "application/json"), ("x-tag", "a"), ("x-tag", "b")];
-    let made = receive(&sensor, &request(&headers, OPENED), None).unwrap();
+    let made = receive(&sensor, &request(&headers, OPENED), HookKeys::default()).unwrap();
     assert_eq!(made[0].payload.root().raw(), r#""a, b""#);
 }
 
@@ -314,8 +334,8 @@ fn expressions_of_one_delivery_share_a_budget() {
     let list = format!(r#"{{"list":[{}0]}}"#, "0,".repeat(9_999));
     let costly = Emit { when: Some(expression("body.list.all(x, x == 0)")), ..emit("github.push") };
     let few = open(vec![costly.clone()]);
-    assert!(receive(&few, &delivery(&list), None).is_ok());
+    assert!(receive(&few, &delivery(&list), HookKeys::default()).is_ok());
     let many = open(vec![costly; 100]);
-    let refusal = receive(&many, &delivery(&list), None).unwrap_err();
+    let refusal = receive(&many, &delivery(&list), HookKeys::default()).unwrap_err();
     assert!(matches!(refusal, HookRefusal::TooManySteps { .. }), "{refusal}");
 }

@@ -1,6 +1,6 @@
 //! The node's edge without HTTP: requests are checked against the catalog in force.
 
-use ensue_api::ports::{EventMaker, GivenEvent, KeyWriter, OnBehalf};
+use ensue_api::ports::{EventMaker, GivenEvent, KeyWriter, NewValue, OnBehalf};
 use ensue_engine::command::{Answer, Ask, Command, Conflict, Dedupe, DedupeKey, ReceivedEvent, RequestExecution, RequestKey, SeenEvent};
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{Committed, Secret, Submit};
@@ -78,7 +78,7 @@ impl Node {
             Wish::SetMode(name, mode) => self.mode_set(name, *mode),
             Wish::SetKey(value) => {
                 let secret = Secret::new(key_value(*value).into_bytes());
-                let set = self.keys.set(&canary(), secret, &behalf(client));
+                let set = self.keys.set(&canary(), NewValue { value: secret, expires_at: None }, &behalf(client));
                 promise.keep(set.map_or(UNSURE, |set| Outcome::Done(set.committed)));
                 return None;
             }

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ensue_api::ports::{KeyWriter, OnBehalf};
+use ensue_api::ports::{KeyWriter, NewValue, OnBehalf};
 use ensue_api::{Ends, Ports, Queue, QueueName};
 use ensue_engine::command::{Ask, Command, Settings};
 use ensue_engine::effect::Effect;
@@ -128,7 +128,7 @@ impl Node {
         let log = opened.engine.log();
         let readers = Arc::new(LogReaders::new(Box::new(readers_of(opened.backend.clone(), log))));
         let vault: Arc<dyn Vault> = Arc::new(FailingVault::new(opened.vault.clone(), ground.clone(), life.clone()));
-        let ring = Arc::new(KeyRing::open_vault(vault.clone(), opened.engine.access())?);
+        let ring = Arc::new(KeyRing::open_vault(vault.clone(), opened.engine.access(), clock.now())?);
         let vars = Arc::new(VarTable::new(opened.engine.vars().clone()));
         let tokens = Arc::new(TokenTable::open_vault(vault, opened.engine.access(), clock.clone())?);
         may_die("opening the vault")?;
@@ -273,7 +273,7 @@ impl Node {
         };
         packs.take_in()?;
         may_die("taking in the packs")?;
-        let keys = Arc::new(NodeKeys { ring, sequencer: pump.clone(), setting: Mutex::new(()) });
+        let keys = Arc::new(NodeKeys { ring, sequencer: pump.clone(), clock: clock.clone(), setting: Mutex::new(()) });
         let api = NodeApi::new(
             Ports {
                 submit: handle.clone(),
@@ -350,7 +350,7 @@ impl Node {
         let by = OnBehalf { actor: Actor::Operator, trace: None, request: None };
         let door = door();
         if matches!(self.keys.ring.open(&door), Ok(None)) {
-            let _ = self.keys.set(&door, Secret::new(DOOR_SECRET.as_bytes().to_vec()), &by);
+            let _ = self.keys.set(&door, NewValue { value: Secret::new(DOOR_SECRET.as_bytes().to_vec()), expires_at: None }, &by);
         }
         for client in 0..self.ground.plan.clients {
             let token = Secret::new(secrets::token(client).into_bytes());

@@ -8,22 +8,24 @@ use std::time::Duration;
 use bytes::Bytes;
 use ensue_api::ports::{
     Access, AskedIdentity, AskedToken, Backtested, Backtests, Declined, Dependency, DependencyState, EventMaker, Finding, FindingVerdict,
-    FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Job, JobKind, JobState, Kept, KeyWriter, LogAccess, MadeToken, Node,
-    NodeStatus, NotAdmitted, OnBehalf, Patience, People, Readiness, Replayed, Replays, Retained, SecretState, SetKey, ToBacktest, ToReplay,
-    Tokens, Webhooks,
+    FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Job, JobKind, JobState, Kept, KeyWriter, LogAccess, MadeToken, NewValue,
+    Node, NodeStatus, NotAdmitted, OnBehalf, Patience, People, Readiness, Replayed, Replays, Retained, RevealedKey, SecretState, SetKey,
+    ToBacktest, ToReplay, Tokens, Webhooks,
 };
 use ensue_api::worker_queues::{StartRate, WorkerQueue};
 use ensue_engine::access::state;
 use ensue_engine::access::state::held::{Held, NotHeld};
 use ensue_engine::catalog::{Catalog, Catalogs as _, Sensor};
-use ensue_engine::command::{Ask, Command, Conflict, Dedupe, DedupeKey, NewToken, ObservedEvent, RefusedDelivery, RotatedToken};
+use ensue_engine::command::{
+    Ask, Command, Conflict, Dedupe, DedupeKey, KeyRotation, NewToken, ObservedEvent, Refusal, RefusedDelivery, RotatedToken,
+};
 use ensue_engine::ids::{Id, IdentityId, LogId, TokenId};
 use ensue_engine::names::{DEFAULT_QUEUE, KeyRef, PackName, SensorRef, WorkerQueueName};
 use ensue_engine::ports::{Committed, HookRequest, LogError, ReadLimit, Reply, Secret, Submit};
 use ensue_engine::record::{Body, CatalogRevision, Digest, Epoch, Head, Position, Record, Revision, StreamId};
 use ensue_engine::time::Timestamp;
 use ensue_packs::Diagnostic;
-use ensue_sensors::webhook::{self, Emitted, Outgoing, Stage};
+use ensue_sensors::webhook::{self, Emitted, HookKeys, Outgoing, Stage};
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use sha2::{Digest as _, Sha256};
@@ -137,10 +139,11 @@ impl Webhooks for TestNode {
                 with: webhook::kept(sensor, &request),
             }))
         };
-        let emitted = webhook::receive(sensor, &request, self.gate_key().as_ref()).map_err(|refusal| {
-            let keep = if refusal.stage() == Stage::Content { keep(refusal.to_string()) } else { None };
-            HookRefusal { declined: refusal.into(), keep }
-        })?;
+        let emitted =
+            webhook::receive(sensor, &request, HookKeys { current: self.gate_key().as_ref(), previous: None }).map_err(|refusal| {
+                let keep = if refusal.stage() == Stage::Content { keep(refusal.to_string()) } else { None };
+                HookRefusal { declined: refusal.into(), keep }
+            })?;
         let events = self.events_of(sensor, &request, emitted);
         events.map_err(|declined| HookRefusal { keep: keep(declined.why.to_string()), declined })
     }
@@ -208,17 +211,40 @@ impl Access for TestNode {
     }
 }
 
-impl KeyWriter for TestNode {
-    fn set(&self, key: &KeyRef, value: Secret, by: &OnBehalf) -> Result<SetKey, Declined> {
+impl TestNode {
+    /// Stores a value, and returns its version.
+    fn store(&self, key: &KeyRef, value: Secret) -> u32 {
         assert!(!value.reveal().is_empty());
-        let version = {
-            let mut core = self.core();
-            let version = core.key_versions.entry(key.clone()).or_default();
-            *version += 1;
-            *version
-        };
-        let committed = self.ask(by.actor.clone(), Ask::SetKey { key: key.clone(), version })?;
+        let mut core = self.core();
+        let version = core.versions(key).newest + 1;
+        core.key_values.insert((key.clone(), version), Arc::new(value));
+        version
+    }
+}
+
+impl KeyWriter for TestNode {
+    fn set(&self, key: &KeyRef, new: NewValue, by: &OnBehalf) -> Result<SetKey, Declined> {
+        let version = self.store(key, new.value);
+        let committed = self.ask(by.actor.clone(), Ask::SetKey { key: key.clone(), version, expires_at: new.expires_at })?;
         Ok(SetKey { version, committed })
+    }
+
+    fn rotate(&self, key: &KeyRef, new: NewValue, overlap_millis: u64, by: &OnBehalf) -> Result<SetKey, Declined> {
+        let version = self.store(key, new.value);
+        let ask = Ask::RotateKey(KeyRotation { key: key.clone(), version, overlap_millis, expires_at: new.expires_at });
+        let ask = match by.request.clone() {
+            Some(request) => Ask::Once { request, ask: Box::new(ask) },
+            None => ask,
+        };
+        let committed = self.ask(by.actor.clone(), ask)?;
+        Ok(SetKey { version, committed })
+    }
+
+    fn reveal(&self, key: &KeyRef, version: Option<u32>, by: &OnBehalf) -> Result<RevealedKey, Declined> {
+        let version = version.or(self.core().versions(key).current).ok_or_else(|| Refusal::NoKey(key.clone()))?;
+        let committed = self.ask(by.actor.clone(), Ask::RevealKey { key: key.clone(), version })?;
+        let value = self.core().key_values[&(key.clone(), version)].clone();
+        Ok(RevealedKey { version, value, committed })
     }
 
     fn remove(&self, key: &KeyRef, by: &OnBehalf) -> Result<Committed, Declined> {

@@ -28,6 +28,9 @@ pub enum InternalTrigger {
     /// A rule failed with an error that it had not had before.
     #[serde(rename = "core.rule_erred")]
     RuleErred,
+    /// The value of a key expires soon.
+    #[serde(rename = "core.key_expiring")]
+    KeyExpiring,
 }
 
 /// Some of the engine's own triggers.
@@ -35,7 +38,7 @@ pub type InternalTriggers = BTreeSet<InternalTrigger>;
 
 impl InternalTrigger {
     /// All variants.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ExecutionEnded,
         Self::AttemptIndeterminate,
         Self::InquiryOpened,
@@ -43,6 +46,7 @@ impl InternalTrigger {
         Self::InquiryEscalated,
         Self::InquiryEnded,
         Self::RuleErred,
+        Self::KeyExpiring,
     ];
 
     /// Returns its ref as text.
@@ -55,6 +59,7 @@ impl InternalTrigger {
             Self::InquiryEscalated => "core.inquiry_escalated",
             Self::InquiryEnded => "core.inquiry_ended",
             Self::RuleErred => "core.rule_erred",
+            Self::KeyExpiring => "core.key_expiring",
         }
     }
 
