@@ -56,6 +56,8 @@ const OF_GUARDED: &[(u16, &str)] = &[
     (400, "token_in_url"),
     (401, "unauthenticated"),
     (401, "token_invalid"),
+    (401, "token_expired"),
+    (401, "identity_disabled"),
     (403, "forbidden"),
     (404, "not_found"),
     (503, "log_unavailable"),

@@ -169,6 +169,11 @@ async fn every_path_that_supports_keys_acts_once_per_key() {
         ("/api/v1/clock/accept", "/api/v1/clock/accept".to_owned(), json!({})),
         ("/api/v1/tokens", "/api/v1/tokens".to_owned(), json!({ "name": "bo", "roles": ["viewer"] })),
         ("/api/v1/keys/{ref}/rotate", "/api/v1/keys/demo.code/rotate".to_owned(), json!({ "generate": { "bytes": 32 }, "overlap": "1h" })),
+        ("/api/v1/tokens/{name}/rotate", "/api/v1/tokens/ana.viewer/rotate".to_owned(), json!({ "overlap": "1h" })),
+        ("/api/v1/identities", "/api/v1/identities".to_owned(), json!({ "name": "cy" })),
+        ("/api/v1/identities/{name}/disable", "/api/v1/identities/cy/disable".to_owned(), json!({})),
+        ("/api/v1/identities/{name}/enable", "/api/v1/identities/cy/enable".to_owned(), json!({})),
+        ("/api/v1/grants", "/api/v1/grants".to_owned(), json!({ "subject": "everyone", "role": "viewer" })),
     ];
     set_key(&api).await;
     for outcome in
@@ -204,6 +209,8 @@ async fn every_path_that_supports_keys_acts_once_per_key() {
         if path == "/api/v1/tokens" {
             // Its secret is shown only once.
             again.expect_problem(409, "token_name_taken");
+        } else if path.ends_with("/rotate") {
+            again.expect_problem(409, "secret_shown");
         } else {
             assert_eq!(said(&again), said(&first), "{path}");
         }

@@ -99,12 +99,12 @@ pub(super) fn declare(routes: &mut Routes) {
 
 /// Creates an event for each time of a range that has none.
 pub(super) async fn backfill(allowed: Allowed<RulesWrite>, mut call: Call) -> Outcome {
+    let rule = rule_of(&allowed, &call)?;
     let before = call.before().await?;
     let WireBackfill { since, until } = match &before {
         Some((_, body)) => body::parse(body)?,
         None => call.json().await?,
     };
-    let rule = rule_of(&allowed, &call)?;
     let (is_dry, now) = (call.is_dry_run()?, deliveries::now());
     let plan = rule.schedule.clone().ok_or_else(|| BackfillRefused::NoSchedule(rule.name.clone()))?;
     if let When::Every(_) = plan.when {

@@ -159,9 +159,9 @@ async fn set_standing(allowed: Allowed<IdentitiesWrite>, mut call: Call, standin
 /// Erases an identity.
 pub(super) async fn erase(allowed: Allowed<IdentitiesWrite>, call: Call) -> Outcome {
     let name = call.part("name").to_owned();
-    let id = identity_of(&call)?;
     let by = allowed.on_behalf(call.context());
     let lock = call.lock::<IdentitiesRead, _>(&name, read).await?;
+    let id = identity_of(&call)?;
     let erase = move |ports: &Ports| {
         let erased = ports.people.erase(id, &by);
         drop(lock);

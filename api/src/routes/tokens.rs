@@ -19,7 +19,7 @@ use crate::listing;
 use crate::operation::{Conditional, Content, MADE, Operation, Presence, Takes, WRITTEN, schema_of};
 use crate::permissions::{IdentitiesRead, Permission as _, TokensRead, TokensWrite};
 use crate::ports::{AskedToken, MadeToken, Ports};
-use crate::problem::{Missing, Outcome, Problem};
+use crate::problem::{FieldError, Missing, Outcome, Problem};
 use crate::respond::{self, Written};
 use crate::wire::tokens::{WireAskedToken, WireNewToken, WireRotation, WireToken};
 
@@ -33,6 +33,12 @@ const OVERLAP_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 #[error("this request already replaced the token `{0}`, and the secret of its successor was shown then")]
 #[explain(slug = "secret-shown", fault = Conflict, hint = "if the answer was lost, replace the token again with another `Idempotency-Key`")]
 struct SecretShown(String);
+
+/// A token that would allow nothing.
+#[derive(Debug, Error, Explain)]
+#[error("the token would allow nothing: it has no roles, no identity and no scopes")]
+#[explain(slug = "body-invalid", fault = Invalid, hint = r#"send `roles`, for example `["viewer"]`, or `identity`, or `scopes`"#)]
+struct AllowsNothing;
 
 /// An overlap that is too long.
 #[derive(Debug, Error, Explain)]
@@ -124,6 +130,10 @@ pub(super) async fn add(allowed: Allowed<TokensWrite>, mut call: Call) -> Outcom
         return Err(Refusal::TokenNameTaken(name).into());
     }
     let WireAskedToken { name, roles, identity, scopes, expires_in } = call.json().await?;
+    if roles.0.is_empty() && identity.is_none() && scopes.is_none() {
+        let message = "a token has roles, an identity or scopes".to_owned();
+        return Err(Problem::from(AllowsNothing).with_errors([FieldError { pointer: "/roles".to_owned(), message }]));
+    }
     let identity = identity.map(|name| identity_of(&call, &name)).transpose()?;
     let by = call.on_behalf(&allowed)?;
     let asked =

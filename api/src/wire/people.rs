@@ -91,7 +91,7 @@ fn person() -> WireIdentityKind {
 }
 
 /// The groups of an identity.
-#[wire(Serialize, Deserialize)]
+#[wire(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireGroups {
     pub(crate) groups: Vec<GroupName>,
@@ -130,16 +130,27 @@ impl WireRole {
 }
 
 /// The permissions of a role.
-#[wire(Serialize, Deserialize)]
+#[wire(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WirePermissions {
     pub(crate) permissions: Vec<String>,
 }
 
-/// The limit of a grant: all given kinds must match, and one pattern of each is enough.
-#[wire(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The limit of a grant: all kinds with patterns must match, and one pattern of each is enough.
+#[wire(Serialize)]
 pub(crate) struct WireLimit {
+    #[schemars(with = "Vec<String>")]
+    packs: Vec<Pattern>,
+    #[schemars(with = "Vec<String>")]
+    actions: Vec<Pattern>,
+    #[schemars(with = "Vec<String>")]
+    hooks: Vec<Pattern>,
+}
+
+/// A limit in a request for a grant.
+#[wire(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireAskedLimit {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     packs: Vec<Pattern>,
@@ -151,7 +162,7 @@ pub(crate) struct WireLimit {
     hooks: Vec<Pattern>,
 }
 
-impl WireLimit {
+impl WireAskedLimit {
     /// Returns the limit; fails if it is empty or too long.
     pub(crate) fn parsed(self) -> Result<Limit, ensue_engine::access::limit::LimitError> {
         Limit::new(self.packs, self.actions, self.hooks)
@@ -213,7 +224,7 @@ pub(crate) struct WireAskedGrant {
     pub(crate) subject: String,
     pub(crate) role: RoleName,
     #[serde(default)]
-    pub(crate) on: Option<WireLimit>,
+    pub(crate) on: Option<WireAskedLimit>,
     #[serde(default)]
     pub(crate) until: Option<Timestamp>,
 }
