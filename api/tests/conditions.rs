@@ -135,6 +135,7 @@ async fn each_documented_write_supports_conditions_or_rejects_them() {
             Some("respond") => json!({ "answer": true }),
             Some("rotate") => json!({ "generate": { "bytes": 32 }, "overlap": "1h" }),
             Some("demo.secret" | "sync.cursor") => json!({ "value": "a value, long enough" }),
+            Some("nobody") if path.contains("/roles/") => json!({ "permissions": [] }),
             _ => json!({}),
         };
         let send = |name: &str, value: &str| api.ask(route.method.clone(), &path).by("admin").with(name, value).json(&body).answer();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ensue_engine::time::{Timestamp, parse_duration};
+use ensue_engine::time::{Timestamp, parse_duration, parse_period};
 
 use crate::this_machine;
 
@@ -29,4 +29,29 @@ pub(crate) fn moment_ahead(text: &str) -> Result<Timestamp, String> {
 pub(crate) fn while_of(text: &str) -> Option<Duration> {
     let days = text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok()).filter(|days| *days <= 36_500);
     days.map(|days| Duration::from_secs(days * 86_400)).or_else(|| parse_duration(text))
+}
+
+/// Parses a time in the future: a timestamp, a date, which means its first moment in UTC, or how long it is from now.
+pub(crate) fn deadline_of(text: &str) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse().or_else(|_| format!("{text}T00:00:00Z").parse()) {
+        return Ok(time);
+    }
+    let period =
+        parse_period(text).ok_or("write a time like 2027-01-01T12:00:00Z, a date like 2027-01-01, or how long from now: 90d, 12h")?;
+    Ok(this_machine::now().plus_millis(u64::try_from(period.as_millis()).unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadline_is_a_time_a_date_or_a_period_from_now() {
+        assert_eq!(deadline_of("2027-01-01").unwrap().to_string(), "2027-01-01T00:00:00.000000Z");
+        assert_eq!(deadline_of("2027-01-01T12:00:00Z").unwrap().to_string(), "2027-01-01T12:00:00.000000Z");
+        assert!(deadline_of("1h").unwrap() > this_machine::now());
+        for bad in ["", "tomorrow", "2027-13-01", "-1h", "0s"] {
+            assert!(deadline_of(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -58,8 +58,16 @@ struct Known {
     hashes: BTreeMap<TokenId, [u8; 32]>,
     names: BTreeMap<IdentityId, String>,
     by_name: BTreeMap<String, IdentityId>,
-    /// The holders that asked since the last change, each until when its rights are certain.
-    held: RwLock<BTreeMap<TokenId, (Arc<Holder>, Option<Timestamp>)>>,
+    /// The holders that asked since the last change.
+    held: RwLock<BTreeMap<TokenId, Compiled>>,
+}
+
+/// A holder whose rights were compiled.
+#[derive(Clone)]
+struct Compiled {
+    holder: Arc<Holder>,
+    /// When the rights change by themselves.
+    until: Option<Timestamp>,
 }
 
 impl TokenTable {
@@ -171,7 +179,7 @@ impl Known {
     /// Returns the holder of a token, from what was compiled before if that is still certain.
     fn holder(&self, id: TokenId, clock: &dyn Clock) -> Result<Arc<Holder>, NotAdmitted> {
         let kept = self.held.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
-        if let Some((holder, until)) = kept
+        if let Some(Compiled { holder, until }) = kept
             && until.is_none_or(|until| clock.now() < until)
         {
             return Ok(holder);
@@ -184,7 +192,7 @@ impl Known {
             })?;
         let identity = identity.map(|id| (id, self.names.get(&id).cloned().unwrap_or_else(|| id.to_string())));
         let holder = Arc::new(Holder { id, token: name, identity, roles, rights, expires_at });
-        self.held.write().unwrap_or_else(PoisonError::into_inner).insert(id, (holder.clone(), valid_until));
+        self.held.write().unwrap_or_else(PoisonError::into_inner).insert(id, Compiled { holder: holder.clone(), until: valid_until });
         Ok(holder)
     }
 }

@@ -48,7 +48,7 @@ pub(super) async fn can_i(known: Known, call: Call) -> Outcome {
     let query = call.query();
     let name = query.text("permission").ok_or_else(|| bad("permission", "is required, for example `executions:cancel`"))?;
     let permission = Permission::named(name)
-        .ok_or_else(|| bad("permission", &format!("has no permission `{}`; `GET /me` lists permissions", crate::problem::quoted(name))))?;
+        .ok_or_else(|| bad("permission", format!("has no permission `{}`; `GET /me` lists permissions", crate::problem::quoted(name))))?;
     let target = target(&call);
     let access = &*call.api().ports.access;
     let Some(name) = query.text("as") else {

@@ -6,7 +6,7 @@ use ensue_engine::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Asking, Page, print_list, wait_for};
-use crate::ago::moment_of;
+use crate::ago::deadline_of;
 use crate::client::segment;
 use crate::report::{Outcome, say, tell};
 use crate::table::{Column, cell, text, time};
@@ -34,7 +34,7 @@ Examples:
         #[arg(long, value_name = "LIMIT")]
         on: Option<Limit>,
         /// When the grant ends.
-        #[arg(long, value_name = "TIME", value_parser = moment_of)]
+        #[arg(long, value_name = "TIME", value_parser = deadline_of)]
         until: Option<Timestamp>,
     },
     /// List grants.

@@ -8,7 +8,7 @@ use super::{Asking, wait_for};
 use crate::report::{Outcome, say, tell};
 use crate::table::{Column, cell, page, text};
 
-/// Show who you are, by which token, until when, and what you may do.
+/// Show who you are, and what you may do.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
