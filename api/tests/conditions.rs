@@ -151,7 +151,7 @@ async fn each_documented_write_supports_conditions_or_rejects_them() {
         }
         assert_eq!(api.node.head_position(), head, "{} {path}: nothing was done", route.method);
     }
-    assert_eq!(heeding, 19, "as the reference says");
+    assert_eq!(heeding, 23, "as the reference says");
 }
 
 #[tokio::test]

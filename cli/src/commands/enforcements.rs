@@ -105,6 +105,6 @@ mod tests {
         let document: Value = serde_json::from_str(include_str!("../../../docs/reference/openapi.json")).unwrap();
         let parameters = document["paths"]["/api/v1/enforcements"]["get"]["parameters"].as_array().unwrap();
         let outcome = parameters.iter().find(|parameter| parameter["name"] == "outcome").unwrap();
-        assert_eq!(outcome["schema"]["enum"], json!(OUTCOMES));
+        assert_eq!(outcome["schema"]["items"]["enum"], json!(OUTCOMES));
     }
 }

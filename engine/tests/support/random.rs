@@ -416,7 +416,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::RemoveKey),
         3 => (0..3u8, roles).prop_map(|(name, roles)| Step::AddToken(name, roles)),
         4 => (0..3u8).prop_map(Step::RevokeToken),
-        14 => (proptest::sample::select(AccessStep::ALL), 0..2u8).prop_map(|(step, number)| Step::Access(step, number)),
+        18 => (proptest::sample::select(AccessStep::ALL), 0..2u8).prop_map(|(step, number)| Step::Access(step, number)),
         1 => (0..4u32).prop_map(Step::Start),
         3 => proptest::sample::select(&[1, 2_000, ERROR_SUMMARY_MILLIS, 24 * 60 * 60 * 1000][..]).prop_map(Step::Wait),
         2 => proptest::sample::select(&[CatalogsHealth::Whole, CatalogsHealth::Whole, CatalogsHealth::Broken][..]).prop_map(Step::Catalogs),
@@ -442,10 +442,17 @@ pub(crate) enum AccessStep {
 }
 
 impl AccessStep {
+    /// All of them; those that need others before them are there more than once.
     const ALL: &[Self] = &[
+        Self::AddIdentity,
         Self::AddIdentity,
         Self::SetGroups,
         Self::Disable,
+        Self::Disable,
+        Self::Disable,
+        Self::Enable,
+        Self::Enable,
+        Self::Enable,
         Self::Enable,
         Self::Erase,
         Self::SetRole,
@@ -463,13 +470,14 @@ impl World {
         let access = self.site.engine().access();
         let fresh = Id::root(NOON, 20_000 + u128::from(number) + self.site.head().position.0 as u128 * 10);
         let known = access.identities().last().map_or(IdentityId(fresh), |(id, _)| *id);
+        let standing = |now| access.identities().find(|(_, identity)| identity.standing == now).map_or(known, |(id, _)| *id);
         let role: RoleName = "restarter".parse().unwrap();
         let named = NewToken::with_roles(TokenId(fresh), number.to_string(), vec!["viewer".into()]);
         let ask = match step {
             AccessStep::AddIdentity => Ask::AddIdentity { id: IdentityId(fresh), kind: IdentityKind::Person, groups: Vec::new() },
             AccessStep::SetGroups => Ask::SetIdentityGroups { id: known, groups: vec!["release".parse().unwrap()] },
-            AccessStep::Disable => Ask::SetIdentityStanding { id: known, standing: Standing::Disabled },
-            AccessStep::Enable => Ask::SetIdentityStanding { id: known, standing: Standing::Enabled },
+            AccessStep::Disable => Ask::SetIdentityStanding { id: standing(Standing::Enabled), standing: Standing::Disabled },
+            AccessStep::Enable => Ask::SetIdentityStanding { id: standing(Standing::Disabled), standing: Standing::Enabled },
             AccessStep::Erase => Ask::EraseIdentity(known),
             AccessStep::SetRole => Ask::SetRole { name: role, permissions: vec![Permission::ExecutionsRerun] },
             AccessStep::RemoveRole => Ask::RemoveRole(role),
