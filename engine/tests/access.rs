@@ -294,7 +294,7 @@ fn nobody_passes_on_more_than_they_may_do() {
             Actor::Operator,
             Ask::SetRole {
                 name: "deputy".parse().unwrap(),
-                permissions: ["tokens:write", "grants:write", "identities:write", "roles:write", "events:read"]
+                permissions: ["tokens:write", "grants:write", "identities:write", "roles:write", "events:read", "inquiries:answer"]
                     .map(|name| Permission::named(name).unwrap())
                     .to_vec(),
             },
@@ -332,6 +332,26 @@ fn nobody_passes_on_more_than_they_may_do() {
     spec.when(asked_by(Actor::Token("gone".into()), of_roles(&["viewer"]))).then_refused(&Refusal::TokenNameTaken("new".into()));
     let viewer = NewToken::with_roles(TokenId(Id::root(NOON, 11)), "other", vec!["viewer".into()]);
     spec.when(asked_by(Actor::Token("gone".into()), Ask::AddToken(viewer))).then_refused(&beyond("packs:read"));
+}
+
+#[test]
+fn caller_that_may_not_answer_inquiries_lets_nobody_else_answer_them() {
+    let permissions = ["tokens:write", "grants:write", "identities:write"].map(|name| Permission::named(name).unwrap()).to_vec();
+    let mut spec = team().given([
+        asked_by(Actor::Operator, Ask::SetRole { name: "clerk".parse().unwrap(), permissions }),
+        granted(grant(1, &Subject::Identity(identity(1)), "clerk", None)),
+        add_identity(identity(2), &["oncall"]),
+        granted(grant(2, &Subject::Identity(identity(2)), "approver", None)),
+    ]);
+    let by_ana = |ask| asked_by(holder(2, identity(1)), ask);
+    let beyond = |missing: &str| Refusal::BeyondOwnRights(missing.into());
+    let named = NewToken::with_roles(TokenId(Id::root(NOON, 9)), "new", vec!["release_managers".into()]);
+    spec.when(by_ana(Ask::AddToken(named.clone()))).then_refused(&beyond("inquiries:answer"));
+    let of_other = NewToken { identity: Some(identity(2)), roles: Vec::new(), ..named };
+    spec.when(by_ana(Ask::AddToken(of_other))).then_refused(&beyond("inquiries:read"));
+    spec.when(by_ana(Ask::AddGrant(grant(3, &Subject::Everyone, "approver", None)))).then_refused(&beyond("inquiries:read"));
+    let groups = vec!["oncall".parse().unwrap()];
+    spec.when(by_ana(Ask::SetIdentityGroups { id: identity(1), groups })).then_refused(&beyond("inquiries:answer"));
 }
 
 #[test]

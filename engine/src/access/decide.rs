@@ -2,6 +2,7 @@
 
 use super::people::beyond;
 use crate::access::facts::{KeyRemoved, TokenAdded, TokenLimited, TokenRevoked, TokenRotated};
+use crate::access::permission::{BuiltInRole, Permission};
 use crate::access::scope::Scope;
 use crate::access::state::Token;
 use crate::command::{Answer, Decision, NewToken, Refusal, RotatedToken};
@@ -46,12 +47,15 @@ fn passed_on(state: &State, token: &NewToken, now: Timestamp) -> Vec<Scope> {
     if let Some(scopes) = &token.scopes {
         return scopes.clone();
     }
+    // Every role but those of `OF_TOKENS` lets its holder answer the inquiries that ask it.
+    let is_asked = token.roles.iter().any(|role| !BuiltInRole::OF_TOKENS.iter().any(|known| known.name() == role.as_str()));
+    let asked = is_asked.then_some(Scope { permission: Permission::InquiriesAnswer, on: None });
     let of_roles = token.roles.iter().filter_map(|role| role.parse().ok()).flat_map(|role| access.scopes_of_role(&role, None));
     let of_identity = token.identity.and_then(|id| Some((id, access.identity(&id)?))).into_iter().flat_map(|(id, identity)| {
         let in_force = access.grants_of(id, identity).filter(move |(_, grant)| grant.until.is_none_or(|until| until > now));
         in_force.flat_map(|(_, grant)| access.scopes_of_role(&grant.role, grant.on.as_ref()))
     });
-    of_roles.chain(of_identity).collect()
+    of_roles.chain(of_identity).chain(asked).collect()
 }
 
 fn added(token: &NewToken, actor: &Actor) -> Vec<Draft> {

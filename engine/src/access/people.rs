@@ -61,11 +61,12 @@ pub(crate) fn set_groups(state: &State, actor: &Actor, id: IdentityId, groups: &
     unless_last_admin(state, &id.to_string(), drafts)
 }
 
-/// Returns the scopes that members of the groups have by them.
+/// Returns the scopes that members of the groups have by them. Inquiries can ask the members of any group.
 fn granted_to(state: &State, groups: &[GroupName]) -> Vec<Scope> {
     let access = state.access();
+    let asked = (!groups.is_empty()).then_some(Scope { permission: Permission::InquiriesAnswer, on: None });
     let grants = access.grants().filter(|(_, grant)| matches!(&grant.subject, Subject::Group(group) if groups.contains(group)));
-    grants.flat_map(|(_, grant)| access.scopes_of_role(&grant.role, grant.on.as_ref())).collect()
+    grants.flat_map(|(_, grant)| access.scopes_of_role(&grant.role, grant.on.as_ref())).chain(asked).collect()
 }
 
 fn ordered(groups: &[GroupName]) -> Vec<GroupName> {

@@ -106,7 +106,10 @@ impl Access {
 
     /// Returns the scopes that a role carries.
     pub fn scopes_of_role(&self, role: &RoleName, on: Option<&Limit>) -> Vec<Scope> {
-        self.permissions_of(role).into_iter().filter_map(|permission| Scope::new(permission, on.cloned()).ok()).collect()
+        let asks = role.as_str() == BuiltInRole::Approver.name();
+        let of_approver = asks.then_some([Permission::InquiriesRead, Permission::InquiriesAnswer]);
+        let permissions = self.permissions_of(role).into_iter().chain(of_approver.into_iter().flatten());
+        permissions.filter_map(|permission| Scope::new(permission, on.cloned()).ok()).collect()
     }
 
     /// Returns true if there is a role of this name.
