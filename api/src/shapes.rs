@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use ensue_engine::access::permission::Permission;
 use ensue_engine::catalog;
 use ensue_engine::executions::facts;
 use ensue_engine::fact::Fact;
@@ -51,8 +52,43 @@ shapes! {
     TokenId = id("The id of a token.");
     IdentityId = id("The id of an identity.");
     GrantId = id("The id of a grant.");
-    RoleName = text("The name of a role.", "viewer");
-    GroupName = text("The name of a group of identities; a group that an issuer names has its prefix.", "release");
+    RoleName = json_schema!({
+        "type": "string",
+        "pattern": "^[a-z][a-z0-9_]{0,63}$",
+        "description": "The name of a role.",
+        "examples": ["viewer"],
+    });
+    GroupName = json_schema!({
+        "type": "string",
+        "pattern": "^([a-z][a-z0-9_]{0,63}:)?[a-z][a-z0-9_]{0,63}$",
+        "description": "The name of a group of identities; a group that an issuer names has its prefix.",
+        "examples": ["release"],
+    });
+    GrantSubject = json_schema!({
+        "type": "string",
+        "pattern": SUBJECT,
+        "description": "A subject of a grant: `identity:<name>`, `group:<name>` or `everyone`.",
+        "examples": ["group:release"],
+    });
+    Period = json_schema!({
+        "type": "string",
+        "pattern": "^0{0,3}[1-9][0-9]{0,2}(h|d)$|^0{0,3}[1-9][0-9]{0,4}(ms|s|m)$",
+        "description": "A period of at most ten years: a number and `ms`, `s`, `m`, `h` or `d`.",
+        "examples": ["90d"],
+    });
+    PermissionName = words("A permission.", &Permission::ALL.iter().map(|permission| permission.name()).collect::<Vec<_>>());
+    ScopeText = json_schema!({
+        "type": "string",
+        "pattern": "^[a-z_]+:[a-z]+( on .+)?$",
+        "description": "A permission, perhaps with a limit.",
+        "examples": ["events:write on pack=shop"],
+    });
+    PatternText = json_schema!({
+        "type": "string",
+        "pattern": "^[a-z0-9_.]{1,64}[*]?$",
+        "description": "A name, or its beginning with `*` at the end.",
+        "examples": ["release"],
+    });
     LogId = id("The id of a log.");
     PackName = text("The name of a pack.", "core");
     WorkerQueueName = text("The name of a queue in which executions wait for a worker.", "default");
@@ -188,6 +224,9 @@ shapes! {
         "description": "Roles; duplicates count once.",
     });
 }
+
+/// The pattern of a subject of a grant.
+pub(crate) const SUBJECT: &str = "^(everyone|group:([a-z][a-z0-9_]{0,63}:)?[a-z][a-z0-9_]{0,63}|identity:[a-z0-9_.-]{1,64})$";
 
 /// A range of bytes.
 #[derive(Serialize, JsonSchema)]

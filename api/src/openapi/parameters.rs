@@ -2,6 +2,7 @@
 //!
 //! The table of routes defines which ones an operation has.
 
+use ensue_engine::access::permission::Permission;
 use ensue_engine::executions::facts;
 use ensue_engine::executions::labels::LABELS_MAX;
 use ensue_engine::ports::OutputStream;
@@ -18,6 +19,7 @@ use crate::query::SEVERAL;
 use crate::route::{INQUIRY_LIST, Route};
 use crate::routes::counts::{BY, COUNTED};
 use crate::routes::log::RECORD_LIST;
+use crate::shapes::SUBJECT;
 use crate::sizes::LIMIT_MAX;
 use crate::wire::verdicts::Definitions;
 
@@ -38,7 +40,12 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
     all.extend(route.operation.query.iter().map(|name| {
         let (schema, description) =
             in_query(&route.operation, name).expect("a test of the document checks that every parameter of the table is described here");
-        json!({ "name": name, "in": "query", "description": description, "schema": schema })
+        let is_required = matches!(*name, "permission" | "of");
+        let mut parameter = json!({ "name": name, "in": "query", "description": description, "schema": schema });
+        if is_required {
+            parameter["required"] = true.into();
+        }
+        parameter
     }));
     all.extend(route.operation.honors.iter().map(|honored| header(told(*honored), &json!({ "type": "string" }))));
     if route.is_tagged() {
@@ -191,11 +198,16 @@ fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static st
             let labels = json!({ "type": "array", "items": label, "maxItems": LABELS_MAX });
             (labels, "Only those with this label, `<name>=<value>`. If it is given more than once, those with all of the labels.")
         }
-        "permission" => (json!({ "type": "string", "examples": ["executions:cancel"] }), "The permission, `<noun>:<verb>`."),
+        "permission" => {
+            (words(&Permission::ALL.iter().map(|permission| permission.name()).collect::<Vec<_>>()), "The permission. Required.")
+        }
         "pack" | "action" | "hook" if operation.id == "can_i_get" => (text, "The resource: one of a pack, an action or a webhook."),
         "as" => (text, "The name of another identity."),
         "group" => (text, "Only identities of this group."),
-        "subject" => (text, "Only grants to this subject: `identity:<name>`, `group:<name>` or `everyone`."),
+        "subject" => (
+            json!({ "type": "string", "pattern": SUBJECT }),
+            "Only grants to this subject: `identity:<name>`, `group:<name>` or `everyone`.",
+        ),
         "role" => (text, "Only grants of this role."),
         "rerun_of" => (text, "Only reruns of this execution."),
         "parent" => (text, "Only steps of this workflow execution."),

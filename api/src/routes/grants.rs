@@ -73,8 +73,15 @@ pub(super) fn declare(routes: &mut Routes) {
 /// Lists grants.
 pub(super) async fn list(allowed: Allowed<GrantsRead>, call: Call) -> Outcome {
     let (query, access) = (call.query(), &call.api().ports.access);
-    let subject = query.text("subject").map(|text| subject_of(&**access, text)).transpose();
-    let subject = subject.map_err(|_| bad("subject", "is not `identity:<name>`, `group:<name>` or `everyone`"))?;
+    let subject = match query.text("subject").map(|text| subject_of(&**access, text)).transpose() {
+        Ok(subject) => subject,
+        // There is no grant to an identity that does not exist.
+        Err(problem) if problem.code() == "not_found" => {
+            let listed = listing::of_catalog(&call, &allowed, std::iter::empty::<WireGrant>(), |grant| grant.id().to_string())?;
+            return call.answer_page(listed.items, None, &listed.page);
+        }
+        Err(_) => return Err(bad("subject", "is not `identity:<name>`, `group:<name>` or `everyone`").into()),
+    };
     let role = query.text("role").map(str::to_owned);
     let directory = access.directory();
     let fitting = directory.grants().filter(|(_, grant)| {

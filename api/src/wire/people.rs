@@ -133,6 +133,7 @@ impl WireRole {
 #[wire(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WirePermissions {
+    #[schemars(with = "Vec<shapes::PermissionName>")]
     pub(crate) permissions: Vec<String>,
 }
 
@@ -152,13 +153,13 @@ pub(crate) struct WireLimit {
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireAskedLimit {
     #[serde(default)]
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Vec<shapes::PatternText>")]
     packs: Vec<Pattern>,
     #[serde(default)]
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Vec<shapes::PatternText>")]
     actions: Vec<Pattern>,
     #[serde(default)]
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Vec<shapes::PatternText>")]
     hooks: Vec<Pattern>,
 }
 
@@ -220,7 +221,7 @@ pub(crate) fn shown(subject: &Subject, name_of: impl Fn(IdentityId) -> Option<St
 #[wire(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireAskedGrant {
-    /// `identity:<name>`, `group:<name>` or `everyone`.
+    #[schemars(with = "shapes::GrantSubject")]
     pub(crate) subject: String,
     pub(crate) role: RoleName,
     #[serde(default)]

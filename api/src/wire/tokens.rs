@@ -63,11 +63,11 @@ pub(crate) struct WireAskedToken {
     pub(crate) identity: Option<String>,
     /// What it may do at most: permissions, each perhaps with a limit.
     #[serde(default)]
-    #[schemars(with = "Option<Vec<String>>")]
+    #[schemars(with = "Option<Vec<shapes::ScopeText>>")]
     pub(crate) scopes: Option<Scopes>,
     /// How long it is valid, such as `90d`.
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<shapes::Period>")]
     pub(crate) expires_in: Option<Period>,
 }
 
@@ -78,7 +78,7 @@ pub(crate) struct WireAskedToken {
 pub(crate) struct WireRotation {
     /// How long the old token stays valid, such as `1h`.
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<shapes::Period>")]
     pub(crate) overlap: Option<Period>,
 }
 
