@@ -14,7 +14,7 @@ async function main(): Promise<void> {
   check(event !== undefined && position !== undefined, "an event that was sent has an id and a position");
   const header = { "Ensue-Position": position };
 
-  const events = await client.GET("/api/v1/events", { params: { header, query: { trigger: "clients.built" } } });
+  const events = await client.GET("/api/v1/events", { params: { header, query: { trigger: ["clients.built"] } } });
   check(events.data?.items.some((item) => item.id === event) === true, "the event is listed");
   const executions = await client.GET("/api/v1/executions", { params: { header, query: { correlation: event } } });
   const execution = executions.data?.items.find((item) => item.action === "clients.ship");

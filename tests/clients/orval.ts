@@ -10,7 +10,7 @@ async function main(): Promise<void> {
   check(event !== undefined && position !== undefined, "an event that was sent has an id and a position");
   const seen = { headers: { "Ensue-Position": String(position) } };
 
-  const events = await eventList({ trigger: "clients.built" }, seen);
+  const events = await eventList({ trigger: ["clients.built"] }, seen);
   check(events.status === 200 && events.data.items.some((item) => item.id === event), "the event is listed");
   const executions = await executionList({ correlation: event }, seen);
   check(executions.status === 200, "executions are listed");
