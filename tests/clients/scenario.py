@@ -41,7 +41,7 @@ client = AuthenticatedClient(base_url=os.environ["ENSUE_SERVER"], token=os.envir
 sent = event_send.sync(client=client, body=GivenEvent(trigger="clients.built", payload={"version": "v1"}))
 check(isinstance(sent, SentEvents), "the event is taken")
 
-events = event_list.sync(client=client, trigger="clients.built", ensue_position=sent.position)
+events = event_list.sync(client=client, trigger=["clients.built"], ensue_position=sent.position)
 check(any(item.id == sent.id for item in events.items), "the event is listed")
 executions = execution_list.sync(client=client, correlation=str(sent.id), ensue_position=sent.position)
 execution = next(item for item in executions.items if item.action == "clients.ship")
