@@ -108,6 +108,42 @@ async fn event_outside_the_limit_is_rejected_in_every_form() {
 }
 
 #[tokio::test]
+async fn token_with_nothing_but_a_scope_sends_its_events() {
+    let api = TestApi::new();
+    let token = token(&api, &json!({ "name": "feed", "scopes": ["events:write on pack=demo"] })).await;
+    let event = json!({ "trigger": "demo.hello", "payload": { "name": "bo" } });
+    api.post("/api/v1/events").bearing(&token).json(&event).answer().await.expect(202);
+    get(&api, "/api/v1/events", &token).await.expect_problem(403, "forbidden");
+}
+
+#[tokio::test]
+async fn trigger_shows_only_the_rules_that_its_caller_may_see() {
+    let api = TestApi::new();
+    let path = "/api/v1/triggers/demo.hello";
+    let seen = api.get(path).by("viewer").answer().await.expect(200).json();
+    assert!(!seen["rules"].as_array().unwrap().is_empty(), "{seen}");
+    let scopes = json!(["triggers:read", "rules:read on pack=core"]);
+    let token = token(&api, &json!({ "name": "t", "roles": ["viewer"], "scopes": scopes })).await;
+    assert_eq!(get(&api, path, &token).await.expect(200).json()["rules"], json!([]));
+}
+
+#[tokio::test]
+async fn identity_that_requested_the_work_cannot_answer_by_another_token() {
+    let api = TestApi::new();
+    let ana = identity(&api, "ana", &["release"]).await;
+    let phone = token(&api, &json!({ "name": "phone", "identity": "ana" })).await;
+    let bo = identity(&api, "bo", &["release"]).await;
+    grant(&api, &json!({ "subject": "group:release", "role": "approver" })).await;
+    grant(&api, &json!({ "subject": "group:release", "role": "author" })).await;
+    let params = json!({ "title": "Go on?", "answer": {}, "assignees": ["role:release"], "exclude": ["requester"], "digest": "optional" });
+    let run = api.post("/api/v1/actions/core.inquiry/execute").bearing(&ana).json(&json!({ "params": params }));
+    let inquiry = run.answer().await.expect(202).json()["inquiry"].as_str().unwrap().to_owned();
+    let answer = |token: &str| api.post(&format!("/api/v1/inquiries/{inquiry}/respond")).bearing(token).json(&json!({ "answer": {} }));
+    answer(&phone).answer().await.expect_problem(403, "inquiry_not_asked");
+    answer(&bo).answer().await.expect(200);
+}
+
+#[tokio::test]
 async fn expired_token_is_rejected_as_such() {
     let api = TestApi::new();
     let token = token(&api, &json!({ "name": "t", "roles": ["viewer"], "expires_in": "5ms" })).await;
@@ -139,8 +175,13 @@ async fn invalid_scopes_periods_and_holders_are_rejected() {
 #[tokio::test]
 async fn caller_passes_on_no_more_than_it_may_do() {
     let api = TestApi::new();
-    let token =
-        token(&api, &json!({ "name": "deputy", "roles": ["admin"], "scopes": ["tokens:write", "grants:write", "events:write"] })).await;
+    let token = token(
+        &api,
+        &json!({
+            "name": "deputy", "roles": ["admin"], "scopes": ["tokens:write", "grants:write", "events:write", "inquiries:answer"],
+        }),
+    )
+    .await;
     let post = |path: &str, body: Value| api.post(path).bearing(&token).json(&body);
     post(TOKENS, json!({ "name": "a", "roles": ["admin"] })).answer().await.expect_problem(403, "beyond_own_rights");
     post(TOKENS, json!({ "name": "a", "roles": ["admin"], "scopes": ["keys:write"] }))
@@ -219,6 +260,7 @@ async fn token_rotates_itself_and_others_need_the_permission() {
     get(&api, "/api/v1/me", &ci).await.expect(200);
     get(&api, "/api/v1/me", &new).await.expect(200);
     rotate("ci", &ci, "2").answer().await.expect_problem(409, "secret_shown");
+    rotate("ci", &ci, "3").answer().await.expect_problem(404, "not_found");
     for _ in 0..11 {
         api.event("ana").await;
     }

@@ -131,7 +131,7 @@ impl Engine {
             Ask::RotateToken(rotated) => access::rotate_token(&self.state, actor, rotated, at.time),
             Ask::AddIdentity { id, kind, groups } => people::add_identity(&self.state, actor, (*id, *kind), groups, at.time),
             Ask::SetIdentityGroups { id, groups } => people::set_groups(&self.state, actor, *id, groups, at.time),
-            Ask::SetIdentityStanding { id, standing } => people::set_standing(&self.state, actor, *id, *standing),
+            Ask::SetIdentityStanding { id, standing } => people::set_standing(&self.state, actor, *id, *standing, at.time),
             Ask::EraseIdentity(id) => people::erase_identity(&self.state, actor, *id),
             Ask::SetRole { name, permissions } => people::set_role(&self.state, actor, name, permissions, at.time),
             Ask::RemoveRole(name) => people::remove_role(&self.state, actor, name),

@@ -1,6 +1,7 @@
 //! Keys and tokens: versions are assigned once, a rotation overlaps, an expiry is reported once, names are
 //! unique, and the last admin token cannot be removed.
 
+use ensue_engine::access::decide::REPLACED_MAX;
 use ensue_engine::access::facts::IdentityKind;
 use ensue_engine::access::keys::state::{KeyVersions, PreviousVersion};
 use ensue_engine::access::keys::{OVERLAP_MILLIS_MAX, WARNED_BEFORE_MILLIS};
@@ -350,6 +351,8 @@ fn caller_that_may_not_answer_inquiries_lets_nobody_else_answer_them() {
     let of_other = NewToken { identity: Some(identity(2)), roles: Vec::new(), ..named };
     spec.when(by_ana(Ask::AddToken(of_other))).then_refused(&beyond("inquiries:read"));
     spec.when(by_ana(Ask::AddGrant(grant(3, &Subject::Everyone, "approver", None)))).then_refused(&beyond("inquiries:read"));
+    // Whoever has a role without a limit is asked what asks the role.
+    spec.when(by_ana(Ask::AddGrant(grant(3, &Subject::Everyone, "clerk", None)))).then_refused(&beyond("inquiries:answer"));
     let groups = vec!["oncall".parse().unwrap()];
     spec.when(by_ana(Ask::SetIdentityGroups { id: identity(1), groups })).then_refused(&beyond("inquiries:answer"));
 }
@@ -375,6 +378,101 @@ fn rotated_token_stays_valid_for_the_overlap_and_keeps_what_it_allows() {
     assert_eq!(access.held(&old, NOON.plus_millis(60_000)), Err(NotHeld::Expired));
     spec.when(revoke("ci")).then(&["token.revoked", "token.revoked"]);
     assert_eq!(spec.engine().access().held(&old, NOON), Err(NotHeld::Unknown));
+}
+
+#[test]
+fn token_is_replaced_only_by_its_holder_or_by_somebody_who_may_do_what_it_may() {
+    let permissions = ["tokens:write", "events:write"].map(|name| Permission::named(name).unwrap()).to_vec();
+    let scoped = |number: u128, name: &str, scope: &str| NewToken {
+        scopes: Some(vec![scope.parse().unwrap()]),
+        ..NewToken::with_roles(TokenId(Id::root(NOON, number)), name, vec!["admin".into()])
+    };
+    let mut spec = team().given([
+        asked_by(Actor::Operator, Ask::SetRole { name: "clerk".parse().unwrap(), permissions }),
+        granted(grant(1, &Subject::Identity(identity(1)), "clerk", None)),
+        asked_by(Actor::Operator, Ask::AddToken(scoped(5, "reader", "log:read"))),
+        asked_by(Actor::Operator, Ask::AddToken(scoped(6, "feed", "events:write on pack=shop"))),
+    ]);
+    let rotate = |actor: Actor, name: &str, successor: u128| {
+        let successor = TokenId(Id::root(NOON, successor));
+        asked_by(actor, Ask::RotateToken(RotatedToken { name: name.into(), successor, until: NOON.plus_millis(60_000) }))
+    };
+    let ana = || holder(2, identity(1));
+    let beyond = |missing: &str| Refusal::BeyondOwnRights(missing.into());
+    spec.when(rotate(ana(), "root", 20)).then_refused(&beyond("packs:read"));
+    spec.when(rotate(ana(), "reader", 20)).then_refused(&beyond("log:read"));
+    spec.when(rotate(ana(), "feed", 20)).then(&["token.added", "token.limited", "token.rotated"]);
+    spec.when(rotate(Actor::Token("reader".into()), "reader", 21)).then(&["token.added", "token.limited", "token.rotated"]);
+    spec.when(rotate(ana(), "laptop", 22)).then(&["token.added", "token.limited", "token.rotated"]);
+}
+
+#[test]
+fn token_has_a_limited_number_of_replaced_tokens_that_are_valid() {
+    let mut spec = Spec::default().given([add(1, "root", &["admin"])]);
+    let rotate = |number: usize| {
+        let successor = TokenId(Id::root(NOON, 100 + number as u128));
+        asked_by(Actor::Operator, Ask::RotateToken(RotatedToken { name: "root".into(), successor, until: NOON.plus_millis(60_000) }))
+    };
+    for number in 0..REPLACED_MAX {
+        spec.when(rotate(number)).then(&["token.added", "token.rotated"]);
+    }
+    let refusal = Refusal::LimitReached { what: "replaced tokens of this name that are still valid", max: REPLACED_MAX };
+    spec.when(rotate(REPLACED_MAX)).then_refused(&refusal);
+}
+
+#[test]
+fn token_with_nothing_but_scopes_may_do_what_they_name() {
+    let token = NewToken {
+        scopes: Some(vec!["events:write on pack=shop".parse().unwrap()]),
+        ..NewToken::with_roles(TokenId(Id::root(NOON, 2)), "feed", Vec::new())
+    };
+    let spec = Spec::default().given([add(1, "root", &["admin"]), asked_by(Actor::Operator, Ask::AddToken(token))]);
+    let held = held(&spec, 2).unwrap();
+    assert!(held.rights.include(Permission::EventsWrite, &Target::in_pack_of("shop.order")));
+    assert!(!held.rights.include(Permission::EventsWrite, &Target::in_pack_of("core.order")));
+    assert_eq!(held.rights.reach(Permission::EventsRead), None);
+}
+
+#[test]
+fn enabling_an_identity_requires_what_it_may_do() {
+    let permissions = vec![Permission::IdentitiesWrite];
+    let mut spec = team().given([
+        asked_by(Actor::Operator, Ask::SetRole { name: "clerk".parse().unwrap(), permissions }),
+        granted(grant(1, &Subject::Identity(identity(1)), "clerk", None)),
+        add_identity(identity(2), &[]),
+        granted(grant(2, &Subject::Identity(identity(2)), "author", None)),
+        asked_by(Actor::Operator, Ask::SetIdentityStanding { id: identity(2), standing: Standing::Disabled }),
+    ]);
+    let enable = |actor| asked_by(actor, Ask::SetIdentityStanding { id: identity(2), standing: Standing::Enabled });
+    spec.when(enable(holder(2, identity(1)))).then_refused(&Refusal::BeyondOwnRights("packs:read".into()));
+    spec.when(enable(Actor::Token("root".into()))).then(&["identity.enabled"]);
+}
+
+#[test]
+fn token_gains_nothing_by_grants_to_everyone_that_its_creator_may_not_do() {
+    let scoped = NewToken {
+        scopes: Some(["tokens:write", "events:write", "inquiries:answer"].map(|scope| scope.parse().unwrap()).to_vec()),
+        ..NewToken::with_roles(TokenId(Id::root(NOON, 5)), "deputy", vec!["admin".into()])
+    };
+    let permissions = vec![Permission::EventsWrite];
+    let mut spec = team().given([
+        asked_by(Actor::Operator, Ask::SetRole { name: "sender".parse().unwrap(), permissions }),
+        granted(grant(1, &Subject::Everyone, "author", None)),
+        asked_by(Actor::Operator, Ask::AddToken(scoped)),
+    ]);
+    let token = NewToken::with_roles(TokenId(Id::root(NOON, 6)), "new", vec!["sender".into()]);
+    let by_deputy = asked_by(Actor::Token("deputy".into()), Ask::AddToken(token));
+    spec.when(by_deputy).then_refused(&Refusal::BeyondOwnRights("packs:read".into()));
+}
+
+#[test]
+fn role_is_not_created_under_a_name_that_tokens_already_have() {
+    let mut spec = Spec::default().given([add(1, "root", &["admin"]), add(2, "ben", &["release_managers"])]);
+    let name: RoleName = "release_managers".parse().unwrap();
+    let set = || asked_by(Actor::Operator, Ask::SetRole { name: name.clone(), permissions: vec![Permission::EventsRead] });
+    spec.when(set()).then_refused(&Refusal::RoleInUse { role: name.clone(), grants: 0, tokens: 1 });
+    spec.when(revoke("ben")).then(&["token.revoked"]);
+    spec.when(set()).then(&["role.set"]);
 }
 
 #[test]

@@ -272,8 +272,7 @@ impl AboutNode {
 
     /// Returns the clock step that currently holds schedules and timers.
     fn hold(&self) -> Option<Hold> {
-        let hold = *self.sequencer.gauges().hold.lock().unwrap_or_else(PoisonError::into_inner);
-        hold.filter(|hold| self.clock.now() < hold.until)
+        self.sequencer.gauges().held(self.clock.now())
     }
 
     fn clock_finding(&self) -> Finding {

@@ -36,6 +36,7 @@ use ensue_engine::ids::Id;
 use ensue_engine::names::WorkerQueueName;
 use ensue_engine::ports::{AppendError, Committed, Log, LogError, LogReader, SubmitError};
 use ensue_engine::record::{Body, Head, Position};
+use ensue_engine::time::Timestamp;
 use ensue_engine::timers::state::Hold;
 use thiserror::Error;
 
@@ -156,6 +157,14 @@ pub struct Gauges {
     pub is_full: AtomicBool,
     /// How long its turns take.
     pub turns: Turns,
+}
+
+impl Gauges {
+    /// Returns the step of the clock that holds schedules and timers at this time.
+    pub fn held(&self, now: Timestamp) -> Option<Hold> {
+        let hold = *self.hold.lock().unwrap_or_else(PoisonError::into_inner);
+        hold.filter(|hold| now < hold.until)
+    }
 }
 
 /// Creates the handle of a sequencer that is not started yet: commands gather until then.

@@ -38,7 +38,7 @@ enum GrantInvalid {
     Subject(String),
     /// The grant would have ended already.
     #[error("`until` is in the past")]
-    #[explain(slug = "body-invalid", hint = "give a time in the future, or leave it out")]
+    #[explain(slug = "body-invalid", hint = "use a time in the future, or leave it out")]
     Past,
 }
 

@@ -63,11 +63,10 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.post::<IdentitiesWrite>(
         "/identities/{name}/enable",
         enable,
-        Operation::new("identity_enable", "Enables a disabled identity").takes(Takes::Empty).gives::<WireIdentity>(
-            200,
-            "The identity is enabled.",
-            WRITTEN,
-        ),
+        Operation::new("identity_enable", "Enables a disabled identity")
+            .takes(Takes::Empty)
+            .gives::<WireIdentity>(200, "The identity is enabled.", WRITTEN)
+            .refuses(&[(403, "beyond_own_rights")]),
     );
     routes.delete::<IdentitiesWrite>(
         "/identities/{name}",

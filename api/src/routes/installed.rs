@@ -6,13 +6,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ensue_engine::access::limit::Target;
+use ensue_engine::access::permission::Permission;
 use ensue_engine::catalog::{Sensor, Source};
 use ensue_engine::names::{PackName, RuleRef, SensorRef, TriggerRef};
 use ensue_engine::schedule::facts::ScheduleOwner;
 use ensue_views::Pack;
 
 use super::Routes;
-use crate::auth::Allowed;
+use crate::auth::{Allowed, Proof as _};
 use crate::call::Call;
 use crate::listing;
 use crate::operation::Operation;
@@ -100,7 +101,7 @@ pub(super) async fn triggers(allowed: Allowed<TriggersRead>, call: Call) -> Outc
     let of_pack = catalog.triggers().keys().filter(|name| pack.as_ref().is_none_or(|pack| name.pack().as_str() == pack));
     let of_pack = of_pack.filter(|name| allowed.includes(&Target::in_pack_of(name.as_str())));
     let listed = listing::of_catalog(&call, &allowed, of_pack, ToString::to_string)?;
-    let items = listed.items.iter().filter_map(|name| trigger_shown(&call, name)).collect();
+    let items = listed.items.iter().filter_map(|name| trigger_shown(&allowed, &call, name)).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
@@ -108,14 +109,18 @@ pub(super) async fn triggers(allowed: Allowed<TriggersRead>, call: Call) -> Outc
 pub(super) async fn trigger(allowed: Allowed<TriggersRead>, call: Call) -> Outcome {
     let name: TriggerRef = call.named("ref", TriggersRead::THING)?;
     allowed.demand_on(name.as_str(), &Target::in_pack_of(name.as_str()))?;
-    let shown = trigger_shown(&call, &name).ok_or_else(|| Missing::new(TriggersRead::THING, name.as_str()))?;
+    let shown = trigger_shown(&allowed, &call, &name).ok_or_else(|| Missing::new(TriggersRead::THING, name.as_str()))?;
     respond::json(&shown)
 }
 
-fn trigger_shown(call: &Call, name: &TriggerRef) -> Option<WireTrigger> {
+/// Shows a trigger with its rules, as far as the caller may see them.
+fn trigger_shown(allowed: &Allowed<TriggersRead>, call: &Call, name: &TriggerRef) -> Option<WireTrigger> {
     let catalog = call.api().ports.installed.current();
     let trigger = catalog.triggers().get(name)?;
-    let rules: Vec<RuleRef> = catalog.index().of_trigger(name).iter().map(|rule| rule.name.clone()).collect();
+    let rules = catalog.index().of_trigger(name).iter().map(|rule| &rule.name);
+    let rights = &allowed.holder().rights;
+    let rules: Vec<RuleRef> =
+        rules.filter(|rule| rights.include(Permission::RulesRead, &Target::in_pack_of(rule.as_str()))).cloned().collect();
     Some(WireTrigger::new(trigger, rules))
 }
 

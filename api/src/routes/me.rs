@@ -7,6 +7,7 @@ use ensue_engine::access::rights::Rights;
 use ensue_engine::access::state::Access;
 use ensue_engine::access::state::held::Held;
 use ensue_engine::explain::Explain;
+use ensue_engine::time::Timestamp;
 use thiserror::Error;
 
 use super::Routes;
@@ -80,22 +81,14 @@ fn answer(rights: &Rights, permission: Permission, target: Option<&Target<'_>>, 
 }
 
 /// Returns the grant by which an identity has a permission.
-fn grant_for(
-    access: &Access,
-    held: &Held,
-    permission: Permission,
-    target: Option<&Target<'_>>,
-    now: ensue_engine::time::Timestamp,
-) -> Option<WireBy> {
-    let id = held.identity?;
-    let identity = access.identity(&id)?;
-    access.grants_of(id, identity).filter(|(_, grant)| grant.until.is_none_or(|until| until > now)).find_map(|(id, grant)| {
+fn grant_for(access: &Access, held: &Held, permission: Permission, target: Option<&Target<'_>>, now: Timestamp) -> Option<WireBy> {
+    access.grants_to(held.identity).filter(|(_, grant)| grant.until.is_none_or(|until| until > now)).find_map(|(id, grant)| {
         let is_covered = match (&grant.on, target) {
             (None, _) => true,
             (Some(limit), Some(target)) => permission.is_limitable() && limit.covers(target),
             (Some(_), None) => false,
         };
-        let is_carried = access.permissions_of(&grant.role).contains(&permission);
+        let is_carried = access.scopes_of_role(&grant.role, None).iter().any(|scope| scope.permission == permission);
         (is_covered && is_carried).then(|| WireBy { grant: *id, role: grant.role.clone(), subject: grant.subject.to_string() })
     })
 }

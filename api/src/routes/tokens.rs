@@ -81,7 +81,14 @@ pub(super) fn declare(routes: &mut Routes) {
         Operation::new("token_rotate", "Replaces a token with a successor of the same name, and shows its secret once")
             .takes(Takes::Json { schema: schema_of::<WireRotation>, example: r#"{"overlap": "1h"}"#, presence: Presence::Optional })
             .gives::<WireNewToken<'static>>(201, "The successor is valid. The old token stays valid for the overlap.", MADE)
-            .refuses(&[(403, "forbidden"), (404, "not_found"), (409, "secret_shown"), (422, "body_invalid")]),
+            .refuses(&[
+                (403, "forbidden"),
+                (403, "beyond_own_rights"),
+                (404, "not_found"),
+                (409, "limit_reached"),
+                (409, "secret_shown"),
+                (422, "body_invalid"),
+            ]),
     );
     routes.delete::<TokensWrite>(
         "/tokens/{name}",
@@ -153,14 +160,16 @@ fn answer(name: &str, roles: &[String], made: &MadeToken) -> Outcome {
     Ok(respond::located(response, &format!("{}/tokens/{name}", crate::route::BASE)))
 }
 
-/// Replaces a token. A token may replace itself; for any other, the caller must be allowed to change tokens.
+/// Replaces a token. A token may replace itself, but not once it was replaced: otherwise a leaked one would live on. For
+/// any other, the caller must be allowed to change tokens.
 pub(super) async fn rotate(known: Known, mut call: Call) -> Outcome {
     let name = call.part("name").to_owned();
-    if known.holder().token != name {
-        Allowed::<TokensWrite>::demand(&*call.api().ports.access, call.request(), &Secrecy::ThingNamed(name.clone()))?;
-    }
     if call.before().await?.is_some() {
         return Err(SecretShown(name).into());
+    }
+    let current = call.api().ports.access.directory().token_named(&name).map(|(id, _)| id);
+    if current != Some(known.holder().id) {
+        Allowed::<TokensWrite>::demand(&*call.api().ports.access, call.request(), &Secrecy::ThingNamed(name.clone()))?;
     }
     let WireRotation { overlap } = call.json_or_nothing().await?;
     let overlap = overlap.map_or(OVERLAP_DEFAULT, |period| period.0);

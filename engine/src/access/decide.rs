@@ -6,8 +6,8 @@ use crate::access::permission::{BuiltInRole, Permission};
 use crate::access::scope::Scope;
 use crate::access::state::Token;
 use crate::command::{Answer, Decision, NewToken, Refusal, RotatedToken};
-use crate::fact::Fact;
-use crate::ids::TokenId;
+use crate::fact::{ByNoun, Fact};
+use crate::ids::{IdentityId, TokenId};
 use crate::names::KeyRef;
 use crate::record::{Actor, Draft, StreamId};
 use crate::state::State;
@@ -15,6 +15,10 @@ use crate::time::Timestamp;
 
 /// The maximum number of tokens.
 const TOKENS_MAX: usize = 50_000;
+/// The maximum number of tokens of one identity, so that they can be revoked together.
+const TOKENS_OF_IDENTITY_MAX: usize = 1_000;
+/// The maximum number of replaced tokens of one name that are still valid.
+pub const REPLACED_MAX: usize = 10;
 
 pub(crate) fn remove_key(state: &State, actor: &Actor, key: &KeyRef) -> Decision {
     if state.access().key(key).and_then(|versions| versions.current).is_none() {
@@ -29,11 +33,11 @@ pub(crate) fn add_token(state: &State, actor: &Actor, token: &NewToken, now: Tim
     if access.token_named(&token.name).is_some() {
         return Decision::Refused(Refusal::TokenNameTaken(token.name.clone()));
     }
-    if access.sizes().tokens >= TOKENS_MAX {
-        return Decision::Refused(Refusal::LimitReached { what: "tokens", max: TOKENS_MAX });
-    }
     if let Some(id) = token.identity.filter(|id| access.identity(id).is_none()) {
         return Decision::Refused(Refusal::NoIdentity(id.to_string()));
+    }
+    if let Some(refusal) = too_many(state, token.identity) {
+        return Decision::Refused(refusal);
     }
     if let Some(refusal) = beyond(state, actor, &passed_on(state, token, now), now) {
         return Decision::Refused(refusal);
@@ -41,22 +45,43 @@ pub(crate) fn add_token(state: &State, actor: &Actor, token: &NewToken, now: Tim
     done(added(token, actor))
 }
 
+/// Returns the refusal if there is no room for another token.
+fn too_many(state: &State, identity: Option<IdentityId>) -> Option<Refusal> {
+    let access = state.access();
+    if access.sizes().tokens >= TOKENS_MAX {
+        return Some(Refusal::LimitReached { what: "tokens", max: TOKENS_MAX });
+    }
+    let of_identity = || access.tokens().filter(|(_, token)| token.identity == identity).count();
+    (identity.is_some() && of_identity() >= TOKENS_OF_IDENTITY_MAX)
+        .then_some(Refusal::LimitReached { what: "tokens of one identity", max: TOKENS_OF_IDENTITY_MAX })
+}
+
 /// Returns the scopes that a new token carries: its own ones, or those of its roles or its identity.
 fn passed_on(state: &State, token: &NewToken, now: Timestamp) -> Vec<Scope> {
-    let access = state.access();
-    if let Some(scopes) = &token.scopes {
-        return scopes.clone();
-    }
-    // Every role but those of `OF_TOKENS` lets its holder answer the inquiries that ask it.
-    let is_asked = token.roles.iter().any(|role| !BuiltInRole::OF_TOKENS.iter().any(|known| known.name() == role.as_str()));
-    let asked = is_asked.then_some(Scope { permission: Permission::InquiriesAnswer, on: None });
-    let of_roles = token.roles.iter().filter_map(|role| role.parse().ok()).flat_map(|role| access.scopes_of_role(&role, None));
-    let of_identity = token.identity.and_then(|id| Some((id, access.identity(&id)?))).into_iter().flat_map(|(id, identity)| {
-        let in_force = access.grants_of(id, identity).filter(move |(_, grant)| grant.until.is_none_or(|until| until > now));
-        in_force.flat_map(|(_, grant)| access.scopes_of_role(&grant.role, grant.on.as_ref()))
-    });
-    of_roles.chain(of_identity).chain(asked).collect()
+    token.scopes.clone().unwrap_or_else(|| held_by(state, &token.roles, token.identity, now))
 }
+
+/// Returns the scopes that a token carries. A scope that this release does not know allows nothing.
+fn carried(state: &State, token: &Token, now: Timestamp) -> Vec<Scope> {
+    match &token.scopes {
+        Some(scopes) => scopes.iter().filter_map(|scope| scope.parse().ok()).collect(),
+        None => held_by(state, &token.roles, token.identity, now),
+    }
+}
+
+/// Returns the scopes that roles and an identity carry at a time, with what everyone may do.
+pub(super) fn held_by(state: &State, roles: &[String], identity: Option<IdentityId>, now: Timestamp) -> Vec<Scope> {
+    let access = state.access();
+    // Every role but those of `OF_TOKENS` lets its holder answer the inquiries that ask it.
+    let is_asked = roles.iter().any(|role| !BuiltInRole::OF_TOKENS.iter().any(|known| known.name() == role.as_str()));
+    let of_roles = roles.iter().filter_map(|role| role.parse().ok()).flat_map(|role| access.scopes_of_role(&role, None));
+    let in_force = access.grants_to(identity).filter(move |(_, grant)| grant.until.is_none_or(|until| until > now));
+    let of_grants = in_force.flat_map(|(_, grant)| access.scopes_of_role(&grant.role, grant.on.as_ref()));
+    of_roles.chain(of_grants).chain(is_asked.then_some(TO_ANSWER)).collect()
+}
+
+/// What lets a holder of any role, and a member of any group, answer the inquiries that ask it.
+pub(super) const TO_ANSWER: Scope = Scope { permission: Permission::InquiriesAnswer, on: None };
 
 fn added(token: &NewToken, actor: &Actor) -> Vec<Draft> {
     let NewToken { id, name, roles, identity, scopes, expires_at } = token;
@@ -69,11 +94,25 @@ fn added(token: &NewToken, actor: &Actor) -> Vec<Draft> {
     drafts
 }
 
-/// Replaces a token with a successor of the same name, roles, identity and scopes.
+/// Replaces a token with a successor of the same name, roles, identity and scopes. The holder of another token learns
+/// the secret of the successor, so it must be able to do what the token carries.
 pub(crate) fn rotate_token(state: &State, actor: &Actor, rotated: &RotatedToken, now: Timestamp) -> Decision {
     let Some((id, token)) = state.access().token_named(&rotated.name) else {
         return Decision::Refused(Refusal::NoToken(rotated.name.clone()));
     };
+    if token_of(state, actor) != Some(id)
+        && let Some(refusal) = beyond(state, actor, &carried(state, token, now), now)
+    {
+        return Decision::Refused(refusal);
+    }
+    let replaced = state.access().tokens().filter(|(_, old)| old.name == rotated.name && old.successor.is_some());
+    let (expired, valid): (Vec<_>, Vec<_>) = replaced.partition(|(_, old)| old.expires_at.is_some_and(|ends| ends <= now));
+    if valid.len() >= REPLACED_MAX {
+        return Decision::Refused(Refusal::LimitReached { what: "replaced tokens of this name that are still valid", max: REPLACED_MAX });
+    }
+    if let Some(refusal) = too_many(state, token.identity) {
+        return Decision::Refused(refusal);
+    }
     let Token { name, roles, identity, scopes, expires_at, .. } = token;
     // The lifetime stays the same, and begins again.
     let lifetime = expires_at.map(|ends| ends.unix_millis().saturating_sub(id.0.unix_millis()));
@@ -91,10 +130,7 @@ pub(crate) fn rotate_token(state: &State, actor: &Actor, rotated: &RotatedToken,
     if successor.identity.is_some() || successor.scopes.is_some() || successor.expires_at.is_some() {
         drafts.insert(1, draft(stream, actor, successor.into()));
     }
-    // A predecessor that expired is not needed any longer.
-    let expired = state.access().tokens().filter(|(_, old)| old.name == rotated.name && old.successor.is_some());
-    let expired = expired.filter(|(_, old)| old.expires_at.is_some_and(|ends| ends <= now));
-    drafts.extend(expired.map(|(id, _)| draft(StreamId::Token(*id), actor, TokenRevoked { id: *id }.into())));
+    drafts.extend(expired.into_iter().map(|(id, _)| draft(StreamId::Token(*id), actor, TokenRevoked { id: *id }.into())));
     done(drafts)
 }
 
@@ -112,7 +148,7 @@ pub(crate) fn revoke_token(state: &State, actor: &Actor, name: &str) -> Decision
 pub(crate) fn unless_last_admin(state: &State, name: &str, drafts: Vec<Draft>) -> Decision {
     let mut after = state.access().clone();
     drafts.iter().for_each(|draft| {
-        if let crate::fact::ByNoun::AccessFact(fact) = draft.fact.by_noun() {
+        if let ByNoun::AccessFact(fact) = draft.fact.by_noun() {
             after.apply(fact);
         }
     });
@@ -130,7 +166,8 @@ pub(crate) fn draft(stream: StreamId, actor: &Actor, fact: Fact) -> Draft {
     Draft { stream, begins: None, actor: actor.clone(), cause: None, trace: None, fact, body: None }
 }
 
-/// Returns the token of an actor, if it has one.
+/// Returns the token of an actor, if it has one. A token that was replaced has the name of its successor, so that the
+/// API decides which of them may replace itself.
 pub(crate) fn token_of(state: &State, actor: &Actor) -> Option<TokenId> {
     match actor {
         Actor::Token(name) => state.access().token_named(name).map(|(id, _)| id),

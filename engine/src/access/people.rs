@@ -2,7 +2,7 @@
 //!
 //! Nobody passes on what they may not do themselves, and somebody can always change access.
 
-use super::decide::{done, draft, token_of, unless_last_admin};
+use super::decide::{TO_ANSWER, done, draft, held_by, token_of, unless_last_admin};
 use crate::access::facts::{
     GrantAdded, GrantRemoved, IdentityAdded, IdentityDisabled, IdentityEnabled, IdentityErased, IdentityGroupsSet, IdentityKind,
     RoleRemoved, RoleSet, TokenRevoked,
@@ -64,7 +64,7 @@ pub(crate) fn set_groups(state: &State, actor: &Actor, id: IdentityId, groups: &
 /// Returns the scopes that members of the groups have by them. Inquiries can ask the members of any group.
 fn granted_to(state: &State, groups: &[GroupName]) -> Vec<Scope> {
     let access = state.access();
-    let asked = (!groups.is_empty()).then_some(Scope { permission: Permission::InquiriesAnswer, on: None });
+    let asked = (!groups.is_empty()).then_some(TO_ANSWER);
     let grants = access.grants().filter(|(_, grant)| matches!(&grant.subject, Subject::Group(group) if groups.contains(group)));
     grants.flat_map(|(_, grant)| access.scopes_of_role(&grant.role, grant.on.as_ref())).chain(asked).collect()
 }
@@ -76,11 +76,17 @@ fn ordered(groups: &[GroupName]) -> Vec<GroupName> {
     groups
 }
 
-/// Disables or enables an identity; nothing changes if it is so already.
-pub(crate) fn set_standing(state: &State, actor: &Actor, id: IdentityId, standing: Standing) -> Decision {
+/// Disables or enables an identity; nothing changes if it is so already. The caller may enable only an identity that may
+/// do no more than the caller.
+pub(crate) fn set_standing(state: &State, actor: &Actor, id: IdentityId, standing: Standing, now: Timestamp) -> Decision {
     let Some(identity) = state.access().identity(&id) else { return Decision::Refused(Refusal::NoIdentity(id.to_string())) };
     if identity.standing == standing {
         return done(Vec::new());
+    }
+    if standing == Standing::Enabled
+        && let Some(refusal) = beyond(state, actor, &held_by(state, &[], Some(id), now), now)
+    {
+        return Decision::Refused(refusal);
     }
     let fact = match standing {
         Standing::Disabled => IdentityDisabled { id }.into(),
@@ -109,8 +115,15 @@ pub(crate) fn set_role(state: &State, actor: &Actor, name: &RoleName, permission
     if BuiltInRole::named(name.as_str()).is_some() {
         return Decision::Refused(Refusal::RoleBuiltIn(name.clone()));
     }
-    if state.access().role(name).is_none() && state.access().sizes().roles >= ROLES_MAX {
-        return Decision::Refused(Refusal::LimitReached { what: "roles", max: ROLES_MAX });
+    if state.access().role(name).is_none() {
+        if state.access().sizes().roles >= ROLES_MAX {
+            return Decision::Refused(Refusal::LimitReached { what: "roles", max: ROLES_MAX });
+        }
+        // Tokens can have the name of a role that does not exist, for inquiries. They gain nothing by it unnoticed.
+        let tokens = tokens_with(state, name);
+        if tokens > 0 {
+            return Decision::Refused(Refusal::RoleInUse { role: name.clone(), grants: 0, tokens });
+        }
     }
     let scopes: Vec<Scope> = permissions.iter().map(|permission| Scope { permission: *permission, on: None }).collect();
     if let Some(refusal) = beyond(state, actor, &scopes, now) {
@@ -130,11 +143,16 @@ pub(crate) fn remove_role(state: &State, actor: &Actor, name: &RoleName) -> Deci
         return Decision::Refused(if is_built_in { Refusal::RoleBuiltIn(name.clone()) } else { Refusal::NoRole(name.clone()) });
     }
     let grants = access.grants().filter(|(_, grant)| grant.role == *name).count();
-    let tokens = access.tokens().filter(|(_, token)| token.roles.iter().any(|role| role == name.as_str())).count();
+    let tokens = tokens_with(state, name);
     if grants + tokens > 0 {
         return Decision::Refused(Refusal::RoleInUse { role: name.clone(), grants, tokens });
     }
     done(vec![draft(StreamId::Role(name.clone()), actor, RoleRemoved { name: name.clone() }.into())])
+}
+
+/// Returns the number of tokens with a role.
+fn tokens_with(state: &State, role: &RoleName) -> usize {
+    state.access().tokens().filter(|(_, token)| token.roles.iter().any(|one| one == role.as_str())).count()
 }
 
 /// Grants a role. The caller may grant only what it may do itself.
@@ -155,10 +173,12 @@ pub(crate) fn add_grant(state: &State, actor: &Actor, grant: &NewGrant, now: Tim
     if access.grants().filter(|(_, other)| other.subject == *subject).count() >= GRANTS_OF_SUBJECT_MAX {
         return Decision::Refused(Refusal::LimitReached { what: "grants of one subject", max: GRANTS_OF_SUBJECT_MAX });
     }
-    let scopes = access.scopes_of_role(role, on.as_ref());
+    let mut scopes = access.scopes_of_role(role, on.as_ref());
     if on.is_some() && scopes.is_empty() {
         return Decision::Refused(Refusal::RoleNotLimitable(role.clone()));
     }
+    // Inquiries can ask the holders of any role without a limit.
+    scopes.extend(on.is_none().then_some(TO_ANSWER));
     if let Some(refusal) = beyond(state, actor, &scopes, now) {
         return Decision::Refused(refusal);
     }

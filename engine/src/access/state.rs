@@ -192,7 +192,8 @@ impl Access {
         }
     }
 
-    pub(crate) fn apply_key(&mut self, fact: KeyFact<'_>) {
+    /// Folds a fact about a key that is set.
+    pub fn apply_key(&mut self, fact: KeyFact<'_>) {
         self.keys.apply(fact);
     }
 }

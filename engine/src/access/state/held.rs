@@ -54,54 +54,57 @@ impl Access {
             valid_until: token.expires_at,
         };
         token.roles.iter().for_each(|role| self.add_role_of_token(&mut held.rights, role));
-        match token.identity {
-            Some(id) => {
-                let identity = self.identity(&id).ok_or(NotHeld::Unknown)?;
-                if identity.standing == Standing::Disabled {
-                    return Err(NotHeld::Disabled);
-                }
-                held.roles.extend(identity.groups.iter().map(ToString::to_string));
-                self.grants_of(id, identity).for_each(|(_, grant)| self.add_grant(&mut held, grant, now));
-            }
-            None => self.grants.iter().filter(|(_, grant)| grant.subject == Subject::Everyone).for_each(|(_, grant)| {
-                self.add_grant(&mut held, grant, now);
-            }),
+        if let Some(id) = token.identity {
+            held.roles.extend(self.enabled(id)?.groups.iter().map(ToString::to_string));
         }
-        held.roles.sort();
-        held.roles.dedup();
+        self.grants_to(token.identity).for_each(|(_, grant)| self.add_grant(&mut held, grant, now));
         if let Some(scopes) = &token.scopes {
             // A scope that this release does not know allows nothing.
             let known: Vec<Scope> = scopes.iter().filter_map(|scope| scope.parse().ok()).collect();
+            if token.identity.is_none() && token.roles.is_empty() {
+                // Nothing else says what the token may do.
+                known.iter().for_each(|scope| held.rights.add(scope.permission, scope.on.as_ref()));
+            }
             held.rights = held.rights.within(&known);
         }
+        held.roles.sort();
+        held.roles.dedup();
         Ok(held)
     }
 
     /// Returns what an identity may do at a time, whatever its credential.
     pub fn rights_of(&self, id: IdentityId, now: Timestamp) -> Result<Held, NotHeld> {
-        let identity = self.identity(&id).ok_or(NotHeld::Unknown)?;
-        if identity.standing == Standing::Disabled {
-            return Err(NotHeld::Disabled);
-        }
+        let groups = &self.enabled(id)?.groups;
         let mut held = Held {
             name: id.to_string(),
             identity: Some(id),
-            roles: identity.groups.iter().map(ToString::to_string).collect(),
+            roles: groups.iter().map(ToString::to_string).collect(),
             rights: Rights::default(),
             expires_at: None,
             valid_until: None,
         };
-        self.grants_of(id, identity).for_each(|(_, grant)| self.add_grant(&mut held, grant, now));
+        self.grants_to(Some(id)).for_each(|(_, grant)| self.add_grant(&mut held, grant, now));
         Ok(held)
     }
 
-    /// Returns the grants that concern an identity.
-    pub fn grants_of<'a>(&'a self, id: IdentityId, identity: &'a Identity) -> impl Iterator<Item = (&'a GrantId, &'a Grant)> {
-        self.grants.iter().filter(move |(_, grant)| match &grant.subject {
-            Subject::Identity(of) => *of == id,
-            Subject::Group(group) => identity.groups.contains(group),
+    /// Returns an identity whose credentials are accepted.
+    fn enabled(&self, id: IdentityId) -> Result<&Identity, NotHeld> {
+        let identity = self.identity(&id).ok_or(NotHeld::Unknown)?;
+        if identity.standing == Standing::Enabled { Ok(identity) } else { Err(NotHeld::Disabled) }
+    }
+
+    /// Returns the grants to an identity, by itself, its groups or everyone; without an identity, those to everyone.
+    pub fn grants_to(&self, id: Option<IdentityId>) -> impl Iterator<Item = (&GrantId, &Grant)> {
+        self.grants.iter().filter(move |(_, grant)| self.concerns(&grant.subject, id))
+    }
+
+    /// Returns true if an identity is a subject; without an identity, whether everyone is.
+    fn concerns(&self, subject: &Subject, id: Option<IdentityId>) -> bool {
+        match subject {
+            Subject::Identity(of) => Some(*of) == id,
+            Subject::Group(group) => id.and_then(|id| self.identity(&id)).is_some_and(|identity| identity.groups.contains(group)),
             Subject::Everyone => true,
-        })
+        }
     }
 
     /// Returns the scopes that a role carries.
@@ -126,16 +129,8 @@ impl Access {
             .filter(|(_, grant)| grant.role.as_str() == ADMIN && grant.on.is_none() && grant.until.is_none())
             .map(|(_, grant)| &grant.subject)
             .collect();
-        let is_admin = |id: &IdentityId| {
-            self.identity(id).filter(|identity| identity.standing == Standing::Enabled).is_some_and(|identity| {
-                granted.iter().any(|subject| match subject {
-                    Subject::Identity(of) => of == id,
-                    Subject::Group(group) => identity.groups.contains(group),
-                    Subject::Everyone => true,
-                })
-            })
-        };
-        self.tokens.iter().map(|(_, token)| token).filter(is_lasting).any(|token| match &token.identity {
+        let is_admin = |id: IdentityId| self.enabled(id).is_ok() && granted.iter().any(|subject| self.concerns(subject, Some(id)));
+        self.tokens.iter().map(|(_, token)| token).filter(is_lasting).any(|token| match token.identity {
             Some(id) => is_admin(id),
             None => token.roles.iter().any(|role| role == ADMIN),
         })
