@@ -1,4 +1,4 @@
-//! Parses times as people write them: a timestamp, or how long ago it was, or how long it is until then.
+//! Parses times as people write them: a timestamp, a date, how long ago it was, or how long it is from now.
 
 use std::time::Duration;
 
@@ -14,15 +14,6 @@ pub(crate) fn moment_of(text: &str) -> Result<Timestamp, String> {
     let ago = while_of(text).ok_or("write a time like 2026-03-28T12:00:00Z, or how long ago: 30d, 12h, 10m")?;
     let now = this_machine::now();
     Ok(Timestamp::from_micros(now.micros().saturating_sub(i64::try_from(ago.as_micros()).unwrap_or(i64::MAX))))
-}
-
-/// Parses a timestamp, or how long it is until then.
-pub(crate) fn moment_ahead(text: &str) -> Result<Timestamp, String> {
-    if let Ok(time) = text.parse() {
-        return Ok(time);
-    }
-    let ahead = while_of(text).ok_or("write a time like 2027-03-28T12:00:00Z, or how long until then: 90d, 12h, 10m")?;
-    Ok(this_machine::now().plus_millis(u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX)))
 }
 
 /// Parses a duration, also in days. Returns `None` if the text has another form.

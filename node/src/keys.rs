@@ -4,7 +4,7 @@
 //! it stays in the vault until the overlap of a rotation ends. A version in the vault that nothing needs comes
 //! from an interrupted change, and is destroyed at the start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -14,7 +14,7 @@ use ensue_engine::access::state::Access;
 use ensue_engine::command::{Answer, Ask, Command, KeyRotation, Refusal};
 use ensue_engine::fact::{AccessFact, ByNoun, KeyFact};
 use ensue_engine::names::KeyRef;
-use ensue_engine::ports::{Committed, Secret, Vault, VaultError};
+use ensue_engine::ports::{Committed, Secret, SubmitError, Vault, VaultError};
 use ensue_engine::record::Record;
 use ensue_engine::time::Timestamp;
 use ensue_executor::ports::KeyError;
@@ -42,13 +42,24 @@ pub struct AcceptedValues {
 }
 
 impl KeyRing {
-    /// Starts from the state, and destroys the versions in the vault that nothing needs at this time.
-    pub fn open_vault(vault: Arc<dyn Vault>, access: &Access, now: Timestamp) -> Result<Self, VaultError> {
-        let versions: BTreeMap<KeyRef, KeyVersions> = access.keys().map(|(key, versions)| (key.clone(), *versions)).collect();
+    /// Starts from the state, and destroys the versions in the vault that are neither current nor the one before.
+    /// Whether an overlap has ended is left to [`destroy_ended`](Self::destroy_ended): the clock may be wrong at a start.
+    pub fn open_vault(vault: Arc<dyn Vault>, access: &Access) -> Result<Self, VaultError> {
+        let mut versions: BTreeMap<KeyRef, KeyVersions> = access.keys().map(|(key, versions)| (key.clone(), *versions)).collect();
+        let mut stored = BTreeSet::new();
         for (key, version) in vault.key_versions()? {
-            if !versions.get(&key).is_some_and(|versions| versions.needs(version, now)) {
+            let is_needed = |versions: &KeyVersions| {
+                versions.current == Some(version) || versions.previous.is_some_and(|previous| previous.version == version)
+            };
+            if versions.get(&key).is_some_and(is_needed) {
+                stored.insert((key, version));
+            } else {
                 vault.destroy_key(&key, version)?;
             }
+        }
+        // A value that was destroyed when its overlap ended stays destroyed, even if the clock was set back since.
+        for (key, versions) in &mut versions {
+            versions.previous = versions.previous.filter(|previous| stored.contains(&(key.clone(), previous.version)));
         }
         Ok(Self { vault, versions: RwLock::new(versions), opened: RwLock::default(), uses: AtomicU64::new(0) })
     }
@@ -63,7 +74,11 @@ impl KeyRing {
     pub fn accepted(&self, key: &KeyRef, now: Timestamp) -> Result<AcceptedValues, VaultError> {
         let versions = self.versions(key);
         let Some(current) = versions.current else { return Ok(AcceptedValues::default()) };
-        let previous = versions.accepted_before(now).map(|version| self.open_version(key, version)).transpose()?;
+        // The current value counts even if the one before it cannot be opened.
+        let previous = versions.accepted_before(now).and_then(|version| {
+            let opened = self.open_version(key, version);
+            opened.inspect_err(|error| tracing::warn!(%key, version, %error, "the key's previous value is not accepted")).ok()
+        });
         Ok(AcceptedValues { current: Some(self.open_version(key, current)?), previous })
     }
 
@@ -102,7 +117,12 @@ impl KeyRing {
             return Err(VaultError::Integrity(key.to_string()));
         };
         let secret = Arc::new(secret);
-        self.opened.write().unwrap_or_else(PoisonError::into_inner).insert(name, secret.clone());
+        let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        // Kept only if the key was not changed meanwhile: nothing would remove it then.
+        let versions = self.versions(key);
+        if versions.current == Some(version) || versions.previous.is_some_and(|previous| previous.version == version) {
+            opened.insert(name, secret.clone());
+        }
         Ok(secret)
     }
 
@@ -162,20 +182,55 @@ pub struct NodeKeys {
     pub setting: Mutex<()>,
 }
 
+/// How the current value of a key is replaced.
+struct Replacement {
+    before: KeyVersions,
+    ask: Ask,
+    /// The version before it that is still accepted.
+    kept: Option<u32>,
+}
+
 impl NodeKeys {
+    /// Seals a value under the next version, and asks for the change that makes it current. Of the values before
+    /// it, only the kept one stays. A value that no record needs is destroyed.
+    fn replace(&self, key: &KeyRef, value: &Secret, by: &OnBehalf, replacement: Replacement) -> Result<SetKey, Declined> {
+        let Replacement { before, ask, kept } = replacement;
+        let version = before.newest + 1;
+        self.ring.vault.put_key(key, version, value)?;
+        let asked = self.submit(by, ask);
+        let is_repeat = matches!(&asked, Ok(committed) if matches!(committed.answer, Answer::Before(_)));
+        // If the outcome is unknown, the log may have the record.
+        let is_refused = matches!(&asked, Err(error) if !matches!(error, SubmitError::Unknown));
+        if (is_repeat || is_refused)
+            && let Err(error) = self.ring.vault.destroy_key(key, version)
+        {
+            tracing::warn!(%key, version, %error, "a value that is not used stays in the vault until the next start");
+        }
+        let committed = asked?;
+        if is_repeat {
+            return Ok(SetKey { version: before.current.unwrap_or(before.newest), committed });
+        }
+        self.destroy_unneeded(key, before, kept);
+        Ok(SetKey { version, committed })
+    }
+
     fn ask(&self, by: &OnBehalf, ask: Ask) -> Result<Committed, Declined> {
+        Ok(self.submit(by, ask)?)
+    }
+
+    fn submit(&self, by: &OnBehalf, ask: Ask) -> Result<Committed, SubmitError> {
         let ask = match by.request.clone() {
             Some(request) => Ask::Once { request, ask: Box::new(ask) },
             None => ask,
         };
-        Ok(self.sequencer.ask(Command { actor: by.actor.clone(), trace: by.trace.clone(), ask })?)
+        self.sequencer.ask(Command { actor: by.actor.clone(), trace: by.trace.clone(), ask })
     }
 
     /// Destroys the values of a key that nothing needs after a change. A failure is only logged: the key is
     /// changed, and an error would make callers doubt that.
-    fn destroy_unneeded(&self, key: &KeyRef, before: KeyVersions, kept: &[Option<u32>]) {
+    fn destroy_unneeded(&self, key: &KeyRef, before: KeyVersions, kept: Option<u32>) {
         let versions = [before.current, before.previous.map(|previous| previous.version)];
-        for version in versions.into_iter().flatten().filter(|version| !kept.contains(&Some(*version))) {
+        for version in versions.into_iter().flatten().filter(|version| kept != Some(*version)) {
             if let Err(error) = self.ring.vault.destroy_key(key, version) {
                 tracing::warn!(%key, version, %error, "the key's old value stays in the vault until the next start");
             }
@@ -187,11 +242,8 @@ impl KeyWriter for NodeKeys {
     fn set(&self, key: &KeyRef, new: NewValue, by: &OnBehalf) -> Result<SetKey, Declined> {
         let _one_at_a_time = self.setting.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.ring.versions(key);
-        let version = before.newest + 1;
-        self.ring.vault.put_key(key, version, &new.value)?;
-        let committed = self.ask(by, Ask::SetKey { key: key.clone(), version, expires_at: new.expires_at })?;
-        self.destroy_unneeded(key, before, &[]);
-        Ok(SetKey { version, committed })
+        let ask = Ask::SetKey { key: key.clone(), version: before.newest + 1, expires_at: new.expires_at };
+        self.replace(key, &new.value, by, Replacement { before, ask, kept: None })
     }
 
     fn rotate(&self, key: &KeyRef, new: NewValue, overlap_millis: u64, by: &OnBehalf) -> Result<SetKey, Declined> {
@@ -200,18 +252,9 @@ impl KeyWriter for NodeKeys {
         if before.current.is_none() {
             return Err(Refusal::NoKey(key.clone()).into());
         }
-        let version = before.newest + 1;
-        self.ring.vault.put_key(key, version, &new.value)?;
-        let rotation = KeyRotation { key: key.clone(), version, overlap_millis, expires_at: new.expires_at };
-        let committed = self.ask(by, Ask::RotateKey(rotation))?;
-        if let Answer::Before(_) = committed.answer {
-            // An earlier request with the same idempotency key has rotated it: this value is not used.
-            self.ring.vault.destroy_key(key, version)?;
-            return Ok(SetKey { version: before.current.unwrap_or(before.newest), committed });
-        }
         let kept = if overlap_millis > 0 { before.current } else { None };
-        self.destroy_unneeded(key, before, &[kept]);
-        Ok(SetKey { version, committed })
+        let rotation = KeyRotation { key: key.clone(), version: before.newest + 1, overlap_millis, expires_at: new.expires_at };
+        self.replace(key, &new.value, by, Replacement { before, ask: Ask::RotateKey(rotation), kept })
     }
 
     fn reveal(&self, key: &KeyRef, version: Option<u32>, by: &OnBehalf) -> Result<RevealedKey, Declined> {
@@ -232,16 +275,18 @@ impl KeyWriter for NodeKeys {
         let _one_at_a_time = self.setting.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.ring.versions(key);
         let committed = self.ask(by, Ask::RemoveKey { key: key.clone() })?;
-        self.destroy_unneeded(key, before, &[]);
+        self.destroy_unneeded(key, before, None);
         Ok(committed)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use ensue_engine::access::facts::KeySet;
+    use ensue_engine::access::keys::facts::KeyRotated;
     use ensue_engine::command::Answer;
     use ensue_engine::ids::{Id, IdentityId, LogId, TokenId};
-    use ensue_engine::ports::{Reply, Submit, SubmitError};
+    use ensue_engine::ports::{Reply, Submit};
     use ensue_engine::record::{Actor, Position};
     use ensue_store::master_key::MasterKey;
     use ensue_store::memory::MemoryVault;
@@ -312,7 +357,7 @@ mod tests {
     #[test]
     fn key_change_in_the_log_succeeds_even_if_the_vault_keeps_an_old_value() {
         let vault = Stuck(MemoryVault::new(LogId(Id::root(Timestamp::default(), 1)), MasterKey::from_bytes([7; 32])));
-        let ring = Arc::new(KeyRing::open_vault(Arc::new(vault), &Access::default(), Timestamp::default()).unwrap());
+        let ring = Arc::new(KeyRing::open_vault(Arc::new(vault), &Access::default()).unwrap());
         let keys = NodeKeys { ring, sequencer: Arc::new(Taken), clock: Arc::new(SystemClock::default()), setting: Mutex::new(()) };
         let key: KeyRef = "demo.k".parse().unwrap();
         let by = OnBehalf { actor: Actor::Operator, trace: None, request: None };
@@ -324,5 +369,32 @@ mod tests {
             keys.ring.change(&key, KeyVersions::set(version));
         }
         assert_eq!(keys.remove(&key, &by).unwrap().position, Position(1));
+    }
+
+    #[test]
+    fn value_before_a_rotation_is_destroyed_when_its_overlap_ends_and_stays_destroyed() {
+        let until = Timestamp::from_micros(60_000_000);
+        let key: KeyRef = "demo.k".parse().unwrap();
+        let mut access = Access::default();
+        access.apply(AccessFact::KeySet(&KeySet { key: key.clone(), version: 1 }));
+        access.apply_key(KeyFact::KeyRotated(&KeyRotated { key: key.clone(), version: 2, previous_until: Some(until) }));
+        let vault = Arc::new(MemoryVault::new(LogId(Id::root(Timestamp::default(), 1)), MasterKey::from_bytes([7; 32])));
+        for version in [1, 2] {
+            vault.put_key(&key, version, &Secret::new(vec![u8::try_from(version).unwrap()])).unwrap();
+        }
+        let ring = KeyRing::open_vault(vault.clone(), &access).unwrap();
+        let before = Timestamp::from_micros(59_999_999);
+
+        ring.destroy_ended(before);
+        assert_eq!(ring.accepted(&key, before).unwrap().previous.unwrap().reveal(), [1]);
+
+        ring.destroy_ended(until);
+        assert_eq!(vault.key_versions().unwrap(), [(key.clone(), 2)]);
+
+        // The clock was set back, and the node starts again.
+        let ring = KeyRing::open_vault(vault, &access).unwrap();
+        let accepted = ring.accepted(&key, before).unwrap();
+        assert_eq!(accepted.current.unwrap().reveal(), [2]);
+        assert!(accepted.previous.is_none());
     }
 }

@@ -88,6 +88,15 @@ enum LifetimeInvalid {
     Expiry,
 }
 
+/// Why a new value is refused.
+const OF_A_NEW_VALUE: &[(u16, &str)] = &[
+    (409, "key_version_old"),
+    (413, "key_value_invalid"),
+    (422, "key_value_invalid"),
+    (422, "key_lifetime_invalid"),
+    (503, "vault_unavailable"),
+];
+
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<KeysRead>(
@@ -112,13 +121,7 @@ pub(super) fn declare(routes: &mut Routes) {
             })
             .gives::<WireSetKey>(201, "The key was set for the first time.", SET)
             .gives::<WireSetKey>(200, "The value of the key was replaced.", SET)
-            .refuses(&[
-                (409, "key_version_old"),
-                (413, "key_value_invalid"),
-                (422, "key_value_invalid"),
-                (422, "key_lifetime_invalid"),
-                (503, "vault_unavailable"),
-            ])
+            .refuses(OF_A_NEW_VALUE)
             .heeds_conditions(Conditional::MakingOrChange),
     );
     routes.get::<KeysRead>(
@@ -134,13 +137,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Operation::new("key_rotate", "Replaces the value of a key, and accepts the value before it for a while")
             .takes_json::<WireKeyRotation>(r#"{"generate": {"bytes": 32}, "overlap": "24h"}"#)
             .gives::<WireSetKey>(200, "The value of the key was replaced.", SET)
-            .refuses(&[
-                (409, "key_version_old"),
-                (413, "key_value_invalid"),
-                (422, "key_value_invalid"),
-                (422, "key_lifetime_invalid"),
-                (503, "vault_unavailable"),
-            ])
+            .refuses(OF_A_NEW_VALUE)
             .heeds_conditions(Conditional::Change),
     );
     routes.post::<KeysReveal>(

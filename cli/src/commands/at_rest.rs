@@ -165,7 +165,7 @@ impl Directory {
         Ok(String::from_utf8_lossy(token.reveal()).into_owned())
     }
 
-    /// Makes an identity an administrator again, and returns the complete token of it, likewise.
+    /// Makes an identity an administrator again: creates it if needed, and returns a new token of it, only this once.
     pub(super) fn recover(&mut self, name: &str) -> Result<String, Failure> {
         let token = self.offline.recover(name).map_err(|error| told(&error))?;
         Ok(String::from_utf8_lossy(token.reveal()).into_owned())

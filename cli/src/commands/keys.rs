@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{MASKED_BYTES_MIN, masked_part};
 use ensue_engine::time::{Timestamp, duration_text};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::at_rest::AtRest;
 use super::{Asking, read_input, wait_for};
-use crate::ago::{moment_ahead, while_of};
+use crate::ago::{deadline_of, while_of};
 use crate::client::segment;
 use crate::report::{Exit, Failure, Outcome, is_interactive, tell};
 use crate::table::{Column, cell, time};
@@ -43,12 +43,8 @@ Examples:
     Set {
         /// The key.
         key: KeyRef,
-        /// The file with the value. One line break at the end is ignored.
-        #[arg(long, value_name = "FILE")]
-        file: Option<PathBuf>,
-        /// When the value expires: a time, or how long until then. A rule can react 14 days before.
-        #[arg(long, value_name = "WHEN", value_parser = moment_ahead)]
-        expires: Option<Timestamp>,
+        #[command(flatten)]
+        new: NewValue,
         #[command(flatten)]
         at_rest: AtRest,
     },
@@ -67,12 +63,8 @@ Examples:
         /// Have the node generate a value with so many random bytes, written as hexadecimal digits.
         #[arg(long, value_name = "BYTES", conflicts_with = "file", value_parser = clap::value_parser!(u16).range(16..=1024))]
         generate: Option<u16>,
-        /// The file with the value. One line break at the end is ignored.
-        #[arg(long, value_name = "FILE")]
-        file: Option<PathBuf>,
-        /// When the value expires: a time, or how long until then. A rule can react 14 days before.
-        #[arg(long, value_name = "WHEN", value_parser = moment_ahead)]
-        expires: Option<Timestamp>,
+        #[command(flatten)]
+        new: NewValue,
         #[command(flatten)]
         at_rest: AtRest,
     },
@@ -142,10 +134,21 @@ const VERSION_COLUMNS: &[Column] = &[
     Column::cut("BY", |version| cell(version, "set_by")),
 ];
 
+/// A new value of a key, from a file unless it is typed or generated.
+#[derive(Debug, Args)]
+pub(crate) struct NewValue {
+    /// The file with the value. One line break at the end is ignored.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// When the value expires: a time, or how long from now. A rule can react 14 days before.
+    #[arg(long, value_name = "WHEN", value_parser = deadline_of)]
+    expires: Option<Timestamp>,
+}
+
 impl Keys {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
         match self {
-            Self::Set { key, file, expires, at_rest } => {
+            Self::Set { key, new: NewValue { file, expires }, at_rest } => {
                 let value = value(&key, file.as_deref(), "set")?;
                 let is_masked = masked_part(&value).is_some();
                 match at_rest.open()? {
@@ -156,7 +159,7 @@ impl Keys {
                 note_masking(is_masked);
                 Ok(())
             }
-            Self::Rotate { key, overlap, generate, file, expires, at_rest } => {
+            Self::Rotate { key, overlap, generate, new: NewValue { file, expires }, at_rest } => {
                 let new = match generate {
                     Some(bytes) => New::Generated(bytes),
                     None => New::Given(value(&key, file.as_deref(), "rotate")?),

@@ -25,10 +25,12 @@ pub(super) async fn tick(clock: Arc<dyn Clock>, handle: SequencerHandle, outside
         seconds.tick().await;
         note_clock_step(&*clock, &handle);
         let (outside, keys, now) = (outside.clone(), keys.clone(), clock.now());
+        // After a step of the clock, overlaps end only once it is known that the clock is right.
+        let is_due = second % KEYS_SECONDS == KEYS_SECONDS - 1 && handle.gauges().held(now).is_none();
         // Both may wait for the disk.
         let work = move || {
             outside.flush();
-            if second % KEYS_SECONDS == 0 {
+            if is_due {
                 keys.destroy_ended(now);
             }
         };
