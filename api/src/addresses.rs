@@ -2,19 +2,33 @@
 //!
 //! What is limited by address is decided elsewhere.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::http::{HeaderMap, HeaderName, header};
+use ensue_derive::Names;
 use ipnet::IpNet;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// The header in which trusted proxies report their clients. The other one is ignored: a proxy that sets one header passes
+/// the other on as the client sent it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Names)]
+pub enum ProxyHeader {
+    /// `X-Forwarded-For`, with `X-Forwarded-Proto`.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
 
 /// Which addresses are proxies that report their clients, and which have no limits for an address.
 #[derive(Clone, Debug, Default)]
 pub struct Addresses {
     trusted: Vec<IpNet>,
     unlimited: Vec<IpNet>,
+    reported_in: ProxyHeader,
 }
 
 /// Who sent a request, and how.
@@ -24,6 +38,8 @@ pub(crate) struct Sender {
     pub(crate) address: IpAddr,
     /// The scheme that the client used.
     pub(crate) scheme: Scheme,
+    /// The network whose limits apply to the request, if any do.
+    pub(crate) limited_as: Option<IpAddr>,
 }
 
 /// How a request was sent.
@@ -46,26 +62,38 @@ impl Scheme {
 }
 
 impl Addresses {
-    /// Creates the addresses of a node with these trusted proxies. Callers on its own machine have no limits for an address.
-    pub fn trusting(trusted: Vec<IpNet>) -> Self {
+    /// Creates the addresses of a node with these trusted proxies, which report their clients in this header. Callers on its
+    /// own machine have no limits for an address.
+    pub fn trusting(trusted: Vec<IpNet>, reported_in: ProxyHeader) -> Self {
         let loopback = ["127.0.0.0/8", "::1/128"].map(|network| network.parse().expect("it is a network"));
-        Self { trusted, unlimited: loopback.to_vec() }
+        Self { trusted, unlimited: loopback.to_vec(), reported_in }
     }
 
-    /// Reports whether requests and connections of an address are limited.
+    /// Reports whether connections from an address are limited.
     pub(crate) fn are_limited(&self, address: IpAddr) -> bool {
         !contain(&self.trusted, address) && !contain(&self.unlimited, address)
     }
 
     /// Returns the sender of a request on a connection from `peer`. A trusted proxy adds the address that it got the request from
-    /// at the end of `Forwarded`, or of `X-Forwarded-For`. From there, the first address that is not a trusted proxy is the
-    /// client's; anything before it may be invented.
+    /// at the end of its header. From there, the first address that is not a trusted proxy is the client's; anything before
+    /// it may be invented. A request that a proxy passes on is always limited, by the last address that is known.
     pub(crate) fn sender(&self, peer: IpAddr, scheme: Scheme, headers: &HeaderMap) -> Sender {
-        let mut sender = Sender { address: peer.to_canonical(), scheme };
+        let mut sender = self.reported(peer, scheme, headers);
+        let is_passed_on =
+            contain(&self.trusted, peer) && [header::FORWARDED, X_FORWARDED_FOR].iter().any(|name| headers.contains_key(name));
+        sender.limited_as = (is_passed_on || self.are_limited(peer)).then(|| network_of(sender.address));
+        sender
+    }
+
+    fn reported(&self, peer: IpAddr, scheme: Scheme, headers: &HeaderMap) -> Sender {
+        let mut sender = Sender { address: peer.to_canonical(), scheme, limited_as: None };
         if !contain(&self.trusted, peer) {
             return sender;
         }
-        let hops = if headers.contains_key(header::FORWARDED) { forwarded(headers) } else { x_forwarded(headers) };
+        let hops = match self.reported_in {
+            ProxyHeader::XForwardedFor => x_forwarded(headers),
+            ProxyHeader::Forwarded => forwarded(headers),
+        };
         for hop in hops.into_iter().rev() {
             sender.scheme = if scheme == Scheme::Https { scheme } else { hop.scheme };
             let Some(address) = hop.from else { break };
@@ -105,8 +133,14 @@ struct Hop {
 
 /// Parses `Forwarded` (RFC 7239).
 fn forwarded(headers: &HeaderMap) -> Vec<Hop> {
-    let values = headers.get_all(header::FORWARDED).iter().map(|value| value.to_str().unwrap_or_default());
-    values.flat_map(|value| split(value, ',')).map(hop_of).collect()
+    let elements = |value: Cow<'_, str>| split(&value, ',').into_iter().map(hop_of).collect::<Vec<_>>();
+    texts(headers, &header::FORWARDED).flat_map(elements).collect()
+}
+
+/// Returns the values of a header. Bytes that are not text become characters that no address has, so that they hide nothing
+/// that comes after them.
+fn texts<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl DoubleEndedIterator<Item = Cow<'a, str>> + use<'a> {
+    headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()))
 }
 
 fn hop_of(element: &str) -> Hop {
@@ -125,10 +159,10 @@ fn hop_of(element: &str) -> Hop {
 
 /// Parses the headers that proxies used before `Forwarded`. Only one scheme is known: that of the last proxy.
 fn x_forwarded(headers: &HeaderMap) -> Vec<Hop> {
-    let texts = |name| headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default());
-    let scheme =
-        texts(X_FORWARDED_PROTO).flat_map(|value| value.split(',')).next_back().map_or(Scheme::Http, |last| scheme_of(last.trim()));
-    texts(X_FORWARDED_FOR).flat_map(|value| value.split(',')).map(|value| Hop { from: address(value.trim()), scheme }).collect()
+    let last = texts(headers, &X_FORWARDED_PROTO).next_back();
+    let scheme = last.map_or(Scheme::Http, |text| scheme_of(text.rsplit(',').next().unwrap_or_default().trim()));
+    let hops = |text: Cow<'_, str>| text.split(',').map(|hop| Hop { from: address(hop.trim()), scheme }).collect::<Vec<_>>();
+    texts(headers, &X_FORWARDED_FOR).flat_map(hops).collect()
 }
 
 fn scheme_of(text: &str) -> Scheme {
@@ -142,7 +176,8 @@ fn address(text: &str) -> Option<IpAddr> {
     read.map(|address: IpAddr| address.to_canonical())
 }
 
-/// Splits a text at a separator outside of quotes.
+/// Splits a text at a separator outside of quotes. If a quote is left open, quotes mean nothing: otherwise a client could hide
+/// the proxy's entry in a quote of its own.
 fn split(text: &str, separator: char) -> Vec<&str> {
     let (mut parts, mut begin, mut is_quoted, mut is_escaped) = (Vec::new(), 0, false, false);
     for (at, character) in text.char_indices() {
@@ -157,55 +192,77 @@ fn split(text: &str, separator: char) -> Vec<&str> {
             _ => {}
         }
     }
+    if is_quoted {
+        return text.split(separator).collect();
+    }
     parts.push(&text[begin..]);
     parts
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
     use proptest::prelude::*;
 
+    use super::ProxyHeader::{Forwarded, XForwardedFor};
     use super::*;
 
-    fn addresses() -> Addresses {
-        Addresses::trusting(vec!["10.0.0.0/8".parse().unwrap(), "2001:db8:f::/48".parse().unwrap()])
+    fn addresses(reported_in: ProxyHeader) -> Addresses {
+        Addresses::trusting(vec!["10.0.0.0/8".parse().unwrap(), "2001:db8:f::/48".parse().unwrap()], reported_in)
     }
 
-    fn sender(peer: &str, headers: &[(&'static str, &str)]) -> (String, Scheme) {
+    fn sent(reported_in: ProxyHeader, peer: &str, headers: &[(&'static str, &[u8])]) -> Sender {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
-            map.append(*name, value.parse().unwrap());
+            map.append(*name, HeaderValue::from_bytes(value).unwrap());
         }
-        let Sender { address, scheme } = addresses().sender(peer.parse().unwrap(), Scheme::Http, &map);
-        (address.to_string(), scheme)
+        addresses(reported_in).sender(peer.parse().unwrap(), Scheme::Http, &map)
+    }
+
+    fn from(peer: &str, headers: &[(&'static str, &str)]) -> String {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+        sent(XForwardedFor, peer, &headers).address.to_string()
     }
 
     #[test]
     fn reported_address_is_ignored_unless_a_trusted_proxy_reports_it() {
-        for name in ["forwarded", "x-forwarded-for"] {
-            let value = if name == "forwarded" { "for=127.0.0.1;proto=https" } else { "127.0.0.1" };
-            assert_eq!(sender("192.0.2.7", &[(name, value)]), ("192.0.2.7".to_owned(), Scheme::Http), "{name}");
+        for (reported_in, name, value) in
+            [(Forwarded, "forwarded", "for=127.0.0.1;proto=https"), (XForwardedFor, "x-forwarded-for", "127.0.0.1")]
+        {
+            let sender = sent(reported_in, "192.0.2.7", &[(name, value.as_bytes())]);
+            assert_eq!((sender.address.to_string().as_str(), sender.scheme), ("192.0.2.7", Scheme::Http), "{name}");
         }
-        assert_eq!(sender("10.0.0.1", &[]).0, "10.0.0.1");
-        assert_eq!(sender("10.0.0.1", &[("x-forwarded-for", "192.0.2.7")]).0, "192.0.2.7");
-        assert_eq!(sender("::ffff:10.0.0.1", &[("x-forwarded-for", "192.0.2.7")]).0, "192.0.2.7");
-        assert_eq!(sender("10.0.0.1", &[("x-real-ip", "192.0.2.7"), ("x-original-url", "/admin")]).0, "10.0.0.1");
+        assert_eq!(from("10.0.0.1", &[]), "10.0.0.1");
+        assert_eq!(from("10.0.0.1", &[("x-forwarded-for", "192.0.2.7")]), "192.0.2.7");
+        assert_eq!(from("::ffff:10.0.0.1", &[("x-forwarded-for", "192.0.2.7")]), "192.0.2.7");
+        assert_eq!(from("10.0.0.1", &[("x-real-ip", "192.0.2.7"), ("x-original-url", "/admin")]), "10.0.0.1");
+    }
+
+    #[test]
+    fn header_that_the_proxy_does_not_set_is_ignored() {
+        let both: [(&str, &[u8]); 2] = [("forwarded", b"for=198.51.100.1;proto=https"), ("x-forwarded-for", b"192.0.2.7")];
+        let sender = sent(XForwardedFor, "10.0.0.1", &both);
+        assert_eq!((sender.address.to_string().as_str(), sender.scheme), ("192.0.2.7", Scheme::Http));
+        assert_eq!(sent(Forwarded, "10.0.0.1", &both).address.to_string(), "198.51.100.1");
     }
 
     #[test]
     fn client_is_the_last_address_that_is_not_a_trusted_proxy() {
-        let forwarded_for = |value: &str| sender("10.0.0.1", &[("x-forwarded-for", value)]).0;
+        let forwarded_for = |value: &str| from("10.0.0.1", &[("x-forwarded-for", value)]);
         assert_eq!(forwarded_for("127.0.0.1, 192.0.2.7, 10.0.0.2"), "192.0.2.7", "what is before it may be invented");
         assert_eq!(forwarded_for("10.0.0.3, 10.0.0.2"), "10.0.0.3", "all are proxies");
         assert_eq!(forwarded_for("192.0.2.7, nonsense, 10.0.0.2"), "10.0.0.2", "an unreadable one ends the search");
         assert_eq!(forwarded_for("192.0.2.7:4711"), "192.0.2.7");
         let twice = [("x-forwarded-for", "127.0.0.1"), ("x-forwarded-for", "192.0.2.7")];
-        assert_eq!(sender("10.0.0.1", &twice).0, "192.0.2.7");
+        assert_eq!(from("10.0.0.1", &twice), "192.0.2.7");
     }
 
     #[test]
-    fn forwarded_is_read_with_its_quotes_and_goes_before_the_older_header() {
-        let forwarded = |value: &str| sender("10.0.0.1", &[("forwarded", value), ("x-forwarded-for", "198.51.100.1")]);
+    fn forwarded_is_read_with_its_quotes() {
+        let forwarded = |value: &str| {
+            let sender = sent(Forwarded, "10.0.0.1", &[("forwarded", value.as_bytes())]);
+            (sender.address.to_string(), sender.scheme)
+        };
         let of = |address: &str, scheme| (address.to_owned(), scheme);
         assert_eq!(forwarded("For=\"[2001:db8:cafe::17]:4711\";Proto=HTTPS"), of("2001:db8:cafe::17", Scheme::Https));
         assert_eq!(forwarded("for=192.0.2.7;proto=https, for=10.0.0.2;proto=http"), of("192.0.2.7", Scheme::Https));
@@ -218,7 +275,10 @@ mod tests {
 
     #[test]
     fn scheme_of_the_older_headers_is_that_of_the_last_proxy() {
-        let with = |proto: &str| sender("10.0.0.1", &[("x-forwarded-for", "192.0.2.7"), ("x-forwarded-proto", proto)]).1;
+        let with = |proto: &str| {
+            let headers: [(&str, &[u8]); 2] = [("x-forwarded-for", b"192.0.2.7"), ("x-forwarded-proto", proto.as_bytes())];
+            sent(XForwardedFor, "10.0.0.1", &headers).scheme
+        };
         assert_eq!([with("https"), with("http"), with("http, https"), with("nonsense")], {
             use Scheme::{Http, Https};
             [Https, Http, Https, Http]
@@ -227,11 +287,20 @@ mod tests {
 
     #[test]
     fn own_machine_and_trusted_proxies_have_no_limits_for_an_address() {
-        let are_limited = |address: &str| addresses().are_limited(address.parse().unwrap());
+        let are_limited = |address: &str| addresses(XForwardedFor).are_limited(address.parse().unwrap());
         for address in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "10.1.2.3", "2001:db8:f::1"] {
             assert!(!are_limited(address), "{address}");
+            assert_eq!(sent(XForwardedFor, address, &[]).limited_as, None);
         }
         assert!(are_limited("192.0.2.7") && are_limited("2001:db8::1"));
+    }
+
+    #[test]
+    fn request_that_a_proxy_passes_on_is_limited_whatever_it_reports() {
+        for reported in [&b"192.0.2.7"[..], b"127.0.0.1", b"10.0.0.9", b"\xff", b"", b"nonsense"] {
+            assert!(sent(XForwardedFor, "10.0.0.1", &[("x-forwarded-for", reported)]).limited_as.is_some(), "{reported:?}");
+            assert!(sent(XForwardedFor, "10.0.0.1", &[("forwarded", reported)]).limited_as.is_some(), "{reported:?}");
+        }
     }
 
     #[test]
@@ -242,16 +311,27 @@ mod tests {
         assert_ne!(network("192.0.2.7"), network("192.0.2.8"));
     }
 
+    fn any_header_bytes() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(prop_oneof![b' '..=b'~', 0x80..=0xff_u8, prop::sample::select(&b"\"\\,;="[..])], 0..80)
+    }
+
     proptest! {
         #[test]
-        fn untrusted_prefix_never_changes_the_client(before in "[ -~]{0,80}", name in prop::sample::select(vec!["forwarded", "x-forwarded-for"])) {
-            // A quote that the client left open hides what the proxy added; the proxy's own address counts then.
-            let own = if name == "forwarded" { "for=192.0.2.7" } else { "192.0.2.7" };
-            let mut headers = HeaderMap::new();
-            headers.append(name, before.parse().unwrap());
-            headers.append(name, own.parse().unwrap());
-            let found = addresses().sender("10.0.0.1".parse().unwrap(), Scheme::Http, &headers);
-            prop_assert_eq!(found.address.to_string(), "192.0.2.7");
+        fn untrusted_prefix_never_changes_the_client(
+            before in any_header_bytes(),
+            reported_in in prop::sample::select(&ProxyHeader::ALL[..]),
+            is_joined in any::<bool>(),
+            is_quoted in any::<bool>(),
+        ) {
+            let (name, own) = match (reported_in, is_quoted) {
+                (Forwarded, true) => ("forwarded", &b"for=\"[2001:db8::7]:80\";proto=https"[..]),
+                (Forwarded, false) => ("forwarded", &b"for=\"[2001:db8::7]\""[..]),
+                (XForwardedFor, _) => ("x-forwarded-for", &b"2001:db8::7"[..]),
+            };
+            let joined = [&before[..], b", ", own].concat();
+            let headers = if is_joined { vec![(name, &joined[..])] } else { vec![(name, &before[..]), (name, own)] };
+            let sender = sent(reported_in, "10.0.0.1", &headers);
+            prop_assert_eq!(sender.address.to_string(), "2001:db8::7");
         }
     }
 }

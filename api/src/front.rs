@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::error::Error as StdError;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use thiserror::Error;
 use tower::Service;
 use tracing::Instrument as _;
 
-use crate::addresses::{Scheme, Sender, network_of};
+use crate::addresses::{Scheme, Sender};
 use crate::api::Api;
 use crate::coding::{self, Coding};
 use crate::context::{ENSUE_POSITION, OwnSpan, RequestContext, RequestSpan};
@@ -36,11 +37,11 @@ use crate::metrics::Kind;
 use crate::openapi;
 use crate::ports::{AnsweredRequest, Ports};
 use crate::problem::{Outcome, Problem, quoted};
-use crate::queues::QueueName;
-use crate::quotas::Caller;
+use crate::queues::{Held, QueueName};
+use crate::quotas::{Caller, NoRoom, Quotas, Room};
 use crate::rates::{self, Class, Standing};
 use crate::respond;
-use crate::route::{self, Route, is_write};
+use crate::route::{self, BASE, Public, Route, is_write};
 use crate::routes::{self, hooks};
 use crate::settings::Settings;
 
@@ -61,13 +62,35 @@ pub struct Front {
     api: Arc<Api>,
     router: Router,
     table: Arc<[Route]>,
+    /// Requests in progress, of which one address has at most a part.
+    of_address: Arc<Quotas>,
 }
+
+/// One address can have at most one part in this many of the requests in progress.
+const QUOTAS: u64 = 2;
 
 /// Too many requests are in progress.
 #[derive(Debug, Error, Explain)]
-#[error("too many requests are in progress")]
-#[explain(slug = "busy", fault = Busy, hint = "send it again in a second")]
-struct TooManyRequests;
+#[explain(fault = Busy, hint = "send it again in a second")]
+enum TooManyRequests {
+    /// The node has no room for any.
+    #[error("too many requests are in progress")]
+    #[explain(slug = "busy")]
+    Full,
+    /// The address is at its share.
+    #[error("your address has half of all requests that the node can have in progress")]
+    #[explain(slug = "over-share")]
+    OverShare,
+}
+
+impl From<NoRoom> for TooManyRequests {
+    fn from(why: NoRoom) -> Self {
+        match why {
+            NoRoom::Full => Self::Full,
+            NoRoom::OverQuota => Self::OverShare,
+        }
+    }
+}
 
 /// Too many connections of one address are open.
 #[derive(Debug, Error, Explain)]
@@ -88,7 +111,9 @@ impl Front {
     pub fn new(ports: Ports, settings: Settings) -> Self {
         let api = Arc::new(Api::new(ports, settings));
         let (router, table) = routes::router(api.clone());
-        Self { api, router, table: table.into() }
+        let requests = api.queue(QueueName::Requests);
+        let of_address = Quotas::of(requests.clone(), requests.capacity() / QUOTAS);
+        Self { api, router, table: table.into(), of_address }
     }
 
     /// Lists the routes.
@@ -144,6 +169,7 @@ impl Front {
         let context = RequestContext::of(request.headers(), OwnSpan::None);
         let mut response = problem.render(&context, request.uri().path());
         finish(&context, Read::InPart, response.headers_mut());
+        self.settings().cors.headers(request).write_to(response.headers_mut());
         self.api.requests.note(Kind::of(request.method(), request.uri().path()), response.status(), begin.elapsed());
         let sender = request.extensions().get::<Sender>().copied();
         self.log(&context, (request.method(), request.uri(), sender), response.status(), begin.elapsed());
@@ -292,10 +318,11 @@ impl Front {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let is_delivery = request.uri().path().starts_with("/hooks/");
-        let limited = sender.map(|sender| sender.address).filter(|address| self.api.settings.addresses.are_limited(*address));
-        let Some(address) = limited.filter(|_| !is_delivery) else { return self.dispatch(context, request).await };
-        let count = || self.api.rates.count(Class::Anonymous, || Caller::Address(network_of(address)));
-        if !request.headers().contains_key(header::AUTHORIZATION) {
+        let network = sender.and_then(|sender| sender.limited_as);
+        let _room = self.room(network)?;
+        let Some(network) = network.filter(|_| !is_delivery) else { return self.dispatch(context, request).await };
+        let count = || self.api.rates.count(Class::Anonymous, || Caller::Address(network));
+        if !checks_the_token(request.uri().path()) || !request.headers().contains_key(header::AUTHORIZATION) {
             let standing = count();
             let asked = async {
                 standing.map_or(Ok(()), |standing| standing.demand())?;
@@ -312,6 +339,14 @@ impl Front {
         rates::standing(standing, standing.map_or(Ok(()), |standing| standing.demand()).and(outcome))
     }
 
+    /// Takes room for a request: one address has at most a part of it.
+    fn room(&self, network: Option<IpAddr>) -> Result<(Option<Room>, Option<Held>), TooManyRequests> {
+        match network {
+            Some(network) => Ok((Some(self.of_address.enter(Caller::Address(network), 1)?), None)),
+            None => Ok((None, Some(self.api.queue(QueueName::Requests).enter(1).ok_or(TooManyRequests::Full)?))),
+        }
+    }
+
     async fn dispatch<B>(&self, context: &RequestContext, request: Request<B>) -> Outcome
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
@@ -319,9 +354,6 @@ impl Front {
     {
         self.within_limits(request.uri(), request.headers())?;
         let (mut parts, body) = request.into_parts();
-        let Some(_under_way) = self.api.queue(QueueName::Requests).enter(1) else {
-            return Err(TooManyRequests.into());
-        };
         if let Some(hook) = parts.uri.path().strip_prefix("/hooks/") {
             let span = tracing::debug_span!(
                 "delivery",
@@ -376,6 +408,11 @@ impl Front {
         }
         Ok(())
     }
+}
+
+/// Returns true if the path may be one of a guarded route, which checks the token of a request.
+fn checks_the_token(path: &str) -> bool {
+    path.starts_with(BASE) && Public::ALL.iter().all(|open| open.path() != path)
 }
 
 /// Whoever sends such a request tries to make two servers read it differently.

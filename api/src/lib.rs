@@ -68,7 +68,7 @@ mod websocket;
 mod wire;
 pub mod worker_queues;
 
-pub use addresses::Addresses;
+pub use addresses::{Addresses, ProxyHeader};
 pub use auth::TOKEN_PREFIX;
 pub use cors::{Cors, Origin, OriginInvalid};
 pub use ends::Ends;

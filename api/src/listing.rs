@@ -123,12 +123,11 @@ where
 
 /// Returns a query for the rows with the requested ids and times.
 pub(crate) fn asked(query: &Query, view: ViewName) -> Result<ListQuery, Problem> {
-    const TIME: &str = "a time such as 2026-03-28T09:00:00Z";
     let ids: Vec<String> = query.texts("id").map(str::to_owned).collect();
     Ok(ListQuery {
         keys: (!ids.is_empty()).then_some(ids),
-        since: query.parsed("since", TIME)?,
-        until: query.parsed("until", TIME)?,
+        since: query.time("since")?,
+        until: query.time("until")?,
         ..ListQuery::newest(view)
     })
 }

@@ -281,7 +281,7 @@ impl Operation {
     }
 
     /// Honors conditions on the resource at its path, which the operation changes.
-    pub(crate) const fn heeds_conditions(self, conditional: Conditional) -> Self {
+    pub(crate) const fn honors_conditions(self, conditional: Conditional) -> Self {
         Self { conditional, ..self }
     }
 

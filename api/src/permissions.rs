@@ -114,7 +114,7 @@ permissions! {
     IdentitiesRead, "identity";
     /// Create, change and erase identities.
     IdentitiesWrite, "identity";
-    /// See roles, and who has them.
+    /// See the roles.
     GrantsRead, "grant";
     /// Grant roles.
     GrantsWrite, "grant";

@@ -5,6 +5,7 @@
 use std::str::FromStr;
 
 use ensue_engine::explain::Explain;
+use ensue_engine::time::Timestamp;
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
 
@@ -119,6 +120,11 @@ impl Query {
             Ok(value) => Ok(Some(value)),
             Err(_) => Err(bad(name, format!("is `{}`, which is not {what}", quoted(text))).into()),
         }
+    }
+
+    /// Parses a parameter that is a time.
+    pub(crate) fn time(&self, name: &'static str) -> Result<Option<Timestamp>, Problem> {
+        self.parsed(name, "a time such as 2026-03-28T09:00:00Z")
     }
 
     /// Returns the value of a parameter that must be one of a closed list.

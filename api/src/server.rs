@@ -137,10 +137,13 @@ impl Open {
             }
             accepted = listener.accept(), if may_come => match accepted {
                 Ok((stream, from)) => {
-                    if let Some(place) = is_full.then(|| self.crowd.least_needed()).flatten() {
+                    let leaves = is_full.then(|| self.crowd.least_needed()).flatten();
+                    if self.take(stream, from.ip()) == Room::None {
+                        return;
+                    }
+                    if let Some(place) = leaves {
                         place.give_way();
                     }
-                    self.take(stream, from.ip());
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -163,10 +166,11 @@ impl Open {
         }
     }
 
-    fn take(&mut self, stream: TcpStream, from: IpAddr) {
+    /// Serves a connection, if there is room for it among those of its address.
+    fn take(&mut self, stream: TcpStream, from: IpAddr) -> Room {
         let room = if self.front.settings().addresses.are_limited(from) { self.crowd.room(from) } else { Room::Free };
         if room == Room::None {
-            return;
+            return room;
         }
         let place = self.crowd.place();
         let stopping = self.stopping.subscribe();
@@ -177,6 +181,7 @@ impl Open {
         );
         let id = self.connections.spawn(served).id();
         self.crowd.add(id, from, place);
+        room
     }
 }
 

@@ -7,14 +7,14 @@ use std::time::Duration;
 use axum::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
 use ensue_api::server::{Ended, Tls};
-use ensue_api::{Limits, Server};
+use ensue_api::{Addresses, Limits, QueueName, Queues, Server};
 use h2::client::SendRequest;
 use h2::{Reason, RecvStream};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
@@ -41,6 +41,18 @@ struct Caller {
 }
 
 async fn served(limits: Limits) -> Served {
+    served_by(TestApi::within(limits)).await
+}
+
+/// Serves callers of the own machine with the limits for an address.
+async fn served_with_limits_per_address(limits: Limits, queues: Queues) -> Served {
+    served_by(TestApi::with_settings(|settings| {
+        (settings.limits, settings.queues, settings.addresses) = (limits, queues, Addresses::default());
+    }))
+    .await
+}
+
+async fn served_by(api: TestApi) -> Served {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let cert = CertificateDer::from(cert.der().to_vec());
@@ -53,7 +65,6 @@ async fn served(limits: Limits) -> Served {
     let mut trusting = trusting.with_root_certificates(roots).with_no_client_auth();
     trusting.alpn_protocols = vec![b"h2".to_vec()];
 
-    let api = TestApi::within(limits);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
@@ -68,7 +79,16 @@ impl Served {
     }
 
     async fn connect_with(&self, builder: h2::client::Builder) -> Caller {
-        let stream = TcpStream::connect(self.address).await.unwrap();
+        self.connect_over(TcpStream::connect(self.address).await.unwrap(), builder).await
+    }
+
+    async fn connect_from(&self, address: [u8; 4]) -> Caller {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((address, 0).into()).unwrap();
+        self.connect_over(socket.connect(self.address).await.unwrap(), h2::client::Builder::new()).await
+    }
+
+    async fn connect_over(&self, stream: TcpStream, builder: h2::client::Builder) -> Caller {
         let name = "localhost".try_into().unwrap();
         let stream = TlsConnector::from(self.trusting.clone()).connect(name, stream).await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
@@ -110,7 +130,7 @@ impl Caller {
 
     /// Waits until the node has closed the connection.
     async fn end(self) {
-        // However it is closed, no more requests are answered on it.
+        // The node may close it in any way, as long as it answers no further request on it.
         drop(tokio::time::timeout(PATIENCE, self.ended).await.expect("the node closes it").unwrap());
     }
 }
@@ -207,20 +227,74 @@ async fn connection_of_a_caller_that_cancels_too_many_requests_is_closed() {
 #[tokio::test]
 async fn response_that_its_caller_does_not_read_is_reset_and_others_continue() {
     let served = served(Limits { write_timeout: SOON * 3, ..Limits::default() }).await;
-    let mut builder = h2::client::Builder::new();
-    builder.initial_window_size(1_000);
-    let mut caller = served.connect_with(builder).await;
-    let (status, _, mut body) = caller.begin(request("/api/v1/openapi.json", &[])).await.unwrap();
-    assert_eq!(status, 200);
-    let mut bytes = 0;
-    let error = loop {
-        match tokio::time::timeout(PATIENCE, body.data()).await.expect("it is reset").expect("it does not end well") {
-            Ok(data) => bytes += data.len(),
-            Err(error) => break error,
+    for (path, window) in [("/api/v1/openapi.json", 1_000), ("/livez", 5)] {
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(window);
+        let mut caller = served.connect_with(builder).await;
+        let (status, _, mut body) = caller.begin(request(path, &[])).await.unwrap();
+        assert_eq!(status, 200);
+        let mut bytes = 0;
+        let error = loop {
+            match tokio::time::timeout(PATIENCE, body.data()).await.expect("it is reset").expect("it does not end well") {
+                Ok(data) => bytes += data.len(),
+                Err(error) => break error,
+            }
+        };
+        assert!(bytes <= window as usize && error.is_reset(), "{path}: {bytes} bytes, then {error}");
+        let (status, ..) = caller.begin(request("/livez", &[])).await.unwrap();
+        assert_eq!(status, 200, "the connection continues");
+    }
+}
+
+#[tokio::test]
+async fn answer_to_head_has_the_length_of_the_body_without_it() {
+    let served = served(Limits::default()).await;
+    let mut caller = served.connect().await;
+    for path in ["/livez", "/api/v1/rules", "/nothing"] {
+        let (status, headers, text) = caller.ask(request(path, &[])).await.unwrap();
+        let head = Request::head(format!("https://localhost{path}")).body(()).unwrap();
+        let (of_head, headers_of_head, none) = caller.ask(head).await.unwrap();
+        assert_eq!((of_head, none.as_str()), (status, ""), "{path}");
+        let length = |headers: &HeaderMap| headers["content-length"].to_str().unwrap().parse::<usize>().unwrap();
+        // The ids of the two requests have the same length.
+        assert_eq!((length(&headers), length(&headers_of_head)), (text.len(), text.len()), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn connection_over_the_limit_of_its_address_ends_after_its_answer() {
+    let limits = Limits { connections_per_address: 1, linger: SOON, ..Limits::default() };
+    let served = served_with_limits_per_address(limits, Queues::with(|_| 1_000_000_000)).await;
+    let mut busy = served.connect().await;
+    let (_, _, _following) = busy.begin(served.stream_of_the_log()).await.unwrap();
+    let mut over = served.connect().await;
+    let (status, _, text) = over.ask(request("/livez", &[])).await.unwrap();
+    assert!(status == 429 && text.contains("too_many_connections"), "{text}");
+    over.end().await;
+    assert!(busy.is_served().await);
+}
+
+#[tokio::test]
+async fn address_has_at_most_half_of_the_requests_in_progress() {
+    let queues = Queues::with(|name| if name == QueueName::Requests { 4 } else { 1_000_000_000 });
+    let served = served_with_limits_per_address(Limits::default(), queues).await;
+    let mut greedy = served.connect().await;
+    let mut begun = Vec::new();
+    for _ in 0..2 {
+        let post = Request::post("https://localhost/hooks/demo/door").header("content-type", "application/json").body(()).unwrap();
+        begun.push(greedy.requests.clone().ready().await.unwrap().send_request(post, false).unwrap());
+    }
+    let refused = async {
+        loop {
+            let (status, _, text) = greedy.ask(request("/livez", &[])).await.unwrap();
+            if status != StatusCode::OK {
+                break (status, text);
+            }
         }
     };
-    assert!(bytes <= 1_000 && error.is_reset(), "{bytes} bytes, then {error}");
-    assert!(caller.is_served().await);
+    let (status, text) = tokio::time::timeout(PATIENCE, refused).await.expect("both are in progress by then");
+    assert!(status == 429 && text.contains("over_share"), "{text}");
+    assert!(served.connect_from([127, 0, 0, 2]).await.is_served().await);
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ async fn trusted_proxy_reports_its_clients_and_each_has_its_own_limit() {
         (refused.status(), &refused.headers()["ratelimit"]),
         (StatusCode::TOO_MANY_REQUESTS, &"\"anonymous\";r=0;t=3600".parse().unwrap())
     );
-    assert_eq!(alive(&client, ("forwarded", "for=192.0.2.8")).await.status(), StatusCode::OK);
+    assert_eq!(alive(&client, ("x-forwarded-for", "192.0.2.8")).await.status(), StatusCode::OK);
     let with_token = client.request(Method::GET, "/api/v1/rules").header(reported.0, reported.1).send().await.unwrap();
     assert_eq!(with_token.status(), StatusCode::OK, "a valid token is not limited");
     let said = node.stop_well();

@@ -101,7 +101,7 @@ impl TokenTable {
         Ok(Self { vault, clock, known: RwLock::new(known), being_added, ended: watch::Sender::new(0), lost })
     }
 
-    /// Returns true if there is no token at all: the very first start.
+    /// Returns true if no token was ever created: the node starts for the first time.
     pub fn is_empty(&self) -> bool {
         self.known().hashes.is_empty()
     }

@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ensue_api::{Limits, Origin, Rates};
+use ensue_api::{Limits, Origin, ProxyHeader, Rates};
 use ensue_engine::explain::Explain;
 use ensue_engine::names::{PackName, WorkerQueueName};
 use ensue_engine::ports::Secret;
@@ -30,7 +30,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use actions::WrittenActions;
-use network::{NETWORKS_FORM, ORIGINS_FORM, WrittenCors};
+use network::{NETWORKS_FORM, ORIGINS_FORM, PROXY_HEADER_FORM, WrittenCors};
 use queues::WrittenQueue;
 use rates::WrittenRates;
 use retention::{AGE_FORM, WrittenRetention};
@@ -70,6 +70,8 @@ pub struct Config {
     pub tls: TlsSettings,
     /// The networks of the proxies whose reports about their clients are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// The header in which they report their clients.
+    pub proxy_header: ProxyHeader,
     /// The origins whose pages may read answers in a browser.
     pub cors_origins: Vec<Origin>,
     /// How many connections one address may have open.
@@ -246,6 +248,7 @@ struct Written {
     hosts: Vec<String>,
     tls: Option<WrittenTls>,
     trusted_proxies: Vec<String>,
+    proxy_header: Option<String>,
     cors: WrittenCors,
     limits: WrittenLimits,
     data: Option<PathBuf>,
@@ -310,6 +313,7 @@ impl Config {
             hosts: Vec::new(),
             tls: TlsSettings::default(),
             trusted_proxies: Vec::new(),
+            proxy_header: ProxyHeader::default(),
             cors_origins: Vec::new(),
             connections_per_address: Limits::default().connections_per_address,
             silent_per_address: Limits::default().silent_per_address,
@@ -401,6 +405,10 @@ impl Config {
         }
         self.trusted_proxies = network::networks(&written.trusted_proxies)
             .map_err(|text| malformed(format!("`trusted_proxies` has `{text}`, but must be {NETWORKS_FORM}")))?;
+        if let Some(text) = written.proxy_header {
+            let wrong = || malformed(format!("`proxy_header` is `{text}`, but must be {PROXY_HEADER_FORM}"));
+            self.proxy_header = network::proxy_header(&text).ok_or_else(wrong)?;
+        }
         self.cors_origins =
             written.cors.read().map_err(|text| malformed(format!("`cors.origins` has `{text}`, but must be {ORIGINS_FORM}")))?;
         self.data = written.data.map_or_else(|| std::mem::take(&mut self.data), |data| base.join(data));
@@ -456,6 +464,7 @@ impl Config {
             "ENSUE_TRUSTED_PROXIES" => {
                 self.trusted_proxies = network::networks(&listed(value)).map_err(|_| wrong(NETWORKS_FORM))?;
             }
+            "ENSUE_PROXY_HEADER" => self.proxy_header = network::proxy_header(value).ok_or_else(|| wrong(PROXY_HEADER_FORM))?,
             "ENSUE_CORS_ORIGINS" => {
                 self.cors_origins = network::origins(&listed(value)).map_err(|_| wrong(ORIGINS_FORM))?;
             }

@@ -253,7 +253,7 @@ pub struct Counts {
     pub counted: u64,
     /// The number of groups.
     pub groups_count: u64,
-    /// Whether only the first [`COUNTED_ROWS_MAX`] rows were counted, in no particular order.
+    /// Whether there are more than [`COUNTED_ROWS_MAX`] rows, so that the rest of them was not counted.
     pub is_cut: bool,
 }
 

@@ -38,7 +38,7 @@ pub(super) fn declare(routes: &mut Routes) {
             .takes(Takes::Empty)
             .gives::<WireExecution>(202, "The cancellation was requested.", WRITTEN)
             .refuses(&[(409, "execution_not_open")])
-            .heeds_conditions(Conditional::Change)
+            .honors_conditions(Conditional::Change)
             .sees_views(),
     );
     routes.post::<ExecutionsPause>(
@@ -49,7 +49,7 @@ pub(super) fn declare(routes: &mut Routes) {
             .takes(Takes::Empty)
             .gives::<WireExecution>(200, "The execution is paused.", WRITTEN)
             .refuses(&[(409, "execution_not_open"), (409, "execution_ending")])
-            .heeds_conditions(Conditional::Change)
+            .honors_conditions(Conditional::Change)
             .sees_views(),
     );
     routes.post::<ExecutionsPause>(
@@ -60,7 +60,7 @@ pub(super) fn declare(routes: &mut Routes) {
             .takes(Takes::Empty)
             .gives::<WireExecution>(200, "The execution is resumed.", WRITTEN)
             .refuses(&[(409, "execution_not_open"), (409, "execution_not_paused")])
-            .heeds_conditions(Conditional::Change)
+            .honors_conditions(Conditional::Change)
             .sees_views(),
     );
 }
@@ -75,7 +75,7 @@ pub(super) fn declare_settling(routes: &mut Routes) {
             .takes_json::<WireOutcome>(r#"{"outcome": "succeeded", "result": {"sent": true}}"#)
             .gives::<WireExecution>(200, "The execution is settled.", WRITTEN)
             .refuses(&[(409, "execution_not_indeterminate"), (409, "execution_not_open")])
-            .heeds_conditions(Conditional::Change)
+            .honors_conditions(Conditional::Change)
             .sees_views(),
     );
 }

@@ -111,7 +111,7 @@ pub(super) fn declare(routes: &mut Routes) {
                 (422, "sensor_erred"),
                 (422, "trigger_not_found"),
             ])
-            .heeds_conditions(Conditional::Change)
+            .honors_conditions(Conditional::Change)
             .demands_admission(),
     );
     routes.post::<DeadLettersSettle>(
@@ -122,7 +122,7 @@ pub(super) fn declare(routes: &mut Routes) {
             .takes(Takes::Empty)
             .gives::<WireDealtWith>(200, "The dead letter is dismissed.", WRITTEN)
             .refuses(&[(409, "dead_letter_not_open")])
-            .heeds_conditions(Conditional::Change),
+            .honors_conditions(Conditional::Change),
     );
     routes.post::<DeadLettersSettle>(
         "/dead_letters/retry",

@@ -66,7 +66,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Operation::new("grant_remove", "Removes a grant")
             .gives_content(204, "The grant was removed.", Content::Nothing, WRITTEN)
             .refuses(&[(409, "last_admin")])
-            .heeds_conditions(Conditional::Change),
+            .honors_conditions(Conditional::Change),
     );
 }
 

@@ -64,7 +64,7 @@ struct Course {
     undos: BTreeMap<Status, u32>,
     /// The execution of the whole step, with its status.
     single: Option<(ExecutionId, Status)>,
-    /// The number of its executions, items that failed without one, and results that were taken over.
+    /// The number of its executions, and of items that failed without one.
     known: u32,
     taken_over: u32,
     is_taken_over: bool,
@@ -72,7 +72,7 @@ struct Course {
     skipped: Option<SkippedBecause>,
     /// How the whole step ended.
     ended: Option<Option<Failure>>,
-    /// When the last of it ended.
+    /// When the last of it ended. What undoes it comes later, and does not count.
     last: Option<Timestamp>,
 }
 
@@ -89,14 +89,16 @@ fn graph(ports: &Ports, execution: &Execution) -> Result<WireGraph, Problem> {
     let Some(Run::Workflow(workflow)) = definition(&catalog, execution).map(|action| &action.run) else { return Ok(graph) };
     let steps = WireStep::all(workflow, &catalog);
     let mut courses: BTreeMap<StepName, Course> = steps.iter().map(|step| (step.step.clone(), Course::default())).collect();
-    graph.truncated = count_executions(ports, execution, &mut courses)?;
+    let is_truncated = count_executions(ports, execution, &mut courses)?;
+    graph.truncated = is_truncated;
     read_facts(ports, execution, &mut courses)?;
     graph.critical = critical(&steps, &courses);
     let edge = |step: &WireStep, needs: &StepName| WireGraphEdge { from: needs.clone(), to: step.step.clone() };
     graph.edges = steps.iter().flat_map(|step| step.needs.iter().map(move |needs| edge(step, needs))).collect();
     let node = |step: WireStep| {
         let course = courses.remove(&step.step).unwrap_or_default();
-        course.shown(step)
+        let state = Some(course.state()).filter(|state| *state != WireStepState::ToCome || !is_truncated);
+        course.shown(step, state)
     };
     graph.nodes = steps.into_iter().map(node).collect();
     Ok(graph)
@@ -194,11 +196,11 @@ const OPEN: [Status; 8] = [
 
 impl Course {
     fn count(&mut self, execution: &Execution) {
-        self.last = self.last.max(execution.ended_at);
         if execution.undoes {
             *self.undos.entry(execution.status).or_default() += 1;
             return;
         }
+        self.last = self.last.max(execution.ended_at);
         self.known += 1;
         *self.counts.entry(execution.status).or_default() += 1;
         if execution.item.is_none() && execution.turn.is_none() {
@@ -227,10 +229,10 @@ impl Course {
         OPEN.iter().any(|status| WireStepState::from(*status) == self.state())
     }
 
-    fn shown(self, step: WireStep) -> WireGraphNode {
+    fn shown(self, step: WireStep, state: Option<WireStepState>) -> WireGraphNode {
         let named = |counts: &BTreeMap<Status, u32>| counts.iter().map(|(status, count)| (status.as_str().to_owned(), *count)).collect();
         WireGraphNode {
-            state: self.state(),
+            state,
             counts: named(&self.counts),
             undos: named(&self.undos),
             execution: self.single.map(|(id, _)| id),

@@ -42,7 +42,7 @@ pub(super) fn declare_parked(routes: &mut Routes) {
             .can_be_tried()
             .takes(Takes::Empty)
             .gives::<WireDecided>(202, "The reaction is being retried.", WRITTEN)
-            .heeds_conditions(Conditional::Change),
+            .honors_conditions(Conditional::Change),
     );
     routes.post::<ParkedReactionsSettle>(
         "/parked_reactions/{position}/dismiss",
@@ -51,7 +51,7 @@ pub(super) fn declare_parked(routes: &mut Routes) {
             .can_be_tried()
             .takes(Takes::Empty)
             .gives::<WireDecided>(200, "The reaction is dismissed.", WRITTEN)
-            .heeds_conditions(Conditional::Change),
+            .honors_conditions(Conditional::Change),
     );
 }
 

@@ -74,7 +74,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Operation::new("identity_erase", "Erases an identity with its name, its tokens and the grants to it")
             .gives_content(204, "The identity no longer exists.", Content::Nothing, WRITTEN)
             .refuses(&[(409, "last_admin")])
-            .heeds_conditions(Conditional::Change),
+            .honors_conditions(Conditional::Change),
     );
 }
 

@@ -81,7 +81,7 @@ pub(super) fn declare(routes: &mut Routes) {
                 (422, "answer_invalid"),
                 (428, "digest_required"),
             ])
-            .heeds_conditions(Conditional::Change)
+            .honors_conditions(Conditional::Change)
             .sees_views(),
     );
     routes.post::<InquiriesCancel>(
@@ -92,7 +92,7 @@ pub(super) fn declare(routes: &mut Routes) {
             .takes(Takes::Empty)
             .gives::<WireInquiry>(202, "The cancellation was requested.", WRITTEN)
             .refuses(&[(409, "inquiry_closed")])
-            .heeds_conditions(Conditional::Change)
+            .honors_conditions(Conditional::Change)
             .sees_views(),
     );
 }

@@ -122,7 +122,7 @@ pub(super) fn declare(routes: &mut Routes) {
             .gives::<WireSetKey>(201, "The key was set for the first time.", SET)
             .gives::<WireSetKey>(200, "The value of the key was replaced.", SET)
             .refuses(OF_A_NEW_VALUE)
-            .heeds_conditions(Conditional::MakingOrChange),
+            .honors_conditions(Conditional::MakingOrChange),
     );
     routes.get::<KeysRead>(
         "/keys/{ref}/versions",
@@ -138,7 +138,7 @@ pub(super) fn declare(routes: &mut Routes) {
             .takes_json::<WireKeyRotation>(r#"{"generate": {"bytes": 32}, "overlap": "24h"}"#)
             .gives::<WireSetKey>(200, "The value of the key was replaced.", SET)
             .refuses(OF_A_NEW_VALUE)
-            .heeds_conditions(Conditional::Change),
+            .honors_conditions(Conditional::Change),
     );
     routes.post::<KeysReveal>(
         "/keys/{ref}/reveal",
@@ -154,7 +154,7 @@ pub(super) fn declare(routes: &mut Routes) {
         remove,
         Operation::new("key_remove", "Removes a key")
             .gives_content(204, "The key was removed.", Content::Nothing, WRITTEN)
-            .heeds_conditions(Conditional::Change),
+            .honors_conditions(Conditional::Change),
     );
 }
 

@@ -124,15 +124,14 @@ struct Wanted {
 impl Wanted {
     /// Returns `None` if all records are wanted.
     fn of(query: &Query) -> Result<Option<Self>, Problem> {
-        const TIME: &str = "a time such as 2026-03-28T09:00:00Z";
         query.each_of("kind", Fact::KINDS)?;
         let wanted = Self {
             kinds: query.texts("kind").map(str::to_owned).collect(),
             actor: query.text("actor").map(str::to_owned),
             stream: query.text("stream").map(str::to_owned),
             root: query.parsed("root", "an id")?,
-            since: query.parsed("since", TIME)?,
-            until: query.parsed("until", TIME)?,
+            since: query.time("since")?,
+            until: query.time("until")?,
         };
         let has_any = ["kind", "actor", "stream", "root", "since", "until"].iter().any(|name| query.text(name).is_some());
         Ok(has_any.then_some(wanted))

@@ -48,7 +48,7 @@ pub(super) fn declare(routes: &mut Routes) {
             .takes_json::<WirePermissions>(r#"{"permissions": ["executions:read", "executions:rerun"]}"#)
             .gives::<WireRole>(200, "The role has these permissions, and no others.", SET)
             .refuses(&[(403, "beyond_own_rights"), (409, "role_in_use"), (409, "limit_reached"), (422, "scope_invalid")])
-            .heeds_conditions(Conditional::MakingOrChange),
+            .honors_conditions(Conditional::MakingOrChange),
     );
     routes.delete::<RolesWrite>(
         "/roles/{name}",
@@ -56,7 +56,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Operation::new("role_remove", "Removes a role that nobody has")
             .gives_content(204, "The role was removed.", Content::Nothing, WRITTEN)
             .refuses(&[(409, "role_in_use")])
-            .heeds_conditions(Conditional::Change),
+            .honors_conditions(Conditional::Change),
     );
 }
 

@@ -36,7 +36,7 @@ const fn mode(id: &'static str, summary: &'static str) -> Operation {
         .can_be_tried()
         .takes(Takes::Empty)
         .gives::<WireRuleMode>(200, "The mode is set.", WRITTEN)
-        .heeds_conditions(Conditional::Change)
+        .honors_conditions(Conditional::Change)
 }
 
 /// Declares the routes that show rules.

@@ -96,7 +96,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Operation::new("token_revoke", "Revokes a token")
             .gives_content(204, "The token is revoked.", Content::Nothing, WRITTEN)
             .refuses(&[(409, "last_admin")])
-            .heeds_conditions(Conditional::Change),
+            .honors_conditions(Conditional::Change),
     );
 }
 

@@ -55,14 +55,14 @@ pub(super) fn declare(routes: &mut Routes) {
             .gives::<WireSetVar>(201, "The var had no value before.", SET)
             .gives::<WireSetVar>(200, "The value of the var was replaced.", SET)
             .refuses(&[(409, "too_many_vars"), (413, "too_large_to_record"), (422, "var_invalid")])
-            .heeds_conditions(Conditional::MakingOrChange),
+            .honors_conditions(Conditional::MakingOrChange),
     );
     routes.delete::<VarsWrite>(
         "/vars/{name}",
         remove,
         Operation::new("var_remove", "Removes the value of a var")
             .gives_content(204, "The var no longer has a value.", Content::Nothing, WRITTEN)
-            .heeds_conditions(Conditional::Change),
+            .honors_conditions(Conditional::Change),
     );
 }
 

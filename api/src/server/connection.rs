@@ -80,6 +80,7 @@ pub(super) async fn serve(stream: TcpStream, tls: Option<Tls>, mut connection: C
     let opened = tokio::select! {
         opened = tokio::time::timeout(connection.limits().head_timeout, open(stream, &tls, &connection)) => opened,
         () = place.given_up() => return,
+        () = connection.after_stop(connection.limits().linger) => return,
     };
     connection.scheme = Scheme::Https;
     match opened {

@@ -57,6 +57,7 @@ pub(super) struct Place {
     since_millis: AtomicU64,
     begun: Instant,
     gives_way: Notify,
+    leaves: Notify,
 }
 
 impl Place {
@@ -67,6 +68,7 @@ impl Place {
             since_millis: AtomicU64::new(0),
             begun,
             gives_way: Notify::new(),
+            leaves: Notify::new(),
         };
         place.since_millis.store(place.now(), Ordering::Relaxed);
         Arc::new(place)
@@ -104,6 +106,16 @@ impl Place {
                 return;
             }
         }
+    }
+
+    /// Records that a request was rejected because there is no room for the connection, so that it ends.
+    pub(super) fn leaves(&self) {
+        self.leaves.notify_one();
+    }
+
+    /// Returns once a request was rejected because there is no room for the connection.
+    pub(super) async fn left(&self) {
+        self.leaves.notified().await;
     }
 
     /// Returns once the connection has had no request under way for this long.

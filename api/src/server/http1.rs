@@ -99,5 +99,5 @@ async fn go_on(talks: &Talks) {
     }
 }
 
-/// The work that continues on a connection that is no longer HTTP, which is busy meanwhile.
+/// The work that continues on a connection that is no longer HTTP, which is busy until it ends.
 type Talks = Arc<Mutex<Option<(OnUpgrade, Talk, Answering)>>>;

@@ -6,23 +6,24 @@ use std::convert::Infallible;
 use std::pin::pin;
 use std::time::Duration;
 
-use axum::http::{HeaderValue, header};
-use hyper::body::Incoming;
+use axum::body::Body;
+use axum::http::{HeaderValue, Method, Response, header};
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::server::connection::Connection;
+use crate::server::crowd::Room;
 use crate::server::streams::{Streams, paced};
 
 /// The maximum number of requests of a connection that are in progress at once.
 const STREAMS_MAX: u32 = 100;
 /// The maximum number of requests that a caller cancels before the node has read them.
 const UNREAD_RESETS_MAX: usize = 20;
-/// How many bytes of one body, and of all bodies of a connection, may arrive before a handler reads them.
-const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
+/// How many bytes of all bodies of a connection may arrive before a handler reads them: the least that the protocol allows.
+const WINDOW_BYTES: u32 = 65_535;
 /// How many bytes of a response are buffered while the caller does not read them.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// After how much silence the caller is asked for a sign of life, and how long it can take to respond.
@@ -39,7 +40,14 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(st
         let at = at.clone();
         async move {
             with_host(&mut request);
+            let is_head = request.method() == Method::HEAD;
             let mut response = at.answer(request).await;
+            if is_head {
+                response = without_body(response);
+            }
+            if at.room != Room::Free {
+                at.place.leaves();
+            }
             // It is a field of HTTP/1 (RFC 9113 §8.2.2). The rest of an unread body is not sent, and the connection continues.
             response.headers_mut().remove(header::CONNECTION);
             Ok::<_, Infallible>(response.map(|body| paced(body, answering)))
@@ -50,8 +58,8 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(st
         .max_concurrent_streams(STREAMS_MAX)
         .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(UNREAD_RESETS_MAX)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
         .max_send_buf_size(SEND_BUFFER_BYTES)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_TIMEOUT)
@@ -72,6 +80,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(st
         () = place.rested(limits.head_timeout) => Ended::Waiting,
         () = stopped => Ended::Stopped,
         () = streams.too_many_resets() => Ended::Resets,
+        () = place.left() => Ended::Refused,
     };
     if ended == Ended::Waiting && place.is_silent() {
         return;
@@ -103,6 +112,16 @@ enum Ended {
     Stopped,
     /// The caller cancels too many requests.
     Resets,
+    /// There was no room for the connection, and its caller knows by now.
+    Refused,
+}
+
+/// Returns a response without its body, but with the length that the body has.
+fn without_body(mut response: Response<Body>) -> Response<Body> {
+    if let Some(bytes) = response.body().size_hint().exact() {
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from(bytes));
+    }
+    response.map(|_| Body::empty())
 }
 
 fn note(ended: hyper::Result<()>) {

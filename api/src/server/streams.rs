@@ -131,6 +131,9 @@ pub(super) fn paced(body: Body, answering: Answering) -> Body {
 }
 
 /// A body in portions.
+///
+/// The last byte of a complete body is a portion of its own. hyper writes it when the caller has let it write everything
+/// before, so that a caller that does not read a short body stalls as well.
 struct Portions {
     body: Body,
     /// What was received from `body` and is not passed on yet.
@@ -160,7 +163,11 @@ impl HttpBody for Portions {
                 Err(other) => return Poll::Ready(Some(Ok(other))),
             }
         }
-        let portion = this.rest.split_to(this.rest.len().min(PORTION_BYTES));
+        let bytes = match this.rest.len() {
+            2..=PORTION_BYTES if this.body.is_end_stream() => this.rest.len() - 1,
+            bytes => bytes.min(PORTION_BYTES),
+        };
+        let portion = this.rest.split_to(bytes);
         this.progress.passes_on();
         if this.is_end_stream() {
             this.progress.answers();
@@ -206,7 +213,7 @@ mod tests {
             portions.push(frame.unwrap().into_data().unwrap().len());
             assert_eq!(body.size_hint().exact(), Some(40_000 - portions.iter().sum::<usize>() as u64));
         }
-        assert_eq!(portions, [PORTION_BYTES, PORTION_BYTES, 40_000 - 2 * PORTION_BYTES]);
+        assert_eq!(portions, [PORTION_BYTES, PORTION_BYTES, 40_000 - 2 * PORTION_BYTES - 1, 1]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -99,7 +99,7 @@ impl WireStep {
 /// needs, and the lanes of a rank follow those of these steps, so that few lines cross.
 fn places_of(needs: &[Vec<usize>]) -> Vec<(u32, u32)> {
     let mut ranks: Vec<Option<u32>> = vec![None; needs.len()];
-    // There is no cycle, so each round finds the rank of at least one step.
+    // Steps need each other in no cycle, so each round finds the rank of at least one step.
     while ranks.iter().any(Option::is_none) {
         for (step, needed) in needs.iter().enumerate() {
             let known: Option<Vec<u32>> = needed.iter().map(|needed| ranks[*needed]).collect();
@@ -135,7 +135,7 @@ pub(crate) struct WireGraph {
     /// The chain of steps that took until the end, or until now, in their order: each is the one that the next
     /// had to wait for longest.
     pub(crate) critical: Vec<StepName>,
-    /// Whether there are more executions of steps than were counted.
+    /// Whether there are more executions of steps than were counted, the oldest of them.
     pub(crate) truncated: bool,
 }
 
@@ -151,7 +151,8 @@ pub(crate) struct WireGraphEdge {
 pub(crate) struct WireGraphNode {
     #[serde(flatten)]
     pub(crate) step: WireStep,
-    pub(crate) state: WireStepState,
+    /// Its state; null if nothing is known of it because the graph is truncated.
+    pub(crate) state: Option<WireStepState>,
     /// Why it was skipped.
     pub(crate) skipped: Option<SkippedBecause>,
     /// Why it failed, if it failed before it had an execution, or as a whole.

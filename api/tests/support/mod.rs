@@ -189,7 +189,7 @@ impl TestApi {
             base_url: "https://ensue.example.test".to_owned(),
             hosts: Hosts::of("https://ensue.example.test", ["x".to_owned()]),
             release: "0.1.0-test".to_owned(),
-            addresses: ensue_api::Addresses::trusting(Vec::new()),
+            addresses: ensue_api::Addresses::trusting(Vec::new(), ensue_api::ProxyHeader::default()),
             cors: ensue_api::Cors::default(),
             cursor_key: [7; 32],
             limits,

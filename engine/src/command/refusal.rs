@@ -279,11 +279,11 @@ pub enum Refusal {
     #[explain(slug = "not-found", fault = Missing, hint = "list the tokens with `ensue tokens list`")]
     NoToken(String),
     /// This would remove the last token that can create others.
-    #[error("without `{0}`, no token that never expires would have the role admin; add another one first")]
-    #[explain(slug = "last-admin", hint = "run `ensue tokens add <name> --role admin`")]
+    #[error("`{0}` is the last administrator whose token never expires")]
+    #[explain(slug = "last-admin", hint = "add another one first: run `ensue tokens add <name> --role admin`")]
     LastAdmin(String),
     /// The identity does not exist.
-    #[error("there is no identity `{0}`")]
+    #[error("the identity `{0}` does not exist")]
     #[explain(slug = "not-found", fault = Missing, hint = "list the identities with `ensue identities list`")]
     NoIdentity(String),
     /// The role does not exist.

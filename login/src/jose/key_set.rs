@@ -35,7 +35,7 @@ pub enum KeySetError {
     /// The document is not JSON.
     #[error("the keys are not JSON: {0}")]
     NotJson(String),
-    /// There is no list of keys.
+    /// The document has no list of keys.
     #[error("the document has no list `keys`")]
     NoKeys,
     /// The list is too long.

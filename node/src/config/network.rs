@@ -2,12 +2,14 @@
 
 use std::net::IpAddr;
 
-use ensue_api::Origin;
+use ensue_api::{Origin, ProxyHeader};
 use ipnet::IpNet;
 use serde::Deserialize;
 
 /// The form of a list of networks, for messages.
-pub(super) const NETWORKS_FORM: &str = "IP addresses or networks like 10.0.0.0/8";
+pub(super) const NETWORKS_FORM: &str = "IP addresses or networks like 10.0.0.0/8, and not all addresses";
+/// The names of headers in which proxies report their clients, for messages.
+pub(super) const PROXY_HEADER_FORM: &str = "`x_forwarded_for` or `forwarded`";
 /// The form of a list of origins, for messages.
 pub(super) const ORIGINS_FORM: &str = "origins like https://app.example.test, without a path and without `*`";
 
@@ -25,10 +27,17 @@ impl WrittenCors {
     }
 }
 
-/// Parses networks; a single address is a network of its own. Fails with the invalid one.
+/// Parses networks; a single address is a network of its own. Fails with the invalid one: a network of all addresses would let
+/// every caller invent its address.
 pub(super) fn networks(texts: &[String]) -> Result<Vec<IpNet>, String> {
     let one = |text: &String| text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| text.clone());
-    texts.iter().map(one).collect()
+    let few = |text: &String| one(text).and_then(|network| if network.prefix_len() == 0 { Err(text.clone()) } else { Ok(network) });
+    texts.iter().map(few).collect()
+}
+
+/// Parses the name of the header in which proxies report their clients.
+pub(super) fn proxy_header(text: &str) -> Option<ProxyHeader> {
+    ProxyHeader::ALL.into_iter().find(|header| header.as_str() == text)
 }
 
 /// Parses origins of pages. Fails with the invalid one.
@@ -38,6 +47,8 @@ pub(super) fn origins(texts: &[String]) -> Result<Vec<Origin>, String> {
 
 #[cfg(test)]
 mod tests {
+    use ensue_api::ProxyHeader;
+
     use crate::config::Config;
 
     fn read(text: &str) -> Result<Config, String> {
@@ -52,10 +63,18 @@ mod tests {
         let config = read("trusted_proxies: [10.0.0.0/8, 192.0.2.7, '2001:db8::/32']").unwrap();
         let shown: Vec<String> = config.trusted_proxies.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32"]);
-        for bad in ["proxy", "10.0.0.0/33", "*"] {
+        for bad in ["proxy", "10.0.0.0/33", "*", "0.0.0.0/0", "::/0"] {
             let why = read(&format!("trusted_proxies: ['{bad}']")).unwrap_err();
             assert!(why.contains(&format!("`trusted_proxies` has `{bad}`, but must be IP addresses or networks")), "{why}");
         }
+    }
+
+    #[test]
+    fn proxies_report_their_clients_in_one_header() {
+        assert_eq!(read("{}").unwrap().proxy_header, ProxyHeader::XForwardedFor);
+        assert_eq!(read("proxy_header: forwarded").unwrap().proxy_header, ProxyHeader::Forwarded);
+        let why = read("proxy_header: x-real-ip").unwrap_err();
+        assert!(why.contains("`proxy_header` is `x-real-ip`, but must be `x_forwarded_for` or `forwarded`"), "{why}");
     }
 
     #[test]

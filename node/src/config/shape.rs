@@ -31,7 +31,12 @@ static SETTINGS: Shape = Shape {
         optional(
             "trusted_proxies",
             Kind::Texts { of: Form::Any, least: 0 },
-            "The addresses and networks of the proxies in front of the node, whose `Forwarded` or `X-Forwarded-For` is believed.",
+            "The addresses and networks of the proxies in front of the node, whose reports about their clients are believed.",
+        ),
+        optional(
+            "proxy_header",
+            Kind::Choice(&["x_forwarded_for", "forwarded"]),
+            "The header in which they report their clients. Default: `x_forwarded_for`.",
         ),
         optional("cors", Kind::Fields(&CORS), "The other sites whose pages may use the API in a browser. Default: none."),
         optional("limits", Kind::Fields(&LIMITS), "Limits for a single IP address."),
@@ -329,6 +334,7 @@ url: https://ensue.example.test
 hosts: [ensue]
 tls: { cert: cert.pem, key: key.pem, client_ca: ca.pem }
 trusted_proxies: [10.0.0.0/8]
+proxy_header: forwarded
 cors: { origins: ['https://app.example.test'] }
 limits: { connections_per_address: 50, silent_per_address: 64 }
 data: ./data

@@ -56,7 +56,7 @@ impl Serving {
         let base_url = config.url_at(address);
         let settings = ApiSettings {
             hosts: Hosts::of(&base_url, config.hosts.iter().cloned()),
-            addresses: Addresses::trusting(config.trusted_proxies.clone()),
+            addresses: Addresses::trusting(config.trusted_proxies.clone(), config.proxy_header),
             cors: Cors::of(config.cors_origins.clone()),
             base_url,
             release: RELEASE.to_owned(),

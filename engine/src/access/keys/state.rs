@@ -123,7 +123,7 @@ impl Keys {
         }
     }
 
-    /// Replaces the versions of a key, whose expiry is no longer to be reported.
+    /// Replaces the versions of a key. Its expiry is then no longer reported.
     fn replace(&mut self, key: &KeyRef, versions: KeyVersions) {
         if let Some(expires_at) = self.get(key).and_then(|before| before.expires_at) {
             self.warnings.remove(&(warned_at(expires_at), key.clone()));
