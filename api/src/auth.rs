@@ -1,6 +1,6 @@
-//! Authentication and authorization: the token of a request, and the proof that its holder has a permission.
+//! Authentication and authorization: the credential of a request, and the proof that its holder has a permission.
 //!
-//! The node, not this file, stores tokens and compares secrets. A secret is never written anywhere.
+//! The node, not this file, stores credentials and compares secrets. A secret is never written anywhere.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -10,13 +10,12 @@ use axum::http::request::Parts;
 use ensue_engine::access::limit::Target;
 use ensue_engine::access::rights::Reach;
 use ensue_engine::explain::Explain;
-use ensue_engine::ids::TokenId;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use crate::context::RequestContext;
 use crate::permissions::Permission;
-use crate::ports::{Access, Holder, NotAdmitted, OnBehalf};
+use crate::ports::{Access, Credential, Holder, NotAdmitted, OnBehalf};
 use crate::problem::{Missing, Problem};
 
 /// The prefix of every token.
@@ -90,7 +89,7 @@ pub(crate) trait Proof: Send + Sync + Sized + 'static {
     /// Checks the sender of a request.
     fn demand(access: &dyn Access, parts: &Parts, secrecy: &Secrecy) -> Result<Self, Problem>;
 
-    /// Returns the holder of the token.
+    /// Returns the holder of the credential.
     fn holder(&self) -> &Arc<Holder>;
 
     /// Returns true if the proof covers only a part of the resources.
@@ -107,15 +106,14 @@ pub(crate) trait Proof: Send + Sync + Sized + 'static {
     }
 }
 
-/// The proof that a caller has a valid token, whatever it allows.
+/// The proof that a caller has a valid credential, whatever it allows.
 pub(crate) struct Known {
     holder: Arc<Holder>,
 }
 
 impl Proof for Known {
     fn demand(access: &dyn Access, parts: &Parts, _: &Secrecy) -> Result<Self, Problem> {
-        let token = token_of(parts)?;
-        Ok(Self { holder: access.holder(token.id, &token.secret_sha256).map_err(AuthRefusal::from)? })
+        Ok(Self { holder: access.admit(&credential_of(parts)?).map_err(AuthRefusal::from)? })
     }
 
     fn holder(&self) -> &Arc<Holder> {
@@ -131,15 +129,8 @@ impl Proof for Known {
 pub(crate) struct Allowed<P> {
     holder: Arc<Holder>,
     reach: Reach,
-    token: Token,
+    credential: Credential,
     permission: PhantomData<P>,
-}
-
-/// The ways in which a request can name a token without being authenticated.
-#[derive(Clone, Copy)]
-struct Token {
-    id: TokenId,
-    secret_sha256: [u8; 32],
 }
 
 /// The answer to a caller without the permission.
@@ -153,10 +144,10 @@ pub(crate) enum Secrecy {
 impl<P: Permission> Proof for Allowed<P> {
     /// Checks that the sender of the request has the permission, for some resources at least.
     fn demand(access: &dyn Access, parts: &Parts, secrecy: &Secrecy) -> Result<Self, Problem> {
-        let token = token_of(parts)?;
-        let holder = access.holder(token.id, &token.secret_sha256).map_err(AuthRefusal::from)?;
+        let credential = credential_of(parts)?;
+        let holder = access.admit(&credential).map_err(AuthRefusal::from)?;
         if let Some(reach) = holder.rights.reach(P::IS) {
-            return Ok(Self { holder, reach, token, permission: PhantomData });
+            return Ok(Self { holder, reach, credential, permission: PhantomData });
         }
         match secrecy {
             // A caller that sees some of them gets the same answer for all, and so learns nothing about which
@@ -231,12 +222,12 @@ impl<P: Permission> Allowed<P> {
 
     /// Reports whether the caller still has the permission: long-lasting requests check again.
     pub(crate) fn still_holds(&self, access: &dyn Access) -> bool {
-        let holder = access.holder(self.token.id, &self.token.secret_sha256);
-        holder.is_ok_and(|holder| holder.rights.reach(P::IS).is_some_and(|reach| reach >= self.reach))
+        access.admit(&self.credential).is_ok_and(|holder| holder.rights.reach(P::IS).is_some_and(|reach| reach >= self.reach))
     }
 }
 
-fn token_of(parts: &Parts) -> Result<Token, AuthRefusal> {
+/// Returns the one credential of a request.
+fn credential_of(parts: &Parts) -> Result<Credential, AuthRefusal> {
     if parts.uri.query().is_some_and(names_a_token) {
         return Err(AuthRefusal::InUrl);
     }
@@ -250,17 +241,24 @@ fn token_of(parts: &Parts) -> Result<Token, AuthRefusal> {
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(AuthRefusal::Invalid);
     }
-    parse_token(token).ok_or(AuthRefusal::Invalid)
+    parse_token(token).or_else(|| signed_token(token)).ok_or(AuthRefusal::Invalid)
 }
 
-fn parse_token(text: &str) -> Option<Token> {
+fn parse_token(text: &str) -> Option<Credential> {
     let (id, secret) = text.strip_prefix(TOKEN_PREFIX)?.split_once('_')?;
     let is_secret =
         (1..=SECRET_CHARS_MAX).contains(&secret.len()) && secret.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     if !is_secret {
         return None;
     }
-    Some(Token { id: id.parse().ok()?, secret_sha256: Sha256::digest(secret.as_bytes()).into() })
+    Some(Credential::Token { id: id.parse().ok()?, secret_sha256: Sha256::digest(secret.as_bytes()).into() })
+}
+
+/// Returns a credential that has the form of a signed token: three parts of base64url.
+fn signed_token(text: &str) -> Option<Credential> {
+    let is_part = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let is_signed = text.starts_with("eyJ") && text.split('.').count() == 3 && text.split('.').all(is_part);
+    is_signed.then(|| Credential::Signed(text.into()))
 }
 
 fn names_a_token(query: &str) -> bool {
@@ -278,9 +276,17 @@ mod tests {
 
     #[test]
     fn token_is_a_prefix_an_id_and_a_secret() {
-        let token = parse_token(&format!("ens_{ID}_s3cret_with-both")).unwrap();
-        assert_eq!(token.id.to_string(), ID);
-        assert_eq!(token.secret_sha256[..], Sha256::digest(b"s3cret_with-both")[..]);
+        let Some(Credential::Token { id, secret_sha256 }) = parse_token(&format!("ens_{ID}_s3cret_with-both")) else { panic!("no token") };
+        assert_eq!(id.to_string(), ID);
+        assert_eq!(secret_sha256[..], Sha256::digest(b"s3cret_with-both")[..]);
+    }
+
+    #[test]
+    fn signed_token_is_three_parts_of_base64url() {
+        assert!(matches!(signed_token("eyJh.eyJz.c2ln-_"), Some(Credential::Signed(text)) if &*text == "eyJh.eyJz.c2ln-_"));
+        for text in ["eyJh", "eyJh.eyJz", "eyJh.eyJz.", "eyJh.eyJz.x.y", "eyJh.eyJz.a=b", "xyJh.eyJz.c2ln"] {
+            assert!(signed_token(text).is_none(), "{text:?}");
+        }
     }
 
     #[test]

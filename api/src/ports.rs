@@ -30,7 +30,7 @@ use tokio::sync::watch;
 
 use crate::ends::Ends;
 pub use crate::patience::{Impatience, Patience};
-pub use access::{Access, Holder, NotAdmitted, OnBehalf};
+pub use access::{Access, Credential, Holder, NotAdmitted, OnBehalf};
 pub use backtests::{Backtested, Backtests, FileText, ToBacktest, ToldEvent, ToldEvents};
 pub use declined::Declined;
 pub use events::{EventMaker, GivenEvent};
@@ -75,7 +75,7 @@ pub struct Ports {
     pub webhooks: Arc<dyn Webhooks>,
     /// Creates events from what callers send.
     pub event_maker: Arc<dyn EventMaker>,
-    /// Looks up the holder of a token.
+    /// Looks up the holders of credentials.
     pub access: Arc<dyn Access>,
     /// The named secrets.
     pub keys: Arc<dyn KeyWriter>,

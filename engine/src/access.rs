@@ -2,6 +2,7 @@
 
 pub mod decide;
 pub mod facts;
+pub mod issuers;
 pub mod keys;
 pub mod limit;
 pub mod people;

@@ -18,7 +18,7 @@ pub(crate) use bodies::document_of;
 pub use context::{Context, Moment, Nothing};
 pub use decision::{Answer, Decision, Novelty, ReceivedEvent};
 pub use given::{
-    InquiryAnswer, KeyRotation, NewGrant, NewToken, ObservedEvent, OfRule, PackChange, RefusedDelivery, Report, ReportOutcome,
+    Admission, AdmittedIdentity, InquiryAnswer, IssuerGroups, KeyRotation, NewGrant, NewToken, ObservedEvent, OfRule, PackChange, RefusedDelivery, Report, ReportOutcome,
     RequestExecution, Rerun, RetriedDelivery, RotatedToken, SeenVar, VarChange,
 };
 pub use seen::{Conflict, DEDUPE_MILLIS, Dedupe, DedupeKey, Seen, SeenKeys, SignedBody};
@@ -34,7 +34,7 @@ use crate::access::state::Standing;
 use crate::catalog::Mode;
 use crate::executions::facts::{Evidence, Failure, Settlement};
 use crate::ids::{AttemptId, ExecutionId, GrantId, Id, IdentityId, InquiryId, RuleId};
-use crate::names::{GroupName, KeyRef, RoleName, RuleRef, VarName};
+use crate::names::{GroupName, IssuerName, KeyRef, RoleName, RuleRef, VarName};
 use crate::record::{Actor, Body, CatalogRevision, Head, Position};
 use crate::time::Timestamp;
 
@@ -132,6 +132,9 @@ impl Ask {
             | Ask::SetIdentityGroups { .. }
             | Ask::SetIdentityStanding { .. }
             | Ask::EraseIdentity(_)
+            | Ask::AdmitIdentity(_)
+            | Ask::LinkIdentity { .. }
+            | Ask::UnlinkIdentity { .. }
             | Ask::SetRole { .. }
             | Ask::RemoveRole(_)
             | Ask::AddGrant(_)
@@ -329,6 +332,22 @@ asks! {
     },
     /// Erase an identity, with its tokens and the grants to it.
     First EraseIdentity(IdentityId),
+    /// Let an identity in that an issuer admits: add it if it is new, and set its groups of this issuer.
+    First AdmitIdentity(AdmittedIdentity),
+    /// Let an issuer be a way in for an identity. The identity's name at the issuer is already in the vault.
+    Later LinkIdentity {
+        /// The identity.
+        id: IdentityId,
+        /// The issuer.
+        issuer: IssuerName,
+    },
+    /// End that an issuer is a way in for an identity.
+    First UnlinkIdentity {
+        /// The identity.
+        id: IdentityId,
+        /// The issuer.
+        issuer: IssuerName,
+    },
     /// Set the permissions of a role that is not built in.
     Later SetRole {
         /// The role.

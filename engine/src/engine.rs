@@ -5,7 +5,7 @@ use std::ops::Deref;
 use serde::Deserializer;
 
 use crate::access::keys::decide as keys;
-use crate::access::{decide as access, people};
+use crate::access::{decide as access, issuers, people};
 use crate::catalog::decide as catalog;
 use crate::command::{Answer, Ask, Before, Command, Context, Decision, Moment, Refusal};
 use crate::dead_letters::decide as dead_letters;
@@ -133,6 +133,9 @@ impl Engine {
             Ask::SetIdentityGroups { id, groups } => people::set_groups(&self.state, actor, *id, groups, at.time),
             Ask::SetIdentityStanding { id, standing } => people::set_standing(&self.state, actor, *id, *standing, at.time),
             Ask::EraseIdentity(id) => people::erase_identity(&self.state, actor, *id),
+            Ask::AdmitIdentity(admitted) => issuers::admit(&self.state, actor, admitted),
+            Ask::LinkIdentity { id, issuer } => issuers::link(&self.state, actor, *id, issuer, at.time),
+            Ask::UnlinkIdentity { id, issuer } => issuers::unlink(&self.state, actor, *id, issuer),
             Ask::SetRole { name, permissions } => people::set_role(&self.state, actor, name, permissions, at.time),
             Ask::RemoveRole(name) => people::remove_role(&self.state, actor, name),
             Ask::AddGrant(grant) => people::add_grant(&self.state, actor, grant, at.time),

@@ -290,6 +290,8 @@ facts! {
         IdentityEnabled(access::IdentityEnabled): "identity.enabled", 1;
         IdentityErased(access::IdentityErased): "identity.erased", 1;
         IdentityGroupsSet(access::IdentityGroupsSet): "identity.groups_set", 1;
+        IdentityLinked(access::IdentityLinked): "identity.linked", 1;
+        IdentityUnlinked(access::IdentityUnlinked): "identity.unlinked", 1;
         RoleSet(access::RoleSet): "role.set", 1;
         RoleRemoved(access::RoleRemoved): "role.removed", 1;
         GrantAdded(access::GrantAdded): "grant.added", 1;
@@ -332,6 +334,7 @@ impl AccessFact<'_> {
             | Self::IdentityDisabled(_)
             | Self::IdentityErased(_)
             | Self::IdentityGroupsSet(_)
+            | Self::IdentityUnlinked(_)
             | Self::RoleSet(_)
             | Self::RoleRemoved(_)
             | Self::GrantRemoved(_) => true,
@@ -340,6 +343,7 @@ impl AccessFact<'_> {
             | Self::TokenAdded(_)
             | Self::IdentityAdded(_)
             | Self::IdentityEnabled(_)
+            | Self::IdentityLinked(_)
             | Self::GrantAdded(_) => false,
         }
     }

@@ -15,6 +15,12 @@ use thiserror::Error;
 pub const VAR_NAME_BYTES_MAX: usize = 128;
 /// The maximum length of a name, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
+/// The maximum length of an issuer's name, in bytes.
+pub const ISSUER_NAME_BYTES_MAX: usize = 32;
+/// The maximum length of the name that an issuer gives a group, in bytes.
+pub const ISSUER_GROUP_BYTES_MAX: usize = 200;
+/// The names that no issuer has: the prefixes of groups from other sources.
+const NOT_ISSUERS: [&str; 2] = ["local", "proxy"];
 
 /// Why a text is not a name or a ref.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -33,6 +39,24 @@ pub enum NameError {
         "`{text}` is not a valid name for a var; use a-z, 0-9, `_`, `.` and `-`, at most {VAR_NAME_BYTES_MAX} characters, for example `sync.cursor`"
     )]
     NotAVarName {
+        /// The text.
+        text: String,
+    },
+    /// The text is not the name of an issuer.
+    #[error(
+        "`{text}` is not a valid name for an issuer; use a-z, 0-9, `_` and `-`, start with a letter, at most {ISSUER_NAME_BYTES_MAX} \
+         characters, and not `local` or `proxy`"
+    )]
+    NotAnIssuerName {
+        /// The text.
+        text: String,
+    },
+    /// The text is not the name of a group of an issuer.
+    #[error(
+        "`{text}` is not a valid name for a group of an issuer; write `<issuer>:<group>`, the group with at most \
+         {ISSUER_GROUP_BYTES_MAX} bytes, without control characters and without spaces at its ends"
+    )]
+    NotAnIssuerGroup {
         /// The text.
         text: String,
     },
@@ -174,7 +198,36 @@ impl FromStr for RoleName {
     }
 }
 
-/// The name of a group of identities: `release`, or `corp:release` for a group that the issuer `corp` names.
+/// The name that an operator chose for an issuer of tokens.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IssuerName(String);
+
+impl IssuerName {
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for IssuerName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if is_prefix(text) && !NOT_ISSUERS.contains(&text) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NameError::NotAnIssuerName { text: text.chars().take(80).collect() })
+        }
+    }
+}
+
+/// Returns true if `text` has the form of an issuer's name.
+fn is_prefix(text: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
+    text.len() <= ISSUER_NAME_BYTES_MAX && text.starts_with(|c: char| c.is_ascii_lowercase()) && text.bytes().all(fits)
+}
+
+/// The name of a group of identities: `release`, or `corp:Release Team` for a group that the issuer `corp` names.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupName(String);
 
@@ -189,8 +242,13 @@ impl FromStr for GroupName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        text.split_once(':').map_or_else(|| checked(text), |(issuer, group)| checked(issuer).and_then(|_| checked(group)))?;
-        Ok(Self(text.to_owned()))
+        let Some((issuer, group)) = text.split_once(':') else { return checked(text).map(|name| Self(name.to_owned())) };
+        let is_clean = !group.is_empty() && group.trim() == group && !group.chars().any(char::is_control);
+        if is_prefix(issuer) && is_clean && group.len() <= ISSUER_GROUP_BYTES_MAX {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NameError::NotAnIssuerGroup { text: text.chars().take(80).collect() })
+        }
     }
 }
 
@@ -306,6 +364,7 @@ text_form!(WorkerQueueName);
 text_form!(LabelName);
 text_form!(RoleName);
 text_form!(GroupName);
+text_form!(IssuerName);
 
 refs! {
     /// The ref of an action, `core.echo`.
@@ -347,11 +406,22 @@ mod tests {
 
     #[test]
     fn group_of_an_issuer_has_its_prefix() {
-        for good in ["release", "corp:release"] {
+        let longest = format!("corp:{}", "x".repeat(ISSUER_GROUP_BYTES_MAX));
+        for good in ["release", "corp:release", "corp-eu:/Team A/Leads", "corp:b:c", "proxy:release", &longest] {
             assert_eq!(good.parse::<GroupName>().unwrap().to_string(), good);
         }
-        for bad in ["", ":", "corp:", ":release", "a:b:c", "Release", "corp:a b"] {
+        for bad in ["", ":", "corp:", ":release", "Release", "Corp:release", "corp: a", "corp:a ", "corp:a\nb", &format!("{longest}x")] {
             assert!(bad.parse::<GroupName>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn name_of_an_issuer_is_short_and_no_other_source_of_groups() {
+        for good in ["corp", "github-actions", "a", &"a".repeat(ISSUER_NAME_BYTES_MAX)] {
+            assert_eq!(good.parse::<IssuerName>().unwrap().as_str(), good);
+        }
+        for bad in ["", "Corp", "1corp", "corp:x", "a b", "local", "proxy", &"a".repeat(ISSUER_NAME_BYTES_MAX + 1)] {
+            assert!(bad.parse::<IssuerName>().is_err(), "{bad:?}");
         }
     }
 

@@ -14,7 +14,7 @@ use ensue_engine::access::subject::Subject;
 use ensue_engine::command::{Ask, Command, KeyRotation, NewGrant, NewToken, Refusal, RotatedToken};
 use ensue_engine::ids::{GrantId, Id, IdentityId, TokenId};
 use ensue_engine::names::{KeyRef, RoleName};
-use ensue_engine::record::Actor;
+use ensue_engine::record::{Actor, CredentialId};
 use ensue_engine::time::Timestamp;
 use ensue_test_support::NOON;
 use ensue_test_support::spec::Spec;
@@ -222,7 +222,7 @@ fn granted(grant: NewGrant) -> Command {
 }
 
 fn holder(number: u128, identity: IdentityId) -> Actor {
-    Actor::Identity { id: identity, token: TokenId(Id::root(NOON, number)) }
+    Actor::Identity { id: identity, by: CredentialId::Token(TokenId(Id::root(NOON, number))) }
 }
 
 fn held(spec: &Spec, number: u128) -> Result<Held, NotHeld> {

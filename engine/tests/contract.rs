@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use ensue_engine::access::facts::{
-    GrantAdded, GrantRemoved, IdentityAdded, IdentityDisabled, IdentityEnabled, IdentityErased, IdentityGroupsSet, IdentityKind,
+    GrantAdded, GrantRemoved, IdentityAdded, IdentityDisabled, IdentityEnabled, IdentityErased, IdentityGroupsSet, IdentityKind, IdentityLinked, IdentityUnlinked,
     KeyRemoved, KeySet, RoleRemoved, RoleSet, TokenAdded, TokenLimited, TokenRevoked, TokenRotated,
 };
 use ensue_engine::access::keys::facts::{KeyExpiring, KeyExpirySet, KeyRevealed, KeyRotated};
@@ -281,11 +281,19 @@ fn samples() -> Vec<Fact> {
         }
         .into(),
         TokenRotated { id: token, successor: TokenId(id(71)), until: NOON.plus_millis(60_000) }.into(),
-        IdentityAdded { id: identity, kind: IdentityKind::Service }.into(),
+        IdentityAdded { id: identity, kind: IdentityKind::Service, by_issuer: Some("github".parse().unwrap()) }.into(),
         IdentityDisabled { id: identity }.into(),
         IdentityEnabled { id: identity }.into(),
         IdentityErased { id: identity }.into(),
-        IdentityGroupsSet { id: identity, groups: vec!["corp:release".parse().unwrap(), "oncall".parse().unwrap()] }.into(),
+        IdentityGroupsSet {
+            id: identity,
+            source: Some("corp".parse().unwrap()),
+            said_at: Some(NOON),
+            groups: vec!["corp:release".parse().unwrap(), "corp:Team A".parse().unwrap()],
+        }
+        .into(),
+        IdentityLinked { id: identity, issuer: "corp".parse().unwrap() }.into(),
+        IdentityUnlinked { id: identity, issuer: "corp".parse().unwrap() }.into(),
         RoleSet { name: "restarter".parse().unwrap(), permissions: vec!["executions:rerun".into()] }.into(),
         RoleRemoved { name: "restarter".parse().unwrap() }.into(),
         GrantAdded {

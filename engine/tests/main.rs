@@ -17,6 +17,7 @@ mod index;
 mod inquiries;
 mod internal_triggers;
 mod interpreter;
+mod issuers;
 mod items;
 mod keyed;
 mod labels;

@@ -4,7 +4,9 @@ use ensue_engine::access::facts::IdentityKind;
 use ensue_engine::access::permission::Permission;
 use ensue_engine::access::subject::Subject;
 use ensue_engine::catalog::{Does, LockConflict, Mode, OnExpire, Since, Wait};
-use ensue_engine::command::{Answer, Ask, Command, KeyRotation, NewGrant, NewToken, RefusedDelivery, ReportOutcome};
+use ensue_engine::command::{
+    Admission, AdmittedIdentity, Answer, Ask, Command, IssuerGroups, KeyRotation, NewGrant, NewToken, RefusedDelivery, ReportOutcome,
+};
 use ensue_engine::engine::Engine;
 use ensue_engine::executions::facts::Evidence;
 use ensue_engine::executions::state::Phase;
@@ -148,6 +150,15 @@ fn silent() -> Site {
     let identity = IdentityId(Id::root(NOON, 2));
     let groups = vec!["release".parse().unwrap()];
     site.when(asked_by(Actor::Operator, Ask::AddIdentity { id: identity, kind: IdentityKind::Person, groups }));
+    site.when(asked_by(
+        Actor::Engine,
+        Ask::AdmitIdentity(AdmittedIdentity {
+            id: IdentityId(Id::root(NOON, 4)),
+            issuer: "corp".parse().unwrap(),
+            admission: Admission::New(IdentityKind::Person),
+            groups: Some(IssuerGroups { groups: vec!["corp:release".parse().unwrap()], said_at: NOON }),
+        }),
+    ));
     let permissions = vec![Permission::ExecutionsRerun];
     site.when(asked_by(Actor::Operator, Ask::SetRole { name: "restarter".parse().unwrap(), permissions }));
     let grant = NewGrant {

@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
-use ensue_api::ports::{Access, Holder, NotAdmitted};
+use ensue_api::ports::{Access, Credential, Holder, NotAdmitted};
 use ensue_engine::access::state;
 use ensue_engine::access::state::held::{Held, NotHeld};
 use ensue_engine::fact::{AccessFact, ByNoun};
 use ensue_engine::ids::{IdentityId, TokenId};
 use ensue_engine::ports::{Secret, Vault, VaultError};
-use ensue_engine::record::Record;
+use ensue_engine::record::{CredentialId, Record};
 use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
@@ -191,23 +191,31 @@ impl Known {
                 NotHeld::Disabled => NotAdmitted::Disabled,
             })?;
         let identity = identity.map(|id| (id, self.names.get(&id).cloned().unwrap_or_else(|| id.to_string())));
-        let holder = Arc::new(Holder { id, token: name, identity, roles, rights, expires_at });
+        let holder = Arc::new(Holder { by: CredentialId::Token(id), credential: name, identity, roles, rights, until: expires_at });
         self.held.write().unwrap_or_else(PoisonError::into_inner).insert(id, Compiled { holder: holder.clone(), until: valid_until });
         Ok(holder)
     }
 }
 
+/// Compares a hash with the stored one. An unknown id costs the same comparison.
+fn is_equal(stored: Option<&[u8; 32]>, given: &[u8; 32]) -> bool {
+    let is_equal: bool = stored.copied().unwrap_or_default().ct_eq(given).into();
+    stored.is_some() && is_equal
+}
+
 impl Access for TokenTable {
-    fn holder(&self, id: TokenId, secret_sha256: &[u8; 32]) -> Result<Arc<Holder>, NotAdmitted> {
-        let known = self.known();
-        let stored = known.hashes.get(&id);
-        // An unknown id costs the same comparison.
-        let hash = stored.copied().unwrap_or_default();
-        let is_equal: bool = hash.ct_eq(secret_sha256).into();
-        if stored.is_none() || !is_equal {
-            return Err(NotAdmitted::Unknown);
+    fn admit(&self, credential: &Credential) -> Result<Arc<Holder>, NotAdmitted> {
+        match credential {
+            Credential::Token { id, secret_sha256 } => {
+                let known = self.known();
+                if !is_equal(known.hashes.get(id), secret_sha256) {
+                    return Err(NotAdmitted::Unknown);
+                }
+                known.holder(*id, &*self.clock)
+            }
+            // No issuer of signed tokens is trusted.
+            Credential::Signed(_) => Err(NotAdmitted::Unknown),
         }
-        known.holder(id, &*self.clock)
     }
 
     fn revocations(&self) -> watch::Receiver<u64> {

@@ -1,4 +1,4 @@
-//! Token lookup, the holders' rights, and the caller on whose behalf a port acts.
+//! Credentials, the rights of their holders, and the caller on whose behalf a port acts.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use ensue_engine::access::rights::Rights;
 use ensue_engine::access::state;
 use ensue_engine::command::RequestKey;
 use ensue_engine::ids::{IdentityId, TokenId};
-use ensue_engine::record::Actor;
+use ensue_engine::record::{Actor, CredentialId};
 use ensue_engine::time::Timestamp;
 use tokio::sync::watch;
 
@@ -21,11 +21,25 @@ pub struct OnBehalf {
     pub request: Option<RequestKey>,
 }
 
-/// Looks up the holder of a token.
+/// A credential as a request presents it.
+#[derive(Clone)]
+pub enum Credential {
+    /// A token, `ens_<id>_<secret>`.
+    Token {
+        /// Its id.
+        id: TokenId,
+        /// The SHA-256 of its secret.
+        secret_sha256: [u8; 32],
+    },
+    /// A signed token (JWT) in its compact form, which nobody has verified yet.
+    Signed(Arc<str>),
+}
+
+/// Looks up the holders of credentials.
 pub trait Access: Send + Sync {
-    /// Returns the holder of a token that is in force. Compares in constant time, and does the same work for an
+    /// Returns the holder of a credential that is in force. Compares in constant time, and does the same work for an
     /// unknown id. Quick.
-    fn holder(&self, id: TokenId, secret_sha256: &[u8; 32]) -> Result<Arc<Holder>, NotAdmitted>;
+    fn admit(&self, credential: &Credential) -> Result<Arc<Holder>, NotAdmitted>;
 
     /// Returns a value that changes when rights may have ended, before any later record is sent.
     fn revocations(&self) -> watch::Receiver<u64>;
@@ -43,51 +57,51 @@ pub trait Access: Send + Sync {
     fn identity_named(&self, name: &str) -> Option<IdentityId>;
 }
 
-/// Why a token is not accepted.
+/// Why a credential is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAdmitted {
-    /// There is no such token, or it was revoked, or the secret is another.
+    /// There is no such credential, or it was revoked, or the secret is another.
     Unknown,
-    /// The token has expired.
+    /// The credential has expired.
     Expired,
     /// The identity that holds it is disabled.
     Disabled,
 }
 
-/// The holder of a token.
+/// The holder of a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// The token's id.
-    pub id: TokenId,
-    /// The token's name.
-    pub token: String,
+    /// The credential.
+    pub by: CredentialId,
+    /// The name of the token; that of the identity if the credential is no token.
+    pub credential: String,
     /// The identity that holds it, with its name.
     pub identity: Option<(IdentityId, String)>,
     /// The roles and groups by which inquiries ask the holder.
     pub roles: Vec<String>,
-    /// What the token allows.
+    /// What the credential allows.
     pub rights: Rights,
-    /// When the token expires.
-    pub expires_at: Option<Timestamp>,
+    /// When the credential expires.
+    pub until: Option<Timestamp>,
 }
 
 impl Holder {
     /// Returns the name to show: that of the identity, or of a token that no identity holds.
     pub fn name(&self) -> &str {
-        self.identity.as_ref().map_or(&self.token, |(_, name)| name)
+        self.identity.as_ref().map_or(&self.credential, |(_, name)| name)
     }
 
     /// Returns what the records call the holder: the id of the identity, or the name of a token that no identity
     /// holds.
     pub fn caller(&self) -> String {
-        self.identity.as_ref().map_or_else(|| self.token.clone(), |(id, _)| id.to_string())
+        self.identity.as_ref().map_or_else(|| self.credential.clone(), |(id, _)| id.to_string())
     }
 
     /// Returns the actor of the holder's requests.
     pub fn actor(&self) -> Actor {
         match self.identity {
-            Some((id, _)) => Actor::Identity { id, token: self.id },
-            None => Actor::Token(self.token.clone()),
+            Some((id, _)) => Actor::Identity { id, by: self.by.clone() },
+            None => Actor::Token(self.credential.clone()),
         }
     }
 }

@@ -6,6 +6,7 @@ use axum::http::Method;
 use ensue_engine::command::Refusal;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::IdentityId;
+use ensue_engine::record::CredentialId;
 use ensue_views::store::{Filter, ListQuery};
 use ensue_views::tokens::TokenStatus;
 use ensue_views::{Column, Token, View as _};
@@ -168,7 +169,7 @@ pub(super) async fn rotate(known: Known, mut call: Call) -> Outcome {
         return Err(SecretShown(name).into());
     }
     let current = call.api().ports.access.directory().token_named(&name).map(|(id, _)| id);
-    if current != Some(known.holder().id) {
+    if current.map(CredentialId::Token).as_ref() != Some(&known.holder().by) {
         Allowed::<TokensWrite>::demand(&*call.api().ports.access, call.request(), &Secrecy::ThingNamed(name.clone()))?;
     }
     let WireRotation { overlap } = call.json_or_nothing().await?;

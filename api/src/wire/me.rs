@@ -3,7 +3,7 @@
 use ensue_derive::wire;
 use ensue_engine::access::permission::Permission;
 use ensue_engine::access::rights::{Reach, Rights};
-use ensue_engine::ids::{GrantId, IdentityId, TokenId};
+use ensue_engine::ids::{GrantId, IdentityId};
 use ensue_engine::names::RoleName;
 use ensue_engine::time::Timestamp;
 use serde::Serialize;
@@ -30,16 +30,16 @@ impl WireMe {
             name: holder.name().to_owned(),
             roles: holder.roles.clone(),
             permissions: permissions(&holder.rights),
-            by: WireCredential { kind: "token", id: holder.id, name: holder.token.clone(), until: holder.expires_at },
+            by: WireCredential { kind: holder.by.kind(), id: holder.by.id(), name: holder.credential.clone(), until: holder.until },
         }
     }
 }
 
-/// The credential of a request.
+/// The credential of a request. Its `kind` is `token`.
 #[wire(Serialize)]
 pub(crate) struct WireCredential {
     kind: &'static str,
-    id: TokenId,
+    id: String,
     name: String,
     until: Option<Timestamp>,
 }

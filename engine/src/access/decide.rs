@@ -9,7 +9,7 @@ use crate::command::{Answer, Decision, NewToken, Refusal, RotatedToken};
 use crate::fact::{ByNoun, Fact};
 use crate::ids::{IdentityId, TokenId};
 use crate::names::KeyRef;
-use crate::record::{Actor, Draft, StreamId};
+use crate::record::{Actor, CredentialId, Draft, StreamId};
 use crate::state::State;
 use crate::time::Timestamp;
 
@@ -171,7 +171,7 @@ pub(crate) fn draft(stream: StreamId, actor: &Actor, fact: Fact) -> Draft {
 pub(crate) fn token_of(state: &State, actor: &Actor) -> Option<TokenId> {
     match actor {
         Actor::Token(name) => state.access().token_named(name).map(|(id, _)| id),
-        Actor::Identity { token, .. } => Some(*token),
+        Actor::Identity { by: CredentialId::Token(token), .. } => Some(*token),
         Actor::Engine | Actor::Operator | Actor::Sensor(_) | Actor::Worker(_) => None,
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::limit::Limit;
 use super::subject::Subject;
 use crate::ids::{GrantId, IdentityId, TokenId};
-use crate::names::{GroupName, KeyRef, Names, RoleName};
+use crate::names::{GroupName, IssuerName, KeyRef, Names, RoleName};
 use crate::time::Timestamp;
 
 /// A key has a new value, which the vault stores under this version.
@@ -93,6 +93,29 @@ pub struct IdentityAdded {
     pub id: IdentityId,
     /// What it is.
     pub kind: IdentityKind,
+    /// The issuer that admitted it, and that is a way in from then on; none if somebody added it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_issuer: Option<IssuerName>,
+}
+
+/// An issuer is a way in for an identity. The identity's name at the issuer is only in the vault.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityLinked {
+    /// The identity.
+    pub id: IdentityId,
+    /// The issuer.
+    pub issuer: IssuerName,
+}
+
+/// An issuer is no longer a way in for an identity, and the groups that it named no longer count.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityUnlinked {
+    /// The identity.
+    pub id: IdentityId,
+    /// The issuer.
+    pub issuer: IssuerName,
 }
 
 /// The credentials of an identity are no longer accepted.
@@ -119,12 +142,18 @@ pub struct IdentityErased {
     pub id: IdentityId,
 }
 
-/// An identity is a member of these groups, and of no others.
+/// An identity is a member of these groups, and of no others from this source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IdentityGroupsSet {
     /// The identity.
     pub id: IdentityId,
+    /// The issuer that named them; none if somebody set them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<IssuerName>,
+    /// When the issuer named them; none if somebody set them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said_at: Option<Timestamp>,
     /// The groups.
     pub groups: Vec<GroupName>,
 }

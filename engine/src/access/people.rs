@@ -12,6 +12,7 @@ use crate::access::scope::Scope;
 use crate::access::state::Standing;
 use crate::access::subject::Subject;
 use crate::command::{Decision, NewGrant, Refusal};
+use crate::fact::Fact;
 use crate::ids::{GrantId, IdentityId};
 use crate::names::{GroupName, RoleName};
 use crate::record::{Actor, Draft, StreamId};
@@ -19,7 +20,7 @@ use crate::state::State;
 use crate::time::Timestamp;
 
 /// The maximum number of identities.
-const IDENTITIES_MAX: usize = 100_000;
+pub(crate) const IDENTITIES_MAX: usize = 100_000;
 /// The maximum number of groups of one identity.
 pub const GROUPS_MAX: usize = 200;
 /// The maximum number of roles that are not built in.
@@ -43,9 +44,9 @@ pub(crate) fn add_identity(
     if let Some(refusal) = beyond(state, actor, &granted_to(state, groups), now) {
         return Decision::Refused(refusal);
     }
-    let mut drafts = vec![draft(StreamId::Identity(id), actor, IdentityAdded { id, kind }.into())];
+    let mut drafts = vec![draft(StreamId::Identity(id), actor, IdentityAdded { id, kind, by_issuer: None }.into())];
     if !groups.is_empty() {
-        drafts.push(draft(StreamId::Identity(id), actor, IdentityGroupsSet { id, groups: ordered(groups) }.into()));
+        drafts.push(draft(StreamId::Identity(id), actor, set_locally(id, groups)));
     }
     done(drafts)
 }
@@ -53,11 +54,11 @@ pub(crate) fn add_identity(
 /// Sets the groups of an identity. The caller may add it only to groups whose rights it has itself.
 pub(crate) fn set_groups(state: &State, actor: &Actor, id: IdentityId, groups: &[GroupName], now: Timestamp) -> Decision {
     let Some(identity) = state.access().identity(&id) else { return Decision::Refused(Refusal::NoIdentity(id.to_string())) };
-    let added: Vec<GroupName> = groups.iter().filter(|group| !identity.groups.contains(group)).cloned().collect();
+    let added: Vec<GroupName> = groups.iter().filter(|group| !identity.local_groups.contains(group)).cloned().collect();
     if let Some(refusal) = beyond(state, actor, &granted_to(state, &added), now) {
         return Decision::Refused(refusal);
     }
-    let drafts = vec![draft(StreamId::Identity(id), actor, IdentityGroupsSet { id, groups: ordered(groups) }.into())];
+    let drafts = vec![draft(StreamId::Identity(id), actor, set_locally(id, groups))];
     unless_last_admin(state, &id.to_string(), drafts)
 }
 
@@ -69,7 +70,12 @@ fn granted_to(state: &State, groups: &[GroupName]) -> Vec<Scope> {
     grants.flat_map(|(_, grant)| access.scopes_of_role(&grant.role, grant.on.as_ref())).chain(asked).collect()
 }
 
-fn ordered(groups: &[GroupName]) -> Vec<GroupName> {
+fn set_locally(id: IdentityId, groups: &[GroupName]) -> Fact {
+    IdentityGroupsSet { id, source: None, said_at: None, groups: ordered(groups) }.into()
+}
+
+/// Returns groups in order, each once.
+pub(crate) fn ordered(groups: &[GroupName]) -> Vec<GroupName> {
     let mut groups = groups.to_vec();
     groups.sort();
     groups.dedup();

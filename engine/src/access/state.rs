@@ -10,12 +10,14 @@ use crate::access::limit::Limit;
 use crate::access::subject::Subject;
 use crate::fact::{AccessFact, KeyFact};
 use crate::ids::{GrantId, IdentityId, TokenId};
-use crate::names::{GroupName, KeyRef, RoleName};
+use crate::names::{GroupName, IssuerName, KeyRef, RoleName};
 use crate::table::{Table, undone_together};
 use crate::time::Timestamp;
 
 /// The role that may do everything, including creating tokens.
 pub const ADMIN: &str = "admin";
+
+const DAY_MILLIS: u64 = 24 * 60 * 60 * 1_000;
 
 /// The current keys, tokens, identities, roles and grants.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -25,9 +27,19 @@ pub struct Access {
     identities: Table<IdentityId, Identity>,
     roles: Table<RoleName, Vec<String>>,
     grants: Table<GrantId, Grant>,
+    /// The identities that each issuer added on the last day on which it added one.
+    added_by: Table<IssuerName, AddedInADay>,
 }
 
-undone_together!(pub Access { keys, tokens, identities, roles, grants });
+undone_together!(pub Access { keys, tokens, identities, roles, grants, added_by });
+
+/// How many identities an issuer added in one day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct AddedInADay {
+    /// The day, counted from 1970.
+    day: u64,
+    count: u32,
+}
 
 /// A token that was not revoked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,8 +65,39 @@ pub struct Identity {
     pub kind: IdentityKind,
     /// Whether its credentials are accepted.
     pub standing: Standing,
-    /// The groups that it is a member of.
+    /// The groups that it is a member of because somebody set them.
+    pub local_groups: Vec<GroupName>,
+    /// The issuers that are a way in for it.
+    pub issuers: Vec<IssuerLink>,
+}
+
+/// An issuer that is a way in for an identity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuerLink {
+    /// The issuer.
+    pub issuer: IssuerName,
+    /// The groups that it named.
     pub groups: Vec<GroupName>,
+    /// When it named them.
+    pub said_at: Option<Timestamp>,
+}
+
+impl Identity {
+    /// Returns the groups from all sources. A group that several sources name is there more than once.
+    pub fn groups(&self) -> impl Iterator<Item = &GroupName> {
+        self.local_groups.iter().chain(self.issuers.iter().flat_map(|link| &link.groups))
+    }
+
+    /// Returns an issuer that is a way in for the identity.
+    pub fn link(&self, issuer: &IssuerName) -> Option<&IssuerLink> {
+        self.issuers.iter().find(|link| link.issuer == *issuer)
+    }
+
+    fn link_to(&mut self, issuer: &IssuerName) {
+        if self.link(issuer).is_none() {
+            self.issuers.push(IssuerLink { issuer: issuer.clone(), groups: Vec::new(), said_at: None });
+        }
+    }
 }
 
 /// Whether the credentials of an identity are accepted.
@@ -149,6 +192,18 @@ impl Access {
         self.grants.get(id)
     }
 
+    /// Returns how many identities an issuer added on the day on which this one is added. The clock may have been set
+    /// back: then the last day counts on.
+    pub(crate) fn added_by(&self, issuer: &IssuerName, id: IdentityId) -> u32 {
+        self.added_by.get(issuer).filter(|added| day_of(id) <= added.day).map_or(0, |added| added.count)
+    }
+
+    fn count_added(&mut self, issuer: &IssuerName, id: IdentityId) {
+        let count = self.added_by(issuer, id).saturating_add(1);
+        let day = self.added_by.get(issuer).map_or(0, |added| added.day).max(day_of(id));
+        self.added_by.insert(issuer.clone(), AddedInADay { day, count });
+    }
+
     /// Returns how many rows the tables have.
     pub(crate) fn sizes(&self) -> Sizes {
         Sizes { tokens: self.tokens.len(), identities: self.identities.len(), roles: self.roles.len(), grants: self.grants.len() }
@@ -173,15 +228,30 @@ impl Access {
             }),
             AccessFact::TokenRevoked(fact) => self.tokens.remove(&fact.id),
             AccessFact::IdentityAdded(fact) => {
-                let identity = Identity { kind: fact.kind, standing: Standing::Enabled, groups: Vec::new() };
+                let mut identity =
+                    Identity { kind: fact.kind, standing: Standing::Enabled, local_groups: Vec::new(), issuers: Vec::new() };
+                if let Some(issuer) = &fact.by_issuer {
+                    identity.link_to(issuer);
+                    self.count_added(issuer, fact.id);
+                }
                 self.identities.insert(fact.id, identity);
             }
             AccessFact::IdentityDisabled(fact) => self.identities.change(&fact.id, |identity| identity.standing = Standing::Disabled),
             AccessFact::IdentityEnabled(fact) => self.identities.change(&fact.id, |identity| identity.standing = Standing::Enabled),
             AccessFact::IdentityErased(fact) => self.identities.remove(&fact.id),
-            AccessFact::IdentityGroupsSet(fact) => {
-                self.identities.change(&fact.id, |identity| identity.groups.clone_from(&fact.groups));
+            AccessFact::IdentityLinked(fact) => self.identities.change(&fact.id, |identity| identity.link_to(&fact.issuer)),
+            AccessFact::IdentityUnlinked(fact) => {
+                self.identities.change(&fact.id, |identity| identity.issuers.retain(|link| link.issuer != fact.issuer));
             }
+            AccessFact::IdentityGroupsSet(fact) => self.identities.change(&fact.id, |identity| match &fact.source {
+                None => identity.local_groups.clone_from(&fact.groups),
+                Some(issuer) => {
+                    if let Some(link) = identity.issuers.iter_mut().find(|link| link.issuer == *issuer) {
+                        link.groups.clone_from(&fact.groups);
+                        link.said_at = fact.said_at;
+                    }
+                }
+            }),
             AccessFact::RoleSet(fact) => self.roles.insert(fact.name.clone(), fact.permissions.clone()),
             AccessFact::RoleRemoved(fact) => self.roles.remove(&fact.name),
             AccessFact::GrantAdded(fact) => {
@@ -196,4 +266,9 @@ impl Access {
     pub fn apply_key(&mut self, fact: KeyFact<'_>) {
         self.keys.apply(fact);
     }
+}
+
+/// Returns the day on which an id was made.
+fn day_of(id: IdentityId) -> u64 {
+    id.0.unix_millis() / DAY_MILLIS
 }

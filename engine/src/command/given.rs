@@ -1,5 +1,6 @@
 //! The contents of commands.
 
+use crate::access::facts::IdentityKind;
 use crate::access::limit::Limit;
 use crate::access::scope::Scope;
 use crate::access::subject::Subject;
@@ -11,7 +12,7 @@ use crate::executions::facts::{Failure, GivenEvent};
 use crate::executions::labels::Labels;
 use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId, GrantId, Id, IdentityId, InquiryId, TokenId};
 use crate::locks::facts::Claim;
-use crate::names::{ActionRef, KeyRef, PackName, RoleName, RuleRef, SensorRef, TriggerRef, VarName};
+use crate::names::{ActionRef, GroupName, IssuerName, KeyRef, PackName, RoleName, RuleRef, SensorRef, TriggerRef, VarName};
 use crate::record::{Body, CatalogRevision, Cause, Digest, Position};
 use crate::rules::judge::{EventView, Judgement};
 use crate::time::Timestamp;
@@ -116,6 +117,37 @@ pub struct NewGrant {
     pub on: Option<Limit>,
     /// When the grant ends.
     pub until: Option<Timestamp>,
+}
+
+/// An identity that an issuer admits.
+#[derive(Clone, Debug)]
+pub struct AdmittedIdentity {
+    /// Its id.
+    pub id: IdentityId,
+    /// The issuer.
+    pub issuer: IssuerName,
+    /// Whether it was seen before.
+    pub admission: Admission,
+    /// What the issuer says about its groups; `None` if it says nothing, so that they stay as they are.
+    pub groups: Option<IssuerGroups>,
+}
+
+/// Whether an identity was seen before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It is new, and is added. Its name is already in the vault.
+    New(IdentityKind),
+    /// It was added or linked before.
+    Known,
+}
+
+/// The groups that an issuer names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuerGroups {
+    /// The groups.
+    pub groups: Vec<GroupName>,
+    /// When the issuer named them.
+    pub said_at: Timestamp,
 }
 
 /// A delivery that created no event.

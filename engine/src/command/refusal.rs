@@ -5,7 +5,7 @@ use thiserror::Error;
 use crate::dead_letters::state::OPEN_DEAD_LETTERS_MAX;
 use crate::explain::Explain;
 use crate::ids::{AttemptId, ExecutionId, GrantId, Id, InquiryId};
-use crate::names::{ActionRef, KeyRef, PackName, RoleName, RuleRef, TriggerRef, VarName};
+use crate::names::{ActionRef, IssuerName, KeyRef, PackName, RoleName, RuleRef, TriggerRef, VarName};
 use crate::record::{CatalogRevision, Digest, Position};
 use crate::time::Timestamp;
 
@@ -286,6 +286,20 @@ pub enum Refusal {
     #[error("the identity `{0}` does not exist")]
     #[explain(slug = "not-found", fault = Missing, hint = "list the identities with `ensue identities list`")]
     NoIdentity(String),
+    /// The issuer is linked to the identity already.
+    #[error("the issuer `{issuer}` is already linked to this identity")]
+    #[explain(slug = "name-taken", hint = "unlink it first: `ensue identities unlink <name> --issuer {issuer}`")]
+    LinkedBefore {
+        /// The issuer.
+        issuer: IssuerName,
+    },
+    /// The issuer is not linked to the identity.
+    #[error("the issuer `{issuer}` is not linked to this identity")]
+    #[explain(slug = "not-found", fault = Missing, hint = "`ensue identities show <name>` lists its issuers")]
+    NotLinked {
+        /// The issuer.
+        issuer: IssuerName,
+    },
     /// The role does not exist.
     #[error("there is no role `{0}`")]
     #[explain(slug = "not-found", fault = Missing, hint = "list the roles with `ensue roles list`")]

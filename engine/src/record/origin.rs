@@ -5,19 +5,19 @@ use crate::names::SensorRef;
 use std::fmt;
 use std::str::FromStr;
 
-/// The actor that asked for a record, written `<kind>`, `<kind>/<name>` or `identity/<id>/token/<id>`.
+/// The actor that asked for a record, written `<kind>`, `<kind>/<name>` or `identity/<id>/<credential>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Actor {
     /// The engine itself.
     Engine,
     /// The holder of a named token.
     Token(String),
-    /// An identity, by one of its tokens.
+    /// An identity, by one of its credentials.
     Identity {
         /// The identity.
         id: IdentityId,
-        /// The token.
-        token: TokenId,
+        /// The credential.
+        by: CredentialId,
     },
     /// A sensor, on behalf of a sender with its key.
     Sensor(SensorRef),
@@ -32,7 +32,7 @@ impl fmt::Display for Actor {
         match self {
             Self::Engine => f.write_str("engine"),
             Self::Token(name) => write!(f, "token/{name}"),
-            Self::Identity { id, token } => write!(f, "identity/{id}/token/{token}"),
+            Self::Identity { id, by } => write!(f, "identity/{id}/{by}"),
             Self::Sensor(name) => write!(f, "sensor/{name}"),
             Self::Worker(name) => write!(f, "worker/{name}"),
             Self::Operator => f.write_str("operator"),
@@ -49,8 +49,8 @@ impl FromStr for Actor {
             None if text == "operator" => Ok(Self::Operator),
             Some(("token", name)) => Ok(Self::Token(name.to_owned())),
             Some(("identity", rest)) => {
-                let (id, token) = rest.split_once("/token/").ok_or_else(|| format!("`{}` is not an actor", cut(text)))?;
-                Ok(Self::Identity { id: id.parse()?, token: token.parse()? })
+                let (id, by) = rest.split_once('/').ok_or_else(|| format!("`{}` is not an actor", cut(text)))?;
+                Ok(Self::Identity { id: id.parse()?, by: by.parse()? })
             }
             Some(("sensor", name)) => name.parse().map(Self::Sensor).map_err(|e| format!("{e}")),
             Some(("worker", name)) => Ok(Self::Worker(name.to_owned())),
@@ -61,6 +61,46 @@ impl FromStr for Actor {
 
 fn cut(text: &str) -> String {
     text.chars().take(80).collect()
+}
+
+/// The credential by which an identity acts, written `<kind>/<id>`. It is no secret.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CredentialId {
+    /// A token.
+    Token(TokenId),
+}
+
+impl CredentialId {
+    /// Returns the kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Token(_) => "token",
+        }
+    }
+
+    /// Returns the id as text.
+    pub fn id(&self) -> String {
+        match self {
+            Self::Token(id) => id.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for CredentialId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind(), self.id())
+    }
+}
+
+impl FromStr for CredentialId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('/') {
+            Some(("token", id)) => id.parse().map(Self::Token),
+            None | Some(_) => Err(format!("`{}` is not a credential", cut(text))),
+        }
+    }
 }
 
 /// The cause of a record: the record that led to it, and its chain.

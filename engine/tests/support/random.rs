@@ -8,7 +8,7 @@ use ensue_engine::access::permission::Permission;
 use ensue_engine::access::state::Standing;
 use ensue_engine::access::subject::Subject;
 use ensue_engine::catalog::{Backoff, Does, Excess, Jitter, LockConflict, Mode, OnExpire, OnLost, Retry, Since, Wait};
-use ensue_engine::command::{
+use ensue_engine::command::{Admission, AdmittedIdentity, IssuerGroups, 
     Ask, Command, Conflict, KeyRotation, NewGrant, NewToken, PackChange, RefusedDelivery, ReportOutcome, RetriedDelivery, RotatedToken,
     Said, Settings,
 };
@@ -429,6 +429,9 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum AccessStep {
     AddIdentity,
+    Admit,
+    Link,
+    Unlink,
     SetGroups,
     Disable,
     Enable,
@@ -446,6 +449,10 @@ impl AccessStep {
     const ALL: &[Self] = &[
         Self::AddIdentity,
         Self::AddIdentity,
+        Self::Admit,
+        Self::Link,
+        Self::Link,
+        Self::Unlink,
         Self::SetGroups,
         Self::Disable,
         Self::Disable,
@@ -475,6 +482,14 @@ impl World {
         let named = NewToken::with_roles(TokenId(fresh), number.to_string(), vec!["viewer".into()]);
         let ask = match step {
             AccessStep::AddIdentity => Ask::AddIdentity { id: IdentityId(fresh), kind: IdentityKind::Person, groups: Vec::new() },
+            AccessStep::Admit => Ask::AdmitIdentity(AdmittedIdentity {
+                id: IdentityId(fresh),
+                issuer: "corp".parse().unwrap(),
+                admission: Admission::New(IdentityKind::Person),
+                groups: Some(IssuerGroups { groups: vec!["corp:release".parse().unwrap()], said_at: NOON }),
+            }),
+            AccessStep::Link => Ask::LinkIdentity { id: known, issuer: "cluster".parse().unwrap() },
+            AccessStep::Unlink => Ask::UnlinkIdentity { id: known, issuer: "cluster".parse().unwrap() },
             AccessStep::SetGroups => Ask::SetIdentityGroups { id: known, groups: vec!["release".parse().unwrap()] },
             AccessStep::Disable => Ask::SetIdentityStanding { id: standing(Standing::Enabled), standing: Standing::Disabled },
             AccessStep::Enable => Ask::SetIdentityStanding { id: standing(Standing::Disabled), standing: Standing::Enabled },

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_api::ports::{
-    Access, AskedIdentity, AskedToken, Backtested, Backtests, Declined, Dependency, DependencyState, EventMaker, Finding, FindingVerdict,
-    FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Job, JobKind, JobState, Kept, KeyWriter, LogAccess, MadeToken, NewValue,
-    Node, NodeStatus, NotAdmitted, OnBehalf, Patience, People, Readiness, Replayed, Replays, Retained, RevealedKey, SecretState, SetKey,
-    ToBacktest, ToReplay, Tokens, Webhooks,
+    Access, AskedIdentity, AskedToken, Backtested, Backtests, Credential, Declined, Dependency, DependencyState, EventMaker, Finding,
+    FindingVerdict, FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Job, JobKind, JobState, Kept, KeyWriter, LogAccess,
+    MadeToken, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, Patience, People, Readiness, Replayed, Replays, Retained, RevealedKey,
+    SecretState, SetKey, ToBacktest, ToReplay, Tokens, Webhooks,
 };
 use ensue_api::worker_queues::{StartRate, WorkerQueue};
 use ensue_engine::access::state;
@@ -22,7 +22,7 @@ use ensue_engine::command::{
 use ensue_engine::ids::{Id, IdentityId, LogId, TokenId};
 use ensue_engine::names::{DEFAULT_QUEUE, KeyRef, PackName, SensorRef, WorkerQueueName};
 use ensue_engine::ports::{Committed, HookRequest, LogError, ReadLimit, Reply, Secret, Submit};
-use ensue_engine::record::{Body, CatalogRevision, Digest, Epoch, Head, Position, Record, Revision, StreamId};
+use ensue_engine::record::{Body, CatalogRevision, CredentialId, Digest, Epoch, Head, Position, Record, Revision, StreamId};
 use ensue_engine::time::Timestamp;
 use ensue_packs::Diagnostic;
 use ensue_sensors::webhook::{self, Emitted, HookKeys, Outgoing, Stage};
@@ -175,7 +175,9 @@ impl EventMaker for TestNode {
 }
 
 impl Access for TestNode {
-    fn holder(&self, id: TokenId, secret_sha256: &[u8; 32]) -> Result<Arc<Holder>, NotAdmitted> {
+    fn admit(&self, credential: &Credential) -> Result<Arc<Holder>, NotAdmitted> {
+        let Credential::Token { id, secret_sha256 } = credential else { return Err(NotAdmitted::Unknown) };
+        let id = *id;
         let is_right = *secret_sha256 == <[u8; 32]>::from(Sha256::digest(TOKEN_SECRET.as_bytes()));
         if !is_right || self.script().revoked.contains(&id) {
             return Err(NotAdmitted::Unknown);
@@ -187,7 +189,7 @@ impl Access for TestNode {
         })?;
         let identity = held.identity.and_then(|id| Some((id, self.name_of(id)?)));
         let Held { name, roles, rights, expires_at, .. } = held;
-        Ok(Arc::new(Holder { id, token: name, identity, roles, rights, expires_at }))
+        Ok(Arc::new(Holder { by: CredentialId::Token(id), credential: name, identity, roles, rights, until: expires_at }))
     }
 
     fn revocations(&self) -> watch::Receiver<u64> {

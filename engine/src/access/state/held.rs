@@ -55,7 +55,7 @@ impl Access {
         };
         token.roles.iter().for_each(|role| self.add_role_of_token(&mut held.rights, role));
         if let Some(id) = token.identity {
-            held.roles.extend(self.enabled(id)?.groups.iter().map(ToString::to_string));
+            held.roles.extend(self.enabled(id)?.groups().map(ToString::to_string));
         }
         self.grants_to(token.identity).for_each(|(_, grant)| self.add_grant(&mut held, grant, now));
         if let Some(scopes) = &token.scopes {
@@ -74,11 +74,11 @@ impl Access {
 
     /// Returns what an identity may do at a time, whatever its credential.
     pub fn rights_of(&self, id: IdentityId, now: Timestamp) -> Result<Held, NotHeld> {
-        let groups = &self.enabled(id)?.groups;
+        let identity = self.enabled(id)?;
         let mut held = Held {
             name: id.to_string(),
             identity: Some(id),
-            roles: groups.iter().map(ToString::to_string).collect(),
+            roles: identity.groups().map(ToString::to_string).collect(),
             rights: Rights::default(),
             expires_at: None,
             valid_until: None,
@@ -102,7 +102,7 @@ impl Access {
     fn concerns(&self, subject: &Subject, id: Option<IdentityId>) -> bool {
         match subject {
             Subject::Identity(of) => Some(*of) == id,
-            Subject::Group(group) => id.and_then(|id| self.identity(&id)).is_some_and(|identity| identity.groups.contains(group)),
+            Subject::Group(group) => id.and_then(|id| self.identity(&id)).is_some_and(|identity| identity.groups().any(|one| one == group)),
             Subject::Everyone => true,
         }
     }
@@ -129,7 +129,13 @@ impl Access {
             .filter(|(_, grant)| grant.role.as_str() == ADMIN && grant.on.is_none() && grant.until.is_none())
             .map(|(_, grant)| &grant.subject)
             .collect();
-        let is_admin = |id: IdentityId| self.enabled(id).is_ok() && granted.iter().any(|subject| self.concerns(subject, Some(id)));
+        // An issuer can take its groups away at any time.
+        let is_in = |identity: &Identity, subject: &Subject| match subject {
+            Subject::Group(group) => identity.local_groups.contains(group),
+            Subject::Identity(_) | Subject::Everyone => true,
+        };
+        let is_granted = |id, identity: &Identity| granted.iter().any(|on| self.concerns(on, Some(id)) && is_in(identity, on));
+        let is_admin = |id: IdentityId| self.enabled(id).is_ok_and(|identity| is_granted(id, identity));
         self.tokens.iter().map(|(_, token)| token).filter(is_lasting).any(|token| match token.identity {
             Some(id) => is_admin(id),
             None => token.roles.iter().any(|role| role == ADMIN),
