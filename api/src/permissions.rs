@@ -102,6 +102,8 @@ permissions! {
     KeysRotate, "key";
     /// See the values of keys.
     KeysReveal, "key";
+    /// Replace the master key of the vault.
+    MasterKeyRotate, "master key";
     /// See vars and their values.
     VarsRead, "var";
     /// Set and remove vars.

@@ -291,6 +291,7 @@ const NOT_ANSWERED: &[&str] = &[
     "master-key-malformed",
     "master-key-missing",
     "master-key-unusable",
+    "master-key-wrong",
     "method-not-allowed",
     "nothing-restored",
     "otp-required",

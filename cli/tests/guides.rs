@@ -312,3 +312,9 @@ async fn rights_guide_works() {
     let page = include_str!("../../docs/guides/give-and-limit-rights.md");
     followed("rights_guide_works", &[], page, Done { files: 0, commands: 13, outputs: 0 }).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rotation_guide_works() {
+    let page = include_str!("../../docs/guides/rotate-keys.md");
+    followed("rotation_guide_works", &[], page, Done { files: 0, commands: 10, outputs: 0 }).await;
+}

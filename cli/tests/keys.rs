@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::support::{ADMIN_TOKEN, Delivery, Node, Place, Printed, SECRET, signature};
+use crate::support::{ADMIN_TOKEN, Delivery, Node, Place, Printed, SECRET, files_below, signature};
 
 const KEY: &str = "github.webhook_secret";
 
@@ -121,4 +121,103 @@ fn key_of_a_stopped_node_is_rotated_and_revealed() {
     let revealed = ensue(&place, &node, &["keys", "reveal", "demo.token", "--version", "1"], b"");
     assert_eq!(revealed.stdout, "first", "{revealed:?}");
     node.stop();
+}
+
+/// Returns the files of the master key: its own, and the next one during a rotation.
+fn master_key_files(place: &Place) -> Vec<std::path::PathBuf> {
+    let mut files = files_below(&place.path().join("state"));
+    files.retain(|file| ["master.key", "master.key.next"].map(std::ffi::OsStr::new).contains(&file.file_name().unwrap()));
+    files.sort();
+    files
+}
+
+async fn until_rotated(client: &crate::support::Client) -> serde_json::Value {
+    client.until("/master_key/rotate", |job| job["status"] != "running").await
+}
+
+async fn rotations(client: &crate::support::Client) -> Vec<serde_json::Value> {
+    client.records().await.into_iter().filter(|record| record["kind"] == "master_key.rotated").collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn master_key_is_rotated_while_deliveries_are_verified_and_keys_are_set() {
+    let place = place();
+    let node = place.start();
+    assert_eq!(ensue(&place, &node, &["keys", "set", KEY], SECRET.as_bytes()).code, Some(0));
+    let [file] = &master_key_files(&place)[..] else { panic!("one master key") };
+    let old = std::fs::read_to_string(file).unwrap();
+    let rotated = ensue(&place, &node, &["keys", "rotate-master"], b"");
+    assert!(rotated.code == Some(0) && rotated.stderr.contains("the master key is rotated"), "{rotated:?}");
+    assert!(delivered(&node, SECRET, "after").await.is_success());
+    assert_eq!(ensue(&place, &node, &["keys", "set", "demo.token"], b"set after the rotation").code, Some(0));
+    assert_eq!(master_key_files(&place), [file.clone()]);
+    let new = std::fs::read_to_string(file).unwrap();
+    assert_ne!(old, new);
+    let [record] = &rotations(&node.client()).await[..] else { panic!("one record") };
+    assert!(record["fact"]["from"] != record["fact"]["to"] && record["actor"].as_str().unwrap().starts_with("token/"), "{record}");
+    node.stop();
+
+    // The key before opens nothing more, and the node says so before it changes anything.
+    std::fs::write(file, &old).unwrap();
+    let said = place.try_start().map(|_| ()).unwrap_err();
+    let ids = [&record["fact"]["from"], &record["fact"]["to"]].map(|id| id.as_str().unwrap());
+    assert!(ids.iter().all(|id| said.contains(id)) && said.contains("restore the master key"), "{said}");
+    std::fs::write(file, &new).unwrap();
+    let node = place.start();
+    assert_eq!(ensue(&place, &node, &["keys", "reveal", "demo.token"], b"").stdout, "set after the rotation");
+    assert_eq!(ensue(&place, &node, &["keys", "reveal", KEY], b"").stdout, SECRET);
+    node.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_rotation_of_the_master_key_is_completed_by_the_next_start() {
+    const KEYS: usize = 150;
+    let place = place();
+    let node = place.start();
+    for number in 0..KEYS {
+        let put = node.client().request(reqwest::Method::PUT, &format!("/api/v1/keys/demo.k{number}"));
+        let put = put.json(&json!({ "value": format!("value {number}") })).send().await.unwrap();
+        assert!(put.status().is_success(), "{}", put.text().await.unwrap());
+    }
+    let mut node = node;
+    for round in 0..6u64 {
+        let begun = node.client().post("/master_key/rotate", &json!({})).await;
+        assert_eq!(begun.status, StatusCode::ACCEPTED);
+        tokio::time::sleep(Duration::from_millis(round * 4)).await;
+        node.kill();
+        let was_complete = master_key_files(&place).len() == 1;
+        node = place.start();
+        if !was_complete {
+            until_rotated(&node.client()).await;
+        }
+        assert_eq!(master_key_files(&place).len(), 1, "round {round}");
+        for number in [0, KEYS / 2, KEYS - 1] {
+            let revealed = ensue(&place, &node, &["keys", "reveal", &format!("demo.k{number}")], b"");
+            assert_eq!(revealed.stdout, format!("value {number}"), "round {round}");
+        }
+    }
+    let rotations = rotations(&node.client()).await;
+    // A round that was killed before the next key was written began nothing.
+    assert!(rotations.windows(2).all(|pair| pair[0]["fact"]["to"] == pair[1]["fact"]["from"]), "{rotations:?}");
+    assert!(!rotations.is_empty());
+    node.stop();
+}
+
+#[test]
+fn master_key_of_a_stopped_node_is_rotated() {
+    let place = Place::new();
+    place.start().stop();
+    let data = place.data();
+    let keys = |arguments: &[&str], input: &[u8]| {
+        let arguments: Vec<&str> = [&["keys"], arguments, &["--data", data.to_str().unwrap()]].concat();
+        Printed::by_feeding(&mut place.ensue(&arguments), input)
+    };
+    assert!(keys(&["set", "demo.token"], b"kept").code == Some(0));
+    let [file] = &master_key_files(&place)[..] else { panic!("one master key") };
+    let old = std::fs::read_to_string(file).unwrap();
+    let rotated = keys(&["rotate-master", "-o", "json"], b"");
+    let document: serde_json::Value = serde_json::from_str(&rotated.stdout).unwrap();
+    assert!(rotated.code == Some(0) && document["from"] != document["to"], "{rotated:?}");
+    assert_ne!(std::fs::read_to_string(file).unwrap(), old);
+    assert_eq!(keys(&["reveal", "demo.token"], b"").stdout, "kept");
 }

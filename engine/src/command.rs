@@ -29,6 +29,7 @@ pub use request::{Before, RequestKey, SeenEvent};
 pub use settings::{BATCH_DRAFTS_MAX, BATCH_STEPS_MAX, FLOW_KEYS_MAX, Settings, TURN_BYTES_MAX, TURN_DRAFTS_MAX, TurnLimits};
 
 use crate::access::facts::IdentityKind;
+use crate::access::keys::MasterKeyId;
 use crate::access::permission::Permission;
 use crate::access::state::Standing;
 use crate::catalog::Mode;
@@ -124,6 +125,7 @@ impl Ask {
             | Ask::RotateKey(_)
             | Ask::RevealKey { .. }
             | Ask::RemoveKey { .. }
+            | Ask::NoteMasterKey { .. }
             | Ask::RemoveVar { .. }
             | Ask::AddToken(_)
             | Ask::RotateToken(_)
@@ -281,6 +283,13 @@ asks! {
     First RemoveKey {
         /// The key.
         key: KeyRef,
+    },
+    /// Record that all values of the vault are sealed under another master key.
+    First NoteMasterKey {
+        /// The master key before.
+        from: MasterKeyId,
+        /// The master key now.
+        to: MasterKeyId,
     },
     /// Set a var.
     Later SetVar {

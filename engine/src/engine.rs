@@ -125,6 +125,7 @@ impl Engine {
             Ask::RotateKey(rotation) => keys::rotate(&self.state, actor, rotation, at),
             Ask::RevealKey { key, version } => keys::reveal(&self.state, actor, key, *version, at),
             Ask::RemoveKey { key } => access::remove_key(&self.state, actor, key),
+            Ask::NoteMasterKey { from, to } => keys::rotate_master(&self.state, actor, *from, *to),
             Ask::SetVar { name, value, seen } => vars::set(&self.state, actor, trace, (name, value), *seen),
             Ask::RemoveVar { name, seen } => vars::remove(&self.state, actor, trace, name, *seen),
             Ask::AddToken(token) => access::add_token(&self.state, actor, token, at.time),

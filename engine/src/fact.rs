@@ -303,6 +303,7 @@ facts! {
         KeyExpirySet(keys::KeyExpirySet): "key.expiry_set", 1;
         KeyExpiring(keys::KeyExpiring): "key.expiring", 1;
         KeyRevealed(keys::KeyRevealed): "key.revealed", 1;
+        MasterKeyRotated(keys::MasterKeyRotated): "master_key.rotated", 1;
     }
     /// Facts about dead letters.
     DeadLetterFact {

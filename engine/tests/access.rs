@@ -4,7 +4,7 @@
 use ensue_engine::access::decide::REPLACED_MAX;
 use ensue_engine::access::facts::IdentityKind;
 use ensue_engine::access::keys::state::{KeyVersions, PreviousVersion};
-use ensue_engine::access::keys::{OVERLAP_MILLIS_MAX, WARNED_BEFORE_MILLIS};
+use ensue_engine::access::keys::{MasterKeyId, OVERLAP_MILLIS_MAX, WARNED_BEFORE_MILLIS};
 use ensue_engine::access::limit::Target;
 use ensue_engine::access::permission::Permission;
 use ensue_engine::access::rights::Reach;
@@ -122,6 +122,18 @@ fn rotation_needs_a_key_that_is_set_a_new_version_and_at_most_thirty_days() {
     spec.when(rotate_key(1, 0)).then_refused(&Refusal::KeyVersion { key: key(), now: 1, given: 1 });
     spec.when(rotate_key(2, OVERLAP_MILLIS_MAX + 1)).then_refused(&Refusal::OverlapTooLong { key: key() });
     spec.when(rotate_key(2, OVERLAP_MILLIS_MAX)).then(&["key.rotated"]);
+}
+
+#[test]
+fn rotation_of_the_master_key_is_recorded_once() {
+    let (first, second) = (MasterKeyId([1; 8]), MasterKeyId([2; 8]));
+    let rotated = |from, to| asked_by(Actor::Engine, Ask::NoteMasterKey { from, to });
+    let mut spec = Spec::default();
+    assert_eq!(spec.engine().access().all_keys().master(), None);
+    spec.when(rotated(first, second)).then(&["master_key.rotated"]);
+    spec.when(rotated(first, second)).then(&[]);
+    spec.when(rotated(second, first)).then(&["master_key.rotated"]);
+    assert_eq!(spec.engine().access().all_keys().master(), Some(first));
 }
 
 #[test]

@@ -14,7 +14,8 @@ use ensue_engine::access::facts::{
     GrantAdded, GrantRemoved, IdentityAdded, IdentityDisabled, IdentityEnabled, IdentityErased, IdentityGroupsSet, IdentityKind, IdentityLinked, IdentityUnlinked,
     KeyRemoved, KeySet, RoleRemoved, RoleSet, TokenAdded, TokenLimited, TokenRevoked, TokenRotated,
 };
-use ensue_engine::access::keys::facts::{KeyExpiring, KeyExpirySet, KeyRevealed, KeyRotated};
+use ensue_engine::access::keys::MasterKeyId;
+use ensue_engine::access::keys::facts::{KeyExpiring, KeyExpirySet, KeyRevealed, KeyRotated, MasterKeyRotated};
 use ensue_engine::access::subject::Subject;
 use ensue_engine::catalog::facts::{PackInstalled, PackRemoved};
 use ensue_engine::catalog::{Control, ItemFailure, LockConflict, Mode, OnFailure, OnLost};
@@ -309,6 +310,7 @@ fn samples() -> Vec<Fact> {
         KeyExpirySet { key: "release.deploy_token".parse().unwrap(), version: 4, expires_at: NOON.plus_millis(86_400_000) }.into(),
         KeyExpiring { key: "release.deploy_token".parse().unwrap(), version: 4, expires_at: NOON.plus_millis(86_400_000) }.into(),
         KeyRevealed { key: "release.deploy_token".parse().unwrap(), version: 4 }.into(),
+        MasterKeyRotated { from: MasterKeyId([1, 35, 69, 103, 137, 171, 205, 239]), to: MasterKeyId([7; 8]) }.into(),
         DeadLetterRetried { of: id(61), events: vec![EventId(id(62))] }.into(),
         DeadLetterDismissed { of: id(61) }.into(),
         NodeStarted { release: "0.1.0".into() }.into(),

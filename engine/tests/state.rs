@@ -1,6 +1,7 @@
 //! The saved state: a format that later releases must read, and that continues exactly where it was saved.
 
 use ensue_engine::access::facts::IdentityKind;
+use ensue_engine::access::keys::MasterKeyId;
 use ensue_engine::access::permission::Permission;
 use ensue_engine::access::subject::Subject;
 use ensue_engine::catalog::{Does, LockConflict, Mode, OnExpire, Since, Wait};
@@ -23,7 +24,7 @@ use crate::support::workflow::{awaits, does, expression, fails};
 use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, set_mode, workers};
 
 /// The form of this release. It is never edited: a change of the form is a new number and a new file.
-const FORMAT_9: &str = include_str!("golden/state.v9.json");
+const FORMAT_10: &str = include_str!("golden/state.v10.json");
 
 /// A site with something in every table of the state.
 fn busy() -> Site {
@@ -146,6 +147,7 @@ fn silent() -> Site {
     let (day_millis, key) = (86_400_000, "demo.signing".parse().unwrap());
     let expires_at = Some(NOON.plus_millis(90 * day_millis));
     site.when(asked_by(ana(), Ask::RotateKey(KeyRotation { key, version: 2, overlap_millis: day_millis, expires_at })));
+    site.when(asked_by(ana(), Ask::NoteMasterKey { from: MasterKeyId([1; 8]), to: MasterKeyId([2; 8]) }));
     site.when(asked_by(Actor::Operator, Ask::AddToken(NewToken::with_roles(TokenId(Id::root(NOON, 1)), "ana", vec!["admin".into()]))));
     let identity = IdentityId(Id::root(NOON, 2));
     let groups = vec!["release".parse().unwrap()];
@@ -214,21 +216,21 @@ fn empty_tables(state: &Value, path: &str, found: &mut Vec<String>) {
 #[test]
 fn state_is_saved_in_the_current_format() {
     let saved = busy().engine().save();
-    assert_eq!(saved.format, 9);
-    assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_9.trim_end());
+    assert_eq!(saved.format, 10);
+    assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_10.trim_end());
 }
 
 #[test]
 fn golden_state_has_rows_in_every_table() {
     let mut empty = Vec::new();
-    empty_tables(&serde_json::from_str(FORMAT_9).unwrap(), "", &mut empty);
+    empty_tables(&serde_json::from_str(FORMAT_10).unwrap(), "", &mut empty);
     assert_eq!(empty, Vec::<String>::new());
 }
 
 #[test]
 fn saved_state_of_the_current_format_is_loaded() {
     let busy = busy();
-    let saved = SavedState { format: 9, json: FORMAT_9.trim_end().into() };
+    let saved = SavedState { format: 10, json: FORMAT_10.trim_end().into() };
     assert_eq!(Engine::load(busy.engine().log(), &saved).unwrap(), *busy.engine());
 }
 
@@ -245,7 +247,7 @@ fn state_of_another_format_is_rejected() {
 #[test]
 fn state_with_a_missing_table_is_rejected() {
     let log = busy().engine().log();
-    let whole: Value = serde_json::from_str(FORMAT_9).unwrap();
+    let whole: Value = serde_json::from_str(FORMAT_10).unwrap();
     let load = |state: &Value| Engine::load(log, &SavedState { format: STATE_FORMAT, json: state.to_string().into() });
     assert!(load(&whole).is_ok());
     for (part, tables) in whole.as_object().unwrap() {

@@ -38,6 +38,7 @@ use crate::kept::{KeptBeside, Used};
 use crate::keys::KeyRing;
 use crate::log_access::LogReaders;
 use crate::machine::{bad, good, note};
+use crate::master_key::MasterKeyRotation;
 use crate::memory::{Memory, held_bytes};
 use crate::metrics::{counter, gauge};
 use crate::outside::OutsideWriter;
@@ -70,6 +71,8 @@ pub(crate) struct AboutNode {
     pub edge: Arc<Edge>,
     /// The background jobs.
     pub jobs: Arc<Jobs>,
+    /// The rotation of the master key.
+    pub master_key: MasterKeyRotation,
     /// The head that is kept outside the data directory.
     pub outside: OutsideWriter,
     /// The outputs and artifacts that are stored next to the log.
@@ -250,8 +253,13 @@ impl Node for AboutNode {
         Ok(self.sequencer.worker_queues()?)
     }
 
-    fn begin_job(&self, kind: JobKind, _: &OnBehalf) -> Result<Job, Declined> {
-        self.jobs.begin(kind, self.outside_head()).map_err(|error| machine("a background job cannot be started", &error).into())
+    fn begin_job(&self, kind: JobKind, by: &OnBehalf) -> Result<Job, Declined> {
+        let begun = match kind {
+            JobKind::LogVerify => self.jobs.verify(self.outside_head()),
+            JobKind::ViewsRebuild => self.jobs.rebuild_views(),
+            JobKind::MasterKeyRotate => self.jobs.rotate_master_key(self.master_key.clone(), by.clone()),
+        };
+        begun.map_err(|error| machine("a background job cannot be started", &error).into())
     }
 
     fn job(&self, kind: JobKind) -> Option<Job> {

@@ -11,11 +11,12 @@ use std::io;
 use std::sync::Arc;
 
 use ensue_engine::ids::{AttemptId, LogId};
-use ensue_engine::ports::{Blobs, Log, LogError, LogReader, OutputError, Outputs, Vault};
+use ensue_engine::ports::{Blobs, Log, LogError, LogReader, OutputError, Outputs};
 use ensue_store::blobs::BlobLimits;
-use ensue_store::master_key::MasterKey;
+use ensue_store::master_key::MasterKeys;
 use ensue_store::outputs::{Now, OutputLimits};
 use ensue_store::retention::{Round, Step};
+use ensue_store::vault::SealedVault;
 use ensue_views::retention::RetainedViews;
 use ensue_views::{ViewError, ViewReader};
 
@@ -34,8 +35,8 @@ pub trait Backend: Send + Sync {
     fn writer(&self, log: LogId) -> Result<Box<dyn Log>, OpenError>;
     /// Opens the log for reading.
     fn reader(&self, log: LogId) -> Result<Box<dyn LogReader>, OpenError>;
-    /// Opens the secrets, which are encrypted with this key.
-    fn vault(&self, log: LogId, master: MasterKey) -> Result<Arc<dyn Vault>, OpenError>;
+    /// Opens the secrets, which are encrypted with these keys.
+    fn vault(&self, log: LogId, masters: MasterKeys) -> Result<Arc<dyn SealedVault>, OpenError>;
     /// Opens the read models. Creates them if they do not exist.
     fn views(&self, log: LogId) -> Result<Box<dyn Views>, OpenError>;
     /// Opens a second set of read models next to the live ones, which it replaces once it has caught up.

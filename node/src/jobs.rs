@@ -1,10 +1,10 @@
-//! The background jobs that read the whole log: verifying it and rebuilding the read models.
+//! The background jobs: verifying the log, rebuilding the read models, and rotating the master key.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ensue_api::ports::{Job, JobKind, JobState};
+use ensue_api::ports::{Job, JobKind, JobState, OnBehalf};
 use ensue_engine::record::{Head, Position};
 use ensue_store::verify::verify;
 use ensue_views::ViewRetention;
@@ -13,6 +13,7 @@ use crate::backend::{OpenBeside, Views};
 use crate::clock::Clock;
 use crate::fold_guard::AllLeftOut;
 use crate::log_access::LogReaders;
+use crate::master_key::MasterKeyRotation;
 use crate::retention::take_all_out;
 use crate::whole_fold::{Rebuilt, WholeFold};
 
@@ -47,13 +48,32 @@ impl Jobs {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner).get(&kind).cloned()
     }
 
-    /// Starts a job, or returns the one of its kind that is running. `seen` is the head as last seen outside
-    /// the data directory.
-    pub(crate) fn begin(self: &Arc<Self>, kind: JobKind, seen: Option<Head>) -> std::io::Result<Job> {
-        self.begin_in(std::thread::Builder::new().name(name_of(kind).to_owned()), kind, seen)
+    /// Starts to verify the log, or returns the job that does. `seen` is the head as last seen outside the data
+    /// directory.
+    pub(crate) fn verify(self: &Arc<Self>, seen: Option<Head>) -> std::io::Result<Job> {
+        self.begin(JobKind::LogVerify, move |jobs| jobs.run_verify(seen))
     }
 
-    fn begin_in(self: &Arc<Self>, thread: std::thread::Builder, kind: JobKind, seen: Option<Head>) -> std::io::Result<Job> {
+    /// Starts to rebuild the read models, or returns the job that does.
+    pub(crate) fn rebuild_views(self: &Arc<Self>) -> std::io::Result<Job> {
+        self.begin(JobKind::ViewsRebuild, Self::run_rebuild)
+    }
+
+    /// Starts to rotate the master key, or returns the job that does.
+    pub(crate) fn rotate_master_key(self: &Arc<Self>, rotation: MasterKeyRotation, by: OnBehalf) -> std::io::Result<Job> {
+        self.begin(JobKind::MasterKeyRotate, move |jobs| jobs.ended(JobKind::MasterKeyRotate, rotation.run(&by)))
+    }
+
+    fn begin(self: &Arc<Self>, kind: JobKind, work: impl FnOnce(&Arc<Self>) + Send + 'static) -> std::io::Result<Job> {
+        self.begin_in(std::thread::Builder::new().name(name_of(kind).to_owned()), kind, work)
+    }
+
+    fn begin_in(
+        self: &Arc<Self>,
+        thread: std::thread::Builder,
+        kind: JobKind,
+        work: impl FnOnce(&Arc<Self>) + Send + 'static,
+    ) -> std::io::Result<Job> {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(job) = newest.get(&kind).filter(|job| job.state == JobState::Running) {
             return Ok(job.clone());
@@ -62,10 +82,7 @@ impl Jobs {
         let jobs = self.clone();
         // The thread reports nothing before the job is noted: reporting takes the lock.
         thread.spawn(move || {
-            let run = catch_unwind(AssertUnwindSafe(|| match kind {
-                JobKind::LogVerify => jobs.run_verify(seen),
-                JobKind::ViewsRebuild => jobs.run_rebuild(),
-            }));
+            let run = catch_unwind(AssertUnwindSafe(|| work(&jobs)));
             // Otherwise the job would count as running forever, and no other could start.
             if run.is_err() {
                 jobs.ended(kind, Err("the job stopped at an internal error; see the node's own log".to_owned()));
@@ -126,6 +143,7 @@ fn name_of(kind: JobKind) -> &'static str {
     match kind {
         JobKind::LogVerify => "log-verify",
         JobKind::ViewsRebuild => "views-rebuild",
+        JobKind::MasterKeyRotate => "rotate-master",
     }
 }
 
@@ -168,8 +186,8 @@ mod tests {
         };
         let jobs = Jobs::new(readers, Arc::new(SystemClock::default()), live);
         let thread = std::thread::Builder::new().stack_size(NO_SUCH_STACK);
-        jobs.begin_in(thread, JobKind::LogVerify, None).unwrap_err();
+        jobs.begin_in(thread, JobKind::LogVerify, |jobs| jobs.run_verify(None)).unwrap_err();
         assert_eq!(jobs.job(JobKind::LogVerify), None);
-        assert_eq!(jobs.begin(JobKind::LogVerify, None).unwrap().state, JobState::Running);
+        assert_eq!(jobs.verify(None).unwrap().state, JobState::Running);
     }
 }

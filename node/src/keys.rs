@@ -141,7 +141,10 @@ impl KeyRing {
                     self.change(&fact.key, self.versions(&fact.key).rotated(fact.version, fact.previous_until));
                 }
                 ByNoun::KeyFact(KeyFact::KeyExpirySet(fact)) => {
-                    self.change(&fact.key, KeyVersions { expires_at: Some(fact.expires_at), ..self.versions(&fact.key) });
+                    let versions = self.versions(&fact.key);
+                    if versions.current == Some(fact.version) {
+                        self.change(&fact.key, KeyVersions { expires_at: Some(fact.expires_at), ..versions });
+                    }
                 }
                 _ => {}
             }
@@ -283,13 +286,14 @@ impl KeyWriter for NodeKeys {
 #[cfg(test)]
 mod tests {
     use ensue_engine::access::facts::KeySet;
-    use ensue_engine::access::keys::facts::KeyRotated;
+    use ensue_engine::access::keys::facts::{KeyExpirySet, KeyRotated};
     use ensue_engine::command::Answer;
     use ensue_engine::ids::{Id, IdentityId, LogId, TokenId};
     use ensue_engine::ports::{Reply, Submit};
-    use ensue_engine::record::{Actor, Position};
+    use ensue_engine::record::{Actor, Position, StreamId};
     use ensue_store::master_key::MasterKey;
     use ensue_store::memory::MemoryVault;
+    use ensue_test_support::story::Story;
 
     use super::*;
     use crate::clock::SystemClock;
@@ -369,6 +373,22 @@ mod tests {
             keys.ring.change(&key, KeyVersions::set(version));
         }
         assert_eq!(keys.remove(&key, &by).unwrap().position, Position(1));
+    }
+
+    #[test]
+    fn expiry_of_a_version_that_is_not_current_changes_nothing() {
+        let key: KeyRef = "demo.k".parse().unwrap();
+        let vault = MemoryVault::new(LogId(Id::root(Timestamp::default(), 1)), MasterKey::from_bytes([7; 32]));
+        let ring = KeyRing::open_vault(Arc::new(vault), &Access::default()).unwrap();
+        ring.change(&key, KeyVersions::set(2));
+        let expires_at = Timestamp::from_micros(60_000_000);
+        for (version, expiries) in [(1, vec![]), (3, vec![]), (2, vec![(key.clone(), expires_at)])] {
+            let mut story = Story::new();
+            let fact = KeyExpirySet { key: key.clone(), version, expires_at }.into();
+            story.tell(StreamId::Key(key.clone()), None, Actor::Operator, None, fact, None);
+            ring.note(story.records());
+            assert_eq!(ring.expiries(), expiries, "version {version}");
+        }
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub mod long_log;
 mod machine;
 #[cfg(test)]
 mod made_catalog;
+mod master_key;
 mod memory;
 mod metrics;
 pub mod offline;

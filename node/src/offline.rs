@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use ensue_api::ports::AskedToken;
 use ensue_engine::access::facts::IdentityKind;
+use ensue_engine::access::keys::MasterKeyId;
 use ensue_engine::access::keys::state::KeyVersions;
 use ensue_engine::access::state::{ADMIN, Standing, Token};
 use ensue_engine::access::subject::Subject;
@@ -17,11 +18,14 @@ use ensue_engine::command::{Ask, Command, KeyRotation, NewGrant, Nothing, Refusa
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{ExecutionId, GrantId, Id, IdentityId, LogId, TokenId};
 use ensue_engine::names::KeyRef;
-use ensue_engine::ports::{AppendError, Log, Secret, Vault, VaultError};
+use ensue_engine::ports::{AppendError, Log, Secret, VaultError};
 use ensue_engine::record::{Actor, Head, Position};
 use ensue_engine::time::Timestamp;
 use ensue_store::copy::CopyError;
+use ensue_store::master_key::MasterKeyFile;
+use ensue_store::rotation::{RotateError, Rotated, rotate};
 use ensue_store::state_folder::{Durability, OutsideHead};
+use ensue_store::vault::{Rotation, SealedVault};
 use ensue_store::verify::{Verified, VerifyError, verify};
 use ensue_views::{Projector, ViewError};
 use thiserror::Error;
@@ -30,6 +34,7 @@ use crate::access::Profile;
 use crate::backend::{Backend, Folder, in_folder};
 use crate::clock::{Clock, ClockStep, SystemClock};
 use crate::config::Config;
+use crate::master_key::left_over;
 use crate::seat::open::{Opened, compare_with_outside, open, open_restored, state_folder};
 use crate::start_error::{StartError, machine};
 use crate::tokens::{TokenRefusal, asked_as, check_name, check_token, new_token};
@@ -81,6 +86,10 @@ pub enum OfflineError {
         /// How many there are.
         programs: usize,
     },
+    /// All values are sealed under the next master key, whose file is in the wrong place.
+    #[error("{0}")]
+    #[explain(slug = "master-key-unusable", fault = World)]
+    MasterKeyLeft(String),
     /// Nothing is missing.
     #[error("no records are missing: the log ends at position {0}, where it was last seen")]
     #[explain(slug = "nothing-restored", fault = Conflict, hint = "start the node with `ensue serve`")]
@@ -97,7 +106,8 @@ pub struct Offline {
     log: Box<dyn Log>,
     sequencing: Sequencing,
     outside: OutsideHead,
-    vault: Arc<dyn Vault>,
+    vault: Arc<dyn SealedVault>,
+    master_key: MasterKeyFile,
     clock: SystemClock,
     /// The clock step that happened while no node ran, until it is in the log.
     set_back: Option<ClockStep>,
@@ -175,18 +185,18 @@ impl Offline {
     /// Opens the data directory that the settings name, under its lock.
     pub fn open(config: &Config) -> Result<Self, OfflineError> {
         let clock = SystemClock::default();
-        let Opened { data, backend, log, engine, head, outside, vault, .. } = open(config, &clock)?;
+        let Opened { data, backend, log, engine, head, outside, vault, master_key, .. } = open(config, &clock)?;
         let epoch = log.epoch();
         let set_back = clock.go_on_from(engine.time());
         let sequencing = Sequencing::new(engine, head, epoch);
-        Ok(Self { data, backend, log, sequencing, outside, vault, clock, set_back, settings: Settings::default() })
+        Ok(Self { data, backend, log, sequencing, outside, vault, master_key, clock, set_back, settings: Settings::default() })
     }
 
     /// Opens a data directory that was restored from a backup, even if its log is older than the newest known
     /// head or differs from it. Fails if the log is as it was last seen: there is nothing to accept.
     pub fn open_restored(config: &Config) -> Result<(Self, Missing), OfflineError> {
         let clock = SystemClock::default();
-        let Opened { data, backend, log, engine, head, outside, vault, .. } = open_restored(config, &clock)?;
+        let Opened { data, backend, log, engine, head, outside, vault, master_key, .. } = open_restored(config, &clock)?;
         let reader = log.reader().map_err(StartError::from)?;
         let known = outside.read().map_err(StartError::from)?.unwrap_or_default();
         if compare_with_outside(&*reader, head, Some(known)).is_ok() {
@@ -196,7 +206,7 @@ impl Offline {
         let set_back = clock.go_on_from(engine.time());
         let newest = engine.time();
         let sequencing = Sequencing::new(engine, head, epoch);
-        let offline = Self { data, backend, log, sequencing, outside, vault, clock, set_back, settings: Settings::default() };
+        let offline = Self { data, backend, log, sequencing, outside, vault, master_key, clock, set_back, settings: Settings::default() };
         let missing = Missing { after: head.position, newest, known, to_pause: offline.may_have_begun() };
         Ok((offline, missing))
     }
@@ -307,6 +317,23 @@ impl Offline {
         let before = self.versions(key);
         self.record(Ask::RemoveKey { key: key.clone() })?;
         self.destroy(key, [before.current, before.previous.map(|previous| previous.version)])
+    }
+
+    /// Replaces the master key of the vault, or completes a rotation that was interrupted. Returns the ids of the key
+    /// before and of the new one.
+    pub fn rotate_master_key(&mut self) -> Result<(MasterKeyId, MasterKeyId), OfflineError> {
+        let (file, vault) = (self.master_key.clone(), self.vault.clone());
+        let rotated = rotate(&file, &*vault, |Rotation { from, to }| self.record(Ask::NoteMasterKey { from, to }));
+        let Rotated { from, to, left, .. } = rotated.map_err(|error| match error {
+            RotateError::Key(error) => StartError::from(error).into(),
+            RotateError::Vault(error) => StartError::from(error).into(),
+            RotateError::Record(error) => error,
+            _ => StartError::from(VaultError::Store(error.to_string())).into(),
+        })?;
+        match left {
+            None => Ok((from, to)),
+            Some(error) => Err(OfflineError::MasterKeyLeft(left_over(&file, &error))),
+        }
     }
 
     /// Lists the valid tokens.

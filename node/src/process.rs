@@ -29,8 +29,10 @@ use crate::certificates::Certificates;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::idle::{Caches, IdleWatch};
+use crate::jobs::Jobs;
 use crate::kept::Housekeeper;
 use crate::keys::NodeKeys;
+use crate::master_key::MasterKeyRotation;
 use crate::memory::{self, Caps};
 use crate::packs_folder::{PacksFolder, PacksNews, WatchedFolder};
 use crate::people::NodePeople;
@@ -45,6 +47,7 @@ use crate::sequencer::{Asking, SequencerError, SequencerHandle, sequencer};
 use crate::start_error::{StartError, machine};
 use crate::tokens::NodeTokens;
 use access::{first_token, set_keys};
+use ensue_api::ports::OnBehalf;
 use packs::{LookedFor, not_taken_in, pack_values, watch_packs};
 use queues::unworked;
 use serve::Serving;
@@ -175,6 +178,7 @@ async fn start(config: Config, over: LogOver, taken_over: &mut Option<Executor>)
     };
     let is_stopping = Arc::new(AtomicBool::new(false));
     let serving = Serving::start(&config, tls, (&stores, &following, &working, &leading), &edges, (&handle, &is_stopping, &around)).await?;
+    complete_rotation(stores.master_key(&handle), &following.jobs);
     let caches = Caches {
         sequencer: handle.clone(),
         followers: vec![following.views.follower.0.clone(), following.telemetry.follower.clone()],
@@ -233,6 +237,19 @@ impl Edges {
             packs_news,
             watched_packs,
         })
+    }
+}
+
+/// Completes a rotation of the master key that was interrupted. The node serves meanwhile, and with both keys if it
+/// cannot be completed.
+fn complete_rotation(rotation: MasterKeyRotation, jobs: &Arc<Jobs>) {
+    if !rotation.has_begun() {
+        return;
+    }
+    tracing::info!("the rotation of the master key that was interrupted is continued");
+    let by = OnBehalf { actor: Actor::Engine, trace: None, request: None };
+    if let Err(error) = jobs.rotate_master_key(rotation, by) {
+        tracing::error!(%error, "the rotation of the master key cannot be continued; run `ensue keys rotate-master`");
     }
 }
 

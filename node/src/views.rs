@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ensue_api::ports::JobKind;
 use ensue_engine::record::{Position, Record};
 use ensue_views::onlooker::{Nobody, Onlooker};
 use ensue_views::{Projector, ViewError, ViewRetention};
@@ -91,7 +90,7 @@ impl ViewFollower {
         }
         self.mended = Some(Instant::now());
         tracing::warn!(%why, "the read models are damaged and are rebuilt from the log");
-        if let Err(error) = jobs.begin(JobKind::ViewsRebuild, None) {
+        if let Err(error) = jobs.rebuild_views() {
             tracing::error!(%error, "the rebuild of the read models cannot be started");
         }
     }

@@ -18,6 +18,7 @@ pub mod master_key;
 pub mod memory;
 pub mod outputs;
 pub mod retention;
+pub mod rotation;
 pub mod settled;
 mod space;
 pub mod spare;

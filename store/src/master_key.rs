@@ -3,12 +3,16 @@
 //!
 //! It is never created if there is already data: data cannot be decrypted without its key, and a new key
 //! would hide that.
+//!
+//! During a rotation, the next key is in a file beside it, whose name ends in `.next`. Both open the vault. Once all
+//! values are sealed under the next key, its file replaces the other.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use ensue_engine::access::keys::MasterKeyId;
 use ensue_engine::explain::Explain;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -26,7 +30,94 @@ const FILE_BYTES_MAX: u64 = 256;
 #[derive(Clone)]
 pub struct MasterKey {
     bytes: Zeroizing<[u8; KEY_BYTES]>,
-    id: [u8; 8],
+    id: MasterKeyId,
+}
+
+/// The master keys that open a vault.
+#[derive(Clone)]
+pub struct MasterKeys {
+    /// The master key. During a rotation, it only opens.
+    pub current: MasterKey,
+    /// The key that replaces it, during a rotation.
+    pub next: Option<MasterKey>,
+}
+
+impl MasterKeys {
+    /// Returns the key under which values are sealed.
+    pub(crate) fn sealing(&self) -> &MasterKey {
+        self.next.as_ref().unwrap_or(&self.current)
+    }
+
+    /// Returns the key of an id.
+    pub(crate) fn get(&self, id: MasterKeyId) -> Option<&MasterKey> {
+        [Some(&self.current), self.next.as_ref()].into_iter().flatten().find(|key| key.id() == id)
+    }
+}
+
+impl From<MasterKey> for MasterKeys {
+    fn from(current: MasterKey) -> Self {
+        Self { current, next: None }
+    }
+}
+
+/// The file of a master key, and the one beside it with the next key.
+#[derive(Clone, Debug)]
+pub struct MasterKeyFile {
+    path: PathBuf,
+}
+
+impl MasterKeyFile {
+    /// Names the file.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Returns the path of the file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the path of the next key.
+    pub fn next_path(&self) -> PathBuf {
+        let mut name = self.path.as_os_str().to_owned();
+        name.push(".next");
+        name.into()
+    }
+
+    /// Reads the key, and the next one if there is one.
+    pub fn load(&self) -> Result<MasterKeys, MasterKeyError> {
+        let current = MasterKey::load(&self.path)?;
+        let next = self.next()?.filter(|next| next.id() != current.id());
+        Ok(MasterKeys { current, next })
+    }
+
+    /// Reads the next key, or creates it if its file is missing or has the current key. It is on the disk before this
+    /// returns.
+    pub fn make_next(&self) -> Result<MasterKey, MasterKeyError> {
+        if let Some(next) = self.load()?.next {
+            return Ok(next);
+        }
+        let path = self.next_path();
+        let unusable = |source: io::Error| MasterKeyError::Unusable { path: path.clone(), source };
+        let (key, text) = generated().map_err(unusable)?;
+        sync::replace(&path, text.as_bytes()).map_err(unusable)?;
+        Ok(key)
+    }
+
+    /// Replaces the file with the next key. The key before it is gone afterwards.
+    pub fn adopt_next(&self) -> Result<(), MasterKeyError> {
+        let unusable = |source: io::Error| MasterKeyError::Unusable { path: self.path.clone(), source };
+        std::fs::rename(self.next_path(), &self.path).map_err(unusable)?;
+        sync::sync_folder(sync::parent(&self.path)).map_err(unusable)
+    }
+
+    fn next(&self) -> Result<Option<MasterKey>, MasterKeyError> {
+        match MasterKey::load(&self.next_path()) {
+            Ok(next) => Ok(Some(next)),
+            Err(MasterKeyError::Missing(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// Why a master key is not available.
@@ -51,6 +142,20 @@ pub enum MasterKeyError {
         /// Its permission bits.
         mode: u32,
     },
+    /// The vault was sealed under another key.
+    #[error("the master key at {} has the id {found}, but the secrets were sealed under the master key {sealed}", .path.display())]
+    #[explain(
+        slug = "master-key-wrong",
+        hint = "restore the master key that belongs to this data directory, or set its path with --master-key or ENSUE_MASTER_KEY_FILE"
+    )]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// The id of its key.
+        found: MasterKeyId,
+        /// The id of a key that the vault names.
+        sealed: MasterKeyId,
+    },
     /// The file does not hold a key.
     #[error("the file {} is not a master key: it must hold 64 hex digits", .0.display())]
     #[explain(slug = "master-key-malformed", fault = Malformed, hint = "restore it from a backup")]
@@ -72,7 +177,7 @@ impl MasterKey {
         let hash = blake3::derive_key("ensue/master-key-id/v1", &bytes);
         let mut id = [0; 8];
         id.copy_from_slice(&hash[..8]);
-        Self { bytes: Zeroizing::new(bytes), id }
+        Self { bytes: Zeroizing::new(bytes), id: MasterKeyId(id) }
     }
 
     /// Reads the key from a file that only its owner can use.
@@ -108,29 +213,35 @@ impl MasterKey {
             io::ErrorKind::AlreadyExists => MasterKeyError::Exists(path.to_owned()),
             _ => MasterKeyError::Unusable { path: path.to_owned(), source },
         };
-        let mut bytes = Zeroizing::new([0; KEY_BYTES]);
-        getrandom::fill(bytes.as_mut()).map_err(|error| unusable(io::Error::other(error.to_string())))?;
-        let mut text = Zeroizing::new(String::with_capacity(2 * KEY_BYTES + 1));
-        for byte in bytes.iter() {
-            for digit in [byte >> 4, byte & 15] {
-                text.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
-            }
-        }
-        text.push('\n');
+        let (key, text) = generated().map_err(unusable)?;
         let mut file = sync::create_private(path, Existing::Kept).map_err(unusable)?;
         file.write_all(text.as_bytes()).and_then(|()| sync::sync_file(&file, path)).map_err(unusable)?;
-        sync::sync_folder(path.parent().unwrap_or(Path::new("."))).map_err(unusable)?;
-        Ok(Self::from_bytes(*bytes))
+        sync::sync_folder(sync::parent(path)).map_err(unusable)?;
+        Ok(key)
     }
 
     /// Returns the identifier of the key in envelopes, which reveals nothing about it.
-    pub(crate) fn id(&self) -> [u8; 8] {
+    pub fn id(&self) -> MasterKeyId {
         self.id
     }
 
     pub(crate) fn reveal(&self) -> &[u8; KEY_BYTES] {
         &self.bytes
     }
+}
+
+/// Returns a new random key and the content of its file.
+fn generated() -> io::Result<(MasterKey, Zeroizing<String>)> {
+    let mut bytes = Zeroizing::new([0; KEY_BYTES]);
+    getrandom::fill(bytes.as_mut()).map_err(|error| io::Error::other(error.to_string()))?;
+    let mut text = Zeroizing::new(String::with_capacity(2 * KEY_BYTES + 1));
+    for byte in bytes.iter() {
+        for digit in [byte >> 4, byte & 15] {
+            text.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
+        }
+    }
+    text.push('\n');
+    Ok((MasterKey::from_bytes(*bytes), text))
 }
 
 fn parse(text: &str) -> Option<MasterKey> {

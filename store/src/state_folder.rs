@@ -14,7 +14,7 @@ use ensue_engine::ids::LogId;
 use ensue_engine::record::{Chain, Head, Position};
 use thiserror::Error;
 
-use crate::master_key::{MasterKey, MasterKeyError};
+use crate::master_key::{MasterKey, MasterKeyError, MasterKeyFile, MasterKeys};
 use crate::sync;
 
 /// The folder `$XDG_STATE_HOME/ensue/<log id>` of a log.
@@ -83,13 +83,13 @@ impl StateFolder {
         self.path.join("master.key")
     }
 
-    /// Loads the master key. It is only created if there is no data yet, because a new key could not decrypt
+    /// Loads the master key, and the next one during a rotation. A key is only created if there is no data yet, because a new key could not decrypt
     /// existing data.
-    pub fn master_key(&self, data: Data) -> Result<MasterKey, StateFolderError> {
-        match (MasterKey::load(&self.master_key_path()), data) {
+    pub fn master_keys(&self, data: Data) -> Result<MasterKeys, StateFolderError> {
+        match (MasterKeyFile::new(self.master_key_path()).load(), data) {
             (Err(MasterKeyError::Missing(_)), Data::New) => {
                 self.make_last()?;
-                Ok(MasterKey::create(&self.master_key_path())?)
+                Ok(MasterKey::create(&self.master_key_path())?.into())
             }
             (loaded, Data::New | Data::Existing) => Ok(loaded?),
         }
@@ -264,8 +264,8 @@ mod tests {
     fn key_is_created_at_the_first_start_and_found_at_the_next() {
         let base = tempfile::tempdir().unwrap();
         let folder = StateFolder::under(base.path(), LOG);
-        let made = folder.master_key(Data::New).unwrap();
-        assert!(folder.master_key(Data::Existing).unwrap().id() == made.id());
+        let made = folder.master_keys(Data::New).unwrap();
+        assert!(folder.master_keys(Data::Existing).unwrap().current.id() == made.current.id());
         assert_eq!(fs::metadata(folder.path()).unwrap().permissions().mode() & 0o777, 0o700);
     }
 
@@ -273,15 +273,15 @@ mod tests {
     fn interrupted_first_start_continues_with_its_key() {
         let base = tempfile::tempdir().unwrap();
         let folder = StateFolder::under(base.path(), LOG);
-        let made = folder.master_key(Data::New).unwrap();
-        assert!(folder.master_key(Data::New).unwrap().id() == made.id());
+        let made = folder.master_keys(Data::New).unwrap();
+        assert!(folder.master_keys(Data::New).unwrap().current.id() == made.current.id());
     }
 
     #[test]
     fn existing_data_without_its_key_is_rejected_and_no_key_is_created() {
         let base = tempfile::tempdir().unwrap();
         let folder = StateFolder::under(base.path(), LOG);
-        let Err(refusal) = folder.master_key(Data::Existing) else { panic!("a key was made up") };
+        let Err(refusal) = folder.master_keys(Data::Existing) else { panic!("a key was made up") };
         assert!(matches!(refusal, StateFolderError::MasterKey(MasterKeyError::Missing(_))), "{refusal}");
         assert!(refusal.hint().unwrap().contains("backup"));
         assert!(!folder.master_key_path().exists());
@@ -368,7 +368,7 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let folder = StateFolder::under(&base.path().join("state"), LOG);
         fs::create_dir_all(folder.path()).unwrap();
-        folder.master_key(Data::New).unwrap();
+        folder.master_keys(Data::New).unwrap();
         folder.outside_head().unwrap();
         let above = folder.path().parent().unwrap();
         for path in [above, folder.path(), &folder.master_key_path(), &folder.path().join("head")] {

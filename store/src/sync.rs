@@ -87,7 +87,7 @@ pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
     path.ancestors().take(missing.max(1)).try_for_each(|made| sync_folder(parent(made)))
 }
 
-fn parent(path: &Path) -> &Path {
+pub(crate) fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -97,7 +97,9 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let beside = folder.join(name);
-    let mut file = create_private(&beside, Existing::Replaced)?;
+    // A file that was left there may have another mode.
+    existing(fs::remove_file(&beside))?;
+    let mut file = create_private(&beside, Existing::Kept)?;
     for part in content.chunks(SYNC_EVERY_BYTES) {
         file.write_all(part)?;
         file.sync_data()?;

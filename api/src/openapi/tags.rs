@@ -21,6 +21,7 @@ pub(super) const ALL: &[(&str, &str)] = &[
     ("livez", "A probe: the process is alive."),
     ("locks", "Locks that rules and actions hold or wait for."),
     ("log", "The log: every record of the node."),
+    ("master_key", "The key under which the vault seals all values."),
     ("me", "The caller."),
     ("metrics", "Metrics for Prometheus."),
     ("openapi.json", "This document."),

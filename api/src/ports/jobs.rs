@@ -10,6 +10,8 @@ pub enum JobKind {
     LogVerify,
     /// Rebuilds the read models from the log.
     ViewsRebuild,
+    /// Replaces the master key of the vault, or completes a rotation that was interrupted.
+    MasterKeyRotate,
 }
 
 /// A background job.

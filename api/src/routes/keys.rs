@@ -15,14 +15,15 @@ use ensue_views::Key;
 use thiserror::Error;
 
 use super::Routes;
+use super::node::{begin, job, job_state};
 use crate::auth::Allowed;
 use crate::body;
-use crate::call::Call;
+use crate::call::{Call, Nothing};
 use crate::deliveries;
 use crate::listing;
 use crate::operation::{Conditional, Content, Operation, Presence, SET, Takes, WRITTEN, schema_of};
-use crate::permissions::{KeysRead, KeysReveal, KeysRotate, KeysWrite, Permission as _};
-use crate::ports::{NewValue, Ports, SetKey};
+use crate::permissions::{KeysRead, KeysReveal, KeysRotate, KeysWrite, MasterKeyRotate, Permission as _};
+use crate::ports::{JobKind, NewValue, Ports, SetKey};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond::{self, Written};
 use crate::rows::read_row;
@@ -30,6 +31,7 @@ use crate::wire::WireList;
 use crate::wire::keys::{
     ValueEncoding, WireGenerate, WireKey, WireKeyRotation, WireKeyValue, WireKeyVersion, WireReveal, WireRevealedKey, WireSetKey,
 };
+use crate::wire::node::WireJob;
 
 /// The maximum size of a key's value in bytes.
 const VALUE_BYTES_MAX: usize = 64 * 1024;
@@ -149,6 +151,16 @@ pub(super) fn declare(routes: &mut Routes) {
             .passes_keys_over()
             .refuses(&[(503, "vault_integrity"), (503, "vault_unavailable")]),
     );
+    routes.get::<MasterKeyRotate>(
+        "/master_key/rotate",
+        rotation_state,
+        Operation::shows::<WireJob>("master_key_rotation_get", "Returns the status of the last rotation of the master key"),
+    );
+    routes.post::<MasterKeyRotate>(
+        "/master_key/rotate",
+        rotate_master,
+        job("master_key_rotate", "Starts to seal all values of the vault under a new master key, or continues to"),
+    );
     routes.delete::<KeysWrite>(
         "/keys/{ref}",
         remove,
@@ -254,6 +266,17 @@ pub(super) async fn reveal(allowed: Allowed<KeysReveal>, mut call: Call) -> Outc
     let mut answer = respond::written(Written::Done, revealed.committed.position, &wire)?;
     answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(answer)
+}
+
+/// Starts to rotate the master key.
+pub(super) async fn rotate_master(allowed: Allowed<MasterKeyRotate>, mut call: Call) -> Outcome {
+    let Nothing {} = call.json_or_nothing().await?;
+    begin(&call, JobKind::MasterKeyRotate, allowed.on_behalf(call.context())).await
+}
+
+/// Shows the state of the last rotation of the master key.
+pub(super) async fn rotation_state(_: Allowed<MasterKeyRotate>, call: Call) -> Outcome {
+    job_state(&call, JobKind::MasterKeyRotate)
 }
 
 /// Answers with the version that was set, and with the tag that the key has now.

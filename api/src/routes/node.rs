@@ -159,5 +159,6 @@ fn path(kind: JobKind) -> &'static str {
     match kind {
         JobKind::LogVerify => "/log/verify",
         JobKind::ViewsRebuild => "/views/rebuild",
+        JobKind::MasterKeyRotate => "/master_key/rotate",
     }
 }

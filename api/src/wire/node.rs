@@ -285,6 +285,8 @@ enum WireJobKind {
     LogVerify,
     /// It rebuilds the views.
     ViewsRebuild,
+    /// It replaces the master key.
+    MasterKeyRotate,
 }
 
 /// The state of a job.
@@ -309,6 +311,7 @@ impl From<Job> for WireJob {
         let name = match job.kind {
             JobKind::LogVerify => WireJobKind::LogVerify,
             JobKind::ViewsRebuild => WireJobKind::ViewsRebuild,
+            JobKind::MasterKeyRotate => WireJobKind::MasterKeyRotate,
         };
         Self { job: name, status, began_at: job.began_at, ended_at, position: job.position, why }
     }

@@ -143,6 +143,11 @@ impl Directory {
         self.offline.reveal_key(key, version).map_err(|error| told(&error))
     }
 
+    pub(super) fn rotate_master_key(&mut self) -> Result<Value, Failure> {
+        let (from, to) = self.offline.rotate_master_key().map_err(|error| told(&error))?;
+        Ok(json!({ "job": "master_key_rotate", "status": "succeeded", "from": from, "to": to }))
+    }
+
     pub(super) fn remove_key(&mut self, key: &KeyRef) -> Outcome {
         self.offline.remove_key(key).map_err(|error| told(&error))
     }

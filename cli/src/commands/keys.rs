@@ -21,6 +21,9 @@ use crate::client::segment;
 use crate::report::{Exit, Failure, Outcome, is_interactive, tell};
 use crate::table::{Column, cell, time};
 
+/// The label of the bar while the master key is rotated.
+const ROTATING: &str = "rotating";
+
 /// The most bytes of a key's value.
 const VALUE_BYTES_MAX: u64 = 64 * 1024;
 
@@ -100,6 +103,19 @@ Examples:
   ensue keys list -o json
   ensue keys list --data ./ensue-data               without a running node")]
     List {
+        #[command(flatten)]
+        at_rest: AtRest,
+    },
+    /// Replace the master key, under which the vault seals all values, while the node serves.
+    #[command(after_help = "\
+The node writes the new key beside the old one, seals the key of every value under it, records the change
+and then replaces the old file. If the node stops meanwhile, its next start completes the rotation. Copies
+of the data directory that were made before need the old key: keep it with them.
+
+Examples:
+  ensue keys rotate-master
+  ensue keys rotate-master --data ./ensue-data      without a running node")]
+    RotateMaster {
         #[command(flatten)]
         at_rest: AtRest,
     },
@@ -215,6 +231,23 @@ impl Keys {
                     Ok(())
                 }),
             },
+            Self::RotateMaster { at_rest } => {
+                let rotated = match at_rest.open()? {
+                    Some(mut data) => data.rotate_master_key()?,
+                    None => {
+                        let mut job = Value::Null;
+                        wait_for(async {
+                            job = super::job(&asking.client()?, "/master_key/rotate", ROTATING).await?;
+                            super::ended_well(&job)
+                        })?;
+                        job
+                    }
+                };
+                asking
+                    .output
+                    .print(&rotated, || tell("the master key is rotated; keep the old one with older copies of the data".to_owned()));
+                Ok(())
+            }
             Self::Remove { key, at_rest } => {
                 match at_rest.open()? {
                     Some(mut data) => data.remove_key(&key)?,

@@ -73,6 +73,7 @@ permissions! {
     KeysWrite = "keys":"write";
     KeysRotate = "keys":"rotate";
     KeysReveal = "keys":"reveal";
+    MasterKeyRotate = "master_key":"rotate";
     VarsRead = "vars":"read";
     VarsWrite = "vars":"write";
     TokensRead = "tokens":"read";
@@ -132,7 +133,7 @@ const LIMITABLE: &[Permission] = &[
 pub enum BuiltInRole {
     /// May do everything.
     Admin,
-    /// May do everything except change tokens, identities, roles and grants, and see the values of keys.
+    /// May do everything except change tokens, identities, roles, grants and the master key, and see the values of keys.
     Operator,
     /// May work on packs and rules, send events, and run actions.
     Author,
@@ -145,8 +146,14 @@ pub enum BuiltInRole {
 }
 
 /// The permissions that only administrators have.
-const OF_ADMINS: &[Permission] =
-    &[Permission::TokensWrite, Permission::IdentitiesWrite, Permission::GrantsWrite, Permission::RolesWrite, Permission::KeysReveal];
+const OF_ADMINS: &[Permission] = &[
+    Permission::TokensWrite,
+    Permission::IdentitiesWrite,
+    Permission::GrantsWrite,
+    Permission::RolesWrite,
+    Permission::KeysReveal,
+    Permission::MasterKeyRotate,
+];
 /// The resources that viewers do not see.
 const HIDDEN_FROM_VIEWERS: &[&str] = &["keys", "tokens", "identities", "grants"];
 /// The resources that authors work on.

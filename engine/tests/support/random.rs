@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use ensue_engine::access::facts::IdentityKind;
+use ensue_engine::access::keys::MasterKeyId;
 use ensue_engine::access::permission::Permission;
 use ensue_engine::access::state::Standing;
 use ensue_engine::access::subject::Subject;
@@ -134,6 +135,8 @@ pub(crate) enum Step {
     RotateKey(u64),
     /// The value of a key is shown: the current one, or the one before it.
     RevealKey(u32),
+    /// The values are sealed under the master key of this number.
+    RotateMaster(u8),
     RemoveKey,
     AddToken(u8, Vec<String>),
     RevokeToken(u8),
@@ -519,6 +522,7 @@ fn key_step() -> impl Strategy<Value = Step> {
         (1..9u32, proptest::option::weighted(0.5, 1..100_000u64)).prop_map(|(version, millis)| Step::SetKey(version, millis)),
         proptest::sample::select(&[0, 5_000][..]).prop_map(Step::RotateKey),
         (0..2u32).prop_map(Step::RevealKey),
+        (1..4u8).prop_map(Step::RotateMaster),
     ]
 }
 
@@ -753,6 +757,10 @@ impl World {
                 let key = "demo.secret".parse().unwrap();
                 let current = self.site.engine().access().key(&key).and_then(|versions| versions.current).unwrap_or_default();
                 asked_by(ana(), Ask::RevealKey { key, version: current.saturating_sub(*before) })
+            }
+            Step::RotateMaster(number) => {
+                let from = self.site.engine().access().all_keys().master().unwrap_or(MasterKeyId([0; 8]));
+                asked_by(ana(), Ask::NoteMasterKey { from, to: MasterKeyId([*number; 8]) })
             }
             Step::RemoveKey => asked_by(ana(), Ask::RemoveKey { key: "demo.secret".parse().unwrap() }),
             Step::AddToken(name, roles) => {

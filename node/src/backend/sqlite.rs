@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ensue_engine::ids::{AttemptId, LogId};
-use ensue_engine::ports::{Log, LogReader, OutputError, Vault};
+use ensue_engine::ports::{Log, LogReader, OutputError};
 use ensue_store::blobs::{BlobLimits, FolderBlobs};
-use ensue_store::master_key::MasterKey;
+use ensue_store::master_key::MasterKeys;
 use ensue_store::outputs::{FolderOutputs, Now, OutputLimits};
 use ensue_store::retention::{Round, Step};
 use ensue_store::settled::Settled;
@@ -17,6 +17,7 @@ use ensue_store::sqlite::Place;
 use ensue_store::sqlite::log::{SqliteLog, SqliteLogReader, logs_at};
 use ensue_store::sqlite::vault::SqliteVault;
 use ensue_store::sqlite::views::SqliteViews;
+use ensue_store::vault::SealedVault;
 use ensue_views::{ViewError, ViewReader};
 
 use super::{Backend, Expiring, KeptBlobs, KeptOutputs, Look, Views};
@@ -93,8 +94,8 @@ impl Backend for Places {
         Ok(Box::new(SqliteLogReader::open_at(&self.log, log)?))
     }
 
-    fn vault(&self, log: LogId, master: MasterKey) -> Result<Arc<dyn Vault>, OpenError> {
-        Ok(Arc::new(SqliteVault::open_at(&self.vault, log, master)?))
+    fn vault(&self, log: LogId, masters: MasterKeys) -> Result<Arc<dyn SealedVault>, OpenError> {
+        Ok(Arc::new(SqliteVault::open_at(&self.vault, log, masters)?))
     }
 
     fn views(&self, log: LogId) -> Result<Box<dyn Views>, OpenError> {

@@ -124,6 +124,7 @@ fn about(
         catalogs: stores.catalogs.clone(),
         edge: stores.edge.clone(),
         jobs: following.jobs.clone(),
+        master_key: stores.master_key(handle),
         outside: leading.outside.clone(),
         kept: working.kept.clone(),
         memory: Memory::new(config.memory_bytes, around.queues.of(QueueName::RequestBytes).clone()),

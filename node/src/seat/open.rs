@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use ensue_engine::engine::Engine;
 use ensue_engine::ids::{Id, LogId};
-use ensue_engine::ports::{Log, LogReader, ReadLimit, Vault};
+use ensue_engine::ports::{Log, LogReader, ReadLimit};
 use ensue_engine::record::{Head, Position, Record, verify_link};
 use ensue_store::checkpoints::{Checkpoint, Checkpoints};
-use ensue_store::master_key::{MasterKey, MasterKeyError};
+use ensue_store::master_key::{MasterKey, MasterKeyError, MasterKeyFile, MasterKeys};
+use ensue_store::rotation::check_master_key;
 use ensue_store::state_folder::{Data, OutsideHead, StateFolder, StateFolderError};
+use ensue_store::vault::SealedVault;
 
 use crate::backend::{Backend, Folder, in_folder};
 use crate::clock::Clock;
@@ -36,7 +38,9 @@ pub struct Opened {
     /// The folder of the files that are stored outside the directory.
     pub state: PathBuf,
     /// The secrets.
-    pub vault: Arc<dyn Vault>,
+    pub vault: Arc<dyn SealedVault>,
+    /// The file of the master key that they are sealed under.
+    pub master_key: MasterKeyFile,
     /// The snapshots of the state.
     pub checkpoints: Checkpoints,
     /// The position of the newest snapshot; 0 if there is none.
@@ -75,9 +79,14 @@ fn open_if(
         LogId(Id::root(moment.time, moment.entropy))
     });
     let folder = state_folder(config, id)?;
-    let master = master_key(config.master_key.clone(), &folder, existing)?;
+    let (file, masters) = master_keys(config.master_key.clone(), &folder, existing)?;
+    // The vault is created after the log. An existing one is opened first, so that a wrong master key changes nothing.
+    let stored = if backend.has_secrets() { Some(backend.vault(id, masters.clone())?) } else { None };
+    if let Some(vault) = &stored {
+        check_master_key(&file, &masters, &vault.named_keys()?)?;
+    }
     let log = backend.writer(id)?;
-    let vault = backend.vault(id, master)?;
+    let vault = stored.map_or_else(|| backend.vault(id, masters), Ok)?;
     let outside = folder.outside_head()?;
     let reader = log.reader()?;
     let head = reader.head()?;
@@ -94,7 +103,7 @@ fn open_if(
     let checkpoints = Checkpoints::open(&data.checkpoints(), id).map_err(|error| machine("opening the saved states", &error))?;
     let (engine, saved_at) = fold(id, &*reader, head, &checkpoints)?;
     let state = folder.path().to_owned();
-    Ok(Opened { data, backend, log, engine, head, outside, state, vault, checkpoints, saved_at })
+    Ok(Opened { data, backend, log, engine, head, outside, state, vault, master_key: file, checkpoints, saved_at })
 }
 
 /// Returns the folder in which a log stores files outside its data directory.
@@ -105,12 +114,14 @@ pub(crate) fn state_folder(config: &Config, id: LogId) -> Result<StateFolder, St
     }
 }
 
-fn master_key(named: Option<PathBuf>, folder: &StateFolder, data: Data) -> Result<MasterKey, StartError> {
-    let Some(path) = named else { return Ok(folder.master_key(data)?) };
-    match (MasterKey::load(&path), data) {
-        (Err(MasterKeyError::Missing(_)), Data::New) => Ok(MasterKey::create(&path)?),
-        (loaded, Data::New | Data::Existing) => Ok(loaded?),
-    }
+fn master_keys(named: Option<PathBuf>, folder: &StateFolder, data: Data) -> Result<(MasterKeyFile, MasterKeys), StartError> {
+    let Some(path) = named else { return Ok((MasterKeyFile::new(folder.master_key_path()), folder.master_keys(data)?)) };
+    let file = MasterKeyFile::new(path);
+    let masters = match (file.load(), data) {
+        (Err(MasterKeyError::Missing(path)), Data::New) if path == file.path() => MasterKey::create(&path)?.into(),
+        (loaded, Data::New | Data::Existing) => loaded?,
+    };
+    Ok((file, masters))
 }
 
 /// Compares the log with the head that is stored outside its directory. Rejects a log that is shorter or different.

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use ensue_api::{Ends, QueueName};
 use ensue_engine::ids::LogId;
+use ensue_store::master_key::MasterKeyFile;
+use ensue_store::vault::SealedVault;
 
 use super::Around;
 use super::open::Opened;
@@ -14,6 +16,8 @@ use crate::catalogs::NodeCatalogs;
 use crate::edge::Edge;
 use crate::keys::KeyRing;
 use crate::log_access::LogReaders;
+use crate::master_key::MasterKeyRotation;
+use crate::sequencer::SequencerHandle;
 use crate::start_error::StartError;
 use crate::vars::VarTable;
 
@@ -26,6 +30,10 @@ pub(crate) struct Stores {
     pub(crate) readers: Arc<LogReaders>,
     /// The keys.
     pub(crate) keys: Arc<KeyRing>,
+    /// The vault in which their values are.
+    pub(crate) vault: Arc<dyn SealedVault>,
+    /// The file of the master key.
+    pub(crate) master_key: MasterKeyFile,
     /// The vars.
     pub(crate) vars: Arc<VarTable>,
     /// The tokens.
@@ -52,6 +60,12 @@ impl Stores {
         let edge = Arc::new(Edge { log, catalogs: catalogs.clone(), keys: keys.clone(), clock: around.clock.clone() });
         let bodies = Arc::new(BodyCache::new(around.queues.of(QueueName::BodyBytes).clone()));
         let ends = Ends::after(opened.head.position);
-        Ok(Self { log, readers, keys, vars, tokens, catalogs, edge, bodies, ends })
+        let (vault, master_key) = (opened.vault.clone(), opened.master_key.clone());
+        Ok(Self { log, readers, keys, vault, master_key, vars, tokens, catalogs, edge, bodies, ends })
+    }
+
+    /// Returns the rotation of the master key, which this sequencer records.
+    pub(crate) fn master_key(&self, handle: &SequencerHandle) -> MasterKeyRotation {
+        MasterKeyRotation { file: self.master_key.clone(), vault: self.vault.clone(), sequencer: Arc::new(handle.clone()) }
     }
 }

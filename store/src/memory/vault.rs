@@ -1,14 +1,16 @@
 //! A vault in memory: the same envelopes, in a map.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use ensue_engine::access::keys::MasterKeyId;
 use ensue_engine::ids::{IdentityId, LogId, TokenId};
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{Secret, Vault, VaultError};
 
-use crate::master_key::MasterKey;
-use crate::vault::{Purpose, Sealer, token_hash};
+use crate::master_key::{MasterKey, MasterKeys};
+use crate::vault::{Place, Purpose, REWRAPPED_AT_ONCE, Rotation, SealedVault, Sealer, Step, named_key, token_hash};
 
 /// A vault in memory.
 pub struct MemoryVault {
@@ -18,8 +20,8 @@ pub struct MemoryVault {
 
 impl MemoryVault {
     /// Creates an empty vault of a log.
-    pub fn new(log: LogId, master: MasterKey) -> Self {
-        Self { sealer: Sealer::new(master, log), envelopes: Mutex::default() }
+    pub fn new(log: LogId, masters: impl Into<MasterKeys>) -> Self {
+        Self { sealer: Sealer::new(masters, log), envelopes: Mutex::default() }
     }
 
     fn envelopes(&self) -> MutexGuard<'_, BTreeMap<Purpose, Vec<u8>>> {
@@ -30,8 +32,9 @@ impl MemoryVault {
 impl Vault for MemoryVault {
     fn put_key(&self, key: &KeyRef, version: u32, value: &Secret) -> Result<(), VaultError> {
         let purpose = Purpose::Key(key.clone(), version);
+        let mut envelopes = self.envelopes();
         let envelope = self.sealer.seal(&purpose, value.reveal())?;
-        self.envelopes().insert(purpose, envelope);
+        envelopes.insert(purpose, envelope);
         Ok(())
     }
 
@@ -55,8 +58,9 @@ impl Vault for MemoryVault {
 
     fn put_token(&self, token: TokenId, hash: [u8; 32]) -> Result<(), VaultError> {
         let purpose = Purpose::Token(token);
+        let mut envelopes = self.envelopes();
         let envelope = self.sealer.seal(&purpose, &hash)?;
-        self.envelopes().insert(purpose, envelope);
+        envelopes.insert(purpose, envelope);
         Ok(())
     }
 
@@ -78,8 +82,9 @@ impl Vault for MemoryVault {
 
     fn put_profile(&self, identity: IdentityId, profile: &Secret) -> Result<(), VaultError> {
         let purpose = Purpose::Profile(identity);
+        let mut envelopes = self.envelopes();
         let envelope = self.sealer.seal(&purpose, profile.reveal())?;
-        self.envelopes().insert(purpose, envelope);
+        envelopes.insert(purpose, envelope);
         Ok(())
     }
 
@@ -96,6 +101,45 @@ impl Vault for MemoryVault {
 
     fn destroy_profile(&self, identity: IdentityId) -> Result<(), VaultError> {
         self.envelopes().remove(&Purpose::Profile(identity));
+        Ok(())
+    }
+}
+
+impl SealedVault for MemoryVault {
+    fn named_keys(&self) -> Result<Vec<MasterKeyId>, VaultError> {
+        let named: BTreeSet<MasterKeyId> = self.envelopes().values().filter_map(|envelope| named_key(envelope)).collect();
+        Ok(named.into_iter().collect())
+    }
+
+    fn check(&self) -> Result<(), VaultError> {
+        self.envelopes().iter().try_for_each(|(purpose, envelope)| self.sealer.open(purpose, envelope).map(drop))
+    }
+
+    fn rotation(&self) -> Option<Rotation> {
+        self.sealer.rotation()
+    }
+
+    fn begin_rotation(&self, next: MasterKey) -> Rotation {
+        let _held = self.envelopes();
+        self.sealer.begin_rotation(next)
+    }
+
+    fn rewrap(&self, after: Option<&Place>) -> Result<Option<Step>, VaultError> {
+        let mut envelopes = self.envelopes();
+        let from = after.map_or(Bound::Unbounded, |Place(purpose)| Bound::Excluded(purpose));
+        let (mut last, mut rewrapped) = (None, 0);
+        for (purpose, envelope) in envelopes.range_mut::<Purpose, _>((from, Bound::Unbounded)).take(REWRAPPED_AT_ONCE) {
+            if let Some(sealed) = self.sealer.rewrapped(purpose, envelope)? {
+                *envelope = sealed;
+                rewrapped += 1;
+            }
+            last = Some(Place(purpose.clone()));
+        }
+        Ok(last.map(|last| Step { last, rewrapped }))
+    }
+
+    fn end_rotation(&self) -> Result<(), VaultError> {
+        self.sealer.end_rotation();
         Ok(())
     }
 }

@@ -1,9 +1,9 @@
 //! Decisions on commands about the life of a key's values.
 
 use crate::access::facts::KeySet;
-use crate::access::keys::OVERLAP_MILLIS_MAX;
-use crate::access::keys::facts::{KeyExpiring, KeyExpirySet, KeyRevealed, KeyRotated};
+use crate::access::keys::facts::{KeyExpiring, KeyExpirySet, KeyRevealed, KeyRotated, MasterKeyRotated};
 use crate::access::keys::state::KeyVersions;
+use crate::access::keys::{MasterKeyId, OVERLAP_MILLIS_MAX};
 use crate::command::{Answer, Decision, KeyRotation, Moment, Refusal};
 use crate::fact::Fact;
 use crate::names::KeyRef;
@@ -43,6 +43,17 @@ pub(crate) fn reveal(state: &State, actor: &Actor, key: &KeyRef, version: u32, a
         Some(versions) if !versions.needs(version, at.time) => Decision::Refused(Refusal::NoKeyVersion { key: key.clone(), version }),
         Some(_) => done(key, actor, KeyRevealed { key: key.clone(), version }.into(), None),
     }
+}
+
+/// Records that all values are sealed under another master key. Records nothing if the log says so already: a
+/// rotation that was interrupted after its record continues here.
+pub(crate) fn rotate_master(state: &State, actor: &Actor, from: MasterKeyId, to: MasterKeyId) -> Decision {
+    if state.access().all_keys().master() == Some(to) {
+        return Decision::Done { drafts: Vec::new(), answer: Answer::Done };
+    }
+    let (stream, fact) = (StreamId::Log(state.log()), MasterKeyRotated { from, to }.into());
+    let draft = Draft { stream, begins: None, actor: actor.clone(), cause: None, trace: None, fact, body: None };
+    Decision::Done { drafts: vec![draft], answer: Answer::Done }
 }
 
 /// Returns the drafts that report expiries which are due, at most `room` of them.

@@ -3,6 +3,7 @@
 use ensue_derive::sparse;
 use serde::{Deserialize, Serialize};
 
+use crate::access::keys::MasterKeyId;
 use crate::names::KeyRef;
 use crate::time::Timestamp;
 
@@ -51,4 +52,14 @@ pub struct KeyRevealed {
     pub key: KeyRef,
     /// The version.
     pub version: u32,
+}
+
+/// All values of the vault are sealed under another master key. The key before it opens nothing more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MasterKeyRotated {
+    /// The master key before.
+    pub from: MasterKeyId,
+    /// The master key now.
+    pub to: MasterKeyId,
 }

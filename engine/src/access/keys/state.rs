@@ -3,7 +3,7 @@
 use ensue_derive::sparse;
 use serde::{Deserialize, Serialize};
 
-use crate::access::keys::warned_at;
+use crate::access::keys::{MasterKeyId, warned_at};
 use crate::fact::KeyFact;
 use crate::names::KeyRef;
 use crate::table::{Table, undone_together};
@@ -15,9 +15,11 @@ pub struct Keys {
     versions: Table<KeyRef, KeyVersions>,
     /// The current versions whose expiry is not reported yet, by the time at which it is.
     warnings: Table<(Timestamp, KeyRef), ()>,
+    /// The master key after the last rotation, under the only key 0.
+    master: Table<u8, MasterKeyId>,
 }
 
-undone_together!(pub(crate) Keys { versions, warnings });
+undone_together!(pub(crate) Keys { versions, warnings, master });
 
 /// The versions of a key.
 #[sparse(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +99,11 @@ impl Keys {
         })
     }
 
+    /// Returns the master key after the last rotation; `None` if it was never rotated.
+    pub fn master(&self) -> Option<MasterKeyId> {
+        self.master.get(&0).copied()
+    }
+
     pub(crate) fn set(&mut self, key: &KeyRef, version: u32) {
         self.replace(key, KeyVersions::set(version));
     }
@@ -120,6 +127,7 @@ impl Keys {
             }
             KeyFact::KeyExpiring(fact) => self.warnings.remove(&(warned_at(fact.expires_at), fact.key.clone())),
             KeyFact::KeyRevealed(_) => {}
+            KeyFact::MasterKeyRotated(fact) => self.master.insert(0, fact.to),
         }
     }
 
