@@ -17,7 +17,7 @@ use thiserror::Error;
 use crate::context::RequestContext;
 use crate::permissions::Permission;
 use crate::ports::{Access, Holder, NotAdmitted, OnBehalf};
-use crate::problem::{Missing, Problem};
+use crate::problem::{Missing, Problem, Refused};
 
 /// The prefix of every token.
 pub const TOKEN_PREFIX: &str = "ens_";
@@ -114,8 +114,7 @@ pub(crate) struct Known {
 
 impl Proof for Known {
     fn demand(access: &dyn Access, parts: &Parts, _: &Secrecy) -> Result<Self, Problem> {
-        let token = token_of(parts)?;
-        Ok(Self { holder: access.holder(token.id, &token.secret_sha256).map_err(AuthRefusal::from)? })
+        Ok(Self { holder: holder_of(access, parts)?.1 })
     }
 
     fn holder(&self) -> &Arc<Holder> {
@@ -153,19 +152,19 @@ pub(crate) enum Secrecy {
 impl<P: Permission> Proof for Allowed<P> {
     /// Checks that the sender of the request has the permission, for some resources at least.
     fn demand(access: &dyn Access, parts: &Parts, secrecy: &Secrecy) -> Result<Self, Problem> {
-        let token = token_of(parts)?;
-        let holder = access.holder(token.id, &token.secret_sha256).map_err(AuthRefusal::from)?;
+        let (token, holder) = holder_of(access, parts)?;
         if let Some(reach) = holder.rights.reach(P::IS) {
             return Ok(Self { holder, reach, token, permission: PhantomData });
         }
-        match secrecy {
+        let problem: Problem = match secrecy {
             // A caller that sees some of them gets the same answer for all, and so learns nothing about which
             // exist.
             Secrecy::ThingNamed(name) if P::IS.read().is_some_and(|read| holder.rights.reach(read).is_none()) => {
-                Err(Missing::new(P::THING, name).into())
+                Missing::new(P::THING, name).into()
             }
-            Secrecy::ThingNamed(_) | Secrecy::Open => Err(AuthRefusal::Forbidden(P::IS.name()).into()),
-        }
+            Secrecy::ThingNamed(_) | Secrecy::Open => AuthRefusal::Forbidden(P::IS.name()).into(),
+        };
+        Err(problem.refusing(Refused::Request { caller: holder.actor(), permission: P::IS.name() }))
     }
 
     fn holder(&self) -> &Arc<Holder> {
@@ -181,7 +180,7 @@ impl<P: Permission> Allowed<P> {
     /// Checks that the sender of the request has the permission for all resources.
     pub(crate) fn demand_whole(access: &dyn Access, parts: &Parts) -> Result<Self, Problem> {
         let allowed = Self::demand(access, parts, &Secrecy::Open)?;
-        if allowed.is_limited() { Err(AuthRefusal::Forbidden(P::IS.name()).into()) } else { Ok(allowed) }
+        if allowed.is_limited() { Err(allowed.refusing(AuthRefusal::Forbidden(P::IS.name()).into())) } else { Ok(allowed) }
     }
 
     /// Returns the name to show: that of the identity, or of the token if no identity holds it.
@@ -216,12 +215,17 @@ impl<P: Permission> Allowed<P> {
             return Ok(());
         }
         let is_seen = P::IS.read().is_none_or(|read| read != P::IS && self.holder.rights.include(read, target));
-        if is_seen { Err(self.beyond_limit(name)) } else { Err(Missing::new(P::THING, name).into()) }
+        if is_seen { Err(self.beyond_limit(name)) } else { Err(self.refusing(Missing::new(P::THING, name).into())) }
     }
 
     /// Returns the problem of a thing that the permission does not cover.
     pub(crate) fn beyond_limit(&self, name: &str) -> Problem {
-        BeyondLimit { permission: P::IS.name(), name: name.chars().take(200).collect() }.into()
+        self.refusing(BeyondLimit { permission: P::IS.name(), name: name.chars().take(200).collect() }.into())
+    }
+
+    /// Returns a problem that is recorded in the log.
+    fn refusing(&self, problem: Problem) -> Problem {
+        problem.refusing(Refused::Request { caller: self.holder.actor(), permission: P::IS.name() })
     }
 
     /// Returns the caller for the records of the request.
@@ -234,6 +238,24 @@ impl<P: Permission> Allowed<P> {
         let holder = access.holder(self.token.id, &self.token.secret_sha256);
         holder.is_ok_and(|holder| holder.rights.reach(P::IS).is_some_and(|reach| reach >= self.reach))
     }
+}
+
+/// Returns the token of a request with its holder.
+fn holder_of(access: &dyn Access, parts: &Parts) -> Result<(Token, Arc<Holder>), Problem> {
+    let refused = |why: AuthRefusal, identity| Problem::from(why).refusing(Refused::Token { identity });
+    let token = token_of(parts).map_err(|why| match why {
+        AuthRefusal::Invalid => refused(why, None),
+        _ => why.into(),
+    })?;
+    let holder = access.holder(token.id, &token.secret_sha256).map_err(|why| {
+        let identity = match why {
+            // Whoever knows only the id of a token did not prove to be its holder.
+            NotAdmitted::Unknown => None,
+            NotAdmitted::Expired | NotAdmitted::Disabled => access.directory().token(&token.id).and_then(|token| token.identity),
+        };
+        refused(why.into(), identity)
+    })?;
+    Ok((token, holder))
 }
 
 fn token_of(parts: &Parts) -> Result<Token, AuthRefusal> {

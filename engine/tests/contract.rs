@@ -10,6 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use ensue_engine::access::audit::facts::{AccessDenied, ExportMade, LoginRefused};
 use ensue_engine::access::facts::{
     GrantAdded, GrantRemoved, IdentityAdded, IdentityDisabled, IdentityEnabled, IdentityErased, IdentityGroupsSet, IdentityKind,
     KeyRemoved, KeySet, RoleRemoved, RoleSet, TokenAdded, TokenLimited, TokenRevoked, TokenRotated,
@@ -301,6 +302,16 @@ fn samples() -> Vec<Fact> {
         KeyExpirySet { key: "release.deploy_token".parse().unwrap(), version: 4, expires_at: NOON.plus_millis(86_400_000) }.into(),
         KeyExpiring { key: "release.deploy_token".parse().unwrap(), version: 4, expires_at: NOON.plus_millis(86_400_000) }.into(),
         KeyRevealed { key: "release.deploy_token".parse().unwrap(), version: 4 }.into(),
+        AccessDenied { permission: Some("keys:write".into()), count: 3, first: NOON, last: NOON.plus_millis(60_000) }.into(),
+        LoginRefused { way: Some("password".into()), identity: Some(identity), count: 3, first: NOON, last: NOON.plus_millis(60_000) }
+            .into(),
+        ExportMade {
+            what: "audit".into(),
+            filters: [("actor".to_owned(), format!("identity/{identity}"))].into(),
+            rows: 2,
+            digest: Digest::of(b"two rows"),
+        }
+        .into(),
         DeadLetterRetried { of: id(61), events: vec![EventId(id(62))] }.into(),
         DeadLetterDismissed { of: id(61) }.into(),
         NodeStarted { release: "0.1.0".into() }.into(),

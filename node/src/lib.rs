@@ -45,6 +45,7 @@ mod people;
 mod plain_body;
 mod process;
 mod programs;
+mod refusals;
 mod release;
 mod replays;
 mod retention;
