@@ -16,7 +16,7 @@ use thiserror::Error;
 use crate::context::RequestContext;
 use crate::permissions::Permission;
 use crate::ports::{Access, Credential, Holder, NotAdmitted, OnBehalf};
-use crate::problem::{Missing, Problem};
+use crate::problem::{Missing, Problem, Refused};
 
 /// The prefix of every token.
 pub const TOKEN_PREFIX: &str = "ens_";
@@ -113,7 +113,7 @@ pub(crate) struct Known {
 
 impl Proof for Known {
     fn demand(access: &dyn Access, parts: &Parts, _: &Secrecy) -> Result<Self, Problem> {
-        Ok(Self { holder: access.admit(&credential_of(parts)?).map_err(AuthRefusal::from)? })
+        Ok(Self { holder: holder_of(access, parts)?.1 })
     }
 
     fn holder(&self) -> &Arc<Holder> {
@@ -144,19 +144,19 @@ pub(crate) enum Secrecy {
 impl<P: Permission> Proof for Allowed<P> {
     /// Checks that the sender of the request has the permission, for some resources at least.
     fn demand(access: &dyn Access, parts: &Parts, secrecy: &Secrecy) -> Result<Self, Problem> {
-        let credential = credential_of(parts)?;
-        let holder = access.admit(&credential).map_err(AuthRefusal::from)?;
+        let (credential, holder) = holder_of(access, parts)?;
         if let Some(reach) = holder.rights.reach(P::IS) {
             return Ok(Self { holder, reach, credential, permission: PhantomData });
         }
-        match secrecy {
+        let problem: Problem = match secrecy {
             // A caller that sees some of them gets the same answer for all, and so learns nothing about which
             // exist.
             Secrecy::ThingNamed(name) if P::IS.read().is_some_and(|read| holder.rights.reach(read).is_none()) => {
-                Err(Missing::new(P::THING, name).into())
+                Missing::new(P::THING, name).into()
             }
-            Secrecy::ThingNamed(_) | Secrecy::Open => Err(AuthRefusal::Forbidden(P::IS.name()).into()),
-        }
+            Secrecy::ThingNamed(_) | Secrecy::Open => AuthRefusal::Forbidden(P::IS.name()).into(),
+        };
+        Err(problem.refusing(Refused::Request { caller: holder.actor(), permission: P::IS.name() }))
     }
 
     fn holder(&self) -> &Arc<Holder> {
@@ -172,7 +172,7 @@ impl<P: Permission> Allowed<P> {
     /// Checks that the sender of the request has the permission for all resources.
     pub(crate) fn demand_whole(access: &dyn Access, parts: &Parts) -> Result<Self, Problem> {
         let allowed = Self::demand(access, parts, &Secrecy::Open)?;
-        if allowed.is_limited() { Err(AuthRefusal::Forbidden(P::IS.name()).into()) } else { Ok(allowed) }
+        if allowed.is_limited() { Err(allowed.refusing(AuthRefusal::Forbidden(P::IS.name()).into())) } else { Ok(allowed) }
     }
 
     /// Returns the name to show: that of the identity, or of the token if no identity holds it.
@@ -207,12 +207,17 @@ impl<P: Permission> Allowed<P> {
             return Ok(());
         }
         let is_seen = P::IS.read().is_none_or(|read| read != P::IS && self.holder.rights.include(read, target));
-        if is_seen { Err(self.beyond_limit(name)) } else { Err(Missing::new(P::THING, name).into()) }
+        if is_seen { Err(self.beyond_limit(name)) } else { Err(self.refusing(Missing::new(P::THING, name).into())) }
     }
 
     /// Returns the problem of a thing that the permission does not cover.
     pub(crate) fn beyond_limit(&self, name: &str) -> Problem {
-        BeyondLimit { permission: P::IS.name(), name: name.chars().take(200).collect() }.into()
+        self.refusing(BeyondLimit { permission: P::IS.name(), name: name.chars().take(200).collect() }.into())
+    }
+
+    /// Returns a problem that is recorded in the log.
+    fn refusing(&self, problem: Problem) -> Problem {
+        problem.refusing(Refused::Request { caller: self.holder.actor(), permission: P::IS.name() })
     }
 
     /// Returns the caller for the records of the request.
@@ -224,6 +229,26 @@ impl<P: Permission> Allowed<P> {
     pub(crate) fn still_holds(&self, access: &dyn Access) -> bool {
         access.admit(&self.credential).is_ok_and(|holder| holder.rights.reach(P::IS).is_some_and(|reach| reach >= self.reach))
     }
+}
+
+/// Returns the credential of a request with its holder.
+fn holder_of(access: &dyn Access, parts: &Parts) -> Result<(Credential, Arc<Holder>), Problem> {
+    let refused = |why: AuthRefusal, identity| Problem::from(why).refusing(Refused::Token { identity });
+    let credential = credential_of(parts).map_err(|why| match why {
+        AuthRefusal::Invalid => refused(why, None),
+        _ => why.into(),
+    })?;
+    let holder = access.admit(&credential).map_err(|why| {
+        let identity = match (why, &credential) {
+            // Whoever knows only the id of a token did not prove to be its holder.
+            (NotAdmitted::Expired | NotAdmitted::Disabled, Credential::Token { id, .. }) => {
+                access.directory().token(id).and_then(|token| token.identity)
+            }
+            _ => None,
+        };
+        refused(why.into(), identity)
+    })?;
+    Ok((credential, holder))
 }
 
 /// Returns the one credential of a request.

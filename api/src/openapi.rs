@@ -204,7 +204,7 @@ fn described(route: &Route, parts: &mut Parts) -> Value {
         },
     });
     described["description"] = match route.demands {
-        Demand::Permission { noun, verb } => format!("Requires the permission `{noun}:{verb}`.").into(),
+        Demand::Permission { name, .. } => format!("Requires the permission `{name}`.").into(),
         Demand::Token => "Requires a token, with any permissions.".into(),
         Demand::Nothing => "Requires no token.".into(),
     };
@@ -339,6 +339,11 @@ fn answer(given: &Given, schemas: &mut SchemaGenerator) -> Value {
             "text/plain": text,
             EVENT_STREAM: { "schema": events(&data(schemas)) },
         }),
+        Content::JsonOrText { json, text: media } => {
+            let others = media.iter().map(|media| ((*media).to_owned(), text.clone()));
+            let json = ("application/json".to_owned(), json!({ "schema": json(schemas) }));
+            [json].into_iter().chain(others).collect::<Map<_, _>>().into()
+        }
         Content::Text(media) => media.iter().map(|media| ((*media).to_owned(), text.clone())).collect::<Map<_, _>>().into(),
         Content::Events(data) => json!({ EVENT_STREAM: { "schema": events(&data(schemas)) } }),
         // With the first media type, generated clients return the bytes.

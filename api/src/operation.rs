@@ -185,6 +185,13 @@ pub(crate) enum Content {
         /// The schema of the data of an event.
         data: SchemaOf,
     },
+    /// JSON, or text of other media types, chosen by the caller's `Accept`.
+    JsonOrText {
+        /// The schema of the JSON.
+        json: SchemaOf,
+        /// The other media types.
+        text: &'static [&'static str],
+    },
     /// Text of these media types.
     Text(&'static [&'static str]),
     /// Server-Sent Events, whose data is JSON.

@@ -124,6 +124,8 @@ permissions! {
     RolesRead, "role";
     /// Set and remove roles.
     RolesWrite, "role";
+    /// See who did what.
+    AuditRead, "record";
     /// See parked reactions.
     ParkedReactionsRead, "parked reaction";
     /// Retry and dismiss parked reactions.

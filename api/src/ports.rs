@@ -15,6 +15,7 @@ mod keys;
 mod log;
 mod node;
 mod people;
+mod refusals;
 mod replays;
 mod spans;
 mod tokens;
@@ -40,6 +41,7 @@ pub use keys::{KeyWriter, NewValue, RevealedKey, SetKey};
 pub use log::LogAccess;
 pub use node::{Dependency, DependencyState, Finding, FindingVerdict, Kept, Node, NodeStatus, Readiness, Retained};
 pub use people::{AskedIdentity, People};
+pub use refusals::{Refusals, RefusedLogin};
 pub use replays::{PackFiles, ReplayDifference, Replayed, ReplayedExecution, ReplayedWhich, Replays, ToReplay};
 pub use spans::{AnsweredRequest, Spans};
 pub use tokens::{AskedToken, MadeToken, Tokens};
@@ -83,6 +85,8 @@ pub struct Ports {
     pub tokens: Arc<dyn Tokens>,
     /// The identities.
     pub people: Arc<dyn People>,
+    /// Records rejected requests and logins.
+    pub refusals: Arc<dyn Refusals>,
     /// The node itself.
     pub node: Arc<dyn Node>,
     /// Receives the spans of requests; none if no spans are exported.

@@ -10,7 +10,8 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use ensue_engine::catalog::Misfit;
 use ensue_engine::explain::{Explain, Fault};
-use ensue_engine::record::Position;
+use ensue_engine::ids::IdentityId;
+use ensue_engine::record::{Actor, Position};
 use schemars::JsonSchema;
 use serde::Serialize;
 use thiserror::Error;
@@ -58,6 +59,25 @@ pub(crate) struct Problem {
     retry_after_seconds: Option<u32>,
     /// The total size in bytes, if a range was requested that does not exist.
     size: Option<u64>,
+    /// What is recorded of it, if it rejects a caller.
+    refused: Option<Refused>,
+}
+
+/// What was refused to a caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// A request, because the caller lacks a permission.
+    Request {
+        /// The caller.
+        caller: Actor,
+        /// The permission.
+        permission: &'static str,
+    },
+    /// A token.
+    Token {
+        /// The identity that holds it, if it was accepted once.
+        identity: Option<IdentityId>,
+    },
 }
 
 /// One error in the input.
@@ -114,6 +134,7 @@ impl Problem {
             errors: Vec::new(),
             retry_after_seconds: retry_after_seconds(fault),
             size: None,
+            refused: None,
         }
     }
 
@@ -195,7 +216,7 @@ impl Problem {
     }
 
     fn bare(slug: &'static str, status: StatusCode) -> Self {
-        Self { slug, status, detail: None, hint: None, errors: Vec::new(), retry_after_seconds: None, size: None }
+        Self { slug, status, detail: None, hint: None, errors: Vec::new(), retry_after_seconds: None, size: None, refused: None }
     }
 
     fn with_detail(self, detail: String) -> Self {
@@ -204,6 +225,16 @@ impl Problem {
 
     fn with_hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// Adds what is recorded of it.
+    pub(crate) fn refusing(self, refused: Refused) -> Self {
+        Self { refused: Some(refused), ..self }
+    }
+
+    /// Returns what is recorded of it.
+    pub(crate) fn refused(&self) -> Option<&Refused> {
+        self.refused.as_ref()
     }
 
     /// Adds the errors in the input.

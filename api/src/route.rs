@@ -120,7 +120,9 @@ impl Route {
     /// text answers of reads.
     pub(crate) fn is_coded(&self) -> bool {
         let is_text = |content| match content {
-            Content::Json(_) | Content::JsonForms(_) | Content::JsonTextOrEvents { .. } | Content::Text(_) => true,
+            Content::Json(_) | Content::JsonForms(_) | Content::JsonTextOrEvents { .. } | Content::JsonOrText { .. } | Content::Text(_) => {
+                true
+            }
             Content::Nothing | Content::Events(_) | Content::File => false,
         };
         self.method == Method::GET && self.operation.gives.iter().flatten().any(|given| is_text(given.content))
@@ -151,6 +153,8 @@ pub enum Demand {
         noun: &'static str,
         /// The operation on it.
         verb: &'static str,
+        /// Both: `<noun>:<verb>`.
+        name: &'static str,
     },
 }
 
@@ -179,7 +183,9 @@ pub(crate) fn shows_views(method: &Method, operation: &Operation) -> bool {
 }
 
 fn gives_json(operation: &Operation) -> bool {
-    let is_json = |content| matches!(content, Content::Json(_) | Content::JsonForms(_) | Content::JsonTextOrEvents { .. });
+    let is_json = |content| {
+        matches!(content, Content::Json(_) | Content::JsonForms(_) | Content::JsonTextOrEvents { .. } | Content::JsonOrText { .. })
+    };
     operation.gives.iter().flatten().any(|given| given.status == 200 && is_json(given.content))
 }
 

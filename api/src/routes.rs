@@ -6,6 +6,7 @@
 
 mod actions;
 mod artifacts;
+pub(crate) mod audit;
 mod backfill;
 mod bulk;
 mod control;
@@ -40,6 +41,7 @@ mod tokens;
 mod traces;
 mod vars;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -48,13 +50,15 @@ use axum::extract::{RawPathParams, Request};
 use axum::http::{HeaderValue, Method, Response, StatusCode, header};
 use axum::routing::{MethodFilter, on};
 
+use crate::addresses::Sender;
 use crate::api::Api;
 use crate::auth::{Allowed, Known, Proof, Secrecy};
 use crate::call::Call;
 use crate::context::ENSUE_POSITION;
 use crate::operation::{Operation, WaitsFor};
 use crate::permissions::Permission;
-use crate::problem::{NoSuchPath, Outcome, Problem};
+use crate::ports::{Refusals, RefusedLogin};
+use crate::problem::{NoSuchPath, Outcome, Problem, Refused};
 use crate::quotas::Caller;
 use crate::rates::{self, Class};
 use crate::route::{is_keyed, is_write, shows_views};
@@ -97,6 +101,7 @@ fn declare(routes: &mut Routes) {
     identities::declare(routes);
     roles::declare(routes);
     grants::declare(routes);
+    audit::declare(routes);
     log::declare(routes);
     streams::declare_of_log(routes);
     log::declare_records(routes);
@@ -175,7 +180,7 @@ impl Routes {
 
     fn permitted<P: Permission>(&mut self, method: Method, path: String, handler: impl Handler<Allowed<P>>, operation: Operation) {
         // A permission that can be limited is honored as such on each of its routes.
-        let demands = Demand::Permission { noun: P::IS.noun(), verb: P::IS.verb() };
+        let demands = Demand::Permission { noun: P::IS.noun(), verb: P::IS.verb(), name: P::IS.name() };
         self.guarded(method, path, demands, handler, operation);
     }
 
@@ -188,7 +193,10 @@ impl Routes {
             let (api, handler) = (api.clone(), handler.clone());
             async move {
                 let (parts, body) = request.into_parts();
-                let allowed = A::demand(&*api.ports.access, &parts, &secrecy(&params))?;
+                let sender = parts.extensions.get::<Sender>().map(|sender| sender.address);
+                let allowed = A::demand(&*api.ports.access, &parts, &secrecy(&params))
+                    .inspect_err(|problem| note_refused(&*api.ports.refusals, problem, sender))?;
+                let (ports, holder) = (api.ports.clone(), allowed.holder().clone());
                 let caller = Caller::Token(allowed.caller());
                 let counted = api.rates.count(class, || caller.clone());
                 let asked = async {
@@ -217,7 +225,16 @@ impl Routes {
                     }
                     Ok(response)
                 };
-                rates::standing(counted, asked.await)
+                let outcome: Outcome = asked.await;
+                if let Err(problem) = &outcome {
+                    match (problem.refused(), demands) {
+                        (None, Demand::Permission { name, .. }) if problem.status() == StatusCode::FORBIDDEN => {
+                            ports.refusals.denied(holder.actor(), name);
+                        }
+                        _ => note_refused(&*ports.refusals, problem, sender),
+                    }
+                }
+                rates::standing(counted, outcome)
             }
         };
         let filter = MethodFilter::try_from(method.clone()).expect("the methods declared here are ones that axum routes");
@@ -242,6 +259,15 @@ impl Routes {
     /// Lists an operation that is answered before the router runs.
     fn in_front(&mut self, public: Public, operation: Operation) {
         self.table.push(Route { method: public.method(), path: public.path().to_owned(), demands: Demand::Nothing, operation });
+    }
+}
+
+/// Reports a rejected caller.
+fn note_refused(refusals: &dyn Refusals, problem: &Problem, address: Option<IpAddr>) {
+    match problem.refused() {
+        Some(Refused::Request { caller, permission }) => refusals.denied(caller.clone(), permission),
+        Some(Refused::Token { identity }) => refusals.login_refused(RefusedLogin { way: "token", identity: *identity, address }),
+        None => {}
     }
 }
 

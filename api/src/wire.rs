@@ -5,6 +5,7 @@
 
 pub(crate) mod actions;
 pub(crate) mod artifacts;
+pub(crate) mod audit;
 pub(crate) mod backfill;
 pub(crate) mod backtests;
 pub(crate) mod bulk;

@@ -33,7 +33,7 @@ async fn routes_allow_the_roles_of_the_permission_table() {
         let demand = match route.demands {
             Demand::Nothing => "public".to_owned(),
             Demand::Token => "any token".to_owned(),
-            Demand::Permission { noun, verb } => format!("{noun}:{verb}"),
+            Demand::Permission { name, .. } => name.to_owned(),
         };
         let statuses: Vec<String> = statuses.iter().map(ToString::to_string).collect();
         matrix.push_str(&format!("{} {} [{demand}]: {}\n", route.method, route.path, statuses.join(", ")));

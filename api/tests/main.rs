@@ -4,6 +4,7 @@
 
 mod access;
 mod artifacts;
+mod audit;
 mod cloudevents;
 mod coding;
 mod conditions;

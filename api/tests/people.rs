@@ -45,7 +45,7 @@ async fn limited_permission_is_honored_on_every_route_that_requires_it() {
     let api = TestApi::new();
     let mut seen = 0;
     for route in api.front.routes() {
-        let Demand::Permission { noun, verb } = route.demands else { continue };
+        let Demand::Permission { noun, verb, .. } = route.demands else { continue };
         let permission = Permission::named(&format!("{noun}:{verb}")).unwrap();
         let (Some((inside, outside)), true) = (limit_of(&route.path), permission.is_limitable()) else { continue };
         if !route.path.contains('{') {

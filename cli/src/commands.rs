@@ -2,8 +2,10 @@
 //!
 //! This file holds only their names and what they have in common.
 
+mod anchors;
 mod artifacts;
 mod at_rest;
+mod audit;
 mod auth;
 mod bench;
 mod check;
@@ -228,6 +230,8 @@ enum Command {
     #[command(subcommand)]
     Grants(grants::Grants),
     #[command(subcommand)]
+    Audit(audit::Audit),
+    #[command(subcommand)]
     Auth(auth::Auth),
     Whoami(whoami::Whoami),
     Hooks(hooks::Hooks),
@@ -303,6 +307,7 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Identities(identities) => identities.run(&asking),
         Command::Roles(roles) => roles.run(&asking),
         Command::Grants(grants) => grants.run(&asking),
+        Command::Audit(audit) => audit.run(&asking),
         Command::Auth(auth) => auth.run(&asking),
         Command::Whoami(whoami) => whoami.run(&asking),
         Command::Hooks(hooks) => wait_for(hooks.run(&asking)),

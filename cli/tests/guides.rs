@@ -308,6 +308,12 @@ async fn team_guide_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn audit_guide_works() {
+    let page = include_str!("../../docs/guides/who-did-what.md");
+    followed("audit_guide_works", &[], page, Done { files: 0, commands: 14, outputs: 0 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rights_guide_works() {
     let page = include_str!("../../docs/guides/give-and-limit-rights.md");
     followed("rights_guide_works", &[], page, Done { files: 0, commands: 13, outputs: 0 }).await;

@@ -1,5 +1,6 @@
 //! Access: which keys, tokens, identities, roles and grants exist. Values and names are in the vault.
 
+pub mod audit;
 pub mod decide;
 pub mod facts;
 pub mod issuers;

@@ -18,8 +18,8 @@ pub(crate) use bodies::document_of;
 pub use context::{Context, Moment, Nothing};
 pub use decision::{Answer, Decision, Novelty, ReceivedEvent};
 pub use given::{
-    Admission, AdmittedIdentity, InquiryAnswer, IssuerGroups, KeyRotation, NewGrant, NewToken, ObservedEvent, OfRule, PackChange, RefusedDelivery, Report, ReportOutcome,
-    RequestExecution, Rerun, RetriedDelivery, RotatedToken, SeenVar, VarChange,
+    Admission, AdmittedIdentity, Denied, InquiryAnswer, IssuerGroups, KeyRotation, NewGrant, NewToken, ObservedEvent, OfRule, PackChange,
+    RefusedDelivery, RefusedLogin, Report, ReportOutcome, RequestExecution, Rerun, RetriedDelivery, RotatedToken, SeenVar, VarChange,
 };
 pub use seen::{Conflict, DEDUPE_MILLIS, Dedupe, DedupeKey, Seen, SeenKeys, SignedBody};
 
@@ -28,6 +28,7 @@ pub use refusal::Refusal;
 pub use request::{Before, RequestKey, SeenEvent};
 pub use settings::{BATCH_DRAFTS_MAX, BATCH_STEPS_MAX, FLOW_KEYS_MAX, Settings, TURN_BYTES_MAX, TURN_DRAFTS_MAX, TurnLimits};
 
+use crate::access::audit::facts::ExportMade;
 use crate::access::facts::IdentityKind;
 use crate::access::keys::MasterKeyId;
 use crate::access::permission::Permission;
@@ -106,6 +107,7 @@ impl Ask {
                 request.rerun.iter_mut().filter_map(|rerun| rerun.kept.as_mut()).for_each(|(_, list)| change(list));
             }
             Ask::AnswerInquiry(ask) => change(&mut ask.body),
+            Ask::NoteRefusedLogins(refused) => refused.iter_mut().filter_map(|login| login.origin.as_mut()).for_each(change),
             Ask::SettleExecution { result, .. } => result.iter_mut().for_each(change),
             Ask::ChangePacks { changes, .. } => {
                 for pack in changes {
@@ -141,6 +143,8 @@ impl Ask {
             | Ask::RemoveRole(_)
             | Ask::AddGrant(_)
             | Ask::RemoveGrant(_)
+            | Ask::NoteDenied(_)
+            | Ask::NoteExport(_)
             | Ask::NoteStart { .. }
             | Ask::NoteClockStep { .. }
             | Ask::AcceptClock
@@ -370,6 +374,12 @@ asks! {
     Later AddGrant(NewGrant),
     /// Remove a grant.
     First RemoveGrant(GrantId),
+    /// Record requests that were rejected for a missing permission.
+    Later NoteDenied(Vec<Denied>),
+    /// Record logins that were rejected.
+    Later NoteRefusedLogins(Vec<RefusedLogin>),
+    /// Record that the caller has received a list as a whole.
+    Later NoteExport(ExportMade),
     /// Record that a node starts to write.
     First NoteStart {
         /// The release it runs.

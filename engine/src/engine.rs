@@ -4,6 +4,7 @@ use std::ops::Deref;
 
 use serde::Deserializer;
 
+use crate::access::audit::decide as audit;
 use crate::access::keys::decide as keys;
 use crate::access::{decide as access, issuers, people};
 use crate::catalog::decide as catalog;
@@ -142,6 +143,9 @@ impl Engine {
             Ask::AddGrant(grant) => people::add_grant(&self.state, actor, grant, at.time),
             Ask::RemoveGrant(id) => people::remove_grant(&self.state, actor, *id),
             Ask::RevokeToken { name } => access::revoke_token(&self.state, actor, name),
+            Ask::NoteDenied(denied) => audit::note_denied(&self.state, denied),
+            Ask::NoteRefusedLogins(refused) => audit::note_refused_logins(&self.state, actor, refused),
+            Ask::NoteExport(export) => audit::note_export(&self.state, actor, trace, export),
             Ask::NoteStart { release } => health::note_start(&self.state, actor, release),
             Ask::NoteClockStep { from, to } => health::note_clock_step(&self.state, actor, *from, *to),
             Ask::AcceptClock => health::accept_clock(&self.state, actor, at.time),
@@ -195,6 +199,7 @@ impl Engine {
             | ByNoun::VarFact(_)
             | ByNoun::AccessFact(_)
             | ByNoun::KeyFact(_)
+            | ByNoun::AuditFact(_)
             | ByNoun::DeadLetterFact(_)
             | ByNoun::HealthFact(
                 HealthFact::ClockStepped(_)

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::access::audit::facts as audit;
 use crate::access::facts as access;
 use crate::access::keys::facts as keys;
 use crate::catalog::facts as catalog;
@@ -304,6 +305,12 @@ facts! {
         KeyExpiring(keys::KeyExpiring): "key.expiring", 1;
         KeyRevealed(keys::KeyRevealed): "key.revealed", 1;
         MasterKeyRotated(keys::MasterKeyRotated): "master_key.rotated", 1;
+    }
+    /// Facts about rejected requests, rejected logins and exports.
+    AuditFact {
+        AccessDenied(audit::AccessDenied): "access.denied", 1;
+        LoginRefused(audit::LoginRefused): "login.refused", 1;
+        ExportMade(audit::ExportMade): "export.made", 1;
     }
     /// Facts about dead letters.
     DeadLetterFact {

@@ -224,6 +224,7 @@ impl State {
             ByNoun::VarFact(fact) => state.vars.apply(record, fact),
             ByNoun::AccessFact(fact) => state.access.apply(fact),
             ByNoun::KeyFact(fact) => state.access.apply_key(fact),
+            ByNoun::AuditFact(_) => {}
             ByNoun::DeadLetterFact(fact) => state.dead_letters.apply(fact),
             ByNoun::HealthFact(fact) => {
                 state.health.apply(record, fact);

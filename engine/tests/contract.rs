@@ -10,9 +10,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use ensue_engine::access::audit::facts::{AccessDenied, ExportMade, LoginRefused};
 use ensue_engine::access::facts::{
-    GrantAdded, GrantRemoved, IdentityAdded, IdentityDisabled, IdentityEnabled, IdentityErased, IdentityGroupsSet, IdentityKind, IdentityLinked, IdentityUnlinked,
-    KeyRemoved, KeySet, RoleRemoved, RoleSet, TokenAdded, TokenLimited, TokenRevoked, TokenRotated,
+    GrantAdded, GrantRemoved, IdentityAdded, IdentityDisabled, IdentityEnabled, IdentityErased, IdentityGroupsSet, IdentityKind,
+    IdentityLinked, IdentityUnlinked, KeyRemoved, KeySet, RoleRemoved, RoleSet, TokenAdded, TokenLimited, TokenRevoked, TokenRotated,
 };
 use ensue_engine::access::keys::MasterKeyId;
 use ensue_engine::access::keys::facts::{KeyExpiring, KeyExpirySet, KeyRevealed, KeyRotated, MasterKeyRotated};
@@ -311,6 +312,16 @@ fn samples() -> Vec<Fact> {
         KeyExpiring { key: "release.deploy_token".parse().unwrap(), version: 4, expires_at: NOON.plus_millis(86_400_000) }.into(),
         KeyRevealed { key: "release.deploy_token".parse().unwrap(), version: 4 }.into(),
         MasterKeyRotated { from: MasterKeyId([1, 35, 69, 103, 137, 171, 205, 239]), to: MasterKeyId([7; 8]) }.into(),
+        AccessDenied { permission: Some("keys:write".into()), count: 3, first: NOON, last: NOON.plus_millis(60_000) }.into(),
+        LoginRefused { way: Some("password".into()), identity: Some(identity), count: 3, first: NOON, last: NOON.plus_millis(60_000) }
+            .into(),
+        ExportMade {
+            what: "audit".into(),
+            filters: [("actor".to_owned(), format!("identity/{identity}"))].into(),
+            rows: 2,
+            digest: Digest::of(b"two rows"),
+        }
+        .into(),
         DeadLetterRetried { of: id(61), events: vec![EventId(id(62))] }.into(),
         DeadLetterDismissed { of: id(61) }.into(),
         NodeStarted { release: "0.1.0".into() }.into(),

@@ -45,6 +45,7 @@ pub use tls::TlsSettings;
 pub use variables::UnknownVariable;
 
 use crate::kept::{KeptSettings, days};
+use crate::refusals::RecordedAddress;
 use crate::traces::{CollectorError, TraceSettings};
 
 /// The maximum size of the file, in bytes.
@@ -104,6 +105,8 @@ pub struct Config {
     pub artifacts: KeptSettings,
     /// How long ended executions and other finished items remain in the views.
     pub retention: ViewRetention,
+    /// How much of an address is recorded.
+    pub audit_address: RecordedAddress,
     /// The destinations beyond the public internet that the `http` runner may connect to.
     pub egress_allow: Vec<String>,
     /// How programs of actions are run.
@@ -261,11 +264,19 @@ struct Written {
     outputs: WrittenOutputs,
     artifacts: WrittenArtifacts,
     retention: WrittenRetention,
+    audit: WrittenAudit,
     egress: Option<Egress>,
     actions: WrittenActions,
     traces: Option<WrittenTraces>,
     rate_limits: WrittenRates,
     packs: BTreeMap<PackName, PackSettings>,
+}
+
+/// The `audit` section as written in the file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct WrittenAudit {
+    address: Option<RecordedAddress>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -330,6 +341,7 @@ impl Config {
             outputs: KeptSettings::of_outputs(),
             artifacts: KeptSettings::of_artifacts(),
             retention: ViewRetention::default(),
+            audit_address: RecordedAddress::default(),
             egress_allow: Vec::new(),
             actions: ActionSettings::default(),
             supervisor: None,
@@ -431,6 +443,7 @@ impl Config {
         let WrittenArtifacts { file_max, quota, keep_days } = written.artifacts;
         take_kept(&mut self.artifacts, file_max, quota, keep_days);
         written.retention.over(&mut self.retention).map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?;
+        self.audit_address = written.audit.address.unwrap_or(self.audit_address);
         self.egress_allow = written.egress.unwrap_or_default().allow;
         self.actions.take(written.actions, base).map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?;
         if let Some(WrittenTraces { endpoint }) = written.traces {
@@ -479,6 +492,12 @@ impl Config {
             }
             "ENSUE_RETENTION_EXECUTIONS" => {
                 self.retention.executions = Some(retention::age(value).ok_or_else(|| wrong(AGE_FORM))?);
+            }
+            "ENSUE_AUDIT_ADDRESS" => {
+                self.audit_address = RecordedAddress::ALL
+                    .into_iter()
+                    .find(|known| known.as_str() == value)
+                    .ok_or_else(|| wrong("full, truncated or none"))?;
             }
             "ENSUE_EGRESS_ALLOW" => self.egress_allow = listed(value),
             "ENSUE_TRACES_ENDPOINT" => {

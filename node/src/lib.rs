@@ -46,6 +46,7 @@ mod people;
 mod plain_body;
 mod process;
 mod programs;
+mod refusals;
 mod release;
 mod replays;
 mod retention;

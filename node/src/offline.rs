@@ -18,8 +18,8 @@ use ensue_engine::command::{Ask, Command, KeyRotation, NewGrant, Nothing, Refusa
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{ExecutionId, GrantId, Id, IdentityId, LogId, TokenId};
 use ensue_engine::names::KeyRef;
-use ensue_engine::ports::{AppendError, Log, Secret, VaultError};
-use ensue_engine::record::{Actor, Head, Position};
+use ensue_engine::ports::{AppendError, Log, ReadLimit, Secret, VaultError};
+use ensue_engine::record::{Actor, Chain, Head, Position};
 use ensue_engine::time::Timestamp;
 use ensue_store::copy::CopyError;
 use ensue_store::master_key::MasterKeyFile;
@@ -179,6 +179,22 @@ pub fn verify_directory(config: &Config, against: Against, mut step: impl FnMut(
     };
     let end = reader.head().map_err(StartError::from)?.position;
     Ok(verify(&*reader, seen, |position| step(position, end))?)
+}
+
+/// Returns the chain's hash at each of these positions of a data directory's log, without a running node; `None` beyond
+/// the end of the log.
+pub fn chains_at(config: &Config, positions: &[Position]) -> Result<Vec<Option<Chain>>, OfflineError> {
+    let data = Folder::open(&config.data).map_err(StartError::from)?;
+    let backend = in_folder(&data);
+    let id = backend.logs().map_err(StartError::from)?.first().copied();
+    let id = id.ok_or_else(|| machine("opening the log", &format!("there is no log in {}", data.path().display())))?;
+    let reader = backend.reader(id).map_err(StartError::from)?;
+    let at = |position: &Position| {
+        let Some(before) = position.0.checked_sub(1) else { return Ok(Some(Chain::default())) };
+        let read = reader.read(Position(before), ReadLimit { records: 1, ..ReadLimit::default() }).map_err(StartError::from)?;
+        Ok(read.first().map(|record| record.chain))
+    };
+    positions.iter().map(at).collect()
 }
 
 impl Offline {

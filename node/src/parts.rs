@@ -21,6 +21,7 @@ pub use crate::packs_folder::{PacksFolder, TakeInError};
 pub use crate::people::NodePeople;
 pub use crate::plain_body::plain;
 pub use crate::process::note_clock_step;
+pub use crate::refusals::{NodeRefusals, RecordedAddress};
 pub use crate::replays::NodeReplays;
 pub use crate::sequencer::{
     Asking, CommitListener, Gauges, QueueGauge, Sequencer, SequencerError, SequencerHandle, SequencerParts, Space, Turn, Unstarted,

@@ -36,6 +36,7 @@ use crate::master_key::MasterKeyRotation;
 use crate::memory::{self, Caps};
 use crate::packs_folder::{PacksFolder, PacksNews, WatchedFolder};
 use crate::people::NodePeople;
+use crate::refusals::NodeRefusals;
 use crate::release::RELEASE;
 use crate::seat::Around;
 use crate::seat::follow::Following;
@@ -87,6 +88,7 @@ struct Edges {
     keys: Arc<NodeKeys>,
     tokens: Arc<NodeTokens>,
     people: Arc<NodePeople>,
+    refusals: Arc<NodeRefusals>,
     first_admin_token: Option<Secret>,
     warnings: Vec<String>,
     packs_news: Option<mpsc::Receiver<PacksNews>>,
@@ -188,7 +190,7 @@ async fn start(config: Config, over: LogOver, taken_over: &mut Option<Executor>)
     };
     let housekeeper = Housekeeper::start(working.kept.clone(), around.clock.clone(), IdleWatch::over(caches))
         .map_err(|why| machine("starting the job that deletes old outputs", &why))?;
-    let ticker = tokio::spawn(tick(around.clock, handle.clone(), leading.outside.clone(), stores.keys.clone()));
+    let ticker = tokio::spawn(tick(around.clock, handle.clone(), leading.outside.clone(), stores.keys.clone(), edges.refusals.clone()));
     Ok(Node { edges, serving, sequencer: handle, working, following, leading, is_stopping, ticker, housekeeper, certificates })
 }
 
@@ -232,6 +234,7 @@ impl Edges {
             keys: Arc::new(keys),
             tokens: Arc::new(tokens),
             people: Arc::new(people),
+            refusals: Arc::new(NodeRefusals::new(Arc::new(handle.clone()), around.clock.clone(), config.audit_address)),
             first_admin_token,
             warnings,
             packs_news,

@@ -100,6 +100,7 @@ fn every_setting_is_in_the_reference() {
         "struct WrittenQueue {",
         "struct WrittenRate {",
         "struct WrittenRetention {",
+        "struct WrittenAudit {",
         "pub struct PackSettings {",
         "pub struct KeySource {",
     ] {

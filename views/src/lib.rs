@@ -12,6 +12,7 @@
 //! of the live one.
 
 pub mod artifacts;
+pub mod audit;
 mod bounds;
 pub mod dead_letters;
 pub mod enforcements;
@@ -37,6 +38,7 @@ pub mod vars;
 pub mod view;
 
 pub use artifacts::Artifact;
+pub use audit::AuditEntry;
 pub use dead_letters::DeadLetter;
 pub use enforcements::Enforcement;
 pub use events::Event;

@@ -13,6 +13,7 @@ use ensue_engine::explain::panic_text;
 use ensue_engine::record::{Position, Record};
 
 use crate::artifacts::Artifact;
+use crate::audit::AuditEntry;
 use crate::dead_letters::DeadLetter;
 use crate::enforcements::Enforcement;
 use crate::events::Event;
@@ -51,6 +52,7 @@ pub struct Projector {
     keys: Fold<Key>,
     vars: Fold<Var>,
     tokens: Fold<Token>,
+    audit: Fold<AuditEntry>,
     dead_letters: Fold<DeadLetter>,
     parked_reactions: Fold<ParkedReaction>,
     totals: Fold<Totals>,
@@ -59,7 +61,7 @@ pub struct Projector {
 /// Runs the same code for every fold.
 macro_rules! each_fold {
     ($projector:ident, $fold:ident => $do:expr) => {{
-        each_fold!(@ $projector, $fold => $do; events enforcements executions artifacts inquiries rules schedules locks packs keys vars tokens dead_letters parked_reactions totals);
+        each_fold!(@ $projector, $fold => $do; events enforcements executions artifacts inquiries rules schedules locks packs keys vars tokens audit dead_letters parked_reactions totals);
     }};
     (@ $projector:ident, $fold:ident => $do:expr; $($view:ident)*) => {
         $({ let $fold = &mut $projector.$view; $do; })*

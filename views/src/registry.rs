@@ -5,8 +5,8 @@
 
 use crate::view::{Column, ViewName};
 use crate::{
-    artifacts, dead_letters, enforcements, events, executions, inquiries, keys, locks, packs, parked_reactions, rules, schedules, tokens,
-    totals, vars,
+    artifacts, audit, dead_letters, enforcements, events, executions, inquiries, keys, locks, packs, parked_reactions, rules, schedules,
+    tokens, totals, vars,
 };
 
 impl ViewName {
@@ -25,6 +25,7 @@ impl ViewName {
             Self::Keys => keys::VERSION,
             Self::Vars => vars::VERSION,
             Self::Tokens => tokens::VERSION,
+            Self::Audit => audit::VERSION,
             Self::DeadLetters => dead_letters::VERSION,
             Self::ParkedReactions => parked_reactions::VERSION,
             Self::Totals => totals::VERSION,
@@ -46,6 +47,7 @@ impl ViewName {
             Self::Keys => keys::COLUMNS,
             Self::Vars => vars::COLUMNS,
             Self::Tokens => tokens::COLUMNS,
+            Self::Audit => audit::COLUMNS,
             Self::DeadLetters => dead_letters::COLUMNS,
             Self::ParkedReactions => parked_reactions::COLUMNS,
             Self::Totals => totals::COLUMNS,

@@ -96,6 +96,8 @@ pub enum ViewName {
     Vars,
     /// [`Token`](crate::Token), by its id.
     Tokens,
+    /// [`AuditEntry`](crate::AuditEntry), by the id of the record.
+    Audit,
     /// [`DeadLetter`](crate::DeadLetter), by the id of the record.
     DeadLetters,
     /// [`ParkedReaction`](crate::ParkedReaction), by the position it is owed to.
@@ -156,6 +158,12 @@ pub enum Column {
     Assignee,
     /// A label of an execution, `site=eu`. A row has several values.
     Label,
+    /// An actor, without its credential.
+    Actor,
+    /// The kind of a fact.
+    What,
+    /// A stream of the log.
+    Of,
 }
 
 impl Column {

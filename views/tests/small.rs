@@ -1,18 +1,19 @@
 //! Tests of the views with few rows: packs, keys, tokens, dead letters, parked reactions.
 
+use ensue_engine::access::audit::facts::{AccessDenied, ExportMade, LoginRefused};
 use ensue_engine::access::facts::{KeyRemoved, KeySet, TokenAdded, TokenRevoked};
 use ensue_engine::access::keys::facts::{KeyExpirySet, KeyRevealed, KeyRotated};
 use ensue_engine::catalog::facts::{PackInstalled, PackRemoved};
 use ensue_engine::fact::Fact;
 use ensue_engine::health::facts::{ReactionDismissed, ReactionParked, ReactionRetried};
-use ensue_engine::ids::{ExecutionId, Id, TokenId};
-use ensue_engine::record::{Actor, Body, CatalogRevision, Digest, Position, StreamId};
+use ensue_engine::ids::{EventId, ExecutionId, Id, IdentityId, LogId, TokenId};
+use ensue_engine::record::{Actor, Body, CatalogRevision, CredentialId, Digest, Position, StreamId};
 use ensue_engine::vars::facts::{VarRemoved, VarSet};
 use ensue_test_support::NOON;
 use ensue_test_support::story::Story;
 use ensue_views::packs::PackStatus;
 use ensue_views::tokens::TokenStatus;
-use ensue_views::{Key, Pack, ParkedReaction, Token, Var};
+use ensue_views::{AuditEntry, Key, Pack, ParkedReaction, Token, Var};
 
 use crate::{fold, only};
 
@@ -132,4 +133,64 @@ fn parked_reaction_is_listed_until_retried_or_dismissed() {
         tell(&mut story, stream.clone(), end);
         assert!(fold::<ParkedReaction>(story.records()).is_empty());
     }
+}
+
+/// Returns the rows of the audit, oldest first.
+fn rows(story: &Story) -> Vec<AuditEntry> {
+    let mut rows: Vec<AuditEntry> = fold::<AuditEntry>(story.records()).into_values().collect();
+    rows.sort_by_key(|row| row.position);
+    rows
+}
+
+#[test]
+fn audit_has_a_row_for_each_record_of_a_credential() {
+    let mut story = Story::new();
+    let key: ensue_engine::names::KeyRef = "garden.code".parse().unwrap();
+    let stream = StreamId::Key(key.clone());
+    let (identity, token) = (IdentityId(Id::root(NOON, 5)), TokenId(Id::root(NOON, 6)));
+    let ana = Actor::Identity { id: identity, by: CredentialId::Token(token) };
+    let fact = |version| KeySet { key: key.clone(), version }.into();
+    story.tell(stream.clone(), None, ana, None, fact(1), None);
+    story.tell(stream.clone(), None, Actor::Token("ci".into()), None, fact(2), None);
+    story.tell(stream.clone(), None, Actor::Operator, None, fact(3), None);
+    for other in [Actor::Engine, Actor::Worker("local".into()), Actor::Sensor("garden.hook".parse().unwrap())] {
+        story.tell(stream.clone(), None, other, None, fact(4), None);
+    }
+    let shown: Vec<_> = rows(&story).into_iter().map(|row| (row.actor, row.credential, row.what, row.of)).collect();
+    let row = |actor: String, credential: Option<String>| (actor, credential, "key.set".to_owned(), "key/garden.code".to_owned());
+    assert_eq!(
+        shown,
+        [
+            row(format!("identity/{identity}"), Some(format!("token/{token}"))),
+            row("token/ci".into(), Some("token/ci".into())),
+            row("operator".into(), None),
+        ]
+    );
+    assert_eq!(AuditEntry::of_column(&StreamId::Event(EventId(Id::root(NOON, 1)))), None);
+}
+
+#[test]
+fn audit_shows_refusals_and_exports_with_their_numbers() {
+    let mut story = Story::new();
+    let stream = StreamId::Log(LogId(Id::root(NOON, 1)));
+    let identity = IdentityId(Id::root(NOON, 5));
+    let ci = || Actor::Token("ci".into());
+    let denied = AccessDenied { permission: Some("keys:write".into()), count: 3, first: NOON, last: NOON };
+    story.tell(stream.clone(), None, ci(), None, denied.clone().into(), None);
+    story.tell(stream.clone(), None, Actor::Engine, None, AccessDenied { permission: None, count: 7, ..denied }.into(), None);
+    let refused = LoginRefused { way: Some("token".into()), identity: Some(identity), count: 2, first: NOON, last: NOON };
+    story.tell(stream.clone(), None, Actor::Engine, None, refused.into(), None);
+    let export = ExportMade { what: "audit".into(), filters: [].into(), rows: 9, digest: Digest::of(b"") };
+    story.tell(stream, None, ci(), None, export.into(), None);
+    let shown: Vec<_> = rows(&story).into_iter().map(|row| (row.what, row.actor, row.permission.or(row.way), row.count)).collect();
+    let row = |what: &str, actor: &str, of: Option<&str>, count| (what.to_owned(), actor.to_owned(), of.map(str::to_owned), Some(count));
+    assert_eq!(
+        shown,
+        [
+            row("access.denied", "token/ci", Some("keys:write"), 3),
+            row("access.denied", "engine", None, 7),
+            row("login.refused", &format!("identity/{identity}"), Some("token"), 2),
+            row("export.made", "token/ci", None, 9),
+        ]
+    );
 }

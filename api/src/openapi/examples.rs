@@ -19,6 +19,17 @@ const OF_MEDIA: &[(Option<&str>, &str, &str)] = &[
     (None, "*/*", "7 files, 3 of them new\n"),
     (None, "application/octet-stream", "7 files, 3 of them new\n"),
     (None, "application/openmetrics-text", "# TYPE ensue_events counter\nensue_events_total 152\n# EOF\n"),
+    (
+        None,
+        "application/x-ndjson",
+        "{\"position\":152,\"time\":\"2026-03-28T09:00:00.250000Z\",\"actor\":\"token/ci\",\"actor_name\":\"ci\",\"credential\":\"token/ci\",\"credential_name\":\"ci\",\"what\":\"key.set\",\"of\":\"key/release.deploy_token\",\"of_name\":null,\"permission\":null,\"way\":null,\"count\":null,\"trace_id\":\"0af7651916cd43dd8448eb211c80319c\"}\n",
+    ),
+    (
+        None,
+        "text/csv",
+        "time,position,actor,actor_name,credential,credential_name,what,of,of_name,permission,way,count,trace_id\n\
+         2026-03-28T09:00:00.250000Z,152,token/ci,ci,token/ci,ci,key.set,key/release.deploy_token,,,,,0af7651916cd43dd8448eb211c80319c\n",
+    ),
     (None, "text/html", "<!doctype html>\n<title>There is nothing at this path</title>\n"),
     (None, "text/markdown", "# There is nothing at this path\n"),
     (None, "text/plain", "7 files, 3 of them new\n"),

@@ -17,10 +17,12 @@ use crate::operation::{Conditional, Honored, Operation, Takes, WaitsFor};
 use crate::paging::LIMIT_DEFAULT;
 use crate::query::SEVERAL;
 use crate::route::{INQUIRY_LIST, Route};
+use crate::routes::audit::AUDIT_LIST;
 use crate::routes::counts::{BY, COUNTED};
 use crate::routes::log::RECORD_LIST;
 use crate::shapes::SUBJECT;
 use crate::sizes::LIMIT_MAX;
+use crate::wire::audit::kinds;
 use crate::wire::verdicts::Definitions;
 
 /// The pattern of an `If-Match`: `*`, or tags in quotation marks.
@@ -40,7 +42,7 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
     all.extend(route.operation.query.iter().map(|name| {
         let (schema, description) =
             in_query(&route.operation, name).expect("a test of the document checks that every parameter of the table is described here");
-        let is_required = matches!(*name, "permission" | "of");
+        let is_required = matches!(*name, "permission" | "of") && route.operation.id != AUDIT_LIST;
         let mut parameter = json!({ "name": name, "in": "query", "description": description, "schema": schema });
         if is_required {
             parameter["required"] = true.into();
@@ -172,6 +174,11 @@ fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static st
             text,
             "Only records of one of these kinds. With a filter, a request examines at most 10,000 records, so a page may hold fewer than `limit` and still have a `next`.",
         ),
+        "actor" if operation.id == AUDIT_LIST => (text, "Only what this actor did: the name of an identity or a token, or `operator`."),
+        "what" => (words(&kinds()), "Only records of one of these kinds."),
+        "of" if operation.id == AUDIT_LIST => {
+            (text, "Only what is about this thing: the stream of a record, such as `key/release.deploy_token` or `identity/ana`.")
+        }
         "actor" => (text, "Only records that this actor asked for, such as `token/ana`."),
         "root" => (text, "Only records that were caused, directly or not, by the record with this id, and that record."),
         "stream" => (words(&OutputStream::ALL.map(OutputStream::as_str)), "Only this stream."),

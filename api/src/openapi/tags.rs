@@ -3,6 +3,7 @@
 /// Each tag, and its description.
 pub(super) const ALL: &[(&str, &str)] = &[
     ("actions", "Actions that can be run."),
+    ("audit", "Who did what, and what was refused."),
     ("auth", "Whether a caller may do something."),
     ("clock", "The clock of the node."),
     ("counts", "Numbers of things in groups."),

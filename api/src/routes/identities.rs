@@ -84,7 +84,7 @@ pub(super) async fn list(allowed: Allowed<IdentitiesRead>, call: Call) -> Outcom
     let (directory, group) = (access.directory(), call.query().text("group").map(str::to_owned));
     let in_group = directory
         .identities()
-        .filter(|(_, identity)| group.as_ref().is_none_or(|group| identity.groups.iter().any(|one| one.as_str() == group)));
+        .filter(|(_, identity)| group.as_ref().is_none_or(|group| identity.groups().any(|one| one.as_str() == group)));
     let mut named: Vec<(String, IdentityId)> = in_group.filter_map(|(id, _)| Some((access.name_of(*id)?, *id))).collect();
     named.sort();
     let listed = listing::of_catalog(&call, &allowed, named.into_iter(), |(name, _)| name.clone())?;

@@ -64,7 +64,7 @@ impl WireIdentity {
             Standing::Enabled => WireStanding::Enabled,
             Standing::Disabled => WireStanding::Disabled,
         };
-        Self { id, name, kind, status, groups: identity.groups.clone(), added_at: time_of(id.0) }
+        Self { id, name, kind, status, groups: identity.groups().cloned().collect(), added_at: time_of(id.0) }
     }
 }
 

@@ -9,11 +9,13 @@ use clap::Args;
 use ensue_engine::command::Refusal;
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::Secret;
+use ensue_engine::record::{Chain, Position};
 use ensue_engine::time::Timestamp;
 use ensue_node::AskedToken;
 use ensue_node::Config;
 use ensue_node::offline::{
-    Against, CopyStage, Format, KeyState, Location, Offline, OfflineError, copy_log as copy_location, verify_directory,
+    Against, CopyStage, Format, KeyState, Location, Offline, OfflineError, chains_at as read_chains, copy_log as copy_location,
+    verify_directory,
 };
 use serde_json::{Value, json};
 
@@ -74,6 +76,11 @@ pub(super) fn verify_log(config: &Config, against: Against) -> Result<Value, Fai
     let progress = Progress::through_records(VERIFYING, 0);
     let verified = verify_directory(config, against, |position, end| progress.at_of(position.0, end.0)).map_err(|error| told(&error))?;
     Ok(json!({ "job": "log_verify", "status": "succeeded", "position": verified.head.position }))
+}
+
+/// Returns the chain's hash at each of these positions of a verified log; `None` beyond its end.
+pub(super) fn chains_at(config: &Config, positions: &[Position]) -> Result<Vec<Option<Chain>>, Failure> {
+    read_chains(config, positions).map_err(|error| told(&error))
 }
 
 /// Copies the log of a data directory on which no node runs.

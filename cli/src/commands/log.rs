@@ -1,13 +1,16 @@
 //! `ensue log`: shows the records, and verifies that nobody has changed them.
 
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use ensue_engine::record::{Chain, Position};
 use ensue_node::offline::{Against, Format, Location};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::anchors::{self, Anchor};
 use super::at_rest::{self, AtRest, VERIFYING};
 use super::{Asking, wait_for};
 use crate::client::Client;
@@ -15,6 +18,7 @@ use crate::live;
 use crate::output::Output;
 use crate::report::{Exit, Failure, Outcome, printable, tell};
 use crate::table::{excerpt, pairs, text, time};
+use crate::this_machine;
 
 /// The most records read per request.
 const RECORDS_MAX: u64 = 200;
@@ -58,7 +62,8 @@ enum About {
 Examples:
   ensue log verify
   ensue log verify --data ./ensue-data     without a running node
-  ensue log verify --data ./backup --copy  a backup, wherever it is")]
+  ensue log verify --data ./backup --copy  a backup, wherever it is
+  ensue log verify --anchor /mnt/other/anchors")]
     Verify {
         #[command(flatten)]
         at_rest: AtRest,
@@ -66,16 +71,24 @@ Examples:
         /// has recorded.
         #[arg(long, requires = "data")]
         copy: bool,
+        /// Compare the log with the heads in this file, which were written with `ensue log head --append`
+        /// and kept elsewhere.
+        #[arg(long, value_name = "FILE")]
+        anchor: Option<PathBuf>,
     },
     /// Print the newest position and the chain's hash there.
     #[command(after_help = "\
 Examples:
   ensue log head
   ensue log head -o json
-  ensue log head --data ./ensue-data     without a running node")]
+  ensue log head --data ./ensue-data     without a running node
+  ensue log head --append /mnt/other/anchors")]
     Head {
         #[command(flatten)]
         at_rest: AtRest,
+        /// Append the head to this file, with the time. Keep the file on another machine.
+        #[arg(long, value_name = "FILE")]
+        append: Option<PathBuf>,
     },
     /// Copy the data directory of a stopped node into a new one, in the format of this release or of
     /// an older one.
@@ -116,23 +129,37 @@ impl Log {
         match self.about {
             None if self.follow => wait_for(follow(asking, self.after)),
             None => wait_for(tail(asking, self.after, self.limit, self.bodies)),
-            Some(About::Verify { at_rest, copy }) => match at_rest.config()? {
-                Some(config) => {
-                    let against = if copy { Against::Nothing } else { Against::StateFolder };
-                    print_verified(asking.output, &at_rest::verify_log(&config, against)?)
+            Some(About::Verify { at_rest, copy, anchor }) => {
+                let anchors = anchor.as_deref().map(anchors::read).transpose()?;
+                let anchors = anchor.as_deref().zip(anchors);
+                match at_rest.config()? {
+                    Some(config) => {
+                        let against = if copy { Against::Nothing } else { Against::StateFolder };
+                        let verified = at_rest::verify_log(&config, against)?;
+                        if let Some((path, anchors)) = anchors {
+                            let positions: Vec<Position> = anchors.iter().map(|(_, anchor)| anchor.position).collect();
+                            let found = at_rest::chains_at(&config, &positions)?;
+                            anchors.into_iter().zip(found).try_for_each(|(anchor, found)| anchors::compare(path, anchor, found))?;
+                        }
+                        print_verified(asking.output, &verified)
+                    }
+                    None => wait_for(async {
+                        let client = asking.client()?;
+                        let job = super::job(&client, "/log/verify", VERIFYING).await?;
+                        super::ended_well(&job)?;
+                        for anchor in anchors.iter().flat_map(|(_, anchors)| anchors.iter().copied()) {
+                            let path = anchors.as_ref().map_or(Path::new(""), |(path, _)| path);
+                            anchors::compare(path, anchor, chain_at(&client, &job, anchor.1.position).await?)?;
+                        }
+                        print_verified(asking.output, &job)
+                    }),
                 }
-                None => wait_for(async {
-                    let client = asking.client()?;
-                    let job = super::job(&client, "/log/verify", VERIFYING).await?;
-                    super::ended_well(&job)?;
-                    print_verified(asking.output, &job)
-                }),
-            },
+            }
             Some(About::Copy { from, to, format }) => {
                 let copied = at_rest::copy_log(&from, &to, format.unwrap_or(Format::Current))?;
                 print_copied(asking.output, &copied)
             }
-            Some(About::Head { at_rest }) => {
+            Some(About::Head { at_rest, append }) => {
                 let head = match at_rest.open()? {
                     Some(data) => data.head(),
                     None => {
@@ -144,11 +171,28 @@ impl Log {
                         head
                     }
                 };
+                if let Some(path) = append {
+                    let (position, chain) = (head["position"].as_u64(), head["chain"].as_str().and_then(|chain| chain.parse().ok()));
+                    let (Some(position), Some(chain)) = (position, chain) else { return Err(Failure::new("the node returned no head")) };
+                    anchors::append(&path, &Anchor { position: Position(position), chain, time: this_machine::now() })?;
+                }
                 asking.output.print_one(&head, |head| pairs(&[("position", text(head, "position")), ("chain", text(head, "chain"))]));
                 Ok(())
             }
         }
     }
+}
+
+/// Returns the chain's hash at a position that a node has verified; `None` beyond the end of its log.
+async fn chain_at(client: &Client, verified: &Value, position: Position) -> Result<Option<Chain>, Failure> {
+    if position.0 == 0 {
+        return Ok(Some(Chain::default()));
+    }
+    if verified["position"].as_u64().is_none_or(|end| end < position.0) {
+        return Ok(None);
+    }
+    let record = client.get(&format!("/log/{position}"), &[]).await?;
+    record["chain"].as_str().and_then(|chain| chain.parse().ok()).map(Some).ok_or_else(|| no_records(client))
 }
 
 /// The default number of records shown.

@@ -84,6 +84,7 @@ permissions! {
     GrantsWrite = "grants":"write";
     RolesRead = "roles":"read";
     RolesWrite = "roles":"write";
+    AuditRead = "audit":"read";
     ParkedReactionsRead = "parked_reactions":"read";
     ParkedReactionsSettle = "parked_reactions":"settle";
     DeadLettersRead = "dead_letters":"read";
@@ -137,7 +138,7 @@ pub enum BuiltInRole {
     Operator,
     /// May work on packs and rules, send events, and run actions.
     Author,
-    /// May see everything except keys, tokens, identities and grants.
+    /// May see everything except keys, tokens, identities, grants and the audit.
     Viewer,
     /// May see and answer the inquiries that it is asked.
     Approver,
@@ -155,7 +156,7 @@ const OF_ADMINS: &[Permission] = &[
     Permission::MasterKeyRotate,
 ];
 /// The resources that viewers do not see.
-const HIDDEN_FROM_VIEWERS: &[&str] = &["keys", "tokens", "identities", "grants"];
+const HIDDEN_FROM_VIEWERS: &[&str] = &["keys", "tokens", "identities", "grants", "audit"];
 /// The resources that authors work on.
 const AUTHORED: &[&str] = &["packs", "actions", "triggers", "sensors", "rules", "hooks", "events", "executions", "replays", "backtests"];
 
@@ -237,7 +238,9 @@ mod tests {
             assert!(!BuiltInRole::Approver.may(permission), "{permission:?}");
             assert_eq!(BuiltInRole::Ingester.may(permission), permission.name() == "events:write", "{permission:?}");
         }
-        for hidden in [Permission::KeysRead, Permission::TokensRead, Permission::IdentitiesRead, Permission::GrantsRead] {
+        for hidden in
+            [Permission::KeysRead, Permission::TokensRead, Permission::IdentitiesRead, Permission::GrantsRead, Permission::AuditRead]
+        {
             assert!(!author.may(hidden) && !viewer.may(hidden), "{hidden:?}");
         }
         for rehearsal in [Permission::ReplaysRun, Permission::BacktestsRun] {

@@ -1,5 +1,6 @@
 //! The contents of commands.
 
+use crate::access::audit::facts::{AccessDenied, LoginRefused};
 use crate::access::facts::IdentityKind;
 use crate::access::limit::Limit;
 use crate::access::scope::Scope;
@@ -13,7 +14,7 @@ use crate::executions::labels::Labels;
 use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId, GrantId, Id, IdentityId, InquiryId, TokenId};
 use crate::locks::facts::Claim;
 use crate::names::{ActionRef, GroupName, IssuerName, KeyRef, PackName, RoleName, RuleRef, SensorRef, TriggerRef, VarName};
-use crate::record::{Body, CatalogRevision, Cause, Digest, Position};
+use crate::record::{Actor, Body, CatalogRevision, Cause, Digest, Position};
 use crate::rules::judge::{EventView, Judgement};
 use crate::time::Timestamp;
 use crate::workflows::facts::RerunFrom;
@@ -346,4 +347,22 @@ pub struct KeyRotation {
     pub overlap_millis: u64,
     /// When the new version expires.
     pub expires_at: Option<Timestamp>,
+}
+
+/// Requests of a caller that were rejected for a missing permission.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Denied {
+    /// The caller; the engine for the sum of several callers.
+    pub caller: Actor,
+    /// How many, and which permission.
+    pub fact: AccessDenied,
+}
+
+/// Logins that were rejected.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RefusedLogin {
+    /// How many, and of which identity.
+    pub fact: LoginRefused,
+    /// Where they came from, if that is recorded: JSON.
+    pub origin: Option<Body>,
 }

@@ -3,15 +3,17 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use bytes::Bytes;
+use ensue_engine::access::audit::facts::{AccessDenied, ExportMade, LoginRefused};
 use ensue_engine::access::facts::IdentityKind;
 use ensue_engine::access::keys::MasterKeyId;
 use ensue_engine::access::permission::Permission;
 use ensue_engine::access::state::Standing;
 use ensue_engine::access::subject::Subject;
 use ensue_engine::catalog::{Backoff, Does, Excess, Jitter, LockConflict, Mode, OnExpire, OnLost, Retry, Since, Wait};
-use ensue_engine::command::{Admission, AdmittedIdentity, IssuerGroups, 
-    Ask, Command, Conflict, KeyRotation, NewGrant, NewToken, PackChange, RefusedDelivery, ReportOutcome, RetriedDelivery, RotatedToken,
-    Said, Settings,
+use ensue_engine::command::{
+    Admission, AdmittedIdentity, Ask, Command, Conflict, Denied, IssuerGroups, KeyRotation, NewGrant, NewToken, PackChange,
+    RefusedDelivery, RefusedLogin, ReportOutcome, RetriedDelivery, RotatedToken, Said, Settings,
 };
 use ensue_engine::events::facts::DeliveredWith;
 use ensue_engine::events::internal::InternalTrigger;
@@ -133,6 +135,8 @@ pub(crate) enum Step {
     SetKey(u32, Option<u64>),
     /// A key is rotated with an overlap of so many milliseconds; if it is not set, it is set.
     RotateKey(u64),
+    /// Requests and logins were rejected, and a list was exported.
+    NoteAudit(u64),
     /// The value of a key is shown: the current one, or the one before it.
     RevealKey(u32),
     /// The values are sealed under the master key of this number.
@@ -523,6 +527,7 @@ fn key_step() -> impl Strategy<Value = Step> {
         proptest::sample::select(&[0, 5_000][..]).prop_map(Step::RotateKey),
         (0..2u32).prop_map(Step::RevealKey),
         (1..4u8).prop_map(Step::RotateMaster),
+        (1..9u64).prop_map(Step::NoteAudit),
     ]
 }
 
@@ -761,6 +766,24 @@ impl World {
             Step::RotateMaster(number) => {
                 let from = self.site.engine().access().all_keys().master().unwrap_or(MasterKeyId([0; 8]));
                 asked_by(ana(), Ask::NoteMasterKey { from, to: MasterKeyId([*number; 8]) })
+            }
+            Step::NoteAudit(count) => {
+                let (first, last) = (self.site.now(), self.site.now());
+                match count % 3 {
+                    0 => {
+                        let fact = AccessDenied { permission: Some("keys:write".into()), count: *count, first, last };
+                        asked_by(Actor::Engine, Ask::NoteDenied(vec![Denied { caller: ana(), fact }]))
+                    }
+                    1 => {
+                        let fact = LoginRefused { way: Some("token".into()), identity: None, count: *count, first, last };
+                        let origin = Some(Body::json(Bytes::from_static(br#"{"address":"203.0.113.7"}"#)));
+                        asked_by(Actor::Engine, Ask::NoteRefusedLogins(vec![RefusedLogin { fact, origin }]))
+                    }
+                    _ => {
+                        let digest = Digest::of(b"rows");
+                        asked_by(ana(), Ask::NoteExport(ExportMade { what: "audit".into(), filters: [].into(), rows: *count, digest }))
+                    }
+                }
             }
             Step::RemoveKey => asked_by(ana(), Ask::RemoveKey { key: "demo.secret".parse().unwrap() }),
             Step::AddToken(name, roles) => {

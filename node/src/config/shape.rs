@@ -74,6 +74,7 @@ static SETTINGS: Shape = Shape {
             Kind::Fields(&RETENTION),
             "How long executions stay in the views after they have ended. The log keeps them forever.",
         ),
+        optional("audit", Kind::Fields(&AUDIT), "What the log says about rejected logins."),
         optional("egress", Kind::Fields(&EGRESS), "Where actions may connect with the runner `http`."),
         optional("actions", Kind::Fields(&ACTIONS), "How programs of actions are run."),
         optional(
@@ -193,6 +194,17 @@ static ARTIFACTS: Shape = Shape {
         optional("quota", BYTES, "The maximum number of bytes of all files; the oldest are removed first. Default: 5368709120 (5 GiB)."),
         optional("keep_days", DAYS, "How many days a file is kept. Default: 30."),
     ],
+    later: &[],
+    between: &[],
+};
+
+static AUDIT: Shape = Shape {
+    what: "`audit`",
+    fields: &[optional(
+        "address",
+        Kind::Choice(&["full", "truncated", "none"]),
+        "How much of the sender's address is recorded: all of it, its network (24 bits, or 48 of IPv6), or nothing. Default: truncated.",
+    )],
     later: &[],
     between: &[],
 };
@@ -347,6 +359,7 @@ memory: 536870912
 outputs: { attempt_max: 1000000, quota: 10000000, keep_days: 7 }
 artifacts: { file_max: 1000000, quota: 10000000, keep_days: 7 }
 retention: { executions: 90d }
+audit: { address: full }
 egress: { allow: ['10.0.0.0/8'] }
 actions:
   isolation: auto

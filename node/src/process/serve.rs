@@ -102,6 +102,7 @@ fn ports((stores, following, working, _): Seat<'_>, edges: &Edges, handle: &Sequ
         keys: edges.keys.clone(),
         tokens: edges.tokens.clone(),
         people: edges.people.clone(),
+        refusals: edges.refusals.clone(),
         node: Arc::new(about),
         spans: following.telemetry.spans(),
     }

@@ -11,19 +11,27 @@ use ensue_engine::record::Actor;
 use crate::clock::Clock;
 use crate::keys::KeyRing;
 use crate::outside::OutsideWriter;
+use crate::refusals::NodeRefusals;
 use crate::sequencer::SequencerHandle;
 
 /// The time between two looks at the values of keys whose overlap has ended, in seconds.
 const KEYS_SECONDS: u64 = 60;
 
-/// Once a second, moves the clock closer to the wall clock and flushes the outside head. Once a minute, destroys
+/// Once a second, moves the clock closer to the wall clock, flushes the outside head and records due sums. Once a minute, destroys
 /// the values of keys whose overlap has ended.
-pub(super) async fn tick(clock: Arc<dyn Clock>, handle: SequencerHandle, outside: OutsideWriter, keys: Arc<KeyRing>) {
+pub(super) async fn tick(
+    clock: Arc<dyn Clock>,
+    handle: SequencerHandle,
+    outside: OutsideWriter,
+    keys: Arc<KeyRing>,
+    refusals: Arc<NodeRefusals>,
+) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for second in 0_u64.. {
         seconds.tick().await;
         note_clock_step(&*clock, &handle);
+        refusals.tick();
         let (outside, keys, now) = (outside.clone(), keys.clone(), clock.now());
         // After a step of the clock, overlaps end only once it is known that the clock is right.
         let is_due = second % KEYS_SECONDS == KEYS_SECONDS - 1 && handle.gauges().held(now).is_none();

@@ -50,8 +50,9 @@ pub(crate) const VIEWS: Schema = Schema {
         include_str!("../../../migrations/sqlite/views_0013.sql"),
         include_str!("../../../migrations/sqlite/views_0014.sql"),
         include_str!("../../../migrations/sqlite/views_0015.sql"),
+        include_str!("../../../migrations/sqlite/views_0016.sql"),
     ],
-    definitions: "bd28ba4a702863dd21ad28c7a5d2effdfeffa6e19521a244e4947c9b626d2fa4",
+    definitions: "7523cb4b360bd7e3444a23a9cfbb7b3dba08d90c67bee677ea2f71f2c1c2ea65",
     page: PageSize::Kib8,
 };
 
@@ -473,10 +474,16 @@ enum Form {
 
 fn form(column: Column) -> Form {
     match column {
-        Column::Trigger | Column::Source | Column::Rule | Column::Action | Column::Sensor | Column::Name => Form::Number,
-        Column::Correlation | Column::Event | Column::Execution | Column::Parent | Column::RerunOf | Column::Outcome | Column::Status => {
-            Form::AsItIs
-        }
+        Column::Trigger | Column::Source | Column::Rule | Column::Action | Column::Sensor | Column::Name | Column::Actor => Form::Number,
+        Column::Correlation
+        | Column::Event
+        | Column::Execution
+        | Column::Parent
+        | Column::RerunOf
+        | Column::Outcome
+        | Column::Status
+        | Column::What
+        | Column::Of => Form::AsItIs,
         Column::Assignee | Column::Label => Form::Apart,
     }
 }

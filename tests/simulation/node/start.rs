@@ -18,8 +18,8 @@ use ensue_node::Config;
 use ensue_node::backend::readers_of;
 use ensue_node::parts::{
     Asking, BodyCache, Caps, Clock, CommitListeners, Copies, Edge, KeyRing, LogReaders, NodeBacktests, NodeBodies, NodeCatalogs, NodeClock,
-    NodeKeys, NodePeople, NodeReplays, NodeTokens, OutsideWriter, PacksFolder, Rebuilt, SequencerParts, TokenTable, VarTable, ViewFollower,
-    Waiting, follower, plain, queues, sequencer, snapshots,
+    NodeKeys, NodePeople, NodeRefusals, NodeReplays, NodeTokens, OutsideWriter, PacksFolder, Rebuilt, RecordedAddress, SequencerParts,
+    TokenTable, VarTable, ViewFollower, Waiting, follower, plain, queues, sequencer, snapshots,
 };
 use ensue_node::seat::open::open_on;
 use ensue_store::blobs::BlobLimits;
@@ -298,6 +298,7 @@ impl Node {
                     clock: clock.clone(),
                     adding: Mutex::new(()),
                 }),
+                refusals: Arc::new(NodeRefusals::new(handle.clone(), clock.clone(), RecordedAddress::default())),
                 node: Arc::new(About(handle.handle.gauges().clone())),
                 spans: None,
             },

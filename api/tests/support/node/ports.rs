@@ -9,20 +9,22 @@ use bytes::Bytes;
 use ensue_api::ports::{
     Access, AskedIdentity, AskedToken, Backtested, Backtests, Credential, Declined, Dependency, DependencyState, EventMaker, Finding,
     FindingVerdict, FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Job, JobKind, JobState, Kept, KeyWriter, LogAccess,
-    MadeToken, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, Patience, People, Readiness, Replayed, Replays, Retained, RevealedKey,
-    SecretState, SetKey, ToBacktest, ToReplay, Tokens, Webhooks,
+    MadeToken, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, Patience, People, Readiness, Refusals, Replayed, Replays, Retained,
+    RevealedKey, SecretState, SetKey, ToBacktest, ToReplay, Tokens, Webhooks,
 };
 use ensue_api::worker_queues::{StartRate, WorkerQueue};
+use ensue_engine::access::audit::facts::{AccessDenied, LoginRefused};
 use ensue_engine::access::state;
 use ensue_engine::access::state::held::{Held, NotHeld};
 use ensue_engine::catalog::{Catalog, Catalogs as _, Sensor};
 use ensue_engine::command::{
-    Ask, Command, Conflict, Dedupe, DedupeKey, KeyRotation, NewToken, ObservedEvent, Refusal, RefusedDelivery, RotatedToken,
+    Ask, Command, Conflict, Dedupe, DedupeKey, Denied, KeyRotation, NewToken, ObservedEvent, Refusal, RefusedDelivery, RefusedLogin,
+    RotatedToken,
 };
 use ensue_engine::ids::{Id, IdentityId, LogId, TokenId};
 use ensue_engine::names::{DEFAULT_QUEUE, KeyRef, PackName, SensorRef, WorkerQueueName};
 use ensue_engine::ports::{Committed, HookRequest, LogError, ReadLimit, Reply, Secret, Submit};
-use ensue_engine::record::{Body, CatalogRevision, CredentialId, Digest, Epoch, Head, Position, Record, Revision, StreamId};
+use ensue_engine::record::{Actor, Body, CatalogRevision, CredentialId, Digest, Epoch, Head, Position, Record, Revision, StreamId};
 use ensue_engine::time::Timestamp;
 use ensue_packs::Diagnostic;
 use ensue_sensors::webhook::{self, Emitted, HookKeys, Outgoing, Stage};
@@ -388,4 +390,16 @@ fn within<'a>(limit: ReadLimit, records: impl Iterator<Item = &'a Record>) -> Ve
         *index == 0 || bytes <= limit.bytes
     };
     records.take(limit.records).enumerate().take_while(fits).map(|(_, record)| record.clone()).collect()
+}
+
+impl Refusals for TestNode {
+    fn denied(&self, caller: Actor, permission: &'static str) {
+        let fact = AccessDenied { permission: Some(permission.to_owned()), count: 1, first: NOON, last: NOON };
+        drop(self.ask(Actor::Engine, Ask::NoteDenied(vec![Denied { caller, fact }])));
+    }
+
+    fn login_refused(&self, login: ensue_api::ports::RefusedLogin<'_>) {
+        let fact = LoginRefused { way: Some(login.way.to_owned()), identity: login.identity, count: 1, first: NOON, last: NOON };
+        drop(self.ask(Actor::Engine, Ask::NoteRefusedLogins(vec![RefusedLogin { fact, origin: None }])));
+    }
 }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use ensue_engine::fact::Fact;
 use ensue_views::dead_letters::LetterStatus;
 use ensue_views::enforcements::OutcomeName;
 use ensue_views::executions::Status;
@@ -209,7 +210,8 @@ enum Way {
 impl Way {
     fn of(query: &ListQuery) -> Self {
         use Column::{
-            Action, Assignee, Correlation, Event, Execution, Label, Outcome, Parent, RerunOf, Rule, Sensor, Source, Status, Trigger,
+            Action, Actor, Assignee, Correlation, Event, Execution, Label, Of, Outcome, Parent, RerunOf, Rule, Sensor, Source, Status,
+            Trigger, What,
         };
         if query.keys.is_some() {
             return Self::Table;
@@ -256,6 +258,10 @@ impl Way {
             ViewName::Schedules if has(Sensor) => by("schedules_by_sensor", &[Sensor]),
             ViewName::Locks if has(Rule) => by("locks_by_rule", &[Rule]),
             ViewName::Locks if has(Action) => by("locks_by_action", &[Action]),
+            // A thing has few rows.
+            ViewName::Audit if has(Of) => by("audit_by_of", &[Of]),
+            ViewName::Audit if has(Actor) => ending("audit_by_actor", &[Actor, What], kinds),
+            ViewName::Audit if has(What) => by("audit_by_what", &[What]),
             ViewName::DeadLetters if has(Sensor) => ending("dead_letters_by_sensor", &[Sensor, Status], letter_statuses),
             ViewName::DeadLetters if has(Status) => by("dead_letters_by_status", &[Status]),
             // No index fits; the other views have few rows.
@@ -293,6 +299,10 @@ fn wanted(query: &ListQuery, all: Vec<&'static str>) -> Vec<&'static str> {
         of_status.all(|filter| filter.any_of.iter().any(|wanted| wanted == status))
     };
     all.into_iter().filter(is_wanted).collect()
+}
+
+fn kinds() -> Vec<&'static str> {
+    Fact::KINDS.iter().map(|(kind, _)| *kind).collect()
 }
 
 fn outcomes() -> Vec<&'static str> {

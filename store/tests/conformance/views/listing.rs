@@ -183,6 +183,9 @@ fn value(view: ViewName, column: Column, choice: u64) -> Term {
         Column::Trigger | Column::Source | Column::Rule | Column::Action | Column::Sensor | Column::Name | Column::Assignee => {
             ["garden.a", "garden.b", "garden.c"][choice as usize % 3].into()
         }
+        Column::Actor => ["token/a", "token/b", "operator"][choice as usize % 3].into(),
+        Column::What => ["key.set", "rule.mode_set", "event.received"][choice as usize % 3].into(),
+        Column::Of => ["key/garden.a", "key/garden.b", "key/garden.c"][choice as usize % 3].into(),
         Column::Label => ["site=a", "site=b", "site=c"][choice as usize % 3].into(),
     }
 }
@@ -193,6 +196,7 @@ fn may_lack(view: ViewName, column: Column) -> bool {
         ViewName::Executions => matches!(column, Column::Rule | Column::Parent | Column::RerunOf),
         ViewName::Inquiries => column == Column::Parent,
         ViewName::DeadLetters => column == Column::Sensor,
+        ViewName::Audit => column == Column::Of,
         _ => false,
     }
 }

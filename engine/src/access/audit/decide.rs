@@ -1,0 +1,29 @@
+//! Decisions on commands that record what happened at the edge.
+
+use crate::access::audit::facts::ExportMade;
+use crate::command::{Answer, Decision, Denied, RefusedLogin};
+use crate::fact::Fact;
+use crate::record::{Actor, Body, Draft, StreamId};
+use crate::state::State;
+
+pub(crate) fn note_denied(state: &State, denied: &[Denied]) -> Decision {
+    done(denied.iter().map(|denied| draft(state, &denied.caller, denied.fact.clone().into(), None)).collect())
+}
+
+pub(crate) fn note_refused_logins(state: &State, actor: &Actor, refused: &[RefusedLogin]) -> Decision {
+    done(refused.iter().map(|login| draft(state, actor, login.fact.clone().into(), login.origin.clone())).collect())
+}
+
+pub(crate) fn note_export(state: &State, actor: &Actor, trace: Option<&str>, export: &ExportMade) -> Decision {
+    let draft = Draft { trace: trace.map(str::to_owned), ..draft(state, actor, export.clone().into(), None) };
+    done(vec![draft])
+}
+
+fn draft(state: &State, actor: &Actor, fact: Fact, body: Option<Body>) -> Draft {
+    let stream = StreamId::Log(state.log());
+    Draft { stream, begins: None, actor: actor.clone(), cause: None, trace: None, fact, body }
+}
+
+fn done(drafts: Vec<Draft>) -> Decision {
+    Decision::Done { drafts, answer: Answer::Done }
+}
