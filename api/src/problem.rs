@@ -53,14 +53,14 @@ const OF_THE_STORES: &[&str] = &[
 pub(crate) struct Problem {
     slug: &'static str,
     status: StatusCode,
-    detail: Option<String>,
+    detail: Option<Box<str>>,
     hint: Option<String>,
     errors: Vec<FieldError>,
     retry_after_seconds: Option<u32>,
     /// The total size in bytes, if a range was requested that does not exist.
     size: Option<u64>,
     /// What is recorded of it, if it rejects a caller.
-    refused: Option<Refused>,
+    refused: Option<Box<Refused>>,
 }
 
 /// What was refused to a caller.
@@ -129,7 +129,7 @@ impl Problem {
         Self {
             slug: why.slug(),
             status: status_of(fault, why.slug()),
-            detail: (!is_ours).then(|| why.to_string()),
+            detail: (!is_ours).then(|| why.to_string().into()),
             hint: why.hint(),
             errors: Vec::new(),
             retry_after_seconds: retry_after_seconds(fault),
@@ -220,7 +220,7 @@ impl Problem {
     }
 
     fn with_detail(self, detail: String) -> Self {
-        Self { detail: Some(detail), ..self }
+        Self { detail: Some(detail.into()), ..self }
     }
 
     fn with_hint(self, hint: impl Into<String>) -> Self {
@@ -229,12 +229,12 @@ impl Problem {
 
     /// Adds what is recorded of it.
     pub(crate) fn refusing(self, refused: Refused) -> Self {
-        Self { refused: Some(refused), ..self }
+        Self { refused: Some(Box::new(refused)), ..self }
     }
 
     /// Returns what is recorded of it.
     pub(crate) fn refused(&self) -> Option<&Refused> {
-        self.refused.as_ref()
+        self.refused.as_deref()
     }
 
     /// Adds the errors in the input.

@@ -112,7 +112,7 @@ impl NodeRefusals {
             if let Err(error) = outcome {
                 tracing::warn!(%error, "rejected requests or logins are recorded in a minute, without their kind");
                 let mut back = open(&back);
-                sums.into_iter().for_each(|sum| back.put_back(sum));
+                sums.iter().for_each(|sum| back.put_back(sum));
             }
         };
         self.log.submit(Command { actor: Actor::Engine, trace: None, ask }, Box::new(reply));

@@ -100,8 +100,8 @@ const ROWS: &[Column] = &[
     Column::whole("TIME", |row| time(row, "time")),
     Column::whole("ACTOR", |row| named(row, "actor", "actor_name")),
     Column::whole("WITH", |row| named(row, "credential", "credential_name")),
-    Column::whole("WHAT", |row| what(row)),
-    Column::cut("OF", |row| of(row)),
+    Column::whole("WHAT", what),
+    Column::cut("OF", of),
 ];
 
 /// Returns the name of something, or the text that the log has for it.

@@ -78,9 +78,9 @@ impl<K: Ord + Clone> Sums<K> {
     }
 
     /// Takes back a sum that could not be recorded.
-    pub fn put_back(&mut self, sum: Sum<K>) {
+    pub fn put_back(&mut self, sum: &Sum<K>) {
         self.began.get_or_insert(sum.last);
-        merge(&mut self.others, Sum { kind: None, ..sum });
+        merge(&mut self.others, Sum { kind: None, count: sum.count, first: sum.first, last: sum.last });
     }
 }
 
@@ -155,7 +155,7 @@ mod tests {
     fn sum_that_could_not_be_recorded_counts_with_the_others() {
         let mut sums = Sums::default();
         let one = sums.add(&"a", at(0)).unwrap();
-        sums.put_back(one);
+        sums.put_back(&one);
         assert_eq!(sums.due(at(60_000)), [Sum { kind: None, count: 1, first: at(0), last: at(0) }]);
     }
 }
