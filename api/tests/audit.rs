@@ -173,6 +173,8 @@ async fn audit_is_filtered_by_names_and_things_and_paged() {
     let event = api.event("bo").await;
 
     assert_eq!(texts(&rows(&api, "?actor=ana").await, "what"), ["key.set"]);
+    let granted = rows(&api, "?what=grant.added").await;
+    assert!(granted.iter().all(|row| row["trace_id"].as_str().is_some_and(|trace| trace.len() == 32)), "{granted:?}");
     assert_eq!(texts(&rows(&api, "?actor=identity/ana").await, "what"), ["key.set"]);
     assert_eq!(texts(&rows(&api, "?of=key/demo.secret").await, "actor_name"), ["ana.operator", "ana"]);
     assert_eq!(texts(&rows(&api, "?what=key.set&actor=ana.operator").await, "actor"), ["token/ana.operator"]);

@@ -421,6 +421,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         2 => (any::<Index>(), proptest::option::weighted(0.7, 0..3u8)).prop_map(|(which, value)| Step::ChangeVar(which, value)),
         4 => key_step(),
         1 => Just(Step::RemoveKey),
+        1 => (1..9u64).prop_map(Step::NoteAudit),
         3 => (0..3u8, roles).prop_map(|(name, roles)| Step::AddToken(name, roles)),
         4 => (0..3u8).prop_map(Step::RevokeToken),
         18 => (proptest::sample::select(AccessStep::ALL), 0..2u8).prop_map(|(step, number)| Step::Access(step, number)),
@@ -527,7 +528,6 @@ fn key_step() -> impl Strategy<Value = Step> {
         proptest::sample::select(&[0, 5_000][..]).prop_map(Step::RotateKey),
         (0..2u32).prop_map(Step::RevealKey),
         (1..4u8).prop_map(Step::RotateMaster),
-        (1..9u64).prop_map(Step::NoteAudit),
     ]
 }
 
