@@ -278,6 +278,7 @@ const NOT_ANSWERED: &[&str] = &[
     "groups-overage",
     "issuer-unavailable",
     "issuer-unknown",
+    "key-unavailable",
     "log-chain-broken",
     "log-cut",
     "log-damaged",
