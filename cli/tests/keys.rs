@@ -221,3 +221,51 @@ fn master_key_of_a_stopped_node_is_rotated() {
     assert_ne!(std::fs::read_to_string(file).unwrap(), old);
     assert_eq!(keys(&["reveal", "demo.token"], b"").stdout, "kept");
 }
+
+const RELEASE: &str = "\
+description: Uses a key.
+run:
+  shell:
+    env: { TOKEN: '${{ keys[\"release.token\"] }}' }
+    script: echo \"the token is $TOKEN\"
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn key_of_another_store_is_read_when_it_is_used_and_masked_in_output() {
+    let place = Place::new();
+    let secrets = place.path().join("secrets");
+    std::fs::create_dir(&secrets).unwrap();
+    let write = |value: &str| std::fs::write(secrets.join("release.json"), json!({ "token": value }).to_string()).unwrap();
+    write("first-value-of-the-token");
+    let settings = json!({
+        "key_providers": { "mounted": { "file": { "folder": "secrets", "ttl": "1s", "stale_for": "0s" } } },
+        "packs": { "release": { "keys": { "token": { "from": { "provider": "mounted", "path": "release.json", "field": "token" } } } } },
+    });
+    std::fs::write(place.path().join("ensue.yaml"), settings.to_string()).unwrap();
+    place.write_pack_file("release/pack.yaml", "name: release\nversion: 1.0.0\ndescription: Releases.\nkeys: [token]\n");
+    place.write_pack_file("release/actions/use.yaml", RELEASE);
+    let node = place.start();
+    let client = node.client();
+    let printed = async |client: &crate::support::Client| {
+        let execution = client.run("release.use", &json!({})).await;
+        let logs = client.request(reqwest::Method::GET, &format!("/api/v1/executions/{}/logs", execution["id"].as_str().unwrap()));
+        let logs = logs.send().await.unwrap().text().await.unwrap();
+        (execution["status"].clone(), format!("{execution}\n{logs}"))
+    };
+    let (status, shown) = printed(&client).await;
+    assert!(status == "succeeded" && shown.contains("the token is") && !shown.contains("first-value"), "{shown}");
+
+    // The value changes while the node runs.
+    write("second-value-of-the-token");
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let (status, shown) = printed(&client).await;
+    assert!(status == "succeeded" && !shown.contains("second-value"), "{shown}");
+
+    std::fs::remove_file(secrets.join("release.json")).unwrap();
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let (status, shown) = printed(&client).await;
+    assert!(status == "failed" && shown.contains("key_unavailable") && shown.contains("network"), "{shown}");
+    let records = client.records().await;
+    assert!(records.iter().all(|record| !record.to_string().contains("-value-of-the-token") && record["stream"] != "key/release.token"));
+    node.stop();
+}

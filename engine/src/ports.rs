@@ -202,6 +202,18 @@ pub enum VaultError {
         hint = "set the value again with `ensue keys set {0}`, or start the node with the master key that the value was sealed under"
     )]
     Integrity(String),
+    /// Another store has the value, and does not provide it now.
+    #[error("the value of the key `{key}` is not available: {why}")]
+    #[explain(
+        slug = "key-unavailable",
+        hint = "check the store under `key_providers` in ensue.yaml, and whether the node may reach it; the value is read again at the next use"
+    )]
+    Unavailable {
+        /// The key.
+        key: String,
+        /// Why, without a secret.
+        why: String,
+    },
     /// The store has failed.
     #[error("the vault cannot be used: {0}")]
     #[explain(slug = "vault-unavailable", hint = "check the disk of the data directory and the node's own log")]

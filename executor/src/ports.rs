@@ -129,12 +129,20 @@ pub trait Vars: Send + Sync {
 
 /// Why a key that is set cannot be opened.
 #[derive(Debug, Error)]
-#[error("the key `{key}` cannot be opened: {why}")]
-pub struct KeyError {
-    /// The key.
-    pub key: KeyRef,
-    /// The reason, without the value.
-    pub why: String,
+#[non_exhaustive]
+pub enum KeyError {
+    /// Its value cannot be used.
+    #[error("the key `{key}` cannot be opened: {why}")]
+    Unusable {
+        /// The key.
+        key: KeyRef,
+        /// The reason, without the value.
+        why: String,
+    },
+    /// Another store has its value, and does not provide it now. The attempt fails as if its server could not be reached,
+    /// so the action's `retry` applies.
+    #[error("key_unavailable: {0}")]
+    Unavailable(String),
 }
 
 /// An event that an attempt emits into the log, before it is checked and judged.

@@ -16,6 +16,7 @@ use ensue_expression::{
 use serde_json::Value;
 
 use crate::attempt::{Attempt, Broken, failed};
+use crate::ports::KeyError;
 
 /// The name of the keys in scope.
 const KEYS: &str = "keys";
@@ -87,7 +88,10 @@ impl Attempt<'_> {
                         let message = format!("the key `{key}` is not set; set it with `ensue keys set {key}`");
                         return Err(failed(FailureKind::KeyMissing, message));
                     }
-                    (Err(error), Need::Required | Need::MayBeAbsent) => {
+                    (Err(error @ KeyError::Unavailable(_)), Need::Required | Need::MayBeAbsent) => {
+                        return Err(failed(FailureKind::Network, error.to_string()));
+                    }
+                    (Err(error @ KeyError::Unusable { .. }), Need::Required | Need::MayBeAbsent) => {
                         return Err(failed(FailureKind::KeyMissing, error.to_string()));
                     }
                 }

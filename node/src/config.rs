@@ -3,6 +3,7 @@
 //! This module reads the file and the environment; the code that starts the node applies the values.
 
 mod actions;
+mod key_providers;
 mod network;
 mod otel;
 mod queues;
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use ensue_api::{Limits, Origin, ProxyHeader, Rates};
 use ensue_engine::explain::Explain;
-use ensue_engine::names::{PackName, WorkerQueueName};
+use ensue_engine::names::{KeyRef, PackName, WorkerQueueName};
 use ensue_engine::ports::Secret;
 pub use ensue_executor::AtStop;
 pub use ensue_executor::programs::SupervisorCommand;
@@ -39,6 +40,8 @@ use tls::WrittenTls;
 use crate::memory::{MEMORY_BYTES, MEMORY_BYTES_MIN};
 
 pub use actions::{ActionSettings, UserSetting};
+pub use key_providers::{AppRole, Hashicorp, HashicorpLogin, KeyProviderSettings, KeyStore, KubernetesRole, ProvidedAt, SecretIdForm};
+use key_providers::{WrittenKeyProvider, check_names};
 pub use queues::QueueSettings;
 pub use shape::settings_schema;
 pub use tls::TlsSettings;
@@ -118,6 +121,8 @@ pub struct Config {
     pub traces: TraceSettings,
     /// How many requests a caller may send in a period.
     pub rates: Rates,
+    /// The stores that hold the values of keys, by name.
+    pub key_providers: BTreeMap<String, KeyProviderSettings>,
     /// The operator's settings for packs.
     pub pack_settings: BTreeMap<PackName, PackSettings>,
     /// The token that gives an admin access from the first start.
@@ -184,12 +189,14 @@ pub struct PackSettings {
     pub keys: BTreeMap<String, KeySource>,
 }
 
-/// Where a key's value is read from at the start.
+/// Where a key's value comes from.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct KeySource {
-    /// The file that contains the value; one trailing newline is ignored.
-    pub file: PathBuf,
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum KeySource {
+    /// The file that contains the value, which is read at the start; one trailing newline is ignored.
+    File(PathBuf),
+    /// The store from which the value is read when it is used.
+    From(ProvidedAt),
 }
 
 /// Why the settings are invalid.
@@ -269,6 +276,7 @@ struct Written {
     actions: WrittenActions,
     traces: Option<WrittenTraces>,
     rate_limits: WrittenRates,
+    key_providers: BTreeMap<String, WrittenKeyProvider>,
     packs: BTreeMap<PackName, PackSettings>,
 }
 
@@ -347,6 +355,7 @@ impl Config {
             supervisor: None,
             traces: TraceSettings::default(),
             rates: rates::by_default(),
+            key_providers: BTreeMap::new(),
             pack_settings: BTreeMap::new(),
             admin_token: AdminToken::Made,
             key_files: BTreeMap::new(),
@@ -373,11 +382,26 @@ impl Config {
         Ok(config)
     }
 
+    /// Returns the keys whose values stores provide, each with its place. Names that no key can have are left out.
+    pub(crate) fn provided_keys(&self) -> impl Iterator<Item = (KeyRef, &ProvidedAt)> {
+        let keys =
+            self.pack_settings.iter().flat_map(|(pack, settings)| settings.keys.iter().map(move |(name, source)| (pack, name, source)));
+        keys.filter_map(|(pack, name, source)| match source {
+            KeySource::From(at) => Some((KeyRef::new(pack, name).ok()?, at)),
+            KeySource::File(_) => None,
+        })
+    }
+
     /// Returns the files that secrets are read from, which must be hidden from all programs.
     pub(crate) fn secret_files(&self) -> impl Iterator<Item = &Path> {
-        let of_packs = self.pack_settings.values().flat_map(|settings| settings.keys.values().map(|source| &source.file));
-        let files =
-            self.master_key.iter().chain(self.admin_token.file()).chain(&self.tls.key).chain(self.key_files.values()).chain(of_packs);
+        let sources = self.pack_settings.values().flat_map(|settings| settings.keys.values());
+        let of_packs = sources.filter_map(|source| match source {
+            KeySource::File(file) => Some(file),
+            KeySource::From(_) => None,
+        });
+        let of_providers = self.key_providers.values().filter_map(KeyProviderSettings::secret_files);
+        let files = self.master_key.iter().chain(self.admin_token.file()).chain(&self.tls.key).chain(self.key_files.values());
+        let files = files.chain(of_packs).chain(of_providers);
         files.map(PathBuf::as_path)
     }
 
@@ -451,9 +475,16 @@ impl Config {
             self.traces.collector = Some(endpoint.parse().map_err(wrong)?);
         }
         self.rates = written.rate_limits.read().map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?;
+        for (name, provider) in written.key_providers {
+            let read = provider.read(base).map_err(|why| malformed(format!("`key_providers.{name}`: {why}")))?;
+            self.key_providers.insert(name, read);
+        }
         self.pack_settings = written.packs;
+        check_names(&self.key_providers, self.provided_keys().map(|(_, at)| at)).map_err(malformed)?;
         for source in self.pack_settings.values_mut().flat_map(|settings| settings.keys.values_mut()) {
-            source.file = base.join(&source.file);
+            if let KeySource::File(file) = source {
+                *file = base.join(&*file);
+            }
         }
         Ok(())
     }

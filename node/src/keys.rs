@@ -6,7 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::Instant;
 
 use ensue_api::ports::{Declined, KeyWriter, NewValue, OnBehalf, RevealedKey, SetKey};
 use ensue_engine::access::keys::state::KeyVersions;
@@ -20,6 +21,7 @@ use ensue_engine::time::Timestamp;
 use ensue_executor::ports::KeyError;
 
 use crate::clock::Clock;
+use crate::key_providers::ProvidedKey;
 use crate::sequencer::Asking;
 
 /// The current keys, and their values while they are in use.
@@ -28,6 +30,8 @@ pub struct KeyRing {
     versions: RwLock<BTreeMap<KeyRef, KeyVersions>>,
     /// Opened values: deliveries are verified thousands of times a second.
     opened: RwLock<BTreeMap<(KeyRef, u32), Arc<Secret>>>,
+    /// The keys whose values other stores have. Values of theirs in the vault are not used.
+    provided: OnceLock<BTreeMap<KeyRef, Arc<ProvidedKey>>>,
     /// How many times a value was passed to an attempt.
     uses: AtomicU64,
 }
@@ -61,17 +65,33 @@ impl KeyRing {
         for (key, versions) in &mut versions {
             versions.previous = versions.previous.filter(|previous| stored.contains(&(key.clone(), previous.version)));
         }
-        Ok(Self { vault, versions: RwLock::new(versions), opened: RwLock::default(), uses: AtomicU64::new(0) })
+        Ok(Self { vault, versions: RwLock::new(versions), opened: RwLock::default(), provided: OnceLock::new(), uses: AtomicU64::new(0) })
     }
 
-    /// Returns a key's current value, or none if it is not set.
+    /// Takes the keys whose values other stores have, once.
+    pub(crate) fn provide(&self, provided: BTreeMap<KeyRef, Arc<ProvidedKey>>) {
+        let _ = self.provided.set(provided);
+    }
+
+    /// Returns true if the vault has a value of a key.
+    pub(crate) fn is_set(&self, key: &KeyRef) -> bool {
+        self.versions(key).current.is_some()
+    }
+
+    /// Returns a key's current value, or none if it is not set. Blocking if another store has it.
     pub fn open(&self, key: &KeyRef) -> Result<Option<Arc<Secret>>, VaultError> {
+        if let Some(provided) = self.provided.get().and_then(|provided| provided.get(key)) {
+            return provided.open(Instant::now()).map(Some);
+        }
         let Some(version) = self.versions(key).current else { return Ok(None) };
         self.open_version(key, version).map(Some)
     }
 
     /// Returns the values of a key with which deliveries are verified at a time.
     pub fn accepted(&self, key: &KeyRef, now: Timestamp) -> Result<AcceptedValues, VaultError> {
+        if self.provided.get().is_some_and(|provided| provided.contains_key(key)) {
+            return Ok(AcceptedValues { current: self.open(key)?, previous: None });
+        }
         let versions = self.versions(key);
         let Some(current) = versions.current else { return Ok(AcceptedValues::default()) };
         // The current value counts even if the one before it cannot be opened.
@@ -168,7 +188,8 @@ impl ensue_executor::ports::Keys for KeyRing {
                 self.uses.fetch_add(u64::from(secret.is_some()), Ordering::Relaxed);
                 Ok(secret.map(|secret| (*secret).clone()))
             }
-            Err(error) => Err(KeyError { key: key.clone(), why: error.to_string() }),
+            Err(error @ VaultError::Unavailable { .. }) => Err(KeyError::Unavailable(error.to_string())),
+            Err(error) => Err(KeyError::Unusable { key: key.clone(), why: error.to_string() }),
         }
     }
 }

@@ -29,6 +29,7 @@ mod idle;
 mod jobs;
 pub mod judging;
 mod kept;
+mod key_providers;
 mod keys;
 mod log_access;
 pub mod long_log;

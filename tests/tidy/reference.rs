@@ -102,12 +102,14 @@ fn every_setting_is_in_the_reference() {
         "struct WrittenRetention {",
         "struct WrittenAudit {",
         "pub struct PackSettings {",
-        "pub struct KeySource {",
     ] {
         let body = source.split(name).nth(1).and_then(|rest| rest.split("\n}").next()).expect("node/src/config.rs has the struct");
         let fields = body.lines().map(|line| line.trim().trim_start_matches("pub ")).filter(|line| !line.starts_with(['#', '/']));
         settings.extend(fields.filter_map(|line| line.split_once(": ").map(|(name, _)| name.to_owned())));
     }
+    let sources =
+        source.split("pub enum KeySource {").nth(1).and_then(|rest| rest.split("\n}").next()).expect("node/src/config.rs has the enum");
+    settings.extend(sources.lines().filter_map(|line| line.trim().split_once('(').map(|(name, _)| name.to_ascii_lowercase())));
     let page = read(PAGE);
     let told: BTreeSet<String> = rows(section(&page, "## Settings"))
         .iter()

@@ -3,7 +3,7 @@
 //! `serde` reads the file, with the types in `config.rs`; a test checks that the two agree.
 
 use ensue_packs::json_schema;
-use ensue_packs::shape::{Form, Kind, Shape, optional, required};
+use ensue_packs::shape::{Between, Field, Form, Kind, Shape, optional, required};
 use serde_json::{Value, json};
 
 use super::queues::STARTS_MAX;
@@ -83,6 +83,11 @@ static SETTINGS: Shape = Shape {
             "How many requests a caller may send in a period. Default: no limit for callers with a token.",
         ),
         optional("traces", Kind::Fields(&TRACES), "Where traces are sent. Default: nowhere."),
+        optional(
+            "key_providers",
+            Kind::Mapping { names: Form::Name, of: &Kind::Fields(&KEY_PROVIDER) },
+            "Stores that hold the values of keys, by a name of your choice.",
+        ),
         optional(
             "packs",
             Kind::Mapping { names: Form::Name, of: &Kind::Fields(&PACK_SETTINGS) },
@@ -325,12 +330,114 @@ static PACK_SETTINGS: Shape = Shape {
 
 static KEY_SOURCE: Shape = Shape {
     what: "the source of a key",
-    fields: &[required(
-        "file",
-        "file: /run/secrets/deploy_token",
-        Kind::Text(Form::Any),
-        "A file. At each start, the key is set to the file's content if they differ. One line break at the end is ignored.",
-    )],
+    fields: &[
+        optional(
+            "file",
+            Kind::Text(Form::Any),
+            "A file. At each start, the key is set to the file's content if they differ. One line break at the end is ignored.",
+        ),
+        optional("from", Kind::Fields(&PROVIDED_AT), "A store from which the value is read when it is used."),
+    ],
+    later: &[],
+    between: &[Between::ExactlyOne],
+};
+
+static PROVIDED_AT: Shape = Shape {
+    what: "the place of a key's value in a store",
+    fields: &[
+        required("provider", "provider: team_vault", Kind::Text(Form::Any), "The name of the store in `key_providers`."),
+        required(
+            "path",
+            "path: team/release",
+            Kind::Text(Form::Any),
+            "The path: of a secret, of a file in the folder, or the name of a variable.",
+        ),
+        optional("field", Kind::Text(Form::Any), "The field at that path. It may be left out if there is one value."),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static KEY_PROVIDER: Shape = Shape {
+    what: "a store of keys",
+    fields: &[
+        optional("file", Kind::Fields(&KEY_FILES), "Files in a folder."),
+        optional("env", Kind::Fields(&KEY_VARIABLES), "Variables of the environment of the node: `env: {}`."),
+        optional("hashicorp", Kind::Fields(&HASHICORP), "The secret engine `kv`, version 2, of HashiCorp Vault or OpenBao."),
+    ],
+    later: &[],
+    between: &[Between::ExactlyOne],
+};
+
+static KEY_VARIABLES: Shape = Shape { what: "the variables of the environment", fields: &[], later: &[], between: &[] };
+
+const TTL: Field =
+    optional("ttl", Kind::Text(Form::Duration), "How long a value is used before it is read again, at most 5m. Default: 60s.");
+const STALE_FOR: Field = optional(
+    "stale_for",
+    Kind::Text(Form::Duration),
+    "How long a value is used while its store cannot be reached, at most 24h. Default: 1h.",
+);
+
+static KEY_FILES: Shape = Shape {
+    what: "a folder with files of keys",
+    fields: &[
+        required("folder", "folder: /run/secrets", Kind::Text(Form::Any), "The folder. No program of an action can read it."),
+        TTL,
+        STALE_FOR,
+    ],
+    later: &[],
+    between: &[],
+};
+
+static HASHICORP: Shape = Shape {
+    what: "a server with the API of HashiCorp Vault",
+    fields: &[
+        required("url", "url: https://vault.example.test:8200", Kind::Text(Form::Any), "The address of the server."),
+        optional("mount", Kind::Text(Form::Any), "Where the secret engine is mounted. Default: `secret`."),
+        optional("namespace", Kind::Text(Form::Any), "The namespace. Default: none."),
+        required("login", "login: { token_file: /run/secrets/vault_token }", Kind::Fields(&HASHICORP_LOGIN), "How the node logs in."),
+        TTL,
+        STALE_FOR,
+    ],
+    later: &[],
+    between: &[],
+};
+
+static HASHICORP_LOGIN: Shape = Shape {
+    what: "`login`",
+    fields: &[
+        optional("token_file", Kind::Text(Form::Any), "A file with a token."),
+        optional("approle", Kind::Fields(&APPROLE), "An AppRole."),
+        optional("kubernetes", Kind::Fields(&KUBERNETES), "The token of the pod in which the node runs."),
+    ],
+    later: &[],
+    between: &[Between::ExactlyOne],
+};
+
+static APPROLE: Shape = Shape {
+    what: "`approle`",
+    fields: &[
+        required("role_id", "role_id: 8c1f0a3e", Kind::Text(Form::Any), "The id of the role."),
+        required("secret_id_file", "secret_id_file: /run/secrets/secret_id", Kind::Text(Form::Any), "A file with the secret id."),
+        optional(
+            "secret_id",
+            Kind::Choice(&["plain", "wrapped"]),
+            "Whether the file has the secret id, or a token that unwraps it once. Default: `plain`.",
+        ),
+        optional("mount", Kind::Text(Form::Any), "Where the method is mounted. Default: `approle`."),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static KUBERNETES: Shape = Shape {
+    what: "`kubernetes`",
+    fields: &[
+        required("role", "role: ensue", Kind::Text(Form::Any), "The name of the role."),
+        optional("jwt_file", Kind::Text(Form::Any), "The file with the token. Default: where Kubernetes puts the token of a pod."),
+        optional("mount", Kind::Text(Form::Any), "Where the method is mounted. Default: `kubernetes`."),
+    ],
     later: &[],
     between: &[],
 };
@@ -376,7 +483,15 @@ traces: { endpoint: 'http://127.0.0.1:4318' }
 packs:
   release:
     config: { owner: acme, sizes: [1, null] }
-    keys: { deploy_token: { file: /run/secrets/t } }
+    keys:
+      deploy_token: { file: /run/secrets/t }
+      signing: { from: { provider: pods, path: team/release, field: signing } }
+key_providers:
+  mounted: { file: { folder: /run/secrets, ttl: 10s, stale_for: 2h } }
+  process: { env: {} }
+  team: { hashicorp: { url: 'https://vault.example.test:8200', mount: kv, namespace: team, login: { token_file: token }, ttl: 60s, stale_for: 1h } }
+  roles: { hashicorp: { url: 'https://vault.example.test', login: { approle: { role_id: r, secret_id_file: f, secret_id: wrapped, mount: a } } } }
+  pods: { hashicorp: { url: 'https://vault.example.test', login: { kubernetes: { role: ensue, jwt_file: j, mount: k } } } }
 ";
 
     fn is_read(settings: &Value) -> bool {

@@ -13,7 +13,7 @@ use ensue_engine::ports::Secret;
 use ensue_engine::record::Actor;
 
 use crate::catalogs::NodeCatalogs;
-use crate::config::{AdminToken, Config, read_secret};
+use crate::config::{AdminToken, Config, KeySource, read_secret};
 use crate::keys::NodeKeys;
 use crate::start_error::{StartError, machine};
 use crate::tokens::NodeTokens;
@@ -27,11 +27,18 @@ pub(super) fn set_keys(config: &Config, catalogs: &NodeCatalogs, keys: &NodeKeys
     let mut warnings = Vec::new();
     for (pack, settings) in &config.pack_settings {
         for (name, source) in &settings.keys {
-            match KeyRef::new(pack, name) {
-                Ok(key) => {
-                    files.insert(key, source.file.clone());
+            match (KeyRef::new(pack, name), source) {
+                (Ok(key), KeySource::File(file)) => {
+                    files.insert(key, file.clone());
                 }
-                Err(error) => warnings.push(format!("a key of pack `{pack}` in the settings is not set: {error}")),
+                (Ok(key), KeySource::From(at)) if keys.ring.is_set(&key) => {
+                    warnings.push(format!(
+                        "the key `{key}` has a value in the vault that is not used: the provider `{}` has its value; remove it with `ensue keys remove {key}`",
+                        at.provider
+                    ));
+                }
+                (Ok(_), KeySource::From(_)) => {}
+                (Err(error), _) => warnings.push(format!("a key of pack `{pack}` in the settings is not set: {error}")),
             }
         }
     }
@@ -45,7 +52,12 @@ pub(super) fn set_keys(config: &Config, catalogs: &NodeCatalogs, keys: &NodeKeys
         }
     }
     let by = OnBehalf { actor: Actor::Operator, trace: None, request: None };
+    let provided: Vec<KeyRef> = config.provided_keys().map(|(key, _)| key).collect();
     for (key, path) in files {
+        if provided.contains(&key) {
+            warnings.push(format!("{} is ignored: a provider has the value of the key `{key}`", variable_of(&key)));
+            continue;
+        }
         let value = read_secret(&path)?;
         let is_same = keys.ring.open(&key)?.is_some_and(|set| set.reveal() == value.reveal());
         if !is_same {

@@ -8,6 +8,7 @@ use ensue_engine::effect::Effect;
 use ensue_engine::ports::{Blobs, Outputs};
 use ensue_executor::begun::{Begun, Given, Opener, Previous};
 use ensue_executor::programs::AtEnd;
+use ensue_executor::web::Web;
 use ensue_executor::{Allowance, Destinations, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings};
 
 use super::Around;
@@ -18,6 +19,7 @@ use crate::clock::Clock;
 use crate::commit_listeners::Copies;
 use crate::config::Config;
 use crate::kept::KeptBeside;
+use crate::key_providers;
 use crate::log_access::NodeBodies;
 use crate::programs::{TimedPrograms, Users};
 use crate::sequencer::SequencerHandle;
@@ -73,6 +75,8 @@ impl Working {
         let hidden: Vec<&Path> = [opened.data.path(), opened.state.as_path()].into_iter().chain(config.secret_files()).collect();
         let (programs, users) = crate::programs::open(config, opened.data.path(), &hidden, &path, clock.clone())?;
         let programs_at_end = programs.at_end();
+        let web: Arc<dyn Web> = Arc::new(Destinations::new(egress(&config.egress_allow)?, clock.clone()));
+        stores.keys.provide(key_providers::provided(config, &web));
         let spawned = Distribution::new(Unit::Seconds, SHORT);
         let ports = ExecutorPorts {
             submit: Arc::new(to.clone()),
@@ -86,7 +90,7 @@ impl Working {
             packs: Arc::new(Copies(stores.catalogs.clone())),
             programs: Arc::new(TimedPrograms { programs, spawned: spawned.clone() }),
             spans: telemetry.request_spans(),
-            web: Arc::new(Destinations::new(egress(&config.egress_allow)?, clock.clone())),
+            web,
             clock,
             begun,
         };

@@ -93,9 +93,10 @@ impl SqliteVault {
 
     /// Returns the next envelopes after a place, in their order.
     fn next_envelopes(&self, connection: &Connection, after: Option<&VaultPlace>) -> Result<Vec<(Purpose, Vec<u8>)>, VaultError> {
+        type Row = (String, String, i64, Vec<u8>);
         let (purpose, name, version) =
             after.map_or(("", String::new(), 0), |VaultPlace(purpose)| (purpose.as_str(), purpose.name(), i64::from(purpose.version())));
-        let rows = || -> rusqlite::Result<Vec<(String, String, i64, Vec<u8>)>> {
+        let rows = || -> rusqlite::Result<Vec<Row>> {
             connection
                 .prepare_cached(
                     "SELECT purpose, name, version, sealed FROM secrets WHERE log = ?1 AND (purpose, name, version) > (?2, ?3, ?4) \
@@ -106,7 +107,7 @@ impl SqliteVault {
                 })?
                 .collect()
         };
-        let parse = |(purpose, name, version, sealed): (String, String, i64, Vec<u8>)| {
+        let parse = |(purpose, name, version, sealed): Row| {
             let parsed = Purpose::parse(&purpose, &name, version);
             parsed.map(|parsed| (parsed, sealed)).ok_or_else(|| VaultError::Integrity(format!("{purpose} {name}")))
         };

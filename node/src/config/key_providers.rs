@@ -1,0 +1,226 @@
+//! The settings of stores that hold the values of keys: `key_providers` in `ensue.yaml`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::Url;
+use serde::Deserialize;
+
+/// How long a value is used before it is read again, if the settings do not say.
+const TTL: Duration = Duration::from_secs(60);
+/// The longest time for which a value is used before it is read again.
+const TTL_MAX: Duration = Duration::from_secs(300);
+/// How long a value is used while its store cannot be reached, if the settings do not say.
+const STALE_FOR: Duration = Duration::from_secs(3600);
+/// The longest time for which a value is used while its store cannot be reached.
+const STALE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Where Kubernetes puts the token of a pod.
+const POD_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+
+/// A store that holds the values of keys, and how long they are used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyProviderSettings {
+    /// The store.
+    pub store: KeyStore,
+    /// How long a value is used before it is read again.
+    pub ttl: Duration,
+    /// How long a value is used while its store cannot be reached.
+    pub stale_for: Duration,
+}
+
+/// A store that holds the values of keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyStore {
+    /// Files in a folder.
+    Files(PathBuf),
+    /// Variables of the node's own environment.
+    Environment,
+    /// A secret engine `kv`, version 2, of HashiCorp Vault or OpenBao.
+    Hashicorp(Hashicorp),
+}
+
+/// A server with the API of HashiCorp Vault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hashicorp {
+    /// The address of the server.
+    pub url: Url,
+    /// Where the secret engine is mounted.
+    pub mount: String,
+    /// The namespace, if the server has namespaces.
+    pub namespace: Option<String>,
+    /// How the node logs in.
+    pub login: HashicorpLogin,
+}
+
+/// How a node logs in to a server with the API of HashiCorp Vault.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum HashicorpLogin {
+    /// With a token in a file.
+    TokenFile(PathBuf),
+    /// With an AppRole.
+    Approle(AppRole),
+    /// With the token of a pod.
+    Kubernetes(KubernetesRole),
+}
+
+/// An AppRole.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppRole {
+    /// The role's id.
+    pub role_id: String,
+    /// The file with the secret id, or with the token that unwraps it.
+    pub secret_id_file: PathBuf,
+    /// What that file contains.
+    #[serde(default)]
+    pub secret_id: SecretIdForm,
+    /// Where the method is mounted.
+    #[serde(default = "approle")]
+    pub mount: String,
+}
+
+/// What the file of a secret id contains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretIdForm {
+    /// The secret id.
+    #[default]
+    Plain,
+    /// A token with which the secret id is unwrapped, once.
+    Wrapped,
+}
+
+/// A role for the token of a pod.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KubernetesRole {
+    /// The role's name.
+    pub role: String,
+    /// The file with the token.
+    #[serde(default = "pod_token")]
+    pub jwt_file: PathBuf,
+    /// Where the method is mounted.
+    #[serde(default = "kubernetes")]
+    pub mount: String,
+}
+
+fn approle() -> String {
+    "approle".to_owned()
+}
+
+fn kubernetes() -> String {
+    "kubernetes".to_owned()
+}
+
+fn pod_token() -> PathBuf {
+    POD_TOKEN.into()
+}
+
+/// Where the value of a key is in a store.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProvidedAt {
+    /// The name of the store in `key_providers`.
+    pub provider: String,
+    /// The path in it.
+    pub path: String,
+    /// The field at that path, if there are several.
+    pub field: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum WrittenKeyProvider {
+    File(WrittenFiles),
+    Env(WrittenEnvironment),
+    Hashicorp(WrittenHashicorp),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WrittenFiles {
+    folder: PathBuf,
+    ttl: Option<String>,
+    stale_for: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WrittenEnvironment {}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WrittenHashicorp {
+    url: String,
+    #[serde(default = "secret")]
+    mount: String,
+    namespace: Option<String>,
+    login: HashicorpLogin,
+    ttl: Option<String>,
+    stale_for: Option<String>,
+}
+
+fn secret() -> String {
+    "secret".to_owned()
+}
+
+impl WrittenKeyProvider {
+    /// Returns the settings; the paths are relative to `base`.
+    pub(super) fn read(self, base: &Path) -> Result<KeyProviderSettings, String> {
+        match self {
+            Self::File(WrittenFiles { folder, ttl, stale_for }) => settings(KeyStore::Files(base.join(folder)), ttl, stale_for),
+            Self::Env(WrittenEnvironment {}) => settings(KeyStore::Environment, None, None),
+            Self::Hashicorp(WrittenHashicorp { url, mount, namespace, mut login, ttl, stale_for }) => {
+                let parsed = Url::parse(&url).ok().filter(|url| ["http", "https"].contains(&url.scheme()) && url.host().is_some());
+                let url = parsed.ok_or_else(|| format!("`url` is `{url}`, but must be like https://vault.example.test:8200"))?;
+                let file = match &mut login {
+                    HashicorpLogin::TokenFile(file) => file,
+                    HashicorpLogin::Approle(role) => &mut role.secret_id_file,
+                    HashicorpLogin::Kubernetes(role) => &mut role.jwt_file,
+                };
+                *file = base.join(&*file);
+                settings(KeyStore::Hashicorp(Hashicorp { url, mount, namespace, login }), ttl, stale_for)
+            }
+        }
+    }
+}
+
+fn settings(store: KeyStore, ttl: Option<String>, stale_for: Option<String>) -> Result<KeyProviderSettings, String> {
+    Ok(KeyProviderSettings {
+        store,
+        ttl: within("ttl", ttl, TTL, (Duration::from_secs(1), TTL_MAX))?,
+        stale_for: within("stale_for", stale_for, STALE_FOR, (Duration::ZERO, STALE_MAX))?,
+    })
+}
+
+fn within(name: &str, text: Option<String>, default: Duration, (least, most): (Duration, Duration)) -> Result<Duration, String> {
+    let Some(text) = text else { return Ok(default) };
+    let read = ensue_packs::parse_duration(&text).filter(|time| (least..=most).contains(time));
+    read.ok_or_else(|| format!("`{name}` is `{text}`, but must be from {} to {} seconds, like 60s", least.as_secs(), most.as_secs()))
+}
+
+impl KeyProviderSettings {
+    /// Returns the files and folders with secrets, which no program may read.
+    pub(crate) fn secret_files(&self) -> Option<&PathBuf> {
+        match &self.store {
+            KeyStore::Files(folder) => Some(folder),
+            KeyStore::Environment => None,
+            KeyStore::Hashicorp(Hashicorp { login, .. }) => Some(match login {
+                HashicorpLogin::TokenFile(file) => file,
+                HashicorpLogin::Approle(role) => &role.secret_id_file,
+                HashicorpLogin::Kubernetes(role) => &role.jwt_file,
+            }),
+        }
+    }
+}
+
+/// Checks that the stores that keys name exist.
+pub(super) fn check_names<'s>(
+    providers: &BTreeMap<String, KeyProviderSettings>,
+    named: impl Iterator<Item = &'s ProvidedAt>,
+) -> Result<(), String> {
+    let mut unknown = named.filter(|at| !providers.contains_key(&at.provider));
+    unknown.next().map_or(Ok(()), |at| Err(format!("a key names the provider `{}`, which is not in `key_providers`", at.provider)))
+}
