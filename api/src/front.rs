@@ -29,6 +29,7 @@ use crate::addresses::{Scheme, Sender, network_of};
 use crate::api::Api;
 use crate::coding::{self, Coding};
 use crate::context::{ENSUE_POSITION, OwnSpan, RequestContext, RequestSpan};
+use crate::cookies::{self, ENSUE_PAGE};
 use crate::drain::{self, Read};
 use crate::framing::{self, Ambiguous};
 use crate::holding::Holding;
@@ -295,7 +296,7 @@ impl Front {
         let limited = sender.map(|sender| sender.address).filter(|address| self.api.settings.addresses.are_limited(*address));
         let Some(address) = limited.filter(|_| !is_delivery) else { return self.dispatch(context, request).await };
         let count = || self.api.rates.count(Class::Anonymous, || Caller::Address(network_of(address)));
-        if !request.headers().contains_key(header::AUTHORIZATION) {
+        if !request.headers().contains_key(header::AUTHORIZATION) && !cookies::is_given(request.headers()) {
             let standing = count();
             let asked = async {
                 standing.map_or(Ok(()), |standing| standing.demand())?;
@@ -408,7 +409,7 @@ fn header_hint(name: &str) -> String {
 }
 
 /// The request headers with the product's prefix.
-const OUR_HEADERS: [&str; 1] = [ENSUE_POSITION];
+const OUR_HEADERS: [&str; 2] = [ENSUE_POSITION, ENSUE_PAGE];
 /// The prefix of the product's headers.
 const OUR_PREFIX: &str = "ensue-";
 

@@ -16,6 +16,7 @@ mod log;
 mod node;
 mod people;
 mod replays;
+mod sessions;
 mod spans;
 mod tokens;
 mod views;
@@ -41,6 +42,7 @@ pub use log::LogAccess;
 pub use node::{Dependency, DependencyState, Finding, FindingVerdict, Kept, Node, NodeStatus, Readiness, Retained};
 pub use people::{AskedIdentity, People};
 pub use replays::{PackFiles, ReplayDifference, Replayed, ReplayedExecution, ReplayedWhich, Replays, ToReplay};
+pub use sessions::{Login, OpenedSession, Pair, SeenSession, SessionForm, SessionSecret, Sessions};
 pub use spans::{AnsweredRequest, Spans};
 pub use tokens::{AskedToken, MadeToken, Tokens};
 pub use views::FollowingViews;
@@ -83,6 +85,8 @@ pub struct Ports {
     pub tokens: Arc<dyn Tokens>,
     /// The identities.
     pub people: Arc<dyn People>,
+    /// The sessions.
+    pub sessions: Arc<dyn Sessions>,
     /// The node itself.
     pub node: Arc<dyn Node>,
     /// Receives the spans of requests; none if no spans are exported.

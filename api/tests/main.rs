@@ -24,6 +24,7 @@ mod rehearsals;
 mod resources;
 mod sending;
 mod server;
+mod sessions;
 mod streams;
 mod support;
 mod tags;

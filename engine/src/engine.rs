@@ -5,7 +5,7 @@ use std::ops::Deref;
 use serde::Deserializer;
 
 use crate::access::keys::decide as keys;
-use crate::access::{decide as access, people};
+use crate::access::{decide as access, people, sessions};
 use crate::catalog::decide as catalog;
 use crate::command::{Answer, Ask, Before, Command, Context, Decision, Moment, Refusal};
 use crate::dead_letters::decide as dead_letters;
@@ -137,6 +137,8 @@ impl Engine {
             Ask::RemoveRole(name) => people::remove_role(&self.state, actor, name),
             Ask::AddGrant(grant) => people::add_grant(&self.state, actor, grant, at.time),
             Ask::RemoveGrant(id) => people::remove_grant(&self.state, actor, *id),
+            Ask::OpenSession(session) => sessions::open(&self.state, actor, session, at.time),
+            Ask::EndSessions { sessions: ended, reason } => sessions::end(&self.state, actor, ended, *reason),
             Ask::RevokeToken { name } => access::revoke_token(&self.state, actor, name),
             Ask::NoteStart { release } => health::note_start(&self.state, actor, release),
             Ask::NoteClockStep { from, to } => health::note_clock_step(&self.state, actor, *from, *to),

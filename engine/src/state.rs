@@ -27,7 +27,7 @@ use crate::vars::state::Vars;
 use crate::workflows::state::Workflows;
 
 /// The form that [`State::save`] writes and reads. A state of another form is rebuilt from the log: older forms
-/// know no identities, and do not say when a key expires.
+/// know no identities and no sessions, and do not say when a key expires.
 pub const STATE_FORMAT: u32 = 9;
 
 /// The state after the records of one log.

@@ -3,7 +3,7 @@
 /// Each tag, and its description.
 pub(super) const ALL: &[(&str, &str)] = &[
     ("actions", "Actions that can be run."),
-    ("auth", "Whether a caller may do something."),
+    ("auth", "Logins of programs, and whether a caller may do something."),
     ("clock", "The clock of the node."),
     ("counts", "Numbers of things in groups."),
     ("dead_letters", "Deliveries and executions that failed permanently."),
@@ -33,6 +33,7 @@ pub(super) const ALL: &[(&str, &str)] = &[
     ("roles", "Named sets of permissions."),
     ("rules", "Rules, and their verdicts on events."),
     ("sensors", "Sensors: the sources of events."),
+    ("sessions", "Logins that are in force."),
     ("status", "The state of the node in numbers."),
     ("timers", "Timers of schedules."),
     ("tokens", "Tokens of callers."),
