@@ -169,8 +169,8 @@ impl Sessions for NodeSessions {
         let mut families = table.families();
         let family = families.get(&id).cloned().ok_or(SessionRefusal::Ended)?;
         match family.present(&token, now) {
-            Err(refusal @ RefreshRefusal::Unknown) => return Err(refusal.into()),
-            _ if self.table.session(id).is_err() => return Err(SessionRefusal::Ended.into()),
+            Err(refusal @ RefreshRefusal::Unknown) => Err(refusal.into()),
+            _ if self.table.session(id).is_err() => Err(SessionRefusal::Ended.into()),
             Ok(Presented::Again { .. }) => {
                 drop(families);
                 table.note_use(id, now);
