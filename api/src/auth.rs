@@ -10,16 +10,20 @@ use axum::http::request::Parts;
 use ensue_engine::access::limit::Target;
 use ensue_engine::access::rights::Reach;
 use ensue_engine::explain::Explain;
+use ensue_engine::ids::IdentityId;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use crate::context::RequestContext;
+use crate::cookies;
 use crate::permissions::Permission;
 use crate::ports::{Access, Credential, Holder, NotAdmitted, OnBehalf};
 use crate::problem::{Missing, Problem, Refused};
 
 /// The prefix of every token.
 pub const TOKEN_PREFIX: &str = "ens_";
+/// The prefix of every refresh token.
+const REFRESH_PREFIX: &str = "ensr_";
 /// The maximum length of a token's secret in characters.
 const SECRET_CHARS_MAX: usize = 128;
 /// Names of parameters in which people put tokens. A token in a URL ends up in every log on the way.
@@ -49,6 +53,11 @@ pub(crate) enum AuthRefusal {
     #[explain(slug = "identity-disabled", fault = Unauthenticated,
         hint = "ask an administrator to enable it with `ensue identities enable <name>`")]
     Disabled,
+    /// The session has ended.
+    #[error("the session has ended")]
+    #[explain(slug = "session-unknown", fault = Unauthenticated,
+        hint = "log in again: in the browser, or with `ensue login`")]
+    NoSession,
     /// There are several tokens.
     #[error("the request has more than one `Authorization` header, so the caller is ambiguous")]
     #[explain(slug = "doubled-authorization", fault = Malformed, hint = "send exactly one `Authorization` header")]
@@ -80,6 +89,7 @@ impl From<NotAdmitted> for AuthRefusal {
             NotAdmitted::Unknown => Self::Invalid,
             NotAdmitted::Expired => Self::Expired,
             NotAdmitted::Disabled => Self::Disabled,
+            NotAdmitted::NoSession => Self::NoSession,
         }
     }
 }
@@ -233,14 +243,10 @@ impl<P: Permission> Allowed<P> {
 
 /// Returns the credential of a request with its holder.
 fn holder_of(access: &dyn Access, parts: &Parts) -> Result<(Credential, Arc<Holder>), Problem> {
-    let refused = |why: AuthRefusal, identity| Problem::from(why).refusing(Refused::Token { identity });
-    let credential = credential_of(parts).map_err(|why| match why {
-        AuthRefusal::Invalid => refused(why, None),
-        _ => why.into(),
-    })?;
+    let credential = credential_of(parts)?;
     let holder = access.admit(&credential).map_err(|why| {
         let identity = match (why, &credential) {
-            // Whoever knows only the id of a token did not prove to be its holder.
+            // A caller that knows only the id of a token did not prove to be its holder.
             (NotAdmitted::Expired | NotAdmitted::Disabled, Credential::Token { id, .. }) => {
                 access.directory().token(id).and_then(|token| token.identity)
             }
@@ -251,11 +257,27 @@ fn holder_of(access: &dyn Access, parts: &Parts) -> Result<(Credential, Arc<Hold
     Ok((credential, holder))
 }
 
+/// Returns the problem of a credential that is not accepted, so that it is recorded.
+fn refused(why: AuthRefusal, identity: Option<IdentityId>) -> Problem {
+    Problem::from(why).refusing(Refused::Token { identity })
+}
+
 /// Returns the one credential of a request.
-fn credential_of(parts: &Parts) -> Result<Credential, AuthRefusal> {
+fn credential_of(parts: &Parts) -> Result<Credential, Problem> {
     if parts.uri.query().is_some_and(names_a_token) {
-        return Err(AuthRefusal::InUrl);
+        return Err(AuthRefusal::InUrl.into());
     }
+    match cookies::session(parts)? {
+        Some(session) => Ok(session),
+        None => authorization(parts).map_err(|why| match why {
+            AuthRefusal::Invalid => refused(why, None),
+            _ => why.into(),
+        }),
+    }
+}
+
+/// Returns the credential in the header `Authorization`.
+fn authorization(parts: &Parts) -> Result<Credential, AuthRefusal> {
     let mut given = parts.headers.get_all(AUTHORIZATION).iter();
     let value = given.next().ok_or(AuthRefusal::Missing)?;
     if given.next().is_some() {
@@ -269,7 +291,7 @@ fn credential_of(parts: &Parts) -> Result<Credential, AuthRefusal> {
     parse_token(token).or_else(|| signed_token(token)).ok_or(AuthRefusal::Invalid)
 }
 
-fn parse_token(text: &str) -> Option<Credential> {
+pub(crate) fn parse_token(text: &str) -> Option<Credential> {
     let (id, secret) = text.strip_prefix(TOKEN_PREFIX)?.split_once('_')?;
     let is_secret =
         (1..=SECRET_CHARS_MAX).contains(&secret.len()) && secret.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
@@ -289,7 +311,8 @@ fn signed_token(text: &str) -> Option<Credential> {
 fn names_a_token(query: &str) -> bool {
     query.split('&').any(|pair| {
         let name = pair.split('=').next().unwrap_or_default();
-        TOKEN_PARAMETERS.iter().any(|known| name.eq_ignore_ascii_case(known)) || pair.contains(TOKEN_PREFIX)
+        TOKEN_PARAMETERS.iter().any(|known| name.eq_ignore_ascii_case(known))
+            || [TOKEN_PREFIX, REFRESH_PREFIX].iter().any(|prefix| pair.contains(prefix))
     })
 }
 
@@ -327,7 +350,7 @@ mod tests {
     fn token_in_the_url_is_detected() {
         assert!(names_a_token("limit=1&api_key=x"));
         assert!(names_a_token("Token=x"));
-        assert!(names_a_token("name=ens_1234"));
+        assert!(names_a_token("name=ens_1234") && names_a_token("name=ensr_1234"));
         assert!(!names_a_token("limit=1&action=core.echo"));
     }
 }

@@ -30,6 +30,7 @@ use crate::addresses::{Scheme, Sender};
 use crate::api::Api;
 use crate::coding::{self, Coding};
 use crate::context::{ENSUE_POSITION, OwnSpan, RequestContext, RequestSpan};
+use crate::cookies::{self, ENSUE_PAGE};
 use crate::drain::{self, Read};
 use crate::framing::{self, Ambiguous};
 use crate::holding::Holding;
@@ -322,7 +323,8 @@ impl Front {
         let _room = self.room(network)?;
         let Some(network) = network.filter(|_| !is_delivery) else { return self.dispatch(context, request).await };
         let count = || self.api.rates.count(Class::Anonymous, || Caller::Address(network));
-        if !checks_the_token(request.uri().path()) || !request.headers().contains_key(header::AUTHORIZATION) {
+        let has_credential = request.headers().contains_key(header::AUTHORIZATION) || cookies::is_given(request.headers());
+        if !has_credential || !checks_the_token(request.uri().path()) {
             let standing = count();
             let asked = async {
                 standing.map_or(Ok(()), |standing| standing.demand())?;
@@ -445,7 +447,7 @@ fn header_hint(name: &str) -> String {
 }
 
 /// The request headers with the product's prefix.
-const OUR_HEADERS: [&str; 1] = [ENSUE_POSITION];
+const OUR_HEADERS: [&str; 2] = [ENSUE_POSITION, ENSUE_PAGE];
 /// The prefix of the product's headers.
 const OUR_PREFIX: &str = "ensue-";
 

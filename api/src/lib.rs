@@ -23,6 +23,7 @@ mod cloudevents;
 mod coding;
 mod conditions;
 mod context;
+mod cookies;
 mod cors;
 mod deliveries;
 mod drain;

@@ -17,6 +17,7 @@ mod node;
 mod people;
 mod refusals;
 mod replays;
+mod sessions;
 mod spans;
 mod tokens;
 mod views;
@@ -43,6 +44,7 @@ pub use node::{Dependency, DependencyState, Finding, FindingVerdict, Kept, Node,
 pub use people::{AskedIdentity, People};
 pub use refusals::{Refusals, RefusedLogin};
 pub use replays::{PackFiles, ReplayDifference, Replayed, ReplayedExecution, ReplayedWhich, Replays, ToReplay};
+pub use sessions::{Login, OpenedSession, Pair, SeenSession, SessionForm, SessionSecret, Sessions};
 pub use spans::{AnsweredRequest, Spans};
 pub use tokens::{AskedToken, MadeToken, Tokens};
 pub use views::FollowingViews;
@@ -87,6 +89,8 @@ pub struct Ports {
     pub people: Arc<dyn People>,
     /// Records rejected requests and logins.
     pub refusals: Arc<dyn Refusals>,
+    /// The sessions.
+    pub sessions: Arc<dyn Sessions>,
     /// The node itself.
     pub node: Arc<dyn Node>,
     /// Receives the spans of requests; none if no spans are exported.

@@ -47,6 +47,9 @@ impl fmt::Display for Rate {
 }
 
 impl Rate {
+    /// The attempts to log in from one address.
+    pub(crate) const LOGINS: Self = Self { requests: NonZeroU32::new(20).expect("it is not 0"), window: Duration::from_secs(60) };
+
     /// Returns the number of requests per minute, rounded down, but at least 1, because senders cannot be
     /// given a lower rate.
     pub(crate) fn a_minute(self) -> u64 {

@@ -50,6 +50,8 @@ pub(crate) enum Class {
     Hooks,
     /// Requests without a valid token, by their address.
     Anonymous,
+    /// Attempts to log in, by their address.
+    Logins,
 }
 
 /// Counts requests by caller, if the operator set rate limits.
@@ -58,6 +60,7 @@ pub(crate) struct Limiters {
     writes: Option<Limiter>,
     hooks: Option<Limiter>,
     anonymous: Option<Limiter>,
+    logins: Option<Limiter>,
 }
 
 impl Limiters {
@@ -70,6 +73,7 @@ impl Limiters {
             writes: limiter(rates.writes, Class::Writes),
             hooks: limiter(rates.hooks, Class::Hooks),
             anonymous: limiter_of(rates.anonymous, Class::Anonymous, NETWORKS_MAX),
+            logins: limiter_of(Some(Rate::LOGINS), Class::Logins, NETWORKS_MAX),
         }
     }
 
@@ -90,6 +94,7 @@ impl Limiters {
             Class::Writes => self.writes.as_ref(),
             Class::Hooks => self.hooks.as_ref(),
             Class::Anonymous => self.anonymous.as_ref(),
+            Class::Logins => self.logins.as_ref(),
         }
     }
 }

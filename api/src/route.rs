@@ -38,11 +38,19 @@ pub enum Public {
     Docs,
     /// The OpenAPI document.
     OpenApi,
+    /// Opens a session of a browser.
+    OpenSession,
+    /// Opens a session of a program.
+    Login,
+    /// Exchanges a refresh token.
+    Refresh,
+    /// The keys that verify access tokens.
+    PublicKeys,
 }
 
 impl Public {
     /// All public routes.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::Livez,
         Self::Health,
         Self::Readyz,
@@ -54,12 +62,16 @@ impl Public {
         Self::ErrorPage,
         Self::Docs,
         Self::OpenApi,
+        Self::OpenSession,
+        Self::Login,
+        Self::Refresh,
+        Self::PublicKeys,
     ];
 
     /// Returns the method.
     pub fn method(self) -> Method {
         match self {
-            Self::Hook => Method::POST,
+            Self::Hook | Self::OpenSession | Self::Login | Self::Refresh => Method::POST,
             Self::HookConsent => Method::OPTIONS,
             Self::Livez
             | Self::Health
@@ -69,7 +81,8 @@ impl Public {
             | Self::ErrorPages
             | Self::ErrorPage
             | Self::Docs
-            | Self::OpenApi => Method::GET,
+            | Self::OpenApi
+            | Self::PublicKeys => Method::GET,
         }
     }
 
@@ -86,6 +99,10 @@ impl Public {
             Self::ErrorPage => "/docs/errors/{slug}",
             Self::Docs => "/docs",
             Self::OpenApi => "/api/v1/openapi.json",
+            Self::OpenSession => "/api/v1/sessions",
+            Self::Login => "/api/v1/auth/login",
+            Self::Refresh => "/api/v1/auth/refresh",
+            Self::PublicKeys => "/api/v1/auth/jwks",
         }
     }
 }

@@ -35,6 +35,7 @@ mod replays;
 mod reruns;
 mod roles;
 mod rules;
+mod sessions;
 mod streams;
 mod timers;
 mod tokens;
@@ -98,6 +99,7 @@ fn declare(routes: &mut Routes) {
     keys::declare(routes);
     tokens::declare(routes);
     me::declare(routes);
+    sessions::declare(routes);
     identities::declare(routes);
     roles::declare(routes);
     grants::declare(routes);
@@ -196,6 +198,7 @@ impl Routes {
                 let sender = parts.extensions.get::<Sender>().map(|sender| sender.address);
                 let allowed = A::demand(&*api.ports.access, &parts, &secrecy(&params))
                     .inspect_err(|problem| note_refused(&*api.ports.refusals, problem, sender))?;
+                api.ports.access.note_use(&allowed.holder().by);
                 let (ports, holder) = (api.ports.clone(), allowed.holder().clone());
                 let caller = Caller::Token(allowed.caller());
                 let counted = api.rates.count(class, || caller.clone());
@@ -252,7 +255,8 @@ impl Routes {
             let (api, handler) = (api.clone(), handler.clone());
             async move { handler(Call::new(api, &operation, &params, Caller::Nobody, request)?).await }
         };
-        self.router = std::mem::take(&mut self.router).route(public.path(), on(MethodFilter::GET, answer));
+        let filter = MethodFilter::try_from(public.method()).expect("the methods of public routes are ones that axum routes");
+        self.router = std::mem::take(&mut self.router).route(public.path(), on(filter, answer));
         self.table.push(Route { method: public.method(), path: public.path().to_owned(), demands: Demand::Nothing, operation });
     }
 

@@ -52,6 +52,7 @@ shapes! {
     TokenId = id("The id of a token.");
     IdentityId = id("The id of an identity.");
     GrantId = id("The id of a grant.");
+    SessionId = id("The id of a session.");
     RoleName = json_schema!({
         "type": "string",
         "pattern": "^[a-z][a-z0-9_]{0,63}$",

@@ -29,6 +29,7 @@ pub(crate) mod replays;
 pub(crate) mod reruns;
 pub(crate) mod rules;
 pub(crate) mod sensors;
+pub(crate) mod sessions;
 pub(crate) mod timers;
 pub(crate) mod tokens;
 pub(crate) mod traces;

@@ -64,6 +64,10 @@ fn public_routes_are_a_closed_list() {
         "GET /docs/errors/{slug}",
         "GET /docs",
         "GET /api/v1/openapi.json",
+        "POST /api/v1/sessions",
+        "POST /api/v1/auth/login",
+        "POST /api/v1/auth/refresh",
+        "GET /api/v1/auth/jwks",
     ];
     listed.sort();
     known.sort_unstable();

@@ -25,6 +25,7 @@ mod rehearsals;
 mod resources;
 mod sending;
 mod server;
+mod sessions;
 mod streams;
 mod support;
 mod tags;

@@ -316,7 +316,6 @@ const NOT_ANSWERED: &[&str] = &[
     "password-weak",
     "programs-left",
     "proxy-header-refused",
-    "refresh-reused",
     "schedule-invalid",
     "sqlite-too-old",
     "start-refused",

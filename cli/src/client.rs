@@ -10,6 +10,7 @@ use std::time::Duration;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde_json::Value;
 
+use crate::credentials::{CredentialFile, Credentials};
 use crate::profiles::{ProfileFolder, ProfileName};
 use crate::report::{Exit, Failure};
 use crate::trust::Trust;
@@ -44,6 +45,8 @@ pub(crate) enum TokenSource {
     VariableBefore(ProfileName),
     /// A profile.
     Profile(ProfileName),
+    /// A login.
+    Login(CredentialFile),
 }
 
 impl Token {
@@ -56,6 +59,12 @@ impl Token {
     /// Reads the token of the environment; `None` if there is none. Fails if it is invalid.
     pub(crate) fn of_environment() -> Result<Option<Self>, Failure> {
         variable(TOKEN_VARIABLE)?.map_or(Ok(None), |text| Self::of_variable(&text))
+    }
+
+    /// Returns the session of `ensue login` at a node, if there is one.
+    pub(crate) fn of_login(server: &str) -> Result<Option<Self>, Failure> {
+        let Some(file) = CredentialFile::of(server) else { return Ok(None) };
+        Ok(file.read()?.map(|_| Self { text: String::new(), source: TokenSource::Login(file) }))
     }
 
     /// Marks it as taking precedence over a profile's token.
@@ -168,6 +177,18 @@ impl Client {
         Ok(Self { http, server: server.trim_end_matches('/').to_owned(), token, seen: Cell::new(0) })
     }
 
+    /// Returns a client of the same node without a token.
+    #[must_use]
+    pub(crate) fn without_token(self) -> Self {
+        Self { token: None, ..self }
+    }
+
+    /// Returns a client of the same node with the session of `ensue login`.
+    pub(crate) fn by_login(&self) -> Result<Self, Failure> {
+        let (http, server, token) = (self.http.clone(), self.server.clone(), Token::of_login(&self.server)?);
+        Ok(Self { http, server, token, seen: Cell::new(0) })
+    }
+
     /// Returns the node's address.
     pub(crate) fn server(&self) -> &str {
         &self.server
@@ -186,7 +207,7 @@ impl Client {
 
     /// Reads the resource at a path of the API as raw bytes.
     pub(crate) async fn get_bytes(&self, path: &str, query: &[(&str, String)]) -> Result<Vec<u8>, Failure> {
-        let response = self.send(self.request(Method::GET, &with_query(path, query))).await?;
+        let response = self.send_as_caller(self.request(Method::GET, &with_query(path, query))).await?;
         if !response.status().is_success() {
             return Err(self.problem(response).await);
         }
@@ -219,7 +240,7 @@ impl Client {
     /// Opens a stream of bytes at a path of the API; it ends when the node ends it.
     pub(crate) async fn stream(&self, path: &str, query: &[(&str, String)], accept: &'static str) -> Result<Response, Failure> {
         let request = self.request_without_limit(Method::GET, &with_query(path, query)).header(header::ACCEPT, accept);
-        let response = self.send(request).await?;
+        let response = self.send_as_caller(request).await?;
         if response.status().is_success() { Ok(response) } else { Err(self.problem(response).await) }
     }
 
@@ -229,7 +250,7 @@ impl Client {
         if let Some(after) = after {
             request = request.header("last-event-id", after);
         }
-        let response = self.send(request).await?;
+        let response = self.send_as_caller(request).await?;
         if response.status().is_success() { Ok(response) } else { Err(self.problem(response).await) }
     }
 
@@ -242,11 +263,8 @@ impl Client {
 
     /// Reads the text at a path outside the API.
     pub(crate) async fn get_text(&self, path: &str) -> Result<String, Failure> {
-        let mut request = self.http.get(format!("{}{path}", self.server)).timeout(ANSWER_TIMEOUT);
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(&token.text);
-        }
-        let response = self.send(request).await?;
+        let request = self.http.get(format!("{}{path}", self.server)).timeout(ANSWER_TIMEOUT);
+        let response = self.send_as_caller(request).await?;
         if !response.status().is_success() {
             return Err(self.problem(response).await);
         }
@@ -270,9 +288,6 @@ impl Client {
     fn request_without_limit(&self, method: Method, path: &str) -> RequestBuilder {
         let is_read = method == Method::GET;
         let mut request = self.http.request(method, format!("{}{BASE}{path}", self.server));
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(&token.text);
-        }
         if is_read && self.seen.get() > 0 {
             request = request.header(POSITION, self.seen.get());
         }
@@ -280,13 +295,52 @@ impl Client {
     }
 
     async fn answer(&self, request: RequestBuilder) -> Result<Answer, Failure> {
-        let response = self.send(request).await?;
+        let response = self.send_as_caller(request).await?;
         let status = response.status();
         if !status.is_success() {
             return Err(self.problem(response).await);
         }
         self.saw(position_of(&response));
         Ok(Answer { status, body: self.body(response).await? })
+    }
+
+    /// Sends a request with the caller's token.
+    async fn send_as_caller(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let request = match &self.token {
+            Some(Token { source: TokenSource::Login(file), .. }) => request.bearer_auth(self.access_token(file).await?),
+            Some(token) => request.bearer_auth(&token.text),
+            None => request,
+        };
+        self.send(request).await
+    }
+
+    /// Returns an access token of a login, after exchanging one that is about to end. Commands that run at the same time
+    /// take turns.
+    async fn access_token(&self, file: &CredentialFile) -> Result<String, Failure> {
+        let logged_out =
+            || Failure::with(Exit::NotAllowed, format!("you are logged out of {}", self.server)).hint("log in again with `ensue login`");
+        if let Some(token) = file.read()?.as_ref().ok_or_else(logged_out)?.fresh() {
+            return Ok(token.to_owned());
+        }
+        let _lock = file.lock().await?;
+        let credentials = file.read()?.ok_or_else(logged_out)?;
+        if let Some(token) = credentials.fresh() {
+            return Ok(token.to_owned());
+        }
+        let body = serde_json::json!({ "refresh_token": credentials.refresh_token() });
+        let request = self.http.post(format!("{}{BASE}/auth/refresh", self.server)).timeout(ANSWER_TIMEOUT).json(&body);
+        let response = self.send(request).await?;
+        if response.status() == StatusCode::UNAUTHORIZED {
+            file.remove()?;
+            return Err(logged_out());
+        }
+        if !response.status().is_success() {
+            return Err(self.problem(response).await);
+        }
+        let answer = self.body(response).await?;
+        let next = Credentials::of_answer(&answer).ok_or_else(|| self.broken("it has no tokens"))?;
+        file.write(&next)?;
+        Ok(next.fresh().unwrap_or_default().to_owned())
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
@@ -351,13 +405,16 @@ impl Client {
     fn hint_for_token(&self) -> String {
         let server = &self.server;
         match self.token.as_ref().map(|token| &token.source) {
-            None => format!("name a token with `export {TOKEN_VARIABLE}=…`; the node printed the first one at its very first start"),
+            None => format!(
+                "log in with `ensue login`, or name a token with `export {TOKEN_VARIABLE}=…`; the node printed the first one at its very first start"
+            ),
             Some(TokenSource::Variable) => {
                 format!("the token in {TOKEN_VARIABLE} is not valid at {server}; create another one with `ensue tokens add`")
             }
             Some(TokenSource::VariableBefore(name)) => format!(
                 "the token in {TOKEN_VARIABLE} is not valid at {server}; to use the profile's own token, run `unset {TOKEN_VARIABLE}` or use `--profile {name}`"
             ),
+            Some(TokenSource::Login(_)) => "log in again with `ensue login`".to_owned(),
             Some(TokenSource::Profile(name)) => {
                 format!(
                     "the token of the profile `{name}` is not valid at {server}; save another one with `ensue profiles add {name} --url {server}`"

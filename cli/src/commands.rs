@@ -29,6 +29,7 @@ mod keys;
 mod lint;
 mod locks;
 mod log;
+mod login;
 mod man;
 mod many;
 mod one_execution;
@@ -44,6 +45,7 @@ mod rules;
 mod run;
 mod schema;
 pub(crate) mod serve;
+mod sessions;
 mod status;
 mod stepping;
 mod supervisor;
@@ -133,12 +135,12 @@ impl Asking {
         let folder = ProfileFolder::of_environment();
         let profiles = || Ok(folder.as_ref().map(ProfileFolder::read).transpose()?.unwrap_or_default());
         let (name, profiles, by) = match self.named()? {
-            Some(Named::Address(server)) => return Client::new(&server, Token::of_environment()?, &self.trust()?),
+            Some(Named::Address(server)) => return Client::new(&server, token_for(&server)?, &self.trust()?),
             Some(Named::Profile(name, by)) => (name, profiles()?, by),
             None => {
                 let profiles = profiles()?;
                 let Some(name) = profiles.current.clone() else {
-                    return Client::new(DEFAULT_SERVER, Token::of_environment()?, &self.trust()?);
+                    return Client::new(DEFAULT_SERVER, token_for(DEFAULT_SERVER)?, &self.trust()?);
                 };
                 (name, profiles, By::Setting)
             }
@@ -155,6 +157,10 @@ impl Asking {
                 Some(token) => Some(token.instead_of(&name)),
                 None => own()?,
             },
+        };
+        let token = match token {
+            Some(token) => Some(token),
+            None => Token::of_login(&profile.server)?,
         };
         Client::new(&profile.server, token, &self.trust()?.or(&profile.trust()))
     }
@@ -186,6 +192,14 @@ impl Asking {
         let Some(name) = variable("ENSUE_PROFILE")? else { return Ok(None) };
         let name = name.parse().map_err(|why| Failure::with(Exit::Usage, format!("ENSUE_PROFILE: {why}")))?;
         Ok(Some(Named::Profile(name, By::Setting)))
+    }
+}
+
+/// Returns the token of the environment, or else the session of a login at a node.
+fn token_for(server: &str) -> Result<Option<Token>, Failure> {
+    match Token::of_environment()? {
+        Some(token) => Ok(Some(token)),
+        None => Token::of_login(server),
     }
 }
 
@@ -234,6 +248,10 @@ enum Command {
     #[command(subcommand)]
     Auth(auth::Auth),
     Whoami(whoami::Whoami),
+    Login(login::Login),
+    Logout(login::Logout),
+    #[command(subcommand)]
+    Sessions(sessions::Sessions),
     Hooks(hooks::Hooks),
     #[command(subcommand)]
     Events(events::Events),
@@ -310,6 +328,9 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Audit(audit) => audit.run(&asking),
         Command::Auth(auth) => auth.run(&asking),
         Command::Whoami(whoami) => whoami.run(&asking),
+        Command::Login(login) => login.run(&asking),
+        Command::Logout(logout) => logout.run(&asking),
+        Command::Sessions(sessions) => sessions.run(&asking),
         Command::Hooks(hooks) => wait_for(hooks.run(&asking)),
         Command::Events(events) => wait_for(events.run(&asking)),
         Command::Enforcements(enforcements) => wait_for(enforcements.run(&asking)),

@@ -6,6 +6,7 @@ mod ago;
 mod batch;
 mod client;
 mod commands;
+mod credentials;
 mod flow;
 mod frame;
 mod id_ends;

@@ -48,6 +48,7 @@ mod restore;
 mod retention;
 mod scheduled;
 mod secrets;
+mod sessions;
 mod streams;
 mod support;
 mod terminal;

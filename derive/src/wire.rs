@@ -22,6 +22,7 @@ const SHAPES: &[&str] = &[
     "ExecutionId",
     "FailureKind",
     "GrantId",
+    "SessionId",
     "GroupName",
     "Id",
     "IdentityId",

@@ -1,4 +1,4 @@
-//! Access: which keys, tokens, identities, roles and grants exist. Values and names are in the vault.
+//! Access: which keys, tokens, identities, roles, grants and sessions exist. Values and names are in the vault.
 
 pub mod audit;
 pub mod decide;
@@ -10,5 +10,6 @@ pub mod people;
 pub mod permission;
 pub mod rights;
 pub mod scope;
+pub mod sessions;
 pub mod state;
 pub mod subject;

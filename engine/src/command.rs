@@ -18,8 +18,9 @@ pub(crate) use bodies::document_of;
 pub use context::{Context, Moment, Nothing};
 pub use decision::{Answer, Decision, Novelty, ReceivedEvent};
 pub use given::{
-    Admission, AdmittedIdentity, Denied, InquiryAnswer, IssuerGroups, KeyRotation, NewGrant, NewToken, ObservedEvent, OfRule, PackChange,
-    RefusedDelivery, RefusedLogin, Report, ReportOutcome, RequestExecution, Rerun, RetriedDelivery, RotatedToken, SeenVar, VarChange,
+    Admission, AdmittedIdentity, Denied, InquiryAnswer, IssuerGroups, KeyRotation, NewGrant, NewSession, NewToken, ObservedEvent, OfRule,
+    PackChange, RefusedDelivery, RefusedLogin, Report, ReportOutcome, RequestExecution, Rerun, RetriedDelivery, RotatedToken, SeenVar,
+    VarChange,
 };
 pub use seen::{Conflict, DEDUPE_MILLIS, Dedupe, DedupeKey, Seen, SeenKeys, SignedBody};
 
@@ -29,13 +30,13 @@ pub use request::{Before, RequestKey, SeenEvent};
 pub use settings::{BATCH_DRAFTS_MAX, BATCH_STEPS_MAX, FLOW_KEYS_MAX, Settings, TURN_BYTES_MAX, TURN_DRAFTS_MAX, TurnLimits};
 
 use crate::access::audit::facts::ExportMade;
-use crate::access::facts::IdentityKind;
+use crate::access::facts::{IdentityKind, SessionEnd};
 use crate::access::keys::MasterKeyId;
 use crate::access::permission::Permission;
 use crate::access::state::Standing;
 use crate::catalog::Mode;
 use crate::executions::facts::{Evidence, Failure, Settlement};
-use crate::ids::{AttemptId, ExecutionId, GrantId, Id, IdentityId, InquiryId, RuleId};
+use crate::ids::{AttemptId, ExecutionId, GrantId, Id, IdentityId, InquiryId, RuleId, SessionId};
 use crate::names::{GroupName, IssuerName, KeyRef, RoleName, RuleRef, VarName};
 use crate::record::{Actor, Body, CatalogRevision, Head, Position};
 use crate::time::Timestamp;
@@ -145,6 +146,8 @@ impl Ask {
             | Ask::RemoveGrant(_)
             | Ask::NoteDenied(_)
             | Ask::NoteExport(_)
+            | Ask::OpenSession(_)
+            | Ask::EndSessions { .. }
             | Ask::NoteStart { .. }
             | Ask::NoteClockStep { .. }
             | Ask::AcceptClock
@@ -343,7 +346,16 @@ asks! {
         /// Whether its credentials are accepted.
         standing: Standing,
     },
-    /// Erase an identity, with its tokens and the grants to it.
+    /// Open a session. The hash of its secret is already in the vault.
+    Later OpenSession(NewSession),
+    /// End sessions.
+    First EndSessions {
+        /// The sessions; those that are not open stay as they are.
+        sessions: Vec<SessionId>,
+        /// Why they end.
+        reason: SessionEnd,
+    },
+    /// Erase an identity, with its tokens, its sessions and the grants to it.
     First EraseIdentity(IdentityId),
     /// Let an identity in that an issuer admits: add it if it is new, and set its groups of this issuer.
     First AdmitIdentity(AdmittedIdentity),

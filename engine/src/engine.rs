@@ -6,7 +6,7 @@ use serde::Deserializer;
 
 use crate::access::audit::decide as audit;
 use crate::access::keys::decide as keys;
-use crate::access::{decide as access, issuers, people};
+use crate::access::{decide as access, issuers, people, sessions};
 use crate::catalog::decide as catalog;
 use crate::command::{Answer, Ask, Before, Command, Context, Decision, Moment, Refusal};
 use crate::dead_letters::decide as dead_letters;
@@ -146,6 +146,8 @@ impl Engine {
             Ask::RemoveRole(name) => people::remove_role(&self.state, actor, name),
             Ask::AddGrant(grant) => people::add_grant(&self.state, actor, grant, at.time),
             Ask::RemoveGrant(id) => people::remove_grant(&self.state, actor, *id),
+            Ask::OpenSession(session) => sessions::open(&self.state, actor, session, at.time),
+            Ask::EndSessions { sessions: ended, reason } => sessions::end(&self.state, actor, ended, *reason),
             Ask::RevokeToken { name } => access::revoke_token(&self.state, actor, name),
             Ask::NoteDenied(denied) => audit::note_denied(&self.state, denied),
             Ask::NoteRefusedLogins(refused) => audit::note_refused_logins(&self.state, actor, refused),

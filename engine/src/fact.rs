@@ -278,7 +278,7 @@ facts! {
         VarSet(vars::VarSet): "var.set", 1;
         VarRemoved(vars::VarRemoved): "var.removed", 1;
     }
-    /// Facts about keys, tokens, identities, roles and grants.
+    /// Facts about keys, tokens, identities, roles, grants and sessions.
     AccessFact {
         KeySet(access::KeySet): "key.set", 1;
         KeyRemoved(access::KeyRemoved): "key.removed", 1;
@@ -297,6 +297,8 @@ facts! {
         RoleRemoved(access::RoleRemoved): "role.removed", 1;
         GrantAdded(access::GrantAdded): "grant.added", 1;
         GrantRemoved(access::GrantRemoved): "grant.removed", 1;
+        SessionOpened(access::SessionOpened): "session.opened", 1;
+        SessionEnded(access::SessionEnded): "session.ended", 1;
     }
     /// Facts about the life of keys' values.
     KeyFact {
@@ -345,14 +347,16 @@ impl AccessFact<'_> {
             | Self::IdentityUnlinked(_)
             | Self::RoleSet(_)
             | Self::RoleRemoved(_)
-            | Self::GrantRemoved(_) => true,
+            | Self::GrantRemoved(_)
+            | Self::SessionEnded(_) => true,
             Self::KeySet(_)
             | Self::KeyRemoved(_)
             | Self::TokenAdded(_)
             | Self::IdentityAdded(_)
             | Self::IdentityEnabled(_)
             | Self::IdentityLinked(_)
-            | Self::GrantAdded(_) => false,
+            | Self::GrantAdded(_)
+            | Self::SessionOpened(_) => false,
         }
     }
 }

@@ -140,6 +140,8 @@ typed_ids! {
     TokenId;
     /// The id of an identity: a person or a service.
     IdentityId;
+    /// The id of a session: a login.
+    SessionId;
     /// The id of a grant of a role.
     GrantId;
     /// The id of a schedule of a rule or a sensor. A schedule that is removed and set again has a new id.

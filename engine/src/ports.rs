@@ -187,6 +187,29 @@ pub trait Vault: Send + Sync {
     fn profiles(&self) -> Result<Vec<(IdentityId, Secret)>, VaultError>;
     /// Destroys the profile of an identity.
     fn destroy_profile(&self, identity: IdentityId) -> Result<(), VaultError>;
+    /// Stores values that belong to the ways in, sealed, all or none. A value replaces the one of the same name.
+    fn put_all(&self, kind: SealedKind, values: &[(String, Secret)]) -> Result<(), VaultError>;
+    /// Unseals the values of a kind, by their names.
+    fn list(&self, kind: SealedKind) -> Result<Vec<(String, Secret)>, VaultError>;
+    /// Destroys a value.
+    fn destroy(&self, kind: SealedKind, name: &str) -> Result<(), VaultError>;
+}
+
+/// The kinds of values that belong to the ways in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Names)]
+pub enum SealedKind {
+    /// By the id of a session: the SHA-256 of its secret, and its last use.
+    Session,
+    /// By the id of a session: the state of its refresh tokens.
+    Family,
+    /// By the id of a key: an Ed25519 key that signs access tokens.
+    Signing,
+    /// By the id of an identity: the hash of its password.
+    Password,
+    /// By the id of an identity: the secret of its one-time codes.
+    Otp,
+    /// By the id of a code: the SHA-256 of a login code, and what it is for.
+    Code,
 }
 
 /// Why the vault cannot carry out a request.

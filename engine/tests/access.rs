@@ -8,11 +8,12 @@ use ensue_engine::access::keys::{MasterKeyId, OVERLAP_MILLIS_MAX, WARNED_BEFORE_
 use ensue_engine::access::limit::Target;
 use ensue_engine::access::permission::Permission;
 use ensue_engine::access::rights::Reach;
+use ensue_engine::access::sessions::SESSIONS_OF_IDENTITY_MAX;
 use ensue_engine::access::state::Standing;
 use ensue_engine::access::state::held::{Held, NotHeld};
 use ensue_engine::access::subject::Subject;
-use ensue_engine::command::{Ask, Command, KeyRotation, NewGrant, NewToken, Refusal, RotatedToken};
-use ensue_engine::ids::{GrantId, Id, IdentityId, TokenId};
+use ensue_engine::command::{Ask, Command, KeyRotation, NewGrant, NewSession, NewToken, Refusal, RotatedToken};
+use ensue_engine::ids::{GrantId, Id, IdentityId, InquiryId, SessionId, TokenId};
 use ensue_engine::names::{KeyRef, RoleName};
 use ensue_engine::record::{Actor, CredentialId};
 use ensue_engine::time::Timestamp;
@@ -535,4 +536,87 @@ fn limited_grant_of_a_role_that_cannot_be_limited_is_refused() {
     spec.when(granted(grant(1, &Subject::Everyone, "approver", Some("pack=release")))).then_refused(&refusal);
     spec.when(granted(grant(1, &Subject::Everyone, "approver", None))).then(&["grant.added"]);
     assert_eq!(held(&spec, 2).unwrap().rights.reach(Permission::InquiriesAnswer), Some(Reach::WhatIsAsked));
+}
+
+fn session(number: u128) -> SessionId {
+    SessionId(Id::root(NOON, 3_000 + number))
+}
+
+/// Opens a session of a token, or of an identity.
+fn open(number: u128, credential: Option<u128>, identity: Option<IdentityId>) -> Command {
+    let credential = credential.map(|number| TokenId(Id::root(NOON, number)));
+    let until = NOON.plus_millis(3_600_000);
+    let session = NewSession { id: session(number), identity, way: "token".into(), credential, only: None, until, in_place_of: None };
+    asked_by(Actor::Operator, Ask::OpenSession(session))
+}
+
+fn held_in(spec: &Spec, number: u128) -> Result<Held, NotHeld> {
+    spec.engine().access().held_in_session(&session(number), spec.engine().time())
+}
+
+#[test]
+fn session_has_the_rights_of_its_token_until_either_ends() {
+    let mut spec = team().given([granted(grant(1, &Subject::Identity(identity(1)), "viewer", None))]);
+    spec.when(open(1, Some(2), None)).then(&["session.opened"]);
+    let held = held_in(&spec, 1).unwrap();
+    assert_eq!((held.identity, held.name.as_str()), (Some(identity(1)), "laptop"));
+    assert_eq!(held.rights.reach(Permission::EventsRead), Some(Reach::All));
+    let late = NOON.plus_millis(3_600_000);
+    assert_eq!(spec.engine().access().held_in_session(&session(1), late), Err(NotHeld::Expired));
+    spec.when(revoke("laptop")).then(&["token.revoked", "session.ended"]);
+    assert_eq!(held_in(&spec, 1), Err(NotHeld::Unknown));
+    spec.when(open(2, Some(2), None)).then_refused(&Refusal::CredentialGone);
+}
+
+#[test]
+fn sessions_end_with_their_identity() {
+    let stands = |standing| asked_by(Actor::Operator, Ask::SetIdentityStanding { id: identity(1), standing });
+    let mut spec = team();
+    spec.when(open(1, None, Some(identity(1)))).then(&["session.opened"]);
+    spec.when(stands(Standing::Disabled)).then(&["identity.disabled", "session.ended"]);
+    spec.when(open(2, None, Some(identity(1)))).then_refused(&Refusal::CredentialGone);
+    spec.when(stands(Standing::Enabled)).then(&["identity.enabled"]);
+    assert_eq!(held_in(&spec, 1), Err(NotHeld::Unknown), "an ended session stays ended");
+    spec.when(open(3, Some(2), None)).then(&["session.opened"]);
+    spec.when(asked_by(Actor::Operator, Ask::EraseIdentity(identity(1)))).then(&["token.revoked", "session.ended", "identity.erased"]);
+}
+
+#[test]
+fn session_over_the_limit_of_an_identity_ends_the_one_that_was_named() {
+    let mut spec = team();
+    for number in 0..SESSIONS_OF_IDENTITY_MAX as u128 {
+        spec.when(open(number, None, Some(identity(1)))).then(&["session.opened"]);
+    }
+    spec.when(open(100, Some(1), None)).then(&["session.opened"]);
+    let Command { ask: Ask::OpenSession(one_more), .. } = open(200, Some(2), None) else { panic!() };
+    let one_more = NewSession { in_place_of: Some(session(7)), ..one_more };
+    spec.when(asked_by(Actor::Operator, Ask::OpenSession(one_more))).then(&["session.ended", "session.opened"]);
+    assert_eq!(held_in(&spec, 7), Err(NotHeld::Unknown));
+    spec.when(open(201, Some(2), None)).then(&["session.ended", "session.opened"]);
+    assert_eq!(held_in(&spec, 0), Err(NotHeld::Unknown), "the oldest, if none is named");
+    assert!(held_in(&spec, 100).is_ok(), "the session of another holder stays");
+}
+
+#[test]
+fn session_for_one_inquiry_reaches_inquiries_only() {
+    let everything = granted(grant(1, &Subject::Identity(identity(1)), "admin", None));
+    let mut spec = team().given([everything]);
+    let Command { ask: Ask::OpenSession(new), .. } = open(1, None, Some(identity(1))) else { panic!() };
+    let only = Some(InquiryId(Id::root(NOON, 9)));
+    spec.when(asked_by(Actor::Operator, Ask::OpenSession(NewSession { only, ..new }))).then(&["session.opened"]);
+    let held = held_in(&spec, 1).unwrap();
+    assert_eq!(held.only, only);
+    assert!(held.rights.reach(Permission::InquiriesAnswer).is_some());
+    assert_eq!((held.rights.reach(Permission::InquiriesCancel), held.rights.reach(Permission::EventsRead)), (None, None));
+}
+
+#[test]
+fn nobody_passes_on_by_a_session_more_than_it_may_do() {
+    let mut spec = team().given([granted(grant(1, &Subject::Identity(identity(1)), "viewer", None))]);
+    spec.when(open(1, None, Some(identity(1)))).then(&["session.opened"]);
+    let by = Actor::Identity { id: identity(1), by: CredentialId::Session(session(1)) };
+    let add = |roles: &str| Ask::AddToken(NewToken::with_roles(TokenId(Id::root(NOON, 77)), "t", vec![roles.into()]));
+    assert!(matches!(spec.when(asked_by(by.clone(), add("admin"))).result(), Err(Refusal::BeyondOwnRights(_))));
+    spec.when(asked_by(by.clone(), add("viewer"))).then(&["token.added"]);
+    assert_eq!(by.to_string().parse(), Ok(by));
 }

@@ -13,7 +13,8 @@ use bytes::Bytes;
 use ensue_engine::access::audit::facts::{AccessDenied, ExportMade, LoginRefused};
 use ensue_engine::access::facts::{
     GrantAdded, GrantRemoved, IdentityAdded, IdentityDisabled, IdentityEnabled, IdentityErased, IdentityGroupsSet, IdentityKind,
-    IdentityLinked, IdentityUnlinked, KeyRemoved, KeySet, RoleRemoved, RoleSet, TokenAdded, TokenLimited, TokenRevoked, TokenRotated,
+    IdentityLinked, IdentityUnlinked, KeyRemoved, KeySet, RoleRemoved, RoleSet, SessionEnd, SessionEnded, SessionOpened, TokenAdded,
+    TokenLimited, TokenRevoked, TokenRotated,
 };
 use ensue_engine::access::keys::MasterKeyId;
 use ensue_engine::access::keys::facts::{KeyExpiring, KeyExpirySet, KeyRevealed, KeyRotated, MasterKeyRotated};
@@ -35,7 +36,7 @@ use ensue_engine::health::facts::{
     ReactionResumed, ReactionRetried,
 };
 use ensue_engine::ids::{
-    AttemptId, EnforcementId, EventId, ExecutionId, GrantId, Id, IdentityId, InquiryId, LogId, RuleId, ScheduleId, TokenId,
+    AttemptId, EnforcementId, EventId, ExecutionId, GrantId, Id, IdentityId, InquiryId, LogId, RuleId, ScheduleId, SessionId, TokenId,
 };
 use ensue_engine::inquiries::facts::{
     InquiryAnswered, InquiryEscalated, InquiryNotificationFailed, InquiryNotified, InquiryOpened, InquiryReminded, InquiryWithdrawn,
@@ -78,7 +79,7 @@ fn samples() -> Vec<Fact> {
     let rule: ensue_engine::names::RuleRef = "release.ship_on_tag".parse().unwrap();
     let (rule_id, event, execution, attempt) = (RuleId(id(1)), EventId(id(2)), ExecutionId(id(3)), AttemptId(id(4)));
     let (enforcement, token, catalog) = (EnforcementId(id(5)), TokenId(id(6)), CatalogRevision(12));
-    let (identity, grant) = (IdentityId(id(72)), GrantId(id(73)));
+    let (identity, grant, session) = (IdentityId(id(72)), GrantId(id(73)), SessionId(id(74)));
     let (schedule, owner) = (ScheduleId(id(7)), ScheduleOwner::Rule(rule.clone(), rule_id));
     let asked = InquiryId(Id::root(NOON, 11));
     let step: StepName = "deploy".parse().unwrap();
@@ -307,6 +308,16 @@ fn samples() -> Vec<Fact> {
         }
         .into(),
         GrantRemoved { id: grant }.into(),
+        SessionOpened {
+            id: session,
+            identity: Some(identity),
+            way: "token".into(),
+            credential: Some(token),
+            only: Some(asked),
+            until: NOON.plus_millis(60_000),
+        }
+        .into(),
+        SessionEnded { id: session, reason: SessionEnd::CredentialGone }.into(),
         KeyRotated { key: "release.deploy_token".parse().unwrap(), version: 4, previous_until: Some(NOON.plus_millis(86_400_000)) }.into(),
         KeyExpirySet { key: "release.deploy_token".parse().unwrap(), version: 4, expires_at: NOON.plus_millis(86_400_000) }.into(),
         KeyExpiring { key: "release.deploy_token".parse().unwrap(), version: 4, expires_at: NOON.plus_millis(86_400_000) }.into(),

@@ -6,12 +6,13 @@ use ensue_engine::access::permission::Permission;
 use ensue_engine::access::subject::Subject;
 use ensue_engine::catalog::{Does, LockConflict, Mode, OnExpire, Since, Wait};
 use ensue_engine::command::{
-    Admission, AdmittedIdentity, Answer, Ask, Command, IssuerGroups, KeyRotation, NewGrant, NewToken, RefusedDelivery, ReportOutcome,
+    Admission, AdmittedIdentity, Answer, Ask, Command, IssuerGroups, KeyRotation, NewGrant, NewSession, NewToken, RefusedDelivery,
+    ReportOutcome,
 };
 use ensue_engine::engine::Engine;
 use ensue_engine::executions::facts::Evidence;
 use ensue_engine::executions::state::Phase;
-use ensue_engine::ids::{ExecutionId, GrantId, Id, IdentityId, InquiryId, LogId, Role, TokenId};
+use ensue_engine::ids::{ExecutionId, GrantId, Id, IdentityId, InquiryId, LogId, Role, SessionId, TokenId};
 use ensue_engine::record::{Actor, Body};
 use ensue_engine::state::{LoadError, STATE_FORMAT, SavedState};
 use ensue_test_support::NOON;
@@ -171,6 +172,16 @@ fn silent() -> Site {
         until: Some(NOON.plus_millis(60_000)),
     };
     site.when(asked_by(Actor::Operator, Ask::AddGrant(grant)));
+    let session = NewSession {
+        id: SessionId(Id::root(NOON, 4)),
+        identity: Some(identity),
+        way: "link".into(),
+        credential: None,
+        only: Some(InquiryId(Id::root(NOON, 5))),
+        until: NOON.plus_millis(60_000),
+        in_place_of: None,
+    };
+    site.when(asked_by(Actor::Operator, Ask::OpenSession(session)));
     site.when(set_mode("demo.r000", Mode::Disabled));
     site.receive("demo.ping", &json!({}));
     site.receive("demo.ping", &json!({}));

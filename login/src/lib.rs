@@ -13,12 +13,13 @@
 //! | `flow` | the login of a person through an issuer, in a browser |
 //! | `passwords`, `one_time` | passwords; codes of authenticator apps, and recovery codes |
 //! | `throttle` | how often passwords are tried |
-//! | `refresh` | refresh tokens of sessions |
+//! | `access_tokens`, `refresh` | access tokens and refresh tokens of sessions |
 //! | `proxy`, `certificates` | identities that a trusted proxy or a client certificate names |
 //!
 //! Nothing here reads a clock, draws random numbers, or opens a socket or a file: time and random bytes are
 //! arguments, and [`Fetch`] is a port.
 
+pub mod access_tokens;
 mod admitted;
 pub mod certificates;
 mod checked;

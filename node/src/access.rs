@@ -10,15 +10,17 @@ use ensue_api::ports::{Access, Credential, Holder, NotAdmitted};
 use ensue_engine::access::state;
 use ensue_engine::access::state::held::{Held, NotHeld};
 use ensue_engine::fact::{AccessFact, ByNoun};
-use ensue_engine::ids::{IdentityId, TokenId};
+use ensue_engine::ids::{IdentityId, LogId, SessionId, TokenId};
 use ensue_engine::ports::{Secret, Vault, VaultError};
 use ensue_engine::record::{CredentialId, Record};
 use ensue_engine::time::Timestamp;
+use ensue_login::access_tokens::AccessFault;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
+use crate::session_table::{SessionTable, idle_after};
 use crate::token_form::given_parts;
 
 /// What the vault knows of an identity.
@@ -43,6 +45,8 @@ impl Profile {
 /// The tokens, identities, roles and grants that are in force.
 pub struct TokenTable {
     pub(crate) vault: Arc<dyn Vault>,
+    /// What the vault holds of the sessions.
+    pub(crate) sessions: SessionTable,
     clock: Arc<dyn Clock>,
     known: RwLock<Known>,
     /// The names of identities whose records are not committed yet.
@@ -59,7 +63,7 @@ struct Known {
     names: BTreeMap<IdentityId, String>,
     by_name: BTreeMap<String, IdentityId>,
     /// The holders that asked since the last change.
-    held: RwLock<BTreeMap<TokenId, Compiled>>,
+    held: RwLock<BTreeMap<CredentialId, Compiled>>,
 }
 
 /// A holder whose rights were compiled.
@@ -72,7 +76,7 @@ struct Compiled {
 
 impl TokenTable {
     /// Starts from the state, and destroys the orphans of the vault.
-    pub fn open_vault(vault: Arc<dyn Vault>, access: &state::Access, clock: Arc<dyn Clock>) -> Result<Self, VaultError> {
+    pub fn open_vault(vault: Arc<dyn Vault>, (log, access): (LogId, &state::Access), clock: Arc<dyn Clock>) -> Result<Self, VaultError> {
         let mut stored: BTreeMap<TokenId, [u8; 32]> = vault.tokens()?.into_iter().collect();
         let (mut hashes, mut lost) = (BTreeMap::new(), Vec::new());
         for (id, token) in access.tokens() {
@@ -98,7 +102,8 @@ impl TokenTable {
         let by_name = names.iter().map(|(id, name)| (name.clone(), *id)).collect();
         let known = Known { access: Arc::new(access.clone()), hashes, names, by_name, held: RwLock::default() };
         let being_added = Mutex::default();
-        Ok(Self { vault, clock, known: RwLock::new(known), being_added, ended: watch::Sender::new(0), lost })
+        let sessions = SessionTable::open_vault(vault.clone(), log)?;
+        Ok(Self { vault, sessions, clock, known: RwLock::new(known), being_added, ended: watch::Sender::new(0), lost })
     }
 
     /// Returns true if no token was ever created: the node starts for the first time.
@@ -120,11 +125,12 @@ impl TokenTable {
     pub fn note(&self, records: &[Record]) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let mut access = (*known.access).clone();
-        let mut can_end_rights = false;
+        let (mut can_end_rights, mut changes_rights) = (false, false);
         for record in records {
             let ByNoun::AccessFact(fact) = record.fact.by_noun() else { continue };
             access.apply(fact);
             can_end_rights |= fact.can_end_rights();
+            changes_rights |= !matches!(fact, AccessFact::SessionOpened(_) | AccessFact::SessionEnded(_));
             match fact {
                 AccessFact::TokenAdded(fact) => match self.hash_of(fact.id) {
                     Some(hash) => drop(known.hashes.insert(fact.id, hash)),
@@ -145,16 +151,32 @@ impl TokenTable {
                         known.by_name.remove(&name);
                     }
                 }
+                AccessFact::SessionEnded(fact) => {
+                    known.held.get_mut().unwrap_or_else(PoisonError::into_inner).remove(&CredentialId::Session(fact.id));
+                }
                 _ => {}
             }
         }
         access.commit();
         known.access = Arc::new(access);
-        known.held = RwLock::default();
+        if changes_rights {
+            known.held = RwLock::default();
+        }
         drop(known);
         if can_end_rights {
             self.ended.send_modify(|ended| *ended += 1);
         }
+    }
+
+    /// Returns the holder of a session that is open and was used recently enough.
+    pub(crate) fn session(&self, id: SessionId) -> Result<Arc<Holder>, NotAdmitted> {
+        let holder = self.known().holder(CredentialId::Session(id), &*self.clock).map_err(|why| match why {
+            NotAdmitted::Disabled => why,
+            _ => NotAdmitted::NoSession,
+        })?;
+        let idle = u64::try_from(idle_after(&holder.rights).as_millis()).unwrap_or(u64::MAX);
+        let is_idle = self.sessions.used_at(id).is_none_or(|used_at| used_at.plus_millis(idle) <= self.clock.now());
+        if is_idle { Err(NotAdmitted::NoSession) } else { Ok(holder) }
     }
 
     fn known(&self) -> RwLockReadGuard<'_, Known> {
@@ -176,23 +198,26 @@ impl TokenTable {
 }
 
 impl Known {
-    /// Returns the holder of a token, from what was compiled before if that is still certain.
-    fn holder(&self, id: TokenId, clock: &dyn Clock) -> Result<Arc<Holder>, NotAdmitted> {
-        let kept = self.held.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+    /// Returns the holder of a credential, from what was compiled before if that is still certain.
+    fn holder(&self, by: CredentialId, clock: &dyn Clock) -> Result<Arc<Holder>, NotAdmitted> {
+        let kept = self.held.read().unwrap_or_else(PoisonError::into_inner).get(&by).cloned();
         if let Some(Compiled { holder, until }) = kept
             && until.is_none_or(|until| clock.now() < until)
         {
             return Ok(holder);
         }
-        let Held { name, identity, roles, rights, expires_at, valid_until } =
-            self.access.held(&id, clock.now()).map_err(|why| match why {
-                NotHeld::Unknown => NotAdmitted::Unknown,
-                NotHeld::Expired => NotAdmitted::Expired,
-                NotHeld::Disabled => NotAdmitted::Disabled,
-            })?;
+        let held = match &by {
+            CredentialId::Token(id) => self.access.held(id, clock.now()),
+            CredentialId::Session(id) => self.access.held_in_session(id, clock.now()),
+        };
+        let Held { name, identity, roles, rights, only, expires_at, valid_until } = held.map_err(|why| match why {
+            NotHeld::Unknown => NotAdmitted::Unknown,
+            NotHeld::Expired => NotAdmitted::Expired,
+            NotHeld::Disabled => NotAdmitted::Disabled,
+        })?;
         let identity = identity.map(|id| (id, self.names.get(&id).cloned().unwrap_or_else(|| id.to_string())));
-        let holder = Arc::new(Holder { by: CredentialId::Token(id), credential: name, identity, roles, rights, until: expires_at });
-        self.held.write().unwrap_or_else(PoisonError::into_inner).insert(id, Compiled { holder: holder.clone(), until: valid_until });
+        let holder = Arc::new(Holder { by: by.clone(), credential: name, identity, roles, rights, only, until: expires_at });
+        self.held.write().unwrap_or_else(PoisonError::into_inner).insert(by, Compiled { holder: holder.clone(), until: valid_until });
         Ok(holder)
     }
 }
@@ -211,10 +236,26 @@ impl Access for TokenTable {
                 if !is_equal(known.hashes.get(id), secret_sha256) {
                     return Err(NotAdmitted::Unknown);
                 }
-                known.holder(*id, &*self.clock)
+                known.holder(CredentialId::Token(*id), &*self.clock)
             }
-            // No issuer of signed tokens is trusted.
-            Credential::Signed(_) => Err(NotAdmitted::Unknown),
+            Credential::Session { id, secret_sha256 } => {
+                if !is_equal(self.sessions.hash(*id).as_ref(), secret_sha256) {
+                    return Err(NotAdmitted::NoSession);
+                }
+                self.session(*id)
+            }
+            Credential::Signed(text) => match self.sessions.signed(text, self.clock.now()) {
+                Ok(id) => self.session(id),
+                Err(AccessFault::Expired) => Err(NotAdmitted::Expired),
+                // No issuer of signed tokens is trusted.
+                Err(AccessFault::NotOurs) => Err(NotAdmitted::Unknown),
+            },
+        }
+    }
+
+    fn note_use(&self, by: &CredentialId) {
+        if let CredentialId::Session(id) = by {
+            self.sessions.note_use(*id, self.clock.now());
         }
     }
 

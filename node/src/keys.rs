@@ -310,7 +310,7 @@ mod tests {
     use ensue_engine::access::keys::facts::{KeyExpirySet, KeyRotated};
     use ensue_engine::command::Answer;
     use ensue_engine::ids::{Id, IdentityId, LogId, TokenId};
-    use ensue_engine::ports::{Reply, Submit};
+    use ensue_engine::ports::{Reply, SealedKind, Submit};
     use ensue_engine::record::{Actor, Position, StreamId};
     use ensue_store::master_key::MasterKey;
     use ensue_store::memory::MemoryVault;
@@ -376,6 +376,18 @@ mod tests {
 
         fn destroy_profile(&self, identity: IdentityId) -> Result<(), VaultError> {
             self.0.destroy_profile(identity)
+        }
+
+        fn put_all(&self, kind: SealedKind, values: &[(String, Secret)]) -> Result<(), VaultError> {
+            self.0.put_all(kind, values)
+        }
+
+        fn list(&self, kind: SealedKind) -> Result<Vec<(String, Secret)>, VaultError> {
+            self.0.list(kind)
+        }
+
+        fn destroy(&self, kind: SealedKind, name: &str) -> Result<(), VaultError> {
+            self.0.destroy(kind, name)
         }
     }
 

@@ -53,6 +53,8 @@ mod replays;
 mod retention;
 pub mod seat;
 mod sequencer;
+mod session_table;
+mod sessions;
 mod snapshots;
 pub mod start_error;
 mod tally;

@@ -190,7 +190,8 @@ async fn start(config: Config, over: LogOver, taken_over: &mut Option<Executor>)
     };
     let housekeeper = Housekeeper::start(working.kept.clone(), around.clock.clone(), IdleWatch::over(caches))
         .map_err(|why| machine("starting the job that deletes old outputs", &why))?;
-    let ticker = tokio::spawn(tick(around.clock, handle.clone(), leading.outside.clone(), stores.keys.clone(), edges.refusals.clone()));
+    let ticked = (stores.keys.clone(), serving.sessions.clone(), edges.refusals.clone());
+    let ticker = tokio::spawn(tick(around.clock, handle.clone(), leading.outside.clone(), ticked));
     Ok(Node { edges, serving, sequencer: handle, working, following, leading, is_stopping, ticker, housekeeper, certificates })
 }
 

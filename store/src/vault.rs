@@ -17,7 +17,7 @@ use aes_gcm::{Aes256Gcm, Key, Nonce};
 use ensue_engine::access::keys::MasterKeyId;
 use ensue_engine::ids::{IdentityId, LogId, TokenId};
 use ensue_engine::names::KeyRef;
-use ensue_engine::ports::{Secret, Vault, VaultError};
+use ensue_engine::ports::{SealedKind, Secret, Vault, VaultError};
 use zeroize::Zeroizing;
 
 use crate::master_key::{KEY_BYTES, MasterKey, MasterKeys};
@@ -47,6 +47,8 @@ pub(crate) enum Purpose {
     Token(TokenId),
     /// What is known of an identity.
     Profile(IdentityId),
+    /// A value of a way in.
+    Sealed(SealedKind, String),
 }
 
 impl Purpose {
@@ -55,6 +57,7 @@ impl Purpose {
             Self::Key(..) => "key",
             Self::Token(_) => "token",
             Self::Profile(_) => "profile",
+            Self::Sealed(kind, _) => kind.as_str(),
         }
     }
 
@@ -63,13 +66,14 @@ impl Purpose {
             Self::Key(key, _) => key.to_string(),
             Self::Token(token) => token.to_string(),
             Self::Profile(identity) => identity.to_string(),
+            Self::Sealed(_, name) => name.clone(),
         }
     }
 
     pub(crate) fn version(&self) -> u32 {
         match self {
             Self::Key(_, version) => *version,
-            Self::Token(_) | Self::Profile(_) => 1,
+            Self::Token(_) | Self::Profile(_) | Self::Sealed(..) => 1,
         }
     }
 
@@ -79,6 +83,7 @@ impl Purpose {
             ("key", version) => name.parse().ok().map(|key| Self::Key(key, version)),
             ("token", 1) => name.parse().ok().map(Self::Token),
             ("profile", 1) => name.parse().ok().map(Self::Profile),
+            (kind, 1) => SealedKind::ALL.into_iter().find(|known| known.as_str() == kind).map(|kind| Self::Sealed(kind, name.to_owned())),
             (_, _) => None,
         }
     }

@@ -14,7 +14,7 @@ use ensue_disk::trace::Kind;
 use ensue_engine::command::{DedupeKey, Seen};
 use ensue_engine::ids::{IdentityId, LogId, TokenId};
 use ensue_engine::names::KeyRef;
-use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader, Secret, Vault, VaultError};
+use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader, SealedKind, Secret, Vault, VaultError};
 use ensue_engine::record::{Epoch, Head, Position, Record};
 use ensue_node::backend::sqlite::Places;
 use ensue_store::checkpoints::{self, Checkpoints};
@@ -424,6 +424,18 @@ impl Vault for FailingVault {
 
     fn destroy_profile(&self, identity: IdentityId) -> Result<(), VaultError> {
         self.written(|| self.vault.destroy_profile(identity))
+    }
+
+    fn put_all(&self, kind: SealedKind, values: &[(String, Secret)]) -> Result<(), VaultError> {
+        self.written(|| self.vault.put_all(kind, values))
+    }
+
+    fn list(&self, kind: SealedKind) -> Result<Vec<(String, Secret)>, VaultError> {
+        self.vault.list(kind)
+    }
+
+    fn destroy(&self, kind: SealedKind, name: &str) -> Result<(), VaultError> {
+        self.written(|| self.vault.destroy(kind, name))
     }
 }
 

@@ -278,7 +278,11 @@ fn every_route_is_in_the_reference_with_its_permission() {
     }
     let paths = route.split("pub fn path(self)").nth(1).and_then(|rest| rest.split("\n    }").next()).unwrap_or_default();
     for path in literals(paths) {
-        let methods: &[&str] = if path.starts_with("/hooks") { &["POST", "OPTIONS"] } else { &["GET"] };
+        let methods: &[&str] = match path {
+            "/hooks/{pack}/{sensor}" => &["POST", "OPTIONS"],
+            "/api/v1/sessions" | "/api/v1/auth/login" | "/api/v1/auth/refresh" => &["POST"],
+            _ => &["GET"],
+        };
         real.extend(methods.iter().map(|method| format!("{method} {path} —")));
     }
     assert!(real.len() > 40, "{} routes were found; how they are written has changed", real.len());

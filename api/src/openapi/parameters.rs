@@ -169,6 +169,7 @@ fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static st
         "again" => (yes_or_no, "Whether executions that were already rerun are rerun again. Without it, they are left out."),
         "bodies" => (yes_or_no, "Whether each record includes its body, as `content`. A page may then hold fewer than `limit`."),
         "dry_run" => (yes_or_no, "Whether to check everything and do nothing."),
+        "all" => (yes_or_no, "Whether to list the sessions of everybody, which requires `tokens:read`."),
         "stream" if operation.id == RECORD_LIST => (text, "Only records of this stream, such as `execution/` and an id."),
         "kind" => (
             text,

@@ -4,7 +4,7 @@
 pub(super) const ALL: &[(&str, &str)] = &[
     ("actions", "Actions that can be run."),
     ("audit", "Who did what, and what was refused."),
-    ("auth", "Whether a caller may do something."),
+    ("auth", "Logins of programs, and whether a caller may do something."),
     ("clock", "The clock of the node."),
     ("counts", "Numbers of things in groups."),
     ("dead_letters", "Deliveries and executions that failed permanently."),
@@ -35,6 +35,7 @@ pub(super) const ALL: &[(&str, &str)] = &[
     ("roles", "Named sets of permissions."),
     ("rules", "Rules, and their verdicts on events."),
     ("sensors", "Sensors: the sources of events."),
+    ("sessions", "Logins that are in force."),
     ("status", "The state of the node in numbers."),
     ("timers", "Timers of schedules."),
     ("tokens", "Tokens of callers."),

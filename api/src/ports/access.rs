@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ensue_engine::access::rights::Rights;
 use ensue_engine::access::state;
 use ensue_engine::command::RequestKey;
-use ensue_engine::ids::{IdentityId, TokenId};
+use ensue_engine::ids::{IdentityId, InquiryId, SessionId, TokenId};
 use ensue_engine::record::{Actor, CredentialId};
 use ensue_engine::time::Timestamp;
 use tokio::sync::watch;
@@ -31,6 +31,13 @@ pub enum Credential {
         /// The SHA-256 of its secret.
         secret_sha256: [u8; 32],
     },
+    /// The cookie of a session, `<id>_<secret>`.
+    Session {
+        /// Its id.
+        id: SessionId,
+        /// The SHA-256 of its secret.
+        secret_sha256: [u8; 32],
+    },
     /// A signed token (JWT) in its compact form, which nobody has verified yet.
     Signed(Arc<str>),
 }
@@ -40,6 +47,9 @@ pub trait Access: Send + Sync {
     /// Returns the holder of a credential that is in force. Compares in constant time, and does the same work for an
     /// unknown id. Quick.
     fn admit(&self, credential: &Credential) -> Result<Arc<Holder>, NotAdmitted>;
+
+    /// Notes that a credential is used now. Quick.
+    fn note_use(&self, by: &CredentialId);
 
     /// Returns a value that changes when rights may have ended, before any later record is sent.
     fn revocations(&self) -> watch::Receiver<u64>;
@@ -66,6 +76,8 @@ pub enum NotAdmitted {
     Expired,
     /// The identity that holds it is disabled.
     Disabled,
+    /// The session has ended, or never was.
+    NoSession,
 }
 
 /// The holder of a credential.
@@ -81,6 +93,8 @@ pub struct Holder {
     pub roles: Vec<String>,
     /// What the credential allows.
     pub rights: Rights,
+    /// The only inquiry that it reaches.
+    pub only: Option<InquiryId>,
     /// When the credential expires.
     pub until: Option<Timestamp>,
 }

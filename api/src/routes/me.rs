@@ -7,6 +7,7 @@ use ensue_engine::access::rights::Rights;
 use ensue_engine::access::state::Access;
 use ensue_engine::access::state::held::Held;
 use ensue_engine::explain::Explain;
+use ensue_engine::record::CredentialId;
 use ensue_engine::time::Timestamp;
 use thiserror::Error;
 
@@ -19,6 +20,7 @@ use crate::problem::{Missing, Outcome, Problem};
 use crate::query::bad;
 use crate::respond;
 use crate::wire::me::{WireBy, WireCanI, WireMe, limits};
+use crate::wire::sessions::WireSession;
 
 /// An identity whose rights are asked for, but which is disabled.
 #[derive(Debug, Error, Explain)]
@@ -40,8 +42,17 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Returns who the caller is, and what it may do.
-pub(super) async fn me(known: Known, _: Call) -> Outcome {
-    respond::json(&WireMe::of(known.holder()))
+pub(super) async fn me(known: Known, call: Call) -> Outcome {
+    let ports = &call.api().ports;
+    let session = match known.holder().by {
+        CredentialId::Session(id) => ports
+            .access
+            .directory()
+            .session(&id)
+            .map(|session| WireSession::new((id, session), ports.sessions.seen(id), &*ports.access, Some(id))),
+        CredentialId::Token(_) => None,
+    };
+    respond::json(&WireMe::of(known.holder(), session))
 }
 
 /// Returns whether the caller has a permission, for all resources or for one.

@@ -9,6 +9,7 @@ use ensue_engine::time::Timestamp;
 use serde::Serialize;
 
 use crate::ports::Holder;
+use crate::wire::sessions::WireSession;
 
 /// The caller.
 #[wire(Serialize)]
@@ -20,22 +21,25 @@ pub(crate) struct WireMe {
     roles: Vec<String>,
     permissions: Vec<WirePermission>,
     by: WireCredential,
+    /// The session of the request, or null if it has none.
+    session: Option<WireSession>,
 }
 
 impl WireMe {
     /// Describes a caller to itself.
-    pub(crate) fn of(holder: &Holder) -> Self {
+    pub(crate) fn of(holder: &Holder, session: Option<WireSession>) -> Self {
         Self {
             id: holder.identity.as_ref().map(|(id, _)| *id),
             name: holder.name().to_owned(),
             roles: holder.roles.clone(),
             permissions: permissions(&holder.rights),
             by: WireCredential { kind: holder.by.kind(), id: holder.by.id(), name: holder.credential.clone(), until: holder.until },
+            session,
         }
     }
 }
 
-/// The credential of a request. Its `kind` is `token`.
+/// The credential of a request. Its `kind` is `token` or `session`.
 #[wire(Serialize)]
 pub(crate) struct WireCredential {
     kind: &'static str,

@@ -219,6 +219,7 @@ impl TestApi {
             tokens: node.clone(),
             people: node.clone(),
             refusals: node.clone(),
+            sessions: node.clone(),
             node: node.clone(),
             spans: None,
         }

@@ -18,7 +18,7 @@ use ensue_engine::catalog::{Catalog, Catalogs, Extra};
 use ensue_engine::command::{Ask, Bodies, Command, DedupeKey, Moment, NewToken, ObservedEvent, Refusal, Seen, SeenKeys, Settings};
 use ensue_engine::engine::Engine;
 use ensue_engine::health::state::Owed;
-use ensue_engine::ids::{AttemptId, EventId, Id, IdentityId, LogId, TokenId};
+use ensue_engine::ids::{AttemptId, EventId, Id, IdentityId, LogId, SessionId, TokenId};
 use ensue_engine::names::{KeyRef, SensorRef};
 use ensue_engine::ports::{Committed, OutputState, OutputStream, Secret, SubmitError};
 use ensue_engine::record::{Actor, Body, BodyHandle, CatalogRevision, Epoch, Head, Position, Record};
@@ -79,6 +79,8 @@ struct Core {
     ticks: u64,
     /// The values of keys, by their versions.
     key_values: BTreeMap<(KeyRef, u32), Arc<Secret>>,
+    /// The hashes of the cookies of sessions.
+    cookies: BTreeMap<SessionId, [u8; 32]>,
     /// The identities by their names.
     names: BTreeMap<String, IdentityId>,
 }
@@ -126,6 +128,7 @@ impl TestNode {
             projector: Projector::new(),
             ticks: 0,
             key_values: BTreeMap::new(),
+            cookies: BTreeMap::new(),
             names: BTreeMap::new(),
         };
         let node = Self {

@@ -1,10 +1,12 @@
 //! Decisions on commands about keys and tokens.
 
 use super::people::beyond;
-use crate::access::facts::{KeyRemoved, TokenAdded, TokenLimited, TokenRevoked, TokenRotated};
+use super::sessions::ends_of;
+use crate::access::facts::{KeyRemoved, SessionEnd, TokenAdded, TokenLimited, TokenRevoked, TokenRotated};
 use crate::access::permission::{BuiltInRole, Permission};
 use crate::access::scope::Scope;
 use crate::access::state::Token;
+use crate::access::state::held::Held;
 use crate::command::{Answer, Decision, NewToken, Refusal, RotatedToken};
 use crate::fact::{ByNoun, Fact};
 use crate::ids::{IdentityId, TokenId};
@@ -130,7 +132,10 @@ pub(crate) fn rotate_token(state: &State, actor: &Actor, rotated: &RotatedToken,
     if successor.identity.is_some() || successor.scopes.is_some() || successor.expires_at.is_some() {
         drafts.insert(1, draft(stream, actor, successor.into()));
     }
-    drafts.extend(expired.into_iter().map(|(id, _)| draft(StreamId::Token(*id), actor, TokenRevoked { id: *id }.into())));
+    for (id, _) in expired {
+        drafts.push(draft(StreamId::Token(*id), actor, TokenRevoked { id: *id }.into()));
+        drafts.extend(ends_of(state, actor, SessionEnd::CredentialGone, |session| session.credential == Some(*id)));
+    }
     done(drafts)
 }
 
@@ -140,7 +145,10 @@ pub(crate) fn revoke_token(state: &State, actor: &Actor, name: &str) -> Decision
         return Decision::Refused(Refusal::NoToken(name.to_owned()));
     }
     let of_name = state.access().tokens().filter(|(_, token)| token.name == name);
-    let drafts: Vec<Draft> = of_name.map(|(id, _)| draft(StreamId::Token(*id), actor, TokenRevoked { id: *id }.into())).collect();
+    let ids: Vec<TokenId> = of_name.map(|(id, _)| *id).collect();
+    let mut drafts: Vec<Draft> = ids.iter().map(|id| draft(StreamId::Token(*id), actor, TokenRevoked { id: *id }.into())).collect();
+    let is_gone = |token: TokenId| ids.contains(&token);
+    drafts.extend(ends_of(state, actor, SessionEnd::CredentialGone, |session| session.credential.is_some_and(is_gone)));
     unless_last_admin(state, name, drafts)
 }
 
@@ -166,12 +174,22 @@ pub(crate) fn draft(stream: StreamId, actor: &Actor, fact: Fact) -> Draft {
     Draft { stream, begins: None, actor: actor.clone(), cause: None, trace: None, fact, body: None }
 }
 
+/// Returns what an actor may do at a time; `None` if it has no credential that is in force.
+pub(super) fn held_of(state: &State, actor: &Actor, now: Timestamp) -> Option<Held> {
+    match actor {
+        Actor::Identity { by: CredentialId::Session(session), .. } => state.access().held_in_session(session, now).ok(),
+        _ => token_of(state, actor).and_then(|token| state.access().held(&token, now).ok()),
+    }
+}
+
 /// Returns the token of an actor, if it has one. A token that was replaced has the name of its successor, so that the
 /// API decides which of them may replace itself.
 pub(crate) fn token_of(state: &State, actor: &Actor) -> Option<TokenId> {
     match actor {
         Actor::Token(name) => state.access().token_named(name).map(|(id, _)| id),
         Actor::Identity { by: CredentialId::Token(token), .. } => Some(*token),
-        Actor::Engine | Actor::Operator | Actor::Sensor(_) | Actor::Worker(_) => None,
+        Actor::Identity { by: CredentialId::Session(_), .. } | Actor::Engine | Actor::Operator | Actor::Sensor(_) | Actor::Worker(_) => {
+            None
+        }
     }
 }

@@ -1,10 +1,10 @@
-//! Facts about keys, tokens, identities, roles and grants.
+//! Facts about keys, tokens, identities, roles, grants and sessions.
 
 use serde::{Deserialize, Serialize};
 
 use super::limit::Limit;
 use super::subject::Subject;
-use crate::ids::{GrantId, IdentityId, TokenId};
+use crate::ids::{GrantId, IdentityId, InquiryId, SessionId, TokenId};
 use crate::names::{GroupName, IssuerName, KeyRef, Names, RoleName};
 use crate::time::Timestamp;
 
@@ -200,4 +200,57 @@ pub struct GrantAdded {
 pub struct GrantRemoved {
     /// The grant.
     pub id: GrantId,
+}
+
+/// Somebody has logged in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionOpened {
+    /// Its id.
+    pub id: SessionId,
+    /// The identity that logged in; none if no identity holds the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentityId>,
+    /// How: `token`, `password`, `link`, `device`, or `oidc/<issuer>`.
+    pub way: String,
+    /// The token whose rights it has; those of the identity, if it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<TokenId>,
+    /// The only inquiry that it can see and answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<InquiryId>,
+    /// When it ends at the latest.
+    pub until: Timestamp,
+}
+
+/// A session has ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionEnded {
+    /// The session.
+    pub id: SessionId,
+    /// Why it ended.
+    pub reason: SessionEnd,
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Names)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionEnd {
+    /// Its holder logged out.
+    Logout,
+    /// Another session, or an administrator, ended it.
+    EndedBy,
+    /// It was not used for too long.
+    Idle,
+    /// Its time was over.
+    Expired,
+    /// A refresh token was used a second time.
+    Reuse,
+    /// The password was changed.
+    PasswordChanged,
+    /// The identity was disabled.
+    IdentityDisabled,
+    /// Its token or its identity no longer exists.
+    CredentialGone,
 }

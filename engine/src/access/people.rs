@@ -2,10 +2,11 @@
 //!
 //! Nobody passes on what they may not do themselves, and somebody can always change access.
 
-use super::decide::{TO_ANSWER, done, draft, held_by, token_of, unless_last_admin};
+use super::decide::{TO_ANSWER, done, draft, held_by, held_of, unless_last_admin};
+use super::sessions::ends_of;
 use crate::access::facts::{
     GrantAdded, GrantRemoved, IdentityAdded, IdentityDisabled, IdentityEnabled, IdentityErased, IdentityGroupsSet, IdentityKind,
-    RoleRemoved, RoleSet, TokenRevoked,
+    RoleRemoved, RoleSet, SessionEnd, TokenRevoked,
 };
 use crate::access::permission::{BuiltInRole, Permission};
 use crate::access::scope::Scope;
@@ -98,10 +99,14 @@ pub(crate) fn set_standing(state: &State, actor: &Actor, id: IdentityId, standin
         Standing::Disabled => IdentityDisabled { id }.into(),
         Standing::Enabled => IdentityEnabled { id }.into(),
     };
-    unless_last_admin(state, &id.to_string(), vec![draft(StreamId::Identity(id), actor, fact)])
+    let mut drafts = vec![draft(StreamId::Identity(id), actor, fact)];
+    if standing == Standing::Disabled {
+        drafts.extend(ends_of(state, actor, SessionEnd::IdentityDisabled, |session| session.identity == Some(id)));
+    }
+    unless_last_admin(state, &id.to_string(), drafts)
 }
 
-/// Erases an identity, with its tokens and the grants to it.
+/// Erases an identity, with its tokens, its sessions and the grants to it.
 pub(crate) fn erase_identity(state: &State, actor: &Actor, id: IdentityId) -> Decision {
     let access = state.access();
     if access.identity(&id).is_none() {
@@ -112,6 +117,7 @@ pub(crate) fn erase_identity(state: &State, actor: &Actor, id: IdentityId) -> De
     let grants = access.grants().filter(|(_, grant)| grant.subject == Subject::Identity(id));
     let grants = grants.map(|(grant, _)| draft(StreamId::Grant(*grant), actor, GrantRemoved { id: *grant }.into()));
     let mut drafts: Vec<Draft> = tokens.chain(grants).collect();
+    drafts.extend(ends_of(state, actor, SessionEnd::CredentialGone, |session| session.identity == Some(id)));
     drafts.push(draft(StreamId::Identity(id), actor, IdentityErased { id }.into()));
     unless_last_admin(state, &id.to_string(), drafts)
 }
@@ -204,8 +210,7 @@ pub(crate) fn beyond(state: &State, actor: &Actor, scopes: &[Scope], now: Timest
     if *actor == Actor::Operator {
         return None;
     }
-    let held = token_of(state, actor).and_then(|token| state.access().held(&token, now).ok());
-    let missing = match held {
+    let missing = match held_of(state, actor, now) {
         Some(held) => held.rights.first_beyond(scopes)?,
         None => scopes.first()?,
     };

@@ -1,4 +1,5 @@
-//! The state of access: the current version of each key, the valid tokens, the identities, and what they were granted.
+//! The state of access: the current version of each key, the valid tokens, the identities, what they were granted, and
+//! the open sessions.
 
 pub mod held;
 
@@ -9,7 +10,7 @@ use crate::access::keys::state::{KeyVersions, Keys};
 use crate::access::limit::Limit;
 use crate::access::subject::Subject;
 use crate::fact::{AccessFact, KeyFact};
-use crate::ids::{GrantId, IdentityId, TokenId};
+use crate::ids::{GrantId, IdentityId, InquiryId, SessionId, TokenId};
 use crate::names::{GroupName, IssuerName, KeyRef, RoleName};
 use crate::table::{Table, undone_together};
 use crate::time::Timestamp;
@@ -19,7 +20,7 @@ pub const ADMIN: &str = "admin";
 
 const DAY_MILLIS: u64 = 24 * 60 * 60 * 1_000;
 
-/// The current keys, tokens, identities, roles and grants.
+/// The current keys, tokens, identities, roles, grants and sessions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Access {
     keys: Keys,
@@ -29,9 +30,10 @@ pub struct Access {
     grants: Table<GrantId, Grant>,
     /// The identities that each issuer added on the last day on which it added one.
     added_by: Table<IssuerName, AddedInADay>,
+    sessions: Table<SessionId, Session>,
 }
 
-undone_together!(pub Access { keys, tokens, identities, roles, grants, added_by });
+undone_together!(pub Access { keys, tokens, identities, roles, grants, added_by, sessions });
 
 /// How many identities an issuer added in one day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +124,28 @@ pub struct Grant {
     pub until: Option<Timestamp>,
 }
 
+/// An open session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// The identity that logged in; `None` if no identity holds the token.
+    pub identity: Option<IdentityId>,
+    /// How it logged in.
+    pub way: String,
+    /// The token whose rights the session has; those of the identity, if it is `None`.
+    pub credential: Option<TokenId>,
+    /// The only inquiry that it can see and answer.
+    pub only: Option<InquiryId>,
+    /// When it ends at the latest.
+    pub until: Timestamp,
+}
+
+impl Session {
+    /// Returns true if the session belongs to the same identity; without one, to the same token.
+    pub fn is_of(&self, identity: Option<IdentityId>, credential: Option<TokenId>) -> bool {
+        if identity.is_some() { self.identity == identity } else { self.identity.is_none() && self.credential == credential }
+    }
+}
+
 /// The numbers of rows, which have limits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
@@ -129,6 +153,7 @@ pub(crate) struct Sizes {
     pub(crate) identities: usize,
     pub(crate) roles: usize,
     pub(crate) grants: usize,
+    pub(crate) sessions: usize,
 }
 
 impl Access {
@@ -204,9 +229,25 @@ impl Access {
         self.added_by.insert(issuer.clone(), AddedInADay { day, count });
     }
 
+    /// Returns the open sessions, including those that ended by their time.
+    pub fn sessions(&self) -> impl Iterator<Item = (&SessionId, &Session)> {
+        self.sessions.iter()
+    }
+
+    /// Returns a session that is open.
+    pub fn session(&self, id: &SessionId) -> Option<&Session> {
+        self.sessions.get(id)
+    }
+
     /// Returns how many rows the tables have.
     pub(crate) fn sizes(&self) -> Sizes {
-        Sizes { tokens: self.tokens.len(), identities: self.identities.len(), roles: self.roles.len(), grants: self.grants.len() }
+        Sizes {
+            tokens: self.tokens.len(),
+            identities: self.identities.len(),
+            roles: self.roles.len(),
+            grants: self.grants.len(),
+            sessions: self.sessions.len(),
+        }
     }
 
     /// Folds a fact.
@@ -258,6 +299,12 @@ impl Access {
                 self.grants.insert(fact.id, grant);
             }
             AccessFact::GrantRemoved(fact) => self.grants.remove(&fact.id),
+            AccessFact::SessionOpened(fact) => {
+                let (way, until) = (fact.way.clone(), fact.until);
+                let session = Session { identity: fact.identity, way, credential: fact.credential, only: fact.only, until };
+                self.sessions.insert(fact.id, session);
+            }
+            AccessFact::SessionEnded(fact) => self.sessions.remove(&fact.id),
         }
     }
 

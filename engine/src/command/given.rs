@@ -11,7 +11,7 @@ use crate::command::SignedBody;
 use crate::events::facts::DeliveredWith;
 use crate::executions::facts::{Failure, GivenEvent};
 use crate::executions::labels::Labels;
-use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId, GrantId, Id, IdentityId, InquiryId, TokenId};
+use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId, GrantId, Id, IdentityId, InquiryId, SessionId, TokenId};
 use crate::locks::facts::Claim;
 use crate::names::{ActionRef, GroupName, IssuerName, KeyRef, PackName, RoleName, RuleRef, SensorRef, TriggerRef, VarName};
 use crate::record::{Actor, Body, CatalogRevision, Cause, Digest, Position};
@@ -103,6 +103,25 @@ pub struct RotatedToken {
     pub successor: TokenId,
     /// Until when the old token stays valid.
     pub until: Timestamp,
+}
+
+/// A session to open.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// Its id.
+    pub id: SessionId,
+    /// The identity that logged in; ignored if there is a token.
+    pub identity: Option<IdentityId>,
+    /// How it logged in.
+    pub way: String,
+    /// The token whose rights it has.
+    pub credential: Option<TokenId>,
+    /// The only inquiry that it can see and answer.
+    pub only: Option<InquiryId>,
+    /// When it ends at the latest.
+    pub until: Timestamp,
+    /// The session that ends if the identity has too many: the one that was not used for the longest time.
+    pub in_place_of: Option<SessionId>,
 }
 
 /// A grant to add.

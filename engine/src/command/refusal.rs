@@ -331,6 +331,10 @@ pub enum Refusal {
     #[error("this would pass on `{0}`, which you may not do yourself")]
     #[explain(slug = "beyond-own-rights", fault = Forbidden, hint = "ask somebody who may do it, or leave it out; `ensue whoami` shows what you may do")]
     BeyondOwnRights(String),
+    /// The credential is no longer valid.
+    #[error("the credential is no longer valid")]
+    #[explain(slug = "token-invalid", fault = Unauthenticated, hint = "log in again, or ask an administrator for a new token")]
+    CredentialGone,
     /// A table is full.
     #[error("there are already {max} {what}, which is the limit")]
     #[explain(slug = "limit-reached", hint = "remove those that nobody needs")]

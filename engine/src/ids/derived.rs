@@ -29,6 +29,7 @@ impl Id {
             StreamId::Token(id) => id.0,
             StreamId::Identity(id) => id.0,
             StreamId::Grant(id) => id.0,
+            StreamId::Session(id) => id.0,
             StreamId::Pack(_)
             | StreamId::Rule(_)
             | StreamId::Sensor(_)

@@ -1,6 +1,6 @@
 //! Streams: the things that records belong to.
 
-use crate::ids::{EnforcementId, EventId, ExecutionId, GrantId, IdentityId, LogId, TokenId};
+use crate::ids::{EnforcementId, EventId, ExecutionId, GrantId, IdentityId, LogId, SessionId, TokenId};
 use crate::names::{KeyRef, PackName, RoleName, RuleRef, SensorRef, VarName};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
@@ -34,6 +34,8 @@ pub enum StreamId {
     Role(RoleName),
     /// A grant of a role.
     Grant(GrantId),
+    /// A session: that it is open, never its secret.
+    Session(SessionId),
     /// The log itself: its nodes, its clock, its parked reactions.
     Log(LogId),
 }
@@ -53,6 +55,7 @@ impl fmt::Display for StreamId {
             Self::Identity(id) => write!(f, "identity/{id}"),
             Self::Role(name) => write!(f, "role/{name}"),
             Self::Grant(id) => write!(f, "grant/{id}"),
+            Self::Session(id) => write!(f, "session/{id}"),
             Self::Log(id) => write!(f, "log/{id}"),
         }
     }
@@ -90,6 +93,7 @@ impl FromStr for StreamId {
             "identity" => name.parse().map(Self::Identity),
             "role" => name.parse().map(Self::Role).map_err(|e| e.to_string()),
             "grant" => name.parse().map(Self::Grant),
+            "session" => name.parse().map(Self::Session),
             "log" => name.parse().map(Self::Log),
             _ => Err(unknown()),
         }

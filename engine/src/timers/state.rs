@@ -308,6 +308,7 @@ fn owner_of(stream: &StreamId) -> Option<TimerOwner> {
         | StreamId::Identity(_)
         | StreamId::Role(_)
         | StreamId::Grant(_)
+        | StreamId::Session(_)
         | StreamId::Log(_) => None,
     }
 }

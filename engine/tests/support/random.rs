@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_engine::access::audit::facts::{AccessDenied, ExportMade, LoginRefused};
-use ensue_engine::access::facts::IdentityKind;
+use ensue_engine::access::facts::{IdentityKind, SessionEnd};
 use ensue_engine::access::keys::MasterKeyId;
 use ensue_engine::access::permission::Permission;
 use ensue_engine::access::state::Standing;
 use ensue_engine::access::subject::Subject;
 use ensue_engine::catalog::{Backoff, Does, Excess, Jitter, LockConflict, Mode, OnExpire, OnLost, Retry, Since, Wait};
 use ensue_engine::command::{
-    Admission, AdmittedIdentity, Ask, Command, Conflict, Denied, IssuerGroups, KeyRotation, NewGrant, NewToken, PackChange,
+    Admission, AdmittedIdentity, Ask, Command, Conflict, Denied, IssuerGroups, KeyRotation, NewGrant, NewSession, NewToken, PackChange,
     RefusedDelivery, RefusedLogin, ReportOutcome, RetriedDelivery, RotatedToken, Said, Settings,
 };
 use ensue_engine::events::facts::DeliveredWith;
@@ -20,7 +20,7 @@ use ensue_engine::events::internal::InternalTrigger;
 use ensue_engine::executions::facts::{Evidence, FailureKind, Pace, Settlement};
 use ensue_engine::executions::state::{Attempt, Phase};
 use ensue_engine::fact::Fact;
-use ensue_engine::ids::{EventId, ExecutionId, GrantId, Id, IdentityId, Role, TokenId};
+use ensue_engine::ids::{EventId, ExecutionId, GrantId, Id, IdentityId, Role, SessionId, TokenId};
 use ensue_engine::names::{RoleName, WorkerQueueName};
 use ensue_engine::record::{Actor, Body, Digest, Position, Record, StreamId};
 use ensue_engine::rules::react::DEPTH_MAX;
@@ -424,7 +424,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => (1..9u64).prop_map(Step::NoteAudit),
         3 => (0..3u8, roles).prop_map(|(name, roles)| Step::AddToken(name, roles)),
         4 => (0..3u8).prop_map(Step::RevokeToken),
-        18 => (proptest::sample::select(AccessStep::ALL), 0..2u8).prop_map(|(step, number)| Step::Access(step, number)),
+        22 => (proptest::sample::select(AccessStep::ALL), 0..2u8).prop_map(|(step, number)| Step::Access(step, number)),
         1 => (0..4u32).prop_map(Step::Start),
         3 => proptest::sample::select(&[1, 2_000, ERROR_SUMMARY_MILLIS, 24 * 60 * 60 * 1000][..]).prop_map(Step::Wait),
         2 => proptest::sample::select(&[CatalogsHealth::Whole, CatalogsHealth::Whole, CatalogsHealth::Broken][..]).prop_map(Step::Catalogs),
@@ -450,6 +450,8 @@ pub(crate) enum AccessStep {
     RemoveGrant,
     LimitToken,
     RotateToken,
+    OpenSession,
+    EndSession,
 }
 
 impl AccessStep {
@@ -471,11 +473,16 @@ impl AccessStep {
         Self::Enable,
         Self::Erase,
         Self::SetRole,
+        Self::SetRole,
+        Self::RemoveRole,
         Self::RemoveRole,
         Self::AddGrant,
         Self::RemoveGrant,
         Self::LimitToken,
         Self::RotateToken,
+        Self::OpenSession,
+        Self::OpenSession,
+        Self::EndSession,
     ];
 }
 
@@ -488,7 +495,18 @@ impl World {
         let standing = |now| access.identities().find(|(_, identity)| identity.standing == now).map_or(known, |(id, _)| *id);
         let role: RoleName = "restarter".parse().unwrap();
         let named = NewToken::with_roles(TokenId(fresh), number.to_string(), vec!["viewer".into()]);
+        let session = access.sessions().last().map_or(SessionId(fresh), |(id, _)| *id);
         let ask = match step {
+            AccessStep::OpenSession => Ask::OpenSession(NewSession {
+                id: SessionId(fresh),
+                identity: Some(standing(Standing::Enabled)),
+                way: "password".into(),
+                credential: access.tokens().next().map(|(id, _)| *id).filter(|_| number == 0),
+                only: None,
+                until: NOON.plus_millis(4_000_000_000),
+                in_place_of: None,
+            }),
+            AccessStep::EndSession => Ask::EndSessions { sessions: vec![session], reason: SessionEnd::Logout },
             AccessStep::AddIdentity => Ask::AddIdentity { id: IdentityId(fresh), kind: IdentityKind::Person, groups: Vec::new() },
             AccessStep::Admit => Ask::AdmitIdentity(AdmittedIdentity {
                 id: IdentityId(fresh),

@@ -98,6 +98,11 @@ impl Key {
         Ok(Self { id: text(node, "kid")?, algorithm, public })
     }
 
+    /// Creates the key of the node itself, from a public key of Ed25519.
+    pub(crate) fn ed25519(id: String, public: Vec<u8>) -> Self {
+        Self { id: Some(id), algorithm: Some(Algorithm::EdDsa), public: Public::Ed25519(public) }
+    }
+
     /// Returns the key's id, if it has one.
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()

@@ -25,12 +25,15 @@ use crate::seat::lead::Leading;
 use crate::seat::stores::Stores;
 use crate::seat::work::Working;
 use crate::sequencer::SequencerHandle;
+use crate::sessions::NodeSessions;
 use crate::start_error::{StartError, machine};
 
 /// The running server of the API.
 pub(super) struct Serving {
     /// The address that it listens on.
     pub(super) address: SocketAddr,
+    /// The sessions, whose access tokens name that address.
+    pub(super) sessions: Arc<NodeSessions>,
     /// The signal that stops it.
     pub(super) stop: oneshot::Sender<()>,
     /// The task that finishes when it ends.
@@ -52,8 +55,14 @@ impl Serving {
         let listener =
             tokio::net::TcpListener::bind(config.listen).await.map_err(|why| machine(&format!("listening on {}", config.listen), &why))?;
         let address = listener.local_addr().map_err(|why| machine("listening", &why))?;
-        let ports = ports(seat, edges, handle, about(config, seat, (handle, is_stopping, around)));
         let base_url = config.url_at(address);
+        let sessions = Arc::new(NodeSessions {
+            table: seat.0.tokens.clone(),
+            sequencer: Arc::new(handle.clone()),
+            clock: around.clock.clone(),
+            issuer: base_url.clone(),
+        });
+        let ports = ports(seat, (edges, &sessions), handle, about(config, seat, (handle, is_stopping, around)));
         let settings = ApiSettings {
             hosts: Hosts::of(&base_url, config.hosts.iter().cloned()),
             addresses: Addresses::trusting(config.trusted_proxies.clone(), config.proxy_header),
@@ -78,11 +87,16 @@ impl Serving {
             None => server,
         };
         let ended = tokio::spawn(server.serve(listener, async move { drop(stopped.await) }));
-        Ok(Self { address, stop, ended })
+        Ok(Self { address, sessions, stop, ended })
     }
 }
 
-fn ports((stores, following, working, _): Seat<'_>, edges: &Edges, handle: &SequencerHandle, about: AboutNode) -> Ports {
+fn ports(
+    (stores, following, working, _): Seat<'_>,
+    (edges, sessions): (&Edges, &Arc<NodeSessions>),
+    handle: &SequencerHandle,
+    about: AboutNode,
+) -> Ports {
     let Stores { catalogs, readers, .. } = stores;
     Ports {
         submit: Arc::new(handle.clone()),
@@ -103,6 +117,7 @@ fn ports((stores, following, working, _): Seat<'_>, edges: &Edges, handle: &Sequ
         tokens: edges.tokens.clone(),
         people: edges.people.clone(),
         refusals: edges.refusals.clone(),
+        sessions: sessions.clone(),
         node: Arc::new(about),
         spans: following.telemetry.spans(),
     }

@@ -1,4 +1,5 @@
-//! Periodic work of a running node: the clock, the outside head, and the values of keys whose overlap ended.
+//! Periodic work of a running node: the clock, the outside head, the values of keys whose overlap ended, and the
+//! sessions whose time is over.
 //!
 //! The effects of each step are described where the step is recorded.
 
@@ -13,18 +14,21 @@ use crate::keys::KeyRing;
 use crate::outside::OutsideWriter;
 use crate::refusals::NodeRefusals;
 use crate::sequencer::SequencerHandle;
+use crate::sessions::NodeSessions;
 
 /// The time between two looks at the values of keys whose overlap has ended, in seconds.
 const KEYS_SECONDS: u64 = 60;
 
+/// The time between two looks at the sessions whose time is over, in seconds.
+const SESSIONS_SECONDS: u64 = 30;
+
 /// Once a second, moves the clock closer to the wall clock, flushes the outside head and records due sums. Once a minute, destroys
-/// the values of keys whose overlap has ended.
+/// the values of keys whose overlap has ended. Every half a minute, ends the sessions whose time is over.
 pub(super) async fn tick(
     clock: Arc<dyn Clock>,
     handle: SequencerHandle,
     outside: OutsideWriter,
-    keys: Arc<KeyRing>,
-    refusals: Arc<NodeRefusals>,
+    (keys, sessions, refusals): (Arc<KeyRing>, Arc<NodeSessions>, Arc<NodeRefusals>),
 ) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -32,14 +36,18 @@ pub(super) async fn tick(
         seconds.tick().await;
         note_clock_step(&*clock, &handle);
         refusals.tick();
-        let (outside, keys, now) = (outside.clone(), keys.clone(), clock.now());
+        let (outside, keys, sessions, now) = (outside.clone(), keys.clone(), sessions.clone(), clock.now());
         // After a step of the clock, overlaps end only once it is known that the clock is right.
         let is_due = second % KEYS_SECONDS == KEYS_SECONDS - 1 && handle.gauges().held(now).is_none();
+        let are_swept = second % SESSIONS_SECONDS == SESSIONS_SECONDS - 1 && handle.gauges().held(now).is_none();
         // Both may wait for the disk.
         let work = move || {
             outside.flush();
             if is_due {
                 keys.destroy_ended(now);
+            }
+            if are_swept && let Err(declined) = sessions.sweep() {
+                tracing::warn!(why = %declined.why, "the sessions cannot be looked through; the node tries again");
             }
         };
         let _ = tokio::task::spawn_blocking(work).await;

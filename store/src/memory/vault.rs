@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ensue_engine::access::keys::MasterKeyId;
 use ensue_engine::ids::{IdentityId, LogId, TokenId};
 use ensue_engine::names::KeyRef;
-use ensue_engine::ports::{Secret, Vault, VaultError};
+use ensue_engine::ports::{SealedKind, Secret, Vault, VaultError};
 
 use crate::master_key::{MasterKey, MasterKeys};
 use crate::vault::{Place, Purpose, REWRAPPED_AT_ONCE, Rotation, SealedVault, Sealer, Step, named_key, token_hash};
@@ -46,7 +46,7 @@ impl Vault for MemoryVault {
     fn key_versions(&self) -> Result<Vec<(KeyRef, u32)>, VaultError> {
         let versions = |purpose: &Purpose| match purpose {
             Purpose::Key(key, version) => Some((key.clone(), *version)),
-            Purpose::Token(_) | Purpose::Profile(_) => None,
+            Purpose::Token(_) | Purpose::Profile(_) | Purpose::Sealed(..) => None,
         };
         Ok(self.envelopes().keys().filter_map(versions).collect())
     }
@@ -69,7 +69,7 @@ impl Vault for MemoryVault {
         for (purpose, envelope) in self.envelopes().iter() {
             match purpose {
                 Purpose::Token(token) => tokens.push((*token, token_hash(&self.sealer, *token, envelope)?)),
-                Purpose::Key(..) | Purpose::Profile(_) => {}
+                Purpose::Key(..) | Purpose::Profile(_) | Purpose::Sealed(..) => {}
             }
         }
         Ok(tokens)
@@ -93,7 +93,7 @@ impl Vault for MemoryVault {
         for (purpose, envelope) in self.envelopes().iter() {
             match purpose {
                 Purpose::Profile(identity) => profiles.push((*identity, self.sealer.open(purpose, envelope)?)),
-                Purpose::Key(..) | Purpose::Token(_) => {}
+                Purpose::Key(..) | Purpose::Token(_) | Purpose::Sealed(..) => {}
             }
         }
         Ok(profiles)
@@ -101,6 +101,27 @@ impl Vault for MemoryVault {
 
     fn destroy_profile(&self, identity: IdentityId) -> Result<(), VaultError> {
         self.envelopes().remove(&Purpose::Profile(identity));
+        Ok(())
+    }
+
+    fn put_all(&self, kind: SealedKind, values: &[(String, Secret)]) -> Result<(), VaultError> {
+        let seal = |(name, value): &(String, Secret)| {
+            let purpose = Purpose::Sealed(kind, name.clone());
+            self.sealer.seal(&purpose, value.reveal()).map(|sealed| (purpose, sealed))
+        };
+        let sealed = values.iter().map(seal).collect::<Result<Vec<_>, _>>()?;
+        self.envelopes().extend(sealed);
+        Ok(())
+    }
+
+    fn list(&self, kind: SealedKind) -> Result<Vec<(String, Secret)>, VaultError> {
+        let envelopes = self.envelopes();
+        let of_kind = envelopes.iter().filter(|(purpose, _)| matches!(purpose, Purpose::Sealed(of, _) if *of == kind));
+        of_kind.map(|(purpose, envelope)| Ok((purpose.name(), self.sealer.open(purpose, envelope)?))).collect()
+    }
+
+    fn destroy(&self, kind: SealedKind, name: &str) -> Result<(), VaultError> {
+        self.envelopes().remove(&Purpose::Sealed(kind, name.to_owned()));
         Ok(())
     }
 }

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use ensue_engine::ids::{EnforcementId, EventId, ExecutionId, GrantId, Id, IdentityId, LogId, TokenId};
+use ensue_engine::ids::{EnforcementId, EventId, ExecutionId, GrantId, Id, IdentityId, LogId, SessionId, TokenId};
 use ensue_engine::record::{Body, Chain, Digest, Encoding, Epoch, Position, Record, Revision, StreamId};
 use rusqlite::types::ValueRef;
 use rusqlite::{Row, Statement, params};
@@ -252,6 +252,7 @@ pub(super) fn stream_bytes(stream: &StreamId) -> Vec<u8> {
         StreamId::Identity(id) => (11, id.0.as_bytes()),
         StreamId::Role(name) => (12, name.as_str().as_bytes()),
         StreamId::Grant(id) => (13, id.0.as_bytes()),
+        StreamId::Session(id) => (14, id.0.as_bytes()),
     };
     let mut bytes = Vec::with_capacity(1 + name.len());
     bytes.push(noun);
@@ -277,6 +278,7 @@ fn stream_of(bytes: &[u8]) -> Result<StreamId, String> {
         11 => id().map(|id| StreamId::Identity(IdentityId(id))),
         12 => name()?.parse().map(StreamId::Role).map_err(|error| format!("{error}")),
         13 => id().map(|id| StreamId::Grant(GrantId(id))),
+        14 => id().map(|id| StreamId::Session(SessionId(id))),
         other => Err(format!("unknown noun {other} in its stream; a newer release wrote it")),
     }
 }

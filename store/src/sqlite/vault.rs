@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ensue_engine::access::keys::MasterKeyId;
 use ensue_engine::ids::{IdentityId, LogId, TokenId};
 use ensue_engine::names::KeyRef;
-use ensue_engine::ports::{Secret, Vault, VaultError};
+use ensue_engine::ports::{SealedKind, Secret, Vault, VaultError};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{OpenError, PageSize, Place, Schema, open_to_write};
@@ -54,6 +54,10 @@ impl SqliteVault {
         // Sealed under the lock, so that no value is sealed under the master key before while a rotation begins.
         let connection = self.connection();
         let sealed = self.sealer.seal(purpose, value)?;
+        self.insert(&connection, purpose, &sealed)
+    }
+
+    fn insert(&self, connection: &Connection, purpose: &Purpose, sealed: &[u8]) -> Result<(), VaultError> {
         connection
             .execute(
                 "INSERT INTO secrets (log, purpose, name, version, sealed) VALUES (?1, ?2, ?3, ?4, ?5) \
@@ -64,7 +68,7 @@ impl SqliteVault {
             .map_err(|error| self.failed(&error))
     }
 
-    fn destroy(&self, purpose: &Purpose) -> Result<(), VaultError> {
+    fn destroy_of(&self, purpose: &Purpose) -> Result<(), VaultError> {
         self.connection()
             .execute(
                 "DELETE FROM secrets WHERE log = ?1 AND purpose = ?2 AND name = ?3 AND version = ?4",
@@ -76,7 +80,7 @@ impl SqliteVault {
 
     /// Lists the envelopes of one purpose. A row that this release would not write is an error and is not
     /// skipped.
-    fn list(&self, purpose: &str) -> Result<Vec<(Purpose, Vec<u8>)>, VaultError> {
+    fn list_of(&self, purpose: &str) -> Result<Vec<(Purpose, Vec<u8>)>, VaultError> {
         let connection = self.connection();
         let rows = || -> rusqlite::Result<Vec<(String, i64, Vec<u8>)>> {
             connection
@@ -140,17 +144,17 @@ impl Vault for SqliteVault {
 
     fn key_versions(&self) -> Result<Vec<(KeyRef, u32)>, VaultError> {
         let mut versions = Vec::new();
-        for (purpose, _) in self.list("key")? {
+        for (purpose, _) in self.list_of("key")? {
             match purpose {
                 Purpose::Key(key, version) => versions.push((key, version)),
-                Purpose::Token(_) | Purpose::Profile(_) => {}
+                Purpose::Token(_) | Purpose::Profile(_) | Purpose::Sealed(..) => {}
             }
         }
         Ok(versions)
     }
 
     fn destroy_key(&self, key: &KeyRef, version: u32) -> Result<(), VaultError> {
-        self.destroy(&Purpose::Key(key.clone(), version))
+        self.destroy_of(&Purpose::Key(key.clone(), version))
     }
 
     fn put_token(&self, token: TokenId, hash: [u8; 32]) -> Result<(), VaultError> {
@@ -159,17 +163,17 @@ impl Vault for SqliteVault {
 
     fn tokens(&self) -> Result<Vec<(TokenId, [u8; 32])>, VaultError> {
         let mut tokens = Vec::new();
-        for (purpose, sealed) in self.list("token")? {
+        for (purpose, sealed) in self.list_of("token")? {
             match purpose {
                 Purpose::Token(token) => tokens.push((token, token_hash(&self.sealer, token, &sealed)?)),
-                Purpose::Key(..) | Purpose::Profile(_) => {}
+                Purpose::Key(..) | Purpose::Profile(_) | Purpose::Sealed(..) => {}
             }
         }
         Ok(tokens)
     }
 
     fn destroy_token(&self, token: TokenId) -> Result<(), VaultError> {
-        self.destroy(&Purpose::Token(token))
+        self.destroy_of(&Purpose::Token(token))
     }
 
     fn put_profile(&self, identity: IdentityId, profile: &Secret) -> Result<(), VaultError> {
@@ -178,17 +182,37 @@ impl Vault for SqliteVault {
 
     fn profiles(&self) -> Result<Vec<(IdentityId, Secret)>, VaultError> {
         let mut profiles = Vec::new();
-        for (purpose, sealed) in self.list("profile")? {
+        for (purpose, sealed) in self.list_of("profile")? {
             match purpose {
                 Purpose::Profile(identity) => profiles.push((identity, self.sealer.open(&purpose, &sealed)?)),
-                Purpose::Key(..) | Purpose::Token(_) => {}
+                Purpose::Key(..) | Purpose::Token(_) | Purpose::Sealed(..) => {}
             }
         }
         Ok(profiles)
     }
 
     fn destroy_profile(&self, identity: IdentityId) -> Result<(), VaultError> {
-        self.destroy(&Purpose::Profile(identity))
+        self.destroy_of(&Purpose::Profile(identity))
+    }
+
+    fn put_all(&self, kind: SealedKind, values: &[(String, Secret)]) -> Result<(), VaultError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction().map_err(|error| self.failed(&error))?;
+        for (name, value) in values {
+            let purpose = Purpose::Sealed(kind, name.clone());
+            let sealed = self.sealer.seal(&purpose, value.reveal())?;
+            self.insert(&transaction, &purpose, &sealed)?;
+        }
+        transaction.commit().map_err(|error| self.failed(&error))
+    }
+
+    fn list(&self, kind: SealedKind) -> Result<Vec<(String, Secret)>, VaultError> {
+        let open = |(purpose, sealed): (Purpose, Vec<u8>)| Ok((purpose.name(), self.sealer.open(&purpose, &sealed)?));
+        self.list_of(kind.as_str())?.into_iter().map(open).collect()
+    }
+
+    fn destroy(&self, kind: SealedKind, name: &str) -> Result<(), VaultError> {
+        self.destroy_of(&Purpose::Sealed(kind, name.to_owned()))
     }
 }
 

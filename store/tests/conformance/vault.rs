@@ -2,7 +2,7 @@
 
 use ensue_engine::ids::{Id, LogId, TokenId};
 use ensue_engine::names::KeyRef;
-use ensue_engine::ports::Secret;
+use ensue_engine::ports::{SealedKind, Secret, Vault};
 
 use super::crash_disk::{disk_of_this_test, place};
 use ensue_store::master_key::{KEY_BYTES, MasterKey};
@@ -50,6 +50,7 @@ on_every_vault! {
     oversized_value_is_rejected_and_nothing_stored
     rotation_seals_every_value_under_the_next_master_key
     value_stored_during_a_rotation_is_sealed_under_the_next_master_key
+    values_of_the_ways_in_are_stored_together_and_listed_by_kind
 }
 
 fn master() -> MasterKey {
@@ -357,4 +358,21 @@ mod only_on_sqlite {
         edit(&folder, "UPDATE secrets SET name = 'Not A Ref'");
         assert!(matches!(vault.key_versions(), Err(VaultError::Integrity(_))));
     }
+}
+
+fn values_of_the_ways_in_are_stored_together_and_listed_by_kind(vault: &dyn Vault) {
+    let listed = |kind| -> Vec<(String, Vec<u8>)> {
+        vault.list(kind).unwrap().into_iter().map(|(name, value)| (name, value.reveal().to_vec())).collect()
+    };
+    vault.put_all(SealedKind::Session, &[("a".to_owned(), secret("1")), ("b".to_owned(), secret("2"))]).unwrap();
+    vault.put_all(SealedKind::Family, &[("a".to_owned(), secret("3"))]).unwrap();
+    vault.put_all(SealedKind::Session, &[("a".to_owned(), secret("4"))]).unwrap();
+    assert_eq!(listed(SealedKind::Session), [("a".to_owned(), b"4".to_vec()), ("b".to_owned(), b"2".to_vec())]);
+    let large = Secret::new(vec![0; ensue_store::vault::SECRET_BYTES_MAX + 1]);
+    assert!(vault.put_all(SealedKind::Session, &[("c".to_owned(), secret("5")), ("d".to_owned(), large)]).is_err());
+    vault.destroy(SealedKind::Session, "a").unwrap();
+    vault.destroy(SealedKind::Session, "a").unwrap();
+    assert_eq!(listed(SealedKind::Session), [("b".to_owned(), b"2".to_vec())], "all or none are stored");
+    assert_eq!(listed(SealedKind::Family), [("a".to_owned(), b"3".to_vec())]);
+    assert_eq!(vault.tokens().unwrap(), []);
 }

@@ -18,8 +18,8 @@ use ensue_node::Config;
 use ensue_node::backend::readers_of;
 use ensue_node::parts::{
     Asking, BodyCache, Caps, Clock, CommitListeners, Copies, Edge, KeyRing, LogReaders, NodeBacktests, NodeBodies, NodeCatalogs, NodeClock,
-    NodeKeys, NodePeople, NodeRefusals, NodeReplays, NodeTokens, OutsideWriter, PacksFolder, Rebuilt, RecordedAddress, SequencerParts,
-    TokenTable, VarTable, ViewFollower, Waiting, follower, plain, queues, sequencer, snapshots,
+    NodeKeys, NodePeople, NodeRefusals, NodeReplays, NodeSessions, NodeTokens, OutsideWriter, PacksFolder, Rebuilt, RecordedAddress,
+    SequencerParts, TokenTable, VarTable, ViewFollower, Waiting, follower, plain, queues, sequencer, snapshots,
 };
 use ensue_node::seat::open::open_on;
 use ensue_store::blobs::BlobLimits;
@@ -130,7 +130,7 @@ impl Node {
         let vault: Arc<dyn Vault> = Arc::new(FailingVault::new(opened.vault.clone(), ground.clone(), life.clone()));
         let ring = Arc::new(KeyRing::open_vault(vault.clone(), opened.engine.access())?);
         let vars = Arc::new(VarTable::new(opened.engine.vars().clone()));
-        let tokens = Arc::new(TokenTable::open_vault(vault, opened.engine.access(), clock.clone())?);
+        let tokens = Arc::new(TokenTable::open_vault(vault, (log, opened.engine.access()), clock.clone())?);
         may_die("opening the vault")?;
         let catalogs = Arc::new(NodeCatalogs::open(opened.data.packs(), opened.engine.packs().clone(), opened.log.reader()?)?);
         let edge = Arc::new(Edge { log, catalogs: catalogs.clone(), keys: ring.clone(), clock: clock.clone() });
@@ -299,6 +299,12 @@ impl Node {
                     adding: Mutex::new(()),
                 }),
                 refusals: Arc::new(NodeRefusals::new(handle.clone(), clock.clone(), RecordedAddress::default())),
+                sessions: Arc::new(NodeSessions {
+                    table: tokens.clone(),
+                    sequencer: pump.clone(),
+                    clock: clock.clone(),
+                    issuer: "https://ensue.example.test".to_owned(),
+                }),
                 node: Arc::new(About(handle.handle.gauges().clone())),
                 spans: None,
             },

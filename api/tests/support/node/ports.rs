@@ -8,20 +8,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use ensue_api::ports::{
     Access, AskedIdentity, AskedToken, Backtested, Backtests, Credential, Declined, Dependency, DependencyState, EventMaker, Finding,
-    FindingVerdict, FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Job, JobKind, JobState, Kept, KeyWriter, LogAccess,
-    MadeToken, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, Patience, People, Readiness, Refusals, Replayed, Replays, Retained,
-    RevealedKey, SecretState, SetKey, ToBacktest, ToReplay, Tokens, Webhooks,
+    FindingVerdict, FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Job, JobKind, JobState, Kept, KeyWriter, LogAccess, Login,
+    MadeToken, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, OpenedSession, Pair, Patience, People, Readiness, Refusals, Replayed,
+    Replays, Retained, RevealedKey, SecretState, SeenSession, SessionForm, SessionSecret, Sessions, SetKey, ToBacktest, ToReplay, Tokens,
+    Webhooks,
 };
 use ensue_api::worker_queues::{StartRate, WorkerQueue};
 use ensue_engine::access::audit::facts::{AccessDenied, LoginRefused};
+use ensue_engine::access::facts::SessionEnd;
 use ensue_engine::access::state;
 use ensue_engine::access::state::held::{Held, NotHeld};
 use ensue_engine::catalog::{Catalog, Catalogs as _, Sensor};
 use ensue_engine::command::{
-    Ask, Command, Conflict, Dedupe, DedupeKey, Denied, KeyRotation, NewToken, ObservedEvent, Refusal, RefusedDelivery, RefusedLogin,
-    RotatedToken,
+    Ask, Command, Conflict, Dedupe, DedupeKey, Denied, KeyRotation, NewSession, NewToken, ObservedEvent, Refusal, RefusedDelivery,
+    RefusedLogin, RotatedToken,
 };
-use ensue_engine::ids::{Id, IdentityId, LogId, TokenId};
+use ensue_engine::ids::{Id, IdentityId, LogId, SessionId, TokenId};
 use ensue_engine::names::{DEFAULT_QUEUE, KeyRef, PackName, SensorRef, WorkerQueueName};
 use ensue_engine::ports::{Committed, HookRequest, LogError, ReadLimit, Reply, Secret, Submit};
 use ensue_engine::record::{Actor, Body, CatalogRevision, CredentialId, Digest, Epoch, Head, Position, Record, Revision, StreamId};
@@ -178,8 +180,14 @@ impl EventMaker for TestNode {
 
 impl Access for TestNode {
     fn admit(&self, credential: &Credential) -> Result<Arc<Holder>, NotAdmitted> {
-        let Credential::Token { id, secret_sha256 } = credential else { return Err(NotAdmitted::Unknown) };
-        let id = *id;
+        let (id, secret_sha256) = match credential {
+            Credential::Token { id, secret_sha256 } => (*id, secret_sha256),
+            Credential::Session { id, secret_sha256 } => {
+                let is_right = self.core().cookies.get(id) == Some(secret_sha256);
+                return if is_right { self.in_session(*id) } else { Err(NotAdmitted::NoSession) };
+            }
+            Credential::Signed(_) => return Err(NotAdmitted::Unknown),
+        };
         let is_right = *secret_sha256 == <[u8; 32]>::from(Sha256::digest(TOKEN_SECRET.as_bytes()));
         if !is_right || self.script().revoked.contains(&id) {
             return Err(NotAdmitted::Unknown);
@@ -190,9 +198,11 @@ impl Access for TestNode {
             NotHeld::Disabled => NotAdmitted::Disabled,
         })?;
         let identity = held.identity.and_then(|id| Some((id, self.name_of(id)?)));
-        let Held { name, roles, rights, expires_at, .. } = held;
-        Ok(Arc::new(Holder { by: CredentialId::Token(id), credential: name, identity, roles, rights, until: expires_at }))
+        let Held { name, roles, rights, only, expires_at, .. } = held;
+        Ok(Arc::new(Holder { by: CredentialId::Token(id), credential: name, identity, roles, rights, only, until: expires_at }))
     }
+
+    fn note_use(&self, _: &CredentialId) {}
 
     fn revocations(&self) -> watch::Receiver<u64> {
         self.revocations.subscribe()
@@ -310,6 +320,58 @@ impl People for TestNode {
         let committed = self.ask(by.actor.clone(), Ask::EraseIdentity(id))?;
         self.core().names.retain(|_, named| *named != id);
         Ok(committed)
+    }
+}
+
+impl TestNode {
+    fn in_session(&self, id: SessionId) -> Result<Arc<Holder>, NotAdmitted> {
+        let held = self.directory().held_in_session(&id, Access::now(self)).map_err(|_| NotAdmitted::NoSession)?;
+        let identity = held.identity.and_then(|id| Some((id, self.name_of(id)?)));
+        let Held { name, roles, rights, only, expires_at, .. } = held;
+        Ok(Arc::new(Holder { by: CredentialId::Session(id), credential: name, identity, roles, rights, only, until: expires_at }))
+    }
+}
+
+/// Sessions of browsers. The tokens of programs are tested with the real node.
+impl Sessions for TestNode {
+    fn open(&self, login: &Login) -> Result<OpenedSession, Declined> {
+        let id = SessionId(token_id(&format!("session at {}", self.head_position())).0);
+        let secret = hex::encode(Sha256::digest(id.to_string()));
+        let CredentialId::Token(token) = login.holder.by else { panic!("a login by a session") };
+        let until = Access::now(self).plus_millis(60_000);
+        let identity = login.holder.identity.as_ref().map(|(id, _)| *id);
+        let (way, credential) = (login.way.clone(), Some(token));
+        let ask = Ask::OpenSession(NewSession { id, identity, way, credential, only: None, until, in_place_of: None });
+        let committed = self.ask(login.holder.actor(), ask)?;
+        self.core().cookies.insert(id, Sha256::digest(&secret).into());
+        let secret = match login.form {
+            SessionForm::Cookie => SessionSecret::Cookie(Secret::new(secret.into_bytes())),
+            SessionForm::Pair => SessionSecret::Pair(Pair {
+                session: id,
+                access: Secret::new(b"eyJ.eyJ.x".to_vec()),
+                expires_in: 600,
+                refresh: Secret::new(format!("ensr_{id}_1_00").into_bytes()),
+            }),
+        };
+        Ok(OpenedSession { id, until, secret, committed })
+    }
+
+    fn refresh(&self, _: &Secret) -> Result<Pair, Declined> {
+        Err(Refusal::CredentialGone.into())
+    }
+
+    fn end(&self, sessions: Vec<SessionId>, reason: SessionEnd, by: &OnBehalf) -> Result<Committed, Declined> {
+        let committed = self.ask(by.actor.clone(), Ask::EndSessions { sessions, reason })?;
+        self.revocations.send_modify(|ended| *ended += 1);
+        Ok(committed)
+    }
+
+    fn seen(&self, _: SessionId) -> Option<SeenSession> {
+        Some(SeenSession { used_at: Access::now(self), agent: "Firefox 133".into(), address: "192.0.2.7".into() })
+    }
+
+    fn public_keys(&self) -> Vec<serde_json::Value> {
+        vec![serde_json::json!({ "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": "k", "x": "AA" })]
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a token allows now: the rights of its holder, within the scopes of the token.
+//! What a credential allows now: the rights of its holder, within the scopes of the token.
 
 use super::{ADMIN, Access, Grant, Identity, Standing, Token};
 use crate::access::limit::Limit;
@@ -6,14 +6,14 @@ use crate::access::permission::{BuiltInRole, Permission};
 use crate::access::rights::Rights;
 use crate::access::scope::Scope;
 use crate::access::subject::Subject;
-use crate::ids::{GrantId, IdentityId, TokenId};
+use crate::ids::{GrantId, IdentityId, InquiryId, SessionId, TokenId};
 use crate::names::RoleName;
 use crate::time::Timestamp;
 
 /// What a credential allows, and until when that is certain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// The name of the token.
+    /// The name of the token; the id of the identity, if the credential is no token.
     pub name: String,
     /// The identity that holds it.
     pub identity: Option<IdentityId>,
@@ -21,22 +21,28 @@ pub struct Held {
     pub roles: Vec<String>,
     /// What it may do.
     pub rights: Rights,
-    /// When the token expires.
+    /// The only inquiry that it reaches.
+    pub only: Option<InquiryId>,
+    /// When the credential expires.
     pub expires_at: Option<Timestamp>,
     /// The earliest time at which the rights change by themselves.
     pub valid_until: Option<Timestamp>,
 }
 
-/// Why a token that was not revoked allows nothing.
+/// Why a credential allows nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotHeld {
-    /// There is no such token.
+    /// There is no such credential.
     Unknown,
     /// It has expired.
     Expired,
     /// Its identity is disabled.
     Disabled,
 }
+
+/// What a session for one inquiry can do with it.
+const ABOUT_INQUIRIES: [Scope; 2] =
+    [Scope { permission: Permission::InquiriesRead, on: None }, Scope { permission: Permission::InquiriesAnswer, on: None }];
 
 impl Access {
     /// Returns what a token allows at a time.
@@ -50,6 +56,7 @@ impl Access {
             identity: token.identity,
             roles: token.roles.clone(),
             rights: Rights::default(),
+            only: None,
             expires_at: token.expires_at,
             valid_until: token.expires_at,
         };
@@ -80,10 +87,30 @@ impl Access {
             identity: Some(id),
             roles: identity.groups().map(ToString::to_string).collect(),
             rights: Rights::default(),
+            only: None,
             expires_at: None,
             valid_until: None,
         };
         self.grants_to(Some(id)).for_each(|(_, grant)| self.add_grant(&mut held, grant, now));
+        Ok(held)
+    }
+
+    /// Returns what a session allows at a time: what its token allows, or else its identity may do.
+    pub fn held_in_session(&self, id: &SessionId, now: Timestamp) -> Result<Held, NotHeld> {
+        let session = self.session(id).ok_or(NotHeld::Unknown)?;
+        if session.until <= now {
+            return Err(NotHeld::Expired);
+        }
+        let mut held = match (session.credential, session.identity) {
+            (Some(token), _) => self.held(&token, now)?,
+            (None, Some(identity)) => self.rights_of(identity, now)?,
+            (None, None) => return Err(NotHeld::Unknown),
+        };
+        let sooner = |ends: Option<Timestamp>| Some(ends.map_or(session.until, |ends| ends.min(session.until)));
+        (held.expires_at, held.valid_until, held.only) = (sooner(held.expires_at), sooner(held.valid_until), session.only);
+        if session.only.is_some() {
+            held.rights = held.rights.within(&ABOUT_INQUIRIES);
+        }
         Ok(held)
     }
 

@@ -1,0 +1,228 @@
+//! The cookie of a session, and the checks that keep pages of other sites from using it.
+
+use std::net::IpAddr;
+
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, ORIGIN};
+use axum::http::request::Parts;
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use ensue_engine::explain::Explain;
+use ensue_engine::ids::SessionId;
+use ensue_engine::ports::Secret;
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+
+use crate::addresses::{Scheme, Sender};
+use crate::ports::Credential;
+
+/// The name of the cookie. Browsers accept a cookie of this prefix only over TLS, for one host and all of its paths.
+const NAME: &str = "__Host-ensue";
+/// The header that a page of the node sends. A form of another site cannot send it.
+pub(crate) const ENSUE_PAGE: &str = "ensue-page";
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// How long a browser keeps the cookie, in seconds: the longest time of a session.
+const KEPT_SECONDS: u64 = 30 * 24 * 3600;
+/// The length of the secret, in hexadecimal digits.
+const SECRET_CHARS: usize = 64;
+
+/// Why a cookie is not considered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
+pub(crate) enum CookieRefusal {
+    /// There are two credentials.
+    #[error("the request has more than one credential, so the caller is ambiguous")]
+    #[explain(slug = "doubled-authorization", fault = Malformed, hint = "send either the cookie of one session or one `Authorization` header")]
+    Doubled,
+    /// The cookie is malformed.
+    #[error("the session has ended")]
+    #[explain(slug = "session-unknown", fault = Unauthenticated, hint = "log in again")]
+    Malformed,
+    /// A page of another site may have sent the request.
+    #[error("a request with the cookie of a session must come from a page of this node")]
+    #[explain(slug = "origin-refused", fault = Forbidden,
+        hint = "programs log in with `POST /api/v1/auth/login` and send `Authorization: Bearer …`")]
+    OtherOrigin,
+    /// Others could read the request on its way.
+    #[error("the node accepts no login and no cookie over plain HTTP from another machine")]
+    #[explain(slug = "insecure-transport", fault = Forbidden,
+        hint = "use https, or forward the port: `ssh -L 8080:127.0.0.1:8080 <host>`")]
+    Insecure,
+}
+
+/// Returns the session whose cookie a request has; `None` if it has none.
+pub(crate) fn session(parts: &Parts) -> Result<Option<Credential>, CookieRefusal> {
+    let Some(value) = value(&parts.headers)? else { return Ok(None) };
+    if parts.headers.contains_key(AUTHORIZATION) {
+        return Err(CookieRefusal::Doubled);
+    }
+    demand_private(parts)?;
+    demand_own_page(parts)?;
+    parse(value).map(Some).ok_or(CookieRefusal::Malformed)
+}
+
+/// Returns true if a request has the cookie of a session.
+pub(crate) fn is_given(headers: &HeaderMap) -> bool {
+    value(headers).is_ok_and(|value| value.is_some())
+}
+
+/// Checks that nobody can read a request on its way: it came over TLS, or from this machine.
+pub(crate) fn demand_private(parts: &Parts) -> Result<(), CookieRefusal> {
+    let sender = parts.extensions.get::<Sender>();
+    let is_local = |address: IpAddr| address.to_canonical().is_loopback();
+    let is_private = sender.is_none_or(|sender| sender.scheme == Scheme::Https || is_local(sender.address));
+    if is_private { Ok(()) } else { Err(CookieRefusal::Insecure) }
+}
+
+/// Returns the header that sets the cookie of a new session.
+pub(crate) fn set(id: SessionId, secret: &Secret) -> Option<HeaderValue> {
+    let secret = std::str::from_utf8(secret.reveal()).ok()?;
+    let cookie = format!("{NAME}={id}_{secret}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={KEPT_SECONDS}");
+    let mut value = HeaderValue::from_str(&cookie).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// Returns the header that removes the cookie.
+pub(crate) fn removed() -> HeaderValue {
+    HeaderValue::from_static("__Host-ensue=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0")
+}
+
+fn value(headers: &HeaderMap) -> Result<Option<&str>, CookieRefusal> {
+    let mut found = None;
+    for header in headers.get_all(COOKIE) {
+        // Other cookies may have any bytes.
+        let pairs = header.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        for pair in pairs {
+            let Some(value) = pair.strip_prefix(NAME.as_bytes()).and_then(|rest| rest.strip_prefix(b"=")) else { continue };
+            if found.replace(std::str::from_utf8(value).unwrap_or_default()).is_some() {
+                return Err(CookieRefusal::Doubled);
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn parse(value: &str) -> Option<Credential> {
+    let (id, secret) = value.split_once('_')?;
+    let is_secret = secret.len() == SECRET_CHARS && secret.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    let id = id.parse().ok().filter(|_| is_secret)?;
+    Some(Credential::Session { id, secret_sha256: Sha256::digest(secret.as_bytes()).into() })
+}
+
+/// Checks that no page of another site sent the request. Browsers send `Sec-Fetch-Site`; older ones only `Origin`.
+fn demand_own_page(parts: &Parts) -> Result<(), CookieRefusal> {
+    let headers = &parts.headers;
+    let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
+    let origin = headers.get(ORIGIN).map(|origin| is_own(origin, parts));
+    let is_fine = if parts.method == Method::GET || parts.method == Method::HEAD {
+        site != Some(b"cross-site") && origin != Some(false)
+    } else {
+        let is_json = headers.get(CONTENT_TYPE).is_some_and(|media| {
+            let media = media.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+            media.trim_ascii().eq_ignore_ascii_case(b"application/json")
+        });
+        let is_marked = headers.get(ENSUE_PAGE).is_some_and(|page| page == "1");
+        let is_same_origin = match site {
+            Some(site) => site == b"same-origin" && origin != Some(false),
+            None => origin == Some(true),
+        };
+        is_json && is_marked && is_same_origin
+    };
+    if is_fine { Ok(()) } else { Err(CookieRefusal::OtherOrigin) }
+}
+
+/// Returns true if an origin is that of the request itself. The host of a request is checked before.
+fn is_own(origin: &HeaderValue, parts: &Parts) -> bool {
+    let own = parts.uri.authority().map(Authority::as_str).or_else(|| parts.headers.get(HOST)?.to_str().ok());
+    let scheme = parts.extensions.get::<Sender>().map(|sender| sender.scheme.as_str());
+    let Some((given_scheme, given)) = origin.to_str().ok().and_then(|origin| origin.split_once("://")) else { return false };
+    own.is_some_and(|own| own.eq_ignore_ascii_case(given)) && scheme.is_none_or(|scheme| scheme == given_scheme)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+    use crate::addresses::Addresses;
+
+    const ID: &str = "01980000-0000-7000-8000-00000000000a";
+
+    fn parts(method: Method, headers: &[(&str, &str)]) -> Parts {
+        let mut request = Request::builder().method(method).uri("/api/v1/events").header("host", "ensue.example.test");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn cookie() -> String {
+        format!("__Host-ensue={ID}_{}", "a1".repeat(32))
+    }
+
+    fn with_cookie(method: Method, headers: &[(&str, &str)]) -> Result<Option<Credential>, CookieRefusal> {
+        let cookie = format!("theme=dark; {}", cookie());
+        session(&parts(method, &[headers, &[("cookie", &cookie)]].concat()))
+    }
+
+    #[test]
+    fn cookie_is_found_among_others_and_has_one_form() {
+        assert!(matches!(with_cookie(Method::GET, &[]), Ok(Some(Credential::Session { id, .. })) if id.to_string() == ID));
+        assert!(matches!(session(&parts(Method::GET, &[("cookie", "theme=dark")])), Ok(None)));
+        for bad in ["", "x", &format!("{ID}_"), &format!("{ID}_{}", "A1".repeat(32)), &format!("{ID}_{}x", "a1".repeat(32))] {
+            let cookie = format!("__Host-ensue={bad}");
+            assert_eq!(session(&parts(Method::GET, &[("cookie", &cookie)])).err(), Some(CookieRefusal::Malformed), "{bad}");
+        }
+    }
+
+    #[test]
+    fn second_credential_is_rejected() {
+        let doubled = |name: &str, value: &str| with_cookie(Method::GET, &[(name, value)]).err();
+        assert_eq!(doubled("authorization", "Bearer x"), Some(CookieRefusal::Doubled));
+        assert_eq!(doubled("cookie", &cookie()), Some(CookieRefusal::Doubled));
+    }
+
+    #[test]
+    fn write_with_the_cookie_must_come_from_a_page_of_the_node() {
+        let own: [(&str, &str); 3] = [("ensue-page", "1"), ("content-type", "application/json"), ("sec-fetch-site", "same-origin")];
+        assert!(with_cookie(Method::POST, &own).is_ok());
+        for left_out in 0..own.len() {
+            let rest: Vec<_> = own.iter().enumerate().filter(|(at, _)| *at != left_out).map(|(_, header)| *header).collect();
+            assert_eq!(with_cookie(Method::DELETE, &rest).err(), Some(CookieRefusal::OtherOrigin), "without {}", own[left_out].0);
+        }
+        let from = |origin: &str| with_cookie(Method::POST, &[own[0], own[1], ("origin", origin)]).is_ok();
+        assert!(from("https://ensue.example.test"));
+        for other in ["https://evil.example.test", "null", "https://ensue.example.test:8443", "https://ensue.example.test.evil.test"] {
+            assert!(!from(other), "{other}");
+        }
+        for site in ["cross-site", "same-site", "none"] {
+            assert!(with_cookie(Method::POST, &[own[0], own[1], ("sec-fetch-site", site)]).is_err(), "{site}");
+        }
+        assert!(with_cookie(Method::POST, &[own[0], ("content-type", "text/plain"), own[2]]).is_err());
+    }
+
+    #[test]
+    fn read_with_the_cookie_is_rejected_from_another_site() {
+        let read = |headers: &[(&str, &str)]| with_cookie(Method::GET, headers).err();
+        assert_eq!(read(&[("sec-fetch-site", "cross-site")]), Some(CookieRefusal::OtherOrigin));
+        assert_eq!(read(&[("origin", "https://evil.example.test")]), Some(CookieRefusal::OtherOrigin), "a WebSocket has an origin");
+        assert_eq!(read(&[("sec-fetch-site", "none")]), None);
+    }
+
+    #[test]
+    fn cookie_over_plain_http_is_accepted_from_this_machine_only() {
+        let from = |address: &str, scheme| {
+            let mut parts = parts(Method::GET, &[("cookie", &cookie())]);
+            parts.extensions.insert(Addresses::default().sender(address.parse().unwrap(), scheme, &HeaderMap::new()));
+            session(&parts).err()
+        };
+        assert_eq!(from("192.0.2.7", Scheme::Http), Some(CookieRefusal::Insecure));
+        assert_eq!((from("192.0.2.7", Scheme::Https), from("127.0.0.1", Scheme::Http), from("::1", Scheme::Http)), (None, None, None));
+    }
+
+    #[test]
+    fn cookie_is_out_of_reach_of_scripts_and_other_sites() {
+        let set = set(ID.parse().unwrap(), &Secret::new(b"s".to_vec())).unwrap();
+        let expected = format!("__Host-ensue={ID}_s; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=2592000");
+        assert_eq!((set.to_str().unwrap(), set.is_sensitive()), (expected.as_str(), true));
+    }
+}

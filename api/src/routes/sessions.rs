@@ -1,0 +1,238 @@
+//! Logins: sessions of browsers and of programs.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Response, header};
+use ensue_engine::access::facts::SessionEnd;
+use ensue_engine::access::state::Session;
+use ensue_engine::ids::SessionId;
+use ensue_engine::record::CredentialId;
+
+use super::Routes;
+use crate::addresses::{Sender, network_of};
+use crate::auth::{Allowed, AuthRefusal, Known, Proof as _, parse_token};
+use crate::call::Call;
+use crate::cookies;
+use crate::listing;
+use crate::operation::{Content, Operation, Takes, WRITTEN};
+use crate::permissions::{TokensRead, TokensWrite};
+use crate::ports::{Holder, Login, OpenedSession, SessionForm, SessionSecret};
+use crate::problem::{Missing, Outcome, Problem};
+use crate::quotas::Caller;
+use crate::rates::{self, Class};
+use crate::respond::{self, Written};
+use crate::route::Public;
+use crate::wire::sessions::{WireKeySet, WireLogin, WireOpenedSession, WirePair, WireRefresh, WireSession};
+
+/// What such a resource is called if it is missing.
+const THING: &str = "session";
+/// The name of the session of the request itself.
+const CURRENT: &str = "current";
+/// The maximum number of characters that are stored of the program that logs in.
+const AGENT_CHARS_MAX: usize = 100;
+
+/// Declares the routes of this file.
+pub(super) fn declare(routes: &mut Routes) {
+    const EXAMPLE: &str = r#"{"token": "ens_01980000-0000-7000-8000-00000000000a_secret"}"#;
+    const REFUSED: &[(u16, &str)] =
+        &[(401, "token_invalid"), (401, "token_expired"), (401, "identity_disabled"), (403, "insecure_transport"), (429, "rate_limited")];
+    routes.public(
+        Public::OpenSession,
+        open,
+        Operation::new("session_open", "Opens a session of a browser: the answer sets its cookie")
+            .takes_json::<WireLogin>(EXAMPLE)
+            .gives::<WireOpenedSession>(201, "The session is open.", WRITTEN)
+            .refuses(REFUSED),
+    );
+    routes.known(
+        Method::GET,
+        "/sessions",
+        list,
+        Operation::lists::<WireSession>("session_list", "Lists the caller's own open sessions, or all", &["all", "limit", "cursor"])
+            .refuses(&[(403, "forbidden")]),
+    );
+    routes.known(
+        Method::DELETE,
+        "/sessions/{id}",
+        end,
+        Operation::new("session_end", "Ends a session: one of the caller's own, or any. `current` is that of the request")
+            .gives_content(204, "The session has ended.", Content::Nothing, WRITTEN)
+            .refuses(&[(404, "not_found")]),
+    );
+    routes.public(
+        Public::Login,
+        login,
+        Operation::new("auth_login", "Opens a session of a program, and returns its tokens")
+            .takes_json::<WireLogin>(EXAMPLE)
+            .gives::<WirePair<'static>>(200, "The session is open.", WRITTEN)
+            .refuses(REFUSED),
+    );
+    routes.public(
+        Public::Refresh,
+        refresh,
+        Operation::new("auth_refresh", "Exchanges a refresh token for the next pair. The same token within 10 s returns the same pair")
+            .takes_json::<WireRefresh>(r#"{"refresh_token": "ensr_01980000-0000-7000-8000-00000000000a_1_00"}"#)
+            .gives::<WirePair<'static>>(200, "The next pair.", &[])
+            .refuses(&[(401, "token_invalid"), (401, "session_unknown"), (401, "refresh_reused"), (403, "insecure_transport")]),
+    );
+    routes.known(
+        Method::POST,
+        "/auth/logout",
+        logout,
+        Operation::new("auth_logout", "Ends the session of the request")
+            .takes(Takes::Empty)
+            .passes_keys_over()
+            .gives_content(204, "The session has ended.", Content::Nothing, WRITTEN)
+            .refuses(&[(404, "not_found")]),
+    );
+    routes.public(
+        Public::PublicKeys,
+        public_keys,
+        Operation::shows::<WireKeySet>("auth_jwks", "Returns the public keys that verify access tokens"),
+    );
+}
+
+/// Opens a session of a browser.
+pub(super) async fn open(call: Call) -> Outcome {
+    let api = call.api().clone();
+    let standing = api.rates.count(Class::Logins, || network(&call));
+    let asked = async {
+        standing.map_or(Ok(()), |standing| standing.demand())?;
+        let OpenedSession { id, until, secret, committed } = logged_in(call, SessionForm::Cookie).await?;
+        let SessionSecret::Cookie(secret) = secret else { return Err(Problem::bug(&"a session of a browser has no cookie")) };
+        let response = respond::written(Written::Created, committed.position, &WireOpenedSession { id, until })?;
+        let mut response = private(response);
+        let cookie = cookies::set(id, &secret).ok_or_else(|| Problem::bug(&"a secret is no header"))?;
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+        Ok(response)
+    };
+    rates::standing(standing, asked.await)
+}
+
+/// Opens a session of a program.
+pub(super) async fn login(call: Call) -> Outcome {
+    let api = call.api().clone();
+    let standing = api.rates.count(Class::Logins, || network(&call));
+    let asked = async {
+        standing.map_or(Ok(()), |standing| standing.demand())?;
+        let opened = logged_in(call, SessionForm::Pair).await?;
+        let SessionSecret::Pair(pair) = &opened.secret else { return Err(Problem::bug(&"a session of a program has no tokens")) };
+        let shown = WirePair::new(pair).map_err(|why| Problem::bug(&why))?;
+        Ok(private(respond::written(Written::Done, opened.committed.position, &shown)?))
+    };
+    rates::standing(standing, asked.await)
+}
+
+/// Checks the credential of a login, and opens its session.
+async fn logged_in(mut call: Call, form: SessionForm) -> Result<OpenedSession, Problem> {
+    cookies::demand_private(call.request())?;
+    let WireLogin { token } = call.json().await?;
+    let token = std::str::from_utf8(token.0.reveal()).ok().and_then(parse_token).ok_or(AuthRefusal::Invalid)?;
+    let holder = call.api().ports.access.admit(&token).map_err(AuthRefusal::from)?;
+    let login = Login {
+        holder,
+        way: "token".to_owned(),
+        form,
+        agent: agent(call.headers()),
+        address: call.request().extensions.get::<Sender>().map(|sender| sender.address),
+        trace: Some(call.context().recorded()),
+    };
+    Ok(call.api().threads.blocking(move |ports| ports.sessions.open(&login)).await??)
+}
+
+/// Exchanges a refresh token.
+pub(super) async fn refresh(mut call: Call) -> Outcome {
+    cookies::demand_private(call.request())?;
+    let WireRefresh { refresh_token } = call.json().await?;
+    let pair = call.api().threads.blocking(move |ports| ports.sessions.refresh(&refresh_token.0)).await??;
+    Ok(private(respond::json(&WirePair::new(&pair).map_err(|why| Problem::bug(&why))?)?))
+}
+
+/// Lists open sessions, oldest first.
+pub(super) async fn list(known: Known, call: Call) -> Outcome {
+    let ports = &call.api().ports;
+    let is_all = call.query().one_of("all", &[("true", true), ("false", false)])?.unwrap_or(false);
+    if is_all {
+        Allowed::<TokensRead>::demand_whole(&*ports.access, call.request())?;
+    }
+    let (directory, current) = (ports.access.directory(), current(known.holder()));
+    let fitting = directory.sessions().filter(|(_, session)| is_all || is_own(session, known.holder(), &directory));
+    let shown = fitting.map(|(id, session)| WireSession::new((*id, session), ports.sessions.seen(*id), &*ports.access, current));
+    let listed = listing::of_catalog(&call, &known, shown, |session| session.id().to_string())?;
+    call.answer_page(listed.items, listed.next.as_deref(), &listed.page)
+}
+
+/// Ends a session.
+pub(super) async fn end(known: Known, call: Call) -> Outcome {
+    let named = call.part("id");
+    let missing = || Problem::from(Missing::new(THING, named));
+    let current = current(known.holder());
+    let id = if named == CURRENT { current } else { named.parse().ok() };
+    let id: SessionId = id.ok_or_else(missing)?;
+    let directory = call.api().ports.access.directory();
+    let session = directory.session(&id).ok_or_else(missing)?;
+    if !is_own(session, known.holder(), &directory) {
+        let access = &*call.api().ports.access;
+        Allowed::<TokensRead>::demand_whole(access, call.request()).map_err(|_| missing())?;
+        Allowed::<TokensWrite>::demand_whole(access, call.request())?;
+    }
+    let reason = if current == Some(id) { SessionEnd::Logout } else { SessionEnd::EndedBy };
+    ended(&known, &call, id, reason).await
+}
+
+/// Ends the session of the request.
+pub(super) async fn logout(known: Known, mut call: Call) -> Outcome {
+    call.json_or_nothing::<crate::call::Nothing>().await?;
+    let id = current(known.holder()).ok_or_else(|| Missing::new(THING, CURRENT))?;
+    ended(&known, &call, id, SessionEnd::Logout).await
+}
+
+async fn ended(known: &Known, call: &Call, id: SessionId, reason: SessionEnd) -> Outcome {
+    let by = known.on_behalf(call.context());
+    let committed = call.api().threads.blocking(move |ports| ports.sessions.end(vec![id], reason, &by)).await??;
+    let mut response = respond::gone(committed.position);
+    if reason == SessionEnd::Logout && cookies::is_given(call.headers()) {
+        response.headers_mut().insert(header::SET_COOKIE, cookies::removed());
+    }
+    Ok(response)
+}
+
+/// Returns the public keys that verify access tokens.
+pub(super) async fn public_keys(call: Call) -> Outcome {
+    respond::json(&WireKeySet { keys: call.api().ports.sessions.public_keys() })
+}
+
+/// Returns the session of a holder, if it came by one.
+fn current(holder: &Holder) -> Option<SessionId> {
+    match holder.by {
+        CredentialId::Session(id) => Some(id),
+        CredentialId::Token(_) => None,
+    }
+}
+
+/// Returns true if a session belongs to the caller: to its identity, or to its token if no identity holds it.
+fn is_own(session: &Session, holder: &Arc<Holder>, directory: &ensue_engine::access::state::Access) -> bool {
+    let credential = match &holder.by {
+        CredentialId::Token(id) => Some(*id),
+        CredentialId::Session(id) => directory.session(id).and_then(|own| own.credential),
+    };
+    session.is_of(holder.identity.as_ref().map(|(id, _)| *id), credential)
+}
+
+/// Returns the network of the sender, by which its attempts are counted.
+fn network(call: &Call) -> Caller {
+    call.request().extensions.get::<Sender>().map_or(Caller::Nobody, |sender| Caller::Address(network_of(sender.address)))
+}
+
+/// Returns the name of the program that sent a request, in a few words.
+fn agent(headers: &HeaderMap) -> String {
+    let text = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    text.chars().take(AGENT_CHARS_MAX).collect()
+}
+
+/// Marks an answer as one that nobody may store.
+fn private(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(header::CACHE_CONTROL, axum::http::HeaderValue::from_static("no-store"));
+    response
+}

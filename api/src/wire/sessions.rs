@@ -1,0 +1,136 @@
+//! Sessions: logins that are in force.
+
+use std::fmt;
+
+use ensue_derive::wire;
+use ensue_engine::access::state::Session;
+use ensue_engine::ids::SessionId;
+use ensue_engine::ports::Secret;
+use ensue_engine::time::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::ports::{Access, Pair, SeenSession};
+
+/// A session.
+#[wire(Serialize)]
+pub(crate) struct WireSession {
+    id: SessionId,
+    /// The name of the identity, or of the token if no identity holds it.
+    of: String,
+    /// How it logged in: `token`, `password`, `link`, `device` or `oidc/<issuer>`.
+    way: String,
+    opened_at: Timestamp,
+    used_at: Timestamp,
+    /// When it ends at the latest.
+    until: Timestamp,
+    /// The program that logged in, in a few words.
+    agent: String,
+    /// The address that it came from.
+    address: String,
+    /// Whether the request belongs to it.
+    current: bool,
+}
+
+impl WireSession {
+    /// Shows a session.
+    pub(crate) fn new(
+        (id, session): (SessionId, &Session),
+        seen: Option<SeenSession>,
+        access: &dyn Access,
+        current: Option<SessionId>,
+    ) -> Self {
+        let opened_at = Timestamp::from_micros(i64::try_from(id.0.unix_millis() * 1_000).unwrap_or(i64::MAX));
+        let of_identity = session.identity.map(|id| access.name_of(id).unwrap_or_else(|| id.to_string()));
+        let of_token = || session.credential.and_then(|token| access.directory().token(&token).map(|token| token.name.clone()));
+        let seen = seen.unwrap_or(SeenSession { used_at: opened_at, agent: String::new(), address: String::new() });
+        Self {
+            id,
+            of: of_identity.or_else(of_token).unwrap_or_default(),
+            way: session.way.clone(),
+            opened_at,
+            used_at: seen.used_at,
+            until: session.until,
+            agent: seen.agent,
+            address: seen.address,
+            current: current == Some(id),
+        }
+    }
+
+    /// Returns the id.
+    pub(crate) fn id(&self) -> SessionId {
+        self.id
+    }
+}
+
+/// A secret in a request.
+pub(crate) struct Given(pub(crate) Secret);
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Given(…)")
+    }
+}
+
+impl<'de> Deserialize<'de> for Given {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(Secret::new(String::deserialize(deserializer)?.into_bytes())))
+    }
+}
+
+/// A request to log in.
+#[wire(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireLogin {
+    /// A token: the session has its rights, and ends with it.
+    #[schemars(with = "String")]
+    pub(crate) token: Given,
+}
+
+/// A session that was opened with a cookie.
+#[wire(Serialize)]
+pub(crate) struct WireOpenedSession {
+    pub(crate) id: SessionId,
+    /// When it ends at the latest.
+    pub(crate) until: Timestamp,
+}
+
+/// A request to exchange a refresh token.
+#[wire(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireRefresh {
+    #[schemars(with = "String")]
+    pub(crate) refresh_token: Given,
+}
+
+/// The tokens of a session.
+#[wire(Serialize)]
+pub(crate) struct WirePair<'p> {
+    /// Send it as `Authorization: Bearer …`.
+    access_token: &'p str,
+    /// `Bearer`.
+    token_type: &'static str,
+    /// For how many seconds the access token is valid.
+    expires_in: u64,
+    /// Exchanges for the next pair, once.
+    refresh_token: &'p str,
+    session: SessionId,
+}
+
+impl<'p> WirePair<'p> {
+    /// Shows a pair.
+    pub(crate) fn new(pair: &'p Pair) -> Result<Self, std::str::Utf8Error> {
+        Ok(Self {
+            access_token: std::str::from_utf8(pair.access.reveal())?,
+            token_type: "Bearer",
+            expires_in: pair.expires_in,
+            refresh_token: std::str::from_utf8(pair.refresh.reveal())?,
+            session: pair.session,
+        })
+    }
+}
+
+/// The keys that verify access tokens (RFC 7517).
+#[wire(Serialize)]
+pub(crate) struct WireKeySet {
+    pub(crate) keys: Vec<serde_json::Value>,
+}

@@ -1,0 +1,106 @@
+//! `ensue login` and `ensue logout`: a session of this machine at a node.
+
+use std::io::{IsTerminal as _, Read as _};
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Asking, wait_for};
+use crate::credentials::{CredentialFile, Credentials};
+use crate::report::{Exit, Failure, Outcome, tell};
+use crate::table::text;
+
+/// The most bytes of a token that is read.
+const TOKEN_BYTES_MAX: u64 = 4096;
+
+/// Log in to a node: commands then need no ENSUE_TOKEN.
+///
+/// The session has the rights of the token, and ends with it, 12 hours after its last use, or after 30 days. Its
+/// tokens are stored in a file that only you can read.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ensue login --token                        asks for the token
+  ensue login --token < laptop.token
+  ensue login --token --server https://ensue.example.test")]
+pub(crate) struct Login {
+    /// Log in with a token: typed, or from standard input.
+    #[arg(long, required = true)]
+    token: bool,
+}
+
+/// End the session of `ensue login`, and forget its tokens.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ensue logout
+  ensue logout --server https://ensue.example.test")]
+pub(crate) struct Logout {}
+
+impl Login {
+    pub(super) fn run(self, asking: &Asking) -> Outcome {
+        let Self { token: _ } = self;
+        let client = asking.client()?.without_token();
+        let file = file_for(client.server())?;
+        let token = given_token(client.server())?;
+        wait_for(async {
+            let answer = client.post("/auth/login", &json!({ "token": token })).await?.body;
+            let credentials = Credentials::of_answer(&answer).ok_or_else(|| Failure::new("the answer of the node has no tokens"))?;
+            let _lock = file.lock().await?;
+            file.write(&credentials)?;
+            tell(format!("logged in to {} with session {}", client.server(), text(&answer, "session")));
+            Ok(())
+        })
+    }
+}
+
+impl Logout {
+    pub(super) fn run(self, asking: &Asking) -> Outcome {
+        let Self {} = self;
+        let client = asking.client()?;
+        let file = file_for(client.server())?;
+        if file.read()?.is_none() {
+            let failure = Failure::with(Exit::Missing, format!("you are not logged in to {}", client.server()));
+            return Err(failure.hint("`ensue whoami` shows by which token you act"));
+        }
+        wait_for(async {
+            let ended = client.by_login()?.post("/auth/logout", &json!({})).await;
+            file.remove()?;
+            match ended {
+                // The session had ended before.
+                Err(failure) if failure.exit() == Exit::NotAllowed => Ok(()),
+                ended => ended.map(drop),
+            }
+        })?;
+        tell(format!("logged out of {}", client.server()));
+        Ok(())
+    }
+}
+
+fn file_for(server: &str) -> Result<CredentialFile, Failure> {
+    CredentialFile::of(server).ok_or_else(|| {
+        Failure::with(Exit::Usage, "there is no folder for credentials: neither XDG_STATE_HOME nor HOME names one")
+            .hint("set XDG_STATE_HOME to an absolute path")
+    })
+}
+
+/// Reads a token from standard input; asks for it on a terminal.
+fn given_token(server: &str) -> Result<String, Failure> {
+    let mut given = String::new();
+    if std::io::stdin().is_terminal() {
+        given = rpassword::prompt_password(format!("token for {server} (not shown): "))
+            .map_err(|error| Failure::new(format!("the token cannot be read: {error}")))?;
+    } else {
+        std::io::stdin()
+            .take(TOKEN_BYTES_MAX)
+            .read_to_string(&mut given)
+            .map_err(|error| Failure::new(format!("the token cannot be read: {error}")))?;
+    }
+    let token = given.trim();
+    if token.is_empty() {
+        return Err(
+            Failure::with(Exit::Usage, "no token was given").hint("send it to standard input: `ensue login --token < laptop.token`")
+        );
+    }
+    Ok(token.to_owned())
+}

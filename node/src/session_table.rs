@@ -1,0 +1,224 @@
+//! What a node has at hand of its sessions: the hashes of their cookies, the state of their refresh tokens, their last
+//! use, and the keys that sign access tokens. All of it is in the vault.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use ensue_api::ports::{Declined, SeenSession};
+use ensue_engine::access::permission::Permission;
+use ensue_engine::access::rights::Rights;
+use ensue_engine::explain::Explain;
+use ensue_engine::ids::{Id, LogId, SessionId};
+use ensue_engine::ports::{SealedKind, Secret, Vault, VaultError};
+use ensue_engine::time::Timestamp;
+use ensue_login::access_tokens::{AccessFault, SigningKey, session_of};
+use ensue_login::refresh::Family;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+/// How long a session lasts without being used.
+pub(crate) const IDLE: Duration = Duration::from_secs(12 * 3600);
+/// How long a session lasts without being used if its holder may only answer inquiries.
+const IDLE_OF_ANSWERERS: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Why a login or a refresh fails.
+#[derive(Clone, Copy, Debug, Error, Explain)]
+pub(crate) enum SessionRefusal {
+    /// The session is not open.
+    #[error("the session has ended")]
+    #[explain(slug = "session-unknown", fault = Unauthenticated, hint = "log in again")]
+    Ended,
+    /// The refresh token has another form.
+    #[error("the refresh token is not valid")]
+    #[explain(slug = "token-invalid", fault = Unauthenticated, hint = "log in again")]
+    Malformed,
+    /// The system provides no randomness.
+    #[error("the system provides no randomness")]
+    #[explain(slug = "vault-unavailable", fault = Unavailable, hint = "check the machine of the node")]
+    NoRandomness,
+}
+
+/// What the vault and the memory hold of a session.
+pub(crate) struct Live {
+    /// The SHA-256 of the secret of its cookie; `None` if it has no cookie.
+    pub(crate) sha256: Option<[u8; 32]>,
+    /// When it was last used.
+    pub(crate) used_at: AtomicI64,
+    /// The last use that is in the vault.
+    pub(crate) stored_at: AtomicI64,
+    /// The program that logged in.
+    pub(crate) agent: String,
+    /// The address that it came from.
+    pub(crate) address: String,
+}
+
+/// The form of a session in the vault.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    sha256: Option<String>,
+    used_at: i64,
+    agent: String,
+    address: String,
+}
+
+impl Live {
+    /// Returns the form in the vault.
+    pub(crate) fn stored(&self) -> Secret {
+        let (used_at, sha256) = (self.used_at.load(Ordering::Relaxed), self.sha256.map(hex::encode));
+        let stored = Stored { sha256, used_at, agent: self.agent.clone(), address: self.address.clone() };
+        Secret::new(serde_json::to_vec(&stored).expect("texts and numbers always have a JSON form"))
+    }
+
+    fn restore(stored: &Secret) -> Option<Self> {
+        let Stored { sha256, used_at, agent, address } = serde_json::from_slice(stored.reveal()).ok()?;
+        let sha256 = sha256.map(|text| hex::decode(text).ok()?.try_into().ok()).map_or(Some(None), |hash: Option<_>| hash.map(Some))?;
+        Some(Self { sha256, used_at: AtomicI64::new(used_at), stored_at: AtomicI64::new(used_at), agent, address })
+    }
+}
+
+/// The sessions as the node has them at hand.
+pub(crate) struct SessionTable {
+    pub(crate) vault: Arc<dyn Vault>,
+    /// The log for which access tokens count.
+    pub(crate) audience: String,
+    /// What is at hand of each session.
+    pub(crate) live: RwLock<BTreeMap<SessionId, Arc<Live>>>,
+    /// Held while a refresh token is exchanged, so that a race makes no second successor.
+    families: Mutex<BTreeMap<SessionId, Family>>,
+    /// The keys that sign access tokens, oldest first.
+    pub(crate) signing: RwLock<Vec<Arc<SigningKey>>>,
+}
+
+impl SessionTable {
+    /// Reads the sessions of a log from its vault.
+    pub(crate) fn open_vault(vault: Arc<dyn Vault>, log: LogId) -> Result<Self, VaultError> {
+        let mut live = BTreeMap::new();
+        for (name, stored) in vault.list(SealedKind::Session)? {
+            match (name.parse(), Live::restore(&stored)) {
+                (Ok(id), Some(session)) => drop(live.insert(id, Arc::new(session))),
+                _ => tracing::warn!(session = name, "the vault has no valid form of a session"),
+            }
+        }
+        let mut families = BTreeMap::new();
+        for (name, stored) in vault.list(SealedKind::Family)? {
+            if let Ok(id) = name.parse::<SessionId>()
+                && let Some(family) = Family::restore(uuid_of(id), &stored)
+            {
+                families.insert(id, family);
+            }
+        }
+        let signing = vault.list(SealedKind::Signing)?.iter().filter_map(|(_, key)| SigningKey::restore(key)).map(Arc::new).collect();
+        let (live, families, signing) = (RwLock::new(live), Mutex::new(families), RwLock::new(signing));
+        Ok(Self { vault, audience: format!("ensue:{log}"), live, families, signing })
+    }
+
+    /// Returns the hash of the cookie of a session, if it has one.
+    pub(crate) fn hash(&self, id: SessionId) -> Option<[u8; 32]> {
+        self.live(id)?.sha256
+    }
+
+    /// Returns when a session was last used.
+    pub(crate) fn used_at(&self, id: SessionId) -> Option<Timestamp> {
+        self.live(id).map(|live| Timestamp::from_micros(live.used_at.load(Ordering::Relaxed)))
+    }
+
+    /// Notes that a session is used.
+    pub(crate) fn note_use(&self, id: SessionId, now: Timestamp) {
+        if let Some(live) = self.live(id) {
+            live.used_at.fetch_max(now.micros(), Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the session that an access token of the node names.
+    pub(crate) fn signed(&self, text: &str, now: Timestamp) -> Result<SessionId, AccessFault> {
+        let keys = self.signing.read().unwrap_or_else(PoisonError::into_inner);
+        let key = |id: &str| keys.iter().find(|key| key.id() == id && !key.is_over(now)).map(|key| &**key);
+        session_of(text, &self.audience, key, now).map(id_of)
+    }
+
+    fn live(&self, id: SessionId) -> Option<Arc<Live>> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    /// Returns the refresh tokens of the sessions.
+    pub(crate) fn families(&self) -> MutexGuard<'_, BTreeMap<SessionId, Family>> {
+        self.families.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns what is known of a session besides the log.
+    pub(crate) fn seen(&self, id: SessionId) -> Option<SeenSession> {
+        let live = self.live(id)?;
+        let used_at = Timestamp::from_micros(live.used_at.load(Ordering::Relaxed));
+        Some(SeenSession { used_at, agent: live.agent.clone(), address: live.address.clone() })
+    }
+
+    /// Returns the key that signs now; creates one if there is none.
+    pub(crate) fn signing_key(&self, now: Timestamp) -> Result<Arc<SigningKey>, Declined> {
+        let mut keys = self.signing.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = keys.iter().find(|key| key.signs(now)) {
+            return Ok(key.clone());
+        }
+        let key = Arc::new(SigningKey::new(*random()?, now).ok_or(SessionRefusal::NoRandomness)?);
+        self.vault.put_all(SealedKind::Signing, &[(key.id().to_owned(), key.stored())])?;
+        keys.push(key.clone());
+        Ok(key)
+    }
+
+    /// Removes what is at hand of sessions.
+    pub(crate) fn forget(&self, ids: &[SessionId]) -> Result<(), VaultError> {
+        for id in ids {
+            self.vault.destroy(SealedKind::Session, &id.to_string())?;
+            self.vault.destroy(SealedKind::Family, &id.to_string())?;
+            self.families().remove(id);
+            self.live.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        }
+        Ok(())
+    }
+
+    /// Stores the last uses, in one transaction.
+    pub(crate) fn store_uses(&self) -> Result<(), VaultError> {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let used = live.iter().filter(|(_, live)| live.used_at.load(Ordering::Relaxed) != live.stored_at.load(Ordering::Relaxed));
+        let stored: Vec<_> = used.map(|(id, live)| (id.to_string(), live.used_at.load(Ordering::Relaxed), live)).collect();
+        if stored.is_empty() {
+            return Ok(());
+        }
+        let values: Vec<_> = stored.iter().map(|(name, _, live)| (name.clone(), live.stored())).collect();
+        self.vault.put_all(SealedKind::Session, &values)?;
+        stored.iter().for_each(|(_, used_at, live)| live.stored_at.store(*used_at, Ordering::Relaxed));
+        Ok(())
+    }
+}
+
+/// Returns how long a session lasts without being used, by what its holder may do.
+pub(crate) fn idle_after(rights: &Rights) -> Duration {
+    let is_about_inquiries = |permission: Permission| matches!(permission, Permission::InquiriesRead | Permission::InquiriesAnswer);
+    let only_answers = Permission::ALL.iter().all(|permission| is_about_inquiries(*permission) || rights.reach(*permission).is_none());
+    if only_answers { IDLE_OF_ANSWERERS } else { IDLE }
+}
+
+/// Returns 32 random bytes.
+pub(crate) fn random() -> Result<Zeroizing<[u8; 32]>, SessionRefusal> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    getrandom::fill(bytes.as_mut()).map_err(|_| SessionRefusal::NoRandomness)?;
+    Ok(bytes)
+}
+
+/// Returns the UUID of a session.
+pub(crate) fn uuid_of(id: SessionId) -> Uuid {
+    Uuid::from_bytes(*id.0.as_bytes())
+}
+
+/// Returns the session of a UUID.
+pub(crate) fn id_of(uuid: Uuid) -> SessionId {
+    SessionId(Id::from_bytes(*uuid.as_bytes()))
+}
+
+/// Returns a duration in whole milliseconds.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,208 @@
+//! The sessions of a node: opening, refreshing and ending them.
+//!
+//! The log says which sessions are open. The vault holds the hashes of their cookies, the state of their refresh
+//! tokens, and their last use; each is there before its session is in the log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use ensue_api::ports::{Access as _, Declined, Login, OnBehalf, OpenedSession, Pair, SeenSession, SessionForm, SessionSecret, Sessions};
+use ensue_engine::access::facts::SessionEnd;
+use ensue_engine::command::{Ask, Command, NewSession};
+use ensue_engine::ids::{Id, SessionId};
+use ensue_engine::ports::{Committed, SealedKind, Secret, SubmitError};
+use ensue_engine::record::{Actor, CredentialId};
+use ensue_engine::time::Timestamp;
+use ensue_login::access_tokens::{ACCESS_TOKEN_LIFETIME, AccessClaims};
+use ensue_login::refresh::{Family, Presented, RefreshRefusal, RefreshToken};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use crate::access::TokenTable;
+use crate::clock::Clock;
+use crate::sequencer::Asking;
+use crate::session_table::{IDLE, Live, SessionRefusal, SessionTable, id_of, idle_after, millis, random, uuid_of};
+
+/// How long a session lasts.
+const LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long the secrets of a session wait for its record.
+const UNRECORDED: Duration = Duration::from_secs(60);
+/// How many sessions one request of the node itself ends.
+const ENDED_AT_ONCE: usize = 100;
+
+/// Opens, refreshes and ends sessions.
+pub struct NodeSessions {
+    /// The sessions, with the identities and tokens.
+    pub table: Arc<TokenTable>,
+    /// The access to the sequencer.
+    pub sequencer: Arc<dyn Asking>,
+    /// The source of ids and of time.
+    pub clock: Arc<dyn Clock>,
+    /// The address of the node, which access tokens name.
+    pub issuer: String,
+}
+
+impl NodeSessions {
+    fn sessions(&self) -> &SessionTable {
+        &self.table.sessions
+    }
+
+    fn ask(&self, actor: Actor, trace: Option<String>, ask: Ask) -> Result<Committed, SubmitError> {
+        self.sequencer.ask(Command { actor, trace, ask })
+    }
+
+    /// Returns the session of a holder that was not used for the longest time.
+    fn least_recently_used(&self, new: &NewSession) -> Option<SessionId> {
+        let directory = self.table.directory();
+        let own = directory.sessions().filter(|(_, session)| session.is_of(new.identity, new.credential));
+        own.map(|(id, _)| *id).min_by_key(|id| self.sessions().used_at(*id))
+    }
+
+    /// Returns the tokens of a family.
+    fn pair(&self, id: SessionId, family: &Family) -> Result<Pair, Declined> {
+        let now = self.clock.now();
+        let directory = self.table.directory();
+        let session = directory.session(&id).ok_or(SessionRefusal::Ended)?;
+        let of_token = || session.credential.and_then(|token| directory.token(&token)).map(|token| token.name.clone());
+        let subject = session.identity.map(|id| id.to_string()).or_else(of_token).unwrap_or_default();
+        let claims = AccessClaims {
+            issuer: &self.issuer,
+            audience: &self.sessions().audience,
+            subject: &subject,
+            session: uuid_of(id),
+            at: family.since(),
+        };
+        let access = self.sessions().signing_key(now)?.sign(&claims);
+        let age = Duration::from_micros(now.micros_since(family.since()).max(0).unsigned_abs());
+        let expires_in = ACCESS_TOKEN_LIFETIME.saturating_sub(age).as_secs();
+        Ok(Pair { session: id, access, expires_in, refresh: family.token() })
+    }
+
+    /// Ends the sessions whose time is over, stores the last uses, and destroys what no session needs. Called every
+    /// half a minute.
+    pub fn sweep(&self) -> Result<(), Declined> {
+        let (now, table) = (self.clock.now(), self.sessions());
+        let directory = self.table.directory();
+        let mut over: BTreeMap<&str, (SessionEnd, Vec<SessionId>)> = BTreeMap::new();
+        for (id, session) in directory.sessions() {
+            let used_at = table.used_at(*id).unwrap_or_default();
+            let reason = if session.until <= now {
+                SessionEnd::Expired
+            } else if used_at.plus_millis(millis(IDLE)) > now {
+                continue;
+            } else {
+                match directory.held_in_session(id, now) {
+                    Ok(held) if used_at.plus_millis(millis(idle_after(&held.rights))) > now => continue,
+                    Ok(_) => SessionEnd::Idle,
+                    Err(_) => SessionEnd::CredentialGone,
+                }
+            };
+            over.entry(reason.as_str()).or_insert((reason, Vec::new())).1.push(*id);
+        }
+        for (reason, ids) in over.into_values() {
+            for sessions in ids.chunks(ENDED_AT_ONCE) {
+                self.ask(Actor::Engine, None, Ask::EndSessions { sessions: sessions.to_vec(), reason })?;
+            }
+        }
+        table.store_uses()?;
+        let directory = self.table.directory();
+        let is_recorded = |id: &SessionId| {
+            let made = Timestamp::from_micros(i64::try_from(id.0.unix_millis() * 1_000).unwrap_or(i64::MAX));
+            directory.session(id).is_some() || made.plus_millis(millis(UNRECORDED)) > now
+        };
+        let known: BTreeSet<SessionId> = table.live.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+        let orphans: Vec<SessionId> = known.into_iter().filter(|id| !is_recorded(id)).collect();
+        Ok(table.forget(&orphans)?)
+    }
+}
+
+impl Sessions for NodeSessions {
+    fn open(&self, login: &Login) -> Result<OpenedSession, Declined> {
+        let (moment, table) = (self.clock.moment(), self.sessions());
+        let id = SessionId(Id::root(moment.time, moment.entropy));
+        let now = moment.time.micros();
+        let secret = Zeroizing::new(hex::encode(*random()?));
+        let family = Family::new(uuid_of(id), *random()?, moment.time);
+        let live = Live {
+            sha256: (login.form == SessionForm::Cookie).then(|| Sha256::digest(secret.as_bytes()).into()),
+            used_at: AtomicI64::new(now),
+            stored_at: AtomicI64::new(now),
+            agent: login.agent.clone(),
+            address: login.address.map(|address| address.to_string()).unwrap_or_default(),
+        };
+        table.vault.put_all(SealedKind::Session, &[(id.to_string(), live.stored())])?;
+        if login.form == SessionForm::Pair {
+            table.vault.put_all(SealedKind::Family, &[(id.to_string(), family.stored())])?;
+            table.families().insert(id, family.clone());
+        }
+        table.live.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::new(live));
+        let latest = moment.time.plus_millis(millis(LIFETIME));
+        let until = login.holder.until.map_or(latest, |ends| ends.min(latest));
+        let (identity, credential) = match &login.holder.by {
+            CredentialId::Token(token) => (login.holder.identity.as_ref().map(|(id, _)| *id), Some(*token)),
+            CredentialId::Session(_) => (login.holder.identity.as_ref().map(|(id, _)| *id), None),
+        };
+        let new = NewSession { id, identity, way: login.way.clone(), credential, only: None, until, in_place_of: None };
+        let new = NewSession { in_place_of: self.least_recently_used(&new), ..new };
+        let actor = match identity {
+            Some(identity) => Actor::Identity { id: identity, by: CredentialId::Session(id) },
+            None => login.holder.actor(),
+        };
+        let opened = self.ask(actor, login.trace.clone(), Ask::OpenSession(new));
+        // If it is unknown whether the session is open, its secrets stay in case it is.
+        if matches!(&opened, Err(error) if !matches!(error, SubmitError::Unknown)) {
+            table.forget(&[id])?;
+        }
+        let committed = opened?;
+        let secret = match login.form {
+            SessionForm::Cookie => SessionSecret::Cookie(Secret::new(secret.as_bytes().to_vec())),
+            SessionForm::Pair => SessionSecret::Pair(self.pair(id, &family)?),
+        };
+        Ok(OpenedSession { id, until, secret, committed })
+    }
+
+    fn refresh(&self, token: &Secret) -> Result<Pair, Declined> {
+        let token = std::str::from_utf8(token.reveal()).ok().and_then(RefreshToken::read).ok_or(SessionRefusal::Malformed)?;
+        let (id, now, table) = (id_of(token.session()), self.clock.now(), self.sessions());
+        let mut families = table.families();
+        let family = families.get(&id).cloned().ok_or(SessionRefusal::Ended)?;
+        match family.present(&token, now) {
+            Err(refusal @ RefreshRefusal::Unknown) => Err(refusal.into()),
+            _ if self.table.session(id).is_err() => Err(SessionRefusal::Ended.into()),
+            Ok(Presented::Again { .. }) => {
+                drop(families);
+                table.note_use(id, now);
+                self.pair(id, &family)
+            }
+            Ok(Presented::Next { family, .. }) => {
+                table.vault.put_all(SealedKind::Family, &[(id.to_string(), family.stored())])?;
+                families.insert(id, family.clone());
+                drop(families);
+                table.note_use(id, now);
+                self.pair(id, &family)
+            }
+            Err(refusal) => {
+                drop(families);
+                tracing::warn!(session = %id, "a refresh token was used a second time, so its session ends");
+                self.ask(Actor::Engine, None, Ask::EndSessions { sessions: vec![id], reason: SessionEnd::Reuse })?;
+                Err(refusal.into())
+            }
+        }
+    }
+
+    fn end(&self, sessions: Vec<SessionId>, reason: SessionEnd, by: &OnBehalf) -> Result<Committed, Declined> {
+        Ok(self.ask(by.actor.clone(), by.trace.clone(), Ask::EndSessions { sessions, reason })?)
+    }
+
+    fn seen(&self, id: SessionId) -> Option<SeenSession> {
+        self.sessions().seen(id)
+    }
+
+    fn public_keys(&self) -> Vec<serde_json::Value> {
+        let now = self.clock.now();
+        let keys = self.sessions().signing.read().unwrap_or_else(PoisonError::into_inner);
+        keys.iter().filter(|key| !key.is_over(now)).map(|key| key.public()).collect()
+    }
+}
