@@ -146,7 +146,7 @@ async fn login_link_opens_one_session_also_after_a_kill() {
     let node = place.start();
     let client = node.client();
     assert_eq!(code(&open(&client, json!({ "code": used })).await), (409, "link_used"));
-    let wrong = kept.as_str().unwrap().replace(|c: char| c == '7', "8");
+    let wrong = kept.as_str().unwrap().replace('7', "8");
     assert_eq!(code(&open(&client, json!({ "code": wrong })).await), (401, "token_invalid"));
     assert_eq!(code(&open(&client, json!({ "code": kept, "verifier": "x" })).await), (401, "token_invalid"));
     assert_eq!(open(&client, json!({ "code": kept })).await.status, StatusCode::CREATED);
