@@ -44,7 +44,9 @@ pub use node::{Dependency, DependencyState, Finding, FindingVerdict, Kept, Node,
 pub use people::{AskedIdentity, People};
 pub use refusals::{Refusals, RefusedLogin};
 pub use replays::{PackFiles, ReplayDifference, Replayed, ReplayedExecution, ReplayedWhich, Replays, ToReplay};
-pub use sessions::{Login, OpenedSession, Pair, SeenSession, SessionForm, SessionSecret, Sessions};
+pub use sessions::{
+    AskedCode, Login, LoginOf, MintedCode, OpenedSession, Pair, RedeemedCode, SeenSession, SessionForm, SessionSecret, Sessions,
+};
 pub use spans::{AnsweredRequest, Spans};
 pub use tokens::{AskedToken, MadeToken, Tokens};
 pub use views::FollowingViews;

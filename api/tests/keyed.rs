@@ -254,6 +254,10 @@ async fn paths_that_record_nothing_ignore_keys() {
             assert_eq!(api.node.kinds().iter().filter(|kind| **kind == "key.revealed").count(), 2);
             continue;
         }
+        if path == "/api/v1/tokens/{name}/login_links" {
+            // Each repeat makes a code of its own, which is never in the log.
+            continue;
+        }
         if path == "/api/v1/auth/logout" {
             // A token has no session to end, and a session ends once.
             send(&api, path, "1", &json!({})).await.expect(404);

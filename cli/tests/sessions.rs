@@ -124,6 +124,35 @@ async fn session_ends_with_its_token_and_with_its_identity() {
     assert_eq!(code(&me(&client, &pair["access_token"]).await), (401, "session_unknown"));
 }
 
+#[tokio::test]
+async fn login_link_opens_one_session_also_after_a_kill() {
+    let place = Place::new();
+    let node = place.start();
+    let client = node.client();
+    client.post("/tokens", &json!({ "name": "maria", "roles": ["shippers"] })).await;
+    let mint = async |client: &Client| client.post("/tokens/maria/login_links", &json!({})).await.body["code"].clone();
+    let open = async |client: &Client, body: Value| {
+        let request = client.anonymous(Method::POST, "/api/v1/sessions").json(&body);
+        Answer::of(request.send().await.unwrap()).await
+    };
+    let (used, kept) = (mint(&client).await, mint(&client).await);
+    let opened = open(&client, json!({ "code": used })).await;
+    assert_eq!(opened.status, StatusCode::CREATED, "{opened:?}");
+    let cookie = opened.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let me = client.anonymous(Method::GET, "/api/v1/me").header("cookie", cookie).send().await.unwrap();
+    let me = Answer::of(me).await.body;
+    assert_eq!((me["name"].as_str(), me["session"]["way"].as_str()), (Some("maria"), Some("link")));
+    node.kill();
+    let node = place.start();
+    let client = node.client();
+    assert_eq!(code(&open(&client, json!({ "code": used })).await), (409, "link_used"));
+    let wrong = kept.as_str().unwrap().replace('7', "8");
+    assert_eq!(code(&open(&client, json!({ "code": wrong })).await), (401, "token_invalid"));
+    assert_eq!(code(&open(&client, json!({ "code": kept, "verifier": "x" })).await), (401, "token_invalid"));
+    assert_eq!(open(&client, json!({ "code": kept })).await.status, StatusCode::CREATED);
+    assert_eq!(code(&open(&client, json!({ "code": kept, "token": ADMIN_TOKEN })).await), (422, "body_invalid"));
+}
+
 /// Prepares a command that asks a node without any token.
 fn without_token(place: &Place, node: &Node, arguments: &[&str]) -> Command {
     let mut command = place.ensue(arguments);

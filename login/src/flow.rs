@@ -179,7 +179,7 @@ impl Issuers {
             .append_pair("scope", &login.client.scopes.join(" "))
             .append_pair("state", &pending.state)
             .append_pair("nonce", &pending.nonce)
-            .append_pair("code_challenge", &encode_url(Sha256::digest(&pending.verifier)))
+            .append_pair("code_challenge", &challenge_of(pending.verifier.as_ref()))
             .append_pair("code_challenge_method", "S256");
         Ok(Started { url, pending })
     }
@@ -281,4 +281,8 @@ fn algorithm_of(token: &str) -> Result<Algorithm, TokenFault> {
 
 fn is_same(given: &str, expected: &str) -> bool {
     given.as_bytes().ct_eq(expected.as_bytes()).into()
+}
+/// Returns the challenge of a verifier (PKCE S256, RFC 7636).
+pub fn challenge_of(verifier: &[u8]) -> String {
+    encode_url(Sha256::digest(verifier))
 }

@@ -10,7 +10,7 @@ use ensue_api::ports::{Declined, SeenSession};
 use ensue_engine::access::permission::Permission;
 use ensue_engine::access::rights::Rights;
 use ensue_engine::explain::Explain;
-use ensue_engine::ids::{Id, LogId, SessionId};
+use ensue_engine::ids::{Id, IdentityId, LogId, SessionId, TokenId};
 use ensue_engine::ports::{SealedKind, Secret, Vault, VaultError};
 use ensue_engine::time::Timestamp;
 use ensue_login::access_tokens::{AccessFault, SigningKey, session_of};
@@ -20,6 +20,8 @@ use thiserror::Error;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+/// How long a code is remembered after its end, so that its holder learns that it was used or has expired.
+const CODE_REMEMBERED: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long a session lasts without being used.
 pub(crate) const IDLE: Duration = Duration::from_secs(12 * 3600);
 /// How long a session lasts without being used if its holder may only answer inquiries.
@@ -40,6 +42,58 @@ pub(crate) enum SessionRefusal {
     #[error("the system provides no randomness")]
     #[explain(slug = "vault-unavailable", fault = Unavailable, hint = "check the machine of the node")]
     NoRandomness,
+}
+
+/// Why a login code is refused.
+#[derive(Clone, Copy, Debug, Error, Explain)]
+pub(crate) enum CodeRefusal {
+    /// There is no such code, or the verifier is another.
+    #[error("the code is not valid")]
+    #[explain(slug = "token-invalid", fault = Unauthenticated, hint = "ask for a new link, or log in again")]
+    Unknown,
+    /// It was used.
+    #[error("the link was used before")]
+    #[explain(slug = "link-used", fault = Conflict, hint = "ask for a new link; if you did not use it, tell an administrator")]
+    Used,
+    /// It has expired.
+    #[error("the link has expired")]
+    #[explain(slug = "link-expired", fault = Missing, hint = "ask for a new link")]
+    Expired,
+}
+
+/// A login code as the vault holds it.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct StoredCode {
+    /// The SHA-256 of its secret.
+    pub(crate) sha256: String,
+    /// The token whose rights the session will have.
+    pub(crate) token: Option<TokenId>,
+    /// The identity, if there is no token.
+    pub(crate) identity: Option<IdentityId>,
+    /// How its holder logs in.
+    pub(crate) way: String,
+    /// The SHA-256 of the verifier that it needs.
+    pub(crate) challenge: Option<String>,
+    /// Until when it is valid, in microseconds.
+    pub(crate) until: i64,
+    /// Whether it was used.
+    pub(crate) used: CodeState,
+}
+
+/// Whether a code was used.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum CodeState {
+    /// It was not.
+    Fresh,
+    /// It was.
+    Used,
+}
+
+impl StoredCode {
+    /// Returns the form in the vault.
+    pub(crate) fn stored(&self) -> Secret {
+        Secret::new(serde_json::to_vec(self).expect("texts and numbers always have a JSON form"))
+    }
 }
 
 /// What the vault and the memory hold of a session.
@@ -91,6 +145,7 @@ pub(crate) struct SessionTable {
     families: Mutex<BTreeMap<SessionId, Family>>,
     /// The keys that sign access tokens, oldest first.
     pub(crate) signing: RwLock<Vec<Arc<SigningKey>>>,
+    codes: Mutex<BTreeMap<Id, StoredCode>>,
 }
 
 impl SessionTable {
@@ -112,8 +167,14 @@ impl SessionTable {
             }
         }
         let signing = vault.list(SealedKind::Signing)?.iter().filter_map(|(_, key)| SigningKey::restore(key)).map(Arc::new).collect();
+        let mut codes = BTreeMap::new();
+        for (name, stored) in vault.list(SealedKind::Code)? {
+            if let (Ok(id), Ok(code)) = (name.parse(), serde_json::from_slice(stored.reveal())) {
+                codes.insert(id, code);
+            }
+        }
         let (live, families, signing) = (RwLock::new(live), Mutex::new(families), RwLock::new(signing));
-        Ok(Self { vault, audience: format!("ensue:{log}"), live, families, signing })
+        Ok(Self { vault, audience: format!("ensue:{log}"), live, families, signing, codes: Mutex::new(codes) })
     }
 
     /// Returns the hash of the cookie of a session, if it has one.
@@ -175,6 +236,23 @@ impl SessionTable {
             self.vault.destroy(SealedKind::Family, &id.to_string())?;
             self.families().remove(id);
             self.live.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        }
+        Ok(())
+    }
+
+    /// Returns the login codes. They are locked while one is used up, so that it opens one session.
+    pub(crate) fn codes(&self) -> MutexGuard<'_, BTreeMap<Id, StoredCode>> {
+        self.codes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Destroys the codes that expired long enough ago.
+    pub(crate) fn forget_codes(&self, now: Timestamp) -> Result<(), VaultError> {
+        let mut codes = self.codes();
+        let is_over = |code: &StoredCode| Timestamp::from_micros(code.until).plus_millis(millis(CODE_REMEMBERED)) <= now;
+        let over: Vec<Id> = codes.iter().filter(|(_, code)| is_over(code)).map(|(id, _)| *id).collect();
+        for id in over {
+            self.vault.destroy(SealedKind::Code, &id.to_string())?;
+            codes.remove(&id);
         }
         Ok(())
     }

@@ -8,9 +8,12 @@ use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use ensue_api::ports::{Access as _, Declined, Login, OnBehalf, OpenedSession, Pair, SeenSession, SessionForm, SessionSecret, Sessions};
+use ensue_api::ports::{
+    Access as _, AskedCode, Declined, Login, LoginOf, MintedCode, OnBehalf, OpenedSession, Pair, RedeemedCode, SeenSession, SessionForm,
+    SessionSecret, Sessions,
+};
 use ensue_engine::access::facts::SessionEnd;
-use ensue_engine::command::{Ask, Command, NewSession};
+use ensue_engine::command::{Ask, Command, NewSession, Refusal};
 use ensue_engine::ids::{Id, SessionId};
 use ensue_engine::ports::{Committed, SealedKind, Secret, SubmitError};
 use ensue_engine::record::{Actor, CredentialId};
@@ -18,17 +21,24 @@ use ensue_engine::time::Timestamp;
 use ensue_login::access_tokens::{ACCESS_TOKEN_LIFETIME, AccessClaims};
 use ensue_login::refresh::{Family, Presented, RefreshRefusal, RefreshToken};
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::access::TokenTable;
 use crate::clock::Clock;
 use crate::sequencer::Asking;
-use crate::session_table::{IDLE, Live, SessionRefusal, SessionTable, id_of, idle_after, millis, random, uuid_of};
+use crate::session_table::{
+    CodeRefusal, CodeState, IDLE, Live, SessionRefusal, SessionTable, StoredCode, id_of, idle_after, millis, random, uuid_of,
+};
 
 /// How long a session lasts.
 const LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long the secrets of a session wait for its record.
 const UNRECORDED: Duration = Duration::from_secs(60);
+/// The random bytes of a login code.
+const CODE_SECRET_BYTES: usize = 16;
+/// The maximum number of login codes that are known.
+const CODES_MAX: usize = 10_000;
 /// How many sessions one request of the node itself ends.
 const ENDED_AT_ONCE: usize = 100;
 
@@ -114,13 +124,23 @@ impl NodeSessions {
         };
         let known: BTreeSet<SessionId> = table.live.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
         let orphans: Vec<SessionId> = known.into_iter().filter(|id| !is_recorded(id)).collect();
-        Ok(table.forget(&orphans)?)
+        table.forget(&orphans)?;
+        Ok(table.forget_codes(now)?)
     }
 }
 
 impl Sessions for NodeSessions {
     fn open(&self, login: &Login) -> Result<OpenedSession, Declined> {
         let (moment, table) = (self.clock.moment(), self.sessions());
+        let directory = self.table.directory();
+        let (held, credential) = match login.of {
+            LoginOf::Token(token) => (directory.held(&token, moment.time), Some(token)),
+            LoginOf::Identity(identity) => (directory.rights_of(identity, moment.time), None),
+        };
+        let held = held.map_err(|_| Refusal::CredentialGone)?;
+        let latest = moment.time.plus_millis(millis(LIFETIME));
+        let until = held.expires_at.map_or(latest, |ends| ends.min(latest));
+        let identity = held.identity;
         let id = SessionId(Id::root(moment.time, moment.entropy));
         let now = moment.time.micros();
         let secret = Zeroizing::new(hex::encode(*random()?));
@@ -138,17 +158,11 @@ impl Sessions for NodeSessions {
             table.families().insert(id, family.clone());
         }
         table.live.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::new(live));
-        let latest = moment.time.plus_millis(millis(LIFETIME));
-        let until = login.holder.until.map_or(latest, |ends| ends.min(latest));
-        let (identity, credential) = match &login.holder.by {
-            CredentialId::Token(token) => (login.holder.identity.as_ref().map(|(id, _)| *id), Some(*token)),
-            CredentialId::Session(_) => (login.holder.identity.as_ref().map(|(id, _)| *id), None),
-        };
         let new = NewSession { id, identity, way: login.way.clone(), credential, only: None, until, in_place_of: None };
         let new = NewSession { in_place_of: self.least_recently_used(&new), ..new };
         let actor = match identity {
             Some(identity) => Actor::Identity { id: identity, by: CredentialId::Session(id) },
-            None => login.holder.actor(),
+            None => Actor::Token(held.name),
         };
         let opened = self.ask(actor, login.trace.clone(), Ask::OpenSession(new));
         // If it is unknown whether the session is open, its secrets stay in case it is.
@@ -190,6 +204,67 @@ impl Sessions for NodeSessions {
                 Err(refusal.into())
             }
         }
+    }
+
+    fn mint(&self, asked: &AskedCode) -> Result<MintedCode, Declined> {
+        let (moment, table) = (self.clock.moment(), self.sessions());
+        let id = Id::root(moment.time, moment.entropy);
+        let secret = Zeroizing::new(hex::encode(&random()?[..CODE_SECRET_BYTES]));
+        let until = moment.time.plus_millis(millis(asked.valid_for));
+        let (token, identity) = match asked.of {
+            LoginOf::Token(token) => (Some(token), None),
+            LoginOf::Identity(identity) => (None, Some(identity)),
+        };
+        let code = StoredCode {
+            sha256: hex::encode(Sha256::digest(secret.as_bytes())),
+            token,
+            identity,
+            way: asked.way.clone(),
+            challenge: asked.challenge.clone(),
+            until: until.micros(),
+            used: CodeState::Fresh,
+        };
+        let mut codes = table.codes();
+        if codes.len() >= CODES_MAX {
+            return Err(Refusal::LimitReached { what: "login codes", max: CODES_MAX }.into());
+        }
+        table.vault.put_all(SealedKind::Code, &[(id.to_string(), code.stored())])?;
+        codes.insert(id, code);
+        Ok(MintedCode { code: Secret::new(format!("{id}_{}", *secret).into_bytes()), until })
+    }
+
+    fn redeem(&self, code: &Secret, verifier: Option<&Secret>) -> Result<RedeemedCode, Declined> {
+        let (now, table) = (self.clock.now(), self.sessions());
+        let (id, secret) = std::str::from_utf8(code.reveal()).ok().and_then(|text| text.split_once('_')).ok_or(CodeRefusal::Unknown)?;
+        let id: Id = id.parse().map_err(|_| CodeRefusal::Unknown)?;
+        let mut codes = table.codes();
+        let stored = codes.get(&id).cloned().ok_or(CodeRefusal::Unknown)?;
+        let hash = hex::encode(Sha256::digest(secret.as_bytes()));
+        let is_right: bool = hash.as_bytes().ct_eq(stored.sha256.as_bytes()).into();
+        let is_of_beginner = match (&stored.challenge, verifier) {
+            (None, None) => true,
+            (Some(challenge), Some(verifier)) => ensue_login::flow::challenge_of(verifier.reveal()) == *challenge,
+            _ => false,
+        };
+        if !is_right || !is_of_beginner {
+            return Err(CodeRefusal::Unknown.into());
+        }
+        if stored.used == CodeState::Used {
+            return Err(CodeRefusal::Used.into());
+        }
+        if Timestamp::from_micros(stored.until) <= now {
+            return Err(CodeRefusal::Expired.into());
+        }
+        let used = StoredCode { used: CodeState::Used, ..stored };
+        table.vault.put_all(SealedKind::Code, &[(id.to_string(), used.stored())])?;
+        let of = match (used.token, used.identity) {
+            (Some(token), _) => LoginOf::Token(token),
+            (None, Some(identity)) => LoginOf::Identity(identity),
+            (None, None) => return Err(CodeRefusal::Unknown.into()),
+        };
+        let way = used.way.clone();
+        codes.insert(id, used);
+        Ok(RedeemedCode { of, way })
     }
 
     fn end(&self, sessions: Vec<SessionId>, reason: SessionEnd, by: &OnBehalf) -> Result<Committed, Declined> {

@@ -1,14 +1,14 @@
 //! Opening, refreshing and ending sessions.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::time::Duration;
 
 use ensue_engine::access::facts::SessionEnd;
-use ensue_engine::ids::SessionId;
+use ensue_engine::ids::{IdentityId, SessionId, TokenId};
 use ensue_engine::ports::{Committed, Secret};
 use ensue_engine::time::Timestamp;
 
-use super::{Declined, Holder, OnBehalf};
+use super::{Declined, OnBehalf};
 
 /// The sessions. Methods that return a `Result` block, and return after the commit.
 pub trait Sessions: Send + Sync {
@@ -16,6 +16,11 @@ pub trait Sessions: Send + Sync {
     fn open(&self, login: &Login) -> Result<OpenedSession, Declined>;
     /// Exchanges a refresh token for the next pair. At most one successor of a token ever exists.
     fn refresh(&self, token: &Secret) -> Result<Pair, Declined>;
+    /// Creates a code that opens a session once; it is returned only now.
+    fn mint(&self, code: &AskedCode) -> Result<MintedCode, Declined>;
+    /// Uses up a code. `verifier` is the secret of whoever began the login, whose SHA-256 the code was created with; a
+    /// code that was created without one needs none.
+    fn redeem(&self, code: &Secret, verifier: Option<&Secret>) -> Result<RedeemedCode, Declined>;
     /// Ends sessions; those that are not open stay as they are.
     fn end(&self, sessions: Vec<SessionId>, reason: SessionEnd, by: &OnBehalf) -> Result<Committed, Declined>;
     /// Returns what is known of an open session besides the log. Quick.
@@ -27,8 +32,8 @@ pub trait Sessions: Send + Sync {
 /// A login that succeeded.
 #[derive(Clone, Debug)]
 pub struct Login {
-    /// The holder of the credential that proved it.
-    pub holder: Arc<Holder>,
+    /// Whose rights the session has.
+    pub of: LoginOf,
     /// How: `token`, `password`, or another word of `session.opened`.
     pub way: String,
     /// What the session is used with.
@@ -39,6 +44,46 @@ pub struct Login {
     pub address: Option<IpAddr>,
     /// The W3C trace of the request.
     pub trace: Option<String>,
+}
+
+/// Whose rights a session has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginOf {
+    /// Those of a token, with which the session ends.
+    Token(TokenId),
+    /// Those of an identity.
+    Identity(IdentityId),
+}
+
+/// A code that is asked for.
+#[derive(Clone, Debug)]
+pub struct AskedCode {
+    /// Whose rights the session will have.
+    pub of: LoginOf,
+    /// How its holder logs in: the word of `session.opened`.
+    pub way: String,
+    /// How long the code is valid.
+    pub valid_for: Duration,
+    /// The SHA-256 of the verifier in base64url without padding (PKCE S256, RFC 7636), if only the program that began
+    /// the login may use the code.
+    pub challenge: Option<String>,
+}
+
+/// A code that was just created.
+pub struct MintedCode {
+    /// The code, which is not stored.
+    pub code: Secret,
+    /// Until when it is valid.
+    pub until: Timestamp,
+}
+
+/// What a code stands for.
+#[derive(Clone, Debug)]
+pub struct RedeemedCode {
+    /// Whose rights the session has.
+    pub of: LoginOf,
+    /// How its holder logs in.
+    pub way: String,
 }
 
 /// What a session is used with.

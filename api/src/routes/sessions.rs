@@ -1,13 +1,18 @@
 //! Logins: sessions of browsers and of programs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Response, header};
 use ensue_engine::access::facts::SessionEnd;
 use ensue_engine::access::state::Session;
-use ensue_engine::ids::SessionId;
+use ensue_engine::command::{Ask, RotatedToken};
+use ensue_engine::explain::Explain;
+use ensue_engine::ids::{Id, SessionId, TokenId};
+use ensue_engine::ports::Secret;
 use ensue_engine::record::CredentialId;
+use thiserror::Error;
 
 use super::Routes;
 use crate::addresses::{Sender, network_of};
@@ -16,14 +21,14 @@ use crate::call::Call;
 use crate::cookies;
 use crate::listing;
 use crate::operation::{Content, Operation, Takes, WRITTEN};
-use crate::permissions::{TokensRead, TokensWrite};
-use crate::ports::{Holder, Login, OpenedSession, SessionForm, SessionSecret};
+use crate::permissions::{Permission as _, TokensRead, TokensWrite};
+use crate::ports::{AskedCode, Credential, Holder, Login, LoginOf, OpenedSession, Ports, RedeemedCode, SessionForm, SessionSecret};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::quotas::Caller;
 use crate::rates::{self, Class};
 use crate::respond::{self, Written};
 use crate::route::Public;
-use crate::wire::sessions::{WireKeySet, WireLogin, WireOpenedSession, WirePair, WireRefresh, WireSession};
+use crate::wire::sessions::{WireKeySet, WireLogin, WireLoginLink, WireOpenedSession, WirePair, WireRefresh, WireSession};
 
 /// What such a resource is called if it is missing.
 const THING: &str = "session";
@@ -32,11 +37,28 @@ const CURRENT: &str = "current";
 /// The maximum number of characters that are stored of the program that logs in.
 const AGENT_CHARS_MAX: usize = 100;
 
+/// How long a login link is valid.
+const LINK_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+/// A login with none or several proofs.
+#[derive(Debug, Error, Explain)]
+#[error("a login needs either `token`, or `code` with the `verifier` of a program that began the login")]
+#[explain(slug = "body-invalid", fault = Invalid, hint = r#"send, for example, {{"token": "ens_…"}}"#)]
+struct OneProof;
+
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     const EXAMPLE: &str = r#"{"token": "ens_01980000-0000-7000-8000-00000000000a_secret"}"#;
-    const REFUSED: &[(u16, &str)] =
-        &[(401, "token_invalid"), (401, "token_expired"), (401, "identity_disabled"), (403, "insecure_transport"), (429, "rate_limited")];
+    const REFUSED: &[(u16, &str)] = &[
+        (409, "link_used"),
+        (410, "link_expired"),
+        (422, "body_invalid"),
+        (401, "token_invalid"),
+        (401, "token_expired"),
+        (401, "identity_disabled"),
+        (403, "insecure_transport"),
+        (429, "rate_limited"),
+    ];
     routes.public(
         Public::OpenSession,
         open,
@@ -75,6 +97,15 @@ pub(super) fn declare(routes: &mut Routes) {
             .takes_json::<WireRefresh>(r#"{"refresh_token": "ensr_01980000-0000-7000-8000-00000000000a_1_00"}"#)
             .gives::<WirePair<'static>>(200, "The next pair.", &[])
             .refuses(&[(401, "token_invalid"), (401, "session_unknown"), (401, "refresh_reused"), (403, "insecure_transport")]),
+    );
+    routes.post::<TokensWrite>(
+        "/tokens/{name}/login_links",
+        add_login_link,
+        Operation::new("token_add_login_link", "Creates a code that opens one session of a token within a day, and shows it once")
+            .takes(Takes::Empty)
+            .passes_keys_over()
+            .gives::<WireLoginLink<'static>>(201, "The code is valid.", &[])
+            .refuses(&[(403, "beyond_own_rights"), (409, "limit_reached")]),
     );
     routes.known(
         Method::POST,
@@ -127,18 +158,54 @@ pub(super) async fn login(call: Call) -> Outcome {
 /// Checks the credential of a login, and opens its session.
 async fn logged_in(mut call: Call, form: SessionForm) -> Result<OpenedSession, Problem> {
     cookies::demand_private(call.request())?;
-    let WireLogin { token } = call.json().await?;
-    let token = std::str::from_utf8(token.0.reveal()).ok().and_then(parse_token).ok_or(AuthRefusal::Invalid)?;
-    let holder = call.api().ports.access.admit(&token).map_err(AuthRefusal::from)?;
+    let WireLogin { token, code, verifier } = call.json().await?;
+    let (of, way) = match (token, code) {
+        (Some(token), None) if verifier.is_none() => (of_token(&call, &token.0)?, "token".to_owned()),
+        (None, Some(code)) => {
+            let verifier = verifier.map(|verifier| verifier.0);
+            let redeem = move |ports: &Ports| ports.sessions.redeem(&code.0, verifier.as_ref());
+            let RedeemedCode { of, way } = call.api().threads.blocking(redeem).await??;
+            (of, way)
+        }
+        _ => return Err(OneProof.into()),
+    };
     let login = Login {
-        holder,
-        way: "token".to_owned(),
+        of,
+        way,
         form,
         agent: agent(call.headers()),
         address: call.request().extensions.get::<Sender>().map(|sender| sender.address),
         trace: Some(call.context().recorded()),
     };
     Ok(call.api().threads.blocking(move |ports| ports.sessions.open(&login)).await??)
+}
+
+/// Returns whose rights a token has, if it is valid.
+fn of_token(call: &Call, token: &Secret) -> Result<LoginOf, Problem> {
+    let credential = std::str::from_utf8(token.reveal()).ok().and_then(parse_token).ok_or(AuthRefusal::Invalid)?;
+    call.api().ports.access.admit(&credential).map_err(AuthRefusal::from)?;
+    match credential {
+        Credential::Token { id, .. } => Ok(LoginOf::Token(id)),
+        Credential::Session { .. } | Credential::Signed(_) => Err(AuthRefusal::Invalid.into()),
+    }
+}
+
+/// Creates a code that opens a session of a token once. The caller must be able to do what the token carries, as for
+/// replacing it.
+pub(super) async fn add_login_link(allowed: Allowed<TokensWrite>, mut call: Call) -> Outcome {
+    let name = call.part("name").to_owned();
+    call.json_or_nothing::<crate::call::Nothing>().await?;
+    let access = &call.api().ports.access;
+    let (id, now) = (access.directory().token_named(&name).map(|(id, _)| id), access.now());
+    let id = id.ok_or_else(|| Missing::new(TokensWrite::THING, &name))?;
+    let replacing = Ask::RotateToken(RotatedToken { name, successor: TokenId(Id::root(now, 0)), until: now });
+    call.api().submit(allowed.on_behalf(call.context()), Ask::Check(Box::new(replacing))).await?;
+    let asked = AskedCode { of: LoginOf::Token(id), way: "link".to_owned(), valid_for: LINK_LIFETIME, challenge: None };
+    let minted = call.api().threads.blocking(move |ports| ports.sessions.mint(&asked)).await??;
+    let code = std::str::from_utf8(minted.code.reveal()).map_err(|why| Problem::bug(&why))?;
+    let mut response = private(respond::json(&WireLoginLink { code, until: minted.until })?);
+    *response.status_mut() = axum::http::StatusCode::CREATED;
+    Ok(response)
 }
 
 /// Exchanges a refresh token.

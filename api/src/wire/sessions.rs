@@ -82,8 +82,26 @@ impl<'de> Deserialize<'de> for Given {
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireLogin {
     /// A token: the session has its rights, and ends with it.
-    #[schemars(with = "String")]
-    pub(crate) token: Given,
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(crate) token: Option<Given>,
+    /// The code of a login link, or of a login that a program began.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(crate) code: Option<Given>,
+    /// The verifier of a login that a program began (RFC 7636).
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(crate) verifier: Option<Given>,
+}
+
+/// A code that opens a session of a token once.
+#[wire(Serialize)]
+pub(crate) struct WireLoginLink<'c> {
+    /// The code, which is shown only now.
+    pub(crate) code: &'c str,
+    /// Until when it is valid.
+    pub(crate) until: Timestamp,
 }
 
 /// A session that was opened with a cookie.

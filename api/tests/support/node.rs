@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 pub(crate) use self::ports::ENDLESS_RULE;
 use bytes::Bytes;
 use ensue_api::Ends;
-use ensue_api::ports::{Declined, GivenEvent};
+use ensue_api::ports::{Declined, GivenEvent, LoginOf};
 use ensue_engine::access::keys::state::KeyVersions;
 use ensue_engine::batch::{Beside, Offered, Sequencing};
 use ensue_engine::catalog::{Catalog, Catalogs, Extra};
@@ -79,6 +79,8 @@ struct Core {
     ticks: u64,
     /// The values of keys, by their versions.
     key_values: BTreeMap<(KeyRef, u32), Arc<Secret>>,
+    /// The login codes that were not used.
+    codes: BTreeMap<String, LoginOf>,
     /// The hashes of the cookies of sessions.
     cookies: BTreeMap<SessionId, [u8; 32]>,
     /// The identities by their names.
@@ -128,6 +130,7 @@ impl TestNode {
             projector: Projector::new(),
             ticks: 0,
             key_values: BTreeMap::new(),
+            codes: BTreeMap::new(),
             cookies: BTreeMap::new(),
             names: BTreeMap::new(),
         };

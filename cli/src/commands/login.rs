@@ -22,11 +22,15 @@ const TOKEN_BYTES_MAX: u64 = 4096;
 Examples:
   ensue login --token                        asks for the token
   ensue login --token < laptop.token
+  ensue login --code                         asks for the code of a login link
   ensue login --token --server https://ensue.example.test")]
 pub(crate) struct Login {
     /// Log in with a token: typed, or from standard input.
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "code")]
     token: bool,
+    /// Log in with the code of a login link: typed, or from standard input.
+    #[arg(long, conflicts_with = "token")]
+    code: bool,
 }
 
 /// End the session of `ensue login`, and forget its tokens.
@@ -39,12 +43,12 @@ pub(crate) struct Logout {}
 
 impl Login {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
-        let Self { token: _ } = self;
+        let proof = if self.code { "code" } else { "token" };
         let client = asking.client()?.without_token();
         let file = file_for(client.server())?;
-        let token = given_token(client.server())?;
+        let given = given(proof, client.server())?;
         wait_for(async {
-            let answer = client.post("/auth/login", &json!({ "token": token })).await?.body;
+            let answer = client.post("/auth/login", &json!({ (proof): given })).await?.body;
             let credentials = Credentials::of_answer(&answer).ok_or_else(|| Failure::new("the answer of the node has no tokens"))?;
             let _lock = file.lock().await?;
             file.write(&credentials)?;
@@ -84,23 +88,22 @@ fn file_for(server: &str) -> Result<CredentialFile, Failure> {
     })
 }
 
-/// Reads a token from standard input; asks for it on a terminal.
-fn given_token(server: &str) -> Result<String, Failure> {
+/// Reads a token or a code from standard input; asks for it on a terminal.
+fn given(proof: &str, server: &str) -> Result<String, Failure> {
     let mut given = String::new();
     if std::io::stdin().is_terminal() {
-        given = rpassword::prompt_password(format!("token for {server} (not shown): "))
-            .map_err(|error| Failure::new(format!("the token cannot be read: {error}")))?;
+        given = rpassword::prompt_password(format!("{proof} for {server} (not shown): "))
+            .map_err(|error| Failure::new(format!("the {proof} cannot be read: {error}")))?;
     } else {
         std::io::stdin()
             .take(TOKEN_BYTES_MAX)
             .read_to_string(&mut given)
-            .map_err(|error| Failure::new(format!("the token cannot be read: {error}")))?;
+            .map_err(|error| Failure::new(format!("the {proof} cannot be read: {error}")))?;
     }
     let token = given.trim();
     if token.is_empty() {
-        return Err(
-            Failure::with(Exit::Usage, "no token was given").hint("send it to standard input: `ensue login --token < laptop.token`")
-        );
+        return Err(Failure::with(Exit::Usage, format!("no {proof} was given"))
+            .hint(format!("send it to standard input: `ensue login --{proof} < laptop.{proof}`")));
     }
     Ok(token.to_owned())
 }

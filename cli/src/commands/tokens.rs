@@ -78,6 +78,17 @@ Examples:
         #[arg(long, value_name = "PERIOD", value_parser = period, default_value = "1h")]
         overlap: Period,
     },
+    /// Create a code that opens one session of a token within a day, and print it. It is not shown again.
+    ///
+    /// Its holder logs in with it, and never sees the token itself.
+    #[command(after_help = "\
+Examples:
+  ensue tokens login-link maria
+  ensue tokens login-link maria -o json")]
+    LoginLink {
+        /// The token's name.
+        name: String,
+    },
     /// Revoke a token, and those that it replaced.
     #[command(after_help = "\
 Examples:
@@ -179,6 +190,14 @@ impl Tokens {
                 let made = post(asking, &format!("/tokens/{}/rotate", segment(&name)), &json!({ "overlap": overlap.text }))?;
                 print_secret(asking, &made, &format!("the new token of `{name}`"));
                 tell(format!("the old one stays valid for {}", overlap.text));
+                Ok(())
+            }
+            Self::LoginLink { name } => {
+                let made = post(asking, &format!("/tokens/{}/login_links", segment(&name)), &json!({}))?;
+                asking.output.print(&made, || {
+                    say(text(&made, "code"));
+                    tell(format!("the code is shown only this once; its holder runs `ensue login --code` within a day to act as `{name}`"));
+                });
                 Ok(())
             }
             Self::List { at_rest } => match at_rest.open()? {

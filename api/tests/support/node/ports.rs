@@ -7,11 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_api::ports::{
-    Access, AskedIdentity, AskedToken, Backtested, Backtests, Credential, Declined, Dependency, DependencyState, EventMaker, Finding,
-    FindingVerdict, FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Job, JobKind, JobState, Kept, KeyWriter, LogAccess, Login,
-    MadeToken, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, OpenedSession, Pair, Patience, People, Readiness, Refusals, Replayed,
-    Replays, Retained, RevealedKey, SecretState, SeenSession, SessionForm, SessionSecret, Sessions, SetKey, ToBacktest, ToReplay, Tokens,
-    Webhooks,
+    Access, AskedCode, AskedIdentity, AskedToken, Backtested, Backtests, Credential, Declined, Dependency, DependencyState, EventMaker, Finding, FindingVerdict, FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Job, JobKind, JobState, Kept, KeyWriter, LogAccess, Login, LoginOf, MadeToken, MintedCode, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, OpenedSession, Pair, Patience, People, Readiness, RedeemedCode, Refusals, Replayed, Replays, Retained, RevealedKey, SecretState, SeenSession, SessionForm, SessionSecret, Sessions, SetKey, ToBacktest, ToReplay, Tokens, Webhooks,
 };
 use ensue_api::worker_queues::{StartRate, WorkerQueue};
 use ensue_engine::access::audit::facts::{AccessDenied, LoginRefused};
@@ -337,12 +333,13 @@ impl Sessions for TestNode {
     fn open(&self, login: &Login) -> Result<OpenedSession, Declined> {
         let id = SessionId(token_id(&format!("session at {}", self.head_position())).0);
         let secret = hex::encode(Sha256::digest(id.to_string()));
-        let CredentialId::Token(token) = login.holder.by else { panic!("a login by a session") };
         let until = Access::now(self).plus_millis(60_000);
-        let identity = login.holder.identity.as_ref().map(|(id, _)| *id);
-        let (way, credential) = (login.way.clone(), Some(token));
+        let (way, (credential, identity)) = match login.of {
+            LoginOf::Token(token) => (login.way.clone(), (Some(token), None)),
+            LoginOf::Identity(identity) => (login.way.clone(), (None, Some(identity))),
+        };
         let ask = Ask::OpenSession(NewSession { id, identity, way, credential, only: None, until, in_place_of: None });
-        let committed = self.ask(login.holder.actor(), ask)?;
+        let committed = self.ask(Actor::Operator, ask)?;
         self.core().cookies.insert(id, Sha256::digest(&secret).into());
         let secret = match login.form {
             SessionForm::Cookie => SessionSecret::Cookie(Secret::new(secret.into_bytes())),
@@ -354,6 +351,17 @@ impl Sessions for TestNode {
             }),
         };
         Ok(OpenedSession { id, until, secret, committed })
+    }
+
+    fn mint(&self, asked: &AskedCode) -> Result<MintedCode, Declined> {
+        let code = format!("code-{}", self.head_position());
+        self.core().codes.insert(code.clone(), asked.of);
+        Ok(MintedCode { code: Secret::new(code.into_bytes()), until: Access::now(self).plus_millis(60_000) })
+    }
+
+    fn redeem(&self, code: &Secret, _: Option<&Secret>) -> Result<RedeemedCode, Declined> {
+        let of = self.core().codes.remove(std::str::from_utf8(code.reveal()).unwrap()).ok_or(Refusal::CredentialGone)?;
+        Ok(RedeemedCode { of, way: "link".into() })
     }
 
     fn refresh(&self, _: &Secret) -> Result<Pair, Declined> {
