@@ -10,6 +10,7 @@ mod backtests;
 mod declined;
 mod events;
 mod installed;
+mod issuers;
 mod jobs;
 mod keys;
 mod log;
@@ -35,6 +36,7 @@ pub use backtests::{Backtested, Backtests, FileText, ToBacktest, ToldEvent, Told
 pub use declined::Declined;
 pub use events::{EventMaker, GivenEvent};
 pub use installed::Installed;
+pub use issuers::{AskedLink, Issuers};
 pub use jobs::{Job, JobKind, JobState};
 pub use keys::{KeyWriter, NewValue, RevealedKey, SetKey};
 pub use log::LogAccess;
@@ -83,6 +85,8 @@ pub struct Ports {
     pub tokens: Arc<dyn Tokens>,
     /// The identities.
     pub people: Arc<dyn People>,
+    /// The issuers whose tokens admit callers.
+    pub issuers: Arc<dyn Issuers>,
     /// The node itself.
     pub node: Arc<dyn Node>,
     /// Receives the spans of requests; none if no spans are exported.

@@ -49,7 +49,7 @@ use axum::http::{HeaderValue, Method, Response, StatusCode, header};
 use axum::routing::{MethodFilter, on};
 
 use crate::api::Api;
-use crate::auth::{Allowed, Known, Proof, Secrecy};
+use crate::auth::{self, Allowed, Known, Proof, Secrecy};
 use crate::call::Call;
 use crate::context::ENSUE_POSITION;
 use crate::operation::{Operation, WaitsFor};
@@ -187,7 +187,8 @@ impl Routes {
         let answer = move |params: RawPathParams, request: Request| {
             let (api, handler) = (api.clone(), handler.clone());
             async move {
-                let (parts, body) = request.into_parts();
+                let (mut parts, body) = request.into_parts();
+                auth::verify(&api.ports, &api.threads, &mut parts).await?;
                 let allowed = A::demand(&*api.ports.access, &parts, &secrecy(&params))?;
                 let caller = Caller::Token(allowed.caller());
                 let counted = api.rates.count(class, || caller.clone());

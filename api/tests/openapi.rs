@@ -262,7 +262,6 @@ fn every_problem_has_its_page() {
 const NOT_ANSWERED: &[&str] = &[
     "attempt-not-running",
     "catalog-unbuildable",
-    "claims-refused",
     "config-invalid",
     "copy-target-not-empty",
     "damaged-file",
@@ -275,9 +274,6 @@ const NOT_ANSWERED: &[&str] = &[
     "file-unusable",
     "filter-unknown",
     "foreign-file",
-    "groups-overage",
-    "issuer-unavailable",
-    "issuer-unknown",
     "log-chain-broken",
     "log-cut",
     "log-damaged",

@@ -27,6 +27,7 @@ const SHAPES: &[&str] = &[
     "IdentityId",
     "InquiryId",
     "InquiryStatus",
+    "IssuerName",
     "KeyRef",
     "LabelName",
     "Labels",

@@ -18,8 +18,8 @@ pub(crate) use bodies::document_of;
 pub use context::{Context, Moment, Nothing};
 pub use decision::{Answer, Decision, Novelty, ReceivedEvent};
 pub use given::{
-    Admission, AdmittedIdentity, InquiryAnswer, IssuerGroups, KeyRotation, NewGrant, NewToken, ObservedEvent, OfRule, PackChange, RefusedDelivery, Report, ReportOutcome,
-    RequestExecution, Rerun, RetriedDelivery, RotatedToken, SeenVar, VarChange,
+    Admission, AdmittedIdentity, InquiryAnswer, IssuerGroups, KeyRotation, NewGrant, NewToken, ObservedEvent, OfRule, PackChange,
+    RefusedDelivery, Report, ReportOutcome, RequestExecution, Rerun, RetriedDelivery, RotatedToken, SeenVar, VarChange,
 };
 pub use seen::{Conflict, DEDUPE_MILLIS, Dedupe, DedupeKey, Seen, SeenKeys, SignedBody};
 

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use ensue_engine::access::facts::{
-    GrantAdded, GrantRemoved, IdentityAdded, IdentityDisabled, IdentityEnabled, IdentityErased, IdentityGroupsSet, IdentityKind, IdentityLinked, IdentityUnlinked,
-    KeyRemoved, KeySet, RoleRemoved, RoleSet, TokenAdded, TokenLimited, TokenRevoked, TokenRotated,
+    GrantAdded, GrantRemoved, IdentityAdded, IdentityDisabled, IdentityEnabled, IdentityErased, IdentityGroupsSet, IdentityKind,
+    IdentityLinked, IdentityUnlinked, KeyRemoved, KeySet, RoleRemoved, RoleSet, TokenAdded, TokenLimited, TokenRevoked, TokenRotated,
 };
 use ensue_engine::access::keys::facts::{KeyExpiring, KeyExpirySet, KeyRevealed, KeyRotated};
 use ensue_engine::access::subject::Subject;

@@ -9,7 +9,7 @@ use ensue_engine::access::subject::Subject;
 use ensue_engine::command::{Admission, AdmittedIdentity, Ask, Command, IssuerGroups, NewGrant, NewToken, Refusal};
 use ensue_engine::ids::{GrantId, Id, IdentityId, TokenId};
 use ensue_engine::names::{GroupName, IssuerName};
-use ensue_engine::record::Actor;
+use ensue_engine::record::{Actor, CredentialId};
 use ensue_engine::time::Timestamp;
 use ensue_test_support::NOON;
 use ensue_test_support::spec::Spec;
@@ -133,7 +133,7 @@ fn issuer_adds_a_thousand_identities_a_day() {
 
 #[test]
 fn link_needs_all_that_the_identity_may_do_and_its_end_takes_the_groups_away() {
-    let ana = Actor::Identity { id: identity(1), token: TokenId(Id::root(NOON, 21)) };
+    let ana = Actor::Identity { id: identity(1), by: CredentialId::Token(TokenId(Id::root(NOON, 21))) };
     let add = |number| by_operator(Ask::AddIdentity { id: identity(number), kind: IdentityKind::Person, groups: Vec::new() });
     let mut spec = Spec::default().given([
         add(1),
@@ -144,7 +144,7 @@ fn link_needs_all_that_the_identity_may_do_and_its_end_takes_the_groups_away() {
     ]);
     let link = |number| Ask::LinkIdentity { id: identity(number), issuer: issuer() };
     let unlink = |number| Ask::UnlinkIdentity { id: identity(number), issuer: issuer() };
-    spec.when(asked_by(ana.clone(), link(2))).then_refused(&Refusal::BeyondOwnRights("actions:execute".to_owned()));
+    spec.when(asked_by(ana, link(2))).then_refused(&Refusal::BeyondOwnRights("actions:execute".to_owned()));
     spec.when(by_operator(link(9))).then_refused(&Refusal::NoIdentity(identity(9).to_string()));
     spec.when(by_operator(link(2))).then(&["identity.linked"]);
     spec.when(by_operator(link(2))).then_refused(&Refusal::LinkedBefore { issuer: issuer() });

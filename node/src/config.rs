@@ -3,6 +3,7 @@
 //! This module reads the file and the environment; the code that starts the node applies the values.
 
 mod actions;
+mod login;
 mod network;
 mod otel;
 mod queues;
@@ -30,6 +31,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use actions::WrittenActions;
+use login::WrittenLogin;
 use network::{NETWORKS_FORM, ORIGINS_FORM, WrittenCors};
 use queues::WrittenQueue;
 use rates::WrittenRates;
@@ -39,6 +41,7 @@ use tls::WrittenTls;
 use crate::memory::{MEMORY_BYTES, MEMORY_BYTES_MIN};
 
 pub use actions::{ActionSettings, UserSetting};
+pub use login::LoginSettings;
 pub use queues::QueueSettings;
 pub use shape::settings_schema;
 pub use tls::TlsSettings;
@@ -72,6 +75,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// The origins whose pages may read answers in a browser.
     pub cors_origins: Vec<Origin>,
+    /// The ways in besides tokens.
+    pub login: LoginSettings,
     /// How many connections one address may have open.
     pub connections_per_address: usize,
     /// How many connections without a request yet may be open per address.
@@ -247,6 +252,7 @@ struct Written {
     tls: Option<WrittenTls>,
     trusted_proxies: Vec<String>,
     cors: WrittenCors,
+    login: WrittenLogin,
     limits: WrittenLimits,
     data: Option<PathBuf>,
     packs_dir: Option<PathBuf>,
@@ -311,6 +317,7 @@ impl Config {
             tls: TlsSettings::default(),
             trusted_proxies: Vec::new(),
             cors_origins: Vec::new(),
+            login: LoginSettings::default(),
             connections_per_address: Limits::default().connections_per_address,
             silent_per_address: Limits::default().silent_per_address,
             data,
@@ -403,6 +410,12 @@ impl Config {
             .map_err(|text| malformed(format!("`trusted_proxies` has `{text}`, but must be {NETWORKS_FORM}")))?;
         self.cors_origins =
             written.cors.read().map_err(|text| malformed(format!("`cors.origins` has `{text}`, but must be {ORIGINS_FORM}")))?;
+        self.login = written.login.read(base).map_err(|error| {
+            malformed(match error.hint() {
+                Some(hint) => format!("{error}: {hint}"),
+                None => error.to_string(),
+            })
+        })?;
         self.data = written.data.map_or_else(|| std::mem::take(&mut self.data), |data| base.join(data));
         self.packs = written.packs_dir.map_or_else(|| base.join("packs"), |packs| base.join(packs));
         let read = queues::read(written.queues, written.workers);

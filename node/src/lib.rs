@@ -31,6 +31,7 @@ pub mod judging;
 mod kept;
 mod keys;
 mod log_access;
+mod login;
 pub mod long_log;
 mod machine;
 #[cfg(test)]

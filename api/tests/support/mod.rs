@@ -218,6 +218,7 @@ impl TestApi {
             keys: node.clone(),
             tokens: node.clone(),
             people: node.clone(),
+            issuers: node.clone(),
             node: node.clone(),
             spans: None,
         }

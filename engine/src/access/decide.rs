@@ -172,6 +172,6 @@ pub(crate) fn token_of(state: &State, actor: &Actor) -> Option<TokenId> {
     match actor {
         Actor::Token(name) => state.access().token_named(name).map(|(id, _)| id),
         Actor::Identity { by: CredentialId::Token(token), .. } => Some(*token),
-        Actor::Engine | Actor::Operator | Actor::Sensor(_) | Actor::Worker(_) => None,
+        Actor::Identity { by: CredentialId::Issuer(_), .. } | Actor::Engine | Actor::Operator | Actor::Sensor(_) | Actor::Worker(_) => None,
     }
 }

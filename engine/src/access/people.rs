@@ -15,7 +15,7 @@ use crate::command::{Decision, NewGrant, Refusal};
 use crate::fact::Fact;
 use crate::ids::{GrantId, IdentityId};
 use crate::names::{GroupName, RoleName};
-use crate::record::{Actor, Draft, StreamId};
+use crate::record::{Actor, CredentialId, Draft, StreamId};
 use crate::state::State;
 use crate::time::Timestamp;
 
@@ -204,7 +204,11 @@ pub(crate) fn beyond(state: &State, actor: &Actor, scopes: &[Scope], now: Timest
     if *actor == Actor::Operator {
         return None;
     }
-    let held = token_of(state, actor).and_then(|token| state.access().held(&token, now).ok());
+    let access = state.access();
+    let held = match actor {
+        Actor::Identity { id, by: CredentialId::Issuer(_) } => access.rights_of(*id, now).ok(),
+        _ => token_of(state, actor).and_then(|token| access.held(&token, now).ok()),
+    };
     let missing = match held {
         Some(held) => held.rights.first_beyond(scopes)?,
         None => scopes.first()?,

@@ -228,8 +228,7 @@ impl Access {
             }),
             AccessFact::TokenRevoked(fact) => self.tokens.remove(&fact.id),
             AccessFact::IdentityAdded(fact) => {
-                let mut identity =
-                    Identity { kind: fact.kind, standing: Standing::Enabled, local_groups: Vec::new(), issuers: Vec::new() };
+                let mut identity = Identity { kind: fact.kind, standing: Standing::Enabled, local_groups: Vec::new(), issuers: Vec::new() };
                 if let Some(issuer) = &fact.by_issuer {
                     identity.link_to(issuer);
                     self.count_added(issuer, fact.id);

@@ -1,7 +1,7 @@
 //! The origin of a record: its actor, and the record that led to it.
 
 use crate::ids::{Id, IdentityId, TokenId};
-use crate::names::SensorRef;
+use crate::names::{IssuerName, SensorRef};
 use std::fmt;
 use std::str::FromStr;
 
@@ -68,6 +68,8 @@ fn cut(text: &str) -> String {
 pub enum CredentialId {
     /// A token.
     Token(TokenId),
+    /// A token that an issuer signed; the id is the issuer's name.
+    Issuer(IssuerName),
 }
 
 impl CredentialId {
@@ -75,6 +77,7 @@ impl CredentialId {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Token(_) => "token",
+            Self::Issuer(_) => "issuer",
         }
     }
 
@@ -82,6 +85,7 @@ impl CredentialId {
     pub fn id(&self) -> String {
         match self {
             Self::Token(id) => id.to_string(),
+            Self::Issuer(name) => name.to_string(),
         }
     }
 }
@@ -98,6 +102,7 @@ impl FromStr for CredentialId {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once('/') {
             Some(("token", id)) => id.parse().map(Self::Token),
+            Some(("issuer", name)) => name.parse().map(Self::Issuer).map_err(|e| format!("{e}")),
             None | Some(_) => Err(format!("`{}` is not a credential", cut(text))),
         }
     }

@@ -8,9 +8,9 @@ use ensue_engine::access::permission::Permission;
 use ensue_engine::access::state::Standing;
 use ensue_engine::access::subject::Subject;
 use ensue_engine::catalog::{Backoff, Does, Excess, Jitter, LockConflict, Mode, OnExpire, OnLost, Retry, Since, Wait};
-use ensue_engine::command::{Admission, AdmittedIdentity, IssuerGroups, 
-    Ask, Command, Conflict, KeyRotation, NewGrant, NewToken, PackChange, RefusedDelivery, ReportOutcome, RetriedDelivery, RotatedToken,
-    Said, Settings,
+use ensue_engine::command::{
+    Admission, AdmittedIdentity, Ask, Command, Conflict, IssuerGroups, KeyRotation, NewGrant, NewToken, PackChange, RefusedDelivery,
+    ReportOutcome, RetriedDelivery, RotatedToken, Said, Settings,
 };
 use ensue_engine::events::facts::DeliveredWith;
 use ensue_engine::events::internal::InternalTrigger;
@@ -416,7 +416,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::RemoveKey),
         3 => (0..3u8, roles).prop_map(|(name, roles)| Step::AddToken(name, roles)),
         4 => (0..3u8).prop_map(Step::RevokeToken),
-        18 => (proptest::sample::select(AccessStep::ALL), 0..2u8).prop_map(|(step, number)| Step::Access(step, number)),
+        17 => (proptest::sample::select(AccessStep::ALL), 0..2u8).prop_map(|(step, number)| Step::Access(step, number)),
         1 => (0..4u32).prop_map(Step::Start),
         3 => proptest::sample::select(&[1, 2_000, ERROR_SUMMARY_MILLIS, 24 * 60 * 60 * 1000][..]).prop_map(Step::Wait),
         2 => proptest::sample::select(&[CatalogsHealth::Whole, CatalogsHealth::Whole, CatalogsHealth::Broken][..]).prop_map(Step::Catalogs),
@@ -453,6 +453,7 @@ impl AccessStep {
         Self::Link,
         Self::Link,
         Self::Unlink,
+        Self::Unlink,
         Self::SetGroups,
         Self::Disable,
         Self::Disable,
@@ -463,6 +464,7 @@ impl AccessStep {
         Self::Enable,
         Self::Erase,
         Self::SetRole,
+        Self::RemoveRole,
         Self::RemoveRole,
         Self::AddGrant,
         Self::RemoveGrant,
@@ -489,7 +491,11 @@ impl World {
                 groups: Some(IssuerGroups { groups: vec!["corp:release".parse().unwrap()], said_at: NOON }),
             }),
             AccessStep::Link => Ask::LinkIdentity { id: known, issuer: "cluster".parse().unwrap() },
-            AccessStep::Unlink => Ask::UnlinkIdentity { id: known, issuer: "cluster".parse().unwrap() },
+            AccessStep::Unlink => {
+                let linked = access.identities().find(|(_, identity)| !identity.issuers.is_empty());
+                let issuer = linked.map_or("cluster".parse().unwrap(), |(_, identity)| identity.issuers[0].issuer.clone());
+                Ask::UnlinkIdentity { id: linked.map_or(known, |(id, _)| *id), issuer }
+            }
             AccessStep::SetGroups => Ask::SetIdentityGroups { id: known, groups: vec!["release".parse().unwrap()] },
             AccessStep::Disable => Ask::SetIdentityStanding { id: standing(Standing::Enabled), standing: Standing::Disabled },
             AccessStep::Enable => Ask::SetIdentityStanding { id: standing(Standing::Disabled), standing: Standing::Enabled },

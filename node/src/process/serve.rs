@@ -52,7 +52,7 @@ impl Serving {
         let listener =
             tokio::net::TcpListener::bind(config.listen).await.map_err(|why| machine(&format!("listening on {}", config.listen), &why))?;
         let address = listener.local_addr().map_err(|why| machine("listening", &why))?;
-        let ports = ports(seat, edges, handle, about(config, seat, (handle, is_stopping, around)));
+        let ports = ports(seat, edges, handle, about(config, seat, edges, (handle, is_stopping, around)));
         let base_url = config.url_at(address);
         let settings = ApiSettings {
             hosts: Hosts::of(&base_url, config.hosts.iter().cloned()),
@@ -102,6 +102,7 @@ fn ports((stores, following, working, _): Seat<'_>, edges: &Edges, handle: &Sequ
         keys: edges.keys.clone(),
         tokens: edges.tokens.clone(),
         people: edges.people.clone(),
+        issuers: edges.issuers.clone(),
         node: Arc::new(about),
         spans: following.telemetry.spans(),
     }
@@ -110,6 +111,7 @@ fn ports((stores, following, working, _): Seat<'_>, edges: &Edges, handle: &Sequ
 fn about(
     config: &Config,
     (stores, following, working, leading): Seat<'_>,
+    edges: &Edges,
     (handle, is_stopping, around): (&SequencerHandle, &Arc<AtomicBool>, &Around),
 ) -> AboutNode {
     let (views, telemetry) = (&following.views, &following.telemetry);
@@ -138,6 +140,7 @@ fn about(
         span_counts: telemetry.span_counts.clone(),
         counts: telemetry.counts.clone(),
         keys: stores.keys.clone(),
+        issuers: edges.issuers.clone(),
         spawned: working.spawned.clone(),
         clock: around.clock.clone(),
         data: leading.data.path().to_owned(),

@@ -48,6 +48,7 @@ impl Node {
             tracing::warn!(attempts = left.ended.len(), "attempts were ended with the node; the next start reports their outcome");
         }
         self.ticker.abort();
+        self.refresher.abort();
         let (ended, exporter) = tokio::task::block_in_place(move || {
             drop(self.housekeeper);
             self.sequencer.stop();
