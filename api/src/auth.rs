@@ -17,8 +17,9 @@ use thiserror::Error;
 use crate::context::RequestContext;
 use crate::cookies;
 use crate::permissions::Permission;
-use crate::ports::{Access, Credential, Holder, NotAdmitted, OnBehalf};
+use crate::ports::{Access, Credential, Holder, NotAdmitted, OnBehalf, Ports};
 use crate::problem::{Missing, Problem, Refused};
+use crate::threads::Threads;
 
 /// The prefix of every token.
 pub const TOKEN_PREFIX: &str = "ens_";
@@ -58,6 +59,11 @@ pub(crate) enum AuthRefusal {
     #[explain(slug = "session-unknown", fault = Unauthenticated,
         hint = "log in again: in the browser, or with `ensue login`")]
     NoSession,
+    /// No configured issuer signed the token.
+    #[error("no issuer is configured that may sign this token")]
+    #[explain(slug = "issuer-unknown", fault = Unauthenticated,
+        hint = "add the issuer to `login.issuers` of `ensue.yaml`, with `use: [bearer]`; its `issuer` must be the token's `iss`, byte for byte")]
+    IssuerUnknown,
     /// There are several tokens.
     #[error("the request has more than one `Authorization` header, so the caller is ambiguous")]
     #[explain(slug = "doubled-authorization", fault = Malformed, hint = "send exactly one `Authorization` header")]
@@ -262,8 +268,32 @@ fn refused(why: AuthRefusal, identity: Option<IdentityId>) -> Problem {
     Problem::from(why).refusing(Refused::Token { identity })
 }
 
+/// A credential that was verified before its request is answered.
+#[derive(Clone)]
+struct Verified(Credential);
+
+/// Verifies the signed token of an issuer, if the request has one. This may take as long as the issuer takes to answer,
+/// so it is done before anything else, and not on the thread of the request.
+pub(crate) async fn verify(ports: &Ports, threads: &Arc<Threads>, parts: &mut Parts) -> Result<(), Problem> {
+    let Ok(Credential::Signed(token)) = credential_of(parts) else { return Ok(()) };
+    if let Some(credential) = ports.issuers.verified(&token) {
+        parts.extensions.insert(Verified(credential));
+        return Ok(());
+    }
+    // The node itself may have signed it.
+    if ports.access.admit(&Credential::Signed(token.clone())).err() != Some(NotAdmitted::Unknown) {
+        return Ok(());
+    }
+    let verified = threads.verifying(move |ports| ports.issuers.verify(&token)).await??;
+    parts.extensions.insert(Verified(verified.ok_or(AuthRefusal::IssuerUnknown)?));
+    Ok(())
+}
+
 /// Returns the one credential of a request.
 fn credential_of(parts: &Parts) -> Result<Credential, Problem> {
+    if let Some(Verified(credential)) = parts.extensions.get() {
+        return Ok(credential.clone());
+    }
     if parts.uri.query().is_some_and(names_a_token) {
         return Err(AuthRefusal::InUrl.into());
     }

@@ -10,6 +10,7 @@ mod backtests;
 mod declined;
 mod events;
 mod installed;
+mod issuers;
 mod jobs;
 mod keys;
 mod log;
@@ -37,6 +38,7 @@ pub use backtests::{Backtested, Backtests, FileText, ToBacktest, ToldEvent, Told
 pub use declined::Declined;
 pub use events::{EventMaker, GivenEvent};
 pub use installed::Installed;
+pub use issuers::{AskedLink, Issuers};
 pub use jobs::{Job, JobKind, JobState};
 pub use keys::{KeyWriter, NewValue, RevealedKey, SetKey};
 pub use log::LogAccess;
@@ -93,6 +95,8 @@ pub struct Ports {
     pub refusals: Arc<dyn Refusals>,
     /// The sessions.
     pub sessions: Arc<dyn Sessions>,
+    /// The issuers whose tokens admit callers.
+    pub issuers: Arc<dyn Issuers>,
     /// The node itself.
     pub node: Arc<dyn Node>,
     /// Receives the spans of requests; none if no spans are exported.

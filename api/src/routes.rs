@@ -53,7 +53,7 @@ use axum::routing::{MethodFilter, on};
 
 use crate::addresses::Sender;
 use crate::api::Api;
-use crate::auth::{Allowed, Known, Proof, Secrecy};
+use crate::auth::{self, Allowed, Known, Proof, Secrecy};
 use crate::call::Call;
 use crate::context::ENSUE_POSITION;
 use crate::operation::{Operation, WaitsFor};
@@ -194,8 +194,11 @@ impl Routes {
         let answer = move |params: RawPathParams, request: Request| {
             let (api, handler) = (api.clone(), handler.clone());
             async move {
-                let (parts, body) = request.into_parts();
+                let (mut parts, body) = request.into_parts();
                 let sender = parts.extensions.get::<Sender>().map(|sender| sender.address);
+                auth::verify(&api.ports, &api.threads, &mut parts)
+                    .await
+                    .inspect_err(|problem| note_refused(&*api.ports.refusals, problem, sender))?;
                 let allowed = A::demand(&*api.ports.access, &parts, &secrecy(&params))
                     .inspect_err(|problem| note_refused(&*api.ports.refusals, problem, sender))?;
                 api.ports.access.note_use(&allowed.holder().by);

@@ -61,9 +61,15 @@ shapes! {
     });
     GroupName = json_schema!({
         "type": "string",
-        "pattern": "^([a-z][a-z0-9_]{0,63}:)?[a-z][a-z0-9_]{0,63}$",
+        "pattern": "^([a-z][a-z0-9_]{0,63}|[a-z][a-z0-9_-]{0,31}:[^\\x00-\\x1f]{1,200})$",
         "description": "The name of a group of identities; a group that an issuer names has its prefix.",
         "examples": ["release"],
+    });
+    IssuerName = json_schema!({
+        "type": "string",
+        "pattern": "^[a-z][a-z0-9_-]{0,31}$",
+        "description": "The name of an issuer in `login.issuers`.",
+        "examples": ["corp"],
     });
     GrantSubject = json_schema!({
         "type": "string",

@@ -21,6 +21,8 @@ use crate::stopping::Stopping;
 const CODERS_MAX: usize = 4;
 /// The maximum number of values that are checked against callers' schemas at once.
 const CHECKERS_MAX: usize = 2;
+/// The maximum number of signed tokens that are verified at once. Some of them may wait for an issuer.
+const VERIFIERS_MAX: usize = 128;
 /// The maximum number of replays and backtests of one caller that run or wait.
 const REHEARSALS_OF_ONE_MAX: u64 = 2;
 /// How long a replay or a backtest can take.
@@ -61,6 +63,8 @@ pub(crate) struct Threads {
     coders: Arc<Semaphore>,
     /// The turns for checking values against the schemas of callers.
     checkers: Arc<Semaphore>,
+    /// The turns for verifying signed tokens.
+    verifiers: Arc<Semaphore>,
     /// The callers that run or wait for replays and backtests.
     rehearsals: Arc<Quotas>,
     /// The turn that a running replay or backtest holds.
@@ -78,6 +82,7 @@ impl Threads {
             explainers: turns(&queues, QueueName::Explanations),
             coders: Arc::new(Semaphore::new(CODERS_MAX)),
             checkers: Arc::new(Semaphore::new(CHECKERS_MAX)),
+            verifiers: Arc::new(Semaphore::new(VERIFIERS_MAX)),
             rehearsals: Quotas::of(queues.of(QueueName::Rehearsals).clone(), REHEARSALS_OF_ONE_MAX),
             rehearsing: Arc::new(Semaphore::new(1)),
             queues,
@@ -144,6 +149,22 @@ impl Threads {
         let turn = self.checkers.clone().acquire_owned().await.map_err(|why| Problem::bug(&why))?;
         let work = move || {
             let done = work();
+            // The thread keeps its turn until it ends, even if its caller disconnects.
+            drop(turn);
+            done
+        };
+        self.where_it_may_block(work).await
+    }
+
+    /// Verifies a signed token, on a thread where blocking is allowed. It does not delay reads.
+    pub(crate) async fn verifying<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Ports) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let turn = self.verifiers.clone().acquire_owned().await.map_err(|why| Problem::bug(&why))?;
+        let threads = self.clone();
+        let work = move || {
+            let done = work(&threads.ports);
             // The thread keeps its turn until it ends, even if its caller disconnects.
             drop(turn);
             done

@@ -276,7 +276,6 @@ fn every_problem_has_its_page() {
 const NOT_ANSWERED: &[&str] = &[
     "attempt-not-running",
     "catalog-unbuildable",
-    "claims-refused",
     "config-invalid",
     "copy-target-not-empty",
     "damaged-file",
@@ -289,9 +288,6 @@ const NOT_ANSWERED: &[&str] = &[
     "file-unusable",
     "filter-unknown",
     "foreign-file",
-    "groups-overage",
-    "issuer-unavailable",
-    "issuer-unknown",
     "key-unavailable",
     "log-chain-broken",
     "log-cut",

@@ -320,3 +320,24 @@ async fn two_tokens_of_one_identity_answer_an_inquiry_once() {
     answer(&ana).answer().await.expect(200);
     answer(&phone).answer().await.expect_problem(409, "inquiry_answered_before");
 }
+
+#[tokio::test]
+async fn issuer_is_linked_to_an_identity_once_and_only_by_callers_that_may_do_what_it_may() {
+    let api = TestApi::new();
+    identity(&api, "ana", &["oncall"]).await;
+    grant(&api, &json!({ "subject": "identity:ana", "role": "viewer" })).await;
+    let path = format!("{IDENTITIES}/ana/issuers");
+    let link = json!({ "issuer": "corp", "subject": "4711" });
+    let weak = token(&api, &json!({ "name": "weak", "scopes": ["identities:write"] })).await;
+    api.post(&path).bearing(&weak).json(&link).answer().await.expect_problem(403, "beyond_own_rights");
+    let linked = api.post(&path).by("admin").json(&link).answer().await.expect(200).json();
+    assert_eq!((&linked["groups"], &linked["issuers"]), (&json!(["oncall"]), &json!([{ "issuer": "corp", "groups": [] }])));
+    api.post(&path).by("admin").json(&link).answer().await.expect_problem(409, "name_taken");
+    for bad in [json!({ "issuer": "Corp", "subject": "1" }), json!({ "issuer": "local", "subject": "1" }), json!({ "issuer": "corp" })] {
+        api.post(&path).by("admin").json(&bad).answer().await.expect_problem(422, "body_invalid");
+    }
+    let one = format!("{path}/corp");
+    api.ask(Method::DELETE, &one).by("admin").answer().await.expect(204);
+    api.ask(Method::DELETE, &one).by("admin").answer().await.expect_problem(404, "not_found");
+    api.ask(Method::DELETE, &format!("{path}/Corp")).by("admin").answer().await.expect_problem(404, "not_found");
+}

@@ -7,6 +7,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::json;
+
+use crate::support::issuer::{Issuer, Mood};
 use crate::support::page::{Step, blocks};
 use crate::support::skipped::{has_program, not_installed};
 use crate::support::{ADMIN_TOKEN, Node, Place, Printed};
@@ -323,4 +326,17 @@ async fn rights_guide_works() {
 async fn rotation_guide_works() {
     let page = include_str!("../../docs/guides/rotate-keys.md");
     followed("rotation_guide_works", &[], page, Done { files: 0, commands: 10, outputs: 0 }).await;
+}
+
+#[tokio::test]
+async fn ci_login_guide_works() {
+    let github = Issuer::start(Mood::Well);
+    let page = include_str!("../../docs/guides/log-in-from-ci.md").replace("https://token.actions.githubusercontent.com", &github.url());
+    let job =
+        |branch: &str| github.token(&json!({ "repository": "acme/Shop", "repository_owner_id": "4711", "ref": branch, "groups": null }));
+    let mut newcomer = Newcomer::new(&page);
+    std::fs::write(newcomer.place.path().join("job.token"), job("refs/heads/main")).unwrap();
+    std::fs::write(newcomer.place.path().join("branch.token"), job("refs/heads/other")).unwrap();
+    let done = newcomer.follow(&page).await;
+    assert_eq!(done, Done { files: 1, commands: 8, outputs: 1 }, "the page is read otherwise");
 }

@@ -22,6 +22,7 @@ mod following;
 mod guides;
 mod inquiries;
 mod internal_triggers;
+mod issuers;
 mod kept_data;
 mod keyed;
 mod keys;

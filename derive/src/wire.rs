@@ -28,6 +28,7 @@ const SHAPES: &[&str] = &[
     "IdentityId",
     "InquiryId",
     "InquiryStatus",
+    "IssuerName",
     "KeyRef",
     "LabelName",
     "Labels",

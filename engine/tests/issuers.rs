@@ -144,7 +144,7 @@ fn link_needs_all_that_the_identity_may_do_and_its_end_takes_the_groups_away() {
     ]);
     let link = |number| Ask::LinkIdentity { id: identity(number), issuer: issuer() };
     let unlink = |number| Ask::UnlinkIdentity { id: identity(number), issuer: issuer() };
-    spec.when(asked_by(ana.clone(), link(2))).then_refused(&Refusal::BeyondOwnRights("actions:execute".to_owned()));
+    spec.when(asked_by(ana, link(2))).then_refused(&Refusal::BeyondOwnRights("actions:execute".to_owned()));
     spec.when(by_operator(link(9))).then_refused(&Refusal::NoIdentity(identity(9).to_string()));
     spec.when(by_operator(link(2))).then(&["identity.linked"]);
     spec.when(by_operator(link(2))).then_refused(&Refusal::LinkedBefore { issuer: issuer() });

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::Client;
-use rustls::ClientConfig;
+use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
 use thiserror::Error;
 use url::{Host, Position, Url};
@@ -144,6 +144,17 @@ impl Destinations {
         Self::with_names(policy, clock, Box::new(SystemNames))
     }
 
+    /// Returns the pool with these authorities trusted instead of those of the machine.
+    ///
+    /// # Errors
+    /// If TLS cannot be set up.
+    pub fn trusting(mut self, roots: RootCertStore) -> Result<Self, rustls::Error> {
+        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+        let builder = builder.with_safe_default_protocol_versions()?;
+        self.tls = OnceLock::from(builder.with_root_certificates(roots).with_no_client_auth());
+        Ok(self)
+    }
+
     fn with_names(policy: EgressPolicy, clock: Arc<dyn Clock>, names: Box<dyn Names>) -> Self {
         Self { policy, clock, names, known: Mutex::default(), tls: OnceLock::new() }
     }
@@ -244,7 +255,7 @@ fn trusting() -> Result<ClientConfig, DestinationError> {
 fn untrusting() -> Result<ClientConfig, DestinationError> {
     let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
     let builder = builder.with_safe_default_protocol_versions().map_err(|error| DestinationError::NoTrust(error.to_string()))?;
-    Ok(builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
+    Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 
 #[cfg(test)]

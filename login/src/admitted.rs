@@ -21,6 +21,8 @@ pub struct Admitted {
     pub name: String,
     /// The groups, with the issuer's name before each unless `local_groups` is set.
     pub groups: Groups,
+    /// When the issuer signed it, if the token says so.
+    pub issued: Option<Timestamp>,
     /// When the token expires.
     pub until: Timestamp,
 }
@@ -34,13 +36,13 @@ pub(crate) fn admitted(settings: &IssuerSettings, claims: &Claims, document: &Do
     settings.rules.admit(document).map_err(refused)?;
     let name = settings.rules.name(document).map_err(refused)?;
     let prefix = match settings.group_prefix {
-        GroupPrefix::Issuer => format!("{}:", settings.name),
-        GroupPrefix::None => String::new(),
+        GroupPrefix::Issuer => Some(settings.name.as_str()),
+        GroupPrefix::None => None,
     };
-    let groups = settings.rules.groups(document, &prefix).map_err(refused)?;
+    let groups = settings.rules.groups(document, prefix).map_err(refused)?;
     let subject = match settings.kind {
         Kind::Person => claims.subject.clone(),
         Kind::Service => name.clone(),
     };
-    Ok(Admitted { issuer: settings.name.clone(), subject, kind: settings.kind, name, groups, until: claims.expires })
+    Ok(Admitted { issuer: settings.name.clone(), subject, kind: settings.kind, name, groups, issued: claims.issued, until: claims.expires })
 }

@@ -23,7 +23,7 @@ pub(crate) struct Claims {
     pub(crate) audience: Vec<String>,
     pub(crate) expires: Timestamp,
     not_before: Option<Timestamp>,
-    issued: Option<Timestamp>,
+    pub(crate) issued: Option<Timestamp>,
     pub(crate) nonce: Option<String>,
     pub(crate) authorized_party: Option<String>,
     pub(crate) access_token_hash: Option<String>,

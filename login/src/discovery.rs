@@ -60,11 +60,12 @@ pub enum DiscoveryError {
     /// A member is missing or malformed.
     #[error("`{0}` of the discovery document is missing or malformed")]
     Malformed(&'static str),
-    /// A URL is neither encrypted nor on this machine.
+    /// A URL is not encrypted. Only an issuer that is configured as a server on this machine may name URLs of itself that
+    /// are not.
     #[error("`{0}` of the discovery document must start with `https://`")]
     Unprotected(&'static str),
     /// The keys are on a host that the operator did not name.
-    #[error("the keys are on the host `{host}`; if that is right, add it to `keys_from`")]
+    #[error("the keys are on the host `{host}`; if that is right, add it to `keys_from.hosts`")]
     OtherHost {
         /// The host.
         host: String,
@@ -93,10 +94,11 @@ pub fn read(document: &[u8], issuer: &str, hosts: &[String]) -> Result<Metadata,
     if found != issuer {
         return Err(DiscoveryError::OtherIssuer { found: shown(&found) });
     }
-    let jwks_uri = url(root, "jwks_uri")?.ok_or(DiscoveryError::Malformed("jwks_uri"))?;
+    let own = Url::parse(issuer).map_err(|_| DiscoveryError::Malformed("issuer"))?;
+    let url = |member| url(root, member, &own);
+    let jwks_uri = url("jwks_uri")?.ok_or(DiscoveryError::Malformed("jwks_uri"))?;
     let host = jwks_uri.host_str().unwrap_or_default();
-    let own = Url::parse(issuer).ok();
-    if own.as_ref().and_then(Url::host_str) != Some(host) && !hosts.iter().any(|named| named == host) {
+    if own.host_str() != Some(host) && !hosts.iter().any(|named| named == host) {
         return Err(DiscoveryError::OtherHost { host: shown(host) });
     }
     if names(root, "code_challenge_methods_supported")?.is_some_and(|methods| !methods.iter().any(|method| method == "S256")) {
@@ -116,18 +118,22 @@ pub fn read(document: &[u8], issuer: &str, hosts: &[String]) -> Result<Metadata,
         if !has("client_secret_basic") && has("client_secret_post") { ClientAuthentication::Post } else { ClientAuthentication::Basic };
     Ok(Metadata {
         jwks_uri,
-        authorization_endpoint: url(root, "authorization_endpoint")?,
-        token_endpoint: url(root, "token_endpoint")?,
+        authorization_endpoint: url("authorization_endpoint")?,
+        token_endpoint: url("token_endpoint")?,
         response_issuer,
         client_authentication,
     })
 }
 
-fn url(root: Node<'_>, member: &'static str) -> Result<Option<Url>, DiscoveryError> {
+/// Returns the URL of a member. Secrets are sent there, so it is encrypted, unless the operator configured the issuer
+/// without encryption on this machine, and the URL is on the same server.
+fn url(root: Node<'_>, member: &'static str, issuer: &Url) -> Result<Option<Url>, DiscoveryError> {
     let Some(node) = root.get(member) else { return Ok(None) };
     let text = node.as_str().ok_or(DiscoveryError::Malformed(member))?;
     let url = Url::parse(&text).map_err(|_| DiscoveryError::Malformed(member))?;
-    if is_protected(&url) { Ok(Some(url)) } else { Err(DiscoveryError::Unprotected(member)) }
+    let is_own = is_protected(issuer) && url.origin() == issuer.origin();
+    let is_encrypted = url.scheme() == "https" && url.has_host();
+    if is_encrypted || (url.scheme() == "http" && is_own) { Ok(Some(url)) } else { Err(DiscoveryError::Unprotected(member)) }
 }
 
 fn names(root: Node<'_>, member: &'static str) -> Result<Option<Vec<String>>, DiscoveryError> {

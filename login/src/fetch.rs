@@ -19,12 +19,12 @@ pub const FETCH_TIME_MAX: Duration = Duration::from_secs(5);
 pub trait Fetch: Send + Sync {
     /// Sends a request and returns the response, whatever its status.
     ///
-    /// An implementation connects to the host of the URL even if its address is private, because an operator
-    /// configured the issuer. It follows no redirect, and accepts only certificates that are valid for the
-    /// host under [`Request::ca`] or, without it, under the authorities that the machine trusts.
+    /// An implementation connects to a private address only if the operator named the host. It follows no redirect, and
+    /// accepts only certificates that are valid for the host under [`Request::ca`] or, without it, under the
+    /// authorities that the machine trusts.
     ///
     /// # Errors
-    /// If there is no response within [`FETCH_TIME_MAX`], or it is longer than [`FETCH_BYTES_MAX`].
+    /// If the host may not be connected to, there is no response within [`FETCH_TIME_MAX`], or it is longer than [`FETCH_BYTES_MAX`].
     fn fetch(&self, request: &Request) -> Result<Response, FetchError>;
 
     /// Reads a file of keys.
@@ -38,10 +38,21 @@ pub trait Fetch: Send + Sync {
 pub struct Request {
     /// Where to.
     pub url: Url,
+    /// Who named its host.
+    pub host_by: HostBy,
     /// What to do there.
     pub method: Method,
     /// A file of certificates of the authorities that are trusted instead of those of the machine.
     pub ca: Option<PathBuf>,
+}
+
+/// Who named the host of a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostBy {
+    /// The operator, in the settings of the issuer.
+    Operator,
+    /// The issuer, in its discovery document.
+    Issuer,
 }
 
 /// The method of a request.
@@ -93,6 +104,12 @@ pub enum FetchError {
     /// It took longer than [`FETCH_TIME_MAX`].
     #[error("there was no complete response within {} s", FETCH_TIME_MAX.as_secs())]
     Timeout,
+    /// The issuer named a host to which the node does not connect.
+    #[error("`{host}` is not an allowed destination; an operator can allow it under `egress.allow`")]
+    Denied {
+        /// The host.
+        host: String,
+    },
     /// The response is too long.
     #[error("the response is longer than {FETCH_BYTES_MAX} bytes")]
     TooLarge,

@@ -80,6 +80,20 @@ pub struct Renewed {
     pub refresh_token: Option<Secret>,
 }
 
+/// A login that was not renewed.
+pub struct NotRenewed {
+    /// Why.
+    pub why: RenewRefusal,
+    /// The refresh token that replaces the old one, if the issuer sent one: the old one no longer works.
+    pub refresh_token: Option<Secret>,
+}
+
+impl From<RenewRefusal> for NotRenewed {
+    fn from(why: RenewRefusal) -> Self {
+        Self { why, refresh_token: None }
+    }
+}
+
 /// Why a login could not be renewed.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Explain)]
 #[non_exhaustive]
@@ -241,7 +255,8 @@ impl Issuers {
     /// Asks an issuer whether a login is still in force, and for whom. `subject` is that of the login.
     ///
     /// # Errors
-    /// [`RenewRefusal::Ended`] if the session must end; anything else changes nothing.
+    /// [`RenewRefusal::Ended`] if the session must end. Otherwise the session continues, with the new refresh token if
+    /// there is one: the issuer answered, but its ID token cannot be verified now.
     pub fn renew_login(
         &self,
         issuer: &IssuerName,
@@ -250,7 +265,7 @@ impl Issuers {
         client_secret: Option<&Secret>,
         now: Timestamp,
         fetch: &dyn Fetch,
-    ) -> Result<Renewed, RenewRefusal> {
+    ) -> Result<Renewed, NotRenewed> {
         let ended = |why: String| RenewRefusal::Ended { issuer: issuer.clone(), why };
         let not_now = |refusal: Refusal| RenewRefusal::NotNow(LoginRefusal::Refused(refusal));
         let login = self.login(issuer, now, fetch).map_err(not_now)?;
@@ -263,12 +278,16 @@ impl Issuers {
         let Some(id_token) = tokens.id_token else {
             return Ok(Renewed { admitted: None, refresh_token: tokens.refresh_token });
         };
-        let (claims, document) = self.verify_id_token(&login, &id_token, now, fetch).map_err(|refusal| match refusal {
-            Refusal::IssuerUnavailable { .. } => not_now(refusal),
-            other => ended(other.to_string()),
-        })?;
+        let (claims, document) = match self.verify_id_token(&login, &id_token, now, fetch) {
+            Ok(verified) => verified,
+            // The keys may have rotated since they were fetched.
+            Err(refusal @ (Refusal::IssuerUnavailable { .. } | Refusal::TokenInvalid(TokenFault::UnknownKey))) => {
+                return Err(NotRenewed { why: not_now(refusal), refresh_token: tokens.refresh_token });
+            }
+            Err(other) => return Err(ended(other.to_string()).into()),
+        };
         if claims.subject != subject {
-            return Err(ended("the ID token is that of another person".to_owned()));
+            return Err(ended("the ID token is that of another person".to_owned()).into());
         }
         let admitted = admitted(login.settings, &claims, &document).map_err(|refusal| ended(refusal.to_string()))?;
         Ok(Renewed { admitted: Some(admitted), refresh_token: tokens.refresh_token })

@@ -3,6 +3,7 @@
 //! Many threads may ask at once. Per issuer, one of them fetches while the others wait for it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +12,6 @@ use ensue_expression::Document;
 use url::Url;
 
 use crate::admitted::{Admitted, admitted};
-
 use crate::checked::{Checked, Entry, hash_of};
 use crate::claims::{Claims, Untimely};
 use crate::discovery::{self, ClientAuthentication, Metadata, ResponseIssuer};
@@ -24,6 +24,9 @@ use crate::settings::{Client, IssuerName, IssuerSettings, KeysFrom};
 /// How long a caller waits for the fetch of another one: two requests, and a little more.
 const WAIT_MAX: Duration = Duration::from_secs(2 * FETCH_TIME_MAX.as_secs() + 1);
 
+/// The maximum number of callers that wait for the fetch of one issuer. Each of them holds a thread.
+pub const WAITING_MAX: usize = 32;
+
 /// The configured issuers.
 pub struct Issuers {
     by_name: BTreeMap<IssuerName, Issuer>,
@@ -34,6 +37,8 @@ struct Issuer {
     settings: IssuerSettings,
     keys: Mutex<Keys>,
     fetch_ended: Condvar,
+    /// How many callers wait for it. It is only changed while `keys` is locked.
+    waiting: AtomicUsize,
 }
 
 /// What a login through an issuer needs.
@@ -54,7 +59,7 @@ pub fn is_signed_token(credential: &str) -> bool {
 impl Issuers {
     /// Creates the issuers of the settings. Nothing is fetched: the first use does that.
     pub fn new(settings: Vec<IssuerSettings>) -> Self {
-        let issuer = |settings| Issuer { settings, keys: Mutex::default(), fetch_ended: Condvar::new() };
+        let issuer = |settings| Issuer { settings, keys: Mutex::default(), fetch_ended: Condvar::new(), waiting: AtomicUsize::new(0) };
         let by_name = settings.into_iter().map(|settings| (settings.name.clone(), issuer(settings))).collect();
         Self { by_name, checked: Mutex::new(Checked::new()) }
     }
@@ -62,6 +67,13 @@ impl Issuers {
     /// Returns the settings of the issuers, by name.
     pub fn settings(&self) -> impl Iterator<Item = &IssuerSettings> {
         self.by_name.values().map(|issuer| &issuer.settings)
+    }
+
+    /// Returns whom a bearer token admits, if it was checked before and still counts. This never waits.
+    pub fn known(&self, token: &str, now: Timestamp) -> Option<Admitted> {
+        let Entry { admitted, key } = lock(&self.checked).get(&hash_of(token), now)?;
+        let issuer = self.by_name.get(&admitted.issuer)?;
+        lock(&issuer.keys).has(&key, now).then_some(admitted)
     }
 
     /// Admits the bearer token of a request.
@@ -191,7 +203,12 @@ impl Issuer {
                     keys = lock(&self.keys);
                 }
                 Step::Wait => {
+                    if self.waiting.load(Ordering::Relaxed) >= WAITING_MAX {
+                        return Err(self.unavailable("too many requests wait for its keys"));
+                    }
+                    self.waiting.fetch_add(1, Ordering::Relaxed);
                     let (after, timeout) = self.fetch_ended.wait_timeout(keys, WAIT_MAX).unwrap_or_else(PoisonError::into_inner);
+                    self.waiting.fetch_sub(1, Ordering::Relaxed);
                     if timeout.timed_out() {
                         return Err(self.unavailable("it does not answer"));
                     }
@@ -244,7 +261,7 @@ impl Issuer {
     }
 
     fn get(&self, url: Url, fetch: &dyn Fetch) -> Result<Response, String> {
-        let request = Request { url, method: Method::Get, ca: self.settings.ca.clone() };
+        let request = Request { host_by: self.settings.host_by(&url), url, method: Method::Get, ca: self.settings.ca.clone() };
         let response = fetch.fetch(&request).map_err(|error| format!("{}: {}", request.url, shown(&error.to_string())))?;
         match response.status {
             200 if response.body.len() <= FETCH_BYTES_MAX => Ok(response),

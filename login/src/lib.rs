@@ -43,7 +43,7 @@ pub use admitted::Admitted;
 pub use checked::CHECKED_MAX;
 pub use claims::{LEEWAY, SUBJECT_BYTES_MAX};
 pub use fetch::Fetch;
-pub use issuers::{Issuers, is_signed_token};
+pub use issuers::{Issuers, WAITING_MAX, is_signed_token};
 pub use refusal::Refusal;
 pub use rules::{GROUP_NAME_BYTES_MAX, GROUPS_MAX, Groups, IDENTITY_NAME_BYTES_MAX, RULE_STEPS_MAX};
 pub use settings::{IssuerName, IssuerSettings, Kind, SettingsError, WrittenIssuer, check_issuers};

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 
-use crate::rules::{GROUPS_MAX, Groups, check_group, check_name};
+use crate::rules::{GROUPS_MAX, Groups, check_name, group, groups_of};
 use crate::settings::{OneOrMany, SecretSource, SettingsError, WrittenSecret};
 
 /// The header with the shared secret.
@@ -21,7 +21,7 @@ pub const PROXY_SECRET_HEADER: &str = "x-ensue-proxy-secret";
 /// The minimum length of the shared secret, in bytes.
 pub const PROXY_SECRET_BYTES_MIN: usize = 32;
 /// The prefix of the groups that a proxy names.
-const GROUP_PREFIX: &str = "proxy:";
+const GROUP_PREFIX: &str = "proxy";
 
 /// The setting `login.proxy` as written.
 #[derive(Clone, Debug, Deserialize)]
@@ -136,7 +136,7 @@ impl ProxySettings {
         let groups = match &self.groups {
             Some(header) if headers.iter().any(|(name, _)| name == header) => {
                 let text = only(headers, header).ok_or_else(|| ProxyRefusal::NotOnce { header: header.clone() })?;
-                Groups::Said(groups_of(text).map_err(|why| ProxyRefusal::Invalid { header: header.clone(), why })?)
+                listed(text).map_err(|why| ProxyRefusal::Invalid { header: header.clone(), why })?
             }
             _ => Groups::NotSaid,
         };
@@ -149,11 +149,8 @@ fn only<'h>(headers: &'h [(String, String)], name: &str) -> Option<&'h str> {
     found.next().map(|(_, value)| value.as_str()).filter(|_| found.next().is_none())
 }
 
-fn groups_of(text: &str) -> Result<Vec<String>, String> {
-    let mut groups = BTreeSet::new();
-    for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        check_group(name)?;
-        groups.insert(format!("{GROUP_PREFIX}{name}"));
-    }
-    if groups.len() > GROUPS_MAX { Err(format!("there are over {GROUPS_MAX} groups")) } else { Ok(groups.into_iter().collect()) }
+fn listed(text: &str) -> Result<Groups, String> {
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let groups: BTreeSet<_> = names.map(|name| group(Some(GROUP_PREFIX), name)).collect::<Result<_, _>>()?;
+    groups_of(groups).ok_or_else(|| format!("there are over {GROUPS_MAX} groups, or their names are too long"))
 }

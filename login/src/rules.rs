@@ -2,22 +2,25 @@
 
 use std::collections::BTreeSet;
 
+use ensue_engine::names::{GroupName, ISSUER_GROUP_BYTES_MAX, NAME_BYTES_MAX, is_name};
 use ensue_expression::{Budget, Document, Expression, Roots, Scope, Value};
 
 /// The number of steps that each expression may take.
 pub const RULE_STEPS_MAX: u64 = 10_000;
 /// The maximum number of groups of an identity from one issuer.
 pub const GROUPS_MAX: usize = 200;
+/// The maximum length of the names of these groups together, in bytes: a record has to hold them.
+const GROUPS_BYTES_MAX: usize = 12 * 1024;
 /// The maximum length of an identity's name, in bytes.
 pub const IDENTITY_NAME_BYTES_MAX: usize = 64;
 /// The maximum length of a group's name without the prefix of its issuer, in bytes.
-pub const GROUP_NAME_BYTES_MAX: usize = 200;
+pub const GROUP_NAME_BYTES_MAX: usize = ISSUER_GROUP_BYTES_MAX;
 
 /// The groups that an issuer says an identity has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Groups {
     /// Exactly these, sorted; they replace those that the issuer said before.
-    Said(Vec<String>),
+    Said(Vec<GroupName>),
     /// The issuer says nothing, so the groups stay as they are.
     NotSaid,
 }
@@ -62,8 +65,9 @@ impl Rules {
         Ok(name.into_owned())
     }
 
-    /// Returns the groups, each with `prefix` before it.
-    pub(crate) fn groups(&self, claims: &Document, prefix: &str) -> Result<Groups, NotAdmitted> {
+    /// Returns the groups, each with the prefix before it. Without a prefix they are local groups, and none of them may
+    /// have the prefix of another source.
+    pub(crate) fn groups(&self, claims: &Document, prefix: Option<&str>) -> Result<Groups, NotAdmitted> {
         let Some(groups) = &self.groups else { return Ok(Groups::NotSaid) };
         // Entra leaves out the groups above 200, and names a place to ask for them.
         if claims.root().get("_claim_names").is_some_and(|names| names.get("groups").is_some()) {
@@ -78,27 +82,42 @@ impl Rules {
         let mut said = BTreeSet::new();
         for element in elements {
             let name = element.as_str().ok_or_else(|| refused("groups", format!("{} is not a text", element.brief())))?;
-            check_group(&name).map_err(|why| refused("groups", why))?;
-            said.insert(format!("{prefix}{name}"));
+            said.insert(group(prefix, &name).map_err(|why| refused("groups", why))?);
         }
-        if said.len() > GROUPS_MAX { Err(NotAdmitted::Overage) } else { Ok(Groups::Said(said.into_iter().collect())) }
+        groups_of(said).ok_or(NotAdmitted::Overage)
     }
 }
 
 /// Returns what is wrong with the name of an identity.
 pub(crate) fn check_name(name: &str) -> Result<(), String> {
-    if !name.is_empty() && name.len() <= IDENTITY_NAME_BYTES_MAX && is_clean(name) {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.".contains(&byte);
+    if !name.is_empty() && name.len() <= IDENTITY_NAME_BYTES_MAX && name.bytes().all(fits) {
         return Ok(());
     }
-    Err(format!("a name has from 1 to {IDENTITY_NAME_BYTES_MAX} bytes, without control characters or spaces at its ends"))
+    Err(format!(
+        "a name has from 1 to {IDENTITY_NAME_BYTES_MAX} of a-z, 0-9, `_`, `-` and `.`; convert others, for example with `lowerAscii()`"
+    ))
 }
 
-/// Returns what is wrong with the name of a group.
-pub(crate) fn check_group(name: &str) -> Result<(), String> {
-    if !name.is_empty() && name.len() <= GROUP_NAME_BYTES_MAX && is_clean(name) {
-        return Ok(());
+/// Returns the group of a name that somebody else chose, or what is wrong with the name.
+pub(crate) fn group(prefix: Option<&str>, name: &str) -> Result<GroupName, String> {
+    match prefix {
+        Some(prefix) => format!("{prefix}:{name}").parse().map_err(|_| {
+            format!("the name of a group has from 1 to {GROUP_NAME_BYTES_MAX} bytes, without control characters or spaces at its ends")
+        }),
+        None => name.parse().ok().filter(|_| is_name(name)).ok_or_else(|| {
+            format!(
+                "with `local_groups`, the name of a group starts with a-z, continues with a-z, 0-9 and `_`, and has at most \
+                 {NAME_BYTES_MAX} characters; filter the others"
+            )
+        }),
     }
-    Err(format!("the name of a group has from 1 to {GROUP_NAME_BYTES_MAX} bytes, without control characters or spaces at its ends"))
+}
+
+/// Returns the groups, or `None` if they are too many.
+pub(crate) fn groups_of(said: BTreeSet<GroupName>) -> Option<Groups> {
+    let bytes: usize = said.iter().map(|group| group.as_str().len()).sum();
+    (said.len() <= GROUPS_MAX && bytes <= GROUPS_BYTES_MAX).then(|| Groups::Said(said.into_iter().collect()))
 }
 
 fn scope(claims: &Document) -> Scope<'_> {
@@ -111,8 +130,4 @@ fn budget() -> Budget {
 
 fn refused(setting: &'static str, why: impl Into<String>) -> NotAdmitted {
     NotAdmitted::Refused { setting, why: why.into() }
-}
-
-fn is_clean(text: &str) -> bool {
-    !text.chars().any(char::is_control) && text.trim() == text
 }

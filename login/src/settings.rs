@@ -1,25 +1,23 @@
 //! The settings `login.issuers` of `ensue.yaml`: as written, and checked.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use ensue_engine::explain::Explain;
-use ensue_engine::names::KeyRef;
+pub use ensue_engine::names::IssuerName;
+use ensue_engine::names::{KeyRef, NameError};
 use ensue_engine::time::parse_duration;
 use ensue_expression::{Expression, Roots};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use thiserror::Error;
 use url::{Host, Url};
 
+use crate::fetch::HostBy;
 use crate::rules::Rules;
 
 /// The maximum number of issuers.
 pub const ISSUERS_MAX: usize = 50;
-/// The maximum length of an issuer's name, in bytes.
-pub const ISSUER_NAME_BYTES_MAX: usize = 32;
 /// The default of `max_lifetime`.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// The minimum of `max_lifetime` and `session_max`.
@@ -28,53 +26,6 @@ const LIFETIME_MIN: Duration = Duration::from_secs(60);
 const URL_BYTES_MAX: usize = 2_048;
 /// The maximum number of elements of `audience`, `scopes` and `keys_from`.
 const LIST_MAX: usize = 50;
-
-/// The name that an operator chose for an issuer.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct IssuerName(String);
-
-impl IssuerName {
-    /// Returns the name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for IssuerName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for IssuerName {
-    type Err = SettingsError;
-
-    fn from_str(text: &str) -> Result<Self, SettingsError> {
-        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
-        let is_name = text.len() <= ISSUER_NAME_BYTES_MAX && text.starts_with(|c: char| c.is_ascii_lowercase()) && text.bytes().all(fits);
-        // `local` is where groups come from that no issuer said.
-        if is_name && text != "local" {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(SettingsError::Name { name: text.chars().take(80).collect() })
-        }
-    }
-}
-
-impl TryFrom<String> for IssuerName {
-    type Error = SettingsError;
-
-    fn try_from(text: String) -> Result<Self, SettingsError> {
-        text.parse()
-    }
-}
-
-impl From<IssuerName> for String {
-    fn from(name: IssuerName) -> Self {
-        name.0
-    }
-}
 
 /// How tokens of an issuer may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -119,20 +70,12 @@ pub struct WrittenSecret {
 
 /// Where keys may come from, as written.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-pub enum WrittenKeysFrom {
-    /// Further hosts.
-    Hosts(OneOrMany),
-    /// A file.
-    File(KeysFile),
-}
-
-/// A file of keys.
-#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct KeysFile {
-    /// The file.
-    pub file: PathBuf,
+pub struct WrittenKeysFrom {
+    /// Further hosts.
+    pub hosts: Option<OneOrMany>,
+    /// A file.
+    pub file: Option<PathBuf>,
 }
 
 /// An issuer as written in `ensue.yaml`.
@@ -246,13 +189,10 @@ pub enum GroupPrefix {
 #[explain(slug = "config-invalid", fault = Malformed)]
 pub enum SettingsError {
     /// A name is not valid.
-    #[error(
-        "`{name}` is not a valid name for an issuer; use a-z, 0-9, `_` and `-`, start with a letter, at most {ISSUER_NAME_BYTES_MAX} \
-         characters, and not `local`"
-    )]
+    #[error("`login.issuers`: {why}")]
     Name {
-        /// The name.
-        name: String,
+        /// What is wrong with it.
+        why: String,
     },
     /// A setting is missing that another one needs.
     #[error("`{setting}` is missing: {why}")]
@@ -308,7 +248,8 @@ pub fn check_issuers(written: BTreeMap<String, WrittenIssuer>) -> Result<Vec<Iss
     }
     let mut checked: Vec<IssuerSettings> = Vec::new();
     for (name, issuer) in written {
-        let settings = IssuerSettings::check(name.parse()?, issuer)?;
+        let parsed: IssuerName = name.parse().map_err(|error: NameError| SettingsError::Name { why: error.to_string() })?;
+        let settings = IssuerSettings::check(parsed, issuer)?;
         if let Some(same) = checked.iter().find(|other| other.issuer == settings.issuer) {
             return Err(SettingsError::SameIssuer { first: same.name.to_string(), second: name });
         }
@@ -321,6 +262,22 @@ impl IssuerSettings {
     /// Returns true if the API accepts tokens of the issuer.
     pub fn takes_bearer(&self) -> bool {
         !self.audience.is_empty()
+    }
+
+    /// Returns true if the settings read the groups of tokens.
+    pub fn reads_groups(&self) -> bool {
+        self.rules.groups.is_some()
+    }
+
+    /// Returns who named the host of a URL.
+    pub(crate) fn host_by(&self, url: &Url) -> HostBy {
+        let named: &[String] = match &self.keys_from {
+            KeysFrom::Discovery { hosts } => hosts,
+            KeysFrom::File(_) => &[],
+        };
+        let is_host = |host: &str| Url::parse(&self.issuer).is_ok_and(|issuer| issuer.host_str() == Some(host));
+        let is_named = url.host_str().is_some_and(|host| is_host(host) || named.iter().any(|one| one == host));
+        if is_named { HostBy::Operator } else { HostBy::Issuer }
     }
 
     fn check(name: IssuerName, written: WrittenIssuer) -> Result<Self, SettingsError> {
@@ -448,18 +405,21 @@ impl Place<'_> {
     }
 
     fn keys_from(&self, written: Option<WrittenKeysFrom>) -> Result<KeysFrom, SettingsError> {
-        match written {
-            None => Ok(KeysFrom::Discovery { hosts: Vec::new() }),
-            Some(WrittenKeysFrom::File(KeysFile { file })) => Ok(KeysFrom::File(file)),
-            Some(WrittenKeysFrom::Hosts(hosts)) => {
-                let hosts = self.texts("keys_from", hosts.into_vec(), "a host name or `{ file: <path> }`")?;
+        let Some(WrittenKeysFrom { hosts, file }) = written else { return Ok(KeysFrom::Discovery { hosts: Vec::new() }) };
+        match (hosts, file) {
+            (None, Some(file)) => Ok(KeysFrom::File(file)),
+            (Some(hosts), None) => {
+                let hosts = self.texts("keys_from.hosts", hosts.into_vec(), "a host name")?;
                 // Hosts are compared in the form that `url` writes.
                 let parsed: Result<Vec<_>, _> = hosts.iter().map(|host| Host::parse(host).map(|host| host.to_string())).collect();
                 match parsed {
                     Ok(hosts) => Ok(KeysFrom::Discovery { hosts }),
-                    Err(error) => Err(self.invalid("keys_from", format!("{error}; write a host name without a scheme, port or path"))),
+                    Err(error) => {
+                        Err(self.invalid("keys_from.hosts", format!("{error}; write a host name without a scheme, port or path")))
+                    }
                 }
             }
+            _ => Err(self.invalid("keys_from", "write either `{ hosts: [<host>] }` or `{ file: <path> }`")),
         }
     }
 

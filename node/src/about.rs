@@ -37,6 +37,7 @@ use crate::jobs::Jobs;
 use crate::kept::{KeptBeside, Used};
 use crate::keys::KeyRing;
 use crate::log_access::LogReaders;
+use crate::login::NodeIssuers;
 use crate::machine::{bad, good, note};
 use crate::master_key::MasterKeyRotation;
 use crate::memory::{Memory, held_bytes};
@@ -103,6 +104,8 @@ pub(crate) struct AboutNode {
     pub counts: Arc<Counts>,
     /// The keys.
     pub keys: Arc<KeyRing>,
+    /// The issuers whose tokens are accepted.
+    pub(crate) issuers: Arc<NodeIssuers>,
     /// How long programs took to start.
     pub spawned: Distribution,
     /// The clock.
@@ -245,6 +248,7 @@ impl Node for AboutNode {
         findings.extend(self.pack_findings());
         findings.extend(self.hook_findings());
         findings.push(self.key_finding());
+        findings.extend(self.issuers.findings());
         findings.extend(crate::machine::findings(&self.actions, &self.users, self.programs_at_end));
         Ok(findings)
     }

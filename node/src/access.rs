@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use ensue_api::ports::{Access, Credential, Holder, NotAdmitted};
+use ensue_engine::access::facts::{IdentityAdded, IdentityLinked};
 use ensue_engine::access::state;
 use ensue_engine::access::state::held::{Held, NotHeld};
 use ensue_engine::fact::{AccessFact, ByNoun};
 use ensue_engine::ids::{IdentityId, LogId, SessionId, TokenId};
+use ensue_engine::names::IssuerName;
 use ensue_engine::ports::{Secret, Vault, VaultError};
 use ensue_engine::record::{CredentialId, Record};
 use ensue_engine::time::Timestamp;
@@ -24,13 +26,21 @@ use crate::session_table::{SessionTable, idle_after};
 use crate::token_form::given_parts;
 
 /// What the vault knows of an identity.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Profile {
     /// Its name.
     pub(crate) name: String,
+    /// What identifies it at each issuer.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) subjects: BTreeMap<IssuerName, String>,
 }
 
 impl Profile {
+    /// Returns the profile of an identity that no issuer names.
+    pub(crate) fn named(name: String) -> Self {
+        Self { name, subjects: BTreeMap::new() }
+    }
+
     /// Returns the form in the vault.
     pub(crate) fn sealed_form(&self) -> Secret {
         Secret::new(serde_json::to_vec(self).expect("a name always has a JSON form"))
@@ -49,8 +59,8 @@ pub struct TokenTable {
     pub(crate) sessions: SessionTable,
     clock: Arc<dyn Clock>,
     known: RwLock<Known>,
-    /// The names of identities whose records are not committed yet.
-    pub(crate) being_added: Mutex<BTreeMap<IdentityId, String>>,
+    /// The profiles of identities whose records are not committed yet.
+    pub(crate) being_added: Mutex<BTreeMap<IdentityId, Profile>>,
     /// The number of changes that can end rights since the start.
     ended: watch::Sender<u64>,
     lost: Vec<String>,
@@ -60,10 +70,14 @@ pub struct TokenTable {
 struct Known {
     access: Arc<state::Access>,
     hashes: BTreeMap<TokenId, [u8; 32]>,
-    names: BTreeMap<IdentityId, String>,
+    profiles: BTreeMap<IdentityId, Profile>,
     by_name: BTreeMap<String, IdentityId>,
+    /// The identities that issuers name.
+    by_subject: BTreeMap<(IssuerName, String), IdentityId>,
     /// The holders that asked since the last change.
     held: RwLock<BTreeMap<CredentialId, Compiled>>,
+    /// The same of tokens of issuers.
+    held_by_issuer: RwLock<BTreeMap<(IdentityId, IssuerName), Compiled>>,
 }
 
 /// A holder whose rights were compiled.
@@ -91,16 +105,25 @@ impl TokenTable {
         for orphan in stored.into_keys() {
             vault.destroy_token(orphan)?;
         }
-        let mut names = BTreeMap::new();
+        let mut profiles = BTreeMap::new();
         for (id, profile) in vault.profiles()? {
             match (access.identity(&id), Profile::parse(&profile)) {
-                (Some(_), Some(profile)) => drop(names.insert(id, profile.name)),
+                (Some(_), Some(profile)) => drop(profiles.insert(id, profile)),
                 (Some(_), None) => tracing::warn!(identity = %id, "the vault has no valid name of an identity"),
                 (None, _) => vault.destroy_profile(id)?,
             }
         }
-        let by_name = names.iter().map(|(id, name)| (name.clone(), *id)).collect();
-        let known = Known { access: Arc::new(access.clone()), hashes, names, by_name, held: RwLock::default() };
+        let by_name = profiles.iter().map(|(id, profile)| (profile.name.clone(), *id)).collect();
+        let mut known = Known {
+            access: Arc::new(access.clone()),
+            hashes,
+            profiles,
+            by_name,
+            by_subject: BTreeMap::new(),
+            held: RwLock::default(),
+            held_by_issuer: RwLock::default(),
+        };
+        access.identities().for_each(|(id, _)| known.note_subjects(*id, access));
         let being_added = Mutex::default();
         let sessions = SessionTable::open_vault(vault.clone(), log)?;
         Ok(Self { vault, sessions, clock, known: RwLock::new(known), being_added, ended: watch::Sender::new(0), lost })
@@ -139,17 +162,22 @@ impl TokenTable {
                     }
                 },
                 AccessFact::TokenRevoked(fact) => drop(known.hashes.remove(&fact.id)),
-                AccessFact::IdentityAdded(fact) => match self.name_being_added(fact.id) {
-                    Some(name) => {
-                        known.by_name.insert(name.clone(), fact.id);
-                        known.names.insert(fact.id, name);
+                AccessFact::IdentityAdded(IdentityAdded { id, .. }) | AccessFact::IdentityLinked(IdentityLinked { id, .. }) => {
+                    match self.profile_being_added(*id) {
+                        Some(profile) => {
+                            known.by_name.insert(profile.name.clone(), *id);
+                            known.profiles.insert(*id, profile);
+                            known.note_subjects(*id, &access);
+                        }
+                        None => tracing::error!(identity = %id, "the vault has no name for an identity that was added"),
                     }
-                    None => tracing::error!(identity = %fact.id, "the vault has no name for an identity that was added"),
-                },
+                }
+                AccessFact::IdentityUnlinked(fact) => known.note_subjects(fact.id, &access),
                 AccessFact::IdentityErased(fact) => {
-                    if let Some(name) = known.names.remove(&fact.id) {
-                        known.by_name.remove(&name);
+                    if let Some(profile) = known.profiles.remove(&fact.id) {
+                        known.by_name.remove(&profile.name);
                     }
+                    known.note_subjects(fact.id, &access);
                 }
                 AccessFact::SessionEnded(fact) => {
                     known.held.get_mut().unwrap_or_else(PoisonError::into_inner).remove(&CredentialId::Session(fact.id));
@@ -161,6 +189,7 @@ impl TokenTable {
         known.access = Arc::new(access);
         if changes_rights {
             known.held = RwLock::default();
+            known.held_by_issuer = RwLock::default();
         }
         drop(known);
         if can_end_rights {
@@ -188,16 +217,74 @@ impl TokenTable {
         kept.into_iter().find(|(kept, _)| *kept == id).map(|(_, hash)| hash)
     }
 
-    fn name_being_added(&self, id: IdentityId) -> Option<String> {
+    fn profile_being_added(&self, id: IdentityId) -> Option<Profile> {
         let being_added = self.being_added.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
         being_added.or_else(|| {
             let profiles = self.vault.profiles().ok()?;
-            profiles.into_iter().find(|(kept, _)| *kept == id).and_then(|(_, profile)| Profile::parse(&profile)).map(|profile| profile.name)
+            profiles.into_iter().find(|(kept, _)| *kept == id).and_then(|(_, profile)| Profile::parse(&profile))
         })
+    }
+
+    /// Returns the identity that an issuer names so.
+    pub(crate) fn identity_of(&self, issuer: &IssuerName, subject: &str) -> Option<IdentityId> {
+        self.known().by_subject.get(&(issuer.clone(), subject.to_owned())).copied()
+    }
+
+    /// Returns what the vault knows of an identity.
+    pub(crate) fn profile(&self, id: IdentityId) -> Option<Profile> {
+        self.known().profiles.get(&id).cloned()
     }
 }
 
 impl Known {
+    /// Notes how the issuers that are a way in for an identity name it, and forgets the others.
+    fn note_subjects(&mut self, id: IdentityId, access: &state::Access) {
+        self.by_subject.retain(|_, named| *named != id);
+        let (Some(profile), Some(identity)) = (self.profiles.get(&id), access.identity(&id)) else { return };
+        for (issuer, subject) in profile.subjects.iter().filter(|(issuer, _)| identity.link(issuer).is_some()) {
+            self.by_subject.insert((issuer.clone(), subject.clone()), id);
+        }
+    }
+
+    /// Returns the identity that a token of an issuer admits, with its rights as they are now.
+    fn admitted(&self, id: IdentityId, issuer: &IssuerName, until: Timestamp, clock: &dyn Clock) -> Result<Arc<Holder>, NotAdmitted> {
+        let now = clock.now();
+        if until <= now {
+            return Err(NotAdmitted::Expired);
+        }
+        let name = (id, issuer.clone());
+        let kept = self.held_by_issuer.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
+        if let Some(Compiled { holder, until: certain }) = kept
+            && holder.until == Some(until)
+            && certain.is_none_or(|certain| now < certain)
+        {
+            return Ok(holder);
+        }
+        if self.access.identity(&id).is_none_or(|identity| identity.link(issuer).is_none()) {
+            return Err(NotAdmitted::Unknown);
+        }
+        let Held { identity: _, roles, rights, valid_until, .. } = self.access.rights_of(id, now).map_err(not_admitted)?;
+        let credential = self.name_of(id);
+        let identity = Some((id, credential.clone()));
+        let holder = Arc::new(Holder {
+            by: CredentialId::Issuer(issuer.clone()),
+            credential,
+            identity,
+            roles,
+            rights,
+            only: None,
+            until: Some(until),
+        });
+        let compiled = Compiled { holder: holder.clone(), until: valid_until };
+        self.held_by_issuer.write().unwrap_or_else(PoisonError::into_inner).insert(name, compiled);
+        Ok(holder)
+    }
+
+    /// Returns the name of an identity, or its id if the vault lost the name.
+    fn name_of(&self, id: IdentityId) -> String {
+        self.profiles.get(&id).map_or_else(|| id.to_string(), |profile| profile.name.clone())
+    }
+
     /// Returns the holder of a credential, from what was compiled before if that is still certain.
     fn holder(&self, by: CredentialId, clock: &dyn Clock) -> Result<Arc<Holder>, NotAdmitted> {
         let kept = self.held.read().unwrap_or_else(PoisonError::into_inner).get(&by).cloned();
@@ -209,16 +296,22 @@ impl Known {
         let held = match &by {
             CredentialId::Token(id) => self.access.held(id, clock.now()),
             CredentialId::Session(id) => self.access.held_in_session(id, clock.now()),
+            // It admits only with the time until which the token is valid.
+            CredentialId::Issuer(_) => Err(NotHeld::Unknown),
         };
-        let Held { name, identity, roles, rights, only, expires_at, valid_until } = held.map_err(|why| match why {
-            NotHeld::Unknown => NotAdmitted::Unknown,
-            NotHeld::Expired => NotAdmitted::Expired,
-            NotHeld::Disabled => NotAdmitted::Disabled,
-        })?;
-        let identity = identity.map(|id| (id, self.names.get(&id).cloned().unwrap_or_else(|| id.to_string())));
+        let Held { name, identity, roles, rights, only, expires_at, valid_until } = held.map_err(not_admitted)?;
+        let identity = identity.map(|id| (id, self.name_of(id)));
         let holder = Arc::new(Holder { by: by.clone(), credential: name, identity, roles, rights, only, until: expires_at });
         self.held.write().unwrap_or_else(PoisonError::into_inner).insert(by, Compiled { holder: holder.clone(), until: valid_until });
         Ok(holder)
+    }
+}
+
+fn not_admitted(why: NotHeld) -> NotAdmitted {
+    match why {
+        NotHeld::Unknown => NotAdmitted::Unknown,
+        NotHeld::Expired => NotAdmitted::Expired,
+        NotHeld::Disabled => NotAdmitted::Disabled,
     }
 }
 
@@ -244,10 +337,11 @@ impl Access for TokenTable {
                 }
                 self.session(*id)
             }
+            Credential::Issuer { identity, issuer, until } => self.known().admitted(*identity, issuer, *until, &*self.clock),
             Credential::Signed(text) => match self.sessions.signed(text, self.clock.now()) {
                 Ok(id) => self.session(id),
                 Err(AccessFault::Expired) => Err(NotAdmitted::Expired),
-                // No issuer of signed tokens is trusted.
+                // An issuer may have signed it, which is verified before.
                 Err(AccessFault::NotOurs) => Err(NotAdmitted::Unknown),
             },
         }
@@ -272,7 +366,7 @@ impl Access for TokenTable {
     }
 
     fn name_of(&self, id: IdentityId) -> Option<String> {
-        self.known().names.get(&id).cloned()
+        self.known().profiles.get(&id).map(|profile| profile.name.clone())
     }
 
     fn identity_named(&self, name: &str) -> Option<IdentityId> {

@@ -4,6 +4,7 @@
 
 mod actions;
 mod key_providers;
+mod login;
 mod network;
 mod otel;
 mod queues;
@@ -31,6 +32,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use actions::WrittenActions;
+use login::WrittenLogin;
 use network::{NETWORKS_FORM, ORIGINS_FORM, PROXY_HEADER_FORM, WrittenCors};
 use queues::WrittenQueue;
 use rates::WrittenRates;
@@ -42,6 +44,7 @@ use crate::memory::{MEMORY_BYTES, MEMORY_BYTES_MIN};
 pub use actions::{ActionSettings, UserSetting};
 pub use key_providers::{AppRole, Hashicorp, HashicorpLogin, KeyProviderSettings, KeyStore, KubernetesRole, ProvidedAt, SecretIdForm};
 use key_providers::{WrittenKeyProvider, check_names};
+pub use login::LoginSettings;
 pub use queues::QueueSettings;
 pub use shape::settings_schema;
 pub use tls::TlsSettings;
@@ -78,6 +81,8 @@ pub struct Config {
     pub proxy_header: ProxyHeader,
     /// The origins whose pages may read answers in a browser.
     pub cors_origins: Vec<Origin>,
+    /// The ways in besides tokens.
+    pub login: LoginSettings,
     /// How many connections one address may have open.
     pub connections_per_address: usize,
     /// How many connections without a request yet may be open per address.
@@ -260,6 +265,7 @@ struct Written {
     trusted_proxies: Vec<String>,
     proxy_header: Option<String>,
     cors: WrittenCors,
+    login: WrittenLogin,
     limits: WrittenLimits,
     data: Option<PathBuf>,
     packs_dir: Option<PathBuf>,
@@ -334,6 +340,7 @@ impl Config {
             trusted_proxies: Vec::new(),
             proxy_header: ProxyHeader::default(),
             cors_origins: Vec::new(),
+            login: LoginSettings::default(),
             connections_per_address: Limits::default().connections_per_address,
             silent_per_address: Limits::default().silent_per_address,
             data,
@@ -447,6 +454,12 @@ impl Config {
         }
         self.cors_origins =
             written.cors.read().map_err(|text| malformed(format!("`cors.origins` has `{text}`, but must be {ORIGINS_FORM}")))?;
+        self.login = written.login.read(base).map_err(|error| {
+            malformed(match error.hint() {
+                Some(hint) => format!("{error}: {hint}"),
+                None => error.to_string(),
+            })
+        })?;
         self.data = written.data.map_or_else(|| std::mem::take(&mut self.data), |data| base.join(data));
         self.packs = written.packs_dir.map_or_else(|| base.join("packs"), |packs| base.join(packs));
         let read = queues::read(written.queues, written.workers);

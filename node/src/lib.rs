@@ -32,6 +32,7 @@ mod kept;
 mod key_providers;
 mod keys;
 mod log_access;
+mod login;
 pub mod long_log;
 mod machine;
 #[cfg(test)]

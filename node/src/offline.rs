@@ -390,7 +390,7 @@ impl Offline {
         let (id, grant, made) = (known.unwrap_or_else(|| IdentityId(fresh())), GrantId(fresh()), new_token(TokenId(fresh())));
         let mut asks = Vec::new();
         if known.is_none() {
-            self.vault.put_profile(id, &Profile { name: name.to_owned() }.sealed_form()).map_err(StartError::from)?;
+            self.vault.put_profile(id, &Profile::named(name.to_owned()).sealed_form()).map_err(StartError::from)?;
             asks.push(Ask::AddIdentity { id, kind: IdentityKind::Person, groups: Vec::new() });
         }
         asks.push(Ask::SetIdentityStanding { id, standing: Standing::Enabled });

@@ -2,13 +2,18 @@
 //!
 //! The name of an identity is in the vault before the identity is in the log, and nowhere else.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ensue_api::ports::{Access as _, AskedIdentity, Declined, OnBehalf, People};
-use ensue_engine::command::{Answer, Ask, Command};
+use ensue_api::ports::{Access as _, AskedIdentity, AskedLink, Declined, OnBehalf, People};
+use ensue_engine::access::facts::IdentityKind;
+use ensue_engine::command::{Admission, AdmittedIdentity, Answer, Ask, Command, IssuerGroups, Refusal};
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{Id, IdentityId};
+use ensue_engine::names::IssuerName;
 use ensue_engine::ports::{Committed, SubmitError};
+use ensue_engine::record::{Actor, CredentialId};
+use ensue_login::{Admitted, Groups, Kind, SUBJECT_BYTES_MAX};
 use thiserror::Error;
 
 use crate::access::{Profile, TokenTable};
@@ -23,6 +28,17 @@ pub(crate) enum IdentityRefusal {
     #[error("`{0}` is not a valid name for an identity: use 1 to 64 of a-z, 0-9, `_`, `-` and `.`")]
     #[explain(slug = "name-invalid", fault = Invalid, hint = "name the identity after the person or the program, for example `ana` or `ci.release`")]
     Name(String),
+    /// The subject has an invalid form.
+    #[error("the subject has from 1 to {SUBJECT_BYTES_MAX} bytes, without control characters")]
+    #[explain(slug = "name-invalid", fault = Invalid, hint = "copy `sub` from a token of the person; of a service, the name that the settings render")]
+    Subject,
+    /// Another identity has the subject.
+    #[error("another identity comes in through the issuer `{issuer}` under this subject")]
+    #[explain(slug = "name-taken", fault = Conflict, hint = "unlink or erase that identity first")]
+    SubjectTaken {
+        /// The issuer.
+        issuer: IssuerName,
+    },
     /// The name is in use.
     #[error("an identity or a token named `{0}` already exists")]
     #[explain(slug = "name-taken", fault = Conflict, hint = "choose another name; `ensue identities list` and `ensue tokens list` show those in use")]
@@ -45,23 +61,19 @@ impl People for NodePeople {
     fn add(&self, asked: &AskedIdentity, by: &OnBehalf) -> Result<(IdentityId, Committed), Declined> {
         check_name(&asked.name).map_err(|_| IdentityRefusal::Name(asked.name.chars().take(64).collect()))?;
         let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
-        // Inquiries name people by either.
-        let is_token = self.table.directory().token_named(&asked.name).is_some_and(|(_, token)| token.identity.is_none());
-        if is_token || self.table.identity_named(&asked.name).is_some() {
-            return Err(IdentityRefusal::Taken(asked.name.clone()).into());
-        }
+        self.demand_free(&asked.name)?;
         let moment = self.clock.moment();
         let id = IdentityId(Id::root(moment.time, moment.entropy));
-        self.table.vault.put_profile(id, &Profile { name: asked.name.clone() }.sealed_form())?;
-        let being_added = || self.table.being_added.lock().unwrap_or_else(PoisonError::into_inner);
-        being_added().insert(id, asked.name.clone());
+        let profile = Profile::named(asked.name.clone());
+        self.table.vault.put_profile(id, &profile.sealed_form())?;
+        self.being_added().insert(id, profile);
         let ask = Ask::AddIdentity { id, kind: asked.kind, groups: asked.groups.clone() };
         let ask = match by.request.clone() {
             Some(request) => Ask::Once { request, ask: Box::new(ask) },
             None => ask,
         };
         let added = self.sequencer.ask(Command { actor: by.actor.clone(), trace: by.trace.clone(), ask });
-        being_added().remove(&id);
+        self.being_added().remove(&id);
         let is_added = matches!(&added, Ok(Committed { answer, .. }) if !matches!(answer, Answer::Before(_)));
         // If it is unknown whether the identity was added, the name must stay in case it was; if it was not, the next
         // start destroys the name.
@@ -80,6 +92,119 @@ impl People for NodePeople {
 }
 
 impl NodePeople {
+    /// Returns the identity that an issuer admits, with the groups that it names. Adds the identity if it is new.
+    pub(crate) fn admit(&self, admitted: &Admitted) -> Result<IdentityId, Declined> {
+        let now = self.clock.now();
+        let Admitted { issuer, subject, .. } = admitted;
+        let groups = match &admitted.groups {
+            Groups::Said(groups) => {
+                Some(IssuerGroups { groups: groups.clone(), said_at: admitted.issued.map_or(now, |said| said.min(now)) })
+            }
+            Groups::NotSaid => None,
+        };
+        if let Some(id) = self.table.identity_of(issuer, subject) {
+            return self.set_groups(id, issuer, groups);
+        }
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another request may have added it meanwhile.
+        if let Some(id) = self.table.identity_of(issuer, subject) {
+            return self.set_groups(id, issuer, groups);
+        }
+        self.demand_free(&admitted.name)?;
+        let moment = self.clock.moment();
+        let id = IdentityId(Id::root(moment.time, moment.entropy));
+        let profile = Profile { name: admitted.name.clone(), subjects: [(issuer.clone(), subject.clone())].into() };
+        self.table.vault.put_profile(id, &profile.sealed_form())?;
+        self.being_added().insert(id, profile);
+        let kind = match admitted.kind {
+            Kind::Person => IdentityKind::Person,
+            Kind::Service => IdentityKind::Service,
+        };
+        let added = self.ask_to_admit(AdmittedIdentity { id, issuer: issuer.clone(), admission: Admission::New(kind), groups });
+        self.being_added().remove(&id);
+        if added.as_ref().is_err_and(|error| !matches!(error, SubmitError::Unknown)) {
+            self.destroy(id);
+        }
+        added?;
+        Ok(id)
+    }
+
+    fn set_groups(&self, id: IdentityId, issuer: &IssuerName, groups: Option<IssuerGroups>) -> Result<IdentityId, Declined> {
+        let directory = self.table.directory();
+        let known = directory.identity(&id).and_then(|identity| identity.link(issuer));
+        if groups.as_ref().is_some_and(|said| known.is_none_or(|known| known.groups != said.groups)) {
+            self.ask_to_admit(AdmittedIdentity { id, issuer: issuer.clone(), admission: Admission::Known, groups })?;
+        }
+        Ok(id)
+    }
+
+    fn ask_to_admit(&self, admitted: AdmittedIdentity) -> Result<Committed, SubmitError> {
+        let actor = Actor::Identity { id: admitted.id, by: CredentialId::Issuer(admitted.issuer.clone()) };
+        self.sequencer.ask(Command { actor, trace: None, ask: Ask::AdmitIdentity(admitted) })
+    }
+
+    /// Lets an issuer be a way in for an identity, under this subject.
+    pub(crate) fn link(&self, id: IdentityId, link: &AskedLink, by: &OnBehalf) -> Result<Committed, Declined> {
+        let AskedLink { issuer, subject } = link;
+        let is_clean = !subject.is_empty() && subject.len() <= SUBJECT_BYTES_MAX && !subject.chars().any(char::is_control);
+        if !is_clean {
+            return Err(IdentityRefusal::Subject.into());
+        }
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.table.identity_of(issuer, subject).is_some_and(|other| other != id) {
+            return Err(IdentityRefusal::SubjectTaken { issuer: issuer.clone() }.into());
+        }
+        let before = self.table.profile(id).ok_or_else(|| Refusal::NoIdentity(id.to_string()))?;
+        let is_linked = self.table.directory().identity(&id).is_some_and(|identity| identity.link(issuer).is_some());
+        if is_linked {
+            return Err(Refusal::LinkedBefore { issuer: issuer.clone() }.into());
+        }
+        let mut profile = before.clone();
+        profile.subjects.insert(issuer.clone(), subject.clone());
+        self.table.vault.put_profile(id, &profile.sealed_form())?;
+        self.being_added().insert(id, profile);
+        let ask = Ask::LinkIdentity { id, issuer: issuer.clone() };
+        let ask = match by.request.clone() {
+            Some(request) => Ask::Once { request, ask: Box::new(ask) },
+            None => ask,
+        };
+        let linked = self.sequencer.ask(Command { actor: by.actor.clone(), trace: by.trace.clone(), ask });
+        self.being_added().remove(&id);
+        if linked.as_ref().is_err_and(|error| !matches!(error, SubmitError::Unknown)) {
+            self.store(id, &before);
+        }
+        Ok(linked?)
+    }
+
+    /// Ends that an issuer is a way in for an identity.
+    pub(crate) fn unlink(&self, id: IdentityId, issuer: &IssuerName, by: &OnBehalf) -> Result<Committed, Declined> {
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        let ask = Ask::UnlinkIdentity { id, issuer: issuer.clone() };
+        let committed = self.sequencer.ask(Command { actor: by.actor.clone(), trace: by.trace.clone(), ask })?;
+        if let Some(mut profile) = self.table.profile(id) {
+            profile.subjects.remove(issuer);
+            self.store(id, &profile);
+        }
+        Ok(committed)
+    }
+
+    /// Checks that no identity and no token has this name: inquiries name people by either.
+    fn demand_free(&self, name: &str) -> Result<(), IdentityRefusal> {
+        let is_token = self.table.directory().token_named(name).is_some_and(|(_, token)| token.identity.is_none());
+        if is_token || self.table.identity_named(name).is_some() { Err(IdentityRefusal::Taken(name.to_owned())) } else { Ok(()) }
+    }
+
+    fn being_added(&self) -> MutexGuard<'_, BTreeMap<IdentityId, Profile>> {
+        self.table.being_added.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stores a profile whose link the log has ended, or has not begun. Nothing reads the link meanwhile.
+    fn store(&self, id: IdentityId, profile: &Profile) {
+        if let Err(error) = self.table.vault.put_profile(id, &profile.sealed_form()) {
+            tracing::warn!(%error, "the subject of an issuer that is not linked stays in the vault");
+        }
+    }
+
     fn destroy(&self, id: IdentityId) {
         if let Err(error) = self.table.vault.destroy_profile(id) {
             tracing::warn!(%error, "the name of an identity that does not exist stays in the vault until the next start");

@@ -22,6 +22,7 @@ use ensue_engine::names::HTTP_QUEUE;
 use ensue_engine::ports::{Secret, SubmitError};
 use ensue_engine::record::Actor;
 use ensue_executor::Executor;
+use ensue_login::Issuers;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
@@ -32,6 +33,7 @@ use crate::idle::{Caches, IdleWatch};
 use crate::jobs::Jobs;
 use crate::kept::Housekeeper;
 use crate::keys::NodeKeys;
+use crate::login::{IssuerWeb, NodeIssuers};
 use crate::master_key::MasterKeyRotation;
 use crate::memory::{self, Caps};
 use crate::packs_folder::{PacksFolder, PacksNews, WatchedFolder};
@@ -43,7 +45,7 @@ use crate::seat::follow::Following;
 use crate::seat::lead::{Leading, LogOver};
 use crate::seat::open::open;
 use crate::seat::stores::Stores;
-use crate::seat::work::Working;
+use crate::seat::work::{Working, egress};
 use crate::sequencer::{Asking, SequencerError, SequencerHandle, sequencer};
 use crate::start_error::{StartError, machine};
 use crate::tokens::NodeTokens;
@@ -79,6 +81,7 @@ pub struct Node {
     leading: Leading,
     is_stopping: Arc<AtomicBool>,
     ticker: tokio::task::JoinHandle<()>,
+    refresher: tokio::task::JoinHandle<()>,
     housekeeper: Housekeeper,
     certificates: Option<Certificates>,
 }
@@ -89,6 +92,7 @@ struct Edges {
     tokens: Arc<NodeTokens>,
     people: Arc<NodePeople>,
     refusals: Arc<NodeRefusals>,
+    issuers: Arc<NodeIssuers>,
     first_admin_token: Option<Secret>,
     warnings: Vec<String>,
     packs_news: Option<mpsc::Receiver<PacksNews>>,
@@ -190,9 +194,10 @@ async fn start(config: Config, over: LogOver, taken_over: &mut Option<Executor>)
     };
     let housekeeper = Housekeeper::start(working.kept.clone(), around.clock.clone(), IdleWatch::over(caches))
         .map_err(|why| machine("starting the job that deletes old outputs", &why))?;
+    let refresher = tokio::spawn(edges.issuers.clone().keep_fresh());
     let ticked = (stores.keys.clone(), serving.sessions.clone(), edges.refusals.clone());
     let ticker = tokio::spawn(tick(around.clock, handle.clone(), leading.outside.clone(), ticked));
-    Ok(Node { edges, serving, sequencer: handle, working, following, leading, is_stopping, ticker, housekeeper, certificates })
+    Ok(Node { edges, serving, sequencer: handle, working, following, leading, is_stopping, ticker, refresher, housekeeper, certificates })
 }
 
 impl Edges {
@@ -224,18 +229,23 @@ impl Edges {
         warnings.extend(unworked(&around.settings, &stores.catalogs));
         warnings.extend(set_keys(config, &stores.catalogs, &keys)?);
         let tokens = NodeTokens { table: stores.tokens.clone(), sequencer: Arc::new(handle.clone()), clock: around.clock.clone() };
-        let people = NodePeople {
+        let people = Arc::new(NodePeople {
             table: stores.tokens.clone(),
             sequencer: Arc::new(handle.clone()),
             clock: around.clock.clone(),
             adding: Mutex::new(()),
-        };
+        });
+        let web = IssuerWeb::new(egress(&config.egress_allow)?);
+        let issuers = Issuers::new(config.login.issuers.clone());
+        let issuers = Arc::new(NodeIssuers::new(issuers, web, people.clone(), around.clock.clone()));
         let first_admin_token = first_token(config, is_first_start, &tokens)?;
+        let refusals = Arc::new(NodeRefusals::new(Arc::new(handle.clone()), around.clock.clone(), config.audit_address));
         Ok(Self {
             keys: Arc::new(keys),
             tokens: Arc::new(tokens),
-            people: Arc::new(people),
-            refusals: Arc::new(NodeRefusals::new(Arc::new(handle.clone()), around.clock.clone(), config.audit_address)),
+            people,
+            issuers,
+            refusals,
             first_admin_token,
             warnings,
             packs_news,

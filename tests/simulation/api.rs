@@ -11,11 +11,16 @@ use std::task::{Context, Poll, Waker};
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response};
-use ensue_api::ports::{Declined, Finding, Job, JobKind, Node as AboutNode, NodeStatus, OnBehalf, Readiness};
+use ensue_api::ports::{
+    AskedLink, Credential, Declined, Finding, Issuers, Job, JobKind, Node as AboutNode, NodeStatus, OnBehalf, Readiness,
+};
 use ensue_api::settings::Blocking;
 use ensue_api::worker_queues::WorkerQueue;
 use ensue_api::{Front, Hosts, Limits, Ports, Rates, Settings};
-use ensue_engine::ports::SubmitError;
+use ensue_engine::command::Refusal;
+use ensue_engine::ids::IdentityId;
+use ensue_engine::names::IssuerName;
+use ensue_engine::ports::{Committed, SubmitError};
 use ensue_node::parts::{Caps, Gauges, queues};
 use prometheus_client::registry::Registry;
 use tokio::runtime::Runtime;
@@ -142,6 +147,27 @@ async fn answered(front: &Front, request: Request<Sent>) -> Told {
     let (head, body) = front.answer(request).await.into_parts();
     let body = to_bytes(body, ANSWER_BYTES_MAX).await.unwrap_or_default();
     Told::of(&Response::from_parts(head, Body::empty()), &body)
+}
+
+/// The simulated nodes have no issuers.
+pub(crate) struct NoIssuers;
+
+impl Issuers for NoIssuers {
+    fn verified(&self, _token: &str) -> Option<Credential> {
+        None
+    }
+
+    fn verify(&self, _token: &str) -> Result<Option<Credential>, Declined> {
+        Ok(None)
+    }
+
+    fn link(&self, _id: IdentityId, link: &AskedLink, _by: &OnBehalf) -> Result<Committed, Declined> {
+        Err(Refusal::NotLinked { issuer: link.issuer.clone() }.into())
+    }
+
+    fn unlink(&self, _id: IdentityId, issuer: &IssuerName, _by: &OnBehalf) -> Result<Committed, Declined> {
+        Err(Refusal::NotLinked { issuer: issuer.clone() }.into())
+    }
 }
 
 /// The node's data that the API asks for.

@@ -77,6 +77,7 @@ fn every_setting_is_in_the_reference() {
     let files = [
         "config.rs",
         "config/actions.rs",
+        "config/login.rs",
         "config/network.rs",
         "config/queues.rs",
         "config/rates.rs",
@@ -95,6 +96,7 @@ fn every_setting_is_in_the_reference() {
         "struct WrittenLimits {",
         "struct WrittenTls {",
         "struct WrittenCors {",
+        "struct WrittenLogin {",
         "struct WrittenTraces {",
         "struct WrittenRates {",
         "struct WrittenQueue {",

@@ -6,6 +6,7 @@ use ensue_engine::access::rights::Rights;
 use ensue_engine::access::state;
 use ensue_engine::command::RequestKey;
 use ensue_engine::ids::{IdentityId, InquiryId, SessionId, TokenId};
+use ensue_engine::names::IssuerName;
 use ensue_engine::record::{Actor, CredentialId};
 use ensue_engine::time::Timestamp;
 use tokio::sync::watch;
@@ -40,6 +41,15 @@ pub enum Credential {
     },
     /// A signed token (JWT) in its compact form, which nobody has verified yet.
     Signed(Arc<str>),
+    /// A token of an issuer, which [`Issuers`](super::Issuers) verified.
+    Issuer {
+        /// The identity that it admits.
+        identity: IdentityId,
+        /// The issuer.
+        issuer: IssuerName,
+        /// When the token expires.
+        until: Timestamp,
+    },
 }
 
 /// Looks up the holders of credentials.

@@ -16,11 +16,11 @@ use crate::call::{Call, Nothing};
 use crate::listing;
 use crate::operation::{Conditional, Content, MADE, Operation, Takes, WRITTEN};
 use crate::permissions::{IdentitiesRead, IdentitiesWrite, Permission as _};
-use crate::ports::{AskedIdentity, Ports};
+use crate::ports::{AskedIdentity, AskedLink, Ports};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond::{self, Written};
 use crate::route::BASE;
-use crate::wire::people::{WireAskedIdentity, WireGroups, WireIdentity};
+use crate::wire::people::{WireAskedIdentity, WireAskedLink, WireGroups, WireIdentity};
 
 /// Too many groups.
 #[derive(Debug, Error, Explain)]
@@ -51,6 +51,30 @@ pub(super) fn declare(routes: &mut Routes) {
             .takes_json::<WireGroups>(r#"{"groups": ["release"]}"#)
             .gives::<WireIdentity>(200, "The identity is a member of these groups, and of no others.", WRITTEN)
             .refuses(&[(403, "beyond_own_rights"), (409, "last_admin")]),
+    );
+    routes.post::<IdentitiesWrite>(
+        "/identities/{name}/issuers",
+        link,
+        Operation::new("identity_link", "Lets an issuer be a way in for an identity")
+            .takes_json::<WireAskedLink>(r#"{"issuer": "corp", "subject": "4711"}"#)
+            .gives::<WireIdentity>(200, "The issuer is a way in.", WRITTEN)
+            .refuses(&[
+                (403, "beyond_own_rights"),
+                (409, "limit_reached"),
+                (409, "name_taken"),
+                (422, "issuer_unknown"),
+                (422, "name_invalid"),
+            ]),
+    );
+    routes.delete::<IdentitiesWrite>(
+        "/identities/{name}/issuers/{issuer}",
+        unlink,
+        Operation::new("identity_unlink", "Ends that an issuer is a way in for an identity").gives_content(
+            204,
+            "The issuer is no way in.",
+            Content::Nothing,
+            WRITTEN,
+        ),
     );
     routes.post::<IdentitiesWrite>(
         "/identities/{name}/disable",
@@ -132,6 +156,31 @@ pub(super) async fn set_groups(allowed: Allowed<IdentitiesWrite>, mut call: Call
         return Err(TooManyGroups.into());
     }
     change(&allowed, &call, Ask::SetIdentityGroups { id, groups }).await
+}
+
+/// Links an issuer to an identity.
+pub(super) async fn link(allowed: Allowed<IdentitiesWrite>, mut call: Call) -> Outcome {
+    let id = identity_of(&call)?;
+    let name = call.part("name").to_owned();
+    if let Some((before, _)) = call.before().await? {
+        let now = read(&call.api().ports, &name)?.ok_or_else(|| Missing::new(IdentitiesRead::THING, &name))?;
+        return respond::written(Written::Done, before.position, &now);
+    }
+    let WireAskedLink { issuer, subject } = call.json().await?;
+    let by = call.on_behalf(&allowed)?;
+    let link = AskedLink { issuer, subject };
+    let committed = call.api().threads.blocking(move |ports| ports.issuers.link(id, &link, &by)).await??;
+    let now = read(&call.api().ports, &name)?.ok_or_else(|| Missing::new(IdentitiesRead::THING, &name))?;
+    respond::written(Written::Done, committed.position, &now)
+}
+
+/// Unlinks an issuer from an identity.
+pub(super) async fn unlink(allowed: Allowed<IdentitiesWrite>, call: Call) -> Outcome {
+    let id = identity_of(&call)?;
+    let issuer = call.named("issuer", "issuer of this identity")?;
+    let by = allowed.on_behalf(call.context());
+    let committed = call.api().threads.blocking(move |ports| ports.issuers.unlink(id, &issuer, &by)).await??;
+    Ok(respond::gone(committed.position))
 }
 
 /// Disables an identity.

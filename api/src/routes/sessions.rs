@@ -186,7 +186,7 @@ fn of_token(call: &Call, token: &Secret) -> Result<LoginOf, Problem> {
     call.api().ports.access.admit(&credential).map_err(AuthRefusal::from)?;
     match credential {
         Credential::Token { id, .. } => Ok(LoginOf::Token(id)),
-        Credential::Session { .. } | Credential::Signed(_) => Err(AuthRefusal::Invalid.into()),
+        Credential::Session { .. } | Credential::Signed(_) | Credential::Issuer { .. } => Err(AuthRefusal::Invalid.into()),
     }
 }
 
@@ -274,7 +274,7 @@ pub(super) async fn public_keys(call: Call) -> Outcome {
 fn current(holder: &Holder) -> Option<SessionId> {
     match holder.by {
         CredentialId::Session(id) => Some(id),
-        CredentialId::Token(_) => None,
+        CredentialId::Token(_) | CredentialId::Issuer(_) => None,
     }
 }
 
@@ -283,6 +283,7 @@ fn is_own(session: &Session, holder: &Arc<Holder>, directory: &ensue_engine::acc
     let credential = match &holder.by {
         CredentialId::Token(id) => Some(*id),
         CredentialId::Session(id) => directory.session(id).and_then(|own| own.credential),
+        CredentialId::Issuer(_) => None,
     };
     session.is_of(holder.identity.as_ref().map(|(id, _)| *id), credential)
 }

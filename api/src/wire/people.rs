@@ -4,10 +4,10 @@ use ensue_derive::wire;
 use ensue_engine::access::facts::IdentityKind;
 use ensue_engine::access::limit::{Limit, Pattern};
 use ensue_engine::access::permission::{BuiltInRole, Permission};
-use ensue_engine::access::state::{Grant, Identity, Standing};
+use ensue_engine::access::state::{Grant, Identity, IssuerLink, Standing};
 use ensue_engine::access::subject::Subject;
 use ensue_engine::ids::{GrantId, IdentityId};
-use ensue_engine::names::{GroupName, RoleName};
+use ensue_engine::names::{GroupName, IssuerName, RoleName};
 use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -49,8 +49,28 @@ pub(crate) struct WireIdentity {
     name: String,
     kind: WireIdentityKind,
     status: WireStanding,
+    /// The groups that somebody set. Those of issuers are under `issuers`.
     groups: Vec<GroupName>,
+    issuers: Vec<WireIssuerLink>,
     added_at: Timestamp,
+}
+
+/// An issuer that is a way in for an identity.
+#[wire(Serialize)]
+pub(crate) struct WireIssuerLink {
+    issuer: IssuerName,
+    /// The groups that it named.
+    groups: Vec<GroupName>,
+}
+
+/// A request to link an issuer to an identity.
+#[wire(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireAskedLink {
+    pub(crate) issuer: IssuerName,
+    /// `sub` of a person at the issuer; the rendered name of a service.
+    #[schemars(length(min = 1, max = 255))]
+    pub(crate) subject: String,
 }
 
 impl WireIdentity {
@@ -64,7 +84,9 @@ impl WireIdentity {
             Standing::Enabled => WireStanding::Enabled,
             Standing::Disabled => WireStanding::Disabled,
         };
-        Self { id, name, kind, status, groups: identity.groups().cloned().collect(), added_at: time_of(id.0) }
+        let link = |link: &IssuerLink| WireIssuerLink { issuer: link.issuer.clone(), groups: link.groups.clone() };
+        let issuers = identity.issuers.iter().map(link).collect();
+        Self { id, name, kind, status, groups: identity.local_groups.clone(), issuers, added_at: time_of(id.0) }
     }
 }
 

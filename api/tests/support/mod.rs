@@ -220,6 +220,7 @@ impl TestApi {
             people: node.clone(),
             refusals: node.clone(),
             sessions: node.clone(),
+            issuers: node.clone(),
             node: node.clone(),
             spans: None,
         }

@@ -18,6 +18,7 @@ Examples:
   ensue identities add ana --group release
   ensue tokens add laptop --identity ana --expires 30d
   ensue identities groups ana release oncall
+  ensue identities link ana --issuer corp --sub 4711
   ensue identities disable ana
   ensue identities recover ana --data ./ensue-data     nobody can log in")]
 pub(crate) enum Identities {
@@ -66,6 +67,31 @@ Examples:
         name: String,
         /// All of its groups.
         groups: Vec<String>,
+    },
+    /// Let an issuer of `login.issuers` be a way in for an identity.
+    #[command(after_help = "\
+Examples:
+  ensue identities link ana --issuer corp --sub 4711")]
+    Link {
+        /// Its name.
+        name: String,
+        /// The name of the issuer in `ensue.yaml`.
+        #[arg(long)]
+        issuer: String,
+        /// `sub` of the person at the issuer; of a service, the name that the settings render.
+        #[arg(long)]
+        sub: String,
+    },
+    /// End that an issuer is a way in for an identity.
+    #[command(after_help = "\
+Examples:
+  ensue identities unlink ana --issuer corp")]
+    Unlink {
+        /// Its name.
+        name: String,
+        /// The name of the issuer in `ensue.yaml`.
+        #[arg(long)]
+        issuer: String,
     },
     /// Disable an identity: its tokens are not accepted.
     #[command(after_help = "\
@@ -151,6 +177,9 @@ impl Identities {
                 asking.output.print(&identity, || {
                     say(format!("{} ({}, {})", text(&identity, "name"), text(&identity, "kind"), text(&identity, "status")));
                     say(format!("groups: {}", words(&identity["groups"])));
+                    for link in identity["issuers"].as_array().into_iter().flatten() {
+                        say(format!("issuer {}, which names the groups: {}", text(link, "issuer"), words(&link["groups"])));
+                    }
                     say(table(&json!({ "items": identity["grants"] }), GRANTS));
                 });
                 Ok(())
@@ -158,6 +187,17 @@ impl Identities {
             Self::Groups { name, groups } => wait_for(async {
                 let set = asking.client()?.put(&format!("{}/groups", at(&name)), &json!({ "groups": groups })).await?.body;
                 asking.output.print(&set, || tell(format!("`{name}` is in these groups: {}", words(&set["groups"]))));
+                Ok(())
+            }),
+            Self::Link { name, issuer, sub } => wait_for(async {
+                let linked =
+                    asking.client()?.post(&format!("{}/issuers", at(&name)), &json!({ "issuer": issuer, "subject": sub })).await?.body;
+                asking.output.print(&linked, || tell(format!("`{name}` can come in through `{issuer}`")));
+                Ok(())
+            }),
+            Self::Unlink { name, issuer } => wait_for(async {
+                asking.client()?.delete(&format!("{}/issuers/{}", at(&name), segment(&issuer))).await?;
+                tell(format!("`{name}` can no longer come in through `{issuer}`"));
                 Ok(())
             }),
             Self::Disable { name } => wait_for(async {

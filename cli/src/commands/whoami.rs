@@ -36,7 +36,9 @@ fn whoami(asking: &Asking) -> Outcome {
         asking.output.print(&me, || {
             let by = &me["by"];
             let until = by["until"].as_str().map_or_else(String::new, |until| format!(", until {until}"));
-            say(format!("{}, by the {} {}{until}", text(&me, "name"), text(by, "kind"), text(by, "name")));
+            // A token has a name; of an issuer, the id is the name.
+            let named = if text(by, "kind") == "issuer" { text(by, "id") } else { text(by, "name") };
+            say(format!("{}, by the {} {named}{until}", text(&me, "name"), text(by, "kind")));
             let roles = me["roles"].as_array().map(Vec::as_slice).unwrap_or_default();
             let roles: Vec<&str> = roles.iter().filter_map(Value::as_str).collect();
             if !roles.is_empty() {

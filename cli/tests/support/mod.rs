@@ -6,6 +6,7 @@
 
 mod delivery;
 pub(crate) mod fake;
+pub(crate) mod issuer;
 pub(crate) mod ordinary;
 pub(crate) mod page;
 #[path = "../../../tests/support/skipped.rs"]

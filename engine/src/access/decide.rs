@@ -178,6 +178,7 @@ pub(crate) fn draft(stream: StreamId, actor: &Actor, fact: Fact) -> Draft {
 pub(super) fn held_of(state: &State, actor: &Actor, now: Timestamp) -> Option<Held> {
     match actor {
         Actor::Identity { by: CredentialId::Session(session), .. } => state.access().held_in_session(session, now).ok(),
+        Actor::Identity { id, by: CredentialId::Issuer(_) } => state.access().rights_of(*id, now).ok(),
         _ => token_of(state, actor).and_then(|token| state.access().held(&token, now).ok()),
     }
 }
@@ -188,8 +189,10 @@ pub(crate) fn token_of(state: &State, actor: &Actor) -> Option<TokenId> {
     match actor {
         Actor::Token(name) => state.access().token_named(name).map(|(id, _)| id),
         Actor::Identity { by: CredentialId::Token(token), .. } => Some(*token),
-        Actor::Identity { by: CredentialId::Session(_), .. } | Actor::Engine | Actor::Operator | Actor::Sensor(_) | Actor::Worker(_) => {
-            None
-        }
+        Actor::Identity { by: CredentialId::Session(_) | CredentialId::Issuer(_), .. }
+        | Actor::Engine
+        | Actor::Operator
+        | Actor::Sensor(_)
+        | Actor::Worker(_) => None,
     }
 }

@@ -1,7 +1,7 @@
 //! The origin of a record: its actor, and the record that led to it.
 
 use crate::ids::{Id, IdentityId, SessionId, TokenId};
-use crate::names::SensorRef;
+use crate::names::{IssuerName, SensorRef};
 use std::fmt;
 use std::str::FromStr;
 
@@ -70,6 +70,8 @@ pub enum CredentialId {
     Token(TokenId),
     /// A session.
     Session(SessionId),
+    /// A token that an issuer signed; the id is the issuer's name.
+    Issuer(IssuerName),
 }
 
 impl CredentialId {
@@ -78,6 +80,7 @@ impl CredentialId {
         match self {
             Self::Token(_) => "token",
             Self::Session(_) => "session",
+            Self::Issuer(_) => "issuer",
         }
     }
 
@@ -86,6 +89,7 @@ impl CredentialId {
         match self {
             Self::Token(id) => id.to_string(),
             Self::Session(id) => id.to_string(),
+            Self::Issuer(name) => name.to_string(),
         }
     }
 }
@@ -103,6 +107,7 @@ impl FromStr for CredentialId {
         match text.split_once('/') {
             Some(("token", id)) => id.parse().map(Self::Token),
             Some(("session", id)) => id.parse().map(Self::Session),
+            Some(("issuer", name)) => name.parse().map(Self::Issuer).map_err(|e| format!("{e}")),
             None | Some(_) => Err(format!("`{}` is not a credential", cut(text))),
         }
     }

@@ -463,6 +463,7 @@ impl AccessStep {
         Self::Link,
         Self::Link,
         Self::Unlink,
+        Self::Unlink,
         Self::SetGroups,
         Self::Disable,
         Self::Disable,
@@ -474,6 +475,7 @@ impl AccessStep {
         Self::Erase,
         Self::SetRole,
         Self::SetRole,
+        Self::RemoveRole,
         Self::RemoveRole,
         Self::RemoveRole,
         Self::AddGrant,
@@ -515,7 +517,11 @@ impl World {
                 groups: Some(IssuerGroups { groups: vec!["corp:release".parse().unwrap()], said_at: NOON }),
             }),
             AccessStep::Link => Ask::LinkIdentity { id: known, issuer: "cluster".parse().unwrap() },
-            AccessStep::Unlink => Ask::UnlinkIdentity { id: known, issuer: "cluster".parse().unwrap() },
+            AccessStep::Unlink => {
+                let linked = access.identities().find(|(_, identity)| !identity.issuers.is_empty());
+                let issuer = linked.map_or("cluster".parse().unwrap(), |(_, identity)| identity.issuers[0].issuer.clone());
+                Ask::UnlinkIdentity { id: linked.map_or(known, |(id, _)| *id), issuer }
+            }
             AccessStep::SetGroups => Ask::SetIdentityGroups { id: known, groups: vec!["release".parse().unwrap()] },
             AccessStep::Disable => Ask::SetIdentityStanding { id: standing(Standing::Enabled), standing: Standing::Disabled },
             AccessStep::Enable => Ask::SetIdentityStanding { id: standing(Standing::Disabled), standing: Standing::Enabled },

@@ -67,6 +67,7 @@ pub(super) fn exchange(
     };
     let request = Request {
         url: login.token_endpoint.clone(),
+        host_by: login.settings.host_by(&login.token_endpoint),
         method: Method::Post { form: Secret::new(form.finish().into_bytes()), authorization },
         ca: login.settings.ca.clone(),
     };

@@ -6,7 +6,7 @@ use ensue_login::{Groups, Kind, Refusal, is_signed_token};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::{AUDIENCE, ISSUER, NOW, Signer, Web, at, claims, claims_with, corp, encode, issuers, now, settings};
+use crate::support::{AUDIENCE, ISSUER, NOW, Signer, Web, at, claims, claims_with, corp, encode, issuers, now, said, settings};
 
 fn admit(token: &str) -> Result<ensue_login::Admitted, Refusal> {
     corp().admit(token, now(), &Web::new())
@@ -28,7 +28,7 @@ fn token_of_each_algorithm_admits_its_identity() {
         assert!(is_signed_token(&token));
         let ana = admit(&token).unwrap();
         assert_eq!((ana.issuer.as_str(), ana.subject.as_str(), ana.name.as_str(), ana.kind), ("corp", "4711", "ana", Kind::Person));
-        assert_eq!(ana.groups, Groups::Said(vec!["corp:ops".to_owned(), "corp:release".to_owned()]));
+        assert_eq!(ana.groups, said(&["corp:ops", "corp:release"]));
         assert_eq!(ana.until, at(NOW + 600));
     }
 }
@@ -55,7 +55,7 @@ fn service_is_identified_by_its_rendered_name() {
     let web = Web::new();
     let site = ci.admit(&of("refs/heads/main"), now(), &web).unwrap();
     assert_eq!((site.kind, site.subject.as_str(), site.name.as_str()), (Kind::Service, "gha.site", "gha.site"));
-    assert_eq!(site.groups, Groups::Said(vec!["ci".to_owned()]));
+    assert_eq!(site.groups, said(&["ci"]));
     let refusal = ci.admit(&of("refs/heads/other"), now(), &web).unwrap_err();
     assert_eq!(refusal.to_string(), "`allow` of the issuer `github` does not admit these claims: it is false");
     assert_eq!(refusal.slug(), "claims-refused");
@@ -303,6 +303,9 @@ fn expression_that_fails_at_a_claim_refuses_and_never_admits() {
         (json!({}), json!({ "groups": ["release", 5] }), "groups"),
         (json!({}), json!({ "groups": [""] }), "groups"),
         (json!({ "groups": "claims.groups.map(g, g + 1)" }), json!({}), "groups"),
+        (json!({ "local_groups": true }), json!({ "groups": ["other:admins"] }), "groups"),
+        (json!({ "local_groups": true }), json!({ "groups": ["Release Team"] }), "groups"),
+        (json!({}), json!({ "preferred_username": "Ana" }), "name"),
     ] {
         match refusal(change.clone(), changed.clone()) {
             Refusal::ClaimsRefused { setting: found, .. } => assert_eq!(found, setting, "{change} {changed}"),
@@ -317,11 +320,13 @@ fn groups_that_are_absent_are_not_the_same_as_none() {
     let groups = |changes: Value| admit(&signer.token(&claims_with(&changes))).map(|admitted| admitted.groups);
     assert_eq!(groups(json!({ "groups": null })).unwrap(), Groups::NotSaid);
     assert_eq!(groups(json!({ "groups": [] })).unwrap(), Groups::Said(Vec::new()));
-    assert_eq!(groups(json!({ "groups": ["b", "a", "b"] })).unwrap(), Groups::Said(vec!["corp:a".to_owned(), "corp:b".to_owned()]));
+    assert_eq!(groups(json!({ "groups": ["b", "a", "b"] })).unwrap(), said(&["corp:a", "corp:b"]));
     let many = |count: usize| json!((0..count).map(|n| format!("g{n}")).collect::<Vec<_>>());
     assert!(matches!(groups(json!({ "groups": many(200) })).unwrap(), Groups::Said(said) if said.len() == 200));
     let overage = groups(json!({ "groups": many(201) })).unwrap_err();
     assert_eq!(overage.slug(), "groups-overage");
+    let long: Vec<String> = (0..100).map(|n| format!("{n:0200}")).collect();
+    assert_eq!(groups(json!({ "groups": long })).unwrap_err(), overage, "a record could not hold them");
     let entra =
         json!({ "groups": null, "_claim_names": { "groups": "src1" }, "_claim_sources": { "src1": { "endpoint": "https://x.test" } } });
     assert_eq!(groups(entra).unwrap_err(), overage);

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::support::said;
 use ensue_engine::explain::Explain;
 use ensue_engine::ports::Secret;
 use ensue_login::Groups;
@@ -42,7 +43,7 @@ fn identity_is_named_by_a_proxy_that_knows_the_secret() {
     let groups = ("x-forwarded-groups", "release, ops,,release");
     for peer in ["10.0.0.7", "::ffff:10.0.0.7", "fd00::5"] {
         let ana = named(peer, &[USER, KEY, groups]).unwrap().unwrap();
-        assert_eq!((ana.name.as_str(), ana.groups), ("ana", Groups::Said(vec!["proxy:ops".to_owned(), "proxy:release".to_owned()])));
+        assert_eq!((ana.name.as_str(), ana.groups), ("ana", said(&["proxy:ops", "proxy:release"])));
     }
     assert_eq!(named("10.0.0.7", &[USER, KEY]).unwrap().unwrap().groups, Groups::NotSaid);
     let none = ("x-forwarded-groups", "");

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use ensue_engine::explain::Explain;
 use ensue_login::discovery::{self, DiscoveryError};
-use ensue_login::fetch::{FETCH_BYTES_MAX, FetchError, Response};
+use ensue_login::fetch::{FETCH_BYTES_MAX, FetchError, HostBy, Response};
+use ensue_login::flow::LoginRandom;
 use ensue_login::jose::{KeyFault, KeySet, KeySetError, TokenFault};
-use ensue_login::{Issuers, Refusal};
+use ensue_login::{Fetch as _, Issuers, Refusal, WAITING_MAX};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -367,6 +368,75 @@ fn discovery_document_must_be_that_of_the_issuer_with_keys_on_its_host() {
         assert_eq!(document(&change).unwrap_err(), error, "{change}");
     }
     assert_eq!(discovery::read(b"<html>", ISSUER, &[]).unwrap_err(), DiscoveryError::NotJson);
+}
+
+#[test]
+fn secrets_go_unencrypted_only_to_an_issuer_configured_on_this_machine() {
+    let read = |issuer: &str, endpoint: &str| {
+        let document = json!({ "issuer": issuer, "jwks_uri": format!("{issuer}/keys"), "token_endpoint": endpoint });
+        discovery::read(document.to_string().as_bytes(), issuer, &[])
+    };
+    let local = "http://127.0.0.1:8080/realms/corp";
+    read(local, "http://127.0.0.1:8080/token").unwrap();
+    read(local, "https://id.example.test/token").unwrap();
+    for (issuer, endpoint) in [
+        (ISSUER, "http://127.0.0.1:8080/token"),
+        (ISSUER, "http://localhost/token"),
+        (ISSUER, "http://[::1]/token"),
+        (local, "http://127.0.0.1:8081/token"),
+        (local, "http://127.0.0.2:8080/token"),
+        (local, "http://localhost:8080/token"),
+        (local, "http://id.example.test/token"),
+    ] {
+        assert_eq!(read(issuer, endpoint).unwrap_err(), DiscoveryError::Unprotected("token_endpoint"), "{issuer}: {endpoint}");
+    }
+}
+
+#[test]
+fn request_says_whether_the_operator_named_its_host() {
+    struct Hosts(std::sync::Mutex<Vec<HostBy>>, Web);
+    impl ensue_login::Fetch for Hosts {
+        fn fetch(&self, request: &ensue_login::fetch::Request) -> Result<Response, FetchError> {
+            self.0.lock().unwrap().push(request.host_by);
+            self.1.fetch(request)
+        }
+
+        fn read(&self, file: &std::path::Path) -> Result<Vec<u8>, FetchError> {
+            self.1.read(file)
+        }
+    }
+    let mut settings = settings();
+    settings["use"] = json!(["browser", "bearer"]);
+    settings["client_id"] = json!("ensue");
+    let corp = issuers(&[("corp", settings)]);
+    let web = Web::new();
+    let document = json!({
+        "issuer": ISSUER, "jwks_uri": format!("{ISSUER}/keys"),
+        "authorization_endpoint": format!("{ISSUER}/auth"), "token_endpoint": "https://10.0.0.5/token",
+    });
+    web.answer(&format!("{ISSUER}/.well-known/openid-configuration"), ok(document.to_string()));
+    let hosts = Hosts(std::sync::Mutex::default(), web);
+    let name = "corp".parse().unwrap();
+    let random = LoginRandom { state: [1; 16], nonce: [2; 16], verifier: [3; 32] };
+    let started = corp.start_login(&name, &"https://ensue.example.test/cb".parse().unwrap(), &random, now(), &hosts).unwrap();
+    let state = started.url.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
+    let finished = corp.finish_login(&name, started.pending, &format!("code=x&state={state}"), None, now(), &hosts);
+    assert!(finished.is_err());
+    assert_eq!(*hosts.0.lock().unwrap(), [HostBy::Operator, HostBy::Operator, HostBy::Issuer]);
+}
+
+#[test]
+fn callers_that_wait_for_a_fetch_are_limited_and_the_others_answered_at_once() {
+    let web = Web::new().slow(Duration::from_millis(300));
+    let corp = corp();
+    let (served, turned_away) = std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..WAITING_MAX + 20).map(|_| scope.spawn(|| admit(&corp, &Signer::es256(), NOW, &web))).collect();
+        let ends: Vec<_> = callers.into_iter().map(|caller| caller.join().unwrap()).collect();
+        let away = ends.iter().flat_map(|end| end.as_ref().err()).filter(|refusal| refusal.to_string().contains("too many requests"));
+        (ends.iter().filter(|end| end.is_ok()).count(), away.count())
+    });
+    assert_eq!((served, turned_away), (WAITING_MAX + 1, 19));
+    admit(&corp, &Signer::es256(), NOW, &web).unwrap();
 }
 
 proptest! {

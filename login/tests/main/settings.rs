@@ -77,7 +77,7 @@ fn issuer_of_services_is_accepted_with_one_audience_and_keys_from_a_file() {
     assert_eq!((cluster.kind, cluster.group_prefix), (Kind::Service, GroupPrefix::None));
     assert_eq!(cluster.keys_from, KeysFrom::File("/etc/ensue/keys.json".into()));
     assert_eq!((cluster.lifetime_max, cluster.session_max), (Duration::from_secs(3600), Some(Duration::from_secs(12 * 3600))));
-    let hosts = check("google", with(&json!({ "keys_from": "www.Example.test" }))).unwrap().keys_from;
+    let hosts = check("google", with(&json!({ "keys_from": { "hosts": "www.Example.test" } }))).unwrap().keys_from;
     assert_eq!(hosts, KeysFrom::Discovery { hosts: vec!["www.example.test".to_owned()] });
 }
 
@@ -100,8 +100,10 @@ fn each_mistake_is_an_error_that_names_the_setting_and_what_to_write() {
         (json!({ "issuer": "https://ana:pw@id.example.test" }), "has no user and no password"),
         (json!({ "max_lifetime": "1 day" }), "`1 day` is not a duration"),
         (json!({ "session_max": "1s" }), "`1s` is not a duration of at least a minute"),
-        (json!({ "keys_from": "https://keys.example.test" }), "write a host name without a scheme, port or path"),
-        (json!({ "keys_from": [] }), "`login.issuers.corp.keys_from` is not valid"),
+        (json!({ "keys_from": { "hosts": "https://keys.example.test" } }), "write a host name without a scheme, port or path"),
+        (json!({ "keys_from": { "hosts": [] } }), "`login.issuers.corp.keys_from.hosts` is not valid"),
+        (json!({ "keys_from": {} }), "`login.issuers.corp.keys_from` is not valid: write either"),
+        (json!({ "keys_from": { "hosts": "a.test", "file": "/k" } }), "`login.issuers.corp.keys_from` is not valid: write either"),
     ];
     for (change, expected) in cases {
         let error = check("corp", with(&change)).unwrap_err();
@@ -152,7 +154,7 @@ fn expression_that_does_not_compile_is_an_error_with_line_and_column() {
 
 #[test]
 fn names_of_issuers_and_doubled_issuers_are_checked() {
-    for name in ["", "Corp", "1corp", "local", "corp:x", "a b", &"a".repeat(33)] {
+    for name in ["", "Corp", "1corp", "local", "proxy", "corp:x", "a b", &"a".repeat(33)] {
         assert!(matches!(check(name, settings()), Err(SettingsError::Name { .. })), "{name}");
     }
     let written = |settings| serde_json::from_value(settings).unwrap();

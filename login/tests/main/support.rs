@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ensue_engine::time::Timestamp;
 use ensue_login::fetch::{FetchError, Request, Response};
-use ensue_login::{Fetch, Issuers, WrittenIssuer, check_issuers};
+use ensue_login::{Fetch, Groups, Issuers, WrittenIssuer, check_issuers};
 use ring::rand::SystemRandom;
 use ring::rsa::PublicKeyComponents;
 use ring::signature::{
@@ -200,6 +200,11 @@ pub(crate) fn issuers(settings: &[(&str, Value)]) -> Issuers {
 /// Creates the issuer `corp`.
 pub(crate) fn corp() -> Issuers {
     issuers(&[("corp", settings())])
+}
+
+/// Returns groups as an issuer says them.
+pub(crate) fn said(names: &[&str]) -> Groups {
+    Groups::Said(names.iter().map(|name| name.parse().unwrap()).collect())
 }
 
 type Answer = Result<Response, FetchError>;

@@ -39,6 +39,7 @@ static SETTINGS: Shape = Shape {
             "The header in which they report their clients. Default: `x_forwarded_for`.",
         ),
         optional("cors", Kind::Fields(&CORS), "The other sites whose pages may use the API in a browser. Default: none."),
+        optional("login", Kind::Fields(&LOGIN), "The ways in besides tokens."),
         optional("limits", Kind::Fields(&LIMITS), "Limits for a single IP address."),
         optional("data", Kind::Text(Form::Any), "The data directory, on a local disk. Default: `./ensue-data`."),
         optional("packs_dir", Kind::Text(Form::Any), "The folder of packs. Default: `./packs`."),
@@ -159,6 +160,65 @@ static CORS: Shape = Shape {
         Kind::Texts { of: Form::Any, least: 0 },
         "The origins of those pages: `https://app.example.test`, without a path.",
     )],
+    later: &[],
+    between: &[],
+};
+
+static LOGIN: Shape = Shape {
+    what: "`login`",
+    fields: &[optional(
+        "issuers",
+        Kind::Mapping { names: Form::Any, of: &Kind::Fields(&ISSUER) },
+        "The issuers whose tokens the node accepts, by a name that you choose.",
+    )],
+    later: &[],
+    between: &[],
+};
+
+static ISSUER: Shape = Shape {
+    what: "an issuer",
+    fields: &[
+        required(
+            "issuer",
+            "issuer: https://id.example.test/realms/corp",
+            Kind::Text(Form::Any),
+            "The URL of the issuer, exactly as its tokens have it in `iss`.",
+        ),
+        required(
+            "use",
+            "use: [bearer]",
+            Kind::Texts { of: Form::Any, least: 1 },
+            "How its tokens are used: requests carry them as `bearer`.",
+        ),
+        required(
+            "name",
+            "name: claims.preferred_username",
+            Kind::Text(Form::Any),
+            "An expression over `claims` that returns the name of the identity.",
+        ),
+        optional("audience", Kind::TextOrTexts(Form::Any), "The values of `aud` that are for this node. Required."),
+        optional("allow", Kind::Text(Form::Any), "An expression over `claims` that admits a token. Required."),
+        optional("groups", Kind::Text(Form::Any), "An expression over `claims` that returns the groups, or null if the token names none."),
+        optional("local_groups", Kind::Boolean, "Whether its groups have no prefix, and so are groups of this node. Default: false."),
+        optional("kind", Kind::Choice(&["person", "service"]), "What its identities are. Default: `person`."),
+        optional("max_lifetime", Kind::Text(Form::SomeTime), "How long a token may be valid. Default: 24h."),
+        optional(
+            "ca",
+            Kind::Text(Form::Any),
+            "A file of authorities, in the PEM format, that are trusted for the issuer instead of those of the machine.",
+        ),
+        optional("keys_from", Kind::Fields(&KEYS_FROM), "Where its keys may be, besides its own host."),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static KEYS_FROM: Shape = Shape {
+    what: "`keys_from`",
+    fields: &[
+        optional("hosts", Kind::TextOrTexts(Form::Any), "Further hosts."),
+        optional("file", Kind::Text(Form::Any), "A file with a JSON Web Key Set; nothing is fetched."),
+    ],
     later: &[],
     between: &[],
 };
@@ -455,6 +515,20 @@ tls: { cert: cert.pem, key: key.pem, client_ca: ca.pem }
 trusted_proxies: [10.0.0.0/8]
 proxy_header: forwarded
 cors: { origins: ['https://app.example.test'] }
+login:
+  issuers:
+    corp:
+      issuer: https://id.example.test
+      use: [bearer]
+      name: claims.sub
+      audience: [https://ensue.example.test]
+      allow: 'true'
+      groups: 'null'
+      local_groups: false
+      kind: person
+      max_lifetime: 1h
+      ca: corp.pem
+      keys_from: { hosts: [keys.example.test] }
 limits: { connections_per_address: 50, silent_per_address: 64 }
 data: ./data
 packs_dir: ./packs

@@ -62,7 +62,7 @@ impl Serving {
             clock: around.clock.clone(),
             issuer: base_url.clone(),
         });
-        let ports = ports(seat, (edges, &sessions), handle, about(config, seat, (handle, is_stopping, around)));
+        let ports = ports(seat, (edges, &sessions), handle, about(config, seat, edges, (handle, is_stopping, around)));
         let settings = ApiSettings {
             hosts: Hosts::of(&base_url, config.hosts.iter().cloned()),
             addresses: Addresses::trusting(config.trusted_proxies.clone(), config.proxy_header),
@@ -118,6 +118,7 @@ fn ports(
         people: edges.people.clone(),
         refusals: edges.refusals.clone(),
         sessions: sessions.clone(),
+        issuers: edges.issuers.clone(),
         node: Arc::new(about),
         spans: following.telemetry.spans(),
     }
@@ -126,6 +127,7 @@ fn ports(
 fn about(
     config: &Config,
     (stores, following, working, leading): Seat<'_>,
+    edges: &Edges,
     (handle, is_stopping, around): (&SequencerHandle, &Arc<AtomicBool>, &Around),
 ) -> AboutNode {
     let (views, telemetry) = (&following.views, &following.telemetry);
@@ -155,6 +157,7 @@ fn about(
         span_counts: telemetry.span_counts.clone(),
         counts: telemetry.counts.clone(),
         keys: stores.keys.clone(),
+        issuers: edges.issuers.clone(),
         spawned: working.spawned.clone(),
         clock: around.clock.clone(),
         data: leading.data.path().to_owned(),

@@ -131,7 +131,8 @@ fn new_worker(clock: &dyn Clock) -> String {
     format!("local-{:016x}", clock.moment().entropy as u64)
 }
 
-fn egress(allow: &[String]) -> Result<EgressPolicy, StartError> {
+/// Reads `egress.allow`.
+pub(crate) fn egress(allow: &[String]) -> Result<EgressPolicy, StartError> {
     let allowed: Result<Vec<Allowance>, _> = allow.iter().map(|text| text.parse::<Allowance>()).collect();
     allowed.map(EgressPolicy::allowing).map_err(|why| machine("reading `egress.allow`", &why))
 }

@@ -34,7 +34,7 @@ use super::fold_guard::KilledFoldGuard;
 use super::stop::Stopping;
 use super::submit::{LivingSubmit, Pump};
 use super::{Node, Room};
-use crate::api::{About, NodeApi};
+use crate::api::{About, NoIssuers, NodeApi};
 use crate::clock::{WorkerClock, WorldHands};
 use crate::disk::{Disk, FailingLog, FailingVault};
 use crate::ground::Ground;
@@ -305,6 +305,7 @@ impl Node {
                     clock: clock.clone(),
                     issuer: "https://ensue.example.test".to_owned(),
                 }),
+                issuers: Arc::new(NoIssuers),
                 node: Arc::new(About(handle.handle.gauges().clone())),
                 spans: None,
             },

@@ -7,7 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_api::ports::{
-    Access, AskedCode, AskedIdentity, AskedToken, Backtested, Backtests, Credential, Declined, Dependency, DependencyState, EventMaker, Finding, FindingVerdict, FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Job, JobKind, JobState, Kept, KeyWriter, LogAccess, Login, LoginOf, MadeToken, MintedCode, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, OpenedSession, Pair, Patience, People, Readiness, RedeemedCode, Refusals, Replayed, Replays, Retained, RevealedKey, SecretState, SeenSession, SessionForm, SessionSecret, Sessions, SetKey, ToBacktest, ToReplay, Tokens, Webhooks,
+    Access, AskedCode, AskedIdentity, AskedLink, AskedToken, Backtested, Backtests, Credential, Declined, Dependency, DependencyState,
+    EventMaker, Finding, FindingVerdict, FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Issuers, Job, JobKind, JobState, Kept,
+    KeyWriter, LogAccess, Login, LoginOf, MadeToken, MintedCode, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, OpenedSession, Pair,
+    Patience, People, Readiness, RedeemedCode, Refusals, Replayed, Replays, Retained, RevealedKey, SecretState, SeenSession, SessionForm,
+    SessionSecret, Sessions, SetKey, ToBacktest, ToReplay, Tokens, Webhooks,
 };
 use ensue_api::worker_queues::{StartRate, WorkerQueue};
 use ensue_engine::access::audit::facts::{AccessDenied, LoginRefused};
@@ -20,7 +24,7 @@ use ensue_engine::command::{
     RefusedLogin, RotatedToken,
 };
 use ensue_engine::ids::{Id, IdentityId, LogId, SessionId, TokenId};
-use ensue_engine::names::{DEFAULT_QUEUE, KeyRef, PackName, SensorRef, WorkerQueueName};
+use ensue_engine::names::{DEFAULT_QUEUE, IssuerName, KeyRef, PackName, SensorRef, WorkerQueueName};
 use ensue_engine::ports::{Committed, HookRequest, LogError, ReadLimit, Reply, Secret, Submit};
 use ensue_engine::record::{Actor, Body, CatalogRevision, CredentialId, Digest, Epoch, Head, Position, Record, Revision, StreamId};
 use ensue_engine::time::Timestamp;
@@ -297,6 +301,30 @@ impl Tokens for TestNode {
 /// Returns a token with the secret of every token.
 fn shown_once(id: TokenId) -> Secret {
     Secret::new(format!("ens_{id}_{TOKEN_SECRET}").into_bytes())
+}
+
+/// No issuer is configured, but links are kept.
+impl Issuers for TestNode {
+    fn verified(&self, _token: &str) -> Option<Credential> {
+        None
+    }
+
+    fn verify(&self, _token: &str) -> Result<Option<Credential>, Declined> {
+        Ok(None)
+    }
+
+    fn link(&self, id: IdentityId, link: &AskedLink, by: &OnBehalf) -> Result<Committed, Declined> {
+        let ask = Ask::LinkIdentity { id, issuer: link.issuer.clone() };
+        let ask = match by.request.clone() {
+            Some(request) => Ask::Once { request, ask: Box::new(ask) },
+            None => ask,
+        };
+        Ok(self.ask(by.actor.clone(), ask)?)
+    }
+
+    fn unlink(&self, id: IdentityId, issuer: &IssuerName, by: &OnBehalf) -> Result<Committed, Declined> {
+        Ok(self.ask(by.actor.clone(), Ask::UnlinkIdentity { id, issuer: issuer.clone() })?)
+    }
 }
 
 impl People for TestNode {

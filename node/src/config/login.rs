@@ -1,0 +1,99 @@
+//! The issuers whose tokens the node accepts. The crate `login` defines and checks the settings.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use ensue_login::settings::KeysFrom;
+use ensue_login::{IssuerSettings, SettingsError, WrittenIssuer, check_issuers};
+use serde::Deserialize;
+
+/// The ways in, as the operator sets them.
+#[derive(Clone, Debug, Default)]
+pub struct LoginSettings {
+    /// The issuers whose tokens are accepted.
+    pub issuers: Vec<IssuerSettings>,
+}
+
+/// The `login` section as written in the file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct WrittenLogin {
+    issuers: BTreeMap<String, WrittenIssuer>,
+}
+
+impl WrittenLogin {
+    /// Checks the section; the paths are relative to `base`.
+    pub(super) fn read(self, base: &Path) -> Result<LoginSettings, SettingsError> {
+        let mut issuers = check_issuers(self.issuers)?;
+        if let Some(issuer) = issuers.iter().find(|issuer| issuer.client.is_some() || issuer.session_max.is_some()) {
+            let setting = format!("login.issuers.{}", issuer.name);
+            let why = "this release has no logins with a browser; write `use: [bearer]`, and no `session_max`".to_owned();
+            return Err(SettingsError::Invalid { setting, why });
+        }
+        for issuer in &mut issuers {
+            let join = |path: &mut PathBuf| *path = base.join(&*path);
+            issuer.ca.iter_mut().for_each(join);
+            if let KeysFrom::File(file) = &mut issuer.keys_from {
+                join(file);
+            }
+        }
+        Ok(LoginSettings { issuers })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ensue_engine::explain::Explain;
+
+    use super::*;
+    use crate::config::{Config, ConfigError};
+
+    fn read(text: &str) -> Result<(Config, tempfile::TempDir), ConfigError> {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("ensue.yaml");
+        std::fs::write(&file, text).unwrap();
+        Config::read(Some(&file), [].into_iter()).map(|config| (config, folder))
+    }
+
+    const CORP: &str = "\
+login:
+  issuers:
+    corp:
+      issuer: https://id.example.test/realms/corp
+      use: [bearer]
+      audience: https://ensue.example.test
+      allow: claims.email_verified
+      name: claims.preferred_username
+      groups: claims.?groups.orValue(null)
+      ca: corp.pem
+      keys_from: { file: keys.json }
+";
+
+    #[test]
+    fn files_of_an_issuer_are_relative_to_the_settings_file() {
+        let (config, folder) = read(CORP).unwrap();
+        let file = |name: &str| folder.path().join(name);
+        let [corp] = &config.login.issuers[..] else { panic!("{:?}", config.login) };
+        assert_eq!((corp.ca.as_ref(), &corp.keys_from), (Some(&file("corp.pem")), &KeysFrom::File(file("keys.json"))));
+    }
+
+    #[test]
+    fn mistakes_in_the_settings_of_an_issuer_are_reported_with_their_place() {
+        let cases = [
+            ("      allow: claims.email_verified\n", "", "`login.issuers.corp.allow` is missing"),
+            ("claims.email_verified", "claims.email_verified &&", "`login.issuers.corp.allow`, line 1, column 25"),
+            ("https://id", "http://id", "`login.issuers.corp.issuer` is not valid"),
+            ("use: [bearer]", "use: [browsers]", "line 5"),
+            ("use: [bearer]", "use: [browser, bearer]\n      client_id: ensue", "this release has no logins with a browser"),
+            ("ca: corp.pem", "cas: corp.pem", "unknown field `cas`"),
+            ("    corp:", "    local:", "`local` is not a valid name for an issuer"),
+        ];
+        for (old, new, expected) in cases {
+            let text = CORP.replace(old, new);
+            assert_ne!(text, CORP);
+            let error = read(&text).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+            assert_eq!(error.slug(), "config-invalid");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Callers with tokens of issuers: the crate `login` decides whom a token admits, and this module keeps the identities.
+
+mod fetch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ensue_api::ports::{Access as _, AskedLink, Credential, Declined, Finding, OnBehalf};
+use ensue_engine::access::subject::Subject;
+use ensue_engine::explain::Explain;
+use ensue_engine::ids::IdentityId;
+use ensue_engine::names::IssuerName;
+use ensue_engine::ports::Committed;
+use ensue_engine::time::Timestamp;
+use ensue_login::{Admitted, Groups, Issuers, LEEWAY, Refusal};
+use thiserror::Error;
+
+use crate::clock::Clock;
+use crate::machine::{good, note};
+use crate::people::NodePeople;
+
+pub(crate) use fetch::IssuerWeb;
+
+/// The time between two looks at keys that are no longer fresh.
+const REFRESH_EVERY: Duration = Duration::from_secs(5);
+/// The name of the findings about issuers.
+const CHECK: &str = "issuers";
+/// The prefix of groups that a proxy names.
+const PROXY: &str = "proxy";
+const DAY_MILLIS: u64 = 24 * 60 * 60 * 1_000;
+
+/// An issuer that is not configured.
+#[derive(Debug, Error, Explain)]
+#[error("`login.issuers` has no issuer `{issuer}`")]
+#[explain(slug = "issuer-unknown", fault = Invalid, hint = "use the name that the issuer has in `ensue.yaml`")]
+struct NoSuchIssuer {
+    issuer: IssuerName,
+}
+
+/// The issuers whose tokens the node accepts.
+pub(crate) struct NodeIssuers {
+    issuers: Issuers,
+    web: IssuerWeb,
+    people: Arc<NodePeople>,
+    clock: Arc<dyn Clock>,
+    /// The day of the last warning that an issuer names no groups.
+    warned: Mutex<BTreeMap<IssuerName, u64>>,
+}
+
+impl NodeIssuers {
+    /// Creates the issuers of the settings. Nothing is fetched: the first use does that.
+    pub(crate) fn new(issuers: Issuers, web: IssuerWeb, people: Arc<NodePeople>, clock: Arc<dyn Clock>) -> Self {
+        Self { issuers, web, people, clock, warned: Mutex::default() }
+    }
+
+    /// Fetches keys that are in use and no longer fresh, until the runtime ends.
+    pub(crate) async fn keep_fresh(self: Arc<Self>) {
+        if self.issuers.settings().next().is_none() {
+            return;
+        }
+        let mut ticks = tokio::time::interval(REFRESH_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut troubles = Vec::new();
+        loop {
+            ticks.tick().await;
+            let issuers = self.clone();
+            let refreshed = tokio::task::spawn_blocking(move || {
+                issuers.issuers.refresh(issuers.clock.now(), &issuers.web);
+                issuers.issuers.troubles()
+            });
+            let Ok(now) = refreshed.await else { return };
+            for (issuer, why) in now.iter().filter(|trouble| !troubles.contains(*trouble)) {
+                tracing::warn!(%issuer, why, "the keys of an issuer cannot be fetched");
+            }
+            troubles = now;
+        }
+    }
+
+    /// Reports issuers whose keys cannot be fetched or used, and grants to groups of issuers that left the settings.
+    pub(crate) fn findings(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for (issuer, why) in self.issuers.troubles() {
+            let message = format!("the keys of the issuer `{issuer}` cannot be fetched: {why}");
+            let hint = "known keys count for 24 hours; check that the node reaches the issuer, and `login.issuers` in `ensue.yaml`";
+            findings.push(note(CHECK, &message, hint));
+        }
+        for (issuer, left_out) in self.issuers.keys_left_out() {
+            let message = format!("key {} that the issuer `{issuer}` publishes is not used: {}", left_out.index + 1, left_out.fault);
+            findings.push(note(
+                CHECK,
+                &message,
+                "tokens that it signs are refused; nothing needs to be done if the issuer signs with others",
+            ));
+        }
+        let is_known = |name: &str| name == PROXY || self.issuers.settings().any(|settings| settings.name.as_str() == name);
+        let directory = self.people.table.directory();
+        let named: BTreeSet<&str> = directory.grants().filter_map(|(_, grant)| issuer_of(&grant.subject)).collect();
+        for gone in named.into_iter().filter(|name| !is_known(name)) {
+            let message = format!("there are grants to groups of `{gone}`, which is no issuer in `login.issuers`");
+            let hint = "identities keep the groups that it named; remove the grants with `ensue grants remove`, or add the issuer";
+            findings.push(note(CHECK, &message, hint));
+        }
+        let count = self.issuers.settings().count();
+        if findings.is_empty() && count > 0 {
+            findings.push(good(CHECK, &format!("{count} issuers are configured, and none of those that were asked has failed")));
+        }
+        findings
+    }
+
+    /// Warns once a day for each issuer whose settings read groups that its tokens do not have.
+    fn note_groups(&self, admitted: &Admitted, now: Timestamp) {
+        let reads_groups = |issuer: &&ensue_login::IssuerSettings| issuer.name == admitted.issuer && issuer.reads_groups();
+        if admitted.groups != Groups::NotSaid || self.issuers.settings().find(reads_groups).is_none() {
+            return;
+        }
+        let today = now.unix_millis() / DAY_MILLIS;
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.insert(admitted.issuer.clone(), today) != Some(today) {
+            tracing::warn!(issuer = %admitted.issuer, "a token of an issuer names no groups, so the groups of its identity stay as they are");
+        }
+    }
+
+    fn credential(&self, identity: IdentityId, admitted: Admitted) -> Credential {
+        let leeway = u64::try_from(LEEWAY.as_millis()).unwrap_or(u64::MAX);
+        Credential::Issuer { identity, issuer: admitted.issuer, until: admitted.until.plus_millis(leeway) }
+    }
+}
+
+impl ensue_api::ports::Issuers for NodeIssuers {
+    fn verified(&self, token: &str) -> Option<Credential> {
+        let admitted = self.issuers.known(token, self.clock.now())?;
+        let identity = self.people.table.identity_of(&admitted.issuer, &admitted.subject)?;
+        Some(self.credential(identity, admitted))
+    }
+
+    fn verify(&self, token: &str) -> Result<Option<Credential>, Declined> {
+        let now = self.clock.now();
+        let admitted = match self.issuers.admit(token, now, &self.web) {
+            Ok(admitted) => admitted,
+            Err(Refusal::IssuerUnknown) => return Ok(None),
+            Err(refusal) => {
+                if let Refusal::TokenInvalid(fault) = &refusal {
+                    tracing::debug!(%fault, "a signed token is not valid");
+                }
+                return Err(refusal.into());
+            }
+        };
+        self.note_groups(&admitted, now);
+        let identity = self.people.admit(&admitted)?;
+        Ok(Some(self.credential(identity, admitted)))
+    }
+
+    fn link(&self, id: IdentityId, link: &AskedLink, by: &OnBehalf) -> Result<Committed, Declined> {
+        if !self.issuers.settings().any(|settings| settings.name == link.issuer) {
+            return Err(NoSuchIssuer { issuer: link.issuer.clone() }.into());
+        }
+        self.people.link(id, link, by)
+    }
+
+    fn unlink(&self, id: IdentityId, issuer: &IssuerName, by: &OnBehalf) -> Result<Committed, Declined> {
+        self.people.unlink(id, issuer, by)
+    }
+}
+
+/// Returns the issuer of the group that a grant is to.
+fn issuer_of(subject: &Subject) -> Option<&str> {
+    match subject {
+        Subject::Group(group) => group.as_str().split_once(':').map(|(issuer, _)| issuer),
+        Subject::Identity(_) | Subject::Everyone => None,
+    }
+}
