@@ -81,6 +81,7 @@ fn every_setting_is_in_the_reference() {
         "config/queues.rs",
         "config/rates.rs",
         "config/retention.rs",
+        "config/rights.rs",
         "config/tls.rs",
     ];
     let files = files.map(|file| format!("node/src/{file}"));
@@ -101,6 +102,7 @@ fn every_setting_is_in_the_reference() {
         "struct WrittenRate {",
         "struct WrittenRetention {",
         "struct WrittenAudit {",
+        "struct WrittenRights {",
         "pub struct PackSettings {",
         "pub struct KeySource {",
     ] {

@@ -2,7 +2,9 @@
 //!
 //! Nobody passes on what they may not do themselves, and somebody can always change access.
 
-use super::decide::{TO_ANSWER, done, draft, held_by, token_of, unless_last_admin};
+use std::collections::BTreeSet;
+
+use super::decide::{PassedOn, TO_ANSWER, done, draft, held_by, token_of, unless_last_admin};
 use crate::access::facts::{
     GrantAdded, GrantRemoved, IdentityAdded, IdentityDisabled, IdentityEnabled, IdentityErased, IdentityGroupsSet, IdentityKind,
     RoleRemoved, RoleSet, TokenRevoked,
@@ -13,7 +15,7 @@ use crate::access::state::Standing;
 use crate::access::subject::Subject;
 use crate::command::{Decision, NewGrant, Refusal};
 use crate::fact::Fact;
-use crate::ids::{GrantId, IdentityId};
+use crate::ids::{GrantId, IdentityId, TokenId};
 use crate::names::{GroupName, RoleName};
 use crate::record::{Actor, Draft, StreamId};
 use crate::state::State;
@@ -62,12 +64,13 @@ pub(crate) fn set_groups(state: &State, actor: &Actor, id: IdentityId, groups: &
     unless_last_admin(state, &id.to_string(), drafts)
 }
 
-/// Returns the scopes that members of the groups have by them. Inquiries can ask the members of any group.
-fn granted_to(state: &State, groups: &[GroupName]) -> Vec<Scope> {
+/// Returns the rights that members of the groups have by them. Inquiries can ask the members of any group.
+fn granted_to(state: &State, groups: &[GroupName]) -> Vec<PassedOn> {
     let access = state.access();
     let asked = (!groups.is_empty()).then_some(TO_ANSWER);
     let grants = access.grants().filter(|(_, grant)| matches!(&grant.subject, Subject::Group(group) if groups.contains(group)));
-    grants.flat_map(|(_, grant)| access.scopes_of_role(&grant.role, grant.on.as_ref())).chain(asked).collect()
+    let granted = grants.flat_map(|(_, grant)| PassedOn::all(access.scopes_of_role(&grant.role, grant.on.as_ref()), grant.until));
+    granted.chain(PassedOn::all(asked, None)).collect()
 }
 
 fn set_locally(id: IdentityId, groups: &[GroupName]) -> Fact {
@@ -131,8 +134,8 @@ pub(crate) fn set_role(state: &State, actor: &Actor, name: &RoleName, permission
             return Decision::Refused(Refusal::RoleInUse { role: name.clone(), grants: 0, tokens });
         }
     }
-    let scopes: Vec<Scope> = permissions.iter().map(|permission| Scope { permission: *permission, on: None }).collect();
-    if let Some(refusal) = beyond(state, actor, &scopes, now) {
+    let scopes = permissions.iter().map(|permission| Scope { permission: *permission, on: None });
+    if let Some(refusal) = beyond(state, actor, &PassedOn::all(scopes, None), now) {
         return Decision::Refused(refusal);
     }
     let mut permissions: Vec<String> = permissions.iter().map(|permission| permission.name().to_owned()).collect();
@@ -185,7 +188,7 @@ pub(crate) fn add_grant(state: &State, actor: &Actor, grant: &NewGrant, now: Tim
     }
     // Inquiries can ask the holders of any role without a limit.
     scopes.extend(on.is_none().then_some(TO_ANSWER));
-    if let Some(refusal) = beyond(state, actor, &scopes, now) {
+    if let Some(refusal) = beyond(state, actor, &PassedOn::all(scopes, *until), now) {
         return Decision::Refused(refusal);
     }
     let fact = GrantAdded { id: *id, subject: subject.clone(), role: role.clone(), on: on.clone(), until: *until };
@@ -199,15 +202,28 @@ pub(crate) fn remove_grant(state: &State, actor: &Actor, id: GrantId) -> Decisio
     unless_last_admin(state, &id.to_string(), vec![draft(StreamId::Grant(id), actor, GrantRemoved { id }.into())])
 }
 
-/// Returns the refusal if the actor may not pass on all of the scopes. The operator of the machine may pass on anything.
-pub(crate) fn beyond(state: &State, actor: &Actor, scopes: &[Scope], now: Timestamp) -> Option<Refusal> {
+/// Returns the refusal if the actor may not pass on all of the rights. Nobody passes on a right for longer than they have
+/// it. The operator of the machine may pass on anything.
+pub(crate) fn beyond(state: &State, actor: &Actor, rights: &[PassedOn], now: Timestamp) -> Option<Refusal> {
     if *actor == Actor::Operator {
         return None;
     }
-    let held = token_of(state, actor).and_then(|token| state.access().held(&token, now).ok());
-    let missing = match held {
-        Some(held) => held.rights.first_beyond(scopes)?,
-        None => scopes.first()?,
-    };
-    Some(Refusal::BeyondOwnRights(missing.to_string()))
+    let token = token_of(state, actor);
+    let ends: BTreeSet<Option<Timestamp>> = rights.iter().map(|right| right.until).collect();
+    ends.into_iter().find_map(|until| {
+        let held = token.and_then(|token| state.access().held_through(&token, now, until).ok()).unwrap_or_default();
+        let wanted = rights.iter().filter(|right| right.until == until).map(|right| &right.scope);
+        held.first_beyond(wanted).map(|missing| beyond_own(state, token, (missing, until), now))
+    })
+}
+
+/// Returns the refusal for a missing right. It states the end if only the end is missing.
+fn beyond_own(state: &State, token: Option<TokenId>, (missing, until): (&Scope, Option<Timestamp>), now: Timestamp) -> Refusal {
+    let held = token.and_then(|token| state.access().held(&token, now).ok());
+    let is_held_now = held.is_some_and(|held| held.rights.first_beyond([missing]).is_none());
+    Refusal::BeyondOwnRights(match until {
+        _ if !is_held_now => missing.to_string(),
+        Some(until) => format!("{missing} until {until}"),
+        None => format!("{missing} without an end"),
+    })
 }

@@ -41,6 +41,16 @@ pub enum NotHeld {
 impl Access {
     /// Returns what a token allows at a time.
     pub fn held(&self, id: &TokenId, now: Timestamp) -> Result<Held, NotHeld> {
+        self.held_by_grants(id, now, |_| true)
+    }
+
+    /// Returns what a token allows from now until a time; without one, what it allows without an end.
+    pub fn held_through(&self, id: &TokenId, now: Timestamp, through: Option<Timestamp>) -> Result<Rights, NotHeld> {
+        let lasts = |grant: &Grant| grant.until.is_none_or(|until| through.is_some_and(|through| through <= until));
+        self.held_by_grants(id, now, lasts).map(|held| held.rights)
+    }
+
+    fn held_by_grants(&self, id: &TokenId, now: Timestamp, counts: impl Fn(&Grant) -> bool) -> Result<Held, NotHeld> {
         let token = self.token(id).ok_or(NotHeld::Unknown)?;
         if token.expires_at.is_some_and(|ends| ends <= now) {
             return Err(NotHeld::Expired);
@@ -57,7 +67,8 @@ impl Access {
         if let Some(id) = token.identity {
             held.roles.extend(self.enabled(id)?.groups().map(ToString::to_string));
         }
-        self.grants_to(token.identity).for_each(|(_, grant)| self.add_grant(&mut held, grant, now));
+        let grants = self.grants_to(token.identity).filter(|(_, grant)| counts(grant));
+        grants.for_each(|(_, grant)| self.add_grant(&mut held, grant, now));
         if let Some(scopes) = &token.scopes {
             // A scope that this release does not know allows nothing.
             let known: Vec<Scope> = scopes.iter().filter_map(|scope| scope.parse().ok()).collect();
@@ -109,7 +120,8 @@ impl Access {
 
     /// Returns the scopes that a role carries.
     pub fn scopes_of_role(&self, role: &RoleName, on: Option<&Limit>) -> Vec<Scope> {
-        let asks = role.as_str() == BuiltInRole::Approver.name();
+        // What an approver is asked is not limited further.
+        let asks = on.is_none() && role.as_str() == BuiltInRole::Approver.name();
         let of_approver = asks.then_some([Permission::InquiriesRead, Permission::InquiriesAnswer]);
         let permissions = self.permissions_of(role).into_iter().chain(of_approver.into_iter().flatten());
         permissions.filter_map(|permission| Scope::new(permission, on.cloned()).ok()).collect()
