@@ -10,7 +10,7 @@ use axum::http::HeaderMap;
 use ensue_engine::command::{Ask, Command};
 use ensue_engine::ports::{Committed, SubmitError};
 use ensue_engine::record::Position;
-use ensue_views::View;
+use ensue_views::{RowReach, View};
 use tokio::sync::oneshot;
 
 use crate::context::ENSUE_POSITION;
@@ -172,12 +172,19 @@ impl Api {
         self.see_position(head.position).await
     }
 
-    /// Reads one row of a view.
-    pub(crate) async fn row<V: View + Send + 'static>(self: &Arc<Self>, key: String, thing: &'static str) -> Result<V, Problem> {
+    /// Reads one row of a view, if the caller reaches it. Any other row counts as missing.
+    pub(crate) async fn row<V: View + Send + 'static>(
+        self: &Arc<Self>,
+        key: String,
+        thing: &'static str,
+        reach: RowReach,
+    ) -> Result<V, Problem> {
         self.threads
             .blocking(move |ports| match read_row::<V>(ports, &key)? {
-                Some(row) => Ok(row),
-                None => Err(left_views::<V>(ports, &key, thing)?.map_or_else(|| Missing::new(thing, &key).into(), Problem::from)),
+                Some(row) if !V::NAME.is_scoped() || reach.covers(row.scope().as_ref()) => Ok(row),
+                // Whether a row has left the views says that it was there.
+                _ if reach != RowReach::Everything => Err(Missing::new(thing, &key).into()),
+                _ => Err(left_views::<V>(ports, &key, thing)?.map_or_else(|| Missing::new(thing, &key).into(), Problem::from)),
             })
             .await?
     }

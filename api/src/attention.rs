@@ -4,6 +4,7 @@
 //! It counts up to a bound, so that a node with a million failures answers as fast as one with a thousand.
 
 use ensue_engine::time::Timestamp;
+use ensue_views::RowReach;
 use ensue_views::dead_letters::LetterStatus;
 use ensue_views::executions::Status;
 use ensue_views::inquiries::InquiryStatus;
@@ -36,14 +37,17 @@ pub(crate) struct Attention {
 pub(crate) fn count(ports: &Ports, now: Timestamp) -> Result<Attention, ViewError> {
     let list = |query: ListQuery| ports.views.list(&ListQuery { limit: COUNTED_MAX, ..query });
     let ago = |micros: i64| Timestamp::from_micros(now.micros().saturating_sub(micros));
-    let letters = ListQuery::newest(ViewName::DeadLetters);
+    let letters = ListQuery::newest(ViewName::DeadLetters, RowReach::Everything);
     let gave_up = read::<DeadLetter>(&list(ListQuery { since: Some(ago(HOUR_MICROS)), ..letters.clone() })?)?;
-    let open = list(ListQuery::newest(ViewName::Inquiries).with(Column::Status, InquiryStatus::Open.as_str()))?;
+    let open = list(ListQuery::newest(ViewName::Inquiries, RowReach::Everything).with(Column::Status, InquiryStatus::Open.as_str()))?;
     let is_overdue = |inquiry: &Inquiry| inquiry.reminders > 0 || inquiry.escalations > 0 || inquiry.opened_at < ago(DAY_MICROS);
     Ok(Attention {
         failed_last_hour: gave_up.iter().filter(|letter| letter.execution.is_some()).count(),
         dead_letters_open: list(letters.with(Column::Status, LetterStatus::Open.as_str()))?.len(),
-        indeterminate: list(ListQuery::newest(ViewName::Executions).with(Column::Status, Status::Indeterminate.as_str()))?.len(),
+        indeterminate: list(
+            ListQuery::newest(ViewName::Executions, RowReach::Everything).with(Column::Status, Status::Indeterminate.as_str()),
+        )?
+        .len(),
         inquiries_overdue: read::<Inquiry>(&open)?.iter().filter(|inquiry| is_overdue(inquiry)).count(),
     })
 }

@@ -8,9 +8,12 @@ use std::sync::Arc;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use ensue_engine::access::limit::Target;
+use ensue_engine::access::permission;
 use ensue_engine::access::rights::Reach;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::IdentityId;
+use ensue_views::inquiries::assignees_of;
+use ensue_views::{RowReach, RowScope, View, Within};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
@@ -146,6 +149,8 @@ pub(crate) struct Allowed<P> {
     holder: Arc<Holder>,
     reach: Reach,
     credential: Credential,
+    /// Where the resource belongs that a long-lasting request is about.
+    about: Option<RowScope>,
     permission: PhantomData<P>,
 }
 
@@ -162,7 +167,7 @@ impl<P: Permission> Proof for Allowed<P> {
     fn demand(access: &dyn Access, parts: &Parts, secrecy: &Secrecy) -> Result<Self, Problem> {
         let (credential, holder) = holder_of(access, parts)?;
         if let Some(reach) = holder.rights.reach(P::IS) {
-            return Ok(Self { holder, reach, credential, permission: PhantomData });
+            return Ok(Self { holder, reach, credential, about: None, permission: PhantomData });
         }
         let problem: Problem = match secrecy {
             // A caller that sees some of them gets the same answer for all, and so learns nothing about which
@@ -206,9 +211,25 @@ impl<P: Permission> Allowed<P> {
         &self.holder.roles
     }
 
-    /// Returns how far the permission reaches.
-    pub(crate) fn reach(&self) -> Reach {
-        self.reach
+    /// Returns the rows of views that the permission covers.
+    pub(crate) fn rows(&self) -> RowReach {
+        rows_of(&self.holder, P::IS)
+    }
+
+    /// Checks that the permission covers a row. If not, a caller that may not see the row is told that it does not exist.
+    pub(crate) fn demand_row(&self, row: &impl View, name: &str) -> Result<(), Problem> {
+        let scope = row.scope();
+        if self.rows().covers(scope.as_ref()) {
+            return Ok(());
+        }
+        let reads = P::IS.read().filter(|read| *read != P::IS);
+        let is_seen = reads.is_some_and(|read| rows_of(&self.holder, read).covers(scope.as_ref()));
+        if is_seen { Err(self.beyond_limit(name)) } else { Err(Missing::new(P::THING, name).into()) }
+    }
+
+    /// Returns the proof for a long-lasting request about this row: it holds as long as the permission covers the row.
+    pub(crate) fn about(self, row: &impl View) -> Self {
+        Self { about: row.scope(), ..self }
     }
 
     /// Returns true if the permission covers a thing.
@@ -243,7 +264,10 @@ impl<P: Permission> Allowed<P> {
 
     /// Reports whether the caller still has the permission: long-lasting requests check again.
     pub(crate) fn still_holds(&self, access: &dyn Access) -> bool {
-        access.admit(&self.credential).is_ok_and(|holder| holder.rights.reach(P::IS).is_some_and(|reach| reach >= self.reach))
+        access.admit(&self.credential).is_ok_and(|holder| match &self.about {
+            Some(about) => rows_of(&holder, P::IS).covers(Some(about)),
+            None => holder.rights.reach(P::IS).is_some_and(|reach| reach >= self.reach),
+        })
     }
 }
 
@@ -261,6 +285,19 @@ fn holder_of(access: &dyn Access, parts: &Parts) -> Result<(Credential, Arc<Hold
         refused(why.into(), identity)
     })?;
     Ok((credential, holder))
+}
+
+/// Returns the rows of views that a permission of a holder covers.
+pub(crate) fn rows_of(holder: &Holder, permission: permission::Permission) -> RowReach {
+    let within = match holder.rights.reach(permission) {
+        None => return RowReach::nothing(),
+        Some(Reach::All) => return RowReach::Everything,
+        Some(Reach::Limited) => holder.rights.limits(permission),
+        Some(Reach::WhatIsAsked) => vec![Vec::new()],
+    };
+    let is_asked = holder.rights.reach_what_is_asked(permission);
+    let asked = if is_asked { assignees_of(holder.name(), &holder.roles) } else { Vec::new() };
+    RowReach::Within(Arc::new(Within { all_of: within, asked }))
 }
 
 /// Returns the problem of a credential that is not accepted, so that it is recorded.

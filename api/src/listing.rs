@@ -4,7 +4,7 @@
 
 use ensue_engine::record::Position;
 use ensue_views::store::{Filter, ListQuery, Order};
-use ensue_views::{Column, View, ViewName};
+use ensue_views::{Column, RowReach, View, ViewError, ViewName};
 
 use crate::auth::{Allowed, Proof};
 use crate::call::Call;
@@ -50,10 +50,25 @@ where
     V: View + Send + 'static,
     P: Permission,
 {
+    rows_within(call, allowed, columns, filters, allowed.rows()).await
+}
+
+/// The same, with the rows that the caller reaches.
+pub(crate) async fn rows_within<V, P>(
+    call: &Call,
+    allowed: &Allowed<P>,
+    columns: &[Column],
+    filters: Vec<Filter>,
+    reach: RowReach,
+) -> Result<Listed<V>, Problem>
+where
+    V: View + Send + 'static,
+    P: Permission,
+{
     let page = call.page(allowed)?;
     // One more row than is shown reveals whether there is more.
     let scanned_max = page.limit + 1;
-    let read = read_rows::<V>(call, page.after.as_deref(), columns, filters, scanned_max).await?;
+    let read = read_rows::<V>(call, page.after.as_deref(), columns, filters, (reach, scanned_max)).await?;
     Ok(picked(read, scanned_max, page, |_| true))
 }
 
@@ -65,6 +80,7 @@ pub(crate) async fn rows_picked<V, P>(
     allowed: &Allowed<P>,
     columns: &[Column],
     filters: Vec<Filter>,
+    reach: RowReach,
     keep: impl Fn(&V) -> bool,
 ) -> Result<Listed<V>, Problem>
 where
@@ -72,13 +88,13 @@ where
     P: Permission,
 {
     let page = call.page(allowed)?;
-    let read = read_rows::<V>(call, page.after.as_deref(), columns, filters, SCANNED_MAX).await?;
+    let read = read_rows::<V>(call, page.after.as_deref(), columns, filters, (reach, SCANNED_MAX)).await?;
     Ok(picked(read, SCANNED_MAX, page, keep))
 }
 
 /// Returns the selected rows, up to the limit of the page. The next page begins after the last row that was
 /// read.
-fn picked<V: View>(read: Vec<V>, scanned_max: usize, page: Page, keep: impl Fn(&V) -> bool) -> Listed<V> {
+fn picked<V: View>((read, stopped_at): ReadRows<V>, scanned_max: usize, page: Page, keep: impl Fn(&V) -> bool) -> Listed<V> {
     let (mut items, mut last) = (Vec::new(), None);
     let is_whole = read.len() < scanned_max;
     for row in read {
@@ -92,18 +108,21 @@ fn picked<V: View>(read: Vec<V>, scanned_max: usize, page: Page, keep: impl Fn(&
             items.push(row);
         }
     }
-    let next = last.filter(|_| !is_whole).map(|last| last.0.to_string());
+    let next = if is_whole { stopped_at } else { last }.map(|last| last.0.to_string());
     Listed { items, next, page }
 }
 
-/// Reads at most `limit` rows of a view after the place, in the requested order.
+/// The rows that were read, and the last row that was looked at if the views stopped looking.
+type ReadRows<V> = (Vec<V>, Option<Position>);
+
+/// Reads at most `limit` rows of a view that the caller reaches after the place, in the requested order.
 async fn read_rows<V>(
     call: &Call,
     after: Option<&str>,
     columns: &[Column],
     mut filters: Vec<Filter>,
-    limit: usize,
-) -> Result<Vec<V>, Problem>
+    (reach, limit): (RowReach, usize),
+) -> Result<ReadRows<V>, Problem>
 where
     V: View + Send + 'static,
 {
@@ -114,21 +133,23 @@ where
         order: query.one_of("sort", &SORTS)?.unwrap_or(SORTS[0].1),
         after: after.map(place).transpose()?,
         limit,
-        ..asked(query, V::NAME)?
+        ..asked(query, V::NAME, if V::NAME.is_scoped() { reach } else { RowReach::Everything })?
     };
-    let rows =
-        call.api().threads.blocking(move |ports| ports.views.list(&list)?.iter().map(ensue_views::Row::read).collect::<Result<_, _>>());
+    let rows = call.api().threads.blocking(move |ports| {
+        let found = ports.views.find(&list)?;
+        Ok::<_, ViewError>((found.rows.iter().map(ensue_views::Row::read).collect::<Result<_, _>>()?, found.stopped_at))
+    });
     Ok(rows.await??)
 }
 
-/// Returns a query for the rows with the requested ids and times.
-pub(crate) fn asked(query: &Query, view: ViewName) -> Result<ListQuery, Problem> {
+/// Returns a query for the rows with the requested ids and times, among those that the caller reaches.
+pub(crate) fn asked(query: &Query, view: ViewName, reach: RowReach) -> Result<ListQuery, Problem> {
     let ids: Vec<String> = query.texts("id").map(str::to_owned).collect();
     Ok(ListQuery {
         keys: (!ids.is_empty()).then_some(ids),
         since: query.time("since")?,
         until: query.time("until")?,
-        ..ListQuery::newest(view)
+        ..ListQuery::newest(view, reach)
     })
 }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use ensue_engine::ids::{AttemptId, ExecutionId};
 use ensue_engine::ports::{OutputState, OutputStream};
-use ensue_views::Execution;
 use ensue_views::executions::AttemptStatus;
+use ensue_views::{Execution, RowReach};
 
 use crate::api::Api;
 use crate::permissions::{ExecutionsRead, Permission as _};
@@ -137,9 +137,9 @@ impl Follower {
     }
 
     async fn look(&mut self) -> Result<Look, Broken> {
-        // Reads the execution's state first, then its output, so that everything printed before the end is
+        // The line checks again and again that the caller may see it. Reads the execution's state first, then its output, so that everything printed before the end is
         // seen before the end.
-        let execution: Execution = self.api.row(self.execution.to_string(), ExecutionsRead::THING).await?;
+        let execution: Execution = self.api.row(self.execution.to_string(), ExecutionsRead::THING, RowReach::Everything).await?;
         let number = self.attempt.or_else(|| execution.attempts.last().map(|attempt| attempt.number));
         if let Some(attempt) = execution.attempts.iter().find(|attempt| Some(attempt.number) == number) {
             self.attempt = Some(attempt.number);

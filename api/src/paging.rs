@@ -1,4 +1,5 @@
-//! Pages of lists: their size, their start, and the signed cursors that encode it.
+//! Pages of lists: their size, their start, and the sealed cursors that encode it: a place may be that of a row that the
+//! caller does not see.
 //!
 //! It does not know what is listed, nor how a position in a list is composed: read models provide that as
 //! text.
@@ -14,7 +15,7 @@ use sha2::Sha256;
 use thiserror::Error;
 
 use crate::problem::{Outcome, Problem};
-use crate::query::{Query, bad, encoded};
+use crate::query::{Query, bad};
 use crate::respond;
 use crate::sizes::LIMIT_MAX;
 use crate::wire::WireList;
@@ -44,7 +45,7 @@ pub(crate) struct Page {
     hint = "start again without `cursor`, and then use each `next` unchanged with the same filters")]
 pub(crate) struct CursorInvalid;
 
-/// The key that cursors are signed with.
+/// The key that cursors are sealed with.
 #[derive(Clone)]
 pub(crate) struct CursorKey([u8; 32]);
 
@@ -55,6 +56,7 @@ impl CursorKey {
 
     fn mac(&self, bound: &str, place: &[u8]) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
+        mac.update(b"bound");
         mac.update(&(bound.len() as u64).to_le_bytes());
         mac.update(bound.as_bytes());
         mac.update(place);
@@ -63,8 +65,21 @@ impl CursorKey {
 
     fn seal(&self, bound: &str, place: &str) -> String {
         let mut bytes = self.mac(bound, place.as_bytes()).finalize().into_bytes()[..MAC_BYTES].to_vec();
-        bytes.extend_from_slice(place.as_bytes());
+        let mut place = place.as_bytes().to_vec();
+        self.cover(&bytes, &mut place);
+        bytes.extend_from_slice(&place);
         URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Encrypts a place, or decrypts it: the signature of the place is the initialization vector.
+    fn cover(&self, mac: &[u8], place: &mut [u8]) {
+        for (block, part) in (0_u64..).zip(place.chunks_mut(32)) {
+            let mut stream = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
+            stream.update(b"place");
+            stream.update(mac);
+            stream.update(&block.to_le_bytes());
+            part.iter_mut().zip(stream.finalize().into_bytes()).for_each(|(byte, mask)| *byte ^= mask);
+        }
     }
 
     fn open(&self, bound: &str, cursor: &str) -> Result<String, CursorInvalid> {
@@ -73,8 +88,10 @@ impl CursorKey {
         }
         let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| CursorInvalid)?;
         let (mac, place) = bytes.split_at_checked(MAC_BYTES).ok_or(CursorInvalid)?;
-        self.mac(bound, place).verify_truncated_left(mac).map_err(|_| CursorInvalid)?;
-        String::from_utf8(place.to_vec()).map_err(|_| CursorInvalid)
+        let mut place = place.to_vec();
+        self.cover(mac, &mut place);
+        self.mac(bound, &place).verify_truncated_left(mac).map_err(|_| CursorInvalid)?;
+        String::from_utf8(place).map_err(|_| CursorInvalid)
     }
 }
 
@@ -101,7 +118,8 @@ pub(crate) fn answer<T: Serialize>(items: Vec<T>, next: Option<&str>, page: &Pag
     let link = next.as_ref().map(|cursor| {
         let filters = query.encoded(&["cursor"]);
         let and = if filters.is_empty() { "" } else { "&" };
-        format!("<{url}?{filters}{and}cursor={}>; rel=\"next\"", encoded(cursor))
+        // The letters of a cursor stay as they are in a URL.
+        format!("<{url}?{filters}{and}cursor={cursor}>; rel=\"next\"")
     });
     let mut response = respond::json(&WireList { items, next })?;
     if let Some(link) = link.and_then(|link| HeaderValue::from_str(&link).ok()) {
@@ -130,6 +148,15 @@ mod tests {
         let cursor = key().seal(&first.bound, "17");
         let second = page(&format!("trigger=a.b&limit=3&cursor={cursor}"), "/events", "ana").unwrap();
         assert_eq!((second.after.as_deref(), second.limit), (Some("17"), 3));
+    }
+
+    #[test]
+    fn cursor_does_not_show_its_place() {
+        let bound = page("", "/events", "ana").unwrap().bound;
+        let place = "1234567890".repeat(10);
+        let sealed = URL_SAFE_NO_PAD.decode(key().seal(&bound, &place)).unwrap();
+        assert!(sealed.windows(3).all(|part| !place.as_bytes().windows(3).any(|of_place| of_place == part)));
+        assert_eq!(key().open(&bound, &URL_SAFE_NO_PAD.encode(&sealed)).unwrap(), place);
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod openapi;
 mod paging;
 mod people;
 mod rates;
+mod reach;
 mod rehearsals;
 mod resources;
 mod sending;

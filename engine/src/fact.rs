@@ -210,7 +210,7 @@ facts! {
     }
     /// Facts about executions and their attempts.
     ExecutionFact: milestone {
-        ExecutionRequested(executions::ExecutionRequested): "execution.requested", 7 => Milestone::Asked, reacts;
+        ExecutionRequested(executions::ExecutionRequested): "execution.requested", 8 => Milestone::Asked, reacts;
         AttemptStarted(executions::AttemptStarted): "attempt.started", 1 => Milestone::AttemptBegan;
         AttemptProgressed(executions::AttemptProgressed): "attempt.progressed", 1 => milestone::progressed;
         AttemptEmitted(executions::AttemptEmitted): "attempt.emitted", 1 => milestone::emitted;
@@ -221,8 +221,8 @@ facts! {
         AttemptLost(executions::AttemptLost): "attempt.lost", 2 => milestone::attempt_lost, reacts;
         AttemptReportedLate(executions::AttemptReportedLate): "attempt.reported_late", 1 => milestone::noted;
         ExecutionSucceeded(executions::ExecutionSucceeded): "execution.succeeded", 2 => milestone::succeeded, reacts;
-        ExecutionFailed(executions::ExecutionFailed): "execution.failed", 2 => milestone::failed, reacts;
-        ExecutionTimedOut(executions::ExecutionTimedOut): "execution.timed_out", 2 => milestone::timed_out, reacts;
+        ExecutionFailed(executions::ExecutionFailed): "execution.failed", 3 => milestone::failed, reacts;
+        ExecutionTimedOut(executions::ExecutionTimedOut): "execution.timed_out", 3 => milestone::timed_out, reacts;
         ExecutionCancelRequested(executions::ExecutionCancelRequested): "execution.cancel_requested", 1 => milestone::cancel_requested, reacts;
         ExecutionPaused(executions::ExecutionPaused): "execution.paused", 1 => milestone::held;
         ExecutionResumed(executions::ExecutionResumed): "execution.resumed", 1 => milestone::freed, reacts;
@@ -249,7 +249,7 @@ facts! {
     }
     /// Facts about inquiries.
     InquiryFact {
-        InquiryOpened(inquiries::InquiryOpened): "inquiry.opened", 3, reacts;
+        InquiryOpened(inquiries::InquiryOpened): "inquiry.opened", 4, reacts;
         InquiryAnswered(inquiries::InquiryAnswered): "inquiry.answered", 2, reacts_if |fact: &inquiries::InquiryAnswered| fact.verdict.closes();
         InquiryReminded(inquiries::InquiryReminded): "inquiry.reminded", 1, reacts;
         InquiryEscalated(inquiries::InquiryEscalated): "inquiry.escalated", 1, reacts;
@@ -429,6 +429,12 @@ const UPCASTS: &[(&str, u16, Upcast)] = &[
     // Before digests could be required, no inquiry required one, and no answer recorded it.
     ("inquiry.opened", 2, as_it_is),
     ("inquiry.answered", 1, as_it_is),
+    // Before scopes were recorded, the action of an execution alone said its scope, and its end and its inquiries
+    // had none.
+    ("execution.requested", 7, as_it_is),
+    ("execution.failed", 2, as_it_is),
+    ("execution.timed_out", 2, as_it_is),
+    ("inquiry.opened", 3, as_it_is),
     // Previously, `Retry-After` was ignored.
     ("attempt.failed", 1, as_it_is),
     // Before the end of an attempt had its own time, the record's time counted, and only the node's log said

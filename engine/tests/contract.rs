@@ -30,6 +30,7 @@ use ensue_engine::executions::facts::{
     ExecutionRequested, ExecutionResumed, ExecutionSettled, ExecutionSucceeded, ExecutionTimedOut, Failure, FailureKind, GivenEvent,
     MessageRefused, Pace, Settlement,
 };
+use ensue_engine::executions::scope::ExecutionScope;
 use ensue_engine::fact::Fact;
 use ensue_engine::health::facts::{
     ClockAccepted, ClockStepped, LogRestored, NodeStarted, ReactionDeferred, ReactionDismissed, ReactionHeld, ReactionParked,
@@ -83,6 +84,11 @@ fn samples() -> Vec<Fact> {
     let (schedule, owner) = (ScheduleId(id(7)), ScheduleOwner::Rule(rule.clone(), rule_id));
     let asked = InquiryId(Id::root(NOON, 11));
     let step: StepName = "deploy".parse().unwrap();
+    let scope = Box::new(ExecutionScope {
+        pack: "release".parse().unwrap(),
+        action: "release.ship".parse().unwrap(),
+        labels: [("site".parse().unwrap(), "eu".parse().unwrap())].into(),
+    });
     let part_of = PartOf { workflow: execution, step: step.clone(), item: Some(3), on_failure: OnFailure::Continue, role: PartRole::Step };
     let lock = Lock { owner: LockOwner::Action("release.deploy".parse().unwrap()), key: Digest::of(b"text eu") };
     let error = Failure::new(FailureKind::ExitCode, "the program ended with 3 — \"no such file\"").with_detail(3);
@@ -155,6 +161,7 @@ fn samples() -> Vec<Fact> {
             priority: -20,
             queue: "heavy".parse().unwrap(),
             labels: [("site", "eu"), ("team", "web")].map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).into(),
+            scope: Some(scope.clone()),
             given_labels: ["team".parse().unwrap()].into(),
             idempotent: true,
             on_lost: OnLost::Ask,
@@ -193,8 +200,8 @@ fn samples() -> Vec<Fact> {
         AttemptLost { attempt, evidence: Evidence::MayHaveBegun, error: Some(error.clone()) }.into(),
         AttemptReportedLate { attempt, error: Some(error.clone()) }.into(),
         ExecutionSucceeded { part_of: Some(part_of.clone()) }.into(),
-        ExecutionFailed { error: error.clone(), part_of: Some(part_of.clone()) }.into(),
-        ExecutionTimedOut { error: error.clone(), part_of: Some(part_of.clone()) }.into(),
+        ExecutionFailed { error: error.clone(), part_of: Some(part_of.clone()), scope: Some(scope.clone()) }.into(),
+        ExecutionTimedOut { error: error.clone(), part_of: Some(part_of.clone()), scope: Some(scope.clone()) }.into(),
         ExecutionCancelRequested {}.into(),
         ExecutionPaused {}.into(),
         ExecutionResumed {}.into(),
@@ -255,6 +262,7 @@ fn samples() -> Vec<Fact> {
             digest_required: true,
             part_of: Some(part_of),
             attempt: Some(attempt),
+            scope: Some(scope),
         }
         .into(),
         InquiryAnswered { inquiry: asked, by: "ana".into(), verdict: Verdict::Decides, digest: Some(Digest::of(b"asked")) }.into(),

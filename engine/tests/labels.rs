@@ -1,7 +1,7 @@
 //! Labels of executions: those that the action computes from the parameters, and those that the caller adds.
 
 use ensue_engine::catalog::Action;
-use ensue_engine::command::{Answer, Ask, Command, Refusal};
+use ensue_engine::command::{Answer, Ask, Command, Refusal, Settings};
 use ensue_engine::executions::facts::{ExecutionRequested, FailureKind};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::ExecutionId;
@@ -202,4 +202,52 @@ fn rerun_keeps_given_labels_and_recomputes_the_action_s() {
     let rerun = site.rerun_of(second, RerunFrom::Start, None).unwrap();
     let again = asked(&site.when(rerun))[0].clone();
     assert_eq!((labels(&again), again.given_labels.len()), (vec!["ticket=none".to_owned()], 0));
+}
+
+fn scopes(outcome: &Outcome) -> Vec<String> {
+    asked(outcome).iter().map(|fact| fact.scope().to_string()).collect()
+}
+
+#[test]
+fn everything_in_a_workflow_and_its_rerun_have_the_scope_of_the_outermost_execution() {
+    let steps =
+        [does("one", "demo.deploy").with(&json!({ "site": "us" })).undone_by("demo.say", &json!({})), fails("stop", "no").needs(["one"])];
+    let mut site = site(&pieces().workflow("demo.flow", steps).changed("demo.flow", labelled(&[("site", "eu")])));
+    site.set(Settings { scope_labels: ["site".parse().unwrap()].into(), ..workers(100) });
+    let scope = "pack=demo,action=demo.flow,label:site=eu";
+    let outcome = site.ask("demo.flow");
+    let flow = execution(&outcome);
+    assert_eq!(scopes(&outcome), [scope, scope]);
+    let Some(one) = outcome.records().iter().rev().find_map(|record| match (&record.fact, &record.stream) {
+        (Fact::ExecutionRequested(_), StreamId::Execution(id)) => Some(*id),
+        _ => None,
+    }) else {
+        panic!("the step is asked for")
+    };
+    let undo = site.succeed(one);
+    assert_eq!(scopes(&undo), [scope]);
+    let undo = undo.records().iter().rev().find_map(|record| match (&record.fact, &record.stream) {
+        (Fact::ExecutionRequested(_), StreamId::Execution(id)) => Some(*id),
+        _ => None,
+    });
+    let ended = site.succeed(undo.unwrap());
+    let failed = ended.facts().find_map(|fact| match fact {
+        Fact::ExecutionFailed(fact) => fact.scope.clone(),
+        _ => None,
+    });
+    assert_eq!(failed.map(|scope| scope.to_string()).as_deref(), Some(scope), "the dead letter belongs where its execution belongs");
+    // Neither the parameters nor the chosen labels of today matter for a rerun.
+    site.set(workers(100));
+    let rerun = site.rerun_of(flow, RerunFrom::Start, None).unwrap();
+    let outcome = site.when(rerun);
+    assert_eq!(scopes(&outcome), [scope, scope]);
+}
+
+#[test]
+fn execution_of_a_rule_belongs_to_the_pack_of_the_rule() {
+    let pieces = Pieces::default().trigger("demo.ping").action("core.say").rule("demo.on_ping", "demo.ping", "", "core.say");
+    let mut site = site(&pieces);
+    let outcome = site.receive("demo.ping", &json!({}));
+    assert_eq!(scopes(&outcome), ["pack=demo,action=core.say"]);
+    assert_eq!(scopes(&site.ask("core.say")), ["pack=core,action=core.say"]);
 }

@@ -10,18 +10,19 @@ mod otel;
 mod queues;
 mod rates;
 mod retention;
+mod rights;
 mod shape;
 mod tls;
 mod variables;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ensue_api::{Limits, Origin, ProxyHeader, Rates};
 use ensue_engine::explain::Explain;
-use ensue_engine::names::{KeyRef, PackName, WorkerQueueName};
+use ensue_engine::names::{KeyRef, LabelName, PackName, WorkerQueueName};
 use ensue_engine::ports::Secret;
 pub use ensue_executor::AtStop;
 pub use ensue_executor::programs::SupervisorCommand;
@@ -37,6 +38,7 @@ use network::{NETWORKS_FORM, ORIGINS_FORM, PROXY_HEADER_FORM, WrittenCors};
 use queues::WrittenQueue;
 use rates::WrittenRates;
 use retention::{AGE_FORM, WrittenRetention};
+use rights::WrittenRights;
 use tls::WrittenTls;
 
 use crate::memory::{MEMORY_BYTES, MEMORY_BYTES_MIN};
@@ -128,6 +130,8 @@ pub struct Config {
     pub rates: Rates,
     /// The stores that hold the values of keys, by name.
     pub key_providers: BTreeMap<String, KeyProviderSettings>,
+    /// The names of the labels by which rights can be limited to executions.
+    pub scope_labels: BTreeSet<LabelName>,
     /// The operator's settings for packs.
     pub pack_settings: BTreeMap<PackName, PackSettings>,
     /// The token that gives an admin access from the first start.
@@ -283,6 +287,7 @@ struct Written {
     traces: Option<WrittenTraces>,
     rate_limits: WrittenRates,
     key_providers: BTreeMap<String, WrittenKeyProvider>,
+    access: WrittenRights,
     packs: BTreeMap<PackName, PackSettings>,
 }
 
@@ -363,6 +368,7 @@ impl Config {
             traces: TraceSettings::default(),
             rates: rates::by_default(),
             key_providers: BTreeMap::new(),
+            scope_labels: BTreeSet::new(),
             pack_settings: BTreeMap::new(),
             admin_token: AdminToken::Made,
             key_files: BTreeMap::new(),
@@ -462,6 +468,7 @@ impl Config {
         })?;
         self.data = written.data.map_or_else(|| std::mem::take(&mut self.data), |data| base.join(data));
         self.packs = written.packs_dir.map_or_else(|| base.join("packs"), |packs| base.join(packs));
+        self.scope_labels = written.access.read().map_err(malformed)?;
         let read = queues::read(written.queues, written.workers);
         let (workers, queues) = read.map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?;
         self.workers = workers.or(self.workers);

@@ -82,6 +82,7 @@ fn every_setting_is_in_the_reference() {
         "config/queues.rs",
         "config/rates.rs",
         "config/retention.rs",
+        "config/rights.rs",
         "config/tls.rs",
     ];
     let files = files.map(|file| format!("node/src/{file}"));
@@ -103,6 +104,7 @@ fn every_setting_is_in_the_reference() {
         "struct WrittenRate {",
         "struct WrittenRetention {",
         "struct WrittenAudit {",
+        "struct WrittenRights {",
         "pub struct PackSettings {",
     ] {
         let body = source.split(name).nth(1).and_then(|rest| rest.split("\n}").next()).expect("node/src/config.rs has the struct");

@@ -7,7 +7,8 @@
 
 use ensue_derive::sparse;
 use ensue_engine::executions::facts::Failure;
-use ensue_engine::fact::{ByNoun, DeadLetterFact, EventFact, ExecutionFact};
+use ensue_engine::executions::scope::ExecutionScope;
+use ensue_engine::fact::{ByNoun, DeadLetterFact, EventFact, ExecutionFact, Fact};
 use ensue_engine::ids::{EventId, ExecutionId, Id};
 use ensue_engine::names::{Names, SensorRef, TriggerRef};
 use ensue_engine::record::{Position, Record, StreamId};
@@ -15,10 +16,11 @@ use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::cut;
+use crate::reach::RowScope;
 use crate::view::{Column, Handle, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The columns by which dead letters can be filtered.
 pub const COLUMNS: &[Column] = &[Column::Sensor, Column::Status];
@@ -47,6 +49,8 @@ pub struct DeadLetter {
     pub sensor: Option<SensorRef>,
     /// The trigger that rejected it, if one did.
     pub trigger: Option<TriggerRef>,
+    /// The scope of the execution; `None` for a delivery, or if an older release recorded the end.
+    pub scope: Option<Box<ExecutionScope>>,
     /// The reason.
     pub reason: String,
     /// When it arrived, or ended.
@@ -93,6 +97,7 @@ impl DeadLetter {
             execution: Some(execution),
             sensor: None,
             trigger: None,
+            scope: scope_of(record),
             reason: cut(&error.message, REASON_BYTES_MAX),
             time: record.time,
             body: None,
@@ -134,6 +139,7 @@ impl View for DeadLetter {
                 execution: None,
                 sensor: Some(fact.sensor.clone()),
                 trigger: fact.trigger.clone(),
+                scope: None,
                 reason: fact.reason.clone(),
                 time: record.time,
                 body: record.body_handle().map(Handle::from),
@@ -166,6 +172,22 @@ impl View for DeadLetter {
 
     fn columns(&self) -> Vec<Option<Term>> {
         vec![self.sensor.as_ref().map(|sensor| sensor.as_str().into()), Some(self.status.as_str().into())]
+    }
+
+    fn scope(&self) -> Option<RowScope> {
+        match &self.sensor {
+            Some(sensor) => Some(RowScope::of_pack(sensor.pack().as_str())),
+            None => self.scope.as_deref().map(RowScope::from),
+        }
+    }
+}
+
+/// Returns the scope of the execution that a record ends.
+fn scope_of(record: &Record) -> Option<Box<ExecutionScope>> {
+    match &record.fact {
+        Fact::ExecutionFailed(fact) => fact.scope.clone(),
+        Fact::ExecutionTimedOut(fact) => fact.scope.clone(),
+        _ => None,
     }
 }
 

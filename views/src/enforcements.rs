@@ -13,10 +13,11 @@ use ensue_engine::rules::flow::facts::{Release, SupersededBecause};
 use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::reach::RowScope;
 use crate::view::{Column, Life, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The columns by which enforcements can be filtered.
 pub const COLUMNS: &[Column] = &[Column::Rule, Column::Event, Column::Outcome];
@@ -190,6 +191,10 @@ impl View for Enforcement {
 
     fn columns(&self) -> Vec<Option<Term>> {
         vec![Some(self.rule.as_str().into()), Some(self.event.into()), Some(self.outcome.as_str().into())]
+    }
+
+    fn scope(&self) -> Option<RowScope> {
+        Some(RowScope::of_pack(self.rule.pack().as_str()))
     }
 
     fn life(&self) -> Life {

@@ -11,10 +11,11 @@ use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::cut;
+use crate::reach::RowScope;
 use crate::view::{Column, Handle, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The columns by which events can be filtered.
 pub const COLUMNS: &[Column] = &[Column::Trigger, Column::Source, Column::Correlation];
@@ -103,5 +104,9 @@ impl View for Event {
 
     fn columns(&self) -> Vec<Option<Term>> {
         vec![Some(self.trigger.as_str().into()), Some(self.source.as_str().into()), Some(self.correlation.into())]
+    }
+
+    fn scope(&self) -> Option<RowScope> {
+        Some(RowScope::of_pack(self.trigger.pack().as_str()))
     }
 }

@@ -9,6 +9,7 @@ use ensue_derive::sparse;
 use ensue_engine::executions::facts::{AttemptStarted, Evidence, ExecutionRequested, Failure, FailureKind, Pace, Settlement};
 use ensue_engine::executions::labels::{Labels, written};
 use ensue_engine::executions::milestone::{HowAttemptEnded, HowEnded};
+use ensue_engine::executions::scope::ExecutionScope;
 use ensue_engine::fact::{ByNoun, ExecutionFact, Fact, InquiryFact, StepFact};
 use ensue_engine::ids::{AttemptId, EnforcementId, EventId, ExecutionId, Id, InquiryId};
 use ensue_engine::locks::facts::Lock;
@@ -20,10 +21,11 @@ use ensue_engine::workflows::facts::{PartRole, SkippedBecause};
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::cut;
+use crate::reach::RowScope;
 use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 10;
+pub const VERSION: u32 = 11;
 
 /// The columns by which executions can be filtered.
 pub const COLUMNS: &[Column] =
@@ -97,6 +99,8 @@ pub struct Execution {
     /// The labels by which it can be found.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
+    /// The scope by which rights are limited to it, unless its own action alone says it.
+    pub scope: Option<Box<ExecutionScope>>,
     /// Since when it has been waiting for a slot.
     pub queued_at: Option<Timestamp>,
     /// When it was requested.
@@ -411,12 +415,21 @@ impl View for Execution {
         ]
     }
 
+    fn scope(&self) -> Option<RowScope> {
+        Some(RowScope::from(&self.execution_scope()))
+    }
+
     fn life(&self) -> Life {
         if self.status.is_end() { Life::Settled } else { Life::Alive }
     }
 }
 
 impl Execution {
+    /// Returns the scope by which rights are limited to it.
+    pub fn execution_scope(&self) -> ExecutionScope {
+        self.scope.as_deref().cloned().unwrap_or_else(|| ExecutionScope::of_action(&self.action))
+    }
+
     fn requested(id: ExecutionId, fact: &ExecutionRequested, record: &Record) -> Self {
         let part = fact.part_of.as_ref();
         let role = part.map(|part_of| part_of.role);
@@ -447,6 +460,7 @@ impl Execution {
             priority: fact.priority,
             queue: fact.queue.clone(),
             labels: fact.labels.clone(),
+            scope: fact.scope.clone(),
             queued_at: None,
             requested_at: record.time,
             started_at: None,

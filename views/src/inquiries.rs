@@ -4,6 +4,7 @@
 //! record.
 
 use ensue_derive::sparse;
+use ensue_engine::executions::scope::ExecutionScope;
 use ensue_engine::fact::{ByNoun, ExecutionFact, InquiryFact, TimerFact};
 use ensue_engine::ids::{AttemptId, ExecutionId, Id, InquiryId, Role};
 use ensue_engine::inquiries::facts::{Assignee, InquiryOpened, Occasion, Verdict};
@@ -15,10 +16,11 @@ use ensue_engine::timers::facts::TimerKind;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::cut;
+use crate::reach::RowScope;
 use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The columns by which inquiries can be filtered.
 pub const COLUMNS: &[Column] = &[Column::Status, Column::Execution, Column::Parent, Column::Assignee];
@@ -71,6 +73,8 @@ pub struct Inquiry {
     pub execution: ExecutionId,
     /// If the question is about an attempt with an unknown outcome, that attempt.
     pub attempt: Option<AttemptId>,
+    /// The scope of the execution; `None` if an older release recorded the question.
+    pub scope: Option<Box<ExecutionScope>>,
     /// The execution of the workflow, if the asking execution is a step.
     pub parent: Option<ExecutionId>,
     /// The step.
@@ -247,6 +251,10 @@ impl View for Inquiry {
         ]
     }
 
+    fn scope(&self) -> Option<RowScope> {
+        self.scope.as_deref().map(RowScope::from)
+    }
+
     fn life(&self) -> Life {
         if self.status == InquiryStatus::Open { Life::Alive } else { Life::Settled }
     }
@@ -269,6 +277,7 @@ impl Inquiry {
             notifications: Vec::new(),
             execution,
             attempt: fact.attempt,
+            scope: fact.scope.clone(),
             parent: fact.part_of.as_ref().map(|part_of| part_of.workflow),
             step: fact.part_of.as_ref().map(|part_of| part_of.step.clone()),
             item: fact.part_of.as_ref().and_then(|part_of| part_of.item),

@@ -322,6 +322,7 @@ fn written<V: View>(key: &V::Key, row: &V) -> NewRow {
         position: row.position(),
         began_at: row.began_at(),
         columns: row.columns(),
+        scope: row.scope(),
         document: Bytes::from(document),
     }
 }

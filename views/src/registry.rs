@@ -53,4 +53,22 @@ impl ViewName {
             Self::Totals => totals::COLUMNS,
         }
     }
+
+    /// Returns true if rows of the view belong to a pack or an execution, so that a limited permission can reach some.
+    pub fn is_scoped(self) -> bool {
+        match self {
+            Self::Events | Self::Enforcements | Self::Executions | Self::Inquiries | Self::DeadLetters => true,
+            Self::Artifacts
+            | Self::Rules
+            | Self::Schedules
+            | Self::Locks
+            | Self::Packs
+            | Self::Keys
+            | Self::Vars
+            | Self::Tokens
+            | Self::ParkedReactions
+            | Self::Totals
+            | Self::Audit => false,
+        }
+    }
 }

@@ -20,6 +20,7 @@ use crate::enforcements::Enforcement;
 use crate::executions::Execution;
 use crate::inquiries::{Inquiry, InquiryStatus};
 use crate::parked_reactions::ParkedReaction;
+use crate::reach::RowReach;
 pub use crate::removal::{Elapsed, Ended, Removal, Removed};
 use crate::store::{LIST_ROWS_MAX, ListQuery, Order, Row, ViewError, ViewStore};
 use crate::view::{Column, Life, Term, View, ViewName};
@@ -132,7 +133,8 @@ impl Walk {
 
 /// Returns the records to which parked reactions are owed.
 fn parked<V: RetainedViews + ?Sized>(views: &V) -> Result<BTreeSet<Position>, ViewError> {
-    let mut query = ListQuery { limit: LIST_ROWS_MAX, order: Order::OldestFirst, ..ListQuery::newest(ViewName::ParkedReactions) };
+    let mut query =
+        ListQuery { limit: LIST_ROWS_MAX, order: Order::OldestFirst, ..ListQuery::newest(ViewName::ParkedReactions, RowReach::Everything) };
     let mut parked = BTreeSet::new();
     loop {
         let page = views.list(&query)?;
@@ -190,7 +192,7 @@ impl<V: RetainedViews + ?Sized> Belongings<'_, V> {
 
     /// Returns true if a rerun of this execution exists: readers of the rerun also look at the original.
     fn was_run_again(&self, execution: ExecutionId) -> Result<bool, ViewError> {
-        let query = ListQuery { limit: 1, ..ListQuery::newest(ViewName::Executions) };
+        let query = ListQuery { limit: 1, ..ListQuery::newest(ViewName::Executions, RowReach::Everything) };
         Ok(!self.views.list(&query.with(Column::RerunOf, execution.to_string()))?.is_empty())
     }
 
@@ -243,7 +245,7 @@ impl<V: RetainedViews + ?Sized> Belongings<'_, V> {
         execution: ExecutionId,
         mut gather: impl FnMut(&mut Self, &Row) -> Result<Reach, ViewError>,
     ) -> Result<Reach, ViewError> {
-        let mut query = ListQuery { order: Order::OldestFirst, limit: PAGE_ROWS, ..ListQuery::newest(view) };
+        let mut query = ListQuery { order: Order::OldestFirst, limit: PAGE_ROWS, ..ListQuery::newest(view, RowReach::Everything) };
         query = query.with(column, execution.to_string());
         loop {
             let page = self.views.list(&query)?;

@@ -8,6 +8,7 @@ use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
 use thiserror::Error;
 
+use crate::reach::{RowReach, RowScope};
 use crate::removal::{Elapsed, Ended, Removed};
 use crate::view::{Column, Term, View, ViewName};
 
@@ -36,8 +37,12 @@ pub trait ViewReader: Send + Sync {
     fn position(&self) -> Result<Position, ViewError>;
     /// Returns the row with a key.
     fn get(&self, view: ViewName, key: &str) -> Result<Option<Row>, ViewError>;
-    /// Returns the rows of a query, at most [`LIST_ROWS_MAX`].
-    fn list(&self, query: &ListQuery) -> Result<Vec<Row>, ViewError>;
+    /// Returns the rows of a query, at most [`LIST_ROWS_MAX`], and how far it looked.
+    fn find(&self, query: &ListQuery) -> Result<Found, ViewError>;
+    /// Returns the rows of a query, at most [`LIST_ROWS_MAX`]. If the query reaches only some rows, there may be more.
+    fn list(&self, query: &ListQuery) -> Result<Vec<Row>, ViewError> {
+        self.find(query).map(|found| found.rows)
+    }
     /// Counts the rows of a query by the values of some columns.
     fn count(&self, query: &CountQuery) -> Result<Counts, ViewError>;
     /// Returns the records that views skipped.
@@ -48,6 +53,18 @@ pub trait ViewReader: Send + Sync {
     /// positions, and returns the position of the views. Two stores with the same contents show the same,
     /// byte for byte.
     fn dump(&self, show: &mut dyn FnMut(ViewName, &Row)) -> Result<Position, ViewError>;
+}
+
+/// The maximum number of rows that a query looks at to find those that its caller may see.
+pub const WALKED_ROWS_MAX: usize = 50_000;
+
+/// The rows that a query found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The rows.
+    pub rows: Vec<Row>,
+    /// The last row that the query looked at, if it stopped after [`WALKED_ROWS_MAX`] rows: others may follow.
+    pub stopped_at: Option<Position>,
 }
 
 /// A row of a view.
@@ -170,6 +187,8 @@ pub struct NewRow {
     pub began_at: Timestamp,
     /// The values of its columns, in the order of [`ViewName::columns`].
     pub columns: Vec<Option<Term>>,
+    /// Where it belongs, if rows of its view belong somewhere.
+    pub scope: Option<RowScope>,
     /// The view's struct as JSON.
     pub document: Bytes,
 }
@@ -181,6 +200,8 @@ pub struct ListQuery {
     pub view: ViewName,
     /// Only the rows with these keys. A text that cannot be a key finds nothing.
     pub keys: Option<Vec<String>>,
+    /// The rows that the caller may see.
+    pub reach: RowReach,
     /// The conditions, all of which a row must meet.
     pub filters: Vec<Filter>,
     /// Only rows that began at this time or later.
@@ -196,9 +217,9 @@ pub struct ListQuery {
 }
 
 impl ListQuery {
-    /// Returns a query for the newest 50 rows of a view.
-    pub fn newest(view: ViewName) -> Self {
-        Self { view, keys: None, filters: Vec::new(), since: None, until: None, order: Order::NewestFirst, after: None, limit: 50 }
+    /// Returns a query for the newest 50 rows of a view, among those that the caller may see.
+    pub fn newest(view: ViewName, reach: RowReach) -> Self {
+        Self { view, keys: None, reach, filters: Vec::new(), since: None, until: None, order: Order::NewestFirst, after: None, limit: 50 }
     }
 
     /// Adds the condition that a column has this value.

@@ -12,6 +12,8 @@ use ensue_engine::time::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::reach::RowScope;
+
 /// The maximum size of a document, in bytes of JSON. Views meet it by construction, because all their lists
 /// and texts are bounded.
 pub const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
@@ -43,6 +45,11 @@ pub trait View: Clone + Serialize + DeserializeOwned {
     /// Returns the values of the columns, in the order of [`ViewName::columns`].
     fn columns(&self) -> Vec<Option<Term>> {
         Vec::new()
+    }
+
+    /// Returns where the row belongs, which limited permissions see. Only views with [`ViewName::is_scoped`] have it.
+    fn scope(&self) -> Option<RowScope> {
+        None
     }
 
     /// Returns whether more records are likely to touch the row soon, so that caching it is worthwhile.

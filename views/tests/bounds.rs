@@ -6,6 +6,7 @@ use ensue_engine::executions::facts::{
     AttemptFailed, AttemptReportedLate, AttemptStarted, ExecutionFailed, Failure, FailureKind, MESSAGE_BYTES_MAX,
 };
 use ensue_engine::executions::labels::{LABEL_VALUE_BYTES_MAX, LABELS_MAX};
+use ensue_engine::executions::scope::ExecutionScope;
 use ensue_engine::ids::{AttemptId, Id, Role};
 use ensue_engine::inquiries::facts::{Assignee, InquiryOpened, Verdict};
 use ensue_engine::inquiries::question::{ASSIGNEE_BYTES_MAX, ASSIGNEES_MAX, TITLE_BYTES_MAX, VETO_BYTES_MAX};
@@ -60,7 +61,7 @@ fn longest_execution_fits_its_row() {
         let late = AttemptReportedLate { attempt, error: Some(error.clone()) };
         story.tell(stream.clone(), None, actor(), None, late.into(), body());
     }
-    story.tell(stream, None, actor(), None, ExecutionFailed { error, part_of: None }.into(), None);
+    story.tell(stream, None, actor(), None, ExecutionFailed { error, part_of: None, scope: None }.into(), None);
     assert_fits(&only::<Execution>(story.records()));
 }
 
@@ -72,6 +73,15 @@ fn longest_artifact_fits_its_row() {
     let attempt = story.started(execution);
     story.gave_away(execution, attempt, &"\"".repeat(ARTIFACT_NAME_BYTES_MAX));
     assert_fits(&only::<Artifact>(story.records()));
+}
+
+fn longest_scope() -> ExecutionScope {
+    let pack = "p".repeat(NAME_BYTES_MAX);
+    let label = |number: u8| {
+        let name = "l".repeat(NAME_BYTES_MAX - 1) + &number.to_string();
+        (name.parse().unwrap(), "v".repeat(LABEL_VALUE_BYTES_MAX).parse().unwrap())
+    };
+    ExecutionScope { pack: pack.parse().unwrap(), action: format!("{pack}.{pack}").parse().unwrap(), labels: (0..4).map(label).collect() }
 }
 
 #[test]
@@ -98,6 +108,7 @@ fn longest_inquiry_fits_its_row() {
             role: PartRole::UndoableStep,
         }),
         attempt: None,
+        scope: Some(Box::new(longest_scope())),
     };
     let id = Id::derived(story.log(), execution.0, Role::Inquiry(1));
     story.tell(StreamId::Execution(execution), Some(id), Actor::Engine, None, opened.into(), None);

@@ -67,7 +67,12 @@ fn failed_execution_has_its_error_and_the_attempt_its_result() {
         AttemptFailed { attempt, error: error.clone(), retry_after_millis: None, ended_at: None },
         Some(Body::json("{}")),
     );
-    tell(&mut story, execution, ensue_engine::executions::facts::ExecutionFailed { error: error.clone(), part_of: None }, None);
+    tell(
+        &mut story,
+        execution,
+        ensue_engine::executions::facts::ExecutionFailed { error: error.clone(), part_of: None, scope: None },
+        None,
+    );
     let ended = now(&story);
     assert_eq!((ended.status, ended.error, ended.result), (Status::Failed, Some(error.clone()), None));
     assert_eq!((ended.attempts[0].status, ended.attempts[0].error.clone()), (AttemptStatus::Failed, Some(error)));

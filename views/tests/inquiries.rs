@@ -70,7 +70,14 @@ fn inquiry_without_enough_answers_in_time_is_expired() {
 fn inquiry_of_a_timed_out_execution_is_expired() {
     let (mut story, execution) = asking(None);
     let error = Failure::new(FailureKind::Timeout, "it was not answered within 1h");
-    story.tell(StreamId::Execution(execution), None, Actor::Engine, None, ExecutionTimedOut { error, part_of: None }.into(), None);
+    story.tell(
+        StreamId::Execution(execution),
+        None,
+        Actor::Engine,
+        None,
+        ExecutionTimedOut { error, part_of: None, scope: None }.into(),
+        None,
+    );
     assert_eq!(only::<Inquiry>(story.records()).status, InquiryStatus::Expired);
 }
 

@@ -29,8 +29,8 @@ fn ends(part_of: Option<&PartOf>) -> [Fact; 4] {
     let part_of = part_of.cloned();
     [
         ExecutionSucceeded { part_of: part_of.clone() }.into(),
-        ExecutionFailed { error: error.clone(), part_of: part_of.clone() }.into(),
-        ExecutionTimedOut { error, part_of: part_of.clone() }.into(),
+        ExecutionFailed { error: error.clone(), part_of: part_of.clone(), scope: None }.into(),
+        ExecutionTimedOut { error, part_of: part_of.clone(), scope: None }.into(),
         ExecutionCancelled { error: None, part_of }.into(),
     ]
 }

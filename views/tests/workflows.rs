@@ -159,7 +159,7 @@ fn timeline_describes_steps_in_words() {
     tell(&mut story, flow, StepSkipped { step: "after".parse().unwrap(), because: SkippedBecause::Failing }, None);
     tell(&mut story, flow, UndoBegun { count: 3, end: BadEnd::Cancelled }, None);
     tell(&mut story, flow, UndoFailed { step: step(), item: Some(2), error: error.clone() }, None);
-    tell(&mut story, flow, ExecutionFailed { error, part_of: None }, None);
+    tell(&mut story, flow, ExecutionFailed { error, part_of: None, scope: None }, None);
     let reported: Vec<String> = story.records().iter().filter_map(TimelineEntry::of).map(|entry| entry.what).collect();
     let expected = [
         "garden.water was requested",

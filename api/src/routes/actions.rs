@@ -1,5 +1,6 @@
 //! Actions: list them, show one, and run one by hand.
 
+use ensue_views::RowReach;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -211,7 +212,7 @@ pub(super) async fn answer(call: &Call, id: ExecutionId, position: Position) -> 
         None if call.is_keyed() => None,
         Some(wait) => at_its_end(api, id, position, wait).await.ok(),
         None if api.see_position(position).await.is_err() => None,
-        None => api.row::<Execution>(id.to_string(), ExecutionsRead::THING).await.ok(),
+        None => api.row::<Execution>(id.to_string(), ExecutionsRead::THING, RowReach::Everything).await.ok(),
     };
     let execution = match shown {
         Some(execution) => execution,
@@ -250,7 +251,7 @@ async fn at_its_end(api: &Arc<Api>, id: ExecutionId, requested: Position, wait: 
                 seen = api.see_position(position) => seen.is_ok(),
             }
         {
-            let execution: Execution = api.row(id.to_string(), ExecutionsRead::THING).await?;
+            let execution: Execution = api.row(id.to_string(), ExecutionsRead::THING, RowReach::Everything).await?;
             if execution.status.is_end() {
                 return Ok(execution);
             }
@@ -264,7 +265,7 @@ async fn at_its_end(api: &Arc<Api>, id: ExecutionId, requested: Position, wait: 
         };
         if look_at.is_none() {
             api.saw_position(requested)?;
-            return api.row(id.to_string(), ExecutionsRead::THING).await;
+            return api.row(id.to_string(), ExecutionsRead::THING, RowReach::Everything).await;
         }
     }
 }

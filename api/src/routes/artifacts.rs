@@ -18,7 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::Routes;
 use crate::api::Api;
-use crate::auth::Allowed;
+use crate::auth::{Allowed, Proof as _};
 use crate::call::Call;
 use crate::listing;
 use crate::operation::{Content, Header, Honored, Operation};
@@ -79,7 +79,7 @@ pub(super) fn declare(routes: &mut Routes) {
 /// Lists an execution's artifacts, newest first.
 pub(super) async fn list(allowed: Allowed<ArtifactsRead>, call: Call) -> Outcome {
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
-    let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
+    let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING, allowed.rows()).await?;
     let filters = vec![Filter::is(Column::Execution, id.to_string())];
     let listed = listing::rows_where::<Artifact, _>(&call, &allowed, &[], filters).await?;
     let items = call
@@ -99,9 +99,12 @@ pub(super) async fn list(allowed: Allowed<ArtifactsRead>, call: Call) -> Outcome
 }
 
 /// Returns a file.
-pub(super) async fn get(_: Allowed<ArtifactsRead>, call: Call) -> Outcome {
+pub(super) async fn get(allowed: Allowed<ArtifactsRead>, call: Call) -> Outcome {
     let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     let id: ArtifactId = call.named("artifact", ArtifactsRead::THING)?;
+    if allowed.is_limited() {
+        let _: Execution = call.api().row(execution.to_string(), ExecutionsRead::THING, allowed.rows()).await?;
+    }
     let found = call.api().threads.blocking(move |ports| read_row::<Artifact>(ports, &id.to_string())).await??;
     // An artifact of another execution counts as missing: a caller that names it may not know of it.
     let artifact =

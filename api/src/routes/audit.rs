@@ -14,7 +14,7 @@ use ensue_engine::fact::Fact;
 use ensue_engine::record::{Digest, Position, StreamId};
 use ensue_engine::time::Timestamp;
 use ensue_views::store::{Filter, LIST_ROWS_MAX, ListQuery};
-use ensue_views::{AuditEntry, Column, Row, View as _};
+use ensue_views::{AuditEntry, Column, Row, RowReach, View as _};
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -129,7 +129,7 @@ impl Wanted {
     fn of(call: &Call) -> Result<Self, Problem> {
         let (query, names) = (call.query(), KnownNames::of(&*call.api().ports.access));
         query.each_of("what", Fact::KINDS)?;
-        let mut wanted = Self { query: listing::asked(query, AuditEntry::NAME)?, filters: BTreeMap::new() };
+        let mut wanted = Self { query: listing::asked(query, AuditEntry::NAME, RowReach::Everything)?, filters: BTreeMap::new() };
         let times: [(&'static str, Option<Timestamp>); 2] = [("since", wanted.query.since), ("until", wanted.query.until)];
         wanted.filters.extend(times.into_iter().filter_map(|(name, time)| Some((name.to_owned(), time?.to_string()))));
         if let Some(actor) = query.text("actor") {

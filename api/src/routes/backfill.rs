@@ -4,6 +4,7 @@
 //! schedule's events. This file finds the times of a range that have an event, and creates an event for each
 //! time that has none.
 
+use ensue_views::RowReach;
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::successors;
 use std::time::Duration;
@@ -171,7 +172,9 @@ fn fired(ports: &Ports, rule: &Rule, since: Timestamp) -> Result<BTreeMap<Timest
         return Err(BackfillRefused::Disabled(rule.name.clone()).into());
     }
     let rule = &rule.name;
-    let query = ListQuery::newest(ViewName::Events).with(Column::Trigger, SCHEDULE_TRIGGER).with(Column::Source, rule.as_str());
+    let query = ListQuery::newest(ViewName::Events, RowReach::Everything)
+        .with(Column::Trigger, SCHEDULE_TRIGGER)
+        .with(Column::Source, rule.as_str());
     let mut query = ListQuery { since: Some(since), order: Order::OldestFirst, limit: LIST_ROWS_MAX, ..query };
     let (mut fired, mut seen) = (BTreeMap::new(), 0);
     loop {

@@ -13,7 +13,7 @@ use ensue_engine::ids::ExecutionId;
 use ensue_engine::record::Position;
 use ensue_views::executions::Status;
 use ensue_views::store::{ListQuery, Row};
-use ensue_views::{Column, Execution, ViewName};
+use ensue_views::{Column, Execution, RowReach, ViewName};
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 use thiserror::Error;
@@ -22,7 +22,7 @@ use super::Routes;
 use super::actions::asked_before;
 use super::{executions, reruns};
 use crate::api::Api;
-use crate::auth::Allowed;
+use crate::auth::{Allowed, Proof as _, Secrecy};
 use crate::call::{Call, Nothing};
 use crate::operation::{Header, Operation, Presence, Takes, schema_of};
 use crate::permissions::{ExecutionsCancel, ExecutionsPause, ExecutionsRead, ExecutionsRerun, Permission};
@@ -178,8 +178,8 @@ async fn each<P: Permission>(allowed: &Allowed<P>, call: &Call, change: Change) 
         return Err(Unfiltered.into());
     }
     // The response lists the executions.
-    Allowed::<ExecutionsRead>::demand_whole(&*call.api().ports.access, call.request())?;
-    let listed = executions::listed(call, allowed).await?;
+    let sees = Allowed::<ExecutionsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
+    let listed = executions::listed(call, allowed, allowed.rows().and(&sees.rows())).await?;
     let asked = Asked { api: call.api().clone(), by: call.on_behalf(allowed)?, change, is_dry: call.is_dry_run()? };
     let asked = Arc::new(asked);
     let with_steps = call.query().text("parent").is_some();
@@ -252,7 +252,10 @@ impl Asked {
                 return Ok(None);
             }
         }
-        let query = ListQuery { limit: 1, ..ListQuery::newest(ViewName::Executions).with(Column::RerunOf, execution.to_string()) };
+        let query = ListQuery {
+            limit: 1,
+            ..ListQuery::newest(ViewName::Executions, RowReach::Everything).with(Column::RerunOf, execution.to_string())
+        };
         let rows = self.api.threads.blocking(move |ports| ports.views.list(&query)).await??;
         let rerun = rows.first().map(Row::read::<Execution>).transpose()?;
         Ok(rerun.map(|rerun| rerun.id))

@@ -7,18 +7,18 @@ use ensue_engine::executions::facts::{Settlement, SettlementMisfit};
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::record::Body;
-use ensue_views::Execution;
+use ensue_views::{Execution, RowReach};
 use thiserror::Error;
 
 use super::Routes;
 use super::executions::{as_of, read};
-use crate::auth::Allowed;
+use crate::auth::{Allowed, Proof as _};
 use crate::call::{Call, Nothing};
 use crate::operation::{Conditional, Operation, Takes, WRITTEN};
-use crate::permissions::{ExecutionsCancel, ExecutionsPause, ExecutionsRead, ExecutionsSettle, Permission as _};
-use crate::ports::OnBehalf;
-use crate::problem::Outcome;
+use crate::permissions::{ExecutionsCancel, ExecutionsPause, ExecutionsRead, ExecutionsSettle, Permission};
+use crate::problem::{Missing, Outcome, Problem};
 use crate::respond::{self, Written};
+use crate::rows::read_row;
 use crate::wire::executions::{WireExecution, WireOutcome, WireSettlement};
 
 /// A settlement whose fields do not go together.
@@ -83,45 +83,45 @@ pub(super) fn declare_settling(routes: &mut Routes) {
 /// Cancels an execution.
 pub(super) async fn cancel(allowed: Allowed<ExecutionsCancel>, mut call: Call) -> Outcome {
     let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+    demand(&call, &allowed, execution).await?;
     if let Some((before, _)) = call.before().await? {
         return changed_before(&call, execution, &before, Written::Accepted).await;
     }
     let Nothing {} = call.json_or_nothing().await?;
-    let by = call.on_behalf(&allowed)?;
-    change(&call, execution, by, Ask::CancelExecution { execution }, Written::Accepted).await
+    change(&allowed, &call, execution, Ask::CancelExecution { execution }, Written::Accepted).await
 }
 
 /// Pauses an execution: it starts nothing until it is resumed.
 pub(super) async fn pause(allowed: Allowed<ExecutionsPause>, mut call: Call) -> Outcome {
     let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+    demand(&call, &allowed, execution).await?;
     if let Some((before, _)) = call.before().await? {
         return changed_before(&call, execution, &before, Written::Done).await;
     }
     let Nothing {} = call.json_or_nothing().await?;
-    let by = call.on_behalf(&allowed)?;
-    change(&call, execution, by, Ask::PauseExecution { execution }, Written::Done).await
+    change(&allowed, &call, execution, Ask::PauseExecution { execution }, Written::Done).await
 }
 
 /// Resumes a paused execution.
 pub(super) async fn resume(allowed: Allowed<ExecutionsPause>, mut call: Call) -> Outcome {
     let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+    demand(&call, &allowed, execution).await?;
     if let Some((before, _)) = call.before().await? {
         return changed_before(&call, execution, &before, Written::Done).await;
     }
     let Nothing {} = call.json_or_nothing().await?;
-    let by = call.on_behalf(&allowed)?;
-    change(&call, execution, by, Ask::ResumeExecution { execution }, Written::Done).await
+    change(&allowed, &call, execution, Ask::ResumeExecution { execution }, Written::Done).await
 }
 
 /// Settles an indeterminate execution.
 pub(super) async fn settle(allowed: Allowed<ExecutionsSettle>, mut call: Call) -> Outcome {
     let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+    demand(&call, &allowed, execution).await?;
     if let Some((before, _)) = call.before().await? {
         return changed_before(&call, execution, &before, Written::Done).await;
     }
     let (outcome, result) = settlement(call.json().await?)?;
-    let by = call.on_behalf(&allowed)?;
-    change(&call, execution, by, Ask::SettleExecution { execution, outcome, result }, Written::Done).await
+    change(&allowed, &call, execution, Ask::SettleExecution { execution, outcome, result }, Written::Done).await
 }
 
 fn settlement(given: WireSettlement) -> Result<(Settlement, Option<Body>), SettlementInvalid> {
@@ -129,12 +129,22 @@ fn settlement(given: WireSettlement) -> Result<(Settlement, Option<Body>), Settl
     Ok(given.outcome.with(result, given.error)?)
 }
 
+/// Checks that a permission covers an execution.
+pub(super) async fn demand<P: Permission>(call: &Call, allowed: &Allowed<P>, id: ExecutionId) -> Result<(), Problem> {
+    if !allowed.is_limited() {
+        return Ok(());
+    }
+    let missing = || Missing::new(ExecutionsRead::THING, &id.to_string());
+    let found = call.api().threads.blocking(move |ports| read_row::<Execution>(ports, &id.to_string())).await??;
+    allowed.demand_row(&found.ok_or_else(missing)?, &id.to_string())
+}
+
 /// Changes an existing execution, and shows its new state.
-async fn change(call: &Call, id: ExecutionId, by: OnBehalf, ask: Ask, how: Written) -> Outcome {
-    let api = call.api();
+async fn change<P: Permission>(allowed: &Allowed<P>, call: &Call, id: ExecutionId, ask: Ask, how: Written) -> Outcome {
+    let (api, by) = (call.api(), call.on_behalf(allowed)?);
     let lock = call.lock::<ExecutionsRead, _>(&id.to_string(), read).await?;
     // This distinguishes a missing execution from one that has ended.
-    let before: Execution = api.row(id.to_string(), ExecutionsRead::THING).await?;
+    let before: Execution = api.row(id.to_string(), ExecutionsRead::THING, RowReach::Everything).await?;
     if call.is_dry_run()? {
         return call.check(by, ask).await;
     }
@@ -145,7 +155,7 @@ async fn change(call: &Call, id: ExecutionId, by: OnBehalf, ask: Ask, how: Writt
     }
     // The change is done; a lagging view must not suggest otherwise.
     let after = match api.see_position(committed.position).await {
-        Ok(()) => api.row(id.to_string(), ExecutionsRead::THING).await.unwrap_or(before),
+        Ok(()) => api.row(id.to_string(), ExecutionsRead::THING, RowReach::Everything).await.unwrap_or(before),
         Err(_) => before,
     };
     respond::written(how, committed.position, &WireExecution::listed(after))

@@ -34,7 +34,7 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Counts executions.
-pub(super) async fn get(_: Allowed<ExecutionsRead>, call: Call) -> Outcome {
+pub(super) async fn get(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
     let query = call.query();
     let view = query.one_of("of", &COUNTED)?.ok_or_else(|| bad("of", "must be given: it names what is counted, `executions`"))?;
     let mut by = query.each_of("by", &BY)?;
@@ -44,7 +44,7 @@ pub(super) async fn get(_: Allowed<ExecutionsRead>, call: Call) -> Outcome {
     let mut filters = executions::labelled(query)?;
     let columns = [Column::Status, Column::Action, Column::Rule, Column::Correlation, Column::Parent, Column::RerunOf];
     filters.extend(listing::given(query, &columns));
-    let rows = ListQuery { filters, ..listing::asked(query, view)? };
+    let rows = ListQuery { filters, ..listing::asked(query, view, allowed.rows())? };
     let count = CountQuery { rows, by: by.clone() };
     let counts = call.api().threads.blocking(move |ports| ports.views.count(&count)).await??;
     respond::json(&WireCounts::new(&by, counts))

@@ -4,6 +4,7 @@
 //! arrived, but without verifying its sender: the dead letter exists because the sender was verified on
 //! arrival. The core ensures that each dead letter is settled only once.
 
+use ensue_views::RowReach;
 use std::sync::Arc;
 
 use ensue_engine::command::{Answer, Ask, Refusal, RequestKey, RetriedDelivery};
@@ -23,7 +24,7 @@ use thiserror::Error;
 use super::Routes;
 use super::reruns;
 use crate::api::Api;
-use crate::auth::Allowed;
+use crate::auth::{Allowed, Proof as _, Secrecy};
 use crate::call::{Call, Nothing};
 use crate::listing::{self, Listed};
 use crate::operation::{Conditional, Header, Operation, Takes, WRITTEN};
@@ -37,6 +38,7 @@ use crate::wire::bulk::WireRefused;
 use crate::wire::dead_letters::{WireDeadLetter, WireDealtWith};
 use crate::wire::executions::WireRerun;
 use crate::wire::{WireList, embedded};
+use ensue_views::View as _;
 
 /// How many commands are submitted at once: they share commits.
 const AT_ONCE: usize = 16;
@@ -139,15 +141,15 @@ pub(super) fn declare(routes: &mut Routes) {
 /// Lists dead letters, newest first.
 pub(super) async fn list(allowed: Allowed<DeadLettersRead>, call: Call) -> Outcome {
     let statuses = call.query().each_of("status", &LetterStatus::ALL.map(|status| (status.as_str(), status)))?;
-    let listed = listed(&call, &allowed, statuses).await?;
+    let listed = listed(&call, &allowed, allowed.rows(), statuses).await?;
     let items = listed.items.into_iter().map(WireDeadLetter::listed).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Shows a dead letter with the delivered body.
-pub(super) async fn get(_: Allowed<DeadLettersRead>, call: Call) -> Outcome {
+pub(super) async fn get(allowed: Allowed<DeadLettersRead>, call: Call) -> Outcome {
     let id: Id = call.named("id", DeadLettersRead::THING)?;
-    let letter: DeadLetter = call.api().row(id.to_string(), DeadLettersRead::THING).await?;
+    let letter: DeadLetter = call.api().row(id.to_string(), DeadLettersRead::THING, allowed.rows()).await?;
     respond::json(&call.api().threads.blocking(move |ports| whole(ports, letter)).await??)
 }
 
@@ -166,23 +168,31 @@ fn whole(ports: &Ports, letter: DeadLetter) -> Result<WireDeadLetter, Problem> {
 
 /// Reads the page of dead letters that a request asks for. Those of an action or a rule are found through the
 /// failed executions.
-async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>, statuses: Vec<LetterStatus>) -> Result<Listed<DeadLetter>, Problem> {
+async fn listed<P: Permission>(
+    call: &Call,
+    allowed: &Allowed<P>,
+    reach: RowReach,
+    statuses: Vec<LetterStatus>,
+) -> Result<Listed<DeadLetter>, Problem> {
     let query = call.query();
     if query.text("action").is_none() && query.text("rule").is_none() {
         let names: Vec<String> = statuses.iter().map(|status| status.as_str().to_owned()).collect();
         let filters = (!names.is_empty()).then(|| Filter::any_of(Column::Status, names));
-        return listing::rows_where(call, allowed, &[Column::Sensor], filters.into_iter().collect()).await;
+        return listing::rows_within(call, allowed, &[Column::Sensor], filters.into_iter().collect(), reach).await;
     }
     if query.text("sensor").is_some() {
         return Err(bad("sensor", "cannot be combined with `action` or `rule`: those select executions, which have no sensor").into());
     }
     let failed = [Status::Failed, Status::TimedOut].map(|status| status.as_str().to_owned());
     let filters = vec![Filter::any_of(Column::Status, failed.to_vec())];
-    let Listed { items, next, page } = listing::rows_where::<Execution, _>(call, allowed, &[Column::Action, Column::Rule], filters).await?;
+    let columns = [Column::Action, Column::Rule];
+    let listed = listing::rows_within::<Execution, _>(call, allowed, &columns, filters, reach.clone()).await?;
+    let Listed { items, next, page } = listed;
     let dead_letters = move |ports: &Ports| -> Result<Vec<DeadLetter>, Problem> {
         let roots = items.into_iter().filter(|execution| execution.parent.is_none());
         let dead_letters = roots.filter_map(|execution| read_row::<DeadLetter>(ports, &execution.id.to_string()).transpose());
         let mut dead_letters: Vec<DeadLetter> = dead_letters.collect::<Result<_, _>>()?;
+        dead_letters.retain(|letter| reach.covers(letter.scope().as_ref()));
         dead_letters.retain(|letter| statuses.is_empty() || statuses.contains(&letter.status));
         Ok(dead_letters)
     };
@@ -253,8 +263,12 @@ async fn deal_with_one(allowed: &Allowed<DeadLettersSettle>, mut call: Call, dea
         Some(dealt) => dealt,
         None => {
             let Nothing {} = call.json_or_nothing().await?;
+            if allowed.is_limited() {
+                let letter: DeadLetter = call.api().row(id.to_string(), DeadLettersRead::THING, RowReach::Everything).await?;
+                allowed.demand_row(&letter, &id.to_string())?;
+            }
             let lock = call.lock::<DeadLettersRead, _>(&id.to_string(), read).await?;
-            let letter: DeadLetter = call.api().row(id.to_string(), DeadLettersRead::THING).await?;
+            let letter: DeadLetter = call.api().row(id.to_string(), DeadLettersRead::THING, RowReach::Everything).await?;
             let asked = Asked { api: call.api().clone(), by: call.on_behalf(allowed)?, deal, is_dry: call.is_dry_run()? };
             let dealt = asked.dealt(letter, asked.by.request.clone()).await?;
             drop(lock);
@@ -274,8 +288,8 @@ async fn deal_with_many(allowed: &Allowed<DeadLettersSettle>, call: &Call, deal:
         return Err(DeadLetterRefused::Unfiltered.into());
     }
     // The response lists the dead letters.
-    Allowed::<DeadLettersRead>::demand_whole(&*call.api().ports.access, call.request())?;
-    let listed = listed(call, allowed, vec![LetterStatus::Open]).await?;
+    let sees = Allowed::<DeadLettersRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
+    let listed = listed(call, allowed, allowed.rows().and(&sees.rows()), vec![LetterStatus::Open]).await?;
     let asked = Arc::new(Asked { api: call.api().clone(), by: call.on_behalf(allowed)?, deal, is_dry: call.is_dry_run()? });
     let each = stream::iter(listed.items).map(move |letter| one(asked.clone(), letter));
     let dealt: Vec<WireDealtWith> = each.buffered(AT_ONCE).collect().await;

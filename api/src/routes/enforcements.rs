@@ -46,9 +46,9 @@ pub(super) async fn list(allowed: Allowed<EnforcementsRead>, call: Call) -> Outc
 }
 
 /// Shows an enforcement with the parameters that it requested.
-pub(super) async fn get(_: Allowed<EnforcementsRead>, call: Call) -> Outcome {
+pub(super) async fn get(allowed: Allowed<EnforcementsRead>, call: Call) -> Outcome {
     let id: EnforcementId = call.named("id", EnforcementsRead::THING)?;
-    let enforcement: Enforcement = call.api().row(id.to_string(), EnforcementsRead::THING).await?;
+    let enforcement: Enforcement = call.api().row(id.to_string(), EnforcementsRead::THING, allowed.rows()).await?;
     let execution = enforcement.execution;
     let inputs = call
         .api()

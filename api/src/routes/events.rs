@@ -2,10 +2,15 @@
 
 mod sending;
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, header};
+use ensue_engine::catalog::Rule;
 use ensue_engine::ids::EventId;
 use ensue_engine::rules::judge::EVENT_STEPS_MAX;
+use ensue_views::RowReach;
+use ensue_views::RowScope;
 use ensue_views::{Column, Event};
 
 use super::Routes;
@@ -109,10 +114,10 @@ pub(super) async fn list(allowed: Allowed<EventsRead>, call: Call) -> Outcome {
 }
 
 /// Shows an event with its payload, or as a CloudEvent.
-pub(super) async fn get(_: Allowed<EventsRead>, call: Call) -> Outcome {
+pub(super) async fn get(allowed: Allowed<EventsRead>, call: Call) -> Outcome {
     let media = call.accepted(&["application/json", cloudevents::STRUCTURED])?;
     let id: EventId = call.named("id", EventsRead::THING)?;
-    let event: Event = call.api().row(id.to_string(), EventsRead::THING).await?;
+    let event: Event = call.api().row(id.to_string(), EventsRead::THING, allowed.rows()).await?;
     let payload = event.payload;
     let payload =
         call.api().threads.blocking(move |ports| payload.map(|payload| ports.log.body(payload.position)).transpose()).await??.flatten();
@@ -130,22 +135,24 @@ pub(super) async fn rules(allowed: Allowed<EventsRead>, call: Call) -> Outcome {
     let definitions = query.one_of("definitions", &Definitions::ALL)?.unwrap_or_default();
     let id: EventId = call.named("id", EventsRead::THING)?;
     let page = call.page(&allowed)?;
-    let event: Event = call.api().row(id.to_string(), EventsRead::THING).await?;
-    let (limit, after) = (page.limit, page.after.clone());
-    let (items, next) = call.api().threads.explaining(move |ports| verdicts(ports, &event, definitions, limit, after.as_deref())).await??;
+    let event: Event = call.api().row(id.to_string(), EventsRead::THING, allowed.rows()).await?;
+    let (limit, after, reach) = (page.limit, page.after.clone(), allowed.rows());
+    let explained = call.api().threads.explaining(move |ports| verdicts(ports, (&event, &reach), definitions, limit, after.as_deref()));
+    let (items, next) = explained.await??;
     call.answer_page(items, next.as_deref(), &page)
 }
 
-/// Explains a page of an event's rules, and returns the last of them if there are more. Blocking.
+/// Explains a page of an event's rules, among those that the caller reaches, and returns the last of them if there are more. Blocking.
 fn verdicts(
     ports: &Ports,
-    event: &Event,
+    (event, reach): (&Event, &RowReach),
     definitions: Definitions,
     limit: usize,
     after: Option<&str>,
 ) -> Result<(Vec<WireVerdict>, Option<String>), Problem> {
     let judged = Judged::stored(ports, event, definitions)?;
-    let mut rest = judged.rules().iter().filter(|rule| after.is_none_or(|after| rule.name.as_str() > after));
+    let is_seen = |rule: &&Arc<Rule>| reach.covers(Some(&RowScope::of_pack(rule.name.pack().as_str())));
+    let mut rest = judged.rules().iter().filter(is_seen).filter(|rule| after.is_none_or(|after| rule.name.as_str() > after));
     let mut items = Vec::new();
     let mut last = None;
     let mut steps_left = EVENT_STEPS_MAX;

@@ -11,7 +11,7 @@ use ensue_engine::ports::{LogError, OutputStream, ReadLimit, SubmitError};
 use ensue_engine::record::{Position, Revision, StreamId};
 use ensue_views::executions::{Attempt, Status};
 use ensue_views::store::Filter;
-use ensue_views::{Column, Execution, TimelineEntry, View as _};
+use ensue_views::{Column, Execution, RowReach, TimelineEntry, View as _};
 
 use super::Routes;
 use crate::api::Api;
@@ -86,13 +86,13 @@ pub(super) fn declare(routes: &mut Routes) {
 
 /// Lists executions, newest first.
 pub(super) async fn list(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
-    let listed = listed(&call, &allowed).await?;
+    let listed = listed(&call, &allowed, allowed.rows()).await?;
     let items = listed.items.into_iter().map(WireExecution::listed).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
-/// Reads the page of executions that a request asks for.
-pub(super) async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>) -> Result<Listed<Execution>, Problem> {
+/// Reads the page of executions that a request asks for, among those that the caller reaches.
+pub(super) async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>, reach: RowReach) -> Result<Listed<Execution>, Problem> {
     let query = call.query();
     check_status(query)?;
     let mut columns = vec![Column::Status, Column::Action, Column::Rule, Column::RerunOf];
@@ -115,7 +115,7 @@ pub(super) async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>) -> 
     let attempts_min: Option<u32> = query.parsed("attempts_min", "a number")?;
     let is_root = query.one_of("is_root", &[("true", true), ("false", false)])?;
     if kind.is_none() && attempts_min.is_none() && is_root.is_none() {
-        return listing::rows_where::<Execution, _>(call, allowed, &columns, filters).await;
+        return listing::rows_within::<Execution, _>(call, allowed, &columns, filters, reach).await;
     }
     let keeps = |execution: &Execution| {
         // The reason arrives with the end, and the status is the only column that may change.
@@ -123,7 +123,7 @@ pub(super) async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>) -> 
             && attempts_min.is_none_or(|least| execution.attempt >= least)
             && is_root.is_none_or(|is_root| execution.parent.is_none() == is_root)
     };
-    listing::rows_picked(call, allowed, &columns, filters, keeps).await
+    listing::rows_picked(call, allowed, &columns, filters, reach, keeps).await
 }
 
 /// Checks the statuses that a request names.
@@ -151,9 +151,9 @@ async fn is_in_chain(call: &Call, execution: String, correlation: &str) -> Resul
 }
 
 /// Shows an execution with its parameters and result.
-pub(super) async fn get(_: Allowed<ExecutionsRead>, call: Call) -> Outcome {
+pub(super) async fn get(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
-    let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
+    let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING, allowed.rows()).await?;
     respond::json(&call.api().threads.blocking(move |ports| whole(ports, execution)).await??)
 }
 
@@ -201,7 +201,7 @@ pub(super) fn whole(ports: &Ports, execution: Execution) -> Result<WireExecution
 /// Lists the newest of an execution's attempts, oldest first.
 pub(super) async fn attempts(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
-    let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
+    let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING, allowed.rows()).await?;
     // Names in a list over the catalog are compared as text; padded numbers sort the same way.
     let number = |number: u32| format!("{number:010}");
     let listed = listing::of_catalog(&call, &allowed, execution.attempts.into_iter(), |attempt| number(attempt.number))?;
@@ -222,7 +222,7 @@ pub(super) async fn timeline(allowed: Allowed<ExecutionsRead>, call: Call) -> Ou
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     let page = call.page(&allowed)?;
     let after = page.after.as_deref().map(listing::place).transpose()?.map_or(Revision(0), |place| Revision(place.0));
-    let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
+    let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING, allowed.rows()).await?;
     let limit = page.limit;
     let (items, next) = call.api().threads.blocking(move |ports| told(ports, &execution, after, limit)).await??;
     call.answer_page(items, next.map(|next| next.to_string()).as_deref(), &page)

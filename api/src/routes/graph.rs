@@ -16,7 +16,7 @@ use ensue_engine::time::Timestamp;
 use ensue_engine::workflows::facts::SkippedBecause;
 use ensue_views::executions::Status;
 use ensue_views::store::{LIST_ROWS_MAX, Order};
-use ensue_views::{Column, Execution, ListQuery, Row, ViewName};
+use ensue_views::{Column, Execution, ListQuery, Row, RowReach, ViewName};
 use thiserror::Error;
 
 use super::Routes;
@@ -51,9 +51,9 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Shows the graph.
-pub(super) async fn get(_: Allowed<ExecutionsRead>, call: Call) -> Outcome {
+pub(super) async fn get(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
-    let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
+    let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING, allowed.rows()).await?;
     respond::json(&call.api().threads.blocking(move |ports| graph(ports, &execution)).await??)
 }
 
@@ -111,11 +111,16 @@ fn definition<'c>(catalog: &'c Catalog, execution: &Execution) -> Option<&'c Arc
     steps.map(|rule| &rule.action).or_else(|| catalog.actions().get(&execution.action))
 }
 
-/// Counts the executions of each step. Returns whether there are more than can be counted.
+/// Counts the executions of each step, which belong where their workflow belongs. Returns whether there are more than can be counted.
 fn count_executions(ports: &Ports, of: &Execution, courses: &mut BTreeMap<StepName, Course>) -> Result<bool, Problem> {
     let (mut after, mut counted) = (None, 0);
     loop {
-        let query = ListQuery { after, order: Order::OldestFirst, limit: LIST_ROWS_MAX, ..ListQuery::newest(ViewName::Executions) };
+        let query = ListQuery {
+            after,
+            order: Order::OldestFirst,
+            limit: LIST_ROWS_MAX,
+            ..ListQuery::newest(ViewName::Executions, RowReach::Everything)
+        };
         let rows = ports.views.list(&query.with(Column::Parent, of.id.to_string()))?;
         let page: Vec<Execution> = rows.iter().map(Row::read).collect::<Result<_, _>>()?;
         for execution in &page {

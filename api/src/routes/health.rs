@@ -4,6 +4,7 @@
 
 use ensue_engine::command::Ask;
 use ensue_engine::record::Position;
+use ensue_views::RowReach;
 use ensue_views::{ParkedReaction, parked_reactions};
 
 use super::Routes;
@@ -77,7 +78,7 @@ pub(super) async fn parked(allowed: Allowed<ParkedReactionsRead>, call: Call) ->
 /// Shows a parked reaction.
 pub(super) async fn parked_one(_: Allowed<ParkedReactionsRead>, call: Call) -> Outcome {
     let of = owed_to(&call)?;
-    let parked: ParkedReaction = call.api().row(of.to_string(), ParkedReactionsRead::THING).await?;
+    let parked: ParkedReaction = call.api().row(of.to_string(), ParkedReactionsRead::THING, RowReach::Everything).await?;
     respond::json(&WireParkedReaction::from(parked))
 }
 

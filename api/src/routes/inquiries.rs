@@ -9,7 +9,6 @@ mod responses;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_engine::access::rights::Reach;
 use ensue_engine::command::{Ask, Before, InquiryAnswer, Refusal};
 use ensue_engine::ids::{ExecutionId, InquiryId};
 use ensue_engine::inquiries::lost;
@@ -20,7 +19,7 @@ use ensue_expression::{Document, Node};
 use ensue_views::executions::Status;
 use ensue_views::inquiries::{InquiryStatus, assignees_of};
 use ensue_views::view::Touch;
-use ensue_views::{Column, Execution, Filter, Inquiry, View as _};
+use ensue_views::{Column, Execution, Filter, Inquiry, RowReach, View as _};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
@@ -103,7 +102,7 @@ pub(super) async fn list(allowed: Allowed<InquiriesRead>, call: Call) -> Outcome
     query.each_of("status", &InquiryStatus::ALL.map(|status| (status.as_str(), status)))?;
     let is_mine = query.one_of("mine", &[("true", true), ("false", false)])?.unwrap_or(false);
     let mut filters = Vec::new();
-    if is_mine || allowed.reach() == Reach::WhatIsAsked {
+    if is_mine {
         filters.push(Filter::any_of(Column::Assignee, assignees_of(allowed.name(), allowed.roles())));
     }
     let columns = [Column::Status, Column::Execution, Column::Parent, Column::Assignee];
@@ -175,35 +174,26 @@ fn base(api: &Api) -> String {
 }
 
 /// The inquiries that a caller may see.
-enum Sees {
-    All,
-    /// Those assigned to this name or to one of these roles.
-    WhatIsAsked {
-        name: String,
-        roles: Vec<String>,
-    },
-}
+struct Sees(RowReach);
 
 impl Sees {
     fn of<P: Permission>(allowed: &Allowed<P>) -> Self {
-        match allowed.reach() {
-            Reach::All => Self::All,
-            // The permissions for inquiries cannot be limited.
-            Reach::WhatIsAsked | Reach::Limited => Self::WhatIsAsked { name: allowed.name().to_owned(), roles: allowed.roles().to_vec() },
-        }
+        Self(allowed.rows())
     }
 
     fn has(&self, inquiry: &Inquiry) -> bool {
-        match self {
-            Self::All => true,
-            Self::WhatIsAsked { name, roles } => inquiry.asks(name, roles),
+        match &self.0 {
+            RowReach::Everything => true,
+            RowReach::Within(within) => {
+                within.covers(inquiry.scope().as_ref()) || inquiry.assignees.iter().any(|assignee| within.asked.contains(assignee))
+            }
         }
     }
 }
 
 /// Reads an inquiry that the caller may see; any other counts as missing.
 async fn visible<P: Permission>(call: &Call, allowed: &Allowed<P>, id: InquiryId) -> Result<Inquiry, Problem> {
-    let inquiry: Inquiry = call.api().row(id.to_string(), InquiriesRead::THING).await?;
+    let inquiry: Inquiry = call.api().row(id.to_string(), InquiriesRead::THING, RowReach::Everything).await?;
     if Sees::of(allowed).has(&inquiry) { Ok(inquiry) } else { Err(Missing::new(InquiriesRead::THING, &id.to_string()).into()) }
 }
 
@@ -283,7 +273,7 @@ async fn change(call: &Call, before: Inquiry, (by, ask): (OnBehalf, Ask), lock: 
     };
     // The change is done; a lagging view must not suggest otherwise. A repeat must find it as it was.
     let is_seen = !call.is_keyed() && api.see_position(committed.position).await.is_ok();
-    let seen = if is_seen { api.row::<Inquiry>(id.to_string(), InquiriesRead::THING).await.ok() } else { None };
+    let seen = if is_seen { api.row::<Inquiry>(id.to_string(), InquiriesRead::THING, RowReach::Everything).await.ok() } else { None };
     let after = match seen {
         Some(seen) => seen,
         None => as_of(api, &before, committed.position).await?,
@@ -311,7 +301,7 @@ async fn told(api: &Arc<Api>, inquiry: &Inquiry, refused: SubmitError) -> Proble
 
 /// Repeats the response to the first request of a key.
 async fn changed_before(call: &Call, id: InquiryId, before: &Before, how: Written) -> Outcome {
-    let inquiry: Inquiry = call.api().row(id.to_string(), InquiriesRead::THING).await?;
+    let inquiry: Inquiry = call.api().row(id.to_string(), InquiriesRead::THING, RowReach::Everything).await?;
     let then = as_of(call.api(), &inquiry, before.position).await?;
     respond::written(how, before.position, &WireInquiry::listed(then, &base(call.api())))
 }

@@ -19,7 +19,7 @@ use ensue_engine::time::Timestamp;
 use ensue_engine::vars::reads::{RuleReads, VarReads};
 use ensue_engine::vars::seen::SeenVars;
 use ensue_expression::Document;
-use ensue_views::{Column, Enforcement, Event, ListQuery, RuleActivity, ViewName};
+use ensue_views::{Column, Enforcement, Event, ListQuery, RowReach, RuleActivity, ViewName};
 use thiserror::Error;
 
 use crate::permissions::{Permission as _, RulesRead};
@@ -266,7 +266,9 @@ fn vars_read(ports: &Ports, judgement: &Judgement, at: Position) -> Result<SeenV
 
 /// Reads a rule's decision on an event. Blocking.
 pub(super) fn enforcement_of(ports: &Ports, event: EventId, rule: &Rule) -> Result<Option<Enforcement>, Problem> {
-    let query = ListQuery::newest(ViewName::Enforcements).with(Column::Event, event.to_string()).with(Column::Rule, rule.name.as_str());
+    let query = ListQuery::newest(ViewName::Enforcements, RowReach::Everything)
+        .with(Column::Event, event.to_string())
+        .with(Column::Rule, rule.name.as_str());
     let rows = ports.views.list(&query)?;
     let all: Vec<Enforcement> = rows.iter().map(ensue_views::Row::read).collect::<Result<_, _>>()?;
     // A rule that was deleted and created again has the same ref, but is a different rule.

@@ -1,6 +1,7 @@
 //! Keys: list them, set them, rotate them and remove them. Only one path returns a value, and the log records
 //! it first.
 
+use ensue_views::RowReach;
 use std::borrow::Cow;
 
 use axum::http::{HeaderValue, header};
@@ -180,7 +181,7 @@ pub(super) async fn list(allowed: Allowed<KeysRead>, call: Call) -> Outcome {
 /// Shows since when a key has been set, and by whom.
 pub(super) async fn get(_: Allowed<KeysRead>, call: Call) -> Outcome {
     let key: KeyRef = call.named("ref", KeysRead::THING)?;
-    let key: Key = call.api().row(key.to_string(), KeysRead::THING).await?;
+    let key: Key = call.api().row(key.to_string(), KeysRead::THING, RowReach::Everything).await?;
     respond::json(&WireKey::from(key))
 }
 
@@ -192,7 +193,7 @@ fn read(ports: &Ports, key: &str) -> Result<Option<WireKey>, Problem> {
 /// Lists the versions of a key, the newest first.
 pub(super) async fn versions(_: Allowed<KeysRead>, call: Call) -> Outcome {
     let key: KeyRef = call.named("ref", KeysRead::THING)?;
-    let key: Key = call.api().row(key.to_string(), KeysRead::THING).await?;
+    let key: Key = call.api().row(key.to_string(), KeysRead::THING, RowReach::Everything).await?;
     respond::json(&WireList { items: WireKeyVersion::of(key, deliveries::now()), next: None })
 }
 
@@ -220,7 +221,7 @@ pub(super) async fn rotate(allowed: Allowed<KeysRotate>, mut call: Call) -> Outc
     if let Some((before, _)) = call.before().await? {
         // The version that the first request set; its value may have been replaced since.
         call.api().see_position(before.position).await?;
-        let row: Key = call.api().row(key.to_string(), KeysRotate::THING).await?;
+        let row: Key = call.api().row(key.to_string(), KeysRotate::THING, RowReach::Everything).await?;
         let mut versions = [row.current].into_iter().chain(row.replaced);
         let made = versions.find(|version| version.position <= before.position);
         let version = made.ok_or_else(|| Missing::new(KeysRotate::THING, key.as_str()))?.version;

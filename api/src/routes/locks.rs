@@ -1,5 +1,6 @@
 //! Locks: their holders, the executions that wait for them, and since when.
 
+use ensue_views::RowReach;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
@@ -62,7 +63,13 @@ fn gathered(ports: &Ports, filters: &[Filter]) -> Result<BTreeMap<Lock, Gathered
     let mut after = None;
     loop {
         let filters = filters.to_vec();
-        let query = ListQuery { filters, order: Order::OldestFirst, after, limit: LIST_ROWS_MAX, ..ListQuery::newest(ViewName::Locks) };
+        let query = ListQuery {
+            filters,
+            order: Order::OldestFirst,
+            after,
+            limit: LIST_ROWS_MAX,
+            ..ListQuery::newest(ViewName::Locks, RowReach::Everything)
+        };
         let rows: Vec<LockClaims> = ports.views.list(&query)?.iter().map(Row::read).collect::<Result<_, _>>()?;
         let Some(last) = rows.last() else { break };
         after = Some(last.position);

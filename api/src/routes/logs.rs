@@ -120,13 +120,13 @@ pub(super) async fn get(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome
         return Err(needs_stream("`offset`").into());
     }
     let media = wanted(&call)?;
-    let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
+    let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING, allowed.rows()).await?;
     match (media, stream) {
         (JSON, _) => part(&call, &execution, stream, place).await,
         (TEXT, Some(stream)) => text(&call, &execution, stream, place).await,
         (TEXT, None) => Err(needs_stream("`text/plain`").into()),
-        (_, Some(stream)) => follow(allowed, &call, &execution, &[stream], place),
-        (_, None) => follow(allowed, &call, &execution, &OutputStream::ALL, place),
+        (_, Some(stream)) => follow(allowed.about(&execution), &call, &execution, &[stream], place),
+        (_, None) => follow(allowed.about(&execution), &call, &execution, &OutputStream::ALL, place),
     }
 }
 

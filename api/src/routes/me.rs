@@ -6,6 +6,7 @@ use ensue_engine::access::permission::Permission;
 use ensue_engine::access::rights::Rights;
 use ensue_engine::access::state::Access;
 use ensue_engine::access::state::held::Held;
+use ensue_engine::executions::labels::{Labels, parse};
 use ensue_engine::explain::Explain;
 use ensue_engine::record::CredentialId;
 use ensue_engine::time::Timestamp;
@@ -16,8 +17,8 @@ use crate::auth::{Allowed, Known, Proof as _};
 use crate::call::Call;
 use crate::operation::Operation;
 use crate::permissions::{GrantsRead, IdentitiesRead, Permission as _};
-use crate::problem::{Missing, Outcome, Problem};
-use crate::query::bad;
+use crate::problem::{Missing, Outcome, Problem, quoted};
+use crate::query::{ParameterRefusal, bad};
 use crate::respond;
 use crate::wire::me::{WireBy, WireCanI, WireMe, limits};
 use crate::wire::sessions::WireSession;
@@ -36,7 +37,7 @@ pub(super) fn declare(routes: &mut Routes) {
         "/auth/can-i",
         can_i,
         Operation::shows::<WireCanI>("can_i_get", "Returns whether the caller, or another identity, has a permission")
-            .asked(&["permission", "pack", "action", "hook", "as"])
+            .asked(&["permission", "pack", "action", "hook", "label", "as"])
             .refuses(&[(404, "not_found"), (409, "identity_disabled")]),
     );
 }
@@ -60,8 +61,9 @@ pub(super) async fn can_i(known: Known, call: Call) -> Outcome {
     let query = call.query();
     let name = query.text("permission").ok_or_else(|| bad("permission", "is required, for example `executions:cancel`"))?;
     let permission = Permission::named(name)
-        .ok_or_else(|| bad("permission", format!("has no permission `{}`; `GET /me` lists permissions", crate::problem::quoted(name))))?;
-    let target = target(&call);
+        .ok_or_else(|| bad("permission", format!("has no permission `{}`; `GET /me` lists permissions", quoted(name))))?;
+    let labels = labels(&call)?;
+    let target = target(&call, &labels);
     let access = &*call.api().ports.access;
     let Some(name) = query.text("as") else {
         return respond::json(&answer(&known.holder().rights, permission, target.as_ref(), None));
@@ -75,11 +77,19 @@ pub(super) async fn can_i(known: Known, call: Call) -> Outcome {
     respond::json(&answer(&held.rights, permission, target.as_ref(), by))
 }
 
-fn target(call: &Call) -> Option<Target<'_>> {
+/// Returns the labels of the execution that the question is about.
+fn labels(call: &Call) -> Result<Labels, ParameterRefusal> {
+    let label = |text: &str| parse(text).map_err(|why| bad("label", format!("is `{}`, which {why}", quoted(text))));
+    call.query().texts("label").map(label).collect()
+}
+
+fn target<'c>(call: &'c Call, labels: &'c Labels) -> Option<Target<'c>> {
     let query = call.query();
     let (pack, action, hook) = (query.text("pack"), query.text("action"), query.text("hook"));
     let of_ref = action.or(hook).and_then(|name| name.split_once('.')).map(|(pack, _)| pack);
-    (pack.or(action).or(hook).is_some()).then_some(Target { pack: pack.or(of_ref), action, hook })
+    let labels = (!labels.is_empty()).then_some(labels);
+    let is_given = pack.or(action).or(hook).is_some() || labels.is_some();
+    is_given.then_some(Target { pack: pack.or(of_ref), action, hook, labels })
 }
 
 fn answer(rights: &Rights, permission: Permission, target: Option<&Target<'_>>, by: Option<WireBy>) -> WireCanI {

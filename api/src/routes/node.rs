@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, header};
+use ensue_views::RowReach;
 use ensue_views::store::{LIST_ROWS_MAX, ListQuery};
 use ensue_views::totals::TOTALS;
 use ensue_views::{Totals, ViewName};
@@ -103,7 +104,10 @@ pub(super) async fn status(_: Allowed<NodeRead>, call: Call) -> Outcome {
         .threads
         .blocking(|ports| {
             let totals = read_row::<Totals>(ports, TOTALS)?;
-            let parked = ports.views.list(&ListQuery { limit: LIST_ROWS_MAX, ..ListQuery::newest(ViewName::ParkedReactions) })?.len();
+            let parked = ports
+                .views
+                .list(&ListQuery { limit: LIST_ROWS_MAX, ..ListQuery::newest(ViewName::ParkedReactions, RowReach::Everything) })?
+                .len();
             let attention = attention::count(ports, now())?;
             Ok::<_, Problem>(WireStatus::new(ports.node.status()?, ports.views.position()?, parked, totals, attention))
         })

@@ -23,8 +23,8 @@ use ensue_views::Execution;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::Routes;
 use super::actions::{ParametersMisfit, repeated, requested, unanswerable};
+use super::{Routes, control};
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::operation::{Header, Honored, Operation, Presence, Takes, schema_of};
@@ -121,6 +121,7 @@ pub(super) async fn rerun(allowed: Allowed<ExecutionsRerun>, mut call: Call) -> 
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     call.admission()?;
     let wanted: WireRerun = call.json_or_nothing().await?;
+    control::demand(&call, &allowed, id).await?;
     let request = api.threads.blocking(move |ports| request(ports, id, wanted)).await??;
     if call.is_dry_run()? {
         let (definition, kept) = (request.definition.clone(), request.rerun.as_ref().and_then(|rerun| rerun.kept.clone()));
@@ -185,7 +186,8 @@ pub(super) fn request(ports: &Ports, id: ExecutionId, wanted: WireRerun) -> Resu
         given: requested.given.as_deref().cloned(),
     });
     let rule_claim = requested.locks.iter().find_map(|claim| present_claim(&catalog, claim));
-    let rerun = Rerun { of: id, cause: history.cause.clone(), rule, rule_claim, priority, from, kept };
+    let scope = requested.scope();
+    let rerun = Rerun { of: id, cause: history.cause.clone(), rule, scope, rule_claim, priority, from, kept };
     Ok(RequestExecution {
         action: name,
         definition: action,

@@ -59,7 +59,7 @@ pub(super) async fn execution(allowed: Allowed<ExecutionsRead>, call: Call) -> O
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     let head = call.api().threads.blocking(|ports| ports.log.head()).await??.position;
     let at = place(&call, head)?.unwrap_or(Position(0));
-    let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING).await?;
+    let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING, allowed.rows()).await?;
     if form.is_none() && call.headers().contains_key(LAST_EVENT_ID) && execution.status.is_end() {
         let last = call.api().threads.blocking(move |ports| last_of(ports, id)).await??;
         if last <= at {
@@ -67,7 +67,7 @@ pub(super) async fn execution(allowed: Allowed<ExecutionsRead>, call: Call) -> O
             return Ok(respond::nothing());
         }
     }
-    begin(allowed, &call, (Told::Execution(execution.id), at), form)
+    begin(allowed.about(&execution), &call, (Told::Execution(execution.id), at), form)
 }
 
 /// Finds the newest record of an execution. Blocking.

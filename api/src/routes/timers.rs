@@ -1,6 +1,7 @@
 //! Timers: the pending times of schedules of rules and sensors.
 
 use ensue_engine::schedule::facts::ScheduleOwner;
+use ensue_views::RowReach;
 use ensue_views::{Column, ListQuery, Row, Schedule, ViewName};
 
 use super::Routes;
@@ -40,7 +41,7 @@ pub(super) fn of(ports: &Ports, owner: &ScheduleOwner) -> Result<Option<Schedule
         ScheduleOwner::Rule(rule, _) => (Column::Rule, rule.as_str()),
         ScheduleOwner::Sensor(sensor) => (Column::Sensor, sensor.as_str()),
     };
-    let rows = ports.views.list(&ListQuery::newest(ViewName::Schedules).with(column, name))?;
+    let rows = ports.views.list(&ListQuery::newest(ViewName::Schedules, RowReach::Everything).with(column, name))?;
     let all: Vec<Schedule> = rows.iter().map(Row::read).collect::<Result<_, _>>()?;
     // A rule that was deleted and created again has the same ref, but is a different rule.
     Ok(all.into_iter().find(|schedule| schedule.owner == *owner))

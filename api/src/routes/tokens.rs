@@ -1,5 +1,6 @@
 //! Tokens: list them, create them and revoke them. A secret is shown once, on creation.
 
+use ensue_views::RowReach;
 use std::time::Duration;
 
 use axum::http::Method;
@@ -119,7 +120,8 @@ pub(super) async fn get(_: Allowed<TokensRead>, call: Call) -> Outcome {
 
 /// Reads the one token of a name that is in force. Blocking.
 fn read(ports: &Ports, name: &str) -> Result<Option<WireToken>, Problem> {
-    let active = ListQuery::newest(Token::NAME).with(Column::Status, TokenStatus::Active.as_str()).with(Column::Name, name);
+    let active =
+        ListQuery::newest(Token::NAME, RowReach::Everything).with(Column::Status, TokenStatus::Active.as_str()).with(Column::Name, name);
     let rows = ports.views.list(&ListQuery { limit: 1, ..active })?;
     Ok(rows.first().map(|row| row.read::<Token>()).transpose()?.map(|token| shown(ports, token)))
 }

@@ -10,7 +10,7 @@ use ensue_engine::record::Position;
 use ensue_engine::rules::judge::EVENT_STEPS_MAX;
 use ensue_engine::time::Timestamp;
 use ensue_views::store::{LIST_ROWS_MAX, ListQuery, Order};
-use ensue_views::{Column, Enforcement, Event, Execution, Row, View};
+use ensue_views::{Column, Enforcement, Event, Execution, Row, RowReach, RowScope, View};
 use serde_json::Value;
 
 use super::Routes;
@@ -45,82 +45,106 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Shows the graph.
-pub(super) async fn get(_: Allowed<TracesRead>, call: Call) -> Outcome {
+pub(super) async fn get(allowed: Allowed<TracesRead>, call: Call) -> Outcome {
     let id: Id = call.named("id", TracesRead::THING)?;
     let missing = Missing::new(TracesRead::THING, call.part("id"));
-    let trace = call.api().threads.explaining(move |ports| trace(ports, id)).await??;
+    let reach = allowed.rows();
+    let trace = call.api().threads.explaining(move |ports| Tracer { ports, reach }.trace(id)).await??;
     respond::json(&trace.ok_or(missing)?)
 }
 
-/// Builds the graph around a thing; none if there is no such thing. Blocking.
-fn trace(ports: &Ports, asked: Id) -> Result<Option<WireTrace>, Problem> {
-    let Some(root) = root_of(ports, asked)? else { return Ok(None) };
-    let (events, more_events) = of_chain::<Event>(ports, root)?;
-    let (mut executions, more_executions) = of_chain::<Execution>(ports, root)?;
-    if more_executions {
-        let above = asked_and_above(ports, asked, &executions)?;
-        executions.extend(above);
-    }
-    let began_at = events.iter().map(View::began_at).chain(executions.iter().map(View::began_at)).min().unwrap_or_default();
-    let attempts = attempts_of(&executions);
-    let mut nodes = Vec::new();
-    let mut steps_left = EVENT_STEPS_MAX;
-    let mut is_truncated = more_events || more_executions;
-    for (index, event) in events.into_iter().enumerate() {
-        let (enforcements, more_enforcements) = of_event(ports, event.id)?;
-        is_truncated |= more_enforcements;
-        let not_matched = if index < EXPLAINED_EVENTS_MAX { not_matched(ports, &event, &enforcements, &mut steps_left) } else { None };
-        let parent = led_to_by(ports, &event, &attempts)?;
-        nodes.push(event_node(event, not_matched, parent, began_at));
-        nodes.extend(enforcements.into_iter().map(|enforcement| enforcement_node(enforcement, began_at)));
-    }
-    nodes.extend(executions.into_iter().map(|execution| execution_node(execution, began_at)));
-    // A cause precedes its effects in the log.
-    nodes.sort_by_key(|node| node.position);
-    Ok(Some(WireTrace { root, began_at, asked, nodes, truncated: is_truncated }))
+/// Reads what a caller sees of a graph.
+struct Tracer<'a> {
+    ports: &'a Ports,
+    reach: RowReach,
 }
 
-/// Finds the first record of a thing's chain.
-fn root_of(ports: &Ports, id: Id) -> Result<Option<Id>, Problem> {
-    let key = id.to_string();
-    if let Some(event) = read_row::<Event>(ports, &key)? {
-        return Ok(Some(event.correlation));
+impl Tracer<'_> {
+    /// Builds the graph around a thing; none if there is no such thing. Blocking.
+    fn trace(&self, asked: Id) -> Result<Option<WireTrace>, Problem> {
+        let Some(root) = self.root_of(asked)? else { return Ok(None) };
+        let (events, more_events) = self.of_chain::<Event>(root)?;
+        let (mut executions, more_executions) = self.of_chain::<Execution>(root)?;
+        if more_executions {
+            let above = self.asked_and_above(asked, &executions)?;
+            executions.extend(above);
+        }
+        let began_at = events.iter().map(View::began_at).chain(executions.iter().map(View::began_at)).min().unwrap_or_default();
+        let attempts = attempts_of(&executions);
+        let mut nodes = Vec::new();
+        let mut steps_left = EVENT_STEPS_MAX;
+        let mut is_truncated = more_events || more_executions;
+        for (index, event) in events.into_iter().enumerate() {
+            let (enforcements, more_enforcements) = self.of_event(event.id)?;
+            is_truncated |= more_enforcements;
+            let not_matched = if index < EXPLAINED_EVENTS_MAX { self.not_matched(&event, &enforcements, &mut steps_left) } else { None };
+            let parent = led_to_by(self.ports, &event, &attempts)?;
+            nodes.push(event_node(event, not_matched, parent, began_at));
+            nodes.extend(enforcements.into_iter().map(|enforcement| enforcement_node(enforcement, began_at)));
+        }
+        nodes.extend(executions.into_iter().map(|execution| execution_node(execution, began_at)));
+        // A cause precedes its effects in the log.
+        nodes.sort_by_key(|node| node.position);
+        Ok(Some(WireTrace { root, began_at, asked, nodes, truncated: is_truncated }))
     }
-    if let Some(execution) = read_row::<Execution>(ports, &key)? {
-        return Ok(Some(execution.correlation));
+
+    /// Reads a row that the caller sees.
+    fn seen<V: View>(&self, key: &str) -> Result<Option<V>, Problem> {
+        Ok(read_row::<V>(self.ports, key)?.filter(|row| self.reach.covers(row.scope().as_ref())))
     }
-    Ok(read_row::<Enforcement>(ports, &key)?.map(|enforcement| enforcement.correlation))
-}
 
-/// Reads the items of a chain, oldest first, and returns whether there are more than are shown.
-fn of_chain<V: View>(ports: &Ports, root: Id) -> Result<(Vec<V>, bool), Problem> {
-    first_things(ports, Column::Correlation, root)
-}
-
-/// Reads the requested execution and the workflows above it, unless they are among the first items of a long
-/// chain.
-fn asked_and_above(ports: &Ports, asked: Id, shown: &[Execution]) -> Result<Vec<Execution>, Problem> {
-    let (mut found, mut next) = (Vec::new(), Some(ExecutionId(asked)));
-    while let Some(id) = next.filter(|id| shown.iter().all(|execution| execution.id != *id)) {
-        let Some(execution) = read_row::<Execution>(ports, &id.to_string())? else { break };
-        next = execution.parent;
-        found.push(execution);
+    /// Finds the first record of a thing's chain.
+    fn root_of(&self, id: Id) -> Result<Option<Id>, Problem> {
+        let key = id.to_string();
+        if let Some(event) = self.seen::<Event>(&key)? {
+            return Ok(Some(event.correlation));
+        }
+        if let Some(execution) = self.seen::<Execution>(&key)? {
+            return Ok(Some(execution.correlation));
+        }
+        Ok(self.seen::<Enforcement>(&key)?.map(|enforcement| enforcement.correlation))
     }
-    Ok(found)
-}
 
-/// Reads an event's enforcements, oldest first, and returns whether there are more than are shown.
-fn of_event(ports: &Ports, event: EventId) -> Result<(Vec<Enforcement>, bool), Problem> {
-    first_things(ports, Column::Event, event.0)
-}
+    /// Reads the items of a chain, oldest first, and returns whether there are more than are shown.
+    fn of_chain<V: View>(&self, root: Id) -> Result<(Vec<V>, bool), Problem> {
+        self.first_things(Column::Correlation, root)
+    }
 
-fn first_things<V: View>(ports: &Ports, column: Column, id: Id) -> Result<(Vec<V>, bool), Problem> {
-    const { assert!(THINGS_MAX < LIST_ROWS_MAX) };
-    let query = ListQuery { order: Order::OldestFirst, limit: THINGS_MAX + 1, ..ListQuery::newest(V::NAME) }.with(column, id.to_string());
-    let mut things: Vec<V> = ports.views.list(&query)?.iter().map(Row::read).collect::<Result<_, _>>()?;
-    let has_more = things.len() > THINGS_MAX;
-    things.truncate(THINGS_MAX);
-    Ok((things, has_more))
+    /// Reads the requested execution and the workflows above it, unless they are among the first items of a long
+    /// chain.
+    fn asked_and_above(&self, asked: Id, shown: &[Execution]) -> Result<Vec<Execution>, Problem> {
+        let (mut found, mut next) = (Vec::new(), Some(ExecutionId(asked)));
+        while let Some(id) = next.filter(|id| shown.iter().all(|execution| execution.id != *id)) {
+            let Some(execution) = self.seen::<Execution>(&id.to_string())? else { break };
+            next = execution.parent;
+            found.push(execution);
+        }
+        Ok(found)
+    }
+
+    /// Reads an event's enforcements, oldest first, and returns whether there are more than are shown.
+    fn of_event(&self, event: EventId) -> Result<(Vec<Enforcement>, bool), Problem> {
+        self.first_things(Column::Event, event.0)
+    }
+
+    fn first_things<V: View>(&self, column: Column, id: Id) -> Result<(Vec<V>, bool), Problem> {
+        const { assert!(THINGS_MAX < LIST_ROWS_MAX) };
+        let query = ListQuery { order: Order::OldestFirst, limit: THINGS_MAX + 1, ..ListQuery::newest(V::NAME, self.reach.clone()) }
+            .with(column, id.to_string());
+        let mut things: Vec<V> = self.ports.views.list(&query)?.iter().map(Row::read).collect::<Result<_, _>>()?;
+        let has_more = things.len() > THINGS_MAX;
+        things.truncate(THINGS_MAX);
+        Ok((things, has_more))
+    }
+
+    /// Returns the first of the rules that did not match, and why; none if that can no longer be computed.
+    fn not_matched(&self, event: &Event, enforcements: &[Enforcement], steps_left: &mut u64) -> Option<Vec<WireVerdict>> {
+        let judged = Judged::stored(self.ports, event, Definitions::Then).ok()?;
+        let others = judged.rules().iter().filter(|rule| enforcements.iter().all(|enforcement| enforcement.rule_id != rule.id));
+        let others = others.filter(|rule| self.reach.covers(Some(&RowScope::of_pack(rule.name.pack().as_str()))));
+        let verdicts = others.take(EXPLAINED_RULES_MAX).map(|rule| judged.briefly(rule, None, steps_left));
+        Some(verdicts.filter(|verdict| !verdict.is_match()).map(WireVerdict::without_explanation).collect())
+    }
 }
 
 /// Maps attempts to executions: an event that an execution emits is caused by an attempt, but the graph shows
@@ -128,14 +152,6 @@ fn first_things<V: View>(ports: &Ports, column: Column, id: Id) -> Result<(Vec<V
 fn attempts_of(executions: &[Execution]) -> BTreeMap<Id, ExecutionId> {
     let attempts = executions.iter().flat_map(|execution| execution.attempts.iter().map(|attempt| (attempt.id.0, execution.id)));
     attempts.collect()
-}
-
-/// Returns the first of the rules that did not match, and why; none if that can no longer be computed.
-fn not_matched(ports: &Ports, event: &Event, enforcements: &[Enforcement], steps_left: &mut u64) -> Option<Vec<WireVerdict>> {
-    let judged = Judged::stored(ports, event, Definitions::Then).ok()?;
-    let others = judged.rules().iter().filter(|rule| enforcements.iter().all(|enforcement| enforcement.rule_id != rule.id));
-    let verdicts = others.take(EXPLAINED_RULES_MAX).map(|rule| judged.briefly(rule, None, steps_left));
-    Some(verdicts.filter(|verdict| !verdict.is_match()).map(WireVerdict::without_explanation).collect())
 }
 
 /// Returns the cause of an event, as the graph shows it. An event created by the engine itself is caused by the

@@ -4,6 +4,7 @@ use ensue_engine::command::{Ask, SeenVar};
 use ensue_engine::explain::Explain;
 use ensue_engine::names::{NameError, VarName};
 use ensue_engine::record::{Body, Position};
+use ensue_views::RowReach;
 use ensue_views::Var;
 use thiserror::Error;
 
@@ -78,7 +79,7 @@ pub(super) async fn list(allowed: Allowed<VarsRead>, call: Call) -> Outcome {
 /// Shows a var with its value.
 pub(super) async fn get(_: Allowed<VarsRead>, call: Call) -> Outcome {
     let name: VarName = call.named("name", VarsRead::THING)?;
-    let var: Var = call.api().row(name.to_string(), VarsRead::THING).await?;
+    let var: Var = call.api().row(name.to_string(), VarsRead::THING, RowReach::Everything).await?;
     respond::json(&call.api().threads.blocking(move |ports| shown(ports, var)).await??)
 }
 

@@ -49,7 +49,7 @@ pub(crate) struct WireSettled {
 impl WireDeadLetter {
     /// Shows a dead letter as an item of a list.
     pub(crate) fn listed(letter: DeadLetter) -> Self {
-        let DeadLetter { id, position, status, execution, sensor, trigger, reason, time, body: _, settled } = letter;
+        let DeadLetter { id, position, status, execution, sensor, trigger, reason, time, body: _, settled, scope: _ } = letter;
         let settled = settled.map(|SettledLetter { at, by, rerun, events }| WireSettled { at, by, rerun, events });
         Self { id, position, status: LetterStatus::as_str(status), execution, sensor, trigger, reason, time, settled, delivered: None }
     }

@@ -1,8 +1,10 @@
 //! Identities, roles and grants.
 
+use std::collections::BTreeMap;
+
 use ensue_derive::wire;
 use ensue_engine::access::facts::IdentityKind;
-use ensue_engine::access::limit::{Limit, Pattern};
+use ensue_engine::access::limit::{LabelValues, Limit, Pattern};
 use ensue_engine::access::permission::{BuiltInRole, Permission};
 use ensue_engine::access::state::{Grant, Identity, IssuerLink, Standing};
 use ensue_engine::access::subject::Subject;
@@ -168,6 +170,9 @@ pub(crate) struct WireLimit {
     actions: Vec<Pattern>,
     #[schemars(with = "Vec<String>")]
     hooks: Vec<Pattern>,
+    /// The values of labels, by their names, each of which an execution must have.
+    #[schemars(with = "BTreeMap<String, Vec<String>>")]
+    labels: LabelValues,
 }
 
 /// A limit in a request for a grant.
@@ -183,19 +188,23 @@ pub(crate) struct WireAskedLimit {
     #[serde(default)]
     #[schemars(with = "Vec<shapes::PatternText>")]
     hooks: Vec<Pattern>,
+    /// The values of labels, by their names, each of which an execution must have.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Vec<String>>")]
+    labels: LabelValues,
 }
 
 impl WireAskedLimit {
     /// Returns the limit; fails if it is empty or too long.
     pub(crate) fn parsed(self) -> Result<Limit, ensue_engine::access::limit::LimitError> {
-        Limit::new(self.packs, self.actions, self.hooks)
+        Limit::new(self.packs, self.actions, self.hooks, self.labels)
     }
 }
 
 impl From<&Limit> for WireLimit {
     fn from(limit: &Limit) -> Self {
         let [packs, actions, hooks] = limit.patterns();
-        Self { packs: packs.to_vec(), actions: actions.to_vec(), hooks: hooks.to_vec() }
+        Self { packs: packs.to_vec(), actions: actions.to_vec(), hooks: hooks.to_vec(), labels: limit.labels().clone() }
     }
 }
 

@@ -117,6 +117,11 @@ impl Catalogs for OneCatalog {
     }
 }
 
+/// The settings of the small node: rights can be limited by the label `site`.
+fn settings() -> Settings {
+    Settings { scope_labels: ["site".parse().unwrap()].into(), ..Settings::default() }
+}
+
 impl TestNode {
     pub(crate) fn new() -> Self {
         let (catalog, changes) = packs::catalog();
@@ -231,7 +236,7 @@ impl TestNode {
         core.ticks += 1;
         let at = Moment { time: NOON.plus_millis(core.ticks), entropy: u128::from(core.ticks) << 20 };
         let catalogs = OneCatalog(self.catalog.clone());
-        let (bodies, seen, settings) = (AllBodies(&core.records), AllSeen(&core.seen), Settings::default());
+        let (bodies, seen, settings) = (AllBodies(&core.records), AllSeen(&core.seen), settings());
         let beside = Beside { catalogs: &catalogs, bodies: &bodies, seen: &seen, settings: &settings };
         match core.sequencing.offer(command, &at, &beside) {
             Offered::Refused(refusal) => Err(SubmitError::Refused(refusal)),
@@ -259,7 +264,7 @@ impl TestNode {
         let at = Moment { time: NOON.plus_millis(core.ticks), entropy: u128::from(core.ticks) << 20 };
         let owed = Owed { of: record.position, next: 0, root: record.cause.root };
         let catalogs = OneCatalog(self.catalog.clone());
-        let (bodies, seen, settings) = (AllBodies(&core.records), AllSeen(&core.seen), Settings::default());
+        let (bodies, seen, settings) = (AllBodies(&core.records), AllSeen(&core.seen), settings());
         let beside = Beside { catalogs: &catalogs, bodies: &bodies, seen: &seen, settings: &settings };
         core.sequencing.park(&record, owed, "it broke".to_owned(), &at, &beside);
         let records = core.sequencing.committed().records;

@@ -29,7 +29,7 @@ Examples:
     CanI {
         /// The permission, `<noun>:<verb>`.
         permission: String,
-        /// The resource: `pack=<pack>`, `action=<ref>` or `hook=<ref>`.
+        /// The resource: `pack=<pack>`, `action=<ref>`, `hook=<ref>`, or an execution with the label `label:<name>=<value>`.
         #[arg(long, value_name = "KIND=NAME")]
         on: Option<String>,
         /// Another identity.
@@ -43,8 +43,11 @@ impl Auth {
         let Self::CanI { permission, on, other } = self;
         let mut query = vec![("permission", permission.clone())];
         if let Some(on) = on {
-            let (kind, name) = on.split_once('=').ok_or_else(|| not_a_resource(&on))?;
-            let kind = ["pack", "action", "hook"].into_iter().find(|known| *known == kind).ok_or_else(|| not_a_resource(&on))?;
+            let (kind, name) = match on.strip_prefix("label:") {
+                Some(label) => ("label", label),
+                None => on.split_once('=').ok_or_else(|| not_a_resource(&on))?,
+            };
+            let kind = ["pack", "action", "hook", "label"].into_iter().find(|known| *known == kind).ok_or_else(|| not_a_resource(&on))?;
             query.push((kind, name.to_owned()));
         }
         query.extend(other.map(|name| ("as", name)));
@@ -58,7 +61,10 @@ impl Auth {
 }
 
 fn not_a_resource(on: &str) -> Failure {
-    Failure::with(Exit::Usage, format!("`{on}` names no resource; write `pack=<pack>`, `action=<ref>` or `hook=<ref>`"))
+    Failure::with(
+        Exit::Usage,
+        format!("`{on}` names no resource; write `pack=<pack>`, `action=<ref>`, `hook=<ref>` or `label:<name>=<value>`"),
+    )
 }
 
 /// Describes whether a permission is there, and by what.

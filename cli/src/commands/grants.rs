@@ -23,6 +23,7 @@ pub(crate) enum Grants {
     #[command(after_help = "\
 Examples:
   ensue grants add group:release --role author --on pack=release --until 2027-01-01
+  ensue grants add group:eu --role viewer --on label:site=eu
   ensue grants add everyone --role viewer")]
     Add {
         /// The subject: `identity:<name>`, `group:<name>` or `everyone`.
@@ -30,7 +31,7 @@ Examples:
         /// The role.
         #[arg(long)]
         role: String,
-        /// What it covers: `pack=<pack>`, `action=<ref>`, `hook=<ref>`, separated by commas.
+        /// What it covers: `pack=<pack>`, `action=<ref>`, `hook=<ref>`, `label:<name>=<value>`, separated by commas.
         #[arg(long, value_name = "LIMIT")]
         on: Option<Limit>,
         /// When the grant ends.
@@ -80,7 +81,10 @@ fn limit(on: &Value) -> String {
     let parts = kinds.into_iter().flat_map(|(kind, field)| {
         on[field].as_array().into_iter().flatten().filter_map(Value::as_str).map(move |pattern| format!("{kind}={pattern}"))
     });
-    parts.collect::<Vec<_>>().join(",")
+    let labels = on["labels"].as_object().into_iter().flatten().flat_map(|(name, values)| {
+        values.as_array().into_iter().flatten().filter_map(Value::as_str).map(move |value| format!("label:{name}={value}"))
+    });
+    parts.chain(labels).collect::<Vec<_>>().join(",")
 }
 
 impl Grants {

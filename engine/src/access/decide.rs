@@ -6,7 +6,7 @@ use crate::access::facts::{KeyRemoved, SessionEnd, TokenAdded, TokenLimited, Tok
 use crate::access::permission::{BuiltInRole, Permission};
 use crate::access::scope::Scope;
 use crate::access::state::Token;
-use crate::access::state::held::Held;
+use crate::access::state::held::{Held, Lasting};
 use crate::command::{Answer, Decision, NewToken, Refusal, RotatedToken};
 use crate::fact::{ByNoun, Fact};
 use crate::ids::{IdentityId, TokenId};
@@ -58,28 +58,46 @@ fn too_many(state: &State, identity: Option<IdentityId>) -> Option<Refusal> {
         .then_some(Refusal::LimitReached { what: "tokens of one identity", max: TOKENS_OF_IDENTITY_MAX })
 }
 
-/// Returns the scopes that a new token carries: its own ones, or those of its roles or its identity.
-fn passed_on(state: &State, token: &NewToken, now: Timestamp) -> Vec<Scope> {
-    token.scopes.clone().unwrap_or_else(|| held_by(state, &token.roles, token.identity, now))
-}
-
-/// Returns the scopes that a token carries. A scope that this release does not know allows nothing.
-fn carried(state: &State, token: &Token, now: Timestamp) -> Vec<Scope> {
+/// Returns the rights that a new token carries: its own ones, or those of its roles or its identity.
+fn passed_on(state: &State, token: &NewToken, now: Timestamp) -> Vec<PassedOn> {
     match &token.scopes {
-        Some(scopes) => scopes.iter().filter_map(|scope| scope.parse().ok()).collect(),
+        Some(scopes) => PassedOn::all(scopes.iter().cloned(), token.expires_at),
         None => held_by(state, &token.roles, token.identity, now),
     }
 }
 
-/// Returns the scopes that roles and an identity carry at a time, with what everyone may do.
-pub(super) fn held_by(state: &State, roles: &[String], identity: Option<IdentityId>, now: Timestamp) -> Vec<Scope> {
+/// A right that somebody passes on.
+#[derive(Clone, Debug)]
+pub(crate) struct PassedOn {
+    pub(crate) scope: Scope,
+    /// Until when the receiver has it; `None` if it does not end by itself.
+    pub(crate) until: Option<Timestamp>,
+}
+
+impl PassedOn {
+    /// Returns rights that end at the same time.
+    pub(super) fn all(scopes: impl IntoIterator<Item = Scope>, until: Option<Timestamp>) -> Vec<Self> {
+        scopes.into_iter().map(|scope| Self { scope, until }).collect()
+    }
+}
+
+/// Returns the rights that a token carries. A scope that this release does not know allows nothing.
+fn carried(state: &State, token: &Token, now: Timestamp) -> Vec<PassedOn> {
+    match &token.scopes {
+        Some(scopes) => PassedOn::all(scopes.iter().filter_map(|scope| scope.parse().ok()), token.expires_at),
+        None => held_by(state, &token.roles, token.identity, now),
+    }
+}
+
+/// Returns the rights that roles and an identity carry at a time, with what everyone may do.
+pub(super) fn held_by(state: &State, roles: &[String], identity: Option<IdentityId>, now: Timestamp) -> Vec<PassedOn> {
     let access = state.access();
     // Every role but those of `OF_TOKENS` lets its holder answer the inquiries that ask it.
     let is_asked = roles.iter().any(|role| !BuiltInRole::OF_TOKENS.iter().any(|known| known.name() == role.as_str()));
     let of_roles = roles.iter().filter_map(|role| role.parse().ok()).flat_map(|role| access.scopes_of_role(&role, None));
     let in_force = access.grants_to(identity).filter(move |(_, grant)| grant.until.is_none_or(|until| until > now));
-    let of_grants = in_force.flat_map(|(_, grant)| access.scopes_of_role(&grant.role, grant.on.as_ref()));
-    of_roles.chain(of_grants).chain(is_asked.then_some(TO_ANSWER)).collect()
+    let of_grants = in_force.flat_map(|(_, grant)| PassedOn::all(access.scopes_of_role(&grant.role, grant.on.as_ref()), grant.until));
+    PassedOn::all(of_roles.chain(is_asked.then_some(TO_ANSWER)), None).into_iter().chain(of_grants).collect()
 }
 
 /// What lets a holder of any role, and a member of any group, answer the inquiries that ask it.
@@ -174,12 +192,12 @@ pub(crate) fn draft(stream: StreamId, actor: &Actor, fact: Fact) -> Draft {
     Draft { stream, begins: None, actor: actor.clone(), cause: None, trace: None, fact, body: None }
 }
 
-/// Returns what an actor may do at a time; `None` if it has no credential that is in force.
-pub(super) fn held_of(state: &State, actor: &Actor, now: Timestamp) -> Option<Held> {
+/// Returns what an actor may do at a time, by the grants that last; `None` if it has no credential that is in force.
+pub(super) fn held_of(state: &State, actor: &Actor, now: Timestamp, lasting: Lasting) -> Option<Held> {
     match actor {
-        Actor::Identity { by: CredentialId::Session(session), .. } => state.access().held_in_session(session, now).ok(),
-        Actor::Identity { id, by: CredentialId::Issuer(_) } => state.access().rights_of(*id, now).ok(),
-        _ => token_of(state, actor).and_then(|token| state.access().held(&token, now).ok()),
+        Actor::Identity { by: CredentialId::Session(session), .. } => state.access().held_in_session_while(session, now, lasting).ok(),
+        Actor::Identity { id, by: CredentialId::Issuer(_) } => state.access().rights_while(*id, now, lasting).ok(),
+        _ => token_of(state, actor).and_then(|token| state.access().held_while(&token, now, lasting).ok()),
     }
 }
 

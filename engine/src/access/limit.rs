@@ -1,12 +1,17 @@
-//! Limits of a permission: the packs, actions and hooks that it covers.
+//! Limits of a permission: the packs, actions, hooks and labels that it covers.
 //!
 //! A pattern has `*` only at its end, so it can be decided whether one limit lies within another.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
+
+use crate::executions::labels::{LabelValue, Labels, parse, written};
+use crate::executions::scope::ExecutionScope;
+use crate::names::LabelName;
 
 /// The maximum number of patterns of a limit.
 pub const PATTERNS_MAX: usize = 50;
@@ -18,16 +23,26 @@ const PATTERN_BYTES_MAX: usize = 129;
 #[non_exhaustive]
 pub enum LimitError {
     /// A part has no `=`.
-    #[error("`{0}` is not a limit; write `pack=<pack>`, `action=<pack>.<action>` or `hook=<pack>.<sensor>`, separated by commas")]
+    #[error(
+        "`{0}` is not a limit; write `pack=<pack>`, `action=<pack>.<action>`, `hook=<pack>.<sensor>` or `label:<name>=<value>`, separated by commas"
+    )]
     Shape(String),
     /// A part names another kind of thing.
-    #[error("a permission cannot be limited by `{0}`; the kinds are `pack`, `action` and `hook`")]
+    #[error("a permission cannot be limited by `{0}`; the kinds are `pack`, `action`, `hook` and `label:<name>`")]
     Kind(String),
     /// A pattern has another form.
     #[error("`{0}` is not a pattern; use a name or a ref, or the beginning of one with `*` at its end, such as `release.*`")]
     Pattern(String),
+    /// A part is not a label.
+    #[error("`{part}` {why}; write `label:<name>=<value>`, for example `label:site=eu`")]
+    Label {
+        /// The part.
+        part: String,
+        /// What is wrong.
+        why: String,
+    },
     /// There are too many patterns.
-    #[error("a limit has at most {PATTERNS_MAX} patterns")]
+    #[error("a limit has at most {PATTERNS_MAX} patterns and values of labels")]
     TooMany,
     /// There is no pattern.
     #[error("the limit is empty; leave it out to cover everything")]
@@ -98,13 +113,36 @@ pub struct Limit {
     /// The webhooks, by the refs of their sensors; empty if every webhook is covered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     hooks: Vec<Pattern>,
+    /// The values of labels, by their names, each of which an execution must have; empty if labels do not matter.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    labels: LabelValues,
 }
+
+/// The values of labels in a limit, by their names.
+pub type LabelValues = BTreeMap<LabelName, Vec<LabelValue>>;
 
 impl Limit {
     /// Creates a limit. Each list is of one kind of thing; an empty list does not limit that kind. Fails if all are
     /// empty, or together too long.
-    pub fn new(mut packs: Vec<Pattern>, mut actions: Vec<Pattern>, mut hooks: Vec<Pattern>) -> Result<Self, LimitError> {
-        let count = packs.len() + actions.len() + hooks.len();
+    pub fn new(
+        mut packs: Vec<Pattern>,
+        mut actions: Vec<Pattern>,
+        mut hooks: Vec<Pattern>,
+        mut labels: LabelValues,
+    ) -> Result<Self, LimitError> {
+        for (name, values) in &mut labels {
+            values.sort();
+            values.dedup();
+            let part = || values.first().map_or_else(|| format!("label:{name}"), |value| format!("label:{}", written(name, value)));
+            if values.is_empty() {
+                return Err(LimitError::Label { part: part(), why: "has no value".to_owned() });
+            }
+            // A limit is written as one text, in which commas separate its parts.
+            if values.iter().any(|value| value.as_str().contains(',') || value.as_str().trim() != value.as_str()) {
+                return Err(LimitError::Label { part: part(), why: "has a comma in its value, or a space around it".to_owned() });
+            }
+        }
+        let count = packs.len() + actions.len() + hooks.len() + labels.values().map(Vec::len).sum::<usize>();
         match count {
             0 => return Err(LimitError::Empty),
             1..=PATTERNS_MAX => {}
@@ -114,15 +152,17 @@ impl Limit {
             patterns.sort();
             patterns.dedup();
         }
-        Ok(Self { packs, actions, hooks })
+        Ok(Self { packs, actions, hooks, labels })
     }
 
     /// Returns true if the limit covers the thing. A kind that the limit names and the thing lacks excludes the thing.
     pub fn covers(&self, target: &Target<'_>) -> bool {
-        let fits = |patterns: &[Pattern], name: Option<&str>| {
-            patterns.is_empty() || name.is_some_and(|name| patterns.iter().any(|pattern| pattern.matches(name)))
-        };
-        fits(&self.packs, target.pack) && fits(&self.actions, target.action) && fits(&self.hooks, target.hook)
+        fits(&self.actions, target.action) && self.covers_besides_action(target)
+    }
+
+    fn covers_labels(&self, labels: Option<&Labels>) -> bool {
+        let value = |name: &LabelName| labels.and_then(|labels| labels.get(name));
+        self.labels.iter().all(|(name, values)| value(name).is_some_and(|value| values.contains(value)))
     }
 
     /// Returns true if this limit covers everything that the other covers.
@@ -130,7 +170,27 @@ impl Limit {
         let holds = |own: &[Pattern], others: &[Pattern]| {
             own.is_empty() || (!others.is_empty() && others.iter().all(|other| own.iter().any(|pattern| pattern.contains(other))))
         };
-        holds(&self.packs, &other.packs) && holds(&self.actions, &other.actions) && holds(&self.hooks, &other.hooks)
+        let of_other = |name: &LabelName| other.labels.get(name);
+        let mut labels = self.labels.iter();
+        holds(&self.packs, &other.packs)
+            && holds(&self.actions, &other.actions)
+            && holds(&self.hooks, &other.hooks)
+            && labels.all(|(name, own)| of_other(name).is_some_and(|others| others.iter().all(|value| own.contains(value))))
+    }
+
+    /// Returns the values of labels, by their names.
+    pub fn labels(&self) -> &LabelValues {
+        &self.labels
+    }
+
+    /// Returns the patterns of actions; none if any action is covered.
+    pub fn actions(&self) -> &[Pattern] {
+        &self.actions
+    }
+
+    /// Returns true if the limit covers the thing, should its action match.
+    pub fn covers_besides_action(&self, target: &Target<'_>) -> bool {
+        fits(&self.packs, target.pack) && fits(&self.hooks, target.hook) && self.covers_labels(target.labels)
     }
 
     /// Returns the patterns of packs, actions and hooks.
@@ -143,13 +203,24 @@ impl Limit {
     }
 }
 
+/// Returns true if there are no patterns, or one of them matches the name.
+fn fits(patterns: &[Pattern], name: Option<&str>) -> bool {
+    patterns.is_empty() || name.is_some_and(|name| patterns.iter().any(|pattern| pattern.matches(name)))
+}
+
 impl FromStr for Limit {
     type Err = LimitError;
 
     fn from_str(text: &str) -> Result<Self, LimitError> {
-        let (mut packs, mut actions, mut hooks) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut packs, mut actions, mut hooks, mut labels) = (Vec::new(), Vec::new(), Vec::new(), LabelValues::new());
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             let (kind, pattern) = part.split_once('=').ok_or_else(|| LimitError::Shape(part.chars().take(80).collect()))?;
+            if let Some(label) = part.strip_prefix("label:") {
+                let why = |why: String| LimitError::Label { part: part.chars().take(80).collect(), why };
+                let (name, value) = parse(label).map_err(why)?;
+                labels.entry(name).or_default().push(value);
+                continue;
+            }
             let pattern: Pattern = pattern.trim().parse()?;
             match kind.trim() {
                 "pack" => packs.push(pattern),
@@ -158,15 +229,18 @@ impl FromStr for Limit {
                 other => return Err(LimitError::Kind(other.chars().take(80).collect())),
             }
         }
-        Self::new(packs, actions, hooks)
+        Self::new(packs, actions, hooks, labels)
     }
 }
 
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = self.kinds().into_iter().flat_map(|(kind, patterns)| patterns.iter().map(move |pattern| (kind, pattern)));
-        for (number, (kind, pattern)) in parts.enumerate() {
-            write!(f, "{}{kind}={pattern}", if number == 0 { "" } else { "," })?;
+        let labels =
+            self.labels.iter().flat_map(|(name, values)| values.iter().map(move |value| format!("label:{}", written(name, value))));
+        let parts = parts.map(|(kind, pattern)| format!("{kind}={pattern}")).chain(labels);
+        for (number, part) in parts.enumerate() {
+            write!(f, "{}{part}", if number == 0 { "" } else { "," })?;
         }
         Ok(())
     }
@@ -181,6 +255,8 @@ pub struct Target<'a> {
     pub action: Option<&'a str>,
     /// The ref of its webhook's sensor.
     pub hook: Option<&'a str>,
+    /// The labels of its scope.
+    pub labels: Option<&'a Labels>,
 }
 
 impl<'a> Target<'a> {
@@ -197,6 +273,11 @@ impl<'a> Target<'a> {
     /// Returns the target of an action, by its ref.
     pub fn of_action(name: &'a str) -> Self {
         Self { action: Some(name), ..Self::in_pack_of(name) }
+    }
+
+    /// Returns the target of an execution, or of something that belongs to one.
+    pub fn of_execution(scope: &'a ExecutionScope) -> Self {
+        Self { pack: Some(scope.pack.as_str()), action: Some(scope.action.as_str()), hook: None, labels: Some(&scope.labels) }
     }
 
     /// Returns the target of a webhook, by the ref of its sensor.
@@ -224,10 +305,26 @@ mod tests {
     }
 
     #[test]
+    fn limit_by_labels_covers_only_what_has_all_of_them() {
+        let limit = limit("label:site=eu,label:site=us,label:team=web");
+        let scope = |labels: &[&str]| ExecutionScope {
+            labels: labels.iter().map(|label| parse(label).unwrap()).collect(),
+            ..ExecutionScope::of_action(&"release.ship".parse().unwrap())
+        };
+        assert!(limit.covers(&Target::of_execution(&scope(&["site=us", "team=web"]))));
+        assert!(!limit.covers(&Target::of_execution(&scope(&["site=us"]))));
+        assert!(!limit.covers(&Target::of_execution(&scope(&["site=asia", "team=web"]))));
+        assert!(!limit.covers(&Target::of_action("release.ship")), "an action has no labels");
+    }
+
+    #[test]
     fn malformed_limit_is_rejected_with_its_part() {
         assert_eq!("".parse::<Limit>(), Err(LimitError::Empty));
         assert_eq!("release".parse::<Limit>(), Err(LimitError::Shape("release".into())));
         assert_eq!("label=eu".parse::<Limit>(), Err(LimitError::Kind("label".into())));
+        for bad in ["label:site=", "label:=eu", "label:Site=eu", "label:site= eu"] {
+            assert!(matches!(bad.parse::<Limit>(), Err(LimitError::Label { .. })), "{bad}");
+        }
         for bad in ["a*b", "**", "Release", "a b", "é", "*.ship"] {
             assert_eq!(format!("pack={bad}").parse::<Limit>(), Err(LimitError::Pattern(bad.into())), "{bad}");
         }
@@ -241,9 +338,17 @@ mod tests {
             .prop_map(|(beginning, is_open)| Pattern { beginning, is_open })
     }
 
+    fn any_labels() -> impl Strategy<Value = Labels> {
+        let label = ("[ab]", "[xy]").prop_map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        prop::collection::vec(label, 0..3).prop_map(|labels| labels.into_iter().collect())
+    }
+
     fn any_limit() -> impl Strategy<Value = Limit> {
         let patterns = || prop::collection::vec(pattern(), 0..3);
-        (patterns(), patterns(), patterns()).prop_filter_map("empty", |(packs, actions, hooks)| Limit::new(packs, actions, hooks).ok())
+        let values = prop::collection::vec("[xy]".prop_map(|value| value.parse().unwrap()), 1..3);
+        let labels = prop::collection::btree_map("[ab]".prop_map(|name| name.parse().unwrap()), values, 0..3);
+        let all = (patterns(), patterns(), patterns(), labels);
+        all.prop_filter_map("empty", |(packs, actions, hooks, labels)| Limit::new(packs, actions, hooks, labels).ok())
     }
 
     fn any_names() -> impl Strategy<Value = (Option<String>, Option<String>, Option<String>)> {
@@ -259,8 +364,9 @@ mod tests {
         }
 
         #[test]
-        fn limit_covers_whatever_a_limit_within_it_covers(outer in any_limit(), inner in any_limit(), names in any_names()) {
-            let target = Target { pack: names.0.as_deref(), action: names.1.as_deref(), hook: names.2.as_deref() };
+        fn limit_covers_whatever_a_limit_within_it_covers(outer in any_limit(), inner in any_limit(), names in any_names(), labels in any_labels()) {
+            let labels = Some(&labels);
+            let target = Target { pack: names.0.as_deref(), action: names.1.as_deref(), hook: names.2.as_deref(), labels };
             if outer.contains(&inner) && inner.covers(&target) {
                 prop_assert!(outer.covers(&target), "{outer} {inner} {target:?}");
             }

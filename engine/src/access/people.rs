@@ -2,7 +2,9 @@
 //!
 //! Nobody passes on what they may not do themselves, and somebody can always change access.
 
-use super::decide::{TO_ANSWER, done, draft, held_by, held_of, unless_last_admin};
+use std::collections::BTreeSet;
+
+use super::decide::{PassedOn, TO_ANSWER, done, draft, held_by, held_of, unless_last_admin};
 use super::sessions::ends_of;
 use crate::access::facts::{
     GrantAdded, GrantRemoved, IdentityAdded, IdentityDisabled, IdentityEnabled, IdentityErased, IdentityGroupsSet, IdentityKind,
@@ -11,6 +13,7 @@ use crate::access::facts::{
 use crate::access::permission::{BuiltInRole, Permission};
 use crate::access::scope::Scope;
 use crate::access::state::Standing;
+use crate::access::state::held::Lasting;
 use crate::access::subject::Subject;
 use crate::command::{Decision, NewGrant, Refusal};
 use crate::fact::Fact;
@@ -63,12 +66,13 @@ pub(crate) fn set_groups(state: &State, actor: &Actor, id: IdentityId, groups: &
     unless_last_admin(state, &id.to_string(), drafts)
 }
 
-/// Returns the scopes that members of the groups have by them. Inquiries can ask the members of any group.
-fn granted_to(state: &State, groups: &[GroupName]) -> Vec<Scope> {
+/// Returns the rights that members of the groups have by them. Inquiries can ask the members of any group.
+fn granted_to(state: &State, groups: &[GroupName]) -> Vec<PassedOn> {
     let access = state.access();
     let asked = (!groups.is_empty()).then_some(TO_ANSWER);
     let grants = access.grants().filter(|(_, grant)| matches!(&grant.subject, Subject::Group(group) if groups.contains(group)));
-    grants.flat_map(|(_, grant)| access.scopes_of_role(&grant.role, grant.on.as_ref())).chain(asked).collect()
+    let granted = grants.flat_map(|(_, grant)| PassedOn::all(access.scopes_of_role(&grant.role, grant.on.as_ref()), grant.until));
+    granted.chain(PassedOn::all(asked, None)).collect()
 }
 
 fn set_locally(id: IdentityId, groups: &[GroupName]) -> Fact {
@@ -137,8 +141,8 @@ pub(crate) fn set_role(state: &State, actor: &Actor, name: &RoleName, permission
             return Decision::Refused(Refusal::RoleInUse { role: name.clone(), grants: 0, tokens });
         }
     }
-    let scopes: Vec<Scope> = permissions.iter().map(|permission| Scope { permission: *permission, on: None }).collect();
-    if let Some(refusal) = beyond(state, actor, &scopes, now) {
+    let scopes = permissions.iter().map(|permission| Scope { permission: *permission, on: None });
+    if let Some(refusal) = beyond(state, actor, &PassedOn::all(scopes, None), now) {
         return Decision::Refused(refusal);
     }
     let mut permissions: Vec<String> = permissions.iter().map(|permission| permission.name().to_owned()).collect();
@@ -191,7 +195,7 @@ pub(crate) fn add_grant(state: &State, actor: &Actor, grant: &NewGrant, now: Tim
     }
     // Inquiries can ask the holders of any role without a limit.
     scopes.extend(on.is_none().then_some(TO_ANSWER));
-    if let Some(refusal) = beyond(state, actor, &scopes, now) {
+    if let Some(refusal) = beyond(state, actor, &PassedOn::all(scopes, *until), now) {
         return Decision::Refused(refusal);
     }
     let fact = GrantAdded { id: *id, subject: subject.clone(), role: role.clone(), on: on.clone(), until: *until };
@@ -205,14 +209,27 @@ pub(crate) fn remove_grant(state: &State, actor: &Actor, id: GrantId) -> Decisio
     unless_last_admin(state, &id.to_string(), vec![draft(StreamId::Grant(id), actor, GrantRemoved { id }.into())])
 }
 
-/// Returns the refusal if the actor may not pass on all of the scopes. The operator of the machine may pass on anything.
-pub(crate) fn beyond(state: &State, actor: &Actor, scopes: &[Scope], now: Timestamp) -> Option<Refusal> {
+/// Returns the refusal if the actor may not pass on all of the rights. Nobody passes on a right for longer than they have
+/// it. The operator of the machine may pass on anything.
+pub(crate) fn beyond(state: &State, actor: &Actor, rights: &[PassedOn], now: Timestamp) -> Option<Refusal> {
     if *actor == Actor::Operator {
         return None;
     }
-    let missing = match held_of(state, actor, now) {
-        Some(held) => held.rights.first_beyond(scopes)?,
-        None => scopes.first()?,
-    };
-    Some(Refusal::BeyondOwnRights(missing.to_string()))
+    let ends: BTreeSet<Option<Timestamp>> = rights.iter().map(|right| right.until).collect();
+    ends.into_iter().find_map(|until| {
+        let held = held_of(state, actor, now, Lasting::Through(until)).map(|held| held.rights).unwrap_or_default();
+        let wanted = rights.iter().filter(|right| right.until == until).map(|right| &right.scope);
+        held.first_beyond(wanted).map(|missing| beyond_own(state, actor, (missing, until), now))
+    })
+}
+
+/// Returns the refusal for a missing right. It states the end if only the end is missing.
+fn beyond_own(state: &State, actor: &Actor, (missing, until): (&Scope, Option<Timestamp>), now: Timestamp) -> Refusal {
+    let held = held_of(state, actor, now, Lasting::Now);
+    let is_held_now = held.is_some_and(|held| held.rights.first_beyond([missing]).is_none());
+    Refusal::BeyondOwnRights(match until {
+        _ if !is_held_now => missing.to_string(),
+        Some(until) => format!("{missing} until {until}"),
+        None => format!("{missing} without an end"),
+    })
 }

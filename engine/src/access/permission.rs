@@ -104,7 +104,7 @@ impl Permission {
         Self::ALL.iter().copied().find(|permission| permission.name() == name)
     }
 
-    /// Returns true if the permission can be limited to packs, actions or hooks.
+    /// Returns true if the permission can be limited to packs, actions, hooks or labels.
     pub fn is_limitable(self) -> bool {
         LIMITABLE.contains(&self)
     }
@@ -126,7 +126,21 @@ const LIMITABLE: &[Permission] = &[
     Permission::RulesWrite,
     Permission::HooksRead,
     Permission::HooksSend,
+    Permission::EventsRead,
     Permission::EventsWrite,
+    Permission::EnforcementsRead,
+    Permission::ExecutionsRead,
+    Permission::ArtifactsRead,
+    Permission::ExecutionsCancel,
+    Permission::ExecutionsPause,
+    Permission::ExecutionsRerun,
+    Permission::ExecutionsSettle,
+    Permission::InquiriesRead,
+    Permission::InquiriesAnswer,
+    Permission::InquiriesCancel,
+    Permission::TracesRead,
+    Permission::DeadLettersRead,
+    Permission::DeadLettersSettle,
 ];
 
 /// A role that exists on every node: a named set of permissions.

@@ -1,5 +1,7 @@
 //! Rights: the permissions of a caller, compiled so that one question costs a bit test, or a search of few limits.
 
+use std::collections::BTreeMap;
+
 use super::limit::{Limit, Target};
 use super::permission::Permission;
 use super::scope::Scope;
@@ -69,6 +71,11 @@ impl Rights {
         wanted.into_iter().find(|scope| !holds(scope))
     }
 
+    /// Returns true if the permission reaches to what the caller is asked, in addition to what a limit covers.
+    pub fn reach_what_is_asked(&self, permission: Permission) -> bool {
+        self.own.asked & permission.bit() != 0 && self.scopes.as_ref().is_none_or(|scopes| scopes.reach(permission) == Some(Reach::All))
+    }
+
     /// Returns the limits of a permission, if it is limited: one of each inner list must cover a thing.
     pub fn limits(&self, permission: Permission) -> Vec<Vec<Limit>> {
         let of = |permitted: &Permitted| {
@@ -85,7 +92,8 @@ struct Permitted {
     whole: u128,
     /// The bits of the permissions that reach to what the holder is asked.
     asked: u128,
-    limited: Vec<(Permission, Limit)>,
+    /// The limits of the others.
+    limited: BTreeMap<Permission, Vec<Limit>>,
 }
 
 impl Permitted {
@@ -93,7 +101,12 @@ impl Permitted {
         match on {
             None => self.whole |= permission.bit(),
             // A limit on a permission that cannot be limited grants nothing: a release that can limit it wrote it.
-            Some(limit) if permission.is_limitable() => self.limited.push((permission, limit.clone())),
+            Some(limit) if permission.is_limitable() => {
+                let limits = self.limited.entry(permission).or_default();
+                if !limits.contains(limit) {
+                    limits.push(limit.clone());
+                }
+            }
             Some(_) => {}
         }
     }
@@ -118,7 +131,7 @@ impl Permitted {
     }
 
     fn limits_of(&self, permission: Permission) -> impl Iterator<Item = &Limit> {
-        self.limited.iter().filter(move |(of, _)| *of == permission).map(|(_, limit)| limit)
+        self.limited.get(&permission).into_iter().flatten()
     }
 }
 

@@ -11,6 +11,7 @@ use crate::command::SignedBody;
 use crate::events::facts::DeliveredWith;
 use crate::executions::facts::{Failure, GivenEvent};
 use crate::executions::labels::Labels;
+use crate::executions::scope::ExecutionScope;
 use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId, GrantId, Id, IdentityId, InquiryId, SessionId, TokenId};
 use crate::locks::facts::Claim;
 use crate::names::{ActionRef, GroupName, IssuerName, KeyRef, PackName, RoleName, RuleRef, SensorRef, TriggerRef, VarName};
@@ -228,6 +229,8 @@ pub struct Rerun {
     pub cause: Cause,
     /// The rule that requested it, if one did.
     pub rule: Option<OfRule>,
+    /// The scope by which rights are limited to it.
+    pub scope: ExecutionScope,
     /// The lock of that rule that it had to hold, if any.
     pub rule_claim: Option<Claim>,
     /// The priority from its rule.

@@ -2,9 +2,9 @@
 //!
 //! The node reads them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::names::{DEFAULT_QUEUE, WorkerQueueName};
+use crate::names::{DEFAULT_QUEUE, LabelName, WorkerQueueName};
 
 /// The maximum number of drafts in a turn; consequences over it are owed.
 pub const TURN_DRAFTS_MAX: usize = 1_000;
@@ -36,6 +36,8 @@ pub struct Settings {
     pub lease_millis: u64,
     /// The amount of open work above which no more is accepted from outside.
     pub open_work_max: u64,
+    /// The names of the labels by which rights can be limited to executions.
+    pub scope_labels: BTreeSet<LabelName>,
     /// The URL at which people read and answer an inquiry, without the id that follows.
     pub inquiries_url: String,
     /// The limits of a turn.
@@ -57,6 +59,7 @@ impl Default for Settings {
             worker: "local".into(),
             lease_millis: 30_000,
             open_work_max: 100_000,
+            scope_labels: BTreeSet::new(),
             inquiries_url: "http://127.0.0.1:3678/api/v1/inquiries/".into(),
             turn: TurnLimits::default(),
             flow_keys_max: FLOW_KEYS_MAX,

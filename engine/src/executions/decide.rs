@@ -14,6 +14,7 @@ use crate::executions::facts::{
     ExecutionSettled, Failure, Pace, Settlement,
 };
 use crate::executions::labels::{LABELS_MAX, Labels};
+use crate::executions::scope::ExecutionScope;
 use crate::executions::state::{Execution, Phase};
 use crate::fact::Fact;
 use crate::ids::{AttemptId, ExecutionId, Id};
@@ -56,6 +57,11 @@ pub(crate) fn request(
     let of_its_rule = rerun.and_then(|rerun| rerun.rule_claim.clone());
     let execution = ExecutionId(Id::root(at.time, at.entropy));
     let of_rule = rerun.and_then(|rerun| rerun.rule.as_ref());
+    // A rerun keeps the scope of the first execution, whatever its parameters are now.
+    let scope = match rerun {
+        Some(rerun) => rerun.scope.clone(),
+        None => ExecutionScope::of_root(None, &ask.action, &labels, &with.settings.scope_labels),
+    };
     let fact = ExecutionRequested {
         action: ask.action.clone(),
         catalog: now,
@@ -68,6 +74,7 @@ pub(crate) fn request(
         priority: rerun.and_then(|rerun| rerun.priority).unwrap_or(definition.priority),
         queue: definition.queue.clone(),
         labels,
+        scope: scope.recorded(&ask.action),
         given_labels,
         idempotent: definition.idempotent,
         on_lost: definition.on_lost,

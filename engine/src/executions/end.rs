@@ -1,17 +1,16 @@
 //! The end of an execution that no longer runs or starts anything: it took too long, or somebody canceled it.
 
-use crate::executions::facts::{ExecutionCancelled, ExecutionTimedOut, Failure, FailureKind, Pace};
+use crate::executions::facts::{ExecutionCancelled, Failure, FailureKind, Pace};
 use crate::executions::state::{Execution, Phase};
 use crate::fact::Fact;
 use crate::time::duration_text;
 
 /// Returns the end of an execution that no longer runs or starts anything: it took too long, or somebody canceled it.
 pub(crate) fn stopped(execution: &Execution) -> Fact {
-    let part_of = execution.part_of.clone();
     if execution.phase.is_timed_out() {
-        ExecutionTimedOut { error: too_long(execution), part_of }.into()
+        execution.timed_out(too_long(execution))
     } else {
-        ExecutionCancelled { error: None, part_of }.into()
+        ExecutionCancelled { error: None, part_of: execution.part_of.clone() }.into()
     }
 }
 

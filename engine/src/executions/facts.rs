@@ -10,6 +10,7 @@ use crate::catalog::OnLost;
 use crate::events::internal::InternalTriggers;
 use crate::executions::artifacts::{ArtifactName, MediaType};
 use crate::executions::labels::Labels;
+use crate::executions::scope::ExecutionScope;
 use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId};
 use crate::locks::facts::Claim;
 use crate::names::{ActionRef, LabelName, RuleRef, TriggerRef, WorkerQueueName};
@@ -47,6 +48,8 @@ pub struct ExecutionRequested {
     /// The labels it can be found by, in addition to its action.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
+    /// The pack, outermost action and labels by which rights are limited to it, unless its own action alone says them.
+    pub scope: Option<Box<ExecutionScope>>,
     /// The labels that the caller gave; the others come from its action.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub given_labels: BTreeSet<LabelName>,
@@ -79,6 +82,11 @@ pub struct ExecutionRequested {
 }
 
 impl ExecutionRequested {
+    /// Returns the scope by which rights are limited to it.
+    pub fn scope(&self) -> ExecutionScope {
+        self.scope.as_deref().cloned().unwrap_or_else(|| ExecutionScope::of_action(&self.action))
+    }
+
     /// Returns the labels that the caller gave.
     pub fn labels_given(&self) -> Labels {
         let given = self.labels.iter().filter(|(name, _)| self.given_labels.contains(*name));
@@ -423,6 +431,8 @@ pub struct ExecutionFailed {
     pub error: Failure,
     /// The workflow step that it was.
     pub part_of: Option<PartOf>,
+    /// Its scope, if it is not a step.
+    pub scope: Option<Box<ExecutionScope>>,
 }
 
 /// An execution failed permanently because its attempt took too long.
@@ -433,6 +443,8 @@ pub struct ExecutionTimedOut {
     pub error: Failure,
     /// The workflow step that it was.
     pub part_of: Option<PartOf>,
+    /// Its scope, if it is not a step.
+    pub scope: Option<Box<ExecutionScope>>,
 }
 
 /// Somebody asked an execution to end.

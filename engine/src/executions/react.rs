@@ -5,7 +5,7 @@ use crate::command::Context;
 use crate::executions::begin::begun;
 use crate::executions::decide::lost;
 use crate::executions::end;
-use crate::executions::facts::{ExecutionBecameIndeterminate, ExecutionFailed, ExecutionSucceeded, Failure, FailureKind, Pace, Settlement};
+use crate::executions::facts::{ExecutionBecameIndeterminate, ExecutionSucceeded, Failure, FailureKind, Pace, Settlement};
 use crate::executions::retry::{self, AfterFailure};
 use crate::executions::start::start_or_end;
 use crate::executions::state::{AttemptEnd, Execution, Phase, Stop};
@@ -126,12 +126,12 @@ fn end_of(execution: &Execution, fact: ExecutionFact<'_>) -> Option<Fact> {
         (ExecutionFact::AttemptLost(loss), Phase::Indeterminate { attempt, .. }) if loss.attempt == attempt.id => {
             Some(match execution.on_lost {
                 OnLost::Ask => ExecutionBecameIndeterminate {}.into(),
-                OnLost::Fail | OnLost::Retry => ExecutionFailed { error: lost(), part_of }.into(),
+                OnLost::Fail | OnLost::Retry => execution.failed(lost()),
             })
         }
         (ExecutionFact::AttemptLost(_), Phase::Queued) if execution.attempts >= ATTEMPTS_MAX => {
             let message = format!("{ATTEMPTS_MAX} attempts were made, and the last one was lost with its worker");
-            Some(ExecutionFailed { error: Failure::new(FailureKind::Lost, message), part_of }.into())
+            Some(execution.failed(Failure::new(FailureKind::Lost, message)))
         }
         (ExecutionFact::ExecutionCancelRequested(_), Phase::Withdrawn(_)) => Some(end::stopped(execution)),
         // Its sleep was over before somebody asked it to end.
@@ -142,7 +142,7 @@ fn end_of(execution: &Execution, fact: ExecutionFact<'_>) -> Option<Fact> {
         // nobody has settled: it is indeterminate then.
         (ExecutionFact::ExecutionSettled(settled), Phase::Settled { stop, .. }) => match &settled.outcome {
             Settlement::Succeeded => Some(ExecutionSucceeded { part_of }.into()),
-            Settlement::Failed { error } => Some(ExecutionFailed { error: Failure::new(FailureKind::Lost, error.clone()), part_of }.into()),
+            Settlement::Failed { error } => Some(execution.failed(Failure::new(FailureKind::Lost, error.clone()))),
             Settlement::Retry => stop.map(|_| end::stopped(execution)),
         },
         // Nothing else that happens to an execution ends it; listing every pair would add no information.

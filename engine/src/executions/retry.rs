@@ -6,7 +6,7 @@ use ensue_expression::{Budget, EVALUATION_STEPS_MAX, Expression, Scope, Value};
 
 use crate::catalog::{Catalog, Retry, Run};
 use crate::command::Context;
-use crate::executions::facts::{AttemptFailed, ExecutionFailed, ExecutionTimedOut, Failure, FailureKind};
+use crate::executions::facts::{AttemptFailed, Failure, FailureKind};
 use crate::executions::state::Execution;
 use crate::fact::Fact;
 use crate::ids::ExecutionId;
@@ -63,8 +63,7 @@ pub(crate) enum AfterFailure {
 }
 
 fn end_of(error: Failure, execution: &Execution) -> Fact {
-    let part_of = execution.part_of.clone();
-    if error.kind == FailureKind::Timeout { ExecutionTimedOut { error, part_of }.into() } else { ExecutionFailed { error, part_of }.into() }
+    if error.kind == FailureKind::Timeout { execution.timed_out(error) } else { execution.failed(error) }
 }
 
 /// Returns the retry policy: that of the step that the execution is or undoes, otherwise that of its action.

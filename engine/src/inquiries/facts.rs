@@ -9,6 +9,7 @@ use ensue_derive::sparse;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::executions::facts::Failure;
+use crate::executions::scope::ExecutionScope;
 use crate::ids::{AttemptId, ExecutionId, InquiryId};
 use crate::names::Names;
 use crate::record::Digest;
@@ -41,6 +42,8 @@ pub struct InquiryOpened {
     pub part_of: Option<PartOf>,
     /// The attempt whose outcome the engine itself asks about; `None` if an action asks.
     pub attempt: Option<AttemptId>,
+    /// The scope of the execution.
+    pub scope: Option<Box<ExecutionScope>>,
 }
 
 /// Somebody answered. The body is the answer.

@@ -101,6 +101,7 @@ fn opened(state: &State, record: &Record, (id, execution): (ExecutionId, &Execut
         digest_required: false,
         part_of: execution.part_of.clone(),
         attempt: Some(attempt.id),
+        scope: Some(Box::new(execution.scope())),
     };
     let inquiry = Id::derived(state.log(), id.0, Role::Inquiry(attempt.number));
     draft(record, (id, execution), Some(inquiry), fact.into())

@@ -11,7 +11,7 @@ use super::question::{Excluded, Question};
 use super::state::Inquiry;
 use crate::catalog::Run;
 use crate::command::Context;
-use crate::executions::facts::{ExecutionFailed, ExecutionSucceeded, Failure, FailureKind};
+use crate::executions::facts::{ExecutionSucceeded, Failure, FailureKind};
 use crate::executions::state::{Execution, Phase};
 use crate::fact::{Fact, InquiryFact};
 use crate::ids::{ExecutionId, Id, InquiryId, Role};
@@ -57,6 +57,7 @@ pub(crate) fn opening(
         digest_required: question.digest_required,
         part_of: execution.part_of.clone(),
         attempt: None,
+        scope: Some(Box::new(execution.scope())),
     };
     let inquiry = Id::derived(state.log(), id.0, Role::Inquiry(1));
     let opened = Draft {
@@ -194,10 +195,9 @@ fn parsed(params: &Document) -> Result<Question<'_>, Reaction> {
 }
 
 fn ended(record: &Record, execution: &Execution, outcome: Result<Body, Failure>) -> Draft {
-    let part_of = execution.part_of.clone();
     let (fact, body): (Fact, _) = match outcome {
-        Ok(result) => (ExecutionSucceeded { part_of }.into(), Some(result)),
-        Err(error) => (ExecutionFailed { error, part_of }.into(), None),
+        Ok(result) => (ExecutionSucceeded { part_of: execution.part_of.clone() }.into(), Some(result)),
+        Err(error) => (execution.failed(error), None),
     };
     let cause = Some(execution.cause(record.id));
     Draft { stream: record.stream.clone(), begins: None, actor: Actor::Engine, cause, trace: None, fact, body }

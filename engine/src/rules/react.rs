@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use crate::catalog::{LockConflict, Mode, Rule};
-use crate::command::{Context, Moment};
+use crate::command::{Context, Moment, Settings};
 use crate::events::facts::{AGAIN_MAX, EventReceived};
 use crate::events::internal::{InternalTrigger, InternalTriggers};
 use crate::executions::facts::{ExecutionRequested, GivenEvent, Pace};
 use crate::executions::labels::Labels;
+use crate::executions::scope::ExecutionScope;
 use crate::fact::Fact;
 use crate::ids::{EnforcementId, EventId, ExecutionId, Id, Role};
 use crate::locks::facts::{Claim, LockOwner};
@@ -38,7 +39,7 @@ pub(crate) fn react(
     with: &Context<'_>,
 ) -> Reaction {
     let Some(judged) = judgement.verdicts.get(next.0 as usize) else { return Reaction::nothing() };
-    let event = EventReaction { state, record, fact, event: EventId(record.id) };
+    let event = EventReaction { state, record, fact, event: EventId(record.id), settings: with.settings };
     let mode = state.rules().mode_at(&judged.rule, record.position);
     let mut steps = 0;
     let decided = match judged.verdict {
@@ -124,6 +125,7 @@ pub(crate) struct EventReaction<'a> {
     pub(crate) record: &'a Record,
     pub(crate) fact: &'a EventReceived,
     pub(crate) event: EventId,
+    pub(crate) settings: &'a Settings,
 }
 
 impl EventReaction<'_> {
@@ -151,7 +153,7 @@ impl EventReaction<'_> {
         let execution = ExecutionId(Id::derived(self.state.log(), enforcement.0, Role::Execution));
         let given = if rule.has_steps() { self.given_event() } else { None };
         let internal_above = flow::above_all(self.fact.internal_above_what_follows(), gathered);
-        let request = requested(rule, self.fact.catalog, (self.event, enforcement), given, run, internal_above);
+        let request = requested(rule, self.fact.catalog, (self.event, enforcement), given, run, internal_above, self.settings);
         let requested = Draft {
             stream: StreamId::Execution(execution),
             begins: Some(execution.0),
@@ -224,8 +226,10 @@ pub(crate) fn requested(
     given: Option<GivenEvent>,
     (pace, locks, labels): (Pace, Vec<Claim>, Labels),
     internal_above: InternalTriggers,
+    settings: &Settings,
 ) -> ExecutionRequested {
     let action = &rule.action;
+    let scope = ExecutionScope::of_root(Some(&rule.name), &action.name, &labels, &settings.scope_labels);
     ExecutionRequested {
         action: action.name.clone(),
         catalog,
@@ -238,6 +242,7 @@ pub(crate) fn requested(
         priority: rule.priority.unwrap_or(action.priority),
         queue: action.queue.clone(),
         labels,
+        scope: scope.recorded(&action.name),
         given_labels: BTreeSet::new(),
         idempotent: action.idempotent,
         on_lost: action.on_lost,

@@ -4,7 +4,7 @@ use ensue_expression::{Budget, EVALUATION_STEPS_MAX};
 
 use crate::catalog::Extra;
 use crate::executions::end;
-use crate::executions::facts::{ExecutionFailed, ExecutionSucceeded, Failure, FailureKind};
+use crate::executions::facts::{ExecutionSucceeded, Failure, FailureKind};
 use crate::fact::Fact;
 use crate::names::StepName;
 use crate::reaction::Reaction;
@@ -39,7 +39,7 @@ impl WorkflowRun<'_> {
         };
         match result {
             Ok(body) => Ok((ExecutionSucceeded { part_of }.into(), body)),
-            Err(StepError::Fails(error)) => Ok((ExecutionFailed { error, part_of }.into(), None)),
+            Err(StepError::Fails(error)) => Ok((self.execution.failed(error), None)),
             Err(StepError::Stuck(reaction)) => Err(reaction),
         }
     }

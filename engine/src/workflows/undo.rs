@@ -3,7 +3,7 @@
 
 use ensue_expression::{Budget, EVALUATION_STEPS_MAX, Value};
 
-use crate::executions::facts::{ExecutionCancelled, ExecutionFailed, ExecutionTimedOut, Failure, FailureKind};
+use crate::executions::facts::{ExecutionCancelled, Failure, FailureKind};
 use crate::fact::Fact;
 use crate::reaction::Reaction;
 use crate::record::Draft;
@@ -70,7 +70,6 @@ impl WorkflowRun<'_> {
     /// Returns the end that the workflow had when its undo began; if an undo failed, the workflow fails
     /// because of that.
     fn undone_end(&self, undoing: &Undoing) -> Fact {
-        let part_of = self.execution.part_of.clone();
         if let Some((first, why)) = &undoing.first_failed {
             let ended = match &undoing.end {
                 BadEnd::Failed { error } | BadEnd::TimedOut { error } => &error.message,
@@ -81,12 +80,12 @@ impl WorkflowRun<'_> {
                 "{} of {} undos failed; the first was that of `{}`{item}: {why}; it was undone because {ended}",
                 undoing.failed, undoing.begun, first.step
             );
-            return ExecutionFailed { error: Failure::new(FailureKind::UndoFailed, message), part_of }.into();
+            return self.execution.failed(Failure::new(FailureKind::UndoFailed, message));
         }
         match undoing.end.clone() {
-            BadEnd::Failed { error } => ExecutionFailed { error, part_of }.into(),
-            BadEnd::TimedOut { error } => ExecutionTimedOut { error, part_of }.into(),
-            BadEnd::Cancelled => ExecutionCancelled { error: None, part_of }.into(),
+            BadEnd::Failed { error } => self.execution.failed(error),
+            BadEnd::TimedOut { error } => self.execution.timed_out(error),
+            BadEnd::Cancelled => ExecutionCancelled { error: None, part_of: self.execution.part_of.clone() }.into(),
         }
     }
 }

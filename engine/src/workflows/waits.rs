@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use crate::catalog::{OnExpire, Step, Wait};
 use crate::command::Context;
 use crate::events::facts::EventReceived;
-use crate::executions::facts::{ExecutionFailed, ExecutionSucceeded, Failure, FailureKind, GivenEvent, Pace};
+use crate::executions::facts::{ExecutionSucceeded, Failure, FailureKind, GivenEvent, Pace};
 use crate::executions::state::{Execution, Phase};
 use crate::fact::Fact;
 use crate::ids::{EventId, ExecutionId, Id, Role};
@@ -197,7 +197,7 @@ pub(crate) fn end(state: &State, record: &Record, (id, execution): (ExecutionId,
         None => {
             let limit = if let Pace::Awaits { expires_millis: Some(limit) } = execution.pace { limit } else { 0 };
             let message = format!("no such event came within {}", duration_text(limit));
-            (ExecutionFailed { error: Failure::new(FailureKind::Expired, message), part_of }.into(), None)
+            (execution.failed(Failure::new(FailureKind::Expired, message)), None)
         }
     };
     let cause = Some(execution.cause(record.id));

@@ -17,6 +17,17 @@ pub fn settings_schema() -> Value {
     schema
 }
 
+static ACCESS: Shape = Shape {
+    what: "how rights can be limited",
+    fields: &[optional(
+        "labels",
+        Kind::Texts { of: Form::Name, least: 0 },
+        "The names of up to four labels by which rights can be limited to executions. Default: none.",
+    )],
+    later: &[],
+    between: &[],
+};
+
 static SETTINGS: Shape = Shape {
     what: "the node's settings",
     fields: &[
@@ -83,6 +94,7 @@ static SETTINGS: Shape = Shape {
             Kind::Fields(&RATE_LIMITS),
             "How many requests a caller may send in a period. Default: no limit for callers with a token.",
         ),
+        optional("access", Kind::Fields(&ACCESS), "How rights can be limited."),
         optional("traces", Kind::Fields(&TRACES), "Where traces are sent. Default: nowhere."),
         optional(
             "key_providers",

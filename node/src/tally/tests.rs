@@ -124,8 +124,8 @@ fn each_kind_of_end_is_counted_separately() {
         ),
         (AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }.into(), "attempts", "lost"),
         (ExecutionSucceeded::default().into(), "executions", "succeeded"),
-        (ExecutionFailed { error: error(), part_of: None }.into(), "executions", "failed"),
-        (ExecutionTimedOut { error: error(), part_of: None }.into(), "executions", "timed_out"),
+        (ExecutionFailed { error: error(), part_of: None, scope: None }.into(), "executions", "failed"),
+        (ExecutionTimedOut { error: error(), part_of: None, scope: None }.into(), "executions", "timed_out"),
         (ExecutionCancelled::default().into(), "executions", "cancelled"),
     ];
     for (fact, what, outcome) in facts {

@@ -8,8 +8,10 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use ensue_engine::record::Position;
 use ensue_views::retention::{Elapsed, Ended, Removal, Removed, RetainedViews};
-use ensue_views::store::{AllPassedOver, COUNTED_ROWS_MAX, Change, Changes, CountQuery, Counts, Group, LIST_ROWS_MAX, NewRow, Order};
-use ensue_views::{Column, ListQuery, Row, Term, ViewError, ViewName, ViewReader, ViewStore};
+use ensue_views::store::{
+    AllPassedOver, COUNTED_ROWS_MAX, Change, Changes, CountQuery, Counts, Found, Group, LIST_ROWS_MAX, NewRow, Order,
+};
+use ensue_views::{Column, ListQuery, Row, RowReach, Term, ViewError, ViewName, ViewReader, ViewStore};
 
 /// Views in memory.
 #[derive(Default)]
@@ -209,15 +211,16 @@ impl ViewReader for MemoryViewReader {
         Ok(self.kept().get(view, &key).map(shown))
     }
 
-    fn list(&self, query: &ListQuery) -> Result<Vec<Row>, ViewError> {
+    fn find(&self, query: &ListQuery) -> Result<Found, ViewError> {
         query.check()?;
         let kept = self.kept();
         let fits = kept.of(query.view).filter(|row| fits(row, query));
         let limit = query.limit.min(LIST_ROWS_MAX);
-        Ok(match query.order {
+        let rows = match query.order {
             Order::OldestFirst => fits.take(limit).map(shown).collect(),
             Order::NewestFirst => fits.rev().take(limit).map(shown).collect(),
-        })
+        };
+        Ok(Found { rows, stopped_at: None })
     }
 
     fn count(&self, query: &CountQuery) -> Result<Counts, ViewError> {
@@ -266,10 +269,22 @@ fn fits(row: &NewRow, query: &ListQuery) -> bool {
         Order::NewestFirst => row.position < after,
     });
     has_key
+        && is_reached(row, query)
         && has_values
         && is_beyond
         && query.since.is_none_or(|since| row.began_at >= since)
         && query.until.is_none_or(|until| row.began_at < until)
+}
+
+/// Returns true if the caller may see a row: because of where it belongs, or because it asks the caller.
+fn is_reached(row: &NewRow, query: &ListQuery) -> bool {
+    let RowReach::Within(within) = &query.reach else { return true };
+    let assignees = query.view.columns().iter().position(|column| *column == Column::Assignee);
+    let asks = |name: &String| {
+        let assignees = assignees.and_then(|at| row.columns.get(at)?.as_ref());
+        assignees.is_some_and(|assignees| assignees.is_found_by(&Term::Text(name.clone())))
+    };
+    within.covers(row.scope.as_ref()) || within.asked.iter().any(asks)
 }
 
 fn shown(row: &NewRow) -> Row {

@@ -8,6 +8,7 @@ mod ask;
 mod ended;
 mod pack;
 mod read;
+mod scopes;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ pub use read::SqliteViewReader;
 
 use self::apart::Apart;
 use self::ended::ENDED;
+use self::scopes::Counted;
 use super::row::Sum;
 use super::{OpenError, PageSize, Place, Schema, open_to_write, release_caches};
 use read::Readers;
@@ -51,8 +53,9 @@ pub(crate) const VIEWS: Schema = Schema {
         include_str!("../../../migrations/sqlite/views_0014.sql"),
         include_str!("../../../migrations/sqlite/views_0015.sql"),
         include_str!("../../../migrations/sqlite/views_0016.sql"),
+        include_str!("../../../migrations/sqlite/views_0017.sql"),
     ],
-    definitions: "7523cb4b360bd7e3444a23a9cfbb7b3dba08d90c67bee677ea2f71f2c1c2ea65",
+    definitions: "f41215c90a086a7edc4a16f83d25eb61359cb00215a32494d4435045eda650f8",
     page: PageSize::Kib8,
 };
 
@@ -311,7 +314,8 @@ impl ViewStore for SqliteViews {
     fn clear(&mut self) -> Result<(), ViewError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         let apart = apart::TABLES.map(|(_, _, table)| table);
-        for table in ViewName::ALL.map(ViewName::as_str).into_iter().chain(apart).chain([ENDED, "names", "spans", "passed_over"]) {
+        for table in ViewName::ALL.map(ViewName::as_str).into_iter().chain(apart).chain([ENDED, "names", "spans", "scopes", "passed_over"])
+        {
             transaction.execute(&format!("DELETE FROM {table}"), []).map_err(failed)?;
         }
         Made::default().write(&transaction, self.log).map_err(failed)?;
@@ -347,6 +351,7 @@ fn write_rows(transaction: &Transaction<'_>, names: &mut BTreeMap<String, i64>, 
                 Err(error) => return Err(failed(error)),
             }
         }
+        table.finish(transaction).map_err(failed)?;
     }
     let mut span = transaction
         .prepare_cached(
@@ -378,13 +383,17 @@ struct Table<'a> {
     remove: CachedStatement<'a>,
     /// The column with several values per row, if the view has one.
     apart: Option<Apart<'a>>,
+    /// The scopes of the rows, if they belong somewhere.
+    scopes: Option<Counted<'a>>,
 }
 
 impl<'a> Table<'a> {
     fn of(connection: &'a Connection, view: ViewName) -> rusqlite::Result<Self> {
         let own = || view.columns().iter().filter(|column| form(**column) != Form::Apart);
         let columns: String = own().map(|column| format!("\"{column}\", ")).collect();
-        let values = vec!["?"; own().count() + 4].join(", ");
+        let of_scope = if view.is_scoped() { ["scope", "root_action"].as_slice() } else { &[] };
+        let columns: String = columns + &of_scope.iter().map(|column| format!("{column}, ")).collect::<String>();
+        let values = vec!["?"; own().count() + of_scope.len() + 4].join(", ");
         let status = if view.columns().contains(&Column::Status) { ", status = ?4" } else { "" };
         Ok(Self {
             view,
@@ -393,6 +402,7 @@ impl<'a> Table<'a> {
             update: connection.prepare_cached(&format!("UPDATE {view} SET document = ?3{status} WHERE position = ?1 AND key = ?2"))?,
             remove: connection.prepare_cached(&format!("DELETE FROM {view} WHERE position = ?1"))?,
             apart: Apart::of(connection, view)?,
+            scopes: Counted::of(connection, view)?,
         })
     }
 
@@ -413,8 +423,18 @@ impl<'a> Table<'a> {
         if let Some(apart) = &mut self.apart {
             apart.insert((self.view, row), |name| number(connection, names, name))?;
         }
+        if let Some(counted) = &mut self.scopes {
+            let numbers = counted.insert(row, connection, |name| number(connection, names, name))?;
+            scopes::bind(&mut self.insert, next, numbers)?;
+            next += numbers.len();
+        }
         self.insert.raw_bind_parameter(next, packed(row))?;
         self.insert.raw_execute()
+    }
+
+    /// Writes how many rows each scope has.
+    fn finish(self, connection: &Connection) -> rusqlite::Result<()> {
+        self.scopes.map_or(Ok(()), |scopes| scopes.write(connection))
     }
 
     fn update(&mut self, row: &NewRow) -> rusqlite::Result<usize> {
@@ -435,6 +455,9 @@ impl<'a> Table<'a> {
     fn remove(&mut self, position: Position) -> rusqlite::Result<usize> {
         if let Some(apart) = &mut self.apart {
             apart.remove(position)?;
+        }
+        if let Some(scopes) = &mut self.scopes {
+            scopes.remove(position)?;
         }
         self.remove.execute([place(position)])
     }

@@ -13,7 +13,7 @@ use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
 use ensue_views::retention::RetainedViews;
 use ensue_views::store::{AllPassedOver, Change, Changes, NewRow, PASSED_OVER_MAX, PassedOver};
-use ensue_views::{ListQuery, Row, Term, ViewError, ViewName, ViewReader};
+use ensue_views::{ListQuery, Row, RowReach, Term, ViewError, ViewName, ViewReader};
 use tempfile::TempDir;
 
 use super::crash_disk::{disk_of_this_test, place};
@@ -117,6 +117,7 @@ fn letter(number: u64, sensor: &str) -> NewRow {
         position: Position(number),
         began_at: time(number),
         columns: vec![Some(sensor.into()), Some("open".into())],
+        scope: None,
         document: Bytes::from(format!(r#"{{"id":"{}","position":{number},"sensor":"{sensor}"}}"#, id(number))),
     }
 }
@@ -128,19 +129,20 @@ fn token(number: u64, name: &str, status: &str) -> NewRow {
         position: Position(number),
         began_at: time(number),
         columns: vec![Some(name.into()), Some(status.into())],
+        scope: None,
         document: Bytes::from(format!(r#"{{"name":"{name}","status":"{status}"}}"#)),
     }
 }
 
 fn letters() -> ListQuery {
-    ListQuery::newest(ViewName::DeadLetters)
+    ListQuery::newest(ViewName::DeadLetters, RowReach::Everything)
 }
 
 fn empty_store_is_at_position_0_and_has_no_rows(subject: &mut Subject) {
     assert_eq!((subject.store.position(), subject.reader.position().unwrap()), (Position(0), Position(0)));
     assert_eq!(subject.dump(), []);
     for view in ViewName::ALL {
-        assert_eq!(subject.reader.list(&ListQuery::newest(view)).unwrap(), [], "{view}");
+        assert_eq!(subject.reader.list(&ListQuery::newest(view, RowReach::Everything)).unwrap(), [], "{view}");
     }
 }
 
@@ -177,7 +179,7 @@ fn update_changes_only_the_document_and_the_status(subject: &mut Subject) {
     subject.insert(ViewName::Tokens, [token(1, "ana", "active"), token(2, "bo", "active")]);
     let changed = NewRow { began_at: time(99), ..token(1, "eve", "revoked") };
     subject.change(ViewName::Tokens, Change::Update(changed.clone())).unwrap();
-    let tokens = || ListQuery::newest(ViewName::Tokens);
+    let tokens = || ListQuery::newest(ViewName::Tokens, RowReach::Everything);
     assert_eq!(subject.positions(&tokens().with(ensue_views::Column::Status, "revoked")), [1]);
     assert_eq!(subject.positions(&tokens().with(ensue_views::Column::Name, "ana")), [1], "a name stays");
     assert_eq!(subject.positions(&ListQuery { until: Some(time(2)), ..tokens() }), [1], "a beginning stays");

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use ensue_disk::fault::{Failure, Fault, Lasting};
 use ensue_engine::ids::Id;
 use ensue_views::store::{Change, Changes, NewRow};
-use ensue_views::{Row, Term, ViewName, ViewReader, ViewStore};
+use ensue_views::{Row, RowScope, Term, ViewName, ViewReader, ViewStore};
 
 use super::*;
 use ensue_store::sqlite::views::SqliteViews;
@@ -21,6 +21,7 @@ fn letter(position: u64) -> NewRow {
         position: Position(position),
         began_at: NOON.plus_millis(position),
         columns: vec![Some("github.webhook".into()), Some("open".into())],
+        scope: Some(RowScope::of_pack("github")),
         document: Bytes::from(format!(r#"{{"id":"{id}","position":{position},"sensor":"github.webhook"}}"#)),
     }
 }

@@ -53,6 +53,7 @@ pub fn requested(action: &str) -> ExecutionRequested {
         priority: 0,
         queue: DEFAULT_QUEUE.clone(),
         labels: BTreeMap::new(),
+        scope: None,
         given_labels: BTreeSet::new(),
         idempotent: false,
         on_lost: OnLost::Ask,

@@ -203,9 +203,9 @@ impl Story {
             None,
         );
         let ended: Fact = if error.kind == FailureKind::Timeout {
-            ExecutionTimedOut { error, part_of: None }.into()
+            ExecutionTimedOut { error, part_of: None, scope: None }.into()
         } else {
-            ExecutionFailed { error, part_of: None }.into()
+            ExecutionFailed { error, part_of: None, scope: None }.into()
         };
         self.end(execution, ended);
     }
@@ -224,6 +224,7 @@ impl Story {
             digest_required: false,
             part_of,
             attempt: None,
+            scope: None,
         };
         self.tell_execution(execution, Some(id), fact.into(), None);
         InquiryId(id)
@@ -241,7 +242,7 @@ impl Story {
         let fact = TimerFired { kind: TimerKind::Expiry, number: 1, due: self.now, schedule: None };
         self.tell_execution(execution, None, fact.into(), None);
         let error = Failure::new(FailureKind::Expired, "nobody answered within 1h");
-        self.end(execution, ExecutionFailed { error, part_of: None }.into());
+        self.end(execution, ExecutionFailed { error, part_of: None, scope: None }.into());
     }
 
     /// Records that an execution ended because it was asked to.
@@ -506,7 +507,7 @@ impl Story {
             (Phase::Indeterminate(_), _) => {
                 let error = "the gate is shut".to_owned();
                 self.tell_execution(id, None, ExecutionSettled { outcome: Settlement::Failed { error: error.clone() } }.into(), None);
-                self.end(id, ExecutionFailed { error: Failure::new(FailureKind::Lost, error), part_of: None }.into());
+                self.end(id, ExecutionFailed { error: Failure::new(FailureKind::Lost, error), part_of: None, scope: None }.into());
             }
         }
     }

@@ -186,7 +186,7 @@ impl Access for TestNode {
                 let is_right = self.core().cookies.get(id) == Some(secret_sha256);
                 return if is_right { self.in_session(*id) } else { Err(NotAdmitted::NoSession) };
             }
-            Credential::Signed(_) => return Err(NotAdmitted::Unknown),
+            Credential::Signed(_) | Credential::Issuer { .. } => return Err(NotAdmitted::Unknown),
         };
         let is_right = *secret_sha256 == <[u8; 32]>::from(Sha256::digest(TOKEN_SECRET.as_bytes()));
         if !is_right || self.script().revoked.contains(&id) {

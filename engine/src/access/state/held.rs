@@ -44,9 +44,32 @@ pub enum NotHeld {
 const ABOUT_INQUIRIES: [Scope; 2] =
     [Scope { permission: Permission::InquiriesRead, on: None }, Scope { permission: Permission::InquiriesAnswer, on: None }];
 
+/// Which grants count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasting {
+    /// All that are in force.
+    Now,
+    /// Those that last until a time; without one, those without an end.
+    Through(Option<Timestamp>),
+}
+
+impl Lasting {
+    fn counts(self, grant: &Grant) -> bool {
+        match self {
+            Self::Now => true,
+            Self::Through(through) => grant.until.is_none_or(|until| through.is_some_and(|through| through <= until)),
+        }
+    }
+}
+
 impl Access {
     /// Returns what a token allows at a time.
     pub fn held(&self, id: &TokenId, now: Timestamp) -> Result<Held, NotHeld> {
+        self.held_while(id, now, Lasting::Now)
+    }
+
+    /// Returns what a token allows at a time, by the grants that last.
+    pub(crate) fn held_while(&self, id: &TokenId, now: Timestamp, lasting: Lasting) -> Result<Held, NotHeld> {
         let token = self.token(id).ok_or(NotHeld::Unknown)?;
         if token.expires_at.is_some_and(|ends| ends <= now) {
             return Err(NotHeld::Expired);
@@ -64,7 +87,8 @@ impl Access {
         if let Some(id) = token.identity {
             held.roles.extend(self.enabled(id)?.groups().map(ToString::to_string));
         }
-        self.grants_to(token.identity).for_each(|(_, grant)| self.add_grant(&mut held, grant, now));
+        let grants = self.grants_to(token.identity).filter(|(_, grant)| lasting.counts(grant));
+        grants.for_each(|(_, grant)| self.add_grant(&mut held, grant, now));
         if let Some(scopes) = &token.scopes {
             // A scope that this release does not know allows nothing.
             let known: Vec<Scope> = scopes.iter().filter_map(|scope| scope.parse().ok()).collect();
@@ -81,6 +105,11 @@ impl Access {
 
     /// Returns what an identity may do at a time, whatever its credential.
     pub fn rights_of(&self, id: IdentityId, now: Timestamp) -> Result<Held, NotHeld> {
+        self.rights_while(id, now, Lasting::Now)
+    }
+
+    /// Returns what an identity may do at a time, by the grants that last.
+    pub(crate) fn rights_while(&self, id: IdentityId, now: Timestamp, lasting: Lasting) -> Result<Held, NotHeld> {
         let identity = self.enabled(id)?;
         let mut held = Held {
             name: id.to_string(),
@@ -91,19 +120,25 @@ impl Access {
             expires_at: None,
             valid_until: None,
         };
-        self.grants_to(Some(id)).for_each(|(_, grant)| self.add_grant(&mut held, grant, now));
+        let grants = self.grants_to(Some(id)).filter(|(_, grant)| lasting.counts(grant));
+        grants.for_each(|(_, grant)| self.add_grant(&mut held, grant, now));
         Ok(held)
     }
 
     /// Returns what a session allows at a time: what its token allows, or else its identity may do.
     pub fn held_in_session(&self, id: &SessionId, now: Timestamp) -> Result<Held, NotHeld> {
+        self.held_in_session_while(id, now, Lasting::Now)
+    }
+
+    /// Returns what a session allows at a time, by the grants that last.
+    pub(crate) fn held_in_session_while(&self, id: &SessionId, now: Timestamp, lasting: Lasting) -> Result<Held, NotHeld> {
         let session = self.session(id).ok_or(NotHeld::Unknown)?;
         if session.until <= now {
             return Err(NotHeld::Expired);
         }
         let mut held = match (session.credential, session.identity) {
-            (Some(token), _) => self.held(&token, now)?,
-            (None, Some(identity)) => self.rights_of(identity, now)?,
+            (Some(token), _) => self.held_while(&token, now, lasting)?,
+            (None, Some(identity)) => self.rights_while(identity, now, lasting)?,
             (None, None) => return Err(NotHeld::Unknown),
         };
         let sooner = |ends: Option<Timestamp>| Some(ends.map_or(session.until, |ends| ends.min(session.until)));
@@ -136,7 +171,8 @@ impl Access {
 
     /// Returns the scopes that a role carries.
     pub fn scopes_of_role(&self, role: &RoleName, on: Option<&Limit>) -> Vec<Scope> {
-        let asks = role.as_str() == BuiltInRole::Approver.name();
+        // What an approver is asked is not limited further.
+        let asks = on.is_none() && role.as_str() == BuiltInRole::Approver.name();
         let of_approver = asks.then_some([Permission::InquiriesRead, Permission::InquiriesAnswer]);
         let permissions = self.permissions_of(role).into_iter().chain(of_approver.into_iter().flatten());
         permissions.filter_map(|permission| Scope::new(permission, on.cloned()).ok()).collect()

@@ -9,9 +9,11 @@ use super::phase::{Attempt, Phase};
 use crate::catalog::OnLost;
 use crate::effect::{Dispatch, Effect};
 use crate::events::internal::InternalTriggers;
-use crate::executions::facts::{ExecutionRequested, GivenEvent, Pace};
+use crate::executions::facts::{ExecutionFailed, ExecutionRequested, ExecutionTimedOut, Failure, GivenEvent, Pace};
 use crate::executions::labels::Labels;
 use crate::executions::queues::Place;
+use crate::executions::scope::ExecutionScope;
+use crate::fact::Fact;
 use crate::ids::{EnforcementId, EventId, ExecutionId, Id};
 use crate::names::{ActionRef, RuleRef, WorkerQueueName};
 use crate::record::{Actor, BodyHandle, CatalogRevision, Cause, Record};
@@ -74,6 +76,8 @@ pub struct Execution {
     /// The labels it can be found by.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
+    /// Its scope, unless its action alone says it.
+    pub scope: Option<Box<ExecutionScope>>,
     /// The engine's own triggers that have an event above it in its chain.
     #[serde(default, skip_serializing_if = "InternalTriggers::is_empty")]
     pub internal_above: InternalTriggers,
@@ -152,6 +156,7 @@ impl Execution {
             asked_by: AskingRule::of(fact).map(Box::new),
             rerun_of: fact.rerun_of,
             labels: fact.labels.clone(),
+            scope: fact.scope.clone(),
             internal_above: fact.internal_above.clone(),
             level,
             began_at: (fact.pace == Pace::InSteps).then_some(record.time),
@@ -168,6 +173,26 @@ impl Execution {
     /// Returns true if this actor is the worker that was given the last attempt.
     pub(crate) fn is_given_to(&self, actor: &Actor) -> bool {
         matches!((actor, &self.worker), (Actor::Worker(name), Some(worker)) if **worker == **name)
+    }
+
+    /// Returns the scope by which rights are limited to it.
+    pub fn scope(&self) -> ExecutionScope {
+        self.scope.as_deref().cloned().unwrap_or_else(|| ExecutionScope::of_action(&self.action))
+    }
+
+    /// Returns the record of its end that says why it failed.
+    pub(crate) fn failed(&self, error: Failure) -> Fact {
+        ExecutionFailed { error, part_of: self.part_of.clone(), scope: self.scope_at_end() }.into()
+    }
+
+    /// Returns the record of its end that says that it took too long.
+    pub(crate) fn timed_out(&self, error: Failure) -> Fact {
+        ExecutionTimedOut { error, part_of: self.part_of.clone(), scope: self.scope_at_end() }.into()
+    }
+
+    /// Returns the scope of the dead letter that its failure makes. A step makes none.
+    fn scope_at_end(&self) -> Option<Box<ExecutionScope>> {
+        self.part_of.is_none().then(|| Box::new(self.scope()))
     }
 
     /// Returns its priority, −100 … 100.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ensue_expression::{Document, EVALUATION_BYTES_MAX};
 
 use crate::catalog::{Catalog, Control, Does, Flow, Mode, Rule};
-use crate::command::{Context, Moment};
+use crate::command::{Context, Moment, Settings};
 use crate::events::internal::InternalTriggers;
 use crate::executions::facts::GivenEvent;
 use crate::fact::Fact;
@@ -196,7 +196,7 @@ fn released(
         Place::Through | Place::Deduplicated(_) | Place::Throttled => {
             let mode = state.rules().mode_at(present, record.position);
             let plan = rendered(state, rule, (&held.event, &walked.gathered), with)?;
-            let (outcome, request) = acted_on(state, rule, (id, held, &walked.gathered), (plan, mode));
+            let (outcome, request) = acted_on(state, rule, (id, held, &walked.gathered), (plan, mode), with.settings);
             let fact = EnforcementReleased { rule: held.rule.clone(), rule_id: held.rule_id, outcome };
             std::iter::once(own(fact.into())).chain(request).collect()
         }
@@ -211,6 +211,7 @@ fn acted_on(
     rule: &Rule,
     (id, held, gathered): (EnforcementId, &Held, &[HeldEvent]),
     (plan, mode): (Plan, Mode),
+    settings: &Settings,
 ) -> (Release, Option<Draft>) {
     match plan {
         Plan::Reject { error } => (Release::Rejected { error }, None),
@@ -224,7 +225,7 @@ fn acted_on(
             let execution = ExecutionId(Id::derived(state.log(), id.0, Role::Execution));
             let given = rule.has_steps().then(|| held.event.given.clone());
             let internal_above = above_all(held.event.internal_above.clone(), gathered);
-            let request = requested(rule, held.catalog, (held.event.id, id), given, (pace, claims, labels), internal_above);
+            let request = requested(rule, held.catalog, (held.event.id, id), given, (pace, claims, labels), internal_above, settings);
             let (begins, cause) = (Some(execution.0), Some(held.cause(id.0)));
             let request = Draft { begins, cause, body: Some(params), ..draft(StreamId::Execution(execution), request.into()) };
             (Release::Executed { execution }, Some(request))

@@ -4,15 +4,17 @@
 
 use std::collections::BTreeSet;
 
+use ensue_engine::access::limit::Pattern;
 use ensue_engine::fact::Fact;
 use ensue_views::dead_letters::LetterStatus;
 use ensue_views::enforcements::OutcomeName;
 use ensue_views::executions::Status;
 use ensue_views::inquiries::InquiryStatus;
-use ensue_views::store::{COUNTED_ROWS_MAX, CountQuery, Filter, LIST_ROWS_MAX, Order};
+use ensue_views::store::{COUNTED_ROWS_MAX, CountQuery, Filter, LIST_ROWS_MAX, Order, WALKED_ROWS_MAX};
 use ensue_views::{Column, ListQuery, Term, ViewName};
 use rusqlite::types::Value;
 
+use super::scopes::{Admitted, Scopes};
 use super::{Form, SPAN, apart, form, place};
 
 /// A query in SQL, with the values to bind.
@@ -20,26 +22,89 @@ use super::{Form, SPAN, apart, form, place};
 pub(super) struct Asked {
     pub(super) sql: String,
     pub(super) values: Vec<Value>,
+    /// A query for the last row that this one may look at, if it looks at a limited number of rows.
+    pub(super) stop: Option<Box<Asked>>,
 }
 
 impl Asked {
     /// Returns the rows of a list. Returns `None` if a value is impossible for its column, so that no row matches.
+    #[cfg(test)]
     pub(super) fn of(query: &ListQuery) -> Option<Self> {
-        let mut asked = Self::rows(query, "position, key, document")?;
-        let limit = asked.bound(query.limit.min(LIST_ROWS_MAX) as i64);
+        Self::within(query, &Admitted::All)
+    }
+
+    /// Returns the rows of a list that are admitted. Returns `None` if no row can match.
+    pub(super) fn within(query: &ListQuery, admitted: &Admitted) -> Option<Self> {
         let order = match query.order {
             Order::OldestFirst => "ASC",
             Order::NewestFirst => "DESC",
         };
+        let (plan, is_tested) = Plan::of(query, admitted)?;
+        if let (Admitted::Only(scopes), true) = (admitted, is_tested) {
+            let mut asked = Self::rows(query, "position, scope, root_action", plan)?;
+            let walked = format!("{} ORDER BY position {order}", asked.sql);
+            let stop = format!("SELECT position FROM ({walked} LIMIT 1 OFFSET {})", WALKED_ROWS_MAX - 1);
+            asked.stop = Some(Box::new(Self { sql: stop, values: asked.values.clone(), stop: None }));
+            let test = asked.tested(scopes, "walked.");
+            let limit = asked.bound(query.limit.min(LIST_ROWS_MAX) as i64);
+            // The walk is in the right order already, and SQLite reads it row by row.
+            asked.sql = format!(
+                "SELECT found.position, found.key, found.document FROM ({walked} LIMIT {WALKED_ROWS_MAX}) AS walked \
+                 CROSS JOIN {} AS found ON found.position = walked.position WHERE {test} LIMIT {limit}",
+                query.view
+            );
+            return Some(asked);
+        }
+        let mut asked = Self::rows(query, "position, key, document", plan)?;
+        let limit = asked.bound(query.limit.min(LIST_ROWS_MAX) as i64);
         asked.sql = format!("{} ORDER BY position {order} LIMIT {limit}", asked.sql);
         Some(asked)
     }
 
+    /// Returns the test whether the scope of a row is admitted; the columns of the row have this prefix.
+    fn tested(&mut self, scopes: &Scopes, row: &str) -> String {
+        let mut any: Vec<String> = Vec::new();
+        for (actions, numbers) in &scopes.groups {
+            let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+            let list = self.bound(format!("[{}]", numbers.join(",")));
+            let mut all = vec![format!("{row}scope IN (SELECT value FROM json_each({list}))")];
+            all.extend(actions.iter().map(|patterns| {
+                let names: Vec<String> = patterns.iter().map(|pattern| self.named(pattern)).collect();
+                format!("{row}root_action IN (SELECT number FROM names WHERE {})", names.join(" OR "))
+            }));
+            any.push(format!("({})", all.join(" AND ")));
+        }
+        if !scopes.asked.is_empty() {
+            let names: Vec<String> = scopes.asked.iter().map(|name| self.bound(name.clone())).collect();
+            let names = format!("SELECT number FROM names WHERE name IN ({})", names.join(", "));
+            any.push(format!(
+                "EXISTS (SELECT 1 FROM inquiries_by_assignee AS asked WHERE asked.position = {row}position AND asked.assignee IN ({names}))"
+            ));
+        }
+        if any.is_empty() { "false".to_owned() } else { format!("({})", any.join(" OR ")) }
+    }
+
+    /// Returns the condition that a name matches a pattern.
+    fn named(&mut self, pattern: &Pattern) -> String {
+        let text = pattern.to_string();
+        match text.strip_suffix('*') {
+            Some("") => "true".to_owned(),
+            Some(beginning) => {
+                let (from, to) = (self.bound(beginning.to_owned()), self.bound(format!("{beginning}{}", char::MAX)));
+                format!("(name >= {from} AND name <= {to})")
+            }
+            None => format!("name = {}", self.bound(text)),
+        }
+    }
+
     /// Returns the number of rows in each group, with the values of the columns before it. One row more than is
     /// counted shows that there are more.
-    pub(super) fn to_count(query: &CountQuery) -> Option<Self> {
+    pub(super) fn to_count(query: &CountQuery, admitted: &Admitted) -> Option<Self> {
         let columns: Vec<String> = query.by.iter().map(|column| format!(", \"{column}\"")).collect();
-        let mut asked = Self::rows(&ListQuery { after: None, ..query.rows.clone() }, &format!("position{}", columns.concat()))?;
+        let rows = ListQuery { after: None, ..query.rows.clone() };
+        let (plan, is_tested) = Plan::of(&rows, admitted)?;
+        let plan = Plan { test: if let Admitted::Only(scopes) = admitted { Some(scopes).filter(|_| is_tested) } else { None }, ..plan };
+        let mut asked = Self::rows(&rows, &format!("position{}", columns.concat()), plan)?;
         let limit = asked.bound(COUNTED_ROWS_MAX as i64 + 1);
         let shown = query.by.iter().map(|column| match form(*column) {
             Form::Number => format!("(SELECT name FROM names WHERE number = \"{column}\"), "),
@@ -52,10 +117,9 @@ impl Asked {
     }
 
     /// Selects the rows of a query, with these columns, in no particular order.
-    fn rows(query: &ListQuery, selected: &str) -> Option<Self> {
-        let mut asked = Self { sql: String::new(), values: Vec::new() };
-        let mut demands = Vec::new();
-        let way = Way::of(query);
+    fn rows(query: &ListQuery, selected: &str, Plan { way, scopes, test }: Plan<'_>) -> Option<Self> {
+        let mut asked = Self { sql: String::new(), values: Vec::new(), stop: None };
+        let mut demands: Vec<String> = test.map(|scopes| asked.tested(scopes, "")).into_iter().collect();
         if let Some(keys) = &query.keys {
             let keys: Vec<Term> = keys.iter().filter_map(|key| query.view.key(key)).collect();
             let bound: Vec<String> = keys.iter().map(|key| asked.bound(kept(key))).collect();
@@ -67,14 +131,22 @@ impl Asked {
         // The values for which the access path itself selects.
         let mut apart = None;
         let mut branches = Branches::of(&way);
+        if let Some(scopes) = scopes {
+            let scopes: Vec<String> = scopes.iter().map(|scope| asked.bound(*scope)).collect();
+            branches.split_by("scope", &scopes);
+        }
         for filter in &query.filters {
             let values = asked.bound_all(filter)?;
             match (&way, &apart) {
                 (Way::Apart { column, .. }, None) if filter.column == *column => apart = Some(values),
-                (Way::Index { columns, .. }, _) if columns.contains(&filter.column) && branches.can_have(values.len()) => {
+                (Way::Index { columns, .. } | Way::Scopes { columns, .. }, _)
+                    if columns.contains(&filter.column) && branches.can_have(values.len()) =>
+                {
                     branches.split(filter.column, &values);
                 }
-                (Way::Table | Way::Index { .. } | Way::Apart { .. }, _) => demands.push(demanded(query.view, filter.column, &values)),
+                (Way::Table | Way::Index { .. } | Way::Scopes { .. } | Way::Apart { .. }, _) => {
+                    demands.push(demanded(query.view, filter.column, &values))
+                }
             }
         }
         // The rows are between the two. There is one bound on each side, because with two, SQLite starts at
@@ -102,9 +174,9 @@ impl Asked {
         let from = |index: &str| format!("SELECT {selected} FROM {}{index} WHERE {demands}", query.view);
         let rows = match way {
             Way::Table => from(""),
-            Way::Index { index, .. } => {
+            Way::Index { index, .. } | Way::Scopes { index, .. } => {
                 let rows = from(&format!(" INDEXED BY {index}"));
-                branches.0.iter().map(|branch| format!("{rows}{branch}")).collect::<Vec<_>>().join(" UNION ALL ")
+                branches.each.iter().map(|branch| format!("{rows}{branch}")).collect::<Vec<_>>().join(" UNION ALL ")
             }
             Way::Apart { states, .. } if states.is_empty() => return None,
             Way::Apart { column, table, states } => {
@@ -160,11 +232,15 @@ const BRANCHES_MAX: usize = 64;
 
 /// The conditions of each branch of a query: an index returns rows in the order of their positions only for one
 /// value of each of its columns, so each combination of values is a branch, and the branches are merged.
-struct Branches(Vec<String>);
+struct Branches {
+    each: Vec<String>,
+    max: usize,
+}
 
 impl Branches {
     fn of(way: &Way) -> Self {
-        let mut branches = Self(vec![String::new()]);
+        let max = if let Way::Scopes { .. } = way { ARMS_MAX } else { BRANCHES_MAX };
+        let mut branches = Self { each: vec![String::new()], max };
         if let Way::Index { ending: Some((column, values)), .. } = way {
             let values: Vec<String> = values.iter().map(|value| format!("'{value}'")).collect();
             branches.split(*column, &values);
@@ -173,12 +249,16 @@ impl Branches {
     }
 
     fn can_have(&self, values: usize) -> bool {
-        self.0.len() * values <= BRANCHES_MAX
+        self.each.len() * values <= self.max
     }
 
     fn split(&mut self, column: Column, values: &[String]) {
-        let each = self.0.iter().flat_map(|branch| values.iter().map(move |value| format!("{branch} AND \"{column}\" = {value}")));
-        self.0 = each.collect();
+        self.split_by(column.as_str(), values);
+    }
+
+    fn split_by(&mut self, column: &str, values: &[String]) {
+        let each = self.each.iter().flat_map(|branch| values.iter().map(move |value| format!("{branch} AND \"{column}\" = {value}")));
+        self.each = each.collect();
     }
 }
 
@@ -195,6 +275,43 @@ fn demanded(view: ViewName, column: Column, values: &[String]) -> String {
     }
 }
 
+/// The maximum number of branches of a query for the rows of some scopes. SQLite accepts 500.
+const ARMS_MAX: usize = 400;
+
+/// How the rows are found that a caller may see.
+struct Plan<'a> {
+    way: Way,
+    /// The scopes, each of which is a branch.
+    scopes: Option<Vec<i64>>,
+    /// The scopes by which each row is tested.
+    test: Option<&'a Scopes>,
+}
+
+impl<'a> Plan<'a> {
+    /// Chooses a plan, and returns with it whether each row that it finds must be tested. Returns `None` if no row is
+    /// admitted.
+    fn of(query: &ListQuery, admitted: &'a Admitted) -> Option<(Self, bool)> {
+        let Admitted::Only(scopes) = admitted else {
+            return Some((Self { way: Way::of(query), scopes: None, test: None }, false));
+        };
+        if scopes.groups.is_empty() && scopes.asked.is_empty() {
+            return None;
+        }
+        let (numbers, is_few) = (scopes.numbers(), scopes.rows <= WALKED_ROWS_MAX as u64);
+        let of_status = query.filters.iter().filter(|filter| filter.column == Column::Status);
+        let statuses: usize = of_status.clone().map(|filter| filter.any_of.len()).product();
+        let has_status = query.view == ViewName::Executions && of_status.clone().count() == 1;
+        let arms = numbers.len().saturating_mul(if has_status { statuses } else { 1 });
+        let is_by_scope = query.filters.iter().all(|filter| has_status && filter.column == Column::Status);
+        if query.keys.is_some() || !scopes.asked.is_empty() || numbers.is_empty() || arms > ARMS_MAX || !(is_few || is_by_scope) {
+            return Some((Self { way: Way::of(query), scopes: None, test: None }, true));
+        }
+        let way = Way::of_scopes(query.view, has_status)?;
+        let is_tested = scopes.demand_actions();
+        Some((Self { way, scopes: Some(numbers), test: None }, is_tested))
+    }
+}
+
 /// How the rows of a list are found. SQLite has no statistics about the values, so the choice is made here.
 #[derive(Debug)]
 enum Way {
@@ -203,11 +320,26 @@ enum Way {
     /// By an index with these columns. If the last one has no filter, it has a closed list of values, which are
     /// merged.
     Index { index: &'static str, columns: &'static [Column], ending: Option<(Column, Vec<&'static str>)> },
+    /// By the scope of the rows, for each scope, merged; and by these columns.
+    Scopes { index: &'static str, columns: &'static [Column] },
     /// By a column with several values per row, in each of these states, merged.
     Apart { column: Column, table: &'static str, states: Vec<&'static str> },
 }
 
 impl Way {
+    /// Returns the way by scopes; `None` if rows of the view have none.
+    fn of_scopes(view: ViewName, has_status: bool) -> Option<Self> {
+        Some(match view {
+            ViewName::Executions if has_status => Self::Scopes { index: "executions_by_scope_and_status", columns: &[Column::Status] },
+            ViewName::Executions => Self::Scopes { index: "executions_by_scope", columns: &[] },
+            ViewName::Events => Self::Scopes { index: "events_by_scope", columns: &[] },
+            ViewName::Enforcements => Self::Scopes { index: "enforcements_by_scope", columns: &[] },
+            ViewName::Inquiries => Self::Scopes { index: "inquiries_by_scope", columns: &[] },
+            ViewName::DeadLetters => Self::Scopes { index: "dead_letters_by_scope", columns: &[] },
+            _ => return None,
+        })
+    }
+
     fn of(query: &ListQuery) -> Self {
         use Column::{
             Action, Actor, Assignee, Correlation, Event, Execution, Label, Of, Outcome, Parent, RerunOf, Rule, Sensor, Source, Status,

@@ -44,7 +44,7 @@ fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Ended> {
 impl RetainedViews for SqliteViews {
     fn list(&self, query: &ListQuery) -> Result<Vec<Row>, ViewError> {
         query.check()?;
-        read::list(&self.connection, query).map_err(failed)
+        read::find(&self.connection, query).map(|found| found.rows).map_err(failed)
     }
 
     fn ended(&self, until: i64, after: Option<Ended>, limit: usize) -> Result<Vec<Ended>, ViewError> {
@@ -74,6 +74,7 @@ impl RetainedViews for SqliteViews {
                         return Err(ViewError::Misfit { view, position });
                     }
                 }
+                table.finish(transaction).map_err(failed)?;
             }
             let sql = format!("DELETE FROM {ENDED} WHERE elapsed = ?1 AND at = ?2");
             let mut statement = transaction.prepare_cached(&sql).map_err(failed)?;

@@ -7,13 +7,14 @@ use bytes::Bytes;
 use ensue_engine::ids::Id;
 use ensue_engine::record::Position;
 use ensue_views::retention::Removed;
-use ensue_views::store::{AllPassedOver, COUNTED_ROWS_MAX, CountQuery, Counts, Group, PASSED_OVER_MAX, PassedOver};
+use ensue_views::store::{AllPassedOver, COUNTED_ROWS_MAX, CountQuery, Counts, Found, Group, LIST_ROWS_MAX, PASSED_OVER_MAX, PassedOver};
 use ensue_views::{ListQuery, Row, ViewError, ViewName, ViewReader};
 use rusqlite::types::{FromSqlError, ValueRef};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::ask::Asked;
 use super::pack::unpack;
+use super::scopes::admitted;
 use super::{Kept, MADE, Made, STATEMENTS_PREPARED, SUM_BYTES, VIEWS, failed, row_sum};
 use crate::sqlite::{OpenError, Place, open_to_read};
 
@@ -43,16 +44,18 @@ impl ViewReader for SqliteViewReader {
         self.readers.ask(|connection| connection.prepare_cached(&sql)?.query_row([Kept(&key)], row).optional())
     }
 
-    fn list(&self, query: &ListQuery) -> Result<Vec<Row>, ViewError> {
+    fn find(&self, query: &ListQuery) -> Result<Found, ViewError> {
         query.check()?;
-        self.readers.ask(|connection| list(connection, query))
+        self.readers.ask(|connection| find(connection, query))
     }
 
     fn count(&self, query: &CountQuery) -> Result<Counts, ViewError> {
         query.check()?;
         self.readers.ask(|connection| {
-            let Some(asked) = Asked::to_count(query) else { return Ok(Counts::default()) };
-            let mut statement = connection.prepare_cached(&asked.sql)?;
+            // What is admitted and what is counted must be of the same moment.
+            let moment = connection.unchecked_transaction()?;
+            let Some(asked) = Asked::to_count(query, &admitted(&moment, &query.rows)?) else { return Ok(Counts::default()) };
+            let mut statement = moment.prepare_cached(&asked.sql)?;
             let group = |row: &rusqlite::Row<'_>| -> rusqlite::Result<Group> {
                 let value = |at: usize| -> rusqlite::Result<Option<String>> {
                     Ok(match row.get_ref(at)? {
@@ -146,11 +149,21 @@ fn position(connection: &Connection) -> rusqlite::Result<Position> {
 }
 
 /// Returns the rows of a query whose columns the view has.
-pub(super) fn list(connection: &Connection, query: &ListQuery) -> rusqlite::Result<Vec<Row>> {
-    let Some(asked) = Asked::of(query) else { return Ok(Vec::new()) };
-    let mut statement = connection.prepare_cached(&asked.sql)?;
-    let rows = statement.query_map(rusqlite::params_from_iter(&asked.values), row)?;
-    rows.collect()
+pub(super) fn find(connection: &Connection, query: &ListQuery) -> rusqlite::Result<Found> {
+    // What is admitted and what is found must be of the same moment.
+    let moment = connection.unchecked_transaction()?;
+    let Some(asked) = Asked::within(query, &admitted(&moment, query)?) else { return Ok(Found::default()) };
+    let mut statement = moment.prepare_cached(&asked.sql)?;
+    let rows: Vec<Row> = statement.query_map(rusqlite::params_from_iter(&asked.values), row)?.collect::<rusqlite::Result<_>>()?;
+    let stopped_at = match &asked.stop {
+        Some(stop) if rows.len() < query.limit.min(LIST_ROWS_MAX) => {
+            let mut statement = moment.prepare_cached(&stop.sql)?;
+            let last = statement.query_row(rusqlite::params_from_iter(&stop.values), |row| row.get::<_, i64>(0)).optional()?;
+            last.map(|last| Position(last.cast_unsigned()))
+        }
+        Some(_) | None => None,
+    };
+    Ok(Found { rows, stopped_at })
 }
 
 /// Reads a row of `position, key, document`.

@@ -6,7 +6,7 @@ use ensue_engine::record::Position;
 use ensue_test_support::story::Story;
 use ensue_views::retention::{Round, ViewRetention, Walk};
 use ensue_views::store::{AllPassedOver, Changes, Order, PASSED_OVER_MAX, PassedOver};
-use ensue_views::{Column, Filter, ListQuery, Projector, Row, ViewError, ViewName, ViewReader, ViewStore};
+use ensue_views::{Column, Filter, ListQuery, Projector, Row, RowReach, ViewError, ViewName, ViewReader, ViewStore};
 use rusqlite::{Connection, StatementStatus};
 use tempfile::TempDir;
 
@@ -133,7 +133,7 @@ fn damaged_page_is_an_error_that_recommends_a_rebuild() {
     bytes[8192..].fill(0xA5);
     std::fs::write(&path, bytes).unwrap();
     let reader = super::SqliteViewReader::new(std::sync::Arc::new(super::Readers::of(path.as_path().into())));
-    let damaged = reader.list(&ListQuery::newest(ViewName::Events));
+    let damaged = reader.list(&ListQuery::newest(ViewName::Events, RowReach::Everything));
     assert!(matches!(damaged, Err(ViewError::NotWhole(_))), "{damaged:?}");
 }
 
@@ -180,14 +180,14 @@ fn swapped_row_marks_the_views_damaged_until_others_replace_them() {
     file.execute(changed, []).unwrap();
     drop(file);
     assert!(!views.is_damaged());
-    let damaged = views.reader().list(&ListQuery::newest(ViewName::Events));
+    let damaged = views.reader().list(&ListQuery::newest(ViewName::Events, RowReach::Everything));
     assert!(matches!(damaged, Err(ViewError::NotWhole(_))), "{damaged:?}");
     assert!(views.is_damaged());
     let mut beside = SqliteViews::open(&folder.path().join("views.rebuilt.sqlite"), story.log()).unwrap();
     Projector::new().advance(&mut beside, story.records()).unwrap();
     views.adopt(beside).unwrap();
     assert!(!views.is_damaged());
-    assert!(views.reader().list(&ListQuery::newest(ViewName::Events)).is_ok());
+    assert!(views.reader().list(&ListQuery::newest(ViewName::Events, RowReach::Everything)).is_ok());
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn unreadable_document_is_an_error_and_not_a_panic() {
     let views = folded(&folder, &story);
     let file = Connection::open(folder.path().join("views.sqlite")).unwrap();
     file.execute("UPDATE events SET document = x'0203'", []).unwrap();
-    let damaged = views.reader().list(&ListQuery::newest(ViewName::Events));
+    let damaged = views.reader().list(&ListQuery::newest(ViewName::Events, RowReach::Everything));
     assert!(matches!(damaged, Err(ViewError::NotWhole(_))), "{damaged:?}");
 }
 
@@ -259,7 +259,7 @@ fn no_filter_combination_scans_or_sorts_a_whole_view() {
         let columns = view.columns();
         for chosen in 1_u32..1 << columns.len() {
             let filters = columns.iter().enumerate().filter(|(at, _)| chosen & (1 << at) != 0).map(|(_, column)| *column);
-            let mut query = ListQuery { after: Some(Position(9)), ..ListQuery::newest(view) };
+            let mut query = ListQuery { after: Some(Position(9)), ..ListQuery::newest(view, RowReach::Everything) };
             for column in filters {
                 // A status that is looked up in separate tables must be a valid one.
                 query = match (view, column) {
@@ -291,11 +291,11 @@ fn several_values_of_a_filter_are_merged_and_not_sorted() {
     let rules = any(Column::Rule, &["r.a", "r.b", "r.c"]);
     for filters in [vec![statuses.clone()], vec![actions.clone()], vec![actions.clone(), statuses.clone()], vec![actions, rules, statuses]]
     {
-        let query = ListQuery { filters, after: Some(Position(9)), ..ListQuery::newest(ViewName::Executions) };
+        let query = ListQuery { filters, after: Some(Position(9)), ..ListQuery::newest(ViewName::Executions, RowReach::Everything) };
         let plan = plan(&views.connection, &Asked::of(&query).unwrap());
         assert!(!plan.contains("TEMP B-TREE") && !plan.contains("SCAN executions"), "{query:?}: {plan}");
     }
-    let query = ListQuery { keys: Some(vec![WORKFLOW.to_owned(); 200]), ..ListQuery::newest(ViewName::Executions) };
+    let query = ListQuery { keys: Some(vec![WORKFLOW.to_owned(); 200]), ..ListQuery::newest(ViewName::Executions, RowReach::Everything) };
     let plan = plan(&views.connection, &Asked::of(&query).unwrap());
     assert!(plan.contains("autoindex_executions_1 (key=?)"), "{plan}");
 }
@@ -321,7 +321,7 @@ fn page_takes_constant_steps_however_many_rows_exist() {
         let filled = format!(
             "INSERT INTO names (number, name) VALUES (1, 'a.b'), (2, 'c.d');
              WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {rows})
-             INSERT INTO executions SELECT n, randomblob(16), n, iif(n % 2, 'failed', 'queued'), 1, {rule}, randomblob(16), {parent}, x'00', NULL FROM n;
+             INSERT INTO executions SELECT n, randomblob(16), n, iif(n % 2, 'failed', 'queued'), 1, {rule}, randomblob(16), {parent}, NULL, NULL, NULL, x'00' FROM n;
              UPDATE executions SET status = '{wanted}' WHERE {is_wanted};
              INSERT INTO names (number, name) VALUES (3, 'site=eu'), (4, 'team=web');
              INSERT INTO executions_by_label SELECT 3, status, position FROM executions;
@@ -344,7 +344,7 @@ fn page_takes_constant_steps_however_many_rows_exist() {
         ("succeeded", Order::OldestFirst),
         ("failed", Order::OldestFirst),
     ] {
-        let query = || ListQuery { limit: 10, order, ..ListQuery::newest(ViewName::Executions) };
+        let query = || ListQuery { limit: 10, order, ..ListQuery::newest(ViewName::Executions, RowReach::Everything) };
         let of_status = || query().with(Column::Status, wanted);
         for (query, found) in [
             (query(), 10),
@@ -386,14 +386,14 @@ fn query_by_assignee_takes_constant_steps_however_many_inquiries_exist() {
         let filled = format!(
             "INSERT INTO names (number, name) VALUES (1, 'ana'), (2, 'role:leads'), (3, 'role:others');
              WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {rows})
-             INSERT INTO inquiries SELECT n, randomblob(16), n, iif(n <= 20, 'open', 'answered'), randomblob(16), NULL, x'00' FROM n;
+             INSERT INTO inquiries SELECT n, randomblob(16), n, iif(n <= 20, 'open', 'answered'), randomblob(16), NULL, NULL, NULL, x'00' FROM n;
              INSERT INTO inquiries_by_assignee SELECT 1, status, position FROM inquiries;
              INSERT INTO inquiries_by_assignee SELECT 2, status, position FROM inquiries;
              INSERT INTO inquiries_by_assignee SELECT 3, 'open', position FROM inquiries WHERE status <> 'open';"
         );
         views.connection.execute_batch(&filled).unwrap();
         let mine = Filter::any_of(Column::Assignee, mine.iter().map(ToString::to_string).collect());
-        let query = ListQuery { limit: 10, filters: vec![mine], ..ListQuery::newest(ViewName::Inquiries) };
+        let query = ListQuery { limit: 10, filters: vec![mine], ..ListQuery::newest(ViewName::Inquiries, RowReach::Everything) };
         let query = query.with(Column::Status, "open");
         let asked = Asked::of(&query).unwrap();
         let mut statement = views.connection.prepare(&asked.sql).unwrap();
@@ -417,7 +417,7 @@ fn deep_page_takes_as_many_steps_as_the_first_one() {
         "INSERT INTO names (number, name) VALUES (1, 'a.b');
          INSERT INTO spans (span, earliest, latest) SELECT n, n * 1024, n * 1024 + 1023 FROM (WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 19) SELECT n FROM n);
          WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000)
-         INSERT INTO executions SELECT n, randomblob(16), n, 'failed', 1, NULL, randomblob(16), x'{}', x'00', NULL FROM n;",
+         INSERT INTO executions SELECT n, randomblob(16), n, 'failed', 1, NULL, randomblob(16), x'{}', NULL, NULL, NULL, x'00' FROM n;",
         WORKFLOW.replace('-', "")
     );
     views.connection.execute_batch(&filled).unwrap();
@@ -430,7 +430,7 @@ fn deep_page_takes_as_many_steps_as_the_first_one() {
     };
     let at = |micros| Some(ensue_engine::time::Timestamp::from_micros(micros));
     let (since, until) = (at(2_000), at(18_000));
-    let all = || ListQuery::newest(ViewName::Executions);
+    let all = || ListQuery::newest(ViewName::Executions, RowReach::Everything);
     let of_a_workflow = || all().with(Column::Parent, WORKFLOW);
     for filtered in [all(), all().with(Column::Action, "a.b"), of_a_workflow(), of_a_workflow().with(Column::Action, "a.b")] {
         for (order, near, far) in [(Order::OldestFirst, 2_100, 17_000), (Order::NewestFirst, 17_900, 3_000)] {
@@ -451,7 +451,7 @@ fn filter_without_a_status_returns_all_statuses_in_order() {
     let views = folded(&folder, &story);
     for (view, by) in [(ViewName::Executions, Column::Action), (ViewName::Executions, Column::Rule), (ViewName::Enforcements, Column::Rule)]
     {
-        let all = views.reader().list(&ListQuery { limit: 1_000, ..ListQuery::newest(view) }).unwrap();
+        let all = views.reader().list(&ListQuery { limit: 1_000, ..ListQuery::newest(view, RowReach::Everything) }).unwrap();
         let name = |row: &Row| {
             let document: serde_json::Value = serde_json::from_slice(&row.document).unwrap();
             document[by.as_str()].as_str().map(str::to_owned)
@@ -460,7 +460,10 @@ fn filter_without_a_status_returns_all_statuses_in_order() {
         assert!(!names.is_empty(), "{view} by {by}");
         for wanted in names {
             let expected: Vec<Row> = all.iter().filter(|row| name(row).as_ref() == Some(&wanted)).cloned().collect();
-            let found = views.reader().list(&ListQuery { limit: 1_000, ..ListQuery::newest(view) }.with(by, &*wanted)).unwrap();
+            let found = views
+                .reader()
+                .list(&ListQuery { limit: 1_000, ..ListQuery::newest(view, RowReach::Everything) }.with(by, &*wanted))
+                .unwrap();
             assert_eq!(found, expected, "{view} by {by} {wanted}");
         }
     }
@@ -472,7 +475,12 @@ fn unfiltered_list_is_read_in_primary_key_order() {
     let views = folded(&folder, &story);
     for view in ViewName::ALL {
         for order in [Order::NewestFirst, Order::OldestFirst] {
-            let query = ListQuery { order, after: Some(Position(9)), since: Some(ensue_test_support::NOON), ..ListQuery::newest(view) };
+            let query = ListQuery {
+                order,
+                after: Some(Position(9)),
+                since: Some(ensue_test_support::NOON),
+                ..ListQuery::newest(view, RowReach::Everything)
+            };
             let plan = plan(&views.connection, &Asked::of(&query).unwrap());
             let is_in_order = plan.contains(&format!("SEARCH {view} USING INTEGER PRIMARY KEY")) && !plan.contains("TEMP B-TREE");
             assert!(is_in_order, "{view} {order:?}: {plan}");

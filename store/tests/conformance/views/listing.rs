@@ -2,7 +2,7 @@
 
 use ensue_engine::record::Position;
 use ensue_views::store::{CountQuery, Filter, Group, LIST_ROWS_MAX, NewRow, Order};
-use ensue_views::{Column, ListQuery, Term, ViewError, ViewName};
+use ensue_views::{Column, ListQuery, RowReach, RowScope, Term, ViewError, ViewName, Within};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -82,7 +82,7 @@ fn unknown_filter_of_a_view_is_rejected(subject: &mut Subject) {
 
 fn impossible_value_finds_nothing(subject: &mut Subject) {
     subject.insert(ViewName::Events, [event(1, "garden.rained", "api", 1)]);
-    let events = || ListQuery::newest(ViewName::Events);
+    let events = || ListQuery::newest(ViewName::Events, RowReach::Everything);
     assert_eq!(subject.positions(&events().with(Column::Correlation, "yesterday")), NOTHING);
     assert_eq!(subject.positions(&events().with(Column::Trigger, "garden.snowed")), NOTHING);
     assert_eq!(subject.positions(&events().with(Column::Trigger, "")), NOTHING);
@@ -92,7 +92,7 @@ fn several_values_of_a_filter_find_each_row_once_in_order(subject: &mut Subject)
     let of = |number: u64| event(number, ["garden.rained", "garden.frozen", "garden.dried"][number as usize % 3], "api", 1);
     subject.insert(ViewName::Events, (1..=9).map(of));
     let either = |triggers: &[&str]| Filter::any_of(Column::Trigger, triggers.iter().map(|one| (*one).to_owned()).collect());
-    let events = |triggers| ListQuery { filters: vec![either(triggers)], ..ListQuery::newest(ViewName::Events) };
+    let events = |triggers| ListQuery { filters: vec![either(triggers)], ..ListQuery::newest(ViewName::Events, RowReach::Everything) };
     assert_eq!(subject.positions(&events(&["garden.rained", "garden.dried", "garden.rained"])), [9, 8, 6, 5, 3, 2]);
     assert_eq!(
         subject.positions(&ListQuery { order: Order::OldestFirst, limit: 3, ..events(&["garden.rained", "garden.dried"]) }),
@@ -100,7 +100,8 @@ fn several_values_of_a_filter_find_each_row_once_in_order(subject: &mut Subject)
     );
     assert_eq!(subject.positions(&events(&["garden.snowed", "garden.frozen"])), [7, 4, 1]);
     let many: Vec<String> = (0..200).map(|number| format!("garden.number_{number}")).chain(["garden.frozen".to_owned()]).collect();
-    let of_many = ListQuery { filters: vec![Filter::any_of(Column::Trigger, many)], ..ListQuery::newest(ViewName::Events) };
+    let of_many =
+        ListQuery { filters: vec![Filter::any_of(Column::Trigger, many)], ..ListQuery::newest(ViewName::Events, RowReach::Everything) };
     assert_eq!(subject.positions(&of_many), [7, 4, 1]);
 }
 
@@ -115,7 +116,7 @@ fn rows_are_counted_by_the_values_of_columns(subject: &mut Subject) {
             |group: &Group| (group.values.iter().map(|value| value.clone().unwrap_or_default()).collect::<Vec<_>>().join(" "), group.count);
         (counts.groups.iter().map(group).collect::<Vec<_>>(), counts.counted, counts.is_cut)
     };
-    let events = || ListQuery::newest(ViewName::Events);
+    let events = || ListQuery::newest(ViewName::Events, RowReach::Everything);
     let of = |name: &str, count: u64| (name.to_owned(), count);
     assert_eq!(count(events(), &[Column::Trigger]), (vec![of("garden.frozen", 5), of("garden.rained", 4)], 9, false));
     let both = vec![of("garden.frozen api", 3), of("garden.rained api", 3), of("garden.frozen gate", 2), of("garden.rained gate", 1)];
@@ -218,10 +219,55 @@ fn row_of(view: ViewName, number: u64, choice: u64, seconds: u64) -> NewRow {
         Some(key @ Term::Id(_)) => key,
         Some(Term::Text(_) | Term::Texts(_)) | None => format!("key_{number}").as_str().into(),
     };
-    NewRow { key, columns: columns.collect(), began_at: time(seconds), ..letter(number, "") }
+    let scope = view.is_scoped().then(|| scope_of(choice)).flatten();
+    NewRow { key, columns: columns.collect(), scope, began_at: time(seconds), ..letter(number, "") }
+}
+
+/// Returns one of the scopes that rows have, or none.
+fn scope_of(choice: u64) -> Option<RowScope> {
+    let scope = |place: &str, action: &str| RowScope { place: place.to_owned(), root_action: Some(action.to_owned()) };
+    match choice % 5 {
+        0 => Some(scope("garden", "garden.water")),
+        1 => Some(scope("garden\nsite=eu", "core.http")),
+        2 => Some(scope("shop\nsite=eu", "garden.dig")),
+        3 => Some(RowScope::of_pack("garden")),
+        _ => None,
+    }
+}
+
+/// Returns one of the reaches of queries.
+fn reach_of(choice: u64) -> RowReach {
+    let within = |limits: &[&[&str]], asked: &[&str]| {
+        let list = |list: &&[&str]| list.iter().map(|limit| limit.parse().unwrap()).collect();
+        let asked = asked.iter().map(ToString::to_string).collect();
+        RowReach::Within(Within { all_of: limits.iter().map(list).collect(), asked }.into())
+    };
+    match choice % 8 {
+        0 => within(&[&["pack=garden"]], &[]),
+        1 => within(&[&["label:site=eu"]], &[]),
+        2 => within(&[&["pack=*,action=garden.*", "pack=shop"]], &[]),
+        3 => within(&[&["action=core.http", "pack=garden"], &["label:site=eu"]], &[]),
+        4 => within(&[&["pack=nothing"]], &["garden.a"]),
+        5 => within(&[&["pack=garden,hook=garden.bell"]], &[]),
+        _ => RowReach::Everything,
+    }
 }
 
 fn fits(row: &NewRow, query: &ListQuery) -> bool {
+    let reached = match &query.reach {
+        RowReach::Everything => true,
+        RowReach::Within(within) => {
+            let at = query.view.columns().iter().position(|column| *column == Column::Assignee);
+            let asks = at.and_then(|at| row.columns[at].as_ref()).is_some_and(|assignees| match assignees {
+                Term::Texts(several) => several.iter().any(|one| within.asked.contains(one)),
+                Term::Id(_) | Term::Text(_) => within.asked.contains(&assignees.to_string()),
+            });
+            asks || within.covers(row.scope.as_ref())
+        }
+    };
+    if !reached {
+        return false;
+    }
     let wanted = |filter: &Filter| {
         let at = query.view.columns().iter().position(|column| *column == filter.column);
         at.and_then(|at| row.columns[at].as_ref()).is_some_and(|value| match value {
@@ -288,6 +334,7 @@ fn every_query_equals_a_scan_of_all_rows(subject: &mut Subject) {
                     let query = ListQuery {
                         view,
                         keys: None,
+                        reach: reach_of(choice),
                         filters: filters.collect(),
                         since: since.map(time),
                         until: until.map(time),

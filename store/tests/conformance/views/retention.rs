@@ -15,7 +15,7 @@ use ensue_test_support::story::Story;
 use ensue_test_support::{NOON, single};
 use ensue_views::retention::{ENDED_AT_ONCE, ROWS_AT_ONCE, Removed, Round, ViewRetention, Walk};
 use ensue_views::store::Order;
-use ensue_views::{Artifact, DeadLetter, Execution, Inquiry, ListQuery, ParkedReaction, Projector, Row, ViewName};
+use ensue_views::{Artifact, DeadLetter, Execution, Inquiry, ListQuery, ParkedReaction, Projector, Row, RowReach, ViewName};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -302,7 +302,7 @@ fn list_continues_after_a_removed_row(subject: &mut Subject) {
     later(&mut story, HOUR);
     let young = done(&mut story);
     fold(subject, &story);
-    let first = ListQuery { order: Order::OldestFirst, limit: 2, ..ListQuery::newest(ViewName::Executions) };
+    let first = ListQuery { order: Order::OldestFirst, limit: 2, ..ListQuery::newest(ViewName::Executions, RowReach::Everything) };
     let seen = subject.reader.list(&first).unwrap();
     assert_eq!(seen.iter().map(|row| row.key.clone()).collect::<BTreeSet<_>>(), set(&all[..2]));
     walk(subject, keeping(HOUR));

@@ -1,0 +1,273 @@
+//! Limits of rights to executions, events and what belongs to them: each route, inside and outside of a limit.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use axum::http::Method;
+use ensue_api::routes::{Demand, Route};
+use ensue_engine::access::permission::Permission;
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, TestApi, filled};
+
+/// The callers of the matrix, with the limits of their rights: inside and outside of the resources.
+const CALLERS: [&str; 4] = ["pack", "label", "scoped", "disabled"];
+
+/// Adds an identity with a grant of a role, and returns a token of it.
+async fn granted(api: &TestApi, name: &str, role: &str, on: &Value) -> String {
+    api.post("/api/v1/identities").by("admin").json(&json!({ "name": name })).answer().await.expect(201);
+    let grant = json!({ "subject": format!("identity:{name}"), "role": role, "on": on });
+    api.post("/api/v1/grants").by("admin").json(&grant).answer().await.expect(201);
+    let token = json!({ "name": format!("{name}-laptop"), "identity": name });
+    let added = api.post("/api/v1/tokens").by("admin").json(&token).answer().await.expect(201).json();
+    added["token"].as_str().unwrap().to_owned()
+}
+
+/// Runs `demo.deploy` for a site, and returns the execution.
+async fn deployed(api: &TestApi, site: &str) -> String {
+    let run = api.post("/api/v1/actions/demo.deploy/execute").by("admin").json(&json!({ "params": { "site": site } }));
+    run.answer().await.expect(202).json()["id"].as_str().unwrap().to_owned()
+}
+
+async fn get(api: &TestApi, path: &str, token: &str) -> Answer {
+    api.get(path).bearing(token).answer().await
+}
+
+async fn ids(api: &TestApi, path: &str, token: &str) -> BTreeSet<String> {
+    let list = get(api, path, token).await.expect(200).json();
+    list["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Creates the resource that the path of a route is about, and returns its id. Returns `None` if the route is about no
+/// resource that limits by labels can cover.
+async fn seeded(api: &TestApi, path: &str) -> Option<String> {
+    let segments: Vec<&str> = path.split('/').skip(3).collect();
+    match *segments.first()? {
+        _ if !path.contains("{id}") => None,
+        "executions" | "trace" => Some(deployed(api, "eu").await),
+        "events" => Some(api.event("ana").await),
+        "enforcements" => {
+            api.event("ana").await;
+            let list = api.get("/api/v1/enforcements").by("admin").answer().await.expect(200).json();
+            Some(list["items"][0]["id"].as_str().unwrap().to_owned())
+        }
+        "inquiries" => Some(api.inquiry().await),
+        "dead_letters" => {
+            let failed = deployed(api, "eu").await;
+            api.node.fail(&failed);
+            Some(failed)
+        }
+        "grants" | "parked_reactions" => None,
+        other => panic!("add a row for the resources of `{other}` in {path}"),
+    }
+}
+
+/// Returns the limits inside of which the resource of a route is, and outside of which it is, for a kind of caller.
+fn limits(path: &str, caller: &str) -> [Value; 2] {
+    let (inside, outside) = if path.contains("/inquiries") { ("core", "demo") } else { ("demo", "core") };
+    match caller {
+        "label" => [json!({ "labels": { "site": ["eu"] } }), json!({ "labels": { "site": ["us"] } })],
+        _ => [json!({ "packs": [inside] }), json!({ "packs": [outside] })],
+    }
+}
+
+async fn status(route: &Route, caller: &str, which: usize) -> u16 {
+    let api = TestApi::new();
+    let id = seeded(&api, &route.path).await;
+    let on = limits(&route.path, caller)[which].clone();
+    let token = match caller {
+        "scoped" => {
+            let pack = on["packs"][0].as_str().unwrap();
+            let limitable = Permission::ALL.iter().filter(|permission| permission.is_limitable());
+            let scopes: Vec<String> = limitable.map(|permission| format!("{} on pack={pack}", permission.name())).collect();
+            let token = json!({ "name": "t", "roles": ["admin"], "scopes": scopes });
+            let added = api.post("/api/v1/tokens").by("admin").json(&token).answer().await.expect(201).json();
+            added["token"].as_str().unwrap().to_owned()
+        }
+        _ => granted(&api, "ana", "operator", &on).await,
+    };
+    if caller == "disabled" {
+        api.post("/api/v1/identities/ana/disable").by("admin").json(&json!({})).answer().await.expect(200);
+    }
+    let path = match id {
+        Some(id) => filled(&route.path.replace("{id}", &id)),
+        None => filled(&route.path),
+    };
+    api.ask(route.method.clone(), &path).bearing(&token).json(&body(&path)).response().await.status().as_u16()
+}
+
+/// Returns a body that fits a route about one resource.
+fn body(path: &str) -> Value {
+    match path.rsplit('/').next() {
+        Some("settle") => json!({ "outcome": "retry" }),
+        Some("respond") => json!({ "answer": {} }),
+        _ => json!({}),
+    }
+}
+
+#[tokio::test]
+async fn routes_allow_limited_callers_what_is_inside_and_hide_what_is_outside() {
+    let mut matrix = format!("route: {} (inside/outside)\n", CALLERS.join(", "));
+    for route in TestApi::new().front.routes() {
+        let Demand::Permission { noun, verb, .. } = route.demands else { continue };
+        let permission = Permission::named(&format!("{noun}:{verb}")).unwrap();
+        let is_about_one = seeded(&TestApi::new(), &route.path).await.is_some();
+        let mut cells = Vec::new();
+        for caller in CALLERS {
+            let (inside, outside) = (status(route, caller, 0).await, status(route, caller, 1).await);
+            let place = format!("{} {} for {caller}", route.method, route.path);
+            if caller == "disabled" {
+                assert_eq!((inside, outside), (401, 401), "{place}");
+            } else if !permission.is_limitable() {
+                assert!(inside == outside && matches!(inside, 403 | 404), "{place}: {inside}, {outside}");
+            } else if is_about_one {
+                assert_eq!(outside, 404, "{place}");
+                let has_labels =
+                    route.path.contains("/executions") || route.path.contains("/dead_letters") || route.path.contains("/trace");
+                // The caller may answer, but is not asked.
+                let is_not_asked = route.path.ends_with("/respond");
+                let is_missing_inside = caller == "label" && !has_labels || route.path.contains("{artifact}");
+                assert!((inside != 403 || is_not_asked) && (inside != 404 || is_missing_inside), "{place}: {inside}");
+            }
+            cells.push(format!("{inside}/{outside}"));
+        }
+        matrix.push_str(&format!("{} {} [{noun}:{verb}]: {}\n", route.method, route.path, cells.join(", ")));
+    }
+    insta::assert_snapshot!(matrix);
+}
+
+#[tokio::test]
+async fn hidden_resource_is_the_same_404_as_one_that_never_existed() {
+    let api = TestApi::new();
+    let token = granted(&api, "ana", "operator", &json!({ "labels": { "site": ["eu"] } })).await;
+    let hidden = deployed(&api, "us").await;
+    let never = "01980000-0000-7000-8000-0000000000fe";
+    for (method, path) in [
+        (Method::GET, ""),
+        (Method::GET, "/attempts"),
+        (Method::GET, "/timeline"),
+        (Method::GET, "/logs"),
+        (Method::GET, "/graph"),
+        (Method::GET, "/artifacts"),
+        (Method::GET, "/stream"),
+        (Method::POST, "/cancel"),
+        (Method::POST, "/pause"),
+        (Method::POST, "/rerun"),
+        (Method::POST, "/settle"),
+    ] {
+        let told = async |id: &str| {
+            let path = format!("/api/v1/executions/{id}{path}");
+            let asked = api.ask(method.clone(), &path).bearing(&token);
+            let mut problem = asked.json(&body(&path)).answer().await.expect(404).json();
+            problem["request_id"] = Value::Null;
+            problem.to_string().replace(id, "ID")
+        };
+        assert_eq!(told(&hidden).await, told(never).await, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn list_has_exactly_the_rows_inside_the_limit() {
+    let api = TestApi::new();
+    let (eu, us) = (deployed(&api, "eu").await, deployed(&api, "us").await);
+    let echo = api.execution().await;
+    let event = api.event("ana").await;
+    let greeted = ids(&api, "/api/v1/executions?rule=demo.greet", &api.node.token_of("admin")).await;
+    api.node.fail(&us);
+    api.inquiry().await;
+    let label = granted(&api, "bo", "viewer", &json!({ "labels": { "site": ["eu"] } })).await;
+    let demo = granted(&api, "cy", "viewer", &json!({ "packs": ["demo"] })).await;
+    let action = granted(&api, "di", "viewer", &json!({ "actions": ["demo.*"] })).await;
+    let set = |ids: &[&String]| ids.iter().map(|id| (*id).clone()).collect::<BTreeSet<String>>();
+    let of_demo: BTreeSet<String> = greeted.iter().chain([&eu, &us]).cloned().collect();
+    assert_eq!(ids(&api, "/api/v1/executions", &label).await, set(&[&eu]));
+    assert_eq!(ids(&api, "/api/v1/executions", &demo).await, of_demo, "a rule's execution belongs to the pack of the rule");
+    assert_eq!(ids(&api, "/api/v1/executions", &action).await, set(&[&eu, &us]));
+    assert_eq!(ids(&api, &format!("/api/v1/executions?id={us},{eu},{echo}"), &label).await, set(&[&eu]));
+    assert_eq!(ids(&api, "/api/v1/executions?status=failed", &label).await, set(&[]));
+    assert_eq!(ids(&api, "/api/v1/executions?status=failed", &demo).await, set(&[&us]));
+    assert_eq!(ids(&api, "/api/v1/dead_letters", &demo).await, set(&[&us]));
+    assert_eq!(ids(&api, "/api/v1/dead_letters", &label).await, set(&[]));
+    assert_eq!(ids(&api, "/api/v1/events", &demo).await, set(&[&event]));
+    assert_eq!(ids(&api, "/api/v1/events", &label).await, set(&[]), "an event has no labels");
+    assert_eq!(ids(&api, "/api/v1/enforcements", &demo).await.len(), 1);
+    assert_eq!(ids(&api, "/api/v1/inquiries", &demo).await, set(&[]), "the inquiry belongs to the pack `core`");
+    let counted = |list: Value| list["total"].as_u64().unwrap();
+    assert_eq!(counted(get(&api, "/api/v1/counts?of=executions", &label).await.expect(200).json()), 1);
+    assert_eq!(counted(get(&api, "/api/v1/counts?of=executions", &demo).await.expect(200).json()), of_demo.len() as u64);
+}
+
+#[tokio::test]
+async fn nothing_of_a_hidden_execution_is_in_any_answer() {
+    let api = TestApi::new();
+    let inside = deployed(&api, "eu").await;
+    let canary = deployed(&api, "canaryplace").await;
+    let failed = deployed(&api, "canaryplace").await;
+    api.node.fail(&failed);
+    let event = api.event("canaryperson").await;
+    let token = granted(&api, "ana", "operator", &json!({ "labels": { "site": ["eu"] } })).await;
+    let secrets = ["canaryplace", "canaryperson", &canary, &failed, &event];
+    let mut asked = 0;
+    for route in api.front.routes() {
+        let path = filled(&route.path.replace("{id}", &inside));
+        let is_read = route.method == Method::GET && !path.ends_with("/stream") && !path.contains("follow");
+        let is_bulk = ["/executions/cancel", "/executions/pause", "/executions/resume"].iter().any(|end| path.ends_with(end));
+        let is_public = route.demands == Demand::Nothing;
+        if is_public || !(is_read || is_bulk && route.method == Method::POST) {
+            continue;
+        }
+        asked += 1;
+        let filters = if is_bulk { "?action=demo.deploy&dry_run=true" } else { "" };
+        let answer = api.ask(route.method.clone(), &format!("{path}{filters}")).bearing(&token).answer().await;
+        for secret in secrets {
+            assert!(!answer.text.contains(secret), "{} {path} shows {secret}: {}", route.method, answer.text);
+            assert!(answer.headers.values().all(|value| !value.to_str().unwrap_or_default().contains(secret)), "{path}");
+        }
+    }
+    assert!(asked > 60, "{asked} routes");
+}
+
+#[tokio::test]
+async fn write_outside_the_limit_is_a_403_if_the_execution_is_seen() {
+    let api = TestApi::new();
+    let us = deployed(&api, "us").await;
+    let token = granted(&api, "ana", "operator", &json!({ "labels": { "site": ["eu"] } })).await;
+    let grant = json!({ "subject": "identity:ana", "role": "viewer" });
+    api.post("/api/v1/grants").by("admin").json(&grant).answer().await.expect(201);
+    for verb in ["cancel", "pause", "rerun"] {
+        let path = format!("/api/v1/executions/{us}/{verb}");
+        api.post(&path).bearing(&token).json(&json!({})).answer().await.expect_problem(403, "forbidden");
+    }
+    get(&api, &format!("/api/v1/executions/{us}"), &token).await.expect(200);
+}
+
+#[tokio::test]
+async fn bulk_change_changes_only_what_is_inside_the_limit() {
+    let api = TestApi::new();
+    let (eu, us) = (deployed(&api, "eu").await, deployed(&api, "us").await);
+    let token = granted(&api, "ana", "operator", &json!({ "labels": { "site": ["eu"] } })).await;
+    let changed = api.post(&format!("/api/v1/executions/cancel?id={eu},{us}")).bearing(&token).json(&json!({})).answer().await;
+    let items = changed.expect(200).json()["items"].clone();
+    assert_eq!(items.as_array().map(Vec::len), Some(1), "{items}");
+    assert_eq!(items[0]["execution"], eu);
+    let of_us = api.get(&format!("/api/v1/executions/{us}")).by("admin").answer().await.expect(200).json();
+    assert_ne!(of_us["status"], "cancelling");
+}
+
+#[tokio::test]
+async fn stream_ends_when_its_execution_is_no_longer_covered() {
+    let api = TestApi::new();
+    let eu = deployed(&api, "eu").await;
+    let token = granted(&api, "ana", "viewer", &json!({ "labels": { "site": ["eu"] } })).await;
+    let other = json!({ "subject": "identity:ana", "role": "viewer", "on": { "labels": { "site": ["us"] } } });
+    api.post("/api/v1/grants").by("admin").json(&other).answer().await.expect(201);
+    let stream = api.get(&format!("/api/v1/executions/{eu}/stream")).bearing(&token).response().await;
+    assert_eq!(stream.status(), 200);
+    let grants = api.get("/api/v1/grants?subject=identity:ana").by("admin").answer().await.expect(200).json();
+    let of_eu = grants["items"].as_array().unwrap().iter().find(|grant| grant["on"]["labels"]["site"][0] == "eu").unwrap();
+    let path = format!("/api/v1/grants/{}", of_eu["id"].as_str().unwrap());
+    api.ask(Method::DELETE, &path).by("admin").answer().await.expect(204);
+    let ended = tokio::time::timeout(Duration::from_secs(5), stream.into_body().collect()).await;
+    assert!(ended.is_ok(), "a right to other executions does not keep the stream open");
+}
