@@ -23,7 +23,7 @@ use crate::support::workflow::{awaits, does, expression, fails};
 use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, set_mode, workers};
 
 /// The form of this release. It is never edited: a change of the form is a new number and a new file.
-const FORMAT_9: &str = include_str!("golden/state.v9.json");
+const FORMAT_10: &str = include_str!("golden/state.v10.json");
 
 /// A site with something in every table of the state.
 fn busy() -> Site {
@@ -214,21 +214,21 @@ fn empty_tables(state: &Value, path: &str, found: &mut Vec<String>) {
 #[test]
 fn state_is_saved_in_the_current_format() {
     let saved = busy().engine().save();
-    assert_eq!(saved.format, 9);
-    assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_9.trim_end());
+    assert_eq!(saved.format, 10);
+    assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_10.trim_end());
 }
 
 #[test]
 fn golden_state_has_rows_in_every_table() {
     let mut empty = Vec::new();
-    empty_tables(&serde_json::from_str(FORMAT_9).unwrap(), "", &mut empty);
+    empty_tables(&serde_json::from_str(FORMAT_10).unwrap(), "", &mut empty);
     assert_eq!(empty, Vec::<String>::new());
 }
 
 #[test]
 fn saved_state_of_the_current_format_is_loaded() {
     let busy = busy();
-    let saved = SavedState { format: 9, json: FORMAT_9.trim_end().into() };
+    let saved = SavedState { format: 10, json: FORMAT_10.trim_end().into() };
     assert_eq!(Engine::load(busy.engine().log(), &saved).unwrap(), *busy.engine());
 }
 
@@ -245,7 +245,7 @@ fn state_of_another_format_is_rejected() {
 #[test]
 fn state_with_a_missing_table_is_rejected() {
     let log = busy().engine().log();
-    let whole: Value = serde_json::from_str(FORMAT_9).unwrap();
+    let whole: Value = serde_json::from_str(FORMAT_10).unwrap();
     let load = |state: &Value| Engine::load(log, &SavedState { format: STATE_FORMAT, json: state.to_string().into() });
     assert!(load(&whole).is_ok());
     for (part, tables) in whole.as_object().unwrap() {
