@@ -8,7 +8,7 @@ use ensue_login::discovery::{self, DiscoveryError};
 use ensue_login::fetch::{FETCH_BYTES_MAX, FetchError, HostBy, Response};
 use ensue_login::flow::LoginRandom;
 use ensue_login::jose::{KeyFault, KeySet, KeySetError, TokenFault};
-use ensue_login::{Fetch as _, Issuers, Refusal, WAITING_MAX};
+use ensue_login::{Issuers, Refusal, WAITING_MAX};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
