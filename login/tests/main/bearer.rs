@@ -325,8 +325,11 @@ fn groups_that_are_absent_are_not_the_same_as_none() {
     assert!(matches!(groups(json!({ "groups": many(200) })).unwrap(), Groups::Said(said) if said.len() == 200));
     let overage = groups(json!({ "groups": many(201) })).unwrap_err();
     assert_eq!(overage.slug(), "groups-overage");
-    let long: Vec<String> = (0..100).map(|n| format!("{n:0200}")).collect();
-    assert_eq!(groups(json!({ "groups": long })).unwrap_err(), overage, "a record could not hold them");
+    // With the prefix of the issuer, a record could not hold them.
+    let long: Vec<String> = (0..180).map(|n| format!("{n:050}")).collect();
+    let prefixed = issuers(&[(&"a".repeat(32), settings())]);
+    let refusal = prefixed.admit(&signer.token(&claims_with(&json!({ "groups": long }))), now(), &Web::new()).unwrap_err();
+    assert_eq!(refusal.slug(), "groups-overage", "{refusal:?}");
     let entra =
         json!({ "groups": null, "_claim_names": { "groups": "src1" }, "_claim_sources": { "src1": { "endpoint": "https://x.test" } } });
     assert_eq!(groups(entra).unwrap_err(), overage);
