@@ -87,6 +87,14 @@ async fn prepared(api: &TestApi, method: &Method, template: &str) -> Option<(Str
             let body = if path.ends_with("groups") { json!({ "groups": ["release"] }) } else { json!({}) };
             (path.replace("{name}", "old"), body)
         }
+        (_, "/identities/{name}/issuers" | "/identities/{name}/issuers/{issuer}") => {
+            admin(Method::POST, "/identities", json!({ "name": "old" })).await;
+            let link = json!({ "issuer": "corp", "subject": "4711" });
+            if method == Method::DELETE {
+                admin(Method::POST, "/identities/old/issuers", link.clone()).await;
+            }
+            (path.replace("{name}", "old").replace("{issuer}", "corp"), link)
+        }
         ("PUT", "/roles/{name}") => (path.replace("{name}", "restarter"), json!({ "permissions": ["executions:read"] })),
         ("DELETE", "/roles/{name}") => {
             admin(Method::PUT, "/roles/restarter", json!({ "permissions": ["executions:read"] })).await;
@@ -112,12 +120,14 @@ const WITHOUT_RECORD: &[&str] = &[
     "POST /api/v1/executions/replay",
     "POST /api/v1/log/verify",
     "POST /api/v1/views/rebuild",
+    "POST /api/v1/master_key/rotate",
+    "POST /api/v1/tokens/{name}/login_links",
     "POST /api/v1/hooks/{pack}/{sensor}/send",
     "OPTIONS /api/v1/events",
 ];
 
 /// The routes whose success needs more than this test prepares: an ended rerun, a question to the caller, a dead letter, a
-/// schedule, a step of the clock. Their requests have the actor of the same function as all others.
+/// schedule, a step of the clock, a session. Their requests have the actor of the same function as all others.
 const OTHERS: &[&str] = &[
     "POST /api/v1/executions/rerun",
     "POST /api/v1/executions/{id}/rerun",
@@ -128,6 +138,8 @@ const OTHERS: &[&str] = &[
     "POST /api/v1/dead_letters/{id}/dismiss",
     "POST /api/v1/rules/{ref}/backfill",
     "POST /api/v1/clock/accept",
+    "POST /api/v1/auth/logout",
+    "DELETE /api/v1/sessions/{id}",
 ];
 
 #[tokio::test]

@@ -173,6 +173,7 @@ async fn every_path_that_supports_keys_acts_once_per_key() {
         ("/api/v1/identities", "/api/v1/identities".to_owned(), json!({ "name": "cy" })),
         ("/api/v1/identities/{name}/disable", "/api/v1/identities/cy/disable".to_owned(), json!({})),
         ("/api/v1/identities/{name}/enable", "/api/v1/identities/cy/enable".to_owned(), json!({})),
+        ("/api/v1/identities/{name}/issuers", "/api/v1/identities/cy/issuers".to_owned(), json!({ "issuer": "corp", "subject": "4711" })),
         ("/api/v1/grants", "/api/v1/grants".to_owned(), json!({ "subject": "everyone", "role": "viewer" })),
     ];
     set_key(&api).await;
@@ -266,7 +267,7 @@ async fn paths_that_record_nothing_ignore_keys() {
         let body = match path.as_str() {
             "/api/v1/rules/{ref}/explain" => json!({ "event": hello("ana") }),
             "/api/v1/rules/backtest" => json!({ "rule": "demo.greet" }),
-            "/api/v1/executions/replay" | "/api/v1/log/verify" | "/api/v1/views/rebuild" => json!({}),
+            "/api/v1/executions/replay" | "/api/v1/log/verify" | "/api/v1/views/rebuild" | "/api/v1/master_key/rotate" => json!({}),
             other => panic!("list here the body for `{other}`, which ignores keys"),
         };
         let head = api.node.head_position();

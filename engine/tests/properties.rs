@@ -273,7 +273,7 @@ fn check_internal_events(records: &[Record]) -> Result<(), TestCaseError> {
 /// Random commands are only worth what they reach.
 #[test]
 fn random_commands_produce_every_kind_of_fact() {
-    const RUNS: usize = 400;
+    const RUNS: usize = 500;
     let mut runner = TestRunner::deterministic();
     let mut reached: BTreeMap<&str, usize> = BTreeMap::new();
     for _ in 0..RUNS {
