@@ -35,7 +35,7 @@ async fn identity(api: &TestApi, name: &str, role: &str) -> (String, String) {
 async fn prepared(api: &TestApi, method: &Method, template: &str) -> Option<(String, Value)> {
     let at = |path: &str| path.strip_prefix("/api/v1").unwrap_or(path).to_owned();
     let path = at(template);
-    let of = |id: &str| path.replace("{id}", id).replace("{ref}", &filled(template).split('/').nth(4).unwrap_or_default().to_owned());
+    let of = |id: &str| path.replace("{id}", id).replace("{ref}", filled(template).split('/').nth(4).unwrap_or_default());
     let admin = async |method: Method, path: &str, body: Value| {
         api.ask(method, &format!("/api/v1{path}")).by("admin").json(&body).answer().await;
     };

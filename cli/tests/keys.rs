@@ -150,7 +150,7 @@ async fn master_key_is_rotated_while_deliveries_are_verified_and_keys_are_set() 
     assert!(rotated.code == Some(0) && rotated.stderr.contains("the master key is rotated"), "{rotated:?}");
     assert!(delivered(&node, SECRET, "after").await.is_success());
     assert_eq!(ensue(&place, &node, &["keys", "set", "demo.token"], b"set after the rotation").code, Some(0));
-    assert_eq!(master_key_files(&place), [file.clone()]);
+    assert_eq!(master_key_files(&place), std::slice::from_ref(file));
     let new = std::fs::read_to_string(file).unwrap();
     assert_ne!(old, new);
     let [record] = &rotations(&node.client()).await[..] else { panic!("one record") };

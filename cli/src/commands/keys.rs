@@ -245,7 +245,7 @@ impl Keys {
                 };
                 asking
                     .output
-                    .print(&rotated, || tell("the master key is rotated; keep the old one with older copies of the data".to_owned()));
+                    .print(&rotated, || tell("the master key is rotated; keep the old one with older copies of the data"));
                 Ok(())
             }
             Self::Remove { key, at_rest } => {
