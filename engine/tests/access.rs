@@ -649,6 +649,7 @@ fn nobody_passes_on_by_a_session_more_than_it_may_do() {
 ///     cargo test -p ensue-engine --test main -- --ignored --nocapture cost_of_rights
 #[test]
 #[ignore = "measures, and takes a while"]
+#[expect(clippy::disallowed_types, reason = "it measures")]
 fn cost_of_rights_stays_small_with_many_grants() {
     use std::time::Instant;
     let mut spec = Spec::default().given([add(1, "root", &["admin"]), add_identity(identity(1), &[]), token_of(2, "laptop", identity(1))]);

@@ -243,9 +243,7 @@ impl Keys {
                         job
                     }
                 };
-                asking
-                    .output
-                    .print(&rotated, || tell("the master key is rotated; keep the old one with older copies of the data"));
+                asking.output.print(&rotated, || tell("the master key is rotated; keep the old one with older copies of the data"));
                 Ok(())
             }
             Self::Remove { key, at_rest } => {

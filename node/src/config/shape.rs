@@ -553,6 +553,7 @@ outputs: { attempt_max: 1000000, quota: 10000000, keep_days: 7 }
 artifacts: { file_max: 1000000, quota: 10000000, keep_days: 7 }
 retention: { executions: 90d }
 audit: { address: full }
+access: { labels: [site] }
 egress: { allow: ['10.0.0.0/8'] }
 actions:
   isolation: auto
