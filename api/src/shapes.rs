@@ -61,7 +61,7 @@ shapes! {
     });
     GroupName = json_schema!({
         "type": "string",
-        "pattern": "^([a-z][a-z0-9_]{0,63}|[a-z][a-z0-9_-]{0,31}:[^\\x00-\\x1f]{1,200})$",
+        "pattern": "^([a-z][a-z0-9_]{0,63}|[a-z][a-z0-9_-]{0,31}:[^\\s\\x00-\\x1f\\x7f-\\x9f]([^\\x00-\\x1f\\x7f-\\x9f]{0,198}[^\\s\\x00-\\x1f\\x7f-\\x9f])?)$",
         "description": "The name of a group of identities; a group that an issuer names has its prefix.",
         "examples": ["release"],
     });
