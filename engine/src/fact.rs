@@ -133,8 +133,8 @@ macro_rules! facts {
                 match self { $($(Self::$variant(_) => $kind,)*)* }
             }
 
-            /// Returns the newest schema of the kind, in which new facts are written.
-            pub fn schema(&self) -> u16 {
+            /// Returns the newest schema of the kind.
+            fn newest_schema(&self) -> u16 {
                 match self { $($(Self::$variant(_) => $schema,)*)* }
             }
 
@@ -162,7 +162,7 @@ macro_rules! facts {
                         if schema > $schema {
                             return Err(FactError::TooNew { kind: $kind, found: schema, known: $schema });
                         }
-                        if schema == $schema {
+                        if schema == $schema || WITHOUT_SCOPE.contains(&(kind, schema)) {
                             return serde_json::from_slice(json).map(Self::$variant).map_err(damaged);
                         }
                         let old: Value = serde_json::from_slice(json).map_err(damaged)?;
@@ -384,6 +384,25 @@ impl Fact {
     /// Returns how the fact ends an execution, if it does.
     pub fn ended(&self) -> Option<Ended<'_>> {
         if let ByNoun::ExecutionFact(fact) = self.by_noun() { fact.ended() } else { None }
+    }
+}
+
+/// The schemas in which facts without a scope are written. The next one only adds the scope.
+const WITHOUT_SCOPE: [(&str, u16); 4] =
+    [("execution.requested", 7), ("execution.failed", 2), ("execution.timed_out", 2), ("inquiry.opened", 3)];
+
+impl Fact {
+    /// Returns the schema in which the fact is written: the newest of its kind, or the one before it if that has all of its
+    /// fields, so that an older release can read it.
+    pub fn schema(&self) -> u16 {
+        let has_no_scope = match self {
+            Self::ExecutionRequested(fact) => fact.scope.is_none(),
+            Self::ExecutionFailed(fact) => fact.scope.is_none(),
+            Self::ExecutionTimedOut(fact) => fact.scope.is_none(),
+            Self::InquiryOpened(fact) => fact.scope.is_none(),
+            _ => false,
+        };
+        self.newest_schema() - u16::from(has_no_scope)
     }
 }
 

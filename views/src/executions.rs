@@ -427,7 +427,7 @@ impl View for Execution {
 impl Execution {
     /// Returns the scope by which rights are limited to it.
     pub fn execution_scope(&self) -> ExecutionScope {
-        self.scope.as_deref().cloned().unwrap_or_else(|| ExecutionScope::of_action(&self.action))
+        self.scope.as_deref().cloned().unwrap_or_else(|| ExecutionScope::of_request(self.rule.as_ref(), &self.action))
     }
 
     fn requested(id: ExecutionId, fact: &ExecutionRequested, record: &Record) -> Self {

@@ -309,7 +309,7 @@ mod tests {
         let limit = limit("label:site=eu,label:site=us,label:team=web");
         let scope = |labels: &[&str]| ExecutionScope {
             labels: labels.iter().map(|label| parse(label).unwrap()).collect(),
-            ..ExecutionScope::of_action(&"release.ship".parse().unwrap())
+            ..ExecutionScope::of_request(None, &"release.ship".parse().unwrap())
         };
         assert!(limit.covers(&Target::of_execution(&scope(&["site=us", "team=web"]))));
         assert!(!limit.covers(&Target::of_execution(&scope(&["site=us"]))));

@@ -74,7 +74,7 @@ pub(crate) fn request(
         priority: rerun.and_then(|rerun| rerun.priority).unwrap_or(definition.priority),
         queue: definition.queue.clone(),
         labels,
-        scope: scope.recorded(&ask.action),
+        scope: scope.recorded(of_rule.map(|of| &of.rule), &ask.action),
         given_labels,
         idempotent: definition.idempotent,
         on_lost: definition.on_lost,

@@ -48,7 +48,7 @@ pub struct ExecutionRequested {
     /// The labels it can be found by, in addition to its action.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
-    /// The pack, outermost action and labels by which rights are limited to it, unless its own action alone says them.
+    /// The pack, outermost action and labels by which rights are limited to it, unless its own rule and action say them.
     pub scope: Option<Box<ExecutionScope>>,
     /// The labels that the caller gave; the others come from its action.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -84,7 +84,7 @@ pub struct ExecutionRequested {
 impl ExecutionRequested {
     /// Returns the scope by which rights are limited to it.
     pub fn scope(&self) -> ExecutionScope {
-        self.scope.as_deref().cloned().unwrap_or_else(|| ExecutionScope::of_action(&self.action))
+        self.scope.as_deref().cloned().unwrap_or_else(|| ExecutionScope::of_request(self.rule.as_ref(), &self.action))
     }
 
     /// Returns the labels that the caller gave.

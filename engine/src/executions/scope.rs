@@ -28,20 +28,20 @@ pub struct ExecutionScope {
 
 impl ExecutionScope {
     /// Returns the scope of an execution whose request records none.
-    pub fn of_action(action: &ActionRef) -> Self {
-        Self { pack: action.pack(), action: action.clone(), labels: Labels::new() }
+    pub fn of_request(rule: Option<&RuleRef>, action: &ActionRef) -> Self {
+        Self { pack: rule.map_or_else(|| action.pack(), RuleRef::pack), action: action.clone(), labels: Labels::new() }
     }
 
     /// Returns the scope of an outermost execution. Of its labels, only those with the chosen names count.
     pub fn of_root(rule: Option<&RuleRef>, action: &ActionRef, labels: &Labels, chosen: &BTreeSet<LabelName>) -> Self {
         let chosen = labels.iter().filter(|(name, _)| chosen.contains(*name)).take(SCOPE_LABELS_MAX);
         let labels = chosen.map(|(name, value)| (name.clone(), value.clone())).collect();
-        Self { pack: rule.map_or_else(|| action.pack(), RuleRef::pack), action: action.clone(), labels }
+        Self { labels, ..Self::of_request(rule, action) }
     }
 
-    /// Returns the scope as the request of an execution of this action records it: `None` if the action alone says it.
-    pub fn recorded(self, action: &ActionRef) -> Option<Box<Self>> {
-        (self != Self::of_action(action)).then(|| Box::new(self))
+    /// Returns the scope as the request of an execution records it: `None` if the rule and the action say it.
+    pub fn recorded(self, rule: Option<&RuleRef>, action: &ActionRef) -> Option<Box<Self>> {
+        (self != Self::of_request(rule, action)).then(|| Box::new(self))
     }
 
     /// Returns the pack and the labels as text, each on its own line: neither contains a line break.
@@ -79,9 +79,9 @@ mod tests {
         let scope = ExecutionScope::of_root(Some(&rule), &action, &labels(&["site=eu", "team=web"]), &chosen);
         assert_eq!(scope.to_string(), "pack=garden,action=core.http,label:site=eu");
         assert_eq!(scope.place(), "garden\nsite=eu");
-        assert!(scope.recorded(&action).is_some());
+        assert!(scope.recorded(Some(&rule), &action).is_some());
         let by_hand = ExecutionScope::of_root(None, &action, &labels(&["team=web"]), &chosen);
-        assert_eq!(by_hand, ExecutionScope::of_action(&action));
-        assert_eq!(by_hand.recorded(&action), None, "the action says it");
+        assert_eq!(by_hand, ExecutionScope::of_request(None, &action));
+        assert_eq!(by_hand.recorded(None, &action), None, "the action says it");
     }
 }

@@ -242,7 +242,7 @@ pub(crate) fn requested(
         priority: rule.priority.unwrap_or(action.priority),
         queue: action.queue.clone(),
         labels,
-        scope: scope.recorded(&action.name),
+        scope: scope.recorded(Some(&rule.name), &action.name),
         given_labels: BTreeSet::new(),
         idempotent: action.idempotent,
         on_lost: action.on_lost,

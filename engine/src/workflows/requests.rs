@@ -71,7 +71,7 @@ impl WorkflowRun<'_> {
             priority: step.priority.unwrap_or_else(|| self.execution.priority()),
             queue: action.queue.clone(),
             labels,
-            scope: self.execution.scope().recorded(name),
+            scope: self.execution.scope().recorded(None, name),
             given_labels: BTreeSet::new(),
             idempotent: action.idempotent,
             on_lost: action.on_lost,

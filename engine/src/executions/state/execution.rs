@@ -156,7 +156,7 @@ impl Execution {
             asked_by: AskingRule::of(fact).map(Box::new),
             rerun_of: fact.rerun_of,
             labels: fact.labels.clone(),
-            scope: fact.scope.clone(),
+            scope: fact.scope().recorded(None, &fact.action),
             internal_above: fact.internal_above.clone(),
             level,
             began_at: (fact.pace == Pace::InSteps).then_some(record.time),
@@ -177,7 +177,7 @@ impl Execution {
 
     /// Returns the scope by which rights are limited to it.
     pub fn scope(&self) -> ExecutionScope {
-        self.scope.as_deref().cloned().unwrap_or_else(|| ExecutionScope::of_action(&self.action))
+        self.scope.as_deref().cloned().unwrap_or_else(|| ExecutionScope::of_request(None, &self.action))
     }
 
     /// Returns the record of its end that says why it failed.
