@@ -319,7 +319,7 @@ async fn audit_guide_works() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rights_guide_works() {
     let page = include_str!("../../docs/guides/give-and-limit-rights.md");
-    followed("rights_guide_works", &[], page, Done { files: 0, commands: 13, outputs: 0 }).await;
+    followed("rights_guide_works", &[], page, Done { files: 0, commands: 16, outputs: 0 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

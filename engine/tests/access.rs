@@ -553,11 +553,29 @@ fn role_in_use_or_built_in_cannot_be_removed() {
 
 #[test]
 fn limited_grant_of_a_role_that_cannot_be_limited_is_refused() {
+    let mut spec = team().given([granted(grant(1, &Subject::Everyone, "viewer", None))]);
+    let auditor = Ask::SetRole { name: "auditor".parse().unwrap(), permissions: vec![Permission::AuditRead] };
+    spec.when(asked_by(Actor::Operator, auditor)).then(&["role.set"]);
+    let refusal = Refusal::RoleNotLimitable("auditor".parse().unwrap());
+    spec.when(granted(grant(2, &Subject::Everyone, "auditor", Some("pack=release")))).then_refused(&refusal);
+}
+
+#[test]
+fn approver_reaches_what_it_is_asked_or_the_inquiries_inside_its_limit() {
+    let reach = |spec: &Spec| held(spec, 2).unwrap().rights.reach(Permission::InquiriesAnswer);
     let mut spec = team();
-    let refusal = Refusal::RoleNotLimitable("approver".parse().unwrap());
-    spec.when(granted(grant(1, &Subject::Everyone, "approver", Some("pack=release")))).then_refused(&refusal);
     spec.when(granted(grant(1, &Subject::Everyone, "approver", None))).then(&["grant.added"]);
-    assert_eq!(held(&spec, 2).unwrap().rights.reach(Permission::InquiriesAnswer), Some(Reach::WhatIsAsked));
+    assert_eq!(reach(&spec), Some(Reach::WhatIsAsked));
+    let mut spec = team();
+    spec.when(granted(grant(1, &Subject::Everyone, "approver", Some("pack=release")))).then(&["grant.added"]);
+    assert_eq!(reach(&spec), Some(Reach::Limited));
+    let rights = held(&spec, 2).unwrap().rights;
+    for (action, is_inside) in [("release.ship", true), ("shop.refund", false)] {
+        let target = Target::of_action(action);
+        assert_eq!(rights.include(Permission::InquiriesAnswer, &target), is_inside, "{action}");
+        assert_eq!(rights.include(Permission::InquiriesRead, &target), is_inside, "{action}");
+    }
+    assert_eq!(rights.reach(Permission::InquiriesCancel), None);
 }
 
 fn session(number: u128) -> SessionId {

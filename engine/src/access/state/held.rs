@@ -40,6 +40,8 @@ pub enum NotHeld {
     Disabled,
 }
 
+/// What the role `approver` carries.
+const OF_APPROVERS: [Permission; 2] = [Permission::InquiriesRead, Permission::InquiriesAnswer];
 /// What a session for one inquiry can do with it.
 const ABOUT_INQUIRIES: [Scope; 2] =
     [Scope { permission: Permission::InquiriesRead, on: None }, Scope { permission: Permission::InquiriesAnswer, on: None }];
@@ -171,9 +173,8 @@ impl Access {
 
     /// Returns the scopes that a role carries.
     pub fn scopes_of_role(&self, role: &RoleName, on: Option<&Limit>) -> Vec<Scope> {
-        // What an approver is asked is not limited further.
-        let asks = on.is_none() && role.as_str() == BuiltInRole::Approver.name();
-        let of_approver = asks.then_some([Permission::InquiriesRead, Permission::InquiriesAnswer]);
+        let is_approver = role.as_str() == BuiltInRole::Approver.name();
+        let of_approver = is_approver.then_some(OF_APPROVERS);
         let permissions = self.permissions_of(role).into_iter().chain(of_approver.into_iter().flatten());
         permissions.filter_map(|permission| Scope::new(permission, on.cloned()).ok()).collect()
     }
@@ -229,9 +230,12 @@ impl Access {
         }
         if grant.on.is_none() {
             held.roles.push(grant.role.to_string());
-            if grant.role.as_str() == BuiltInRole::Approver.name() {
-                held.rights.add_what_is_asked();
-            }
+        }
+        match (&grant.on, grant.role.as_str() == BuiltInRole::Approver.name()) {
+            (None, true) => held.rights.add_what_is_asked(),
+            // It reaches all inquiries inside the limit. Only those that ask it accept its answer, as from anybody.
+            (Some(on), true) => OF_APPROVERS.into_iter().for_each(|permission| held.rights.add(permission, Some(on))),
+            (_, false) => {}
         }
         self.permissions_of(&grant.role).into_iter().for_each(|permission| held.rights.add(permission, grant.on.as_ref()));
     }
