@@ -5,6 +5,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use ensue_engine::access::limit::Target;
@@ -321,8 +322,13 @@ pub(crate) async fn verify(ports: &Ports, threads: &Arc<Threads>, parts: &mut Pa
     if ports.access.admit(&Credential::Signed(token.clone())).err() != Some(NotAdmitted::Unknown) {
         return Ok(());
     }
-    let verified = threads.verifying(move |ports| ports.issuers.verify(&token)).await??;
-    parts.extensions.insert(Verified(verified.ok_or(AuthRefusal::IssuerUnknown)?));
+    let outcome = threads.verifying(move |ports| ports.issuers.verify(&token)).await?;
+    let verified = outcome.map_err(Problem::from).and_then(|verified| Ok(verified.ok_or(AuthRefusal::IssuerUnknown)?));
+    let refused = |problem: Problem| match problem.status() {
+        StatusCode::UNAUTHORIZED => problem.refusing(Refused::Token { identity: None }),
+        _ => problem,
+    };
+    parts.extensions.insert(Verified(verified.map_err(refused)?));
     Ok(())
 }
 

@@ -103,6 +103,16 @@ async fn token_of_an_issuer_admits_a_new_identity_with_the_rights_of_its_groups(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn refused_token_of_an_issuer_is_in_the_audit() {
+    let (corp, stranger) = (Issuer::start(Mood::Well), Issuer::start(Mood::Well));
+    let place = place(&[("corp", settings(&corp))]);
+    let node = place.start();
+    refused(&node, &stranger.token(&json!({ "iss": corp.url() })), 401, "token_invalid").await;
+    let recorded = node.client().until("/audit?what=login.refused", |page| page["items"][0].is_object()).await;
+    assert_eq!(recorded["items"].as_array().unwrap().len(), 1, "{recorded:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn forged_and_invalid_tokens_are_refused_without_asking_the_issuer() {
     let (corp, stranger) = (Issuer::start(Mood::Well), Issuer::start(Mood::Well));
     let place = place(&[("corp", settings(&corp))]);

@@ -26,8 +26,6 @@ pub(crate) use fetch::IssuerWeb;
 const REFRESH_EVERY: Duration = Duration::from_secs(5);
 /// The name of the findings about issuers.
 const CHECK: &str = "issuers";
-/// The prefix of groups that a proxy names.
-const PROXY: &str = "proxy";
 const DAY_MILLIS: u64 = 24 * 60 * 60 * 1_000;
 
 /// An issuer that is not configured.
@@ -93,7 +91,7 @@ impl NodeIssuers {
                 "tokens that it signs are refused; nothing needs to be done if the issuer signs with others",
             ));
         }
-        let is_known = |name: &str| name == PROXY || self.issuers.settings().any(|settings| settings.name.as_str() == name);
+        let is_known = |name: &str| self.issuers.settings().any(|settings| settings.name.as_str() == name);
         let directory = self.people.table.directory();
         let named: BTreeSet<&str> = directory.grants().filter_map(|(_, grant)| issuer_of(&grant.subject)).collect();
         for gone in named.into_iter().filter(|name| !is_known(name)) {
