@@ -126,7 +126,7 @@ pub(crate) trait Proof: Send + Sync + Sized + 'static {
     }
 }
 
-/// The proof that a caller has a valid credential, whatever it allows.
+/// The proof that a caller has a valid credential. It may allow nothing.
 pub(crate) struct Known {
     holder: Arc<Holder>,
 }

@@ -78,7 +78,7 @@ impl Engine {
     pub fn decide(&self, command: &Command, at: &Moment, with: &Context<'_>) -> Decision {
         let mut decision = self.decide_on(&command.ask, command, at, with);
         if let Decision::Done { drafts, .. } = &mut decision {
-            // Whatever a request begins belongs to its trace.
+            // Everything that a request begins belongs to its trace.
             for draft in drafts.iter_mut().filter(|draft| draft.cause.is_none() && draft.trace.is_none()) {
                 draft.trace.clone_from(&command.trace);
             }

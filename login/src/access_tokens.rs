@@ -143,7 +143,7 @@ pub fn session_of<'k>(
     let document = token.verified(&key.public).map_err(|_| AccessFault::NotOurs)?;
     let claims = Claims::read(&document).map_err(|_| AccessFault::NotOurs)?;
     claims.check_audience(&[audience.to_owned()]).map_err(|_| AccessFault::NotOurs)?;
-    // The node's own clock wrote the time, so there is no leeway.
+    // The node's own clock wrote the time, so no leeway is needed.
     if claims.expires <= now {
         return Err(AccessFault::Expired);
     }

@@ -24,7 +24,7 @@ pub trait Fetch: Send + Sync {
     /// authorities that the machine trusts.
     ///
     /// # Errors
-    /// If the host may not be connected to, there is no response within [`FETCH_TIME_MAX`], or it is longer than [`FETCH_BYTES_MAX`].
+    /// If the egress rules deny the host, or it does not answer within [`FETCH_TIME_MAX`] and [`FETCH_BYTES_MAX`].
     fn fetch(&self, request: &Request) -> Result<Response, FetchError>;
 
     /// Reads a file of keys.

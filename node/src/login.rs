@@ -95,7 +95,7 @@ impl NodeIssuers {
         let directory = self.people.table.directory();
         let named: BTreeSet<&str> = directory.grants().filter_map(|(_, grant)| issuer_of(&grant.subject)).collect();
         for gone in named.into_iter().filter(|name| !is_known(name)) {
-            let message = format!("there are grants to groups of `{gone}`, which is no issuer in `login.issuers`");
+            let message = format!("grants name groups of the issuer `{gone}`, which `login.issuers` does not have");
             let hint = "identities keep the groups that it named; remove the grants with `ensue grants remove`, or add the issuer";
             findings.push(note(CHECK, &message, hint));
         }

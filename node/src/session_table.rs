@@ -47,7 +47,7 @@ pub(crate) enum SessionRefusal {
 /// Why a login code is refused.
 #[derive(Clone, Copy, Debug, Error, Explain)]
 pub(crate) enum CodeRefusal {
-    /// There is no such code, or the verifier is another.
+    /// The code does not exist, or its verifier is wrong.
     #[error("the code is not valid")]
     #[explain(slug = "token-invalid", fault = Unauthenticated, hint = "ask for a new link, or log in again")]
     Unknown,
@@ -68,7 +68,7 @@ pub(crate) struct StoredCode {
     pub(crate) sha256: String,
     /// The token whose rights the session will have.
     pub(crate) token: Option<TokenId>,
-    /// The identity, if there is no token.
+    /// The identity, if no token opens the session.
     pub(crate) identity: Option<IdentityId>,
     /// How its holder logs in.
     pub(crate) way: String,

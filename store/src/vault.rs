@@ -7,7 +7,7 @@
 //! and the version, so an envelope that was moved, renamed, changed or truncated does not open. The seal of the
 //! data key is bound to the master key's id as well.
 //!
-//! In format 1, the seal of the value is bound to that id too. Format 1 is read forever, and is written no more: in
+//! In format 1, the seal of the value is bound to that id too. This release reads format 1 and does not write it: in
 //! format 2, a rotation of the master key replaces only the sealed data key.
 
 use std::sync::{PoisonError, RwLock};
@@ -109,7 +109,7 @@ pub trait SealedVault: Vault {
     fn begin_rotation(&self, next: MasterKey) -> Rotation;
 
     /// Seals the data keys of the next envelopes under the next master key, in one transaction: of at most
-    /// [`REWRAPPED_AT_ONCE`] after a place. Returns `None` if there are no more.
+    /// [`REWRAPPED_AT_ONCE`] after a place. Returns `None` after the last one.
     fn rewrap(&self, after: Option<&Place>) -> Result<Option<Step>, VaultError>;
 
     /// Ends a rotation: the master key before no longer opens.

@@ -80,7 +80,7 @@ pub trait Access: Send + Sync {
 /// Why a credential is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAdmitted {
-    /// There is no such credential, or it was revoked, or the secret is another.
+    /// The credential does not exist or was revoked, or its secret is wrong.
     Unknown,
     /// The credential has expired.
     Expired,
@@ -95,7 +95,7 @@ pub enum NotAdmitted {
 pub struct Holder {
     /// The credential.
     pub by: CredentialId,
-    /// The name of the token; that of the identity if the credential is no token.
+    /// The name of the token, or of the identity if the caller has no token.
     pub credential: String,
     /// The identity that holds it, with its name.
     pub identity: Option<(IdentityId, String)>,

@@ -69,9 +69,9 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.delete::<IdentitiesWrite>(
         "/identities/{name}/issuers/{issuer}",
         unlink,
-        Operation::new("identity_unlink", "Ends that an issuer is a way in for an identity").gives_content(
+        Operation::new("identity_unlink", "Removes an issuer as a way in for an identity").gives_content(
             204,
-            "The issuer is no way in.",
+            "The identity cannot log in by the issuer anymore.",
             Content::Nothing,
             WRITTEN,
         ),

@@ -134,7 +134,7 @@ pub(super) async fn open(call: Call) -> Outcome {
         let SessionSecret::Cookie(secret) = secret else { return Err(Problem::bug(&"a session of a browser has no cookie")) };
         let response = respond::written(Written::Created, committed.position, &WireOpenedSession { id, until })?;
         let mut response = private(response);
-        let cookie = cookies::set(id, &secret).ok_or_else(|| Problem::bug(&"a secret is no header"))?;
+        let cookie = cookies::set(id, &secret).ok_or_else(|| Problem::bug(&"a secret does not fit into a header"))?;
         response.headers_mut().insert(header::SET_COOKIE, cookie);
         Ok(response)
     };

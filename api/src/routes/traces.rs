@@ -60,7 +60,7 @@ struct Tracer<'a> {
 }
 
 impl Tracer<'_> {
-    /// Builds the graph around a thing; none if there is no such thing. Blocking.
+    /// Builds the graph around a resource; `None` if it does not exist. Blocking.
     fn trace(&self, asked: Id) -> Result<Option<WireTrace>, Problem> {
         let Some(root) = self.root_of(asked)? else { return Ok(None) };
         let (events, more_events) = self.of_chain::<Event>(root)?;

@@ -108,12 +108,12 @@ impl Place {
         }
     }
 
-    /// Records that a request was rejected because there is no room for the connection, so that it ends.
+    /// Records that a request was rejected because its address has too many connections, so that this one ends.
     pub(super) fn leaves(&self) {
         self.leaves.notify_one();
     }
 
-    /// Returns once a request was rejected because there is no room for the connection.
+    /// Returns once a request was rejected because its address has too many connections.
     pub(super) async fn left(&self) {
         self.leaves.notified().await;
     }

@@ -25,7 +25,7 @@ pub(crate) struct WireAuditEntry {
     actor_name: Option<String>,
     /// The credential: `token/<id>` or `token/<name>`, or null.
     credential: Option<String>,
-    /// The name of the credential; null if it is no longer known.
+    /// The name of the credential; null if it is unknown.
     credential_name: Option<String>,
     /// The kind of the fact.
     what: String,

@@ -47,7 +47,7 @@ pub(crate) fn add_token(state: &State, actor: &Actor, token: &NewToken, now: Tim
     done(added(token, actor))
 }
 
-/// Returns the refusal if there is no room for another token.
+/// Returns the refusal if the limit of tokens is reached.
 fn too_many(state: &State, identity: Option<IdentityId>) -> Option<Refusal> {
     let access = state.access();
     if access.sizes().tokens >= TOKENS_MAX {

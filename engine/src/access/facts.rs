@@ -108,7 +108,7 @@ pub struct IdentityLinked {
     pub issuer: IssuerName,
 }
 
-/// An issuer is no longer a way in for an identity, and the groups that it named no longer count.
+/// An issuer was removed as a way in for an identity, together with the groups that it named.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IdentityUnlinked {

@@ -203,7 +203,7 @@ impl Limit {
     }
 }
 
-/// Returns true if there are no patterns, or one of them matches the name.
+/// Returns true if one of the patterns matches the name, or if the list is empty.
 fn fits(patterns: &[Pattern], name: Option<&str>) -> bool {
     patterns.is_empty() || name.is_some_and(|name| patterns.iter().any(|pattern| pattern.matches(name)))
 }

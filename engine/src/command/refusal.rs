@@ -331,8 +331,8 @@ pub enum Refusal {
     #[error("this would pass on `{0}`, which you may not do yourself")]
     #[explain(slug = "beyond-own-rights", fault = Forbidden, hint = "ask somebody who may do it, or leave it out; `ensue whoami` shows what you may do")]
     BeyondOwnRights(String),
-    /// The credential is no longer valid.
-    #[error("the credential is no longer valid")]
+    /// The credential was revoked or has expired.
+    #[error("the credential was revoked or has expired")]
     #[explain(slug = "token-invalid", fault = Unauthenticated, hint = "log in again, or ask an administrator for a new token")]
     CredentialGone,
     /// A table is full.

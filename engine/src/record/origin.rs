@@ -63,7 +63,7 @@ fn cut(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
-/// The credential by which an identity acts, written `<kind>/<id>`. It is no secret.
+/// The credential by which an identity acts, written `<kind>/<id>`. It is not secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CredentialId {
     /// A token.

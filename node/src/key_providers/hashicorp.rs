@@ -179,7 +179,7 @@ impl KeyProvider for HashicorpProvider {
     }
 }
 
-/// Returns the body of a successful answer. The bodies of others are not passed on: they may repeat what was sent.
+/// Returns the body of a successful answer. Bodies of failures are dropped: they may repeat what was sent.
 fn accepted(told: Told, otherwise: &str) -> Result<Value, ProviderError> {
     if told.status.is_success() { Ok(told.body) } else { Err(ProviderError(format!("{otherwise} (status {})", told.status.as_u16()))) }
 }

@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 /// What a credential allows, and until when that is certain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// The name of the token; the id of the identity, if the credential is no token.
+    /// The name of the token, or the id of the identity if the caller has no token.
     pub name: String,
     /// The identity that holds it.
     pub identity: Option<IdentityId>,
@@ -32,7 +32,7 @@ pub struct Held {
 /// Why a credential allows nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotHeld {
-    /// There is no such credential.
+    /// The credential does not exist.
     Unknown,
     /// It has expired.
     Expired,

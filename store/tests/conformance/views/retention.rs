@@ -292,7 +292,7 @@ fn late_record_does_not_restore_a_removed_execution(subject: &mut Subject) {
     story.tell(StreamId::Log(story.log()), None, Actor::Token("ana".into()), None, dismissed.into(), None);
     projector.advance(&mut *subject.store, story.records()).unwrap();
     assert_eq!(executions(subject), set(&[]));
-    // An end that failed creates a dead letter, whatever else is there, and the audit has a row of the dismissal.
+    // An end that failed always creates a dead letter, and the audit has a row of the dismissal.
     assert!(subject.dump().len() <= before + 2);
 }
 
