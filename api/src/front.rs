@@ -324,7 +324,7 @@ impl Front {
         let Some(network) = network.filter(|_| !is_delivery) else { return self.dispatch(context, request).await };
         let count = || self.api.rates.count(Class::Anonymous, || Caller::Address(network));
         let has_credential = request.headers().contains_key(header::AUTHORIZATION) || cookies::is_given(request.headers());
-        if !has_credential || !checks_the_token(request.uri().path()) {
+        if !has_credential || !checks_the_token(request.method(), request.uri().path()) {
             let standing = count();
             let asked = async {
                 standing.map_or(Ok(()), |standing| standing.demand())?;
@@ -412,9 +412,9 @@ impl Front {
     }
 }
 
-/// Returns true if the path may be one of a guarded route, which checks the token of a request.
-fn checks_the_token(path: &str) -> bool {
-    path.starts_with(BASE) && Public::ALL.iter().all(|open| open.path() != path)
+/// Returns true if a guarded route may answer, which checks the token of a request.
+fn checks_the_token(method: &Method, path: &str) -> bool {
+    path.starts_with(BASE) && Public::ALL.iter().all(|open| open.path() != path || open.method() != method)
 }
 
 /// Whoever sends such a request tries to make two servers read it differently.
