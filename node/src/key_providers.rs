@@ -17,7 +17,7 @@ use crate::config::{Config, KeyProviderSettings, KeyStore, ProvidedAt};
 use hashicorp::HashicorpProvider;
 use local::{EnvironmentProvider, FileProvider};
 
-/// How long after a failed attempt the store is asked again, while a value that was read before is used.
+/// How long after a failed attempt the store is asked again.
 const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// The maximum size of a value, in bytes.
@@ -64,10 +64,11 @@ impl ProvidedKey {
             Some((value, at)) if age(*at) < self.ttl + self.stale_for => Some(value.clone()),
             Some(_) | None => None,
         };
-        if let (Some(stale), Some((at, _))) = (&stale, &cached.failed)
+        // Many callers may wait for the key of a store that is down, and each request to it may take seconds.
+        if let Some((at, error)) = &cached.failed
             && age(*at) < ASKED_AGAIN_AFTER
         {
-            return Ok(stale.clone());
+            return stale.ok_or_else(|| self.unavailable(error));
         }
         match self.provider.read(&self.path, self.field.as_deref()).and_then(checked) {
             Ok(value) => {
@@ -83,9 +84,13 @@ impl ProvidedKey {
                 let key = self.key.clone();
                 stale
                     .inspect(|_| tracing::warn!(%key, %error, "the key's value as it was read before is used"))
-                    .ok_or_else(|| VaultError::Unavailable { key: self.key.to_string(), why: error.to_string() })
+                    .ok_or_else(|| self.unavailable(&error))
             }
         }
+    }
+
+    fn unavailable(&self, error: &ProviderError) -> VaultError {
+        VaultError::Unavailable { key: self.key.to_string(), why: error.to_string() }
     }
 }
 
@@ -199,7 +204,8 @@ mod tests {
         assert_eq!(ensue_engine::explain::Explain::slug(&error), "key-unavailable");
         assert!(error.to_string().contains("release.deploy_token") && error.to_string().contains("it is down"), "{error}");
         told.says(Some("three"));
-        assert_eq!(at(60 + 3661).unwrap(), b"three");
+        assert!(at(60 + 3663).is_err(), "a store that failed is not asked each time");
+        assert_eq!((at(60 + 3664).unwrap(), told.asked()), (b"three".to_vec(), 5));
     }
 
     #[test]
