@@ -185,7 +185,8 @@ async fn forged_and_invalid_tokens_are_refused_without_asking_the_issuer() {
         refused(&node, &hmac_with(key.to_string().as_bytes(), alg), 401, "token_invalid").await;
     }
     let good = corp.token(&json!({}));
-    refused(&node, &format!("{}A", &good[..good.len() - 1]), 401, "token_invalid").await;
+    let other_end = if good.ends_with('A') { 'Q' } else { 'A' };
+    refused(&node, &format!("{}{other_end}", &good[..good.len() - 1]), 401, "token_invalid").await;
     assert_eq!((corp.requests(), stranger.requests()), (2, 0));
     // Nobody was added by any of these.
     assert_eq!(node.client().get("/identities").await["items"], json!([]));
@@ -290,7 +291,7 @@ async fn name_of_another_is_taken_until_an_administrator_links_the_issuer() {
     refused(&node, &token, 409, "name_taken").await;
     assert_eq!(ensue(&place, &node, &["grants", "add", "group:old:ops", "--role", "viewer"]).code, Some(0));
     let doctor = ensue(&place, &node, &["doctor"]);
-    assert!(doctor.stdout.contains("grants to groups of `old`"), "{doctor:?}");
+    assert!(doctor.stdout.contains("grants name groups of the issuer `old`"), "{doctor:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
