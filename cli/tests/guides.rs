@@ -12,10 +12,7 @@ use serde_json::json;
 use crate::support::issuer::{Issuer, Mood};
 use crate::support::page::{Step, blocks};
 use crate::support::skipped::{has_program, not_installed};
-use crate::support::{ADMIN_TOKEN, Node, Place, Printed};
-
-/// Where `.ci/run` installs packages of PyPI.
-const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/python");
+use crate::support::{ADMIN_TOKEN, Node, PYTHON, Place, Printed};
 
 /// A person at the keyboard: a folder, a node in it once it is started, and a shell that keeps its variables.
 struct Newcomer {

@@ -1,11 +1,15 @@
 //! Keys over time: a rotation overlaps, a value is revealed after a record says so, and an expiry is reported.
 
+use std::process::Command;
 use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
-use crate::support::{ADMIN_TOKEN, Delivery, Node, Place, Printed, SECRET, files_below, signature};
+use crate::support::secret_server::{ROLE_ID, SECRET_ID, SecretServer};
+use crate::support::skipped::not_installed;
+use crate::support::{ADMIN_TOKEN, Delivery, Node, PYTHON, Place, Printed, SECRET, files_below, signature};
 
 const KEY: &str = "github.webhook_secret";
 
@@ -269,5 +273,70 @@ async fn key_of_another_store_is_read_when_it_is_used_and_masked_in_output() {
     assert!(status == "failed" && shown.contains("key_unavailable") && shown.contains("network"), "{shown}");
     let records = client.records().await;
     assert!(records.iter().all(|record| !record.to_string().contains("-value-of-the-token") && record["stream"] != "key/release.token"));
+    node.stop();
+}
+
+/// Writes a secret with the client library `hvac`, and reads it back; unwraps a secret id.
+const HVAC: &str = r#"
+import sys, hvac
+address, role_id, secret_id, wrapped, value = sys.argv[1:]
+assert hvac.Client(url=address, token=wrapped).sys.unwrap()["data"]["secret_id"] == secret_id
+client = hvac.Client(url=address)
+client.auth.approle.login(role_id=role_id, secret_id=secret_id)
+client.secrets.kv.v2.create_or_update_secret(path="team/release", secret={"token": value, "other": "x"})
+assert client.secrets.kv.v2.read_secret_version(path="team/release")["data"]["data"]["token"] == value
+for path in ("team/other", "other"):
+    try:
+        client.secrets.kv.v2.read_secret_version(path=path, raise_on_deleted_version=True)
+        sys.exit("a secret that does not exist was read")
+    except hvac.exceptions.InvalidPath:
+        pass
+try:
+    hvac.Client(url=address).auth.approle.login(role_id=role_id, secret_id="guessed")
+    sys.exit("a wrong secret id was accepted")
+except hvac.exceptions.InvalidRequest:
+    pass
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secret_that_another_client_wrote_to_a_secret_server_is_used() {
+    let python = format!("{PYTHON}/bin/python");
+    if !Command::new(&python).args(["-c", "import hvac"]).status().is_ok_and(|status| status.success()) {
+        return not_installed("secret_that_another_client_wrote_to_a_secret_server_is_used", "hvac");
+    }
+    let server = SecretServer::start();
+    let address = format!("http://{}", server.address);
+    let write = |value: &str| {
+        let wrote = Command::new(&python).args(["-c", HVAC, &address, ROLE_ID, SECRET_ID, &server.wrap(), value]).output().unwrap();
+        assert!(wrote.status.success(), "{}", String::from_utf8_lossy(&wrote.stderr));
+    };
+    write("the-first-value");
+
+    let place = Place::new();
+    std::fs::write(place.path().join("secret_id"), server.wrap()).unwrap();
+    let approle = json!({ "role_id": ROLE_ID, "secret_id_file": "secret_id", "secret_id": "wrapped" });
+    let settings = json!({
+        "key_providers": { "team": { "hashicorp": { "url": address, "login": { "approle": approle }, "ttl": "1s", "stale_for": "0s" } } },
+        "egress": { "allow": [server.address.to_string()] },
+        "packs": { "release": { "keys": { "token": { "from": { "provider": "team", "path": "team/release", "field": "token" } } } } },
+    });
+    std::fs::write(place.path().join("ensue.yaml"), settings.to_string()).unwrap();
+    place.write_pack_file("release/pack.yaml", "name: release\nversion: 1.0.0\ndescription: Releases.\nkeys: [token]\n");
+    let action = RELEASE.replace("echo \"the token is $TOKEN\"", "printf %s \"$TOKEN\" | sha256sum");
+    place.write_pack_file("release/actions/use.yaml", &action);
+    let node = place.start();
+    let client = node.client();
+    let hashed = async || {
+        let execution = client.run("release.use", &json!({})).await;
+        let logs = client.request(reqwest::Method::GET, &format!("/api/v1/executions/{}/logs", execution["id"].as_str().unwrap()));
+        logs.send().await.unwrap().text().await.unwrap()
+    };
+    let hash = |value: &str| hex::encode(Sha256::digest(value));
+    assert!(hashed().await.contains(&hash("the-first-value")));
+    // The token of the node is revoked, and the value changes. The secret id was unwrapped at the first login.
+    assert!(server.revoke_all() >= 2);
+    write("the-second-value");
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert!(hashed().await.contains(&hash("the-second-value")));
     node.stop();
 }

@@ -44,7 +44,10 @@ use tls::WrittenTls;
 use crate::memory::{MEMORY_BYTES, MEMORY_BYTES_MIN};
 
 pub use actions::{ActionSettings, UserSetting};
-pub use key_providers::{AppRole, Hashicorp, HashicorpLogin, KeyProviderSettings, KeyStore, KubernetesRole, ProvidedAt, SecretIdForm};
+pub use key_providers::{
+    AppRole, AwsCredentials, AwsProfile, AwsSecrets, Hashicorp, HashicorpLogin, KeyProviderSettings, KeyStore, KubernetesRole, ProvidedAt,
+    SecretIdForm,
+};
 use key_providers::{WrittenKeyProvider, check_names};
 pub use login::LoginSettings;
 pub use queues::QueueSettings;

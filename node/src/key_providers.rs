@@ -1,6 +1,8 @@
 //! Keys whose values another store holds. They are read when they are used, kept in memory for a while, and never
 //! written.
 
+mod aws;
+mod exchange;
 mod hashicorp;
 mod local;
 
@@ -14,6 +16,8 @@ use ensue_executor::web::Web;
 use thiserror::Error;
 
 use crate::config::{Config, KeyProviderSettings, KeyStore, ProvidedAt};
+use aws::AwsProvider;
+use exchange::Exchange;
 use hashicorp::HashicorpProvider;
 use local::{EnvironmentProvider, FileProvider};
 
@@ -117,12 +121,13 @@ fn field_of(object: &serde_json::Map<String, serde_json::Value>, field: Option<&
 
 /// Returns the keys whose values the stores in the settings provide. The web reaches those that are servers.
 pub(crate) fn provided(config: &Config, web: &Arc<dyn Web>) -> BTreeMap<KeyRef, Arc<ProvidedKey>> {
-    let runtime = tokio::runtime::Handle::current();
+    let exchange = Exchange::new(web.clone(), tokio::runtime::Handle::current());
     let opened = |settings: &KeyProviderSettings| -> Arc<dyn KeyProvider> {
         match &settings.store {
             KeyStore::Files(folder) => Arc::new(FileProvider { folder: folder.clone() }),
             KeyStore::Environment => Arc::new(EnvironmentProvider),
-            KeyStore::Hashicorp(server) => Arc::new(HashicorpProvider::new(server.clone(), web.clone(), runtime.clone())),
+            KeyStore::Hashicorp(server) => Arc::new(HashicorpProvider::new(server.clone(), exchange.clone())),
+            KeyStore::Aws(secrets) => Arc::new(AwsProvider::new(secrets.clone(), exchange.clone())),
         }
     };
     let providers: BTreeMap<&String, Arc<dyn KeyProvider>> = config.key_providers.iter().map(|(name, of)| (name, opened(of))).collect();

@@ -56,7 +56,7 @@ pub trait ViewReader: Send + Sync {
 }
 
 /// The maximum number of rows that a query looks at to find those that its caller may see.
-pub const WALKED_ROWS_MAX: usize = 50_000;
+pub const WALKED_ROWS_MAX: usize = 10_000;
 
 /// The rows that a query found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

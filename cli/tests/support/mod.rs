@@ -9,6 +9,7 @@ pub(crate) mod fake;
 pub(crate) mod issuer;
 pub(crate) mod ordinary;
 pub(crate) mod page;
+pub(crate) mod secret_server;
 #[path = "../../../tests/support/skipped.rs"]
 pub(crate) mod skipped;
 pub(crate) mod wall_clock;
@@ -28,6 +29,9 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
 pub(crate) use self::delivery::{Delivery, PULL_REQUEST, SECRET, signature};
+
+/// Where `.ci/run` installs packages of PyPI.
+pub(crate) const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/python");
 
 /// The admin token of a test's node.
 pub(crate) const ADMIN_TOKEN: &str = "ens_00000000-0000-7000-8000-000000000001_3f1c7d2e9b8a4f60b1c2d3e4f5a60718";

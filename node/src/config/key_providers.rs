@@ -38,6 +38,8 @@ pub enum KeyStore {
     Environment,
     /// A secret engine `kv`, version 2, of HashiCorp Vault or OpenBao.
     Hashicorp(Hashicorp),
+    /// AWS Secrets Manager.
+    Aws(AwsSecrets),
 }
 
 /// A server with the API of HashiCorp Vault.
@@ -118,6 +120,52 @@ fn pod_token() -> PathBuf {
     POD_TOKEN.into()
 }
 
+/// AWS Secrets Manager in a region.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwsSecrets {
+    /// The region.
+    pub region: String,
+    /// The address of the service.
+    pub url: Url,
+    /// The credentials with which requests are signed.
+    pub credentials: AwsCredentials,
+}
+
+/// Where the credentials for AWS come from.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum AwsCredentials {
+    /// From `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` in the node's environment.
+    Environment {},
+    /// From a profile in a shared credentials file, which is read at each use.
+    File(AwsProfile),
+    /// From the address that `AWS_CONTAINER_CREDENTIALS_FULL_URI` or `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` names.
+    Container {},
+    /// From the metadata service of the machine, version 2.
+    Instance {},
+}
+
+impl Default for AwsCredentials {
+    fn default() -> Self {
+        Self::Environment {}
+    }
+}
+
+/// A profile in a shared credentials file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AwsProfile {
+    /// The file.
+    pub path: PathBuf,
+    /// The profile's name.
+    #[serde(default = "default_profile")]
+    pub profile: String,
+}
+
+fn default_profile() -> String {
+    "default".to_owned()
+}
+
 /// Where the value of a key is in a store.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -136,6 +184,7 @@ pub(super) enum WrittenKeyProvider {
     File(WrittenFiles),
     Env(WrittenEnvironment),
     Hashicorp(WrittenHashicorp),
+    Aws(WrittenAws),
 }
 
 #[derive(Debug, Deserialize)]
@@ -162,6 +211,17 @@ pub(super) struct WrittenHashicorp {
     stale_for: Option<String>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WrittenAws {
+    region: String,
+    url: Option<String>,
+    #[serde(default)]
+    credentials: AwsCredentials,
+    ttl: Option<String>,
+    stale_for: Option<String>,
+}
+
 fn secret() -> String {
     "secret".to_owned()
 }
@@ -173,8 +233,7 @@ impl WrittenKeyProvider {
             Self::File(WrittenFiles { folder, ttl, stale_for }) => settings(KeyStore::Files(base.join(folder)), ttl, stale_for),
             Self::Env(WrittenEnvironment {}) => settings(KeyStore::Environment, None, None),
             Self::Hashicorp(WrittenHashicorp { url, mount, namespace, mut login, ttl, stale_for }) => {
-                let parsed = Url::parse(&url).ok().filter(|url| ["http", "https"].contains(&url.scheme()) && url.host().is_some());
-                let url = parsed.ok_or_else(|| format!("`url` is `{url}`, but must be like https://vault.example.test:8200"))?;
+                let url = address(&url, "https://vault.example.test:8200")?;
                 let file = match &mut login {
                     HashicorpLogin::TokenFile(file) => file,
                     HashicorpLogin::Approle(role) => &mut role.secret_id_file,
@@ -183,8 +242,27 @@ impl WrittenKeyProvider {
                 *file = base.join(&*file);
                 settings(KeyStore::Hashicorp(Hashicorp { url, mount, namespace, login }), ttl, stale_for)
             }
+            Self::Aws(WrittenAws { region, url, mut credentials, ttl, stale_for }) => {
+                if region.is_empty() || !region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
+                    return Err(format!("`region` is `{region}`, but must be like eu-central-1"));
+                }
+                // The regions of China have a domain of their own.
+                let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+                let url = url.unwrap_or_else(|| format!("https://secretsmanager.{region}.{domain}"));
+                let url = address(&url, "https://secretsmanager.eu-central-1.amazonaws.com")?;
+                if let AwsCredentials::File(AwsProfile { path, .. }) = &mut credentials {
+                    *path = base.join(&*path);
+                }
+                settings(KeyStore::Aws(AwsSecrets { region, url, credentials }), ttl, stale_for)
+            }
         }
     }
+}
+
+/// Returns the address of a server.
+fn address(url: &str, example: &str) -> Result<Url, String> {
+    let parsed = Url::parse(url).ok().filter(|url| ["http", "https"].contains(&url.scheme()) && url.host().is_some());
+    parsed.ok_or_else(|| format!("`url` is `{url}`, but must be like {example}"))
 }
 
 fn settings(store: KeyStore, ttl: Option<String>, stale_for: Option<String>) -> Result<KeyProviderSettings, String> {
@@ -206,7 +284,8 @@ impl KeyProviderSettings {
     pub(crate) fn secret_files(&self) -> Option<&PathBuf> {
         match &self.store {
             KeyStore::Files(folder) => Some(folder),
-            KeyStore::Environment => None,
+            KeyStore::Aws(AwsSecrets { credentials: AwsCredentials::File(AwsProfile { path, .. }), .. }) => Some(path),
+            KeyStore::Environment | KeyStore::Aws(_) => None,
             KeyStore::Hashicorp(Hashicorp { login, .. }) => Some(match login {
                 HashicorpLogin::TokenFile(file) => file,
                 HashicorpLogin::Approle(role) => &role.secret_id_file,

@@ -436,6 +436,7 @@ static KEY_PROVIDER: Shape = Shape {
         optional("file", Kind::Fields(&KEY_FILES), "Files in a folder."),
         optional("env", Kind::Fields(&KEY_VARIABLES), "Variables of the environment of the node: `env: {}`."),
         optional("hashicorp", Kind::Fields(&HASHICORP), "The secret engine `kv`, version 2, of HashiCorp Vault or OpenBao."),
+        optional("aws", Kind::Fields(&AWS), "AWS Secrets Manager."),
     ],
     later: &[],
     between: &[Between::ExactlyOne],
@@ -471,6 +472,47 @@ static HASHICORP: Shape = Shape {
         required("login", "login: { token_file: /run/secrets/vault_token }", Kind::Fields(&HASHICORP_LOGIN), "How the node logs in."),
         TTL,
         STALE_FOR,
+    ],
+    later: &[],
+    between: &[],
+};
+
+static AWS: Shape = Shape {
+    what: "AWS Secrets Manager",
+    fields: &[
+        required("region", "region: eu-central-1", Kind::Text(Form::Any), "The region."),
+        optional("url", Kind::Text(Form::Any), "The address of the service. Default: that of the region."),
+        optional("credentials", Kind::Fields(&AWS_CREDENTIALS), "Where the credentials come from. Default: `environment: {}`."),
+        TTL,
+        STALE_FOR,
+    ],
+    later: &[],
+    between: &[],
+};
+
+static AWS_CREDENTIALS: Shape = Shape {
+    what: "`credentials`",
+    fields: &[
+        optional(
+            "environment",
+            Kind::Fields(&NO_FIELDS),
+            "`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` in the node's environment: `environment: {}`.",
+        ),
+        optional("file", Kind::Fields(&AWS_PROFILE), "A profile in a shared credentials file."),
+        optional("container", Kind::Fields(&NO_FIELDS), "The role of the container or pod in which the node runs: `container: {}`."),
+        optional("instance", Kind::Fields(&NO_FIELDS), "The role of the machine on which the node runs: `instance: {}`."),
+    ],
+    later: &[],
+    between: &[Between::ExactlyOne],
+};
+
+static NO_FIELDS: Shape = Shape { what: "the source of the credentials", fields: &[], later: &[], between: &[] };
+
+static AWS_PROFILE: Shape = Shape {
+    what: "a profile in a shared credentials file",
+    fields: &[
+        required("path", "path: /run/secrets/aws", Kind::Text(Form::Any), "The file. No program of an action can read it."),
+        optional("profile", Kind::Text(Form::Any), "The profile. Default: `default`."),
     ],
     later: &[],
     between: &[],
@@ -578,6 +620,10 @@ key_providers:
   process: { env: {} }
   team: { hashicorp: { url: 'https://vault.example.test:8200', mount: kv, namespace: team, login: { token_file: token }, ttl: 60s, stale_for: 1h } }
   roles: { hashicorp: { url: 'https://vault.example.test', login: { approle: { role_id: r, secret_id_file: f, secret_id: wrapped, mount: a } } } }
+  cloud: { aws: { region: eu-central-1, url: 'https://vpce.example.test', credentials: { file: { path: aws, profile: ensue } }, ttl: 60s, stale_for: 1h } }
+  machine: { aws: { region: eu-central-1, credentials: { instance: {} } } }
+  container: { aws: { region: eu-central-1, credentials: { container: {} } } }
+  variables: { aws: { region: cn-north-1, credentials: { environment: {} } } }
   pods: { hashicorp: { url: 'https://vault.example.test', login: { kubernetes: { role: ensue, jwt_file: j, mount: k } } } }
 ";
 

@@ -8,25 +8,19 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ensue_engine::ports::Secret;
-use ensue_executor::web::{BrokenOff, Letter, Web};
+use ensue_executor::web::Letter;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value, json};
-use tokio::runtime::Handle;
 
+use super::exchange::{Exchange, Told};
 use super::{KeyProvider, ProviderError, field_of};
 use crate::config::{AppRole, Hashicorp, HashicorpLogin, KubernetesRole, SecretIdForm, read_secret};
-
-/// How long one answer may take.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// The maximum size of an answer, in bytes.
-const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// A server with the API of HashiCorp Vault.
 pub(super) struct HashicorpProvider {
     server: Hashicorp,
-    web: Arc<dyn Web>,
-    runtime: Handle,
+    exchange: Exchange,
     login: Mutex<Login>,
 }
 
@@ -44,15 +38,9 @@ struct Token {
     renewed_at: Option<Instant>,
 }
 
-/// An answer of the server.
-struct Told {
-    status: StatusCode,
-    body: Value,
-}
-
 impl HashicorpProvider {
-    pub(super) fn new(server: Hashicorp, web: Arc<dyn Web>, runtime: Handle) -> Self {
-        Self { server, web, runtime, login: Mutex::default() }
+    pub(super) fn new(server: Hashicorp, exchange: Exchange) -> Self {
+        Self { server, exchange, login: Mutex::default() }
     }
 
     /// Returns a token that the server accepted, and renews it if it is time. Blocking.
@@ -62,7 +50,7 @@ impl HashicorpProvider {
             match token.renewed_at {
                 Some(at) if Instant::now() >= at => {
                     let renewed = self.ask(Method::POST, "auth/token/renew-self", Some(&token.value), Some(&json!({})));
-                    if let Ok(Told { status, body }) = renewed
+                    if let Ok(Told { status, body, .. }) = renewed
                         && status.is_success()
                     {
                         let value = token.value.clone();
@@ -134,29 +122,7 @@ impl HashicorpProvider {
         if body.is_some() {
             headers.insert(reqwest::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        let letter = Letter { method, url, headers, body };
-        let asked = async { tokio::time::timeout(ANSWER_WITHIN, self.send(letter)).await };
-        // On a thread of its own, so that the caller may be on a thread of the runtime.
-        let answered = std::thread::scope(|scope| scope.spawn(|| self.runtime.block_on(asked)).join());
-        match answered {
-            Ok(Ok(told)) => told,
-            Ok(Err(_)) => Err(ProviderError("the server did not answer in time".to_owned())),
-            Err(_) => Err(ProviderError("asking the server stopped at an internal error".to_owned())),
-        }
-    }
-
-    async fn send(&self, letter: Letter) -> Result<Told, ProviderError> {
-        let way = self.web.way(&letter.url).await.map_err(|error| ProviderError(format!("the server {error}")))?;
-        let broken = |error: BrokenOff| ProviderError(format!("the exchange broke off: {error}"));
-        let mut answered = way.send(letter).await.map_err(broken)?;
-        let mut body = Vec::new();
-        while let Some(piece) = answered.body.piece().await.map_err(broken)? {
-            body.extend_from_slice(&piece);
-            if body.len() > ANSWER_BYTES_MAX {
-                return Err(ProviderError(format!("the answer is longer than {ANSWER_BYTES_MAX} bytes")));
-            }
-        }
-        Ok(Told { status: answered.status, body: serde_json::from_slice(&body).unwrap_or_default() })
+        self.exchange.send(Letter { method, url, headers, body })
     }
 }
 
@@ -204,12 +170,7 @@ fn plain(bytes: &[u8]) -> Result<HeaderValue, ProviderError> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
-
-    use ensue_executor::programs::Pending;
-    use ensue_executor::web::{Answered, AnsweredBody, NoWay, Way};
-    use reqwest::Url;
-
+    use super::super::exchange::fake::FakeServer;
     use super::*;
     use crate::config::KubernetesRole;
 
@@ -221,42 +182,28 @@ mod tests {
         answer: (u16, Value),
     }
 
-    /// A server that checks each request, in order.
-    #[derive(Clone, Default)]
-    struct FakeVault(Arc<Mutex<VecDeque<Expected>>>);
-
-    struct Body(Option<Bytes>);
-
-    impl AnsweredBody for Body {
-        fn piece(&mut self) -> Pending<'_, Result<Option<Bytes>, BrokenOff>> {
-            Box::pin(async move { Ok(self.0.take()) })
+    /// Makes the server expect these requests, in order.
+    fn expect(server: &FakeServer, expected: Vec<Expected>) {
+        for Expected { request, token, body, answer } in expected {
+            server.expect(move |seen| {
+                assert_eq!(seen.url.origin().ascii_serialization(), "https://vault.example.test:8200");
+                assert_eq!(format!("{} {}", seen.method, seen.url.path()), request);
+                assert_eq!(seen.header("x-vault-token"), token, "{request}");
+                assert_eq!((seen.header("x-vault-request"), seen.header("x-vault-namespace")), (Some("true"), Some("team")));
+                assert_eq!(seen.body, body, "{request}");
+                answer
+            });
         }
     }
 
-    impl Web for FakeVault {
-        fn way<'a>(&'a self, to: &'a Url) -> Pending<'a, Result<Box<dyn Way>, NoWay>> {
-            assert_eq!(to.origin().ascii_serialization(), "https://vault.example.test:8200");
-            Box::pin(async move { Ok(Box::new(self.clone()) as Box<dyn Way>) })
-        }
-    }
-
-    impl Way for FakeVault {
-        fn send(&self, letter: Letter) -> Pending<'_, Result<Answered, BrokenOff>> {
-            let header = |name: &str| letter.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
-            let expected = self.0.lock().unwrap().pop_front().expect("no request is expected");
-            assert_eq!(format!("{} {}", letter.method, letter.url.path()), expected.request);
-            assert_eq!(header("x-vault-token").as_deref(), expected.token, "{}", expected.request);
-            assert_eq!((header("x-vault-request").as_deref(), header("x-vault-namespace").as_deref()), (Some("true"), Some("team")));
-            let body: Value = letter.body.map_or(Value::Null, |body| serde_json::from_slice(&body).unwrap());
-            assert_eq!(body, expected.body, "{}", expected.request);
-            let (status, body) = expected.answer;
-            let answered = Answered {
-                status: StatusCode::from_u16(status).unwrap(),
-                headers: HeaderMap::new(),
-                body: Box::new(Body(Some(body.to_string().into()))),
-            };
-            Box::pin(async move { Ok(answered) })
-        }
+    fn provider(server: &FakeServer, login: HashicorpLogin) -> HashicorpProvider {
+        let settings = Hashicorp {
+            url: "https://vault.example.test:8200".parse().unwrap(),
+            mount: "secret".to_owned(),
+            namespace: Some("team".to_owned()),
+            login,
+        };
+        HashicorpProvider::new(settings, server.exchange())
     }
 
     fn file(folder: &tempfile::TempDir, content: &str) -> std::path::PathBuf {
@@ -267,22 +214,12 @@ mod tests {
 
     /// Reads the same value as often as given, and returns the outcomes. All expected requests must come.
     fn read(login: HashicorpLogin, expected: Vec<Expected>, times: usize) -> Vec<Result<String, String>> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let vault = FakeVault(Arc::new(Mutex::new(expected.into())));
-        let server = Hashicorp {
-            url: "https://vault.example.test:8200".parse().unwrap(),
-            mount: "secret".to_owned(),
-            namespace: Some("team".to_owned()),
-            login,
-        };
-        let provider = HashicorpProvider::new(server, Arc::new(vault.clone()), runtime.handle().clone());
-        let driver = std::thread::spawn(move || {
-            let outcomes = (0..times).map(|_| provider.read("release/deploy", Some("token")));
-            outcomes.map(|read| read.map(|value| text(&value).unwrap()).map_err(|error| error.to_string())).collect::<Vec<_>>()
-        });
-        let outcomes = driver.join().unwrap();
-        drop(runtime);
-        assert!(vault.0.lock().unwrap().is_empty(), "requests are missing");
+        let server = FakeServer::start();
+        expect(&server, expected);
+        let provider = provider(&server, login);
+        let outcomes = (0..times).map(|_| provider.read("release/deploy", Some("token")));
+        let outcomes = outcomes.map(|read| read.map(|value| text(&value).unwrap()).map_err(|error| error.to_string())).collect();
+        server.is_done();
         outcomes
     }
 
@@ -363,22 +300,17 @@ mod tests {
             body: json!({}),
             answer: (200, json!({ "auth": { "client_token": "t0", "lease_duration": 3600 } })),
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let vault = FakeVault(Arc::new(Mutex::new(vec![lookup(3600), secret("t0", 200), renewed, secret("t0", 200)].into())));
-        let server = Hashicorp {
-            url: "https://vault.example.test:8200".parse().unwrap(),
-            mount: "secret".to_owned(),
-            namespace: Some("team".to_owned()),
-            login: HashicorpLogin::TokenFile(file(&folder, "t0")),
-        };
-        let provider = HashicorpProvider::new(server, Arc::new(vault.clone()), runtime.handle().clone());
+        let server = FakeServer::start();
+        expect(&server, vec![lookup(3600), secret("t0", 200), renewed, secret("t0", 200)]);
+        let provider = provider(&server, HashicorpLogin::TokenFile(file(&folder, "t0")));
         provider.read("release/deploy", Some("token")).unwrap();
         let renewed_at = |provider: &HashicorpProvider| provider.login.lock().unwrap().token.as_ref().unwrap().renewed_at.unwrap();
         let half = renewed_at(&provider).saturating_duration_since(Instant::now());
         assert!((1_790..=1_800).contains(&half.as_secs()), "{half:?}");
         provider.login.lock().unwrap().token.as_mut().unwrap().renewed_at = Some(Instant::now());
         provider.read("release/deploy", Some("token")).unwrap();
-        assert!(renewed_at(&provider) > Instant::now() && vault.0.lock().unwrap().is_empty());
+        assert!(renewed_at(&provider) > Instant::now());
+        server.is_done();
     }
 
     #[test]

@@ -102,7 +102,13 @@ impl Asked {
     pub(super) fn to_count(query: &CountQuery, admitted: &Admitted) -> Option<Self> {
         let columns: Vec<String> = query.by.iter().map(|column| format!(", \"{column}\"")).collect();
         let rows = ListQuery { after: None, ..query.rows.clone() };
-        let (plan, is_tested) = Plan::of(&rows, admitted)?;
+        let (mut plan, is_tested) = Plan::of(&rows, admitted)?;
+        if let Way::Scopes { .. } = plan.way
+            && query.by == [Column::Status]
+        {
+            // This index has all that is counted, so the rows themselves are not read.
+            plan.way = Way::of_scopes(rows.view, rows.view == ViewName::Executions)?;
+        }
         let plan = Plan { test: if let Admitted::Only(scopes) = admitted { Some(scopes).filter(|_| is_tested) } else { None }, ..plan };
         let mut asked = Self::rows(&rows, &format!("position{}", columns.concat()), plan)?;
         let limit = asked.bound(COUNTED_ROWS_MAX as i64 + 1);
