@@ -36,7 +36,7 @@ impl SecretServer {
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let server = serving.clone();
-                std::thread::spawn(move || server.serve(stream));
+                std::thread::spawn(move || server.serve(&stream));
             }
         });
         server
@@ -56,8 +56,8 @@ impl SecretServer {
         std::mem::take(&mut self.held.lock().unwrap().tokens).len()
     }
 
-    fn serve(&self, stream: TcpStream) {
-        let mut reader = BufReader::new(&stream);
+    fn serve(&self, stream: &TcpStream) {
+        let mut reader = BufReader::new(stream);
         loop {
             let mut lines = Vec::new();
             loop {
@@ -87,7 +87,8 @@ impl SecretServer {
             let (status, body) = self.answer(method, path, &headers, &body);
             let body = body.to_string();
             let head = format!("HTTP/1.1 {status} Said\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
-            if (&stream).write_all(head.as_bytes()).and_then(|()| (&stream).write_all(body.as_bytes())).is_err() {
+            let mut writer = stream;
+            if writer.write_all(head.as_bytes()).and_then(|()| writer.write_all(body.as_bytes())).is_err() {
                 return;
             }
         }

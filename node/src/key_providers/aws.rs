@@ -72,7 +72,9 @@ impl KeyProvider for AwsProvider {
             _ if said == "ResourceNotFoundException" => Err(ProviderError(format!("there is no secret `{path}`"))),
             _ if said == "AccessDeniedException" => Err(ProviderError(format!("the node may not read `{path}`"))),
             _ if NOT_ACCEPTED.contains(&said) => Err(ProviderError(format!("the credentials were not accepted ({said})"))),
-            status => Err(ProviderError(format!("the secret was not returned (status {} {said})", status.as_u16()))),
+            status => {
+                Err(ProviderError(format!("the secret was not returned ({})", format!("status {} {said}", status.as_u16()).trim_end())))
+            }
         }
     }
 }
