@@ -77,6 +77,36 @@ async fn every_route_rejects_unknown_parameters() {
     }
 }
 
+/// Fields with which a caller would choose what the node decides: who it is, what it may do, or where its request belongs.
+const FORGED: [&str; 10] =
+    ["tenant_id", "is_superuser", "password_hash", "created_by", "owner", "position", "enabled_at", "principal", "target", "actor"];
+
+#[tokio::test]
+async fn body_cannot_say_who_the_caller_is_or_what_it_may_do() {
+    let mut writes = 0;
+    for route in TestApi::new().front.routes() {
+        let operation = &DOCUMENT["paths"][&route.path][route.method.as_str().to_ascii_lowercase()];
+        // The body of a delivery is its sender's.
+        if operation["requestBody"]["content"]["application/json"].is_null() || route.path.starts_with("/hooks/") {
+            continue;
+        }
+        writes += 1;
+        let api = TestApi::new();
+        api.post("/api/v1/identities").by("admin").json(&json!({ "name": "nobody" })).answer().await.expect(201);
+        let head = api.node.head_position();
+        let bulk = if operation["parameters"].to_string().contains("\"until\"") { "?until=2026-01-01T00:00:00Z" } else { "" };
+        for field in FORGED {
+            let path = format!("{}{bulk}", filled(&route.path));
+            let answer = api.ask(route.method.clone(), &path).by("admin").json(&json!({ field: "admin" })).answer().await;
+            let detail = answer.expect_problem(422, "body_invalid")["detail"].as_str().unwrap().to_owned();
+            let is_secret = detail.contains("no details are shown, because the body contains a secret");
+            assert!(is_secret || detail.contains(&format!("`{field}`")), "{} {path}: {detail}", route.method);
+        }
+        assert_eq!(api.node.head_position(), head, "{} {}", route.method, route.path);
+    }
+    assert!(writes > 40, "{writes}");
+}
+
 #[tokio::test]
 async fn read_waits_for_the_position_of_a_write() {
     let api = TestApi::new();

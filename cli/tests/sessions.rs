@@ -194,3 +194,19 @@ async fn commands_use_the_session_of_a_login_until_the_logout() {
     assert!(!file.exists());
     assert_eq!((ask(&["whoami"]).code, ask(&["logout"]).code), (Some(4), Some(5)));
 }
+
+#[tokio::test]
+async fn admin_token_of_a_second_start_is_ignored_with_a_warning() {
+    let place = Place::new();
+    let node = place.start();
+    let head = node.client().records().await.len();
+    assert!(!node.said().contains("admin token"));
+    node.stop();
+    let another = format!("ens_01a21601-8266-7f49-86c4-ef652fbbc5c5_{}", "5e".repeat(32));
+    let place = place.with_variable("ENSUE_ADMIN_TOKEN", &another);
+    let node = place.start();
+    assert!(node.said().contains("the given admin token is ignored"), "{}", node.said());
+    let refused = node.client().anonymous(Method::GET, "/api/v1/me").bearer_auth(&another).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    assert!(node.client().records().await[head..].iter().all(|record| record["kind"] != "token.added"));
+}

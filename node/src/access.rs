@@ -23,7 +23,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::session_table::{SessionTable, idle_after};
-use crate::token_form::given_parts;
+use crate::token_form::{given_parts, sha256};
 
 /// What the vault knows of an identity.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,9 +139,9 @@ impl TokenTable {
         &self.lost
     }
 
-    /// Returns true if a token with the id of this one is valid; its secret is not compared.
-    pub fn is_known(&self, token: &Secret) -> bool {
-        given_parts(token).is_some_and(|(id, _)| self.known().hashes.contains_key(&id))
+    /// Returns true if this is a token of the node.
+    pub fn has(&self, token: &Secret) -> bool {
+        given_parts(token).is_some_and(|(id, secret)| is_equal(self.known().hashes.get(&id), &sha256(&secret)))
     }
 
     /// Notes committed records about access.

@@ -11,13 +11,12 @@ use ensue_engine::command::{Answer, Ask, Command, NewToken, Refusal, RotatedToke
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{Id, TokenId};
 use ensue_engine::ports::{Committed, Secret, SubmitError};
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::access::TokenTable;
 use crate::clock::Clock;
 use crate::sequencer::Asking;
-use crate::token_form::{GIVEN_SECRET_BYTES_MIN, given_parts};
+use crate::token_form::{GIVEN_SECRET_BYTES_MIN, given_parts, sha256};
 
 /// The random bytes of a token's secret.
 const SECRET_BYTES: usize = 32;
@@ -190,10 +189,6 @@ pub(crate) fn check_name(name: &str) -> Result<(), TokenRefusal> {
         return Err(TokenRefusal::Name(name.chars().take(NAME_BYTES_MAX).collect()));
     }
     Ok(())
-}
-
-fn sha256(secret: &[u8]) -> [u8; 32] {
-    Sha256::digest(secret).into()
 }
 
 #[cfg(test)]

@@ -75,6 +75,13 @@ fn variable_of(key: &KeyRef) -> String {
 /// Creates the first admin's access, at the very first start only.
 pub(super) fn first_token(config: &Config, is_first_start: bool, tokens: &NodeTokens) -> Result<Option<Secret>, StartError> {
     if !is_first_start && !tokens.table.is_empty() {
+        if let AdminToken::Given { token, .. } = &config.admin_token
+            && !tokens.table.has(token)
+        {
+            tracing::warn!(
+                "the given admin token is ignored, because the node has tokens already; add one with `ensue tokens add NAME --role admin --data DIR` on the stopped node"
+            );
+        }
         return Ok(None);
     }
     let lost = tokens.table.lost();

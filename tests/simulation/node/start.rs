@@ -362,7 +362,7 @@ impl Node {
         }
         for client in 0..self.ground.plan.clients {
             let token = Secret::new(secrets::token(client).into_bytes());
-            if !self.tokens.table.is_known(&token) {
+            if !self.tokens.table.has(&token) {
                 let _ = self.tokens.add_given(&format!("client{client}"), &["operator".to_owned()], &token, &by);
             }
         }
