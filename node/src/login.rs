@@ -11,10 +11,13 @@ use ensue_engine::access::subject::Subject;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::IdentityId;
 use ensue_engine::names::IssuerName;
-use ensue_engine::ports::Committed;
+use ensue_engine::ports::{Committed, Secret};
 use ensue_engine::time::Timestamp;
+use ensue_login::flow::{LoggedIn, LoginRandom, LoginRefusal, Pending, Started};
+use ensue_login::settings::Client;
 use ensue_login::{Admitted, Groups, Issuers, LEEWAY, Refusal};
 use thiserror::Error;
+use url::Url;
 
 use crate::clock::Clock;
 use crate::machine::{good, note};
@@ -119,6 +122,46 @@ impl NodeIssuers {
         }
     }
 
+    /// Names the issuers through which people log in.
+    pub(crate) fn of_browsers(&self) -> Vec<IssuerName> {
+        self.issuers.settings().filter(|settings| settings.client.is_some()).map(|settings| settings.name.clone()).collect()
+    }
+
+    /// Returns the client of the node at an issuer, if people log in through it.
+    pub(crate) fn client(&self, issuer: &IssuerName) -> Option<&Client> {
+        self.issuers.settings().find(|settings| settings.name == *issuer)?.client.as_ref()
+    }
+
+    /// Starts a login through an issuer.
+    pub(crate) fn start_login(
+        &self,
+        issuer: &IssuerName,
+        redirect_uri: &Url,
+        random: &LoginRandom,
+        now: Timestamp,
+    ) -> Result<Started, LoginRefusal> {
+        self.issuers.start_login(issuer, redirect_uri, random, now, &self.web)
+    }
+
+    /// Ends a login with the callback of its issuer.
+    pub(crate) fn finish_login(
+        &self,
+        issuer: &IssuerName,
+        pending: Pending,
+        query: &str,
+        secret: Option<&Secret>,
+        now: Timestamp,
+    ) -> Result<LoggedIn, LoginRefusal> {
+        let finished = self.issuers.finish_login(issuer, pending, query, secret, now, &self.web);
+        finished.inspect_err(|refusal| tracing::debug!(%issuer, %refusal, "a login through an issuer failed"))
+    }
+
+    /// Returns the identity that an issuer admits. Adds it if it is new.
+    pub(crate) fn admit(&self, admitted: &Admitted, now: Timestamp) -> Result<IdentityId, Declined> {
+        self.note_groups(admitted, now);
+        self.people.admit(admitted)
+    }
+
     fn credential(&self, identity: IdentityId, admitted: Admitted) -> Credential {
         let leeway = u64::try_from(LEEWAY.as_millis()).unwrap_or(u64::MAX);
         Credential::Issuer { identity, issuer: admitted.issuer, until: admitted.until.plus_millis(leeway) }
@@ -144,8 +187,7 @@ impl ensue_api::ports::Issuers for NodeIssuers {
                 return Err(refusal.into());
             }
         };
-        self.note_groups(&admitted, now);
-        let identity = self.people.admit(&admitted)?;
+        let identity = self.admit(&admitted, now)?;
         Ok(Some(self.credential(identity, admitted)))
     }
 
