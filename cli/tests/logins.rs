@@ -416,7 +416,7 @@ async fn terminal_without_a_browser_is_approved_on_a_page_of_the_node() {
     assert!(done.text.contains("is logged in"), "{done:?}");
     let (exit, said) = waiting.end();
     assert_eq!(exit, Some(0), "{said}");
-    let sessions = by_login(&place, &node, &["sessions", "list", "--json"]);
+    let sessions = by_login(&place, &node, &["sessions", "list", "-o", "json"]);
     let sessions: Value = serde_json::from_str(&sessions.stdout).unwrap();
     let of = |way: &str| sessions["items"].as_array().unwrap().iter().find(|session| session["way"] == way).unwrap().clone();
     assert_eq!(of("device")["of"], "ana");
@@ -500,4 +500,66 @@ async fn settings_of_the_team_guide_let_people_in_through_a_real_provider() {
     assert_eq!(log_in(&mut browser, &node, "Ana").await.status, StatusCode::OK);
     let me = me(&mut browser, &node).await.body;
     assert_eq!((&me["name"], me["roles"].as_array().unwrap().contains(&json!("operator"))), (&json!("ana"), true), "{me}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn client_secret_can_be_a_key_and_doctor_reports_what_is_missing() {
+    let Some(mut provider) = Provider::start("client_secret_can_be_a_key_and_doctor_reports_what_is_missing") else { return };
+    let mut settings = corp(&provider);
+    settings["issuers"]["corp"]["client_secret"] = json!({ "key": "ensue.corp_secret" });
+    let (place, node) = provider.node(&settings);
+    let doctor = ensue(&place, &node, &["doctor"]);
+    assert!(doctor.stdout.contains("its `client_secret` is not set") && doctor.stdout.contains("ensue keys set ensue.corp_secret"), "{doctor:?}");
+    let mut browser = Browser::new();
+    failed(&log_in(&mut browser, &node, "ana").await, 503, "`client_secret` cannot be read");
+    let mut set = place.ensue(&["keys", "set", "ensue.corp_secret"]);
+    let set = Printed::by_feeding(set.env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN), SECRET.as_bytes());
+    assert_eq!(set.code, Some(0), "{set:?}");
+    assert_eq!(log_in(&mut browser, &node, "ana").await.status, StatusCode::OK);
+    node.client().post("/grants", &json!({ "subject": "group:corp:ops", "role": "viewer" })).await;
+    let doctor = ensue(&place, &node, &["doctor"]);
+    assert!(!doctor.stdout.contains("is not set") && doctor.stdout.contains("shorten the sessions with `session_max`"), "{doctor:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn login_over_plain_http_from_another_machine_is_refused() {
+    let Some(mut provider) = Provider::start("login_over_plain_http_from_another_machine_is_refused") else { return };
+    let mut settings = corp(&provider);
+    settings["device"] = json!(true);
+    let place = Place::new().listening_on(&format!("127.0.0.1:{}", free_port()));
+    std::fs::write(place.path().join("corp.secret"), SECRET).unwrap();
+    let whole = json!({ "login": settings, "trusted_proxies": ["127.0.0.1/32"] });
+    std::fs::write(place.path().join("ensue.yaml"), whole.to_string()).unwrap();
+    let node = place.start();
+    provider.tell(&format!("redirect {}/api/v1/auth/oidc/callback/corp", node.url()));
+    let from_elsewhere = async |method: Method, path: &str| {
+        let request = node.client().anonymous(method, path).header("x-forwarded-for", "192.0.2.7").header("x-forwarded-proto", "http");
+        Answer::of(request.json(&json!({})).send().await.unwrap()).await
+    };
+    for (method, path) in [
+        (Method::GET, "/api/v1/auth/oidc/start?issuer=corp"),
+        (Method::GET, "/api/v1/auth/oidc/callback/corp?code=x&state=x"),
+        (Method::GET, "/auth/terminal"),
+        (Method::POST, "/auth/terminal"),
+        (Method::POST, "/auth/device"),
+        (Method::POST, "/api/v1/auth/device"),
+    ] {
+        let answer = from_elsewhere(method, path).await;
+        assert_eq!((answer.status.as_u16(), answer.body["code"].as_str()), (403, Some("insecure_transport")), "{path}: {answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logins_of_one_address_are_limited() {
+    let Some(mut provider) = Provider::start("logins_of_one_address_are_limited") else { return };
+    let (_place, node) = provider.node(&corp(&provider));
+    let start = async || node.client().anonymous(Method::GET, "/api/v1/auth/oidc/start?issuer=corp").send().await.unwrap();
+    let mut statuses = Vec::new();
+    for _ in 0..21 {
+        let mut browser = Browser::new();
+        let url: Url = start_url(&node).parse().unwrap();
+        statuses.push(browser.send(Method::GET, &url, "", None).await.status().as_u16());
+    }
+    assert_eq!((statuses[..20].iter().all(|status| *status == 302), statuses[20]), (true, 429), "{statuses:?}");
+    assert_eq!(start().await.status(), StatusCode::TOO_MANY_REQUESTS);
 }

@@ -14,12 +14,13 @@ use ensue_engine::names::IssuerName;
 use ensue_engine::ports::{Committed, Secret};
 use ensue_engine::time::Timestamp;
 use ensue_login::flow::{LoggedIn, LoginRandom, LoginRefusal, Pending, Started};
-use ensue_login::settings::Client;
+use ensue_login::settings::{Client, SecretSource};
 use ensue_login::{Admitted, Groups, Issuers, LEEWAY, Refusal};
 use thiserror::Error;
 use url::Url;
 
 use crate::clock::Clock;
+use crate::keys::KeyRing;
 use crate::machine::{good, note};
 use crate::people::NodePeople;
 
@@ -78,9 +79,18 @@ impl NodeIssuers {
         }
     }
 
-    /// Reports issuers whose keys cannot be fetched or used, and grants to groups of issuers that left the settings.
-    pub(crate) fn findings(&self) -> Vec<Finding> {
+    /// Reports issuers whose keys cannot be fetched or used, client secrets that are not set, and grants to groups of
+    /// issuers that left the settings or whose sessions last long.
+    pub(crate) fn findings(&self, keys: &KeyRing) -> Vec<Finding> {
         let mut findings = Vec::new();
+        for settings in self.issuers.settings() {
+            if let Some(SecretSource::Key(key)) = settings.client.as_ref().and_then(|client| client.secret.as_ref())
+                && matches!(keys.open(key), Ok(None))
+            {
+                let message = format!("nobody can log in through the issuer `{}`: its `client_secret` is not set", settings.name);
+                findings.push(note(CHECK, &message, &format!("set it with `ensue keys set {key}`")));
+            }
+        }
         for (issuer, why) in self.issuers.troubles() {
             let message = format!("the keys of the issuer `{issuer}` cannot be fetched: {why}");
             let hint = "known keys count for 24 hours; check that the node reaches the issuer, and `login.issuers` in `ensue.yaml`";
@@ -97,6 +107,14 @@ impl NodeIssuers {
         let is_known = |name: &str| self.issuers.settings().any(|settings| settings.name.as_str() == name);
         let directory = self.people.table.directory();
         let named: BTreeSet<&str> = directory.grants().filter_map(|(_, grant)| issuer_of(&grant.subject)).collect();
+        for settings in self.issuers.settings().filter(|settings| settings.client.is_some() && settings.session_max.is_none()) {
+            if named.contains(settings.name.as_str()) {
+                let message =
+                    format!("groups of the issuer `{}` have grants, and a login through it lasts up to 30 days", settings.name);
+                let hint = "groups change with the next login only; shorten the sessions with `session_max` in `ensue.yaml`";
+                findings.push(note(CHECK, &message, hint));
+            }
+        }
         for gone in named.into_iter().filter(|name| !is_known(name)) {
             let message = format!("grants name groups of the issuer `{gone}`, which `login.issuers` does not have");
             let hint = "identities keep the groups that it named; remove the grants with `ensue grants remove`, or add the issuer";

@@ -24,7 +24,7 @@ use crate::problem::{Missing, Outcome, Problem};
 use crate::rates::{self, Class};
 use crate::respond::{self, Written};
 use crate::route::Public;
-use crate::wire::devices::{WireBegunDevice, WireDecision, WireDeviceDecision, WirePolledDevice, WireUserCode, WireWaitingDevice};
+use crate::wire::devices::{WireBegunDevice, WireDeviceAnswer, WireDeviceDecision, WirePolledDevice, WireUserCode, WireWaitingDevice};
 use crate::wire::sessions::WirePair;
 
 /// What such a resource is called if it is missing.
@@ -168,13 +168,13 @@ pub(super) async fn decide(known: Known, mut call: Call) -> Outcome {
     Ok(respond::nothing())
 }
 
-fn decided(call: &Call, holder: &Holder, user_code: &str, decision: WireDecision) -> Result<(), Problem> {
+fn decided(call: &Call, holder: &Holder, user_code: &str, decision: WireDeviceAnswer) -> Result<(), Problem> {
     let decision = match decision {
-        WireDecision::Approve => {
+        WireDeviceAnswer::Approve => {
             let (of, ends_by) = passed_on(holder, &call.api().ports.access.directory()).ok_or(CannotPassOn)?;
             DeviceDecision::Approve { of, ends_by }
         }
-        WireDecision::Deny => DeviceDecision::Deny,
+        WireDeviceAnswer::Deny => DeviceDecision::Deny,
     };
     call.api().ports.devices.decide(user_code, &holder.caller(), decision).map_err(|why| not_found(why, user_code))
 }
@@ -241,15 +241,15 @@ async fn answered(call: &mut Call) -> Outcome {
     let token = token_of(&secret, user_code);
     let decision = match form.field("answer") {
         "" => return asking_about(call, &holder, user_code, &token),
-        APPROVED => WireDecision::Approve,
-        _ => WireDecision::Deny,
+        APPROVED => WireDeviceAnswer::Approve,
+        _ => WireDeviceAnswer::Deny,
     };
     // A page of another site cannot read the token, so it cannot send it.
     if !bool::from(form.field("token").as_bytes().ct_eq(token.as_bytes())) {
         return Err(super::logins::StateUnknown.into());
     }
     decided(call, &holder, user_code, decision)?;
-    let said = if decision == WireDecision::Approve { "The device is logged in." } else { "The device was denied." };
+    let said = if decision == WireDeviceAnswer::Approve { "The device is logged in." } else { "The device was denied." };
     html::page("Log in on another device", &format!("<p>{said} You can close this page.</p>"), None)
 }
 

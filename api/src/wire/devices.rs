@@ -59,13 +59,13 @@ impl From<WaitingDevice> for WireWaitingDevice {
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireDeviceDecision {
     pub(crate) user_code: String,
-    pub(crate) decision: WireDecision,
+    pub(crate) decision: WireDeviceAnswer,
 }
 
 /// What is decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[wire(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum WireDecision {
+pub(crate) enum WireDeviceAnswer {
     /// The terminal gets a session with the rights of the caller.
     Approve,
     /// It gets none.
