@@ -58,6 +58,11 @@ fn ensue(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
     Printed::by(command.env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN))
 }
 
+/// Returns what `ensue doctor` prints, without the breaks of its lines.
+fn doctor(place: &Place, node: &Node) -> String {
+    ensue(place, node, &["doctor"]).stdout.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Checks that the page reports a failed login.
 fn failed(page: &Page, status: u16, words: &str) {
     assert_eq!(page.status.as_u16(), status, "{page:?}");
@@ -141,7 +146,7 @@ async fn callback_counts_once_and_only_in_the_browser_that_began_it() {
     let of_victim = callback(&mut victim, &start_url(&node), "ana").await;
     failed(&come_back(&mut victim, &of_attacker).await, 400, "was not started here");
     assert_eq!(victim.cookie(&node.url(), SESSION), None);
-    // The login that the victim began goes on.
+    // The login that the victim began is not affected.
     for (old, new) in
         [("state=", "state=x"), ("state=", "other="), ("/callback/corp", "/callback/other"), ("/callback/corp", "/callback/CORP%2f")]
     {
@@ -390,7 +395,7 @@ async fn terminal_without_a_browser_is_approved_on_a_page_of_the_node() {
     let code = waiting.shown();
     let page_url = format!("{}/auth/device", node.url());
     let mut browser = Browser::new();
-    // Who is not logged in is sent to the issuer, and comes back to the page.
+    // A person who is not logged in goes to the issuer first, and comes back to the page.
     let page = browser.open(&page_url).await;
     let asked = browser.submit(&page, &format!("user_code={code}")).await;
     assert_eq!(asked.status, StatusCode::UNAUTHORIZED);
@@ -508,8 +513,8 @@ async fn client_secret_can_be_a_key_and_doctor_reports_what_is_missing() {
     let mut settings = corp(&provider);
     settings["issuers"]["corp"]["client_secret"] = json!({ "key": "ensue.corp_secret" });
     let (place, node) = provider.node(&settings);
-    let doctor = ensue(&place, &node, &["doctor"]);
-    assert!(doctor.stdout.contains("its `client_secret` is not set") && doctor.stdout.contains("ensue keys set ensue.corp_secret"), "{doctor:?}");
+    let doctor = self::doctor(&place, &node);
+    assert!(doctor.contains("its `client_secret` is not set") && doctor.contains("ensue keys set ensue.corp_secret"), "{doctor:?}");
     let mut browser = Browser::new();
     failed(&log_in(&mut browser, &node, "ana").await, 503, "`client_secret` cannot be read");
     let mut set = place.ensue(&["keys", "set", "ensue.corp_secret"]);
@@ -517,8 +522,8 @@ async fn client_secret_can_be_a_key_and_doctor_reports_what_is_missing() {
     assert_eq!(set.code, Some(0), "{set:?}");
     assert_eq!(log_in(&mut browser, &node, "ana").await.status, StatusCode::OK);
     node.client().post("/grants", &json!({ "subject": "group:corp:ops", "role": "viewer" })).await;
-    let doctor = ensue(&place, &node, &["doctor"]);
-    assert!(!doctor.stdout.contains("is not set") && doctor.stdout.contains("shorten the sessions with `session_max`"), "{doctor:?}");
+    let doctor = self::doctor(&place, &node);
+    assert!(!doctor.contains("is not set") && doctor.contains("shorten the sessions with `session_max`"), "{doctor:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

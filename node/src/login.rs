@@ -109,8 +109,7 @@ impl NodeIssuers {
         let named: BTreeSet<&str> = directory.grants().filter_map(|(_, grant)| issuer_of(&grant.subject)).collect();
         for settings in self.issuers.settings().filter(|settings| settings.client.is_some() && settings.session_max.is_none()) {
             if named.contains(settings.name.as_str()) {
-                let message =
-                    format!("groups of the issuer `{}` have grants, and a login through it lasts up to 30 days", settings.name);
+                let message = format!("groups of the issuer `{}` have grants, and a login through it lasts up to 30 days", settings.name);
                 let hint = "groups change with the next login only; shorten the sessions with `session_max` in `ensue.yaml`";
                 findings.push(note(CHECK, &message, hint));
             }

@@ -111,7 +111,7 @@ impl Browser {
         panic!("the redirects do not end: {url}");
     }
 
-    /// Logs `person` in at the page of a provider, and goes on while `goes_on` holds.
+    /// Logs `person` in at the page of a provider, and follows redirects while `goes_on` holds.
     pub(crate) async fn log_in_at(&mut self, page: Page, person: &str, goes_on: impl Fn(&Url) -> bool) -> Page {
         assert!(page.text.contains("name=\"login\""), "{page:?}");
         let fields = format!("prompt=login&login={person}&password=x");
