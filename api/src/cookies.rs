@@ -17,6 +17,10 @@ use crate::ports::Credential;
 
 /// The name of the cookie. Browsers accept a cookie of this prefix only over TLS, for one host and all of its paths.
 const NAME: &str = "__Host-ensue";
+/// The name of the cookie that binds a login to its browser.
+const LOGIN: &str = "__Host-ensue-login";
+/// How long a browser keeps that cookie, in seconds: the longest time of a login.
+const LOGIN_KEPT_SECONDS: u64 = 10 * 60;
 /// The header that a page of the node sends. A form of another site cannot send it.
 pub(crate) const ENSUE_PAGE: &str = "ensue-page";
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -50,7 +54,7 @@ pub(crate) enum CookieRefusal {
 
 /// Returns the session whose cookie a request has; `None` if it has none.
 pub(crate) fn session(parts: &Parts) -> Result<Option<Credential>, CookieRefusal> {
-    let Some(value) = value(&parts.headers)? else { return Ok(None) };
+    let Some(value) = value(&parts.headers, NAME)? else { return Ok(None) };
     if parts.headers.contains_key(AUTHORIZATION) {
         return Err(CookieRefusal::Doubled);
     }
@@ -61,7 +65,7 @@ pub(crate) fn session(parts: &Parts) -> Result<Option<Credential>, CookieRefusal
 
 /// Returns true if a request has the cookie of a session.
 pub(crate) fn is_given(headers: &HeaderMap) -> bool {
-    value(headers).is_ok_and(|value| value.is_some())
+    value(headers, NAME).is_ok_and(|value| value.is_some())
 }
 
 /// Checks that nobody can read a request on its way: it came over TLS, or from this machine.
@@ -86,13 +90,55 @@ pub(crate) fn removed() -> HeaderValue {
     HeaderValue::from_static("__Host-ensue=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0")
 }
 
-fn value(headers: &HeaderMap) -> Result<Option<&str>, CookieRefusal> {
+/// Returns the header that binds a login to the browser. The cookie is `Lax`, because the browser comes back from another
+/// site.
+pub(crate) fn set_login(secret: &Secret) -> Option<HeaderValue> {
+    let secret = std::str::from_utf8(secret.reveal()).ok()?;
+    let cookie = format!("{LOGIN}={secret}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={LOGIN_KEPT_SECONDS}");
+    let mut value = HeaderValue::from_str(&cookie).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// Returns the header that ends the binding of a login.
+pub(crate) fn login_removed() -> HeaderValue {
+    HeaderValue::from_static("__Host-ensue-login=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0")
+}
+
+/// Returns the secret of the login that the browser began; `None` if it has none, or several.
+pub(crate) fn login(headers: &HeaderMap) -> Option<Secret> {
+    let value = value(headers, LOGIN).ok().flatten()?;
+    is_secret(value).then(|| Secret::new(value.as_bytes().to_vec()))
+}
+
+/// Returns the session whose cookie came with a form of this node's own page, and the secret from which tokens of its
+/// forms follow.
+pub(crate) fn session_of_form(parts: &Parts) -> Result<Option<(Credential, Secret)>, CookieRefusal> {
+    let Some(value) = value(&parts.headers, NAME)? else { return Ok(None) };
+    if parts.headers.contains_key(AUTHORIZATION) {
+        return Err(CookieRefusal::Doubled);
+    }
+    demand_own_form(parts)?;
+    let credential = parse(value).ok_or(CookieRefusal::Malformed)?;
+    Ok(Some((credential, Secret::new(value.as_bytes().to_vec()))))
+}
+
+/// Checks that a form comes from a page of this node, and that nobody can read it on its way.
+pub(crate) fn demand_own_form(parts: &Parts) -> Result<(), CookieRefusal> {
+    demand_private(parts)?;
+    // A browser that was told to send no referrer sends the origin `null`.
+    let is_hidden = parts.headers.get(ORIGIN).is_some_and(|origin| origin == "null");
+    let is_own = is_same_origin(parts) || (is_hidden && parts.headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "same-origin"));
+    if is_own { Ok(()) } else { Err(CookieRefusal::OtherOrigin) }
+}
+
+fn value<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, CookieRefusal> {
     let mut found = None;
     for header in headers.get_all(COOKIE) {
         // Other cookies may have any bytes.
         let pairs = header.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
         for pair in pairs {
-            let Some(value) = pair.strip_prefix(NAME.as_bytes()).and_then(|rest| rest.strip_prefix(b"=")) else { continue };
+            let Some(value) = pair.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"=")) else { continue };
             if found.replace(std::str::from_utf8(value).unwrap_or_default()).is_some() {
                 return Err(CookieRefusal::Doubled);
             }
@@ -103,9 +149,21 @@ fn value(headers: &HeaderMap) -> Result<Option<&str>, CookieRefusal> {
 
 fn parse(value: &str) -> Option<Credential> {
     let (id, secret) = value.split_once('_')?;
-    let is_secret = secret.len() == SECRET_CHARS && secret.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-    let id = id.parse().ok().filter(|_| is_secret)?;
+    let id = id.parse().ok().filter(|_| is_secret(secret))?;
     Some(Credential::Session { id, secret_sha256: Sha256::digest(secret.as_bytes()).into() })
+}
+
+fn is_secret(text: &str) -> bool {
+    text.len() == SECRET_CHARS && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
+/// Reports whether a page of this node sent the request, as far as its browser says.
+fn is_same_origin(parts: &Parts) -> bool {
+    let origin = parts.headers.get(ORIGIN).map(|origin| is_own(origin, parts));
+    match parts.headers.get(SEC_FETCH_SITE) {
+        Some(site) => site == "same-origin" && origin != Some(false),
+        None => origin == Some(true),
+    }
 }
 
 /// Checks that no page of another site sent the request. Browsers send `Sec-Fetch-Site`; older ones only `Origin`.
@@ -121,11 +179,7 @@ fn demand_own_page(parts: &Parts) -> Result<(), CookieRefusal> {
             media.trim_ascii().eq_ignore_ascii_case(b"application/json")
         });
         let is_marked = headers.get(ENSUE_PAGE).is_some_and(|page| page == "1");
-        let is_same_origin = match site {
-            Some(site) => site == b"same-origin" && origin != Some(false),
-            None => origin == Some(true),
-        };
-        is_json && is_marked && is_same_origin
+        is_json && is_marked && is_same_origin(parts)
     };
     if is_fine { Ok(()) } else { Err(CookieRefusal::OtherOrigin) }
 }

@@ -414,7 +414,7 @@ impl Front {
 
 /// Returns true if a guarded route may answer, which checks the token of a request.
 fn checks_the_token(method: &Method, path: &str) -> bool {
-    path.starts_with(BASE) && Public::ALL.iter().all(|open| open.path() != path || open.method() != method)
+    path.starts_with(BASE) && !Public::ALL.iter().any(|open| open.answers(method, path))
 }
 
 /// Whoever sends such a request tries to make two servers read it differently.
@@ -495,14 +495,15 @@ fn finish(context: &RequestContext, read: Read, headers: &mut HeaderMap) {
 
 /// Answers of this node are for one caller, and must not be embedded in other pages.
 fn secure(headers: &mut HeaderMap) {
-    const FIXED: [(HeaderName, HeaderValue); 3] = [
+    const FIXED: [(HeaderName, HeaderValue); 2] = [
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
-        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     ];
     for (name, value) in FIXED {
         headers.insert(name, value);
     }
+    // A form of the node says to the node where it comes from.
+    headers.entry(header::REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));
     // A file that a program created is served under a stricter policy.
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

@@ -8,12 +8,14 @@
 mod access;
 mod backtests;
 mod declined;
+mod devices;
 mod events;
 mod installed;
 mod issuers;
 mod jobs;
 mod keys;
 mod log;
+mod logins;
 mod node;
 mod people;
 mod refusals;
@@ -36,12 +38,14 @@ pub use crate::patience::{Impatience, Patience};
 pub use access::{Access, Credential, Holder, NotAdmitted, OnBehalf};
 pub use backtests::{Backtested, Backtests, FileText, ToBacktest, ToldEvent, ToldEvents};
 pub use declined::Declined;
+pub use devices::{BegunDevice, CodeNotFound, DeviceDecision, Devices, WaitingDevice};
 pub use events::{EventMaker, GivenEvent};
 pub use installed::Installed;
 pub use issuers::{AskedLink, Issuers};
 pub use jobs::{Job, JobKind, JobState};
 pub use keys::{KeyWriter, NewValue, RevealedKey, SetKey};
 pub use log::LogAccess;
+pub use logins::{AfterLogin, AskedLogin, FinishedLogin, Logins, StartedLogin, Terminal, TerminalLogin};
 pub use node::{Dependency, DependencyState, Finding, FindingVerdict, Kept, Node, NodeStatus, Readiness, Retained};
 pub use people::{AskedIdentity, People};
 pub use refusals::{Refusals, RefusedLogin};
@@ -97,6 +101,10 @@ pub struct Ports {
     pub sessions: Arc<dyn Sessions>,
     /// The issuers whose tokens admit callers.
     pub issuers: Arc<dyn Issuers>,
+    /// The logins of people through issuers.
+    pub logins: Arc<dyn Logins>,
+    /// The terminals that wait for the approval of a person.
+    pub devices: Arc<dyn Devices>,
     /// The node itself.
     pub node: Arc<dyn Node>,
     /// Receives the spans of requests; none if no spans are exported.

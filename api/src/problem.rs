@@ -4,9 +4,10 @@
 //! It raises no errors: the code that fails says what went wrong, who has to act, and what to do next.
 
 use std::fmt;
+use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use ensue_engine::catalog::Misfit;
 use ensue_engine::explain::{Explain, Fault};
@@ -206,6 +207,16 @@ impl Problem {
         problem
     }
 
+    /// The caller typed too many wrong codes.
+    pub(crate) fn too_many_codes(free_in: Duration) -> Self {
+        let seconds = u32::try_from(free_in.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+        let mut problem = Self::bare("rate-limited", StatusCode::TOO_MANY_REQUESTS)
+            .with_detail("too many wrong codes were typed".to_owned())
+            .with_hint(format!("try again in {seconds} s"));
+        problem.retry_after_seconds = Some(seconds);
+        problem
+    }
+
     /// The read models have not reached the position that the caller has seen.
     pub(crate) fn view_behind(wanted: u64, reached: u64) -> Self {
         let mut problem = Self::bare("view-behind", StatusCode::SERVICE_UNAVAILABLE)
@@ -301,6 +312,19 @@ impl Problem {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        // A webhook delivery authenticates with its signature, everything else with a token.
+        let scheme = match self.slug {
+            _ if instance.starts_with("/hooks/") => "Signature realm=\"hook\"",
+            // The challenge to a request without a token names no error (RFC 6750 §3.1).
+            "token-invalid" => "Bearer realm=\"ensue\", error=\"invalid_token\"",
+            _ => "Bearer realm=\"ensue\"",
+        };
+        self.write_headers(headers, scheme);
+        response
+    }
+
+    /// Writes the headers that belong to the problem itself. `scheme` is how the caller would authenticate.
+    pub(crate) fn write_headers(&self, headers: &mut HeaderMap, scheme: &'static str) {
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -310,16 +334,8 @@ impl Problem {
             headers.insert(header::CONTENT_RANGE, none_of_it);
         }
         if self.status == StatusCode::UNAUTHORIZED {
-            // A webhook delivery authenticates with its signature, everything else with a token.
-            let scheme = match self.slug {
-                _ if instance.starts_with("/hooks/") => "Signature realm=\"hook\"",
-                // The challenge to a request without a token names no error (RFC 6750 §3.1).
-                "token-invalid" => "Bearer realm=\"ensue\", error=\"invalid_token\"",
-                _ => "Bearer realm=\"ensue\"",
-            };
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
         }
-        response
     }
 }
 

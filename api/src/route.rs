@@ -46,11 +46,27 @@ pub enum Public {
     Refresh,
     /// The keys that verify access tokens.
     PublicKeys,
+    /// Sends a browser to an issuer.
+    StartLogin,
+    /// An issuer sends a browser back.
+    FinishLogin,
+    /// Asks a person whether a terminal may act for them.
+    ConsentPage,
+    /// What the person answers.
+    Consent,
+    /// A terminal asks for a login that a person approves elsewhere.
+    BeginDevice,
+    /// The terminal asks whether somebody has approved it.
+    PollDevice,
+    /// The page where people type the code of a terminal.
+    DevicePage,
+    /// What they type there.
+    DeviceForm,
 }
 
 impl Public {
     /// All public routes.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 23] = [
         Self::Livez,
         Self::Health,
         Self::Readyz,
@@ -66,12 +82,27 @@ impl Public {
         Self::Login,
         Self::Refresh,
         Self::PublicKeys,
+        Self::StartLogin,
+        Self::FinishLogin,
+        Self::ConsentPage,
+        Self::Consent,
+        Self::BeginDevice,
+        Self::PollDevice,
+        Self::DevicePage,
+        Self::DeviceForm,
     ];
 
     /// Returns the method.
     pub fn method(self) -> Method {
         match self {
-            Self::Hook | Self::OpenSession | Self::Login | Self::Refresh => Method::POST,
+            Self::Hook
+            | Self::OpenSession
+            | Self::Login
+            | Self::Refresh
+            | Self::Consent
+            | Self::BeginDevice
+            | Self::PollDevice
+            | Self::DeviceForm => Method::POST,
             Self::HookConsent => Method::OPTIONS,
             Self::Livez
             | Self::Health
@@ -82,7 +113,11 @@ impl Public {
             | Self::ErrorPage
             | Self::Docs
             | Self::OpenApi
-            | Self::PublicKeys => Method::GET,
+            | Self::PublicKeys
+            | Self::StartLogin
+            | Self::FinishLogin
+            | Self::ConsentPage
+            | Self::DevicePage => Method::GET,
         }
     }
 
@@ -103,7 +138,18 @@ impl Public {
             Self::Login => "/api/v1/auth/login",
             Self::Refresh => "/api/v1/auth/refresh",
             Self::PublicKeys => "/api/v1/auth/jwks",
+            Self::StartLogin => "/api/v1/auth/oidc/start",
+            Self::FinishLogin => "/api/v1/auth/oidc/callback/{issuer}",
+            Self::ConsentPage | Self::Consent => "/auth/terminal",
+            Self::BeginDevice => "/api/v1/auth/device",
+            Self::PollDevice => "/api/v1/auth/device/token",
+            Self::DevicePage | Self::DeviceForm => "/auth/device",
         }
+    }
+
+    /// Reports whether it answers requests of this method at this path.
+    pub(crate) fn answers(self, method: &Method, path: &str) -> bool {
+        self.method() == method && fits(self.path(), path)
     }
 }
 
@@ -177,16 +223,20 @@ pub enum Demand {
 
 /// Returns the template of a path; `None` if no route has such a path.
 pub(crate) fn template<'t>(table: &'t [Route], path: &str) -> Option<&'t str> {
-    let is_open = |part: &str| part.starts_with('{');
-    let fits = |template: &str| {
-        let mut parts = path.split('/');
-        let all =
-            template.split('/').all(|wanted| parts.next().is_some_and(|part| part == wanted || (is_open(wanted) && !part.is_empty())));
-        all && parts.next().is_none()
-    };
-    let fitting = table.iter().map(|route| route.path.as_str()).filter(|template| fits(template));
+    let fitting = table.iter().map(|route| route.path.as_str()).filter(|template| fits(template, path));
     // Literal segments take precedence over parameters, as in the router.
     fitting.min_by_key(|template| template.split('/').map(is_open).collect::<Vec<_>>())
+}
+
+fn is_open(part: &str) -> bool {
+    part.starts_with('{')
+}
+
+/// Reports whether a path has the form of a template.
+fn fits(template: &str, path: &str) -> bool {
+    let mut parts = path.split('/');
+    let all = template.split('/').all(|wanted| parts.next().is_some_and(|part| part == wanted || (is_open(wanted) && !part.is_empty())));
+    all && parts.next().is_none()
 }
 
 /// Reports whether authenticated requests are carried out once under their keys.

@@ -11,6 +11,7 @@ pub(crate) mod backtests;
 pub(crate) mod bulk;
 pub(crate) mod counts;
 pub(crate) mod dead_letters;
+pub(crate) mod devices;
 pub(crate) mod enforcements;
 pub(crate) mod events;
 pub(crate) mod executions;

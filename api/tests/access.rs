@@ -68,6 +68,14 @@ fn public_routes_are_a_closed_list() {
         "POST /api/v1/auth/login",
         "POST /api/v1/auth/refresh",
         "GET /api/v1/auth/jwks",
+        "GET /api/v1/auth/oidc/start",
+        "GET /api/v1/auth/oidc/callback/{issuer}",
+        "GET /auth/terminal",
+        "POST /auth/terminal",
+        "POST /api/v1/auth/device",
+        "POST /api/v1/auth/device/token",
+        "GET /auth/device",
+        "POST /auth/device",
     ];
     listed.sort();
     known.sort_unstable();

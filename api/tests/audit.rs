@@ -122,6 +122,8 @@ const WITHOUT_RECORD: &[&str] = &[
     "POST /api/v1/views/rebuild",
     "POST /api/v1/master_key/rotate",
     "POST /api/v1/tokens/{name}/login_links",
+    "POST /api/v1/auth/device/look_up",
+    "POST /api/v1/auth/device/decide",
     "POST /api/v1/hooks/{pack}/{sensor}/send",
     "OPTIONS /api/v1/events",
 ];

@@ -394,7 +394,7 @@ impl Client {
         if let (true, Some(id)) = (status.is_server_error(), text("request_id")) {
             notes.push(format!("request {id}: look for this id in the node's own log"));
         }
-        let failure = Failure::with(exit_of(status), message).notes(notes);
+        let failure = Failure::with(exit_of(status), message).notes(notes).with_code(text("code"));
         match text("hint") {
             Some(_) | None if status == StatusCode::UNAUTHORIZED => failure.hint(self.hint_for_token()),
             Some(hint) => failure.hint(hint),

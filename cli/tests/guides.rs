@@ -304,7 +304,7 @@ async fn backup_guide_works() {
 #[tokio::test(flavor = "multi_thread")]
 async fn team_guide_works() {
     let page = include_str!("../../docs/guides/let-your-team-in.md");
-    followed("team_guide_works", &[], page, Done { files: 0, commands: 17, outputs: 0 }).await;
+    followed("team_guide_works", &[], page, Done { files: 0, commands: 18, outputs: 0 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,6 +31,7 @@ mod life_of_a_webhook;
 mod lists;
 mod locks;
 mod log_copy;
+mod logins;
 mod long_log;
 mod loops;
 mod metrics;

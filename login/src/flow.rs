@@ -60,6 +60,17 @@ pub struct Pending {
     until: Timestamp,
 }
 
+impl Pending {
+    /// Returns true if a callback of `issuer` with this query belongs to the login, and comes in time.
+    pub fn is_for(&self, issuer: &IssuerName, query: &str, now: Timestamp) -> bool {
+        Callback::read(query).is_some_and(|callback| self.admits(issuer, &callback, now))
+    }
+
+    fn admits(&self, issuer: &IssuerName, callback: &Callback, now: Timestamp) -> bool {
+        self.issuer == *issuer && now < self.until && is_same(callback.state(), &self.state)
+    }
+}
+
 /// Who came in through an issuer.
 pub struct LoggedIn {
     /// Whom the ID token admits.
@@ -215,7 +226,7 @@ impl Issuers {
         fetch: &dyn Fetch,
     ) -> Result<LoggedIn, LoginRefusal> {
         let callback = Callback::read(query).ok_or(LoginRefusal::StateUnknown)?;
-        if pending.issuer != *issuer || now >= pending.until || !is_same(callback.state(), &pending.state) {
+        if !pending.admits(issuer, &callback, now) {
             return Err(LoginRefusal::StateUnknown);
         }
         let login = self.login(issuer, now, fetch)?;

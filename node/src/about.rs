@@ -248,7 +248,7 @@ impl Node for AboutNode {
         findings.extend(self.pack_findings());
         findings.extend(self.hook_findings());
         findings.push(self.key_finding());
-        findings.extend(self.issuers.findings());
+        findings.extend(self.issuers.findings(&self.keys));
         findings.extend(crate::machine::findings(&self.actions, &self.users, self.programs_at_end));
         Ok(findings)
     }

@@ -49,7 +49,7 @@ pub use key_providers::{
     SecretIdForm,
 };
 use key_providers::{WrittenKeyProvider, check_names};
-pub use login::LoginSettings;
+pub use login::{DeviceLogins, LoginSettings};
 pub use queues::QueueSettings;
 pub use shape::settings_schema;
 pub use tls::TlsSettings;
@@ -417,7 +417,7 @@ impl Config {
         });
         let of_providers = self.key_providers.values().filter_map(KeyProviderSettings::secret_files);
         let files = self.master_key.iter().chain(self.admin_token.file()).chain(&self.tls.key).chain(self.key_files.values());
-        let files = files.chain(of_packs).chain(of_providers);
+        let files = files.chain(of_packs).chain(of_providers).chain(self.login.secret_files());
         files.map(PathBuf::as_path)
     }
 

@@ -22,6 +22,7 @@ mod clock;
 mod commit_listeners;
 pub mod config;
 mod crash_file;
+mod devices;
 mod edge;
 mod fold_guard;
 mod followers;
@@ -33,6 +34,7 @@ mod key_providers;
 mod keys;
 mod log_access;
 mod login;
+mod logins;
 pub mod long_log;
 mod machine;
 #[cfg(test)]

@@ -11,12 +11,16 @@ use ensue_engine::access::subject::Subject;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::IdentityId;
 use ensue_engine::names::IssuerName;
-use ensue_engine::ports::Committed;
+use ensue_engine::ports::{Committed, Secret};
 use ensue_engine::time::Timestamp;
+use ensue_login::flow::{LoggedIn, LoginRandom, LoginRefusal, Pending, Started};
+use ensue_login::settings::{Client, SecretSource};
 use ensue_login::{Admitted, Groups, Issuers, LEEWAY, Refusal};
 use thiserror::Error;
+use url::Url;
 
 use crate::clock::Clock;
+use crate::keys::KeyRing;
 use crate::machine::{good, note};
 use crate::people::NodePeople;
 
@@ -75,9 +79,18 @@ impl NodeIssuers {
         }
     }
 
-    /// Reports issuers whose keys cannot be fetched or used, and grants to groups of issuers that left the settings.
-    pub(crate) fn findings(&self) -> Vec<Finding> {
+    /// Reports issuers whose keys cannot be fetched or used, client secrets that are not set, and grants to groups of
+    /// issuers that left the settings or whose sessions last long.
+    pub(crate) fn findings(&self, keys: &KeyRing) -> Vec<Finding> {
         let mut findings = Vec::new();
+        for settings in self.issuers.settings() {
+            if let Some(SecretSource::Key(key)) = settings.client.as_ref().and_then(|client| client.secret.as_ref())
+                && matches!(keys.open(key), Ok(None))
+            {
+                let message = format!("nobody can log in through the issuer `{}`: its `client_secret` is not set", settings.name);
+                findings.push(note(CHECK, &message, &format!("set it with `ensue keys set {key}`")));
+            }
+        }
         for (issuer, why) in self.issuers.troubles() {
             let message = format!("the keys of the issuer `{issuer}` cannot be fetched: {why}");
             let hint = "known keys count for 24 hours; check that the node reaches the issuer, and `login.issuers` in `ensue.yaml`";
@@ -94,6 +107,13 @@ impl NodeIssuers {
         let is_known = |name: &str| self.issuers.settings().any(|settings| settings.name.as_str() == name);
         let directory = self.people.table.directory();
         let named: BTreeSet<&str> = directory.grants().filter_map(|(_, grant)| issuer_of(&grant.subject)).collect();
+        for settings in self.issuers.settings().filter(|settings| settings.client.is_some() && settings.session_max.is_none()) {
+            if named.contains(settings.name.as_str()) {
+                let message = format!("groups of the issuer `{}` have grants, and a login through it lasts up to 30 days", settings.name);
+                let hint = "groups change with the next login only; shorten the sessions with `session_max` in `ensue.yaml`";
+                findings.push(note(CHECK, &message, hint));
+            }
+        }
         for gone in named.into_iter().filter(|name| !is_known(name)) {
             let message = format!("grants name groups of the issuer `{gone}`, which `login.issuers` does not have");
             let hint = "identities keep the groups that it named; remove the grants with `ensue grants remove`, or add the issuer";
@@ -117,6 +137,46 @@ impl NodeIssuers {
         if warned.insert(admitted.issuer.clone(), today) != Some(today) {
             tracing::warn!(issuer = %admitted.issuer, "a token of an issuer names no groups, so the groups of its identity stay as they are");
         }
+    }
+
+    /// Names the issuers through which people log in.
+    pub(crate) fn of_browsers(&self) -> Vec<IssuerName> {
+        self.issuers.settings().filter(|settings| settings.client.is_some()).map(|settings| settings.name.clone()).collect()
+    }
+
+    /// Returns the client of the node at an issuer, if people log in through it.
+    pub(crate) fn client(&self, issuer: &IssuerName) -> Option<&Client> {
+        self.issuers.settings().find(|settings| settings.name == *issuer)?.client.as_ref()
+    }
+
+    /// Starts a login through an issuer.
+    pub(crate) fn start_login(
+        &self,
+        issuer: &IssuerName,
+        redirect_uri: &Url,
+        random: &LoginRandom,
+        now: Timestamp,
+    ) -> Result<Started, LoginRefusal> {
+        self.issuers.start_login(issuer, redirect_uri, random, now, &self.web)
+    }
+
+    /// Ends a login with the callback of its issuer.
+    pub(crate) fn finish_login(
+        &self,
+        issuer: &IssuerName,
+        pending: Pending,
+        query: &str,
+        secret: Option<&Secret>,
+        now: Timestamp,
+    ) -> Result<LoggedIn, LoginRefusal> {
+        let finished = self.issuers.finish_login(issuer, pending, query, secret, now, &self.web);
+        finished.inspect_err(|refusal| tracing::debug!(%issuer, %refusal, "a login through an issuer failed"))
+    }
+
+    /// Returns the identity that an issuer admits. Adds it if it is new.
+    pub(crate) fn admit(&self, admitted: &Admitted, now: Timestamp) -> Result<IdentityId, Declined> {
+        self.note_groups(admitted, now);
+        self.people.admit(admitted)
     }
 
     fn credential(&self, identity: IdentityId, admitted: Admitted) -> Credential {
@@ -144,8 +204,7 @@ impl ensue_api::ports::Issuers for NodeIssuers {
                 return Err(refusal.into());
             }
         };
-        self.note_groups(&admitted, now);
-        let identity = self.people.admit(&admitted)?;
+        let identity = self.admit(&admitted, now)?;
         Ok(Some(self.credential(identity, admitted)))
     }
 

@@ -29,11 +29,13 @@ use tokio::sync::mpsc;
 use crate::certificates::Certificates;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::devices::NodeDevices;
 use crate::idle::{Caches, IdleWatch};
 use crate::jobs::Jobs;
 use crate::kept::Housekeeper;
 use crate::keys::NodeKeys;
 use crate::login::{IssuerWeb, NodeIssuers};
+use crate::logins::NodeLogins;
 use crate::master_key::MasterKeyRotation;
 use crate::memory::{self, Caps};
 use crate::packs_folder::{PacksFolder, PacksNews, WatchedFolder};
@@ -93,6 +95,8 @@ struct Edges {
     people: Arc<NodePeople>,
     refusals: Arc<NodeRefusals>,
     issuers: Arc<NodeIssuers>,
+    logins: Arc<NodeLogins>,
+    devices: Arc<NodeDevices>,
     first_admin_token: Option<Secret>,
     warnings: Vec<String>,
     packs_news: Option<mpsc::Receiver<PacksNews>>,
@@ -238,6 +242,8 @@ impl Edges {
         let web = IssuerWeb::new(egress(&config.egress_allow)?);
         let issuers = Issuers::new(config.login.issuers.clone());
         let issuers = Arc::new(NodeIssuers::new(issuers, web, people.clone(), around.clock.clone()));
+        let logins = Arc::new(NodeLogins::new(issuers.clone(), stores.keys.clone(), around.clock.clone()));
+        let devices = Arc::new(NodeDevices::new(config.login.device, around.clock.clone()));
         let first_admin_token = first_token(config, is_first_start, &tokens)?;
         let refusals = Arc::new(NodeRefusals::new(Arc::new(handle.clone()), around.clock.clone(), config.audit_address));
         Ok(Self {
@@ -245,6 +251,8 @@ impl Edges {
             tokens: Arc::new(tokens),
             people,
             issuers,
+            logins,
+            devices,
             refusals,
             first_admin_token,
             warnings,

@@ -76,6 +76,9 @@ pub(crate) struct StoredCode {
     pub(crate) challenge: Option<String>,
     /// Until when it is valid, in microseconds.
     pub(crate) until: i64,
+    /// When the session ends at the latest, in microseconds, if something shortens it. Older codes do not have it.
+    #[serde(default)]
+    pub(crate) ends_by: Option<i64>,
     /// Whether it was used.
     pub(crate) used: CodeState,
 }

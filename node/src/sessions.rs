@@ -139,7 +139,7 @@ impl Sessions for NodeSessions {
         };
         let held = held.map_err(|_| Refusal::CredentialGone)?;
         let latest = moment.time.plus_millis(millis(LIFETIME));
-        let until = held.expires_at.map_or(latest, |ends| ends.min(latest));
+        let until = held.expires_at.into_iter().chain(login.ends_by).fold(latest, Timestamp::min);
         let identity = held.identity;
         let id = SessionId(Id::root(moment.time, moment.entropy));
         let now = moment.time.micros();
@@ -222,6 +222,7 @@ impl Sessions for NodeSessions {
             way: asked.way.clone(),
             challenge: asked.challenge.clone(),
             until: until.micros(),
+            ends_by: asked.ends_by.map(Timestamp::micros),
             used: CodeState::Fresh,
         };
         let mut codes = table.codes();
@@ -262,9 +263,9 @@ impl Sessions for NodeSessions {
             (None, Some(identity)) => LoginOf::Identity(identity),
             (None, None) => return Err(CodeRefusal::Unknown.into()),
         };
-        let way = used.way.clone();
+        let (way, ends_by) = (used.way.clone(), used.ends_by.map(Timestamp::from_micros));
         codes.insert(id, used);
-        Ok(RedeemedCode { of, way })
+        Ok(RedeemedCode { of, way, ends_by })
     }
 
     fn end(&self, sessions: Vec<SessionId>, reason: SessionEnd, by: &OnBehalf) -> Result<Committed, Declined> {

@@ -12,7 +12,8 @@ use std::task::{Context, Poll, Waker};
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response};
 use ensue_api::ports::{
-    AskedLink, Credential, Declined, Finding, Issuers, Job, JobKind, Node as AboutNode, NodeStatus, OnBehalf, Readiness,
+    AskedLink, AskedLogin, BegunDevice, CodeNotFound, Credential, Declined, DeviceDecision, Devices, Finding, FinishedLogin, Issuers, Job,
+    JobKind, Logins, Node as AboutNode, NodeStatus, OnBehalf, Readiness, RedeemedCode, StartedLogin, TerminalLogin, WaitingDevice,
 };
 use ensue_api::settings::Blocking;
 use ensue_api::worker_queues::WorkerQueue;
@@ -20,7 +21,7 @@ use ensue_api::{Front, Hosts, Limits, Ports, Rates, Settings};
 use ensue_engine::command::Refusal;
 use ensue_engine::ids::IdentityId;
 use ensue_engine::names::IssuerName;
-use ensue_engine::ports::{Committed, SubmitError};
+use ensue_engine::ports::{Committed, Secret, SubmitError};
 use ensue_node::parts::{Caps, Gauges, queues};
 use prometheus_client::registry::Registry;
 use tokio::runtime::Runtime;
@@ -167,6 +168,55 @@ impl Issuers for NoIssuers {
 
     fn unlink(&self, _id: IdentityId, issuer: &IssuerName, _by: &OnBehalf) -> Result<Committed, Declined> {
         Err(Refusal::NotLinked { issuer: issuer.clone() }.into())
+    }
+}
+
+impl Logins for NoIssuers {
+    fn issuers(&self) -> Vec<IssuerName> {
+        Vec::new()
+    }
+
+    fn start(&self, _: AskedLogin) -> Result<StartedLogin, Declined> {
+        Err(Refusal::CredentialGone.into())
+    }
+
+    fn finish(&self, _: &IssuerName, _: &Secret, _: &str) -> Result<FinishedLogin, Declined> {
+        Err(Refusal::CredentialGone.into())
+    }
+
+    fn ask_consent(&self, _: TerminalLogin) -> Result<Secret, Declined> {
+        Err(Refusal::CredentialGone.into())
+    }
+
+    fn waiting(&self, _: &Secret) -> Option<TerminalLogin> {
+        None
+    }
+
+    fn take_waiting(&self, _: &Secret) -> Option<TerminalLogin> {
+        None
+    }
+}
+
+/// No terminal waits.
+impl Devices for NoIssuers {
+    fn are_allowed(&self) -> bool {
+        true
+    }
+
+    fn begin(&self, _: WaitingDevice) -> Result<BegunDevice, Declined> {
+        Err(Refusal::CredentialGone.into())
+    }
+
+    fn poll(&self, _: &Secret) -> Result<RedeemedCode, Declined> {
+        Err(Refusal::CredentialGone.into())
+    }
+
+    fn look_up(&self, _: &str, _: &str) -> Result<WaitingDevice, CodeNotFound> {
+        Err(CodeNotFound::Unknown)
+    }
+
+    fn decide(&self, _: &str, _: &str, _: DeviceDecision) -> Result<(), CodeNotFound> {
+        Err(CodeNotFound::Unknown)
     }
 }
 

@@ -284,7 +284,9 @@ fn every_route_is_in_the_reference_with_its_permission() {
     for path in literals(paths) {
         let methods: &[&str] = match path {
             "/hooks/{pack}/{sensor}" => &["POST", "OPTIONS"],
+            "/auth/terminal" | "/auth/device" => &["GET", "POST"],
             "/api/v1/sessions" | "/api/v1/auth/login" | "/api/v1/auth/refresh" => &["POST"],
+            "/api/v1/auth/device" | "/api/v1/auth/device/token" => &["POST"],
             _ => &["GET"],
         };
         real.extend(methods.iter().map(|method| format!("{method} {path} —")));

@@ -210,6 +210,14 @@ fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static st
             (words(&Permission::ALL.iter().map(|permission| permission.name()).collect::<Vec<_>>()), "The permission. Required.")
         }
         "pack" | "action" | "hook" if operation.id == "can_i_get" => (text, "The resource: one of a pack, an action or a webhook."),
+        "issuer" => (text, "The issuer, if there are several."),
+        "next" => (text, "The path of the node to which the login leads. Anything else counts as `/`."),
+        "cli" => (
+            json!({ "type": "integer", "minimum": 1, "maximum": u16::MAX }),
+            "The port at which a terminal of the browser's machine waits for the login.",
+        ),
+        "challenge" => (text, "The SHA-256 of the terminal's verifier in base64url (PKCE S256). With `cli`."),
+        "state" => (text, "What the terminal gets back with its code. With `cli`."),
         "as" => (text, "The name of another identity."),
         "group" => (text, "Only identities of this group."),
         "subject" => (

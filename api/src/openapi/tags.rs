@@ -4,7 +4,7 @@
 pub(super) const ALL: &[(&str, &str)] = &[
     ("actions", "Actions that can be run."),
     ("audit", "Who did what, and what was refused."),
-    ("auth", "Logins of programs, and whether a caller may do something."),
+    ("auth", "Logins of people and programs, and whether a caller may do something."),
     ("clock", "The clock of the node."),
     ("counts", "Numbers of things in groups."),
     ("dead_letters", "Deliveries and executions that failed permanently."),

@@ -38,6 +38,8 @@ pub struct Login {
     pub way: String,
     /// What the session is used with.
     pub form: SessionForm,
+    /// When it ends at the latest, if something shortens it.
+    pub ends_by: Option<Timestamp>,
     /// The program that logged in, in a few words.
     pub agent: String,
     /// The address that it came from.
@@ -67,6 +69,8 @@ pub struct AskedCode {
     /// The SHA-256 of the verifier in base64url without padding (PKCE S256, RFC 7636), if only the program that began
     /// the login may use the code.
     pub challenge: Option<String>,
+    /// When the session ends at the latest, if something shortens it.
+    pub ends_by: Option<Timestamp>,
 }
 
 /// A code that was just created.
@@ -84,6 +88,8 @@ pub struct RedeemedCode {
     pub of: LoginOf,
     /// How its holder logs in.
     pub way: String,
+    /// When the session ends at the latest, if something shortens it.
+    pub ends_by: Option<Timestamp>,
 }
 
 /// What a session is used with.

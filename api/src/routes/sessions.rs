@@ -159,20 +159,28 @@ pub(super) async fn login(call: Call) -> Outcome {
 async fn logged_in(mut call: Call, form: SessionForm) -> Result<OpenedSession, Problem> {
     cookies::demand_private(call.request())?;
     let WireLogin { token, code, verifier } = call.json().await?;
-    let (of, way) = match (token, code) {
-        (Some(token), None) if verifier.is_none() => (of_token(&call, &token.0)?, "token".to_owned()),
+    let redeemed = match (token, code) {
+        (Some(token), None) if verifier.is_none() => {
+            RedeemedCode { of: of_token(&call, &token.0)?, way: "token".to_owned(), ends_by: None }
+        }
         (None, Some(code)) => {
             let verifier = verifier.map(|verifier| verifier.0);
             let redeem = move |ports: &Ports| ports.sessions.redeem(&code.0, verifier.as_ref());
-            let RedeemedCode { of, way } = call.api().threads.blocking(redeem).await??;
-            (of, way)
+            call.api().threads.blocking(redeem).await??
         }
         _ => return Err(OneProof.into()),
     };
+    opened(&call, redeemed, form).await
+}
+
+/// Opens the session of a login that succeeded.
+pub(super) async fn opened(call: &Call, login: RedeemedCode, form: SessionForm) -> Result<OpenedSession, Problem> {
+    let RedeemedCode { of, way, ends_by } = login;
     let login = Login {
         of,
         way,
         form,
+        ends_by,
         agent: agent(call.headers()),
         address: call.request().extensions.get::<Sender>().map(|sender| sender.address),
         trace: Some(call.context().recorded()),
@@ -200,7 +208,7 @@ pub(super) async fn add_login_link(allowed: Allowed<TokensWrite>, mut call: Call
     let id = id.ok_or_else(|| Missing::new(TokensWrite::THING, &name))?;
     let replacing = Ask::RotateToken(RotatedToken { name, successor: TokenId(Id::root(now, 0)), until: now });
     call.api().submit(allowed.on_behalf(call.context()), Ask::Check(Box::new(replacing))).await?;
-    let asked = AskedCode { of: LoginOf::Token(id), way: "link".to_owned(), valid_for: LINK_LIFETIME, challenge: None };
+    let asked = AskedCode { of: LoginOf::Token(id), way: "link".to_owned(), valid_for: LINK_LIFETIME, challenge: None, ends_by: None };
     let minted = call.api().threads.blocking(move |ports| ports.sessions.mint(&asked)).await??;
     let code = std::str::from_utf8(minted.code.reveal()).map_err(|why| Problem::bug(&why))?;
     let mut response = private(respond::json(&WireLoginLink { code, until: minted.until })?);
@@ -289,18 +297,18 @@ fn is_own(session: &Session, holder: &Arc<Holder>, directory: &ensue_engine::acc
 }
 
 /// Returns the network of the sender, by which its attempts are counted.
-fn network(call: &Call) -> Caller {
+pub(super) fn network(call: &Call) -> Caller {
     call.request().extensions.get::<Sender>().map_or(Caller::Nobody, |sender| Caller::Address(network_of(sender.address)))
 }
 
 /// Returns the name of the program that sent a request, in a few words.
-fn agent(headers: &HeaderMap) -> String {
+pub(super) fn agent(headers: &HeaderMap) -> String {
     let text = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
     text.chars().take(AGENT_CHARS_MAX).collect()
 }
 
 /// Marks an answer as one that nobody may store.
-fn private(mut response: Response<Body>) -> Response<Body> {
+pub(super) fn private(mut response: Response<Body>) -> Response<Body> {
     response.headers_mut().insert(header::CACHE_CONTROL, axum::http::HeaderValue::from_static("no-store"));
     response
 }

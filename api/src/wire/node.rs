@@ -158,6 +158,8 @@ pub(crate) struct WirePublicStatus<'a> {
     pub(crate) name: &'static str,
     pub(crate) release: &'a str,
     pub(crate) api: &'static str,
+    /// The ways to log in: `token`, `device` or `oidc/<issuer>`.
+    pub(crate) logins: Vec<String>,
 }
 
 /// Confirms that the process is alive.

@@ -221,6 +221,8 @@ impl TestApi {
             refusals: node.clone(),
             sessions: node.clone(),
             issuers: node.clone(),
+            logins: node.clone(),
+            devices: node.clone(),
             node: node.clone(),
             spans: None,
         }

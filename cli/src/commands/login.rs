@@ -1,11 +1,15 @@
 //! `ensue login` and `ensue logout`: a session of this machine at a node.
 
+mod browser;
+mod device;
+
 use std::io::{IsTerminal as _, Read as _};
 
-use clap::Args;
-use serde_json::json;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
 
 use super::{Asking, wait_for};
+use crate::client::Client;
 use crate::credentials::{CredentialFile, Credentials};
 use crate::report::{Exit, Failure, Outcome, tell};
 use crate::table::text;
@@ -15,22 +19,60 @@ const TOKEN_BYTES_MAX: u64 = 4096;
 
 /// Log in to a node: commands then need no ENSUE_TOKEN.
 ///
-/// The session has the rights of the token, and ends with it, 12 hours after its last use, or after 30 days. Its
-/// tokens are stored in a file that only you can read.
+/// Without an option, you log in through your organization, in the browser of this machine. The session ends 12 hours
+/// after its last use, or after 30 days. Its tokens are stored in a file that only you can read.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
-  ensue login --token                        asks for the token
+  ensue login                                opens the browser
+  ensue login --device                       shows a code, for machines without a browser
+  ensue login approve WDJB-MJHT              lets such a machine act for you
   ensue login --token < laptop.token
   ensue login --code                         asks for the code of a login link
-  ensue login --token --server https://ensue.example.test")]
+  ensue login --issuer corp --server https://ensue.example.test"
+)]
 pub(crate) struct Login {
     /// Log in with a token: typed, or from standard input.
-    #[arg(long, required_unless_present = "code")]
+    #[arg(long, conflicts_with_all = ["code", "device", "issuer"])]
     token: bool,
     /// Log in with the code of a login link: typed, or from standard input.
-    #[arg(long, conflicts_with = "token")]
+    #[arg(long, conflicts_with_all = ["device", "issuer"])]
     code: bool,
+    /// Log in on a machine without a browser: you approve it elsewhere.
+    #[arg(long, conflicts_with = "issuer")]
+    device: bool,
+    /// The issuer to log in through, if the node has several.
+    #[arg(long, value_name = "NAME")]
+    issuer: Option<String>,
+    #[command(subcommand)]
+    decision: Option<Decision>,
+}
+
+/// Decide about a login that waits on another machine.
+#[derive(Debug, Subcommand)]
+enum Decision {
+    /// Let a machine that shows this code act for you.
+    #[command(after_help = "\
+Examples:
+  ensue login approve WDJB-MJHT
+  ensue login approve WDJB-MJHT --yes        does not ask")]
+    Approve {
+        /// The code that `ensue login --device` shows there.
+        code: String,
+        /// Approve without asking.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Deny the login of a machine that shows this code.
+    #[command(after_help = "\
+Examples:
+  ensue login deny WDJB-MJHT")]
+    Deny {
+        /// The code that `ensue login --device` shows there.
+        code: String,
+    },
 }
 
 /// End the session of `ensue login`, and forget its tokens.
@@ -43,12 +85,25 @@ pub(crate) struct Logout {}
 
 impl Login {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
-        let proof = if self.code { "code" } else { "token" };
+        match self.decision {
+            Some(Decision::Approve { code, yes }) => return device::approve(asking, &code, yes),
+            Some(Decision::Deny { code }) => return device::deny(asking, &code),
+            None => {}
+        }
         let client = asking.client()?.without_token();
         let file = file_for(client.server())?;
-        let given = given(proof, client.server())?;
+        let proof = match (self.token, self.code) {
+            (true, _) => Some("token"),
+            (_, true) => Some("code"),
+            _ => None,
+        };
+        let given = proof.map(|proof| Ok::<_, Failure>((proof, given(proof, client.server())?))).transpose()?;
         wait_for(async {
-            let answer = client.post("/auth/login", &json!({ (proof): given })).await?.body;
+            let answer = match given {
+                Some((proof, given)) => client.post("/auth/login", &json!({ (proof): given })).await?.body,
+                None if self.device => device::log_in(&client).await?,
+                None => browser::log_in(&client, self.issuer.as_deref()).await?,
+            };
             let credentials = Credentials::of_answer(&answer).ok_or_else(|| Failure::new("the answer of the node has no tokens"))?;
             let _lock = file.lock().await?;
             file.write(&credentials)?;
@@ -56,6 +111,13 @@ impl Login {
             Ok(())
         })
     }
+}
+
+/// Returns the issuers through which people log in to a node.
+async fn issuers(client: &Client) -> Result<Vec<String>, Failure> {
+    let status = client.get("/public/status", &[]).await?;
+    let ways = status["logins"].as_array().map(Vec::as_slice).unwrap_or_default();
+    Ok(ways.iter().filter_map(Value::as_str).filter_map(|way| way.strip_prefix("oidc/")).map(str::to_owned).collect())
 }
 
 impl Logout {

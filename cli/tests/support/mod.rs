@@ -4,11 +4,13 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub(crate) mod browser;
 mod delivery;
 pub(crate) mod fake;
 pub(crate) mod issuer;
 pub(crate) mod ordinary;
 pub(crate) mod page;
+pub(crate) mod provider;
 pub(crate) mod secret_server;
 #[path = "../../../tests/support/skipped.rs"]
 pub(crate) mod skipped;
@@ -149,6 +151,11 @@ impl Place {
             .env("XDG_STATE_HOME", self.folder.path().join("state"))
             .stdin(Stdio::null());
         command
+    }
+
+    /// Returns the address that its nodes are told to listen on.
+    pub(crate) fn address(&self) -> &str {
+        &self.listen
     }
 
     /// Starts a node and waits until it is ready.

@@ -3,15 +3,27 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ensue_login::settings::KeysFrom;
+use ensue_login::settings::{KeysFrom, Renewal, SecretSource};
 use ensue_login::{IssuerSettings, SettingsError, WrittenIssuer, check_issuers};
 use serde::Deserialize;
+
+/// Whether terminals may log in by device codes (RFC 8628).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceLogins {
+    /// They may.
+    #[default]
+    Allowed,
+    /// They may not.
+    Off,
+}
 
 /// The ways in, as the operator sets them.
 #[derive(Clone, Debug, Default)]
 pub struct LoginSettings {
     /// The issuers whose tokens are accepted.
     pub issuers: Vec<IssuerSettings>,
+    /// Whether terminals may log in by device codes.
+    pub device: DeviceLogins,
 }
 
 /// The `login` section as written in the file.
@@ -19,25 +31,42 @@ pub struct LoginSettings {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct WrittenLogin {
     issuers: BTreeMap<String, WrittenIssuer>,
+    device: Option<bool>,
+}
+
+impl LoginSettings {
+    /// Returns the files with the secrets of clients.
+    pub(super) fn secret_files(&self) -> impl Iterator<Item = &PathBuf> {
+        let secrets = self.issuers.iter().filter_map(|issuer| issuer.client.as_ref()?.secret.as_ref());
+        secrets.filter_map(|secret| match secret {
+            SecretSource::File(file) => Some(file),
+            SecretSource::Key(_) => None,
+        })
+    }
 }
 
 impl WrittenLogin {
     /// Checks the section; the paths are relative to `base`.
     pub(super) fn read(self, base: &Path) -> Result<LoginSettings, SettingsError> {
         let mut issuers = check_issuers(self.issuers)?;
-        if let Some(issuer) = issuers.iter().find(|issuer| issuer.client.is_some() || issuer.session_max.is_some()) {
-            let setting = format!("login.issuers.{}", issuer.name);
-            let why = "this release has no logins with a browser; write `use: [bearer]`, and no `session_max`".to_owned();
+        let is_renewed = |issuer: &&IssuerSettings| issuer.client.as_ref().is_some_and(|client| client.renewal == Renewal::Hourly);
+        if let Some(issuer) = issuers.iter().find(is_renewed) {
+            let setting = format!("login.issuers.{}.refresh", issuer.name);
+            let why = "this release does not renew logins; remove it, and shorten sessions with `session_max`".to_owned();
             return Err(SettingsError::Invalid { setting, why });
         }
         for issuer in &mut issuers {
             let join = |path: &mut PathBuf| *path = base.join(&*path);
             issuer.ca.iter_mut().for_each(join);
+            if let Some(SecretSource::File(file)) = issuer.client.as_mut().and_then(|client| client.secret.as_mut()) {
+                join(file);
+            }
             if let KeysFrom::File(file) = &mut issuer.keys_from {
                 join(file);
             }
         }
-        Ok(LoginSettings { issuers })
+        let device = if self.device == Some(false) { DeviceLogins::Off } else { DeviceLogins::Allowed };
+        Ok(LoginSettings { issuers, device })
     }
 }
 
@@ -78,13 +107,22 @@ login:
     }
 
     #[test]
+    fn client_secret_in_a_file_is_hidden_from_programs() {
+        let browser = "use: [browser, bearer]\n      client_id: ensue\n      client_secret: { file: corp.secret }\n      session_max: 12h";
+        let (config, folder) = read(&CORP.replace("use: [bearer]", browser)).unwrap();
+        assert_eq!(config.secret_files().collect::<Vec<_>>(), [folder.path().join("corp.secret")]);
+    }
+
+    #[test]
     fn mistakes_in_the_settings_of_an_issuer_are_reported_with_their_place() {
         let cases = [
             ("      allow: claims.email_verified\n", "", "`login.issuers.corp.allow` is missing"),
             ("claims.email_verified", "claims.email_verified &&", "`login.issuers.corp.allow`, line 1, column 25"),
             ("https://id", "http://id", "`login.issuers.corp.issuer` is not valid"),
             ("use: [bearer]", "use: [browsers]", "line 5"),
-            ("use: [bearer]", "use: [browser, bearer]\n      client_id: ensue", "this release has no logins with a browser"),
+            ("use: [bearer]", "use: [browser, bearer]", "`login.issuers.corp.client_id` is missing"),
+            ("use: [bearer]", "use: [browser, bearer]\n      client_id: ensue\n      refresh: true", "does not renew logins"),
+            ("use: [bearer]", "use: [bearer]\n      session_max: 12h", "it is for `browser`"),
             ("ca: corp.pem", "cas: corp.pem", "unknown field `cas`"),
             ("    corp:", "    local:", "`local` is not a valid name for an issuer"),
         ];

@@ -178,11 +178,14 @@ static CORS: Shape = Shape {
 
 static LOGIN: Shape = Shape {
     what: "`login`",
-    fields: &[optional(
-        "issuers",
-        Kind::Mapping { names: Form::Any, of: &Kind::Fields(&ISSUER) },
-        "The issuers whose tokens the node accepts, by a name that you choose.",
-    )],
+    fields: &[
+        optional(
+            "issuers",
+            Kind::Mapping { names: Form::Any, of: &Kind::Fields(&ISSUER) },
+            "The issuers whose tokens the node accepts, by a name that you choose.",
+        ),
+        optional("device", Kind::Boolean, "Whether terminals may log in by device codes. Default: true."),
+    ],
     later: &[],
     between: &[],
 };
@@ -200,7 +203,7 @@ static ISSUER: Shape = Shape {
             "use",
             "use: [bearer]",
             Kind::Texts { of: Form::Any, least: 1 },
-            "How its tokens are used: requests carry them as `bearer`.",
+            "How it lets callers in: requests carry its tokens (`bearer`), people log in through it (`browser`).",
         ),
         required(
             "name",
@@ -208,8 +211,12 @@ static ISSUER: Shape = Shape {
             Kind::Text(Form::Any),
             "An expression over `claims` that returns the name of the identity.",
         ),
-        optional("audience", Kind::TextOrTexts(Form::Any), "The values of `aud` that are for this node. Required."),
-        optional("allow", Kind::Text(Form::Any), "An expression over `claims` that admits a token. Required."),
+        optional("audience", Kind::TextOrTexts(Form::Any), "The values of `aud` that are for this node. Required with `bearer`."),
+        optional("allow", Kind::Text(Form::Any), "An expression over `claims` that admits a token. Required with `bearer`."),
+        optional("client_id", Kind::Text(Form::Any), "The name of the node at the issuer. Required with `browser`."),
+        optional("client_secret", Kind::Fields(&CLIENT_SECRET), "The secret of the node at the issuer. A public client has none."),
+        optional("scopes", Kind::Texts { of: Form::Any, least: 1 }, "The scopes that a login asks for. Default: `[openid]`."),
+        optional("session_max", Kind::Text(Form::SomeTime), "How long a session of a login may last. Default: 30 days."),
         optional("groups", Kind::Text(Form::Any), "An expression over `claims` that returns the groups, or null if the token names none."),
         optional("local_groups", Kind::Boolean, "Whether its groups have no prefix, and so are groups of this node. Default: false."),
         optional("kind", Kind::Choice(&["person", "service"]), "What its identities are. Default: `person`."),
@@ -221,6 +228,13 @@ static ISSUER: Shape = Shape {
         ),
         optional("keys_from", Kind::Fields(&KEYS_FROM), "Where its keys may be, besides its own host."),
     ],
+    later: &[],
+    between: &[],
+};
+
+static CLIENT_SECRET: Shape = Shape {
+    what: "`client_secret`",
+    fields: &[optional("key", Kind::Text(Form::Any), "A key: `<pack>.<name>`."), optional("file", Kind::Text(Form::Any), "A file.")],
     later: &[],
     between: &[],
 };
@@ -570,10 +584,15 @@ trusted_proxies: [10.0.0.0/8]
 proxy_header: forwarded
 cors: { origins: ['https://app.example.test'] }
 login:
+  device: true
   issuers:
     corp:
       issuer: https://id.example.test
-      use: [bearer]
+      use: [bearer, browser]
+      client_id: ensue
+      client_secret: { key: ensue.corp_secret }
+      scopes: [openid, email]
+      session_max: 12h
       name: claims.sub
       audience: [https://ensue.example.test]
       allow: 'true'

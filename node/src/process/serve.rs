@@ -119,6 +119,8 @@ fn ports(
         refusals: edges.refusals.clone(),
         sessions: sessions.clone(),
         issuers: edges.issuers.clone(),
+        logins: edges.logins.clone(),
+        devices: edges.devices.clone(),
         node: Arc::new(about),
         spans: following.telemetry.spans(),
     }

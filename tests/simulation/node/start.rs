@@ -306,6 +306,8 @@ impl Node {
                     issuer: "https://ensue.example.test".to_owned(),
                 }),
                 issuers: Arc::new(NoIssuers),
+                logins: Arc::new(NoIssuers),
+                devices: Arc::new(NoIssuers),
                 node: Arc::new(About(handle.handle.gauges().clone())),
                 spans: None,
             },

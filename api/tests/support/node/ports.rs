@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_api::ports::{
-    Access, AskedCode, AskedIdentity, AskedLink, AskedToken, Backtested, Backtests, Credential, Declined, Dependency, DependencyState,
-    EventMaker, Finding, FindingVerdict, FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Issuers, Job, JobKind, JobState, Kept,
-    KeyWriter, LogAccess, Login, LoginOf, MadeToken, MintedCode, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, OpenedSession, Pair,
-    Patience, People, Readiness, RedeemedCode, Refusals, Replayed, Replays, Retained, RevealedKey, SecretState, SeenSession, SessionForm,
-    SessionSecret, Sessions, SetKey, ToBacktest, ToReplay, Tokens, Webhooks,
+    Access, AskedCode, AskedIdentity, AskedLink, AskedLogin, AskedToken, Backtested, Backtests, BegunDevice, CodeNotFound, Credential,
+    Declined, Dependency, DependencyState, DeviceDecision, Devices, EventMaker, Finding, FindingVerdict, FinishedLogin, FollowingViews,
+    GivenEvent, Holder, HookRefusal, Installed, Issuers, Job, JobKind, JobState, Kept, KeyWriter, LogAccess, Login, LoginOf, Logins,
+    MadeToken, MintedCode, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, OpenedSession, Pair, Patience, People, Readiness,
+    RedeemedCode, Refusals, Replayed, Replays, Retained, RevealedKey, SecretState, SeenSession, SessionForm, SessionSecret, Sessions,
+    SetKey, StartedLogin, TerminalLogin, ToBacktest, ToReplay, Tokens, WaitingDevice, Webhooks,
 };
 use ensue_api::worker_queues::{StartRate, WorkerQueue};
 use ensue_engine::access::audit::facts::{AccessDenied, LoginRefused};
@@ -327,6 +328,57 @@ impl Issuers for TestNode {
     }
 }
 
+/// Nobody logs in through an issuer. These logins are tested with the real node.
+impl Logins for TestNode {
+    fn issuers(&self) -> Vec<IssuerName> {
+        Vec::new()
+    }
+
+    fn start(&self, _: AskedLogin) -> Result<StartedLogin, Declined> {
+        Err(Refusal::CredentialGone.into())
+    }
+
+    fn finish(&self, _: &IssuerName, _: &Secret, _: &str) -> Result<FinishedLogin, Declined> {
+        Err(Refusal::CredentialGone.into())
+    }
+
+    fn ask_consent(&self, _: TerminalLogin) -> Result<Secret, Declined> {
+        Err(Refusal::CredentialGone.into())
+    }
+
+    fn waiting(&self, _: &Secret) -> Option<TerminalLogin> {
+        None
+    }
+
+    fn take_waiting(&self, _: &Secret) -> Option<TerminalLogin> {
+        None
+    }
+}
+
+/// Terminals begin, and none is found. These logins are tested with the real node.
+impl Devices for TestNode {
+    fn are_allowed(&self) -> bool {
+        true
+    }
+
+    fn begin(&self, _: WaitingDevice) -> Result<BegunDevice, Declined> {
+        let (valid_for, interval) = (std::time::Duration::from_secs(600), std::time::Duration::from_secs(5));
+        Ok(BegunDevice { device_code: Secret::new(b"00".to_vec()), user_code: "WDJB-MJHT".into(), valid_for, interval })
+    }
+
+    fn poll(&self, _: &Secret) -> Result<RedeemedCode, Declined> {
+        Err(Refusal::CredentialGone.into())
+    }
+
+    fn look_up(&self, _: &str, _: &str) -> Result<WaitingDevice, CodeNotFound> {
+        Err(CodeNotFound::Unknown)
+    }
+
+    fn decide(&self, _: &str, _: &str, _: DeviceDecision) -> Result<(), CodeNotFound> {
+        Err(CodeNotFound::Unknown)
+    }
+}
+
 impl People for TestNode {
     fn add(&self, asked: &AskedIdentity, by: &OnBehalf) -> Result<(IdentityId, Committed), Declined> {
         let id = IdentityId(token_id(&format!("identity {}", asked.name)).0);
@@ -389,7 +441,7 @@ impl Sessions for TestNode {
 
     fn redeem(&self, code: &Secret, _: Option<&Secret>) -> Result<RedeemedCode, Declined> {
         let of = self.core().codes.remove(std::str::from_utf8(code.reveal()).unwrap()).ok_or(Refusal::CredentialGone)?;
-        Ok(RedeemedCode { of, way: "link".into() })
+        Ok(RedeemedCode { of, way: "link".into(), ends_by: None })
     }
 
     fn refresh(&self, _: &Secret) -> Result<Pair, Declined> {

@@ -2,7 +2,8 @@
 //
 // Its first argument is the folder with the npm packages. It writes its URL as one line, then reads one command for
 // each line and answers with `done`: `rotate` replaces the signing keys, `regroup` moves everybody to the group
-// `guests`, `down` closes the port, `up` opens it again.
+// `guests`, `down` closes the port, `up` opens it again, `redirect <uri>` lets clients send people back to this URI,
+// `clock <seconds>` sets its clock forward.
 import { createServer } from 'node:http';
 import { generateKeyPairSync } from 'node:crypto';
 import { createInterface } from 'node:readline';
@@ -15,9 +16,10 @@ console.log = console.error;
 
 const packages = join(process.argv[2], 'node_modules');
 const { Provider } = await import(pathToFileURL(join(packages, 'oidc-provider/lib/index.js')));
-const redirect = 'https://ensue.example.test/api/v1/auth/oidc/callback/corp';
+const redirects = ['https://ensue.example.test/api/v1/auth/oidc/callback/corp'];
 const audience = 'https://ensue.example.test';
 
+const machine = Date.now;
 let generation = 0;
 let groups = ['release', 'ops'];
 
@@ -39,7 +41,7 @@ const algorithms = ['RS256', 'PS256', 'ES256', 'ES384', 'EdDSA'];
 
 function client(client_id, options) {
   return {
-    client_id, redirect_uris: [redirect], grant_types: ['authorization_code', 'refresh_token', 'client_credentials'],
+    client_id, redirect_uris: redirects, grant_types: ['authorization_code', 'refresh_token', 'client_credentials'],
     response_types: ['code'], client_secret: 'a secret of 32 bytes + and: more!', ...options,
   };
 }
@@ -94,7 +96,15 @@ server.listen(0, '127.0.0.1', () => {
   process.stdout.write(`${issuer}\n`);
   createInterface({ input: process.stdin }).on('line', (command) => {
     const done = () => process.stdout.write('done\n');
-    if (command === 'rotate') {
+    if (command.startsWith('redirect ')) {
+      redirects.push(command.slice('redirect '.length));
+      handle = made(issuer);
+      done();
+    } else if (command.startsWith('clock ')) {
+      const ahead = Number(command.slice('clock '.length)) * 1000;
+      Date.now = () => machine() + ahead;
+      done();
+    } else if (command === 'rotate') {
       handle = made(issuer);
       done();
     } else if (command === 'regroup') {

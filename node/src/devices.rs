@@ -1,0 +1,356 @@
+//! Logins of terminals that a person approves elsewhere (RFC 8628). They are in memory only.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ensue_api::ports::{BegunDevice, CodeNotFound, Declined, DeviceDecision, Devices, RedeemedCode, WaitingDevice};
+use ensue_engine::explain::Explain;
+use ensue_engine::ports::Secret;
+use ensue_engine::time::Timestamp;
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+
+use crate::clock::Clock;
+use crate::config::DeviceLogins;
+use crate::session_table::{SessionRefusal, millis, random};
+
+/// How long a terminal waits.
+const LIFETIME: Duration = Duration::from_secs(600);
+/// The time between two questions of a terminal, at first. A terminal that asks more often has to wait longer.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// The maximum number of terminals that wait.
+const WAITING_MAX: usize = 10_000;
+/// The letters of a code: no vowels, so that no words arise, and nothing that looks like a digit.
+const LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
+/// The number of letters of a code.
+const CODE_LETTERS: usize = 8;
+/// How many wrong codes one caller may type while a code is valid.
+const WRONG_OF_ONE_MAX: usize = 5;
+/// How many wrong codes all callers may type in a minute.
+const WRONG_A_MINUTE_MAX: usize = 100;
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Why a terminal has no session: the words of RFC 8628 are the codes of these errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
+#[explain(fault = Malformed)]
+pub(crate) enum DeviceRefusal {
+    /// Nobody has decided yet.
+    #[error("nobody has approved this login yet")]
+    #[explain(slug = "authorization-pending", hint = "ask again after the interval")]
+    Pending,
+    /// The terminal asks too often.
+    #[error("the terminal asks too often; the interval is now {interval_seconds} s")]
+    #[explain(slug = "slow-down", hint = "wait for the interval, which is 5 s longer than before")]
+    SlowDown {
+        /// The new interval.
+        interval_seconds: u64,
+    },
+    /// It took too long, or the code is unknown.
+    #[error("the device code has expired, was used, or is unknown")]
+    #[explain(slug = "expired-token", hint = "start again with `ensue login --device`")]
+    Expired,
+    /// A person refused.
+    #[error("the login was denied")]
+    #[explain(slug = "access-denied", hint = "start again with `ensue login --device`, and approve it")]
+    Denied,
+    /// Too many terminals wait.
+    #[error("too many terminals wait for approval")]
+    #[explain(slug = "busy", fault = Busy, hint = "try again in a minute")]
+    Full,
+    /// The operator switched it off.
+    #[error("logins by device code are switched off on this node")]
+    #[explain(slug = "device-logins-off", fault = Forbidden, hint = "log in with `ensue login`, or set `login.device: true` in `ensue.yaml`")]
+    Off,
+}
+
+/// The terminals that wait for approval.
+pub(crate) struct NodeDevices {
+    logins: DeviceLogins,
+    clock: Arc<dyn Clock>,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    /// The terminals, by the SHA-256 of their device codes.
+    waiting: BTreeMap<[u8; 32], Waiting>,
+    /// The same by the codes that people type.
+    by_code: BTreeMap<String, [u8; 32]>,
+    /// When wrong codes were typed, and by whom, oldest first.
+    wrong: VecDeque<(Timestamp, String)>,
+}
+
+struct Waiting {
+    user_code: String,
+    terminal: WaitingDevice,
+    until: Timestamp,
+    interval: Duration,
+    asked_at: Option<Timestamp>,
+    decision: Option<DeviceDecision>,
+}
+
+impl NodeDevices {
+    /// Creates the terminals of a node: none waits.
+    pub(crate) fn new(logins: DeviceLogins, clock: Arc<dyn Clock>) -> Self {
+        Self { logins, clock, table: Mutex::default() }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Devices for NodeDevices {
+    fn are_allowed(&self) -> bool {
+        self.logins == DeviceLogins::Allowed
+    }
+
+    fn begin(&self, terminal: WaitingDevice) -> Result<BegunDevice, Declined> {
+        if !self.are_allowed() {
+            return Err(DeviceRefusal::Off.into());
+        }
+        let now = self.clock.now();
+        let device_code = Secret::new(hex::encode(*random()?).into_bytes());
+        let mut table = self.table();
+        table.forget(now);
+        if table.waiting.len() >= WAITING_MAX {
+            return Err(DeviceRefusal::Full.into());
+        }
+        let user_code = loop {
+            let drawn = drawn_code()?;
+            if !table.by_code.contains_key(&drawn) {
+                break drawn;
+            }
+        };
+        let (key, until) = (key_of(&device_code), now.plus_millis(millis(LIFETIME)));
+        table.by_code.insert(user_code.clone(), key);
+        let waiting = Waiting { user_code: user_code.clone(), terminal, until, interval: INTERVAL, asked_at: None, decision: None };
+        table.waiting.insert(key, waiting);
+        let user_code = format!("{}-{}", &user_code[..CODE_LETTERS / 2], &user_code[CODE_LETTERS / 2..]);
+        Ok(BegunDevice { device_code, user_code, valid_for: LIFETIME, interval: INTERVAL })
+    }
+
+    fn poll(&self, device_code: &Secret) -> Result<RedeemedCode, Declined> {
+        let (now, key) = (self.clock.now(), key_of(device_code));
+        let mut table = self.table();
+        table.forget(now);
+        let waiting = table.waiting.get_mut(&key).ok_or(DeviceRefusal::Expired)?;
+        match waiting.decision.clone() {
+            None => Err(waiting.note_question(now).into()),
+            Some(decision) => {
+                table.remove(&key);
+                match decision {
+                    DeviceDecision::Approve { of, ends_by } => Ok(RedeemedCode { of, way: "device".to_owned(), ends_by }),
+                    DeviceDecision::Deny => Err(DeviceRefusal::Denied.into()),
+                }
+            }
+        }
+    }
+
+    fn look_up(&self, user_code: &str, by: &str) -> Result<WaitingDevice, CodeNotFound> {
+        let now = self.clock.now();
+        let mut table = self.table();
+        Ok(table.typed(user_code, by, now)?.terminal.clone())
+    }
+
+    fn decide(&self, user_code: &str, by: &str, decision: DeviceDecision) -> Result<(), CodeNotFound> {
+        let now = self.clock.now();
+        let mut table = self.table();
+        table.typed(user_code, by, now)?.decision = Some(decision);
+        Ok(())
+    }
+}
+
+impl Waiting {
+    /// Notes that the terminal asks before anybody decided.
+    fn note_question(&mut self, now: Timestamp) -> DeviceRefusal {
+        let is_early = self.asked_at.is_some_and(|before| before.plus_millis(millis(self.interval)) > now);
+        self.asked_at = Some(now);
+        if is_early {
+            self.interval += INTERVAL;
+            return DeviceRefusal::SlowDown { interval_seconds: self.interval.as_secs() };
+        }
+        DeviceRefusal::Pending
+    }
+}
+
+impl Table {
+    /// Returns the terminal of a code that somebody typed, unless somebody has decided about it.
+    fn typed(&mut self, user_code: &str, by: &str, now: Timestamp) -> Result<&mut Waiting, CodeNotFound> {
+        self.forget(now);
+        let of_one = self.wrong.iter().filter(|(_, who)| who == by);
+        let free_of_one =
+            (of_one.clone().count() >= WRONG_OF_ONE_MAX).then(|| of_one.clone().next()).flatten().map(|(at, _)| (at, LIFETIME));
+        let last_minute = self.wrong.iter().filter(|(at, _)| at.plus_millis(millis(MINUTE)) > now);
+        let free_of_all = (last_minute.clone().count() >= WRONG_A_MINUTE_MAX).then(|| last_minute.clone().next()).flatten();
+        if let Some((at, time)) = free_of_one.or(free_of_all.map(|(at, _)| (at, MINUTE))) {
+            let micros = at.plus_millis(millis(time)).micros_since(now).max(0);
+            return Err(CodeNotFound::TooManyWrong { free_in: Duration::from_micros(micros.unsigned_abs()) });
+        }
+        let letters: String =
+            user_code.chars().filter(|letter| !matches!(letter, '-' | ' ')).map(|letter| letter.to_ascii_uppercase()).collect();
+        let key = self.by_code.get(&letters).copied();
+        let key = key.filter(|key| self.waiting.get(key).is_some_and(|waiting| waiting.decision.is_none()));
+        let Some(key) = key else {
+            self.wrong.push_back((now, by.to_owned()));
+            return Err(CodeNotFound::Unknown);
+        };
+        self.waiting.get_mut(&key).ok_or(CodeNotFound::Unknown)
+    }
+
+    /// Forgets what no longer counts.
+    fn forget(&mut self, now: Timestamp) {
+        let over: Vec<[u8; 32]> = self.waiting.iter().filter(|(_, waiting)| waiting.until <= now).map(|(key, _)| *key).collect();
+        over.iter().for_each(|key| self.remove(key));
+        self.wrong.retain(|(at, _)| at.plus_millis(millis(LIFETIME)) > now);
+    }
+
+    fn remove(&mut self, key: &[u8; 32]) {
+        if let Some(waiting) = self.waiting.remove(key) {
+            self.by_code.remove(&waiting.user_code);
+        }
+    }
+}
+
+/// Draws a code, each letter with the same probability.
+fn drawn_code() -> Result<String, SessionRefusal> {
+    let mut code = String::new();
+    while code.len() < CODE_LETTERS {
+        // 240 is the largest multiple of 20 in a byte.
+        let fair = random()?
+            .iter()
+            .copied()
+            .filter(|byte| *byte < 240)
+            .map(|byte| char::from(LETTERS[usize::from(byte % 20)]))
+            .collect::<String>();
+        code.extend(fair.chars().take(CODE_LETTERS - code.len()));
+    }
+    Ok(code)
+}
+
+fn key_of(device_code: &Secret) -> [u8; 32] {
+    Sha256::digest(device_code.reveal()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use ensue_api::ports::LoginOf;
+    use ensue_engine::command::Moment;
+    use ensue_engine::ids::{Id, IdentityId};
+
+    use super::*;
+    use crate::clock::ClockStep;
+
+    /// A clock that the test sets, in seconds.
+    struct Set(AtomicI64);
+
+    impl Clock for Set {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_micros(self.0.load(Ordering::Relaxed) * 1_000_000)
+        }
+
+        fn go_on_from(&self, _: Timestamp) -> Option<ClockStep> {
+            None
+        }
+
+        fn tick(&self) -> Option<ClockStep> {
+            None
+        }
+
+        fn take_step(&self) -> Option<ClockStep> {
+            None
+        }
+
+        fn moment_or_step(&self) -> Result<Moment, ClockStep> {
+            Ok(self.moment())
+        }
+
+        fn entropy(&self) -> u128 {
+            1
+        }
+    }
+
+    fn devices() -> (NodeDevices, Arc<Set>) {
+        let clock = Arc::new(Set(AtomicI64::new(1_000)));
+        (NodeDevices::new(DeviceLogins::Allowed, clock.clone()), clock)
+    }
+
+    fn terminal() -> WaitingDevice {
+        WaitingDevice { address: None, agent: "ensue".into(), asked_at: Timestamp::default() }
+    }
+
+    fn why(declined: Declined) -> String {
+        declined.why.slug().to_owned()
+    }
+
+    #[test]
+    fn terminal_that_asks_too_often_has_to_wait_longer_each_time() {
+        let (devices, clock) = devices();
+        let begun = devices.begin(terminal()).unwrap_or_else(|declined| panic!("{}", declined.why));
+        let ask = |seconds| {
+            clock.0.fetch_add(seconds, Ordering::Relaxed);
+            why(devices.poll(&begun.device_code).unwrap_err())
+        };
+        assert_eq!(
+            [0, 5, 1, 9, 20].map(ask),
+            ["authorization-pending", "authorization-pending", "slow-down", "slow-down", "authorization-pending"]
+        );
+        assert_eq!(ask(600), "expired-token");
+    }
+
+    #[test]
+    fn code_has_eight_letters_and_is_found_however_it_is_typed() {
+        let (devices, _) = devices();
+        let begun = devices.begin(terminal()).unwrap_or_else(|declined| panic!("{}", declined.why));
+        let (front, back) = begun.user_code.split_once('-').unwrap();
+        assert!(front.len() == 4 && back.len() == 4 && front.bytes().chain(back.bytes()).all(|letter| LETTERS.contains(&letter)));
+        for typed in [begun.user_code.clone(), format!("{front}{back}").to_lowercase(), format!(" {front} {back} ")] {
+            assert_eq!(devices.look_up(&typed, "ana"), Ok(terminal()), "{typed}");
+        }
+    }
+
+    #[test]
+    fn decision_counts_once() {
+        let (devices, _) = devices();
+        let begun = devices.begin(terminal()).unwrap_or_else(|declined| panic!("{}", declined.why));
+        let of = LoginOf::Identity(IdentityId(Id::root(Timestamp::default(), 1)));
+        devices.decide(&begun.user_code, "ana", DeviceDecision::Approve { of, ends_by: None }).unwrap();
+        assert_eq!(devices.decide(&begun.user_code, "bo", DeviceDecision::Deny), Err(CodeNotFound::Unknown));
+        assert_eq!(devices.poll(&begun.device_code).unwrap_or_else(|declined| panic!("{}", declined.why)).of, of);
+        assert_eq!(why(devices.poll(&begun.device_code).unwrap_err()), "expired-token");
+    }
+
+    #[test]
+    fn wrong_codes_are_limited_for_one_caller_and_for_all() {
+        let (devices, clock) = devices();
+        let begun = devices.begin(terminal()).unwrap_or_else(|declined| panic!("{}", declined.why));
+        for _ in 0..WRONG_OF_ONE_MAX {
+            assert_eq!(devices.look_up("BBBB-BBBB", "mallory"), Err(CodeNotFound::Unknown));
+        }
+        let limited = Err(CodeNotFound::TooManyWrong { free_in: LIFETIME });
+        assert_eq!(devices.look_up(&begun.user_code, "mallory"), limited, "the right code, too");
+        assert_eq!(devices.look_up(&begun.user_code, "ana"), Ok(terminal()), "others are not affected");
+        for n in WRONG_OF_ONE_MAX..WRONG_A_MINUTE_MAX {
+            assert_eq!(devices.look_up("BBBB-BBBB", &format!("caller {n}")), Err(CodeNotFound::Unknown));
+        }
+        assert_eq!(devices.look_up(&begun.user_code, "ana"), Err(CodeNotFound::TooManyWrong { free_in: MINUTE }));
+        clock.0.fetch_add(60, Ordering::Relaxed);
+        assert_eq!(devices.look_up(&begun.user_code, "ana"), Ok(terminal()));
+        clock.0.fetch_add(539, Ordering::Relaxed);
+        assert!(devices.look_up(&begun.user_code, "mallory").is_err());
+    }
+
+    #[test]
+    fn waiting_terminals_are_bounded() {
+        let (devices, clock) = devices();
+        for _ in 0..WAITING_MAX {
+            assert!(devices.begin(terminal()).is_ok());
+        }
+        assert_eq!(devices.begin(terminal()).err().map(why).as_deref(), Some("busy"));
+        clock.0.fetch_add(600, Ordering::Relaxed);
+        assert!(devices.begin(terminal()).is_ok());
+    }
+}
