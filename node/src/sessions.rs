@@ -158,7 +158,7 @@ impl Sessions for NodeSessions {
             table.families().insert(id, family.clone());
         }
         table.live.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::new(live));
-        let new = NewSession { id, identity, way: login.way.clone(), credential, only: None, until, in_place_of: None };
+        let new = NewSession { id, identity, way: login.way.clone(), credential, only: None, link: None, until, in_place_of: None };
         let new = NewSession { in_place_of: self.least_recently_used(&new), ..new };
         let actor = match identity {
             Some(identity) => Actor::Identity { id: identity, by: CredentialId::Session(id) },

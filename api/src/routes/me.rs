@@ -51,7 +51,7 @@ pub(super) async fn me(known: Known, call: Call) -> Outcome {
             .directory()
             .session(&id)
             .map(|session| WireSession::new((id, session), ports.sessions.seen(id), &*ports.access, Some(id))),
-        CredentialId::Token(_) | CredentialId::Issuer(_) => None,
+        CredentialId::Token(_) | CredentialId::Issuer(_) | CredentialId::Code(_) => None,
     };
     respond::json(&WireMe::of(known.holder(), session))
 }

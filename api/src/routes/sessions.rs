@@ -274,7 +274,7 @@ pub(super) async fn public_keys(call: Call) -> Outcome {
 fn current(holder: &Holder) -> Option<SessionId> {
     match holder.by {
         CredentialId::Session(id) => Some(id),
-        CredentialId::Token(_) | CredentialId::Issuer(_) => None,
+        CredentialId::Token(_) | CredentialId::Issuer(_) | CredentialId::Code(_) => None,
     }
 }
 
@@ -283,7 +283,7 @@ fn is_own(session: &Session, holder: &Arc<Holder>, directory: &ensue_engine::acc
     let credential = match &holder.by {
         CredentialId::Token(id) => Some(*id),
         CredentialId::Session(id) => directory.session(id).and_then(|own| own.credential),
-        CredentialId::Issuer(_) => None,
+        CredentialId::Issuer(_) | CredentialId::Code(_) => None,
     };
     session.is_of(holder.identity.as_ref().map(|(id, _)| *id), credential)
 }

@@ -366,7 +366,7 @@ impl Sessions for TestNode {
             LoginOf::Token(token) => (login.way.clone(), (Some(token), None)),
             LoginOf::Identity(identity) => (login.way.clone(), (None, Some(identity))),
         };
-        let ask = Ask::OpenSession(NewSession { id, identity, way, credential, only: None, until, in_place_of: None });
+        let ask = Ask::OpenSession(NewSession { id, identity, way, credential, only: None, link: None, until, in_place_of: None });
         let committed = self.ask(Actor::Operator, ask)?;
         self.core().cookies.insert(id, Sha256::digest(&secret).into());
         let secret = match login.form {
