@@ -15,6 +15,7 @@ mod jobs;
 mod keys;
 mod log;
 mod node;
+mod passwords;
 mod people;
 mod refusals;
 mod replays;
@@ -43,11 +44,13 @@ pub use jobs::{Job, JobKind, JobState};
 pub use keys::{KeyWriter, NewValue, RevealedKey, SetKey};
 pub use log::LogAccess;
 pub use node::{Dependency, DependencyState, Finding, FindingVerdict, Kept, Node, NodeStatus, Readiness, Retained};
+pub use passwords::{Attempt, NewOtp, Noted, OtpAtReset, Passwords, RefusedAttempt};
 pub use people::{AskedIdentity, People};
 pub use refusals::{Refusals, RefusedLogin};
 pub use replays::{PackFiles, ReplayDifference, Replayed, ReplayedExecution, ReplayedWhich, Replays, ToReplay};
 pub use sessions::{
-    AskedCode, Login, LoginOf, MintedCode, OpenedSession, Pair, RedeemedCode, SeenSession, SessionForm, SessionSecret, Sessions,
+    AskedCode, AskedInquiryLink, Login, LoginFrom, LoginOf, MintedCode, OpenedSession, Pair, RedeemedCode, SeenSession, SessionForm,
+    SessionSecret, Sessions,
 };
 pub use spans::{AnsweredRequest, Spans};
 pub use tokens::{AskedToken, MadeToken, Tokens};
@@ -95,6 +98,8 @@ pub struct Ports {
     pub refusals: Arc<dyn Refusals>,
     /// The sessions.
     pub sessions: Arc<dyn Sessions>,
+    /// The passwords of persons.
+    pub passwords: Arc<dyn Passwords>,
     /// The issuers whose tokens admit callers.
     pub issuers: Arc<dyn Issuers>,
     /// The node itself.

@@ -46,11 +46,15 @@ pub enum Public {
     Refresh,
     /// The keys that verify access tokens.
     PublicKeys,
+    /// Sets a password with a code.
+    ResetPassword,
+    /// Opens the session of a link to an inquiry.
+    OpenLink,
 }
 
 impl Public {
     /// All public routes.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Livez,
         Self::Health,
         Self::Readyz,
@@ -66,12 +70,14 @@ impl Public {
         Self::Login,
         Self::Refresh,
         Self::PublicKeys,
+        Self::ResetPassword,
+        Self::OpenLink,
     ];
 
     /// Returns the method.
     pub fn method(self) -> Method {
         match self {
-            Self::Hook | Self::OpenSession | Self::Login | Self::Refresh => Method::POST,
+            Self::Hook | Self::OpenSession | Self::Login | Self::Refresh | Self::ResetPassword | Self::OpenLink => Method::POST,
             Self::HookConsent => Method::OPTIONS,
             Self::Livez
             | Self::Health
@@ -103,6 +109,8 @@ impl Public {
             Self::Login => "/api/v1/auth/login",
             Self::Refresh => "/api/v1/auth/refresh",
             Self::PublicKeys => "/api/v1/auth/jwks",
+            Self::ResetPassword => "/api/v1/auth/reset",
+            Self::OpenLink => "/api/v1/inquiries/links/open",
         }
     }
 }

@@ -64,6 +64,8 @@ pub(crate) struct Failure {
     notes: Vec<String>,
     hint: Option<String>,
     is_reported: bool,
+    /// The code of the node's problem, if it is one.
+    problem: Option<String>,
 }
 
 /// The result of a command.
@@ -77,7 +79,7 @@ impl Failure {
 
     /// Creates a failure with a reason and an exit code.
     pub(crate) fn with(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), notes: Vec::new(), hint: None, is_reported: false }
+        Self { exit, message: message.into(), notes: Vec::new(), hint: None, is_reported: false, problem: None }
     }
 
     /// Converts an error that explains itself.
@@ -101,6 +103,17 @@ impl Failure {
     #[must_use]
     pub(crate) fn reported(self) -> Self {
         Self { is_reported: true, ..self }
+    }
+
+    /// Adds the code of the node's problem.
+    #[must_use]
+    pub(crate) fn of_problem(self, code: impl Into<String>) -> Self {
+        Self { problem: Some(code.into()), ..self }
+    }
+
+    /// Returns true if it is the node's problem of this code.
+    pub(crate) fn is_problem(&self, code: &str) -> bool {
+        self.problem.as_deref() == Some(code)
     }
 
     /// Returns the hint, if there is one.

@@ -19,8 +19,8 @@ pub use context::{Context, Moment, Nothing};
 pub use decision::{Answer, Decision, Novelty, ReceivedEvent};
 pub use given::{
     Admission, AdmittedIdentity, ChangedCredential, Denied, InquiryAnswer, IssuerGroups, KeyRotation, NewGrant, NewLink, NewSession,
-    NewToken, ObservedEvent, OfRule, PackChange, RefusedDelivery, RefusedLogin, Report, ReportOutcome, RequestExecution, Rerun, RetriedDelivery, RotatedToken, SeenVar,
-    VarChange,
+    NewToken, ObservedEvent, OfRule, OpenedLink, PackChange, RefusedDelivery, RefusedLogin, Report, ReportOutcome, RequestExecution, Rerun,
+    RetriedDelivery, RotatedToken, SeenVar, VarChange,
 };
 pub use seen::{Conflict, DEDUPE_MILLIS, Dedupe, DedupeKey, Seen, SeenKeys, SignedBody};
 

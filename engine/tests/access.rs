@@ -586,7 +586,8 @@ fn session(number: u128) -> SessionId {
 fn open(number: u128, credential: Option<u128>, identity: Option<IdentityId>) -> Command {
     let credential = credential.map(|number| TokenId(Id::root(NOON, number)));
     let until = NOON.plus_millis(3_600_000);
-    let session = NewSession { id: session(number), identity, way: "token".into(), credential, only: None, link: None, until, in_place_of: None };
+    let session =
+        NewSession { id: session(number), identity, way: "token".into(), credential, only: None, link: None, until, in_place_of: None };
     asked_by(Actor::Operator, Ask::OpenSession(session))
 }
 

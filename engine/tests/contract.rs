@@ -12,9 +12,9 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use ensue_engine::access::audit::facts::{AccessDenied, ExportMade, LoginRefused};
 use ensue_engine::access::facts::{
-    CredentialChange, CredentialChanged, CredentialKind, GrantAdded, GrantRemoved, IdentityAdded, IdentityDisabled, IdentityEnabled, IdentityErased, IdentityGroupsSet, IdentityKind,
-    IdentityLinked, IdentityUnlinked, KeyRemoved, KeySet, RoleRemoved, RoleSet, SessionEnd, SessionEnded, SessionOpened, TokenAdded,
-    TokenLimited, TokenRevoked, TokenRotated,
+    CredentialChange, CredentialChanged, CredentialKind, GrantAdded, GrantRemoved, IdentityAdded, IdentityDisabled, IdentityEnabled,
+    IdentityErased, IdentityGroupsSet, IdentityKind, IdentityLinked, IdentityUnlinked, KeyRemoved, KeySet, RoleRemoved, RoleSet,
+    SessionEnd, SessionEnded, SessionOpened, TokenAdded, TokenLimited, TokenRevoked, TokenRotated,
 };
 use ensue_engine::access::keys::MasterKeyId;
 use ensue_engine::access::keys::facts::{KeyExpiring, KeyExpirySet, KeyRevealed, KeyRotated, MasterKeyRotated};
@@ -37,7 +37,8 @@ use ensue_engine::health::facts::{
     ReactionResumed, ReactionRetried,
 };
 use ensue_engine::ids::{
-    AttemptId, EnforcementId, EventId, ExecutionId, GrantId, Id, IdentityId, InquiryId, LinkId, LogId, RuleId, ScheduleId, SessionId, TokenId,
+    AttemptId, EnforcementId, EventId, ExecutionId, GrantId, Id, IdentityId, InquiryId, LinkId, LogId, RuleId, ScheduleId, SessionId,
+    TokenId,
 };
 use ensue_engine::inquiries::facts::{
     InquiryAnswered, InquiryEscalated, InquiryNotificationFailed, InquiryNotified, InquiryOpened, InquiryReminded, InquiryWithdrawn,

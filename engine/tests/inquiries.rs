@@ -2,7 +2,7 @@
 
 use ensue_engine::access::facts::IdentityKind;
 use ensue_engine::access::subject::Subject;
-use ensue_engine::command::{Answer, Ask, Command, NewGrant, NewLink, NewSession, Refusal};
+use ensue_engine::command::{Answer, Ask, Command, NewGrant, NewLink, NewSession, OpenedLink, Refusal};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::executions::state::Phase;
 use ensue_engine::fact::Fact;
@@ -518,14 +518,14 @@ fn link_to(inquiry: InquiryId, name: &str) -> Ask {
 }
 
 /// The session that a link opens.
-fn opened_by_link(inquiry: InquiryId, number: u128) -> Command {
+fn opened_by_link(inquiry: InquiryId, digest: Digest, number: u128) -> Command {
     let session = NewSession {
         id: SessionId(Id::root(NOON, number)),
         identity: Some(person()),
         way: "link".into(),
         credential: None,
         only: Some(inquiry),
-        link: Some(LinkId(Id::root(NOON, 9_002))),
+        link: Some(OpenedLink { id: LinkId(Id::root(NOON, 9_002)), digest }),
         until: NOON.plus_millis(HOUR_MILLIS),
         in_place_of: None,
     };
@@ -552,10 +552,13 @@ fn link_is_for_a_person_who_may_answer_and_only_while_the_inquiry_is_open() {
     add_person(&mut site, "approver");
     site.when(asked_by(Actor::Operator, link_to(id, "cy"))).then_refused(&not_asked("cy"));
     site.when(asked_by(Actor::Operator, link_to(id, "bo"))).then(&["link.minted"]);
-    site.when(opened_by_link(id, 9_010)).then(&["session.opened", "link.used"]);
+    let digest = site.engine().inquiries().get(&id).unwrap().digest;
+    let stale = Refusal::ApprovalStale { inquiry: id, digest };
+    site.when(opened_by_link(id, Digest::of(b"another question"), 9_010)).then_refused(&stale);
+    site.when(opened_by_link(id, digest, 9_010)).then(&["session.opened", "link.used"]);
     answers(&mut site, execution, "bo", &json!({ "ship": true })).then(&["inquiry.answered", "execution.succeeded"]);
     site.when(asked_by(Actor::Operator, link_to(id, "bo"))).then_refused(&Refusal::InquiryClosed(id));
-    site.when(opened_by_link(id, 9_011)).then_refused(&Refusal::InquiryClosed(id));
+    site.when(opened_by_link(id, digest, 9_011)).then_refused(&Refusal::InquiryClosed(id));
 }
 
 #[test]

@@ -33,7 +33,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use actions::WrittenActions;
-use login::WrittenLogin;
+use login::{WrittenInquiries, WrittenLogin};
 use network::{NETWORKS_FORM, ORIGINS_FORM, PROXY_HEADER_FORM, WrittenCors};
 use queues::WrittenQueue;
 use rates::WrittenRates;
@@ -46,7 +46,7 @@ use crate::memory::{MEMORY_BYTES, MEMORY_BYTES_MIN};
 pub use actions::{ActionSettings, UserSetting};
 pub use key_providers::{AppRole, Hashicorp, HashicorpLogin, KeyProviderSettings, KeyStore, KubernetesRole, ProvidedAt, SecretIdForm};
 use key_providers::{WrittenKeyProvider, check_names};
-pub use login::LoginSettings;
+pub use login::{InquiryLinks, LoginSettings, PasswordLogin};
 pub use queues::QueueSettings;
 pub use shape::settings_schema;
 pub use tls::TlsSettings;
@@ -85,6 +85,8 @@ pub struct Config {
     pub cors_origins: Vec<Origin>,
     /// The ways in besides tokens.
     pub login: LoginSettings,
+    /// Whether there are links to inquiries.
+    pub inquiry_links: InquiryLinks,
     /// How many connections one address may have open.
     pub connections_per_address: usize,
     /// How many connections without a request yet may be open per address.
@@ -270,6 +272,7 @@ struct Written {
     proxy_header: Option<String>,
     cors: WrittenCors,
     login: WrittenLogin,
+    inquiries: WrittenInquiries,
     limits: WrittenLimits,
     data: Option<PathBuf>,
     packs_dir: Option<PathBuf>,
@@ -346,6 +349,7 @@ impl Config {
             proxy_header: ProxyHeader::default(),
             cors_origins: Vec::new(),
             login: LoginSettings::default(),
+            inquiry_links: InquiryLinks::default(),
             connections_per_address: Limits::default().connections_per_address,
             silent_per_address: Limits::default().silent_per_address,
             data,
@@ -460,6 +464,7 @@ impl Config {
         }
         self.cors_origins =
             written.cors.read().map_err(|text| malformed(format!("`cors.origins` has `{text}`, but must be {ORIGINS_FORM}")))?;
+        self.inquiry_links = written.inquiries.links();
         self.login = written.login.read(base).map_err(|error| {
             malformed(match error.hint() {
                 Some(hint) => format!("{error}: {hint}"),

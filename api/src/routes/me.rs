@@ -31,7 +31,12 @@ struct DisabledIdentity(String);
 
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
-    routes.known(Method::GET, "/me", me, Operation::shows::<WireMe>("me_get", "Returns who the caller is, and what it may do"));
+    routes.known(
+        Method::GET,
+        "/me",
+        me,
+        Operation::shows::<WireMe>("me_get", "Returns who the caller is, and what it may do").serves_links(),
+    );
     routes.known(
         Method::GET,
         "/auth/can-i",

@@ -3,11 +3,13 @@
 use std::io::{IsTerminal as _, Read as _};
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Asking, wait_for};
+use crate::client::Client;
 use crate::credentials::{CredentialFile, Credentials};
 use crate::report::{Exit, Failure, Outcome, tell};
+use crate::secret_input::SecretInput;
 use crate::table::text;
 
 /// The most bytes of a token that is read.
@@ -23,14 +25,18 @@ Examples:
   ensue login --token                        asks for the token
   ensue login --token < laptop.token
   ensue login --code                         asks for the code of a login link
+  ensue login --name ana                     asks for the password
   ensue login --token --server https://ensue.example.test")]
 pub(crate) struct Login {
     /// Log in with a token: typed, or from standard input.
-    #[arg(long, required_unless_present = "code")]
+    #[arg(long, required_unless_present_any = ["code", "name"])]
     token: bool,
     /// Log in with the code of a login link: typed, or from standard input.
     #[arg(long, conflicts_with = "token")]
     code: bool,
+    /// Log in with your name and password: typed, or from standard input. A second line is a code of the authenticator app.
+    #[arg(long, conflicts_with_all = ["token", "code"])]
+    name: Option<String>,
 }
 
 /// End the session of `ensue login`, and forget its tokens.
@@ -46,18 +52,42 @@ impl Login {
         let proof = if self.code { "code" } else { "token" };
         let client = asking.client()?.without_token();
         let file = file_for(client.server())?;
+        if let Some(name) = self.name {
+            return wait_for(async { keep(&client, &file, by_password(&client, &name).await?).await });
+        }
         let given = given(proof, client.server())?;
-        wait_for(async {
-            let answer = client.post("/auth/login", &json!({ (proof): given })).await?.body;
-            let credentials = Credentials::of_answer(&answer).ok_or_else(|| Failure::new("the answer of the node has no tokens"))?;
-            let _lock = file.lock().await?;
-            file.write(&credentials)?;
-            tell(format!("logged in to {} with session {}", client.server(), text(&answer, "session")));
-            Ok(())
-        })
+        wait_for(async { keep(&client, &file, client.post("/auth/login", &json!({ (proof): given })).await?.body).await })
     }
 }
 
+/// Logs in with a password. Asks for a code of the authenticator app if the node does.
+async fn by_password(client: &Client, name: &str) -> Result<Value, Failure> {
+    let mut input = SecretInput::open()?;
+    let password = input.ask(&format!("password of {name}"))?;
+    let mut body = json!({ "name": name, "password": password });
+    // From standard input, the code comes with the password.
+    if !matches!(input, SecretInput::Terminal)
+        && let Some(otp) = input.ask_if_given("code")?
+    {
+        body["otp"] = otp.into();
+    }
+    match client.post("/auth/login", &body).await {
+        Err(failure) if failure.is_problem("otp_required") && body["otp"].is_null() && matches!(input, SecretInput::Terminal) => {
+            body["otp"] = input.ask("code of the authenticator app")?.into();
+            Ok(client.post("/auth/login", &body).await?.body)
+        }
+        answer => Ok(answer?.body),
+    }
+}
+
+/// Stores the tokens of a new session.
+async fn keep(client: &Client, file: &CredentialFile, answer: Value) -> Outcome {
+    let credentials = Credentials::of_answer(&answer).ok_or_else(|| Failure::new("the answer of the node has no tokens"))?;
+    let _lock = file.lock().await?;
+    file.write(&credentials)?;
+    tell(format!("logged in to {} with session {}", client.server(), text(&answer, "session")));
+    Ok(())
+}
 impl Logout {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
         let Self {} = self;

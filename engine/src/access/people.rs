@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use super::decide::{PassedOn, TO_ANSWER, done, draft, held_by, held_of, unless_last_admin};
 use super::sessions::{ended, ends_of};
 use crate::access::facts::{
-    CredentialChange, CredentialChanged, CredentialKind, GrantAdded, GrantRemoved, IdentityAdded, IdentityDisabled, IdentityEnabled, IdentityErased, IdentityGroupsSet, IdentityKind,
-    RoleRemoved, RoleSet, SessionEnd, TokenRevoked,
+    CredentialChange, CredentialChanged, CredentialKind, GrantAdded, GrantRemoved, IdentityAdded, IdentityDisabled, IdentityEnabled,
+    IdentityErased, IdentityGroupsSet, IdentityKind, RoleRemoved, RoleSet, SessionEnd, TokenRevoked,
 };
 use crate::access::permission::{BuiltInRole, Permission};
 use crate::access::scope::Scope;

@@ -120,11 +120,20 @@ pub struct NewSession {
     /// The only inquiry that it can see and answer.
     pub only: Option<InquiryId>,
     /// The link that opens it. The inquiry must still wait for answers.
-    pub link: Option<LinkId>,
+    pub link: Option<OpenedLink>,
     /// When it ends at the latest.
     pub until: Timestamp,
     /// The session that ends if the identity has too many: the one that was not used for the longest time.
     pub in_place_of: Option<SessionId>,
+}
+
+/// A link that is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenedLink {
+    /// Its id.
+    pub id: LinkId,
+    /// The digest of what the inquiry asked when the link was created.
+    pub digest: Digest,
 }
 
 /// A link to an inquiry that is asked for. The hash of its secret is already in the vault.

@@ -52,9 +52,12 @@ pub(crate) fn open(state: &State, actor: &Actor, trace: Option<&str>, new: &NewS
     let opened = sessions::open(state, actor, new, now);
     let (Some(link), Some(of), Some(identity)) = (new.link, new.only, new.identity) else { return opened };
     let Some((inquiry, execution)) = open_inquiry(state, of) else { return Decision::Refused(Refusal::InquiryClosed(of)) };
+    if inquiry.digest != link.digest {
+        return Decision::Refused(Refusal::ApprovalStale { inquiry: of, digest: inquiry.digest });
+    }
     match opened {
         Decision::Done { mut drafts, answer } => {
-            let used = LinkUsed { id: link, inquiry: of, r#for: identity, until: new.until };
+            let used = LinkUsed { id: link.id, inquiry: of, r#for: identity, until: new.until };
             drafts.push(draft(actor, trace, (of, inquiry, execution), used.into()));
             Decision::Done { drafts, answer }
         }

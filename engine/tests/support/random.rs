@@ -13,7 +13,8 @@ use ensue_engine::access::subject::Subject;
 use ensue_engine::catalog::{Backoff, Does, Excess, Jitter, LockConflict, Mode, OnExpire, OnLost, Retry, Since, Wait};
 use ensue_engine::command::{
     Admission, AdmittedIdentity, Ask, ChangedCredential, Command, Conflict, Denied, IssuerGroups, KeyRotation, NewGrant, NewLink,
-    NewSession, NewToken, PackChange, RefusedDelivery, RefusedLogin, ReportOutcome, RetriedDelivery, RotatedToken, Said, Settings,
+    NewSession, NewToken, OpenedLink, PackChange, RefusedDelivery, RefusedLogin, ReportOutcome, RetriedDelivery, RotatedToken, Said,
+    Settings,
 };
 use ensue_engine::events::facts::DeliveredWith;
 use ensue_engine::events::internal::InternalTrigger;
@@ -541,7 +542,7 @@ impl World {
                 way: "link".into(),
                 credential: None,
                 only: Some(inquiry),
-                link: Some(LinkId(fresh)),
+                link: Some(OpenedLink { id: LinkId(fresh), digest: asking.map_or(Digest::of(b"none"), |(_, inquiry)| inquiry.digest) }),
                 until: NOON.plus_millis(4_000_000_000),
                 in_place_of: None,
             }),

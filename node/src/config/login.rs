@@ -12,6 +12,42 @@ use serde::Deserialize;
 pub struct LoginSettings {
     /// The issuers whose tokens are accepted.
     pub issuers: Vec<IssuerSettings>,
+    /// Whether persons log in with passwords.
+    pub password: PasswordLogin,
+}
+
+/// Whether persons log in with passwords.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PasswordLogin {
+    /// They do.
+    On,
+    /// They do not.
+    #[default]
+    Off,
+}
+
+/// Whether there are links with which one person answers one inquiry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InquiryLinks {
+    /// There are.
+    #[default]
+    On,
+    /// There are none.
+    Off,
+}
+
+/// The `inquiries` section as written in the file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct WrittenInquiries {
+    links: Option<bool>,
+}
+
+impl WrittenInquiries {
+    /// Returns whether there are links.
+    pub(super) fn links(&self) -> InquiryLinks {
+        if self.links == Some(false) { InquiryLinks::Off } else { InquiryLinks::On }
+    }
 }
 
 /// The `login` section as written in the file.
@@ -19,6 +55,7 @@ pub struct LoginSettings {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct WrittenLogin {
     issuers: BTreeMap<String, WrittenIssuer>,
+    password: bool,
 }
 
 impl WrittenLogin {
@@ -37,7 +74,8 @@ impl WrittenLogin {
                 join(file);
             }
         }
-        Ok(LoginSettings { issuers })
+        let password = if self.password { PasswordLogin::On } else { PasswordLogin::Off };
+        Ok(LoginSettings { issuers, password })
     }
 }
 
