@@ -20,6 +20,7 @@ use thiserror::Error;
 
 use crate::context::RequestContext;
 use crate::cookies;
+use crate::operation::LinkSessions;
 use crate::permissions::Permission;
 use crate::ports::{Access, Credential, Holder, NotAdmitted, OnBehalf, Ports};
 use crate::problem::{Missing, Problem, Refused};
@@ -63,6 +64,10 @@ pub(crate) enum AuthRefusal {
     #[explain(slug = "session-unknown", fault = Unauthenticated,
         hint = "log in again: in the browser, or with `ensue login`")]
     NoSession,
+    /// The session is for one inquiry.
+    #[error("the session of this link sees and answers one inquiry, and nothing else")]
+    #[explain(slug = "only-one-inquiry", fault = Unauthenticated, hint = "log in for everything else")]
+    OnlyOneInquiry,
     /// No configured issuer signed the token.
     #[error("no issuer is configured that may sign this token")]
     #[explain(slug = "issuer-unknown", fault = Unauthenticated,
@@ -286,6 +291,18 @@ fn holder_of(access: &dyn Access, parts: &Parts) -> Result<(Credential, Arc<Hold
         refused(why.into(), identity)
     })?;
     Ok((credential, holder))
+}
+
+/// Checks what the session of a link may reach: its own inquiry, by the routes that serve it. `names` are those in the
+/// path of the request.
+pub(crate) fn demand_in_link<'n>(
+    holder: &Holder,
+    links: LinkSessions,
+    mut names: impl Iterator<Item = &'n str>,
+) -> Result<(), AuthRefusal> {
+    let Some(only) = holder.only else { return Ok(()) };
+    let is_own = names.all(|name| name.parse() == Ok(only));
+    if links == LinkSessions::Served && is_own { Ok(()) } else { Err(AuthRefusal::OnlyOneInquiry) }
 }
 
 /// Returns the rows of views that a permission of a holder covers.

@@ -60,6 +60,7 @@ const OF_GUARDED: &[(u16, &str)] = &[
     (401, "identity_disabled"),
     (401, "issuer_unknown"),
     (401, "session_unknown"),
+    (401, "only_one_inquiry"),
     (403, "claims_refused"),
     (403, "forbidden"),
     (403, "groups_overage"),

@@ -43,6 +43,8 @@ pub(crate) struct Operation {
     pub(crate) conditional: Conditional,
     /// Whether the node needs free memory for the input.
     pub(crate) admission: Admission,
+    /// Whether it serves sessions that are for one inquiry.
+    pub(crate) links: LinkSessions,
     /// The body.
     pub(crate) takes: Takes,
     /// The successful answers.
@@ -98,6 +100,15 @@ pub(crate) enum Admission {
     Demanded,
     /// It is not: reading, cancelling and setting must keep working when memory is short.
     None,
+}
+
+/// Whether an operation serves the session of a link, which is for one inquiry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkSessions {
+    /// It does, for that inquiry.
+    Served,
+    /// It does not.
+    Refused,
 }
 
 /// A request header that not every route honors.
@@ -240,6 +251,7 @@ impl Operation {
             keying: Keying::Honored,
             conditional: Conditional::Nothing,
             admission: Admission::None,
+            links: LinkSessions::Refused,
             takes: Takes::Nothing,
             gives: [None; GIVEN_MAX],
             refuses: &[],
@@ -315,6 +327,11 @@ impl Operation {
         }
         self.gives[at] = Some(Given { status, means, content, headers });
         self
+    }
+
+    /// Serves sessions that are for one inquiry.
+    pub(crate) const fn serves_links(self) -> Self {
+        Self { links: LinkSessions::Served, ..self }
     }
 
     /// Requires free memory for the input.

@@ -76,6 +76,8 @@ permissions! {
     InquiriesAnswer, "inquiry";
     /// Cancel inquiries.
     InquiriesCancel, "inquiry";
+    /// Create links with which others answer.
+    InquiriesLink, "inquiry";
     /// See timers of schedules.
     TimersRead, "timer";
     /// Accept the clock after it stepped far forward.

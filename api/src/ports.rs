@@ -17,6 +17,7 @@ mod keys;
 mod log;
 mod logins;
 mod node;
+mod passwords;
 mod people;
 mod refusals;
 mod replays;
@@ -47,11 +48,13 @@ pub use keys::{KeyWriter, NewValue, RevealedKey, SetKey};
 pub use log::LogAccess;
 pub use logins::{AfterLogin, AskedLogin, FinishedLogin, Logins, StartedLogin, Terminal, TerminalLogin};
 pub use node::{Dependency, DependencyState, Finding, FindingVerdict, Kept, Node, NodeStatus, Readiness, Retained};
+pub use passwords::{Attempt, NewOtp, Noted, OtpAtReset, Passwords, RefusedAttempt};
 pub use people::{AskedIdentity, People};
 pub use refusals::{Refusals, RefusedLogin};
 pub use replays::{PackFiles, ReplayDifference, Replayed, ReplayedExecution, ReplayedWhich, Replays, ToReplay};
 pub use sessions::{
-    AskedCode, Login, LoginOf, MintedCode, OpenedSession, Pair, RedeemedCode, SeenSession, SessionForm, SessionSecret, Sessions,
+    AskedCode, AskedInquiryLink, Login, LoginFrom, LoginOf, MintedCode, OpenedSession, Pair, RedeemedCode, SeenSession, SessionForm,
+    SessionSecret, Sessions,
 };
 pub use spans::{AnsweredRequest, Spans};
 pub use tokens::{AskedToken, MadeToken, Tokens};
@@ -99,6 +102,8 @@ pub struct Ports {
     pub refusals: Arc<dyn Refusals>,
     /// The sessions.
     pub sessions: Arc<dyn Sessions>,
+    /// The passwords of persons.
+    pub passwords: Arc<dyn Passwords>,
     /// The issuers whose tokens admit callers.
     pub issuers: Arc<dyn Issuers>,
     /// The logins of people through issuers.

@@ -79,6 +79,11 @@ pub(crate) enum Refused {
         /// The identity that holds it, if it was accepted once.
         identity: Option<IdentityId>,
     },
+    /// A login with a password.
+    Password {
+        /// The identity that has the name, if there is one.
+        identity: Option<IdentityId>,
+    },
 }
 
 /// One error in the input.
@@ -238,6 +243,11 @@ impl Problem {
         Self { hint: Some(hint.into()), ..self }
     }
 
+    /// Adds when to try again.
+    pub(crate) fn retry_after(self, period: Duration) -> Self {
+        Self { retry_after_seconds: Some(u32::try_from(period.as_secs()).unwrap_or(u32::MAX).max(1)), ..self }
+    }
+
     /// Adds what is recorded of it.
     pub(crate) fn refusing(self, refused: Refused) -> Self {
         Self { refused: Some(Box::new(refused)), ..self }
@@ -386,7 +396,7 @@ fn status_of(fault: Fault, slug: &str) -> StatusCode {
         Fault::Conflict => StatusCode::CONFLICT,
         Fault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         // Only this caller is over its share; 503 would mean that nobody can be served.
-        Fault::Busy if matches!(slug, OVER_SHARE | "too-many-connections") => StatusCode::TOO_MANY_REQUESTS,
+        Fault::Busy if matches!(slug, OVER_SHARE | "too-many-connections" | "login-throttled") => StatusCode::TOO_MANY_REQUESTS,
         Fault::Busy | Fault::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Fault::World => StatusCode::BAD_GATEWAY,
         Fault::Bug => StatusCode::INTERNAL_SERVER_ERROR,

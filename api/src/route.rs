@@ -62,11 +62,15 @@ pub enum Public {
     DevicePage,
     /// What they type there.
     DeviceForm,
+    /// Sets a password with a code.
+    ResetPassword,
+    /// Opens the session of a link to an inquiry.
+    OpenLink,
 }
 
 impl Public {
     /// All public routes.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::Livez,
         Self::Health,
         Self::Readyz,
@@ -90,6 +94,8 @@ impl Public {
         Self::PollDevice,
         Self::DevicePage,
         Self::DeviceForm,
+        Self::ResetPassword,
+        Self::OpenLink,
     ];
 
     /// Returns the method.
@@ -102,7 +108,9 @@ impl Public {
             | Self::Consent
             | Self::BeginDevice
             | Self::PollDevice
-            | Self::DeviceForm => Method::POST,
+            | Self::DeviceForm
+            | Self::ResetPassword
+            | Self::OpenLink => Method::POST,
             Self::HookConsent => Method::OPTIONS,
             Self::Livez
             | Self::Health
@@ -144,6 +152,8 @@ impl Public {
             Self::BeginDevice => "/api/v1/auth/device",
             Self::PollDevice => "/api/v1/auth/device/token",
             Self::DevicePage | Self::DeviceForm => "/auth/device",
+            Self::ResetPassword => "/api/v1/auth/reset",
+            Self::OpenLink => "/api/v1/inquiries/links/open",
         }
     }
 

@@ -33,6 +33,7 @@ mod logins;
 mod logs;
 mod me;
 mod node;
+mod passwords;
 mod queues;
 mod replays;
 mod reruns;
@@ -51,6 +52,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{RawPathParams, Request};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Response, StatusCode, header};
 use axum::routing::{MethodFilter, on};
 
@@ -61,7 +63,7 @@ use crate::call::Call;
 use crate::context::ENSUE_POSITION;
 use crate::operation::{Operation, WaitsFor};
 use crate::permissions::Permission;
-use crate::ports::{Refusals, RefusedLogin};
+use crate::ports::{Holder, Refusals, RefusedLogin};
 use crate::problem::{NoSuchPath, Outcome, Problem, Refused};
 use crate::quotas::Caller;
 use crate::rates::{self, Class};
@@ -106,6 +108,7 @@ fn declare(routes: &mut Routes) {
     logins::declare(routes);
     consent::declare(routes);
     devices::declare(routes);
+    passwords::declare(routes);
     identities::declare(routes);
     roles::declare(routes);
     grants::declare(routes);
@@ -205,7 +208,7 @@ impl Routes {
                 auth::verify(&api.ports, &api.threads, &mut parts)
                     .await
                     .inspect_err(|problem| note_refused(&*api.ports.refusals, problem, sender))?;
-                let allowed = A::demand(&*api.ports.access, &parts, &secrecy(&params))
+                let allowed = in_link(A::demand(&*api.ports.access, &parts, &secrecy(&params)), &api, &parts, (&operation, &params))
                     .inspect_err(|problem| note_refused(&*api.ports.refusals, problem, sender))?;
                 api.ports.access.note_use(&allowed.holder().by);
                 let (ports, holder) = (api.ports.clone(), allowed.holder().clone());
@@ -275,11 +278,29 @@ impl Routes {
     }
 }
 
+/// Restricts a caller with the session of a link to its inquiry. Nothing else tells it what else there is.
+fn in_link<A: Proof>(
+    allowed: Result<A, Problem>,
+    api: &Api,
+    parts: &Parts,
+    (operation, params): (&Operation, &RawPathParams),
+) -> Result<A, Problem> {
+    let demand = |holder: &Holder| auth::demand_in_link(holder, operation.links, params.iter().map(|(_, value)| value));
+    match allowed {
+        Ok(allowed) => demand(allowed.holder()).map(|()| allowed).map_err(Problem::from),
+        Err(problem) => match Known::demand(&*api.ports.access, parts, &Secrecy::Open) {
+            Ok(known) => Err(demand(known.holder()).err().map_or(problem, Problem::from)),
+            Err(_) => Err(problem),
+        },
+    }
+}
+
 /// Reports a rejected caller.
 fn note_refused(refusals: &dyn Refusals, problem: &Problem, address: Option<IpAddr>) {
     match problem.refused() {
         Some(Refused::Request { caller, permission }) => refusals.denied(caller.clone(), permission),
         Some(Refused::Token { identity }) => refusals.login_refused(RefusedLogin { way: "token", identity: *identity, address }),
+        Some(Refused::Password { identity }) => refusals.login_refused(RefusedLogin { way: "password", identity: *identity, address }),
         None => {}
     }
 }

@@ -23,6 +23,8 @@ const CODERS_MAX: usize = 4;
 const CHECKERS_MAX: usize = 2;
 /// The maximum number of signed tokens that are verified at once. Some of them may wait for an issuer.
 const VERIFIERS_MAX: usize = 128;
+/// The maximum number of logins with a password that are evaluated or wait for it. Of these, the node hashes two at once.
+const HASHERS_MAX: usize = 34;
 /// The maximum number of replays and backtests of one caller that run or wait.
 const REHEARSALS_OF_ONE_MAX: u64 = 2;
 /// How long a replay or a backtest can take.
@@ -42,6 +44,12 @@ enum RehearsalRefusal {
     #[explain(slug = "over-share")]
     OverShare,
 }
+
+/// Too many logins with a password at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
+#[error("too many logins are waiting; try again in a moment")]
+#[explain(slug = "busy", fault = Unavailable)]
+struct TooManyLogins;
 
 impl From<NoRoom> for RehearsalRefusal {
     fn from(why: NoRoom) -> Self {
@@ -65,6 +73,8 @@ pub(crate) struct Threads {
     checkers: Arc<Semaphore>,
     /// The turns for verifying signed tokens.
     verifiers: Arc<Semaphore>,
+    /// The turns for logins with a password.
+    hashers: Arc<Semaphore>,
     /// The callers that run or wait for replays and backtests.
     rehearsals: Arc<Quotas>,
     /// The turn that a running replay or backtest holds.
@@ -83,6 +93,7 @@ impl Threads {
             coders: Arc::new(Semaphore::new(CODERS_MAX)),
             checkers: Arc::new(Semaphore::new(CHECKERS_MAX)),
             verifiers: Arc::new(Semaphore::new(VERIFIERS_MAX)),
+            hashers: Arc::new(Semaphore::new(HASHERS_MAX)),
             rehearsals: Quotas::of(queues.of(QueueName::Rehearsals).clone(), REHEARSALS_OF_ONE_MAX),
             rehearsing: Arc::new(Semaphore::new(1)),
             queues,
@@ -162,6 +173,23 @@ impl Threads {
         work: impl FnOnce(&Ports) -> T + Send + 'static,
     ) -> Result<T, Problem> {
         let turn = self.verifiers.clone().acquire_owned().await.map_err(|why| Problem::bug(&why))?;
+        let threads = self.clone();
+        let work = move || {
+            let done = work(&threads.ports);
+            // The thread keeps its turn until it ends, even if its caller disconnects.
+            drop(turn);
+            done
+        };
+        self.where_it_may_block(work).await
+    }
+
+    /// Evaluates a password, on a thread where blocking is allowed. It delays nothing else, and is refused if too many
+    /// wait.
+    pub(crate) async fn hashing<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Ports) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let turn = self.hashers.clone().try_acquire_owned().map_err(|_| TooManyLogins)?;
         let threads = self.clone();
         let work = move || {
             let done = work(&threads.ports);

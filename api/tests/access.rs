@@ -1,7 +1,7 @@
 //! Permissions: which caller may do what.
 
 use axum::http::Method;
-use ensue_api::routes::{Demand, Public};
+use ensue_api::routes::{BASE, Demand, Public, Route};
 use ensue_engine::access::permission::BuiltInRole;
 
 use crate::support::{TestApi, filled};
@@ -17,7 +17,7 @@ async fn routes_allow_the_roles_of_the_permission_table() {
     for role in roles() {
         matrix.push_str(&format!(", {role}"));
     }
-    matrix.push('\n');
+    matrix.push_str(", link session: another/its inquiry\n");
     for route in TestApi::new().front.routes() {
         let path = filled(&route.path);
         // A separate node for each: one caller's changes must not affect the next.
@@ -30,15 +30,61 @@ async fn routes_allow_the_roles_of_the_permission_table() {
             let asked = api.ask(route.method.clone(), &path).json(&serde_json::json!({})).by(role);
             statuses.push(asked.response().await.status().as_u16());
         }
+        let in_link = [link_session(route, WhichInquiry::Another).await, link_session(route, WhichInquiry::Own).await];
+        if route.demands != Demand::Nothing {
+            let is_served = ["/me", "/inquiries/{id}", "/inquiries/{id}/respond"].iter().any(|path| route.path == format!("{BASE}{path}"));
+            let has_id = route.path.contains("{id}");
+            assert_eq!(in_link.map(|status| status == 401), [!is_served || has_id, !is_served], "{} {}", route.method, route.path);
+        }
         let demand = match route.demands {
             Demand::Nothing => "public".to_owned(),
             Demand::Token => "any token".to_owned(),
             Demand::Permission { name, .. } => name.to_owned(),
         };
         let statuses: Vec<String> = statuses.iter().map(ToString::to_string).collect();
-        matrix.push_str(&format!("{} {} [{demand}]: {}\n", route.method, route.path, statuses.join(", ")));
+        let [another, own] = in_link;
+        matrix.push_str(&format!("{} {} [{demand}]: {}, {another}/{own}\n", route.method, route.path, statuses.join(", ")));
     }
     insta::assert_snapshot!(matrix);
+}
+
+/// Which inquiry the path of a request names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WhichInquiry {
+    /// That of the link.
+    Own,
+    /// Another one, which asks the same person.
+    Another,
+}
+
+/// Sends a request by the session of a link, and returns the status of the answer.
+async fn link_session(route: &Route, which: WhichInquiry) -> u16 {
+    let api = TestApi::new();
+    let (own, cookie) = api.linked().await;
+    let id = if which == WhichInquiry::Own { own } else { api.inquiry_of("ana").await };
+    let path = filled(&route.path.replace("{id}", &id));
+    let asked = api.ask(route.method.clone(), &path).json(&serde_json::json!({}));
+    let asked = asked.with("cookie", &cookie).with("ensue-page", "1").with("sec-fetch-site", "same-origin");
+    asked.response().await.status().as_u16()
+}
+
+#[tokio::test]
+async fn session_of_a_link_answers_its_inquiry_and_reaches_nothing_else() {
+    let api = TestApi::new();
+    let (own, cookie) = api.linked().await;
+    let other = api.inquiry_of("ana").await;
+    let get = |path: String| api.get(&path).with("cookie", &cookie);
+    get(format!("/api/v1/inquiries/{other}")).answer().await.expect_problem(401, "only_one_inquiry");
+    get("/api/v1/inquiries".to_owned()).answer().await.expect_problem(401, "only_one_inquiry");
+    // An id in another form is not another way to write it.
+    get(format!("/api/v1/inquiries/{}", own.to_uppercase())).answer().await.expect_problem(401, "only_one_inquiry");
+    let shown = get(format!("/api/v1/inquiries/{own}")).answer().await.expect(200).json();
+    assert_eq!(shown["status"], "open", "reading it answers nothing");
+    let me = get("/api/v1/me".to_owned()).answer().await.expect(200).json();
+    assert_eq!((me["name"].as_str(), me["session"]["way"].as_str()), (Some("ana"), Some("link")));
+    let answered = api.post(&format!("/api/v1/inquiries/{own}/respond")).with("cookie", &cookie).with("ensue-page", "1");
+    let answered = answered.with("sec-fetch-site", "same-origin").json(&serde_json::json!({ "answer": {} })).answer().await.expect(200);
+    assert_eq!(answered.json()["status"], "answered");
 }
 
 #[test]
@@ -76,6 +122,8 @@ fn public_routes_are_a_closed_list() {
         "POST /api/v1/auth/device/token",
         "GET /auth/device",
         "POST /auth/device",
+        "POST /api/v1/auth/reset",
+        "POST /api/v1/inquiries/links/open",
     ];
     listed.sort();
     known.sort_unstable();

@@ -124,12 +124,13 @@ const WITHOUT_RECORD: &[&str] = &[
     "POST /api/v1/tokens/{name}/login_links",
     "POST /api/v1/auth/device/look_up",
     "POST /api/v1/auth/device/decide",
+    "POST /api/v1/auth/otp",
     "POST /api/v1/hooks/{pack}/{sensor}/send",
     "OPTIONS /api/v1/events",
 ];
 
 /// The routes whose success needs more than this test prepares: an ended rerun, a question to the caller, a dead letter, a
-/// schedule, a step of the clock, a session. Their requests have the actor of the same function as all others.
+/// schedule, a step of the clock, a session, a password. Their requests have the actor of the same function as all others.
 const OTHERS: &[&str] = &[
     "POST /api/v1/executions/rerun",
     "POST /api/v1/executions/{id}/rerun",
@@ -142,6 +143,11 @@ const OTHERS: &[&str] = &[
     "POST /api/v1/clock/accept",
     "POST /api/v1/auth/logout",
     "DELETE /api/v1/sessions/{id}",
+    "POST /api/v1/inquiries/{id}/links",
+    "POST /api/v1/identities/{name}/reset",
+    "POST /api/v1/auth/password",
+    "POST /api/v1/auth/otp/confirm",
+    "POST /api/v1/auth/otp/remove",
 ];
 
 #[tokio::test]

@@ -394,9 +394,13 @@ impl Client {
         if let (true, Some(id)) = (status.is_server_error(), text("request_id")) {
             notes.push(format!("request {id}: look for this id in the node's own log"));
         }
-        let failure = Failure::with(exit_of(status), message).notes(notes).with_code(text("code"));
+        let code = text("code");
+        // A wrong password says nothing about the token.
+        let is_of_password = matches!(code.as_deref(), Some("login_refused" | "otp_required"));
+        let is_about_token = status == StatusCode::UNAUTHORIZED && !is_of_password;
+        let failure = Failure::with(exit_of(status), message).notes(notes).with_code(code);
         match text("hint") {
-            Some(_) | None if status == StatusCode::UNAUTHORIZED => failure.hint(self.hint_for_token()),
+            Some(_) | None if is_about_token => failure.hint(self.hint_for_token()),
             Some(hint) => failure.hint(hint),
             None => failure,
         }

@@ -36,6 +36,7 @@ mod one_execution;
 mod overview;
 mod pack;
 mod parked;
+mod password;
 mod profiles;
 mod queues;
 mod replay;
@@ -251,6 +252,10 @@ enum Command {
     Login(login::Login),
     Logout(login::Logout),
     #[command(subcommand)]
+    Password(password::Password),
+    #[command(subcommand)]
+    Otp(password::Otp),
+    #[command(subcommand)]
     Sessions(sessions::Sessions),
     Hooks(hooks::Hooks),
     #[command(subcommand)]
@@ -330,6 +335,8 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Whoami(whoami) => whoami.run(&asking),
         Command::Login(login) => login.run(&asking),
         Command::Logout(logout) => logout.run(&asking),
+        Command::Password(password) => password.run(&asking),
+        Command::Otp(otp) => otp.run(&asking),
         Command::Sessions(sessions) => sessions.run(&asking),
         Command::Hooks(hooks) => wait_for(hooks.run(&asking)),
         Command::Events(events) => wait_for(events.run(&asking)),

@@ -27,6 +27,7 @@ mod recording;
 mod redraw;
 mod report;
 mod screen;
+mod secret_input;
 mod slow_log;
 mod steps;
 mod style;

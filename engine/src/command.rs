@@ -18,9 +18,9 @@ pub(crate) use bodies::document_of;
 pub use context::{Context, Moment, Nothing};
 pub use decision::{Answer, Decision, Novelty, ReceivedEvent};
 pub use given::{
-    Admission, AdmittedIdentity, Denied, InquiryAnswer, IssuerGroups, KeyRotation, NewGrant, NewSession, NewToken, ObservedEvent, OfRule,
-    PackChange, RefusedDelivery, RefusedLogin, Report, ReportOutcome, RequestExecution, Rerun, RetriedDelivery, RotatedToken, SeenVar,
-    VarChange,
+    Admission, AdmittedIdentity, ChangedCredential, Denied, InquiryAnswer, IssuerGroups, KeyRotation, NewGrant, NewLink, NewSession,
+    NewToken, ObservedEvent, OfRule, OpenedLink, PackChange, RefusedDelivery, RefusedLogin, Report, ReportOutcome, RequestExecution, Rerun,
+    RetriedDelivery, RotatedToken, SeenVar, VarChange,
 };
 pub use seen::{Conflict, DEDUPE_MILLIS, Dedupe, DedupeKey, Seen, SeenKeys, SignedBody};
 
@@ -148,6 +148,8 @@ impl Ask {
             | Ask::NoteExport(_)
             | Ask::OpenSession(_)
             | Ask::EndSessions { .. }
+            | Ask::ChangeCredential(_)
+            | Ask::MintLink(_)
             | Ask::NoteStart { .. }
             | Ask::NoteClockStep { .. }
             | Ask::AcceptClock
@@ -348,6 +350,10 @@ asks! {
     },
     /// Open a session. The hash of its secret is already in the vault.
     Later OpenSession(NewSession),
+    /// Record that an identity proves who it is by something new. A new password ends its sessions.
+    Later ChangeCredential(ChangedCredential),
+    /// Create a link with which one person answers one inquiry.
+    Later MintLink(NewLink),
     /// End sessions.
     First EndSessions {
         /// The sessions; those that are not open stay as they are.

@@ -16,7 +16,7 @@ use crate::executions::{decide as executions, messages, pausing, react as execut
 use crate::fact::{ByNoun, CatalogFact, EventFact, HealthFact, RuleFact};
 use crate::health::decide as health;
 use crate::ids::LogId;
-use crate::inquiries::{decide as inquiries, react as inquiry_reactions};
+use crate::inquiries::{decide as inquiries, links, react as inquiry_reactions};
 use crate::reaction::{Consequence, Reaction, Then};
 use crate::record::Record;
 use crate::rules::decide as rules;
@@ -146,7 +146,9 @@ impl Engine {
             Ask::RemoveRole(name) => people::remove_role(&self.state, actor, name),
             Ask::AddGrant(grant) => people::add_grant(&self.state, actor, grant, at.time),
             Ask::RemoveGrant(id) => people::remove_grant(&self.state, actor, *id),
-            Ask::OpenSession(session) => sessions::open(&self.state, actor, session, at.time),
+            Ask::OpenSession(session) => links::open(&self.state, actor, trace, session, at.time),
+            Ask::MintLink(link) => links::mint(&self.state, actor, trace, link, at.time),
+            Ask::ChangeCredential(change) => people::change_credential(&self.state, actor, *change, at.time),
             Ask::EndSessions { sessions: ended, reason } => sessions::end(&self.state, actor, ended, *reason),
             Ask::RevokeToken { name } => access::revoke_token(&self.state, actor, name),
             Ask::NoteDenied(denied) => audit::note_denied(&self.state, denied),

@@ -256,6 +256,8 @@ facts! {
         InquiryNotified(inquiries::InquiryNotified): "inquiry.notified", 1;
         InquiryNotificationFailed(inquiries::InquiryNotificationFailed): "inquiry.notification_failed", 1;
         InquiryWithdrawn(inquiries::InquiryWithdrawn): "inquiry.withdrawn", 1;
+        LinkMinted(inquiries::LinkMinted): "link.minted", 1;
+        LinkUsed(inquiries::LinkUsed): "link.used", 1;
     }
     /// Facts about timers.
     TimerFact {
@@ -299,6 +301,7 @@ facts! {
         GrantRemoved(access::GrantRemoved): "grant.removed", 1;
         SessionOpened(access::SessionOpened): "session.opened", 1;
         SessionEnded(access::SessionEnded): "session.ended", 1;
+        CredentialChanged(access::CredentialChanged): "credential.changed", 1;
     }
     /// Facts about the life of keys' values.
     KeyFact {
@@ -356,7 +359,8 @@ impl AccessFact<'_> {
             | Self::IdentityEnabled(_)
             | Self::IdentityLinked(_)
             | Self::GrantAdded(_)
-            | Self::SessionOpened(_) => false,
+            | Self::SessionOpened(_)
+            | Self::CredentialChanged(_) => false,
         }
     }
 }

@@ -142,6 +142,8 @@ typed_ids! {
     IdentityId;
     /// The id of a session: a login.
     SessionId;
+    /// The id of a link with which one person answers one inquiry.
+    LinkId;
     /// The id of a grant of a role.
     GrantId;
     /// The id of a schedule of a rule or a sensor. A schedule that is removed and set again has a new id.

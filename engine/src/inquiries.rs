@@ -5,6 +5,7 @@
 
 pub(crate) mod decide;
 pub mod facts;
+pub(crate) mod links;
 pub mod lost;
 pub mod question;
 pub(crate) mod react;

@@ -210,6 +210,8 @@ pub enum SealedKind {
     Otp,
     /// By the id of a code: the SHA-256 of a login code, and what it is for.
     Code,
+    /// Under one name: the key by which the node knows the devices that came in before.
+    Device,
 }
 
 /// Why the vault cannot carry out a request.

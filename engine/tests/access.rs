@@ -2,7 +2,7 @@
 //! unique, and the last admin token cannot be removed.
 
 use ensue_engine::access::decide::REPLACED_MAX;
-use ensue_engine::access::facts::IdentityKind;
+use ensue_engine::access::facts::{CredentialChange, CredentialKind, IdentityKind};
 use ensue_engine::access::keys::state::{KeyVersions, PreviousVersion};
 use ensue_engine::access::keys::{MasterKeyId, OVERLAP_MILLIS_MAX, WARNED_BEFORE_MILLIS};
 use ensue_engine::access::limit::Target;
@@ -12,7 +12,7 @@ use ensue_engine::access::sessions::SESSIONS_OF_IDENTITY_MAX;
 use ensue_engine::access::state::Standing;
 use ensue_engine::access::state::held::{Held, NotHeld};
 use ensue_engine::access::subject::Subject;
-use ensue_engine::command::{Ask, Command, KeyRotation, NewGrant, NewSession, NewToken, Refusal, RotatedToken};
+use ensue_engine::command::{Ask, ChangedCredential, Command, KeyRotation, NewGrant, NewSession, NewToken, Refusal, RotatedToken};
 use ensue_engine::ids::{GrantId, Id, IdentityId, InquiryId, SessionId, TokenId};
 use ensue_engine::names::{KeyRef, RoleName};
 use ensue_engine::record::{Actor, CredentialId};
@@ -586,7 +586,8 @@ fn session(number: u128) -> SessionId {
 fn open(number: u128, credential: Option<u128>, identity: Option<IdentityId>) -> Command {
     let credential = credential.map(|number| TokenId(Id::root(NOON, number)));
     let until = NOON.plus_millis(3_600_000);
-    let session = NewSession { id: session(number), identity, way: "token".into(), credential, only: None, until, in_place_of: None };
+    let session =
+        NewSession { id: session(number), identity, way: "token".into(), credential, only: None, link: None, until, in_place_of: None };
     asked_by(Actor::Operator, Ask::OpenSession(session))
 }
 
@@ -648,6 +649,41 @@ fn session_for_one_inquiry_reaches_inquiries_only() {
     assert_eq!(held.only, only);
     assert!(held.rights.reach(Permission::InquiriesAnswer).is_some());
     assert_eq!((held.rights.reach(Permission::InquiriesCancel), held.rights.reach(Permission::EventsRead)), (None, None));
+}
+
+/// A change of a password or an authenticator app of the first identity.
+fn changed(what: CredentialKind, how: CredentialChange, kept: Option<SessionId>) -> Ask {
+    Ask::ChangeCredential(ChangedCredential { identity: identity(1), what, how, kept })
+}
+
+#[test]
+fn new_password_ends_all_other_sessions_of_its_identity() {
+    let mut spec = team().given([add_identity(identity(2), &[])]);
+    for (number, of) in [(1, 1), (2, 1), (3, 2)] {
+        spec.when(open(number, None, Some(identity(of)))).then(&["session.opened"]);
+    }
+    let by = Actor::Identity { id: identity(1), by: CredentialId::Session(session(2)) };
+    let set = changed(CredentialKind::Password, CredentialChange::Set, Some(session(2)));
+    spec.when(asked_by(by.clone(), set)).then(&["credential.changed", "session.ended"]);
+    assert_eq!(held_in(&spec, 1), Err(NotHeld::Unknown));
+    assert!(held_in(&spec, 2).is_ok() && held_in(&spec, 3).is_ok());
+    let other = changed(CredentialKind::Otp, CredentialChange::Set, None);
+    spec.when(asked_by(by, other)).then(&["credential.changed"]);
+    assert!(held_in(&spec, 2).is_ok(), "an authenticator app ends no session");
+}
+
+#[test]
+fn nobody_resets_the_password_of_somebody_who_may_do_more() {
+    let of = |number: u128, role| granted(grant(10 + number, &Subject::Identity(identity(number)), role, None));
+    let mut spec = team().given([add_identity(identity(2), &[]), of(1, "admin"), of(2, "operator")]);
+    spec.when(open(2, None, Some(identity(2)))).then(&["session.opened"]);
+    let reset = || changed(CredentialKind::Password, CredentialChange::Reset, None);
+    let by = Actor::Identity { id: identity(2), by: CredentialId::Session(session(2)) };
+    assert!(matches!(spec.when(asked_by(by, reset())).result(), Err(Refusal::BeyondOwnRights(_))));
+    spec.when(open(1, None, Some(identity(1)))).then(&["session.opened"]);
+    let by = Actor::Identity { id: identity(1), by: CredentialId::Session(session(1)) };
+    spec.when(asked_by(by, reset())).then(&["credential.changed"]);
+    assert!(held_in(&spec, 1).is_ok(), "the sessions end with the new password");
 }
 
 #[test]

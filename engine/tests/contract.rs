@@ -12,9 +12,9 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use ensue_engine::access::audit::facts::{AccessDenied, ExportMade, LoginRefused};
 use ensue_engine::access::facts::{
-    GrantAdded, GrantRemoved, IdentityAdded, IdentityDisabled, IdentityEnabled, IdentityErased, IdentityGroupsSet, IdentityKind,
-    IdentityLinked, IdentityUnlinked, KeyRemoved, KeySet, RoleRemoved, RoleSet, SessionEnd, SessionEnded, SessionOpened, TokenAdded,
-    TokenLimited, TokenRevoked, TokenRotated,
+    CredentialChange, CredentialChanged, CredentialKind, GrantAdded, GrantRemoved, IdentityAdded, IdentityDisabled, IdentityEnabled,
+    IdentityErased, IdentityGroupsSet, IdentityKind, IdentityLinked, IdentityUnlinked, KeyRemoved, KeySet, RoleRemoved, RoleSet,
+    SessionEnd, SessionEnded, SessionOpened, TokenAdded, TokenLimited, TokenRevoked, TokenRotated,
 };
 use ensue_engine::access::keys::MasterKeyId;
 use ensue_engine::access::keys::facts::{KeyExpiring, KeyExpirySet, KeyRevealed, KeyRotated, MasterKeyRotated};
@@ -37,11 +37,12 @@ use ensue_engine::health::facts::{
     ReactionResumed, ReactionRetried,
 };
 use ensue_engine::ids::{
-    AttemptId, EnforcementId, EventId, ExecutionId, GrantId, Id, IdentityId, InquiryId, LogId, RuleId, ScheduleId, SessionId, TokenId,
+    AttemptId, EnforcementId, EventId, ExecutionId, GrantId, Id, IdentityId, InquiryId, LinkId, LogId, RuleId, ScheduleId, SessionId,
+    TokenId,
 };
 use ensue_engine::inquiries::facts::{
     InquiryAnswered, InquiryEscalated, InquiryNotificationFailed, InquiryNotified, InquiryOpened, InquiryReminded, InquiryWithdrawn,
-    Occasion, Verdict,
+    LinkMinted, LinkUsed, Occasion, Verdict,
 };
 use ensue_engine::locks::facts::{Claim, Lock, LockAcquired, LockAwaited, LockOwner};
 use ensue_engine::names::StepName;
@@ -80,7 +81,7 @@ fn samples() -> Vec<Fact> {
     let rule: ensue_engine::names::RuleRef = "release.ship_on_tag".parse().unwrap();
     let (rule_id, event, execution, attempt) = (RuleId(id(1)), EventId(id(2)), ExecutionId(id(3)), AttemptId(id(4)));
     let (enforcement, token, catalog) = (EnforcementId(id(5)), TokenId(id(6)), CatalogRevision(12));
-    let (identity, grant, session) = (IdentityId(id(72)), GrantId(id(73)), SessionId(id(74)));
+    let (identity, grant, session, link) = (IdentityId(id(72)), GrantId(id(73)), SessionId(id(74)), LinkId(id(75)));
     let (schedule, owner) = (ScheduleId(id(7)), ScheduleOwner::Rule(rule.clone(), rule_id));
     let asked = InquiryId(Id::root(NOON, 11));
     let step: StepName = "deploy".parse().unwrap();
@@ -271,6 +272,8 @@ fn samples() -> Vec<Fact> {
         InquiryNotified { inquiry: asked, execution, of: Occasion::Escalated }.into(),
         InquiryNotificationFailed { inquiry: asked, of: Occasion::Reminded, error }.into(),
         InquiryWithdrawn { inquiry: asked }.into(),
+        LinkMinted { id: link, inquiry: asked, r#for: identity, until: NOON.plus_millis(60_000) }.into(),
+        LinkUsed { id: link, inquiry: asked, r#for: identity, until: NOON.plus_millis(60_000) }.into(),
         TimerSet { kind: TimerKind::Retry, number: 2, due: NOON, schedule: Some(schedule) }.into(),
         TimerFired { kind: TimerKind::Timeout, number: 1, due: NOON, schedule: Some(schedule) }.into(),
         ScheduleSet { schedule, owner, plan: Digest::of(b"0 3 * * * in UTC"), words: "0 3 * * * in UTC".into() }.into(),
@@ -326,6 +329,7 @@ fn samples() -> Vec<Fact> {
         }
         .into(),
         SessionEnded { id: session, reason: SessionEnd::CredentialGone }.into(),
+        CredentialChanged { identity, what: CredentialKind::Otp, how: CredentialChange::Reset }.into(),
         KeyRotated { key: "release.deploy_token".parse().unwrap(), version: 4, previous_until: Some(NOON.plus_millis(86_400_000)) }.into(),
         KeyExpirySet { key: "release.deploy_token".parse().unwrap(), version: 4, expires_at: NOON.plus_millis(86_400_000) }.into(),
         KeyExpiring { key: "release.deploy_token".parse().unwrap(), version: 4, expires_at: NOON.plus_millis(86_400_000) }.into(),

@@ -1,12 +1,14 @@
 //! Inquiries: who may answer, which answer counts, and what happens to the execution that asked.
 
-use ensue_engine::command::{Answer, Ask, Refusal};
+use ensue_engine::access::facts::IdentityKind;
+use ensue_engine::access::subject::Subject;
+use ensue_engine::command::{Answer, Ask, Command, NewGrant, NewLink, NewSession, OpenedLink, Refusal};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::executions::state::Phase;
 use ensue_engine::fact::Fact;
-use ensue_engine::ids::{ExecutionId, InquiryId};
+use ensue_engine::ids::{ExecutionId, GrantId, Id, IdentityId, InquiryId, LinkId, SessionId};
 use ensue_engine::inquiries::facts::{InquiryOpened, Verdict};
-use ensue_engine::record::Digest;
+use ensue_engine::record::{Actor, CredentialId, Digest};
 use ensue_engine::time::Timestamp;
 use ensue_expression::{Roots, Template};
 use ensue_test_support::NOON;
@@ -503,4 +505,67 @@ fn inquiry_with_a_start_time_opens_then() {
     let outcome = site.after(HOUR_MILLIS).then(&["timer.fired", "inquiry.opened", "timer.set"]);
     assert_eq!(opened(&outcome).expires_at, Some(Timestamp::from_micros(at.micros() + 3_600_000_000)));
     site.when(fire_timers()).then(&[]);
+}
+
+fn person() -> IdentityId {
+    IdentityId(Id::root(NOON, 9_001))
+}
+
+/// A link for the person to an inquiry.
+fn link_to(inquiry: InquiryId, name: &str) -> Ask {
+    let id = LinkId(Id::root(NOON, 9_002));
+    Ask::MintLink(NewLink { id, inquiry, identity: person(), name: name.to_owned(), until: NOON.plus_millis(HOUR_MILLIS) })
+}
+
+/// The session that a link opens.
+fn opened_by_link(inquiry: InquiryId, digest: Digest, number: u128) -> Command {
+    let session = NewSession {
+        id: SessionId(Id::root(NOON, number)),
+        identity: Some(person()),
+        way: "link".into(),
+        credential: None,
+        only: Some(inquiry),
+        link: Some(OpenedLink { id: LinkId(Id::root(NOON, 9_002)), digest }),
+        until: NOON.plus_millis(HOUR_MILLIS),
+        in_place_of: None,
+    };
+    asked_by(Actor::Operator, Ask::OpenSession(session))
+}
+
+fn add_person(site: &mut Site, role: &str) {
+    site.when(asked_by(Actor::Operator, Ask::AddIdentity { id: person(), kind: IdentityKind::Person, groups: Vec::new() }));
+    let subject = Subject::Identity(person());
+    let grant = NewGrant { id: GrantId(Id::root(NOON, 9_003)), subject, role: role.parse().unwrap(), on: None, until: None };
+    site.when(asked_by(Actor::Operator, Ask::AddGrant(grant)));
+}
+
+#[test]
+fn link_is_for_a_person_who_may_answer_and_only_while_the_inquiry_is_open() {
+    let (mut site, execution) = asking(&json!({}));
+    let id = inquiry(&site, execution);
+    add_person(&mut site, "viewer");
+    let not_asked = |name: &str| Refusal::NotAsked { inquiry: id, name: name.to_owned() };
+    site.when(asked_by(Actor::Operator, link_to(id, "bo"))).then_refused(&not_asked("bo"));
+
+    let (mut site, execution) = asking(&json!({}));
+    let id = inquiry(&site, execution);
+    add_person(&mut site, "approver");
+    site.when(asked_by(Actor::Operator, link_to(id, "cy"))).then_refused(&not_asked("cy"));
+    site.when(asked_by(Actor::Operator, link_to(id, "bo"))).then(&["link.minted"]);
+    let digest = site.engine().inquiries().get(&id).unwrap().digest;
+    let stale = Refusal::ApprovalStale { inquiry: id, digest };
+    site.when(opened_by_link(id, Digest::of(b"another question"), 9_010)).then_refused(&stale);
+    site.when(opened_by_link(id, digest, 9_010)).then(&["session.opened", "link.used"]);
+    answers(&mut site, execution, "bo", &json!({ "ship": true })).then(&["inquiry.answered", "execution.succeeded"]);
+    site.when(asked_by(Actor::Operator, link_to(id, "bo"))).then_refused(&Refusal::InquiryClosed(id));
+    site.when(opened_by_link(id, digest, 9_011)).then_refused(&Refusal::InquiryClosed(id));
+}
+
+#[test]
+fn link_of_another_needs_the_right_to_answer() {
+    let (mut site, execution) = asking(&json!({}));
+    let id = inquiry(&site, execution);
+    add_person(&mut site, "approver");
+    let by = Actor::Identity { id: person(), by: CredentialId::Session(SessionId(Id::root(NOON, 9_099))) };
+    assert!(matches!(site.when(asked_by(by, link_to(id, "bo"))).result(), Err(Refusal::BeyondOwnRights(_))));
 }

@@ -178,6 +178,7 @@ fn silent() -> Site {
         way: "link".into(),
         credential: None,
         only: Some(InquiryId(Id::root(NOON, 5))),
+        link: None,
         until: NOON.plus_millis(60_000),
         in_place_of: None,
     };

@@ -296,8 +296,8 @@ impl Known {
         let held = match &by {
             CredentialId::Token(id) => self.access.held(id, clock.now()),
             CredentialId::Session(id) => self.access.held_in_session(id, clock.now()),
-            // It admits only with the time until which the token is valid.
-            CredentialId::Issuer(_) => Err(NotHeld::Unknown),
+            // An issuer's token admits only with the time until which it is valid, and a code admits nobody.
+            CredentialId::Issuer(_) | CredentialId::Code(_) => Err(NotHeld::Unknown),
         };
         let Held { name, identity, roles, rights, only, expires_at, valid_until } = held.map_err(not_admitted)?;
         let identity = identity.map(|id| (id, self.name_of(id)));

@@ -33,7 +33,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use actions::WrittenActions;
-use login::WrittenLogin;
+use login::{WrittenInquiries, WrittenLogin};
 use network::{NETWORKS_FORM, ORIGINS_FORM, PROXY_HEADER_FORM, WrittenCors};
 use queues::WrittenQueue;
 use rates::WrittenRates;
@@ -49,7 +49,7 @@ pub use key_providers::{
     SecretIdForm,
 };
 use key_providers::{WrittenKeyProvider, check_names};
-pub use login::{DeviceLogins, LoginSettings};
+pub use login::{DeviceLogins, InquiryLinks, LoginSettings, PasswordLogin};
 pub use queues::QueueSettings;
 pub use shape::settings_schema;
 pub use tls::TlsSettings;
@@ -88,6 +88,8 @@ pub struct Config {
     pub cors_origins: Vec<Origin>,
     /// The ways in besides tokens.
     pub login: LoginSettings,
+    /// Whether there are links to inquiries.
+    pub inquiry_links: InquiryLinks,
     /// How many connections one address may have open.
     pub connections_per_address: usize,
     /// How many connections without a request yet may be open per address.
@@ -273,6 +275,7 @@ struct Written {
     proxy_header: Option<String>,
     cors: WrittenCors,
     login: WrittenLogin,
+    inquiries: WrittenInquiries,
     limits: WrittenLimits,
     data: Option<PathBuf>,
     packs_dir: Option<PathBuf>,
@@ -349,6 +352,7 @@ impl Config {
             proxy_header: ProxyHeader::default(),
             cors_origins: Vec::new(),
             login: LoginSettings::default(),
+            inquiry_links: InquiryLinks::default(),
             connections_per_address: Limits::default().connections_per_address,
             silent_per_address: Limits::default().silent_per_address,
             data,
@@ -463,6 +467,7 @@ impl Config {
         }
         self.cors_origins =
             written.cors.read().map_err(|text| malformed(format!("`cors.origins` has `{text}`, but must be {ORIGINS_FORM}")))?;
+        self.inquiry_links = written.inquiries.links();
         self.login = written.login.read(base).map_err(|error| {
             malformed(match error.hint() {
                 Some(hint) => format!("{error}: {hint}"),

@@ -46,6 +46,7 @@ pub mod offline;
 mod outside;
 mod packs_folder;
 pub mod parts;
+mod passwords;
 mod people;
 mod plain_body;
 mod process;

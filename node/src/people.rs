@@ -11,7 +11,7 @@ use ensue_engine::command::{Admission, AdmittedIdentity, Answer, Ask, Command, I
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{Id, IdentityId};
 use ensue_engine::names::IssuerName;
-use ensue_engine::ports::{Committed, SubmitError};
+use ensue_engine::ports::{Committed, SealedKind, SubmitError};
 use ensue_engine::record::{Actor, CredentialId};
 use ensue_login::{Admitted, Groups, Kind, SUBJECT_BYTES_MAX};
 use thiserror::Error;
@@ -208,6 +208,11 @@ impl NodePeople {
     fn destroy(&self, id: IdentityId) {
         if let Err(error) = self.table.vault.destroy_profile(id) {
             tracing::warn!(%error, "the name of an identity that does not exist stays in the vault until the next start");
+        }
+        for kind in [SealedKind::Password, SealedKind::Otp] {
+            if let Err(error) = self.table.vault.destroy(kind, &id.to_string()) {
+                tracing::warn!(%error, "the password of an identity that does not exist stays in the vault until the next start");
+            }
         }
     }
 }

@@ -10,16 +10,20 @@ use ensue_api::ports::{Declined, SeenSession};
 use ensue_engine::access::permission::Permission;
 use ensue_engine::access::rights::Rights;
 use ensue_engine::explain::Explain;
-use ensue_engine::ids::{Id, IdentityId, LogId, SessionId, TokenId};
+use ensue_engine::ids::{Id, IdentityId, InquiryId, LogId, SessionId, TokenId};
 use ensue_engine::ports::{SealedKind, Secret, Vault, VaultError};
+use ensue_engine::record::Digest;
 use ensue_engine::time::Timestamp;
 use ensue_login::access_tokens::{AccessFault, SigningKey, session_of};
+use ensue_login::devices::DeviceKey;
 use ensue_login::refresh::Family;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+/// The name of the key by which devices are known.
+const DEVICE_KEY: &str = "current";
 /// How long a code is remembered after its end, so that its holder learns that it was used or has expired.
 const CODE_REMEMBERED: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long a session lasts without being used.
@@ -81,6 +85,27 @@ pub(crate) struct StoredCode {
     pub(crate) ends_by: Option<i64>,
     /// Whether it was used.
     pub(crate) used: CodeState,
+    /// What it is for.
+    #[serde(default)]
+    pub(crate) purpose: CodePurpose,
+}
+
+/// What a code is for. A code counts for nothing else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CodePurpose {
+    /// To open a session.
+    #[default]
+    Login,
+    /// To set a password.
+    Password,
+    /// To see and answer one inquiry.
+    Inquiry {
+        /// The inquiry.
+        id: InquiryId,
+        /// The digest of what it asks.
+        digest: Digest,
+    },
 }
 
 /// Whether a code was used.
@@ -149,6 +174,8 @@ pub(crate) struct SessionTable {
     /// The keys that sign access tokens, oldest first.
     pub(crate) signing: RwLock<Vec<Arc<SigningKey>>>,
     codes: Mutex<BTreeMap<Id, StoredCode>>,
+    /// The key by which the secrets of cookies show whose they were.
+    pub(crate) devices: DeviceKey,
 }
 
 impl SessionTable {
@@ -176,8 +203,16 @@ impl SessionTable {
                 codes.insert(id, code);
             }
         }
+        let devices = match vault.list(SealedKind::Device)?.iter().find_map(|(_, key)| DeviceKey::restore(key)) {
+            Some(devices) => devices,
+            None => {
+                let made = DeviceKey::new(*random().map_err(|error| VaultError::Store(error.to_string()))?);
+                vault.put_all(SealedKind::Device, &[(DEVICE_KEY.to_owned(), made.stored())])?;
+                made
+            }
+        };
         let (live, families, signing) = (RwLock::new(live), Mutex::new(families), RwLock::new(signing));
-        Ok(Self { vault, audience: format!("ensue:{log}"), live, families, signing, codes: Mutex::new(codes) })
+        Ok(Self { vault, audience: format!("ensue:{log}"), live, families, signing, codes: Mutex::new(codes), devices })
     }
 
     /// Returns the hash of the cookie of a session, if it has one.

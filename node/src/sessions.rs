@@ -9,30 +9,36 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use ensue_api::ports::{
-    Access as _, AskedCode, Declined, Login, LoginOf, MintedCode, OnBehalf, OpenedSession, Pair, RedeemedCode, SeenSession, SessionForm,
-    SessionSecret, Sessions,
+    Access as _, AskedCode, AskedInquiryLink, Declined, Login, LoginFrom, LoginOf, MintedCode, OnBehalf, OpenedSession, Pair, RedeemedCode,
+    SeenSession, SessionForm, SessionSecret, Sessions,
 };
 use ensue_engine::access::facts::SessionEnd;
-use ensue_engine::command::{Ask, Command, NewSession, Refusal};
-use ensue_engine::ids::{Id, SessionId};
-use ensue_engine::ports::{Committed, SealedKind, Secret, SubmitError};
-use ensue_engine::record::{Actor, CredentialId};
+use ensue_engine::command::{Ask, Command, NewLink, NewSession, OpenedLink, Refusal};
+use ensue_engine::explain::Explain;
+use ensue_engine::ids::{Id, IdentityId, InquiryId, LinkId, SessionId};
+use ensue_engine::ports::{Committed, SealedKind, Secret, SubmitError, VaultError};
+use ensue_engine::record::{Actor, CredentialId, Digest};
 use ensue_engine::time::Timestamp;
 use ensue_login::access_tokens::{ACCESS_TOKEN_LIFETIME, AccessClaims};
 use ensue_login::refresh::{Family, Presented, RefreshRefusal, RefreshToken};
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+use thiserror::Error;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::access::TokenTable;
 use crate::clock::Clock;
+use crate::config::InquiryLinks;
 use crate::sequencer::Asking;
 use crate::session_table::{
-    CodeRefusal, CodeState, IDLE, Live, SessionRefusal, SessionTable, StoredCode, id_of, idle_after, millis, random, uuid_of,
+    CodePurpose, CodeRefusal, CodeState, IDLE, Live, SessionRefusal, SessionTable, StoredCode, id_of, idle_after, millis, random, uuid_of,
 };
 
 /// How long a session lasts.
 const LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How the holder of a link logs in.
+const LINK: &str = "link";
 /// How long the secrets of a session wait for its record.
 const UNRECORDED: Duration = Duration::from_secs(60);
 /// The random bytes of a login code.
@@ -52,7 +58,24 @@ pub struct NodeSessions {
     pub clock: Arc<dyn Clock>,
     /// The address of the node, which access tokens name.
     pub issuer: String,
+    /// Whether there are links to inquiries.
+    pub links: InquiryLinks,
 }
+
+/// The link of a session for one inquiry.
+struct UsedLink {
+    id: LinkId,
+    inquiry: InquiryId,
+    /// The digest of what the person was to be shown.
+    digest: Digest,
+    until: Timestamp,
+}
+
+/// Links to inquiries are switched off.
+#[derive(Clone, Copy, Debug, Error, Explain)]
+#[error("links to inquiries are switched off on this node")]
+#[explain(slug = "links-off", fault = Forbidden, hint = "log in to answer; the operator switches them on with `inquiries.links` in `ensue.yaml`")]
+struct LinksOff;
 
 impl NodeSessions {
     fn sessions(&self) -> &SessionTable {
@@ -61,6 +84,59 @@ impl NodeSessions {
 
     fn ask(&self, actor: Actor, trace: Option<String>, ask: Ask) -> Result<Committed, SubmitError> {
         self.sequencer.ask(Command { actor, trace, ask })
+    }
+
+    /// Opens a session, perhaps for one inquiry only.
+    fn open_for(&self, login: &Login, link: Option<&UsedLink>) -> Result<OpenedSession, Declined> {
+        let (moment, table) = (self.clock.moment(), self.sessions());
+        let directory = self.table.directory();
+        let (held, credential) = match login.of {
+            LoginOf::Token(token) => (directory.held(&token, moment.time), Some(token)),
+            LoginOf::Identity(identity) => (directory.rights_of(identity, moment.time), None),
+        };
+        let held = held.map_err(|_| Refusal::CredentialGone)?;
+        let latest = moment.time.plus_millis(millis(LIFETIME));
+        let until = [held.expires_at, login.ends_by, link.map(|link| link.until)].into_iter().flatten().fold(latest, Timestamp::min);
+        let identity = held.identity;
+        let id = SessionId(Id::root(moment.time, moment.entropy));
+        let now = moment.time.micros();
+        let bytes = random()?;
+        let secret = match (identity, bytes.first_chunk()) {
+            (Some(identity), Some(bytes)) => table.devices.secret(uuid_of(id), Uuid::from_bytes(*identity.0.as_bytes()), bytes),
+            (_, _) => Zeroizing::new(hex::encode(*bytes)),
+        };
+        let family = Family::new(uuid_of(id), *random()?, moment.time);
+        let live = Live {
+            sha256: (login.form == SessionForm::Cookie).then(|| Sha256::digest(secret.as_bytes()).into()),
+            used_at: AtomicI64::new(now),
+            stored_at: AtomicI64::new(now),
+            agent: login.agent.clone(),
+            address: login.address.map(|address| address.to_string()).unwrap_or_default(),
+        };
+        table.vault.put_all(SealedKind::Session, &[(id.to_string(), live.stored())])?;
+        if login.form == SessionForm::Pair {
+            table.vault.put_all(SealedKind::Family, &[(id.to_string(), family.stored())])?;
+            table.families().insert(id, family.clone());
+        }
+        table.live.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::new(live));
+        let (only, link) = (link.map(|link| link.inquiry), link.map(|link| OpenedLink { id: link.id, digest: link.digest }));
+        let new = NewSession { id, identity, way: login.way.clone(), credential, only, link, until, in_place_of: None };
+        let new = NewSession { in_place_of: self.least_recently_used(&new), ..new };
+        let actor = match identity {
+            Some(identity) => Actor::Identity { id: identity, by: CredentialId::Session(id) },
+            None => Actor::Token(held.name),
+        };
+        let opened = self.ask(actor, login.trace.clone(), Ask::OpenSession(new));
+        // If it is unknown whether the session is open, its secrets stay in case it is.
+        if matches!(&opened, Err(error) if !matches!(error, SubmitError::Unknown)) {
+            table.forget(&[id])?;
+        }
+        let committed = opened?;
+        let secret = match login.form {
+            SessionForm::Cookie => SessionSecret::Cookie(Secret::new(secret.as_bytes().to_vec())),
+            SessionForm::Pair => SessionSecret::Pair(self.pair(id, &family)?),
+        };
+        Ok(OpenedSession { id, until, secret, committed })
     }
 
     /// Returns the session of a holder that was not used for the longest time.
@@ -88,6 +164,113 @@ impl NodeSessions {
         let age = Duration::from_micros(now.micros_since(family.since()).max(0).unsigned_abs());
         let expires_in = ACCESS_TOKEN_LIFETIME.saturating_sub(age).as_secs();
         Ok(Pair { session: id, access, expires_in, refresh: family.token() })
+    }
+
+    /// Creates a code of an identity for a purpose.
+    pub(crate) fn mint_for(&self, identity: IdentityId, purpose: CodePurpose, until: Timestamp) -> Result<(Id, MintedCode), Declined> {
+        let moment = self.clock.moment();
+        let id = Id::root(moment.time, moment.entropy);
+        let secret = Zeroizing::new(hex::encode(&random()?[..CODE_SECRET_BYTES]));
+        let code = StoredCode {
+            sha256: hex::encode(Sha256::digest(secret.as_bytes())),
+            token: None,
+            identity: Some(identity),
+            way: LINK.to_owned(),
+            challenge: None,
+            until: until.micros(),
+            ends_by: None,
+            used: CodeState::Fresh,
+            purpose,
+        };
+        self.keep_code(id, code)?;
+        Ok((id, MintedCode { code: Secret::new(format!("{id}_{}", *secret).into_bytes()), until }))
+    }
+
+    fn keep_code(&self, id: Id, code: StoredCode) -> Result<(), Declined> {
+        let table = self.sessions();
+        let mut codes = table.codes();
+        if codes.len() >= CODES_MAX {
+            return Err(Refusal::LimitReached { what: "login codes", max: CODES_MAX }.into());
+        }
+        table.vault.put_all(SealedKind::Code, &[(id.to_string(), code.stored())])?;
+        codes.insert(id, code);
+        Ok(())
+    }
+
+    /// Returns a code that was not used and has not expired. It is not used up.
+    pub(crate) fn valid_code(
+        &self,
+        code: &Secret,
+        verifier: Option<&Secret>,
+        is_for: impl Fn(CodePurpose) -> bool,
+    ) -> Result<(Id, StoredCode), CodeRefusal> {
+        let (id, secret) = std::str::from_utf8(code.reveal()).ok().and_then(|text| text.split_once('_')).ok_or(CodeRefusal::Unknown)?;
+        let id: Id = id.parse().map_err(|_| CodeRefusal::Unknown)?;
+        let stored = self.sessions().codes().get(&id).cloned().filter(|stored| is_for(stored.purpose)).ok_or(CodeRefusal::Unknown)?;
+        let hash = hex::encode(Sha256::digest(secret.as_bytes()));
+        let is_right: bool = hash.as_bytes().ct_eq(stored.sha256.as_bytes()).into();
+        let is_of_beginner = match (&stored.challenge, verifier) {
+            (None, None) => true,
+            (Some(challenge), Some(verifier)) => ensue_login::flow::challenge_of(verifier.reveal()) == *challenge,
+            _ => false,
+        };
+        if !is_right || !is_of_beginner {
+            return Err(CodeRefusal::Unknown);
+        }
+        if stored.used == CodeState::Used {
+            return Err(CodeRefusal::Used);
+        }
+        if Timestamp::from_micros(stored.until) <= self.clock.now() {
+            return Err(CodeRefusal::Expired);
+        }
+        Ok((id, stored))
+    }
+
+    /// Uses up a code. Of several requests with it, one succeeds.
+    pub(crate) fn use_code(&self, id: Id) -> Result<(), Declined> {
+        self.set_code(id, CodeState::Used)
+    }
+
+    fn set_code(&self, id: Id, used: CodeState) -> Result<(), Declined> {
+        let table = self.sessions();
+        let mut codes = table.codes();
+        let stored = codes.get_mut(&id).ok_or(CodeRefusal::Unknown)?;
+        if (stored.used, used) == (CodeState::Used, CodeState::Used) {
+            return Err(CodeRefusal::Used.into());
+        }
+        let changed = StoredCode { used, ..stored.clone() };
+        table.vault.put_all(SealedKind::Code, &[(id.to_string(), changed.stored())])?;
+        *stored = changed;
+        Ok(())
+    }
+
+    /// Forgets the codes of an identity for a purpose.
+    pub(crate) fn forget_codes_of(&self, identity: IdentityId, purpose: CodePurpose) -> Result<(), VaultError> {
+        let table = self.sessions();
+        let mut codes = table.codes();
+        let is_one = |code: &StoredCode| code.identity == Some(identity) && code.purpose == purpose && code.used == CodeState::Fresh;
+        let ids: Vec<Id> = codes.iter().filter(|(_, code)| is_one(code)).map(|(id, _)| *id).collect();
+        for id in ids {
+            table.vault.destroy(SealedKind::Code, &id.to_string())?;
+            codes.remove(&id);
+        }
+        Ok(())
+    }
+
+    /// Forgets the code of a link that was not recorded.
+    fn forget_unless_unknown(&self, id: Id, error: &SubmitError) {
+        if matches!(error, SubmitError::Unknown) {
+            return;
+        }
+        let table = self.sessions();
+        table.codes().remove(&id);
+        if let Err(error) = table.vault.destroy(SealedKind::Code, &id.to_string()) {
+            tracing::warn!(%error, "the code of a link that does not exist stays in the vault until it expires");
+        }
+    }
+
+    fn demand_links(&self) -> Result<(), LinksOff> {
+        if self.links == InquiryLinks::On { Ok(()) } else { Err(LinksOff) }
     }
 
     /// Ends the sessions whose time is over, stores the last uses, and destroys what no session needs. Called every
@@ -131,50 +314,7 @@ impl NodeSessions {
 
 impl Sessions for NodeSessions {
     fn open(&self, login: &Login) -> Result<OpenedSession, Declined> {
-        let (moment, table) = (self.clock.moment(), self.sessions());
-        let directory = self.table.directory();
-        let (held, credential) = match login.of {
-            LoginOf::Token(token) => (directory.held(&token, moment.time), Some(token)),
-            LoginOf::Identity(identity) => (directory.rights_of(identity, moment.time), None),
-        };
-        let held = held.map_err(|_| Refusal::CredentialGone)?;
-        let latest = moment.time.plus_millis(millis(LIFETIME));
-        let until = held.expires_at.into_iter().chain(login.ends_by).fold(latest, Timestamp::min);
-        let identity = held.identity;
-        let id = SessionId(Id::root(moment.time, moment.entropy));
-        let now = moment.time.micros();
-        let secret = Zeroizing::new(hex::encode(*random()?));
-        let family = Family::new(uuid_of(id), *random()?, moment.time);
-        let live = Live {
-            sha256: (login.form == SessionForm::Cookie).then(|| Sha256::digest(secret.as_bytes()).into()),
-            used_at: AtomicI64::new(now),
-            stored_at: AtomicI64::new(now),
-            agent: login.agent.clone(),
-            address: login.address.map(|address| address.to_string()).unwrap_or_default(),
-        };
-        table.vault.put_all(SealedKind::Session, &[(id.to_string(), live.stored())])?;
-        if login.form == SessionForm::Pair {
-            table.vault.put_all(SealedKind::Family, &[(id.to_string(), family.stored())])?;
-            table.families().insert(id, family.clone());
-        }
-        table.live.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::new(live));
-        let new = NewSession { id, identity, way: login.way.clone(), credential, only: None, until, in_place_of: None };
-        let new = NewSession { in_place_of: self.least_recently_used(&new), ..new };
-        let actor = match identity {
-            Some(identity) => Actor::Identity { id: identity, by: CredentialId::Session(id) },
-            None => Actor::Token(held.name),
-        };
-        let opened = self.ask(actor, login.trace.clone(), Ask::OpenSession(new));
-        // If it is unknown whether the session is open, its secrets stay in case it is.
-        if matches!(&opened, Err(error) if !matches!(error, SubmitError::Unknown)) {
-            table.forget(&[id])?;
-        }
-        let committed = opened?;
-        let secret = match login.form {
-            SessionForm::Cookie => SessionSecret::Cookie(Secret::new(secret.as_bytes().to_vec())),
-            SessionForm::Pair => SessionSecret::Pair(self.pair(id, &family)?),
-        };
-        Ok(OpenedSession { id, until, secret, committed })
+        self.open_for(login, None)
     }
 
     fn refresh(&self, token: &Secret) -> Result<Pair, Declined> {
@@ -207,7 +347,7 @@ impl Sessions for NodeSessions {
     }
 
     fn mint(&self, asked: &AskedCode) -> Result<MintedCode, Declined> {
-        let (moment, table) = (self.clock.moment(), self.sessions());
+        let moment = self.clock.moment();
         let id = Id::root(moment.time, moment.entropy);
         let secret = Zeroizing::new(hex::encode(&random()?[..CODE_SECRET_BYTES]));
         let until = moment.time.plus_millis(millis(asked.valid_for));
@@ -224,48 +364,53 @@ impl Sessions for NodeSessions {
             until: until.micros(),
             ends_by: asked.ends_by.map(Timestamp::micros),
             used: CodeState::Fresh,
+            purpose: CodePurpose::Login,
         };
-        let mut codes = table.codes();
-        if codes.len() >= CODES_MAX {
-            return Err(Refusal::LimitReached { what: "login codes", max: CODES_MAX }.into());
-        }
-        table.vault.put_all(SealedKind::Code, &[(id.to_string(), code.stored())])?;
-        codes.insert(id, code);
+        self.keep_code(id, code)?;
         Ok(MintedCode { code: Secret::new(format!("{id}_{}", *secret).into_bytes()), until })
     }
 
     fn redeem(&self, code: &Secret, verifier: Option<&Secret>) -> Result<RedeemedCode, Declined> {
-        let (now, table) = (self.clock.now(), self.sessions());
-        let (id, secret) = std::str::from_utf8(code.reveal()).ok().and_then(|text| text.split_once('_')).ok_or(CodeRefusal::Unknown)?;
-        let id: Id = id.parse().map_err(|_| CodeRefusal::Unknown)?;
-        let mut codes = table.codes();
-        let stored = codes.get(&id).cloned().ok_or(CodeRefusal::Unknown)?;
-        let hash = hex::encode(Sha256::digest(secret.as_bytes()));
-        let is_right: bool = hash.as_bytes().ct_eq(stored.sha256.as_bytes()).into();
-        let is_of_beginner = match (&stored.challenge, verifier) {
-            (None, None) => true,
-            (Some(challenge), Some(verifier)) => ensue_login::flow::challenge_of(verifier.reveal()) == *challenge,
-            _ => false,
-        };
-        if !is_right || !is_of_beginner {
-            return Err(CodeRefusal::Unknown.into());
-        }
-        if stored.used == CodeState::Used {
-            return Err(CodeRefusal::Used.into());
-        }
-        if Timestamp::from_micros(stored.until) <= now {
-            return Err(CodeRefusal::Expired.into());
-        }
-        let used = StoredCode { used: CodeState::Used, ..stored };
-        table.vault.put_all(SealedKind::Code, &[(id.to_string(), used.stored())])?;
-        let of = match (used.token, used.identity) {
+        let (id, stored) = self.valid_code(code, verifier, |purpose| purpose == CodePurpose::Login)?;
+        let of = match (stored.token, stored.identity) {
             (Some(token), _) => LoginOf::Token(token),
             (None, Some(identity)) => LoginOf::Identity(identity),
             (None, None) => return Err(CodeRefusal::Unknown.into()),
         };
-        let (way, ends_by) = (used.way.clone(), used.ends_by.map(Timestamp::from_micros));
-        codes.insert(id, used);
-        Ok(RedeemedCode { of, way, ends_by })
+        self.use_code(id)?;
+        Ok(RedeemedCode { of, way: stored.way, ends_by: stored.ends_by.map(Timestamp::from_micros) })
+    }
+
+    fn mint_link(&self, link: &AskedInquiryLink, by: &OnBehalf) -> Result<(MintedCode, Committed), Declined> {
+        self.demand_links()?;
+        let now = self.clock.now();
+        let until = link.expires_at.map_or(now.plus_millis(millis(LIFETIME)), |ends| ends.min(now.plus_millis(millis(LIFETIME))));
+        let purpose = CodePurpose::Inquiry { id: link.inquiry, digest: link.digest };
+        let ask = |id: Id| {
+            Ask::MintLink(NewLink { id: LinkId(id), inquiry: link.inquiry, identity: link.identity, name: link.name.clone(), until })
+        };
+        // Nothing is kept for a link that is refused.
+        self.ask(by.actor.clone(), by.trace.clone(), Ask::Check(Box::new(ask(Id::root(now, 0)))))?;
+        let (id, minted) = self.mint_for(link.identity, purpose, until)?;
+        let committed = self.ask(by.actor.clone(), by.trace.clone(), ask(id)).inspect_err(|error| self.forget_unless_unknown(id, error))?;
+        Ok((minted, committed))
+    }
+
+    fn open_link(&self, code: &Secret, from: &LoginFrom) -> Result<OpenedSession, Declined> {
+        self.demand_links()?;
+        let (id, stored) = self.valid_code(code, None, |purpose| matches!(purpose, CodePurpose::Inquiry { .. }))?;
+        let (CodePurpose::Inquiry { id: inquiry, digest }, Some(identity)) = (stored.purpose, stored.identity) else {
+            return Err(CodeRefusal::Unknown.into());
+        };
+        let link = UsedLink { id: LinkId(id), inquiry, digest, until: Timestamp::from_micros(stored.until) };
+        self.use_code(id)?;
+        self.open_for(&Login::of(LoginOf::Identity(identity), LINK, from), Some(&link)).map_err(|declined| {
+            if declined.why.slug() != "inquiry-closed" {
+                return declined;
+            }
+            // It opened nothing, so it is not one that was used.
+            self.set_code(id, CodeState::Fresh).map_or_else(|declined| declined, |()| CodeRefusal::Expired.into())
+        })
     }
 
     fn end(&self, sessions: Vec<SessionId>, reason: SessionEnd, by: &OnBehalf) -> Result<Committed, Declined> {

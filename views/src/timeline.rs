@@ -195,6 +195,8 @@ fn tell_inquiry(fact: InquiryFact<'_>) -> String {
         InquiryFact::InquiryNotified(fact) => format!("the assignees are notified by execution {}", fact.execution),
         InquiryFact::InquiryNotificationFailed(fact) => format!("the assignees could not be notified: {}", why(&fact.error)),
         InquiryFact::InquiryWithdrawn(_) => "the question is withdrawn: there is nothing left to ask".to_owned(),
+        InquiryFact::LinkMinted(fact) => format!("identity {} gets a link to answer with, until {}", fact.r#for, fact.until),
+        InquiryFact::LinkUsed(fact) => format!("identity {} opened its link", fact.r#for),
     }
 }
 

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ensue_engine::access::facts::SessionEnd;
-use ensue_engine::ids::{IdentityId, SessionId, TokenId};
+use ensue_engine::ids::{IdentityId, InquiryId, SessionId, TokenId};
 use ensue_engine::ports::{Committed, Secret};
+use ensue_engine::record::Digest;
 use ensue_engine::time::Timestamp;
 
 use super::{Declined, OnBehalf};
@@ -21,6 +22,10 @@ pub trait Sessions: Send + Sync {
     /// Uses up a code. `verifier` is the secret of whoever began the login, whose SHA-256 the code was created with; a
     /// code that was created without one needs none.
     fn redeem(&self, code: &Secret, verifier: Option<&Secret>) -> Result<RedeemedCode, Declined>;
+    /// Creates a link with which one person sees and answers one inquiry, and nothing else; its code is returned only now.
+    fn mint_link(&self, link: &AskedInquiryLink, by: &OnBehalf) -> Result<(MintedCode, Committed), Declined>;
+    /// Opens the session of such a link. It works once, while the inquiry waits for answers.
+    fn open_link(&self, code: &Secret, from: &LoginFrom) -> Result<OpenedSession, Declined>;
     /// Ends sessions; those that are not open stay as they are.
     fn end(&self, sessions: Vec<SessionId>, reason: SessionEnd, by: &OnBehalf) -> Result<Committed, Declined>;
     /// Returns what is known of an open session besides the log. Quick.
@@ -46,6 +51,42 @@ pub struct Login {
     pub address: Option<IpAddr>,
     /// The W3C trace of the request.
     pub trace: Option<String>,
+}
+
+/// Where a login comes from, and what its session is used with.
+#[derive(Clone, Debug)]
+pub struct LoginFrom {
+    /// What the session is used with.
+    pub form: SessionForm,
+    /// The program that logs in, in a few words.
+    pub agent: String,
+    /// The address that it comes from.
+    pub address: Option<IpAddr>,
+    /// The W3C trace of the request.
+    pub trace: Option<String>,
+}
+
+impl Login {
+    /// Creates a login of somebody that comes from there.
+    pub fn of(of: LoginOf, way: &str, from: &LoginFrom) -> Self {
+        let LoginFrom { form, agent, address, trace } = from.clone();
+        Self { of, way: way.to_owned(), form, ends_by: None, agent, address, trace }
+    }
+}
+
+/// A link to an inquiry that is asked for.
+#[derive(Clone, Debug)]
+pub struct AskedInquiryLink {
+    /// The inquiry.
+    pub inquiry: InquiryId,
+    /// The digest of what it asks.
+    pub digest: Digest,
+    /// When the inquiry expires.
+    pub expires_at: Option<Timestamp>,
+    /// The person.
+    pub identity: IdentityId,
+    /// The name of the person.
+    pub name: String,
 }
 
 /// Whose rights a session has.

@@ -4,6 +4,7 @@
 //! an answer against the question; the core then accepts it or returns a reason. The errors of answers are in
 //! `responses.rs`.
 
+mod links;
 mod responses;
 
 use std::sync::Arc;
@@ -30,15 +31,16 @@ use crate::auth::{Allowed, Proof as _};
 use crate::call::{Call, Nothing};
 use crate::listing;
 use crate::operation::{Conditional, Operation, Takes, WRITTEN};
-use crate::permissions::{InquiriesAnswer, InquiriesCancel, InquiriesRead, Permission};
+use crate::permissions::{InquiriesAnswer, InquiriesCancel, InquiriesLink, InquiriesRead, Permission};
 use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::resource_locks::ResourceLock;
 use crate::respond::{self, Written};
-use crate::route::INQUIRY_LIST;
+use crate::route::{INQUIRY_LIST, Public};
 use crate::rows::read_row;
 use crate::wire::embedded;
-use crate::wire::inquiries::{Bodies, WireGivenResponse, WireInquiry, WireResponse};
+use crate::wire::inquiries::{Bodies, WireAskedInquiryLink, WireGivenResponse, WireInquiry, WireLinkCode, WireResponse};
+use crate::wire::sessions::{WireLoginLink, WireOpenedSession};
 
 /// How long to wait for the outcome of an inquiry that is closed.
 const CLOSED_WAIT: Duration = Duration::from_secs(2);
@@ -60,7 +62,7 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<InquiriesRead>(
         "/inquiries/{id}",
         get,
-        Operation::shows::<WireInquiry>("inquiry_get", "Returns an inquiry with its question and answers").sees_views(),
+        Operation::shows::<WireInquiry>("inquiry_get", "Returns an inquiry with its question and answers").sees_views().serves_links(),
     );
     routes.post::<InquiriesAnswer>(
         "/inquiries/{id}/respond",
@@ -81,7 +83,41 @@ pub(super) fn declare(routes: &mut Routes) {
                 (428, "digest_required"),
             ])
             .honors_conditions(Conditional::Change)
+            .sees_views()
+            .serves_links(),
+    );
+    routes.post::<InquiriesLink>(
+        "/inquiries/{id}/links",
+        links::mint,
+        Operation::new("inquiry_link", "Creates a link with which one person sees and answers the inquiry, and shows its code once")
+            .takes_json::<WireAskedInquiryLink>(r#"{"for": "ana"}"#)
+            .passes_keys_over()
+            .gives::<WireLoginLink<'static>>(201, "The link is valid until the inquiry ends.", WRITTEN)
+            .refuses(&[
+                (403, "beyond_own_rights"),
+                (403, "inquiry_not_asked"),
+                (403, "links_off"),
+                (409, "inquiry_answered_before"),
+                (409, "inquiry_closed"),
+                (409, "limit_reached"),
+            ])
             .sees_views(),
+    );
+    routes.public(
+        Public::OpenLink,
+        links::open,
+        Operation::new("inquiry_open_link", "Opens the session of a link in a browser: it sees and answers one inquiry")
+            .takes_json::<WireLinkCode>(r#"{"code": "01980000-0000-7000-8000-00000000000a_c0de"}"#)
+            .gives::<WireOpenedSession>(201, "The session is open.", WRITTEN)
+            .refuses(&[
+                (401, "token_invalid"),
+                (403, "insecure_transport"),
+                (403, "links_off"),
+                (409, "approval_stale"),
+                (409, "link_used"),
+                (410, "link_expired"),
+                (429, "rate_limited"),
+            ]),
     );
     routes.post::<InquiriesCancel>(
         "/inquiries/{id}/cancel",

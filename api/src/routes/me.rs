@@ -31,7 +31,12 @@ struct DisabledIdentity(String);
 
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
-    routes.known(Method::GET, "/me", me, Operation::shows::<WireMe>("me_get", "Returns who the caller is, and what it may do"));
+    routes.known(
+        Method::GET,
+        "/me",
+        me,
+        Operation::shows::<WireMe>("me_get", "Returns who the caller is, and what it may do").serves_links(),
+    );
     routes.known(
         Method::GET,
         "/auth/can-i",
@@ -51,7 +56,7 @@ pub(super) async fn me(known: Known, call: Call) -> Outcome {
             .directory()
             .session(&id)
             .map(|session| WireSession::new((id, session), ports.sessions.seen(id), &*ports.access, Some(id))),
-        CredentialId::Token(_) | CredentialId::Issuer(_) => None,
+        CredentialId::Token(_) | CredentialId::Issuer(_) | CredentialId::Code(_) => None,
     };
     respond::json(&WireMe::of(known.holder(), session))
 }

@@ -1,5 +1,6 @@
 //! Logins: sessions of browsers and of programs.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use ensue_engine::ports::Secret;
 use ensue_engine::record::CredentialId;
 use thiserror::Error;
 
-use super::Routes;
+use super::{Routes, note_refused, passwords};
 use crate::addresses::{Sender, network_of};
 use crate::auth::{Allowed, AuthRefusal, Known, Proof as _, parse_token};
 use crate::call::Call;
@@ -22,8 +23,10 @@ use crate::cookies;
 use crate::listing;
 use crate::operation::{Content, Operation, Takes, WRITTEN};
 use crate::permissions::{Permission as _, TokensRead, TokensWrite};
-use crate::ports::{AskedCode, Credential, Holder, Login, LoginOf, OpenedSession, Ports, RedeemedCode, SessionForm, SessionSecret};
-use crate::problem::{Missing, Outcome, Problem};
+use crate::ports::{
+    AskedCode, Credential, Holder, Login, LoginFrom, LoginOf, OpenedSession, Ports, RedeemedCode, SessionForm, SessionSecret,
+};
+use crate::problem::{Missing, Outcome, Problem, Refused};
 use crate::quotas::Caller;
 use crate::rates::{self, Class};
 use crate::respond::{self, Written};
@@ -42,7 +45,7 @@ const LINK_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// A login with none or several proofs.
 #[derive(Debug, Error, Explain)]
-#[error("a login needs either `token`, or `code` with the `verifier` of a program that began the login")]
+#[error("a login needs either `token`, or `code` with the `verifier` of a program that began the login, or `name` and `password`")]
 #[explain(slug = "body-invalid", fault = Invalid, hint = r#"send, for example, {{"token": "ens_…"}}"#)]
 struct OneProof;
 
@@ -53,6 +56,12 @@ pub(super) fn declare(routes: &mut Routes) {
         (409, "link_used"),
         (410, "link_expired"),
         (422, "body_invalid"),
+        (422, "password_weak"),
+        (401, "login_refused"),
+        (401, "otp_required"),
+        (403, "passwords_off"),
+        (429, "login_throttled"),
+        (503, "busy"),
         (401, "token_invalid"),
         (401, "token_expired"),
         (401, "identity_disabled"),
@@ -126,75 +135,121 @@ pub(super) fn declare(routes: &mut Routes) {
 
 /// Opens a session of a browser.
 pub(super) async fn open(call: Call) -> Outcome {
-    let api = call.api().clone();
-    let standing = api.rates.count(Class::Logins, || network(&call));
-    let asked = async {
-        standing.map_or(Ok(()), |standing| standing.demand())?;
-        let OpenedSession { id, until, secret, committed } = logged_in(call, SessionForm::Cookie).await?;
-        let SessionSecret::Cookie(secret) = secret else { return Err(Problem::bug(&"a session of a browser has no cookie")) };
-        let response = respond::written(Written::Created, committed.position, &WireOpenedSession { id, until })?;
-        let mut response = private(response);
-        let cookie = cookies::set(id, &secret).ok_or_else(|| Problem::bug(&"a secret does not fit into a header"))?;
-        response.headers_mut().insert(header::SET_COOKIE, cookie);
-        Ok(response)
-    };
-    rates::standing(standing, asked.await)
+    let (standing, opened) = logged_in(call, SessionForm::Cookie).await;
+    rates::standing(standing, opened.and_then(|opened| with_cookie(&opened)))
 }
 
 /// Opens a session of a program.
 pub(super) async fn login(call: Call) -> Outcome {
-    let api = call.api().clone();
-    let standing = api.rates.count(Class::Logins, || network(&call));
-    let asked = async {
-        standing.map_or(Ok(()), |standing| standing.demand())?;
-        let opened = logged_in(call, SessionForm::Pair).await?;
+    let (standing, opened) = logged_in(call, SessionForm::Pair).await;
+    let answer = |opened: OpenedSession| {
         let SessionSecret::Pair(pair) = &opened.secret else { return Err(Problem::bug(&"a session of a program has no tokens")) };
         let shown = WirePair::new(pair).map_err(|why| Problem::bug(&why))?;
         Ok(private(respond::written(Written::Done, opened.committed.position, &shown)?))
     };
-    rates::standing(standing, asked.await)
+    rates::standing(standing, opened.and_then(answer))
 }
 
-/// Checks the credential of a login, and opens its session.
-async fn logged_in(mut call: Call, form: SessionForm) -> Result<OpenedSession, Problem> {
-    cookies::demand_private(call.request())?;
-    let WireLogin { token, code, verifier } = call.json().await?;
-    let redeemed = match (token, code) {
-        (Some(token), None) if verifier.is_none() => {
-            RedeemedCode { of: of_token(&call, &token.0)?, way: "token".to_owned(), ends_by: None }
+/// Returns the answer that sets the cookie of a new session.
+pub(super) fn with_cookie(opened: &OpenedSession) -> Outcome {
+    let OpenedSession { id, until, secret, committed } = opened;
+    let SessionSecret::Cookie(secret) = secret else { return Err(Problem::bug(&"a session of a browser has no cookie")) };
+    let response = respond::written(Written::Created, committed.position, &WireOpenedSession { id: *id, until: *until })?;
+    let mut response = private(response);
+    let cookie = cookies::set(*id, secret).ok_or_else(|| Problem::bug(&"a secret does not fit into a header"))?;
+    response.headers_mut().insert(header::SET_COOKIE, cookie);
+    Ok(response)
+}
+
+/// How somebody logs in.
+enum Proof {
+    /// With a token.
+    Token(Secret),
+    /// With a code, and the verifier of the login that a program began.
+    Code(Secret, Option<Secret>),
+    /// With a password.
+    Password { name: String, password: Secret, otp: Option<Secret> },
+}
+
+impl Proof {
+    fn of(login: WireLogin) -> Result<Self, OneProof> {
+        let WireLogin { token, code, verifier, name, password, otp } = login;
+        let [token, code, verifier, password, otp] = [token, code, verifier, password, otp].map(|given| given.map(|given| given.0));
+        match (token, code, name.zip(password), verifier, otp) {
+            (Some(token), None, None, None, None) => Ok(Self::Token(token)),
+            (None, Some(code), None, verifier, None) => Ok(Self::Code(code, verifier)),
+            (None, None, Some((name, password)), None, otp) => Ok(Self::Password { name, password, otp }),
+            _ => Err(OneProof),
         }
-        (None, Some(code)) => {
-            let verifier = verifier.map(|verifier| verifier.0);
-            let redeem = move |ports: &Ports| ports.sessions.redeem(&code.0, verifier.as_ref());
-            call.api().threads.blocking(redeem).await??
-        }
-        _ => return Err(OneProof.into()),
+    }
+}
+
+/// Checks the credential of a login, and opens its session. The node counts attempts with passwords itself.
+async fn logged_in(mut call: Call, form: SessionForm) -> (Option<rates::Standing>, Result<OpenedSession, Problem>) {
+    let api = call.api().clone();
+    let asked = async {
+        cookies::demand_private(call.request())?;
+        Ok(Proof::of(call.json().await?)?)
     };
-    opened(&call, redeemed, form).await
+    let asked: Result<Proof, Problem> = asked.await;
+    let standing = match asked {
+        Ok(Proof::Password { .. }) => None,
+        Ok(Proof::Token(_) | Proof::Code(..)) | Err(_) => api.rates.count(Class::Logins, || network(&call)),
+    };
+    let from = from(&call, form);
+    let opened = async {
+        standing.map_or(Ok(()), |standing| standing.demand())?;
+        match asked? {
+            Proof::Token(token) => {
+                let login = Login::of(of_token(&call, &token)?, "token", &from);
+                Ok(api.threads.blocking(move |ports| ports.sessions.open(&login)).await??)
+            }
+            Proof::Code(code, verifier) => {
+                let open = move |ports: &Ports| {
+                    let RedeemedCode { of, way, ends_by } = ports.sessions.redeem(&code, verifier.as_ref())?;
+                    ports.sessions.open(&Login { ends_by, ..Login::of(of, &way, &from) })
+                };
+                Ok(api.threads.blocking(open).await??)
+            }
+            Proof::Password { name, password, otp } => {
+                let attempt = passwords::attempt(&call, name, (password, otp), None);
+                let opened = api.threads.hashing(move |ports| ports.passwords.open(&attempt, &from)).await?;
+                opened.map_err(passwords::problem)
+            }
+        }
+    };
+    let opened: Result<OpenedSession, Problem> = opened.await;
+    if let Err(problem) = &opened {
+        note_refused(&*api.ports.refusals, problem, address(&call));
+    }
+    (standing, opened)
 }
 
 /// Opens the session of a login that succeeded.
 pub(super) async fn opened(call: &Call, login: RedeemedCode, form: SessionForm) -> Result<OpenedSession, Problem> {
     let RedeemedCode { of, way, ends_by } = login;
-    let login = Login {
-        of,
-        way,
-        form,
-        ends_by,
-        agent: agent(call.headers()),
-        address: call.request().extensions.get::<Sender>().map(|sender| sender.address),
-        trace: Some(call.context().recorded()),
-    };
+    let login = Login { ends_by, ..Login::of(of, &way, &from(call, form)) };
     Ok(call.api().threads.blocking(move |ports| ports.sessions.open(&login)).await??)
+}
+
+/// Returns where a login comes from.
+pub(super) fn from(call: &Call, form: SessionForm) -> LoginFrom {
+    LoginFrom { form, agent: agent(call.headers()), address: address(call), trace: Some(call.context().recorded()) }
+}
+
+/// Returns the address of the sender.
+pub(super) fn address(call: &Call) -> Option<IpAddr> {
+    call.request().extensions.get::<Sender>().map(|sender| sender.address)
 }
 
 /// Returns whose rights a token has, if it is valid.
 fn of_token(call: &Call, token: &Secret) -> Result<LoginOf, Problem> {
-    let credential = std::str::from_utf8(token.reveal()).ok().and_then(parse_token).ok_or(AuthRefusal::Invalid)?;
-    call.api().ports.access.admit(&credential).map_err(AuthRefusal::from)?;
+    let refused = |why: AuthRefusal| Problem::from(why).refusing(Refused::Token { identity: None });
+    let credential = std::str::from_utf8(token.reveal()).ok().and_then(parse_token).ok_or_else(|| refused(AuthRefusal::Invalid))?;
+    call.api().ports.access.admit(&credential).map_err(|why| refused(why.into()))?;
     match credential {
         Credential::Token { id, .. } => Ok(LoginOf::Token(id)),
-        Credential::Session { .. } | Credential::Signed(_) | Credential::Issuer { .. } => Err(AuthRefusal::Invalid.into()),
+        Credential::Session { .. } | Credential::Signed(_) | Credential::Issuer { .. } => Err(refused(AuthRefusal::Invalid)),
     }
 }
 
@@ -279,10 +334,10 @@ pub(super) async fn public_keys(call: Call) -> Outcome {
 }
 
 /// Returns the session of a holder, if it came by one.
-fn current(holder: &Holder) -> Option<SessionId> {
+pub(super) fn current(holder: &Holder) -> Option<SessionId> {
     match holder.by {
         CredentialId::Session(id) => Some(id),
-        CredentialId::Token(_) | CredentialId::Issuer(_) => None,
+        CredentialId::Token(_) | CredentialId::Issuer(_) | CredentialId::Code(_) => None,
     }
 }
 
@@ -291,7 +346,7 @@ fn is_own(session: &Session, holder: &Arc<Holder>, directory: &ensue_engine::acc
     let credential = match &holder.by {
         CredentialId::Token(id) => Some(*id),
         CredentialId::Session(id) => directory.session(id).and_then(|own| own.credential),
-        CredentialId::Issuer(_) => None,
+        CredentialId::Issuer(_) | CredentialId::Code(_) => None,
     };
     session.is_of(holder.identity.as_ref().map(|(id, _)| *id), credential)
 }

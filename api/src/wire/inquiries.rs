@@ -13,6 +13,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::shapes;
+use crate::wire::sessions::Given;
 
 /// A question to people.
 #[wire(Serialize)]
@@ -189,4 +190,21 @@ pub(crate) struct WireGivenResponse {
     /// `digest_required` is true.
     #[serde(default)]
     digest: Option<Digest>,
+}
+
+/// A link to an inquiry that is asked for.
+#[wire(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireAskedInquiryLink {
+    /// The name of the identity that the link is for.
+    pub(crate) r#for: String,
+}
+
+/// A code that opens the session of a link.
+#[wire(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireLinkCode {
+    /// The code of the link.
+    #[schemars(with = "String")]
+    pub(crate) code: Given,
 }

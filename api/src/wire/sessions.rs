@@ -93,6 +93,97 @@ pub(crate) struct WireLogin {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(crate) verifier: Option<Given>,
+    /// The name of a person.
+    #[serde(default)]
+    pub(crate) name: Option<String>,
+    /// The password of the person.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(crate) password: Option<Given>,
+    /// A code of the authenticator app of the person, or a recovery code.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(crate) otp: Option<Given>,
+}
+
+/// A request to replace the caller's own password.
+#[wire(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireNewPassword {
+    /// The password until now.
+    #[schemars(with = "String")]
+    pub(crate) old: Given,
+    /// The new password: at least 12 bytes, and not a common one.
+    #[schemars(with = "String")]
+    pub(crate) new: Given,
+}
+
+/// A request to set a password with a code.
+#[wire(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WirePasswordByCode {
+    /// The code.
+    #[schemars(with = "String")]
+    pub(crate) code: Given,
+    /// The new password: at least 12 bytes, and not a common one.
+    #[schemars(with = "String")]
+    pub(crate) new: Given,
+}
+
+/// What happens at a reset besides the password.
+#[wire(Deserialize)]
+#[derive(Default)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireReset {
+    /// Whether the authenticator app is removed as well.
+    #[serde(default)]
+    pub(crate) otp: bool,
+}
+
+/// A request to add an authenticator app.
+#[wire(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireAskedOtp {
+    /// The password of the caller.
+    #[schemars(with = "String")]
+    pub(crate) password: Given,
+}
+
+/// A new authenticator app.
+#[wire(Serialize)]
+pub(crate) struct WireNewOtp<'o> {
+    /// The secret, for apps that do not read the URL. It is shown only now.
+    pub(crate) secret: &'o str,
+    /// The URL that an app reads as a QR code. It is shown only now.
+    pub(crate) url: &'o str,
+}
+
+/// The first code of a new authenticator app.
+#[wire(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireOtpCode {
+    /// The code that the app shows.
+    #[schemars(with = "String")]
+    pub(crate) code: Given,
+}
+
+/// Codes for when the authenticator app is lost.
+#[wire(Serialize)]
+pub(crate) struct WireRecoveryCodes {
+    /// The codes, which are shown only now. Each works once.
+    pub(crate) recovery_codes: Vec<String>,
+}
+
+/// A request to remove the authenticator app.
+#[wire(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireGoneOtp {
+    /// The password of the caller.
+    #[schemars(with = "String")]
+    pub(crate) password: Given,
+    /// A code of the app, or a recovery code.
+    #[schemars(with = "String")]
+    pub(crate) otp: Given,
 }
 
 /// A code that opens a session of a token once.

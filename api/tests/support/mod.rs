@@ -220,6 +220,7 @@ impl TestApi {
             people: node.clone(),
             refusals: node.clone(),
             sessions: node.clone(),
+            passwords: node.clone(),
             issuers: node.clone(),
             logins: node.clone(),
             devices: node.clone(),
@@ -264,7 +265,25 @@ impl TestApi {
 
     /// Opens an inquiry to an admin and returns its id.
     pub(crate) async fn inquiry(&self) -> String {
-        let params = serde_json::json!({ "title": "Go on?", "answer": {}, "assignees": ["ana.admin"], "digest": "optional" });
+        self.inquiry_of("ana.admin").await
+    }
+
+    /// Adds the identity `ana`, who may do everything, and opens the session of a link for her. Returns the inquiry and the
+    /// cookie.
+    pub(crate) async fn linked(&self) -> (String, String) {
+        let post = async |path: &str, body: serde_json::Value| self.post(path).by("admin").json(&body).answer().await.expect(201);
+        post("/api/v1/identities", serde_json::json!({ "name": "ana" })).await;
+        post("/api/v1/grants", serde_json::json!({ "subject": "identity:ana", "role": "admin" })).await;
+        let inquiry = self.inquiry_of("ana").await;
+        let link = post(&format!("/api/v1/inquiries/{inquiry}/links"), serde_json::json!({ "for": "ana" })).await.json();
+        let opened = post("/api/v1/inquiries/links/open", serde_json::json!({ "code": link["code"] })).await;
+        let cookie = opened.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+        (inquiry, cookie)
+    }
+
+    /// Opens an inquiry to somebody and returns its id.
+    pub(crate) async fn inquiry_of(&self, name: &str) -> String {
+        let params = serde_json::json!({ "title": "Go on?", "answer": {}, "assignees": [name], "digest": "optional" });
         let run = self.post("/api/v1/actions/core.inquiry/execute").by("admin").json(&serde_json::json!({ "params": params }));
         run.answer().await.expect(202).json()["inquiry"].as_str().unwrap().to_owned()
     }

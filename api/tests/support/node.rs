@@ -11,14 +11,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 pub(crate) use self::ports::ENDLESS_RULE;
 use bytes::Bytes;
 use ensue_api::Ends;
-use ensue_api::ports::{Declined, GivenEvent, LoginOf};
+use ensue_api::ports::{AskedInquiryLink, Declined, GivenEvent, LoginOf};
 use ensue_engine::access::keys::state::KeyVersions;
 use ensue_engine::batch::{Beside, Offered, Sequencing};
 use ensue_engine::catalog::{Catalog, Catalogs, Extra};
 use ensue_engine::command::{Ask, Bodies, Command, DedupeKey, Moment, NewToken, ObservedEvent, Refusal, Seen, SeenKeys, Settings};
 use ensue_engine::engine::Engine;
 use ensue_engine::health::state::Owed;
-use ensue_engine::ids::{AttemptId, EventId, Id, IdentityId, LogId, SessionId, TokenId};
+use ensue_engine::ids::{AttemptId, EventId, Id, IdentityId, LinkId, LogId, SessionId, TokenId};
 use ensue_engine::names::{KeyRef, SensorRef};
 use ensue_engine::ports::{Committed, OutputState, OutputStream, Secret, SubmitError};
 use ensue_engine::record::{Actor, Body, BodyHandle, CatalogRevision, Epoch, Head, Position, Record};
@@ -81,6 +81,8 @@ struct Core {
     key_values: BTreeMap<(KeyRef, u32), Arc<Secret>>,
     /// The login codes that were not used.
     codes: BTreeMap<String, LoginOf>,
+    /// The links to inquiries that were not used.
+    links: BTreeMap<String, (LinkId, AskedInquiryLink)>,
     /// The hashes of the cookies of sessions.
     cookies: BTreeMap<SessionId, [u8; 32]>,
     /// The identities by their names.
@@ -136,6 +138,7 @@ impl TestNode {
             ticks: 0,
             key_values: BTreeMap::new(),
             codes: BTreeMap::new(),
+            links: BTreeMap::new(),
             cookies: BTreeMap::new(),
             names: BTreeMap::new(),
         };

@@ -109,6 +109,18 @@ Examples:
         /// Its name.
         name: String,
     },
+    /// Give a person a code to set a new password with, within a day.
+    #[command(after_help = "\
+Examples:
+  ensue identities reset ana
+  ensue identities reset ana --otp     removes the authenticator app as well")]
+    Reset {
+        /// Its name.
+        name: String,
+        /// Remove the authenticator app as well: the person has lost it.
+        #[arg(long)]
+        otp: bool,
+    },
     /// Erase an identity: its name, its tokens and the grants to it.
     #[command(after_help = "\
 Examples:
@@ -208,6 +220,14 @@ impl Identities {
             Self::Enable { name } => wait_for(async {
                 let set = asking.client()?.post(&format!("{}/enable", at(&name)), &json!({})).await?.body;
                 asking.output.print(&set, || tell(format!("`{name}` is enabled")));
+                Ok(())
+            }),
+            Self::Reset { name, otp } => wait_for(async {
+                let made = asking.client()?.post(&format!("{}/reset", at(&name)), &json!({ "otp": otp })).await?.body;
+                asking.output.print(&made, || {
+                    say(text(&made, "code"));
+                    tell(format!("the code is shown only this once; `{name}` runs `ensue password set --code` within a day"));
+                });
                 Ok(())
             }),
             Self::Erase { name } => wait_for(async {

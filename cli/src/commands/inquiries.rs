@@ -8,7 +8,7 @@ use super::{Asking, Between, List, SortedPage, Watching, print_page};
 use crate::client::{Client, segment};
 use crate::questions::{people, shown, typed};
 use crate::redraw::RefreshOn;
-use crate::report::{Exit, Failure, Outcome, tell};
+use crate::report::{Exit, Failure, Outcome, say, tell};
 use crate::table::{Column, cell, text, time};
 use crate::{ids, nearest};
 
@@ -45,6 +45,17 @@ Examples:
   ensue inquiries respond 019c… --set hosts:='[\"web-1\", \"web-2\"]'
   ensue inquiries respond 019c… --json '{\"ship\": false}'")]
     Respond(Respond),
+    /// Create a link with which one person sees and answers an inquiry, and nothing else.
+    #[command(after_help = "\
+Examples:
+  ensue inquiries link 019c… --for ana")]
+    Link {
+        /// The inquiry.
+        id: String,
+        /// The name of the identity that the link is for.
+        #[arg(long, value_name = "NAME")]
+        r#for: String,
+    },
     /// Cancel an inquiry, and the execution that asks it.
     #[command(after_help = "\
 Examples:
@@ -132,6 +143,18 @@ impl Inquiries {
                 Ok(())
             }
             Self::Respond(respond) => respond.run(asking, &client).await,
+            Self::Link { id, r#for: name } => {
+                let id = ids::whole(&client, &[ids::INQUIRY], &id).await?;
+                let made = client.post(&path(&id, "/links"), &json!({ "for": name })).await?.body;
+                asking.output.print(&made, || {
+                    say(text(&made, "code"));
+                    tell(format!(
+                        "the code is shown only this once: it lets `{name}` answer once it is posted to /api/v1/inquiries/links/open, until {}",
+                        text(&made, "until")
+                    ));
+                });
+                Ok(())
+            }
             Self::Cancel { id } => {
                 let id = ids::whole(&client, &[ids::INQUIRY], &id).await?;
                 let answer = client.post(&path(&id, "/cancel"), &json!({})).await?.body;

@@ -12,6 +12,7 @@ use super::{Asking, wait_for};
 use crate::client::Client;
 use crate::credentials::{CredentialFile, Credentials};
 use crate::report::{Exit, Failure, Outcome, tell};
+use crate::secret_input::SecretInput;
 use crate::table::text;
 
 /// The most bytes of a token that is read.
@@ -31,11 +32,12 @@ Examples:
   ensue login approve WDJB-MJHT              lets such a machine act for you
   ensue login --token < laptop.token
   ensue login --code                         asks for the code of a login link
+  ensue login --name ana                     asks for the password
   ensue login --issuer corp --server https://ensue.example.test"
 )]
 pub(crate) struct Login {
     /// Log in with a token: typed, or from standard input.
-    #[arg(long, conflicts_with_all = ["code", "device", "issuer"])]
+    #[arg(long, conflicts_with_all = ["code", "name", "device", "issuer"])]
     token: bool,
     /// Log in with the code of a login link: typed, or from standard input.
     #[arg(long, conflicts_with_all = ["device", "issuer"])]
@@ -46,6 +48,9 @@ pub(crate) struct Login {
     /// The issuer to log in through, if the node has several.
     #[arg(long, value_name = "NAME")]
     issuer: Option<String>,
+    /// Log in with your name and password: typed, or from standard input. A second line is a code of the authenticator app.
+    #[arg(long, conflicts_with_all = ["code", "device", "issuer"])]
+    name: Option<String>,
     #[command(subcommand)]
     decision: Option<Decision>,
 }
@@ -92,6 +97,9 @@ impl Login {
         }
         let client = asking.client()?.without_token();
         let file = file_for(client.server())?;
+        if let Some(name) = self.name {
+            return wait_for(async { keep(&client, &file, by_password(&client, &name).await?).await });
+        }
         let proof = match (self.token, self.code) {
             (true, _) => Some("token"),
             (_, true) => Some("code"),
@@ -104,11 +112,7 @@ impl Login {
                 None if self.device => device::log_in(&client).await?,
                 None => browser::log_in(&client, self.issuer.as_deref()).await?,
             };
-            let credentials = Credentials::of_answer(&answer).ok_or_else(|| Failure::new("the answer of the node has no tokens"))?;
-            let _lock = file.lock().await?;
-            file.write(&credentials)?;
-            tell(format!("logged in to {} with session {}", client.server(), text(&answer, "session")));
-            Ok(())
+            keep(&client, &file, answer).await
         })
     }
 }
@@ -120,6 +124,34 @@ async fn issuers(client: &Client) -> Result<Vec<String>, Failure> {
     Ok(ways.iter().filter_map(Value::as_str).filter_map(|way| way.strip_prefix("oidc/")).map(str::to_owned).collect())
 }
 
+/// Logs in with a password. Asks for a code of the authenticator app if the node does.
+async fn by_password(client: &Client, name: &str) -> Result<Value, Failure> {
+    let mut input = SecretInput::open()?;
+    let password = input.ask(&format!("password of {name}"))?;
+    let mut body = json!({ "name": name, "password": password });
+    // From standard input, the code comes with the password.
+    if !matches!(input, SecretInput::Terminal)
+        && let Some(otp) = input.ask_if_given("code")?
+    {
+        body["otp"] = otp.into();
+    }
+    match client.post("/auth/login", &body).await {
+        Err(failure) if failure.code() == Some("otp_required") && body["otp"].is_null() && matches!(input, SecretInput::Terminal) => {
+            body["otp"] = input.ask("code of the authenticator app")?.into();
+            Ok(client.post("/auth/login", &body).await?.body)
+        }
+        answer => Ok(answer?.body),
+    }
+}
+
+/// Stores the tokens of a new session.
+async fn keep(client: &Client, file: &CredentialFile, answer: Value) -> Outcome {
+    let credentials = Credentials::of_answer(&answer).ok_or_else(|| Failure::new("the answer of the node has no tokens"))?;
+    let _lock = file.lock().await?;
+    file.write(&credentials)?;
+    tell(format!("logged in to {} with session {}", client.server(), text(&answer, "session")));
+    Ok(())
+}
 impl Logout {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
         let Self {} = self;

@@ -76,7 +76,7 @@ pub(crate) struct PassedOn {
 
 impl PassedOn {
     /// Returns rights that end at the same time.
-    pub(super) fn all(scopes: impl IntoIterator<Item = Scope>, until: Option<Timestamp>) -> Vec<Self> {
+    pub(crate) fn all(scopes: impl IntoIterator<Item = Scope>, until: Option<Timestamp>) -> Vec<Self> {
         scopes.into_iter().map(|scope| Self { scope, until }).collect()
     }
 }
@@ -101,7 +101,7 @@ pub(super) fn held_by(state: &State, roles: &[String], identity: Option<Identity
 }
 
 /// What lets a holder of any role, and a member of any group, answer the inquiries that ask it.
-pub(super) const TO_ANSWER: Scope = Scope { permission: Permission::InquiriesAnswer, on: None };
+pub(crate) const TO_ANSWER: Scope = Scope { permission: Permission::InquiriesAnswer, on: None };
 
 fn added(token: &NewToken, actor: &Actor) -> Vec<Draft> {
     let NewToken { id, name, roles, identity, scopes, expires_at } = token;
@@ -207,7 +207,7 @@ pub(crate) fn token_of(state: &State, actor: &Actor) -> Option<TokenId> {
     match actor {
         Actor::Token(name) => state.access().token_named(name).map(|(id, _)| id),
         Actor::Identity { by: CredentialId::Token(token), .. } => Some(*token),
-        Actor::Identity { by: CredentialId::Session(_) | CredentialId::Issuer(_), .. }
+        Actor::Identity { by: CredentialId::Session(_) | CredentialId::Issuer(_) | CredentialId::Code(_), .. }
         | Actor::Engine
         | Actor::Operator
         | Actor::Sensor(_)

@@ -233,6 +233,40 @@ pub struct SessionEnded {
     pub reason: SessionEnd,
 }
 
+/// How an identity proves who it is has changed. The value is only in the vault.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CredentialChanged {
+    /// The identity.
+    pub identity: IdentityId,
+    /// What has changed.
+    pub what: CredentialKind,
+    /// How.
+    pub how: CredentialChange,
+}
+
+/// What a person proves who it is with, besides tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Names)]
+#[serde(rename_all = "snake_case")]
+pub enum CredentialKind {
+    /// Its password.
+    Password,
+    /// Its authenticator app, with the recovery codes.
+    Otp,
+}
+
+/// How it has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Names)]
+#[serde(rename_all = "snake_case")]
+pub enum CredentialChange {
+    /// The person has set it.
+    Set,
+    /// The person has removed it.
+    Removed,
+    /// An administrator has given the person a code to set a password with, or has removed the authenticator app.
+    Reset,
+}
+
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]

@@ -5,17 +5,17 @@
 use std::collections::BTreeSet;
 
 use super::decide::{PassedOn, TO_ANSWER, done, draft, held_by, held_of, unless_last_admin};
-use super::sessions::ends_of;
+use super::sessions::{ended, ends_of};
 use crate::access::facts::{
-    GrantAdded, GrantRemoved, IdentityAdded, IdentityDisabled, IdentityEnabled, IdentityErased, IdentityGroupsSet, IdentityKind,
-    RoleRemoved, RoleSet, SessionEnd, TokenRevoked,
+    CredentialChange, CredentialChanged, CredentialKind, GrantAdded, GrantRemoved, IdentityAdded, IdentityDisabled, IdentityEnabled,
+    IdentityErased, IdentityGroupsSet, IdentityKind, RoleRemoved, RoleSet, SessionEnd, TokenRevoked,
 };
 use crate::access::permission::{BuiltInRole, Permission};
 use crate::access::scope::Scope;
 use crate::access::state::Standing;
 use crate::access::state::held::Lasting;
 use crate::access::subject::Subject;
-use crate::command::{Decision, NewGrant, Refusal};
+use crate::command::{ChangedCredential, Decision, NewGrant, Refusal};
 use crate::fact::Fact;
 use crate::ids::{GrantId, IdentityId};
 use crate::names::{GroupName, RoleName};
@@ -108,6 +108,28 @@ pub(crate) fn set_standing(state: &State, actor: &Actor, id: IdentityId, standin
         drafts.extend(ends_of(state, actor, SessionEnd::IdentityDisabled, |session| session.identity == Some(id)));
     }
     unless_last_admin(state, &id.to_string(), drafts)
+}
+
+/// Records that a person proves who it is by something new. A new password ends its other sessions. Whoever resets it for
+/// the person could act in the person's place, so the caller must be able to do what the person may.
+pub(crate) fn change_credential(state: &State, actor: &Actor, change: ChangedCredential, now: Timestamp) -> Decision {
+    let ChangedCredential { identity: id, what, how, kept } = change;
+    let Some(identity) = state.access().identity(&id) else { return Decision::Refused(Refusal::NoIdentity(id.to_string())) };
+    if identity.kind != IdentityKind::Person {
+        return Decision::Refused(Refusal::NotAPerson(id));
+    }
+    if how == CredentialChange::Reset
+        && let Some(refusal) = beyond(state, actor, &held_by(state, &[], Some(id), now), now)
+    {
+        return Decision::Refused(refusal);
+    }
+    let mut drafts = vec![draft(StreamId::Identity(id), actor, CredentialChanged { identity: id, what, how }.into())];
+    if (what, how) == (CredentialKind::Password, CredentialChange::Set) {
+        let others = state.access().sessions().filter(|(session, open)| open.identity == Some(id) && Some(**session) != kept);
+        let ids: Vec<_> = others.map(|(session, _)| *session).collect();
+        drafts.extend(ids.into_iter().map(|session| ended(actor, session, SessionEnd::PasswordChanged)));
+    }
+    done(drafts)
 }
 
 /// Erases an identity, with its tokens, its sessions and the grants to it.

@@ -60,6 +60,7 @@ permissions! {
     InquiriesRead = "inquiries":"read";
     InquiriesAnswer = "inquiries":"answer";
     InquiriesCancel = "inquiries":"cancel";
+    InquiriesLink = "inquiries":"link";
     TimersRead = "timers":"read";
     ClockAccept = "clock":"accept";
     LocksRead = "locks":"read";
@@ -148,7 +149,8 @@ const LIMITABLE: &[Permission] = &[
 pub enum BuiltInRole {
     /// May do everything.
     Admin,
-    /// May do everything except change tokens, identities, roles, grants and the master key, and see the values of keys.
+    /// May do everything except change tokens, identities, roles, grants and the master key, see the values of keys, and
+    /// create links to inquiries.
     Operator,
     /// May work on packs and rules, send events, and run actions.
     Author,
@@ -168,6 +170,8 @@ const OF_ADMINS: &[Permission] = &[
     Permission::RolesWrite,
     Permission::KeysReveal,
     Permission::MasterKeyRotate,
+    // Whoever has the link answers in the name of another.
+    Permission::InquiriesLink,
 ];
 /// The resources that viewers do not see.
 const HIDDEN_FROM_VIEWERS: &[&str] = &["keys", "tokens", "identities", "grants", "audit"];
@@ -244,7 +248,8 @@ mod tests {
     #[test]
     fn only_admins_change_access_and_viewers_do_not_see_it() {
         let [admin, operator, author, viewer] = BuiltInRole::OF_TOKENS;
-        let of_admins = ["tokens:write", "identities:write", "grants:write", "roles:write", "keys:reveal", "master_key:rotate"];
+        let of_admins =
+            ["tokens:write", "identities:write", "grants:write", "roles:write", "keys:reveal", "master_key:rotate", "inquiries:link"];
         for permission in Permission::ALL.iter().copied() {
             assert!(admin.may(permission), "{permission:?}");
             assert_eq!(operator.may(permission), !of_admins.contains(&permission.name()), "{permission:?}");

@@ -59,6 +59,6 @@ pub(super) fn ends_of(state: &State, actor: &Actor, reason: SessionEnd, is_ended
     sessions.map(|(id, _)| ended(actor, *id, reason)).collect()
 }
 
-fn ended(actor: &Actor, id: SessionId, reason: SessionEnd) -> Draft {
+pub(super) fn ended(actor: &Actor, id: SessionId, reason: SessionEnd) -> Draft {
     draft(StreamId::Session(id), actor, SessionEnded { id, reason }.into())
 }

@@ -305,6 +305,8 @@ impl Access {
                 self.sessions.insert(fact.id, session);
             }
             AccessFact::SessionEnded(fact) => self.sessions.remove(&fact.id),
+            // The vault has the value.
+            AccessFact::CredentialChanged(_) => {}
         }
     }
 

@@ -1,7 +1,7 @@
 //! The contents of commands.
 
 use crate::access::audit::facts::{AccessDenied, LoginRefused};
-use crate::access::facts::IdentityKind;
+use crate::access::facts::{CredentialChange, CredentialKind, IdentityKind};
 use crate::access::limit::Limit;
 use crate::access::scope::Scope;
 use crate::access::subject::Subject;
@@ -12,7 +12,7 @@ use crate::events::facts::DeliveredWith;
 use crate::executions::facts::{Failure, GivenEvent};
 use crate::executions::labels::Labels;
 use crate::executions::scope::ExecutionScope;
-use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId, GrantId, Id, IdentityId, InquiryId, SessionId, TokenId};
+use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId, GrantId, Id, IdentityId, InquiryId, LinkId, SessionId, TokenId};
 use crate::locks::facts::Claim;
 use crate::names::{ActionRef, GroupName, IssuerName, KeyRef, PackName, RoleName, RuleRef, SensorRef, TriggerRef, VarName};
 use crate::record::{Actor, Body, CatalogRevision, Cause, Digest, Position};
@@ -119,10 +119,49 @@ pub struct NewSession {
     pub credential: Option<TokenId>,
     /// The only inquiry that it can see and answer.
     pub only: Option<InquiryId>,
+    /// The link that opens it. The inquiry must still wait for answers.
+    pub link: Option<OpenedLink>,
     /// When it ends at the latest.
     pub until: Timestamp,
     /// The session that ends if the identity has too many: the one that was not used for the longest time.
     pub in_place_of: Option<SessionId>,
+}
+
+/// A link that is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenedLink {
+    /// Its id.
+    pub id: LinkId,
+    /// The digest of what the inquiry asked when the link was created.
+    pub digest: Digest,
+}
+
+/// A link to an inquiry that is asked for. The hash of its secret is already in the vault.
+#[derive(Clone, Debug)]
+pub struct NewLink {
+    /// Its id.
+    pub id: LinkId,
+    /// The inquiry.
+    pub inquiry: InquiryId,
+    /// The person.
+    pub identity: IdentityId,
+    /// The name of the person, by which the inquiry can ask it.
+    pub name: String,
+    /// Until when it is valid.
+    pub until: Timestamp,
+}
+
+/// A change of how an identity proves who it is. The new value is already in the vault.
+#[derive(Clone, Copy, Debug)]
+pub struct ChangedCredential {
+    /// The identity.
+    pub identity: IdentityId,
+    /// What changes.
+    pub what: CredentialKind,
+    /// How.
+    pub how: CredentialChange,
+    /// The session that does not end with the old password: that of the change itself.
+    pub kept: Option<SessionId>,
 }
 
 /// A grant to add.

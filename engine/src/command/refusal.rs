@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::dead_letters::state::OPEN_DEAD_LETTERS_MAX;
 use crate::explain::Explain;
-use crate::ids::{AttemptId, ExecutionId, GrantId, Id, InquiryId};
+use crate::ids::{AttemptId, ExecutionId, GrantId, Id, IdentityId, InquiryId};
 use crate::names::{ActionRef, IssuerName, KeyRef, PackName, RoleName, RuleRef, TriggerRef, VarName};
 use crate::record::{CatalogRevision, Digest, Position};
 use crate::time::Timestamp;
@@ -331,6 +331,10 @@ pub enum Refusal {
     #[error("this would pass on `{0}`, which you may not do yourself")]
     #[explain(slug = "beyond-own-rights", fault = Forbidden, hint = "ask somebody who may do it, or leave it out; `ensue whoami` shows what you may do")]
     BeyondOwnRights(String),
+    /// The identity is a service.
+    #[error("the identity is a service, and only persons have passwords and authenticator apps")]
+    #[explain(slug = "person-required", hint = "give a service a token: `ensue tokens add <name> --identity <service>`")]
+    NotAPerson(IdentityId),
     /// The credential was revoked or has expired.
     #[error("the credential was revoked or has expired")]
     #[explain(slug = "token-invalid", fault = Unauthenticated, hint = "log in again, or ask an administrator for a new token")]

@@ -106,7 +106,11 @@ fn told_as(state: &State, draft: &Draft) -> &'static [InternalTrigger] {
             InquiryFact::InquiryEscalated(_) => &[InternalTrigger::InquiryEscalated],
             InquiryFact::InquiryWithdrawn(_) => &[InternalTrigger::InquiryEnded],
             InquiryFact::InquiryAnswered(fact) if fact.verdict.closes() => &[InternalTrigger::InquiryEnded],
-            InquiryFact::InquiryAnswered(_) | InquiryFact::InquiryNotified(_) | InquiryFact::InquiryNotificationFailed(_) => &[],
+            InquiryFact::InquiryAnswered(_)
+            | InquiryFact::InquiryNotified(_)
+            | InquiryFact::InquiryNotificationFailed(_)
+            | InquiryFact::LinkMinted(_)
+            | InquiryFact::LinkUsed(_) => &[],
         },
         Some(Tellable::Erred(_)) => &[InternalTrigger::RuleErred],
         Some(Tellable::Expiring(_)) => &[InternalTrigger::KeyExpiring],
@@ -274,7 +278,10 @@ impl<'a> About<'a> {
                 payload.insert("status".to_owned(), json!("withdrawn"));
                 (InternalTrigger::InquiryEnded, payload)
             }
-            InquiryFact::InquiryNotified(_) | InquiryFact::InquiryNotificationFailed(_) => return None,
+            InquiryFact::InquiryNotified(_)
+            | InquiryFact::InquiryNotificationFailed(_)
+            | InquiryFact::LinkMinted(_)
+            | InquiryFact::LinkUsed(_) => return None,
         };
         Some(self.event(trigger, payload))
     }

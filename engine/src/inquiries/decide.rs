@@ -69,7 +69,7 @@ pub(crate) fn cancel(state: &State, actor: &Actor, trace: Option<&str>, id: Inqu
 }
 
 /// Returns the execution that still waits for an answer.
-fn asking<'e>(state: &'e State, inquiry: &Inquiry) -> Option<&'e Execution> {
+pub(super) fn asking<'e>(state: &'e State, inquiry: &Inquiry) -> Option<&'e Execution> {
     state.executions().get(&inquiry.execution).filter(|execution| match inquiry.attempt {
         Some(attempt) => lost::in_doubt(execution).is_some_and(|doubted| doubted.id == attempt),
         None => execution.phase == Phase::Asking,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::executions::facts::Failure;
 use crate::executions::scope::ExecutionScope;
-use crate::ids::{AttemptId, ExecutionId, InquiryId};
+use crate::ids::{AttemptId, ExecutionId, IdentityId, InquiryId, LinkId};
 use crate::names::Names;
 use crate::record::Digest;
 use crate::time::Timestamp;
@@ -112,6 +112,35 @@ pub struct InquiryNotificationFailed {
 pub struct InquiryWithdrawn {
     /// The inquiry.
     pub inquiry: InquiryId,
+}
+
+/// A link was created with which one person sees and answers the inquiry, and nothing else. Its secret is only known to
+/// whoever has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkMinted {
+    /// Its id.
+    pub id: LinkId,
+    /// The inquiry.
+    pub inquiry: InquiryId,
+    /// The person.
+    pub r#for: IdentityId,
+    /// Until when it is valid.
+    pub until: Timestamp,
+}
+
+/// A link was used: its session was opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkUsed {
+    /// Its id.
+    pub id: LinkId,
+    /// The inquiry.
+    pub inquiry: InquiryId,
+    /// The person.
+    pub r#for: IdentityId,
+    /// Until when its session lasts.
+    pub until: Timestamp,
 }
 
 /// The occasion of a notification.

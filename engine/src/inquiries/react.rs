@@ -140,7 +140,9 @@ pub(crate) fn react(state: &State, record: &Record, fact: InquiryFact<'_>, with:
         InquiryFact::InquiryAnswered(_)
         | InquiryFact::InquiryNotified(_)
         | InquiryFact::InquiryNotificationFailed(_)
-        | InquiryFact::InquiryWithdrawn(_) => return Reaction::nothing(),
+        | InquiryFact::InquiryWithdrawn(_)
+        | InquiryFact::LinkMinted(_)
+        | InquiryFact::LinkUsed(_) => return Reaction::nothing(),
     };
     if execution.phase == Phase::Woken { Reaction::nothing() } else { notify(state, record, (id, execution), of, with) }
 }

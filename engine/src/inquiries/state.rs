@@ -127,7 +127,11 @@ impl Inquiries {
                 inquiry.assignees.extend(added);
             }),
             InquiryFact::InquiryWithdrawn(_) => self.forget(&record.stream),
-            InquiryFact::InquiryReminded(_) | InquiryFact::InquiryNotified(_) | InquiryFact::InquiryNotificationFailed(_) => {}
+            InquiryFact::InquiryReminded(_)
+            | InquiryFact::InquiryNotified(_)
+            | InquiryFact::InquiryNotificationFailed(_)
+            | InquiryFact::LinkMinted(_)
+            | InquiryFact::LinkUsed(_) => {}
         }
     }
 

@@ -72,6 +72,8 @@ pub enum CredentialId {
     Session(SessionId),
     /// A token that an issuer signed; the id is the issuer's name.
     Issuer(IssuerName),
+    /// A code that is used once, to set a password.
+    Code(Id),
 }
 
 impl CredentialId {
@@ -81,6 +83,7 @@ impl CredentialId {
             Self::Token(_) => "token",
             Self::Session(_) => "session",
             Self::Issuer(_) => "issuer",
+            Self::Code(_) => "code",
         }
     }
 
@@ -90,6 +93,7 @@ impl CredentialId {
             Self::Token(id) => id.to_string(),
             Self::Session(id) => id.to_string(),
             Self::Issuer(name) => name.to_string(),
+            Self::Code(id) => id.to_string(),
         }
     }
 }
@@ -107,6 +111,7 @@ impl FromStr for CredentialId {
         match text.split_once('/') {
             Some(("token", id)) => id.parse().map(Self::Token),
             Some(("session", id)) => id.parse().map(Self::Session),
+            Some(("code", id)) => id.parse().map(Self::Code),
             Some(("issuer", name)) => name.parse().map(Self::Issuer).map_err(|e| format!("{e}")),
             None | Some(_) => Err(format!("`{}` is not a credential", cut(text))),
         }

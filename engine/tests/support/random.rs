@@ -5,22 +5,23 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_engine::access::audit::facts::{AccessDenied, ExportMade, LoginRefused};
-use ensue_engine::access::facts::{IdentityKind, SessionEnd};
+use ensue_engine::access::facts::{CredentialChange, CredentialKind, IdentityKind, SessionEnd};
 use ensue_engine::access::keys::MasterKeyId;
 use ensue_engine::access::permission::Permission;
 use ensue_engine::access::state::Standing;
 use ensue_engine::access::subject::Subject;
 use ensue_engine::catalog::{Backoff, Does, Excess, Jitter, LockConflict, Mode, OnExpire, OnLost, Retry, Since, Wait};
 use ensue_engine::command::{
-    Admission, AdmittedIdentity, Ask, Command, Conflict, Denied, IssuerGroups, KeyRotation, NewGrant, NewSession, NewToken, PackChange,
-    RefusedDelivery, RefusedLogin, ReportOutcome, RetriedDelivery, RotatedToken, Said, Settings,
+    Admission, AdmittedIdentity, Ask, ChangedCredential, Command, Conflict, Denied, IssuerGroups, KeyRotation, NewGrant, NewLink,
+    NewSession, NewToken, OpenedLink, PackChange, RefusedDelivery, RefusedLogin, ReportOutcome, RetriedDelivery, RotatedToken, Said,
+    Settings,
 };
 use ensue_engine::events::facts::DeliveredWith;
 use ensue_engine::events::internal::InternalTrigger;
 use ensue_engine::executions::facts::{Evidence, FailureKind, Pace, Settlement};
 use ensue_engine::executions::state::{Attempt, Phase};
 use ensue_engine::fact::Fact;
-use ensue_engine::ids::{EventId, ExecutionId, GrantId, Id, IdentityId, Role, SessionId, TokenId};
+use ensue_engine::ids::{EventId, ExecutionId, GrantId, Id, IdentityId, InquiryId, LinkId, Role, SessionId, TokenId};
 use ensue_engine::names::{RoleName, WorkerQueueName};
 use ensue_engine::record::{Actor, Body, Digest, Position, Record, StreamId};
 use ensue_engine::rules::react::DEPTH_MAX;
@@ -452,6 +453,9 @@ pub(crate) enum AccessStep {
     RotateToken,
     OpenSession,
     EndSession,
+    ChangePassword,
+    MintLink,
+    OpenLink,
 }
 
 impl AccessStep {
@@ -485,6 +489,13 @@ impl AccessStep {
         Self::OpenSession,
         Self::OpenSession,
         Self::EndSession,
+        Self::ChangePassword,
+        Self::MintLink,
+        Self::MintLink,
+        Self::MintLink,
+        Self::MintLink,
+        Self::OpenLink,
+        Self::OpenLink,
     ];
 }
 
@@ -498,6 +509,9 @@ impl World {
         let role: RoleName = "restarter".parse().unwrap();
         let named = NewToken::with_roles(TokenId(fresh), number.to_string(), vec!["viewer".into()]);
         let session = access.sessions().last().map_or(SessionId(fresh), |(id, _)| *id);
+        let engine = self.site.engine();
+        let asking = engine.executions().iter().find_map(|(id, _)| engine.inquiries().of(id));
+        let inquiry = asking.map_or(InquiryId(fresh), |(id, _)| id);
         let ask = match step {
             AccessStep::OpenSession => Ask::OpenSession(NewSession {
                 id: SessionId(fresh),
@@ -505,6 +519,30 @@ impl World {
                 way: "password".into(),
                 credential: access.tokens().next().map(|(id, _)| *id).filter(|_| number == 0),
                 only: None,
+                link: None,
+                until: NOON.plus_millis(4_000_000_000),
+                in_place_of: None,
+            }),
+            AccessStep::ChangePassword => Ask::ChangeCredential(ChangedCredential {
+                identity: standing(Standing::Enabled),
+                what: CredentialKind::Password,
+                how: if number == 0 { CredentialChange::Set } else { CredentialChange::Reset },
+                kept: None,
+            }),
+            AccessStep::MintLink => Ask::MintLink(NewLink {
+                id: LinkId(fresh),
+                inquiry,
+                identity: standing(Standing::Enabled),
+                name: "ana".into(),
+                until: NOON.plus_millis(4_000_000_000),
+            }),
+            AccessStep::OpenLink => Ask::OpenSession(NewSession {
+                id: SessionId(fresh),
+                identity: Some(standing(Standing::Enabled)),
+                way: "link".into(),
+                credential: None,
+                only: Some(inquiry),
+                link: Some(OpenedLink { id: LinkId(fresh), digest: asking.map_or(Digest::of(b"none"), |(_, inquiry)| inquiry.digest) }),
                 until: NOON.plus_millis(4_000_000_000),
                 in_place_of: None,
             }),
@@ -587,6 +625,17 @@ impl World {
     pub(crate) fn new() -> Self {
         let mut site = Site::with(pieces());
         site.set(settings(2));
+        // Somebody may answer, so that there can be links to inquiries.
+        let id = IdentityId(Id::root(NOON, 19_000));
+        site.when(asked_by(Actor::Operator, Ask::AddIdentity { id, kind: IdentityKind::Person, groups: Vec::new() }));
+        let grant = NewGrant {
+            id: GrantId(Id::root(NOON, 19_001)),
+            subject: Subject::Everyone,
+            role: "approver".parse().unwrap(),
+            on: None,
+            until: None,
+        };
+        site.when(asked_by(Actor::Operator, Ask::AddGrant(grant)));
         Self { site, attempts: Vec::new() }
     }
 

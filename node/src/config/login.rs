@@ -24,6 +24,42 @@ pub struct LoginSettings {
     pub issuers: Vec<IssuerSettings>,
     /// Whether terminals may log in by device codes.
     pub device: DeviceLogins,
+    /// Whether persons log in with passwords.
+    pub password: PasswordLogin,
+}
+
+/// Whether persons log in with passwords.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PasswordLogin {
+    /// They do.
+    On,
+    /// They do not.
+    #[default]
+    Off,
+}
+
+/// Whether there are links with which one person answers one inquiry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InquiryLinks {
+    /// There are.
+    #[default]
+    On,
+    /// There are none.
+    Off,
+}
+
+/// The `inquiries` section as written in the file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct WrittenInquiries {
+    links: Option<bool>,
+}
+
+impl WrittenInquiries {
+    /// Returns whether there are links.
+    pub(super) fn links(&self) -> InquiryLinks {
+        if self.links == Some(false) { InquiryLinks::Off } else { InquiryLinks::On }
+    }
 }
 
 /// The `login` section as written in the file.
@@ -32,6 +68,7 @@ pub struct LoginSettings {
 pub(super) struct WrittenLogin {
     issuers: BTreeMap<String, WrittenIssuer>,
     device: Option<bool>,
+    password: bool,
 }
 
 impl LoginSettings {
@@ -66,7 +103,8 @@ impl WrittenLogin {
             }
         }
         let device = if self.device == Some(false) { DeviceLogins::Off } else { DeviceLogins::Allowed };
-        Ok(LoginSettings { issuers, device })
+        let password = if self.password { PasswordLogin::On } else { PasswordLogin::Off };
+        Ok(LoginSettings { issuers, device, password })
     }
 }
 

@@ -51,6 +51,7 @@ static SETTINGS: Shape = Shape {
         ),
         optional("cors", Kind::Fields(&CORS), "The other sites whose pages may use the API in a browser. Default: none."),
         optional("login", Kind::Fields(&LOGIN), "The ways in besides tokens."),
+        optional("inquiries", Kind::Fields(&INQUIRIES), "How people answer inquiries."),
         optional("limits", Kind::Fields(&LIMITS), "Limits for a single IP address."),
         optional("data", Kind::Text(Form::Any), "The data directory, on a local disk. Default: `./ensue-data`."),
         optional("packs_dir", Kind::Text(Form::Any), "The folder of packs. Default: `./packs`."),
@@ -185,7 +186,15 @@ static LOGIN: Shape = Shape {
             "The issuers whose tokens the node accepts, by a name that you choose.",
         ),
         optional("device", Kind::Boolean, "Whether terminals may log in by device codes. Default: true."),
+        optional("password", Kind::Boolean, "Whether persons log in with passwords. Default: `false`."),
     ],
+    later: &[],
+    between: &[],
+};
+
+static INQUIRIES: Shape = Shape {
+    what: "`inquiries`",
+    fields: &[optional("links", Kind::Boolean, "Whether a link can let one person answer one inquiry without a login. Default: `true`.")],
     later: &[],
     between: &[],
 };
@@ -602,6 +611,8 @@ login:
       max_lifetime: 1h
       ca: corp.pem
       keys_from: { hosts: [keys.example.test] }
+  password: true
+inquiries: { links: false }
 limits: { connections_per_address: 50, silent_per_address: 64 }
 data: ./data
 packs_dir: ./packs

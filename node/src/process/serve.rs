@@ -17,6 +17,7 @@ use crate::backtest::NodeBacktests;
 use crate::catalogs::NodeCatalogs;
 use crate::config::Config;
 use crate::memory::Memory;
+use crate::passwords::NodePasswords;
 use crate::release::RELEASE;
 use crate::replays::NodeReplays;
 use crate::seat::Around;
@@ -61,8 +62,14 @@ impl Serving {
             sequencer: Arc::new(handle.clone()),
             clock: around.clock.clone(),
             issuer: base_url.clone(),
+            links: config.inquiry_links,
         });
-        let ports = ports(seat, (edges, &sessions), handle, about(config, seat, edges, (handle, is_stopping, around)));
+        let passwords = NodePasswords::open_vault(sessions.clone(), config.login.password).map_err(|declined| StartError::Refused {
+            doing: "reading the passwords",
+            why: declined.why.to_string(),
+            hint: declined.why.hint(),
+        })?;
+        let ports = ports(seat, (edges, &sessions, Arc::new(passwords)), handle, about(config, seat, edges, (handle, is_stopping, around)));
         let settings = ApiSettings {
             hosts: Hosts::of(&base_url, config.hosts.iter().cloned()),
             addresses: Addresses::trusting(config.trusted_proxies.clone(), config.proxy_header),
@@ -93,7 +100,7 @@ impl Serving {
 
 fn ports(
     (stores, following, working, _): Seat<'_>,
-    (edges, sessions): (&Edges, &Arc<NodeSessions>),
+    (edges, sessions, passwords): (&Edges, &Arc<NodeSessions>, Arc<NodePasswords>),
     handle: &SequencerHandle,
     about: AboutNode,
 ) -> Ports {
@@ -118,6 +125,7 @@ fn ports(
         people: edges.people.clone(),
         refusals: edges.refusals.clone(),
         sessions: sessions.clone(),
+        passwords,
         issuers: edges.issuers.clone(),
         logins: edges.logins.clone(),
         devices: edges.devices.clone(),

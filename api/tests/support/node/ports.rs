@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_api::ports::{
-    Access, AskedCode, AskedIdentity, AskedLink, AskedLogin, AskedToken, Backtested, Backtests, BegunDevice, CodeNotFound, Credential,
-    Declined, Dependency, DependencyState, DeviceDecision, Devices, EventMaker, Finding, FindingVerdict, FinishedLogin, FollowingViews,
-    GivenEvent, Holder, HookRefusal, Installed, Issuers, Job, JobKind, JobState, Kept, KeyWriter, LogAccess, Login, LoginOf, Logins,
-    MadeToken, MintedCode, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, OpenedSession, Pair, Patience, People, Readiness,
-    RedeemedCode, Refusals, Replayed, Replays, Retained, RevealedKey, SecretState, SeenSession, SessionForm, SessionSecret, Sessions,
-    SetKey, StartedLogin, TerminalLogin, ToBacktest, ToReplay, Tokens, WaitingDevice, Webhooks,
+    Access, AskedCode, AskedIdentity, AskedInquiryLink, AskedLink, AskedLogin, AskedToken, Attempt, Backtested, Backtests, BegunDevice,
+    CodeNotFound, Credential, Declined, Dependency, DependencyState, DeviceDecision, Devices, EventMaker, Finding, FindingVerdict,
+    FinishedLogin, FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Issuers, Job, JobKind, JobState, Kept, KeyWriter, LogAccess,
+    Login, LoginFrom, LoginOf, Logins, MadeToken, MintedCode, NewOtp, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, OpenedSession,
+    OtpAtReset, Pair, Passwords, Patience, People, Readiness, RedeemedCode, Refusals, RefusedAttempt, Replayed, Replays, Retained,
+    RevealedKey, SecretState, SeenSession, SessionForm, SessionSecret, Sessions, SetKey, StartedLogin, TerminalLogin, ToBacktest, ToReplay,
+    Tokens, WaitingDevice, Webhooks,
 };
 use ensue_api::worker_queues::{StartRate, WorkerQueue};
 use ensue_engine::access::audit::facts::{AccessDenied, LoginRefused};
@@ -21,10 +22,11 @@ use ensue_engine::access::state;
 use ensue_engine::access::state::held::{Held, NotHeld};
 use ensue_engine::catalog::{Catalog, Catalogs as _, Sensor};
 use ensue_engine::command::{
-    Ask, Command, Conflict, Dedupe, DedupeKey, Denied, KeyRotation, NewSession, NewToken, ObservedEvent, Refusal, RefusedDelivery,
-    RefusedLogin, RotatedToken,
+    Ask, Command, Conflict, Dedupe, DedupeKey, Denied, KeyRotation, NewLink, NewSession, NewToken, ObservedEvent, OpenedLink, Refusal,
+    RefusedDelivery, RefusedLogin, RotatedToken,
 };
-use ensue_engine::ids::{Id, IdentityId, LogId, SessionId, TokenId};
+use ensue_engine::explain::Explain;
+use ensue_engine::ids::{Id, IdentityId, LinkId, LogId, SessionId, TokenId};
 use ensue_engine::names::{DEFAULT_QUEUE, IssuerName, KeyRef, PackName, SensorRef, WorkerQueueName};
 use ensue_engine::ports::{Committed, HookRequest, LogError, ReadLimit, Reply, Secret, Submit};
 use ensue_engine::record::{Actor, Body, CatalogRevision, CredentialId, Digest, Epoch, Head, Position, Record, Revision, StreamId};
@@ -34,6 +36,7 @@ use ensue_sensors::webhook::{self, Emitted, HookKeys, Outgoing, Stage};
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use sha2::{Digest as _, Sha256};
+use thiserror::Error;
 use tokio::sync::watch;
 
 use super::{NOON, OneCatalog, TOKEN_SECRET, TestNode, token_id};
@@ -408,6 +411,42 @@ impl TestNode {
     }
 }
 
+/// The small node has passwords switched off. They are tested with the real node.
+#[derive(Debug, Error, Explain)]
+#[error("passwords are switched off")]
+#[explain(slug = "passwords-off", fault = Forbidden)]
+struct PasswordsOff;
+
+impl Passwords for TestNode {
+    fn open(&self, _: &Attempt, _: &LoginFrom) -> Result<OpenedSession, RefusedAttempt> {
+        Err(PasswordsOff.into())
+    }
+
+    fn change(&self, _: &Attempt, _: &Secret, _: &OnBehalf) -> Result<Committed, RefusedAttempt> {
+        Err(PasswordsOff.into())
+    }
+
+    fn reset(&self, _: IdentityId, _: OtpAtReset, _: &OnBehalf) -> Result<MintedCode, Declined> {
+        Err(PasswordsOff.into())
+    }
+
+    fn set_by_code(&self, _: &Secret, _: &Secret, _: Option<String>) -> Result<Committed, Declined> {
+        Err(PasswordsOff.into())
+    }
+
+    fn add_otp(&self, _: &Attempt) -> Result<NewOtp, RefusedAttempt> {
+        Err(PasswordsOff.into())
+    }
+
+    fn confirm_otp(&self, _: IdentityId, _: &Secret, _: &OnBehalf) -> Result<(Vec<Secret>, Committed), Declined> {
+        Err(PasswordsOff.into())
+    }
+
+    fn remove_otp(&self, _: &Attempt, _: &OnBehalf) -> Result<Committed, RefusedAttempt> {
+        Err(PasswordsOff.into())
+    }
+}
+
 /// Sessions of browsers. The tokens of programs are tested with the real node.
 impl Sessions for TestNode {
     fn open(&self, login: &Login) -> Result<OpenedSession, Declined> {
@@ -418,7 +457,7 @@ impl Sessions for TestNode {
             LoginOf::Token(token) => (login.way.clone(), (Some(token), None)),
             LoginOf::Identity(identity) => (login.way.clone(), (None, Some(identity))),
         };
-        let ask = Ask::OpenSession(NewSession { id, identity, way, credential, only: None, until, in_place_of: None });
+        let ask = Ask::OpenSession(NewSession { id, identity, way, credential, only: None, link: None, until, in_place_of: None });
         let committed = self.ask(Actor::Operator, ask)?;
         self.core().cookies.insert(id, Sha256::digest(&secret).into());
         let secret = match login.form {
@@ -442,6 +481,37 @@ impl Sessions for TestNode {
     fn redeem(&self, code: &Secret, _: Option<&Secret>) -> Result<RedeemedCode, Declined> {
         let of = self.core().codes.remove(std::str::from_utf8(code.reveal()).unwrap()).ok_or(Refusal::CredentialGone)?;
         Ok(RedeemedCode { of, way: "link".into(), ends_by: None })
+    }
+
+    fn mint_link(&self, link: &AskedInquiryLink, by: &OnBehalf) -> Result<(MintedCode, Committed), Declined> {
+        let id = LinkId(token_id(&format!("link at {}", self.head_position())).0);
+        let until = Access::now(self).plus_millis(60_000);
+        let AskedInquiryLink { inquiry, identity, name, .. } = link.clone();
+        let committed = self.ask(by.actor.clone(), Ask::MintLink(NewLink { id, inquiry, identity, name, until }))?;
+        let code = format!("link-{id}");
+        self.core().links.insert(code.clone(), (id, link.clone()));
+        Ok((MintedCode { code: Secret::new(code.into_bytes()), until }, committed))
+    }
+
+    fn open_link(&self, code: &Secret, _: &LoginFrom) -> Result<OpenedSession, Declined> {
+        let known = self.core().links.remove(std::str::from_utf8(code.reveal()).unwrap());
+        let (link, AskedInquiryLink { inquiry, identity, digest, .. }) = known.ok_or(Refusal::CredentialGone)?;
+        let id = SessionId(token_id(&format!("session at {}", self.head_position())).0);
+        let secret = hex::encode(Sha256::digest(id.to_string()));
+        let until = Access::now(self).plus_millis(60_000);
+        let new = NewSession {
+            id,
+            identity: Some(identity),
+            way: "link".into(),
+            credential: None,
+            only: Some(inquiry),
+            link: Some(OpenedLink { id: link, digest }),
+            until,
+            in_place_of: None,
+        };
+        let committed = self.ask(Actor::Operator, Ask::OpenSession(new))?;
+        self.core().cookies.insert(id, Sha256::digest(&secret).into());
+        Ok(OpenedSession { id, until, secret: SessionSecret::Cookie(Secret::new(secret.into_bytes())), committed })
     }
 
     fn refresh(&self, _: &Secret) -> Result<Pair, Declined> {

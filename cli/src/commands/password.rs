@@ -1,0 +1,103 @@
+//! `ensue password` and `ensue otp`: how a person proves who it is.
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::{Asking, wait_for};
+use crate::report::{Outcome, say, tell};
+use crate::secret_input::SecretInput;
+use crate::table::text;
+
+/// Set your password.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  ensue password set
+  ensue password set --code")]
+pub(crate) enum Password {
+    /// Set your password, and end your other sessions. It is not shown.
+    #[command(after_help = "\
+Examples:
+  ensue password set            asks for the password until now, and for the new one
+  ensue password set --code     asks for the code of an administrator, and for the new one")]
+    Set {
+        /// Prove who you are with the code that `ensue identities reset` printed. You need no login for that.
+        #[arg(long)]
+        code: bool,
+    },
+}
+
+/// Add and remove an authenticator app, whose code a login with a password then needs.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  ensue otp add
+  ensue otp remove")]
+pub(crate) enum Otp {
+    /// Add an authenticator app: its secret and the recovery codes are shown once.
+    #[command(after_help = "\
+Examples:
+  ensue otp add     asks for your password, and then for a code of the app")]
+    Add,
+    /// Remove the authenticator app.
+    #[command(after_help = "\
+Examples:
+  ensue otp remove     asks for your password, and for a code of the app or a recovery code")]
+    Remove,
+}
+
+impl Password {
+    pub(super) fn run(self, asking: &Asking) -> Outcome {
+        let Self::Set { code } = self;
+        let mut input = SecretInput::open()?;
+        let client = asking.client()?;
+        let (client, path, body) = if code {
+            let code = input.ask("code")?;
+            (client.without_token(), "/auth/reset", json!({ "code": code, "new": input.ask_new("new password")? }))
+        } else {
+            let old = input.ask("password until now")?;
+            (client, "/auth/password", json!({ "old": old, "new": input.ask_new("new password")? }))
+        };
+        wait_for(async {
+            client.post(path, &body).await?;
+            tell("your password is set; your other sessions have ended");
+            Ok(())
+        })
+    }
+}
+
+impl Otp {
+    pub(super) fn run(self, asking: &Asking) -> Outcome {
+        let mut input = SecretInput::open()?;
+        let client = asking.client()?;
+        let password = input.ask("password")?;
+        match self {
+            Self::Add => wait_for(async {
+                let new = client.post("/auth/otp", &json!({ "password": password })).await?.body;
+                asking.output.print(&new, || {
+                    say(text(&new, "url"));
+                    tell(format!(
+                        "add this to your app as a QR code, or type the secret {}; it is shown only this once",
+                        text(&new, "secret")
+                    ));
+                });
+                let code = input.ask("code that the app shows")?;
+                let confirmed = client.post("/auth/otp/confirm", &json!({ "code": code })).await?.body;
+                asking.output.print(&confirmed, || {
+                    let codes = confirmed["recovery_codes"].as_array().map(Vec::as_slice).unwrap_or_default();
+                    codes.iter().filter_map(Value::as_str).for_each(|code| say(code));
+                    tell("each of these recovery codes replaces a code of the app once; they are shown only this once");
+                });
+                Ok(())
+            }),
+            Self::Remove => {
+                let otp = input.ask("code")?;
+                wait_for(async {
+                    client.post("/auth/otp/remove", &json!({ "password": password, "otp": otp })).await?;
+                    tell("the authenticator app is removed");
+                    Ok(())
+                })
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Links with which one person answers one inquiry: whom they let in, what they reach, and what holds after a kill.
+
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+
+use crate::support::{ADMIN_TOKEN, Answer, Client, Node, Place, Printed};
+
+async fn sent(request: RequestBuilder) -> Answer {
+    Answer::of(request.send().await.unwrap()).await
+}
+
+fn code(answer: &Answer) -> (u16, &str) {
+    (answer.status.as_u16(), answer.body["code"].as_str().unwrap_or_default())
+}
+
+/// Adds a person who may answer what it is asked.
+async fn add_person(client: &Client, name: &str) {
+    assert_eq!(client.post("/identities", &json!({ "name": name })).await.status, 201);
+    let grant = json!({ "subject": format!("identity:{name}"), "role": "approver" });
+    assert_eq!(client.post("/grants", &grant).await.status, 201);
+}
+
+/// Opens an inquiry, and returns its id.
+async fn asked(client: &Client, more: &Value) -> String {
+    let mut params = json!({
+        "title": "Go on?",
+        "assignees": ["ana"],
+        "answer": { "type": "object", "required": ["go"], "properties": { "go": { "type": "boolean" } } },
+    });
+    more.as_object().unwrap().iter().for_each(|(name, value)| params[name] = value.clone());
+    let id = client.execute("core.inquiry", &params).await;
+    let shown = client.until(&format!("/executions/{id}"), |shown| shown["inquiry"].is_string()).await;
+    shown["inquiry"].as_str().unwrap().to_owned()
+}
+
+async fn link(client: &Client, inquiry: &str, name: &str) -> Answer {
+    client.post(&format!("/inquiries/{inquiry}/links"), &json!({ "for": name })).await
+}
+
+async fn open(client: &Client, code: &Value) -> Answer {
+    sent(client.anonymous(Method::POST, "/api/v1/inquiries/links/open").json(&json!({ "code": code }))).await
+}
+
+fn cookie(opened: &Answer) -> String {
+    assert_eq!(opened.status, 201, "{opened:?}");
+    opened.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned()
+}
+
+/// Sends a request as a page of the node does, with the cookie of a session.
+async fn by_page(client: &Client, cookie: &str, method: Method, path: &str, body: &Value) -> Answer {
+    let request = client.anonymous(method.clone(), &format!("/api/v1{path}")).header("cookie", cookie);
+    let request = request.header("ensue-page", "1").header("sec-fetch-site", "same-origin");
+    sent(if method == Method::GET { request } else { request.json(body) }).await
+}
+
+fn ensue(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
+    Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN))
+}
+
+#[tokio::test]
+async fn link_answers_its_inquiry_once_and_reaches_no_other() {
+    let place = Place::new();
+    let node = place.start();
+    let client = node.client();
+    add_person(&client, "ana").await;
+    let (inquiry, other) = (asked(&client, &json!({})).await, asked(&client, &json!({})).await);
+    let printed = ensue(&place, &node, &["inquiries", "link", &inquiry, "--for", "ana"]);
+    assert_eq!(printed.code, Some(0), "{printed:?}");
+    let given = json!(printed.stdout.trim());
+
+    // A mail scanner that reads the address of the link changes nothing.
+    let scanned = sent(client.anonymous(Method::GET, "/api/v1/inquiries/links/open")).await;
+    assert_eq!(scanned.status, 405, "{scanned:?}");
+    let wrong = given.as_str().unwrap().chars().map(|digit| if digit == '7' { '8' } else { digit }).collect::<String>();
+    assert_eq!(code(&open(&client, &json!(wrong)).await), (401, "token_invalid"));
+    for elsewhere in ["/sessions", "/auth/login"] {
+        let login = sent(client.anonymous(Method::POST, &format!("/api/v1{elsewhere}")).json(&json!({ "code": given }))).await;
+        assert_eq!(code(&login), (401, "token_invalid"), "the code of a link is no login");
+    }
+    let cookie = cookie(&open(&client, &given).await);
+    let shown = by_page(&client, &cookie, Method::GET, &format!("/inquiries/{inquiry}"), &json!({})).await;
+    assert_eq!((shown.status.as_u16(), &shown.body["status"]), (200, &json!("open")), "{shown:?}");
+    for (method, path) in [
+        (Method::GET, format!("/inquiries/{other}")),
+        (Method::POST, format!("/inquiries/{other}/respond")),
+        (Method::GET, "/inquiries".to_owned()),
+        (Method::GET, "/sessions".to_owned()),
+        (Method::GET, "/auth/can-i?permission=inquiries:answer".to_owned()),
+        (Method::GET, format!("/executions/{}", shown.body["execution"].as_str().unwrap())),
+        (Method::POST, format!("/inquiries/{inquiry}/links")),
+        (Method::POST, "/auth/password".to_owned()),
+    ] {
+        let refused = by_page(&client, &cookie, method, &path, &json!({ "answer": { "go": true }, "for": "ana" })).await;
+        assert_eq!(code(&refused), (401, "only_one_inquiry"), "{path}");
+    }
+    assert_eq!(client.get(&format!("/inquiries/{other}")).await["status"], "open");
+    node.kill();
+    let node = place.start();
+    let client = node.client();
+    assert_eq!(code(&open(&client, &given).await), (409, "link_used"));
+    let answer = json!({ "answer": { "go": true }, "digest": shown.body["digest"] });
+    let answered = by_page(&client, &cookie, Method::POST, &format!("/inquiries/{inquiry}/respond"), &answer).await;
+    assert_eq!((answered.status.as_u16(), &answered.body["status"]), (200, &json!("answered")), "{answered:?}");
+
+    let records = client.records().await;
+    let of = |kind: &str| records.iter().find(|record| record["kind"] == kind).unwrap_or_else(|| panic!("{kind}")).clone();
+    let (minted, used, opened) = (of("link.minted"), of("link.used"), of("session.opened"));
+    assert_eq!((&minted["actor"], &minted["fact"]["inquiry"]), (&json!("token/admin"), &json!(inquiry)));
+    assert_eq!((&used["fact"]["id"], &opened["fact"]["only"]), (&minted["fact"]["id"], &json!(inquiry)));
+    let log = json!(records).to_string();
+    let secret = given.as_str().unwrap().split_once('_').unwrap().1;
+    assert!(!log.contains(secret), "no record has the secret of the link");
+}
+
+#[tokio::test]
+async fn link_is_for_somebody_who_is_asked_and_ends_with_its_inquiry() {
+    let place = Place::new();
+    let node = place.start();
+    let client = node.client();
+    for name in ["ana", "bo"] {
+        add_person(&client, name).await;
+    }
+    client.post("/identities", &json!({ "name": "cy" })).await;
+    let inquiry = asked(&client, &json!({ "assignees": ["ana", "cy"] })).await;
+    assert_eq!(code(&link(&client, &inquiry, "bo").await), (403, "inquiry_not_asked"));
+    assert_eq!(code(&link(&client, &inquiry, "cy").await), (403, "inquiry_not_asked"), "cy may answer nothing");
+    assert_eq!(code(&link(&client, &inquiry, "nobody").await), (404, "not_found"));
+    client.post("/tokens", &json!({ "name": "operator", "roles": ["operator"] })).await;
+    let (first, second) = (link(&client, &inquiry, "ana").await.body, link(&client, &inquiry, "ana").await.body);
+    let kept = cookie(&open(&client, &first["code"]).await);
+    let cancelled = client.post(&format!("/inquiries/{inquiry}/cancel"), &json!({})).await;
+    assert_eq!(cancelled.status, 202, "{cancelled:?}");
+    client.until(&format!("/inquiries/{inquiry}"), |shown| shown["status"] == "cancelled").await;
+    for _ in 0..2 {
+        assert_eq!(code(&open(&client, &second["code"]).await), (410, "link_expired"));
+    }
+    assert_eq!(code(&link(&client, &inquiry, "ana").await), (409, "inquiry_closed"));
+    let late = by_page(&client, &kept, Method::POST, &format!("/inquiries/{inquiry}/respond"), &json!({ "answer": { "go": true } })).await;
+    assert_eq!(late.status, 409, "{late:?}");
+
+    let short = asked(&client, &json!({ "expires": "1s" })).await;
+    let expiring = link(&client, &short, "ana").await.body;
+    client.until(&format!("/inquiries/{short}"), |shown| shown["status"] == "expired").await;
+    assert_eq!(code(&open(&client, &expiring["code"]).await), (410, "link_expired"));
+    client.post("/identities/ana/disable", &json!({})).await;
+    let disabled = by_page(&client, &kept, Method::GET, "/me", &json!({})).await;
+    assert_eq!(disabled.status, 401, "{disabled:?}");
+}
+
+#[tokio::test]
+async fn of_many_who_open_a_link_at_once_one_gets_in() {
+    let place = Place::new();
+    let node = place.start();
+    let client = node.client();
+    add_person(&client, "ana").await;
+    let inquiry = asked(&client, &json!({})).await;
+    let given = link(&client, &inquiry, "ana").await.body["code"].clone();
+    let opened = futures_util::future::join_all((0..16).map(|_| open(&client, &given))).await;
+    let mut codes: Vec<_> = opened.iter().map(|answer| answer.status.as_u16()).collect();
+    codes.sort_unstable();
+    assert_eq!((codes[0], &codes[1..]), (201, &[409; 15][..]));
+    let records = client.records().await;
+    assert_eq!(records.iter().filter(|record| record["kind"] == "link.used").count(), 1);
+}
+
+#[tokio::test]
+async fn node_with_links_switched_off_has_none() {
+    let place = Place::new();
+    let node = place.start();
+    let client = node.client();
+    add_person(&client, "ana").await;
+    let inquiry = asked(&client, &json!({})).await;
+    let given = link(&client, &inquiry, "ana").await.body["code"].clone();
+    drop(node);
+    std::fs::write(place.path().join("ensue.yaml"), "inquiries: { links: false }\n").unwrap();
+    let node = place.start();
+    let client = node.client();
+    assert_eq!(code(&open(&client, &given).await), (403, "links_off"));
+    assert_eq!(code(&link(&client, &inquiry, "ana").await), (403, "links_off"));
+}
