@@ -285,4 +285,36 @@ mod tests {
         let expected = format!("__Host-ensue={ID}_s; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=2592000");
         assert_eq!((set.to_str().unwrap(), set.is_sensitive()), (expected.as_str(), true));
     }
+
+    #[test]
+    fn cookie_of_a_login_comes_back_from_another_site_and_counts_once() {
+        let secret = "a1".repeat(32);
+        let set = set_login(&Secret::new(secret.clone().into_bytes())).unwrap();
+        let expected = format!("__Host-ensue-login={secret}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=600");
+        assert_eq!((set.to_str().unwrap(), set.is_sensitive()), (expected.as_str(), true));
+        let found = |cookies: &str| login(&parts(Method::GET, &[("cookie", cookies)]).headers).is_some();
+        let own = format!("__Host-ensue-login={secret}");
+        assert!(found(&own) && found(&format!("{}; {own}", cookie())), "the cookie of a session is another one");
+        for bad in [format!("{own}; {own}"), format!("{own}x"), "__Host-ensue-login=".to_owned(), own.to_uppercase(), cookie()] {
+            assert!(!found(&bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn form_must_come_from_a_page_of_the_node() {
+        let form = |headers: &[(&str, &str)]| demand_own_form(&parts(Method::POST, headers)).is_ok();
+        let own = ("origin", "https://ensue.example.test");
+        assert!(form(&[own]) && form(&[own, ("sec-fetch-site", "same-origin")]));
+        assert!(form(&[("origin", "null"), ("sec-fetch-site", "same-origin")]), "the browser hides the origin of the node's page");
+        for site in ["cross-site", "same-site", "none"] {
+            assert!(!form(&[own, ("sec-fetch-site", site)]) && !form(&[("origin", "null"), ("sec-fetch-site", site)]), "{site}");
+        }
+        assert!(!form(&[]) && !form(&[("origin", "null")]) && !form(&[("origin", "https://evil.example.test")]));
+        assert!(!form(&[("origin", "https://evil.example.test"), ("sec-fetch-site", "same-origin")]));
+        let (value, other) = (cookie(), [own, ("authorization", "Bearer x")]);
+        let session = |headers: &[(&str, &str)]| session_of_form(&parts(Method::POST, &[headers, &[("cookie", &value)]].concat()));
+        assert!(matches!(session(&[own]), Ok(Some((Credential::Session { .. }, _)))));
+        assert_eq!(session(&other).err(), Some(CookieRefusal::Doubled));
+        assert_eq!(session(&[("origin", "https://evil.example.test")]).err(), Some(CookieRefusal::OtherOrigin));
+    }
 }

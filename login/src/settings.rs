@@ -316,7 +316,6 @@ impl IssuerSettings {
             let given = [
                 ("client_id", written.client_id.is_some()),
                 ("client_secret", written.client_secret.is_some()),
-                ("session_max", written.session_max.is_some()),
                 ("refresh", written.refresh),
             ];
             if let Some((setting, _)) = given.into_iter().find(|(_, is_given)| *is_given) {

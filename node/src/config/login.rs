@@ -92,6 +92,10 @@ impl WrittenLogin {
             let why = "this release does not renew logins; remove it, and shorten sessions with `session_max`".to_owned();
             return Err(SettingsError::Invalid { setting, why });
         }
+        if let Some(issuer) = issuers.iter().find(|issuer| issuer.session_max.is_some() && issuer.client.is_none()) {
+            let setting = format!("login.issuers.{}.session_max", issuer.name);
+            return Err(SettingsError::Invalid { setting, why: "it is for `browser`, which `use` does not have".to_owned() });
+        }
         for issuer in &mut issuers {
             let join = |path: &mut PathBuf| *path = base.join(&*path);
             issuer.ca.iter_mut().for_each(join);
