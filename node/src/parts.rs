@@ -18,6 +18,7 @@ pub use crate::log_access::{LogReaders, NodeBodies, OpenReader};
 pub use crate::memory::{Caps, queues};
 pub use crate::outside::OutsideWriter;
 pub use crate::packs_folder::{PacksFolder, TakeInError};
+pub use crate::passwords::NodePasswords;
 pub use crate::people::NodePeople;
 pub use crate::plain_body::plain;
 pub use crate::process::note_clock_step;

@@ -55,7 +55,7 @@ enum PasswordFault {
 }
 
 /// The passwords and authenticator apps.
-pub(crate) struct NodePasswords {
+pub struct NodePasswords {
     table: Arc<TokenTable>,
     sessions: Arc<NodeSessions>,
     sequencer: Arc<dyn Asking>,
@@ -71,7 +71,7 @@ pub(crate) struct NodePasswords {
 
 impl NodePasswords {
     /// Reads the passwords from the vault, and destroys those of identities that do not exist.
-    pub(crate) fn open_vault(sessions: Arc<NodeSessions>, setting: PasswordLogin) -> Result<Self, Declined> {
+    pub fn open_vault(sessions: Arc<NodeSessions>, setting: PasswordLogin) -> Result<Self, VaultError> {
         let table = sessions.table.clone();
         let (vault, directory) = (&table.vault, table.directory());
         let is_there = |name: &str| name.parse().ok().filter(|id| directory.identity(id).is_some());
@@ -87,12 +87,13 @@ impl NodePasswords {
             }
         }
         let apps = Apps::open_vault(vault.clone(), &sessions.issuer, is_there)?;
+        let throttle_key = random().map_err(|error| VaultError::Store(error.to_string()))?;
         Ok(Self {
             sequencer: sessions.sequencer.clone(),
             clock: sessions.clock.clone(),
             setting,
             hashing: Hashing::default(),
-            throttle: Mutex::new(Throttle::new(*random()?)),
+            throttle: Mutex::new(Throttle::new(*throttle_key)),
             hashes: RwLock::new(hashes),
             apps,
             changing: Mutex::new(()),

@@ -64,11 +64,7 @@ impl Serving {
             issuer: base_url.clone(),
             links: config.inquiry_links,
         });
-        let passwords = NodePasswords::open_vault(sessions.clone(), config.login.password).map_err(|declined| StartError::Refused {
-            doing: "reading the passwords",
-            why: declined.why.to_string(),
-            hint: declined.why.hint(),
-        })?;
+        let passwords = NodePasswords::open_vault(sessions.clone(), config.login.password)?;
         let ports = ports(seat, (edges, &sessions, Arc::new(passwords)), handle, about(config, seat, edges, (handle, is_stopping, around)));
         let settings = ApiSettings {
             hosts: Hosts::of(&base_url, config.hosts.iter().cloned()),

@@ -16,10 +16,11 @@ use ensue_executor::begun::{Begun, Opener};
 use ensue_executor::{Blocking, Executor, ExecutorPorts, ExecutorSettings};
 use ensue_node::Config;
 use ensue_node::backend::readers_of;
+use ensue_node::config::{InquiryLinks, PasswordLogin};
 use ensue_node::parts::{
     Asking, BodyCache, Caps, Clock, CommitListeners, Copies, Edge, KeyRing, LogReaders, NodeBacktests, NodeBodies, NodeCatalogs, NodeClock,
-    NodeKeys, NodePeople, NodeRefusals, NodeReplays, NodeSessions, NodeTokens, OutsideWriter, PacksFolder, Rebuilt, RecordedAddress,
-    SequencerParts, TokenTable, VarTable, ViewFollower, Waiting, follower, plain, queues, sequencer, snapshots,
+    NodeKeys, NodePasswords, NodePeople, NodeRefusals, NodeReplays, NodeSessions, NodeTokens, OutsideWriter, PacksFolder, Rebuilt,
+    RecordedAddress, SequencerParts, TokenTable, VarTable, ViewFollower, Waiting, follower, plain, queues, sequencer, snapshots,
 };
 use ensue_node::seat::open::open_on;
 use ensue_store::blobs::BlobLimits;
@@ -274,6 +275,13 @@ impl Node {
         packs.take_in()?;
         may_die("taking in the packs")?;
         let keys = Arc::new(NodeKeys { ring, sequencer: pump.clone(), clock: clock.clone(), setting: Mutex::new(()) });
+        let sessions = Arc::new(NodeSessions {
+            table: tokens.clone(),
+            sequencer: pump.clone(),
+            clock: clock.clone(),
+            issuer: "https://ensue.example.test".to_owned(),
+            links: InquiryLinks::On,
+        });
         let api = NodeApi::new(
             Ports {
                 submit: handle.clone(),
@@ -299,12 +307,8 @@ impl Node {
                     adding: Mutex::new(()),
                 }),
                 refusals: Arc::new(NodeRefusals::new(handle.clone(), clock.clone(), RecordedAddress::default())),
-                sessions: Arc::new(NodeSessions {
-                    table: tokens.clone(),
-                    sequencer: pump.clone(),
-                    clock: clock.clone(),
-                    issuer: "https://ensue.example.test".to_owned(),
-                }),
+                passwords: Arc::new(NodePasswords::open_vault(sessions.clone(), PasswordLogin::On)?),
+                sessions,
                 issuers: Arc::new(NoIssuers),
                 logins: Arc::new(NoIssuers),
                 devices: Arc::new(NoIssuers),
