@@ -282,7 +282,7 @@ mod tests {
         WaitingDevice { address: None, agent: "ensue".into(), asked_at: Timestamp::default() }
     }
 
-    fn why(declined: Declined) -> String {
+    fn why(declined: &Declined) -> String {
         declined.why.slug().to_owned()
     }
 
@@ -292,7 +292,7 @@ mod tests {
         let begun = devices.begin(terminal()).unwrap_or_else(|declined| panic!("{}", declined.why));
         let ask = |seconds| {
             clock.0.fetch_add(seconds, Ordering::Relaxed);
-            why(devices.poll(&begun.device_code).unwrap_err())
+            why(&devices.poll(&begun.device_code).unwrap_err())
         };
         assert_eq!(
             [0, 5, 1, 9, 20].map(ask),
@@ -320,7 +320,7 @@ mod tests {
         devices.decide(&begun.user_code, "ana", DeviceDecision::Approve { of, ends_by: None }).unwrap();
         assert_eq!(devices.decide(&begun.user_code, "bo", DeviceDecision::Deny), Err(CodeNotFound::Unknown));
         assert_eq!(devices.poll(&begun.device_code).unwrap_or_else(|declined| panic!("{}", declined.why)).of, of);
-        assert_eq!(why(devices.poll(&begun.device_code).unwrap_err()), "expired-token");
+        assert_eq!(why(&devices.poll(&begun.device_code).unwrap_err()), "expired-token");
     }
 
     #[test]
@@ -349,7 +349,7 @@ mod tests {
         for _ in 0..WAITING_MAX {
             assert!(devices.begin(terminal()).is_ok());
         }
-        assert_eq!(devices.begin(terminal()).err().map(why).as_deref(), Some("busy"));
+        assert_eq!(devices.begin(terminal()).err().as_ref().map(why).as_deref(), Some("busy"));
         clock.0.fetch_add(600, Ordering::Relaxed);
         assert!(devices.begin(terminal()).is_ok());
     }
