@@ -27,6 +27,7 @@ pub(crate) mod judged;
 mod keys;
 mod locks;
 pub(crate) mod log;
+mod logins;
 mod logs;
 mod me;
 mod node;

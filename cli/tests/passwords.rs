@@ -385,7 +385,7 @@ async fn commands_set_a_password_and_log_in_with_it() {
     assert!(who.stdout.contains("ana"), "{who:?}");
     let changed = ask(&["password", "set"], &[PASSWORD, NEW_PASSWORD]);
     assert_eq!(changed.code, Some(0), "{changed:?}");
-    assert!(ask(&["whoami"], &[]).stdout.contains("ana"), "the session of the change goes on");
+    assert!(ask(&["whoami"], &[]).stdout.contains("ana"), "the session of the change stays");
 
     // The app is added by two commands here, since its code is not known before its secret.
     let pair: Value = {
