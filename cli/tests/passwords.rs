@@ -367,8 +367,7 @@ async fn commands_set_a_password_and_log_in_with_it() {
     std::fs::write(place.path().join("ensue.yaml"), json!({ "login": { "password": true } }).to_string()).unwrap();
     let node = place.start();
     node.client().post("/identities", &json!({ "name": "ana" })).await;
-    let admin =
-        |arguments: &[&str]| Printed::by(&mut without_token(&place, &node, arguments).env("ENSUE_TOKEN", crate::support::ADMIN_TOKEN));
+    let admin = |arguments: &[&str]| Printed::by(without_token(&place, &node, arguments).env("ENSUE_TOKEN", crate::support::ADMIN_TOKEN));
     let ask = |arguments: &[&str], lines: &[&str]| {
         Printed::by_feeding(&mut without_token(&place, &node, arguments), (lines.join("\n") + "\n").as_bytes())
     };
