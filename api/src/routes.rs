@@ -6,6 +6,7 @@
 
 mod actions;
 mod artifacts;
+mod attempts;
 pub(crate) mod audit;
 mod backfill;
 mod bulk;

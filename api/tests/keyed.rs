@@ -271,7 +271,7 @@ async fn paths_that_record_nothing_ignore_keys() {
             continue;
         }
         if path.starts_with("/api/v1/auth/otp") || ["/api/v1/auth/password", "/api/v1/identities/{name}/reset"].contains(&path.as_str()) {
-            // Each repeat proves again who the caller is, or makes a code of its own, which is never in the log.
+            // Each repeat proves who the caller is, or makes a code of its own, which is never in the log.
             continue;
         }
         if path == "/api/v1/inquiries/{id}/links" {

@@ -367,8 +367,7 @@ async fn commands_set_a_password_and_log_in_with_it() {
     std::fs::write(place.path().join("ensue.yaml"), json!({ "login": { "password": true } }).to_string()).unwrap();
     let node = place.start();
     node.client().post("/identities", &json!({ "name": "ana" })).await;
-    let admin =
-        |arguments: &[&str]| Printed::by(&mut without_token(&place, &node, arguments).env("ENSUE_TOKEN", crate::support::ADMIN_TOKEN));
+    let admin = |arguments: &[&str]| Printed::by(without_token(&place, &node, arguments).env("ENSUE_TOKEN", crate::support::ADMIN_TOKEN));
     let ask = |arguments: &[&str], lines: &[&str]| {
         Printed::by_feeding(&mut without_token(&place, &node, arguments), (lines.join("\n") + "\n").as_bytes())
     };
@@ -385,7 +384,7 @@ async fn commands_set_a_password_and_log_in_with_it() {
     assert!(who.stdout.contains("ana"), "{who:?}");
     let changed = ask(&["password", "set"], &[PASSWORD, NEW_PASSWORD]);
     assert_eq!(changed.code, Some(0), "{changed:?}");
-    assert!(ask(&["whoami"], &[]).stdout.contains("ana"), "the session of the change goes on");
+    assert!(ask(&["whoami"], &[]).stdout.contains("ana"), "the session of the change stays");
 
     // The app is added by two commands here, since its code is not known before its secret.
     let pair: Value = {

@@ -98,6 +98,7 @@ fn every_setting_is_in_the_reference() {
         "struct WrittenTls {",
         "struct WrittenCors {",
         "struct WrittenLogin {",
+        "struct WrittenInquiries {",
         "struct WrittenTraces {",
         "struct WrittenRates {",
         "struct WrittenQueue {",
@@ -285,8 +286,13 @@ fn every_route_is_in_the_reference_with_its_permission() {
         let methods: &[&str] = match path {
             "/hooks/{pack}/{sensor}" => &["POST", "OPTIONS"],
             "/auth/terminal" | "/auth/device" => &["GET", "POST"],
-            "/api/v1/sessions" | "/api/v1/auth/login" | "/api/v1/auth/refresh" => &["POST"],
-            "/api/v1/auth/device" | "/api/v1/auth/device/token" => &["POST"],
+            "/api/v1/sessions"
+            | "/api/v1/auth/login"
+            | "/api/v1/auth/refresh"
+            | "/api/v1/auth/reset"
+            | "/api/v1/auth/device"
+            | "/api/v1/auth/device/token"
+            | "/api/v1/inquiries/links/open" => &["POST"],
             _ => &["GET"],
         };
         real.extend(methods.iter().map(|method| format!("{method} {path} —")));

@@ -11,8 +11,9 @@ use subtle::ConstantTimeEq as _;
 use thiserror::Error;
 
 use super::Routes;
+use super::attempts::{agent, network, private};
 use super::logins::start_of;
-use super::sessions::{agent, network, opened, private};
+use super::sessions::opened;
 use crate::addresses::Sender;
 use crate::auth::{AuthRefusal, Known, Proof as _};
 use crate::call::Call;

@@ -7,7 +7,8 @@ use ensue_engine::ports::Secret;
 use thiserror::Error;
 
 use super::Routes;
-use super::sessions::{network, opened, private};
+use super::attempts::{network, private};
+use super::sessions::opened;
 use crate::addresses::Sender;
 use crate::auth::AuthRefusal;
 use crate::call::Call;

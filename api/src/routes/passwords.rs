@@ -3,19 +3,18 @@
 use axum::body::Body;
 use axum::http::{Method, Response, StatusCode};
 use ensue_engine::explain::Explain;
-use ensue_engine::ids::SessionId;
 use ensue_engine::ports::Secret;
 use thiserror::Error;
 
-use super::sessions::{address, current, network, private};
+use super::attempts::{address, attempt_of, current, network, private, problem_of};
 use super::{Routes, note_refused};
 use crate::auth::{Allowed, Known, Proof as _};
 use crate::call::Call;
 use crate::cookies;
 use crate::operation::{Content, Operation, Presence, Takes, WRITTEN, schema_of};
 use crate::permissions::{IdentitiesRead, IdentitiesWrite, Permission as _};
-use crate::ports::{Attempt, Noted, OtpAtReset, RefusedAttempt};
-use crate::problem::{Missing, Outcome, Problem, Refused};
+use crate::ports::{Attempt, OtpAtReset};
+use crate::problem::{Missing, Outcome, Problem};
 use crate::rates::{self, Class};
 use crate::respond;
 use crate::route::Public;
@@ -127,7 +126,7 @@ pub(super) async fn change(known: Known, mut call: Call) -> Outcome {
     let WireNewPassword { old, new } = call.json().await?;
     let (attempt, by) = (own_attempt(&known, &call, old.0, None)?, known.on_behalf(call.context()));
     let changed = call.api().threads.hashing(move |ports| ports.passwords.change(&attempt, &new.0, &by)).await?;
-    Ok(respond::gone(changed.map_err(problem)?.position))
+    Ok(respond::gone(changed.map_err(problem_of)?.position))
 }
 
 /// Sets a password with a code.
@@ -169,7 +168,7 @@ pub(super) async fn add_otp(known: Known, mut call: Call) -> Outcome {
     cookies::demand_private(call.request())?;
     let WireAskedOtp { password } = call.json().await?;
     let attempt = own_attempt(&known, &call, password.0, None)?;
-    let added = call.api().threads.hashing(move |ports| ports.passwords.add_otp(&attempt)).await?.map_err(problem)?;
+    let added = call.api().threads.hashing(move |ports| ports.passwords.add_otp(&attempt)).await?.map_err(problem_of)?;
     let url = std::str::from_utf8(added.url.reveal()).map_err(|why| Problem::bug(&why))?;
     let parameters = url.split_once('?').map(|(_, parameters)| parameters).unwrap_or_default();
     let secret = parameters.split('&').find_map(|parameter| parameter.strip_prefix(SECRET_PARAMETER)).unwrap_or_default();
@@ -195,30 +194,11 @@ pub(super) async fn remove_otp(known: Known, mut call: Call) -> Outcome {
     let WireGoneOtp { password, otp } = call.json().await?;
     let (attempt, by) = (own_attempt(&known, &call, password.0, Some(otp.0))?, known.on_behalf(call.context()));
     let removed = call.api().threads.hashing(move |ports| ports.passwords.remove_otp(&attempt, &by)).await?;
-    Ok(respond::gone(removed.map_err(problem)?.position))
+    Ok(respond::gone(removed.map_err(problem_of)?.position))
 }
 
 /// Returns the attempt of a caller who proves once more who it is.
 fn own_attempt(known: &Known, call: &Call, password: Secret, otp: Option<Secret>) -> Result<Attempt, NoPerson> {
     let (_, name) = known.holder().identity.clone().ok_or(NoPerson)?;
-    Ok(attempt(call, name, (password, otp), current(known.holder())))
-}
-
-/// Returns an attempt with what the request says about the device.
-pub(super) fn attempt(call: &Call, name: String, (password, otp): (Secret, Option<Secret>), session: Option<SessionId>) -> Attempt {
-    Attempt { name, password, otp, address: address(call), device: cookies::device(call.headers()), session }
-}
-
-/// Returns the problem of an attempt that did not succeed, with what is recorded of it.
-pub(super) fn problem(refused: RefusedAttempt) -> Problem {
-    let RefusedAttempt { declined, noted, retry_after } = refused;
-    let problem = Problem::from(declined);
-    let problem = match retry_after {
-        Some(period) => problem.retry_after(period),
-        None => problem,
-    };
-    match noted {
-        Noted::Refused(identity) => problem.refusing(Refused::Password { identity }),
-        Noted::Nothing => problem,
-    }
+    Ok(attempt_of(call, name, (password, otp), current(known.holder())))
 }

@@ -1,11 +1,9 @@
 //! Logins: sessions of browsers and of programs.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::{HeaderMap, Method, Response, header};
+use axum::http::{Method, header};
 use ensue_engine::access::facts::SessionEnd;
 use ensue_engine::access::state::Session;
 use ensue_engine::command::{Ask, RotatedToken};
@@ -15,19 +13,16 @@ use ensue_engine::ports::Secret;
 use ensue_engine::record::CredentialId;
 use thiserror::Error;
 
-use super::{Routes, note_refused, passwords};
-use crate::addresses::{Sender, network_of};
+use super::attempts::{address, attempt_of, current, from, network, private, problem_of};
+use super::{Routes, note_refused};
 use crate::auth::{Allowed, AuthRefusal, Known, Proof as _, parse_token};
 use crate::call::Call;
 use crate::cookies;
 use crate::listing;
 use crate::operation::{Content, Operation, Takes, WRITTEN};
 use crate::permissions::{Permission as _, TokensRead, TokensWrite};
-use crate::ports::{
-    AskedCode, Credential, Holder, Login, LoginFrom, LoginOf, OpenedSession, Ports, RedeemedCode, SessionForm, SessionSecret,
-};
+use crate::ports::{AskedCode, Credential, Holder, Login, LoginOf, OpenedSession, Ports, RedeemedCode, SessionForm, SessionSecret};
 use crate::problem::{Missing, Outcome, Problem, Refused};
-use crate::quotas::Caller;
 use crate::rates::{self, Class};
 use crate::respond::{self, Written};
 use crate::route::Public;
@@ -37,8 +32,6 @@ use crate::wire::sessions::{WireKeySet, WireLogin, WireLoginLink, WireOpenedSess
 const THING: &str = "session";
 /// The name of the session of the request itself.
 const CURRENT: &str = "current";
-/// The maximum number of characters that are stored of the program that logs in.
-const AGENT_CHARS_MAX: usize = 100;
 
 /// How long a login link is valid.
 const LINK_LIFETIME: Duration = Duration::from_secs(24 * 3600);
@@ -212,9 +205,9 @@ async fn logged_in(mut call: Call, form: SessionForm) -> (Option<rates::Standing
                 Ok(api.threads.blocking(open).await??)
             }
             Proof::Password { name, password, otp } => {
-                let attempt = passwords::attempt(&call, name, (password, otp), None);
+                let attempt = attempt_of(&call, name, (password, otp), None);
                 let opened = api.threads.hashing(move |ports| ports.passwords.open(&attempt, &from)).await?;
-                opened.map_err(passwords::problem)
+                opened.map_err(problem_of)
             }
         }
     };
@@ -230,16 +223,6 @@ pub(super) async fn opened(call: &Call, login: RedeemedCode, form: SessionForm) 
     let RedeemedCode { of, way, ends_by } = login;
     let login = Login { ends_by, ..Login::of(of, &way, &from(call, form)) };
     Ok(call.api().threads.blocking(move |ports| ports.sessions.open(&login)).await??)
-}
-
-/// Returns where a login comes from.
-pub(super) fn from(call: &Call, form: SessionForm) -> LoginFrom {
-    LoginFrom { form, agent: agent(call.headers()), address: address(call), trace: Some(call.context().recorded()) }
-}
-
-/// Returns the address of the sender.
-pub(super) fn address(call: &Call) -> Option<IpAddr> {
-    call.request().extensions.get::<Sender>().map(|sender| sender.address)
 }
 
 /// Returns whose rights a token has, if it is valid.
@@ -333,14 +316,6 @@ pub(super) async fn public_keys(call: Call) -> Outcome {
     respond::json(&WireKeySet { keys: call.api().ports.sessions.public_keys() })
 }
 
-/// Returns the session of a holder, if it came by one.
-pub(super) fn current(holder: &Holder) -> Option<SessionId> {
-    match holder.by {
-        CredentialId::Session(id) => Some(id),
-        CredentialId::Token(_) | CredentialId::Issuer(_) | CredentialId::Code(_) => None,
-    }
-}
-
 /// Returns true if a session belongs to the caller: to its identity, or to its token if no identity holds it.
 fn is_own(session: &Session, holder: &Arc<Holder>, directory: &ensue_engine::access::state::Access) -> bool {
     let credential = match &holder.by {
@@ -349,21 +324,4 @@ fn is_own(session: &Session, holder: &Arc<Holder>, directory: &ensue_engine::acc
         CredentialId::Issuer(_) | CredentialId::Code(_) => None,
     };
     session.is_of(holder.identity.as_ref().map(|(id, _)| *id), credential)
-}
-
-/// Returns the network of the sender, by which its attempts are counted.
-pub(super) fn network(call: &Call) -> Caller {
-    call.request().extensions.get::<Sender>().map_or(Caller::Nobody, |sender| Caller::Address(network_of(sender.address)))
-}
-
-/// Returns the name of the program that sent a request, in a few words.
-pub(super) fn agent(headers: &HeaderMap) -> String {
-    let text = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
-    text.chars().take(AGENT_CHARS_MAX).collect()
-}
-
-/// Marks an answer as one that nobody may store.
-pub(super) fn private(mut response: Response<Body>) -> Response<Body> {
-    response.headers_mut().insert(header::CACHE_CONTROL, axum::http::HeaderValue::from_static("no-store"));
-    response
 }

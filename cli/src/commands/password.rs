@@ -85,7 +85,7 @@ impl Otp {
                 let confirmed = client.post("/auth/otp/confirm", &json!({ "code": code })).await?.body;
                 asking.output.print(&confirmed, || {
                     let codes = confirmed["recovery_codes"].as_array().map(Vec::as_slice).unwrap_or_default();
-                    codes.iter().filter_map(Value::as_str).for_each(|code| say(code));
+                    codes.iter().filter_map(Value::as_str).for_each(say);
                     tell("each of these recovery codes replaces a code of the app once; they are shown only this once");
                 });
                 Ok(())

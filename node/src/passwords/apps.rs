@@ -105,7 +105,7 @@ impl Apps {
         if self.has(id) { Ok(()) } else { Err(AppFault::NotThere) }
     }
 
-    /// Checks the code of a person that has an app, and uses it up: the vault has that before the caller goes on.
+    /// Checks the code of a person that has an app, and uses it up: the vault has that before this returns.
     pub(super) fn demand(&self, id: IdentityId, code: Option<&Secret>, now: Timestamp) -> Result<(), RefusedAttempt> {
         let mut confirmed = self.confirmed();
         let Some(known) = confirmed.get(&id) else { return Ok(()) };

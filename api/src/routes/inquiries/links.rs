@@ -12,7 +12,8 @@ use crate::ports::{AskedInquiryLink, SessionForm};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::rates::{self, Class};
 use crate::respond;
-use crate::routes::sessions::{from, network, private, with_cookie};
+use crate::routes::attempts::{from, network, private};
+use crate::routes::sessions::with_cookie;
 use crate::wire::inquiries::{WireAskedInquiryLink, WireLinkCode};
 use crate::wire::sessions::WireLoginLink;
 
