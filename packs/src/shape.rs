@@ -199,6 +199,8 @@ pub enum Form {
     OwnName,
     /// The name of a key, with or without its pack.
     KeyName,
+    /// A permission, perhaps with a limit.
+    Permission,
     /// The name of a var.
     VarName,
     /// A ref, `<pack>.<name>`.
