@@ -40,6 +40,7 @@ mod outputs;
 mod overload;
 mod own_log;
 mod pack_tests;
+mod principals;
 mod program_users;
 mod queues;
 mod rates;

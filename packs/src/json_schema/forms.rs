@@ -49,7 +49,7 @@ pub(super) fn pattern(form: Form) -> Option<Pattern> {
         ),
         Form::KeyName => (format!("^(?:{NAME}\\.)?{NAME}$"), "The name of a key of this pack, for example webhook_secret."),
         Form::Permission => (
-            r"^\s*[a-z_]+:[a-z_]+\s*(?: on [\s\S]+)?$".to_owned(),
+            r"^\s*(?:actions:execute|events:write)\s*(?: on [\s\S]+)?$".to_owned(),
             "A permission, perhaps with a limit, for example actions:execute on action=core.http.",
         ),
         Form::VarName => {

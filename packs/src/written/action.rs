@@ -112,6 +112,7 @@ pub(crate) static ACTION: Shape = Shape {
         Between::NotWhereHas { field: "retry", outer: "run", inner: "workflow" },
         Between::NotWhereHas { field: "queue", outer: "run", inner: "workflow" },
         Between::NotWhereHas { field: "mock", outer: "run", inner: "workflow" },
+        Between::OnlyWhereHas { field: "run_as", outer: "run", inner: "workflow" },
     ],
 };
 

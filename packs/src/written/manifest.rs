@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use ensue_engine::access::permission::Permission;
 use ensue_engine::access::scope::{SCOPES_MAX, Scope};
 use ensue_engine::catalog::{Fields as SchemaFields, Schema};
 use ensue_engine::names::{KeyRef, PackName};
@@ -114,6 +115,9 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     Some(Manifest { file: file.clone(), start, name, version, description, ensue, packs, config, keys, permissions })
 }
 
+/// The permissions that mean something for a pack.
+const OF_PACKS: [Permission; 2] = [Permission::ActionsExecute, Permission::EventsWrite];
+
 fn read_permissions(fields: &mut Fields<'_>, report: &mut Report) -> Option<Option<Vec<Scope>>> {
     let Some(entry) = fields.take("permissions") else { return Some(None) };
     let file = fields.file;
@@ -131,6 +135,12 @@ fn read_permissions(fields: &mut Fields<'_>, report: &mut Report) -> Option<Opti
     let mut is_whole = true;
     for item in items {
         match text(item, "a permission", file, report).map(|written| (written.value.parse::<Scope>(), written.span)) {
+            Some((Ok(scope), span)) if !OF_PACKS.contains(&scope.permission) => {
+                is_whole = false;
+                let name = scope.permission.name();
+                let message = format!("`{name}` means nothing for a pack; its permissions are `actions:execute` and `events:write`");
+                report.error(Code::InvalidValue, file, span, message).hint("remove it");
+            }
             Some((Ok(scope), _)) => {
                 if !permissions.contains(&scope) {
                     permissions.push(scope);
