@@ -373,3 +373,18 @@ fn permissions_that_stay_the_same_are_recorded_once() {
     assert_eq!(site.engine().catalog_revision(), revision, "the catalog is the same");
     assert_eq!(outcomes(&site.receive("demo.ping", &json!({ "n": 1 }))), ["demo.runs_far executed"]);
 }
+
+#[test]
+fn retry_of_a_dead_letter_runs_on_the_rights_of_the_failed_execution() {
+    let mut site = site();
+    add_ana(&mut site, "pack=demo,pack=other");
+    let request = by_ana(site.request("demo.own"));
+    let own = execution(&site.when(request));
+    site.fail(own, FailureKind::ExitCode);
+    let mut retry = site.rerun_of(own, RerunFrom::Start, None).unwrap();
+    if let Ask::RequestExecution(ask) = &mut retry.ask {
+        ask.rerun.as_mut().unwrap().principal = principal_of(&site, own);
+    }
+    let again = execution(&site.when(retry));
+    assert_eq!(principal_of(&site, again), Some(Principal::Identity(identity())), "and not on those of the token `ana`");
+}
