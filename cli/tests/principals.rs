@@ -78,7 +78,7 @@ fn run(place: &Place, node: &Node, action: &str) -> Value {
 
 #[tokio::test]
 async fn pack_does_with_other_packs_what_it_is_permitted_and_nothing_else() {
-    // A pack of version 0.1, without permissions, goes on working.
+    // A pack of version 0.1, without permissions, keeps working.
     let place = Place::new();
     write(&place, "");
     let node = place.start();
@@ -117,7 +117,7 @@ async fn pack_does_with_other_packs_what_it_is_permitted_and_nothing_else() {
     let set: Vec<&Value> = records.iter().filter(|record| record["kind"] == "pack.permissions_set").map(|record| &record["fact"]).collect();
     assert_eq!(set.len(), 2, "once for each change, and not at each start: {set:?}");
 
-    // A pack that does more than it lists is not installed: what was there before stays.
+    // A pack that does more than it lists is not installed: its last good version stays.
     write(&place, "permissions: []\n");
     let checked = Printed::by(&mut place.ensue(&["check", "packs"]));
     assert_ne!(checked.code, Some(0));
