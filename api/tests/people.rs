@@ -343,3 +343,30 @@ async fn issuer_is_linked_to_an_identity_once_and_only_by_callers_that_may_do_wh
     api.ask(Method::DELETE, &one).by("admin").answer().await.expect_problem(404, "not_found");
     api.ask(Method::DELETE, &format!("{path}/Corp")).by("admin").answer().await.expect_problem(404, "not_found");
 }
+
+#[tokio::test]
+async fn rerun_needs_the_permission_to_run_the_action() {
+    let api = TestApi::new();
+    let id = api.execution().await;
+    api.node.succeed(&id, "{}");
+    let one = format!("/api/v1/executions/{id}/rerun");
+    let many = format!("/api/v1/executions/rerun?id={id}&until=2999-01-01T00:00:00Z&again=true");
+    let holder = async |name: &str, scopes: &[&str]| {
+        let scopes: Vec<&str> = ["executions:read", "executions:rerun"].iter().chain(scopes).copied().collect();
+        token(&api, &json!({ "name": name, "scopes": scopes })).await
+    };
+    let without = holder("without", &[]).await;
+    api.post(&one).bearing(&without).answer().await.expect_problem(403, "forbidden");
+    api.post(&many).bearing(&without).answer().await.expect_problem(403, "forbidden");
+    let elsewhere = holder("elsewhere", &["actions:execute on action=core.shell"]).await;
+    let refused = api.post(&one).bearing(&elsewhere).answer().await.expect_problem(403, "forbidden");
+    assert!(refused["detail"].as_str().unwrap().contains("`actions:execute` for `core.echo`"), "{refused}");
+    let refused = api.post(&many).bearing(&elsewhere).answer().await.expect(200).json();
+    assert_eq!(refused["items"][0]["error"]["code"], "forbidden", "{refused}");
+    let listed = get(&api, &format!("/api/v1/executions?rerun_of={id}"), &without).await.json();
+    assert_eq!(listed["items"], json!([]), "nothing was requested");
+    let allowed = holder("allowed", &["actions:execute on action=core.echo"]).await;
+    let rerun = api.post(&one).bearing(&allowed).answer().await.expect(202).json();
+    assert_eq!((rerun["rerun_of"].as_str(), rerun["principal"].as_str()), (Some(id.as_str()), Some("token/allowed")));
+    api.post(&many).bearing(&allowed).answer().await.expect(200);
+}

@@ -43,6 +43,7 @@ mod overload;
 mod own_log;
 mod pack_tests;
 mod passwords;
+mod principals;
 mod program_users;
 mod queues;
 mod rates;

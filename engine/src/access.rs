@@ -8,6 +8,7 @@ pub mod keys;
 pub mod limit;
 pub mod people;
 pub mod permission;
+pub mod principal;
 pub mod rights;
 pub mod scope;
 pub mod sessions;

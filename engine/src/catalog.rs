@@ -23,7 +23,7 @@ mod workflow;
 pub use built::{Catalog, Catalogs};
 pub use definitions::{Definitions, Pack, Trigger};
 
-pub use action::{Action, Builtin, HttpBody, HttpRequest, ProcessCommand, Run, ShellScript};
+pub use action::{Action, Builtin, HttpBody, HttpRequest, ProcessCommand, Run, RunAs, ShellScript};
 pub use concurrency::{CONCURRENCY_LIMIT_MAX, Concurrency};
 pub use flow::{Does, Excess, Flow, Stage, THROTTLE_LIMIT_MAX, WINDOW_COUNT_MAX};
 pub use labels::label_value;

@@ -204,6 +204,7 @@ impl Engine {
             | ByNoun::RuleFact(RuleFact::EnforcementMade(_) | RuleFact::RuleErred(_) | RuleFact::RuleErrorsCounted(_))
             | ByNoun::FlowFact(_)
             | ByNoun::ScheduleFact(_)
+            | ByNoun::CatalogFact(CatalogFact::PackPermissionsSet(_))
             | ByNoun::VarFact(_)
             | ByNoun::AccessFact(_)
             | ByNoun::KeyFact(_)

@@ -15,6 +15,7 @@ pub(crate) mod pausing;
 pub mod queues;
 pub mod react;
 pub(crate) mod retry;
+pub mod rights;
 pub mod scope;
 pub(crate) mod start;
 pub mod state;

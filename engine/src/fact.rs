@@ -14,7 +14,7 @@ use crate::access::keys::facts as keys;
 use crate::catalog::facts as catalog;
 use crate::dead_letters::facts as dead_letters;
 use crate::events::facts as events;
-use crate::executions::facts::{self as executions, Failure};
+use crate::executions::facts::{self as executions, Failure, FailureKind};
 use crate::executions::milestone::{self, Ended, HowEnded, Milestone};
 use crate::health::facts as health;
 use crate::inquiries::facts as inquiries;
@@ -162,7 +162,7 @@ macro_rules! facts {
                         if schema > $schema {
                             return Err(FactError::TooNew { kind: $kind, found: schema, known: $schema });
                         }
-                        if schema == $schema || WITHOUT_SCOPE.contains(&(kind, schema)) {
+                        if schema == $schema || STILL_WRITTEN.contains(&(kind, schema)) {
                             return serde_json::from_slice(json).map(Self::$variant).map_err(damaged);
                         }
                         let old: Value = serde_json::from_slice(json).map_err(damaged)?;
@@ -210,18 +210,18 @@ facts! {
     }
     /// Facts about executions and their attempts.
     ExecutionFact: milestone {
-        ExecutionRequested(executions::ExecutionRequested): "execution.requested", 8 => Milestone::Asked, reacts;
+        ExecutionRequested(executions::ExecutionRequested): "execution.requested", 9 => Milestone::Asked, reacts;
         AttemptStarted(executions::AttemptStarted): "attempt.started", 1 => Milestone::AttemptBegan;
         AttemptProgressed(executions::AttemptProgressed): "attempt.progressed", 1 => milestone::progressed;
         AttemptEmitted(executions::AttemptEmitted): "attempt.emitted", 1 => milestone::emitted;
         ArtifactKept(executions::ArtifactKept): "artifact.kept", 1 => milestone::artifact_kept;
         MessageRefused(executions::MessageRefused): "message.refused", 1 => milestone::message_refused;
         AttemptSucceeded(executions::AttemptSucceeded): "attempt.succeeded", 2 => milestone::attempt_succeeded, reacts;
-        AttemptFailed(executions::AttemptFailed): "attempt.failed", 3 => milestone::attempt_failed, reacts;
+        AttemptFailed(executions::AttemptFailed): "attempt.failed", 4 => milestone::attempt_failed, reacts;
         AttemptLost(executions::AttemptLost): "attempt.lost", 2 => milestone::attempt_lost, reacts;
         AttemptReportedLate(executions::AttemptReportedLate): "attempt.reported_late", 1 => milestone::noted;
         ExecutionSucceeded(executions::ExecutionSucceeded): "execution.succeeded", 2 => milestone::succeeded, reacts;
-        ExecutionFailed(executions::ExecutionFailed): "execution.failed", 3 => milestone::failed, reacts;
+        ExecutionFailed(executions::ExecutionFailed): "execution.failed", 4 => milestone::failed, reacts;
         ExecutionTimedOut(executions::ExecutionTimedOut): "execution.timed_out", 3 => milestone::timed_out, reacts;
         ExecutionCancelRequested(executions::ExecutionCancelRequested): "execution.cancel_requested", 1 => milestone::cancel_requested, reacts;
         ExecutionPaused(executions::ExecutionPaused): "execution.paused", 1 => milestone::held;
@@ -236,11 +236,11 @@ facts! {
     StepFact {
         StepSkipped(workflows::StepSkipped): "step.skipped", 1, reacts;
         // The record that fails an item also continues with the next item.
-        StepFailed(workflows::StepFailed): "step.failed", 1, reacts_if |fact: &workflows::StepFailed| fact.item.is_none();
+        StepFailed(workflows::StepFailed): "step.failed", 2, reacts_if |fact: &workflows::StepFailed| fact.item.is_none();
         StepExpanded(workflows::StepExpanded): "step.expanded", 2, reacts;
-        StepEnded(workflows::StepEnded): "step.ended", 1, reacts;
+        StepEnded(workflows::StepEnded): "step.ended", 2, reacts;
         UndoBegun(workflows::UndoBegun): "undo.begun", 1, reacts;
-        UndoFailed(workflows::UndoFailed): "undo.failed", 1, reacts;
+        UndoFailed(workflows::UndoFailed): "undo.failed", 2, reacts;
         WaitOpened(workflows::WaitOpened): "wait.opened", 1, reacts;
         WaitMatched(workflows::WaitMatched): "wait.matched", 1, reacts;
         WaitErred(workflows::WaitErred): "wait.erred", 1;
@@ -254,7 +254,7 @@ facts! {
         InquiryReminded(inquiries::InquiryReminded): "inquiry.reminded", 1, reacts;
         InquiryEscalated(inquiries::InquiryEscalated): "inquiry.escalated", 1, reacts;
         InquiryNotified(inquiries::InquiryNotified): "inquiry.notified", 1;
-        InquiryNotificationFailed(inquiries::InquiryNotificationFailed): "inquiry.notification_failed", 1;
+        InquiryNotificationFailed(inquiries::InquiryNotificationFailed): "inquiry.notification_failed", 2;
         InquiryWithdrawn(inquiries::InquiryWithdrawn): "inquiry.withdrawn", 1;
         LinkMinted(inquiries::LinkMinted): "link.minted", 1;
         LinkUsed(inquiries::LinkUsed): "link.used", 1;
@@ -274,6 +274,7 @@ facts! {
     CatalogFact {
         PackInstalled(catalog::PackInstalled): "pack.installed", 1, reacts;
         PackRemoved(catalog::PackRemoved): "pack.removed", 1, reacts;
+        PackPermissionsSet(catalog::PackPermissionsSet): "pack.permissions_set", 1;
     }
     /// Facts about vars.
     VarFact {
@@ -391,22 +392,49 @@ impl Fact {
     }
 }
 
-/// The schemas in which facts without a scope are written. The next one only adds the scope.
-const WITHOUT_SCOPE: [(&str, u16); 4] =
-    [("execution.requested", 7), ("execution.failed", 2), ("execution.timed_out", 2), ("inquiry.opened", 3)];
+/// The older schemas in which facts are still written, if what the newer ones added is absent.
+const STILL_WRITTEN: [(&str, u16); 11] = [
+    ("execution.requested", 7),
+    ("execution.requested", 8),
+    ("execution.failed", 2),
+    ("execution.failed", 3),
+    ("execution.timed_out", 2),
+    ("inquiry.opened", 3),
+    ("attempt.failed", 3),
+    ("step.failed", 1),
+    ("step.ended", 1),
+    ("undo.failed", 1),
+    ("inquiry.notification_failed", 1),
+];
 
 impl Fact {
-    /// Returns the schema in which the fact is written: the newest of its kind, or the one before it if that has all of its
-    /// fields, so that an older release can read it.
+    /// Returns the schema in which the fact is written: the oldest that has all of its fields and words, so that an older
+    /// release can read it.
     pub fn schema(&self) -> u16 {
-        let has_no_scope = match self {
-            Self::ExecutionRequested(fact) => fact.scope.is_none(),
-            Self::ExecutionFailed(fact) => fact.scope.is_none(),
-            Self::ExecutionTimedOut(fact) => fact.scope.is_none(),
-            Self::InquiryOpened(fact) => fact.scope.is_none(),
-            _ => false,
+        let is_new = |error: &Failure| error.kind == FailureKind::NotPermitted;
+        let behind = match self {
+            // First the scope was added, and then the principal.
+            Self::ExecutionRequested(fact) => match (&fact.principal, &fact.scope) {
+                (Some(_), _) => 0,
+                (None, Some(_)) => 1,
+                (None, None) => 2,
+            },
+            // First the scope was added, and then the kind of failure.
+            Self::ExecutionFailed(fact) => match (is_new(&fact.error), &fact.scope) {
+                (true, _) => 0,
+                (false, Some(_)) => 1,
+                (false, None) => 2,
+            },
+            Self::ExecutionTimedOut(fact) => u16::from(fact.scope.is_none()),
+            Self::InquiryOpened(fact) => u16::from(fact.scope.is_none()),
+            Self::AttemptFailed(fact) => u16::from(!is_new(&fact.error)),
+            Self::StepFailed(fact) => u16::from(!is_new(&fact.error)),
+            Self::StepEnded(fact) => u16::from(!fact.error.as_ref().is_some_and(is_new)),
+            Self::UndoFailed(fact) => u16::from(!is_new(&fact.error)),
+            Self::InquiryNotificationFailed(fact) => u16::from(!is_new(&fact.error)),
+            _ => 0,
         };
-        self.newest_schema() - u16::from(has_no_scope)
+        self.newest_schema() - behind
     }
 }
 
@@ -458,6 +486,14 @@ const UPCASTS: &[(&str, u16, Upcast)] = &[
     ("execution.failed", 2, as_it_is),
     ("execution.timed_out", 2, as_it_is),
     ("inquiry.opened", 3, as_it_is),
+    // Before principals, the steps of workflows did not record theirs, and nothing failed for lack of permission.
+    ("execution.requested", 8, as_it_is),
+    ("execution.failed", 3, as_it_is),
+    ("attempt.failed", 3, as_it_is),
+    ("step.failed", 1, as_it_is),
+    ("step.ended", 1, as_it_is),
+    ("undo.failed", 1, as_it_is),
+    ("inquiry.notification_failed", 1, as_it_is),
     // Previously, `Retry-After` was ignored.
     ("attempt.failed", 1, as_it_is),
     // Before the end of an attempt had its own time, the record's time counted, and only the node's log said

@@ -28,7 +28,7 @@ use crate::workflows::state::Workflows;
 
 /// The form that [`State::save`] writes and reads. A state of another form is rebuilt from the log: older forms
 /// do not have all that identities and keys have now.
-pub const STATE_FORMAT: u32 = 11;
+pub const STATE_FORMAT: u32 = 12;
 
 /// The state after the records of one log.
 #[derive(Clone, Debug, PartialEq)]

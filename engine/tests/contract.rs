@@ -18,8 +18,9 @@ use ensue_engine::access::facts::{
 };
 use ensue_engine::access::keys::MasterKeyId;
 use ensue_engine::access::keys::facts::{KeyExpiring, KeyExpirySet, KeyRevealed, KeyRotated, MasterKeyRotated};
+use ensue_engine::access::principal::Principal;
 use ensue_engine::access::subject::Subject;
-use ensue_engine::catalog::facts::{PackInstalled, PackRemoved};
+use ensue_engine::catalog::facts::{PackInstalled, PackPermissionsSet, PackRemoved};
 use ensue_engine::catalog::{Control, ItemFailure, LockConflict, Mode, OnFailure, OnLost};
 use ensue_engine::dead_letters::facts::{DeadLetterDismissed, DeadLetterRetried};
 use ensue_engine::events::facts::{DeliveredWith, DeliveryRefused, EventReceived};
@@ -93,6 +94,7 @@ fn samples() -> Vec<Fact> {
     let part_of = PartOf { workflow: execution, step: step.clone(), item: Some(3), on_failure: OnFailure::Continue, role: PartRole::Step };
     let lock = Lock { owner: LockOwner::Action("release.deploy".parse().unwrap()), key: Digest::of(b"text eu") };
     let error = Failure::new(FailureKind::ExitCode, "the program ended with 3 — \"no such file\"").with_detail(3);
+    let refused = Failure::new(FailureKind::NotPermitted, "the pack `release` may not run `core.http`");
     let given = GivenEvent {
         trigger: "github.push".parse().unwrap(),
         source: "github.webhook".into(),
@@ -163,6 +165,7 @@ fn samples() -> Vec<Fact> {
             queue: "heavy".parse().unwrap(),
             labels: [("site", "eu"), ("team", "web")].map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).into(),
             scope: Some(scope.clone()),
+            principal: Some(Principal::Pack("release".parse().unwrap())),
             given_labels: ["team".parse().unwrap()].into(),
             idempotent: true,
             on_lost: OnLost::Ask,
@@ -193,7 +196,7 @@ fn samples() -> Vec<Fact> {
         AttemptSucceeded { attempt, ended_at: Some(Timestamp::from_micros(1_774_699_200_123_456)) }.into(),
         AttemptFailed {
             attempt,
-            error: error.clone(),
+            error: refused.clone(),
             retry_after_millis: Some(30_000),
             ended_at: Some(Timestamp::from_micros(1_774_699_200_123_456)),
         }
@@ -201,7 +204,7 @@ fn samples() -> Vec<Fact> {
         AttemptLost { attempt, evidence: Evidence::MayHaveBegun, error: Some(error.clone()) }.into(),
         AttemptReportedLate { attempt, error: Some(error.clone()) }.into(),
         ExecutionSucceeded { part_of: Some(part_of.clone()) }.into(),
-        ExecutionFailed { error: error.clone(), part_of: Some(part_of.clone()), scope: Some(scope.clone()) }.into(),
+        ExecutionFailed { error: refused.clone(), part_of: Some(part_of.clone()), scope: Some(scope.clone()) }.into(),
         ExecutionTimedOut { error: error.clone(), part_of: Some(part_of.clone()), scope: Some(scope.clone()) }.into(),
         ExecutionCancelRequested {}.into(),
         ExecutionPaused {}.into(),
@@ -212,11 +215,11 @@ fn samples() -> Vec<Fact> {
         ExecutionBecameIndeterminate {}.into(),
         ExecutionSettled { outcome: Settlement::Failed { error: "the page is not there".into() } }.into(),
         StepSkipped { step: step.clone(), because: SkippedBecause::Needs }.into(),
-        StepFailed { step: step.clone(), item: Some(3), error: error.clone(), on_failure: OnFailure::Fail }.into(),
+        StepFailed { step: step.clone(), item: Some(3), error: refused.clone(), on_failure: OnFailure::Fail }.into(),
         StepExpanded { step: step.clone(), count: 12, item_failure: ItemFailure::StopsOthers, takes_over: true }.into(),
-        StepEnded { step: step.clone(), error: Some(error.clone()), on_failure: OnFailure::CancelOthers, role: PartRole::Step }.into(),
+        StepEnded { step: step.clone(), error: Some(refused.clone()), on_failure: OnFailure::CancelOthers, role: PartRole::Step }.into(),
         UndoBegun { count: 3, end: BadEnd::Failed { error: error.clone() } }.into(),
-        UndoFailed { step: step.clone(), item: Some(3), error: error.clone() }.into(),
+        UndoFailed { step: step.clone(), item: Some(3), error: refused.clone() }.into(),
         WaitOpened {
             step: step.clone(),
             trigger: "github.workflow_run".parse().unwrap(),
@@ -270,7 +273,7 @@ fn samples() -> Vec<Fact> {
         InquiryReminded { inquiry: asked, number: 2 }.into(),
         InquiryEscalated { inquiry: asked, number: 1, to: vec!["role:leads".parse().unwrap(), "bo".parse().unwrap()] }.into(),
         InquiryNotified { inquiry: asked, execution, of: Occasion::Escalated }.into(),
-        InquiryNotificationFailed { inquiry: asked, of: Occasion::Reminded, error }.into(),
+        InquiryNotificationFailed { inquiry: asked, of: Occasion::Reminded, error: refused }.into(),
         InquiryWithdrawn { inquiry: asked }.into(),
         LinkMinted { id: link, inquiry: asked, r#for: identity, until: NOON.plus_millis(60_000) }.into(),
         LinkUsed { id: link, inquiry: asked, r#for: identity, until: NOON.plus_millis(60_000) }.into(),
@@ -281,6 +284,8 @@ fn samples() -> Vec<Fact> {
         ScheduleEnded { schedule, why: EndedBecause::Disabled }.into(),
         PackInstalled { name: "release".parse().unwrap(), version: "1.4.0".into(), digest: Digest::of(b"release"), catalog }.into(),
         PackRemoved { name: "release".parse().unwrap(), catalog }.into(),
+        PackPermissionsSet { name: "release".parse().unwrap(), permissions: Some(vec!["actions:execute on action=core.http".into()]) }
+            .into(),
         VarSet { name: "sync.cursor".parse().unwrap(), execution: Some(execution) }.into(),
         VarRemoved { name: "sync.cursor".parse().unwrap(), execution: Some(execution) }.into(),
         KeySet { key: "release.deploy_token".parse().unwrap(), version: 3 }.into(),
@@ -481,12 +486,13 @@ fn failure_kind_has_the_same_name_in_the_log_and_in_output() {
         "fail",
         "expired",
         "cancelled",
+        "not_permitted",
     ] {
         let kind: FailureKind = serde_json::from_value(text.into()).unwrap();
         assert_eq!(kind.as_str(), text);
         kinds += 1;
     }
-    assert_eq!(kinds, FailureKind::Cancelled as usize + 1);
+    assert_eq!(kinds, FailureKind::NotPermitted as usize + 1);
 }
 
 #[test]

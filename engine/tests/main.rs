@@ -32,6 +32,7 @@ mod properties;
 mod queues;
 mod repeats;
 mod reruns;
+mod rights;
 mod rule_steps;
 mod scheduled;
 mod schedules;

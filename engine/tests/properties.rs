@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ensue_engine::access::principal::Principal;
 use ensue_engine::effect::Effect;
 use ensue_engine::engine::Engine;
 use ensue_engine::events::internal::InternalTrigger;
-use ensue_engine::executions::facts::Pace;
+use ensue_engine::executions::facts::{ExecutionRequested, Pace};
 use ensue_engine::executions::state::Phase;
 use ensue_engine::fact::Fact;
-use ensue_engine::ids::{AttemptId, ExecutionId, Id};
+use ensue_engine::ids::{AttemptId, ExecutionId, Id, TokenId};
 use ensue_engine::locks::facts::Lock;
 use ensue_engine::locks::state::Standing;
-use ensue_engine::record::{Head, Record, StreamId, verify_link};
+use ensue_engine::names::{PackName, RuleRef};
+use ensue_engine::record::{Actor, Head, Record, StreamId, verify_link};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::strategy::ValueTree;
@@ -40,6 +42,57 @@ fn sum(effects: &[Effect]) -> BTreeMap<AttemptId, (Effect, bool)> {
         }
     }
     owed
+}
+
+/// Checks by the records alone that nothing was requested whose principal could not request it at its position.
+fn check_rights(records: &[Record]) -> Result<(), TestCaseError> {
+    let mut permitted: BTreeMap<PackName, Vec<String>> = BTreeMap::new();
+    let mut tokens: BTreeMap<TokenId, (String, bool)> = BTreeMap::new();
+    let mut requested: BTreeMap<ExecutionId, (&ExecutionRequested, Option<Principal>)> = BTreeMap::new();
+    for record in records {
+        match &record.fact {
+            Fact::PackPermissionsSet(fact) => {
+                permitted.remove(&fact.name);
+                permitted.extend(fact.permissions.clone().map(|list| (fact.name.clone(), list)));
+            }
+            Fact::TokenAdded(fact) => {
+                let executes = fact.roles.iter().any(|role| ["admin", "operator", "author"].contains(&role.as_str()));
+                tokens.insert(fact.id, (fact.name.clone(), executes));
+            }
+            Fact::TokenRevoked(fact) => drop(tokens.remove(&fact.id)),
+            Fact::ExecutionRequested(fact) => {
+                let StreamId::Execution(id) = record.stream else { continue };
+                let principal = fact.principal(&record.actor);
+                requested.insert(id, (fact, principal.clone()));
+                let pack_may = |pack: &PackName, action: &str| {
+                    let is_own = action.split('.').next() == Some(pack.as_str());
+                    // No other permission of these tests is about actions, and it covers the only action of the other pack.
+                    let has = permitted.get(pack).is_none_or(|list| list.iter().any(|one| one.starts_with("actions:execute")));
+                    is_own || action == "core.wait" || has
+                };
+                let may = |principal: &Principal, action: &str| match principal {
+                    Principal::Pack(pack) => pack_may(pack, action),
+                    Principal::Token(name) => tokens.values().any(|(token, executes)| token == name && *executes),
+                    Principal::Identity(_) => false,
+                };
+                let action = fact.action.as_str();
+                let Some(principal) = principal.filter(|_| record.actor == Actor::Engine) else { continue };
+                if let Some((workflow, caller)) = fact.part_of.as_ref().and_then(|part_of| requested.get(&part_of.workflow)) {
+                    let pack =
+                        workflow.rule.as_ref().filter(|_| workflow.given.is_some()).map_or_else(|| workflow.action.pack(), RuleRef::pack);
+                    prop_assert!(pack_may(&pack, action), "{pack} ran {action} at {}", record.position);
+                    let as_caller = workflow.action.as_str() == "demo.caller";
+                    let expected = if as_caller { caller.clone() } else { Some(Principal::Pack(pack)) };
+                    prop_assert_eq!(Some(&principal), expected.as_ref());
+                    prop_assert!(!as_caller || may(&principal, action), "{principal} ran {action} at {}", record.position);
+                } else {
+                    prop_assert!(may(&principal, action), "{principal} ran {action} at {}", record.position);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn check_places(records: &[Record]) -> Result<(), TestCaseError> {
@@ -322,6 +375,7 @@ proptest! {
         check_internal_events(records)?;
         check_queues(&world, true)?;
         check_flows(engine)?;
+        check_rights(records)?;
         prop_assert_eq!(sum(world.site.effects()), sum(&engine.owed_effects()));
     }
 

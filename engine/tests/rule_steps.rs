@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_engine::catalog::{Action, Fields, Given, OnExpire, OnLost, Run, Schema, Since, Wait, Workflow};
+use ensue_engine::catalog::{Action, Fields, Given, OnExpire, OnLost, Run, RunAs, Schema, Since, Wait, Workflow};
 use ensue_engine::executions::facts::{ExecutionRequested, FailureKind};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id, Role};
@@ -34,6 +34,7 @@ fn site<const N: usize>(steps: [StepPiece; N]) -> Site {
                 result: None,
                 local: rule.local.clone(),
                 run: Run::Workflow(Arc::new(workflow)),
+                run_as: RunAs::Pack,
                 timeout: Duration::ZERO,
                 limit: None,
                 grace: Duration::ZERO,

@@ -22,10 +22,10 @@ use serde_json::{Value, json};
 use crate::support::definitions::{concurrency, every, flow};
 use crate::support::site::{install_demo, progress, received, report, set_var};
 use crate::support::workflow::{awaits, does, expression, fails};
-use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, set_mode, workers};
+use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, permit_at, set_mode, workers};
 
 /// The form of this release. It is never edited: a change of the form is a new number and a new file.
-const FORMAT_11: &str = include_str!("golden/state.v11.json");
+const FORMAT_12: &str = include_str!("golden/state.v12.json");
 
 /// A site with something in every table of the state.
 fn busy() -> Site {
@@ -61,6 +61,8 @@ fn busy() -> Site {
     site.build(hourly.build(base.next()));
     site.turn(install_demo(base)).then(&["pack.installed", "schedule.set", "timer.set"]);
     hold(&mut site, hourly);
+    let base = site.engine().catalog_revision();
+    site.turn(permit_at(base, "demo", Some(&["actions:execute on action=core.http"]))).then(&["pack.permissions_set"]);
     let (sensor, body) = ("demo.hook".parse().unwrap(), Body::raw(&b"?"[..]));
     let letter = RefusedDelivery { sensor, trigger: None, reason: "not JSON".to_owned(), body, with: None };
     site.turn(asked_by(ana(), Ask::KeepDelivery(letter))).then(&["delivery.refused"]);
@@ -228,21 +230,21 @@ fn empty_tables(state: &Value, path: &str, found: &mut Vec<String>) {
 #[test]
 fn state_is_saved_in_the_current_format() {
     let saved = busy().engine().save();
-    assert_eq!(saved.format, 11);
-    assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_11.trim_end());
+    assert_eq!(saved.format, 12);
+    assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_12.trim_end());
 }
 
 #[test]
 fn golden_state_has_rows_in_every_table() {
     let mut empty = Vec::new();
-    empty_tables(&serde_json::from_str(FORMAT_11).unwrap(), "", &mut empty);
+    empty_tables(&serde_json::from_str(FORMAT_12).unwrap(), "", &mut empty);
     assert_eq!(empty, Vec::<String>::new());
 }
 
 #[test]
 fn saved_state_of_the_current_format_is_loaded() {
     let busy = busy();
-    let saved = SavedState { format: 11, json: FORMAT_11.trim_end().into() };
+    let saved = SavedState { format: 12, json: FORMAT_12.trim_end().into() };
     assert_eq!(Engine::load(busy.engine().log(), &saved).unwrap(), *busy.engine());
 }
 
@@ -259,7 +261,7 @@ fn state_of_another_format_is_rejected() {
 #[test]
 fn state_with_a_missing_table_is_rejected() {
     let log = busy().engine().log();
-    let whole: Value = serde_json::from_str(FORMAT_11).unwrap();
+    let whole: Value = serde_json::from_str(FORMAT_12).unwrap();
     let load = |state: &Value| Engine::load(log, &SavedState { format: STATE_FORMAT, json: state.to_string().into() });
     assert!(load(&whole).is_ok());
     for (part, tables) in whole.as_object().unwrap() {

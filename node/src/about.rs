@@ -50,6 +50,9 @@ use crate::start_error::machine;
 use crate::tally::Counts;
 use crate::traces::SpanCounts;
 
+/// The maximum number of packs that a finding names.
+const NAMES_MAX: usize = 10;
+
 /// Holds everything that the node's reports are made from.
 pub(crate) struct AboutNode {
     /// The release that the node runs.
@@ -246,6 +249,7 @@ impl Node for AboutNode {
         findings.push(self.clock_finding());
         findings.push(self.queue_finding());
         findings.extend(self.pack_findings());
+        findings.push(self.permissions_finding());
         findings.extend(self.hook_findings());
         findings.push(self.key_finding());
         findings.extend(self.issuers.findings(&self.keys));
@@ -418,6 +422,18 @@ impl AboutNode {
             })
             .collect();
         if broken.is_empty() { vec![good("packs", "all packs of the folder are installed")] } else { broken }
+    }
+
+    /// Reports which packs may do everything with other packs.
+    fn permissions_finding(&self) -> Finding {
+        let unlimited = self.catalogs.without_limits();
+        if unlimited.is_empty() {
+            return good("permissions", "each pack of the folder is held to its `permissions`");
+        }
+        let names: Vec<String> = unlimited.iter().take(NAMES_MAX).map(|name| format!("`{name}`")).collect();
+        let more = unlimited.len().saturating_sub(NAMES_MAX);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        good("permissions", &format!("{}{more} may do everything with other packs: `pack.yaml` has no `permissions`", names.join(", ")))
     }
 
     fn key_finding(&self) -> Finding {

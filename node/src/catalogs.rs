@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use ensue_engine::access::scope::Scope;
 use ensue_engine::catalog::state::InstalledPacks;
 use ensue_engine::catalog::{Catalog, Catalogs};
 use ensue_engine::command::PackChange;
@@ -25,6 +26,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::clock::Clock;
+use crate::config::AcceptedPermissions;
 use crate::plain_body::body_at;
 
 /// The most catalogs that stay built: those requested last.
@@ -181,10 +183,17 @@ impl NodeCatalogs {
     /// Creates the changes that bring the catalog in line with the library and the folder, copies new files,
     /// and builds the resulting catalog so that it is ready at the commit. A pack with errors is not installed:
     /// its last good version stays.
-    pub(crate) fn propose(&self, checked: Checked, broken: &BTreeSet<PackName>, clock: &dyn Clock) -> Result<Proposal, CatalogError> {
+    pub(crate) fn propose(
+        &self,
+        checked: Checked,
+        broken: &BTreeSet<PackName>,
+        accepted: AcceptedPermissions,
+        clock: &dyn Clock,
+    ) -> Result<Proposal, CatalogError> {
         let now = self.current();
         let base = now.revision();
         let mut next: BTreeMap<PackName, (PackSource, Manifest)> = BTreeMap::new();
+        let mut asked: Vec<(PackName, Option<Vec<Scope>>)> = Vec::new();
         let mut changes = Vec::new();
         let mut copies = NewCopies::in_folder(&self.copies);
         for pack in checked.good {
@@ -200,6 +209,7 @@ impl NodeCatalogs {
                     manifest: Body::json(manifest_json(&manifest)),
                 });
             }
+            asked.push((pack.name.clone(), pack.permissions));
             next.insert(pack.name, (pack.source, manifest));
         }
         copies.keep()?;
@@ -211,6 +221,7 @@ impl NodeCatalogs {
                 let source = self.copy_of(name, &pack.digest)?;
                 let rules =
                     now.rules().values().filter(|rule| rule.name.pack() == *name).map(|rule| (rule.name.clone(), rule.id)).collect();
+                asked.push((name.clone(), pack.permissions.clone()));
                 next.insert(name.clone(), (source, Manifest { rules, config: (*pack.config).clone() }));
             } else {
                 changes.push(PackChange::Remove { name: name.clone() });
@@ -221,7 +232,31 @@ impl NodeCatalogs {
             let catalog = ensue_packs::build(base.next(), &packs).map_err(|error| CatalogError::Build(error.to_string()))?;
             self.keep(Arc::new(catalog));
         }
+        changes.extend(self.permits(asked, accepted));
         Ok(Proposal { base, changes })
+    }
+
+    /// Returns the names of the installed packs that may do everything with other packs, except those that ship with the
+    /// binary.
+    pub(crate) fn without_limits(&self) -> Vec<PackName> {
+        let shipped = ensue_packs::library_names();
+        let current = self.current();
+        let installed = self.installed.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_unlimited = |name: &&PackName| !shipped.contains(*name) && installed.permissions(name).is_none();
+        current.packs().keys().filter(is_unlimited).cloned().collect()
+    }
+
+    /// Returns the changes that let each pack do what it asks for, as far as the operator accepts that. The packs that ship
+    /// with the binary may do everything.
+    fn permits(&self, asked: Vec<(PackName, Option<Vec<Scope>>)>, accepted: AcceptedPermissions) -> Vec<PackChange> {
+        let shipped = ensue_packs::library_names();
+        let installed = self.installed.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = asked.into_iter().map(|(name, asked)| {
+            let permissions = if shipped.contains(&name) { None } else { accepted.of(asked) };
+            (name, permissions)
+        });
+        let changed = wanted.filter(|(name, permissions)| installed.permissions(name) != permissions.as_deref());
+        changed.map(|(name, permissions)| PackChange::Permit { name, permissions }).collect()
     }
 
     /// Stores the findings about the packs folder.

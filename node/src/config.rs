@@ -38,6 +38,7 @@ use network::{NETWORKS_FORM, ORIGINS_FORM, PROXY_HEADER_FORM, WrittenCors};
 use queues::WrittenQueue;
 use rates::WrittenRates;
 use retention::{AGE_FORM, WrittenRetention};
+pub use rights::AcceptedPermissions;
 use rights::WrittenRights;
 use tls::WrittenTls;
 
@@ -137,6 +138,8 @@ pub struct Config {
     pub key_providers: BTreeMap<String, KeyProviderSettings>,
     /// The names of the labels by which rights can be limited to executions.
     pub scope_labels: BTreeSet<LabelName>,
+    /// What the packs of the folder may do with other packs.
+    pub accepted_permissions: AcceptedPermissions,
     /// The operator's settings for packs.
     pub pack_settings: BTreeMap<PackName, PackSettings>,
     /// The token that gives an admin access from the first start.
@@ -376,6 +379,7 @@ impl Config {
             rates: rates::by_default(),
             key_providers: BTreeMap::new(),
             scope_labels: BTreeSet::new(),
+            accepted_permissions: AcceptedPermissions::default(),
             pack_settings: BTreeMap::new(),
             admin_token: AdminToken::Made,
             key_files: BTreeMap::new(),
@@ -476,7 +480,7 @@ impl Config {
         })?;
         self.data = written.data.map_or_else(|| std::mem::take(&mut self.data), |data| base.join(data));
         self.packs = written.packs_dir.map_or_else(|| base.join("packs"), |packs| base.join(packs));
-        self.scope_labels = written.access.read().map_err(malformed)?;
+        (self.scope_labels, self.accepted_permissions) = written.access.read().map_err(malformed)?;
         let read = queues::read(written.queues, written.workers);
         let (workers, queues) = read.map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?;
         self.workers = workers.or(self.workers);

@@ -21,6 +21,7 @@ use thiserror::Error;
 
 use crate::catalogs::{CatalogError, FoundPacks, NodeCatalogs, find_packs};
 use crate::clock::Clock;
+use crate::config::AcceptedPermissions;
 use crate::sequencer::Asking;
 
 /// How long the folder must be quiet before it is read: an editor saves in several steps.
@@ -38,6 +39,8 @@ pub struct PacksFolder {
     pub path: PathBuf,
     /// The operator's settings for packs.
     pub settings: BTreeMap<PackName, Value>,
+    /// What the packs of the folder may do with other packs.
+    pub accepted: AcceptedPermissions,
     /// The catalogs.
     pub catalogs: Arc<NodeCatalogs>,
     /// The access to the sequencer.
@@ -89,12 +92,13 @@ impl PacksFolder {
         let refused = found.findings.iter().filter(|(name, of_pack)| of_pack.iter().any(is_error) && is_refused(name));
         let refused = refused.map(|(name, _)| name.clone()).collect();
         self.catalogs.set_findings(found.findings);
-        let proposal = self.catalogs.propose(found.checked, &found.broken, &*self.clock)?;
+        let proposal = self.catalogs.propose(found.checked, &found.broken, self.accepted, &*self.clock)?;
         let mut live = BTreeMap::new();
         for change in &proposal.changes {
             match change {
                 PackChange::Install { name, version, .. } => live.insert(name.clone(), Some(version.clone())),
                 PackChange::Remove { name } => live.insert(name.clone(), None),
+                PackChange::Permit { .. } => continue,
             };
         }
         if !proposal.changes.is_empty() {
@@ -306,6 +310,7 @@ mod tests {
         let packs_folder = PacksFolder {
             path: packs.clone(),
             settings: BTreeMap::new(),
+            accepted: AcceptedPermissions::default(),
             catalogs: Arc::new(NodeCatalogs::open(copies, InstalledPacks::default(), log.reader().unwrap()).unwrap()),
             sequencer: Arc::new(Taken),
             clock: Arc::new(SystemClock::default()),

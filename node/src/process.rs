@@ -215,6 +215,7 @@ impl Edges {
         let folder = PacksFolder {
             path: config.packs.clone(),
             settings: pack_values(config),
+            accepted: config.accepted_permissions,
             catalogs: stores.catalogs.clone(),
             sequencer: Arc::new(handle.clone()),
             clock: around.clock.clone(),

@@ -71,6 +71,7 @@ pub fn build(revision: CatalogRevision, packs: &[(PackSource, Manifest)]) -> Res
             digest: pack.digest,
             config: pack.config,
             keys: pack.keys,
+            permissions: pack.permissions,
         };
         definitions.packs.insert(pack.name.clone(), Arc::new(pack));
         definitions.triggers.extend(parts.triggers.into_iter().map(|trigger| (trigger.name.clone(), Arc::new(trigger))));

@@ -13,6 +13,7 @@ mod inferred;
 mod labels;
 mod needs;
 mod parameters;
+mod permissions;
 mod refs;
 mod retry;
 mod roots;
@@ -28,6 +29,7 @@ mod workflows;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use ensue_engine::access::scope::Scope;
 use ensue_engine::catalog::{Schema, Trigger};
 use ensue_engine::names::{ActionRef, PackName, RuleRef, SensorRef, TriggerRef};
 use ensue_engine::record::Digest;
@@ -74,6 +76,10 @@ pub struct GoodPack {
     pub source: PackSource,
     /// Its configuration: the operator's values, completed with the defaults.
     pub config: Value,
+    /// What it asks to do with other packs; `None` if it does not say.
+    pub permissions: Option<Vec<Scope>>,
+    /// The permissions that it needs for what it does with other packs, as far as its files show that.
+    pub needs: Vec<Scope>,
     /// Its rules. Each needs an id in the pack's manifest.
     pub rules: BTreeSet<RuleRef>,
 }
@@ -183,6 +189,8 @@ fn checked(
             digest: pack.digest,
             source: packs[index].clone(),
             config: (*settings[index]).clone(),
+            permissions: pack.manifest.permissions.clone().flatten(),
+            needs: outcome.needs,
             rules: outcome.parts.rules.into_iter().map(|rule| rule.name).collect(),
         });
     }
@@ -215,6 +223,7 @@ pub(crate) fn check_installed(packs: &[PackSource], configs: &[Value]) -> (Vec<O
                 description: pack.manifest.description.clone(),
                 digest: pack.digest,
                 keys: pack.manifest.keys.clone()?.into_iter().collect(),
+                permissions: pack.manifest.permissions.clone()?,
                 config: settings[index].clone(),
             };
             Some((installed, outcome?.parts))
@@ -230,11 +239,14 @@ pub(crate) struct InstalledPack {
     pub(crate) description: String,
     pub(crate) digest: Digest,
     pub(crate) keys: BTreeSet<ensue_engine::names::KeyRef>,
+    pub(crate) permissions: Option<Vec<Scope>>,
     pub(crate) config: Arc<Value>,
 }
 
 struct Outcome {
     parts: Parts,
+    /// The permissions that it needs for things of other packs.
+    needs: Vec<Scope>,
     is_good: bool,
 }
 
@@ -375,6 +387,10 @@ impl CheckingAll {
             let mut checking = Checking { pack, world: &world, stage, uses: Uses::default(), payloads: BTreeMap::new() };
             let parts = checking.parts(&settings[index], report);
             let needed = needs::check(pack, &checking.uses, &world, report);
+            if stage == Stage::Offered {
+                permissions::check(pack, &checking.uses, report);
+            }
+            let permissions = checking.uses.permissions().map(|needed| needed.permission.clone()).collect();
             all_cases.push(match stage {
                 Stage::Offered => {
                     // Packs used only by tests are not needed for the installation.
@@ -386,7 +402,7 @@ impl CheckingAll {
                 Stage::Installed => Vec::new(),
             });
             needed_by.insert(pack.name.clone(), needed);
-            outcomes.push(Some(Outcome { parts, is_good: !report.has_errors() }));
+            outcomes.push(Some(Outcome { parts, needs: permissions, is_good: !report.has_errors() }));
         }
         self.refuse_cycles(&mut outcomes, &needed_by, &mut reports);
         self.refuse_dependants(&mut outcomes, &needed_by, &mut reports);

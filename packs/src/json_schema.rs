@@ -158,6 +158,10 @@ impl Maker {
                     "if": { "required": [outer], "properties": { (*outer): { "type": "object", "required": [inner] } } },
                     "then": { "properties": { (*field): false } },
                 })),
+                Between::OnlyWhereHas { field, outer, inner } => conditions.push(json!({
+                    "if": { "required": [field] },
+                    "then": { "properties": { (*outer): { "required": [inner] } } },
+                })),
                 Between::NotBesideTrue { field, flag } => conditions.push(json!({
                     "if": { "required": [field] },
                     "then": { "properties": { (*flag): { "const": false } } },

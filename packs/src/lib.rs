@@ -37,6 +37,6 @@ pub use ensue_engine::time::parse_duration;
 pub use init::init_files;
 pub use installed::Manifest;
 pub use json_schema::FileKind;
-pub use library::library;
+pub use library::{library, names as library_names};
 pub use read::{FileMode, PackFile, PackSource, ReadError};
 pub use schema::whole_schema;

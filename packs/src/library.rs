@@ -2,7 +2,7 @@
 //!
 //! They are installed like any other pack. `check` ensures that no other pack uses their names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use ensue_engine::names::PackName;
@@ -89,6 +89,12 @@ pub fn library() -> Vec<PackSource> {
 /// Returns the name of the pack that all others may use without listing it.
 pub(crate) fn core() -> PackName {
     "core".parse().expect("it is of the shape of a name")
+}
+
+/// Returns the names of the packs of the library.
+pub fn names() -> BTreeSet<PackName> {
+    let folders = FILES.iter().filter_map(|(path, _)| path.split_once('/'));
+    folders.filter_map(|(name, _)| name.parse().ok()).collect()
 }
 
 /// Returns the digest of each pack of the library, by name.

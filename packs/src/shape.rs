@@ -78,6 +78,15 @@ pub enum Between {
         /// The field in it that rules the first one out.
         inner: &'static str,
     },
+    /// `field` may be present only if the mapping in `outer` has `inner`.
+    OnlyWhereHas {
+        /// The constrained field.
+        field: &'static str,
+        /// The field with the mapping.
+        outer: &'static str,
+        /// The field in it that the first one qualifies.
+        inner: &'static str,
+    },
     /// `field` must be absent if `flag` is true.
     NotBesideTrue {
         /// The constrained field.
@@ -199,6 +208,8 @@ pub enum Form {
     OwnName,
     /// The name of a key, with or without its pack.
     KeyName,
+    /// A permission, perhaps with a limit.
+    Permission,
     /// The name of a var.
     VarName,
     /// A ref, `<pack>.<name>`.

@@ -575,3 +575,37 @@ mod secrets_and_code {
         insta::assert_snapshot!(action("run: { builtin: echo }\n"));
     }
 }
+
+mod permissions {
+    use super::*;
+
+    const USES: &str = "name: demo\nversion: 1.0.0\n";
+
+    fn held_to(permissions: &str) -> String {
+        let manifest = format!("{USES}permissions: {permissions}\n");
+        let flow = "run:\n  workflow:\n    steps:\n      one: { action: core.shell, with: { script: make } }\n      two: { action: core.sleep, with: { duration: 1s } }\n";
+        let emits = "run:\n  emit: { trigger: github.ping }\n";
+        shown_with(&[("pack.yaml", &manifest), ("actions/go.yaml", flow), ("actions/tell.yaml", emits)])
+    }
+
+    #[test]
+    fn use_of_another_pack_that_is_not_listed_is_reported() {
+        insta::assert_snapshot!(held_to("[events:write on pack=demo]"));
+    }
+
+    #[test]
+    fn permissions_that_are_not_permissions_are_reported() {
+        insta::assert_snapshot!(held_to("[actions:run, actions:execute on file=x, 7, log:read on pack=a, keys:read]"));
+    }
+
+    #[test]
+    fn listed_permissions_allow_what_they_cover() {
+        let fine = held_to("[actions:execute on action=core.sh*, events:write on pack=github]");
+        assert!(!fine.contains("not_permitted"), "{fine}");
+    }
+
+    #[test]
+    fn run_as_is_for_workflows() {
+        insta::assert_snapshot!(action("run_as: caller\nrun: { shell: { script: make } }\n"));
+    }
+}

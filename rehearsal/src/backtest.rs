@@ -226,7 +226,12 @@ impl Backtest {
             manifest: Body::json(&b"{}"[..]),
         };
         let base = backtest.sequencing.engine().catalog_revision();
-        let changes = backtest.catalog.packs().values().map(install).collect();
+        let permit = |pack: &Arc<ensue_engine::catalog::Pack>| {
+            let permissions = pack.permissions.clone()?;
+            Some(PackChange::Permit { name: pack.name.clone(), permissions: Some(permissions) })
+        };
+        let packs = backtest.catalog.packs();
+        let changes = packs.values().map(install).chain(packs.values().filter_map(permit)).collect();
         backtest.ask(Ask::ChangePacks { base, changes })?;
         Ok(backtest)
     }

@@ -150,7 +150,12 @@ impl Stage {
             manifest: Body::json(&b"{}"[..]),
         };
         let base = stage.core.engine().catalog_revision();
-        let changes = stage.catalog.packs().values().map(install).collect();
+        let permit = |pack: &Arc<ensue_engine::catalog::Pack>| {
+            let permissions = pack.permissions.clone()?;
+            Some(PackChange::Permit { name: pack.name.clone(), permissions: Some(permissions) })
+        };
+        let packs = stage.catalog.packs();
+        let changes = packs.values().map(install).chain(packs.values().filter_map(permit)).collect();
         stage.ask(Actor::Operator, Ask::ChangePacks { base, changes })?;
         Ok(stage)
     }

@@ -14,8 +14,8 @@ mod support {
     pub(crate) mod workflow;
 
     pub(crate) use commands::{
-        accept_clock, ana, answered, asked_by, cancel, dismiss, fire_timers, lose, note_restore, note_start, retry, set_mode, settle,
-        worker, workers,
+        accept_clock, ana, answered, asked_by, cancel, dismiss, fire_timers, lose, note_restore, note_start, permit_at, retry, set_mode,
+        settle, worker, workers,
     };
     pub(crate) use definitions::{Pieces, fields, rule_id};
     pub(crate) use site::Site;

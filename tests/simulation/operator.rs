@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use ensue_engine::command::{Settings, TurnLimits};
 use ensue_engine::names::PackName;
 use ensue_executor::AtStop;
+use ensue_node::config::AcceptedPermissions;
 use serde_json::{Value, json};
 
 use crate::pack::NUMBER_MAX;
@@ -97,6 +98,11 @@ impl Operated {
             few @ 0..=5 => few as usize / 2 + 1,
             _ => Settings::default().flow_keys_max,
         }
+    }
+
+    /// Returns what the packs of the folder may do with other packs. It is derived, so that recorded seeds keep their behavior.
+    pub(crate) fn accepted_permissions(&self) -> AcceptedPermissions {
+        if self.snapshot_every % 3 == 0 { AcceptedPermissions::Listed } else { AcceptedPermissions::All }
     }
 
     /// Returns the settings for packs.

@@ -142,6 +142,8 @@ pub const NAMES: &[&str] = &[
     "an execution set a var",
     "a var lost its value",
     "a var was set by hand",
+    "a pack ran an action of another pack that it may run",
+    "a step was rejected because its pack may not run the action",
     "a workflow read a var",
     "a rule read a var",
     "a rerun reused a step",

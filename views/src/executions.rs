@@ -6,6 +6,7 @@
 mod waiting;
 
 use ensue_derive::sparse;
+use ensue_engine::access::principal::Principal;
 use ensue_engine::executions::facts::{AttemptStarted, Evidence, ExecutionRequested, Failure, FailureKind, Pace, Settlement};
 use ensue_engine::executions::labels::{Labels, written};
 use ensue_engine::executions::milestone::{HowAttemptEnded, HowEnded};
@@ -25,7 +26,7 @@ use crate::reach::RowScope;
 use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 11;
+pub const VERSION: u32 = 12;
 
 /// The columns by which executions can be filtered.
 pub const COLUMNS: &[Column] =
@@ -101,6 +102,8 @@ pub struct Execution {
     pub labels: Labels,
     /// The scope by which rights are limited to it, unless its own action alone says it.
     pub scope: Option<Box<ExecutionScope>>,
+    /// On whose rights it runs, if that was recorded.
+    pub principal: Option<Principal>,
     /// Since when it has been waiting for a slot.
     pub queued_at: Option<Timestamp>,
     /// When it was requested.
@@ -320,7 +323,8 @@ impl AttemptStatus {
             | FailureKind::ChildFailed
             | FailureKind::UndoFailed
             | FailureKind::Fail
-            | FailureKind::Expired => Self::Failed,
+            | FailureKind::Expired
+            | FailureKind::NotPermitted => Self::Failed,
         }
     }
 }
@@ -461,6 +465,7 @@ impl Execution {
             queue: fact.queue.clone(),
             labels: fact.labels.clone(),
             scope: fact.scope.clone(),
+            principal: fact.principal(&record.actor),
             queued_at: None,
             requested_at: record.time,
             started_at: None,

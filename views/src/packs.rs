@@ -13,7 +13,7 @@ use crate::bounds::cut;
 use crate::view::{Column, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The columns by which packs can be filtered.
 pub const COLUMNS: &[Column] = &[Column::Status];
@@ -44,6 +44,8 @@ pub struct Pack {
     pub removed_at: Option<Timestamp>,
     /// The actor that removed it.
     pub removed_by: Option<String>,
+    /// What it may do with other packs; `None` if it may do everything.
+    pub permissions: Option<Vec<String>>,
 }
 
 /// Whether a pack is installed.
@@ -65,6 +67,7 @@ impl View for Pack {
         Some(Touch::Changes(match fact {
             CatalogFact::PackInstalled(fact) => fact.name.clone(),
             CatalogFact::PackRemoved(fact) => fact.name.clone(),
+            CatalogFact::PackPermissionsSet(fact) => fact.name.clone(),
         }))
     }
 
@@ -82,6 +85,7 @@ impl View for Pack {
                 installed_by: cut(&record.actor.to_string(), TEXT_BYTES_MAX),
                 removed_at: None,
                 removed_by: None,
+                permissions: before.and_then(|pack| pack.permissions),
             }),
             CatalogFact::PackRemoved(_) => before.map(|pack| Self {
                 status: PackStatus::Removed,
@@ -89,6 +93,7 @@ impl View for Pack {
                 removed_by: Some(cut(&record.actor.to_string(), TEXT_BYTES_MAX)),
                 ..pack
             }),
+            CatalogFact::PackPermissionsSet(fact) => before.map(|pack| Self { permissions: fact.permissions.clone(), ..pack }),
         }
     }
 

@@ -117,6 +117,7 @@ fn catalog() -> Catalog {
         result: None,
         local: Vec::new(),
         run: Run::Builtin(Builtin::Echo),
+        run_as: ensue_engine::catalog::RunAs::Pack,
         limit: None,
         retry: None,
         concurrency: None,

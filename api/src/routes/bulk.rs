@@ -20,13 +20,14 @@ use thiserror::Error;
 
 use super::Routes;
 use super::actions::asked_before;
-use super::{executions, reruns};
+use super::executions;
+use super::reruns::{self, RightsOf};
 use crate::api::Api;
 use crate::auth::{Allowed, Proof as _, Secrecy};
 use crate::call::{Call, Nothing};
 use crate::operation::{Header, Operation, Presence, Takes, schema_of};
-use crate::permissions::{ExecutionsCancel, ExecutionsPause, ExecutionsRead, ExecutionsRerun, Permission};
-use crate::ports::OnBehalf;
+use crate::permissions::{ActionsExecute, ExecutionsCancel, ExecutionsPause, ExecutionsRead, ExecutionsRerun, Permission};
+use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Outcome, Problem};
 use crate::query::bad;
 use crate::wire::WireList;
@@ -135,7 +136,8 @@ pub(super) async fn rerun(allowed: Allowed<ExecutionsRerun>, mut call: Call) -> 
     call.admission()?;
     let wanted: WireRerun = call.json_or_nothing().await?;
     let again = call.query().one_of("again", &[("true", Again::Yes), ("false", Again::No)])?.unwrap_or(Again::No);
-    each(&allowed, &call, Change::Rerun(wanted, again)).await
+    let runs = Allowed::<ActionsExecute>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
+    each(&allowed, &call, Change::Rerun(wanted, again, runs)).await
 }
 
 /// The change to make to each execution.
@@ -143,7 +145,8 @@ enum Change {
     Cancel,
     Pause,
     Resume,
-    Rerun(WireRerun, Again),
+    /// The caller must be allowed to run the action of each.
+    Rerun(WireRerun, Again, Allowed<ActionsExecute>),
 }
 
 /// Whether to rerun an execution that was already rerun.
@@ -216,9 +219,12 @@ impl Asked {
             Change::Cancel => Ask::CancelExecution { execution },
             Change::Pause => Ask::PauseExecution { execution },
             Change::Resume => Ask::ResumeExecution { execution },
-            Change::Rerun(wanted, _) => {
+            Change::Rerun(wanted, _, runs) => {
                 let wanted = wanted.clone();
-                Ask::RequestExecution(self.api.threads.blocking(move |ports| reruns::request(ports, execution, wanted)).await??)
+                let request = move |ports: &Ports| reruns::request(ports, execution, wanted, RightsOf::Caller);
+                let request = self.api.threads.blocking(request).await??;
+                reruns::demand_action(runs, &request)?;
+                Ask::RequestExecution(request)
             }
         };
         if self.is_dry {
@@ -244,7 +250,7 @@ impl Asked {
     /// A request that was carried out under the same key is not a reason: it gets the same response as the
     /// first time.
     async fn rerun_before(&self, execution: ExecutionId) -> Result<Option<ExecutionId>, Problem> {
-        let Change::Rerun(_, Again::No) = &self.change else { return Ok(None) };
+        let Change::Rerun(_, Again::No, _) = &self.change else { return Ok(None) };
         if let (false, Some(request)) = (self.is_dry, &self.by.request) {
             let key = self.of_one(request, execution).key;
             let by = OnBehalf { request: None, ..self.by.clone() };
@@ -268,7 +274,7 @@ impl Asked {
             Change::Cancel => "cancel".to_owned(),
             Change::Pause => "pause".to_owned(),
             Change::Resume => "resume".to_owned(),
-            Change::Rerun(WireRerun { from, params }, _) => format!("rerun {from:?} {}", json!(params)),
+            Change::Rerun(WireRerun { from, params }, ..) => format!("rerun {from:?} {}", json!(params)),
         };
         request.of_one(execution.0, &what)
     }

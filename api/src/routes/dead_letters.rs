@@ -22,7 +22,7 @@ use futures_util::{StreamExt as _, stream};
 use thiserror::Error;
 
 use super::Routes;
-use super::reruns;
+use super::reruns::{self, RightsOf};
 use crate::api::Api;
 use crate::auth::{Allowed, Proof as _, Secrecy};
 use crate::call::{Call, Nothing};
@@ -339,7 +339,7 @@ fn ask(ports: &Ports, letter: &DeadLetter, deal: Deal) -> Result<Ask, Problem> {
         _ if letter.status != LetterStatus::Open => Err(Refusal::DeadLetterNotOpen(letter.id).into()),
         (Deal::Retry, Some(execution)) => {
             let wanted = WireRerun { from: Some("failed".to_owned()), params: None };
-            Ok(Ask::RetryExecution(reruns::request(ports, execution, wanted)?))
+            Ok(Ask::RetryExecution(reruns::request(ports, execution, wanted, RightsOf::FirstRun)?))
         }
         (Deal::Retry, None) => again(ports, letter).map(Ask::RetryDelivery),
     }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use ensue_engine::access::limit::Target;
 use ensue_engine::catalog::{Action, Catalog, Does, Run, Step};
 use ensue_engine::command::{Ask, OfRule, RequestExecution, Rerun};
 use ensue_engine::executions::history::{Ended, History, KeptError};
@@ -25,10 +26,10 @@ use thiserror::Error;
 
 use super::actions::{ParametersMisfit, repeated, requested, unanswerable};
 use super::{Routes, control};
-use crate::auth::Allowed;
+use crate::auth::{Allowed, Proof as _, Secrecy};
 use crate::call::Call;
 use crate::operation::{Header, Honored, Operation, Presence, Takes, schema_of};
-use crate::permissions::{ActionsRead, ExecutionsRead, ExecutionsRerun, Permission as _, RulesRead};
+use crate::permissions::{ActionsExecute, ActionsRead, ExecutionsRead, ExecutionsRerun, Permission as _, RulesRead};
 use crate::ports::Ports;
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond;
@@ -122,7 +123,9 @@ pub(super) async fn rerun(allowed: Allowed<ExecutionsRerun>, mut call: Call) -> 
     call.admission()?;
     let wanted: WireRerun = call.json_or_nothing().await?;
     control::demand(&call, &allowed, id).await?;
-    let request = api.threads.blocking(move |ports| request(ports, id, wanted)).await??;
+    let runs = Allowed::<ActionsExecute>::demand(&*api.ports.access, call.request(), &Secrecy::Open)?;
+    let request = api.threads.blocking(move |ports| request(ports, id, wanted, RightsOf::Caller)).await??;
+    demand_action(&runs, &request)?;
     if call.is_dry_run()? {
         let (definition, kept) = (request.definition.clone(), request.rerun.as_ref().and_then(|rerun| rerun.kept.clone()));
         call.check(call.on_behalf(&allowed)?, Ask::RequestExecution(request)).await?;
@@ -132,8 +135,23 @@ pub(super) async fn rerun(allowed: Allowed<ExecutionsRerun>, mut call: Call) -> 
     requested(&allowed, call, request).await
 }
 
+/// On whose rights a rerun runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RightsOf {
+    /// On those of the caller.
+    Caller,
+    /// On those of the execution that is rerun.
+    FirstRun,
+}
+
+/// Checks that the caller of a rerun may run its action.
+pub(super) fn demand_action(runs: &Allowed<ActionsExecute>, request: &RequestExecution) -> Result<(), Problem> {
+    let name = request.action.as_str();
+    if runs.includes(&Target::of_action(name)) { Ok(()) } else { Err(runs.beyond_limit(name)) }
+}
+
 /// Builds the request to the core. Blocking.
-pub(super) fn request(ports: &Ports, id: ExecutionId, wanted: WireRerun) -> Result<RequestExecution, Problem> {
+pub(super) fn request(ports: &Ports, id: ExecutionId, wanted: WireRerun, on: RightsOf) -> Result<RequestExecution, Problem> {
     let records = records_of(ports, id)?;
     let missing = || Missing::new(ExecutionsRead::THING, &id.to_string());
     let log = records.first().map(|record| record.log).ok_or_else(missing)?;
@@ -187,7 +205,11 @@ pub(super) fn request(ports: &Ports, id: ExecutionId, wanted: WireRerun) -> Resu
     });
     let rule_claim = requested.locks.iter().find_map(|claim| present_claim(&catalog, claim));
     let scope = requested.scope();
-    let rerun = Rerun { of: id, cause: history.cause.clone(), rule, scope, rule_claim, priority, from, kept };
+    let principal = match on {
+        RightsOf::Caller => None,
+        RightsOf::FirstRun => history.principal.clone(),
+    };
+    let rerun = Rerun { of: id, cause: history.cause.clone(), rule, scope, principal, rule_claim, priority, from, kept };
     Ok(RequestExecution {
         action: name,
         definition: action,

@@ -70,6 +70,9 @@ pub(crate) struct WireExecution {
     ended_at: Option<Timestamp>,
     correlation: Id,
     actor: String,
+    /// On whose rights it runs: `identity/<id>`, `token/<name>` or `pack/<name>`. Null for steps that an older release
+    /// requested.
+    principal: Option<String>,
     catalog: CatalogRevision,
     settled: Option<WireSettled>,
     /// The number of its steps, and items of steps, that never had an execution: they were skipped, failed
@@ -135,6 +138,7 @@ impl WireExecution {
             ended_at: execution.ended_at,
             correlation: execution.correlation,
             actor: execution.actor,
+            principal: execution.principal.map(|principal| principal.to_string()),
             catalog: execution.catalog,
             settled: execution.settled.map(WireSettled::from),
             not_started_count: execution.not_started_count,

@@ -24,6 +24,8 @@ pub(crate) struct WirePack {
     digest: Option<Digest>,
     config: Option<Arc<Value>>,
     keys: Vec<KeyRef>,
+    /// What it may do with other packs; null if it may do everything, or is not installed.
+    permissions: Option<Vec<String>>,
     installed_at: Option<Timestamp>,
     installed_by: Option<String>,
     /// Errors, warnings and notes about its files in the folder. If there are errors, the last good version
@@ -54,6 +56,7 @@ impl WirePack {
             digest: pack.map(|pack| pack.digest),
             config: pack.map(|pack| pack.config.clone()),
             keys: pack.map(|pack| pack.keys.iter().cloned().collect()).unwrap_or_default(),
+            permissions: installed.as_ref().and_then(|installed| installed.permissions.clone()),
             installed_at: installed.as_ref().map(|installed| installed.installed_at),
             installed_by: installed.map(|installed| installed.installed_by),
             findings: findings.iter().map(Diagnostic::to_json).collect(),

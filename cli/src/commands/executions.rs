@@ -481,6 +481,7 @@ pub(super) fn shown(execution: &Value) -> String {
         ("started", text(execution, "started_at")),
         ("ended", text(execution, "ended_at")),
         ("actor", text(execution, "actor")),
+        ("runs as", text(execution, "principal")),
         ("position", text(execution, "position")),
     ]);
     for name in ["params", "result"] {

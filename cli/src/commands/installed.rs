@@ -198,6 +198,7 @@ fn pack(pack: &Value) -> String {
         ("status", text(pack, "status")),
         ("description", text(pack, "description")),
         ("keys", names(&pack["keys"])),
+        ("permissions", permissions(pack)),
         ("installed", text(pack, "installed_at")),
         ("by", text(pack, "installed_by")),
         ("digest", text(pack, "digest")),
@@ -207,6 +208,16 @@ fn pack(pack: &Value) -> String {
     }
     let findings: Vec<String> = pack["findings"].as_array().into_iter().flatten().map(finding).collect();
     shown + &section("findings", &findings)
+}
+
+/// Returns what an installed pack may do with other packs.
+fn permissions(pack: &Value) -> String {
+    match (&pack["permissions"], text(pack, "status").as_str()) {
+        (Value::Array(list), _) if list.is_empty() => "nothing with other packs".to_owned(),
+        (Value::Array(list), _) => list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("; "),
+        (_, "installed") => "everything with other packs".to_owned(),
+        _ => String::new(),
+    }
 }
 
 /// Returns a finding on one line.

@@ -1,14 +1,16 @@
 //! Scopes: permissions, each perhaps with a limit, as a token carries them.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 use super::limit::{Limit, LimitError};
 use super::permission::Permission;
 
-/// The maximum number of scopes of a token.
+/// The maximum number of scopes of a token, and of permissions of a pack.
 pub const SCOPES_MAX: usize = 100;
 
 /// Why a text is not a scope.
@@ -72,6 +74,19 @@ impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.permission.name())?;
         self.on.as_ref().map_or(Ok(()), |limit| write!(f, " on {limit}"))
+    }
+}
+
+impl Serialize for Scope {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Scope {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

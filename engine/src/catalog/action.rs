@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::catalog::{Concurrency, Misfit, Retry, Schema, Workflow};
 use crate::executions::facts::Pace;
 use crate::inquiries::question::Question;
-use crate::names::{ActionRef, LabelName, TriggerRef, WorkerQueueName};
+use crate::names::{ActionRef, LabelName, Names, TriggerRef, WorkerQueueName};
 use crate::record::Digest;
 use crate::text::cut;
 use crate::time::millis;
@@ -35,6 +35,8 @@ pub struct Action {
     pub local: Vec<(String, Expression)>,
     /// How it is run.
     pub run: Run,
+    /// On whose rights its steps run, if it is a workflow.
+    pub run_as: RunAs,
     /// The timeout of an attempt.
     pub timeout: Duration,
     /// The time limit of the whole workflow, if its author sets one.
@@ -98,6 +100,16 @@ fn sleep(params: Node<'_>) -> Result<Pace, Misfit> {
             format!("{given} is not a duration; write a number and a unit, such as `250ms`, `90s`, `10m` or `24h`, at most 8760h");
         Misfit { pointer: "/duration".to_owned(), message }
     })
+}
+
+/// On whose rights the steps of a workflow run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Names)]
+pub enum RunAs {
+    /// On those of the pack that defines it.
+    #[default]
+    Pack,
+    /// On those of the caller, as far as the pack may do the same.
+    Caller,
 }
 
 /// How an action is run: exactly one runner.
@@ -214,4 +226,15 @@ pub enum Builtin {
     Emit,
     /// Sets the var `name` to `value`, or removes it if `value` is null.
     SetVar,
+}
+
+impl Builtin {
+    /// Returns true if it has no effect outside its workflow, or one that is checked where it happens: every pack may run it.
+    pub fn is_harmless(self) -> bool {
+        match self {
+            // The event that `emit` records is checked.
+            Self::Noop | Self::Echo | Self::Sleep | Self::Inquiry | Self::Wait | Self::Emit => true,
+            Self::SetVar => false,
+        }
+    }
 }

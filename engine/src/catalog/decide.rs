@@ -1,6 +1,6 @@
 //! Decisions on changes to the catalog's next revision: all or none.
 
-use crate::catalog::facts::{PackInstalled, PackRemoved};
+use crate::catalog::facts::{PackInstalled, PackPermissionsSet, PackRemoved};
 use crate::command::{Answer, Decision, PackChange, Refusal};
 use crate::record::{Actor, CatalogRevision, Draft, StreamId};
 use crate::state::State;
@@ -10,7 +10,8 @@ pub(crate) fn change(state: &State, actor: &Actor, base: CatalogRevision, change
     if base != now {
         return Decision::Refused(Refusal::CatalogMoved { now, base });
     }
-    let catalog = now.next();
+    let changes_catalog = changes.iter().any(|change| !matches!(change, PackChange::Permit { .. }));
+    let catalog = if changes_catalog { now.next() } else { now };
     let mut drafts = Vec::with_capacity(changes.len());
     for change in changes {
         let (name, fact, body) = match change {
@@ -24,10 +25,16 @@ pub(crate) fn change(state: &State, actor: &Actor, base: CatalogRevision, change
                 }
                 (name, PackRemoved { name: name.clone(), catalog }.into(), None)
             }
+            PackChange::Permit { name, permissions } => {
+                if state.packs().permissions(name) == permissions.as_deref() {
+                    continue;
+                }
+                let permissions = permissions.as_ref().map(|list| list.iter().map(ToString::to_string).collect());
+                (name, PackPermissionsSet { name: name.clone(), permissions }.into(), None)
+            }
         };
         let stream = StreamId::Pack(name.clone());
         drafts.push(Draft { stream, begins: None, actor: actor.clone(), cause: None, trace: None, fact, body });
     }
-    let answer = Answer::Catalog(if changes.is_empty() { now } else { catalog });
-    Decision::Done { drafts, answer }
+    Decision::Done { drafts, answer: Answer::Catalog(catalog) }
 }

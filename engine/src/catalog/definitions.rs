@@ -1,5 +1,6 @@
 //! Definitions as authors install them, each under its ref.
 
+use crate::access::scope::Scope;
 use crate::catalog::Action;
 use crate::catalog::Rule;
 use crate::catalog::Schema;
@@ -25,6 +26,8 @@ pub struct Pack {
     pub config: Arc<Value>,
     /// The keys it may read.
     pub keys: BTreeSet<KeyRef>,
+    /// What it asks to do with other packs; `None` if it does not say.
+    pub permissions: Option<Vec<Scope>>,
 }
 
 /// A kind of event.

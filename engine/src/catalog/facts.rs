@@ -28,3 +28,15 @@ pub struct PackRemoved {
     /// The catalog's revision without it.
     pub catalog: CatalogRevision,
 }
+
+/// A pack may do this, in addition to what its own definitions need from each other, and nothing else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackPermissionsSet {
+    /// The pack.
+    pub name: PackName,
+    /// The permissions, `<noun>:<verb>` or `<noun>:<verb> on <limit>`. A permission that a release does not know allows
+    /// nothing. Without the list, the pack may do everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<Vec<String>>,
+}

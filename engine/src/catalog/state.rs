@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::limit::Target;
+use crate::access::permission::Permission;
+use crate::access::scope::Scope;
 use crate::fact::{ByNoun, CatalogFact};
 use crate::names::PackName;
 use crate::record::{BodyHandle, CatalogRevision, Digest, Record};
@@ -14,9 +17,12 @@ pub struct InstalledPacks {
     revision: Table<u8, CatalogRevision>,
     /// Each pack from a revision on; `None` if it was removed.
     history: Table<(PackName, CatalogRevision), Option<InstalledPack>>,
+    /// What each pack may do at most. A pack that is missing here may do everything. A removed pack keeps its row, since
+    /// its executions may still be open.
+    permissions: Table<PackName, Vec<Scope>>,
 }
 
-undone_together!(pub(crate) InstalledPacks { revision, history });
+undone_together!(pub(crate) InstalledPacks { revision, history, permissions });
 
 /// A pack as it was installed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,6 +65,17 @@ impl InstalledPacks {
         self.history.range(first..=last).next_back().and_then(|(_, pack)| pack.as_ref())
     }
 
+    /// Returns the permissions beyond which a pack may do nothing with other packs; `None` if it may do everything.
+    pub fn permissions(&self, name: &PackName) -> Option<&[Scope]> {
+        self.permissions.get(name).map(Vec::as_slice)
+    }
+
+    /// Returns true if a pack has the permission for a thing of another pack.
+    pub fn permit(&self, name: &PackName, permission: Permission, target: &Target<'_>) -> bool {
+        let covers = |scope: &Scope| scope.permission == permission && scope.on.as_ref().is_none_or(|limit| limit.covers(target));
+        self.permissions(name).is_none_or(|permissions| permissions.iter().any(covers))
+    }
+
     /// Folds a committed record, for code that tracks the installed packs outside the core.
     pub fn note(&mut self, record: &Record) {
         if let ByNoun::CatalogFact(fact) = record.fact.by_noun() {
@@ -79,6 +96,13 @@ impl InstalledPacks {
                 self.history.insert((fact.name.clone(), fact.catalog), None);
                 self.revision.insert(0, fact.catalog);
             }
+            CatalogFact::PackPermissionsSet(fact) => match &fact.permissions {
+                Some(permissions) => {
+                    let known = permissions.iter().filter_map(|permission| permission.parse().ok()).collect();
+                    self.permissions.insert(fact.name.clone(), known);
+                }
+                None => self.permissions.remove(&fact.name),
+            },
         }
     }
 }

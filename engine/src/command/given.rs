@@ -3,6 +3,7 @@
 use crate::access::audit::facts::{AccessDenied, LoginRefused};
 use crate::access::facts::{CredentialChange, CredentialKind, IdentityKind};
 use crate::access::limit::Limit;
+use crate::access::principal::Principal;
 use crate::access::scope::Scope;
 use crate::access::subject::Subject;
 use crate::catalog::Action;
@@ -270,6 +271,8 @@ pub struct Rerun {
     pub rule: Option<OfRule>,
     /// The scope by which rights are limited to it.
     pub scope: ExecutionScope,
+    /// On whose rights the rerun runs, if not on those of the actor that asks for it.
+    pub principal: Option<Principal>,
     /// The lock of that rule that it had to hold, if any.
     pub rule_claim: Option<Claim>,
     /// The priority from its rule.
@@ -394,6 +397,13 @@ pub enum PackChange {
     Remove {
         /// Its name.
         name: PackName,
+    },
+    /// Set what a pack may do with other packs. The catalog stays at its revision.
+    Permit {
+        /// Its name.
+        name: PackName,
+        /// The permissions; `None` if it may do everything.
+        permissions: Option<Vec<Scope>>,
     },
 }
 

@@ -105,6 +105,11 @@ pub enum Refusal {
         /// The limit.
         max: u32,
     },
+    /// The execution may not emit events of the trigger.
+    #[error("{0}")]
+    #[explain(slug = "forbidden", fault = Forbidden,
+        hint = "add the permission to `permissions` of the pack, or have a caller that has it run the action")]
+    EmitNotPermitted(String),
     /// The token of the report is not the token of the attempt.
     #[error("the token {given} is not the current token of attempt {attempt}")]
     #[explain(slug = "fencing-token-old", hint = "have the worker of this attempt stop and send no more reports: the attempt was given up")]

@@ -11,6 +11,7 @@ use crate::command::{
 use crate::events::facts::{AGAIN_MAX, DeliveryRefused, EventReceived};
 use crate::events::internal::InternalTriggers;
 use crate::executions::admission::admits_work;
+use crate::executions::rights;
 use crate::record::{Actor, Cause, Digest, Draft, Position, StreamId};
 use crate::rules::judge::{EventView, Judgement, Verdict, judge};
 use crate::state::State;
@@ -114,6 +115,9 @@ fn signed_before(event: &ObservedEvent, at: &Moment, with: &Context<'_>) -> Opti
 
 /// Creates the draft of one event, judged by the current catalog.
 fn receive(state: &State, event: &ObservedEvent, from: &Source<'_>, with: &Context<'_>) -> Result<Draft, Refusal> {
+    if let Actor::Sensor(sensor) = from.actor {
+        rights::sensor_may_emit(state, sensor, &event.trigger).map_err(Refusal::EmitNotPermitted)?;
+    }
     let judgement = judgement_now(state, event, with)?;
     Ok(drafted(state, event, &judgement, from))
 }

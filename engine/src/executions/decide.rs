@@ -11,9 +11,10 @@ use crate::events::internal::InternalTriggers;
 use crate::executions::admission::admits_work;
 use crate::executions::facts::{
     AttemptFailed, AttemptLost, AttemptReportedLate, AttemptSucceeded, Evidence, ExecutionCancelRequested, ExecutionRequested,
-    ExecutionSettled, Failure, Pace, Settlement,
+    ExecutionSettled, Failure, FailureKind, Pace, Settlement,
 };
 use crate::executions::labels::{LABELS_MAX, Labels};
+use crate::executions::rights;
 use crate::executions::scope::ExecutionScope;
 use crate::executions::state::{Execution, Phase};
 use crate::fact::Fact;
@@ -75,6 +76,8 @@ pub(crate) fn request(
         queue: definition.queue.clone(),
         labels,
         scope: scope.recorded(of_rule.map(|of| &of.rule), &ask.action),
+        // Otherwise, the actor says it.
+        principal: rerun.and_then(|rerun| rerun.principal.clone()),
         given_labels,
         idempotent: definition.idempotent,
         on_lost: definition.on_lost,
@@ -190,6 +193,13 @@ pub(crate) fn report(state: &State, actor: &Actor, report: &Report, at: &Moment,
         }
         Some(current) if current.id == report.attempt => {
             let ended_at = report.ended_before.map(|millis| at.time.minus_millis(millis));
+            let refused = report.events().iter().find_map(|event| rights::may_emit(state, execution, &event.trigger, at.time).err());
+            if let Some(why) = refused {
+                // Nothing of the attempt is accepted: its events and vars belong together.
+                let error = Failure::new(FailureKind::NotPermitted, why);
+                let fact = AttemptFailed { attempt: report.attempt, error, retry_after_millis: None, ended_at };
+                return Decision::Done { drafts: vec![Draft { body: None, ..draft(fact.into()) }], answer: Answer::Done };
+            }
             let fact: Fact = match &report.outcome {
                 ReportOutcome::Succeeded => AttemptSucceeded { attempt: report.attempt, ended_at }.into(),
                 ReportOutcome::Failed(error) => {
@@ -332,8 +342,5 @@ pub(crate) fn settled_as(actor: &Actor, (id, execution): (ExecutionId, &Executio
 
 /// Returns the failure that is recorded for an execution whose attempt is lost.
 pub(crate) fn lost() -> Failure {
-    Failure::new(
-        crate::executions::facts::FailureKind::Lost,
-        "the worker is gone, and it is unknown whether the attempt took effect; the action has `on_lost: fail`",
-    )
+    Failure::new(FailureKind::Lost, "the worker is gone, and it is unknown whether the attempt took effect; the action has `on_lost: fail`")
 }

@@ -6,6 +6,7 @@ use ensue_derive::sparse;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::access::principal::Principal;
 use crate::catalog::OnLost;
 use crate::events::internal::InternalTriggers;
 use crate::executions::artifacts::{ArtifactName, MediaType};
@@ -14,7 +15,7 @@ use crate::executions::scope::ExecutionScope;
 use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId};
 use crate::locks::facts::Claim;
 use crate::names::{ActionRef, LabelName, RuleRef, TriggerRef, WorkerQueueName};
-use crate::record::{Body, BodyHandle, CatalogRevision, Digest};
+use crate::record::{Actor, Body, BodyHandle, CatalogRevision, Digest};
 use crate::sparse::is_default;
 use crate::text::cut;
 use crate::time::Timestamp;
@@ -50,6 +51,8 @@ pub struct ExecutionRequested {
     pub labels: Labels,
     /// The pack, outermost action and labels by which rights are limited to it, unless its own rule and action say them.
     pub scope: Option<Box<ExecutionScope>>,
+    /// On whose rights it runs, unless the rule or the actor that requested it says so.
+    pub principal: Option<Principal>,
     /// The labels that the caller gave; the others come from its action.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub given_labels: BTreeSet<LabelName>,
@@ -85,6 +88,18 @@ impl ExecutionRequested {
     /// Returns the scope by which rights are limited to it.
     pub fn scope(&self) -> ExecutionScope {
         self.scope.as_deref().cloned().unwrap_or_else(|| ExecutionScope::of_request(self.rule.as_ref(), &self.action))
+    }
+
+    /// Returns on whose rights it runs, if an actor requested it. Returns `None` if that was not recorded: an older release
+    /// did not record it for steps.
+    pub fn principal(&self, actor: &Actor) -> Option<Principal> {
+        let of_rule = || self.rule.as_ref().filter(|_| self.part_of.is_none()).map(|rule| Principal::Pack(rule.pack()));
+        self.principal.clone().or_else(|| match actor {
+            Actor::Identity { id, .. } => Some(Principal::Identity(*id)),
+            Actor::Token(name) => Some(Principal::Token(name.clone())),
+            Actor::Engine => of_rule(),
+            Actor::Sensor(_) | Actor::Worker(_) | Actor::Operator => None,
+        })
     }
 
     /// Returns the labels that the caller gave.
@@ -254,7 +269,7 @@ impl Failure {
     /// that is invalid or too large comes from an attempt that took effect: only an idempotent action is repeated.
     pub fn may_pass(&self, is_idempotent: bool) -> bool {
         match self.kind {
-            FailureKind::ParametersInvalid => false,
+            FailureKind::ParametersInvalid | FailureKind::NotPermitted => false,
             FailureKind::ResultInvalid | FailureKind::OutputLimit => is_idempotent,
             FailureKind::HttpStatus => !matches!(self.detail, Some(400..=499)) || matches!(self.detail, Some(408 | 425 | 429)),
             FailureKind::Expression
@@ -327,11 +342,13 @@ pub enum FailureKind {
     Expired,
     /// The execution was canceled.
     Cancelled,
+    /// The rights on which it runs do not allow it.
+    NotPermitted,
 }
 
 impl FailureKind {
     /// All kinds.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::ParametersInvalid,
         Self::Expression,
         Self::KeyMissing,
@@ -352,6 +369,7 @@ impl FailureKind {
         Self::Fail,
         Self::Expired,
         Self::Cancelled,
+        Self::NotPermitted,
     ];
 
     /// Returns the kind's name.
@@ -377,6 +395,7 @@ impl FailureKind {
             Self::Fail => "fail",
             Self::Expired => "expired",
             Self::Cancelled => "cancelled",
+            Self::NotPermitted => "not_permitted",
         }
     }
 }

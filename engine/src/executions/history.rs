@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
+use crate::access::principal::Principal;
 use crate::catalog::{Step, Workflow};
 use crate::executions::facts::ExecutionRequested;
 use crate::fact::{ByNoun, Fact, InquiryFact};
@@ -25,6 +26,8 @@ pub struct History {
     pub id: ExecutionId,
     /// Its request.
     pub requested: ExecutionRequested,
+    /// On whose rights it ran, if that was recorded.
+    pub principal: Option<Principal>,
     /// Its parameters.
     pub params: BodyHandle,
     /// The cause of its chain.
@@ -74,6 +77,7 @@ impl History {
         let mut history = Self {
             id,
             requested: requested.clone(),
+            principal: requested.principal(&first.actor),
             params: first.body_handle()?,
             cause: first.cause.from_parent(first.id),
             end: None,

@@ -5,6 +5,7 @@
 use crate::command::{Answer, Context, Decision, Message, Moment, ObservedEvent, Refusal, Said, SaidArtifact};
 use crate::events::decide::{self as events, Source};
 use crate::executions::facts::{ArtifactKept, AttemptEmitted, AttemptProgressed, MessageRefused};
+use crate::executions::rights;
 use crate::executions::state::Attempt;
 use crate::fact::Fact;
 use crate::ids::{Id, Role};
@@ -59,6 +60,9 @@ pub(crate) fn take(state: &State, actor: &Actor, message: &Message, at: &Moment,
             progress(&attempt, message.index, *thousandths, body.as_ref()).map(|fact| vec![draft(None, fact, body.clone())])
         }
         Said::Event(event) => {
+            if let Err(why) = rights::may_emit(state, execution, &event.trigger, at.time) {
+                return Decision::Refused(Refusal::EmitNotPermitted(why));
+            }
             let cause = execution.cause(attempt.id.0);
             let cause = Some(Cause { depth: cause.depth + 1, ..cause });
             let source = Source { actor, cause, trace: None, internal_above: execution.internal_above.clone() };

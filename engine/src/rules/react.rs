@@ -8,6 +8,7 @@ use crate::events::facts::{AGAIN_MAX, EventReceived};
 use crate::events::internal::{InternalTrigger, InternalTriggers};
 use crate::executions::facts::{ExecutionRequested, GivenEvent, Pace};
 use crate::executions::labels::Labels;
+use crate::executions::rights;
 use crate::executions::scope::ExecutionScope;
 use crate::fact::Fact;
 use crate::ids::{EnforcementId, EventId, ExecutionId, Id, Role};
@@ -146,6 +147,9 @@ impl EventReaction<'_> {
         run: (Pace, Vec<Claim>, Labels),
         (flow, gathered): (Option<Controlled>, &[HeldEvent]),
     ) -> Vec<Draft> {
+        if let Err(error) = rights::rule_may_run(self.state, rule) {
+            return vec![self.enforcement(rule, Outcome::Rejected { error }, flow)];
+        }
         if let Some(reason) = skipped(self.state, self.fact.catalog, &run.1) {
             return vec![self.enforcement(rule, Outcome::Skipped { reason }, flow)];
         }
@@ -243,6 +247,8 @@ pub(crate) fn requested(
         queue: action.queue.clone(),
         labels,
         scope: scope.recorded(Some(&rule.name), &action.name),
+        // The rule says it.
+        principal: None,
         given_labels: BTreeSet::new(),
         idempotent: action.idempotent,
         on_lost: action.on_lost,

@@ -8,6 +8,7 @@ use crate::command::ObservedEvent;
 use crate::events::decide::{Source, drafted};
 use crate::events::facts::DeliveryRefused;
 use crate::events::internal::InternalTriggers;
+use crate::executions::rights;
 use crate::ids::{EventId, Id, Role};
 use crate::names::{RuleRef, SensorRef, TriggerRef};
 use crate::record::{Actor, Body, Draft, Record, StreamId};
@@ -86,6 +87,8 @@ impl Making<'_> {
         let mut drafts = Vec::new();
         for (index, emit) in (0..).zip(&sensor.emits) {
             let Some(payload) = self.payload(emit, &scope, &mut steps_left)? else { continue };
+            rights::sensor_may_emit(self.state, &sensor.name, &emit.trigger)
+                .map_err(|why| NoEvent { trigger: emit.trigger.clone(), why })?;
             drafts.push(self.event(index, (&emit.trigger, &payload), sensor.name.as_str(), Some(sensor.name.clone()), None));
         }
         Ok(drafts)

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use ensue_expression::{Budget, Document, Scope, Template};
 
-use crate::catalog::{Action, OnFailure, Step};
+use crate::access::principal::Principal;
+use crate::catalog::{Action, OnFailure, RunAs, Step};
 use crate::executions::facts::{ExecutionRequested, Failure, FailureKind, Pace};
 use crate::executions::labels::Labels;
+use crate::executions::rights;
 use crate::ids::{ExecutionId, Id, Role};
 use crate::locks::facts::Claim;
 use crate::locks::react::own_claims;
@@ -52,6 +54,9 @@ impl WorkflowRun<'_> {
         budget: &mut Budget,
     ) -> Result<Draft, StepError> {
         let Fitted { action, params, claim, labels } = self.fitted(name, with, scope, budget)?;
+        if let Err(message) = self.permitted(action) {
+            return fails(FailureKind::NotPermitted, message);
+        }
         let pace = self.pace((step, nth), name, action, &params)?;
         let Child { id: child, part_of, wait_millis } = self.child(step, nth);
         let (retry, timeout) = match (nth, &step.undo) {
@@ -72,6 +77,7 @@ impl WorkflowRun<'_> {
             queue: action.queue.clone(),
             labels,
             scope: self.execution.scope().recorded(None, name),
+            principal: self.principal_of_steps(),
             given_labels: BTreeSet::new(),
             idempotent: action.idempotent,
             on_lost: action.on_lost,
@@ -88,6 +94,23 @@ impl WorkflowRun<'_> {
         };
         let body = Some(Body::json(params.bytes().clone()));
         Ok(Draft { stream: StreamId::Execution(child), begins: Some(child.0), ..self.draft(fact.into(), body) })
+    }
+
+    /// Returns on whose rights the steps run.
+    fn principal_of_steps(&self) -> Option<Principal> {
+        match self.action.run_as {
+            RunAs::Pack => Some(Principal::Pack(self.execution.defined_in())),
+            RunAs::Caller => self.execution.principal.clone(),
+        }
+    }
+
+    /// Checks that the workflow may run an action as a step, or returns why it may not.
+    fn permitted(&self, action: &Action) -> Result<(), String> {
+        rights::pack_may_run(self.state, &self.execution.defined_in(), action)?;
+        match self.action.run_as {
+            RunAs::Pack => Ok(()),
+            RunAs::Caller => rights::caller_may_run(self.state, self.execution.principal.as_ref(), action, self.record.time),
+        }
     }
 
     /// Returns an action with the parameters that a template gives it.

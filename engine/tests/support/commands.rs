@@ -1,10 +1,10 @@
 //! Commands in short calls.
 
 use ensue_engine::catalog::Mode;
-use ensue_engine::command::{Ask, Command, InquiryAnswer, Settings};
+use ensue_engine::command::{Ask, Command, InquiryAnswer, PackChange, Settings};
 use ensue_engine::executions::facts::{Evidence, Settlement};
 use ensue_engine::ids::{AttemptId, ExecutionId, InquiryId};
-use ensue_engine::record::{Actor, Body, Chain, Digest, Head, Position};
+use ensue_engine::record::{Actor, Body, CatalogRevision, Chain, Digest, Head, Position};
 use ensue_expression::Document;
 use serde_json::Value;
 
@@ -75,4 +75,11 @@ pub(crate) fn retry(of: Position) -> Command {
 
 pub(crate) fn dismiss(of: Position) -> Command {
     asked_by(ana(), Ask::DismissReaction { of })
+}
+
+/// A pack may do this with other packs; without a list, everything. `base` is the current revision of the catalog.
+pub(crate) fn permit_at(base: CatalogRevision, pack: &str, permissions: Option<&[&str]>) -> Command {
+    let permissions = permissions.map(|list| list.iter().map(|permission| permission.parse().unwrap()).collect());
+    let change = PackChange::Permit { name: pack.parse().unwrap(), permissions };
+    asked_by(Actor::Engine, Ask::ChangePacks { base, changes: vec![change] })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ensue_engine::catalog::{
     Action, Builtin, Catalog, Concurrency, Definitions, Does, Emit, Field, Fields, Flow, LockConflict, Mode, OnLost, Presence,
-    ProcessCommand, Rule, Run, Schema, Sensor, Source, Stage, Trigger, Type,
+    ProcessCommand, Rule, Run, RunAs, Schema, Sensor, Source, Stage, Trigger, Type,
 };
 use ensue_engine::ids::{Id, RuleId};
 use ensue_engine::names::WorkerQueueName;
@@ -47,6 +47,7 @@ impl Pieces {
                 env: Vec::new(),
                 files: Vec::new(),
             }),
+            run_as: RunAs::Pack,
             timeout: Duration::from_secs(60),
             limit: None,
             grace: Duration::from_secs(10),

@@ -10,7 +10,7 @@ use ensue_engine::access::keys::MasterKeyId;
 use ensue_engine::access::permission::Permission;
 use ensue_engine::access::state::Standing;
 use ensue_engine::access::subject::Subject;
-use ensue_engine::catalog::{Backoff, Does, Excess, Jitter, LockConflict, Mode, OnExpire, OnLost, Retry, Since, Wait};
+use ensue_engine::catalog::{Backoff, Does, Excess, Jitter, LockConflict, Mode, OnExpire, OnLost, Retry, RunAs, Since, Wait};
 use ensue_engine::command::{
     Admission, AdmittedIdentity, Ask, ChangedCredential, Command, Conflict, Denied, IssuerGroups, KeyRotation, NewGrant, NewLink,
     NewSession, NewToken, OpenedLink, PackChange, RefusedDelivery, RefusedLogin, ReportOutcome, RetriedDelivery, RotatedToken, Said,
@@ -40,11 +40,11 @@ use crate::support::site::{
 };
 use crate::support::workflow::{awaits, does, expression, fails};
 use crate::support::{
-    Pieces, Site, accept_clock, ana, answered, asked_by, cancel, dismiss, fire_timers, lose, note_restore, note_start, retry, set_mode,
-    settle,
+    Pieces, Site, accept_clock, ana, answered, asked_by, cancel, dismiss, fire_timers, lose, note_restore, note_start, permit_at, retry,
+    set_mode, settle,
 };
 
-const ACTIONS: [&str; 15] = [
+const ACTIONS: [&str; 17] = [
     "demo.ask",
     "demo.back",
     "demo.broken",
@@ -60,6 +60,8 @@ const ACTIONS: [&str; 15] = [
     "demo.newest",
     "demo.alone",
     "demo.reads",
+    "demo.far",
+    "demo.caller",
 ];
 /// The key expression for payloads.
 const KEY: &str = "string(event.payload.?n.orValue(0))";
@@ -70,7 +72,7 @@ const HEAVY: &str = "heavy";
 /// The people who answer, with their roles.
 const PEOPLE: [&str; 4] = ["bo managers operator", "ana", "cy managers", "di viewer"];
 const HOUR_MICROS: i64 = 3_600_000_000;
-const RULES: [&str; 10] = [
+const RULES: [&str; 11] = [
     "demo.again",
     "demo.errs",
     "demo.one",
@@ -81,7 +83,14 @@ const RULES: [&str; 10] = [
     "demo.once",
     "demo.single",
     "demo.watch",
+    "demo.reaches",
 ];
+
+/// What the pack may do with other packs.
+const PERMISSIONS: &[Option<&[&str]>] =
+    &[None, Some(&[]), Some(&["actions:execute on action=other.work"]), Some(&["events:write", "actions:execute on pack=oth*"])];
+/// The name of the token of the caller, among the others.
+const CALLER: u8 = 2;
 
 /// One thing that happens to a log.
 #[derive(Clone, Debug)]
@@ -110,6 +119,8 @@ pub(crate) enum Step {
     Install(Edges),
     /// Another pack, on which nothing depends, is installed or removed.
     Extra(Presence),
+    /// The pack may do this with other packs; without a list, everything.
+    Permit(Option<&'static [&'static str]>),
     /// A sensor could not create an event from a delivery.
     Refuse,
     /// Retries a dead letter, perhaps for the second time.
@@ -300,6 +311,19 @@ fn many_pieces() -> Pieces {
                 awaits("wait", awaited("event.payload.n == vars.n", Since::Start)).tolerated(),
             ],
         )
+        .action("other.work")
+        .workflow(
+            "demo.far",
+            [
+                does("one", "other.work").tolerated(),
+                does("each", "other.work").over("[1, 2]").tolerated(),
+                does("ask", "demo.question").with(&question(1, "2s")).notifies("other.work", &json!({})).tolerated(),
+                does("back", "demo.echo").undone_by("other.work", &json!({})),
+                fails("stop", "no").needs(["one", "back"]),
+            ],
+        )
+        .workflow("demo.caller", [does("own", "demo.urgent"), does("far", "other.work").needs(["own"])])
+        .changed("demo.caller", |action| action.run_as = RunAs::Caller)
         .workflow("demo.nothing", [does("never", "demo.echo").starts_if("false")])
         .workflow("demo.half", [does("done", "demo.nothing"), fails("stop", "no").needs(["done"])])
         .rule("demo.again", "demo.ping", "event.payload.?n.orValue(0) == 1", "demo.ask")
@@ -332,6 +356,7 @@ fn many_pieces() -> Pieces {
         rule.flow = flow([(Does::Debounce { quiet_millis: 500 }, "vars.n")]);
         rule.with = template(&json!({ "of": "${{ vars.n }}" }));
     });
+    pieces = pieces.rule(RULES[10], "demo.ping", "event.payload.?n.orValue(0) == 1", "other.work");
     pieces = InternalTrigger::ALL.into_iter().fold(pieces, |pieces, own| pieces.trigger(own.as_str()));
     pieces = pieces.rule_with("demo.hears", "demo.ping", "event.payload.?status.orValue('') == 'failed'", "demo.echo", |rule| {
         rule.triggers = InternalTrigger::ALL.map(InternalTrigger::trigger).into();
@@ -408,6 +433,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         2 => (0..RULES.len(), proptest::sample::select(&[Mode::Enabled, Mode::Disabled, Mode::Shadow][..])).prop_map(|(rule, mode)| Step::SetMode(rule, mode)),
         1 => proptest::sample::select(&[Edges::Follow, Edges::StayBehind][..]).prop_map(Step::Install),
         4 => proptest::sample::select(&[Presence::Installed, Presence::Removed][..]).prop_map(Step::Extra),
+        3 => proptest::sample::select(PERMISSIONS).prop_map(Step::Permit),
         2 => Just(Step::Refuse),
         3 => (any::<Index>(), payload()).prop_map(|(which, payload)| Step::RetryDeadLetter(which, payload)),
         2 => any::<Index>().prop_map(Step::DismissDeadLetter),
@@ -762,6 +788,7 @@ impl World {
                 };
                 asked_by(ana(), Ask::ChangePacks { base, changes: vec![change] })
             }
+            Step::Permit(permissions) => permit_at(self.site.engine().catalog_revision(), "demo", *permissions),
             Step::Refuse => {
                 let (sensor, body) = ("demo.hook".parse().unwrap(), Body::raw(&b"?"[..]));
                 let letter =
@@ -861,9 +888,9 @@ impl World {
             Step::RemoveKey => asked_by(ana(), Ask::RemoveKey { key: "demo.secret".parse().unwrap() }),
             Step::AddToken(name, roles) => {
                 let id = TokenId(Id::root(NOON, 10_000 + u128::from(*name) + self.site.head().position.0 as u128 * 10));
-                asked_by(Actor::Operator, Ask::AddToken(NewToken::with_roles(id, name.to_string(), roles.clone())))
+                asked_by(Actor::Operator, Ask::AddToken(NewToken::with_roles(id, token_name(*name), roles.clone())))
             }
-            Step::RevokeToken(name) => asked_by(ana(), Ask::RevokeToken { name: name.to_string() }),
+            Step::RevokeToken(name) => asked_by(ana(), Ask::RevokeToken { name: token_name(*name) }),
             Step::Access(step, number) => self.access(*step, *number),
             Step::Start(workers) => {
                 self.site.set(settings(*workers));
@@ -915,4 +942,8 @@ impl World {
             }
         }
     }
+}
+
+fn token_name(number: u8) -> String {
+    if number == CALLER { "ana".to_owned() } else { number.to_string() }
 }

@@ -163,8 +163,17 @@ impl Site {
             }
             _ => None,
         };
-        let rerun =
-            Rerun { of, cause: history.cause, rule: None, scope: history.requested.scope(), rule_claim: None, priority: None, from, kept };
+        let rerun = Rerun {
+            of,
+            cause: history.cause,
+            rule: None,
+            scope: history.requested.scope(),
+            principal: None,
+            rule_claim: None,
+            priority: None,
+            from,
+            kept,
+        };
         let body = records.first()?.body.clone()?;
         let params = params.map_or_else(|| Document::parse(body.content?).ok(), |params| Some(Document::from_value(params)))?;
         let labels = history.requested.labels_given();

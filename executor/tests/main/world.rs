@@ -108,6 +108,7 @@ impl Plan {
             run,
             limit: None,
             retry: None,
+            run_as: ensue_engine::catalog::RunAs::Pack,
             timeout: TIMEOUT,
             grace: GRACE,
             idempotent: false,
@@ -219,6 +220,7 @@ impl Plan {
             digest: Digest::of(b"pack"),
             config: Arc::new(json!({})),
             keys,
+            permissions: None,
         };
         let definitions =
             Definitions { packs: BTreeMap::from([(pack.name.clone(), Arc::new(pack))]), actions: self.actions, ..Definitions::default() };

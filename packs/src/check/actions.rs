@@ -62,6 +62,7 @@ pub(super) fn action(
         result: written.result.clone(),
         local: local?,
         run: run?,
+        run_as: written.run_as,
         timeout: written.timeout,
         limit: written.limit,
         grace: written.grace,

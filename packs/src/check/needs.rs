@@ -19,11 +19,35 @@ const CORE: &str = "core";
 #[derive(Default)]
 pub(super) struct Uses {
     first: BTreeMap<PackName, (SourceText, Range<usize>)>,
+    /// The permissions that it needs for things of other packs, each with the place of its first use.
+    permissions: BTreeMap<String, Needed>,
+}
+
+/// A permission that a pack needs.
+pub(super) struct Needed {
+    pub(super) permission: ensue_engine::access::scope::Scope,
+    /// What the pack does with it.
+    pub(super) what: String,
+    pub(super) file: SourceText,
+    pub(super) span: Range<usize>,
 }
 
 impl Uses {
     pub(super) fn note(&mut self, pack: PackName, file: &SourceText, span: &Range<usize>) {
         self.first.entry(pack).or_insert_with(|| (file.clone(), span.clone()));
+    }
+
+    /// Notes a permission that the pack needs, as `<noun>:<verb> on <limit>`.
+    pub(super) fn need(&mut self, permission: &str, what: String, file: &SourceText, span: &Range<usize>) {
+        if let Ok(scope) = permission.parse() {
+            let needed = || Needed { permission: scope, what, file: file.clone(), span: span.clone() };
+            self.permissions.entry(permission.to_owned()).or_insert_with(needed);
+        }
+    }
+
+    /// Returns the permissions that the pack needs, in the order of their names.
+    pub(super) fn permissions(&self) -> impl Iterator<Item = &Needed> {
+        self.permissions.values()
     }
 }
 

@@ -82,7 +82,12 @@ pub(super) fn trigger_to_make<'a>(
         report.error(Code::InvalidRef, file, written.span.clone(), message).hint(hint);
         return None;
     }
-    trigger_named(checking, file, written, report)
+    let named = trigger_named(checking, file, written, report)?;
+    let pack = named.0.pack();
+    if pack != checking.pack.name {
+        checking.uses.need(&format!("events:write on pack={pack}"), format!("emits `{}`", named.0), file, &written.span);
+    }
+    Some(named)
 }
 
 /// Returns the trigger of schedules, with the schema of its payload if the library is available.
@@ -126,7 +131,12 @@ pub(super) fn action_named<'a>(
     let world = checking.world;
     let found = world.packs.get(&action.pack()).and_then(|pack| pack.actions.get(action.name()));
     match found {
-        Some(defined) => Some((action, defined.body.as_ref())),
+        Some(defined) => {
+            if action.pack() != checking.pack.name && defined.body.as_ref().is_none_or(|body| !body.run.is_harmless()) {
+                checking.uses.need(&format!("actions:execute on action={action}"), format!("runs `{action}`"), file, &written.span);
+            }
+            Some((action, defined.body.as_ref()))
+        }
         None => {
             let known = refs(world, |pack| pack.actions.keys());
             tell_unknown_ref(Code::UnknownAction, "action", &action.pack(), &known, world, file, written, report);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use std::time::Duration;
 
-use ensue_engine::catalog::{Action, Fields, Given, OnLost, Schema};
+use ensue_engine::catalog::{Action, Fields, Given, OnLost, RunAs, Schema};
 use ensue_engine::names::{RuleRef, WorkerQueueName};
 use ensue_engine::vars::reads::VARS;
 use ensue_expression::{Expression, MapType, Occurrence, Others, Template, ValueType};
@@ -84,6 +84,7 @@ fn task(
                 result: None,
                 local: local.clone()?,
                 run,
+                run_as: RunAs::Pack,
                 timeout: Duration::ZERO,
                 limit: None,
                 grace: Duration::ZERO,

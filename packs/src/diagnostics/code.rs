@@ -109,6 +109,8 @@ codes! {
     EnsueVersion = "ensue_version";
     /// A pack is used but not listed in `requires`.
     PackNotRequired = "pack_not_required";
+    /// The `permissions` of the pack do not allow what it does.
+    NotPermitted = "not_permitted";
     /// A required pack has errors.
     NeedsBrokenPack = "needs_broken_pack";
     /// Packs that need each other in a circle.

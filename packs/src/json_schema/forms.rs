@@ -48,6 +48,10 @@ pub(super) fn pattern(form: Form) -> Option<Pattern> {
             "A name begins with a-z, continues with a-z, 0-9 and _, and has at most 64 characters. It is not in, true, false or null.",
         ),
         Form::KeyName => (format!("^(?:{NAME}\\.)?{NAME}$"), "The name of a key of this pack, for example webhook_secret."),
+        Form::Permission => (
+            r"^\s*(?:actions:execute|events:write)\s*(?: on [\s\S]+)?$".to_owned(),
+            "A permission, perhaps with a limit, for example actions:execute on action=core.http.",
+        ),
         Form::VarName => {
             ("^[a-z0-9_][a-z0-9_.-]{0,127}$".to_owned(), "A var's name consists of a-z, 0-9, _, . and -, and has at most 128 characters.")
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ensue_engine::catalog::{Builtin, Fields as SchemaFields, OnLost, Schema};
+use ensue_engine::catalog::{Builtin, Fields as SchemaFields, OnLost, RunAs, Schema};
 use ensue_engine::names::{DEFAULT_QUEUE, HTTP_QUEUE, WorkerQueueName};
 
 use super::concurrency::{CONCURRENCY, Concurrency, read_concurrency};
@@ -20,6 +20,9 @@ use crate::yaml::{Content, Entry, Node, Spanned};
 
 const ON_LOST: [(&str, OnLost); 3] = [("ask", OnLost::Ask), ("fail", OnLost::Fail), ("retry", OnLost::Retry)];
 const ON_LOST_WORDS: [&str; 3] = words(&ON_LOST);
+
+const RUN_AS: [(&str, RunAs); 2] = [("pack", RunAs::Pack), ("caller", RunAs::Caller)];
+const RUN_AS_WORDS: [&str; 2] = words(&RUN_AS);
 
 const BUILTINS: [(&str, Builtin); 7] = [
     ("noop", Builtin::Noop),
@@ -82,6 +85,12 @@ pub(crate) static ACTION: Shape = Shape {
             "The queue in which its executions wait for a worker: one that `queues` in `ensue.yaml` defines. The default is `http` for actions that run `http`, and `default` for all others.",
         ),
         optional(
+            "run_as",
+            Kind::Choice(&RUN_AS_WORDS),
+            "On whose rights the steps of a `workflow` run: those of the `pack` (default), or those of the `caller`. For `caller`, both the \
+             caller and the pack must be allowed to run each step.",
+        ),
+        optional(
             "mock",
             Kind::Value,
             "What the action returns in a test that has no other mock for it: a value that fits `result`, taken literally. The action \
@@ -103,6 +112,7 @@ pub(crate) static ACTION: Shape = Shape {
         Between::NotWhereHas { field: "retry", outer: "run", inner: "workflow" },
         Between::NotWhereHas { field: "queue", outer: "run", inner: "workflow" },
         Between::NotWhereHas { field: "mock", outer: "run", inner: "workflow" },
+        Between::OnlyWhereHas { field: "run_as", outer: "run", inner: "workflow" },
     ],
 };
 
@@ -252,6 +262,8 @@ pub(crate) struct Action {
     pub(crate) idempotent: bool,
     pub(crate) on_lost: OnLost,
     pub(crate) retry: Option<Retry>,
+    /// On whose rights its steps run.
+    pub(crate) run_as: RunAs,
     pub(crate) concurrency: Option<Concurrency>,
     pub(crate) priority: i8,
     /// The queue in which its executions wait for a worker.
@@ -271,6 +283,17 @@ pub(crate) enum Run {
     Emit { trigger: Spanned<String>, payload: Option<Node>, dedupe: Option<Node> },
     Workflow(Workflow),
     Builtin { which: Builtin, at: std::ops::Range<usize> },
+}
+
+impl Run {
+    /// Returns true if the action has no effect outside its workflow, or one that is checked where it happens. The engine
+    /// decides this in `executions/rights.rs`.
+    pub(crate) fn is_harmless(&self) -> bool {
+        match self {
+            Self::Builtin { which, .. } => which.is_harmless(),
+            Self::Process { .. } | Self::Shell { .. } | Self::Http { .. } | Self::Emit { .. } | Self::Workflow(_) => false,
+        }
+    }
 }
 
 /// The environment of a script.
@@ -312,6 +335,13 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     let idempotent = fields.boolean("idempotent", report).unwrap_or(false);
     let on_lost = fields.choice("on_lost", &ON_LOST, report).unwrap_or_default();
     let retry = read_retry(&mut fields, report);
+    let run_as_at = fields.key_of("run_as");
+    let run_as = fields.choice("run_as", &RUN_AS, report);
+    if run_as.is_some() && !matches!(run, None | Some(Run::Workflow(_))) {
+        report
+            .error(Code::FieldOutOfPlace, file, run_as_at, "`run_as` is for the steps of a workflow, but this action has none")
+            .hint("remove it, or set it in the workflow that runs this action");
+    }
     let concurrency = read_concurrency(&mut fields, report);
     let priority = read_priority(&mut fields, report).unwrap_or(0);
     let queue = read_queue(&mut fields, run.as_ref(), report);
@@ -337,6 +367,7 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
         idempotent,
         on_lost,
         retry,
+        run_as: run_as.unwrap_or_default(),
         concurrency: concurrency?,
         priority,
         queue: queue?,

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use ensue_engine::access::permission::Permission;
+use ensue_engine::access::scope::{SCOPES_MAX, Scope};
 use ensue_engine::catalog::{Fields as SchemaFields, Schema};
 use ensue_engine::names::{KeyRef, PackName};
 use semver::{Version, VersionReq};
@@ -39,6 +41,12 @@ pub(crate) static PACK: Shape = Shape {
             Kind::Texts { of: Form::KeyName, least: 0 },
             "The secrets that the pack may read; it can read no others. Set one with `ensue keys set <pack>.<name>`.",
         ),
+        optional(
+            "permissions",
+            Kind::Texts { of: Form::Permission, least: 0 },
+            "What the pack may do with other packs: `actions:execute on action=core.http`, `events:write on pack=github`. It can do \
+                nothing else with them. Without it, the operator decides.",
+        ),
     ],
     ..Shape::BARE
 };
@@ -69,6 +77,8 @@ pub(crate) struct Manifest {
     pub(crate) config: Option<Schema>,
     /// The keys that the pack may read; `None` if they have errors.
     pub(crate) keys: Option<Vec<KeyRef>>,
+    /// What the pack may do with other packs, if it says so; the outer `None` if that has errors.
+    pub(crate) permissions: Option<Option<Vec<Scope>>>,
 }
 
 impl Manifest {
@@ -84,6 +94,7 @@ impl Manifest {
             packs: Vec::new(),
             config: None,
             keys: None,
+            permissions: None,
         }
     }
 }
@@ -100,7 +111,49 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
         None => Some(Schema::Fields(SchemaFields::default())),
     };
     let keys = read_keys(&mut fields, name.as_ref(), report);
-    Some(Manifest { file: file.clone(), start, name, version, description, ensue, packs, config, keys })
+    let permissions = read_permissions(&mut fields, report);
+    Some(Manifest { file: file.clone(), start, name, version, description, ensue, packs, config, keys, permissions })
+}
+
+/// The permissions that mean something for a pack.
+const OF_PACKS: [Permission; 2] = [Permission::ActionsExecute, Permission::EventsWrite];
+
+fn read_permissions(fields: &mut Fields<'_>, report: &mut Report) -> Option<Option<Vec<Scope>>> {
+    let Some(entry) = fields.take("permissions") else { return Some(None) };
+    let file = fields.file;
+    let crate::yaml::Content::List(items) = entry.value.content else {
+        let expected = "a list of permissions such as `[actions:execute on action=core.http]`";
+        crate::fields::wrong_type(&entry.value, "`permissions`", expected, file, report);
+        return None;
+    };
+    if items.len() > SCOPES_MAX {
+        let message = format!("`permissions` has {} entries; the limit is {SCOPES_MAX}", items.len());
+        report.error(Code::InvalidValue, file, entry.key.span, message).hint("use patterns: `actions:execute on action=core.*`");
+        return None;
+    }
+    let mut permissions: Vec<Scope> = Vec::new();
+    let mut is_whole = true;
+    for item in items {
+        match text(item, "a permission", file, report).map(|written| (written.value.parse::<Scope>(), written.span)) {
+            Some((Ok(scope), span)) if !OF_PACKS.contains(&scope.permission) => {
+                is_whole = false;
+                let name = scope.permission.name();
+                let message = format!("`{name}` means nothing for a pack; its permissions are `actions:execute` and `events:write`");
+                report.error(Code::InvalidValue, file, span, message).hint("remove it");
+            }
+            Some((Ok(scope), _)) => {
+                if !permissions.contains(&scope) {
+                    permissions.push(scope);
+                }
+            }
+            Some((Err(why), span)) => {
+                is_whole = false;
+                report.error(Code::InvalidValue, file, span, why.to_string());
+            }
+            None => is_whole = false,
+        }
+    }
+    is_whole.then_some(Some(permissions))
 }
 
 fn read_name(fields: &mut Fields<'_>, report: &mut Report) -> Option<Spanned<PackName>> {

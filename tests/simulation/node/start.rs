@@ -268,6 +268,7 @@ impl Node {
         let packs = PacksFolder {
             path: disk.packs(),
             settings: operated.of_packs(),
+            accepted: operated.accepted_permissions(),
             catalogs: catalogs.clone(),
             sequencer: pump.clone(),
             clock: clock.clone(),

@@ -19,6 +19,7 @@ mod meaning;
 mod messages;
 mod pauses;
 mod poisons;
+mod principals;
 mod programs;
 mod rates;
 mod records;
@@ -118,6 +119,7 @@ pub(crate) fn judge(node: &Node, ledger: &Ledger<'_>) -> Result<u64, Violation> 
     locks::check(&records)?;
     rates::check(&records, ledger)?;
     pauses::check(&records)?;
+    principals::check(&records)?;
     effects::check(&records, ledger)?;
     programs::check(&records, ledger)?;
     web::check(&records, ledger)?;

@@ -66,6 +66,7 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
         let Some(told) = workflows.get_mut(id) else { continue };
         match record.kind.as_str() {
             "execution.cancel_requested" => told.is_cancelled = true,
+            "step.failed" => drop(told.steps.insert(record.text("step"), Step::Not)),
             "step.skipped" => drop(told.steps.insert(record.text("step"), Step::Not)),
             "step.taken_over" => drop(told.steps.insert(record.text("step"), Step::Succeeded)),
             _ => {}

@@ -54,6 +54,7 @@ pub fn requested(action: &str) -> ExecutionRequested {
         queue: DEFAULT_QUEUE.clone(),
         labels: BTreeMap::new(),
         scope: None,
+        principal: None,
         given_labels: BTreeSet::new(),
         idempotent: false,
         on_lost: OnLost::Ask,

@@ -6,6 +6,7 @@ use ensue_derive::sparse;
 use serde::{Deserialize, Serialize};
 
 use super::phase::{Attempt, Phase};
+use crate::access::principal::Principal;
 use crate::catalog::OnLost;
 use crate::effect::{Dispatch, Effect};
 use crate::events::internal::InternalTriggers;
@@ -15,7 +16,7 @@ use crate::executions::queues::Place;
 use crate::executions::scope::ExecutionScope;
 use crate::fact::Fact;
 use crate::ids::{EnforcementId, EventId, ExecutionId, Id};
-use crate::names::{ActionRef, RuleRef, WorkerQueueName};
+use crate::names::{ActionRef, PackName, RuleRef, WorkerQueueName};
 use crate::record::{Actor, BodyHandle, CatalogRevision, Cause, Record};
 use crate::sparse::is_default;
 use crate::time::Timestamp;
@@ -78,6 +79,8 @@ pub struct Execution {
     pub labels: Labels,
     /// Its scope, unless its action alone says it.
     pub scope: Option<Box<ExecutionScope>>,
+    /// On whose rights it runs, if that was recorded.
+    pub principal: Option<Principal>,
     /// The engine's own triggers that have an event above it in its chain.
     #[serde(default, skip_serializing_if = "InternalTriggers::is_empty")]
     pub internal_above: InternalTriggers,
@@ -157,6 +160,7 @@ impl Execution {
             rerun_of: fact.rerun_of,
             labels: fact.labels.clone(),
             scope: fact.scope().recorded(None, &fact.action),
+            principal: fact.principal(&record.actor),
             internal_above: fact.internal_above.clone(),
             level,
             began_at: (fact.pace == Pace::InSteps).then_some(record.time),
@@ -173,6 +177,11 @@ impl Execution {
     /// Returns true if this actor is the worker that was given the last attempt.
     pub(crate) fn is_given_to(&self, actor: &Actor) -> bool {
         matches!((actor, &self.worker), (Actor::Worker(name), Some(worker)) if **worker == **name)
+    }
+
+    /// Returns the pack that defines what it does: that of the rule whose steps it consists of, or that of its action.
+    pub fn defined_in(&self) -> PackName {
+        self.of_rule.as_ref().map_or_else(|| self.action.pack(), |of| of.rule.pack())
     }
 
     /// Returns the scope by which rights are limited to it.

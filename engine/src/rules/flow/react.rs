@@ -9,6 +9,7 @@ use crate::catalog::{Catalog, Control, Does, Flow, Mode, Rule};
 use crate::command::{Context, Moment, Settings};
 use crate::events::internal::InternalTriggers;
 use crate::executions::facts::GivenEvent;
+use crate::executions::rights;
 use crate::fact::Fact;
 use crate::ids::{EnforcementId, ExecutionId, Id, Role};
 use crate::locks::facts::{Claim, LockOwner};
@@ -218,6 +219,9 @@ fn acted_on(
         Plan::Run { .. } if mode == Mode::Shadow => (Release::Shadowed, None),
         Plan::Controlled { .. } => (Release::Shadowed, None),
         Plan::Run { params, pace, claim, labels } => {
+            if let Err(error) = rights::rule_may_run(state, rule) {
+                return (Release::Rejected { error }, None);
+            }
             let claims = claims(rule, &held.keys, claim);
             if let Some(reason) = skipped(state, held.catalog, &claims) {
                 return (Release::Skipped { reason }, None);
