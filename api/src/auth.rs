@@ -217,6 +217,11 @@ impl<P: Permission> Allowed<P> {
         rows_of(&self.holder, P::IS)
     }
 
+    /// Returns the rows of views that another permission of the caller covers; `None` if the caller does not have it.
+    pub(crate) fn rows_for<O: Permission>(&self) -> Option<RowReach> {
+        self.holder.rights.reach(O::IS).map(|_| rows_of(&self.holder, O::IS))
+    }
+
     /// Checks that the permission covers a row. If not, a caller that may not see the row is told that it does not exist.
     pub(crate) fn demand_row(&self, row: &impl View, name: &str) -> Result<(), Problem> {
         let scope = row.scope();
@@ -286,6 +291,11 @@ fn holder_of(access: &dyn Access, parts: &Parts) -> Result<(Credential, Arc<Hold
         refused(why.into(), identity)
     })?;
     Ok((credential, holder))
+}
+
+/// Returns the problem of a caller that lacks a permission, for an answer that only describes it.
+pub(crate) fn lacking<P: Permission>() -> Problem {
+    AuthRefusal::Forbidden(P::IS.name()).into()
 }
 
 /// Returns the rows of views that a permission of a holder covers.

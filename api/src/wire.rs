@@ -37,6 +37,7 @@ pub(crate) mod triggers;
 pub(crate) mod vars;
 pub(crate) mod verdicts;
 pub(crate) mod waits;
+pub(crate) mod why;
 
 use bytes::Bytes;
 use schemars::JsonSchema;

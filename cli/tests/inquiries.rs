@@ -340,3 +340,30 @@ async fn reminder_and_escalation_happen_once_each_even_over_a_kill() {
     let ended = client.until(&format!("/executions/{flow}"), |shown| shown["ended_at"].is_string()).await;
     assert_eq!(ended["status"], "succeeded");
 }
+
+#[tokio::test]
+async fn inquiry_tells_people_who_may_not_read_traces_what_led_to_it() {
+    let place = place();
+    let node = place.start();
+    let client = node.client();
+    let (flow, inquiry) = shipping(&client).await;
+    let maria = token(&client, "maria", &["release_managers"]).await;
+    let why = ask(&client, &maria, Method::GET, &format!("/inquiries/{inquiry}/why"), None).await.body;
+    let kinds: Vec<&str> = why["chain"].as_array().unwrap().iter().map(|cause| cause["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["workflow", "question"], "{why:#}");
+    assert_eq!((&why["chain"][0]["id"], &why["chain"][0]["step"]), (&json!(flow), &json!("approve")));
+    assert_eq!(why["waiting"], json!(["deploy"]));
+    assert!(!why.to_string().contains("v1"), "the parameters are not told: {why:#}");
+    let printed = ensue(&place, &node, &maria, &["inquiries", "why", &inquiry]).stdout;
+    assert!(printed.contains("workflow") && printed.contains("release.ship") && printed.contains("then: deploy"), "{printed}");
+}
+
+#[tokio::test]
+async fn answer_schema_lists_its_fields_in_the_order_of_the_file() {
+    let place = place();
+    let node = place.start();
+    let client = node.client();
+    let (_, inquiry) = shipping(&client).await;
+    let shown = client.get(&format!("/inquiries/{inquiry}")).await;
+    assert_eq!(shown["answer_schema"]["x-order"], json!(["ship", "note"]), "{shown:#}");
+}

@@ -150,6 +150,10 @@ fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static st
             (words(&inquiries::InquiryStatus::ALL.map(inquiries::InquiryStatus::as_str)), "Only those with one of these statuses.")
         }
         "mine" => (yes_or_no, "Whether to list only inquiries that ask the caller, by name or by role."),
+        "overdue" => (
+            yes_or_no,
+            "Whether to list only open inquiries of which people were reminded or that are older than a day, or only the others.",
+        ),
         "execution" => (text, "Only the inquiry that this execution opened."),
         "assignee" => (text, "Only inquiries that ask this assignee: `role:<role>`, or the name of a token."),
         "status" if operation.id == "dead_letter_list" => {
