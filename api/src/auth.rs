@@ -129,11 +129,62 @@ pub(crate) trait Proof: Send + Sync + Sized + 'static {
 /// The proof that a caller has a valid credential. It may allow nothing.
 pub(crate) struct Known {
     holder: Arc<Holder>,
+    credential: Credential,
+}
+
+/// A proof that can end while a request lasts.
+pub(crate) trait Lasting: Send + Sync + 'static {
+    /// Reports whether the request may continue: long-lasting requests check again.
+    fn still_holds(&self, access: &dyn Access) -> bool;
+}
+
+/// The reaches of several permissions of a caller, for as long as none of them changes.
+pub(crate) struct Reaches {
+    credential: Credential,
+    reaches: Vec<(permission::Permission, RowReach)>,
+}
+
+impl Reaches {
+    /// Reports whether the credential is still valid, whatever its holder may do.
+    pub(crate) fn is_admitted(credential: &Credential, access: &dyn Access) -> bool {
+        access.admit(credential).is_ok()
+    }
+}
+
+impl Lasting for Reaches {
+    fn still_holds(&self, access: &dyn Access) -> bool {
+        let unchanged = |holder: &Holder| self.reaches.iter().all(|(permission, reach)| rows_of(holder, *permission) == *reach);
+        access.admit(&self.credential).is_ok_and(|holder| unchanged(&holder))
+    }
+}
+
+impl Known {
+    /// Returns the credential.
+    pub(crate) fn credential(&self) -> &Credential {
+        &self.credential
+    }
+
+    /// Returns the rows of views that a permission of the caller covers; `None` if the caller does not have it.
+    pub(crate) fn rows(&self, permission: permission::Permission) -> Option<RowReach> {
+        self.holder.rights.reach(permission).map(|_| rows_of(&self.holder, permission))
+    }
+
+    /// Returns the proof that these permissions reach these rows, for a long-lasting request.
+    pub(crate) fn reaching(&self, reaches: Vec<(permission::Permission, RowReach)>) -> Reaches {
+        Reaches { credential: self.credential.clone(), reaches }
+    }
+
+    /// Returns the problem of a caller that lacks a permission.
+    pub(crate) fn lacks(&self, permission: permission::Permission) -> Problem {
+        let problem: Problem = AuthRefusal::Forbidden(permission.name()).into();
+        problem.refusing(Refused::Request { caller: self.holder.actor(), permission: permission.name() })
+    }
 }
 
 impl Proof for Known {
     fn demand(access: &dyn Access, parts: &Parts, _: &Secrecy) -> Result<Self, Problem> {
-        Ok(Self { holder: holder_of(access, parts)?.1 })
+        let (credential, holder) = holder_of(access, parts)?;
+        Ok(Self { holder, credential })
     }
 
     fn holder(&self) -> &Arc<Holder> {
@@ -267,9 +318,10 @@ impl<P: Permission> Allowed<P> {
     pub(crate) fn on_behalf(&self, context: &RequestContext) -> OnBehalf {
         Proof::on_behalf(self, context)
     }
+}
 
-    /// Reports whether the caller still has the permission: long-lasting requests check again.
-    pub(crate) fn still_holds(&self, access: &dyn Access) -> bool {
+impl<P: Permission> Lasting for Allowed<P> {
+    fn still_holds(&self, access: &dyn Access) -> bool {
         access.admit(&self.credential).is_ok_and(|holder| match &self.about {
             Some(about) => rows_of(&holder, P::IS).covers(Some(about)),
             None => holder.rights.reach(P::IS).is_some_and(|reach| reach >= self.reach),

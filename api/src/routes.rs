@@ -9,6 +9,7 @@ mod artifacts;
 pub(crate) mod audit;
 mod backfill;
 mod bulk;
+pub(crate) mod changes;
 mod control;
 pub(crate) mod counts;
 mod dead_letters;
@@ -75,6 +76,7 @@ fn declare(routes: &mut Routes) {
     executions::declare(routes);
     graph::declare(routes);
     counts::declare(routes);
+    changes::declare(routes);
     logs::declare(routes);
     streams::declare_of_execution(routes);
     artifacts::declare(routes);

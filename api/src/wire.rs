@@ -9,6 +9,7 @@ pub(crate) mod audit;
 pub(crate) mod backfill;
 pub(crate) mod backtests;
 pub(crate) mod bulk;
+pub(crate) mod changes;
 pub(crate) mod counts;
 pub(crate) mod dead_letters;
 pub(crate) mod enforcements;

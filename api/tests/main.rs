@@ -5,6 +5,7 @@
 mod access;
 mod artifacts;
 mod audit;
+mod changes;
 mod cloudevents;
 mod coding;
 mod conditions;

@@ -15,7 +15,7 @@ use crate::support::{Answer, TestApi, filled};
 const CALLERS: [&str; 4] = ["pack", "label", "scoped", "disabled"];
 
 /// Adds an identity with a grant of a role, and returns a token of it.
-async fn granted(api: &TestApi, name: &str, role: &str, on: &Value) -> String {
+pub(crate) async fn granted(api: &TestApi, name: &str, role: &str, on: &Value) -> String {
     api.post("/api/v1/identities").by("admin").json(&json!({ "name": name })).answer().await.expect(201);
     let grant = json!({ "subject": format!("identity:{name}"), "role": role, "on": on });
     api.post("/api/v1/grants").by("admin").json(&grant).answer().await.expect(201);
@@ -25,7 +25,7 @@ async fn granted(api: &TestApi, name: &str, role: &str, on: &Value) -> String {
 }
 
 /// Runs `demo.deploy` for a site, and returns the execution.
-async fn deployed(api: &TestApi, site: &str) -> String {
+pub(crate) async fn deployed(api: &TestApi, site: &str) -> String {
     let run = api.post("/api/v1/actions/demo.deploy/execute").by("admin").json(&json!({ "params": { "site": site } }));
     run.answer().await.expect(202).json()["id"].as_str().unwrap().to_owned()
 }

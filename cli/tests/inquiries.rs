@@ -367,3 +367,21 @@ async fn answer_schema_lists_its_fields_in_the_order_of_the_file() {
     let shown = client.get(&format!("/inquiries/{inquiry}")).await;
     assert_eq!(shown["answer_schema"]["x-order"], json!(["ship", "note"]), "{shown:#}");
 }
+
+#[tokio::test]
+async fn people_who_may_not_read_the_log_watch_their_inquiries() {
+    let place = place();
+    let node = place.start();
+    let client = node.client();
+    let maria = token(&client, "maria", &["release_managers"]).await;
+    let mut command = place.ensue(&["inquiries", "list", "--mine", "--watch"]);
+    command.env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", &maria).stdout(std::process::Stdio::piped());
+    let mut watching = command.spawn().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(watching.stdout.take().unwrap()));
+    let (_, inquiry) = shipping(&client).await;
+    let told = tokio::task::spawn_blocking(move || lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("Ship v1?"))));
+    let told = tokio::time::timeout(std::time::Duration::from_secs(30), told).await;
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+    assert!(told.is_ok_and(|told| told.unwrap().is_some()), "{inquiry} is shown as soon as it is opened");
+}

@@ -18,6 +18,7 @@ use crate::paging::LIMIT_DEFAULT;
 use crate::query::SEVERAL;
 use crate::route::{INQUIRY_LIST, Route};
 use crate::routes::audit::AUDIT_LIST;
+use crate::routes::changes::{CHANGE_STREAM, KINDS};
 use crate::routes::counts::{BY, COUNTED};
 use crate::routes::log::RECORD_LIST;
 use crate::shapes::SUBJECT;
@@ -42,10 +43,13 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
     all.extend(route.operation.query.iter().map(|name| {
         let (schema, description) =
             in_query(&route.operation, name).expect("a test of the document checks that every parameter of the table is described here");
-        let is_required = matches!(*name, "permission" | "of") && route.operation.id != AUDIT_LIST;
+        let is_required = matches!(*name, "permission" | "of") && ![AUDIT_LIST, CHANGE_STREAM].contains(&route.operation.id);
         let mut parameter = json!({ "name": name, "in": "query", "description": description, "schema": schema });
         if is_required {
             parameter["required"] = true.into();
+        }
+        if (*name, route.operation.id) == ("of", CHANGE_STREAM) {
+            parameter["explode"] = false.into();
         }
         parameter
     }));
@@ -195,6 +199,10 @@ fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static st
         ),
         "since" => (time, "Only those at or after this time."),
         "until" => (time, "Only those before this time."),
+        "of" if operation.id == CHANGE_STREAM => {
+            let kinds = json!({ "type": "array", "items": words(&KINDS.map(|(name, _)| name)) });
+            (kinds, "The kinds of things, separated by commas. Without it, all that the caller may see.")
+        }
         "of" => (words(&COUNTED.map(|(name, _)| name)), "What is counted. Required."),
         "by" => (words(&BY.map(|(name, _)| name)), "The values that make a group. Without it, all are one group."),
         "attempts_min" => {

@@ -209,6 +209,7 @@ impl TestApi {
             views_at: node.views_at(),
             views_follower: node.clone(),
             ends: node.ends.clone(),
+            changes: node.changes.clone(),
             log: node.clone(),
             outputs: node.clone(),
             blobs: Arc::new(node.blobs.clone()),

@@ -413,7 +413,7 @@ impl Listed {
             return Ok(());
         }
         query.extend(self.page.query());
-        let refresh_on = RefreshOn::By(&["execution", "attempt"]);
+        let refresh_on = RefreshOn::Changes("executions");
         print_page(asking, client, &List { path: "/executions", query, columns, refresh_on }, self.watching).await
     }
 }

@@ -134,8 +134,7 @@ impl Inquiries {
                 query.extend(between.query());
                 let given = [("status", status), ("assignee", assignee), ("execution", execution), ("parent", parent)];
                 query.extend(given.into_iter().filter_map(|(name, value)| Some((name, value?))));
-                // An inquiry that expires is reported by its timer.
-                let refresh_on = RefreshOn::By(&["inquiry", "execution", "timer"]);
+                let refresh_on = RefreshOn::Changes("inquiries");
                 print_page(asking, &client, &List { path: "/inquiries", query, columns: COLUMNS, refresh_on }, watching).await
             }
             Self::Show { id } => {

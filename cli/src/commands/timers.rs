@@ -56,7 +56,7 @@ impl Timers {
         let mut query = page.query();
         query.extend(between.query());
         query.extend([("rule", rule), ("sensor", sensor)].into_iter().filter_map(|(name, value)| Some((name, value?))));
-        let refresh_on = RefreshOn::By(&["schedule", "timer"]);
+        let refresh_on = RefreshOn::Changes("timers");
         print_page(asking, &client, &List { path: "/timers", query, columns: COLUMNS, refresh_on }, watching).await
     }
 }

@@ -107,6 +107,7 @@ fn ports(
         views_at: following.views.at.clone(),
         views_follower: Arc::new(following.views.follower.0.clone()),
         ends: stores.ends.clone(),
+        changes: stores.changes.clone(),
         log: readers.clone(),
         outputs: working.outputs(),
         blobs: working.blobs(),
