@@ -19,6 +19,7 @@ mod inquiries;
 mod keyed;
 mod many;
 mod openapi;
+mod overview;
 mod paging;
 mod people;
 mod rates;

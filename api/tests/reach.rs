@@ -91,7 +91,7 @@ async fn status(route: &Route, caller: &str, which: usize) -> u16 {
         api.post("/api/v1/identities/ana/disable").by("admin").json(&json!({})).answer().await.expect(200);
     }
     let path = match id {
-        Some(id) => filled(&route.path.replace("{id}", &id)),
+        Some(id) => filled(&route.path.replace("{id}", &id).replace("{other}", &id)),
         None => filled(&route.path),
     };
     api.ask(route.method.clone(), &path).bearing(&token).json(&body(&path)).response().await.status().as_u16()

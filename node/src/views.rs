@@ -18,8 +18,6 @@ use crate::jobs::Jobs;
 use crate::log_access::LogReaders;
 use crate::retention::Leaving;
 use crate::whole_fold::{Rebuilt, WholeFold};
-use ensue_api::RecentChanges;
-use ensue_views::changed::ChangedRows;
 
 /// How long damaged read models are left alone after a rebuild was started.
 const MEND_EVERY: Duration = Duration::from_secs(10);

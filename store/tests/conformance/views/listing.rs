@@ -334,6 +334,7 @@ fn every_query_equals_a_scan_of_all_rows(subject: &mut Subject) {
                     let query = ListQuery {
                         view,
                         keys: None,
+                        between: None,
                         reach: reach_of(choice),
                         filters: filters.collect(),
                         since: since.map(time),
