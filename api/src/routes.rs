@@ -33,6 +33,7 @@ mod logs;
 mod me;
 mod node;
 mod now;
+mod pack_files;
 mod queues;
 mod replays;
 mod reruns;
@@ -96,6 +97,7 @@ fn declare(routes: &mut Routes) {
     inquiries::declare(routes);
     traces::declare(routes);
     installed::declare_packs(routes);
+    pack_files::declare(routes);
     actions::declare(routes);
     installed::declare_triggers_and_sensors(routes);
     rules::declare(routes);

@@ -25,6 +25,7 @@ pub(crate) mod locks;
 pub(crate) mod me;
 pub(crate) mod node;
 pub(crate) mod now;
+pub(crate) mod pack_files;
 pub(crate) mod packs;
 pub(crate) mod people;
 pub(crate) mod queues;

@@ -309,7 +309,6 @@ const NOT_ANSWERED: &[&str] = &[
     "otp-required",
     "outside-head-malformed",
     "pack-copy-unusable",
-    "pack-unreadable",
     "password-weak",
     "programs-left",
     "proxy-header-refused",

@@ -61,7 +61,7 @@ impl ViewFollower {
 
     /// Notes there which rows each batch changed; without it, nobody learns of it.
     #[must_use]
-    pub(crate) fn telling(self, told: Arc<RecentChanges>) -> Self {
+    pub fn telling(self, told: Arc<RecentChanges>) -> Self {
         Self { told, ..self }
     }
 

@@ -97,7 +97,7 @@ impl Searcher<'_> {
         let Some(reach) = self.known.rows(Permission::InquiriesRead) else { return Ok(Vec::new()) };
         let newest = self.ports.views.list(&ListQuery { limit: LIST_ROWS_MAX, ..ListQuery::newest(Inquiry::NAME, reach) })?;
         let newest: Vec<Inquiry> = newest.iter().map(Row::read).collect::<Result<_, _>>()?;
-        let fitting = newest.into_iter().filter(|inquiry| inquiry.title.to_lowercase().contains(&self.wanted));
+        let fitting = newest.iter().filter(|inquiry| inquiry.title.to_lowercase().contains(&self.wanted));
         Ok(fitting.take(FOUND_MAX).map(inquiry).collect())
     }
 
@@ -106,11 +106,11 @@ impl Searcher<'_> {
         &self,
         permission: Permission,
         query: impl FnOnce(ListQuery) -> ListQuery,
-        shown: fn(V) -> WireFoundItem,
+        shown: fn(&V) -> WireFoundItem,
     ) -> Result<Vec<WireFoundItem>, Problem> {
         let Some(reach) = self.known.rows(permission) else { return Ok(Vec::new()) };
         let query = query(ListQuery { limit: FOUND_MAX, ..ListQuery::newest(V::NAME, reach) });
-        self.ports.views.list(&query)?.iter().map(|row| Ok(shown(row.read()?))).collect()
+        self.ports.views.list(&query)?.iter().map(|row| Ok(shown(&row.read()?))).collect()
     }
 
     /// Searches the installed catalog.
@@ -171,29 +171,29 @@ fn ids_beginning_with(text: &str) -> Option<(Id, Id)> {
     Some((filled(b'0')?, filled(b'f')?))
 }
 
-fn item(kind: WireFoundKind, id: impl ToString, title: impl ToString, status: Option<&'static str>, at: Timestamp) -> WireFoundItem {
-    WireFoundItem { kind, id: id.to_string(), title: title.to_string(), status, at: Some(at) }
+fn item(kind: WireFoundKind, (id, title): (Id, String), status: Option<&'static str>, at: Timestamp) -> WireFoundItem {
+    WireFoundItem { kind, id: id.to_string(), title, status, at: Some(at) }
 }
 
-fn execution(found: Execution) -> WireFoundItem {
-    item(WireFoundKind::Execution, found.id, found.action, Some(found.status.as_str()), found.requested_at)
+fn execution(found: &Execution) -> WireFoundItem {
+    item(WireFoundKind::Execution, (found.id.0, found.action.to_string()), Some(found.status.as_str()), found.requested_at)
 }
 
-fn event(found: Event) -> WireFoundItem {
-    item(WireFoundKind::Event, found.id, found.trigger, None, found.received_at)
+fn event(found: &Event) -> WireFoundItem {
+    item(WireFoundKind::Event, (found.id.0, found.trigger.to_string()), None, found.received_at)
 }
 
-fn enforcement(found: Enforcement) -> WireFoundItem {
-    item(WireFoundKind::Enforcement, found.id, found.rule, Some(found.outcome.as_str()), found.time)
+fn enforcement(found: &Enforcement) -> WireFoundItem {
+    item(WireFoundKind::Enforcement, (found.id.0, found.rule.to_string()), Some(found.outcome.as_str()), found.time)
 }
 
-fn inquiry(found: Inquiry) -> WireFoundItem {
-    item(WireFoundKind::Inquiry, found.id, found.title, Some(found.status.as_str()), found.opened_at)
+fn inquiry(found: &Inquiry) -> WireFoundItem {
+    item(WireFoundKind::Inquiry, (found.id.0, found.title.clone()), Some(found.status.as_str()), found.opened_at)
 }
 
-fn dead_letter(found: DeadLetter) -> WireFoundItem {
+fn dead_letter(found: &DeadLetter) -> WireFoundItem {
     let at = found.began_at();
-    item(WireFoundKind::DeadLetter, found.id, found.reason, Some(found.status.as_str()), at)
+    item(WireFoundKind::DeadLetter, (found.id, found.reason.clone()), Some(found.status.as_str()), at)
 }
 
 #[cfg(test)]

@@ -54,7 +54,10 @@ fn spans(ports: &Ports, root: &Execution, min_share: f64) -> Result<WireSpans, P
         let at = u32::try_from(place).unwrap_or(u32::MAX);
         let is_workflow = has_steps[place];
         place += 1;
-        while is_workflow {
+        if !is_workflow {
+            continue;
+        }
+        loop {
             let query = ListQuery {
                 after,
                 order: Order::OldestFirst,

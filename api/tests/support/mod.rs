@@ -297,6 +297,8 @@ pub(crate) fn filled(path: &str) -> String {
         .replace("{sensor}", "door")
         .replace("{id}", NOTHING)
         .replace("{artifact}", NOTHING)
+        .replace("{path}", "pack.yaml")
+        .replace("{other}", NOTHING)
         .replace("{name}", "nobody")
         .replace("{position}", "1")
         .replace("{slug}", "forbidden")

@@ -183,4 +183,8 @@ impl ensue_api::ports::Installed for NodeCatalogs {
     fn findings(&self) -> Arc<BTreeMap<PackName, Vec<ensue_packs::Diagnostic>>> {
         self.findings()
     }
+
+    fn source(&self, pack: &PackName) -> Result<Option<ensue_packs::PackSource>, ensue_api::ports::Declined> {
+        Ok(self.source_of(pack)?)
+    }
 }
