@@ -9,6 +9,7 @@ use ensue_engine::access::permission::Permission;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
+use crate::streams::Stream;
 use crate::support::{Answer, TestApi, filled};
 
 /// The callers of the matrix, with the limits of their rights: inside and outside of the resources.
@@ -218,7 +219,18 @@ async fn nothing_of_a_hidden_execution_is_in_any_answer() {
             continue;
         }
         asked += 1;
-        let filters = if is_bulk { "?action=demo.deploy&dry_run=true" } else { "" };
+        if path.ends_with("/changes") {
+            // It has no end, so only what it tells of everything until now is read.
+            let mut stream = Stream::of(api.get(&format!("{path}?after=0")).bearing(&token)).await;
+            let told = stream.next().await.unwrap().data.to_string();
+            assert!(told.contains(&inside) && secrets.iter().all(|secret| !told.contains(secret)), "{told}");
+            continue;
+        }
+        let filters = match path.rsplit('/').next() {
+            _ if is_bulk => "?action=demo.deploy&dry_run=true",
+            Some("search") => "?q=canaryplace",
+            _ => "",
+        };
         let answer = api.ask(route.method.clone(), &format!("{path}{filters}")).bearing(&token).answer().await;
         for secret in secrets {
             assert!(!answer.text.contains(secret), "{} {path} shows {secret}: {}", route.method, answer.text);
