@@ -72,7 +72,7 @@ impl RecentChanges {
         }
         let from = state.batches.partition_point(|batch| batch.through <= position);
         match state.batches.get(from) {
-            // The caller may have read in the middle of a batch; then it is told of all of it.
+            // The caller may have read in the middle of a batch; then it gets all of it.
             Some(first) if first.after <= position => Since::Changed(state.batches.range(from..).cloned().collect(), state.through),
             Some(_) | None => Since::Lost(state.through),
         }
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn caller_is_told_of_each_thing_once_and_only_of_those_in_reach() {
+    fn caller_learns_of_each_thing_once_and_only_of_those_in_reach() {
         let rows = vec![
             row(ViewName::Executions, "a", "shop", &[]),
             row(ViewName::Executions, "a", "shop", &[]),

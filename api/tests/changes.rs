@@ -17,7 +17,7 @@ async fn followed(api: &TestApi, path: &str, role: &str) -> Stream {
 }
 
 #[tokio::test]
-async fn stream_tells_which_things_changed_and_nothing_of_their_content() {
+async fn stream_reports_which_things_changed_and_nothing_of_their_content() {
     let api = TestApi::new();
     let mut stream = followed(&api, CHANGES, "viewer").await;
     let event = api.event("Ana").await;
@@ -27,7 +27,7 @@ async fn stream_tells_which_things_changed_and_nothing_of_their_content() {
     assert!(!told.data.to_string().contains("Ana"));
     let list = api.get(&format!("/api/v1/events?id={event}")).by("viewer").answer().await.expect(200);
     let shown: u64 = list.header("ensue-position").unwrap().parse().unwrap();
-    assert!(shown >= told.id.unwrap(), "the lists show what was told");
+    assert!(shown >= told.id.unwrap(), "the lists show what the stream reported");
 }
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn stream_has_only_what_its_caller_sees() {
     let hidden = deployed(&api, "us").await;
     let seen = deployed(&api, "eu").await;
     let told = stream.next().await.unwrap().data;
-    assert_eq!(told["changed"], json!({ "executions": [seen] }), "{hidden} is not told");
+    assert_eq!(told["changed"], json!({ "executions": [seen] }), "{hidden} is absent");
     let denied = api.get(&format!("{CHANGES}?of=parked_reactions")).bearing(&token).answer().await;
     denied.expect_problem(403, "forbidden");
     let sender = granted(&api, "bo", "ingester", &json!({ "packs": ["demo"] })).await;
@@ -87,7 +87,7 @@ async fn stream_has_only_what_its_caller_sees() {
 }
 
 #[tokio::test]
-async fn asked_people_are_told_of_their_inquiries_only() {
+async fn people_learn_only_of_inquiries_that_ask_them() {
     let api = TestApi::new();
     let mut stream = followed(&api, CHANGES, "release_managers").await;
     let ask = async |who: &str| {

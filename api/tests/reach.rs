@@ -220,7 +220,7 @@ async fn nothing_of_a_hidden_execution_is_in_any_answer() {
         }
         asked += 1;
         if path.ends_with("/changes") {
-            // It has no end, so only what it tells of everything until now is read.
+            // It has no end, so only its first message is read, which has everything until now.
             let mut stream = Stream::of(api.get(&format!("{path}?after=0")).bearing(&token)).await;
             let told = stream.next().await.unwrap().data.to_string();
             assert!(told.contains(&inside) && secrets.iter().all(|secret| !told.contains(secret)), "{told}");

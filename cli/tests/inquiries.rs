@@ -353,7 +353,7 @@ async fn inquiry_tells_people_who_may_not_read_traces_what_led_to_it() {
     assert_eq!(kinds, ["workflow", "question"], "{why:#}");
     assert_eq!((&why["chain"][0]["id"], &why["chain"][0]["step"]), (&json!(flow), &json!("approve")));
     assert_eq!(why["waiting"], json!(["deploy"]));
-    assert!(!why.to_string().contains("v1"), "the parameters are not told: {why:#}");
+    assert!(!why.to_string().contains("v1"), "the parameters are absent: {why:#}");
     let printed = ensue(&place, &node, &maria, &["inquiries", "why", &inquiry]).stdout;
     assert!(printed.contains("workflow") && printed.contains("release.ship") && printed.contains("then: deploy"), "{printed}");
 }

@@ -1,6 +1,6 @@
 //! Which rows a batch of records changed, for callers that show them: ids, and where each row belongs.
 //!
-//! The rows are folded once for all callers. Each caller is told only of those that it reaches.
+//! The rows are folded once for all callers. Each caller learns only of those that it reaches.
 
 use ensue_engine::record::Position;
 
@@ -8,7 +8,7 @@ use crate::reach::{RowReach, RowScope};
 use crate::store::{Change, Changes, NewRow};
 use crate::view::{Column, Term, ViewName};
 
-/// The views whose changes are told.
+/// The views whose changes callers learn of.
 pub const TOLD: [ViewName; 7] = [
     ViewName::Events,
     ViewName::Enforcements,
@@ -44,7 +44,7 @@ pub struct ChangedRow {
 }
 
 impl ChangedRows {
-    /// Picks the told rows from the changes of all views. Removed rows are not told.
+    /// Picks the rows that callers learn of from the changes of all views. Removed rows are left out.
     pub fn of(after: Position, changes: Changes) -> Self {
         let told = |(view, change): (ViewName, Change)| match change {
             Change::Insert(row) | Change::Update(row) if TOLD.contains(&view) => Some(ChangedRow::of(view, row)),

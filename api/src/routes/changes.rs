@@ -170,7 +170,7 @@ impl ChangeStream {
                 continue;
             }
             if has_moved && self.placed_at.elapsed() >= PLACE_EVERY {
-                // A caller that reconnects later need not be told of what does not concern it.
+                // A caller that reconnects later need not get what does not concern it.
                 self.say(format!("id: {}\n\n", self.at)).await?;
             }
             let waited = tokio::time::timeout(CHECK_EVERY, self.views_at.changed());
