@@ -17,8 +17,6 @@ use crate::ports::{Finding, FindingVerdict, Ports};
 pub(crate) const COUNTED_MAX: usize = LIST_ROWS_MAX;
 /// The period in which failures are counted.
 const HOUR_MICROS: i64 = 3_600_000_000;
-/// After this time an open inquiry is overdue, even if nobody was reminded of it.
-const DAY_MICROS: i64 = 24 * HOUR_MICROS;
 
 /// The counts. Each goes up to [`COUNTED_MAX`], which means that many or more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,7 +38,6 @@ pub(crate) fn count(ports: &Ports, now: Timestamp) -> Result<Attention, ViewErro
     let letters = ListQuery::newest(ViewName::DeadLetters, RowReach::Everything);
     let gave_up = read::<DeadLetter>(&list(ListQuery { since: Some(ago(HOUR_MICROS)), ..letters.clone() })?)?;
     let open = list(ListQuery::newest(ViewName::Inquiries, RowReach::Everything).with(Column::Status, InquiryStatus::Open.as_str()))?;
-    let is_overdue = |inquiry: &Inquiry| inquiry.reminders > 0 || inquiry.escalations > 0 || inquiry.opened_at < ago(DAY_MICROS);
     Ok(Attention {
         failed_last_hour: gave_up.iter().filter(|letter| letter.execution.is_some()).count(),
         dead_letters_open: list(letters.with(Column::Status, LetterStatus::Open.as_str()))?.len(),
@@ -48,7 +45,7 @@ pub(crate) fn count(ports: &Ports, now: Timestamp) -> Result<Attention, ViewErro
             ListQuery::newest(ViewName::Executions, RowReach::Everything).with(Column::Status, Status::Indeterminate.as_str()),
         )?
         .len(),
-        inquiries_overdue: read::<Inquiry>(&open)?.iter().filter(|inquiry| is_overdue(inquiry)).count(),
+        inquiries_overdue: read::<Inquiry>(&open)?.iter().filter(|inquiry| inquiry.is_overdue(now)).count(),
     })
 }
 

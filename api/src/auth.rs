@@ -134,11 +134,62 @@ pub(crate) trait Proof: Send + Sync + Sized + 'static {
 /// The proof that a caller has a valid credential. It may allow nothing.
 pub(crate) struct Known {
     holder: Arc<Holder>,
+    credential: Credential,
+}
+
+/// A proof that can end while a request lasts.
+pub(crate) trait Lasting: Send + Sync + 'static {
+    /// Reports whether the request may continue: long-lasting requests check again.
+    fn still_holds(&self, access: &dyn Access) -> bool;
+}
+
+/// The reaches of several permissions of a caller, for as long as none of them changes.
+pub(crate) struct Reaches {
+    credential: Credential,
+    reaches: Vec<(permission::Permission, RowReach)>,
+}
+
+impl Reaches {
+    /// Reports whether the credential is still valid, whatever its holder may do.
+    pub(crate) fn is_admitted(credential: &Credential, access: &dyn Access) -> bool {
+        access.admit(credential).is_ok()
+    }
+}
+
+impl Lasting for Reaches {
+    fn still_holds(&self, access: &dyn Access) -> bool {
+        let unchanged = |holder: &Holder| self.reaches.iter().all(|(permission, reach)| rows_of(holder, *permission) == *reach);
+        access.admit(&self.credential).is_ok_and(|holder| unchanged(&holder))
+    }
+}
+
+impl Known {
+    /// Returns the credential.
+    pub(crate) fn credential(&self) -> &Credential {
+        &self.credential
+    }
+
+    /// Returns the rows of views that a permission of the caller covers; `None` if the caller does not have it.
+    pub(crate) fn rows(&self, permission: permission::Permission) -> Option<RowReach> {
+        self.holder.rights.reach(permission).map(|_| rows_of(&self.holder, permission))
+    }
+
+    /// Returns the proof that these permissions reach these rows, for a long-lasting request.
+    pub(crate) fn reaching(&self, reaches: Vec<(permission::Permission, RowReach)>) -> Reaches {
+        Reaches { credential: self.credential.clone(), reaches }
+    }
+
+    /// Returns the problem of a caller that lacks a permission.
+    pub(crate) fn lacks(&self, permission: permission::Permission) -> Problem {
+        let problem: Problem = AuthRefusal::Forbidden(permission.name()).into();
+        problem.refusing(Refused::Request { caller: self.holder.actor(), permission: permission.name() })
+    }
 }
 
 impl Proof for Known {
     fn demand(access: &dyn Access, parts: &Parts, _: &Secrecy) -> Result<Self, Problem> {
-        Ok(Self { holder: holder_of(access, parts)?.1 })
+        let (credential, holder) = holder_of(access, parts)?;
+        Ok(Self { holder, credential })
     }
 
     fn holder(&self) -> &Arc<Holder> {
@@ -222,6 +273,11 @@ impl<P: Permission> Allowed<P> {
         rows_of(&self.holder, P::IS)
     }
 
+    /// Returns the rows of views that another permission of the caller covers; `None` if the caller does not have it.
+    pub(crate) fn rows_for<O: Permission>(&self) -> Option<RowReach> {
+        self.holder.rights.reach(O::IS).map(|_| rows_of(&self.holder, O::IS))
+    }
+
     /// Checks that the permission covers a row. If not, a caller that may not see the row is told that it does not exist.
     pub(crate) fn demand_row(&self, row: &impl View, name: &str) -> Result<(), Problem> {
         let scope = row.scope();
@@ -267,9 +323,10 @@ impl<P: Permission> Allowed<P> {
     pub(crate) fn on_behalf(&self, context: &RequestContext) -> OnBehalf {
         Proof::on_behalf(self, context)
     }
+}
 
-    /// Reports whether the caller still has the permission: long-lasting requests check again.
-    pub(crate) fn still_holds(&self, access: &dyn Access) -> bool {
+impl<P: Permission> Lasting for Allowed<P> {
+    fn still_holds(&self, access: &dyn Access) -> bool {
         access.admit(&self.credential).is_ok_and(|holder| match &self.about {
             Some(about) => rows_of(&holder, P::IS).covers(Some(about)),
             None => holder.rights.reach(P::IS).is_some_and(|reach| reach >= self.reach),
@@ -303,6 +360,11 @@ pub(crate) fn demand_in_link<'n>(
     let Some(only) = holder.only else { return Ok(()) };
     let is_own = names.all(|name| name.parse() == Ok(only));
     if links == LinkSessions::Served && is_own { Ok(()) } else { Err(AuthRefusal::OnlyOneInquiry) }
+}
+
+/// Returns the problem of a caller that lacks a permission, for an answer that only describes it.
+pub(crate) fn lacking<P: Permission>() -> Problem {
+    AuthRefusal::Forbidden(P::IS.name()).into()
 }
 
 /// Returns the rows of views that a permission of a holder covers.

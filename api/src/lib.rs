@@ -19,6 +19,7 @@ mod attention;
 mod auth;
 mod body;
 mod call;
+mod changes;
 mod cloudevents;
 mod coding;
 mod conditions;
@@ -73,6 +74,7 @@ pub mod worker_queues;
 
 pub use addresses::{Addresses, ProxyHeader};
 pub use auth::TOKEN_PREFIX;
+pub use changes::RecentChanges;
 pub use cors::{Cors, Origin, OriginInvalid};
 pub use ends::Ends;
 pub use framing::Hosts;

@@ -12,6 +12,7 @@ use ensue_views::executions::AttemptStatus;
 use ensue_views::{Execution, RowReach};
 
 use crate::api::Api;
+use crate::auth::Allowed;
 use crate::permissions::{ExecutionsRead, Permission as _};
 use crate::problem::Problem;
 use crate::query::{ParameterRefusal, bad};
@@ -72,7 +73,7 @@ pub(crate) struct Follower {
     execution: ExecutionId,
     attempt: Option<u32>,
     streams: Vec<Followed>,
-    line: Line<ExecutionsRead>,
+    line: Line<Allowed<ExecutionsRead>>,
 }
 
 /// The result of checking the streams.
@@ -106,7 +107,7 @@ impl From<Problem> for Broken {
 }
 
 impl Follower {
-    pub(crate) fn new(api: Arc<Api>, execution: ExecutionId, beginning: Beginning, line: Line<ExecutionsRead>) -> Self {
+    pub(crate) fn new(api: Arc<Api>, execution: ExecutionId, beginning: Beginning, line: Line<Allowed<ExecutionsRead>>) -> Self {
         let Beginning { attempt, streams } = beginning;
         Self { api, execution, attempt, streams, line }
     }

@@ -34,6 +34,7 @@ use ensue_engine::record::Position;
 use ensue_views::ViewReader;
 use tokio::sync::watch;
 
+use crate::changes::RecentChanges;
 use crate::ends::Ends;
 pub use crate::patience::{Impatience, Patience};
 pub use access::{Access, Credential, Holder, NotAdmitted, OnBehalf};
@@ -80,6 +81,8 @@ pub struct Ports {
     pub views_follower: Arc<dyn FollowingViews>,
     /// The ends of executions: the node notes each commit.
     pub ends: Arc<Ends>,
+    /// The newest changes of the read models: their follower notes each batch.
+    pub changes: Arc<RecentChanges>,
     /// Reads the log.
     pub log: Arc<dyn LogAccess>,
     /// The output that attempts print. Blocking.

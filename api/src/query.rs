@@ -138,6 +138,12 @@ impl Query {
         self.texts(name).map(|text| one_of(name, text, values)).collect()
     }
 
+    /// Returns the values of a parameter that can be given once, with its values separated by commas. Each must be one
+    /// of a closed list.
+    pub(crate) fn listed<T: Copy>(&self, name: &'static str, values: &[(&'static str, T)]) -> Result<Vec<T>, ParameterRefusal> {
+        self.text(name).into_iter().flat_map(|texts| texts.split(',')).map(|text| one_of(name, text, values)).collect()
+    }
+
     /// Returns all parameters in the order of the known names, except those in `without`: the text that a
     /// cursor is bound to.
     pub(crate) fn canonical(&self, without: &[&str]) -> String {

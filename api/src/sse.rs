@@ -16,8 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::auth::Allowed;
-use crate::permissions::Permission;
+use crate::auth::Lasting;
 use crate::ports::Access;
 use crate::problem::Problem;
 use crate::respond;
@@ -88,9 +87,9 @@ pub(crate) struct Ends {
 }
 
 /// The line to one caller.
-pub(crate) struct Line<P> {
+pub(crate) struct Line<A> {
     ends: Ends,
-    allowed: Allowed<P>,
+    allowed: A,
     to: mpsc::Sender<Said>,
     /// Room for the last event, which must not wait for a slow reader.
     last: mpsc::OwnedPermit<Said>,
@@ -113,10 +112,10 @@ pub(crate) enum Left {
     Slow,
 }
 
-impl<P: Permission> Line<P> {
+impl<A: Lasting> Line<A> {
     /// Opens a line, and returns the answer that carries it. Up to `waiting_max` events wait for a caller
     /// that reads slowly.
-    pub(crate) fn open(ends: Ends, allowed: Allowed<P>, waiting_max: usize, form: Form) -> Result<(Self, Response<Body>), Problem> {
+    pub(crate) fn open(ends: Ends, allowed: A, waiting_max: usize, form: Form) -> Result<(Self, Response<Body>), Problem> {
         let (line, receive) = Self::begun(ends, allowed, waiting_max, form)?;
         let events = ReceiverStream::new(receive).map(|said| Ok::<_, Infallible>(said.into_events()));
         let mut response = respond::streamed(events, EVENT_STREAM);
@@ -127,7 +126,7 @@ impl<P: Permission> Line<P> {
     /// Opens a line over a WebSocket, likewise, to a caller that knows everything up to `at`.
     pub(crate) fn upgraded(
         ends: Ends,
-        allowed: Allowed<P>,
+        allowed: A,
         waiting_max: usize,
         (handshake, at): (Handshake, Position),
     ) -> Result<(Self, Response<Body>), Problem> {
@@ -135,7 +134,7 @@ impl<P: Permission> Line<P> {
         Ok((line, handshake.answered(at, receive)))
     }
 
-    fn begun(ends: Ends, allowed: Allowed<P>, waiting_max: usize, form: Form) -> Result<(Self, mpsc::Receiver<Said>), Problem> {
+    fn begun(ends: Ends, allowed: A, waiting_max: usize, form: Form) -> Result<(Self, mpsc::Receiver<Said>), Problem> {
         let (to, receive) = mpsc::channel(waiting_max + 1);
         let last = to.clone().try_reserve_owned().map_err(|why| Problem::bug(&why))?;
         let now = Instant::now();
@@ -209,7 +208,7 @@ impl<P: Permission> Line<P> {
 }
 
 /// Returns once the caller may not continue; wakes up at each revocation of a token.
-async fn not_allowed<P: Permission>(revocations: &mut watch::Receiver<u64>, allowed: &Allowed<P>, access: &dyn Access) {
+async fn not_allowed(revocations: &mut watch::Receiver<u64>, allowed: &impl Lasting, access: &dyn Access) {
     loop {
         if revocations.changed().await.is_err() {
             // The sender of revocations ends with the node, which is reported in another way.

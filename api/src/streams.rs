@@ -15,6 +15,7 @@ use serde::Serialize;
 use thiserror::Error;
 use tokio::sync::watch;
 
+use crate::auth::Allowed;
 use crate::permissions::Permission;
 use crate::problem::Problem;
 use crate::queues::{QueueName, Queues};
@@ -29,7 +30,7 @@ pub(crate) const STREAMS_OF_ONE_MAX: u64 = 20;
 /// How many pages are kept for a caller that reads slowly.
 pub(crate) const PAGES_WAITING_MAX: usize = 1;
 /// How long a caller is asked to wait before it reconnects, in milliseconds.
-const RETRY_MILLIS: u32 = 1_000;
+pub(crate) const RETRY_MILLIS: u32 = 1_000;
 
 /// Why a stream cannot start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
@@ -128,7 +129,7 @@ pub(crate) struct RecordStream<P> {
     told: Told,
     /// The stream continues after this position.
     at: Position,
-    line: Line<P>,
+    line: Line<Allowed<P>>,
     /// The page that was sent last. The tail shares it with other callers as long as one of them has it.
     page: Option<Arc<Page>>,
 }
@@ -142,7 +143,7 @@ enum Next {
 }
 
 impl<P: Permission> RecordStream<P> {
-    pub(crate) fn new(streams: Arc<Streams>, told: Told, at: Position, line: Line<P>) -> Self {
+    pub(crate) fn new(streams: Arc<Streams>, told: Told, at: Position, line: Line<Allowed<P>>) -> Self {
         Self { streams, told, at, line, page: None }
     }
 

@@ -336,3 +336,62 @@ async fn inquiry_with_an_invalid_answer_schema_is_rejected() {
     let told = ask.answer().await.expect_problem(422, "parameters_invalid");
     assert_eq!(told["errors"][0]["pointer"], "/answer/type", "{told:#}");
 }
+
+#[tokio::test]
+async fn inquiry_says_whether_its_reader_may_answer_and_why_not() {
+    let api = TestApi::new();
+    let mut question = question();
+    question["quorum"] = json!(2);
+    let inquiry = asked(&api, &question).await;
+    let read = async |role: &str| api.get(&path(&inquiry, "")).by(role).answer().await.expect(200).json();
+    let reason = |shown: &Value| (shown["may_answer"].clone(), shown["may_not_answer"]["code"].clone(), shown["answered_by_me"].clone());
+    assert_eq!(reason(&read("operator").await), (json!(true), json!(null), json!(false)));
+    assert_eq!(reason(&read("admin").await), (json!(false), json!("inquiry_not_asked"), json!(false)));
+    assert_eq!(reason(&read("viewer").await), (json!(false), json!("forbidden"), json!(false)));
+    api.post(&path(&inquiry, "/respond")).by("operator").json(&yes()).answer().await.expect(200);
+    let answered = read("operator").await;
+    assert_eq!(reason(&answered), (json!(false), json!("inquiry_answered_before"), json!(true)));
+    assert_eq!((&answered["counted"], &read(MANAGERS).await["may_answer"]), (&json!(1), &json!(true)));
+    api.post(&path(&inquiry, "/respond")).by(MANAGERS).json(&yes()).answer().await.expect(200);
+    let listed = api.get("/api/v1/inquiries").by("operator").answer().await.expect(200).json();
+    assert_eq!(reason(&listed["items"][0]), (json!(false), json!("inquiry_closed"), json!(true)));
+}
+
+#[tokio::test]
+async fn list_shows_the_beginning_of_a_long_question() {
+    let api = TestApi::new();
+    let mut question = question();
+    question["text"] = json!("ä".repeat(281));
+    let listed = asked(&api, &question).await;
+    assert_eq!(listed["text"], json!(format!("{}…", "ä".repeat(280))));
+    question["text"] = json!("ä".repeat(280));
+    assert_eq!(asked(&api, &question).await["text"], question["text"]);
+}
+
+#[tokio::test]
+async fn overdue_inquiries_are_open_for_more_than_a_day() {
+    let api = TestApi::new();
+    asked(&api, &question()).await;
+    // The inquiries of this node are from March, and its callers from today.
+    assert_eq!(titles(&api, "viewer", "?overdue=true").await.len(), 1);
+    assert_eq!(titles(&api, "viewer", "?overdue=false").await.len(), 0);
+    let open = api.get("/api/v1/inquiries?overdue=true").by("operator").answer().await.expect(200).json();
+    api.post(&path(&open["items"][0], "/respond")).by("operator").json(&yes()).answer().await.expect(200);
+    assert_eq!(titles(&api, "viewer", "?overdue=true").await.len(), 0);
+    assert_eq!(titles(&api, "viewer", "?overdue=true&status=answered").await.len(), 0);
+    api.get("/api/v1/inquiries?overdue=yes").by("viewer").answer().await.expect_problem(400, "bad_parameter");
+}
+
+#[tokio::test]
+async fn what_led_to_an_inquiry_is_shown_only_to_those_who_see_the_inquiry() {
+    let api = TestApi::new();
+    let inquiry = asked(&api, &question()).await;
+    let why = api.get(&path(&inquiry, "/why")).by(MANAGERS).answer().await.expect(200).json();
+    assert_eq!(why["chain"].as_array().unwrap().len(), 1);
+    assert_eq!((&why["chain"][0]["kind"], &why["chain"][0]["id"]), (&json!("question"), &inquiry["execution"]));
+    let mut other = question();
+    other["assignees"] = json!(["ana.operator"]);
+    let other = asked(&api, &other).await;
+    api.get(&path(&other, "/why")).by(MANAGERS).answer().await.expect_problem(404, "not_found");
+    api.get(&path(&other, "/why")).by("viewer").answer().await.expect(200);
+}

@@ -5,6 +5,7 @@
 mod access;
 mod artifacts;
 mod audit;
+mod changes;
 mod cloudevents;
 mod coding;
 mod conditions;
@@ -18,6 +19,7 @@ mod inquiries;
 mod keyed;
 mod many;
 mod openapi;
+mod overview;
 mod paging;
 mod people;
 mod rates;

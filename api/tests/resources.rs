@@ -385,3 +385,40 @@ fn matches(executed: u64, shadowed: u64) -> Value {
     all.as_object_mut().unwrap().extend(others.as_object().unwrap().clone());
     all
 }
+
+#[tokio::test]
+async fn files_of_a_pack_are_listed_and_shown() {
+    let api = TestApi::new();
+    let read = async |path: &str| api.get(&format!("/api/v1/packs/demo/files{path}")).by("viewer").answer().await;
+    let listed = read("?limit=200").await.expect(200).json();
+    let paths: Vec<&str> = listed["items"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap()).collect();
+    assert!(paths.contains(&"rules/greet.yaml") && paths.is_sorted(), "{paths:?}");
+    let shown = read("/rules%2Fgreet.yaml").await.expect(200).json();
+    assert!(shown["text"].as_str().unwrap().starts_with("description: Greet Ana."), "{shown:#}");
+    assert_eq!(shown["bytes"].as_u64().unwrap() as usize, shown["text"].as_str().unwrap().len());
+    for path in ["/rules%2Fnone.yaml", "/..%2F..%2Fetc%2Fpasswd", "/rules"] {
+        read(path).await.expect_problem(404, "not_found");
+    }
+    api.get("/api/v1/packs/none/files").by("viewer").answer().await.expect_problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn pack_is_checked_with_other_files_and_nothing_is_installed() {
+    let api = TestApi::new();
+    let before = api.node.head_position();
+    let check =
+        async |files: serde_json::Value| api.post("/api/v1/packs/demo/check").by("viewer").json(&json!({ "files": files })).answer().await;
+    let same = check(json!({})).await.expect(200).json();
+    assert_eq!(same["is_good"], true, "{same:#}");
+    let wrong =
+        json!({ "rules/greet.yaml": "description: Greets.\ntrigger: demo.hello\nwhen: event.payload.nam == 1\naction: core.noop\n" });
+    let told = check(wrong).await.expect(200).json();
+    assert_eq!(told["is_good"], false, "{told:#}");
+    let finding = &told["findings"][0];
+    assert!(finding["file"].as_str().unwrap().ends_with("rules/greet.yaml") && finding["line"] == 3, "{finding:#}");
+    let gone = check(json!({ "pack.yaml": null })).await.expect(200).json();
+    assert_eq!(gone["is_good"], false);
+    check(json!({ "../outside.yaml": "x" })).await.expect_problem(422, "pack_unreadable");
+    assert_eq!(api.node.head_position(), before);
+    assert_eq!(check(json!({})).await.expect(200).json(), same);
+}

@@ -13,20 +13,20 @@ const LOG: &str = "/api/v1/log/stream";
 
 /// An event of a stream.
 #[derive(Debug, PartialEq)]
-struct Event {
-    id: Option<u64>,
-    name: String,
-    data: Value,
+pub(crate) struct Event {
+    pub(crate) id: Option<u64>,
+    pub(crate) name: String,
+    pub(crate) data: Value,
 }
 
 /// A stream in transit.
-struct Stream {
+pub(crate) struct Stream {
     body: Body,
     text: String,
 }
 
 impl Stream {
-    async fn of(asked: Asked<'_>) -> Self {
+    pub(crate) async fn of(asked: Asked<'_>) -> Self {
         let response = asked.response().await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
@@ -34,7 +34,7 @@ impl Stream {
     }
 
     /// Returns the next event with data, or `None` at the end of the stream.
-    async fn next(&mut self) -> Option<Event> {
+    pub(crate) async fn next(&mut self) -> Option<Event> {
         loop {
             let block = self.next_block().await?;
             let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned));
@@ -45,7 +45,7 @@ impl Stream {
         }
     }
 
-    async fn next_block(&mut self) -> Option<String> {
+    pub(crate) async fn next_block(&mut self) -> Option<String> {
         loop {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
                 let (block, rest) = (block.to_owned(), rest.to_owned());

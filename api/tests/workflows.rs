@@ -257,3 +257,54 @@ async fn dry_run_of_a_rerun_lists_what_runs_and_what_is_taken_over() {
     end_all(&api).await;
     assert_eq!(names(&steps(&api, &id_of(&rerun)).await), ["deploy[1]", "announce"]);
 }
+
+#[tokio::test]
+async fn spans_have_the_workflow_and_its_steps_in_columns() {
+    let api = TestApi::new();
+    let flow = flow(&api).await;
+    end_all(&api).await;
+    let spans = read(&api, &format!("/executions/{flow}/spans")).await;
+    let of = |name: &str| spans[name].as_array().unwrap().clone();
+    let columns = ["id", "parent", "step", "item", "status", "from_us", "to_us", "attempts", "waits_us"];
+    let lengths: Vec<usize> = columns.iter().map(|name| of(name).len()).collect();
+    assert!(lengths.iter().all(|length| *length == lengths[0]), "{lengths:?}");
+    assert_eq!((&of("id")[0], &of("parent")[0], &of("from_us")[0]), (&json!(flow), &json!(null), &json!(0)));
+    let deep = of("step").iter().position(|step| step == "deep").unwrap();
+    let inside = of("parent")[deep].as_u64().unwrap() as usize;
+    assert_eq!((&of("step")[inside], &of("parent")[inside]), (&json!("inside"), &json!(0)));
+    assert_eq!(spans["truncated"], false);
+    let whole = read(&api, &format!("/executions/{flow}/spans?min_share=1")).await;
+    assert_eq!(whole["id"], json!([flow]), "no step took as long as the workflow");
+    for wrong in ["2", "-0.5", "NaN", "x"] {
+        let path = format!("/api/v1/executions/{flow}/spans?min_share={wrong}");
+        api.get(&path).by("viewer").answer().await.expect_problem(400, "bad_parameter");
+    }
+}
+
+#[tokio::test]
+async fn executions_are_compared_by_what_differs() {
+    let api = TestApi::new();
+    let run = async |site: &str| {
+        let run = api.post("/api/v1/actions/demo.deploy/execute").by("admin").json(&json!({ "params": { "site": site } }));
+        id_of(&run.answer().await.expect(202).json())
+    };
+    let eu = run("eu").await;
+    let none = format!("/api/v1/executions/{eu}/compare/last_success");
+    api.get(&none).by("viewer").answer().await.expect_problem(404, "not_found");
+    api.node.succeed(&eu, "{}");
+    let us = run("us").await;
+    api.node.fail(&us);
+    let difference = read(&api, &format!("/executions/{us}/compare/last_success")).await;
+    assert_eq!(difference["executions"], json!({ "first": us, "second": eu }));
+    assert_eq!(difference["status"], json!({ "first": "failed", "second": "succeeded" }));
+    assert_eq!(difference["params"]["second"]["site"], "eu");
+    assert_eq!((&difference["action"], &difference["catalog"], &difference["steps"]), (&json!(null), &json!(null), &json!([])));
+    let same = read(&api, &format!("/executions/{us}/compare/{us}")).await;
+    assert_eq!((&same["status"], &same["params"], &same["seconds"]), (&json!(null), &json!(null), &json!(null)));
+    let (one, other) = (flow(&api).await, flow(&api).await);
+    let build = step(&api, &one, "build").await;
+    api.node.succeed(&build, "{}");
+    let steps = read(&api, &format!("/executions/{one}/compare/{other}")).await["steps"].clone();
+    let of_build = steps.as_array().unwrap().iter().find(|of| of["step"] == "build").unwrap();
+    assert_eq!(of_build["state"], json!({ "first": "succeeded", "second": "running" }), "{steps:#}");
+}

@@ -194,6 +194,11 @@ impl Client {
         &self.server
     }
 
+    /// Returns the newest position that was seen.
+    pub(crate) fn seen(&self) -> u64 {
+        self.seen.get()
+    }
+
     /// Records a position seen elsewhere than in an answer: later reads are at least as new.
     pub(crate) fn saw(&self, position: u64) {
         self.seen.set(self.seen.get().max(position));

@@ -45,7 +45,8 @@ mod roles;
 mod rules;
 mod run;
 mod schema;
-pub(crate) mod serve;
+pub(crate) mod search;
+mod serve;
 mod sessions;
 mod status;
 mod stepping;
@@ -268,6 +269,7 @@ enum Command {
     Inquiries(inquiries::Inquiries),
     Run(run::Run),
     Why(why::Why),
+    Search(search::Search),
     Replay(replay::Replay),
     #[command(subcommand)]
     Packs(installed::Packs),
@@ -345,6 +347,7 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Inquiries(inquiries) => wait_for(inquiries.run(&asking)),
         Command::Run(run) => wait_for(run.run(&asking)),
         Command::Why(why) => wait_for(why.run(&asking)),
+        Command::Search(search) => search.run(&asking),
         Command::Replay(replay) => wait_for(replay.run(&asking)),
         Command::Packs(packs) => wait_for(packs.run(&asking)),
         Command::Actions(actions) => wait_for(actions.run(&asking)),

@@ -77,6 +77,8 @@ pub(crate) fn shown(inquiry: &Value) -> String {
         ("escalated", count(inquiry, "escalations")),
         ("opened", text(inquiry, "opened_at")),
         ("expires", text(inquiry, "expires_at")),
+        ("overdue", if inquiry["is_overdue"] == true { "yes".to_owned() } else { String::new() }),
+        ("you", standing(inquiry)),
         ("ended", text(inquiry, "ended_at")),
         ("execution", text(inquiry, "execution")),
         ("parent", text(inquiry, "parent")),
@@ -103,6 +105,37 @@ pub(crate) fn shown(inquiry: &Value) -> String {
         shown.push_str(&printable(&format!("\nanswer it with\n{}\n", how_to_answer(&text(inquiry, "id"), &fields))));
     }
     shown
+}
+
+/// Returns what the inquiry is to its reader.
+fn standing(inquiry: &Value) -> String {
+    match (&inquiry["may_answer"], inquiry["answered_by_me"].as_bool()) {
+        (_, Some(true)) => "have answered it".to_owned(),
+        (Value::Bool(true), _) => "may answer it".to_owned(),
+        (_, _) => String::new(),
+    }
+}
+
+/// Returns what led to an inquiry for people: a line for each cause, the first one first.
+pub(crate) fn led_to_it(why: &Value) -> String {
+    let mut shown = String::new();
+    for cause in list(&why["chain"]) {
+        let what = ["trigger", "ref", "action"].iter().find_map(|name| cause[*name].as_str()).unwrap_or_default();
+        let labels = cause["labels"].as_object().into_iter().flatten();
+        let labels: String = labels.map(|(name, value)| format!(" {name}={}", value.as_str().unwrap_or_default())).collect();
+        let description = cause["description"].as_str().filter(|text| !text.is_empty()).map(|text| format!(": {text}")).unwrap_or_default();
+        let at = cause["at"].as_str().map(|at| format!(" at {at}")).unwrap_or_default();
+        shown.push_str(&format!("{} {what}{labels}{at}{description}\n", text(cause, "kind")));
+        for step in list(&cause["ended"]) {
+            let seconds = step["seconds"].as_f64().map(|seconds| format!(" after {seconds:.3} s")).unwrap_or_default();
+            shown.push_str(&format!("  {} {}{seconds}\n", text(step, "step"), text(step, "state")));
+        }
+    }
+    let waiting = people(&why["waiting"], ", ");
+    if !waiting.is_empty() {
+        shown.push_str(&format!("then: {waiting}\n"));
+    }
+    printable(&shown)
 }
 
 fn count(inquiry: &Value, name: &str) -> String {

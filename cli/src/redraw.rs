@@ -24,6 +24,8 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 pub(crate) enum RefreshOn {
     /// Any.
     ByAll,
+    /// Changes of these things that the caller may see, as `GET /changes` names them. It needs no right to read the log.
+    Changes(&'static str),
     /// Those of these kinds: `execution` includes `execution.requested` and all others.
     By(&'static [&'static str]),
 }
@@ -31,7 +33,7 @@ pub(crate) enum RefreshOn {
 impl RefreshOn {
     fn is_by(self, kind: &str) -> bool {
         match self {
-            Self::ByAll => true,
+            Self::ByAll | Self::Changes(_) => true,
             Self::By(kinds) => kind.split_once('.').is_some_and(|(noun, _)| kinds.contains(&noun)),
         }
     }
@@ -46,21 +48,38 @@ pub(crate) async fn as_it_changes(
     look: impl AsyncFn() -> Result<Value, Failure>,
     show: impl Fn(&Value) -> String,
 ) -> Outcome {
-    let head = client.get("/log/head", &[]).await?["position"].as_u64().unwrap_or_default();
+    let (path, query, first) = match refresh_on {
+        RefreshOn::Changes(of) => {
+            // The stream begins at the position that the first look shows.
+            let first = look().await?;
+            ("/changes", vec![("of", of.to_owned()), ("after", client.seen().to_string())], Some(first))
+        }
+        RefreshOn::ByAll | RefreshOn::By(_) => {
+            let head = client.get("/log/head", &[]).await?["position"].as_u64().unwrap_or_default();
+            ("/log/stream", vec![("after", head.to_string())], None)
+        }
+    };
     let (grew, mut growth) = watch::channel(());
-    let query = [("after", head.to_string())];
-    let following = live::follow_on(client, "/log/stream", &query, |told| {
-        if told.data["kind"].as_str().is_some_and(|kind| refresh_on.is_by(kind)) {
+    let following = live::follow_on(client, path, &query, |told| {
+        let is_relevant = match refresh_on {
+            RefreshOn::Changes(_) => told.name != live::END,
+            RefreshOn::ByAll | RefreshOn::By(_) => told.data["kind"].as_str().is_some_and(|kind| refresh_on.is_by(kind)),
+        };
+        if is_relevant {
             // The next poll must be at least this new.
-            client.saw(told.data["position"].as_u64().unwrap_or_default());
+            client.saw(told.id.parse().unwrap_or_default());
             grew.send_replace(());
         }
         ControlFlow::Continue(())
     });
     let drawing = async {
-        let mut shown = Value::Null;
+        let (mut shown, mut first) = (Value::Null, first);
         loop {
-            match look().await {
+            let seen = match first.take() {
+                Some(seen) => Ok(seen),
+                None => look().await,
+            };
+            match seen {
                 Ok(seen) if seen == shown => {}
                 Ok(seen) => {
                     output.print_again(&seen, &show);

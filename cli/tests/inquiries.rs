@@ -340,3 +340,48 @@ async fn reminder_and_escalation_happen_once_each_even_over_a_kill() {
     let ended = client.until(&format!("/executions/{flow}"), |shown| shown["ended_at"].is_string()).await;
     assert_eq!(ended["status"], "succeeded");
 }
+
+#[tokio::test]
+async fn inquiry_tells_people_who_may_not_read_traces_what_led_to_it() {
+    let place = place();
+    let node = place.start();
+    let client = node.client();
+    let (flow, inquiry) = shipping(&client).await;
+    let maria = token(&client, "maria", &["release_managers"]).await;
+    let why = ask(&client, &maria, Method::GET, &format!("/inquiries/{inquiry}/why"), None).await.body;
+    let kinds: Vec<&str> = why["chain"].as_array().unwrap().iter().map(|cause| cause["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["workflow", "question"], "{why:#}");
+    assert_eq!((&why["chain"][0]["id"], &why["chain"][0]["step"]), (&json!(flow), &json!("approve")));
+    assert_eq!(why["waiting"], json!(["deploy"]));
+    assert!(!why.to_string().contains("v1"), "the parameters are absent: {why:#}");
+    let printed = ensue(&place, &node, &maria, &["inquiries", "why", &inquiry]).stdout;
+    assert!(printed.contains("workflow") && printed.contains("release.ship") && printed.contains("then: deploy"), "{printed}");
+}
+
+#[tokio::test]
+async fn answer_schema_lists_its_fields_in_the_order_of_the_file() {
+    let place = place();
+    let node = place.start();
+    let client = node.client();
+    let (_, inquiry) = shipping(&client).await;
+    let shown = client.get(&format!("/inquiries/{inquiry}")).await;
+    assert_eq!(shown["answer_schema"]["x-order"], json!(["ship", "note"]), "{shown:#}");
+}
+
+#[tokio::test]
+async fn people_who_may_not_read_the_log_watch_their_inquiries() {
+    let place = place();
+    let node = place.start();
+    let client = node.client();
+    let maria = token(&client, "maria", &["release_managers"]).await;
+    let mut command = place.ensue(&["inquiries", "list", "--mine", "--watch"]);
+    command.env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", &maria).stdout(std::process::Stdio::piped());
+    let mut watching = command.spawn().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(watching.stdout.take().unwrap()));
+    let (_, inquiry) = shipping(&client).await;
+    let told = tokio::task::spawn_blocking(move || lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("Ship v1?"))));
+    let told = tokio::time::timeout(std::time::Duration::from_secs(30), told).await;
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+    assert!(told.is_ok_and(|told| told.unwrap().is_some()), "{inquiry} is shown as soon as it is opened");
+}

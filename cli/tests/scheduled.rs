@@ -69,6 +69,11 @@ async fn scheduled_rule_runs_and_shows_its_times() {
     assert_eq!(shown["schedule"]["plan"], "0 3 * * * in Europe/Berlin, delayed by up to 30s");
     assert_eq!((&shown["triggers"], &shown["schedule"]["fired_at"]), (&json!(["core.schedule"]), &Value::Null));
     let listed = ensue(&place, &node, &["timers", "list"]).stdout;
+    let due = client.get("/timers/upcoming").await;
+    let first = &due["items"][0];
+    assert!(first["at"].as_str().is_some_and(|at| due["since"].as_str().unwrap() <= at), "{first:#}");
+    let upcoming = ensue(&place, &node, &["timers", "upcoming"]).stdout;
+    assert!(upcoming.contains(first["rule"].as_str().or(first["sensor"].as_str()).unwrap()), "{upcoming}");
     assert!(listed.contains("rule clock.often") && listed.contains("rule clock.nightly"), "{listed}");
     let shown = ensue(&place, &node, &["rules", "show", "clock.often"]).stdout;
     assert!(shown.contains("every 1s") && shown.contains("fired "), "{shown}");

@@ -30,7 +30,7 @@ pub use labels::label_value;
 pub use policies::{Control, ItemFailure, LockConflict, Misfire, Mode, OnFailure, OnLost};
 pub use retry::{Backoff, DELAY_DEFAULT, DELAY_MAX_DEFAULT, FAILURES_MAX, Jitter, Retry};
 pub use rule::Rule;
-pub use schema::{Extra, Field, Fields, JsonSchema, MISFITS_MAX, Misfit, Presence, Schema, Type};
+pub use schema::{Extra, Field, Fields, JsonSchema, MISFITS_MAX, Misfit, ORDER, Presence, Schema, Type};
 pub use sensor::{Emit, HmacAlgorithm, HmacVerify, KEY_BYTES_MIN, Repeats, Sensor, SignatureEncoding, Source, Verify};
 pub use workflow::{
     ALWAYS, FAILED, ForEach, Given, INQUIRY, ITEMS_MAX, ITEMS_OPEN_MAX, Notify, OnExpire, PARALLEL_DEFAULT, Repeat, STEPS_MAX, SUCCEEDED,

@@ -118,6 +118,12 @@ pub struct NodeCatalogs {
     findings: ArcSwap<BTreeMap<PackName, Vec<Diagnostic>>>,
 }
 
+/// The files of an installed pack cannot be read.
+#[derive(Debug, Error, Explain)]
+#[error(transparent)]
+#[explain(slug = "catalog-unbuildable", fault = World)]
+pub(crate) struct NoFiles(#[from] CatalogError);
+
 /// How the packs folder and the library change the catalog.
 pub(crate) struct Proposal {
     /// The revision that the changes are based on.
@@ -157,6 +163,14 @@ impl NodeCatalogs {
     /// Returns the folder that holds the files of a pack.
     pub fn folder(&self, digest: &Digest) -> PathBuf {
         self.copies.join(digest.to_string())
+    }
+
+    /// Returns the files of an installed pack; none if it is not installed.
+    pub(crate) fn source_of(&self, pack: &PackName) -> Result<Option<PackSource>, NoFiles> {
+        let digest = self.current().packs().get(pack).map(|pack| pack.digest);
+        let source = digest.map(|digest| self.copy_of(pack, &digest)).transpose()?;
+        // Errors name the pack by its name, wherever its copy is.
+        Ok(source.map(|source| PackSource { origin: pack.to_string(), ..source }))
     }
 
     /// Releases what the reader of manifests caches. Catalogs that are built stay.

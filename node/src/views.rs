@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use ensue_api::RecentChanges;
 use ensue_engine::record::{Position, Record};
+use ensue_views::changed::ChangedRows;
 use ensue_views::onlooker::{Nobody, Onlooker};
 use ensue_views::{Projector, ViewError, ViewRetention};
 use tokio::sync::watch;
@@ -33,6 +35,8 @@ pub struct ViewFollower {
     jobs: Option<Arc<Jobs>>,
     leaving: Leaving,
     mended: Option<Instant>,
+    /// Where callers learn which rows changed.
+    told: Arc<RecentChanges>,
 }
 
 impl ViewFollower {
@@ -51,7 +55,14 @@ impl ViewFollower {
             jobs: None,
             leaving: Leaving::new(ViewRetention::default()),
             mended: None,
+            told: RecentChanges::after(Position(0)),
         }
+    }
+
+    /// Notes there which rows each batch changed; without it, nobody learns of it.
+    #[must_use]
+    pub fn telling(self, told: Arc<RecentChanges>) -> Self {
+        Self { told, ..self }
     }
 
     /// Returns the number of records that the views skipped, for callers that must not wait for a query of the
@@ -111,7 +122,9 @@ impl Follow for ViewFollower {
     }
 
     fn follow(&mut self, records: &[Record]) -> Result<(), String> {
-        let position = match self.projector.advance_under(&mut *self.store, records, &mut *self.onlooker) {
+        let position = match self.projector.advance_telling(&mut *self.store, records, &mut *self.onlooker, &mut |after, changes| {
+            self.told.note(ChangedRows::of(after, changes));
+        }) {
             Ok(position) => position,
             Err(error @ (ViewError::Damaged { .. } | ViewError::NotWhole(_) | ViewError::Misfit { .. } | ViewError::Gap { .. })) => {
                 self.mend(&error.to_string());

@@ -2,6 +2,7 @@
 //!
 //! This module builds the engine's schemas. The engine checks values against them.
 
+mod order;
 mod reads;
 mod short;
 mod steps;
@@ -39,6 +40,7 @@ pub(crate) static LONG_FIELD: Shape = Shape {
             Kind::Type,
             "`string`, `integer`, `number`, `boolean`, `object`, `any`, one of several strings as `dev | prod`, or a list as `[string]`.",
         ),
+        optional("title", Kind::Text(Form::Any), "What a form calls the field; without it, its name."),
         optional("description", Kind::Text(Form::Any), "The purpose, in a sentence."),
         optional(
             "pattern",
@@ -136,7 +138,7 @@ fn read_whole(mut entries: Vec<Entry>, at: usize, file: &SourceText, report: &mu
     if entry.value.is_poisoned() {
         return None;
     }
-    match whole::compile(entry.value.to_value()) {
+    match whole::compile(order::ordered(&entry.value)) {
         Ok(schema) => {
             if let Some(why) = schema.too_complex() {
                 let span = first_line(&entry.value.span, file);
@@ -171,7 +173,7 @@ fn read_field(entry: Entry, naming: Naming, file: &SourceText, report: &mut Repo
     let field = match entry.value.content {
         Content::Poisoned => return None,
         Content::Text { value, .. } => match short::declaration(&value) {
-            Ok((kind, presence)) => Field { name, description: None, kind, presence, is_code: false },
+            Ok((kind, presence)) => Field { name, title: None, description: None, kind, presence, is_code: false },
             Err(fault) => {
                 fault.tell(file, span, report);
                 return None;
@@ -179,7 +181,7 @@ fn read_field(entry: Entry, naming: Naming, file: &SourceText, report: &mut Repo
         },
         Content::List(items) => {
             let kind = read_list(items, &span, file, report)?;
-            Field { name, description: None, kind, presence: Presence::Required, is_code: false }
+            Field { name, title: None, description: None, kind, presence: Presence::Required, is_code: false }
         }
         Content::Map(_) => read_long(name, entry.value, file, report)?,
         Content::Null | Content::Bool(_) | Content::Number(_) => {
@@ -251,6 +253,7 @@ fn read_long(name: String, node: Node, file: &SourceText, report: &mut Report) -
     let mut fields = Fields::open(node, &LONG_FIELD, file, report)?;
     let before = fields.start.clone();
     let kind = fields.take_required_like("type", &format!("{name}: {{ type: string, description: what it is for }}"), report)?;
+    let title = fields.text("title", report).map(|text| text.value);
     let description = fields.text("description", report).map(|text| text.value);
     let pattern = fields.text("pattern", report);
     let is_code = fields.choice("x-ensue", &MARKS, report).unwrap_or(false);
@@ -310,7 +313,7 @@ fn read_long(name: String, node: Node, file: &SourceText, report: &mut Report) -
         (None, true) => Presence::Optional,
         (None, false) => Presence::Required,
     };
-    Some(Field { name, description, kind, presence, is_code })
+    Some(Field { name, title, description, kind, presence, is_code })
 }
 
 /// Returns true if a text can be the name of a parameter, a local value or a setting, as used in expressions.

@@ -32,6 +32,8 @@ pub const PEOPLE_MAX: usize = 51;
 /// The maximum number of shown notifications: the latest ones.
 pub const NOTIFICATIONS_MAX: usize = 20;
 
+/// After this time an open inquiry is overdue, even if nobody was reminded of it.
+const OVERDUE_AFTER_MICROS: i64 = 24 * 3_600 * 1_000_000;
 /// The maximum size of a shown error, in bytes.
 const ERROR_BYTES_MAX: usize = 500;
 /// The maximum size of a shown title, in bytes.
@@ -143,6 +145,12 @@ impl Inquiry {
     pub fn asks(&self, name: &str, roles: &[String]) -> bool {
         let asked = assignees_of(name, roles);
         self.assignees.iter().any(|assignee| asked.contains(assignee))
+    }
+
+    /// Returns true if it is open, and people were reminded of it or it is older than a day.
+    pub fn is_overdue(&self, now: Timestamp) -> bool {
+        let is_old = now.micros().saturating_sub(self.opened_at.micros()) > OVERDUE_AFTER_MICROS;
+        self.status == InquiryStatus::Open && (self.reminders > 0 || self.escalations > 0 || is_old)
     }
 
     /// Returns the answer that decided it.

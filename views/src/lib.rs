@@ -14,6 +14,7 @@
 pub mod artifacts;
 pub mod audit;
 mod bounds;
+pub mod changed;
 pub mod dead_letters;
 pub mod enforcements;
 pub mod events;

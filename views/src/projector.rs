@@ -88,6 +88,17 @@ impl Projector {
         records: &[Record],
         onlooker: &mut dyn Onlooker,
     ) -> Result<Position, ViewError> {
+        self.advance_telling(store, records, onlooker, &mut |_, _| {})
+    }
+
+    /// Like [`advance_under`](Self::advance_under). `told` gets the position before, and the changes once they are stored.
+    pub fn advance_telling(
+        &mut self,
+        store: &mut dyn ViewStore,
+        records: &[Record],
+        onlooker: &mut dyn Onlooker,
+        told: &mut dyn FnMut(Position, Changes),
+    ) -> Result<Position, ViewError> {
         let at = store.position();
         let known = records.partition_point(|record| record.position <= at);
         let Some(first) = records.get(known) else { return Ok(at) };
@@ -97,9 +108,14 @@ impl Projector {
         let changes = self.project(&records[known..], &mut |view, keys| store.load(view, keys), onlooker);
         let mut elapsed = store.elapsed();
         let ended = elapsed.fold(&records[known..]);
-        match changes.and_then(|changes| store.apply(&Changes { elapsed, ended, ..changes })) {
-            Ok(()) => {
+        let stored = changes.and_then(|changes| {
+            let changes = Changes { elapsed, ended, ..changes };
+            store.apply(&changes).map(|()| changes)
+        });
+        match stored {
+            Ok(changes) => {
                 onlooker.kept(store.position());
+                told(at, changes);
                 Ok(store.position())
             }
             Err(error) => {

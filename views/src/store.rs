@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use ensue_engine::explain::Explain;
+use ensue_engine::ids::Id;
 use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
 use thiserror::Error;
@@ -57,6 +58,9 @@ pub trait ViewReader: Send + Sync {
 
 /// The maximum number of rows that a query looks at to find those that its caller may see.
 pub const WALKED_ROWS_MAX: usize = 10_000;
+
+/// The maximum number of rows that a query finds by a range of their keys.
+pub const KEYS_BETWEEN_MAX: usize = 200;
 
 /// The rows that a query found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -200,6 +204,8 @@ pub struct ListQuery {
     pub view: ViewName,
     /// Only the rows with these keys. A text that cannot be a key finds nothing.
     pub keys: Option<Vec<String>>,
+    /// Only the first [`KEYS_BETWEEN_MAX`] rows whose keys are ids from the first to the second one.
+    pub between: Option<(Id, Id)>,
     /// The rows that the caller may see.
     pub reach: RowReach,
     /// The conditions, all of which a row must meet.
@@ -219,7 +225,18 @@ pub struct ListQuery {
 impl ListQuery {
     /// Returns a query for the newest 50 rows of a view, among those that the caller may see.
     pub fn newest(view: ViewName, reach: RowReach) -> Self {
-        Self { view, keys: None, reach, filters: Vec::new(), since: None, until: None, order: Order::NewestFirst, after: None, limit: 50 }
+        Self {
+            view,
+            keys: None,
+            between: None,
+            reach,
+            filters: Vec::new(),
+            since: None,
+            until: None,
+            order: Order::NewestFirst,
+            after: None,
+            limit: 50,
+        }
     }
 
     /// Adds the condition that a column has this value.

@@ -11,7 +11,8 @@ use super::DATA_OF_EVENTS;
 const OF_SCHEMAS: &str = include_str!("examples.json");
 
 /// The events of streams, by the names of the schemas of their data: the lines before the data.
-const OF_EVENTS: &[(&str, &str)] = &[("Output", "id: 1.stdout.23.stderr.0\nevent: output\n"), ("Record", "id: 10\n")];
+const OF_EVENTS: &[(&str, &str)] =
+    &[("Changes", "id: 31\n"), ("Output", "id: 1.stdout.23.stderr.0\nevent: output\n"), ("Record", "id: 10\n")];
 
 /// The other answers: the operation, or all of them, the media type, and the answer.
 const OF_MEDIA: &[(Option<&str>, &str, &str)] = &[

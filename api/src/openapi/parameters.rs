@@ -18,12 +18,15 @@ use crate::paging::LIMIT_DEFAULT;
 use crate::query::SEVERAL;
 use crate::route::{INQUIRY_LIST, Route};
 use crate::routes::audit::AUDIT_LIST;
+use crate::routes::changes::{CHANGE_STREAM, KINDS};
 use crate::routes::counts::{BY, COUNTED};
 use crate::routes::log::RECORD_LIST;
+use crate::routes::search::{SEARCHED_CHARS_MAX, SEARCHED_CHARS_MIN};
 use crate::shapes::SUBJECT;
 use crate::sizes::LIMIT_MAX;
 use crate::wire::audit::kinds;
 use crate::wire::verdicts::Definitions;
+use crate::wire::waits::WireWaitKind;
 
 /// The pattern of an `If-Match`: `*`, or tags in quotation marks.
 const TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$"#;
@@ -42,10 +45,13 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
     all.extend(route.operation.query.iter().map(|name| {
         let (schema, description) =
             in_query(&route.operation, name).expect("a test of the document checks that every parameter of the table is described here");
-        let is_required = matches!(*name, "permission" | "of") && route.operation.id != AUDIT_LIST;
+        let is_required = matches!(*name, "permission" | "of" | "q") && ![AUDIT_LIST, CHANGE_STREAM].contains(&route.operation.id);
         let mut parameter = json!({ "name": name, "in": "query", "description": description, "schema": schema });
         if is_required {
             parameter["required"] = true.into();
+        }
+        if (*name, route.operation.id) == ("of", CHANGE_STREAM) {
+            parameter["explode"] = false.into();
         }
         parameter
     }));
@@ -150,6 +156,10 @@ fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static st
             (words(&inquiries::InquiryStatus::ALL.map(inquiries::InquiryStatus::as_str)), "Only those with one of these statuses.")
         }
         "mine" => (yes_or_no, "Whether to list only inquiries that ask the caller, by name or by role."),
+        "overdue" => (
+            yes_or_no,
+            "Whether to list only open inquiries of which people were reminded or that are older than a day, or only the others.",
+        ),
         "execution" => (text, "Only the inquiry that this execution opened."),
         "assignee" => (text, "Only inquiries that ask this assignee: `role:<role>`, or the name of a token."),
         "status" if operation.id == "dead_letter_list" => {
@@ -191,12 +201,36 @@ fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static st
         ),
         "since" => (time, "Only those at or after this time."),
         "until" => (time, "Only those before this time."),
+        "of" if operation.id == CHANGE_STREAM => {
+            let kinds = json!({ "type": "array", "items": words(&KINDS.map(|(name, _)| name)) });
+            (kinds, "The kinds of things, separated by commas. Without it, all that the caller may see.")
+        }
         "of" => (words(&COUNTED.map(|(name, _)| name)), "What is counted. Required."),
         "by" => (words(&BY.map(|(name, _)| name)), "The values that make a group. Without it, all are one group."),
         "attempts_min" => {
             (number(u32::MAX.into()), "Only those with at least this number of attempts. Examines rows as `error_kind` does.")
         }
         "is_root" => (yes_or_no, "Whether to list only executions that are not steps, or only steps. Examines rows as `error_kind` does."),
+        "min_share" => (
+            json!({ "type": "number", "minimum": 0, "maximum": 1, "default": 0 }),
+            "Leaves out ended executions that took less than this share of the whole, and what is below them.",
+        ),
+        "waits_for" => (
+            words(&WireWaitKind::ALL.map(WireWaitKind::as_str)),
+            "Only those that wait for this kind of thing. Examines rows as `error_kind` does.",
+        ),
+        "became" => (
+            words(&enforcements::ReleasedName::ALL.map(enforcements::ReleasedName::as_str)),
+            "Only those that were held and became this. A request examines at most 500, so a page may hold fewer than `limit` and still have a `next`.",
+        ),
+        "matched" => (
+            words(&["none", "any"]),
+            "Only those that no rule matched, or only the others. A request examines at most 500, so a page may hold fewer than `limit` and still have a `next`.",
+        ),
+        "q" => (
+            json!({ "type": "string", "minLength": SEARCHED_CHARS_MIN, "maxLength": SEARCHED_CHARS_MAX }),
+            "What is searched for: the beginning of an id, a part of a name, a label such as `site=eu`, or a part of the title of an inquiry. Required.",
+        ),
         "attempt" => (number(u32::MAX.into()), "The number of the attempt."),
         "offset" => (number(u64::MAX), "The number of bytes of the stream to skip."),
         "tail" => (number(u64::MAX), "How many bytes from the end of the stream to return. Not with `offset` or `follow`."),

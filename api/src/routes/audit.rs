@@ -22,7 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::Routes;
 use crate::api::Api;
-use crate::auth::Allowed;
+use crate::auth::{Allowed, Lasting as _};
 use crate::call::Call;
 use crate::listing;
 use crate::operation::{Content, Header, Operation, schema_of};

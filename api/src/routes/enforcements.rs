@@ -1,8 +1,8 @@
 //! Enforcements: list them, and show one.
 
 use ensue_engine::ids::EnforcementId;
-use ensue_views::enforcements::OutcomeName;
-use ensue_views::{Column, Enforcement, Execution};
+use ensue_views::enforcements::{OutcomeName, ReleasedName};
+use ensue_views::{Column, Enforcement, Execution, Filter};
 
 use super::Routes;
 use crate::auth::Allowed;
@@ -24,7 +24,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Operation::lists::<WireEnforcement>(
             "enforcement_list",
             "Lists enforcements, newest first",
-            &["id", "rule", "event", "outcome", "since", "until", "sort", "limit", "cursor"],
+            &["id", "rule", "event", "outcome", "became", "since", "until", "sort", "limit", "cursor"],
         )
         .sees_views(),
     );
@@ -40,7 +40,14 @@ pub(super) async fn list(allowed: Allowed<EnforcementsRead>, call: Call) -> Outc
     let query = call.query();
     query.each_of("outcome", &OutcomeName::ALL.map(|outcome| (outcome.as_str(), outcome)))?;
     let columns = [Column::Rule, Column::Event, Column::Outcome];
-    let listed = listing::rows_where::<Enforcement, _>(&call, &allowed, &columns, Vec::new()).await?;
+    let listed = match query.one_of("became", &ReleasedName::ALL.map(|name| (name.as_str(), name)))? {
+        None => listing::rows::<Enforcement, _>(&call, &allowed, &columns).await?,
+        Some(wanted) => {
+            let held = Filter::is(Column::Outcome, OutcomeName::Held.as_str());
+            let keep = |enforcement: &Enforcement| enforcement.became.is_some_and(|became| became.outcome == wanted);
+            listing::rows_picked(&call, &allowed, &columns, vec![held], allowed.rows(), keep).await?
+        }
+    };
     let items = listed.items.into_iter().map(WireEnforcement::listed).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }

@@ -73,7 +73,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Operation::lists::<WireEvent>(
             "event_list",
             "Lists events, newest first",
-            &["id", "trigger", "source", "correlation", "since", "until", "sort", "limit", "cursor"],
+            &["id", "trigger", "source", "correlation", "matched", "since", "until", "sort", "limit", "cursor"],
         )
         .sees_views(),
     );
@@ -108,7 +108,14 @@ pub(super) fn declare(routes: &mut Routes) {
 
 /// Lists events, newest first.
 pub(super) async fn list(allowed: Allowed<EventsRead>, call: Call) -> Outcome {
-    let listed = listing::rows::<Event, _>(&call, &allowed, &[Column::Trigger, Column::Source, Column::Correlation]).await?;
+    let columns = [Column::Trigger, Column::Source, Column::Correlation];
+    let listed = match call.query().one_of("matched", &[("none", false), ("any", true)])? {
+        None => listing::rows::<Event, _>(&call, &allowed, &columns).await?,
+        Some(is_matched) => {
+            let keep = |event: &Event| (event.matched > 0) == is_matched;
+            listing::rows_picked(&call, &allowed, &columns, Vec::new(), allowed.rows(), keep).await?
+        }
+    };
     let items = listed.items.into_iter().map(WireEvent::listed).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }

@@ -28,6 +28,7 @@ use crate::rows::read_row;
 use crate::shapes;
 use crate::wire::embedded;
 use crate::wire::executions::{Bodies, WireAttempt, WireExecution};
+use crate::wire::waits::{self, WireWaitKind};
 
 /// The maximum size of the records from which a timeline's page is read, in bytes.
 const TIMELINE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -35,6 +36,10 @@ const TIMELINE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How many bytes from the end of a failed attempt's standard error are shown with its error.
 const TAIL_BYTES_MAX: usize = 4 * 1024;
 const TAIL_LINES_MAX: usize = 20;
+
+/// The statuses of executions that wait for something.
+pub(super) const WAITING: [Status; 7] =
+    [Status::Delayed, Status::Queued, Status::Paused, Status::Waiting, Status::Cancelling, Status::Undoing, Status::Indeterminate];
 
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
@@ -56,6 +61,7 @@ pub(super) fn declare(routes: &mut Routes) {
                 "error_kind",
                 "attempts_min",
                 "is_root",
+                "waits_for",
                 "since",
                 "until",
                 "sort",
@@ -114,7 +120,11 @@ pub(super) async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>, rea
     }
     let attempts_min: Option<u32> = query.parsed("attempts_min", "a number")?;
     let is_root = query.one_of("is_root", &[("true", true), ("false", false)])?;
-    if kind.is_none() && attempts_min.is_none() && is_root.is_none() {
+    let waits_for = query.one_of("waits_for", &WireWaitKind::ALL.map(|kind| (kind.as_str(), kind)))?;
+    if waits_for.is_some() && query.text("status").is_none() {
+        filters.push(Filter::any_of(Column::Status, WAITING.map(|status| status.as_str().to_owned()).to_vec()));
+    }
+    if kind.is_none() && attempts_min.is_none() && is_root.is_none() && waits_for.is_none() {
         return listing::rows_within::<Execution, _>(call, allowed, &columns, filters, reach).await;
     }
     let keeps = |execution: &Execution| {
@@ -122,6 +132,7 @@ pub(super) async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>, rea
         kind.is_none_or(|kind| execution.error.as_ref().is_some_and(|error| error.kind == kind))
             && attempts_min.is_none_or(|least| execution.attempt >= least)
             && is_root.is_none_or(|is_root| execution.parent.is_none() == is_root)
+            && waits_for.is_none_or(|wanted| waits::kind(execution) == Some(wanted))
     };
     listing::rows_picked(call, allowed, &columns, filters, reach, keeps).await
 }

@@ -72,11 +72,13 @@ struct Course {
     skipped: Option<SkippedBecause>,
     /// How the whole step ended.
     ended: Option<Option<Failure>>,
+    /// When the first of it was requested.
+    first: Option<Timestamp>,
     /// When the last of it ended. What undoes it comes later, and does not count.
     last: Option<Timestamp>,
 }
 
-fn graph(ports: &Ports, execution: &Execution) -> Result<WireGraph, Problem> {
+pub(super) fn graph(ports: &Ports, execution: &Execution) -> Result<WireGraph, Problem> {
     let catalog = ports.installed.at(execution.catalog).ok_or(StepsGone(execution.catalog))?;
     let mut graph = WireGraph {
         execution: execution.id,
@@ -105,7 +107,7 @@ fn graph(ports: &Ports, execution: &Execution) -> Result<WireGraph, Problem> {
 }
 
 /// Returns the definition of an execution: an action, or the steps of its rule.
-fn definition<'c>(catalog: &'c Catalog, execution: &Execution) -> Option<&'c Arc<Action>> {
+pub(super) fn definition<'c>(catalog: &'c Catalog, execution: &Execution) -> Option<&'c Arc<Action>> {
     let of_rule = execution.rule.as_ref().and_then(|rule| catalog.rules().get(rule));
     let steps = of_rule.filter(|rule| execution.parent.is_none() && rule.has_steps() && rule.action.name == execution.action);
     steps.map(|rule| &rule.action).or_else(|| catalog.actions().get(&execution.action))
@@ -205,6 +207,7 @@ impl Course {
             *self.undos.entry(execution.status).or_default() += 1;
             return;
         }
+        self.first = Some(self.first.map_or(execution.requested_at, |first| first.min(execution.requested_at)));
         self.last = self.last.max(execution.ended_at);
         self.known += 1;
         *self.counts.entry(execution.status).or_default() += 1;
@@ -237,6 +240,8 @@ impl Course {
     fn shown(self, step: WireStep, state: Option<WireStepState>) -> WireGraphNode {
         let named = |counts: &BTreeMap<Status, u32>| counts.iter().map(|(status, count)| (status.as_str().to_owned(), *count)).collect();
         WireGraphNode {
+            started_at: self.first,
+            ended_at: self.last.filter(|_| !self.is_open()),
             state,
             counts: named(&self.counts),
             undos: named(&self.undos),

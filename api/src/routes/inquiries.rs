@@ -6,6 +6,7 @@
 
 mod links;
 mod responses;
+mod why;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use ensue_engine::inquiries::lost;
 use ensue_engine::inquiries::right::Answerer;
 use ensue_engine::ports::{LogError, ReadLimit, SubmitError};
 use ensue_engine::record::{Body, Position, Revision, StreamId};
+use ensue_engine::time::Timestamp;
 use ensue_expression::{Document, Node};
 use ensue_views::executions::Status;
 use ensue_views::inquiries::{InquiryStatus, assignees_of};
@@ -27,8 +29,9 @@ use tokio::time::Instant;
 use self::responses::Closed;
 use super::Routes;
 use crate::api::Api;
-use crate::auth::{Allowed, Proof as _};
+use crate::auth::{Allowed, Proof as _, lacking};
 use crate::call::{Call, Nothing};
+use crate::deliveries;
 use crate::listing;
 use crate::operation::{Conditional, Operation, Takes, WRITTEN};
 use crate::permissions::{InquiriesAnswer, InquiriesCancel, InquiriesLink, InquiriesRead, Permission};
@@ -39,8 +42,9 @@ use crate::respond::{self, Written};
 use crate::route::{INQUIRY_LIST, Public};
 use crate::rows::read_row;
 use crate::wire::embedded;
-use crate::wire::inquiries::{Bodies, WireAskedInquiryLink, WireGivenResponse, WireInquiry, WireLinkCode, WireResponse};
+use crate::wire::inquiries::{Bodies, Standing, WireAskedInquiryLink, WireGivenResponse, WireInquiry, WireLinkCode, WireResponse};
 use crate::wire::sessions::{WireLoginLink, WireOpenedSession};
+use crate::wire::why::WireWhy;
 
 /// How long to wait for the outcome of an inquiry that is closed.
 const CLOSED_WAIT: Duration = Duration::from_secs(2);
@@ -55,7 +59,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Operation::lists::<WireInquiry>(
             INQUIRY_LIST,
             "Lists inquiries, newest first; a caller that may only see its own inquiries gets those",
-            &["id", "status", "mine", "execution", "parent", "assignee", "since", "until", "sort", "limit", "cursor"],
+            &["id", "status", "mine", "overdue", "execution", "parent", "assignee", "since", "until", "sort", "limit", "cursor"],
         )
         .sees_views(),
     );
@@ -63,6 +67,11 @@ pub(super) fn declare(routes: &mut Routes) {
         "/inquiries/{id}",
         get,
         Operation::shows::<WireInquiry>("inquiry_get", "Returns an inquiry with its question and answers").sees_views().serves_links(),
+    );
+    routes.get::<InquiriesRead>(
+        "/inquiries/{id}/why",
+        why::get,
+        Operation::shows::<WireWhy>("inquiry_why", "Returns what led to an inquiry: texts only, no payloads").sees_views(),
     );
     routes.post::<InquiriesAnswer>(
         "/inquiries/{id}/respond",
@@ -142,9 +151,26 @@ pub(super) async fn list(allowed: Allowed<InquiriesRead>, call: Call) -> Outcome
         filters.push(Filter::any_of(Column::Assignee, assignees_of(allowed.name(), allowed.roles())));
     }
     let columns = [Column::Status, Column::Execution, Column::Parent, Column::Assignee];
-    let listed = listing::rows_where::<Inquiry, _>(&call, &allowed, &columns, filters).await?;
-    let base = base(call.api());
-    let items = listed.items.into_iter().map(|inquiry| WireInquiry::listed(inquiry, &base)).collect();
+    let viewer = Viewer::of(&allowed);
+    let listed = match query.one_of("overdue", &[("true", true), ("false", false)])? {
+        None => listing::rows_where::<Inquiry, _>(&call, &allowed, &columns, filters).await?,
+        Some(is_wanted) => {
+            if is_wanted {
+                filters.push(Filter::is(Column::Status, InquiryStatus::Open.as_str()));
+            }
+            let is_kept = |inquiry: &Inquiry| inquiry.is_overdue(viewer.now) == is_wanted;
+            listing::rows_picked::<Inquiry, _>(&call, &allowed, &columns, filters, allowed.rows(), is_kept).await?
+        }
+    };
+    let (base, inquiries) = (base(call.api()), listed.items);
+    let show = move |ports: &Ports| -> Result<Vec<WireInquiry>, Problem> {
+        let shown = |inquiry: Inquiry| {
+            let (text, standing) = (text(ports, &inquiry)?, viewer.standing(&inquiry));
+            Ok(WireInquiry::listed(inquiry, &base).beginning_with(text).read_by(standing))
+        };
+        inquiries.into_iter().map(shown).collect()
+    };
+    let items = call.api().threads.blocking(show).await??;
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
@@ -152,8 +178,8 @@ pub(super) async fn list(allowed: Allowed<InquiriesRead>, call: Call) -> Outcome
 pub(super) async fn get(allowed: Allowed<InquiriesRead>, call: Call) -> Outcome {
     let id: InquiryId = call.named("id", InquiriesRead::THING)?;
     let inquiry = visible(&call, &allowed, id).await?;
-    let base = base(call.api());
-    respond::json(&call.api().threads.blocking(move |ports| whole(ports, inquiry, &base)).await??)
+    let (base, viewer) = (base(call.api()), Viewer::of(&allowed));
+    respond::json(&call.api().threads.blocking(move |ports| whole(ports, inquiry, &base, &viewer)).await??)
 }
 
 /// Answers an inquiry.
@@ -227,6 +253,38 @@ impl Sees {
     }
 }
 
+/// The reader of inquiries, as far as it decides which of them it may answer.
+struct Viewer {
+    by: String,
+    name: Option<String>,
+    roles: Vec<String>,
+    /// The inquiries that its permission to answer reaches; `None` if it has no such permission.
+    answers: Option<Sees>,
+    now: Timestamp,
+}
+
+impl Viewer {
+    fn of<P: Permission>(allowed: &Allowed<P>) -> Self {
+        Self {
+            by: allowed.caller(),
+            name: allowed.holder().identity.as_ref().map(|(_, name)| name.clone()),
+            roles: allowed.roles().to_vec(),
+            answers: allowed.rows_for::<InquiriesAnswer>().map(Sees),
+            now: deliveries::now(),
+        }
+    }
+
+    fn standing(&self, inquiry: &Inquiry) -> Standing {
+        let answerer = Answerer { by: &self.by, name: self.name.as_deref(), roles: &self.roles };
+        let may_answer = match &self.answers {
+            Some(answers) if answers.has(inquiry) => responses::demand_right(inquiry, answerer, Some(inquiry.digest)),
+            Some(_) | None => Err(lacking::<InquiriesAnswer>()),
+        };
+        let answered_by_me = inquiry.answers.iter().any(|answer| answer.by == self.by);
+        Standing { may_answer, answered_by_me, is_overdue: inquiry.is_overdue(self.now) }
+    }
+}
+
 /// Reads an inquiry that the caller may see; any other counts as missing.
 async fn visible<P: Permission>(call: &Call, allowed: &Allowed<P>, id: InquiryId) -> Result<Inquiry, Problem> {
     let inquiry: Inquiry = call.api().row(id.to_string(), InquiriesRead::THING, RowReach::Everything).await?;
@@ -235,10 +293,10 @@ async fn visible<P: Permission>(call: &Call, allowed: &Allowed<P>, id: InquiryId
 
 /// Locks an inquiry.
 async fn lock<P: Permission>(call: &Call, allowed: &Allowed<P>, id: InquiryId) -> Result<ResourceLock, Problem> {
-    let (base, sees) = (base(call.api()), Sees::of(allowed));
+    let (base, sees, viewer) = (base(call.api()), Sees::of(allowed), Viewer::of(allowed));
     let read = move |ports: &Ports, id: &str| {
         let inquiry = read_row::<Inquiry>(ports, id)?.filter(|inquiry| sees.has(inquiry));
-        inquiry.map(|inquiry| whole(ports, inquiry, &base)).transpose()
+        inquiry.map(|inquiry| whole(ports, inquiry, &base, &viewer)).transpose()
     };
     call.lock::<InquiriesRead, _>(&id.to_string(), read).await
 }
@@ -253,9 +311,18 @@ fn params(ports: &Ports, execution: ExecutionId) -> Result<Option<Document>, Pro
 }
 
 /// Shows an inquiry with its bodies. Blocking.
-fn whole(ports: &Ports, inquiry: Inquiry, base: &str) -> Result<WireInquiry, Problem> {
-    let bodies = bodies(ports, &inquiry)?;
-    Ok(WireInquiry::whole(inquiry, base, bodies))
+fn whole(ports: &Ports, inquiry: Inquiry, base: &str, viewer: &Viewer) -> Result<WireInquiry, Problem> {
+    let (bodies, standing) = (bodies(ports, &inquiry)?, viewer.standing(&inquiry));
+    Ok(WireInquiry::whole(inquiry, base, bodies).read_by(standing))
+}
+
+/// Returns the text of the question below its title. Blocking.
+fn text(ports: &Ports, inquiry: &Inquiry) -> Result<Option<String>, Problem> {
+    if inquiry.attempt.is_some() {
+        return Ok(Some(lost::TEXT.to_owned()));
+    }
+    let params = params(ports, inquiry.execution)?;
+    Ok(params.and_then(|params| params.root().get("text")?.as_str().map(std::borrow::Cow::into_owned)))
 }
 
 fn bodies(ports: &Ports, inquiry: &Inquiry) -> Result<Bodies, Problem> {

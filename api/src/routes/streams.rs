@@ -81,7 +81,7 @@ fn last_of(ports: &Ports, id: ExecutionId) -> Result<Position, LogError> {
 }
 
 /// Reads where a caller continues: `Last-Event-ID`, or `after` on the first connection.
-fn place(call: &Call, head: Position) -> Result<Option<Position>, Problem> {
+pub(super) fn place(call: &Call, head: Position) -> Result<Option<Position>, Problem> {
     let query = call.query();
     let after = query.parsed("after", "a position")?.map(|after| ("after", after));
     let last = call.headers().get(LAST_EVENT_ID).map(|given| match given.to_str().ok().and_then(|text| text.parse().ok()) {

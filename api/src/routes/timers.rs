@@ -1,18 +1,34 @@
 //! Timers: the pending times of schedules of rules and sensors.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use ensue_engine::catalog::Source;
 use ensue_engine::schedule::facts::ScheduleOwner;
+use ensue_engine::schedule::plan::Plan;
+use ensue_engine::time::Timestamp;
 use ensue_views::RowReach;
 use ensue_views::{Column, ListQuery, Row, Schedule, ViewName};
 
 use super::Routes;
 use crate::auth::Allowed;
 use crate::call::Call;
+use crate::deliveries;
 use crate::listing;
 use crate::operation::Operation;
 use crate::permissions::TimersRead;
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
-use crate::wire::timers::WireTimer;
+use crate::respond;
+use crate::wire::timers::{WireDue, WireTimer, WireUpcoming};
+
+/// The maximum number of due times in one answer.
+const DUE_MAX: usize = 1_000;
+/// The maximum number of due times that are skipped because the period begins later.
+const SKIPPED_MAX: usize = 100_000;
+/// The period without an end: a week.
+const PERIOD_MILLIS: u64 = 7 * 24 * 3_600 * 1_000;
 
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
@@ -26,6 +42,67 @@ pub(super) fn declare(routes: &mut Routes) {
         )
         .sees_views(),
     );
+    routes.get::<TimersRead>(
+        "/timers/upcoming",
+        upcoming,
+        Operation::shows::<WireUpcoming>("timer_upcoming", "Returns when schedules are due within a period, earliest first")
+            .asked(&["since", "until"])
+            .sees_views(),
+    );
+}
+
+/// Shows when schedules are due within a period.
+pub(super) async fn upcoming(_: Allowed<TimersRead>, call: Call) -> Outcome {
+    let since = call.query().time("since")?.unwrap_or_else(deliveries::now);
+    let until = call.query().time("until")?.unwrap_or_else(|| since.plus_millis(PERIOD_MILLIS));
+    let catalog = call.api().ports.installed.current();
+    let read = move |ports: &Ports| -> Result<WireUpcoming, Problem> {
+        let rules =
+            catalog.rules().values().filter_map(|rule| Some((ScheduleOwner::Rule(rule.name.clone(), rule.id), rule.schedule.clone()?)));
+        let sensors = catalog.sensors().values().filter_map(|sensor| match &sensor.source {
+            Source::Timer { schedule, .. } => Some((ScheduleOwner::Sensor(sensor.name.clone()), schedule.clone())),
+            Source::Webhook { .. } => None,
+        });
+        let mut pending = Vec::new();
+        for (owner, plan) in rules.chain(sensors) {
+            // A schedule that is disabled or over has no next time.
+            let next = of(ports, &owner)?.and_then(|schedule| schedule.next_at);
+            pending.extend(next.map(|next| Pending { owner, plan, next }));
+        }
+        let (due, truncated) = due_within(&pending, since, until);
+        let items = due.into_iter().map(|(at, place)| WireDue::new(at, &pending[place].owner)).collect();
+        Ok(WireUpcoming { since, until, items, truncated })
+    };
+    respond::json(&call.api().threads.explaining(read).await??)
+}
+
+/// A schedule with its next time.
+struct Pending {
+    owner: ScheduleOwner,
+    plan: Arc<Plan>,
+    next: Timestamp,
+}
+
+/// Returns the due times within a period in their order, each with the place of its schedule, and whether there are
+/// more than are returned.
+fn due_within(pending: &[Pending], since: Timestamp, until: Timestamp) -> (Vec<(Timestamp, usize)>, bool) {
+    let (mut due, mut skipped) = (Vec::new(), 0);
+    let mut queue: BinaryHeap<Reverse<(Timestamp, usize)>> =
+        pending.iter().enumerate().map(|(place, pending)| Reverse((pending.next, place))).collect();
+    while let Some(Reverse((at, place))) = queue.pop().filter(|Reverse((at, _))| *at < until) {
+        if at < since {
+            skipped += 1;
+        } else if due.len() < DUE_MAX {
+            due.push((at, place));
+        } else {
+            return (due, true);
+        }
+        if skipped > SKIPPED_MAX {
+            return (due, true);
+        }
+        queue.extend(pending[place].plan.next(at).filter(|next| *next > at).map(|next| Reverse((next, place))));
+    }
+    (due, false)
 }
 
 /// Lists the pending timers, most recently set first.
@@ -45,4 +122,38 @@ pub(super) fn of(ports: &Ports, owner: &ScheduleOwner) -> Result<Option<Schedule
     let all: Vec<Schedule> = rows.iter().map(Row::read).collect::<Result<_, _>>()?;
     // A rule that was deleted and created again has the same ref, but is a different rule.
     Ok(all.into_iter().find(|schedule| schedule.owner == *owner))
+}
+
+#[cfg(test)]
+mod tests {
+    use ensue_engine::schedule::plan::{Misfire, When};
+    use ensue_engine::schedule::{Cron, Zone};
+
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn hourly(sensor: &str, minute: u32, next: &str) -> Pending {
+        let cron = Cron::parse(&format!("{minute} * * * *"), Zone::UTC).unwrap();
+        let plan = Plan { when: When::Cron(Box::new(cron)), misfire: Misfire::Skip, jitter: std::time::Duration::ZERO };
+        Pending { owner: ScheduleOwner::Sensor(sensor.parse().unwrap()), plan: Arc::new(plan), next: at(next) }
+    }
+
+    #[test]
+    fn due_times_of_several_schedules_are_in_their_order() {
+        let pending = [hourly("a.one", 30, "2026-03-28T09:30:00Z"), hourly("a.two", 0, "2026-03-28T10:00:00Z")];
+        let (due, is_cut) = due_within(&pending, at("2026-03-28T10:00:00Z"), at("2026-03-28T12:00:00Z"));
+        let times: Vec<(String, usize)> = due.into_iter().map(|(at, place)| (at.to_string()[11..16].to_owned(), place)).collect();
+        let expected = [("10:00", 1), ("10:30", 0), ("11:00", 1), ("11:30", 0)];
+        assert_eq!((times, is_cut), (expected.map(|(time, place)| (time.to_owned(), place)).to_vec(), false));
+    }
+
+    #[test]
+    fn due_times_are_cut_at_their_limit() {
+        let pending = [hourly("a.one", 30, "2026-03-28T09:30:00Z")];
+        let (due, is_cut) = due_within(&pending, at("2026-03-28T09:00:00Z"), at("2027-03-28T09:00:00Z"));
+        assert_eq!((due.len(), is_cut), (DUE_MAX, true));
+    }
 }

@@ -7,6 +7,7 @@ use ensue_engine::catalog::{Builtin, Catalog, Run, Step, Task, Workflow};
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::names::{ActionRef, StepName};
 use ensue_engine::record::CatalogRevision;
+use ensue_engine::time::Timestamp;
 use ensue_engine::workflows::facts::SkippedBecause;
 use ensue_views::executions::Status;
 use schemars::JsonSchema;
@@ -153,6 +154,10 @@ pub(crate) struct WireGraphNode {
     pub(crate) step: WireStep,
     /// Its state; null if nothing is known of it because the graph is truncated.
     pub(crate) state: Option<WireStepState>,
+    /// When its first execution was requested.
+    pub(crate) started_at: Option<Timestamp>,
+    /// When the last of it ended; null while it is open.
+    pub(crate) ended_at: Option<Timestamp>,
     /// Why it was skipped.
     pub(crate) skipped: Option<SkippedBecause>,
     /// Why it failed, if it failed before it had an execution, or as a whole.
@@ -201,6 +206,13 @@ pub(crate) enum WireStepState {
     TimedOut,
     /// It ended because it was asked to.
     Cancelled,
+}
+
+impl WireStepState {
+    /// Returns true if nothing more happens to the step, unless it is undone.
+    pub(crate) fn is_end(self) -> bool {
+        matches!(self, Self::Skipped | Self::Succeeded | Self::Failed | Self::TimedOut | Self::Cancelled)
+    }
 }
 
 impl From<Status> for WireStepState {

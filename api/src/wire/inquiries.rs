@@ -12,8 +12,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::problem::Problem;
 use crate::shapes;
 use crate::wire::sessions::Given;
+
+/// How many characters of the text of a question a list shows.
+const LISTED_CHARS: usize = 280;
 
 /// A question to people.
 #[wire(Serialize)]
@@ -57,7 +61,21 @@ pub(crate) struct WireInquiry {
     digest_required: bool,
     /// The address where people read it. Reading it does not answer it.
     url: String,
-    /// Only for a single inquiry: further details.
+    /// How many people have answered so far; `quorum` of them must.
+    counted: u32,
+    /// Only in answers to reads: whether it is open, and people were reminded of it or it is older than a day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_overdue: Option<bool>,
+    /// Only in answers to reads: whether the caller may answer it now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    may_answer: Option<bool>,
+    /// Only in answers to reads: why the caller may not answer it now; null if the caller may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    may_not_answer: Option<Option<WireMayNotAnswer>>,
+    /// Only in answers to reads: whether the caller has answered it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answered_by_me: Option<bool>,
+    /// Only in answers to reads: further details. In a list, the first 280 characters, with `…` if there are more.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<Option<String>>,
     /// Only for a single inquiry: an expression over `answer`; if it is true, one answer decides at once.
@@ -69,6 +87,22 @@ pub(crate) struct WireInquiry {
     /// Only for a single inquiry: the answer that decided it, or the default answer if nobody answered in time.
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<Option<Box<RawValue>>>,
+}
+
+/// Why a caller may not answer an inquiry: what the answer would get.
+#[wire(Serialize)]
+pub(crate) struct WireMayNotAnswer {
+    /// The code of the error.
+    code: String,
+    /// The error, for people.
+    detail: String,
+}
+
+/// What an inquiry is to the caller that reads it.
+pub(crate) struct Standing {
+    pub(crate) may_answer: Result<(), Problem>,
+    pub(crate) answered_by_me: bool,
+    pub(crate) is_overdue: bool,
 }
 
 /// One answer to an inquiry.
@@ -128,6 +162,7 @@ pub(crate) struct Bodies {
 impl WireInquiry {
     /// Shows an inquiry as an item of a list; `base` is the address where inquiries are read.
     pub(crate) fn listed(inquiry: Inquiry, base: &str) -> Self {
+        let counted = u32::try_from(inquiry.answers.len()).unwrap_or(u32::MAX);
         Self {
             id: inquiry.id,
             position: inquiry.position,
@@ -151,11 +186,40 @@ impl WireInquiry {
             digest: inquiry.digest,
             digest_required: inquiry.digest_required,
             url: format!("{base}/{}", inquiry.id),
+            counted,
+            is_overdue: None,
+            may_answer: None,
+            may_not_answer: None,
+            answered_by_me: None,
             text: None,
             veto: None,
             answer_schema: None,
             answer: None,
         }
+    }
+
+    /// Shows what the inquiry is to its reader.
+    pub(crate) fn read_by(self, standing: Standing) -> Self {
+        let refused = standing
+            .may_answer
+            .err()
+            .map(|problem| WireMayNotAnswer { code: problem.code(), detail: problem.detail().unwrap_or_default().to_owned() });
+        Self {
+            is_overdue: Some(standing.is_overdue),
+            may_answer: Some(refused.is_none()),
+            may_not_answer: Some(refused),
+            answered_by_me: Some(standing.answered_by_me),
+            ..self
+        }
+    }
+
+    /// Shows the beginning of the question in a list.
+    pub(crate) fn beginning_with(self, text: Option<String>) -> Self {
+        let cut = |text: String| match text.char_indices().nth(LISTED_CHARS) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text,
+        };
+        Self { text: Some(text.map(cut)), ..self }
     }
 
     /// Shows a single inquiry.

@@ -87,3 +87,30 @@ impl WireSchedule {
         }
     }
 }
+
+/// When schedules are due within a period.
+#[wire(Serialize)]
+pub(crate) struct WireUpcoming {
+    pub(crate) since: Timestamp,
+    pub(crate) until: Timestamp,
+    /// At most 1,000, the earliest first. The first time of a schedule includes its jitter.
+    pub(crate) items: Vec<WireDue>,
+    pub(crate) truncated: bool,
+}
+
+/// A time at which a schedule is due.
+#[wire(Serialize)]
+pub(crate) struct WireDue {
+    at: Timestamp,
+    rule: Option<RuleRef>,
+    sensor: Option<SensorRef>,
+}
+
+impl WireDue {
+    pub(crate) fn new(at: Timestamp, owner: &ScheduleOwner) -> Self {
+        match owner {
+            ScheduleOwner::Rule(rule, _) => Self { at, rule: Some(rule.clone()), sensor: None },
+            ScheduleOwner::Sensor(sensor) => Self { at, rule: None, sensor: Some(sensor.clone()) },
+        }
+    }
+}

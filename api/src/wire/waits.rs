@@ -6,6 +6,7 @@
 use ensue_derive::wire;
 use ensue_engine::executions::facts::Pace;
 use ensue_engine::ids::ExecutionId;
+use ensue_engine::names::Names;
 use ensue_engine::time::Timestamp;
 use ensue_views::Execution;
 use ensue_views::executions::Status;
@@ -32,9 +33,9 @@ pub(crate) struct WireWaitsFor {
 }
 
 /// The kind of thing that an execution waits for.
-#[derive(Clone, Copy, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema, Names)]
 #[serde(rename_all = "snake_case")]
-enum WireWaitKind {
+pub(crate) enum WireWaitKind {
     /// A worker, or the rate of its queue.
     Worker,
     /// A lock.
@@ -84,7 +85,13 @@ impl WireWaitsFor {
     }
 }
 
-fn kind(execution: &Execution) -> Option<WireWaitKind> {
+/// Returns since when an execution has been waiting, if its records say it.
+pub(crate) fn since(execution: &Execution) -> Option<Timestamp> {
+    WireWaitsFor::of(execution).and_then(|waits| waits.since)
+}
+
+/// Returns the kind of thing that an execution waits for.
+pub(crate) fn kind(execution: &Execution) -> Option<WireWaitKind> {
     match (execution.status, execution.pace) {
         (Status::Paused, _) => Some(WireWaitKind::Resume),
         (Status::Indeterminate, _) => Some(WireWaitKind::Settling),

@@ -209,6 +209,7 @@ impl TestApi {
             views_at: node.views_at(),
             views_follower: node.clone(),
             ends: node.ends.clone(),
+            changes: node.changes.clone(),
             log: node.clone(),
             outputs: node.clone(),
             blobs: Arc::new(node.blobs.clone()),
@@ -317,6 +318,8 @@ pub(crate) fn filled(path: &str) -> String {
         .replace("{sensor}", "door")
         .replace("{id}", NOTHING)
         .replace("{artifact}", NOTHING)
+        .replace("{path}", "pack.yaml")
+        .replace("{other}", NOTHING)
         .replace("{name}", "nobody")
         .replace("{position}", "1")
         .replace("{slug}", "forbidden")

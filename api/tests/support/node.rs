@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 pub(crate) use self::ports::ENDLESS_RULE;
 use bytes::Bytes;
-use ensue_api::Ends;
 use ensue_api::ports::{AskedInquiryLink, Declined, GivenEvent, LoginOf};
+use ensue_api::{Ends, RecentChanges};
 use ensue_engine::access::keys::state::KeyVersions;
 use ensue_engine::batch::{Beside, Offered, Sequencing};
 use ensue_engine::catalog::{Catalog, Catalogs, Extra};
@@ -28,6 +28,8 @@ use ensue_expression::Document;
 use ensue_store::blobs::MemoryBlobs;
 use ensue_store::memory::{MemoryViewReader, MemoryViews};
 use ensue_views::Projector;
+use ensue_views::changed::ChangedRows;
+use ensue_views::onlooker::Nobody;
 use tokio::sync::watch;
 
 use super::{GATE_SECRET, entropy, packs, token_name};
@@ -49,6 +51,7 @@ pub(crate) struct TestNode {
     log_reads: AtomicU64,
     revocations: watch::Sender<u64>,
     pub(crate) ends: Arc<Ends>,
+    pub(crate) changes: Arc<RecentChanges>,
     /// How often a request waited for the views.
     pub(crate) hurries: AtomicU64,
     pub(crate) blobs: MemoryBlobs,
@@ -151,6 +154,7 @@ impl TestNode {
             log_reads: AtomicU64::new(0),
             revocations: watch::Sender::new(0),
             ends: Ends::after(Position(0)),
+            changes: RecentChanges::after(Position(0)),
             hurries: AtomicU64::new(0),
             blobs: MemoryBlobs::default(),
         };
@@ -249,13 +253,20 @@ impl TestNode {
                 let records = core.sequencing.committed().records;
                 self.ends.note(&records);
                 if !self.script().views_stand_still {
-                    core.projector.advance(&mut core.views, &records).unwrap();
+                    let told = &mut |after, changes| self.changes.note(ChangedRows::of(after, changes));
+                    core.projector.advance_telling(&mut core.views, &records, &mut Nobody, told).unwrap();
                     self.views_at.send_replace(position);
                 }
                 core.records.extend(records);
                 Ok(Committed { position, answer })
             }
         }
+    }
+
+    /// Forgets which rows changed, as a restart does.
+    pub(crate) fn forget_changes(&self) {
+        let (at, through) = (Position(u64::MAX), Position(self.head_position()));
+        self.changes.note(ChangedRows { after: at, through, rows: Vec::new() });
     }
 
     /// Parks the reaction to the record at a position, as a panic in it would.
@@ -272,7 +283,8 @@ impl TestNode {
         core.sequencing.park(&record, owed, "it broke".to_owned(), &at, &beside);
         let records = core.sequencing.committed().records;
         self.ends.note(&records);
-        core.projector.advance(&mut core.views, &records).unwrap();
+        let told = &mut |after, changes| self.changes.note(ChangedRows::of(after, changes));
+        core.projector.advance_telling(&mut core.views, &records, &mut Nobody, told).unwrap();
         self.views_at.send_replace(core.sequencing.committed_head().position);
         core.records.extend(records);
     }

@@ -51,11 +51,17 @@ const FILES: &[(&str, &str)] = &[
     ("rules/part.yaml", "description: Part with Bo.\ntrigger: demo.hello\nwhen: event.payload.name == \"bo\"\naction: core.noop\n"),
 ];
 
-/// Builds the catalog of revision 1, and the changes that lead to it.
-pub(crate) fn catalog() -> (Catalog, Vec<PackChange>) {
+/// Returns the files of the packs.
+pub(crate) fn sources() -> Vec<PackSource> {
     let files = FILES.iter().map(|(path, text)| (*path, Bytes::from_static(text.as_bytes())));
     let mut sources = library();
     sources.push(PackSource::of("demo", files).unwrap());
+    sources
+}
+
+/// Builds the catalog of revision 1, and the changes that lead to it.
+pub(crate) fn catalog() -> (Catalog, Vec<PackChange>) {
+    let sources = sources();
     let checked = check(&sources, &BTreeMap::new());
     let told: String = checked.diagnostics.iter().map(|one| one.render(Colour::Plain)).collect();
     assert!(!checked.has_errors(), "{told}");

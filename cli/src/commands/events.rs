@@ -92,8 +92,7 @@ impl Events {
                 query.extend(source.map(|source| ("source", source)));
                 query.extend(ids::whole_if_any(&client, CHAIN, correlation).await?.map(|root| ("correlation", root)));
                 query.extend(between.query());
-                // An enforcement changes how many rules an event matched.
-                let refresh_on = RefreshOn::By(&["event", "enforcement"]);
+                let refresh_on = RefreshOn::Changes("events");
                 print_page(asking, &client, &List { path: "/events", query, columns: COLUMNS, refresh_on }, watching).await?;
             }
             Self::Show { id } => {

@@ -184,6 +184,9 @@ const STATUSES: [&str; 12] = [
 /// Which executions are listed.
 #[derive(Debug, Args)]
 pub(crate) struct Listed {
+    /// Only executions that wait for this. Not with --by.
+    #[arg(long, value_name = "KIND", value_parser = WAITS_FOR, conflicts_with = "by")]
+    waits_for: Option<String>,
     #[command(flatten)]
     filters: Filters,
     /// Only reruns of this execution.
@@ -244,6 +247,9 @@ pub(crate) enum SettledAs {
 fn error_kinds() -> [&'static str; FailureKind::ALL.len()] {
     FailureKind::ALL.map(FailureKind::as_str)
 }
+
+/// What an execution can wait for.
+const WAITS_FOR: [&str; 9] = ["worker", "lock", "time", "retry", "answer", "event", "steps", "resume", "settling"];
 
 /// The kinds of things that a chain may begin with.
 const CHAIN: &[ids::Kind] = &[ids::EVENT, ids::EXECUTION];
@@ -397,12 +403,13 @@ impl Listed {
             [status] if status == "delayed" => DELAYED_COLUMNS,
             _ => COLUMNS,
         };
-        let is_picked = filters.error_kind.is_some();
+        let is_picked = filters.error_kind.is_some() || self.waits_for.is_some();
         let mut query = filters.query();
         query.extend(rerun_of.map(|id| ("rerun_of", id)));
         if let Some(by) = self.by {
             return groups::print(asking, client, query, by).await;
         }
+        query.extend(self.waits_for.map(|kind| ("waits_for", kind)));
         query.extend(self.sorting.query());
         if is_picked && !self.watching.watch {
             let enough = (self.page.limit.into(), PICKED_REQUESTS_MAX);
@@ -413,7 +420,7 @@ impl Listed {
             return Ok(());
         }
         query.extend(self.page.query());
-        let refresh_on = RefreshOn::By(&["execution", "attempt"]);
+        let refresh_on = RefreshOn::Changes("executions");
         print_page(asking, client, &List { path: "/executions", query, columns, refresh_on }, self.watching).await
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::run::{Given, given};
 use super::{Asking, Between, List, SortedPage, Watching, print_page};
 use crate::client::{Client, segment};
-use crate::questions::{people, shown, typed};
+use crate::questions::{led_to_it, people, shown, typed};
 use crate::redraw::RefreshOn;
 use crate::report::{Exit, Failure, Outcome, say, tell};
 use crate::table::{Column, cell, text, time};
@@ -18,6 +18,7 @@ use crate::{ids, nearest};
 Examples:
   ensue inquiries list --mine --status open
   ensue inquiries show 019c…
+  ensue inquiries why 019c…
   ensue inquiries respond 019c… --set ship=true --set note=\"after lunch\"
   ensue inquiries respond 019c… --json '{\"ship\": false}'
   ensue inquiries cancel 019c…")]
@@ -35,6 +36,14 @@ Examples:
   ensue inquiries show 019c…
   ensue inquiries show 019c… -o json")]
     Show {
+        /// The inquiry.
+        id: String,
+    },
+    /// Show what led to an inquiry: the event, the rule and the workflows, without their data.
+    #[command(after_help = "\
+Examples:
+  ensue inquiries why 019c…")]
+    Why {
         /// The inquiry.
         id: String,
     },
@@ -75,6 +84,9 @@ pub(crate) struct Listed {
     /// Only inquiries assigned to you, by your name or one of your roles.
     #[arg(long)]
     mine: bool,
+    /// Only open inquiries of which people were reminded, or that are older than a day.
+    #[arg(long)]
+    overdue: bool,
     /// Only items with this status.
     #[arg(long, value_name = "STATUS", value_parser = STATUSES)]
     status: Option<String>,
@@ -124,22 +136,28 @@ impl Inquiries {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
         match self {
-            Self::List(Listed { mine, status, assignee, execution, parent, between, page, watching }) => {
+            Self::List(Listed { mine, overdue, status, assignee, execution, parent, between, page, watching }) => {
                 let mut query = page.query();
                 query.extend(mine.then(|| ("mine", "true".to_owned())));
+                query.extend(overdue.then(|| ("overdue", "true".to_owned())));
                 let execution = ids::whole_if_any(&client, &[ids::EXECUTION], execution).await?;
                 let parent = ids::whole_if_any(&client, &[ids::EXECUTION], parent).await?;
                 query.extend(between.query());
                 let given = [("status", status), ("assignee", assignee), ("execution", execution), ("parent", parent)];
                 query.extend(given.into_iter().filter_map(|(name, value)| Some((name, value?))));
-                // An inquiry that expires is reported by its timer.
-                let refresh_on = RefreshOn::By(&["inquiry", "execution", "timer"]);
+                let refresh_on = RefreshOn::Changes("inquiries");
                 print_page(asking, &client, &List { path: "/inquiries", query, columns: COLUMNS, refresh_on }, watching).await
             }
             Self::Show { id } => {
                 let id = ids::whole(&client, &[ids::INQUIRY], &id).await?;
                 let inquiry = nearest::get_by_id(&client, "/inquiries", &id).await?;
                 asking.output.print_one(&inquiry, shown);
+                Ok(())
+            }
+            Self::Why { id } => {
+                let id = ids::whole(&client, &[ids::INQUIRY], &id).await?;
+                let why = client.get(&path(&id, "/why"), &[]).await?;
+                asking.output.print_one(&why, led_to_it);
                 Ok(())
             }
             Self::Respond(respond) => respond.run(asking, &client).await,

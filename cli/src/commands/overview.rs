@@ -12,7 +12,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Start", &["demo", "init", "serve", "status", "doctor"]),
     ("Write packs", &["check", "lint", "pack", "eval", "cron", "schema", "packs", "actions", "triggers", "rules"]),
     ("Run and answer", &["run", "events", "hooks", "executions", "inquiries", "replay"]),
-    ("Look", &["why", "enforcements", "timers", "queues", "locks", "log", "top"]),
+    ("Look", &["why", "search", "enforcements", "timers", "queues", "locks", "log", "top"]),
     ("Access", &["tokens", "identities", "roles", "grants", "audit", "auth", "login", "logout", "password", "otp", "sessions", "whoami"]),
     (
         "Operate",

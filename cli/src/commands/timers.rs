@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Asking, Between, List, SortedPage, Watching, print_page};
 use crate::redraw::RefreshOn;
-use crate::report::Outcome;
+use crate::report::{Outcome, tell};
 use crate::table::{Column, cell, owner, time};
 
 /// List the schedules of rules and sensors, and their next times.
@@ -23,6 +23,15 @@ Examples:
   ensue timers list --rule backup.nightly
   ensue timers list --watch")]
     List(Listed),
+    /// Show when schedules are due within the next week, earliest first.
+    #[command(after_help = "\
+Examples:
+  ensue timers upcoming
+  ensue timers upcoming --until 2026-12-24T00:00:00Z")]
+    Upcoming {
+        #[command(flatten)]
+        between: Between,
+    },
 }
 
 /// Which schedules are listed.
@@ -49,14 +58,27 @@ const COLUMNS: &[Column] = &[
     Column::cut("PLAN", |timer| cell(timer, "plan")),
 ];
 
+const DUE_COLUMNS: &[Column] = &[Column::whole("AT", |due| time(due, "at")), Column::whole("OF", |due| owner(due, "sensor"))];
+
 impl Timers {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
-        let Self::List(Listed { rule, sensor, between, page, watching }) = self;
+        let Listed { rule, sensor, between, page, watching } = match self {
+            Self::List(listed) => listed,
+            Self::Upcoming { between } => {
+                let query: Vec<_> = between.query().collect();
+                let upcoming = client.get("/timers/upcoming", &query).await?;
+                asking.output.print_list(&upcoming, DUE_COLUMNS);
+                if upcoming["truncated"] == true {
+                    tell("there are more: continue with --since and the last time");
+                }
+                return Ok(());
+            }
+        };
         let mut query = page.query();
         query.extend(between.query());
         query.extend([("rule", rule), ("sensor", sensor)].into_iter().filter_map(|(name, value)| Some((name, value?))));
-        let refresh_on = RefreshOn::By(&["schedule", "timer"]);
+        let refresh_on = RefreshOn::Changes("timers");
         print_page(asking, &client, &List { path: "/timers", query, columns: COLUMNS, refresh_on }, watching).await
     }
 }

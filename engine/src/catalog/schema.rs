@@ -14,6 +14,9 @@ use serde_json::{Map, Value};
 /// The maximum number of errors that one check lists.
 pub const MISFITS_MAX: usize = 20;
 
+/// The keyword of a JSON Schema that lists the names of its properties in the order in which they were written.
+pub const ORDER: &str = "x-order";
+
 /// The shape of a value.
 #[derive(Clone, Debug, Default)]
 pub enum Schema {
@@ -70,6 +73,8 @@ pub struct Fields(pub Vec<Field>);
 pub struct Field {
     /// Its name.
     pub name: String,
+    /// What a form calls it.
+    pub title: Option<String>,
     /// Its purpose.
     pub description: Option<String>,
     /// The type of its value.
@@ -260,8 +265,9 @@ impl Fields {
         let mut required = Vec::new();
         for field in &self.0 {
             let mut property = field.kind.to_json();
-            if let (Some(description), Value::Object(property)) = (&field.description, &mut property) {
-                property.insert("description".into(), Value::from(description.as_str()));
+            if let Value::Object(property) = &mut property {
+                let notes = [("title", &field.title), ("description", &field.description)];
+                property.extend(notes.into_iter().filter_map(|(name, note)| Some((name.to_owned(), Value::from(note.as_deref()?)))));
             }
             match &field.presence {
                 Presence::Required => required.push(Value::from(field.name.as_str())),
@@ -274,7 +280,8 @@ impl Fields {
             }
             properties.insert(field.name.clone(), property);
         }
-        serde_json::json!({ "type": "object", "properties": properties, "required": required })
+        let order: Vec<&str> = self.0.iter().map(|field| field.name.as_str()).collect();
+        serde_json::json!({ "type": "object", "properties": properties, "required": required, (ORDER): order })
     }
 }
 
@@ -366,7 +373,7 @@ mod tests {
     use super::*;
 
     fn misfits(kind: Type, value: &str) -> Vec<Misfit> {
-        let field = Field { name: "n".into(), description: None, kind, presence: Presence::Required, is_code: false };
+        let field = Field { name: "n".into(), title: None, description: None, kind, presence: Presence::Required, is_code: false };
         let value = Document::parse(format!("{{\"n\":{value}}}").into()).unwrap();
         Schema::Fields(Fields(vec![field])).misfits(value.root(), Extra::Refused)
     }

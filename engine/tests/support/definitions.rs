@@ -223,8 +223,14 @@ pub(crate) fn rule_id(name: &str) -> RuleId {
 
 /// Required fields.
 pub(crate) fn fields<const N: usize>(fields: [(&str, Type); N]) -> Schema {
-    let field =
-        |(name, kind): (&str, Type)| Field { name: name.to_owned(), description: None, kind, presence: Presence::Required, is_code: false };
+    let field = |(name, kind): (&str, Type)| Field {
+        name: name.to_owned(),
+        title: None,
+        description: None,
+        kind,
+        presence: Presence::Required,
+        is_code: false,
+    };
     Schema::Fields(Fields(fields.into_iter().map(field).collect()))
 }
 

@@ -21,7 +21,8 @@ fn program(parts: &[&str]) -> Run {
 }
 
 fn declares_count() -> Option<Schema> {
-    let count = Field { name: "count".into(), description: None, kind: Type::Integer, presence: Presence::Required, is_code: false };
+    let count =
+        Field { name: "count".into(), title: None, description: None, kind: Type::Integer, presence: Presence::Required, is_code: false };
     Some(Schema::Fields(Fields(vec![count])))
 }
 

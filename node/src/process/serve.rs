@@ -110,6 +110,7 @@ fn ports(
         views_at: following.views.at.clone(),
         views_follower: Arc::new(following.views.follower.0.clone()),
         ends: stores.ends.clone(),
+        changes: stores.changes.clone(),
         log: readers.clone(),
         outputs: working.outputs(),
         blobs: working.blobs(),
@@ -187,5 +188,9 @@ impl ensue_api::ports::Installed for NodeCatalogs {
 
     fn findings(&self) -> Arc<BTreeMap<PackName, Vec<ensue_packs::Diagnostic>>> {
         self.findings()
+    }
+
+    fn source(&self, pack: &PackName) -> Result<Option<ensue_packs::PackSource>, ensue_api::ports::Declined> {
+        Ok(self.source_of(pack)?)
     }
 }

@@ -87,7 +87,8 @@ fn views(config: &Config, opened: &Opened, stores: &Stores, around: &Around) -> 
     let follower = ViewFollower::new(store, reached, rebuilt, stores.readers.clone())
         .mended_by(jobs.clone())
         .under(Box::new(guard))
-        .keeping(config.retention);
+        .keeping(config.retention)
+        .telling(stores.changes.clone());
     let (passed_over, removed_executions) = (follower.passed_over(), follower.removed_executions());
     let health = Arc::new(FollowerHealth::default());
     let (batches, bytes) = (QueueName::ViewBatches, QueueName::ViewBatchBytes);

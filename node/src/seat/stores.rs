@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ensue_api::{Ends, QueueName};
+use ensue_api::{Ends, QueueName, RecentChanges};
 use ensue_engine::ids::LogId;
 use ensue_store::master_key::MasterKeyFile;
 use ensue_store::vault::SealedVault;
@@ -46,6 +46,8 @@ pub(crate) struct Stores {
     pub(crate) bodies: Arc<BodyCache>,
     /// The requests that wait for the end of an execution.
     pub(crate) ends: Arc<Ends>,
+    /// The newest changes of the views.
+    pub(crate) changes: Arc<RecentChanges>,
 }
 
 impl Stores {
@@ -60,8 +62,9 @@ impl Stores {
         let edge = Arc::new(Edge { log, catalogs: catalogs.clone(), keys: keys.clone(), clock: around.clock.clone() });
         let bodies = Arc::new(BodyCache::new(around.queues.of(QueueName::BodyBytes).clone()));
         let ends = Ends::after(opened.head.position);
+        let changes = RecentChanges::after(opened.head.position);
         let (vault, master_key) = (opened.vault.clone(), opened.master_key.clone());
-        Ok(Self { log, readers, keys, vault, master_key, vars, tokens, catalogs, edge, bodies, ends })
+        Ok(Self { log, readers, keys, vault, master_key, vars, tokens, catalogs, edge, bodies, ends, changes })
     }
 
     /// Returns the rotation of the master key, which this sequencer records.

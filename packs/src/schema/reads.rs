@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ensue_engine::catalog::ORDER;
 use ensue_expression::{Node, NodeKind};
 use serde_json::{Map, Value};
 
@@ -60,7 +61,7 @@ impl Reads {
 }
 
 /// The keywords that look at no part of a list or an object: those of single values, and notes.
-const READS_NO_PART: [&str; 17] = [
+const READS_NO_PART: [&str; 18] = [
     "$comment",
     "$schema",
     "default",
@@ -78,6 +79,7 @@ const READS_NO_PART: [&str; 17] = [
     "readOnly",
     "title",
     "type",
+    ORDER,
 ];
 
 #[cfg(test)]

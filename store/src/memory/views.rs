@@ -264,11 +264,13 @@ fn fits(row: &NewRow, query: &ListQuery) -> bool {
         found.is_some_and(|found| wanted.any(|wanted| found.is_found_by(&wanted)))
     });
     let has_key = query.keys.as_ref().is_none_or(|keys| keys.iter().any(|key| query.view.key(key).as_ref() == Some(&row.key)));
+    let is_between = query.between.is_none_or(|(first, last)| (Term::Id(first)..=Term::Id(last)).contains(&row.key));
     let is_beyond = query.after.is_none_or(|after| match query.order {
         Order::OldestFirst => row.position > after,
         Order::NewestFirst => row.position < after,
     });
     has_key
+        && is_between
         && is_reached(row, query)
         && has_values
         && is_beyond

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ensue_api::ports::{KeyWriter, NewValue, OnBehalf};
-use ensue_api::{Ends, Ports, Queue, QueueName};
+use ensue_api::{Ends, Ports, Queue, QueueName, RecentChanges};
 use ensue_engine::command::{Ask, Command, Settings};
 use ensue_engine::effect::Effect;
 use ensue_engine::names::KeyRef;
@@ -150,6 +150,7 @@ impl Node {
         let blobs: Arc<dyn Blobs> = opened.backend.blobs(limits, now)?;
         let outside = OutsideWriter::new(opened.outside);
         let ends = Ends::after(opened.head.position);
+        let changes = RecentChanges::after(opened.head.position);
 
         let rebuilt = Rebuilt::default();
         let views = opened.backend.views(log)?;
@@ -158,7 +159,7 @@ impl Node {
         let beside = Box::new(move || backend.views_beside(log));
         let (reached, views_at) = watch::channel(ensue_engine::record::Position(0));
         let guard = KilledFoldGuard::open(&opened.data.views_crash(), views.position(), life.clone());
-        let views = ViewFollower::new(views, reached, rebuilt.clone(), readers.clone()).under(Box::new(guard));
+        let views = ViewFollower::new(views, reached, rebuilt.clone(), readers.clone()).under(Box::new(guard)).telling(changes.clone());
         let (views_told, views) = follower(views, opened.log.reader()?, followed.clone());
         let (taken, snapshots) = snapshots(opened.checkpoints, opened.saved_at, operated.snapshot_every);
         may_die("opening the views")?;
@@ -293,6 +294,7 @@ impl Node {
                 views_at: views_at.clone(),
                 views_follower: Arc::new(views_told),
                 ends,
+                changes,
                 log: readers.clone(),
                 outputs,
                 blobs,

@@ -31,7 +31,7 @@ use ensue_engine::names::{DEFAULT_QUEUE, IssuerName, KeyRef, PackName, SensorRef
 use ensue_engine::ports::{Committed, HookRequest, LogError, ReadLimit, Reply, Secret, Submit};
 use ensue_engine::record::{Actor, Body, CatalogRevision, CredentialId, Digest, Epoch, Head, Position, Record, Revision, StreamId};
 use ensue_engine::time::Timestamp;
-use ensue_packs::Diagnostic;
+use ensue_packs::{Diagnostic, PackSource};
 use ensue_sensors::webhook::{self, Emitted, HookKeys, Outgoing, Stage};
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
@@ -40,6 +40,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use super::{NOON, OneCatalog, TOKEN_SECRET, TestNode, token_id};
+use crate::support::packs::sources;
 
 impl Submit for TestNode {
     fn submit(&self, command: Command, reply: Reply) {
@@ -58,6 +59,10 @@ impl Installed for TestNode {
 
     fn findings(&self) -> Arc<BTreeMap<PackName, Vec<Diagnostic>>> {
         Arc::default()
+    }
+
+    fn source(&self, pack: &PackName) -> Result<Option<PackSource>, Declined> {
+        Ok(self.catalog.packs().get(pack).and_then(|_| sources().into_iter().find(|source| source.origin.ends_with(pack.as_str()))))
     }
 }
 

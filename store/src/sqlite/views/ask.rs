@@ -10,7 +10,7 @@ use ensue_views::dead_letters::LetterStatus;
 use ensue_views::enforcements::OutcomeName;
 use ensue_views::executions::Status;
 use ensue_views::inquiries::InquiryStatus;
-use ensue_views::store::{COUNTED_ROWS_MAX, CountQuery, Filter, LIST_ROWS_MAX, Order, WALKED_ROWS_MAX};
+use ensue_views::store::{COUNTED_ROWS_MAX, CountQuery, Filter, KEYS_BETWEEN_MAX, LIST_ROWS_MAX, Order, WALKED_ROWS_MAX};
 use ensue_views::{Column, ListQuery, Term, ViewName};
 use rusqlite::types::Value;
 
@@ -133,6 +133,14 @@ impl Asked {
                 return None;
             }
             demands.push(format!("key IN ({})", bound.join(", ")));
+        }
+        if let Some((first, last)) = query.between {
+            let (first, last) = (asked.bound(kept(&first.into())), asked.bound(kept(&last.into())));
+            // The index of the keys alone answers the inner query.
+            demands.push(format!(
+                "key IN (SELECT key FROM {} WHERE key BETWEEN {first} AND {last} ORDER BY key LIMIT {KEYS_BETWEEN_MAX})",
+                query.view
+            ));
         }
         // The values for which the access path itself selects.
         let mut apart = None;
@@ -309,7 +317,13 @@ impl<'a> Plan<'a> {
         let has_status = query.view == ViewName::Executions && of_status.clone().count() == 1;
         let arms = numbers.len().saturating_mul(if has_status { statuses } else { 1 });
         let is_by_scope = query.filters.iter().all(|filter| has_status && filter.column == Column::Status);
-        if query.keys.is_some() || !scopes.asked.is_empty() || numbers.is_empty() || arms > ARMS_MAX || !(is_few || is_by_scope) {
+        if query.keys.is_some()
+            || query.between.is_some()
+            || !scopes.asked.is_empty()
+            || numbers.is_empty()
+            || arms > ARMS_MAX
+            || !(is_few || is_by_scope)
+        {
             return Some((Self { way: Way::of(query), scopes: None, test: None }, true));
         }
         let way = Way::of_scopes(query.view, has_status)?;
@@ -351,7 +365,7 @@ impl Way {
             Action, Actor, Assignee, Correlation, Event, Execution, Label, Of, Outcome, Parent, RerunOf, Rule, Sensor, Source, Status,
             Trigger, What,
         };
-        if query.keys.is_some() {
+        if query.keys.is_some() || query.between.is_some() {
             return Self::Table;
         }
         let has = |column| query.filters.iter().any(|filter| filter.column == column);

@@ -18,6 +18,7 @@ on_every_view_store! {
     several_values_of_a_filter_find_each_row_once_in_order
     rows_are_counted_by_the_values_of_columns
     rows_of_keys_are_listed_in_the_order_of_positions
+    rows_between_two_keys_are_listed_in_the_order_of_positions
     filter_value_is_never_interpreted
     time_range_includes_its_start_and_excludes_its_end
     clock_that_went_back_hides_no_row
@@ -138,6 +139,17 @@ fn rows_of_keys_are_listed_in_the_order_of_positions(subject: &mut Subject) {
     assert_eq!(subject.positions(&ListQuery { order: Order::OldestFirst, after: Some(Position(2)), ..of(&[2, 5, 4]) }), [4, 5]);
     assert_eq!(subject.positions(&of(&[])), NOTHING);
     assert_eq!(subject.positions(&ListQuery { keys: Some(vec!["no id".to_owned()]), ..letters() }), NOTHING);
+}
+
+fn rows_between_two_keys_are_listed_in_the_order_of_positions(subject: &mut Subject) {
+    subject.insert(ViewName::DeadLetters, [2, 4, 6, 8].map(|number| letter(number, "garden.gauge")));
+    let between = |first: u64, last: u64| ListQuery { between: Some((id(first), id(last))), ..letters() };
+    assert_eq!(subject.positions(&between(4, 6)), [6, 4]);
+    assert_eq!(subject.positions(&between(3, 100)), [8, 6, 4]);
+    assert_eq!(subject.positions(&ListQuery { limit: 1, ..between(1, 8) }), [8]);
+    assert_eq!(subject.positions(&between(9, 100)), NOTHING);
+    let reach = RowReach::nothing();
+    assert_eq!(subject.positions(&ListQuery { reach, ..between(1, 100) }), NOTHING);
 }
 
 fn filter_value_is_never_interpreted(subject: &mut Subject) {
@@ -334,6 +346,7 @@ fn every_query_equals_a_scan_of_all_rows(subject: &mut Subject) {
                     let query = ListQuery {
                         view,
                         keys: None,
+                        between: None,
                         reach: reach_of(choice),
                         filters: filters.collect(),
                         since: since.map(time),

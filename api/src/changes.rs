@@ -1,0 +1,259 @@
+//! The newest changes of things that lists show, for callers that keep what they show up to date.
+//!
+//! The follower of the views notes which rows each batch changed. Each caller reads them from its own position,
+//! merges them, and gets the ids of those that it reaches.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ensue_engine::record::Position;
+use ensue_views::changed::{ChangedRow, ChangedRows};
+use ensue_views::{RowReach, RowScope, ViewName};
+use serde::Serialize;
+
+/// The maximum number of changes that are remembered: a caller that is further behind reads its lists again.
+const REMEMBERED_MAX: usize = 10_000;
+/// The maximum number of batches of changes that are remembered.
+const BATCHES_MAX: usize = 4_096;
+/// The maximum number of ids in one message; if there are more of a kind, its list is to be read again.
+const IDS_MAX: usize = 200;
+/// For how many scopes it is remembered whether a caller reaches them.
+const JUDGED_MAX: usize = 10_000;
+
+/// The newest changes.
+#[derive(Debug)]
+pub struct RecentChanges(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    /// The position of the views after the newest noted batch.
+    through: Position,
+    batches: VecDeque<Arc<ChangedRows>>,
+    /// The number of changes in them.
+    rows: usize,
+}
+
+/// What happened after a position.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// These changes, up to a position.
+    Changed(Vec<Arc<ChangedRows>>, Position),
+    /// They are no longer remembered, or were never noted here: anything may have changed up to a position.
+    Lost(Position),
+}
+
+impl RecentChanges {
+    /// Starts after a position: what changed before is not known.
+    pub fn after(through: Position) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(State { through, batches: VecDeque::new(), rows: 0 })))
+    }
+
+    /// Notes the changes of a batch. Quick. If they do not follow those noted before, these are forgotten.
+    pub fn note(&self, changed: ChangedRows) {
+        let mut state = self.state();
+        if changed.after != state.through {
+            state.batches.clear();
+            state.rows = 0;
+        }
+        state.through = changed.through;
+        state.rows += changed.rows.len();
+        state.batches.push_back(Arc::new(changed));
+        while state.rows > REMEMBERED_MAX || state.batches.len() > BATCHES_MAX {
+            let Some(oldest) = state.batches.pop_front() else { break };
+            state.rows -= oldest.rows.len();
+        }
+    }
+
+    /// Returns what happened after a position.
+    pub(crate) fn since(&self, position: Position) -> Since {
+        let state = self.state();
+        if position == state.through {
+            return Since::Changed(Vec::new(), position);
+        }
+        let from = state.batches.partition_point(|batch| batch.through <= position);
+        match state.batches.get(from) {
+            // The caller may have read in the middle of a batch; then it gets all of it.
+            Some(first) if first.after <= position => Since::Changed(state.batches.range(from..).cloned().collect(), state.through),
+            Some(_) | None => Since::Lost(state.through),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The changes that a caller asked for, and may see.
+pub(crate) struct Wanted {
+    kinds: Vec<WantedKind>,
+    ids: Option<BTreeSet<String>>,
+}
+
+struct WantedKind {
+    name: &'static str,
+    view: ViewName,
+    reach: RowReach,
+    /// Whether the caller reaches rows of these scopes.
+    judged: BTreeMap<RowScope, bool>,
+}
+
+/// A message: what changed.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Told {
+    /// The ids of changed things by their kind.
+    pub(crate) changed: BTreeMap<&'static str, BTreeSet<String>>,
+    /// The kinds of which too much changed: their lists are to be read again.
+    pub(crate) more: Vec<&'static str>,
+    /// Whether changes are missing, because the caller was too far behind or the node started again.
+    pub(crate) reset: bool,
+}
+
+impl Told {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.changed.is_empty() && self.more.is_empty() && !self.reset
+    }
+}
+
+impl Wanted {
+    /// Wants the changes of these kinds; with `ids`, only of things with these ids.
+    pub(crate) fn of(kinds: Vec<(&'static str, ViewName, RowReach)>, ids: Option<BTreeSet<String>>) -> Self {
+        let kinds = kinds.into_iter().map(|(name, view, reach)| WantedKind { name, view, reach, judged: BTreeMap::new() });
+        Self { kinds: kinds.collect(), ids }
+    }
+
+    /// Merges changes into one message.
+    pub(crate) fn tell(&mut self, since: &[Arc<ChangedRows>]) -> Told {
+        let mut told = Told::default();
+        for row in since.iter().flat_map(|changed| &changed.rows) {
+            let Some(kind) = self.kinds.iter_mut().find(|kind| kind.view == row.view) else { continue };
+            if told.more.contains(&kind.name) {
+                continue;
+            }
+            let key = row.key.to_string();
+            if self.ids.as_ref().is_some_and(|ids| !ids.contains(&key)) || !kind.reaches(row) {
+                continue;
+            }
+            let ids = told.changed.entry(kind.name).or_default();
+            ids.insert(key);
+            if ids.len() > IDS_MAX {
+                told.changed.remove(kind.name);
+                told.more.push(kind.name);
+            }
+        }
+        told
+    }
+
+    /// Returns the message for a caller that missed changes.
+    pub(crate) fn tell_loss(&self) -> Told {
+        Told { more: self.kinds.iter().map(|kind| kind.name).collect(), reset: true, ..Told::default() }
+    }
+}
+
+impl WantedKind {
+    fn reaches(&mut self, row: &ChangedRow) -> bool {
+        let Some(scope) = row.scope.as_ref().filter(|_| row.asked.is_empty()) else { return row.is_reached(&self.reach) };
+        if self.reach == RowReach::Everything {
+            return true;
+        }
+        if let Some(known) = self.judged.get(scope) {
+            return *known;
+        }
+        if self.judged.len() >= JUDGED_MAX {
+            self.judged.clear();
+        }
+        let is_reached = row.is_reached(&self.reach);
+        self.judged.insert(scope.clone(), is_reached);
+        is_reached
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ensue_engine::access::limit::Limit;
+    use ensue_views::{Term, Within};
+
+    use super::*;
+
+    fn row(view: ViewName, key: &str, pack: &str, asked: &[&str]) -> ChangedRow {
+        let asked = asked.iter().map(|name| (*name).to_owned()).collect();
+        ChangedRow { view, key: Term::Text(key.to_owned()), scope: Some(RowScope::of_pack(pack)), asked }
+    }
+
+    fn batch(after: u64, through: u64, rows: Vec<ChangedRow>) -> ChangedRows {
+        ChangedRows { after: Position(after), through: Position(through), rows }
+    }
+
+    fn some(count: usize) -> Vec<ChangedRow> {
+        (0..count).map(|at| row(ViewName::Executions, &at.to_string(), "shop", &[])).collect()
+    }
+
+    fn within(limit: &str, asked: &[&str]) -> RowReach {
+        let limit: Limit = limit.parse().unwrap();
+        RowReach::Within(Arc::new(Within { all_of: vec![vec![limit]], asked: asked.iter().map(|name| (*name).to_owned()).collect() }))
+    }
+
+    #[test]
+    fn changes_after_a_position_are_returned_in_order() {
+        let changes = RecentChanges::after(Position(5));
+        changes.note(batch(5, 8, some(1)));
+        changes.note(batch(8, 9, some(2)));
+        let Since::Changed(all, through) = changes.since(Position(5)) else { panic!("lost") };
+        assert_eq!((all.len(), through), (2, Position(9)));
+        let Since::Changed(rest, _) = changes.since(Position(8)) else { panic!("lost") };
+        assert_eq!(rest[0].rows.len(), 2);
+        let Since::Changed(whole, _) = changes.since(Position(6)) else { panic!("lost") };
+        assert_eq!(whole.len(), 2, "a caller in the middle of a batch gets all of it");
+        assert_eq!(changes.since(Position(9)), Since::Changed(Vec::new(), Position(9)));
+    }
+
+    #[test]
+    fn caller_that_is_too_far_behind_learns_that_changes_are_missing() {
+        let changes = RecentChanges::after(Position(5));
+        assert_eq!(changes.since(Position(4)), Since::Lost(Position(5)));
+        changes.note(batch(5, 6, some(REMEMBERED_MAX)));
+        changes.note(batch(6, 7, some(1)));
+        assert_eq!(changes.since(Position(5)), Since::Lost(Position(7)));
+        assert!(matches!(changes.since(Position(6)), Since::Changed(_, Position(7))));
+    }
+
+    #[test]
+    fn batch_that_does_not_follow_the_last_one_makes_the_others_unknown() {
+        let changes = RecentChanges::after(Position(5));
+        changes.note(batch(5, 6, some(1)));
+        changes.note(batch(9, 10, some(1)));
+        assert_eq!(changes.since(Position(5)), Since::Lost(Position(10)));
+        assert_eq!(changes.since(Position(6)), Since::Lost(Position(10)));
+    }
+
+    #[test]
+    fn caller_learns_of_each_thing_once_and_only_of_those_in_reach() {
+        let rows = vec![
+            row(ViewName::Executions, "a", "shop", &[]),
+            row(ViewName::Executions, "a", "shop", &[]),
+            row(ViewName::Executions, "b", "release", &[]),
+            row(ViewName::Inquiries, "c", "release", &["role:boss"]),
+            row(ViewName::Inquiries, "d", "release", &["role:other"]),
+            row(ViewName::Events, "e", "shop", &[]),
+        ];
+        let since = [Arc::new(batch(0, 1, rows))];
+        let kinds = vec![
+            ("executions", ViewName::Executions, within("pack=shop", &[])),
+            ("inquiries", ViewName::Inquiries, within("pack=shop", &["role:boss"])),
+        ];
+        let told = Wanted::of(kinds, None).tell(&since);
+        let ids = |name: &str| told.changed[name].iter().map(String::as_str).collect::<Vec<_>>();
+        assert_eq!((ids("executions"), ids("inquiries"), told.changed.len()), (vec!["a"], vec!["c"], 2));
+        let of_b = BTreeSet::from(["b".to_owned()]);
+        let told = Wanted::of(vec![("executions", ViewName::Executions, RowReach::Everything)], Some(of_b)).tell(&since);
+        assert_eq!(told.changed["executions"], BTreeSet::from(["b".to_owned()]));
+    }
+
+    #[test]
+    fn kind_with_too_many_changes_is_only_named() {
+        let mut wanted = Wanted::of(vec![("executions", ViewName::Executions, RowReach::Everything)], None);
+        let told = wanted.tell(&[Arc::new(batch(0, 1, some(IDS_MAX)))]);
+        assert_eq!((told.changed["executions"].len(), told.more.len()), (IDS_MAX, 0));
+        let told = wanted.tell(&[Arc::new(batch(0, 1, some(IDS_MAX + 1)))]);
+        assert_eq!((told.changed.len(), told.more), (0, vec!["executions"]));
+    }
+}

@@ -1,0 +1,197 @@
+//! The stream of changes: which things changed, so that a caller reads again what it shows.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ensue_engine::access::permission::Permission;
+use ensue_engine::record::Position;
+use ensue_views::{RowReach, ViewName};
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::Routes;
+use crate::auth::{Known, Proof as _, Reaches};
+use crate::call::Call;
+use crate::changes::{RecentChanges, Since, Told, Wanted};
+use crate::operation::{Content, Honored, Operation, schema_of};
+use crate::ports::{Access, Credential};
+use crate::problem::{Outcome, Problem};
+use crate::routes::streams::place;
+use crate::said::Said;
+use crate::sse::{CHECK_EVERY, CloseAs, EVENT_STREAM, Form, Left, Line};
+use crate::streams::RETRY_MILLIS;
+use crate::wire::changes::WireChanges;
+
+/// The operation of the stream of changes.
+pub(crate) const CHANGE_STREAM: &str = "change_stream";
+
+/// The kinds of things, each with its view and the permission to see them.
+pub(crate) const KINDS: [(&str, (ViewName, Permission)); 7] = [
+    ("events", (ViewName::Events, Permission::EventsRead)),
+    ("enforcements", (ViewName::Enforcements, Permission::EnforcementsRead)),
+    ("executions", (ViewName::Executions, Permission::ExecutionsRead)),
+    ("inquiries", (ViewName::Inquiries, Permission::InquiriesRead)),
+    ("dead_letters", (ViewName::DeadLetters, Permission::DeadLettersRead)),
+    ("parked_reactions", (ViewName::ParkedReactions, Permission::ParkedReactionsRead)),
+    ("timers", (ViewName::Schedules, Permission::TimersRead)),
+];
+
+/// Changes within this time are merged into one message.
+const MERGED_FOR: Duration = Duration::from_millis(250);
+/// How often a caller learns of its place in the log although nothing changed for it.
+const PLACE_EVERY: Duration = Duration::from_secs(15);
+/// How many messages wait for a caller that reads slowly; further changes are merged meanwhile.
+const WAITING_MAX: usize = 1;
+
+/// Declares the route of this file.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.known(
+        axum::http::Method::GET,
+        "/changes",
+        get,
+        Operation::new(CHANGE_STREAM, "Streams the ids of things that changed, of those that the caller may see")
+            .asked(&["of", "id", "after"])
+            .honors(&[Honored::LastEventId])
+            .gives_content(
+                200,
+                "Server-sent events, until the caller or the node ends them.",
+                Content::Events(schema_of::<WireChanges>),
+                &[],
+            )
+            .refuses(&[(403, "forbidden"), (406, "not_acceptable"), (429, "over_share")]),
+    );
+}
+
+/// Streams changes after the caller's position, or from now on.
+pub(super) async fn get(known: Known, call: Call) -> Outcome {
+    call.accepted(&[EVENT_STREAM])?;
+    let query = call.query();
+    let asked = query.listed("of", &KINDS.map(|kind| (kind.0, kind)))?;
+    let kinds = reached(&known, &asked)?;
+    let ids: BTreeSet<String> = query.texts("id").map(str::to_owned).collect();
+    let api = call.api();
+    let head = api.threads.blocking(|ports| ports.log.head()).await??.position;
+    let at = place(&call, head)?.unwrap_or_else(|| *api.ports.views_at.borrow());
+    let room = api.streams.enter(&known.caller())?;
+    let proof = known.reaching(kinds.iter().map(|(_, _, permission, reach)| (*permission, reach.clone())).collect());
+    let kinds = kinds.into_iter().map(|(name, view, _, reach)| (name, view, reach)).collect();
+    let wanted = Wanted::of(kinds, Some(ids).filter(|ids| !ids.is_empty()));
+    let (line, response) = Line::open(api.ends(), proof, WAITING_MAX, Form::Events)?;
+    let stream = ChangeStream {
+        changes: api.ports.changes.clone(),
+        views_at: api.ports.views_at.clone(),
+        access: api.ports.access.clone(),
+        credential: known.credential().clone(),
+        at,
+        placed_at: Instant::now(),
+        wanted,
+        line,
+    };
+    tokio::spawn(async move {
+        stream.run().await;
+        drop(room);
+    });
+    Ok(response)
+}
+
+/// A kind that a caller sees: its name, its view, the permission, and how far it reaches.
+type Reached = (&'static str, ViewName, Permission, RowReach);
+
+/// Returns the requested kinds, or all that the caller may see if it requests none.
+fn reached(known: &Known, asked: &[(&'static str, (ViewName, Permission))]) -> Result<Vec<Reached>, Problem> {
+    let of = |(name, (view, permission)): (&'static str, (ViewName, Permission))| Some((name, view, permission, known.rows(permission)?));
+    if asked.is_empty() {
+        let all: Vec<Reached> = KINDS.into_iter().filter_map(of).collect();
+        return if all.is_empty() { Err(known.lacks(Permission::InquiriesRead)) } else { Ok(all) };
+    }
+    asked.iter().map(|kind| of(*kind).ok_or_else(|| known.lacks(kind.1.1))).collect()
+}
+
+/// Why a stream ended, as its last event reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+enum End {
+    /// The node is stopping.
+    Stopping,
+    /// The credential is no longer valid.
+    NotAllowed,
+    /// The caller may see more or less than before: it requests the stream again, with its new rights.
+    RightsChanged,
+}
+
+/// One caller that follows changes.
+struct ChangeStream {
+    changes: Arc<RecentChanges>,
+    views_at: watch::Receiver<Position>,
+    access: Arc<dyn Access>,
+    credential: Credential,
+    /// The stream continues after this position.
+    at: Position,
+    /// When the caller learned of a position last.
+    placed_at: Instant,
+    wanted: Wanted,
+    line: Line<Reaches>,
+}
+
+impl ChangeStream {
+    async fn run(mut self) {
+        let end = match self.until_the_end().await {
+            Left::Stopping => End::Stopping,
+            Left::NotAllowed if Reaches::is_admitted(&self.credential, &*self.access) => End::RightsChanged,
+            Left::NotAllowed => End::NotAllowed,
+            Left::Gone | Left::Slow => return,
+        };
+        self.line.end(&end, CloseAs::Normal);
+    }
+
+    async fn until_the_end(&mut self) -> Left {
+        match self.go_on().await {
+            Ok(never) => match never {},
+            Err(left) => left,
+        }
+    }
+
+    async fn go_on(&mut self) -> Result<std::convert::Infallible, Left> {
+        self.line.say(Said::Events(format!("retry: {RETRY_MILLIS}\nid: {}\n\n", self.at).into())).await?;
+        loop {
+            self.line.turn().await?;
+            self.views_at.mark_unchanged();
+            let (told, through) = match self.changes.since(self.at) {
+                Since::Changed(since, through) => (self.wanted.tell(&since), through),
+                Since::Lost(through) => (self.wanted.tell_loss(), through),
+            };
+            let has_moved = through != self.at;
+            self.at = through;
+            if !told.is_empty() {
+                self.tell(&told).await?;
+                self.line.rest(tokio::time::sleep(MERGED_FOR)).await?;
+                continue;
+            }
+            if has_moved && self.placed_at.elapsed() >= PLACE_EVERY {
+                // A caller that reconnects later need not get what does not concern it.
+                self.say(format!("id: {}\n\n", self.at)).await?;
+            }
+            let waited = tokio::time::timeout(CHECK_EVERY, self.views_at.changed());
+            if let Ok(Err(_)) = self.line.rest(waited).await? {
+                // The source of positions ends with the node.
+                return Err(Left::Stopping);
+            }
+        }
+    }
+
+    async fn tell(&mut self, told: &Told) -> Result<(), Left> {
+        // Rights may have changed since the changes were picked.
+        if !self.line.is_allowed() {
+            return Err(Left::NotAllowed);
+        }
+        let data = serde_json::to_string(told).unwrap_or_default();
+        self.say(format!("id: {}\ndata: {data}\n\n", self.at)).await
+    }
+
+    async fn say(&mut self, events: String) -> Result<(), Left> {
+        self.placed_at = Instant::now();
+        self.line.say(Said::Events(events.into())).await
+    }
+}

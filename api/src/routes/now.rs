@@ -1,0 +1,168 @@
+//! What needs attention now: what waits for people, what is stuck and which rules fail. Each part has only what the
+//! caller may see.
+
+use std::collections::BTreeMap;
+
+use axum::http::Method;
+use ensue_engine::access::limit::Target;
+use ensue_engine::access::permission::Permission;
+use ensue_engine::time::Timestamp;
+use ensue_views::dead_letters::LetterStatus;
+use ensue_views::executions::Status;
+use ensue_views::inquiries::{InquiryStatus, assignees_of};
+use ensue_views::store::{CountQuery, LIST_ROWS_MAX, ListQuery, Order};
+use ensue_views::{Column, Execution, Filter, Inquiry, Row, RowReach, RuleActivity, View, ViewName};
+
+use super::{Routes, executions};
+use crate::auth::{Known, Proof as _};
+use crate::call::Call;
+use crate::deliveries;
+use crate::operation::Operation;
+use crate::ports::Ports;
+use crate::problem::{Outcome, Problem};
+use crate::respond;
+use crate::wire::now::{WireFailingRule, WireNeedsPerson, WireNow, longest};
+use crate::wire::waits::{self, WireWaitKind};
+
+/// The maximum number of items of a list.
+const SHOWN_MAX: usize = 50;
+/// For how long a rule counts as failing after its last error.
+const HOUR_MICROS: i64 = 3_600_000_000;
+
+/// Declares the route of this file.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.known(
+        Method::GET,
+        "/now",
+        get,
+        Operation::shows::<WireNow>("now_get", "Returns what waits for people, what is stuck and which rules fail").sees_views(),
+    );
+}
+
+/// Shows what needs attention.
+pub(super) async fn get(known: Known, call: Call) -> Outcome {
+    let now = deliveries::now();
+    respond::json(&call.api().threads.blocking(move |ports| Looker { ports, known: &known, now }.look()).await??)
+}
+
+/// Reads what a caller sees.
+struct Looker<'a> {
+    ports: &'a Ports,
+    known: &'a Known,
+    now: Timestamp,
+}
+
+impl Looker<'_> {
+    /// Blocking.
+    fn look(&self) -> Result<WireNow, Problem> {
+        let (stuck, stuck_truncated) = match self.known.rows(Permission::ExecutionsRead) {
+            Some(reach) => self.stuck(reach).map(|(stuck, is_cut)| (Some(stuck), is_cut))?,
+            None => (None, false),
+        };
+        Ok(WireNow {
+            time: self.now,
+            needs_person: WireNeedsPerson {
+                inquiries_mine: self.inquiries_mine()?,
+                inquiries_overdue: self.inquiries_overdue()?,
+                indeterminate: self.count(Permission::ExecutionsRead, ViewName::Executions, &[Status::Indeterminate.as_str()])?,
+                parked_reactions: self.count(Permission::ParkedReactionsRead, ViewName::ParkedReactions, &[])?,
+                dead_letters_open: self.count(Permission::DeadLettersRead, ViewName::DeadLetters, &[LetterStatus::Open.as_str()])?,
+            },
+            stuck: stuck.map(|stuck| longest(stuck, SHOWN_MAX)),
+            stuck_truncated,
+            failing_rules: self.failing_rules()?,
+            open: self.open()?,
+        })
+    }
+
+    /// Returns a query for rows with one of these statuses that a permission reaches; `None` if the caller lacks it.
+    fn with_status(&self, permission: Permission, view: ViewName, statuses: &[&str]) -> Option<ListQuery> {
+        let reach = self.known.rows(permission)?;
+        // Rows that belong nowhere are seen only without limits.
+        if !view.is_scoped() && reach != RowReach::Everything {
+            return None;
+        }
+        let mut query = ListQuery::newest(view, reach);
+        if !statuses.is_empty() {
+            query.filters.push(Filter::any_of(Column::Status, statuses.iter().map(|status| (*status).to_owned()).collect()));
+        }
+        Some(query)
+    }
+
+    fn count(&self, permission: Permission, view: ViewName, statuses: &[&str]) -> Result<Option<u64>, Problem> {
+        let Some(rows) = self.with_status(permission, view, statuses) else { return Ok(None) };
+        Ok(Some(self.ports.views.count(&CountQuery { rows, by: Vec::new() })?.counted))
+    }
+
+    fn open_inquiries(&self) -> Option<ListQuery> {
+        self.with_status(Permission::InquiriesRead, ViewName::Inquiries, &[InquiryStatus::Open.as_str()])
+    }
+
+    fn inquiries_mine(&self) -> Result<Option<u64>, Problem> {
+        let Some(mut rows) = self.open_inquiries() else { return Ok(None) };
+        let holder = self.known.holder();
+        rows.filters.push(Filter::any_of(Column::Assignee, assignees_of(holder.name(), &holder.roles)));
+        Ok(Some(self.ports.views.count(&CountQuery { rows, by: Vec::new() })?.counted))
+    }
+
+    fn inquiries_overdue(&self) -> Result<Option<u64>, Problem> {
+        let Some(query) = self.open_inquiries() else { return Ok(None) };
+        let open: Vec<Inquiry> = self.oldest(query)?;
+        Ok(Some(open.iter().filter(|inquiry| inquiry.is_overdue(self.now)).count() as u64))
+    }
+
+    /// Reads the oldest rows of a query, as many as one list can have.
+    fn oldest<V: View>(&self, query: ListQuery) -> Result<Vec<V>, Problem> {
+        let rows = self.ports.views.list(&ListQuery { order: Order::OldestFirst, limit: LIST_ROWS_MAX, ..query })?;
+        Ok(rows.iter().map(Row::read).collect::<Result<_, _>>()?)
+    }
+
+    /// Returns the executions that wait for something that does not come by itself, each with the time since when,
+    /// and whether there are more.
+    fn stuck(&self, reach: RowReach) -> Result<(Vec<(Timestamp, Execution)>, bool), Problem> {
+        let statuses = executions::WAITING.map(|status| status.as_str().to_owned()).to_vec();
+        let mut query = ListQuery::newest(ViewName::Executions, reach);
+        query.filters.push(Filter::any_of(Column::Status, statuses));
+        let waiting: Vec<Execution> = self.oldest(query)?;
+        let is_cut = waiting.len() == LIST_ROWS_MAX;
+        let stuck = waiting.into_iter().filter_map(|execution| {
+            let kind = waits::kind(&execution)?;
+            let is_stuck = !matches!(kind, WireWaitKind::Steps | WireWaitKind::Time);
+            is_stuck.then(|| (waits::since(&execution).unwrap_or(execution.requested_at), execution))
+        });
+        Ok((stuck.collect(), is_cut))
+    }
+
+    /// Returns the rules that erred within the last hour.
+    fn failing_rules(&self) -> Result<Option<Vec<WireFailingRule>>, Problem> {
+        if self.known.rows(Permission::RulesRead).is_none() {
+            return Ok(None);
+        }
+        let rights = &self.known.holder().rights;
+        let rules =
+            self.ports.views.list(&ListQuery { limit: LIST_ROWS_MAX, ..ListQuery::newest(ViewName::Rules, RowReach::Everything) })?;
+        let rules: Vec<RuleActivity> = rules.iter().map(Row::read).collect::<Result<_, _>>()?;
+        let mut failing: Vec<_> = rules
+            .iter()
+            .filter(|rule| rights.include(Permission::RulesRead, &Target::in_pack_of(rule.rule.as_str())))
+            .filter_map(|rule| Some((rule, rule.errors.first()?)))
+            .filter(|(_, error)| self.now.micros().saturating_sub(error.last_at.micros()) < HOUR_MICROS)
+            .collect();
+        failing.sort_by_key(|(_, error)| std::cmp::Reverse(error.last_at));
+        Ok(Some(failing.into_iter().take(SHOWN_MAX).map(|(rule, error)| WireFailingRule::new(rule, error)).collect()))
+    }
+
+    /// Counts the executions that have not ended by their status.
+    fn open(&self) -> Result<Option<BTreeMap<String, u64>>, Problem> {
+        let open: Vec<&str> = Status::ALL.into_iter().filter(|status| !status.is_end()).map(Status::as_str).collect();
+        let Some(rows) = self.with_status(Permission::ExecutionsRead, ViewName::Executions, &open) else { return Ok(None) };
+        let counts = self.ports.views.count(&CountQuery { rows, by: vec![Column::Status] })?;
+        let mut by_status: BTreeMap<String, u64> = open.into_iter().map(|status| (status.to_owned(), 0)).collect();
+        for mut group in counts.groups {
+            if let Some(Some(status)) = group.values.pop() {
+                by_status.insert(status, group.count);
+            }
+        }
+        Ok(Some(by_status))
+    }
+}

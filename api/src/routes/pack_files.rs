@@ -1,0 +1,104 @@
+//! The files of installed packs: list them, show one, and check what a pack would be with others.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use ensue_engine::access::limit::Target;
+use ensue_engine::names::PackName;
+use ensue_packs::{Diagnostic, PackSource, check};
+
+use super::Routes;
+use crate::auth::Allowed;
+use crate::call::Call;
+use crate::listing;
+use crate::operation::Operation;
+use crate::permissions::{PacksRead, Permission as _};
+use crate::ports::Ports;
+use crate::problem::{Missing, Outcome, Problem};
+use crate::respond;
+use crate::wire::pack_files::{WireChecked, WireInstalledFile, WireToCheck};
+
+/// Declares the routes of this file.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.get::<PacksRead>(
+        "/packs/{pack}/files",
+        list,
+        Operation::lists::<WireInstalledFile>("pack_file_list", "Lists the files of an installed pack by path", &["limit", "cursor"]),
+    );
+    routes.get::<PacksRead>(
+        "/packs/{pack}/files/{path}",
+        get,
+        Operation::shows::<WireInstalledFile>("pack_file_get", "Returns a file of an installed pack with its text"),
+    );
+    routes.post::<PacksRead>(
+        "/packs/{pack}/check",
+        try_out,
+        Operation::new("pack_check", "Checks an installed pack as if some of its files were others; nothing is installed")
+            .passes_keys_over()
+            .takes_json::<WireToCheck>(r#"{"files": {"rules/greet.yaml": "trigger: demo.hello\naction: core.noop\n"}}"#)
+            .gives::<WireChecked>(200, "The findings.", &[])
+            .refuses(&[(404, "not_found"), (422, "pack_unreadable")]),
+    );
+}
+
+/// Returns the name of the pack in the path, if the caller may see the pack.
+fn named(allowed: &Allowed<PacksRead>, call: &Call) -> Result<PackName, Problem> {
+    let name: PackName = call.named("pack", PacksRead::THING)?;
+    allowed.demand_on(name.as_str(), &Target::of_pack(name.as_str()))?;
+    Ok(name)
+}
+
+/// Reads the files of an installed pack. Blocking.
+fn source(ports: &Ports, name: &PackName) -> Result<PackSource, Problem> {
+    let source = ports.installed.source(name)?;
+    Ok(source.ok_or_else(|| Missing::new(PacksRead::THING, name.as_str()))?)
+}
+
+/// Lists the files of a pack.
+pub(super) async fn list(allowed: Allowed<PacksRead>, call: Call) -> Outcome {
+    let name = named(&allowed, &call)?;
+    let source = call.api().threads.blocking(move |ports| source(ports, &name)).await??;
+    let listed = listing::of_catalog(&call, &allowed, source.files.iter(), |(path, _)| (*path).clone())?;
+    let items = listed.items.into_iter().map(|(path, file)| WireInstalledFile::listed(path, file)).collect();
+    call.answer_page(items, listed.next.as_deref(), &listed.page)
+}
+
+/// Shows a file of a pack.
+pub(super) async fn get(allowed: Allowed<PacksRead>, call: Call) -> Outcome {
+    let name = named(&allowed, &call)?;
+    let path = call.part("path").to_owned();
+    let source = call.api().threads.blocking(move |ports| source(ports, &name)).await??;
+    let file = source.files.get(&path).ok_or_else(|| Missing::new("file of the pack", &path))?;
+    respond::json(&WireInstalledFile::whole(&path, file))
+}
+
+/// Checks a pack with other files.
+pub(super) async fn try_out(allowed: Allowed<PacksRead>, mut call: Call) -> Outcome {
+    let name = named(&allowed, &call)?;
+    let WireToCheck { files } = call.json().await?;
+    respond::json(&call.api().threads.explaining(move |ports| checked(ports, &name, files)).await??)
+}
+
+/// Checks the installed packs as if one had these files. Blocking.
+fn checked(ports: &Ports, name: &PackName, files: BTreeMap<String, Option<String>>) -> Result<WireChecked, Problem> {
+    let catalog = ports.installed.current();
+    let mut tried = source(ports, name)?.files.into_iter().map(|(path, file)| (path, file.bytes)).collect::<BTreeMap<_, _>>();
+    for (path, text) in files {
+        match text {
+            Some(text) => drop(tried.insert(path, Bytes::from(text))),
+            None => drop(tried.remove(&path)),
+        }
+    }
+    let tried = PackSource::of(name.to_string(), tried).map_err(|why| Problem::of(&why))?;
+    let mut sources = vec![tried];
+    for other in catalog.packs().keys().filter(|other| *other != name) {
+        sources.push(source(ports, other)?);
+    }
+    let configs = catalog.packs().iter().map(|(name, pack)| (name.clone(), (*pack.config).clone())).collect();
+    let checked = check(&sources, &configs);
+    let is_good = checked.good.iter().any(|good| good.name == *name);
+    // The caller may not see the other packs.
+    let findings: Vec<Diagnostic> =
+        checked.diagnostics.into_iter().filter(|one| one.pack.as_ref().is_none_or(|pack| pack == name)).collect();
+    Ok(WireChecked::new(is_good, &findings))
+}

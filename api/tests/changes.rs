@@ -1,0 +1,119 @@
+//! The stream of changes: what it tells, to whom, and where it continues.
+
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use crate::reach::{deployed, granted};
+use crate::streams::Stream;
+use crate::support::TestApi;
+
+const CHANGES: &str = "/api/v1/changes";
+
+/// Opens a stream and waits until it has begun.
+async fn followed(api: &TestApi, path: &str, role: &str) -> Stream {
+    let mut stream = Stream::of(api.get(path).by(role)).await;
+    stream.next_block().await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn stream_reports_which_things_changed_and_nothing_of_their_content() {
+    let api = TestApi::new();
+    let mut stream = followed(&api, CHANGES, "viewer").await;
+    let event = api.event("Ana").await;
+    let told = stream.next().await.unwrap();
+    assert_eq!(told.data["changed"]["events"], json!([event]), "{told:?}");
+    assert_eq!((&told.data["more"], &told.data["reset"]), (&json!([]), &json!(false)));
+    assert!(!told.data.to_string().contains("Ana"));
+    let list = api.get(&format!("/api/v1/events?id={event}")).by("viewer").answer().await.expect(200);
+    let shown: u64 = list.header("ensue-position").unwrap().parse().unwrap();
+    assert!(shown >= told.id.unwrap(), "the lists show what the stream reported");
+}
+
+#[tokio::test]
+async fn stream_is_limited_to_requested_kinds_and_ids() {
+    let api = TestApi::new();
+    let mut kinds = followed(&api, &format!("{CHANGES}?of=executions,inquiries"), "viewer").await;
+    let eu = deployed(&api, "eu").await;
+    let mut ids = followed(&api, &format!("{CHANGES}?of=executions&id={eu}"), "viewer").await;
+    let us = deployed(&api, "us").await;
+    api.node.fail(&eu);
+    let mut seen = Vec::new();
+    while !seen.contains(&json!(us)) {
+        let told = kinds.next().await.unwrap().data;
+        assert_eq!(told["changed"].as_object().unwrap().keys().collect::<Vec<_>>(), ["executions"], "{told}");
+        seen.extend(told["changed"]["executions"].as_array().unwrap().clone());
+    }
+    assert_eq!(ids.next().await.unwrap().data["changed"], json!({ "executions": [eu] }));
+    api.get(&format!("{CHANGES}?of=executions,keys")).by("viewer").answer().await.expect_problem(400, "bad_parameter");
+}
+
+#[tokio::test]
+async fn stream_continues_after_the_last_event_and_says_if_changes_are_missing() {
+    let api = TestApi::new();
+    let mut stream = followed(&api, CHANGES, "viewer").await;
+    api.event("Ana").await;
+    let known = stream.next().await.unwrap().id.unwrap().to_string();
+    drop(stream);
+    let missed = api.event("Bo").await;
+    let mut stream = Stream::of(api.get(CHANGES).by("viewer").with("last-event-id", &known)).await;
+    let told = stream.next().await.unwrap();
+    assert_eq!((&told.data["changed"]["events"], &told.data["reset"]), (&json!([missed]), &json!(false)));
+    // What another process of the node noted is not known here.
+    api.node.forget_changes();
+    let mut stream = Stream::of(api.get(CHANGES).by("viewer").with("last-event-id", &known)).await;
+    let told = stream.next().await.unwrap();
+    assert_eq!((&told.data["changed"], &told.data["reset"]), (&json!({}), &json!(true)));
+    assert!(told.data["more"].as_array().unwrap().contains(&json!("executions")));
+    assert_eq!(told.id.unwrap(), api.node.head_position());
+    let head = api.node.head_position().to_string() + "0";
+    api.get(CHANGES).by("viewer").with("last-event-id", &head).answer().await.expect_problem(400, "bad_parameter");
+}
+
+#[tokio::test]
+async fn stream_has_only_what_its_caller_sees() {
+    let api = TestApi::new();
+    let token = granted(&api, "ana", "viewer", &json!({ "labels": { "site": ["eu"] } })).await;
+    let mut stream = Stream::of(api.get(CHANGES).bearing(&token)).await;
+    stream.next_block().await.unwrap();
+    let hidden = deployed(&api, "us").await;
+    let seen = deployed(&api, "eu").await;
+    let told = stream.next().await.unwrap().data;
+    assert_eq!(told["changed"], json!({ "executions": [seen] }), "{hidden} is absent");
+    let denied = api.get(&format!("{CHANGES}?of=parked_reactions")).bearing(&token).answer().await;
+    denied.expect_problem(403, "forbidden");
+    let sender = granted(&api, "bo", "ingester", &json!({ "packs": ["demo"] })).await;
+    api.get(CHANGES).bearing(&sender).answer().await.expect_problem(403, "forbidden");
+}
+
+#[tokio::test]
+async fn people_learn_only_of_inquiries_that_ask_them() {
+    let api = TestApi::new();
+    let mut stream = followed(&api, CHANGES, "release_managers").await;
+    let ask = async |who: &str| {
+        let params = json!({ "title": "Ship?", "answer": { "type": "object" }, "assignees": [who] });
+        let run = api.post("/api/v1/actions/core.inquiry/execute").by("admin").json(&json!({ "params": params }));
+        run.answer().await.expect(202).json()["inquiry"].clone()
+    };
+    ask("role:others").await;
+    let asked: Value = ask("role:release_managers").await;
+    assert_eq!(stream.next().await.unwrap().data["changed"], json!({ "inquiries": [asked] }));
+}
+
+#[tokio::test]
+async fn stream_ends_when_the_rights_of_its_caller_change() {
+    let api = TestApi::new();
+    let token = granted(&api, "ana", "viewer", &json!({ "labels": { "site": ["eu"] } })).await;
+    let other = json!({ "subject": "identity:ana", "role": "viewer", "on": { "labels": { "site": ["us"] } } });
+    api.post("/api/v1/grants").by("admin").json(&other).answer().await.expect(201);
+    let mut stream = Stream::of(api.get(CHANGES).bearing(&token)).await;
+    stream.next_block().await.unwrap();
+    let grants = api.get("/api/v1/grants?subject=identity:ana").by("admin").answer().await.expect(200).json();
+    let path = format!("/api/v1/grants/{}", grants["items"][0]["id"].as_str().unwrap());
+    api.ask(Method::DELETE, &path).by("admin").answer().await.expect(204);
+    let end = stream.next().await.unwrap();
+    assert_eq!((end.name.as_str(), &end.data["reason"]), ("end", &json!("rights_changed")));
+    let mut stream = followed(&api, CHANGES, "viewer").await;
+    api.node.revoke("viewer");
+    assert_eq!(stream.next().await.unwrap().data["reason"], "not_allowed");
+}
