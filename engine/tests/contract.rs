@@ -218,7 +218,7 @@ fn samples() -> Vec<Fact> {
         StepFailed { step: step.clone(), item: Some(3), error: refused.clone(), on_failure: OnFailure::Fail }.into(),
         StepExpanded { step: step.clone(), count: 12, item_failure: ItemFailure::StopsOthers, takes_over: true }.into(),
         StepEnded { step: step.clone(), error: Some(refused.clone()), on_failure: OnFailure::CancelOthers, role: PartRole::Step }.into(),
-        UndoBegun { count: 3, end: BadEnd::Failed { error: error.clone() } }.into(),
+        UndoBegun { count: 3, end: BadEnd::Failed { error } }.into(),
         UndoFailed { step: step.clone(), item: Some(3), error: refused.clone() }.into(),
         WaitOpened {
             step: step.clone(),

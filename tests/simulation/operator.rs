@@ -102,7 +102,7 @@ impl Operated {
 
     /// Returns what the packs of the folder may do with other packs. It is derived, so that recorded seeds keep their behavior.
     pub(crate) fn accepted_permissions(&self) -> AcceptedPermissions {
-        if self.snapshot_every % 3 == 0 { AcceptedPermissions::Listed } else { AcceptedPermissions::All }
+        if self.snapshot_every.is_multiple_of(3) { AcceptedPermissions::Listed } else { AcceptedPermissions::All }
     }
 
     /// Returns the settings for packs.
