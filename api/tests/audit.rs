@@ -117,6 +117,7 @@ async fn prepared(api: &TestApi, method: &Method, template: &str) -> Option<(Str
 const WITHOUT_RECORD: &[&str] = &[
     "POST /api/v1/rules/{ref}/explain",
     "POST /api/v1/rules/backtest",
+    "POST /api/v1/packs/{pack}/check",
     "POST /api/v1/executions/replay",
     "POST /api/v1/log/verify",
     "POST /api/v1/views/rebuild",

@@ -286,6 +286,7 @@ async fn paths_that_record_nothing_ignore_keys() {
         let body = match path.as_str() {
             "/api/v1/rules/{ref}/explain" => json!({ "event": hello("ana") }),
             "/api/v1/rules/backtest" => json!({ "rule": "demo.greet" }),
+            "/api/v1/packs/{pack}/check" => json!({ "files": {} }),
             "/api/v1/executions/replay" | "/api/v1/log/verify" | "/api/v1/views/rebuild" | "/api/v1/master_key/rotate" => json!({}),
             other => panic!("list here the body for `{other}`, which ignores keys"),
         };

@@ -255,8 +255,6 @@ enum Command {
     #[command(subcommand)]
     Password(password::Password),
     #[command(subcommand)]
-    Otp(password::Otp),
-    #[command(subcommand)]
     Sessions(sessions::Sessions),
     Hooks(hooks::Hooks),
     #[command(subcommand)]
@@ -338,7 +336,6 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Login(login) => login.run(&asking),
         Command::Logout(logout) => logout.run(&asking),
         Command::Password(password) => password.run(&asking),
-        Command::Otp(otp) => otp.run(&asking),
         Command::Sessions(sessions) => sessions.run(&asking),
         Command::Hooks(hooks) => wait_for(hooks.run(&asking)),
         Command::Events(events) => wait_for(events.run(&asking)),

@@ -101,10 +101,10 @@ async fn log_that_0_1_began_is_copied_without_changing_it() {
     node.client().until(naps, |page| page["items"][0].is_object()).await;
     node.stop_well();
 
-    // By now, steps of workflows were requested under this release, whose scope 0.1 cannot read.
+    // By now, steps of workflows were requested under this release, whose scope and principal 0.1 cannot read.
     let refused = copy(&place, "data", "older", &["--format", "0.1"]);
     assert_eq!(refused.code, Some(6), "{refused:?}");
-    for part in ["the record at position ", "`execution.requested` with schema 8", "release 0.1", "nothing was written"] {
+    for part in ["the record at position ", "`execution.requested` with schema 9", "release 0.1", "nothing was written"] {
         assert!(refused.stderr.contains(part), "{part}: {}", refused.stderr);
     }
     assert!(!place.path().join("older").exists());

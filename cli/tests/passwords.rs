@@ -244,6 +244,8 @@ async fn refused_login_does_not_show_whether_the_name_exists() {
             .headers
             .iter()
             .filter(|(name, _)| !["date", "ensue-request-id", "traceparent", "x-request-id"].contains(&name.as_str()))
+            // What remains of the rate depends on the time.
+            .filter(|(name, _)| !name.as_str().contains("ratelimit"))
             .collect();
         let mut body = answer.body.clone();
         body.as_object_mut().unwrap().remove("request_id");
@@ -399,9 +401,9 @@ async fn commands_set_a_password_and_log_in_with_it() {
     let without = ask(&["login", "--name", "ana"], &[NEW_PASSWORD]);
     assert!(without.code == Some(4) && without.stderr.contains("authenticator app"), "{without:?}");
     assert_eq!(ask(&["login", "--name", "ana"], &[NEW_PASSWORD, &totp(&url, 1)]).code, Some(0));
-    let removed = ask(&["otp", "remove"], &[NEW_PASSWORD, confirmed["recovery_codes"][0].as_str().unwrap()]);
+    let removed = ask(&["password", "otp", "remove"], &[NEW_PASSWORD, confirmed["recovery_codes"][0].as_str().unwrap()]);
     assert_eq!(removed.code, Some(0), "{removed:?}");
-    let added = ask(&["otp", "add"], &[NEW_PASSWORD, "000000"]);
+    let added = ask(&["password", "otp", "add"], &[NEW_PASSWORD, "000000"]);
     assert!(added.code != Some(0) && added.stdout.contains("otpauth://totp/"), "{added:?}");
 }
 

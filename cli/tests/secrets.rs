@@ -174,6 +174,8 @@ async fn named(client: &Client, list: &str, what: &str) -> Vec<String> {
         ("/parked_reactions", "position") => return Vec::new(),
         ("/log", "position") => ("/log", "position"),
         (list, "id" | "artifact") => (list, "id"),
+        (_, "other") => return vec!["last_success".to_owned()],
+        (list, "path") => (list, "path"),
         (list, "ref" | "sensor") => (list, "ref"),
         (list, "pack" | "name") => (list, "name"),
         (list, other) => panic!("say what can stand for `{other}` behind {list}"),

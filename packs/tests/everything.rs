@@ -85,7 +85,7 @@ fn every_kind_of_error_is_reported_in_one_run() {
     let uses = PackSource::of(
         "packs/uses",
         [
-            ("pack.yaml", "name: uses\nversion: 1.0.0\nconfig: { size: integer }\n"),
+            ("pack.yaml", "name: uses\nversion: 1.0.0\nconfig: { size: integer }\npermissions: []\n"),
             ("rules/a.yaml", "trigger: github.push\naction: demo.ship\nwith: { version: v1 }\n"),
         ],
     )

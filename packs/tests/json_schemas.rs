@@ -42,7 +42,7 @@ const WHOLE: [(&str, &str); 17] = [
     (
         "pack.yaml",
         "name: whole\nversion: 1.0.0\ndescription: All of it.\nrequires: { ensue: '>=0.1', packs: { core: ^0.1 } }\n\
-         config: { owner: 'string = \"acme\"' }\nkeys: [token, whole.other]\n",
+         config: { owner: 'string = \"acme\"' }\nkeys: [token, whole.other]\npermissions: [actions:execute on action=core.shell]\n",
     ),
     ("triggers/ping.yaml", "description: A ping.\npayload:\n  host: string\n  load: number?\nindex: [host]\n"),
     ("triggers/several.yaml", "triggers:\n  pong: { payload: { schema: { type: object } } }\n  pang: { description: Loud. }\n"),
@@ -97,7 +97,7 @@ const WHOLE: [(&str, &str); 17] = [
     ),
     (
         "actions/ship.yaml",
-        "parameters: { regions: [string] }\nresult: { all: [string] }\nrun:\n  workflow:\n    steps:\n      build: { action: core.noop }\n\
+        "parameters: { regions: [string] }\nresult: { all: [string] }\nrun_as: caller\nrun:\n  workflow:\n    steps:\n      build: { action: core.noop }\n\
          \x20     deploy:\n        needs: [build]\n        if: steps.build.status == 'succeeded' || always()\n        for_each: params.regions\n\
          \x20       parallel: 3\n        fail_fast: true\n        action: core.echo\n        with: { message: '${{ item }}' }\n        on_failure: continue\n\
          \x20       cancel_others: false\n        undo: { action: core.noop, with: { seconds: 1 }, retry: { attempts: 2 }, timeout: 1m }\n        priority: 5\n        timeout: 5m\n        retry: { attempts: 3 }\n      come: { wait: { trigger: whole.ping, when: event.payload.host == 'a', expires: 1h, since: start } }\n      settle: { sleep: 10m }\n\

@@ -342,6 +342,7 @@ mod tests {
         version      1.0.0
         status       installed
         description  A shop.
+        permissions  everything with other packs
         keys         shop.secret
 
         findings

@@ -1,4 +1,4 @@
-//! `ensue password` and `ensue otp`: how a person proves who it is.
+//! `ensue password`: how a person proves who it is.
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -8,12 +8,13 @@ use crate::report::{Outcome, say, tell};
 use crate::secret_input::SecretInput;
 use crate::table::text;
 
-/// Set your password.
+/// Set your password, and add an authenticator app.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
   ensue password set
-  ensue password set --code")]
+  ensue password set --code
+  ensue password otp add")]
 pub(crate) enum Password {
     /// Set your password, and end your other sessions. It is not shown.
     #[command(after_help = "\
@@ -25,30 +26,36 @@ Examples:
         #[arg(long)]
         code: bool,
     },
+    /// Add and remove an authenticator app: logins with your password then need its code.
+    #[command(subcommand)]
+    Otp(Otp),
 }
 
-/// Add and remove an authenticator app, whose code a login with a password then needs.
+/// What happens to the authenticator app of a person.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
-  ensue otp add
-  ensue otp remove")]
+  ensue password otp add
+  ensue password otp remove")]
 pub(crate) enum Otp {
     /// Add an authenticator app: its secret and the recovery codes are shown once.
     #[command(after_help = "\
 Examples:
-  ensue otp add     asks for your password, and then for a code of the app")]
+  ensue password otp add     asks for your password, and then for a code of the app")]
     Add,
     /// Remove the authenticator app.
     #[command(after_help = "\
 Examples:
-  ensue otp remove     asks for your password, and for a code of the app or a recovery code")]
+  ensue password otp remove     asks for your password, and for a code of the app or a recovery code")]
     Remove,
 }
 
 impl Password {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
-        let Self::Set { code } = self;
+        let code = match self {
+            Self::Set { code } => code,
+            Self::Otp(otp) => return otp.run(asking),
+        };
         let mut input = SecretInput::open()?;
         let client = asking.client()?;
         let (client, path, body) = if code {
@@ -67,7 +74,7 @@ impl Password {
 }
 
 impl Otp {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    fn run(self, asking: &Asking) -> Outcome {
         let mut input = SecretInput::open()?;
         let client = asking.client()?;
         let password = input.ask("password")?;

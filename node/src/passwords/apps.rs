@@ -27,15 +27,15 @@ const NAMELESS: &str = "ensue";
 pub(super) enum AppFault {
     /// There is one.
     #[error("you already have an authenticator app")]
-    #[explain(slug = "otp-exists", fault = Conflict, hint = "remove it first with `ensue otp remove`")]
+    #[explain(slug = "otp-exists", fault = Conflict, hint = "remove it first with `ensue password otp remove`")]
     There,
     /// There is none.
     #[error("you have no authenticator app")]
-    #[explain(slug = "otp-missing", fault = Conflict, hint = "add one with `ensue otp add`")]
+    #[explain(slug = "otp-missing", fault = Conflict, hint = "add one with `ensue password otp add`")]
     NotThere,
     /// None waits for its first code.
     #[error("no new authenticator app waits for its first code")]
-    #[explain(slug = "otp-missing", fault = Conflict, hint = "begin again with `ensue otp add`; the first code is due within ten minutes")]
+    #[explain(slug = "otp-missing", fault = Conflict, hint = "begin again with `ensue password otp add`; the first code is due within ten minutes")]
     NotBegun,
     /// The first code is wrong.
     #[error("the code is not that of the new authenticator app")]
