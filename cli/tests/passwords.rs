@@ -92,6 +92,9 @@ async fn password_is_set_by_a_code_opens_sessions_and_is_in_no_record() {
     assert_eq!(pair.status, 200, "{pair:?}");
     let shown = me(&client, &pair.body).await.body;
     assert_eq!((shown["name"].as_str(), shown["session"]["way"].as_str()), (Some("ana"), Some("password")));
+    assert_eq!(client.get("/public/status").await["logins"], json!(["token", "password", "device"]));
+    let without_issuer = Printed::by(place.ensue(&["login"]).env("ENSUE_SERVER", node.url()));
+    assert!(without_issuer.stderr.contains("`ensue login --name NAME`"), "{without_issuer:?}");
     let browser = post_from(&client, "192.0.2.1", "/sessions", &login_of("ana", PASSWORD)).await;
     assert!(browser.status == 201 && browser.headers.contains_key("set-cookie"), "{browser:?}");
     // The same text in another form of Unicode is the same password.

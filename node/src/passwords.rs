@@ -192,6 +192,10 @@ impl NodePasswords {
 }
 
 impl Passwords for NodePasswords {
+    fn are_allowed(&self) -> bool {
+        self.setting == PasswordLogin::On
+    }
+
     fn open(&self, attempt: &Attempt, from: &LoginFrom) -> Result<OpenedSession, RefusedAttempt> {
         let (id, hash) = self.known(attempt)?;
         self.apps.demand(id, attempt.otp.as_ref(), self.clock.now())?;

@@ -11,6 +11,8 @@ use super::{Declined, LoginFrom, MintedCode, OnBehalf, OpenedSession};
 
 /// The passwords and authenticator apps. Every method blocks, and returns after the commit.
 pub trait Passwords: Send + Sync {
+    /// Returns true if people log in with passwords.
+    fn are_allowed(&self) -> bool;
     /// Opens a session of the person whose password it is. The attempt is counted before it is evaluated.
     fn open(&self, attempt: &Attempt, from: &LoginFrom) -> Result<OpenedSession, RefusedAttempt>;
     /// Replaces a password, and ends the other sessions of the person.

@@ -95,9 +95,10 @@ pub(super) async fn readyz(call: Call) -> Outcome {
 /// Returns the part of the status that anybody may see.
 pub(super) async fn public_status(call: Call) -> Outcome {
     let ports = &call.api().ports;
+    let password = ports.passwords.are_allowed().then(|| "password".to_owned());
     let device = ports.devices.are_allowed().then(|| "device".to_owned());
     let issuers = ports.logins.issuers().into_iter().map(|issuer| format!("oidc/{issuer}"));
-    let logins = std::iter::once("token".to_owned()).chain(device).chain(issuers).collect();
+    let logins = std::iter::once("token".to_owned()).chain(password).chain(device).chain(issuers).collect();
     respond::json(&WirePublicStatus { name: "ensue", release: &call.api().settings.release, api: "v1", logins })
 }
 

@@ -158,7 +158,7 @@ pub(crate) struct WirePublicStatus<'a> {
     pub(crate) name: &'static str,
     pub(crate) release: &'a str,
     pub(crate) api: &'static str,
-    /// The ways to log in: `token`, `device` or `oidc/<issuer>`.
+    /// The ways to log in: `token`, `password`, `device` or `oidc/<issuer>`.
     pub(crate) logins: Vec<String>,
 }
 

@@ -342,8 +342,8 @@ mod tests {
         version      1.0.0
         status       installed
         description  A shop.
-        permissions  everything with other packs
         keys         shop.secret
+        permissions  everything with other packs
 
         findings
         error[unknown_field]: shop/pack.yaml:3: there is no `x`

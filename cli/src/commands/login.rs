@@ -117,11 +117,11 @@ impl Login {
     }
 }
 
-/// Returns the issuers through which people log in to a node.
-async fn issuers(client: &Client) -> Result<Vec<String>, Failure> {
+/// Returns the ways to log in to a node: `token`, `password`, `device` or `oidc/<issuer>`.
+async fn ways(client: &Client) -> Result<Vec<String>, Failure> {
     let status = client.get("/public/status", &[]).await?;
     let ways = status["logins"].as_array().map(Vec::as_slice).unwrap_or_default();
-    Ok(ways.iter().filter_map(Value::as_str).filter_map(|way| way.strip_prefix("oidc/")).map(str::to_owned).collect())
+    Ok(ways.iter().filter_map(Value::as_str).map(str::to_owned).collect())
 }
 
 /// Logs in with a password. Asks for a code of the authenticator app if the node does.

@@ -423,6 +423,10 @@ impl TestNode {
 struct PasswordsOff;
 
 impl Passwords for TestNode {
+    fn are_allowed(&self) -> bool {
+        false
+    }
+
     fn open(&self, _: &Attempt, _: &LoginFrom) -> Result<OpenedSession, RefusedAttempt> {
         Err(PasswordsOff.into())
     }

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::issuers;
+use super::ways;
 use crate::client::Client;
 use crate::report::{Exit, Failure, tell};
 
@@ -46,18 +46,23 @@ pub(super) async fn log_in(client: &Client, issuer: Option<&str>) -> Result<Valu
 
 /// Returns the issuer to log in through.
 async fn chosen(client: &Client, named: Option<&str>) -> Result<String, Failure> {
-    let known = issuers(client).await?;
+    let ways = ways(client).await?;
+    let known: Vec<&str> = ways.iter().filter_map(|way| way.strip_prefix("oidc/")).collect();
     let listed = || known.join("`, `");
     match (named, &known[..]) {
         (_, []) => {
             let failure = Failure::with(Exit::Usage, format!("people do not log in to {} through an issuer", client.server()));
-            Err(failure.hint("log in with a token: `ensue login --token`"))
+            Err(failure.hint(if ways.iter().any(|way| way == "password") {
+                "log in with your password: `ensue login --name NAME`; or with a token: `ensue login --token`"
+            } else {
+                "log in with a token: `ensue login --token`"
+            }))
         }
-        (Some(named), _) if known.iter().any(|one| one == named) => Ok(named.to_owned()),
+        (Some(named), _) if known.contains(&named) => Ok(named.to_owned()),
         (Some(named), _) => {
             Err(Failure::with(Exit::Usage, format!("there is no issuer `{named}`")).hint(format!("the node has `{}`", listed())))
         }
-        (None, [only]) => Ok(only.clone()),
+        (None, [only]) => Ok((*only).to_owned()),
         (None, _) => {
             Err(Failure::with(Exit::Usage, "the node has several issuers").hint(format!("name one with `--issuer`: `{}`", listed())))
         }
