@@ -185,6 +185,7 @@ async fn named(client: &Client, list: &str, what: &str) -> Vec<String> {
     let items = page["items"].as_array().unwrap();
     let names = items.iter().map(|item| match &item[field] {
         Value::String(name) if what == "sensor" => name.replace('.', "/"),
+        Value::String(name) if what == "path" => name.replace('/', "%2F"),
         Value::String(name) => name.clone(),
         other => other.to_string(),
     });
@@ -209,18 +210,23 @@ async fn search_answers(client: &Client, secrets: &Secrets, late: &str) -> usize
     }
     for path in paths {
         // A stream starts at its first record and has no end.
-        let is_streamed = path.ends_with("/stream");
+        let is_streamed = path.ends_with("/stream") || path == "/api/v1/changes";
         let asked = match path.as_str() {
             path if is_streamed => format!("{path}?after=0"),
             "/api/v1/counts" => format!("{path}?of=executions&by=status"),
             "/api/v1/auth/can-i" => format!("{path}?permission=events:read"),
+            "/api/v1/search" => format!("{path}?q={MARKER}"),
             path => path.to_owned(),
         };
-        if path == "/api/v1/master_key/rotate" {
-            // It shows a rotation that was begun; none was.
+        // A rotation and a login are shown once they have begun; none has.
+        if path == "/api/v1/master_key/rotate" || path.starts_with("/api/v1/auth/oidc/") || path == "/auth/terminal" {
             continue;
         }
         let answer = client.request(Method::GET, &asked).send().await.unwrap();
+        // Not each execution has a success before it, or is a workflow.
+        if answer.status() == StatusCode::NOT_FOUND && (path.ends_with("/last_success") || path.ends_with("/spans")) {
+            continue;
+        }
         assert!(answer.status().is_success(), "GET {path}: {}", answer.status());
         secrets.are_not_in(&path, format!("{:?}", answer.headers()).as_bytes());
         let bytes = if is_streamed { until_quiet(answer).await } else { answer.bytes().await.unwrap().to_vec() };
