@@ -141,7 +141,9 @@ fn in_query(operation: &Operation, name: &str) -> Option<(Value, &'static str)> 
 
 /// Returns the schema of one value of a parameter, and the description of the parameter.
 fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static str)> {
-    let text = json!({ "type": "string", "pattern": "^[^\\u0000]*$" });
+    // A comma separates values.
+    let is_one_of_several = SEVERAL.iter().any(|(several, _)| *several == name);
+    let text = json!({ "type": "string", "pattern": if is_one_of_several { "^[^\\u0000,]*$" } else { "^[^\\u0000]*$" } });
     let yes_or_no = json!({ "type": "boolean" });
     let words = |words: &[&str]| json!({ "type": "string", "enum": words });
     let number = |most: u64| json!({ "type": "integer", "minimum": 0, "maximum": most });
@@ -228,7 +230,7 @@ fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static st
             "Only those that no rule matched, or only the others. A request examines at most 500, so a page may hold fewer than `limit` and still have a `next`.",
         ),
         "q" => (
-            json!({ "type": "string", "minLength": SEARCHED_CHARS_MIN, "maxLength": SEARCHED_CHARS_MAX }),
+            json!({ "type": "string", "minLength": SEARCHED_CHARS_MIN, "maxLength": SEARCHED_CHARS_MAX, "pattern": "^[^\\u0000]*$" }),
             "What is searched for: the beginning of an id, a part of a name, a label such as `site=eu`, or a part of the title of an inquiry. Required.",
         ),
         "attempt" => (number(u32::MAX.into()), "The number of the attempt."),

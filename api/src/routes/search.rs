@@ -46,9 +46,13 @@ pub(super) fn declare(routes: &mut Routes) {
 /// Searches.
 pub(super) async fn get(known: Known, call: Call) -> Outcome {
     let began = Instant::now();
-    let given = call.query().text("q").map(str::trim).unwrap_or_default().to_owned();
+    let given = call.query().text("q").unwrap_or_default().to_owned();
     if !(SEARCHED_CHARS_MIN..=SEARCHED_CHARS_MAX).contains(&given.chars().count()) {
         return Err(bad("q", format!("must have {SEARCHED_CHARS_MIN} to {SEARCHED_CHARS_MAX} characters")).into());
+    }
+    let given = given.trim().to_owned();
+    if given.is_empty() {
+        return respond::json(&WireFound { items: Vec::new(), took_ms: 0.0 });
     }
     let items = call.api().threads.blocking(move |ports| Searcher { ports, known: &known, wanted: given.to_lowercase(), given }.search());
     respond::json(&WireFound { items: items.await??, took_ms: began.elapsed().as_secs_f64() * 1e3 })
