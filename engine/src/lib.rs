@@ -14,6 +14,7 @@
 extern crate self as ensue_engine;
 
 pub mod access;
+mod as_text;
 pub mod batch;
 pub mod catalog;
 pub mod command;

@@ -8,8 +8,6 @@ pub mod state;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
 use crate::time::Timestamp;
 
 /// The maximum time for which the value before a rotation is accepted, in milliseconds: 30 days.
@@ -53,15 +51,4 @@ impl FromStr for MasterKeyId {
     }
 }
 
-impl Serialize for MasterKeyId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for MasterKeyId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+crate::as_text::as_text!(MasterKeyId);

@@ -2,8 +2,6 @@
 
 use crate::ids::{EnforcementId, EventId, ExecutionId, GrantId, IdentityId, LogId, SessionId, TokenId};
 use crate::names::{KeyRef, PackName, RoleName, RuleRef, SensorRef, VarName};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -61,18 +59,7 @@ impl fmt::Display for StreamId {
     }
 }
 
-impl Serialize for StreamId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for StreamId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+crate::as_text::as_text!(StreamId);
 
 impl FromStr for StreamId {
     type Err = String;
