@@ -68,7 +68,8 @@ pub(crate) fn is_given(headers: &HeaderMap) -> bool {
     value(headers, NAME).is_ok_and(|value| value.is_some())
 }
 
-/// Returns the session whose cookie a login has, with its secret: the device came in by it before. It may have ended.
+/// Returns the session whose cookie a login request has, with its secret. It shows that the device has logged in before, and
+/// may have ended.
 pub(crate) fn device(headers: &HeaderMap) -> Option<(SessionId, Secret)> {
     let (id, secret) = value(headers, NAME).ok()??.split_once('_')?;
     Some((id.parse().ok()?, Secret::new(secret.as_bytes().to_vec())))

@@ -268,7 +268,7 @@ async fn name_of_another_is_taken_until_an_administrator_links_the_issuer() {
     refused(&node, &token, 409, "name_taken").await;
     refused(&node, &corp.token(&json!({ "sub": "1", "preferred_username": "admin" })), 409, "name_taken").await;
     let linked = ensue(&place, &node, &["identities", "link", "ana", "--issuer", "corp", "--sub", "4711"]);
-    assert!(linked.code == Some(0) && linked.stderr.contains("`ana` can come in through `corp`"), "{linked:?}");
+    assert!(linked.code == Some(0) && linked.stderr.contains("`ana` can log in through `corp`"), "{linked:?}");
     let id = node.client().get("/identities/ana").await["id"].clone();
     assert_eq!(me(&node, &token).await.body["id"], id);
     refused(&node, &corp.token(&json!({ "sub": "4712" })), 409, "name_taken").await;
@@ -282,7 +282,7 @@ async fn name_of_another_is_taken_until_an_administrator_links_the_issuer() {
     }
     assert_eq!(ensue(&place, &node, &["identities", "add", "bo"]).code, Some(0));
     let other = ensue(&place, &node, &["identities", "link", "bo", "--issuer", "corp", "--sub", "4711"]);
-    assert!(other.code != Some(0) && other.stderr.contains("another identity comes in"), "{other:?}");
+    assert!(other.code != Some(0) && other.stderr.contains("another identity logs in"), "{other:?}");
     // The link survives a restart.
     node.kill();
     let node = place.start();

@@ -75,7 +75,7 @@ async fn link_answers_its_inquiry_once_and_reaches_no_other() {
     assert_eq!(code(&open(&client, &json!(wrong)).await), (401, "token_invalid"));
     for elsewhere in ["/sessions", "/auth/login"] {
         let login = sent(client.anonymous(Method::POST, &format!("/api/v1{elsewhere}")).json(&json!({ "code": given }))).await;
-        assert_eq!(code(&login), (401, "token_invalid"), "the code of a link is no login");
+        assert_eq!(code(&login), (401, "token_invalid"), "the code of a link does not log anybody in");
     }
     let cookie = cookie(&open(&client, &given).await);
     let shown = by_page(&client, &cookie, Method::GET, &format!("/inquiries/{inquiry}"), &json!({})).await;

@@ -395,7 +395,7 @@ async fn terminal_without_a_browser_is_approved_on_a_page_of_the_node() {
     let code = waiting.shown();
     let page_url = format!("{}/auth/device", node.url());
     let mut browser = Browser::new();
-    // A person who is not logged in goes to the issuer first, and comes back to the page.
+    // The page sends a person without a session to the issuer first, which sends them back.
     let page = browser.open(&page_url).await;
     let asked = browser.submit(&page, &format!("user_code={code}")).await;
     assert_eq!(asked.status, StatusCode::UNAUTHORIZED);

@@ -210,7 +210,7 @@ pub enum SealedKind {
     Otp,
     /// By the id of a code: the SHA-256 of a login code, and what it is for.
     Code,
-    /// Under one name: the key by which the node knows the devices that came in before.
+    /// Under one name: the key by which the node recognizes devices that have logged in before.
     Device,
 }
 

@@ -1,4 +1,4 @@
-//! Identities that come in through issuers: they are added once, their groups follow the issuer, and nobody passes on
+//! Identities that log in through issuers: they are added once, their groups follow the issuer, and nobody passes on
 //! by a link what they may not do.
 
 use ensue_engine::access::facts::IdentityKind;

@@ -1,4 +1,4 @@
-//! Devices that came in before: the secret of a session's cookie shows to whose session it belonged, even after the session
+//! Devices that have logged in before: the secret of a session's cookie shows to whose session it belonged, even after the session
 //! has ended, and nothing has to be stored for that.
 
 use ensue_engine::ports::Secret;

@@ -12,7 +12,7 @@
 //! | `issuers`, `checked` | the issuers together, and the tokens that were checked before |
 //! | `flow` | the login of a person through an issuer, in a browser |
 //! | `passwords`, `one_time` | passwords; codes of authenticator apps, and recovery codes |
-//! | `throttle`, `devices` | how often passwords are tried; devices that came in before |
+//! | `throttle`, `devices` | how often passwords are tried; devices that have logged in before |
 //! | `access_tokens`, `refresh` | access tokens and refresh tokens of sessions |
 //! | `proxy`, `certificates` | identities that a trusted proxy or a client certificate names |
 //!

@@ -1,5 +1,5 @@
 //! Limits how often passwords are tried: by account and by network, with an allowance of its own for each device
-//! that came in before.
+//! that has logged in before.
 //!
 //! The memory is fixed. Attempts are counted in buckets by a keyed hash, and no bucket is ever given up for another
 //! one. So nobody can make the node forget the attempts on an account by trying many others. Two accounts may share

@@ -107,7 +107,7 @@ impl NodePasswords {
     }
 
     /// Returns the person whose name and password these are, with the hash that was compared. An unknown name, a disabled
-    /// identity and a wrong password cost the same work and have the same answer.
+    /// identity and a wrong password cost the same work and get the same answer.
     fn known(&self, attempt: &Attempt) -> Result<(IdentityId, PasswordHash), RefusedAttempt> {
         self.demand_on()?;
         let typed = typed(&attempt.password)?;

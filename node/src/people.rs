@@ -33,7 +33,7 @@ pub(crate) enum IdentityRefusal {
     #[explain(slug = "name-invalid", fault = Invalid, hint = "copy `sub` from a token of the person; of a service, the name that the settings render")]
     Subject,
     /// Another identity has the subject.
-    #[error("another identity comes in through the issuer `{issuer}` under this subject")]
+    #[error("another identity logs in through the issuer `{issuer}` under this subject")]
     #[explain(slug = "name-taken", fault = Conflict, hint = "unlink or erase that identity first")]
     SubjectTaken {
         /// The issuer.

@@ -66,7 +66,7 @@ pub(super) async fn ask(call: Call) -> Outcome {
         );
         html::page("Log in on a terminal", &body, Some(&origin_of(port)))
     };
-    html::for_people(is_page, "There is no login", "/", asked())
+    html::for_people(is_page, "No login is waiting", "/", asked())
 }
 
 /// Takes the answer.

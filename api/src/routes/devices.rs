@@ -202,7 +202,7 @@ fn not_found(why: CodeNotFound, user_code: &str) -> Problem {
     }
 }
 
-/// Shows the form for a code. It is the same for everybody, so that it needs no cookie.
+/// Shows the form for a code. The page does not depend on the caller, so it needs no cookie.
 pub(super) async fn ask(_: Call) -> Outcome {
     asking("")
 }

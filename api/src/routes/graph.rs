@@ -11,7 +11,7 @@ use ensue_engine::fact::Fact;
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::names::StepName;
 use ensue_engine::ports::ReadLimit;
-use ensue_engine::record::{CatalogRevision, Record, Revision, StreamId};
+use ensue_engine::record::{CatalogRevision, Position, Record, Revision, StreamId};
 use ensue_engine::time::Timestamp;
 use ensue_engine::workflows::facts::SkippedBecause;
 use ensue_views::executions::Status;
@@ -113,18 +113,24 @@ pub(super) fn definition<'c>(catalog: &'c Catalog, execution: &Execution) -> Opt
     steps.map(|rule| &rule.action).or_else(|| catalog.actions().get(&execution.action))
 }
 
+/// Reads the steps and items of a workflow after a position, oldest first: [`LIST_ROWS_MAX`], or fewer if they are the last.
+/// They belong where it belongs.
+pub(super) fn steps_after(ports: &Ports, of: ExecutionId, after: Option<Position>) -> Result<Vec<Execution>, Problem> {
+    let query = ListQuery {
+        after,
+        order: Order::OldestFirst,
+        limit: LIST_ROWS_MAX,
+        ..ListQuery::newest(ViewName::Executions, RowReach::Everything)
+    };
+    let rows = ports.views.list(&query.with(Column::Parent, of.to_string()))?;
+    Ok(rows.iter().map(Row::read).collect::<Result<_, _>>()?)
+}
+
 /// Counts the executions of each step, which belong where their workflow belongs. Returns whether there are more than can be counted.
 fn count_executions(ports: &Ports, of: &Execution, courses: &mut BTreeMap<StepName, Course>) -> Result<bool, Problem> {
     let (mut after, mut counted) = (None, 0);
     loop {
-        let query = ListQuery {
-            after,
-            order: Order::OldestFirst,
-            limit: LIST_ROWS_MAX,
-            ..ListQuery::newest(ViewName::Executions, RowReach::Everything)
-        };
-        let rows = ports.views.list(&query.with(Column::Parent, of.id.to_string()))?;
-        let page: Vec<Execution> = rows.iter().map(Row::read).collect::<Result<_, _>>()?;
+        let page = steps_after(ports, of.id, after)?;
         for execution in &page {
             if let Some(course) = execution.step.as_ref().and_then(|step| courses.get_mut(step)) {
                 course.count(execution);

@@ -2,10 +2,11 @@
 
 use ensue_engine::executions::facts::Pace;
 use ensue_engine::ids::ExecutionId;
-use ensue_views::store::{LIST_ROWS_MAX, ListQuery, Order};
-use ensue_views::{Column, Execution, Row, RowReach, ViewName};
+use ensue_views::Execution;
+use ensue_views::store::LIST_ROWS_MAX;
 
 use super::Routes;
+use super::graph::steps_after;
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::operation::Operation;
@@ -58,14 +59,7 @@ fn spans(ports: &Ports, root: &Execution, min_share: f64) -> Result<WireSpans, P
             continue;
         }
         loop {
-            let query = ListQuery {
-                after,
-                order: Order::OldestFirst,
-                limit: LIST_ROWS_MAX,
-                ..ListQuery::newest(ViewName::Executions, RowReach::Everything)
-            };
-            let rows = ports.views.list(&query.with(Column::Parent, of.to_string()))?;
-            let page: Vec<Execution> = rows.iter().map(Row::read).collect::<Result<_, _>>()?;
+            let page = steps_after(ports, of, after)?;
             after = page.last().map(|last| last.position);
             for execution in page.iter().filter(|execution| is_shown(execution)) {
                 if spans.id.len() == SPANS_MAX {

@@ -204,12 +204,12 @@ impl Identities {
             Self::Link { name, issuer, sub } => wait_for(async {
                 let linked =
                     asking.client()?.post(&format!("{}/issuers", at(&name)), &json!({ "issuer": issuer, "subject": sub })).await?.body;
-                asking.output.print(&linked, || tell(format!("`{name}` can come in through `{issuer}`")));
+                asking.output.print(&linked, || tell(format!("`{name}` can log in through `{issuer}`")));
                 Ok(())
             }),
             Self::Unlink { name, issuer } => wait_for(async {
                 asking.client()?.delete(&format!("{}/issuers/{}", at(&name), segment(&issuer))).await?;
-                tell(format!("`{name}` can no longer come in through `{issuer}`"));
+                tell(format!("`{name}` can no longer log in through `{issuer}`"));
                 Ok(())
             }),
             Self::Disable { name } => wait_for(async {

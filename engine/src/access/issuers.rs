@@ -1,4 +1,4 @@
-//! Decisions on commands about identities that come in through issuers.
+//! Decisions on commands about identities that log in through issuers.
 //!
 //! What an issuer says about groups needs no right of anybody here: the operator decided it with the issuer's settings.
 

@@ -88,7 +88,7 @@ impl Apps {
                 vault.destroy(SealedKind::Otp, &name)?;
                 continue;
             };
-            // Without its app a person must not come in by the password alone.
+            // A person whose app cannot be read must not log in with the password alone.
             let app = App::restore(&stored).ok_or_else(|| VaultError::Integrity(format!("otp {name}")))?;
             confirmed.insert(id, app);
         }
