@@ -191,6 +191,50 @@ fn slew(origin: &mut i64, elapsed: i64, wall: i64) -> Option<Timestamp> {
     None
 }
 
+/// A clock for tests.
+#[cfg(test)]
+pub(crate) mod hand {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::*;
+
+    /// A clock that a test sets, in microseconds.
+    #[derive(Default)]
+    pub(crate) struct HandClock(pub(crate) AtomicI64);
+
+    impl HandClock {
+        pub(crate) fn advance(&self, seconds: i64) {
+            self.0.fetch_add(seconds * 1_000_000, Ordering::Relaxed);
+        }
+    }
+
+    impl Clock for HandClock {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_micros(self.0.load(Ordering::Relaxed))
+        }
+
+        fn go_on_from(&self, _: Timestamp) -> Option<ClockStep> {
+            None
+        }
+
+        fn tick(&self) -> Option<ClockStep> {
+            None
+        }
+
+        fn take_step(&self) -> Option<ClockStep> {
+            None
+        }
+
+        fn moment_or_step(&self) -> Result<Moment, ClockStep> {
+            Ok(self.moment())
+        }
+
+        fn entropy(&self) -> u128 {
+            1
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

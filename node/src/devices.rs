@@ -235,46 +235,14 @@ fn key_of(device_code: &Secret) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicI64, Ordering};
-
     use ensue_api::ports::LoginOf;
-    use ensue_engine::command::Moment;
     use ensue_engine::ids::{Id, IdentityId};
 
     use super::*;
-    use crate::clock::ClockStep;
+    use crate::clock::hand::HandClock;
 
-    /// A clock that the test sets, in seconds.
-    struct Set(AtomicI64);
-
-    impl Clock for Set {
-        fn now(&self) -> Timestamp {
-            Timestamp::from_micros(self.0.load(Ordering::Relaxed) * 1_000_000)
-        }
-
-        fn go_on_from(&self, _: Timestamp) -> Option<ClockStep> {
-            None
-        }
-
-        fn tick(&self) -> Option<ClockStep> {
-            None
-        }
-
-        fn take_step(&self) -> Option<ClockStep> {
-            None
-        }
-
-        fn moment_or_step(&self) -> Result<Moment, ClockStep> {
-            Ok(self.moment())
-        }
-
-        fn entropy(&self) -> u128 {
-            1
-        }
-    }
-
-    fn devices() -> (NodeDevices, Arc<Set>) {
-        let clock = Arc::new(Set(AtomicI64::new(1_000)));
+    fn devices() -> (NodeDevices, Arc<HandClock>) {
+        let clock = Arc::new(HandClock::default());
         (NodeDevices::new(DeviceLogins::Allowed, clock.clone()), clock)
     }
 
@@ -291,7 +259,7 @@ mod tests {
         let (devices, clock) = devices();
         let begun = devices.begin(terminal()).unwrap_or_else(|declined| panic!("{}", declined.why));
         let ask = |seconds| {
-            clock.0.fetch_add(seconds, Ordering::Relaxed);
+            clock.advance(seconds);
             why(&devices.poll(&begun.device_code).unwrap_err())
         };
         assert_eq!(
@@ -337,9 +305,9 @@ mod tests {
             assert_eq!(devices.look_up("BBBB-BBBB", &format!("caller {n}")), Err(CodeNotFound::Unknown));
         }
         assert_eq!(devices.look_up(&begun.user_code, "ana"), Err(CodeNotFound::TooManyWrong { free_in: MINUTE }));
-        clock.0.fetch_add(60, Ordering::Relaxed);
+        clock.advance(60);
         assert_eq!(devices.look_up(&begun.user_code, "ana"), Ok(terminal()));
-        clock.0.fetch_add(539, Ordering::Relaxed);
+        clock.advance(539);
         assert!(devices.look_up(&begun.user_code, "mallory").is_err());
     }
 
@@ -350,7 +318,7 @@ mod tests {
             assert!(devices.begin(terminal()).is_ok());
         }
         assert_eq!(devices.begin(terminal()).err().as_ref().map(why).as_deref(), Some("busy"));
-        clock.0.fetch_add(600, Ordering::Relaxed);
+        clock.advance(600);
         assert!(devices.begin(terminal()).is_ok());
     }
 }

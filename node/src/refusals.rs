@@ -150,22 +150,22 @@ fn open<K>(sums: &Mutex<Sums<K>>) -> MutexGuard<'_, Sums<K>> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicI64, Ordering};
+    use std::sync::atomic::{AtomicBool, Ordering};
 
-    use ensue_engine::command::{Answer, Moment};
+    use ensue_engine::command::Answer;
     use ensue_engine::ids::Id;
     use ensue_engine::ports::{Committed, Reply, SubmitError};
     use ensue_engine::record::Position;
     use ensue_engine::time::Timestamp;
 
     use super::*;
-    use crate::clock::ClockStep;
+    use crate::clock::hand::HandClock;
 
     /// A log that keeps the requests, and accepts nothing while it is full.
     #[derive(Default)]
     struct Taken {
         asks: Mutex<Vec<Ask>>,
-        is_full: std::sync::atomic::AtomicBool,
+        is_full: AtomicBool,
     }
 
     impl Submit for Taken {
@@ -175,36 +175,6 @@ mod tests {
             }
             self.asks.lock().unwrap().push(command.ask);
             reply(Ok(Committed { position: Position(1), answer: Answer::Done }));
-        }
-    }
-
-    /// A clock that is set by hand.
-    #[derive(Default)]
-    struct HandClock(AtomicI64);
-
-    impl Clock for HandClock {
-        fn now(&self) -> Timestamp {
-            Timestamp::from_micros(self.0.load(Ordering::Relaxed))
-        }
-
-        fn go_on_from(&self, _: Timestamp) -> Option<ClockStep> {
-            None
-        }
-
-        fn tick(&self) -> Option<ClockStep> {
-            None
-        }
-
-        fn take_step(&self) -> Option<ClockStep> {
-            None
-        }
-
-        fn moment_or_step(&self) -> Result<Moment, ClockStep> {
-            Ok(self.moment())
-        }
-
-        fn entropy(&self) -> u128 {
-            1
         }
     }
 
@@ -233,7 +203,7 @@ mod tests {
         assert_eq!(denied(&log), [one(1)]);
         refusals.tick();
         assert_eq!(denied(&log).len(), 1);
-        clock.0.store(60_000_000, Ordering::Relaxed);
+        clock.advance(60);
         refusals.tick();
         assert_eq!(denied(&log), [one(1), one(4)]);
         refusals.denied(ci(), "keys:write");
@@ -247,7 +217,7 @@ mod tests {
         log.is_full.store(true, Ordering::Relaxed);
         refusals.denied(ci(), "keys:write");
         log.is_full.store(false, Ordering::Relaxed);
-        clock.0.store(60_000_000, Ordering::Relaxed);
+        clock.advance(60);
         refusals.tick();
         assert_eq!(denied(&log), [(Actor::Engine, None, 1)]);
     }
