@@ -12,6 +12,8 @@ use crate::{demand_none, read, root, rows, section, test_names, ticked};
 const INVARIANTS_MIN: usize = 12;
 /// The fewest promises that docs/guarantees.md must make.
 const PROMISES_MIN: usize = 20;
+/// The fewest attacks that docs/security.md must list.
+const ATTACKS_MIN: usize = 60;
 
 /// The values of the column "must not use" with the crates that they mean. An empty list is checked by
 /// another test or by a reviewer.
@@ -109,6 +111,25 @@ fn each_promise_names_existing_tests() {
     let promises = rows(&text);
     assert!(promises.len() >= PROMISES_MIN, "the tables of promises have {} rows; their shape has changed", promises.len());
     demand_none(&without_tests(&promises), "a promise has a test that fails when it is broken:");
+}
+
+#[test]
+fn each_attack_names_existing_tests() {
+    let attacks = rows(&read("docs/security.md"));
+    assert!(attacks.len() >= ATTACKS_MIN, "the tables of attacks have {} rows; their shape has changed", attacks.len());
+    let (mut named, mut findings) = (Vec::new(), Vec::new());
+    for row in attacks {
+        // Some rows have the tests of the row above, and some the file of a test before its name.
+        let cell = row.last().map_or("", String::as_str);
+        let files: Vec<&str> = ticked(cell).into_iter().filter(|name| name.contains('/')).collect();
+        findings.extend(files.iter().filter(|file| !root().join(file).exists()).map(|file| format!("there is no file `{file}`")));
+        if !cell.contains("the same") {
+            let tests = files.iter().fold(cell.to_owned(), |cell, file| cell.replace(&format!("`{file}`"), ""));
+            named.push([&row[..row.len() - 1], &[tests]].concat());
+        }
+    }
+    findings.extend(without_tests(&named));
+    demand_none(&findings, "an attack has a test that fails when it succeeds:");
 }
 
 /// Returns the rows that name no test, or an unknown one, in their last cell.
