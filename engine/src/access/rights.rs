@@ -29,13 +29,18 @@ impl Rights {
     /// Returns the rights to do everything.
     pub fn everything() -> Self {
         let mut own = Permitted::default();
-        Permission::ALL.iter().for_each(|permission| own.add(*permission, None));
+        own.add_all(Permission::ALL.iter().copied(), None);
         Self { own, scopes: None }
     }
 
     /// Adds a permission; without a limit, it reaches to all resources.
     pub fn add(&mut self, permission: Permission, on: Option<&Limit>) {
         self.own.add(permission, on);
+    }
+
+    /// Adds permissions with the same limit.
+    pub fn add_all(&mut self, permissions: impl IntoIterator<Item = Permission>, on: Option<&Limit>) {
+        self.own.add_all(permissions, on);
     }
 
     /// Adds the permission to see and answer the inquiries that the caller is asked.
@@ -92,29 +97,38 @@ struct Permitted {
     whole: u128,
     /// The bits of the permissions that reach to what the holder is asked.
     asked: u128,
-    /// The limits of the others.
-    limited: BTreeMap<Permission, Vec<Limit>>,
+    /// The bits of the permissions that some limit covers.
+    limited: u128,
+    /// The limits, each with the bits of its permissions. One role has many permissions, so each limit is kept once.
+    limits: BTreeMap<Limit, u128>,
 }
 
 impl Permitted {
     fn add(&mut self, permission: Permission, on: Option<&Limit>) {
+        self.add_all([permission], on);
+    }
+
+    fn add_all(&mut self, permissions: impl IntoIterator<Item = Permission>, on: Option<&Limit>) {
+        // A limit on a permission that cannot be limited grants nothing: a release that can limit it wrote it.
+        let granted = permissions.into_iter().filter(|permission| on.is_none() || permission.is_limitable());
+        let bits = granted.fold(0, |bits, permission| bits | permission.bit());
         match on {
-            None => self.whole |= permission.bit(),
-            // A limit on a permission that cannot be limited grants nothing: a release that can limit it wrote it.
-            Some(limit) if permission.is_limitable() => {
-                let limits = self.limited.entry(permission).or_default();
-                if !limits.contains(limit) {
-                    limits.push(limit.clone());
+            None => self.whole |= bits,
+            Some(_) if bits == 0 => {}
+            Some(limit) => {
+                self.limited |= bits;
+                match self.limits.get_mut(limit) {
+                    Some(known) => *known |= bits,
+                    None => drop(self.limits.insert(limit.clone(), bits)),
                 }
             }
-            Some(_) => {}
         }
     }
 
     fn reach(&self, permission: Permission) -> Option<Reach> {
         if self.whole & permission.bit() != 0 {
             Some(Reach::All)
-        } else if self.limits_of(permission).next().is_some() {
+        } else if self.limited & permission.bit() != 0 {
             Some(Reach::Limited)
         } else {
             (self.asked & permission.bit() != 0).then_some(Reach::WhatIsAsked)
@@ -131,7 +145,7 @@ impl Permitted {
     }
 
     fn limits_of(&self, permission: Permission) -> impl Iterator<Item = &Limit> {
-        self.limited.get(&permission).into_iter().flatten()
+        self.limits.iter().filter(move |(_, bits)| *bits & permission.bit() != 0).map(|(limit, _)| limit)
     }
 }
 

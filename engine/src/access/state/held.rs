@@ -210,14 +210,14 @@ impl Access {
     /// holder inquiries.
     fn add_role_of_token(&self, rights: &mut Rights, role: &str) {
         if let Some(role) = BuiltInRole::OF_TOKENS.into_iter().find(|known| known.name() == role) {
-            Permission::ALL.iter().filter(|permission| role.may(**permission)).for_each(|permission| rights.add(*permission, None));
+            rights.add_all(Permission::ALL.iter().copied().filter(|permission| role.may(*permission)), None);
             return;
         }
         rights.add_what_is_asked();
         if BuiltInRole::named(role).is_none()
             && let Ok(role) = role.parse()
         {
-            self.permissions_of(&role).into_iter().for_each(|permission| rights.add(permission, None));
+            rights.add_all(self.permissions_of(&role), None);
         }
     }
 
@@ -234,10 +234,10 @@ impl Access {
         match (&grant.on, grant.role.as_str() == BuiltInRole::Approver.name()) {
             (None, true) => held.rights.add_what_is_asked(),
             // It reaches all inquiries inside the limit. Only those that ask it accept its answer, as from anybody.
-            (Some(on), true) => OF_APPROVERS.into_iter().for_each(|permission| held.rights.add(permission, Some(on))),
+            (Some(on), true) => held.rights.add_all(OF_APPROVERS, Some(on)),
             (_, false) => {}
         }
-        self.permissions_of(&grant.role).into_iter().for_each(|permission| held.rights.add(permission, grant.on.as_ref()));
+        held.rights.add_all(self.permissions_of(&grant.role), grant.on.as_ref());
     }
 
     /// Returns the permissions of a role; none if there is no such role.
