@@ -241,6 +241,21 @@ async fn nothing_of_a_hidden_execution_is_in_any_answer() {
 }
 
 #[tokio::test]
+async fn limited_caller_does_not_learn_how_many_rules_of_other_packs_matched() {
+    let api = TestApi::new();
+    let event = api.event("somebody").await;
+    let limited = granted(&api, "ana", "viewer", &json!({ "packs": ["demo"] })).await;
+    let path = format!("/api/v1/events/{event}");
+    let (seen, whole) = (get(&api, &path, &limited).await.expect(200).json(), api.get(&path).by("admin").answer().await.expect(200).json());
+    for count in ["matched", "erred", "undecided"] {
+        assert!(seen[count].is_null() && whole[count].is_number(), "{count}: {seen} {whole}");
+    }
+    get(&api, "/api/v1/events?matched=any", &limited).await.expect_problem(400, "bad_parameter");
+    let trace = get(&api, &format!("/api/v1/trace/{event}"), &limited).await.expect(200).json();
+    assert!(trace["nodes"][0]["kind"] == "event" && trace["nodes"][0]["matched"].is_null(), "{trace}");
+}
+
+#[tokio::test]
 async fn write_outside_the_limit_is_a_403_if_the_execution_is_seen() {
     let api = TestApi::new();
     let us = deployed(&api, "us").await;

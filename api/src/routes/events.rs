@@ -9,9 +9,7 @@ use axum::http::{HeaderValue, Response, header};
 use ensue_engine::catalog::Rule;
 use ensue_engine::ids::EventId;
 use ensue_engine::rules::judge::EVENT_STEPS_MAX;
-use ensue_views::RowReach;
-use ensue_views::RowScope;
-use ensue_views::{Column, Event};
+use ensue_views::{Column, Event, RowReach, RowScope};
 
 use super::Routes;
 use super::hooks::consented;
@@ -23,6 +21,7 @@ use crate::operation::{Content, MADE, Operation, Takes, schema_of};
 use crate::permissions::{EventsRead, EventsWrite, Permission as _};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
+use crate::query::bad;
 use crate::respond;
 use crate::routes::judged::{Judged, enforcement_of};
 use crate::shapes;
@@ -111,12 +110,16 @@ pub(super) async fn list(allowed: Allowed<EventsRead>, call: Call) -> Outcome {
     let columns = [Column::Trigger, Column::Source, Column::Correlation];
     let listed = match call.query().one_of("matched", &[("none", false), ("any", true)])? {
         None => listing::rows::<Event, _>(&call, &allowed, &columns).await?,
+        Some(_) if allowed.rows() != RowReach::Everything => {
+            let why = "counts the rules of every pack, so it needs `events:read` without a limit";
+            return Err(bad("matched", why).into());
+        }
         Some(is_matched) => {
             let keep = |event: &Event| (event.matched > 0) == is_matched;
             listing::rows_picked(&call, &allowed, &columns, Vec::new(), allowed.rows(), keep).await?
         }
     };
-    let items = listed.items.into_iter().map(WireEvent::listed).collect();
+    let items = listed.items.into_iter().map(|event| WireEvent::listed(event, &allowed.rows())).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
@@ -133,7 +136,7 @@ pub(super) async fn get(allowed: Allowed<EventsRead>, call: Call) -> Outcome {
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(cloudevents::STRUCTURED));
         return Ok(response);
     }
-    respond::json(&WireEvent::whole(event, payload.as_ref().map(embedded)))
+    respond::json(&WireEvent::whole(event, payload.as_ref().map(embedded), &allowed.rows()))
 }
 
 /// Returns what each rule of its trigger decided about an event, and why.

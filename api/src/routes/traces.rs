@@ -79,7 +79,7 @@ impl Tracer<'_> {
             is_truncated |= more_enforcements;
             let not_matched = if index < EXPLAINED_EVENTS_MAX { self.not_matched(&event, &enforcements, &mut steps_left) } else { None };
             let parent = led_to_by(self.ports, &event, &attempts)?;
-            nodes.push(event_node(event, not_matched, parent, began_at));
+            nodes.push(self.event_node(event, not_matched, parent, began_at));
             nodes.extend(enforcements.into_iter().map(|enforcement| enforcement_node(enforcement, began_at)));
         }
         nodes.extend(executions.into_iter().map(|execution| execution_node(execution, began_at)));
@@ -145,6 +145,13 @@ impl Tracer<'_> {
         let verdicts = others.take(EXPLAINED_RULES_MAX).map(|rule| judged.briefly(rule, None, steps_left));
         Some(verdicts.filter(|verdict| !verdict.is_match()).map(WireVerdict::without_explanation).collect())
     }
+
+    fn event_node(&self, event: Event, not_matched: Option<Vec<WireVerdict>>, parent: Option<Id>, began_at: Timestamp) -> WireTraceNode {
+        let counted = |count| (self.reach == RowReach::Everything).then_some(count);
+        let (matched, erred) = (counted(event.matched), counted(event.erred));
+        let what = WireTraced::Event { trigger: event.trigger, source: event.source, matched, erred, not_matched };
+        node(event.id.0, parent, event.position, event.received_at, began_at, what)
+    }
 }
 
 /// Maps attempts to executions: an event that an execution emits is caused by an attempt, but the graph shows
@@ -174,11 +181,6 @@ fn led_to_by(ports: &Ports, event: &Event, attempts: &BTreeMap<Id, ExecutionId>)
             Ok(Some(of.unwrap_or(parent)))
         }
     }
-}
-
-fn event_node(event: Event, not_matched: Option<Vec<WireVerdict>>, parent: Option<Id>, began_at: Timestamp) -> WireTraceNode {
-    let what = WireTraced::Event { trigger: event.trigger, source: event.source, matched: event.matched, erred: event.erred, not_matched };
-    node(event.id.0, parent, event.position, event.received_at, began_at, what)
 }
 
 fn enforcement_node(enforcement: Enforcement, began_at: Timestamp) -> WireTraceNode {

@@ -6,7 +6,7 @@ use ensue_engine::ids::{EventId, Id};
 use ensue_engine::names::{RuleRef, SensorRef, TriggerRef};
 use ensue_engine::record::{CatalogRevision, Position};
 use ensue_engine::time::Timestamp;
-use ensue_views::Event;
+use ensue_views::{Event, RowReach};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -28,11 +28,13 @@ pub(crate) struct WireEvent {
     parent: Option<Id>,
     actor: String,
     catalog: CatalogRevision,
-    matched: u32,
-    erred: u32,
+    /// How many rules matched it. This count and the next two are null for a caller whose permission is limited: they
+    /// include the rules of other packs.
+    matched: Option<u32>,
+    erred: Option<u32>,
     /// How many rules read `vars`, or exceeded the step limit that all rules share. They were judged once the
     /// event was in the log; their enforcements show the outcome.
-    undecided: u32,
+    undecided: Option<u32>,
     payload_bytes: Option<u64>,
     /// Only for a single event: a list shows only its size.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,7 +43,8 @@ pub(crate) struct WireEvent {
 
 impl WireEvent {
     /// Shows an event as an item of a list.
-    pub(crate) fn listed(event: Event) -> Self {
+    pub(crate) fn listed(event: Event, reach: &RowReach) -> Self {
+        let counted = |count| (*reach == RowReach::Everything).then_some(count);
         Self {
             id: event.id,
             position: event.position,
@@ -55,17 +58,17 @@ impl WireEvent {
             parent: event.parent,
             actor: event.actor,
             catalog: event.catalog,
-            matched: event.matched,
-            erred: event.erred,
-            undecided: event.undecided,
+            matched: counted(event.matched),
+            erred: counted(event.erred),
+            undecided: counted(event.undecided),
             payload_bytes: event.payload.map(|payload| payload.bytes),
             payload: None,
         }
     }
 
     /// Shows a single event; its payload is null if it was erased.
-    pub(crate) fn whole(event: Event, payload: Option<Box<RawValue>>) -> Self {
-        Self { payload: Some(payload), ..Self::listed(event) }
+    pub(crate) fn whole(event: Event, payload: Option<Box<RawValue>>, reach: &RowReach) -> Self {
+        Self { payload: Some(payload), ..Self::listed(event, reach) }
     }
 }
 

@@ -52,10 +52,10 @@ pub(crate) enum WireTraced {
         trigger: TriggerRef,
         /// Its source.
         source: String,
-        /// The number of rules that matched it.
-        matched: u32,
+        /// The number of rules that matched it; null if the caller's permission is limited, as is the next one.
+        matched: Option<u32>,
         /// The number of rules that could not be evaluated on it.
-        erred: u32,
+        erred: Option<u32>,
         /// The rules of its trigger that did not match, and why; null if the catalog that judged it is no
         /// longer stored.
         not_matched: Option<Vec<WireVerdict>>,
