@@ -1,4 +1,4 @@
-//! Embeds the pages of `docs/errors`, so that every problem's `type` can be read on the node that answered with it.
+//! Collects the titles of the pages of `docs/errors`, which are those of the problems.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,19 +9,21 @@ fn main() -> io::Result<()> {
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names a folder for what is generated"));
     let pages = crate_dir.join("../docs/errors");
     println!("cargo::rerun-if-changed={}", pages.display());
-    fs::write(out_dir.join("error_pages.rs"), generated(&pages)?)
+    fs::write(out_dir.join("error_titles.rs"), generated(&pages)?)
 }
 
-/// The source of a list of `(slug, text)`, in the order of the slugs.
+/// The source of a list of `(slug, title)`, in the order of the slugs.
 fn generated(pages: &Path) -> io::Result<String> {
     let mut files: Vec<PathBuf> = fs::read_dir(pages)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
     files.retain(|file| file.extension().is_some_and(|extension| extension == "md"));
     files.sort();
-    let mut source = String::from("pub(crate) const PAGES: &[(&str, &str)] = &[\n");
+    let mut source = String::from("pub(crate) const TITLES: &[(&str, &str)] = &[\n");
     for file in &files {
         let slug = file.file_stem().and_then(|stem| stem.to_str()).ok_or_else(|| io::Error::other("a page's name is not UTF-8"))?;
-        let path = fs::canonicalize(file)?;
-        writeln!(source, "    ({slug:?}, include_str!({path:?})),").expect("writing to a string does not fail");
+        let text = fs::read_to_string(file)?;
+        let title = text.lines().next().and_then(|line| line.strip_prefix("# "));
+        let title = title.ok_or_else(|| io::Error::other(format!("{} does not begin with a title", file.display())))?;
+        writeln!(source, "    ({slug:?}, {title:?}),").expect("writing to a string does not fail");
     }
     source.push_str("];\n");
     Ok(source)

@@ -29,18 +29,21 @@ pub(crate) fn page(title: &str, body: &str, leads_to: Option<&str>) -> Outcome {
     let mut response = Response::new(Body::from(text));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, policy(leads_to).map_err(|why| Problem::bug(&why))?);
+    // Browsers apply `form-action` to the redirects after a form as well.
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy_of(STYLE, &format!("'self' {}", leads_to.unwrap_or_default()))?);
     // A browser that may send no referrer hides the origin of its forms, too.
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     Ok(response)
 }
 
-/// Browsers apply `form-action` to the redirects after a form as well.
-fn policy(leads_to: Option<&str>) -> Result<HeaderValue, header::InvalidHeaderValue> {
-    let (hash, leads_to) = (STANDARD.encode(Sha256::digest(STYLE)), leads_to.unwrap_or_default());
-    HeaderValue::from_str(&format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; form-action 'self' {leads_to}; base-uri 'none'; frame-ancestors 'none'"
-    ))
+/// Returns a content security policy that allows a page its own style, and forms that lead to these places.
+pub(crate) fn policy_of(style: &str, form_action: &str) -> Result<HeaderValue, Problem> {
+    let hash = STANDARD.encode(Sha256::digest(style));
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; form-action {}; base-uri 'none'; frame-ancestors 'none'",
+        form_action.trim_end()
+    );
+    HeaderValue::from_str(&policy).map_err(|why| Problem::bug(&why))
 }
 
 /// Shows a problem to a person, if the request comes from a browser. Programs get it as JSON.

@@ -30,12 +30,16 @@ pub enum Public {
     HookConsent,
     /// The release.
     Status,
-    /// The list of the error pages.
-    ErrorPages,
-    /// An error page.
-    ErrorPage,
-    /// The OpenAPI document as an HTML page.
+    /// The list of contents of the documentation.
     Docs,
+    /// A page directly in `docs`, or the list of a section.
+    DocsSection,
+    /// A page of a section.
+    DocsPage,
+    /// The search in the documentation.
+    DocsSearch,
+    /// The OpenAPI document as an HTML page.
+    OpenApiPage,
     /// The OpenAPI document.
     OpenApi,
     /// Opens a session of a browser.
@@ -70,7 +74,7 @@ pub enum Public {
 
 impl Public {
     /// All public routes.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::Livez,
         Self::Health,
         Self::Readyz,
@@ -78,9 +82,11 @@ impl Public {
         Self::Hook,
         Self::HookConsent,
         Self::Status,
-        Self::ErrorPages,
-        Self::ErrorPage,
         Self::Docs,
+        Self::DocsSection,
+        Self::DocsPage,
+        Self::DocsSearch,
+        Self::OpenApiPage,
         Self::OpenApi,
         Self::OpenSession,
         Self::Login,
@@ -117,9 +123,11 @@ impl Public {
             | Self::Readyz
             | Self::Ready
             | Self::Status
-            | Self::ErrorPages
-            | Self::ErrorPage
             | Self::Docs
+            | Self::DocsSection
+            | Self::DocsPage
+            | Self::DocsSearch
+            | Self::OpenApiPage
             | Self::OpenApi
             | Self::PublicKeys
             | Self::StartLogin
@@ -138,9 +146,11 @@ impl Public {
             Self::Ready => "/ready",
             Self::Hook | Self::HookConsent => "/hooks/{pack}/{sensor}",
             Self::Status => "/api/v1/public/status",
-            Self::ErrorPages => "/docs/errors",
-            Self::ErrorPage => "/docs/errors/{slug}",
             Self::Docs => "/docs",
+            Self::DocsSection => "/docs/{section}",
+            Self::DocsPage => "/docs/{section}/{page}",
+            Self::DocsSearch => "/docs/search",
+            Self::OpenApiPage => "/docs/reference/openapi",
             Self::OpenApi => "/api/v1/openapi.json",
             Self::OpenSession => "/api/v1/sessions",
             Self::Login => "/api/v1/auth/login",

@@ -455,10 +455,37 @@ async fn every_problem_links_to_its_page() {
         let page = api.get(&format!("/docs/errors/{slug}")).answer().await.expect(200);
         assert!(page.text.starts_with("# "), "{slug}");
     }
-    let html = api.get("/docs/errors/forbidden").with("accept", "text/html,*/*;q=0.8").answer().await.expect(200);
-    assert!(html.text.starts_with("<!doctype html>") && html.header("content-type").unwrap().starts_with("text/html"), "{}", html.text);
-    api.get("/docs/errors/..%2f..%2fCargo").answer().await.expect_problem(404, "no_such_path");
+    for path in ["/docs/errors/..%2f..%2fCargo", "/docs/errors/no-such-page", "/docs/no-such-section", "/docs/errors/forbidden/x"] {
+        api.get(path).answer().await.expect_problem(404, "no_such_path");
+    }
     assert!(api.get("/docs/errors").answer().await.expect(200).text.contains("/docs/errors/forbidden"));
+}
+
+#[tokio::test]
+async fn documentation_is_a_page_for_browsers_and_markdown_for_programs() {
+    let api = TestApi::new();
+    for path in ["/docs", "/docs/guides", "/docs/glossary", "/docs/guides/first-steps", "/docs/errors/forbidden"] {
+        let text = api.get(path).answer().await.expect(200);
+        assert!(text.text.starts_with("# ") && text.header("content-type") == Some("text/markdown; charset=utf-8"), "{path}");
+        let html = api.get(path).with("accept", "text/html,*/*;q=0.8").answer().await.expect(200);
+        assert!(html.text.starts_with("<!doctype html>") && html.header("content-type").unwrap().starts_with("text/html"), "{path}");
+        for foreign in ["<script", "<img", "<link", "<iframe", " src=", "@import"] {
+            assert!(!html.text.contains(foreign), "{path}: {foreign}");
+        }
+        let policy = html.header("content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'; style-src 'sha256-") && policy.contains("form-action 'self'"), "{policy}");
+    }
+}
+
+#[tokio::test]
+async fn documentation_is_searched_and_shows_the_query_as_text() {
+    let api = TestApi::new();
+    let found = api.get("/docs/search?query=approval_stale").answer().await.expect(200);
+    assert!(found.text.contains("<a href=\"/docs/errors/approval-stale\">"), "{}", found.text);
+    let attack = api.get("/docs/search?query=%22%3E%3Cscript%3Ealert(1)%3C/script%3E").answer().await.expect(200);
+    assert!(!attack.text.contains("<script") && attack.text.contains("&lt;script&gt;"), "{}", attack.text);
+    assert!(api.get("/docs/search").answer().await.expect(200).text.contains("Write what you look for"));
+    api.get(&format!("/docs/search?query={}", "x".repeat(201))).answer().await.expect_problem(400, "bad_parameter");
 }
 
 #[tokio::test]

@@ -30,6 +30,7 @@ const CRATES: &[&str] = &[
     "sensors",
     "executor",
     "login",
+    "manual",
     "api",
     "node",
     "bench",

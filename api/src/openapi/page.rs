@@ -2,10 +2,7 @@
 //!
 //! It is generated from the document alone, and kept next to it.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use super::DATA_OF_EVENTS;
 
@@ -13,13 +10,8 @@ use super::DATA_OF_EVENTS;
 /// document.
 pub(crate) const KEPT: &str = include_str!("../../../docs/reference/openapi.html");
 
-const STYLE: &str = include_str!("page.css");
-
-/// Returns the content security policy, which allows the page's own style and nothing else.
-pub(crate) fn policy() -> String {
-    let hash = STANDARD.encode(Sha256::digest(STYLE));
-    format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-}
+/// The style of the page, which contains it.
+pub(crate) const STYLE: &str = include_str!("page.css");
 
 /// Generates the page of a document.
 pub(crate) fn page(document: &Value) -> String {
@@ -27,7 +19,8 @@ pub(crate) fn page(document: &Value) -> String {
         "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><meta name=\"viewport\" \
          content=\"width=device-width\"><title>The REST API of Ensue</title><style>{STYLE}</style></head>\n<body>\n<h1>The REST API of \
          Ensue</h1>\n<p>Release {}. For programs: <a href=\"/api/v1/openapi.json\">the OpenAPI document</a>. What each problem means, \
-         and how to fix it: <a href=\"/docs/errors\">the error pages</a>.</p>\n",
+         and how to fix it: <a href=\"/docs/errors\">the error pages</a>. Everything else: <a href=\"/docs\">the \
+         documentation</a>.</p>\n",
         text(&document["info"]["version"])
     );
     let operations = operations(document);

@@ -229,6 +229,10 @@ fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static st
             words(&["none", "any"]),
             "Only those that no rule matched, or only the others. A request examines at most 500, so a page may hold fewer than `limit` and still have a `next`.",
         ),
+        "query" => (
+            json!({ "type": "string", "maxLength": ensue_manual::QUERY_CHARS_MAX, "pattern": "^[^\\u0000]*$" }),
+            "The words that a part of the documentation must have.",
+        ),
         "q" => (
             json!({ "type": "string", "minLength": SEARCHED_CHARS_MIN, "maxLength": SEARCHED_CHARS_MAX, "pattern": "^[^\\u0000]*$" }),
             "What is searched for: the beginning of an id, a part of a name, a label such as `site=eu`, or a part of the title of an inquiry. Required.",

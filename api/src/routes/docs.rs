@@ -1,5 +1,5 @@
-//! The documentation of the API: the OpenAPI document, the same as a page, and the error pages, to which every
-//! problem's `type` links.
+//! The documentation, for people and for programs that read text, and the OpenAPI document. Every problem's `type`
+//! links to a page.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, header};
@@ -7,38 +7,52 @@ use axum::http::{HeaderValue, Response, header};
 use super::Routes;
 use crate::call::Call;
 use crate::coding::Constant;
+use crate::html::{HTML, policy_of};
 use crate::openapi::{self, page};
 use crate::operation::{Content, Operation, schema_of};
-use crate::pages;
-use crate::problem::{NoSuchPath, Outcome, Problem};
+use crate::problem::{NoSuchPath, Outcome};
+use crate::query::bad;
 use crate::route::Public;
 use crate::shapes;
 
 const MARKDOWN: &str = "text/markdown";
-const HTML: &str = "text/html";
-/// An error page.
 const PAGES: Content = Content::Text(&[MARKDOWN, HTML]);
 
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.public(
-        Public::ErrorPages,
-        index,
-        Operation::new("error_list", "Lists the error pages")
-            .gives_content(200, "The list.", PAGES, &[])
+        Public::Docs,
+        contents,
+        Operation::new("docs_get", "Returns the list of contents of the documentation")
+            .gives_content(200, "The page.", PAGES, &[])
             .refuses(&[(406, "not_acceptable")]),
     );
     routes.public(
-        Public::ErrorPage,
-        error,
-        Operation::new("error_get", "Returns an error page")
+        Public::DocsSection,
+        section,
+        Operation::new("docs_section_get", "Returns the list of a section of the documentation, or a page outside of sections")
             .gives_content(200, "The page.", PAGES, &[])
             .refuses(&[(404, "no_such_path"), (406, "not_acceptable")]),
     );
     routes.public(
-        Public::Docs,
+        Public::DocsPage,
+        page_of_section,
+        Operation::new("docs_page_get", "Returns a page of the documentation, such as that of an error")
+            .gives_content(200, "The page.", PAGES, &[])
+            .refuses(&[(404, "no_such_path"), (406, "not_acceptable")]),
+    );
+    routes.public(
+        Public::DocsSearch,
+        search,
+        Operation::new("docs_search", "Searches the documentation")
+            .asked(&["query"])
+            .gives_content(200, "The page.", Content::Text(&[HTML]), &[])
+            .refuses(&[(406, "not_acceptable")]),
+    );
+    routes.public(
+        Public::OpenApiPage,
         reference,
-        Operation::new("docs_get", "Returns the OpenAPI document as a page")
+        Operation::new("openapi_page_get", "Returns the OpenAPI document as a page")
             .gives_content(200, "The page.", Content::Text(&[HTML]), &[])
             .refuses(&[(406, "not_acceptable")]),
     );
@@ -54,20 +68,34 @@ pub(super) fn declare(routes: &mut Routes) {
     );
 }
 
-/// Lists the pages.
-pub(super) async fn index(call: Call) -> Outcome {
-    let mut text = String::from("# Errors\n\n");
-    for slug in pages::slugs() {
-        text.push_str(&format!("- {}: {}/{slug}\n", pages::title(slug), pages::PREFIX));
-    }
-    shown(&call, "Errors", &text)
+/// Shows the list of contents.
+pub(super) async fn contents(call: Call) -> Outcome {
+    shown(&call, ensue_manual::contents())
 }
 
-/// Shows a page.
-pub(super) async fn error(call: Call) -> Outcome {
-    let slug = pages::slugs().find(|slug| *slug == call.part("slug")).ok_or(NoSuchPath)?;
-    let text = pages::page(slug).ok_or(NoSuchPath)?;
-    shown(&call, pages::title(slug), text)
+/// Shows the list of a section, or a page outside of sections.
+pub(super) async fn section(call: Call) -> Outcome {
+    let name = call.part("section");
+    match ensue_manual::section(name) {
+        Some(list) => shown(&call, &list),
+        None => shown(&call, ensue_manual::page(name).ok_or(NoSuchPath)?),
+    }
+}
+
+/// Shows a page of a section.
+pub(super) async fn page_of_section(call: Call) -> Outcome {
+    let path = format!("{}/{}", call.part("section"), call.part("page"));
+    shown(&call, ensue_manual::page(&path).ok_or(NoSuchPath)?)
+}
+
+/// Shows what a search finds.
+pub(super) async fn search(call: Call) -> Outcome {
+    call.accepted(&[HTML])?;
+    let query = call.query().text("query").unwrap_or_default();
+    if query.chars().count() > ensue_manual::QUERY_CHARS_MAX {
+        return Err(bad("query", format!("must have at most {} characters", ensue_manual::QUERY_CHARS_MAX)).into());
+    }
+    html(ensue_manual::search(query))
 }
 
 /// Returns the OpenAPI document: the stored one, which a test keeps equal to the routes.
@@ -81,25 +109,23 @@ pub(super) async fn reference(call: Call) -> Outcome {
     call.accepted(&[HTML])?;
     static PAGE: Constant = Constant::new(page::KEPT);
     let mut response = PAGE.answer(call.request(), "text/html; charset=utf-8");
-    let policy = HeaderValue::from_str(&page::policy()).map_err(|why| Problem::bug(&why))?;
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy_of(page::STYLE, "'none'")?);
     Ok(response)
 }
 
-/// Returns Markdown unchanged or, for a browser, as text on a page.
-fn shown(call: &Call, title: &str, text: &str) -> Outcome {
-    let media = call.accepted(&[MARKDOWN, HTML])?;
-    let (content_type, body) = if media == HTML {
-        let page = format!(
-            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{}</title><pre>{}</pre></html>",
-            page::escaped(title),
-            page::escaped(text)
-        );
-        ("text/html; charset=utf-8", page)
-    } else {
-        ("text/markdown; charset=utf-8", text.to_owned())
-    };
-    let mut response = Response::new(Body::from(body));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+/// Returns a page as Markdown or, for a browser, as HTML.
+fn shown(call: &Call, page: &ensue_manual::Page) -> Outcome {
+    if call.accepted(&[MARKDOWN, HTML])? == HTML {
+        return html(page.html());
+    }
+    let mut response = Response::new(Body::from(page.markdown().to_owned()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/markdown; charset=utf-8"));
+    Ok(response)
+}
+
+fn html(text: String) -> Outcome {
+    let mut response = Response::new(Body::from(text));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy_of(ensue_manual::STYLE, "'self'")?);
     Ok(response)
 }
