@@ -1,5 +1,6 @@
 /** The keys of the screen. Every one of them has a button or a link as well. */
 
+import { untrack } from 'svelte';
 import { readPrefs } from './prefs.ts';
 
 export interface Action {
@@ -58,5 +59,9 @@ export const keyboard = new Keyboard();
 
 /** Adds keys while a component is shown. Call it while the component is set up. */
 export function keys(actions: () => Action[]): void {
-  $effect(() => keyboard.add(actions()));
+  $effect(() => {
+    const added = actions();
+    const remove = untrack(() => keyboard.add(added));
+    return () => untrack(remove);
+  });
 }

@@ -11,6 +11,7 @@ export class EventParser {
   #rest = '';
   #event: SentEvent = { id: '', event: '', data: '' };
   #hasData = false;
+  #hasId = false;
 
   /** Takes a piece of text, and returns the events that it completes. */
   take(text: string): SentEvent[] {
@@ -20,9 +21,10 @@ export class EventParser {
     this.#rest = lines.pop() ?? '';
     for (const line of lines) {
       if (line === '') {
-        if (this.#hasData || this.#event.event !== '') done.push(this.#event);
+        // An id alone says how far the stream is.
+        if (this.#hasData || this.#hasId || this.#event.event !== '') done.push(this.#event);
         this.#event = { id: this.#event.id, event: '', data: '' };
-        this.#hasData = false;
+        [this.#hasData, this.#hasId] = [false, false];
         continue;
       }
       const at = line.indexOf(':');
@@ -31,7 +33,7 @@ export class EventParser {
       if (field === 'data') {
         this.#event.data += this.#hasData ? `\n${value}` : value;
         this.#hasData = true;
-      } else if (field === 'id') this.#event.id = value;
+      } else if (field === 'id') [this.#event.id, this.#hasId] = [value, true];
       else if (field === 'event') this.#event.event = value;
     }
     return done;

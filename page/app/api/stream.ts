@@ -67,6 +67,7 @@ export class ChangeStream {
       await eachEvent(response, (event) => {
         if (event.event !== '' && event.event !== 'message') return;
         if (event.id) this.#position = event.id;
+        if (event.data === '') return;
         this.tell({ kind: 'changes', changes: JSON.parse(event.data) as Changes, position: Number(event.id) });
       });
     } catch {

@@ -118,6 +118,9 @@ export function valueOf(field: Field, draft: Draft): { value: unknown; errors: F
 
 function read(field: Field, draft: Draft, errors: FieldError[]): unknown {
   if (field.kind === 'group') {
+    // A group that nobody needs and nobody touched is left out, whatever its own fields require.
+    const isTouched = Object.entries(draft).some(([pointer, typed]) => pointer.startsWith(`${field.pointer}/`) && typed !== '');
+    if (!field.isRequired && !isTouched) return MISSING;
     // Without a prototype, so that a field called `__proto__` is a field.
     const group: Record<string, unknown> = Object.create(null) as Record<string, unknown>;
     for (const part of field.fields) {
@@ -126,7 +129,7 @@ function read(field: Field, draft: Draft, errors: FieldError[]): unknown {
       if (value !== MISSING) group[part.name] = value;
       else if (part.isRequired && errors.length === known) errors.push({ pointer: part.pointer, message: words.form.required });
     }
-    return Object.keys(group).length === 0 && field.pointer !== '' && !field.isRequired ? MISSING : group;
+    return group;
   }
   const typed = draft[field.pointer];
   if (typed === undefined) return MISSING;
