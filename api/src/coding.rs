@@ -139,13 +139,13 @@ async fn encoded(threads: &Threads, coding: Coding, plain: Bytes) -> Option<Vec<
 /// A constant answer, the same for every caller: it is compressed once with each method, not for each
 /// request.
 pub(crate) struct Constant {
-    plain: &'static str,
+    plain: Bytes,
     coded: [OnceLock<Bytes>; Coding::ALL.len()],
 }
 
 impl Constant {
-    /// Creates it from the uncompressed text.
-    pub(crate) const fn new(plain: &'static str) -> Self {
+    /// Creates it from the uncompressed bytes.
+    pub(crate) const fn new(plain: Bytes) -> Self {
         Self { plain, coded: [const { OnceLock::new() }; Coding::ALL.len()] }
     }
 
@@ -153,19 +153,19 @@ impl Constant {
     pub(crate) fn answer(&self, asked: &Parts, content_type: &'static str) -> Response<Body> {
         let coded = Coding::wanted(&asked.method, &asked.headers).and_then(|coding| {
             let place = Coding::ALL.iter().position(|one| *one == coding)?;
-            let bytes = self.coded[place].get_or_init(|| coding.encode(self.plain.as_bytes()).map_or_else(|_| Bytes::new(), Bytes::from));
+            let bytes = self.coded[place].get_or_init(|| coding.encode(&self.plain).map_or_else(|_| Bytes::new(), Bytes::from));
             // An empty value marks a failed compression.
             (!bytes.is_empty()).then(|| (coding, bytes.clone()))
         });
         let mut response = Response::new(Body::empty());
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
         *response.body_mut() = match coded {
             Some((coding, bytes)) => {
-                response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
                 response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
                 Body::from(bytes)
             }
-            None => Body::from(self.plain),
+            None => Body::from(self.plain.clone()),
         };
         response
     }

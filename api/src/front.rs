@@ -36,6 +36,7 @@ use crate::framing::{self, Ambiguous};
 use crate::holding::Holding;
 use crate::metrics::Kind;
 use crate::openapi;
+use crate::page::{self, Page};
 use crate::ports::{AnsweredRequest, Ports};
 use crate::problem::{Outcome, Problem, quoted};
 use crate::queues::{Held, QueueName};
@@ -44,7 +45,7 @@ use crate::rates::{self, Class, Standing};
 use crate::respond;
 use crate::route::{self, BASE, Public, Route, is_write};
 use crate::routes::{self, hooks};
-use crate::settings::Settings;
+use crate::settings::{PageServing, Settings};
 
 /// From this size in bytes, an answer counts until it is written; smaller ones are bounded by the requests in
 /// progress.
@@ -54,6 +55,8 @@ const SHOWN_PATH_CHARS_MAX: usize = 256;
 /// The maximum number of characters of a method in a trace: any word can be one.
 const SHOWN_METHOD_CHARS_MAX: usize = 32;
 
+/// Other sites cannot load an answer as a picture, a script or a style.
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 /// How long a browser uses TLS only: a year.
 const STRICT: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
@@ -318,10 +321,11 @@ impl Front {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let is_delivery = request.uri().path().starts_with("/hooks/");
+        // The files of the page are constant, and a browser loads many of them at once.
+        let is_uncounted = ["/hooks/", page::PREFIX].iter().any(|prefix| request.uri().path().starts_with(prefix));
         let network = sender.and_then(|sender| sender.limited_as);
         let _room = self.room(network)?;
-        let Some(network) = network.filter(|_| !is_delivery) else { return self.dispatch(context, request).await };
+        let Some(network) = network.filter(|_| !is_uncounted) else { return self.dispatch(context, request).await };
         let count = || self.api.rates.count(Class::Anonymous, || Caller::Address(network));
         let has_credential = request.headers().contains_key(header::AUTHORIZATION) || cookies::is_given(request.headers());
         if !has_credential || !checks_the_token(request.method(), request.uri().path()) {
@@ -374,6 +378,11 @@ impl Front {
             return hooks::receive(&self.api, context, &parts, hook, body).instrument(span).await;
         }
         demand_known_headers(&parts.headers)?;
+        if self.api.settings.page == PageServing::On
+            && let Some(outcome) = Page::shared().answer(&parts)
+        {
+            return outcome;
+        }
         let span = tracing::info_span!(
             "request",
             method = %parts.method,
@@ -495,9 +504,10 @@ fn finish(context: &RequestContext, read: Read, headers: &mut HeaderMap) {
 
 /// Answers of this node are for one caller, and must not be embedded in other pages.
 fn secure(headers: &mut HeaderMap) {
-    const FIXED: [(HeaderName, HeaderValue); 2] = [
+    const FIXED: [(HeaderName, HeaderValue); 3] = [
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+        (RESOURCE_POLICY, HeaderValue::from_static("same-origin")),
     ];
     for (name, value) in FIXED {
         headers.insert(name, value);

@@ -67,6 +67,12 @@ pub(crate) fn is_wanted(call: &Call) -> bool {
     call.headers().contains_key(header::ACCEPT) && call.accepted(&["application/problem+json", HTML]).is_ok_and(|media| media == HTML)
 }
 
+/// Returns true if a request asks for a page before anything else, as browsers do.
+pub(crate) fn is_preferred(headers: &axum::http::HeaderMap) -> bool {
+    let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accepted.split(',').next().is_some_and(|first| first.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case(HTML)))
+}
+
 /// The fields of a form, by name.
 pub(crate) struct Form(Vec<(String, String)>);
 

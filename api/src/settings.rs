@@ -9,6 +9,7 @@ use crate::cors::Cors;
 use crate::framing::Hosts;
 use crate::queues::Queues;
 use crate::rates::Rates;
+use crate::route::INQUIRIES;
 
 /// The operator's settings.
 #[derive(Clone)]
@@ -33,6 +34,28 @@ pub struct Settings {
     pub rates: Rates,
     /// Where blocking work runs.
     pub blocking: Blocking,
+    /// Whether the node serves the page.
+    pub page: PageServing,
+}
+
+/// Whether the node serves the page to browsers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PageServing {
+    /// It does.
+    #[default]
+    On,
+    /// It does not: its paths do not exist.
+    Off,
+}
+
+impl PageServing {
+    /// Returns the path under which people read inquiries, each at its id: on the page if there is one, otherwise in the API.
+    pub fn inquiries(self) -> &'static str {
+        match self {
+            Self::On => "/ui/inbox",
+            Self::Off => INQUIRIES,
+        }
+    }
 }
 
 /// Where a handler's blocking work runs.

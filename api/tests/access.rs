@@ -32,7 +32,9 @@ async fn routes_allow_the_roles_of_the_permission_table() {
         }
         let in_link = [link_session(route, WhichInquiry::Another).await, link_session(route, WhichInquiry::Own).await];
         if route.demands != Demand::Nothing {
-            let is_served = ["/me", "/inquiries/{id}", "/inquiries/{id}/respond"].iter().any(|path| route.path == format!("{BASE}{path}"));
+            let is_served = ["/me", "/inquiries/{id}", "/inquiries/{id}/why", "/inquiries/{id}/respond"]
+                .iter()
+                .any(|path| route.path == format!("{BASE}{path}"));
             let has_id = route.path.contains("{id}");
             assert_eq!(in_link.map(|status| status == 401), [!is_served || has_id, !is_served], "{} {}", route.method, route.path);
         }

@@ -56,7 +56,7 @@ async fn inquiry_is_shown_with_all_its_fields() {
         (&json!("Ship v1?"), &json!("It was tested."), &json!(null), &json!(null))
     );
     assert_eq!(shown["answer_schema"], question()["answer"]);
-    assert_eq!(shown["url"], format!("https://ensue.example.test{}", path(&inquiry, "")));
+    assert_eq!(shown["url"], format!("https://ensue.example.test/ui/inbox/{}", inquiry["id"].as_str().unwrap()));
     let execution = api.get(&format!("/api/v1/executions/{}", inquiry["execution"].as_str().unwrap())).by("viewer").answer().await.json();
     assert_eq!((&execution["inquiry"], &execution["status"]), (&inquiry["id"], &json!("waiting")));
 }

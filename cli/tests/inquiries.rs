@@ -331,7 +331,7 @@ async fn reminder_and_escalation_happen_once_each_even_over_a_kill() {
         let by = format!("/executions/{}", notification["execution"].as_str().unwrap());
         messages.push(client.until(&by, |shown| shown["status"] == "succeeded").await["result"]["message"].clone());
     }
-    let url = format!("https://ensue.example.test/api/v1/inquiries/{inquiry}");
+    let url = format!("https://ensue.example.test/ui/inbox/{inquiry}");
     let expected: Vec<_> = ["opened", "reminded", "escalated"].map(|occasion| json!(format!("{occasion} {url}"))).into();
     assert_eq!(messages, expected);
     let shown = ensue(&place, &node, &lead, &["inquiries", "show", &inquiry]);

@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ensue_api::{Limits, Origin, ProxyHeader, Rates};
+use ensue_api::{Limits, Origin, PageServing, ProxyHeader, Rates};
 use ensue_engine::explain::Explain;
 use ensue_engine::names::{KeyRef, LabelName, PackName, WorkerQueueName};
 use ensue_engine::ports::Secret;
@@ -91,6 +91,8 @@ pub struct Config {
     pub login: LoginSettings,
     /// Whether there are links to inquiries.
     pub inquiry_links: InquiryLinks,
+    /// Whether the node serves the page to browsers.
+    pub page: PageServing,
     /// How many connections one address may have open.
     pub connections_per_address: usize,
     /// How many connections without a request yet may be open per address.
@@ -279,6 +281,7 @@ struct Written {
     cors: WrittenCors,
     login: WrittenLogin,
     inquiries: WrittenInquiries,
+    page: Option<bool>,
     limits: WrittenLimits,
     data: Option<PathBuf>,
     packs_dir: Option<PathBuf>,
@@ -356,6 +359,7 @@ impl Config {
             cors_origins: Vec::new(),
             login: LoginSettings::default(),
             inquiry_links: InquiryLinks::default(),
+            page: PageServing::default(),
             connections_per_address: Limits::default().connections_per_address,
             silent_per_address: Limits::default().silent_per_address,
             data,
@@ -472,6 +476,7 @@ impl Config {
         self.cors_origins =
             written.cors.read().map_err(|text| malformed(format!("`cors.origins` has `{text}`, but must be {ORIGINS_FORM}")))?;
         self.inquiry_links = written.inquiries.links();
+        self.page = if written.page == Some(false) { PageServing::Off } else { self.page };
         self.login = written.login.read(base).map_err(|error| {
             malformed(match error.hint() {
                 Some(hint) => format!("{error}: {hint}"),

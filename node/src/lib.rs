@@ -73,6 +73,7 @@ mod whole_fold;
 pub use backend::insert_rate;
 pub use certificates::{CertificateNews, Certificates, TlsError};
 pub use config::Config;
+pub use ensue_api::PageServing;
 pub use ensue_api::ports::AskedToken;
 pub use packs_folder::{PacksNews, PacksRead};
 pub use process::{Node, NodeFailure};

@@ -15,7 +15,6 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ensue_api::routes::INQUIRIES;
 use ensue_engine::command::{Ask, Command, Refusal, Settings};
 use ensue_engine::explain::Explain;
 use ensue_engine::names::HTTP_QUEUE;
@@ -286,7 +285,7 @@ fn settings(config: &Config) -> Settings {
         queues,
         lease_millis: u64::try_from(config.lease.as_millis()).unwrap_or(u64::MAX),
         scope_labels: config.scope_labels.clone(),
-        inquiries_url: format!("{url}{INQUIRIES}/"),
+        inquiries_url: format!("{url}{}/", config.page.inquiries()),
         ..Settings::default()
     }
 }

@@ -17,7 +17,7 @@ use ensue_api::ports::{
 };
 use ensue_api::settings::Blocking;
 use ensue_api::worker_queues::WorkerQueue;
-use ensue_api::{Front, Hosts, Limits, Ports, Rates, Settings};
+use ensue_api::{Front, Hosts, Limits, PageServing, Ports, Rates, Settings};
 use ensue_engine::command::Refusal;
 use ensue_engine::ids::IdentityId;
 use ensue_engine::names::IssuerName;
@@ -70,6 +70,7 @@ impl NodeApi {
             queues: queues(memory_bytes, Caps { open_work: operated.open_work_max, workers: operated.settings().workers_in_all() }),
             rates: Rates::default(),
             blocking: Blocking::InPlace,
+            page: PageServing::Off,
         };
         let connections: Arc<Connections> = Arc::default();
         runtime.spawn(Serving(connections.clone()));

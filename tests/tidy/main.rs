@@ -31,6 +31,7 @@ const CRATES: &[&str] = &[
     "executor",
     "login",
     "manual",
+    "page",
     "api",
     "node",
     "bench",
@@ -44,7 +45,7 @@ const CRATES: &[&str] = &[
 const PURE_CRATES: &[&str] = &["expression", "engine", "views"];
 
 /// Generated folders, and those of git.
-const NOT_OURS: &[&str] = &["target", ".git", "ensue-data", "proptest-regressions"];
+const NOT_OURS: &[&str] = &["target", ".git", "node_modules", "ensue-data", "proptest-regressions"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").to_owned()

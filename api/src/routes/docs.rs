@@ -4,6 +4,8 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, header};
 
+use bytes::Bytes;
+
 use super::Routes;
 use crate::call::Call;
 use crate::coding::Constant;
@@ -100,14 +102,14 @@ pub(super) async fn search(call: Call) -> Outcome {
 
 /// Returns the OpenAPI document: the stored one, which a test keeps equal to the routes.
 pub(super) async fn openapi(call: Call) -> Outcome {
-    static DOCUMENT: Constant = Constant::new(openapi::KEPT);
+    static DOCUMENT: Constant = Constant::new(Bytes::from_static(openapi::KEPT.as_bytes()));
     Ok(DOCUMENT.answer(call.request(), "application/json"))
 }
 
 /// Shows the document as a page: the stored one, which a test keeps equal to the document.
 pub(super) async fn reference(call: Call) -> Outcome {
     call.accepted(&[HTML])?;
-    static PAGE: Constant = Constant::new(page::KEPT);
+    static PAGE: Constant = Constant::new(Bytes::from_static(page::KEPT.as_bytes()));
     let mut response = PAGE.answer(call.request(), "text/html; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy_of(page::STYLE, "'none'")?);
     Ok(response)

@@ -71,7 +71,7 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<InquiriesRead>(
         "/inquiries/{id}/why",
         why::get,
-        Operation::shows::<WireWhy>("inquiry_why", "Returns what led to an inquiry: texts only, no payloads").sees_views(),
+        Operation::shows::<WireWhy>("inquiry_why", "Returns what led to an inquiry: texts only, no payloads").sees_views().serves_links(),
     );
     routes.post::<InquiriesAnswer>(
         "/inquiries/{id}/respond",
@@ -232,7 +232,7 @@ pub(super) async fn cancel(allowed: Allowed<InquiriesCancel>, mut call: Call) ->
 
 /// Returns the public address where inquiries are read.
 fn base(api: &Api) -> String {
-    format!("{}{}", api.settings.base_url, crate::route::INQUIRIES)
+    format!("{}{}", api.settings.base_url, api.settings.page.inquiries())
 }
 
 /// The inquiries that a caller may see.

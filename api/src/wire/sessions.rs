@@ -4,7 +4,7 @@ use std::fmt;
 
 use ensue_derive::wire;
 use ensue_engine::access::state::Session;
-use ensue_engine::ids::SessionId;
+use ensue_engine::ids::{InquiryId, SessionId};
 use ensue_engine::ports::Secret;
 use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -29,6 +29,8 @@ pub(crate) struct WireSession {
     address: String,
     /// Whether the request belongs to it.
     current: bool,
+    /// The only inquiry that it serves, if a link opened it.
+    only: Option<InquiryId>,
 }
 
 impl WireSession {
@@ -53,6 +55,7 @@ impl WireSession {
             agent: seen.agent,
             address: seen.address,
             current: current == Some(id),
+            only: session.only,
         }
     }
 

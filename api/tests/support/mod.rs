@@ -196,6 +196,7 @@ impl TestApi {
             queues,
             rates: Rates::default(),
             blocking: ensue_api::Blocking::Pool,
+            page: ensue_api::PageServing::On,
         }
     }
 

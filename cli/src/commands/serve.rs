@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use ensue_engine::explain::Explain;
 use ensue_node::config::Reread;
-use ensue_node::{CertificateNews, Certificates, Config, LogOver, Node, PacksNews};
+use ensue_node::{CertificateNews, Certificates, Config, LogOver, Node, PacksNews, PageServing};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Asking;
@@ -54,6 +54,9 @@ pub(crate) struct Serve {
     /// Stop accepting input if the disk has less free space than this: bytes, or 500MiB, 2GiB.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     min_free: Option<u64>,
+    /// Do not serve the page to browsers.
+    #[arg(long)]
+    no_page: bool,
     /// Watch the folder of packs, and install each change as soon as it is saved.
     #[arg(long)]
     watch: bool,
@@ -106,6 +109,9 @@ impl Serve {
         config.tls.cert = self.tls_cert.or(config.tls.cert);
         config.tls.key = self.tls_key.or(config.tls.key);
         config.min_free_bytes = self.min_free.unwrap_or(config.min_free_bytes);
+        if self.no_page {
+            config.page = PageServing::Off;
+        }
         config.supervisor = Some(super::supervisor::command(open_files));
         if let Some(millis) = self.slow_disk_for_a_measurement {
             voice.warn(&format!("each commit takes {millis} ms longer: this node is only for measurements"));

@@ -52,6 +52,7 @@ static SETTINGS: Shape = Shape {
         optional("cors", Kind::Fields(&CORS), "The other sites whose pages may use the API in a browser. Default: none."),
         optional("login", Kind::Fields(&LOGIN), "The ways in besides tokens."),
         optional("inquiries", Kind::Fields(&INQUIRIES), "How people answer inquiries."),
+        optional("page", Kind::Boolean, "Whether the node serves the page to browsers, under `/ui/`. Default: true."),
         optional("limits", Kind::Fields(&LIMITS), "Limits for a single IP address."),
         optional("data", Kind::Text(Form::Any), "The data directory, on a local disk. Default: `./ensue-data`."),
         optional("packs_dir", Kind::Text(Form::Any), "The folder of packs. Default: `./packs`."),
@@ -613,6 +614,7 @@ login:
       keys_from: { hosts: [keys.example.test] }
   password: true
 inquiries: { links: false }
+page: false
 limits: { connections_per_address: 50, silent_per_address: 64 }
 data: ./data
 packs_dir: ./packs

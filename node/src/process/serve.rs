@@ -81,6 +81,7 @@ impl Serving {
             queues: around.queues.clone(),
             rates: config.rates,
             blocking: ensue_api::Blocking::Pool,
+            page: config.page,
         };
         let front = Front::new(ports, settings);
         let (stop, stopped) = oneshot::channel::<()>();

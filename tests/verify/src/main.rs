@@ -9,6 +9,7 @@ mod clients;
 mod image;
 mod node;
 mod openapi;
+mod page;
 mod quick;
 
 use std::path::{Path, PathBuf};
@@ -102,6 +103,7 @@ type RunsStep = fn(&mut Report) -> Result<()>;
 const AFTER_TESTS: &[(&str, RunsStep)] = &[
     ("openapi", openapi::check),
     ("clients", clients::check),
+    ("page", page::check),
     ("image", image::check),
     ("simulation", |report| report.program(&SIMULATION)),
     ("mutants", |report| report.program(&SOME_MUTANTS)),

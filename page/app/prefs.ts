@@ -1,0 +1,49 @@
+/** What the reader chose for this browser. The only file that stores anything in it: never a secret, never data. */
+
+export type Theme = 'system' | 'light' | 'dark';
+export type Density = 'normal' | 'dense';
+export type Locale = 'en' | 'pseudo';
+
+export interface Prefs {
+  theme: Theme;
+  density: Density;
+  locale: Locale;
+  /** Whether single letters are shortcuts. */
+  letters: boolean;
+  /** Whether times are shown in full instead of relative to now. */
+  absoluteTimes: boolean;
+}
+
+const NAME = 'ensue.prefs';
+const DEFAULTS: Prefs = { theme: 'system', density: 'normal', locale: 'en', letters: true, absoluteTimes: false };
+
+function stored(): Partial<Prefs> {
+  try {
+    const value: unknown = JSON.parse(globalThis.localStorage?.getItem(NAME) ?? '{}');
+    return typeof value === 'object' && value !== null ? value : {};
+  } catch {
+    return {};
+  }
+}
+
+export function readPrefs(): Prefs {
+  return { ...DEFAULTS, ...stored() };
+}
+
+export function writePrefs(change: Partial<Prefs>): Prefs {
+  const prefs = { ...readPrefs(), ...change };
+  try {
+    globalThis.localStorage?.setItem(NAME, JSON.stringify(prefs));
+  } catch {
+    // A browser that stores nothing forgets the choice at the end of the visit.
+  }
+  return prefs;
+}
+
+/** Shows the choice on the page. */
+export function applyPrefs(prefs: Prefs): void {
+  const root = document.documentElement;
+  root.dataset.theme = prefs.theme;
+  root.dataset.density = prefs.density;
+  root.lang = 'en';
+}

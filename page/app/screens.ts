@@ -1,0 +1,42 @@
+/** The screens. A screen is a folder of `screens/` whose `index.ts` says where and for whom it is; nothing else lists it. */
+
+import type { Component } from 'svelte';
+import { matched } from './router.svelte.ts';
+
+/** What every screen is given: the parts of the path that its address names. */
+export interface ScreenProps {
+  params: Record<string, string>;
+}
+
+export interface Screen {
+  /** The addresses below `/ui`, such as `/inbox/:id`. */
+  paths: string[];
+  /** What the window and the menu call it. */
+  title: string;
+  /** The permission without which it shows nothing. */
+  needs?: string;
+  /** Who may see it: everybody, or whoever is logged in (the default). */
+  isPublic?: boolean;
+  /** Whether it fills the window: no menu, nothing around it. */
+  isBare?: boolean;
+  /** Its place in the menu, from the left, and the key that follows `g`. */
+  menu?: { at: number; key: string };
+  load: () => Promise<{ default: Component<ScreenProps> }>;
+}
+
+const found = import.meta.glob<{ screen: Screen }>('./screens/*/index.ts', { eager: true });
+
+export const screens: readonly Screen[] = Object.values(found).map((module) => module.screen);
+
+export const menu: readonly Screen[] = screens.filter((screen) => screen.menu).sort((one, other) => (one.menu?.at ?? 0) - (other.menu?.at ?? 0));
+
+/** Returns the screen of a path. */
+export function screenAt(path: string): { screen: Screen; params: Record<string, string> } | null {
+  for (const screen of screens) {
+    for (const pattern of screen.paths) {
+      const params = matched(pattern, path);
+      if (params) return { screen, params };
+    }
+  }
+  return null;
+}

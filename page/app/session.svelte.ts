@@ -1,0 +1,47 @@
+/** Who is logged in, and what they may do. */
+
+import { CallError, call, forgetPosition, onUnauthenticated } from './api/call.ts';
+import { live } from './api/live.svelte.ts';
+import type { Me } from './api/types.ts';
+
+class Session {
+  /** Null: nobody is logged in. Undefined: not known yet. */
+  me: Me | null | undefined = $state.raw();
+  error: CallError | null = $state.raw(null);
+
+  /** Asks the node who is logged in. */
+  async load(): Promise<void> {
+    this.error = null;
+    try {
+      this.me = (await call('GET /me', {})).value;
+      if (!this.isOfLink) live.start();
+      live.wake();
+    } catch (error) {
+      if (error instanceof CallError && error.status === 401) this.me = null;
+      else this.error = error instanceof CallError ? error : new CallError(null, 0);
+    }
+  }
+
+  /** Whether the session is that of a link, which serves one inquiry. */
+  get isOfLink(): boolean {
+    return this.me?.session?.way === 'link';
+  }
+
+  may(permission: string): boolean {
+    return this.me?.permissions.some((known) => known.permission === permission) ?? false;
+  }
+
+  ended(): void {
+    this.me = null;
+  }
+
+  async logOut(): Promise<void> {
+    await call('POST /auth/logout', { body: {} });
+    forgetPosition();
+    this.me = null;
+  }
+}
+
+export const session = new Session();
+onUnauthenticated.run = () => session.ended();
+live.onEnded = () => void session.load();

@@ -1,0 +1,53 @@
+/** What the sources of the page never have. */
+
+import { readFileSync, readdirSync } from 'node:fs';
+import { parse } from 'svelte/compiler';
+import { expect, test } from 'vitest';
+
+const HERE = new URL('.', import.meta.url).pathname;
+const files = readdirSync(HERE, { recursive: true, encoding: 'utf8' })
+  .filter((name) => /\.(ts|svelte|css)$/.test(name) && !name.endsWith('.test.ts') && name !== 'api/types.ts')
+  .map((name) => ({ name, text: readFileSync(HERE + name, 'utf8') }));
+
+test('no source writes HTML, runs text, or leads to a new window', () => {
+  const banned = [/\{@html/, /innerHTML|outerHTML|insertAdjacentHTML|document\.write/, /\beval\(|new Function/, /\sstyle="/, /target="?_blank/];
+  const found = files.flatMap(({ name, text }) => banned.filter((pattern) => pattern.test(text)).map((pattern) => `${name}: ${pattern}`));
+  expect(found).toEqual([]);
+});
+
+test('only one file stores anything in the browser, and one touches history', () => {
+  const using = (pattern: RegExp): string[] => files.filter(({ text }) => pattern.test(text)).map(({ name }) => name);
+  expect(using(/localStorage|sessionStorage|indexedDB|document\.cookie/)).toEqual(['prefs.ts']);
+  expect(using(/history\.(push|replace)State/)).toEqual(['router.svelte.ts']);
+});
+
+interface Part {
+  type?: string;
+  data?: string;
+  start?: number;
+}
+
+/** Returns the texts that a template has itself. */
+function texts(part: unknown, found: string[] = []): string[] {
+  if (Array.isArray(part)) for (const one of part) texts(one, found);
+  else if (typeof part === 'object' && part !== null) {
+    const { type, data } = part as Part;
+    if (type === 'StyleDirective') return found;
+    if (type === 'Text' && data && /\p{L}/u.test(data)) found.push(data.trim());
+    // Attributes such as classes are no texts, but those that readers are told are.
+    if (type === 'Attribute') {
+      const { name, value } = part as { name: string; value: unknown };
+      if (['title', 'placeholder', 'aria-label', 'alt'].includes(name)) texts(value, found);
+      return found;
+    }
+    for (const [key, value] of Object.entries(part)) if (key !== 'css' && key !== 'instance' && key !== 'module') texts(value, found);
+  }
+  return found;
+}
+
+test('every text of a template is in the words', () => {
+  const found = files
+    .filter(({ name }) => name.endsWith('.svelte'))
+    .flatMap(({ name, text }) => texts(parse(text, { modern: true }).fragment).map((one) => `${name}: ${one}`));
+  expect(found).toEqual([]);
+});

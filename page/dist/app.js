@@ -1,0 +1,1 @@
+import{x as e}from"./svelte.js";import{G as t,H as n,N as r,W as i,x as a}from"./parts.js";i(t()),r.start(),n.start();var o=document.getElementById(`app`);o&&e(a,{target:o});

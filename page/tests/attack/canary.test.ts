@@ -1,0 +1,98 @@
+/** Texts that would run, load or hide something are put wherever people and programs can put texts; then every screen is opened. */
+
+import type { Browser } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Watched, launch } from '../support/browser.ts';
+import { Node } from '../support/node.ts';
+
+const CANARIES = [
+  '<img src=x onerror=alert(1)>',
+  '"><svg onload=alert(1)>',
+  '</script><script>alert(1)</script>',
+  '<style>@import "https://evil.test/x.css";</style>',
+  '[link](javascript:alert(1)) ![x](https://evil.test/x.png)',
+  'javascript:alert(1) data:text/html,<script>alert(1)</script>',
+  '{@html x} {{constructor.constructor("alert(1)")()}}',
+  'gnp.\u202Eexe\u200B \u001b]52;c;aGVsbG8=\u0007 e\u0301\u0301\u0301\u0301\u0301\u0301\u0301\u0301',
+];
+const NOTE = CANARIES.join('\n');
+
+let node: Node;
+let browser: Browser;
+let execution: string;
+let inquiry: string;
+
+beforeAll(async () => {
+  [node, browser] = await Promise.all([Node.start(), launch()]);
+  await node.order('C<img src=x onerror=alert(1)>1', NOTE);
+  ({ id: inquiry, parent: execution } = await node.question('C<img'));
+  await node.ask('POST', '/actions/shop.print/execute', { params: { text: NOTE, lines: 1 } });
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await node?.stop();
+});
+
+test('no text runs, loads or hides anything on any screen', async () => {
+  const watched = await Watched.open(browser, node.url);
+  const { page } = watched;
+  await page.goto('/ui/executions');
+  await watched.logIn(node.token);
+  const { items } = await node.ask<{ items: { id: string }[] }>('GET', '/executions?limit=50');
+  const tabs = items.flatMap(({ id }) => ['steps', 'output', 'data', 'attempts'].map((tab) => `/ui/executions/${id}?tab=${tab}`));
+  const paths = ['/ui/', '/ui/me', '/ui/inbox', `/ui/inbox/${inquiry}`, '/ui/executions', `/ui/executions?action=${encodeURIComponent(CANARIES[0] ?? '')}`, '/ui/nowhere'];
+  for (const path of [...paths, ...tabs]) {
+    await page.goto(path);
+    await page.getByRole('main').waitFor();
+    // A running output is a stream, so that the network is never idle.
+    await page.locator('main .page, main [role="grid"], main h1').first().waitFor();
+    await page.waitForTimeout(250);
+    const planted = await page.evaluate(() => document.querySelectorAll('img, svg, main script, style, [onerror], [onload], iframe').length);
+    expect(planted, path).toBe(0);
+    const text = await page.evaluate(() => document.body.innerText);
+    expect(text, path).not.toMatch(/[\u202e\u200b\u001b\u0007]/);
+  }
+  await watched.expectNoFaults();
+  await watched.close();
+}, 120_000);
+
+test('a text from outside is shown as it is', async () => {
+  const watched = await Watched.open(browser, node.url);
+  await watched.page.goto(`/ui/inbox/${inquiry}`);
+  await watched.logIn(node.token);
+  await watched.page.getByRole('heading', { name: 'Ship C<img src=x onerror=alert(1)>1?' }).waitFor();
+  for (const canary of CANARIES.slice(0, 6)) expect(await watched.page.locator('main').innerText()).toContain(canary);
+  await watched.page.goto(`/ui/executions/${execution}`);
+  await watched.page.getByText('order=C<img src=x onerror=alert(1)>1').first().waitFor();
+  await watched.expectNoFaults();
+  await watched.close();
+});
+
+test('no secret is stored in the browser', async () => {
+  const watched = await Watched.open(browser, node.url);
+  await watched.page.goto('/ui/me');
+  await watched.logIn(node.token);
+  await watched.page.getByRole('heading', { name: 'Sessions' }).waitFor();
+  const stored = await watched.page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, location.href]));
+  expect(stored).not.toContain('ens_');
+  expect(stored).not.toContain(node.token);
+  await watched.close();
+});
+
+test('a script of the policy is refused', async () => {
+  const watched = await Watched.open(browser, node.url);
+  await watched.page.goto('/ui/');
+  const ran = await watched.page.evaluate(() => {
+    const script = document.createElement('script');
+    try {
+      script.textContent = 'globalThis.ran = 1';
+    } catch {
+      return 'refused';
+    }
+    document.body.append(script);
+    return (globalThis as { ran?: number }).ran === 1 ? 'ran' : 'refused';
+  });
+  expect(ran).toBe('refused');
+  await watched.close();
+});

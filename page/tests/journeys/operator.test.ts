@@ -1,0 +1,101 @@
+import type { Browser } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Watched, launch } from '../support/browser.ts';
+import { Node } from '../support/node.ts';
+
+let node: Node;
+let browser: Browser;
+
+beforeAll(async () => {
+  [node, browser] = await Promise.all([Node.start(), launch()]);
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await node?.stop();
+});
+
+async function loggedIn(path: string): Promise<Watched> {
+  const watched = await Watched.open(browser, node.url);
+  await watched.page.goto(path);
+  await watched.logIn(node.token);
+  return watched;
+}
+
+test('a new execution appears in the list by itself, and opens with its steps, output and data', async () => {
+  const watched = await loggedIn('/ui/executions');
+  const { page } = watched;
+  await page.getByText('Nothing has run yet.').waitFor();
+  await node.ask('POST', '/actions/shop.print/execute', { params: { text: 'hello', lines: 2 } });
+  const row = page.getByRole('row').filter({ hasText: 'shop.print' });
+  await row.waitFor();
+  await page.keyboard.press('j');
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { name: 'shop.print' }).waitFor();
+  await page.getByRole('link', { name: 'Output' }).click();
+  await page.getByRole('region', { name: 'Standard output' }).getByText('line 2').waitFor();
+  expect(await page.locator('.printed .green').textContent()).toBe('green');
+  await page.getByText('␛]52;c;aGVsbG8=␇').first().waitFor();
+  await page.getByRole('link', { name: 'Params & result' }).click();
+  await page.getByText('"lines": 2').waitFor();
+  await page.keyboard.press('Escape');
+  await watched.expectNoFaults();
+  await watched.close();
+});
+
+test('a filter is in the address, and survives going back', async () => {
+  await node.order('B1');
+  const { parent } = await node.question('B1');
+  const watched = await loggedIn('/ui/executions');
+  const { page } = watched;
+  await page.getByRole('row').first().waitFor();
+  await page.keyboard.press('/');
+  await page.keyboard.type('status:waiting action:shop.ship');
+  await page.keyboard.press('Enter');
+  await page.waitForURL('**/ui/executions?status=waiting&action=shop.ship');
+  await page.getByRole('row').first().getByRole('link').click();
+  await page.waitForURL(`**/ui/executions/${parent}`);
+  await page.getByText('approve', { exact: true }).waitFor();
+  await page.goBack();
+  await page.waitForURL('**/ui/executions?status=waiting&action=shop.ship');
+  await page.getByRole('row').first().waitFor();
+  expect(await page.evaluate(() => document.activeElement?.id)).toBe(`row-${parent}`);
+  await watched.expectNoFaults();
+  await watched.close();
+});
+
+test('the node is killed while a list is live, comes back, and nothing is missing or twice', async () => {
+  const watched = await loggedIn('/ui/executions?action=shop.print');
+  const { page } = watched;
+  await page.getByRole('row').first().waitFor();
+  const before = await page.getByRole('row').count();
+  await node.kill();
+  await node.restart();
+  await node.ask('POST', '/actions/shop.print/execute', { params: { text: 'again', lines: 1 } });
+  await expect.poll(() => page.getByRole('row').count(), { timeout: 20_000 }).toBe(before + 1);
+  const ids = await page.getByRole('row').getByRole('link').evaluateAll((links) => links.map((link) => link.id));
+  expect(new Set(ids).size).toBe(ids.length);
+  await watched.close();
+});
+
+test('seven tabs are open, and the eighth loads', async () => {
+  const watched = await loggedIn('/ui/executions');
+  const tabs = [];
+  for (let at = 0; at < 7; at += 1) {
+    const tab = await watched.tab(node.url);
+    await tab.page.goto(`${node.url}/ui/executions`);
+    await tab.page.getByRole('row').first().waitFor();
+    tabs.push(tab);
+  }
+  expect(tabs.length).toBe(7);
+  await watched.close();
+});
+
+test('a link leads nowhere else after the login', async () => {
+  for (const next of ['//evil.test', 'https://evil.test', '/\\evil.test', 'javascript:alert(1)']) {
+    const watched = await loggedIn(`/ui/login?next=${encodeURIComponent(next)}`);
+    await watched.page.waitForURL(`${node.url}/ui/**`);
+    await watched.expectNoFaults();
+    await watched.close();
+  }
+});

@@ -1,0 +1,108 @@
+/** A node of the real binary, with a port and a data folder of its own. */
+
+import { spawn, type ChildProcess } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+
+const ROOT = resolve(import.meta.dirname, '../../..');
+const BINARY = process.env.ENSUE_BINARY ?? join(ROOT, 'target/debug/ensue');
+const START_MS = 30_000;
+
+export class Node {
+  url = '';
+  token = '';
+  #process: ChildProcess | null = null;
+  readonly #folder = mkdtempSync(join(tmpdir(), 'ensue-page-'));
+
+  static async start(): Promise<Node> {
+    if (!existsSync(BINARY)) throw new Error(`there is no ${BINARY}: run \`cargo build -p ensue\``);
+    const node = new Node();
+    await node.run('127.0.0.1:0');
+    return node;
+  }
+
+  /** Starts the node again on its port, over its data. */
+  async restart(): Promise<void> {
+    await this.run(new URL(this.url).host);
+  }
+
+  private async run(listen: string): Promise<void> {
+    const log = join(this.#folder, 'node.log');
+    mkdirSync(join(this.#folder, 'state'), { recursive: true });
+    rmSync(log, { force: true });
+    const started = spawn(
+      BINARY,
+      ['serve', '--listen', listen, '--data', join(this.#folder, 'data'), '--packs', resolve(import.meta.dirname, '../packs')],
+      {
+        cwd: this.#folder,
+        env: { PATH: process.env.PATH, HOME: this.#folder, XDG_STATE_HOME: join(this.#folder, 'state'), ENSUE_MIN_FREE: '1000000' },
+        stdio: ['ignore', 'pipe', openSync(log, 'w')],
+      },
+    );
+    this.#process = started;
+    let said = '';
+    started.stdout?.on('data', (data: Buffer) => (said += data.toString()));
+    const until = Date.now() + START_MS;
+    for (;;) {
+      const url = /listens on (\S+?),/.exec(readFileSync(log, 'utf8'))?.[1];
+      this.token = /^export ENSUE_TOKEN=(\S+)$/m.exec(said)?.[1] ?? this.token;
+      if (url && this.token) {
+        this.url = url;
+        return;
+      }
+      if (started.exitCode !== null || Date.now() > until) throw new Error(`the node does not start: ${readFileSync(log, 'utf8')}`);
+      await new Promise((done) => setTimeout(done, 50));
+    }
+  }
+
+  /** Ends it as a crash does. */
+  async kill(): Promise<void> {
+    const running = this.#process;
+    if (!running || running.exitCode !== null) return;
+    const ended = new Promise((done) => running.once('exit', done));
+    running.kill('SIGKILL');
+    await ended;
+  }
+
+  async stop(): Promise<void> {
+    await this.kill();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  async ask<T>(method: string, path: string, body?: unknown): Promise<T> {
+    const headers = { authorization: `Bearer ${this.token}`, 'content-type': 'application/json' };
+    const init: RequestInit = { method, headers };
+    if (body !== undefined) init.body = JSON.stringify(body);
+    const response = await fetch(`${this.url}/api/v1${path}`, init);
+    const text = await response.text();
+    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
+    return (text === '' ? undefined : JSON.parse(text)) as T;
+  }
+
+  /** Makes a token with roles, and returns it. */
+  async tokenOf(name: string, roles: string[]): Promise<string> {
+    return (await this.ask<{ token: string }>('POST', '/tokens', { name, roles })).token;
+  }
+
+  async order(id: string, note = 'careful'): Promise<void> {
+    await this.ask('POST', '/events', { trigger: 'shop.order', payload: { id, note } });
+  }
+
+  /** Waits until `look` finds something. */
+  async until<T>(look: () => Promise<T | undefined>): Promise<T> {
+    for (const until = Date.now() + 20_000; Date.now() < until; await new Promise((done) => setTimeout(done, 50))) {
+      const found = await look();
+      if (found !== undefined) return found;
+    }
+    throw new Error('it did not happen within 20 s');
+  }
+
+  /** Waits for the question of an order, and returns its id. */
+  async question(order: string): Promise<{ id: string; parent: string }> {
+    return this.until(async () => {
+      const { items } = await this.ask<{ items: { id: string; parent: string; title: string }[] }>('GET', '/inquiries?status=open');
+      return items.find((inquiry) => inquiry.title.includes(order));
+    });
+  }
+}

@@ -1,0 +1,55 @@
+import { svelte } from '@sveltejs/vite-plugin-svelte';
+import { defineConfig } from 'vitest/config';
+
+/** The node that `npm run dev` passes requests of the API on to. */
+const node = process.env.ENSUE_SERVER ?? 'http://127.0.0.1:3678';
+
+/** One file for each screen, one for what screens share, and one for the library. Names stay the same in every build. */
+function partOf(id: string): string | null {
+  if (id.includes('/node_modules/') || id.includes('\0')) return 'svelte';
+  const screen = /\/app\/screens\/([^/]+)\/(?!index\.ts)/.exec(id);
+  if (screen) return screen[1] ?? null;
+  // The worker shares the stream with the page, and must not load the rest.
+  if (/\/app\/api\/(stream|sse)\.ts$/.test(id)) return 'stream';
+  if (id.endsWith('/app/main.ts') || id.endsWith('/app/worker.ts')) return null;
+  return id.includes('/app/') && !id.endsWith('.html') ? 'parts' : null;
+}
+
+export default defineConfig({
+  base: './',
+  plugins: [svelte()],
+  build: {
+    outDir: 'dist',
+    target: 'es2022',
+    cssCodeSplit: false,
+    modulePreload: false,
+    assetsInlineLimit: 0,
+    chunkSizeWarningLimit: 200,
+    rolldownOptions: {
+      input: { app: 'index.html', worker: 'app/worker.ts' },
+      output: {
+        entryFileNames: '[name].js',
+        chunkFileNames: '[name].js',
+        assetFileNames: 'app[extname]',
+        codeSplitting: { includeDependenciesRecursively: false, groups: [{ name: partOf, debugName: 'parts' }] },
+      },
+    },
+  },
+  server: { proxy: { '/api': node } },
+  test: {
+    projects: [
+      { extends: true, test: { name: 'units', include: ['app/**/*.test.ts'], environment: 'node' } },
+      {
+        extends: true,
+        test: {
+          name: 'journeys',
+          include: ['tests/**/*.test.ts'],
+          environment: 'node',
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          maxWorkers: 2,
+        },
+      },
+    ],
+  },
+});

@@ -1,0 +1,57 @@
+//! The page: its types, its tests in Node.js, a build that must equal the committed one, and the journeys in a browser.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{BUILD, Report, cargo, git, refuse_in_ci, root};
+
+const NAME: &str = "page";
+/// The folder of the page.
+const HERE: &str = "page";
+/// What the build writes.
+const BUILT: [&str; 2] = ["page/dist", "page/src/files.rs"];
+const CHROMIUM: &str = "/usr/bin/chromium";
+
+/// Checks the page.
+pub(crate) fn check(report: &mut Report) -> Result<()> {
+    if let Some(missing) = missing() {
+        refuse_in_ci(missing)?;
+        report.skip(NAME, &format!("there is no {missing}; `.ci/run` installs it"));
+        return Ok(());
+    }
+    report.time(NAME, || {
+        npm(&["run", "check"])?;
+        npm(&["test"])?;
+        let before = built()?;
+        npm(&["run", "build"])?;
+        ensure!(built()? == before, "page/dist is not what `npm run build` makes of the sources: commit what it wrote");
+        ensure!(cargo(&BUILD).status().context("cargo does not start")?.success(), "the tests do not build");
+        npm(&["run", "journeys"])
+    })
+}
+
+/// Returns a missing requirement of this step, if any.
+fn missing() -> Option<&'static str> {
+    if !Command::new("node").arg("--version").output().is_ok_and(|told| told.status.success()) {
+        return Some("Node.js");
+    }
+    if !root().join(HERE).join("node_modules/.bin/vite").exists() {
+        return Some("folder page/node_modules with the packages of page/package.json");
+    }
+    let chromium = std::env::var("ENSUE_CHROMIUM").unwrap_or_else(|_| CHROMIUM.to_owned());
+    (!Path::new(&chromium).exists()).then_some("chromium")
+}
+
+/// Returns the differences of what is built from what is committed.
+fn built() -> Result<String> {
+    git(&[&["diff", "--binary", "HEAD", "--"], BUILT.as_slice()].concat())
+}
+
+fn npm(arguments: &[&str]) -> Result<()> {
+    let mut command = Command::new("npm");
+    command.args(arguments).current_dir(root().join(HERE)).env("ENSUE_BINARY", root().canonicalize()?.join("target/debug/ensue"));
+    ensure!(command.status().context("npm does not start")?.success(), "`npm {}` fails in {HERE}", arguments.join(" "));
+    Ok(())
+}
