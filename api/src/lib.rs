@@ -80,6 +80,7 @@ pub use cors::{Cors, Origin, OriginInvalid};
 pub use ends::Ends;
 pub use framing::Hosts;
 pub use front::Front;
+pub use page::inquiries_path;
 pub use pages::slugs;
 pub use ports::Ports;
 pub use queues::{Queue, QueueName, Queues};

@@ -14,6 +14,8 @@ use ensue_page::{FILES, File, LINK, SHELL};
 use crate::coding::Constant;
 use crate::html;
 use crate::problem::{NoSuchPath, Outcome, Problem};
+use crate::route::INQUIRIES;
+use crate::settings::PageServing;
 use crate::tags;
 
 /// The paths of the page begin with this. Requests for them need no token: the files hold nothing of the node.
@@ -38,6 +40,14 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 const ASK_EACH_TIME: HeaderValue = HeaderValue::from_static("no-cache");
 /// A file never changes under its address.
 const FOREVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+
+/// Returns the path under which people read inquiries, each at its id: on the page if there is one, otherwise in the API.
+pub fn inquiries_path(serving: PageServing) -> &'static str {
+    match serving {
+        PageServing::On => "/ui/inbox",
+        PageServing::Off => INQUIRIES,
+    }
+}
 
 /// The page as it is served.
 pub(crate) struct Page {

@@ -9,7 +9,6 @@ use crate::cors::Cors;
 use crate::framing::Hosts;
 use crate::queues::Queues;
 use crate::rates::Rates;
-use crate::route::INQUIRIES;
 
 /// The operator's settings.
 #[derive(Clone)]
@@ -46,16 +45,6 @@ pub enum PageServing {
     On,
     /// It does not: its paths do not exist.
     Off,
-}
-
-impl PageServing {
-    /// Returns the path under which people read inquiries, each at its id: on the page if there is one, otherwise in the API.
-    pub fn inquiries(self) -> &'static str {
-        match self {
-            Self::On => "/ui/inbox",
-            Self::Off => INQUIRIES,
-        }
-    }
 }
 
 /// Where a handler's blocking work runs.

@@ -285,7 +285,7 @@ fn settings(config: &Config) -> Settings {
         queues,
         lease_millis: u64::try_from(config.lease.as_millis()).unwrap_or(u64::MAX),
         scope_labels: config.scope_labels.clone(),
-        inquiries_url: format!("{url}{}/", config.page.inquiries()),
+        inquiries_url: format!("{url}{}/", ensue_api::inquiries_path(config.page)),
         ..Settings::default()
     }
 }

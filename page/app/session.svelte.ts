@@ -1,4 +1,4 @@
-/** Who is logged in, and what they may do. */
+/** The person or program that is logged in, and its permissions. */
 
 import { CallError, call, forgetPosition, onUnauthenticated } from './api/call.ts';
 import { live } from './api/live.svelte.ts';

@@ -166,7 +166,12 @@ pub(crate) fn of_other_files() -> Vec<(String, Prose)> {
 fn lines_of(path: &str, text: &str) -> Vec<Prose> {
     // The stored definition of a table contains the comments within its statement. A store compares definitions
     // with those of the migrations, so these comments cannot change any longer.
-    let is_prose = |line: &str| !path.ends_with(".sql") || line.starts_with("--");
+    let is_prose = |line: &str| match path.rsplit('.').next() {
+        Some("sql") => line.starts_with("--"),
+        // Only comments: the names of a program are no prose.
+        Some("ts") => line.trim_start().starts_with(['/', '*']),
+        _ => true,
+    };
     let lines = (1..).zip(text.lines()).filter(|(_, line)| is_prose(line));
     lines.map(|(line, text)| Prose { line, text: text.trim_start_matches(['#', '/', '-', '*', '"', ' ']).to_owned() }).collect()
 }

@@ -232,7 +232,7 @@ pub(super) async fn cancel(allowed: Allowed<InquiriesCancel>, mut call: Call) ->
 
 /// Returns the public address where inquiries are read.
 fn base(api: &Api) -> String {
-    format!("{}{}", api.settings.base_url, api.settings.page.inquiries())
+    format!("{}{}", api.settings.base_url, crate::page::inquiries_path(api.settings.page))
 }
 
 /// The inquiries that a caller may see.

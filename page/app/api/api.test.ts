@@ -96,7 +96,7 @@ test('events are read however the text is cut', () => {
   }
 });
 
-test('the stream goes on after the last change that it heard', async () => {
+test('the stream continues after the last change that it heard', async () => {
   vi.useFakeTimers();
   const changes = 'id: 31\ndata: {"changed":{"executions":["x"]},"more":[],"reset":false}\n\n';
   const asked = answering(() => new Response(changes, { headers: { 'content-type': 'text/event-stream' } }));

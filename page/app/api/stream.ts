@@ -26,7 +26,7 @@ export class ChangeStream {
     return this.#line;
   }
 
-  /** Asks for changes of these kinds. It goes on after the last change, so that none is missed. */
+  /** Asks for changes of these kinds. It continues after the last change, so that none is missed. */
   want(kinds: Iterable<string>): void {
     const wanted = [...new Set(kinds)].sort().join(',');
     if (wanted === this.#kinds) return;
