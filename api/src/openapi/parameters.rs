@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cloudevents::{ATTRIBUTES, Attribute, STRUCTURED};
 use crate::context::REQUEST_ID_CHARS_MAX;
+use crate::deliveries::DeliveryOutcome;
 use crate::keyed::KEY_BYTES_MAX;
 use crate::listing::SORTS;
 use crate::operation::{Conditional, Honored, Operation, Takes, WaitsFor};
@@ -168,6 +169,10 @@ fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static st
             (words(&dead_letters::LetterStatus::ALL.map(dead_letters::LetterStatus::as_str)), "Only those with one of these statuses.")
         }
         "status" => (words(&executions::Status::ALL.map(executions::Status::as_str)), "Only those with one of these statuses."),
+        "outcome" if operation.id == "hook_get" => {
+            (words(&DeliveryOutcome::ALL.map(DeliveryOutcome::as_str)), "Only deliveries with one of these outcomes.")
+        }
+        "since" if operation.id == "hook_get" => (time, "Only deliveries at or after this time."),
         "outcome" => {
             (words(&enforcements::OutcomeName::ALL.map(enforcements::OutcomeName::as_str)), "Only those with one of these outcomes.")
         }

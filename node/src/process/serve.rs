@@ -111,6 +111,7 @@ fn ports(
         views_follower: Arc::new(following.views.follower.0.clone()),
         ends: stores.ends.clone(),
         changes: stores.changes.clone(),
+        deliveries: stores.deliveries.deliveries.clone(),
         log: readers.clone(),
         outputs: working.outputs(),
         blobs: working.blobs(),
