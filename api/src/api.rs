@@ -14,7 +14,6 @@ use ensue_views::{RowReach, View};
 use tokio::sync::oneshot;
 
 use crate::context::ENSUE_POSITION;
-use crate::deliveries::Deliveries;
 use crate::intake::Intake;
 use crate::keyed::UnderWay;
 use crate::metrics::{self, Form, Requests};
@@ -43,8 +42,6 @@ pub(crate) struct Api {
     pub(crate) settings: Settings,
     /// The key that cursors are signed with.
     pub(crate) cursors: CursorKey,
-    /// The last deliveries at each hook.
-    pub(crate) deliveries: Deliveries,
     /// The memory for bodies.
     pub(crate) intake: Intake,
     /// The streams of records.
@@ -69,7 +66,6 @@ impl Api {
         let threads = Threads::new(ports.clone(), &settings, stopping.clone());
         Self {
             cursors: CursorKey::new(settings.cursor_key),
-            deliveries: Deliveries::default(),
             intake: Intake::new(&settings.queues),
             streams: Arc::new(Streams::new(&settings.queues, threads.clone(), ports.views_at.clone())),
             under_way: Arc::default(),

@@ -128,6 +128,12 @@ impl Call {
         paging::answer(items, next, page, &self.query, &self.api.cursors, &url)
     }
 
+    /// The same, with a body of its own that has the cursor.
+    pub(crate) fn answer_page_as(&self, next: Option<&str>, page: &Page, body: impl FnOnce(Option<String>) -> Outcome) -> Outcome {
+        let url = format!("{}{}", self.api.settings.base_url, self.parts.uri.path());
+        paging::answer_as(next, page, &self.query, &self.api.cursors, &url, body)
+    }
+
     /// Waits until the read models have reached the position that the caller has seen.
     pub(crate) async fn see(&self) -> Result<(), Problem> {
         self.api.see(&self.parts.headers).await

@@ -17,7 +17,7 @@ use crate::query::Query;
 pub(crate) const SORTS: [(&str, Order); 2] = [("-position", Order::NewestFirst), ("position", Order::OldestFirst)];
 
 /// The maximum number of rows that one request reads if it filters them.
-const SCANNED_MAX: usize = 500;
+pub(crate) const SCANNED_MAX: usize = 500;
 
 /// One page of a list.
 pub(crate) struct Listed<T> {

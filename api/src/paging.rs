@@ -114,6 +114,18 @@ impl Page {
 
 /// Answers with a page: its items, and the cursor of the next page if there is more after `next`.
 pub(crate) fn answer<T: Serialize>(items: Vec<T>, next: Option<&str>, page: &Page, query: &Query, key: &CursorKey, url: &str) -> Outcome {
+    answer_as(next, page, query, key, url, |next| respond::json(&WireList { items, next }))
+}
+
+/// The same, with a body of its own that has the cursor.
+pub(crate) fn answer_as(
+    next: Option<&str>,
+    page: &Page,
+    query: &Query,
+    key: &CursorKey,
+    url: &str,
+    body: impl FnOnce(Option<String>) -> Outcome,
+) -> Outcome {
     let next = next.map(|place| key.seal(&page.bound, place));
     let link = next.as_ref().map(|cursor| {
         let filters = query.encoded(&["cursor"]);
@@ -121,7 +133,7 @@ pub(crate) fn answer<T: Serialize>(items: Vec<T>, next: Option<&str>, page: &Pag
         // The letters of a cursor stay as they are in a URL.
         format!("<{url}?{filters}{and}cursor={cursor}>; rel=\"next\"")
     });
-    let mut response = respond::json(&WireList { items, next })?;
+    let mut response = body(next)?;
     if let Some(link) = link.and_then(|link| HeaderValue::from_str(&link).ok()) {
         response.headers_mut().insert(LINK, link);
     }

@@ -35,6 +35,7 @@ use ensue_views::ViewReader;
 use tokio::sync::watch;
 
 use crate::changes::RecentChanges;
+use crate::deliveries::Deliveries;
 use crate::ends::Ends;
 pub use crate::patience::{Impatience, Patience};
 pub use access::{Access, Credential, Holder, NotAdmitted, OnBehalf};
@@ -83,6 +84,8 @@ pub struct Ports {
     pub ends: Arc<Ends>,
     /// The newest changes of the read models: their follower notes each batch.
     pub changes: Arc<RecentChanges>,
+    /// The last deliveries at each hook: the node keeps them on disk.
+    pub deliveries: Arc<Deliveries>,
     /// Reads the log.
     pub log: Arc<dyn LogAccess>,
     /// The output that attempts print. Blocking.

@@ -16,7 +16,7 @@ pub(crate) const REPEATED: [&str; 1] = ["label"];
 
 /// The parameters that can have several values, one of which must apply: repeated, or separated by commas. Each
 /// with the maximum number of its values.
-pub(crate) const SEVERAL: [(&str, usize); 9] = [
+pub(crate) const SEVERAL: [(&str, usize); 10] = [
     ("id", IDS_MAX),
     ("by", VALUES_MAX),
     ("kind", VALUES_MAX),
@@ -26,6 +26,7 @@ pub(crate) const SEVERAL: [(&str, usize); 9] = [
     ("rule", VALUES_MAX),
     ("trigger", VALUES_MAX),
     ("what", VALUES_MAX),
+    ("verdict", VALUES_MAX),
 ];
 
 /// The maximum number of ids in one request.

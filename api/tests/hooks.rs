@@ -53,6 +53,26 @@ async fn duplicate_delivery_gets_the_first_answer_and_counts_once() {
 }
 
 #[tokio::test]
+async fn deliveries_are_filtered_by_outcome_and_time() {
+    let api = TestApi::new();
+    at_the_gate(&api, "d-1", HELLO).answer().await.expect(202);
+    at_the_gate(&api, "d-1", HELLO).answer().await.expect(200);
+    let gate = api.post("/hooks/demo/gate").with("content-type", "application/json").with("x-github-event", "hello");
+    gate.body(HELLO).answer().await.expect_problem(401, "signature_refused");
+    let api = &api;
+    let outcomes = async |query: &str| {
+        let shown = api.get(&format!("/api/v1/hooks/demo/gate?{query}")).by("viewer").answer().await.expect(200).json();
+        let deliveries = shown["deliveries"].as_array().unwrap();
+        deliveries.iter().map(|one| one["outcome"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(outcomes("").await, ["refused", "repeated", "accepted"]);
+    assert_eq!(outcomes("outcome=refused").await, ["refused"]);
+    assert_eq!(outcomes("outcome=accepted,repeated&since=2020-01-01T00:00:00Z").await, ["repeated", "accepted"]);
+    assert_eq!(outcomes("since=2100-01-01T00:00:00Z").await, [""; 0]);
+    api.get("/api/v1/hooks/demo/gate?outcome=lost").by("viewer").answer().await.expect_problem(400, "bad_parameter");
+}
+
+#[tokio::test]
 async fn delivery_without_a_match_succeeds_and_writes_nothing() {
     let api = TestApi::new();
     let head = api.node.head_position();

@@ -48,8 +48,79 @@ async fn overview_has_only_what_its_caller_sees() {
     assert_eq!((&now["needs_person"]["parked_reactions"], &now["failing_rules"]), (&json!(null), &json!([])));
     let sender = granted(&api, "bo", "ingester", &json!({ "packs": ["demo"] })).await;
     let nothing = api.get("/api/v1/now").bearing(&sender).answer().await.expect(200).json();
+    assert_eq!((&nothing["rates"]["events"], &nothing["rates"]["requested"]), (&json!(null), &json!(null)));
     assert_eq!((&nothing["stuck"], &nothing["open"], &nothing["failing_rules"]), (&json!(null), &json!(null), &json!(null)));
     assert!(nothing["needs_person"].as_object().unwrap().values().all(Value::is_null), "{nothing:#}");
+}
+
+/// Reads counts of the hour in which the node of the tests works.
+async fn series(api: &TestApi, token: &str, query: &str) -> Value {
+    let path = format!("/api/v1/series?{query}&since=2026-03-28T11:30:00Z&until=2026-03-28T12:30:00Z");
+    api.get(&path).bearing(token).answer().await.expect(200).json()
+}
+
+/// Returns the key and the sum of each series.
+fn sums(series: &Value) -> Vec<(Option<String>, u64)> {
+    let row = |row: &Value| {
+        let counts = row["counts"].as_array().unwrap().iter().map(|count| count.as_u64().unwrap());
+        assert_eq!(counts.clone().sum::<u64>(), row["total"], "{row}");
+        (row["key"].as_str().map(str::to_owned), counts.sum())
+    };
+    series["rows"].as_array().unwrap().iter().map(row).collect()
+}
+
+fn keyed(sums: &[(&str, u64)]) -> Vec<(Option<String>, u64)> {
+    sums.iter().map(|(key, sum)| (Some((*key).to_owned()), *sum)).collect()
+}
+
+#[tokio::test]
+async fn series_count_what_their_caller_sees() {
+    let api = TestApi::new();
+    let (eu, us) = (deployed(&api, "eu").await, deployed(&api, "us").await);
+    deployed(&api, "us").await;
+    for id in [&eu, &us] {
+        api.node.fail(id);
+    }
+    let all = granted(&api, "cy", "viewer", &json!(null)).await;
+    let outcomes = series(&api, &all, "of=executions&by=outcome").await;
+    assert_eq!(sums(&outcomes), keyed(&[("requested", 3), ("failed", 2)]));
+    assert_eq!((&outcomes["bucket_seconds"], outcomes["rows"][0]["counts"].as_array().unwrap().len()), (&json!(60), 60));
+    let limited = granted(&api, "ana", "viewer", &json!({ "labels": { "site": ["eu"] } })).await;
+    let outcomes = series(&api, &limited, "of=executions&by=outcome").await;
+    assert_eq!(sums(&outcomes), keyed(&[("failed", 1), ("requested", 1)]), "the end has the scope of the request");
+    assert_eq!(sums(&series(&api, &limited, "of=events").await), [], "an event has no labels");
+    let sender = granted(&api, "bo", "ingester", &json!(null)).await;
+    api.get("/api/v1/series?of=executions").bearing(&sender).answer().await.expect_problem(403, "forbidden");
+}
+
+#[tokio::test]
+async fn series_have_the_requested_names_and_buckets() {
+    let api = TestApi::new();
+    for name in ["ana", "bo", "cy"] {
+        api.event(name).await;
+    }
+    api.post("/hooks/demo/door").json(&json!({ "kind": "hello", "name": "dan" })).answer().await.expect(202);
+    let all = granted(&api, "cy", "viewer", &json!(null)).await;
+    assert_eq!(sums(&series(&api, &all, "of=events").await), [(None, 4)]);
+    assert_eq!(sums(&series(&api, &all, "of=events&by=trigger").await), keyed(&[("demo.hello", 4)]));
+    assert_eq!(sums(&series(&api, &all, "of=events&by=trigger&trigger=demo.other").await), []);
+    assert_eq!(sums(&series(&api, &all, "of=deliveries&by=sensor").await), keyed(&[("demo.door", 1)]));
+    assert_eq!(sums(&series(&api, &all, "of=enforcements&by=outcome").await), keyed(&[("executed", 2)]));
+    let hours = series(&api, &all, "of=events&bucket=1h").await;
+    assert_eq!((&hours["from"], &hours["until"]), (&json!("2026-03-28T11:00:00.000000Z"), &json!("2026-03-28T13:00:00.000000Z")));
+    assert_eq!(hours["rows"][0]["counts"], json!([0, 4]));
+    let wrong = [
+        "",
+        "?of=keys",
+        "?of=events&by=rule",
+        "?of=events&by=outcome,trigger",
+        "?of=events&rule=demo.greet",
+        "?of=events&since=2026-01-01T00:00:00Z",
+        "?of=events&since=2026-03-28T12:00:00Z&until=2026-03-28T12:00:00Z",
+    ];
+    for query in wrong {
+        api.get(&format!("/api/v1/series{query}")).bearing(&all).answer().await.expect_problem(400, "bad_parameter");
+    }
 }
 
 #[tokio::test]

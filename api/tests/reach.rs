@@ -229,6 +229,7 @@ async fn nothing_of_a_hidden_execution_is_in_any_answer() {
         let filters = match path.rsplit('/').next() {
             _ if is_bulk => "?action=demo.deploy&dry_run=true",
             Some("search") => "?q=canaryplace",
+            Some("series") => "?of=events&by=trigger&since=2026-03-28T11:30:00Z&until=2026-03-28T12:30:00Z",
             _ => "",
         };
         let answer = api.ask(route.method.clone(), &format!("{path}{filters}")).bearing(&token).answer().await;

@@ -3,6 +3,7 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
+use crate::reach::granted;
 use crate::support::TestApi;
 
 #[tokio::test]
@@ -79,6 +80,88 @@ async fn rule_explains_its_decision_on_an_event_that_was_never_sent() {
     assert_eq!(api.node.head_position(), position, "nothing is recorded");
     let misfit = explained(&api, "demo.greet/explain", given(json!(1))).await.expect_problem(422, "payload_invalid");
     assert_eq!(misfit["errors"][0]["pointer"], "/event/payload/name");
+}
+
+#[tokio::test]
+async fn changed_file_of_a_rule_explains_its_decision() {
+    let api = TestApi::new();
+    let id = api.event("bo").await;
+    let file = |when: &str| {
+        let text = format!("description: Greet.\ntrigger: demo.hello\nwhen: {when}\naction: core.echo\nwith: {{ message: changed }}\n");
+        json!({ "path": "rules/greet.yaml", "text": text })
+    };
+    let ask = async |role: &str, path: &str, event: Value, when: &str| {
+        let asked = json!({ "event": event, "file": file(when) });
+        api.post(&format!("/api/v1/rules/demo.greet/{path}")).by(role).json(&asked).answer().await
+    };
+    let installed = explained(&api, "demo.greet/explain", json!(id)).await.expect(200).json();
+    assert_eq!(installed["verdict"], "not_matched");
+    let is_short = "event.payload.name.size() < 3";
+    let changed = ask("viewer", "explain", json!(id), is_short).await.expect(200).json();
+    assert_eq!((&changed["verdict"], &changed["definitions"]), (&json!("matched"), &json!("now")));
+    assert_eq!(changed["plan"]["params"]["message"], "changed");
+    let hello = |name: &str| json!({ "trigger": "demo.hello", "payload": { "name": name } });
+    let given = ask("viewer", "explain", hello("ana"), is_short).await.expect(200).json();
+    assert_eq!((&given["verdict"], &given["decisive"][0]["source"]), (&json!("not_matched"), &json!(is_short)));
+    ask("viewer", "explain?definitions=then", json!(id), is_short).await.expect_problem(400, "bad_parameter");
+}
+
+#[tokio::test]
+async fn changed_file_reads_vars_only_if_its_caller_may() {
+    let api = TestApi::new();
+    let text = "description: Greet.\ntrigger: demo.hello\nwhen: vars[?\"x\"].orValue(\"\") == event.payload.name\naction: core.noop\n";
+    let event = json!({ "trigger": "demo.hello", "payload": { "name": "ana" } });
+    let asked = json!({ "event": event, "file": { "path": "rules/greet.yaml", "text": text } });
+    let ask = async |token: &str| api.post("/api/v1/rules/demo.greet/explain").bearing(token).json(&asked).answer().await;
+    let may = granted(&api, "cy", "viewer", &json!(null)).await;
+    assert_eq!(ask(&may).await.expect(200).json()["verdict"], "not_matched");
+    let limited = granted(&api, "ana", "viewer", &json!({ "packs": ["demo"] })).await;
+    ask(&limited).await.expect_problem(403, "forbidden");
+}
+
+#[tokio::test]
+async fn judgements_of_a_rule_say_which_parts_decided() {
+    let api = TestApi::new();
+    let mut ids = Vec::new();
+    for name in ["ana", "bo", "cy", "dan"] {
+        ids.push(api.event(name).await);
+    }
+    let read =
+        async |query: &str| api.get(&format!("/api/v1/rules/demo.greet/judgements{query}")).by("viewer").answer().await.expect(200).json();
+    let all = read("").await;
+    let shown: Vec<_> = all["items"].as_array().unwrap().iter().map(|item| (item["event"].clone(), item["verdict"].clone())).collect();
+    let expected = [(3, "not_matched"), (2, "not_matched"), (1, "not_matched"), (0, "matched")];
+    assert_eq!(shown, expected.map(|(at, verdict)| (json!(ids[at]), json!(verdict))));
+    assert_eq!((&all["examined"], &all["unreadable"], &all["next"]), (&json!(4), &json!(0), &json!(null)));
+    let part = "event.payload.name == \"ana\"";
+    assert_eq!(all["groups"][0], json!({ "verdict": "not_matched", "decisive": [part], "count": 3, "last_event": ids[3] }));
+    assert!(all["items"][0]["why"][0].as_str().unwrap().contains("dan"), "{all:#}");
+    // Each page continues after the events that were examined for the page before.
+    let (mut query, mut found) = ("?verdict=not_matched&limit=1".to_owned(), Vec::new());
+    for _ in 0..5 {
+        let page = read(&query).await;
+        found.extend(page["items"].as_array().unwrap().iter().map(|item| item["event"].clone()));
+        let Some(next) = page["next"].as_str() else { break };
+        query = format!("?verdict=not_matched&limit=1&cursor={next}");
+    }
+    assert_eq!(found, [&ids[3], &ids[2], &ids[1]].map(|id| json!(id)));
+    assert_eq!(read("?verdict=erred").await["items"], json!([]));
+    api.get("/api/v1/rules/demo.greet/judgements?verdict=lost").by("viewer").answer().await.expect_problem(400, "bad_parameter");
+    api.get("/api/v1/rules/demo.nothing/judgements").by("viewer").answer().await.expect_problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn judgements_have_only_events_that_their_caller_sees() {
+    let api = TestApi::new();
+    api.event("ana").await;
+    let outside = granted(&api, "ana", "viewer", &json!({ "packs": ["examples"] })).await;
+    api.get("/api/v1/rules/demo.greet/judgements").bearing(&outside).answer().await.expect_problem(404, "not_found");
+    let inside = granted(&api, "bo", "viewer", &json!({ "packs": ["demo"] })).await;
+    let seen = api.get("/api/v1/rules/demo.greet/judgements").bearing(&inside).answer().await.expect(200).json();
+    assert_eq!(seen["examined"], 1);
+    let foreign = "/api/v1/rules/examples.celebrate_merge/judgements";
+    let merged = api.get(foreign).bearing(&outside).answer().await.expect(200).json();
+    assert_eq!(merged["examined"], 0, "the events of the trigger belong to another pack");
 }
 
 #[tokio::test]

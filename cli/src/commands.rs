@@ -46,6 +46,7 @@ mod rules;
 mod run;
 mod schema;
 pub(crate) mod search;
+mod series;
 mod serve;
 mod sessions;
 mod status;

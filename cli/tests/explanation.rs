@@ -152,3 +152,77 @@ fn expressions_are_evaluated_line_by_line_despite_an_invalid_line() {
     assert_eq!((&answers[0], &answers[3], &answers[4]), (&json!({ "value": 2 }), &json!({ "value": "YWJj" }), &json!({ "value": true })));
     assert_eq!((&answers[1]["error"]["kind"], &answers[2]["error"]["kind"]), (&json!("line"), &json!("missing")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_file_explains_a_stored_event() {
+    let place = place();
+    let node = place.start();
+    let branch = sent(&node, "refs/heads/main").await;
+    let changed = place.path().join("changed/release");
+    std::fs::create_dir_all(changed.join("rules")).unwrap();
+    std::fs::write(changed.join("pack.yaml"), PACK).unwrap();
+    let file = changed.join("rules/ship_on_tag.yaml");
+    std::fs::write(&file, RULE.replace("refs/tags/v", "refs/heads/")).unwrap();
+    let file = file.to_str().unwrap();
+    let ask = |file: &str| asked(&place, &node, &["why", "--rule", "release.ship_on_tag", "--event", &branch, "--file", file]);
+    let told = ask(file);
+    assert!(told.stdout.starts_with("✓ matched, because\n"), "{told:?}");
+    // The file has an error, which is reported with its place.
+    std::fs::write(file, RULE.replace("event.payload.ref.starts", "event.payload.reference.starts")).unwrap();
+    let broken = ask(file);
+    assert_ne!(broken.code, Some(0));
+    assert!(broken.stderr.contains("rules/ship_on_tag.yaml"), "{broken:?}");
+    let outside = place.path().join("alone.yaml");
+    std::fs::write(&outside, RULE).unwrap();
+    let outside = ask(outside.to_str().unwrap());
+    assert!(outside.stderr.contains("does not belong to a pack"), "{outside:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn judgements_of_a_rule_are_grouped_by_what_decided() {
+    let place = place();
+    let node = place.start();
+    for reference in ["refs/tags/v1", "refs/heads/main", "refs/heads/next"] {
+        sent(&node, reference).await;
+    }
+    let told = asked(&place, &node, &["rules", "judgements", "release.ship_on_tag"]);
+    let groups: Vec<&str> = told.stdout.lines().skip(1).take(2).collect();
+    assert!(groups[0].contains("2") && groups[0].contains("not_matched"), "{told:?}");
+    assert!(groups[0].ends_with("event.payload.ref.startsWith(\"refs/tags/v\")"), "{told:?}");
+    assert!(groups[1].contains("1") && groups[1].contains("matched"), "{told:?}");
+    assert!(told.stderr.contains("3 events of the rule's triggers were examined"), "{told:?}");
+    let erred = asked(&place, &node, &["rules", "judgements", "release.greet_ada", "--verdict", "erred", "--limit", "1", "-o", "json"]);
+    let erred: Value = serde_json::from_str(&erred.stdout).unwrap();
+    assert_eq!((erred["items"].as_array().unwrap().len(), &erred["items"][0]["verdict"]), (1, &json!("erred")));
+    assert!(erred["next"].is_string(), "{erred:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn series_count_what_happened_and_survive_a_restart() {
+    let place = place();
+    let node = place.start();
+    for reference in ["refs/tags/v1", "refs/tags/v2", "refs/heads/main"] {
+        sent(&node, reference).await;
+    }
+    let client = node.client();
+    client.until("/executions?status=succeeded", |page| page["items"].as_array().is_some_and(|items| items.len() == 2)).await;
+    let now = client.get("/now").await;
+    let sum = |counts: &Value| counts.as_array().unwrap().iter().map(|count| count.as_u64().unwrap()).sum::<u64>();
+    assert_eq!((sum(&now["rates"]["events"]), sum(&now["rates"]["requested"]), sum(&now["rates"]["failed"])), (3, 2, 0));
+    node.kill();
+    let node = place.start();
+    let read = |arguments: &[&str]| {
+        let told = asked(&place, &node, &[&["log", "series"], arguments, &["-o", "json"]].concat());
+        let series: Value = serde_json::from_str(&told.stdout).unwrap_or_else(|why| panic!("{why}: {told:?}"));
+        let rows = series["rows"].as_array().unwrap().iter();
+        rows.map(|row| (row["key"].as_str().unwrap_or_default().to_owned(), row["total"].as_u64().unwrap())).collect::<Vec<_>>()
+    };
+    let counted = |rows: &[(&str, u64)]| rows.iter().map(|(key, count)| ((*key).to_owned(), *count)).collect::<Vec<_>>();
+    assert_eq!(read(&["events", "--trigger", "release.pushed"]), counted(&[("", 3)]));
+    assert_eq!(read(&["executions", "--by", "outcome", "--bucket", "1h"]), counted(&[("requested", 2), ("succeeded", 2)]));
+    assert_eq!(read(&["enforcements", "--by", "rule"]), counted(&[("release.ship_on_tag", 2)]));
+    let shown = asked(&place, &node, &["log", "series", "events", "--by", "outcome"]);
+    assert!(shown.stdout.starts_with("KEY") && shown.stdout.contains("matched"), "{shown:?}");
+    let wrong = asked(&place, &node, &["log", "series", "events", "--by", "rule"]);
+    assert!(wrong.stderr.contains("`outcome` or `trigger`"), "{wrong:?}");
+}

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
 
 use crate::support::skipped::skipped;
-use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed, until};
+use crate::support::{ADMIN_TOKEN, Client, Delivery, Node, Place, Printed, until};
 
 const SCRIPT: &str = "\
 description: Runs until it may end.
@@ -55,6 +55,33 @@ async fn program(place: &Place) -> Pid {
     })
     .await;
     Pid::from_raw(found.unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn last_deliveries_survive_a_stop_and_a_kill() {
+    let place = Place::new();
+    let node = place.start();
+    let client = node.client();
+    let forged = Delivery::pull_request("d-1").with_header("x-hub-signature-256", Some(&format!("sha256={}", "0".repeat(64))));
+    assert_eq!(client.deliver(&forged).await.unwrap().status.as_u16(), 401);
+    assert_eq!(client.deliver(&Delivery::pull_request("d-1")).await.unwrap().status.as_u16(), 202);
+    node.stop_well();
+    let node = place.start();
+    assert_eq!(node.client().deliver(&forged).await.unwrap().status.as_u16(), 401);
+    let file = place.data().join("deliveries/github.webhook.json");
+    until("the file with the delivery", || std::fs::read_to_string(&file).unwrap().matches("refused").count() == 4).await;
+    let kept = std::fs::read_to_string(&file).unwrap();
+    assert!(!kept.contains("octomona"), "the body is not kept: {kept}");
+    node.kill();
+    let node = place.start();
+    let listed = |filter: &[&str]| {
+        let arguments = [&["hooks", "deliveries", "github/webhook", "-o", "json"], filter].concat();
+        let printed = Printed::by(place.ensue(&arguments).env("ENSUE_TOKEN", ADMIN_TOKEN).env("ENSUE_SERVER", node.url()));
+        let listed: Value = serde_json::from_str(&printed.stdout).unwrap_or_else(|why| panic!("{why}: {printed:?}"));
+        listed["items"].as_array().unwrap().iter().map(|one| one["outcome"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(&[]), ["refused", "accepted", "refused"]);
+    assert_eq!(listed(&["--outcome", "accepted,repeated"]), ["accepted"]);
 }
 
 fn supervisors(place: &Place) -> Vec<Pid> {

@@ -214,6 +214,7 @@ async fn search_answers(client: &Client, secrets: &Secrets, late: &str) -> usize
         let asked = match path.as_str() {
             path if is_streamed => format!("{path}?after=0"),
             "/api/v1/counts" => format!("{path}?of=executions&by=status"),
+            "/api/v1/series" => format!("{path}?of=executions&by=action"),
             "/api/v1/auth/can-i" => format!("{path}?permission=events:read"),
             "/api/v1/search" => format!("{path}?q={MARKER}"),
             path => path.to_owned(),

@@ -30,6 +30,7 @@ mod idle;
 mod jobs;
 pub mod judging;
 mod kept;
+mod kept_deliveries;
 mod key_providers;
 mod keys;
 mod log_access;

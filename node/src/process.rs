@@ -32,6 +32,7 @@ use crate::devices::NodeDevices;
 use crate::idle::{Caches, IdleWatch};
 use crate::jobs::Jobs;
 use crate::kept::Housekeeper;
+use crate::kept_deliveries::KeptDeliveries;
 use crate::keys::NodeKeys;
 use crate::login::{IssuerWeb, NodeIssuers};
 use crate::logins::NodeLogins;
@@ -80,6 +81,7 @@ pub struct Node {
     working: Working,
     following: Following,
     leading: Leading,
+    deliveries: Arc<KeptDeliveries>,
     is_stopping: Arc<AtomicBool>,
     ticker: tokio::task::JoinHandle<()>,
     refresher: tokio::task::JoinHandle<()>,
@@ -198,9 +200,23 @@ async fn start(config: Config, over: LogOver, taken_over: &mut Option<Executor>)
     let housekeeper = Housekeeper::start(working.kept.clone(), around.clock.clone(), IdleWatch::over(caches))
         .map_err(|why| machine("starting the job that deletes old outputs", &why))?;
     let refresher = tokio::spawn(edges.issuers.clone().keep_fresh());
-    let ticked = (stores.keys.clone(), serving.sessions.clone(), edges.refusals.clone());
-    let ticker = tokio::spawn(tick(around.clock, handle.clone(), leading.outside.clone(), ticked));
-    Ok(Node { edges, serving, sequencer: handle, working, following, leading, is_stopping, ticker, refresher, housekeeper, certificates })
+    let (swept, noted) = ((stores.keys.clone(), serving.sessions.clone()), (edges.refusals.clone(), stores.deliveries.clone()));
+    let ticker = tokio::spawn(tick(around.clock, handle.clone(), leading.outside.clone(), swept, noted));
+    let deliveries = stores.deliveries.clone();
+    Ok(Node {
+        edges,
+        deliveries,
+        serving,
+        sequencer: handle,
+        working,
+        following,
+        leading,
+        is_stopping,
+        ticker,
+        refresher,
+        housekeeper,
+        certificates,
+    })
 }
 
 impl Edges {

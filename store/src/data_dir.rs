@@ -120,6 +120,11 @@ impl DataDir {
         self.path.join("begun")
     }
 
+    /// The last deliveries at each hook, which may be lost.
+    pub fn deliveries(&self) -> PathBuf {
+        self.path.join("deliveries")
+    }
+
     /// Notes on the folding of the views, for the process that follows one that the folding ended.
     pub fn views_crash(&self) -> PathBuf {
         self.path.join("views-crash.json")

@@ -6,7 +6,7 @@
 //! [`packs`], [`keys`], [`vars`], [`tokens`], [`dead_letters`], [`parked_reactions`] and [`totals`] are the
 //! other views; [`timeline`] describes an execution's records for people; [`store`] has the ports for storing
 //! and reading views; [`projector`] folds batches of records and keeps a store up to date with the log;
-//! [`retention`] selects the rows that leave a store.
+//! [`retention`] selects the rows that leave a store; [`series`] counts over time.
 //!
 //! Nothing here does I/O or reads a clock: rebuilding a view from the log gives, byte for byte, the content
 //! of the live one.
@@ -32,6 +32,7 @@ mod removal;
 pub mod retention;
 pub mod rules;
 pub mod schedules;
+pub mod series;
 pub mod store;
 pub mod timeline;
 pub mod tokens;

@@ -26,6 +26,7 @@ use crate::packs::Pack;
 use crate::parked_reactions::ParkedReaction;
 use crate::rules::RuleActivity;
 use crate::schedules::Schedule;
+use crate::series::{self, Increment};
 use crate::store::{AllPassedOver, Change, Changes, MESSAGE_CHARS_MAX, NewRow, PassedOver, Row, ViewError, ViewStore};
 use crate::tokens::Token;
 use crate::totals::Totals;
@@ -139,9 +140,15 @@ impl Projector {
         }
         let mut changes = Changes { through: last.position, ..Changes::default() };
         each_fold!(self, fold => fold.fold_one_by_one(records, load, (onlooker, &mut changes.passed_over))?);
+        changes.increments = self.increments(records);
         // Our code ran before for each of these rows: each was written once right after each of its records.
         each_fold!(self, fold => fold.finish(&mut changes));
         Ok(changes)
+    }
+
+    /// Returns what the counts over time grow by, once the records are folded.
+    fn increments(&self, records: &[Record]) -> Vec<Increment> {
+        series::increments(records, |id| self.executions.touched.get(&id)?.now.as_ref())
     }
 
     /// Returns the changes, or `None` if there is an internal error anywhere in them. Then the projector is
@@ -164,7 +171,7 @@ impl Projector {
             for record in records {
                 each_fold!(self, fold => fold.fold(record));
             }
-            let mut changes = Changes { through: last, ..Changes::default() };
+            let mut changes = Changes { through: last, increments: self.increments(records), ..Changes::default() };
             each_fold!(self, fold => fold.finish(&mut changes));
             Ok(Some(changes))
         }));

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::reach::{RowReach, RowScope};
 use crate::removal::{Elapsed, Ended, Removed};
+use crate::series::{Increment, SeriesCounts, SeriesQuery};
 use crate::view::{Column, Term, View, ViewName};
 
 /// The maximum number of rows that a list returns at once.
@@ -46,6 +47,8 @@ pub trait ViewReader: Send + Sync {
     }
     /// Counts the rows of a query by the values of some columns.
     fn count(&self, query: &CountQuery) -> Result<Counts, ViewError>;
+    /// Returns counts over time.
+    fn series(&self, query: &SeriesQuery) -> Result<SeriesCounts, ViewError>;
     /// Returns the records that views skipped.
     fn passed_over(&self) -> Result<AllPassedOver, ViewError>;
     /// Returns how much retention removed from these views since they were created.
@@ -107,6 +110,8 @@ pub struct Changes {
     pub elapsed: Elapsed,
     /// The outermost executions that ended with them.
     pub ended: Vec<Ended>,
+    /// What the counts over time grow by, in the order of the log.
+    pub increments: Vec<Increment>,
 }
 
 /// A record that a view skipped because of an internal error. Its row is as if the record did not exist.

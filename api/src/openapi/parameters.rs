@@ -6,11 +6,13 @@ use ensue_engine::access::permission::Permission;
 use ensue_engine::executions::facts;
 use ensue_engine::executions::labels::LABELS_MAX;
 use ensue_engine::ports::OutputStream;
+use ensue_views::series::SeriesKind;
 use ensue_views::{dead_letters, enforcements, executions, inquiries};
 use serde_json::{Value, json};
 
 use crate::cloudevents::{ATTRIBUTES, Attribute, STRUCTURED};
 use crate::context::REQUEST_ID_CHARS_MAX;
+use crate::deliveries::DeliveryOutcome;
 use crate::keyed::KEY_BYTES_MAX;
 use crate::listing::SORTS;
 use crate::operation::{Conditional, Honored, Operation, Takes, WaitsFor};
@@ -22,10 +24,11 @@ use crate::routes::changes::{CHANGE_STREAM, KINDS};
 use crate::routes::counts::{BY, COUNTED};
 use crate::routes::log::RECORD_LIST;
 use crate::routes::search::{SEARCHED_CHARS_MAX, SEARCHED_CHARS_MIN};
+use crate::routes::series::{self, SERIES_GET};
 use crate::shapes::SUBJECT;
 use crate::sizes::LIMIT_MAX;
 use crate::wire::audit::kinds;
-use crate::wire::verdicts::Definitions;
+use crate::wire::verdicts::{Definitions, WireJudgement};
 use crate::wire::waits::WireWaitKind;
 
 /// The pattern of an `If-Match`: `*`, or tags in quotation marks.
@@ -168,9 +171,14 @@ fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static st
             (words(&dead_letters::LetterStatus::ALL.map(dead_letters::LetterStatus::as_str)), "Only those with one of these statuses.")
         }
         "status" => (words(&executions::Status::ALL.map(executions::Status::as_str)), "Only those with one of these statuses."),
+        "outcome" if operation.id == "hook_get" => {
+            (words(&DeliveryOutcome::ALL.map(DeliveryOutcome::as_str)), "Only deliveries with one of these outcomes.")
+        }
+        "since" if operation.id == "hook_get" => (time, "Only deliveries at or after this time."),
         "outcome" => {
             (words(&enforcements::OutcomeName::ALL.map(enforcements::OutcomeName::as_str)), "Only those with one of these outcomes.")
         }
+        "verdict" => (words(&WireJudgement::ALL.map(|(name, _)| name)), "Only judgements with one of these verdicts."),
         "definitions" => {
             (words(&Definitions::ALL.map(|(name, _)| name)), "Judged by the definitions at that time, or by the current ones.")
         }
@@ -201,12 +209,22 @@ fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static st
             words(&SORTS.map(|(name, _)| name)),
             "The order by position: the newest first (`-position`, the default) or the oldest first (`position`).",
         ),
+        "since" if operation.id == SERIES_GET => (time, "The bucket with this time is the first one. By default, there are 60 buckets."),
+        "until" if operation.id == SERIES_GET => (time, "The first bucket that begins at or after this time is left out. By default, now."),
         "since" => (time, "Only those at or after this time."),
         "until" => (time, "Only those before this time."),
         "of" if operation.id == CHANGE_STREAM => {
             let kinds = json!({ "type": "array", "items": words(&KINDS.map(|(name, _)| name)) });
             (kinds, "The kinds of things, separated by commas. Without it, all that the caller may see.")
         }
+        "of" if operation.id == SERIES_GET => (words(&SeriesKind::ALL.map(SeriesKind::as_str)), "What is counted. Required."),
+        "by" if operation.id == SERIES_GET => {
+            (words(&series::BY), "What makes a series: one of them. Without it, everything is one series.")
+        }
+        "bucket" => {
+            (words(&series::BUCKETS.map(|(name, _)| name)), "The length of a bucket, `1m` by default. At most 500 buckets are returned.")
+        }
+        "sensor" if operation.id == SERIES_GET => (text, "Only what came through this sensor."),
         "of" => (words(&COUNTED.map(|(name, _)| name)), "What is counted. Required."),
         "by" => (words(&BY.map(|(name, _)| name)), "The values that make a group. Without it, all are one group."),
         "attempts_min" => {

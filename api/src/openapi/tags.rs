@@ -38,6 +38,7 @@ pub(super) const ALL: &[(&str, &str)] = &[
     ("rules", "Rules, and their verdicts on events."),
     ("search", "Things by a part of their name."),
     ("sensors", "Sensors: the sources of events."),
+    ("series", "Numbers of things over time."),
     ("sessions", "Logins that are in force."),
     ("status", "The state of the node in numbers."),
     ("timers", "Timers of schedules."),

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ensue_engine::catalog::Catalog;
-use ensue_engine::names::PackName;
+use ensue_engine::names::{PackName, RuleRef};
 use ensue_engine::record::CatalogRevision;
 use ensue_packs::{Diagnostic, PackSource};
 
-use super::Declined;
+use super::{Declined, FileText};
 
 /// The installed catalogs.
 pub trait Installed: Send + Sync {
@@ -24,4 +24,9 @@ pub trait Installed: Send + Sync {
     /// # Errors
     /// If the stored copy of the files cannot be read.
     fn source(&self, pack: &PackName) -> Result<Option<PackSource>, Declined>;
+    /// Returns the current catalog as it would be if the file of a rule had these contents. Nothing is stored. Blocking.
+    ///
+    /// # Errors
+    /// If the pack is not installed, the file is not the rule's, or the pack would have errors.
+    fn with_file(&self, rule: &RuleRef, file: &FileText) -> Result<Arc<Catalog>, Declined>;
 }

@@ -25,7 +25,7 @@ use crate::auth::Allowed;
 use crate::body;
 use crate::call::Call;
 use crate::context::RequestContext;
-use crate::deliveries::{self, Delivery, DeliveryEnd};
+use crate::deliveries::{self, Delivery, DeliveryEnd, DeliveryOutcome};
 use crate::handshake;
 use crate::listing;
 use crate::operation::{Content, Header, Operation, Takes, WRITTEN};
@@ -120,7 +120,7 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<HooksRead>(
         "/hooks/{pack}/{sensor}",
         get,
-        Operation::shows::<WireHook>("hook_get", "Returns a webhook with its last deliveries"),
+        Operation::shows::<WireHook>("hook_get", "Returns a webhook with its last deliveries").asked(&["outcome", "since"]),
     );
     routes.post::<HooksSend>(
         "/hooks/{pack}/{sensor}/send",
@@ -288,7 +288,7 @@ fn note(api: &Api, context: &RequestContext, sensor: &SensorRef, came: Instant, 
         }
     };
     let took = came.elapsed();
-    api.deliveries.note(sensor, Delivery { at: deliveries::now(), took, bytes, request_id: context.request_id().to_owned(), end });
+    api.ports.deliveries.note(sensor, Delivery { at: deliveries::now(), took, bytes, request_id: context.request_id().to_owned(), end });
 }
 
 fn answer(taken: &Taken) -> Outcome {
@@ -306,7 +306,12 @@ pub(super) async fn list(allowed: Allowed<HooksRead>, call: Call) -> Outcome {
     let hooks = catalog.sensors().values().filter_map(|sensor| Some((&**sensor, sensor.source.webhook()?)));
     let hooks = hooks.filter(|(sensor, _)| allowed.includes(&Target::of_hook(sensor.name.as_str())));
     let listed = listing::of_catalog(&call, &allowed, hooks, |(sensor, _)| sensor.name.to_string())?;
-    let items = listed.items.iter().map(|hook| shown(call.api(), *hook, LISTED_DELIVERIES)).collect();
+    let newest = |sensor: &SensorRef| {
+        let mut last = call.api().ports.deliveries.last(sensor);
+        last.truncate(LISTED_DELIVERIES);
+        last
+    };
+    let items = listed.items.iter().map(|hook| shown(call.api(), *hook, newest(&hook.0.name))).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
@@ -314,9 +319,13 @@ pub(super) async fn list(allowed: Allowed<HooksRead>, call: Call) -> Outcome {
 pub(super) async fn get(allowed: Allowed<HooksRead>, call: Call) -> Outcome {
     let sensor = sensor_at(call.api(), &hook_of(&call))?;
     allowed.demand_on(&hook_of(&call), &Target::of_hook(sensor.as_str()))?;
+    let outcomes = call.query().each_of("outcome", &DeliveryOutcome::ALL.map(|outcome| (outcome.as_str(), outcome)))?;
+    let since = call.query().time("since")?;
+    let is_asked = |one: &Delivery| (outcomes.is_empty() || outcomes.contains(&one.outcome())) && since.is_none_or(|since| one.at >= since);
+    let last = call.api().ports.deliveries.last(&sensor).into_iter().filter(is_asked).collect();
     let catalog = call.api().ports.installed.current();
     match catalog.sensors().get(&sensor).and_then(|sensor| Some((&**sensor, sensor.source.webhook()?))) {
-        Some(hook) => respond::json(&shown(call.api(), hook, deliveries::DELIVERIES_MAX)),
+        Some(hook) => respond::json(&shown(call.api(), hook, last)),
         None => Err(Missing::new(HooksRead::THING, &hook_of(&call)).into()),
     }
 }
@@ -325,9 +334,7 @@ fn hook_of(call: &Call) -> String {
     format!("{}/{}", call.part("pack"), call.part("sensor"))
 }
 
-fn shown(api: &Api, (sensor, verify): (&Sensor, &Verify), deliveries_max: usize) -> WireHook {
-    let mut last = api.deliveries.last(&sensor.name);
-    last.truncate(deliveries_max);
+fn shown(api: &Api, (sensor, verify): (&Sensor, &Verify), last: Vec<Delivery>) -> WireHook {
     WireHook::new((sensor, verify), url(api, &sensor.name), api.ports.webhooks.secret(&sensor.name), last)
 }
 

@@ -106,6 +106,11 @@ impl Judged {
             Definitions::Then => ports.installed.at(event.catalog).ok_or(Forgotten::Catalog(event.catalog))?,
             Definitions::Now => ports.installed.current(),
         };
+        Self::stored_by(ports, event, (definitions, catalog))
+    }
+
+    /// Loads a stored event, and judges it with a catalog. Blocking.
+    pub(super) fn stored_by(ports: &Ports, event: &Event, (definitions, catalog): (Definitions, Arc<Catalog>)) -> Result<Self, Problem> {
         let handle = event.payload.ok_or(Forgotten::Payload)?;
         let payload = ports.log.body(handle.position)?.ok_or(Forgotten::Payload)?;
         // The body in the log was valid JSON when it was accepted.
@@ -144,6 +149,13 @@ impl Judged {
         })
     }
 
+    /// Judges the same event with a changed catalog instead. Blocking.
+    pub(super) fn by(self, ports: &Ports, catalog: Arc<Catalog>) -> Result<Self, Problem> {
+        let judgement = Arc::new(judge(&catalog, &self.view()));
+        let vars = vars_read(ports, &judgement, ports.log.head()?.position)?;
+        Ok(Self { catalog, judgement, vars, ..self })
+    }
+
     /// Returns the rules that handle the event, in the order of their refs.
     pub(super) fn rules(&self) -> &[Arc<Rule>] {
         match &self.only {
@@ -179,6 +191,16 @@ impl Judged {
         let is_told = !matches!(verdict, Some(Verdict::Undecided));
         let reason = is_told.then(|| explain_briefly(rule, &self.view(), &self.vars, steps_left)).flatten();
         WireVerdict::new(rule, verdict.as_ref(), reason.as_ref(), enforcement)
+    }
+
+    /// Returns a short explanation of one rule's decision, and the parts of its condition that decided, as they are written.
+    pub(super) fn decided(&self, rule: &Rule, steps_left: &mut u64) -> (WireVerdict, Vec<String>) {
+        let verdict = self.verdict(rule);
+        let is_told = !matches!(verdict, Some(Verdict::Undecided));
+        let reason = is_told.then(|| explain_briefly(rule, &self.view(), &self.vars, steps_left)).flatten();
+        let when = reason.as_ref().and_then(|reason| reason.when.as_ref());
+        let decisive = when.map(|when| when.decisive().iter().map(|part| part.source.clone()).collect()).unwrap_or_default();
+        (WireVerdict::new(rule, verdict.as_ref(), reason.as_ref(), None), decisive)
     }
 
     /// Returns the full explanation of one rule and a stored event. Blocking.

@@ -10,10 +10,11 @@ use ensue_engine::time::Timestamp;
 use ensue_views::dead_letters::LetterStatus;
 use ensue_views::executions::Status;
 use ensue_views::inquiries::{InquiryStatus, assignees_of};
+use ensue_views::series::{Bucket, ExecutionOutcome, SeriesBy, SeriesKind};
 use ensue_views::store::{CountQuery, LIST_ROWS_MAX, ListQuery, Order};
 use ensue_views::{Column, Execution, Filter, Inquiry, Row, RowReach, RuleActivity, View, ViewName};
 
-use super::{Routes, executions};
+use super::{Routes, executions, series};
 use crate::auth::{Known, Proof as _};
 use crate::call::Call;
 use crate::deliveries;
@@ -21,7 +22,8 @@ use crate::operation::Operation;
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
 use crate::respond;
-use crate::wire::now::{WireFailingRule, WireNeedsPerson, WireNow, longest};
+use crate::wire::now::{WireFailingRule, WireNeedsPerson, WireNow, WireRates, longest};
+use crate::wire::series::each;
 use crate::wire::waits::{self, WireWaitKind};
 
 /// The maximum number of items of a list.
@@ -72,6 +74,7 @@ impl Looker<'_> {
             stuck_truncated,
             failing_rules: self.failing_rules()?,
             open: self.open()?,
+            rates: self.rates()?,
         })
     }
 
@@ -150,6 +153,36 @@ impl Looker<'_> {
             .collect();
         failing.sort_by_key(|(_, error)| std::cmp::Reverse(error.last_at));
         Ok(Some(failing.into_iter().take(SHOWN_MAX).map(|(rule, error)| WireFailingRule::new(rule, error)).collect()))
+    }
+
+    /// Returns how often things happened in each minute of the last hour.
+    fn rates(&self) -> Result<WireRates, Problem> {
+        let last_hour = |kind, by, reach| -> Result<_, Problem> {
+            let query = series::last_hour(kind, by, reach, self.now);
+            let counts = self.ports.views.series(&query)?;
+            Ok((query, counts))
+        };
+        let nothing = BTreeMap::new();
+        let events = match self.known.rows(Permission::EventsRead) {
+            Some(reach) => {
+                let (query, counts) = last_hour(SeriesKind::Events, SeriesBy::Nothing, reach)?;
+                Some(each(&query, counts.get(&None).unwrap_or(&nothing)))
+            }
+            None => None,
+        };
+        let executions = match self.known.rows(Permission::ExecutionsRead) {
+            Some(reach) => {
+                let (query, counts) = last_hour(SeriesKind::Executions, SeriesBy::Outcome, reach)?;
+                let of = |outcome: ExecutionOutcome| each(&query, counts.get(&Some(outcome.as_str().to_owned())).unwrap_or(&nothing));
+                let (failed, timed_out) = (of(ExecutionOutcome::Failed), of(ExecutionOutcome::TimedOut));
+                let failed = failed.into_iter().zip(timed_out).map(|(failed, timed_out)| failed + timed_out).collect();
+                Some((of(ExecutionOutcome::Requested), failed))
+            }
+            None => None,
+        };
+        let (requested, failed) = executions.unzip();
+        let from = series::last_hour(SeriesKind::Events, SeriesBy::Nothing, RowReach::nothing(), self.now).from;
+        Ok(WireRates { from: Bucket::Minute.begins(from), events, requested, failed })
     }
 
     /// Counts the executions that have not ended by their status.

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ensue_engine::access::limit::Target;
-use ensue_engine::catalog::{Mode, Rule};
+use ensue_engine::catalog::{Catalog, Mode, Rule};
 use ensue_engine::command::Ask;
 use ensue_engine::ids::EventId;
 use ensue_engine::names::RuleRef;
 use ensue_engine::schedule::facts::ScheduleOwner;
+use ensue_engine::vars::reads::RuleReads;
 use ensue_views::{Event, RuleActivity};
 
 use super::Routes;
@@ -18,8 +19,8 @@ use crate::call::{Call, Nothing};
 use crate::cloudevents::SOURCE_OF_OURS;
 use crate::listing;
 use crate::operation::{Conditional, Operation, Takes, WRITTEN};
-use crate::permissions::{BacktestsRun, EventsRead, Permission, RulesRead, RulesWrite};
-use crate::ports::{GivenEvent, Ports, ToBacktest};
+use crate::permissions::{BacktestsRun, EventsRead, Permission, RulesRead, RulesWrite, VarsRead};
+use crate::ports::{FileText, GivenEvent, Ports, ToBacktest};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query::bad;
 use crate::respond::{self, Written};
@@ -82,6 +83,7 @@ pub(super) fn declare_judging(routes: &mut Routes) {
                 (409, "catalog_gone"),
                 (409, "payload_erased"),
                 (422, "payload_invalid"),
+                (422, "rule_invalid"),
                 (422, "trigger_differs"),
                 (422, "trigger_not_found"),
             ])
@@ -131,12 +133,16 @@ pub(super) async fn explain(allowed: Allowed<RulesRead>, mut call: Call) -> Outc
     allowed.demand_on(name.as_str(), &Target::in_pack_of(name.as_str()))?;
     let asked: WireExplain = call.json().await?;
     let text = asked.event.get();
-    if !text.starts_with('"') {
-        if definitions == Some(Definitions::Then) {
-            return Err(
-                bad("definitions", "is `then`, but an event that was never sent can only be judged by the current definitions").into()
-            );
-        }
+    let is_stored = text.starts_with('"');
+    if definitions == Some(Definitions::Then) && (asked.file.is_some() || !is_stored) {
+        let what = if is_stored { "a changed file" } else { "an event that was never sent" };
+        return Err(bad("definitions", format!("is `then`, but {what} goes only with the current definitions")).into());
+    }
+    let changed = asked.file.map(|file| Changed {
+        file: file.into(),
+        vars: Allowed::<VarsRead>::demand_whole(&*call.api().ports.access, call.request()).map(drop),
+    });
+    if !is_stored {
         let given: WireImagined = body::parse_part("/event", text)?;
         let payload = Bytes::from(String::from(Box::<str>::from(given.payload)));
         let source = given.source.unwrap_or_else(|| SOURCE_OF_OURS.to_owned());
@@ -147,6 +153,10 @@ pub(super) async fn explain(allowed: Allowed<RulesRead>, mut call: Call) -> Outc
                 return Err(Missing::new(RulesRead::THING, name.as_str()).into());
             }
             let judged = Judged::given(ports, given)?;
+            let judged = match changed {
+                Some(changed) => judged.by(ports, changed.catalog(ports, &name)?)?,
+                None => judged,
+            };
             judged.wholly_given(ports, judged.rule(ports, &name)?)
         });
         return respond::json(&explained.await??);
@@ -157,10 +167,31 @@ pub(super) async fn explain(allowed: Allowed<RulesRead>, mut call: Call) -> Outc
     let id: EventId = id.parse().map_err(|_| Missing::new(EventsRead::THING, &id))?;
     let event: Event = call.api().row(id.to_string(), EventsRead::THING, sees.rows()).await?;
     let explained = call.api().threads.explaining(move |ports| {
-        let judged = Judged::stored(ports, &event, definitions.unwrap_or_default())?;
+        let judged = match changed {
+            Some(changed) => Judged::stored_by(ports, &event, (Definitions::Now, changed.catalog(ports, &name)?))?,
+            None => Judged::stored(ports, &event, definitions.unwrap_or_default())?,
+        };
         judged.wholly(ports, judged.rule(ports, &name)?)
     });
     respond::json(&explained.await??)
+}
+
+/// A changed file of a rule, which its caller wrote.
+struct Changed {
+    file: FileText,
+    /// Whether the caller may read vars: an explanation shows what the rule reads.
+    vars: Result<(), Problem>,
+}
+
+impl Changed {
+    /// Returns the catalog with the file, in which the rule reads only what its author may read. Blocking.
+    fn catalog(self, ports: &Ports, name: &RuleRef) -> Result<Arc<Catalog>, Problem> {
+        let catalog = ports.installed.with_file(name, &self.file)?;
+        if catalog.rules().get(name).is_some_and(|rule| RuleReads::of(rule).is_some()) {
+            self.vars?;
+        }
+        Ok(catalog)
+    }
 }
 
 /// Returns what a rule would have done with past events.

@@ -36,17 +36,23 @@ pub(crate) struct WireToBacktest {
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "FileText")]
 #[serde(deny_unknown_fields)]
-struct WireFileText {
+pub(crate) struct WireFileText {
     /// Its path in the pack: `rules/greet.yaml`.
     path: String,
     /// Its contents.
     text: String,
 }
 
+impl From<WireFileText> for FileText {
+    fn from(file: WireFileText) -> Self {
+        Self { path: file.path, text: file.text }
+    }
+}
+
 impl From<WireToBacktest> for ToBacktest {
     fn from(asked: WireToBacktest) -> Self {
         let WireToBacktest { rule, file, after, since, until } = asked;
-        Self { rule, file: file.map(|file| FileText { path: file.path, text: file.text }), after, since, until }
+        Self { rule, file: file.map(FileText::from), after, since, until }
     }
 }
 

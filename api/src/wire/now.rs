@@ -26,6 +26,19 @@ pub(crate) struct WireNow {
     pub(crate) failing_rules: Option<Vec<WireFailingRule>>,
     /// The number of executions that have not ended, by their status.
     pub(crate) open: Option<BTreeMap<String, u64>>,
+    pub(crate) rates: WireRates,
+}
+
+/// How often things happened in each minute of the last hour, the current one last.
+#[wire(Serialize)]
+pub(crate) struct WireRates {
+    /// When the first minute begins.
+    pub(crate) from: Timestamp,
+    pub(crate) events: Option<Vec<u64>>,
+    /// Executions that were requested.
+    pub(crate) requested: Option<Vec<u64>>,
+    /// Executions that failed or took too long.
+    pub(crate) failed: Option<Vec<u64>>,
 }
 
 /// How many things need a person.

@@ -16,6 +16,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::shapes::{self, WireSpan};
+use crate::wire::backtests::WireFileText;
 use crate::wire::embedded;
 use crate::wire::enforcements::{WireBecame, WireHeld};
 
@@ -58,9 +59,9 @@ pub(crate) struct WireVerdict {
 }
 
 /// A rule's verdict on an event.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum WireJudgement {
+pub(crate) enum WireJudgement {
     /// Its condition holds.
     Matched,
     /// Its condition does not hold.
@@ -69,6 +70,12 @@ enum WireJudgement {
     Erred,
     /// It reads `vars` as a whole, and the vars of that time cannot be determined.
     Undecided,
+}
+
+impl WireJudgement {
+    /// Each value with its name.
+    pub(crate) const ALL: [(&'static str, Self); 4] =
+        [("matched", Self::Matched), ("not_matched", Self::NotMatched), ("erred", Self::Erred), ("undecided", Self::Undecided)];
 }
 
 /// A condition in its parts; null if the rule has none, or if it could not be evaluated again.
@@ -131,6 +138,16 @@ impl WireVerdict {
             error: enforcement.and_then(|enforcement| enforcement.error.clone()),
             execution: enforcement.and_then(|enforcement| enforcement.execution),
         }
+    }
+
+    /// Returns the verdict.
+    pub(crate) fn name(&self) -> WireJudgement {
+        self.verdict
+    }
+
+    /// Returns the parts of the condition that decided, one per line.
+    pub(crate) fn into_why(self) -> Vec<String> {
+        self.why
     }
 
     /// Returns true if the rule matched; a rule that failed with an error did not match.
@@ -247,6 +264,9 @@ impl WirePlan {
 pub(crate) struct WireExplain {
     #[schemars(with = "WireAsked")]
     pub(crate) event: Box<RawValue>,
+    /// The rule's file with the contents to judge with; without it, the installed rule judges.
+    #[serde(default)]
+    pub(crate) file: Option<WireFileText>,
 }
 
 /// The forms of `event`, for the OpenAPI document. Parsed by hand, so that errors are reported well.

@@ -211,6 +211,7 @@ impl TestApi {
             views_follower: node.clone(),
             ends: node.ends.clone(),
             changes: node.changes.clone(),
+            deliveries: Arc::default(),
             log: node.clone(),
             outputs: node.clone(),
             blobs: Arc::new(node.blobs.clone()),

@@ -59,6 +59,17 @@ pub(crate) fn sources() -> Vec<PackSource> {
     sources
 }
 
+/// Builds the catalog of revision 1 with other contents of a file.
+pub(crate) fn catalog_with(path: &str, text: &str) -> Catalog {
+    let kept = FILES.iter().filter(|(known, _)| *known != path).map(|(path, text)| (*path, Bytes::from_static(text.as_bytes())));
+    let mut sources = library();
+    sources.push(PackSource::of("demo", kept.chain([(path, Bytes::from(text.to_owned()))])).unwrap());
+    let checked = check(&sources, &BTreeMap::new());
+    assert!(!checked.has_errors(), "{:?}", checked.diagnostics);
+    let manifests = checked.good.iter().map(|pack| (pack.source.clone(), pack.manifest(rule_id)));
+    build(CatalogRevision(1), &manifests.collect::<Vec<_>>()).unwrap()
+}
+
 /// Builds the catalog of revision 1, and the changes that lead to it.
 pub(crate) fn catalog() -> (Catalog, Vec<PackChange>) {
     let sources = sources();

@@ -1,19 +1,22 @@
 //! `ensue hooks`: lists webhooks and their deliveries, and sends test deliveries.
 
 use clap::{Args, Subcommand};
+use ensue_engine::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Asking, Page, json_or_file, tell_next};
+use crate::ago::moment_of;
 use crate::client::segment;
 use crate::output::Output;
 use crate::report::{Exit, Failure, Outcome, tell};
-use crate::table::{excerpt, text, time};
+use crate::table::{Column, cell, excerpt, text, time};
 
 /// List webhooks and their deliveries, and send test deliveries.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   ensue hooks
+  ensue hooks deliveries my_automation/github --outcome refused
   ensue hooks send my_automation/github --event push --data push.json
   ensue hooks send my_automation/alerts --data '{\"status\": \"firing\"}'")]
 pub(crate) struct Hooks {
@@ -32,6 +35,23 @@ Examples:
     List {
         #[command(flatten)]
         page: Page,
+    },
+    /// List the last deliveries at a webhook, newest first: at most 50 of each outcome. They survive a
+    /// restart.
+    #[command(after_help = "\
+Examples:
+  ensue hooks deliveries my_automation/github
+  ensue hooks deliveries my_automation/github --outcome refused --since 1h")]
+    Deliveries {
+        /// The webhook.
+        #[arg(value_name = "PACK/SENSOR")]
+        hook: String,
+        /// Only deliveries with one of these outcomes.
+        #[arg(long, value_name = "OUTCOME", value_delimiter = ',', value_parser = ["accepted", "repeated", "refused"])]
+        outcome: Vec<String>,
+        /// Only deliveries since this time, or since so long ago (`1d`, `12h`).
+        #[arg(long, value_name = "TIME", value_parser = moment_of)]
+        since: Option<Timestamp>,
     },
     /// Send a test delivery, which the node signs with the stored key.
     #[command(after_help = "\
@@ -66,6 +86,12 @@ impl Hooks {
                 print_hooks(asking.output, &answer);
                 tell_next(&answer);
             }
+            Some(Asked::Deliveries { hook, outcome, since }) => {
+                let outcomes = outcome.into_iter().map(|outcome| ("outcome", outcome));
+                let query: Vec<_> = outcomes.chain(since.map(|since| ("since", since.to_string()))).collect();
+                let answer = client.get(&path_of(&hook)?, &query).await?;
+                asking.output.print_list(&json!({ "items": answer["deliveries"] }), DELIVERIES);
+            }
             Some(Asked::Send { hook, event, data }) => {
                 let path = path_of(&hook)?;
                 let mut body = json!({ "body": json_or_file(&data)? });
@@ -83,6 +109,25 @@ impl Hooks {
             }
         }
         Ok(())
+    }
+}
+
+/// The columns of deliveries.
+const DELIVERIES: &[Column] = &[
+    Column::whole("TIME", |delivery| time(delivery, "at")),
+    Column::whole("OUTCOME", outcome),
+    Column::whole("BYTES", |delivery| cell(delivery, "bytes")),
+    Column::whole("REQUEST", |delivery| cell(delivery, "request_id")),
+    Column::cut("WHY", |delivery| cell(delivery, "why")),
+];
+
+/// Returns the outcome of a delivery, and how many events it created.
+fn outcome(delivery: &Value) -> String {
+    match (text(delivery, "outcome").as_str(), delivery["events"].as_array().map(Vec::len)) {
+        ("accepted", Some(0)) => "accepted, no event".to_owned(),
+        ("accepted", Some(1)) => "accepted".to_owned(),
+        ("accepted", Some(events)) => format!("accepted, {events} events"),
+        (outcome, _) => outcome.to_owned(),
     }
 }
 
@@ -112,18 +157,12 @@ fn shown(hook: &Value) -> String {
     let mut shown = format!("{}\n  {}\n  {secret}\n", text(hook, "ref"), text(hook, "url"));
     let deliveries = hook["deliveries"].as_array().map(Vec::as_slice).unwrap_or_default();
     if deliveries.is_empty() {
-        shown.push_str("  no deliveries since the start\n");
+        shown.push_str("  no deliveries\n");
     }
     for delivery in deliveries.iter().take(10) {
         let why = text(delivery, "why");
         let why = if why.is_empty() { String::new() } else { format!(": {}", excerpt(&why)) };
-        let outcome = match (text(delivery, "outcome").as_str(), delivery["events"].as_array().map(Vec::len)) {
-            ("accepted", Some(0)) => "accepted, no event".to_owned(),
-            ("accepted", Some(1)) => "accepted".to_owned(),
-            ("accepted", Some(events)) => format!("accepted, {events} events"),
-            (outcome, _) => outcome.to_owned(),
-        };
-        shown.push_str(&format!("  {}  {outcome}{why}\n", time(delivery, "at")));
+        shown.push_str(&format!("  {}  {}{why}\n", time(delivery, "at"), outcome(delivery)));
     }
     shown
 }

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::anchors::{self, Anchor};
 use super::at_rest::{self, AtRest, VERIFYING};
+use super::series::Series;
 use super::{Asking, wait_for};
 use crate::client::Client;
 use crate::live;
@@ -31,6 +32,7 @@ Examples:
   ensue log --follow                   and new ones as they are written
   ensue log --after 0 -o json          all of them, as the API returns them
   ensue log --limit 5 --bodies -o json
+  ensue log series executions --by outcome     how many in each minute
   ensue log verify
   ensue log verify --data ./ensue-data     without a running node
   ensue log verify --data ./backup --copy  a backup, wherever it is
@@ -56,6 +58,8 @@ pub(crate) struct Log {
 /// The commands about the log other than listing its records.
 #[derive(Debug, Subcommand)]
 enum About {
+    /// Count events, executions, enforcements or deliveries over time.
+    Series(Series),
     /// Verify the hash chain of the whole log, and locate any edit, insertion, deletion, reordering
     /// or truncation.
     #[command(after_help = "\
@@ -129,6 +133,7 @@ impl Log {
         match self.about {
             None if self.follow => wait_for(follow(asking, self.after)),
             None => wait_for(tail(asking, self.after, self.limit, self.bodies)),
+            Some(About::Series(series)) => wait_for(series.run(asking)),
             Some(About::Verify { at_rest, copy, anchor }) => {
                 let anchors = anchor.as_deref().map(anchors::read).transpose()?;
                 let anchors = anchor.as_deref().zip(anchors);

@@ -1,7 +1,8 @@
 //! `ensue rules`: triggers, conditions and actions of rules.
 
 mod backfill;
-mod backtest;
+pub(super) mod backtest;
+mod judgements;
 
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -13,6 +14,7 @@ use crate::report::Outcome;
 use crate::table::{Column, cell, pairs, text, time};
 use backfill::Backfill;
 use backtest::Backtest;
+use judgements::Judgements;
 
 /// List, show and backtest rules, and set their mode.
 #[derive(Debug, Subcommand)]
@@ -48,6 +50,13 @@ Examples:
   ensue rules backtest packs/release --since 30d     all rules of a pack
   ensue rules backtest packs/release --max-new 5 --max-lost 0     for CI")]
     Backtest(Backtest),
+    /// List what a rule decided about past events, and which parts of its condition decided.
+    #[command(after_help = "\
+Examples:
+  ensue rules judgements release.ship_on_tag
+  ensue rules judgements release.ship_on_tag --verdict not_matched --since 1d
+  ensue rules judgements release.ship_on_tag --definitions now")]
+    Judgements(Judgements),
     /// Run a scheduled rule for a past time range. Times that fired already are skipped.
     #[command(after_help = "\
 Examples:
@@ -131,6 +140,7 @@ impl Rules {
                 });
             }
             Self::Backtest(backtest) => return backtest.run(asking).await,
+            Self::Judgements(judgements) => return judgements.run(asking).await,
             Self::Backfill(backfill) => return backfill.run(asking, &client).await,
             Self::Set { rule, mode } => {
                 let answered = client.post(&format!("/rules/{}/{}", segment(&rule), mode.verb()), &json!({})).await;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{ArgGroup, Args, ValueEnum};
 use serde_json::{Value, json};
 
+use super::rules::backtest::{pack_of, unreadable};
 use super::{Asking, Page, read_json, tell_next};
 use crate::client::{Client, segment};
 use crate::ids;
@@ -31,7 +32,8 @@ Examples:
   ensue why --event 019c…      the verdict of each rule on the event, and why
   ensue why --rule release.ship --event 019c…
   ensue why --rule release.ship --event 019c… --definitions now
-  ensue why --rule release.ship --data payload.json      an event that was never sent"
+  ensue why --rule release.ship --data payload.json      an event that was never sent
+  ensue why --rule release.ship --event 019c… --file packs/release/rules/ship.yaml"
 )]
 pub(crate) struct Why {
     /// An event, an enforcement, an execution, or an inquiry.
@@ -52,6 +54,9 @@ pub(crate) struct Why {
     /// The definitions to use: `then`, as installed when the event arrived, or `now`.
     #[arg(long, value_enum, default_value_t, value_name = "WHEN", conflicts_with = "data")]
     definitions: Definitions,
+    /// Judge with this file of the rule, in the folder of its pack, instead of the installed one.
+    #[arg(long, value_name = "FILE", requires = "rule", conflicts_with = "definitions")]
+    file: Option<PathBuf>,
     /// Print the tree as an SVG diagram.
     #[arg(long, requires = "id")]
     svg: bool,
@@ -93,18 +98,37 @@ impl Why {
             (Some(id), ..) if self.svg => pictured(&client, id).await,
             (Some(id), ..) => causes(&client, id, asking.output).await,
             (None, Some(rule), Some(event), _) => {
-                let path = format!("/rules/{}/explain?definitions={}", segment(rule), self.definitions.name());
-                explained(&client, &path, &json!({ "event": event }), asking.output).await
+                let definitions = if self.file.is_some() { Definitions::Now } else { self.definitions };
+                let path = format!("/rules/{}/explain?definitions={}", segment(rule), definitions.name());
+                explained(&client, &path, &json!({ "event": event, "file": self.file()? }), asking.output).await
             }
             (None, Some(rule), None, Some(data)) => {
                 let event = imagined(&client, rule, self.trigger.as_deref(), data).await?;
-                explained(&client, &format!("/rules/{}/explain", segment(rule)), &json!({ "event": event }), asking.output).await
+                explained(
+                    &client,
+                    &format!("/rules/{}/explain", segment(rule)),
+                    &json!({ "event": event, "file": self.file()? }),
+                    asking.output,
+                )
+                .await
             }
             (None, None, Some(event), _) => self.rules(&client, event, asking.output).await,
             (None, _, None, _) => {
                 Err(Failure::with(Exit::Usage, "no event, enforcement or execution is named")
                     .hint("see the examples with `ensue help why`"))
             }
+        }
+    }
+
+    /// Returns the changed file of the rule; null if none is named.
+    fn file(&self) -> Result<Value, Failure> {
+        let Some(path) = &self.file else { return Ok(Value::Null) };
+        let text = std::fs::read_to_string(path).map_err(|why| unreadable(path, &why))?;
+        let whole = path.canonicalize().map_err(|why| unreadable(path, &why))?;
+        match pack_of(&whole) {
+            Some((_, inside)) => Ok(json!({ "path": inside, "text": text })),
+            None => Err(Failure::new(format!("{} does not belong to a pack: no folder above it has a `pack.yaml`", path.display()))
+                .hint("name a file in a pack's `rules/`: the rule judges with the rest of its pack")),
         }
     }
 

@@ -112,6 +112,7 @@ fn ports(
         views_follower: Arc::new(following.views.follower.0.clone()),
         ends: stores.ends.clone(),
         changes: stores.changes.clone(),
+        deliveries: stores.deliveries.deliveries.clone(),
         log: readers.clone(),
         outputs: working.outputs(),
         blobs: working.blobs(),
@@ -193,5 +194,13 @@ impl ensue_api::ports::Installed for NodeCatalogs {
 
     fn source(&self, pack: &PackName) -> Result<Option<ensue_packs::PackSource>, ensue_api::ports::Declined> {
         Ok(self.source_of(pack)?)
+    }
+
+    fn with_file(
+        &self,
+        rule: &ensue_engine::names::RuleRef,
+        file: &ensue_api::ports::FileText,
+    ) -> Result<Arc<ensue_engine::catalog::Catalog>, ensue_api::ports::Declined> {
+        Ok(Arc::new(self.with_file(rule, &file.path, &file.text)?))
     }
 }

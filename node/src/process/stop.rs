@@ -24,6 +24,7 @@ impl Node {
             tracing::warn!("requests were aborted because they did not end in time");
         }
         self.working.executor.stop(Duration::ZERO).await;
+        tokio::task::block_in_place(|| self.deliveries.write());
     }
 
     /// Stops: reports not ready at once, lets pending requests end, gives attempts some time to end, and writes the
@@ -62,6 +63,7 @@ impl Node {
                 writer.save(last);
             }
             self.leading.outside.flush();
+            self.deliveries.write();
             (ended, self.following.telemetry.take_in_the_rest())
         });
         if let Some(exporter) = exporter {

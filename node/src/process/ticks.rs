@@ -10,6 +10,7 @@ use ensue_engine::command::{Ask, Command};
 use ensue_engine::record::Actor;
 
 use crate::clock::Clock;
+use crate::kept_deliveries::KeptDeliveries;
 use crate::keys::KeyRing;
 use crate::outside::OutsideWriter;
 use crate::refusals::NodeRefusals;
@@ -22,13 +23,14 @@ const KEYS_SECONDS: u64 = 60;
 /// The time between two looks at the sessions whose time is over, in seconds.
 const SESSIONS_SECONDS: u64 = 30;
 
-/// Once a second, moves the clock closer to the wall clock, flushes the outside head and records due sums. Once a minute, destroys
-/// the values of keys whose overlap has ended. Every half a minute, ends the sessions whose time is over.
+/// Once a second, moves the clock closer to the wall clock, flushes the outside head, records due sums and writes the last
+/// deliveries. Once a minute, destroys the values of keys whose overlap has ended. Every half a minute, ends the sessions whose time is over.
 pub(super) async fn tick(
     clock: Arc<dyn Clock>,
     handle: SequencerHandle,
     outside: OutsideWriter,
-    (keys, sessions, refusals): (Arc<KeyRing>, Arc<NodeSessions>, Arc<NodeRefusals>),
+    (keys, sessions): (Arc<KeyRing>, Arc<NodeSessions>),
+    (refusals, deliveries): (Arc<NodeRefusals>, Arc<KeptDeliveries>),
 ) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -37,12 +39,14 @@ pub(super) async fn tick(
         note_clock_step(&*clock, &handle);
         refusals.tick();
         let (outside, keys, sessions, now) = (outside.clone(), keys.clone(), sessions.clone(), clock.now());
+        let deliveries = deliveries.clone();
         // After a step of the clock, overlaps end only once it is known that the clock is right.
         let is_due = second % KEYS_SECONDS == KEYS_SECONDS - 1 && handle.gauges().held(now).is_none();
         let are_swept = second % SESSIONS_SECONDS == SESSIONS_SECONDS - 1 && handle.gauges().held(now).is_none();
-        // Both may wait for the disk.
+        // All of it may wait for the disk.
         let work = move || {
             outside.flush();
+            deliveries.write();
             if is_due {
                 keys.destroy_ended(now);
             }

@@ -14,6 +14,7 @@ use crate::backend::readers_of;
 use crate::bodies::BodyCache;
 use crate::catalogs::NodeCatalogs;
 use crate::edge::Edge;
+use crate::kept_deliveries::KeptDeliveries;
 use crate::keys::KeyRing;
 use crate::log_access::LogReaders;
 use crate::master_key::MasterKeyRotation;
@@ -48,6 +49,8 @@ pub(crate) struct Stores {
     pub(crate) ends: Arc<Ends>,
     /// The newest changes of the views.
     pub(crate) changes: Arc<RecentChanges>,
+    /// The last deliveries at each hook.
+    pub(crate) deliveries: Arc<KeptDeliveries>,
 }
 
 impl Stores {
@@ -63,8 +66,9 @@ impl Stores {
         let bodies = Arc::new(BodyCache::new(around.queues.of(QueueName::BodyBytes).clone()));
         let ends = Ends::after(opened.head.position);
         let changes = RecentChanges::after(opened.head.position);
+        let deliveries = Arc::new(KeptDeliveries::open(opened.data.deliveries()));
         let (vault, master_key) = (opened.vault.clone(), opened.master_key.clone());
-        Ok(Self { log, readers, keys, vault, master_key, vars, tokens, catalogs, edge, bodies, ends, changes })
+        Ok(Self { log, readers, keys, vault, master_key, vars, tokens, catalogs, edge, bodies, ends, changes, deliveries })
     }
 
     /// Returns the rotation of the master key, which this sequencer records.

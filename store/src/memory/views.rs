@@ -8,10 +8,11 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use ensue_engine::record::Position;
 use ensue_views::retention::{Elapsed, Ended, Removal, Removed, RetainedViews};
+use ensue_views::series::{Bucket, Increment, SERIES_KEYS_MAX, SeriesBy, SeriesCounts, SeriesKind, SeriesQuery};
 use ensue_views::store::{
     AllPassedOver, COUNTED_ROWS_MAX, Change, Changes, CountQuery, Counts, Found, Group, LIST_ROWS_MAX, NewRow, Order,
 };
-use ensue_views::{Column, ListQuery, Row, RowReach, Term, ViewError, ViewName, ViewReader, ViewStore};
+use ensue_views::{Column, ListQuery, Row, RowReach, RowScope, Term, ViewError, ViewName, ViewReader, ViewStore};
 
 /// Views in memory.
 #[derive(Default)]
@@ -33,7 +34,12 @@ struct Kept {
     elapsed: Elapsed,
     ended: BTreeSet<Ended>,
     removed: Removed,
+    series: BTreeMap<SeriesKey, u64>,
 }
+
+/// The kind, the bucket, the name and the scope, and the outcome of something that is counted. Without a name, it is what is
+/// not told apart.
+type SeriesKey = (SeriesKind, Bucket, i64, (Option<String>, Option<RowScope>), &'static str);
 
 impl MemoryViews {
     /// Creates empty views.
@@ -79,6 +85,7 @@ impl ViewStore for MemoryViews {
         kept.passed_over.extend(&changes.passed_over);
         kept.elapsed = changes.elapsed;
         kept.ended.extend(&changes.ended);
+        changes.increments.iter().for_each(|one| kept.add(one));
         Ok(())
     }
 
@@ -113,6 +120,30 @@ impl RetainedViews for MemoryViews {
 
     fn removed(&self) -> Removed {
         self.kept().removed
+    }
+}
+
+impl Kept {
+    fn add(&mut self, one: &Increment) {
+        let hour = Bucket::Hour.of_minute(one.minute);
+        let of_hour: BTreeSet<_> = self
+            .series
+            .keys()
+            .filter(|(kind, bucket, number, ..)| (*kind, *bucket, *number) == (one.kind, Bucket::Hour, hour))
+            .map(|(_, _, _, key, _)| key.clone())
+            .collect();
+        let mut key = (Some(one.name.clone()).filter(|name| !name.is_empty()), one.scope.clone());
+        if !of_hour.contains(&key) {
+            let is_old =
+                |(kind, bucket, number, ..): &SeriesKey| *kind == one.kind && *number <= bucket.of_minute(one.minute) - bucket.kept();
+            self.series.retain(|key, _| !is_old(key));
+            if of_hour.iter().filter(|(name, _)| name.is_some()).count() >= SERIES_KEYS_MAX {
+                key = (None, None);
+            }
+        }
+        for bucket in Bucket::ALL {
+            *self.series.entry((one.kind, bucket, bucket.of_minute(one.minute), key.clone(), one.outcome)).or_default() += one.count;
+        }
     }
 }
 
@@ -237,6 +268,24 @@ impl ViewReader for MemoryViewReader {
         }
         let is_cut = kept.of(rows.view).filter(|row| fits(row, &rows)).nth(COUNTED_ROWS_MAX).is_some();
         Ok(Counts::of(counts.into_iter().map(|(values, count)| Group { values, count }).collect(), is_cut))
+    }
+
+    fn series(&self, query: &SeriesQuery) -> Result<SeriesCounts, ViewError> {
+        let mut counts = SeriesCounts::new();
+        for ((kind, bucket, number, (name, scope), outcome), count) in &self.kept().series {
+            let is_asked = (*kind, *bucket) == (query.kind, query.bucket) && (query.from..query.until).contains(number);
+            let is_named = query.names.is_empty() || name.as_ref().is_some_and(|name| query.names.contains(name));
+            if !is_asked || !is_named || !query.reach.covers(scope.as_ref()) {
+                continue;
+            }
+            let key = match query.by {
+                SeriesBy::Nothing => None,
+                SeriesBy::Outcome => Some((*outcome).to_owned()),
+                SeriesBy::Name => name.clone(),
+            };
+            *counts.entry(key).or_default().entry(*number).or_default() += count;
+        }
+        Ok(counts)
     }
 
     fn passed_over(&self) -> Result<AllPassedOver, ViewError> {

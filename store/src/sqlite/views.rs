@@ -9,6 +9,7 @@ mod ended;
 mod pack;
 mod read;
 mod scopes;
+mod series;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use ensue_engine::ids::LogId;
 use ensue_engine::record::Position;
 use ensue_views::retention::{Elapsed, Removed};
+use ensue_views::series::VERSION as SERIES_VERSION;
 use ensue_views::store::{Change, Changes, NewRow, PASSED_OVER_MAX};
 use ensue_views::{Column, Row, Term, ViewError, ViewName, ViewStore, view};
 use rusqlite::types::ToSqlOutput;
@@ -29,6 +31,7 @@ pub use read::SqliteViewReader;
 use self::apart::Apart;
 use self::ended::ENDED;
 use self::scopes::Counted;
+use self::series::{AtHand, SERIES};
 use super::row::Sum;
 use super::{OpenError, PageSize, Place, Schema, open_to_write, release_caches};
 use read::Readers;
@@ -54,8 +57,9 @@ pub(crate) const VIEWS: Schema = Schema {
         include_str!("../../../migrations/sqlite/views_0015.sql"),
         include_str!("../../../migrations/sqlite/views_0016.sql"),
         include_str!("../../../migrations/sqlite/views_0017.sql"),
+        include_str!("../../../migrations/sqlite/views_0018.sql"),
     ],
-    definitions: "f41215c90a086a7edc4a16f83d25eb61359cb00215a32494d4435045eda650f8",
+    definitions: "13fa1e9adcff8d1f0d2cae0f826faf2a95fab6a1fdc49ce8508fbd8a6d159f30",
     page: PageSize::Kib8,
 };
 
@@ -74,6 +78,7 @@ pub struct SqliteViews {
     log: LogId,
     made: Made,
     names: BTreeMap<String, i64>,
+    series: AtHand,
     readers: Arc<Readers>,
 }
 
@@ -107,6 +112,7 @@ impl SqliteViews {
     /// file.
     pub fn forget_what_is_at_hand(&mut self) {
         self.names.clear();
+        self.series = AtHand::default();
     }
 
     /// Releases the memory of all caches: the connections of readers that are not in use, and the pages, statements and
@@ -114,6 +120,7 @@ impl SqliteViews {
     pub fn release_caches(&mut self) {
         self.readers.close_unused();
         self.names = BTreeMap::new();
+        self.series = AtHand::default();
         release_caches(&self.connection);
     }
 
@@ -143,6 +150,7 @@ impl SqliteViews {
         let Self { connection, made, .. } = opened;
         (self.connection, self.made) = (connection, made);
         self.names.clear();
+        self.series = AtHand::default();
         self.readers.are_whole_again();
         Ok(())
     }
@@ -177,7 +185,7 @@ impl SqliteViews {
         let made = begin(&connection, log).map_err(|error| OpenError::of(&place.path, &error))?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_PREPARED);
         let readers = Arc::new(Readers::of(place.clone()));
-        Ok(made.map(|made| Self { connection, log, made, names: BTreeMap::new(), readers }))
+        Ok(made.map(|made| Self { connection, log, made, names: BTreeMap::new(), series: AtHand::default(), readers }))
     }
 
     /// Frees the space of removed rows. The whole file is rewritten, which takes accordingly long.
@@ -269,7 +277,7 @@ fn begin(connection: &Connection, log: LogId) -> rusqlite::Result<Option<Made>> 
 
 /// Identifies everything besides the log that the rows depend on.
 fn made_by() -> String {
-    format!("{} pack/{} sum/3", view::versions(), pack::VERSION)
+    format!("{} series/{} pack/{} sum/3", view::versions(), SERIES_VERSION, pack::VERSION)
 }
 
 impl ViewStore for SqliteViews {
@@ -305,22 +313,27 @@ impl ViewStore for SqliteViews {
             elapsed: changes.elapsed,
             removed: self.made.removed,
         };
+        // After an error, they are read again.
+        let mut series = std::mem::take(&mut self.series);
         self.write(made, |transaction, names, before| {
             write_rows(transaction, names, changes)?;
+            series::add(transaction, names, &mut series, &changes.increments).map_err(failed)?;
             ended::insert(transaction, &changes.ended).and_then(|()| name_passed_over(transaction, before, changes)).map_err(failed)
-        })
+        })?;
+        self.series = series;
+        Ok(())
     }
 
     fn clear(&mut self) -> Result<(), ViewError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         let apart = apart::TABLES.map(|(_, _, table)| table);
-        for table in ViewName::ALL.map(ViewName::as_str).into_iter().chain(apart).chain([ENDED, "names", "spans", "scopes", "passed_over"])
-        {
+        let tables = ViewName::ALL.map(ViewName::as_str).into_iter().chain(apart);
+        for table in tables.chain([ENDED, SERIES, "names", "spans", "scopes", "passed_over"]) {
             transaction.execute(&format!("DELETE FROM {table}"), []).map_err(failed)?;
         }
         Made::default().write(&transaction, self.log).map_err(failed)?;
         transaction.commit().map_err(failed)?;
-        self.names.clear();
+        self.forget_what_is_at_hand();
         self.made = Made::default();
         Ok(())
     }

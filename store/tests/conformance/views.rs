@@ -4,6 +4,7 @@
 mod folding;
 mod listing;
 mod retention;
+mod series;
 
 use std::sync::Arc;
 

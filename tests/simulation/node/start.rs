@@ -295,6 +295,7 @@ impl Node {
                 views_follower: Arc::new(views_told),
                 ends,
                 changes,
+                deliveries: Arc::default(),
                 log: readers.clone(),
                 outputs,
                 blobs,

@@ -81,6 +81,7 @@ fn folding_one_by_one_equals_folding_a_whole_batch() {
     let mut changes = Changes { through: at_once.through, ..Changes::default() };
     let records = story.records();
     each_fold!(projector, fold => fold.fold_one_by_one(records, &mut |_, _| Ok(Vec::new()), (&mut Nobody, &mut changes.passed_over)).unwrap());
+    changes.increments = projector.increments(records);
     each_fold!(projector, fold => fold.finish(&mut changes));
     assert_eq!(changes, at_once);
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use ensue_api::ports::{
     Access, AskedCode, AskedIdentity, AskedInquiryLink, AskedLink, AskedLogin, AskedToken, Attempt, Backtested, Backtests, BegunDevice,
-    CodeNotFound, Credential, Declined, Dependency, DependencyState, DeviceDecision, Devices, EventMaker, Finding, FindingVerdict,
-    FinishedLogin, FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Issuers, Job, JobKind, JobState, Kept, KeyWriter, LogAccess,
-    Login, LoginFrom, LoginOf, Logins, MadeToken, MintedCode, NewOtp, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, OpenedSession,
-    OtpAtReset, Pair, Passwords, Patience, People, Readiness, RedeemedCode, Refusals, RefusedAttempt, Replayed, Replays, Retained,
-    RevealedKey, SecretState, SeenSession, SessionForm, SessionSecret, Sessions, SetKey, StartedLogin, TerminalLogin, ToBacktest, ToReplay,
-    Tokens, WaitingDevice, Webhooks,
+    CodeNotFound, Credential, Declined, Dependency, DependencyState, DeviceDecision, Devices, EventMaker, FileText, Finding,
+    FindingVerdict, FinishedLogin, FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Issuers, Job, JobKind, JobState, Kept,
+    KeyWriter, LogAccess, Login, LoginFrom, LoginOf, Logins, MadeToken, MintedCode, NewOtp, NewValue, Node, NodeStatus, NotAdmitted,
+    OnBehalf, OpenedSession, OtpAtReset, Pair, Passwords, Patience, People, Readiness, RedeemedCode, Refusals, RefusedAttempt, Replayed,
+    Replays, Retained, RevealedKey, SecretState, SeenSession, SessionForm, SessionSecret, Sessions, SetKey, StartedLogin, TerminalLogin,
+    ToBacktest, ToReplay, Tokens, WaitingDevice, Webhooks,
 };
 use ensue_api::worker_queues::{StartRate, WorkerQueue};
 use ensue_engine::access::audit::facts::{AccessDenied, LoginRefused};
@@ -27,7 +27,7 @@ use ensue_engine::command::{
 };
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{Id, IdentityId, LinkId, LogId, SessionId, TokenId};
-use ensue_engine::names::{DEFAULT_QUEUE, IssuerName, KeyRef, PackName, SensorRef, WorkerQueueName};
+use ensue_engine::names::{DEFAULT_QUEUE, IssuerName, KeyRef, PackName, RuleRef, SensorRef, WorkerQueueName};
 use ensue_engine::ports::{Committed, HookRequest, LogError, ReadLimit, Reply, Secret, Submit};
 use ensue_engine::record::{Actor, Body, CatalogRevision, CredentialId, Digest, Epoch, Head, Position, Record, Revision, StreamId};
 use ensue_engine::time::Timestamp;
@@ -40,7 +40,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use super::{NOON, OneCatalog, TOKEN_SECRET, TestNode, token_id};
-use crate::support::packs::sources;
+use crate::support::packs::{catalog_with, sources};
 
 impl Submit for TestNode {
     fn submit(&self, command: Command, reply: Reply) {
@@ -63,6 +63,11 @@ impl Installed for TestNode {
 
     fn source(&self, pack: &PackName) -> Result<Option<PackSource>, Declined> {
         Ok(self.catalog.packs().get(pack).and_then(|_| sources().into_iter().find(|source| source.origin.ends_with(pack.as_str()))))
+    }
+
+    fn with_file(&self, rule: &RuleRef, file: &FileText) -> Result<Arc<Catalog>, Declined> {
+        assert_eq!(rule.pack().as_str(), "demo", "only the pack for tests has files that tests change");
+        Ok(Arc::new(catalog_with(&file.path, &file.text)))
     }
 }
 

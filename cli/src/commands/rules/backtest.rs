@@ -191,7 +191,7 @@ impl Differences {
     }
 }
 
-fn unreadable(path: &Path, why: &dyn std::fmt::Display) -> Failure {
+pub(crate) fn unreadable(path: &Path, why: &dyn std::fmt::Display) -> Failure {
     Failure::new(format!("{} cannot be read: {why}", path.display()))
 }
 
@@ -229,7 +229,7 @@ fn rules_of(folder: &Path) -> Result<Vec<Tried>, Failure> {
 }
 
 /// Returns the name of a file's pack, and its path there.
-fn pack_of(file: &Path) -> Option<(String, String)> {
+pub(crate) fn pack_of(file: &Path) -> Option<(String, String)> {
     let folder: PathBuf = file.ancestors().skip(1).find(|folder| folder.join("pack.yaml").is_file())?.to_owned();
     let inside = file.strip_prefix(&folder).ok()?.to_str()?.replace('\\', "/");
     Some((name_of_pack(&folder)?, inside))

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use ensue_engine::ids::Id;
 use ensue_engine::record::Position;
 use ensue_views::retention::Removed;
+use ensue_views::series::{SeriesCounts, SeriesQuery};
 use ensue_views::store::{AllPassedOver, COUNTED_ROWS_MAX, CountQuery, Counts, Found, Group, LIST_ROWS_MAX, PASSED_OVER_MAX, PassedOver};
 use ensue_views::{ListQuery, Row, ViewError, ViewName, ViewReader};
 use rusqlite::types::{FromSqlError, ValueRef};
@@ -15,6 +16,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::ask::Asked;
 use super::pack::unpack;
 use super::scopes::admitted;
+use super::series;
 use super::{Kept, MADE, Made, STATEMENTS_PREPARED, SUM_BYTES, VIEWS, failed, row_sum};
 use crate::sqlite::{OpenError, Place, open_to_read};
 
@@ -73,6 +75,10 @@ impl ViewReader for SqliteViewReader {
             let is_cut = counted > COUNTED_ROWS_MAX as u64;
             Ok(Counts::of(groups, is_cut))
         })
+    }
+
+    fn series(&self, query: &SeriesQuery) -> Result<SeriesCounts, ViewError> {
+        self.readers.ask(|connection| series::read(connection, query))
     }
 
     fn passed_over(&self) -> Result<AllPassedOver, ViewError> {

@@ -9,6 +9,7 @@ use ensue_views::{Projector, Row, Term, ViewError, ViewName, ViewStore};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
+use super::series::everything;
 use super::{Subject, on_every_view_store};
 
 on_every_view_store! {
@@ -24,11 +25,15 @@ fn story() -> Story {
 
 /// Folds all records at once into a new store.
 fn rebuilt(records: &[Record]) -> Vec<(ViewName, Row)> {
+    rebuilt_store(records).dump()
+}
+
+fn rebuilt_store(records: &[Record]) -> Subject {
     let mut subject = Subject::in_memory();
     if !records.is_empty() {
         Projector::new().advance(&mut *subject.store, records).unwrap();
     }
-    subject.dump()
+    subject
 }
 
 fn records_folded_before_are_skipped(subject: &mut Subject) {
@@ -116,7 +121,9 @@ fn rebuild_equals_the_live_views(subject: &mut Subject) {
                 projector.advance(&mut *subject.store, batch).unwrap();
                 rest = after;
             }
-            prop_assert_eq!(subject.dump(), rebuilt(story.records()));
+            let rebuilt = rebuilt_store(story.records());
+            prop_assert_eq!(subject.dump(), rebuilt.dump());
+            prop_assert_eq!(everything(&*subject.reader), everything(&*rebuilt.reader));
             Ok(())
         })
         .unwrap();
