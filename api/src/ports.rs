@@ -24,6 +24,7 @@ mod replays;
 mod sessions;
 mod spans;
 mod tokens;
+mod usage;
 mod views;
 mod webhooks;
 
@@ -59,6 +60,7 @@ pub use sessions::{
 };
 pub use spans::{AnsweredRequest, Spans};
 pub use tokens::{AskedToken, MadeToken, Tokens};
+pub use usage::UsageReader;
 pub use views::FollowingViews;
 pub use webhooks::{HookRefusal, SecretState, Webhooks};
 
@@ -99,6 +101,8 @@ pub struct Ports {
     pub keys: Arc<dyn KeyWriter>,
     /// The named tokens.
     pub tokens: Arc<dyn Tokens>,
+    /// What the identities have used.
+    pub usage: Arc<dyn UsageReader>,
     /// The identities.
     pub people: Arc<dyn People>,
     /// Records rejected requests and logins.

@@ -370,3 +370,42 @@ async fn rerun_needs_the_permission_to_run_the_action() {
     assert_eq!((rerun["rerun_of"].as_str(), rerun["principal"].as_str()), (Some(id.as_str()), Some("token/allowed")));
     api.post(&many).bearing(&allowed).answer().await.expect(200);
 }
+
+#[tokio::test]
+async fn quota_of_the_caller_s_group_limits_events_and_executions() {
+    let api = TestApi::new();
+    let ana = identity(&api, "ana", &["trial"]).await;
+    grant(&api, &json!({ "subject": "group:trial", "role": "author" })).await;
+    let event = json!({ "trigger": "demo.hello", "payload": { "name": "bo" } });
+    let send = |body: &Value| api.post("/api/v1/events").bearing(&ana).json(body);
+    send(&json!([event, event])).answer().await.expect(202);
+    let before = api.node.head_position();
+    let answer = send(&json!([event, event])).answer().await;
+    assert_eq!(answer.header("retry-after").unwrap().parse::<u64>().unwrap().div_ceil(3_600), 12, "until midnight");
+    let problem = answer.expect_problem(429, "quota_exceeded");
+    assert_eq!([&problem["what"], &problem["limit"], &problem["used"]], [&json!("events_per_day"), &json!(3), &json!(2)]);
+    assert_eq!(problem["resets_at"], "2026-03-29T00:00:00.000000Z");
+    assert_eq!(api.node.head_position(), before, "nothing is recorded");
+    let run = || api.post("/api/v1/actions/demo.greet/execute").bearing(&ana).json(&json!({ "params": { "name": "bo" } })).answer();
+    run().await.expect(202);
+    let problem = run().await.expect_problem(429, "quota_exceeded");
+    assert_eq!([&problem["what"], &problem["limit"], &problem["resets_at"]], [&json!("concurrent"), &json!(1), &Value::Null]);
+    let usage = get(&api, "/api/v1/usage", &ana).await.expect(200).json();
+    let used: Vec<_> = usage["quotas"].as_array().unwrap().iter().map(|quota| quota["used"].as_u64().unwrap()).collect();
+    assert_eq!((usage["tier"].as_str(), used), (Some("free"), vec![2, 1, 1]), "{usage}");
+}
+
+#[tokio::test]
+async fn use_of_others_requires_a_permission() {
+    let api = TestApi::new();
+    let ana = identity(&api, "ana", &["trial"]).await;
+    identity(&api, "bo", &[]).await;
+    get(&api, "/api/v1/usage?of=bo", &ana).await.expect_problem(403, "forbidden");
+    api.get("/api/v1/usage?of=bo").by("viewer").answer().await.expect_problem(403, "forbidden");
+    let of = |name: &str| api.get(&format!("/api/v1/usage?of={name}")).by("operator").answer();
+    assert_eq!(of("ana").await.expect(200).json()["tier"], "free");
+    assert_eq!(of("bo").await.expect(200).json()["tier"], Value::Null);
+    of("nobody").await.expect_problem(404, "not_found");
+    let own = api.get("/api/v1/usage").by("viewer").answer().await.expect(200).json();
+    assert_eq!((&own["id"], &own["quotas"]), (&Value::Null, &json!([])), "a token without an identity");
+}

@@ -6,6 +6,7 @@ use serde::Deserializer;
 
 use crate::access::audit::decide as audit;
 use crate::access::keys::decide as keys;
+use crate::access::quota::decide as quota;
 use crate::access::{decide as access, issuers, people, sessions};
 use crate::catalog::decide as catalog;
 use crate::command::{Answer, Ask, Before, Command, Context, Decision, Moment, Refusal};
@@ -78,6 +79,9 @@ impl Engine {
     pub fn decide(&self, command: &Command, at: &Moment, with: &Context<'_>) -> Decision {
         let mut decision = self.decide_on(&command.ask, command, at, with);
         if let Decision::Done { drafts, .. } = &mut decision {
+            if let Err(refusal) = quota::check(&self.state, &command.actor, drafts, at.time, with.settings) {
+                return Decision::Refused(refusal);
+            }
             // Everything that a request begins belongs to its trace.
             for draft in drafts.iter_mut().filter(|draft| draft.cause.is_none() && draft.trace.is_none()) {
                 draft.trace.clone_from(&command.trace);

@@ -30,6 +30,7 @@ mod panics;
 mod pauses;
 mod properties;
 mod queues;
+mod quotas;
 mod repeats;
 mod reruns;
 mod rights;

@@ -22,6 +22,7 @@ use crate::routes::changes::{CHANGE_STREAM, KINDS};
 use crate::routes::counts::{BY, COUNTED};
 use crate::routes::log::RECORD_LIST;
 use crate::routes::search::{SEARCHED_CHARS_MAX, SEARCHED_CHARS_MIN};
+use crate::routes::usage::USAGE_GET;
 use crate::shapes::SUBJECT;
 use crate::sizes::LIMIT_MAX;
 use crate::wire::audit::kinds;
@@ -45,7 +46,8 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
     all.extend(route.operation.query.iter().map(|name| {
         let (schema, description) =
             in_query(&route.operation, name).expect("a test of the document checks that every parameter of the table is described here");
-        let is_required = matches!(*name, "permission" | "of" | "q") && ![AUDIT_LIST, CHANGE_STREAM].contains(&route.operation.id);
+        let is_required =
+            matches!(*name, "permission" | "of" | "q") && ![AUDIT_LIST, CHANGE_STREAM, USAGE_GET].contains(&route.operation.id);
         let mut parameter = json!({ "name": name, "in": "query", "description": description, "schema": schema });
         if is_required {
             parameter["required"] = true.into();
@@ -207,6 +209,7 @@ fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static st
             let kinds = json!({ "type": "array", "items": words(&KINDS.map(|(name, _)| name)) });
             (kinds, "The kinds of things, separated by commas. Without it, all that the caller may see.")
         }
+        "of" if operation.id == USAGE_GET => (text, "The name of another identity, which requires `usage:read`."),
         "of" => (words(&COUNTED.map(|(name, _)| name)), "What is counted. Required."),
         "by" => (words(&BY.map(|(name, _)| name)), "The values that make a group. Without it, all are one group."),
         "attempts_min" => {

@@ -90,6 +90,11 @@ impl Identity {
         self.local_groups.iter().chain(self.issuers.iter().flat_map(|link| &link.groups))
     }
 
+    /// Returns true if the identity is a member of the group.
+    pub fn is_in(&self, group: &GroupName) -> bool {
+        self.groups().any(|one| one == group)
+    }
+
     /// Returns an issuer that is a way in for the identity.
     pub fn link(&self, issuer: &IssuerName) -> Option<&IssuerLink> {
         self.issuers.iter().find(|link| link.issuer == *issuer)

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::access::quota::QuotaExceeded;
 use crate::dead_letters::state::OPEN_DEAD_LETTERS_MAX;
 use crate::explain::Explain;
 use crate::ids::{AttemptId, ExecutionId, GrantId, Id, IdentityId, InquiryId};
@@ -364,6 +365,10 @@ pub enum Refusal {
     #[error("no reaction of the record at position {0} is parked")]
     #[explain(slug = "not-found", fault = Missing, hint = "it was already retried or dismissed, or it was never parked")]
     NotParked(Position),
+    /// The request would exceed a limit of the tier of its caller.
+    #[error("{0}")]
+    #[explain(transparent)]
+    QuotaExceeded(#[source] QuotaExceeded),
     /// Too much work is open.
     #[error("{open} executions are open, and the limit is {max}: try again later")]
     #[explain(slug = "too-much-open", fault = Busy,

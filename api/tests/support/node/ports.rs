@@ -13,11 +13,13 @@ use ensue_api::ports::{
     Login, LoginFrom, LoginOf, Logins, MadeToken, MintedCode, NewOtp, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, OpenedSession,
     OtpAtReset, Pair, Passwords, Patience, People, Readiness, RedeemedCode, Refusals, RefusedAttempt, Replayed, Replays, Retained,
     RevealedKey, SecretState, SeenSession, SessionForm, SessionSecret, Sessions, SetKey, StartedLogin, TerminalLogin, ToBacktest, ToReplay,
-    Tokens, WaitingDevice, Webhooks,
+    Tokens, UsageReader, WaitingDevice, Webhooks,
 };
 use ensue_api::worker_queues::{StartRate, WorkerQueue};
 use ensue_engine::access::audit::facts::{AccessDenied, LoginRefused};
 use ensue_engine::access::facts::SessionEnd;
+use ensue_engine::access::quota::Tiers;
+use ensue_engine::access::quota::state::Used;
 use ensue_engine::access::state;
 use ensue_engine::access::state::held::{Held, NotHeld};
 use ensue_engine::catalog::{Catalog, Catalogs as _, Sensor};
@@ -231,6 +233,16 @@ impl Access for TestNode {
 
     fn identity_named(&self, name: &str) -> Option<IdentityId> {
         self.core().names.get(name).copied()
+    }
+}
+
+impl UsageReader for TestNode {
+    fn used(&self, id: IdentityId) -> Used {
+        self.core().sequencing.engine().usage().of(&id)
+    }
+
+    fn tiers(&self) -> &Tiers {
+        &self.tiers
     }
 }
 

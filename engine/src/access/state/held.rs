@@ -166,7 +166,7 @@ impl Access {
     fn concerns(&self, subject: &Subject, id: Option<IdentityId>) -> bool {
         match subject {
             Subject::Identity(of) => Some(*of) == id,
-            Subject::Group(group) => id.and_then(|id| self.identity(&id)).is_some_and(|identity| identity.groups().any(|one| one == group)),
+            Subject::Group(group) => id.and_then(|id| self.identity(&id)).is_some_and(|identity| identity.is_in(group)),
             Subject::Everyone => true,
         }
     }
