@@ -38,7 +38,7 @@ use tokio::sync::watch;
 use crate::changes::RecentChanges;
 use crate::ends::Ends;
 pub use crate::patience::{Impatience, Patience};
-pub use access::{Access, Credential, Holder, NotAdmitted, OnBehalf};
+pub use access::{Access, Credential, Holder, NotAdmitted, OnBehalf, Represented};
 pub use backtests::{Backtested, Backtests, FileText, ToBacktest, ToldEvent, ToldEvents};
 pub use declined::Declined;
 pub use devices::{BegunDevice, CodeNotFound, DeviceDecision, Devices, WaitingDevice};

@@ -409,3 +409,66 @@ async fn use_of_others_requires_a_permission() {
     let own = api.get("/api/v1/usage").by("viewer").answer().await.expect(200).json();
     assert_eq!((&own["id"], &own["quotas"]), (&Value::Null, &json!([])), "a token without an identity");
 }
+
+/// Opens an inquiry that asks `ana`, requested by an author.
+async fn asked(api: &TestApi, more: &Value) -> String {
+    let mut params = json!({ "title": "Go on?", "answer": {}, "assignees": ["ana"], "digest": "optional" });
+    more.as_object().unwrap().iter().for_each(|(name, value)| params[name] = value.clone());
+    let run = api.post("/api/v1/actions/core.inquiry/execute").by("author").json(&json!({ "params": params }));
+    run.answer().await.expect(202).json()["inquiry"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn delegated_inquiry_is_listed_shown_and_answered_by_the_deputy() {
+    let api = TestApi::new();
+    let (ana, bo, cy) = (identity(&api, "ana", &[]).await, identity(&api, "bo", &[]).await, identity(&api, "cy", &[]).await);
+    grant(&api, &json!({ "subject": "everyone", "role": "approver" })).await;
+    let inquiry = asked(&api, &json!({})).await;
+    let path = format!("/api/v1/inquiries/{inquiry}");
+    get(&api, &path, &bo).await.expect_problem(404, "not_found");
+    let delegate = |token: &str, to: &str| api.post(&format!("{path}/delegate")).bearing(token).json(&json!({ "to": to })).answer();
+    delegate(&bo, "cy").await.expect_problem(404, "not_found");
+    delegate(&ana, "ana").await.expect_problem(409, "delegation_refused");
+    delegate(&ana, "nobody").await.expect_problem(404, "not_found");
+    let shown = delegate(&ana, "bo").await.expect(200).json();
+    assert_eq!(shown["delegations"].as_array().unwrap().len(), 1, "{shown}");
+    let mine = get(&api, "/api/v1/inquiries?mine=true&status=open", &bo).await.expect(200).json();
+    assert_eq!(mine["items"][0]["id"], inquiry.as_str());
+    assert_eq!(mine["items"][0]["may_answer"], true, "{mine}");
+    assert_eq!(get(&api, "/api/v1/now", &bo).await.expect(200).json()["inquiries"]["mine"], 1);
+    let seen = get(&api, "/api/v1/inquiries?mine=true", &cy).await.expect(200).json();
+    assert_eq!(seen["items"], json!([]), "it is listed for nobody else");
+    delegate(&bo, "cy").await.expect_problem(403, "inquiry_not_asked");
+    let respond = |token: &str| api.post(&format!("{path}/respond")).bearing(token).json(&json!({ "answer": true })).answer();
+    respond(&cy).await.expect_problem(404, "not_found");
+    let answered = respond(&bo).await.expect(200).json();
+    let (me, ana_id) = (get(&api, "/api/v1/me", &bo).await.json(), get(&api, "/api/v1/me", &ana).await.json());
+    assert_eq!((&answered["answers"][0]["by"], &answered["answers"][0]["on_behalf_of"]), (&me["id"], &ana_id["id"]));
+    let audit = api.get("/api/v1/audit?what=inquiry.delegated").by("admin").answer().await.expect(200).json();
+    assert_eq!(audit["items"][0]["actor_name"], "ana", "{audit}");
+}
+
+#[tokio::test]
+async fn deputy_of_an_absent_assignee_answers_until_the_assignee_is_back() {
+    let api = TestApi::new();
+    let (ana, bo) = (identity(&api, "ana", &["release"]).await, identity(&api, "bo", &[]).await);
+    grant(&api, &json!({ "subject": "everyone", "role": "approver" })).await;
+    let inquiry = asked(&api, &json!({ "assignees": ["role:release"] })).await;
+    let path = format!("/api/v1/inquiries/{inquiry}");
+    let absence = |path: &str, token: &str, body: &Value| api.ask(Method::PUT, path).bearing(token).json(body).answer();
+    let own = "/api/v1/me/absence";
+    absence(own, &ana, &json!({ "deputy": "ana" })).await.expect_problem(422, "absence_invalid");
+    absence(own, &ana, &json!({ "until": "2020-01-01T00:00:00Z" })).await.expect_problem(422, "absence_invalid");
+    absence("/api/v1/identities/ana/absence", &bo, &json!({ "deputy": "bo" })).await.expect_problem(403, "forbidden");
+    let set = absence(own, &ana, &json!({ "until": "2030-01-01T00:00:00Z", "deputy": "bo" })).await.expect(200).json();
+    assert_eq!((&set["absence"]["deputy_name"], &set["absence"]["from"]), (&json!("bo"), &Value::Null), "{set}");
+    assert_eq!(get(&api, &path, &bo).await.expect(200).json()["may_answer"], true);
+    absence(own, &ana, &json!({})).await.expect(200);
+    get(&api, &path, &bo).await.expect_problem(404, "not_found");
+    let by_admin = api.ask(Method::PUT, "/api/v1/identities/ana/absence").by("admin").json(&json!({ "deputy": "bo" }));
+    by_admin.answer().await.expect(200);
+    let respond = |token: &str| api.post(&format!("{path}/respond")).bearing(token).json(&json!({ "answer": true })).answer();
+    let answered = respond(&bo).await.expect(200).json();
+    assert!(answered["answers"][0]["on_behalf_of"].is_string(), "{answered}");
+    respond(&ana).await.expect_problem(409, "inquiry_closed");
+}

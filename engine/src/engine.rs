@@ -127,7 +127,8 @@ impl Engine {
             Ask::SettleExecution { execution, outcome, result } => {
                 executions::settle(&self.state, actor, *execution, outcome, result.as_ref())
             }
-            Ask::AnswerInquiry(ask) => inquiries::answer(&self.state, actor, trace, ask),
+            Ask::AnswerInquiry(ask) => inquiries::answer(&self.state, actor, trace, ask, at.time),
+            Ask::DelegateInquiry(new) => inquiries::delegate(&self.state, actor, trace, new, at.time),
             Ask::ChangePacks { base, changes } => catalog::change(&self.state, actor, *base, changes),
             Ask::SetRuleMode { rule, rule_id, mode } => rules::set_mode(actor, rule, *rule_id, *mode),
             Ask::SetKey { key, version, expires_at } => keys::set(&self.state, actor, (key, *version), *expires_at, at),
@@ -142,6 +143,7 @@ impl Engine {
             Ask::AddIdentity { id, kind, groups } => people::add_identity(&self.state, actor, (*id, *kind), groups, at.time),
             Ask::SetIdentityGroups { id, groups } => people::set_groups(&self.state, actor, *id, groups, at.time),
             Ask::SetIdentityStanding { id, standing } => people::set_standing(&self.state, actor, *id, *standing, at.time),
+            Ask::SetAbsence(absence) => people::set_absence(&self.state, actor, absence, at.time),
             Ask::EraseIdentity(id) => people::erase_identity(&self.state, actor, *id),
             Ask::AdmitIdentity(admitted) => issuers::admit(&self.state, actor, admitted),
             Ask::LinkIdentity { id, issuer } => issuers::link(&self.state, actor, *id, issuer, at.time),

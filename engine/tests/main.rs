@@ -8,6 +8,7 @@ mod catalog;
 mod contract;
 mod dead_letters;
 mod dedupe;
+mod delegation;
 mod errors;
 mod events;
 mod executions;

@@ -6,8 +6,8 @@ use ensue_engine::access::permission::Permission;
 use ensue_engine::access::subject::Subject;
 use ensue_engine::catalog::{Does, LockConflict, Mode, OnExpire, Since, Wait};
 use ensue_engine::command::{
-    Admission, AdmittedIdentity, Answer, Ask, Command, IssuerGroups, KeyRotation, NewGrant, NewSession, NewToken, RefusedDelivery,
-    ReportOutcome,
+    Admission, AdmittedIdentity, Answer, Ask, Command, IssuerGroups, KeyRotation, NewAbsence, NewGrant, NewSession, NewToken,
+    RefusedDelivery, ReportOutcome,
 };
 use ensue_engine::engine::Engine;
 use ensue_engine::executions::facts::Evidence;
@@ -69,6 +69,9 @@ fn busy() -> Site {
     let event = site.event("demo.pang", &json!({ "n": 4 }));
     let identity = Actor::Identity { id: IdentityId(Id::root(NOON, 5_001)), by: CredentialId::Token(TokenId(Id::root(NOON, 5_002))) };
     site.turn(asked_by(identity, Ask::ReceiveEvents(vec![event])));
+    let until = Some(NOON.plus_millis(86_400_000));
+    let absence = NewAbsence { id: IdentityId(Id::root(NOON, 2)), from: None, until, deputy: None };
+    site.turn(asked_by(Actor::Operator, Ask::SetAbsence(absence))).then(&["identity.absent_set"]);
     site
 }
 

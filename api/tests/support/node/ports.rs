@@ -11,9 +11,9 @@ use ensue_api::ports::{
     CodeNotFound, Credential, Declined, Dependency, DependencyState, DeviceDecision, Devices, EventMaker, Finding, FindingVerdict,
     FinishedLogin, FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Issuers, Job, JobKind, JobState, Kept, KeyWriter, LogAccess,
     Login, LoginFrom, LoginOf, Logins, MadeToken, MintedCode, NewOtp, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, OpenedSession,
-    OtpAtReset, Pair, Passwords, Patience, People, Readiness, RedeemedCode, Refusals, RefusedAttempt, Replayed, Replays, Retained,
-    RevealedKey, SecretState, SeenSession, SessionForm, SessionSecret, Sessions, SetKey, StartedLogin, TerminalLogin, ToBacktest, ToReplay,
-    Tokens, UsageReader, WaitingDevice, Webhooks,
+    OtpAtReset, Pair, Passwords, Patience, People, Readiness, RedeemedCode, Refusals, RefusedAttempt, Replayed, Replays, Represented,
+    Retained, RevealedKey, SecretState, SeenSession, SessionForm, SessionSecret, Sessions, SetKey, StartedLogin, TerminalLogin, ToBacktest,
+    ToReplay, Tokens, UsageReader, WaitingDevice, Webhooks,
 };
 use ensue_api::worker_queues::{StartRate, WorkerQueue};
 use ensue_engine::access::audit::facts::{AccessDenied, LoginRefused};
@@ -209,8 +209,9 @@ impl Access for TestNode {
             NotHeld::Disabled => NotAdmitted::Disabled,
         })?;
         let identity = held.identity.and_then(|id| Some((id, self.name_of(id)?)));
+        let represents = self.represented(&held.represents);
         let Held { name, roles, rights, only, expires_at, .. } = held;
-        Ok(Arc::new(Holder { by: CredentialId::Token(id), credential: name, identity, roles, rights, only, until: expires_at }))
+        Ok(Arc::new(Holder { by: CredentialId::Token(id), credential: name, identity, roles, represents, rights, only, until: expires_at }))
     }
 
     fn note_use(&self, _: &CredentialId) {}
@@ -420,11 +421,26 @@ impl People for TestNode {
 }
 
 impl TestNode {
+    fn represented(&self, ids: &[IdentityId]) -> Vec<Represented> {
+        let (directory, now) = (self.directory(), Access::now(self));
+        ids.iter().filter_map(|id| Represented::new(*id, self.name_of(*id), &directory, now)).collect()
+    }
+
     fn in_session(&self, id: SessionId) -> Result<Arc<Holder>, NotAdmitted> {
         let held = self.directory().held_in_session(&id, Access::now(self)).map_err(|_| NotAdmitted::NoSession)?;
         let identity = held.identity.and_then(|id| Some((id, self.name_of(id)?)));
+        let represents = self.represented(&held.represents);
         let Held { name, roles, rights, only, expires_at, .. } = held;
-        Ok(Arc::new(Holder { by: CredentialId::Session(id), credential: name, identity, roles, rights, only, until: expires_at }))
+        Ok(Arc::new(Holder {
+            by: CredentialId::Session(id),
+            credential: name,
+            identity,
+            roles,
+            represents,
+            rights,
+            only,
+            until: expires_at,
+        }))
     }
 }
 
