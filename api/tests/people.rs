@@ -459,7 +459,7 @@ async fn deputy_of_an_absent_assignee_answers_until_the_assignee_is_back() {
     let own = "/api/v1/me/absence";
     absence(own, &ana, &json!({ "deputy": "ana" })).await.expect_problem(422, "absence_invalid");
     absence(own, &ana, &json!({ "until": "2020-01-01T00:00:00Z" })).await.expect_problem(422, "absence_invalid");
-    absence("/api/v1/identities/ana/absence", &bo, &json!({ "deputy": "bo" })).await.expect_problem(403, "forbidden");
+    absence("/api/v1/identities/ana/absence", &bo, &json!({ "deputy": "bo" })).await.expect_problem(404, "not_found");
     let set = absence(own, &ana, &json!({ "until": "2030-01-01T00:00:00Z", "deputy": "bo" })).await.expect(200).json();
     assert_eq!((&set["absence"]["deputy_name"], &set["absence"]["from"]), (&json!("bo"), &Value::Null), "{set}");
     assert_eq!(get(&api, &path, &bo).await.expect(200).json()["may_answer"], true);

@@ -55,7 +55,7 @@ async fn deputy_answers_a_delegated_inquiry_and_those_of_an_absent_person() {
     assert!(printed.stdout.contains("Go on?"), "{printed:?}");
     let printed = ensue(&place, &node, &bo, &["inquiries", "respond", &during_absence, "--json", "true"]);
     assert_eq!(printed.code, Some(0), "{printed:?}");
-    let printed = ensue(&place, &node, ADMIN_TOKEN, &["audit", "--of", "identity/ana"]);
+    let printed = ensue(&place, &node, ADMIN_TOKEN, &["audit", "list", "--of", "identity/ana"]);
     assert!(printed.stdout.contains("identity.absent_set"), "{printed:?}");
     let printed = ensue(&place, &node, &ana, &["identities", "absent"]);
     assert!(printed.stderr.contains("`ana` is present"), "{printed:?}");
