@@ -435,7 +435,7 @@ async fn delegated_inquiry_is_listed_shown_and_answered_by_the_deputy() {
     let mine = get(&api, "/api/v1/inquiries?mine=true&status=open", &bo).await.expect(200).json();
     assert_eq!(mine["items"][0]["id"], inquiry.as_str());
     assert_eq!(mine["items"][0]["may_answer"], true, "{mine}");
-    assert_eq!(get(&api, "/api/v1/now", &bo).await.expect(200).json()["inquiries"]["mine"], 1);
+    assert_eq!(get(&api, "/api/v1/now", &bo).await.expect(200).json()["needs_person"]["inquiries_mine"], 1);
     let seen = get(&api, "/api/v1/inquiries?mine=true", &cy).await.expect(200).json();
     assert_eq!(seen["items"], json!([]), "it is listed for nobody else");
     delegate(&bo, "cy").await.expect_problem(403, "inquiry_not_asked");

@@ -165,7 +165,7 @@ fn answer(answer: &Value) -> String {
         Some(_) | None => "",
     };
     let said = if answer["answer"].is_null() { String::new() } else { format!(": {}", answer["answer"]) };
-    let place = answer["on_behalf_of"].as_str().map_or_else(String::new, |of| format!(" in the place of {of}"));
+    let place = answer["on_behalf_of"].as_str().map_or_else(String::new, |of| format!(" on behalf of {of}"));
     format!("{}{place} at {}{means}{said}", text(answer, "by"), text(answer, "at"))
 }
 

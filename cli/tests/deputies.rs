@@ -1,4 +1,4 @@
-//! Deputies and quotas over the built binary: who answers in the place of whom, and what a tier limits, also after a
+//! Deputies and quotas over the built binary: who answers on behalf of whom, and what a tier limits, also after a
 //! restart.
 
 use reqwest::Method;
@@ -45,7 +45,7 @@ async fn deputy_answers_a_delegated_inquiry_and_those_of_an_absent_person() {
     let printed = ensue(&place, &node, &bo, &["inquiries", "respond", &delegated, "--json", "true"]);
     assert_eq!(printed.code, Some(0), "{printed:?}");
     let printed = ensue(&place, &node, ADMIN_TOKEN, &["inquiries", "show", &delegated]);
-    assert!(printed.stdout.contains("in the place of"), "{printed:?}");
+    assert!(printed.stdout.contains("on behalf of"), "{printed:?}");
 
     let printed = ensue(&place, &node, &ana, &["identities", "absent", "--until", "2100-01-01T00:00:00Z", "--deputy", "bo"]);
     assert_eq!(printed.code, Some(0), "{printed:?}");

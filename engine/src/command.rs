@@ -255,7 +255,7 @@ asks! {
     },
     /// Answer an inquiry.
     First AnswerInquiry(InquiryAnswer),
-    /// Let another identity answer an inquiry in the place of an assignee.
+    /// Let another identity answer an inquiry on behalf of an assignee.
     First DelegateInquiry(NewDelegation),
     /// Change the catalog to its next revision, all or none.
     Later ChangePacks {

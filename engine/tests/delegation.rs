@@ -1,4 +1,4 @@
-//! Delegation and absence: who answers an inquiry in the place of an assignee, and what a deputy may not do.
+//! Delegation and absence: who answers an inquiry on behalf of an assignee, and what a deputy may not do.
 
 use ensue_engine::access::facts::IdentityKind;
 use ensue_engine::access::subject::Subject;
@@ -62,7 +62,7 @@ fn absent(site: &mut Site, name: &str, deputy: &str, (from, until): (Option<u64>
     site.when(asked_by(actor(name), Ask::SetAbsence(absence)))
 }
 
-/// Answers for oneself, or in the place of somebody.
+/// Answers for oneself, or on behalf of somebody.
 fn answer(site: &mut Site, inquiry: InquiryId, by: &str, of: Option<&str>) -> Outcome {
     let document = Document::from_value(&json!(true));
     let ask = InquiryAnswer {
@@ -98,7 +98,7 @@ fn assert_answered_before(outcome: &Outcome) {
 }
 
 #[test]
-fn deputy_answers_in_the_place_of_the_assignee_that_delegated() {
+fn deputy_answers_on_behalf_of_the_assignee_that_delegated() {
     let (mut site, inquiry, execution) = asking("eve", &json!({}));
     assert_not_asked(&answer(&mut site, inquiry, "dee", Some("ana")));
     delegate(&mut site, inquiry, "ana", "dee").then(&["inquiry.delegated"]);
@@ -107,7 +107,7 @@ fn deputy_answers_in_the_place_of_the_assignee_that_delegated() {
     let answered = outcome.facts().find_map(|fact| if let Fact::InquiryAnswered(fact) = fact { Some(fact) } else { None }).unwrap();
     assert_eq!((answered.by.as_str(), answered.on_behalf_of), (id("dee").to_string().as_str(), Some(id("ana"))));
     assert_eq!(answered.verdict, Verdict::Decides);
-    assert_eq!(site.phase(execution), None, "the execution goes on with the answer");
+    assert_eq!(site.phase(execution), None, "the execution continues with the answer");
     let end = outcome.records().iter().find(|record| record.kind() == "execution.succeeded").unwrap();
     let result: Value = serde_json::from_slice(end.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap();
     assert_eq!(result["answers"][0]["on_behalf_of"], id("ana").to_string());

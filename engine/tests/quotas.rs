@@ -136,7 +136,7 @@ fn steps_and_executions_of_rules_use_nothing_and_go_on_over_the_limit() {
     assert_eq!(Quota::ALL.map(|quota| used.level(quota, site.now()).used), [1, 1, 1]);
     end_all(&mut site);
     let ended = |record: &Record| record.stream == StreamId::Execution(workflow) && record.kind() == "execution.succeeded";
-    assert!(site.records().iter().any(ended), "open work goes on");
+    assert!(site.records().iter().any(ended), "open work continues");
 }
 
 #[test]

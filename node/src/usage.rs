@@ -10,9 +10,11 @@ use ensue_engine::ids::IdentityId;
 use crate::sequencer::SequencerHandle;
 
 /// Reads what the sequencer has counted.
-pub(crate) struct NodeUsage {
-    pub(crate) sequencer: SequencerHandle,
-    pub(crate) tiers: Tiers,
+pub struct NodeUsage {
+    /// The sequencer.
+    pub sequencer: SequencerHandle,
+    /// The tiers of the settings.
+    pub tiers: Tiers,
 }
 
 impl UsageReader for NodeUsage {

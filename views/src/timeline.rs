@@ -181,7 +181,7 @@ fn tell_inquiry(fact: InquiryFact<'_>) -> String {
             format!("asked {assignees}: {}", fact.title)
         }
         InquiryFact::InquiryAnswered(InquiryAnswered { by, verdict, on_behalf_of, .. }) => {
-            let place = on_behalf_of.map_or_else(String::new, |of| format!(" in the place of identity {of}"));
+            let place = on_behalf_of.map_or_else(String::new, |of| format!(" on behalf of identity {of}"));
             match verdict {
                 Verdict::Counts => format!("{by} answered{place}; more people must answer"),
                 Verdict::Decides => format!("{by} answered{place}, which decides"),

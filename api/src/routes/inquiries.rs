@@ -100,7 +100,7 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.post::<InquiriesDelegate>(
         "/inquiries/{id}/delegate",
         delegate,
-        Operation::new("inquiry_delegate", "Lets another identity answer an inquiry in the place of the caller, who is asked")
+        Operation::new("inquiry_delegate", "Lets another identity answer an inquiry on behalf of the caller, who is asked")
             .takes_json::<WireAskedDelegation>(r#"{"to": "bo"}"#)
             .passes_keys_over()
             .gives::<WireInquiry>(200, "The other identity may answer.", WRITTEN)
@@ -235,7 +235,7 @@ pub(super) async fn respond(allowed: Allowed<InquiriesAnswer>, mut call: Call) -
     change(&call, inquiry, (call.on_behalf(&allowed)?, ask), lock, Written::Done).await
 }
 
-/// Lets another identity answer an inquiry in the place of the caller. A repeat changes nothing.
+/// Lets another identity answer an inquiry on behalf of the caller. A repeat changes nothing.
 pub(super) async fn delegate(allowed: Allowed<InquiriesDelegate>, mut call: Call) -> Outcome {
     let id: InquiryId = call.named("id", InquiriesRead::THING)?;
     let WireAskedDelegation { to: to_name } = call.json().await?;

@@ -89,7 +89,7 @@ pub(crate) struct WireAskedAbsence {
     /// When it ends.
     #[serde(default)]
     pub(crate) until: Option<Timestamp>,
-    /// The name of the deputy, who answers inquiries in the place of the identity.
+    /// The name of the deputy, who answers inquiries on behalf of the identity.
     #[serde(default)]
     pub(crate) deputy: Option<String>,
 }

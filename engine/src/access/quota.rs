@@ -100,7 +100,7 @@ impl Tiers {
 /// A request would exceed a limit of the tier of its caller.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Explain)]
 #[explain(slug = "quota-exceeded", fault = Busy, hint = match resets_at {
-    Some(resets_at) => format!("send it again after {resets_at}; `ensue usage` shows what is left"),
+    Some(resets_at) => format!("send it again after {resets_at}; `ensue usage` shows how much you have used"),
     None => "wait until one of your executions has ended; `ensue usage` shows how many are open".to_owned(),
 })]
 #[error("the request needs {needed} of `{}`, but {used} of {limit} are used", .what.as_str())]

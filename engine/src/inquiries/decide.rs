@@ -34,7 +34,7 @@ pub(crate) fn answer(state: &State, actor: &Actor, trace: Option<&str>, ask: &In
             let (of, roles) = (behalf.of.to_string(), roles_of_represented(state, inquiry, &ask.by, behalf.of, now));
             let represented = Answerer { by: &of, name: behalf.name.as_deref(), roles: roles.as_deref().unwrap_or_default() };
             let is_excluded = inquiry.excludes(answerer) || inquiry.excludes(represented) || is_requester(state, inquiry, &ask.by);
-            // A deputy answers once, and in the place of an assignee that has not answered.
+            // A deputy answers once, and on behalf of an assignee that has not answered.
             let answered_at = inquiry.answered_at(&of).or_else(|| inquiry.answered_at(&ask.by));
             (roles.is_some() && asks(inquiry, represented), is_excluded, answered_at)
         }
@@ -82,7 +82,7 @@ pub(crate) fn answer(state: &State, actor: &Actor, trace: Option<&str>, ask: &In
     Decision::Done { drafts: std::iter::once(answered).chain(settled).collect(), answer: Answer::Execution(inquiry.execution) }
 }
 
-/// Lets another identity answer in the place of an assignee that may answer now. A later delegation replaces it.
+/// Lets another identity answer on behalf of an assignee that may answer now. A later delegation replaces it.
 pub(crate) fn delegate(state: &State, actor: &Actor, trace: Option<&str>, new: &NewDelegation, now: Timestamp) -> Decision {
     let id = new.inquiry;
     let refused = |why| Decision::Refused(Refusal::DelegationRefused { inquiry: id, why });

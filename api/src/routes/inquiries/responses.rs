@@ -108,7 +108,7 @@ pub(super) fn demand_right(inquiry: &Inquiry, answerer: Answerer<'_>, digest: Op
     demand(inquiry, &right)
 }
 
-/// Checks that a deputy may answer in the place of an assignee now, as far as is visible here; the core also knows
+/// Checks that a deputy may answer on behalf of an assignee now, as far as is visible here; the core also knows
 /// who requested the work.
 pub(super) fn demand_right_of_deputy(
     inquiry: &Inquiry,

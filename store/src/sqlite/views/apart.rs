@@ -58,7 +58,7 @@ impl<'a> Apart<'a> {
         number: impl FnMut(&str) -> rusqlite::Result<i64>,
     ) -> rusqlite::Result<()> {
         if self.column == Column::Assignee {
-            // Others are asked as well, or in the place of somebody.
+            // Others are asked as well, or on behalf of somebody.
             self.remove(row.position)?;
             return self.insert((view, row), number);
         }
