@@ -13,7 +13,6 @@ use ensue_engine::access::permission;
 use ensue_engine::access::rights::Reach;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::IdentityId;
-use ensue_views::inquiries::assignees_of;
 use ensue_views::{RowReach, RowScope, View, Within};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
@@ -376,7 +375,7 @@ pub(crate) fn rows_of(holder: &Holder, permission: permission::Permission) -> Ro
         Some(Reach::WhatIsAsked) => vec![Vec::new()],
     };
     let is_asked = holder.rights.reach_what_is_asked(permission);
-    let asked = if is_asked { assignees_of(holder.name(), &holder.roles) } else { Vec::new() };
+    let asked = if is_asked { holder.asked_as() } else { Vec::new() };
     RowReach::Within(Arc::new(Within { all_of: within, asked }))
 }
 

@@ -93,6 +93,7 @@ const OF_ADMISSION: &[(u16, &str)] = &[(503, "memory_short")];
 /// The problems of a write.
 const OF_WRITES: &[(u16, &str)] = &[
     (409, "catalog_moved"),
+    (429, "quota_exceeded"),
     (413, "too_large_to_record"),
     (503, "outcome_unknown"),
     (503, "stopping"),

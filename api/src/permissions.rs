@@ -76,6 +76,8 @@ permissions! {
     InquiriesAnswer, "inquiry";
     /// Cancel inquiries.
     InquiriesCancel, "inquiry";
+    /// Let others answer inquiries that one is asked.
+    InquiriesDelegate, "inquiry";
     /// Create links with which others answer.
     InquiriesLink, "inquiry";
     /// See timers of schedules.
@@ -128,6 +130,8 @@ permissions! {
     RolesWrite, "role";
     /// See who did what.
     AuditRead, "record";
+    /// See what identities use.
+    UsageRead, "identity";
     /// See parked reactions.
     ParkedReactionsRead, "parked reaction";
     /// Retry and dismiss parked reactions.

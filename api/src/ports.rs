@@ -24,6 +24,7 @@ mod replays;
 mod sessions;
 mod spans;
 mod tokens;
+mod usage;
 mod views;
 mod webhooks;
 
@@ -38,7 +39,7 @@ use crate::changes::RecentChanges;
 use crate::deliveries::Deliveries;
 use crate::ends::Ends;
 pub use crate::patience::{Impatience, Patience};
-pub use access::{Access, Credential, Holder, NotAdmitted, OnBehalf};
+pub use access::{Access, Credential, Holder, NotAdmitted, OnBehalf, Represented};
 pub use backtests::{Backtested, Backtests, FileText, ToBacktest, ToldEvent, ToldEvents};
 pub use declined::Declined;
 pub use devices::{BegunDevice, CodeNotFound, DeviceDecision, Devices, WaitingDevice};
@@ -60,6 +61,7 @@ pub use sessions::{
 };
 pub use spans::{AnsweredRequest, Spans};
 pub use tokens::{AskedToken, MadeToken, Tokens};
+pub use usage::UsageReader;
 pub use views::FollowingViews;
 pub use webhooks::{HookRefusal, SecretState, Webhooks};
 
@@ -102,6 +104,8 @@ pub struct Ports {
     pub keys: Arc<dyn KeyWriter>,
     /// The named tokens.
     pub tokens: Arc<dyn Tokens>,
+    /// What the identities have used.
+    pub usage: Arc<dyn UsageReader>,
     /// The identities.
     pub people: Arc<dyn People>,
     /// Records rejected requests and logins.

@@ -9,10 +9,12 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
+use ensue_engine::access::quota::QuotaExceeded;
 use ensue_engine::catalog::Misfit;
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::IdentityId;
 use ensue_engine::record::{Actor, Position};
+use ensue_engine::time::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use thiserror::Error;
@@ -60,6 +62,8 @@ pub(crate) struct Problem {
     retry_after_seconds: Option<u32>,
     /// The total size in bytes, if a range was requested that does not exist.
     size: Option<u64>,
+    /// The quota that the request would exceed.
+    exceeded: Option<Box<QuotaExceeded>>,
     /// What is recorded of it, if it rejects a caller.
     refused: Option<Box<Refused>>,
 }
@@ -117,6 +121,19 @@ pub(crate) struct WireProblem<'a> {
     errors: &'a [FieldError],
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<&'a str>,
+    /// Only with `quota_exceeded`: the quota, `events_per_day`, `executions_per_hour` or `concurrent`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    what: Option<&'static str>,
+    /// Only with `quota_exceeded`: the limit of the caller's tier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u64>,
+    /// Only with `quota_exceeded`: how much of it is used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used: Option<u64>,
+    /// Only with `quota_exceeded`: when it is counted from 0 again; null if that is not a matter of time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<shapes::Timestamp>")]
+    resets_at: Option<Option<Timestamp>>,
     request_id: &'a str,
 }
 
@@ -128,6 +145,7 @@ impl Problem {
         if fault == Fault::Bug {
             return Self::bug(&why);
         }
+        let exceeded = why.source().and_then(|source| source.downcast_ref::<QuotaExceeded>());
         let is_ours = OF_THE_STORES.contains(&why.slug());
         if is_ours {
             tracing::error!(error = %why, "a store failed");
@@ -138,8 +156,12 @@ impl Problem {
             detail: (!is_ours).then(|| why.to_string().into()),
             hint: why.hint(),
             errors: Vec::new(),
-            retry_after_seconds: retry_after_seconds(fault),
+            retry_after_seconds: match exceeded {
+                Some(exceeded) => Some(u32::try_from(exceeded.retry_after_seconds).unwrap_or(u32::MAX)),
+                None => retry_after_seconds(fault),
+            },
             size: None,
+            exceeded: exceeded.cloned().map(Box::new),
             refused: None,
         }
     }
@@ -232,7 +254,17 @@ impl Problem {
     }
 
     fn bare(slug: &'static str, status: StatusCode) -> Self {
-        Self { slug, status, detail: None, hint: None, errors: Vec::new(), retry_after_seconds: None, size: None, refused: None }
+        Self {
+            slug,
+            status,
+            detail: None,
+            hint: None,
+            errors: Vec::new(),
+            retry_after_seconds: None,
+            size: None,
+            exceeded: None,
+            refused: None,
+        }
     }
 
     fn with_detail(self, detail: String) -> Self {
@@ -315,6 +347,10 @@ impl Problem {
             code: self.code(),
             errors: &self.errors,
             hint: self.hint.as_deref(),
+            what: self.exceeded.as_ref().map(|exceeded| exceeded.what.as_str()),
+            limit: self.exceeded.as_ref().map(|exceeded| exceeded.limit),
+            used: self.exceeded.as_ref().map(|exceeded| exceeded.used),
+            resets_at: self.exceeded.as_ref().map(|exceeded| exceeded.resets_at),
             request_id: context.request_id(),
         };
         let body = serde_json::to_vec(&body).expect("texts, numbers and lists always have a JSON form");
@@ -396,7 +432,9 @@ fn status_of(fault: Fault, slug: &str) -> StatusCode {
         Fault::Conflict => StatusCode::CONFLICT,
         Fault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         // Only this caller is over its share; 503 would mean that nobody can be served.
-        Fault::Busy if matches!(slug, OVER_SHARE | "too-many-connections" | "login-throttled") => StatusCode::TOO_MANY_REQUESTS,
+        Fault::Busy if matches!(slug, OVER_SHARE | "too-many-connections" | "login-throttled" | "quota-exceeded") => {
+            StatusCode::TOO_MANY_REQUESTS
+        }
         Fault::Busy | Fault::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Fault::World => StatusCode::BAD_GATEWAY,
         Fault::Bug => StatusCode::INTERNAL_SERVER_ERROR,

@@ -53,6 +53,7 @@ mod streams;
 mod timers;
 mod tokens;
 mod traces;
+pub(crate) mod usage;
 mod vars;
 
 use std::net::IpAddr;
@@ -121,6 +122,7 @@ fn declare(routes: &mut Routes) {
     keys::declare(routes);
     tokens::declare(routes);
     me::declare(routes);
+    usage::declare(routes);
     sessions::declare(routes);
     logins::declare(routes);
     consent::declare(routes);

@@ -59,6 +59,12 @@ shapes! {
         "description": "The name of a role.",
         "examples": ["viewer"],
     });
+    TierName = json_schema!({
+        "type": "string",
+        "pattern": "^[a-z][a-z0-9_]{0,63}$",
+        "description": "The name of a tier.",
+        "examples": ["free"],
+    });
     GroupName = json_schema!({
         "type": "string",
         "pattern": "^([a-z][a-z0-9_]{0,63}|[a-z][a-z0-9_-]{0,31}:[^\\s\\x00-\\x1f\\x7f-\\x9f]([^\\x00-\\x1f\\x7f-\\x9f]{0,198}[^\\s\\x00-\\x1f\\x7f-\\x9f])?)$",

@@ -43,6 +43,7 @@ pub(crate) mod timers;
 pub(crate) mod tokens;
 pub(crate) mod traces;
 pub(crate) mod triggers;
+pub(crate) mod usage;
 pub(crate) mod vars;
 pub(crate) mod verdicts;
 pub(crate) mod waits;

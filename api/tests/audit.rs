@@ -87,6 +87,10 @@ async fn prepared(api: &TestApi, method: &Method, template: &str) -> Option<(Str
             let body = if path.ends_with("groups") { json!({ "groups": ["release"] }) } else { json!({}) };
             (path.replace("{name}", "old"), body)
         }
+        ("PUT", "/identities/{name}/absence" | "/me/absence") => {
+            admin(Method::POST, "/identities", json!({ "name": "old" })).await;
+            (path.replace("{name}", "old"), json!({ "until": "2030-01-01T00:00:00Z" }))
+        }
         (_, "/identities/{name}/issuers" | "/identities/{name}/issuers/{issuer}") => {
             admin(Method::POST, "/identities", json!({ "name": "old" })).await;
             let link = json!({ "issuer": "corp", "subject": "4711" });
@@ -145,6 +149,7 @@ const OTHERS: &[&str] = &[
     "POST /api/v1/auth/logout",
     "DELETE /api/v1/sessions/{id}",
     "POST /api/v1/inquiries/{id}/links",
+    "POST /api/v1/inquiries/{id}/delegate",
     "POST /api/v1/identities/{name}/reset",
     "POST /api/v1/auth/password",
     "POST /api/v1/auth/otp/confirm",

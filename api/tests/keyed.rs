@@ -278,6 +278,10 @@ async fn paths_that_record_nothing_ignore_keys() {
             // Likewise.
             continue;
         }
+        if path == "/api/v1/inquiries/{id}/delegate" {
+            // A repeat changes nothing, as a test of the core shows.
+            continue;
+        }
         if path == "/api/v1/auth/logout" {
             // A token has no session to end, and a session ends once.
             send(&api, path, "1", &json!({})).await.expect(404);

@@ -374,3 +374,105 @@ async fn rerun_needs_the_permission_to_run_the_action() {
     assert_eq!((rerun["rerun_of"].as_str(), rerun["principal"].as_str()), (Some(id.as_str()), Some("token/allowed")));
     api.post(&many).bearing(&allowed).answer().await.expect(200);
 }
+
+#[tokio::test]
+async fn quota_of_the_caller_s_group_limits_events_and_executions() {
+    let api = TestApi::new();
+    let ana = identity(&api, "ana", &["trial"]).await;
+    grant(&api, &json!({ "subject": "group:trial", "role": "author" })).await;
+    let event = json!({ "trigger": "demo.hello", "payload": { "name": "bo" } });
+    let send = |body: &Value| api.post("/api/v1/events").bearing(&ana).json(body);
+    send(&json!([event, event])).answer().await.expect(202);
+    let before = api.node.head_position();
+    let answer = send(&json!([event, event])).answer().await;
+    assert_eq!(answer.header("retry-after").unwrap().parse::<u64>().unwrap().div_ceil(3_600), 12, "until midnight");
+    let problem = answer.expect_problem(429, "quota_exceeded");
+    assert_eq!([&problem["what"], &problem["limit"], &problem["used"]], [&json!("events_per_day"), &json!(3), &json!(2)]);
+    assert_eq!(problem["resets_at"], "2026-03-29T00:00:00.000000Z");
+    assert_eq!(api.node.head_position(), before, "nothing is recorded");
+    let run = || api.post("/api/v1/actions/demo.greet/execute").bearing(&ana).json(&json!({ "params": { "name": "bo" } })).answer();
+    run().await.expect(202);
+    let problem = run().await.expect_problem(429, "quota_exceeded");
+    assert_eq!([&problem["what"], &problem["limit"], &problem["resets_at"]], [&json!("concurrent"), &json!(1), &Value::Null]);
+    let usage = get(&api, "/api/v1/usage", &ana).await.expect(200).json();
+    let used: Vec<_> = usage["quotas"].as_array().unwrap().iter().map(|quota| quota["used"].as_u64().unwrap()).collect();
+    assert_eq!((usage["tier"].as_str(), used), (Some("free"), vec![2, 1, 1]), "{usage}");
+}
+
+#[tokio::test]
+async fn use_of_others_requires_a_permission() {
+    let api = TestApi::new();
+    let ana = identity(&api, "ana", &["trial"]).await;
+    identity(&api, "bo", &[]).await;
+    get(&api, "/api/v1/usage?of=bo", &ana).await.expect_problem(403, "forbidden");
+    api.get("/api/v1/usage?of=bo").by("viewer").answer().await.expect_problem(403, "forbidden");
+    let of = |name: &str| api.get(&format!("/api/v1/usage?of={name}")).by("operator").answer();
+    assert_eq!(of("ana").await.expect(200).json()["tier"], "free");
+    assert_eq!(of("bo").await.expect(200).json()["tier"], Value::Null);
+    of("nobody").await.expect_problem(404, "not_found");
+    let own = api.get("/api/v1/usage").by("viewer").answer().await.expect(200).json();
+    assert_eq!((&own["id"], &own["quotas"]), (&Value::Null, &json!([])), "a token without an identity");
+}
+
+/// Opens an inquiry that asks `ana`, requested by an author.
+async fn asked(api: &TestApi, more: &Value) -> String {
+    let mut params = json!({ "title": "Go on?", "answer": {}, "assignees": ["ana"], "digest": "optional" });
+    more.as_object().unwrap().iter().for_each(|(name, value)| params[name] = value.clone());
+    let run = api.post("/api/v1/actions/core.inquiry/execute").by("author").json(&json!({ "params": params }));
+    run.answer().await.expect(202).json()["inquiry"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn delegated_inquiry_is_listed_shown_and_answered_by_the_deputy() {
+    let api = TestApi::new();
+    let (ana, bo, cy) = (identity(&api, "ana", &[]).await, identity(&api, "bo", &[]).await, identity(&api, "cy", &[]).await);
+    grant(&api, &json!({ "subject": "everyone", "role": "approver" })).await;
+    let inquiry = asked(&api, &json!({})).await;
+    let path = format!("/api/v1/inquiries/{inquiry}");
+    get(&api, &path, &bo).await.expect_problem(404, "not_found");
+    let delegate = |token: &str, to: &str| api.post(&format!("{path}/delegate")).bearing(token).json(&json!({ "to": to })).answer();
+    delegate(&bo, "cy").await.expect_problem(404, "not_found");
+    delegate(&ana, "ana").await.expect_problem(409, "delegation_refused");
+    delegate(&ana, "nobody").await.expect_problem(404, "not_found");
+    let shown = delegate(&ana, "bo").await.expect(200).json();
+    assert_eq!(shown["delegations"].as_array().unwrap().len(), 1, "{shown}");
+    let mine = get(&api, "/api/v1/inquiries?mine=true&status=open", &bo).await.expect(200).json();
+    assert_eq!(mine["items"][0]["id"], inquiry.as_str());
+    assert_eq!(mine["items"][0]["may_answer"], true, "{mine}");
+    assert_eq!(get(&api, "/api/v1/now", &bo).await.expect(200).json()["needs_person"]["inquiries_mine"], 1);
+    let seen = get(&api, "/api/v1/inquiries?mine=true", &cy).await.expect(200).json();
+    assert_eq!(seen["items"], json!([]), "it is listed for nobody else");
+    delegate(&bo, "cy").await.expect_problem(403, "inquiry_not_asked");
+    let respond = |token: &str| api.post(&format!("{path}/respond")).bearing(token).json(&json!({ "answer": true })).answer();
+    respond(&cy).await.expect_problem(404, "not_found");
+    let answered = respond(&bo).await.expect(200).json();
+    let (me, ana_id) = (get(&api, "/api/v1/me", &bo).await.json(), get(&api, "/api/v1/me", &ana).await.json());
+    assert_eq!((&answered["answers"][0]["by"], &answered["answers"][0]["on_behalf_of"]), (&me["id"], &ana_id["id"]));
+    let audit = api.get("/api/v1/audit?what=inquiry.delegated").by("admin").answer().await.expect(200).json();
+    assert_eq!(audit["items"][0]["actor_name"], "ana", "{audit}");
+}
+
+#[tokio::test]
+async fn deputy_of_an_absent_assignee_answers_until_the_assignee_is_back() {
+    let api = TestApi::new();
+    let (ana, bo) = (identity(&api, "ana", &["release"]).await, identity(&api, "bo", &[]).await);
+    grant(&api, &json!({ "subject": "everyone", "role": "approver" })).await;
+    let inquiry = asked(&api, &json!({ "assignees": ["role:release"] })).await;
+    let path = format!("/api/v1/inquiries/{inquiry}");
+    let absence = |path: &str, token: &str, body: &Value| api.ask(Method::PUT, path).bearing(token).json(body).answer();
+    let own = "/api/v1/me/absence";
+    absence(own, &ana, &json!({ "deputy": "ana" })).await.expect_problem(422, "absence_invalid");
+    absence(own, &ana, &json!({ "until": "2020-01-01T00:00:00Z" })).await.expect_problem(422, "absence_invalid");
+    absence("/api/v1/identities/ana/absence", &bo, &json!({ "deputy": "bo" })).await.expect_problem(404, "not_found");
+    let set = absence(own, &ana, &json!({ "until": "2030-01-01T00:00:00Z", "deputy": "bo" })).await.expect(200).json();
+    assert_eq!((&set["absence"]["deputy_name"], &set["absence"]["from"]), (&json!("bo"), &Value::Null), "{set}");
+    assert_eq!(get(&api, &path, &bo).await.expect(200).json()["may_answer"], true);
+    absence(own, &ana, &json!({})).await.expect(200);
+    get(&api, &path, &bo).await.expect_problem(404, "not_found");
+    let by_admin = api.ask(Method::PUT, "/api/v1/identities/ana/absence").by("admin").json(&json!({ "deputy": "bo" }));
+    by_admin.answer().await.expect(200);
+    let respond = |token: &str| api.post(&format!("{path}/respond")).bearing(token).json(&json!({ "answer": true })).answer();
+    let answered = respond(&bo).await.expect(200).json();
+    assert!(answered["answers"][0]["on_behalf_of"].is_string(), "{answered}");
+    respond(&ana).await.expect_problem(409, "inquiry_closed");
+}

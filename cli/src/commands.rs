@@ -55,6 +55,7 @@ mod supervisor;
 mod timers;
 mod tokens;
 mod top;
+mod usage;
 mod vars;
 mod views;
 mod watched;
@@ -251,6 +252,7 @@ enum Command {
     #[command(subcommand)]
     Auth(auth::Auth),
     Whoami(whoami::Whoami),
+    Usage(usage::Usage),
     Login(login::Login),
     Logout(login::Logout),
     #[command(subcommand)]
@@ -334,6 +336,7 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Audit(audit) => audit.run(&asking),
         Command::Auth(auth) => auth.run(&asking),
         Command::Whoami(whoami) => whoami.run(&asking),
+        Command::Usage(usage) => usage.run(&asking),
         Command::Login(login) => login.run(&asking),
         Command::Logout(logout) => logout.run(&asking),
         Command::Password(password) => password.run(&asking),

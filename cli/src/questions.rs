@@ -97,6 +97,8 @@ pub(crate) fn shown(inquiry: &Value) -> String {
         }
     }
     shown.push_str(&section("notifications", list(&inquiry["notifications"]).iter().map(notification)));
+    let delegation = |delegation: &Value| format!("{} to {}", text(delegation, "by"), text(delegation, "to"));
+    shown.push_str(&section("delegated", list(&inquiry["delegations"]).iter().map(delegation)));
     shown.push_str(&section("answers", list(&inquiry["answers"]).iter().map(answer)));
     if !inquiry["answer"].is_null() {
         shown.push_str(&printable(&format!("\nthe answer that counts\n{:#}\n", inquiry["answer"])));
@@ -163,7 +165,8 @@ fn answer(answer: &Value) -> String {
         Some(_) | None => "",
     };
     let said = if answer["answer"].is_null() { String::new() } else { format!(": {}", answer["answer"]) };
-    format!("{} at {}{means}{said}", text(answer, "by"), text(answer, "at"))
+    let place = answer["on_behalf_of"].as_str().map_or_else(String::new, |of| format!(" on behalf of {of}"));
+    format!("{}{place} at {}{means}{said}", text(answer, "by"), text(answer, "at"))
 }
 
 /// A field of an answer.

@@ -13,6 +13,7 @@ mod conditions;
 mod control;
 mod cron;
 mod dead_letters;
+mod deputies;
 mod emit_once;
 mod examples;
 mod explanation;

@@ -52,6 +52,7 @@ const SHAPES: &[&str] = &[
     "Status",
     "StepName",
     "SupersededBecause",
+    "TierName",
     "Timestamp",
     "TokenId",
     "TriggerRef",

@@ -9,6 +9,7 @@ pub mod limit;
 pub mod people;
 pub mod permission;
 pub mod principal;
+pub mod quota;
 pub mod rights;
 pub mod scope;
 pub mod sessions;

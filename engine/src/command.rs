@@ -18,9 +18,9 @@ pub(crate) use bodies::document_of;
 pub use context::{Context, Moment, Nothing};
 pub use decision::{Answer, Decision, Novelty, ReceivedEvent};
 pub use given::{
-    Admission, AdmittedIdentity, ChangedCredential, Denied, InquiryAnswer, IssuerGroups, KeyRotation, NewGrant, NewLink, NewSession,
-    NewToken, ObservedEvent, OfRule, OpenedLink, PackChange, RefusedDelivery, RefusedLogin, Report, ReportOutcome, RequestExecution, Rerun,
-    RetriedDelivery, RotatedToken, SeenVar, VarChange,
+    Admission, AdmittedIdentity, Behalf, ChangedCredential, Denied, InquiryAnswer, IssuerGroups, KeyRotation, NewAbsence, NewDelegation,
+    NewGrant, NewLink, NewSession, NewToken, ObservedEvent, OfRule, OpenedLink, PackChange, RefusedDelivery, RefusedLogin, Report,
+    ReportOutcome, RequestExecution, Rerun, RetriedDelivery, RotatedToken, SeenVar, VarChange,
 };
 pub use seen::{Conflict, DEDUPE_MILLIS, Dedupe, DedupeKey, Seen, SeenKeys, SignedBody};
 
@@ -137,6 +137,8 @@ impl Ask {
             | Ask::SetIdentityGroups { .. }
             | Ask::SetIdentityStanding { .. }
             | Ask::EraseIdentity(_)
+            | Ask::SetAbsence(_)
+            | Ask::DelegateInquiry(_)
             | Ask::AdmitIdentity(_)
             | Ask::LinkIdentity { .. }
             | Ask::UnlinkIdentity { .. }
@@ -253,6 +255,8 @@ asks! {
     },
     /// Answer an inquiry.
     First AnswerInquiry(InquiryAnswer),
+    /// Let another identity answer an inquiry on behalf of an assignee.
+    First DelegateInquiry(NewDelegation),
     /// Change the catalog to its next revision, all or none.
     Later ChangePacks {
         /// The revision that the changes are based on.
@@ -348,6 +352,8 @@ asks! {
         /// Whether its credentials are accepted.
         standing: Standing,
     },
+    /// Set when an identity is absent, and who answers inquiries in its place.
+    First SetAbsence(NewAbsence),
     /// Open a session. The hash of its secret is already in the vault.
     Later OpenSession(NewSession),
     /// Record that an identity proves who it is by something new. A new password ends its sessions.

@@ -6,6 +6,7 @@ use serde::Deserializer;
 
 use crate::access::audit::decide as audit;
 use crate::access::keys::decide as keys;
+use crate::access::quota::decide as quota;
 use crate::access::{decide as access, issuers, people, sessions};
 use crate::catalog::decide as catalog;
 use crate::command::{Answer, Ask, Before, Command, Context, Decision, Moment, Refusal};
@@ -78,6 +79,9 @@ impl Engine {
     pub fn decide(&self, command: &Command, at: &Moment, with: &Context<'_>) -> Decision {
         let mut decision = self.decide_on(&command.ask, command, at, with);
         if let Decision::Done { drafts, .. } = &mut decision {
+            if let Err(refusal) = quota::check(&self.state, &command.actor, drafts, at.time, with.settings) {
+                return Decision::Refused(refusal);
+            }
             // Everything that a request begins belongs to its trace.
             for draft in drafts.iter_mut().filter(|draft| draft.cause.is_none() && draft.trace.is_none()) {
                 draft.trace.clone_from(&command.trace);
@@ -123,7 +127,8 @@ impl Engine {
             Ask::SettleExecution { execution, outcome, result } => {
                 executions::settle(&self.state, actor, *execution, outcome, result.as_ref())
             }
-            Ask::AnswerInquiry(ask) => inquiries::answer(&self.state, actor, trace, ask),
+            Ask::AnswerInquiry(ask) => inquiries::answer(&self.state, actor, trace, ask, at.time),
+            Ask::DelegateInquiry(new) => inquiries::delegate(&self.state, actor, trace, new, at.time),
             Ask::ChangePacks { base, changes } => catalog::change(&self.state, actor, *base, changes),
             Ask::SetRuleMode { rule, rule_id, mode } => rules::set_mode(actor, rule, *rule_id, *mode),
             Ask::SetKey { key, version, expires_at } => keys::set(&self.state, actor, (key, *version), *expires_at, at),
@@ -138,6 +143,7 @@ impl Engine {
             Ask::AddIdentity { id, kind, groups } => people::add_identity(&self.state, actor, (*id, *kind), groups, at.time),
             Ask::SetIdentityGroups { id, groups } => people::set_groups(&self.state, actor, *id, groups, at.time),
             Ask::SetIdentityStanding { id, standing } => people::set_standing(&self.state, actor, *id, *standing, at.time),
+            Ask::SetAbsence(absence) => people::set_absence(&self.state, actor, absence, at.time),
             Ask::EraseIdentity(id) => people::erase_identity(&self.state, actor, *id),
             Ask::AdmitIdentity(admitted) => issuers::admit(&self.state, actor, admitted),
             Ask::LinkIdentity { id, issuer } => issuers::link(&self.state, actor, *id, issuer, at.time),

@@ -250,12 +250,13 @@ facts! {
     /// Facts about inquiries.
     InquiryFact {
         InquiryOpened(inquiries::InquiryOpened): "inquiry.opened", 4, reacts;
-        InquiryAnswered(inquiries::InquiryAnswered): "inquiry.answered", 2, reacts_if |fact: &inquiries::InquiryAnswered| fact.verdict.closes();
+        InquiryAnswered(inquiries::InquiryAnswered): "inquiry.answered", 3, reacts_if |fact: &inquiries::InquiryAnswered| fact.verdict.closes();
         InquiryReminded(inquiries::InquiryReminded): "inquiry.reminded", 1, reacts;
         InquiryEscalated(inquiries::InquiryEscalated): "inquiry.escalated", 1, reacts;
         InquiryNotified(inquiries::InquiryNotified): "inquiry.notified", 1;
         InquiryNotificationFailed(inquiries::InquiryNotificationFailed): "inquiry.notification_failed", 2;
         InquiryWithdrawn(inquiries::InquiryWithdrawn): "inquiry.withdrawn", 1;
+        InquiryDelegated(inquiries::InquiryDelegated): "inquiry.delegated", 1;
         LinkMinted(inquiries::LinkMinted): "link.minted", 1;
         LinkUsed(inquiries::LinkUsed): "link.used", 1;
     }
@@ -296,6 +297,7 @@ facts! {
         IdentityGroupsSet(access::IdentityGroupsSet): "identity.groups_set", 1;
         IdentityLinked(access::IdentityLinked): "identity.linked", 1;
         IdentityUnlinked(access::IdentityUnlinked): "identity.unlinked", 1;
+        IdentityAbsentSet(access::IdentityAbsentSet): "identity.absent_set", 1;
         RoleSet(access::RoleSet): "role.set", 1;
         RoleRemoved(access::RoleRemoved): "role.removed", 1;
         GrantAdded(access::GrantAdded): "grant.added", 1;
@@ -349,6 +351,7 @@ impl AccessFact<'_> {
             | Self::IdentityErased(_)
             | Self::IdentityGroupsSet(_)
             | Self::IdentityUnlinked(_)
+            | Self::IdentityAbsentSet(_)
             | Self::RoleSet(_)
             | Self::RoleRemoved(_)
             | Self::GrantRemoved(_)
@@ -393,13 +396,14 @@ impl Fact {
 }
 
 /// The older schemas in which facts are still written, if what the newer ones added is absent.
-const STILL_WRITTEN: [(&str, u16); 11] = [
+const STILL_WRITTEN: [(&str, u16); 12] = [
     ("execution.requested", 7),
     ("execution.requested", 8),
     ("execution.failed", 2),
     ("execution.failed", 3),
     ("execution.timed_out", 2),
     ("inquiry.opened", 3),
+    ("inquiry.answered", 2),
     ("attempt.failed", 3),
     ("step.failed", 1),
     ("step.ended", 1),
@@ -427,6 +431,7 @@ impl Fact {
             },
             Self::ExecutionTimedOut(fact) => u16::from(fact.scope.is_none()),
             Self::InquiryOpened(fact) => u16::from(fact.scope.is_none()),
+            Self::InquiryAnswered(fact) => u16::from(fact.on_behalf_of.is_none()),
             Self::AttemptFailed(fact) => u16::from(!is_new(&fact.error)),
             Self::StepFailed(fact) => u16::from(!is_new(&fact.error)),
             Self::StepEnded(fact) => u16::from(!fact.error.as_ref().is_some_and(is_new)),
@@ -486,6 +491,8 @@ const UPCASTS: &[(&str, u16, Upcast)] = &[
     ("execution.failed", 2, as_it_is),
     ("execution.timed_out", 2, as_it_is),
     ("inquiry.opened", 3, as_it_is),
+    // Before delegation, everybody answered for themselves.
+    ("inquiry.answered", 2, as_it_is),
     // Before principals, the steps of workflows did not record theirs, and nothing failed for lack of permission.
     ("execution.requested", 8, as_it_is),
     ("execution.failed", 3, as_it_is),

@@ -198,6 +198,25 @@ impl FromStr for RoleName {
     }
 }
 
+/// The name of a tier: what callers of some groups may use.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TierName(String);
+
+impl TierName {
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TierName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        checked(text).map(|name| Self(name.to_owned()))
+    }
+}
+
 /// The name that an operator chose for an issuer of tokens.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IssuerName(String);
@@ -363,6 +382,7 @@ text_form!(VarName);
 text_form!(WorkerQueueName);
 text_form!(LabelName);
 text_form!(RoleName);
+text_form!(TierName);
 text_form!(GroupName);
 text_form!(IssuerName);
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
+use crate::access::quota::state::Usage;
 use crate::access::state::Access;
 use crate::catalog::state::InstalledPacks;
 use crate::dead_letters::state::DeadLetters;
@@ -27,8 +28,8 @@ use crate::vars::state::Vars;
 use crate::workflows::state::Workflows;
 
 /// The form that [`State::save`] writes and reads. A state of another form is rebuilt from the log: older forms
-/// do not have all that identities and keys have now.
-pub const STATE_FORMAT: u32 = 12;
+/// do not have all that identities and keys have now, nor what identities have used.
+pub const STATE_FORMAT: u32 = 13;
 
 /// The state after the records of one log.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,6 +94,8 @@ tables! {
     vars: Vars,
     /// The keys and tokens.
     access: Access,
+    /// How much each identity has used.
+    usage: Usage,
     /// The open dead letters.
     dead_letters: DeadLetters,
     /// The reactions that are owed, held or parked.
@@ -178,6 +181,7 @@ impl State {
         match record.fact.by_noun() {
             ByNoun::EventFact(fact) => {
                 state.rules.apply_event(record, fact);
+                state.usage.apply_event(record, fact);
                 state.dead_letters.apply_event(record, fact);
             }
             ByNoun::RuleFact(fact) => {
@@ -194,6 +198,7 @@ impl State {
             }
             ByNoun::ExecutionFact(fact) => {
                 state.workflows.apply_execution(record, fact, &state.executions);
+                state.usage.apply_execution(record, fact, &state.executions);
                 state.executions.apply(record, fact);
                 state.dead_letters.apply_execution(record, fact);
                 if fact.is_end() {
@@ -222,7 +227,10 @@ impl State {
             }
             ByNoun::CatalogFact(fact) => state.packs.apply(record, fact),
             ByNoun::VarFact(fact) => state.vars.apply(record, fact),
-            ByNoun::AccessFact(fact) => state.access.apply(fact),
+            ByNoun::AccessFact(fact) => {
+                state.access.apply(fact);
+                state.usage.apply_access(fact);
+            }
             ByNoun::KeyFact(fact) => state.access.apply_key(fact),
             ByNoun::AuditFact(_) => {}
             ByNoun::DeadLetterFact(fact) => state.dead_letters.apply(fact),

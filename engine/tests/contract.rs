@@ -12,9 +12,9 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use ensue_engine::access::audit::facts::{AccessDenied, ExportMade, LoginRefused};
 use ensue_engine::access::facts::{
-    CredentialChange, CredentialChanged, CredentialKind, GrantAdded, GrantRemoved, IdentityAdded, IdentityDisabled, IdentityEnabled,
-    IdentityErased, IdentityGroupsSet, IdentityKind, IdentityLinked, IdentityUnlinked, KeyRemoved, KeySet, RoleRemoved, RoleSet,
-    SessionEnd, SessionEnded, SessionOpened, TokenAdded, TokenLimited, TokenRevoked, TokenRotated,
+    CredentialChange, CredentialChanged, CredentialKind, GrantAdded, GrantRemoved, IdentityAbsentSet, IdentityAdded, IdentityDisabled,
+    IdentityEnabled, IdentityErased, IdentityGroupsSet, IdentityKind, IdentityLinked, IdentityUnlinked, KeyRemoved, KeySet, RoleRemoved,
+    RoleSet, SessionEnd, SessionEnded, SessionOpened, TokenAdded, TokenLimited, TokenRevoked, TokenRotated,
 };
 use ensue_engine::access::keys::MasterKeyId;
 use ensue_engine::access::keys::facts::{KeyExpiring, KeyExpirySet, KeyRevealed, KeyRotated, MasterKeyRotated};
@@ -42,8 +42,8 @@ use ensue_engine::ids::{
     TokenId,
 };
 use ensue_engine::inquiries::facts::{
-    InquiryAnswered, InquiryEscalated, InquiryNotificationFailed, InquiryNotified, InquiryOpened, InquiryReminded, InquiryWithdrawn,
-    LinkMinted, LinkUsed, Occasion, Verdict,
+    InquiryAnswered, InquiryDelegated, InquiryEscalated, InquiryNotificationFailed, InquiryNotified, InquiryOpened, InquiryReminded,
+    InquiryWithdrawn, LinkMinted, LinkUsed, Occasion, Verdict,
 };
 use ensue_engine::locks::facts::{Claim, Lock, LockAcquired, LockAwaited, LockOwner};
 use ensue_engine::names::StepName;
@@ -82,7 +82,7 @@ fn samples() -> Vec<Fact> {
     let rule: ensue_engine::names::RuleRef = "release.ship_on_tag".parse().unwrap();
     let (rule_id, event, execution, attempt) = (RuleId(id(1)), EventId(id(2)), ExecutionId(id(3)), AttemptId(id(4)));
     let (enforcement, token, catalog) = (EnforcementId(id(5)), TokenId(id(6)), CatalogRevision(12));
-    let (identity, grant, session, link) = (IdentityId(id(72)), GrantId(id(73)), SessionId(id(74)), LinkId(id(75)));
+    let (identity, grant, session, link) = (IdentityId(id(79)), GrantId(id(73)), SessionId(id(74)), LinkId(id(75)));
     let (schedule, owner) = (ScheduleId(id(7)), ScheduleOwner::Rule(rule.clone(), rule_id));
     let asked = InquiryId(Id::root(NOON, 11));
     let step: StepName = "deploy".parse().unwrap();
@@ -269,12 +269,20 @@ fn samples() -> Vec<Fact> {
             scope: Some(scope),
         }
         .into(),
-        InquiryAnswered { inquiry: asked, by: "ana".into(), verdict: Verdict::Decides, digest: Some(Digest::of(b"asked")) }.into(),
+        InquiryAnswered {
+            inquiry: asked,
+            by: "ana".into(),
+            verdict: Verdict::Decides,
+            digest: Some(Digest::of(b"asked")),
+            on_behalf_of: Some(identity),
+        }
+        .into(),
         InquiryReminded { inquiry: asked, number: 2 }.into(),
         InquiryEscalated { inquiry: asked, number: 1, to: vec!["role:leads".parse().unwrap(), "bo".parse().unwrap()] }.into(),
         InquiryNotified { inquiry: asked, execution, of: Occasion::Escalated }.into(),
         InquiryNotificationFailed { inquiry: asked, of: Occasion::Reminded, error: refused }.into(),
         InquiryWithdrawn { inquiry: asked }.into(),
+        InquiryDelegated { inquiry: asked, by: identity, to: IdentityId(id(79)) }.into(),
         LinkMinted { id: link, inquiry: asked, r#for: identity, until: NOON.plus_millis(60_000) }.into(),
         LinkUsed { id: link, inquiry: asked, r#for: identity, until: NOON.plus_millis(60_000) }.into(),
         TimerSet { kind: TimerKind::Retry, number: 2, due: NOON, schedule: Some(schedule) }.into(),
@@ -313,6 +321,8 @@ fn samples() -> Vec<Fact> {
         .into(),
         IdentityLinked { id: identity, issuer: "corp".parse().unwrap() }.into(),
         IdentityUnlinked { id: identity, issuer: "corp".parse().unwrap() }.into(),
+        IdentityAbsentSet { id: identity, from: Some(NOON), until: Some(NOON.plus_millis(60_000)), deputy: Some(IdentityId(id(79))) }
+            .into(),
         RoleSet { name: "restarter".parse().unwrap(), permissions: vec!["executions:rerun".into()] }.into(),
         RoleRemoved { name: "restarter".parse().unwrap() }.into(),
         GrantAdded {

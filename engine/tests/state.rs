@@ -6,14 +6,14 @@ use ensue_engine::access::permission::Permission;
 use ensue_engine::access::subject::Subject;
 use ensue_engine::catalog::{Does, LockConflict, Mode, OnExpire, Since, Wait};
 use ensue_engine::command::{
-    Admission, AdmittedIdentity, Answer, Ask, Command, IssuerGroups, KeyRotation, NewGrant, NewSession, NewToken, RefusedDelivery,
-    ReportOutcome,
+    Admission, AdmittedIdentity, Answer, Ask, Command, IssuerGroups, KeyRotation, NewAbsence, NewGrant, NewSession, NewToken,
+    RefusedDelivery, ReportOutcome,
 };
 use ensue_engine::engine::Engine;
 use ensue_engine::executions::facts::Evidence;
 use ensue_engine::executions::state::Phase;
 use ensue_engine::ids::{ExecutionId, GrantId, Id, IdentityId, InquiryId, LogId, Role, SessionId, TokenId};
-use ensue_engine::record::{Actor, Body};
+use ensue_engine::record::{Actor, Body, CredentialId};
 use ensue_engine::state::{LoadError, STATE_FORMAT, SavedState};
 use ensue_test_support::NOON;
 use ensue_test_support::spec::CatalogsHealth;
@@ -25,7 +25,7 @@ use crate::support::workflow::{awaits, does, expression, fails};
 use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, permit_at, set_mode, workers};
 
 /// The form of this release. It is never edited: a change of the form is a new number and a new file.
-const FORMAT_12: &str = include_str!("golden/state.v12.json");
+const FORMAT_13: &str = include_str!("golden/state.v13.json");
 
 /// A site with something in every table of the state.
 fn busy() -> Site {
@@ -66,6 +66,12 @@ fn busy() -> Site {
     let (sensor, body) = ("demo.hook".parse().unwrap(), Body::raw(&b"?"[..]));
     let letter = RefusedDelivery { sensor, trigger: None, reason: "not JSON".to_owned(), body, with: None };
     site.turn(asked_by(ana(), Ask::KeepDelivery(letter))).then(&["delivery.refused"]);
+    let event = site.event("demo.pang", &json!({ "n": 4 }));
+    let identity = Actor::Identity { id: IdentityId(Id::root(NOON, 5_001)), by: CredentialId::Token(TokenId(Id::root(NOON, 5_002))) };
+    site.turn(asked_by(identity, Ask::ReceiveEvents(vec![event])));
+    let until = Some(NOON.plus_millis(86_400_000));
+    let absence = NewAbsence { id: IdentityId(Id::root(NOON, 2)), from: None, until, deputy: None };
+    site.turn(asked_by(Actor::Operator, Ask::SetAbsence(absence))).then(&["identity.absent_set"]);
     site
 }
 
@@ -230,21 +236,21 @@ fn empty_tables(state: &Value, path: &str, found: &mut Vec<String>) {
 #[test]
 fn state_is_saved_in_the_current_format() {
     let saved = busy().engine().save();
-    assert_eq!(saved.format, 12);
-    assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_12.trim_end());
+    assert_eq!(saved.format, 13);
+    assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_13.trim_end());
 }
 
 #[test]
 fn golden_state_has_rows_in_every_table() {
     let mut empty = Vec::new();
-    empty_tables(&serde_json::from_str(FORMAT_12).unwrap(), "", &mut empty);
+    empty_tables(&serde_json::from_str(FORMAT_13).unwrap(), "", &mut empty);
     assert_eq!(empty, Vec::<String>::new());
 }
 
 #[test]
 fn saved_state_of_the_current_format_is_loaded() {
     let busy = busy();
-    let saved = SavedState { format: 12, json: FORMAT_12.trim_end().into() };
+    let saved = SavedState { format: 13, json: FORMAT_13.trim_end().into() };
     assert_eq!(Engine::load(busy.engine().log(), &saved).unwrap(), *busy.engine());
 }
 
@@ -261,7 +267,7 @@ fn state_of_another_format_is_rejected() {
 #[test]
 fn state_with_a_missing_table_is_rejected() {
     let log = busy().engine().log();
-    let whole: Value = serde_json::from_str(FORMAT_12).unwrap();
+    let whole: Value = serde_json::from_str(FORMAT_13).unwrap();
     let load = |state: &Value| Engine::load(log, &SavedState { format: STATE_FORMAT, json: state.to_string().into() });
     assert!(load(&whole).is_ok());
     for (part, tables) in whole.as_object().unwrap() {

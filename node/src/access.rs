@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
-use ensue_api::ports::{Access, Credential, Holder, NotAdmitted};
+use ensue_api::ports::{Access, Credential, Holder, NotAdmitted, Represented};
 use ensue_engine::access::facts::{IdentityAdded, IdentityLinked};
 use ensue_engine::access::state;
 use ensue_engine::access::state::held::{Held, NotHeld};
@@ -263,7 +263,7 @@ impl Known {
         if self.access.identity(&id).is_none_or(|identity| identity.link(issuer).is_none()) {
             return Err(NotAdmitted::Unknown);
         }
-        let Held { identity: _, roles, rights, valid_until, .. } = self.access.rights_of(id, now).map_err(not_admitted)?;
+        let Held { identity: _, roles, represents, rights, valid_until, .. } = self.access.rights_of(id, now).map_err(not_admitted)?;
         let credential = self.name_of(id);
         let identity = Some((id, credential.clone()));
         let holder = Arc::new(Holder {
@@ -271,6 +271,7 @@ impl Known {
             credential,
             identity,
             roles,
+            represents: self.represented(&represents, now),
             rights,
             only: None,
             until: Some(until),
@@ -283,6 +284,11 @@ impl Known {
     /// Returns the name of an identity, or its id if the vault lost the name.
     fn name_of(&self, id: IdentityId) -> String {
         self.profiles.get(&id).map_or_else(|| id.to_string(), |profile| profile.name.clone())
+    }
+
+    /// Returns the absent identities in whose place a holder may answer inquiries.
+    fn represented(&self, ids: &[IdentityId], now: Timestamp) -> Vec<Represented> {
+        ids.iter().filter_map(|id| Represented::new(*id, Some(self.name_of(*id)), &self.access, now)).collect()
     }
 
     /// Returns the holder of a credential, from what was compiled before if that is still certain.
@@ -299,9 +305,10 @@ impl Known {
             // An issuer's token admits only with the time until which it is valid, and a code admits nobody.
             CredentialId::Issuer(_) | CredentialId::Code(_) => Err(NotHeld::Unknown),
         };
-        let Held { name, identity, roles, rights, only, expires_at, valid_until } = held.map_err(not_admitted)?;
+        let Held { name, identity, roles, represents, rights, only, expires_at, valid_until } = held.map_err(not_admitted)?;
         let identity = identity.map(|id| (id, self.name_of(id)));
-        let holder = Arc::new(Holder { by: by.clone(), credential: name, identity, roles, rights, only, until: expires_at });
+        let represents = self.represented(&represents, clock.now());
+        let holder = Arc::new(Holder { by: by.clone(), credential: name, identity, roles, represents, rights, only, until: expires_at });
         self.held.write().unwrap_or_else(PoisonError::into_inner).insert(by, Compiled { holder: holder.clone(), until: valid_until });
         Ok(holder)
     }

@@ -21,8 +21,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ensue_api::{Limits, Origin, PageServing, ProxyHeader, Rates};
+use ensue_engine::access::quota::Tiers;
 use ensue_engine::explain::Explain;
-use ensue_engine::names::{KeyRef, LabelName, PackName, WorkerQueueName};
+use ensue_engine::names::{KeyRef, LabelName, PackName, TierName, WorkerQueueName};
 use ensue_engine::ports::Secret;
 pub use ensue_executor::AtStop;
 pub use ensue_executor::programs::SupervisorCommand;
@@ -39,7 +40,7 @@ use queues::WrittenQueue;
 use rates::WrittenRates;
 use retention::{AGE_FORM, WrittenRetention};
 pub use rights::AcceptedPermissions;
-use rights::WrittenRights;
+use rights::{WrittenRights, WrittenTier};
 use tls::WrittenTls;
 
 use crate::memory::{MEMORY_BYTES, MEMORY_BYTES_MIN};
@@ -138,6 +139,8 @@ pub struct Config {
     pub rates: Rates,
     /// The stores that hold the values of keys, by name.
     pub key_providers: BTreeMap<String, KeyProviderSettings>,
+    /// How much the members of groups may use.
+    pub tiers: Tiers,
     /// The names of the labels by which rights can be limited to executions.
     pub scope_labels: BTreeSet<LabelName>,
     /// What the packs of the folder may do with other packs.
@@ -300,6 +303,7 @@ struct Written {
     rate_limits: WrittenRates,
     key_providers: BTreeMap<String, WrittenKeyProvider>,
     access: WrittenRights,
+    tiers: BTreeMap<TierName, WrittenTier>,
     packs: BTreeMap<PackName, PackSettings>,
 }
 
@@ -382,6 +386,7 @@ impl Config {
             traces: TraceSettings::default(),
             rates: rates::by_default(),
             key_providers: BTreeMap::new(),
+            tiers: Tiers::default(),
             scope_labels: BTreeSet::new(),
             accepted_permissions: AcceptedPermissions::default(),
             pack_settings: BTreeMap::new(),
@@ -485,7 +490,8 @@ impl Config {
         })?;
         self.data = written.data.map_or_else(|| std::mem::take(&mut self.data), |data| base.join(data));
         self.packs = written.packs_dir.map_or_else(|| base.join("packs"), |packs| base.join(packs));
-        (self.scope_labels, self.accepted_permissions) = written.access.read().map_err(malformed)?;
+        let rights = written.access.read(written.tiers).map_err(malformed)?;
+        (self.scope_labels, self.accepted_permissions, self.tiers) = (rights.labels, rights.packs, rights.tiers);
         let read = queues::read(written.queues, written.workers);
         let (workers, queues) = read.map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?;
         self.workers = workers.or(self.workers);

@@ -67,6 +67,7 @@ mod telemetry;
 mod token_form;
 mod tokens;
 mod traces;
+mod usage;
 mod vars;
 mod views;
 mod whole_fold;

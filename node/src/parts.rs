@@ -31,6 +31,7 @@ pub use crate::sequencer::{
 pub use crate::sessions::NodeSessions;
 pub use crate::snapshots::{Snapshot, SnapshotTrouble, SnapshotWriter, Snapshots, snapshots};
 pub use crate::tokens::NodeTokens;
+pub use crate::usage::NodeUsage;
 pub use crate::vars::VarTable;
 pub use crate::views::ViewFollower;
 pub use crate::whole_fold::{Rebuilt, rebuild};

@@ -300,6 +300,7 @@ fn settings(config: &Config) -> Settings {
         workers: config.workers.unwrap_or_else(default_workers),
         queues,
         lease_millis: u64::try_from(config.lease.as_millis()).unwrap_or(u64::MAX),
+        tiers: config.tiers.clone(),
         scope_labels: config.scope_labels.clone(),
         inquiries_url: format!("{url}{}/", ensue_api::inquiries_path(config.page)),
         ..Settings::default()

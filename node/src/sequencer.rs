@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ensue_api::worker_queues::StartRate;
 use ensue_api::{QueueName, Queues};
+use ensue_engine::access::quota::state::Usage;
 use ensue_engine::batch::{Beside, CommittedBatch, Offered, Sequencing};
 use ensue_engine::catalog::Catalogs;
 use ensue_engine::command::{Answer, Ask, Command, Novelty, Refusal, Settings};
@@ -149,6 +150,8 @@ pub struct Gauges {
     pub parked: AtomicU64,
     /// The step of the clock that holds, or held, the work that depends on the clock.
     pub hold: Mutex<Option<Hold>>,
+    /// How much each identity has used, as the log says.
+    pub usage: Mutex<Usage>,
     /// How many commits there were since the start.
     pub commits: AtomicU64,
     /// The log's newest position.
@@ -164,6 +167,11 @@ impl Gauges {
     pub fn held(&self, now: Timestamp) -> Option<Hold> {
         let hold = *self.hold.lock().unwrap_or_else(PoisonError::into_inner);
         hold.filter(|hold| now < hold.until)
+    }
+
+    /// Shows the use as it is in the log. A copy shares the rows.
+    fn tell_usage(&self, usage: &Usage) {
+        *self.usage.lock().unwrap_or_else(PoisonError::into_inner) = usage.clone();
     }
 }
 
@@ -256,6 +264,7 @@ impl Sequencer {
         let epoch = parts.log.epoch();
         let steps = Steps::before_the_start(&parts.engine, &*parts.clock);
         let rates = StartRates::begin(parts.rates, &parts.engine, parts.clock.now());
+        gauges.tell_usage(parts.engine.usage());
         Self {
             sequencing: Sequencing::new(parts.engine, parts.head, epoch),
             log: parts.log,
@@ -479,6 +488,7 @@ impl Sequencer {
                     return Ok(batch);
                 }
                 self.gauges.turns.note(&batch);
+                self.gauges.tell_usage(self.sequencing.engine().usage());
                 self.gauges.position.store(self.sequencing.committed_head().position.0, Ordering::Relaxed);
                 self.listener.committed(&batch, self.sequencing.committed_head());
                 Ok(batch)

@@ -460,7 +460,16 @@ impl Stage {
                 let (by, roles) = answerer::somebody(inquiry, by);
                 let answer = Document::from_value(&answer);
                 let body = Body::json(answer.bytes().clone());
-                let ask = InquiryAnswer { inquiry: id, by: by.clone(), name: None, roles, digest: Some(inquiry.digest), body, answer };
+                let ask = InquiryAnswer {
+                    inquiry: id,
+                    by: by.clone(),
+                    name: None,
+                    roles,
+                    behalf: None,
+                    digest: Some(inquiry.digest),
+                    body,
+                    answer,
+                };
                 self.ask(Actor::Token(by), Ask::AnswerInquiry(ask)).map(|_| ()).map_err(|stuck| match stuck {
                     Stuck::Refused(why) => Stuck::AnswerRefused { path: way.path, why },
                     other => other,

@@ -106,6 +106,7 @@ fn every_setting_is_in_the_reference() {
         "struct WrittenRetention {",
         "struct WrittenAudit {",
         "struct WrittenRights {",
+        "struct WrittenTier {",
         "pub struct PackSettings {",
     ] {
         let body = source.split(name).nth(1).and_then(|rest| rest.split("\n}").next()).expect("node/src/config.rs has the struct");

@@ -6,8 +6,9 @@
 use ensue_derive::sparse;
 use ensue_engine::executions::scope::ExecutionScope;
 use ensue_engine::fact::{ByNoun, ExecutionFact, InquiryFact, TimerFact};
-use ensue_engine::ids::{AttemptId, ExecutionId, Id, InquiryId, Role};
+use ensue_engine::ids::{AttemptId, ExecutionId, Id, IdentityId, InquiryId, Role};
 use ensue_engine::inquiries::facts::{Assignee, InquiryOpened, Occasion, Verdict};
+pub use ensue_engine::inquiries::state::Delegation;
 use ensue_engine::names::{Names, StepName};
 use ensue_engine::record::{Digest, Position, Record, StreamId};
 use ensue_engine::sparse::is_default;
@@ -20,7 +21,7 @@ use crate::reach::RowScope;
 use crate::view::{Column, Handle, Life, Term, Touch, View, ViewName};
 
 /// The version of the fold and the document.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// The columns by which inquiries can be filtered.
 pub const COLUMNS: &[Column] = &[Column::Status, Column::Execution, Column::Parent, Column::Assignee];
@@ -62,6 +63,9 @@ pub struct Inquiry {
     /// The answers, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub answers: Vec<Answer>,
+    /// The assignees that let another identity answer in their place, and the deputy of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub delegations: Vec<Delegation>,
     /// The number of reminders.
     #[serde(default, skip_serializing_if = "is_default")]
     pub reminders: u32,
@@ -109,7 +113,12 @@ pub struct Answer {
     pub answer: Option<Handle>,
     /// The digest of the question as shown to that person; `None` if the answer did not name it.
     pub digest: Option<Digest>,
+    /// The assignee in whose place a deputy answered.
+    pub on_behalf_of: Option<IdentityId>,
 }
+
+/// The form under which an identity that an assignee named as its deputy is asked, among the assignees of the column.
+const DEPUTY: &str = "deputy:";
 
 /// A notification of people about an inquiry.
 #[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -153,6 +162,18 @@ impl Inquiry {
         self.status == InquiryStatus::Open && (self.reminders > 0 || self.escalations > 0 || is_old)
     }
 
+    /// Returns everybody that it asks, in the forms of [`assignees_of`] and [`deputy`].
+    pub fn asked(&self) -> Vec<String> {
+        let deputies = self.delegations.iter().map(|delegation| deputy(delegation.to));
+        self.assignees.iter().cloned().chain(deputies).collect()
+    }
+
+    /// Returns when a person answered, or when its deputy answered in its place.
+    pub fn answered_at(&self, by: &str) -> Option<Timestamp> {
+        let is_of = |answer: &&Answer| answer.by == by || answer.on_behalf_of.is_some_and(|of| of.to_string() == by);
+        self.answers.iter().find(is_of).map(|answer| answer.at)
+    }
+
     /// Returns the answer that decided it.
     pub fn decision(&self) -> Option<&Answer> {
         self.answers.last().filter(|answer| answer.verdict.closes())
@@ -163,6 +184,11 @@ impl Inquiry {
 pub fn assignees_of(name: &str, roles: &[String]) -> Vec<String> {
     let roles = roles.iter().map(|role| Assignee::Role(role.clone()).to_string());
     std::iter::once(Assignee::Token(name.to_owned()).to_string()).chain(roles).collect()
+}
+
+/// Returns the form under which the deputy of an assignee is asked.
+pub fn deputy(id: IdentityId) -> String {
+    format!("{DEPUTY}{id}")
 }
 
 /// Returns the id of the inquiry that an action opens. Inquiries that the engine opens itself are named in
@@ -186,6 +212,7 @@ impl View for Inquiry {
             ByNoun::InquiryFact(InquiryFact::InquiryNotified(fact)) => Some(Touch::Changes(fact.inquiry)),
             ByNoun::InquiryFact(InquiryFact::InquiryNotificationFailed(fact)) => Some(Touch::Changes(fact.inquiry)),
             ByNoun::InquiryFact(InquiryFact::InquiryWithdrawn(fact)) => Some(Touch::Changes(fact.inquiry)),
+            ByNoun::InquiryFact(InquiryFact::InquiryDelegated(fact)) => Some(Touch::Changes(fact.inquiry)),
             ByNoun::TimerFact(TimerFact::TimerFired(fact)) if fact.kind == TimerKind::Expiry => changes(),
             // Nearly all executions ask nobody. Their success or failure adds nothing here that earlier
             // records do not show.
@@ -204,10 +231,23 @@ impl View for Inquiry {
             ByNoun::InquiryFact(InquiryFact::InquiryAnswered(fact)) => {
                 if inquiry.answers.len() < PEOPLE_MAX {
                     let (by, answer) = (cut(&fact.by, NAME_BYTES_MAX), record.body_handle().map(Handle::from));
-                    inquiry.answers.push(Answer { by, at: record.time, verdict: fact.verdict, answer, digest: fact.digest });
+                    inquiry.answers.push(Answer {
+                        by,
+                        at: record.time,
+                        verdict: fact.verdict,
+                        answer,
+                        digest: fact.digest,
+                        on_behalf_of: fact.on_behalf_of,
+                    });
                 }
                 if fact.verdict.closes() {
                     inquiry.end(InquiryStatus::Answered, record.time);
+                }
+            }
+            ByNoun::InquiryFact(InquiryFact::InquiryDelegated(fact)) => {
+                inquiry.delegations.retain(|known| known.by != fact.by);
+                if inquiry.delegations.len() < PEOPLE_MAX {
+                    inquiry.delegations.push(Delegation { by: fact.by, to: fact.to });
                 }
             }
             ByNoun::InquiryFact(InquiryFact::InquiryReminded(fact)) => inquiry.reminders = fact.number,
@@ -251,12 +291,7 @@ impl View for Inquiry {
     }
 
     fn columns(&self) -> Vec<Option<Term>> {
-        vec![
-            Some(self.status.as_str().into()),
-            Some(self.execution.into()),
-            self.parent.map(Term::from),
-            Some(Term::Texts(self.assignees.clone())),
-        ]
+        vec![Some(self.status.as_str().into()), Some(self.execution.into()), self.parent.map(Term::from), Some(Term::Texts(self.asked()))]
     }
 
     fn scope(&self) -> Option<RowScope> {
@@ -280,6 +315,7 @@ impl Inquiry {
             excluded: fact.excluded.iter().take(PEOPLE_MAX).map(|name| shown(name)).collect(),
             quorum: fact.quorum,
             answers: Vec::new(),
+            delegations: Vec::new(),
             reminders: 0,
             escalations: 0,
             notifications: Vec::new(),

@@ -180,11 +180,14 @@ fn tell_inquiry(fact: InquiryFact<'_>) -> String {
             let assignees = fact.assignees.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             format!("asked {assignees}: {}", fact.title)
         }
-        InquiryFact::InquiryAnswered(InquiryAnswered { by, verdict, .. }) => match verdict {
-            Verdict::Counts => format!("{by} answered; more people must answer"),
-            Verdict::Decides => format!("{by} answered, which decides"),
-            Verdict::Vetoes => format!("{by} answered with a veto, which decides"),
-        },
+        InquiryFact::InquiryAnswered(InquiryAnswered { by, verdict, on_behalf_of, .. }) => {
+            let place = on_behalf_of.map_or_else(String::new, |of| format!(" on behalf of identity {of}"));
+            match verdict {
+                Verdict::Counts => format!("{by} answered{place}; more people must answer"),
+                Verdict::Decides => format!("{by} answered{place}, which decides"),
+                Verdict::Vetoes => format!("{by} answered{place} with a veto, which decides"),
+            }
+        }
         InquiryFact::InquiryReminded(fact) => match fact.number {
             1 => "nobody has decided yet".to_owned(),
             number => format!("nobody has decided yet; this is reminder {number}"),
@@ -195,6 +198,7 @@ fn tell_inquiry(fact: InquiryFact<'_>) -> String {
         InquiryFact::InquiryNotified(fact) => format!("the assignees are notified by execution {}", fact.execution),
         InquiryFact::InquiryNotificationFailed(fact) => format!("the assignees could not be notified: {}", why(&fact.error)),
         InquiryFact::InquiryWithdrawn(_) => "the question is withdrawn: there is nothing left to ask".to_owned(),
+        InquiryFact::InquiryDelegated(fact) => format!("identity {} lets identity {} answer in its place", fact.by, fact.to),
         InquiryFact::LinkMinted(fact) => format!("identity {} gets a link to answer with, until {}", fact.r#for, fact.until),
         InquiryFact::LinkUsed(fact) => format!("identity {} opened its link", fact.r#for),
     }

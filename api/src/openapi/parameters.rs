@@ -25,6 +25,7 @@ use crate::routes::counts::{BY, COUNTED};
 use crate::routes::log::RECORD_LIST;
 use crate::routes::search::{SEARCHED_CHARS_MAX, SEARCHED_CHARS_MIN};
 use crate::routes::series::{self, SERIES_GET};
+use crate::routes::usage::USAGE_GET;
 use crate::shapes::SUBJECT;
 use crate::sizes::LIMIT_MAX;
 use crate::wire::audit::kinds;
@@ -48,7 +49,8 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
     all.extend(route.operation.query.iter().map(|name| {
         let (schema, description) =
             in_query(&route.operation, name).expect("a test of the document checks that every parameter of the table is described here");
-        let is_required = matches!(*name, "permission" | "of" | "q") && ![AUDIT_LIST, CHANGE_STREAM].contains(&route.operation.id);
+        let is_required =
+            matches!(*name, "permission" | "of" | "q") && ![AUDIT_LIST, CHANGE_STREAM, USAGE_GET].contains(&route.operation.id);
         let mut parameter = json!({ "name": name, "in": "query", "description": description, "schema": schema });
         if is_required {
             parameter["required"] = true.into();
@@ -225,6 +227,7 @@ fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static st
             (words(&series::BUCKETS.map(|(name, _)| name)), "The length of a bucket, `1m` by default. At most 500 buckets are returned.")
         }
         "sensor" if operation.id == SERIES_GET => (text, "Only what came through this sensor."),
+        "of" if operation.id == USAGE_GET => (text, "The name of another identity, which requires `usage:read`."),
         "of" => (words(&COUNTED.map(|(name, _)| name)), "What is counted. Required."),
         "by" => (words(&BY.map(|(name, _)| name)), "The values that make a group. Without it, all are one group."),
         "attempts_min" => {

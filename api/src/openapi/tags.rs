@@ -45,6 +45,7 @@ pub(super) const ALL: &[(&str, &str)] = &[
     ("tokens", "Tokens of callers."),
     ("trace", "The causal graph around an event, an enforcement or an execution."),
     ("triggers", "Kinds of events."),
+    ("usage", "What identities use, and how much they may use."),
     ("vars", "Named values that expressions read."),
     ("views", "The read models, built from the log."),
 ];

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ensue_engine::access::permission::Permission;
 use ensue_engine::access::rights::Rights;
 use ensue_engine::access::state;
 use ensue_engine::command::RequestKey;
@@ -9,6 +10,7 @@ use ensue_engine::ids::{IdentityId, InquiryId, SessionId, TokenId};
 use ensue_engine::names::IssuerName;
 use ensue_engine::record::{Actor, CredentialId};
 use ensue_engine::time::Timestamp;
+use ensue_views::inquiries::{assignees_of, deputy};
 use tokio::sync::watch;
 
 /// The caller on whose behalf a port acts: the resulting record names it.
@@ -101,6 +103,8 @@ pub struct Holder {
     pub identity: Option<(IdentityId, String)>,
     /// The roles and groups by which inquiries ask the holder.
     pub roles: Vec<String>,
+    /// The absent identities in whose place the holder may answer inquiries.
+    pub represents: Vec<Represented>,
     /// What the credential allows.
     pub rights: Rights,
     /// The only inquiry that it reaches.
@@ -109,7 +113,38 @@ pub struct Holder {
     pub until: Option<Timestamp>,
 }
 
+/// An absent identity, in whose place its deputy answers inquiries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Represented {
+    /// The identity.
+    pub id: IdentityId,
+    /// Its name.
+    pub name: String,
+    /// The roles and groups by which inquiries ask it.
+    pub roles: Vec<String>,
+}
+
+impl Represented {
+    /// Returns an identity that may answer inquiries itself; `None` if it may not, or has no name.
+    pub fn new(id: IdentityId, name: Option<String>, access: &state::Access, now: Timestamp) -> Option<Self> {
+        let held = access.rights_of(id, now).ok()?;
+        held.rights.reach(Permission::InquiriesAnswer)?;
+        Some(Self { id, name: name?, roles: held.roles })
+    }
+}
+
 impl Holder {
+    /// Returns the forms under which inquiries ask the holder: by itself, as the deputy of an absent identity, or as the
+    /// deputy that an assignee named.
+    pub(crate) fn asked_as(&self) -> Vec<String> {
+        let own = assignees_of(self.name(), &self.roles);
+        let as_deputy = self.represents.iter().flat_map(|of| assignees_of(&of.name, &of.roles));
+        let mut all: Vec<String> = own.into_iter().chain(as_deputy).chain(self.identity.iter().map(|(id, _)| deputy(*id))).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
     /// Returns the name to show: that of the identity, or of a token that no identity holds.
     pub fn name(&self) -> &str {
         self.identity.as_ref().map_or(&self.credential, |(_, name)| name)

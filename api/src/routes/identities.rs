@@ -3,24 +3,24 @@
 //! Their names are in the vault. The log and the grants know only their ids.
 
 use ensue_engine::access::people::GROUPS_MAX;
-use ensue_engine::access::state::Standing;
-use ensue_engine::command::Ask;
+use ensue_engine::access::state::{self, Standing};
+use ensue_engine::command::{Ask, NewAbsence};
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::IdentityId;
 use thiserror::Error;
 
 use super::Routes;
-use crate::auth::Allowed;
+use crate::auth::{Allowed, Proof as _};
 use crate::body;
 use crate::call::{Call, Nothing};
 use crate::listing;
 use crate::operation::{Conditional, Content, MADE, Operation, Takes, WRITTEN};
-use crate::permissions::{IdentitiesRead, IdentitiesWrite, Permission as _};
-use crate::ports::{AskedIdentity, AskedLink, Ports};
+use crate::permissions::{IdentitiesRead, IdentitiesWrite, InquiriesDelegate, Permission as _};
+use crate::ports::{Access, AskedIdentity, AskedLink, Ports};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond::{self, Written};
 use crate::route::BASE;
-use crate::wire::people::{WireAskedIdentity, WireAskedLink, WireGroups, WireIdentity};
+use crate::wire::people::{WireAbsence, WireAskedAbsence, WireAskedIdentity, WireAskedLink, WireGroups, WireIdentity};
 
 /// Too many groups.
 #[derive(Debug, Error, Explain)]
@@ -51,6 +51,22 @@ pub(super) fn declare(routes: &mut Routes) {
             .takes_json::<WireGroups>(r#"{"groups": ["release"]}"#)
             .gives::<WireIdentity>(200, "The identity is a member of these groups, and of no others.", WRITTEN)
             .refuses(&[(403, "beyond_own_rights"), (409, "last_admin")]),
+    );
+    routes.put::<IdentitiesWrite>(
+        "/identities/{name}/absence",
+        set_absence,
+        Operation::new("identity_set_absence", "Sets when an identity is absent, and who answers inquiries in its place")
+            .takes_json::<WireAskedAbsence>(r#"{"until": "2026-04-04T08:00:00Z", "deputy": "bo"}"#)
+            .gives::<WireIdentity>(200, "The absence is set, or ended if the body has no field.", WRITTEN)
+            .refuses(&[(403, "beyond_own_rights"), (422, "absence_invalid")]),
+    );
+    routes.put::<InquiriesDelegate>(
+        "/me/absence",
+        set_own_absence,
+        Operation::new("me_set_absence", "Sets when the caller is absent, and who answers inquiries in its place")
+            .takes_json::<WireAskedAbsence>(r#"{"until": "2026-04-04T08:00:00Z", "deputy": "bo"}"#)
+            .gives::<WireIdentity>(200, "The absence is set, or ended if the body has no field.", WRITTEN)
+            .refuses(&[(422, "absence_invalid")]),
     );
     routes.post::<IdentitiesWrite>(
         "/identities/{name}/issuers",
@@ -112,7 +128,7 @@ pub(super) async fn list(allowed: Allowed<IdentitiesRead>, call: Call) -> Outcom
     let mut named: Vec<(String, IdentityId)> = in_group.filter_map(|(id, _)| Some((access.name_of(*id)?, *id))).collect();
     named.sort();
     let listed = listing::of_catalog(&call, &allowed, named.into_iter(), |(name, _)| name.clone())?;
-    let shown = listed.items.iter().filter_map(|(name, id)| Some(WireIdentity::new(*id, name.clone(), directory.identity(id)?)));
+    let shown = listed.items.iter().filter_map(|(name, id)| shown(&**access, &directory, (*id, name)));
     call.answer_page(shown.collect(), listed.next.as_deref(), &listed.page)
 }
 
@@ -125,7 +141,12 @@ pub(super) async fn get(_: Allowed<IdentitiesRead>, call: Call) -> Outcome {
 /// Reads what [`get`] shows.
 fn read(ports: &Ports, name: &str) -> Result<Option<WireIdentity>, Problem> {
     let Some(id) = ports.access.identity_named(name) else { return Ok(None) };
-    Ok(ports.access.directory().identity(&id).map(|identity| WireIdentity::new(id, name.to_owned(), identity)))
+    Ok(shown(&*ports.access, &ports.access.directory(), (id, name)))
+}
+
+fn shown(access: &dyn Access, directory: &state::Access, (id, name): (IdentityId, &str)) -> Option<WireIdentity> {
+    let absence = directory.absence(&id).map(|absence| WireAbsence::new(absence, |deputy| access.name_of(deputy)));
+    Some(WireIdentity::new(id, name.to_owned(), directory.identity(&id)?).with_absence(absence))
 }
 
 /// Creates an identity.
@@ -156,6 +177,30 @@ pub(super) async fn set_groups(allowed: Allowed<IdentitiesWrite>, mut call: Call
         return Err(TooManyGroups.into());
     }
     change(&allowed, &call, Ask::SetIdentityGroups { id, groups }).await
+}
+
+/// Sets when an identity is absent.
+pub(super) async fn set_absence(allowed: Allowed<IdentitiesWrite>, mut call: Call) -> Outcome {
+    let id = identity_of(&call)?;
+    let asked: WireAskedAbsence = call.json().await?;
+    let absence = absence_of(&call, id, asked)?;
+    change(&allowed, &call, Ask::SetAbsence(absence)).await
+}
+
+/// Sets when the caller is absent.
+pub(super) async fn set_own_absence(allowed: Allowed<InquiriesDelegate>, mut call: Call) -> Outcome {
+    let (id, name) = allowed.holder().identity.clone().ok_or_else(|| Missing::new(IdentitiesRead::THING, allowed.name()))?;
+    let asked: WireAskedAbsence = call.json().await?;
+    let absence = absence_of(&call, id, asked)?;
+    let committed = call.api().submit(call.on_behalf(&allowed)?, Ask::SetAbsence(absence)).await?;
+    let now = read(&call.api().ports, &name)?.ok_or_else(|| Missing::new(IdentitiesRead::THING, &name))?;
+    respond::written(Written::Done, committed.position, &now)
+}
+
+fn absence_of(call: &Call, id: IdentityId, asked: WireAskedAbsence) -> Result<NewAbsence, Problem> {
+    let WireAskedAbsence { from, until, deputy } = asked;
+    let named = |name: String| call.api().ports.access.identity_named(&name).ok_or_else(|| Missing::new(IdentitiesRead::THING, &name));
+    Ok(NewAbsence { id, from, until, deputy: deputy.map(named).transpose()? })
 }
 
 /// Links an issuer to an identity.

@@ -11,16 +11,16 @@ mod why;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_engine::command::{Ask, Before, InquiryAnswer, Refusal};
-use ensue_engine::ids::{ExecutionId, InquiryId};
+use ensue_engine::command::{Ask, Before, Behalf, InquiryAnswer, NewDelegation, Refusal};
+use ensue_engine::ids::{ExecutionId, IdentityId, InquiryId};
 use ensue_engine::inquiries::lost;
 use ensue_engine::inquiries::right::Answerer;
 use ensue_engine::ports::{LogError, ReadLimit, SubmitError};
-use ensue_engine::record::{Body, Position, Revision, StreamId};
+use ensue_engine::record::{Body, Digest, Position, Revision, StreamId};
 use ensue_engine::time::Timestamp;
 use ensue_expression::{Document, Node};
 use ensue_views::executions::Status;
-use ensue_views::inquiries::{InquiryStatus, assignees_of};
+use ensue_views::inquiries::InquiryStatus;
 use ensue_views::view::Touch;
 use ensue_views::{Column, Execution, Filter, Inquiry, RowReach, View as _};
 use serde_json::value::RawValue;
@@ -34,15 +34,17 @@ use crate::call::{Call, Nothing};
 use crate::deliveries;
 use crate::listing;
 use crate::operation::{Conditional, Operation, Takes, WRITTEN};
-use crate::permissions::{InquiriesAnswer, InquiriesCancel, InquiriesLink, InquiriesRead, Permission};
-use crate::ports::{OnBehalf, Ports};
+use crate::permissions::{IdentitiesRead, InquiriesAnswer, InquiriesCancel, InquiriesDelegate, InquiriesLink, InquiriesRead, Permission};
+use crate::ports::{Access, OnBehalf, Ports, Represented};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::resource_locks::ResourceLock;
 use crate::respond::{self, Written};
 use crate::route::{INQUIRY_LIST, Public};
 use crate::rows::read_row;
 use crate::wire::embedded;
-use crate::wire::inquiries::{Bodies, Standing, WireAskedInquiryLink, WireGivenResponse, WireInquiry, WireLinkCode, WireResponse};
+use crate::wire::inquiries::{
+    Bodies, Standing, WireAskedDelegation, WireAskedInquiryLink, WireGivenResponse, WireInquiry, WireLinkCode, WireResponse,
+};
 use crate::wire::sessions::{WireLoginLink, WireOpenedSession};
 use crate::wire::why::WireWhy;
 
@@ -94,6 +96,22 @@ pub(super) fn declare(routes: &mut Routes) {
             .honors_conditions(Conditional::Change)
             .sees_views()
             .serves_links(),
+    );
+    routes.post::<InquiriesDelegate>(
+        "/inquiries/{id}/delegate",
+        delegate,
+        Operation::new("inquiry_delegate", "Lets another identity answer an inquiry on behalf of the caller, who is asked")
+            .takes_json::<WireAskedDelegation>(r#"{"to": "bo"}"#)
+            .passes_keys_over()
+            .gives::<WireInquiry>(200, "The other identity may answer.", WRITTEN)
+            .refuses(&[
+                (403, "inquiry_not_asked"),
+                (409, "delegation_refused"),
+                (409, "inquiry_answered_before"),
+                (409, "inquiry_closed"),
+                (409, "limit_reached"),
+            ])
+            .sees_views(),
     );
     routes.post::<InquiriesLink>(
         "/inquiries/{id}/links",
@@ -148,7 +166,7 @@ pub(super) async fn list(allowed: Allowed<InquiriesRead>, call: Call) -> Outcome
     let is_mine = query.one_of("mine", &[("true", true), ("false", false)])?.unwrap_or(false);
     let mut filters = Vec::new();
     if is_mine {
-        filters.push(Filter::any_of(Column::Assignee, assignees_of(allowed.name(), allowed.roles())));
+        filters.push(Filter::any_of(Column::Assignee, allowed.holder().asked_as()));
     }
     let columns = [Column::Status, Column::Execution, Column::Parent, Column::Assignee];
     let viewer = Viewer::of(&allowed);
@@ -165,7 +183,7 @@ pub(super) async fn list(allowed: Allowed<InquiriesRead>, call: Call) -> Outcome
     let (base, inquiries) = (base(call.api()), listed.items);
     let show = move |ports: &Ports| -> Result<Vec<WireInquiry>, Problem> {
         let shown = |inquiry: Inquiry| {
-            let (text, standing) = (text(ports, &inquiry)?, viewer.standing(&inquiry));
+            let (text, standing) = (text(ports, &inquiry)?, viewer.standing(&*ports.access, &inquiry));
             Ok(WireInquiry::listed(inquiry, &base).beginning_with(text).read_by(standing))
         };
         inquiries.into_iter().map(shown).collect()
@@ -191,9 +209,9 @@ pub(super) async fn respond(allowed: Allowed<InquiriesAnswer>, mut call: Call) -
     let response: WireResponse = call.json().await?;
     let lock = lock(&call, &allowed, id).await?;
     let inquiry = visible(&call, &allowed, id).await?;
-    let (by, name) = (allowed.caller(), allowed.holder().identity.as_ref().map(|(_, name)| name.clone()));
-    let answerer = Answerer { by: &by, name: name.as_deref(), roles: allowed.roles() };
-    responses::demand_right(&inquiry, answerer, response.digest)?;
+    let viewer = Viewer::of(&allowed);
+    let behalf = viewer.may_answer(&*call.api().ports.access, &inquiry, response.digest)?;
+    let (by, name) = (viewer.by, viewer.name);
     let text = String::from(Box::<str>::from(response.answer));
     let answer = Document::parse(text.into()).map_err(|why| Problem::bug(&why))?;
     let (asked, given) = (inquiry.execution, answer.clone());
@@ -208,12 +226,31 @@ pub(super) async fn respond(allowed: Allowed<InquiriesAnswer>, mut call: Call) -
         inquiry: id,
         by,
         name,
-        roles: allowed.roles().to_vec(),
+        roles: viewer.roles,
+        behalf,
         digest: response.digest,
         body: Body::json(answer.bytes().clone()),
         answer,
     });
     change(&call, inquiry, (call.on_behalf(&allowed)?, ask), lock, Written::Done).await
+}
+
+/// Lets another identity answer an inquiry on behalf of the caller. A repeat changes nothing.
+pub(super) async fn delegate(allowed: Allowed<InquiriesDelegate>, mut call: Call) -> Outcome {
+    let id: InquiryId = call.named("id", InquiriesRead::THING)?;
+    let WireAskedDelegation { to: to_name } = call.json().await?;
+    let inquiry = visible(&call, &allowed, id).await?;
+    let to = call.api().ports.access.identity_named(&to_name).ok_or_else(|| Missing::new(IdentitiesRead::THING, &to_name))?;
+    let (by, name) = (allowed.caller(), allowed.holder().identity.as_ref().map(|(_, name)| name.clone()));
+    let ask = Ask::DelegateInquiry(NewDelegation { inquiry: id, by, name, roles: allowed.roles().to_vec(), to, to_name });
+    let api = call.api();
+    match api.submit(allowed.on_behalf(call.context()), ask).await {
+        Ok(committed) => {
+            let after = as_of(api, &inquiry, committed.position).await?;
+            respond::written(Written::Done, committed.position, &WireInquiry::listed(after, &base(api)))
+        }
+        Err(refused) => Err(told(api, &inquiry, refused).await),
+    }
 }
 
 /// Cancels the execution that opened the inquiry.
@@ -247,7 +284,7 @@ impl Sees {
         match &self.0 {
             RowReach::Everything => true,
             RowReach::Within(within) => {
-                within.covers(inquiry.scope().as_ref()) || inquiry.assignees.iter().any(|assignee| within.asked.contains(assignee))
+                within.covers(inquiry.scope().as_ref()) || inquiry.asked().iter().any(|asked| within.asked.contains(asked))
             }
         }
     }
@@ -258,6 +295,9 @@ struct Viewer {
     by: String,
     name: Option<String>,
     roles: Vec<String>,
+    /// The identity of the reader, and the absent identities whose deputy it is.
+    identity: Option<IdentityId>,
+    represents: Vec<Represented>,
     /// The inquiries that its permission to answer reaches; `None` if it has no such permission.
     answers: Option<Sees>,
     now: Timestamp,
@@ -269,19 +309,48 @@ impl Viewer {
             by: allowed.caller(),
             name: allowed.holder().identity.as_ref().map(|(_, name)| name.clone()),
             roles: allowed.roles().to_vec(),
+            identity: allowed.holder().identity.as_ref().map(|(id, _)| *id),
+            represents: allowed.holder().represents.clone(),
             answers: allowed.rows_for::<InquiriesAnswer>().map(Sees),
             now: deliveries::now(),
         }
     }
 
-    fn standing(&self, inquiry: &Inquiry) -> Standing {
-        let answerer = Answerer { by: &self.by, name: self.name.as_deref(), roles: &self.roles };
+    fn standing(&self, access: &dyn Access, inquiry: &Inquiry) -> Standing {
         let may_answer = match &self.answers {
-            Some(answers) if answers.has(inquiry) => responses::demand_right(inquiry, answerer, Some(inquiry.digest)),
+            Some(answers) if answers.has(inquiry) => self.may_answer(access, inquiry, Some(inquiry.digest)).map(|_| ()),
             Some(_) | None => Err(lacking::<InquiriesAnswer>()),
         };
         let answered_by_me = inquiry.answers.iter().any(|answer| answer.by == self.by);
         Standing { may_answer, answered_by_me, is_overdue: inquiry.is_overdue(self.now) }
+    }
+
+    /// Checks that the reader may answer now, and returns in whose place: in nobody's if it is asked itself.
+    fn may_answer(&self, access: &dyn Access, inquiry: &Inquiry, digest: Option<Digest>) -> Result<Option<Behalf>, Problem> {
+        let answerer = Answerer { by: &self.by, name: self.name.as_deref(), roles: &self.roles };
+        let own = responses::demand_right(inquiry, answerer, digest);
+        if own.is_ok() || responses::asks(inquiry, answerer) {
+            return own.map(|()| None);
+        }
+        // If it may answer for nobody, the reason for the first one counts.
+        let mut refused = None;
+        for of in self.represented(access, inquiry) {
+            match responses::demand_right_of_deputy(inquiry, answerer, &of, digest) {
+                Ok(()) => return Ok(Some(Behalf { of: of.id, name: Some(of.name) })),
+                Err(problem) => drop(refused.get_or_insert(problem)),
+            }
+        }
+        refused.map_or(own.map(|()| None), Err)
+    }
+
+    /// Returns the assignees in whose place the reader may answer: those that delegated the inquiry, and those that are
+    /// absent.
+    fn represented(&self, access: &dyn Access, inquiry: &Inquiry) -> Vec<Represented> {
+        let delegated =
+            inquiry.delegations.iter().filter(|delegation| Some(delegation.to) == self.identity).map(|delegation| delegation.by);
+        let directory = access.directory();
+        let delegated = delegated.filter_map(|by| Represented::new(by, access.name_of(by), &directory, access.now()));
+        delegated.chain(self.represents.iter().cloned()).collect()
     }
 }
 
@@ -312,7 +381,7 @@ fn params(ports: &Ports, execution: ExecutionId) -> Result<Option<Document>, Pro
 
 /// Shows an inquiry with its bodies. Blocking.
 fn whole(ports: &Ports, inquiry: Inquiry, base: &str, viewer: &Viewer) -> Result<WireInquiry, Problem> {
-    let (bodies, standing) = (bodies(ports, &inquiry)?, viewer.standing(&inquiry));
+    let (bodies, standing) = (bodies(ports, &inquiry)?, viewer.standing(&*ports.access, &inquiry));
     Ok(WireInquiry::whole(inquiry, base, bodies).read_by(standing))
 }
 

@@ -9,7 +9,7 @@ use ensue_engine::access::permission::Permission;
 use ensue_engine::time::Timestamp;
 use ensue_views::dead_letters::LetterStatus;
 use ensue_views::executions::Status;
-use ensue_views::inquiries::{InquiryStatus, assignees_of};
+use ensue_views::inquiries::InquiryStatus;
 use ensue_views::series::{Bucket, ExecutionOutcome, SeriesBy, SeriesKind};
 use ensue_views::store::{CountQuery, LIST_ROWS_MAX, ListQuery, Order};
 use ensue_views::{Column, Execution, Filter, Inquiry, Row, RowReach, RuleActivity, View, ViewName};
@@ -104,7 +104,7 @@ impl Looker<'_> {
     fn inquiries_mine(&self) -> Result<Option<u64>, Problem> {
         let Some(mut rows) = self.open_inquiries() else { return Ok(None) };
         let holder = self.known.holder();
-        rows.filters.push(Filter::any_of(Column::Assignee, assignees_of(holder.name(), &holder.roles)));
+        rows.filters.push(Filter::any_of(Column::Assignee, holder.asked_as()));
         Ok(Some(self.ports.views.count(&CountQuery { rows, by: Vec::new() })?.counted))
     }
 

@@ -1,13 +1,13 @@
 //! Inquiries: their questions, assignees and answers.
 
 use ensue_derive::wire;
-use ensue_engine::ids::{AttemptId, ExecutionId, InquiryId};
+use ensue_engine::ids::{AttemptId, ExecutionId, IdentityId, InquiryId};
 use ensue_engine::inquiries::facts::{Occasion, Verdict};
 use ensue_engine::names::StepName;
 use ensue_engine::record::{Digest, Position};
 use ensue_engine::time::Timestamp;
 use ensue_views::Inquiry;
-use ensue_views::inquiries::{Answer, InquiryStatus, Notification};
+use ensue_views::inquiries::{Answer, Delegation, InquiryStatus, Notification};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -34,6 +34,8 @@ pub(crate) struct WireInquiry {
     quorum: u32,
     /// The answers, oldest first.
     answers: Vec<WireAnswer>,
+    /// The assignees that let another identity answer in their place, each with its deputy.
+    delegations: Vec<WireDelegation>,
     /// How often people were reminded.
     reminders: u32,
     /// How often further people were asked; `assignees` includes them.
@@ -117,9 +119,26 @@ pub(crate) struct WireAnswer {
     /// The digest of the question as it was shown, that is, what was approved; null if the answer did not
     /// include it.
     digest: Option<Digest>,
+    /// The assignee in whose place a deputy answered, or null if the person was asked itself.
+    on_behalf_of: Option<IdentityId>,
     /// Only for a single inquiry.
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<Option<Box<RawValue>>>,
+}
+
+/// An assignee that lets another identity answer in its place.
+#[wire(Serialize)]
+pub(crate) struct WireDelegation {
+    by: IdentityId,
+    to: IdentityId,
+}
+
+/// A delegation that is asked for.
+#[wire(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireAskedDelegation {
+    /// The name of the deputy.
+    pub(crate) to: String,
 }
 
 /// A notification about an inquiry.
@@ -143,7 +162,15 @@ impl From<Notification> for WireNotification {
 impl From<Answer> for WireAnswer {
     fn from(answer: Answer) -> Self {
         let position = answer.answer.map(|handle| handle.position);
-        Self { by: answer.by, at: answer.at, verdict: answer.verdict, position, digest: answer.digest, answer: None }
+        Self {
+            by: answer.by,
+            at: answer.at,
+            verdict: answer.verdict,
+            position,
+            digest: answer.digest,
+            on_behalf_of: answer.on_behalf_of,
+            answer: None,
+        }
     }
 }
 
@@ -172,6 +199,7 @@ impl WireInquiry {
             excluded: inquiry.excluded,
             quorum: inquiry.quorum,
             answers: inquiry.answers.into_iter().map(WireAnswer::from).collect(),
+            delegations: inquiry.delegations.into_iter().map(|Delegation { by, to }| WireDelegation { by, to }).collect(),
             reminders: inquiry.reminders,
             escalations: inquiry.escalations,
             notifications: inquiry.notifications.into_iter().map(WireNotification::from).collect(),

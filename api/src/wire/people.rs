@@ -6,7 +6,7 @@ use ensue_derive::wire;
 use ensue_engine::access::facts::IdentityKind;
 use ensue_engine::access::limit::{LabelValues, Limit, Pattern};
 use ensue_engine::access::permission::{BuiltInRole, Permission};
-use ensue_engine::access::state::{Grant, Identity, IssuerLink, Standing};
+use ensue_engine::access::state::{Absence, Grant, Identity, IssuerLink, Standing};
 use ensue_engine::access::subject::Subject;
 use ensue_engine::ids::{GrantId, IdentityId};
 use ensue_engine::names::{GroupName, IssuerName, RoleName};
@@ -54,7 +54,44 @@ pub(crate) struct WireIdentity {
     /// The groups that somebody set. Those of issuers are under `issuers`.
     groups: Vec<GroupName>,
     issuers: Vec<WireIssuerLink>,
+    /// When it is absent, or null if it is not.
+    absence: Option<WireAbsence>,
     added_at: Timestamp,
+}
+
+/// When an identity is absent, and who answers inquiries in its place.
+#[wire(Serialize)]
+pub(crate) struct WireAbsence {
+    /// When it begins, or null if it has begun.
+    from: Option<Timestamp>,
+    /// When it ends, or null if that is open.
+    until: Option<Timestamp>,
+    /// The id of the deputy, or null if there is none.
+    deputy: Option<IdentityId>,
+    /// The name of the deputy.
+    deputy_name: Option<String>,
+}
+
+impl WireAbsence {
+    /// Shows an absence with the name of the deputy.
+    pub(crate) fn new(absence: &Absence, name_of: impl Fn(IdentityId) -> Option<String>) -> Self {
+        Self { from: absence.from, until: absence.until, deputy: absence.deputy, deputy_name: absence.deputy.and_then(name_of) }
+    }
+}
+
+/// An absence that is asked for. Without any field, the identity is present.
+#[wire(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireAskedAbsence {
+    /// When it begins; at once if it is left out.
+    #[serde(default)]
+    pub(crate) from: Option<Timestamp>,
+    /// When it ends.
+    #[serde(default)]
+    pub(crate) until: Option<Timestamp>,
+    /// The name of the deputy, who answers inquiries on behalf of the identity.
+    #[serde(default)]
+    pub(crate) deputy: Option<String>,
 }
 
 /// An issuer that is a way in for an identity.
@@ -88,7 +125,12 @@ impl WireIdentity {
         };
         let link = |link: &IssuerLink| WireIssuerLink { issuer: link.issuer.clone(), groups: link.groups.clone() };
         let issuers = identity.issuers.iter().map(link).collect();
-        Self { id, name, kind, status, groups: identity.local_groups.clone(), issuers, added_at: time_of(id.0) }
+        Self { id, name, kind, status, groups: identity.local_groups.clone(), issuers, absence: None, added_at: time_of(id.0) }
+    }
+
+    /// Adds when it is absent.
+    pub(crate) fn with_absence(self, absence: Option<WireAbsence>) -> Self {
+        Self { absence, ..self }
     }
 }
 
@@ -134,9 +176,9 @@ impl WireRole {
     pub(crate) fn built_in(role: BuiltInRole, name: RoleName) -> Self {
         let permissions = Permission::ALL.iter().filter(|permission| role.may(**permission)).map(|permission| permission.name().to_owned());
         let permissions = match role {
-            BuiltInRole::Approver => {
-                [Permission::InquiriesRead, Permission::InquiriesAnswer].map(|permission| permission.name().to_owned()).to_vec()
-            }
+            BuiltInRole::Approver => [Permission::InquiriesRead, Permission::InquiriesAnswer, Permission::InquiriesDelegate]
+                .map(|permission| permission.name().to_owned())
+                .to_vec(),
             _ => permissions.collect(),
         };
         Self { name, built_in: true, permissions }

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use ensue_api::ports::{AskedInquiryLink, Declined, GivenEvent, LoginOf};
 use ensue_api::{Ends, RecentChanges};
 use ensue_engine::access::keys::state::KeyVersions;
+use ensue_engine::access::quota::{Tier, Tiers};
 use ensue_engine::batch::{Beside, Offered, Sequencing};
 use ensue_engine::catalog::{Catalog, Catalogs, Extra};
 use ensue_engine::command::{Ask, Bodies, Command, DedupeKey, Moment, NewToken, ObservedEvent, Refusal, Seen, SeenKeys, Settings};
@@ -45,6 +46,7 @@ const ROLES: [&str; 5] = ["admin", "operator", "author", "viewer", "release_mana
 pub(crate) struct TestNode {
     core: Mutex<Core>,
     catalog: Arc<Catalog>,
+    tiers: Tiers,
     script: Mutex<Script>,
     views_at: watch::Sender<Position>,
     outputs: Mutex<Printed>,
@@ -122,9 +124,11 @@ impl Catalogs for OneCatalog {
     }
 }
 
-/// The settings of the small node: rights can be limited by the label `site`.
+/// The settings of the small node: rights can be limited by the label `site`, and the group `trial` has a tier.
 fn settings() -> Settings {
-    Settings { scope_labels: ["site".parse().unwrap()].into(), ..Settings::default() }
+    let free = Tier { events_per_day: Some(3), executions_per_hour: Some(2), concurrent: Some(1) };
+    let tiers = Tiers::new([("free".parse().unwrap(), free)].into(), vec![("trial".parse().unwrap(), "free".parse().unwrap())]);
+    Settings { scope_labels: ["site".parse().unwrap()].into(), tiers: tiers.unwrap(), ..Settings::default() }
 }
 
 impl TestNode {
@@ -148,6 +152,7 @@ impl TestNode {
         let node = Self {
             core: Mutex::new(core),
             catalog: Arc::new(catalog),
+            tiers: settings().tiers,
             script: Mutex::new(Script { gate_secret: Some(GATE_SECRET), ..Script::default() }),
             views_at: watch::Sender::new(Position(0)),
             outputs: Mutex::default(),

@@ -19,6 +19,7 @@ Examples:
   ensue tokens add laptop --identity ana --expires 30d
   ensue identities groups ana release oncall
   ensue identities link ana --issuer corp --sub 4711
+  ensue identities absent ana --until 2026-04-04T08:00:00Z --deputy bo
   ensue identities disable ana
   ensue identities recover ana --data ./ensue-data     nobody can log in")]
 pub(crate) enum Identities {
@@ -67,6 +68,25 @@ Examples:
         name: String,
         /// All of its groups.
         groups: Vec<String>,
+    },
+    /// Set when an identity is absent, and who answers inquiries in its place. Without options, it is present again.
+    #[command(after_help = "\
+Examples:
+  ensue identities absent ana --until 2026-04-04T08:00:00Z --deputy bo
+  ensue identities absent --deputy bo     you yourself, from now on
+  ensue identities absent                 you are present again")]
+    Absent {
+        /// Its name; you yourself if it is left out.
+        name: Option<String>,
+        /// When the absence begins; at once if it is left out.
+        #[arg(long, value_name = "TIME")]
+        from: Option<String>,
+        /// When it ends.
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
+        /// The identity that answers inquiries meanwhile.
+        #[arg(long, value_name = "NAME")]
+        deputy: Option<String>,
     },
     /// Let an issuer of `login.issuers` be a way in for an identity.
     #[command(after_help = "\
@@ -164,6 +184,19 @@ pub(super) fn words(list: &Value) -> String {
     list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
 }
 
+/// Describes when an identity is absent; `None` if it is present.
+fn absence(identity: &Value) -> Option<String> {
+    let absence = identity.get("absence").filter(|absence| absence.is_object())?;
+    let mut told = "absent".to_owned();
+    for (word, field) in [(" from ", "from"), (" until ", "until"), ("; its deputy is ", "deputy_name")] {
+        if let Some(value) = absence[field].as_str() {
+            told.push_str(word);
+            told.push_str(value);
+        }
+    }
+    Some(told)
+}
+
 impl Identities {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
         let at = |name: &str| format!("/identities/{}", segment(name));
@@ -189,6 +222,9 @@ impl Identities {
                 asking.output.print(&identity, || {
                     say(format!("{} ({}, {})", text(&identity, "name"), text(&identity, "kind"), text(&identity, "status")));
                     say(format!("groups: {}", words(&identity["groups"])));
+                    if let Some(absence) = absence(&identity) {
+                        say(absence);
+                    }
                     for link in identity["issuers"].as_array().into_iter().flatten() {
                         say(format!("issuer {}, which names the groups: {}", text(link, "issuer"), words(&link["groups"])));
                     }
@@ -199,6 +235,16 @@ impl Identities {
             Self::Groups { name, groups } => wait_for(async {
                 let set = asking.client()?.put(&format!("{}/groups", at(&name)), &json!({ "groups": groups })).await?.body;
                 asking.output.print(&set, || tell(format!("`{name}` is in these groups: {}", words(&set["groups"]))));
+                Ok(())
+            }),
+            Self::Absent { name, from, until, deputy } => wait_for(async {
+                let path = name.as_deref().map_or_else(|| "/me/absence".to_owned(), |name| format!("{}/absence", at(name)));
+                let asked = json!({ "from": from, "until": until, "deputy": deputy });
+                let set = asking.client()?.put(&path, &asked).await?.body;
+                asking.output.print(&set, || match absence(&set) {
+                    Some(absence) => tell(format!("`{}` is {absence}", text(&set, "name"))),
+                    None => tell(format!("`{}` is present", text(&set, "name"))),
+                });
                 Ok(())
             }),
             Self::Link { name, issuer, sub } => wait_for(async {

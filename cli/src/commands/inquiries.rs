@@ -12,7 +12,7 @@ use crate::report::{Exit, Failure, Outcome, say, tell};
 use crate::table::{Column, cell, text, time};
 use crate::{ids, nearest};
 
-/// List, show, answer and cancel inquiries (questions to people).
+/// List, show, answer, delegate and cancel inquiries (questions to people).
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -21,6 +21,7 @@ Examples:
   ensue inquiries why 019c…
   ensue inquiries respond 019c… --set ship=true --set note=\"after lunch\"
   ensue inquiries respond 019c… --json '{\"ship\": false}'
+  ensue inquiries delegate 019c… --to bo
   ensue inquiries cancel 019c…")]
 pub(crate) enum Inquiries {
     /// List inquiries, newest first.
@@ -64,6 +65,17 @@ Examples:
         /// The name of the identity that the link is for.
         #[arg(long, value_name = "NAME")]
         r#for: String,
+    },
+    /// Let another identity answer an inquiry in your place.
+    #[command(after_help = "\
+Examples:
+  ensue inquiries delegate 019c… --to bo")]
+    Delegate {
+        /// The inquiry.
+        id: String,
+        /// The name of the other identity.
+        #[arg(long, value_name = "NAME")]
+        to: String,
     },
     /// Cancel an inquiry, and the execution that asks it.
     #[command(after_help = "\
@@ -171,6 +183,12 @@ impl Inquiries {
                         text(&made, "until")
                     ));
                 });
+                Ok(())
+            }
+            Self::Delegate { id, to } => {
+                let id = ids::whole(&client, &[ids::INQUIRY], &id).await?;
+                let answer = client.post(&path(&id, "/delegate"), &json!({ "to": to })).await?.body;
+                asking.output.print(&answer, || tell(format!("`{to}` may answer `{}` in your place", text(&answer, "title"))));
                 Ok(())
             }
             Self::Cancel { id } => {

@@ -13,7 +13,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Write packs", &["check", "lint", "pack", "eval", "cron", "schema", "packs", "actions", "triggers", "rules"]),
     ("Run and answer", &["run", "events", "hooks", "executions", "inquiries", "replay"]),
     ("Look", &["why", "search", "enforcements", "timers", "queues", "locks", "log", "top"]),
-    ("Access", &["tokens", "identities", "roles", "grants", "audit", "auth", "login", "logout", "password", "sessions", "whoami"]),
+    ("Access", &["tokens", "identities", "roles", "grants", "audit", "auth", "login", "logout", "password", "sessions", "whoami", "usage"]),
     (
         "Operate",
         &[

@@ -158,6 +158,23 @@ pub struct IdentityGroupsSet {
     pub groups: Vec<GroupName>,
 }
 
+/// An identity is absent, and its deputy answers inquiries in its place. Without any time and deputy, it is present.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityAbsentSet {
+    /// The identity.
+    pub id: IdentityId,
+    /// When the absence begins; none if it has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Timestamp>,
+    /// When it ends; none if that is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// The deputy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deputy: Option<IdentityId>,
+}
+
 /// A role has these permissions, and no others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -7,15 +7,15 @@ use std::collections::BTreeSet;
 use super::decide::{PassedOn, TO_ANSWER, done, draft, held_by, held_of, unless_last_admin};
 use super::sessions::{ended, ends_of};
 use crate::access::facts::{
-    CredentialChange, CredentialChanged, CredentialKind, GrantAdded, GrantRemoved, IdentityAdded, IdentityDisabled, IdentityEnabled,
-    IdentityErased, IdentityGroupsSet, IdentityKind, RoleRemoved, RoleSet, SessionEnd, TokenRevoked,
+    CredentialChange, CredentialChanged, CredentialKind, GrantAdded, GrantRemoved, IdentityAbsentSet, IdentityAdded, IdentityDisabled,
+    IdentityEnabled, IdentityErased, IdentityGroupsSet, IdentityKind, RoleRemoved, RoleSet, SessionEnd, TokenRevoked,
 };
 use crate::access::permission::{BuiltInRole, Permission};
 use crate::access::scope::Scope;
 use crate::access::state::Standing;
 use crate::access::state::held::Lasting;
 use crate::access::subject::Subject;
-use crate::command::{ChangedCredential, Decision, NewGrant, Refusal};
+use crate::command::{ChangedCredential, Decision, NewAbsence, NewGrant, Refusal};
 use crate::fact::Fact;
 use crate::ids::{GrantId, IdentityId};
 use crate::names::{GroupName, RoleName};
@@ -108,6 +108,35 @@ pub(crate) fn set_standing(state: &State, actor: &Actor, id: IdentityId, standin
         drafts.extend(ends_of(state, actor, SessionEnd::IdentityDisabled, |session| session.identity == Some(id)));
     }
     unless_last_admin(state, &id.to_string(), drafts)
+}
+
+/// Sets when an identity is absent. The deputy then answers in its place, so whoever sets it for another must be able to
+/// answer inquiries itself.
+pub(crate) fn set_absence(state: &State, actor: &Actor, absence: &NewAbsence, now: Timestamp) -> Decision {
+    let NewAbsence { id, from, until, deputy } = *absence;
+    let unknown = std::iter::once(id).chain(deputy).find(|one| state.access().identity(one).is_none());
+    if let Some(unknown) = unknown {
+        return Decision::Refused(Refusal::NoIdentity(unknown.to_string()));
+    }
+    if deputy == Some(id) {
+        return Decision::Refused(Refusal::AbsenceInvalid("nobody is their own deputy"));
+    }
+    if until.is_some_and(|until| until <= from.map_or(now, |from| from.max(now))) {
+        return Decision::Refused(Refusal::AbsenceInvalid("it ends before it begins, or in the past"));
+    }
+    let is_own = matches!(actor, Actor::Identity { id: of, .. } if *of == id);
+    if !is_own
+        && deputy.is_some()
+        && let Some(refusal) = beyond(state, actor, &PassedOn::all([TO_ANSWER], None), now)
+    {
+        return Decision::Refused(refusal);
+    }
+    let fact = IdentityAbsentSet { id, from, until, deputy };
+    let now_set = state.access().absence(&id).map(|absence| (absence.from, absence.until, absence.deputy));
+    if now_set.unwrap_or_default() == (from, until, deputy) {
+        return done(Vec::new());
+    }
+    done(vec![draft(StreamId::Identity(id), actor, fact.into())])
 }
 
 /// Records that a person proves who it is by something new. A new password ends its other sessions. Whoever resets it for

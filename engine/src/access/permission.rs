@@ -61,6 +61,7 @@ permissions! {
     InquiriesAnswer = "inquiries":"answer";
     InquiriesCancel = "inquiries":"cancel";
     InquiriesLink = "inquiries":"link";
+    InquiriesDelegate = "inquiries":"delegate";
     TimersRead = "timers":"read";
     ClockAccept = "clock":"accept";
     LocksRead = "locks":"read";
@@ -86,6 +87,7 @@ permissions! {
     RolesRead = "roles":"read";
     RolesWrite = "roles":"write";
     AuditRead = "audit":"read";
+    UsageRead = "usage":"read";
     ParkedReactionsRead = "parked_reactions":"read";
     ParkedReactionsSettle = "parked_reactions":"settle";
     DeadLettersRead = "dead_letters":"read";
@@ -139,6 +141,7 @@ const LIMITABLE: &[Permission] = &[
     Permission::InquiriesRead,
     Permission::InquiriesAnswer,
     Permission::InquiriesCancel,
+    Permission::InquiriesDelegate,
     Permission::TracesRead,
     Permission::DeadLettersRead,
     Permission::DeadLettersSettle,
@@ -154,7 +157,7 @@ pub enum BuiltInRole {
     Operator,
     /// May work on packs and rules, send events, and run actions.
     Author,
-    /// May see everything except keys, tokens, identities, grants and the audit.
+    /// May see everything except keys, tokens, identities, grants, the audit and what others use.
     Viewer,
     /// May see and answer the inquiries that it is asked.
     Approver,
@@ -174,7 +177,7 @@ const OF_ADMINS: &[Permission] = &[
     Permission::InquiriesLink,
 ];
 /// The resources that viewers do not see.
-const HIDDEN_FROM_VIEWERS: &[&str] = &["keys", "tokens", "identities", "grants", "audit"];
+const HIDDEN_FROM_VIEWERS: &[&str] = &["keys", "tokens", "identities", "grants", "audit", "usage"];
 /// The resources that authors work on.
 const AUTHORED: &[&str] = &["packs", "actions", "triggers", "sensors", "rules", "hooks", "events", "executions", "replays", "backtests"];
 
@@ -257,9 +260,14 @@ mod tests {
             assert!(!BuiltInRole::Approver.may(permission), "{permission:?}");
             assert_eq!(BuiltInRole::Ingester.may(permission), permission.name() == "events:write", "{permission:?}");
         }
-        for hidden in
-            [Permission::KeysRead, Permission::TokensRead, Permission::IdentitiesRead, Permission::GrantsRead, Permission::AuditRead]
-        {
+        for hidden in [
+            Permission::KeysRead,
+            Permission::TokensRead,
+            Permission::IdentitiesRead,
+            Permission::GrantsRead,
+            Permission::AuditRead,
+            Permission::UsageRead,
+        ] {
             assert!(!author.may(hidden) && !viewer.may(hidden), "{hidden:?}");
         }
         for rehearsal in [Permission::ReplaysRun, Permission::BacktestsRun] {

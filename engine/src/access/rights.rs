@@ -43,9 +43,9 @@ impl Rights {
         self.own.add_all(permissions, on);
     }
 
-    /// Adds the permission to see and answer the inquiries that the caller is asked.
+    /// Adds the permission to see, answer and delegate the inquiries that the caller is asked.
     pub fn add_what_is_asked(&mut self) {
-        self.own.asked |= Permission::InquiriesRead.bit() | Permission::InquiriesAnswer.bit();
+        self.own.asked |= Permission::InquiriesRead.bit() | Permission::InquiriesAnswer.bit() | Permission::InquiriesDelegate.bit();
     }
 
     /// Returns these rights as far as the scopes reach.

@@ -31,9 +31,28 @@ pub struct Access {
     /// The identities that each issuer added on the last day on which it added one.
     added_by: Table<IssuerName, AddedInADay>,
     sessions: Table<SessionId, Session>,
+    absences: Table<IdentityId, Absence>,
 }
 
-undone_together!(pub Access { keys, tokens, identities, roles, grants, added_by, sessions });
+undone_together!(pub Access { keys, tokens, identities, roles, grants, added_by, sessions, absences });
+
+/// When an identity is absent, and who answers inquiries in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Absence {
+    /// When it begins; `None` if it has begun.
+    pub from: Option<Timestamp>,
+    /// When it ends; `None` if that is open.
+    pub until: Option<Timestamp>,
+    /// The deputy.
+    pub deputy: Option<IdentityId>,
+}
+
+impl Absence {
+    /// Returns true if the absence has begun and has not ended.
+    pub fn is_at(&self, now: Timestamp) -> bool {
+        self.from.is_none_or(|from| from <= now) && self.until.is_none_or(|until| now < until)
+    }
+}
 
 /// How many identities an issuer added in one day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +107,11 @@ impl Identity {
     /// Returns the groups from all sources. A group that several sources name is there more than once.
     pub fn groups(&self) -> impl Iterator<Item = &GroupName> {
         self.local_groups.iter().chain(self.issuers.iter().flat_map(|link| &link.groups))
+    }
+
+    /// Returns true if the identity is a member of the group.
+    pub fn is_in(&self, group: &GroupName) -> bool {
+        self.groups().any(|one| one == group)
     }
 
     /// Returns an issuer that is a way in for the identity.
@@ -197,6 +221,16 @@ impl Access {
         self.identities.get(id)
     }
 
+    /// Returns the absence of an identity, also if it has not begun or has ended.
+    pub fn absence(&self, id: &IdentityId) -> Option<&Absence> {
+        self.absences.get(id)
+    }
+
+    /// Returns the identities with an absence in which this one is their deputy, also if it has not begun or has ended.
+    pub fn deputy_of(&self, deputy: IdentityId) -> impl Iterator<Item = (&IdentityId, &Absence)> {
+        self.absences.iter().filter(move |(_, absence)| absence.deputy == Some(deputy))
+    }
+
     /// Returns the roles that are not built in, each with its permissions.
     pub fn roles(&self) -> impl Iterator<Item = (&RoleName, &Vec<String>)> {
         self.roles.iter()
@@ -278,7 +312,14 @@ impl Access {
             }
             AccessFact::IdentityDisabled(fact) => self.identities.change(&fact.id, |identity| identity.standing = Standing::Disabled),
             AccessFact::IdentityEnabled(fact) => self.identities.change(&fact.id, |identity| identity.standing = Standing::Enabled),
-            AccessFact::IdentityErased(fact) => self.identities.remove(&fact.id),
+            AccessFact::IdentityErased(fact) => {
+                self.identities.remove(&fact.id);
+                self.absences.remove(&fact.id);
+            }
+            AccessFact::IdentityAbsentSet(fact) => match (fact.from, fact.until, fact.deputy) {
+                (None, None, None) => self.absences.remove(&fact.id),
+                (from, until, deputy) => self.absences.insert(fact.id, Absence { from, until, deputy }),
+            },
             AccessFact::IdentityLinked(fact) => self.identities.change(&fact.id, |identity| identity.link_to(&fact.issuer)),
             AccessFact::IdentityUnlinked(fact) => {
                 self.identities.change(&fact.id, |identity| identity.issuers.retain(|link| link.issuer != fact.issuer));

@@ -308,12 +308,53 @@ pub struct InquiryAnswer {
     pub name: Option<String>,
     /// Its roles and groups.
     pub roles: Vec<String>,
+    /// The assignee in whose place it answers, if it is a deputy.
+    pub behalf: Option<Behalf>,
     /// The digest of the question that the holder was shown; `None` if not given.
     pub digest: Option<Digest>,
     /// The answer, for storage.
     pub body: Body,
     /// The same, for reading.
     pub answer: Document,
+}
+
+/// An assignee in whose place a deputy answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Behalf {
+    /// The assignee.
+    pub of: IdentityId,
+    /// Its name, by which the inquiry can name it.
+    pub name: Option<String>,
+}
+
+/// The delegation of an inquiry.
+#[derive(Clone, Debug)]
+pub struct NewDelegation {
+    /// The inquiry.
+    pub inquiry: InquiryId,
+    /// The id of the identity that delegates it, or the name of a token that no identity holds.
+    pub by: String,
+    /// The name of the identity.
+    pub name: Option<String>,
+    /// Its roles and groups.
+    pub roles: Vec<String>,
+    /// The deputy.
+    pub to: IdentityId,
+    /// The name of the deputy, by which the inquiry can exclude it.
+    pub to_name: String,
+}
+
+/// When an identity is absent, and who answers inquiries in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewAbsence {
+    /// The identity.
+    pub id: IdentityId,
+    /// When it begins; `None` if at once.
+    pub from: Option<Timestamp>,
+    /// When it ends; `None` if that is open.
+    pub until: Option<Timestamp>,
+    /// The deputy. Without a deputy and without times, the identity is present.
+    pub deputy: Option<IdentityId>,
 }
 
 /// A worker's report on the end of an attempt.

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::access::quota::QuotaExceeded;
 use crate::dead_letters::state::OPEN_DEAD_LETTERS_MAX;
 use crate::explain::Explain;
 use crate::ids::{AttemptId, ExecutionId, GrantId, Id, IdentityId, InquiryId};
@@ -340,6 +341,19 @@ pub enum Refusal {
     #[error("the identity is a service, and only persons have passwords and authenticator apps")]
     #[explain(slug = "person-required", hint = "give a service a token: `ensue tokens add <name> --identity <service>`")]
     NotAPerson(IdentityId),
+    /// The inquiry cannot be delegated so.
+    #[error("the inquiry {inquiry} cannot be delegated: {why}")]
+    #[explain(slug = "delegation-refused", hint = "name another deputy; `ensue inquiries show {inquiry}` shows who may not answer")]
+    DelegationRefused {
+        /// The inquiry.
+        inquiry: InquiryId,
+        /// The reason.
+        why: &'static str,
+    },
+    /// The absence makes no sense.
+    #[error("this absence is not possible: {0}")]
+    #[explain(slug = "absence-invalid", fault = Invalid, hint = "name another identity as the deputy, and an end that is after the begin and not in the past")]
+    AbsenceInvalid(&'static str),
     /// The credential was revoked or has expired.
     #[error("the credential was revoked or has expired")]
     #[explain(slug = "token-invalid", fault = Unauthenticated, hint = "log in again, or ask an administrator for a new token")]
@@ -364,6 +378,10 @@ pub enum Refusal {
     #[error("no reaction of the record at position {0} is parked")]
     #[explain(slug = "not-found", fault = Missing, hint = "it was already retried or dismissed, or it was never parked")]
     NotParked(Position),
+    /// The request would exceed a limit of the tier of its caller.
+    #[error("{0}")]
+    #[explain(transparent)]
+    QuotaExceeded(#[source] QuotaExceeded),
     /// Too much work is open.
     #[error("{open} executions are open, and the limit is {max}: try again later")]
     #[explain(slug = "too-much-open", fault = Busy,

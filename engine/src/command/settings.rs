@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::access::quota::Tiers;
 use crate::names::{DEFAULT_QUEUE, LabelName, WorkerQueueName};
 
 /// The maximum number of drafts in a turn; consequences over it are owed.
@@ -36,6 +37,8 @@ pub struct Settings {
     pub lease_millis: u64,
     /// The amount of open work above which no more is accepted from outside.
     pub open_work_max: u64,
+    /// How much the members of groups may use.
+    pub tiers: Tiers,
     /// The names of the labels by which rights can be limited to executions.
     pub scope_labels: BTreeSet<LabelName>,
     /// The URL at which people read and answer an inquiry, without the id that follows.
@@ -59,6 +62,7 @@ impl Default for Settings {
             worker: "local".into(),
             lease_millis: 30_000,
             open_work_max: 100_000,
+            tiers: Tiers::default(),
             scope_labels: BTreeSet::new(),
             inquiries_url: "http://127.0.0.1:3678/api/v1/inquiries/".into(),
             turn: TurnLimits::default(),

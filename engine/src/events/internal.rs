@@ -109,6 +109,7 @@ fn told_as(state: &State, draft: &Draft) -> &'static [InternalTrigger] {
             InquiryFact::InquiryAnswered(_)
             | InquiryFact::InquiryNotified(_)
             | InquiryFact::InquiryNotificationFailed(_)
+            | InquiryFact::InquiryDelegated(_)
             | InquiryFact::LinkMinted(_)
             | InquiryFact::LinkUsed(_) => &[],
         },
@@ -280,6 +281,7 @@ impl<'a> About<'a> {
             }
             InquiryFact::InquiryNotified(_)
             | InquiryFact::InquiryNotificationFailed(_)
+            | InquiryFact::InquiryDelegated(_)
             | InquiryFact::LinkMinted(_)
             | InquiryFact::LinkUsed(_) => return None,
         };

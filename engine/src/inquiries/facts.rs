@@ -58,6 +58,20 @@ pub struct InquiryAnswered {
     pub verdict: Verdict,
     /// The hash of what that person was shown, and so approved. `None` if the answer did not include it.
     pub digest: Option<Digest>,
+    /// The assignee in whose place a deputy answered.
+    pub on_behalf_of: Option<IdentityId>,
+}
+
+/// An assignee lets another identity answer in its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InquiryDelegated {
+    /// The inquiry.
+    pub inquiry: InquiryId,
+    /// The assignee.
+    pub by: IdentityId,
+    /// The deputy.
+    pub to: IdentityId,
 }
 
 /// The assignees must be reminded: nobody has decided the inquiry yet.
@@ -174,6 +188,24 @@ impl Verdict {
             Self::Counts => false,
             Self::Decides | Self::Vetoes => true,
         }
+    }
+}
+
+/// A person that answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Answerer<'a> {
+    /// What the records call the person: the id of an identity, or the name of a token that no identity holds.
+    pub by: &'a str,
+    /// The name of the identity, by which an inquiry can name the person.
+    pub name: Option<&'a str>,
+    /// The roles and groups of the person.
+    pub roles: &'a [String],
+}
+
+impl<'a> Answerer<'a> {
+    /// Returns what an inquiry can call the person.
+    pub fn names(self) -> impl Iterator<Item = &'a str> {
+        self.name.into_iter().chain([self.by])
     }
 }
 

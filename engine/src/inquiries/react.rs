@@ -141,6 +141,7 @@ pub(crate) fn react(state: &State, record: &Record, fact: InquiryFact<'_>, with:
         | InquiryFact::InquiryNotified(_)
         | InquiryFact::InquiryNotificationFailed(_)
         | InquiryFact::InquiryWithdrawn(_)
+        | InquiryFact::InquiryDelegated(_)
         | InquiryFact::LinkMinted(_)
         | InquiryFact::LinkUsed(_) => return Reaction::nothing(),
     };
@@ -221,6 +222,10 @@ fn answers(inquiry: &Inquiry, with: &Context<'_>) -> Result<Vec<Document>, React
 fn result(answer: Node<'_>, inquiry: &Inquiry, answers: &[Document]) -> Body {
     let answers_given = inquiry.answers.iter().zip(answers).map(|(given, answer)| {
         let (by, verdict) = (Json::from(given.by.as_str()), given.verdict.as_str());
+        let by = match given.on_behalf_of {
+            Some(of) => format!(r#"{by},"on_behalf_of":"{of}""#),
+            None => by.to_string(),
+        };
         format!(r#"{{"by":{by},"at":"{}","verdict":"{verdict}","answer":{}}}"#, given.at, answer.root().raw())
     });
     let all = answers_given.collect::<Vec<_>>().join(",");
@@ -255,7 +260,7 @@ fn excluded(state: &State, question: &Question<'_>, execution: &Execution) -> Ve
 }
 
 /// Returns what the records call the person behind an actor: an identity by its id, whichever of its tokens it used.
-fn requester(actor: &str) -> Option<String> {
+pub(super) fn requester(actor: &str) -> Option<String> {
     match actor.parse() {
         Ok(Actor::Token(name)) => Some(name),
         Ok(Actor::Identity { id, .. }) => Some(id.to_string()),
@@ -264,7 +269,7 @@ fn requester(actor: &str) -> Option<String> {
 }
 
 /// Returns the execution of the outermost workflow around an execution, or the execution itself if there is none.
-fn outermost<'e>(state: &'e State, execution: &'e Execution) -> &'e Execution {
+pub(super) fn outermost<'e>(state: &'e State, execution: &'e Execution) -> &'e Execution {
     let mut outermost = execution;
     while let Some(workflow) = outermost.part_of.as_ref().and_then(|part_of| state.executions().get(&part_of.workflow)) {
         outermost = workflow;

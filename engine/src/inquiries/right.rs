@@ -2,26 +2,9 @@
 
 use crate::command::Refusal;
 use crate::ids::InquiryId;
+pub use crate::inquiries::facts::Answerer;
 use crate::record::Digest;
 use crate::time::Timestamp;
-
-/// A person that answers.
-#[derive(Clone, Copy, Debug)]
-pub struct Answerer<'a> {
-    /// What the records call the person: the id of an identity, or the name of a token that no identity holds.
-    pub by: &'a str,
-    /// The name of the identity, by which an inquiry can name the person.
-    pub name: Option<&'a str>,
-    /// The roles and groups of the person.
-    pub roles: &'a [String],
-}
-
-impl<'a> Answerer<'a> {
-    /// Returns what an inquiry can call the person.
-    pub fn names(self) -> impl Iterator<Item = &'a str> {
-        self.name.into_iter().chain([self.by])
-    }
-}
 
 /// What decides whether a person may answer an inquiry now.
 #[derive(Clone, Copy, Debug)]

@@ -3,9 +3,9 @@
 use ensue_derive::sparse;
 use serde::{Deserialize, Serialize};
 
-use super::facts::{Assignee, Verdict};
+use super::facts::{Answerer, Assignee, Verdict};
 use crate::fact::InquiryFact;
-use crate::ids::{AttemptId, ExecutionId, InquiryId};
+use crate::ids::{AttemptId, ExecutionId, IdentityId, InquiryId};
 use crate::record::{BodyHandle, Digest, Record, StreamId};
 use crate::table::{Table, undone_together};
 use crate::time::Timestamp;
@@ -45,6 +45,18 @@ pub struct Inquiry {
     pub digest_required: bool,
     /// The answers, the oldest first.
     pub answers: Vec<GivenAnswer>,
+    /// The assignees that let another identity answer in their place, and the deputy of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub delegations: Vec<Delegation>,
+}
+
+/// An assignee that lets another identity answer in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delegation {
+    /// The assignee.
+    pub by: IdentityId,
+    /// The deputy.
+    pub to: IdentityId,
 }
 
 /// An answer that was given.
@@ -58,6 +70,9 @@ pub struct GivenAnswer {
     pub answer: BodyHandle,
     /// Its effect.
     pub verdict: Verdict,
+    /// The assignee in whose place a deputy answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<IdentityId>,
 }
 
 impl Inquiry {
@@ -67,6 +82,17 @@ impl Inquiry {
             Assignee::Role(role) => roles.contains(role),
             Assignee::Token(token) => token == name,
         })
+    }
+
+    /// Returns true if the person is excluded.
+    pub fn excludes(&self, answerer: Answerer<'_>) -> bool {
+        answerer.names().any(|name| self.excluded.iter().any(|excluded| excluded == name))
+    }
+
+    /// Returns when a person answered, or when its deputy answered in its place.
+    pub fn answered_at(&self, by: &str) -> Option<Timestamp> {
+        let is_of = |given: &&GivenAnswer| given.by == by || given.on_behalf_of.is_some_and(|of| of.to_string() == by);
+        self.answers.iter().find(is_of).map(|given| given.at)
     }
 
     /// Returns the answer after which no more are accepted.
@@ -109,13 +135,15 @@ impl Inquiries {
                     digest: fact.digest,
                     digest_required: fact.digest_required,
                     answers: Vec::new(),
+                    delegations: Vec::new(),
                 };
                 self.open.insert(id, inquiry);
                 self.of.insert(execution, id);
             }
             InquiryFact::InquiryAnswered(fact) => {
                 let Some(answer) = record.body_handle() else { return };
-                let given = GivenAnswer { by: fact.by.clone(), at: record.time, answer, verdict: fact.verdict };
+                let given =
+                    GivenAnswer { by: fact.by.clone(), at: record.time, answer, verdict: fact.verdict, on_behalf_of: fact.on_behalf_of };
                 // An inquiry of the engine is over with its answer; that of an action is read when the action ends.
                 if fact.verdict.closes() && self.open.get(&fact.inquiry).is_some_and(|inquiry| inquiry.attempt.is_some()) {
                     return self.forget(&record.stream);
@@ -125,6 +153,10 @@ impl Inquiries {
             InquiryFact::InquiryEscalated(fact) => self.open.change(&fact.inquiry, |inquiry| {
                 let added: Vec<_> = fact.to.iter().filter(|to| !inquiry.assignees.contains(to)).cloned().collect();
                 inquiry.assignees.extend(added);
+            }),
+            InquiryFact::InquiryDelegated(fact) => self.open.change(&fact.inquiry, |inquiry| {
+                inquiry.delegations.retain(|known| known.by != fact.by);
+                inquiry.delegations.push(Delegation { by: fact.by, to: fact.to });
             }),
             InquiryFact::InquiryWithdrawn(_) => self.forget(&record.stream),
             InquiryFact::InquiryReminded(_)

@@ -45,7 +45,7 @@ pub(crate) fn answered(inquiry: InquiryId, who: &str, answer: &Value, digest: Op
     let mut words = who.split(' ').map(str::to_owned);
     let by = words.next().unwrap_or_default();
     let (body, plain) = (Body::json(answer.to_string()), Document::from_value(answer));
-    let ask = InquiryAnswer { inquiry, by: by.clone(), name: None, roles: words.collect(), digest, body, answer: plain };
+    let ask = InquiryAnswer { inquiry, by: by.clone(), name: None, roles: words.collect(), behalf: None, digest, body, answer: plain };
     asked_by(Actor::Token(by), Ask::AnswerInquiry(ask))
 }
 

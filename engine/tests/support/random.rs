@@ -12,9 +12,9 @@ use ensue_engine::access::state::Standing;
 use ensue_engine::access::subject::Subject;
 use ensue_engine::catalog::{Backoff, Does, Excess, Jitter, LockConflict, Mode, OnExpire, OnLost, Retry, RunAs, Since, Wait};
 use ensue_engine::command::{
-    Admission, AdmittedIdentity, Ask, ChangedCredential, Command, Conflict, Denied, IssuerGroups, KeyRotation, NewGrant, NewLink,
-    NewSession, NewToken, OpenedLink, PackChange, RefusedDelivery, RefusedLogin, ReportOutcome, RetriedDelivery, RotatedToken, Said,
-    Settings,
+    Admission, AdmittedIdentity, Ask, ChangedCredential, Command, Conflict, Denied, IssuerGroups, KeyRotation, NewAbsence, NewDelegation,
+    NewGrant, NewLink, NewSession, NewToken, OpenedLink, PackChange, RefusedDelivery, RefusedLogin, ReportOutcome, RetriedDelivery,
+    RotatedToken, Said, Settings,
 };
 use ensue_engine::events::facts::DeliveredWith;
 use ensue_engine::events::internal::InternalTrigger;
@@ -482,6 +482,8 @@ pub(crate) enum AccessStep {
     ChangePassword,
     MintLink,
     OpenLink,
+    SetAbsence,
+    Delegate,
 }
 
 impl AccessStep {
@@ -522,6 +524,13 @@ impl AccessStep {
         Self::MintLink,
         Self::OpenLink,
         Self::OpenLink,
+        Self::SetAbsence,
+        Self::Delegate,
+        Self::Delegate,
+        Self::Delegate,
+        Self::Delegate,
+        Self::Delegate,
+        Self::Delegate,
     ];
 }
 
@@ -561,6 +570,17 @@ impl World {
                 identity: standing(Standing::Enabled),
                 name: "ana".into(),
                 until: NOON.plus_millis(4_000_000_000),
+            }),
+            AccessStep::SetAbsence => {
+                Ask::SetAbsence(NewAbsence { id: known, from: None, until: Some(NOON.plus_millis(4_000_000_000)), deputy: None })
+            }
+            AccessStep::Delegate => Ask::DelegateInquiry(NewDelegation {
+                inquiry,
+                by: Id::root(NOON, 19_000).to_string(),
+                name: Some("ana".into()),
+                roles: Vec::new(),
+                to: known,
+                to_name: "bo".into(),
             }),
             AccessStep::OpenLink => Ask::OpenSession(NewSession {
                 id: SessionId(fresh),

@@ -1,10 +1,12 @@
-//! The settings for rights: the labels by which they can be limited, and what packs may do.
+//! The settings for rights: the labels by which they can be limited, what packs may do, and how much the members of
+//! groups may use.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use ensue_engine::access::quota::{Tier, Tiers};
 use ensue_engine::access::scope::Scope;
 use ensue_engine::executions::scope::SCOPE_LABELS_MAX;
-use ensue_engine::names::LabelName;
+use ensue_engine::names::{GroupName, LabelName, TierName};
 use serde::Deserialize;
 
 /// What the packs of the folder may do with other packs.
@@ -34,16 +36,54 @@ impl AcceptedPermissions {
 pub(super) struct WrittenRights {
     labels: BTreeSet<LabelName>,
     packs: AcceptedPermissions,
+    tiers: Vec<WrittenTierOf>,
+}
+
+/// The tier of a group as written in the file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenTierOf {
+    group: GroupName,
+    tier: TierName,
+}
+
+/// A tier as written in the file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct WrittenTier {
+    events_per_day: Option<u64>,
+    executions_per_hour: Option<u64>,
+    concurrent: Option<u64>,
+}
+
+impl From<WrittenTier> for Tier {
+    fn from(WrittenTier { events_per_day, executions_per_hour, concurrent }: WrittenTier) -> Self {
+        Self { events_per_day, executions_per_hour, concurrent }
+    }
+}
+
+/// The settings for rights.
+#[derive(Debug)]
+pub(super) struct Rights {
+    /// The names of the labels by which rights can be limited.
+    pub(super) labels: BTreeSet<LabelName>,
+    /// What packs may do.
+    pub(super) packs: AcceptedPermissions,
+    /// How much the members of groups may use.
+    pub(super) tiers: Tiers,
 }
 
 impl WrittenRights {
-    /// Returns the names of the labels by which rights can be limited, and what packs may do; or what is wrong with the
-    /// names.
-    pub(super) fn read(self) -> Result<(BTreeSet<LabelName>, AcceptedPermissions), String> {
-        match self.labels.len() {
-            ..=SCOPE_LABELS_MAX => Ok((self.labels, self.packs)),
-            count => Err(format!("`access.labels` has {count} names; the limit is {SCOPE_LABELS_MAX}")),
+    /// Returns the settings, or what is wrong with them.
+    pub(super) fn read(self, tiers: BTreeMap<TierName, WrittenTier>) -> Result<Rights, String> {
+        let count = self.labels.len();
+        if count > SCOPE_LABELS_MAX {
+            return Err(format!("`access.labels` has {count} names; the limit is {SCOPE_LABELS_MAX}"));
         }
+        let named = tiers.into_iter().map(|(name, tier)| (name, tier.into())).collect();
+        let of_groups = self.tiers.into_iter().map(|WrittenTierOf { group, tier }| (group, tier)).collect();
+        let tiers = Tiers::new(named, of_groups).map_err(|why| format!("`access.tiers`: {why}"))?;
+        Ok(Rights { labels: self.labels, packs: self.packs, tiers })
     }
 }
 
@@ -55,9 +95,9 @@ mod tests {
     fn rights_can_be_limited_by_four_labels_at_most() {
         let read = |names: &[&str]| {
             let labels = names.iter().map(|name| name.parse().unwrap()).collect();
-            WrittenRights { labels, ..WrittenRights::default() }.read()
+            WrittenRights { labels, ..WrittenRights::default() }.read(BTreeMap::new())
         };
-        assert_eq!(read(&["site", "team", "stage", "zone"]).unwrap().0.len(), 4);
+        assert_eq!(read(&["site", "team", "stage", "zone"]).unwrap().labels.len(), 4);
         assert!(read(&["site", "team", "stage", "zone", "color"]).unwrap_err().contains("the limit is 4"));
     }
 }

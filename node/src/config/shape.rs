@@ -18,15 +18,46 @@ pub fn settings_schema() -> Value {
 }
 
 static ACCESS: Shape = Shape {
-    what: "how rights can be limited",
-    fields: &[optional(
-        "labels",
-        Kind::Texts { of: Form::Name, least: 0 },
-        "The names of up to four labels by which rights can be limited to executions. Default: none.",
-    )],
+    what: "`access`",
+    fields: &[
+        optional(
+            "labels",
+            Kind::Texts { of: Form::Name, least: 0 },
+            "The names of up to four labels by which rights can be limited to executions. Default: none.",
+        ),
+        optional(
+            "packs",
+            Kind::Choice(&["all", "listed"]),
+            "What a pack of the folder without `permissions` may do with other packs: everything, or nothing. Default: `all`.",
+        ),
+        optional("tiers", Kind::Listing(&TIER_OF), "The tiers of groups. The first group in the list that a caller is in counts."),
+    ],
     later: &[],
     between: &[],
 };
+
+static TIER_OF: Shape = Shape {
+    what: "the tier of a group",
+    fields: &[
+        required("group", "group: trial", Kind::Text(Form::Any), "The group."),
+        required("tier", "tier: free", Kind::Text(Form::Name), "A name under `tiers`."),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static TIER: Shape = Shape {
+    what: "a tier",
+    fields: &[
+        optional("events_per_day", AMOUNT, "How many events an identity may send in a day of UTC. Default: no limit."),
+        optional("executions_per_hour", AMOUNT, "How many executions an identity may request in an hour of UTC. Default: no limit."),
+        optional("concurrent", AMOUNT, "How many executions that it requested may be open at once. Default: no limit."),
+    ],
+    later: &[],
+    between: &[],
+};
+
+const AMOUNT: Kind = Kind::Integer { from: 0, to: i64::MAX };
 
 static SETTINGS: Shape = Shape {
     what: "the node's settings",
@@ -96,7 +127,12 @@ static SETTINGS: Shape = Shape {
             Kind::Fields(&RATE_LIMITS),
             "How many requests a caller may send in a period. Default: no limit for callers with a token.",
         ),
-        optional("access", Kind::Fields(&ACCESS), "How rights can be limited."),
+        optional("access", Kind::Fields(&ACCESS), "What callers and packs may do, and how much callers may use."),
+        optional(
+            "tiers",
+            Kind::Mapping { names: Form::Name, of: &Kind::Fields(&TIER) },
+            "How much an identity may use, by the name of a tier. `access.tiers` assigns tiers to groups.",
+        ),
         optional("traces", Kind::Fields(&TRACES), "Where traces are sent. Default: nowhere."),
         optional(
             "key_providers",
@@ -627,7 +663,8 @@ outputs: { attempt_max: 1000000, quota: 10000000, keep_days: 7 }
 artifacts: { file_max: 1000000, quota: 10000000, keep_days: 7 }
 retention: { executions: 90d }
 audit: { address: full }
-access: { labels: [site] }
+access: { labels: [site], packs: listed, tiers: [{ group: trial, tier: free }] }
+tiers: { free: { events_per_day: 10000, executions_per_hour: 500, concurrent: 10 } }
 egress: { allow: ['10.0.0.0/8'] }
 actions:
   isolation: auto

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use ensue_api::server::{Ended, Tls};
 use ensue_api::{Addresses, Cors, Front, Hosts, Limits, Ports, QueueName, Server, Settings as ApiSettings};
+use ensue_engine::access::quota::Tiers;
 use ensue_engine::names::PackName;
 use tokio::sync::oneshot;
 
@@ -28,6 +29,7 @@ use crate::seat::work::Working;
 use crate::sequencer::SequencerHandle;
 use crate::sessions::NodeSessions;
 use crate::start_error::{StartError, machine};
+use crate::usage::NodeUsage;
 
 /// The running server of the API.
 pub(super) struct Serving {
@@ -65,7 +67,8 @@ impl Serving {
             links: config.inquiry_links,
         });
         let passwords = NodePasswords::open_vault(sessions.clone(), config.login.password)?;
-        let ports = ports(seat, (edges, &sessions, Arc::new(passwords)), handle, about(config, seat, edges, (handle, is_stopping, around)));
+        let about = about(config, seat, edges, (handle, is_stopping, around));
+        let ports = ports(seat, (edges, &sessions, Arc::new(passwords)), handle, (about, around.settings.tiers.clone()));
         let settings = ApiSettings {
             hosts: Hosts::of(&base_url, config.hosts.iter().cloned()),
             addresses: Addresses::trusting(config.trusted_proxies.clone(), config.proxy_header),
@@ -99,7 +102,7 @@ fn ports(
     (stores, following, working, _): Seat<'_>,
     (edges, sessions, passwords): (&Edges, &Arc<NodeSessions>, Arc<NodePasswords>),
     handle: &SequencerHandle,
-    about: AboutNode,
+    (about, tiers): (AboutNode, Tiers),
 ) -> Ports {
     let Stores { catalogs, readers, .. } = stores;
     Ports {
@@ -121,6 +124,7 @@ fn ports(
         access: stores.tokens.clone(),
         keys: edges.keys.clone(),
         tokens: edges.tokens.clone(),
+        usage: Arc::new(NodeUsage { sequencer: handle.clone(), tiers }),
         people: edges.people.clone(),
         refusals: edges.refusals.clone(),
         sessions: sessions.clone(),

@@ -217,11 +217,13 @@ impl Kept {
     }
 }
 
-/// An update changes the document and the status, and nothing else.
+/// An update changes the document, the status and the assignees, and nothing else.
 fn updated(view: ViewName, row: &NewRow, new: &NewRow) -> NewRow {
     let mut updated = NewRow { document: new.document.clone(), ..row.clone() };
-    if let Some(status) = view.columns().iter().position(|column| *column == Column::Status) {
-        updated.columns[status].clone_from(&new.columns[status]);
+    for (at, column) in view.columns().iter().enumerate() {
+        if matches!(column, Column::Status | Column::Assignee) {
+            updated.columns[at].clone_from(&new.columns[at]);
+        }
     }
     updated
 }

@@ -352,7 +352,7 @@ fn write_rows(transaction: &Transaction<'_>, names: &mut BTreeMap<String, i64>, 
                     *span = (span.0.min(row.began_at), span.1.max(row.began_at));
                     (row.position, table.insert(row, transaction, names))
                 }
-                Change::Update(row) => (row.position, table.update(row)),
+                Change::Update(row) => (row.position, table.update(row, transaction, names)),
                 Change::Remove { position } => (*position, table.remove(*position)),
             };
             match written {
@@ -450,7 +450,7 @@ impl<'a> Table<'a> {
         self.scopes.map_or(Ok(()), |scopes| scopes.write(connection))
     }
 
-    fn update(&mut self, row: &NewRow) -> rusqlite::Result<usize> {
+    fn update(&mut self, row: &NewRow, connection: &Connection, names: &mut BTreeMap<String, i64>) -> rusqlite::Result<usize> {
         self.update.raw_bind_parameter(1, place(row.position))?;
         self.update.raw_bind_parameter(2, Kept(&row.key))?;
         self.update.raw_bind_parameter(3, packed(row))?;
@@ -460,7 +460,7 @@ impl<'a> Table<'a> {
             }
         }
         if let Some(apart) = &mut self.apart {
-            apart.update(self.view, row)?;
+            apart.update((self.view, row), |name| number(connection, names, name))?;
         }
         self.update.raw_execute()
     }

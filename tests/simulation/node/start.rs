@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ensue_api::ports::{KeyWriter, NewValue, OnBehalf};
 use ensue_api::{Ends, Ports, Queue, QueueName, RecentChanges};
+use ensue_engine::access::quota::Tiers;
 use ensue_engine::command::{Ask, Command, Settings};
 use ensue_engine::effect::Effect;
 use ensue_engine::names::KeyRef;
@@ -19,8 +20,8 @@ use ensue_node::backend::readers_of;
 use ensue_node::config::{InquiryLinks, PasswordLogin};
 use ensue_node::parts::{
     Asking, BodyCache, Caps, Clock, CommitListeners, Copies, Edge, KeyRing, LogReaders, NodeBacktests, NodeBodies, NodeCatalogs, NodeClock,
-    NodeKeys, NodePasswords, NodePeople, NodeRefusals, NodeReplays, NodeSessions, NodeTokens, OutsideWriter, PacksFolder, Rebuilt,
-    RecordedAddress, SequencerParts, TokenTable, VarTable, ViewFollower, Waiting, follower, plain, queues, sequencer, snapshots,
+    NodeKeys, NodePasswords, NodePeople, NodeRefusals, NodeReplays, NodeSessions, NodeTokens, NodeUsage, OutsideWriter, PacksFolder,
+    Rebuilt, RecordedAddress, SequencerParts, TokenTable, VarTable, ViewFollower, Waiting, follower, plain, queues, sequencer, snapshots,
 };
 use ensue_node::seat::open::open_on;
 use ensue_store::blobs::BlobLimits;
@@ -304,6 +305,7 @@ impl Node {
                 access: tokens.clone(),
                 keys: keys.clone(),
                 tokens: Arc::new(NodeTokens { table: tokens.clone(), sequencer: pump.clone(), clock: clock.clone() }),
+                usage: Arc::new(NodeUsage { sequencer: handle.handle.clone(), tiers: Tiers::default() }),
                 people: Arc::new(NodePeople {
                     table: tokens.clone(),
                     sequencer: pump.clone(),

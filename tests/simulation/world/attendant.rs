@@ -138,6 +138,7 @@ fn answer(inquiry: InquiryId, outcome: &Settlement) -> InquiryAnswer {
         by,
         name: None,
         roles,
+        behalf: None,
         digest: None,
         body: Body::json(answer.to_string()),
         answer: Document::from_value(&answer),

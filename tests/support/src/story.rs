@@ -234,7 +234,12 @@ impl Story {
     pub fn answered(&mut self, execution: ExecutionId, by: &str, verdict: Verdict) {
         let inquiry = InquiryId(Id::derived(self.log, execution.0, Role::Inquiry(1)));
         let body = Some(Body::json(r#"{"open":true}"#));
-        self.tell_execution(execution, None, InquiryAnswered { inquiry, by: by.into(), verdict, digest: None }.into(), body);
+        self.tell_execution(
+            execution,
+            None,
+            InquiryAnswered { inquiry, by: by.into(), verdict, digest: None, on_behalf_of: None }.into(),
+            body,
+        );
     }
 
     /// Records that an inquiry expired.

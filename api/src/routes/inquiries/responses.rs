@@ -14,6 +14,7 @@ use ensue_views::Inquiry;
 use ensue_views::inquiries::{Answer, InquiryStatus};
 use thiserror::Error;
 
+use crate::ports::Represented;
 use crate::problem::Problem;
 
 /// The maximum size of an answer in bytes: the result of the execution contains all answers.
@@ -87,19 +88,61 @@ pub(super) fn demand_open(inquiry: &Inquiry) -> Result<(), Problem> {
     Closed::of(inquiry).map_or(Ok(()), |closed| Err(closed.into()))
 }
 
+/// Returns true if the inquiry asks the person itself.
+pub(super) fn asks(inquiry: &Inquiry, answerer: Answerer<'_>) -> bool {
+    answerer.names().any(|name| inquiry.asks(name, answerer.roles))
+}
+
+fn excludes(inquiry: &Inquiry, answerer: Answerer<'_>) -> bool {
+    answerer.names().any(|name| inquiry.excluded.iter().any(|excluded| excluded == name))
+}
+
 /// Checks that a caller may answer an inquiry now, as far as is visible here; the core decides.
 pub(super) fn demand_right(inquiry: &Inquiry, answerer: Answerer<'_>, digest: Option<Digest>) -> Result<(), Problem> {
     let right = AnswerRight {
+        is_asked: asks(inquiry, answerer),
+        is_excluded: excludes(inquiry, answerer),
+        answered_at: inquiry.answered_at(answerer.by),
+        ..right(inquiry, answerer, digest)
+    };
+    demand(inquiry, &right)
+}
+
+/// Checks that a deputy may answer on behalf of an assignee now, as far as is visible here; the core also knows
+/// who requested the work.
+pub(super) fn demand_right_of_deputy(
+    inquiry: &Inquiry,
+    deputy: Answerer<'_>,
+    of: &Represented,
+    digest: Option<Digest>,
+) -> Result<(), Problem> {
+    let by = of.id.to_string();
+    let represented = Answerer { by: &by, name: Some(&of.name), roles: &of.roles };
+    let right = AnswerRight {
+        is_asked: asks(inquiry, represented),
+        is_excluded: excludes(inquiry, deputy) || excludes(inquiry, represented),
+        answered_at: inquiry.answered_at(&by).or_else(|| inquiry.answered_at(deputy.by)),
+        ..right(inquiry, deputy, digest)
+    };
+    demand(inquiry, &right)
+}
+
+/// Returns what holds for everybody.
+fn right<'a>(inquiry: &Inquiry, answerer: Answerer<'a>, digest: Option<Digest>) -> AnswerRight<'a> {
+    AnswerRight {
         inquiry: inquiry.id,
         name: answerer.name.unwrap_or(answerer.by),
-        is_asked: answerer.names().any(|name| inquiry.asks(name, answerer.roles)),
-        is_excluded: answerer.names().any(|name| inquiry.excluded.iter().any(|excluded| excluded == name)),
+        is_asked: false,
+        is_excluded: false,
         is_open: inquiry.status == InquiryStatus::Open,
-        answered_at: inquiry.answers.iter().find(|given| given.by == answerer.by).map(|given| given.at),
+        answered_at: None,
         digest: inquiry.digest,
         digest_required: inquiry.digest_required,
         given: digest,
-    };
+    }
+}
+
+fn demand(inquiry: &Inquiry, right: &AnswerRight<'_>) -> Result<(), Problem> {
     right.demand().map_err(|refusal| match (refusal, Closed::of(inquiry)) {
         // The view also knows how the inquiry was closed.
         (Refusal::InquiryClosed(_), Some(closed)) => closed.into(),

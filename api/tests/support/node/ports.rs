@@ -12,12 +12,14 @@ use ensue_api::ports::{
     FindingVerdict, FinishedLogin, FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Issuers, Job, JobKind, JobState, Kept,
     KeyWriter, LogAccess, Login, LoginFrom, LoginOf, Logins, MadeToken, MintedCode, NewOtp, NewValue, Node, NodeStatus, NotAdmitted,
     OnBehalf, OpenedSession, OtpAtReset, Pair, Passwords, Patience, People, Readiness, RedeemedCode, Refusals, RefusedAttempt, Replayed,
-    Replays, Retained, RevealedKey, SecretState, SeenSession, SessionForm, SessionSecret, Sessions, SetKey, StartedLogin, TerminalLogin,
-    ToBacktest, ToReplay, Tokens, WaitingDevice, Webhooks,
+    Replays, Represented, Retained, RevealedKey, SecretState, SeenSession, SessionForm, SessionSecret, Sessions, SetKey, StartedLogin,
+    TerminalLogin, ToBacktest, ToReplay, Tokens, UsageReader, WaitingDevice, Webhooks,
 };
 use ensue_api::worker_queues::{StartRate, WorkerQueue};
 use ensue_engine::access::audit::facts::{AccessDenied, LoginRefused};
 use ensue_engine::access::facts::SessionEnd;
+use ensue_engine::access::quota::Tiers;
+use ensue_engine::access::quota::state::Used;
 use ensue_engine::access::state;
 use ensue_engine::access::state::held::{Held, NotHeld};
 use ensue_engine::catalog::{Catalog, Catalogs as _, Sensor};
@@ -212,8 +214,9 @@ impl Access for TestNode {
             NotHeld::Disabled => NotAdmitted::Disabled,
         })?;
         let identity = held.identity.and_then(|id| Some((id, self.name_of(id)?)));
+        let represents = self.represented(&held.represents);
         let Held { name, roles, rights, only, expires_at, .. } = held;
-        Ok(Arc::new(Holder { by: CredentialId::Token(id), credential: name, identity, roles, rights, only, until: expires_at }))
+        Ok(Arc::new(Holder { by: CredentialId::Token(id), credential: name, identity, roles, represents, rights, only, until: expires_at }))
     }
 
     fn note_use(&self, _: &CredentialId) {}
@@ -236,6 +239,16 @@ impl Access for TestNode {
 
     fn identity_named(&self, name: &str) -> Option<IdentityId> {
         self.core().names.get(name).copied()
+    }
+}
+
+impl UsageReader for TestNode {
+    fn used(&self, id: IdentityId) -> Used {
+        self.core().sequencing.engine().usage().of(&id)
+    }
+
+    fn tiers(&self) -> &Tiers {
+        &self.tiers
     }
 }
 
@@ -413,11 +426,26 @@ impl People for TestNode {
 }
 
 impl TestNode {
+    fn represented(&self, ids: &[IdentityId]) -> Vec<Represented> {
+        let (directory, now) = (self.directory(), Access::now(self));
+        ids.iter().filter_map(|id| Represented::new(*id, self.name_of(*id), &directory, now)).collect()
+    }
+
     fn in_session(&self, id: SessionId) -> Result<Arc<Holder>, NotAdmitted> {
         let held = self.directory().held_in_session(&id, Access::now(self)).map_err(|_| NotAdmitted::NoSession)?;
         let identity = held.identity.and_then(|id| Some((id, self.name_of(id)?)));
+        let represents = self.represented(&held.represents);
         let Held { name, roles, rights, only, expires_at, .. } = held;
-        Ok(Arc::new(Holder { by: CredentialId::Session(id), credential: name, identity, roles, rights, only, until: expires_at }))
+        Ok(Arc::new(Holder {
+            by: CredentialId::Session(id),
+            credential: name,
+            identity,
+            roles,
+            represents,
+            rights,
+            only,
+            until: expires_at,
+        }))
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Held {
     pub identity: Option<IdentityId>,
     /// The roles and groups by which inquiries ask the holder.
     pub roles: Vec<String>,
+    /// The absent identities in whose place it may answer inquiries.
+    pub represents: Vec<IdentityId>,
     /// What it may do.
     pub rights: Rights,
     /// The only inquiry that it reaches.
@@ -41,7 +43,7 @@ pub enum NotHeld {
 }
 
 /// What the role `approver` carries.
-const OF_APPROVERS: [Permission; 2] = [Permission::InquiriesRead, Permission::InquiriesAnswer];
+const OF_APPROVERS: [Permission; 3] = [Permission::InquiriesRead, Permission::InquiriesAnswer, Permission::InquiriesDelegate];
 /// What a session for one inquiry can do with it.
 const ABOUT_INQUIRIES: [Scope; 2] =
     [Scope { permission: Permission::InquiriesRead, on: None }, Scope { permission: Permission::InquiriesAnswer, on: None }];
@@ -80,6 +82,7 @@ impl Access {
             name: token.name.clone(),
             identity: token.identity,
             roles: token.roles.clone(),
+            represents: Vec::new(),
             rights: Rights::default(),
             only: None,
             expires_at: token.expires_at,
@@ -102,6 +105,7 @@ impl Access {
         }
         held.roles.sort();
         held.roles.dedup();
+        self.add_represented(&mut held, now);
         Ok(held)
     }
 
@@ -117,6 +121,7 @@ impl Access {
             name: id.to_string(),
             identity: Some(id),
             roles: identity.groups().map(ToString::to_string).collect(),
+            represents: Vec::new(),
             rights: Rights::default(),
             only: None,
             expires_at: None,
@@ -124,6 +129,7 @@ impl Access {
         };
         let grants = self.grants_to(Some(id)).filter(|(_, grant)| lasting.counts(grant));
         grants.for_each(|(_, grant)| self.add_grant(&mut held, grant, now));
+        self.add_represented(&mut held, now);
         Ok(held)
     }
 
@@ -151,6 +157,18 @@ impl Access {
         Ok(held)
     }
 
+    /// Adds the identities whose deputy the holder is now. That changes by itself when an absence begins or ends.
+    fn add_represented(&self, held: &mut Held, now: Timestamp) {
+        let Some(identity) = held.identity else { return };
+        for (id, absence) in self.deputy_of(identity) {
+            if absence.is_at(now) {
+                held.represents.push(*id);
+            }
+            let next = absence.from.into_iter().chain(absence.until).filter(|time| *time > now).min();
+            held.valid_until = next.into_iter().chain(held.valid_until).min();
+        }
+    }
+
     /// Returns an identity whose credentials are accepted.
     fn enabled(&self, id: IdentityId) -> Result<&Identity, NotHeld> {
         let identity = self.identity(&id).ok_or(NotHeld::Unknown)?;
@@ -166,7 +184,7 @@ impl Access {
     fn concerns(&self, subject: &Subject, id: Option<IdentityId>) -> bool {
         match subject {
             Subject::Identity(of) => Some(*of) == id,
-            Subject::Group(group) => id.and_then(|id| self.identity(&id)).is_some_and(|identity| identity.groups().any(|one| one == group)),
+            Subject::Group(group) => id.and_then(|id| self.identity(&id)).is_some_and(|identity| identity.is_in(group)),
             Subject::Everyone => true,
         }
     }

@@ -51,8 +51,17 @@ impl<'a> Apart<'a> {
         Ok(())
     }
 
-    /// Updates the state of a row.
-    pub(super) fn update(&mut self, view: ViewName, row: &NewRow) -> rusqlite::Result<()> {
+    /// Updates the state of a row, and its values if they can change.
+    pub(super) fn update(
+        &mut self,
+        (view, row): (ViewName, &NewRow),
+        number: impl FnMut(&str) -> rusqlite::Result<i64>,
+    ) -> rusqlite::Result<()> {
+        if self.column == Column::Assignee {
+            // Others are asked as well, or on behalf of somebody.
+            self.remove(row.position)?;
+            return self.insert((view, row), number);
+        }
         // Most executions have no label.
         if names(value(view, row, self.column)).is_empty() {
             return Ok(());

@@ -1,0 +1,47 @@
+//! What an identity uses, and how much it may use.
+
+use axum::http::Method;
+
+use super::Routes;
+use crate::auth::{Allowed, Known, Proof as _};
+use crate::call::Call;
+use crate::operation::Operation;
+use crate::permissions::{IdentitiesRead, Permission as _, UsageRead};
+use crate::problem::{Missing, Outcome};
+use crate::respond;
+use crate::wire::usage::WireUsage;
+
+/// The operation of this file.
+pub(crate) const USAGE_GET: &str = "usage_get";
+
+/// Declares the route of this file.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.known(
+        Method::GET,
+        "/usage",
+        get,
+        Operation::shows::<WireUsage>(USAGE_GET, "Returns how much the caller, or another identity, has used of its quotas")
+            .asked(&["of"])
+            .refuses(&[(404, "not_found")]),
+    );
+}
+
+/// Returns what the caller has used, or another identity.
+pub(super) async fn get(known: Known, call: Call) -> Outcome {
+    let ports = &call.api().ports;
+    let (id, name) = match call.query().text("of") {
+        None => match &known.holder().identity {
+            Some((id, name)) => (*id, name.clone()),
+            // A token without an identity is in no group, and nothing is counted for it.
+            None => return respond::json(&WireUsage::of_token(known.holder().name())),
+        },
+        Some(name) => {
+            Allowed::<UsageRead>::demand_whole(&*ports.access, call.request())?;
+            let id = ports.access.identity_named(name).ok_or_else(|| Missing::new(IdentitiesRead::THING, name))?;
+            (id, name.to_owned())
+        }
+    };
+    let directory = ports.access.directory();
+    let tier = directory.identity(&id).and_then(|identity| ports.usage.tiers().of(|group| identity.is_in(group)));
+    respond::json(&WireUsage::new((id, name), tier, &ports.usage.used(id), ports.access.now()))
+}
