@@ -54,6 +54,7 @@ pub use people::{AskedIdentity, People};
 pub use refusals::{Refusals, RefusedLogin};
 pub use replays::{PackFiles, ReplayDifference, Replayed, ReplayedExecution, ReplayedWhich, Replays, ToReplay};
 pub use sessions::{
+    AtIssuer, SessionEnds,
     AskedCode, AskedInquiryLink, Login, LoginFrom, LoginOf, MintedCode, OpenedSession, Pair, RedeemedCode, SeenSession, SessionForm,
     SessionSecret, Sessions,
 };

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use crate::support::browser::{Browser, Page};
 use crate::support::page::blocks;
 use crate::support::provider::{Provider, SECRET};
+use crate::support::skipped::not_installed;
+use crate::support::wall_clock::{WallClock, libfaketime};
 use crate::support::{ADMIN_TOKEN, Answer, Node, Place, Printed, free_port};
 
 const SESSION: &str = "__Host-ensue";
@@ -567,4 +569,99 @@ async fn logins_of_one_address_are_limited() {
     }
     assert_eq!((statuses[..20].iter().all(|status| *status == 302), statuses[20]), (true, 429), "{statuses:?}");
     assert_eq!(start().await.status(), StatusCode::TOO_MANY_REQUESTS);
+}
+
+/// Waits until what the browser reads about its person has this status.
+async fn until_status(browser: &mut Browser, node: &Node, status: u16) {
+    for _ in 0..300 {
+        if me(browser, node).await.status == status {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("the status does not become {status}");
+}
+
+/// Waits until the browser's person has these groups and roles.
+async fn until_roles(browser: &mut Browser, node: &Node, roles: &Value) {
+    for _ in 0..300 {
+        if me(browser, node).await.body["roles"] == *roles {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("the roles do not become {roles}: {:?}", me(browser, node).await);
+}
+
+/// Returns how many renewals had this outcome since the start of the node.
+async fn renewals(node: &Node, outcome: &str) -> u64 {
+    let metrics = node.client().request(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+    let line = metrics.lines().find(|line| line.starts_with(&format!("ensue_issuer_renewals_total{{outcome=\"{outcome}\"}}")));
+    line.unwrap_or_else(|| panic!("{metrics}")).rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn issuer_is_asked_each_hour_whether_a_login_is_in_force() {
+    const TEST: &str = "issuer_is_asked_each_hour_whether_a_login_is_in_force";
+    let Some(mut provider) = Provider::start(TEST) else { return };
+    let Some(library) = libfaketime() else { return not_installed(TEST, "libfaketime") };
+    let mut settings = corp(&provider);
+    settings["issuers"]["corp"]["refresh"] = json!(true);
+    let place = Place::new().listening_on(&format!("127.0.0.1:{}", free_port()));
+    let (clock, place) = WallClock::for_nodes_at(place, &library);
+    let node = provider.node_at(&place, &settings);
+    let (mut browser, mut other) = (Browser::new(), Browser::new());
+    log_in(&mut browser, &node, "ana").await;
+    log_in(&mut other, &node, "bo").await;
+    assert_eq!(me(&mut browser, &node).await.body["roles"], json!(["corp:ops", "corp:release"]));
+
+    // An hour later, the groups follow the issuer, although nobody has logged in.
+    provider.tell("regroup");
+    provider.tell("clock 3700");
+    clock.is_off_by(3700);
+    until_roles(&mut browser, &node, &json!(["corp:guests"])).await;
+    until_roles(&mut other, &node, &json!(["corp:guests"])).await;
+    // The refresh token works once, so the next hour shows that its successor was stored, over a kill.
+    node.kill();
+    provider.tell("clock 7400");
+    clock.is_off_by(7400);
+    provider.tell("remove bo");
+    let node = place.start();
+    until_status(&mut other, &node, 401).await;
+    assert_eq!(me(&mut browser, &node).await.status, 200);
+    let records = node.client().records().await;
+    let ended: Vec<&Value> = records.iter().filter(|record| record["kind"] == "session.ended").collect();
+    assert_eq!((ended.len(), &ended[0]["fact"]["reason"]), (1, &json!("issuer_ended")), "{ended:#?}");
+    assert!(ended[0]["actor"].as_str().unwrap().ends_with("/issuer/corp"), "{ended:#?}");
+    for _ in 0..100 {
+        if renewals(&node, "renewed").await == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!([renewals(&node, "renewed").await, renewals(&node, "ended").await, renewals(&node, "failed").await], [1, 1, 0]);
+
+    // An issuer that is down changes nothing, is reported, and is asked again.
+    provider.tell("down");
+    clock.is_off_by(11_100);
+    for _ in 0..300 {
+        if renewals(&node, "failed").await > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(me(&mut browser, &node).await.status, 200);
+    let report = doctor(&place, &node);
+    assert!(report.contains("logins through the issuer `corp` cannot be renewed"), "{report}");
+    provider.tell("up");
+    provider.tell("clock 11400");
+    clock.is_off_by(11_400);
+    for _ in 0..300 {
+        if renewals(&node, "renewed").await == 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(renewals(&node, "renewed").await, 2);
+    assert!(!doctor(&place, &node).contains("cannot be renewed"));
 }

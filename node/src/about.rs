@@ -23,6 +23,7 @@ use ensue_executor::programs::AtEnd;
 use ensue_packs::Severity;
 use ensue_views::store::PassedOver;
 use ensue_views::{ViewError, ViewReader, ViewRetention};
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
@@ -209,6 +210,9 @@ impl Node for AboutNode {
         self.span_counts.register(metrics);
         metrics.register("spawn_seconds", "The time that a program took to start, including its private directory", self.spawned.clone());
         counter(metrics, "key_uses", "The number of times that a key was given to an attempt since the start", self.keys.uses());
+        let renewals = self.issuers.renewals().map(|(outcome, count)| (outcome.as_str(), ConstCounter::new(count)));
+        let help = "The renewals of logins through issuers since the start";
+        metrics.register("issuer_renewals", help, Labelled::new("outcome", renewals));
         if let Some(held) = held_bytes() {
             gauge(metrics, "memory_bytes", "The memory that the process uses", held);
         }

@@ -42,6 +42,7 @@ use crate::packs_folder::{PacksFolder, PacksNews, WatchedFolder};
 use crate::people::NodePeople;
 use crate::refusals::NodeRefusals;
 use crate::release::RELEASE;
+use crate::renewals::Renewals;
 use crate::seat::Around;
 use crate::seat::follow::Following;
 use crate::seat::lead::{Leading, LogOver};
@@ -84,6 +85,7 @@ pub struct Node {
     is_stopping: Arc<AtomicBool>,
     ticker: tokio::task::JoinHandle<()>,
     refresher: tokio::task::JoinHandle<()>,
+    renewer: tokio::task::JoinHandle<()>,
     housekeeper: Housekeeper,
     certificates: Option<Certificates>,
 }
@@ -199,9 +201,11 @@ async fn start(config: Config, over: LogOver, taken_over: &mut Option<Executor>)
     let housekeeper = Housekeeper::start(working.kept.clone(), around.clock.clone(), IdleWatch::over(caches))
         .map_err(|why| machine("starting the job that deletes old outputs", &why))?;
     let refresher = tokio::spawn(edges.issuers.clone().keep_fresh());
+    let renewals = Renewals::new(edges.issuers.clone(), edges.logins.clone(), serving.sessions.clone(), around.clock.clone());
+    let renewer = tokio::spawn(Arc::new(renewals).keep_up());
     let ticked = (stores.keys.clone(), serving.sessions.clone(), edges.refusals.clone());
     let ticker = tokio::spawn(tick(around.clock, handle.clone(), leading.outside.clone(), ticked));
-    Ok(Node { edges, serving, sequencer: handle, working, following, leading, is_stopping, ticker, refresher, housekeeper, certificates })
+    Ok(Node { edges, serving, sequencer: handle, working, following, leading, is_stopping, ticker, refresher, renewer, housekeeper, certificates })
 }
 
 impl Edges {
@@ -245,6 +249,7 @@ impl Edges {
         let issuers = Arc::new(NodeIssuers::new(issuers, web, people.clone(), around.clock.clone()));
         let logins = Arc::new(NodeLogins::new(issuers.clone(), stores.keys.clone(), around.clock.clone()));
         let devices = Arc::new(NodeDevices::new(config.login.device, around.clock.clone()));
+        issuers.end_sessions_of_removed().map_err(|declined| machine("ending the sessions of issuers that were removed", &declined.why))?;
         let first_admin_token = first_token(config, is_first_start, &tokens)?;
         let refusals = Arc::new(NodeRefusals::new(Arc::new(handle.clone()), around.clock.clone(), config.audit_address));
         Ok(Self {

@@ -1,6 +1,7 @@
 //! Logins of people through issuers: the browser goes to the issuer, and comes back with a code.
 
 use axum::http::{HeaderValue, Response, StatusCode, header};
+use ensue_engine::access::state::ISSUER_WAY;
 use ensue_engine::explain::Explain;
 use ensue_engine::names::IssuerName;
 use ensue_engine::ports::Secret;
@@ -114,7 +115,7 @@ pub(super) async fn start(call: Call) -> Outcome {
     rates::standing(standing, html::for_people(is_page, "The login cannot start", "/", outcome))
 }
 
-/// Ends a login.
+/// SessionEnds a login.
 pub(super) async fn finish(call: Call) -> Outcome {
     let is_page = html::is_wanted(&call);
     cookies::demand_private(call.request())?;
@@ -136,12 +137,12 @@ async fn finished(call: &Call, named: &str) -> Outcome {
     let way = way_of(named);
     let asked = issuer.clone();
     let finished = call.api().threads.verifying(move |ports| ports.logins.finish(&asked, &cookie, &query)).await??;
-    let FinishedLogin { identity, ends_by, then } = finished;
+    let FinishedLogin { identity, ends, then } = finished;
     let access = &call.api().ports.access;
     access.admit(&Credential::Issuer { identity, issuer, until: access.now().plus_millis(60_000) }).map_err(AuthRefusal::from)?;
     match then {
         AfterLogin::Page(path) => {
-            let login = RedeemedCode { of: LoginOf::Identity(identity), way, ends_by };
+            let login = RedeemedCode { of: LoginOf::Identity(identity), way, ends };
             let session = opened(call, login, SessionForm::Cookie).await?;
             let SessionSecret::Cookie(secret) = session.secret else { return Err(Problem::bug(&"a session of a browser has no cookie")) };
             let mut response = leading_to(StatusCode::SEE_OTHER, &path)?;
@@ -151,7 +152,7 @@ async fn finished(call: &Call, named: &str) -> Outcome {
             Ok(response)
         }
         AfterLogin::Terminal(terminal) => {
-            let cookie = call.api().ports.logins.ask_consent(TerminalLogin { identity, way, ends_by, terminal })?;
+            let cookie = call.api().ports.logins.ask_consent(TerminalLogin { identity, way, ends, terminal })?;
             let mut response = leading_to(StatusCode::SEE_OTHER, Public::ConsentPage.path())?;
             set_login(&mut response, &cookie)?;
             Ok(response)
@@ -166,7 +167,7 @@ pub(super) fn start_of(issuer: &str) -> String {
 
 /// Returns the word of `session.opened` for logins through an issuer.
 fn way_of(issuer: &str) -> String {
-    format!("oidc/{issuer}")
+    format!("{ISSUER_WAY}{issuer}")
 }
 
 /// Returns the issuer that a request names, or the only one.

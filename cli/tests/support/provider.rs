@@ -67,13 +67,19 @@ impl Provider {
     /// Starts a node at a fixed address, to which the provider sends people back.
     pub(crate) fn node(&mut self, settings: &Value) -> (Place, Node) {
         let place = Place::new().listening_on(&format!("127.0.0.1:{}", free_port()));
+        let node = self.node_at(&place, settings);
+        (place, node)
+    }
+
+    /// The same, in a place that has a fixed address.
+    pub(crate) fn node_at(&mut self, place: &Place, settings: &Value) -> Node {
         std::fs::write(place.path().join("corp.secret"), format!("{SECRET}\n")).unwrap();
         std::fs::write(place.path().join("ensue.yaml"), json!({ "login": settings }).to_string()).unwrap();
         let node = place.start();
         for issuer in settings["issuers"].as_object().unwrap().keys() {
             self.tell(&format!("redirect {}/api/v1/auth/oidc/callback/{issuer}", node.url()));
         }
-        (place, node)
+        node
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ensue_login::settings::{KeysFrom, Renewal, SecretSource};
+use ensue_login::settings::{KeysFrom, SecretSource};
 use ensue_login::{IssuerSettings, SettingsError, WrittenIssuer, check_issuers};
 use serde::Deserialize;
 
@@ -86,12 +86,6 @@ impl WrittenLogin {
     /// Checks the section; the paths are relative to `base`.
     pub(super) fn read(self, base: &Path) -> Result<LoginSettings, SettingsError> {
         let mut issuers = check_issuers(self.issuers)?;
-        let is_renewed = |issuer: &&IssuerSettings| issuer.client.as_ref().is_some_and(|client| client.renewal == Renewal::Hourly);
-        if let Some(issuer) = issuers.iter().find(is_renewed) {
-            let setting = format!("login.issuers.{}.refresh", issuer.name);
-            let why = "this release does not renew logins; remove it, and shorten sessions with `session_max`".to_owned();
-            return Err(SettingsError::Invalid { setting, why });
-        }
         if let Some(issuer) = issuers.iter().find(|issuer| issuer.session_max.is_some() && issuer.client.is_none()) {
             let setting = format!("login.issuers.{}.session_max", issuer.name);
             return Err(SettingsError::Invalid { setting, why: "it is for `browser`, which `use` does not have".to_owned() });
@@ -163,7 +157,7 @@ login:
             ("https://id", "http://id", "`login.issuers.corp.issuer` is not valid"),
             ("use: [bearer]", "use: [browsers]", "line 5"),
             ("use: [bearer]", "use: [browser, bearer]", "`login.issuers.corp.client_id` is missing"),
-            ("use: [bearer]", "use: [browser, bearer]\n      client_id: ensue\n      refresh: true", "does not renew logins"),
+            ("use: [bearer]", "use: [bearer]\n      refresh: true", "it is for `browser`"),
             ("use: [bearer]", "use: [bearer]\n      session_max: 12h", "it is for `browser`"),
             ("ca: corp.pem", "cas: corp.pem", "unknown field `cas`"),
             ("    corp:", "    local:", "`local` is not a valid name for an issuer"),

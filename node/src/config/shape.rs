@@ -226,6 +226,7 @@ static ISSUER: Shape = Shape {
         optional("client_secret", Kind::Fields(&CLIENT_SECRET), "The secret of the node at the issuer. A public client has none."),
         optional("scopes", Kind::Texts { of: Form::Any, least: 1 }, "The scopes that a login asks for. Default: `[openid]`."),
         optional("session_max", Kind::Text(Form::SomeTime), "How long a session of a login may last. Default: 30 days."),
+        optional("refresh", Kind::Boolean, "Whether the issuer is asked each hour if a login is still in force. Default: false."),
         optional("groups", Kind::Text(Form::Any), "An expression over `claims` that returns the groups, or null if the token names none."),
         optional("local_groups", Kind::Boolean, "Whether its groups have no prefix, and so are groups of this node. Default: false."),
         optional("kind", Kind::Choice(&["person", "service"]), "What its identities are. Default: `person`."),

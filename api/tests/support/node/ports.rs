@@ -489,7 +489,7 @@ impl Sessions for TestNode {
 
     fn redeem(&self, code: &Secret, _: Option<&Secret>) -> Result<RedeemedCode, Declined> {
         let of = self.core().codes.remove(std::str::from_utf8(code.reveal()).unwrap()).ok_or(Refusal::CredentialGone)?;
-        Ok(RedeemedCode { of, way: "link".into(), ends_by: None })
+        Ok(RedeemedCode { of, way: "link".into(), ends: SessionEnds::default() })
     }
 
     fn mint_link(&self, link: &AskedInquiryLink, by: &OnBehalf) -> Result<(MintedCode, Committed), Declined> {
