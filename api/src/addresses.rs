@@ -36,6 +36,8 @@ pub struct Addresses {
 pub(crate) struct Sender {
     /// The address of the client, not of a trusted proxy.
     pub(crate) address: IpAddr,
+    /// The address of the connection, which may be that of a proxy.
+    pub(crate) peer: IpAddr,
     /// The scheme that the client used.
     pub(crate) scheme: Scheme,
     /// The network whose limits apply to the request, if any do.
@@ -86,7 +88,7 @@ impl Addresses {
     }
 
     fn reported(&self, peer: IpAddr, scheme: Scheme, headers: &HeaderMap) -> Sender {
-        let mut sender = Sender { address: peer.to_canonical(), scheme, limited_as: None };
+        let mut sender = Sender { address: peer.to_canonical(), peer: peer.to_canonical(), scheme, limited_as: None };
         if !contain(&self.trusted, peer) {
             return sender;
         }

@@ -22,7 +22,7 @@ use crate::context::RequestContext;
 use crate::cookies;
 use crate::operation::LinkSessions;
 use crate::permissions::Permission;
-use crate::ports::{Access, Credential, Holder, NotAdmitted, OnBehalf, Ports};
+use crate::ports::{Access, Credential, Holder, NotAdmitted, OnBehalf, Ports, Vouched};
 use crate::problem::{Missing, Problem, Refused};
 use crate::threads::Threads;
 
@@ -389,9 +389,19 @@ fn refused(why: AuthRefusal, identity: Option<IdentityId>) -> Problem {
 #[derive(Clone)]
 struct Verified(Credential);
 
-/// Verifies the signed token of an issuer, if the request has one. This may take as long as the issuer takes to answer,
+/// Admits whom a trusted proxy names, or verifies the signed token of an issuer, if the request has one. This may take as long as the issuer takes to answer,
 /// so it is done before anything else, and not on the thread of the request.
 pub(crate) async fn verify(ports: &Ports, threads: &Arc<Threads>, parts: &mut Parts) -> Result<(), Problem> {
+    if let Some(vouched) = parts.extensions.get::<Vouched>().cloned() {
+        cookies::demand_alone(parts)?;
+        cookies::demand_own_page_of_browser(parts)?;
+        let credential = match ports.vouching.known(&vouched) {
+            Some(known) => known,
+            None => threads.verifying(move |ports| ports.vouching.admit(&vouched)).await??,
+        };
+        parts.extensions.insert(Verified(credential));
+        return Ok(());
+    }
     let Ok(Credential::Signed(token)) = credential_of(parts) else { return Ok(()) };
     if let Some(credential) = ports.issuers.verified(&token) {
         parts.extensions.insert(Verified(credential));

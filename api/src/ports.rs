@@ -25,6 +25,7 @@ mod sessions;
 mod spans;
 mod tokens;
 mod views;
+mod vouching;
 mod webhooks;
 
 use std::sync::Arc;
@@ -54,13 +55,13 @@ pub use people::{AskedIdentity, People};
 pub use refusals::{Refusals, RefusedLogin};
 pub use replays::{PackFiles, ReplayDifference, Replayed, ReplayedExecution, ReplayedWhich, Replays, ToReplay};
 pub use sessions::{
-    AtIssuer, SessionEnds,
-    AskedCode, AskedInquiryLink, Login, LoginFrom, LoginOf, MintedCode, OpenedSession, Pair, RedeemedCode, SeenSession, SessionForm,
-    SessionSecret, Sessions,
+    AskedCode, AskedInquiryLink, AtIssuer, Login, LoginFrom, LoginOf, MintedCode, OpenedSession, Pair, RedeemedCode, SeenSession,
+    SessionEnds, SessionForm, SessionSecret, Sessions,
 };
 pub use spans::{AnsweredRequest, Spans};
 pub use tokens::{AskedToken, MadeToken, Tokens};
 pub use views::FollowingViews;
+pub use vouching::{Vouched, Vouching};
 pub use webhooks::{HookRefusal, SecretState, Webhooks};
 
 /// Everything that the API needs from the node.
@@ -108,6 +109,8 @@ pub struct Ports {
     pub sessions: Arc<dyn Sessions>,
     /// The passwords of persons.
     pub passwords: Arc<dyn Passwords>,
+    /// Those who vouch for callers: a trusted proxy, the authorities of client certificates.
+    pub vouching: Arc<dyn Vouching>,
     /// The issuers whose tokens admit callers.
     pub issuers: Arc<dyn Issuers>,
     /// The logins of people through issuers.

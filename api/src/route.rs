@@ -50,6 +50,8 @@ pub enum Public {
     StartLogin,
     /// An issuer sends a browser back.
     FinishLogin,
+    /// An issuer reports that a person has logged out there.
+    IssuerLogout,
     /// Asks a person whether a terminal may act for them.
     ConsentPage,
     /// What the person answers.
@@ -70,7 +72,7 @@ pub enum Public {
 
 impl Public {
     /// All public routes.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Livez,
         Self::Health,
         Self::Readyz,
@@ -88,6 +90,7 @@ impl Public {
         Self::PublicKeys,
         Self::StartLogin,
         Self::FinishLogin,
+        Self::IssuerLogout,
         Self::ConsentPage,
         Self::Consent,
         Self::BeginDevice,
@@ -110,6 +113,7 @@ impl Public {
             | Self::PollDevice
             | Self::DeviceForm
             | Self::ResetPassword
+            | Self::IssuerLogout
             | Self::OpenLink => Method::POST,
             Self::HookConsent => Method::OPTIONS,
             Self::Livez
@@ -148,6 +152,7 @@ impl Public {
             Self::PublicKeys => "/api/v1/auth/jwks",
             Self::StartLogin => "/api/v1/auth/oidc/start",
             Self::FinishLogin => "/api/v1/auth/oidc/callback/{issuer}",
+            Self::IssuerLogout => "/api/v1/auth/oidc/logout/{issuer}",
             Self::ConsentPage | Self::Consent => "/auth/terminal",
             Self::BeginDevice => "/api/v1/auth/device",
             Self::PollDevice => "/api/v1/auth/device/token",

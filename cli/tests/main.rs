@@ -45,6 +45,7 @@ mod pack_tests;
 mod passwords;
 mod principals;
 mod program_users;
+mod proxies;
 mod queues;
 mod rates;
 mod replays;

@@ -50,6 +50,7 @@ use crate::snapshots::SnapshotTrouble;
 use crate::start_error::machine;
 use crate::tally::Counts;
 use crate::traces::SpanCounts;
+use crate::vouching::NodeVouching;
 
 /// The maximum number of packs that a finding names.
 const NAMES_MAX: usize = 10;
@@ -110,6 +111,8 @@ pub(crate) struct AboutNode {
     pub keys: Arc<KeyRing>,
     /// The issuers whose tokens are accepted.
     pub(crate) issuers: Arc<NodeIssuers>,
+    /// Those who vouch for callers.
+    pub(crate) vouching: Arc<NodeVouching>,
     /// How long programs took to start.
     pub spawned: Distribution,
     /// The clock.
@@ -257,6 +260,7 @@ impl Node for AboutNode {
         findings.extend(self.hook_findings());
         findings.push(self.key_finding());
         findings.extend(self.issuers.findings(&self.keys));
+        findings.extend(self.vouching.findings());
         findings.extend(crate::machine::findings(&self.actions, &self.users, self.programs_at_end));
         Ok(findings)
     }

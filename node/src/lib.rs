@@ -70,6 +70,7 @@ mod tokens;
 mod traces;
 mod vars;
 mod views;
+mod vouching;
 mod whole_fold;
 
 pub use backend::insert_rate;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ensue_api::ports::{Access as _, AskedLink, Credential, Declined, Finding, OnBehalf};
+use ensue_engine::access::facts::SessionEnd;
 use ensue_engine::access::subject::Subject;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{IdentityId, SessionId};
@@ -16,6 +17,7 @@ use ensue_engine::ports::{Committed, Secret};
 use ensue_engine::record::Actor;
 use ensue_engine::time::Timestamp;
 use ensue_login::flow::{LoggedIn, LoginRandom, LoginRefusal, NotRenewed, Pending, Renewed, Started};
+use ensue_login::logout::{Logout, LogoutRefusal};
 use ensue_login::settings::{Client, Renewal, SecretSource};
 use ensue_login::{Admitted, Groups, IssuerSettings, Issuers, LEEWAY, Refusal};
 use thiserror::Error;
@@ -70,6 +72,8 @@ pub(crate) struct NodeIssuers {
     web: IssuerWeb,
     people: Arc<NodePeople>,
     clock: Arc<dyn Clock>,
+    /// The other sources of identities.
+    others: Vec<IssuerName>,
     /// The day of the last warning that an issuer names no groups.
     warned: Mutex<BTreeMap<IssuerName, u64>>,
     asked: Asked,
@@ -77,8 +81,13 @@ pub(crate) struct NodeIssuers {
 
 impl NodeIssuers {
     /// Creates the issuers of the settings. Nothing is fetched: the first use does that.
-    pub(crate) fn new(issuers: Issuers, web: IssuerWeb, people: Arc<NodePeople>, clock: Arc<dyn Clock>) -> Self {
-        Self { issuers, web, people, clock, warned: Mutex::default(), asked: Asked::default() }
+    pub(crate) fn new(
+        (issuers, others): (Issuers, Vec<IssuerName>),
+        web: IssuerWeb,
+        people: Arc<NodePeople>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { issuers, others, web, people, clock, warned: Mutex::default(), asked: Asked::default() }
     }
 
     /// Fetches keys that are in use and no longer fresh, until the runtime ends.
@@ -129,7 +138,7 @@ impl NodeIssuers {
                 "tokens that it signs are refused; nothing needs to be done if the issuer signs with others",
             ));
         }
-        let is_known = |name: &str| self.issuers.settings().any(|settings| settings.name.as_str() == name);
+        let is_known = |name: &str| name.parse().is_ok_and(|name| self.is_way_in(&name));
         let directory = self.people.table.directory();
         let named: BTreeSet<&str> = directory.grants().filter_map(|(_, grant)| issuer_of(&grant.subject)).collect();
         for (issuer, why) in open(&self.asked.troubles).iter() {
@@ -162,6 +171,11 @@ impl NodeIssuers {
             findings.push(good(CHECK, &format!("{count} issuers are configured, and none of those that were asked has failed")));
         }
         findings
+    }
+
+    /// Returns true if the settings have an issuer, or another source of identities, of this name.
+    fn is_way_in(&self, name: &IssuerName) -> bool {
+        self.others.contains(name) || self.issuers.settings().any(|settings| settings.name == *name)
     }
 
     /// Warns once a day for each issuer whose settings read groups that its tokens do not have.
@@ -198,7 +212,7 @@ impl NodeIssuers {
         if !gone.is_empty() {
             tracing::warn!(sessions = gone.len(), "the sessions end whose issuers `login.issuers` no longer has for browsers");
         }
-        self.people.end_sessions(gone.into_iter().collect(), &Actor::Engine)
+        self.people.end_sessions(gone.into_iter().collect(), SessionEnd::CredentialGone, &Actor::Engine)
     }
 
     /// Returns true if logins through an issuer are renewed.
@@ -215,6 +229,30 @@ impl NodeIssuers {
         now: Timestamp,
     ) -> Result<Renewed, NotRenewed> {
         self.issuers.renew_login(&login.issuer, &login.subject, refresh, secret, now, &self.web)
+    }
+
+    /// Ends the sessions that a logout token of an issuer names.
+    pub(crate) fn log_out(&self, issuer: &IssuerName, token: &Secret) -> Result<(), Declined> {
+        let text = std::str::from_utf8(token.reveal()).unwrap_or_default();
+        let logout = self.issuers.log_out(issuer, text, self.clock.now(), &self.web).inspect_err(|refusal| {
+            if let LogoutRefusal::Invalid(fault) = refusal {
+                tracing::debug!(%issuer, %fault, "a logout token is not valid");
+            }
+        })?;
+        let Logout { subject, session, .. } = &logout;
+        let is_named = |login: &IssuerLogin| {
+            let is_subject = subject.as_ref().is_none_or(|subject| login.subject == *subject);
+            login.issuer == *issuer && is_subject && session.as_ref().is_none_or(|session| login.issuer_session.as_ref() == Some(session))
+        };
+        let mut ended: BTreeSet<SessionId> = self.people.table.sessions.issuer_logins.sessions_of(is_named).into_iter().collect();
+        if let (None, Some(subject)) = (session, subject)
+            && let Some(identity) = self.people.table.identity_of(issuer, subject)
+        {
+            let directory = self.people.table.directory();
+            let own = directory.sessions().filter(|(_, one)| one.identity == Some(identity) && one.issuer() == Some(issuer.as_str()));
+            ended.extend(own.map(|(id, _)| *id));
+        }
+        self.people.end_by_issuer(issuer, ended).inspect_err(|_| self.issuers.not_logged_out(&logout))
     }
 
     /// Returns true if the issuer of a login is still a way in for its identity.
@@ -317,7 +355,7 @@ impl ensue_api::ports::Issuers for NodeIssuers {
     }
 
     fn link(&self, id: IdentityId, link: &AskedLink, by: &OnBehalf) -> Result<Committed, Declined> {
-        if !self.issuers.settings().any(|settings| settings.name == link.issuer) {
+        if !self.is_way_in(&link.issuer) {
             return Err(NoSuchIssuer { issuer: link.issuer.clone() }.into());
         }
         self.people.link(id, link, by)

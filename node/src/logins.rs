@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ensue_api::ports::{AfterLogin, AskedLogin, AtIssuer, Declined, SessionEnds, FinishedLogin, Logins, StartedLogin, TerminalLogin};
+use ensue_api::ports::{AfterLogin, AskedLogin, AtIssuer, Declined, FinishedLogin, Logins, SessionEnds, StartedLogin, TerminalLogin};
 use ensue_engine::explain::Explain;
 use ensue_engine::names::IssuerName;
 use ensue_engine::ports::Secret;
@@ -96,7 +96,8 @@ impl Logins for NodeLogins {
         let taken = open(&self.started).take_if(cookie, now, |(pending, _)| pending.is_for(issuer, query, now));
         let (pending, then) = taken.ok_or(LoginRefusal::StateUnknown)?;
         let secret = self.client_secret(issuer)?;
-        let LoggedIn { admitted, session_max, issuer_session, refresh_token } = self.issuers.finish_login(issuer, pending, query, secret.as_ref(), now)?;
+        let LoggedIn { admitted, session_max, issuer_session, refresh_token } =
+            self.issuers.finish_login(issuer, pending, query, secret.as_ref(), now)?;
         let identity = self.issuers.admit(&admitted, now)?;
         let refresh = refresh_token.filter(|_| self.issuers.is_renewed(issuer));
         if self.issuers.is_renewed(issuer) {
@@ -113,6 +114,10 @@ impl Logins for NodeLogins {
         };
         let ends = SessionEnds { by: session_max.map(|most| now.plus_millis(millis(most))), with: Some(AtIssuer::New(login.stored())) };
         Ok(FinishedLogin { identity, ends, then })
+    }
+
+    fn log_out(&self, issuer: &IssuerName, token: &Secret) -> Result<(), Declined> {
+        self.issuers.log_out(issuer, token)
     }
 
     fn ask_consent(&self, login: TerminalLogin) -> Result<Secret, Declined> {

@@ -2,7 +2,7 @@
 //!
 //! The name of an identity is in the vault before the identity is in the log, and nowhere else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ensue_api::ports::{Access as _, AskedIdentity, AskedLink, Declined, OnBehalf, People};
@@ -193,7 +193,7 @@ impl NodePeople {
         let committed = self.sequencer.ask(Command { actor: by.actor.clone(), trace: by.trace.clone(), ask })?;
         // The log has ended the sessions that came in by the issuer. Those of terminals that they approved follow.
         let depending = self.table.sessions.issuer_logins.sessions_of(|login| login.identity == id && login.issuer == *issuer);
-        self.end_sessions(depending, &by.actor)?;
+        self.end_sessions(depending, SessionEnd::CredentialGone, &by.actor)?;
         if let Some(mut profile) = self.table.profile(id) {
             profile.subjects.remove(issuer);
             self.store(id, &profile);
@@ -201,10 +201,26 @@ impl NodePeople {
         Ok(committed)
     }
 
-    /// Ends sessions whose issuer is no longer a way in, and destroys their secrets.
-    pub(crate) fn end_sessions(&self, sessions: Vec<SessionId>, actor: &Actor) -> Result<(), Declined> {
+    /// Ends the sessions of a login because its issuer says that its person has logged out there.
+    pub(crate) fn end_by_issuer(&self, issuer: &IssuerName, sessions: BTreeSet<SessionId>) -> Result<(), Declined> {
+        let directory = self.table.directory();
+        let mut of_identity: BTreeMap<IdentityId, Vec<SessionId>> = BTreeMap::new();
+        for id in sessions {
+            if let Some(identity) = directory.session(&id).and_then(|session| session.identity) {
+                of_identity.entry(identity).or_default().push(id);
+            }
+        }
+        for (id, sessions) in of_identity {
+            let actor = Actor::Identity { id, by: CredentialId::Issuer(issuer.clone()) };
+            self.end_sessions(sessions, SessionEnd::Logout, &actor)?;
+        }
+        Ok(())
+    }
+
+    /// Ends sessions, and destroys their secrets.
+    pub(crate) fn end_sessions(&self, sessions: Vec<SessionId>, reason: SessionEnd, actor: &Actor) -> Result<(), Declined> {
         for ended in sessions.chunks(ENDED_AT_ONCE) {
-            let ask = Ask::EndSessions { sessions: ended.to_vec(), reason: SessionEnd::CredentialGone };
+            let ask = Ask::EndSessions { sessions: ended.to_vec(), reason };
             self.sequencer.ask(Command { actor: actor.clone(), trace: None, ask })?;
             self.table.sessions.forget(ended)?;
         }

@@ -52,6 +52,7 @@ use crate::seat::work::{Working, egress};
 use crate::sequencer::{Asking, SequencerError, SequencerHandle, sequencer};
 use crate::start_error::{StartError, machine};
 use crate::tokens::NodeTokens;
+use crate::vouching::NodeVouching;
 use access::{first_token, set_keys};
 use ensue_api::ports::OnBehalf;
 use packs::{LookedFor, not_taken_in, pack_values, watch_packs};
@@ -97,6 +98,7 @@ struct Edges {
     people: Arc<NodePeople>,
     refusals: Arc<NodeRefusals>,
     issuers: Arc<NodeIssuers>,
+    vouching: Arc<NodeVouching>,
     logins: Arc<NodeLogins>,
     devices: Arc<NodeDevices>,
     first_admin_token: Option<Secret>,
@@ -205,7 +207,20 @@ async fn start(config: Config, over: LogOver, taken_over: &mut Option<Executor>)
     let renewer = tokio::spawn(Arc::new(renewals).keep_up());
     let ticked = (stores.keys.clone(), serving.sessions.clone(), edges.refusals.clone());
     let ticker = tokio::spawn(tick(around.clock, handle.clone(), leading.outside.clone(), ticked));
-    Ok(Node { edges, serving, sequencer: handle, working, following, leading, is_stopping, ticker, refresher, renewer, housekeeper, certificates })
+    Ok(Node {
+        edges,
+        serving,
+        sequencer: handle,
+        working,
+        following,
+        leading,
+        is_stopping,
+        ticker,
+        refresher,
+        renewer,
+        housekeeper,
+        certificates,
+    })
 }
 
 impl Edges {
@@ -246,7 +261,8 @@ impl Edges {
         });
         let web = IssuerWeb::new(egress(&config.egress_allow)?);
         let issuers = Issuers::new(config.login.issuers.clone());
-        let issuers = Arc::new(NodeIssuers::new(issuers, web, people.clone(), around.clock.clone()));
+        let issuers = Arc::new(NodeIssuers::new((issuers, config.login.others()), web, people.clone(), around.clock.clone()));
+        let vouching = Arc::new(NodeVouching::new(config.login.proxy.clone(), stores.keys.clone(), people.clone(), around.clock.clone()));
         let logins = Arc::new(NodeLogins::new(issuers.clone(), stores.keys.clone(), around.clock.clone()));
         let devices = Arc::new(NodeDevices::new(config.login.device, around.clock.clone()));
         issuers.end_sessions_of_removed().map_err(|declined| machine("ending the sessions of issuers that were removed", &declined.why))?;
@@ -257,6 +273,7 @@ impl Edges {
             tokens: Arc::new(tokens),
             people,
             issuers,
+            vouching,
             logins,
             devices,
             refusals,

@@ -19,8 +19,8 @@ use crate::clock::Clock;
 use crate::issuer_logins::{IssuerLogin, IssuerLogins};
 use crate::login::{NodeIssuers, Outcome};
 use crate::logins::NodeLogins;
-use crate::sessions::NodeSessions;
 use crate::session_table::millis;
+use crate::sessions::NodeSessions;
 
 /// The time between two questions about a login, before a random part of [`JITTER`] is taken off.
 const EVERY: Duration = Duration::from_secs(60 * 60);

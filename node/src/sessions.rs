@@ -9,8 +9,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use ensue_api::ports::{
-    Access as _, AskedCode, AskedInquiryLink, Declined, SessionEnds, Login, LoginFrom, LoginOf, MintedCode, OnBehalf, OpenedSession, Pair, RedeemedCode,
-    SeenSession, SessionForm, SessionSecret, Sessions,
+    Access as _, AskedCode, AskedInquiryLink, Declined, Login, LoginFrom, LoginOf, MintedCode, OnBehalf, OpenedSession, Pair, RedeemedCode,
+    SeenSession, SessionEnds, SessionForm, SessionSecret, Sessions,
 };
 use ensue_engine::access::facts::SessionEnd;
 use ensue_engine::command::{Ask, Command, NewLink, NewSession, OpenedLink, Refusal};
@@ -32,7 +32,8 @@ use crate::clock::Clock;
 use crate::config::InquiryLinks;
 use crate::sequencer::Asking;
 use crate::session_table::{
-    CodePurpose, CodeRefusal, CodeState, IDLE, Live, SessionRefusal, SessionTable, StoredAtIssuer, StoredCode, id_of, idle_after, millis, random, uuid_of,
+    CodePurpose, CodeRefusal, CodeState, IDLE, Live, SessionRefusal, SessionTable, StoredAtIssuer, StoredCode, id_of, idle_after, millis,
+    random, uuid_of,
 };
 
 /// How long a session lasts.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ensue_engine::ports::Secret;
 use ensue_engine::time::Timestamp;
 
-use super::{Declined, SessionEnds, LoginOf, RedeemedCode};
+use super::{Declined, LoginOf, RedeemedCode, SessionEnds};
 
 /// The terminals that wait for approval. All methods are quick.
 pub trait Devices: Send + Sync {

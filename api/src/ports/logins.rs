@@ -15,6 +15,8 @@ pub trait Logins: Send + Sync {
     /// SessionEnds the login of this cookie with the callback of an issuer, which counts once. Adds the identity if it is new.
     /// Blocking: it asks the issuer and may write to the log.
     fn finish(&self, issuer: &IssuerName, cookie: &Secret, query: &str) -> Result<FinishedLogin, Declined>;
+    /// Ends the sessions that a logout token of an issuer names. Blocking: it may ask the issuer, and writes to the log.
+    fn log_out(&self, issuer: &IssuerName, token: &Secret) -> Result<(), Declined>;
     /// Lets the login of a terminal wait for the consent of its person, and returns the secret of a new cookie. Quick.
     fn ask_consent(&self, login: TerminalLogin) -> Result<Secret, Declined>;
     /// Returns the login that waits for consent under this cookie. Quick.

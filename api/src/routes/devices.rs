@@ -19,7 +19,9 @@ use crate::call::Call;
 use crate::cookies;
 use crate::html::{self, Form, HTML, escaped};
 use crate::operation::{Content, Operation, WRITTEN};
-use crate::ports::{AtIssuer, SessionEnds, BegunDevice, CodeNotFound, DeviceDecision, Holder, LoginOf, SessionForm, SessionSecret, WaitingDevice};
+use crate::ports::{
+    AtIssuer, BegunDevice, CodeNotFound, DeviceDecision, Holder, LoginOf, SessionEnds, SessionForm, SessionSecret, WaitingDevice,
+};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::rates::{self, Class};
 use crate::respond::{self, Written};

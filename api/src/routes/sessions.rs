@@ -21,7 +21,9 @@ use crate::cookies;
 use crate::listing;
 use crate::operation::{Content, Operation, Takes, WRITTEN};
 use crate::permissions::{Permission as _, TokensRead, TokensWrite};
-use crate::ports::{AskedCode, Credential, SessionEnds, Holder, Login, LoginOf, OpenedSession, Ports, RedeemedCode, SessionForm, SessionSecret};
+use crate::ports::{
+    AskedCode, Credential, Holder, Login, LoginOf, OpenedSession, Ports, RedeemedCode, SessionEnds, SessionForm, SessionSecret,
+};
 use crate::problem::{Missing, Outcome, Problem, Refused};
 use crate::rates::{self, Class};
 use crate::respond::{self, Written};
@@ -246,7 +248,13 @@ pub(super) async fn add_login_link(allowed: Allowed<TokensWrite>, mut call: Call
     let id = id.ok_or_else(|| Missing::new(TokensWrite::THING, &name))?;
     let replacing = Ask::RotateToken(RotatedToken { name, successor: TokenId(Id::root(now, 0)), until: now });
     call.api().submit(allowed.on_behalf(call.context()), Ask::Check(Box::new(replacing))).await?;
-    let asked = AskedCode { of: LoginOf::Token(id), way: "link".to_owned(), valid_for: LINK_LIFETIME, challenge: None, ends: SessionEnds::default() };
+    let asked = AskedCode {
+        of: LoginOf::Token(id),
+        way: "link".to_owned(),
+        valid_for: LINK_LIFETIME,
+        challenge: None,
+        ends: SessionEnds::default(),
+    };
     let minted = call.api().threads.blocking(move |ports| ports.sessions.mint(&asked)).await??;
     let code = std::str::from_utf8(minted.code.reveal()).map_err(|why| Problem::bug(&why))?;
     let mut response = private(respond::json(&WireLoginLink { code, until: minted.until })?);

@@ -7,6 +7,7 @@ mod bearer;
 mod front;
 mod keys;
 mod known_answers;
+mod logout;
 mod one_time;
 mod passwords;
 mod provider;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use ensue_engine::names::IssuerName;
+use ensue_login::proxy::{ProxySettings, WrittenProxy};
 use ensue_login::settings::{KeysFrom, SecretSource};
 use ensue_login::{IssuerSettings, SettingsError, WrittenIssuer, check_issuers};
 use serde::Deserialize;
@@ -22,6 +24,8 @@ pub enum DeviceLogins {
 pub struct LoginSettings {
     /// The issuers whose tokens are accepted.
     pub issuers: Vec<IssuerSettings>,
+    /// The proxy that names callers.
+    pub proxy: Option<ProxySettings>,
     /// Whether terminals may log in by device codes.
     pub device: DeviceLogins,
     /// Whether persons log in with passwords.
@@ -67,14 +71,21 @@ impl WrittenInquiries {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct WrittenLogin {
     issuers: BTreeMap<String, WrittenIssuer>,
+    proxy: Option<WrittenProxy>,
     device: Option<bool>,
     password: bool,
 }
 
 impl LoginSettings {
-    /// Returns the files with the secrets of clients.
+    /// Returns the sources of identities that are not issuers of tokens.
+    pub(crate) fn others(&self) -> Vec<IssuerName> {
+        self.proxy.iter().map(|_| IssuerName::proxy()).collect()
+    }
+
+    /// Returns the files with the secrets of clients and of the proxy.
     pub(super) fn secret_files(&self) -> impl Iterator<Item = &PathBuf> {
         let secrets = self.issuers.iter().filter_map(|issuer| issuer.client.as_ref()?.secret.as_ref());
+        let secrets = secrets.chain(self.proxy.as_ref().map(|proxy| &proxy.secret));
         secrets.filter_map(|secret| match secret {
             SecretSource::File(file) => Some(file),
             SecretSource::Key(_) => None,
@@ -102,7 +113,11 @@ impl WrittenLogin {
         }
         let device = if self.device == Some(false) { DeviceLogins::Off } else { DeviceLogins::Allowed };
         let password = if self.password { PasswordLogin::On } else { PasswordLogin::Off };
-        Ok(LoginSettings { issuers, device, password })
+        let mut proxy = self.proxy.map(ProxySettings::check).transpose()?;
+        if let Some(SecretSource::File(file)) = proxy.as_mut().map(|proxy| &mut proxy.secret) {
+            *file = base.join(&*file);
+        }
+        Ok(LoginSettings { issuers, proxy, device, password })
     }
 }
 

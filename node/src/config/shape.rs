@@ -185,6 +185,7 @@ static LOGIN: Shape = Shape {
             Kind::Mapping { names: Form::Any, of: &Kind::Fields(&ISSUER) },
             "The issuers whose tokens the node accepts, by a name that you choose.",
         ),
+        optional("proxy", Kind::Fields(&PROXY), "A trusted proxy that names the callers of the requests which it passes on."),
         optional("device", Kind::Boolean, "Whether terminals may log in by device codes. Default: true."),
         optional("password", Kind::Boolean, "Whether persons log in with passwords. Default: `false`."),
     ],
@@ -223,7 +224,7 @@ static ISSUER: Shape = Shape {
         optional("audience", Kind::TextOrTexts(Form::Any), "The values of `aud` that are for this node. Required with `bearer`."),
         optional("allow", Kind::Text(Form::Any), "An expression over `claims` that admits a token. Required with `bearer`."),
         optional("client_id", Kind::Text(Form::Any), "The name of the node at the issuer. Required with `browser`."),
-        optional("client_secret", Kind::Fields(&CLIENT_SECRET), "The secret of the node at the issuer. A public client has none."),
+        optional("client_secret", Kind::Fields(&SECRET), "The secret of the node at the issuer. A public client has none."),
         optional("scopes", Kind::Texts { of: Form::Any, least: 1 }, "The scopes that a login asks for. Default: `[openid]`."),
         optional("session_max", Kind::Text(Form::SomeTime), "How long a session of a login may last. Default: 30 days."),
         optional("refresh", Kind::Boolean, "Whether the issuer is asked each hour if a login is still in force. Default: false."),
@@ -242,8 +243,25 @@ static ISSUER: Shape = Shape {
     between: &[],
 };
 
-static CLIENT_SECRET: Shape = Shape {
-    what: "`client_secret`",
+static PROXY: Shape = Shape {
+    what: "`proxy`",
+    fields: &[
+        required("from", "from: 10.0.0.7/32", Kind::TextOrTexts(Form::Any), "The networks of the proxies."),
+        required("user", "user: X-Forwarded-User", Kind::Text(Form::Any), "The header with the name of the caller."),
+        required(
+            "secret",
+            "secret: { key: ensue.proxy_secret }",
+            Kind::Fields(&SECRET),
+            "The secret that the proxy sends in `X-Ensue-Proxy-Secret`, at least 32 bytes.",
+        ),
+        optional("groups", Kind::Text(Form::Any), "The header with the groups of the caller, separated by commas."),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static SECRET: Shape = Shape {
+    what: "the place of a secret",
     fields: &[optional("key", Kind::Text(Form::Any), "A key: `<pack>.<name>`."), optional("file", Kind::Text(Form::Any), "A file.")],
     later: &[],
     between: &[],
@@ -603,6 +621,7 @@ login:
       client_secret: { key: ensue.corp_secret }
       scopes: [openid, email]
       session_max: 12h
+      refresh: true
       name: claims.sub
       audience: [https://ensue.example.test]
       allow: 'true'
@@ -612,6 +631,7 @@ login:
       max_lifetime: 1h
       ca: corp.pem
       keys_from: { hosts: [keys.example.test] }
+  proxy: { from: 10.0.0.7/32, user: X-Forwarded-User, groups: X-Forwarded-Groups, secret: { key: ensue.proxy_secret } }
   password: true
 inquiries: { links: false }
 limits: { connections_per_address: 50, silent_per_address: 64 }

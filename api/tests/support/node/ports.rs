@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_api::ports::{
-    Access, AskedCode, AskedIdentity, AskedInquiryLink, AskedLink, AskedLogin, AskedToken, Attempt, Backtested, Backtests, BegunDevice,
-    CodeNotFound, Credential, Declined, Dependency, DependencyState, DeviceDecision, Devices, EventMaker, Finding, FindingVerdict,
-    FinishedLogin, FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Issuers, Job, JobKind, JobState, Kept, KeyWriter, LogAccess,
-    Login, LoginFrom, LoginOf, Logins, MadeToken, MintedCode, NewOtp, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, OpenedSession,
-    OtpAtReset, Pair, Passwords, Patience, People, Readiness, RedeemedCode, Refusals, RefusedAttempt, Replayed, Replays, Retained,
-    RevealedKey, SecretState, SeenSession, SessionForm, SessionSecret, Sessions, SetKey, StartedLogin, TerminalLogin, ToBacktest, ToReplay,
-    Tokens, WaitingDevice, Webhooks,
+    Access, AskedCode, AskedIdentity, AskedInquiryLink, AskedLink, AskedToken, Attempt, Backtested, Backtests, BegunDevice, CodeNotFound,
+    Credential, Declined, Dependency, DependencyState, DeviceDecision, Devices, EventMaker, Finding, FindingVerdict, FollowingViews,
+    GivenEvent, Holder, HookRefusal, Installed, Issuers, Job, JobKind, JobState, Kept, KeyWriter, LogAccess, Login, LoginFrom, LoginOf,
+    MadeToken, MintedCode, NewOtp, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, OpenedSession, OtpAtReset, Pair, Passwords, Patience,
+    People, Readiness, RedeemedCode, Refusals, RefusedAttempt, Replayed, Replays, Retained, RevealedKey, SecretState, SeenSession,
+    SessionEnds, SessionForm, SessionSecret, Sessions, SetKey, ToBacktest, ToReplay, Tokens, WaitingDevice, Webhooks,
 };
 use ensue_api::worker_queues::{StartRate, WorkerQueue};
 use ensue_engine::access::audit::facts::{AccessDenied, LoginRefused};
@@ -333,33 +332,6 @@ impl Issuers for TestNode {
 
     fn unlink(&self, id: IdentityId, issuer: &IssuerName, by: &OnBehalf) -> Result<Committed, Declined> {
         Ok(self.ask(by.actor.clone(), Ask::UnlinkIdentity { id, issuer: issuer.clone() })?)
-    }
-}
-
-/// Nobody logs in through an issuer. These logins are tested with the real node.
-impl Logins for TestNode {
-    fn issuers(&self) -> Vec<IssuerName> {
-        Vec::new()
-    }
-
-    fn start(&self, _: AskedLogin) -> Result<StartedLogin, Declined> {
-        Err(Refusal::CredentialGone.into())
-    }
-
-    fn finish(&self, _: &IssuerName, _: &Secret, _: &str) -> Result<FinishedLogin, Declined> {
-        Err(Refusal::CredentialGone.into())
-    }
-
-    fn ask_consent(&self, _: TerminalLogin) -> Result<Secret, Declined> {
-        Err(Refusal::CredentialGone.into())
-    }
-
-    fn waiting(&self, _: &Secret) -> Option<TerminalLogin> {
-        None
-    }
-
-    fn take_waiting(&self, _: &Secret) -> Option<TerminalLogin> {
-        None
     }
 }
 

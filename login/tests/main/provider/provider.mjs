@@ -3,6 +3,7 @@
 // Its first argument is the folder with the npm packages. It writes its URL as one line, then reads one command for
 // each line and answers with `done`: `rotate` replaces the signing keys, `regroup` moves everybody to the group
 // `guests`, `down` closes the port, `up` opens it again, `redirect <uri>` lets clients send people back to this URI,
+// `logout <uri>` reports logouts there,
 // `clock <seconds>` sets its clock forward, `remove <account>` closes the account of a person.
 import { createServer } from 'node:http';
 import { generateKeyPairSync } from 'node:crypto';
@@ -23,6 +24,7 @@ const machine = Date.now;
 let generation = 0;
 let groups = ['release', 'ops'];
 const removed = new Set();
+let logouts;
 
 function keys() {
   generation += 1;
@@ -43,7 +45,8 @@ const algorithms = ['RS256', 'PS256', 'ES256', 'ES384', 'EdDSA'];
 function client(client_id, options) {
   return {
     client_id, redirect_uris: redirects, grant_types: ['authorization_code', 'refresh_token', 'client_credentials'],
-    response_types: ['code'], client_secret: 'a secret of 32 bytes + and: more!', ...options,
+    response_types: ['code'], client_secret: 'a secret of 32 bytes + and: more!',
+    ...(logouts && { backchannel_logout_uri: logouts, backchannel_logout_session_required: client_id !== 'posts' }), ...options,
   };
 }
 
@@ -72,8 +75,11 @@ function made(issuer) {
       }),
     }),
     cookies: { keys: ['a key of the tests'] },
+    // The node listens on this machine, where the provider would not connect.
+    fetch: (url, { dispatcher, ...options }) => globalThis.fetch(url, options),
     features: {
       clientCredentials: { enabled: true },
+      backchannelLogout: { enabled: true },
       resourceIndicators: {
         enabled: true,
         defaultResource: () => undefined,
@@ -104,6 +110,10 @@ server.listen(0, '127.0.0.1', () => {
     } else if (command.startsWith('clock ')) {
       const ahead = Number(command.slice('clock '.length)) * 1000;
       Date.now = () => machine() + ahead;
+      done();
+    } else if (command.startsWith('logout ')) {
+      logouts = command.slice('logout '.length);
+      handle = made(issuer);
       done();
     } else if (command.startsWith('remove ')) {
       removed.add(command.slice('remove '.length));
