@@ -9,6 +9,8 @@ mod keys;
 mod known_answers;
 mod logout;
 mod one_time;
+#[path = "../../../tests/support/provider.rs"]
+mod openid;
 mod passwords;
 mod provider;
 mod refresh;
