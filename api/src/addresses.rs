@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderName, header};
 use ensue_derive::Names;
@@ -43,6 +44,10 @@ pub(crate) struct Sender {
     /// The network whose limits apply to the request, if any do.
     pub(crate) limited_as: Option<IpAddr>,
 }
+
+/// The certificates that a caller showed in the handshake of its connection, in the DER format, its own first.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PeerCertificates(pub(crate) Arc<[Vec<u8>]>);
 
 /// How a request was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,6 +18,7 @@ use ensue_views::{RowReach, RowScope, View, Within};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+use crate::addresses::PeerCertificates;
 use crate::context::RequestContext;
 use crate::cookies;
 use crate::operation::LinkSessions;
@@ -392,8 +393,12 @@ struct Verified(Credential);
 /// Admits whom a trusted proxy names, or verifies the signed token of an issuer, if the request has one. This may take as long as the issuer takes to answer,
 /// so it is done before anything else, and not on the thread of the request.
 pub(crate) async fn verify(ports: &Ports, threads: &Arc<Threads>, parts: &mut Parts) -> Result<(), Problem> {
-    if let Some(vouched) = parts.extensions.get::<Vouched>().cloned() {
+    if parts.extensions.get::<Vouched>().is_some() {
         cookies::demand_alone(parts)?;
+    } else if let Some(vouched) = by_certificate(ports, parts)? {
+        parts.extensions.insert(vouched);
+    }
+    if let Some(vouched) = parts.extensions.get::<Vouched>().cloned() {
         cookies::demand_own_page_of_browser(parts)?;
         let credential = match ports.vouching.known(&vouched) {
             Some(known) => known,
@@ -419,6 +424,17 @@ pub(crate) async fn verify(ports: &Ports, threads: &Arc<Threads>, parts: &mut Pa
     };
     parts.extensions.insert(Verified(verified.map_err(refused)?));
     Ok(())
+}
+
+/// Returns whom the certificate of the connection names. A credential of the request itself goes before it: a gateway may
+/// send requests of many callers over its connection.
+fn by_certificate(ports: &Ports, parts: &Parts) -> Result<Option<Vouched>, Problem> {
+    let Some(PeerCertificates(chain)) = parts.extensions.get() else { return Ok(None) };
+    if cookies::demand_alone(parts).is_err() {
+        return Ok(None);
+    }
+    let vouched = ports.vouching.by_certificate(chain);
+    vouched.map_err(|declined| Problem::from(declined).refusing(Refused::Certificate))
 }
 
 /// Returns the one credential of a request.

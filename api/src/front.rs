@@ -26,7 +26,7 @@ use thiserror::Error;
 use tower::Service;
 use tracing::Instrument as _;
 
-use crate::addresses::{Scheme, Sender};
+use crate::addresses::{PeerCertificates, Scheme, Sender};
 use crate::api::Api;
 use crate::coding::{self, Coding};
 use crate::context::{ENSUE_POSITION, OwnSpan, RequestContext, RequestSpan};
@@ -327,8 +327,10 @@ impl Front {
         let is_vouched_for = self.note_vouched(sender, &mut request)?;
         let Some(network) = network.filter(|_| !is_delivery) else { return self.dispatch(context, request).await };
         let count = || self.api.rates.count(Class::Anonymous, || Caller::Address(network));
-        let has_credential =
-            is_vouched_for || request.headers().contains_key(header::AUTHORIZATION) || cookies::is_given(request.headers());
+        let has_credential = is_vouched_for
+            || request.extensions().get::<PeerCertificates>().is_some()
+            || request.headers().contains_key(header::AUTHORIZATION)
+            || cookies::is_given(request.headers());
         if !has_credential || !checks_the_token(request.method(), request.uri().path()) {
             let standing = count();
             let asked = async {

@@ -8,6 +8,7 @@ mod backtests;
 mod bad_input;
 mod bench;
 mod checking;
+mod client_certificates;
 mod command_line;
 mod conditions;
 mod control;

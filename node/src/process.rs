@@ -26,7 +26,7 @@ use ensue_login::Issuers;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-use crate::certificates::Certificates;
+use crate::certificates::{Certificates, NamingAuthorities};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::devices::NodeDevices;
@@ -169,7 +169,7 @@ impl Node {
 /// running.
 async fn start(config: Config, over: LogOver, taken_over: &mut Option<Executor>) -> Result<Node, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let certificates = Certificates::open(&config.tls)?;
+    let certificates = Certificates::open(&config.tls, config.login.certificates.as_ref().map(|settings| &*settings.ca))?;
     let packs = LookedFor::begin(&config)?;
     let opened = open(&config, &*clock)?;
     let settings = settings(&config);
@@ -184,8 +184,10 @@ async fn start(config: Config, over: LogOver, taken_over: &mut Option<Executor>)
     *taken_over = Some(working.executor.clone());
     working.take_over().await;
     let tls = certificates.as_ref().map(Certificates::tls);
-    let edges = note(&handle, "recording the start", Ask::NoteStart { release: RELEASE.to_owned() })
-        .and_then(|()| Edges::open(&config, packs, (&stores, &handle, &around), leading.is_first_start));
+    let edges = note(&handle, "recording the start", Ask::NoteStart { release: RELEASE.to_owned() }).and_then(|()| {
+        let naming = certificates.as_ref().and_then(Certificates::naming);
+        Edges::open(&config, packs, (&stores, &handle, &around), (leading.is_first_start, naming))
+    });
     let edges = match edges {
         Ok(edges) => edges,
         Err(error) => return Err(leading.why_failed(&handle, error).await),
@@ -229,7 +231,7 @@ impl Edges {
         config: &Config,
         packs: LookedFor,
         (stores, handle, around): (&Stores, &SequencerHandle, &Around),
-        is_first_start: bool,
+        (is_first_start, naming): (bool, Option<NamingAuthorities>),
     ) -> Result<Self, StartError> {
         let folder = PacksFolder {
             path: config.packs.clone(),
@@ -262,7 +264,13 @@ impl Edges {
         let web = IssuerWeb::new(egress(&config.egress_allow)?);
         let issuers = Issuers::new(config.login.issuers.clone());
         let issuers = Arc::new(NodeIssuers::new((issuers, config.login.others()), web, people.clone(), around.clock.clone()));
-        let vouching = Arc::new(NodeVouching::new(config.login.proxy.clone(), stores.keys.clone(), people.clone(), around.clock.clone()));
+        let vouching = Arc::new(NodeVouching {
+            proxy: config.login.proxy.clone(),
+            certificates: config.login.certificates.clone().zip(naming),
+            keys: stores.keys.clone(),
+            people: people.clone(),
+            clock: around.clock.clone(),
+        });
         let logins = Arc::new(NodeLogins::new(issuers.clone(), stores.keys.clone(), around.clock.clone()));
         let devices = Arc::new(NodeDevices::new(config.login.device, around.clock.clone()));
         issuers.end_sessions_of_removed().map_err(|declined| machine("ending the sessions of issuers that were removed", &declined.why))?;

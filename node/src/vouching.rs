@@ -6,11 +6,13 @@ use std::sync::Arc;
 use ensue_api::ports::{Access as _, Credential, Declined, Finding, Vouched};
 use ensue_engine::names::IssuerName;
 use ensue_engine::ports::Secret;
+use ensue_login::certificates::{Certificate, CertificateRefused, CertificateSettings};
 use ensue_login::proxy::{ProxyRefusal, ProxySettings};
 use ensue_login::settings::SecretSource;
 use ensue_login::{Admitted, Groups, Kind};
 use reqwest::header::HeaderMap;
 
+use crate::certificates::NamingAuthorities;
 use crate::clock::Clock;
 use crate::config::read_secret;
 use crate::keys::KeyRing;
@@ -25,18 +27,14 @@ const HOUR_MILLIS: u64 = 60 * 60 * 1_000;
 
 /// Those who vouch for callers.
 pub(crate) struct NodeVouching {
-    proxy: Option<ProxySettings>,
-    keys: Arc<KeyRing>,
-    people: Arc<NodePeople>,
-    clock: Arc<dyn Clock>,
+    pub(crate) proxy: Option<ProxySettings>,
+    pub(crate) certificates: Option<(CertificateSettings, NamingAuthorities)>,
+    pub(crate) keys: Arc<KeyRing>,
+    pub(crate) people: Arc<NodePeople>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl NodeVouching {
-    /// Creates those of the settings.
-    pub(crate) fn new(proxy: Option<ProxySettings>, keys: Arc<KeyRing>, people: Arc<NodePeople>, clock: Arc<dyn Clock>) -> Self {
-        Self { proxy, keys, people, clock }
-    }
-
     /// Reports a secret that is not set.
     pub(crate) fn findings(&self) -> Vec<Finding> {
         let Some(proxy) = self.proxy.as_ref().filter(|proxy| self.secret(proxy).is_none()) else { return Vec::new() };
@@ -58,7 +56,8 @@ impl NodeVouching {
         Admitted {
             issuer: vouched.source.clone(),
             subject: vouched.name.clone(),
-            kind: Kind::Person,
+            // Programs have certificates; people come by a proxy.
+            kind: if vouched.source == IssuerName::certificate() { Kind::Service } else { Kind::Person },
             name: vouched.name.clone(),
             groups: vouched.groups.clone().map_or(Groups::NotSaid, Groups::Said),
             issued: None,
@@ -96,8 +95,11 @@ impl ensue_api::ports::Vouching for NodeVouching {
         Ok(named.map(|named| Vouched { source: IssuerName::proxy(), name: named.name, groups: groups(named.groups) }))
     }
 
-    fn by_certificate(&self, _: &[Vec<u8>]) -> Result<Option<Vouched>, Declined> {
-        Ok(None)
+    fn by_certificate(&self, chain: &[Vec<u8>]) -> Result<Option<Vouched>, Declined> {
+        let Some(((settings, authorities), own)) = self.certificates.as_ref().zip(chain.first()) else { return Ok(None) };
+        authorities.verify(chain).map_err(|why| CertificateRefused { setting: "ca", why })?;
+        let name = settings.admit(&Certificate::read(own)?)?;
+        Ok(Some(Vouched { source: IssuerName::certificate(), name, groups: None }))
     }
 
     fn known(&self, vouched: &Vouched) -> Option<Credential> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ensue_engine::names::IssuerName;
+use ensue_login::certificates::{CertificateSettings, WrittenCertificates};
 use ensue_login::proxy::{ProxySettings, WrittenProxy};
 use ensue_login::settings::{KeysFrom, SecretSource};
 use ensue_login::{IssuerSettings, SettingsError, WrittenIssuer, check_issuers};
@@ -26,6 +27,8 @@ pub struct LoginSettings {
     pub issuers: Vec<IssuerSettings>,
     /// The proxy that names callers.
     pub proxy: Option<ProxySettings>,
+    /// The client certificates that name callers.
+    pub certificates: Option<CertificateSettings>,
     /// Whether terminals may log in by device codes.
     pub device: DeviceLogins,
     /// Whether persons log in with passwords.
@@ -72,6 +75,7 @@ impl WrittenInquiries {
 pub(super) struct WrittenLogin {
     issuers: BTreeMap<String, WrittenIssuer>,
     proxy: Option<WrittenProxy>,
+    certificates: Option<WrittenCertificates>,
     device: Option<bool>,
     password: bool,
 }
@@ -79,7 +83,8 @@ pub(super) struct WrittenLogin {
 impl LoginSettings {
     /// Returns the sources of identities that are not issuers of tokens.
     pub(crate) fn others(&self) -> Vec<IssuerName> {
-        self.proxy.iter().map(|_| IssuerName::proxy()).collect()
+        let proxy = self.proxy.as_ref().map(|_| IssuerName::proxy());
+        proxy.into_iter().chain(self.certificates.as_ref().map(|_| IssuerName::certificate())).collect()
     }
 
     /// Returns the files with the secrets of clients and of the proxy.
@@ -117,7 +122,11 @@ impl WrittenLogin {
         if let Some(SecretSource::File(file)) = proxy.as_mut().map(|proxy| &mut proxy.secret) {
             *file = base.join(&*file);
         }
-        Ok(LoginSettings { issuers, proxy, device, password })
+        let mut certificates = self.certificates.map(CertificateSettings::check).transpose()?;
+        if let Some(certificates) = &mut certificates {
+            certificates.ca = base.join(&certificates.ca);
+        }
+        Ok(LoginSettings { issuers, proxy, certificates, device, password })
     }
 }
 

@@ -186,6 +186,7 @@ static LOGIN: Shape = Shape {
             "The issuers whose tokens the node accepts, by a name that you choose.",
         ),
         optional("proxy", Kind::Fields(&PROXY), "A trusted proxy that names the callers of the requests which it passes on."),
+        optional("certificates", Kind::Fields(&CERTIFICATES), "The client certificates that name callers."),
         optional("device", Kind::Boolean, "Whether terminals may log in by device codes. Default: true."),
         optional("password", Kind::Boolean, "Whether persons log in with passwords. Default: `false`."),
     ],
@@ -238,6 +239,22 @@ static ISSUER: Shape = Shape {
             "A file of authorities, in the PEM format, that are trusted for the issuer instead of those of the machine.",
         ),
         optional("keys_from", Kind::Fields(&KEYS_FROM), "Where its keys may be, besides its own host."),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static CERTIFICATES: Shape = Shape {
+    what: "`certificates`",
+    fields: &[
+        required(
+            "ca",
+            "ca: clients.pem",
+            Kind::Text(Form::Any),
+            "A file of the authorities that sign the certificates, in the PEM format.",
+        ),
+        required("allow", "allow: 'true'", Kind::Text(Form::Any), "An expression over `cert` that admits a certificate."),
+        required("name", "name: cert.san[0]", Kind::Text(Form::Any), "An expression over `cert` that returns the name of the identity."),
     ],
     later: &[],
     between: &[],
@@ -632,6 +649,7 @@ login:
       ca: corp.pem
       keys_from: { hosts: [keys.example.test] }
   proxy: { from: 10.0.0.7/32, user: X-Forwarded-User, groups: X-Forwarded-Groups, secret: { key: ensue.proxy_secret } }
+  certificates: { ca: clients.pem, allow: 'true', name: 'cert.san[0]' }
   password: true
 inquiries: { links: false }
 limits: { connections_per_address: 50, silent_per_address: 64 }
