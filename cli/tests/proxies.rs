@@ -43,7 +43,7 @@ fn ensue(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
 }
 
 #[tokio::test]
-async fn proxy_with_the_secret_names_who_calls_and_its_groups() {
+async fn proxy_that_knows_the_secret_says_who_calls_and_in_which_groups() {
     let (place, node) = behind("127.0.0.1");
     let ana = get(&node, "/api/v1/me", &[KEY, ANA, OPS]).await;
     assert_eq!((ana.status.as_u16(), &ana.body["name"], &ana.body["roles"]), (200, &json!("ana"), &json!(["proxy:ops", "proxy:release"])));

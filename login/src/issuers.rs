@@ -18,9 +18,9 @@ use crate::discovery::{self, ClientAuthentication, Metadata, ResponseIssuer};
 use crate::fetch::{FETCH_BYTES_MAX, FETCH_TIME_MAX, Fetch, Method, Request, Response};
 use crate::jose::{Key, KeySet, LeftOut, Token, TokenFault};
 use crate::keys::{Fetched, Keys, Step};
-use crate::logout::Used;
 use crate::refusal::{Refusal, shown};
 use crate::settings::{Client, IssuerName, IssuerSettings, KeysFrom};
+use crate::used::Used;
 
 /// How long a caller waits for the fetch of another one: two requests, and a little more.
 const WAIT_MAX: Duration = Duration::from_secs(2 * FETCH_TIME_MAX.as_secs() + 1);

@@ -1,7 +1,5 @@
 //! Logouts that start at an issuer (OpenID Connect Back-Channel Logout 1.0): a signed token names whose login ends.
 
-use std::collections::BTreeMap;
-
 use ensue_engine::explain::Explain;
 use ensue_engine::time::Timestamp;
 use ensue_expression::{Document, NodeKind};
@@ -13,11 +11,10 @@ use crate::issuers::Issuers;
 use crate::jose::{Token, TokenFault};
 use crate::refusal::Refusal;
 use crate::settings::IssuerName;
+use crate::used::UsedBefore;
 
 /// The event that a logout token reports.
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
-/// The maximum number of logout tokens that are remembered, so that none counts twice.
-pub const REMEMBERED_MAX: usize = 10_000;
 /// The maximum length of `jti` and `sid`, in bytes.
 const ID_BYTES_MAX: usize = 255;
 
@@ -77,27 +74,6 @@ impl From<TokenFault> for LogoutRefusal {
     }
 }
 
-/// The logout tokens that were used, by issuer and `jti`, until they expire.
-#[derive(Default)]
-pub(crate) struct Used(BTreeMap<(IssuerName, String), Timestamp>);
-
-impl Used {
-    /// Uses up a token; returns false if it was used before. If there are too many, the one that expires first is forgotten.
-    fn take(&mut self, logout: &Logout, until: Timestamp, now: Timestamp) -> bool {
-        self.0.retain(|_, until| *until > now);
-        let name = (logout.issuer.clone(), logout.id.clone());
-        if self.0.contains_key(&name) {
-            return false;
-        }
-        if self.0.len() >= REMEMBERED_MAX {
-            let first = self.0.iter().min_by_key(|(_, until)| **until).map(|(name, _)| name.clone());
-            first.map(|first| self.0.remove(&first));
-        }
-        self.0.insert(name, until);
-        true
-    }
-}
-
 impl Issuers {
     /// Verifies a logout token of an issuer, and uses it up.
     ///
@@ -128,12 +104,15 @@ impl Issuers {
         })?;
         let logout = read.logout(issuer, &document).map_err(LogoutRefusal::Invalid)?;
         let until = read.expires.plus_millis(millis(LEEWAY));
-        if self.used_logouts().take(&logout, until, now) { Ok(logout) } else { Err(LogoutRefusal::Invalid(LogoutFault::Repeated)) }
+        match self.used_logouts().take(&logout.issuer, &logout.id, until, now) {
+            Ok(()) => Ok(logout),
+            Err(UsedBefore) => Err(LogoutRefusal::Invalid(LogoutFault::Repeated)),
+        }
     }
 
     /// Lets a logout token count again, because what it asks for could not be done.
     pub fn not_logged_out(&self, logout: &Logout) {
-        self.used_logouts().0.remove(&(logout.issuer.clone(), logout.id.clone()));
+        self.used_logouts().give_back(&logout.issuer, &logout.id);
     }
 }
 
@@ -177,31 +156,5 @@ impl Claims {
             return Err(LogoutFault::Nobody);
         }
         Ok(Logout { issuer: issuer.clone(), subject, session, id: self.id.clone() })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_micros(seconds * 1_000_000)
-    }
-
-    fn logout(id: usize) -> Logout {
-        Logout { issuer: "corp".parse().unwrap(), subject: None, session: Some("s".to_owned()), id: id.to_string() }
-    }
-
-    #[test]
-    fn used_tokens_are_remembered_until_they_expire_and_are_bounded() {
-        let mut used = Used::default();
-        assert!(used.take(&logout(1), at(100), at(0)));
-        assert!(!used.take(&logout(1), at(100), at(99)));
-        assert!(used.take(&logout(1), at(200), at(100)), "it would be refused as expired");
-        for id in 0..REMEMBERED_MAX {
-            used.take(&logout(id + 10), at(1_000), at(100));
-        }
-        assert_eq!(used.0.len(), REMEMBERED_MAX);
-        assert!(used.take(&logout(1), at(200), at(101)), "the one that expires first was forgotten");
     }
 }

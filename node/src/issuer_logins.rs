@@ -11,6 +11,10 @@ use ensue_engine::ports::{SealedKind, Secret, Vault, VaultError};
 use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+/// The time between two questions about a login, before a random part of [`JITTER_MILLIS`] is taken off.
+const EVERY_MILLIS: u64 = 60 * 60 * 1_000;
+/// How much earlier a login may be renewed, so that those of one morning are not renewed at once.
+const JITTER_MILLIS: u64 = 10 * 60 * 1_000;
 /// A login at an issuer.
 #[derive(Clone)]
 pub(crate) struct IssuerLogin {
@@ -151,5 +155,86 @@ impl IssuerLogins {
 
     fn logins(&self) -> MutexGuard<'_, BTreeMap<SessionId, IssuerLogin>> {
         self.logins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns when a login is renewed that was renewed at `now`.
+pub(crate) fn next_question(now: Timestamp) -> Timestamp {
+    let mut drawn = [0; 8];
+    // Without randomness, all are renewed after the same time.
+    let _ = getrandom::fill(&mut drawn);
+    now.plus_millis(EVERY_MILLIS - u64::from_le_bytes(drawn) % JITTER_MILLIS)
+}
+
+#[cfg(test)]
+mod tests {
+    use ensue_engine::ids::{Id, LogId};
+    use ensue_store::master_key::MasterKey;
+    use ensue_store::memory::MemoryVault;
+
+    use super::*;
+
+    fn empty() -> Arc<dyn Vault> {
+        Arc::new(MemoryVault::new(LogId(Id::root(Timestamp::default(), 1)), MasterKey::from_bytes([7; 32])))
+    }
+
+    fn session(number: u128) -> SessionId {
+        SessionId(Id::root(Timestamp::default(), number))
+    }
+
+    fn login() -> IssuerLogin {
+        IssuerLogin {
+            issuer: "corp".parse().unwrap(),
+            identity: IdentityId(Id::root(Timestamp::default(), 1)),
+            subject: "4711".to_owned(),
+            issuer_session: Some("s".to_owned()),
+            refresh: Some(Secret::new(b"first".to_vec())),
+            ask_at: Timestamp::from_micros(100),
+            sessions: BTreeSet::new(),
+        }
+    }
+
+    fn stored(vault: &Arc<dyn Vault>) -> Vec<String> {
+        vault.list(SealedKind::Issuer).unwrap().into_iter().map(|(_, value)| String::from_utf8_lossy(value.reveal()).into_owned()).collect()
+    }
+
+    #[test]
+    fn login_lasts_until_the_last_session_that_depends_on_it_ends() {
+        let vault = empty();
+        let logins = IssuerLogins::open_vault(vault.clone()).unwrap();
+        logins.begin(session(1), &AtIssuer::New(login().stored())).unwrap();
+        logins.begin(session(2), &AtIssuer::Of(session(1))).unwrap();
+        logins.begin(session(3), &AtIssuer::Of(session(2))).unwrap();
+        logins.begin(session(4), &AtIssuer::Of(session(9))).unwrap();
+        let restored = IssuerLogins::open_vault(vault.clone()).unwrap();
+        assert_eq!(restored.sessions_of(|login| login.issuer_session.as_deref() == Some("s")), [session(1), session(2), session(3)]);
+        restored.forget(session(1)).unwrap();
+        restored.forget(session(3)).unwrap();
+        assert_eq!((restored.sessions_of(|_| true), stored(&vault).len()), (vec![session(2)], 1));
+        restored.forget(session(2)).unwrap();
+        restored.forget(session(2)).unwrap();
+        assert_eq!((restored.sessions_of(|_| true), stored(&vault).len()), (Vec::new(), 0), "the refresh token is destroyed");
+    }
+
+    #[test]
+    fn successor_replaces_the_refresh_token_and_a_login_that_has_ended_stays_ended() {
+        let vault = empty();
+        let logins = IssuerLogins::open_vault(vault.clone()).unwrap();
+        logins.begin(session(1), &AtIssuer::New(login().stored())).unwrap();
+        let due = |at, resting: &[&str]| {
+            let resting = resting.iter().map(|name| name.parse().unwrap()).collect();
+            logins.due(Timestamp::from_micros(at), 10, &resting).len()
+        };
+        assert_eq!((due(99, &[]), due(100, &[]), due(100, &["corp"])), (0, 1, 0));
+        logins.asked(session(1), Some(Secret::new(b"second".to_vec())), Timestamp::from_micros(200)).unwrap();
+        assert!(stored(&vault)[0].contains("second") && !stored(&vault)[0].contains("first"));
+        logins.asked(session(1), None, Timestamp::from_micros(300)).unwrap();
+        assert!(stored(&vault)[0].contains("second"), "without a successor, the token stays");
+        assert_eq!((due(299, &[]), due(300, &[])), (0, 1));
+        logins.stop_asking(|_| false).unwrap();
+        assert!(!stored(&vault)[0].contains("second") && due(300, &[]) == 0);
+        logins.forget(session(1)).unwrap();
+        logins.asked(session(1), Some(Secret::new(b"third".to_vec())), Timestamp::from_micros(400)).unwrap();
+        assert_eq!(stored(&vault).len(), 0);
     }
 }

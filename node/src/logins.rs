@@ -19,10 +19,9 @@ use url::Url;
 
 use crate::clock::Clock;
 use crate::config::read_secret;
-use crate::issuer_logins::IssuerLogin;
+use crate::issuer_logins::{IssuerLogin, next_question};
 use crate::keys::KeyRing;
 use crate::login::NodeIssuers;
-use crate::renewals;
 use crate::session_table::{SessionRefusal, millis, random};
 
 /// The maximum number of logins that wait for their browsers. One more ends the oldest.
@@ -109,7 +108,7 @@ impl Logins for NodeLogins {
             subject: admitted.subject,
             issuer_session,
             refresh,
-            ask_at: renewals::next(now),
+            ask_at: next_question(now),
             sessions: BTreeSet::new(),
         };
         let ends = SessionEnds { by: session_max.map(|most| now.plus_millis(millis(most))), with: Some(AtIssuer::New(login.stored())) };

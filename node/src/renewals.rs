@@ -16,16 +16,12 @@ use ensue_login::flow::{NotRenewed, RenewRefusal, Renewed};
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
-use crate::issuer_logins::{IssuerLogin, IssuerLogins};
+use crate::issuer_logins::{IssuerLogin, IssuerLogins, next_question};
 use crate::login::{NodeIssuers, Outcome};
 use crate::logins::NodeLogins;
 use crate::session_table::millis;
 use crate::sessions::NodeSessions;
 
-/// The time between two questions about a login, before a random part of [`JITTER`] is taken off.
-const EVERY: Duration = Duration::from_secs(60 * 60);
-/// How much earlier a login may be renewed, so that those of one morning are not renewed at once.
-const JITTER: Duration = Duration::from_secs(10 * 60);
 /// The time until a question that was not answered is asked again.
 const AGAIN_AFTER: Duration = Duration::from_secs(2 * 60);
 /// The time between two looks at what is due.
@@ -100,7 +96,7 @@ impl Renewals {
         };
         let outcome = match asked {
             Ok(Renewed { admitted, refresh_token }) => {
-                self.keep(first, refresh_token, next(now));
+                self.keep(first, refresh_token, next_question(now));
                 match admitted.map(|admitted| self.issuers.set_groups_of(login.identity, &admitted, now)) {
                     None | Some(Ok(())) => Outcome::Renewed,
                     Some(Err(declined)) => self.later(first, login, None, &declined.why.to_string()),
@@ -138,12 +134,4 @@ impl Renewals {
             }
         }
     }
-}
-
-/// Returns when a login is renewed that was renewed at `now`.
-pub(crate) fn next(now: Timestamp) -> Timestamp {
-    let mut drawn = [0; 8];
-    // Without randomness, all are renewed after the same time.
-    let _ = getrandom::fill(&mut drawn);
-    now.plus_millis(millis(EVERY) - u64::from_le_bytes(drawn) % millis(JITTER))
 }
