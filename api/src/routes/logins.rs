@@ -119,7 +119,7 @@ pub(super) async fn log_out(mut call: Call) -> Outcome {
     let outcome = logged_out(&mut call).await;
     let is_refused = outcome.as_ref().is_err_and(|problem| problem.status() != StatusCode::SERVICE_UNAVAILABLE);
     let standing = if is_refused { call.api().rates.count(Class::Logins, || network(&call)) } else { None };
-    let outcome = standing.map_or(Ok(()), |standing| standing.demand()).map_err(Problem::from).and(outcome);
+    let outcome = standing.map_or(Ok(()), |standing| standing.demand()).and(outcome);
     rates::standing(standing, outcome)
 }
 
