@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderName, header};
 use ensue_derive::Names;
@@ -36,11 +37,17 @@ pub struct Addresses {
 pub(crate) struct Sender {
     /// The address of the client, not of a trusted proxy.
     pub(crate) address: IpAddr,
+    /// The address of the connection, which may be that of a proxy.
+    pub(crate) peer: IpAddr,
     /// The scheme that the client used.
     pub(crate) scheme: Scheme,
     /// The network whose limits apply to the request, if any do.
     pub(crate) limited_as: Option<IpAddr>,
 }
+
+/// The certificates that a caller showed in the handshake of its connection, in the DER format, its own first.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PeerCertificates(pub(crate) Arc<[Vec<u8>]>);
 
 /// How a request was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +93,7 @@ impl Addresses {
     }
 
     fn reported(&self, peer: IpAddr, scheme: Scheme, headers: &HeaderMap) -> Sender {
-        let mut sender = Sender { address: peer.to_canonical(), scheme, limited_as: None };
+        let mut sender = Sender { address: peer.to_canonical(), peer: peer.to_canonical(), scheme, limited_as: None };
         if !contain(&self.trusted, peer) {
             return sender;
         }

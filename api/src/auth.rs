@@ -17,11 +17,12 @@ use ensue_views::{RowReach, RowScope, View, Within};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+use crate::addresses::PeerCertificates;
 use crate::context::RequestContext;
 use crate::cookies;
 use crate::operation::LinkSessions;
 use crate::permissions::Permission;
-use crate::ports::{Access, Credential, Holder, NotAdmitted, OnBehalf, Ports};
+use crate::ports::{Access, Credential, Holder, NotAdmitted, OnBehalf, Ports, Vouched};
 use crate::problem::{Missing, Problem, Refused};
 use crate::threads::Threads;
 
@@ -388,9 +389,23 @@ fn refused(why: AuthRefusal, identity: Option<IdentityId>) -> Problem {
 #[derive(Clone)]
 struct Verified(Credential);
 
-/// Verifies the signed token of an issuer, if the request has one. This may take as long as the issuer takes to answer,
+/// Admits whom a trusted proxy names, or verifies the signed token of an issuer, if the request has one. This may take as long as the issuer takes to answer,
 /// so it is done before anything else, and not on the thread of the request.
 pub(crate) async fn verify(ports: &Ports, threads: &Arc<Threads>, parts: &mut Parts) -> Result<(), Problem> {
+    if parts.extensions.get::<Vouched>().is_some() {
+        cookies::demand_alone(parts)?;
+    } else if let Some(vouched) = by_certificate(ports, parts)? {
+        parts.extensions.insert(vouched);
+    }
+    if let Some(vouched) = parts.extensions.get::<Vouched>().cloned() {
+        cookies::demand_own_page_of_browser(parts)?;
+        let credential = match ports.vouching.known(&vouched) {
+            Some(known) => known,
+            None => threads.verifying(move |ports| ports.vouching.admit(&vouched)).await??,
+        };
+        parts.extensions.insert(Verified(credential));
+        return Ok(());
+    }
     let Ok(Credential::Signed(token)) = credential_of(parts) else { return Ok(()) };
     if let Some(credential) = ports.issuers.verified(&token) {
         parts.extensions.insert(Verified(credential));
@@ -408,6 +423,17 @@ pub(crate) async fn verify(ports: &Ports, threads: &Arc<Threads>, parts: &mut Pa
     };
     parts.extensions.insert(Verified(verified.map_err(refused)?));
     Ok(())
+}
+
+/// Returns whom the certificate of the connection names. A credential of the request itself goes before it: a gateway may
+/// send requests of many callers over its connection.
+fn by_certificate(ports: &Ports, parts: &Parts) -> Result<Option<Vouched>, Problem> {
+    let Some(PeerCertificates(chain)) = parts.extensions.get() else { return Ok(None) };
+    if cookies::demand_alone(parts).is_err() {
+        return Ok(None);
+    }
+    let vouched = ports.vouching.by_certificate(chain);
+    vouched.map_err(|declined| Problem::from(declined).refusing(Refused::Certificate))
 }
 
 /// Returns the one credential of a request.

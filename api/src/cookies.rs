@@ -63,6 +63,19 @@ pub(crate) fn session(parts: &Parts) -> Result<Option<Credential>, CookieRefusal
     parse(value).map(Some).ok_or(CookieRefusal::Malformed)
 }
 
+/// Checks that a request whose caller is known already has no credential of its own.
+pub(crate) fn demand_alone(parts: &Parts) -> Result<(), CookieRefusal> {
+    let is_alone = !parts.headers.contains_key(AUTHORIZATION) && value(&parts.headers, NAME)?.is_none();
+    if is_alone { Ok(()) } else { Err(CookieRefusal::Doubled) }
+}
+
+/// Checks a request that a proxy or a certificate vouches for: a browser sends these with the requests of every site, as it
+/// does with cookies. A program sends neither `Origin` nor `Sec-Fetch-Site`.
+pub(crate) fn demand_own_page_of_browser(parts: &Parts) -> Result<(), CookieRefusal> {
+    let is_browser = parts.headers.contains_key(ORIGIN) || parts.headers.contains_key(SEC_FETCH_SITE);
+    if is_browser { demand_own_page(parts) } else { Ok(()) }
+}
+
 /// Returns true if a request has the cookie of a session.
 pub(crate) fn is_given(headers: &HeaderMap) -> bool {
     value(headers, NAME).is_ok_and(|value| value.is_some())

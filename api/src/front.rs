@@ -26,7 +26,7 @@ use thiserror::Error;
 use tower::Service;
 use tracing::Instrument as _;
 
-use crate::addresses::{Scheme, Sender};
+use crate::addresses::{PeerCertificates, Scheme, Sender};
 use crate::api::Api;
 use crate::coding::{self, Coding};
 use crate::context::{ENSUE_POSITION, OwnSpan, RequestContext, RequestSpan};
@@ -37,7 +37,7 @@ use crate::holding::Holding;
 use crate::metrics::Kind;
 use crate::openapi;
 use crate::page::{self, Page};
-use crate::ports::{AnsweredRequest, Ports};
+use crate::ports::{AnsweredRequest, Ports, RefusedLogin};
 use crate::problem::{Outcome, Problem, quoted};
 use crate::queues::{Held, QueueName};
 use crate::quotas::{Caller, NoRoom, Quotas, Room};
@@ -57,6 +57,8 @@ const SHOWN_METHOD_CHARS_MAX: usize = 32;
 
 /// Other sites cannot load an answer as a picture, a script or a style.
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+/// The header with the secret of a trusted proxy.
+const PROXY_SECRET: HeaderName = HeaderName::from_static("x-ensue-proxy-secret");
 /// How long a browser uses TLS only: a year.
 const STRICT: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
@@ -325,9 +327,14 @@ impl Front {
         let is_uncounted = ["/hooks/", page::PREFIX].iter().any(|prefix| request.uri().path().starts_with(prefix));
         let network = sender.and_then(|sender| sender.limited_as);
         let _room = self.room(network)?;
+        let mut request = request;
+        let is_vouched_for = self.note_vouched(sender, &mut request)?;
         let Some(network) = network.filter(|_| !is_uncounted) else { return self.dispatch(context, request).await };
         let count = || self.api.rates.count(Class::Anonymous, || Caller::Address(network));
-        let has_credential = request.headers().contains_key(header::AUTHORIZATION) || cookies::is_given(request.headers());
+        let has_credential = is_vouched_for
+            || request.extensions().get::<PeerCertificates>().is_some()
+            || request.headers().contains_key(header::AUTHORIZATION)
+            || cookies::is_given(request.headers());
         if !has_credential || !checks_the_token(request.method(), request.uri().path()) {
             let standing = count();
             let asked = async {
@@ -343,6 +350,20 @@ impl Front {
         }
         let standing = count();
         rates::standing(standing, standing.map_or(Ok(()), |standing| standing.demand()).and(outcome))
+    }
+
+    /// Notes whom a trusted proxy names; returns false if it names nobody. The secret of the proxy goes no further, because the
+    /// headers of deliveries are stored.
+    fn note_vouched<B>(&self, sender: Option<Sender>, request: &mut Request<B>) -> Result<bool, Problem> {
+        let Some(sender) = sender else { return Ok(false) };
+        let ports = &self.api.ports;
+        let vouched = ports.vouching.by_proxy(sender.peer, request.headers()).inspect_err(|_| {
+            ports.refusals.login_refused(RefusedLogin { way: "proxy", identity: None, address: Some(sender.peer) });
+        })?;
+        request.headers_mut().remove(PROXY_SECRET);
+        let is_vouched_for = vouched.is_some();
+        vouched.map(|vouched| request.extensions_mut().insert(vouched));
+        Ok(is_vouched_for)
     }
 
     /// Takes room for a request: one address has at most a part of it.

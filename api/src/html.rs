@@ -80,6 +80,11 @@ impl Form {
     /// Reads the body of a form that a page of this node sent.
     pub(crate) async fn read(call: &mut Call) -> Result<Self, Problem> {
         crate::cookies::demand_own_form(call.request())?;
+        Self::of_anybody(call).await
+    }
+
+    /// Reads the body of a form that any sender may send. It must prove in the form itself who it is.
+    pub(crate) async fn of_anybody(call: &mut Call) -> Result<Self, Problem> {
         let media = call.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
         let essence = media.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
         if !essence.eq_ignore_ascii_case(FORM.as_bytes()) {
@@ -93,6 +98,11 @@ impl Form {
             (decoded(&pair[..end]), decoded(pair.get(end + 1..).unwrap_or_default()))
         };
         Ok(Self(pairs.map(field).collect()))
+    }
+
+    /// Returns true if a field has several values.
+    pub(crate) fn is_doubled(&self, name: &str) -> bool {
+        self.0.iter().filter(|(known, _)| known == name).count() > 1
     }
 
     /// Returns the field of a name; empty if there is none.

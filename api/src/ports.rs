@@ -26,6 +26,7 @@ mod spans;
 mod tokens;
 mod usage;
 mod views;
+mod vouching;
 mod webhooks;
 
 use std::sync::Arc;
@@ -56,13 +57,14 @@ pub use people::{AskedIdentity, People};
 pub use refusals::{Refusals, RefusedLogin};
 pub use replays::{PackFiles, ReplayDifference, Replayed, ReplayedExecution, ReplayedWhich, Replays, ToReplay};
 pub use sessions::{
-    AskedCode, AskedInquiryLink, Login, LoginFrom, LoginOf, MintedCode, OpenedSession, Pair, RedeemedCode, SeenSession, SessionForm,
-    SessionSecret, Sessions,
+    AskedCode, AskedInquiryLink, AtIssuer, Login, LoginFrom, LoginOf, MintedCode, OpenedSession, Pair, RedeemedCode, SeenSession,
+    SessionEnds, SessionForm, SessionSecret, Sessions,
 };
 pub use spans::{AnsweredRequest, Spans};
 pub use tokens::{AskedToken, MadeToken, Tokens};
 pub use usage::UsageReader;
 pub use views::FollowingViews;
+pub use vouching::{Vouched, Vouching};
 pub use webhooks::{HookRefusal, SecretState, Webhooks};
 
 /// Everything that the API needs from the node.
@@ -114,6 +116,8 @@ pub struct Ports {
     pub sessions: Arc<dyn Sessions>,
     /// The passwords of persons.
     pub passwords: Arc<dyn Passwords>,
+    /// Those who vouch for callers: a trusted proxy, the authorities of client certificates.
+    pub vouching: Arc<dyn Vouching>,
     /// The issuers whose tokens admit callers.
     pub issuers: Arc<dyn Issuers>,
     /// The logins of people through issuers.

@@ -83,6 +83,8 @@ pub(crate) enum Refused {
         /// The identity that holds it, if it was accepted once.
         identity: Option<IdentityId>,
     },
+    /// A client certificate.
+    Certificate,
     /// A login with a password.
     Password {
         /// The identity that has the name, if there is one.

@@ -55,6 +55,8 @@ pub enum Public {
     StartLogin,
     /// An issuer sends a browser back.
     FinishLogin,
+    /// An issuer reports that a person has logged out there.
+    IssuerLogout,
     /// Asks a person whether a terminal may act for them.
     ConsentPage,
     /// What the person answers.
@@ -75,7 +77,7 @@ pub enum Public {
 
 impl Public {
     /// All public routes.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Livez,
         Self::Health,
         Self::Readyz,
@@ -95,6 +97,7 @@ impl Public {
         Self::PublicKeys,
         Self::StartLogin,
         Self::FinishLogin,
+        Self::IssuerLogout,
         Self::ConsentPage,
         Self::Consent,
         Self::BeginDevice,
@@ -117,6 +120,7 @@ impl Public {
             | Self::PollDevice
             | Self::DeviceForm
             | Self::ResetPassword
+            | Self::IssuerLogout
             | Self::OpenLink => Method::POST,
             Self::HookConsent => Method::OPTIONS,
             Self::Livez
@@ -159,6 +163,7 @@ impl Public {
             Self::PublicKeys => "/api/v1/auth/jwks",
             Self::StartLogin => "/api/v1/auth/oidc/start",
             Self::FinishLogin => "/api/v1/auth/oidc/callback/{issuer}",
+            Self::IssuerLogout => "/api/v1/auth/oidc/logout/{issuer}",
             Self::ConsentPage | Self::Consent => "/auth/terminal",
             Self::BeginDevice => "/api/v1/auth/device",
             Self::PollDevice => "/api/v1/auth/device/token",

@@ -319,6 +319,7 @@ fn note_refused(refusals: &dyn Refusals, problem: &Problem, address: Option<IpAd
     match problem.refused() {
         Some(Refused::Request { caller, permission }) => refusals.denied(caller.clone(), permission),
         Some(Refused::Token { identity }) => refusals.login_refused(RefusedLogin { way: "token", identity: *identity, address }),
+        Some(Refused::Certificate) => refusals.login_refused(RefusedLogin { way: "certificate", identity: None, address }),
         Some(Refused::Password { identity }) => refusals.login_refused(RefusedLogin { way: "password", identity: *identity, address }),
         None => {}
     }

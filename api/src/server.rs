@@ -23,7 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::addresses::Scheme;
+use crate::addresses::{PeerCertificates, Scheme};
 use crate::front::Front;
 use crate::queues::{Queue, QueueName};
 use crate::server::connection::{Connection, serve};
@@ -177,7 +177,15 @@ impl Open {
         let served = serve(
             stream,
             self.tls.clone(),
-            Connection { front: self.front.clone(), from, scheme: Scheme::Http, room, place: place.clone(), stopping },
+            Connection {
+                front: self.front.clone(),
+                from,
+                scheme: Scheme::Http,
+                certificates: PeerCertificates::default(),
+                room,
+                place: place.clone(),
+                stopping,
+            },
         );
         let id = self.connections.spawn(served).id();
         self.crowd.add(id, from, place);

@@ -120,6 +120,7 @@ fn public_routes_are_a_closed_list() {
         "GET /api/v1/auth/jwks",
         "GET /api/v1/auth/oidc/start",
         "GET /api/v1/auth/oidc/callback/{issuer}",
+        "POST /api/v1/auth/oidc/logout/{issuer}",
         "GET /auth/terminal",
         "POST /auth/terminal",
         "POST /api/v1/auth/device",

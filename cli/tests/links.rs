@@ -33,6 +33,17 @@ async fn asked(client: &Client, more: &Value) -> String {
     shown["inquiry"].as_str().unwrap().to_owned()
 }
 
+/// Starts a node with these persons.
+async fn node_with(names: &[&str]) -> (Place, Node, Client) {
+    let place = Place::new();
+    let node = place.start();
+    let client = node.client();
+    for name in names {
+        add_person(&client, name).await;
+    }
+    (place, node, client)
+}
+
 async fn link(client: &Client, inquiry: &str, name: &str) -> Answer {
     client.post(&format!("/inquiries/{inquiry}/links"), &json!({ "for": name })).await
 }
@@ -59,10 +70,7 @@ fn ensue(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
 
 #[tokio::test]
 async fn link_answers_its_inquiry_once_and_reaches_no_other() {
-    let place = Place::new();
-    let node = place.start();
-    let client = node.client();
-    add_person(&client, "ana").await;
+    let (place, node, client) = node_with(&["ana"]).await;
     let (inquiry, other) = (asked(&client, &json!({})).await, asked(&client, &json!({})).await);
     let printed = ensue(&place, &node, &["inquiries", "link", &inquiry, "--for", "ana"]);
     assert_eq!(printed.code, Some(0), "{printed:?}");
@@ -114,12 +122,7 @@ async fn link_answers_its_inquiry_once_and_reaches_no_other() {
 
 #[tokio::test]
 async fn link_is_for_somebody_who_is_asked_and_ends_with_its_inquiry() {
-    let place = Place::new();
-    let node = place.start();
-    let client = node.client();
-    for name in ["ana", "bo"] {
-        add_person(&client, name).await;
-    }
+    let (_place, _node, client) = node_with(&["ana", "bo"]).await;
     client.post("/identities", &json!({ "name": "cy" })).await;
     let inquiry = asked(&client, &json!({ "assignees": ["ana", "cy"] })).await;
     assert_eq!(code(&link(&client, &inquiry, "bo").await), (403, "inquiry_not_asked"));
@@ -149,10 +152,7 @@ async fn link_is_for_somebody_who_is_asked_and_ends_with_its_inquiry() {
 
 #[tokio::test]
 async fn of_many_who_open_a_link_at_once_one_gets_in() {
-    let place = Place::new();
-    let node = place.start();
-    let client = node.client();
-    add_person(&client, "ana").await;
+    let (_place, _node, client) = node_with(&["ana"]).await;
     let inquiry = asked(&client, &json!({})).await;
     let given = link(&client, &inquiry, "ana").await.body["code"].clone();
     let opened = futures_util::future::join_all((0..16).map(|_| open(&client, &given))).await;
@@ -165,10 +165,7 @@ async fn of_many_who_open_a_link_at_once_one_gets_in() {
 
 #[tokio::test]
 async fn node_with_links_switched_off_has_none() {
-    let place = Place::new();
-    let node = place.start();
-    let client = node.client();
-    add_person(&client, "ana").await;
+    let (place, node, client) = node_with(&["ana"]).await;
     let inquiry = asked(&client, &json!({})).await;
     let given = link(&client, &inquiry, "ana").await.body["code"].clone();
     drop(node);

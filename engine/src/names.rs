@@ -19,8 +19,12 @@ pub const NAME_BYTES_MAX: usize = 64;
 pub const ISSUER_NAME_BYTES_MAX: usize = 32;
 /// The maximum length of the name that an issuer gives a group, in bytes.
 pub const ISSUER_GROUP_BYTES_MAX: usize = 200;
-/// The names that no issuer has: the prefixes of groups from other sources.
-const NOT_ISSUERS: [&str; 2] = ["local", "proxy"];
+/// The name that no other source of groups has: that of groups which an administrator set.
+const LOCAL: &str = "local";
+/// The name of the trusted proxy as a source of identities and groups.
+const PROXY: &str = "proxy";
+/// The name of client certificates as a source of identities.
+const CERTIFICATE: &str = "certificate";
 
 /// Why a text is not a name or a ref.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -45,7 +49,7 @@ pub enum NameError {
     /// The text is not the name of an issuer.
     #[error(
         "`{text}` is not a valid name for an issuer; use a-z, 0-9, `_` and `-`, start with a letter, at most {ISSUER_NAME_BYTES_MAX} \
-         characters, and not `local` or `proxy`"
+         characters, and not `local`"
     )]
     NotAnIssuerName {
         /// The text.
@@ -217,11 +221,22 @@ impl FromStr for TierName {
     }
 }
 
-/// The name that an operator chose for an issuer of tokens.
+/// The name of a source of identities and groups outside of the node: that which an operator chose for an issuer of tokens,
+/// `proxy`, or `certificate`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IssuerName(String);
 
 impl IssuerName {
+    /// Returns the name of the trusted proxy.
+    pub fn proxy() -> Self {
+        Self(PROXY.to_owned())
+    }
+
+    /// Returns the name of client certificates.
+    pub fn certificate() -> Self {
+        Self(CERTIFICATE.to_owned())
+    }
+
     /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -232,7 +247,7 @@ impl FromStr for IssuerName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        if is_prefix(text) && !NOT_ISSUERS.contains(&text) {
+        if is_prefix(text) && text != LOCAL {
             Ok(Self(text.to_owned()))
         } else {
             Err(NameError::NotAnIssuerName { text: text.chars().take(80).collect() })
@@ -440,7 +455,7 @@ mod tests {
         for good in ["corp", "github-actions", "a", &"a".repeat(ISSUER_NAME_BYTES_MAX)] {
             assert_eq!(good.parse::<IssuerName>().unwrap().as_str(), good);
         }
-        for bad in ["", "Corp", "1corp", "corp:x", "a b", "local", "proxy", &"a".repeat(ISSUER_NAME_BYTES_MAX + 1)] {
+        for bad in ["", "Corp", "1corp", "corp:x", "a b", "local", &"a".repeat(ISSUER_NAME_BYTES_MAX + 1)] {
             assert!(bad.parse::<IssuerName>().is_err(), "{bad:?}");
         }
     }

@@ -204,6 +204,8 @@ pub enum SealedKind {
     Family,
     /// By the id of a key: an Ed25519 key that signs access tokens.
     Signing,
+    /// By the id of a session: the login at an issuer that it came from, with the issuer's refresh token.
+    Issuer,
     /// By the id of an identity: the hash of its password.
     Password,
     /// By the id of an identity: the secret of its one-time codes.

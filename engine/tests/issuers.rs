@@ -6,8 +6,8 @@ use ensue_engine::access::issuers::ADDED_IN_A_DAY_MAX;
 use ensue_engine::access::permission::Permission;
 use ensue_engine::access::rights::Reach;
 use ensue_engine::access::subject::Subject;
-use ensue_engine::command::{Admission, AdmittedIdentity, Ask, Command, IssuerGroups, NewGrant, NewToken, Refusal};
-use ensue_engine::ids::{GrantId, Id, IdentityId, TokenId};
+use ensue_engine::command::{Admission, AdmittedIdentity, Ask, Command, IssuerGroups, NewGrant, NewSession, NewToken, Refusal};
+use ensue_engine::ids::{GrantId, Id, IdentityId, SessionId, TokenId};
 use ensue_engine::names::{GroupName, IssuerName};
 use ensue_engine::record::{Actor, CredentialId};
 use ensue_engine::time::Timestamp;
@@ -169,4 +169,31 @@ fn group_of_an_issuer_makes_nobody_the_last_admin() {
     let revoke = by_operator(Ask::RevokeToken { name: "root".to_owned() });
     spec.when(revoke).then_refused(&Refusal::LastAdmin("root".to_owned()));
     spec.when(known(1, Some((&[], NOON)))).then(&["identity.groups_set"]);
+}
+
+#[test]
+fn unlinking_an_issuer_ends_the_sessions_that_came_in_by_it() {
+    let mut spec = Spec::default().given([new(1, None), new(2, None)]);
+    let opened = |number: u128, of: u128, way: &str| {
+        let id = SessionId(Id::root(NOON, number));
+        let until = NOON.plus_millis(DAY_MILLIS);
+        let session = NewSession {
+            id,
+            identity: Some(identity(of)),
+            way: way.to_owned(),
+            credential: None,
+            only: None,
+            link: None,
+            until,
+            in_place_of: None,
+        };
+        by_operator(Ask::OpenSession(session))
+    };
+    for session in [opened(11, 1, "oidc/corp"), opened(12, 1, "oidc/corpus"), opened(13, 1, "password"), opened(14, 2, "oidc/corp")] {
+        spec.when(session).then(&["session.opened"]);
+    }
+    spec.when(by_operator(Ask::UnlinkIdentity { id: identity(1), issuer: issuer() })).then(&["identity.unlinked", "session.ended"]);
+    let access = spec.engine().access();
+    let open: Vec<_> = access.sessions().map(|(id, _)| *id).collect();
+    assert_eq!(open, [12, 13, 14].map(|number| SessionId(Id::root(NOON, number))));
 }

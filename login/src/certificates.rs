@@ -2,12 +2,15 @@
 //!
 //! The node ends TLS and has verified the chain. What is decided here is whom the certificate admits.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ensue_engine::explain::Explain;
 use ensue_expression::{Budget, Document, Expression, Roots, Scope, Value};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
+use x509_parser::prelude::{AttributeTypeAndValue, FromDer as _, GeneralName, X509Certificate, X509Name};
 
 use crate::refusal::shown;
 use crate::rules::{RULE_STEPS_MAX, check_name};
@@ -52,6 +55,85 @@ pub struct CertificateRefused {
     pub setting: &'static str,
     /// What happened.
     pub why: String,
+}
+
+impl Certificate {
+    /// Reads a certificate in the DER format.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn read(der: &[u8]) -> Result<Self, CertificateRefused> {
+        let unreadable = |why: String| CertificateRefused { setting: "allow", why: shown(&why) };
+        let (_, read) = X509Certificate::from_der(der).map_err(|error| unreadable(error.to_string()))?;
+        let san = match read.subject_alternative_name().map_err(|error| unreadable(error.to_string()))? {
+            Some(extension) => extension.value.general_names.iter().filter_map(alternative).collect(),
+            None => Vec::new(),
+        };
+        Ok(Self { subject: distinguished(read.subject()), san, fingerprint: hex::encode(Sha256::digest(der)) })
+    }
+}
+
+/// Returns an alternative name as expressions see it.
+fn alternative(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) => Some(format!("dns:{name}")),
+        GeneralName::RFC822Name(name) => Some(format!("email:{name}")),
+        GeneralName::URI(name) => Some(format!("uri:{name}")),
+        GeneralName::IPAddress(bytes) => {
+            let address = match bytes.len() {
+                4 => <[u8; 4]>::try_from(*bytes).ok().map(IpAddr::from),
+                16 => <[u8; 16]>::try_from(*bytes).ok().map(IpAddr::from),
+                _ => None,
+            };
+            address.map(|address| format!("ip:{address}"))
+        }
+        _ => None,
+    }
+}
+
+/// Writes a name as RFC 4514 does, and in the order of OpenSSL: the last part first.
+fn distinguished(name: &X509Name<'_>) -> String {
+    let attribute = |attribute: &AttributeTypeAndValue<'_>| match (known(&attribute.attr_type().to_id_string()), attribute.as_str()) {
+        (Some(kind), Ok(text)) => format!("{kind}={}", escaped(text)),
+        (kind, _) => {
+            let kind = kind.map_or_else(|| attribute.attr_type().to_id_string(), str::to_owned);
+            format!("{kind}=#{}", hex::encode(attribute.as_slice()))
+        }
+    };
+    let reversed = |parts: Vec<String>, separator: &str| parts.into_iter().rev().collect::<Vec<_>>().join(separator);
+    reversed(name.iter_rdn().map(|part| reversed(part.iter().map(attribute).collect(), "+")).collect(), ",")
+}
+
+/// Returns the short names of RFC 4514, section 3.
+fn known(id: &str) -> Option<&'static str> {
+    Some(match id {
+        "2.5.4.3" => "CN",
+        "2.5.4.7" => "L",
+        "2.5.4.8" => "ST",
+        "2.5.4.10" => "O",
+        "2.5.4.11" => "OU",
+        "2.5.4.6" => "C",
+        "2.5.4.9" => "STREET",
+        "0.9.2342.19200300.100.1.25" => "DC",
+        "0.9.2342.19200300.100.1.1" => "UID",
+        _ => return None,
+    })
+}
+
+/// Escapes a value, so that no value can look like another part of the name.
+fn escaped(text: &str) -> String {
+    let last = text.chars().count().saturating_sub(1);
+    let mut escaped = String::with_capacity(text.len());
+    for (at, c) in text.chars().enumerate() {
+        let is_special =
+            matches!(c, '"' | '+' | ',' | ';' | '<' | '>' | '\\' | '=') || (at == 0 && matches!(c, ' ' | '#')) || (at == last && c == ' ');
+        match c {
+            '\0' => escaped.push_str("\\00"),
+            _ if is_special => escaped.extend(['\\', c]),
+            _ => escaped.push(c),
+        }
+    }
+    escaped
 }
 
 impl CertificateSettings {

@@ -42,6 +42,10 @@ impl Claims {
     /// Reads the claims. Each must have its type, even if it is not used.
     pub(crate) fn read(document: &Document) -> Result<Self, TokenFault> {
         let root = document.root();
+        // A logout token has the issuer, the audience and the subject of a login.
+        if root.get("events").is_some() {
+            return Err(TokenFault::Event);
+        }
         let subject = text(root, "sub")?.filter(|subject| !subject.is_empty() && subject.len() <= SUBJECT_BYTES_MAX);
         Ok(Self {
             issuer: text(root, "iss")?.ok_or(TokenFault::Malformed("iss"))?,
@@ -58,18 +62,7 @@ impl Claims {
 
     /// Checks that the token counts at `now`, and lasts for at most `lifetime_max`.
     pub(crate) fn check_time(&self, now: Timestamp, lifetime_max: Duration) -> Result<(), Untimely> {
-        let leeway = millis(LEEWAY);
-        if now >= self.expires.plus_millis(leeway) {
-            return Err(Untimely::Expired { at: self.expires });
-        }
-        let latest = now.plus_millis(leeway);
-        if self.not_before.is_some_and(|time| time > latest) || self.issued.is_some_and(|time| time > latest) {
-            return Err(Untimely::Fault(TokenFault::TooEarly));
-        }
-        if self.expires > self.issued.unwrap_or(now).plus_millis(millis(lifetime_max)) {
-            return Err(Untimely::Fault(TokenFault::Lifetime));
-        }
-        Ok(())
+        check_times(now, (self.expires, self.not_before, self.issued), lifetime_max)
     }
 
     /// Checks that the token is for one of `audience`.
@@ -78,17 +71,37 @@ impl Claims {
     }
 }
 
+/// Checks that a token counts at `now`, and lasts for at most `lifetime_max`.
+pub(crate) fn check_times(
+    now: Timestamp,
+    (expires, not_before, issued): (Timestamp, Option<Timestamp>, Option<Timestamp>),
+    lifetime_max: Duration,
+) -> Result<(), Untimely> {
+    let leeway = millis(LEEWAY);
+    if now >= expires.plus_millis(leeway) {
+        return Err(Untimely::Expired { at: expires });
+    }
+    let latest = now.plus_millis(leeway);
+    if not_before.is_some_and(|time| time > latest) || issued.is_some_and(|time| time > latest) {
+        return Err(Untimely::Fault(TokenFault::TooEarly));
+    }
+    if expires > issued.unwrap_or(now).plus_millis(millis(lifetime_max)) {
+        return Err(Untimely::Fault(TokenFault::Lifetime));
+    }
+    Ok(())
+}
+
 /// Returns a duration in whole milliseconds.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn text(root: Node<'_>, claim: &'static str) -> Result<Option<String>, TokenFault> {
+pub(crate) fn text(root: Node<'_>, claim: &'static str) -> Result<Option<String>, TokenFault> {
     let Some(value) = root.get(claim) else { return Ok(None) };
     value.as_str().map(|text| Some(text.into_owned())).ok_or(TokenFault::Malformed(claim))
 }
 
-fn audience(root: Node<'_>) -> Result<Vec<String>, TokenFault> {
+pub(crate) fn audience(root: Node<'_>) -> Result<Vec<String>, TokenFault> {
     let malformed = TokenFault::Malformed("aud");
     match root.get("aud") {
         Some(list) if list.kind() == NodeKind::Array => {
@@ -100,7 +113,7 @@ fn audience(root: Node<'_>) -> Result<Vec<String>, TokenFault> {
 }
 
 /// Returns a time that is written as seconds since 1970, perhaps with a fraction.
-fn time(root: Node<'_>, claim: &'static str) -> Result<Option<Timestamp>, TokenFault> {
+pub(crate) fn time(root: Node<'_>, claim: &'static str) -> Result<Option<Timestamp>, TokenFault> {
     let Some(value) = root.get(claim) else { return Ok(None) };
     let seconds = match value.number() {
         Some(Number::Int(seconds)) => seconds as f64,

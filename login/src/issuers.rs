@@ -20,6 +20,7 @@ use crate::jose::{Key, KeySet, LeftOut, Token, TokenFault};
 use crate::keys::{Fetched, Keys, Step};
 use crate::refusal::{Refusal, shown};
 use crate::settings::{Client, IssuerName, IssuerSettings, KeysFrom};
+use crate::used::Used;
 
 /// How long a caller waits for the fetch of another one: two requests, and a little more.
 const WAIT_MAX: Duration = Duration::from_secs(2 * FETCH_TIME_MAX.as_secs() + 1);
@@ -31,6 +32,7 @@ pub const WAITING_MAX: usize = 32;
 pub struct Issuers {
     by_name: BTreeMap<IssuerName, Issuer>,
     checked: Mutex<Checked>,
+    used_logouts: Mutex<Used>,
 }
 
 struct Issuer {
@@ -61,7 +63,7 @@ impl Issuers {
     pub fn new(settings: Vec<IssuerSettings>) -> Self {
         let issuer = |settings| Issuer { settings, keys: Mutex::default(), fetch_ended: Condvar::new(), waiting: AtomicUsize::new(0) };
         let by_name = settings.into_iter().map(|settings| (settings.name.clone(), issuer(settings))).collect();
-        Self { by_name, checked: Mutex::new(Checked::new()) }
+        Self { by_name, checked: Mutex::new(Checked::new()), used_logouts: Mutex::default() }
     }
 
     /// Returns the settings of the issuers, by name.
@@ -148,6 +150,17 @@ impl Issuers {
             response_issuer: metadata.response_issuer,
             client_authentication: metadata.client_authentication,
         })
+    }
+
+    /// Returns the logout tokens that were used.
+    pub(crate) fn used_logouts(&self) -> MutexGuard<'_, Used> {
+        lock(&self.used_logouts)
+    }
+
+    /// Verifies the signature of a token of an issuer, and returns its claims.
+    pub(crate) fn verify_of(&self, name: &IssuerName, token: Token<'_>, now: Timestamp, fetch: &dyn Fetch) -> Result<Document, Refusal> {
+        let issuer = self.by_name.get(name).ok_or(Refusal::IssuerUnknown)?;
+        issuer.verify(token, now, fetch).map(|(document, _)| document)
     }
 
     /// Verifies the signature and the time of an ID token, and that the issuer signed it for the client.

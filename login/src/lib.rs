@@ -11,6 +11,7 @@
 //! | `discovery`, `keys` | what an issuer says about itself; when it is asked again |
 //! | `issuers`, `checked` | the issuers together, and the tokens that were checked before |
 //! | `flow` | the login of a person through an issuer, in a browser |
+//! | `logout`, `used` | logouts that start at an issuer, and their tokens, which count once |
 //! | `passwords`, `one_time` | passwords; codes of authenticator apps, and recovery codes |
 //! | `throttle`, `devices` | how often passwords are tried; devices that have logged in before |
 //! | `access_tokens`, `refresh` | access tokens and refresh tokens of sessions |
@@ -31,6 +32,7 @@ pub mod flow;
 pub mod issuers;
 pub mod jose;
 pub mod keys;
+pub mod logout;
 pub mod one_time;
 pub mod passwords;
 pub mod proxy;
@@ -39,6 +41,7 @@ mod refusal;
 mod rules;
 pub mod settings;
 pub mod throttle;
+mod used;
 
 pub use admitted::Admitted;
 pub use checked::CHECKED_MAX;

@@ -116,14 +116,23 @@ impl ProxySettings {
         Ok(Self { from, user, groups, secret: written.secret.check("login.proxy.secret")? })
     }
 
-    /// Returns whom the proxy names, or `None` if the request has none of its headers. The names of `headers` must be
-    /// in lower case, and `peer` must be the address of the connection.
+    /// Returns true if a header with this name, in lower case, counts only from a proxy. Many programs read `_` as `-`, so a
+    /// proxy may have let such a name pass: it counts as the other one here, and is refused.
+    pub fn reads(&self, name: &str) -> bool {
+        let own = [Some(self.user.as_str()), self.groups.as_deref(), Some(PROXY_SECRET_HEADER)];
+        own.contains(&Some(&name.replace('_', "-")))
+    }
+
+    /// Returns whom the proxy names, or `None` if it names nobody. The names of `headers` must be in lower case, and
+    /// `peer` must be the address of the connection.
     ///
     /// # Errors
     /// If the peer is not a proxy or does not send the secret, or if a header is missing, repeated or not valid.
     pub fn named(&self, peer: IpAddr, headers: &[(String, String)], secret: &Secret) -> Result<Option<Named>, ProxyRefusal> {
-        let own = [Some(self.user.as_str()), self.groups.as_deref(), Some(PROXY_SECRET_HEADER)];
-        let Some((header, _)) = headers.iter().find(|(name, _)| own.contains(&Some(name))) else { return Ok(None) };
+        let Some((header, _)) = headers.iter().find(|(name, _)| self.reads(name)) else { return Ok(None) };
+        if let Some((header, _)) = headers.iter().find(|(name, _)| name.contains('_') && self.reads(name)) {
+            return Err(ProxyRefusal::NotAProxy { header: header.clone() });
+        }
         let expected = secret.reveal().trim_ascii_end();
         let given = only(headers, PROXY_SECRET_HEADER).unwrap_or_default();
         let is_secret = expected.len() >= PROXY_SECRET_BYTES_MIN && bool::from(given.as_bytes().ct_eq(expected));
@@ -131,10 +140,15 @@ impl ProxySettings {
         if !is_secret || !self.from.iter().any(|network| network.contains(&peer)) {
             return Err(ProxyRefusal::NotAProxy { header: header.clone() });
         }
+        let names = |header: &str| headers.iter().any(|(name, _)| name == header);
+        // A proxy may send its secret with every request, also where nobody has logged in.
+        if !names(&self.user) && !self.groups.as_deref().is_some_and(names) {
+            return Ok(None);
+        }
         let name = only(headers, &self.user).ok_or_else(|| ProxyRefusal::NotOnce { header: self.user.clone() })?;
         check_name(name).map_err(|why| ProxyRefusal::Invalid { header: self.user.clone(), why })?;
         let groups = match &self.groups {
-            Some(header) if headers.iter().any(|(name, _)| name == header) => {
+            Some(header) if names(header) => {
                 let text = only(headers, header).ok_or_else(|| ProxyRefusal::NotOnce { header: header.clone() })?;
                 listed(text).map_err(|why| ProxyRefusal::Invalid { header: header.clone(), why })?
             }

@@ -249,6 +249,9 @@ pub fn check_issuers(written: BTreeMap<String, WrittenIssuer>) -> Result<Vec<Iss
     let mut checked: Vec<IssuerSettings> = Vec::new();
     for (name, issuer) in written {
         let parsed: IssuerName = name.parse().map_err(|error: NameError| SettingsError::Name { why: error.to_string() })?;
+        if [IssuerName::proxy(), IssuerName::certificate()].contains(&parsed) {
+            return Err(SettingsError::Name { why: format!("`{parsed}` is the name of another way in; choose another name") });
+        }
         let settings = IssuerSettings::check(parsed, issuer)?;
         if let Some(same) = checked.iter().find(|other| other.issuer == settings.issuer) {
             return Err(SettingsError::SameIssuer { first: same.name.to_string(), second: name });

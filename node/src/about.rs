@@ -23,6 +23,7 @@ use ensue_executor::programs::AtEnd;
 use ensue_packs::Severity;
 use ensue_views::store::PassedOver;
 use ensue_views::{ViewError, ViewReader, ViewRetention};
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
@@ -49,6 +50,7 @@ use crate::snapshots::SnapshotTrouble;
 use crate::start_error::machine;
 use crate::tally::Counts;
 use crate::traces::SpanCounts;
+use crate::vouching::NodeVouching;
 
 /// The maximum number of packs that a finding names.
 const NAMES_MAX: usize = 10;
@@ -109,6 +111,8 @@ pub(crate) struct AboutNode {
     pub keys: Arc<KeyRing>,
     /// The issuers whose tokens are accepted.
     pub(crate) issuers: Arc<NodeIssuers>,
+    /// Those who vouch for callers.
+    pub(crate) vouching: Arc<NodeVouching>,
     /// How long programs took to start.
     pub spawned: Distribution,
     /// The clock.
@@ -209,6 +213,9 @@ impl Node for AboutNode {
         self.span_counts.register(metrics);
         metrics.register("spawn_seconds", "The time that a program took to start, including its private directory", self.spawned.clone());
         counter(metrics, "key_uses", "The number of times that a key was given to an attempt since the start", self.keys.uses());
+        let renewals = self.issuers.renewals().map(|(outcome, count)| (outcome.as_str(), ConstCounter::new(count)));
+        let help = "The renewals of logins through issuers since the start";
+        metrics.register("issuer_renewals", help, Labelled::new("outcome", renewals));
         if let Some(held) = held_bytes() {
             gauge(metrics, "memory_bytes", "The memory that the process uses", held);
         }
@@ -253,6 +260,7 @@ impl Node for AboutNode {
         findings.extend(self.hook_findings());
         findings.push(self.key_finding());
         findings.extend(self.issuers.findings(&self.keys));
+        findings.extend(self.vouching.findings());
         findings.extend(crate::machine::findings(&self.actions, &self.users, self.programs_at_end));
         Ok(findings)
     }

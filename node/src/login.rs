@@ -3,23 +3,28 @@
 mod fetch;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ensue_api::ports::{Access as _, AskedLink, Credential, Declined, Finding, OnBehalf};
+use ensue_engine::access::facts::SessionEnd;
 use ensue_engine::access::subject::Subject;
 use ensue_engine::explain::Explain;
-use ensue_engine::ids::IdentityId;
-use ensue_engine::names::IssuerName;
+use ensue_engine::ids::{IdentityId, SessionId};
+use ensue_engine::names::{IssuerName, Names};
 use ensue_engine::ports::{Committed, Secret};
+use ensue_engine::record::Actor;
 use ensue_engine::time::Timestamp;
-use ensue_login::flow::{LoggedIn, LoginRandom, LoginRefusal, Pending, Started};
-use ensue_login::settings::{Client, SecretSource};
-use ensue_login::{Admitted, Groups, Issuers, LEEWAY, Refusal};
+use ensue_login::flow::{LoggedIn, LoginRandom, LoginRefusal, NotRenewed, Pending, Renewed, Started};
+use ensue_login::logout::{Logout, LogoutRefusal};
+use ensue_login::settings::{Client, Renewal, SecretSource};
+use ensue_login::{Admitted, Groups, IssuerSettings, Issuers, LEEWAY, Refusal};
 use thiserror::Error;
 use url::Url;
 
 use crate::clock::Clock;
+use crate::issuer_logins::IssuerLogin;
 use crate::keys::KeyRing;
 use crate::machine::{good, note};
 use crate::people::NodePeople;
@@ -40,20 +45,49 @@ struct NoSuchIssuer {
     issuer: IssuerName,
 }
 
+/// What came of a question whether a login is still in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Names)]
+pub(crate) enum Outcome {
+    /// It is.
+    Renewed,
+    /// It has ended.
+    Ended,
+    /// The issuer did not answer.
+    Failed,
+}
+
+/// How the questions of this start went.
+#[derive(Default)]
+struct Asked {
+    counts: [AtomicU64; Outcome::ALL.len()],
+    /// Why an issuer did not answer last.
+    troubles: Mutex<BTreeMap<IssuerName, String>>,
+    /// The issuers that sent no refresh token.
+    without_token: Mutex<BTreeSet<IssuerName>>,
+}
+
 /// The issuers whose tokens the node accepts.
 pub(crate) struct NodeIssuers {
     issuers: Issuers,
     web: IssuerWeb,
     people: Arc<NodePeople>,
     clock: Arc<dyn Clock>,
+    /// The other sources of identities.
+    others: Vec<IssuerName>,
     /// The day of the last warning that an issuer names no groups.
     warned: Mutex<BTreeMap<IssuerName, u64>>,
+    asked: Asked,
 }
 
 impl NodeIssuers {
     /// Creates the issuers of the settings. Nothing is fetched: the first use does that.
-    pub(crate) fn new(issuers: Issuers, web: IssuerWeb, people: Arc<NodePeople>, clock: Arc<dyn Clock>) -> Self {
-        Self { issuers, web, people, clock, warned: Mutex::default() }
+    pub(crate) fn new(
+        (issuers, others): (Issuers, Vec<IssuerName>),
+        web: IssuerWeb,
+        people: Arc<NodePeople>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { issuers, others, web, people, clock, warned: Mutex::default(), asked: Asked::default() }
     }
 
     /// Fetches keys that are in use and no longer fresh, until the runtime ends.
@@ -104,13 +138,26 @@ impl NodeIssuers {
                 "tokens that it signs are refused; nothing needs to be done if the issuer signs with others",
             ));
         }
-        let is_known = |name: &str| self.issuers.settings().any(|settings| settings.name.as_str() == name);
+        let is_known = |name: &str| name.parse().is_ok_and(|name| self.is_way_in(&name));
         let directory = self.people.table.directory();
         let named: BTreeSet<&str> = directory.grants().filter_map(|(_, grant)| issuer_of(&grant.subject)).collect();
-        for settings in self.issuers.settings().filter(|settings| settings.client.is_some() && settings.session_max.is_none()) {
+        for (issuer, why) in open(&self.asked.troubles).iter() {
+            let message = format!("logins through the issuer `{issuer}` cannot be renewed: {why}");
+            let hint = "their sessions continue, and the node asks again; check that the node reaches the issuer";
+            findings.push(note(CHECK, &message, hint));
+        }
+        for issuer in open(&self.asked.without_token).iter() {
+            let message = format!("logins through the issuer `{issuer}` are not renewed: it sends no refresh token");
+            let hint = "allow it for the client at the issuer, or add the scope `offline_access` to `scopes`, then log in again";
+            findings.push(note(CHECK, &message, hint));
+        }
+        let lasts = |settings: &&IssuerSettings| {
+            settings.client.as_ref().is_some_and(|client| client.renewal == Renewal::Never) && settings.session_max.is_none()
+        };
+        for settings in self.issuers.settings().filter(lasts) {
             if named.contains(settings.name.as_str()) {
                 let message = format!("groups of the issuer `{}` have grants, and a login through it lasts up to 30 days", settings.name);
-                let hint = "groups change with the next login only; shorten the sessions with `session_max` in `ensue.yaml`";
+                let hint = "groups change with the next login only; set `refresh: true` or shorten the sessions with `session_max` in `ensue.yaml`";
                 findings.push(note(CHECK, &message, hint));
             }
         }
@@ -126,14 +173,19 @@ impl NodeIssuers {
         findings
     }
 
+    /// Returns true if the settings have an issuer, or another source of identities, of this name.
+    fn is_way_in(&self, name: &IssuerName) -> bool {
+        self.others.contains(name) || self.issuers.settings().any(|settings| settings.name == *name)
+    }
+
     /// Warns once a day for each issuer whose settings read groups that its tokens do not have.
     fn note_groups(&self, admitted: &Admitted, now: Timestamp) {
-        let reads_groups = |issuer: &&ensue_login::IssuerSettings| issuer.name == admitted.issuer && issuer.reads_groups();
+        let reads_groups = |issuer: &&IssuerSettings| issuer.name == admitted.issuer && issuer.reads_groups();
         if admitted.groups != Groups::NotSaid || self.issuers.settings().find(reads_groups).is_none() {
             return;
         }
         let today = now.unix_millis() / DAY_MILLIS;
-        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut warned = open(&self.warned);
         if warned.insert(admitted.issuer.clone(), today) != Some(today) {
             tracing::warn!(issuer = %admitted.issuer, "a token of an issuer names no groups, so the groups of its identity stay as they are");
         }
@@ -147,6 +199,100 @@ impl NodeIssuers {
     /// Returns the client of the node at an issuer, if people log in through it.
     pub(crate) fn client(&self, issuer: &IssuerName) -> Option<&Client> {
         self.issuers.settings().find(|settings| settings.name == *issuer)?.client.as_ref()
+    }
+
+    /// Ends the sessions that came in by issuers through which people no longer log in.
+    pub(crate) fn end_sessions_of_removed(&self) -> Result<(), Declined> {
+        let known = self.of_browsers();
+        let is_gone = |issuer: &str| !known.iter().any(|known| known.as_str() == issuer);
+        let directory = self.people.table.directory();
+        let gone = directory.sessions().filter(|(_, session)| session.issuer().is_some_and(is_gone)).map(|(id, _)| *id);
+        let depending = self.people.table.sessions.issuer_logins.sessions_of(|login| is_gone(login.issuer.as_str()));
+        let gone: BTreeSet<SessionId> = gone.chain(depending).collect();
+        if !gone.is_empty() {
+            tracing::warn!(sessions = gone.len(), "the sessions end whose issuers `login.issuers` no longer has for browsers");
+        }
+        self.people.end_sessions(gone.into_iter().collect(), SessionEnd::CredentialGone, &Actor::Engine)
+    }
+
+    /// Returns true if logins through an issuer are renewed.
+    pub(crate) fn is_renewed(&self, issuer: &IssuerName) -> bool {
+        self.client(issuer).is_some_and(|client| client.renewal == Renewal::Hourly)
+    }
+
+    /// Asks an issuer whether a login is still in force.
+    pub(crate) fn renew(
+        &self,
+        login: &IssuerLogin,
+        refresh: &Secret,
+        secret: Option<&Secret>,
+        now: Timestamp,
+    ) -> Result<Renewed, NotRenewed> {
+        self.issuers.renew_login(&login.issuer, &login.subject, refresh, secret, now, &self.web)
+    }
+
+    /// Ends the sessions that a logout token of an issuer names.
+    pub(crate) fn log_out(&self, issuer: &IssuerName, token: &Secret) -> Result<(), Declined> {
+        let text = std::str::from_utf8(token.reveal()).unwrap_or_default();
+        let logout = self.issuers.log_out(issuer, text, self.clock.now(), &self.web).inspect_err(|refusal| {
+            if let LogoutRefusal::Invalid(fault) = refusal {
+                tracing::debug!(%issuer, %fault, "a logout token is not valid");
+            }
+        })?;
+        let Logout { subject, session, .. } = &logout;
+        let is_named = |login: &IssuerLogin| {
+            let is_subject = subject.as_ref().is_none_or(|subject| login.subject == *subject);
+            login.issuer == *issuer && is_subject && session.as_ref().is_none_or(|session| login.issuer_session.as_ref() == Some(session))
+        };
+        let mut ended: BTreeSet<SessionId> = self.people.table.sessions.issuer_logins.sessions_of(is_named).into_iter().collect();
+        if let (None, Some(subject)) = (session, subject)
+            && let Some(identity) = self.people.table.identity_of(issuer, subject)
+        {
+            let directory = self.people.table.directory();
+            let own = directory.sessions().filter(|(_, one)| one.identity == Some(identity) && one.issuer() == Some(issuer.as_str()));
+            ended.extend(own.map(|(id, _)| *id));
+        }
+        self.people.end_by_issuer(issuer, ended).inspect_err(|_| self.issuers.not_logged_out(&logout))
+    }
+
+    /// Returns true if the issuer of a login is still a way in for its identity.
+    pub(crate) fn is_known(&self, login: &IssuerLogin) -> bool {
+        self.people.table.identity_of(&login.issuer, &login.subject) == Some(login.identity)
+    }
+
+    /// Sets the groups that an issuer names for an identity that is known.
+    pub(crate) fn set_groups_of(&self, id: IdentityId, admitted: &Admitted, now: Timestamp) -> Result<(), Declined> {
+        self.note_groups(admitted, now);
+        self.people.set_groups_of(id, admitted)
+    }
+
+    /// Counts the renewal of a login.
+    pub(crate) fn note_renewal(&self, issuer: &IssuerName, outcome: Outcome) {
+        self.asked.counts[outcome as usize].fetch_add(1, Ordering::Relaxed);
+        if outcome != Outcome::Failed && open(&self.asked.troubles).remove(issuer).is_some() {
+            tracing::info!(%issuer, "logins through an issuer can be renewed again");
+        }
+    }
+
+    /// Notes that an issuer could not be asked about a login; warns the first time.
+    pub(crate) fn note_trouble(&self, issuer: &IssuerName, why: &str) {
+        if open(&self.asked.troubles).insert(issuer.clone(), why.to_owned()).is_none() {
+            tracing::warn!(%issuer, why, "logins through an issuer cannot be renewed; their sessions continue, and the node asks again");
+        }
+    }
+
+    /// Notes whether an issuer whose logins are to be renewed sent a refresh token.
+    pub(crate) fn note_refresh_token(&self, issuer: &IssuerName, token: Option<&Secret>) {
+        if token.is_some() {
+            open(&self.asked.without_token).remove(issuer);
+        } else if open(&self.asked.without_token).insert(issuer.clone()) {
+            tracing::warn!(%issuer, "an issuer sends no refresh token, so logins through it cannot be renewed");
+        }
+    }
+
+    /// Returns the numbers of renewals since the start, by their outcome.
+    pub(crate) fn renewals(&self) -> [(Outcome, u64); Outcome::ALL.len()] {
+        Outcome::ALL.map(|outcome| (outcome, self.asked.counts[outcome as usize].load(Ordering::Relaxed)))
     }
 
     /// Starts a login through an issuer.
@@ -209,7 +355,7 @@ impl ensue_api::ports::Issuers for NodeIssuers {
     }
 
     fn link(&self, id: IdentityId, link: &AskedLink, by: &OnBehalf) -> Result<Committed, Declined> {
-        if !self.issuers.settings().any(|settings| settings.name == link.issuer) {
+        if !self.is_way_in(&link.issuer) {
             return Err(NoSuchIssuer { issuer: link.issuer.clone() }.into());
         }
         self.people.link(id, link, by)
@@ -218,6 +364,11 @@ impl ensue_api::ports::Issuers for NodeIssuers {
     fn unlink(&self, id: IdentityId, issuer: &IssuerName, by: &OnBehalf) -> Result<Committed, Declined> {
         self.people.unlink(id, issuer, by)
     }
+}
+
+/// Locks, even if a thread panicked with the lock: what it guards is changed in one step each.
+fn open<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the issuer of the group that a grant is to.

@@ -2,11 +2,11 @@
 //!
 //! It is in memory only: a login that a restart interrupts is started again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ensue_api::ports::{AfterLogin, AskedLogin, Declined, FinishedLogin, Logins, StartedLogin, TerminalLogin};
+use ensue_api::ports::{AfterLogin, AskedLogin, AtIssuer, Declined, FinishedLogin, Logins, SessionEnds, StartedLogin, TerminalLogin};
 use ensue_engine::explain::Explain;
 use ensue_engine::names::IssuerName;
 use ensue_engine::ports::Secret;
@@ -19,6 +19,7 @@ use url::Url;
 
 use crate::clock::Clock;
 use crate::config::read_secret;
+use crate::issuer_logins::{IssuerLogin, next_question};
 use crate::keys::KeyRing;
 use crate::login::NodeIssuers;
 use crate::session_table::{SessionRefusal, millis, random};
@@ -32,7 +33,7 @@ const CONSENT_TIME_MAX: Duration = Duration::from_secs(10 * 60);
 #[derive(Debug, Error, Explain)]
 #[error("the issuer `{issuer}` is not available: its `client_secret` cannot be read")]
 #[explain(slug = "issuer-unavailable", fault = Unavailable, hint = "an administrator finds the reason in the node's log")]
-struct NoClientSecret {
+pub(crate) struct NoClientSecret {
     issuer: IssuerName,
 }
 
@@ -52,7 +53,7 @@ impl NodeLogins {
     }
 
     /// Returns the secret of the node at an issuer, if it has one.
-    fn client_secret(&self, issuer: &IssuerName) -> Result<Option<Secret>, NoClientSecret> {
+    pub(crate) fn client_secret(&self, issuer: &IssuerName) -> Result<Option<Secret>, NoClientSecret> {
         let Some(source) = self.issuers.client(issuer).and_then(|client| client.secret.as_ref()) else { return Ok(None) };
         let unusable = |why: String| {
             tracing::error!(%issuer, why, "the client secret of an issuer cannot be read");
@@ -94,10 +95,28 @@ impl Logins for NodeLogins {
         let taken = open(&self.started).take_if(cookie, now, |(pending, _)| pending.is_for(issuer, query, now));
         let (pending, then) = taken.ok_or(LoginRefusal::StateUnknown)?;
         let secret = self.client_secret(issuer)?;
-        let LoggedIn { admitted, session_max, .. } = self.issuers.finish_login(issuer, pending, query, secret.as_ref(), now)?;
+        let LoggedIn { admitted, session_max, issuer_session, refresh_token } =
+            self.issuers.finish_login(issuer, pending, query, secret.as_ref(), now)?;
         let identity = self.issuers.admit(&admitted, now)?;
-        let ends_by = session_max.map(|most| now.plus_millis(millis(most)));
-        Ok(FinishedLogin { identity, ends_by, then })
+        let refresh = refresh_token.filter(|_| self.issuers.is_renewed(issuer));
+        if self.issuers.is_renewed(issuer) {
+            self.issuers.note_refresh_token(issuer, refresh.as_ref());
+        }
+        let login = IssuerLogin {
+            issuer: issuer.clone(),
+            identity,
+            subject: admitted.subject,
+            issuer_session,
+            refresh,
+            ask_at: next_question(now),
+            sessions: BTreeSet::new(),
+        };
+        let ends = SessionEnds { by: session_max.map(|most| now.plus_millis(millis(most))), with: Some(AtIssuer::New(login.stored())) };
+        Ok(FinishedLogin { identity, ends, then })
+    }
+
+    fn log_out(&self, issuer: &IssuerName, token: &Secret) -> Result<(), Declined> {
+        self.issuers.log_out(issuer, token)
     }
 
     fn ask_consent(&self, login: TerminalLogin) -> Result<Secret, Declined> {

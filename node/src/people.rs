@@ -2,14 +2,14 @@
 //!
 //! The name of an identity is in the vault before the identity is in the log, and nowhere else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ensue_api::ports::{Access as _, AskedIdentity, AskedLink, Declined, OnBehalf, People};
-use ensue_engine::access::facts::IdentityKind;
+use ensue_engine::access::facts::{IdentityKind, SessionEnd};
 use ensue_engine::command::{Admission, AdmittedIdentity, Answer, Ask, Command, IssuerGroups, Refusal};
 use ensue_engine::explain::Explain;
-use ensue_engine::ids::{Id, IdentityId};
+use ensue_engine::ids::{Id, IdentityId, SessionId};
 use ensue_engine::names::IssuerName;
 use ensue_engine::ports::{Committed, SealedKind, SubmitError};
 use ensue_engine::record::{Actor, CredentialId};
@@ -19,6 +19,7 @@ use thiserror::Error;
 use crate::access::{Profile, TokenTable};
 use crate::clock::Clock;
 use crate::sequencer::Asking;
+use crate::sessions::ENDED_AT_ONCE;
 use crate::tokens::check_name;
 
 /// Why an identity is not created.
@@ -94,14 +95,8 @@ impl People for NodePeople {
 impl NodePeople {
     /// Returns the identity that an issuer admits, with the groups that it names. Adds the identity if it is new.
     pub(crate) fn admit(&self, admitted: &Admitted) -> Result<IdentityId, Declined> {
-        let now = self.clock.now();
         let Admitted { issuer, subject, .. } = admitted;
-        let groups = match &admitted.groups {
-            Groups::Said(groups) => {
-                Some(IssuerGroups { groups: groups.clone(), said_at: admitted.issued.map_or(now, |said| said.min(now)) })
-            }
-            Groups::NotSaid => None,
-        };
+        let groups = self.said_groups(admitted);
         if let Some(id) = self.table.identity_of(issuer, subject) {
             return self.set_groups(id, issuer, groups);
         }
@@ -127,6 +122,21 @@ impl NodePeople {
         }
         added?;
         Ok(id)
+    }
+
+    /// Sets the groups that an issuer names for an identity that is known.
+    pub(crate) fn set_groups_of(&self, id: IdentityId, admitted: &Admitted) -> Result<(), Declined> {
+        self.set_groups(id, &admitted.issuer, self.said_groups(admitted)).map(drop)
+    }
+
+    fn said_groups(&self, admitted: &Admitted) -> Option<IssuerGroups> {
+        let now = self.clock.now();
+        match &admitted.groups {
+            Groups::Said(groups) => {
+                Some(IssuerGroups { groups: groups.clone(), said_at: admitted.issued.map_or(now, |said| said.min(now)) })
+            }
+            Groups::NotSaid => None,
+        }
     }
 
     fn set_groups(&self, id: IdentityId, issuer: &IssuerName, groups: Option<IssuerGroups>) -> Result<IdentityId, Declined> {
@@ -181,11 +191,40 @@ impl NodePeople {
         let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
         let ask = Ask::UnlinkIdentity { id, issuer: issuer.clone() };
         let committed = self.sequencer.ask(Command { actor: by.actor.clone(), trace: by.trace.clone(), ask })?;
+        // The log has ended the sessions that came in by the issuer. Those of terminals that they approved follow.
+        let depending = self.table.sessions.issuer_logins.sessions_of(|login| login.identity == id && login.issuer == *issuer);
+        self.end_sessions(depending, SessionEnd::CredentialGone, &by.actor)?;
         if let Some(mut profile) = self.table.profile(id) {
             profile.subjects.remove(issuer);
             self.store(id, &profile);
         }
         Ok(committed)
+    }
+
+    /// Ends the sessions of a login because its issuer says that its person has logged out there.
+    pub(crate) fn end_by_issuer(&self, issuer: &IssuerName, sessions: BTreeSet<SessionId>) -> Result<(), Declined> {
+        let directory = self.table.directory();
+        let mut of_identity: BTreeMap<IdentityId, Vec<SessionId>> = BTreeMap::new();
+        for id in sessions {
+            if let Some(identity) = directory.session(&id).and_then(|session| session.identity) {
+                of_identity.entry(identity).or_default().push(id);
+            }
+        }
+        for (id, sessions) in of_identity {
+            let actor = Actor::Identity { id, by: CredentialId::Issuer(issuer.clone()) };
+            self.end_sessions(sessions, SessionEnd::Logout, &actor)?;
+        }
+        Ok(())
+    }
+
+    /// Ends sessions, and destroys their secrets.
+    pub(crate) fn end_sessions(&self, sessions: Vec<SessionId>, reason: SessionEnd, actor: &Actor) -> Result<(), Declined> {
+        for ended in sessions.chunks(ENDED_AT_ONCE) {
+            let ask = Ask::EndSessions { sessions: ended.to_vec(), reason };
+            self.sequencer.ask(Command { actor: actor.clone(), trace: None, ask })?;
+            self.table.sessions.forget(ended)?;
+        }
+        Ok(())
     }
 
     /// Checks that no identity and no token has this name: inquiries name people by either.

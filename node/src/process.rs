@@ -25,7 +25,7 @@ use ensue_login::Issuers;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-use crate::certificates::Certificates;
+use crate::certificates::{Certificates, NamingAuthorities};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::devices::NodeDevices;
@@ -42,6 +42,7 @@ use crate::packs_folder::{PacksFolder, PacksNews, WatchedFolder};
 use crate::people::NodePeople;
 use crate::refusals::NodeRefusals;
 use crate::release::RELEASE;
+use crate::renewals::Renewals;
 use crate::seat::Around;
 use crate::seat::follow::Following;
 use crate::seat::lead::{Leading, LogOver};
@@ -51,6 +52,7 @@ use crate::seat::work::{Working, egress};
 use crate::sequencer::{Asking, SequencerError, SequencerHandle, sequencer};
 use crate::start_error::{StartError, machine};
 use crate::tokens::NodeTokens;
+use crate::vouching::NodeVouching;
 use access::{first_token, set_keys};
 use ensue_api::ports::OnBehalf;
 use packs::{LookedFor, not_taken_in, pack_values, watch_packs};
@@ -85,6 +87,7 @@ pub struct Node {
     is_stopping: Arc<AtomicBool>,
     ticker: tokio::task::JoinHandle<()>,
     refresher: tokio::task::JoinHandle<()>,
+    renewer: tokio::task::JoinHandle<()>,
     housekeeper: Housekeeper,
     certificates: Option<Certificates>,
 }
@@ -96,6 +99,7 @@ struct Edges {
     people: Arc<NodePeople>,
     refusals: Arc<NodeRefusals>,
     issuers: Arc<NodeIssuers>,
+    vouching: Arc<NodeVouching>,
     logins: Arc<NodeLogins>,
     devices: Arc<NodeDevices>,
     first_admin_token: Option<Secret>,
@@ -166,7 +170,7 @@ impl Node {
 /// running.
 async fn start(config: Config, over: LogOver, taken_over: &mut Option<Executor>) -> Result<Node, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let certificates = Certificates::open(&config.tls)?;
+    let certificates = Certificates::open(&config.tls, config.login.certificates.as_ref().map(|settings| &*settings.ca))?;
     let packs = LookedFor::begin(&config)?;
     let opened = open(&config, &*clock)?;
     let settings = settings(&config);
@@ -181,8 +185,10 @@ async fn start(config: Config, over: LogOver, taken_over: &mut Option<Executor>)
     *taken_over = Some(working.executor.clone());
     working.take_over().await;
     let tls = certificates.as_ref().map(Certificates::tls);
-    let edges = note(&handle, "recording the start", Ask::NoteStart { release: RELEASE.to_owned() })
-        .and_then(|()| Edges::open(&config, packs, (&stores, &handle, &around), leading.is_first_start));
+    let edges = note(&handle, "recording the start", Ask::NoteStart { release: RELEASE.to_owned() }).and_then(|()| {
+        let naming = certificates.as_ref().and_then(Certificates::naming);
+        Edges::open(&config, packs, (&stores, &handle, &around), (leading.is_first_start, naming))
+    });
     let edges = match edges {
         Ok(edges) => edges,
         Err(error) => return Err(leading.why_failed(&handle, error).await),
@@ -200,6 +206,8 @@ async fn start(config: Config, over: LogOver, taken_over: &mut Option<Executor>)
     let housekeeper = Housekeeper::start(working.kept.clone(), around.clock.clone(), IdleWatch::over(caches))
         .map_err(|why| machine("starting the job that deletes old outputs", &why))?;
     let refresher = tokio::spawn(edges.issuers.clone().keep_fresh());
+    let renewals = Renewals::new(edges.issuers.clone(), edges.logins.clone(), serving.sessions.clone(), around.clock.clone());
+    let renewer = tokio::spawn(Arc::new(renewals).keep_up());
     let (swept, noted) = ((stores.keys.clone(), serving.sessions.clone()), (edges.refusals.clone(), stores.deliveries.clone()));
     let ticker = tokio::spawn(tick(around.clock, handle.clone(), leading.outside.clone(), swept, noted));
     let deliveries = stores.deliveries.clone();
@@ -214,6 +222,7 @@ async fn start(config: Config, over: LogOver, taken_over: &mut Option<Executor>)
         is_stopping,
         ticker,
         refresher,
+        renewer,
         housekeeper,
         certificates,
     })
@@ -225,7 +234,7 @@ impl Edges {
         config: &Config,
         packs: LookedFor,
         (stores, handle, around): (&Stores, &SequencerHandle, &Around),
-        is_first_start: bool,
+        (is_first_start, naming): (bool, Option<NamingAuthorities>),
     ) -> Result<Self, StartError> {
         let folder = PacksFolder {
             path: config.packs.clone(),
@@ -257,9 +266,17 @@ impl Edges {
         });
         let web = IssuerWeb::new(egress(&config.egress_allow)?);
         let issuers = Issuers::new(config.login.issuers.clone());
-        let issuers = Arc::new(NodeIssuers::new(issuers, web, people.clone(), around.clock.clone()));
+        let issuers = Arc::new(NodeIssuers::new((issuers, config.login.others()), web, people.clone(), around.clock.clone()));
+        let vouching = Arc::new(NodeVouching {
+            proxy: config.login.proxy.clone(),
+            certificates: config.login.certificates.clone().zip(naming),
+            keys: stores.keys.clone(),
+            people: people.clone(),
+            clock: around.clock.clone(),
+        });
         let logins = Arc::new(NodeLogins::new(issuers.clone(), stores.keys.clone(), around.clock.clone()));
         let devices = Arc::new(NodeDevices::new(config.login.device, around.clock.clone()));
+        issuers.end_sessions_of_removed().map_err(|declined| machine("ending the sessions of issuers that were removed", &declined.why))?;
         let first_admin_token = first_token(config, is_first_start, &tokens)?;
         let refusals = Arc::new(NodeRefusals::new(Arc::new(handle.clone()), around.clock.clone(), config.audit_address));
         Ok(Self {
@@ -267,6 +284,7 @@ impl Edges {
             tokens: Arc::new(tokens),
             people,
             issuers,
+            vouching,
             logins,
             devices,
             refusals,

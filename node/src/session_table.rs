@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use ensue_api::ports::{Declined, SeenSession};
+use ensue_api::ports::{AtIssuer, Declined, SeenSession};
 use ensue_engine::access::permission::Permission;
 use ensue_engine::access::rights::Rights;
 use ensue_engine::explain::Explain;
@@ -21,6 +21,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 use zeroize::Zeroizing;
+
+use crate::issuer_logins::IssuerLogins;
 
 /// The name of the key by which devices are known.
 const DEVICE_KEY: &str = "current";
@@ -83,11 +85,45 @@ pub(crate) struct StoredCode {
     /// When the session ends at the latest, in microseconds, if something shortens it. Older codes do not have it.
     #[serde(default)]
     pub(crate) ends_by: Option<i64>,
+    /// The login at an issuer with which the session ends.
+    #[serde(default)]
+    pub(crate) at_issuer: StoredAtIssuer,
     /// Whether it was used.
     pub(crate) used: CodeState,
     /// What it is for.
     #[serde(default)]
     pub(crate) purpose: CodePurpose,
+}
+
+/// The login at an issuer with which the session of a code ends, as the vault holds it.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum StoredAtIssuer {
+    /// There is none.
+    #[default]
+    None,
+    /// One that has succeeded, in the form of [`crate::issuer_logins::IssuerLogin`].
+    New(String),
+    /// That of another session.
+    Of(SessionId),
+}
+
+impl StoredAtIssuer {
+    pub(crate) fn of(at_issuer: Option<&AtIssuer>) -> Self {
+        match at_issuer {
+            None => Self::None,
+            Some(AtIssuer::New(login)) => Self::New(String::from_utf8_lossy(login.reveal()).into_owned()),
+            Some(AtIssuer::Of(session)) => Self::Of(*session),
+        }
+    }
+
+    pub(crate) fn read(self) -> Option<AtIssuer> {
+        match self {
+            Self::None => None,
+            Self::New(login) => Some(AtIssuer::New(Secret::new(login.into_bytes()))),
+            Self::Of(session) => Some(AtIssuer::Of(session)),
+        }
+    }
 }
 
 /// What a code is for. A code counts for nothing else.
@@ -174,6 +210,8 @@ pub(crate) struct SessionTable {
     /// The keys that sign access tokens, oldest first.
     pub(crate) signing: RwLock<Vec<Arc<SigningKey>>>,
     codes: Mutex<BTreeMap<Id, StoredCode>>,
+    /// The logins at issuers that sessions came from.
+    pub(crate) issuer_logins: IssuerLogins,
     /// The key by which the secrets of cookies show whose they were.
     pub(crate) devices: DeviceKey,
 }
@@ -212,7 +250,8 @@ impl SessionTable {
             }
         };
         let (live, families, signing) = (RwLock::new(live), Mutex::new(families), RwLock::new(signing));
-        Ok(Self { vault, audience: format!("ensue:{log}"), live, families, signing, codes: Mutex::new(codes), devices })
+        let issuer_logins = IssuerLogins::open_vault(vault.clone())?;
+        Ok(Self { vault, audience: format!("ensue:{log}"), live, families, signing, codes: Mutex::new(codes), issuer_logins, devices })
     }
 
     /// Returns the hash of the cookie of a session, if it has one.
@@ -270,8 +309,10 @@ impl SessionTable {
     /// Removes what is at hand of sessions.
     pub(crate) fn forget(&self, ids: &[SessionId]) -> Result<(), VaultError> {
         for id in ids {
-            self.vault.destroy(SealedKind::Session, &id.to_string())?;
+            self.issuer_logins.forget(*id)?;
             self.vault.destroy(SealedKind::Family, &id.to_string())?;
+            // A start finds by this one what an interruption left.
+            self.vault.destroy(SealedKind::Session, &id.to_string())?;
             self.families().remove(id);
             self.live.write().unwrap_or_else(PoisonError::into_inner).remove(id);
         }
@@ -286,7 +327,11 @@ impl SessionTable {
     /// Destroys the codes that expired long enough ago.
     pub(crate) fn forget_codes(&self, now: Timestamp) -> Result<(), VaultError> {
         let mut codes = self.codes();
-        let is_over = |code: &StoredCode| Timestamp::from_micros(code.until).plus_millis(millis(CODE_REMEMBERED)) <= now;
+        // One that holds a refresh token of an issuer is of no further use.
+        let is_over = |code: &StoredCode| {
+            let remembered = if matches!(code.at_issuer, StoredAtIssuer::New(_)) { Duration::ZERO } else { CODE_REMEMBERED };
+            Timestamp::from_micros(code.until).plus_millis(millis(remembered)) <= now
+        };
         let over: Vec<Id> = codes.iter().filter(|(_, code)| is_over(code)).map(|(id, _)| *id).collect();
         for id in over {
             self.vault.destroy(SealedKind::Code, &id.to_string())?;

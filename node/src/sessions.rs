@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ensue_api::ports::{
     Access as _, AskedCode, AskedInquiryLink, Declined, Login, LoginFrom, LoginOf, MintedCode, OnBehalf, OpenedSession, Pair, RedeemedCode,
-    SeenSession, SessionForm, SessionSecret, Sessions,
+    SeenSession, SessionEnds, SessionForm, SessionSecret, Sessions,
 };
 use ensue_engine::access::facts::SessionEnd;
 use ensue_engine::command::{Ask, Command, NewLink, NewSession, OpenedLink, Refusal};
@@ -32,7 +32,8 @@ use crate::clock::Clock;
 use crate::config::InquiryLinks;
 use crate::sequencer::Asking;
 use crate::session_table::{
-    CodePurpose, CodeRefusal, CodeState, IDLE, Live, SessionRefusal, SessionTable, StoredCode, id_of, idle_after, millis, random, uuid_of,
+    CodePurpose, CodeRefusal, CodeState, IDLE, Live, SessionRefusal, SessionTable, StoredAtIssuer, StoredCode, id_of, idle_after, millis,
+    random, uuid_of,
 };
 
 /// How long a session lasts.
@@ -46,7 +47,7 @@ const CODE_SECRET_BYTES: usize = 16;
 /// The maximum number of login codes that are known.
 const CODES_MAX: usize = 10_000;
 /// How many sessions one request of the node itself ends.
-const ENDED_AT_ONCE: usize = 100;
+pub(crate) const ENDED_AT_ONCE: usize = 100;
 
 /// Opens, refreshes and ends sessions.
 pub struct NodeSessions {
@@ -96,7 +97,7 @@ impl NodeSessions {
         };
         let held = held.map_err(|_| Refusal::CredentialGone)?;
         let latest = moment.time.plus_millis(millis(LIFETIME));
-        let until = [held.expires_at, login.ends_by, link.map(|link| link.until)].into_iter().flatten().fold(latest, Timestamp::min);
+        let until = [held.expires_at, login.ends.by, link.map(|link| link.until)].into_iter().flatten().fold(latest, Timestamp::min);
         let identity = held.identity;
         let id = SessionId(Id::root(moment.time, moment.entropy));
         let now = moment.time.micros();
@@ -114,6 +115,9 @@ impl NodeSessions {
             address: login.address.map(|address| address.to_string()).unwrap_or_default(),
         };
         table.vault.put_all(SealedKind::Session, &[(id.to_string(), live.stored())])?;
+        if let Some(at_issuer) = &login.ends.with {
+            table.issuer_logins.begin(id, at_issuer)?;
+        }
         if login.form == SessionForm::Pair {
             table.vault.put_all(SealedKind::Family, &[(id.to_string(), family.stored())])?;
             table.families().insert(id, family.clone());
@@ -179,6 +183,7 @@ impl NodeSessions {
             challenge: None,
             until: until.micros(),
             ends_by: None,
+            at_issuer: StoredAtIssuer::default(),
             used: CodeState::Fresh,
             purpose,
         };
@@ -238,7 +243,7 @@ impl NodeSessions {
         if (stored.used, used) == (CodeState::Used, CodeState::Used) {
             return Err(CodeRefusal::Used.into());
         }
-        let changed = StoredCode { used, ..stored.clone() };
+        let changed = StoredCode { used, at_issuer: StoredAtIssuer::None, ..stored.clone() };
         table.vault.put_all(SealedKind::Code, &[(id.to_string(), changed.stored())])?;
         *stored = changed;
         Ok(())
@@ -273,7 +278,7 @@ impl NodeSessions {
         if self.links == InquiryLinks::On { Ok(()) } else { Err(LinksOff) }
     }
 
-    /// Ends the sessions whose time is over, stores the last uses, and destroys what no session needs. Called every
+    /// SessionEnds the sessions whose time is over, stores the last uses, and destroys what no session needs. Called every
     /// half a minute.
     pub fn sweep(&self) -> Result<(), Declined> {
         let (now, table) = (self.clock.now(), self.sessions());
@@ -362,7 +367,8 @@ impl Sessions for NodeSessions {
             way: asked.way.clone(),
             challenge: asked.challenge.clone(),
             until: until.micros(),
-            ends_by: asked.ends_by.map(Timestamp::micros),
+            ends_by: asked.ends.by.map(Timestamp::micros),
+            at_issuer: StoredAtIssuer::of(asked.ends.with.as_ref()),
             used: CodeState::Fresh,
             purpose: CodePurpose::Login,
         };
@@ -378,7 +384,8 @@ impl Sessions for NodeSessions {
             (None, None) => return Err(CodeRefusal::Unknown.into()),
         };
         self.use_code(id)?;
-        Ok(RedeemedCode { of, way: stored.way, ends_by: stored.ends_by.map(Timestamp::from_micros) })
+        let ends = SessionEnds { by: stored.ends_by.map(Timestamp::from_micros), with: stored.at_issuer.read() };
+        Ok(RedeemedCode { of, way: stored.way, ends })
     }
 
     fn mint_link(&self, link: &AskedInquiryLink, by: &OnBehalf) -> Result<(MintedCode, Committed), Declined> {
@@ -414,7 +421,11 @@ impl Sessions for NodeSessions {
     }
 
     fn end(&self, sessions: Vec<SessionId>, reason: SessionEnd, by: &OnBehalf) -> Result<Committed, Declined> {
-        Ok(self.ask(by.actor.clone(), by.trace.clone(), Ask::EndSessions { sessions, reason })?)
+        let ended = self.ask(by.actor.clone(), by.trace.clone(), Ask::EndSessions { sessions: sessions.clone(), reason })?;
+        if let Err(error) = self.sessions().forget(&sessions) {
+            tracing::warn!(%error, "the secrets of a session that has ended stay in the vault until the node looks through them");
+        }
+        Ok(ended)
     }
 
     fn seen(&self, id: SessionId) -> Option<SeenSession> {

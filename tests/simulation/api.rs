@@ -12,8 +12,8 @@ use std::task::{Context, Poll, Waker};
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response};
 use ensue_api::ports::{
-    AskedLink, AskedLogin, BegunDevice, CodeNotFound, Credential, Declined, DeviceDecision, Devices, Finding, FinishedLogin, Issuers, Job,
-    JobKind, Logins, Node as AboutNode, NodeStatus, OnBehalf, Readiness, RedeemedCode, StartedLogin, TerminalLogin, WaitingDevice,
+    AskedLink, BegunDevice, CodeNotFound, Credential, Declined, DeviceDecision, Devices, Finding, Issuers, Job, JobKind, Node as AboutNode,
+    NodeStatus, OnBehalf, Readiness, RedeemedCode, WaitingDevice,
 };
 use ensue_api::settings::Blocking;
 use ensue_api::worker_queues::WorkerQueue;
@@ -169,32 +169,6 @@ impl Issuers for NoIssuers {
 
     fn unlink(&self, _id: IdentityId, issuer: &IssuerName, _by: &OnBehalf) -> Result<Committed, Declined> {
         Err(Refusal::NotLinked { issuer: issuer.clone() }.into())
-    }
-}
-
-impl Logins for NoIssuers {
-    fn issuers(&self) -> Vec<IssuerName> {
-        Vec::new()
-    }
-
-    fn start(&self, _: AskedLogin) -> Result<StartedLogin, Declined> {
-        Err(Refusal::CredentialGone.into())
-    }
-
-    fn finish(&self, _: &IssuerName, _: &Secret, _: &str) -> Result<FinishedLogin, Declined> {
-        Err(Refusal::CredentialGone.into())
-    }
-
-    fn ask_consent(&self, _: TerminalLogin) -> Result<Secret, Declined> {
-        Err(Refusal::CredentialGone.into())
-    }
-
-    fn waiting(&self, _: &Secret) -> Option<TerminalLogin> {
-        None
-    }
-
-    fn take_waiting(&self, _: &Secret) -> Option<TerminalLogin> {
-        None
     }
 }
 

@@ -21,6 +21,8 @@ mod life;
 #[cfg(test)]
 mod makespans;
 pub mod mutants;
+#[path = "../support/no_logins.rs"]
+mod no_logins;
 mod node;
 mod operator;
 mod oracle;

@@ -293,6 +293,7 @@ fn every_route_is_in_the_reference_with_its_permission() {
             | "/api/v1/auth/reset"
             | "/api/v1/auth/device"
             | "/api/v1/auth/device/token"
+            | "/api/v1/auth/oidc/logout/{issuer}"
             | "/api/v1/inquiries/links/open" => &["POST"],
             _ => &["GET"],
         };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ensue_engine::ports::Secret;
 use ensue_engine::time::Timestamp;
 
-use super::{Declined, LoginOf, RedeemedCode};
+use super::{Declined, LoginOf, RedeemedCode, SessionEnds};
 
 /// The terminals that wait for approval. All methods are quick.
 pub trait Devices: Send + Sync {
@@ -46,14 +46,14 @@ pub struct BegunDevice {
 }
 
 /// What a person decides about a terminal.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum DeviceDecision {
     /// It gets a session.
     Approve {
         /// Whose rights the session has.
         of: LoginOf,
-        /// When it ends at the latest.
-        ends_by: Option<Timestamp>,
+        /// What ends it before its own time is over.
+        ends: SessionEnds,
     },
     /// It gets none.
     Deny,

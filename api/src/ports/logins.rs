@@ -3,9 +3,8 @@
 use ensue_engine::ids::IdentityId;
 use ensue_engine::names::IssuerName;
 use ensue_engine::ports::Secret;
-use ensue_engine::time::Timestamp;
 
-use super::Declined;
+use super::{Declined, SessionEnds};
 
 /// The logins that browsers began. Each is bound to its browser by the secret of a cookie.
 pub trait Logins: Send + Sync {
@@ -13,9 +12,11 @@ pub trait Logins: Send + Sync {
     fn issuers(&self) -> Vec<IssuerName>;
     /// Starts a login. Blocking: it may ask the issuer.
     fn start(&self, login: AskedLogin) -> Result<StartedLogin, Declined>;
-    /// Ends the login of this cookie with the callback of an issuer, which counts once. Adds the identity if it is new.
+    /// SessionEnds the login of this cookie with the callback of an issuer, which counts once. Adds the identity if it is new.
     /// Blocking: it asks the issuer and may write to the log.
     fn finish(&self, issuer: &IssuerName, cookie: &Secret, query: &str) -> Result<FinishedLogin, Declined>;
+    /// Ends the sessions that a logout token of an issuer names. Blocking: it may ask the issuer, and writes to the log.
+    fn log_out(&self, issuer: &IssuerName, token: &Secret) -> Result<(), Declined>;
     /// Lets the login of a terminal wait for the consent of its person, and returns the secret of a new cookie. Quick.
     fn ask_consent(&self, login: TerminalLogin) -> Result<Secret, Declined>;
     /// Returns the login that waits for consent under this cookie. Quick.
@@ -68,8 +69,8 @@ pub struct StartedLogin {
 pub struct FinishedLogin {
     /// Who logged in.
     pub identity: IdentityId,
-    /// When the session ends at the latest, if the settings of the issuer shorten it.
-    pub ends_by: Option<Timestamp>,
+    /// What ends the session before its own time is over.
+    pub ends: SessionEnds,
     /// What follows.
     pub then: AfterLogin,
 }
@@ -81,8 +82,8 @@ pub struct TerminalLogin {
     pub identity: IdentityId,
     /// How: a word of `session.opened`.
     pub way: String,
-    /// When the session ends at the latest, if something shortens it.
-    pub ends_by: Option<Timestamp>,
+    /// What ends the session before its own time is over.
+    pub ends: SessionEnds,
     /// Where the code goes.
     pub terminal: Terminal,
 }

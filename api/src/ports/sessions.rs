@@ -26,7 +26,7 @@ pub trait Sessions: Send + Sync {
     fn mint_link(&self, link: &AskedInquiryLink, by: &OnBehalf) -> Result<(MintedCode, Committed), Declined>;
     /// Opens the session of such a link. It works once, while the inquiry waits for answers.
     fn open_link(&self, code: &Secret, from: &LoginFrom) -> Result<OpenedSession, Declined>;
-    /// Ends sessions; those that are not open stay as they are.
+    /// SessionEnds sessions; those that are not open stay as they are.
     fn end(&self, sessions: Vec<SessionId>, reason: SessionEnd, by: &OnBehalf) -> Result<Committed, Declined>;
     /// Returns what is known of an open session besides the log. Quick.
     fn seen(&self, id: SessionId) -> Option<SeenSession>;
@@ -43,14 +43,41 @@ pub struct Login {
     pub way: String,
     /// What the session is used with.
     pub form: SessionForm,
-    /// When it ends at the latest, if something shortens it.
-    pub ends_by: Option<Timestamp>,
+    /// What ends it before its own time is over.
+    pub ends: SessionEnds,
     /// The program that logged in, in a few words.
     pub agent: String,
     /// The address that it came from.
     pub address: Option<IpAddr>,
     /// The W3C trace of the request.
     pub trace: Option<String>,
+}
+
+/// What ends a session before its own time is over.
+#[derive(Clone, Debug, Default)]
+pub struct SessionEnds {
+    /// The time at which it ends at the latest.
+    pub by: Option<Timestamp>,
+    /// The login at an issuer with which it ends.
+    pub with: Option<AtIssuer>,
+}
+
+/// A login at an issuer.
+#[derive(Clone)]
+pub enum AtIssuer {
+    /// One that has just succeeded, in the node's own form.
+    New(Secret),
+    /// That of another session.
+    Of(SessionId),
+}
+
+impl std::fmt::Debug for AtIssuer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::New(_) => f.write_str("New"),
+            Self::Of(session) => f.debug_tuple("Of").field(session).finish(),
+        }
+    }
 }
 
 /// Where a login comes from, and what its session is used with.
@@ -70,7 +97,7 @@ impl Login {
     /// Creates a login of somebody that comes from there.
     pub fn of(of: LoginOf, way: &str, from: &LoginFrom) -> Self {
         let LoginFrom { form, agent, address, trace } = from.clone();
-        Self { of, way: way.to_owned(), form, ends_by: None, agent, address, trace }
+        Self { of, way: way.to_owned(), form, ends: SessionEnds::default(), agent, address, trace }
     }
 }
 
@@ -110,8 +137,8 @@ pub struct AskedCode {
     /// The SHA-256 of the verifier in base64url without padding (PKCE S256, RFC 7636), if only the program that began
     /// the login may use the code.
     pub challenge: Option<String>,
-    /// When the session ends at the latest, if something shortens it.
-    pub ends_by: Option<Timestamp>,
+    /// What ends the session before its own time is over.
+    pub ends: SessionEnds,
 }
 
 /// A code that was just created.
@@ -129,8 +156,8 @@ pub struct RedeemedCode {
     pub of: LoginOf,
     /// How its holder logs in.
     pub way: String,
-    /// When the session ends at the latest, if something shortens it.
-    pub ends_by: Option<Timestamp>,
+    /// What ends the session before its own time is over.
+    pub ends: SessionEnds,
 }
 
 /// What a session is used with.

@@ -53,9 +53,9 @@ pub(super) async fn ask(call: Call) -> Outcome {
     let asked = || {
         cookies::demand_private(call.request())?;
         let cookie = cookies::login(call.headers()).ok_or(StateUnknown)?;
-        let TerminalLogin { identity, ends_by, terminal, .. } = call.api().ports.logins.waiting(&cookie).ok_or(StateUnknown)?;
+        let TerminalLogin { identity, ends, terminal, .. } = call.api().ports.logins.waiting(&cookie).ok_or(StateUnknown)?;
         let name = call.api().ports.access.name_of(identity).ok_or(StateUnknown)?;
-        let until = ends_by.map(|until| format!(" At the latest, this ends at {until}.")).unwrap_or_default();
+        let until = ends.by.map(|until| format!(" At the latest, this ends at {until}.")).unwrap_or_default();
         let (name, port, token) = (escaped(&name), terminal.port, token_of(&cookie));
         let body = format!(
             "<p>A terminal on this computer (port {port}) wants to act as <strong>{name}</strong> on this node.{until}</p>\
@@ -84,11 +84,11 @@ async fn answered(call: &mut Call) -> Outcome {
         return Err(StateUnknown.into());
     }
     let login = call.api().ports.logins.take_waiting(&cookie).ok_or(StateUnknown)?;
-    let TerminalLogin { identity, way, ends_by, terminal } = login;
+    let TerminalLogin { identity, way, ends, terminal } = login;
     let state = encoded(&terminal.state);
     let said = if form.field("answer") == ALLOWED {
         let of = LoginOf::Identity(identity);
-        let asked = AskedCode { of, way, valid_for: CODE_LIFETIME, challenge: Some(terminal.challenge), ends_by };
+        let asked = AskedCode { of, way, valid_for: CODE_LIFETIME, challenge: Some(terminal.challenge), ends };
         let minted = call.api().threads.blocking(move |ports| ports.sessions.mint(&asked)).await??;
         let code = std::str::from_utf8(minted.code.reveal()).map_err(|why| Problem::bug(&why))?;
         format!("code={}", encoded(code))

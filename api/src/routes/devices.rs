@@ -5,7 +5,6 @@ use ensue_engine::access::state::Access;
 use ensue_engine::explain::Explain;
 use ensue_engine::ports::Secret;
 use ensue_engine::record::CredentialId;
-use ensue_engine::time::Timestamp;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use thiserror::Error;
@@ -20,7 +19,9 @@ use crate::call::Call;
 use crate::cookies;
 use crate::html::{self, Form, HTML, escaped};
 use crate::operation::{Content, Operation, WRITTEN};
-use crate::ports::{BegunDevice, CodeNotFound, DeviceDecision, Holder, LoginOf, SessionForm, SessionSecret, WaitingDevice};
+use crate::ports::{
+    AtIssuer, BegunDevice, CodeNotFound, DeviceDecision, Holder, LoginOf, SessionEnds, SessionForm, SessionSecret, WaitingDevice,
+};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::rates::{self, Class};
 use crate::respond::{self, Written};
@@ -172,24 +173,24 @@ pub(super) async fn decide(known: Known, mut call: Call) -> Outcome {
 fn decided(call: &Call, holder: &Holder, user_code: &str, decision: WireDeviceAnswer) -> Result<(), Problem> {
     let decision = match decision {
         WireDeviceAnswer::Approve => {
-            let (of, ends_by) = passed_on(holder, &call.api().ports.access.directory()).ok_or(CannotPassOn)?;
-            DeviceDecision::Approve { of, ends_by }
+            let (of, ends) = passed_on(holder, &call.api().ports.access.directory()).ok_or(CannotPassOn)?;
+            DeviceDecision::Approve { of, ends }
         }
         WireDeviceAnswer::Deny => DeviceDecision::Deny,
     };
     call.api().ports.devices.decide(user_code, &holder.caller(), decision).map_err(|why| not_found(why, user_code))
 }
 
-/// Returns whose rights a terminal gets that a caller approves, and when its session ends at the latest: it may not do more
-/// than the caller, and not for longer.
-fn passed_on(holder: &Holder, directory: &Access) -> Option<(LoginOf, Option<Timestamp>)> {
+/// Returns whose rights a terminal gets that a caller approves, and what ends its session: it may not do more than the
+/// caller, and not for longer.
+fn passed_on(holder: &Holder, directory: &Access) -> Option<(LoginOf, SessionEnds)> {
     match &holder.by {
         _ if holder.only.is_some() => None,
-        CredentialId::Token(id) => Some((LoginOf::Token(*id), holder.until)),
+        CredentialId::Token(id) => Some((LoginOf::Token(*id), SessionEnds { by: holder.until, with: None })),
         CredentialId::Session(id) => {
             let session = directory.session(id)?;
             let of = session.credential.map(LoginOf::Token).or(session.identity.map(LoginOf::Identity))?;
-            Some((of, Some(session.until)))
+            Some((of, SessionEnds { by: Some(session.until), with: Some(AtIssuer::Of(*id)) }))
         }
         CredentialId::Issuer(_) | CredentialId::Code(_) => None,
     }

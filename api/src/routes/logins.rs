@@ -1,6 +1,7 @@
 //! Logins of people through issuers: the browser goes to the issuer, and comes back with a code.
 
 use axum::http::{HeaderValue, Response, StatusCode, header};
+use ensue_engine::access::state::ISSUER_WAY;
 use ensue_engine::explain::Explain;
 use ensue_engine::names::IssuerName;
 use ensue_engine::ports::Secret;
@@ -13,18 +14,20 @@ use crate::addresses::Sender;
 use crate::auth::AuthRefusal;
 use crate::call::Call;
 use crate::cookies;
-use crate::html;
+use crate::html::{self, Form};
 use crate::local_path::local_path;
 use crate::operation::{Content, Header, Operation};
 use crate::ports::{
     AfterLogin, AskedLogin, Credential, FinishedLogin, LoginOf, RedeemedCode, RefusedLogin, SessionForm, SessionSecret, StartedLogin,
     Terminal, TerminalLogin,
 };
-use crate::problem::{Outcome, Problem};
+use crate::problem::{Missing, Outcome, Problem};
 use crate::query::bad;
 use crate::rates::{self, Class};
 use crate::route::{BASE, Public};
 
+/// What an issuer is called if it is missing.
+const THING: &str = "issuer through which people log in";
 /// The path to which issuers send browsers back, without the name of the issuer.
 const CALLBACK: &str = "/auth/oidc/callback/";
 /// The path where a login starts.
@@ -48,6 +51,12 @@ enum NoIssuer {
     OneOf(usize),
 }
 
+/// A request with no logout token, or with several.
+#[derive(Debug, Error, Explain)]
+#[error("the form must have one field `logout_token`")]
+#[explain(slug = "logout-token-invalid", fault = Malformed, hint = "send it as OpenID Connect Back-Channel Logout 1.0 says")]
+struct OneToken;
+
 /// The callback belongs to no login of this browser.
 #[derive(Debug, Error, Explain)]
 #[error("this login was not started here, took longer than 10 minutes, or has ended")]
@@ -56,6 +65,20 @@ pub(super) struct StateUnknown;
 
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
+    routes.public(
+        Public::IssuerLogout,
+        log_out,
+        Operation::new("login_log_out", "Takes a logout token of an issuer, and ends the sessions of the logins that it names")
+            .gives_content(200, "The sessions have ended.", Content::Nothing, &[])
+            .refuses(&[
+                (400, "logout_token_invalid"),
+                (403, "insecure_transport"),
+                (404, "not_found"),
+                (415, "unsupported_media_type"),
+                (429, "rate_limited"),
+                (503, "issuer_unavailable"),
+            ]),
+    );
     routes.public(
         Public::StartLogin,
         start,
@@ -90,6 +113,32 @@ pub(super) fn declare(routes: &mut Routes) {
     );
 }
 
+/// Takes a logout token of an issuer (OpenID Connect Back-Channel Logout 1.0). Only tokens that are refused count towards
+/// the limit: an issuer reports every logout from one address.
+pub(super) async fn log_out(mut call: Call) -> Outcome {
+    let outcome = logged_out(&mut call).await;
+    let is_refused = outcome.as_ref().is_err_and(|problem| problem.status() != StatusCode::SERVICE_UNAVAILABLE);
+    let standing = if is_refused { call.api().rates.count(Class::Logins, || network(&call)) } else { None };
+    let outcome = standing.map_or(Ok(()), |standing| standing.demand()).and(outcome);
+    rates::standing(standing, outcome)
+}
+
+async fn logged_out(call: &mut Call) -> Outcome {
+    cookies::demand_private(call.request())?;
+    let form = Form::of_anybody(call).await?;
+    let (token, named) = (form.field("logout_token"), call.part("issuer"));
+    if token.is_empty() || form.is_doubled("logout_token") {
+        return Err(OneToken.into());
+    }
+    let issuer: IssuerName = named.parse().map_err(|_| Missing::new(THING, named))?;
+    if !call.api().ports.logins.issuers().contains(&issuer) {
+        return Err(Missing::new(THING, named).into());
+    }
+    let token = Secret::new(token.as_bytes().to_vec());
+    call.api().threads.verifying(move |ports| ports.logins.log_out(&issuer, &token)).await??;
+    Ok(private(Response::new(axum::body::Body::empty())))
+}
+
 /// Starts a login.
 pub(super) async fn start(call: Call) -> Outcome {
     let is_page = html::is_wanted(&call);
@@ -114,7 +163,7 @@ pub(super) async fn start(call: Call) -> Outcome {
     rates::standing(standing, html::for_people(is_page, "The login cannot start", "/", outcome))
 }
 
-/// Ends a login.
+/// SessionEnds a login.
 pub(super) async fn finish(call: Call) -> Outcome {
     let is_page = html::is_wanted(&call);
     cookies::demand_private(call.request())?;
@@ -136,12 +185,12 @@ async fn finished(call: &Call, named: &str) -> Outcome {
     let way = way_of(named);
     let asked = issuer.clone();
     let finished = call.api().threads.verifying(move |ports| ports.logins.finish(&asked, &cookie, &query)).await??;
-    let FinishedLogin { identity, ends_by, then } = finished;
+    let FinishedLogin { identity, ends, then } = finished;
     let access = &call.api().ports.access;
     access.admit(&Credential::Issuer { identity, issuer, until: access.now().plus_millis(60_000) }).map_err(AuthRefusal::from)?;
     match then {
         AfterLogin::Page(path) => {
-            let login = RedeemedCode { of: LoginOf::Identity(identity), way, ends_by };
+            let login = RedeemedCode { of: LoginOf::Identity(identity), way, ends };
             let session = opened(call, login, SessionForm::Cookie).await?;
             let SessionSecret::Cookie(secret) = session.secret else { return Err(Problem::bug(&"a session of a browser has no cookie")) };
             let mut response = leading_to(StatusCode::SEE_OTHER, &path)?;
@@ -151,7 +200,7 @@ async fn finished(call: &Call, named: &str) -> Outcome {
             Ok(response)
         }
         AfterLogin::Terminal(terminal) => {
-            let cookie = call.api().ports.logins.ask_consent(TerminalLogin { identity, way, ends_by, terminal })?;
+            let cookie = call.api().ports.logins.ask_consent(TerminalLogin { identity, way, ends, terminal })?;
             let mut response = leading_to(StatusCode::SEE_OTHER, Public::ConsentPage.path())?;
             set_login(&mut response, &cookie)?;
             Ok(response)
@@ -166,7 +215,7 @@ pub(super) fn start_of(issuer: &str) -> String {
 
 /// Returns the word of `session.opened` for logins through an issuer.
 fn way_of(issuer: &str) -> String {
-    format!("oidc/{issuer}")
+    format!("{ISSUER_WAY}{issuer}")
 }
 
 /// Returns the issuer that a request names, or the only one.

@@ -21,7 +21,9 @@ use crate::cookies;
 use crate::listing;
 use crate::operation::{Content, Operation, Takes, WRITTEN};
 use crate::permissions::{Permission as _, TokensRead, TokensWrite};
-use crate::ports::{AskedCode, Credential, Holder, Login, LoginOf, OpenedSession, Ports, RedeemedCode, SessionForm, SessionSecret};
+use crate::ports::{
+    AskedCode, Credential, Holder, Login, LoginOf, OpenedSession, Ports, RedeemedCode, SessionEnds, SessionForm, SessionSecret,
+};
 use crate::problem::{Missing, Outcome, Problem, Refused};
 use crate::rates::{self, Class};
 use crate::respond::{self, Written};
@@ -80,7 +82,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Method::DELETE,
         "/sessions/{id}",
         end,
-        Operation::new("session_end", "Ends a session: one of the caller's own, or any. `current` is that of the request")
+        Operation::new("session_end", "SessionEnds a session: one of the caller's own, or any. `current` is that of the request")
             .gives_content(204, "The session has ended.", Content::Nothing, WRITTEN)
             .refuses(&[(404, "not_found")]),
     );
@@ -113,7 +115,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Method::POST,
         "/auth/logout",
         logout,
-        Operation::new("auth_logout", "Ends the session of the request")
+        Operation::new("auth_logout", "SessionEnds the session of the request")
             .takes(Takes::Empty)
             .passes_keys_over()
             .gives_content(204, "The session has ended.", Content::Nothing, WRITTEN)
@@ -199,8 +201,8 @@ async fn logged_in(mut call: Call, form: SessionForm) -> (Option<rates::Standing
             }
             Proof::Code(code, verifier) => {
                 let open = move |ports: &Ports| {
-                    let RedeemedCode { of, way, ends_by } = ports.sessions.redeem(&code, verifier.as_ref())?;
-                    ports.sessions.open(&Login { ends_by, ..Login::of(of, &way, &from) })
+                    let RedeemedCode { of, way, ends } = ports.sessions.redeem(&code, verifier.as_ref())?;
+                    ports.sessions.open(&Login { ends, ..Login::of(of, &way, &from) })
                 };
                 Ok(api.threads.blocking(open).await??)
             }
@@ -220,8 +222,8 @@ async fn logged_in(mut call: Call, form: SessionForm) -> (Option<rates::Standing
 
 /// Opens the session of a login that succeeded.
 pub(super) async fn opened(call: &Call, login: RedeemedCode, form: SessionForm) -> Result<OpenedSession, Problem> {
-    let RedeemedCode { of, way, ends_by } = login;
-    let login = Login { ends_by, ..Login::of(of, &way, &from(call, form)) };
+    let RedeemedCode { of, way, ends } = login;
+    let login = Login { ends, ..Login::of(of, &way, &from(call, form)) };
     Ok(call.api().threads.blocking(move |ports| ports.sessions.open(&login)).await??)
 }
 
@@ -246,7 +248,13 @@ pub(super) async fn add_login_link(allowed: Allowed<TokensWrite>, mut call: Call
     let id = id.ok_or_else(|| Missing::new(TokensWrite::THING, &name))?;
     let replacing = Ask::RotateToken(RotatedToken { name, successor: TokenId(Id::root(now, 0)), until: now });
     call.api().submit(allowed.on_behalf(call.context()), Ask::Check(Box::new(replacing))).await?;
-    let asked = AskedCode { of: LoginOf::Token(id), way: "link".to_owned(), valid_for: LINK_LIFETIME, challenge: None, ends_by: None };
+    let asked = AskedCode {
+        of: LoginOf::Token(id),
+        way: "link".to_owned(),
+        valid_for: LINK_LIFETIME,
+        challenge: None,
+        ends: SessionEnds::default(),
+    };
     let minted = call.api().threads.blocking(move |ports| ports.sessions.mint(&asked)).await??;
     let code = std::str::from_utf8(minted.code.reveal()).map_err(|why| Problem::bug(&why))?;
     let mut response = private(respond::json(&WireLoginLink { code, until: minted.until })?);
@@ -276,7 +284,7 @@ pub(super) async fn list(known: Known, call: Call) -> Outcome {
     call.answer_page(listed.items, listed.next.as_deref(), &listed.page)
 }
 
-/// Ends a session.
+/// SessionEnds a session.
 pub(super) async fn end(known: Known, call: Call) -> Outcome {
     let named = call.part("id");
     let missing = || Problem::from(Missing::new(THING, named));
@@ -294,7 +302,7 @@ pub(super) async fn end(known: Known, call: Call) -> Outcome {
     ended(&known, &call, id, reason).await
 }
 
-/// Ends the session of the request.
+/// SessionEnds the session of the request.
 pub(super) async fn logout(known: Known, mut call: Call) -> Outcome {
     call.json_or_nothing::<crate::call::Nothing>().await?;
     let id = current(known.holder()).ok_or_else(|| Missing::new(THING, CURRENT))?;

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use crate::addresses::Scheme;
+use crate::addresses::{PeerCertificates, Scheme};
 use crate::front::Front;
 use crate::server::crowd::{Place, Room};
 use crate::server::lingering::{Lingering, Unread};
@@ -32,6 +32,8 @@ pub(super) struct Connection {
     pub(super) from: IpAddr,
     /// Whether it has TLS.
     pub(super) scheme: Scheme,
+    /// The certificates of the other side.
+    pub(super) certificates: PeerCertificates,
     /// Whether there is room for it among the others of its address.
     pub(super) room: Room,
     /// Its place among the others.
@@ -50,6 +52,9 @@ impl Connection {
     pub(super) async fn answer(&self, mut request: Request<Incoming>) -> Response<Body> {
         let sender = self.front.settings().addresses.sender(self.from, self.scheme, request.headers());
         request.extensions_mut().insert(sender);
+        if !self.certificates.0.is_empty() {
+            request.extensions_mut().insert(self.certificates.clone());
+        }
         match self.room {
             Room::Free => self.front.answer_framed(request).await,
             Room::Over | Room::None => self.front.answer_crowded(&request),
@@ -84,8 +89,8 @@ pub(super) async fn serve(stream: TcpStream, tls: Option<Tls>, mut connection: C
     };
     connection.scheme = Scheme::Https;
     match opened {
-        Ok(Opened::Http1(stream)) => http1::serve(stream, connection).await,
-        Ok(Opened::Http2(stream)) => http2::serve(stream, connection).await,
+        Ok(Opened::Http1(stream, certificates)) => http1::serve(stream, Connection { certificates, ..connection }).await,
+        Ok(Opened::Http2(stream, certificates)) => http2::serve(stream, Connection { certificates, ..connection }).await,
         Ok(Opened::Nothing) => {}
         Err(_) => tracing::debug!("a TLS handshake took too long"),
     }
@@ -93,8 +98,8 @@ pub(super) async fn serve(stream: TcpStream, tls: Option<Tls>, mut connection: C
 
 /// A connection after its TLS handshake.
 enum Opened<S> {
-    Http1(S),
-    Http2(S),
+    Http1(S, PeerCertificates),
+    Http2(S, PeerCertificates),
     /// It has ended.
     Nothing,
 }
@@ -110,8 +115,10 @@ async fn open(stream: TcpStream, tls: &Tls, connection: &Connection) -> Opened<i
         Ok(_) | Err(_) => return Opened::Nothing,
     }
     match tls.accept(UnlessStalled::new(stream, connection.limits().write_timeout)).await {
-        Ok(stream) if Tls::speaks_http2(&stream) => Opened::Http2(stream),
-        Ok(stream) => Opened::Http1(stream),
+        Ok(stream) => {
+            let certificates = Tls::certificates(&stream);
+            if Tls::speaks_http2(&stream) { Opened::Http2(stream, certificates) } else { Opened::Http1(stream, certificates) }
+        }
         Err(error) => {
             tracing::debug!(%error, "a TLS handshake failed");
             Opened::Nothing

@@ -10,6 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::addresses::PeerCertificates;
+
 /// The names of the versions of HTTP in a handshake (RFC 7301, RFC 9113 §3.2), the preferred one first.
 const HTTP2: &[u8] = b"h2";
 const HTTP1: &[u8] = b"http/1.1";
@@ -33,6 +35,12 @@ impl Tls {
     pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> io::Result<TlsStream<S>> {
         let config = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
         TlsAcceptor::from(config).accept(stream).await
+    }
+
+    /// Returns the certificates of the caller, its own first.
+    pub(super) fn certificates<S>(stream: &TlsStream<S>) -> PeerCertificates {
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        PeerCertificates(chain.iter().map(|certificate| certificate.to_vec()).collect())
     }
 
     /// Returns true if the caller chose HTTP/2.

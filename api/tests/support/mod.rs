@@ -2,6 +2,8 @@
 //! runs anything.
 
 pub(crate) mod contract;
+#[path = "../../../tests/support/no_logins.rs"]
+mod no_logins;
 mod node;
 mod packs;
 mod workflows;
@@ -15,6 +17,7 @@ use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
+use no_logins::NoLogins;
 pub(crate) use node::{ENDLESS_RULE, NOON, TestNode};
 
 /// The key that signs the deliveries of the hook `demo.gate`.
@@ -228,7 +231,8 @@ impl TestApi {
             sessions: node.clone(),
             passwords: node.clone(),
             issuers: node.clone(),
-            logins: node.clone(),
+            vouching: Arc::new(NoLogins),
+            logins: Arc::new(NoLogins),
             devices: node.clone(),
             node: node.clone(),
             spans: None,

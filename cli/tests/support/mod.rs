@@ -8,6 +8,8 @@ pub(crate) mod browser;
 mod delivery;
 pub(crate) mod fake;
 pub(crate) mod issuer;
+#[path = "../../../tests/support/provider.rs"]
+mod openid;
 pub(crate) mod ordinary;
 pub(crate) mod page;
 pub(crate) mod provider;

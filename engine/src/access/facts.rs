@@ -288,7 +288,7 @@ pub enum CredentialChange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Names)]
 #[serde(rename_all = "snake_case")]
 pub enum SessionEnd {
-    /// Its holder logged out.
+    /// Its holder logged out, here or at the issuer.
     Logout,
     /// Another session, or an administrator, ended it.
     EndedBy,
@@ -302,6 +302,8 @@ pub enum SessionEnd {
     PasswordChanged,
     /// The identity was disabled.
     IdentityDisabled,
-    /// Its token or its identity no longer exists.
+    /// Its token or its identity no longer exists, or its issuer is no longer a way in.
     CredentialGone,
+    /// The issuer has ended the login, or its settings no longer admit the person.
+    IssuerEnded,
 }

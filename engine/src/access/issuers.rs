@@ -4,7 +4,8 @@
 
 use super::decide::{done, draft, held_by};
 use super::people::{IDENTITIES_MAX, beyond, ordered};
-use crate::access::facts::{IdentityAdded, IdentityGroupsSet, IdentityLinked, IdentityUnlinked};
+use super::sessions::ends_of;
+use crate::access::facts::{IdentityAdded, IdentityGroupsSet, IdentityLinked, IdentityUnlinked, SessionEnd};
 use crate::command::{Admission, AdmittedIdentity, Decision, IssuerGroups, Refusal};
 use crate::ids::IdentityId;
 use crate::names::IssuerName;
@@ -67,13 +68,17 @@ pub(crate) fn link(state: &State, actor: &Actor, id: IdentityId, issuer: &Issuer
     one(actor, id, IdentityLinked { id, issuer: issuer.clone() }.into())
 }
 
-/// Ends that an issuer is a way in for an identity.
+/// Ends that an issuer is a way in for an identity, and the sessions that came in by it.
 pub(crate) fn unlink(state: &State, actor: &Actor, id: IdentityId, issuer: &IssuerName) -> Decision {
     let Some(identity) = state.access().identity(&id) else { return Decision::Refused(Refusal::NoIdentity(id.to_string())) };
     if identity.link(issuer).is_none() {
         return Decision::Refused(Refusal::NotLinked { issuer: issuer.clone() });
     }
-    one(actor, id, IdentityUnlinked { id, issuer: issuer.clone() }.into())
+    let mut drafts: Vec<Draft> = vec![draft(StreamId::Identity(id), actor, IdentityUnlinked { id, issuer: issuer.clone() }.into())];
+    drafts.extend(ends_of(state, actor, SessionEnd::CredentialGone, |session| {
+        session.identity == Some(id) && session.issuer() == Some(issuer.as_str())
+    }));
+    done(drafts)
 }
 
 fn one(actor: &Actor, id: IdentityId, fact: crate::fact::Fact) -> Decision {

@@ -148,6 +148,9 @@ pub struct Grant {
     pub until: Option<Timestamp>,
 }
 
+/// What the way of a session begins with whose person logged in through an issuer; the name of the issuer follows.
+pub const ISSUER_WAY: &str = "oidc/";
+
 /// An open session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
@@ -167,6 +170,11 @@ impl Session {
     /// Returns true if the session belongs to the same identity; without one, to the same token.
     pub fn is_of(&self, identity: Option<IdentityId>, credential: Option<TokenId>) -> bool {
         if identity.is_some() { self.identity == identity } else { self.identity.is_none() && self.credential == credential }
+    }
+
+    /// Returns the issuer through which its person logged in, if one did.
+    pub fn issuer(&self) -> Option<&str> {
+        self.way.strip_prefix(ISSUER_WAY)
     }
 }
 

@@ -59,6 +59,9 @@ pub enum TokenFault {
     /// It is the ID token of a login in a browser.
     #[error("the token is the ID token of a login")]
     IdToken,
+    /// It reports an event, such as a logout.
+    #[error("the token reports an event and admits nobody")]
+    Event,
 }
 
 /// A token whose header is accepted and whose signature is not yet verified.

@@ -76,7 +76,13 @@ fn header_of_a_proxy_is_refused_from_anyone_else() {
 
 #[test]
 fn headers_of_a_proxy_must_be_there_once_and_be_valid() {
-    assert!(matches!(named("10.0.0.7", &[KEY]), Err(ProxyRefusal::NotOnce { .. })));
+    assert_eq!(named("10.0.0.7", &[KEY]), Ok(None), "the proxy names nobody");
+    assert!(matches!(named("10.0.0.7", &[KEY, ("x-forwarded-groups", "admin")]), Err(ProxyRefusal::NotOnce { .. })));
+    // A proxy that removes `x-forwarded-user` from the requests of its clients may let these names pass.
+    for smuggled in ["x_forwarded_user", "x-forwarded_user", "x_forwarded_groups", "x_ensue_proxy_secret"] {
+        let refusal = named("10.0.0.7", &[KEY, USER, (smuggled, "admin")]).unwrap_err();
+        assert_eq!(refusal, ProxyRefusal::NotAProxy { header: smuggled.to_owned() });
+    }
     assert!(matches!(named("10.0.0.7", &[KEY, USER, USER]), Err(ProxyRefusal::NotOnce { .. })));
     let groups = ("x-forwarded-groups", "a");
     assert!(matches!(named("10.0.0.7", &[KEY, USER, groups, groups]), Err(ProxyRefusal::NotOnce { .. })));
@@ -123,4 +129,22 @@ fn certificate_admits_the_name_that_the_settings_render() {
     let written = serde_json::from_value(json!({ "ca": "/c", "allow": "claims.sub", "name": "'x'" })).unwrap();
     let error = CertificateSettings::check(written).unwrap_err().to_string();
     assert!(error.starts_with("`login.certificates.allow`, line 1, column 1: "), "{error}");
+}
+
+/// A certificate with the subject `C=DE, O=Example\, Inc.+OU=CI, CN=ci runner` and one alternative name of each kind. It was
+/// made with `openssl req -x509 -newkey ed25519 -days 36500 -nodes`.
+const CERTIFICATE: &str = include_str!("../keys/certificate.txt");
+const FINGERPRINT: &str = "fd17096817a48cfeabcc120f0ace800d99cfa997f90cae714dca6b9c2ec32e05";
+
+#[test]
+fn certificate_is_read_as_expressions_see_it() {
+    use base64::Engine as _;
+    let der = base64::engine::general_purpose::STANDARD.decode(CERTIFICATE.replace('\n', "")).unwrap();
+    let read = Certificate::read(&der).unwrap();
+    assert_eq!(read.subject, r"CN=ci runner,O=Example\, Inc.+OU=CI,C=DE");
+    assert_eq!(read.san, ["dns:ci.example.test", "email:ci@example.test", "uri:spiffe://example.test/ci", "ip:192.0.2.7", "ip:fd00::7"]);
+    assert_eq!(read.fingerprint, FINGERPRINT);
+    for bad in [&der[..der.len() - 1], b"", b"0"] {
+        assert_eq!(Certificate::read(bad).unwrap_err().slug(), "claims-refused");
+    }
 }

@@ -7,7 +7,10 @@ mod bearer;
 mod front;
 mod keys;
 mod known_answers;
+mod logout;
 mod one_time;
+#[path = "../../../tests/support/provider.rs"]
+mod openid;
 mod passwords;
 mod provider;
 mod refresh;

@@ -2,9 +2,7 @@
 
 mod http;
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ensue_engine::explain::Explain;
@@ -16,61 +14,23 @@ use ensue_login::{Fetch, Groups, Issuers, Kind, Refusal};
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::skipped::not_installed;
+use crate::openid::{Provider, SECRET};
 use crate::support::{AUDIENCE, Signer, encode, issuers, said};
 use http::{Browser, Port, send};
 
 const CALLBACK: &str = "https://ensue.example.test/api/v1/auth/oidc/callback/corp";
-const SECRET: &str = "a secret of 32 bytes + and: more!";
 const ALGORITHMS: [&str; 5] = ["RS256", "PS256", "ES256", "ES384", "EdDSA"];
 
-/// The provider; it ends when it is dropped.
-struct Provider {
-    process: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-    issuer: Url,
-}
-
 impl Provider {
-    /// Starts a provider, or skips the test by name if the package is not installed.
-    fn start(test: &str) -> Option<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let folder = root.join("../target/npm");
-        if !folder.join("node_modules/oidc-provider").is_dir() {
-            not_installed(test, "the npm package oidc-provider");
-            return None;
-        }
-        let script = root.join("tests/main/provider/provider.mjs");
-        let started =
-            Command::new("node").arg(script).arg(folder).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-        let mut process = match started {
-            Ok(process) => process,
-            Err(error) => {
-                not_installed(test, &format!("node ({error})"));
-                return None;
-            }
-        };
-        let input = process.stdin.take().unwrap();
-        let mut output = BufReader::new(process.stdout.take().unwrap());
-        let issuer = line(&mut output).parse().unwrap();
-        Some(Self { process, input, output, issuer })
-    }
-
-    fn tell(&mut self, command: &str) {
-        writeln!(self.input, "{command}").unwrap();
-        assert_eq!(line(&mut self.output), "done");
-    }
-
-    /// The issuer as tokens name it: without the slash that `Url` adds.
-    fn name(&self) -> &str {
-        self.issuer.as_str().trim_end_matches('/')
+    /// Returns its URL, with the slash that `Url` adds.
+    fn address(&self) -> Url {
+        self.url().parse().unwrap()
     }
 
     /// Returns the issuers of a node that knows this provider, with this client.
     fn node(&self, client: &str) -> Issuers {
         let mut settings = json!({
-            "issuer": self.name(),
+            "issuer": self.url(),
             "client_id": client,
             "use": ["browser", "bearer"],
             "audience": AUDIENCE,
@@ -89,11 +49,11 @@ impl Provider {
     /// Logs `person` in at the provider, and returns the URL at which the browser leaves it.
     fn log_in(&self, url: &Url, person: &str) -> Url {
         let mut browser = Browser::default();
-        let (page, text) = browser.open(url.clone(), &self.issuer);
+        let (page, text) = browser.open(url.clone(), &self.address());
         assert!(text.contains("name=\"login\""), "{page}: {text}");
-        let (page, text) = browser.submit(page, &format!("prompt=login&login={person}&password=x"), &self.issuer);
+        let (page, text) = browser.submit(page, &format!("prompt=login&login={person}&password=x"), &self.address());
         assert!(text.contains("consent"), "{page}: {text}");
-        browser.submit(page, "prompt=consent", &self.issuer).0
+        browser.submit(page, "prompt=consent", &self.address()).0
     }
 
     /// Returns an access token of a program, as JWT.
@@ -103,23 +63,10 @@ impl Provider {
         let form = "grant_type=client_credentials&scope=api&resource=https://ensue.example.test";
         let credentials = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("{id}:{secret}"));
         let headers = [("content-type", "application/x-www-form-urlencoded"), ("authorization", &format!("Basic {credentials}") as &str)];
-        let answer = send("POST", &self.issuer.join("token").unwrap(), &headers, form.as_bytes()).unwrap();
+        let answer = send("POST", &self.address().join("token").unwrap(), &headers, form.as_bytes()).unwrap();
         let body: Value = serde_json::from_slice(&answer.body).unwrap();
         body["access_token"].as_str().unwrap_or_else(|| panic!("{body}")).to_owned()
     }
-}
-
-impl Drop for Provider {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn line(output: &mut BufReader<ChildStdout>) -> String {
-    let mut line = String::new();
-    output.read_line(&mut line).unwrap();
-    line.trim_end().to_owned()
 }
 
 /// The real time: the provider has a clock.
@@ -241,8 +188,8 @@ fn person_who_cancels_at_the_provider_is_refused_with_its_words() {
     let node = provider.node("RS256");
     let started = node.start_login(&"corp".parse().unwrap(), &CALLBACK.parse().unwrap(), &random(1), now(), &Port::default()).unwrap();
     let mut browser = Browser::default();
-    let (page, _) = browser.open(started.url, &provider.issuer);
-    let (back, _) = browser.open(format!("{page}/abort").parse().unwrap(), &provider.issuer);
+    let (page, _) = browser.open(started.url, &provider.address());
+    let (back, _) = browser.open(format!("{page}/abort").parse().unwrap(), &provider.address());
     let refused = refusal(finish(&node, started.pending, back.query().unwrap(), now()));
     assert!(refused.to_string().contains("access_denied: End-User aborted interaction"), "{refused}");
 }
@@ -295,7 +242,7 @@ fn id_token_of_a_login_is_no_bearer_token() {
         }
     }
     let mut settings = json!({
-        "issuer": provider.name(), "client_id": "ES256", "client_secret": { "key": "ensue.corp_secret" },
+        "issuer": provider.url(), "client_id": "ES256", "client_secret": { "key": "ensue.corp_secret" },
         "use": ["browser", "bearer"], "allow": "true", "name": "claims.sub",
     });
     // Even if an operator accepts the client's own audience.

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ensue_login::settings::{KeysFrom, Renewal, SecretSource};
+use ensue_engine::names::IssuerName;
+use ensue_login::certificates::{CertificateSettings, WrittenCertificates};
+use ensue_login::proxy::{ProxySettings, WrittenProxy};
+use ensue_login::settings::{KeysFrom, SecretSource};
 use ensue_login::{IssuerSettings, SettingsError, WrittenIssuer, check_issuers};
 use serde::Deserialize;
 
@@ -22,6 +25,10 @@ pub enum DeviceLogins {
 pub struct LoginSettings {
     /// The issuers whose tokens are accepted.
     pub issuers: Vec<IssuerSettings>,
+    /// The proxy that names callers.
+    pub proxy: Option<ProxySettings>,
+    /// The client certificates that name callers.
+    pub certificates: Option<CertificateSettings>,
     /// Whether terminals may log in by device codes.
     pub device: DeviceLogins,
     /// Whether persons log in with passwords.
@@ -67,14 +74,23 @@ impl WrittenInquiries {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct WrittenLogin {
     issuers: BTreeMap<String, WrittenIssuer>,
+    proxy: Option<WrittenProxy>,
+    certificates: Option<WrittenCertificates>,
     device: Option<bool>,
     password: bool,
 }
 
 impl LoginSettings {
-    /// Returns the files with the secrets of clients.
+    /// Returns the sources of identities that are not issuers of tokens.
+    pub(crate) fn others(&self) -> Vec<IssuerName> {
+        let proxy = self.proxy.as_ref().map(|_| IssuerName::proxy());
+        proxy.into_iter().chain(self.certificates.as_ref().map(|_| IssuerName::certificate())).collect()
+    }
+
+    /// Returns the files with the secrets of clients and of the proxy.
     pub(super) fn secret_files(&self) -> impl Iterator<Item = &PathBuf> {
         let secrets = self.issuers.iter().filter_map(|issuer| issuer.client.as_ref()?.secret.as_ref());
+        let secrets = secrets.chain(self.proxy.as_ref().map(|proxy| &proxy.secret));
         secrets.filter_map(|secret| match secret {
             SecretSource::File(file) => Some(file),
             SecretSource::Key(_) => None,
@@ -86,12 +102,6 @@ impl WrittenLogin {
     /// Checks the section; the paths are relative to `base`.
     pub(super) fn read(self, base: &Path) -> Result<LoginSettings, SettingsError> {
         let mut issuers = check_issuers(self.issuers)?;
-        let is_renewed = |issuer: &&IssuerSettings| issuer.client.as_ref().is_some_and(|client| client.renewal == Renewal::Hourly);
-        if let Some(issuer) = issuers.iter().find(is_renewed) {
-            let setting = format!("login.issuers.{}.refresh", issuer.name);
-            let why = "this release does not renew logins; remove it, and shorten sessions with `session_max`".to_owned();
-            return Err(SettingsError::Invalid { setting, why });
-        }
         if let Some(issuer) = issuers.iter().find(|issuer| issuer.session_max.is_some() && issuer.client.is_none()) {
             let setting = format!("login.issuers.{}.session_max", issuer.name);
             return Err(SettingsError::Invalid { setting, why: "it is for `browser`, which `use` does not have".to_owned() });
@@ -108,7 +118,15 @@ impl WrittenLogin {
         }
         let device = if self.device == Some(false) { DeviceLogins::Off } else { DeviceLogins::Allowed };
         let password = if self.password { PasswordLogin::On } else { PasswordLogin::Off };
-        Ok(LoginSettings { issuers, device, password })
+        let mut proxy = self.proxy.map(ProxySettings::check).transpose()?;
+        if let Some(SecretSource::File(file)) = proxy.as_mut().map(|proxy| &mut proxy.secret) {
+            *file = base.join(&*file);
+        }
+        let mut certificates = self.certificates.map(CertificateSettings::check).transpose()?;
+        if let Some(certificates) = &mut certificates {
+            certificates.ca = base.join(&certificates.ca);
+        }
+        Ok(LoginSettings { issuers, proxy, certificates, device, password })
     }
 }
 
@@ -163,7 +181,7 @@ login:
             ("https://id", "http://id", "`login.issuers.corp.issuer` is not valid"),
             ("use: [bearer]", "use: [browsers]", "line 5"),
             ("use: [bearer]", "use: [browser, bearer]", "`login.issuers.corp.client_id` is missing"),
-            ("use: [bearer]", "use: [browser, bearer]\n      client_id: ensue\n      refresh: true", "does not renew logins"),
+            ("use: [bearer]", "use: [bearer]\n      refresh: true", "it is for `browser`"),
             ("use: [bearer]", "use: [bearer]\n      session_max: 12h", "it is for `browser`"),
             ("ca: corp.pem", "cas: corp.pem", "unknown field `cas`"),
             ("    corp:", "    local:", "`local` is not a valid name for an issuer"),

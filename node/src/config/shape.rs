@@ -222,6 +222,8 @@ static LOGIN: Shape = Shape {
             Kind::Mapping { names: Form::Any, of: &Kind::Fields(&ISSUER) },
             "The issuers whose tokens the node accepts, by a name that you choose.",
         ),
+        optional("proxy", Kind::Fields(&PROXY), "A trusted proxy that names the callers of the requests which it passes on."),
+        optional("certificates", Kind::Fields(&CERTIFICATES), "The client certificates that name callers."),
         optional("device", Kind::Boolean, "Whether terminals may log in by device codes. Default: true."),
         optional("password", Kind::Boolean, "Whether persons log in with passwords. Default: `false`."),
     ],
@@ -260,9 +262,10 @@ static ISSUER: Shape = Shape {
         optional("audience", Kind::TextOrTexts(Form::Any), "The values of `aud` that are for this node. Required with `bearer`."),
         optional("allow", Kind::Text(Form::Any), "An expression over `claims` that admits a token. Required with `bearer`."),
         optional("client_id", Kind::Text(Form::Any), "The name of the node at the issuer. Required with `browser`."),
-        optional("client_secret", Kind::Fields(&CLIENT_SECRET), "The secret of the node at the issuer. A public client has none."),
+        optional("client_secret", Kind::Fields(&SECRET), "The secret of the node at the issuer. A public client has none."),
         optional("scopes", Kind::Texts { of: Form::Any, least: 1 }, "The scopes that a login asks for. Default: `[openid]`."),
         optional("session_max", Kind::Text(Form::SomeTime), "How long a session of a login may last. Default: 30 days."),
+        optional("refresh", Kind::Boolean, "Whether the issuer is asked each hour if a login is still in force. Default: false."),
         optional("groups", Kind::Text(Form::Any), "An expression over `claims` that returns the groups, or null if the token names none."),
         optional("local_groups", Kind::Boolean, "Whether its groups have no prefix, and so are groups of this node. Default: false."),
         optional("kind", Kind::Choice(&["person", "service"]), "What its identities are. Default: `person`."),
@@ -278,8 +281,41 @@ static ISSUER: Shape = Shape {
     between: &[],
 };
 
-static CLIENT_SECRET: Shape = Shape {
-    what: "`client_secret`",
+static CERTIFICATES: Shape = Shape {
+    what: "`certificates`",
+    fields: &[
+        required(
+            "ca",
+            "ca: clients.pem",
+            Kind::Text(Form::Any),
+            "A file of the authorities that sign the certificates, in the PEM format.",
+        ),
+        required("allow", "allow: 'true'", Kind::Text(Form::Any), "An expression over `cert` that admits a certificate."),
+        required("name", "name: cert.san[0]", Kind::Text(Form::Any), "An expression over `cert` that returns the name of the identity."),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static PROXY: Shape = Shape {
+    what: "`proxy`",
+    fields: &[
+        required("from", "from: 10.0.0.7/32", Kind::TextOrTexts(Form::Any), "The networks of the proxies."),
+        required("user", "user: X-Forwarded-User", Kind::Text(Form::Any), "The header with the name of the caller."),
+        required(
+            "secret",
+            "secret: { key: ensue.proxy_secret }",
+            Kind::Fields(&SECRET),
+            "The secret that the proxy sends in `X-Ensue-Proxy-Secret`, at least 32 bytes.",
+        ),
+        optional("groups", Kind::Text(Form::Any), "The header with the groups of the caller, separated by commas."),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static SECRET: Shape = Shape {
+    what: "the place of a secret",
     fields: &[optional("key", Kind::Text(Form::Any), "A key: `<pack>.<name>`."), optional("file", Kind::Text(Form::Any), "A file.")],
     later: &[],
     between: &[],
@@ -639,6 +675,7 @@ login:
       client_secret: { key: ensue.corp_secret }
       scopes: [openid, email]
       session_max: 12h
+      refresh: true
       name: claims.sub
       audience: [https://ensue.example.test]
       allow: 'true'
@@ -648,6 +685,8 @@ login:
       max_lifetime: 1h
       ca: corp.pem
       keys_from: { hosts: [keys.example.test] }
+  proxy: { from: 10.0.0.7/32, user: X-Forwarded-User, groups: X-Forwarded-Groups, secret: { key: ensue.proxy_secret } }
+  certificates: { ca: clients.pem, allow: 'true', name: 'cert.san[0]' }
   password: true
 inquiries: { links: false }
 page: false

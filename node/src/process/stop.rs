@@ -51,6 +51,7 @@ impl Node {
         self.ticker.abort();
         self.edges.refusals.finish();
         self.refresher.abort();
+        self.renewer.abort();
         let (ended, exporter) = tokio::task::block_in_place(move || {
             drop(self.housekeeper);
             self.sequencer.stop();

@@ -41,6 +41,7 @@ use crate::clock::{WorkerClock, WorldHands};
 use crate::disk::{Disk, FailingLog, FailingVault};
 use crate::ground::Ground;
 use crate::life::Life;
+use crate::no_logins::NoLogins;
 use crate::operator::Operated;
 use crate::programs::{Machine, NodePrograms};
 use crate::secrets::{self, DOOR_SECRET};
@@ -316,7 +317,8 @@ impl Node {
                 passwords: Arc::new(NodePasswords::open_vault(sessions.clone(), PasswordLogin::On)?),
                 sessions,
                 issuers: Arc::new(NoIssuers),
-                logins: Arc::new(NoIssuers),
+                vouching: Arc::new(NoLogins),
+                logins: Arc::new(NoLogins),
                 devices: Arc::new(NoIssuers),
                 node: Arc::new(About(handle.handle.gauges().clone())),
                 spans: None,

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_api::ports::{
-    Access, AskedCode, AskedIdentity, AskedInquiryLink, AskedLink, AskedLogin, AskedToken, Attempt, Backtested, Backtests, BegunDevice,
-    CodeNotFound, Credential, Declined, Dependency, DependencyState, DeviceDecision, Devices, EventMaker, FileText, Finding,
-    FindingVerdict, FinishedLogin, FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Issuers, Job, JobKind, JobState, Kept,
-    KeyWriter, LogAccess, Login, LoginFrom, LoginOf, Logins, MadeToken, MintedCode, NewOtp, NewValue, Node, NodeStatus, NotAdmitted,
-    OnBehalf, OpenedSession, OtpAtReset, Pair, Passwords, Patience, People, Readiness, RedeemedCode, Refusals, RefusedAttempt, Replayed,
-    Replays, Represented, Retained, RevealedKey, SecretState, SeenSession, SessionForm, SessionSecret, Sessions, SetKey, StartedLogin,
-    TerminalLogin, ToBacktest, ToReplay, Tokens, UsageReader, WaitingDevice, Webhooks,
+    Access, AskedCode, AskedIdentity, AskedInquiryLink, AskedLink, AskedToken, Attempt, Backtested, Backtests, BegunDevice, CodeNotFound,
+    Credential, Declined, Dependency, DependencyState, DeviceDecision, Devices, EventMaker, FileText, Finding, FindingVerdict,
+    FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Issuers, Job, JobKind, JobState, Kept, KeyWriter, LogAccess, Login,
+    LoginFrom, LoginOf, MadeToken, MintedCode, NewOtp, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, OpenedSession, OtpAtReset, Pair,
+    Passwords, Patience, People, Readiness, RedeemedCode, Refusals, RefusedAttempt, Replayed, Replays, Represented, Retained, RevealedKey,
+    SecretState, SeenSession, SessionEnds, SessionForm, SessionSecret, Sessions, SetKey, ToBacktest, ToReplay, Tokens, UsageReader,
+    WaitingDevice, Webhooks,
 };
 use ensue_api::worker_queues::{StartRate, WorkerQueue};
 use ensue_engine::access::audit::facts::{AccessDenied, LoginRefused};
@@ -354,33 +354,6 @@ impl Issuers for TestNode {
     }
 }
 
-/// Nobody logs in through an issuer. These logins are tested with the real node.
-impl Logins for TestNode {
-    fn issuers(&self) -> Vec<IssuerName> {
-        Vec::new()
-    }
-
-    fn start(&self, _: AskedLogin) -> Result<StartedLogin, Declined> {
-        Err(Refusal::CredentialGone.into())
-    }
-
-    fn finish(&self, _: &IssuerName, _: &Secret, _: &str) -> Result<FinishedLogin, Declined> {
-        Err(Refusal::CredentialGone.into())
-    }
-
-    fn ask_consent(&self, _: TerminalLogin) -> Result<Secret, Declined> {
-        Err(Refusal::CredentialGone.into())
-    }
-
-    fn waiting(&self, _: &Secret) -> Option<TerminalLogin> {
-        None
-    }
-
-    fn take_waiting(&self, _: &Secret) -> Option<TerminalLogin> {
-        None
-    }
-}
-
 /// Terminals begin, and none is found. These logins are tested with the real node.
 impl Devices for TestNode {
     fn are_allowed(&self) -> bool {
@@ -522,7 +495,7 @@ impl Sessions for TestNode {
 
     fn redeem(&self, code: &Secret, _: Option<&Secret>) -> Result<RedeemedCode, Declined> {
         let of = self.core().codes.remove(std::str::from_utf8(code.reveal()).unwrap()).ok_or(Refusal::CredentialGone)?;
-        Ok(RedeemedCode { of, way: "link".into(), ends_by: None })
+        Ok(RedeemedCode { of, way: "link".into(), ends: SessionEnds::default() })
     }
 
     fn mint_link(&self, link: &AskedInquiryLink, by: &OnBehalf) -> Result<(MintedCode, Committed), Declined> {

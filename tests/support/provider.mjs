@@ -3,7 +3,8 @@
 // Its first argument is the folder with the npm packages. It writes its URL as one line, then reads one command for
 // each line and answers with `done`: `rotate` replaces the signing keys, `regroup` moves everybody to the group
 // `guests`, `down` closes the port, `up` opens it again, `redirect <uri>` lets clients send people back to this URI,
-// `clock <seconds>` sets its clock forward.
+// `logout <uri>` reports logouts there,
+// `clock <seconds>` sets its clock forward, `remove <account>` closes the account of a person.
 import { createServer } from 'node:http';
 import { generateKeyPairSync } from 'node:crypto';
 import { createInterface } from 'node:readline';
@@ -22,6 +23,8 @@ const audience = 'https://ensue.example.test';
 const machine = Date.now;
 let generation = 0;
 let groups = ['release', 'ops'];
+const removed = new Set();
+let logouts;
 
 function keys() {
   generation += 1;
@@ -42,7 +45,8 @@ const algorithms = ['RS256', 'PS256', 'ES256', 'ES384', 'EdDSA'];
 function client(client_id, options) {
   return {
     client_id, redirect_uris: redirects, grant_types: ['authorization_code', 'refresh_token', 'client_credentials'],
-    response_types: ['code'], client_secret: 'a secret of 32 bytes + and: more!', ...options,
+    response_types: ['code'], client_secret: 'a secret of 32 bytes + and: more!',
+    ...(logouts && { backchannel_logout_uri: logouts, backchannel_logout_session_required: client_id !== 'posts' }), ...options,
   };
 }
 
@@ -64,15 +68,18 @@ function made(issuer) {
     conformIdTokenClaims: false,
     claims: { openid: ['sub'], profile: ['preferred_username'], email: ['email', 'email_verified'], groups: ['groups'] },
     scopes: ['openid', 'offline_access', 'profile', 'email', 'groups'],
-    findAccount: (_, id) => ({
+    findAccount: (_, id) => removed.has(id) ? undefined : ({
       accountId: id,
       claims: () => ({
         sub: id, preferred_username: id, email: `${id}@example.test`, email_verified: true, groups,
       }),
     }),
     cookies: { keys: ['a key of the tests'] },
+    // The node listens on this machine, where the provider would not connect.
+    fetch: (url, { dispatcher, ...options }) => globalThis.fetch(url, options),
     features: {
       clientCredentials: { enabled: true },
+      backchannelLogout: { enabled: true },
       resourceIndicators: {
         enabled: true,
         defaultResource: () => undefined,
@@ -82,7 +89,7 @@ function made(issuer) {
         }),
       },
     },
-    ttl: { Session: 3600, Interaction: 600, Grant: 3600, IdToken: 600 },
+    ttl: { Session: 86400, Interaction: 600, Grant: 86400, IdToken: 600 },
   });
   return provider.callback();
 }
@@ -103,6 +110,13 @@ server.listen(0, '127.0.0.1', () => {
     } else if (command.startsWith('clock ')) {
       const ahead = Number(command.slice('clock '.length)) * 1000;
       Date.now = () => machine() + ahead;
+      done();
+    } else if (command.startsWith('logout ')) {
+      logouts = command.slice('logout '.length);
+      handle = made(issuer);
+      done();
+    } else if (command.startsWith('remove ')) {
+      removed.add(command.slice('remove '.length));
       done();
     } else if (command === 'rotate') {
       handle = made(issuer);

@@ -1,0 +1,36 @@
+//! Callers whom somebody else vouches for: a trusted proxy, or the authority of a client certificate.
+
+use std::net::IpAddr;
+
+use axum::http::HeaderMap;
+use ensue_engine::names::{GroupName, IssuerName};
+
+use super::{Credential, Declined};
+
+/// Whom somebody vouches for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vouched {
+    /// Who vouches, as the source of groups.
+    pub source: IssuerName,
+    /// The name of the caller.
+    pub name: String,
+    /// The groups of the caller, with the prefix of their source; `None` if nothing is said about them.
+    pub groups: Option<Vec<GroupName>>,
+}
+
+/// The trusted proxies and the authorities of client certificates that the operator configured.
+pub trait Vouching: Send + Sync {
+    /// Returns whom the headers of a request name that came on a connection from `peer`; `None` if it has no such header.
+    /// Quick.
+    fn by_proxy(&self, peer: IpAddr, headers: &HeaderMap) -> Result<Option<Vouched>, Declined>;
+
+    /// Returns whom the certificates of a connection name, the caller's own first; `None` if certificates name nobody
+    /// here. Quick.
+    fn by_certificate(&self, chain: &[Vec<u8>]) -> Result<Option<Vouched>, Declined>;
+
+    /// Returns the credential of somebody who is known and whose groups have not changed. Quick.
+    fn known(&self, vouched: &Vouched) -> Option<Credential>;
+
+    /// Adds the identity if it is new, and sets its groups. Blocking: it writes to the log.
+    fn admit(&self, vouched: &Vouched) -> Result<Credential, Declined>;
+}

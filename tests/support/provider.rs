@@ -1,0 +1,68 @@
+//! A real OpenID provider on this machine: the npm package `oidc-provider`. Included by the tests of several crates.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use super::skipped::not_installed;
+
+/// The secret of the clients.
+pub(crate) const SECRET: &str = "a secret of 32 bytes + and: more!";
+
+/// The provider; it ends when it is dropped.
+pub(crate) struct Provider {
+    process: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    issuer: String,
+}
+
+impl Provider {
+    /// Starts a provider, or skips the test by name if the package is not installed.
+    pub(crate) fn start(test: &str) -> Option<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let folder = root.join("target/npm");
+        if !folder.join("node_modules/oidc-provider").is_dir() {
+            not_installed(test, "the npm package oidc-provider");
+            return None;
+        }
+        let script = root.join("tests/support/provider.mjs");
+        let started =
+            Command::new("node").arg(script).arg(folder).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let mut process = match started {
+            Ok(process) => process,
+            Err(error) => {
+                not_installed(test, &format!("node ({error})"));
+                return None;
+            }
+        };
+        let input = process.stdin.take().unwrap();
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let issuer = line(&mut output);
+        Some(Self { process, input, output, issuer })
+    }
+
+    /// Returns its name, as tokens have it.
+    pub(crate) fn url(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Sends a command of `provider.mjs`.
+    pub(crate) fn tell(&mut self, command: &str) {
+        writeln!(self.input, "{command}").unwrap();
+        assert_eq!(line(&mut self.output), "done");
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn line(output: &mut BufReader<ChildStdout>) -> String {
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    line.trim_end().to_owned()
+}
