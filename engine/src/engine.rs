@@ -12,7 +12,7 @@ use crate::command::{Answer, Ask, Before, Command, Context, Decision, Moment, Re
 use crate::dead_letters::decide as dead_letters;
 use crate::effect::Effect;
 use crate::events::{decide as events, internal, react as event_reactions};
-use crate::executions::{decide as executions, messages, pausing, react as execution_reactions, start};
+use crate::executions::{decide as executions, messages, pausing, program, react as execution_reactions, start};
 use crate::fact::{ByNoun, CatalogFact, EventFact, HealthFact, RuleFact};
 use crate::health::decide as health;
 use crate::ids::LogId;
@@ -76,8 +76,12 @@ impl Engine {
     /// Returns the changes of `command`, or why it is refused, or which bodies it needs first. Changes
     /// nothing.
     pub fn decide(&self, command: &Command, at: &Moment, with: &Context<'_>) -> Decision {
+        if let Err(refusal) = program::demand_running(&self.state, &command.actor) {
+            return Decision::Refused(refusal);
+        }
         let mut decision = self.decide_on(&command.ask, command, at, with);
         if let Decision::Done { drafts, .. } = &mut decision {
+            program::place_in_chain(&self.state, &command.actor, drafts);
             // Everything that a request begins belongs to its trace.
             for draft in drafts.iter_mut().filter(|draft| draft.cause.is_none() && draft.trace.is_none()) {
                 draft.trace.clone_from(&command.trace);

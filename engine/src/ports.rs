@@ -212,6 +212,8 @@ pub enum SealedKind {
     Code,
     /// Under one name: the key by which the node recognizes devices that have logged in before.
     Device,
+    /// Under one name: the key by which the node knows the tokens of attempts.
+    Program,
 }
 
 /// Why the vault cannot carry out a request.

@@ -33,6 +33,7 @@ pub mod jose;
 pub mod keys;
 pub mod one_time;
 pub mod passwords;
+pub mod programs;
 pub mod proxy;
 pub mod refresh;
 mod refusal;

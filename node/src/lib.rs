@@ -50,6 +50,7 @@ mod passwords;
 mod people;
 mod plain_body;
 mod process;
+mod program_table;
 mod programs;
 mod refusals;
 mod release;

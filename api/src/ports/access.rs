@@ -7,7 +7,7 @@ use ensue_engine::access::state;
 use ensue_engine::command::RequestKey;
 use ensue_engine::ids::{IdentityId, InquiryId, SessionId, TokenId};
 use ensue_engine::names::IssuerName;
-use ensue_engine::record::{Actor, CredentialId};
+use ensue_engine::record::{Actor, AttemptOf, CredentialId};
 use ensue_engine::time::Timestamp;
 use tokio::sync::watch;
 
@@ -38,6 +38,13 @@ pub enum Credential {
         id: SessionId,
         /// The SHA-256 of its secret.
         secret_sha256: [u8; 32],
+    },
+    /// The token of an attempt, `ensp_<execution>_<attempt>_<mark>`.
+    Program {
+        /// The attempt.
+        attempt: AttemptOf,
+        /// The mark by which the node knows that it made the token.
+        mark: [u8; 32],
     },
     /// A signed token (JWT) in its compact form, which nobody has verified yet.
     Signed(Arc<str>),
@@ -88,6 +95,8 @@ pub enum NotAdmitted {
     Disabled,
     /// The session has ended, or never was.
     NoSession,
+    /// The attempt of the token does not run.
+    NotRunning,
 }
 
 /// The holder of a credential.
@@ -95,7 +104,8 @@ pub enum NotAdmitted {
 pub struct Holder {
     /// The credential.
     pub by: CredentialId,
-    /// The name of the token, or of the identity if the caller has no token.
+    /// The name of the token, or of the identity if the caller has no token; of a program, the principal on whose rights it
+    /// runs.
     pub credential: String,
     /// The identity that holds it, with its name.
     pub identity: Option<(IdentityId, String)>,
@@ -123,9 +133,10 @@ impl Holder {
 
     /// Returns the actor of the holder's requests.
     pub fn actor(&self) -> Actor {
-        match self.identity {
-            Some((id, _)) => Actor::Identity { id, by: self.by.clone() },
-            None => Actor::Token(self.credential.clone()),
+        match (&self.by, &self.identity) {
+            (CredentialId::Execution(attempt), _) => Actor::Execution(*attempt),
+            (by, Some((id, _))) => Actor::Identity { id: *id, by: by.clone() },
+            (_, None) => Actor::Token(self.credential.clone()),
         }
     }
 }

@@ -191,7 +191,7 @@ fn passed_on(holder: &Holder, directory: &Access) -> Option<(LoginOf, Option<Tim
             let of = session.credential.map(LoginOf::Token).or(session.identity.map(LoginOf::Identity))?;
             Some((of, Some(session.until)))
         }
-        CredentialId::Issuer(_) | CredentialId::Code(_) => None,
+        CredentialId::Issuer(_) | CredentialId::Code(_) | CredentialId::Execution(_) => None,
     }
 }
 

@@ -232,7 +232,9 @@ fn of_token(call: &Call, token: &Secret) -> Result<LoginOf, Problem> {
     call.api().ports.access.admit(&credential).map_err(|why| refused(why.into()))?;
     match credential {
         Credential::Token { id, .. } => Ok(LoginOf::Token(id)),
-        Credential::Session { .. } | Credential::Signed(_) | Credential::Issuer { .. } => Err(refused(AuthRefusal::Invalid)),
+        Credential::Session { .. } | Credential::Program { .. } | Credential::Signed(_) | Credential::Issuer { .. } => {
+            Err(refused(AuthRefusal::Invalid))
+        }
     }
 }
 
@@ -321,7 +323,7 @@ fn is_own(session: &Session, holder: &Arc<Holder>, directory: &ensue_engine::acc
     let credential = match &holder.by {
         CredentialId::Token(id) => Some(*id),
         CredentialId::Session(id) => directory.session(id).and_then(|own| own.credential),
-        CredentialId::Issuer(_) | CredentialId::Code(_) => None,
+        CredentialId::Issuer(_) | CredentialId::Code(_) | CredentialId::Execution(_) => None,
     };
     session.is_of(holder.identity.as_ref().map(|(id, _)| *id), credential)
 }

@@ -89,6 +89,7 @@ impl Serving {
             Some(tls) => server.with_tls(tls),
             None => server,
         };
+        seat.0.tokens.programs.serve_at(&config.url_for_programs(address));
         let ended = tokio::spawn(server.serve(listener, async move { drop(stopped.await) }));
         Ok(Self { address, sessions, stop, ended })
     }
