@@ -137,6 +137,14 @@ async fn program_acts_for_its_pack_with_its_token_until_its_attempt_ends() {
     let own = ask(&client, &token, Method::POST, "/actions/release.plain/execute", Some(json!({}))).await;
     assert_eq!((own.status, &own.body["principal"]), (StatusCode::ACCEPTED, &json!("pack/release")), "{own:?}");
 
+    // A repeat of a request is answered with the first one's execution.
+    let keyed = || {
+        let request = client.anonymous(Method::POST, "/api/v1/actions/release.plain/execute").bearer_auth(&token);
+        request.header("Idempotency-Key", id.as_str()).json(&json!({})).send()
+    };
+    let (first, again) = (Answer::of(keyed().await.unwrap()).await, Answer::of(keyed().await.unwrap()).await);
+    assert_eq!((&first.body["id"], first.body["id"].is_string()), (&again.body["id"], true), "{again:?}");
+
     // It is one attempt's token, and no other's.
     let mark = token.rsplit('_').next().unwrap();
     let last = if mark.ends_with('0') { '1' } else { '0' };
@@ -215,4 +223,65 @@ async fn token_of_a_program_that_runs_as_its_caller_is_bound_to_both() {
     assert_eq!(get(&client, &token, "/me").await, (401, "identity_disabled".to_owned()));
     assert_eq!(ask(&client, &token, Method::POST, "/events", Some(ping)).await.status, StatusCode::UNAUTHORIZED);
     std::fs::write(folder.join("go"), "").unwrap();
+}
+
+#[tokio::test]
+async fn last_use_of_a_token_is_known_after_a_kill() {
+    let place = place();
+    let node = place.start();
+    admin(&place, &node, &["tokens", "add", "idle", "--role", "viewer"]);
+    let busy = admin(&place, &node, &["tokens", "add", "busy", "--role", "viewer"]).stdout.trim().to_owned();
+    let client = node.client();
+    assert_eq!(client.get("/tokens/busy").await["used_at"], Value::Null);
+    assert_eq!(get(&client, &busy, "/me").await.0, 200);
+    let used = client.get("/tokens/busy").await["used_at"].clone();
+    assert!(used.is_string(), "{used}");
+    // It is stored within a second, and nothing of it is in the log.
+    tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
+    assert!(client.records().await.iter().all(|record| !record["kind"].as_str().unwrap().contains("used")));
+    node.kill();
+    let node = place.start();
+    let client = node.client();
+    assert_eq!(client.get("/tokens/busy").await["used_at"], used);
+    assert_eq!(client.get("/tokens/idle").await["used_at"], Value::Null);
+    let shown = admin(&place, &node, &["tokens", "show", "busy"]).stdout;
+    assert!(shown.contains("name: busy\n") && shown.contains("used: "), "{shown}");
+    let listed = admin(&place, &node, &["tokens", "list"]).stdout;
+    assert!(listed.lines().next().unwrap().contains("USED"), "{listed}");
+    let doctor = Printed::by(place.ensue(&["doctor"]).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN)).stdout;
+    assert!(doctor.contains("each token that never expires was used within 90 days"), "{doctor}");
+}
+
+#[tokio::test]
+async fn audit_says_which_attempt_was_given_which_key() {
+    let place = Place::new();
+    place.write_pack_file("release/pack.yaml", "name: release\nversion: 1.0.0\ndescription: Ships.\nkeys: [deploy_token]\n");
+    place.write_pack_file(
+        "release/actions/ship.yaml",
+        "description: Ships.\nrun:\n  process: { command: [cat], input: \"${{ keys['release.deploy_token'] }}\" }\n",
+    );
+    let node = place.start();
+    let client = node.client();
+    let set = client.request(Method::PUT, "/keys/release.deploy_token").json(&json!({ "value": "s3cr3t-of-the-release" })).send();
+    assert!(set.await.unwrap().status().is_success());
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let shipped = client.run("release.ship", &json!({})).await;
+        assert_eq!(shipped["status"], "succeeded", "{shipped:#}");
+        ids.push(shipped["id"].as_str().unwrap().to_owned());
+    }
+    let used = client.until("/audit?what=key.used", |audit| !audit["items"][0].is_null()).await;
+    let row = &used["items"][0];
+    assert_eq!((&row["of"], &row["count"]), (&json!("key/release.deploy_token"), &json!(1)), "{row:#}");
+    assert_eq!(row["credential"], json!(format!("execution/{}/1", ids[0])));
+    // The later uses are added up, and a stop records them.
+    node.stop_well();
+    let node = place.start();
+    let records = node.client().records().await;
+    let used: Vec<&Value> = records.iter().filter(|record| record["kind"] == "key.used").collect();
+    assert_eq!(used.len(), 2, "{used:#?}");
+    assert_eq!((&used[1]["fact"]["count"], &used[1]["fact"]["version"]), (&json!(2), &json!(1)));
+    assert_eq!(used[1]["actor"], json!(format!("execution/{}/1", ids[2])));
+    let printed = admin(&place, &node, &["audit", "list", "--what", "key.used"]).stdout;
+    assert_eq!(printed.matches("key/release.deploy_token").count(), 2, "{printed}");
 }

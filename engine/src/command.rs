@@ -20,7 +20,7 @@ pub use decision::{Answer, Decision, Novelty, ReceivedEvent};
 pub use given::{
     Admission, AdmittedIdentity, ChangedCredential, Denied, InquiryAnswer, IssuerGroups, KeyRotation, NewGrant, NewLink, NewSession,
     NewToken, ObservedEvent, OfRule, OpenedLink, PackChange, RefusedDelivery, RefusedLogin, Report, ReportOutcome, RequestExecution, Rerun,
-    RetriedDelivery, RotatedToken, SeenVar, VarChange,
+    RetriedDelivery, RotatedToken, SeenVar, UsedKey, VarChange,
 };
 pub use seen::{Conflict, DEDUPE_MILLIS, Dedupe, DedupeKey, Seen, SeenKeys, SignedBody};
 
@@ -146,6 +146,7 @@ impl Ask {
             | Ask::RemoveGrant(_)
             | Ask::NoteDenied(_)
             | Ask::NoteExport(_)
+            | Ask::NoteKeyUses(_)
             | Ask::OpenSession(_)
             | Ask::EndSessions { .. }
             | Ask::ChangeCredential(_)
@@ -398,6 +399,8 @@ asks! {
     Later NoteRefusedLogins(Vec<RefusedLogin>),
     /// Record that the caller has received a list as a whole.
     Later NoteExport(ExportMade),
+    /// Record that attempts were given keys.
+    Later NoteKeyUses(Vec<UsedKey>),
     /// Record that a node starts to write.
     First NoteStart {
         /// The release it runs.

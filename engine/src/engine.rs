@@ -157,6 +157,7 @@ impl Engine {
             Ask::RevokeToken { name } => access::revoke_token(&self.state, actor, name),
             Ask::NoteDenied(denied) => audit::note_denied(&self.state, denied),
             Ask::NoteRefusedLogins(refused) => audit::note_refused_logins(&self.state, actor, refused),
+            Ask::NoteKeyUses(used) => audit::note_key_uses(used),
             Ask::NoteExport(export) => audit::note_export(&self.state, actor, trace, export),
             Ask::NoteStart { release } => health::note_start(&self.state, actor, release),
             Ask::NoteClockStep { from, to } => health::note_clock_step(&self.state, actor, *from, *to),

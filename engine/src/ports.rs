@@ -214,6 +214,8 @@ pub enum SealedKind {
     Device,
     /// Under one name: the key by which the node knows the tokens of attempts.
     Program,
+    /// By the id of a token: when it was last used.
+    Use,
 }
 
 /// Why the vault cannot carry out a request.

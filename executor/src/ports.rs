@@ -11,7 +11,7 @@ use ensue_engine::catalog::{Catalogs, Misfit};
 use ensue_engine::command::ObservedEvent;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{AttemptId, ExecutionId, Id};
-use ensue_engine::names::{KeyRef, TriggerRef, VarName};
+use ensue_engine::names::{ActionRef, KeyRef, TriggerRef, VarName};
 use ensue_engine::ports::{Blobs, Outputs, Secret, Submit};
 use ensue_engine::record::{AttemptOf, BodyHandle, CatalogRevision, Digest};
 use ensue_engine::time::Timestamp;
@@ -119,8 +119,17 @@ pub enum BodyError {
 
 /// The current keys.
 pub trait Keys: Send + Sync {
-    /// Opens a key's current value. Returns none if the key is not set. Blocks.
-    fn open(&self, key: &KeyRef) -> Result<Option<Secret>, KeyError>;
+    /// Opens a key's current value for an attempt. Returns none if the key is not set. Blocks.
+    fn open(&self, key: &KeyRef, by: &KeyUser) -> Result<Option<Secret>, KeyError>;
+}
+
+/// The attempt that a key is opened for.
+#[derive(Clone, Debug)]
+pub struct KeyUser {
+    /// The attempt.
+    pub attempt: AttemptOf,
+    /// Its action.
+    pub action: ActionRef,
 }
 
 /// How programs call the API as their execution.

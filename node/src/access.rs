@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::program_table::ProgramTable;
 use crate::session_table::{SessionTable, idle_after};
 use crate::token_form::{given_parts, sha256};
+use crate::token_uses::TokenUses;
 
 /// What the vault knows of an identity.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +63,8 @@ pub struct TokenTable {
     pub(crate) sessions: SessionTable,
     /// The attempts whose programs may call the API.
     pub(crate) programs: ProgramTable,
+    /// When each token was last used.
+    pub(crate) uses: TokenUses,
     clock: Arc<dyn Clock>,
     known: RwLock<Known>,
     /// The profiles of identities whose records are not committed yet.
@@ -133,7 +136,8 @@ impl TokenTable {
         let being_added = Mutex::default();
         let sessions = SessionTable::open_vault(vault.clone(), engine.log())?;
         let programs = ProgramTable::open_vault(&*vault, engine)?;
-        Ok(Self { vault, sessions, programs, clock, known: RwLock::new(known), being_added, ended: watch::Sender::new(0), lost })
+        let uses = TokenUses::open_vault(vault.clone(), engine.access())?;
+        Ok(Self { vault, sessions, programs, uses, clock, known: RwLock::new(known), being_added, ended: watch::Sender::new(0), lost })
     }
 
     /// Returns true if no token was ever created: the node starts for the first time.
@@ -168,7 +172,10 @@ impl TokenTable {
                         tracing::error!(token = %fact.name, "the vault has no secret for a token that was added, so the token is not accepted");
                     }
                 },
-                AccessFact::TokenRevoked(fact) => drop(known.hashes.remove(&fact.id)),
+                AccessFact::TokenRevoked(fact) => {
+                    known.hashes.remove(&fact.id);
+                    self.uses.forget(fact.id);
+                }
                 AccessFact::IdentityAdded(IdentityAdded { id, .. }) | AccessFact::IdentityLinked(IdentityLinked { id, .. }) => {
                     match self.profile_being_added(*id) {
                         Some(profile) => {
@@ -216,6 +223,11 @@ impl TokenTable {
     pub fn note_packs(&self, records: &[Record]) {
         self.programs.note_packs(records);
         self.ended.send_modify(|ended| *ended += 1);
+    }
+
+    /// Stores the uses of tokens that are not in the vault yet. Called every second.
+    pub(crate) fn store_uses(&self) -> Result<(), VaultError> {
+        self.uses.store(&self.directory())
     }
 
     /// Returns the holder of a session that is open and was used recently enough.
@@ -384,9 +396,15 @@ impl Access for TokenTable {
     }
 
     fn note_use(&self, by: &CredentialId) {
-        if let CredentialId::Session(id) = by {
-            self.sessions.note_use(*id, self.clock.now());
+        match by {
+            CredentialId::Session(id) => self.sessions.note_use(*id, self.clock.now()),
+            CredentialId::Token(id) => self.uses.note(*id, self.clock.now()),
+            CredentialId::Issuer(_) | CredentialId::Code(_) | CredentialId::Execution(_) => {}
         }
+    }
+
+    fn last_use(&self, token: TokenId) -> Option<Timestamp> {
+        self.uses.last(token)
     }
 
     fn revocations(&self) -> watch::Receiver<u64> {

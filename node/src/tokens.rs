@@ -193,7 +193,6 @@ pub(crate) fn check_name(name: &str) -> Result<(), TokenRefusal> {
 
 #[cfg(test)]
 mod tests {
-    use ensue_engine::access::state::Access;
     use ensue_engine::batch::{Beside, Offered, Sequencing};
     use ensue_engine::command::{Moment, Nothing, Settings};
     use ensue_engine::engine::Engine;

@@ -46,7 +46,7 @@ pub struct AuditEntry {
     pub permission: Option<String>,
     /// The way of rejected logins.
     pub way: Option<String>,
-    /// The number of rejected requests or logins, or of exported rows.
+    /// The number of rejected requests or logins, of uses of a key, or of exported rows.
     pub count: Option<u64>,
 }
 
@@ -105,6 +105,7 @@ impl View for AuditEntry {
                 let actor = fact.identity.map_or(entry.actor, |id| format!("identity/{id}"));
                 Self { actor, way: fact.way.clone(), count: Some(fact.count), ..entry }
             }
+            AuditFact::KeyUsed(fact) => Self { count: Some(fact.count), ..entry },
             AuditFact::ExportMade(fact) => Self { count: Some(fact.rows), ..entry },
         })
     }

@@ -68,6 +68,9 @@ pub trait Access: Send + Sync {
     /// Notes that a credential is used now. Quick.
     fn note_use(&self, by: &CredentialId);
 
+    /// Returns when a token was last used, to the minute; `None` if it was not used yet. Quick.
+    fn last_use(&self, token: TokenId) -> Option<Timestamp>;
+
     /// Returns a value that changes when rights may have ended, before any later record is sent.
     fn revocations(&self) -> watch::Receiver<u64>;
 

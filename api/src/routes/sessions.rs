@@ -231,7 +231,10 @@ fn of_token(call: &Call, token: &Secret) -> Result<LoginOf, Problem> {
     let credential = std::str::from_utf8(token.reveal()).ok().and_then(parse_token).ok_or_else(|| refused(AuthRefusal::Invalid))?;
     call.api().ports.access.admit(&credential).map_err(|why| refused(why.into()))?;
     match credential {
-        Credential::Token { id, .. } => Ok(LoginOf::Token(id)),
+        Credential::Token { id, .. } => {
+            call.api().ports.access.note_use(&CredentialId::Token(id));
+            Ok(LoginOf::Token(id))
+        }
         Credential::Session { .. } | Credential::Program { .. } | Credential::Signed(_) | Credential::Issuer { .. } => {
             Err(refused(AuthRefusal::Invalid))
         }

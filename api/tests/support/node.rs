@@ -88,6 +88,8 @@ struct Core {
     links: BTreeMap<String, (LinkId, AskedInquiryLink)>,
     /// The hashes of the cookies of sessions.
     cookies: BTreeMap<SessionId, [u8; 32]>,
+    /// When each token was last used.
+    used: BTreeMap<TokenId, Timestamp>,
     /// The identities by their names.
     names: BTreeMap<String, IdentityId>,
 }
@@ -143,6 +145,7 @@ impl TestNode {
             codes: BTreeMap::new(),
             links: BTreeMap::new(),
             cookies: BTreeMap::new(),
+            used: BTreeMap::new(),
             names: BTreeMap::new(),
         };
         let node = Self {

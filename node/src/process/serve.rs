@@ -165,6 +165,7 @@ fn about(
         span_counts: telemetry.span_counts.clone(),
         counts: telemetry.counts.clone(),
         keys: stores.keys.clone(),
+        tokens: stores.tokens.clone(),
         issuers: edges.issuers.clone(),
         spawned: working.spawned.clone(),
         clock: around.clock.clone(),

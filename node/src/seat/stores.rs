@@ -55,7 +55,7 @@ impl Stores {
     pub(crate) fn of(opened: &Opened, around: &Around) -> Result<Self, StartError> {
         let (engine, log) = (&opened.engine, opened.engine.log());
         let readers = Arc::new(LogReaders::new(Box::new(readers_of(opened.backend.clone(), log))));
-        let keys = Arc::new(KeyRing::open_vault(opened.vault.clone(), engine.access())?);
+        let keys = Arc::new(KeyRing::open_vault(opened.vault.clone(), engine.access(), around.clock.clone())?);
         let vars = Arc::new(VarTable::new(engine.vars().clone()));
         let tokens = Arc::new(TokenTable::open_vault(opened.vault.clone(), engine, around.clock.clone())?);
         let catalogs = Arc::new(NodeCatalogs::open(opened.data.packs(), engine.packs().clone(), opened.log.reader()?)?);

@@ -195,7 +195,7 @@ impl Access for TestNode {
                 let is_right = self.core().cookies.get(id) == Some(secret_sha256);
                 return if is_right { self.in_session(*id) } else { Err(NotAdmitted::NoSession) };
             }
-            Credential::Signed(_) | Credential::Issuer { .. } => return Err(NotAdmitted::Unknown),
+            Credential::Program { .. } | Credential::Signed(_) | Credential::Issuer { .. } => return Err(NotAdmitted::Unknown),
         };
         let is_right = *secret_sha256 == <[u8; 32]>::from(Sha256::digest(TOKEN_SECRET.as_bytes()));
         if !is_right || self.script().revoked.contains(&id) {
@@ -211,7 +211,15 @@ impl Access for TestNode {
         Ok(Arc::new(Holder { by: CredentialId::Token(id), credential: name, identity, roles, rights, only, until: expires_at }))
     }
 
-    fn note_use(&self, _: &CredentialId) {}
+    fn note_use(&self, by: &CredentialId) {
+        if let CredentialId::Token(id) = by {
+            self.core().used.insert(*id, Access::now(self));
+        }
+    }
+
+    fn last_use(&self, token: TokenId) -> Option<Timestamp> {
+        self.core().used.get(&token).copied()
+    }
 
     fn revocations(&self) -> watch::Receiver<u64> {
         self.revocations.subscribe()
