@@ -262,8 +262,9 @@ async fn audit_says_which_attempt_was_given_which_key() {
     );
     let node = place.start();
     let client = node.client();
-    let set = client.request(Method::PUT, "/keys/release.deploy_token").json(&json!({ "value": "s3cr3t-of-the-release" })).send();
-    assert!(set.await.unwrap().status().is_success());
+    let mut set = place.ensue(&["keys", "set", "release.deploy_token"]);
+    let set = Printed::by_feeding(set.env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN), b"s3cr3t-of-the-release");
+    assert_eq!(set.code, Some(0), "{}", set.stderr);
     let mut ids = Vec::new();
     for _ in 0..3 {
         let shipped = client.run("release.ship", &json!({})).await;
