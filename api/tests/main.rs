@@ -22,6 +22,7 @@ mod openapi;
 mod overview;
 mod paging;
 mod people;
+mod programs;
 mod rates;
 mod reach;
 mod rehearsals;

@@ -34,6 +34,8 @@ use tokio::sync::watch;
 
 use super::{GATE_SECRET, entropy, packs, token_name};
 
+/// The mark of the token of every attempt.
+pub(crate) const PROGRAM_MARK: [u8; 32] = [0x5e; 32];
 /// When the small node starts; each command comes a millisecond later.
 pub(crate) const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
 /// The secret of every token.

@@ -25,11 +25,15 @@ use ensue_engine::command::{
     Ask, Command, Conflict, Dedupe, DedupeKey, Denied, KeyRotation, NewLink, NewSession, NewToken, ObservedEvent, OpenedLink, Refusal,
     RefusedDelivery, RefusedLogin, RotatedToken,
 };
+use ensue_engine::executions::program::rights_of_program;
+use ensue_engine::executions::state::Phase;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{Id, IdentityId, LinkId, LogId, SessionId, TokenId};
 use ensue_engine::names::{DEFAULT_QUEUE, IssuerName, KeyRef, PackName, SensorRef, WorkerQueueName};
 use ensue_engine::ports::{Committed, HookRequest, LogError, ReadLimit, Reply, Secret, Submit};
-use ensue_engine::record::{Actor, Body, CatalogRevision, CredentialId, Digest, Epoch, Head, Position, Record, Revision, StreamId};
+use ensue_engine::record::{
+    Actor, AttemptOf, Body, CatalogRevision, CredentialId, Digest, Epoch, Head, Position, Record, Revision, StreamId,
+};
 use ensue_engine::time::Timestamp;
 use ensue_packs::{Diagnostic, PackSource};
 use ensue_sensors::webhook::{self, Emitted, HookKeys, Outgoing, Stage};
@@ -39,7 +43,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use tokio::sync::watch;
 
-use super::{NOON, OneCatalog, TOKEN_SECRET, TestNode, token_id};
+use super::{NOON, OneCatalog, PROGRAM_MARK, TOKEN_SECRET, TestNode, token_id};
 use crate::support::packs::sources;
 
 impl Submit for TestNode {
@@ -195,7 +199,8 @@ impl Access for TestNode {
                 let is_right = self.core().cookies.get(id) == Some(secret_sha256);
                 return if is_right { self.in_session(*id) } else { Err(NotAdmitted::NoSession) };
             }
-            Credential::Program { .. } | Credential::Signed(_) | Credential::Issuer { .. } => return Err(NotAdmitted::Unknown),
+            Credential::Program { attempt, mark } => return self.program(*attempt, mark),
+            Credential::Signed(_) | Credential::Issuer { .. } => return Err(NotAdmitted::Unknown),
         };
         let is_right = *secret_sha256 == <[u8; 32]>::from(Sha256::digest(TOKEN_SECRET.as_bytes()));
         if !is_right || self.script().revoked.contains(&id) {
@@ -213,7 +218,8 @@ impl Access for TestNode {
 
     fn note_use(&self, by: &CredentialId) {
         if let CredentialId::Token(id) = by {
-            self.core().used.insert(*id, Access::now(self));
+            let now = Access::now(self);
+            self.core().used.insert(*id, now);
         }
     }
 
@@ -416,6 +422,30 @@ impl People for TestNode {
 }
 
 impl TestNode {
+    /// Returns the holder of the token of an attempt that runs. The mark of every attempt is the same here.
+    fn program(&self, attempt: AttemptOf, mark: &[u8; 32]) -> Result<Arc<Holder>, NotAdmitted> {
+        if *mark != PROGRAM_MARK {
+            return Err(NotAdmitted::Unknown);
+        }
+        let core = self.core();
+        let engine = core.sequencing.engine();
+        let execution = engine.executions().get(&attempt.execution).ok_or(NotAdmitted::NotRunning)?;
+        if !matches!(execution.phase, Phase::Running(running) if running.number == attempt.number) {
+            return Err(NotAdmitted::NotRunning);
+        }
+        let pack = execution.action.pack();
+        let held = rights_of_program(engine.access(), engine.packs(), (&pack, None), NOON).map_err(|_| NotAdmitted::Unknown)?;
+        Ok(Arc::new(Holder {
+            by: CredentialId::Execution(attempt),
+            credential: format!("pack/{pack}"),
+            identity: None,
+            roles: Vec::new(),
+            rights: held.rights,
+            only: None,
+            until: None,
+        }))
+    }
+
     fn in_session(&self, id: SessionId) -> Result<Arc<Holder>, NotAdmitted> {
         let held = self.directory().held_in_session(&id, Access::now(self)).map_err(|_| NotAdmitted::NoSession)?;
         let identity = held.identity.and_then(|id| Some((id, self.name_of(id)?)));
