@@ -97,7 +97,7 @@ impl KeyUses {
         self.record(log, self.due(|sum| now.micros_since(sum.fact.first) >= SUM_MICROS, now));
     }
 
-    /// Records everything that is left, before a stop.
+    /// Records the rest, before a stop.
     pub(crate) fn finish(&self, log: &dyn Submit, now: Timestamp) {
         self.record(log, self.due(|_| true, now));
     }
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(recorded(), [(1, 5), (1, 6)], "the rest of the day before, and the first of the next");
         note(7, 5, 90_100);
         uses.finish(&log, at(90_101));
-        assert_eq!(recorded(), [(1, 7)], "a stop records what is left");
+        assert_eq!(recorded(), [(1, 7)], "a stop records the rest");
     }
 
     #[test]

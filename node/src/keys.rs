@@ -88,7 +88,7 @@ impl KeyRing {
         Ok(self.open_current(key)?.map(|(_, secret)| secret))
     }
 
-    /// Returns a key's current value with its version, which is none if another store has the value.
+    /// Returns a key's current value and its version. There is no version if another store has the value.
     fn open_current(&self, key: &KeyRef) -> Result<Option<(Option<u32>, Arc<Secret>)>, VaultError> {
         if let Some(provided) = self.provided.get().and_then(|provided| provided.get(key)) {
             return provided.open(Instant::now()).map(|secret| Some((None, secret)));
@@ -166,7 +166,7 @@ impl KeyRing {
         self.noted.tick(log, self.clock.now());
     }
 
-    /// Records the uses that are left, before a stop.
+    /// Records the rest of the uses, before a stop.
     pub(crate) fn record_last_uses(&self, log: &dyn Submit) {
         self.noted.finish(log, self.clock.now());
     }

@@ -9,8 +9,6 @@ use ensue_engine::executions::labels::{Labels, parse};
 use ensue_engine::executions::scope::{ExecutionScope, place};
 use ensue_engine::ids::ExecutionId;
 
-use crate::view::{View, ViewName};
-
 /// What a limited permission sees of a row: where the row belongs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RowScope {
@@ -109,15 +107,6 @@ impl RowReach {
         match self {
             Self::Everything => true,
             Self::Within(within) => within.covers(scope),
-        }
-    }
-
-    /// Returns true if a row is reached because of where it belongs, or because it is the execution that the caller is.
-    pub fn covers_row<V: View>(&self, key: &str, row: &V) -> bool {
-        let is_itself = |within: &Within| V::NAME == ViewName::Executions && within.itself.is_some_and(|itself| itself.to_string() == key);
-        match self {
-            Self::Within(within) if is_itself(within) => true,
-            _ => !V::NAME.is_scoped() || self.covers(row.scope().as_ref()),
         }
     }
 }

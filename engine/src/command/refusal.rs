@@ -96,7 +96,7 @@ pub enum Refusal {
     NotRunning(AttemptId),
     /// A chain of programs that request each other is too deep.
     #[error("more than {max} events and requests of programs led to this one, so it may be a loop")]
-    #[explain(slug = "chain-too-deep", hint = "see what led to it with `ensue trace`; have a person or a schedule begin a new chain")]
+    #[explain(slug = "chain-too-deep", hint = "see what led to it with `ensue why`; have a person or a schedule begin a new chain")]
     TooDeep {
         /// The limit.
         max: u32,
