@@ -49,6 +49,13 @@ pub struct AcceptedValues {
     pub previous: Option<Arc<Secret>>,
 }
 
+/// The current value of a key.
+struct CurrentValue {
+    /// Its version; none if another store has the value.
+    version: Option<u32>,
+    secret: Arc<Secret>,
+}
+
 impl KeyRing {
     /// Starts from the state, and destroys the versions in the vault that are neither current nor the one before.
     /// Whether an overlap has ended is left to [`destroy_ended`](Self::destroy_ended): the clock may be wrong at a start.
@@ -85,16 +92,16 @@ impl KeyRing {
 
     /// Returns a key's current value, or none if it is not set. Blocking if another store has it.
     pub fn open(&self, key: &KeyRef) -> Result<Option<Arc<Secret>>, VaultError> {
-        Ok(self.open_current(key)?.map(|(_, secret)| secret))
+        Ok(self.open_current(key)?.map(|current| current.secret))
     }
 
-    /// Returns a key's current value and its version. There is no version if another store has the value.
-    fn open_current(&self, key: &KeyRef) -> Result<Option<(Option<u32>, Arc<Secret>)>, VaultError> {
+    /// Returns a key's current value with its version.
+    fn open_current(&self, key: &KeyRef) -> Result<Option<CurrentValue>, VaultError> {
         if let Some(provided) = self.provided.get().and_then(|provided| provided.get(key)) {
-            return provided.open(Instant::now()).map(|secret| Some((None, secret)));
+            return provided.open(Instant::now()).map(|secret| Some(CurrentValue { version: None, secret }));
         }
         let Some(version) = self.versions(key).current else { return Ok(None) };
-        self.open_version(key, version).map(|secret| Some((Some(version), secret)))
+        self.open_version(key, version).map(|secret| Some(CurrentValue { version: Some(version), secret }))
     }
 
     /// Returns the values of a key with which deliveries are verified at a time.
@@ -204,7 +211,7 @@ impl KeyRing {
 impl ensue_executor::ports::Keys for KeyRing {
     fn open(&self, key: &KeyRef, by: &KeyUser) -> Result<Option<Secret>, KeyError> {
         match self.open_current(key) {
-            Ok(Some((version, secret))) => {
+            Ok(Some(CurrentValue { version, secret })) => {
                 self.uses.fetch_add(1, Ordering::Relaxed);
                 self.noted.note((key, version), by, self.clock.now());
                 Ok(Some((*secret).clone()))
