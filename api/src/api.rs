@@ -177,7 +177,7 @@ impl Api {
     ) -> Result<V, Problem> {
         self.threads
             .blocking(move |ports| match read_row::<V>(ports, &key)? {
-                Some(row) if !V::NAME.is_scoped() || reach.covers(row.scope().as_ref()) => Ok(row),
+                Some(row) if reach.covers_row(&key, &row) => Ok(row),
                 // Whether a row has left the views says that it was there.
                 _ if reach != RowReach::Everything => Err(Missing::new(thing, &key).into()),
                 _ => Err(left_views::<V>(ports, &key, thing)?.map_or_else(|| Missing::new(thing, &key).into(), Problem::from)),

@@ -13,6 +13,7 @@ use ensue_engine::access::permission;
 use ensue_engine::access::rights::Reach;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::IdentityId;
+use ensue_engine::record::CredentialId;
 use ensue_views::{RowReach, RowScope, View, Within};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
@@ -28,6 +29,8 @@ use crate::threads::Threads;
 
 /// The prefix of every token.
 pub const TOKEN_PREFIX: &str = "ens_";
+/// The prefix of every token of an attempt.
+const PROGRAM_PREFIX: &str = "ensp_";
 /// The prefix of every refresh token.
 const REFRESH_PREFIX: &str = "ensr_";
 /// The maximum length of a token's secret in characters.
@@ -54,6 +57,11 @@ pub(crate) enum AuthRefusal {
     #[explain(slug = "token-expired", fault = Unauthenticated,
         hint = "ask for a new one; `ensue tokens rotate <name>` replaces a token before it expires")]
     Expired,
+    /// The attempt does not run.
+    #[error("the token counts only while its attempt runs, and it does not run")]
+    #[explain(slug = "token-invalid", fault = Unauthenticated,
+        hint = "use the token of an attempt only in its program; a later attempt has another one")]
+    NotRunning,
     /// The identity is disabled.
     #[error("the identity that holds this token is disabled")]
     #[explain(slug = "identity-disabled", fault = Unauthenticated,
@@ -105,6 +113,7 @@ impl From<NotAdmitted> for AuthRefusal {
             NotAdmitted::Expired => Self::Expired,
             NotAdmitted::Disabled => Self::Disabled,
             NotAdmitted::NoSession => Self::NoSession,
+            NotAdmitted::NotRunning => Self::NotRunning,
         }
     }
 }
@@ -206,9 +215,19 @@ pub(crate) struct Allowed<P> {
     holder: Arc<Holder>,
     reach: Reach,
     credential: Credential,
-    /// Where the resource belongs that a long-lasting request is about.
-    about: Option<RowScope>,
+    /// What a long-lasting request is about.
+    about: About,
     permission: PhantomData<P>,
+}
+
+/// What a long-lasting request is about.
+enum About {
+    /// No resource in particular.
+    Nothing,
+    /// The execution that the caller is.
+    Itself,
+    /// A row that belongs there, if it belongs anywhere.
+    Row(Option<RowScope>),
 }
 
 /// The answer to a caller without the permission.
@@ -224,7 +243,7 @@ impl<P: Permission> Proof for Allowed<P> {
     fn demand(access: &dyn Access, parts: &Parts, secrecy: &Secrecy) -> Result<Self, Problem> {
         let (credential, holder) = holder_of(access, parts)?;
         if let Some(reach) = holder.rights.reach(P::IS) {
-            return Ok(Self { holder, reach, credential, about: None, permission: PhantomData });
+            return Ok(Self { holder, reach, credential, about: About::Nothing, permission: PhantomData });
         }
         let problem: Problem = match secrecy {
             // A caller that sees some of them gets the same answer for all, and so learns nothing about which
@@ -242,7 +261,7 @@ impl<P: Permission> Proof for Allowed<P> {
     }
 
     fn is_limited(&self) -> bool {
-        self.reach == Reach::Limited
+        self.reach != Reach::All
     }
 }
 
@@ -280,18 +299,20 @@ impl<P: Permission> Allowed<P> {
 
     /// Checks that the permission covers a row. If not, a caller that may not see the row is told that it does not exist.
     pub(crate) fn demand_row(&self, row: &impl View, name: &str) -> Result<(), Problem> {
-        let scope = row.scope();
-        if self.rows().covers(scope.as_ref()) {
+        if self.rows().covers_row(name, row) {
             return Ok(());
         }
         let reads = P::IS.read().filter(|read| *read != P::IS);
-        let is_seen = reads.is_some_and(|read| rows_of(&self.holder, read).covers(scope.as_ref()));
+        let is_seen = reads.is_some_and(|read| rows_of(&self.holder, read).covers_row(name, row));
         if is_seen { Err(self.beyond_limit(name)) } else { Err(Missing::new(P::THING, name).into()) }
     }
 
     /// Returns the proof for a long-lasting request about this row: it holds as long as the permission covers the row.
     pub(crate) fn about(self, row: &impl View) -> Self {
-        Self { about: row.scope(), ..self }
+        let scope = row.scope();
+        // A row that no limit covers was reached because it is the caller itself.
+        let about = if scope.is_some() && !self.rows().covers(scope.as_ref()) { About::Itself } else { About::Row(scope) };
+        Self { about, ..self }
     }
 
     /// Returns true if the permission covers a thing.
@@ -328,8 +349,9 @@ impl<P: Permission> Allowed<P> {
 impl<P: Permission> Lasting for Allowed<P> {
     fn still_holds(&self, access: &dyn Access) -> bool {
         access.admit(&self.credential).is_ok_and(|holder| match &self.about {
-            Some(about) => rows_of(&holder, P::IS).covers(Some(about)),
-            None => holder.rights.reach(P::IS).is_some_and(|reach| reach >= self.reach),
+            About::Row(Some(about)) => rows_of(&holder, P::IS).covers(Some(about)),
+            About::Itself => holder.rights.reach_itself(P::IS),
+            About::Nothing | About::Row(None) => holder.rights.reach(P::IS).is_some_and(|reach| reach >= self.reach),
         })
     }
 }
@@ -373,11 +395,15 @@ pub(crate) fn rows_of(holder: &Holder, permission: permission::Permission) -> Ro
         None => return RowReach::nothing(),
         Some(Reach::All) => return RowReach::Everything,
         Some(Reach::Limited) => holder.rights.limits(permission),
-        Some(Reach::WhatIsAsked) => vec![Vec::new()],
+        Some(Reach::WhatIsAsked | Reach::Itself) => vec![Vec::new()],
+    };
+    let itself = match holder.by {
+        CredentialId::Execution(attempt) if holder.rights.reach_itself(permission) => Some(attempt.execution),
+        _ => None,
     };
     let is_asked = holder.rights.reach_what_is_asked(permission);
     let asked = if is_asked { holder.asked_as() } else { Vec::new() };
-    RowReach::Within(Arc::new(Within { all_of: within, asked }))
+    RowReach::Within(Arc::new(Within { all_of: within, asked, itself }))
 }
 
 /// Returns the problem of a credential that is not accepted, so that it is recorded.
@@ -465,7 +491,7 @@ fn authorization(parts: &Parts) -> Result<Credential, AuthRefusal> {
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(AuthRefusal::Invalid);
     }
-    parse_token(token).or_else(|| signed_token(token)).ok_or(AuthRefusal::Invalid)
+    parse_token(token).or_else(|| program_token(token)).or_else(|| signed_token(token)).ok_or(AuthRefusal::Invalid)
 }
 
 pub(crate) fn parse_token(text: &str) -> Option<Credential> {
@@ -476,6 +502,16 @@ pub(crate) fn parse_token(text: &str) -> Option<Credential> {
         return None;
     }
     Some(Credential::Token { id: id.parse().ok()?, secret_sha256: Sha256::digest(secret.as_bytes()).into() })
+}
+
+/// Returns a credential that has the form of the token of an attempt: `ensp_<execution>_<attempt>_<mark>`.
+fn program_token(text: &str) -> Option<Credential> {
+    let (execution, rest) = text.strip_prefix(PROGRAM_PREFIX)?.split_once('_')?;
+    let (number, mark) = rest.split_once('_')?;
+    let attempt = format!("{execution}/{number}").parse().ok()?;
+    let is_plain = mark.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    let mark: [u8; 32] = hex::decode(mark).ok().filter(|_| is_plain)?.try_into().ok()?;
+    Some(Credential::Program { attempt, mark })
 }
 
 /// Returns a credential that has the form of a signed token: three parts of base64url.
@@ -489,7 +525,7 @@ fn names_a_token(query: &str) -> bool {
     query.split('&').any(|pair| {
         let name = pair.split('=').next().unwrap_or_default();
         TOKEN_PARAMETERS.iter().any(|known| name.eq_ignore_ascii_case(known))
-            || [TOKEN_PREFIX, REFRESH_PREFIX].iter().any(|prefix| pair.contains(prefix))
+            || [TOKEN_PREFIX, REFRESH_PREFIX, PROGRAM_PREFIX].iter().any(|prefix| pair.contains(prefix))
     })
 }
 
@@ -504,6 +540,27 @@ mod tests {
         let Some(Credential::Token { id, secret_sha256 }) = parse_token(&format!("ens_{ID}_s3cret_with-both")) else { panic!("no token") };
         assert_eq!(id.to_string(), ID);
         assert_eq!(secret_sha256[..], Sha256::digest(b"s3cret_with-both")[..]);
+    }
+
+    #[test]
+    fn token_of_an_attempt_is_a_prefix_an_attempt_and_a_mark() {
+        let mark = "0f".repeat(32);
+        let Some(Credential::Program { attempt, mark: read }) = program_token(&format!("ensp_{ID}_12_{mark}")) else { panic!("no token") };
+        assert_eq!((attempt.to_string(), read), (format!("{ID}/12"), [0x0f; 32]));
+        for bad in [
+            format!("ens_{ID}_1_{mark}"),
+            format!("ensp_{ID}_{mark}"),
+            format!("ensp_{ID}_01_{mark}"),
+            format!("ensp_{ID}_+1_{mark}"),
+            format!("ensp_{ID}_4294967296_{mark}"),
+            format!("ensp_{}_1_{mark}", ID.to_uppercase()),
+            format!("ensp_{ID}_1_{}", mark.to_uppercase()),
+            format!("ensp_{ID}_1_{}", &mark[2..]),
+            format!("ensp_{ID}_1_{mark}0f"),
+            format!("ensp_{ID}_1_{mark}_1"),
+        ] {
+            assert!(program_token(&bad).is_none() && parse_token(&bad).is_none_or(|_| bad.starts_with("ens_")), "{bad}");
+        }
     }
 
     #[test]
@@ -527,7 +584,7 @@ mod tests {
     fn token_in_the_url_is_detected() {
         assert!(names_a_token("limit=1&api_key=x"));
         assert!(names_a_token("Token=x"));
-        assert!(names_a_token("name=ens_1234") && names_a_token("name=ensr_1234"));
+        assert!(names_a_token("name=ens_1234") && names_a_token("name=ensr_1234") && names_a_token("name=ensp_1234"));
         assert!(!names_a_token("limit=1&action=core.echo"));
     }
 }

@@ -189,7 +189,11 @@ mod tests {
 
     fn within(limit: &str, asked: &[&str]) -> RowReach {
         let limit: Limit = limit.parse().unwrap();
-        RowReach::Within(Arc::new(Within { all_of: vec![vec![limit]], asked: asked.iter().map(|name| (*name).to_owned()).collect() }))
+        RowReach::Within(Arc::new(Within {
+            all_of: vec![vec![limit]],
+            asked: asked.iter().map(|name| (*name).to_owned()).collect(),
+            itself: None,
+        }))
     }
 
     #[test]

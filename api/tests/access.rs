@@ -4,7 +4,7 @@ use axum::http::Method;
 use ensue_api::routes::{BASE, Demand, Public, Route};
 use ensue_engine::access::permission::BuiltInRole;
 
-use crate::support::{TestApi, filled};
+use crate::support::{TestApi, filled, token_of_attempt};
 
 /// Every built-in role, and an example of another.
 fn roles() -> impl Iterator<Item = &'static str> {
@@ -17,7 +17,7 @@ async fn routes_allow_the_roles_of_the_permission_table() {
     for role in roles() {
         matrix.push_str(&format!(", {role}"));
     }
-    matrix.push_str(", link session: another/its inquiry\n");
+    matrix.push_str(", link session: another/its inquiry, program of {id}\n");
     for route in TestApi::new().front.routes() {
         let path = filled(&route.path);
         // A separate node for each: one caller's changes must not affect the next.
@@ -45,9 +45,19 @@ async fn routes_allow_the_roles_of_the_permission_table() {
         };
         let statuses: Vec<String> = statuses.iter().map(ToString::to_string).collect();
         let [another, own] = in_link;
-        matrix.push_str(&format!("{} {} [{demand}]: {}, {another}/{own}\n", route.method, route.path, statuses.join(", ")));
+        let program = program(route).await;
+        matrix.push_str(&format!("{} {} [{demand}]: {}, {another}/{own}, {program}\n", route.method, route.path, statuses.join(", ")));
     }
     insta::assert_snapshot!(matrix);
+}
+
+/// Sends a request by the program of an execution, which the path names, and returns the status of the answer.
+async fn program(route: &Route) -> u16 {
+    let api = TestApi::new();
+    let id = api.execution().await;
+    let path = filled(&route.path.replace("{id}", &id));
+    let asked = api.ask(route.method.clone(), &path).json(&serde_json::json!({}));
+    asked.bearing(&token_of_attempt(&id, 1)).response().await.status().as_u16()
 }
 
 /// Which inquiry the path of a request names.

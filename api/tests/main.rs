@@ -23,6 +23,7 @@ mod overview;
 mod page;
 mod paging;
 mod people;
+mod programs;
 mod rates;
 mod reach;
 mod rehearsals;

@@ -64,6 +64,11 @@ impl Room {
 }
 
 impl Column {
+    /// Returns its title with what it shows of a document.
+    pub(crate) fn of(&self, document: &Value) -> (&'static str, String) {
+        (self.title, (self.cell)(document))
+    }
+
     /// Returns a column that is always shown whole: ids, statuses, times.
     pub(crate) const fn whole(title: &'static str, cell: fn(&Value) -> String) -> Self {
         Self { title, cell, fit: Fit::Whole }

@@ -46,6 +46,7 @@ mod own_log;
 mod pack_tests;
 mod passwords;
 mod principals;
+mod program_tokens;
 mod program_users;
 mod proxies;
 mod queues;

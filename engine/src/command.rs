@@ -20,7 +20,7 @@ pub use decision::{Answer, Decision, Novelty, ReceivedEvent};
 pub use given::{
     Admission, AdmittedIdentity, Behalf, ChangedCredential, Denied, InquiryAnswer, IssuerGroups, KeyRotation, NewAbsence, NewDelegation,
     NewGrant, NewLink, NewSession, NewToken, ObservedEvent, OfRule, OpenedLink, PackChange, RefusedDelivery, RefusedLogin, Report,
-    ReportOutcome, RequestExecution, Rerun, RetriedDelivery, RotatedToken, SeenVar, VarChange,
+    ReportOutcome, RequestExecution, Rerun, RetriedDelivery, RotatedToken, SeenVar, UsedKey, VarChange,
 };
 pub use seen::{Conflict, DEDUPE_MILLIS, Dedupe, DedupeKey, Seen, SeenKeys, SignedBody};
 
@@ -148,6 +148,7 @@ impl Ask {
             | Ask::RemoveGrant(_)
             | Ask::NoteDenied(_)
             | Ask::NoteExport(_)
+            | Ask::NoteKeyUses(_)
             | Ask::OpenSession(_)
             | Ask::EndSessions { .. }
             | Ask::ChangeCredential(_)
@@ -404,6 +405,8 @@ asks! {
     Later NoteRefusedLogins(Vec<RefusedLogin>),
     /// Record that the caller has received a list as a whole.
     Later NoteExport(ExportMade),
+    /// Record that attempts were given keys.
+    Later NoteKeyUses(Vec<UsedKey>),
     /// Record that a node starts to write.
     First NoteStart {
         /// The release it runs.

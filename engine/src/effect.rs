@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::access::principal::Principal;
 use crate::ids::{AttemptId, ExecutionId};
 use crate::names::ActionRef;
 use crate::record::{BodyHandle, CatalogRevision};
@@ -55,6 +56,8 @@ pub struct Dispatch {
     pub grace_millis: u64,
     /// The actor that requested the execution, as written in the log.
     pub actor: String,
+    /// The caller whose rights bound what its program may do, besides those of the action's pack.
+    pub caller: Option<Principal>,
     /// The W3C trace that it belongs to, as in `cause.trace` of a record.
     pub trace: Option<String>,
 }

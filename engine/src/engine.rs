@@ -13,7 +13,7 @@ use crate::command::{Answer, Ask, Before, Command, Context, Decision, Moment, Re
 use crate::dead_letters::decide as dead_letters;
 use crate::effect::Effect;
 use crate::events::{decide as events, internal, react as event_reactions};
-use crate::executions::{decide as executions, messages, pausing, react as execution_reactions, start};
+use crate::executions::{decide as executions, messages, pausing, program, react as execution_reactions, start};
 use crate::fact::{ByNoun, CatalogFact, EventFact, HealthFact, RuleFact};
 use crate::health::decide as health;
 use crate::ids::LogId;
@@ -77,8 +77,12 @@ impl Engine {
     /// Returns the changes of `command`, or why it is refused, or which bodies it needs first. Changes
     /// nothing.
     pub fn decide(&self, command: &Command, at: &Moment, with: &Context<'_>) -> Decision {
+        if let Err(refusal) = program::demand_running(&self.state, &command.actor) {
+            return Decision::Refused(refusal);
+        }
         let mut decision = self.decide_on(&command.ask, command, at, with);
         if let Decision::Done { drafts, .. } = &mut decision {
+            program::place_in_chain(&self.state, &command.actor, drafts);
             if let Err(refusal) = quota::check(&self.state, &command.actor, drafts, at.time, with.settings) {
                 return Decision::Refused(refusal);
             }
@@ -159,6 +163,7 @@ impl Engine {
             Ask::RevokeToken { name } => access::revoke_token(&self.state, actor, name),
             Ask::NoteDenied(denied) => audit::note_denied(&self.state, denied),
             Ask::NoteRefusedLogins(refused) => audit::note_refused_logins(&self.state, actor, refused),
+            Ask::NoteKeyUses(used) => audit::note_key_uses(used),
             Ask::NoteExport(export) => audit::note_export(&self.state, actor, trace, export),
             Ask::NoteStart { release } => health::note_start(&self.state, actor, release),
             Ask::NoteClockStep { from, to } => health::note_clock_step(&self.state, actor, *from, *to),

@@ -12,6 +12,7 @@ pub mod labels;
 pub mod messages;
 pub mod milestone;
 pub(crate) mod pausing;
+pub mod program;
 pub mod queues;
 pub mod react;
 pub(crate) mod retry;

@@ -214,6 +214,10 @@ pub enum SealedKind {
     Code,
     /// Under one name: the key by which the node recognizes devices that have logged in before.
     Device,
+    /// Under one name: the key by which the node knows the tokens of attempts.
+    Program,
+    /// By the id of a token: when it was last used.
+    Use,
 }
 
 /// Why the vault cannot carry out a request.

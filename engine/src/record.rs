@@ -12,7 +12,7 @@ mod wire;
 
 pub use counts::{CatalogRevision, Epoch, Position, Revision};
 pub use head::{Chain, Head};
-pub use origin::{Actor, Cause, CredentialId};
+pub use origin::{Actor, AttemptOf, Cause, CredentialId, DEPTH_MAX};
 pub use stream::StreamId;
 
 pub use body::{Body, BodyHandle, Digest, Encoding};

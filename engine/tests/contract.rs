@@ -10,7 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use ensue_engine::access::audit::facts::{AccessDenied, ExportMade, LoginRefused};
+use ensue_engine::access::audit::facts::{AccessDenied, ExportMade, KeyUsed, LoginRefused};
 use ensue_engine::access::facts::{
     CredentialChange, CredentialChanged, CredentialKind, GrantAdded, GrantRemoved, IdentityAbsentSet, IdentityAdded, IdentityDisabled,
     IdentityEnabled, IdentityErased, IdentityGroupsSet, IdentityKind, IdentityLinked, IdentityUnlinked, KeyRemoved, KeySet, RoleRemoved,
@@ -353,6 +353,15 @@ fn samples() -> Vec<Fact> {
         AccessDenied { permission: Some("keys:write".into()), count: 3, first: NOON, last: NOON.plus_millis(60_000) }.into(),
         LoginRefused { way: Some("password".into()), identity: Some(identity), count: 3, first: NOON, last: NOON.plus_millis(60_000) }
             .into(),
+        KeyUsed {
+            key: "release.deploy_token".parse().unwrap(),
+            version: Some(4),
+            action: "release.ship".parse().unwrap(),
+            count: 3,
+            first: NOON,
+            last: NOON.plus_millis(3_600_000),
+        }
+        .into(),
         ExportMade {
             what: "audit".into(),
             filters: [("actor".to_owned(), format!("identity/{identity}"))].into(),

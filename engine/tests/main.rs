@@ -29,6 +29,7 @@ mod messages;
 mod modes;
 mod panics;
 mod pauses;
+mod programs;
 mod properties;
 mod queues;
 mod quotas;

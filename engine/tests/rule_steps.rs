@@ -35,6 +35,7 @@ fn site<const N: usize>(steps: [StepPiece; N]) -> Site {
                 local: rule.local.clone(),
                 run: Run::Workflow(Arc::new(workflow)),
                 run_as: RunAs::Pack,
+                has_token: false,
                 timeout: Duration::ZERO,
                 limit: None,
                 grace: Duration::ZERO,

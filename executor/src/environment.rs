@@ -8,8 +8,11 @@ mod computed;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use ensue_engine::executions::facts::FailureKind;
+use ensue_engine::names::KeyRef;
+use ensue_engine::record::AttemptOf;
 
 use crate::attempt::{Attempt, Broken, failed};
 use crate::render::shown;
@@ -103,6 +106,26 @@ pub(crate) fn contract(attempt: &Attempt<'_>, private: &Path) -> Variables {
         variables.extend(trace.state.map(|state| ("TRACESTATE".to_owned(), state.as_str().into())));
     }
     variables
+}
+
+/// The name under which the token of an attempt is masked, like a key.
+static TOKEN: LazyLock<KeyRef> = LazyLock::new(|| "ensue.token".parse().expect("it is a ref"));
+
+/// Returns the variables with which a program calls the API as its execution. Waits until the node listens.
+pub(crate) async fn access(attempt: &Attempt<'_>) -> Result<Variables, Broken> {
+    let access = &attempt.means.ports.access;
+    let mut url = access.url();
+    let listening = async {
+        let url = url.wait_for(Option::is_some).await.ok().and_then(|url| url.clone());
+        url.ok_or_else(|| failed(FailureKind::Spawn, "the node stopped before it listened, so the program could not call its API"))
+    };
+    let url = attempt.within(listening).await?;
+    let token = access.token(AttemptOf { execution: attempt.dispatch.execution, number: attempt.dispatch.number });
+    attempt.keys.note([(&*TOKEN, &token)]);
+    let token = OsString::from(String::from_utf8_lossy(token.reveal()).into_owned());
+    // The command `ensue` reads the server's address from its own variable.
+    let url = ["ENSUE_URL", "ENSUE_SERVER"].map(|name| (name.to_owned(), OsString::from(&*url)));
+    Ok(url.into_iter().chain([("ENSUE_TOKEN".to_owned(), token)]).collect())
 }
 
 /// Where the name of a variable comes from.

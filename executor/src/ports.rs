@@ -11,14 +11,15 @@ use ensue_engine::catalog::{Catalogs, Misfit};
 use ensue_engine::command::ObservedEvent;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{AttemptId, ExecutionId, Id};
-use ensue_engine::names::{KeyRef, TriggerRef, VarName};
+use ensue_engine::names::{ActionRef, KeyRef, TriggerRef, VarName};
 use ensue_engine::ports::{Blobs, Outputs, Secret, Submit};
-use ensue_engine::record::{BodyHandle, CatalogRevision, Digest};
+use ensue_engine::record::{AttemptOf, BodyHandle, CatalogRevision, Digest};
 use ensue_engine::time::Timestamp;
 use ensue_engine::trace::{SpanId, TraceParent};
 use ensue_engine::vars::reads::VarReads;
 use ensue_expression::Document;
 use thiserror::Error;
+use tokio::sync::watch;
 
 use crate::begun::Begun;
 use crate::clock::Clock;
@@ -35,6 +36,8 @@ pub struct ExecutorPorts {
     pub bodies: Arc<dyn Bodies>,
     /// Where keys are opened.
     pub keys: Arc<dyn Keys>,
+    /// How programs call the API.
+    pub access: Arc<dyn ProgramAccess>,
     /// Where vars are looked up.
     pub vars: Arc<dyn Vars>,
     /// Where the output of programs is kept.
@@ -116,8 +119,25 @@ pub enum BodyError {
 
 /// The current keys.
 pub trait Keys: Send + Sync {
-    /// Opens a key's current value. Returns none if the key is not set. Blocks.
-    fn open(&self, key: &KeyRef) -> Result<Option<Secret>, KeyError>;
+    /// Opens a key's current value for an attempt. Returns none if the key is not set. Blocks.
+    fn open(&self, key: &KeyRef, by: &KeyUser) -> Result<Option<Secret>, KeyError>;
+}
+
+/// The attempt that a key is opened for.
+#[derive(Clone, Debug)]
+pub struct KeyUser {
+    /// The attempt.
+    pub attempt: AttemptOf,
+    /// Its action.
+    pub action: ActionRef,
+}
+
+/// How programs call the API as their execution.
+pub trait ProgramAccess: Send + Sync {
+    /// Returns the token of an attempt. It counts only while the attempt runs. Returns quickly.
+    fn token(&self, attempt: AttemptOf) -> Secret;
+    /// Returns where the API is; none until the node listens.
+    fn url(&self) -> watch::Receiver<Option<Arc<str>>>;
 }
 
 /// The current vars.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::Secret;
+use ensue_engine::record::AttemptOf;
 use ensue_engine::vars::reads::{VARS, VarReads};
 use ensue_engine::vars::seen::SeenVars;
 use ensue_expression::{
@@ -16,7 +17,7 @@ use ensue_expression::{
 use serde_json::Value;
 
 use crate::attempt::{Attempt, Broken, failed};
-use crate::ports::KeyError;
+use crate::ports::{KeyError, KeyUser};
 
 /// The name of the keys in scope.
 const KEYS: &str = "keys";
@@ -76,10 +77,12 @@ impl Attempt<'_> {
             return Ok(BTreeMap::new());
         }
         let keys = self.means.ports.keys.clone();
+        let attempt = AttemptOf { execution: self.dispatch.execution, number: self.dispatch.number };
+        let by = KeyUser { attempt, action: self.dispatch.action.clone() };
         let open = move || {
             let mut values = BTreeMap::new();
             for Wanted { key, need } in wanted {
-                match (keys.open(&key), need) {
+                match (keys.open(&key, &by), need) {
                     (Ok(Some(value)), Need::Required | Need::MayBeAbsent) => {
                         values.insert(key, value);
                     }

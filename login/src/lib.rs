@@ -35,6 +35,7 @@ pub mod keys;
 pub mod logout;
 pub mod one_time;
 pub mod passwords;
+pub mod programs;
 pub mod proxy;
 pub mod refresh;
 mod refusal;

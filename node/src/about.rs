@@ -7,13 +7,13 @@ use std::sync::{Arc, PoisonError};
 
 use ensue_api::metrics::{Distribution, Labelled};
 use ensue_api::ports::{
-    Declined, Dependency, DependencyState, Finding, Job, JobKind, Kept, LogAccess, Node, NodeStatus, OnBehalf, Readiness, Retained,
-    SecretState, Webhooks,
+    Access as _, Declined, Dependency, DependencyState, Finding, Job, JobKind, Kept, LogAccess, Node, NodeStatus, OnBehalf, Readiness,
+    Retained, SecretState, Webhooks,
 };
 use ensue_api::worker_queues::WorkerQueue;
 use ensue_engine::access::keys::warned_at;
 use ensue_engine::catalog::Verify;
-use ensue_engine::ids::LogId;
+use ensue_engine::ids::{Id, LogId, TokenId};
 use ensue_engine::names::{KeyRef, WorkerQueueName};
 use ensue_engine::ports::{ReadLimit, SubmitError};
 use ensue_engine::record::{Epoch, Head, Position};
@@ -29,6 +29,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
+use crate::access::TokenTable;
 use crate::catalogs::NodeCatalogs;
 use crate::clock::Clock;
 use crate::config::ActionSettings;
@@ -109,6 +110,8 @@ pub(crate) struct AboutNode {
     pub counts: Arc<Counts>,
     /// The keys.
     pub keys: Arc<KeyRing>,
+    /// The tokens.
+    pub tokens: Arc<TokenTable>,
     /// The issuers whose tokens are accepted.
     pub(crate) issuers: Arc<NodeIssuers>,
     /// Those who vouch for callers.
@@ -259,6 +262,7 @@ impl Node for AboutNode {
         findings.push(self.permissions_finding());
         findings.extend(self.hook_findings());
         findings.push(self.key_finding());
+        findings.push(self.token_finding());
         findings.extend(self.issuers.findings(&self.keys));
         findings.extend(self.vouching.findings());
         findings.extend(crate::machine::findings(&self.actions, &self.users, self.programs_at_end));
@@ -448,6 +452,15 @@ impl AboutNode {
         expiry_finding(&self.keys.expiries(), self.clock.now())
     }
 
+    /// Reports tokens that never expire and that nobody uses.
+    fn token_finding(&self) -> Finding {
+        let access = self.tokens.directory();
+        let lasting = access.tokens().filter(|(_, token)| token.expires_at.is_none() && token.successor.is_none());
+        let last = |id: &TokenId| self.tokens.last_use(*id).unwrap_or_else(|| made_at(id.0));
+        let used: Vec<(&str, Timestamp)> = lasting.map(|(id, token)| (token.name.as_str(), last(id))).collect();
+        unused_finding(&used, self.clock.now())
+    }
+
     fn hook_findings(&self) -> Vec<Finding> {
         let catalog = self.catalogs.current();
         let mut findings = Vec::new();
@@ -487,6 +500,29 @@ fn expiry_finding(expiries: &[(KeyRef, Timestamp)], now: Timestamp) -> Finding {
     let verb = if *expires_at <= now { "expired" } else { "expires" };
     let hint = format!("ensue keys rotate {key} --overlap 24h");
     note("keys", &format!("`{key}` {verb} at {expires_at}{others}"), &hint)
+}
+
+/// The number of days after which a token that never expires counts as unused.
+const UNUSED_DAYS: i64 = 90;
+
+/// Returns when an id was made.
+fn made_at(id: Id) -> Timestamp {
+    Timestamp::from_micros(i64::try_from(id.unix_millis().saturating_mul(1_000)).unwrap_or(i64::MAX))
+}
+
+/// Reports the tokens without an end that nobody used for a long time. Each is given with its last use, or with when it
+/// was added if it was never used.
+fn unused_finding(used: &[(&str, Timestamp)], now: Timestamp) -> Finding {
+    let is_unused = |(_, at): &&(&str, Timestamp)| now.micros_since(*at) >= UNUSED_DAYS * 86_400_000_000;
+    let names: Vec<&str> = used.iter().filter(is_unused).map(|(name, _)| *name).collect();
+    let Some(first) = names.first() else {
+        return good("tokens", &format!("each token that never expires was used within {UNUSED_DAYS} days"));
+    };
+    let shown: Vec<String> = names.iter().take(NAMES_MAX).map(|name| format!("`{name}`")).collect();
+    let more = names.len().saturating_sub(NAMES_MAX);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    let message = format!("tokens that never expire were not used for {UNUSED_DAYS} days: {}{more}", shown.join(", "));
+    note("tokens", &message, &format!("revoke what nobody needs: `ensue tokens revoke {first}`"))
 }
 
 fn kept(used: Used) -> Kept {
@@ -548,6 +584,17 @@ mod tests {
     use ensue_api::ports::FindingVerdict;
 
     use super::*;
+
+    #[test]
+    fn doctor_names_the_tokens_that_nobody_used_for_90_days() {
+        let now = Timestamp::from_micros(1_774_699_200_000_000);
+        let ago = |days: i64| Timestamp::from_micros(now.micros() - days * 86_400_000_000);
+        assert_eq!(unused_finding(&[("ci", ago(89))], now).verdict, FindingVerdict::Good);
+        let finding = unused_finding(&[("ci", ago(89)), ("old", ago(90)), ("older", ago(400))], now);
+        assert_eq!(finding.verdict, FindingVerdict::Warning);
+        assert_eq!(finding.message, "tokens that never expire were not used for 90 days: `old`, `older`");
+        assert_eq!(finding.hint.as_deref(), Some("revoke what nobody needs: `ensue tokens revoke old`"));
+    }
 
     #[test]
     fn doctor_names_the_key_that_expires_first() {

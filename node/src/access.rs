@@ -10,11 +10,13 @@ use ensue_api::ports::{Access, Credential, Holder, NotAdmitted, Represented};
 use ensue_engine::access::facts::{IdentityAdded, IdentityLinked};
 use ensue_engine::access::state;
 use ensue_engine::access::state::held::{Held, NotHeld};
+use ensue_engine::effect::Effect;
+use ensue_engine::engine::Engine;
 use ensue_engine::fact::{AccessFact, ByNoun};
-use ensue_engine::ids::{IdentityId, LogId, SessionId, TokenId};
+use ensue_engine::ids::{IdentityId, SessionId, TokenId};
 use ensue_engine::names::IssuerName;
 use ensue_engine::ports::{Secret, Vault, VaultError};
-use ensue_engine::record::{CredentialId, Record};
+use ensue_engine::record::{AttemptOf, CredentialId, Record};
 use ensue_engine::time::Timestamp;
 use ensue_login::access_tokens::AccessFault;
 use serde::{Deserialize, Serialize};
@@ -22,8 +24,10 @@ use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
+use crate::program_table::ProgramTable;
 use crate::session_table::{SessionTable, idle_after};
 use crate::token_form::{given_parts, sha256};
+use crate::token_uses::TokenUses;
 
 /// What the vault knows of an identity.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +61,10 @@ pub struct TokenTable {
     pub(crate) vault: Arc<dyn Vault>,
     /// What the vault holds of the sessions.
     pub(crate) sessions: SessionTable,
+    /// The attempts whose programs may call the API.
+    pub(crate) programs: ProgramTable,
+    /// When each token was last used.
+    pub(crate) uses: TokenUses,
     clock: Arc<dyn Clock>,
     known: RwLock<Known>,
     /// The profiles of identities whose records are not committed yet.
@@ -90,7 +98,8 @@ struct Compiled {
 
 impl TokenTable {
     /// Starts from the state, and destroys the orphans of the vault.
-    pub fn open_vault(vault: Arc<dyn Vault>, (log, access): (LogId, &state::Access), clock: Arc<dyn Clock>) -> Result<Self, VaultError> {
+    pub fn open_vault(vault: Arc<dyn Vault>, engine: &Engine, clock: Arc<dyn Clock>) -> Result<Self, VaultError> {
+        let access = engine.access();
         let mut stored: BTreeMap<TokenId, [u8; 32]> = vault.tokens()?.into_iter().collect();
         let (mut hashes, mut lost) = (BTreeMap::new(), Vec::new());
         for (id, token) in access.tokens() {
@@ -125,8 +134,10 @@ impl TokenTable {
         };
         access.identities().for_each(|(id, _)| known.note_subjects(*id, access));
         let being_added = Mutex::default();
-        let sessions = SessionTable::open_vault(vault.clone(), log)?;
-        Ok(Self { vault, sessions, clock, known: RwLock::new(known), being_added, ended: watch::Sender::new(0), lost })
+        let sessions = SessionTable::open_vault(vault.clone(), engine.log())?;
+        let programs = ProgramTable::open_vault(&*vault, engine)?;
+        let uses = TokenUses::open_vault(vault.clone(), engine.access())?;
+        Ok(Self { vault, sessions, programs, uses, clock, known: RwLock::new(known), being_added, ended: watch::Sender::new(0), lost })
     }
 
     /// Returns true if no token was ever created: the node starts for the first time.
@@ -161,7 +172,10 @@ impl TokenTable {
                         tracing::error!(token = %fact.name, "the vault has no secret for a token that was added, so the token is not accepted");
                     }
                 },
-                AccessFact::TokenRevoked(fact) => drop(known.hashes.remove(&fact.id)),
+                AccessFact::TokenRevoked(fact) => {
+                    known.hashes.remove(&fact.id);
+                    self.uses.forget(fact.id);
+                }
                 AccessFact::IdentityAdded(IdentityAdded { id, .. }) | AccessFact::IdentityLinked(IdentityLinked { id, .. }) => {
                     match self.profile_being_added(*id) {
                         Some(profile) => {
@@ -190,11 +204,30 @@ impl TokenTable {
         if changes_rights {
             known.held = RwLock::default();
             known.held_by_issuer = RwLock::default();
+            self.programs.note_change();
         }
         drop(known);
         if can_end_rights {
             self.ended.send_modify(|ended| *ended += 1);
         }
+    }
+
+    /// Notes which attempts begin and end, so that the token of an attempt that does not run is not accepted.
+    pub fn note_effects(&self, effects: &[Effect]) {
+        if self.programs.note_effects(effects) {
+            self.ended.send_modify(|ended| *ended += 1);
+        }
+    }
+
+    /// Notes committed records about packs, which change what their programs may do.
+    pub fn note_packs(&self, records: &[Record]) {
+        self.programs.note_packs(records);
+        self.ended.send_modify(|ended| *ended += 1);
+    }
+
+    /// Stores the uses of tokens that are not in the vault yet. Called every second.
+    pub(crate) fn store_uses(&self) -> Result<(), VaultError> {
+        self.uses.store(&self.directory())
     }
 
     /// Returns the holder of a session that is open and was used recently enough.
@@ -302,8 +335,9 @@ impl Known {
         let held = match &by {
             CredentialId::Token(id) => self.access.held(id, clock.now()),
             CredentialId::Session(id) => self.access.held_in_session(id, clock.now()),
-            // An issuer's token admits only with the time until which it is valid, and a code admits nobody.
-            CredentialId::Issuer(_) | CredentialId::Code(_) => Err(NotHeld::Unknown),
+            // An issuer's token admits only with the time until which it is valid, the table of programs admits those of
+            // attempts, and a code admits nobody.
+            CredentialId::Issuer(_) | CredentialId::Execution(_) | CredentialId::Code(_) => Err(NotHeld::Unknown),
         };
         let Held { name, identity, roles, represents, rights, only, expires_at, valid_until } = held.map_err(not_admitted)?;
         let identity = identity.map(|id| (id, self.name_of(id)));
@@ -328,6 +362,16 @@ fn is_equal(stored: Option<&[u8; 32]>, given: &[u8; 32]) -> bool {
     stored.is_some() && is_equal
 }
 
+impl ensue_executor::ports::ProgramAccess for TokenTable {
+    fn token(&self, attempt: AttemptOf) -> Secret {
+        self.programs.token(attempt)
+    }
+
+    fn url(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.programs.url()
+    }
+}
+
 impl Access for TokenTable {
     fn admit(&self, credential: &Credential) -> Result<Arc<Holder>, NotAdmitted> {
         match credential {
@@ -344,6 +388,10 @@ impl Access for TokenTable {
                 }
                 self.session(*id)
             }
+            Credential::Program { attempt, mark } => {
+                let access = self.directory();
+                self.programs.admit(*attempt, mark, &access, self.clock.now())
+            }
             Credential::Issuer { identity, issuer, until } => self.known().admitted(*identity, issuer, *until, &*self.clock),
             Credential::Signed(text) => match self.sessions.signed(text, self.clock.now()) {
                 Ok(id) => self.session(id),
@@ -355,9 +403,15 @@ impl Access for TokenTable {
     }
 
     fn note_use(&self, by: &CredentialId) {
-        if let CredentialId::Session(id) = by {
-            self.sessions.note_use(*id, self.clock.now());
+        match by {
+            CredentialId::Session(id) => self.sessions.note_use(*id, self.clock.now()),
+            CredentialId::Token(id) => self.uses.note(*id, self.clock.now()),
+            CredentialId::Issuer(_) | CredentialId::Code(_) | CredentialId::Execution(_) => {}
         }
+    }
+
+    fn last_use(&self, token: TokenId) -> Option<Timestamp> {
+        self.uses.last(token)
     }
 
     fn revocations(&self) -> watch::Receiver<u64> {

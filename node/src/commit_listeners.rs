@@ -69,6 +69,7 @@ impl CommitListener for CommitListeners {
         }
         if about_packs {
             self.catalogs.note(&batch.records);
+            self.tokens.note_packs(&batch.records);
         }
         if about_vars {
             self.vars.note(&batch.records);
@@ -79,6 +80,7 @@ impl CommitListener for CommitListeners {
         if about_access {
             self.tokens.note(&batch.records);
         }
+        self.tokens.note_effects(&batch.effects);
         // Callers that learn of the batch from here on may wait for what follows it.
         for follower in &self.followers {
             follower.tell(batch);

@@ -16,7 +16,7 @@ mod tls;
 mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -442,6 +442,16 @@ impl Config {
     pub fn url_at(&self, address: SocketAddr) -> String {
         let scheme = if self.tls.is_set() { "https" } else { "http" };
         self.url.clone().unwrap_or_else(|| format!("{scheme}://{address}"))
+    }
+
+    /// Returns the URL under which programs on this machine reach a node that listens on an address.
+    pub(crate) fn url_for_programs(&self, mut address: SocketAddr) -> String {
+        match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+            IpAddr::V4(_) | IpAddr::V6(_) => {}
+        }
+        self.url_at(address)
     }
 
     fn take_file(&mut self, path: &Path) -> Result<(), ConfigError> {

@@ -15,13 +15,14 @@ use ensue_engine::access::state::Access;
 use ensue_engine::command::{Answer, Ask, Command, KeyRotation, Refusal};
 use ensue_engine::fact::{AccessFact, ByNoun, KeyFact};
 use ensue_engine::names::KeyRef;
-use ensue_engine::ports::{Committed, Secret, SubmitError, Vault, VaultError};
+use ensue_engine::ports::{Committed, Secret, Submit, SubmitError, Vault, VaultError};
 use ensue_engine::record::Record;
 use ensue_engine::time::Timestamp;
-use ensue_executor::ports::KeyError;
+use ensue_executor::ports::{KeyError, KeyUser};
 
 use crate::clock::Clock;
 use crate::key_providers::ProvidedKey;
+use crate::key_uses::KeyUses;
 use crate::sequencer::Asking;
 
 /// The current keys, and their values while they are in use.
@@ -34,6 +35,9 @@ pub struct KeyRing {
     provided: OnceLock<BTreeMap<KeyRef, Arc<ProvidedKey>>>,
     /// How many times a value was passed to an attempt.
     uses: AtomicU64,
+    /// The uses that are not recorded yet.
+    noted: KeyUses,
+    clock: Arc<dyn Clock>,
 }
 
 /// The values with which deliveries are verified at a time.
@@ -45,10 +49,17 @@ pub struct AcceptedValues {
     pub previous: Option<Arc<Secret>>,
 }
 
+/// The current value of a key.
+struct CurrentValue {
+    /// Its version; none if another store has the value.
+    version: Option<u32>,
+    secret: Arc<Secret>,
+}
+
 impl KeyRing {
     /// Starts from the state, and destroys the versions in the vault that are neither current nor the one before.
     /// Whether an overlap has ended is left to [`destroy_ended`](Self::destroy_ended): the clock may be wrong at a start.
-    pub fn open_vault(vault: Arc<dyn Vault>, access: &Access) -> Result<Self, VaultError> {
+    pub fn open_vault(vault: Arc<dyn Vault>, access: &Access, clock: Arc<dyn Clock>) -> Result<Self, VaultError> {
         let mut versions: BTreeMap<KeyRef, KeyVersions> = access.keys().map(|(key, versions)| (key.clone(), *versions)).collect();
         let mut stored = BTreeSet::new();
         for (key, version) in vault.key_versions()? {
@@ -65,7 +76,8 @@ impl KeyRing {
         for (key, versions) in &mut versions {
             versions.previous = versions.previous.filter(|previous| stored.contains(&(key.clone(), previous.version)));
         }
-        Ok(Self { vault, versions: RwLock::new(versions), opened: RwLock::default(), provided: OnceLock::new(), uses: AtomicU64::new(0) })
+        let (versions, uses) = (RwLock::new(versions), AtomicU64::new(0));
+        Ok(Self { vault, versions, opened: RwLock::default(), provided: OnceLock::new(), uses, noted: KeyUses::default(), clock })
     }
 
     /// Takes the keys whose values other stores have, once.
@@ -80,11 +92,16 @@ impl KeyRing {
 
     /// Returns a key's current value, or none if it is not set. Blocking if another store has it.
     pub fn open(&self, key: &KeyRef) -> Result<Option<Arc<Secret>>, VaultError> {
+        Ok(self.open_current(key)?.map(|current| current.secret))
+    }
+
+    /// Returns a key's current value with its version.
+    fn open_current(&self, key: &KeyRef) -> Result<Option<CurrentValue>, VaultError> {
         if let Some(provided) = self.provided.get().and_then(|provided| provided.get(key)) {
-            return provided.open(Instant::now()).map(Some);
+            return provided.open(Instant::now()).map(|secret| Some(CurrentValue { version: None, secret }));
         }
         let Some(version) = self.versions(key).current else { return Ok(None) };
-        self.open_version(key, version).map(Some)
+        self.open_version(key, version).map(|secret| Some(CurrentValue { version: Some(version), secret }))
     }
 
     /// Returns the values of a key with which deliveries are verified at a time.
@@ -151,6 +168,16 @@ impl KeyRing {
         self.uses.load(Ordering::Relaxed)
     }
 
+    /// Records the uses that are due; called about once a second.
+    pub fn record_uses(&self, log: &dyn Submit) {
+        self.noted.tick(log, self.clock.now());
+    }
+
+    /// Records the rest of the uses, before a stop.
+    pub(crate) fn record_last_uses(&self, log: &dyn Submit) {
+        self.noted.finish(log, self.clock.now());
+    }
+
     /// Notes committed records that change a key.
     pub fn note(&self, records: &[Record]) {
         for record in records {
@@ -182,12 +209,14 @@ impl KeyRing {
 }
 
 impl ensue_executor::ports::Keys for KeyRing {
-    fn open(&self, key: &KeyRef) -> Result<Option<Secret>, KeyError> {
-        match self.open(key) {
-            Ok(secret) => {
-                self.uses.fetch_add(u64::from(secret.is_some()), Ordering::Relaxed);
-                Ok(secret.map(|secret| (*secret).clone()))
+    fn open(&self, key: &KeyRef, by: &KeyUser) -> Result<Option<Secret>, KeyError> {
+        match self.open_current(key) {
+            Ok(Some(CurrentValue { version, secret })) => {
+                self.uses.fetch_add(1, Ordering::Relaxed);
+                self.noted.note((key, version), by, self.clock.now());
+                Ok(Some((*secret).clone()))
             }
+            Ok(None) => Ok(None),
             Err(error @ VaultError::Unavailable { .. }) => Err(KeyError::Unavailable(error.to_string())),
             Err(error) => Err(KeyError::Unusable { key: key.clone(), why: error.to_string() }),
         }
@@ -394,7 +423,7 @@ mod tests {
     #[test]
     fn key_change_in_the_log_succeeds_even_if_the_vault_keeps_an_old_value() {
         let vault = Stuck(MemoryVault::new(LogId(Id::root(Timestamp::default(), 1)), MasterKey::from_bytes([7; 32])));
-        let ring = Arc::new(KeyRing::open_vault(Arc::new(vault), &Access::default()).unwrap());
+        let ring = Arc::new(KeyRing::open_vault(Arc::new(vault), &Access::default(), Arc::new(SystemClock::default())).unwrap());
         let keys = NodeKeys { ring, sequencer: Arc::new(Taken), clock: Arc::new(SystemClock::default()), setting: Mutex::new(()) };
         let key: KeyRef = "demo.k".parse().unwrap();
         let by = OnBehalf { actor: Actor::Operator, trace: None, request: None };
@@ -412,7 +441,7 @@ mod tests {
     fn expiry_of_a_version_that_is_not_current_changes_nothing() {
         let key: KeyRef = "demo.k".parse().unwrap();
         let vault = MemoryVault::new(LogId(Id::root(Timestamp::default(), 1)), MasterKey::from_bytes([7; 32]));
-        let ring = KeyRing::open_vault(Arc::new(vault), &Access::default()).unwrap();
+        let ring = KeyRing::open_vault(Arc::new(vault), &Access::default(), Arc::new(SystemClock::default())).unwrap();
         ring.change(&key, KeyVersions::set(2));
         let expires_at = Timestamp::from_micros(60_000_000);
         for (version, expiries) in [(1, vec![]), (3, vec![]), (2, vec![(key.clone(), expires_at)])] {
@@ -435,7 +464,7 @@ mod tests {
         for version in [1, 2] {
             vault.put_key(&key, version, &Secret::new(vec![u8::try_from(version).unwrap()])).unwrap();
         }
-        let ring = KeyRing::open_vault(vault.clone(), &access).unwrap();
+        let ring = KeyRing::open_vault(vault.clone(), &access, Arc::new(SystemClock::default())).unwrap();
         let before = Timestamp::from_micros(59_999_999);
 
         ring.destroy_ended(before);
@@ -445,7 +474,7 @@ mod tests {
         assert_eq!(vault.key_versions().unwrap(), [(key.clone(), 2)]);
 
         // The clock was set back, and the node starts again.
-        let ring = KeyRing::open_vault(vault, &access).unwrap();
+        let ring = KeyRing::open_vault(vault, &access, Arc::new(SystemClock::default())).unwrap();
         let accepted = ring.accepted(&key, before).unwrap();
         assert_eq!(accepted.current.unwrap().reveal(), [2]);
         assert!(accepted.previous.is_none());

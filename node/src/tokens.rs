@@ -193,7 +193,6 @@ pub(crate) fn check_name(name: &str) -> Result<(), TokenRefusal> {
 
 #[cfg(test)]
 mod tests {
-    use ensue_engine::access::state::Access;
     use ensue_engine::batch::{Beside, Offered, Sequencing};
     use ensue_engine::command::{Moment, Nothing, Settings};
     use ensue_engine::engine::Engine;
@@ -226,12 +225,8 @@ mod tests {
     fn kept_after(error: SubmitError) -> usize {
         let vault: Arc<dyn Vault> = Arc::new(MemoryVault::new(LogId(Id::root(Timestamp::default(), 1)), MasterKey::from_bytes([7; 32])));
         let table = Arc::new(
-            TokenTable::open_vault(
-                vault.clone(),
-                (LogId(Id::root(Timestamp::default(), 1)), &Access::default()),
-                Arc::new(SystemClock::default()),
-            )
-            .unwrap(),
+            TokenTable::open_vault(vault.clone(), &Engine::new(LogId(Id::root(Timestamp::default(), 1))), Arc::new(SystemClock::default()))
+                .unwrap(),
         );
         let tokens = NodeTokens { table, sequencer: Arc::new(FailingLog(error)), clock: Arc::new(SystemClock::default()) };
         let by = OnBehalf { actor: Actor::Operator, trace: None, request: None };
@@ -280,7 +275,7 @@ mod tests {
         let added = sequencing.offer(&Command { actor: Actor::Operator, trace: None, ask }, &at, &beside);
         assert!(matches!(added, Offered::Taken { .. }));
         let vault = MemoryVault::new(log, MasterKey::from_bytes([7; 32]));
-        let table = TokenTable::open_vault(Arc::new(vault), (log, sequencing.engine().access()), Arc::new(SystemClock::default())).unwrap();
+        let table = TokenTable::open_vault(Arc::new(vault), sequencing.engine(), Arc::new(SystemClock::default())).unwrap();
         assert_eq!((table.is_empty(), table.lost()), (true, &["ana".to_owned()][..]));
     }
 
@@ -289,7 +284,7 @@ mod tests {
         let log = LogId(Id::root(Timestamp::default(), 1));
         let vault = Arc::new(MemoryVault::new(log, MasterKey::from_bytes([7; 32])));
         vault.put_token(TokenId(Id::root(Timestamp::default(), 2)), [1; 32]).unwrap();
-        TokenTable::open_vault(vault.clone(), (log, Engine::new(log).access()), Arc::new(SystemClock::default())).unwrap();
+        TokenTable::open_vault(vault.clone(), &Engine::new(log), Arc::new(SystemClock::default())).unwrap();
         assert_eq!(vault.tokens().unwrap(), []);
     }
 }

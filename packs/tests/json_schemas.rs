@@ -81,7 +81,7 @@ const WHOLE: [(&str, &str); 17] = [
          \x20 note: { type: any, optional: true }\n  limit: { type: [number], default: [0.5] }\n  code: { type: string, x-ensue: code, default: 'true' }\n\
          result: { schema: { type: object } }\nlocal: { where: params.region }\nrun:\n  process:\n    command: [make, --fast]\n    input: { a: 1 }\n\
          \x20   env: { STAGE: '${{ params.env }}', FAST: 1 }\n    files: { CONFIG: { a: [1] } }\n\
-         timeout: 90s\ngrace: 250ms\nidempotent: true\non_lost: retry\npriority: -100\nqueue: heavy\nmock: { done: true }\n\
+         timeout: 90s\ngrace: 250ms\ntoken: true\nidempotent: true\non_lost: retry\npriority: -100\nqueue: heavy\nmock: { done: true }\n\
          templates: { nightly: { region: eu, sizes: [1] } }\nlabels: { site: '${{ params.region }}', canary: true }\n\
          concurrency: { limit: 2, key: params.region, conflict: queue }\n\
          retry: { attempts: 4, backoff: linear, delay: 2s, max_delay: 1m, jitter: false, when: error.kind != 'exit_code' }\n",

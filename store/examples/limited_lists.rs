@@ -59,7 +59,7 @@ fn row(number: u64) -> NewRow {
 
 fn within(limits: impl IntoIterator<Item = String>) -> Result<RowReach, Box<dyn Error>> {
     let limits = limits.into_iter().map(|limit| limit.parse()).collect::<Result<Vec<_>, _>>()?;
-    Ok(RowReach::Within(Within { all_of: vec![limits], asked: Vec::new() }.into()))
+    Ok(RowReach::Within(Within { all_of: vec![limits], ..Within::default() }.into()))
 }
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -46,7 +46,7 @@ pub struct AuditEntry {
     pub permission: Option<String>,
     /// The way of rejected logins.
     pub way: Option<String>,
-    /// The number of rejected requests or logins, or of exported rows.
+    /// The number of rejected requests or logins, of uses of a key, or of exported rows.
     pub count: Option<u64>,
 }
 
@@ -64,7 +64,7 @@ impl View for AuditEntry {
 
     fn key(record: &Record) -> Option<Touch<Id>> {
         let is_by_credential = match record.actor {
-            Actor::Token(_) | Actor::Identity { .. } | Actor::Operator => true,
+            Actor::Token(_) | Actor::Identity { .. } | Actor::Execution(_) | Actor::Operator => true,
             Actor::Engine | Actor::Sensor(_) | Actor::Worker(_) => false,
         };
         (is_by_credential || matches!(record.fact.by_noun(), ByNoun::AuditFact(_))).then_some(Touch::Begins(record.id))
@@ -73,13 +73,14 @@ impl View for AuditEntry {
     fn project(_: Option<Self>, record: &Record) -> Option<Self> {
         let actor = cut(&record.actor.to_string(), ACTOR_BYTES_MAX);
         let credential = match &record.actor {
-            Actor::Token(_) => Some(actor.clone()),
+            Actor::Token(_) | Actor::Execution(_) => Some(actor.clone()),
             Actor::Identity { by, .. } => Some(by.to_string()),
             Actor::Engine | Actor::Sensor(_) | Actor::Worker(_) | Actor::Operator => None,
         };
-        // The identity without its credential, so that the rows of an identity are found together.
+        // The identity or execution without its credential, so that its rows are found together.
         let actor = match &record.actor {
             Actor::Identity { id, .. } => format!("identity/{id}"),
+            Actor::Execution(attempt) => format!("execution/{}", attempt.execution),
             Actor::Engine | Actor::Token(_) | Actor::Sensor(_) | Actor::Worker(_) | Actor::Operator => actor,
         };
         let trace = record.cause.trace.as_deref().and_then(|trace| trace.parse::<TraceContext>().ok());
@@ -104,6 +105,7 @@ impl View for AuditEntry {
                 let actor = fact.identity.map_or(entry.actor, |id| format!("identity/{id}"));
                 Self { actor, way: fact.way.clone(), count: Some(fact.count), ..entry }
             }
+            AuditFact::KeyUsed(fact) => Self { count: Some(fact.count), ..entry },
             AuditFact::ExportMade(fact) => Self { count: Some(fact.rows), ..entry },
         })
     }

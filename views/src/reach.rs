@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ensue_engine::access::limit::{Limit, Pattern, Target};
 use ensue_engine::executions::labels::{Labels, parse};
 use ensue_engine::executions::scope::{ExecutionScope, place};
+use ensue_engine::ids::ExecutionId;
 
 /// What a limited permission sees of a row: where the row belongs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +47,8 @@ pub struct Within {
     pub all_of: Vec<Vec<Limit>>,
     /// The names by which inquiries ask the caller; those are reached too.
     pub asked: Vec<String>,
+    /// The execution that the caller is; it is reached too, but is in no list because of that.
+    pub itself: Option<ExecutionId>,
 }
 
 /// What the action of the outermost execution must be, for rows of one place: one pattern of each list must match.
@@ -83,7 +86,7 @@ impl Within {
 impl RowReach {
     /// Returns the reach of a caller that sees nothing.
     pub fn nothing() -> Self {
-        Self::Within(Arc::new(Within { all_of: vec![Vec::new()], asked: Vec::new() }))
+        Self::Within(Arc::new(Within { all_of: vec![Vec::new()], ..Within::default() }))
     }
 
     /// Returns the reach to the rows that both reaches include because of where they belong.
@@ -94,7 +97,7 @@ impl RowReach {
             (Self::Within(one), Self::Within(other)) if one == other => Self::Within(one.clone()),
             (Self::Within(one), Self::Within(other)) => {
                 let all_of = one.all_of.iter().chain(&other.all_of).cloned().collect();
-                Self::Within(Arc::new(Within { all_of, asked: Vec::new() }))
+                Self::Within(Arc::new(Within { all_of, ..Within::default() }))
             }
         }
     }
@@ -123,7 +126,7 @@ mod tests {
 
     fn within(lists: &[&[&str]]) -> Within {
         let list = |texts: &&[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
-        Within { all_of: lists.iter().map(list).collect(), asked: Vec::new() }
+        Within { all_of: lists.iter().map(list).collect(), ..Within::default() }
     }
 
     #[test]

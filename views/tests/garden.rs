@@ -123,6 +123,7 @@ fn catalog() -> Catalog {
         concurrency: None,
         timeout: Duration::from_secs(60),
         grace: Duration::from_secs(10),
+        has_token: false,
         idempotent: false,
         on_lost: OnLost::Ask,
         priority: 0,

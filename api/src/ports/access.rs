@@ -8,7 +8,7 @@ use ensue_engine::access::state;
 use ensue_engine::command::RequestKey;
 use ensue_engine::ids::{IdentityId, InquiryId, SessionId, TokenId};
 use ensue_engine::names::IssuerName;
-use ensue_engine::record::{Actor, CredentialId};
+use ensue_engine::record::{Actor, AttemptOf, CredentialId};
 use ensue_engine::time::Timestamp;
 use ensue_views::inquiries::{assignees_of, deputy};
 use tokio::sync::watch;
@@ -41,6 +41,13 @@ pub enum Credential {
         /// The SHA-256 of its secret.
         secret_sha256: [u8; 32],
     },
+    /// The token of an attempt, `ensp_<execution>_<attempt>_<mark>`.
+    Program {
+        /// The attempt.
+        attempt: AttemptOf,
+        /// The mark by which the node knows that it made the token.
+        mark: [u8; 32],
+    },
     /// A signed token (JWT) in its compact form, which nobody has verified yet.
     Signed(Arc<str>),
     /// A token of an issuer, which [`Issuers`](super::Issuers) verified.
@@ -62,6 +69,9 @@ pub trait Access: Send + Sync {
 
     /// Notes that a credential is used now. Quick.
     fn note_use(&self, by: &CredentialId);
+
+    /// Returns when a token was last used, to the minute; `None` if it was not used yet. Quick.
+    fn last_use(&self, token: TokenId) -> Option<Timestamp>;
 
     /// Returns a value that changes when rights may have ended, before any later record is sent.
     fn revocations(&self) -> watch::Receiver<u64>;
@@ -90,6 +100,8 @@ pub enum NotAdmitted {
     Disabled,
     /// The session has ended, or never was.
     NoSession,
+    /// The attempt of the token does not run.
+    NotRunning,
 }
 
 /// The holder of a credential.
@@ -97,7 +109,8 @@ pub enum NotAdmitted {
 pub struct Holder {
     /// The credential.
     pub by: CredentialId,
-    /// The name of the token, or of the identity if the caller has no token.
+    /// The name of the token, or of the identity if the caller has no token; of a program, the principal on whose rights it
+    /// runs.
     pub credential: String,
     /// The identity that holds it, with its name.
     pub identity: Option<(IdentityId, String)>,
@@ -158,9 +171,10 @@ impl Holder {
 
     /// Returns the actor of the holder's requests.
     pub fn actor(&self) -> Actor {
-        match self.identity {
-            Some((id, _)) => Actor::Identity { id, by: self.by.clone() },
-            None => Actor::Token(self.credential.clone()),
+        match (&self.by, &self.identity) {
+            (CredentialId::Execution(attempt), _) => Actor::Execution(*attempt),
+            (by, Some((id, _))) => Actor::Identity { id: *id, by: by.clone() },
+            (_, None) => Actor::Token(self.credential.clone()),
         }
     }
 }

@@ -73,7 +73,7 @@ pub(super) fn declare(routes: &mut Routes) {
                 "The execution ended within the time that the caller preferred to wait.",
                 &[Header::Position, Header::Location, Header::PreferenceApplied],
             )
-            .refuses(&[(422, "parameters_invalid"), (422, "labels_invalid")])
+            .refuses(&[(409, "chain_too_deep"), (422, "parameters_invalid"), (422, "labels_invalid")])
             .demands_admission(),
     );
 }

@@ -32,7 +32,7 @@ pub(super) fn address(call: &Call) -> Option<IpAddr> {
 pub(super) fn current(holder: &Holder) -> Option<SessionId> {
     match holder.by {
         CredentialId::Session(id) => Some(id),
-        CredentialId::Token(_) | CredentialId::Issuer(_) | CredentialId::Code(_) => None,
+        CredentialId::Token(_) | CredentialId::Issuer(_) | CredentialId::Code(_) | CredentialId::Execution(_) => None,
     }
 }
 

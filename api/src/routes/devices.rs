@@ -192,7 +192,7 @@ fn passed_on(holder: &Holder, directory: &Access) -> Option<(LoginOf, SessionEnd
             let of = session.credential.map(LoginOf::Token).or(session.identity.map(LoginOf::Identity))?;
             Some((of, SessionEnds { by: Some(session.until), with: Some(AtIssuer::Of(*id)) }))
         }
-        CredentialId::Issuer(_) | CredentialId::Code(_) => None,
+        CredentialId::Issuer(_) | CredentialId::Code(_) | CredentialId::Execution(_) => None,
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) async fn me(known: Known, call: Call) -> Outcome {
             .directory()
             .session(&id)
             .map(|session| WireSession::new((id, session), ports.sessions.seen(id), &*ports.access, Some(id))),
-        CredentialId::Token(_) | CredentialId::Issuer(_) | CredentialId::Code(_) => None,
+        CredentialId::Token(_) | CredentialId::Issuer(_) | CredentialId::Code(_) | CredentialId::Execution(_) => None,
     };
     respond::json(&WireMe::of(known.holder(), session))
 }

@@ -107,7 +107,7 @@ pub(super) fn declare(routes: &mut Routes) {
                 "The rerun ended within the time that the caller preferred to wait; or this is a dry run, and nothing was changed.",
                 &[Header::Position, Header::Location, Header::PreferenceApplied],
             )
-            .refuses(&[(409, "rerun_refused"), (422, "parameters_invalid")])
+            .refuses(&[(409, "chain_too_deep"), (409, "rerun_refused"), (422, "parameters_invalid")])
             .demands_admission(),
     );
 }

@@ -233,8 +233,13 @@ fn of_token(call: &Call, token: &Secret) -> Result<LoginOf, Problem> {
     let credential = std::str::from_utf8(token.reveal()).ok().and_then(parse_token).ok_or_else(|| refused(AuthRefusal::Invalid))?;
     call.api().ports.access.admit(&credential).map_err(|why| refused(why.into()))?;
     match credential {
-        Credential::Token { id, .. } => Ok(LoginOf::Token(id)),
-        Credential::Session { .. } | Credential::Signed(_) | Credential::Issuer { .. } => Err(refused(AuthRefusal::Invalid)),
+        Credential::Token { id, .. } => {
+            call.api().ports.access.note_use(&CredentialId::Token(id));
+            Ok(LoginOf::Token(id))
+        }
+        Credential::Session { .. } | Credential::Program { .. } | Credential::Signed(_) | Credential::Issuer { .. } => {
+            Err(refused(AuthRefusal::Invalid))
+        }
     }
 }
 
@@ -329,7 +334,7 @@ fn is_own(session: &Session, holder: &Arc<Holder>, directory: &ensue_engine::acc
     let credential = match &holder.by {
         CredentialId::Token(id) => Some(*id),
         CredentialId::Session(id) => directory.session(id).and_then(|own| own.credential),
-        CredentialId::Issuer(_) | CredentialId::Code(_) => None,
+        CredentialId::Issuer(_) | CredentialId::Code(_) | CredentialId::Execution(_) => None,
     };
     session.is_of(holder.identity.as_ref().map(|(id, _)| *id), credential)
 }

@@ -128,7 +128,8 @@ fn read(ports: &Ports, name: &str) -> Result<Option<WireToken>, Problem> {
 
 fn shown(ports: &Ports, token: Token) -> WireToken {
     let identity = token.identity.and_then(|id| ports.access.name_of(id));
-    WireToken::new(token, identity)
+    let used_at = ports.access.last_use(token.id);
+    WireToken::new(token, identity, used_at)
 }
 
 /// Creates a token.

@@ -39,7 +39,7 @@ impl WireMe {
     }
 }
 
-/// The credential of a request. Its `kind` is `token` or `session`.
+/// The credential of a request. Its `kind` is `token`, `session`, `issuer` or, for a program, `execution`.
 #[wire(Serialize)]
 pub(crate) struct WireCredential {
     kind: &'static str,
@@ -61,6 +61,8 @@ pub(crate) struct WirePermission {
 #[wire(Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum WireReach {
+    /// To the execution that the caller is.
+    Itself,
     /// To what the caller is asked.
     WhatIsAsked,
     /// To what the limits cover.
@@ -72,6 +74,7 @@ pub(crate) enum WireReach {
 impl From<Reach> for WireReach {
     fn from(reach: Reach) -> Self {
         match reach {
+            Reach::Itself => Self::Itself,
             Reach::WhatIsAsked => Self::WhatIsAsked,
             Reach::Limited => Self::Limited,
             Reach::All => Self::All,

@@ -26,13 +26,15 @@ pub(crate) struct WireToken {
     /// The scopes beyond which it allows nothing, or null if it has no such bounds.
     scopes: Option<Vec<String>>,
     expires_at: Option<Timestamp>,
+    /// When it was last used, to the minute, or null if it was not used yet.
+    used_at: Option<Timestamp>,
     added_at: Timestamp,
     added_by: String,
 }
 
 impl WireToken {
-    /// Shows a token, with the name of its identity.
-    pub(crate) fn new(token: Token, identity: Option<String>) -> Self {
+    /// Shows a token, with the name of its identity and its last use.
+    pub(crate) fn new(token: Token, identity: Option<String>, used_at: Option<Timestamp>) -> Self {
         let identity = identity.or_else(|| token.identity.map(|id| id.to_string()));
         Self {
             id: token.id,
@@ -42,6 +44,7 @@ impl WireToken {
             identity,
             scopes: token.scopes,
             expires_at: token.expires_at,
+            used_at,
             added_at: token.added_at,
             added_by: token.added_by,
         }

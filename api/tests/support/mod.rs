@@ -334,6 +334,11 @@ pub(crate) fn filled(path: &str) -> String {
         .replace("{slug}", "forbidden")
 }
 
+/// Returns the token of an attempt.
+pub(crate) fn token_of_attempt(execution: &str, number: u32) -> String {
+    format!("ensp_{execution}_{number}_{}", hex::encode(node::PROGRAM_MARK))
+}
+
 /// The name of the token with one role.
 pub(crate) fn token_name(role: &str) -> String {
     format!("ana.{role}")

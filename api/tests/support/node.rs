@@ -35,6 +35,8 @@ use tokio::sync::watch;
 
 use super::{GATE_SECRET, entropy, packs, token_name};
 
+/// The mark of the token of every attempt.
+pub(crate) const PROGRAM_MARK: [u8; 32] = [0x5e; 32];
 /// When the small node starts; each command comes a millisecond later.
 pub(crate) const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
 /// The secret of every token.
@@ -90,6 +92,8 @@ struct Core {
     links: BTreeMap<String, (LinkId, AskedInquiryLink)>,
     /// The hashes of the cookies of sessions.
     cookies: BTreeMap<SessionId, [u8; 32]>,
+    /// When each token was last used.
+    used: BTreeMap<TokenId, Timestamp>,
     /// The identities by their names.
     names: BTreeMap<String, IdentityId>,
 }
@@ -147,6 +151,7 @@ impl TestNode {
             codes: BTreeMap::new(),
             links: BTreeMap::new(),
             cookies: BTreeMap::new(),
+            used: BTreeMap::new(),
             names: BTreeMap::new(),
         };
         let node = Self {

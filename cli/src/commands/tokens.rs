@@ -64,6 +64,15 @@ Examples:
         #[command(flatten)]
         at_rest: AtRest,
     },
+    /// Show a token, never its secret.
+    #[command(after_help = "\
+Examples:
+  ensue tokens show ci
+  ensue tokens show ci -o json")]
+    Show {
+        /// The token's name.
+        name: String,
+    },
     /// Replace a token, and print its successor. It is not shown again.
     ///
     /// The successor has the same name, roles and scopes. The old token stays valid for the overlap.
@@ -144,6 +153,7 @@ const COLUMNS: &[Column] = &[
         scopes.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("; ")
     }),
     Column::whole("EXPIRES", |token| time(token, "expires_at")),
+    Column::whole("USED", |token| time(token, "used_at")),
     Column::whole("ADDED", |token| time(token, "added_at")),
     Column::cut("BY", |token| cell(token, "added_by")),
 ];
@@ -211,6 +221,15 @@ impl Tokens {
                     Ok(())
                 }),
             },
+            Self::Show { name } => wait_for(async {
+                let token = asking.client()?.get(&format!("/tokens/{}", segment(&name)), &[]).await?;
+                asking.output.print(&token, || {
+                    for (title, value) in COLUMNS.iter().map(|column| column.of(&token)).filter(|(_, value)| !value.is_empty()) {
+                        say(format!("{}: {value}", title.to_lowercase()));
+                    }
+                });
+                Ok(())
+            }),
             Self::Revoke { name, at_rest } => {
                 match at_rest.open()? {
                     Some(mut data) => data.revoke_token(&name)?,

@@ -207,7 +207,11 @@ pub(crate) fn token_of(state: &State, actor: &Actor) -> Option<TokenId> {
     match actor {
         Actor::Token(name) => state.access().token_named(name).map(|(id, _)| id),
         Actor::Identity { by: CredentialId::Token(token), .. } => Some(*token),
-        Actor::Identity { by: CredentialId::Session(_) | CredentialId::Issuer(_) | CredentialId::Code(_), .. }
+        Actor::Identity {
+            by: CredentialId::Session(_) | CredentialId::Issuer(_) | CredentialId::Code(_) | CredentialId::Execution(_),
+            ..
+        }
+        | Actor::Execution(_)
         | Actor::Engine
         | Actor::Operator
         | Actor::Sensor(_)

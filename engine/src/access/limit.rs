@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::executions::labels::{LabelValue, Labels, parse, written};
 use crate::executions::scope::ExecutionScope;
-use crate::names::LabelName;
+use crate::names::{LabelName, PackName};
 
 /// The maximum number of patterns of a limit.
 pub const PATTERNS_MAX: usize = 50;
@@ -111,6 +111,12 @@ pub struct Limit {
 pub type LabelValues = BTreeMap<LabelName, Vec<LabelValue>>;
 
 impl Limit {
+    /// Returns the limit to one pack.
+    pub fn of_pack(pack: &PackName) -> Self {
+        let pack = Pattern { beginning: pack.to_string(), is_open: false };
+        Self { packs: vec![pack], ..Self::default() }
+    }
+
     /// Creates a limit. Each list is of one kind of thing; an empty list does not limit that kind. Fails if all are
     /// empty, or together too long.
     pub fn new(

@@ -112,6 +112,11 @@ impl Permission {
         LIMITABLE.contains(&self)
     }
 
+    /// Returns true if a pack can have the permission: its workflows need it, or its programs use it with their tokens.
+    pub fn is_for_packs(self) -> bool {
+        OF_PACKS.contains(&self)
+    }
+
     /// Returns the permission's own bit.
     pub(crate) const fn bit(self) -> u128 {
         1 << self as u32
@@ -145,6 +150,40 @@ const LIMITABLE: &[Permission] = &[
     Permission::TracesRead,
     Permission::DeadLettersRead,
     Permission::DeadLettersSettle,
+];
+
+/// The permissions that a pack can have. None of them creates a credential, reveals a secret, changes access or answers
+/// for a person.
+const OF_PACKS: &[Permission] = &[
+    Permission::PacksRead,
+    Permission::ActionsRead,
+    Permission::ActionsExecute,
+    Permission::TriggersRead,
+    Permission::SensorsRead,
+    Permission::RulesRead,
+    Permission::RulesWrite,
+    Permission::HooksRead,
+    Permission::EventsRead,
+    Permission::EventsWrite,
+    Permission::EnforcementsRead,
+    Permission::ExecutionsRead,
+    Permission::ArtifactsRead,
+    Permission::ExecutionsCancel,
+    Permission::ExecutionsPause,
+    Permission::ExecutionsRerun,
+    Permission::InquiriesRead,
+    Permission::InquiriesCancel,
+    Permission::TimersRead,
+    Permission::LocksRead,
+    Permission::QueuesRead,
+    Permission::TracesRead,
+    Permission::LogRead,
+    Permission::VarsRead,
+    Permission::VarsWrite,
+    Permission::DeadLettersRead,
+    Permission::DeadLettersSettle,
+    Permission::MetricsRead,
+    Permission::NodeRead,
 ];
 
 /// A role that exists on every node: a named set of permissions.

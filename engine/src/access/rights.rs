@@ -9,6 +9,8 @@ use super::scope::Scope;
 /// How far a permission reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reach {
+    /// To the execution that its holder is, and to what belongs to it.
+    Itself,
     /// To the resources that its holder is asked about.
     WhatIsAsked,
     /// To the resources that a limit covers.
@@ -21,8 +23,10 @@ pub enum Reach {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rights {
     own: Permitted,
-    /// The scopes of the credential: both they and the rights of its holder must allow a request.
-    scopes: Option<Permitted>,
+    /// What bounds them, such as the scopes of a token: each of these must allow a request as well.
+    bounds: Vec<Permitted>,
+    /// The bits of the permissions that reach to the execution that the caller is, whatever the bounds are.
+    itself: u128,
 }
 
 impl Rights {
@@ -30,7 +34,7 @@ impl Rights {
     pub fn everything() -> Self {
         let mut own = Permitted::default();
         own.add_all(Permission::ALL.iter().copied(), None);
-        Self { own, scopes: None }
+        Self { own, ..Self::default() }
     }
 
     /// Adds a permission; without a limit, it reaches to all resources.
@@ -48,37 +52,57 @@ impl Rights {
         self.own.asked |= Permission::InquiriesRead.bit() | Permission::InquiriesAnswer.bit() | Permission::InquiriesDelegate.bit();
     }
 
+    /// Adds the permission to see the execution that the caller is.
+    pub fn add_itself(&mut self) {
+        self.itself |= Permission::ExecutionsRead.bit() | Permission::ArtifactsRead.bit();
+    }
+
     /// Returns these rights as far as the scopes reach.
     #[must_use]
-    pub fn within<'a>(self, scopes: impl IntoIterator<Item = &'a Scope>) -> Self {
+    pub fn within<'a>(mut self, scopes: impl IntoIterator<Item = &'a Scope>) -> Self {
         let mut within = Permitted::default();
         scopes.into_iter().for_each(|scope| within.add(scope.permission, scope.on.as_ref()));
-        Self { scopes: Some(within), ..self }
+        self.bounds.push(within);
+        self
+    }
+
+    /// Returns these rights as far as the rights of another reach.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.bounds.push(other.own);
+        self.bounds.extend(other.bounds);
+        self
     }
 
     /// Returns how far a permission reaches; `None` if the caller does not have it.
     pub fn reach(&self, permission: Permission) -> Option<Reach> {
-        let own = self.own.reach(permission)?;
-        match &self.scopes {
-            Some(scopes) => Some(own.min(scopes.reach(permission)?)),
-            None => Some(own),
-        }
+        let granted = self.all().map(|permitted| permitted.reach(permission)).min().flatten();
+        granted.or_else(|| self.reach_itself(permission).then_some(Reach::Itself))
+    }
+
+    /// Returns true if the permission reaches to the execution that the caller is.
+    pub fn reach_itself(&self, permission: Permission) -> bool {
+        self.itself & permission.bit() != 0
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Permitted> {
+        std::iter::once(&self.own).chain(&self.bounds)
     }
 
     /// Returns true if the permission covers the thing.
     pub fn include(&self, permission: Permission, target: &Target<'_>) -> bool {
-        self.own.covers(permission, target) && self.scopes.as_ref().is_none_or(|scopes| scopes.covers(permission, target))
+        self.all().all(|permitted| permitted.covers(permission, target))
     }
 
     /// Returns the first of the scopes that is beyond these rights, if there is one.
     pub fn first_beyond<'a>(&self, wanted: impl IntoIterator<Item = &'a Scope>) -> Option<&'a Scope> {
-        let holds = |scope: &Scope| self.own.contains(scope) && self.scopes.as_ref().is_none_or(|scopes| scopes.contains(scope));
+        let holds = |scope: &Scope| self.all().all(|permitted| permitted.contains(scope));
         wanted.into_iter().find(|scope| !holds(scope))
     }
 
     /// Returns true if the permission reaches to what the caller is asked, in addition to what a limit covers.
     pub fn reach_what_is_asked(&self, permission: Permission) -> bool {
-        self.own.asked & permission.bit() != 0 && self.scopes.as_ref().is_none_or(|scopes| scopes.reach(permission) == Some(Reach::All))
+        self.own.asked & permission.bit() != 0 && self.bounds.iter().all(|bound| bound.reach(permission) == Some(Reach::All))
     }
 
     /// Returns the limits of a permission, if it is limited: one of each inner list must cover a thing.
@@ -86,7 +110,7 @@ impl Rights {
         let of = |permitted: &Permitted| {
             (permitted.reach(permission) == Some(Reach::Limited)).then(|| permitted.limits_of(permission).cloned().collect::<Vec<_>>())
         };
-        of(&self.own).into_iter().chain(self.scopes.as_ref().and_then(of)).collect()
+        self.all().filter_map(of).collect()
     }
 }
 
@@ -189,6 +213,20 @@ mod tests {
         assert_eq!(rights.clone().within(&scopes(&["inquiries:read"])).reach(Permission::InquiriesRead), Some(Reach::WhatIsAsked));
         assert_eq!(rights.within(&[]).reach(Permission::InquiriesRead), None);
         assert_eq!(Rights::default().reach(Permission::InquiriesRead), None);
+    }
+
+    #[test]
+    fn rights_of_two_reach_as_far_as_both_do() {
+        let mut pack = rights(&["events:write", "actions:execute on pack=release"]);
+        pack.add_itself();
+        let caller = rights(&["actions:execute", "log:read"]).within(&scopes(&["actions:execute on action=release.ship"]));
+        let both = pack.and(caller);
+        assert_eq!(both.reach(Permission::EventsWrite), None, "the caller may not");
+        assert_eq!(both.reach(Permission::LogRead), None, "the pack may not");
+        assert!(both.include(Permission::ActionsExecute, &Target::of_action("release.ship")));
+        assert!(!both.include(Permission::ActionsExecute, &Target::of_action("release.test")), "the scopes of the caller do not allow it");
+        assert_eq!(both.reach(Permission::ExecutionsRead), Some(Reach::Itself));
+        assert!(!both.include(Permission::ExecutionsRead, &Target::of_action("release.ship")));
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct Action {
     pub run: Run,
     /// On whose rights its steps run, if it is a workflow.
     pub run_as: RunAs,
+    /// Whether its program gets a token, with which it calls the API as its execution.
+    pub has_token: bool,
     /// The timeout of an attempt.
     pub timeout: Duration,
     /// The time limit of the whole workflow, if its author sets one.

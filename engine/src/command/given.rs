@@ -1,6 +1,6 @@
 //! The contents of commands.
 
-use crate::access::audit::facts::{AccessDenied, LoginRefused};
+use crate::access::audit::facts::{AccessDenied, KeyUsed, LoginRefused};
 use crate::access::facts::{CredentialChange, CredentialKind, IdentityKind};
 use crate::access::limit::Limit;
 use crate::access::principal::Principal;
@@ -16,7 +16,7 @@ use crate::executions::scope::ExecutionScope;
 use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId, GrantId, Id, IdentityId, InquiryId, LinkId, SessionId, TokenId};
 use crate::locks::facts::Claim;
 use crate::names::{ActionRef, GroupName, IssuerName, KeyRef, PackName, RoleName, RuleRef, SensorRef, TriggerRef, VarName};
-use crate::record::{Actor, Body, CatalogRevision, Cause, Digest, Position};
+use crate::record::{Actor, AttemptOf, Body, CatalogRevision, Cause, Digest, Position};
 use crate::rules::judge::{EventView, Judgement};
 use crate::time::Timestamp;
 use crate::workflows::facts::RerunFrom;
@@ -468,6 +468,15 @@ pub struct Denied {
     pub caller: Actor,
     /// How many, and which permission.
     pub fact: AccessDenied,
+}
+
+/// A version of a key that attempts of an action were given.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UsedKey {
+    /// The last of them.
+    pub by: AttemptOf,
+    /// How many, and when.
+    pub fact: KeyUsed,
 }
 
 /// Logins that were rejected.

@@ -95,6 +95,13 @@ pub enum Refusal {
     #[error("the attempt {0} is no longer running, so nothing more is accepted from it")]
     #[explain(slug = "attempt-not-running", hint = "have its worker stop it; the execution's timeline shows how it ended")]
     NotRunning(AttemptId),
+    /// A chain of programs that request each other is too deep.
+    #[error("more than {max} events and requests of programs led to this one, so it may be a loop")]
+    #[explain(slug = "chain-too-deep", hint = "see what led to it with `ensue why`; have a person or a schedule begin a new chain")]
+    TooDeep {
+        /// The limit.
+        max: u32,
+    },
     /// The attempt has sent too many messages.
     #[error("the attempt {attempt} has already made {max} {what}, which is the limit")]
     #[explain(slug = "too-many-messages", hint = "have the program send fewer messages: bulk data belongs in its output or in a file")]

@@ -11,7 +11,7 @@ use crate::command::{
 use crate::events::facts::{AGAIN_MAX, DeliveryRefused, EventReceived};
 use crate::events::internal::InternalTriggers;
 use crate::executions::admission::admits_work;
-use crate::executions::rights;
+use crate::executions::{program, rights};
 use crate::record::{Actor, Cause, Digest, Draft, Position, StreamId};
 use crate::rules::judge::{EventView, Judgement, Verdict, judge};
 use crate::state::State;
@@ -43,7 +43,11 @@ pub(crate) fn receive_all(
     if let Err(refusal) = admits_work(state, with) {
         return Decision::Refused(refusal);
     }
-    match receive_each(state, &Source { actor, cause: None, trace, internal_above: InternalTriggers::new() }, events, at, with) {
+    let (cause, internal_above) = match program::continued(state, actor) {
+        Some(of) => (Some(of.cause), of.internal_above),
+        None => (None, InternalTriggers::new()),
+    };
+    match receive_each(state, &Source { actor, cause, trace, internal_above }, events, at, with) {
         Ok((drafts, received)) => Decision::Done { drafts, answer: Answer::Events(received) },
         Err(refusal) => Decision::Refused(refusal),
     }

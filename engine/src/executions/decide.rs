@@ -7,13 +7,13 @@ use std::sync::Arc;
 use crate::catalog::{Action, Extra};
 use crate::command::{Answer, Context, Decision, Moment, Novelty, Refusal, Report, ReportOutcome, RequestExecution};
 use crate::events::decide::{self as events, Source};
-use crate::events::internal::InternalTriggers;
 use crate::executions::admission::admits_work;
 use crate::executions::facts::{
     AttemptFailed, AttemptLost, AttemptReportedLate, AttemptSucceeded, Evidence, ExecutionCancelRequested, ExecutionRequested,
     ExecutionSettled, Failure, FailureKind, Pace, Settlement,
 };
 use crate::executions::labels::{LABELS_MAX, Labels};
+use crate::executions::program::{self, Continued};
 use crate::executions::rights;
 use crate::executions::scope::ExecutionScope;
 use crate::executions::state::{Execution, Phase};
@@ -40,6 +40,10 @@ pub(crate) fn request(
     with: &Context<'_>,
 ) -> Decision {
     if let Err(refusal) = admits_work(state, with) {
+        return Decision::Refused(refusal);
+    }
+    let of_program = program::continued(state, actor);
+    if let Some(Err(refusal)) = of_program.as_ref().map(Continued::demand_shallow) {
         return Decision::Refused(refusal);
     }
     let rerun = ask.rerun.as_deref();
@@ -77,7 +81,7 @@ pub(crate) fn request(
         labels,
         scope: scope.recorded(of_rule.map(|of| &of.rule), &ask.action),
         // Otherwise, the actor says it.
-        principal: rerun.and_then(|rerun| rerun.principal.clone()),
+        principal: rerun.and_then(|rerun| rerun.principal.clone()).or_else(|| of_program.as_ref().map(|of| of.principal.clone())),
         given_labels,
         idempotent: definition.idempotent,
         on_lost: definition.on_lost,
@@ -89,8 +93,8 @@ pub(crate) fn request(
         locks: of_its_rule.into_iter().chain(claim).collect(),
         wait_millis: None,
         pace,
-        // A person or client asks for it, so it is not a turn of a loop.
-        internal_above: InternalTriggers::new(),
+        // If a person or client asks for it, it is not a turn of a loop.
+        internal_above: of_program.map(|of| of.internal_above).unwrap_or_default(),
     };
     // A rerun continues the chain of the original execution, in the trace of the caller that asked for it.
     let cause = rerun.map(|rerun| Cause { trace: trace.map(str::to_owned).or_else(|| rerun.cause.trace.clone()), ..rerun.cause.clone() });

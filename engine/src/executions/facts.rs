@@ -98,7 +98,8 @@ impl ExecutionRequested {
             Actor::Identity { id, .. } => Some(Principal::Identity(*id)),
             Actor::Token(name) => Some(Principal::Token(name.clone())),
             Actor::Engine => of_rule(),
-            Actor::Sensor(_) | Actor::Worker(_) | Actor::Operator => None,
+            // The request of a program says it.
+            Actor::Execution(_) | Actor::Sensor(_) | Actor::Worker(_) | Actor::Operator => None,
         })
     }
 

@@ -13,13 +13,14 @@ use serde::{Deserialize, Serialize};
 
 pub use self::execution::{AskingRule, Execution, OfRule};
 pub use self::phase::{Attempt, AttemptEnd, Phase, Stop};
+use crate::access::principal::Principal;
 use crate::command::Settings;
 use crate::executions::heard::Heard;
 use crate::executions::milestone::{HowAttemptEnded, Milestone};
 use crate::executions::queues::{Place, WorkerQueues};
 use crate::fact::{ExecutionFact, HealthFact};
 use crate::ids::{AttemptId, ExecutionId};
-use crate::record::{Position, Record, StreamId};
+use crate::record::{AttemptOf, Position, Record, StreamId};
 use crate::table::Table;
 
 /// How many fencing tokens to skip, in addition to the missing records, if the end of a log is missing: after
@@ -68,6 +69,24 @@ impl Executions {
     /// Returns true if a person must decide what became of an execution, and nobody has.
     pub fn is_indeterminate(&self, id: &ExecutionId) -> bool {
         self.indeterminate.contains(id)
+    }
+
+    /// Returns the execution whose attempt this is, if exactly this one runs and nobody asked it to stop.
+    pub(crate) fn running_as(&self, of: AttemptOf) -> Option<(&Execution, Attempt)> {
+        let execution = self.get(&of.execution)?;
+        match execution.phase {
+            Phase::Running(attempt) if attempt.number == of.number => Some((execution, attempt)),
+            _ => None,
+        }
+    }
+
+    /// Returns the caller whose rights bound what the program of an execution may do, besides those of its pack; `None` if
+    /// only its pack's rights count.
+    pub(crate) fn caller_of_program(&self, execution: &Execution) -> Option<Principal> {
+        let part_of = execution.part_of.as_ref()?;
+        let of_workflow = self.get(&part_of.workflow).map(|workflow| Principal::Pack(workflow.defined_in()));
+        // A workflow that its own pack calls runs its steps on the same rights in both cases.
+        execution.principal.clone().filter(|principal| of_workflow.as_ref() != Some(principal))
     }
 
     /// Returns how many executions hold a worker slot.

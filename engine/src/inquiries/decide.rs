@@ -5,7 +5,7 @@ use ensue_expression::{Budget, EVALUATION_STEPS_MAX, Expression, Roots, Scope, V
 use super::facts::{InquiryAnswered, InquiryDelegated, Verdict};
 use super::lost;
 use super::question::ANSWER;
-use super::react::{outermost, requester};
+use super::react::requester;
 use super::right::{AnswerRight, Answerer};
 use super::state::{Delegation, Inquiry};
 use crate::access::permission::Permission;
@@ -156,7 +156,7 @@ fn roles_of_represented(state: &State, inquiry: &Inquiry, deputy: &str, of: Iden
 /// Returns true if the identity requested the outermost execution around an inquiry.
 fn is_requester(state: &State, inquiry: &Inquiry, by: &str) -> bool {
     let execution = state.executions().get(&inquiry.execution);
-    execution.and_then(|execution| requester(&outermost(state, execution).actor)).is_some_and(|name| name == by)
+    execution.and_then(|execution| requester(state, execution)).is_some_and(|name| name == by)
 }
 
 /// Cancels the execution that an inquiry is about. If no answer is accepted any longer, the execution

@@ -17,7 +17,7 @@ use crate::fact::{Fact, InquiryFact};
 use crate::ids::{ExecutionId, Id, InquiryId, Role};
 use crate::names::StepName;
 use crate::reaction::Reaction;
-use crate::record::{Actor, Body, BodyHandle, CatalogRevision, Digest, Draft, Record, StreamId};
+use crate::record::{Actor, Body, BodyHandle, CatalogRevision, DEPTH_MAX, Digest, Draft, Record, StreamId};
 use crate::state::State;
 use crate::time::duration_text;
 use crate::time::millis;
@@ -253,18 +253,32 @@ fn nobody_left(question: &Question<'_>, excluded: &[String]) -> Option<Failure> 
 
 fn excluded(state: &State, question: &Question<'_>, execution: &Execution) -> Vec<String> {
     let names = question.exclude.iter().filter_map(|excluded| match excluded {
-        Excluded::Requester => requester(&outermost(state, execution).actor),
+        Excluded::Requester => requester(state, execution),
         Excluded::Token(name) => Some(name.clone()),
     });
     names.collect()
 }
 
-/// Returns what the records call the person behind an actor: an identity by its id, whichever of its tokens it used.
-pub(super) fn requester(actor: &str) -> Option<String> {
-    match actor.parse() {
-        Ok(Actor::Token(name)) => Some(name),
-        Ok(Actor::Identity { id, .. }) => Some(id.to_string()),
-        Ok(Actor::Engine | Actor::Sensor(_) | Actor::Worker(_) | Actor::Operator) | Err(_) => None,
+/// Returns what the records call the person who requested an execution: an identity by its id, whichever of its tokens it
+/// used. If a program requested it, this is who requested the execution of the program, as long as that is open.
+pub(super) fn requester(state: &State, execution: &Execution) -> Option<String> {
+    let mut execution = execution;
+    // A program's request is one deeper in its chain.
+    for _ in 0..=DEPTH_MAX {
+        match outermost(state, execution).actor.parse() {
+            Ok(Actor::Execution(of)) => execution = state.executions().get(&of.execution)?,
+            Ok(actor) => return name_of(&actor),
+            Err(_) => return None,
+        }
+    }
+    None
+}
+
+fn name_of(actor: &Actor) -> Option<String> {
+    match actor {
+        Actor::Token(name) => Some(name.clone()),
+        Actor::Identity { id, .. } => Some(id.to_string()),
+        Actor::Engine | Actor::Execution(_) | Actor::Sensor(_) | Actor::Worker(_) | Actor::Operator => None,
     }
 }
 

@@ -26,8 +26,7 @@ use crate::time::millis;
 use crate::vars::reads::RuleReads;
 use crate::vars::seen::NotSeen;
 
-/// The maximum number of events above an event in its chain; a rule that matches a deeper one is suspended.
-pub const DEPTH_MAX: u32 = 16;
+pub use crate::record::DEPTH_MAX;
 
 /// Returns the `next`-th consequence of an event: that of its `next`-th verdict.
 pub(crate) fn react(

@@ -48,6 +48,7 @@ impl Pieces {
                 files: Vec::new(),
             }),
             run_as: RunAs::Pack,
+            has_token: false,
             timeout: Duration::from_secs(60),
             limit: None,
             grace: Duration::from_secs(10),

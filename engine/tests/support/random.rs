@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ensue_engine::access::audit::facts::{AccessDenied, ExportMade, LoginRefused};
+use ensue_engine::access::audit::facts::{AccessDenied, ExportMade, KeyUsed, LoginRefused};
 use ensue_engine::access::facts::{CredentialChange, CredentialKind, IdentityKind, SessionEnd};
 use ensue_engine::access::keys::MasterKeyId;
 use ensue_engine::access::permission::Permission;
@@ -14,7 +14,7 @@ use ensue_engine::catalog::{Backoff, Does, Excess, Jitter, LockConflict, Mode, O
 use ensue_engine::command::{
     Admission, AdmittedIdentity, Ask, ChangedCredential, Command, Conflict, Denied, IssuerGroups, KeyRotation, NewAbsence, NewDelegation,
     NewGrant, NewLink, NewSession, NewToken, OpenedLink, PackChange, RefusedDelivery, RefusedLogin, ReportOutcome, RetriedDelivery,
-    RotatedToken, Said, Settings,
+    RotatedToken, Said, Settings, UsedKey,
 };
 use ensue_engine::events::facts::DeliveredWith;
 use ensue_engine::events::internal::InternalTrigger;
@@ -23,7 +23,7 @@ use ensue_engine::executions::state::{Attempt, Phase};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{EventId, ExecutionId, GrantId, Id, IdentityId, InquiryId, LinkId, Role, SessionId, TokenId};
 use ensue_engine::names::{RoleName, WorkerQueueName};
-use ensue_engine::record::{Actor, Body, Digest, Position, Record, StreamId};
+use ensue_engine::record::{Actor, AttemptOf, Body, Digest, Position, Record, StreamId};
 use ensue_engine::rules::react::DEPTH_MAX;
 use ensue_engine::rules::state::ERROR_SUMMARY_MILLIS;
 use ensue_engine::time::Timestamp;
@@ -889,10 +889,16 @@ impl World {
             }
             Step::NoteAudit(count) => {
                 let (first, last) = (self.site.now(), self.site.now());
-                match count % 3 {
+                match count % 4 {
                     0 => {
                         let fact = AccessDenied { permission: Some("keys:write".into()), count: *count, first, last };
                         asked_by(Actor::Engine, Ask::NoteDenied(vec![Denied { caller: ana(), fact }]))
+                    }
+                    2 => {
+                        let (key, action) = ("demo.secret".parse().unwrap(), "demo.own".parse().unwrap());
+                        let fact = KeyUsed { key, version: Some(1), action, count: *count, first, last };
+                        let by = AttemptOf { execution: ExecutionId(Id::root(NOON, 77)), number: 1 };
+                        asked_by(Actor::Engine, Ask::NoteKeyUses(vec![UsedKey { by, fact }]))
                     }
                     1 => {
                         let fact = LoginRefused { way: Some("token".into()), identity: None, count: *count, first, last };

@@ -97,6 +97,9 @@ impl Launch {
         }
         // The contract's variables take precedence over added ones.
         env.extend(environment::contract(attempt, &private));
+        if attempt.action.has_token {
+            env.extend(environment::access(attempt).await?);
+        }
         let order = Order {
             attempt: attempt.dispatch.attempt,
             token: attempt.dispatch.token,

@@ -15,11 +15,11 @@ use ensue_engine::effect::{Dispatch, Effect};
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ids::{AttemptId, ExecutionId, Id};
 use ensue_engine::names::ActionRef;
-use ensue_engine::ports::SubmitError;
-use ensue_engine::record::{BodyHandle, CatalogRevision, Digest, Position};
+use ensue_engine::ports::{Secret, SubmitError};
+use ensue_engine::record::{AttemptOf, BodyHandle, CatalogRevision, Digest, Position};
 use ensue_engine::time::Timestamp;
 use ensue_executor::begun::{Begun, Opener, Previous};
-use ensue_executor::ports::Observe;
+use ensue_executor::ports::{Observe, ProgramAccess};
 use ensue_executor::programs::{
     DRAIN_PATIENCE, DirectPrograms, Isolation, Programs, SupervisedPrograms, SupervisedSettings, SupervisorCommand,
 };
@@ -109,6 +109,7 @@ impl Plan {
             limit: None,
             retry: None,
             run_as: ensue_engine::catalog::RunAs::Pack,
+            has_token: false,
             timeout: TIMEOUT,
             grace: GRACE,
             idempotent: false,
@@ -245,6 +246,7 @@ impl Plan {
             catalogs: Arc::new(OneCatalog(Arc::new(Catalog::new(CatalogRevision(1), definitions)))),
             bodies: bodies.clone(),
             keys: Arc::new(TwoKeys),
+            access: Arc::new(Listening),
             vars: Arc::new(OneVar),
             outputs: outputs.clone(),
             blobs: blobs.clone(),
@@ -261,6 +263,19 @@ impl Plan {
         (self.change)(&mut settings);
         let executor = Executor::start(ports, settings);
         World { executor, asked, outputs, blobs, clock, folder, bodies, previous }
+    }
+}
+
+/// A node that listens, and makes the tokens of attempts.
+struct Listening;
+
+impl ProgramAccess for Listening {
+    fn token(&self, attempt: AttemptOf) -> Secret {
+        Secret::new(format!("ensp_{}_{}_{}", attempt.execution, attempt.number, "5e".repeat(32)).into_bytes())
+    }
+
+    fn url(&self) -> tokio::sync::watch::Receiver<Option<Arc<str>>> {
+        tokio::sync::watch::Sender::new(Some("http://127.0.0.1:7373".into())).subscribe()
     }
 }
 
@@ -291,6 +306,7 @@ impl World {
             timeout_millis: TIMEOUT.as_millis() as u64,
             grace_millis: GRACE.as_millis() as u64,
             actor: "token/ana".into(),
+            caller: None,
             trace: Some(TRACE.into()),
         }
     }

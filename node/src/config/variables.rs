@@ -44,8 +44,15 @@ const SETTINGS: [&str; 32] = [
 const OF_COMMAND_LINE: [&str; 5] = ["ENSUE_CA", "ENSUE_CLIENT_CERT", "ENSUE_PROFILE", "ENSUE_SERVER", "ENSUE_TOKEN"];
 
 /// Variables that a node sets for its programs, one of which may start another node.
-const OF_PROGRAMS: [&str; 6] =
-    ["ENSUE_ATTEMPT", "ENSUE_DEADLINE", "ENSUE_EXECUTION_ID", "ENSUE_FENCING_TOKEN", "ENSUE_IDEMPOTENCY_KEY", "ENSUE_PACK_DIR"];
+const OF_PROGRAMS: [&str; 7] = [
+    "ENSUE_ATTEMPT",
+    "ENSUE_DEADLINE",
+    "ENSUE_EXECUTION_ID",
+    "ENSUE_FENCING_TOKEN",
+    "ENSUE_IDEMPOTENCY_KEY",
+    "ENSUE_PACK_DIR",
+    "ENSUE_URL",
+];
 
 /// Returns true if a variable names the file of a key.
 pub(super) fn is_of_a_key(name: &str) -> bool {

@@ -93,6 +93,7 @@ impl Serving {
             Some(tls) => server.with_tls(tls),
             None => server,
         };
+        seat.0.tokens.programs.serve_at(&config.url_for_programs(address));
         let ended = tokio::spawn(server.serve(listener, async move { drop(stopped.await) }));
         Ok(Self { address, sessions, stop, ended })
     }
@@ -171,6 +172,7 @@ fn about(
         span_counts: telemetry.span_counts.clone(),
         counts: telemetry.counts.clone(),
         keys: stores.keys.clone(),
+        tokens: stores.tokens.clone(),
         issuers: edges.issuers.clone(),
         vouching: edges.vouching.clone(),
         spawned: working.spawned.clone(),

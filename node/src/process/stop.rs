@@ -50,6 +50,7 @@ impl Node {
         }
         self.ticker.abort();
         self.edges.refusals.finish();
+        self.edges.keys.ring.record_last_uses(&self.sequencer);
         self.refresher.abort();
         self.renewer.abort();
         let (ended, exporter) = tokio::task::block_in_place(move || {

@@ -23,8 +23,9 @@ const KEYS_SECONDS: u64 = 60;
 /// The time between two looks at the sessions whose time is over, in seconds.
 const SESSIONS_SECONDS: u64 = 30;
 
-/// Once a second, moves the clock closer to the wall clock, flushes the outside head, records due sums and writes the last
-/// deliveries. Once a minute, destroys the values of keys whose overlap has ended. Every half a minute, ends the sessions whose time is over.
+/// Once a second, moves the clock closer to the wall clock, flushes the outside head, stores the last uses of tokens and the last
+/// deliveries, and records due sums and uses of keys. Once a minute, destroys the values of keys whose overlap has ended. Every half a
+/// minute, ends the sessions whose time is over.
 pub(super) async fn tick(
     clock: Arc<dyn Clock>,
     handle: SequencerHandle,
@@ -38,6 +39,7 @@ pub(super) async fn tick(
         seconds.tick().await;
         note_clock_step(&*clock, &handle);
         refusals.tick();
+        keys.record_uses(&handle);
         let (outside, keys, sessions, now) = (outside.clone(), keys.clone(), sessions.clone(), clock.now());
         let deliveries = deliveries.clone();
         // After a step of the clock, overlaps end only once it is known that the clock is right.
@@ -47,6 +49,9 @@ pub(super) async fn tick(
         let work = move || {
             outside.flush();
             deliveries.write();
+            if let Err(error) = sessions.table.store_uses() {
+                tracing::warn!(%error, "the last uses of tokens cannot be stored; the node tries again");
+            }
             if is_due {
                 keys.destroy_ended(now);
             }

@@ -58,9 +58,9 @@ impl Stores {
     pub(crate) fn of(opened: &Opened, around: &Around) -> Result<Self, StartError> {
         let (engine, log) = (&opened.engine, opened.engine.log());
         let readers = Arc::new(LogReaders::new(Box::new(readers_of(opened.backend.clone(), log))));
-        let keys = Arc::new(KeyRing::open_vault(opened.vault.clone(), engine.access())?);
+        let keys = Arc::new(KeyRing::open_vault(opened.vault.clone(), engine.access(), around.clock.clone())?);
         let vars = Arc::new(VarTable::new(engine.vars().clone()));
-        let tokens = Arc::new(TokenTable::open_vault(opened.vault.clone(), (log, engine.access()), around.clock.clone())?);
+        let tokens = Arc::new(TokenTable::open_vault(opened.vault.clone(), engine, around.clock.clone())?);
         let catalogs = Arc::new(NodeCatalogs::open(opened.data.packs(), engine.packs().clone(), opened.log.reader()?)?);
         let edge = Arc::new(Edge { log, catalogs: catalogs.clone(), keys: keys.clone(), clock: around.clock.clone() });
         let bodies = Arc::new(BodyCache::new(around.queues.of(QueueName::BodyBytes).clone()));

@@ -83,6 +83,7 @@ impl Working {
             catalogs: stores.catalogs.clone(),
             bodies: Arc::new(NodeBodies { cache: stores.bodies.clone(), log: stores.readers.clone() }),
             keys: stores.keys.clone(),
+            access: stores.tokens.clone(),
             vars: stores.vars.clone(),
             outputs: kept.outputs.clone(),
             blobs: kept.blobs.clone(),

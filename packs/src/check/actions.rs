@@ -63,6 +63,7 @@ pub(super) fn action(
         local: local?,
         run: run?,
         run_as: written.run_as,
+        has_token: written.has_token,
         timeout: written.timeout,
         limit: written.limit,
         grace: written.grace,

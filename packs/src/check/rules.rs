@@ -85,6 +85,7 @@ fn task(
                 local: local.clone()?,
                 run,
                 run_as: RunAs::Pack,
+                has_token: false,
                 timeout: Duration::ZERO,
                 limit: None,
                 grace: Duration::ZERO,

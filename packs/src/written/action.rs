@@ -91,6 +91,13 @@ pub(crate) static ACTION: Shape = Shape {
              caller and the pack must be allowed to run each step.",
         ),
         optional(
+            "token",
+            Kind::Boolean,
+            "Whether the program of `process` or `shell` gets a token, `ENSUE_TOKEN`, with which it calls the API at `ENSUE_URL` as its \
+             execution. It may do what the `permissions` of `pack.yaml` list, run the actions of its pack, send its events, and see its \
+             execution, as long as its attempt runs. The default is false.",
+        ),
+        optional(
             "mock",
             Kind::Value,
             "What the action returns in a test that has no other mock for it: a value that fits `result`, taken literally. The action \
@@ -264,6 +271,8 @@ pub(crate) struct Action {
     pub(crate) retry: Option<Retry>,
     /// On whose rights its steps run.
     pub(crate) run_as: RunAs,
+    /// Whether its program gets a token.
+    pub(crate) has_token: bool,
     pub(crate) concurrency: Option<Concurrency>,
     pub(crate) priority: i8,
     /// The queue in which its executions wait for a worker.
@@ -342,6 +351,13 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
             .error(Code::FieldOutOfPlace, file, run_as_at, "`run_as` is for the steps of a workflow, but this action has none")
             .hint("remove it, or set it in the workflow that runs this action");
     }
+    let token_at = fields.key_of("token");
+    let has_token = fields.boolean("token", report);
+    if has_token.is_some() && !matches!(run, None | Some(Run::Process { .. } | Run::Shell { .. })) {
+        report
+            .error(Code::FieldOutOfPlace, file, token_at, "`token` is for the program of `process` or `shell`, but this action starts none")
+            .hint("remove it, or set it in the action that starts the program");
+    }
     let concurrency = read_concurrency(&mut fields, report);
     let priority = read_priority(&mut fields, report).unwrap_or(0);
     let queue = read_queue(&mut fields, run.as_ref(), report);
@@ -368,6 +384,7 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
         on_lost,
         retry,
         run_as: run_as.unwrap_or_default(),
+        has_token: has_token.unwrap_or(false),
         concurrency: concurrency?,
         priority,
         queue: queue?,

@@ -45,7 +45,9 @@ pub(crate) static PACK: Shape = Shape {
             "permissions",
             Kind::Texts { of: Form::Permission, least: 0 },
             "What the pack may do with other packs: `actions:execute on action=core.http`, `events:write on pack=github`. It can do \
-                nothing else with them. Without it, the operator decides.",
+                nothing else with them. Programs with a `token` may do the same over the API, and what other permissions allow, such as \
+                `executions:read on pack=release` or `vars:write`. Without it, the operator decides what the workflows of the pack may \
+                run.",
         ),
     ],
     ..Shape::BARE
@@ -115,9 +117,6 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     Some(Manifest { file: file.clone(), start, name, version, description, ensue, packs, config, keys, permissions })
 }
 
-/// The permissions that mean something for a pack.
-const OF_PACKS: [Permission; 2] = [Permission::ActionsExecute, Permission::EventsWrite];
-
 fn read_permissions(fields: &mut Fields<'_>, report: &mut Report) -> Option<Option<Vec<Scope>>> {
     let Some(entry) = fields.take("permissions") else { return Some(None) };
     let file = fields.file;
@@ -135,11 +134,12 @@ fn read_permissions(fields: &mut Fields<'_>, report: &mut Report) -> Option<Opti
     let mut is_whole = true;
     for item in items {
         match text(item, "a permission", file, report).map(|written| (written.value.parse::<Scope>(), written.span)) {
-            Some((Ok(scope), span)) if !OF_PACKS.contains(&scope.permission) => {
+            Some((Ok(scope), span)) if !scope.permission.is_for_packs() => {
                 is_whole = false;
                 let name = scope.permission.name();
-                let message = format!("`{name}` means nothing for a pack; its permissions are `actions:execute` and `events:write`");
-                report.error(Code::InvalidValue, file, span, message).hint("remove it");
+                let message = format!("a pack cannot have the permission `{name}`");
+                let known: Vec<&str> = Permission::ALL.iter().filter(|one| one.is_for_packs()).map(|one| one.name()).collect();
+                report.error(Code::InvalidValue, file, span, message).hint(format!("remove it; a pack can have {}", known.join(", ")));
             }
             Some((Ok(scope), _)) => {
                 if !permissions.contains(&scope) {

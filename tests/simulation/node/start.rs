@@ -131,9 +131,9 @@ impl Node {
         let log = opened.engine.log();
         let readers = Arc::new(LogReaders::new(Box::new(readers_of(opened.backend.clone(), log))));
         let vault: Arc<dyn Vault> = Arc::new(FailingVault::new(opened.vault.clone(), ground.clone(), life.clone()));
-        let ring = Arc::new(KeyRing::open_vault(vault.clone(), opened.engine.access())?);
+        let ring = Arc::new(KeyRing::open_vault(vault.clone(), opened.engine.access(), clock.clone())?);
         let vars = Arc::new(VarTable::new(opened.engine.vars().clone()));
-        let tokens = Arc::new(TokenTable::open_vault(vault, (log, opened.engine.access()), clock.clone())?);
+        let tokens = Arc::new(TokenTable::open_vault(vault, &opened.engine, clock.clone())?);
         may_die("opening the vault")?;
         let catalogs = Arc::new(NodeCatalogs::open(opened.data.packs(), opened.engine.packs().clone(), opened.log.reader()?)?);
         let edge = Arc::new(Edge { log, catalogs: catalogs.clone(), keys: ring.clone(), clock: clock.clone() });
@@ -210,6 +210,7 @@ impl Node {
                     submit: handle.clone(),
                     catalogs: catalogs.clone(),
                     bodies: Arc::new(NodeBodies { cache: bodies.clone(), log: readers.clone() }),
+                    access: tokens.clone(),
                     keys: ring.clone(),
                     vars: vars.clone(),
                     outputs: outputs.clone(),

@@ -27,11 +27,15 @@ use ensue_engine::command::{
     Ask, Command, Conflict, Dedupe, DedupeKey, Denied, KeyRotation, NewLink, NewSession, NewToken, ObservedEvent, OpenedLink, Refusal,
     RefusedDelivery, RefusedLogin, RotatedToken,
 };
+use ensue_engine::executions::program::rights_of_program;
+use ensue_engine::executions::state::Phase;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{Id, IdentityId, LinkId, LogId, SessionId, TokenId};
 use ensue_engine::names::{DEFAULT_QUEUE, IssuerName, KeyRef, PackName, RuleRef, SensorRef, WorkerQueueName};
 use ensue_engine::ports::{Committed, HookRequest, LogError, ReadLimit, Reply, Secret, Submit};
-use ensue_engine::record::{Actor, Body, CatalogRevision, CredentialId, Digest, Epoch, Head, Position, Record, Revision, StreamId};
+use ensue_engine::record::{
+    Actor, AttemptOf, Body, CatalogRevision, CredentialId, Digest, Epoch, Head, Position, Record, Revision, StreamId,
+};
 use ensue_engine::time::Timestamp;
 use ensue_packs::{Diagnostic, PackSource};
 use ensue_sensors::webhook::{self, Emitted, HookKeys, Outgoing, Stage};
@@ -41,7 +45,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use tokio::sync::watch;
 
-use super::{NOON, OneCatalog, TOKEN_SECRET, TestNode, token_id};
+use super::{NOON, OneCatalog, PROGRAM_MARK, TOKEN_SECRET, TestNode, token_id};
 use crate::support::packs::{catalog_with, sources};
 
 impl Submit for TestNode {
@@ -202,6 +206,7 @@ impl Access for TestNode {
                 let is_right = self.core().cookies.get(id) == Some(secret_sha256);
                 return if is_right { self.in_session(*id) } else { Err(NotAdmitted::NoSession) };
             }
+            Credential::Program { attempt, mark } => return self.program(*attempt, mark),
             Credential::Signed(_) | Credential::Issuer { .. } => return Err(NotAdmitted::Unknown),
         };
         let is_right = *secret_sha256 == <[u8; 32]>::from(Sha256::digest(TOKEN_SECRET.as_bytes()));
@@ -219,7 +224,16 @@ impl Access for TestNode {
         Ok(Arc::new(Holder { by: CredentialId::Token(id), credential: name, identity, roles, represents, rights, only, until: expires_at }))
     }
 
-    fn note_use(&self, _: &CredentialId) {}
+    fn note_use(&self, by: &CredentialId) {
+        if let CredentialId::Token(id) = by {
+            let now = Access::now(self);
+            self.core().used.insert(*id, now);
+        }
+    }
+
+    fn last_use(&self, token: TokenId) -> Option<Timestamp> {
+        self.core().used.get(&token).copied()
+    }
 
     fn revocations(&self) -> watch::Receiver<u64> {
         self.revocations.subscribe()
@@ -402,6 +416,31 @@ impl TestNode {
     fn represented(&self, ids: &[IdentityId]) -> Vec<Represented> {
         let (directory, now) = (self.directory(), Access::now(self));
         ids.iter().filter_map(|id| Represented::new(*id, self.name_of(*id), &directory, now)).collect()
+    }
+
+    /// Returns the holder of the token of an attempt that runs. The mark of every attempt is the same here.
+    fn program(&self, attempt: AttemptOf, mark: &[u8; 32]) -> Result<Arc<Holder>, NotAdmitted> {
+        if *mark != PROGRAM_MARK {
+            return Err(NotAdmitted::Unknown);
+        }
+        let core = self.core();
+        let engine = core.sequencing.engine();
+        let execution = engine.executions().get(&attempt.execution).ok_or(NotAdmitted::NotRunning)?;
+        if !matches!(execution.phase, Phase::Running(running) if running.number == attempt.number) {
+            return Err(NotAdmitted::NotRunning);
+        }
+        let pack = execution.action.pack();
+        let held = rights_of_program(engine.access(), engine.packs(), (&pack, None), NOON).map_err(|_| NotAdmitted::Unknown)?;
+        Ok(Arc::new(Holder {
+            by: CredentialId::Execution(attempt),
+            credential: format!("pack/{pack}"),
+            identity: None,
+            roles: Vec::new(),
+            represents: Vec::new(),
+            rights: held.rights,
+            only: None,
+            until: None,
+        }))
     }
 
     fn in_session(&self, id: SessionId) -> Result<Arc<Holder>, NotAdmitted> {

@@ -1,7 +1,7 @@
 //! Decisions on commands that record what happened at the edge.
 
 use crate::access::audit::facts::ExportMade;
-use crate::command::{Answer, Decision, Denied, RefusedLogin};
+use crate::command::{Answer, Decision, Denied, RefusedLogin, UsedKey};
 use crate::fact::Fact;
 use crate::record::{Actor, Body, Draft, StreamId};
 use crate::state::State;
@@ -17,6 +17,19 @@ pub(crate) fn note_refused_logins(state: &State, actor: &Actor, refused: &[Refus
 pub(crate) fn note_export(state: &State, actor: &Actor, trace: Option<&str>, export: &ExportMade) -> Decision {
     let draft = Draft { trace: trace.map(str::to_owned), ..draft(state, actor, export.clone().into(), None) };
     done(vec![draft])
+}
+
+pub(crate) fn note_key_uses(used: &[UsedKey]) -> Decision {
+    let of = |used: &UsedKey| Draft {
+        stream: StreamId::Key(used.fact.key.clone()),
+        begins: None,
+        actor: Actor::Execution(used.by),
+        cause: None,
+        trace: None,
+        fact: used.fact.clone().into(),
+        body: None,
+    };
+    done(used.iter().map(of).collect())
 }
 
 fn draft(state: &State, actor: &Actor, fact: Fact, body: Option<Body>) -> Draft {

@@ -1,4 +1,4 @@
-//! Facts about rejected requests, rejected logins and exports.
+//! Facts about rejected requests, rejected logins, uses of keys and exports.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +6,7 @@ use ensue_derive::sparse;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::IdentityId;
+use crate::names::{ActionRef, KeyRef};
 use crate::record::Digest;
 use crate::time::Timestamp;
 
@@ -40,6 +41,25 @@ pub struct LoginRefused {
     /// When the first of them was rejected.
     pub first: Timestamp,
     /// When the last of them was rejected.
+    pub last: Timestamp,
+}
+
+/// Attempts of an action were given a version of a key. The actor of the record is the last of them. The first use of a day is
+/// recorded at once, and later ones are added up for an hour.
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyUsed {
+    /// The key.
+    pub key: KeyRef,
+    /// The version; none if another store has the value.
+    pub version: Option<u32>,
+    /// The action.
+    pub action: ActionRef,
+    /// The number of uses.
+    pub count: u64,
+    /// When the first of them was.
+    pub first: Timestamp,
+    /// When the last of them was.
     pub last: Timestamp,
 }
 

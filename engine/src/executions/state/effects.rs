@@ -14,7 +14,7 @@ impl Executions {
             Milestone::AttemptBegan(_) => {
                 let execution = self.open.get(&id)?;
                 let Phase::Running(attempt) = execution.phase else { return None };
-                Some(execution.dispatch(id, attempt))
+                Some(execution.dispatch(id, attempt, self.caller_of_program(execution)))
             }
             Milestone::CancelRequested => {
                 let attempt = self.running.get(&id).or_else(|| self.at_once.get(&id))?;
@@ -37,7 +37,7 @@ impl Executions {
         for id in self.running.iter().chain(self.at_once.iter()).map(|(id, _)| id) {
             let Some(execution) = self.open.get(id) else { continue };
             let Some(attempt) = execution.phase.running() else { continue };
-            owed.push(execution.dispatch(*id, attempt));
+            owed.push(execution.dispatch(*id, attempt, self.caller_of_program(execution)));
             if let Phase::Cancelling { .. } = execution.phase {
                 owed.push(Effect::Stop { execution: *id, attempt: attempt.id });
             }

@@ -231,7 +231,7 @@ impl Execution {
     }
 
     /// Returns the effect by which a worker runs an attempt.
-    pub(super) fn dispatch(&self, id: ExecutionId, attempt: Attempt) -> Effect {
+    pub(super) fn dispatch(&self, id: ExecutionId, attempt: Attempt, caller: Option<Principal>) -> Effect {
         Effect::Dispatch(Box::new(Dispatch {
             execution: id,
             attempt: attempt.id,
@@ -246,6 +246,7 @@ impl Execution {
             timeout_millis: self.timeout_millis,
             grace_millis: self.grace_millis,
             actor: self.actor.clone(),
+            caller,
             trace: self.trace.clone(),
         }))
     }

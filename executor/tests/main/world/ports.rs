@@ -21,7 +21,7 @@ use ensue_engine::ports::{
 use ensue_engine::record::{BodyHandle, CatalogRevision, Digest, Position};
 use ensue_engine::vars::reads::VarReads;
 use ensue_executor::Clock;
-use ensue_executor::ports::{Bodies, BodyError, Emission, EmissionError, KeyError, Keys, Observe, PackFiles, Vars};
+use ensue_executor::ports::{Bodies, BodyError, Emission, EmissionError, KeyError, KeyUser, Keys, Observe, PackFiles, Vars};
 use tokio::sync::{mpsc, watch};
 
 use super::{SECRET, attempt};
@@ -86,7 +86,7 @@ impl Bodies for KeptBodies {
 pub(super) struct TwoKeys;
 
 impl Keys for TwoKeys {
-    fn open(&self, key: &KeyRef) -> Result<Option<Secret>, KeyError> {
+    fn open(&self, key: &KeyRef, _: &KeyUser) -> Result<Option<Secret>, KeyError> {
         Ok((key.name() != "unset").then(|| Secret::new(SECRET.as_bytes().to_vec())))
     }
 }

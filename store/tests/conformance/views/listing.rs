@@ -252,7 +252,7 @@ fn reach_of(choice: u64) -> RowReach {
     let within = |limits: &[&[&str]], asked: &[&str]| {
         let list = |list: &&[&str]| list.iter().map(|limit| limit.parse().unwrap()).collect();
         let asked = asked.iter().map(ToString::to_string).collect();
-        RowReach::Within(Within { all_of: limits.iter().map(list).collect(), asked }.into())
+        RowReach::Within(Within { all_of: limits.iter().map(list).collect(), asked, itself: None }.into())
     };
     match choice % 8 {
         0 => within(&[&["pack=garden"]], &[]),
