@@ -29,6 +29,12 @@ beforeAll(async () => {
     `/ui/executions/${parent}?tab=output`,
     `/ui/executions/${parent}?tab=data`,
     '/ui/executions/019d3450-be07-7000-8000-070000000000',
+    '/ui/now',
+    '/ui/waiting?kind=lock',
+    '/ui/waiting?kind=queue',
+    '/ui/waiting?kind=timer',
+    '/ui/waiting?kind=parked',
+    '/ui/waiting?kind=dead',
     '/ui/nowhere',
   ];
 });
