@@ -76,7 +76,11 @@ export class Node {
       const note = join(folder, name, 'held');
       if (!existsSync(note)) continue;
       const { supervisor } = JSON.parse(readFileSync(note, 'utf8')) as { supervisor: number };
-      process.kill(supervisor, 'SIGKILL');
+      try {
+        process.kill(supervisor, 'SIGKILL');
+      } catch {
+        // It ended by itself: its note is removed by the next start.
+      }
     }
     await this.restart();
   }
