@@ -2,6 +2,7 @@
 
 import { CallError, call, forgetPosition, onUnauthenticated } from './api/call.ts';
 import { live } from './api/live.svelte.ts';
+import type { Watched } from './api/resource.svelte.ts';
 import type { Me } from './api/types.ts';
 
 class Session {
@@ -29,6 +30,11 @@ class Session {
 
   may(permission: string): boolean {
     return this.me?.permissions.some((known) => known.permission === permission) ?? false;
+  }
+
+  /** Returns those kinds whose changes the caller may follow: one that they may not follow would refuse all of them. */
+  watches(...kinds: string[]): Watched[] {
+    return kinds.filter((kind) => this.may(`${kind}:read`)).map((kind) => ({ kind }));
   }
 
   ended(): void {

@@ -32,16 +32,27 @@ export class Resource<T> implements Showable {
   #isReading = false;
   #isDirty = false;
   #abort: AbortController | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(private readonly read: (signal: AbortSignal) => Promise<Answer<T>>) {}
+  constructor(
+    private readonly read: (signal: AbortSignal) => Promise<Answer<T>>,
+    /** What is costly to read is read this often at most. */
+    private readonly pauseMs = 0,
+  ) {}
 
   get hasValue(): boolean {
     return this.value !== undefined;
   }
 
   again(): void {
+    const wait = this.readAt === null ? 0 : this.readAt + this.pauseMs - Date.now();
     if (this.#isReading) this.#isDirty = true;
-    else void this.#load();
+    else if (wait <= 0) void this.#load();
+    else
+      this.#timer ??= setTimeout(() => {
+        this.#timer = undefined;
+        this.again();
+      }, wait);
   }
 
   /** Shows an answer that came another way, such as that of a write. */
@@ -54,6 +65,7 @@ export class Resource<T> implements Showable {
   }
 
   stop(): void {
+    clearTimeout(this.#timer);
     this.#abort?.abort();
     this.#isDirty = false;
   }
@@ -74,7 +86,7 @@ export class Resource<T> implements Showable {
     }
     if (this.#isDirty && !abort.signal.aborted) {
       this.#isDirty = false;
-      void this.#load();
+      this.again();
     }
   }
 }
@@ -83,10 +95,12 @@ export class Resource<T> implements Showable {
  * Reads a thing while a component is shown. `what` is run again when what it depends on changes; it returns how to read the thing,
  * and which changes make it out of date. Call it while a component is set up.
  */
-export function reading<T>(what: () => { read: (signal: AbortSignal) => Promise<Answer<T>>; watch?: Watched[] }): { readonly now: Resource<T> } {
+export function reading<T>(what: () => { read: (signal: AbortSignal) => Promise<Answer<T>>; watch?: Watched[]; pauseMs?: number }): {
+  readonly now: Resource<T>;
+} {
   const resource = $derived.by(() => {
-    const { read } = what();
-    return new Resource<T>(read);
+    const { read, pauseMs } = what();
+    return new Resource<T>(read, pauseMs);
   });
   $effect(() => {
     const shown = resource;

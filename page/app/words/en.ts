@@ -30,6 +30,7 @@ export const words = localized({
   asCommand: 'As a command',
   showAll: 'Show all',
   more: 'Load more',
+  toStart: 'Back to the start of the list',
   newRows: (count: number) => `▲ ${plural(count, 'new', 'new')}`,
   selected: (name: string) => `${name} selected`,
   filter: 'Filter',

@@ -29,6 +29,16 @@ beforeAll(async () => {
     `/ui/executions/${parent}?tab=output`,
     `/ui/executions/${parent}?tab=data`,
     '/ui/executions/019d3450-be07-7000-8000-070000000000',
+    '/ui/now',
+    '/ui/schedules',
+    '/ui/hooks',
+    '/ui/hooks/no/such',
+    '/ui/system',
+    '/ui/waiting?kind=lock',
+    '/ui/waiting?kind=queue',
+    '/ui/waiting?kind=timer',
+    '/ui/waiting?kind=parked',
+    '/ui/waiting?kind=dead',
     '/ui/nowhere',
   ];
 });

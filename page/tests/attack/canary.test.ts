@@ -42,7 +42,8 @@ test('no text runs, loads or hides anything on any screen', async () => {
   const { items } = await node.ask<{ items: { id: string }[] }>('GET', '/executions?limit=50');
   const tabs = items.flatMap(({ id }) => ['steps', 'output', 'data', 'attempts'].map((tab) => `/ui/executions/${id}?tab=${tab}`));
   const paths = ['/ui/', '/ui/me', '/ui/inbox', `/ui/inbox/${inquiry}`, '/ui/executions', `/ui/executions?action=${encodeURIComponent(CANARIES[0] ?? '')}`, '/ui/nowhere'];
-  for (const path of [...paths, ...tabs]) {
+  const waiting = ['lock', 'queue', 'timer', 'parked', 'dead'].map((kind) => `/ui/waiting?kind=${kind}`);
+  for (const path of [...paths, ...tabs, '/ui/now', '/ui/schedules', '/ui/hooks', '/ui/system', ...waiting]) {
     await page.goto(path);
     await page.getByRole('main').waitFor();
     // A running output is a stream, so that the network is never idle.

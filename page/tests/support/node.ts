@@ -1,7 +1,7 @@
 /** A node of the real binary, with a port and a data folder of its own. */
 
 import { spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
@@ -15,9 +15,12 @@ export class Node {
   #process: ChildProcess | null = null;
   readonly #folder = mkdtempSync(join(tmpdir(), 'ensue-page-'));
 
-  static async start(): Promise<Node> {
+  private constructor(private readonly packs: string) {}
+
+  /** Starts a node with the packs of a folder of `tests`, or of another folder. */
+  static async start(packs = 'packs'): Promise<Node> {
     if (!existsSync(BINARY)) throw new Error(`there is no ${BINARY}: run \`cargo build -p ensue\``);
-    const node = new Node();
+    const node = new Node(resolve(import.meta.dirname, '..', packs));
     await node.run('127.0.0.1:0');
     return node;
   }
@@ -33,7 +36,7 @@ export class Node {
     rmSync(log, { force: true });
     const started = spawn(
       BINARY,
-      ['serve', '--listen', listen, '--data', join(this.#folder, 'data'), '--packs', resolve(import.meta.dirname, '../packs')],
+      ['serve', '--listen', listen, '--data', join(this.#folder, 'data'), '--packs', this.packs],
       {
         cwd: this.#folder,
         env: { PATH: process.env.PATH, HOME: this.#folder, XDG_STATE_HOME: join(this.#folder, 'state'), ENSUE_MIN_FREE: '1000000' },
@@ -63,6 +66,23 @@ export class Node {
     const ended = new Promise((done) => running.once('exit', done));
     running.kill('SIGKILL');
     await ended;
+  }
+
+  /** Ends the programs of actions and what watches them, as a crash of the machine would: nobody learns how they ended. */
+  async loseWorkers(): Promise<void> {
+    await this.kill();
+    const folder = join(this.#folder, 'data', 'supervisors');
+    for (const name of readdirSync(folder)) {
+      const note = join(folder, name, 'held');
+      if (!existsSync(note)) continue;
+      const { supervisor } = JSON.parse(readFileSync(note, 'utf8')) as { supervisor: number };
+      try {
+        process.kill(supervisor, 'SIGKILL');
+      } catch {
+        // It ended by itself: its note is removed by the next start.
+      }
+    }
+    await this.restart();
   }
 
   async stop(): Promise<void> {

@@ -1,0 +1,32 @@
+import { localized } from '../../words/localized.ts';
+
+export const words = localized({
+  hooks: 'Hooks',
+  url: 'URL',
+  secret: {
+    set: 'secret set',
+    missing: 'secret missing: every delivery is refused',
+    unusable: 'secret unusable: every delivery is refused',
+    not_needed: 'no secret: everybody can deliver',
+  },
+  scheme: 'Verified by',
+  schemes: { github: "GitHub's signature", hmac: 'an HMAC signature', none: 'nothing' },
+  key: 'Key',
+  deliveries: 'Last deliveries',
+  since: 'At most 50, since the node started.',
+  none: 'No delivery since the node started.',
+  again: 'Read again',
+  outcome: { accepted: 'accepted', repeated: 'repeated', refused: 'refused' },
+  bytes: (count: string) => `${count} bytes`,
+  request: 'request',
+  noEvent: 'no event',
+  send: 'Send one to try',
+  sendWhat: 'The node signs the body with the stored key and delivers it to itself. Its events are real: rules act on them.',
+  body: 'Body, as JSON',
+  event: 'Event name',
+  eventHint: 'for GitHub: push, issues, …',
+  sendDo: 'Send',
+  notJson: (why: string) => `This is not JSON: ${why}`,
+  sent: 'Accepted. Its events:',
+  sentNone: 'Accepted, but it created no event.',
+});

@@ -1,0 +1,9 @@
+import { localized } from '../../words/localized.ts';
+
+export const words = localized({
+  title: 'Hooks',
+  none: 'No pack has a webhook.',
+  cut: 'Only the first 200 webhooks are shown.',
+  noDelivery: 'No delivery since the node started.',
+  last: 'last delivery',
+});
