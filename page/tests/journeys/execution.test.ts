@@ -183,7 +183,7 @@ test('attempts are side by side with their delay and output, and a file is downl
   await page.getByRole('link', { name: 'Download report.html' }).first().click();
   expect((await download).suggestedFilename()).toBe('report.html');
   await page.getByRole('link', { name: 'Records' }).click();
-  await page.getByText(/was requested/).first().waitFor();
+  await page.getByText('step press requested mill.press').waitFor();
   await page.getByRole('button', { name: /Show the record/ }).first().click();
   await page.getByRole('region', { name: 'The record' }).getByText('"kind": "execution.requested"').waitFor();
   await watched.expectNoFaults();
@@ -217,7 +217,7 @@ test('a cancel says what it undoes, and a pause is taken back', async () => {
   await page.getByText('Is paused until somebody resumes it').waitFor();
   await page.getByRole('button', { name: 'Resume' }).click();
   await page.getByRole('button', { name: 'Pause' }).waitFor();
-  await page.keyboard.press('c');
+  await page.getByRole('button', { name: 'Cancel' }).click();
   const dialog = page.getByRole('dialog');
   await dialog.getByText('A second cancel ends the cleanup as well.').waitFor();
   expect(await dialog.locator('dd').allTextContents()).toEqual(['approve', 'build']);
@@ -304,12 +304,12 @@ test('a graph and a timeline fit a phone', async () => {
 
 test('an attempt that was lost is decided with what is known of it', async () => {
   const { id } = await node.ask<{ id: string }>('POST', '/actions/mill.hang/execute', { params: { order: 'L1' } });
-  await node.until(async () => {
+  const supervisor = await node.until(async () => {
     const { items } = await node.ask<{ items: { text: string }[] }>('GET', `/executions/${id}/logs`);
-    return items.some((output) => output.text.includes('half of the order')) ? true : undefined;
+    return items.map((output) => /watched by (\d+)/.exec(output.text)?.[1]).find((pid) => pid !== undefined);
   });
-  await node.kill();
-  await node.restart();
+  expect(Number(supervisor)).toBeGreaterThan(1);
+  process.kill(Number(supervisor), 'SIGKILL');
   await node.until(async () => ((await node.ask<{ status: string }>('GET', `/executions/${id}`)).status === 'indeterminate' ? true : undefined));
   const watched = await loggedIn(`/ui/executions/${id}`);
   const { page } = watched;
@@ -318,7 +318,7 @@ test('an attempt that was lost is decided with what is known of it', async () =>
   await dialog.getByText('half of the order is sent').waitFor();
   await dialog.getByText('It may have begun its work when it was lost.').waitFor();
   expect(await dialog.getByRole('button', { name: 'Record the outcome' }).isDisabled()).toBe(true);
-  await dialog.getByLabel(/^It failed/).check();
+  await dialog.getByRole('radio', { name: /It failed/ }).check();
   await dialog.getByRole('button', { name: 'Record the outcome' }).click();
   await dialog.getByText('This is required.').waitFor();
   await dialog.getByLabel('Why it failed').fill('the order was sent in part');
