@@ -17,6 +17,8 @@ const CHORD_MS = 1_500;
 
 class Keyboard {
   actions: readonly Action[] = $state.raw([]);
+  /** The same list, not reactive: what ends an effect reads the state from before its change, and would bring back old keys. */
+  #known: readonly Action[] = [];
   #first = '';
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -26,9 +28,11 @@ class Keyboard {
 
   /** Adds keys until the returned function is called. Later ones come first. */
   add(actions: Action[]): () => void {
-    this.actions = [...actions, ...this.actions];
+    this.#known = [...actions, ...this.#known];
+    this.actions = this.#known;
     return () => {
-      this.actions = this.actions.filter((known) => !actions.includes(known));
+      this.#known = this.#known.filter((known) => !actions.includes(known));
+      this.actions = this.#known;
     };
   }
 

@@ -18,6 +18,7 @@ beforeAll(async () => {
   [node, browser] = await Promise.all([Node.start(), launch()]);
   await node.order('X1');
   const { id, parent } = await node.question('X1');
+  const { items: steps } = await node.ask<{ items: { id: string }[] }>('GET', `/executions?parent=${parent}`);
   paths = [
     '/ui/me',
     '/ui/inbox',
@@ -28,6 +29,14 @@ beforeAll(async () => {
     `/ui/executions/${parent}`,
     `/ui/executions/${parent}?tab=output`,
     `/ui/executions/${parent}?tab=data`,
+    `/ui/executions/${parent}?tab=graph&step=approve`,
+    `/ui/executions/${parent}?tab=timeline&step=build&fold=true`,
+    `/ui/executions/${parent}?tab=attempts`,
+    `/ui/executions/${parent}?tab=files`,
+    `/ui/executions/${parent}?tab=records`,
+    `/ui/executions/${parent}/against/last_success`,
+    `/ui/executions/${parent}/against/${steps[0]?.id}`,
+    `/ui/executions/${steps[0]?.id}?tab=attempts`,
     '/ui/executions/019d3450-be07-7000-8000-070000000000',
     '/ui/now',
     '/ui/schedules',

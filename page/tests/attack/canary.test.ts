@@ -40,8 +40,10 @@ test('no text runs, loads or hides anything on any screen', async () => {
   await page.goto('/ui/executions');
   await watched.logIn(node.token);
   const { items } = await node.ask<{ items: { id: string }[] }>('GET', '/executions?limit=50');
-  const tabs = items.flatMap(({ id }) => ['steps', 'output', 'data', 'attempts'].map((tab) => `/ui/executions/${id}?tab=${tab}`));
+  const tabs = items.flatMap(({ id }) => ['steps', 'graph', 'timeline', 'output', 'data', 'attempts', 'files', 'records'].map((tab) => `/ui/executions/${id}?tab=${tab}`));
   const paths = ['/ui/', '/ui/me', '/ui/inbox', `/ui/inbox/${inquiry}`, '/ui/executions', `/ui/executions?action=${encodeURIComponent(CANARIES[0] ?? '')}`, '/ui/nowhere'];
+  const [first, second] = items;
+  paths.push(`/ui/executions/${first?.id}/against/${second?.id}`);
   const waiting = ['lock', 'queue', 'timer', 'parked', 'dead'].map((kind) => `/ui/waiting?kind=${kind}`);
   for (const path of [...paths, ...tabs, '/ui/now', '/ui/schedules', '/ui/hooks', '/ui/system', ...waiting]) {
     await page.goto(path);
@@ -49,7 +51,7 @@ test('no text runs, loads or hides anything on any screen', async () => {
     // A running output is a stream, so that the network is never idle.
     await page.locator('main .page, main [role="grid"], main h1').first().waitFor();
     await page.waitForTimeout(250);
-    const planted = await page.evaluate(() => document.querySelectorAll('img, svg, main script, style, [onerror], [onload], iframe').length);
+    const planted = await page.evaluate(() => document.querySelectorAll('img, svg:not(.graph-lines), main script, style, [onerror], [onload], iframe').length);
     expect(planted, path).toBe(0);
     const text = await page.evaluate(() => document.body.innerText);
     expect(text, path).not.toMatch(/[\u202e\u200b\u001b\u0007]/);

@@ -1,0 +1,27 @@
+import { localized, plural } from '../../words/localized.ts';
+
+export const words = localized({
+  back: 'The execution',
+  title: 'What differs',
+  this: 'This execution',
+  other: 'The other one',
+  lastSuccess: 'The last success before it',
+  none: 'No execution of the same action and rule succeeded before this one.',
+  same: 'Nothing differs.',
+  what: 'What',
+  action: 'Action',
+  status: 'Status',
+  catalog: 'Definitions',
+  revision: (revision: string) => `catalog ${revision}`,
+  took: 'Took',
+  steps: 'Steps',
+  params: 'Parameters',
+  result: 'Result',
+  stepResult: 'its result differs',
+  notThere: 'not there',
+  notEnded: 'not ended',
+  isSame: (parts: string) => `The same in both: ${parts}.`,
+  value: 'the value itself',
+  more: (count: number) => `${plural(count, 'more value differs', 'more values differ')}. Both are shown as a whole below.`,
+  whole: 'As a whole',
+});
