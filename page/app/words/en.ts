@@ -83,9 +83,7 @@ export const words = localized({
     withdrawn: 'withdrawn',
   },
   rightsChanged: 'Your rights on this node changed. The page shows what you may do and see.',
-  find: 'Find',
-  paletteFound: 'Found',
-  paletteDo: 'Go to or do',
+  settings: 'my sessions and settings',
   paletteRun: (action: string) => `Run ${action}`,
   kind: {
     execution: 'execution',

@@ -18,6 +18,11 @@ beforeAll(async () => {
   [node, browser] = await Promise.all([Node.start(), launch()]);
   await node.order('X1');
   const { id, parent } = await node.question('X1');
+  await node.ask('POST', '/identities', { name: 'ana', kind: 'person', groups: ['release'] });
+  await node.ask('POST', '/grants', { subject: 'identity:ana', role: 'viewer', on: { packs: ['shop'] } });
+  await node.ask('POST', '/tokens', { name: 'ana-laptop', identity: 'ana' });
+  await node.ask('PUT', '/keys/shop.key', { value: 'a value that is long enough' });
+  await node.ask('PUT', '/vars/shop.var', { value: { most: 3 } });
   paths = [
     '/ui/me',
     '/ui/inbox',
@@ -29,6 +34,21 @@ beforeAll(async () => {
     `/ui/executions/${parent}?tab=output`,
     `/ui/executions/${parent}?tab=data`,
     '/ui/executions/019d3450-be07-7000-8000-070000000000',
+    '/ui/actions',
+    '/ui/actions/shop.ship',
+    '/ui/actions/shop.print/run',
+    '/ui/people',
+    '/ui/people/ana',
+    '/ui/people?tab=grants',
+    '/ui/people?tab=tokens',
+    '/ui/people?tab=sessions',
+    '/ui/people?tab=check',
+    '/ui/audit',
+    '/ui/audit?actor=nobody',
+    '/ui/log',
+    '/ui/log/5',
+    '/ui/keys',
+    '/ui/vars',
     '/ui/nowhere',
   ];
 });
