@@ -169,24 +169,25 @@ test('an auditor finds who said yes and exports it', async () => {
   await node.order('Y1');
   const { id } = await node.question('Y1');
   const maria = await node.tokenOf('maria', ['shippers']);
+  const { digest, execution } = await node.ask<{ digest: string; execution: string }>('GET', `/inquiries/${id}`);
   const answered = await fetch(`${node.url}/api/v1/inquiries/${id}/respond`, {
     method: 'POST',
     headers: { authorization: `Bearer ${maria}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ answer: { ship: true, note: 'fine' } }),
+    body: JSON.stringify({ answer: { ship: true, note: 'fine' }, digest }),
   });
   expect(answered.status).toBe(200);
   await node.ask('PUT', '/roles/auditor', { permissions: ['audit:read', 'inquiries:read'] });
   const watched = await loggedIn('/ui/audit', await node.tokenOf('audi', ['auditor']));
   const { page } = watched;
   await page.getByRole('link', { name: 'Answers to questions' }).click();
-  const row = page.getByRole('list', { name: 'Who did what' }).getByRole('listitem').filter({ hasText: id });
+  const row = page.getByRole('list', { name: 'Who did what' }).getByRole('listitem').filter({ hasText: execution });
   await row.getByText('maria').waitFor();
   expect(await row.count()).toBe(1);
   const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Export as CSV' }).click()]);
   expect(file.suggestedFilename()).toBe('audit.csv');
   const lines = readFileSync(await file.path(), 'utf8').trim().split('\n');
   expect(lines.length).toBe(2);
-  expect(lines[1]).toContain(id);
+  expect(lines[1]).toContain(execution);
   expect(lines[1]).toContain('inquiry.answered');
   await page.goto('/ui/audit?what=export.made');
   await page.getByRole('list', { name: 'Who did what' }).getByText('audi').first().waitFor();
