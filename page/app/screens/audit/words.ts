@@ -3,10 +3,6 @@ import { localized } from '../../words/localized.ts';
 export const words = localized({
   title: 'Audit',
   rows: 'Who did what',
-  who: 'Who did it',
-  what: 'What was done',
-  to: 'To what',
-  when: 'When',
   with: 'with',
   lacks: 'lacked',
   way: 'by',

@@ -8,5 +8,4 @@ export const words = localized({
   earlier: 'Earlier records',
   later: 'Later records',
   newest: 'Newest records',
-  onlyRoot: 'Only what the same root led to',
 });

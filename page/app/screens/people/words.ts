@@ -20,7 +20,6 @@ export const words = localized({
   disableTitle: (name: string) => `Disable ${name}?`,
   disableWhat: 'No token and no session of this identity is accepted until it is enabled again. Its grants stay.',
   role: 'Role',
-  roles: 'roles',
   subject: 'For',
   subjectHelp: 'identity:ana, group:release or everyone',
   pack: 'Only in the pack',

@@ -12,7 +12,6 @@ export const words = localized({
   labelsHelp: 'One per line, as name=value. Lists of executions can be filtered by them.',
   notLabel: (line: string) => `“${line}” is not a label: write name=value.`,
   when: 'When and how',
-  inTime: 'This time has passed.',
   wrongForm: 'Some fields need a correction.',
   badParams: 'The address has parameters that are not a JSON object. The form begins empty.',
   mayNot: 'You may not run this action.',
