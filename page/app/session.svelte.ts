@@ -5,10 +5,18 @@ import { live } from './api/live.svelte.ts';
 import type { Watched } from './api/resource.svelte.ts';
 import type { Me } from './api/types.ts';
 
+/** Grants begin and end at any time, and no stream reports it: whoever uses the page is asked about this often. */
+const ASK_MS = 3_000;
+/** A page that nobody uses does not keep its session in use. */
+const IDLE_MS = 600_000;
+
 class Session {
   /** Null: nobody is logged in. Undefined: not known yet. */
   me: Me | null | undefined = $state.raw();
   error: CallError | null = $state.raw(null);
+  /** How often the caller's rights changed since the page was opened. */
+  changes = $state(0);
+  #usedAt = Date.now();
 
   /** Asks the node who is logged in. */
   async load(): Promise<void> {
@@ -26,6 +34,28 @@ class Session {
   /** Whether the session is that of a link, which serves one inquiry. */
   get isOfLink(): boolean {
     return this.me?.session?.way === 'link';
+  }
+
+  /** Learns of changed rights while the page is in use. */
+  follow(): void {
+    for (const name of ['pointerdown', 'keydown', 'focus']) addEventListener(name, () => (this.#usedAt = Date.now()), { passive: true });
+    setInterval(() => {
+      if (this.me && !document.hidden && Date.now() - this.#usedAt < IDLE_MS) void this.#askAgain();
+    }, ASK_MS);
+  }
+
+  async #askAgain(): Promise<void> {
+    const before = this.me;
+    try {
+      const { value } = await call('GET /me', {});
+      if (!before || this.me !== before || rightsOf(value) === rightsOf(before)) return;
+      this.me = value;
+      this.changes += 1;
+      live.wanted();
+    } catch (error) {
+      // Without an answer the last one counts; every request is judged by the node anyway.
+      if (error instanceof CallError && error.status === 401) this.me = null;
+    }
   }
 
   may(permission: string): boolean {
@@ -48,6 +78,11 @@ class Session {
   }
 }
 
+function rightsOf(me: Me): string {
+  return JSON.stringify([me.name, me.permissions]);
+}
+
 export const session = new Session();
+live.may = (kind) => session.may(`${kind}:read`);
 onUnauthenticated.run = () => session.ended();
 live.onEnded = () => void session.load();

@@ -24,6 +24,8 @@ class Live {
   brokenAt: number | null = $state.raw(null);
   /** What happens when the node no longer accepts the session. */
   onEnded: () => void = () => {};
+  /** Whether the caller may follow a kind. One that they may not would refuse the whole stream. */
+  may: (kind: string) => boolean = () => true;
   #watches = new Set<Watch>();
   #ask: ((asked: Asked) => void) | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -52,12 +54,17 @@ class Live {
     };
   }
 
+  /** Asks for what is watched again, after the caller's rights changed. */
+  wanted(): void {
+    if (this.#ask) this.#want();
+  }
+
   wake(): void {
     this.#ask?.('wake');
   }
 
   #want(): void {
-    this.#ask?.({ kinds: [...new Set([...this.#watches].map((watch) => watch.kind))] });
+    this.#ask?.({ kinds: [...new Set([...this.#watches].map((watch) => watch.kind).filter((kind) => this.may(kind)))] });
   }
 
   #byWorker(): (asked: Asked) => void {

@@ -21,7 +21,7 @@ export function mayOn(permission: string, target: Target): boolean | Promise<boo
   if (known.reach !== 'limited') return true;
   const { labels, ...names } = target;
   const query = { permission, ...names, label: Object.entries(labels ?? {}).map(([name, value]) => `${name}=${value}`) };
-  const asked = JSON.stringify([session.me?.name, query]);
+  const asked = JSON.stringify([session.me?.name, session.changes, query]);
   const answered = answers.get(asked);
   if (answered) return answered;
   const answer = call('GET /auth/can-i', { query }).then(

@@ -19,6 +19,11 @@ beforeAll(async () => {
   await node.order('X1');
   const { id, parent } = await node.question('X1');
   const { items: steps } = await node.ask<{ items: { id: string }[] }>('GET', `/executions?parent=${parent}`);
+  await node.ask('POST', '/identities', { name: 'ana', kind: 'person', groups: ['release'] });
+  await node.ask('POST', '/grants', { subject: 'identity:ana', role: 'viewer', on: { packs: ['shop'] } });
+  await node.ask('POST', '/tokens', { name: 'ana-laptop', identity: 'ana' });
+  await node.ask('PUT', '/keys/shop.key', { value: 'a value that is long enough' });
+  await node.ask('PUT', '/vars/shop.var', { value: { most: 3 } });
   paths = [
     '/ui/me',
     '/ui/inbox',
@@ -48,6 +53,21 @@ beforeAll(async () => {
     '/ui/waiting?kind=timer',
     '/ui/waiting?kind=parked',
     '/ui/waiting?kind=dead',
+    '/ui/actions',
+    '/ui/actions/shop.ship',
+    '/ui/actions/shop.print/run',
+    '/ui/people',
+    '/ui/people/ana',
+    '/ui/people?tab=grants',
+    '/ui/people?tab=tokens',
+    '/ui/people?tab=sessions',
+    '/ui/people?tab=check',
+    '/ui/audit',
+    '/ui/audit?actor=nobody',
+    '/ui/log',
+    '/ui/log/5',
+    '/ui/keys',
+    '/ui/vars',
     '/ui/nowhere',
   ];
 });

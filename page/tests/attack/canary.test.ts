@@ -26,6 +26,7 @@ beforeAll(async () => {
   [node, browser] = await Promise.all([Node.start(), launch()]);
   await node.order('C<img src=x onerror=alert(1)>1', NOTE);
   ({ id: inquiry, parent: execution } = await node.question('C<img'));
+  await node.ask('PUT', '/vars/shop.note', { value: { note: NOTE, __proto__: { note: NOTE } } });
   await node.ask('POST', '/actions/shop.print/execute', { params: { text: NOTE, lines: 1 } });
 });
 
@@ -42,10 +43,14 @@ test('no text runs, loads or hides anything on any screen', async () => {
   const { items } = await node.ask<{ items: { id: string }[] }>('GET', '/executions?limit=50');
   const tabs = items.flatMap(({ id }) => ['steps', 'graph', 'timeline', 'output', 'data', 'attempts', 'files', 'records'].map((tab) => `/ui/executions/${id}?tab=${tab}`));
   const paths = ['/ui/', '/ui/me', '/ui/inbox', `/ui/inbox/${inquiry}`, '/ui/executions', `/ui/executions?action=${encodeURIComponent(CANARIES[0] ?? '')}`, '/ui/nowhere'];
+  const admin = ['/ui/actions', '/ui/actions/shop.print', '/ui/people', '/ui/audit', '/ui/log', '/ui/keys', '/ui/vars'];
+  const given = encodeURIComponent(JSON.stringify({ text: NOTE, lines: 1 }));
+  const odd = encodeURIComponent(CANARIES[0] ?? '');
+  admin.push(`/ui/actions/shop.print/run?params=${given}`, `/ui/actions/${odd}`, `/ui/people/${odd}`, `/ui/log?actor=${odd}`, `/ui/audit?actor=${odd}`);
   const [first, second] = items;
   paths.push(`/ui/executions/${first?.id}/against/${second?.id}`);
   const waiting = ['lock', 'queue', 'timer', 'parked', 'dead'].map((kind) => `/ui/waiting?kind=${kind}`);
-  for (const path of [...paths, ...tabs, '/ui/now', '/ui/schedules', '/ui/hooks', '/ui/system', ...waiting]) {
+  for (const path of [...paths, ...admin, ...tabs, '/ui/now', '/ui/schedules', '/ui/hooks', '/ui/system', ...waiting]) {
     await page.goto(path);
     await page.getByRole('main').waitFor();
     // A running output is a stream, so that the network is never idle.

@@ -1,0 +1,18 @@
+import { localized } from '../../words/localized.ts';
+
+export const words = localized({
+  log: 'Log',
+  title: (position: string) => `Record ${position}`,
+  kind: 'Kind',
+  stream: 'Of',
+  actor: 'Actor',
+  time: 'Time',
+  cause: 'Cause',
+  noCause: 'It began by itself.',
+  onlyRoot: 'Only what its root led to',
+  chain: 'Hash of the chain',
+  fact: 'What it says',
+  content: 'Data stored with it',
+  previous: 'The record before',
+  next: 'The record after',
+});
