@@ -13,6 +13,7 @@ export const words = localized({
   decided: 'decided',
   elements: (count: number) => `${plural(count, 'element', 'elements')}, of which these decided:`,
   condition: 'Condition',
+  openRule: 'Open the rule',
   noCondition: 'The rule has no condition: every event of its trigger matches.',
   noExplanation: 'This page of rules took too many steps to explain this one as well.',
   explainAlone: 'Explain it alone',
@@ -71,7 +72,6 @@ export const words = localized({
     attempt: (count: number) => `attempt ${number(count)}`,
     truncated: 'There is more than is shown here.',
     nothing: 'Nothing followed.',
-    more: (count: number) => `${plural(count, 'thing', 'things')} below`,
   },
   command: 'As a command',
 });
