@@ -34,7 +34,6 @@ export const words = localized({
   tryOther: 'Try another value',
   tryEnd: 'Close',
   tryWhat: 'Nothing is recorded, and nothing runs. The rule is the one that is installed now.',
-  tryValue: (field: string) => `Value of ${field}`,
   tryJson: 'The payload as JSON',
   tryReset: 'As it came',
   wouldVerdict: { matched: 'It would match', not_matched: 'It would not match', erred: 'It would err', undecided: 'It cannot be determined' },
@@ -55,7 +54,6 @@ export const words = localized({
   heldUntil: (by: string, until: string) => `held by ${by} until ${until}`,
   became: (outcome: string) => `then it ${outcome}`,
   tree: {
-    label: 'What followed',
     event: (trigger: string, source: string) => `event ${trigger} from ${source}`,
     rule: (rule: string) => `rule ${rule}`,
     ruleMatched: (rule: string) => `rule ${rule} matched`,

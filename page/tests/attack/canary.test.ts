@@ -21,11 +21,13 @@ let node: Node;
 let browser: Browser;
 let execution: string;
 let inquiry: string;
+let invoice: string;
 
 beforeAll(async () => {
   [node, browser] = await Promise.all([Node.start(), launch()]);
   await node.order('C<img src=x onerror=alert(1)>1', NOTE);
   ({ id: inquiry, parent: execution } = await node.question('C<img'));
+  invoice = (await node.ask<{ id: string }>('POST', '/events', { trigger: 'bill.invoice', payload: { id: 'A<img src=x onerror=alert(1)>', amount: 500.5, note: NOTE } })).id;
   await node.ask('POST', '/actions/shop.print/execute', { params: { text: NOTE, lines: 1 } });
 });
 
@@ -42,7 +44,12 @@ test('no text runs, loads or hides anything on any screen', async () => {
   const { items } = await node.ask<{ items: { id: string }[] }>('GET', '/executions?limit=50');
   const tabs = items.flatMap(({ id }) => ['steps', 'output', 'data', 'attempts'].map((tab) => `/ui/executions/${id}?tab=${tab}`));
   const paths = ['/ui/', '/ui/me', '/ui/inbox', `/ui/inbox/${inquiry}`, '/ui/executions', `/ui/executions?action=${encodeURIComponent(CANARIES[0] ?? '')}`, '/ui/nowhere'];
-  for (const path of [...paths, ...tabs]) {
+  const { event } = await node.ask<{ event: string }>('GET', `/executions/${execution}`);
+  const why = [`/ui/events/${event}`, `/ui/events/${invoice}`, `/ui/events/${invoice}?rule=bill.big`, `/ui/trace/${event}`, `/ui/trace/${invoice}`];
+  const rules = ['source', 'matches', 'shadow', 'try'].map((tab) => `/ui/rules/bill.noted?tab=${tab}`);
+  const lists = ['/ui/events', `/ui/events?source=${encodeURIComponent(CANARIES[0] ?? '')}`, '/ui/rules', '/ui/packs', '/ui/packs/bill', '/ui/packs/bill/files/rules/noted.yaml'];
+  const odd = ['/ui/rules/', '/ui/events/', '/ui/trace/', '/ui/packs/', '/ui/packs/bill/files/'].map((path) => `${path}${encodeURIComponent(CANARIES[0] ?? '')}`);
+  for (const path of [...paths, ...tabs, ...why, ...rules, ...lists, ...odd]) {
     await page.goto(path);
     await page.getByRole('main').waitFor();
     // A running output is a stream, so that the network is never idle.
@@ -65,6 +72,22 @@ test('a text from outside is shown as it is', async () => {
   for (const canary of CANARIES.slice(0, 6)) expect(await watched.page.locator('main').innerText()).toContain(canary);
   await watched.page.goto(`/ui/executions/${execution}`);
   await watched.page.getByText('order=C<img src=x onerror=alert(1)>1').first().waitFor();
+  await watched.expectNoFaults();
+  await watched.close();
+});
+
+test('a payload and the values of a condition are shown as they are', async () => {
+  const watched = await Watched.open(browser, node.url);
+  const { page } = watched;
+  await page.goto(`/ui/events/${invoice}?rule=bill.big`);
+  await watched.logIn(node.token);
+  const shown = '"A<img src=x onerror=alert(1)>"';
+  await page.locator('[data-field="id"]').getByText(shown).waitFor();
+  await page.locator('[data-rule="bill.big"]').getByText(`event.payload.id = ${shown}`).first().waitFor();
+  await page.locator('[data-rule="bill.big"]').getByRole('button', { name: 'Try another value' }).click();
+  await page.locator('[data-rule="bill.big"]').getByLabel('id', { exact: true }).fill('A"><svg onload=alert(1)>');
+  await page.locator('[data-rule="bill.big"] [data-answer]').getByText('It would match').waitFor();
+  expect(await page.evaluate(() => document.querySelectorAll('img, svg, main script').length)).toBe(0);
   await watched.expectNoFaults();
   await watched.close();
 });

@@ -15,6 +15,5 @@ export const words = localized({
   now: 'the rules now',
   wasNow: 'These are the rules as they are now, not those that judged the event when it came.',
   followed: 'What followed',
-  copyPayload: 'Copy the payload',
   moreRules: 'There are more rules than are shown here.',
 });
