@@ -9,6 +9,9 @@ function partOf(id: string): string | null {
   if (id.includes('/node_modules/') || id.includes('\0')) return 'svelte';
   const screen = /\/app\/screens\/([^/]+)\/(?!index\.ts)/.exec(id);
   if (screen) return screen[1] ?? null;
+  // What several screens about rules share is loaded with the first of them.
+  const shared = /\/app\/(why|source)\//.exec(id);
+  if (shared) return shared[1] ?? null;
   // The worker shares the stream with the page, and must not load the rest.
   if (/\/app\/api\/(stream|sse)\.ts$/.test(id)) return 'stream';
   if (id.endsWith('/app/main.ts') || id.endsWith('/app/worker.ts')) return null;

@@ -24,6 +24,8 @@ beforeAll(async () => {
   await node.ask('POST', '/tokens', { name: 'ana-laptop', identity: 'ana' });
   await node.ask('PUT', '/keys/shop.key', { value: 'a value that is long enough' });
   await node.ask('PUT', '/vars/shop.var', { value: { most: 3 } });
+  const { event } = await node.ask<{ event: string }>('GET', `/executions/${parent}`);
+  const { id: invoice } = await node.ask<{ id: string }>('POST', '/events', { trigger: 'bill.invoice', payload: { id: 'X2', amount: 1.5 } });
   paths = [
     '/ui/me',
     '/ui/inbox',
@@ -69,6 +71,24 @@ beforeAll(async () => {
     '/ui/keys',
     '/ui/vars',
     '/ui/nowhere',
+    '/ui/events',
+    '/ui/events?trigger=no.such',
+    `/ui/events/${invoice}`,
+    `/ui/events/${invoice}?rule=bill.big&definitions=now`,
+    '/ui/events/019d3450-be07-7000-8000-070000000000',
+    `/ui/trace/${event}`,
+    `/ui/trace/${invoice}`,
+    '/ui/rules',
+    '/ui/rules?pack=nosuch',
+    '/ui/rules/bill.big',
+    '/ui/rules/bill.noted?tab=try',
+    '/ui/rules/bill.noted?tab=matches',
+    '/ui/rules/bill.any?tab=shadow',
+    '/ui/rules/no.such',
+    '/ui/packs',
+    '/ui/packs/bill',
+    '/ui/packs/bill/files/rules/noted.yaml',
+    '/ui/packs/bill/files/no/such.yaml',
   ];
 });
 

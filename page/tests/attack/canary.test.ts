@@ -21,12 +21,14 @@ let node: Node;
 let browser: Browser;
 let execution: string;
 let inquiry: string;
+let invoice: string;
 
 beforeAll(async () => {
   [node, browser] = await Promise.all([Node.start(), launch()]);
   await node.order('C<img src=x onerror=alert(1)>1', NOTE);
   ({ id: inquiry, parent: execution } = await node.question('C<img'));
   await node.ask('PUT', '/vars/shop.note', { value: { note: NOTE, __proto__: { note: NOTE } } });
+  invoice = (await node.ask<{ id: string }>('POST', '/events', { trigger: 'bill.invoice', payload: { id: 'A<img src=x onerror=alert(1)>', amount: 500.5, note: NOTE } })).id;
   await node.ask('POST', '/actions/shop.print/execute', { params: { text: NOTE, lines: 1 } });
 });
 
@@ -43,6 +45,11 @@ test('no text runs, loads or hides anything on any screen', async () => {
   const { items } = await node.ask<{ items: { id: string }[] }>('GET', '/executions?limit=50');
   const tabs = items.flatMap(({ id }) => ['steps', 'graph', 'timeline', 'output', 'data', 'attempts', 'files', 'records'].map((tab) => `/ui/executions/${id}?tab=${tab}`));
   const paths = ['/ui/', '/ui/me', '/ui/inbox', `/ui/inbox/${inquiry}`, '/ui/executions', `/ui/executions?action=${encodeURIComponent(CANARIES[0] ?? '')}`, '/ui/nowhere'];
+  const { event } = await node.ask<{ event: string }>('GET', `/executions/${execution}`);
+  const why = [`/ui/events/${event}`, `/ui/events/${invoice}`, `/ui/events/${invoice}?rule=bill.big`, `/ui/trace/${event}`, `/ui/trace/${invoice}`];
+  const rules = ['source', 'matches', 'shadow', 'try'].map((tab) => `/ui/rules/bill.noted?tab=${tab}`);
+  const lists = ['/ui/events', `/ui/events?source=${encodeURIComponent(CANARIES[0] ?? '')}`, '/ui/rules', '/ui/packs', '/ui/packs/bill', '/ui/packs/bill/files/rules/noted.yaml'];
+  const odds = ['/ui/rules/', '/ui/events/', '/ui/trace/', '/ui/packs/', '/ui/packs/bill/files/'].map((path) => `${path}${encodeURIComponent(CANARIES[0] ?? '')}`);
   const admin = ['/ui/actions', '/ui/actions/shop.print', '/ui/people', '/ui/audit', '/ui/log', '/ui/keys', '/ui/vars'];
   const given = encodeURIComponent(JSON.stringify({ text: NOTE, lines: 1 }));
   const odd = encodeURIComponent(CANARIES[0] ?? '');
@@ -50,7 +57,7 @@ test('no text runs, loads or hides anything on any screen', async () => {
   const [first, second] = items;
   paths.push(`/ui/executions/${first?.id}/against/${second?.id}`);
   const waiting = ['lock', 'queue', 'timer', 'parked', 'dead'].map((kind) => `/ui/waiting?kind=${kind}`);
-  for (const path of [...paths, ...admin, ...tabs, '/ui/now', '/ui/schedules', '/ui/hooks', '/ui/system', ...waiting]) {
+  for (const path of [...paths, ...admin, ...tabs, ...why, ...rules, ...lists, ...odds, '/ui/now', '/ui/schedules', '/ui/hooks', '/ui/system', ...waiting]) {
     await page.goto(path);
     await page.getByRole('main').waitFor();
     // A running output is a stream, so that the network is never idle.
@@ -73,6 +80,22 @@ test('a text from outside is shown as it is', async () => {
   for (const canary of CANARIES.slice(0, 6)) expect(await watched.page.locator('main').innerText()).toContain(canary);
   await watched.page.goto(`/ui/executions/${execution}`);
   await watched.page.getByText('order=C<img src=x onerror=alert(1)>1').first().waitFor();
+  await watched.expectNoFaults();
+  await watched.close();
+});
+
+test('a payload and the values of a condition are shown as they are', async () => {
+  const watched = await Watched.open(browser, node.url);
+  const { page } = watched;
+  await page.goto(`/ui/events/${invoice}?rule=bill.big`);
+  await watched.logIn(node.token);
+  const shown = '"A<img src=x onerror=alert(1)>"';
+  await page.locator('[data-field="id"]').getByText(shown).waitFor();
+  await page.locator('[data-rule="bill.big"]').getByText(`event.payload.id = ${shown}`).first().waitFor();
+  await page.locator('[data-rule="bill.big"]').getByRole('button', { name: 'Try another value' }).click();
+  await page.locator('[data-rule="bill.big"]').getByLabel('id', { exact: true }).fill('A"><svg onload=alert(1)>');
+  await page.locator('[data-rule="bill.big"] [data-answer]').getByText('It would match').waitFor();
+  expect(await page.evaluate(() => document.querySelectorAll('img, svg, main script').length)).toBe(0);
   await watched.expectNoFaults();
   await watched.close();
 });
