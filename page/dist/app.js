@@ -1,1 +1,1 @@
-import{x as e}from"./svelte.js";import{G as t,H as n,N as r,W as i,x as a}from"./parts.js";i(t()),r.start(),n.start();var o=document.getElementById(`app`);o&&e(a,{target:o});
+import{E as e}from"./svelte.js";import{H as t,gt as n,nt as r,vt as i,yt as a}from"./parts.js";i(a()),r.start(),n.start();var o=document.getElementById(`app`);o&&e(t,{target:o});
