@@ -307,7 +307,7 @@ enum Command {
     #[command(hide = true)]
     Supervisor(supervisor::Supervisor),
     /// Print the release.
-    #[command(after_help = "\
+    #[command(hide = true, after_help = "\
 Examples:
   ensue version
   ensue version -o json")]

@@ -1,5 +1,8 @@
 //! The command line: its output, and its exit codes.
 
+use serde_json::json;
+use tokio::io::AsyncBufReadExt as _;
+
 use crate::support::{ADMIN_TOKEN, Place, Printed};
 
 #[test]
@@ -132,6 +135,29 @@ fn demo_shows_the_whole_story_and_exits_with_0() {
     }
     let too_wide: Vec<&str> = demo.stdout.lines().filter(|line| line.chars().count() > 80 && !line.contains("ENSUE_TOKEN=")).collect();
     assert_eq!(too_wide, Vec::<&str>::new());
+}
+
+#[tokio::test]
+async fn demo_that_is_kept_prints_a_link_that_logs_its_reader_in() {
+    let place = Place::new();
+    let mut demo = tokio::process::Command::from(place.ensue(&["demo", "--keep"]))
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = tokio::io::BufReader::new(demo.stdout.take().unwrap()).lines();
+    let link = loop {
+        let line = lines.next_line().await.unwrap().expect("the demo prints a link");
+        if let Some((server, code)) = line.trim().split_once("/ui/login#") {
+            break (server.to_owned(), code.to_owned());
+        }
+    };
+    let sessions = format!("{}/api/v1/sessions", link.0);
+    let client = reqwest::Client::new();
+    let open = || client.post(&sessions).header("Ensue-Page", "1").json(&json!({ "code": link.1 })).send();
+    let opened = open().await.unwrap();
+    assert_eq!(opened.status().as_u16(), 201, "{:?}", opened.text().await);
+    assert_ne!(open().await.unwrap().status().as_u16(), 201, "the link counts once");
 }
 
 #[test]

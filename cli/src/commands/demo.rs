@@ -38,7 +38,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 #[command(after_help = "\
 Examples:
   ensue demo
-  ensue demo --keep      leaves the node running until Ctrl-C, so that you can try it")]
+  ensue demo --keep      leaves the node running until Ctrl-C, so that you can try it in a browser")]
 pub(crate) struct Demo {
     /// Leave the node running until Ctrl-C.
     #[arg(long)]
@@ -122,6 +122,7 @@ impl Stage<'_> {
         let drawn = trace::tree(&client, &graph, Ids::Hidden).await?;
         say(tree::draw(&drawn, self.style));
         if self.stays {
+            self.in_a_browser(&client, &event).await?;
             self.by_hand(token, &event)?;
         }
         say(self.style.strong("Your own"));
@@ -211,6 +212,21 @@ impl Stage<'_> {
             }
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// Prints a link that logs the reader in, and where to ask why.
+    async fn in_a_browser(&self, client: &Client, event: &str) -> Outcome {
+        let name = text(&client.get("/me", &[]).await?, "name");
+        let link = client.post(&format!("/tokens/{name}/login_links"), &json!({})).await?;
+        say(self.style.strong("In a browser"));
+        say(format!(
+            "\n  {server}/ui/login#{code}\n    logs you in, once, within a day\n\
+             \x20 {server}/ui/events/{event}\n    shows what each rule decided about this webhook, and why\n\
+             \x20 {server}/docs\n    is the documentation\n",
+            server = self.server,
+            code = text(&link.body, "code"),
+        ));
+        Ok(())
     }
 
     /// Prints the commands that do the same by hand. They need the node, which must still be running when

@@ -12,7 +12,7 @@ use crate::report::{Exit, Failure, Outcome, say, tell};
 use crate::table::{Column, cell, text, time};
 use crate::{ids, nearest};
 
-/// List, show, answer, delegate and cancel inquiries (questions to people).
+/// List, answer, delegate and cancel inquiries (questions).
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:

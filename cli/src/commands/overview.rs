@@ -28,7 +28,6 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "bench",
             "completions",
             "man",
-            "version",
             "help",
         ],
     ),

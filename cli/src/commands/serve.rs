@@ -143,6 +143,7 @@ pub(super) fn settings(file: Option<&Path>) -> Result<Config, Failure> {
 
 async fn serve(config: Config, slow_disk: Option<Duration>, voice: Voice) -> Outcome {
     let (data, packs) = (config.data.clone(), config.packs.clone());
+    let has_page = config.page == PageServing::On;
     let scheme = if config.tls.is_set() { "https" } else { "http" };
     let stopped = |what: &str, error: std::io::Error| Failure::new(format!("{what} cannot be waited for: {error}"));
     // Registered before the node starts, so that no signal is lost.
@@ -160,6 +161,9 @@ async fn serve(config: Config, slow_disk: Option<Duration>, voice: Voice) -> Out
         data.display(),
         packs.display()
     ));
+    if has_page {
+        voice.inform(&format!("for a browser: {scheme}://{}/ui/", node.address()));
+    }
     if let Some(token) = node.first_admin_token() {
         voice.inform(&"this is the first start: the token on standard output is an admin token, and is not shown again");
         voice.show_token(&String::from_utf8_lossy(token.reveal()));
