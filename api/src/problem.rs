@@ -57,7 +57,7 @@ pub(crate) struct Problem {
     slug: &'static str,
     status: StatusCode,
     detail: Option<Box<str>>,
-    hint: Option<String>,
+    hint: Option<Box<str>>,
     errors: Vec<FieldError>,
     retry_after_seconds: Option<u32>,
     /// The total size in bytes, if a range was requested that does not exist.
@@ -156,7 +156,7 @@ impl Problem {
             slug: why.slug(),
             status: status_of(fault, why.slug()),
             detail: (!is_ours).then(|| why.to_string().into()),
-            hint: why.hint(),
+            hint: why.hint().map(Into::into),
             errors: Vec::new(),
             retry_after_seconds: match exceeded {
                 Some(exceeded) => Some(u32::try_from(exceeded.retry_after_seconds).unwrap_or(u32::MAX)),
@@ -273,7 +273,7 @@ impl Problem {
         Self { detail: Some(detail.into()), ..self }
     }
 
-    fn with_hint(self, hint: impl Into<String>) -> Self {
+    fn with_hint(self, hint: impl Into<Box<str>>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
 

@@ -307,10 +307,13 @@ enum Command {
     #[command(hide = true)]
     Supervisor(supervisor::Supervisor),
     /// Print the release.
-    #[command(hide = true, after_help = "\
+    #[command(
+        hide = true,
+        after_help = "\
 Examples:
   ensue version
-  ensue version -o json")]
+  ensue version -o json"
+    )]
     Version,
 }
 

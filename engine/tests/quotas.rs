@@ -195,7 +195,7 @@ fn first_listed_group_of_a_caller_sets_its_tier() {
     assert_eq!(of(&["trial", "staff"]).as_deref(), Some("paid"));
     assert_eq!(of(&["trial"]).as_deref(), Some("free"));
     assert_eq!(of(&["others"]), None);
-    let twice = [listed.clone(), listed.clone()].concat();
+    let twice = [listed.clone(), listed].concat();
     assert!(Tiers::new(named.clone(), twice).unwrap_err().to_string().contains("`staff` is listed more than once"));
     let unknown = vec![("staff".parse().unwrap(), name("gold"))];
     assert!(Tiers::new(named, unknown).unwrap_err().to_string().contains("`gold`"));

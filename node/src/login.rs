@@ -212,7 +212,7 @@ impl NodeIssuers {
         if !gone.is_empty() {
             tracing::warn!(sessions = gone.len(), "the sessions end whose issuers `login.issuers` no longer has for browsers");
         }
-        self.people.end_sessions(gone.into_iter().collect(), SessionEnd::CredentialGone, &Actor::Engine)
+        self.people.end_sessions(&gone.into_iter().collect::<Vec<_>>(), SessionEnd::CredentialGone, &Actor::Engine)
     }
 
     /// Returns true if logins through an issuer are renewed.

@@ -193,7 +193,7 @@ impl NodePeople {
         let committed = self.sequencer.ask(Command { actor: by.actor.clone(), trace: by.trace.clone(), ask })?;
         // The log has ended the sessions that came in by the issuer. Those of terminals that they approved follow.
         let depending = self.table.sessions.issuer_logins.sessions_of(|login| login.identity == id && login.issuer == *issuer);
-        self.end_sessions(depending, SessionEnd::CredentialGone, &by.actor)?;
+        self.end_sessions(&depending, SessionEnd::CredentialGone, &by.actor)?;
         if let Some(mut profile) = self.table.profile(id) {
             profile.subjects.remove(issuer);
             self.store(id, &profile);
@@ -212,13 +212,13 @@ impl NodePeople {
         }
         for (id, sessions) in of_identity {
             let actor = Actor::Identity { id, by: CredentialId::Issuer(issuer.clone()) };
-            self.end_sessions(sessions, SessionEnd::Logout, &actor)?;
+            self.end_sessions(&sessions, SessionEnd::Logout, &actor)?;
         }
         Ok(())
     }
 
     /// Ends sessions, and destroys their secrets.
-    pub(crate) fn end_sessions(&self, sessions: Vec<SessionId>, reason: SessionEnd, actor: &Actor) -> Result<(), Declined> {
+    pub(crate) fn end_sessions(&self, sessions: &[SessionId], reason: SessionEnd, actor: &Actor) -> Result<(), Declined> {
         for ended in sessions.chunks(ENDED_AT_ONCE) {
             let ask = Ask::EndSessions { sessions: ended.to_vec(), reason };
             self.sequencer.ask(Command { actor: actor.clone(), trace: None, ask })?;

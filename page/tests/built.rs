@@ -1,5 +1,7 @@
 //! `page/dist` was built from the sources that are beside it. No Node.js is needed to see this.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

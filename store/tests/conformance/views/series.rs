@@ -44,7 +44,9 @@ fn add(subject: &mut Subject, increments: Vec<Increment>) {
 }
 
 fn within(limits: &[&str]) -> RowReach {
-    RowReach::Within(Within { all_of: vec![limits.iter().map(|limit| limit.parse().unwrap()).collect()], asked: Vec::new(), itself: None }.into())
+    RowReach::Within(
+        Within { all_of: vec![limits.iter().map(|limit| limit.parse().unwrap()).collect()], asked: Vec::new(), itself: None }.into(),
+    )
 }
 
 /// The key of a series, and its counts by bucket.
