@@ -160,6 +160,28 @@ async fn expired_token_is_rejected_as_such() {
 }
 
 #[tokio::test]
+async fn expired_token_and_token_of_a_disabled_identity_reach_no_route() {
+    let api = TestApi::new();
+    let expired = token(&api, &json!({ "name": "t", "roles": ["admin"], "expires_in": "5ms" })).await;
+    let disabled = identity(&api, "ana", &[]).await;
+    grant(&api, &json!({ "subject": "identity:ana", "role": "admin" })).await;
+    for _ in 0..6 {
+        api.event("somebody").await;
+    }
+    get(&api, "/api/v1/me", &disabled).await.expect(200);
+    api.post("/api/v1/identities/ana/disable").by("admin").json(&json!({})).answer().await;
+    let mut asked = 0;
+    for route in api.front.routes().iter().filter(|route| route.demands != Demand::Nothing) {
+        for (token, code) in [(&expired, "token_expired"), (&disabled, "identity_disabled")] {
+            let request = api.ask(route.method.clone(), &filled(&route.path)).bearing(token).json(&json!({}));
+            request.answer().await.expect_problem(401, code);
+        }
+        asked += 1;
+    }
+    assert!(asked > 100, "{asked} routes");
+}
+
+#[tokio::test]
 async fn invalid_scopes_periods_and_holders_are_rejected() {
     let api = TestApi::new();
     let add = |body: Value| api.post(TOKENS).by("admin").json(&body);
