@@ -31,9 +31,9 @@ class Session {
     }
   }
 
-  /** Whether the session is that of a link, which serves one inquiry. */
+  /** Whether the session serves one inquiry only: that of an answer link. */
   get isOfLink(): boolean {
-    return this.me?.session?.way === 'link';
+    return Boolean(this.me?.session?.only);
   }
 
   /** Learns of changed rights while the page is in use. */

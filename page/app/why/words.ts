@@ -35,7 +35,7 @@ export const words = localized({
   tryEnd: 'Close',
   tryWhat: 'Nothing is recorded, and nothing runs. The rule is the one that is installed now.',
   tryJson: 'The payload as JSON',
-  tryReset: 'As it came',
+  tryReset: 'As received',
   wouldVerdict: { matched: 'It would match', not_matched: 'It would not match', erred: 'It would err', undecided: 'It cannot be determined' },
   wouldRun: (action: string) => `It would run ${action} with`,
   couldNotRun: (action: string, why: string) => `It could not run ${action}: ${why}`,

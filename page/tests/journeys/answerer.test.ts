@@ -26,7 +26,7 @@ test('a phone answers from a cold link', async () => {
   await page.goto(`/ui/inbox/${id}`);
   await watched.logIn(token);
   await page.getByRole('heading', { name: 'Ship A1?' }).waitFor();
-  await page.getByText('shop.order came').waitFor();
+  await page.getByText('shop.order was received').waitFor();
   await page.getByLabel('Yes').check();
   await page.getByRole('button', { name: 'Answer and decide' }).click();
   await page.getByText('Your answer decided it.').waitFor();

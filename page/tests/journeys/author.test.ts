@@ -119,7 +119,7 @@ test('another value is tried, and the verdict changes', async () => {
   await rule.getByLabel('amount', { exact: true }).fill('many');
   await rule.getByText('should be number, but is a string').first().waitFor();
   expect(await rule.getByLabel('amount', { exact: true }).getAttribute('aria-invalid')).toBe('true');
-  await rule.getByRole('button', { name: 'As it came' }).click();
+  await rule.getByRole('button', { name: 'As received' }).click();
   await answer.getByText('It would not match').waitFor();
   // Nothing was recorded.
   expect((await node.ask<{ matched: number }>('GET', `/events/${id}`)).matched).toBe(1);

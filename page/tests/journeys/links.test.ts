@@ -62,7 +62,8 @@ test('a login link opens a session, and a session that is ended logs its page ou
   const { page } = watched;
   await page.goto(`/ui/login#${code}`);
   await page.getByRole('button', { name: 'Log in with the link' }).click();
-  await page.waitForURL(/\/ui\/(now|events|executions)$/);
+  await page.waitForURL('**/ui/now');
+  await page.getByRole('navigation', { name: 'Menu' }).getByRole('link', { name: 'Events' }).waitFor();
   await page.goto('/ui/me');
   await page.getByRole('heading', { name: 'maria' }).waitFor();
   await page.getByRole('button', { name: 'End', exact: true }).click();

@@ -2,7 +2,7 @@ import { localized, plural } from '../../words/localized.ts';
 
 export const words = localized({
   events: 'Events',
-  came: 'Came',
+  came: 'Received',
   source: 'Source',
   sentBy: 'Sent by',
   causedBy: 'Caused by',
@@ -11,9 +11,9 @@ export const words = localized({
   judged: (matched: number, not: number, erred: number) => `${plural(matched, 'matched', 'matched')} · ${plural(not, 'did not', 'did not')} · ${plural(erred, 'erred', 'erred')}`,
   noRules: 'No rule handles events of its trigger.',
   definitions: 'Judged by',
-  then: 'the rules when it came',
+  then: 'the rules at that time',
   now: 'the rules now',
-  wasNow: 'These are the rules as they are now, not those that judged the event when it came.',
+  wasNow: 'These are the rules as they are now, not those that judged the event at its time.',
   followed: 'What followed',
   moreRules: 'There are more rules than are shown here.',
 });

@@ -6,7 +6,7 @@ export const words = localized({
   until: 'Answer until',
   whyMe: 'Why am I asked?',
   showRun: 'Show everything',
-  eventCame: (trigger: string) => `${trigger} came`,
+  eventCame: (trigger: string) => `${trigger} was received`,
   ruleMatched: (rule: string) => `Rule ${rule} matched`,
   ran: (action: string) => `${action} ran`,
   asks: (action: string) => `${action} asks`,
