@@ -84,6 +84,8 @@ async fn rows(client: &Client, path: &str) -> Value {
         let answer = client.request(Method::GET, &next).send().await.unwrap();
         let mut page: Value = answer.json().await.unwrap();
         let Some(items) = page["items"].as_array_mut() else { return page };
+        // The last use of a token is that of the test, and no content.
+        items.iter_mut().filter_map(Value::as_object_mut).for_each(|item| drop(item.remove("used_at")));
         rows.append(items);
         let Some(cursor) = page["next"].as_str() else { return Value::Array(rows) };
         next = format!("/api/v1{path}{}cursor={cursor}", if path.contains('?') { '&' } else { '?' });
