@@ -82,7 +82,7 @@ fn samples() -> Vec<Fact> {
     let rule: ensue_engine::names::RuleRef = "release.ship_on_tag".parse().unwrap();
     let (rule_id, event, execution, attempt) = (RuleId(id(1)), EventId(id(2)), ExecutionId(id(3)), AttemptId(id(4)));
     let (enforcement, token, catalog) = (EnforcementId(id(5)), TokenId(id(6)), CatalogRevision(12));
-    let (identity, grant, session, link) = (IdentityId(id(79)), GrantId(id(73)), SessionId(id(74)), LinkId(id(75)));
+    let (identity, grant, session, link) = (IdentityId(id(72)), GrantId(id(73)), SessionId(id(74)), LinkId(id(75)));
     let (schedule, owner) = (ScheduleId(id(7)), ScheduleOwner::Rule(rule.clone(), rule_id));
     let asked = InquiryId(Id::root(NOON, 11));
     let step: StepName = "deploy".parse().unwrap();
@@ -282,7 +282,7 @@ fn samples() -> Vec<Fact> {
         InquiryNotified { inquiry: asked, execution, of: Occasion::Escalated }.into(),
         InquiryNotificationFailed { inquiry: asked, of: Occasion::Reminded, error: refused }.into(),
         InquiryWithdrawn { inquiry: asked }.into(),
-        InquiryDelegated { inquiry: asked, by: identity, to: IdentityId(id(79)) }.into(),
+        InquiryDelegated { inquiry: asked, by: IdentityId(id(79)), to: IdentityId(id(79)) }.into(),
         LinkMinted { id: link, inquiry: asked, r#for: identity, until: NOON.plus_millis(60_000) }.into(),
         LinkUsed { id: link, inquiry: asked, r#for: identity, until: NOON.plus_millis(60_000) }.into(),
         TimerSet { kind: TimerKind::Retry, number: 2, due: NOON, schedule: Some(schedule) }.into(),
@@ -321,8 +321,13 @@ fn samples() -> Vec<Fact> {
         .into(),
         IdentityLinked { id: identity, issuer: "corp".parse().unwrap() }.into(),
         IdentityUnlinked { id: identity, issuer: "corp".parse().unwrap() }.into(),
-        IdentityAbsentSet { id: identity, from: Some(NOON), until: Some(NOON.plus_millis(60_000)), deputy: Some(IdentityId(id(79))) }
-            .into(),
+        IdentityAbsentSet {
+            id: IdentityId(id(79)),
+            from: Some(NOON),
+            until: Some(NOON.plus_millis(60_000)),
+            deputy: Some(IdentityId(id(79))),
+        }
+        .into(),
         RoleSet { name: "restarter".parse().unwrap(), permissions: vec!["executions:rerun".into()] }.into(),
         RoleRemoved { name: "restarter".parse().unwrap() }.into(),
         GrantAdded {

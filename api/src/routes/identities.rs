@@ -189,8 +189,8 @@ pub(super) async fn set_absence(allowed: Allowed<IdentitiesWrite>, mut call: Cal
 
 /// Sets when the caller is absent.
 pub(super) async fn set_own_absence(allowed: Allowed<InquiriesDelegate>, mut call: Call) -> Outcome {
-    let (id, name) = allowed.holder().identity.clone().ok_or_else(|| Missing::new(IdentitiesRead::THING, allowed.name()))?;
     let asked: WireAskedAbsence = call.json().await?;
+    let (id, name) = allowed.holder().identity.clone().ok_or_else(|| Missing::new(IdentitiesRead::THING, allowed.name()))?;
     let absence = absence_of(&call, id, asked)?;
     let committed = call.api().submit(call.on_behalf(&allowed)?, Ask::SetAbsence(absence)).await?;
     let now = read(&call.api().ports, &name)?.ok_or_else(|| Missing::new(IdentitiesRead::THING, &name))?;
