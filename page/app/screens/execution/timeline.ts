@@ -103,7 +103,7 @@ export interface Scale {
 
 /** A gap is folded if it is a larger share of the whole than this. */
 const GAP_SHARE_MIN = 0.05;
-/** What is left of a folded gap, as a share of the time that is not folded. */
+/** The length of a folded gap, as a share of the time that is not folded. */
 const FOLDED_SHARE = 0.03;
 
 interface Piece {

@@ -39,7 +39,7 @@ export function requestOf(field: Field, typed: Typed): { body: Execute; errors: 
   return { body, errors };
 }
 
-/** Reads labels, one in each line. `wrong` is the first line that is none. */
+/** Reads labels, one in each line. `wrong` is the first line that is not a label. */
 export function labelsOf(text: string): { labels: Record<string, string>; wrong?: string } {
   const labels: Record<string, string> = Object.create(null) as Record<string, string>;
   for (const line of text.split('\n').map((one) => one.trim())) {
