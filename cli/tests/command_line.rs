@@ -1,9 +1,10 @@
 //! The command line: its output, and its exit codes.
 
+use reqwest::Method;
 use serde_json::json;
 use tokio::io::AsyncBufReadExt as _;
 
-use crate::support::{ADMIN_TOKEN, Place, Printed};
+use crate::support::{ADMIN_TOKEN, Client, Place, Printed};
 
 #[test]
 fn new_project_passes_the_check() {
@@ -152,9 +153,8 @@ async fn demo_that_is_kept_prints_a_link_that_logs_its_reader_in() {
             break (server.to_owned(), code.to_owned());
         }
     };
-    let sessions = format!("{}/api/v1/sessions", link.0);
-    let client = reqwest::Client::new();
-    let open = || client.post(&sessions).header("Ensue-Page", "1").json(&json!({ "code": link.1 })).send();
+    let client = Client::new(link.0);
+    let open = || client.anonymous(Method::POST, "/api/v1/sessions").header("Ensue-Page", "1").json(&json!({ "code": link.1 })).send();
     let opened = open().await.unwrap();
     assert_eq!(opened.status().as_u16(), 201, "{:?}", opened.text().await);
     assert_ne!(open().await.unwrap().status().as_u16(), 201, "the link counts once");
