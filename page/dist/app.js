@@ -1,1 +1,1 @@
-import{E as e}from"./svelte.js";import{H as t,gt as n,nt as r,vt as i,yt as a}from"./parts.js";i(a()),r.start(),n.start();var o=document.getElementById(`app`);o&&e(t,{target:o});
+import{E as e}from"./svelte.js";import{U as t,_t as n,bt as r,rt as i,yt as a}from"./parts.js";a(r()),i.start(),n.start();var o=document.getElementById(`app`);o&&e(t,{target:o});

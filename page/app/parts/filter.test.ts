@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { completions, parseFilters, timeOf, writeFilters, type FilterKey } from './filter.ts';
+import { completions, parseFilters, timeOf, withTimes, writeFilters, type FilterKey } from './filter.ts';
 
 const KEYS: FilterKey[] = [{ key: 'status', values: ['failed', 'running'], isMany: true }, { key: 'action' }, { key: 'since' }];
 
@@ -31,4 +31,5 @@ test('a span is a time before now, and a time stays', () => {
   const now = Date.parse('2026-03-28T12:00:00Z');
   expect(timeOf('1h', now)).toBe('2026-03-28T11:00:00.000Z');
   expect(timeOf('2026-03-01T00:00:00Z', now)).toBe('2026-03-01T00:00:00Z');
+  expect(withTimes({ since: ['1h'], status: ['1h'] }, now)).toEqual({ since: ['2026-03-28T11:00:00.000Z'], status: ['1h'] });
 });

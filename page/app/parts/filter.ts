@@ -54,6 +54,13 @@ export function completions(text: string, keys: readonly FilterKey[]): string[] 
 
 const SPANS: Record<string, number> = { s: 1, m: 60, min: 60, h: 3_600, d: 86_400, w: 604_800 };
 
+/** Returns a query in which `since:1h` is the time an hour before `now`, so that it is the same for all pages of a list. */
+export function withTimes(query: Record<string, string[]>, now: number): Record<string, string[]> {
+  return Object.fromEntries(
+    Object.entries(query).map(([key, values]) => [key, key === 'since' || key === 'until' ? values.map((value) => timeOf(value, now)) : values]),
+  );
+}
+
 /** Turns `1h` into the time an hour ago; other texts stay. */
 export function timeOf(text: string, now: number): string {
   const [, amount, unit] = /^(\d+)(s|m|min|h|d|w)$/.exec(text) ?? [];

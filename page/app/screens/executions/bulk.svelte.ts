@@ -2,7 +2,7 @@
 
 import { CallError, newKey, type Answer } from '../../api/call.ts';
 import type { ChangedList, Status } from '../../api/types.ts';
-import { timeOf, type Filters } from '../../parts/filter.ts';
+import { type Filters, withTimes } from '../../parts/filter.ts';
 
 export type BulkName = 'cancel' | 'pause' | 'resume' | 'rerun';
 
@@ -48,11 +48,8 @@ export function meantBy(filters: Filters['query'], now: number): Meant | { unkno
   const isImplied = (key: string): boolean => key === 'is_root' && filters.is_root?.[0] === 'true' && !withSteps;
   const unknown = Object.keys(filters).filter((key) => !SHARED.includes(key) && !isImplied(key));
   if (unknown.length > 0) return { unknown };
-  const query: Query = {};
-  for (const [key, values] of Object.entries(filters)) {
-    if (key === 'status' || isImplied(key)) continue;
-    query[key] = key === 'since' || key === 'until' ? values.map((value) => timeOf(value, now)) : values;
-  }
+  const kept = Object.entries(filters).filter(([key]) => key !== 'status' && !isImplied(key));
+  const query: Query = withTimes(Object.fromEntries(kept), now);
   const wanted = query.until?.[0];
   const fixed = new Date(now).toISOString();
   const until = wanted !== undefined && Date.parse(wanted) < now ? wanted : fixed;

@@ -1,6 +1,6 @@
 /** The kinds of what waits, each with the permission to see it and its filters. */
 
-import { timeOf, type FilterKey } from '../../parts/filter.ts';
+import { type FilterKey } from '../../parts/filter.ts';
 
 export type Kind = 'lock' | 'queue' | 'timer' | 'parked' | 'dead';
 
@@ -24,10 +24,3 @@ export const KINDS: readonly { kind: Kind; permission: string; keys: readonly Fi
     ],
   },
 ];
-
-/** Turns spans such as `1h` into times, as the API takes them. */
-export function withTimes(query: Record<string, string[]>, now: number): Record<string, string[]> {
-  return Object.fromEntries(
-    Object.entries(query).map(([key, values]) => [key, key === 'since' || key === 'until' ? values.map((value) => timeOf(value, now)) : values]),
-  );
-}
