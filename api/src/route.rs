@@ -13,7 +13,7 @@ pub const INQUIRIES: &str = "/api/v1/inquiries";
 /// The operation that lists inquiries.
 pub(crate) const INQUIRY_LIST: &str = "inquiry_list";
 
-/// The routes that need no token; every other route needs one. The files of the page need none either, and are no routes:
+/// The routes that need no token; every other route needs one. The files of the page need no token either. They are not routes:
 /// `page.rs` has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Public {

@@ -119,7 +119,7 @@ pub enum BodyError {
 
 /// The current keys.
 pub trait Keys: Send + Sync {
-    /// Opens a key's current value for an attempt. Returns none if the key is not set. Blocks.
+    /// Opens a key's current value for an attempt. Returns `None` if the key is not set. Blocks.
     fn open(&self, key: &KeyRef, by: &KeyUser) -> Result<Option<Secret>, KeyError>;
 }
 

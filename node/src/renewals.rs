@@ -84,7 +84,7 @@ impl Renewals {
         let IssuerLogin { issuer, refresh, .. } = login;
         let Some(refresh) = refresh else { return Outcome::Renewed };
         if !self.issuers.is_known(login) {
-            return self.end(login, SessionEnd::CredentialGone, "the issuer is no longer a way in for the identity");
+            return self.end(login, SessionEnd::CredentialGone, "the identity is not linked to the issuer");
         }
         let now = self.clock.now();
         let asked = match self.logins.client_secret(issuer) {

@@ -15,7 +15,7 @@ export interface Screen {
   title: string;
   /** The permission without which it shows nothing. */
   needs?: string;
-  /** Who may see it: everybody, or whoever is logged in (the default). */
+  /** Who may see it: everybody, or those who are logged in (the default). */
   isPublic?: boolean;
   /** Whether it fills the window: no menu, nothing around it. */
   isBare?: boolean;

@@ -5,7 +5,7 @@ import { live } from './api/live.svelte.ts';
 import type { Watched } from './api/resource.svelte.ts';
 import type { Me } from './api/types.ts';
 
-/** Grants begin and end at any time, and no stream reports it: whoever uses the page is asked about this often. */
+/** Grants begin and end at any time, and no stream reports it. While the page is in use, it asks this often. */
 const ASK_MS = 3_000;
 /** A page that nobody uses does not keep its session in use. */
 const IDLE_MS = 600_000;

@@ -34,7 +34,7 @@ function texts(part: unknown, found: string[] = []): string[] {
     const { type, data } = part as Part;
     if (type === 'StyleDirective') return found;
     if (type === 'Text' && data && /\p{L}/u.test(data)) found.push(data.trim());
-    // Classes are no texts, but attributes that readers see or hear are.
+    // Attributes that readers see or hear are texts; others are not.
     if (type === 'Attribute') {
       const { name, value } = part as { name: string; value: unknown };
       if (['title', 'placeholder', 'aria-label', 'alt'].includes(name)) texts(value, found);

@@ -9,7 +9,7 @@ use ensue_engine::command::Refusal;
 use ensue_engine::names::IssuerName;
 use ensue_engine::ports::Secret;
 
-/// Nobody comes in this way.
+/// Nobody logs in this way.
 pub(crate) struct NoLogins;
 
 impl Vouching for NoLogins {

@@ -1,6 +1,6 @@
 //! Counts over time: how many events, executions, enforcements and deliveries there were in each minute and each hour.
 //!
-//! They are no rows of a view: a batch of records leads to increments, and a store adds them up. Minutes and hours that are
+//! They are not rows of a view: a batch of records leads to increments, and a store adds them up. Minutes and hours that are
 //! too old leave the store.
 
 use std::collections::BTreeMap;

@@ -28,7 +28,7 @@ pub trait Vouching: Send + Sync {
     /// here. Quick.
     fn by_certificate(&self, chain: &[Vec<u8>]) -> Result<Option<Vouched>, Declined>;
 
-    /// Returns the credential of somebody who is known and whose groups have not changed. Quick.
+    /// Returns the credential of a known identity whose groups have not changed. Does not wait.
     fn known(&self, vouched: &Vouched) -> Option<Credential>;
 
     /// Adds the identity if it is new, and sets its groups. Blocking: it writes to the log.

@@ -164,10 +164,10 @@ pub struct IdentityGroupsSet {
 pub struct IdentityAbsentSet {
     /// The identity.
     pub id: IdentityId,
-    /// When the absence begins; none if it has begun.
+    /// When the absence begins; `None` if it has begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Timestamp>,
-    /// When it ends; none if that is open.
+    /// When it ends; `None` if that is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
     /// The deputy.
@@ -302,7 +302,7 @@ pub enum SessionEnd {
     PasswordChanged,
     /// The identity was disabled.
     IdentityDisabled,
-    /// Its token or its identity no longer exists, or its issuer is no longer a way in.
+    /// Its token or its identity does not exist, or its issuer is not configured.
     CredentialGone,
     /// The issuer has ended the login, or its settings no longer admit the person.
     IssuerEnded,

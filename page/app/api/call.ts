@@ -8,7 +8,7 @@ const BASE = '/api/v1';
 const BEHIND_TRIES = 3;
 const BEHIND_WAIT_MS = 400;
 
-/** Requests that a 401 tells nothing about the session. */
+/** Requests whose 401 is not about the session. */
 const LOGINS: ReadonlySet<string> = new Set(['GET /me', 'POST /sessions', 'POST /inquiries/links/open']);
 
 export type Operation = keyof Operations;

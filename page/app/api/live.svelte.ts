@@ -1,4 +1,4 @@
-/** Changes as they happen: which things changed. Whoever shows them reads them again. */
+/** Changes as they happen: which things changed. The screens that show them read them again. */
 
 import { ChangeStream, type Asked, type Line, type Told } from './stream.ts';
 import type { Changes } from './types.ts';

@@ -47,7 +47,7 @@ test('what does not fit is named at its field', () => {
   expect(errors.length).toBe(4);
 });
 
-test('a value that is no object has one field', () => {
+test('a value other than an object has one field', () => {
   expect(valueOf(fieldOf({ type: 'boolean' }), { '': true })).toEqual({ value: true, errors: [] });
   expect(valueOf(fieldOf({ anyOf: [{ type: 'string' }, { type: 'null' }] }), { '': 'x' })).toEqual({ value: 'x', errors: [] });
   expect(fieldOf(true).kind).toBe('json');

@@ -10,7 +10,7 @@ export function commandOf(...words: (string | null | undefined)[]): string {
   return ['ensue', ...words.filter((word): word is string => word !== null && word !== undefined).map(quoted)].join(' ');
 }
 
-/** Returns an option with its value, or nothing if there is no value. */
+/** Returns an option with its value; an empty list if there is no value. */
 export function option(name: string, value: string | null | undefined): string[] {
   return value ? [`--${name}`, value] : [];
 }

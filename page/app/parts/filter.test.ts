@@ -11,7 +11,7 @@ test('filters are read from text, and a later single one replaces an earlier one
   expect(parseFilters('action:"two words"', KEYS).query).toEqual({ action: ['two words'] });
 });
 
-test('what is no filter is named, and nothing is left out in silence', () => {
+test('an unknown filter is reported by its name', () => {
   expect(parseFilters('statsu:failed word', KEYS).unknown).toEqual(['statsu', 'word']);
 });
 

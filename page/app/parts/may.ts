@@ -1,4 +1,4 @@
-/** What the caller may do to one thing. Whoever has a right within limits asks the node, once for each thing. */
+/** What the caller may do to one thing. If the caller's right is limited, the node is asked once for each thing. */
 
 import { call } from '../api/call.ts';
 import { session } from '../session.svelte.ts';

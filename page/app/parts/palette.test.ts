@@ -23,7 +23,7 @@ test('what was found comes first, where the page has a screen for it', () => {
   ]);
 });
 
-test('whoever may not run actions is not offered to', () => {
+test('a caller without the permission to run actions is not offered any', () => {
   expect(entriesOf('shop', found, [], (path) => !path.endsWith('/run')).map((entry) => entry.title)).not.toContain('Run shop.print');
 });
 

@@ -42,7 +42,7 @@ test('a phone answers from a cold link', async () => {
   await watched.close();
 });
 
-test('whoever may only answer sees the inbox and nothing else', async () => {
+test('a person who may only answer sees the inbox and nothing else', async () => {
   const watched = await Watched.open(browser, node.url);
   const { page } = watched;
   await page.goto('/ui/');

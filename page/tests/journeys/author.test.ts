@@ -248,7 +248,7 @@ test('a viewer sees the rules and no button that would be refused', async () => 
   await watched.close();
 });
 
-test('a trace shows what an event led to, and goes on as that does', async () => {
+test('a trace shows what an event led to, and grows with it', async () => {
   await node.order('T1');
   const { id, parent } = await node.question('T1');
   const { event } = await node.ask<{ event: string }>('GET', `/executions/${parent}`);

@@ -190,7 +190,7 @@ test('attempts are side by side with their delay and output, and a file is downl
   await watched.close();
 });
 
-test('whoever may not read the log sees the records in words only, and no button that would be refused', async () => {
+test('a caller who may not read the log sees the records in words only, and no button that would be refused', async () => {
   const id = await ran('mill.line', { order: 'V1', fails: true });
   await node.ask('PUT', '/roles/watcher', { permissions: ['executions:read'] });
   const token = await node.tokenOf('wanda', ['watcher']);

@@ -72,7 +72,7 @@ test('a login link opens a session, and a session that is ended logs its page ou
   await watched.close();
 });
 
-test('a browser without shared workers hears of changes all the same', async () => {
+test('a browser without shared workers shows changes too', async () => {
   const watched = await Watched.open(browser, node.url);
   const { page } = watched;
   await page.addInitScript(() => Reflect.deleteProperty(globalThis, 'SharedWorker'));

@@ -231,7 +231,7 @@ test('a viewer sees what is stuck, and no button that would be refused', async (
   await watched.close();
 });
 
-test('whoever may act on some executions only sees buttons for those', async () => {
+test('a caller who may act on some executions sees buttons for those only', async () => {
   const id = await run('night.deploy', { site: 'sa' });
   await waiting(id, 'steps');
   await node.ask('POST', `/executions/${id}/pause`, {});

@@ -150,7 +150,7 @@ test('a viewer sees each kind of what waits, and no button that would be refused
   await watched.close();
 });
 
-test('whoever may read no such things is told which permission it takes', async () => {
+test('a caller without the permission to read them sees which permission is missing', async () => {
   const watched = await loggedIn('/ui/waiting?kind=dead', await node.tokenOf('lea', ['leads']));
   await watched.page.getByText('It requires the permission dead_letters:read').waitFor();
   await watched.expectNoFaults();

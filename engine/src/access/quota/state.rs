@@ -152,7 +152,7 @@ impl Usage {
     }
 }
 
-/// Returns the identity that requested an open execution that is no step.
+/// Returns the identity that requested an open execution; `None` for a step.
 fn requester(executions: &Executions, id: &ExecutionId) -> Option<IdentityId> {
     let execution = executions.get(id).filter(|execution| execution.part_of.is_none())?;
     match execution.actor.parse() {

@@ -35,7 +35,7 @@ test('each workflow comes before its steps, also where columns are not in that o
   expect(rowsOf(spans, new Set()).map((row) => [row.key, row.depth])).toEqual([['root', 0], ['a', 1], ['a1', 2], ['b', 1]]);
 });
 
-test('items are one row with counts, and those that failed are shown all the same', () => {
+test('items are one row with counts, and failed items have rows of their own', () => {
   const items = Array.from({ length: 10_000 }, (_, at): Span => ({ id: `i${at}`, parent: 0, step: 'each', item: at, from: at, to: at + 5, status: at === 7_777 ? 'failed' : 'succeeded' }));
   const spans = spansOf([{ id: 'root' }, ...items]);
   const rows = rowsOf(spans, new Set());

@@ -5,7 +5,7 @@ import { FAILED } from './steps.ts';
 
 /** Turns of one step are one row from this number on; items always are. */
 const TURNS_SHOWN_MAX = 8;
-/** How many failed items of a row that is closed are shown all the same. */
+/** How many failed items of a closed row have rows of their own. */
 const FAILED_SHOWN_MAX = 10;
 
 export interface SpanRow {

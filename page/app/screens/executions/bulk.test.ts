@@ -57,7 +57,7 @@ test('pages follow each other under one key, and each refusal is kept', async ()
   expect(run.refused).toEqual([{ execution: 'b', reason: 'it has ended' }]);
 });
 
-test('a stop ends it after the page that is under way, and it goes on from there', async () => {
+test('a stop ends it after the current page, and it continues from there', async () => {
   const cursors: (string | undefined)[] = [];
   const run: BulkRun = new BulkRun({ action: ['x'] }, (query) => {
     cursors.push(query.cursor);

@@ -33,7 +33,7 @@ export const words = localized({
   revealTitle: (key: string) => `Reveal ${key}?`,
   revealWhat: 'The value is shown on this screen. The audit records that you have seen it.',
   revealDo: 'Record it, and show the value',
-  base64: 'The value is no text. This is its base64.',
+  base64: 'The value is not text. This is its base64 encoding.',
   needed: 'This is required.',
   status: { current: 'current', accepted: 'still accepted', replaced: 'replaced' },
   acceptedUntil: 'accepted until',

@@ -46,7 +46,7 @@ test('each kind of wait has the one thing that frees it', () => {
   expect(wayTo('event')).toBe('look /ui/executions/1');
 });
 
-test('whoever may see nothing else is led to the execution', () => {
+test('a caller who may see nothing else gets a link to the execution', () => {
   for (const kind of ['answer', 'worker', 'event'] as const) expect(wayTo(kind, nothing)).toBe('look /ui/executions/1');
   const way = wayOf(row(waiting('1', 'lock', 'p.a', 'k')), nothing, undefined);
   expect(way.way === 'holder' && way.otherwise.word).toBe('look');

@@ -30,7 +30,7 @@ export function fold(stuck: readonly Execution[]): StuckRow[] {
   return rows;
 }
 
-/** What frees an execution: a link, or something that is done here by whoever has the permission. */
+/** What frees an execution: a link, or an operation that is offered to callers with its permission. */
 export type Way =
   | { way: 'link'; word: 'answer' | 'question' | 'lock' | 'queue' | 'attempts' | 'look'; href: string }
   | { way: 'settle' | 'resume' | 'holder'; permission: string; otherwise: { word: 'lock' | 'look'; href: string } };

@@ -42,7 +42,7 @@ export const words = localized({
   look: 'See the execution',
   holderTitle: 'Cancel what holds the lock?',
   holderWhat: 'Whatever is canceled stops, and a workflow undoes what it did. The next in line then gets the lock.',
-  holderNone: 'Nothing holds the lock any more.',
+  holderNone: 'Nothing holds the lock now.',
   holderCancel: 'Cancel this holder',
   settleTitle: 'What happened really?',
   settleWhat: 'The attempt was lost. Nobody knows whether it took effect. Find out, and report it.',

@@ -44,7 +44,7 @@ export const words = localized({
   token: 'Token',
   revoke: 'Revoke',
   revokeTitle: (name: string) => `Revoke the token ${name}?`,
-  revokeWhat: 'It is not accepted any more, and sessions that it opened end.',
+  revokeWhat: 'It is rejected from then on, and the sessions that it opened end.',
   expires: 'expires',
   noExpiry: 'does not expire',
   added: 'added',

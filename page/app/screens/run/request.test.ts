@@ -31,7 +31,7 @@ test('what a form cannot show is left out', () => {
   expect(draftFrom(field, 'no object')).toEqual({});
 });
 
-test('labels and a start are part of the request, and a line that is no label is named', () => {
+test('labels and a start are part of the request, and an invalid label is reported', () => {
   const typed = { draft: { '/text': 'a', '/lines': '2' }, startAt: '2026-11-26T08:00', labels: ' team = web \n\nsite=e=u' };
   const { body, errors } = requestOf(field, typed);
   expect(errors).toEqual([]);
