@@ -54,7 +54,7 @@ impl Renewals {
             looks.tick().await;
             // An issuer that does not answer must not hold up the others.
             let mut resting = BTreeSet::new();
-            loop {
+            'look: loop {
                 let due = self.kept().due(self.clock.now(), AT_ONCE, &resting);
                 if due.is_empty() {
                     break;
@@ -68,7 +68,11 @@ impl Renewals {
                     match ended {
                         Ok((_, Outcome::Renewed | Outcome::Ended)) => {}
                         Ok((issuer, Outcome::Failed)) => drop(resting.insert(issuer)),
-                        Err(_) => return,
+                        Err(ended) if ended.is_cancelled() => return,
+                        Err(_) => {
+                            tracing::error!("the renewal of a login broke off; the node tries again");
+                            break 'look;
+                        }
                     }
                 }
             }
