@@ -22,7 +22,8 @@ export default defineConfig({
   base: './',
   plugins: [svelte()],
   build: {
-    outDir: 'dist',
+    // `scripts/manifest.mjs` copies to `dist` what differs from it.
+    outDir: 'node_modules/.built',
     target: 'es2022',
     cssCodeSplit: false,
     modulePreload: false,
