@@ -51,6 +51,8 @@ test('a new event appears in the list by itself, and a filter in the address kee
   await page.keyboard.press('Enter');
   await page.waitForURL('**/ui/events?trigger=bill.invoice&matched=any');
   await page.getByRole('row').filter({ hasText: 'shop.order' }).waitFor({ state: 'detached' });
+  // The list is empty for a moment while the filter is applied.
+  await page.getByRole('row').filter({ hasText: 'bill.invoice' }).waitFor();
   await page.keyboard.press('Escape');
   await page.keyboard.press('j');
   await page.locator('[role="row"] a:focus').waitFor();
