@@ -75,7 +75,10 @@ export class Node {
     for (const name of readdirSync(folder)) {
       const note = join(folder, name, 'held');
       if (!existsSync(note)) continue;
-      const { supervisor } = JSON.parse(readFileSync(note, 'utf8')) as { supervisor: number };
+      const text = readFileSync(note, 'utf8');
+      // The supervisor has ended, and emptied its note.
+      if (text === '') continue;
+      const { supervisor } = JSON.parse(text) as { supervisor: number };
       try {
         process.kill(supervisor, 'SIGKILL');
       } catch {
