@@ -77,7 +77,7 @@ async fn token_of_an_issuer_admits_a_new_identity_with_the_rights_of_its_groups(
     assert_eq!(added["fact"]["by_issuer"], "corp", "{added}");
     assert_eq!(added["actor"], format!("identity/{}/issuer/corp", ana["id"].as_str().unwrap()));
     let log = json!(records).to_string();
-    assert!(!log.contains("4711") && !log.contains("canary") && !log.contains("\"ana\""), "names are only in the vault");
+    assert!(!log.contains("subject-4711") && !log.contains("canary") && !log.contains("\"ana\""), "names are only in the vault");
 
     let mut whoami = place.ensue(&["whoami"]);
     let whoami = Printed::by(whoami.env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", &token));
@@ -267,21 +267,21 @@ async fn name_of_another_is_taken_until_an_administrator_links_the_issuer() {
     let token = corp.token(&json!({}));
     refused(&node, &token, 409, "name_taken").await;
     refused(&node, &corp.token(&json!({ "sub": "1", "preferred_username": "admin" })), 409, "name_taken").await;
-    let linked = ensue(&place, &node, &["identities", "link", "ana", "--issuer", "corp", "--sub", "4711"]);
+    let linked = ensue(&place, &node, &["identities", "link", "ana", "--issuer", "corp", "--sub", "subject-4711"]);
     assert!(linked.code == Some(0) && linked.stderr.contains("`ana` can log in through `corp`"), "{linked:?}");
     let id = node.client().get("/identities/ana").await["id"].clone();
     assert_eq!(me(&node, &token).await.body["id"], id);
     refused(&node, &corp.token(&json!({ "sub": "4712" })), 409, "name_taken").await;
     for (arguments, hint) in [
-        (["identities", "link", "ana", "--issuer", "corp", "--sub", "4711"], "already linked"),
-        (["identities", "link", "ana", "--issuer", "other", "--sub", "4711"], "has no issuer `other`"),
-        (["identities", "link", "bo", "--issuer", "corp", "--sub", "4711"], "bo"),
+        (["identities", "link", "ana", "--issuer", "corp", "--sub", "subject-4711"], "already linked"),
+        (["identities", "link", "ana", "--issuer", "other", "--sub", "subject-4711"], "has no issuer `other`"),
+        (["identities", "link", "bo", "--issuer", "corp", "--sub", "subject-4711"], "bo"),
     ] {
         let refused = ensue(&place, &node, &arguments);
         assert!(refused.code != Some(0) && refused.stderr.contains(hint), "{refused:?}");
     }
     assert_eq!(ensue(&place, &node, &["identities", "add", "bo"]).code, Some(0));
-    let other = ensue(&place, &node, &["identities", "link", "bo", "--issuer", "corp", "--sub", "4711"]);
+    let other = ensue(&place, &node, &["identities", "link", "bo", "--issuer", "corp", "--sub", "subject-4711"]);
     assert!(other.code != Some(0) && other.stderr.contains("another identity logs in"), "{other:?}");
     // The link survives a restart.
     node.kill();

@@ -96,11 +96,11 @@ impl Issuer {
         json!({ "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": pair.0, "x": encode(&point[..32]), "y": encode(&point[32..]) })
     }
 
-    /// Returns claims of the person `4711`, valid now, with some replaced; `null` removes one.
+    /// Returns claims of the person `subject-4711`, valid now, with some replaced; `null` removes one.
     pub(crate) fn claims(&self, changes: &Value) -> Value {
         let now = seconds();
         let mut claims = json!({
-            "iss": self.url(), "sub": "4711", "aud": "https://ensue.example.test", "iat": now, "exp": now + 600,
+            "iss": self.url(), "sub": "subject-4711", "aud": "https://ensue.example.test", "iat": now, "exp": now + 600,
             "email": "ana@canary.example", "preferred_username": "ana", "groups": ["ops"], "ok": true,
         });
         for (name, value) in changes.as_object().unwrap() {
