@@ -107,7 +107,7 @@ test('another value is tried, and the verdict changes', async () => {
   page.on('request', (request) => {
     if (request.url().endsWith('/explain')) asked += 1;
   });
-  // The clock of the page stands still while the keys are typed.
+  // The clock of the page is stopped while the keys are typed.
   await page.clock.install();
   await page.clock.pauseAt(Date.now() + 60_000);
   await rule.getByLabel('amount', { exact: true }).fill('');
