@@ -95,7 +95,7 @@ fn shown(ports: &Ports, name: &PackName, path: &str, revision: Option<CatalogRev
             let catalog = ports.installed.at(revision).ok_or(RevisionGone(revision))?;
             let digest = catalog.packs().get(name).map(|pack| pack.digest);
             let digest = digest.ok_or_else(|| Missing::new(PacksRead::THING, name.as_str()))?;
-            (catalog, ports.installed.copy(name, &digest)?)
+            (catalog, ports.installed.copy(name, &digest).map_err(|_| RevisionGone(revision))?)
         }
         Some(_) | None => (current, source(ports, name)?),
     };
