@@ -55,6 +55,7 @@ pub mod queues;
 mod quotas;
 mod rate;
 pub mod rates;
+mod record_filter;
 mod resource_locks;
 mod respond;
 mod route;

@@ -50,7 +50,7 @@ pub(crate) mod search;
 pub(crate) mod series;
 mod sessions;
 mod spans;
-mod streams;
+pub(crate) mod streams;
 mod timers;
 mod tokens;
 mod traces;
