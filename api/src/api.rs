@@ -55,7 +55,7 @@ pub(crate) struct Api {
     pub(crate) resource_locks: ResourceLocks,
     /// The counts of requests.
     pub(crate) requests: Requests,
-    /// The backtests that go on without a request.
+    /// The backtests that continue without a request.
     pub(crate) backtests: Arc<RunningBacktests>,
     /// The threads for blocking work.
     pub(crate) threads: Arc<Threads>,

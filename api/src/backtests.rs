@@ -1,4 +1,4 @@
-//! Backtests that go on without a request: each has an id, and its owner can see how far it has come, and stop it.
+//! Backtests that continue without a request: each has an id, and its owner can see how far it has come, and stop it.
 //!
 //! They are in memory only. One that nobody asks about stops, so that a closed browser costs nothing.
 

@@ -60,7 +60,7 @@ async fn caller_has_a_share_of_rehearsals_and_others_get_their_turn() {
     tokio::time::timeout(Duration::from_secs(60), others).await.expect("its turn comes").expect(200);
 }
 
-/// Starts a backtest that goes on without the request, and returns its path.
+/// Starts a backtest that continues without the request, and returns its path.
 async fn start(api: &TestApi, role: &str, rule: &str) -> String {
     let answer = api
         .post("/api/v1/rules/backtest")

@@ -71,7 +71,7 @@ async fn backtest_of_an_unchanged_rule_matches_the_log_and_a_change_differs() {
 }
 
 #[tokio::test]
-async fn backtest_that_goes_on_without_its_request_ends_with_the_same_result() {
+async fn backtest_that_continues_without_its_request_ends_with_the_same_result() {
     let place = place();
     let node = place.start();
     let client = node.client();

@@ -72,7 +72,7 @@ pub struct ChangedRow {
 
 impl ChangedRows {
     /// Picks what callers learn of from the changes of all views. What leaves the views is left out, except for kinds that
-    /// are told as a whole.
+    /// are reported as a whole.
     pub fn of(after: Position, changes: Changes) -> Self {
         let (mut rows, mut wholes) = (Vec::new(), BTreeSet::new());
         for (view, change) in changes.rows {
@@ -86,7 +86,7 @@ impl ChangedRows {
     }
 }
 
-/// Returns the kind of the things in a view that are told by their keys.
+/// Returns the kind of the things in a view that are reported by their keys.
 fn by_id(view: ViewName) -> Option<ChangedKind> {
     match view {
         ViewName::Events => Some(ChangedKind::Events),

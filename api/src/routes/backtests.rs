@@ -1,4 +1,4 @@
-//! Backtests: what a rule would have done with past events, in one request or as something that goes on without one.
+//! Backtests: what a rule would have done with past events, in one request or as something that continues without one.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use ensue_engine::ids::Id;
@@ -33,14 +33,14 @@ pub(super) fn declare_start(routes: &mut Routes) {
             .gives::<WireBacktest>(200, "The result of the backtest.", &[])
             .gives::<WireRunningBacktest>(
                 202,
-                "The backtest goes on without the request, because the caller prefers that.",
+                "The backtest continues without the request, because the caller prefers that.",
                 &[Header::Location, Header::PreferenceApplied],
             )
             .refuses(&[(404, "not_found"), (422, "rule_invalid"), (422, "takes_too_long"), (429, "over_share")]),
     );
 }
 
-/// Declares the routes of backtests that go on without a request.
+/// Declares the routes of backtests that continue without a request.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<BacktestsRun>(
         "/backtests/{id}",

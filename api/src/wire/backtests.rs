@@ -85,7 +85,7 @@ pub(crate) struct WireBacktest {
     erred: WireToldEvents,
 }
 
-/// A backtest that goes on without a request.
+/// A backtest that continues without a request.
 #[wire(Serialize)]
 #[schemars(rename = "RunningBacktest")]
 pub(crate) struct WireRunningBacktest {
