@@ -405,7 +405,7 @@ async fn stream_of_the_log_has_only_the_records_that_its_caller_asks_for() {
         let mut stream = Stream::of(api.get(&path).by("viewer")).await;
         assert_eq!(stream.ids_to(*expected.last().unwrap()).await, expected);
     }
-    let root = all["items"][0]["root"].as_str().unwrap();
+    let root = all["items"][0]["cause"]["root"].as_str().unwrap();
     let of_root = api.get(&format!("/api/v1/log?root={root}&limit=200")).by("viewer").answer().await.expect(200).json();
     let expected: Vec<u64> = of_root["items"].as_array().unwrap().iter().map(|record| record["position"].as_u64().unwrap()).collect();
     let mut stream = Stream::of(api.get(&format!("{LOG}?after={head}&root={root}")).by("viewer")).await;
