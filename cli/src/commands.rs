@@ -71,7 +71,7 @@ use ensue_engine::time::Timestamp;
 use serde_json::{Value, json};
 
 pub(crate) use self::overview::command_line;
-use crate::ago::moment_of;
+use crate::ago::{earlier_of, moment_of};
 use crate::client::{Client, DEFAULT_SERVER, Token, variable};
 use crate::output::{GLOBAL_OPTIONS, Output};
 use crate::profiles::{ProfileFolder, ProfileName};
@@ -474,7 +474,7 @@ impl Between {
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct AsOf {
     /// Show it as it was at this position of the log, at this time, or so long ago (`2h`).
-    #[arg(long, value_name = "POSITION|TIME", value_parser = as_of_of)]
+    #[arg(long, value_name = "POSITION|TIME", value_parser = earlier_of)]
     as_of: Option<String>,
 }
 
@@ -487,16 +487,6 @@ impl AsOf {
     fn is_now(&self) -> bool {
         self.as_of.is_none()
     }
-}
-
-/// Parses a position of the log, or a time.
-fn as_of_of(text: &str) -> Result<String, String> {
-    if text.parse::<u64>().is_ok() {
-        return Ok(text.to_owned());
-    }
-    moment_of(text)
-        .map(|time| time.to_string())
-        .map_err(|_| "write a position of the log like 4711, a time like 2026-03-28T12:00:00Z, or how long ago: 30d, 12h, 10m".to_owned())
 }
 
 /// Whether something is shown once.

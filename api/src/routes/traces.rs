@@ -113,7 +113,7 @@ impl Tracer<'_> {
             folded.retain(|(_, execution)| execution.position <= next);
         }
         if self.after == Position(0) {
-            // What was asked for is on the first page, however long the chain is.
+            // The first page has the requested execution, however long the chain is.
             let missing = above.into_iter().filter(|above| executions.iter().all(|execution| execution.id != above.id));
             executions.extend(missing.collect::<Vec<_>>());
         }

@@ -15,7 +15,7 @@ use crate::wire::traces::WireTraceFold;
 /// A step of a workflow with several items.
 type Wide = (ExecutionId, StepName);
 
-/// Tells the executions that are counted from those that are shown.
+/// Separates the executions that are counted from those that are shown.
 pub(super) struct Folds<'a> {
     ports: &'a Ports,
     /// The executions that are shown in any case: the requested one, and the workflows above it.
