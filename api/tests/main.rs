@@ -4,6 +4,7 @@
 
 mod access;
 mod artifacts;
+mod as_of;
 mod audit;
 mod changes;
 mod cloudevents;
@@ -34,5 +35,6 @@ mod sessions;
 mod streams;
 mod support;
 mod tags;
+mod traces;
 mod typescript;
 mod workflows;

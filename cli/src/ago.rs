@@ -16,6 +16,15 @@ pub(crate) fn moment_of(text: &str) -> Result<Timestamp, String> {
     Ok(Timestamp::from_micros(now.micros().saturating_sub(i64::try_from(ago.as_micros()).unwrap_or(i64::MAX))))
 }
 
+/// Parses what `as_of` of the API can be: a position of the log, or a time. Also accepts how long ago it was.
+pub(crate) fn earlier_of(text: &str) -> Result<String, String> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u64>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    let why = "write a position of the log like 4711, a time like 2026-03-28T12:00:00Z, or how long ago: 30d, 12h, 10m";
+    moment_of(text).map(|time| time.to_string()).map_err(|_| why.to_owned())
+}
+
 /// Parses a duration, also in days. Returns `None` if the text has another form.
 pub(crate) fn while_of(text: &str) -> Option<Duration> {
     let days = text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok()).filter(|days| *days <= 36_500);
@@ -35,6 +44,16 @@ pub(crate) fn deadline_of(text: &str) -> Result<Timestamp, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn earlier_moment_is_a_position_a_time_or_a_period_until_now() {
+        assert_eq!(earlier_of("4711"), Ok("4711".to_owned()));
+        assert_eq!(earlier_of("2026-03-28T12:00:00Z"), Ok("2026-03-28T12:00:00.000000Z".to_owned()));
+        assert!(earlier_of("2h").unwrap().parse::<Timestamp>().unwrap() < this_machine::now());
+        for bad in ["", "-1", "+1", "yesterday", "18446744073709551616"] {
+            assert!(earlier_of(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn deadline_is_a_time_a_date_or_a_period_from_now() {

@@ -71,7 +71,7 @@ use ensue_engine::time::Timestamp;
 use serde_json::{Value, json};
 
 pub(crate) use self::overview::command_line;
-use crate::ago::moment_of;
+use crate::ago::{earlier_of, moment_of};
 use crate::client::{Client, DEFAULT_SERVER, Token, variable};
 use crate::output::{GLOBAL_OPTIONS, Output};
 use crate::profiles::{ProfileFolder, ProfileName};
@@ -467,6 +467,25 @@ pub(crate) struct Between {
 impl Between {
     fn query(self) -> impl Iterator<Item = (&'static str, String)> {
         [("since", self.since), ("until", self.until)].into_iter().filter_map(|(name, time)| Some((name, time?.to_string())))
+    }
+}
+
+/// The earlier position that something is shown at.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct AsOf {
+    /// Show it as it was at this position of the log, at this time, or so long ago (`2h`).
+    #[arg(long, value_name = "POSITION|TIME", value_parser = earlier_of)]
+    as_of: Option<String>,
+}
+
+impl AsOf {
+    /// Returns the query of a read; it is empty if the present is shown.
+    pub(crate) fn query(&self) -> Vec<(&'static str, String)> {
+        self.as_of.iter().map(|at| ("as_of", at.clone())).collect()
+    }
+
+    fn is_now(&self) -> bool {
+        self.as_of.is_none()
     }
 }
 

@@ -10,6 +10,7 @@ use ensue_views::series::SeriesKind;
 use ensue_views::{dead_letters, enforcements, executions, inquiries};
 use serde_json::{Value, json};
 
+use crate::as_of::AS_OF;
 use crate::cloudevents::{ATTRIBUTES, Attribute, STRUCTURED};
 use crate::context::REQUEST_ID_CHARS_MAX;
 use crate::deliveries::DeliveryOutcome;
@@ -26,6 +27,7 @@ use crate::routes::log::RECORD_LIST;
 use crate::routes::search::{SEARCHED_CHARS_MAX, SEARCHED_CHARS_MIN};
 use crate::routes::series::{self, SERIES_GET};
 use crate::routes::streams::RECORD_STREAM;
+use crate::routes::traces::TRACE_GET;
 use crate::routes::usage::USAGE_GET;
 use crate::shapes::SUBJECT;
 use crate::sizes::LIMIT_MAX;
@@ -38,6 +40,9 @@ const TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$"#;
 
 /// The pattern of a label.
 const LABEL: &str = "^[a-z][a-z0-9_]{0,63}=[^\\u0000-\\u001f\\u007f-\\u009f]{1,256}$";
+
+/// The pattern of a position or a time.
+const AS_OF_PATTERN: &str = "^([0-9]{1,20}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[^\\u0000]{2,40})$";
 
 /// An example of a tag, as `ETag` returns it.
 const TAG: &str = "\"47DEQpj8HBSa-_TImW-5JQ\"";
@@ -267,11 +272,17 @@ fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static st
             json!({ "type": "string", "minLength": SEARCHED_CHARS_MIN, "maxLength": SEARCHED_CHARS_MAX, "pattern": "^[^\\u0000]*$" }),
             "What is searched for: the beginning of an id, a part of a name, a label such as `site=eu`, or a part of the title of an inquiry. Required.",
         ),
+        AS_OF => (
+            json!({ "type": "string", "pattern": AS_OF_PATTERN, "examples": ["17", "2026-03-28T09:00:00Z"] }),
+            "A position of the log, or a time, which means the last position before the first later record. The answer is what it was at that position; what the caller may see is decided by the current rights, and what was erased since is not there.",
+        ),
         "attempt" => (number(u32::MAX.into()), "The number of the attempt."),
         "offset" => (number(u64::MAX), "The number of bytes of the stream to skip."),
         "tail" => (number(u64::MAX), "How many bytes from the end of the stream to return. Not with `offset` or `follow`."),
+        "after" if operation.id == TRACE_GET => (number(u64::MAX), "Only what began after this position: `next` of the previous page."),
         "after" => (number(u64::MAX), "The position to start after."),
         "revision" => (number(u64::MAX), "The file as it was in this revision of the catalog; without it, as it is installed."),
+        "fold" => (words(&["items"]), "Counts the items of steps, and what is below them, instead of returning each."),
         "label" => {
             let label = json!({ "type": "string", "pattern": LABEL, "examples": ["site=eu"] });
             let labels = json!({ "type": "array", "items": label, "maxItems": LABELS_MAX });
