@@ -16,7 +16,7 @@ pub(crate) struct WireCounts {
     groups_count: u64,
     /// The number of things that were counted, also of groups that are left out.
     total: u64,
-    /// False if there are more than 1,000,000 things: only that many were counted.
+    /// False if there are more than 1,000,000 things and they are counted one by one: only that many were counted.
     is_exact: bool,
 }
 

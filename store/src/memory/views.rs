@@ -265,10 +265,11 @@ impl ViewReader for MemoryViewReader {
             query.by.iter().map(|by| value(by).map(ToString::to_string)).collect::<Vec<_>>()
         };
         let mut counts: BTreeMap<Vec<Option<String>>, u64> = BTreeMap::new();
-        for row in kept.of(rows.view).filter(|row| fits(row, &rows)).take(COUNTED_ROWS_MAX) {
+        let max = if query.is_of_groups() { usize::MAX } else { COUNTED_ROWS_MAX };
+        for row in kept.of(rows.view).filter(|row| fits(row, &rows)).take(max) {
             *counts.entry(values(row)).or_default() += 1;
         }
-        let is_cut = kept.of(rows.view).filter(|row| fits(row, &rows)).nth(COUNTED_ROWS_MAX).is_some();
+        let is_cut = kept.of(rows.view).filter(|row| fits(row, &rows)).nth(max).is_some();
         Ok(Counts::of(counts.into_iter().map(|(values, count)| Group { values, count }).collect(), is_cut))
     }
 

@@ -6,6 +6,7 @@
 mod apart;
 mod ask;
 mod ended;
+mod groups;
 mod pack;
 mod read;
 mod scopes;
@@ -30,6 +31,7 @@ pub use read::SqliteViewReader;
 
 use self::apart::Apart;
 use self::ended::ENDED;
+use self::groups::{GROUPS, Groups};
 use self::scopes::Counted;
 use self::series::{AtHand, SERIES};
 use super::row::Sum;
@@ -58,8 +60,9 @@ pub(crate) const VIEWS: Schema = Schema {
         include_str!("../../../migrations/sqlite/views_0016.sql"),
         include_str!("../../../migrations/sqlite/views_0017.sql"),
         include_str!("../../../migrations/sqlite/views_0018.sql"),
+        include_str!("../../../migrations/sqlite/views_0020.sql"),
     ],
-    definitions: "13fa1e9adcff8d1f0d2cae0f826faf2a95fab6a1fdc49ce8508fbd8a6d159f30",
+    definitions: "89729fb01488ad155da0ce4d70460348e733b29000a05b8489eb266f5a1b0ed8",
     page: PageSize::Kib8,
 };
 
@@ -328,7 +331,7 @@ impl ViewStore for SqliteViews {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         let apart = apart::TABLES.map(|(_, _, table)| table);
         let tables = ViewName::ALL.map(ViewName::as_str).into_iter().chain(apart);
-        for table in tables.chain([ENDED, SERIES, "names", "spans", "scopes", "passed_over"]) {
+        for table in tables.chain([ENDED, SERIES, GROUPS, "names", "spans", "scopes", "passed_over"]) {
             transaction.execute(&format!("DELETE FROM {table}"), []).map_err(failed)?;
         }
         Made::default().write(&transaction, self.log).map_err(failed)?;
@@ -398,6 +401,8 @@ struct Table<'a> {
     apart: Option<Apart<'a>>,
     /// The scopes of the rows, if they belong somewhere.
     scopes: Option<Counted<'a>>,
+    /// The groups of executions.
+    groups: Option<Groups<'a>>,
 }
 
 impl<'a> Table<'a> {
@@ -416,6 +421,7 @@ impl<'a> Table<'a> {
             remove: connection.prepare_cached(&format!("DELETE FROM {view} WHERE position = ?1"))?,
             apart: Apart::of(connection, view)?,
             scopes: Counted::of(connection, view)?,
+            groups: Groups::of(connection, view)?,
         })
     }
 
@@ -442,12 +448,19 @@ impl<'a> Table<'a> {
             next += numbers.len();
         }
         self.insert.raw_bind_parameter(next, packed(row))?;
-        self.insert.raw_execute()
+        let inserted = self.insert.raw_execute()?;
+        self.note_group(row.position, 1)?;
+        Ok(inserted)
     }
 
-    /// Writes how many rows each scope has.
+    fn note_group(&mut self, position: Position, change: i64) -> rusqlite::Result<()> {
+        self.groups.as_mut().map_or(Ok(()), |groups| groups.note(position, change))
+    }
+
+    /// Writes how many rows each scope and each group has.
     fn finish(self, connection: &Connection) -> rusqlite::Result<()> {
-        self.scopes.map_or(Ok(()), |scopes| scopes.write(connection))
+        self.scopes.map_or(Ok(()), |scopes| scopes.write(connection))?;
+        self.groups.map_or(Ok(()), |groups| groups.write(connection))
     }
 
     fn update(&mut self, row: &NewRow, connection: &Connection, names: &mut BTreeMap<String, i64>) -> rusqlite::Result<usize> {
@@ -462,7 +475,10 @@ impl<'a> Table<'a> {
         if let Some(apart) = &mut self.apart {
             apart.update((self.view, row), |name| number(connection, names, name))?;
         }
-        self.update.raw_execute()
+        self.note_group(row.position, -1)?;
+        let updated = self.update.raw_execute()?;
+        self.note_group(row.position, 1)?;
+        Ok(updated)
     }
 
     fn remove(&mut self, position: Position) -> rusqlite::Result<usize> {
@@ -472,6 +488,7 @@ impl<'a> Table<'a> {
         if let Some(scopes) = &mut self.scopes {
             scopes.remove(position)?;
         }
+        self.note_group(position, -1)?;
         self.remove.execute([place(position)])
     }
 }

@@ -1,6 +1,7 @@
 //! The behavior that every view store must have: changes are atomic, rows are returned byte for byte, and
 //! lists match the query.
 
+mod counts;
 mod folding;
 mod listing;
 mod retention;

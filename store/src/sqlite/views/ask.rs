@@ -14,6 +14,7 @@ use ensue_views::store::{COUNTED_ROWS_MAX, CountQuery, Filter, KEYS_BETWEEN_MAX,
 use ensue_views::{Column, ListQuery, Term, ViewName};
 use rusqlite::types::Value;
 
+use super::groups::GROUPS;
 use super::scopes::{Admitted, Scopes};
 use super::{Form, SPAN, apart, form, place};
 
@@ -41,10 +42,12 @@ impl Asked {
         };
         let (plan, is_tested) = Plan::of(query, admitted)?;
         if let (Admitted::Only(scopes), true) = (admitted, is_tested) {
+            let mut stop = Self::rows(query, "position", plan.clone())?;
+            // Without the scopes, an index has all that is read. The rows themselves are on a page each.
+            stop.sql = format!("SELECT position FROM ({} ORDER BY position {order} LIMIT 1 OFFSET {})", stop.sql, WALKED_ROWS_MAX - 1);
             let mut asked = Self::rows(query, "position, scope, root_action", plan)?;
+            asked.stop = Some(Box::new(stop));
             let walked = format!("{} ORDER BY position {order}", asked.sql);
-            let stop = format!("SELECT position FROM ({walked} LIMIT 1 OFFSET {})", WALKED_ROWS_MAX - 1);
-            asked.stop = Some(Box::new(Self { sql: stop, values: asked.values.clone(), stop: None }));
             let test = asked.tested(scopes, "walked.");
             let limit = asked.bound(query.limit.min(LIST_ROWS_MAX) as i64);
             // The walk is in the right order already, and SQLite reads it row by row.
@@ -100,25 +103,31 @@ impl Asked {
     /// Returns the number of rows in each group, with the values of the columns before it. One row more than is
     /// counted shows that there are more.
     pub(super) fn to_count(query: &CountQuery, admitted: &Admitted) -> Option<Self> {
+        if query.is_of_groups() {
+            return Self::to_add_up(query, admitted);
+        }
         let columns: Vec<String> = query.by.iter().map(|column| format!(", \"{column}\"")).collect();
         let rows = ListQuery { after: None, ..query.rows.clone() };
-        let (mut plan, is_tested) = Plan::of(&rows, admitted)?;
-        if let Way::Scopes { .. } = plan.way
-            && query.by == [Column::Status]
-        {
-            // This index has all that is counted, so the rows themselves are not read.
-            plan.way = Way::of_scopes(rows.view, rows.view == ViewName::Executions)?;
-        }
+        let (plan, is_tested) = Plan::of(&rows, admitted)?;
         let plan = Plan { test: if let Admitted::Only(scopes) = admitted { Some(scopes).filter(|_| is_tested) } else { None }, ..plan };
         let mut asked = Self::rows(&rows, &format!("position{}", columns.concat()), plan)?;
         let limit = asked.bound(COUNTED_ROWS_MAX as i64 + 1);
-        let shown = query.by.iter().map(|column| match form(*column) {
-            Form::Number => format!("(SELECT name FROM names WHERE number = \"{column}\"), "),
-            Form::AsItIs | Form::Apart => format!("\"{column}\", "),
-        });
-        let groups: Vec<String> = query.by.iter().map(|column| format!("\"{column}\"")).collect();
-        let by = if groups.is_empty() { String::new() } else { format!(" GROUP BY {}", groups.join(", ")) };
-        asked.sql = format!("SELECT {}count(*) FROM (SELECT * FROM ({}) LIMIT {limit}){by}", shown.collect::<String>(), asked.sql);
+        asked.sql = grouped(&query.by, "count(*)", &format!("(SELECT * FROM ({}) LIMIT {limit})", asked.sql));
+        Some(asked)
+    }
+
+    /// Returns the number of executions in each group, from the numbers that are kept.
+    fn to_add_up(query: &CountQuery, admitted: &Admitted) -> Option<Self> {
+        let mut asked = Self { sql: String::new(), values: Vec::new(), stop: None };
+        let mut demands = vec!["true".to_owned()];
+        if let Admitted::Only(scopes) = admitted {
+            demands.push(asked.tested(scopes, ""));
+        }
+        for filter in &query.rows.filters {
+            let values = asked.bound_all(filter)?;
+            demands.push(demanded(query.rows.view, filter.column, &values));
+        }
+        asked.sql = grouped(&query.by, "ifnull(sum(rows), 0)", &format!("{GROUPS} WHERE {}", demands.join(" AND ")));
         Some(asked)
     }
 
@@ -276,6 +285,17 @@ impl Branches {
     }
 }
 
+/// Returns a query for a sum over rows in groups, with the values that make each group before it.
+fn grouped(by: &[Column], sum: &str, rows: &str) -> String {
+    let shown = by.iter().map(|column| match form(*column) {
+        Form::Number => format!("(SELECT name FROM names WHERE number = \"{column}\"), "),
+        Form::AsItIs | Form::Apart => format!("\"{column}\", "),
+    });
+    let groups: Vec<String> = by.iter().map(|column| format!("\"{column}\"")).collect();
+    let by = if groups.is_empty() { String::new() } else { format!(" GROUP BY {}", groups.join(", ")) };
+    format!("SELECT {}{sum} FROM {rows}{by}", shown.collect::<String>())
+}
+
 fn demanded(view: ViewName, column: Column, values: &[String]) -> String {
     let is_one = match values {
         [one] => format!("= {one}"),
@@ -293,6 +313,7 @@ fn demanded(view: ViewName, column: Column, values: &[String]) -> String {
 const ARMS_MAX: usize = 400;
 
 /// How the rows are found that a caller may see.
+#[derive(Clone)]
 struct Plan<'a> {
     way: Way,
     /// The scopes, each of which is a branch.
@@ -333,7 +354,7 @@ impl<'a> Plan<'a> {
 }
 
 /// How the rows of a list are found. SQLite has no statistics about the values, so the choice is made here.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Way {
     /// In the order of the table, or by their keys.
     Table,

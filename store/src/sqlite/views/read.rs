@@ -72,7 +72,7 @@ impl ViewReader for SqliteViewReader {
             let groups: Vec<Group> =
                 statement.query_map(rusqlite::params_from_iter(&asked.values), group)?.collect::<rusqlite::Result<_>>()?;
             let counted: u64 = groups.iter().map(|group| group.count).sum();
-            let is_cut = counted > COUNTED_ROWS_MAX as u64;
+            let is_cut = !query.is_of_groups() && counted > COUNTED_ROWS_MAX as u64;
             Ok(Counts::of(groups, is_cut))
         })
     }
