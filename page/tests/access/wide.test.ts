@@ -43,4 +43,4 @@ test('no screen scrolls sideways with words that are longer by two fifths', asyn
   expect(await sideways(page)).not.toEqual([]);
   await watched.expectNoFaults();
   await watched.close();
-}, 120_000);
+}, 300_000);
