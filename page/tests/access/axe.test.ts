@@ -1,15 +1,11 @@
 /** Each screen without a finding of axe, light and dark, wide and narrow. No rule is switched off. */
 
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import type { Browser, Page } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { findings } from '../support/axe.ts';
 import { PHONE, Watched, launch } from '../support/browser.ts';
 import { Node } from '../support/node.ts';
 import { filled, sideways, visit } from '../support/screens.ts';
-
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const TAGS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
 
 let node: Node;
 let browser: Browser;
@@ -24,19 +20,6 @@ afterAll(async () => {
   await browser?.close();
   await node?.stop();
 });
-
-/** Returns what axe finds, as sentences. It goes in by the debugger: the policy refuses a script tag. */
-async function findings(page: Page): Promise<string[]> {
-  await page.evaluate(AXE);
-  return page.evaluate(async (tags) => {
-    interface Found {
-      violations: { id: string; nodes: { target: unknown; failureSummary?: string }[] }[];
-    }
-    const { axe } = globalThis as unknown as { axe: { run: (root: Document, options: object) => Promise<Found> } };
-    const { violations } = await axe.run(document, { runOnly: tags });
-    return violations.flatMap(({ id, nodes }) => nodes.map((at) => `${id}: ${String(at.target)}: ${at.failureSummary ?? ''}`));
-  }, TAGS);
-}
 
 for (const colorScheme of ['light', 'dark'] as const) {
   for (const [size, options] of [['wide', {}], ['phone', PHONE]] as const) {
