@@ -1,5 +1,8 @@
 /** The main screens look as they did: compared with kept pictures, pixel by pixel, where the same chromium and fonts draw them. */
 
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { PHONE, Watched, launch } from '../support/browser.ts';
@@ -16,6 +19,9 @@ const BYTES_MAX = 2_000_000;
 const SIZES = { wide: { viewport: { width: 1_280, height: 800 } }, phone: PHONE };
 const THEMES = ['light', 'dark'] as const;
 
+/** The packs of two folders together. */
+const packs = mkdtempSync(join(tmpdir(), 'ensue-looks-'));
+
 let node: Node;
 let browser: Browser;
 let screens: Map<string, string>;
@@ -23,7 +29,8 @@ let shown: string;
 let token: string;
 
 beforeAll(async () => {
-  [node, browser] = await Promise.all([Node.start('packs', 'night'), launch(['--disable-lcd-text'])]);
+  for (const folder of ['packs', 'night']) cpSync(resolve(import.meta.dirname, '..', folder), packs, { recursive: true });
+  [node, browser] = await Promise.all([Node.start(packs), launch(['--disable-lcd-text'])]);
   shown = versions(browser);
   screens = await filled(node);
   token = await node.tokenOf('maria', ['admin', 'approver', 'shippers']);
@@ -33,6 +40,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await browser?.close();
   await node?.stop();
+  rmSync(packs, { recursive: true });
 });
 
 /** Returns the picture of what a page shows in a theme, without what is different each time. */

@@ -1,7 +1,7 @@
 /** A node of the real binary, with a port and a data folder of its own. */
 
 import { spawn, type ChildProcess } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
@@ -14,16 +14,13 @@ export class Node {
   token = '';
   #process: ChildProcess | null = null;
   readonly #folder = mkdtempSync(join(tmpdir(), 'ensue-page-'));
-  readonly #packs = join(this.#folder, 'packs');
 
-  private constructor(folders: string[]) {
-    for (const folder of folders) cpSync(resolve(import.meta.dirname, '..', folder), this.#packs, { recursive: true });
-  }
+  private constructor(private readonly packs: string) {}
 
-  /** Starts a node with the packs of folders: those of `tests`, or others. */
-  static async start(...folders: string[]): Promise<Node> {
+  /** Starts a node with the packs of a folder of `tests`, or of another folder. */
+  static async start(packs = 'packs'): Promise<Node> {
     if (!existsSync(BINARY)) throw new Error(`there is no ${BINARY}: run \`cargo build -p ensue\``);
-    const node = new Node(folders.length === 0 ? ['packs'] : folders);
+    const node = new Node(resolve(import.meta.dirname, '..', packs));
     await node.run('127.0.0.1:0');
     return node;
   }
@@ -39,7 +36,7 @@ export class Node {
     rmSync(log, { force: true });
     const started = spawn(
       BINARY,
-      ['serve', '--listen', listen, '--data', join(this.#folder, 'data'), '--packs', this.#packs],
+      ['serve', '--listen', listen, '--data', join(this.#folder, 'data'), '--packs', this.packs],
       {
         cwd: this.#folder,
         env: { PATH: process.env.PATH, HOME: this.#folder, XDG_STATE_HOME: join(this.#folder, 'state'), ENSUE_MIN_FREE: '1000000' },
