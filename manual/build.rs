@@ -1,5 +1,8 @@
-//! Packs the documents of `docs` into one compressed file, so that a node shows its own documentation without a network.
+//! Packs the documents of `docs` into one compressed file, and lists the pictures that they show, so that a node shows its own
+//! documentation without a network.
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
@@ -17,7 +20,30 @@ fn main() -> io::Result<()> {
     pages.sort();
     let mut packed = DeflateEncoder::new(fs::File::create(out_dir.join("pages.json.deflate"))?, Compression::best());
     packed.write_all(&serde_json::to_vec(&pages)?)?;
-    packed.finish().map(drop)
+    packed.finish()?;
+    write_pictures(&documents, &pages, &out_dir.join("pictures.rs"))
+}
+
+/// Writes a list of the pictures that pages show: their names and their bytes.
+fn write_pictures(documents: &Path, pages: &[(String, String)], to: &Path) -> io::Result<()> {
+    let mut pictures: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for (path, markdown) in pages {
+        let folder = documents.join(path).parent().map(Path::to_owned).unwrap_or_default();
+        for target in markdown.split("![").skip(1).filter_map(|rest| rest.split_once("](")?.1.split_once(')')).map(|(target, _)| target) {
+            let file = folder.join(target).canonicalize().map_err(|error| io::Error::other(format!("{path} shows {target}: {error}")))?;
+            println!("cargo::rerun-if-changed={}", file.display());
+            let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            if pictures.insert(name.clone(), file.clone()).is_some_and(|other| other != file) {
+                return Err(io::Error::other(format!("two pictures are called {name}")));
+            }
+        }
+    }
+    let mut list = String::from("&[\n");
+    for (name, file) in pictures {
+        writeln!(list, "    ({name:?}, include_bytes!({:?})),", file.display().to_string()).map_err(io::Error::other)?;
+    }
+    list.push_str("]\n");
+    fs::write(to, list)
 }
 
 /// Collects the Markdown files below a folder: their paths from the root without the ending, and their texts.

@@ -30,17 +30,17 @@ pub(crate) fn page(title: &str, body: &str, leads_to: Option<&str>) -> Outcome {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     // Browsers apply `form-action` to the redirects after a form as well.
-    headers.insert(header::CONTENT_SECURITY_POLICY, policy_of(STYLE, &format!("'self' {}", leads_to.unwrap_or_default()))?);
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy_of(STYLE, &format!("'self' {}", leads_to.unwrap_or_default()), "'none'")?);
     // A browser that may send no referrer hides the origin of its forms, too.
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     Ok(response)
 }
 
-/// Returns a content security policy that allows a page its own style, and forms that lead to these places.
-pub(crate) fn policy_of(style: &str, form_action: &str) -> Result<HeaderValue, Problem> {
+/// Returns a content security policy that allows a page its own style, forms that lead to these places, and images from those.
+pub(crate) fn policy_of(style: &str, form_action: &str, img_src: &str) -> Result<HeaderValue, Problem> {
     let hash = STANDARD.encode(Sha256::digest(style));
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; form-action {}; base-uri 'none'; frame-ancestors 'none'",
+        "default-src 'none'; style-src 'sha256-{hash}'; img-src {img_src}; form-action {}; base-uri 'none'; frame-ancestors 'none'",
         form_action.trim_end()
     );
     HeaderValue::from_str(&policy).map_err(|why| Problem::bug(&why))

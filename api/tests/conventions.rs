@@ -478,6 +478,21 @@ async fn documentation_is_a_page_for_browsers_and_markdown_for_programs() {
 }
 
 #[tokio::test]
+async fn documentation_shows_pictures_that_the_node_serves() {
+    let api = TestApi::new();
+    let html = api.get("/docs/guides/use-the-page").with("accept", "text/html,*/*;q=0.8").answer().await.expect(200);
+    let addresses: Vec<&str> = html.text.split("<img src=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(!addresses.is_empty() && html.header("content-security-policy").unwrap().contains("img-src 'self'"));
+    for address in addresses {
+        let picture = api.get(address).with("accept", "image/avif,image/webp,*/*;q=0.8").answer().await.expect(200);
+        assert_eq!(picture.header("content-type"), Some("image/png"), "{address}");
+    }
+    for name in ["no-such.png", "../guides/use-the-page", "VERSIONS"] {
+        api.get(&format!("/docs/pictures/{name}")).answer().await.expect_problem(404, "no_such_path");
+    }
+}
+
+#[tokio::test]
 async fn documentation_is_searched_and_shows_the_query_as_text() {
     let api = TestApi::new();
     let found = api.get("/docs/search?query=approval_stale").answer().await.expect(200);

@@ -1,6 +1,6 @@
 //! The documentation of `docs`, embedded: as Markdown, as pages for a browser, and searched.
 //!
-//! A page of the manual runs no scripts and loads nothing: [`STYLE`] is its only style.
+//! A page of the manual runs no scripts, and loads nothing but the pictures that it shows: [`STYLE`] is its only style.
 
 mod frame;
 mod render;
@@ -16,6 +16,8 @@ pub use search::{QUERY_CHARS_MAX, QUERY_WORDS_MAX};
 
 /// The path below which a node shows the manual.
 pub const PREFIX: &str = "/docs";
+/// The folder below [`PREFIX`] in which a node serves the pictures.
+pub const PICTURES: &str = "pictures";
 /// The page of `docs` that lists the others.
 const CONTENTS: &str = "README";
 
@@ -64,6 +66,14 @@ static PAGES: LazyLock<Vec<Page>> = LazyLock::new(|| {
     let pages: Vec<(String, String)> = serde_json::from_str(&text).expect("the build wrote this text");
     pages.into_iter().map(|(path, markdown)| Page { path, markdown }).collect()
 });
+
+/// The pictures that pages show, in the order of their names.
+static SHOWN: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/pictures.rs"));
+
+/// Returns a picture of a page, as PNG.
+pub fn picture(name: &str) -> Option<&'static [u8]> {
+    SHOWN.iter().find(|(known, _)| *known == name).map(|(_, bytes)| *bytes)
+}
 
 /// Returns the page that lists the others by what their readers want to do.
 pub fn contents() -> &'static Page {
@@ -135,6 +145,22 @@ mod tests {
             }
         }
         assert!(checked > 500, "{checked}");
+    }
+
+    #[test]
+    fn every_picture_of_a_page_is_served_and_described() {
+        let mut checked = 0;
+        for page in PAGES.iter() {
+            let html = render::rendered(page).html;
+            for image in html.split("<img src=\"").skip(1) {
+                let (address, rest) = image.split_once('"').unwrap();
+                let bytes = address.strip_prefix("/docs/pictures/").and_then(picture);
+                assert!(bytes.is_some_and(|bytes| bytes.starts_with(b"\x89PNG")), "{}: {address}", page.path);
+                assert!(!rest.starts_with(" alt=\"\""), "{}: {address} says nothing to readers who do not see it", page.path);
+                checked += 1;
+            }
+        }
+        assert!(checked > 0 && section(PICTURES).is_none());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
 
-use crate::{CONTENTS, PREFIX, Page};
+use crate::{CONTENTS, PICTURES, PREFIX, Page};
 
 /// A page as HTML.
 pub(crate) struct Rendered {
@@ -51,6 +51,11 @@ pub(crate) fn rendered(page: &Page) -> Rendered {
                 if has_target.pop() == Some(true) {
                     events.push(event);
                 }
+            }
+            Event::Start(Tag::Image { link_type, dest_url, title, id }) => {
+                let name = dest_url.rsplit('/').next().unwrap_or_default();
+                let dest_url = format!("{PREFIX}/{PICTURES}/{name}").into();
+                events.push(Event::Start(Tag::Image { link_type, dest_url, title, id }));
             }
             Event::Start(Tag::Table(_) | Tag::CodeBlock(_)) => events.extend([Event::Html(WIDE.into()), event]),
             Event::End(TagEnd::Table | TagEnd::CodeBlock) => events.extend([event, Event::Html("</div>\n".into())]),

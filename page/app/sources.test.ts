@@ -51,3 +51,18 @@ test('every text of a template is in the words', () => {
     .flatMap(({ name, text }) => texts(parse(text, { modern: true }).fragment).map((one) => `${name}: ${one}`));
   expect(found).toEqual([]);
 });
+
+/** A page that grows beyond this needs a reason. Types are written by a test of the API, and do not count. */
+const LINES_MAX = 15_500;
+/** Packages beside those of the editor. */
+const PACKAGES_MAX = 10;
+
+test('the page has not grown without a reason, and depends on few packages', () => {
+  const lines = files.reduce((sum, { text }) => sum + text.split('\n').length - 1, 0);
+  expect(lines).toBeGreaterThan(0);
+  expect(lines).toBeLessThanOrEqual(LINES_MAX);
+  const { dependencies, devDependencies } = JSON.parse(readFileSync(`${HERE}../package.json`, 'utf8')) as Record<string, Record<string, string>>;
+  const named = Object.keys({ ...dependencies, ...devDependencies }).filter((name) => !/^@?(codemirror|lezer)\b/.test(name));
+  expect(named).toContain('svelte');
+  expect(named.length, named.join(', ')).toBeLessThanOrEqual(PACKAGES_MAX);
+});

@@ -25,6 +25,7 @@ const OF_MEDIA: &[(Option<&str>, &str, &str)] = &[
         "application/x-ndjson",
         "{\"position\":152,\"time\":\"2026-03-28T09:00:00.250000Z\",\"actor\":\"token/ci\",\"actor_name\":\"ci\",\"credential\":\"token/ci\",\"credential_name\":\"ci\",\"what\":\"key.set\",\"of\":\"key/release.deploy_token\",\"of_name\":null,\"permission\":null,\"way\":null,\"count\":null,\"trace_id\":\"0af7651916cd43dd8448eb211c80319c\"}\n",
     ),
+    (None, "image/png", "the bytes of the picture"),
     (
         None,
         "text/csv",

@@ -1,4 +1,4 @@
-//! The documentation, for people and for programs that read text, and the OpenAPI document. Every problem's `type`
+//! The documentation with its pictures, for people and for programs that read text, and the OpenAPI document. Every problem's `type`
 //! links to a page.
 
 use axum::body::Body;
@@ -18,6 +18,7 @@ use crate::route::Public;
 use crate::shapes;
 
 const MARKDOWN: &str = "text/markdown";
+const PNG: &str = "image/png";
 const PAGES: Content = Content::Text(&[MARKDOWN, HTML]);
 
 /// Declares the routes of this file.
@@ -39,8 +40,8 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.public(
         Public::DocsPage,
         page_of_section,
-        Operation::new("docs_page_get", "Returns a page of the documentation, such as that of an error")
-            .gives_content(200, "The page.", PAGES, &[])
+        Operation::new("docs_page_get", "Returns a page of the documentation, such as that of an error, or a picture of a page")
+            .gives_content(200, "The page, or the picture.", Content::Text(&[MARKDOWN, HTML, PNG]), &[])
             .refuses(&[(404, "no_such_path"), (406, "not_acceptable")]),
     );
     routes.public(
@@ -84,8 +85,15 @@ pub(super) async fn section(call: Call) -> Outcome {
     }
 }
 
-/// Shows a page of a section.
+/// Shows a page of a section, or returns a picture.
 pub(super) async fn page_of_section(call: Call) -> Outcome {
+    if call.part("section") == ensue_manual::PICTURES {
+        let picture = ensue_manual::picture(call.part("page")).ok_or(NoSuchPath)?;
+        call.accepted(&[PNG])?;
+        let mut response = Response::new(Body::from(Bytes::from_static(picture)));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PNG));
+        return Ok(response);
+    }
     let path = format!("{}/{}", call.part("section"), call.part("page"));
     shown(&call, ensue_manual::page(&path).ok_or(NoSuchPath)?)
 }
@@ -111,7 +119,7 @@ pub(super) async fn reference(call: Call) -> Outcome {
     call.accepted(&[HTML])?;
     static PAGE: Constant = Constant::new(Bytes::from_static(page::KEPT.as_bytes()));
     let mut response = PAGE.answer(call.request(), "text/html; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy_of(page::STYLE, "'none'")?);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy_of(page::STYLE, "'none'", "'none'")?);
     Ok(response)
 }
 
@@ -128,6 +136,6 @@ fn shown(call: &Call, page: &ensue_manual::Page) -> Outcome {
 fn html(text: String) -> Outcome {
     let mut response = Response::new(Body::from(text));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy_of(ensue_manual::STYLE, "'self'")?);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy_of(ensue_manual::STYLE, "'self'", "'self'")?);
     Ok(response)
 }

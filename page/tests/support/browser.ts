@@ -18,8 +18,8 @@ async function serveDist(context: BrowserContext): Promise<void> {
   });
 }
 
-export function launch(): Promise<Browser> {
-  return chromium.launch({ executablePath: CHROMIUM });
+export function launch(args: string[] = []): Promise<Browser> {
+  return chromium.launch({ executablePath: CHROMIUM, args });
 }
 
 /** A page that notes every dialog, violation of the policy, error, and request to elsewhere. */

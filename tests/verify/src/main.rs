@@ -158,6 +158,7 @@ fn main() -> Result<()> {
         report.run(&OVERLOAD)?;
         image::check_shipped(&mut report)?;
         changed::check(&mut report)?;
+        page::check_advisories(&mut report)?;
     }
     report.print();
     Ok(())

@@ -1,4 +1,5 @@
-//! The page: its types, its tests in Node.js, a build that must equal the committed one, and the journeys in a browser.
+//! The page: its types, its tests in Node.js, a build that must equal the committed one, and the journeys in two browsers. With `--long`, what is known about its
+//! packages.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,6 +14,10 @@ const HERE: &str = "page";
 /// What the build writes.
 const BUILT: [&str; 2] = ["page/dist", "page/src/files.rs"];
 const CHROMIUM: &str = "/usr/bin/chromium";
+/// The second browser, which runs fewer journeys.
+const FIREFOX: &str = "/usr/bin/firefox-esr";
+const IN_FIREFOX: &str = "page, in Firefox";
+const ADVISORIES: &str = "page, advisories";
 
 /// Checks the page.
 pub(crate) fn check(report: &mut Report) -> Result<()> {
@@ -20,6 +25,10 @@ pub(crate) fn check(report: &mut Report) -> Result<()> {
         refuse_in_ci(missing)?;
         report.skip(NAME, &format!("there is no {missing}; `.ci/run` installs it"));
         return Ok(());
+    }
+    if !is_there("ENSUE_FIREFOX", FIREFOX) {
+        refuse_in_ci("firefox-esr")?;
+        report.skip(IN_FIREFOX, "there is no firefox-esr; `.ci/run` installs it");
     }
     report.time(NAME, || {
         npm(&["run", "check"])?;
@@ -40,8 +49,35 @@ fn missing() -> Option<&'static str> {
     if !root().join(HERE).join("node_modules/.bin/vite").exists() {
         return Some("folder page/node_modules with the packages of page/package.json");
     }
-    let chromium = std::env::var("ENSUE_CHROMIUM").unwrap_or_else(|_| CHROMIUM.to_owned());
-    (!Path::new(&chromium).exists()).then_some("chromium")
+    (!is_there("ENSUE_CHROMIUM", CHROMIUM)).then_some("chromium")
+}
+
+/// Returns true if a browser is where the variable says, or where Debian installs it.
+fn is_there(variable: &str, usual: &str) -> bool {
+    Path::new(&std::env::var(variable).unwrap_or_else(|_| usual.to_owned())).exists()
+}
+
+/// Requires that no advisory of a high level is known about a package, also about those that only build and test the page.
+pub(crate) fn check_advisories(report: &mut Report) -> Result<()> {
+    if Command::new("npm").arg("--version").output().is_err() {
+        refuse_in_ci("npm")?;
+        report.skip(ADVISORIES, "there is no npm; `.ci/run` installs it");
+        return Ok(());
+    }
+    let mut audit = Command::new("npm");
+    audit.args(["audit", "--json", "--include=dev", "--include=optional", "--include=peer"]).current_dir(root().join(HERE));
+    let output = audit.output().context("npm does not start")?;
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let Some(found) = told.pointer("/metadata/vulnerabilities") else {
+        report.skip(ADVISORIES, "the registry cannot be asked for them here");
+        return Ok(());
+    };
+    report.time(ADVISORIES, || {
+        let count = |level: &str| found.get(level).and_then(serde_json::Value::as_u64).unwrap_or_default();
+        let high = count("high") + count("critical");
+        ensure!(high == 0, "{high} packages of the page have an advisory of a high level: `npm audit` in {HERE} names them");
+        Ok(())
+    })
 }
 
 /// Returns the differences of what is built from what is committed.

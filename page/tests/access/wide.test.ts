@@ -1,0 +1,50 @@
+/** No screen makes its readers scroll sideways, also in a language whose words are longer. */
+
+import type { Browser } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Watched, launch } from '../support/browser.ts';
+import { Node } from '../support/node.ts';
+import { filled, sideways, visit } from '../support/screens.ts';
+
+const WIDTHS = [1_280, 390];
+
+let node: Node;
+let browser: Browser;
+let paths: string[];
+
+beforeAll(async () => {
+  [node, browser] = await Promise.all([Node.start(), launch()]);
+  paths = await filled(node);
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await node?.stop();
+});
+
+test('no screen scrolls sideways with words that are longer by two fifths', async () => {
+  const watched = await Watched.open(browser, node.url);
+  const { page } = watched;
+  await page.goto('/ui/login');
+  await watched.logIn(node.token);
+  await page.evaluate(() => localStorage.setItem('ensue.prefs', '{"locale":"pseudo"}'));
+  const found: string[] = [];
+  for (const path of paths) {
+    await visit(page, path);
+    expect(await page.getByRole('navigation').first().textContent(), path).toContain('⟦');
+    for (const width of WIDTHS) {
+      await page.setViewportSize({ width, height: 844 });
+      found.push(...(await sideways(page)).map((what) => `${path} at ${width} px: ${what}`));
+    }
+  }
+  expect(found).toEqual([]);
+  // What is too wide would be found.
+  await page.evaluate(() => {
+    const wide = document.createElement('p');
+    wide.style.minWidth = '2000px';
+    document.querySelector('main')?.append(wide);
+  });
+  expect(await sideways(page)).toEqual([expect.stringContaining('<p class="">')]);
+  await watched.expectNoFaults();
+  await watched.close();
+}, 300_000);
