@@ -210,7 +210,7 @@ facts! {
     }
     /// Facts about executions and their attempts.
     ExecutionFact: milestone {
-        ExecutionRequested(executions::ExecutionRequested): "execution.requested", 9 => Milestone::Asked, reacts;
+        ExecutionRequested(executions::ExecutionRequested): "execution.requested", 10 => Milestone::Asked, reacts;
         AttemptStarted(executions::AttemptStarted): "attempt.started", 1 => Milestone::AttemptBegan;
         AttemptProgressed(executions::AttemptProgressed): "attempt.progressed", 1 => milestone::progressed;
         AttemptEmitted(executions::AttemptEmitted): "attempt.emitted", 1 => milestone::emitted;
@@ -397,9 +397,10 @@ impl Fact {
 }
 
 /// The older schemas in which facts are still written, if what the newer ones added is absent.
-const STILL_WRITTEN: [(&str, u16); 12] = [
+const STILL_WRITTEN: [(&str, u16); 13] = [
     ("execution.requested", 7),
     ("execution.requested", 8),
+    ("execution.requested", 9),
     ("execution.failed", 2),
     ("execution.failed", 3),
     ("execution.timed_out", 2),
@@ -418,11 +419,12 @@ impl Fact {
     pub fn schema(&self) -> u16 {
         let is_new = |error: &Failure| error.kind == FailureKind::NotPermitted;
         let behind = match self {
-            // First the scope was added, and then the principal.
-            Self::ExecutionRequested(fact) => match (&fact.principal, &fact.scope) {
-                (Some(_), _) => 0,
-                (None, Some(_)) => 1,
-                (None, None) => 2,
+            // First the scope was added, then the principal, and then the link.
+            Self::ExecutionRequested(fact) => match (&fact.link, &fact.principal, &fact.scope) {
+                (Some(_), _, _) => 0,
+                (None, Some(_), _) => 1,
+                (None, None, Some(_)) => 2,
+                (None, None, None) => 3,
             },
             // First the scope was added, and then the kind of failure.
             Self::ExecutionFailed(fact) => match (is_new(&fact.error), &fact.scope) {
@@ -502,6 +504,8 @@ const UPCASTS: &[(&str, u16, Upcast)] = &[
     ("step.ended", 1, as_it_is),
     ("undo.failed", 1, as_it_is),
     ("inquiry.notification_failed", 1, as_it_is),
+    // Before links to inquiries, no notification had a place for one.
+    ("execution.requested", 9, as_it_is),
     // Previously, `Retry-After` was ignored.
     ("attempt.failed", 1, as_it_is),
     // Before the end of an attempt had its own time, the record's time counted, and only the node's log said

@@ -135,7 +135,8 @@ impl Attempt<'_> {
     /// Assembles the scope of the action's expressions.
     pub(crate) fn renderer<'r>(&'r self, opened: &'r Opened) -> Result<Renderer<'r>, Broken> {
         let scope = opened.vars.within(Scope::new());
-        let mut renderer = Renderer { scope, budget: Budget::default(), has_keys: !opened.keys.is_empty() };
+        // The parameters of a notification may contain a link, which is noted like a key.
+        let mut renderer = Renderer { scope, budget: Budget::default(), has_keys: !opened.keys.is_empty() || !self.keys.is_empty() };
         let dispatch = self.dispatch;
         let execution = [
             ("id", Computed::from(dispatch.execution.to_string())),
@@ -149,9 +150,11 @@ impl Attempt<'_> {
         renderer.scope.set("local", Computed::map([]));
         let mut locals: Vec<(&str, Computed<'_>)> = Vec::new();
         for (name, expression) in &self.action.local {
-            // No key is in scope yet, so the message may say everything.
-            let value =
-                expression.evaluate(&renderer.scope, &mut renderer.budget).map_err(|error| broken(&format!("local.{name}"), &error))?;
+            // No key is in scope yet, so the message may say everything, unless the parameters contain a link.
+            let value = expression.evaluate(&renderer.scope, &mut renderer.budget).map_err(|error| {
+                let place = format!("local.{name}");
+                if self.dispatch.link.is_some() { renderer.broken(&place, &error) } else { broken(&place, &error) }
+            })?;
             locals.push((name, value));
             renderer.scope.set("local", Computed::map(locals.iter().cloned()));
         }
