@@ -336,7 +336,7 @@ fn samples() -> Vec<Fact> {
             deputy: Some(IdentityId(id(79))),
         }
         .into(),
-        RoleSet { name: "restarter".parse().unwrap(), permissions: vec!["executions:rerun".into()] }.into(),
+        RoleSet { name: "restarter".parse().unwrap(), permissions: vec!["executions:rerun".into()], declared: true }.into(),
         RoleRemoved { name: "restarter".parse().unwrap() }.into(),
         GrantAdded {
             id: grant,
@@ -344,6 +344,7 @@ fn samples() -> Vec<Fact> {
             role: "author".parse().unwrap(),
             on: Some("pack=release,action=release.*".parse().unwrap()),
             until: Some(NOON.plus_millis(60_000)),
+            declared: true,
         }
         .into(),
         GrantRemoved { id: grant }.into(),
