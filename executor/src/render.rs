@@ -120,8 +120,12 @@ impl Attempt<'_> {
             };
             let key: KeyRef =
                 name.parse().map_err(|error| failed(FailureKind::KeyMissing, format!("`{name}` does not name a key: {error}")))?;
-            if !allowed.contains(&key) {
-                let message = format!("the key `{key}` is not among the `keys` of the pack `{}`", self.action.name.pack());
+            if !self.pack.as_ref().is_some_and(|pack| pack.may_read(&key)) {
+                let message = format!(
+                    "the pack `{}` neither lists the key `{key}` in its `keys` nor has the permission `keys:use on pack={}`",
+                    self.action.name.pack(),
+                    key.pack()
+                );
                 return Err(failed(FailureKind::KeyMissing, message));
             }
             match path.access {
