@@ -803,3 +803,24 @@ fn settings_never_remove_the_last_administrator() {
     spec.when(declares(&[], &[grant(1, &Subject::Identity(id), "admin", None)])).then(&["grant.added"]);
     spec.when(declares(&[], &[])).then_refused(&Refusal::LastAdmin("the settings".into()));
 }
+
+#[test]
+fn name_that_is_used_again_has_nothing_of_what_it_had_before() {
+    let token = |number: u128| TokenId(Id::root(NOON, number));
+    let mut spec = Spec::default().given([add(1, "admin", &["admin"]), add(2, "ci", &["operator"])]);
+    spec.when(open(1, Some(2), None)).then(&["session.opened"]);
+    spec.when(revoke("ci")).then(&["token.revoked", "session.ended"]);
+    spec.when(add(3, "ci", &["viewer"])).then(&["token.added"]);
+    let access = spec.engine().access();
+    assert_eq!(access.held(&token(2), NOON), Err(NotHeld::Unknown));
+    assert_eq!(access.sessions().count(), 0);
+    let held = access.held(&token(3), NOON).unwrap();
+    assert_eq!(held.rights.reach(Permission::EventsWrite), None, "the operator's rights are gone");
+
+    // The identity of a name has another id once the first was erased.
+    let mut spec = spec.given([add_identity(identity(1), &[]), granted(grant(1, &Subject::Identity(identity(1)), "operator", None))]);
+    spec.when(asked_by(Actor::Operator, Ask::EraseIdentity(identity(1)))).then(&["grant.removed", "identity.erased"]);
+    let spec = spec.given([add_identity(identity(2), &[])]);
+    let held = spec.engine().access().rights_of(identity(2), NOON).unwrap();
+    assert_eq!(held.rights.reach(Permission::EventsWrite), None);
+}
