@@ -84,7 +84,7 @@ pub use deliveries::Deliveries;
 pub use ends::Ends;
 pub use framing::Hosts;
 pub use front::Front;
-pub use page::inquiries_path;
+pub use page::{ANSWER_PATH, inquiries_path};
 pub use pages::slugs;
 pub use ports::Ports;
 pub use queues::{Queue, QueueName, Queues};

@@ -20,6 +20,8 @@ use crate::tags;
 
 /// The paths of the page begin with this. Requests for them need no token: the files hold nothing of the node.
 pub(crate) const PREFIX: &str = "/ui/";
+/// The path at which a browser opens a link to an inquiry. The code follows as the fragment, which no server gets.
+pub const ANSWER_PATH: &str = "/ui/answer";
 /// Where the node sends browsers that ask for nothing in particular.
 const START: &str = "/";
 /// The folder of the files, each under the hash of them all: a file refers to the others of its own release.

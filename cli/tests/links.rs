@@ -3,7 +3,7 @@
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Answer, Client, Node, Place, Printed};
+use crate::support::{ADMIN_TOKEN, Answer, Client, Node, Place, Printed, files_below};
 
 async fn sent(request: RequestBuilder) -> Answer {
     Answer::of(request.send().await.unwrap()).await
@@ -174,4 +174,94 @@ async fn node_with_links_switched_off_has_none() {
     let client = node.client();
     assert_eq!(code(&open(&client, &given).await), (403, "links_off"));
     assert_eq!(code(&link(&client, &inquiry, "ana").await), (403, "links_off"));
+}
+
+/// An action that prints its text as it is, and backward: nobody masks what a program changed.
+const SEND: &str = r#"
+parameters: { text: string }
+run: { process: { command: [sh, -c, 'printf "sent %s\n" "$TEXT"; printf "%s\n" "$TEXT" | rev'], env: { TEXT: '${{ params.text }}' } } }
+"#;
+
+/// A workflow that asks somebody, and notifies them.
+fn notifying(assignees: &str) -> String {
+    let ask = "title: Restart it, answer: { go: boolean }";
+    let notify = "{ action: release.send, with: { text: '${{ inquiry.link }}' } }";
+    format!("run: {{ workflow: {{ steps: {{ decide: {{ inquiry: {{ {ask}, assignees: {assignees}, notify: {notify} }} }} }} }} }}\n")
+}
+
+/// Returns the inquiry of a workflow and the finished execution that notified people of it.
+async fn notified(client: &Client, action: &str) -> (Value, Value) {
+    let flow = client.execute(action, &json!({})).await;
+    let is_told = |listed: &Value| listed["items"][0]["notifications"].is_array();
+    let inquiry = client.until(&format!("/inquiries?parent={flow}"), is_told).await["items"][0].clone();
+    let by = format!("/executions/{}", inquiry["notifications"][0]["execution"].as_str().unwrap());
+    let told = client.until(&by, |shown| shown["ended_at"].is_string()).await;
+    assert_eq!(told["status"], "succeeded", "{told:#}");
+    (inquiry, told)
+}
+
+/// Returns what a program printed.
+async fn output(client: &Client, execution: &Value) -> String {
+    let logs = client.request(Method::GET, &format!("/api/v1/executions/{}/logs?stream=stdout", execution["id"].as_str().unwrap()));
+    logs.header("accept", "text/plain").send().await.unwrap().text().await.unwrap()
+}
+
+/// Returns the last line of an output as the program was given it.
+fn given(output: &str) -> String {
+    output.trim_end().lines().last().unwrap().chars().rev().collect()
+}
+
+#[tokio::test]
+async fn notification_has_a_link_that_the_log_never_has() {
+    let place = Place::new().with_variable("ENSUE_URL", "https://ensue.example.test");
+    place.write_pack_file("release/pack.yaml", "name: release\nversion: 1.0.0\ndescription: Ships.\n");
+    place.write_pack_file("release/actions/send.yaml", SEND);
+    for (name, assignees) in [("one", "ana"), ("nobody", "xe"), ("lacking", "bo"), ("several", "\"${{ ['ana', 'bo'] }}\"")] {
+        place.write_pack_file(&format!("release/actions/{name}.yaml"), &notifying(assignees));
+    }
+    let node = place.start();
+    let client = node.client();
+    add_person(&client, "ana").await;
+    client.post("/identities", &json!({ "name": "bo" })).await;
+
+    let (inquiry, told) = notified(&client, "release.one").await;
+    let printed = output(&client, &told).await;
+    let address = given(&printed);
+    let (page, secret) = address.split_once('#').unwrap_or_else(|| panic!("{printed}"));
+    assert_eq!(page, "https://ensue.example.test/ui/answer");
+    assert!(printed.contains("[redacted ensue.link]") && !printed.contains(secret), "{printed}");
+    let place_of_link = format!("{}#link-{}", inquiry["url"].as_str().unwrap(), told["id"].as_str().unwrap());
+    assert_eq!(told["params"]["text"], json!(place_of_link));
+
+    // The link is that of the person, and answers this inquiry.
+    let records = client.records().await;
+    let minted = records.iter().find(|record| record["kind"] == "link.minted").expect("a link was created");
+    assert_eq!(
+        (&minted["fact"]["inquiry"], &minted["actor"]),
+        (&inquiry["id"], &json!(format!("execution/{}/1", told["id"].as_str().unwrap())))
+    );
+    let cookie = cookie(&open(&client, &json!(secret)).await);
+    let answer = json!({ "answer": { "go": true }, "digest": inquiry["digest"] });
+    let id = inquiry["id"].as_str().unwrap();
+    let answered = by_page(&client, &cookie, Method::POST, &format!("/inquiries/{id}/respond"), &answer).await;
+    assert_eq!((answered.status.as_u16(), &answered.body["status"]), (200, &json!("answered")), "{answered:?}");
+    assert_eq!(code(&open(&client, &json!(secret)).await), (409, "link_used"));
+
+    // Nobody without an identity, nobody who may not answer, and no group of people gets one.
+    for action in ["release.nobody", "release.lacking", "release.several"] {
+        let (inquiry, told) = notified(&client, action).await;
+        let address = given(&output(&client, &told).await);
+        assert_eq!(address.split('#').next(), inquiry["url"].as_str(), "{action}");
+    }
+    let records = client.records().await;
+    assert_eq!(records.iter().filter(|record| record["kind"] == "link.minted").count(), 1);
+    let secret = secret.split_once('_').unwrap().1.to_owned();
+    assert!(!json!(records).to_string().contains(&secret), "a record has the secret of a link");
+    node.stop();
+    // The files of a supervisor may go away meanwhile.
+    let read: Vec<_> = files_below(&place.data()).into_iter().filter_map(|file| Some((std::fs::read(&file).ok()?, file))).collect();
+    assert!(read.iter().any(|(_, file)| file.ends_with("log.sqlite")), "the log is among the files");
+    for (bytes, file) in read {
+        assert!(!String::from_utf8_lossy(&bytes).contains(&secret), "{}", file.display());
+    }
 }

@@ -14,6 +14,7 @@ mod conditions;
 mod control;
 mod cron;
 mod dead_letters;
+mod declared;
 mod deputies;
 mod emit_once;
 mod examples;

@@ -158,3 +158,36 @@ async fn workflow_of_a_disabled_caller_starts_no_further_step() {
     let failed = &ended["not_started"][0];
     assert_eq!((failed["step"].as_str(), failed["error"]["kind"].as_str()), (Some("far"), Some("not_permitted")), "{ended:#}");
 }
+
+/// An action that reads a key of another pack, and prints its hash.
+const READS: &str =
+    "run: { process: { command: [sh, -c, 'printf %s \"$TOKEN\" | sha256sum'], env: { TOKEN: '${{ keys[\"shared.token\"] }}' } } }\n";
+
+#[tokio::test]
+async fn action_reads_a_key_of_another_pack_only_with_its_permission() {
+    let place = Place::new();
+    let manifest = |name: &str, more: &str| {
+        place.write_pack_file(&format!("{name}/pack.yaml"), &format!("name: {name}\nversion: 1.0.0\ndescription: A pack.\n{more}"));
+    };
+    manifest("shared", "keys: [token]\n");
+    manifest("release", "");
+    place.write_pack_file("release/actions/read.yaml", READS);
+    let checked = Printed::by(&mut place.ensue(&["check", "packs"]));
+    let said = format!("{}{}", checked.stdout, checked.stderr);
+    assert!(said.contains("error[unlisted_key]") && said.contains("keys:use on pack=shared"), "{said}");
+
+    manifest("release", "permissions: [keys:use on pack=shared]\n");
+    let node = place.start();
+    let client = node.client();
+    let set = client.request(reqwest::Method::PUT, "/api/v1/keys/shared.token").json(&json!({ "value": "the-value-of-the-shared-token" }));
+    assert!(set.send().await.unwrap().status().is_success());
+    let ran = client.run("release.read", &json!({})).await;
+    assert_eq!(ran["status"], "succeeded", "{ran:#}");
+    let hash = hex::encode(<sha2::Sha256 as sha2::Digest>::digest("the-value-of-the-shared-token"));
+    assert!(client.get(&format!("/executions/{}/logs", ran["id"].as_str().unwrap())).await.to_string().contains(&hash));
+    let is_noted = |audit: &Value| audit["items"].as_array().unwrap().iter().any(|row| row["what"] == "key.used");
+    client.until("/audit", is_noted).await;
+    let records = client.records().await;
+    let used = records.iter().find(|record| record["kind"] == "key.used").expect("the use is recorded");
+    assert_eq!((&used["fact"]["key"], &used["fact"]["action"]), (&json!("shared.token"), &json!("release.read")));
+}

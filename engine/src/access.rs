@@ -1,6 +1,7 @@
 //! Access: which keys, tokens, identities, roles, grants and sessions exist. Values and names are in the vault.
 
 pub mod audit;
+pub mod config;
 pub mod decide;
 pub mod facts;
 pub mod issuers;

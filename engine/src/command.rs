@@ -18,9 +18,9 @@ pub(crate) use bodies::document_of;
 pub use context::{Context, Moment, Nothing};
 pub use decision::{Answer, Decision, Novelty, ReceivedEvent};
 pub use given::{
-    Admission, AdmittedIdentity, Behalf, ChangedCredential, Denied, InquiryAnswer, IssuerGroups, KeyRotation, NewAbsence, NewDelegation,
-    NewGrant, NewLink, NewSession, NewToken, ObservedEvent, OfRule, OpenedLink, PackChange, RefusedDelivery, RefusedLogin, Report,
-    ReportOutcome, RequestExecution, Rerun, RetriedDelivery, RotatedToken, SeenVar, UsedKey, VarChange,
+    Admission, AdmittedIdentity, Behalf, ChangedCredential, DeclaredAccess, Denied, InquiryAnswer, IssuerGroups, KeyRotation, NewAbsence,
+    NewDelegation, NewGrant, NewLink, NewSession, NewToken, ObservedEvent, OfRule, OpenedLink, PackChange, RefusedDelivery, RefusedLogin,
+    Report, ReportOutcome, RequestExecution, Rerun, RetriedDelivery, RotatedToken, SeenVar, UsedKey, VarChange,
 };
 pub use seen::{Conflict, DEDUPE_MILLIS, Dedupe, DedupeKey, Seen, SeenKeys, SignedBody};
 
@@ -146,6 +146,7 @@ impl Ask {
             | Ask::RemoveRole(_)
             | Ask::AddGrant(_)
             | Ask::RemoveGrant(_)
+            | Ask::DeclareAccess(_)
             | Ask::NoteDenied(_)
             | Ask::NoteExport(_)
             | Ask::NoteKeyUses(_)
@@ -397,6 +398,8 @@ asks! {
     First RemoveRole(RoleName),
     /// Grant a role.
     Later AddGrant(NewGrant),
+    /// Set the roles and grants that the settings of the node declare, and remove those that left them.
+    Later DeclareAccess(DeclaredAccess),
     /// Remove a grant.
     First RemoveGrant(GrantId),
     /// Record requests that were rejected for a missing permission.

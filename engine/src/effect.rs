@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::access::principal::Principal;
+use crate::executions::facts::WantedLink;
 use crate::ids::{AttemptId, ExecutionId};
 use crate::names::ActionRef;
 use crate::record::{BodyHandle, CatalogRevision};
@@ -58,6 +59,8 @@ pub struct Dispatch {
     pub actor: String,
     /// The caller whose rights bound what its program may do, besides those of the action's pack.
     pub caller: Option<Principal>,
+    /// The link to an inquiry that it puts into its parameters.
+    pub link: Option<Box<WantedLink>>,
     /// The W3C trace that it belongs to, as in `cause.trace` of a record.
     pub trace: Option<String>,
 }

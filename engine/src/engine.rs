@@ -7,7 +7,7 @@ use serde::Deserializer;
 use crate::access::audit::decide as audit;
 use crate::access::keys::decide as keys;
 use crate::access::quota::decide as quota;
-use crate::access::{decide as access, issuers, people, sessions};
+use crate::access::{config, decide as access, issuers, people, sessions};
 use crate::catalog::decide as catalog;
 use crate::command::{Answer, Ask, Before, Command, Context, Decision, Moment, Refusal};
 use crate::dead_letters::decide as dead_letters;
@@ -155,6 +155,7 @@ impl Engine {
             Ask::SetRole { name, permissions } => people::set_role(&self.state, actor, name, permissions, at.time),
             Ask::RemoveRole(name) => people::remove_role(&self.state, actor, name),
             Ask::AddGrant(grant) => people::add_grant(&self.state, actor, grant, at.time),
+            Ask::DeclareAccess(declared) => config::declare(&self.state, actor, declared),
             Ask::RemoveGrant(id) => people::remove_grant(&self.state, actor, *id),
             Ask::OpenSession(session) => links::open(&self.state, actor, trace, session, at.time),
             Ask::MintLink(link) => links::mint(&self.state, actor, trace, link, at.time),

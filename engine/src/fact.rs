@@ -210,7 +210,7 @@ facts! {
     }
     /// Facts about executions and their attempts.
     ExecutionFact: milestone {
-        ExecutionRequested(executions::ExecutionRequested): "execution.requested", 9 => Milestone::Asked, reacts;
+        ExecutionRequested(executions::ExecutionRequested): "execution.requested", 10 => Milestone::Asked, reacts;
         AttemptStarted(executions::AttemptStarted): "attempt.started", 1 => Milestone::AttemptBegan;
         AttemptProgressed(executions::AttemptProgressed): "attempt.progressed", 1 => milestone::progressed;
         AttemptEmitted(executions::AttemptEmitted): "attempt.emitted", 1 => milestone::emitted;
@@ -298,9 +298,9 @@ facts! {
         IdentityLinked(access::IdentityLinked): "identity.linked", 1;
         IdentityUnlinked(access::IdentityUnlinked): "identity.unlinked", 1;
         IdentityAbsentSet(access::IdentityAbsentSet): "identity.absent_set", 1;
-        RoleSet(access::RoleSet): "role.set", 1;
+        RoleSet(access::RoleSet): "role.set", 2;
         RoleRemoved(access::RoleRemoved): "role.removed", 1;
-        GrantAdded(access::GrantAdded): "grant.added", 1;
+        GrantAdded(access::GrantAdded): "grant.added", 2;
         GrantRemoved(access::GrantRemoved): "grant.removed", 1;
         SessionOpened(access::SessionOpened): "session.opened", 1;
         SessionEnded(access::SessionEnded): "session.ended", 1;
@@ -397,9 +397,10 @@ impl Fact {
 }
 
 /// The older schemas in which facts are still written, if what the newer ones added is absent.
-const STILL_WRITTEN: [(&str, u16); 12] = [
+const STILL_WRITTEN: [(&str, u16); 15] = [
     ("execution.requested", 7),
     ("execution.requested", 8),
+    ("execution.requested", 9),
     ("execution.failed", 2),
     ("execution.failed", 3),
     ("execution.timed_out", 2),
@@ -410,6 +411,8 @@ const STILL_WRITTEN: [(&str, u16); 12] = [
     ("step.ended", 1),
     ("undo.failed", 1),
     ("inquiry.notification_failed", 1),
+    ("role.set", 1),
+    ("grant.added", 1),
 ];
 
 impl Fact {
@@ -418,11 +421,12 @@ impl Fact {
     pub fn schema(&self) -> u16 {
         let is_new = |error: &Failure| error.kind == FailureKind::NotPermitted;
         let behind = match self {
-            // First the scope was added, and then the principal.
-            Self::ExecutionRequested(fact) => match (&fact.principal, &fact.scope) {
-                (Some(_), _) => 0,
-                (None, Some(_)) => 1,
-                (None, None) => 2,
+            // First the scope was added, then the principal, and then the link.
+            Self::ExecutionRequested(fact) => match (&fact.link, &fact.principal, &fact.scope) {
+                (Some(_), _, _) => 0,
+                (None, Some(_), _) => 1,
+                (None, None, Some(_)) => 2,
+                (None, None, None) => 3,
             },
             // First the scope was added, and then the kind of failure.
             Self::ExecutionFailed(fact) => match (is_new(&fact.error), &fact.scope) {
@@ -438,6 +442,8 @@ impl Fact {
             Self::StepEnded(fact) => u16::from(!fact.error.as_ref().is_some_and(is_new)),
             Self::UndoFailed(fact) => u16::from(!is_new(&fact.error)),
             Self::InquiryNotificationFailed(fact) => u16::from(!is_new(&fact.error)),
+            Self::RoleSet(fact) => u16::from(!fact.declared),
+            Self::GrantAdded(fact) => u16::from(!fact.declared),
             _ => 0,
         };
         self.newest_schema() - behind
@@ -502,6 +508,11 @@ const UPCASTS: &[(&str, u16, Upcast)] = &[
     ("step.ended", 1, as_it_is),
     ("undo.failed", 1, as_it_is),
     ("inquiry.notification_failed", 1, as_it_is),
+    // Before links to inquiries, no notification had a place for one.
+    ("execution.requested", 9, as_it_is),
+    // Before the settings declared roles and grants, people made all of them.
+    ("role.set", 1, as_it_is),
+    ("grant.added", 1, as_it_is),
     // Previously, `Retry-After` was ignored.
     ("attempt.failed", 1, as_it_is),
     // Before the end of an attempt had its own time, the record's time counted, and only the node's log said

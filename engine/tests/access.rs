@@ -12,7 +12,9 @@ use ensue_engine::access::sessions::SESSIONS_OF_IDENTITY_MAX;
 use ensue_engine::access::state::Standing;
 use ensue_engine::access::state::held::{Held, NotHeld};
 use ensue_engine::access::subject::Subject;
-use ensue_engine::command::{Ask, ChangedCredential, Command, KeyRotation, NewGrant, NewSession, NewToken, Refusal, RotatedToken};
+use ensue_engine::command::{
+    Ask, ChangedCredential, Command, DeclaredAccess, KeyRotation, NewGrant, NewSession, NewToken, Refusal, RotatedToken,
+};
 use ensue_engine::ids::{GrantId, Id, IdentityId, InquiryId, SessionId, TokenId};
 use ensue_engine::names::{KeyRef, RoleName};
 use ensue_engine::record::{Actor, CredentialId};
@@ -731,4 +733,94 @@ fn cost_of_rights_stays_small_with_many_grants() {
         .collect();
     times.sort_unstable();
     println!("asked: p50 {:?}, p99 {:?}", times[5_000], times[9_900]);
+}
+
+/// The roles and grants of settings.
+fn declares(roles: &[(&str, Permission)], grants: &[NewGrant]) -> Command {
+    let roles = roles.iter().map(|(name, permission)| (name.parse().unwrap(), vec![*permission])).collect();
+    asked_by(Actor::Operator, Ask::DeclareAccess(DeclaredAccess { roles, grants: grants.to_vec() }))
+}
+
+#[test]
+fn declared_roles_and_grants_are_recorded_once_and_removed_when_they_leave() {
+    let (everyone, ops) = (Subject::Everyone, Subject::Group("ops".parse().unwrap()));
+    let mut spec = Spec::default();
+    let restarter = ("restarter", Permission::ExecutionsRerun);
+    let both = [grant(1, &ops, "restarter", Some("pack=release")), grant(2, &everyone, "viewer", None)];
+    let declared = spec.when(declares(&[restarter], &both)).then(&["role.set", "grant.added", "grant.added"]);
+    assert!(declared.records().iter().all(|record| record.actor == Actor::Operator && record.fact.schema() == 2));
+    // The ids of a later start are others.
+    let again = [grant(3, &ops, "restarter", Some("pack=release")), grant(4, &everyone, "viewer", None)];
+    spec.when(declares(&[restarter], &again)).then(&[]);
+
+    // What somebody else made stays.
+    spec.when(asked_by(Actor::Operator, Ask::AddGrant(grant(5, &ops, "viewer", None)))).then(&["grant.added"]);
+    let role = Ask::SetRole { name: "reader".parse().unwrap(), permissions: vec![Permission::ExecutionsRead] };
+    spec.when(asked_by(Actor::Operator, role)).then(&["role.set"]);
+    let other = ("restarter", Permission::ExecutionsRead);
+    spec.when(declares(&[other], &again[..1])).then(&["role.set", "grant.removed"]);
+    spec.when(declares(&[], &[])).then(&["grant.removed", "role.removed"]);
+    let access = spec.engine().access();
+    assert_eq!(access.grants().map(|(id, _)| *id).collect::<Vec<_>>(), [grant(5, &ops, "viewer", None).id]);
+    assert_eq!(access.roles().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["reader"]);
+
+    // A grant that somebody removed is added at the next start.
+    spec.when(declares(&[], &again[1..])).then(&["grant.added"]);
+    spec.when(asked_by(Actor::Operator, Ask::RemoveGrant(again[1].id))).then(&["grant.removed"]);
+    spec.when(declares(&[], &again[1..])).then(&["grant.added"]);
+}
+
+#[test]
+fn settings_that_cannot_be_applied_change_nothing() {
+    let everyone = Subject::Everyone;
+    let restarter = ("restarter", Permission::ExecutionsRerun);
+    let role = |name: &str| name.parse::<RoleName>().unwrap();
+    let mut spec = Spec::default();
+    let unknown = grant(1, &everyone, "restarter", None);
+    spec.when(declares(&[], &[unknown.clone()])).then_refused(&Refusal::NoRole(role("restarter")));
+    spec.when(declares(&[("admin", Permission::ExecutionsRead)], &[])).then_refused(&Refusal::RoleBuiltIn(role("admin")));
+    let nobody = grant(1, &Subject::Identity(identity(7)), "viewer", None);
+    spec.when(declares(&[restarter], &[nobody])).then_refused(&Refusal::NoIdentity(identity(7).to_string()));
+    let whole = grant(1, &everyone, "auditor", Some("pack=release"));
+    let auditor = ("auditor", Permission::AuditRead);
+    spec.when(declares(&[auditor], &[whole])).then_refused(&Refusal::RoleNotLimitable(role("auditor")));
+
+    // Only the settings change and remove a role of theirs, and not while others have granted it.
+    spec.when(declares(&[restarter], &[])).then(&["role.set"]);
+    let change = Ask::SetRole { name: role("restarter"), permissions: Vec::new() };
+    spec.when(asked_by(Actor::Operator, change)).then_refused(&Refusal::RoleDeclared(role("restarter")));
+    let remove = Ask::RemoveRole(role("restarter"));
+    spec.when(asked_by(Actor::Operator, remove)).then_refused(&Refusal::RoleDeclared(role("restarter")));
+    spec.when(asked_by(Actor::Operator, Ask::AddGrant(unknown))).then(&["grant.added"]);
+    let in_use = Refusal::RoleInUse { role: role("restarter"), grants: 1, tokens: 0 };
+    spec.when(declares(&[], &[])).then_refused(&in_use);
+}
+
+#[test]
+fn settings_never_remove_the_last_administrator() {
+    let id = identity(7);
+    let mut spec = Spec::default().given([add_identity(id, &[]), token_of(1, "ana", id)]);
+    spec.when(declares(&[], &[grant(1, &Subject::Identity(id), "admin", None)])).then(&["grant.added"]);
+    spec.when(declares(&[], &[])).then_refused(&Refusal::LastAdmin("the settings".into()));
+}
+
+#[test]
+fn name_that_is_used_again_has_nothing_of_what_it_had_before() {
+    let token = |number: u128| TokenId(Id::root(NOON, number));
+    let mut spec = Spec::default().given([add(1, "admin", &["admin"]), add(2, "ci", &["operator"])]);
+    spec.when(open(1, Some(2), None)).then(&["session.opened"]);
+    spec.when(revoke("ci")).then(&["token.revoked", "session.ended"]);
+    spec.when(add(3, "ci", &["viewer"])).then(&["token.added"]);
+    let access = spec.engine().access();
+    assert_eq!(access.held(&token(2), NOON), Err(NotHeld::Unknown));
+    assert_eq!(access.sessions().count(), 0);
+    let held = access.held(&token(3), NOON).unwrap();
+    assert_eq!(held.rights.reach(Permission::EventsWrite), None, "the operator's rights are gone");
+
+    // The identity of a name has another id once the first was erased.
+    let mut spec = spec.given([add_identity(identity(1), &[]), granted(grant(1, &Subject::Identity(identity(1)), "operator", None))]);
+    spec.when(asked_by(Actor::Operator, Ask::EraseIdentity(identity(1)))).then(&["grant.removed", "identity.erased"]);
+    let spec = spec.given([add_identity(identity(2), &[])]);
+    let held = spec.engine().access().rights_of(identity(2), NOON).unwrap();
+    assert_eq!(held.rights.reach(Permission::EventsWrite), None);
 }

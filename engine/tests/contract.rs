@@ -29,7 +29,7 @@ use ensue_engine::executions::facts::{
     ArtifactKept, AttemptEmitted, AttemptFailed, AttemptLost, AttemptProgressed, AttemptReportedLate, AttemptStarted, AttemptSucceeded,
     Evidence, ExecutionBecameIndeterminate, ExecutionCancelRequested, ExecutionCancelled, ExecutionFailed, ExecutionPaused,
     ExecutionRequested, ExecutionResumed, ExecutionSettled, ExecutionSucceeded, ExecutionTimedOut, Failure, FailureKind, GivenEvent,
-    MessageRefused, Pace, Settlement,
+    MessageRefused, Pace, Settlement, WantedLink,
 };
 use ensue_engine::executions::scope::ExecutionScope;
 use ensue_engine::fact::Fact;
@@ -100,6 +100,13 @@ fn samples() -> Vec<Fact> {
         source: "github.webhook".into(),
         occurred_at: NOON,
         payload: BodyHandle { digest: Digest::of(b"{}"), bytes: 2, at: Position(40) },
+    };
+    let wanted_link = WantedLink {
+        inquiry: asked,
+        r#for: "ana".into(),
+        digest: Digest::of(b"question"),
+        until: Some(NOON.plus_millis(60_000)),
+        place: format!("https://ensue.example.test/ui/inbox/{asked}#link-{execution}"),
     };
     vec![
         EventReceived {
@@ -178,6 +185,7 @@ fn samples() -> Vec<Fact> {
             wait_millis: None,
             pace: Pace::AtOnce,
             internal_above: [InternalTrigger::ExecutionEnded, InternalTrigger::RuleErred].into(),
+            link: Some(Box::new(wanted_link)),
         }
         .into(),
         AttemptStarted { number: 2, token: 9, worker: "local".into(), lease_millis: 30_000 }.into(),
@@ -328,7 +336,7 @@ fn samples() -> Vec<Fact> {
             deputy: Some(IdentityId(id(79))),
         }
         .into(),
-        RoleSet { name: "restarter".parse().unwrap(), permissions: vec!["executions:rerun".into()] }.into(),
+        RoleSet { name: "restarter".parse().unwrap(), permissions: vec!["executions:rerun".into()], declared: true }.into(),
         RoleRemoved { name: "restarter".parse().unwrap() }.into(),
         GrantAdded {
             id: grant,
@@ -336,6 +344,7 @@ fn samples() -> Vec<Fact> {
             role: "author".parse().unwrap(),
             on: Some("pack=release,action=release.*".parse().unwrap()),
             until: Some(NOON.plus_millis(60_000)),
+            declared: true,
         }
         .into(),
         GrantRemoved { id: grant }.into(),

@@ -1,14 +1,16 @@
 //! Inquiries: who may answer, which answer counts, and what happens to the execution that asked.
 
+use std::collections::BTreeSet;
+
 use ensue_engine::access::facts::IdentityKind;
 use ensue_engine::access::subject::Subject;
 use ensue_engine::command::{Answer, Ask, Command, NewGrant, NewLink, NewSession, OpenedLink, Refusal};
-use ensue_engine::executions::facts::FailureKind;
+use ensue_engine::executions::facts::{ExecutionRequested, FailureKind};
 use ensue_engine::executions::state::Phase;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, GrantId, Id, IdentityId, InquiryId, LinkId, SessionId};
 use ensue_engine::inquiries::facts::{InquiryOpened, Verdict};
-use ensue_engine::record::{Actor, CredentialId, Digest};
+use ensue_engine::record::{Actor, AttemptOf, CredentialId, Digest};
 use ensue_engine::time::Timestamp;
 use ensue_expression::{Roots, Template};
 use ensue_test_support::NOON;
@@ -322,6 +324,45 @@ fn each_notification_is_its_own_execution() {
     assert!(site.phase(opened).is_some());
 }
 
+/// Returns the request of the notification in an outcome, with its parameters.
+fn notification(outcome: &Outcome) -> (ExecutionRequested, Value) {
+    let notified = outcome.facts().find_map(|fact| if let Fact::InquiryNotified(fact) = fact { Some(fact.clone()) } else { None });
+    let notified = notified.expect("people are notified");
+    let request = outcome.records().iter().find(|record| record.id == notified.execution.0).expect("it was asked for");
+    let Fact::ExecutionRequested(fact) = &request.fact else { panic!("{:?}", request.fact) };
+    (fact.clone(), serde_json::from_slice(request.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap())
+}
+
+#[test]
+fn notification_has_a_place_for_a_link_if_it_reads_one_and_the_inquiry_asks_one_person() {
+    let with = json!({ "text": "Answer at ${{ inquiry.link }}." });
+    let one = json!({ "assignees": ["ana"], "remind": { "every": "1h", "max": 1 }, "escalate": [{ "after": "2h", "to": ["bo"] }] });
+    let mut site = telling(&one, &with);
+    let request = site.request_with("demo.flow", &json!({ "v": 1 }), None);
+    let first = site.when(request);
+    let id = InquiryId(first.records().iter().find(|record| record.kind() == "inquiry.opened").unwrap().id);
+    let url = format!("http://127.0.0.1:3678/api/v1/inquiries/{id}");
+    let mut places = BTreeSet::new();
+    for outcome in [first, site.after(HOUR_MILLIS)] {
+        let (fact, params) = notification(&outcome);
+        let link = fact.link.expect("it has a place for a link");
+        assert_eq!((link.inquiry, link.r#for.as_str(), params), (id, "ana", json!({ "text": format!("Answer at {}.", link.place) })));
+        assert!(link.place.starts_with(&format!("{url}#link-")), "{}", link.place);
+        places.insert(link.place);
+    }
+    assert_eq!(places.len(), 2, "each notification has its own place");
+    // From here on it asks two people.
+    let (fact, params) = notification(&site.after(HOUR_MILLIS));
+    assert_eq!((fact.link, params), (None, json!({ "text": format!("Answer at {url}.") })));
+
+    for (assignees, text) in [(json!(["role:leads"]), "${{ inquiry.link }}"), (json!(["ana"]), "${{ inquiry.url }}")] {
+        let mut site = telling(&json!({ "assignees": assignees }), &json!({ "text": text }));
+        let request = site.request_with("demo.flow", &json!({ "v": 1 }), None);
+        let (fact, _) = notification(&site.when(request));
+        assert_eq!(fact.link, None, "{assignees} {text}");
+    }
+}
+
 #[test]
 fn failed_notification_does_not_close_the_inquiry() {
     for (action, with, why) in [
@@ -568,4 +609,24 @@ fn link_of_another_needs_the_right_to_answer() {
     add_person(&mut site, "approver");
     let by = Actor::Identity { id: person(), by: CredentialId::Session(SessionId(Id::root(NOON, 9_099))) };
     assert!(matches!(site.when(asked_by(by, link_to(id, "bo"))).result(), Err(Refusal::BeyondOwnRights(_))));
+}
+
+#[test]
+fn running_notification_creates_the_link_of_its_person_and_no_other() {
+    let mut site = telling(&json!({ "assignees": ["bo"] }), &json!({ "text": "${{ inquiry.link }}" }));
+    add_person(&mut site, "approver");
+    let request = site.request_with("demo.flow", &json!({ "v": 1 }), None);
+    let outcome = site.when(request);
+    let id = notification(&outcome).0.link.expect("it has a place for a link").inquiry;
+    let notified = outcome.facts().find_map(|fact| if let Fact::InquiryNotified(fact) = fact { Some(fact.execution) } else { None });
+    let notified = notified.expect("people are notified");
+    let by = |execution: ExecutionId| Actor::Execution(AttemptOf { execution, number: 1 });
+    let beyond = Refusal::BeyondOwnRights("inquiries:answer".to_owned());
+    site.when(asked_by(by(notified), link_to(id, "bo"))).then(&["link.minted"]);
+    site.when(asked_by(by(notified), link_to(id, "cy"))).then_refused(&beyond);
+    let other = site.run("demo.say");
+    site.when(asked_by(by(other), link_to(id, "bo"))).then_refused(&beyond);
+    let attempt = site.attempt(notified).id;
+    site.succeed(notified);
+    site.when(asked_by(by(notified), link_to(id, "bo"))).then_refused(&Refusal::NotRunning(attempt));
 }

@@ -63,6 +63,11 @@ impl GivenKeys {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Returns true if there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Returns the masks for their values, or none if there is nothing to mask.
     pub(crate) fn masks(&self) -> Option<Arc<Masks>> {
         Masks::of(&self.all())

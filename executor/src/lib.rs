@@ -29,6 +29,7 @@ mod destinations;
 mod egress;
 mod environment;
 mod lease;
+mod links;
 mod masks;
 mod means;
 mod messages;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ensue_engine::catalog::{Catalogs, Misfit};
 use ensue_engine::command::ObservedEvent;
+use ensue_engine::executions::facts::WantedLink;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{AttemptId, ExecutionId, Id};
 use ensue_engine::names::{ActionRef, KeyRef, TriggerRef, VarName};
@@ -38,6 +39,8 @@ pub struct ExecutorPorts {
     pub keys: Arc<dyn Keys>,
     /// How programs call the API.
     pub access: Arc<dyn ProgramAccess>,
+    /// Where notifications get their links to inquiries, or none if the node has no such links.
+    pub links: Option<Arc<dyn AnswerLinks>>,
     /// Where vars are looked up.
     pub vars: Arc<dyn Vars>,
     /// Where the output of programs is kept.
@@ -138,6 +141,22 @@ pub trait ProgramAccess: Send + Sync {
     fn token(&self, attempt: AttemptOf) -> Secret;
     /// Returns where the API is; none until the node listens.
     fn url(&self) -> watch::Receiver<Option<Arc<str>>>;
+}
+
+/// Links with which one person answers one inquiry.
+pub trait AnswerLinks: Send + Sync {
+    /// Creates a link for an attempt of a notification. Returns none if the person cannot have one: then the address that
+    /// needs a login stays in its place. Blocks.
+    fn mint(&self, link: &WantedLink, attempt: AttemptOf) -> Option<AnswerLink>;
+}
+
+/// A link, which is a secret.
+#[derive(Clone)]
+pub struct AnswerLink {
+    /// Its address.
+    pub address: Secret,
+    /// The part of the address that opens the inquiry.
+    pub code: Secret,
 }
 
 /// The current vars.

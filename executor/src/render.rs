@@ -120,8 +120,12 @@ impl Attempt<'_> {
             };
             let key: KeyRef =
                 name.parse().map_err(|error| failed(FailureKind::KeyMissing, format!("`{name}` does not name a key: {error}")))?;
-            if !allowed.contains(&key) {
-                let message = format!("the key `{key}` is not among the `keys` of the pack `{}`", self.action.name.pack());
+            if !self.pack.as_ref().is_some_and(|pack| pack.may_read(&key)) {
+                let message = format!(
+                    "the pack `{}` neither lists the key `{key}` in its `keys` nor has the permission `keys:use on pack={}`",
+                    self.action.name.pack(),
+                    key.pack()
+                );
                 return Err(failed(FailureKind::KeyMissing, message));
             }
             match path.access {
@@ -135,7 +139,8 @@ impl Attempt<'_> {
     /// Assembles the scope of the action's expressions.
     pub(crate) fn renderer<'r>(&'r self, opened: &'r Opened) -> Result<Renderer<'r>, Broken> {
         let scope = opened.vars.within(Scope::new());
-        let mut renderer = Renderer { scope, budget: Budget::default(), has_keys: !opened.keys.is_empty() };
+        // The parameters of a notification may contain a link, which is noted like a key.
+        let mut renderer = Renderer { scope, budget: Budget::default(), has_keys: !opened.keys.is_empty() || !self.keys.is_empty() };
         let dispatch = self.dispatch;
         let execution = [
             ("id", Computed::from(dispatch.execution.to_string())),
@@ -149,9 +154,11 @@ impl Attempt<'_> {
         renderer.scope.set("local", Computed::map([]));
         let mut locals: Vec<(&str, Computed<'_>)> = Vec::new();
         for (name, expression) in &self.action.local {
-            // No key is in scope yet, so the message may say everything.
-            let value =
-                expression.evaluate(&renderer.scope, &mut renderer.budget).map_err(|error| broken(&format!("local.{name}"), &error))?;
+            // No key is in scope yet, so the message may say everything, unless the parameters contain a link.
+            let value = expression.evaluate(&renderer.scope, &mut renderer.budget).map_err(|error| {
+                let place = format!("local.{name}");
+                if self.dispatch.link.is_some() { renderer.broken(&place, &error) } else { broken(&place, &error) }
+            })?;
             locals.push((name, value));
             renderer.scope.set("local", Computed::map(locals.iter().cloned()));
         }

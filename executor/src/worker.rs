@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 
 use crate::attempt::{Attempt, Broken, Cut, Ending, Given, GivenKeys, LEAVING_GRACE_MAX, failed};
 use crate::lease::Lease;
+use crate::links;
 use crate::means::Means;
 use crate::ports::ExecutorPorts;
 use crate::programs::{KILLED_PATIENCE, Left};
@@ -246,8 +247,12 @@ impl Worker {
         // not jump.
         let ends_at = self.means.ports.clock.now().saturating_add(Duration::from_millis(dispatch.timeout_millis));
         let (action, pack) = self.definition(dispatch)?;
-        let params = self.params(dispatch).await?;
-        let attempt = Attempt { means: &self.means, dispatch, action, pack, params, ends_at, running, keys: GivenKeys::default() };
+        let (mut params, keys) = (self.params(dispatch).await?, GivenKeys::default());
+        if let Some((filled, link)) = links::filled_in(&self.means, dispatch, &action, &params).await {
+            keys.note([(&*links::LINK, &link.code)]);
+            params = filled;
+        }
+        let attempt = Attempt { means: &self.means, dispatch, action, pack, params, ends_at, running, keys };
         runners::run(&attempt).await.map_err(|broken| attempt.masked(broken))
     }
 

@@ -3,6 +3,7 @@
 //! This module reads the file and the environment; the code that starts the node applies the values.
 
 mod actions;
+mod declared;
 mod key_providers;
 mod login;
 mod network;
@@ -34,6 +35,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use actions::WrittenActions;
+pub use declared::{DeclaredGrant, DeclaredRights, DeclaredSubject};
 use login::{WrittenInquiries, WrittenLogin};
 use network::{NETWORKS_FORM, ORIGINS_FORM, PROXY_HEADER_FORM, WrittenCors};
 use queues::WrittenQueue;
@@ -145,6 +147,8 @@ pub struct Config {
     pub scope_labels: BTreeSet<LabelName>,
     /// What the packs of the folder may do with other packs.
     pub accepted_permissions: AcceptedPermissions,
+    /// The roles and grants that the settings declare.
+    pub declared_rights: DeclaredRights,
     /// The operator's settings for packs.
     pub pack_settings: BTreeMap<PackName, PackSettings>,
     /// The token that gives an admin access from the first start.
@@ -389,6 +393,7 @@ impl Config {
             tiers: Tiers::default(),
             scope_labels: BTreeSet::new(),
             accepted_permissions: AcceptedPermissions::default(),
+            declared_rights: DeclaredRights::default(),
             pack_settings: BTreeMap::new(),
             admin_token: AdminToken::Made,
             key_files: BTreeMap::new(),
@@ -502,6 +507,7 @@ impl Config {
         self.packs = written.packs_dir.map_or_else(|| base.join("packs"), |packs| base.join(packs));
         let rights = written.access.read(written.tiers).map_err(malformed)?;
         (self.scope_labels, self.accepted_permissions, self.tiers) = (rights.labels, rights.packs, rights.tiers);
+        self.declared_rights = rights.declared;
         let read = queues::read(written.queues, written.workers);
         let (workers, queues) = read.map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?;
         self.workers = workers.or(self.workers);

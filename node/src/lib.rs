@@ -13,12 +13,14 @@
 
 mod about;
 mod access;
+mod answer_links;
 pub mod backend;
 mod backtest;
 mod bodies;
 mod catalogs;
 mod certificates;
 mod clock;
+mod codes;
 mod commit_listeners;
 pub mod config;
 mod crash_file;

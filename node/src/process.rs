@@ -53,7 +53,7 @@ use crate::sequencer::{Asking, SequencerError, SequencerHandle, sequencer};
 use crate::start_error::{StartError, machine};
 use crate::tokens::NodeTokens;
 use crate::vouching::NodeVouching;
-use access::{first_token, set_keys};
+use access::{declare_rights, first_token, set_keys};
 use ensue_api::ports::OnBehalf;
 use packs::{LookedFor, not_taken_in, pack_values, watch_packs};
 use queues::unworked;
@@ -278,6 +278,7 @@ impl Edges {
         let devices = Arc::new(NodeDevices::new(config.login.device, around.clock.clone()));
         issuers.end_sessions_of_removed().map_err(|declined| machine("ending the sessions of issuers that were removed", &declined.why))?;
         let first_admin_token = first_token(config, is_first_start, &tokens)?;
+        declare_rights(&config.declared_rights, &tokens)?;
         let refusals = Arc::new(NodeRefusals::new(Arc::new(handle.clone()), around.clock.clone(), config.audit_address));
         Ok(Self {
             keys: Arc::new(keys),

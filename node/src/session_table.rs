@@ -28,6 +28,8 @@ use crate::issuer_logins::IssuerLogins;
 const DEVICE_KEY: &str = "current";
 /// How long a code is remembered after its end, so that its holder learns that it was used or has expired.
 const CODE_REMEMBERED: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long a session lasts at most, and a link to an inquiry is valid at most.
+pub(crate) const LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long a session lasts without being used.
 pub(crate) const IDLE: Duration = Duration::from_secs(12 * 3600);
 /// How long a session lasts without being used if its holder may only answer inquiries.

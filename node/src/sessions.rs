@@ -13,7 +13,7 @@ use ensue_api::ports::{
     SeenSession, SessionEnds, SessionForm, SessionSecret, Sessions,
 };
 use ensue_engine::access::facts::SessionEnd;
-use ensue_engine::command::{Ask, Command, NewLink, NewSession, OpenedLink, Refusal};
+use ensue_engine::command::{Ask, Command, NewSession, OpenedLink, Refusal};
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{Id, IdentityId, InquiryId, LinkId, SessionId};
 use ensue_engine::ports::{Committed, SealedKind, Secret, SubmitError, VaultError};
@@ -28,24 +28,18 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::access::TokenTable;
+use crate::answer_links::AnswerLinks;
 use crate::clock::Clock;
+use crate::codes::{CODE_SECRET_BYTES, LINK};
 use crate::config::InquiryLinks;
 use crate::sequencer::Asking;
 use crate::session_table::{
-    CodePurpose, CodeRefusal, CodeState, IDLE, Live, SessionRefusal, SessionTable, StoredAtIssuer, StoredCode, id_of, idle_after, millis,
-    random, uuid_of,
+    CodePurpose, CodeRefusal, CodeState, IDLE, LIFETIME, Live, SessionRefusal, SessionTable, StoredAtIssuer, StoredCode, id_of, idle_after,
+    millis, random, uuid_of,
 };
 
-/// How long a session lasts.
-const LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How the holder of a link logs in.
-const LINK: &str = "link";
 /// How long the secrets of a session wait for its record.
 const UNRECORDED: Duration = Duration::from_secs(60);
-/// The random bytes of a login code.
-const CODE_SECRET_BYTES: usize = 16;
-/// The maximum number of login codes that are known.
-const CODES_MAX: usize = 10_000;
 /// How many sessions one request of the node itself ends.
 pub(crate) const ENDED_AT_ONCE: usize = 100;
 
@@ -172,34 +166,7 @@ impl NodeSessions {
 
     /// Creates a code of an identity for a purpose.
     pub(crate) fn mint_for(&self, identity: IdentityId, purpose: CodePurpose, until: Timestamp) -> Result<(Id, MintedCode), Declined> {
-        let moment = self.clock.moment();
-        let id = Id::root(moment.time, moment.entropy);
-        let secret = Zeroizing::new(hex::encode(&random()?[..CODE_SECRET_BYTES]));
-        let code = StoredCode {
-            sha256: hex::encode(Sha256::digest(secret.as_bytes())),
-            token: None,
-            identity: Some(identity),
-            way: LINK.to_owned(),
-            challenge: None,
-            until: until.micros(),
-            ends_by: None,
-            at_issuer: StoredAtIssuer::default(),
-            used: CodeState::Fresh,
-            purpose,
-        };
-        self.keep_code(id, code)?;
-        Ok((id, MintedCode { code: Secret::new(format!("{id}_{}", *secret).into_bytes()), until }))
-    }
-
-    fn keep_code(&self, id: Id, code: StoredCode) -> Result<(), Declined> {
-        let table = self.sessions();
-        let mut codes = table.codes();
-        if codes.len() >= CODES_MAX {
-            return Err(Refusal::LimitReached { what: "login codes", max: CODES_MAX }.into());
-        }
-        table.vault.put_all(SealedKind::Code, &[(id.to_string(), code.stored())])?;
-        codes.insert(id, code);
-        Ok(())
+        self.sessions().mint_for(identity, LINK, purpose, (self.clock.moment(), until))
     }
 
     /// Returns a code that was not used and has not expired. It is not used up.
@@ -260,18 +227,6 @@ impl NodeSessions {
             codes.remove(&id);
         }
         Ok(())
-    }
-
-    /// Forgets the code of a link that was not recorded.
-    fn forget_unless_unknown(&self, id: Id, error: &SubmitError) {
-        if matches!(error, SubmitError::Unknown) {
-            return;
-        }
-        let table = self.sessions();
-        table.codes().remove(&id);
-        if let Err(error) = table.vault.destroy(SealedKind::Code, &id.to_string()) {
-            tracing::warn!(%error, "the code of a link that does not exist stays in the vault until it expires");
-        }
     }
 
     fn demand_links(&self) -> Result<(), LinksOff> {
@@ -372,7 +327,7 @@ impl Sessions for NodeSessions {
             used: CodeState::Fresh,
             purpose: CodePurpose::Login,
         };
-        self.keep_code(id, code)?;
+        self.sessions().keep_code(id, code)?;
         Ok(MintedCode { code: Secret::new(format!("{id}_{}", *secret).into_bytes()), until })
     }
 
@@ -390,17 +345,8 @@ impl Sessions for NodeSessions {
 
     fn mint_link(&self, link: &AskedInquiryLink, by: &OnBehalf) -> Result<(MintedCode, Committed), Declined> {
         self.demand_links()?;
-        let now = self.clock.now();
-        let until = link.expires_at.map_or(now.plus_millis(millis(LIFETIME)), |ends| ends.min(now.plus_millis(millis(LIFETIME))));
-        let purpose = CodePurpose::Inquiry { id: link.inquiry, digest: link.digest };
-        let ask = |id: Id| {
-            Ask::MintLink(NewLink { id: LinkId(id), inquiry: link.inquiry, identity: link.identity, name: link.name.clone(), until })
-        };
-        // Nothing is kept for a link that is refused.
-        self.ask(by.actor.clone(), by.trace.clone(), Ask::Check(Box::new(ask(Id::root(now, 0)))))?;
-        let (id, minted) = self.mint_for(link.identity, purpose, until)?;
-        let committed = self.ask(by.actor.clone(), by.trace.clone(), ask(id)).inspect_err(|error| self.forget_unless_unknown(id, error))?;
-        Ok((minted, committed))
+        let links = AnswerLinks { table: self.table.clone(), sequencer: self.sequencer.clone(), clock: self.clock.clone() };
+        links.mint(link, &by.actor, by.trace.as_deref())
     }
 
     fn open_link(&self, code: &Secret, from: &LoginFrom) -> Result<OpenedSession, Declined> {

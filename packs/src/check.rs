@@ -467,7 +467,8 @@ impl CheckingAll {
 
 impl<'a> Checking<'a> {
     fn listed_keys(&self) -> Listed<'a> {
-        Listed { pack: &self.pack.name, keys: self.pack.manifest.keys.as_deref() }
+        let permissions = self.pack.manifest.permissions.as_ref().and_then(Option::as_deref).unwrap_or_default();
+        Listed { pack: &self.pack.name, keys: self.pack.manifest.keys.as_deref(), permissions: Some(permissions) }
     }
 
     /// Returns the type of a trigger's payload.

@@ -260,7 +260,7 @@ mod shape {
             |more: &str| asks(&format!("notify: {{ action: core.echo, with: {{ message: '${{{{ inquiry.url }}}}' }} }}, {more}"));
         let steps_of = [
             asks("notify: { action: core.ecko }, remind: { evry: 2h }"),
-            asks("notify: { action: core.echo, with: { message: '${{ inquiry.link }} ${{ result }}' } }"),
+            asks("notify: { action: core.echo, with: { message: '${{ inquiry.lnik }} ${{ result }}' } }"),
             asks("notify: { action: core.sleep, with: { duration: 1s } }"),
             asks("notify: { with: { message: hi } }"),
             asks("remind: { every: 2h }"),
@@ -272,6 +272,25 @@ mod shape {
         ];
         let steps_of: Vec<String> = steps_of.iter().enumerate().map(|(place, step)| format!("s{place}: {{ {step} }}")).collect();
         insta::assert_snapshot!(steps(&steps_of.join("\n")));
+    }
+
+    #[test]
+    fn link_to_an_inquiry_needs_one_person_and_an_action_that_sends_it() {
+        let asks = |assignees: &str, action: &str| {
+            format!(
+                "inquiry: {{ title: Ship, answer: {{ ship: boolean }}, assignees: {assignees}, \
+                 notify: {{ action: {action}, with: {{ region: '${{{{ inquiry.link }}}}' }} }} }}"
+            )
+        };
+        let echo = asks("ana", "core.echo").replace("region:", "message:");
+        let steps_of = [asks("role:leads", "demo.deploy"), asks("[ana, bo]", "demo.deploy"), echo];
+        let steps_of: Vec<String> = steps_of.iter().enumerate().map(|(place, step)| format!("s{place}: {{ {step} }}")).collect();
+        insta::assert_snapshot!(steps(&steps_of.join("\n")));
+        // Whom an expression names is known once it asks.
+        for assignees in ["ana", "[ana]", "'${{ params.regions }}'"] {
+            let reported = steps(&format!("a: {{ {} }}", asks(assignees, "demo.deploy")));
+            assert!(!reported.contains("link"), "{assignees}: {reported}");
+        }
     }
 
     #[test]

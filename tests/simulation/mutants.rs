@@ -96,5 +96,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("step taken over whose need runs again", "a step is reused although its input changed"),
     mutant("var set whatever was seen", "a caller that has seen an older value sets a var"),
     mutant("removed var read on", "a removed var keeps its value"),
+    mutant("pack runs what it may not", "a rule or a step of a pack runs an action that the pack may not run"),
+    mutant("step runs as the caller", "a step runs on the rights of the caller, and not on those of its pack"),
     mutant("one start too many in a while", "a queue starts one more attempt than its rate allows"),
 ];

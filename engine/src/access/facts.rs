@@ -183,6 +183,9 @@ pub struct RoleSet {
     pub name: RoleName,
     /// The permissions, `<noun>:<verb>`. A permission that a release does not know grants nothing.
     pub permissions: Vec<String>,
+    /// Whether the settings of the node declare it. It is then changed only there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub declared: bool,
 }
 
 /// A role no longer exists.
@@ -209,6 +212,9 @@ pub struct GrantAdded {
     /// When the grant ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+    /// Whether the settings of the node declare it. It is then removed when it leaves them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub declared: bool,
 }
 
 /// A subject no longer has a role by this grant.

@@ -182,24 +182,53 @@ pub(crate) fn set_role(state: &State, actor: &Actor, name: &RoleName, permission
     if BuiltInRole::named(name.as_str()).is_some() {
         return Decision::Refused(Refusal::RoleBuiltIn(name.clone()));
     }
-    if state.access().role(name).is_none() {
-        if state.access().sizes().roles >= ROLES_MAX {
-            return Decision::Refused(Refusal::LimitReached { what: "roles", max: ROLES_MAX });
-        }
-        // Tokens can have the name of a role that does not exist, for inquiries. They gain nothing by it unnoticed.
-        let tokens = tokens_with(state, name);
-        if tokens > 0 {
-            return Decision::Refused(Refusal::RoleInUse { role: name.clone(), grants: 0, tokens });
-        }
+    if state.access().declares_role(name) {
+        return Decision::Refused(Refusal::RoleDeclared(name.clone()));
+    }
+    if let Some(refusal) = not_new(state, name) {
+        return Decision::Refused(refusal);
     }
     let scopes = permissions.iter().map(|permission| Scope { permission: *permission, on: None });
     if let Some(refusal) = beyond(state, actor, &PassedOn::all(scopes, None), now) {
         return Decision::Refused(refusal);
     }
-    let mut permissions: Vec<String> = permissions.iter().map(|permission| permission.name().to_owned()).collect();
-    permissions.sort();
-    permissions.dedup();
-    done(vec![draft(StreamId::Role(name.clone()), actor, RoleSet { name: name.clone(), permissions }.into())])
+    done(vec![role_set(actor, name, named(permissions), Origin::Caller)])
+}
+
+/// Returns why a role of this name cannot be new; `None` if it can, or exists.
+pub(super) fn not_new(state: &State, name: &RoleName) -> Option<Refusal> {
+    if state.access().role(name).is_some() {
+        return None;
+    }
+    if state.access().sizes().roles >= ROLES_MAX {
+        return Some(Refusal::LimitReached { what: "roles", max: ROLES_MAX });
+    }
+    // Tokens can have the name of a role that does not exist, for inquiries. They gain nothing by it unnoticed.
+    let tokens = tokens_with(state, name);
+    (tokens > 0).then(|| Refusal::RoleInUse { role: name.clone(), grants: 0, tokens })
+}
+
+/// Where a role or a grant comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Somebody asked for it.
+    Caller,
+    /// The settings of the node declare it.
+    Settings,
+}
+
+/// Returns the names of permissions in order, each once.
+pub(super) fn named(permissions: &[Permission]) -> Vec<String> {
+    let mut names: Vec<String> = permissions.iter().map(|permission| permission.name().to_owned()).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Returns the record of a role with these permissions.
+pub(super) fn role_set(actor: &Actor, name: &RoleName, permissions: Vec<String>, origin: Origin) -> Draft {
+    let fact = RoleSet { name: name.clone(), permissions, declared: origin == Origin::Settings };
+    draft(StreamId::Role(name.clone()), actor, fact.into())
 }
 
 /// Removes a role that nobody has.
@@ -208,6 +237,9 @@ pub(crate) fn remove_role(state: &State, actor: &Actor, name: &RoleName) -> Deci
     if access.role(name).is_none() {
         let is_built_in = BuiltInRole::named(name.as_str()).is_some();
         return Decision::Refused(if is_built_in { Refusal::RoleBuiltIn(name.clone()) } else { Refusal::NoRole(name.clone()) });
+    }
+    if access.declares_role(name) {
+        return Decision::Refused(Refusal::RoleDeclared(name.clone()));
     }
     let grants = access.grants().filter(|(_, grant)| grant.role == *name).count();
     let tokens = tokens_with(state, name);
@@ -218,39 +250,53 @@ pub(crate) fn remove_role(state: &State, actor: &Actor, name: &RoleName) -> Deci
 }
 
 /// Returns the number of tokens with a role.
-fn tokens_with(state: &State, role: &RoleName) -> usize {
+pub(super) fn tokens_with(state: &State, role: &RoleName) -> usize {
     state.access().tokens().filter(|(_, token)| token.roles.iter().any(|one| one == role.as_str())).count()
 }
 
 /// Grants a role. The caller may grant only what it may do itself.
 pub(crate) fn add_grant(state: &State, actor: &Actor, grant: &NewGrant, now: Timestamp) -> Decision {
-    let NewGrant { id, subject, role, on, until } = grant;
-    let access = state.access();
-    if !access.has_role(role) {
-        return Decision::Refused(Refusal::NoRole(role.clone()));
+    if !state.access().has_role(&grant.role) {
+        return Decision::Refused(Refusal::NoRole(grant.role.clone()));
     }
+    let scopes = match granted(state, grant, |role| state.access().scopes_of_role(role, grant.on.as_ref())) {
+        Ok(scopes) => scopes,
+        Err(refusal) => return Decision::Refused(refusal),
+    };
+    if let Some(refusal) = beyond(state, actor, &PassedOn::all(scopes, grant.until), now) {
+        return Decision::Refused(refusal);
+    }
+    done(vec![grant_added(actor, grant, Origin::Caller)])
+}
+
+/// Returns what a grant of an existing role passes on, or why there can be no such grant.
+pub(super) fn granted(state: &State, grant: &NewGrant, scopes_of: impl Fn(&RoleName) -> Vec<Scope>) -> Result<Vec<Scope>, Refusal> {
+    let NewGrant { subject, role, on, .. } = grant;
+    let access = state.access();
     if let Subject::Identity(of) = subject
         && access.identity(of).is_none()
     {
-        return Decision::Refused(Refusal::NoIdentity(of.to_string()));
+        return Err(Refusal::NoIdentity(of.to_string()));
     }
     if access.sizes().grants >= GRANTS_MAX {
-        return Decision::Refused(Refusal::LimitReached { what: "grants", max: GRANTS_MAX });
+        return Err(Refusal::LimitReached { what: "grants", max: GRANTS_MAX });
     }
     if access.grants().filter(|(_, other)| other.subject == *subject).count() >= GRANTS_OF_SUBJECT_MAX {
-        return Decision::Refused(Refusal::LimitReached { what: "grants of one subject", max: GRANTS_OF_SUBJECT_MAX });
+        return Err(Refusal::LimitReached { what: "grants of one subject", max: GRANTS_OF_SUBJECT_MAX });
     }
-    let mut scopes = access.scopes_of_role(role, on.as_ref());
+    let mut scopes = scopes_of(role);
     if on.is_some() && scopes.is_empty() {
-        return Decision::Refused(Refusal::RoleNotLimitable(role.clone()));
+        return Err(Refusal::RoleNotLimitable(role.clone()));
     }
     // Inquiries can ask the holders of any role without a limit.
     scopes.extend(on.is_none().then_some(TO_ANSWER));
-    if let Some(refusal) = beyond(state, actor, &PassedOn::all(scopes, *until), now) {
-        return Decision::Refused(refusal);
-    }
-    let fact = GrantAdded { id: *id, subject: subject.clone(), role: role.clone(), on: on.clone(), until: *until };
-    done(vec![draft(StreamId::Grant(*id), actor, fact.into())])
+    Ok(scopes)
+}
+
+/// Returns the record of a grant.
+pub(super) fn grant_added(actor: &Actor, grant: &NewGrant, origin: Origin) -> Draft {
+    let NewGrant { id, subject, role, on, until } = grant.clone();
+    draft(StreamId::Grant(id), actor, GrantAdded { id, subject, role, on, until, declared: origin == Origin::Settings }.into())
 }
 
 pub(crate) fn remove_grant(state: &State, actor: &Actor, id: GrantId) -> Decision {

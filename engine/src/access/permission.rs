@@ -75,6 +75,7 @@ permissions! {
     KeysWrite = "keys":"write";
     KeysRotate = "keys":"rotate";
     KeysReveal = "keys":"reveal";
+    KeysUse = "keys":"use";
     MasterKeyRotate = "master_key":"rotate";
     VarsRead = "vars":"read";
     VarsWrite = "vars":"write";
@@ -148,12 +149,13 @@ const LIMITABLE: &[Permission] = &[
     Permission::InquiriesCancel,
     Permission::InquiriesDelegate,
     Permission::TracesRead,
+    Permission::KeysUse,
     Permission::DeadLettersRead,
     Permission::DeadLettersSettle,
 ];
 
-/// The permissions that a pack can have. None of them creates a credential, reveals a secret, changes access or answers
-/// for a person.
+/// The permissions that a pack can have. None of them creates a credential, changes access or answers for a person, and
+/// only `keys:use` lets its programs have secrets.
 const OF_PACKS: &[Permission] = &[
     Permission::PacksRead,
     Permission::ActionsRead,
@@ -178,6 +180,7 @@ const OF_PACKS: &[Permission] = &[
     Permission::QueuesRead,
     Permission::TracesRead,
     Permission::LogRead,
+    Permission::KeysUse,
     Permission::VarsRead,
     Permission::VarsWrite,
     Permission::DeadLettersRead,
@@ -211,6 +214,7 @@ const OF_ADMINS: &[Permission] = &[
     Permission::GrantsWrite,
     Permission::RolesWrite,
     Permission::KeysReveal,
+    Permission::KeysUse,
     Permission::MasterKeyRotate,
     // Whoever has the link answers in the name of another.
     Permission::InquiriesLink,

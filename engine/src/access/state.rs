@@ -32,9 +32,17 @@ pub struct Access {
     added_by: Table<IssuerName, AddedInADay>,
     sessions: Table<SessionId, Session>,
     absences: Table<IdentityId, Absence>,
+    /// The roles that the settings declare. Older states have none, because older facts declare none.
+    #[serde(default, skip_serializing_if = "Table::is_empty")]
+    declared_roles: Table<RoleName, ()>,
+    /// The grants that the settings declare.
+    #[serde(default, skip_serializing_if = "Table::is_empty")]
+    declared_grants: Table<GrantId, ()>,
 }
 
-undone_together!(pub Access { keys, tokens, identities, roles, grants, added_by, sessions, absences });
+undone_together!(pub Access {
+    keys, tokens, identities, roles, grants, added_by, sessions, absences, declared_roles, declared_grants
+});
 
 /// When an identity is absent, and who answers inquiries in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -259,6 +267,21 @@ impl Access {
         self.grants.get(id)
     }
 
+    /// Returns true if the settings declare the role.
+    pub(crate) fn declares_role(&self, name: &RoleName) -> bool {
+        self.declared_roles.contains(name)
+    }
+
+    /// Returns the roles that the settings declare.
+    pub(crate) fn declared_roles(&self) -> impl Iterator<Item = &RoleName> {
+        self.declared_roles.iter().map(|(name, ())| name)
+    }
+
+    /// Returns the grants that the settings declare.
+    pub(crate) fn declared_grants(&self) -> impl Iterator<Item = (&GrantId, &Grant)> {
+        self.declared_grants.iter().filter_map(|(id, ())| Some((id, self.grants.get(id)?)))
+    }
+
     /// Returns how many identities an issuer added on the day on which this one is added. The clock may have been set
     /// back: then the last day counts on.
     pub(crate) fn added_by(&self, issuer: &IssuerName, id: IdentityId) -> u32 {
@@ -341,13 +364,27 @@ impl Access {
                     }
                 }
             }),
-            AccessFact::RoleSet(fact) => self.roles.insert(fact.name.clone(), fact.permissions.clone()),
-            AccessFact::RoleRemoved(fact) => self.roles.remove(&fact.name),
+            AccessFact::RoleSet(fact) => {
+                self.roles.insert(fact.name.clone(), fact.permissions.clone());
+                if fact.declared {
+                    self.declared_roles.insert(fact.name.clone(), ());
+                }
+            }
+            AccessFact::RoleRemoved(fact) => {
+                self.roles.remove(&fact.name);
+                self.declared_roles.remove(&fact.name);
+            }
             AccessFact::GrantAdded(fact) => {
                 let grant = Grant { subject: fact.subject.clone(), role: fact.role.clone(), on: fact.on.clone(), until: fact.until };
                 self.grants.insert(fact.id, grant);
+                if fact.declared {
+                    self.declared_grants.insert(fact.id, ());
+                }
             }
-            AccessFact::GrantRemoved(fact) => self.grants.remove(&fact.id),
+            AccessFact::GrantRemoved(fact) => {
+                self.grants.remove(&fact.id);
+                self.declared_grants.remove(&fact.id);
+            }
             AccessFact::SessionOpened(fact) => {
                 let (way, until) = (fact.way.clone(), fact.until);
                 let session = Session { identity: fact.identity, way, credential: fact.credential, only: fact.only, until };

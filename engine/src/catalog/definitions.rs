@@ -1,5 +1,7 @@
 //! Definitions as authors install them, each under its ref.
 
+use crate::access::limit::Target;
+use crate::access::permission::Permission;
 use crate::access::scope::Scope;
 use crate::catalog::Action;
 use crate::catalog::Rule;
@@ -28,6 +30,23 @@ pub struct Pack {
     pub keys: BTreeSet<KeyRef>,
     /// What it asks to do with other packs; `None` if it does not say.
     pub permissions: Option<Vec<Scope>>,
+}
+
+impl Pack {
+    /// Returns true if the actions of the pack may read a key: one that it lists, or one of another pack that its
+    /// permissions name.
+    pub fn may_read(&self, key: &KeyRef) -> bool {
+        self.keys.contains(key) || allow_key(self.permissions.as_deref().unwrap_or_default(), key)
+    }
+}
+
+/// Returns true if the permissions of a pack allow its actions to read a key of another pack. A pack without permissions
+/// reads no keys of others.
+pub fn allow_key(permissions: &[Scope], key: &KeyRef) -> bool {
+    let pack = key.pack();
+    let target = Target::of_pack(pack.as_str());
+    let mut for_keys = permissions.iter().filter(|scope| scope.permission == Permission::KeysUse);
+    for_keys.any(|scope| scope.on.as_ref().is_none_or(|on| on.covers(&target)))
 }
 
 /// A kind of event.

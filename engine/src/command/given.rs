@@ -3,6 +3,7 @@
 use crate::access::audit::facts::{AccessDenied, KeyUsed, LoginRefused};
 use crate::access::facts::{CredentialChange, CredentialKind, IdentityKind};
 use crate::access::limit::Limit;
+use crate::access::permission::Permission;
 use crate::access::principal::Principal;
 use crate::access::scope::Scope;
 use crate::access::subject::Subject;
@@ -21,6 +22,7 @@ use crate::rules::judge::{EventView, Judgement};
 use crate::time::Timestamp;
 use crate::workflows::facts::RerunFrom;
 use ensue_expression::Document;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// An event that an edge observed, checked and judged.
@@ -178,6 +180,15 @@ pub struct NewGrant {
     pub on: Option<Limit>,
     /// When the grant ends.
     pub until: Option<Timestamp>,
+}
+
+/// The roles and grants that the settings of a node declare.
+#[derive(Clone, Debug, Default)]
+pub struct DeclaredAccess {
+    /// The roles with all their permissions.
+    pub roles: BTreeMap<RoleName, Vec<Permission>>,
+    /// The grants, each with the id that it gets if it is new.
+    pub grants: Vec<NewGrant>,
 }
 
 /// An identity that an issuer admits.

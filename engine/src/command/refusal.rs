@@ -325,6 +325,10 @@ pub enum Refusal {
     #[error("the role `{0}` is built in, so it cannot be changed or removed")]
     #[explain(slug = "role-in-use", hint = "choose another name; `ensue roles list` shows the built-in roles")]
     RoleBuiltIn(RoleName),
+    /// The settings of the node declare the role.
+    #[error("the role `{0}` is declared in `access.roles` of `ensue.yaml`, so it is changed and removed only there")]
+    #[explain(slug = "role-in-use", hint = "change the file, and restart the node")]
+    RoleDeclared(RoleName),
     /// Somebody has the role.
     #[error("the role `{role}` is in use by {grants} grants and {tokens} tokens")]
     #[explain(slug = "role-in-use", hint = "remove the grants that `ensue grants list --role {role}` shows, and revoke the tokens, first")]

@@ -95,6 +95,7 @@ pub(crate) fn request(
         pace,
         // If a person or client asks for it, it is not a turn of a loop.
         internal_above: of_program.map(|of| of.internal_above).unwrap_or_default(),
+        link: None,
     };
     // A rerun continues the chain of the original execution, in the trace of the caller that asked for it.
     let cause = rerun.map(|rerun| Cause { trace: trace.map(str::to_owned).or_else(|| rerun.cause.trace.clone()), ..rerun.cause.clone() });

@@ -12,7 +12,7 @@ use crate::events::internal::InternalTriggers;
 use crate::executions::artifacts::{ArtifactName, MediaType};
 use crate::executions::labels::Labels;
 use crate::executions::scope::ExecutionScope;
-use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId};
+use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId, InquiryId};
 use crate::locks::facts::Claim;
 use crate::names::{ActionRef, LabelName, RuleRef, TriggerRef, WorkerQueueName};
 use crate::record::{Actor, Body, BodyHandle, CatalogRevision, Digest};
@@ -82,6 +82,25 @@ pub struct ExecutionRequested {
     /// The engine's own triggers that have an event above it in its chain: it causes no further event of any of them.
     #[serde(rename = "own_above", default, skip_serializing_if = "InternalTriggers::is_empty")]
     pub internal_above: InternalTriggers,
+    /// The link to an inquiry that its parameters have a place for, if it notifies somebody of one.
+    pub link: Option<Box<WantedLink>>,
+}
+
+/// A link to an inquiry that a notification is to contain. The link itself is never in the log: each attempt of the
+/// notification puts its own in the place of the text.
+#[sparse(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WantedLink {
+    /// The inquiry.
+    pub inquiry: InquiryId,
+    /// The name of the only person that it asks.
+    pub r#for: String,
+    /// The digest of what the person is to be shown.
+    pub digest: Digest,
+    /// When the inquiry expires.
+    pub until: Option<Timestamp>,
+    /// The text in the parameters that the link replaces: an address of the inquiry that needs a login.
+    pub place: String,
 }
 
 impl ExecutionRequested {

@@ -17,11 +17,12 @@ use crate::state::State;
 use crate::time::Timestamp;
 
 /// Creates a link for a person that the inquiry asks. Whoever has the link answers in the name of that person, so the
-/// caller must be able to answer inquiries itself.
+/// caller must be able to answer inquiries itself, or be the notification of that person.
 pub(crate) fn mint(state: &State, actor: &Actor, trace: Option<&str>, link: &NewLink, now: Timestamp) -> Decision {
     let NewLink { id, inquiry: of, identity, name, until } = link;
     let Some((inquiry, execution)) = open_inquiry(state, *of) else { return Decision::Refused(Refusal::InquiryClosed(*of)) };
-    if let Some(refusal) = beyond(state, actor, &PassedOn::all([TO_ANSWER], None), now) {
+    let refusal = beyond(state, actor, &PassedOn::all([TO_ANSWER], None), now);
+    if let Some(refusal) = refusal.filter(|_| !notifies(state, actor, link)) {
         return Decision::Refused(refusal);
     }
     let Ok(held) = state.access().rights_of(*identity, now) else { return Decision::Refused(Refusal::CredentialGone) };
@@ -45,6 +46,13 @@ pub(crate) fn mint(state: &State, actor: &Actor, trace: Option<&str>, link: &New
     let minted = LinkMinted { id: *id, inquiry: *of, r#for: *identity, until: *until };
     let draft = draft(actor, trace, (*of, inquiry, execution), minted.into());
     Decision::Done { drafts: vec![draft], answer: Answer::Execution(inquiry.execution) }
+}
+
+/// Returns true if the actor is the running attempt of the notification that the link is for.
+fn notifies(state: &State, actor: &Actor, link: &NewLink) -> bool {
+    let Actor::Execution(of) = actor else { return false };
+    let Some((execution, _)) = state.executions().running_as(*of) else { return false };
+    execution.link.as_ref().is_some_and(|wanted| wanted.inquiry == link.inquiry && wanted.r#for == link.name)
 }
 
 /// Opens a session. That of a link needs an inquiry that still waits for answers.

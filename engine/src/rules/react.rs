@@ -260,5 +260,6 @@ pub(crate) fn requested(
         wait_millis: None,
         pace,
         internal_above,
+        link: None,
     }
 }

@@ -91,6 +91,7 @@ impl WorkflowRun<'_> {
             wait_millis,
             pace,
             internal_above: self.execution.internal_above.clone(),
+            link: None,
         };
         let body = Some(Body::json(params.bytes().clone()));
         Ok(Draft { stream: StreamId::Execution(child), begins: Some(child.0), ..self.draft(fact.into(), body) })

@@ -212,7 +212,7 @@ async fn key_is_passed_in_a_private_file_and_is_nowhere_else() {
 async fn unreadable_key_is_reported_by_name() {
     for (expression, says) in [
         ("${{ keys['test.unset'] }}", "ensue keys set test.unset"),
-        ("${{ keys['other.token'] }}", "not among the `keys`"),
+        ("${{ keys['other.token'] }}", "keys:use on pack=other"),
         ("${{ keys['nothing'] }}", "`nothing`"),
     ] {
         let run = Run::Process(ProcessCommand { input: Some(template(json!(expression))), ..command(&["cat"]) });

@@ -247,6 +247,7 @@ impl Plan {
             bodies: bodies.clone(),
             keys: Arc::new(TwoKeys),
             access: Arc::new(Listening),
+            links: None,
             vars: Arc::new(OneVar),
             outputs: outputs.clone(),
             blobs: blobs.clone(),
@@ -307,6 +308,7 @@ impl World {
             grace_millis: GRACE.as_millis() as u64,
             actor: "token/ana".into(),
             caller: None,
+            link: None,
             trace: Some(TRACE.into()),
         }
     }

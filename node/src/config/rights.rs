@@ -1,5 +1,5 @@
-//! The settings for rights: the labels by which they can be limited, what packs may do, and how much the members of
-//! groups may use.
+//! The settings for rights: the labels by which they can be limited, what packs may do, how much the members of groups may
+//! use, and the roles and grants that are declared.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,6 +8,8 @@ use ensue_engine::access::scope::Scope;
 use ensue_engine::executions::scope::SCOPE_LABELS_MAX;
 use ensue_engine::names::{GroupName, LabelName, TierName};
 use serde::Deserialize;
+
+use super::declared::{self, DeclaredRights, WrittenGrant, WrittenRoles};
 
 /// What the packs of the folder may do with other packs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -37,6 +39,8 @@ pub(super) struct WrittenRights {
     labels: BTreeSet<LabelName>,
     packs: AcceptedPermissions,
     tiers: Vec<WrittenTierOf>,
+    roles: WrittenRoles,
+    grants: Vec<WrittenGrant>,
 }
 
 /// The tier of a group as written in the file.
@@ -71,6 +75,8 @@ pub(super) struct Rights {
     pub(super) packs: AcceptedPermissions,
     /// How much the members of groups may use.
     pub(super) tiers: Tiers,
+    /// The roles and grants that are declared.
+    pub(super) declared: DeclaredRights,
 }
 
 impl WrittenRights {
@@ -83,7 +89,8 @@ impl WrittenRights {
         let named = tiers.into_iter().map(|(name, tier)| (name, tier.into())).collect();
         let of_groups = self.tiers.into_iter().map(|WrittenTierOf { group, tier }| (group, tier)).collect();
         let tiers = Tiers::new(named, of_groups).map_err(|why| format!("`access.tiers`: {why}"))?;
-        Ok(Rights { labels: self.labels, packs: self.packs, tiers })
+        let declared = declared::read(self.roles, self.grants)?;
+        Ok(Rights { labels: self.labels, packs: self.packs, tiers, declared })
     }
 }
 

@@ -30,7 +30,29 @@ static ACCESS: Shape = Shape {
             Kind::Choice(&["all", "listed"]),
             "What a pack of the folder without `permissions` may do with other packs: everything, or nothing. Default: `all`.",
         ),
+        optional(
+            "roles",
+            Kind::Mapping { names: Form::Any, of: &Kind::Texts { of: Form::Permission, least: 0 } },
+            "Roles with all their permissions, by name. They are set when the node starts, and removed when they leave the file.",
+        ),
+        optional(
+            "grants",
+            Kind::Listing(&GRANT),
+            "Who has which role. Grants are added when the node starts, and removed when they leave the file.",
+        ),
         optional("tiers", Kind::Listing(&TIER_OF), "The tiers of groups. The first group in the list that a caller is in counts."),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static GRANT: Shape = Shape {
+    what: "a grant",
+    fields: &[
+        required("subject", "subject: group:release", Kind::Text(Form::Any), "`identity:<name>`, `group:<name>` or `everyone`."),
+        required("role", "role: viewer", Kind::Text(Form::Any), "The role."),
+        optional("on", Kind::Text(Form::Any), "What the role covers, as in `pack=release,action=release.*`. Default: everything."),
+        optional("until", Kind::Text(Form::Any), "When the grant ends, as in `2027-01-01T00:00:00Z`. Default: never."),
     ],
     later: &[],
     between: &[],
@@ -702,7 +724,12 @@ outputs: { attempt_max: 1000000, quota: 10000000, keep_days: 7 }
 artifacts: { file_max: 1000000, quota: 10000000, keep_days: 7 }
 retention: { executions: 90d }
 audit: { address: full }
-access: { labels: [site], packs: listed, tiers: [{ group: trial, tier: free }] }
+access:
+  labels: [site]
+  packs: listed
+  tiers: [{ group: trial, tier: free }]
+  roles: { restarter: ['executions:read', 'executions:rerun'] }
+  grants: [{ subject: 'group:release', role: restarter, on: 'pack=release', until: 2027-01-01T00:00:00Z }]
 tiers: { free: { events_per_day: 10000, executions_per_hour: 500, concurrent: 10 } }
 egress: { allow: ['10.0.0.0/8'] }
 actions:

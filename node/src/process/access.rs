@@ -7,13 +7,17 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use ensue_api::ports::{AskedToken, NewValue, OnBehalf, Tokens};
+use ensue_api::ports::{Access as _, AskedToken, NewValue, OnBehalf, Tokens};
+use ensue_engine::access::subject::Subject;
+use ensue_engine::command::{Ask, Command, DeclaredAccess, NewGrant, Refusal};
+use ensue_engine::explain::Explain as _;
+use ensue_engine::ids::{GrantId, Id};
 use ensue_engine::names::KeyRef;
-use ensue_engine::ports::Secret;
+use ensue_engine::ports::{Secret, SubmitError};
 use ensue_engine::record::Actor;
 
 use crate::catalogs::NodeCatalogs;
-use crate::config::{AdminToken, Config, KeySource, read_secret};
+use crate::config::{AdminToken, Config, DeclaredRights, DeclaredSubject, KeySource, read_secret};
 use crate::keys::NodeKeys;
 use crate::start_error::{StartError, machine};
 use crate::tokens::NodeTokens;
@@ -114,6 +118,38 @@ pub(super) fn first_token(config: &Config, is_first_start: bool, tokens: &NodeTo
 
 fn declined_start(doing: &'static str, declined: &ensue_api::ports::Declined) -> StartError {
     StartError::Refused { doing, why: declined.why.to_string(), hint: declined.why.hint() }
+}
+
+/// Sets the roles and grants that the settings declare, and removes those that left them: all of it, or nothing.
+pub(super) fn declare_rights(declared: &DeclaredRights, tokens: &NodeTokens) -> Result<(), StartError> {
+    let stopped = |line: Option<u64>, why: String, hint: Option<String>| StartError::Refused {
+        doing: "applying `access.roles` and `access.grants` of the settings",
+        why: line.map_or(why.clone(), |line| format!("line {line}: {why}")),
+        hint,
+    };
+    let grants = declared.grants.iter().map(|grant| {
+        let subject = match &grant.subject {
+            DeclaredSubject::Everyone => Subject::Everyone,
+            DeclaredSubject::Group(group) => Subject::Group(group.clone()),
+            DeclaredSubject::Identity(name) => Subject::Identity(tokens.table.identity_named(name).ok_or_else(|| {
+                let hint = "start the node without this grant, add the identity with `ensue identities add`, and restart the node";
+                stopped(Some(grant.line), format!("there is no identity `{name}`"), Some(hint.to_owned()))
+            })?),
+        };
+        let moment = tokens.clock.moment();
+        let (id, role, on) = (GrantId(Id::root(moment.time, moment.entropy)), grant.role.clone(), grant.on.clone());
+        Ok(NewGrant { id, subject, role, on, until: grant.until })
+    });
+    let access = DeclaredAccess { roles: declared.roles.clone(), grants: grants.collect::<Result<_, StartError>>()? };
+    let command = Command { actor: Actor::Operator, trace: None, ask: Ask::DeclareAccess(access) };
+    tokens.sequencer.ask(command).map(|_| ()).map_err(|error| {
+        let role = match &error {
+            SubmitError::Refused(Refusal::NoRole(role) | Refusal::RoleNotLimitable(role)) => Some(role),
+            _ => None,
+        };
+        let at = declared.grants.iter().find(|grant| Some(&grant.role) == role);
+        stopped(at.map(|grant| grant.line), error.to_string(), error.hint())
+    })
 }
 
 /// Returns the key that signs cursors. It is created once and stays the same after a restart.

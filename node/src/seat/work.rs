@@ -4,9 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ensue_api::metrics::{Distribution, SHORT, Unit};
+use ensue_api::{ANSWER_PATH, PageServing};
 use ensue_engine::effect::Effect;
 use ensue_engine::ports::{Blobs, Outputs};
 use ensue_executor::begun::{Begun, Given, Opener, Previous};
+use ensue_executor::ports;
 use ensue_executor::programs::AtEnd;
 use ensue_executor::web::Web;
 use ensue_executor::{Allowance, Destinations, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings};
@@ -15,9 +17,10 @@ use super::Around;
 use super::open::Opened;
 use super::stores::Stores;
 use super::telemetry::RunningTelemetry;
+use crate::answer_links::{AnswerLinks, NotificationLinks};
 use crate::clock::Clock;
 use crate::commit_listeners::Copies;
-use crate::config::Config;
+use crate::config::{Config, InquiryLinks};
 use crate::kept::KeptBeside;
 use crate::key_providers;
 use crate::log_access::NodeBodies;
@@ -84,6 +87,7 @@ impl Working {
             bodies: Arc::new(NodeBodies { cache: stores.bodies.clone(), log: stores.readers.clone() }),
             keys: stores.keys.clone(),
             access: stores.tokens.clone(),
+            links: links(config, stores, to, around),
             vars: stores.vars.clone(),
             outputs: kept.outputs.clone(),
             blobs: kept.blobs.clone(),
@@ -114,6 +118,16 @@ impl Working {
     pub(crate) fn blobs(&self) -> Arc<dyn Blobs> {
         self.kept.blobs.clone()
     }
+}
+
+/// Returns where notifications get their links to inquiries; none if links are off, or no page opens them.
+fn links(config: &Config, stores: &Stores, to: &SequencerHandle, around: &Around) -> Option<Arc<dyn ports::AnswerLinks>> {
+    if config.inquiry_links == InquiryLinks::Off || config.page == PageServing::Off {
+        return None;
+    }
+    let links = AnswerLinks { table: stores.tokens.clone(), sequencer: Arc::new(to.clone()), clock: around.clock.clone() };
+    let address = format!("{}{ANSWER_PATH}#", config.url_at(config.listen));
+    Some(Arc::new(NotificationLinks { links, address }))
 }
 
 fn executor_settings(config: &Config, path: std::ffi::OsString) -> ExecutorSettings {

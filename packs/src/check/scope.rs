@@ -5,7 +5,8 @@
 
 use std::ops::Range;
 
-use ensue_engine::catalog::{ALWAYS, FAILED, SUCCEEDED};
+use ensue_engine::access::scope::Scope as Permitted;
+use ensue_engine::catalog::{ALWAYS, FAILED, SUCCEEDED, allow_key};
 use ensue_engine::names::{KeyRef, PackName};
 use ensue_engine::vars::reads::VARS;
 use ensue_expression::{CompileError, Expression, Knowledge, Path, Piece, Purpose, Roots, Template, Value, ValueType, nearest};
@@ -69,6 +70,8 @@ pub(super) struct Listed<'a> {
     pub(super) pack: &'a PackName,
     /// `None` if the list has errors.
     pub(super) keys: Option<&'a [KeyRef]>,
+    /// What the pack may do with others, among it perhaps to read their keys; `None` where only its own keys can be read.
+    pub(super) permissions: Option<&'a [Permitted]>,
 }
 
 impl<'a> Scope<'a> {
@@ -347,6 +350,13 @@ pub(super) fn check_listed(name: &str, listed: Listed<'_>, file: &SourceText, sp
     if known.iter().any(|key| key.as_str() == name) {
         return true;
     }
+    let of_other = listed.permissions.and_then(|permissions| {
+        let key = name.parse::<KeyRef>().ok().filter(|key| key.pack() != *listed.pack)?;
+        Some((permissions, key))
+    });
+    if of_other.as_ref().is_some_and(|(permissions, key)| allow_key(permissions, key)) {
+        return true;
+    }
     let near = nearest(name, known.iter().map(KeyRef::as_str));
     let diagnostic = report.error(Code::UnlistedKey, file, span, format!("the key `{name}` is not listed in `pack.yaml`"));
     diagnostic.did_you_mean(near);
@@ -356,7 +366,13 @@ pub(super) fn check_listed(name: &str, listed: Listed<'_>, file: &SourceText, sp
             diagnostic.hint(format!("list it:\nkeys: [{bare}]"));
         }
         None => {
-            diagnostic.hint(format!("use one of the pack's own keys: `{}.<name>`", listed.pack));
+            let hint = match of_other {
+                Some((_, key)) => {
+                    format!("to use a key of another pack, list it in `pack.yaml`:\npermissions:\n  - keys:use on pack={}", key.pack())
+                }
+                None => format!("use one of the pack's own keys: `{}.<name>`", listed.pack),
+            };
+            diagnostic.hint(hint);
         }
     }
     false

@@ -15,7 +15,7 @@ use super::parameters::Given;
 use super::refs::trigger_to_make;
 use super::roots::config_type;
 use super::schemas::{Form, type_of};
-use super::scope::{Scope, check_listed};
+use super::scope::{Listed, Scope, check_listed};
 use crate::diagnostics::{Code, Report};
 use crate::fields::first_line;
 use crate::source::SourceText;
@@ -161,5 +161,6 @@ fn key(checking: &Checking<'_>, file: &SourceText, written: &Spanned<String>, re
         }
         return None;
     };
-    check_listed(&written.value, checking.listed_keys(), file, written.span.clone(), report).then_some(key)
+    let own = Listed { permissions: None, ..checking.listed_keys() };
+    check_listed(&written.value, own, file, written.span.clone(), report).then_some(key)
 }

@@ -172,7 +172,7 @@ impl<'a> Steps<'a> {
             _ => None,
         };
         let notify = match &written.task {
-            Some(Task::Inquiry(asked)) => asked.notify.as_ref().map(|notify| self.notify(place, notify, &scope, end, report)),
+            Some(Task::Inquiry(asked)) => asked.notify.as_ref().map(|notify| self.notify(place, (asked, notify), &scope, end, report)),
             _ => None,
         };
         let task = self.task(place, scope, end, report);

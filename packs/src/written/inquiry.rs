@@ -95,7 +95,7 @@ static NOTIFY: Shape = Shape {
             "with",
             Kind::Mapping { names: Form::Any, of: &Kind::Anything },
             "The action's parameters, by name. In addition to what the step's own fields can read, `inquiry` has `id`, `title`, `text`, \
-             `url`, `assignees`, `expires_at` and `occasion`: `opened`, `reminded` or `escalated`.",
+             `url`, `link`, `assignees`, `expires_at` and `occasion`: `opened`, `reminded` or `escalated`.",
         ),
     ],
     ..Shape::BARE

@@ -28,7 +28,8 @@ const OF_THE_SHAPE: [Code; 15] = [
 ];
 
 /// The exceptions that no JSON Schema can express, by words of the message, each with the reason.
-const BEYOND_A_SCHEMA: [(&str, &str); 10] = [
+const BEYOND_A_SCHEMA: [(&str, &str); 11] = [
+    ("`inquiry.link`", "what an expression reads is a text to a schema"),
     ("`dedupe` is only for deliveries", "what a sensor watches is said beside its `emits`"),
     ("the engine's own trigger", "which refs lead somewhere is not known in one file"),
     ("only the engine can create events", "which refs lead somewhere is not known in one file"),

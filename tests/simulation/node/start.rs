@@ -211,6 +211,7 @@ impl Node {
                     catalogs: catalogs.clone(),
                     bodies: Arc::new(NodeBodies { cache: bodies.clone(), log: readers.clone() }),
                     access: tokens.clone(),
+                    links: None,
                     keys: ring.clone(),
                     vars: vars.clone(),
                     outputs: outputs.clone(),

@@ -67,6 +67,7 @@ pub fn requested(action: &str) -> ExecutionRequested {
         wait_millis: None,
         pace: Pace::Worked,
         internal_above: BTreeSet::new(),
+        link: None,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::access::principal::Principal;
 use crate::catalog::OnLost;
 use crate::effect::{Dispatch, Effect};
 use crate::events::internal::InternalTriggers;
-use crate::executions::facts::{ExecutionFailed, ExecutionRequested, ExecutionTimedOut, Failure, GivenEvent, Pace};
+use crate::executions::facts::{ExecutionFailed, ExecutionRequested, ExecutionTimedOut, Failure, GivenEvent, Pace, WantedLink};
 use crate::executions::labels::Labels;
 use crate::executions::queues::Place;
 use crate::executions::scope::ExecutionScope;
@@ -84,6 +84,8 @@ pub struct Execution {
     /// The engine's own triggers that have an event above it in its chain.
     #[serde(default, skip_serializing_if = "InternalTriggers::is_empty")]
     pub internal_above: InternalTriggers,
+    /// The link to an inquiry that its attempts put into its parameters.
+    pub link: Option<Box<WantedLink>>,
     /// How many workflows it is nested in.
     #[serde(default, skip_serializing_if = "is_default")]
     pub level: u32,
@@ -162,6 +164,7 @@ impl Execution {
             scope: fact.scope().recorded(None, &fact.action),
             principal: fact.principal(&record.actor),
             internal_above: fact.internal_above.clone(),
+            link: fact.link.clone(),
             level,
             began_at: (fact.pace == Pace::InSteps).then_some(record.time),
             result: None,
@@ -247,6 +250,7 @@ impl Execution {
             grace_millis: self.grace_millis,
             actor: self.actor.clone(),
             caller,
+            link: self.link.clone(),
             trace: self.trace.clone(),
         }))
     }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use ensue_engine::catalog::{self, Builtin, Extra, Schema};
 use ensue_engine::inquiries::facts::Occasion;
 use ensue_engine::inquiries::question::{ANSWER, REQUESTER};
+use ensue_engine::names::ActionRef;
 use ensue_engine::time::duration_text;
-use ensue_expression::{MapType, Occurrence, Others, ValueType};
+use ensue_expression::{MapType, Occurrence, Others, Template, ValueType};
 use serde_json::{Value, json};
 
 use super::ends::End;
@@ -98,21 +99,22 @@ impl Steps<'_> {
     pub(super) fn notify(
         &mut self,
         place: usize,
-        notify: &Notify,
+        (asked, notify): (&Inquiry, &Notify),
         scope: &Scope<'_>,
         end: End,
         report: &mut Report,
     ) -> Option<catalog::Notify> {
-        let asked = MapType::new(Others::None)
+        let fields = MapType::new(Others::None)
             .called("the fields of `inquiry`", None)
             .with("id", ValueType::text(), Occurrence::Always)
             .with("title", ValueType::text(), Occurrence::Always)
             .with("text", ValueType::text(), Occurrence::Always)
             .with("url", ValueType::text(), Occurrence::Always)
+            .with("link", ValueType::text(), Occurrence::Always)
             .with("assignees", ValueType::list(ValueType::text()), Occurrence::Always)
             .with("expires_at", ValueType::text().or_null(), Occurrence::Always)
             .with("occasion", ValueType::one_of(Occasion::ALL.map(Occasion::as_str)), Occurrence::Always);
-        let scope = scope.clone().with("inquiry", ValueType::map(asked));
+        let scope = scope.clone().with("inquiry", ValueType::map(fields));
         let scope = match &notify.with {
             Some(node) => {
                 let reads = self.look(Reader::Step(place), &scope, node, Holds::Value, report);
@@ -132,8 +134,28 @@ impl Steps<'_> {
             return None;
         }
         let parameters = named.and_then(|(_, action)| action.as_ref()?.parameters.as_ref());
-        let with = with(self.file, &notify.action, notify.with.as_ref(), parameters, &scope, report);
-        Some(catalog::Notify { action: named?.0.clone(), with: with? })
+        let with = with(self.file, &notify.action, notify.with.as_ref(), parameters, &scope, report)?;
+        if let (Some(node), true) = (&notify.with, reads_link(&with)) {
+            self.look_into_link(node, asked, named.and_then(|(name, action)| Some((name, (*action)?))), report);
+        }
+        Some(catalog::Notify { action: named?.0.clone(), with })
+    }
+
+    /// Reports a link where nobody would get one: it is for exactly one person, and only for what leaves the node.
+    fn look_into_link(&self, with: &Node, asked: &Inquiry, named: Option<(&ActionRef, &written::Action)>, report: &mut Report) {
+        let is_role = |node: &&Node| matches!(&node.content, Content::Text { value, .. } if value.starts_with("role:"));
+        let role = asked.assignees.iter().find(is_role);
+        let records = named.filter(|(_, action)| matches!(&action.run, written::Run::Builtin { .. } | written::Run::Emit { .. }));
+        let message = match (role, asked.assignees.len(), records) {
+            (Some(role), ..) => {
+                let role = self.file.slice(&role.span);
+                format!("`inquiry.link` lets one person answer, but `{role}` may be several people")
+            }
+            (None, 2.., _) => "`inquiry.link` lets one person answer, but the inquiry asks several".to_owned(),
+            (None, _, Some((name, _))) => format!("`{name}` records what it is given, so it never gets `inquiry.link`"),
+            (None, _, None) => return,
+        };
+        report.error(Code::InvalidValue, self.file, with.span.clone(), message).hint("use `inquiry.url`, at which people log in to answer");
     }
 
     /// Reports times that lie after the expiry.
@@ -168,6 +190,11 @@ impl Steps<'_> {
         }
         Some(())
     }
+}
+
+/// Returns true if the parameters of a notification name the link.
+fn reads_link(with: &Template) -> bool {
+    with.reads().iter().any(|path| path.segments.starts_with(&["inquiry".to_owned(), "link".to_owned()]))
 }
 
 /// Returns the schema of an answer as JSON Schema; undeclared fields are not allowed.
