@@ -1,33 +1,21 @@
 /** What a browser keeps up to date: with many tabs, without shared workers, and over kills of the node. */
 
-import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Watched, launch } from '../support/browser.ts';
-import { Node } from '../support/node.ts';
+import type { Page } from 'playwright-core';
+import { expect, test } from 'vitest';
+import { Watched } from '../support/browser.ts';
+import type { Node } from '../support/node.ts';
+import { Rig } from '../support/rig.ts';
 
 /** How many tabs are open at once. A browser has six connections to a node over HTTP/1.1. */
 const TABS = 8;
 const KILLS = 4;
 
 let node: Node;
-let browser: Browser;
 
-beforeAll(async () => {
-  [node, browser] = await Promise.all([Node.start(), launch()]);
+const rig = Rig.for('packs', {}, async (started) => {
+  node = started;
   await node.ask('PUT', '/roles/shippers', { permissions: ['inquiries:read', 'inquiries:answer'] });
 });
-
-afterAll(async () => {
-  await browser?.close();
-  await node?.stop();
-});
-
-async function loggedIn(path: string, token = node.token): Promise<Watched> {
-  const watched = await Watched.open(browser, node.url);
-  await watched.page.goto(path);
-  await watched.logIn(token);
-  return watched;
-}
 
 async function print(text: string): Promise<string> {
   return (await node.ask<{ id: string }>('POST', '/actions/shop.print/execute', { params: { text, lines: 1 } })).id;
@@ -45,7 +33,7 @@ const rowOf = (page: Page, id: string): ReturnType<Page['locator']> => page.loca
 
 test('seven tabs are open, and the eighth loads; all of them show a change, over one stream', async () => {
   await print('before');
-  const watched = await loggedIn('/ui/executions');
+  const watched = await rig.loggedIn('/ui/executions');
   const tabs = [watched];
   for (let at = 1; at < TABS; at += 1) {
     const tab = await watched.tab(node.url);
@@ -63,7 +51,7 @@ test('seven tabs are open, and the eighth loads; all of them show a change, over
 });
 
 test('without shared workers one tab holds the stream for the others, and when it is closed another one does', async () => {
-  const watched = await Watched.open(browser, node.url);
+  const watched = await Watched.open(rig.browser, node.url);
   await watched.page.context().addInitScript(() => Reflect.deleteProperty(globalThis, 'SharedWorker'));
   await watched.page.goto('/ui/executions');
   await watched.logIn(node.token);
@@ -90,7 +78,7 @@ test('without shared workers one tab holds the stream for the others, and when i
 test(`a node is killed ${KILLS} times under a live list: nothing is missing or twice, and a draft is kept`, async () => {
   await node.order('K1');
   const { id: question } = await node.question('K1');
-  const watched = await loggedIn('/ui/executions?action=shop.print', await node.tokenOf('maria', ['viewer', 'approver', 'shippers']));
+  const watched = await rig.loggedIn('/ui/executions?action=shop.print', await node.tokenOf('maria', ['viewer', 'approver', 'shippers']));
   const { page } = watched;
   await page.getByRole('row').first().waitFor();
   const before = await page.getByRole('row').count();
@@ -123,7 +111,7 @@ test('the menu counts open questions and what needs a person, as they come and g
   await node.ask('POST', '/grants', { subject: 'identity:ana', role: 'operator' });
   await node.ask('POST', '/grants', { subject: 'identity:ana', role: 'approver' });
   const { token } = await node.ask<{ token: string }>('POST', '/tokens', { name: 'ana-laptop', identity: 'ana' });
-  const watched = await loggedIn('/ui/executions', token);
+  const watched = await rig.loggedIn('/ui/executions', token);
   const { page } = watched;
   const menu = page.getByRole('navigation', { name: 'Menu' });
   await menu.getByRole('link', { name: /^Inbox$/ }).waitFor();

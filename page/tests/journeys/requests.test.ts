@@ -1,20 +1,19 @@
 /** How many requests a screen makes: each costs a phone a round trip. */
 
-import type { Browser, Page, Request } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Watched, launch } from '../support/browser.ts';
-import { Node } from '../support/node.ts';
+import type { Page, Request } from 'playwright-core';
+import { expect, test } from 'vitest';
+import type { Node } from '../support/node.ts';
+import { Rig } from '../support/rig.ts';
 
 const REQUESTS_MAX = 3;
 /** Screens of several lists that have nothing to do with each other. */
 const MORE: Record<string, number> = { '/now': 7, '/people/ana': 6, '/system': 4 };
 
 let node: Node;
-let browser: Browser;
 let paths: string[];
 
-beforeAll(async () => {
-  [node, browser] = await Promise.all([Node.start(), launch()]);
+const rig = Rig.for('packs', {}, async (started) => {
+  node = started;
   await node.order('R1');
   const { id, parent } = await node.question('R1');
   const { event } = await node.ask<{ event: string }>('GET', `/executions/${parent}`);
@@ -59,11 +58,6 @@ beforeAll(async () => {
   ];
 });
 
-afterAll(async () => {
-  await browser?.close();
-  await node?.stop();
-});
-
 /** Follows a link, and returns what the screen asked the node for until it was quiet. */
 async function askedBy(page: Page, path: string): Promise<string[]> {
   const asked: string[] = [];
@@ -96,10 +90,8 @@ async function askedBy(page: Page, path: string): Promise<string[]> {
 }
 
 test(`a screen makes at most ${REQUESTS_MAX} requests, except for those with more lists`, async () => {
-  const watched = await Watched.open(browser, node.url);
+  const watched = await rig.loggedIn('/ui/me');
   const { page } = watched;
-  await page.goto('/ui/me');
-  await watched.logIn(node.token);
   await page.getByRole('heading', { name: 'admin' }).waitFor();
   const over: Record<string, string[]> = {};
   for (const path of paths) {

@@ -15,12 +15,15 @@ export class Node {
   #process: ChildProcess | null = null;
   readonly #folder = mkdtempSync(join(tmpdir(), 'ensue-page-'));
 
-  private constructor(private readonly packs: string) {}
+  private constructor(
+    private readonly packs: string,
+    private readonly variables: Readonly<Record<string, string>>,
+  ) {}
 
-  /** Starts a node with the packs of a folder of `tests`, or of another folder. */
-  static async start(packs = 'packs'): Promise<Node> {
+  /** Starts a node with the packs of a folder of `tests`, or of another folder, and with more variables of the environment. */
+  static async start(packs = 'packs', variables: Readonly<Record<string, string>> = {}): Promise<Node> {
     if (!existsSync(BINARY)) throw new Error(`there is no ${BINARY}: run \`cargo build -p ensue\``);
-    const node = new Node(resolve(import.meta.dirname, '..', packs));
+    const node = new Node(resolve(import.meta.dirname, '..', packs), variables);
     await node.run('127.0.0.1:0');
     return node;
   }
@@ -39,7 +42,7 @@ export class Node {
       ['serve', '--listen', listen, '--data', join(this.#folder, 'data'), '--packs', this.packs],
       {
         cwd: this.#folder,
-        env: { PATH: process.env.PATH, HOME: this.#folder, XDG_STATE_HOME: join(this.#folder, 'state'), ENSUE_MIN_FREE: '1000000' },
+        env: { PATH: process.env.PATH, HOME: this.#folder, XDG_STATE_HOME: join(this.#folder, 'state'), ENSUE_MIN_FREE: '1000000', ...this.variables },
         stdio: ['ignore', 'pipe', openSync(log, 'w')],
       },
     );
