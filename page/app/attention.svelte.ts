@@ -15,19 +15,13 @@ const COUNTED = ['executions', 'inquiries', 'dead_letters', 'parked_reactions'];
 class Attention {
   now: Resource<Now> = $state.raw(this.#fresh());
   #isShown = false;
-  #isDirty = false;
 
   /** Reads it, and again whenever it changes, until the returned function is called. */
   follow(): () => void {
-    const ends = session.watches(...COUNTED).map(({ kind }) => live.watch(kind, () => this.#changed()));
-    const see = (): void => {
-      if (!document.hidden && this.#isDirty) this.#changed();
-    };
-    document.addEventListener('visibilitychange', see);
+    const ends = session.watches(...COUNTED).map(({ kind }) => live.watch(kind, () => this.now.again()));
     this.now.again();
     return () => {
       for (const end of ends) end();
-      document.removeEventListener('visibilitychange', see);
       this.now.stop();
       // The next caller may see other things.
       this.now = this.#fresh();
@@ -37,19 +31,13 @@ class Attention {
   /** Reads it more often, and when events change, while its screen is shown. */
   show(): () => void {
     this.#isShown = true;
-    const ends = session.watches('events').map(({ kind }) => live.watch(kind, () => this.#changed()));
+    const ends = session.watches('events').map(({ kind }) => live.watch(kind, () => this.now.again()));
     // The first read is that of the menu.
     if (this.now.readAt !== null) this.now.again();
     return () => {
       this.#isShown = false;
       for (const end of ends) end();
     };
-  }
-
-  /** A tab that nobody sees reads nothing until somebody looks at it. */
-  #changed(): void {
-    this.#isDirty = document.hidden;
-    if (!document.hidden) this.now.again();
   }
 
   #fresh(): Resource<Now> {

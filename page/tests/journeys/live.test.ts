@@ -48,7 +48,7 @@ test('seven tabs are open, and the eighth loads; all of them show a change, over
   for (const tab of tabs) await tab.expectNoFaults();
   await watched.close();
   await expect.poll(streams).toBe(0);
-});
+}, 180_000);
 
 test('without shared workers one tab holds the stream for the others, and when it is closed another one does', async () => {
   const watched = await Watched.open(rig.browser, node.url);
@@ -73,7 +73,7 @@ test('without shared workers one tab holds the stream for the others, and when i
   await expect.poll(streams).toBe(1);
   for (const tab of others) await tab.expectNoFaults();
   await watched.close();
-});
+}, 180_000);
 
 test(`a node is killed ${KILLS} times under a live list: nothing is missing or twice, and a draft is kept`, async () => {
   await node.order('K1');
@@ -105,6 +105,35 @@ test(`a node is killed ${KILLS} times under a live list: nothing is missing or t
   expect(await node.ask('GET', `/inquiries/${question}`)).toMatchObject({ answer: { ship: true, note: 'my draft' } });
   await watched.close();
 }, 240_000);
+
+test('a tab that nobody sees reads nothing, and shows what changed once somebody looks at it', async () => {
+  const seen = await rig.loggedIn('/ui/executions?action=shop.print');
+  const hidden = await seen.tab(node.url);
+  await hidden.page.goto(`${node.url}/ui/executions?action=shop.print`);
+  await hidden.page.getByRole('row').first().waitFor();
+  const hide = (isHidden: boolean): Promise<void> =>
+    hidden.page.evaluate((value) => {
+      Object.defineProperty(document, 'hidden', { configurable: true, get: () => value });
+      document.dispatchEvent(new Event('visibilitychange'));
+    }, isHidden);
+  await hide(true);
+  let reads = 0;
+  hidden.page.on('request', (request) => {
+    if (/\/api\/v1\/(executions|now)/.test(request.url())) reads += 1;
+  });
+  const first = await print('while hidden');
+  await node.until(async () => ((await node.ask<{ status: string }>('GET', `/executions/${first}`)).status === 'succeeded' ? true : undefined));
+  const second = await print('later');
+  // Both tabs hear the same stream: the second change is told after the first.
+  await rowOf(seen.page, second).waitFor();
+  expect(reads).toBe(0);
+  expect(await rowOf(hidden.page, first).count()).toBe(0);
+  await hide(false);
+  await rowOf(hidden.page, first).waitFor();
+  await rowOf(hidden.page, second).waitFor();
+  await hidden.expectNoFaults();
+  await seen.close();
+});
 
 test('the menu counts open questions and what needs a person, as they come and go', async () => {
   await node.ask('POST', '/identities', { name: 'ana', kind: 'person' });
