@@ -7,7 +7,7 @@ import { Watched, launch } from '../support/browser.ts';
 import type { Node } from '../support/node.ts';
 import { FOLDER, STEPS, bigNode } from './big.ts';
 import { Figures } from './figures.ts';
-import { framesOf, timed, type Shown } from './timing.ts';
+import { framesOf, timed, type Shown, type Took } from './timing.ts';
 
 const ROUNDS = 12;
 const ITEMS = 10_000;
@@ -51,6 +51,11 @@ async function ended(id: string): Promise<void> {
 async function asked(): Promise<string> {
   const id = await run('core.inquiry', { title: 'Go on?', assignees: ['role:admin'], answer: { type: 'object', required: ['go'], properties: { go: { type: 'boolean' } } } });
   return node.until(async () => (await node.ask<{ inquiry: string | null }>('GET', `/executions/${id}`)).inquiry ?? undefined);
+}
+
+function addTook(what: string, took: readonly Took[], aim: number): void {
+  figures.add(what, 'ms', took.map(({ all }) => all), aim);
+  figures.add(`${what}: without the answers of the node`, 'ms', took.map(({ own }) => own), null);
 }
 
 async function pressed(page: Page, ...keys: string[]): Promise<void> {
@@ -113,7 +118,7 @@ test('each screen comes after its key', async () => {
   const watched = await loggedIn('/ui/me');
   const { page } = watched;
   await page.getByRole('heading', { name: 'admin' }).waitFor();
-  const took = new Map<string, number[]>();
+  const took = new Map<string, Took[]>();
   for (let round = 0; round < ROUNDS; round += 1) {
     for (const [name, keys, shown] of screens) {
       const time = await timed(page, shown, () => pressed(page, ...keys));
@@ -121,8 +126,8 @@ test('each screen comes after its key', async () => {
       if (round > 0) took.set(name, [...(took.get(name) ?? []), time]);
     }
   }
-  for (const [name, times] of took) figures.add(`${name}, after its key`, 'ms', times, 200);
-  figures.add('all of these screens', 'ms', [...took.values()].flat(), 200);
+  for (const [name, times] of took) addTook(`${name}, after its key`, times, 200);
+  addTook('all of these screens', [...took.values()].flat(), 200);
   await watched.close();
 });
 
@@ -130,10 +135,10 @@ test('filters, one execution, and why a rule did not match, come after their cli
   const watched = await loggedIn('/ui/executions');
   const { page } = watched;
   await page.getByRole('row').first().waitFor();
-  const took: Record<'filtered' | 'old' | 'execution' | 'why', number[]> = { filtered: [], old: [], execution: [], why: [] };
+  const took: Record<'filtered' | 'old' | 'execution' | 'why', Took[]> = { filtered: [], old: [], execution: [], why: [] };
   const { items } = await node.ask<{ items: { id: string }[] }>('GET', '/events?trigger=bench.tick&matched=none&limit=200');
   for (let round = 0; round < ROUNDS; round += 1) {
-    const leave = (): Promise<number> => timed(page, { heading: 'Packs', content: 'main a' }, () => pressed(page, 'g', 'p'));
+    const leave = (): Promise<Took> => timed(page, { heading: 'Packs', content: 'main a' }, () => pressed(page, 'g', 'p'));
     await leave();
     took.filtered.push(await timed(page, { heading: 'Executions', content: '[role="row"]' }, () => follow(page, '/executions?status=succeeded&action=core.noop')));
     await leave();
@@ -145,17 +150,17 @@ test('filters, one execution, and why a rule did not match, come after their cli
     const event = items[round]?.id ?? '';
     took.why.push(await timed(page, { heading: 'bench.tick', content: '[data-rule="bench.fifth"] [role="list"], [data-rule="bench.fifth"] ul' }, () => follow(page, `/events/${event}`)));
   }
-  figures.add('executions by status and action', 'ms', took.filtered, 200);
-  figures.add('events of one trigger', 'ms', took.old, 200);
-  figures.add('one execution', 'ms', took.execution, 200);
-  figures.add('why a rule did not match', 'ms', took.why, 150);
+  addTook('executions by status and action', took.filtered, 200);
+  addTook('events of one trigger', took.old, 200);
+  addTook('one execution', took.execution, 200);
+  addTook('why a rule did not match', took.why, 150);
   await watched.close();
 });
 
 test(`a timeline of ${ITEMS} steps is shown, and scrolls`, async () => {
   const id = await run('mill.batch', { items: Array.from({ length: ITEMS }, (_, at) => at), bad: -1 });
   await ended(id);
-  const shown: number[] = [];
+  const shown: Took[] = [];
   let frames: number[] = [];
   for (let round = 0; round < 3; round += 1) {
     const watched = await loggedIn(`/ui/executions/${id}`);
@@ -165,19 +170,19 @@ test(`a timeline of ${ITEMS} steps is shown, and scrolls`, async () => {
     const rows = page.getByRole('region', { name: 'When each step ran' });
     const open = rows.getByRole('button', { name: 'Show each of grind' });
     const all = await timed(page, { heading: 'mill.batch', content: `li[aria-setsize="${ITEMS + 3}"]` }, () => open.click());
-    shown.push(folded + all);
+    shown.push({ all: folded.all + all.all, own: folded.own + all.own });
     expect(await rows.locator('li').count()).toBeLessThanOrEqual(60);
     frames = [...frames, ...(await framesOf(page, '[role="region"][aria-label="When each step ran"]', 200))];
     await watched.close();
   }
-  figures.add(`a timeline of ${ITEMS} steps, and each of them as a row`, 'ms', shown, 800);
+  addTook(`a timeline of ${ITEMS} steps, and each of them as a row`, shown, 800);
   figures.add('a frame while it scrolls', 'ms', frames, 20);
 });
 
 test(`a graph of ${STEPS} steps is shown`, async () => {
   const id = await run('speed.thousand');
   await ended(id);
-  const shown: number[] = [];
+  const shown: Took[] = [];
   for (let round = 0; round < 5; round += 1) {
     const watched = await loggedIn(`/ui/executions/${id}`);
     const { page } = watched;
@@ -185,13 +190,13 @@ test(`a graph of ${STEPS} steps is shown`, async () => {
     shown.push(await timed(page, { heading: 'speed.thousand', content: '[role="region"][aria-label="Graph"] a' }, () => page.getByRole('link', { name: 'Graph' }).click()));
     await watched.close();
   }
-  figures.add(`a graph of ${STEPS} steps`, 'ms', shown, 300);
+  addTook(`a graph of ${STEPS} steps`, shown, 300);
 });
 
 test('an output of a gibibyte opens at its end', async () => {
   const id = await run('speed.loud');
   await ended(id);
-  const shown: number[] = [];
+  const shown: Took[] = [];
   for (let round = 0; round < 5; round += 1) {
     const watched = await loggedIn(`/ui/executions/${id}`);
     const { page } = watched;
@@ -200,7 +205,7 @@ test('an output of a gibibyte opens at its end', async () => {
     await page.getByText('the last line').waitFor();
     await watched.close();
   }
-  figures.add('the end of an output of a gibibyte', 'ms', shown, 300);
+  addTook('the end of an output of a gibibyte', shown, 300);
 });
 
 test('a backtest of a million events ends', async () => {

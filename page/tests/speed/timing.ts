@@ -8,20 +8,37 @@ export interface Shown {
   content: string;
 }
 
-interface Timing {
-  ensueTiming: Promise<number>;
+/** Milliseconds from a key or click to a frame. */
+export interface Took {
+  all: number;
+  /** Without the time from the first request of the screen to its last answer. */
+  own: number;
 }
 
-/** Returns the milliseconds from the last key or click of `act` to the frame that shows something. */
-export async function timed(page: Page, shown: Shown, act: () => Promise<void>): Promise<number> {
+interface Timing {
+  ensueTiming: Promise<Took>;
+}
+
+/** Returns how long it takes from the last key or click of `act` to the frame that shows something. */
+export async function timed(page: Page, shown: Shown, act: () => Promise<void>): Promise<Took> {
   await page.evaluate(({ heading, content }) => {
     let begin = 0;
     for (const kind of ['keydown', 'pointerdown']) addEventListener(kind, () => (begin = performance.now()), { capture: true });
     const isThere = (): boolean =>
       (document.querySelector('main h1')?.textContent ?? '').trim().startsWith(heading) && document.querySelector(content) !== null;
     (globalThis as unknown as Timing).ensueTiming = new Promise((done) => {
+      const end = (): void => {
+        const now = performance.now();
+        const asked = performance
+          .getEntriesByType('resource')
+          .filter((one): one is PerformanceResourceTiming => one.name.includes('/api/v1/') && !one.name.endsWith('/me') && one.startTime >= begin && one.startTime + one.duration <= now);
+        const first = Math.min(...asked.map(({ startTime }) => startTime));
+        const last = Math.max(...asked.map(({ responseEnd }) => responseEnd));
+        done({ all: now - begin, own: now - begin - (asked.length > 0 ? last - first : 0) });
+      };
+      performance.clearResourceTimings();
       const look = (): void => {
-        if (begin > 0 && isThere()) requestAnimationFrame(() => done(performance.now() - begin));
+        if (begin > 0 && isThere()) requestAnimationFrame(end);
         else requestAnimationFrame(look);
       };
       look();
