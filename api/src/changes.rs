@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ensue_engine::record::Position;
-use ensue_views::changed::{ChangedRow, ChangedRows};
-use ensue_views::{RowReach, RowScope, ViewName};
+use ensue_views::changed::{ChangedKind, ChangedRow, ChangedRows};
+use ensue_views::{RowReach, RowScope};
 use serde::Serialize;
 
 /// The maximum number of changes that are remembered: a caller that is further behind reads its lists again.
@@ -91,7 +91,7 @@ pub(crate) struct Wanted {
 
 struct WantedKind {
     name: &'static str,
-    view: ViewName,
+    kind: ChangedKind,
     reach: RowReach,
     /// Whether the caller reaches rows of these scopes.
     judged: BTreeMap<RowScope, bool>,
@@ -116,8 +116,8 @@ impl Told {
 
 impl Wanted {
     /// Wants the changes of these kinds; with `ids`, only of things with these ids.
-    pub(crate) fn of(kinds: Vec<(&'static str, ViewName, RowReach)>, ids: Option<BTreeSet<String>>) -> Self {
-        let kinds = kinds.into_iter().map(|(name, view, reach)| WantedKind { name, view, reach, judged: BTreeMap::new() });
+    pub(crate) fn of(kinds: Vec<(&'static str, ChangedKind, RowReach)>, ids: Option<BTreeSet<String>>) -> Self {
+        let kinds = kinds.into_iter().map(|(name, kind, reach)| WantedKind { name, kind, reach, judged: BTreeMap::new() });
         Self { kinds: kinds.collect(), ids }
     }
 
@@ -125,11 +125,18 @@ impl Wanted {
     pub(crate) fn tell(&mut self, since: &[Arc<ChangedRows>]) -> Told {
         let mut told = Told::default();
         for row in since.iter().flat_map(|changed| &changed.rows) {
-            let Some(kind) = self.kinds.iter_mut().find(|kind| kind.view == row.view) else { continue };
+            let Some(kind) = self.kinds.iter_mut().find(|kind| kind.kind == row.kind) else { continue };
             if told.more.contains(&kind.name) {
                 continue;
             }
-            let key = row.key.to_string();
+            let Some(key) = &row.key else {
+                // Nothing is known of its id, so whoever wants certain ids does not want it.
+                if self.ids.is_none() && kind.reaches(row) {
+                    told.more.push(kind.name);
+                }
+                continue;
+            };
+            let key = key.to_string();
             if self.ids.as_ref().is_some_and(|ids| !ids.contains(&key)) || !kind.reaches(row) {
                 continue;
             }
@@ -174,9 +181,9 @@ mod tests {
 
     use super::*;
 
-    fn row(view: ViewName, key: &str, pack: &str, asked: &[&str]) -> ChangedRow {
+    fn row(kind: ChangedKind, key: &str, pack: &str, asked: &[&str]) -> ChangedRow {
         let asked = asked.iter().map(|name| (*name).to_owned()).collect();
-        ChangedRow { view, key: Term::Text(key.to_owned()), scope: Some(RowScope::of_pack(pack)), asked }
+        ChangedRow { kind, key: Some(Term::Text(key.to_owned())), scope: Some(RowScope::of_pack(pack)), asked }
     }
 
     fn batch(after: u64, through: u64, rows: Vec<ChangedRow>) -> ChangedRows {
@@ -184,7 +191,7 @@ mod tests {
     }
 
     fn some(count: usize) -> Vec<ChangedRow> {
-        (0..count).map(|at| row(ViewName::Executions, &at.to_string(), "shop", &[])).collect()
+        (0..count).map(|at| row(ChangedKind::Executions, &at.to_string(), "shop", &[])).collect()
     }
 
     fn within(limit: &str, asked: &[&str]) -> RowReach {
@@ -232,32 +239,42 @@ mod tests {
     #[test]
     fn caller_learns_of_each_thing_once_and_only_of_those_in_reach() {
         let rows = vec![
-            row(ViewName::Executions, "a", "shop", &[]),
-            row(ViewName::Executions, "a", "shop", &[]),
-            row(ViewName::Executions, "b", "release", &[]),
-            row(ViewName::Inquiries, "c", "release", &["role:boss"]),
-            row(ViewName::Inquiries, "d", "release", &["role:other"]),
-            row(ViewName::Events, "e", "shop", &[]),
+            row(ChangedKind::Executions, "a", "shop", &[]),
+            row(ChangedKind::Executions, "a", "shop", &[]),
+            row(ChangedKind::Executions, "b", "release", &[]),
+            row(ChangedKind::Inquiries, "c", "release", &["role:boss"]),
+            row(ChangedKind::Inquiries, "d", "release", &["role:other"]),
+            row(ChangedKind::Events, "e", "shop", &[]),
         ];
         let since = [Arc::new(batch(0, 1, rows))];
         let kinds = vec![
-            ("executions", ViewName::Executions, within("pack=shop", &[])),
-            ("inquiries", ViewName::Inquiries, within("pack=shop", &["role:boss"])),
+            ("executions", ChangedKind::Executions, within("pack=shop", &[])),
+            ("inquiries", ChangedKind::Inquiries, within("pack=shop", &["role:boss"])),
         ];
         let told = Wanted::of(kinds, None).tell(&since);
         let ids = |name: &str| told.changed[name].iter().map(String::as_str).collect::<Vec<_>>();
         assert_eq!((ids("executions"), ids("inquiries"), told.changed.len()), (vec!["a"], vec!["c"], 2));
         let of_b = BTreeSet::from(["b".to_owned()]);
-        let told = Wanted::of(vec![("executions", ViewName::Executions, RowReach::Everything)], Some(of_b)).tell(&since);
+        let told = Wanted::of(vec![("executions", ChangedKind::Executions, RowReach::Everything)], Some(of_b)).tell(&since);
         assert_eq!(told.changed["executions"], BTreeSet::from(["b".to_owned()]));
     }
 
     #[test]
     fn kind_with_too_many_changes_is_only_named() {
-        let mut wanted = Wanted::of(vec![("executions", ViewName::Executions, RowReach::Everything)], None);
+        let mut wanted = Wanted::of(vec![("executions", ChangedKind::Executions, RowReach::Everything)], None);
         let told = wanted.tell(&[Arc::new(batch(0, 1, some(IDS_MAX)))]);
         assert_eq!((told.changed["executions"].len(), told.more.len()), (IDS_MAX, 0));
         let told = wanted.tell(&[Arc::new(batch(0, 1, some(IDS_MAX + 1)))]);
         assert_eq!((told.changed.len(), told.more), (0, vec!["executions"]));
+    }
+
+    #[test]
+    fn kind_whose_ids_are_unknown_is_only_named_and_only_to_callers_that_reach_all_of_it() {
+        let keys = ChangedRow { kind: ChangedKind::Keys, key: None, scope: None, asked: Vec::new() };
+        let since = [Arc::new(batch(0, 1, vec![keys]))];
+        let told = |reach: RowReach, ids: Option<BTreeSet<String>>| Wanted::of(vec![("keys", ChangedKind::Keys, reach)], ids).tell(&since);
+        assert_eq!(told(RowReach::Everything, None).more, ["keys"]);
+        assert!(told(within("pack=shop", &[]), None).is_empty());
+        assert!(told(RowReach::Everything, Some(BTreeSet::from(["a".to_owned()]))).is_empty());
     }
 }

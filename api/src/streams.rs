@@ -6,6 +6,7 @@
 mod tail;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::ExecutionId;
@@ -14,12 +15,14 @@ use ensue_views::executions::Status;
 use serde::Serialize;
 use thiserror::Error;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::auth::Allowed;
 use crate::permissions::Permission;
 use crate::problem::Problem;
 use crate::queues::{QueueName, Queues};
 use crate::quotas::{Caller, NoRoom, Quotas, Room};
+use crate::record_filter::RecordFilter;
 use crate::said::Said;
 use crate::sse::{CHECK_EVERY, CloseAs, Form, Left, Line};
 use crate::threads::Threads;
@@ -27,6 +30,8 @@ use tail::{NoPage, PAGE, Page, Tail};
 
 /// The maximum number of streams of one caller.
 pub(crate) const STREAMS_OF_ONE_MAX: u64 = 20;
+/// How often a caller learns of its place in the log although it asks for none of the new records.
+const PLACE_EVERY: Duration = Duration::from_secs(15);
 /// How many pages are kept for a caller that reads slowly.
 pub(crate) const PAGES_WAITING_MAX: usize = 1;
 /// How long a caller is asked to wait before it reconnects, in milliseconds.
@@ -82,10 +87,10 @@ impl Streams {
 }
 
 /// The records that a stream sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Told {
-    /// All records.
-    Log,
+    /// All records, or those that the caller asks for.
+    Log(Option<RecordFilter>),
     /// The records of one execution, with its attempts.
     Execution(ExecutionId),
 }
@@ -129,6 +134,8 @@ pub(crate) struct RecordStream<P> {
     told: Told,
     /// The stream continues after this position.
     at: Position,
+    /// When the caller last learned of its position.
+    placed_at: Instant,
     line: Line<Allowed<P>>,
     /// The page that was sent last. The tail shares it with other callers as long as one of them has it.
     page: Option<Arc<Page>>,
@@ -144,7 +151,7 @@ enum Next {
 
 impl<P: Permission> RecordStream<P> {
     pub(crate) fn new(streams: Arc<Streams>, told: Told, at: Position, line: Line<Allowed<P>>) -> Self {
-        Self { streams, told, at, line, page: None }
+        Self { streams, told, at, placed_at: Instant::now(), line, page: None }
     }
 
     /// Sends records until the execution has ended, the caller is gone or loses its permission, or the node stops.
@@ -171,8 +178,8 @@ impl<P: Permission> RecordStream<P> {
             self.line.say(Said::Events(format!("retry: {RETRY_MILLIS}\nid: {}\n\n", self.at).into())).await?;
         }
         let mut views_at = self.streams.views_at.clone();
-        if let Told::Execution(id) = self.told
-            && let Next::End(end) = self.tell_so_far(id).await?
+        if let Told::Execution(id) = &self.told
+            && let Next::End(end) = self.tell_so_far(*id).await?
         {
             return Ok(end);
         }
@@ -243,19 +250,24 @@ impl<P: Permission> RecordStream<P> {
         // Records after the change that ended the caller's rights are not sent, even if that is noticed later.
         let ended_at = page.change_of_access().filter(|_| !self.line.is_allowed());
         let before = ended_at.unwrap_or(page.last().next());
-        match self.told {
-            Told::Log => {
-                let rest = match self.streams.tail.between(page, after, before, self.line.form()) {
+        match &self.told {
+            Told::Log(wanted) => {
+                let rest = match self.streams.tail.between(page, (after, before), wanted.as_ref(), self.line.form()) {
                     Ok(rest) => rest,
                     Err(why) => return Ok(Next::End(why.into())),
                 };
                 if let Some(rest) = rest {
                     self.line.say(rest).await?;
+                    self.placed_at = Instant::now();
+                } else if self.placed_at.elapsed() >= PLACE_EVERY && self.line.form() != Form::Messages {
+                    // A caller that reconnects later need not have the log searched again from its last record.
+                    self.line.say(Said::Events(format!("id: {}\n\n", page.last()).into())).await?;
+                    self.placed_at = Instant::now();
                 }
                 self.at = page.last();
             }
             Told::Execution(id) => {
-                for frame in page.of_execution(id).filter(|frame| frame.position < before) {
+                for frame in page.of_execution(*id).filter(|frame| frame.position < before) {
                     if frame.position > after {
                         match self.streams.tail.one(page, frame, self.line.form()) {
                             Ok(said) => self.line.say(said).await?,

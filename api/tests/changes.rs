@@ -45,7 +45,7 @@ async fn stream_is_limited_to_requested_kinds_and_ids() {
         seen.extend(told["changed"]["executions"].as_array().unwrap().clone());
     }
     assert_eq!(ids.next().await.unwrap().data["changed"], json!({ "executions": [eu] }));
-    api.get(&format!("{CHANGES}?of=executions,keys")).by("viewer").answer().await.expect_problem(400, "bad_parameter");
+    api.get(&format!("{CHANGES}?of=executions,artifacts")).by("viewer").answer().await.expect_problem(400, "bad_parameter");
 }
 
 #[tokio::test]
@@ -116,4 +116,52 @@ async fn stream_ends_when_the_rights_of_its_caller_change() {
     let mut stream = followed(&api, CHANGES, "viewer").await;
     api.node.revoke("viewer");
     assert_eq!(stream.next().await.unwrap().data["reason"], "not_allowed");
+}
+
+/// Follows the kinds until each has changed, and returns what was reported of them.
+async fn changed(stream: &mut Stream, kinds: &[&str]) -> Value {
+    let mut seen = json!({});
+    while seen.as_object().unwrap().len() < kinds.len() {
+        let told = stream.next().await.unwrap().data;
+        for more in told["more"].as_array().unwrap() {
+            seen[more.as_str().unwrap()] = json!("more");
+        }
+        for (kind, ids) in told["changed"].as_object().unwrap() {
+            seen[kind] = ids.clone();
+        }
+    }
+    seen
+}
+
+#[tokio::test]
+async fn stream_reports_rules_by_their_refs_and_settings_as_a_whole() {
+    let api = TestApi::new();
+    let mut rules = followed(&api, &format!("{CHANGES}?of=rules,queues"), "admin").await;
+    api.event("ana").await;
+    assert_eq!(changed(&mut rules, &["rules", "queues"]).await, json!({ "rules": ["demo.greet"], "queues": "more" }));
+    let mut settings = followed(&api, &format!("{CHANGES}?of=vars,tokens,grants,identities"), "admin").await;
+    let write = async |method: Method, path: &str, body: Value, status: u16| {
+        api.ask(method, path).by("admin").json(&body).answer().await.expect(status);
+    };
+    write(Method::PUT, "/api/v1/vars/color", json!({ "value": "red" }), 201).await;
+    granted(&api, "ana", "viewer", &json!({ "packs": ["demo"] })).await;
+    let expected = json!({ "vars": "more", "tokens": "more", "grants": "more", "identities": "more" });
+    assert_eq!(changed(&mut settings, &["vars", "tokens", "grants", "identities"]).await, expected);
+    api.ask(Method::DELETE, "/api/v1/vars/color").by("admin").answer().await.expect(204);
+    assert_eq!(changed(&mut settings, &["vars"]).await, json!({ "vars": "more" }), "what is removed is reported too");
+}
+
+#[tokio::test]
+async fn caller_with_limits_learns_only_of_rules_of_its_packs_and_of_no_settings() {
+    let api = TestApi::new();
+    let token = granted(&api, "ana", "viewer", &json!({ "packs": ["other"] })).await;
+    let mut stream = Stream::of(api.get(&format!("{CHANGES}?of=rules,executions")).bearing(&token)).await;
+    stream.next_block().await.unwrap();
+    let of_demo = granted(&api, "bo", "viewer", &json!({ "packs": ["demo"] })).await;
+    let mut inside = Stream::of(api.get(&format!("{CHANGES}?of=rules")).bearing(&of_demo)).await;
+    inside.next_block().await.unwrap();
+    api.event("ana").await;
+    assert_eq!(inside.next().await.unwrap().data["changed"], json!({ "rules": ["demo.greet"] }));
+    api.front.stop();
+    assert_eq!(stream.next().await.unwrap().name, "end", "nothing was reported before the end");
 }

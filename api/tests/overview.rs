@@ -31,6 +31,10 @@ async fn overview_has_what_waits_for_people_and_what_is_stuck() {
     let stuck = now["stuck"].as_array().unwrap();
     assert_eq!((stuck.len(), &stuck[0]["inquiry"], &stuck[0]["waits_for"]["kind"]), (1, &json!(inquiry), &json!("answer")));
     assert_eq!((&now["open"]["waiting"], &now["open"]["running"]), (&json!(1), &json!(0)));
+    assert_eq!(now["inquiries"][0]["id"], json!(inquiry), "{now:#}");
+    assert_eq!((&now["locks"], &now["queues"], &now["next"], &now["workflows"]), (&json!([]), &json!([]), &json!([]), &json!([])));
+    let counts = api.get("/api/v1/now/needs_person").by("viewer").answer().await.expect(200).json();
+    assert_eq!(counts, now["needs_person"]);
     let of_admin = api.get("/api/v1/now").by("admin").answer().await.expect(200).json();
     assert_eq!(of_admin["needs_person"]["inquiries_mine"], 1);
 }
@@ -50,6 +54,12 @@ async fn overview_has_only_what_its_caller_sees() {
     let nothing = api.get("/api/v1/now").bearing(&sender).answer().await.expect(200).json();
     assert_eq!((&nothing["rates"]["events"], &nothing["rates"]["requested"]), (&json!(null), &json!(null)));
     assert_eq!((&nothing["stuck"], &nothing["open"], &nothing["failing_rules"]), (&json!(null), &json!(null), &json!(null)));
+    for part in ["inquiries", "workflows", "locks", "queues", "next"] {
+        assert_eq!(nothing[part], json!(null), "{part}");
+    }
+    for part in ["locks", "queues", "next"] {
+        assert_eq!(now[part], json!(null), "{part} belong nowhere, so a caller with limits does not see them");
+    }
     assert!(nothing["needs_person"].as_object().unwrap().values().all(Value::is_null), "{nothing:#}");
 }
 

@@ -157,7 +157,7 @@ async fn unknown_sort_order_is_rejected_with_the_list_of_valid_ones() {
             assert!(refused["detail"].as_str().unwrap().ends_with("it must be one of `-position`, `position`"), "{path}: {refused}");
         }
     }
-    for fixed in ["/api/v1/log", "/api/v1/rules", &format!("/api/v1/executions/{id}/timeline")] {
+    for fixed in ["/api/v1/rules", &format!("/api/v1/executions/{id}/timeline")] {
         api.get(&format!("{fixed}?sort=position")).by("admin").answer().await.expect_problem(400, "unknown_parameter");
     }
 }
@@ -192,4 +192,33 @@ async fn records_are_filtered_by_what_they_say_of_themselves() {
     for refused in ["kind=nothing.happened", "root=nothing", "since=soon"] {
         api.get(&format!("/api/v1/log?{refused}")).by("viewer").answer().await.expect_problem(400, "bad_parameter");
     }
+}
+
+#[tokio::test]
+async fn log_is_listed_from_its_newest_record_without_gap_or_repeat() {
+    let api = TestApi::new();
+    for _ in 0..3 {
+        api.event("ana").await;
+    }
+    let head = api.node.head_position();
+    for (filter, limit) in [("", 3), ("", 200), ("&kind=event.received", 1), ("&kind=event.received", 2)] {
+        let read = async |order: &str| {
+            let mut positions = Vec::new();
+            let mut cursor = String::new();
+            loop {
+                let path = format!("/api/v1/log?limit={limit}&sort={order}{filter}{cursor}");
+                let page = api.get(&path).by("viewer").answer().await.expect(200).json();
+                positions.extend(page["items"].as_array().unwrap().iter().map(|record| record["position"].as_u64().unwrap()));
+                match page["next"].as_str() {
+                    Some(next) => cursor = format!("&cursor={next}"),
+                    None => return positions,
+                }
+            }
+        };
+        let mut newest = read("-position").await;
+        assert!(filter != "" || newest.first() == Some(&head));
+        newest.reverse();
+        assert_eq!(newest, read("position").await, "{filter} {limit}");
+    }
+    api.get("/api/v1/log?sort=-position&after=3").by("viewer").answer().await.expect_problem(400, "bad_parameter");
 }

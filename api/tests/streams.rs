@@ -384,3 +384,50 @@ async fn reconnecting_stream_gets_past_records_larger_than_answer_memory() {
         assert!(at > came_to, "nobody gets past position {at}");
     }
 }
+
+#[tokio::test]
+async fn stream_of_the_log_has_only_the_records_that_its_caller_asks_for() {
+    let api = TestApi::new();
+    let head = api.node.head_position();
+    api.event("ana").await;
+    api.event("Bo").await;
+    let wanted = |record: &Value| record["kind"] == "event.received" || record["kind"] == "execution.requested";
+    let all = api.get(&format!("/api/v1/log?after={head}&limit=200")).by("viewer").answer().await.expect(200).json();
+    let expected: Vec<u64> = all["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|record| wanted(record))
+        .map(|record| record["position"].as_u64().unwrap())
+        .collect();
+    for form in ["false", "true"] {
+        let path = format!("{LOG}?after={head}&kind=event.received,execution.requested&named={form}");
+        let mut stream = Stream::of(api.get(&path).by("viewer")).await;
+        assert_eq!(stream.ids_to(*expected.last().unwrap()).await, expected);
+    }
+    let root = all["items"][0]["root"].as_str().unwrap();
+    let of_root = api.get(&format!("/api/v1/log?root={root}&limit=200")).by("viewer").answer().await.expect(200).json();
+    let expected: Vec<u64> = of_root["items"].as_array().unwrap().iter().map(|record| record["position"].as_u64().unwrap()).collect();
+    let mut stream = Stream::of(api.get(&format!("{LOG}?after={head}&root={root}")).by("viewer")).await;
+    assert_eq!(stream.ids_to(*expected.last().unwrap()).await, expected);
+    api.get(&format!("{LOG}?kind=no.such")).by("viewer").answer().await.expect_problem(400, "bad_parameter");
+}
+
+#[tokio::test]
+async fn caller_that_wants_none_of_the_new_records_learns_its_position() {
+    let api = TestApi::new();
+    let mut stream = Stream::of(api.get(&format!("{LOG}?kind=var.set")).by("viewer")).await;
+    stream.next_block().await.unwrap();
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(16)).await;
+    tokio::time::resume();
+    api.event("Ana").await;
+    let last = format!("id: {}", api.node.head_position());
+    loop {
+        let block = stream.next_block().await.unwrap();
+        assert!(!block.contains("data:"), "{block}");
+        if block == last {
+            break;
+        }
+    }
+}

@@ -294,6 +294,11 @@ async fn executions_are_compared_by_what_differs() {
     api.node.succeed(&eu, "{}");
     let us = run("us").await;
     api.node.fail(&us);
+    assert_eq!(read(&api, &format!("/executions/{us}")).await["last_success"], json!(eu));
+    assert_eq!(read(&api, &format!("/executions/{eu}")).await["last_success"], Value::Null);
+    let token = crate::reach::granted(&api, "ana", "viewer", &json!({ "labels": { "site": ["us"] } })).await;
+    let limited = api.get(&format!("/api/v1/executions/{us}")).bearing(&token).answer().await.expect(200).json();
+    assert_eq!(limited["last_success"], Value::Null, "the caller does not see it");
     let difference = read(&api, &format!("/executions/{us}/compare/last_success")).await;
     assert_eq!(difference["executions"], json!({ "first": us, "second": eu }));
     assert_eq!(difference["status"], json!({ "first": "failed", "second": "succeeded" }));

@@ -1,6 +1,6 @@
 //! Backtests on a running node: what rules would have done with past events, compared with what they did.
 
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::{ADMIN_TOKEN, Client, Place, Printed};
@@ -68,6 +68,43 @@ async fn backtest_of_an_unchanged_rule_matches_the_log_and_a_change_differs() {
     node.kill();
     let node = place.start();
     assert_eq!(backtest(&node.client(), &json!({ "rule": "shop.large" })).await["matched"], 4);
+}
+
+#[tokio::test]
+async fn backtest_that_continues_without_its_request_ends_with_the_same_result() {
+    let place = place();
+    let node = place.start();
+    let client = node.client();
+    orders(&client, &[5, 150, 250]).await;
+    let asked = client.request(Method::POST, "/api/v1/rules/backtest").header("prefer", "respond-async");
+    let begun = asked.json(&with_text(&RULE.replace("> 100", "< 200"))).send().await.unwrap();
+    assert_eq!(begun.status(), StatusCode::ACCEPTED);
+    let path = begun.headers()["location"].to_str().unwrap().trim_start_matches("/api/v1").to_owned();
+    let ended = client.until(&path, |shown| shown["status"] != "running").await;
+    assert_eq!((&ended["status"], &ended["progress"], &ended["result"]["judged"]), (&json!("succeeded"), &json!(1.0), &json!(3)));
+    assert_eq!(counts(&ended["result"]), [1, 1, 1, 0]);
+    let stopped = client.request(Method::DELETE, &format!("/api/v1{path}")).send().await.unwrap();
+    assert_eq!(stopped.status(), StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn file_of_an_earlier_revision_is_returned_after_the_pack_has_changed() {
+    let place = place();
+    let node = place.start();
+    let (path, client) = ("/packs/shop/files/rules%2Flarge.yaml", node.client());
+    let before = client.get(path).await;
+    orders(&client, &[150]).await;
+    let event = client.get("/events?limit=1").await["items"][0]["id"].clone();
+    let revision = client.get(&format!("/events/{}", event.as_str().unwrap())).await["catalog"].clone();
+    node.kill();
+    place.write_pack_file("shop/rules/large.yaml", &format!("# About large orders.\n{}", RULE.replace("> 100", "> 1000")));
+    let node = place.start();
+    let client = node.client();
+    let now = client.get(path).await;
+    assert!(now["text"].as_str().unwrap().contains("> 1000") && now["tokens"][0][2] == "comment", "{now:#}");
+    assert_eq!((&before["defines"][0]["line"], &now["defines"][0]["line"]), (&json!(1), &json!(2)));
+    let earlier = client.get(&format!("{path}?revision={revision}")).await;
+    assert_eq!(earlier, before);
 }
 
 #[tokio::test]

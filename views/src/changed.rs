@@ -1,42 +1,69 @@
-//! Which rows a batch of records changed, for callers that show them: ids, and where each row belongs.
+//! What a batch of records changed, for callers that show it: ids, and where each thing belongs.
 //!
-//! The rows are folded once for all callers. Each caller learns only of those that it reaches.
+//! The changes are folded once for all callers. Each caller learns only of those that it reaches.
 
+use std::collections::BTreeSet;
+
+use ensue_engine::names::RuleRef;
 use ensue_engine::record::Position;
 
 use crate::reach::{RowReach, RowScope};
 use crate::store::{Change, Changes, NewRow};
 use crate::view::{Column, Term, ViewName};
 
-/// The views whose changes callers learn of.
-pub const TOLD: [ViewName; 7] = [
-    ViewName::Events,
-    ViewName::Enforcements,
-    ViewName::Executions,
-    ViewName::Inquiries,
-    ViewName::DeadLetters,
-    ViewName::ParkedReactions,
-    ViewName::Schedules,
-];
+/// A kind of things whose changes callers learn of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ChangedKind {
+    /// Events, by their ids.
+    Events,
+    /// Enforcements, by their ids.
+    Enforcements,
+    /// Executions, by their ids.
+    Executions,
+    /// Inquiries, by their ids.
+    Inquiries,
+    /// Dead letters, by their ids.
+    DeadLetters,
+    /// Parked reactions, by their positions.
+    ParkedReactions,
+    /// Schedules, by their ids.
+    Timers,
+    /// The activity of rules, by their refs.
+    Rules,
+    /// Locks, as a whole.
+    Locks,
+    /// Queues, as a whole.
+    Queues,
+    /// Keys, as a whole.
+    Keys,
+    /// Vars, as a whole.
+    Vars,
+    /// Tokens, as a whole.
+    Tokens,
+    /// Grants, as a whole.
+    Grants,
+    /// Identities, as a whole.
+    Identities,
+}
 
-/// The rows that changed between two positions.
+/// The changes between two positions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangedRows {
     /// The position of the views before.
     pub after: Position,
     /// The position of the views after.
     pub through: Position,
-    /// The rows, each once.
+    /// The things, each once.
     pub rows: Vec<ChangedRow>,
 }
 
-/// A row that changed.
+/// A thing that changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangedRow {
-    /// Its view.
-    pub view: ViewName,
-    /// Its key.
-    pub key: Term,
+    /// Its kind.
+    pub kind: ChangedKind,
+    /// Its key; `None` if only its kind is known.
+    pub key: Option<Term>,
     /// Where it belongs.
     pub scope: Option<RowScope>,
     /// Whom it asks, if it is an inquiry.
@@ -44,27 +71,91 @@ pub struct ChangedRow {
 }
 
 impl ChangedRows {
-    /// Picks the rows that callers learn of from the changes of all views. Removed rows are left out.
+    /// Picks what callers learn of from the changes of all views. What leaves the views is left out, except for kinds that
+    /// are reported as a whole.
     pub fn of(after: Position, changes: Changes) -> Self {
-        let told = |(view, change): (ViewName, Change)| match change {
-            Change::Insert(row) | Change::Update(row) if TOLD.contains(&view) => Some(ChangedRow::of(view, row)),
-            Change::Insert(_) | Change::Update(_) | Change::Remove { .. } => None,
-        };
-        Self { after, through: changes.through, rows: changes.rows.into_iter().filter_map(told).collect() }
+        let (mut rows, mut wholes) = (Vec::new(), BTreeSet::new());
+        for (view, change) in changes.rows {
+            wholes.extend(whole(view, &change));
+            if let (Some(kind), Change::Insert(row) | Change::Update(row)) = (by_id(view), change) {
+                rows.extend(ChangedRow::of(kind, view, row));
+            }
+        }
+        rows.extend(wholes.into_iter().map(|kind| ChangedRow { kind, key: None, scope: None, asked: Vec::new() }));
+        Self { after, through: changes.through, rows }
+    }
+}
+
+/// Returns the kind of the things in a view that are reported by their keys.
+fn by_id(view: ViewName) -> Option<ChangedKind> {
+    match view {
+        ViewName::Events => Some(ChangedKind::Events),
+        ViewName::Enforcements => Some(ChangedKind::Enforcements),
+        ViewName::Executions => Some(ChangedKind::Executions),
+        ViewName::Inquiries => Some(ChangedKind::Inquiries),
+        ViewName::DeadLetters => Some(ChangedKind::DeadLetters),
+        ViewName::ParkedReactions => Some(ChangedKind::ParkedReactions),
+        ViewName::Schedules => Some(ChangedKind::Timers),
+        ViewName::Rules => Some(ChangedKind::Rules),
+        ViewName::Artifacts
+        | ViewName::Locks
+        | ViewName::Packs
+        | ViewName::Keys
+        | ViewName::Vars
+        | ViewName::Tokens
+        | ViewName::Audit
+        | ViewName::Totals => None,
+    }
+}
+
+/// Returns the kind that a change concerns as a whole.
+fn whole(view: ViewName, change: &Change) -> Option<ChangedKind> {
+    match view {
+        ViewName::Locks => Some(ChangedKind::Locks),
+        // An execution enters and leaves its queue as its row changes.
+        ViewName::Executions => Some(ChangedKind::Queues),
+        ViewName::Keys => Some(ChangedKind::Keys),
+        ViewName::Vars => Some(ChangedKind::Vars),
+        ViewName::Tokens => Some(ChangedKind::Tokens),
+        // Identities and grants have no view of their own, but whoever changes one is in the audit.
+        ViewName::Audit => match change {
+            Change::Insert(row) => match text(view, row, Column::What)?.split('.').next()? {
+                "grant" => Some(ChangedKind::Grants),
+                "identity" => Some(ChangedKind::Identities),
+                _ => None,
+            },
+            Change::Update(_) | Change::Remove { .. } => None,
+        },
+        _ => None,
+    }
+}
+
+/// Returns the text in a column of a row.
+fn text(view: ViewName, row: &NewRow, column: Column) -> Option<&str> {
+    let at = view.columns().iter().position(|known| *known == column)?;
+    match row.columns.get(at)? {
+        Some(Term::Text(text)) => Some(text),
+        _ => None,
     }
 }
 
 impl ChangedRow {
-    fn of(view: ViewName, row: NewRow) -> Self {
+    fn of(kind: ChangedKind, view: ViewName, row: NewRow) -> Option<Self> {
+        if kind == ChangedKind::Rules {
+            // A rule is known by its ref, and belongs to its pack.
+            let rule: RuleRef = text(view, &row, Column::Rule)?.parse().ok()?;
+            let scope = Some(RowScope::of_pack(rule.pack().as_str()));
+            return Some(Self { kind, key: Some(Term::Text(rule.to_string())), scope, asked: Vec::new() });
+        }
         let assignees = view.columns().iter().position(|column| *column == Column::Assignee);
         let asked = match assignees.and_then(|at| row.columns.into_iter().nth(at)) {
             Some(Some(Term::Texts(asked))) => asked,
             _ => Vec::new(),
         };
-        Self { view, key: row.key, scope: row.scope, asked }
+        Some(Self { kind, key: Some(row.key), scope: row.scope, asked })
     }
 
-    /// Returns true if a caller with this reach sees the row in a list.
+    /// Returns true if a caller with this reach sees the thing in a list.
     pub fn is_reached(&self, reach: &RowReach) -> bool {
         match reach {
             RowReach::Everything => true,

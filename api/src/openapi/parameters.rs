@@ -25,6 +25,7 @@ use crate::routes::counts::{BY, COUNTED};
 use crate::routes::log::RECORD_LIST;
 use crate::routes::search::{SEARCHED_CHARS_MAX, SEARCHED_CHARS_MIN};
 use crate::routes::series::{self, SERIES_GET};
+use crate::routes::streams::RECORD_STREAM;
 use crate::routes::usage::USAGE_GET;
 use crate::shapes::SUBJECT;
 use crate::sizes::LIMIT_MAX;
@@ -123,6 +124,7 @@ fn takes_binary_events(operation: &Operation) -> bool {
 fn told(honored: Honored) -> (&'static str, &'static str) {
     match honored {
         Honored::Prefer => ("Prefer", "`wait=30`: the number of seconds to wait for the end, at most 60."),
+        Honored::PreferAsync => ("Prefer", "`respond-async`: return at once, and continue without the request."),
         Honored::LastEventId => ("Last-Event-ID", "The id of the last event that was received: the stream continues after it."),
         Honored::Range => ("Range", "The part of the file to return, such as `bytes=0-499`."),
         Honored::IfRange => {
@@ -192,7 +194,10 @@ fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static st
         "bodies" => (yes_or_no, "Whether each record includes its body, as `content`. A page may then hold fewer than `limit`."),
         "dry_run" => (yes_or_no, "Whether to check everything and do nothing."),
         "all" => (yes_or_no, "Whether to list the sessions of everybody, which requires `tokens:read`."),
-        "stream" if operation.id == RECORD_LIST => (text, "Only records of this stream, such as `execution/` and an id."),
+        "stream" if matches!(operation.id, RECORD_LIST | RECORD_STREAM) => {
+            (text, "Only records of this stream, such as `execution/` and an id.")
+        }
+        "kind" if operation.id == RECORD_STREAM => (text, "Only records of one of these kinds."),
         "kind" => (
             text,
             "Only records of one of these kinds. With a filter, a request examines at most 10,000 records, so a page may hold fewer than `limit` and still have a `next`.",
@@ -207,6 +212,10 @@ fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static st
         "stream" => (words(&OutputStream::ALL.map(OutputStream::as_str)), "Only this stream."),
         "follow" => (yes_or_no, "Whether to continue with new output as it is printed."),
         "named" => (yes_or_no, "Whether each event is named after the kind of its record. `false` by default."),
+        "sort" if operation.id == RECORD_LIST => (
+            words(&SORTS.map(|(name, _)| name)),
+            "The order by position: the oldest first (`position`, the default) or the newest first (`-position`, which does not go with `after`).",
+        ),
         "sort" => (
             words(&SORTS.map(|(name, _)| name)),
             "The order by position: the newest first (`-position`, the default) or the oldest first (`position`).",
@@ -217,7 +226,7 @@ fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static st
         "until" => (time, "Only those before this time."),
         "of" if operation.id == CHANGE_STREAM => {
             let kinds = json!({ "type": "array", "items": words(&KINDS.map(|(name, _)| name)) });
-            (kinds, "The kinds of things, separated by commas. Without it, all that the caller may see.")
+            (kinds, "The kinds of things, separated by commas. Without it, those up to `timers` that the caller may see.")
         }
         "of" if operation.id == SERIES_GET => (words(&SeriesKind::ALL.map(SeriesKind::as_str)), "What is counted. Required."),
         "by" if operation.id == SERIES_GET => {
@@ -262,6 +271,7 @@ fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static st
         "offset" => (number(u64::MAX), "The number of bytes of the stream to skip."),
         "tail" => (number(u64::MAX), "How many bytes from the end of the stream to return. Not with `offset` or `follow`."),
         "after" => (number(u64::MAX), "The position to start after."),
+        "revision" => (number(u64::MAX), "The file as it was in this revision of the catalog; without it, as it is installed."),
         "label" => {
             let label = json!({ "type": "string", "pattern": LABEL, "examples": ["site=eu"] });
             let labels = json!({ "type": "array", "items": label, "maxItems": LABELS_MAX });

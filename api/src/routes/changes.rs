@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use ensue_engine::access::permission::Permission;
 use ensue_engine::record::Position;
-use ensue_views::{RowReach, ViewName};
+use ensue_views::RowReach;
+use ensue_views::changed::ChangedKind;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -27,16 +28,26 @@ use crate::wire::changes::WireChanges;
 /// The operation of the stream of changes.
 pub(crate) const CHANGE_STREAM: &str = "change_stream";
 
-/// The kinds of things, each with its view and the permission to see them.
-pub(crate) const KINDS: [(&str, (ViewName, Permission)); 7] = [
-    ("events", (ViewName::Events, Permission::EventsRead)),
-    ("enforcements", (ViewName::Enforcements, Permission::EnforcementsRead)),
-    ("executions", (ViewName::Executions, Permission::ExecutionsRead)),
-    ("inquiries", (ViewName::Inquiries, Permission::InquiriesRead)),
-    ("dead_letters", (ViewName::DeadLetters, Permission::DeadLettersRead)),
-    ("parked_reactions", (ViewName::ParkedReactions, Permission::ParkedReactionsRead)),
-    ("timers", (ViewName::Schedules, Permission::TimersRead)),
+/// The kinds of things, each with the permission to see them.
+pub(crate) const KINDS: [(&str, (ChangedKind, Permission)); 15] = [
+    ("events", (ChangedKind::Events, Permission::EventsRead)),
+    ("enforcements", (ChangedKind::Enforcements, Permission::EnforcementsRead)),
+    ("executions", (ChangedKind::Executions, Permission::ExecutionsRead)),
+    ("inquiries", (ChangedKind::Inquiries, Permission::InquiriesRead)),
+    ("dead_letters", (ChangedKind::DeadLetters, Permission::DeadLettersRead)),
+    ("parked_reactions", (ChangedKind::ParkedReactions, Permission::ParkedReactionsRead)),
+    ("timers", (ChangedKind::Timers, Permission::TimersRead)),
+    ("rules", (ChangedKind::Rules, Permission::RulesRead)),
+    ("locks", (ChangedKind::Locks, Permission::LocksRead)),
+    ("queues", (ChangedKind::Queues, Permission::QueuesRead)),
+    ("keys", (ChangedKind::Keys, Permission::KeysRead)),
+    ("vars", (ChangedKind::Vars, Permission::VarsRead)),
+    ("tokens", (ChangedKind::Tokens, Permission::TokensRead)),
+    ("grants", (ChangedKind::Grants, Permission::GrantsRead)),
+    ("identities", (ChangedKind::Identities, Permission::IdentitiesRead)),
 ];
+/// How many of them a stream has that names none: the first ones.
+const UNNAMED: usize = 7;
 
 /// Changes within this time are merged into one message.
 const MERGED_FOR: Duration = Duration::from_millis(250);
@@ -76,7 +87,7 @@ pub(super) async fn get(known: Known, call: Call) -> Outcome {
     let at = place(&call, head)?.unwrap_or_else(|| *api.ports.views_at.borrow());
     let room = api.streams.enter(&known.caller())?;
     let proof = known.reaching(kinds.iter().map(|(_, _, permission, reach)| (*permission, reach.clone())).collect());
-    let kinds = kinds.into_iter().map(|(name, view, _, reach)| (name, view, reach)).collect();
+    let kinds = kinds.into_iter().map(|(name, kind, _, reach)| (name, kind, reach)).collect();
     let wanted = Wanted::of(kinds, Some(ids).filter(|ids| !ids.is_empty()));
     let (line, response) = Line::open(api.ends(), proof, WAITING_MAX, Form::Events)?;
     let stream = ChangeStream {
@@ -96,14 +107,15 @@ pub(super) async fn get(known: Known, call: Call) -> Outcome {
     Ok(response)
 }
 
-/// A kind that a caller sees: its name, its view, the permission, and how far it reaches.
-type Reached = (&'static str, ViewName, Permission, RowReach);
+/// A kind that a caller sees: its name, the kind, the permission, and how far it reaches.
+type Reached = (&'static str, ChangedKind, Permission, RowReach);
 
-/// Returns the requested kinds, or all that the caller may see if it requests none.
-fn reached(known: &Known, asked: &[(&'static str, (ViewName, Permission))]) -> Result<Vec<Reached>, Problem> {
-    let of = |(name, (view, permission)): (&'static str, (ViewName, Permission))| Some((name, view, permission, known.rows(permission)?));
+/// Returns the requested kinds, or the first ones that the caller may see if it requests none.
+fn reached(known: &Known, asked: &[(&'static str, (ChangedKind, Permission))]) -> Result<Vec<Reached>, Problem> {
+    let of =
+        |(name, (kind, permission)): (&'static str, (ChangedKind, Permission))| Some((name, kind, permission, known.rows(permission)?));
     if asked.is_empty() {
-        let all: Vec<Reached> = KINDS.into_iter().filter_map(of).collect();
+        let all: Vec<Reached> = KINDS.into_iter().take(UNNAMED).filter_map(of).collect();
         return if all.is_empty() { Err(known.lacks(Permission::InquiriesRead)) } else { Ok(all) };
     }
     asked.iter().map(|kind| of(*kind).ok_or_else(|| known.lacks(kind.1.1))).collect()

@@ -55,7 +55,7 @@ pub(super) async fn get(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome
 
 /// Returns the last execution before this one that did the same and succeeded, among those that the caller reaches.
 /// Blocking.
-fn last_success(ports: &Ports, of: &Execution, reach: RowReach) -> Result<Option<ExecutionId>, Problem> {
+pub(super) fn last_success(ports: &Ports, of: &Execution, reach: RowReach) -> Result<Option<ExecutionId>, Problem> {
     let query = ListQuery { after: Some(of.position), limit: 1, ..ListQuery::newest(ViewName::Executions, reach) };
     let mut query = query.with(Column::Action, of.action.as_str()).with(Column::Status, Status::Succeeded.as_str());
     if let Some(rule) = &of.rule {

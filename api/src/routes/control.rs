@@ -142,7 +142,8 @@ pub(super) async fn demand<P: Permission>(call: &Call, allowed: &Allowed<P>, id:
 /// Changes an existing execution, and shows its new state.
 async fn change<P: Permission>(allowed: &Allowed<P>, call: &Call, id: ExecutionId, ask: Ask, how: Written) -> Outcome {
     let (api, by) = (call.api(), call.on_behalf(allowed)?);
-    let lock = call.lock::<ExecutionsRead, _>(&id.to_string(), read).await?;
+    let reach = allowed.rows_for::<ExecutionsRead>().unwrap_or_else(RowReach::nothing);
+    let lock = call.lock::<ExecutionsRead, _>(&id.to_string(), move |ports, id| read(ports, id, reach)).await?;
     // This distinguishes a missing execution from one that has ended.
     let before: Execution = api.row(id.to_string(), ExecutionsRead::THING, RowReach::Everything).await?;
     if call.is_dry_run()? {

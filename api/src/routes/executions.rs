@@ -24,6 +24,7 @@ use crate::ports::Ports;
 use crate::problem::{Outcome, Problem, quoted};
 use crate::query::{ParameterRefusal, Query, bad};
 use crate::respond;
+use crate::routes::compare::last_success;
 use crate::rows::read_row;
 use crate::shapes;
 use crate::wire::embedded;
@@ -165,12 +166,19 @@ async fn is_in_chain(call: &Call, execution: String, correlation: &str) -> Resul
 pub(super) async fn get(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING, allowed.rows()).await?;
-    respond::json(&call.api().threads.blocking(move |ports| whole(ports, execution)).await??)
+    let reach = allowed.rows();
+    respond::json(&call.api().threads.blocking(move |ports| shown(ports, execution, reach)).await??)
 }
 
-/// Reads what [`get`] shows. Blocking.
-pub(super) fn read(ports: &Ports, id: &str) -> Result<Option<WireExecution>, Problem> {
-    read_row::<Execution>(ports, id)?.map(|execution| whole(ports, execution)).transpose()
+/// Reads what [`get`] shows to a caller that reaches these rows. Blocking.
+pub(super) fn read(ports: &Ports, id: &str, reach: RowReach) -> Result<Option<WireExecution>, Problem> {
+    read_row::<Execution>(ports, id)?.map(|execution| shown(ports, execution, reach)).transpose()
+}
+
+/// Shows an execution with its bodies, and with the last one before it that succeeded. Blocking.
+fn shown(ports: &Ports, execution: Execution, reach: RowReach) -> Result<WireExecution, Problem> {
+    let last_success = last_success(ports, &execution, reach)?;
+    Ok(whole(ports, execution)?.after(last_success))
 }
 
 /// The progress message of an attempt.

@@ -4,9 +4,12 @@
 //! an answer against the question; the core then accepts it or returns a reason. The errors of answers are in
 //! `responses.rs`.
 
+mod awaited;
 mod links;
 mod responses;
 mod why;
+
+pub(super) use awaited::awaited;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -268,7 +271,7 @@ pub(super) async fn cancel(allowed: Allowed<InquiriesCancel>, mut call: Call) ->
 }
 
 /// Returns the public address where inquiries are read.
-fn base(api: &Api) -> String {
+pub(super) fn base(api: &Api) -> String {
     format!("{}{}", api.settings.base_url, crate::page::inquiries_path(api.settings.page))
 }
 

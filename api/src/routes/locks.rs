@@ -53,8 +53,16 @@ pub(super) async fn list(allowed: Allowed<LocksRead>, call: Call) -> Outcome {
     let mut locks: Vec<(Lock, Gathered)> = locks.into_iter().collect();
     locks.sort_by_cached_key(name);
     let listed = listing::of_catalog(&call, &allowed, locks.into_iter(), name)?;
-    let items = listed.items.into_iter().map(|(lock, gathered)| gathered.shown(lock)).collect();
+    let items = listed.items.into_iter().map(|(lock, gathered)| gathered.shown(lock, SHOWN_MAX)).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
+}
+
+/// Returns the locks that executions wait for, those with the most waiting executions first, each with the first of its
+/// holders and of the waiting executions. Blocking.
+pub(super) fn most_awaited(ports: &Ports, most: usize, shown_max: usize) -> Result<Vec<WireLock>, Problem> {
+    let mut locks: Vec<(Lock, Gathered)> = gathered(ports, &[])?.into_iter().filter(|(_, lock)| !lock.waiters.is_empty()).collect();
+    locks.sort_by_key(|(_, lock)| Reverse(lock.waiters.len()));
+    Ok(locks.into_iter().take(most).map(|(lock, gathered)| gathered.shown(lock, shown_max)).collect())
 }
 
 /// Reads all rows, of which there are at most as many as open executions, and groups them by lock. Blocking.
@@ -106,10 +114,10 @@ fn take_in(locks: &mut BTreeMap<Lock, Gathered>, row: &LockClaims, filters: &[(C
 }
 
 impl Gathered {
-    fn shown(mut self, lock: Lock) -> WireLock {
+    fn shown(mut self, lock: Lock, shown_max: usize) -> WireLock {
         self.holders.sort_by_key(|holder| holder.since);
         self.waiters.sort_by_key(|(priority, position, _)| (*priority, *position));
         let waiters = (1..).zip(self.waiters).map(|(place, (_, _, waiter))| WireWaiter { place, ..waiter }).collect();
-        WireLock::new(lock, self.limit.1, self.holders, waiters, SHOWN_MAX)
+        WireLock::new(lock, self.limit.1, self.holders, waiters, shown_max)
     }
 }

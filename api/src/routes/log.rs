@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use ensue_engine::fact::Fact;
-use ensue_engine::ids::Id;
 use ensue_engine::ports::{LogError, ReadLimit};
 use ensue_engine::record::{Position, Record, WireRecord};
-use ensue_engine::time::Timestamp;
+use ensue_views::store::Order;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -14,12 +12,13 @@ use super::Routes;
 use super::node::job;
 use crate::auth::Allowed;
 use crate::call::{Call, Nothing};
-use crate::listing;
+use crate::listing::{self, SORTS};
 use crate::operation::Operation;
 use crate::permissions::{LogRead, LogVerify, Permission as _};
 use crate::ports::{JobKind, Ports};
-use crate::problem::{Missing, Outcome, Problem};
-use crate::query::Query;
+use crate::problem::{Missing, Outcome};
+use crate::query::bad;
+use crate::record_filter::RecordFilter;
 use crate::respond;
 use crate::routes::node::{begin, job_state};
 use crate::shapes;
@@ -45,8 +44,8 @@ pub(super) fn declare(routes: &mut Routes) {
         list,
         Operation::lists::<shapes::Record>(
             RECORD_LIST,
-            "Lists records, oldest first",
-            &["after", "kind", "actor", "stream", "root", "since", "until", "bodies", "limit", "cursor"],
+            "Lists records, oldest first by default",
+            &["after", "kind", "actor", "stream", "root", "since", "until", "bodies", "sort", "limit", "cursor"],
         ),
     );
     routes.get::<LogRead>(
@@ -67,27 +66,33 @@ pub(super) fn declare_records(routes: &mut Routes) {
     routes.post::<LogVerify>("/log/verify", verify, job("log_verify", "Starts a check of the log's chain"));
 }
 
-/// Lists records, oldest first, after a position.
+/// Lists records, oldest first after a position, or newest first.
 pub(super) async fn list(allowed: Allowed<LogRead>, call: Call) -> Outcome {
     let query = call.query();
     let page = call.page(&allowed)?;
     let after: Option<u64> = query.parsed("after", "a position")?;
-    let after = match &page.after {
-        Some(place) => listing::place(place)?,
-        None => Position(after.unwrap_or(0)),
+    let order = query.one_of("sort", &SORTS)?.unwrap_or(Order::OldestFirst);
+    if order == Order::NewestFirst && after.is_some() {
+        return Err(bad("after", "goes only with the oldest records first: leave out `sort`").into());
+    }
+    let place = match &page.after {
+        Some(place) => Some(listing::place(place)?),
+        None => after.map(Position),
     };
     let has_bodies = query.one_of("bodies", &[("true", true), ("false", false)])?.unwrap_or(false);
-    let (limit, wanted) = (page.limit, Wanted::of(query)?);
+    let (limit, wanted) = (page.limit, RecordFilter::of(query)?);
     let read = move |ports: &Ports| {
-        let (records, last) = match wanted {
-            Some(wanted) => picked(ports, after, &wanted, limit)?,
-            None => {
-                let records = ports.log.read(after, ReadLimit { records: limit, bytes: PAGE_BYTES_MAX })?;
+        let head = ports.log.head()?.position;
+        let (records, last) = match (order, wanted) {
+            (Order::NewestFirst, wanted) => newest(ports, place.unwrap_or(Position(head.0 + 1)), wanted.as_ref(), limit)?,
+            (Order::OldestFirst, Some(wanted)) => picked(ports, place.unwrap_or_default(), &wanted, limit)?,
+            (Order::OldestFirst, None) => {
+                let records = ports.log.read(place.unwrap_or_default(), ReadLimit { records: limit, bytes: PAGE_BYTES_MAX })?;
                 let last = records.last().map(|record| record.position);
                 (records, last)
             }
         };
-        Ok::<_, LogError>((records, last, ports.log.head()?))
+        Ok::<_, LogError>((records, last, head))
     };
     let (mut records, mut last, head) = call.api().threads.blocking(read).await??;
     if has_bodies {
@@ -97,7 +102,11 @@ pub(super) async fn list(allowed: Allowed<LogRead>, call: Call) -> Outcome {
             last = records.last().map(|record| record.position);
         }
     }
-    let next = last.filter(|last| *last < head.position).map(|last| last.to_string());
+    let has_more = |last: &Position| match order {
+        Order::OldestFirst => *last < head,
+        Order::NewestFirst => last.0 > 1,
+    };
+    let next = last.filter(has_more).map(|last| last.to_string());
     if !has_bodies {
         return call.answer_page(records.iter().map(WireRecord::from).collect(), next.as_deref(), &page);
     }
@@ -111,45 +120,9 @@ pub(super) async fn list(allowed: Allowed<LogRead>, call: Call) -> Outcome {
     call.answer_page(items.collect(), next.as_deref(), &page)
 }
 
-/// The records that a request asks for.
-struct Wanted {
-    kinds: Vec<String>,
-    actor: Option<String>,
-    stream: Option<String>,
-    root: Option<Id>,
-    since: Option<Timestamp>,
-    until: Option<Timestamp>,
-}
-
-impl Wanted {
-    /// Returns `None` if all records are wanted.
-    fn of(query: &Query) -> Result<Option<Self>, Problem> {
-        query.each_of("kind", Fact::KINDS)?;
-        let wanted = Self {
-            kinds: query.texts("kind").map(str::to_owned).collect(),
-            actor: query.text("actor").map(str::to_owned),
-            stream: query.text("stream").map(str::to_owned),
-            root: query.parsed("root", "an id")?,
-            since: query.time("since")?,
-            until: query.time("until")?,
-        };
-        let has_any = ["kind", "actor", "stream", "root", "since", "until"].iter().any(|name| query.text(name).is_some());
-        Ok(has_any.then_some(wanted))
-    }
-
-    fn has(&self, record: &Record) -> bool {
-        (self.kinds.is_empty() || self.kinds.iter().any(|kind| kind == record.kind()))
-            && self.root.is_none_or(|root| record.cause.root == root)
-            && self.since.is_none_or(|since| record.time >= since)
-            && self.until.is_none_or(|until| record.time < until)
-            && self.stream.as_ref().is_none_or(|stream| record.stream.to_string() == *stream)
-            && self.actor.as_ref().is_none_or(|actor| record.actor.to_string() == *actor)
-    }
-}
-
 /// Reads the wanted records after a position, and returns the position of the last record that was looked at.
 /// Blocking.
-fn picked(ports: &Ports, mut after: Position, wanted: &Wanted, limit: usize) -> Result<(Vec<Record>, Option<Position>), LogError> {
+fn picked(ports: &Ports, mut after: Position, wanted: &RecordFilter, limit: usize) -> Result<(Vec<Record>, Option<Position>), LogError> {
     let (mut found, mut left) = (Vec::new(), SCANNED_MAX);
     while left > 0 {
         let records = ports.log.read(after, ReadLimit { records: left.min(READ_AT_ONCE), bytes: PAGE_BYTES_MAX })?;
@@ -157,14 +130,10 @@ fn picked(ports: &Ports, mut after: Position, wanted: &Wanted, limit: usize) -> 
             break;
         }
         left = left.saturating_sub(records.len());
-        for mut record in records {
+        for record in records {
             after = record.position;
             if wanted.has(&record) {
-                // The contents are loaded one by one if they are shown.
-                if let Some(body) = &mut record.body {
-                    body.content = None;
-                }
-                found.push(record);
+                found.push(without_content(record));
             }
             if found.len() == limit {
                 return Ok((found, Some(after)));
@@ -172,6 +141,53 @@ fn picked(ports: &Ports, mut after: Position, wanted: &Wanted, limit: usize) -> 
         }
     }
     Ok((found, Some(after)))
+}
+
+/// Reads the records before a position, the newest first, and returns the position of the last record that was looked at.
+/// Blocking.
+fn newest(
+    ports: &Ports,
+    mut before: Position,
+    wanted: Option<&RecordFilter>,
+    limit: usize,
+) -> Result<(Vec<Record>, Option<Position>), LogError> {
+    let at_once = if wanted.is_some() { READ_AT_ONCE } else { limit };
+    let (mut found, mut left) = (Vec::new(), SCANNED_MAX);
+    while left > 0 && before.0 > 1 {
+        let count = left.min(at_once);
+        let last = Position(before.0 - 1);
+        let mut records = Vec::new();
+        let mut at = Position(last.0.saturating_sub(count as u64));
+        // One read has a limit in bytes as well.
+        while at < last {
+            let read = ports.log.read(at, ReadLimit { records: usize::try_from(last.0 - at.0).unwrap_or(count), bytes: PAGE_BYTES_MAX })?;
+            let Some(newest) = read.last() else { break };
+            at = newest.position;
+            records.extend(read.into_iter().map(without_content));
+        }
+        if records.is_empty() {
+            break;
+        }
+        left = left.saturating_sub(records.len());
+        for record in records.into_iter().rev() {
+            before = record.position;
+            if wanted.is_none_or(|wanted| wanted.has(&record)) {
+                found.push(record);
+            }
+            if found.len() == limit {
+                return Ok((found, Some(before)));
+            }
+        }
+    }
+    Ok((found, Some(before)))
+}
+
+/// Drops the content of a record's body: contents are loaded one by one if they are shown.
+fn without_content(mut record: Record) -> Record {
+    if let Some(body) = &mut record.body {
+        body.content = None;
+    }
+    record
 }
 
 /// A record with its body.

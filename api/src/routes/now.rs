@@ -1,11 +1,12 @@
 //! What needs attention now: what waits for people, what is stuck and which rules fail. Each part has only what the
 //! caller may see.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::http::Method;
 use ensue_engine::access::limit::Target;
 use ensue_engine::access::permission::Permission;
+use ensue_engine::ids::{ExecutionId, InquiryId};
 use ensue_engine::time::Timestamp;
 use ensue_views::dead_letters::LetterStatus;
 use ensue_views::executions::Status;
@@ -14,7 +15,7 @@ use ensue_views::series::{Bucket, ExecutionOutcome, SeriesBy, SeriesKind};
 use ensue_views::store::{CountQuery, LIST_ROWS_MAX, ListQuery, Order};
 use ensue_views::{Column, Execution, Filter, Inquiry, Row, RowReach, RuleActivity, View, ViewName};
 
-use super::{Routes, executions, series};
+use super::{Routes, executions, inquiries, locks, queues, series, timers};
 use crate::auth::{Known, Proof as _};
 use crate::call::Call;
 use crate::deliveries;
@@ -22,12 +23,20 @@ use crate::operation::Operation;
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
 use crate::respond;
-use crate::wire::now::{WireFailingRule, WireNeedsPerson, WireNow, WireRates, longest};
+use crate::rows::read_row;
+use crate::wire::executions::WireExecution;
+use crate::wire::now::{WireFailingRule, WireNeedsPerson, WireNow, WireRates};
 use crate::wire::series::each;
 use crate::wire::waits::{self, WireWaitKind};
 
 /// The maximum number of items of a list.
 const SHOWN_MAX: usize = 50;
+/// The maximum number of locks, and of schedules.
+const TILE_MAX: usize = 10;
+/// How many holders, and how many waiting executions, of a lock are shown.
+const CLAIMS_MAX: usize = 3;
+/// How far ahead schedules are shown.
+const DAY_MILLIS: u64 = 86_400_000;
 /// For how long a rule counts as failing after its last error.
 const HOUR_MICROS: i64 = 3_600_000_000;
 
@@ -39,12 +48,25 @@ pub(super) fn declare(routes: &mut Routes) {
         get,
         Operation::shows::<WireNow>("now_get", "Returns what waits for people, what is stuck and which rules fail").sees_views(),
     );
+    routes.known(
+        Method::GET,
+        "/now/needs_person",
+        needs_person,
+        Operation::shows::<WireNeedsPerson>("now_needs_person", "Returns how many things need a person").sees_views(),
+    );
 }
 
 /// Shows what needs attention.
 pub(super) async fn get(known: Known, call: Call) -> Outcome {
     let now = deliveries::now();
-    respond::json(&call.api().threads.blocking(move |ports| Looker { ports, known: &known, now }.look()).await??)
+    let base = inquiries::base(call.api());
+    respond::json(&call.api().threads.blocking(move |ports| Looker { ports, known: &known, now }.look(&base)).await??)
+}
+
+/// Shows how many things need a person.
+pub(super) async fn needs_person(known: Known, call: Call) -> Outcome {
+    let now = deliveries::now();
+    respond::json(&call.api().threads.blocking(move |ports| Looker { ports, known: &known, now }.needs_person()).await??)
 }
 
 /// Reads what a caller sees.
@@ -56,25 +78,56 @@ struct Looker<'a> {
 
 impl Looker<'_> {
     /// Blocking.
-    fn look(&self) -> Result<WireNow, Problem> {
-        let (stuck, stuck_truncated) = match self.known.rows(Permission::ExecutionsRead) {
-            Some(reach) => self.stuck(reach).map(|(stuck, is_cut)| (Some(stuck), is_cut))?,
+    fn look(&self, base: &str) -> Result<WireNow, Problem> {
+        let executions = self.known.rows(Permission::ExecutionsRead);
+        let (stuck, stuck_truncated) = match &executions {
+            Some(reach) => self.stuck(reach.clone()).map(|(stuck, is_cut)| (Some(longest(stuck)), is_cut))?,
             None => (None, false),
         };
+        let awaited = stuck.iter().flatten().filter(|execution| waits::kind(execution) == Some(WireWaitKind::Answer));
+        let asked: BTreeSet<InquiryId> = awaited.filter_map(|execution| execution.inquiry).collect();
+        let asked: Vec<InquiryId> = asked.into_iter().collect();
+        let parents: BTreeSet<ExecutionId> = stuck.iter().flatten().filter_map(|execution| execution.parent).collect();
         Ok(WireNow {
             time: self.now,
-            needs_person: WireNeedsPerson {
-                inquiries_mine: self.inquiries_mine()?,
-                inquiries_overdue: self.inquiries_overdue()?,
-                indeterminate: self.count(Permission::ExecutionsRead, ViewName::Executions, &[Status::Indeterminate.as_str()])?,
-                parked_reactions: self.count(Permission::ParkedReactionsRead, ViewName::ParkedReactions, &[])?,
-                dead_letters_open: self.count(Permission::DeadLettersRead, ViewName::DeadLetters, &[LetterStatus::Open.as_str()])?,
-            },
-            stuck: stuck.map(|stuck| longest(stuck, SHOWN_MAX)),
+            needs_person: self.needs_person()?,
+            inquiries: inquiries::awaited(self.ports, self.known, &asked, base)?,
+            workflows: executions.map(|reach| self.executions(&parents, &reach)).transpose()?,
+            stuck: stuck.map(|stuck| stuck.into_iter().map(WireExecution::listed).collect()),
             stuck_truncated,
             failing_rules: self.failing_rules()?,
             open: self.open()?,
             rates: self.rates()?,
+            locks: self.whole(Permission::LocksRead, |ports| locks::most_awaited(ports, TILE_MAX, CLAIMS_MAX))?,
+            queues: self.whole(Permission::QueuesRead, queues::with_waiting)?,
+            next: self.whole(Permission::TimersRead, |ports| timers::next_of_each(ports, self.now.plus_millis(DAY_MILLIS), TILE_MAX))?,
+        })
+    }
+
+    /// Reads something that belongs nowhere, which callers with limits do not see.
+    fn whole<T>(&self, permission: Permission, read: impl FnOnce(&Ports) -> Result<T, Problem>) -> Result<Option<T>, Problem> {
+        let is_whole = self.known.rows(permission) == Some(RowReach::Everything);
+        is_whole.then(|| read(self.ports)).transpose()
+    }
+
+    /// Reads those of the executions that a caller reaches.
+    fn executions(&self, ids: &BTreeSet<ExecutionId>, reach: &RowReach) -> Result<Vec<WireExecution>, Problem> {
+        let mut shown = Vec::new();
+        for id in ids {
+            let key = id.to_string();
+            let found = read_row::<Execution>(self.ports, &key)?.filter(|execution| reach.covers_row(&key, execution));
+            shown.extend(found.map(WireExecution::listed));
+        }
+        Ok(shown)
+    }
+
+    fn needs_person(&self) -> Result<WireNeedsPerson, Problem> {
+        Ok(WireNeedsPerson {
+            inquiries_mine: self.inquiries_mine()?,
+            inquiries_overdue: self.inquiries_overdue()?,
+            indeterminate: self.count(Permission::ExecutionsRead, ViewName::Executions, &[Status::Indeterminate.as_str()])?,
+            parked_reactions: self.count(Permission::ParkedReactionsRead, ViewName::ParkedReactions, &[])?,
+            dead_letters_open: self.count(Permission::DeadLettersRead, ViewName::DeadLetters, &[LetterStatus::Open.as_str()])?,
         })
     }
 
@@ -198,4 +251,10 @@ impl Looker<'_> {
         }
         Ok(Some(by_status))
     }
+}
+
+/// Returns the executions that have waited longest.
+fn longest(mut waiting: Vec<(Timestamp, Execution)>) -> Vec<Execution> {
+    waiting.sort_by_key(|(since, execution)| (*since, execution.position));
+    waiting.into_iter().take(SHOWN_MAX).map(|(_, execution)| execution).collect()
 }

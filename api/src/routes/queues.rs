@@ -13,6 +13,7 @@ use crate::permissions::QueuesRead;
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
 use crate::rows::read_row;
+use crate::wire::now::WireWaitingQueue;
 use crate::wire::queues::{WireQueue, WireQueued};
 use crate::worker_queues::WorkerQueue;
 
@@ -38,6 +39,24 @@ pub(super) async fn list(allowed: Allowed<QueuesRead>, call: Call) -> Outcome {
     let items =
         call.api().threads.blocking(move |ports| queues.into_iter().map(|queue| shown(ports, queue)).collect::<Result<Vec<_>, _>>());
     call.answer_page(items.await??, listed.next.as_deref(), &listed.page)
+}
+
+/// Returns the queues in which executions wait, those that have waited longest first. Blocking.
+pub(super) fn with_waiting(ports: &Ports) -> Result<Vec<WireWaitingQueue>, Problem> {
+    let waiting = ports.node.worker_queues()?.into_iter().filter(|queue| queue.waiting > 0);
+    let shown = waiting.map(|queue| {
+        let oldest = queue.oldest.map(|id| told(ports, id, |execution| execution.queued_at)).transpose()?;
+        Ok(WireWaitingQueue {
+            name: queue.name,
+            workers: queue.workers,
+            busy_count: queue.busy,
+            waiting_count: queue.waiting,
+            waiting_since: oldest.and_then(|oldest| oldest.since),
+        })
+    });
+    let mut shown: Vec<WireWaitingQueue> = shown.collect::<Result<_, Problem>>()?;
+    shown.sort_by_key(|queue| (queue.waiting_since.is_none(), queue.waiting_since));
+    Ok(shown)
 }
 
 /// Adds what the views have on the executions that are shown. Blocking.

@@ -13,16 +13,19 @@ use crate::permissions::{ExecutionsRead, LogRead, Permission};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
 use crate::query::{ParameterRefusal, bad};
+use crate::record_filter::RecordFilter;
 use crate::respond;
 use crate::shapes::Record;
 use crate::sse::{EVENT_STREAM, Form, LAST_EVENT_ID, Line};
 use crate::streams::{PAGES_WAITING_MAX, RecordStream, Told};
 use crate::websocket::Handshake;
 
+/// The operation that streams the log.
+pub(crate) const RECORD_STREAM: &str = "record_stream";
+
 /// Describes an operation that streams records.
 const fn streamed(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary)
-        .asked(&["after", "named"])
         .honors(&[Honored::LastEventId])
         .gives_content(200, "Server-sent events, until the caller or the node ends them.", Content::Events(schema_of::<Record>), &[])
         .gives_content(101, "The same as messages of a WebSocket, if the request asks for one.", Content::Nothing, &[])
@@ -35,6 +38,7 @@ pub(super) fn declare_of_execution(routes: &mut Routes) {
         "/executions/{id}/stream",
         execution,
         streamed("execution_stream", "Streams an execution's records as they are written, until it has ended")
+            .asked(&["after", "named"])
             .gives_content(204, "The execution has ended, and `Last-Event-ID` is its last record.", Content::Nothing, &[])
             .sees_views(),
     );
@@ -42,15 +46,21 @@ pub(super) fn declare_of_execution(routes: &mut Routes) {
 
 /// Declares the stream of the whole log.
 pub(super) fn declare_of_log(routes: &mut Routes) {
-    routes.get::<LogRead>("/log/stream", log, streamed("record_stream", "Streams the log's records as they are written"));
+    routes.get::<LogRead>(
+        "/log/stream",
+        log,
+        streamed(RECORD_STREAM, "Streams the log's records as they are written")
+            .asked(&["after", "named", "kind", "actor", "stream", "root"]),
+    );
 }
 
-/// Streams every record after the caller's position, or from now on.
+/// Streams the wanted records after the caller's position, or from now on.
 pub(super) async fn log(allowed: Allowed<LogRead>, call: Call) -> Outcome {
     let form = asked_form(&call)?;
     let head = call.api().threads.blocking(|ports| ports.log.head()).await??.position;
     let at = place(&call, head)?.unwrap_or(head);
-    begin(allowed, &call, (Told::Log, at), form)
+    let told = Told::Log(RecordFilter::of(call.query())?);
+    begin(allowed, &call, (told, at), form)
 }
 
 /// Streams every record of an execution and its attempts after the caller's position, or from the first one.

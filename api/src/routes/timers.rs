@@ -9,6 +9,7 @@ use ensue_engine::schedule::facts::ScheduleOwner;
 use ensue_engine::schedule::plan::Plan;
 use ensue_engine::time::Timestamp;
 use ensue_views::RowReach;
+use ensue_views::store::LIST_ROWS_MAX;
 use ensue_views::{Column, ListQuery, Row, Schedule, ViewName};
 
 use super::Routes;
@@ -74,6 +75,18 @@ pub(super) async fn upcoming(_: Allowed<TimersRead>, call: Call) -> Outcome {
         Ok(WireUpcoming { since, until, items, truncated })
     };
     respond::json(&call.api().threads.explaining(read).await??)
+}
+
+/// Returns the next time of each schedule that is due before a time, the earliest first. Blocking.
+pub(super) fn next_of_each(ports: &Ports, until: Timestamp, most: usize) -> Result<Vec<WireDue>, Problem> {
+    let catalog = ports.installed.current();
+    let rows = ports.views.list(&ListQuery { limit: LIST_ROWS_MAX, ..ListQuery::newest(ViewName::Schedules, RowReach::Everything) })?;
+    let schedules: Vec<Schedule> = rows.iter().map(Row::read).collect::<Result<_, _>>()?;
+    let due = schedules.into_iter().filter(|schedule| catalog.schedules().contains_key(&schedule.owner));
+    let due = due.filter_map(|schedule| Some((schedule.next_at.filter(|next| *next < until)?, schedule.owner)));
+    let mut due: Vec<(Timestamp, ScheduleOwner)> = due.collect();
+    due.sort_by_key(|(at, _)| *at);
+    Ok(due.into_iter().take(most).map(|(at, owner)| WireDue::new(at, &owner)).collect())
 }
 
 /// A schedule with its next time.

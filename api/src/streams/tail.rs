@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::problem::Problem;
 use crate::queues::{Held, Queue};
+use crate::record_filter::{RecordFilter, RecordParts};
 use crate::said::Said;
 use crate::sse::{CHECK_EVERY, Form};
 use crate::threads::Threads;
@@ -103,10 +104,9 @@ impl Tail {
             bytes.extend_from_slice(b"\n\n");
             frames.push(RecordFrame {
                 position: record.position,
-                kind: record.kind(),
                 ended: ended(record),
                 changes_access: changes_access(record),
-                stream: record.stream.clone(),
+                parts: RecordParts::from(record),
                 begins_at,
                 data,
                 ends_at: bytes.len(),
@@ -116,11 +116,21 @@ impl Tail {
         Ok(Page { after: Position(0), bytes: Bytes::from_owner(CountedPage { bytes, _held: held }), frames })
     }
 
-    /// Returns the events of a page after a position and before another; none if there are none.
-    pub(super) fn between(&self, page: &Page, after: Position, before: Position, form: Form) -> Result<Option<Said>, NoPage> {
+    /// Returns the wanted events of a page after a position and before another; none if there are none.
+    pub(super) fn between(
+        &self,
+        page: &Page,
+        (after, before): (Position, Position),
+        wanted: Option<&RecordFilter>,
+        form: Form,
+    ) -> Result<Option<Said>, NoPage> {
         let from = page.frames.partition_point(|frame| frame.position <= after);
         let to = page.frames.partition_point(|frame| frame.position < before);
         let frames = page.frames.get(from..to).unwrap_or_default();
+        if let Some(wanted) = wanted {
+            let frames: Vec<&RecordFrame> = frames.iter().filter(|frame| wanted.has_at_any_time(&frame.parts)).collect();
+            return if frames.is_empty() { Ok(None) } else { self.apart(page, &frames, form).map(Some) };
+        }
         if frames.is_empty() { Ok(None) } else { self.said(page, frames, form).map(Some) }
     }
 
@@ -128,19 +138,27 @@ impl Tail {
         let (Some(first), Some(last)) = (frames.first(), frames.last()) else { return Ok(Said::Records(Vec::new())) };
         Ok(match form {
             Form::Events => Said::Events(page.bytes.slice(first.begins_at..last.ends_at)),
-            Form::NamedEvents => {
-                let mut bytes = Vec::with_capacity(last.ends_at - first.begins_at + frames.len() * NAME_BYTES);
-                for frame in frames {
-                    bytes.extend_from_slice(b"event: ");
-                    bytes.extend_from_slice(frame.kind.as_bytes());
-                    bytes.push(b'\n');
-                    bytes.extend_from_slice(&page.bytes[frame.begins_at..frame.ends_at]);
-                }
-                let held = self.unwritten.enter_however_large(bytes.len() as u64).ok_or(NoPage::Busy)?;
-                Said::Events(Bytes::from_owner(CountedPage { bytes, _held: held }))
-            }
-            Form::Messages => Said::Records(frames.iter().map(|frame| page.message(frame)).collect()),
+            Form::NamedEvents | Form::Messages => return self.apart(page, &frames.iter().collect::<Vec<_>>(), form),
         })
+    }
+
+    /// Returns records of a page that may not follow each other.
+    fn apart(&self, page: &Page, frames: &[&RecordFrame], form: Form) -> Result<Said, NoPage> {
+        if form == Form::Messages {
+            return Ok(Said::Records(frames.iter().map(|frame| page.message(frame)).collect()));
+        }
+        let length: usize = frames.iter().map(|frame| frame.ends_at - frame.begins_at + NAME_BYTES).sum();
+        let mut bytes = Vec::with_capacity(length);
+        for frame in frames {
+            if form == Form::NamedEvents {
+                bytes.extend_from_slice(b"event: ");
+                bytes.extend_from_slice(frame.parts.kind.as_bytes());
+                bytes.push(b'\n');
+            }
+            bytes.extend_from_slice(&page.bytes[frame.begins_at..frame.ends_at]);
+        }
+        let held = self.unwritten.enter_however_large(bytes.len() as u64).ok_or(NoPage::Busy)?;
+        Ok(Said::Events(Bytes::from_owner(CountedPage { bytes, _held: held })))
     }
 
     /// Returns one record of a page.
@@ -165,8 +183,7 @@ pub(super) struct RecordFrame {
     pub(super) ended: Option<Status>,
     /// Whether the record can end the rights of a caller.
     pub(super) changes_access: bool,
-    kind: &'static str,
-    stream: StreamId,
+    parts: RecordParts,
     begins_at: usize,
     /// The range of its JSON.
     data: Range<usize>,
@@ -200,7 +217,7 @@ impl Page {
     /// Iterates over the events of an execution.
     pub(super) fn of_execution(&self, id: ExecutionId) -> impl Iterator<Item = &RecordFrame> {
         let stream = StreamId::Execution(id);
-        self.frames.iter().filter(move |frame| frame.stream == stream)
+        self.frames.iter().filter(move |frame| frame.parts.stream == stream)
     }
 
     fn message(&self, frame: &RecordFrame) -> (Position, Bytes) {

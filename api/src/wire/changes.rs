@@ -10,7 +10,7 @@ use ensue_derive::wire;
 pub(crate) struct WireChanges {
     /// The ids of things that changed, by their kind: at most 200 of each.
     changed: BTreeMap<String, Vec<String>>,
-    /// The kinds of which more things changed: read their lists again.
+    /// The kinds of which more things changed, or whose ids are not reported: read their lists again.
     more: Vec<String>,
     /// Whether changes are missing, because the caller was too far behind or the node was started again. All
     /// kinds are in `more` then.

@@ -89,6 +89,10 @@ pub(crate) struct WireExecution {
     /// Only for a single execution: a list shows only its size.
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<Option<Box<RawValue>>>,
+    /// Only if the execution itself is read: the last execution of the same action and rule before it that succeeded; null if
+    /// there is none that the caller may see.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_success: Option<Option<ExecutionId>>,
 }
 
 /// The parameters and result of an execution; none if there are none, or they were erased.
@@ -102,6 +106,11 @@ pub(crate) struct Bodies {
 }
 
 impl WireExecution {
+    /// Adds the last execution before it that succeeded.
+    pub(crate) fn after(self, last_success: Option<ExecutionId>) -> Self {
+        Self { last_success: Some(last_success), ..self }
+    }
+
     /// Shows an execution as an item of a list.
     pub(crate) fn listed(execution: Execution) -> Self {
         let waits_for = WireWaitsFor::of(&execution);
@@ -145,6 +154,7 @@ impl WireExecution {
             not_started: None,
             params_bytes: execution.params.map(|params| params.bytes),
             result_bytes: execution.result.map(|result| result.bytes),
+            last_success: None,
             params: None,
             result: None,
         }

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 
 use ensue_derive::wire;
 use ensue_engine::ids::EventId;
-use ensue_engine::names::RuleRef;
+use ensue_engine::names::{RuleRef, WorkerQueueName};
 use ensue_engine::time::Timestamp;
+use ensue_views::RuleActivity;
 use ensue_views::rules::RuleError;
-use ensue_views::{Execution, RuleActivity};
 use serde::Serialize;
 
 use crate::wire::executions::WireExecution;
+use crate::wire::inquiries::WireInquiry;
+use crate::wire::locks::WireLock;
+use crate::wire::timers::WireDue;
 
 /// What needs attention now, of what the caller may see. A part is null if the caller may not read such things.
 #[wire(Serialize)]
@@ -27,6 +30,32 @@ pub(crate) struct WireNow {
     /// The number of executions that have not ended, by their status.
     pub(crate) open: Option<BTreeMap<String, u64>>,
     pub(crate) rates: WireRates,
+    /// The inquiries that the executions in `stuck` wait for.
+    pub(crate) inquiries: Option<Vec<WireInquiry>>,
+    /// The workflows that the executions in `stuck` are steps of.
+    pub(crate) workflows: Option<Vec<WireExecution>>,
+    /// The locks that executions wait for, those with the most waiting executions first: at most 10, with the first 3 of their
+    /// holders and of the waiting executions.
+    pub(crate) locks: Option<Vec<WireLock>>,
+    /// The queues in which executions wait for a worker, those that have waited longest first.
+    pub(crate) queues: Option<Vec<WireWaitingQueue>>,
+    /// The next time of each schedule that is due within a day, the earliest first: at most 10.
+    pub(crate) next: Option<Vec<WireDue>>,
+}
+
+/// A queue in which executions wait for a worker.
+#[wire(Serialize)]
+#[schemars(rename = "WaitingQueue")]
+pub(crate) struct WireWaitingQueue {
+    pub(crate) name: WorkerQueueName,
+    /// The number of slots; null if the queue is not configured.
+    pub(crate) workers: Option<u32>,
+    /// The number of slots in use.
+    pub(crate) busy_count: u32,
+    /// The number of waiting executions; paused executions are not counted.
+    pub(crate) waiting_count: usize,
+    /// Since when the oldest waiting execution has been waiting.
+    pub(crate) waiting_since: Option<Timestamp>,
 }
 
 /// How often things happened in each minute of the last hour, the current one last.
@@ -79,10 +108,4 @@ impl WireFailingRule {
             last_event: error.last_event,
         }
     }
-}
-
-/// Shows the executions that have waited longest.
-pub(crate) fn longest(mut waiting: Vec<(Timestamp, Execution)>, most: usize) -> Vec<WireExecution> {
-    waiting.sort_by_key(|(since, execution)| (*since, execution.position));
-    waiting.into_iter().take(most).map(|(_, execution)| WireExecution::listed(execution)).collect()
 }
