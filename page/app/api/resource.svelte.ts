@@ -37,7 +37,7 @@ export class Resource<T> implements Showable {
   constructor(
     private readonly read: (signal: AbortSignal) => Promise<Answer<T>>,
     /** What is costly to read is read this often at most. */
-    private readonly pauseMs: () => number = () => 0,
+    private readonly pauseMs = 0,
   ) {}
 
   get hasValue(): boolean {
@@ -45,7 +45,7 @@ export class Resource<T> implements Showable {
   }
 
   again(): void {
-    const wait = this.readAt === null ? 0 : this.readAt + this.pauseMs() - Date.now();
+    const wait = this.readAt === null ? 0 : this.readAt + this.pauseMs - Date.now();
     if (this.#isReading) this.#isDirty = true;
     else if (wait <= 0) void this.#load();
     else
@@ -99,8 +99,8 @@ export function reading<T>(what: () => { read: (signal: AbortSignal) => Promise<
   readonly now: Resource<T>;
 } {
   const resource = $derived.by(() => {
-    const { read, pauseMs = 0 } = what();
-    return new Resource<T>(read, () => pauseMs);
+    const { read, pauseMs } = what();
+    return new Resource<T>(read, pauseMs);
   });
   $effect(() => {
     const shown = resource;

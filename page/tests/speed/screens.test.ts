@@ -158,7 +158,7 @@ test('filters, one execution, and why a rule did not match, come after their cli
 });
 
 test(`a timeline of ${ITEMS} steps is shown, and scrolls`, async () => {
-  const id = await run('mill.batch', { items: Array.from({ length: ITEMS }, (_, at) => at), bad: -1 });
+  const id = await run('mill.batch', { items: Array.from({ length: ITEMS }, (_, at) => at), bad: ITEMS - 1 });
   await ended(id);
   const shown: Took[] = [];
   let frames: number[] = [];
