@@ -48,10 +48,24 @@ export default defineConfig({
         test: {
           name: 'journeys',
           include: ['tests/**/*.test.ts'],
+          exclude: ['tests/speed/**'],
           environment: 'node',
           testTimeout: 60_000,
           hookTimeout: 60_000,
           maxWorkers: 2,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'speed',
+          include: ['tests/speed/**/*.test.ts'],
+          environment: 'node',
+          testTimeout: 600_000,
+          hookTimeout: 1_800_000,
+          // What runs beside a measurement is part of it.
+          maxWorkers: 1,
+          fileParallelism: false,
         },
       },
     ],

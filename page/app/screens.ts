@@ -1,11 +1,22 @@
 /** The screens. A screen is a folder of `screens/` whose `index.ts` says where and for whom it is; nothing else lists it. */
 
 import type { Component } from 'svelte';
+import type { NeedsPerson } from './api/types.ts';
 import { matched } from './router.svelte.ts';
 
 /** What every screen is given: the parts of the path that its address names. */
 export interface ScreenProps {
   params: Record<string, string>;
+}
+
+/** The place of a screen in the menu. */
+export interface InMenu {
+  /** From the left. */
+  at: number;
+  /** The key that follows `g`. */
+  key: string;
+  /** How many things of the screen wait for a person, and what they are. */
+  waiting?: (needs: NeedsPerson) => { count: number; text: string };
 }
 
 export interface Screen {
@@ -19,8 +30,7 @@ export interface Screen {
   isPublic?: boolean;
   /** Whether it fills the window: no menu, nothing around it. */
   isBare?: boolean;
-  /** Its place in the menu, from the left, and the key that follows `g`. */
-  menu?: { at: number; key: string };
+  menu?: InMenu;
   load: () => Promise<{ default: Component<ScreenProps> }>;
 }
 

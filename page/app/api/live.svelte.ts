@@ -27,6 +27,8 @@ class Live {
   /** Whether the caller may follow a kind. One that they may not would refuse the whole stream. */
   may: (kind: string) => boolean = () => true;
   #watches = new Set<Watch>();
+  /** The kinds that changed while nobody saw this tab. */
+  #unseen = new Set<string>();
   #ask: ((asked: Asked) => void) | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -39,7 +41,9 @@ class Live {
     addEventListener('pageshow', () => this.#want());
     addEventListener('online', () => this.#ask?.('wake'));
     document.addEventListener('visibilitychange', () => {
-      if (!document.hidden) this.#ask?.('wake');
+      if (document.hidden) return;
+      this.#ask?.('wake');
+      this.#tellUnseen();
     });
   }
 
@@ -127,12 +131,21 @@ class Live {
     if (line === 'ended') this.onEnded();
   }
 
+  /** A tab that nobody sees reads nothing, however busy the node is. */
   #tell(changes: Changes): void {
     for (const watch of this.#watches) {
       const ids = new Set(changes.changed[watch.kind] ?? []);
       const all = changes.reset || changes.more.includes(watch.kind);
-      if (all || ids.size > 0) watch.take({ ids, all });
+      if (!all && ids.size === 0) continue;
+      if (document.hidden) this.#unseen.add(watch.kind);
+      else watch.take({ ids, all });
     }
+  }
+
+  #tellUnseen(): void {
+    const kinds = this.#unseen;
+    this.#unseen = new Set();
+    for (const watch of this.#watches) if (kinds.has(watch.kind)) watch.take({ ids: new Set(), all: true });
   }
 }
 

@@ -11,8 +11,11 @@ export const PAGE_ROWS = 100;
 export const PAGES_MAX = 5;
 /** How many ids one request can name. */
 const IDS_MAX = 200;
-/** A busy node changes a list all the time; it is read this often at most. */
-const PAUSE_MS = 1_000;
+/** A busy node changes a list all the time: rows are read again this often at most, and the list itself this often. */
+const PAUSE_MS = 250;
+const LIST_PAUSE_MS = 500;
+/** A list that is slow to read is read less often, so that it takes at most one part in so many of the node's time. */
+const SHARE = 5;
 
 export interface Page<T> {
   items: T[];
@@ -52,6 +55,7 @@ export class Rows<T extends Row> implements Showable {
   #changed = new Set<string>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #isReading = false;
+  #tookMs = 0;
   #abort = new AbortController();
 
   constructor(private readonly read: ReadRows<T>) {}
@@ -106,10 +110,14 @@ export class Rows<T extends Row> implements Showable {
     for (const id of ids) this.#changed.add(id);
     if (all) for (const row of this.items) this.#changed.add(row.id);
     if (all && this.isAtTop) this.#changed.add('');
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
-      void this.#refresh();
-    }, this.readAt && Date.now() - this.readAt > PAUSE_MS ? 0 : PAUSE_MS);
+    const pause = Math.max(this.#changed.has('') ? LIST_PAUSE_MS : PAUSE_MS, SHARE * this.#tookMs);
+    this.#timer ??= setTimeout(
+      () => {
+        this.#timer = undefined;
+        void this.#refresh();
+      },
+      Math.max(0, (this.readAt ?? 0) + pause - Date.now()),
+    );
   }
 
   stop(): void {
@@ -151,10 +159,12 @@ export class Rows<T extends Row> implements Showable {
     this.#isReading = true;
     const { signal } = this.#abort;
     const slow = setTimeout(() => (this.isSlow = true), SLOW_MS);
+    const begin = Date.now();
     try {
       await work(signal);
       this.error = null;
       this.readAt = Date.now();
+      this.#tookMs = this.readAt - begin;
     } catch (error) {
       if (!signal.aborted) this.error = error instanceof CallError ? error : new CallError(null, 0);
     } finally {

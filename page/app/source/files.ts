@@ -26,6 +26,11 @@ export function byLine(findings: readonly PackFinding[], lines: number): Map<num
   return found;
 }
 
+/** Returns the file that defines a rule alone, if one does. */
+export function ownFile(rule: string): string {
+  return `rules/${rule.slice(rule.indexOf('.') + 1)}.yaml`;
+}
+
 /** Returns the files that may define a rule: the one of its name first, then those that may hold several. */
 export function candidates(rule: string, paths: readonly string[]): string[] {
   const name = rule.slice(rule.indexOf('.') + 1);

@@ -71,16 +71,3 @@ test('a login link opens a session, and a session that is ended logs its page ou
   await watched.expectNoFaults();
   await watched.close();
 });
-
-test('a browser without shared workers shows changes too', async () => {
-  const watched = await Watched.open(browser, node.url);
-  const { page } = watched;
-  await page.addInitScript(() => Reflect.deleteProperty(globalThis, 'SharedWorker'));
-  await page.goto('/ui/executions?action=shop.print');
-  await watched.logIn(node.token);
-  await page.getByText('No execution fits this filter.').waitFor();
-  await node.ask('POST', '/actions/shop.print/execute', { params: { text: 'x', lines: 1 } });
-  await page.getByRole('row').first().waitFor();
-  await watched.expectNoFaults();
-  await watched.close();
-});

@@ -64,33 +64,6 @@ test('a filter is in the address, and survives going back', async () => {
   await watched.close();
 });
 
-test('the node is killed while a list is live, comes back, and nothing is missing or twice', async () => {
-  const watched = await loggedIn('/ui/executions?action=shop.print');
-  const { page } = watched;
-  await page.getByRole('row').first().waitFor();
-  const before = await page.getByRole('row').count();
-  await node.kill();
-  await node.restart();
-  await node.ask('POST', '/actions/shop.print/execute', { params: { text: 'again', lines: 1 } });
-  await expect.poll(() => page.getByRole('row').count(), { timeout: 20_000 }).toBe(before + 1);
-  const ids = await page.getByRole('row').getByRole('link').evaluateAll((links) => links.map((link) => link.id));
-  expect(new Set(ids).size).toBe(ids.length);
-  await watched.close();
-});
-
-test('seven tabs are open, and the eighth loads', async () => {
-  const watched = await loggedIn('/ui/executions');
-  const tabs = [];
-  for (let at = 0; at < 7; at += 1) {
-    const tab = await watched.tab(node.url);
-    await tab.page.goto(`${node.url}/ui/executions`);
-    await tab.page.getByRole('row').first().waitFor();
-    tabs.push(tab);
-  }
-  expect(tabs.length).toBe(7);
-  await watched.close();
-});
-
 test('a link leads nowhere else after the login', async () => {
   for (const next of ['//evil.test', 'https://evil.test', '/\\evil.test', 'javascript:alert(1)']) {
     const watched = await loggedIn(`/ui/login?next=${encodeURIComponent(next)}`);

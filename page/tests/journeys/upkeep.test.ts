@@ -1,33 +1,19 @@
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Watched, launch } from '../support/browser.ts';
-import { Node } from '../support/node.ts';
+import { expect, test } from 'vitest';
+import type { Node } from '../support/node.ts';
+import { Rig } from '../support/rig.ts';
 
 let node: Node;
-let browser: Browser;
 let operator: string;
 let viewer: string;
 
-beforeAll(async () => {
-  [node, browser] = await Promise.all([Node.start('night'), launch()]);
+const rig = Rig.for('night', {}, async (started) => {
+  node = started;
   [operator, viewer] = await Promise.all([node.tokenOf('olga', ['operator']), node.tokenOf('vera', ['viewer'])]);
   await node.ask('PUT', '/keys/night.secret', { value: 'a secret of the monitor' });
 });
 
-afterAll(async () => {
-  await browser?.close();
-  await node?.stop();
-});
-
-async function loggedIn(path: string, token: string): Promise<Watched> {
-  const watched = await Watched.open(browser, node.url);
-  await watched.page.goto(path);
-  await watched.logIn(token);
-  return watched;
-}
-
 test('a week of schedules is a grid, and a cell opens its hour', async () => {
-  const watched = await loggedIn('/ui/schedules', viewer);
+  const watched = await rig.loggedIn('/ui/schedules', viewer);
   const { page } = watched;
   await page.getByRole('table').getByRole('link', { name: /^2 times/ }).first().click();
   await page.waitForURL('**/ui/schedules?from=*&to=*');
@@ -39,7 +25,7 @@ test('a week of schedules is a grid, and a cell opens its hour', async () => {
 });
 
 test('a delivery is sent to try a hook, and one that is refused says why', async () => {
-  const watched = await loggedIn('/ui/hooks', operator);
+  const watched = await rig.loggedIn('/ui/hooks', operator);
   const { page } = watched;
   await page.getByText('secret set').waitFor();
   await page.getByRole('link', { name: 'night.door' }).click();
@@ -54,12 +40,12 @@ test('a delivery is sent to try a hook, and one that is refused says why', async
 });
 
 test('an operator verifies the log, and a viewer sees no button that would be refused', async () => {
-  const watched = await loggedIn('/ui/system', operator);
+  const watched = await rig.loggedIn('/ui/system', operator);
   await watched.page.getByRole('button', { name: 'Verify the log' }).click();
   await watched.page.getByText('succeeded', { exact: true }).first().waitFor();
   await watched.expectNoFaults();
   await watched.close();
-  const other = await loggedIn('/ui/system', viewer);
+  const other = await rig.loggedIn('/ui/system', viewer);
   await other.page.getByRole('heading', { name: 'Rebuild the views' }).waitFor();
   expect(await other.page.getByRole('button', { name: /Verify|Rebuild|Accept/ }).count()).toBe(0);
   await other.page.goto('/ui/hooks/night/door');

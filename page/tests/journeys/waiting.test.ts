@@ -1,22 +1,15 @@
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Watched, launch } from '../support/browser.ts';
-import { Node } from '../support/node.ts';
+import { expect, test } from 'vitest';
+import type { Node } from '../support/node.ts';
+import { Rig } from '../support/rig.ts';
 
 let node: Node;
-let browser: Browser;
 let operator: string;
 let viewer: string;
 
-beforeAll(async () => {
-  [node, browser] = await Promise.all([Node.start('night'), launch()]);
+const rig = Rig.for('night', {}, async (started) => {
+  node = started;
   [operator, viewer] = await Promise.all([node.tokenOf('olga', ['operator']), node.tokenOf('vera', ['viewer'])]);
   await node.ask('PUT', '/keys/night.secret', { value: 'a secret of the monitor' });
-});
-
-afterAll(async () => {
-  await browser?.close();
-  await node?.stop();
 });
 
 interface Letter {
@@ -33,16 +26,9 @@ async function fail(order: string): Promise<string> {
 const letters = async (): Promise<Letter[]> => (await node.ask<{ items: Letter[] }>('GET', '/dead_letters?status=open')).items;
 const letter = (id: string): Promise<Letter> => node.ask<Letter>('GET', `/dead_letters/${id}`);
 
-async function loggedIn(path: string, token: string): Promise<Watched> {
-  const watched = await Watched.open(browser, node.url);
-  await watched.page.goto(path);
-  await watched.logIn(token);
-  return watched;
-}
-
 test('a dead letter is retried: the dialog says what would run, and the letter has its rerun', async () => {
   const id = await fail('A1');
-  const watched = await loggedIn('/ui/now', operator);
+  const watched = await rig.loggedIn('/ui/now', operator);
   const { page } = watched;
   await page.getByRole('link', { name: '1 dead letter' }).click();
   const row = page.getByRole('listitem').filter({ has: page.locator(`#row-${id}`) });
@@ -68,7 +54,7 @@ test('a dead letter is retried: the dialog says what would run, and the letter h
 
 test('a refused delivery is shown, and dismissed; a retry that would be refused has its reason and no button', async () => {
   await node.ask('POST', '/hooks/night/door/send', { body: { id: 7 } }).catch(() => null);
-  const watched = await loggedIn('/ui/waiting?kind=dead&sensor=night.door', operator);
+  const watched = await rig.loggedIn('/ui/waiting?kind=dead&sensor=night.door', operator);
   const { page } = watched;
   await page.getByText('/id: should be string').waitFor();
   await page.getByText('The delivery', { exact: true }).click();
@@ -86,7 +72,7 @@ test('a refused delivery is shown, and dismissed; a retry that would be refused 
 
 test('all dead letters that a filter shows are dismissed, after the page has said how many', async () => {
   for (const order of ['B1', 'B2', 'B3']) await fail(order);
-  const watched = await loggedIn('/ui/waiting?kind=dead&action=night.broken', operator);
+  const watched = await rig.loggedIn('/ui/waiting?kind=dead&action=night.broken', operator);
   const { page } = watched;
   const before = (await letters()).length;
   await expect.poll(() => page.getByRole('button', { name: 'Retry…', exact: true }).count()).toBe(before);
@@ -103,7 +89,7 @@ test('all dead letters that a filter shows are dismissed, after the page has sai
 
 test('a filter keeps the kind, and is in the address', async () => {
   await fail('C1');
-  const watched = await loggedIn('/ui/waiting?kind=dead', operator);
+  const watched = await rig.loggedIn('/ui/waiting?kind=dead', operator);
   const { page } = watched;
   await page.getByText('no route to the warehouse').waitFor();
   await page.keyboard.press('/');
@@ -120,7 +106,7 @@ test('a filter keeps the kind, and is in the address', async () => {
 
 test('what holds a lock is canceled from the list of locks, and the next one gets it', async () => {
   for (let at = 0; at < 2; at += 1) await node.ask('POST', '/actions/night.deploy/execute', { params: { site: 'eu' } });
-  const watched = await loggedIn('/ui/waiting?kind=lock', operator);
+  const watched = await rig.loggedIn('/ui/waiting?kind=lock', operator);
   const { page } = watched;
   await page.getByText('1 waits').waitFor();
   await page.getByRole('button', { name: 'Cancel…' }).click();
@@ -132,7 +118,7 @@ test('what holds a lock is canceled from the list of locks, and the next one get
 });
 
 test('a viewer sees each kind of what waits, and no button that would be refused', async () => {
-  const watched = await loggedIn('/ui/waiting', viewer);
+  const watched = await rig.loggedIn('/ui/waiting', viewer);
   const { page } = watched;
   const seen: [string, string][] = [
     ['Locks', 'night.deploy'],
@@ -151,7 +137,7 @@ test('a viewer sees each kind of what waits, and no button that would be refused
 });
 
 test('a caller without the permission to read them sees which permission is missing', async () => {
-  const watched = await loggedIn('/ui/waiting?kind=dead', await node.tokenOf('lea', ['leads']));
+  const watched = await rig.loggedIn('/ui/waiting?kind=dead', await node.tokenOf('lea', ['leads']));
   await watched.page.getByText('It requires the permission dead_letters:read').waitFor();
   await watched.expectNoFaults();
   await watched.close();
@@ -159,7 +145,7 @@ test('a caller without the permission to read them sees which permission is miss
 
 /** Only an error in the engine itself parks a reaction, so that the answer of the node is the test's own here. */
 test('a parked reaction has its error, what it is owed to, and is retried after a dry run', async () => {
-  const watched = await loggedIn('/ui/waiting?kind=lock', operator);
+  const watched = await rig.loggedIn('/ui/waiting?kind=lock', operator);
   const { page } = watched;
   const asked: string[] = [];
   const reaction = { of: 42, next: 0, error: 'a bug: the sky fell', position: 43, parked_at: '2026-11-26T03:12:40Z' };

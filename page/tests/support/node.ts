@@ -6,23 +6,46 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
 const ROOT = resolve(import.meta.dirname, '../../..');
-const BINARY = process.env.ENSUE_BINARY ?? join(ROOT, 'target/debug/ensue');
+export const BINARY = resolve(process.env.ENSUE_BINARY ?? join(ROOT, 'target/debug/ensue'));
 const START_MS = 30_000;
+/** The unit of times in `/proc`, which is the same on every Linux. */
+const TICKS_PER_SECOND = 100;
 
 export class Node {
   url = '';
   token = '';
+  readonly #folder: string;
   #process: ChildProcess | null = null;
-  readonly #folder = mkdtempSync(join(tmpdir(), 'ensue-page-'));
 
-  private constructor(private readonly packs: string) {}
+  private constructor(
+    private readonly packs: string,
+    private readonly variables: Readonly<Record<string, string>>,
+    /** The folder of an earlier node, which stays; otherwise the node has a folder of its own. */
+    private readonly kept: string | null = null,
+  ) {
+    this.#folder = kept ?? mkdtempSync(join(tmpdir(), 'ensue-page-'));
+  }
 
-  /** Starts a node with the packs of a folder of `tests`, or of another folder. */
-  static async start(packs = 'packs'): Promise<Node> {
+  /** Starts a node with the packs of a folder of `tests`, or of another folder, and with more variables of the environment. */
+  static async start(packs = 'packs', variables: Readonly<Record<string, string>> = {}): Promise<Node> {
     if (!existsSync(BINARY)) throw new Error(`there is no ${BINARY}: run \`cargo build -p ensue\``);
-    const node = new Node(resolve(import.meta.dirname, '..', packs));
+    const node = new Node(resolve(import.meta.dirname, '..', packs), variables);
     await node.run('127.0.0.1:0');
     return node;
+  }
+
+  /** Starts a node on the data of an earlier one, whose token is known. */
+  static async over(folder: string, packs: string, token: string, variables: Readonly<Record<string, string>>): Promise<Node> {
+    const node = new Node(packs, variables, folder);
+    node.token = token;
+    await node.run('127.0.0.1:0');
+    return node;
+  }
+
+  /** The processor time that the node has used so far, in seconds. */
+  processorTime(): number {
+    const fields = readFileSync(`/proc/${this.#process?.pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+    return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
   }
 
   /** Starts the node again on its port, over its data. */
@@ -39,7 +62,7 @@ export class Node {
       ['serve', '--listen', listen, '--data', join(this.#folder, 'data'), '--packs', this.packs],
       {
         cwd: this.#folder,
-        env: { PATH: process.env.PATH, HOME: this.#folder, XDG_STATE_HOME: join(this.#folder, 'state'), ENSUE_MIN_FREE: '1000000' },
+        env: { PATH: process.env.PATH, HOME: this.#folder, XDG_STATE_HOME: join(this.#folder, 'state'), ENSUE_MIN_FREE: '1000000', ...this.variables },
         stdio: ['ignore', 'pipe', openSync(log, 'w')],
       },
     );
@@ -90,7 +113,7 @@ export class Node {
 
   async stop(): Promise<void> {
     await this.kill();
-    rmSync(this.#folder, { recursive: true, force: true });
+    if (this.kept === null) rmSync(this.#folder, { recursive: true, force: true });
   }
 
   async ask<T>(method: string, path: string, body?: unknown): Promise<T> {

@@ -157,6 +157,7 @@ fn main() -> Result<()> {
         report.run(&FAULTS)?;
         report.run(&OVERLOAD)?;
         image::check_shipped(&mut report)?;
+        page::measure(&mut report)?;
         changed::check(&mut report)?;
         page::check_advisories(&mut report)?;
     }

@@ -1,5 +1,5 @@
-//! The page: its types, its tests in Node.js, a build that must equal the committed one, and the journeys in two browsers. With `--long`, what is known about its
-//! packages.
+//! The page: its types, its tests in Node.js, a build that must equal the committed one, and the journeys in two browsers. With
+//! `--long`, its speed, and what is known about its packages.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,11 +8,16 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::{BUILD, Report, cargo, git, refuse_in_ci, root};
 
+/// The node of tests.
+const DEBUG: &str = "target/debug/ensue";
 const NAME: &str = "page";
 /// The folder of the page.
 const HERE: &str = "page";
 /// What the build writes.
 const BUILT: [&str; 2] = ["page/dist", "page/src/files.rs"];
+const SPEED: &str = "page, its speed";
+/// The build whose speed counts: that of users.
+const RELEASE: [&str; 5] = ["build", "--release", "-p", "ensue", "--locked"];
 const CHROMIUM: &str = "/usr/bin/chromium";
 /// The second browser, which runs fewer journeys.
 const FIREFOX: &str = "/usr/bin/firefox-esr";
@@ -31,13 +36,27 @@ pub(crate) fn check(report: &mut Report) -> Result<()> {
         report.skip(IN_FIREFOX, "there is no firefox-esr; `.ci/run` installs it");
     }
     report.time(NAME, || {
-        npm(&["run", "check"])?;
-        npm(&["test"])?;
+        npm(&["run", "check"], DEBUG)?;
+        npm(&["test"], DEBUG)?;
         let before = built()?;
-        npm(&["run", "build"])?;
+        npm(&["run", "build"], DEBUG)?;
         ensure!(built()? == before, "page/dist is not what `npm run build` makes of the sources: commit what it wrote");
         ensure!(cargo(&BUILD).status().context("cargo does not start")?.success(), "the tests do not build");
-        npm(&["run", "journeys"])
+        npm(&["run", "journeys"], DEBUG)
+    })
+}
+
+/// Measures the page of a node with a million events. It fails if a screen lacks what it should show; figures that miss
+/// their aims are only printed.
+pub(crate) fn measure(report: &mut Report) -> Result<()> {
+    if let Some(missing) = missing() {
+        refuse_in_ci(missing)?;
+        report.skip(SPEED, &format!("there is no {missing}; `.ci/run` installs it"));
+        return Ok(());
+    }
+    report.time(SPEED, || {
+        ensure!(cargo(&RELEASE).status().context("cargo does not start")?.success(), "the release build fails");
+        npm(&["run", "speed"], "target/release/ensue")
     })
 }
 
@@ -85,9 +104,10 @@ fn built() -> Result<String> {
     git(&[&["diff", "--binary", "HEAD", "--"], BUILT.as_slice()].concat())
 }
 
-fn npm(arguments: &[&str]) -> Result<()> {
+/// Runs npm in the folder of the page; tests that need a node use this one.
+fn npm(arguments: &[&str], node: &str) -> Result<()> {
     let mut command = Command::new("npm");
-    command.args(arguments).current_dir(root().join(HERE)).env("ENSUE_BINARY", root().canonicalize()?.join("target/debug/ensue"));
+    command.args(arguments).current_dir(root().join(HERE)).env("ENSUE_BINARY", root().canonicalize()?.join(node));
     ensure!(command.status().context("npm does not start")?.success(), "`npm {}` fails in {HERE}", arguments.join(" "));
     Ok(())
 }

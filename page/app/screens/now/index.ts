@@ -1,12 +1,18 @@
+import type { NeedsPerson } from '../../api/types.ts';
 import type { Screen } from '../../screens.ts';
-import { localized } from '../../words/localized.ts';
+import { localized, plural } from '../../words/localized.ts';
 
-const { title } = localized({ title: 'Now' });
+const { title, waiting } = localized({ title: 'Now', waiting: (count: number) => plural(count, 'thing needs a person', 'things need a person') });
+
+/** Questions to the reader count at the inbox. */
+function inNeed({ inquiries_overdue, indeterminate, parked_reactions, dead_letters_open }: NeedsPerson): number {
+  return (inquiries_overdue ?? 0) + (indeterminate ?? 0) + (parked_reactions ?? 0) + (dead_letters_open ?? 0);
+}
 
 export const screen: Screen = {
   paths: ['/now'],
   title,
   needs: 'node:read',
-  menu: { at: 2, key: 'n' },
+  menu: { at: 2, key: 'n', waiting: (needs) => ({ count: inNeed(needs), text: waiting(inNeed(needs)) }) },
   load: () => import('./Screen.svelte'),
 };
