@@ -313,7 +313,7 @@ mod refs {
     #[test]
     fn unknown_scheme_lists_the_known_ones() {
         let reported = sensor("webhook: { verify: { scheme: token } }\nemits:\n  - trigger: demo.ping\n");
-        assert!(reported.contains("use one of `github`, `hmac`"), "{reported}");
+        assert!(reported.contains("use one of `basic`, `bearer`"), "{reported}");
     }
 
     #[test]
