@@ -18,6 +18,7 @@ mod rule;
 mod schema;
 mod sensor;
 pub mod state;
+mod verify;
 mod workflow;
 
 pub use built::{Catalog, Catalogs};
@@ -31,7 +32,11 @@ pub use policies::{Control, ItemFailure, LockConflict, Misfire, Mode, OnFailure,
 pub use retry::{Backoff, DELAY_DEFAULT, DELAY_MAX_DEFAULT, FAILURES_MAX, Jitter, Retry};
 pub use rule::Rule;
 pub use schema::{Extra, Field, Fields, JsonSchema, MISFITS_MAX, Misfit, ORDER, Presence, Schema, Type};
-pub use sensor::{Emit, HmacAlgorithm, HmacVerify, KEY_BYTES_MIN, Repeats, Sensor, SignatureEncoding, Source, Verify};
+pub use sensor::{Emit, Repeats, Sensor, Source};
+pub use verify::{
+    HmacAlgorithm, HmacVerify, KEY_BYTES_MIN, Scheme, SignatureEncoding, SignatureList, SignatureTime, SignedPart, TOLERANCE_SECONDS,
+    TimePlace, TimeUnit, Verify,
+};
 pub use workflow::{
     ALWAYS, FAILED, ForEach, Given, INQUIRY, ITEMS_MAX, ITEMS_OPEN_MAX, Notify, OnExpire, PARALLEL_DEFAULT, Repeat, STEPS_MAX, SUCCEEDED,
     Since, StartsIf, Step, TURNS_MAX, Task, Undo, WAIT, Wait, WhenCancelled, WhenFailing, Workflow, WorkflowError,

@@ -150,8 +150,10 @@ impl Edge {
             content,
             conflict: Conflict::IsRepeat,
         });
-        event.signed =
-            drops_repeats.then(|| SignedBody { body: DedupeKey { scope: format!("signed/{}", sensor.name), hash: content }, index });
+        event.signed = drops_repeats.then(|| {
+            let hash = webhook::signed_content(sensor, request).unwrap_or(content);
+            SignedBody { body: DedupeKey { scope: format!("signed/{}", sensor.name), hash }, index }
+        });
         Ok(event)
     }
 }
@@ -197,7 +199,7 @@ impl Webhooks for Edge {
                 Box::new(RefusedDelivery { sensor: sensor.name.clone(), trigger, reason, body, with: webhook::kept(sensor, &request) })
             })
         };
-        let emitted = webhook::receive(sensor, &request, keys).map_err(|refusal| {
+        let emitted = webhook::receive(sensor, &request, keys, self.clock.now()).map_err(|refusal| {
             let keep = match refusal.stage() {
                 Stage::Content => kept(refusal.trigger().cloned(), refusal.to_string()),
                 Stage::Proof => None,
@@ -223,7 +225,7 @@ impl Webhooks for Edge {
         let hook = catalog.sensors().get(sensor).and_then(|sensor| Some((sensor, sensor.source.webhook()?)));
         let (sensor, verify) = hook.ok_or_else(|| declined(EdgeRefusal::NoHook(sensor.clone())))?;
         let keys = self.keys_of(sensor, verify).map_err(declined)?;
-        webhook::compose(sensor, Outgoing { event, delivery, body }, keys.current.as_deref())
+        webhook::compose(sensor, Outgoing { event, delivery, body, now: self.clock.now() }, keys.current.as_deref())
             .map_err(|why| declined(EdgeRefusal::CannotSign { sensor: sensor.name.clone(), why }))
     }
 

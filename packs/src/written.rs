@@ -17,6 +17,7 @@ mod sensor;
 mod test;
 mod timing;
 mod trigger;
+mod verify;
 mod wait;
 mod workflow;
 
@@ -37,12 +38,13 @@ pub(crate) use manifest::{Manifest, PACK};
 pub(crate) use repeat::Repeat;
 pub(crate) use retry::Retry;
 pub(crate) use rule::{RULE, Rule, Task as RuleTask};
-pub(crate) use sensor::{Emit, SENSOR, Sensor, Source, Verify};
+pub(crate) use sensor::{Emit, SENSOR, Sensor, Source};
 pub(crate) use test::{
     CASE_ERROR, ENFORCEMENT, ENFORCEMENT_OUTCOMES, EVENT_CASE, EXPECTED_END, EXPECTED_ERROR, EXPECTED_ITEM, EXPECTED_STEP, GIVEN,
     GIVEN_EVENT, MOCK, RUN_CASE, RUN_WHAT, RUNS, STATUSES, STEP_STATUSES,
 };
 pub(crate) use trigger::{TRIGGER, Trigger};
+pub(crate) use verify::Verify;
 pub(crate) use wait::Wait;
 pub(crate) use workflow::{ForEach, Step, Task, Undo, Workflow};
 

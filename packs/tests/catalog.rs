@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ensue_engine::catalog::{Builtin, Extra, Run, Source, Verify};
+use ensue_engine::catalog::{Builtin, Extra, Run, Scheme, Source, Verify};
 use ensue_engine::ids::{EventId, Id, RuleId};
 use ensue_engine::record::CatalogRevision;
 use ensue_engine::rules::judge::{EventView, Plan, Verdict, judge};
@@ -92,7 +92,9 @@ fn merged_pull_request_matches_the_celebrate_rule() {
 fn github_delivery_is_verified_with_its_key() {
     let catalog = build(CatalogRevision(1), &installed(&library())).unwrap();
     let sensor = &catalog.sensors()[&"github.webhook".parse().unwrap()];
-    assert!(matches!(&sensor.source, Source::Webhook { verify: Verify::Github { key }, .. } if key.as_str() == "github.webhook_secret"));
+    assert!(
+        matches!(&sensor.source, Source::Webhook { verify: Verify::Proof { scheme: Scheme::Github, key }, .. } if key.as_str() == "github.webhook_secret")
+    );
 }
 
 #[test]

@@ -30,6 +30,10 @@ fn every_kind_of_error_is_reported_in_one_run() {
         ("triggers/comment.yaml", "description: Fix #12\n"),
         ("triggers/bytes.yaml", ""),
         ("triggers/huge.yaml", &format!("description: {}\n", "x".repeat(1 << 20))),
+        (
+            "sensors/old.yaml",
+            "webhook: { verify: { scheme: hmac, key: demo.token, header: x-a, algorithm: sha1 } }\nemits:\n  - trigger: demo.ping\n    payload: { host: a }\n",
+        ),
         ("sensors/open.yaml", "webhook: { verify: { scheme: none } }\nemits:\n  - trigger: demo.ping\n    when: body..x\n"),
         (
             "sensors/replayed.yaml",

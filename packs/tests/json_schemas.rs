@@ -38,7 +38,7 @@ fn every_file_of_a_new_project_matches_its_schema() {
 }
 
 /// A separate pack that uses every field of every kind of file.
-const WHOLE: [(&str, &str); 17] = [
+const WHOLE: [(&str, &str); 19] = [
     (
         "pack.yaml",
         "name: whole\nversion: 1.0.0\ndescription: All of it.\nrequires: { ensue: '>=0.1', packs: { core: ^0.1 } }\n\
@@ -50,6 +50,16 @@ const WHOLE: [(&str, &str); 17] = [
         "sensors/meter.yaml",
         "description: A meter.\nwebhook:\n  verify:\n    { scheme: hmac, key: whole.token, header: x-a, algorithm: sha512, encoding: base64, prefix: 'v=' }\n\
          emits:\n  - trigger: whole.ping\n    when: 'headers[\"x-kind\"] == \"a\"'\n    dedupe: 'headers[\"x-id\"]'\n    payload: { host: '${{ body.host }}' }\n",
+    ),
+    (
+        "sensors/shop.yaml",
+        "webhook:\n  verify:\n    { scheme: hmac, key: whole.token, header: x-a, parse: commas, prefix: 's=', id: x-id,\n      \
+         timestamp: { entry: 't=', unit: ms }, tolerance: 1m, signed: '${id}.${timestamp}.${body}' }\nemits:\n  - trigger: whole.pang\n",
+    ),
+    (
+        "sensors/timed.yaml",
+        "webhook:\n  verify: { scheme: hmac, key: whole.token, header: x-a, timestamp: { header: x-t }, signed: '${timestamp}.${body}' }\n\
+         emits:\n  - trigger: whole.pang\n",
     ),
     ("sensors/hub.yaml", "webhook: { verify: { scheme: github, key: whole.token }, repeats: allow }\nemits:\n  - trigger: whole.pang\n"),
     (

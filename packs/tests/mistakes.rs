@@ -313,7 +313,7 @@ mod refs {
     #[test]
     fn unknown_scheme_lists_the_known_ones() {
         let reported = sensor("webhook: { verify: { scheme: token } }\nemits:\n  - trigger: demo.ping\n");
-        assert!(reported.contains("use one of `github`, `hmac`"), "{reported}");
+        assert!(reported.contains("use one of `basic`, `bearer`"), "{reported}");
     }
 
     #[test]
@@ -527,7 +527,7 @@ mod secrets_and_code {
     fn fields_must_match_the_signature_scheme() {
         insta::assert_snapshot!(shown_with(&[
             ("sensors/a.yaml", "webhook: { verify: { scheme: github, key: token, header: x } }\nemits:\n  - trigger: demo.ping\n"),
-            ("sensors/b.yaml", "webhook: { verify: { scheme: stripe, key: demo.token } }\nemits:\n  - trigger: demo.ping\n"),
+            ("sensors/b.yaml", "webhook: { verify: { scheme: twilio, key: demo.token } }\nemits:\n  - trigger: demo.ping\n"),
             ("sensors/c.yaml", "webhook: { verify: { scheme: hmca, key: demo.token } }\nemits:\n  - trigger: demo.ping\n"),
             (
                 "sensors/d.yaml",
@@ -535,6 +535,28 @@ mod secrets_and_code {
             ),
             ("sensors/e.yaml", "webhook: { verify: { scheme: github, key: demo.token } }\nemits: []\n"),
         ]));
+    }
+
+    #[test]
+    fn parts_of_a_signature_must_fit_together() {
+        let hmac = |fields: &str| {
+            format!("webhook:\n  verify: {{ scheme: hmac, key: demo.token, header: x-s, {fields} }}\nemits:\n  - trigger: demo.ping\n")
+        };
+        let files = [
+            ("sensors/a.yaml", hmac("timestamp: { header: x-t }")),
+            ("sensors/b.yaml", hmac("signed: '${timestamp}.${body}'")),
+            ("sensors/c.yaml", hmac("id: x-id, signed: '${body}'")),
+            ("sensors/d.yaml", hmac("timestamp: { header: x-t }, signed: '${timestamp}'")),
+            ("sensors/e.yaml", hmac("signed: '${url}${body}'")),
+            ("sensors/f.yaml", hmac("tolerance: 1m")),
+            ("sensors/g.yaml", hmac("timestamp: { entry: 't=' }, signed: '${timestamp}${body}'")),
+            ("sensors/h.yaml", hmac("timestamp: { entry: 't=', header: x-t }, signed: '${timestamp}${body}'")),
+            ("sensors/i.yaml", hmac("algorithm: sha1")),
+            ("sensors/j.yaml", "webhook: { verify: { scheme: header, key: demo.token } }\nemits:\n  - trigger: demo.ping\n".to_owned()),
+            ("sensors/k.yaml", "webhook: { verify: { scheme: sns, key: demo.token } }\nemits:\n  - trigger: demo.ping\n".to_owned()),
+        ];
+        let files = files.each_ref().map(|(name, text)| (*name, text.as_str()));
+        insta::assert_snapshot!(shown_with(&files));
     }
 
     #[test]

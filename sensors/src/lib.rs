@@ -3,6 +3,7 @@
 //! [`webhook`] makes events of deliveries, and [`signatures`] checks their senders. Nothing here opens a
 //! socket, reads a clock or looks up a key: everything needed is passed as an argument.
 
+mod schemes;
 pub mod signatures;
 pub mod webhook;
 

@@ -8,10 +8,13 @@ use ensue_engine::events::facts::DeliveredWith;
 use ensue_engine::explain::Explain;
 use ensue_engine::names::{KeyRef, SensorRef, TriggerRef};
 use ensue_engine::ports::{HookRequest, Secret};
+use ensue_engine::record::Digest;
+use ensue_engine::time::Timestamp;
 use ensue_expression::{Budget, Document, ErrorKind, JsonError, Scope, Template, Value};
 use thiserror::Error;
 
-use crate::signatures::{self, KEY_BYTES_MIN, SignatureRefusal};
+use crate::schemes;
+use crate::signatures::{self, KEY_BYTES_MIN, SignatureRefusal, Unsigned};
 
 /// The maximum number of steps for all expressions of one delivery together.
 pub const DELIVERY_STEPS_MAX: u64 = 1_000_000;
@@ -162,8 +165,8 @@ pub struct HookKeys<'a> {
 /// # Errors
 /// The proof is checked before anything else in the delivery is read. Then the first problem is reported, and
 /// no event is made.
-pub fn receive(sensor: &Sensor, request: &HookRequest, keys: HookKeys<'_>) -> Result<Vec<Emitted>, HookRefusal> {
-    prove(sensor, request, keys)?;
+pub fn receive(sensor: &Sensor, request: &HookRequest, keys: HookKeys<'_>, now: Timestamp) -> Result<Vec<Emitted>, HookRefusal> {
+    prove(sensor, request, keys, now)?;
     events_of(sensor, request)
 }
 
@@ -193,10 +196,8 @@ pub fn events_of(sensor: &Sensor, request: &HookRequest) -> Result<Vec<Emitted>,
 /// sensor's expressions read it. Returns `None` if that is more than [`KEPT_BYTES_MAX`], or if the query that
 /// they read may hold a secret.
 pub fn kept(sensor: &Sensor, request: &HookRequest) -> Option<DeliveredWith> {
-    let proof = match sensor.source.webhook() {
-        Some(Verify::Hmac(hmac)) => Some(hmac.header.to_ascii_lowercase()),
-        Some(Verify::Github { .. } | Verify::None) | None => None,
-    };
+    let scheme = sensor.source.webhook().and_then(Verify::scheme);
+    let proof = scheme.map(|scheme| signatures::header_of(scheme, &request.headers));
     let encoding = request.headers.iter().filter(|(name, _)| name == "content-encoding").cloned();
     let shown = shown_headers(&request.headers).into_iter().map(|(name, value)| (name.to_owned(), value));
     let is_proof = |name: &String| proof.as_ref() == Some(name) || name.contains("signature");
@@ -208,6 +209,15 @@ pub fn kept(sensor: &Sensor, request: &HookRequest) -> Option<DeliveredWith> {
     let with = DeliveredWith { headers, query };
     let bytes = serde_json::to_vec(&with).map_or(usize::MAX, |json| json.len());
     (bytes <= KEPT_BYTES_MAX).then_some(with)
+}
+
+/// Returns the digest of what makes a delivery the same as an earlier one, if that is more than its body: its
+/// scheme signs an id as well. Two deliveries with different ids are different, even if their bodies are equal.
+pub fn signed_content(sensor: &Sensor, request: &HookRequest) -> Option<Digest> {
+    let scheme = sensor.source.webhook()?.scheme()?;
+    let id = signatures::signed_id(scheme, &request.headers)?;
+    let body = Digest::of(&request.body);
+    Some(Digest::of(format!("{}/{id}{body}", id.len()).as_bytes()))
 }
 
 fn reads_query(sensor: &Sensor) -> bool {
@@ -227,6 +237,8 @@ pub struct Outgoing<'a> {
     pub delivery: &'a str,
     /// The raw JSON body.
     pub body: Bytes,
+    /// The time at which it is signed.
+    pub now: Timestamp,
 }
 
 /// Composes a delivery as the sensor's sender would, signed with `key`, to try out a hook.
@@ -236,42 +248,55 @@ pub struct Outgoing<'a> {
 pub fn compose(sensor: &Sensor, outgoing: Outgoing<'_>, key: Option<&Secret>) -> Result<HookRequest, SignatureRefusal> {
     let verify = sensor.source.webhook().ok_or(SignatureRefusal::NoDeliveries)?;
     let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-    let event = |name: &str| (!outgoing.event.is_empty()).then(|| (name.to_owned(), outgoing.event.to_owned()));
-    match verify {
-        Verify::Github { key: _ } => {
-            headers.extend(event("x-github-event"));
-            headers.push(("x-github-delivery".to_owned(), outgoing.delivery.to_owned()));
-        }
-        Verify::Hmac(_) | Verify::None => {
-            headers.extend(event("x-event"));
-            headers.push(("webhook-id".to_owned(), outgoing.delivery.to_owned()));
-        }
+    let naming = schemes::naming(verify.scheme());
+    if !outgoing.event.is_empty() {
+        headers.push((naming.event.to_owned(), outgoing.event.to_owned()));
     }
-    headers.extend(signatures::sign(verify, &outgoing.body, key)?);
+    let proof = match verify.scheme() {
+        Some(scheme) => {
+            let unsigned = Unsigned { body: &outgoing.body, id: outgoing.delivery, now: outgoing.now };
+            signatures::sign(scheme, unsigned, key)?
+        }
+        None => Vec::new(),
+    };
+    // The scheme may have signed the id already.
+    if !proof.iter().any(|(name, _)| name == naming.delivery) {
+        headers.push((naming.delivery.to_owned(), outgoing.delivery.to_owned()));
+    }
+    headers.extend(proof);
     Ok(HookRequest { sensor: sensor.name.clone(), headers, query: Vec::new(), body: outgoing.body })
 }
 
-fn prove(sensor: &Sensor, request: &HookRequest, keys: HookKeys<'_>) -> Result<(), HookRefusal> {
+fn prove(sensor: &Sensor, request: &HookRequest, keys: HookKeys<'_>, now: Timestamp) -> Result<(), HookRefusal> {
     let verify = sensor.source.webhook();
     let checked = match verify {
-        Some(verify) => {
-            let check = |key| signatures::check(verify, &request.headers, &request.body, key);
+        Some(Verify::Proof { scheme, .. }) => {
+            let check = |key| signatures::check(scheme, &request.headers, &request.body, key, now);
             match (check(keys.current), keys.previous) {
                 // If the value before does not verify it either, the current one is what the sender should use.
-                (Err(why @ SignatureRefusal::Wrong { .. }), Some(previous)) => check(Some(previous)).map_err(|_| why),
+                (Err(why @ (SignatureRefusal::Wrong { .. } | SignatureRefusal::WrongToken { .. })), Some(previous)) => {
+                    check(Some(previous)).map_err(|_| why)
+                }
                 (checked, _) => checked,
             }
         }
+        Some(Verify::None) => Ok(()),
         None => Err(SignatureRefusal::NoDeliveries),
     };
     checked.map_err(|why| match why {
-        SignatureRefusal::NoDeliveries | SignatureRefusal::NoKey | SignatureRefusal::ShortKey { .. } => {
+        SignatureRefusal::NoDeliveries
+        | SignatureRefusal::NoKey
+        | SignatureRefusal::ShortKey { .. }
+        | SignatureRefusal::MalformedKey { .. }
+        | SignatureRefusal::NoPrivateKey => {
             HookRefusal::Unusable { sensor: sensor.name.clone(), key: verify.and_then(Verify::key).cloned(), why }
         }
         SignatureRefusal::Missing { .. }
         | SignatureRefusal::Repeated { .. }
         | SignatureRefusal::Malformed { .. }
-        | SignatureRefusal::Wrong { .. } => HookRefusal::Unproven(why),
+        | SignatureRefusal::Wrong { .. }
+        | SignatureRefusal::WrongToken { .. }
+        | SignatureRefusal::OutOfTime { .. } => HookRefusal::Unproven(why),
     })
 }
 
@@ -313,7 +338,7 @@ fn brief(text: &str) -> String {
 /// Headers that a sensor's expressions may see, by name: those with which senders describe a delivery.
 const SHOWN_NAMES: &[&str] = &["content-type", "user-agent", "date", "idempotency-key"];
 /// Headers that a sensor's expressions may see, by prefix.
-const SHOWN_PREFIXES: &[&str] = &["x-", "ce-", "webhook-"];
+const SHOWN_PREFIXES: &[&str] = &["x-", "ce-", "webhook-", "svix-", "linear-", "sentry-"];
 /// Headers added by proxies, and headers that may hold credentials: they are hidden, because events can be
 /// read by all.
 const HIDDEN_PREFIXES: &[&str] = &["x-forwarded-", "x-real-", "x-original-", "x-envoy-", "x-amzn-", "x-csrf", "x-xsrf"];

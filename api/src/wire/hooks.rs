@@ -1,7 +1,7 @@
 //! Webhooks and their deliveries.
 
 use ensue_derive::wire;
-use ensue_engine::catalog::{Sensor, Verify};
+use ensue_engine::catalog::{Scheme, Sensor, Verify};
 use ensue_engine::command::ReceivedEvent;
 use ensue_engine::ids::EventId;
 use ensue_engine::names::{KeyRef, PackName, SensorRef, TriggerRef};
@@ -83,10 +83,44 @@ impl WireHook {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum WireScheme {
+    /// By a user and a password.
+    Basic,
+    /// By a bearer token.
+    Bearer,
+    /// By Bitbucket's signature.
+    Bitbucket,
+    /// By Discord's signature.
+    Discord,
+    /// By Dropbox's signature.
+    Dropbox,
     /// By GitHub's signature.
     Github,
+    /// By GitLab's secret token.
+    Gitlab,
+    /// By a token in a header that the pack names.
+    Header,
     /// By an HMAC, as configured by the pack.
     Hmac,
+    /// By Jira's signature.
+    Jira,
+    /// By Linear's signature.
+    Linear,
+    /// By Meta's signature.
+    Meta,
+    /// By PagerDuty's signature.
+    Pagerduty,
+    /// By Sentry's signature.
+    Sentry,
+    /// By Shopify's signature.
+    Shopify,
+    /// By Slack's signature.
+    Slack,
+    /// By the signature of Standard Webhooks.
+    Standard,
+    /// By Stripe's signature.
+    Stripe,
+    /// By Zoom's signature.
+    Zoom,
     /// Not at all: anybody may deliver.
     None,
 }
@@ -94,8 +128,27 @@ pub(crate) enum WireScheme {
 impl From<&Verify> for WireScheme {
     fn from(verify: &Verify) -> Self {
         match verify {
-            Verify::Github { .. } => Self::Github,
-            Verify::Hmac(_) => Self::Hmac,
+            Verify::Proof { scheme, .. } => match scheme {
+                Scheme::Basic => Self::Basic,
+                Scheme::Bearer => Self::Bearer,
+                Scheme::Bitbucket => Self::Bitbucket,
+                Scheme::Discord => Self::Discord,
+                Scheme::Dropbox => Self::Dropbox,
+                Scheme::Github => Self::Github,
+                Scheme::Gitlab => Self::Gitlab,
+                Scheme::Header(_) => Self::Header,
+                Scheme::Hmac(_) => Self::Hmac,
+                Scheme::Jira => Self::Jira,
+                Scheme::Linear => Self::Linear,
+                Scheme::Meta => Self::Meta,
+                Scheme::Pagerduty => Self::Pagerduty,
+                Scheme::Sentry => Self::Sentry,
+                Scheme::Shopify => Self::Shopify,
+                Scheme::Slack => Self::Slack,
+                Scheme::Standard => Self::Standard,
+                Scheme::Stripe => Self::Stripe,
+                Scheme::Zoom => Self::Zoom,
+            },
             Verify::None => Self::None,
         }
     }

@@ -1,11 +1,12 @@
-//! Sensors: where events come from, how deliveries are verified, and which events they create.
+//! Sensors: where events come from, and which events they create.
 
 use std::sync::Arc;
 
 use ensue_expression::{Expression, Template};
 use serde_json::Value;
 
-use crate::names::{KeyRef, SensorRef, TriggerRef};
+use super::verify::Verify;
+use crate::names::{SensorRef, TriggerRef};
 use crate::schedule::plan::Plan;
 
 /// Watches something outside and emits events.
@@ -53,15 +54,11 @@ impl Source {
     /// body is signed.
     pub fn drops_repeats(&self) -> bool {
         match self {
-            Self::Webhook { verify, repeats } => verify.key().is_some() && *repeats == Repeats::Drop,
+            Self::Webhook { verify, repeats } => verify.signs_the_body() && *repeats == Repeats::Drop,
             Self::Timer { .. } => false,
         }
     }
 }
-
-/// The minimum size in bytes of a key that verifies deliveries. A shorter key can be guessed, and with an
-/// empty key anybody can sign.
-pub const KEY_BYTES_MIN: usize = 16;
 
 /// What happens to a signed body that is delivered again within a day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,64 +68,6 @@ pub enum Repeats {
     Drop,
     /// It creates events again, unless its key was seen.
     Allow,
-}
-
-/// How deliveries are verified.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verify {
-    /// With GitHub's signature: `X-Hub-Signature-256: sha256=<hex>` over the raw body.
-    Github {
-        /// The shared secret.
-        key: KeyRef,
-    },
-    /// With a MAC of the raw body in a header.
-    Hmac(HmacVerify),
-    /// Not at all: anybody may deliver.
-    None,
-}
-
-impl Verify {
-    /// Returns the key that verifies deliveries, or `None` if anybody may deliver.
-    pub fn key(&self) -> Option<&KeyRef> {
-        match self {
-            Self::Github { key } => Some(key),
-            Self::Hmac(hmac) => Some(&hmac.key),
-            Self::None => None,
-        }
-    }
-}
-
-/// The parameters of a MAC over the raw body.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HmacVerify {
-    /// The shared secret.
-    pub key: KeyRef,
-    /// The header with the signature, in lower case.
-    pub header: String,
-    /// The hash algorithm.
-    pub algorithm: HmacAlgorithm,
-    /// How the signature is encoded.
-    pub encoding: SignatureEncoding,
-    /// The text before the signature in the header.
-    pub prefix: String,
-}
-
-/// The hash algorithm of a MAC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HmacAlgorithm {
-    /// SHA-256.
-    Sha256,
-    /// SHA-512.
-    Sha512,
-}
-
-/// How a signature is encoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SignatureEncoding {
-    /// Hexadecimal digits.
-    Hex,
-    /// Base64 with padding, RFC 4648 §4.
-    Base64,
 }
 
 /// An event that a delivery may create.

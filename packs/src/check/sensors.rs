@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use ensue_engine::catalog::{self, Emit, Extra, HmacVerify, Repeats, Source};
+use ensue_engine::catalog::{self, Emit, Extra, Repeats, Source};
 use ensue_engine::names::{KeyRef, SensorRef};
 use ensue_expression::{Expression, MapType, Others, ValueType};
 use serde_json::Value;
@@ -122,7 +122,10 @@ fn dedupe(scope: &Scope<'_>, node: &Node, file: &SourceText, report: &mut Report
 
 /// Warns of a key that a replay can change: with `repeats: allow`, nothing else rejects a repeated body.
 fn warn_of_unsigned_key(source: &written::Source, dedupe: &Expression, node: &Node, file: &SourceText, report: &mut Report) {
-    let written::Source::Webhook { verify: Verify::Github { .. } | Verify::Hmac { .. }, repeats: Repeats::Allow } = source else { return };
+    let written::Source::Webhook { verify: Verify::Proof { scheme, .. }, repeats: Repeats::Allow } = source else { return };
+    if !scheme.signs_the_body() {
+        return;
+    }
     let Some(unsigned) = ["headers", "query"].into_iter().find(|root| dedupe.reads_root(root)) else { return };
     let message = format!("`dedupe` reads `{unsigned}`, which the signature does not cover: anyone who has one delivery can repeat it");
     report
@@ -132,14 +135,12 @@ fn warn_of_unsigned_key(source: &written::Source, dedupe: &Expression, node: &No
 
 fn verify(checking: &Checking<'_>, file: &SourceText, written: &Verify, name: &SensorRef, report: &mut Report) -> Option<catalog::Verify> {
     match written {
-        Verify::Github { key } => Some(catalog::Verify::Github { key: self::key(checking, file, key, report)? }),
-        Verify::Hmac { key, header, algorithm, encoding, prefix } => Some(catalog::Verify::Hmac(HmacVerify {
-            key: self::key(checking, file, key, report)?,
-            header: header.clone(),
-            algorithm: *algorithm,
-            encoding: *encoding,
-            prefix: prefix.clone(),
-        })),
+        Verify::Proof { scheme, key, weak } => {
+            if let Some(place) = weak {
+                report.warning(Code::WeakHash, file, place.clone(), "SHA-1 is known to be weak").hint("use `sha256` if the sender can");
+            }
+            Some(catalog::Verify::Proof { scheme: scheme.clone(), key: self::key(checking, file, key, report)? })
+        }
         Verify::None(span) => {
             report
                 .warning(Code::VerifyNone, file, span.clone(), format!("anyone who knows the URL can create events at `{name}`"))

@@ -173,6 +173,8 @@ codes! {
     KeyInEnvironment = "key_in_environment";
     /// A webhook that anyone may call.
     VerifyNone = "verify_none";
+    /// A signature with a hash that is known to be weak.
+    WeakHash = "weak_hash";
     /// A dedupe key that a replayed delivery can change.
     DedupeUnsigned = "dedupe_unsigned";
 

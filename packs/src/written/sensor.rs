@@ -1,22 +1,15 @@
 //! `sensors/*.yaml`: what watches the world, and the events that it emits.
 
-use std::ops::Range;
-
-use ensue_engine::catalog::{HmacAlgorithm, Repeats, SignatureEncoding};
+use ensue_engine::catalog::Repeats;
 use ensue_engine::schedule::plan::Plan;
-use ensue_expression::nearest;
 
 use super::schedule::{self, TIMER};
+use super::verify::{self, VERIFY, Verify};
 use crate::diagnostics::{Code, Report};
-use crate::fields::{Fields, listed, text};
-use crate::shape::{Between, Field, Form, Kind, Shape, optional, required, words};
+use crate::fields::{Fields, text};
+use crate::shape::{Between, Form, Kind, Shape, optional, required, words};
 use crate::source::SourceText;
 use crate::yaml::{Content, Node, Spanned};
-
-const ALGORITHMS: [(&str, HmacAlgorithm); 2] = [("sha256", HmacAlgorithm::Sha256), ("sha512", HmacAlgorithm::Sha512)];
-const ALGORITHM_WORDS: [&str; 2] = words(&ALGORITHMS);
-const ENCODINGS: [(&str, SignatureEncoding); 2] = [("hex", SignatureEncoding::Hex), ("base64", SignatureEncoding::Base64)];
-const ENCODING_WORDS: [&str; 2] = words(&ENCODINGS);
 
 const WEBHOOK_EXAMPLE: &str = "webhook:\n  verify: { scheme: github, key: release.webhook_secret }";
 const TIMER_EXAMPLE: &str = "timer: { every: 5m }";
@@ -64,8 +57,8 @@ static WEBHOOK: Shape = Shape {
         optional(
             "repeats",
             Kind::Choice(&REPEATS_WORDS),
-            "What happens if the same signed body arrives again within 24 hours, with any headers: `drop` (default), or `allow` for \
-             a sender whose different deliveries have identical bodies.",
+            "What happens if the same signed body arrives again within 24 hours, with any headers but another signed id: `drop` \
+             (default), or `allow` for a sender whose different deliveries have identical bodies.",
         ),
     ],
     ..Shape::BARE
@@ -98,43 +91,6 @@ static EMIT: Shape = Shape {
     ..Shape::BARE
 };
 
-static VERIFY: [(&str, &Shape); 3] = [("github", &VERIFY_GITHUB), ("hmac", &VERIFY_HMAC), ("none", &VERIFY_NONE)];
-
-static VERIFY_GITHUB: Shape = Shape { what: "`verify` with the scheme `github`", fields: &[SCHEME, KEY], ..Shape::BARE };
-
-static VERIFY_HMAC: Shape = Shape {
-    what: "`verify` with the scheme `hmac`",
-    fields: &[
-        SCHEME,
-        KEY,
-        required("header", "header: x-signature", Kind::Text(Form::Header), "The header that contains the signature of the body."),
-        optional("algorithm", Kind::Choice(&ALGORITHM_WORDS), "The hash: `sha256` (default) or `sha512`."),
-        optional("encoding", Kind::Choice(&ENCODING_WORDS), "How the signature is encoded: `hex` (default) or `base64`."),
-        optional("prefix", Kind::Text(Form::Any), "The text before the signature in the header, for example `sha256=`."),
-    ],
-    ..Shape::BARE
-};
-
-static VERIFY_NONE: Shape = Shape { what: "`verify` with the scheme `none`", fields: &[SCHEME], ..Shape::BARE };
-
-const SCHEME: Field = required(
-    "scheme",
-    "verify: { scheme: github, key: release.webhook_secret }",
-    Kind::Text(Form::Any),
-    "How a delivery is signed: `github`, `hmac` (most others, described by the fields next to it), or `none`: anyone who knows the URL \
-     can create events.",
-);
-
-const KEY: Field = required(
-    "key",
-    "key: release.webhook_secret",
-    Kind::Text(Form::Ref),
-    "The secret that the sender and the sensor share, as `<pack>.<name>`. It is listed in the `keys` of `pack.yaml`, and has at least \
-        16 bytes.",
-);
-
-const SCHEMES_LATER: [&str; 3] = ["stripe", "slack", "standard"];
-
 pub(crate) struct Sensor {
     pub(crate) description: String,
     pub(crate) source: Source,
@@ -145,21 +101,6 @@ pub(crate) struct Sensor {
 pub(crate) enum Source {
     Webhook { verify: Verify, repeats: Repeats },
     Timer(Plan),
-}
-
-pub(crate) enum Verify {
-    Github {
-        key: Spanned<String>,
-    },
-    Hmac {
-        key: Spanned<String>,
-        header: String,
-        algorithm: HmacAlgorithm,
-        encoding: SignatureEncoding,
-        prefix: String,
-    },
-    /// No verification, which is reported as a warning at this place.
-    None(Range<usize>),
 }
 
 pub(crate) struct Emit {
@@ -193,8 +134,8 @@ fn read_source(fields: &mut Fields<'_>, report: &mut Report) -> Option<Source> {
         let webhook = fields.take("webhook")?;
         let mut fields = Fields::open(webhook.value, &WEBHOOK, file, report)?;
         let repeats = fields.choice("repeats", &REPEATS, report).unwrap_or_default();
-        let verify = fields.take_required("verify", report)?;
-        return read_verify(verify.value, file, report).map(|verify| Source::Webhook { verify, repeats });
+        let entry = fields.take_required("verify", report)?;
+        return verify::read(entry.value, file, report).map(|verify| Source::Webhook { verify, repeats });
     };
     if fields.take("webhook").is_some() {
         report
@@ -233,65 +174,4 @@ fn read_emit(node: Node, file: &SourceText, report: &mut Report) -> Option<Emit>
         payload: fields.take("payload").map(|entry| entry.value),
         trigger: text(trigger?.value, "`trigger`", file, report)?,
     })
-}
-
-fn read_verify(node: Node, file: &SourceText, report: &mut Report) -> Option<Verify> {
-    let scheme = node.at("/scheme").and_then(|scheme| match &scheme.content {
-        Content::Text { value, .. } => Some(Spanned { value: value.clone(), span: scheme.span.clone() }),
-        _ => None,
-    });
-    match scheme.as_ref().map(|scheme| scheme.value.as_str()) {
-        Some("github") => {
-            let mut fields = Fields::open(node, &VERIFY_GITHUB, file, report)?;
-            Some(Verify::Github { key: read_key(&mut fields, report)? })
-        }
-        Some("hmac") => read_hmac(node, file, report),
-        Some("none") => {
-            let fields = Fields::open(node, &VERIFY_NONE, file, report)?;
-            Some(Verify::None(scheme.map_or(fields.start, |scheme| scheme.span)))
-        }
-        Some(_) | None => {
-            let mut fields = Fields::open(node, &VERIFY_HMAC, file, report)?;
-            let entry = fields.take_required("scheme", report)?;
-            let scheme = text(entry.value, "`scheme`", file, report)?;
-            let schemes = words(&VERIFY);
-            if SCHEMES_LATER.contains(&scheme.value.as_str()) {
-                report
-                    .error(Code::NotYet, file, scheme.span, format!("the scheme `{}` is not in this release yet", scheme.value))
-                    .hint("use `hmac`, which can describe most signatures; see docs/roadmap.md for what is planned");
-            } else {
-                report
-                    .error(Code::InvalidValue, file, scheme.span, format!("`{}` is not a signature scheme", scheme.value))
-                    .did_you_mean(nearest(&scheme.value, schemes))
-                    .hint(format!("use one of {}", listed(&schemes)));
-            }
-            None
-        }
-    }
-}
-
-fn read_hmac(node: Node, file: &SourceText, report: &mut Report) -> Option<Verify> {
-    let mut fields = Fields::open(node, &VERIFY_HMAC, file, report)?;
-    let key = read_key(&mut fields, report);
-    let header = fields.take_required("header", report).and_then(|entry| text(entry.value, "`header`", file, report));
-    let algorithm = fields.choice("algorithm", &ALGORITHMS, report).unwrap_or(HmacAlgorithm::Sha256);
-    let encoding = fields.choice("encoding", &ENCODINGS, report).unwrap_or(SignatureEncoding::Hex);
-    let prefix = fields.text("prefix", report).map_or(String::new(), |text| text.value);
-    let header = header?;
-    if !is_header(&header.value) {
-        report
-            .error(Code::InvalidValue, file, header.span, format!("`{}` is not a valid header name", header.value))
-            .hint("use letters, digits and `-`, for example `x-signature`");
-        return None;
-    }
-    Some(Verify::Hmac { key: key?, header: header.value.to_ascii_lowercase(), algorithm, encoding, prefix })
-}
-
-fn read_key(fields: &mut Fields<'_>, report: &mut Report) -> Option<Spanned<String>> {
-    let entry = fields.take_required("key", report)?;
-    text(entry.value, "`key`", fields.file, report)
-}
-
-fn is_header(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ensue_engine::catalog::{Repeats, Source, Verify};
+use ensue_engine::catalog::{Repeats, Scheme, Source, Verify};
 use ensue_engine::explain::Fault;
 use ensue_expression::{Expression, Roots, Template};
 use serde_json::json;
@@ -11,6 +11,12 @@ use serde_json::json;
 use super::*;
 
 const OPENED: &str = r#"{"action":"opened","number":7,"tags":["a"]}"#;
+
+const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
+
+fn receive(sensor: &Sensor, request: &HookRequest, keys: HookKeys<'_>) -> Result<Vec<Emitted>, HookRefusal> {
+    super::receive(sensor, request, keys, NOW)
+}
 
 fn key() -> Secret {
     Secret::new(b"a secret that is long enough".to_vec())
@@ -36,7 +42,10 @@ fn github(emits: Vec<Emit>) -> Sensor {
     Sensor {
         name: "github.webhook".parse().unwrap(),
         description: String::new(),
-        source: Source::Webhook { verify: Verify::Github { key: "github.webhook_secret".parse().unwrap() }, repeats: Repeats::Drop },
+        source: Source::Webhook {
+            verify: Verify::Proof { scheme: Scheme::Github, key: "github.webhook_secret".parse().unwrap() },
+            repeats: Repeats::Drop,
+        },
         emits,
         config: Arc::new(json!({ "owner": "acme" })),
     }
@@ -60,8 +69,9 @@ fn delivery(body: &str) -> HookRequest {
 }
 
 fn signed(sensor: &Sensor, mut request: HookRequest) -> HookRequest {
-    let verify = sensor.source.webhook().unwrap();
-    request.headers.extend(signatures::sign(verify, &request.body, Some(&key())).unwrap());
+    let scheme = sensor.source.webhook().and_then(Verify::scheme).unwrap();
+    let unsigned = Unsigned { body: &request.body, id: "d-1", now: NOW };
+    request.headers.extend(signatures::sign(scheme, unsigned, Some(&key())).unwrap());
     request
 }
 
@@ -83,7 +93,7 @@ fn composed_delivery_is_accepted_by_its_hook() {
         dedupe: Some(expression(r#"headers["x-github-delivery"]"#)),
         ..emit("github.pull_request")
     }]);
-    let outgoing = Outgoing { event: "pull_request", delivery: "d-9", body: Bytes::from_static(OPENED.as_bytes()) };
+    let outgoing = Outgoing { event: "pull_request", delivery: "d-9", body: Bytes::from_static(OPENED.as_bytes()), now: NOW };
     let request = compose(&sensor, outgoing.clone(), Some(&key())).unwrap();
     let made = receive(&sensor, &request, current(&key())).unwrap();
     assert_eq!(made[0].dedupe.as_deref(), Some("d-9"));
@@ -94,7 +104,7 @@ fn composed_delivery_is_accepted_by_its_hook() {
 fn sender_without_an_event_header_composes_none() {
     for (sensor, header) in [(github(vec![emit("github.push")]), "x-github-event"), (open(vec![emit("github.push")]), "x-event")] {
         let sent = |event| {
-            let outgoing = Outgoing { event, delivery: "d-9", body: Bytes::from_static(OPENED.as_bytes()) };
+            let outgoing = Outgoing { event, delivery: "d-9", body: Bytes::from_static(OPENED.as_bytes()), now: NOW };
             let request = compose(&sensor, outgoing, Some(&key())).unwrap();
             request.headers.into_iter().find(|(name, _)| name == header).map(|(_, value)| value)
         };

@@ -168,8 +168,8 @@ impl Webhooks for TestNode {
                 with: webhook::kept(sensor, &request),
             }))
         };
-        let emitted =
-            webhook::receive(sensor, &request, HookKeys { current: self.gate_key().as_ref(), previous: None }).map_err(|refusal| {
+        let emitted = webhook::receive(sensor, &request, HookKeys { current: self.gate_key().as_ref(), previous: None }, Access::now(self))
+            .map_err(|refusal| {
                 let keep = if refusal.stage() == Stage::Content { keep(refusal.to_string()) } else { None };
                 HookRefusal { declined: refusal.into(), keep }
             })?;
@@ -185,7 +185,7 @@ impl Webhooks for TestNode {
 
     fn sign(&self, sensor: &SensorRef, event: &str, delivery: &str, body: Bytes) -> Result<HookRequest, Declined> {
         let sensor = &self.catalog.sensors()[sensor];
-        Ok(webhook::compose(sensor, Outgoing { event, delivery, body }, self.gate_key().as_ref()).unwrap())
+        Ok(webhook::compose(sensor, Outgoing { event, delivery, body, now: Access::now(self) }, self.gate_key().as_ref()).unwrap())
     }
 
     fn secret(&self, sensor: &SensorRef) -> SecretState {

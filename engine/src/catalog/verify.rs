@@ -1,0 +1,213 @@
+//! How the sender of a delivery is verified: schemes of vendors, and forms that a pack describes.
+
+use std::sync::Arc;
+
+use crate::names::KeyRef;
+
+/// The minimum size in bytes of a key that verifies deliveries. A shorter key can be guessed, and with an
+/// empty key anybody can sign.
+pub const KEY_BYTES_MIN: usize = 16;
+
+/// How deliveries are verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// By something that only the sender can know.
+    Proof {
+        /// The form of the proof.
+        scheme: Scheme,
+        /// The shared secret, or the sender's public key.
+        key: KeyRef,
+    },
+    /// Not at all: anybody may deliver.
+    None,
+}
+
+impl Verify {
+    /// Returns the key that verifies deliveries, or `None` if anybody may deliver.
+    pub fn key(&self) -> Option<&KeyRef> {
+        match self {
+            Self::Proof { key, .. } => Some(key),
+            Self::None => None,
+        }
+    }
+
+    /// Returns the form of the proof, or `None` if anybody may deliver.
+    pub fn scheme(&self) -> Option<&Scheme> {
+        match self {
+            Self::Proof { scheme, .. } => Some(scheme),
+            Self::None => None,
+        }
+    }
+
+    /// Returns true if the proof covers the body, so that nobody else can change it.
+    pub fn signs_the_body(&self) -> bool {
+        self.scheme().is_some_and(Scheme::signs_the_body)
+    }
+}
+
+/// The form of a proof.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// A user and a password, `Authorization: Basic` (RFC 7617). The key holds `user:password`.
+    Basic,
+    /// A token, `Authorization: Bearer` (RFC 6750).
+    Bearer,
+    /// Bitbucket's signature of the body.
+    Bitbucket,
+    /// Discord's Ed25519 signature of a time and the body. The key holds the application's public key.
+    Discord,
+    /// Dropbox's signature of the body.
+    Dropbox,
+    /// GitHub's signature of the body.
+    Github,
+    /// GitLab's secret token, which GitLab sends as it is.
+    Gitlab,
+    /// A token in the header with this name, in lower case.
+    Header(String),
+    /// A MAC as the pack describes it.
+    Hmac(Arc<HmacVerify>),
+    /// Jira's signature of the body.
+    Jira,
+    /// Linear's signature of the body.
+    Linear,
+    /// The signature of the body by Meta: Facebook, Instagram, WhatsApp.
+    Meta,
+    /// The signatures of the body by PagerDuty, one for each of its secrets.
+    Pagerduty,
+    /// Sentry's signature of the body.
+    Sentry,
+    /// Shopify's signature of the body.
+    Shopify,
+    /// Slack's signature of a time and the body.
+    Slack,
+    /// The signatures of an id, a time and the body by Standard Webhooks, under its own header names or those
+    /// of Svix. The key is `whsec_` and base64, or `whpk_` and the base64 of an Ed25519 public key.
+    Standard,
+    /// Stripe's signatures of a time and the body.
+    Stripe,
+    /// Zoom's signature of a time and the body.
+    Zoom,
+}
+
+impl Scheme {
+    /// Returns true if the proof covers the body, so that nobody else can change it.
+    pub fn signs_the_body(&self) -> bool {
+        match self {
+            Self::Gitlab | Self::Basic | Self::Bearer | Self::Header(_) => false,
+            Self::Bitbucket
+            | Self::Discord
+            | Self::Dropbox
+            | Self::Github
+            | Self::Hmac(_)
+            | Self::Jira
+            | Self::Linear
+            | Self::Meta
+            | Self::Pagerduty
+            | Self::Sentry
+            | Self::Shopify
+            | Self::Slack
+            | Self::Standard
+            | Self::Stripe
+            | Self::Zoom => true,
+        }
+    }
+}
+
+/// A MAC in a header, as a pack describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HmacVerify {
+    /// The header with the signature, in lower case.
+    pub header: String,
+    /// The hash algorithm.
+    pub algorithm: HmacAlgorithm,
+    /// How the signature is encoded.
+    pub encoding: SignatureEncoding,
+    /// The text before the signature.
+    pub prefix: String,
+    /// How many signatures the header may contain.
+    pub parse: SignatureList,
+    /// The signed parts, in order.
+    pub signed: Vec<SignedPart>,
+    /// Where the time of the signature is, if it is signed.
+    pub timestamp: Option<SignatureTime>,
+    /// The header with the id of the delivery, in lower case, if it is signed.
+    pub id: Option<String>,
+    /// The greatest distance in seconds between the time of the signature and the node's clock, either way.
+    pub tolerance_seconds: u32,
+}
+
+/// The default of [`HmacVerify::tolerance_seconds`], and the tolerance of vendors' schemes: five minutes.
+pub const TOLERANCE_SECONDS: u32 = 300;
+
+/// How many signatures a header contains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignatureList {
+    /// One.
+    One,
+    /// Several, separated by commas. Other entries are ignored.
+    Commas,
+    /// Several, separated by spaces. Other entries are ignored.
+    Spaces,
+}
+
+/// A part of a text that is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignedPart {
+    /// These characters.
+    Text(String),
+    /// The raw body.
+    Body,
+    /// The time of the signature, as the header has it.
+    Timestamp,
+    /// The id of the delivery.
+    Id,
+}
+
+/// Where the time of a signature is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignatureTime {
+    /// The place.
+    pub place: TimePlace,
+    /// The unit in which it counts since the Unix epoch.
+    pub unit: TimeUnit,
+}
+
+/// The place of a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TimePlace {
+    /// In the header with this name, in lower case.
+    Header(String),
+    /// In the header of the signature, as an entry that begins with this text.
+    Entry(String),
+}
+
+/// The unit of a time since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeUnit {
+    /// Seconds.
+    Seconds,
+    /// Milliseconds.
+    Milliseconds,
+}
+
+/// The hash algorithm of a MAC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HmacAlgorithm {
+    /// SHA-1, for senders that have nothing better.
+    Sha1,
+    /// SHA-256.
+    Sha256,
+    /// SHA-512.
+    Sha512,
+}
+
+/// How a signature is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignatureEncoding {
+    /// Hexadecimal digits.
+    Hex,
+    /// Base64 with padding, RFC 4648 §4.
+    Base64,
+    /// Base64 for URLs without padding, RFC 4648 §5.
+    Base64Url,
+}

@@ -1,0 +1,252 @@
+//! The table of schemes: which header has the proof, what is signed, and how.
+
+use std::borrow::Cow;
+
+use ensue_engine::catalog::{
+    HmacAlgorithm, HmacVerify, Scheme, SignatureEncoding, SignatureList, SignedPart, TOLERANCE_SECONDS, TimePlace, TimeUnit,
+};
+
+/// What proves the sender of a delivery.
+pub(crate) enum Proof<'s> {
+    /// A signature.
+    Signature(Box<Signature<'s>>),
+    /// The key itself, in a header.
+    Token(Token<'s>),
+}
+
+/// A signature: its place, its form, and what it covers.
+pub(crate) struct Signature<'s> {
+    /// The header, in lower case.
+    pub(crate) header: &'s str,
+    /// How many signatures it may contain.
+    pub(crate) list: SignatureList,
+    /// The text before each.
+    pub(crate) prefix: &'s str,
+    /// How a signature is computed.
+    pub(crate) algorithm: Algorithm,
+    /// How it is encoded.
+    pub(crate) encoding: SignatureEncoding,
+    /// The signed parts, in order.
+    pub(crate) signed: Cow<'s, [Part<'s>]>,
+    /// The place and unit of the time, if one is signed.
+    pub(crate) time: Option<(Place<'s>, TimeUnit)>,
+    /// The header with the id of the delivery, if it is signed.
+    pub(crate) id: Option<&'s str>,
+    /// The greatest distance of the time from the node's clock, in seconds.
+    pub(crate) tolerance_seconds: u32,
+    /// How the key is written.
+    pub(crate) key: KeyForm,
+}
+
+/// How a signature is computed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Algorithm {
+    /// As a MAC, under a secret that the sender has too.
+    Hmac(HmacAlgorithm),
+    /// With the sender's private key.
+    Ed25519,
+}
+
+/// How a key is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyForm {
+    /// Its bytes as they are.
+    Bytes,
+    /// Hexadecimal digits.
+    Hex,
+    /// Base64 after this text, which may be missing.
+    Base64After(&'static str),
+}
+
+/// A part of the signed text.
+#[derive(Clone)]
+pub(crate) enum Part<'s> {
+    /// These characters.
+    Text(&'s str),
+    /// The raw body.
+    Body,
+    /// The time, as the header has it.
+    Time,
+    /// The id of the delivery.
+    Id,
+}
+
+/// Where a time is.
+#[derive(Clone, Copy)]
+pub(crate) enum Place<'s> {
+    /// In the header with this name.
+    Header(&'s str),
+    /// In the header of the signature, as an entry that begins with this text.
+    Entry(&'s str),
+}
+
+/// A token: the key, as the sender sends it.
+#[derive(Clone, Copy)]
+pub(crate) struct Token<'s> {
+    /// The header, in lower case.
+    pub(crate) header: &'s str,
+    /// How the header contains it.
+    pub(crate) form: TokenForm,
+}
+
+/// How a header contains a token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TokenForm {
+    /// Alone.
+    Plain,
+    /// As the credentials of `Bearer` (RFC 6750).
+    Bearer,
+    /// As the credentials of `Basic` (RFC 7617): the base64 of `user:password`.
+    Basic,
+}
+
+/// The headers with which a sender names what happened, and the delivery.
+pub(crate) struct Naming {
+    /// The header with the name of what happened.
+    pub(crate) event: &'static str,
+    /// The header with the id of the delivery.
+    pub(crate) delivery: &'static str,
+}
+
+const BODY: &[Part<'static>] = &[Part::Body];
+const SHA256: Algorithm = Algorithm::Hmac(HmacAlgorithm::Sha256);
+
+impl<'s> Proof<'s> {
+    /// Returns what proves the sender of a delivery with these headers, whose key is `key`.
+    pub(crate) fn of(scheme: &'s Scheme, headers: &[(String, String)], key: &[u8]) -> Self {
+        let of_body = |header, prefix| Self::Signature(Box::new(Signature::of_body(header, prefix)));
+        match scheme {
+            Scheme::Github | Scheme::Meta => of_body("x-hub-signature-256", "sha256="),
+            Scheme::Bitbucket | Scheme::Jira => of_body("x-hub-signature", "sha256="),
+            Scheme::Dropbox => of_body("x-dropbox-signature", ""),
+            Scheme::Linear => of_body("linear-signature", ""),
+            Scheme::Sentry => of_body("sentry-hook-signature", ""),
+            Scheme::Shopify => Self::Signature(Box::new(Signature {
+                encoding: SignatureEncoding::Base64,
+                ..Signature::of_body("x-shopify-hmac-sha256", "")
+            })),
+            Scheme::Pagerduty => {
+                Self::Signature(Box::new(Signature { list: SignatureList::Commas, ..Signature::of_body("x-pagerduty-signature", "v1=") }))
+            }
+            Scheme::Stripe => Self::Signature(Box::new(Signature {
+                list: SignatureList::Commas,
+                signed: Cow::Borrowed(&[Part::Time, Part::Text("."), Part::Body]),
+                time: Some((Place::Entry("t="), TimeUnit::Seconds)),
+                ..Signature::of_body("stripe-signature", "v1=")
+            })),
+            Scheme::Slack => Self::Signature(Box::new(Signature::v0("x-slack-signature", "x-slack-request-timestamp"))),
+            Scheme::Zoom => Self::Signature(Box::new(Signature::v0("x-zm-signature", "x-zm-request-timestamp"))),
+            Scheme::Discord => Self::Signature(Box::new(Signature {
+                algorithm: Algorithm::Ed25519,
+                signed: Cow::Borrowed(&[Part::Time, Part::Body]),
+                time: Some((Place::Header("x-signature-timestamp"), TimeUnit::Seconds)),
+                key: KeyForm::Hex,
+                ..Signature::of_body("x-signature-ed25519", "")
+            })),
+            Scheme::Standard => Self::Signature(Box::new(Signature::standard(headers, key))),
+            Scheme::Hmac(hmac) => Self::Signature(Box::new(Signature::described(hmac))),
+            Scheme::Gitlab => Self::Token(Token { header: "x-gitlab-token", form: TokenForm::Plain }),
+            Scheme::Basic => Self::Token(Token { header: "authorization", form: TokenForm::Basic }),
+            Scheme::Bearer => Self::Token(Token { header: "authorization", form: TokenForm::Bearer }),
+            Scheme::Header(header) => Self::Token(Token { header, form: TokenForm::Plain }),
+        }
+    }
+
+    /// Returns the header of the proof, in lower case.
+    pub(crate) fn header(&self) -> &'s str {
+        match self {
+            Self::Signature(signature) => signature.header,
+            Self::Token(token) => token.header,
+        }
+    }
+}
+
+impl<'s> Signature<'s> {
+    /// Returns one HMAC-SHA256 of the body, in hexadecimal digits.
+    fn of_body(header: &'s str, prefix: &'s str) -> Self {
+        Self {
+            header,
+            list: SignatureList::One,
+            prefix,
+            algorithm: SHA256,
+            encoding: SignatureEncoding::Hex,
+            signed: Cow::Borrowed(BODY),
+            time: None,
+            id: None,
+            tolerance_seconds: TOLERANCE_SECONDS,
+            key: KeyForm::Bytes,
+        }
+    }
+
+    /// Returns the version 0 of Slack, which Zoom uses too.
+    fn v0(header: &'s str, time: &'s str) -> Self {
+        Self {
+            signed: Cow::Borrowed(&[Part::Text("v0:"), Part::Time, Part::Text(":"), Part::Body]),
+            time: Some((Place::Header(time), TimeUnit::Seconds)),
+            ..Self::of_body(header, "v0=")
+        }
+    }
+
+    /// Returns the form of Standard Webhooks, under the names of Svix if the sender uses those. The key decides
+    /// whether signatures are symmetric (`v1`) or not (`v1a`).
+    fn standard(headers: &[(String, String)], key: &[u8]) -> Self {
+        let has = |name: &str| headers.iter().any(|(header, _)| header == name);
+        let (header, time, id) = if has("svix-signature") && !has("webhook-signature") {
+            ("svix-signature", "svix-timestamp", "svix-id")
+        } else {
+            ("webhook-signature", "webhook-timestamp", "webhook-id")
+        };
+        let (prefix, algorithm, key) = if key.starts_with(b"whpk_") {
+            ("v1a,", Algorithm::Ed25519, KeyForm::Base64After("whpk_"))
+        } else {
+            ("v1,", SHA256, KeyForm::Base64After("whsec_"))
+        };
+        Self {
+            list: SignatureList::Spaces,
+            algorithm,
+            encoding: SignatureEncoding::Base64,
+            signed: Cow::Borrowed(&[Part::Id, Part::Text("."), Part::Time, Part::Text("."), Part::Body]),
+            time: Some((Place::Header(time), TimeUnit::Seconds)),
+            id: Some(id),
+            key,
+            ..Self::of_body(header, prefix)
+        }
+    }
+
+    /// Returns the form that a pack describes.
+    fn described(hmac: &'s HmacVerify) -> Self {
+        let part = |part: &'s SignedPart| match part {
+            SignedPart::Text(text) => Part::Text(text),
+            SignedPart::Body => Part::Body,
+            SignedPart::Timestamp => Part::Time,
+            SignedPart::Id => Part::Id,
+        };
+        Self {
+            list: hmac.parse,
+            algorithm: Algorithm::Hmac(hmac.algorithm),
+            encoding: hmac.encoding,
+            signed: hmac.signed.iter().map(part).collect(),
+            time: hmac.timestamp.as_ref().map(|time| {
+                let place = match &time.place {
+                    TimePlace::Header(header) => Place::Header(header),
+                    TimePlace::Entry(prefix) => Place::Entry(prefix),
+                };
+                (place, time.unit)
+            }),
+            id: hmac.id.as_deref(),
+            tolerance_seconds: hmac.tolerance_seconds,
+            ..Self::of_body(&hmac.header, &hmac.prefix)
+        }
+    }
+}
+
+/// Returns the headers with which the sender of a scheme names an event and a delivery, if it has its own.
+pub(crate) fn naming(scheme: Option<&Scheme>) -> Naming {
+    match scheme {
+        Some(Scheme::Github) => Naming { event: "x-github-event", delivery: "x-github-delivery" },
+        Some(Scheme::Gitlab) => Naming { event: "x-gitlab-event", delivery: "x-gitlab-event-uuid" },
+        Some(Scheme::Bitbucket) => Naming { event: "x-event-key", delivery: "x-request-uuid" },
+        Some(Scheme::Shopify) => Naming { event: "x-shopify-topic", delivery: "x-shopify-webhook-id" },
+        Some(_) | None => Naming { event: "x-event", delivery: "webhook-id" },
+    }
+}

@@ -1,0 +1,79 @@
+// Signs and verifies deliveries with the vendors' own packages. Reads lines of JSON, and answers each with one.
+//
+// {"scheme": "stripe", "key": "…", "body": "…", "id": "…", "sign": true}   -> {"headers": {…}}
+// {"scheme": "stripe", "key": "…", "body": "…", "headers": {…}}            -> {"valid": true}
+import { createRequire } from 'node:module';
+import { createInterface } from 'node:readline';
+import { generateKeyPairSync, sign as signWith } from 'node:crypto';
+
+const require = createRequire(`${process.argv[2]}/`);
+const { default: Stripe } = await import(require.resolve('stripe'));
+const { Webhook } = require('standardwebhooks');
+const { Webhook: Svix } = require('svix');
+const octokit = await import(process.argv[2] + '/node_modules/@octokit/webhooks-methods/dist-node/index.js').catch(() =>
+  import(process.argv[2] + '/node_modules/@octokit/webhooks-methods/dist-bundle/index.js'),
+);
+const { verifyKey } = require('discord-interactions');
+
+const stripe = new Stripe('sk_test_unused');
+const seconds = () => Math.floor(Date.now() / 1000);
+
+const schemes = {
+  github: {
+    sign: async ({ key, body }) => ({ 'x-hub-signature-256': await octokit.sign(key, body) }),
+    valid: ({ key, body, headers }) => octokit.verify(key, body, headers['x-hub-signature-256']),
+  },
+  stripe: {
+    sign: async ({ key, body }) => ({
+      'stripe-signature': await stripe.webhooks.generateTestHeaderStringAsync({ payload: body, secret: key }),
+    }),
+    valid: ({ key, body, headers }) => !!stripe.webhooks.constructEvent(body, headers['stripe-signature'], key),
+  },
+  standard: {
+    sign: ({ key, body, id }) => {
+      const now = new Date();
+      return {
+        'webhook-id': id,
+        'webhook-timestamp': String(Math.floor(now.getTime() / 1000)),
+        'webhook-signature': new Webhook(key).sign(id, now, body),
+      };
+    },
+    valid: ({ key, body, headers }) => !!new Webhook(key).verify(body, headers),
+  },
+  svix: {
+    sign: ({ key, body, id }) => {
+      const now = new Date();
+      return {
+        'svix-id': id,
+        'svix-timestamp': String(Math.floor(now.getTime() / 1000)),
+        'svix-signature': new Svix(key).sign(id, now, body),
+      };
+    },
+    valid: ({ key, body, headers }) => !!new Svix(key).verify(body, headers),
+  },
+  // Discord signs with a key of its own, so this makes one, and Discord's package confirms what was signed.
+  discord: {
+    sign: async ({ body }) => {
+      const { publicKey, privateKey } = generateKeyPairSync('ed25519');
+      const key = Buffer.from(publicKey.export({ format: 'jwk' }).x, 'base64url').toString('hex');
+      const time = String(seconds());
+      const signature = signWith(null, Buffer.from(time + body), privateKey).toString('hex');
+      if (!(await verifyKey(body, signature, time, key))) throw new Error('Discord rejects it');
+      return { 'x-signature-ed25519': signature, 'x-signature-timestamp': time, key };
+    },
+  },
+};
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const asked = JSON.parse(line);
+  const scheme = schemes[asked.scheme];
+  let answer;
+  if (asked.sign) answer = { headers: await scheme.sign(asked) };
+  else
+    answer = {
+      valid: await Promise.resolve()
+        .then(() => scheme.valid(asked))
+        .catch(() => false),
+    };
+  console.log(JSON.stringify(answer));
+}

@@ -1,0 +1,154 @@
+//! Signatures against the vendors' own packages, both ways: what they sign passes here, and what is signed here
+//! passes there. `.ci/run` installs the packages.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ensue_engine::catalog::Scheme;
+use ensue_engine::ports::Secret;
+use ensue_engine::time::Timestamp;
+use ensue_sensors::signatures::{SignatureRefusal, Unsigned, check, sign};
+use serde_json::{Map, Value, json};
+
+#[path = "../../tests/support/skipped.rs"]
+mod skipped;
+
+use skipped::not_installed;
+
+const BODY: &str = r#"{"name": "Zoë", "amount": 12.50, "id": "evt_1"}"#;
+const TEXT_KEY: &str = "a secret that is long enough";
+const STANDARD_KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// A program that signs and verifies with packages of vendors.
+struct Vendors {
+    process: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Vendors {
+    fn start(test: &str, needed: &Path, mut command: Command) -> Option<Self> {
+        if !needed.exists() {
+            not_installed(test, &needed.display().to_string());
+            return None;
+        }
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
+        let input = process.stdin.take().unwrap();
+        let output = BufReader::new(process.stdout.take().unwrap());
+        Some(Self { process, input, output })
+    }
+
+    fn of_npm(test: &str) -> Option<Self> {
+        let packages = root().join("target/npm");
+        let mut command = Command::new("node");
+        command.arg(root().join("sensors/tests/vendors.mjs")).arg(&packages);
+        Self::start(test, &packages.join("node_modules/stripe"), command)
+    }
+
+    fn of_python(test: &str) -> Option<Self> {
+        let python = root().join("target/python/bin/python");
+        let has_package = Command::new(&python).args(["-c", "import slack_sdk"]).stderr(Stdio::null()).status();
+        if !has_package.is_ok_and(|status| status.success()) {
+            not_installed(test, "the Python package slack_sdk");
+            return None;
+        }
+        let mut command = Command::new(&python);
+        command.arg(root().join("sensors/tests/vendors.py"));
+        Self::start(test, &python, command)
+    }
+
+    fn ask(&mut self, question: &Value) -> Value {
+        writeln!(self.input, "{question}").unwrap();
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("the answer to {question} is `{line}`: {error}"))
+    }
+
+    /// Returns the headers with which the vendor signs a body.
+    fn sign(&mut self, scheme: &str, key: &str) -> Vec<(String, String)> {
+        let answer = self.ask(&json!({ "scheme": scheme, "key": key, "body": BODY, "id": "msg_1", "sign": true }));
+        let headers = answer["headers"].as_object().unwrap();
+        headers.iter().map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned())).collect()
+    }
+
+    /// Asks the vendor whether headers verify a body.
+    fn accepts(&mut self, scheme: &str, key: &str, body: &str, headers: &[(String, String)]) -> bool {
+        let headers: Map<String, Value> = headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+        self.ask(&json!({ "scheme": scheme, "key": key, "body": body, "headers": headers }))["valid"] == true
+    }
+}
+
+impl Drop for Vendors {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap())
+}
+
+fn secret(key: &str) -> Secret {
+    Secret::new(key.as_bytes().to_vec())
+}
+
+/// Demands that a delivery of the vendor passes here, and neither altered, nor old, nor under another key.
+fn demand_only_as_it_is(scheme: &Scheme, headers: &[(String, String)], key: &str, time_is_signed: bool) {
+    let checked = |body: &str, key: &str, now| check(scheme, headers, body.as_bytes(), Some(&secret(key)), now);
+    assert_eq!(checked(BODY, key, now()), Ok(()), "{scheme:?}");
+    let altered = BODY.replace("12.50", "99.50");
+    assert!(matches!(checked(&altered, key, now()), Err(SignatureRefusal::Wrong { .. })), "{scheme:?}");
+    let later = now().plus_millis(3_600_000);
+    let replayed = checked(BODY, key, later);
+    assert_eq!(replayed.is_err(), time_is_signed, "{scheme:?}: {replayed:?}");
+}
+
+/// Demands that the vendor accepts a delivery that is signed here, and neither altered nor old.
+fn demand_acceptance(vendors: &mut Vendors, (name, scheme): (&str, &Scheme), key: &str, time_is_signed: bool) {
+    let signed_at = |now| sign(scheme, Unsigned { body: BODY.as_bytes(), id: "msg_1", now }, Some(&secret(key))).unwrap();
+    let headers = signed_at(now());
+    assert!(vendors.accepts(name, key, BODY, &headers), "{name}: {headers:?}");
+    assert!(!vendors.accepts(name, key, &BODY.replace("12.50", "99.50"), &headers), "{name}");
+    let old = signed_at(now().minus_millis(3_600_000));
+    assert_eq!(vendors.accepts(name, key, BODY, &old), !time_is_signed, "{name}");
+}
+
+#[test]
+fn packages_of_vendors_and_this_crate_accept_each_other() {
+    let Some(mut vendors) = Vendors::of_npm("packages_of_vendors_and_this_crate_accept_each_other") else { return };
+    for (name, scheme, key, time_is_signed) in [
+        ("github", Scheme::Github, TEXT_KEY, false),
+        ("stripe", Scheme::Stripe, STANDARD_KEY, true),
+        ("standard", Scheme::Standard, STANDARD_KEY, true),
+    ] {
+        let headers = vendors.sign(name, key);
+        demand_only_as_it_is(&scheme, &headers, key, time_is_signed);
+        demand_acceptance(&mut vendors, (name, &scheme), key, time_is_signed);
+    }
+    // Svix has header names of its own, under which nothing is signed here.
+    let headers = vendors.sign("svix", STANDARD_KEY);
+    demand_only_as_it_is(&Scheme::Standard, &headers, STANDARD_KEY, true);
+}
+
+#[test]
+fn delivery_that_discord_s_package_accepts_passes() {
+    let Some(mut vendors) = Vendors::of_npm("delivery_that_discord_s_package_accepts_passes") else { return };
+    let (key, headers): (Vec<_>, Vec<_>) = vendors.sign("discord", "").into_iter().partition(|(name, _)| name == "key");
+    demand_only_as_it_is(&Scheme::Discord, &headers, &key[0].1, true);
+}
+
+#[test]
+fn slack_s_package_and_this_crate_accept_each_other() {
+    let Some(mut vendors) = Vendors::of_python("slack_s_package_and_this_crate_accept_each_other") else { return };
+    let headers = vendors.sign("slack", TEXT_KEY);
+    demand_only_as_it_is(&Scheme::Slack, &headers, TEXT_KEY, true);
+    demand_acceptance(&mut vendors, ("slack", &Scheme::Slack), TEXT_KEY, true);
+}
