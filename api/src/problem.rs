@@ -426,7 +426,7 @@ fn status_of(fault: Fault, slug: &str) -> StatusCode {
         Fault::Unauthenticated => StatusCode::UNAUTHORIZED,
         Fault::Forbidden => StatusCode::FORBIDDEN,
         // It existed, and its removal is not a secret.
-        Fault::Missing if matches!(slug, "output-removed" | "artifact-removed" | "link-expired") => StatusCode::GONE,
+        Fault::Missing if matches!(slug, "output-removed" | "artifact-removed" | "link-expired" | "catalog-gone") => StatusCode::GONE,
         Fault::Missing => StatusCode::NOT_FOUND,
         // HTTP has a specific status for a condition of the caller's own.
         Fault::Conflict if slug == PRECONDITION_FAILED => StatusCode::PRECONDITION_FAILED,

@@ -478,7 +478,29 @@ async fn files_of_a_pack_are_listed_and_shown() {
     assert!(paths.contains(&"rules/greet.yaml") && paths.is_sorted(), "{paths:?}");
     let shown = read("/rules%2Fgreet.yaml").await.expect(200).json();
     assert!(shown["text"].as_str().unwrap().starts_with("description: Greet Ana."), "{shown:#}");
-    assert_eq!(shown["bytes"].as_u64().unwrap() as usize, shown["text"].as_str().unwrap().len());
+    let text = shown["text"].as_str().unwrap();
+    assert_eq!(shown["bytes"].as_u64().unwrap() as usize, text.len());
+    let units: Vec<u16> = text.encode_utf16().collect();
+    let class_of = |wanted: &str| {
+        let part = |token: &Value| {
+            let at = |place: usize| token[place].as_u64().unwrap() as usize;
+            String::from_utf16(&units[at(0)..at(0) + at(1)]).unwrap()
+        };
+        shown["tokens"].as_array().unwrap().iter().find(|token| part(token) == wanted).map(|token| token[2].clone())
+    };
+    for (part, class) in [("trigger", "key"), ("demo.hello", "string"), ("==", "operator"), ("${{", "expression"), ("payload", "identifier")] {
+        assert_eq!(class_of(part), Some(json!(class)), "{part} in {shown:#}");
+    }
+    assert_eq!(shown["defines"], json!([{ "ref": "demo.greet", "kind": "rule", "line": 1 }]));
+    let rule = api.get("/api/v1/rules/demo.greet").by("viewer").answer().await.expect(200).json();
+    assert_eq!((&rule["file"], &rule["line"]), (&json!("rules/greet.yaml"), &json!(1)));
+    let action = api.get("/api/v1/actions/demo.greet").by("viewer").answer().await.expect(200).json();
+    assert_eq!((&action["file"], &action["line"]), (&json!("actions/greet.yaml"), &json!(1)));
+    assert_eq!(read("/rules%2Fgreet.yaml?revision=1").await.expect(200).json(), shown);
+    read("/rules%2Fgreet.yaml?revision=0").await.expect_problem(410, "catalog_gone");
+    for revision in ["2", "first"] {
+        read(&format!("/rules%2Fgreet.yaml?revision={revision}")).await.expect_problem(400, "bad_parameter");
+    }
     for path in ["/rules%2Fnone.yaml", "/..%2F..%2Fetc%2Fpasswd", "/rules"] {
         read(path).await.expect_problem(404, "not_found");
     }
@@ -497,6 +519,7 @@ async fn pack_is_checked_with_other_files_and_nothing_is_installed() {
         json!({ "rules/greet.yaml": "description: Greets.\ntrigger: demo.hello\nwhen: event.payload.nam == 1\naction: core.noop\n" });
     let told = check(wrong).await.expect(200).json();
     assert_eq!(told["is_good"], false, "{told:#}");
+    assert_eq!(told["tokens"]["rules/greet.yaml"][0], json!([0, 11, "key"]));
     let finding = &told["findings"][0];
     assert!(finding["file"].as_str().unwrap().ends_with("rules/greet.yaml") && finding["line"] == 3, "{finding:#}");
     let gone = check(json!({ "pack.yaml": null })).await.expect(200).json();

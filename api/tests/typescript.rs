@@ -33,6 +33,7 @@ fn schema_becomes_the_type_that_its_values_have() {
         (r##"{"anyOf": [{"$ref": "#/components/schemas/RuleRef"}, {"type": "null"}]}"##, "RuleRef | null"),
         (r#"{"enum": ["open", "expired"], "type": "string"}"#, "\"open\" | \"expired\""),
         (r#"{"items": {"type": ["string", "null"]}, "type": "array"}"#, "(string | null)[]"),
+        (r#"{"prefixItems": [{"type": "integer"}, {"type": "string"}], "type": "array"}"#, "[number, string]"),
         (r#"{"additionalProperties": {"type": "integer"}, "type": "object"}"#, "{ [name: string]: number }"),
         (
             r#"{"properties": {"a": {"type": "boolean"}, "b-c": {}}, "required": ["a"], "type": "object"}"#,
@@ -134,6 +135,10 @@ fn joined(parts: impl Iterator<Item = String>, between: &str) -> String {
 fn of_kind(schema: &Map<String, Value>, kind: &str) -> String {
     match kind {
         "integer" | "number" => "number".to_owned(),
+        "array" if schema.contains_key("prefixItems") => {
+            let items = schema["prefixItems"].as_array().into_iter().flatten().map(type_of);
+            format!("[{}]", items.collect::<Vec<_>>().join(", "))
+        }
         "array" => {
             let item = schema.get("items").map_or("unknown".to_owned(), type_of);
             if item.contains(' ') { format!("({item})[]") } else { format!("{item}[]") }

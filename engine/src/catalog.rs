@@ -21,7 +21,7 @@ pub mod state;
 mod workflow;
 
 pub use built::{Catalog, Catalogs};
-pub use definitions::{Definitions, Pack, Trigger};
+pub use definitions::{Defined, Definitions, Pack, Place, Trigger};
 
 pub use action::{Action, Builtin, HttpBody, HttpRequest, ProcessCommand, Run, RunAs, ShellScript};
 pub use concurrency::{CONCURRENCY_LIMIT_MAX, Concurrency};

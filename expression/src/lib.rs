@@ -16,6 +16,7 @@
 //! | `types`, `check` | the possible values of an expression; errors that do not depend on the input |
 //! | `imply` | which conditions never hold |
 //! | `template` | JSON trees whose strings hold `${{ … }}` |
+//! | `highlight` | the tokens of a source, for readers |
 //! | `nearest` | what a misspelled name was probably meant to be |
 //! | `bugs` | a deliberate bug, for the simulator only |
 //!
@@ -36,6 +37,7 @@ mod evaluate;
 mod explain;
 mod expression;
 mod functions;
+mod highlight;
 mod imply;
 mod json;
 mod lex;
@@ -55,6 +57,7 @@ pub use explain::{
     EXPLANATION_PARTS_MAX, EXPLANATION_STEPS_MAX, Element, Elements, Explanation, Flip, Outcome, Part, Reading, Route, Shape, Turn,
 };
 pub use expression::Expression;
+pub use highlight::{TokenClass, expression_tokens, template_expressions};
 pub use imply::{Condition, Partial};
 pub use json::{Document, Entries, Items, JSON_BYTES_MAX, JSON_DEPTH_MAX, JsonError, Node, NodeKind, Number};
 pub use nearest::nearest;

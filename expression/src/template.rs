@@ -16,7 +16,7 @@ use crate::lex::{Lexer, Token};
 use crate::scope::{Roots, Scope};
 use crate::value::{Value, json_text, rounded, scalar_text, short_enough};
 
-const OPEN: &str = "${{";
+pub(crate) const OPEN: &str = "${{";
 
 /// An error in a template.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -322,7 +322,7 @@ impl Node {
 /// Returns the position of the `}}` that closes the expression beginning at `start`.
 ///
 /// Braces of maps are counted and those in strings are not, so `${{ {"a": {"b": 1}} }}` is one expression.
-fn closing(text: &str, start: usize) -> Result<usize, Box<CompileError>> {
+pub(crate) fn closing(text: &str, start: usize) -> Result<usize, Box<CompileError>> {
     let mut lexer = Lexer::new(text, start);
     let mut open = 0_u32;
     loop {

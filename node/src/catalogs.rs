@@ -168,9 +168,14 @@ impl NodeCatalogs {
     /// Returns the files of an installed pack; none if it is not installed.
     pub(crate) fn source_of(&self, pack: &PackName) -> Result<Option<PackSource>, NoFiles> {
         let digest = self.current().packs().get(pack).map(|pack| pack.digest);
-        let source = digest.map(|digest| self.copy_of(pack, &digest)).transpose()?;
+        digest.map(|digest| self.version_of(pack, &digest)).transpose()
+    }
+
+    /// Returns the files of a version of a pack that is or was installed.
+    pub(crate) fn version_of(&self, pack: &PackName, digest: &Digest) -> Result<PackSource, NoFiles> {
+        let source = self.copy_of(pack, digest)?;
         // Errors name the pack by its name, wherever its copy is.
-        Ok(source.map(|source| PackSource { origin: pack.to_string(), ..source }))
+        Ok(PackSource { origin: pack.to_string(), ..source })
     }
 
     /// Releases what the reader of manifests caches. Catalogs that are built stay.

@@ -77,6 +77,7 @@ pub fn build(revision: CatalogRevision, packs: &[(PackSource, Manifest)]) -> Res
         definitions.triggers.extend(parts.triggers.into_iter().map(|trigger| (trigger.name.clone(), Arc::new(trigger))));
         definitions.sensors.extend(parts.sensors.into_iter().map(|sensor| (sensor.name.clone(), Arc::new(sensor))));
         definitions.actions.extend(parts.actions.into_iter().map(|action| (action.name.clone(), Arc::new(action))));
+        definitions.places.extend(parts.places);
         rules.extend(parts.rules.into_iter().map(|rule| (rule, manifest)));
     }
     for (rule, manifest) in rules {
@@ -107,6 +108,7 @@ impl Suite {
             triggers: catalog.triggers().clone(),
             sensors: catalog.sensors().clone(),
             rules: rules.map(|(name, rule)| (name.clone(), rule.clone())).collect(),
+            places: catalog.places().clone(),
         };
         Ok(Arc::new(Catalog::new(Self::REVISION, definitions)))
     }

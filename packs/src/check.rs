@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ensue_engine::access::scope::Scope;
-use ensue_engine::catalog::{Schema, Trigger};
+use ensue_engine::catalog::{Defined, Schema, Trigger};
 use ensue_engine::names::{ActionRef, PackName, RuleRef, SensorRef, TriggerRef};
 use ensue_engine::record::Digest;
 use ensue_expression::ValueType;
@@ -482,8 +482,10 @@ impl<'a> Checking<'a> {
         let mut parts = Parts::default();
         for (name, defined) in &pack.triggers {
             let Some(written) = &defined.body else { continue };
+            let name = named(TriggerRef::new(&pack.name, name));
+            parts.places.push((Defined::Trigger(name.clone()), defined.place()));
             parts.triggers.push(Trigger {
-                name: named(TriggerRef::new(&pack.name, name)),
+                name,
                 description: written.description.clone(),
                 payload: written.payload.clone().unwrap_or_default(),
                 index: written.index.clone(),
@@ -492,16 +494,19 @@ impl<'a> Checking<'a> {
         for (name, defined) in &pack.sensors {
             let Some(written) = &defined.body else { continue };
             let name = named(SensorRef::new(&pack.name, name));
+            parts.places.push((Defined::Sensor(name.clone()), defined.place()));
             parts.sensors.extend(sensors::sensor(self, name, &defined.file, written, config, report));
         }
         for (name, defined) in &pack.actions {
             let Some(written) = &defined.body else { continue };
             let name = named(ActionRef::new(&pack.name, name));
+            parts.places.push((Defined::Action(name.clone()), defined.place()));
             parts.actions.extend(actions::action(self, name, &defined.file, written, config, report));
         }
         for (name, defined) in &pack.rules {
             let Some(written) = &defined.body else { continue };
             let name = named(RuleRef::new(&pack.name, name));
+            parts.places.push((Defined::Rule(name.clone()), defined.place()));
             parts.rules.extend(rules::rule(self, name, &defined.file, written, config, report));
         }
         parts

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ensue_engine::catalog::{Action, Flow, Mode, Sensor, Trigger};
+use ensue_engine::catalog::{Action, Defined, Flow, Mode, Place, Sensor, Trigger};
 use ensue_engine::names::{ActionRef, RuleRef, TriggerRef};
 use ensue_engine::schedule::plan::Plan;
 use ensue_expression::{Expression, Template};
@@ -18,6 +18,8 @@ pub(crate) struct Parts {
     pub(crate) sensors: Vec<Sensor>,
     pub(crate) actions: Vec<Action>,
     pub(crate) rules: Vec<CheckedRule>,
+    /// Where its definitions are written.
+    pub(crate) places: Vec<(Defined, Place)>,
 }
 
 /// The content of a pack without errors, as written and as understood.

@@ -6,7 +6,7 @@
 //! editors. [`check`] resolves the refs and compiles the expressions into what `checked` holds.
 //! [`diagnostics`] are reported to authors. [`build`] builds the engine's catalog from the installed packs.
 //! [`cases`] are the cases of their tests. `lint` finds code that is probably not meant. [`library`] ships
-//! with the binary, and [`init`] creates a starting point for newcomers.
+//! with the binary, [`highlight()`] shows a file to readers, and [`init`] creates a starting point for newcomers.
 //!
 //! No pack is run here, and nothing but a pack's folder is read.
 
@@ -17,6 +17,7 @@ mod checked;
 pub mod diagnostics;
 pub mod digest;
 mod fields;
+mod highlight;
 pub mod init;
 mod installed;
 pub mod json_schema;
@@ -34,6 +35,7 @@ pub use check::{Checked, GoodPack, Tested, check, lint, tests};
 pub use diagnostics::{Code, Colour, Diagnostic, Severity, excerpt};
 pub use digest::{CopyError, NewCopies};
 pub use ensue_engine::time::parse_duration;
+pub use highlight::{HighlightedToken, TokenClass, highlight};
 pub use init::init_files;
 pub use installed::Manifest;
 pub use json_schema::FileKind;

@@ -23,6 +23,7 @@ mod workflow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use ensue_engine::catalog::Place;
 use ensue_engine::names::{PackName, is_name};
 use ensue_engine::record::Digest;
 use ensue_expression::nearest;
@@ -74,10 +75,19 @@ pub(crate) struct Pack {
 /// A definition and its place.
 pub(crate) struct Defined<T> {
     pub(crate) file: SourceText,
+    /// The path of its file in the pack.
+    pub(crate) path: String,
     /// Where it begins: errors that concern it as a whole are reported there.
     pub(crate) start: Range<usize>,
     /// The definition; `None` if it has errors that have been reported.
     pub(crate) body: Option<T>,
+}
+
+impl<T> Defined<T> {
+    /// Returns where it is written.
+    pub(crate) fn place(&self) -> Place {
+        Place { file: self.path.clone(), line: self.file.place(self.start.start).line }
+    }
 }
 
 /// Reads all files of a pack. Returns `None` if not even the pack's name is known. Errors in its tests go
@@ -172,18 +182,18 @@ fn collect<T>(
 ) {
     let Some(name) = definition_name(source, path, inside, report) else { return };
     let Some(text) = decode(source, path, file, report) else {
-        into.insert(name, Defined { file: SourceText::new(shown(source, path), ""), start: 0..0, body: None });
+        into.insert(name, Defined { file: SourceText::new(shown(source, path), ""), path: path.to_owned(), start: 0..0, body: None });
         return;
     };
     let Some(node) = yaml::parse(&text, report) else {
-        into.insert(name, Defined { file: text, start: 0..0, body: None });
+        into.insert(name, Defined { file: text, path: path.to_owned(), start: 0..0, body: None });
         return;
     };
     if let Some((word, at)) = several.and_then(|word| Some((word, list_under(&node, word)?))) {
         report
             .error(Code::WrongType, &text, at, format!("`{word}` must be a mapping of names to definitions, not a list"))
             .hint(format!("name each definition:\n{word}:\n  first_one: {{ … }}"));
-        into.insert(name, Defined { file: text, start: 0..0, body: None });
+        into.insert(name, Defined { file: text, path: path.to_owned(), start: 0..0, body: None });
         return;
     }
     match several.and_then(|word| take_several(&node, word)) {
@@ -200,7 +210,7 @@ fn collect<T>(
             for (key, node) in entries {
                 if is_name(&key.value) {
                     let body = read_one(node, &text, report);
-                    insert(key.value, Defined { file: text.clone(), start: key.span, body }, into, report);
+                    insert(key.value, Defined { file: text.clone(), path: path.to_owned(), start: key.span, body }, into, report);
                 } else {
                     crate::schema::tell_bad_name(&key.value, &key.span, &text, report);
                 }
@@ -212,7 +222,7 @@ fn collect<T>(
                 _ => first_line(&node.span, &text),
             };
             let body = read_one(node, &text, report);
-            insert(name, Defined { file: text, start, body }, into, report);
+            insert(name, Defined { file: text, path: path.to_owned(), start, body }, into, report);
         }
     }
 }

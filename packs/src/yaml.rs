@@ -15,6 +15,7 @@ use serde_json::{Map, Number, Value};
 use serde_saphyr::granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, StructureStyle, options};
 
 pub(crate) use offsets::Offsets;
+pub(crate) use scalar::ScalarKind;
 pub(crate) use traps::quoted;
 
 use crate::diagnostics::{Code, Report};

@@ -198,6 +198,7 @@ impl Backtest {
             triggers: catalog.triggers().clone(),
             sensors: BTreeMap::new(),
             rules: BTreeMap::from([(rule.clone(), watching.clone())]),
+            places: BTreeMap::new(),
         };
         let log = LogId(Id::root(Timestamp::from_micros(0), 1));
         let catalog = Arc::new(Catalog::new(CatalogRevision(1), definitions));

@@ -167,6 +167,7 @@ fn catalog() -> Catalog {
         triggers: [(trigger.name.clone(), trigger)].into(),
         sensors: BTreeMap::new(),
         rules: rules.into_iter().map(|rule| (rule.name.clone(), rule)).collect(),
+        places: BTreeMap::new(),
     };
     Catalog::new(CatalogRevision(1), definitions)
 }

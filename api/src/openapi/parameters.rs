@@ -262,6 +262,7 @@ fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static st
         "offset" => (number(u64::MAX), "The number of bytes of the stream to skip."),
         "tail" => (number(u64::MAX), "How many bytes from the end of the stream to return. Not with `offset` or `follow`."),
         "after" => (number(u64::MAX), "The position to start after."),
+        "revision" => (number(u64::MAX), "The file as it was in this revision of the catalog; without it, as it is installed."),
         "label" => {
             let label = json!({ "type": "string", "pattern": LABEL, "examples": ["site=eu"] });
             let labels = json!({ "type": "array", "items": label, "maxItems": LABELS_MAX });

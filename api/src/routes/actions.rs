@@ -86,7 +86,7 @@ pub(super) async fn list(allowed: Allowed<ActionsRead>, call: Call) -> Outcome {
     let of_pack = catalog.actions().values().filter(|action| pack.as_ref().is_none_or(|pack| action.name.pack().as_str() == pack));
     let of_pack = of_pack.filter(|action| allowed.includes(&Target::of_action(action.name.as_str())));
     let listed = listing::of_catalog(&call, &allowed, of_pack, |action| action.name.to_string())?;
-    let items = listed.items.iter().map(|action| WireAction::from(&***action)).collect();
+    let items = listed.items.iter().map(|action| WireAction::listed(action, &catalog)).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 

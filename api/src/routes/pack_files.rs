@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use ensue_engine::access::limit::Target;
+use ensue_engine::explain::Explain;
 use ensue_engine::names::PackName;
+use ensue_engine::record::CatalogRevision;
 use ensue_packs::{Diagnostic, PackSource, check};
+use thiserror::Error;
 
 use super::Routes;
 use crate::auth::Allowed;
@@ -15,6 +18,7 @@ use crate::operation::Operation;
 use crate::permissions::{PacksRead, Permission as _};
 use crate::ports::Ports;
 use crate::problem::{Missing, Outcome, Problem};
+use crate::query::bad;
 use crate::respond;
 use crate::wire::pack_files::{WireChecked, WireInstalledFile, WireToCheck};
 
@@ -28,7 +32,9 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<PacksRead>(
         "/packs/{pack}/files/{path}",
         get,
-        Operation::shows::<WireInstalledFile>("pack_file_get", "Returns a file of an installed pack with its text"),
+        Operation::shows::<WireInstalledFile>("pack_file_get", "Returns a file of an installed pack with its text")
+            .asked(&["revision"])
+            .refuses(&[(410, "catalog_gone")]),
     );
     routes.post::<PacksRead>(
         "/packs/{pack}/check",
@@ -40,6 +46,12 @@ pub(super) fn declare(routes: &mut Routes) {
             .refuses(&[(404, "not_found"), (422, "pack_unreadable")]),
     );
 }
+
+/// The definitions of an earlier revision are no longer stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
+#[error("the catalog of revision {0} is no longer stored")]
+#[explain(slug = "catalog-gone", fault = Missing, hint = "leave out `revision` to see the file as it is installed")]
+struct RevisionGone(CatalogRevision);
 
 /// Returns the name of the pack in the path, if the caller may see the pack.
 fn named(allowed: &Allowed<PacksRead>, call: &Call) -> Result<PackName, Problem> {
@@ -63,13 +75,32 @@ pub(super) async fn list(allowed: Allowed<PacksRead>, call: Call) -> Outcome {
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
-/// Shows a file of a pack.
+/// Shows a file of a pack as it is installed, or as it was in an earlier revision of the catalog.
 pub(super) async fn get(allowed: Allowed<PacksRead>, call: Call) -> Outcome {
     let name = named(&allowed, &call)?;
     let path = call.part("path").to_owned();
-    let source = call.api().threads.blocking(move |ports| source(ports, &name)).await??;
-    let file = source.files.get(&path).ok_or_else(|| Missing::new("file of the pack", &path))?;
-    respond::json(&WireInstalledFile::whole(&path, file))
+    let revision = call.query().parsed::<u64>("revision", "the revision of a catalog, such as 12")?.map(CatalogRevision);
+    respond::json(&call.api().threads.blocking(move |ports| shown(ports, &name, &path, revision)).await??)
+}
+
+/// Shows a file. Blocking.
+fn shown(ports: &Ports, name: &PackName, path: &str, revision: Option<CatalogRevision>) -> Result<WireInstalledFile, Problem> {
+    let current = ports.installed.current();
+    let (catalog, source) = match revision {
+        Some(revision) if revision > current.revision() => {
+            return Err(bad("revision", format!("is {revision}, but the newest revision of the catalog is {}", current.revision())).into());
+        }
+        Some(revision) if revision < current.revision() => {
+            // The files of the packs are kept as long as the catalog can be built from them.
+            let catalog = ports.installed.at(revision).ok_or(RevisionGone(revision))?;
+            let digest = catalog.packs().get(name).map(|pack| pack.digest);
+            let digest = digest.ok_or_else(|| Missing::new(PacksRead::THING, name.as_str()))?;
+            (catalog, ports.installed.copy(name, &digest)?)
+        }
+        Some(_) | None => (current, source(ports, name)?),
+    };
+    let file = source.files.get(path).ok_or_else(|| Missing::new("file of the pack", path))?;
+    Ok(WireInstalledFile::whole((name, path), file, &catalog))
 }
 
 /// Checks a pack with other files.
@@ -83,10 +114,10 @@ pub(super) async fn try_out(allowed: Allowed<PacksRead>, mut call: Call) -> Outc
 fn checked(ports: &Ports, name: &PackName, files: BTreeMap<String, Option<String>>) -> Result<WireChecked, Problem> {
     let catalog = ports.installed.current();
     let mut tried = source(ports, name)?.files.into_iter().map(|(path, file)| (path, file.bytes)).collect::<BTreeMap<_, _>>();
-    for (path, text) in files {
+    for (path, text) in &files {
         match text {
-            Some(text) => drop(tried.insert(path, Bytes::from(text))),
-            None => drop(tried.remove(&path)),
+            Some(text) => drop(tried.insert(path.clone(), Bytes::copy_from_slice(text.as_bytes()))),
+            None => drop(tried.remove(path)),
         }
     }
     let tried = PackSource::of(name.to_string(), tried).map_err(|why| Problem::of(&why))?;
@@ -100,5 +131,5 @@ fn checked(ports: &Ports, name: &PackName, files: BTreeMap<String, Option<String
     // The caller may not see the other packs.
     let findings: Vec<Diagnostic> =
         checked.diagnostics.into_iter().filter(|one| one.pack.as_ref().is_none_or(|pack| pack == name)).collect();
-    Ok(WireChecked::new(is_good, &findings))
+    Ok(WireChecked::new(is_good, &findings, &files))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ensue_engine::access::limit::Target;
-use ensue_engine::catalog::{Catalog, Mode, Rule};
+use ensue_engine::catalog::{Catalog, Defined, Mode, Rule};
 use ensue_engine::command::Ask;
 use ensue_engine::ids::EventId;
 use ensue_engine::names::RuleRef;
@@ -220,7 +220,9 @@ fn shown(ports: &Ports, rule: &Rule) -> Result<WireRule, Problem> {
         Some(_) => timers::of(ports, &ScheduleOwner::Rule(rule.name.clone(), rule.id))?,
         None => None,
     };
-    Ok(WireRule::new(rule, read_row::<RuleActivity>(ports, &rule.id.to_string())?, waiting))
+    let catalog = ports.installed.current();
+    let place = catalog.places().get(&Defined::Rule(rule.name.clone()));
+    Ok(WireRule::new(rule, place, read_row::<RuleActivity>(ports, &rule.id.to_string())?, waiting))
 }
 
 /// Reads what [`get`] shows. Blocking.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ensue_derive::wire;
-use ensue_engine::catalog::{Action, Catalog, OnLost, Run};
+use ensue_engine::catalog::{Action, Catalog, Defined, OnLost, Run};
 use ensue_engine::executions::labels::Labels;
 use ensue_engine::names::{ActionRef, LabelName, PackName, WorkerQueueName};
 use ensue_engine::time::Timestamp;
@@ -18,6 +18,10 @@ use crate::wire::graph::WireStep;
 pub(crate) struct WireAction {
     r#ref: ActionRef,
     pack: PackName,
+    /// The file of its pack that defines it.
+    file: Option<String>,
+    /// The line where it begins in the file, from 1.
+    line: Option<usize>,
     description: String,
     runner: &'static str,
     parameters: Value,
@@ -45,15 +49,17 @@ impl WireAction {
             Run::Workflow(workflow) => Some(WireStep::all(workflow, catalog)),
             Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Emit { .. } | Run::Builtin(_) => None,
         };
-        Self { steps: Some(steps), ..Self::from(action) }
+        Self { steps: Some(steps), ..Self::listed(action, catalog) }
     }
-}
 
-impl From<&Action> for WireAction {
-    fn from(action: &Action) -> Self {
+    /// Shows an action as an item of a list.
+    pub(crate) fn listed(action: &Action, catalog: &Catalog) -> Self {
+        let place = catalog.places().get(&Defined::Action(action.name.clone()));
         Self {
             r#ref: action.name.clone(),
             pack: action.name.pack(),
+            file: place.map(|place| place.file.clone()),
+            line: place.map(|place| place.line),
             description: action.description.clone(),
             runner: action.run.runner(),
             parameters: action.parameters.to_json(),

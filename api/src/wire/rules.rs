@@ -1,7 +1,7 @@
 //! Rules and their recent activity.
 
 use ensue_derive::wire;
-use ensue_engine::catalog::{Control, Flow, Mode, Rule, Stage};
+use ensue_engine::catalog::{Control, Flow, Mode, Place, Rule, Stage};
 use ensue_engine::ids::{EventId, RuleId};
 use ensue_engine::names::{ActionRef, PackName, RuleRef, TriggerRef};
 use ensue_engine::time::Timestamp;
@@ -18,6 +18,10 @@ pub(crate) struct WireRule {
     r#ref: RuleRef,
     id: RuleId,
     pack: PackName,
+    /// The file of its pack that defines it.
+    file: Option<String>,
+    /// The line where it begins in the file, from 1.
+    line: Option<usize>,
     description: String,
     mode: Mode,
     declared_mode: Mode,
@@ -116,12 +120,14 @@ struct WireSuspension {
 
 impl WireRule {
     /// Shows a rule. A mode set by an operator takes precedence over its pack's.
-    pub(crate) fn new(rule: &Rule, activity: Option<RuleActivity>, waiting: Option<Schedule>) -> Self {
+    pub(crate) fn new(rule: &Rule, place: Option<&Place>, activity: Option<RuleActivity>, waiting: Option<Schedule>) -> Self {
         let matched = activity.as_ref().map(|activity| activity.matched).unwrap_or_default();
         Self {
             r#ref: rule.name.clone(),
             id: rule.id,
             pack: rule.name.pack(),
+            file: place.map(|place| place.file.clone()),
+            line: place.map(|place| place.line),
             description: rule.description.clone(),
             mode: activity.as_ref().and_then(|activity| activity.mode).unwrap_or(rule.mode),
             declared_mode: rule.mode,

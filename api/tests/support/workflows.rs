@@ -17,6 +17,7 @@ pub(super) fn among(catalog: &Catalog) -> Catalog {
         triggers: catalog.triggers().clone(),
         sensors: catalog.sensors().clone(),
         rules: catalog.rules().clone(),
+        places: catalog.places().clone(),
     };
     let noop = &catalog.actions()[&"core.noop".parse().unwrap()];
     let inner = made_of(noop, "demo.inner", vec![does("deep", "core.echo")]);

@@ -2,8 +2,10 @@
 //! vars that rules read.
 
 use crate::catalog::Action;
+use crate::catalog::Defined;
 use crate::catalog::Definitions;
 use crate::catalog::Pack;
+use crate::catalog::Place;
 use crate::catalog::Rule;
 use crate::catalog::Sensor;
 use crate::catalog::Source;
@@ -72,6 +74,11 @@ impl Catalog {
     /// Returns the rules.
     pub fn rules(&self) -> &BTreeMap<RuleRef, Arc<Rule>> {
         &self.definitions.rules
+    }
+
+    /// Returns where each definition is written, as far as it is known.
+    pub fn places(&self) -> &BTreeMap<Defined, Place> {
+        &self.definitions.places
     }
 
     /// Returns the plans of rules and sensors, including those of disabled rules.

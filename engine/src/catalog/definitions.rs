@@ -56,4 +56,28 @@ pub struct Definitions {
     pub sensors: BTreeMap<SensorRef, Arc<Sensor>>,
     /// The rules.
     pub rules: BTreeMap<RuleRef, Arc<Rule>>,
+    /// Where each of them is written. What a release adds by itself has no place.
+    pub places: BTreeMap<Defined, Place>,
+}
+
+/// A definition of a pack's file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Defined {
+    /// An action.
+    Action(ActionRef),
+    /// A rule.
+    Rule(RuleRef),
+    /// A sensor.
+    Sensor(SensorRef),
+    /// A trigger.
+    Trigger(TriggerRef),
+}
+
+/// Where a definition is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The path of the file in its pack.
+    pub file: String,
+    /// The line where it begins, from 1.
+    pub line: usize,
 }

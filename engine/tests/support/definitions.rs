@@ -187,6 +187,7 @@ impl Pieces {
             triggers: self.triggers.values().map(|trigger| (trigger.name.clone(), Arc::new(trigger.clone()))).collect(),
             sensors: self.sensors.values().map(|sensor| (sensor.name.clone(), Arc::new(sensor.clone()))).collect(),
             rules: self.rules.values().map(|rule| (rule.name.clone(), Arc::new(rule.clone()))).collect(),
+            places: BTreeMap::new(),
         }
     }
 }

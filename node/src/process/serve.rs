@@ -204,6 +204,14 @@ impl ensue_api::ports::Installed for NodeCatalogs {
         Ok(self.source_of(pack)?)
     }
 
+    fn copy(
+        &self,
+        pack: &PackName,
+        digest: &ensue_engine::record::Digest,
+    ) -> Result<ensue_packs::PackSource, ensue_api::ports::Declined> {
+        Ok(self.version_of(pack, digest)?)
+    }
+
     fn with_file(
         &self,
         rule: &ensue_engine::names::RuleRef,

@@ -3,6 +3,7 @@
 //! If they disagree there is no value, only the reason.
 
 use serde_json::Number;
+use serde_saphyr::granit_parser::ScalarStyle;
 
 pub(super) enum Plain {
     Null,
@@ -24,6 +25,29 @@ pub(super) enum Ambiguity {
     NoJsonNumber,
     /// `2026-03-28`: a date for some, a text for others.
     Date,
+}
+
+/// The kind of a scalar's value, as readers see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ScalarKind {
+    /// `true`, `false` or `null`.
+    Constant,
+    Number,
+    Text,
+}
+
+impl ScalarKind {
+    /// Returns the kind of a scalar as it is written. One that readers disagree about is a text.
+    pub(crate) fn of(value: &str, style: ScalarStyle) -> Self {
+        if style != ScalarStyle::Plain {
+            return Self::Text;
+        }
+        match Plain::of(value, false) {
+            Plain::Null | Plain::Bool(_) => Self::Constant,
+            Plain::Number(_) => Self::Number,
+            Plain::Text | Plain::Ambiguous(_) => Self::Text,
+        }
+    }
 }
 
 impl Plain {

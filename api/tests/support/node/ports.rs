@@ -71,6 +71,10 @@ impl Installed for TestNode {
         Ok(self.catalog.packs().get(pack).and_then(|_| sources().into_iter().find(|source| source.origin.ends_with(pack.as_str()))))
     }
 
+    fn copy(&self, pack: &PackName, _: &Digest) -> Result<PackSource, Declined> {
+        panic!("the small node has one revision, and is asked for another version of `{pack}`")
+    }
+
     fn with_file(&self, rule: &RuleRef, file: &FileText) -> Result<Arc<Catalog>, Declined> {
         assert_eq!(rule.pack().as_str(), "demo", "only the pack for tests has files that tests change");
         Ok(Arc::new(catalog_with(&file.path, &file.text)))
