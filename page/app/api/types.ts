@@ -1,7 +1,7 @@
 // Written from docs/reference/openapi.json by a test of `api`. Do not edit.
 
 export type Absence = { deputy: IdentityId | null; deputy_name: string | null; from: Timestamp | null; until: Timestamp | null };
-export type Action = { description: string; grace: number; idempotent: boolean; labels: LabelName[]; on_lost: OnLost; pack: PackName; parameters: unknown; priority: number; queue: WorkerQueueName; ref: ActionRef; result: unknown; runner: string; steps?: Step[] | null; templates: { [name: string]: { [name: string]: unknown } }; timeout: number };
+export type Action = { description: string; file: string | null; grace: number; idempotent: boolean; labels: LabelName[]; line: number | null; on_lost: OnLost; pack: PackName; parameters: unknown; priority: number; queue: WorkerQueueName; ref: ActionRef; result: unknown; runner: string; steps?: Step[] | null; templates: { [name: string]: { [name: string]: unknown } }; timeout: number };
 export type ActionList = { items: Action[]; next: string | null };
 export type ActionRef = string;
 export type Alive = { status: string };
@@ -32,8 +32,10 @@ export type AwaitedLock = { action: ActionRef | null; behind: ExecutionId[]; key
 export type Backfill = { since: Timestamp; until?: Timestamp | null };
 export type Backtest = { after: Position; erred: BacktestEvents; happened: { [name: string]: number }; judged: number; lost: BacktestEvents; matched: number; new: BacktestEvents; unreadable: number; until: Position; would: { [name: string]: number } };
 export type BacktestAsked = { after?: Position | null; file?: FileText | null; rule: RuleRef; since?: Timestamp | null; until?: Timestamp | null };
+export type BacktestError = { code: ProblemCode; detail: string | null; hint: string | null };
 export type BacktestEvent = { error: string | null; event: EventId; happened: string | null; position: Position; would: string | null };
 export type BacktestEvents = { count: number; events: BacktestEvent[] };
+export type BacktestStatus = "running" | "succeeded" | "failed";
 export type Became = { by: EnforcementId | null; outcome: ReleasedName; time: Timestamp; why: SupersededBecause | null };
 export type BegunDevice = { device_code: string; expires_in: number; interval: number; user_code: string; verification_uri: string };
 export type BodyEncoding = "raw" | "json" | "json+zstd" | "json+zstd-d1";
@@ -49,7 +51,7 @@ export type Chain = string;
 export type Changed = { error: Refused | null; execution: ExecutionId; position: Position | null; rerun: ExecutionId | null; rerun_before: ExecutionId | null };
 export type ChangedList = { items: Changed[]; next: string | null };
 export type Changes = { changed: { [name: string]: string[] }; more: string[]; reset: boolean };
-export type Checked = { findings: PackFinding[]; is_good: boolean };
+export type Checked = { findings: PackFinding[]; is_good: boolean; tokens: { [name: string]: TextToken[] } };
 export type ClockAccepted = { position: Position };
 export type CloudEvent = { data?: unknown; data_base64?: string | null; datacontenttype?: string | null; dataschema?: string | null; id: string; source: string; specversion: "1.0"; subject?: string | null; time?: string | null; type: string };
 export type ConditionElement = { at: string; part: ConditionTree; value: string };
@@ -108,6 +110,8 @@ export type FailingRule = { count: number; first_at: Timestamp; last_at: Timesta
 export type Failure = { detail: number | null; kind: FailureKind; message: string; output_tail?: string | null };
 export type FailureKind = "parameters_invalid" | "expression" | "key_missing" | "sandbox" | "spawn" | "exit_code" | "signal" | "timeout" | "result_invalid" | "output_limit" | "network" | "egress_denied" | "http_status" | "memory" | "lost" | "child_failed" | "undo_failed" | "fail" | "expired" | "cancelled" | "not_permitted";
 export type FieldError = { message: string; pointer: string };
+export type FileDefinition = { kind: FileDefinitionKind; line: number; ref: string };
+export type FileDefinitionKind = "action" | "rule" | "sensor" | "trigger";
 export type FileMode = "plain" | "executable";
 export type FileState = "kept" | "removed";
 export type FileText = { path: string; text: string };
@@ -147,7 +151,7 @@ export type InquiryId = string;
 export type InquiryList = { items: Inquiry[]; next: string | null };
 export type InquiryResponse = { answer: unknown; digest?: Digest | null };
 export type InquiryStatus = "open" | "answered" | "expired" | "cancelled" | "withdrawn";
-export type InstalledFile = { bytes: number; digest: Digest; is_executable: boolean; path: string; text?: string | null };
+export type InstalledFile = { bytes: number; defines?: FileDefinition[] | null; digest: Digest; is_executable: boolean; path: string; text?: string | null; tokens?: TextToken[] | null };
 export type InstalledFileList = { items: InstalledFile[]; next: string | null };
 export type IssuerLink = { groups: GroupName[]; issuer: IssuerName };
 export type IssuerName = string;
@@ -264,12 +268,13 @@ export type RoleList = { items: Role[]; next: string | null };
 export type RoleName = string;
 export type Roles = string[];
 export type Rotation = { overlap?: Period | null };
-export type Rule = { action: ActionRef; declared_mode: Mode; description: string; erred: number; errors: RuleError[]; flow: FlowControl[]; id: RuleId; local: Local[]; matched: Matches; matched_at: Timestamp | null; mode: Mode; pack: PackName; priority: number; ref: RuleRef; schedule: Schedule | null; suspended: Suspension | null; triggers: TriggerRef[]; when: string | null };
+export type Rule = { action: ActionRef; declared_mode: Mode; description: string; erred: number; errors: RuleError[]; file: string | null; flow: FlowControl[]; id: RuleId; line: number | null; local: Local[]; matched: Matches; matched_at: Timestamp | null; mode: Mode; pack: PackName; priority: number; ref: RuleRef; schedule: Schedule | null; suspended: Suspension | null; triggers: TriggerRef[]; when: string | null };
 export type RuleError = { count: number; first_at: Timestamp; first_event: EventId; last_at: Timestamp; last_event: EventId; message: string };
 export type RuleId = string;
 export type RuleList = { items: Rule[]; next: string | null };
 export type RuleMode = { mode: Mode; ref: RuleRef };
 export type RuleRef = string;
+export type RunningBacktest = { began_at: Timestamp; error: BacktestError | null; id: Id; progress: number; result: Backtest | null; rule: RuleRef; status: BacktestStatus };
 export type Schedule = { fired_at: Timestamp | null; is_over: boolean; misfire: Misfire; missed: Missed | null; next_at: Timestamp | null; plan: string };
 export type ScheduleId = string;
 export type Scheme = "github" | "hmac" | "none";
@@ -310,6 +315,8 @@ export type SupersededBecause = "newer" | "window_filled" | "window_passed" | "c
 export type Suspension = { at: Timestamp; depth: number; event: EventId };
 export type Taken = { events: DeliveredEvent[] };
 export type TakenItem = { id: EventId; position: Position; repeat: boolean };
+export type TextToken = [number, number, TextTokenClass];
+export type TextTokenClass = "key" | "string" | "number" | "constant" | "comment" | "expression" | "operator" | "identifier" | "function" | "punctuation";
 export type TierName = string;
 export type TimelineEntry = { actor: string; kind: string; position: number; time: string; what: string };
 export type TimelineEntryList = { items: TimelineEntry[]; next: string | null };
@@ -371,6 +378,8 @@ export interface Operations {
   "POST /auth/password": { path: never; query: never; body: NewPassword; answer: undefined };
   "POST /auth/refresh": { path: never; query: never; body: Refresh; answer: Pair };
   "POST /auth/reset": { path: never; query: never; body: PasswordByCode; answer: undefined };
+  "GET /backtests/{id}": { path: "id"; query: never; body: undefined; answer: RunningBacktest };
+  "DELETE /backtests/{id}": { path: "id"; query: never; body: undefined; answer: undefined };
   "GET /changes": { path: never; query: "of" | "id" | "after"; body: undefined; answer: undefined };
   "POST /clock/accept": { path: never; query: "dry_run"; body: Nothing; answer: ClockAccepted };
   "GET /counts": { path: never; query: "of" | "by" | "id" | "status" | "action" | "rule" | "label" | "correlation" | "parent" | "rerun_of" | "since" | "until"; body: undefined; answer: Counts };
@@ -458,7 +467,7 @@ export interface Operations {
   "GET /packs/{pack}": { path: "pack"; query: never; body: undefined; answer: Pack };
   "POST /packs/{pack}/check": { path: "pack"; query: never; body: ToCheck; answer: Checked };
   "GET /packs/{pack}/files": { path: "pack"; query: "limit" | "cursor"; body: undefined; answer: InstalledFileList };
-  "GET /packs/{pack}/files/{path}": { path: "pack" | "path"; query: never; body: undefined; answer: InstalledFile };
+  "GET /packs/{pack}/files/{path}": { path: "pack" | "path"; query: "revision"; body: undefined; answer: InstalledFile };
   "GET /parked_reactions": { path: never; query: "since" | "until" | "sort" | "limit" | "cursor"; body: undefined; answer: ParkedReactionList };
   "GET /parked_reactions/{position}": { path: "position"; query: never; body: undefined; answer: ParkedReaction };
   "POST /parked_reactions/{position}/dismiss": { path: "position"; query: "dry_run"; body: Nothing; answer: Decided };
@@ -470,7 +479,7 @@ export interface Operations {
   "PUT /roles/{name}": { path: "name"; query: never; body: Permissions; answer: Role };
   "DELETE /roles/{name}": { path: "name"; query: never; body: undefined; answer: undefined };
   "GET /rules": { path: never; query: "pack" | "trigger" | "action" | "limit" | "cursor"; body: undefined; answer: RuleList };
-  "POST /rules/backtest": { path: never; query: never; body: BacktestAsked; answer: Backtest };
+  "POST /rules/backtest": { path: never; query: never; body: BacktestAsked; answer: Backtest | RunningBacktest };
   "GET /rules/{ref}": { path: "ref"; query: never; body: undefined; answer: Rule };
   "POST /rules/{ref}/backfill": { path: "ref"; query: "dry_run"; body: Backfill; answer: MadeUpForList };
   "POST /rules/{ref}/disable": { path: "ref"; query: "dry_run"; body: Nothing; answer: RuleMode };

@@ -134,8 +134,12 @@ test('another value is tried, and the verdict changes', async () => {
   await rule.getByText('It would run core.echo with').waitFor();
   await rule.getByLabel('id', { exact: true }).fill('B2');
   await answer.getByText('It would not match').waitFor();
-  // What the trigger does not allow is said at its field.
+  // What is no number is said at its field, and what else the trigger does not allow as well.
   await rule.getByLabel('amount', { exact: true }).fill('many');
+  await rule.getByText('This is not a number.').waitFor();
+  expect(await rule.getByLabel('amount', { exact: true }).getAttribute('aria-invalid')).toBe('true');
+  await rule.getByText('The payload as JSON').click();
+  await rule.getByRole('textbox', { name: 'The payload as JSON' }).fill('{"id": "A2", "amount": "many"}');
   await rule.getByText('should be number, but is a string').first().waitFor();
   expect(await rule.getByLabel('amount', { exact: true }).getAttribute('aria-invalid')).toBe('true');
   await rule.getByRole('button', { name: 'As received' }).click();
@@ -164,7 +168,19 @@ test('a changed rule is backtested, and the difference opens why', async () => {
   // A further change makes the answer one about an earlier text.
   await write(page, editor, (await written(editor)).replace('> 50.0', '> 55.0'));
   await page.getByText('This is the backtest of an earlier text.').waitFor();
+  // The difference is explained with the change, as it is now.
   await row.getByRole('link').click();
+  await page.waitForURL(`**/ui/rules/bill.big?tab=try&event=${id}`);
+  const changed = page.getByRole('region', { name: 'Why, with this change' });
+  await changed.locator('[data-changed]').getByText('It would match').waitFor();
+  expect(await changed.locator('[data-changed]').innerText()).toContain('Was: not matched');
+  await changed.getByRole('button', { name: 'event.payload.amount > 55.0' }).first().waitFor();
+  await write(page, editor, (await written(editor)).replace('> 55.0', '> 65.0'));
+  await changed.locator('[data-changed]').getByText('It would not match').waitFor();
+  await changed.getByText('To match:').waitFor();
+  await write(page, editor, (await written(editor)).replace('> 65.0', '> 55.0'));
+  // The event itself says why it did not match by the installed rule.
+  await changed.getByRole('link', { name: id.slice(-6) }).click();
   await page.waitForURL(`**/ui/events/${id}?rule=bill.big`);
   await page.locator('[data-rule="bill.big"][open]').getByText('To match:').waitFor();
   // The change is still there.
