@@ -13,6 +13,7 @@ use ensue_engine::record::Position;
 use ensue_views::{RowReach, View};
 use tokio::sync::oneshot;
 
+use crate::backtests::RunningBacktests;
 use crate::context::ENSUE_POSITION;
 use crate::intake::Intake;
 use crate::keyed::UnderWay;
@@ -54,6 +55,8 @@ pub(crate) struct Api {
     pub(crate) resource_locks: ResourceLocks,
     /// The counts of requests.
     pub(crate) requests: Requests,
+    /// The backtests that go on without a request.
+    pub(crate) backtests: Arc<RunningBacktests>,
     /// The threads for blocking work.
     pub(crate) threads: Arc<Threads>,
     /// Whether the node is stopping.
@@ -72,6 +75,7 @@ impl Api {
             rates: Limiters::of(&settings.rates),
             resource_locks: ResourceLocks::default(),
             requests: Requests::default(),
+            backtests: Arc::default(),
             ports,
             settings,
             threads,

@@ -17,6 +17,7 @@ mod addresses;
 mod api;
 mod attention;
 mod auth;
+mod backtests;
 mod body;
 mod call;
 mod changes;

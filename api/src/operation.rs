@@ -116,6 +116,8 @@ pub(crate) enum LinkSessions {
 pub(crate) enum Honored {
     /// How long to wait for the end.
     Prefer,
+    /// Not to wait for the end.
+    PreferAsync,
     /// Where a stream continues.
     LastEventId,
     /// The part of a file.

@@ -19,6 +19,7 @@ mod logins;
 mod node;
 mod passwords;
 mod people;
+mod progress;
 mod refusals;
 mod replays;
 mod sessions;
@@ -54,6 +55,7 @@ pub use logins::{AfterLogin, AskedLogin, FinishedLogin, Logins, StartedLogin, Te
 pub use node::{Dependency, DependencyState, Finding, FindingVerdict, Kept, Node, NodeStatus, Readiness, Retained};
 pub use passwords::{Attempt, NewOtp, Noted, OtpAtReset, Passwords, RefusedAttempt};
 pub use people::{AskedIdentity, People};
+pub use progress::{Progress, Reported};
 pub use refusals::{Refusals, RefusedLogin};
 pub use replays::{PackFiles, ReplayDifference, Replayed, ReplayedExecution, ReplayedWhich, Replays, ToReplay};
 pub use sessions::{

@@ -9,6 +9,7 @@ mod artifacts;
 mod attempts;
 pub(crate) mod audit;
 mod backfill;
+mod backtests;
 mod bulk;
 pub(crate) mod changes;
 mod compare;
@@ -112,7 +113,9 @@ fn declare(routes: &mut Routes) {
     installed::declare_triggers_and_sensors(routes);
     rules::declare(routes);
     backfill::declare(routes);
+    backtests::declare_start(routes);
     rules::declare_judging(routes);
+    backtests::declare(routes);
     judgements::declare(routes);
     timers::declare(routes);
     locks::declare(routes);

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use crate::ports::{Patience, Ports};
 use crate::problem::Problem;
 use crate::queues::{QueueName, Queues};
-use crate::quotas::{Caller, NoRoom, Quotas};
+use crate::quotas::{Caller, NoRoom, Quotas, Room};
 use crate::settings::{Blocking, Settings};
 use crate::stopping::Stopping;
 
@@ -208,7 +208,21 @@ impl Threads {
         name: &str,
         work: impl FnOnce(&Ports, &Patience) -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let place = self.rehearsals.enter(Caller::Token(name.to_owned()), 1).map_err(RehearsalRefusal::from)?;
+        let place = self.enter_rehearsal(name)?;
+        self.rehearsing_at(place, work).await
+    }
+
+    /// Takes a place among the replays and backtests that run or wait, for a caller.
+    pub(crate) fn enter_rehearsal(&self, name: &str) -> Result<Room, Problem> {
+        Ok(self.rehearsals.enter(Caller::Token(name.to_owned()), 1).map_err(RehearsalRefusal::from)?)
+    }
+
+    /// Does the same as [`Self::rehearsing`] for a caller that has a place already.
+    pub(crate) async fn rehearsing_at<T: Send + 'static>(
+        self: &Arc<Self>,
+        place: Room,
+        work: impl FnOnce(&Ports, &Patience) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
         let turn = self.rehearsing.clone().acquire_owned().await.map_err(|why| Problem::bug(&why))?;
         let (patience, waiting) = Patience::of(REHEARSAL_TIME_MAX);
         let threads = self.clone();

@@ -488,7 +488,9 @@ async fn files_of_a_pack_are_listed_and_shown() {
         };
         shown["tokens"].as_array().unwrap().iter().find(|token| part(token) == wanted).map(|token| token[2].clone())
     };
-    for (part, class) in [("trigger", "key"), ("demo.hello", "string"), ("==", "operator"), ("${{", "expression"), ("payload", "identifier")] {
+    for (part, class) in
+        [("trigger", "key"), ("demo.hello", "string"), ("==", "operator"), ("${{", "expression"), ("payload", "identifier")]
+    {
         assert_eq!(class_of(part), Some(json!(class)), "{part} in {shown:#}");
     }
     assert_eq!(shown["defines"], json!([{ "ref": "demo.greet", "kind": "rule", "line": 1 }]));

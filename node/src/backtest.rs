@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
-use ensue_api::ports::{Backtested, Backtests, Declined, Impatience, LogAccess, Patience, ToBacktest, ToldEvent, ToldEvents};
+use ensue_api::ports::{Backtested, Backtests, Declined, Impatience, LogAccess, Patience, Progress, ToBacktest, ToldEvent, ToldEvents};
 use ensue_engine::catalog::Catalog;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::EventId;
@@ -82,8 +82,8 @@ pub struct NodeBacktests {
 }
 
 impl Backtests for NodeBacktests {
-    fn backtest(&self, asked: &ToBacktest, patience: &Patience) -> Result<Backtested, Declined> {
-        Ok(self.tried(asked, patience)?)
+    fn backtest(&self, asked: &ToBacktest, patience: &Patience, progress: &Progress) -> Result<Backtested, Declined> {
+        Ok(self.tried(asked, patience, progress)?)
     }
 }
 
@@ -99,12 +99,12 @@ impl NodeBacktests {
         Self { catalogs, readers }
     }
 
-    fn tried(&self, asked: &ToBacktest, patience: &Patience) -> Result<Backtested, BacktestError> {
+    fn tried(&self, asked: &ToBacktest, patience: &Patience, progress: &Progress) -> Result<Backtested, BacktestError> {
         let catalog = match &asked.file {
             None => self.catalogs.current(),
             Some(file) => Arc::new(self.catalogs.with_file(&asked.rule, &file.path, &file.text)?),
         };
-        over_log(&self.readers, &catalog, (asked, patience), Division::of_this_machine())
+        over_log(&self.readers, &catalog, (asked, patience, progress), Division::of_this_machine())
     }
 }
 
@@ -112,7 +112,7 @@ impl NodeBacktests {
 fn over_log(
     log: &Arc<LogReaders>,
     catalog: &Catalog,
-    (asked, patience): (&ToBacktest, &Patience),
+    (asked, patience, progress): (&ToBacktest, &Patience, &Progress),
     division: Division,
 ) -> Result<Backtested, BacktestError> {
     let rule = catalog.rules().get(&asked.rule).ok_or_else(|| BacktestError::NoRule(asked.rule.clone()))?;
@@ -127,11 +127,13 @@ fn over_log(
     };
     let mut over = Over::new(Backtest::of(catalog, &asked.rule, log.clone())?);
     over.begin_at(after, log)?;
+    // What comes after it is not read.
+    let end = asked.until.map_or(Ok(head), |until| before(log, until, head))?;
     let what = ToRead { log, rule: &asked.rule, triggers: &rule.triggers, after, head, until: asked.until, patience };
     let is_over = AtomicBool::new(false);
     let at = std::thread::scope(|scope| {
         let mut reading = Reading::start(scope, (what, &over.backtest.judge()), division, &is_over)?;
-        over.follow(&mut reading, &what)
+        over.follow(&mut reading, &what, (end, progress))
     })?;
     over.told((after, at), log)
 }
@@ -175,7 +177,12 @@ impl Over {
     }
 
     /// Takes everything that is read, and returns the position up to which it was read.
-    fn follow(&mut self, reading: &mut Reading<'_>, what: &ToRead<'_>) -> Result<Position, BacktestError> {
+    fn follow(
+        &mut self,
+        reading: &mut Reading<'_>,
+        what: &ToRead<'_>,
+        (end, progress): (Position, &Progress),
+    ) -> Result<Position, BacktestError> {
         let mut at = what.after;
         if at >= what.head {
             return Ok(at);
@@ -185,6 +192,8 @@ impl Over {
             let next = part.next;
             at = part.at.unwrap_or(at);
             self.take(part, what.patience)?;
+            let (read, all) = (at.0.saturating_sub(what.after.0), end.0.saturating_sub(what.after.0));
+            progress.report(read as f64 / all.max(1) as f64, || self.so_far((what.after, at), what.log))?;
             if next == Next::Nothing {
                 return Ok(at);
             }
@@ -234,6 +243,11 @@ impl Over {
 
     fn told(mut self, (after, until): (Position, Position), log: &LogReaders) -> Result<Backtested, BacktestError> {
         self.backtest.pass_time(self.clock.now())?;
+        Ok(self.so_far((after, until), log)?)
+    }
+
+    /// Returns what is known up to a position. What flow control holds there is not decided yet.
+    fn so_far(&self, (after, until): (Position, Position), log: &LogReaders) -> Result<Backtested, LogError> {
         let (would, happened) = (self.backtest.would(), self.happened.came_to());
         let mut told = Backtested { judged: self.backtest.judged(), unreadable: self.unreadable, after, until, ..Backtested::default() };
         for would in would.values() {

@@ -123,6 +123,7 @@ fn takes_binary_events(operation: &Operation) -> bool {
 fn told(honored: Honored) -> (&'static str, &'static str) {
     match honored {
         Honored::Prefer => ("Prefer", "`wait=30`: the number of seconds to wait for the end, at most 60."),
+        Honored::PreferAsync => ("Prefer", "`respond-async`: return at once, and go on without the request."),
         Honored::LastEventId => ("Last-Event-ID", "The id of the last event that was received: the stream continues after it."),
         Honored::Range => ("Range", "The part of the file to return, such as `bytes=0-499`."),
         Honored::IfRange => {

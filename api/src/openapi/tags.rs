@@ -5,6 +5,7 @@ pub(super) const ALL: &[(&str, &str)] = &[
     ("actions", "Actions that can be run."),
     ("audit", "Who did what, and what was refused."),
     ("auth", "Logins of people and programs, and whether a caller may do something."),
+    ("backtests", "Backtests that go on without a request."),
     ("changes", "What changed, for callers that keep lists up to date."),
     ("clock", "The clock of the node."),
     ("counts", "Numbers of things in groups."),

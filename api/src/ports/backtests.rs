@@ -7,17 +7,17 @@ use ensue_engine::names::RuleRef;
 use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
 
-use super::Declined;
+use super::{Declined, Progress};
 use crate::patience::Patience;
 
 /// Runs rules against past events.
 pub trait Backtests: Send + Sync {
     /// Returns what a rule would have done, compared with what happened. Blocking, and long: it reads a part of
-    /// the log, and stops when `patience` ends.
+    /// the log, reports its progress, and stops when `patience` ends.
     ///
     /// # Errors
     /// If the rule does not exist, cannot be tested as written, or runs on a schedule.
-    fn backtest(&self, asked: &ToBacktest, patience: &Patience) -> Result<Backtested, Declined>;
+    fn backtest(&self, asked: &ToBacktest, patience: &Patience, progress: &Progress) -> Result<Backtested, Declined>;
 }
 
 /// A rule to test, and the events to test it on.

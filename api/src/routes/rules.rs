@@ -19,15 +19,14 @@ use crate::call::{Call, Nothing};
 use crate::cloudevents::SOURCE_OF_OURS;
 use crate::listing;
 use crate::operation::{Conditional, Operation, Takes, WRITTEN};
-use crate::permissions::{BacktestsRun, EventsRead, Permission, RulesRead, RulesWrite, VarsRead};
-use crate::ports::{FileText, GivenEvent, Ports, ToBacktest};
+use crate::permissions::{EventsRead, Permission, RulesRead, RulesWrite, VarsRead};
+use crate::ports::{FileText, GivenEvent, Ports};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query::bad;
 use crate::respond::{self, Written};
 use crate::routes::judged::Judged;
 use crate::routes::timers;
 use crate::rows::read_row;
-use crate::wire::backtests::{WireBacktest, WireToBacktest};
 use crate::wire::rules::{WireRule, WireRuleMode};
 use crate::wire::verdicts::{Definitions, WireExplain, WireExplained, WireImagined};
 
@@ -61,15 +60,6 @@ pub(super) fn declare(routes: &mut Routes) {
 
 /// Declares the routes that test, explain and switch rules.
 pub(super) fn declare_judging(routes: &mut Routes) {
-    routes.post::<BacktestsRun>(
-        "/rules/backtest",
-        backtest,
-        Operation::new("rule_backtest", "Compares what a rule would have done with past events to what happened")
-            .passes_keys_over()
-            .takes_json::<WireToBacktest>(r#"{"rule": "demo.greet", "since": "2026-01-01T00:00:00Z"}"#)
-            .gives::<WireBacktest>(200, "The result of the backtest.", &[])
-            .refuses(&[(404, "not_found"), (422, "rule_invalid"), (422, "takes_too_long"), (429, "over_share")]),
-    );
     routes.post::<RulesRead>(
         "/rules/{ref}/explain",
         explain,
@@ -192,18 +182,6 @@ impl Changed {
         }
         Ok(catalog)
     }
-}
-
-/// Returns what a rule would have done with past events.
-pub(super) async fn backtest(allowed: Allowed<BacktestsRun>, mut call: Call) -> Outcome {
-    // The result reveals both the rule and the events.
-    Allowed::<EventsRead>::demand_whole(&*call.api().ports.access, call.request())?;
-    Allowed::<RulesRead>::demand_whole(&*call.api().ports.access, call.request())?;
-    let asked: WireToBacktest = call.json().await?;
-    let asked = ToBacktest::from(asked);
-    let told =
-        call.api().threads.rehearsing(&allowed.caller(), move |ports, patience| ports.backtests.backtest(&asked, patience)).await??;
-    respond::json(&WireBacktest::from(told))
 }
 
 /// Returns the rule in the path, if the permission covers it.

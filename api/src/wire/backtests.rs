@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 
 use ensue_derive::wire;
-use ensue_engine::ids::EventId;
+use ensue_engine::ids::{EventId, Id};
 use ensue_engine::names::RuleRef;
 use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::backtests::RunningBacktest;
 use crate::ports::{Backtested, FileText, ToBacktest, ToldEvent, ToldEvents};
+use crate::problem::Problem;
+use crate::shapes;
 
 /// The rule to test, and the events to test it on.
 #[wire(Deserialize)]
@@ -80,6 +83,66 @@ pub(crate) struct WireBacktest {
     lost: WireToldEvents,
     /// The events on which it would fail with an error.
     erred: WireToldEvents,
+}
+
+/// A backtest that goes on without a request.
+#[wire(Serialize)]
+#[schemars(rename = "RunningBacktest")]
+pub(crate) struct WireRunningBacktest {
+    id: Id,
+    rule: RuleRef,
+    status: WireBacktestStatus,
+    /// How much of the log it has read, from 0 to 1.
+    progress: f64,
+    began_at: Timestamp,
+    /// What it has found: so far, or at its end. Null before it has found anything, and if it failed.
+    result: Option<WireBacktest>,
+    /// Why it failed; null if it did not.
+    error: Option<WireBacktestError>,
+}
+
+/// How far a backtest is.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "BacktestStatus")]
+enum WireBacktestStatus {
+    /// It runs, or waits for its turn.
+    Running,
+    /// It has read everything.
+    Succeeded,
+    /// It could not.
+    Failed,
+}
+
+/// Why a backtest failed.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "BacktestError")]
+struct WireBacktestError {
+    /// The code that the problem has as an answer.
+    #[schemars(with = "shapes::ProblemCode")]
+    code: String,
+    detail: Option<String>,
+    hint: Option<String>,
+}
+
+impl From<&Problem> for WireBacktestError {
+    fn from(problem: &Problem) -> Self {
+        Self { code: problem.code(), detail: problem.detail().map(str::to_owned), hint: problem.hint().map(str::to_owned) }
+    }
+}
+
+impl WireRunningBacktest {
+    /// Shows a backtest as far as it has come.
+    pub(crate) fn of(running: &RunningBacktest) -> Self {
+        let reported = running.progress.latest();
+        let (status, progress, found, error) = match running.end.get() {
+            None => (WireBacktestStatus::Running, reported.done, reported.so_far, None),
+            Some(Ok(found)) => (WireBacktestStatus::Succeeded, 1.0, Some(found.clone()), None),
+            Some(Err(problem)) => (WireBacktestStatus::Failed, reported.done, None, Some(WireBacktestError::from(problem))),
+        };
+        let result = found.map(WireBacktest::from);
+        Self { id: running.id, rule: running.rule.clone(), status, progress, began_at: running.began_at, result, error }
+    }
 }
 
 /// Events of one kind.

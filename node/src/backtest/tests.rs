@@ -211,7 +211,8 @@ fn asked() -> ToBacktest {
 
 fn by_threads(log: &Arc<LogReaders>, catalog: &Catalog, asked: &ToBacktest, division: Division) -> Result<Backtested, BacktestError> {
     let (patience, _waiting) = Patience::of(Duration::from_secs(3_600));
-    over_log(log, catalog, (asked, &patience), division)
+    // What is reported on the way changes nothing.
+    over_log(log, catalog, (asked, &patience, &Progress::watched()), division)
 }
 
 fn pings(count: i64) -> Past {
@@ -246,12 +247,26 @@ proptest! {
 }
 
 #[test]
+fn backtest_reports_how_much_it_has_read_and_what_it_found() {
+    let past = pings(20);
+    let (patience, _waiting) = Patience::of(Duration::from_secs(3_600));
+    let progress = Progress::watched();
+    let division = Division { run: 2, ..Division::of_this_machine() };
+    let asked = ToBacktest { until: Some(NOON.plus_millis(10_000)), ..asked() };
+    let told = over_log(&past.log(&[]), &past.catalog, (&asked, &patience, &progress), division).unwrap();
+    let reported = progress.latest();
+    let so_far = reported.so_far.unwrap();
+    assert!((reported.done - 1.0).abs() < f64::EPSILON, "{}", reported.done);
+    assert!(so_far.until < told.until && so_far.judged < told.judged, "{so_far:?} is no earlier than {told:?}");
+}
+
+#[test]
 fn backtest_without_a_waiting_caller_ends_with_an_error() {
     let past = pings(20);
     let (patience, waiting) = Patience::of(Duration::from_secs(3_600));
     drop(waiting);
     let division = Division { run: 2, ..Division::of_this_machine() };
-    let ended = over_log(&past.log(&[]), &past.catalog, (&asked(), &patience), division);
+    let ended = over_log(&past.log(&[]), &past.catalog, (&asked(), &patience, &Progress::unwatched()), division);
     assert!(matches!(ended, Err(BacktestError::GaveUp(Impatience::Gone))), "{ended:?}");
 }
 

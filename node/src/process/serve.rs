@@ -204,11 +204,7 @@ impl ensue_api::ports::Installed for NodeCatalogs {
         Ok(self.source_of(pack)?)
     }
 
-    fn copy(
-        &self,
-        pack: &PackName,
-        digest: &ensue_engine::record::Digest,
-    ) -> Result<ensue_packs::PackSource, ensue_api::ports::Declined> {
+    fn copy(&self, pack: &PackName, digest: &ensue_engine::record::Digest) -> Result<ensue_packs::PackSource, ensue_api::ports::Declined> {
         Ok(self.version_of(pack, digest)?)
     }
 
