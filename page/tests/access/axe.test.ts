@@ -82,6 +82,8 @@ beforeAll(async () => {
     '/ui/rules?pack=nosuch',
     '/ui/rules/bill.big',
     '/ui/rules/bill.noted?tab=try',
+    `/ui/rules/bill.noted?tab=try&event=${invoice}`,
+    '/ui/rules/bill.noted?tab=why&verdict=erred',
     '/ui/rules/bill.noted?tab=matches',
     '/ui/rules/bill.any?tab=shadow',
     '/ui/rules/no.such',
@@ -89,6 +91,7 @@ beforeAll(async () => {
     '/ui/packs/bill',
     '/ui/packs/bill/files/rules/noted.yaml',
     '/ui/packs/bill/files/no/such.yaml',
+    '/ui/packs/bill/defines/action/bill.such',
   ];
 });
 
@@ -122,12 +125,13 @@ for (const colorScheme of ['light', 'dark'] as const) {
       for (const path of paths) {
         await page.goto(path);
         await page.getByRole('main').locator('h1, h2, .page').first().waitFor();
+        if (path.includes('tab=try')) await page.locator('.cm-content').waitFor();
         await page.waitForTimeout(300);
         expect(await findings(page), path).toEqual([]);
         expect(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${path} scrolls sideways`).toBe(true);
       }
       await watched.expectNoFaults();
       await watched.close();
-    }, 120_000);
+    }, 600_000);
   }
 }

@@ -258,8 +258,10 @@ test('keys of the page do nothing in the editor, and Tab leaves it after Escape'
   await page.keyboard.press('Control+Home');
   await page.keyboard.press('Tab');
   await expect.poll(() => written(editor)).toMatch(/^  description/);
-  await page.keyboard.type('gn? ');
-  await expect.poll(() => written(editor)).toMatch(/^  gn\? description/);
+  await page.keyboard.type('# gn? ');
+  await expect.poll(() => written(editor)).toMatch(/^  # gn\? description/);
+  // No finding is there to which Tab could go instead.
+  await page.getByText('The check finds nothing.').waitFor();
   const isIn = (): Promise<boolean> => page.locator('.host').evaluate((host) => host === document.activeElement);
   await page.keyboard.press('Escape');
   await page.getByText('Tab leaves the editor now.').waitFor();
@@ -271,7 +273,7 @@ test('keys of the page do nothing in the editor, and Tab leaves it after Escape'
   await page.keyboard.press('Shift+Tab');
   expect(await isIn()).toBe(true);
   await page.keyboard.press('Tab');
-  await expect.poll(() => written(editor)).toMatch(/^    gn\? description/);
+  await expect.poll(() => written(editor)).toMatch(/^    # gn\? description/);
   expect(new URL(page.url()).pathname).toBe('/ui/rules/bill.big');
   await page.getByRole('button', { name: 'As installed' }).click();
   await expect.poll(() => written(editor)).toMatch(/^description/);
