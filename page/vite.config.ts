@@ -6,7 +6,7 @@ const node = process.env.ENSUE_SERVER ?? 'http://127.0.0.1:3678';
 
 /** One file for each screen, one for what screens share, and one for the library. Names stay the same in every build. */
 function partOf(id: string): string | null {
-  // The editor is large, and only who tries a change loads it.
+  // The editor is large. A browser loads it when somebody tries a change.
   if (/\/node_modules\/(@codemirror|@lezer|@marijn|style-mod|crelt|w3c-keyname)\/|\/app\/source\/editor\//.test(id)) return 'editor';
   if (id.includes('/node_modules/') || id.includes('\0')) return 'svelte';
   const screen = /\/app\/screens\/([^/]+)\/(?!index\.ts)/.exec(id);

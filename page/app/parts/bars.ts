@@ -1,4 +1,4 @@
-/** Counts over time as bars: how many there are, how high they are, and which time a choice of them covers. */
+/** Counts over time as bars: their number, their heights, and the time that a choice of them covers. */
 
 /** More bars than this cannot be told apart. */
 export const BARS_MAX = 120;
@@ -21,7 +21,7 @@ export function bucketsOf(from: string, seconds: number, counts: readonly number
   return { from: start - lead * seconds * 1_000, ms: many * seconds * 1_000, counts: merged };
 }
 
-/** Returns the heights of bars, from 0 to 1. What is not 0 can be seen. */
+/** Returns the heights of bars, from 0 to 1. A count above 0 is always visible. */
 export function heightsOf(counts: readonly number[]): number[] {
   const most = Math.max(...counts, 1);
   return counts.map((count) => (count === 0 ? 0 : Math.max(0.06, count / most)));

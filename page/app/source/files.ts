@@ -1,4 +1,4 @@
-/** Files of packs: which one defines what, and which findings belong to a line. */
+/** Files of packs: their addresses, the ones that may define something, and the findings of a line. */
 
 import type { FileDefinitionKind, PackFinding } from '../api/types.ts';
 

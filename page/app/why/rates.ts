@@ -7,12 +7,12 @@ import { session } from '../session.svelte.ts';
 
 const HOUR_MS = 3_600_000;
 
-/** Returns the times that the last hours cover, of which the current one is not over. */
+/** Returns the start of the last hours. The last of them is the current one. */
 function since(hours: number): string {
   return new Date(Math.floor(Date.now() / HOUR_MS) * HOUR_MS - (hours - 1) * HOUR_MS).toISOString();
 }
 
-/** Reads the matches of all rules together, of each, or of one. Nothing, if the caller may not read them. */
+/** Reads the matches of all rules together, of each, or of one. Returns null if the caller may not read them. */
 export async function readMatches(of: { hours: number; by?: 'rule'; rule?: string | undefined }, signal: AbortSignal): Promise<Answer<Series | null>> {
   if (!session.may('enforcements:read')) return { value: null, position: 0 };
   return call('GET /series', { query: { of: 'enforcements', bucket: '1h', by: of.by, rule: of.rule, since: since(of.hours) }, signal });

@@ -1,4 +1,4 @@
-/** A backtest that goes on at the node while the page shows how far it is, and what it has found so far. */
+/** A backtest that runs at the node. The page shows its progress and what it has found so far. */
 
 import { CallError, call } from '../../api/call.ts';
 import type { Backtest, BacktestAsked, RunningBacktest } from '../../api/types.ts';
@@ -11,7 +11,7 @@ export class Running {
   /** From 0 to 1. */
   progress: number = $state(0);
   result: Backtest | null = $state.raw(null);
-  /** Whether the result is of a part of the events, because somebody stopped it. */
+  /** Whether somebody stopped it, so that the result covers only a part of the events. */
   isStopped: boolean = $state(false);
   error: CallError | null = $state.raw(null);
   #id: string | null = null;
@@ -44,7 +44,7 @@ export class Running {
     if (id !== null) await call('DELETE /backtests/{id}', { path: { id } });
   }
 
-  /** Stops it because nobody looks any more. */
+  /** Stops it because its screen is closed. */
   close(): void {
     const id = this.#end();
     if (id !== null) forget(id);
@@ -76,7 +76,7 @@ export class Running {
   }
 }
 
-/** What the node keeps of a backtest is not needed any more. It forgets it by itself, too. */
+/** Tells the node that nobody needs a backtest any more. Without this the node forgets it later. */
 function forget(id: string): void {
   call('DELETE /backtests/{id}', { path: { id } }).catch(() => {});
 }

@@ -1,4 +1,4 @@
-/** Which characters of a file of a pack are what: YAML, with expressions in it. One line at a time, as an editor needs it. */
+/** Splits a pack's file into parts with colors: YAML, with expressions in it. It reads one line at a time, as the editor needs it. */
 
 import type { StreamParser, StringStream } from '@codemirror/language';
 
@@ -15,7 +15,7 @@ export interface State {
   around: 'yaml' | 'text';
   /** The quote that ends a text of YAML, or nothing. */
   quote: string;
-  /** The indentation of the key whose value goes on on the lines below it, or -1. */
+  /** The indentation of the key whose value continues on the lines below it, or -1. */
   block: number;
   /** Whether that value is an expression or a text. */
   blockOf: 'condition' | 'text';

@@ -62,7 +62,7 @@ export function open(host: HTMLElement, given: Given): Editing {
         lineNumbers(),
         history(),
         keymap.of([
-          // Escape ends nothing here: it makes Tab leave, until something is typed or the editor is left.
+          // After Escape, Tab leaves the editor, until something is typed or the editor loses the focus.
           { key: 'Escape', run: () => (free(true), true), stopPropagation: true },
           { key: 'Enter', run: insertNewlineKeepIndent },
           indentWithTab,
