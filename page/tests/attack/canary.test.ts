@@ -70,7 +70,7 @@ test('no text runs, loads or hides anything on any screen', async () => {
   }
   await watched.expectNoFaults();
   await watched.close();
-}, 120_000);
+}, 600_000);
 
 test('a text from outside is shown as it is', async () => {
   const watched = await Watched.open(browser, node.url);
