@@ -20,7 +20,7 @@ export type Given<O extends Operation> = ([Operations[O]['path']] extends [never
   body?: Operations[O]['body'];
   /** Carries a write out once, however often it is sent. A dialog makes one key when it opens. */
   key?: string;
-  /** Asks for an answer at once, about something that goes on without the request. */
+  /** Asks for an answer at once, about something that continues without the request. */
   prefer?: 'respond-async';
   signal?: AbortSignal | undefined;
 };

@@ -134,7 +134,7 @@ test('another value is tried, and the verdict changes', async () => {
   await rule.getByText('It would run core.echo with').waitFor();
   await rule.getByLabel('id', { exact: true }).fill('B2');
   await answer.getByText('It would not match').waitFor();
-  // What is no number is said at its field, and what else the trigger does not allow as well.
+  // A text in a field for numbers is reported at the field, and so is what else the trigger does not allow.
   await rule.getByLabel('amount', { exact: true }).fill('many');
   await rule.getByText('This is not a number.').waitFor();
   expect(await rule.getByLabel('amount', { exact: true }).getAttribute('aria-invalid')).toBe('true');

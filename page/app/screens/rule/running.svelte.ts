@@ -76,7 +76,7 @@ export class Running {
   }
 }
 
-/** Tells the node that nobody needs a backtest any more. Without this the node forgets it later. */
+/** Lets the node forget a backtest that nobody needs. Without this the node forgets it later. */
 function forget(id: string): void {
   call('DELETE /backtests/{id}', { path: { id } }).catch(() => {});
 }
