@@ -17,8 +17,19 @@ const TYPES: &str = "app/api/types.ts";
 const FIRST_LOAD_BYTES_MAX: usize = 300_000;
 
 /// What a browser loads to try a change of a rule, which is the most that one screen loads.
-const EDITING: [&str; 11] =
-    ["index.html", "app.js", "app.css", "rolldown-runtime.js", "svelte.js", "parts.js", "stream.js", "rule.js", "why.js", "source.js", "editor.js"];
+const EDITING: [&str; 11] = [
+    "index.html",
+    "app.js",
+    "app.css",
+    "rolldown-runtime.js",
+    "svelte.js",
+    "parts.js",
+    "stream.js",
+    "rule.js",
+    "why.js",
+    "source.js",
+    "editor.js",
+];
 /// How much that may be, compressed by gzip.
 const EDITING_BYTES_MAX: usize = 250_000;
 /// How much all files together may be, compressed by gzip. No browser loads all of them at once.
