@@ -6,6 +6,8 @@ const node = process.env.ENSUE_SERVER ?? 'http://127.0.0.1:3678';
 
 /** One file for each screen, one for what screens share, and one for the library. Names stay the same in every build. */
 function partOf(id: string): string | null {
+  // The editor is large. A browser loads it when somebody tries a change.
+  if (/\/node_modules\/(@codemirror|@lezer|@marijn|style-mod|crelt|w3c-keyname)\/|\/app\/source\/editor\//.test(id)) return 'editor';
   if (id.includes('/node_modules/') || id.includes('\0')) return 'svelte';
   const screen = /\/app\/screens\/([^/]+)\/(?!index\.ts)/.exec(id);
   if (screen) return screen[1] ?? null;
@@ -28,7 +30,7 @@ export default defineConfig({
     cssCodeSplit: false,
     modulePreload: false,
     assetsInlineLimit: 0,
-    chunkSizeWarningLimit: 200,
+    chunkSizeWarningLimit: 320,
     rolldownOptions: {
       input: { app: 'index.html', worker: 'app/worker.ts' },
       output: {

@@ -39,7 +39,9 @@ class Keyboard {
   #press(event: KeyboardEvent): void {
     if (event.defaultPrevented || event.isComposing) return;
     const key = `${event.ctrlKey || event.metaKey ? 'Control+' : ''}${event.altKey ? 'Alt+' : ''}${event.key}`;
-    const isField = event.target instanceof Element && event.target.closest('input, textarea, select, [contenteditable]') !== null;
+    // The target of an event within a shadow root is its host, so the innermost element is asked.
+    const [target] = event.composedPath();
+    const isField = target instanceof Element && target.closest('input, textarea, select, [contenteditable]') !== null;
     if (isField && key !== 'Escape' && key !== 'Control+k') return;
     // A dialog has keys of its own.
     if (document.querySelector('dialog[open]') && key !== 'Control+k') return;

@@ -45,16 +45,16 @@ function texts(part: unknown, found: string[] = []): string[] {
   return found;
 }
 
+// It parses every template, which takes a while on a busy machine.
 test('every text of a template is in the words', () => {
   const found = files
     .filter(({ name }) => name.endsWith('.svelte'))
     .flatMap(({ name, text }) => texts(parse(text, { modern: true }).fragment).map((one) => `${name}: ${one}`));
   expect(found).toEqual([]);
-  // It parses every template, which takes a while on a busy machine.
 }, 60_000);
 
 /** A page that grows beyond this needs a reason. Types are written by a test of the API, and do not count. */
-const LINES_MAX = 15_500;
+const LINES_MAX = 19_000;
 /** Packages beside those of the editor. */
 const PACKAGES_MAX = 10;
 

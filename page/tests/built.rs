@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
@@ -14,6 +15,25 @@ const SOURCES: [&str; 5] = ["app", "index.html", "package.json", "package-lock.j
 const TYPES: &str = "app/api/types.ts";
 /// What the first load may have, compressed or not: the shell, the program and the styles.
 const FIRST_LOAD_BYTES_MAX: usize = 300_000;
+
+/// What a browser loads to try a change of a rule, which is the most that one screen loads.
+const EDITING: [&str; 11] = [
+    "index.html",
+    "app.js",
+    "app.css",
+    "rolldown-runtime.js",
+    "svelte.js",
+    "parts.js",
+    "stream.js",
+    "rule.js",
+    "why.js",
+    "source.js",
+    "editor.js",
+];
+/// How much that may be, compressed by gzip.
+const EDITING_BYTES_MAX: usize = 250_000;
+/// How much all files together may be, compressed by gzip. No browser loads all of them at once.
+const ALL_BYTES_MAX: usize = 330_000;
 
 fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -69,6 +89,27 @@ fn first_load_is_small() {
     let first = ["index.html", "app.js", "app.css", "svelte.js", "parts.js"];
     let bytes: usize = ensue_page::FILES.iter().filter(|file| first.contains(&file.name)).map(|file| file.bytes.len()).sum();
     assert!(bytes > 0 && bytes <= FIRST_LOAD_BYTES_MAX, "the first load has {bytes} bytes");
+}
+
+fn compressed(file: &ensue_page::File) -> usize {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(file.bytes).unwrap();
+    encoder.finish().unwrap().len()
+}
+
+#[test]
+fn screen_with_the_editor_is_small() {
+    for name in EDITING {
+        assert!(ensue_page::FILES.iter().any(|file| file.name == name), "there is no {name}");
+    }
+    let bytes: usize = ensue_page::FILES.iter().filter(|file| EDITING.contains(&file.name)).map(compressed).sum();
+    assert!(bytes <= EDITING_BYTES_MAX, "the screen with the editor has {bytes} bytes");
+}
+
+#[test]
+fn whole_page_is_small() {
+    let bytes: usize = ensue_page::FILES.iter().map(compressed).sum();
+    assert!(bytes <= ALL_BYTES_MAX, "all files of the page have {bytes} bytes");
 }
 
 #[test]

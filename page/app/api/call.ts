@@ -20,6 +20,8 @@ export type Given<O extends Operation> = ([Operations[O]['path']] extends [never
   body?: Operations[O]['body'];
   /** Carries a write out once, however often it is sent. A dialog makes one key when it opens. */
   key?: string;
+  /** Asks for an answer at once, about something that continues without the request. */
+  prefer?: 'respond-async';
   signal?: AbortSignal | undefined;
 };
 
@@ -76,6 +78,7 @@ export async function call<O extends Operation>(operation: O, given: Given<O>): 
   const method = operation.slice(0, operation.indexOf(' '));
   const headers: Record<string, string> = { accept: 'application/json', 'ensue-page': '1' };
   if (method === 'GET' && written > 0) headers['ensue-position'] = String(written);
+  if (given.prefer) headers.prefer = given.prefer;
   if (given.key) headers['idempotency-key'] = given.key;
   if (method !== 'GET') headers['content-type'] = 'application/json';
   const address = addressOf(operation, given.path, given.query);

@@ -58,7 +58,7 @@ test('text and shapes have enough contrast in both themes', () => {
   };
   for (const theme of [0, 1]) {
     for (const ground of ['ground', 'ground-soft', 'ground-chosen']) {
-      for (const text of ['text', 'text-soft', 'link']) expect(contrast(text, ground, theme), `${text} on ${ground}, ${theme}`).toBeGreaterThanOrEqual(4.5);
+      for (const text of ['text', 'text-soft', 'link', ...[...tokens.keys()].filter((name) => name.startsWith('code-'))]) expect(contrast(text, ground, theme), `${text} on ${ground}, ${theme}`).toBeGreaterThanOrEqual(4.5);
       for (const shape of [...tokens.keys()].filter((name) => name.startsWith('state-'))) expect(contrast(shape, ground, theme), `${shape} on ${ground}, ${theme}`).toBeGreaterThanOrEqual(3);
     }
     for (const ground of ['ground', 'ground-soft']) expect(contrast('danger', ground, theme)).toBeGreaterThanOrEqual(4.5);

@@ -41,6 +41,16 @@ export function absolute(time: number): string {
   return `${FULL.format(time)} ${ZONE}`;
 }
 
+const OF_DAY = new Intl.DateTimeFormat('en', { timeStyle: 'short', hourCycle: 'h23' });
+
+const WITH_DAY = new Intl.DateTimeFormat('en', { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+const DAY_MS = 86_400_000;
+
+/** Writes a time as short as the span that it is a part of allows: `09:07`, and with its day if that is a day or longer. */
+export function shortTime(at: number, spanMs: number): string {
+  return (spanMs >= DAY_MS ? WITH_DAY : OF_DAY).format(at);
+}
+
 export function secondsBetween(from: string | null | undefined, to: string | null | undefined, now: number): number | null {
   if (!from) return null;
   return ((to ? Date.parse(to) : now) - Date.parse(from)) / 1000;

@@ -1,6 +1,6 @@
-/** Files of packs: which one defines a rule, and which findings belong to a line. */
+/** Files of packs: their addresses, the ones that may define something, and the findings of a line. */
 
-import type { PackFinding } from '../api/types.ts';
+import type { FileDefinitionKind, PackFinding } from '../api/types.ts';
 
 /** Returns the address of a file. */
 export function fileAddress(pack: string, path: string): string {
@@ -26,29 +26,10 @@ export function byLine(findings: readonly PackFinding[], lines: number): Map<num
   return found;
 }
 
-/** Returns the file that defines a rule alone, if one does. */
-export function ownFile(rule: string): string {
-  return `rules/${rule.slice(rule.indexOf('.') + 1)}.yaml`;
-}
-
-/** Returns the files that may define a rule: the one of its name first, then those that may hold several. */
-export function candidates(rule: string, paths: readonly string[]): string[] {
-  const name = rule.slice(rule.indexOf('.') + 1);
-  const rules = paths.filter((path) => /^rules\/.*\.ya?ml$/.test(path));
-  const own = rules.filter((path) => path === `rules/${name}.yaml` || path === `rules/${name}.yml`);
-  return [...own, ...rules.filter((path) => !own.includes(path))];
-}
-
-/** Returns the line at which a file defines a rule, or null if it does not. */
-export function lineOfRule(rule: string, path: string, text: string): number | null {
-  const name = rule.slice(rule.indexOf('.') + 1);
-  const lines = text.split('\n');
-  const list = lines.findIndex((line) => /^rules:/.test(line));
-  if (list < 0) return new RegExp(`^rules/${escaped(name)}\\.ya?ml$`).test(path) ? 1 : null;
-  const at = lines.findIndex((line, index) => index > list && new RegExp(`^\\s+["']?${escaped(name)}["']?\\s*:`).test(line));
-  return at < 0 ? null : at + 1;
-}
-
-function escaped(text: string): string {
-  return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+/** Returns the files that may define something: the one of its name first, then those of its kind that may hold several. */
+export function candidates(ref: string, kind: FileDefinitionKind, paths: readonly string[]): string[] {
+  const name = ref.slice(ref.indexOf('.') + 1);
+  const ofKind = paths.filter((path) => path.startsWith(`${kind}s/`) && /\.ya?ml$/.test(path));
+  const own = ofKind.filter((path) => path === `${kind}s/${name}.yaml` || path === `${kind}s/${name}.yml`);
+  return [...own, ...ofKind.filter((path) => !own.includes(path))];
 }

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
-import type { PackFinding } from '../api/types.ts';
+import type { PackFinding, TextToken } from '../api/types.ts';
 import { patchOf } from './diff.ts';
-import { byLine, candidates, fileAddress, findingsOf, lineOfRule } from './files.ts';
+import { byLine, candidates, fileAddress, findingsOf } from './files.ts';
+import { linesOf } from './pieces.ts';
 
 const found = (given: Partial<PackFinding>): PackFinding => ({
   code: 'unknown_read', column: 1, end_column: 2, end_line: 1, file: 'shop/rules/a.yaml', hint: null, line: 1, message: 'm', pack: 'shop', page: 'p',
@@ -15,11 +16,34 @@ test('findings are those of the file, at their lines', () => {
   expect([...byLine(own, 5).keys()]).toEqual([2, 5]);
 });
 
-test('the file of a rule is the one of its name, or one that lists it', () => {
-  expect(candidates('shop.big', ['pack.yaml', 'rules/all.yaml', 'rules/big.yaml', 'actions/big.yaml'])).toEqual(['rules/big.yaml', 'rules/all.yaml']);
-  expect(lineOfRule('shop.big', 'rules/big.yaml', 'trigger: a.b\n')).toBe(1);
-  expect(lineOfRule('shop.big', 'rules/all.yaml', 'trigger: a.b\n')).toBeNull();
-  expect(lineOfRule('shop.big', 'rules/all.yaml', 'rules:\n  small:\n    x: 1\n  big:\n    x: 2\n')).toBe(4);
+test('the file of a definition is the one of its name, or another of its kind', () => {
+  const paths = ['pack.yaml', 'rules/all.yaml', 'rules/big.yaml', 'rules/note.md', 'actions/big.yaml', 'actions/all.yml'];
+  expect(candidates('shop.big', 'rule', paths)).toEqual(['rules/big.yaml', 'rules/all.yaml']);
+  expect(candidates('shop.small', 'action', paths)).toEqual(['actions/big.yaml', 'actions/all.yml']);
+});
+
+test('a text is its tokens and what lies between them', () => {
+  const text = 'when: a > 1\n# b\n';
+  const tokens: TextToken[] = [[0, 4, 'key'], [4, 1, 'punctuation'], [6, 1, 'identifier'], [8, 1, 'operator'], [10, 1, 'number'], [12, 3, 'comment']];
+  const lines = linesOf(text, tokens);
+  expect(lines.map((line) => line.map((piece) => piece.text).join(''))).toEqual(['when: a > 1', '# b']);
+  expect(lines[0]?.map((piece) => piece.kind)).toEqual(['key', 'punctuation', null, 'identifier', null, 'operator', null, 'number']);
+});
+
+test('places count as JavaScript does, and a text without tokens is there', () => {
+  expect(linesOf('# 😀\nb: 1', [[0, 4, 'comment'], [5, 1, 'key']])[1]).toEqual([{ text: 'b', kind: 'key', names: null }, { text: ': 1', kind: null, names: null }]);
+  expect(linesOf('a\n\nb', [])).toEqual([[{ text: 'a', kind: null, names: null }], [], [{ text: 'b', kind: null, names: null }]]);
+});
+
+test('the values of trigger and action name a definition, also in a list', () => {
+  const text = 'trigger: bill.invoice\nsteps:\n  - action: "core.echo"\nmessage: no.ref\ntriggers: [a.b]';
+  const token = (part: string, kind: TextToken[2]): TextToken => [text.indexOf(part), part.length, kind];
+  const tokens = [
+    token('trigger', 'key'), token('bill.invoice', 'string'), token('steps', 'key'), token('action', 'key'), token('"core.echo"', 'string'),
+    token('message', 'key'), token('no.ref', 'string'), token('triggers', 'key'), token('a.b', 'string'),
+  ];
+  const named = linesOf(text, tokens).flat().flatMap((piece) => (piece.names ? [piece.names] : []));
+  expect(named).toEqual([{ ref: 'bill.invoice', kind: 'trigger' }, { ref: 'core.echo', kind: 'action' }, { ref: 'a.b', kind: 'trigger' }]);
 });
 
 test('the address of a file keeps its folders', () => {

@@ -77,6 +77,18 @@ export function linesOf(payload: unknown, missing: readonly string[], max = 2_00
   return { lines, left };
 }
 
+/** Returns the path of a field (`items.0`) from its JSON Pointer. */
+export function pathOf(pointer: string): string {
+  return pointer.split('/').slice(1).map((key) => key.replaceAll('~1', '/').replaceAll('~0', '~')).join('.');
+}
+
+/** Returns a payload with what a form of its schema says. Fields that the form does not have stay. */
+export function withForm(payload: unknown, made: unknown, names: readonly string[]): unknown {
+  const own = (value: unknown): [string, unknown][] => (isBranch(value) && !Array.isArray(value) ? Object.entries(value) : []);
+  const others = own(payload).filter(([name]) => !names.includes(name));
+  return Object.fromEntries([...own(made), ...others]);
+}
+
 /** Reads what somebody wrote for a field: JSON, or a text where the field was a text. */
 export function readValue(written: string, before: unknown): unknown {
   if (written === '') return typeof before === 'string' ? '' : undefined;

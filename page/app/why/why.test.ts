@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import type { ConditionTree, TraceNode, TraceNodeExecution } from '../api/types.ts';
 import { parseJson, writeJson } from '../api/json.ts';
 import { fieldOf, fieldsRead, flippingFields, placed, waysOf } from './condition.ts';
-import { linesOf, readValue, valueAt, withValueAt } from './fields.ts';
+import { linesOf, readValue, valueAt, withValueAt, pathOf, withForm } from './fields.ts';
 import { isOpen } from './following.svelte.ts';
 import { branchOf, isUrgent, statusesOf, treesOf } from './trace.ts';
 
@@ -115,4 +115,10 @@ test('a trace is read again only while something in it is open', () => {
   expect(isOpen(trace, began + 1_000)).toBe(true);
   expect(isOpen(trace, began + 3_600_000)).toBe(false);
   expect(isOpen({ ...trace, nodes: [event, execution({ ended_micros: null })] }, began + 3_600_000)).toBe(true);
+});
+
+test('what a form says replaces its fields, and leaves others', () => {
+  expect(withForm({ id: 'A', extra: 1, note: 'x' }, { id: 'B' }, ['id', 'note'])).toEqual({ id: 'B', extra: 1 });
+  expect(withForm([1], { id: 'B' }, ['id'])).toEqual({ id: 'B' });
+  expect(['', '/amount', '/items/0/a~1b~0'].map(pathOf)).toEqual(['', 'amount', 'items.0.a/b~']);
 });

@@ -34,6 +34,9 @@ export const words = localized({
   tryOther: 'Try another value',
   tryEnd: 'Close',
   tryWhat: 'Nothing is recorded, and nothing runs. The rule is the one that is installed now.',
+  asNow: 'as of now',
+  explainedAsOf: (time: string) => `Explained as of the event: ${time}`,
+  explainedNow: 'Explained as of now: by the rule and the vars as they are now',
   tryJson: 'The payload as JSON',
   tryReset: 'As received',
   wouldVerdict: { matched: 'It would match', not_matched: 'It would not match', erred: 'It would err', undecided: 'It cannot be determined' },
@@ -70,6 +73,13 @@ export const words = localized({
     attempt: (count: number) => `attempt ${number(count)}`,
     truncated: 'There is more than is shown here.',
     nothing: 'Nothing followed.',
+  },
+  rates: {
+    matches: 'Matches',
+    errors: 'Events on which a rule erred',
+    day: 'The last 24 hours',
+    days: 'The last 5 days',
+    lastDay: (count: number) => `${number(count)} in 24 h`,
   },
   command: 'As a command',
 });

@@ -97,6 +97,14 @@ export const words = localized({
     enforcement: 'enforcement',
     dead_letter: 'dead letter',
   },
+  bars: {
+    range: (since: string, until: string, count: string) => `${since} to ${until}: ${count}`,
+    none: 'Nothing is chosen',
+    hint: 'Arrow keys choose a time, with Shift a range. Enter opens its list.',
+    table: 'As a table',
+    from: 'From',
+    count: 'Count',
+  },
   json: 'JSON',
   truncatedJson: (shown: string, all: string) => `The first ${shown} of ${all}.`,
   form: {

@@ -36,7 +36,7 @@ test('an action is run from a form, and its execution opens', async () => {
   const { page } = watched;
   await page.getByRole('row').filter({ hasText: 'shop.print' }).getByRole('link').click();
   await page.getByText('Prints a text, and counts lines.', { exact: true }).waitFor();
-  await page.getByRole('region', { name: 'File' }).getByText('parameters: { text: string').waitFor();
+  await page.getByRole('region', { name: 'Text of actions/print.yaml' }).getByText('parameters: { text: string').waitFor();
   await page.getByRole('link', { name: 'Run', exact: true }).click();
   await page.getByRole('button', { name: 'Run', exact: true }).click();
   await page.getByText('This is required.').first().waitFor();

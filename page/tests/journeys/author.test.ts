@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import type { Browser } from 'playwright-core';
+import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { PHONE, Watched, launch } from '../support/browser.ts';
 import { Node } from '../support/node.ts';
@@ -35,6 +35,18 @@ async function invoice(payload: Record<string, unknown>): Promise<string> {
     const { items } = await node.ask<{ items: { id: string; matched: number; erred: number }[] }>('GET', `/events?id=${id}`);
     return items.some((event) => event.matched + event.erred > 0) ? id : undefined;
   });
+}
+
+/** Returns the text that the editor shows. */
+function written(editor: Locator): Promise<string> {
+  return editor.evaluate((one) => [...one.querySelectorAll('.cm-line')].map((line) => line.textContent).join('\n'));
+}
+
+/** Writes another text over that of the editor, as somebody who types would. */
+async function write(page: Page, editor: Locator, text: string): Promise<void> {
+  await editor.focus();
+  await page.keyboard.press('Control+a');
+  await page.keyboard.insertText(text);
 }
 
 test('a new event appears in the list by itself, and a filter in the address keeps others out', async () => {
@@ -122,8 +134,12 @@ test('another value is tried, and the verdict changes', async () => {
   await rule.getByText('It would run core.echo with').waitFor();
   await rule.getByLabel('id', { exact: true }).fill('B2');
   await answer.getByText('It would not match').waitFor();
-  // What the trigger does not allow is said at its field.
+  // A text in a field for numbers is reported at the field, and so is what else the trigger does not allow.
   await rule.getByLabel('amount', { exact: true }).fill('many');
+  await rule.getByText('This is not a number.').waitFor();
+  expect(await rule.getByLabel('amount', { exact: true }).getAttribute('aria-invalid')).toBe('true');
+  await rule.getByText('The payload as JSON').click();
+  await rule.getByRole('textbox', { name: 'The payload as JSON' }).fill('{"id": "A2", "amount": "many"}');
   await rule.getByText('should be number, but is a string').first().waitFor();
   expect(await rule.getByLabel('amount', { exact: true }).getAttribute('aria-invalid')).toBe('true');
   await rule.getByRole('button', { name: 'As received' }).click();
@@ -142,7 +158,7 @@ test('a changed rule is backtested, and the difference opens why', async () => {
   await page.getByRole('link', { name: 'Try a change' }).click();
   const editor = page.getByLabel('Edit rules/big.yaml');
   await page.getByText('The check finds nothing.').waitFor();
-  await editor.fill((await editor.inputValue()).replace('> 100.0', '> 50.0'));
+  await write(page, editor, (await written(editor)).replace('> 100.0', '> 50.0'));
   await page.getByText('The check finds nothing.').waitFor();
   await page.getByRole('button', { name: 'Backtest' }).click();
   const row = page.getByRole('table', { name: 'Difference' }).getByRole('row').filter({ hasText: id.slice(-6) });
@@ -150,15 +166,27 @@ test('a changed rule is backtested, and the difference opens why', async () => {
   expect(await row.innerText()).toMatch(/\+\s*new[\s\S]*not matched[\s\S]*acted on/);
   expect(await page.getByRole('table', { name: 'Matches by outcome' }).innerText()).toMatch(/acted on/);
   // A further change makes the answer one about an earlier text.
-  await editor.fill((await editor.inputValue()).replace('> 50.0', '> 55.0'));
+  await write(page, editor, (await written(editor)).replace('> 50.0', '> 55.0'));
   await page.getByText('This is the backtest of an earlier text.').waitFor();
+  // The difference is explained with the change, as it is now.
   await row.getByRole('link').click();
+  await page.waitForURL(`**/ui/rules/bill.big?tab=try&event=${id}`);
+  const changed = page.getByRole('region', { name: 'Why, with this change' });
+  await changed.locator('[data-changed]').getByText('It would match').waitFor();
+  expect(await changed.locator('[data-changed]').innerText()).toContain('Was: not matched');
+  await changed.getByRole('button', { name: 'event.payload.amount > 55.0' }).first().waitFor();
+  await write(page, editor, (await written(editor)).replace('> 55.0', '> 65.0'));
+  await changed.locator('[data-changed]').getByText('It would not match').waitFor();
+  await changed.getByText('To match:').waitFor();
+  await write(page, editor, (await written(editor)).replace('> 65.0', '> 55.0'));
+  // The event itself says why it did not match by the installed rule.
+  await changed.getByRole('link', { name: id.slice(-6) }).click();
   await page.waitForURL(`**/ui/events/${id}?rule=bill.big`);
   await page.locator('[data-rule="bill.big"][open]').getByText('To match:').waitFor();
   // The change is still there.
   await page.goBack();
   await page.getByLabel('Edit rules/big.yaml').waitFor();
-  expect(await page.getByLabel('Edit rules/big.yaml').inputValue()).toContain('> 55.0');
+  expect(await written(page.getByLabel('Edit rules/big.yaml'))).toContain('> 55.0');
   await watched.expectNoFaults();
   await watched.close();
 });
@@ -168,8 +196,8 @@ test('a change is taken away as a patch that git applies', async () => {
   const { page } = watched;
   const editor = page.getByLabel('Edit rules/big.yaml');
   await editor.waitFor();
-  const changed = (await editor.inputValue()).replace('> 100.0', '> 50.0').replace('description: Says', 'description: It says');
-  await editor.fill(changed);
+  const changed = (await written(editor)).replace('> 100.0', '> 50.0').replace('description: Says', 'description: It says');
+  await write(page, editor, changed);
   const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: 'Download the patch' }).click()]);
   expect(download.suggestedFilename()).toBe('bill.big.patch');
   const folder = mkdtempSync(join(tmpdir(), 'ensue-patch-'));
@@ -192,14 +220,22 @@ test('a file with an error shows the finding at its line', async () => {
   const { page } = watched;
   const editor = page.getByLabel('Edit rules/big.yaml');
   await editor.waitFor();
-  await editor.fill((await editor.inputValue()).replace('payload.amount', 'payload.amont'));
+  await write(page, editor, (await written(editor)).replace('payload.amount', 'payload.amont'));
   await page.getByText('there is no `amont` in the payload').waitFor();
-  expect(await page.locator('[data-number="3"]').innerText()).toContain('✕');
-  expect(await page.locator('[data-number="2"]').innerText()).not.toContain('✕');
+  // The mark is beside the third line, and under what is wrong in it.
+  await page.locator('.cm-line').nth(2).locator('.found-error').getByText('event.payload.amont', { exact: true }).waitFor();
+  const marks = page.locator('.found .found-error');
+  const top = (one: Locator): Promise<number> => one.evaluate((element) => Math.round(element.getBoundingClientRect().top));
+  await expect.poll(async () => (await top(marks.first())) - (await top(page.locator('.cm-line').nth(2)))).toBe(0);
+  expect(await marks.count()).toBe(1);
   expect(await page.getByRole('button', { name: 'Backtest' }).isDisabled()).toBe(true);
   await page.getByRole('button', { name: 'Line 3' }).click();
-  const selected = await editor.evaluate((field: HTMLTextAreaElement) => field.value.slice(field.selectionStart, field.selectionEnd));
-  expect(selected).toBe('event.payload.amont');
+  // What is typed replaces what the finding is about.
+  await page.keyboard.insertText('event.payload.amount');
+  await page.getByText('The check finds nothing.').waitFor();
+  expect(await written(editor)).toContain('when: event.payload.amount > 100.0');
+  await page.keyboard.press('Control+z');
+  await page.getByText('there is no `amont` in the payload').waitFor();
   await page.getByRole('button', { name: 'As installed' }).click();
   await page.getByText('The check finds nothing.').waitFor();
   // The installed files have their findings in the text.
@@ -209,6 +245,38 @@ test('a file with an error shows the finding at its line', async () => {
   const finding = page.locator('[data-found="3"]');
   expect(await finding.innerText()).toContain('may be missing');
   expect(await finding.evaluate((one) => one.previousElementSibling?.getAttribute('data-line'))).toBe('3');
+  await watched.expectNoFaults();
+  await watched.close();
+});
+
+test('keys of the page do nothing in the editor, and Tab leaves it after Escape', async () => {
+  const watched = await loggedIn('/ui/rules/bill.big?tab=try');
+  const { page } = watched;
+  const editor = page.getByLabel('Edit rules/big.yaml');
+  await editor.waitFor();
+  await editor.focus();
+  await page.keyboard.press('Control+Home');
+  await page.keyboard.press('Tab');
+  await expect.poll(() => written(editor)).toMatch(/^  description/);
+  await page.keyboard.type('# gn? ');
+  await expect.poll(() => written(editor)).toMatch(/^  # gn\? description/);
+  // No finding is there to which Tab could go instead.
+  await page.getByText('The check finds nothing.').waitFor();
+  const isIn = (): Promise<boolean> => page.locator('.host').evaluate((host) => host === document.activeElement);
+  await page.keyboard.press('Escape');
+  await page.getByText('Tab leaves the editor now.').waitFor();
+  expect(await isIn()).toBe(true);
+  await page.keyboard.press('Tab');
+  expect(await isIn()).toBe(false);
+  await page.getByText('To leave the editor, press Escape, then Tab.').waitFor();
+  // Back in it, Tab indents again.
+  await page.keyboard.press('Shift+Tab');
+  expect(await isIn()).toBe(true);
+  await page.keyboard.press('Tab');
+  await expect.poll(() => written(editor)).toMatch(/^    # gn\? description/);
+  expect(new URL(page.url()).pathname).toBe('/ui/rules/bill.big');
+  await page.getByRole('button', { name: 'As installed' }).click();
+  await expect.poll(() => written(editor)).toMatch(/^description/);
   await watched.expectNoFaults();
   await watched.close();
 });

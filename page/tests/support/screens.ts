@@ -74,6 +74,8 @@ export async function filled(node: Node): Promise<string[]> {
     '/ui/rules?pack=nosuch',
     '/ui/rules/bill.big',
     '/ui/rules/bill.noted?tab=try',
+    `/ui/rules/bill.noted?tab=try&event=${invoice}`,
+    '/ui/rules/bill.noted?tab=why&verdict=erred',
     '/ui/rules/bill.noted?tab=matches',
     '/ui/rules/bill.any?tab=shadow',
     '/ui/rules/no.such',
@@ -81,6 +83,7 @@ export async function filled(node: Node): Promise<string[]> {
     '/ui/packs/bill',
     '/ui/packs/bill/files/rules/noted.yaml',
     '/ui/packs/bill/files/no/such.yaml',
+    '/ui/packs/bill/defines/action/bill.such',
   ];
 }
 

@@ -4,5 +4,6 @@ export const words = localized({
   bytes: (count: number) => plural(count, 'byte', 'bytes'),
   noText: 'The file is not a text.',
   tryRule: 'Try a change of this rule',
+  tryRuleOf: (rule: string) => `Try a change of ${rule}`,
   copyText: 'Copy the text',
 });

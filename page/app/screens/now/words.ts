@@ -63,6 +63,8 @@ export const words = localized({
   failingNone: 'No rule erred within the last hour.',
   erred: (count: number) => plural(count, 'error', 'errors'),
   last: 'last',
+  rates: 'The last hour',
+  rate: { events: 'Events', requested: 'Executions started', failed: 'Executions failed' },
   failures: 'Failures',
   failuresSince: (span: string) => `of the last ${span}`,
   failuresNone: 'Nothing failed.',

@@ -1,0 +1,7 @@
+import { localized } from '../../words/localized.ts';
+
+export const words = localized({
+  nowhere: 'No file of its pack defines it.',
+  found: 'Opening its file…',
+  openAction: 'Open the action',
+});

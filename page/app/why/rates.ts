@@ -1,0 +1,33 @@
+/** How often rules matched, and how often they erred, in each hour. */
+
+import { call, type Answer } from '../api/call.ts';
+import type { Series } from '../api/types.ts';
+import { bucketsOf, type Buckets } from '../parts/bars.ts';
+import { session } from '../session.svelte.ts';
+
+const HOUR_MS = 3_600_000;
+
+/** Returns the start of the last hours. The last of them is the current one. */
+function since(hours: number): string {
+  return new Date(Math.floor(Date.now() / HOUR_MS) * HOUR_MS - (hours - 1) * HOUR_MS).toISOString();
+}
+
+/** Reads the matches of all rules together, of each, or of one. Returns null if the caller may not read them. */
+export async function readMatches(of: { hours: number; by?: 'rule'; rule?: string | undefined }, signal: AbortSignal): Promise<Answer<Series | null>> {
+  if (!session.may('enforcements:read')) return { value: null, position: 0 };
+  return call('GET /series', { query: { of: 'enforcements', bucket: '1h', by: of.by, rule: of.rule, since: since(of.hours) }, signal });
+}
+
+/** Reads the events of a trigger, or of all, by what became of them. */
+export async function readEvents(of: { hours: number; trigger?: string | undefined }, signal: AbortSignal): Promise<Answer<Series | null>> {
+  if (!session.may('events:read')) return { value: null, position: 0 };
+  return call('GET /series', { query: { of: 'events', by: 'outcome', bucket: '1h', trigger: of.trigger, since: since(of.hours) }, signal });
+}
+
+/** Returns one row of a series as bars; without a key, all of them together. */
+export function barsOf(series: Series, key?: string): Buckets {
+  const rows = key === undefined ? series.rows : series.rows.filter((row) => row.key === key);
+  const length = Math.round((Date.parse(series.until) - Date.parse(series.from)) / 1_000 / series.bucket_seconds);
+  const counts = Array.from({ length }, (_, at) => rows.reduce((sum, row) => sum + (row.counts[at] ?? 0), 0));
+  return bucketsOf(series.from, series.bucket_seconds, counts);
+}
