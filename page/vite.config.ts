@@ -7,6 +7,9 @@ const node = process.env.ENSUE_SERVER ?? 'http://127.0.0.1:3678';
 /** One file for each screen, one for what screens share, and one for the library. Names stay the same in every build. */
 function partOf(id: string): string | null {
   if (id.includes('/node_modules/') || id.includes('\0')) return 'svelte';
+  // German texts are loaded only where German is chosen.
+  const german = /\/app\/(?:screens\/)?([^/]+)\/[^/]+\.de\.ts$/.exec(id);
+  if (german) return `de-${german[1]}`;
   const screen = /\/app\/screens\/([^/]+)\/(?!index\.ts)/.exec(id);
   if (screen) return screen[1] ?? null;
   // What several screens about rules share is loaded with the first of them.

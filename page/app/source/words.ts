@@ -6,4 +6,4 @@ export const words = localized({
   instead: (text: string) => `Instead: ${text}`,
   source: (path: string) => `Text of ${path}`,
   editor: (path: string) => `Edit ${path}`,
-});
+}, 'source/words');

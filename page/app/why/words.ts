@@ -72,4 +72,4 @@ export const words = localized({
     nothing: 'Nothing followed.',
   },
   command: 'As a command',
-});
+}, 'why/words');

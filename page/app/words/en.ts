@@ -112,4 +112,4 @@ export const words = localized({
     onePerLine: 'One per line',
     asJson: 'As JSON. The schema:',
   },
-});
+}, 'words/shared');

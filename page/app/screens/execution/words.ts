@@ -196,4 +196,4 @@ export const words = localized({
     do: 'Record the outcome',
   },
   command: 'As a command',
-});
+}, 'screens/execution/words');

@@ -5,4 +5,4 @@ export const words = localized({
   noText: 'The file is not a text.',
   tryRule: 'Try a change of this rule',
   copyText: 'Copy the text',
-});
+}, 'screens/file/words');

@@ -36,4 +36,4 @@ export const words = localized({
   cancel: 'Cancel the question',
   cancelWhat: 'The execution that asks is canceled as well. This cannot be undone.',
   wrongForm: 'The answer does not have the form that was asked for.',
-});
+}, 'screens/inquiry/words');

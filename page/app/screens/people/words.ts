@@ -62,4 +62,4 @@ export const words = localized({
   noWhat: (roles: string) => `These roles have it: ${roles}`,
   needed: 'This is required.',
   grant: 'Grant',
-});
+}, 'screens/people/words');

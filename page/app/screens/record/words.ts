@@ -15,4 +15,4 @@ export const words = localized({
   content: 'Data stored with it',
   previous: 'The record before',
   next: 'The record after',
-});
+}, 'screens/record/words');

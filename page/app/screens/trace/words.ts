@@ -6,4 +6,4 @@ export const words = localized({
   began: 'Began',
   shown: (count: number) => plural(count, 'thing', 'things'),
   truncated: 'The node shows the first things of a long trace; there are more.',
-});
+}, 'screens/trace/words');
