@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::api::Api;
+use crate::as_of;
 use crate::auth::{Allowed, Proof, Secrecy};
 use crate::body;
 use crate::conditions::Condition;
@@ -44,6 +45,8 @@ pub(crate) struct Call {
     keyed: Option<Keyed>,
     /// Its condition on the resource that it changes.
     condition: Condition,
+    /// The earlier position that it asks for.
+    as_of: Option<Position>,
     /// Memory for the body once it is read, until it is released or the request ends.
     admitted: Option<Room>,
     /// A body is not `Sync`, but its holder must be: the mutex is never locked, only taken.
@@ -76,6 +79,7 @@ impl Call {
             caller,
             keyed: None,
             condition: Condition::None,
+            as_of: None,
             admitted: None,
             body: Mutex::new(body),
         })
@@ -137,6 +141,17 @@ impl Call {
     /// Waits until the read models have reached the position that the caller has seen.
     pub(crate) async fn see(&self) -> Result<(), Problem> {
         self.api.see(&self.parts.headers).await
+    }
+
+    /// Reads the earlier position that the request asks for, and waits until the views have reached it.
+    pub(crate) async fn take_as_of(&mut self) -> Result<(), Problem> {
+        self.as_of = as_of::asked(&self.api, &self.query).await?;
+        Ok(())
+    }
+
+    /// Returns the earlier position that the answer must be about; `None` if it is about the present.
+    pub(crate) fn as_of(&self) -> Option<Position> {
+        self.as_of
     }
 
     /// Checks that the caller accepts one of these media types, and returns the one it prefers; the first

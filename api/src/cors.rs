@@ -17,7 +17,7 @@ const SENT: HeaderValue = HeaderValue::from_static(
 );
 /// The headers of an answer that a page may read.
 const READ: HeaderValue = HeaderValue::from_static(
-    "content-range, ensue-position, etag, location, preference-applied, ratelimit, ratelimit-policy, retry-after, traceparent, \
+    "content-range, ensue-as-of, ensue-position, etag, location, preference-applied, ratelimit, ratelimit-policy, retry-after, traceparent, \
      x-request-id",
 );
 /// How many seconds a browser remembers what is allowed.

@@ -15,6 +15,7 @@
 
 mod addresses;
 mod api;
+mod as_of;
 mod attention;
 mod auth;
 mod body;

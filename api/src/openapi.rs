@@ -14,6 +14,7 @@ use schemars::Schema;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
+use crate::as_of::AS_OF;
 use crate::operation::{Admission, Conditional, Content, Given, Header, Presence, Strangers, Takes, WaitsFor, schema_of};
 use crate::problem::WireProblem;
 use crate::route::{Demand, Route};
@@ -88,6 +89,8 @@ const OF_CONDITIONS: &[(u16, &str)] = &[(400, "condition_invalid")];
 const OF_CONDITIONAL: &[(u16, &str)] = &[(412, "precondition_failed"), (503, "view_behind")];
 /// The problems of a route that waits for the views.
 const OF_WAITING: &[(u16, &str)] = &[(400, "bad_parameter"), (503, "view_behind")];
+/// The problems of a route that answers about earlier positions.
+const OF_EARLIER: &[(u16, &str)] = &[(422, "as_of_unavailable")];
 /// The problems of a route that needs memory for its input.
 const OF_ADMISSION: &[(u16, &str)] = &[(503, "memory_short")];
 /// The problems of a write.
@@ -270,6 +273,10 @@ fn responses(route: &Route, parts: &mut Parts) -> Map<String, Value> {
             headers = &[Header::ETag, Header::Position];
             responses["200"]["headers"]["Ensue-Position"] = header_references(&[Header::Position])["Ensue-Position"].take();
         }
+        if route.operation.query.contains(&AS_OF) {
+            headers = &[Header::ETag, Header::Position, Header::AsOf];
+            responses["200"]["headers"]["Ensue-As-Of"] = header_references(&[Header::AsOf])["Ensue-As-Of"].take();
+        }
         let known = Given { status: 304, means: "The caller has the current version.", content: Content::Nothing, headers };
         responses.insert(known.status.to_string(), answer(&known, &mut parts.answers));
     }
@@ -310,6 +317,7 @@ fn problems(route: &Route) -> impl Iterator<Item = (u16, &'static str)> {
         (route.looks_at_conditions(), OF_CONDITIONS),
         (operation.conditional != Conditional::Nothing, OF_CONDITIONAL),
         (operation.waits_for == WaitsFor::Views, OF_WAITING),
+        (operation.query.contains(&AS_OF), OF_EARLIER),
         (operation.admission == Admission::Demanded, OF_ADMISSION),
         (operation.is_write(), OF_WRITES),
         (operation.query.contains(&"cursor"), OF_LISTS),
@@ -411,8 +419,9 @@ const OF_EVERY_ANSWER: [(&str, &str); 8] = [
 
 /// Returns the response headers by name.
 fn headers() -> Map<String, Value> {
-    const ALL: [Header; 11] = [
+    const ALL: [Header; 12] = [
         Header::Position,
+        Header::AsOf,
         Header::Location,
         Header::Link,
         Header::PreferenceApplied,
@@ -434,6 +443,7 @@ fn told(header: Header) -> (&'static str, &'static str) {
             "Ensue-Position",
             "The position of a write, absent if nothing was written; or the position of the log that the answer of a read shows at least. A read that sends it in this header shows that position or a later one.",
         ),
+        Header::AsOf => ("Ensue-As-Of", "The earlier position that the answer is about. Only with `as_of`."),
         Header::Location => ("Location", "The path of the resource."),
         Header::Link => ("Link", "The next page, with `rel=\"next\"`; absent on the last one."),
         Header::PreferenceApplied => ("Preference-Applied", "The preference that was applied, if any."),

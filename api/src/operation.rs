@@ -216,6 +216,8 @@ pub(crate) enum Content {
 pub(crate) enum Header {
     /// The position at which the write is visible.
     Position,
+    /// The earlier position that the answer is about.
+    AsOf,
     /// The path of the resource.
     Location,
     /// The next page.

@@ -68,6 +68,7 @@ use axum::routing::{MethodFilter, on};
 
 use crate::addresses::Sender;
 use crate::api::Api;
+use crate::as_of::ENSUE_AS_OF;
 use crate::auth::{self, Allowed, Known, Proof, Secrecy};
 use crate::call::Call;
 use crate::context::ENSUE_POSITION;
@@ -250,12 +251,17 @@ impl Routes {
                         WaitsFor::Views => call.see().await?,
                         WaitsFor::Nothing => {}
                     }
+                    call.take_as_of().await?;
+                    let as_of = call.as_of();
                     // The views only move on, so whatever the handler reads is at this position or after it.
                     let position = *call.api().ports.views_at.borrow();
                     let response = handler.handle(allowed, call).await?;
                     let mut response = if is_read { tags::tagged(response, &known).await? } else { response };
                     if shows_views && is_json_or_unchanged(&response) {
                         response.headers_mut().insert(ENSUE_POSITION, HeaderValue::from(position.0));
+                    }
+                    if let Some(as_of) = as_of {
+                        response.headers_mut().insert(ENSUE_AS_OF, HeaderValue::from(as_of.0));
                     }
                     Ok(response)
                 };

@@ -4,6 +4,7 @@
 
 mod access;
 mod artifacts;
+mod as_of;
 mod audit;
 mod changes;
 mod cloudevents;

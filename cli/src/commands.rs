@@ -470,6 +470,35 @@ impl Between {
     }
 }
 
+/// The earlier position that something is shown at.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct AsOf {
+    /// Show it as it was at this position of the log, at this time, or so long ago (`2h`).
+    #[arg(long, value_name = "POSITION|TIME", value_parser = as_of_of)]
+    as_of: Option<String>,
+}
+
+impl AsOf {
+    /// Returns the query of a read; it is empty if the present is shown.
+    pub(crate) fn query(&self) -> Vec<(&'static str, String)> {
+        self.as_of.iter().map(|at| ("as_of", at.clone())).collect()
+    }
+
+    fn is_now(&self) -> bool {
+        self.as_of.is_none()
+    }
+}
+
+/// Parses a position of the log, or a time.
+fn as_of_of(text: &str) -> Result<String, String> {
+    if text.parse::<u64>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    moment_of(text)
+        .map(|time| time.to_string())
+        .map_err(|_| "write a position of the log like 4711, a time like 2026-03-28T12:00:00Z, or how long ago: 30d, 12h, 10m".to_owned())
+}
+
 /// Whether something is shown once.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Watching {

@@ -24,7 +24,12 @@ const KINDS: [(&str, &str, &str); 5] = [
 /// Fails as the read does. If the id belongs to another kind, the hint names the kind and the command that
 /// shows it.
 pub(crate) async fn get_by_id(client: &Client, path: &str, id: &str) -> Result<Value, Failure> {
-    let failure = match client.get(&format!("{path}/{}", segment(id)), &[]).await {
+    get_by_id_with(client, path, id, &[]).await
+}
+
+/// The same, with parameters.
+pub(crate) async fn get_by_id_with(client: &Client, path: &str, id: &str, query: &[(&str, String)]) -> Result<Value, Failure> {
+    let failure = match client.get(&format!("{path}/{}", segment(id)), query).await {
         Err(failure) if failure.exit() == Exit::Missing => failure,
         answered => return answered,
     };

@@ -31,7 +31,7 @@ pub(crate) enum Ids {
 }
 
 /// Returns the tree of a graph from the node; requests the results of the executions in it from the node.
-pub(crate) async fn tree(client: &Client, graph: &Value, ids: Ids) -> Result<Branch, Failure> {
+pub(crate) async fn tree(client: &Client, graph: &Value, ids: Ids, at: &[(&str, String)]) -> Result<Branch, Failure> {
     let nodes = graph["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
     let arrival = arrival(client, graph, nodes).await?;
     let mut gave = BTreeMap::new();
@@ -41,7 +41,7 @@ pub(crate) async fn tree(client: &Client, graph: &Value, ids: Ids) -> Result<Bra
         (executions().find(|node| node["id"] == asked.as_str()), executions().filter(|node| node["id"] != asked.as_str()));
     for execution in first.into_iter().chain(others).take(RESULTS_MAX) {
         let id = text(execution, "id");
-        gave.insert(id.clone(), outcome(client, &id).await?);
+        gave.insert(id.clone(), outcome(client, &id, at).await?);
     }
     let root = text(graph, "root");
     let drawing = Drawing { nodes, below: &below(nodes), asked: &asked, gave: &gave, early_micros: arrival, ids };
@@ -72,8 +72,8 @@ async fn arrival(client: &Client, graph: &Value, nodes: &[Value]) -> Result<i64,
 }
 
 /// Returns the outcome of an execution, line by line: its result or its output.
-async fn outcome(client: &Client, id: &str) -> Result<Vec<String>, Failure> {
-    let execution = client.get(&format!("/executions/{}", segment(id)), &[]).await?;
+async fn outcome(client: &Client, id: &str, at: &[(&str, String)]) -> Result<Vec<String>, Failure> {
+    let execution = client.get(&format!("/executions/{}", segment(id)), at).await?;
     let given = match &execution["result"] {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),

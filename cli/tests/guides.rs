@@ -243,7 +243,7 @@ async fn cloudevents_guide_works() {
 async fn inquiry_guide_works() {
     let page = include_str!("../../docs/guides/ask-a-human.md");
     let test = "inquiry_guide_works";
-    followed(test, &["curl", "python3"], page, Done { files: 1, commands: 18, outputs: 2 }).await;
+    followed(test, &["curl", "python3"], page, Done { files: 1, commands: 23, outputs: 2 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ use ensue_views::series::SeriesKind;
 use ensue_views::{dead_letters, enforcements, executions, inquiries};
 use serde_json::{Value, json};
 
+use crate::as_of::AS_OF;
 use crate::cloudevents::{ATTRIBUTES, Attribute, STRUCTURED};
 use crate::context::REQUEST_ID_CHARS_MAX;
 use crate::deliveries::DeliveryOutcome;
@@ -37,6 +38,9 @@ const TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$"#;
 
 /// The pattern of a label.
 const LABEL: &str = "^[a-z][a-z0-9_]{0,63}=[^\\u0000-\\u001f\\u007f-\\u009f]{1,256}$";
+
+/// The pattern of a position or a time.
+const AS_OF_PATTERN: &str = "^([0-9]{1,20}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[^\\u0000]{2,40})$";
 
 /// An example of a tag, as `ETag` returns it.
 const TAG: &str = "\"47DEQpj8HBSa-_TImW-5JQ\"";
@@ -257,6 +261,10 @@ fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static st
         "q" => (
             json!({ "type": "string", "minLength": SEARCHED_CHARS_MIN, "maxLength": SEARCHED_CHARS_MAX, "pattern": "^[^\\u0000]*$" }),
             "What is searched for: the beginning of an id, a part of a name, a label such as `site=eu`, or a part of the title of an inquiry. Required.",
+        ),
+        AS_OF => (
+            json!({ "type": "string", "pattern": AS_OF_PATTERN, "examples": ["17", "2026-03-28T09:00:00Z"] }),
+            "A position of the log, or a time, which means the last position before the first later record. The answer is what it was at that position; what the caller may see is decided by the current rights, and what was erased since is not there.",
         ),
         "attempt" => (number(u32::MAX.into()), "The number of the attempt."),
         "offset" => (number(u64::MAX), "The number of bytes of the stream to skip."),

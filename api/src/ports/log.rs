@@ -15,10 +15,13 @@ pub trait LogAccess: Send + Sync {
     fn read_stream(&self, stream: &StreamId, after: Revision, limit: ReadLimit) -> Result<Vec<Record>, LogError>;
     /// Returns the record of a var's newest change up to a position; none if it has not been changed by then.
     fn var_at(&self, name: &VarName, at: Position) -> Result<Option<Record>, LogError> {
-        let stream = StreamId::Var(name.clone());
+        self.newest_until(&StreamId::Var(name.clone()), at)
+    }
+    /// Returns the newest record of a stream up to a position; none if the stream begins later.
+    fn newest_until(&self, stream: &StreamId, at: Position) -> Result<Option<Record>, LogError> {
         // Its revisions have no gaps and are ordered by position: this searches for the last one in range.
         let behind = |revision: u64| -> Result<Option<Record>, LogError> {
-            let next = self.read_stream(&stream, Revision(revision), ReadLimit { records: 1, ..ReadLimit::default() })?;
+            let next = self.read_stream(stream, Revision(revision), ReadLimit { records: 1, ..ReadLimit::default() })?;
             Ok(next.into_iter().next().filter(|record| record.position <= at))
         };
         let Some(mut found) = behind(0)? else { return Ok(None) };

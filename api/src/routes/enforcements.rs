@@ -1,10 +1,12 @@
 //! Enforcements: list them, and show one.
 
 use ensue_engine::ids::EnforcementId;
+use ensue_engine::record::StreamId;
 use ensue_views::enforcements::{OutcomeName, ReleasedName};
 use ensue_views::{Column, Enforcement, Execution, Filter};
 
 use super::Routes;
+use crate::as_of::{self, AS_OF};
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::listing;
@@ -31,7 +33,9 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<EnforcementsRead>(
         "/enforcements/{id}",
         get,
-        Operation::shows::<WireEnforcement>("enforcement_get", "Returns an enforcement with its rendered parameters").sees_views(),
+        Operation::shows::<WireEnforcement>("enforcement_get", "Returns an enforcement with its rendered parameters")
+            .asked(&[AS_OF])
+            .sees_views(),
     );
 }
 
@@ -56,14 +60,16 @@ pub(super) async fn list(allowed: Allowed<EnforcementsRead>, call: Call) -> Outc
 pub(super) async fn get(allowed: Allowed<EnforcementsRead>, call: Call) -> Outcome {
     let id: EnforcementId = call.named("id", EnforcementsRead::THING)?;
     let enforcement: Enforcement = call.api().row(id.to_string(), EnforcementsRead::THING, allowed.rows()).await?;
-    let execution = enforcement.execution;
+    let enforcement = as_of::as_asked(&call, (enforcement, id), EnforcementsRead::THING, StreamId::Enforcement(id)).await?;
+    let (execution, as_of) = (enforcement.execution, call.as_of());
     let inputs = call
         .api()
         .threads
         .blocking(move |ports| {
             // The parameters are stored with the execution that they were rendered for.
             let Some(execution) = execution else { return Ok(None) };
-            let Some(execution) = read_row::<Execution>(ports, &execution.to_string())? else { return Ok(None) };
+            let execution = read_row::<Execution>(ports, &execution.to_string())?;
+            let Some(execution) = execution.filter(|execution| as_of.is_none_or(|at| execution.position <= at)) else { return Ok(None) };
             let Some(params) = execution.params else { return Ok(None) };
             Ok::<_, Problem>(ports.log.body(params.position)?)
         })

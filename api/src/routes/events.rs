@@ -8,11 +8,13 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Response, header};
 use ensue_engine::catalog::Rule;
 use ensue_engine::ids::EventId;
+use ensue_engine::record::StreamId;
 use ensue_engine::rules::judge::EVENT_STEPS_MAX;
 use ensue_views::{Column, Event, RowReach, RowScope};
 
 use super::Routes;
 use super::hooks::consented;
+use crate::as_of::{self, AS_OF};
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::cloudevents;
@@ -89,6 +91,7 @@ pub(super) fn declare(routes: &mut Routes) {
                 ]),
                 &[],
             )
+            .asked(&[AS_OF])
             .refuses(&[(406, "not_acceptable")])
             .sees_views(),
     );
@@ -128,6 +131,7 @@ pub(super) async fn get(allowed: Allowed<EventsRead>, call: Call) -> Outcome {
     let media = call.accepted(&["application/json", cloudevents::STRUCTURED])?;
     let id: EventId = call.named("id", EventsRead::THING)?;
     let event: Event = call.api().row(id.to_string(), EventsRead::THING, allowed.rows()).await?;
+    let event = as_of::as_asked(&call, (event, id), EventsRead::THING, StreamId::Event(id)).await?;
     let payload = event.payload;
     let payload =
         call.api().threads.blocking(move |ports| payload.map(|payload| ports.log.body(payload.position)).transpose()).await??.flatten();

@@ -11,10 +11,11 @@ use ensue_engine::ports::{LogError, OutputStream, ReadLimit, SubmitError};
 use ensue_engine::record::{Position, Revision, StreamId};
 use ensue_views::executions::{Attempt, Status};
 use ensue_views::store::Filter;
-use ensue_views::{Column, Execution, RowReach, TimelineEntry, View as _};
+use ensue_views::{Column, Execution, RowReach, TimelineEntry};
 
 use super::Routes;
 use crate::api::Api;
+use crate::as_of::{self, AS_OF};
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::listing::{self, Listed};
@@ -74,12 +75,14 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<ExecutionsRead>(
         "/executions/{id}",
         get,
-        Operation::shows::<WireExecution>("execution_get", "Returns an execution with its parameters and its result").sees_views(),
+        Operation::shows::<WireExecution>("execution_get", "Returns an execution with its parameters and its result")
+            .asked(&[AS_OF])
+            .sees_views(),
     );
     routes.get::<ExecutionsRead>(
         "/executions/{id}/attempts",
         attempts,
-        Operation::lists::<WireAttempt>("attempt_list", "Lists an execution's last attempts, oldest first", &["limit", "cursor"])
+        Operation::lists::<WireAttempt>("attempt_list", "Lists an execution's last attempts, oldest first", &["limit", "cursor", AS_OF])
             .sees_views(),
     );
     routes.get::<ExecutionsRead>(
@@ -165,6 +168,7 @@ async fn is_in_chain(call: &Call, execution: String, correlation: &str) -> Resul
 pub(super) async fn get(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING, allowed.rows()).await?;
+    let execution = as_of::as_asked(&call, (execution, id), ExecutionsRead::THING, StreamId::Execution(id)).await?;
     respond::json(&call.api().threads.blocking(move |ports| whole(ports, execution)).await??)
 }
 
@@ -213,6 +217,7 @@ pub(super) fn whole(ports: &Ports, execution: Execution) -> Result<WireExecution
 pub(super) async fn attempts(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING, allowed.rows()).await?;
+    let execution = as_of::as_asked(&call, (execution, id), ExecutionsRead::THING, StreamId::Execution(id)).await?;
     // Names in a list over the catalog are compared as text; padded numbers sort the same way.
     let number = |number: u32| format!("{number:010}");
     let listed = listing::of_catalog(&call, &allowed, execution.attempts.into_iter(), |attempt| number(attempt.number))?;
@@ -262,17 +267,6 @@ fn told(ports: &Ports, of: &Execution, after: Revision, limit: usize) -> Result<
 /// Folds an execution's own records up to a position: its state there is the same however late it is requested.
 /// Fails if the log cannot be read.
 pub(super) async fn as_of(api: &Arc<Api>, id: ExecutionId, position: Position) -> Result<Execution, Problem> {
-    let fold = move |ports: &Ports| {
-        let (mut then, mut after) = (None, Revision(0));
-        loop {
-            let records = ports.log.read_stream(&StreamId::Execution(id), after, ReadLimit::default())?;
-            let until = records.iter().take_while(|record| record.position <= position);
-            then = until.fold(then, Execution::project);
-            match records.last().filter(|last| last.position <= position) {
-                Some(last) => after = last.revision,
-                None => return Ok::<_, LogError>(then),
-            }
-        }
-    };
+    let fold = move |ports: &Ports| as_of::row_at(ports, &StreamId::Execution(id), &id, position, usize::MAX);
     api.threads.blocking(fold).await?.ok().flatten().ok_or_else(|| SubmitError::Unknown.into())
 }

@@ -15,13 +15,12 @@ use ensue_engine::command::{Ask, Before, Behalf, InquiryAnswer, NewDelegation, R
 use ensue_engine::ids::{ExecutionId, IdentityId, InquiryId};
 use ensue_engine::inquiries::lost;
 use ensue_engine::inquiries::right::Answerer;
-use ensue_engine::ports::{LogError, ReadLimit, SubmitError};
-use ensue_engine::record::{Body, Digest, Position, Revision, StreamId};
+use ensue_engine::ports::{LogError, SubmitError};
+use ensue_engine::record::{Body, Digest, Position, StreamId};
 use ensue_engine::time::Timestamp;
 use ensue_expression::{Document, Node};
 use ensue_views::executions::Status;
 use ensue_views::inquiries::InquiryStatus;
-use ensue_views::view::Touch;
 use ensue_views::{Column, Execution, Filter, Inquiry, RowReach, View as _};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -29,6 +28,7 @@ use tokio::time::Instant;
 use self::responses::Closed;
 use super::Routes;
 use crate::api::Api;
+use crate::as_of::{self, AS_OF, FOLDED_MAX};
 use crate::auth::{Allowed, Proof as _, lacking};
 use crate::call::{Call, Nothing};
 use crate::deliveries;
@@ -68,7 +68,10 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<InquiriesRead>(
         "/inquiries/{id}",
         get,
-        Operation::shows::<WireInquiry>("inquiry_get", "Returns an inquiry with its question and answers").sees_views().serves_links(),
+        Operation::shows::<WireInquiry>("inquiry_get", "Returns an inquiry with its question and answers")
+            .asked(&[AS_OF])
+            .sees_views()
+            .serves_links(),
     );
     routes.get::<InquiriesRead>(
         "/inquiries/{id}/why",
@@ -197,7 +200,17 @@ pub(super) async fn get(allowed: Allowed<InquiriesRead>, call: Call) -> Outcome 
     let id: InquiryId = call.named("id", InquiriesRead::THING)?;
     let inquiry = visible(&call, &allowed, id).await?;
     let (base, viewer) = (base(call.api()), Viewer::of(&allowed));
-    respond::json(&call.api().threads.blocking(move |ports| whole(ports, inquiry, &base, &viewer)).await??)
+    let Some(at) = call.as_of() else {
+        return respond::json(&call.api().threads.blocking(move |ports| whole(ports, inquiry, &base, &viewer)).await??);
+    };
+    let (execution, stream) = (inquiry.execution, StreamId::Execution(inquiry.execution));
+    let inquiry = as_of::as_asked(&call, (inquiry, id), InquiriesRead::THING, stream.clone()).await?;
+    let show = move |ports: &Ports| {
+        let asks = as_of::row_at::<Execution>(ports, &stream, &execution, at, FOLDED_MAX)?;
+        let (bodies, is_answered) = (bodies(ports, &inquiry, asks.as_ref())?, viewer.has_answered(&inquiry));
+        Ok::<_, Problem>(WireInquiry::whole(inquiry, &base, bodies).read_then(is_answered))
+    };
+    respond::json(&call.api().threads.blocking(show).await??)
 }
 
 /// Answers an inquiry.
@@ -321,8 +334,11 @@ impl Viewer {
             Some(answers) if answers.has(inquiry) => self.may_answer(access, inquiry, Some(inquiry.digest)).map(|_| ()),
             Some(_) | None => Err(lacking::<InquiriesAnswer>()),
         };
-        let answered_by_me = inquiry.answers.iter().any(|answer| answer.by == self.by);
-        Standing { may_answer, answered_by_me, is_overdue: inquiry.is_overdue(self.now) }
+        Standing { may_answer, answered_by_me: self.has_answered(inquiry), is_overdue: inquiry.is_overdue(self.now) }
+    }
+
+    fn has_answered(&self, inquiry: &Inquiry) -> bool {
+        inquiry.answers.iter().any(|answer| answer.by == self.by)
     }
 
     /// Checks that the reader may answer now, and returns in whose place: in nobody's if it is asked itself.
@@ -373,15 +389,22 @@ async fn lock<P: Permission>(call: &Call, allowed: &Allowed<P>, id: InquiryId) -
 /// Returns the question, that is, the parameters of the execution that opened the inquiry; none if they were
 /// erased. Blocking.
 fn params(ports: &Ports, execution: ExecutionId) -> Result<Option<Document>, Problem> {
-    let Some(execution) = read_row::<Execution>(ports, &execution.to_string())? else { return Ok(None) };
-    let Some(bytes) = execution.params.map(|params| ports.log.body(params.position)).transpose()?.flatten() else { return Ok(None) };
+    params_of(ports, read_row::<Execution>(ports, &execution.to_string())?.as_ref())
+}
+
+fn params_of(ports: &Ports, execution: Option<&Execution>) -> Result<Option<Document>, Problem> {
+    let Some(bytes) = execution.and_then(|execution| execution.params).map(|params| ports.log.body(params.position)).transpose()?.flatten()
+    else {
+        return Ok(None);
+    };
     // The body in the log was valid JSON when it was accepted.
     Document::parse(bytes).map(Some).map_err(|why| Problem::bug(&why))
 }
 
 /// Shows an inquiry with its bodies. Blocking.
 fn whole(ports: &Ports, inquiry: Inquiry, base: &str, viewer: &Viewer) -> Result<WireInquiry, Problem> {
-    let (bodies, standing) = (bodies(ports, &inquiry)?, viewer.standing(&*ports.access, &inquiry));
+    let asks = read_row::<Execution>(ports, &inquiry.execution.to_string())?;
+    let (bodies, standing) = (bodies(ports, &inquiry, asks.as_ref())?, viewer.standing(&*ports.access, &inquiry));
     Ok(WireInquiry::whole(inquiry, base, bodies).read_by(standing))
 }
 
@@ -394,7 +417,8 @@ fn text(ports: &Ports, inquiry: &Inquiry) -> Result<Option<String>, Problem> {
     Ok(params.and_then(|params| params.root().get("text")?.as_str().map(std::borrow::Cow::into_owned)))
 }
 
-fn bodies(ports: &Ports, inquiry: &Inquiry) -> Result<Bodies, Problem> {
+/// Reads the bodies of an inquiry; `asks` is the execution that opened it. Blocking.
+fn bodies(ports: &Ports, inquiry: &Inquiry, asks: Option<&Execution>) -> Result<Bodies, Problem> {
     let answer = |answer: &ensue_views::inquiries::Answer| -> Result<Option<Box<RawValue>>, LogError> {
         let bytes = answer.answer.map(|answer| ports.log.body(answer.position)).transpose()?.flatten();
         Ok(bytes.as_ref().map(embedded))
@@ -405,13 +429,15 @@ fn bodies(ports: &Ports, inquiry: &Inquiry) -> Result<Bodies, Problem> {
         let answer_schema = RawValue::from_string(lost::answer_schema().to_string()).ok();
         return Ok(Bodies { text: Some(lost::TEXT.to_owned()), answer_schema, answers, answer: decided, ..Bodies::default() });
     }
-    let Some(params) = params(ports, inquiry.execution)? else { return Ok(Bodies { answers, answer: decided, ..Bodies::default() }) };
+    let Some(params) = params_of(ports, asks)? else { return Ok(Bodies { answers, answer: decided, ..Bodies::default() }) };
     let params = params.root();
     let text = |name: &str| params.get(name).and_then(Node::as_str).map(std::borrow::Cow::into_owned);
     let raw = |node: Node<'_>| RawValue::from_string(node.raw().to_owned()).ok();
     // An expired inquiry has an answer if its execution succeeded anyway.
     let stood_in = match inquiry.status {
-        InquiryStatus::Expired if has_succeeded(ports, inquiry.execution)? => params.get("on_expire").and_then(|on| on.get("answer")),
+        InquiryStatus::Expired if asks.is_some_and(|execution| execution.status == Status::Succeeded) => {
+            params.get("on_expire").and_then(|on| on.get("answer"))
+        }
         InquiryStatus::Expired | InquiryStatus::Open | InquiryStatus::Answered | InquiryStatus::Cancelled | InquiryStatus::Withdrawn => {
             None
         }
@@ -423,10 +449,6 @@ fn bodies(ports: &Ports, inquiry: &Inquiry) -> Result<Bodies, Problem> {
         answers,
         answer: decided.or_else(|| stood_in.and_then(raw)),
     })
-}
-
-fn has_succeeded(ports: &Ports, execution: ExecutionId) -> Result<bool, Problem> {
-    Ok(read_row::<Execution>(ports, &execution.to_string())?.is_some_and(|execution| execution.status == Status::Succeeded))
 }
 
 /// Changes an inquiry, and shows its new state. If it is closed by then, the problem includes its outcome.
@@ -481,20 +503,7 @@ async fn changed_before(call: &Call, id: InquiryId, before: &Before, how: Writte
 /// Folds the records of the execution that opened the inquiry up to a position: its state there is the same
 /// however late it is requested.
 async fn as_of(api: &Arc<Api>, inquiry: &Inquiry, position: Position) -> Result<Inquiry, Problem> {
-    let (id, execution) = (inquiry.id, inquiry.execution);
-    let fold = move |ports: &Ports| {
-        let (mut then, mut after) = (None, Revision(0));
-        loop {
-            let records = ports.log.read_stream(&StreamId::Execution(execution), after, ReadLimit::default())?;
-            let until = records.iter().take_while(|record| record.position <= position);
-            // An execution may have had more than one inquiry.
-            let until = until.filter(|record| matches!(Inquiry::key(record), Some(Touch::Begins(of) | Touch::Changes(of)) if of == id));
-            then = until.fold(then, Inquiry::project);
-            match records.last().filter(|last| last.position <= position) {
-                Some(last) => after = last.revision,
-                None => return Ok::<_, LogError>(then),
-            }
-        }
-    };
+    let (id, stream) = (inquiry.id, StreamId::Execution(inquiry.execution));
+    let fold = move |ports: &Ports| as_of::row_at(ports, &stream, &id, position, usize::MAX);
     api.threads.blocking(fold).await?.ok().flatten().ok_or_else(|| SubmitError::Unknown.into())
 }

@@ -1,5 +1,7 @@
 //! Rules: list them, show one, explain its decision on an event, and set its mode.
 
+mod then;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,6 +15,7 @@ use ensue_engine::vars::reads::RuleReads;
 use ensue_views::{Event, RuleActivity};
 
 use super::Routes;
+use crate::as_of::AS_OF;
 use crate::auth::{Allowed, Proof as _, Secrecy};
 use crate::body;
 use crate::call::{Call, Nothing};
@@ -55,7 +58,10 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<RulesRead>(
         "/rules/{ref}",
         get,
-        Operation::shows::<WireRule>("rule_get", "Returns a rule with its recent activity").sees_views(),
+        Operation::shows::<WireRule>("rule_get", "Returns a rule with its recent activity")
+            .asked(&[AS_OF])
+            .refuses(&[(409, "catalog_gone")])
+            .sees_views(),
     );
 }
 
@@ -120,6 +126,11 @@ pub(super) async fn list(allowed: Allowed<RulesRead>, call: Call) -> Outcome {
 
 /// Shows a rule with its recent activity.
 pub(super) async fn get(allowed: Allowed<RulesRead>, call: Call) -> Outcome {
+    if let Some(at) = call.as_of() {
+        let name: RuleRef = call.named("ref", RulesRead::THING)?;
+        allowed.demand_on(name.as_str(), &Target::in_pack_of(name.as_str()))?;
+        return respond::json(&call.api().threads.explaining(move |ports| then::shown(ports, &name, at)).await??);
+    }
     let rule = rule_of(&allowed, &call)?;
     respond::json(&call.api().threads.blocking(move |ports| shown(ports, &rule)).await??)
 }

@@ -2,18 +2,20 @@
 //!
 //! Everything is already in the views; this file puts it together.
 
-use std::collections::BTreeMap;
+mod nodes;
 
-use ensue_engine::events::internal::InternalTrigger;
+use std::cell::Cell;
+
 use ensue_engine::ids::{EventId, ExecutionId, Id};
-use ensue_engine::record::Position;
+use ensue_engine::record::{Position, StreamId};
 use ensue_engine::rules::judge::EVENT_STEPS_MAX;
 use ensue_engine::time::Timestamp;
 use ensue_views::store::{LIST_ROWS_MAX, ListQuery, Order};
 use ensue_views::{Column, Enforcement, Event, Execution, Row, RowReach, RowScope, View};
-use serde_json::Value;
 
+use self::nodes::{attempts_of, enforcement_node, execution_node, led_to_by, node};
 use super::Routes;
+use crate::as_of::{self, AS_OF, AsOfUnavailable, FOLDED_MAX, NotThen};
 use crate::auth::Allowed;
 use crate::call::Call;
 use crate::operation::Operation;
@@ -23,9 +25,7 @@ use crate::problem::{Missing, Outcome, Problem};
 use crate::respond;
 use crate::routes::judged::Judged;
 use crate::rows::read_row;
-use crate::wire::enforcements::{WireBecame, WireHeld};
-use crate::wire::executions::WireNotStarted;
-use crate::wire::traces::{WireTrace, WireTraceError, WireTraceNode, WireTraced};
+use crate::wire::traces::{WireTrace, WireTraceNode, WireTraced};
 use crate::wire::verdicts::{Definitions, WireVerdict};
 
 /// The maximum number of things of one kind in a trace.
@@ -34,13 +34,17 @@ const THINGS_MAX: usize = 500;
 const EXPLAINED_EVENTS_MAX: usize = 20;
 /// The maximum number of rules of an event that are explained this way.
 const EXPLAINED_RULES_MAX: usize = 100;
+/// The maximum number of records that are folded for a trace at an earlier position.
+const FOLDED_IN_TRACE_MAX: usize = 50_000;
 
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<TracesRead>(
         "/trace/{id}",
         get,
-        Operation::shows::<WireTrace>("trace_get", "Returns the causal graph around an event, an enforcement or an execution").sees_views(),
+        Operation::shows::<WireTrace>("trace_get", "Returns the causal graph around an event, an enforcement or an execution")
+            .asked(&[AS_OF])
+            .sees_views(),
     );
 }
 
@@ -48,8 +52,8 @@ pub(super) fn declare(routes: &mut Routes) {
 pub(super) async fn get(allowed: Allowed<TracesRead>, call: Call) -> Outcome {
     let id: Id = call.named("id", TracesRead::THING)?;
     let missing = Missing::new(TracesRead::THING, call.part("id"));
-    let reach = allowed.rows();
-    let trace = call.api().threads.explaining(move |ports| Tracer { ports, reach }.trace(id)).await??;
+    let (reach, at) = (allowed.rows(), call.as_of());
+    let trace = call.api().threads.explaining(move |ports| Tracer { ports, reach, at, folded: Cell::new(0) }.trace(id)).await??;
     respond::json(&trace.ok_or(missing)?)
 }
 
@@ -57,6 +61,10 @@ pub(super) async fn get(allowed: Allowed<TracesRead>, call: Call) -> Outcome {
 struct Tracer<'a> {
     ports: &'a Ports,
     reach: RowReach,
+    /// The earlier position that the graph is about.
+    at: Option<Position>,
+    /// How many records were folded for that.
+    folded: Cell<usize>,
 }
 
 impl Tracer<'_> {
@@ -69,6 +77,10 @@ impl Tracer<'_> {
             let above = self.asked_and_above(asked, &executions)?;
             executions.extend(above);
         }
+        let executions: Vec<Execution> = executions
+            .into_iter()
+            .map(|execution| self.then((execution.id, StreamId::Execution(execution.id)), execution))
+            .collect::<Result<_, _>>()?;
         let began_at = events.iter().map(View::began_at).chain(executions.iter().map(View::began_at)).min().unwrap_or_default();
         let attempts = attempts_of(&executions);
         let mut nodes = Vec::new();
@@ -76,6 +88,10 @@ impl Tracer<'_> {
         let mut is_truncated = more_events || more_executions;
         for (index, event) in events.into_iter().enumerate() {
             let (enforcements, more_enforcements) = self.of_event(event.id)?;
+            let enforcements: Vec<Enforcement> = enforcements
+                .into_iter()
+                .map(|enforcement| self.then((enforcement.id, StreamId::Enforcement(enforcement.id)), enforcement))
+                .collect::<Result<_, _>>()?;
             is_truncated |= more_enforcements;
             let not_matched = if index < EXPLAINED_EVENTS_MAX { self.not_matched(&event, &enforcements, &mut steps_left) } else { None };
             let parent = led_to_by(self.ports, &event, &attempts)?;
@@ -93,16 +109,38 @@ impl Tracer<'_> {
         Ok(read_row::<V>(self.ports, key)?.filter(|row| self.reach.covers(row.scope().as_ref())))
     }
 
+    /// Returns true if a row existed at the position that the graph is about.
+    fn is_there<V: View>(&self, row: &V) -> bool {
+        self.at.is_none_or(|at| row.position() <= at)
+    }
+
+    /// Returns a row as it was at the position that the graph is about.
+    fn then<V: View>(&self, (key, stream): (V::Key, StreamId), row: V) -> Result<V, Problem> {
+        let Some(at) = self.at else { return Ok(row) };
+        let then = as_of::fold::<V>(self.ports, &stream, &key, at, FOLDED_MAX)?;
+        self.folded.set(self.folded.get() + then.records);
+        if self.folded.get() > FOLDED_IN_TRACE_MAX {
+            return Err(AsOfUnavailable::Together { most: FOLDED_IN_TRACE_MAX, at }.into());
+        }
+        Ok(then.row.unwrap_or(row))
+    }
+
     /// Finds the first record of a thing's chain.
     fn root_of(&self, id: Id) -> Result<Option<Id>, Problem> {
         let key = id.to_string();
-        if let Some(event) = self.seen::<Event>(&key)? {
-            return Ok(Some(event.correlation));
+        let found = if let Some(event) = self.seen::<Event>(&key)? {
+            (event.position, event.correlation)
+        } else if let Some(execution) = self.seen::<Execution>(&key)? {
+            (execution.position, execution.correlation)
+        } else if let Some(enforcement) = self.seen::<Enforcement>(&key)? {
+            (enforcement.position, enforcement.correlation)
+        } else {
+            return Ok(None);
+        };
+        match (self.at, found) {
+            (Some(at), (from, _)) if from > at => Err(NotThen { noun: TracesRead::THING, name: key, at, from: Some(from) }.into()),
+            (_, (_, root)) => Ok(Some(root)),
         }
-        if let Some(execution) = self.seen::<Execution>(&key)? {
-            return Ok(Some(execution.correlation));
-        }
-        Ok(self.seen::<Enforcement>(&key)?.map(|enforcement| enforcement.correlation))
     }
 
     /// Reads the items of a chain, oldest first, and returns whether there are more than are shown.
@@ -132,6 +170,7 @@ impl Tracer<'_> {
         let query = ListQuery { order: Order::OldestFirst, limit: THINGS_MAX + 1, ..ListQuery::newest(V::NAME, self.reach.clone()) }
             .with(column, id.to_string());
         let mut things: Vec<V> = self.ports.views.list(&query)?.iter().map(Row::read).collect::<Result<_, _>>()?;
+        things.retain(|thing| self.is_there(thing));
         let has_more = things.len() > THINGS_MAX;
         things.truncate(THINGS_MAX);
         Ok((things, has_more))
@@ -152,68 +191,4 @@ impl Tracer<'_> {
         let what = WireTraced::Event { trigger: event.trigger, source: event.source, matched, erred, not_matched };
         node(event.id.0, parent, event.position, event.received_at, began_at, what)
     }
-}
-
-/// Maps attempts to executions: an event that an execution emits is caused by an attempt, but the graph shows
-/// executions.
-fn attempts_of(executions: &[Execution]) -> BTreeMap<Id, ExecutionId> {
-    let attempts = executions.iter().flat_map(|execution| execution.attempts.iter().map(|attempt| (attempt.id.0, execution.id)));
-    attempts.collect()
-}
-
-/// Returns the cause of an event, as the graph shows it. An event created by the engine itself is caused by the
-/// record that it reports: of an execution, or of a rule that failed on another event.
-fn led_to_by(ports: &Ports, event: &Event, attempts: &BTreeMap<Id, ExecutionId>) -> Result<Option<Id>, Problem> {
-    let Some(parent) = event.parent else { return Ok(None) };
-    if let Some(execution) = attempts.get(&parent) {
-        return Ok(Some(execution.0));
-    }
-    match InternalTrigger::of(&event.trigger) {
-        None => Ok(Some(parent)),
-        Some(InternalTrigger::RuleErred) => {
-            let payload = event.payload.map(|payload| ports.log.body(payload.position)).transpose()?.flatten();
-            let payload: Option<Value> = payload.and_then(|payload| serde_json::from_slice(&payload).ok());
-            let on = payload.as_ref().and_then(|payload| payload["event"].as_str()?.parse().ok());
-            Ok(Some(on.unwrap_or(parent)))
-        }
-        Some(_) => {
-            let of = event.source.strip_prefix("execution/").and_then(|id| id.parse().ok());
-            Ok(Some(of.unwrap_or(parent)))
-        }
-    }
-}
-
-fn enforcement_node(enforcement: Enforcement, began_at: Timestamp) -> WireTraceNode {
-    let what = WireTraced::Enforcement {
-        rule: enforcement.rule,
-        rule_id: enforcement.rule_id,
-        outcome: enforcement.outcome,
-        held: enforcement.held.map(WireHeld::from),
-        became: enforcement.became.map(WireBecame::from),
-        error: enforcement.error,
-    };
-    node(enforcement.id.0, Some(enforcement.event.0), enforcement.position, enforcement.time, began_at, what)
-}
-
-fn execution_node(execution: Execution, began_at: Timestamp) -> WireTraceNode {
-    let what = WireTraced::Execution {
-        action: execution.action,
-        status: execution.status,
-        attempt: execution.attempt,
-        started_micros: execution.started_at.map(|started| started.micros_since(began_at)),
-        ended_micros: execution.ended_at.map(|ended| ended.micros_since(began_at)),
-        error: execution.error.map(|error| WireTraceError { kind: error.kind, message: error.message }),
-        step: execution.step,
-        item: execution.item,
-        not_started: execution.not_started.into_iter().map(WireNotStarted::from).collect(),
-        not_started_count: execution.not_started_count,
-    };
-    // A rerun is caused by the original execution, whatever caused that one.
-    let again = execution.rerun_of.map(|of| of.0);
-    let parent = execution.parent.map(|workflow| workflow.0).or(again).or(execution.enforcement.map(|enforcement| enforcement.0));
-    node(execution.id.0, parent, execution.position, execution.requested_at, began_at, what)
-}
-
-fn node(id: Id, parent: Option<Id>, position: Position, time: Timestamp, began_at: Timestamp, what: WireTraced) -> WireTraceNode {
-    WireTraceNode { id, parent, position, time, micros: time.micros_since(began_at), what }
 }

@@ -65,13 +65,13 @@ pub(crate) struct WireInquiry {
     url: String,
     /// How many people have answered so far; `quorum` of them must.
     counted: u32,
-    /// Only in answers to reads: whether it is open, and people were reminded of it or it is older than a day.
+    /// Only in answers to reads without `as_of`: whether it is open, and people were reminded of it or it is older than a day.
     #[serde(skip_serializing_if = "Option::is_none")]
     is_overdue: Option<bool>,
-    /// Only in answers to reads: whether the caller may answer it now.
+    /// Only in answers to reads without `as_of`: whether the caller may answer it now.
     #[serde(skip_serializing_if = "Option::is_none")]
     may_answer: Option<bool>,
-    /// Only in answers to reads: why the caller may not answer it now; null if the caller may.
+    /// Only in answers to reads without `as_of`: why the caller may not answer it now; null if the caller may.
     #[serde(skip_serializing_if = "Option::is_none")]
     may_not_answer: Option<Option<WireMayNotAnswer>>,
     /// Only in answers to reads: whether the caller has answered it.
@@ -239,6 +239,11 @@ impl WireInquiry {
             answered_by_me: Some(standing.answered_by_me),
             ..self
         }
+    }
+
+    /// Shows an inquiry as it was: what its reader may do is a matter of the present.
+    pub(crate) fn read_then(self, answered_by_me: bool) -> Self {
+        Self { answered_by_me: Some(answered_by_me), ..self }
     }
 
     /// Shows the beginning of the question in a list.

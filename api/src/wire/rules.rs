@@ -30,7 +30,8 @@ pub(crate) struct WireRule {
     flow: Vec<WireFlowControl>,
     action: ActionRef,
     priority: i8,
-    matched: WireMatches,
+    /// Its matches by their outcome. Null with `as_of`, as is `matched_at`: the records of matches are not the rule's own.
+    matched: Option<WireMatches>,
     matched_at: Option<Timestamp>,
     erred: u64,
     errors: Vec<WireRuleError>,
@@ -136,7 +137,7 @@ impl WireRule {
             flow: rule.flow.as_deref().map(Flow::stages).unwrap_or_default().iter().map(WireFlowControl::from).collect(),
             action: rule.action.name.clone(),
             priority: rule.priority.unwrap_or(rule.action.priority),
-            matched: WireMatches::from(matched),
+            matched: Some(WireMatches::from(matched)),
             matched_at: activity.as_ref().and_then(|activity| activity.matched_at),
             erred: activity.as_ref().map(|activity| activity.erred).unwrap_or_default(),
             suspended: activity.as_ref().and_then(|activity| activity.suspended).map(|suspended| WireSuspension {
@@ -158,6 +159,13 @@ impl WireRule {
                 })
                 .collect(),
         }
+    }
+}
+
+impl WireRule {
+    /// Leaves out what the rule's own records do not say.
+    pub(crate) fn without_matches(self) -> Self {
+        Self { matched: None, matched_at: None, ..self }
     }
 }
 

@@ -33,6 +33,7 @@ pub(crate) fn demand_documented(method: &Method, path: &str, status: StatusCode,
     let Some(response) = responses_of(operation).remove(status.as_str()) else { panic!("{asked}, which the document does not tell of") };
     for name in [
         "ensue-position",
+        "ensue-as-of",
         "location",
         "link",
         "preference-applied",

@@ -119,7 +119,7 @@ impl Stage<'_> {
         self.follow(&client, position, &event).await?;
         say("\nThe reasons, rule by rule; times count from the webhook's arrival:\n");
         let graph = self.ended(&client, &event).await?;
-        let drawn = trace::tree(&client, &graph, Ids::Hidden).await?;
+        let drawn = trace::tree(&client, &graph, Ids::Hidden, &[]).await?;
         say(tree::draw(&drawn, self.style));
         if self.stays {
             self.in_a_browser(&client, &event).await?;

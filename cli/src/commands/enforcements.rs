@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{Asking, Between, SortedPage, print_list, several};
+use super::{AsOf, Asking, Between, SortedPage, print_list, several};
 use crate::flow::{became, held, outcome};
 use crate::report::Outcome;
 use crate::table::{Column, cell, pairs, text, time};
@@ -40,10 +40,13 @@ Examples:
     #[command(after_help = "\
 Examples:
   ensue enforcements show 019c…
+  ensue enforcements show 019c… --as-of 4711     as it was at this position
   ensue enforcements show 019c… -o json")]
     Show {
         /// The enforcement.
         id: String,
+        #[command(flatten)]
+        as_of: AsOf,
     },
 }
 
@@ -69,9 +72,9 @@ impl Enforcements {
                 query.extend(several(&outcome).map(|outcome| ("outcome", outcome)));
                 print_list(asking, &client, "/enforcements", &query, COLUMNS).await?;
             }
-            Self::Show { id } => {
+            Self::Show { id, as_of } => {
                 let id = ids::whole(&client, &[ids::ENFORCEMENT], &id).await?;
-                let made = nearest::get_by_id(&client, "/enforcements", &id).await?;
+                let made = nearest::get_by_id_with(&client, "/enforcements", &id, &as_of.query()).await?;
                 asking.output.print_one(&made, |made| {
                     pairs(&[
                         ("id", text(made, "id")),

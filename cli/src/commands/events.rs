@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{Asking, Between, List, SortedPage, Watching, json_or_file, print_page, several};
+use super::{AsOf, Asking, Between, List, SortedPage, Watching, json_or_file, print_page, several};
 use crate::redraw::RefreshOn;
 use crate::report::{Outcome, printable};
 use crate::table::{Column, cell, pairs, text, time};
@@ -47,10 +47,13 @@ Examples:
     #[command(after_help = "\
 Examples:
   ensue events show 019c…
+  ensue events show 019c… --as-of 4711     as it was at this position
   ensue events show 019c… -o json")]
     Show {
         /// The event.
         id: String,
+        #[command(flatten)]
+        as_of: AsOf,
     },
     /// Send an event of a trigger.
     #[command(after_help = "\
@@ -95,9 +98,9 @@ impl Events {
                 let refresh_on = RefreshOn::Changes("events");
                 print_page(asking, &client, &List { path: "/events", query, columns: COLUMNS, refresh_on }, watching).await?;
             }
-            Self::Show { id } => {
+            Self::Show { id, as_of } => {
                 let id = ids::whole(&client, &[ids::EVENT], &id).await?;
-                let event = nearest::get_by_id(&client, "/events", &id).await?;
+                let event = nearest::get_by_id_with(&client, "/events", &id, &as_of.query()).await?;
                 asking.output.print_one(&event, shown);
             }
             Self::Send { trigger, data, dedupe } => {

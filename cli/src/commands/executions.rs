@@ -20,7 +20,7 @@ use rerun::Rerun;
 use serde_json::{Value, json};
 
 use super::one_execution::path;
-use super::{Asking, List, Page, Sorting, Watching, print_page, read_json, tell_next, watched};
+use super::{AsOf, Asking, List, Page, Sorting, Watching, print_page, read_json, tell_next, watched};
 use crate::client::Client;
 use crate::nearest;
 use crate::recording::Recording;
@@ -39,6 +39,7 @@ Examples:
   ensue executions list --watch
   ensue executions list --label site=eu --label team=web
   ensue executions show 019c… --tree      a workflow with its steps
+  ensue executions show 019c… --as-of 2h  as it was two hours ago
   ensue executions show 019c… --svg > timeline.svg
   ensue executions list --parent 019c…    the steps of a workflow
   ensue executions logs 019c… --follow
@@ -70,11 +71,13 @@ Examples:
         id: String,
         /// For a workflow, print the steps as a tree: how each step ended, how long it took, and why it
         /// failed or did not start.
-        #[arg(long, conflicts_with = "svg")]
+        #[arg(long, conflicts_with_all = ["svg", "as_of"])]
         tree: bool,
         /// Print an SVG diagram of when the execution and its steps waited and ran.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "as_of")]
         svg: bool,
+        #[command(flatten)]
+        as_of: AsOf,
     },
     /// List all steps of a workflow with the state of each, also those that are still to come.
     #[command(after_help = "\
@@ -334,7 +337,7 @@ impl Executions {
         let client = asking.client()?;
         match self {
             Self::List(listed) => listed.run(asking, &client).await,
-            Self::Show { id, tree, svg } => {
+            Self::Show { id, tree, svg, as_of } => {
                 if svg {
                     asking.output.must_be_plain("--svg")?;
                 }
@@ -348,7 +351,7 @@ impl Executions {
                     } else if tree {
                         Form::Tree
                     } else {
-                        Form::Fields
+                        Form::Fields(as_of)
                     },
                 )
                 .await
@@ -434,17 +437,20 @@ async fn changed(asking: &Asking, client: &Client, id: &str, how: &str) -> Outco
 
 /// The form in which an execution is shown.
 enum Form {
-    Fields,
+    Fields(AsOf),
     Tree,
     Picture,
 }
 
 async fn show(asking: &Asking, client: &Client, id: &str, form: Form) -> Outcome {
-    let mut execution = nearest::get_by_id(client, "/executions", id).await?;
+    let query = if let Form::Fields(as_of) = &form { as_of.query() } else { Vec::new() };
+    let mut execution = nearest::get_by_id_with(client, "/executions", id, &query).await?;
     match form {
-        Form::Fields => {
-            execution["attempts"] = client.get(&path(id, "/attempts"), &[]).await?["items"].take();
-            questions::attach(client, &mut execution).await;
+        Form::Fields(as_of) => {
+            execution["attempts"] = client.get(&path(id, "/attempts"), &query).await?["items"].take();
+            if as_of.is_now() {
+                questions::attach(client, &mut execution).await;
+            }
             asking.output.print_one(&execution, shown);
         }
         Form::Tree => {

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::run::{Given, given};
-use super::{Asking, Between, List, SortedPage, Watching, print_page};
+use super::{AsOf, Asking, Between, List, SortedPage, Watching, print_page};
 use crate::client::{Client, segment};
 use crate::questions::{led_to_it, people, shown, typed};
 use crate::redraw::RefreshOn;
@@ -35,10 +35,13 @@ Examples:
     #[command(after_help = "\
 Examples:
   ensue inquiries show 019c…
+  ensue inquiries show 019c… --as-of 4711     as it was at this position
   ensue inquiries show 019c… -o json")]
     Show {
         /// The inquiry.
         id: String,
+        #[command(flatten)]
+        as_of: AsOf,
     },
     /// Show what led to an inquiry: the event, the rule and the workflows, without their data.
     #[command(after_help = "\
@@ -160,9 +163,9 @@ impl Inquiries {
                 let refresh_on = RefreshOn::Changes("inquiries");
                 print_page(asking, &client, &List { path: "/inquiries", query, columns: COLUMNS, refresh_on }, watching).await
             }
-            Self::Show { id } => {
+            Self::Show { id, as_of } => {
                 let id = ids::whole(&client, &[ids::INQUIRY], &id).await?;
-                let inquiry = nearest::get_by_id(&client, "/inquiries", &id).await?;
+                let inquiry = nearest::get_by_id_with(&client, "/inquiries", &id, &as_of.query()).await?;
                 asking.output.print_one(&inquiry, shown);
                 Ok(())
             }

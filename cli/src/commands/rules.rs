@@ -7,7 +7,7 @@ mod judgements;
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{Asking, Page, print_list};
+use super::{AsOf, Asking, Page, print_list};
 use crate::client::segment;
 use crate::nearest;
 use crate::report::Outcome;
@@ -37,10 +37,13 @@ Examples:
     #[command(after_help = "\
 Examples:
   ensue rules show release.ship_on_tag
+  ensue rules show release.ship_on_tag --as-of 2d     its mode and definition two days ago
   ensue rules show release.ship_on_tag -o json")]
     Show {
         /// The rule.
         rule: String,
+        #[command(flatten)]
+        as_of: AsOf,
     },
     /// Evaluate a rule over past events, and compare the result with what it did.
     #[command(after_help = "\
@@ -116,8 +119,9 @@ impl Rules {
             Self::List { page } => {
                 print_list(asking, &client, "/rules", &page.query(), COLUMNS).await?;
             }
-            Self::Show { rule } => {
-                let rule = nearest::get_by_name(&client, "/rules", &rule).await?;
+            Self::Show { rule, as_of } => {
+                let read = client.get(&format!("/rules/{}", segment(&rule)), &as_of.query()).await;
+                let rule = if as_of.is_now() { nearest::or_nearest(&client, "/rules", &rule, read).await? } else { read? };
                 asking.output.print_one(&rule, |rule| {
                     pairs(&[
                         ("rule", text(rule, "ref")),

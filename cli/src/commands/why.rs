@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::rules::backtest::{pack_of, unreadable};
-use super::{Asking, Page, read_json, tell_next};
+use super::{AsOf, Asking, Page, read_json, tell_next};
 use crate::client::{Client, segment};
 use crate::ids;
 use crate::output::Output;
@@ -29,6 +29,7 @@ const PAGES_MAX: usize = 500;
 Examples:
   ensue why 019c…              times count from the arrival of the event that started it
   ensue why 019c… --svg > why.svg
+  ensue why 019c… --as-of 2h   what had happened two hours ago
   ensue why --event 019c…      the verdict of each rule on the event, and why
   ensue why --rule release.ship --event 019c…
   ensue why --rule release.ship --event 019c… --definitions now
@@ -64,6 +65,8 @@ pub(crate) struct Why {
     #[arg(long, requires = "event", conflicts_with = "cursor")]
     all: bool,
     #[command(flatten)]
+    as_of: AsOf,
+    #[command(flatten)]
     page: Page,
 }
 
@@ -91,12 +94,15 @@ impl Why {
         if self.svg {
             asking.output.must_be_plain("--svg")?;
         }
+        if self.id.is_none() && !self.as_of.is_now() {
+            return Err(Failure::with(Exit::Usage, "`--as-of` needs the id of an event, an enforcement, an execution or an inquiry"));
+        }
         let client = asking.client()?;
         let id = ids::whole_if_any(&client, &[ids::EVENT, ids::EXECUTION, ids::ENFORCEMENT, ids::INQUIRY], self.id.clone()).await?;
         let event = ids::whole_if_any(&client, &[ids::EVENT], self.event.clone()).await?;
         match (&id, &self.rule, &event, &self.data) {
-            (Some(id), ..) if self.svg => pictured(&client, id).await,
-            (Some(id), ..) => causes(&client, id, asking.output).await,
+            (Some(id), ..) if self.svg => pictured(&client, id, &self.as_of.query()).await,
+            (Some(id), ..) => causes(&client, id, &self.as_of.query(), asking.output).await,
             (None, Some(rule), Some(event), _) => {
                 let definitions = if self.file.is_some() { Definitions::Now } else { self.definitions };
                 let path = format!("/rules/{}/explain?definitions={}", segment(rule), definitions.name());
@@ -158,22 +164,22 @@ impl Why {
 }
 
 /// Reads the causal graph around a thing; for an inquiry, that of the execution that asks.
-async fn graph(client: &Client, id: &str) -> Result<Value, Failure> {
-    let failure = match client.get(&format!("/trace/{}", segment(id)), &[]).await {
+async fn graph(client: &Client, id: &str, at: &[(&str, String)]) -> Result<Value, Failure> {
+    let failure = match client.get(&format!("/trace/{}", segment(id)), at).await {
         Err(failure) if failure.exit() == Exit::Missing => failure,
         answered => return answered,
     };
     match client.get(&format!("/inquiries/{}", segment(id)), &[]).await {
-        Ok(inquiry) => client.get(&format!("/trace/{}", segment(&text(&inquiry, "execution"))), &[]).await,
+        Ok(inquiry) => client.get(&format!("/trace/{}", segment(&text(&inquiry, "execution"))), at).await,
         Err(_) => Err(failure),
     }
 }
 
 /// Draws the causal tree around a thing.
-async fn causes(client: &Client, id: &str, output: Output) -> Outcome {
-    let graph = graph(client, id).await?;
+async fn causes(client: &Client, id: &str, at: &[(&str, String)], output: Output) -> Outcome {
+    let graph = graph(client, id, at).await?;
     let tree = match output.is_for_people() {
-        true => trace::tree(client, &graph, Ids::Shown).await?,
+        true => trace::tree(client, &graph, Ids::Shown, at).await?,
         false => Branch::default(),
     };
     output.print_one(&graph, |_| tree::draw(&tree, output.style()));
@@ -181,9 +187,9 @@ async fn causes(client: &Client, id: &str, output: Output) -> Outcome {
 }
 
 /// Draws the causal tree around a thing as a picture.
-async fn pictured(client: &Client, id: &str) -> Outcome {
-    let graph = graph(client, id).await?;
-    say(svg::of_tree(&trace::tree(client, &graph, Ids::Shown).await?).trim_end());
+async fn pictured(client: &Client, id: &str, at: &[(&str, String)]) -> Outcome {
+    let graph = graph(client, id, at).await?;
+    say(svg::of_tree(&trace::tree(client, &graph, Ids::Shown, at).await?).trim_end());
     Ok(())
 }
 
