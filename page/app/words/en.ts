@@ -97,6 +97,15 @@ export const words = localized({
     enforcement: 'enforcement',
     dead_letter: 'dead letter',
   },
+  past: {
+    at: (position: string) => `As of position ${position}`,
+    record: 'The record',
+    now: 'Now',
+    then: 'As it was then',
+    before: 'Just before',
+    trace: 'What had happened by then',
+    present: 'The other parts show only the present.',
+  },
   json: 'JSON',
   truncatedJson: (shown: string, all: string) => `The first ${shown} of ${all}.`,
   form: {

@@ -96,6 +96,15 @@ const de: Translation<typeof words> = {
     enforcement: 'Treffer',
     dead_letter: 'Fehlerfall',
   },
+  past: {
+    at: (position) => `Stand bei Position ${position}`,
+    record: 'Der Eintrag',
+    now: 'Jetzt',
+    then: 'Wie es damals war',
+    before: 'Kurz davor',
+    trace: 'Was bis dahin geschehen war',
+    present: 'Die anderen Teile zeigen nur die Gegenwart.',
+  },
   json: 'JSON',
   truncatedJson: (shown, all) => `Die ersten ${shown} von ${all}.`,
   form: {

@@ -23,6 +23,7 @@ const de: Translation<typeof words> = {
   progress: 'Fortschritt',
   against: 'Vergleich mit dem letzten Erfolg',
   answer: 'Frage beantworten',
+  question: 'Die Frage',
   pause: 'Anhalten',
   resume: 'Fortsetzen',
   cancel: 'Abbrechen',

@@ -22,6 +22,7 @@ export const words = localized({
   progress: 'Progress',
   against: 'Against the last success',
   answer: 'Answer the question',
+  question: 'The question',
   pause: 'Pause',
   resume: 'Resume',
   cancel: 'Cancel',

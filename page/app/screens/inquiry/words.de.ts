@@ -32,6 +32,7 @@ const de: Translation<typeof words> = {
   was: 'Vorher',
   is: 'Jetzt',
   haveRead: 'Gelesen',
+  wasOpen: 'Die Frage war damals offen.',
   theAnswer: 'Die Antwort',
   more: 'Mehr',
   cancel: 'Frage abbrechen',

@@ -31,6 +31,7 @@ export const words = localized({
   was: 'Before',
   is: 'Now',
   haveRead: 'I have read it',
+  wasOpen: 'The question was open then.',
   theAnswer: 'The answer',
   more: 'More',
   cancel: 'Cancel the question',

@@ -11,6 +11,7 @@ const de: Translation<typeof words> = {
   cause: 'Ursache',
   noCause: 'Er hat keine Ursache.',
   onlyRoot: 'Nur, wozu sein Ursprung führte',
+  after: 'Nach diesem Eintrag',
   chain: 'Hash der Kette',
   fact: 'Was er sagt',
   content: 'Mit ihm gespeicherte Daten',

@@ -10,6 +10,7 @@ export const words = localized({
   cause: 'Cause',
   noCause: 'It began by itself.',
   onlyRoot: 'Only what its root led to',
+  after: 'After this record',
   chain: 'Hash of the chain',
   fact: 'What it says',
   content: 'Data stored with it',

@@ -1,0 +1,9 @@
+import { expect, test } from 'vitest';
+import { positionOf, then } from './asOf.ts';
+
+test('an address names the past by a position, and anything else is the present', () => {
+  const of = (query: string): string | undefined => positionOf(new URLSearchParams(query));
+  expect([of('as_of=4711'), of('tab=data&as_of=1')]).toEqual(['4711', '1']);
+  expect([of(''), of('as_of='), of('as_of=0'), of('as_of=-1'), of('as_of=2h'), of('as_of=1e3')]).toEqual(Array(6).fill(undefined));
+  expect([then('4711'), then(undefined)]).toEqual([{ as_of: '4711' }, {}]);
+});
