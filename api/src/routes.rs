@@ -52,7 +52,7 @@ mod spans;
 mod streams;
 mod timers;
 mod tokens;
-mod traces;
+pub(crate) mod traces;
 pub(crate) mod usage;
 mod vars;
 

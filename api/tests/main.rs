@@ -35,5 +35,6 @@ mod sessions;
 mod streams;
 mod support;
 mod tags;
+mod traces;
 mod typescript;
 mod workflows;

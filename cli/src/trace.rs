@@ -30,7 +30,8 @@ pub(crate) enum Ids {
     Hidden,
 }
 
-/// Returns the tree of a graph from the node; requests the results of the executions in it from the node.
+/// Returns the tree of a graph from the node; requests the results of the executions in it from the node. `at` is the
+/// query for the position that the graph is about.
 pub(crate) async fn tree(client: &Client, graph: &Value, ids: Ids, at: &[(&str, String)]) -> Result<Branch, Failure> {
     let nodes = graph["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
     let arrival = arrival(client, graph, nodes).await?;

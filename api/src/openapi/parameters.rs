@@ -26,6 +26,7 @@ use crate::routes::counts::{BY, COUNTED};
 use crate::routes::log::RECORD_LIST;
 use crate::routes::search::{SEARCHED_CHARS_MAX, SEARCHED_CHARS_MIN};
 use crate::routes::series::{self, SERIES_GET};
+use crate::routes::traces::TRACE_GET;
 use crate::routes::usage::USAGE_GET;
 use crate::shapes::SUBJECT;
 use crate::sizes::LIMIT_MAX;
@@ -269,7 +270,9 @@ fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static st
         "attempt" => (number(u32::MAX.into()), "The number of the attempt."),
         "offset" => (number(u64::MAX), "The number of bytes of the stream to skip."),
         "tail" => (number(u64::MAX), "How many bytes from the end of the stream to return. Not with `offset` or `follow`."),
+        "after" if operation.id == TRACE_GET => (number(u64::MAX), "Only what began after this position: `next` of the previous page."),
         "after" => (number(u64::MAX), "The position to start after."),
+        "fold" => (words(&["items"]), "Counts the items of steps, and what is below them, instead of returning each."),
         "label" => {
             let label = json!({ "type": "string", "pattern": LABEL, "examples": ["site=eu"] });
             let labels = json!({ "type": "array", "items": label, "maxItems": LABELS_MAX });

@@ -2,17 +2,20 @@
 //!
 //! Everything is already in the views; this file puts it together.
 
+mod folds;
 mod nodes;
 
 use std::cell::Cell;
 
-use ensue_engine::ids::{EventId, ExecutionId, Id};
+use ensue_engine::ids::{ExecutionId, Id};
+use ensue_engine::names::StepName;
 use ensue_engine::record::{Position, StreamId};
 use ensue_engine::rules::judge::EVENT_STEPS_MAX;
 use ensue_engine::time::Timestamp;
 use ensue_views::store::{LIST_ROWS_MAX, ListQuery, Order};
 use ensue_views::{Column, Enforcement, Event, Execution, Row, RowReach, RowScope, View};
 
+use self::folds::{Folds, counted};
 use self::nodes::{attempts_of, enforcement_node, execution_node, led_to_by, node};
 use super::Routes;
 use crate::as_of::{self, AS_OF, AsOfUnavailable, FOLDED_MAX, NotThen};
@@ -28,8 +31,13 @@ use crate::rows::read_row;
 use crate::wire::traces::{WireTrace, WireTraceNode, WireTraced};
 use crate::wire::verdicts::{Definitions, WireVerdict};
 
+/// The operation that returns a trace.
+pub(crate) const TRACE_GET: &str = "trace_get";
+
 /// The maximum number of things of one kind in a trace.
 const THINGS_MAX: usize = 500;
+/// The maximum number of executions that are read for a trace, those included that are folded.
+const SCANNED_MAX: usize = 10_000;
 /// The maximum number of events in a trace whose rules explain why they did not match.
 const EXPLAINED_EVENTS_MAX: usize = 20;
 /// The maximum number of rules of an event that are explained this way.
@@ -42,8 +50,8 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<TracesRead>(
         "/trace/{id}",
         get,
-        Operation::shows::<WireTrace>("trace_get", "Returns the causal graph around an event, an enforcement or an execution")
-            .asked(&[AS_OF])
+        Operation::shows::<WireTrace>(TRACE_GET, "Returns the causal graph around an event, an enforcement or an execution")
+            .asked(&["after", "fold", AS_OF])
             .sees_views(),
     );
 }
@@ -52,15 +60,38 @@ pub(super) fn declare(routes: &mut Routes) {
 pub(super) async fn get(allowed: Allowed<TracesRead>, call: Call) -> Outcome {
     let id: Id = call.named("id", TracesRead::THING)?;
     let missing = Missing::new(TracesRead::THING, call.part("id"));
+    let after = Position(call.query().parsed("after", "a position")?.unwrap_or(0));
+    let items = call.query().one_of("fold", &[("items", Items::Folded)])?.unwrap_or(Items::Shown);
     let (reach, at) = (allowed.rows(), call.as_of());
-    let trace = call.api().threads.explaining(move |ports| Tracer { ports, reach, at, folded: Cell::new(0) }.trace(id)).await??;
+    let trace = move |ports: &Ports| Tracer { ports, reach, after, at, folded: Cell::new(0) }.trace(id, items);
+    let trace = call.api().threads.explaining(trace).await??;
     respond::json(&trace.ok_or(missing)?)
+}
+
+/// What becomes of the items of steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Items {
+    /// Each is in the graph.
+    Shown,
+    /// They are counted.
+    Folded,
+}
+
+/// The executions of a page.
+struct Page {
+    shown: Vec<Execution>,
+    /// Those that are counted, each with the step that it is folded into.
+    folded: Vec<((ExecutionId, StepName), Execution)>,
+    /// The position of the last one that was read, if there are more.
+    last: Option<Position>,
 }
 
 /// Reads what a caller sees of a graph.
 struct Tracer<'a> {
     ports: &'a Ports,
     reach: RowReach,
+    /// The position after which the page begins.
+    after: Position,
     /// The earlier position that the graph is about.
     at: Option<Position>,
     /// How many records were folded for that.
@@ -69,29 +100,32 @@ struct Tracer<'a> {
 
 impl Tracer<'_> {
     /// Builds the graph around a resource; `None` if it does not exist. Blocking.
-    fn trace(&self, asked: Id) -> Result<Option<WireTrace>, Problem> {
+    fn trace(&self, asked: Id, items: Items) -> Result<Option<WireTrace>, Problem> {
         let Some(root) = self.root_of(asked)? else { return Ok(None) };
-        let (events, more_events) = self.of_chain::<Event>(root)?;
-        let (mut executions, more_executions) = self.of_chain::<Execution>(root)?;
-        if more_executions {
-            let above = self.asked_and_above(asked, &executions)?;
-            executions.extend(above);
+        let (mut events, more_events) = self.first_things::<Event>(Column::Correlation, root, self.after)?;
+        let above = self.asked_and_above(asked)?;
+        let Page { shown: mut executions, mut folded, last } = self.executions(root, &above, items)?;
+        // The page ends where the first of both is cut off, so that the next one continues with both.
+        let next = events.last().filter(|_| more_events).map(View::position).into_iter().chain(last).min();
+        if let Some(next) = next {
+            events.retain(|event| event.position <= next);
+            executions.retain(|execution| execution.position <= next);
+            folded.retain(|(_, execution)| execution.position <= next);
         }
-        let executions: Vec<Execution> = executions
-            .into_iter()
-            .map(|execution| self.then((execution.id, StreamId::Execution(execution.id)), execution))
-            .collect::<Result<_, _>>()?;
-        let began_at = events.iter().map(View::began_at).chain(executions.iter().map(View::began_at)).min().unwrap_or_default();
+        if self.after == Position(0) {
+            // What was asked for is on the first page, however long the chain is.
+            let missing = above.into_iter().filter(|above| executions.iter().all(|execution| execution.id != above.id));
+            executions.extend(missing.collect::<Vec<_>>());
+        }
+        let executions = self.all_then(executions, |execution| (execution.id, StreamId::Execution(execution.id)))?;
+        let began_at = self.began_at(root)?;
         let attempts = attempts_of(&executions);
         let mut nodes = Vec::new();
         let mut steps_left = EVENT_STEPS_MAX;
-        let mut is_truncated = more_events || more_executions;
+        let mut is_truncated = next.is_some();
         for (index, event) in events.into_iter().enumerate() {
-            let (enforcements, more_enforcements) = self.of_event(event.id)?;
-            let enforcements: Vec<Enforcement> = enforcements
-                .into_iter()
-                .map(|enforcement| self.then((enforcement.id, StreamId::Enforcement(enforcement.id)), enforcement))
-                .collect::<Result<_, _>>()?;
+            let (enforcements, more_enforcements) = self.first_things::<Enforcement>(Column::Event, event.id.0, Position(0))?;
+            let enforcements = self.all_then(enforcements, |enforcement| (enforcement.id, StreamId::Enforcement(enforcement.id)))?;
             is_truncated |= more_enforcements;
             let not_matched = if index < EXPLAINED_EVENTS_MAX { self.not_matched(&event, &enforcements, &mut steps_left) } else { None };
             let parent = led_to_by(self.ports, &event, &attempts)?;
@@ -101,7 +135,47 @@ impl Tracer<'_> {
         nodes.extend(executions.into_iter().map(|execution| execution_node(execution, began_at)));
         // A cause precedes its effects in the log.
         nodes.sort_by_key(|node| node.position);
-        Ok(Some(WireTrace { root, began_at, asked, nodes, truncated: is_truncated }))
+        let folded = folded.into_iter().map(|(step, execution)| {
+            let id = execution.id;
+            Ok((step, self.then((id, StreamId::Execution(id)), execution)?))
+        });
+        let folded = counted(folded.collect::<Result<_, Problem>>()?);
+        Ok(Some(WireTrace { root, began_at, asked, nodes, folded, next, truncated: is_truncated }))
+    }
+
+    /// Reads the executions of a page, and folds those that are not shown.
+    fn executions(&self, root: Id, above: &[Execution], items: Items) -> Result<Page, Problem> {
+        if items == Items::Shown {
+            let (shown, has_more) = self.first_things::<Execution>(Column::Correlation, root, self.after)?;
+            let last = shown.last().filter(|_| has_more).map(View::position);
+            return Ok(Page { shown, folded: Vec::new(), last });
+        }
+        let folds = Folds::new(self.ports, above.iter().map(|execution| execution.id).collect());
+        let mut page = Page { shown: Vec::new(), folded: Vec::new(), last: None };
+        let mut after = self.after;
+        loop {
+            let (executions, has_more) = self.first_things::<Execution>(Column::Correlation, root, after)?;
+            for execution in executions {
+                if page.shown.len() == THINGS_MAX || page.shown.len() + page.folded.len() == SCANNED_MAX {
+                    return Ok(Page { last: Some(after), ..page });
+                }
+                after = execution.position;
+                match folds.step_of(&execution)? {
+                    Some(step) => page.folded.push((step, execution)),
+                    None => page.shown.push(execution),
+                }
+            }
+            if !has_more {
+                return Ok(page);
+            }
+        }
+    }
+
+    /// Returns when the first thing of the chain began, on whichever page it is.
+    fn began_at(&self, root: Id) -> Result<Timestamp, Problem> {
+        let event = self.things::<Event>(Column::Correlation, root, Position(0), 1)?.first().map(View::began_at);
+        let execution = self.things::<Execution>(Column::Correlation, root, Position(0), 1)?.first().map(View::began_at);
+        Ok(event.into_iter().chain(execution).min().unwrap_or_default())
     }
 
     /// Reads a row that the caller sees.
@@ -125,6 +199,11 @@ impl Tracer<'_> {
         Ok(then.row.unwrap_or(row))
     }
 
+    /// Returns rows as they were at the position that the graph is about.
+    fn all_then<V: View>(&self, rows: Vec<V>, of: impl Fn(&V) -> (V::Key, StreamId)) -> Result<Vec<V>, Problem> {
+        rows.into_iter().map(|row| self.then(of(&row), row)).collect()
+    }
+
     /// Finds the first record of a thing's chain.
     fn root_of(&self, id: Id) -> Result<Option<Id>, Problem> {
         let key = id.to_string();
@@ -143,16 +222,10 @@ impl Tracer<'_> {
         }
     }
 
-    /// Reads the items of a chain, oldest first, and returns whether there are more than are shown.
-    fn of_chain<V: View>(&self, root: Id) -> Result<(Vec<V>, bool), Problem> {
-        self.first_things(Column::Correlation, root)
-    }
-
-    /// Reads the requested execution and the workflows above it, unless they are among the first items of a long
-    /// chain.
-    fn asked_and_above(&self, asked: Id, shown: &[Execution]) -> Result<Vec<Execution>, Problem> {
+    /// Reads the requested execution and the workflows above it.
+    fn asked_and_above(&self, asked: Id) -> Result<Vec<Execution>, Problem> {
         let (mut found, mut next) = (Vec::new(), Some(ExecutionId(asked)));
-        while let Some(id) = next.filter(|id| shown.iter().all(|execution| execution.id != *id)) {
+        while let Some(id) = next {
             let Some(execution) = self.seen::<Execution>(&id.to_string())? else { break };
             next = execution.parent;
             found.push(execution);
@@ -160,20 +233,20 @@ impl Tracer<'_> {
         Ok(found)
     }
 
-    /// Reads an event's enforcements, oldest first, and returns whether there are more than are shown.
-    fn of_event(&self, event: EventId) -> Result<(Vec<Enforcement>, bool), Problem> {
-        self.first_things(Column::Event, event.0)
-    }
-
-    fn first_things<V: View>(&self, column: Column, id: Id) -> Result<(Vec<V>, bool), Problem> {
+    /// Reads the first things after a position, oldest first, and returns whether there are more.
+    fn first_things<V: View>(&self, column: Column, id: Id, after: Position) -> Result<(Vec<V>, bool), Problem> {
         const { assert!(THINGS_MAX < LIST_ROWS_MAX) };
-        let query = ListQuery { order: Order::OldestFirst, limit: THINGS_MAX + 1, ..ListQuery::newest(V::NAME, self.reach.clone()) }
-            .with(column, id.to_string());
-        let mut things: Vec<V> = self.ports.views.list(&query)?.iter().map(Row::read).collect::<Result<_, _>>()?;
-        things.retain(|thing| self.is_there(thing));
+        let mut things = self.things(column, id, after, THINGS_MAX + 1)?;
         let has_more = things.len() > THINGS_MAX;
         things.truncate(THINGS_MAX);
         Ok((things, has_more))
+    }
+
+    fn things<V: View>(&self, column: Column, id: Id, after: Position, limit: usize) -> Result<Vec<V>, Problem> {
+        let query = ListQuery { order: Order::OldestFirst, after: Some(after), limit, ..ListQuery::newest(V::NAME, self.reach.clone()) }
+            .with(column, id.to_string());
+        let things: Vec<V> = self.ports.views.list(&query)?.iter().map(Row::read).collect::<Result<_, _>>()?;
+        Ok(things.into_iter().filter(|thing| self.is_there(thing)).collect())
     }
 
     /// Returns the first of the rules that did not match, and why; none if that can no longer be computed.

@@ -1,8 +1,10 @@
 //! Traces: the causal graph around a thing.
 
+use std::collections::BTreeMap;
+
 use ensue_derive::wire;
 use ensue_engine::executions::facts::FailureKind;
-use ensue_engine::ids::{Id, RuleId};
+use ensue_engine::ids::{ExecutionId, Id, RuleId};
 use ensue_engine::names::{ActionRef, RuleRef, StepName, TriggerRef};
 use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
@@ -23,10 +25,29 @@ pub(crate) struct WireTrace {
     pub(crate) began_at: Timestamp,
     /// The id that was asked for.
     pub(crate) asked: Id,
-    /// The things, each after its cause.
+    /// The things, each after its cause. A cause can be on an earlier page, or folded.
     pub(crate) nodes: Vec<WireTraceNode>,
+    /// With `fold`, the steps whose items are not in `nodes`, with counts of the items of this page.
+    pub(crate) folded: Vec<WireTraceFold>,
+    /// The position after which the next page begins; null on the last one.
+    pub(crate) next: Option<Position>,
     /// True if there are more things than are shown.
     pub(crate) truncated: bool,
+}
+
+/// The items of a step that are counted and not shown.
+#[wire(Serialize)]
+pub(crate) struct WireTraceFold {
+    /// The workflow.
+    pub(crate) parent: ExecutionId,
+    /// Its step.
+    pub(crate) step: StepName,
+    /// The number of items.
+    pub(crate) items: u32,
+    /// The number of items by status.
+    pub(crate) statuses: BTreeMap<String, u32>,
+    /// The number of executions below the items.
+    pub(crate) below: u32,
 }
 
 /// One thing in the graph.

@@ -30,14 +30,14 @@ pub(super) fn led_to_by(ports: &Ports, event: &Event, attempts: &BTreeMap<Id, Ex
         return Ok(Some(execution.0));
     }
     match InternalTrigger::of(&event.trigger) {
-        None => Ok(Some(parent)),
         Some(InternalTrigger::RuleErred) => {
             let payload = event.payload.map(|payload| ports.log.body(payload.position)).transpose()?.flatten();
             let payload: Option<Value> = payload.and_then(|payload| serde_json::from_slice(&payload).ok());
             let on = payload.as_ref().and_then(|payload| payload["event"].as_str()?.parse().ok());
             Ok(Some(on.unwrap_or(parent)))
         }
-        Some(_) => {
+        // The attempt that emitted it may belong to an execution of another page.
+        Some(_) | None => {
             let of = event.source.strip_prefix("execution/").and_then(|id| id.parse().ok());
             Ok(Some(of.unwrap_or(parent)))
         }
