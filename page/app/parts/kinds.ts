@@ -127,3 +127,10 @@ export function tracePathOf(stream: string): string | null {
   const found = /^(?:event|enforcement|execution)\/(.+)$/.exec(stream);
   return found ? `/trace/${encodeURIComponent(found[1] ?? '')}` : null;
 }
+
+/** Returns the id of the question that a record is about; null if it is about none. Its records are those of its execution. */
+export function inquiryOf({ kind, id, fact }: { kind: string; id: string; fact: unknown }): string | null {
+  if (kind === 'inquiry.opened') return id;
+  if (!kind.startsWith('inquiry.') || typeof fact !== 'object' || fact === null || !('inquiry' in fact)) return null;
+  return typeof fact.inquiry === 'string' ? fact.inquiry : null;
+}

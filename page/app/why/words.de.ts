@@ -63,6 +63,8 @@ const de: Translation<typeof words> = {
     step: (step, action) => `Schritt ${step}: ${action}`,
     item: (item) => `Element ${item}`,
     items: (step, count) => `Schritt ${step}: ${plural(count, 'Element', 'Elemente')}`,
+    below: (count) => `mit ${plural(count, 'Ausführung', 'Ausführungen')} darunter`,
+    seeItems: 'Elemente ansehen',
     skipped: { condition: 'seine Bedingung gilt nicht', needs: 'ein nötiger Schritt war nicht erfolgreich', failing: 'der Workflow schlägt fehl', cancelled: 'der Workflow wurde abgebrochen' },
     takenOver: 'aus einem früheren Lauf übernommen',
     noItems: 'hatte keine Elemente',

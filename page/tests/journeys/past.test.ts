@@ -10,6 +10,7 @@ let browser: Browser;
 
 beforeAll(async () => {
   [node, browser] = await Promise.all([Node.start(), launch()]);
+  await node.ask('PUT', '/roles/shippers', { permissions: ['inquiries:read', 'inquiries:answer'] });
 });
 
 afterAll(async () => {
@@ -20,7 +21,13 @@ afterAll(async () => {
 test('a record leads to its execution, its question and its trace as they were then, and back to now', async () => {
   await node.order('P1');
   const { id, parent } = await node.question('P1');
-  await node.ask('POST', `/inquiries/${id}/respond`, { answer: { ship: true }, digest: (await node.ask<{ digest: string }>('GET', `/inquiries/${id}`)).digest });
+  const { digest } = await node.ask<{ digest: string }>('GET', `/inquiries/${id}`);
+  const answered = await fetch(`${node.url}/api/v1/inquiries/${id}/respond`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${await node.tokenOf('maria', ['shippers'])}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ answer: { ship: true }, digest }),
+  });
+  expect(answered.status).toBe(200);
   await node.until(async () => ((await node.ask<{ status: string }>('GET', `/executions/${parent}`)).status === 'succeeded' ? true : undefined));
   const { answers } = await node.ask<{ answers: { position: number }[] }>('GET', `/inquiries/${id}`);
   const position = answers[0]?.position ?? 0;
@@ -28,7 +35,7 @@ test('a record leads to its execution, its question and its trace as they were t
   const { page } = watched;
   await page.goto(`/ui/log/${position}`);
   await watched.logIn(node.token);
-  await page.getByRole('link', { name: 'Just before' }).click();
+  await page.getByRole('link', { name: 'The question just before' }).click();
   const past = page.getByRole('main').getByText(/As of position \d/);
   await past.waitFor();
   await page.getByText('The question was open then.').waitFor();

@@ -11,6 +11,8 @@ const de: Translation<typeof words> = {
   cause: 'Ursache',
   noCause: 'Er hat keine Ursache.',
   onlyRoot: 'Nur, wozu sein Ursprung führte',
+  question: 'Die Frage nach diesem Eintrag',
+  questionBefore: 'Die Frage kurz davor',
   after: 'Nach diesem Eintrag',
   chain: 'Hash der Kette',
   fact: 'Was er sagt',

@@ -10,6 +10,8 @@ export const words = localized({
   cause: 'Cause',
   noCause: 'It began by itself.',
   onlyRoot: 'Only what its root led to',
+  question: 'The question after this record',
+  questionBefore: 'The question just before',
   after: 'After this record',
   chain: 'Hash of the chain',
   fact: 'What it says',
