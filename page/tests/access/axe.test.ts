@@ -26,6 +26,7 @@ beforeAll(async () => {
   await node.ask('PUT', '/vars/shop.var', { value: { most: 3 } });
   const { event } = await node.ask<{ event: string }>('GET', `/executions/${parent}`);
   const { id: invoice } = await node.ask<{ id: string }>('POST', '/events', { trigger: 'bill.invoice', payload: { id: 'X2', amount: 1.5 } });
+  const { position: head } = await node.ask<{ position: number }>('GET', '/log/head');
   paths = [
     '/ui/me',
     '/ui/inbox',
@@ -44,6 +45,13 @@ beforeAll(async () => {
     `/ui/executions/${parent}/against/last_success`,
     `/ui/executions/${parent}/against/${steps[0]?.id}`,
     `/ui/executions/${steps[0]?.id}?tab=attempts`,
+    `/ui/executions/${parent}?as_of=1000000`,
+    `/ui/executions/${parent}?tab=attempts&as_of=${head}`,
+    `/ui/inbox/${id}?as_of=${head}`,
+    `/ui/events/${event}?as_of=${head}`,
+    `/ui/rules/bill.big?as_of=${head}`,
+    `/ui/trace/${event}?as_of=${head}`,
+    `/ui/trace/${event}?view=graph`,
     '/ui/executions/019d3450-be07-7000-8000-070000000000',
     '/ui/now',
     '/ui/schedules',

@@ -55,7 +55,7 @@ test('a record leads to its execution, its question and its trace as they were t
   await page.goto(`/ui/trace/${parent}?as_of=${position - 1}`);
   await past.waitFor();
   await page.getByRole('listitem').getByText('waiting').first().waitFor();
-  await page.getByRole('link', { name: 'shop.ship' }).first().click();
+  await page.getByRole('link', { name: 'shop.ship', exact: true }).first().click();
   await past.waitFor();
   await page.getByText('waiting').first().waitFor();
   await watched.expectNoFaults();

@@ -27,8 +27,8 @@ export async function readTrace(id: string, pages: number, asOf: string | undefi
   for (let page = 1; ; page += 1) {
     const after: number | undefined = all?.value.next ?? undefined;
     const query = { fold: 'items', ...(asOf === undefined ? {} : { as_of: asOf }), ...(after === undefined ? {} : { after }) };
-    const { value, position } = await call('GET /trace/{id}', { path: { id }, query, signal });
-    all = { value: all ? joined(all.value, value) : value, position };
-    if (page >= pages || value.next === null) return all;
+    const read: Answer<Trace> = await call('GET /trace/{id}', { path: { id }, query, signal });
+    all = all ? { ...read, value: joined(all.value, read.value) } : read;
+    if (page >= pages || read.value.next === null) return all;
   }
 }
