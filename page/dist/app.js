@@ -1,1 +1,1 @@
-import{T as e}from"./svelte.js";import{Ct as t,Dt as n,Et as r,J as i,St as a,Tt as o,ut as s}from"./parts.js";o(n()),s.start(),t.start();var c=document.getElementById(`app`);c&&a(r(n())).then(()=>e(i,{target:c}));
+import{E as e}from"./svelte.js";import{U as t,_t as n,bt as r,rt as i,yt as a}from"./parts.js";a(r()),i.start(),n.start();var o=document.getElementById(`app`);o&&e(t,{target:o});

@@ -1,1 +1,0 @@
-import{t as e}from"./rolldown-runtime.js";var t=e({default:()=>n}),n={severity:{error:`Fehler`,warning:`Warnung`,note:`Hinweis`},line:e=>`Zeile ${e}`,instead:e=>`Stattdessen: ${e}`,source:e=>`Text von ${e}`,editor:e=>`${e} bearbeiten`};export{t};

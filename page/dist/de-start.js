@@ -1,1 +1,0 @@
-import{t as e}from"./rolldown-runtime.js";var t=e({default:()=>n}),n={going:`Einen Moment …`};export{t};

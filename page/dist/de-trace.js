@@ -1,1 +1,0 @@
-import{t as e}from"./rolldown-runtime.js";import{Mt as t}from"./parts.js";var n=e({default:()=>r}),r={title:`Verlauf`,what:`Was wozu geführt hat. Zeiten zählen ab dem ersten Ereignis.`,began:`Begonnen`,shown:e=>t(e,`Vorgang`,`Vorgänge`),truncated:`Der Knoten zeigt von einem langen Verlauf nur den Anfang; es gibt mehr.`};export{n as t};
