@@ -9,6 +9,9 @@ function partOf(id: string): string | null {
   // The editor is large. A browser loads it when somebody tries a change.
   if (/\/node_modules\/(@codemirror|@lezer|@marijn|style-mod|crelt|w3c-keyname)\/|\/app\/source\/editor\//.test(id)) return 'editor';
   if (id.includes('/node_modules/') || id.includes('\0')) return 'svelte';
+  // German texts are loaded only where German is chosen.
+  const german = /\/app\/(?:screens\/)?([^/]+)\/[^/]+\.de\.ts$/.exec(id);
+  if (german) return `de-${german[1]}`;
   const screen = /\/app\/screens\/([^/]+)\/(?!index\.ts)/.exec(id);
   if (screen) return screen[1] ?? null;
   // What several screens about rules share is loaded with the first of them.

@@ -3,11 +3,12 @@ import './tokens.css';
 import './base.css';
 import App from './App.svelte';
 import { keyboard } from './keyboard.svelte.ts';
-import { applyPrefs, readPrefs } from './prefs.ts';
+import { applyPrefs, localeOf, readPrefs } from './prefs.ts';
 import { router } from './router.svelte.ts';
+import { speak } from './words/localized.ts';
 
 applyPrefs(readPrefs());
 router.start();
 keyboard.start();
 const target = document.getElementById('app');
-if (target) mount(App, { target });
+if (target) void speak(localeOf(readPrefs())).then(() => mount(App, { target }));

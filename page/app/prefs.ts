@@ -1,13 +1,15 @@
 /** What the reader chose for this browser. The only file that stores anything in it: never a secret, never data. */
 
+import { languageOf, type Locale } from './words/language.svelte.ts';
+
 export type Theme = 'system' | 'light' | 'dark';
 export type Density = 'normal' | 'dense';
-export type Locale = 'en' | 'pseudo';
 
 export interface Prefs {
   theme: Theme;
   density: Density;
-  locale: Locale;
+  /** The language of the page, or that of the browser. */
+  locale: Locale | 'browser';
   /** Whether single letters are shortcuts. */
   letters: boolean;
   /** Whether times are shown in full instead of relative to now. */
@@ -15,7 +17,7 @@ export interface Prefs {
 }
 
 const NAME = 'ensue.prefs';
-const DEFAULTS: Prefs = { theme: 'system', density: 'normal', locale: 'en', letters: true, absoluteTimes: false };
+const DEFAULTS: Prefs = { theme: 'system', density: 'normal', locale: 'browser', letters: true, absoluteTimes: false };
 
 function stored(): Partial<Prefs> {
   try {
@@ -40,10 +42,14 @@ export function writePrefs(change: Partial<Prefs>): Prefs {
   return prefs;
 }
 
+/** Returns the language that the reader wants. */
+export function localeOf(prefs: Prefs): Locale {
+  return prefs.locale === 'browser' ? languageOf(globalThis.navigator?.languages ?? []) : prefs.locale;
+}
+
 /** Shows the choice on the page. */
 export function applyPrefs(prefs: Prefs): void {
   const root = document.documentElement;
   root.dataset.theme = prefs.theme;
   root.dataset.density = prefs.density;
-  root.lang = 'en';
 }

@@ -3,6 +3,7 @@
 import type { Component } from 'svelte';
 import type { NeedsPerson } from './api/types.ts';
 import { matched } from './router.svelte.ts';
+import type { InAll } from './words/localized.ts';
 
 /** What every screen is given: the parts of the path that its address names. */
 export interface ScreenProps {
@@ -23,7 +24,7 @@ export interface Screen {
   /** The addresses below `/ui`, such as `/inbox/:id`. */
   paths: string[];
   /** What the window and the menu call it. */
-  title: string;
+  title: InAll;
   /** The permission without which it shows nothing. */
   needs?: string;
   /** Who may see it: everybody, or those who are logged in (the default). */

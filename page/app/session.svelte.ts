@@ -1,6 +1,7 @@
 /** The person or program that is logged in, and its permissions. */
 
 import { CallError, call, forgetPosition, onUnauthenticated } from './api/call.ts';
+import { head } from './api/head.svelte.ts';
 import { live } from './api/live.svelte.ts';
 import type { Watched } from './api/resource.svelte.ts';
 import type { Me } from './api/types.ts';
@@ -83,6 +84,7 @@ function rightsOf(me: Me): string {
 }
 
 export const session = new Session();
+head.may = (permission) => session.may(permission);
 live.may = (kind) => session.may(`${kind}:read`);
 onUnauthenticated.run = () => session.ended();
 live.onEnded = () => void session.load();

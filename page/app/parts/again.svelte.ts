@@ -1,6 +1,7 @@
 /** Lists that the API cannot read by ids are read from their start when something of their kind changes. */
 
 import { untrack } from 'svelte';
+import { head } from '../api/head.svelte.ts';
 import { live } from '../api/live.svelte.ts';
 import type { Row, Rows } from '../api/rows.svelte.ts';
 import { session } from '../session.svelte.ts';
@@ -8,7 +9,12 @@ import { session } from '../session.svelte.ts';
 /** A busy node changes a list all the time; it is read this often at most. */
 const PAUSE_MS = 2_000;
 
-/** Reads a list again while a component is shown, unless its reader has gone on to further pages. */
+/** Reads from the start, unless the reader has gone on to further pages. */
+function reread<T extends Row>(rows: Rows<T>): void {
+  if (rows.pages.length <= 1 && !rows.hasPrevious) rows.again();
+}
+
+/** Reads a list again while a component is shown. */
 export function again<T extends Row>(kind: string, rows: () => Rows<T>): void {
   $effect(() => {
     if (!session.may(`${kind}:read`)) return;
@@ -18,8 +24,7 @@ export function again<T extends Row>(kind: string, rows: () => Rows<T>): void {
         timer ??= setTimeout(
           () => {
             timer = undefined;
-            const shown = rows();
-            if (shown.pages.length <= 1 && !shown.hasPrevious) shown.again();
+            reread(rows());
           },
           Date.now() - (rows().readAt ?? 0) > PAUSE_MS ? 0 : PAUSE_MS,
         );
@@ -30,4 +35,14 @@ export function again<T extends Row>(kind: string, rows: () => Rows<T>): void {
       end();
     };
   });
+}
+
+/** Reads a list of what no stream reports again when the log has grown. */
+export function againAtHead<T extends Row>(rows: () => Rows<T>): void {
+  whenMoved(() => reread(rows()));
+}
+
+/** Does something while a component is shown, each time when the log has grown. */
+export function whenMoved(take: () => void): void {
+  $effect(() => untrack(() => head.watch(take)));
 }

@@ -113,6 +113,24 @@ export function kindInWords(kind: string): string {
 /** Returns the path below `/ui` of the thing that a stream belongs to, such as `execution/42`; null if it has no screen of its own. */
 export function pathOf(stream: string): string | null {
   const [kind, ...rest] = stream.split('/');
-  const folder = { execution: 'executions', inquiry: 'inbox', event: 'events', pack: 'packs' }[kind ?? ''];
+  const folder = { execution: 'executions', inquiry: 'inbox', event: 'events', rule: 'rules', pack: 'packs' }[kind ?? ''];
   return folder && rest.length > 0 ? `/${folder}/${encodeURIComponent(rest.join('/'))}` : null;
+}
+
+/** Returns the path of a thing that can be shown as it was; null if it cannot. */
+export function pastPathOf(stream: string): string | null {
+  return stream.startsWith('pack/') ? null : pathOf(stream);
+}
+
+/** Returns the path of the trace around a thing; null if it has none. */
+export function tracePathOf(stream: string): string | null {
+  const found = /^(?:event|enforcement|execution)\/(.+)$/.exec(stream);
+  return found ? `/trace/${encodeURIComponent(found[1] ?? '')}` : null;
+}
+
+/** Returns the id of the question that a record is about; null if it is about none. Its records are those of its execution. */
+export function inquiryOf({ kind, id, fact }: { kind: string; id: string; fact: unknown }): string | null {
+  if (kind === 'inquiry.opened') return id;
+  if (!kind.startsWith('inquiry.') || typeof fact !== 'object' || fact === null || !('inquiry' in fact)) return null;
+  return typeof fact.inquiry === 'string' ? fact.inquiry : null;
 }

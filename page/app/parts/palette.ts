@@ -27,7 +27,7 @@ const PLACES: Record<string, string> = {
 };
 
 /** Places that no menu has. */
-const OTHERS: { path: string; word: string }[] = [{ path: '/me', word: words.settings }];
+const OTHERS: { path: string; word: 'settings' }[] = [{ path: '/me', word: 'settings' }];
 
 /** Returns the entries for a text. `isThere` says whether the page has a screen that the reader may see at a path. */
 export function entriesOf(text: string, found: readonly FoundItem[], actions: readonly Action[], isThere: (path: string) => boolean): Entry[] {
@@ -46,7 +46,7 @@ export function entriesOf(text: string, found: readonly FoundItem[], actions: re
     if (!action.isHidden && action.label.toLowerCase().includes(asked)) entries.push({ title: action.label, keys: action.keys, run: action.run });
   }
   for (const { path, word } of OTHERS) {
-    const title = words.key.goTo(word);
+    const title = words.key.goTo(words[word]);
     if (title.toLowerCase().includes(asked) && isThere(path)) entries.push({ title, path });
   }
   return entries;

@@ -1,6 +1,8 @@
 /** Times and durations in words. */
 
 import { words } from '../words/en.ts';
+import { dates } from '../words/language.svelte.ts';
+import { number } from '../words/localized.ts';
 
 const UNITS: [string, number][] = [
   ['d', 86_400],
@@ -22,7 +24,7 @@ export function duration(seconds: number): string {
 }
 
 function trimmed(value: number): string {
-  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(0) : value.toFixed(1).replace(/\.0$/, '');
+  return number(value >= 10 ? Math.round(value) : Math.round(value * 10) / 10);
 }
 
 /** Writes a time relative to now: `4 min ago`, `in 2 h`. */
@@ -33,12 +35,12 @@ export function relative(time: number, now: number): string {
   return time <= now ? words.time.ago(span) : words.time.in(span);
 }
 
-const FULL = new Intl.DateTimeFormat('en', { dateStyle: 'medium', timeStyle: 'medium', hourCycle: 'h23' });
+const full = dates({ dateStyle: 'medium', timeStyle: 'medium', hourCycle: 'h23' });
 const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 /** Writes a time in full, with its zone. */
 export function absolute(time: number): string {
-  return `${FULL.format(time)} ${ZONE}`;
+  return `${full(time)} ${ZONE}`;
 }
 
 const OF_DAY = new Intl.DateTimeFormat('en', { timeStyle: 'short', hourCycle: 'h23' });

@@ -9,4 +9,4 @@ export const words = localized({
   tabIndents: 'Tab indents a line. To leave the editor, press Escape, then Tab.',
   tabLeaves: 'Tab leaves the editor now.',
   editorMissing: 'The editor could not be loaded. You can write here, without colors.',
-});
+}, 'source/words');

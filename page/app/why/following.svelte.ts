@@ -4,6 +4,7 @@ import { untrack } from 'svelte';
 import { live } from '../api/live.svelte.ts';
 import type { Resource } from '../api/resource.svelte.ts';
 import type { Trace } from '../api/types.ts';
+import { asOf } from '../parts/asOf.ts';
 import { session } from '../session.svelte.ts';
 
 /** A busy node changes executions all the time; a trace is read again this often at most. */
@@ -20,7 +21,8 @@ export function isOpen(trace: Trace | undefined, now: number): boolean {
 /** Reads a trace again when executions change. Call it while a component is set up. */
 export function following(trace: { readonly now: Resource<Trace> }): void {
   $effect(() => {
-    if (!session.may('executions:read')) return;
+    // The past changes no more.
+    if (!session.may('executions:read') || asOf() !== undefined) return;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const end = live.watch('executions', () => {
       if (!untrack(() => isOpen(trace.now.value, Date.now()))) return;

@@ -20,4 +20,4 @@ export const modes = localized({
   heldStay: (count: number) => `It holds ${plural(count, 'match', 'matches')}.`,
   resumes: 'It is suspended because its events led to each other. This ends the suspension; the loop can start again.',
   file: (mode: string) => `Its file says ${mode}. This overrides the file.`,
-});
+}, 'why/modes');

@@ -1,6 +1,6 @@
 /** What an event led to, as a tree. */
 
-import type { TraceNode, TraceNodeExecution } from '../api/types.ts';
+import type { TraceFold, TraceNode, TraceNodeExecution } from '../api/types.ts';
 
 export interface Branch {
   node: TraceNode;
@@ -13,13 +13,13 @@ export interface Items {
   items: Branch[];
 }
 
-export type Twig = { kind: 'one'; of: Branch } | { kind: 'items'; of: Items };
+export type Twig = { kind: 'one'; of: Branch } | { kind: 'items'; of: Items } | { kind: 'folded'; of: TraceFold };
 
 /** More items of a step than this are shown as one. */
 const ITEMS_MAX = 3;
 
 /** Returns the trees of a trace: one, unless a parent is not among the nodes. */
-export function treesOf(nodes: readonly TraceNode[]): Branch[] {
+export function treesOf(nodes: readonly TraceNode[], folds: readonly TraceFold[] = []): Branch[] {
   const branches = new Map(nodes.map((node): [string, Branch] => [node.id, { node, below: [] }]));
   const below = new Map<string, Branch[]>();
   const roots: Branch[] = [];
@@ -29,6 +29,7 @@ export function treesOf(nodes: readonly TraceNode[]): Branch[] {
     else below.set(parent, [...(below.get(parent) ?? []), branch]);
   }
   for (const branch of branches.values()) branch.below = folded(below.get(branch.node.id) ?? []);
+  for (const fold of folds) branches.get(fold.parent)?.below.push({ kind: 'folded', of: fold });
   return roots;
 }
 
@@ -54,10 +55,16 @@ function folded(branches: Branch[]): Twig[] {
 export function branchOf(branches: readonly Branch[], id: string): Branch | null {
   for (const branch of branches) {
     if (branch.node.id === id) return branch;
-    const found = branchOf(branch.below.flatMap((twig) => (twig.kind === 'one' ? [twig.of] : twig.of.items)), id);
+    const found = branchOf(branch.below.flatMap(branchesOf), id);
     if (found) return found;
   }
   return null;
+}
+
+/** Returns the branches of a twig. The node only counted those of a folded step. */
+function branchesOf(twig: Twig): Branch[] {
+  if (twig.kind === 'one') return [twig.of];
+  return twig.kind === 'items' ? twig.of.items : [];
 }
 
 /** Counts the statuses of items, the most urgent first. */
@@ -67,7 +74,17 @@ export function statusesOf(items: readonly Branch[]): [string, number][] {
     const { status } = node as TraceNodeExecution;
     counts.set(status, (counts.get(status) ?? 0) + 1);
   }
-  return [...counts].sort(([one], [other]) => rank(one) - rank(other));
+  return urgentFirst([...counts]);
+}
+
+/** The same for a twig of many. */
+export function statusesOfTwig(twig: Twig): [string, number][] {
+  if (twig.kind === 'folded') return urgentFirst(Object.entries(twig.of.statuses));
+  return statusesOf(branchesOf(twig));
+}
+
+function urgentFirst(counts: [string, number][]): [string, number][] {
+  return counts.sort(([one], [other]) => rank(one) - rank(other));
 }
 
 const URGENT = ['indeterminate', 'failed', 'timed_out', 'undoing', 'running', 'waiting'];

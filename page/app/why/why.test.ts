@@ -4,7 +4,7 @@ import { parseJson, writeJson } from '../api/json.ts';
 import { fieldOf, fieldsRead, flippingFields, placed, waysOf } from './condition.ts';
 import { linesOf, readValue, valueAt, withValueAt, pathOf, withForm } from './fields.ts';
 import { isOpen } from './following.svelte.ts';
-import { branchOf, isUrgent, statusesOf, treesOf } from './trace.ts';
+import { branchOf, isUrgent, statusesOf, statusesOfTwig, treesOf } from './trace.ts';
 
 const WHOLE = 'event.payload.größe > 1 && (event.payload.id == "A" || !event.payload.tags[0])';
 
@@ -101,7 +101,7 @@ test('a trace is a tree, and many items of a step are one', () => {
   const trees = treesOf([event, execution({}), ...items, execution({ id: 'd', parent: 'x', step: 'deploy' }), execution({ id: 'o', parent: 'gone' })]);
   expect(trees.map((tree) => tree.node.id)).toEqual(['e', 'o']);
   const workflow = branchOf(trees, 'x');
-  expect(workflow?.below.map((twig) => (twig.kind === 'items' ? twig.of.step : twig.of.node.id))).toEqual(['pack', 'd']);
+  expect(workflow?.below.map((twig) => (twig.kind === 'one' ? twig.of.node.id : twig.of.step))).toEqual(['pack', 'd']);
   const [first] = workflow?.below ?? [];
   const all = first?.kind === 'items' ? first.of.items : [];
   expect(statusesOf(all)).toEqual([['failed', 1], ['succeeded', 4]]);
@@ -110,7 +110,7 @@ test('a trace is a tree, and many items of a step are one', () => {
 });
 
 test('a trace is read again only while something in it is open', () => {
-  const trace = { root: 'e', asked: 'e', began_at: base.time, truncated: false, nodes: [event, execution({})] };
+  const trace = { root: 'e', asked: 'e', began_at: base.time, folded: [], next: null, truncated: false, nodes: [event, execution({})] };
   const began = Date.parse(base.time);
   expect(isOpen(trace, began + 1_000)).toBe(true);
   expect(isOpen(trace, began + 3_600_000)).toBe(false);
@@ -121,4 +121,12 @@ test('what a form says replaces its fields, and leaves others', () => {
   expect(withForm({ id: 'A', extra: 1, note: 'x' }, { id: 'B' }, ['id', 'note'])).toEqual({ id: 'B', extra: 1 });
   expect(withForm([1], { id: 'B' }, ['id'])).toEqual({ id: 'B' });
   expect(['', '/amount', '/items/0/a~1b~0'].map(pathOf)).toEqual(['', 'amount', 'items.0.a/b~']);
+});
+
+test('items that the node only counted are below their workflow, the most urgent first', () => {
+  const fold = { parent: 'x', step: 'ship', items: 900, below: 0, statuses: { succeeded: 890, failed: 10 } };
+  const [tree] = treesOf([event, execution({})], [fold]);
+  const [twig] = (tree && branchOf([tree], 'x'))?.below ?? [];
+  expect(twig).toEqual({ kind: 'folded', of: fold });
+  expect(twig && statusesOfTwig(twig)).toEqual([['failed', 10], ['succeeded', 890]]);
 });

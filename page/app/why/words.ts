@@ -65,6 +65,8 @@ export const words = localized({
     step: (step: string, action: string) => `step ${step}: ${action}`,
     item: (item: string) => `item ${item}`,
     items: (step: string, count: number) => `step ${step}: ${plural(count, 'item', 'items')}`,
+    below: (count: number) => `with ${plural(count, 'execution', 'executions')} below`,
+    seeItems: 'See the items',
     skipped: { condition: 'its condition does not hold', needs: 'a step that it needs did not succeed', failing: 'the workflow is failing', cancelled: 'the workflow was canceled' },
     takenOver: 'taken over from an earlier run',
     noItems: 'it had no items',
@@ -82,4 +84,4 @@ export const words = localized({
     lastDay: (count: number) => `${number(count)} in 24 h`,
   },
   command: 'As a command',
-});
+}, 'why/words');

@@ -105,6 +105,15 @@ export const words = localized({
     from: 'From',
     count: 'Count',
   },
+  past: {
+    at: (position: string) => `As of position ${position}`,
+    record: 'The record',
+    now: 'Now',
+    then: 'As it was then',
+    before: 'Just before',
+    trace: 'What had happened by then',
+    present: 'The other parts show only the present.',
+  },
   json: 'JSON',
   truncatedJson: (shown: string, all: string) => `The first ${shown} of ${all}.`,
   form: {
@@ -120,4 +129,4 @@ export const words = localized({
     onePerLine: 'One per line',
     asJson: 'As JSON. The schema:',
   },
-});
+}, 'words/shared');

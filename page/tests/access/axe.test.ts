@@ -37,6 +37,6 @@ for (const colorScheme of ['light', 'dark'] as const) {
       }
       await watched.expectNoFaults();
       await watched.close();
-    }, 120_000);
+    }, 600_000);
   }
 }

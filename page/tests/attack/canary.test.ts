@@ -46,18 +46,20 @@ test('no text runs, loads or hides anything on any screen', async () => {
   const tabs = items.flatMap(({ id }) => ['steps', 'graph', 'timeline', 'output', 'data', 'attempts', 'files', 'records'].map((tab) => `/ui/executions/${id}?tab=${tab}`));
   const paths = ['/ui/', '/ui/me', '/ui/inbox', `/ui/inbox/${inquiry}`, '/ui/executions', `/ui/executions?action=${encodeURIComponent(CANARIES[0] ?? '')}`, '/ui/nowhere'];
   const { event } = await node.ask<{ event: string }>('GET', `/executions/${execution}`);
-  const why = [`/ui/events/${event}`, `/ui/events/${invoice}`, `/ui/events/${invoice}?rule=bill.big`, `/ui/trace/${event}`, `/ui/trace/${invoice}`];
+  const odd = encodeURIComponent(CANARIES[0] ?? '');
+  const why = [`/ui/events/${event}`, `/ui/events/${invoice}`, `/ui/events/${invoice}?rule=bill.big`, `/ui/trace/${event}`, `/ui/trace/${invoice}`, `/ui/trace/${invoice}?view=graph`];
+  const { position: head } = await node.ask<{ position: number }>('GET', '/log/head');
+  const past = [`/ui/events/${invoice}`, `/ui/executions/${execution}`, `/ui/inbox/${inquiry}`, '/ui/rules/bill.big', `/ui/trace/${event}`].flatMap((path) => [`${path}?as_of=${head}`, `${path}?as_of=${odd}`]);
   const rules = ['source', 'matches', 'shadow', 'try'].map((tab) => `/ui/rules/bill.noted?tab=${tab}`);
   const lists = ['/ui/events', `/ui/events?source=${encodeURIComponent(CANARIES[0] ?? '')}`, '/ui/rules', '/ui/packs', '/ui/packs/bill', '/ui/packs/bill/files/rules/noted.yaml'];
   const odds = ['/ui/rules/', '/ui/events/', '/ui/trace/', '/ui/packs/', '/ui/packs/bill/files/'].map((path) => `${path}${encodeURIComponent(CANARIES[0] ?? '')}`);
   const admin = ['/ui/actions', '/ui/actions/shop.print', '/ui/people', '/ui/audit', '/ui/log', '/ui/keys', '/ui/vars'];
   const given = encodeURIComponent(JSON.stringify({ text: NOTE, lines: 1 }));
-  const odd = encodeURIComponent(CANARIES[0] ?? '');
   admin.push(`/ui/actions/shop.print/run?params=${given}`, `/ui/actions/${odd}`, `/ui/people/${odd}`, `/ui/log?actor=${odd}`, `/ui/audit?actor=${odd}`);
   const [first, second] = items;
   paths.push(`/ui/executions/${first?.id}/against/${second?.id}`);
   const waiting = ['lock', 'queue', 'timer', 'parked', 'dead'].map((kind) => `/ui/waiting?kind=${kind}`);
-  for (const path of [...paths, ...admin, ...tabs, ...why, ...rules, ...lists, ...odds, '/ui/now', '/ui/schedules', '/ui/hooks', '/ui/system', ...waiting]) {
+  for (const path of [...paths, ...admin, ...tabs, ...why, ...past, ...rules, ...lists, ...odds, '/ui/now', '/ui/schedules', '/ui/hooks', '/ui/system', ...waiting]) {
     await page.goto(path);
     await page.getByRole('main').waitFor();
     // A running output is a stream, so that the network is never idle.

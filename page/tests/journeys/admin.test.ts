@@ -273,3 +273,94 @@ test('the palette finds a thing, goes to it, and does things by keys alone', asy
   await watched.expectNoFaults();
   await watched.close();
 });
+
+test('people, grants, tokens, keys, vars, the audit and the log change by themselves', async () => {
+  const watched = await loggedIn('/ui/people');
+  const { page } = watched;
+  await page.getByRole('list', { name: 'Identities' }).waitFor();
+  await node.ask('POST', '/identities', { name: 'di.live', kind: 'person' });
+  await page.getByRole('link', { name: 'di.live' }).waitFor();
+  await page.goto('/ui/people?tab=grants');
+  await node.ask('POST', '/grants', { subject: 'identity:di.live', role: 'viewer' });
+  await page.getByRole('list', { name: 'Grants' }).getByText('identity:di.live').waitFor();
+  await page.goto('/ui/people?tab=tokens');
+  await node.ask('POST', '/tokens', { name: 'di-live-laptop', identity: 'di.live' });
+  await page.getByRole('list', { name: 'Tokens' }).getByText('di-live-laptop').waitFor();
+  await page.goto('/ui/keys');
+  await page.getByRole('heading', { name: 'Keys' }).waitFor();
+  await node.ask('PUT', '/keys/shop.live', { value: 'a value that is long enough' });
+  await page.getByText('shop.live').waitFor();
+  await page.goto('/ui/vars');
+  await page.getByRole('heading', { name: 'Vars' }).waitFor();
+  await node.ask('PUT', '/vars/shop.live', { value: 'first-of-live' });
+  await page.getByText('first-of-live').waitFor();
+  await page.goto('/ui/audit');
+  await page.getByRole('list', { name: 'Who did what' }).waitFor();
+  await node.ask('POST', '/identities', { name: 'ed.live', kind: 'person' });
+  await page.getByRole('list', { name: 'Who did what' }).getByText('ed.live').first().waitFor();
+  await page.goto('/ui/log');
+  const place = page.getByRole('list', { name: 'Records' }).getByRole('link', { name: /^\d+$/ }).last();
+  const before = Number(await place.textContent());
+  await node.ask('PUT', '/vars/shop.live', { value: 'second-of-live' });
+  await expect.poll(async () => Number(await place.textContent()), { timeout: 10_000 }).toBeGreaterThan(before);
+  await watched.expectNoFaults();
+  await watched.close();
+});
+
+test('a person is added, gets groups and a deputy, logs in by a link, and is erased', async () => {
+  await node.ask('POST', '/identities', { name: 'fay', kind: 'person' });
+  const watched = await loggedIn('/ui/people');
+  const { page } = watched;
+  await page.getByRole('button', { name: 'Add somebody' }).click();
+  await dialog(page).getByLabel('Name').fill('gus.new');
+  await dialog(page).getByLabel('Groups').fill('release, oncall');
+  await dialog(page).getByText('As a command').click();
+  await dialog(page).getByText('ensue identities add gus.new --group release --group oncall').waitFor();
+  await dialog(page).getByRole('button', { name: 'Add somebody' }).click();
+  await page.waitForURL('**/ui/people/gus.new');
+  await page.getByText('Groups: oncall, release').waitFor();
+
+  await page.getByRole('button', { name: 'Change groups' }).click();
+  await dialog(page).getByLabel('Groups').fill('oncall');
+  await dialog(page).getByRole('button', { name: 'Set these groups' }).click();
+  await page.getByText('Groups: oncall').waitFor();
+
+  await page.getByRole('button', { name: 'Set an absence' }).click();
+  await dialog(page).getByLabel('Deputy').fill('fay');
+  await dialog(page).getByLabel('Absent until').fill('2099-01-01T10:00');
+  await dialog(page).getByText('As a command').click();
+  await dialog(page).getByText(/ensue identities absent gus\.new --until 209\S+ --deputy fay/).waitFor();
+  await dialog(page).getByRole('button', { name: 'Set the absence' }).click();
+  await page.getByText('fay answers meanwhile').waitFor();
+  await page.getByRole('button', { name: 'Set an absence' }).click();
+  await dialog(page).getByRole('button', { name: 'Present again' }).click();
+  await page.getByText('fay answers meanwhile').waitFor({ state: 'detached' });
+
+  await page.getByRole('button', { name: 'Add a token' }).click();
+  await dialog(page).getByLabel('Name').fill('gus-phone');
+  await dialog(page).getByRole('button', { name: 'Add a token' }).click();
+  await dialog(page).getByLabel('Token').waitFor();
+  await dialog(page).getByRole('button', { name: 'Close' }).click();
+  await page.getByRole('list', { name: 'Tokens' }).getByRole('button', { name: 'Create a login link' }).click();
+  await dialog(page).getByRole('button', { name: 'Create the link' }).click();
+  const link = await dialog(page).getByLabel('Login link').inputValue();
+  expect(link.startsWith(`${node.url}/ui/login#`)).toBe(true);
+  await dialog(page).getByRole('button', { name: 'Close' }).click();
+  const phone = await Watched.open(browser, node.url);
+  await phone.page.goto(link);
+  await phone.page.getByRole('button', { name: 'Log in with the link' }).click();
+  await phone.page.getByRole('heading', { name: 'gus.new' }).waitFor();
+  await phone.expectNoFaults();
+  await phone.close();
+
+  await page.getByRole('button', { name: 'Erase' }).click();
+  const erase = dialog(page).getByRole('button', { name: 'Erase' });
+  expect(await erase.isDisabled()).toBe(true);
+  await dialog(page).getByLabel('Type the name to confirm').fill('gus.new');
+  await erase.click();
+  await page.waitForURL('**/ui/people');
+  await page.getByRole('link', { name: 'fay' }).waitFor();
+  await expect.poll(() => page.getByRole('link', { name: 'gus.new' }).count()).toBe(0);
+  await watched.expectNoFaults();
+  await watched.close();
+});

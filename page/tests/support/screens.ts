@@ -18,6 +18,7 @@ export async function filled(node: Node): Promise<string[]> {
   await node.ask('PUT', '/vars/shop.var', { value: { most: 3 } });
   const { event } = await node.ask<{ event: string }>('GET', `/executions/${parent}`);
   const { id: invoice } = await node.ask<{ id: string }>('POST', '/events', { trigger: 'bill.invoice', payload: { id: 'X2', amount: 1.5 } });
+  const { position: head } = await node.ask<{ position: number }>('GET', '/log/head');
   return [
     '/ui/me',
     '/ui/inbox',
@@ -84,6 +85,13 @@ export async function filled(node: Node): Promise<string[]> {
     '/ui/packs/bill/files/rules/noted.yaml',
     '/ui/packs/bill/files/no/such.yaml',
     '/ui/packs/bill/defines/action/bill.such',
+    `/ui/executions/${parent}?as_of=1000000`,
+    `/ui/executions/${parent}?tab=attempts&as_of=${head}`,
+    `/ui/inbox/${id}?as_of=${head}`,
+    `/ui/events/${event}?as_of=${head}`,
+    `/ui/rules/bill.big?as_of=${head}`,
+    `/ui/trace/${event}?as_of=${head}`,
+    `/ui/trace/${event}?view=graph`,
   ];
 }
 

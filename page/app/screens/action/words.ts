@@ -27,4 +27,4 @@ export const words = localized({
   result: 'Result',
   file: 'File',
   noFile: 'The node keeps no file with this name.',
-});
+}, 'screens/action/words');

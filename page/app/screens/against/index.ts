@@ -1,6 +1,3 @@
 import type { Screen } from '../../screens.ts';
-import { localized } from '../../words/localized.ts';
 
-const { title } = localized({ title: 'Comparison' });
-
-export const screen: Screen = { paths: ['/executions/:id/against/:other'], title, needs: 'executions:read', load: () => import('./Screen.svelte') };
+export const screen: Screen = { paths: ['/executions/:id/against/:other'], title: { en: 'Comparison', de: 'Vergleich' }, needs: 'executions:read', load: () => import('./Screen.svelte') };

@@ -24,4 +24,4 @@ export const words = localized({
   value: 'the value itself',
   more: (count: number) => `${plural(count, 'more value differs', 'more values differ')}. Both are shown as a whole below.`,
   whole: 'As a whole',
-});
+}, 'screens/against/words');

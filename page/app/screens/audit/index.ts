@@ -1,11 +1,8 @@
 import type { Screen } from '../../screens.ts';
-import { localized } from '../../words/localized.ts';
-
-const { title } = localized({ title: 'Audit' });
 
 export const screen: Screen = {
   paths: ['/audit'],
-  title,
+  title: { en: 'Audit', de: 'Audit' },
   needs: 'audit:read',
   menu: { at: 10, key: 'd' },
   load: () => import('./Screen.svelte'),

@@ -17,4 +17,4 @@ export const words = localized({
   csv: 'Export as CSV',
   ndjson: 'Export as NDJSON',
   exportWhat: 'An export has all rows of the filter. The audit records that you made it.',
-});
+}, 'screens/audit/words');

@@ -1,6 +1,3 @@
 import type { Screen } from '../../screens.ts';
-import { localized } from '../../words/localized.ts';
 
-const { title } = localized({ title: 'Event' });
-
-export const screen: Screen = { paths: ['/events/:id'], title, needs: 'events:read', load: () => import('./Screen.svelte') };
+export const screen: Screen = { paths: ['/events/:id'], title: { en: 'Event', de: 'Ereignis' }, needs: 'events:read', load: () => import('./Screen.svelte') };

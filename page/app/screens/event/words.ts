@@ -16,4 +16,4 @@ export const words = localized({
   wasNow: 'These are the rules as they are now, not those that judged the event at its time.',
   followed: 'What followed',
   moreRules: 'There are more rules than are shown here.',
-});
+}, 'screens/event/words');

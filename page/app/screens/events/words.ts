@@ -9,4 +9,4 @@ export const words = localized({
   noMatch: 'no match',
   noneYet: 'No event has come yet.',
   noneFits: 'No event fits this filter.',
-});
+}, 'screens/events/words');

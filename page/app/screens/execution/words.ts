@@ -22,6 +22,7 @@ export const words = localized({
   progress: 'Progress',
   against: 'Against the last success',
   answer: 'Answer the question',
+  question: 'The question',
   pause: 'Pause',
   resume: 'Resume',
   cancel: 'Cancel',
@@ -121,6 +122,18 @@ export const words = localized({
     cancelled: 'canceled',
     lost: 'lost',
   },
+  find: {
+    field: 'Find in the output',
+    next: 'Next match',
+    previous: 'Previous match',
+    nothing: 'Nothing found',
+    found: (count: number, isMore: boolean) => `${isMore ? 'more than ' : ''}${plural(count, 'line', 'lines')}`,
+    place: (at: string, count: string) => `${at} of ${count}`,
+    part: (loaded: string, size: string) => `Searches the last ${loaded} of ${size}.`,
+    whole: (size: string) => `Searches all of it, ${size}.`,
+    all: 'Search everything',
+    stop: 'Stop',
+  },
   noOutput: 'Nothing was printed.',
   removed: 'The output is no longer stored.',
   earlier: 'Load earlier output',
@@ -196,4 +209,4 @@ export const words = localized({
     do: 'Record the outcome',
   },
   command: 'As a command',
-});
+}, 'screens/execution/words');

@@ -52,4 +52,4 @@ export const words = localized({
     refused: (count: number) => `${number(count)} refused`,
     moreRefused: (count: number) => `The first ${number(count)} are listed.`,
   },
-});
+}, 'screens/executions/words');

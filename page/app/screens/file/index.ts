@@ -1,6 +1,3 @@
 import type { Screen } from '../../screens.ts';
-import { localized } from '../../words/localized.ts';
 
-const { title } = localized({ title: 'File' });
-
-export const screen: Screen = { paths: ['/packs/:pack/files/:path*'], title, needs: 'packs:read', load: () => import('./Screen.svelte') };
+export const screen: Screen = { paths: ['/packs/:pack/files/:path*'], title: { en: 'File', de: 'Datei' }, needs: 'packs:read', load: () => import('./Screen.svelte') };

@@ -6,4 +6,4 @@ export const words = localized({
   tryRule: 'Try a change of this rule',
   tryRuleOf: (rule: string) => `Try a change of ${rule}`,
   copyText: 'Copy the text',
-});
+}, 'screens/file/words');

@@ -29,4 +29,4 @@ export const words = localized({
   notJson: (why: string) => `This is not JSON: ${why}`,
   sent: 'Accepted. Its events:',
   sentNone: 'Accepted, but it created no event.',
-});
+}, 'screens/hook/words');

@@ -6,4 +6,4 @@ export const words = localized({
   cut: 'Only the first 200 webhooks are shown.',
   noDelivery: 'No delivery since the node started.',
   last: 'last delivery',
-});
+}, 'screens/hooks/words');

@@ -12,4 +12,4 @@ export const words = localized({
   overdue: 'overdue',
   noneOpen: 'No question waits for an answer.',
   noneFits: 'No question fits this filter.',
-});
+}, 'screens/inbox/words');

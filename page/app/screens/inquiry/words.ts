@@ -31,9 +31,10 @@ export const words = localized({
   was: 'Before',
   is: 'Now',
   haveRead: 'I have read it',
+  wasOpen: 'The question was open then.',
   theAnswer: 'The answer',
   more: 'More',
   cancel: 'Cancel the question',
   cancelWhat: 'The execution that asks is canceled as well. This cannot be undone.',
   wrongForm: 'The answer does not have the form that was asked for.',
-});
+}, 'screens/inquiry/words');

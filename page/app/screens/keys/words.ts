@@ -38,4 +38,4 @@ export const words = localized({
   status: { current: 'current', accepted: 'still accepted', replaced: 'replaced' },
   acceptedUntil: 'accepted until',
   noVersions: 'No version is known.',
-});
+}, 'screens/keys/words');

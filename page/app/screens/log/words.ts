@@ -8,4 +8,4 @@ export const words = localized({
   earlier: 'Earlier records',
   later: 'Later records',
   newest: 'Newest records',
-});
+}, 'screens/log/words');

@@ -1,6 +1,3 @@
 import type { Screen } from '../../screens.ts';
-import { localized } from '../../words/localized.ts';
 
-const { title } = localized({ title: 'Log in' });
-
-export const screen: Screen = { paths: ['/login'], title, isPublic: true, isBare: true, load: () => import('./Screen.svelte') };
+export const screen: Screen = { paths: ['/login'], title: { en: 'Log in', de: 'Anmelden' }, isPublic: true, isBare: true, load: () => import('./Screen.svelte') };

@@ -13,4 +13,4 @@ export const words = localized({
   link: 'You have a login link.',
   useLink: 'Log in with the link',
   insecure: 'This node accepts no login over plain HTTP from another machine. Use https, or forward the port with ssh -L.',
-});
+}, 'screens/login/words');

@@ -1,6 +1,3 @@
 import type { Screen } from '../../screens.ts';
-import { localized } from '../../words/localized.ts';
 
-const { title } = localized({ title: 'Me' });
-
-export const screen: Screen = { paths: ['/me'], title, load: () => import('./Screen.svelte') };
+export const screen: Screen = { paths: ['/me'], title: { en: 'Me', de: 'Ich' }, load: () => import('./Screen.svelte') };

@@ -15,10 +15,12 @@ export const words = localized({
   endAll: 'End all others',
   logOut: 'Log out',
   settings: 'This browser',
+  language: 'Language',
+  asBrowser: 'As the browser',
   theme: 'Colors',
   themes: { system: 'As the system', light: 'Light', dark: 'Dark' },
   density: 'Rows',
   densities: { normal: 'Normal', dense: 'Dense' },
   letters: 'Single letters are shortcuts',
   noSessions: 'You have no sessions.',
-});
+}, 'screens/me/words');

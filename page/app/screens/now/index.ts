@@ -1,8 +1,13 @@
 import type { NeedsPerson } from '../../api/types.ts';
 import type { Screen } from '../../screens.ts';
-import { localized, plural } from '../../words/localized.ts';
+import { inLanguage, plural } from '../../words/localized.ts';
 
-const { title, waiting } = localized({ title: 'Now', waiting: (count: number) => plural(count, 'thing needs a person', 'things need a person') });
+function waiting(count: number): string {
+  return inLanguage({
+    en: plural(count, 'thing needs a person', 'things need a person'),
+    de: plural(count, 'Fall braucht einen Menschen', 'Fälle brauchen einen Menschen'),
+  });
+}
 
 /** Questions to the reader count at the inbox. */
 function inNeed({ inquiries_overdue, indeterminate, parked_reactions, dead_letters_open }: NeedsPerson): number {
@@ -11,7 +16,7 @@ function inNeed({ inquiries_overdue, indeterminate, parked_reactions, dead_lette
 
 export const screen: Screen = {
   paths: ['/now'],
-  title,
+  title: { en: 'Now', de: 'Jetzt' },
   needs: 'node:read',
   menu: { at: 2, key: 'n', waiting: (needs) => ({ count: inNeed(needs), text: waiting(inNeed(needs)) }) },
   load: () => import('./Screen.svelte'),

@@ -86,4 +86,4 @@ export const words = localized({
   schedules: 'Next schedules',
   schedulesNone: 'Nothing is scheduled within the next day.',
   schedulesAll: 'All schedules',
-});
+}, 'screens/now/words');

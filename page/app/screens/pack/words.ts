@@ -17,4 +17,4 @@ export const words = localized({
   executable: 'can be run',
   noFiles: 'It has no files that the node keeps.',
   rules: 'Rules of this pack',
-});
+}, 'screens/pack/words');

@@ -6,4 +6,4 @@ export const words = localized({
   errors: (count: number) => plural(count, 'error', 'errors'),
   warnings: (count: number) => plural(count, 'warning', 'warnings'),
   none: 'No pack is installed.',
-});
+}, 'screens/packs/words');

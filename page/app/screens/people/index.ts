@@ -1,11 +1,8 @@
 import type { Screen } from '../../screens.ts';
-import { localized } from '../../words/localized.ts';
-
-const { title } = localized({ title: 'People' });
 
 export const screen: Screen = {
   paths: ['/people', '/people/:name'],
-  title,
+  title: { en: 'People', de: 'Personen' },
   needs: 'identities:read',
   menu: { at: 11, key: 'u' },
   load: () => import('./Screen.svelte'),

@@ -10,9 +10,12 @@ export const words = localized({
   cause: 'Cause',
   noCause: 'It began by itself.',
   onlyRoot: 'Only what its root led to',
+  question: 'The question after this record',
+  questionBefore: 'The question just before',
+  after: 'After this record',
   chain: 'Hash of the chain',
   fact: 'What it says',
   content: 'Data stored with it',
   previous: 'The record before',
   next: 'The record after',
-});
+}, 'screens/record/words');

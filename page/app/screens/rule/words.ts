@@ -103,4 +103,4 @@ export const words = localized({
   signErred: 'errs',
   notMatched: 'not matched',
   firstOnly: (shown: number, all: number) => `The first ${shown} of ${all} are listed.`,
-});
+}, 'screens/rule/words');

@@ -9,4 +9,4 @@ export const words = localized({
   last: 'last',
   noneYet: 'No pack has a rule.',
   noneFits: 'No rule fits this filter.',
-});
+}, 'screens/rules/words');

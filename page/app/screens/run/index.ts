@@ -1,11 +1,8 @@
 import type { Screen } from '../../screens.ts';
-import { localized } from '../../words/localized.ts';
-
-const { title } = localized({ title: 'Run an action' });
 
 export const screen: Screen = {
   paths: ['/actions/:ref/run'],
-  title,
+  title: { en: 'Run an action', de: 'Aktion ausführen' },
   needs: 'actions:execute',
   load: () => import('./Screen.svelte'),
 };

@@ -16,4 +16,4 @@ export const words = localized({
   badParams: 'The address has parameters that are not a JSON object. The form begins empty.',
   mayNot: 'You may not run this action.',
   link: 'A link to this form as it is filled in',
-});
+}, 'screens/run/words');

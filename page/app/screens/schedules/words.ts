@@ -26,4 +26,4 @@ export const words = localized({
   backfillTitle: 'Make up for the missed times?',
   backfillWhat: 'An event is created for each of these times, which this rule alone judges:',
   backfillDo: (count: number) => `Create ${plural(count, 'event', 'events')}`,
-});
+}, 'screens/schedules/words');

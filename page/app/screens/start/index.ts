@@ -1,6 +1,3 @@
 import type { Screen } from '../../screens.ts';
-import { localized } from '../../words/localized.ts';
 
-const { title } = localized({ title: 'Start' });
-
-export const screen: Screen = { paths: ['/'], title, isBare: true, load: () => import('./Screen.svelte') };
+export const screen: Screen = { paths: ['/'], title: { en: 'Start', de: 'Start' }, isBare: true, load: () => import('./Screen.svelte') };

@@ -1,3 +1,3 @@
 import { localized } from '../../words/localized.ts';
 
-export const words = localized({ going: 'One moment…' });
+export const words = localized({ going: 'One moment…' }, 'screens/start/words');

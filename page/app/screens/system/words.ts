@@ -33,4 +33,4 @@ export const words = localized({
   errors: 'Errors and what to do',
   licence: 'Licence',
   licenceWhat: 'Apache-2.0',
-});
+}, 'screens/system/words');

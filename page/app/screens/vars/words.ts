@@ -19,4 +19,4 @@ export const words = localized({
   removeWhat: 'Expressions that read it find nothing.',
   set: 'Set',
   needed: 'This is required.',
-});
+}, 'screens/vars/words');

@@ -98,4 +98,4 @@ export const words = localized({
     finished: 'Finished.',
     stopped: 'Stopped.',
   },
-});
+}, 'screens/waiting/words');

@@ -1,0 +1,43 @@
+import type { Translation } from '../../words/localized.ts';
+import type { words } from './words.ts';
+
+const de: Translation<typeof words> = {
+  inbox: 'Fragen',
+  asked: 'gefragt',
+  until: 'Antwort bis',
+  whyMe: 'Warum werde ich gefragt?',
+  showRun: 'Alles zeigen',
+  eventCame: (trigger) => `${trigger} wurde empfangen`,
+  ruleMatched: (rule) => `Regel ${rule} traf zu`,
+  ran: (action) => `${action} wurde ausgeführt`,
+  asks: (action) => `${action} fragt`,
+  yourAnswer: 'Antwort',
+  answer: 'Antworten',
+  answerAndDecide: 'Antworten und entscheiden',
+  follows: (steps) => `Was folgt: ${steps}`,
+  nothingFollows: 'Kein Schritt wartet auf die Antwort.',
+  counted: (given, needed) => `${given} von ${needed} haben geantwortet.`,
+  counts: 'Die Antwort zählt.',
+  decided: 'Die Antwort hat entschieden.',
+  before: 'Diese Frage war schon beantwortet.',
+  answers: 'Antworten',
+  said: (by) => `${by} hat geantwortet`,
+  mayNot: 'Auf diese Frage ist keine Antwort möglich.',
+  closed: 'Diese Frage ist geschlossen.',
+  closedBy: (by) => `${by} hat geantwortet und damit entschieden.`,
+  expired: 'Niemand hat rechtzeitig geantwortet.',
+  cancelled: 'Sie wurde abgebrochen.',
+  changed: 'Die Frage hat sich geändert',
+  changedWhat: 'Der Entwurf ist noch da. Bitte die Frage lesen, wie sie jetzt ist, und dann antworten.',
+  was: 'Vorher',
+  is: 'Jetzt',
+  haveRead: 'Gelesen',
+  wasOpen: 'Die Frage war damals offen.',
+  theAnswer: 'Die Antwort',
+  more: 'Mehr',
+  cancel: 'Frage abbrechen',
+  cancelWhat: 'Auch die Ausführung, die fragt, wird abgebrochen. Das lässt sich nicht rückgängig machen.',
+  wrongForm: 'Die Antwort hat nicht die verlangte Form.',
+};
+
+export default de;
