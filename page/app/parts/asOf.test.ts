@@ -1,12 +1,12 @@
 import { expect, test } from 'vitest';
 import { inquiryOf, pastPathOf, tracePathOf } from './kinds.ts';
-import { positionOf, then } from './asOf.ts';
+import { positionOf, queryOf } from './asOf.ts';
 
 test('an address names the past by a position, and anything else is the present', () => {
   const of = (query: string): string | undefined => positionOf(new URLSearchParams(query));
   expect([of('as_of=4711'), of('tab=data&as_of=1')]).toEqual(['4711', '1']);
   expect([of(''), of('as_of='), of('as_of=0'), of('as_of=-1'), of('as_of=2h'), of('as_of=1e3')]).toEqual(Array(6).fill(undefined));
-  expect([then('4711'), then(undefined)]).toEqual([{ as_of: '4711' }, {}]);
+  expect([queryOf('4711'), queryOf(undefined)]).toEqual([{ as_of: '4711' }, {}]);
 });
 
 test('a record of a question names it, although it is among those of its execution', () => {

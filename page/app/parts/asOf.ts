@@ -13,7 +13,7 @@ export function asOf(): string | undefined {
   return positionOf(router.place.query);
 }
 
-/** Returns the query of a read: with the position, if there is one. */
-export function then(position: string | undefined): { as_of?: string } {
+/** Returns the query of a read, with the position, if there is one. */
+export function queryOf(position: string | undefined): { as_of?: string } {
   return position === undefined ? {} : { as_of: position };
 }
