@@ -7,6 +7,9 @@ const de: Translation<typeof words> = {
   instead: (text) => `Stattdessen: ${text}`,
   source: (path) => `Text von ${path}`,
   editor: (path) => `${path} bearbeiten`,
+  tabIndents: 'Tab rückt eine Zeile ein. Escape und dann Tab führt aus dem Editor.',
+  tabLeaves: 'Tab führt jetzt aus dem Editor.',
+  editorMissing: 'Der Editor ließ sich nicht laden. Schreiben geht hier trotzdem, ohne Farben.',
 };
 
 export default de;

@@ -35,6 +35,9 @@ const de: Translation<typeof words> = {
   tryOther: 'Anderen Wert ausprobieren',
   tryEnd: 'Schließen',
   tryWhat: 'Nichts wird aufgezeichnet, nichts wird ausgeführt. Es gilt die Regel, die jetzt installiert ist.',
+  asNow: 'Stand jetzt',
+  explainedAsOf: (time) => `Erklärt nach dem Stand beim Ereignis: ${time}`,
+  explainedNow: 'Erklärt nach dem Stand jetzt: mit der Regel und den Variablen, wie sie jetzt sind',
   tryJson: 'Inhalt als JSON',
   tryReset: 'Wie empfangen',
   wouldVerdict: { matched: 'Sie würde zutreffen', not_matched: 'Sie würde nicht zutreffen', erred: 'Es gäbe einen Fehler', undecided: 'Nicht bestimmbar' },
@@ -73,6 +76,13 @@ const de: Translation<typeof words> = {
     attempt: (count) => `Versuch ${number(count)}`,
     truncated: 'Es gibt mehr, als hier gezeigt wird.',
     nothing: 'Nichts folgte.',
+  },
+  rates: {
+    matches: 'Treffer',
+    errors: 'Ereignisse, bei denen eine Regel einen Fehler hatte',
+    day: 'Die letzten 24 Stunden',
+    days: 'Die letzten 5 Tage',
+    lastDay: (count) => `${number(count)} in 24 Stunden`,
   },
   command: 'Als Befehl',
 };

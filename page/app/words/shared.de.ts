@@ -96,6 +96,14 @@ const de: Translation<typeof words> = {
     enforcement: 'Treffer',
     dead_letter: 'Fehlerfall',
   },
+  bars: {
+    range: (since, until, count) => `${since} bis ${until}: ${count}`,
+    none: 'Nichts ist ausgewählt',
+    hint: 'Die Pfeiltasten wählen eine Zeit aus, mit der Umschalttaste einen Zeitraum. Die Eingabetaste öffnet die Liste dazu.',
+    table: 'Als Tabelle',
+    from: 'Ab',
+    count: 'Anzahl',
+  },
   past: {
     at: (position) => `Stand bei Position ${position}`,
     record: 'Der Eintrag',

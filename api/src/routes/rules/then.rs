@@ -1,6 +1,7 @@
 //! A rule as it was at an earlier position: its definition at that time, its mode, its errors, and its schedule. Its
 //! matches are in the streams of enforcements, so they are left out.
 
+use ensue_engine::catalog::Defined;
 use ensue_engine::explain::Explain;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::RuleId;
@@ -34,7 +35,8 @@ pub(super) fn shown(ports: &Ports, name: &RuleRef, at: Position) -> Result<WireR
     let catalog = ports.installed.at(revision).ok_or(DefinitionsGone(revision))?;
     let rule = catalog.rules().get(name).ok_or_else(not_then)?;
     let (activity, schedule) = folded(ports, name, rule.id, at)?;
-    Ok(WireRule::new(rule, activity, schedule).without_matches())
+    let place = catalog.places().get(&Defined::Rule(name.clone()));
+    Ok(WireRule::new(rule, place, activity, schedule).without_matches())
 }
 
 /// Returns the revision of the catalog at a position, as far as the installed packs and the rule's own say it; none

@@ -1,6 +1,3 @@
 import type { Screen } from '../../screens.ts';
-import { localized } from '../../words/localized.ts';
 
-const { title } = localized({ title: 'Definition' });
-
-export const screen: Screen = { paths: ['/packs/:pack/defines/:kind/:ref'], title, needs: 'packs:read', load: () => import('./Screen.svelte') };
+export const screen: Screen = { paths: ['/packs/:pack/defines/:kind/:ref'], title: { en: 'Definition', de: 'Fundstelle' }, needs: 'packs:read', load: () => import('./Screen.svelte') };

@@ -64,6 +64,8 @@ const de: Translation<typeof words> = {
   failingNone: 'In der letzten Stunde hatte keine Regel einen Fehler.',
   erred: (count) => plural(count, 'Fehler', 'Fehler'),
   last: 'zuletzt',
+  rates: 'Die letzte Stunde',
+  rate: { events: 'Ereignisse', requested: 'Begonnene Ausführungen', failed: 'Fehlgeschlagene Ausführungen' },
   failures: 'Fehlschläge',
   failuresSince: (span) => `der letzten ${span}`,
   failuresNone: 'Nichts ist fehlgeschlagen.',
