@@ -54,7 +54,7 @@ test('every text of a template is in the words', () => {
 }, 60_000);
 
 /** A page that grows beyond this needs a reason. Types are written by a test of the API, and do not count. */
-const LINES_MAX = 19_000;
+const LINES_MAX = 20_500;
 /** Packages beside those of the editor. */
 const PACKAGES_MAX = 10;
 

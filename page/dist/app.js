@@ -1,1 +1,1 @@
-import{E as e}from"./svelte.js";import{U as t,_t as n,bt as r,rt as i,yt as a}from"./parts.js";a(r()),i.start(),n.start();var o=document.getElementById(`app`);o&&e(t,{target:o});
+import{E as e}from"./svelte.js";import{Z as t,_t as n,bt as r,ft as i,gt as a,xt as o,yt as s}from"./parts.js";s(o()),i.start(),n.start();var c=document.getElementById(`app`);c&&a(r(o())).then(()=>e(t,{target:c}));

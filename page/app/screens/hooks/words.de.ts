@@ -5,7 +5,7 @@ const de: Translation<typeof words> = {
   title: 'Webhooks',
   none: 'Kein Paket hat einen Webhook.',
   cut: 'Nur die ersten 200 Webhooks werden gezeigt.',
-  noDelivery: 'Keine Zustellung, seit der Knoten läuft.',
+  noDelivery: 'Noch keine Zustellung.',
   last: 'letzte Zustellung',
 };
 

@@ -4,6 +4,6 @@ export const words = localized({
   title: 'Hooks',
   none: 'No pack has a webhook.',
   cut: 'Only the first 200 webhooks are shown.',
-  noDelivery: 'No delivery since the node started.',
+  noDelivery: 'No delivery yet.',
   last: 'last delivery',
 }, 'screens/hooks/words');

@@ -1,0 +1,1 @@
+import{t as e}from"./rolldown-runtime.js";var t=e({default:()=>n}),n={title:`Aktionen`,noneYet:`Kein Paket hat eine Aktion.`,noneFits:`Dieses Paket hat keine Aktion.`};export{t};

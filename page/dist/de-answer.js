@@ -1,0 +1,1 @@
+import{t as e}from"./rolldown-runtime.js";var t=e({default:()=>n}),n={noCode:`Dieser Link ist nicht vollständig. Bitte so öffnen, wie er ankam.`};export{t};

@@ -1,0 +1,1 @@
+import{t as e}from"./rolldown-runtime.js";var t=e({default:()=>n}),n={nowhere:`Keine Datei des Pakets definiert es.`,found:`Die Datei wird geöffnet …`,openAction:`Aktion öffnen`};export{t};

@@ -1,0 +1,1 @@
+import{t as e}from"./rolldown-runtime.js";import{Et as t}from"./parts.js";var n=e({default:()=>r}),r={bytes:e=>t(e,`Byte`,`Bytes`),noText:`Die Datei ist kein Text.`,tryRule:`Eine Änderung dieser Regel ausprobieren`,tryRuleOf:e=>`Eine Änderung von ${e} ausprobieren`,copyText:`Text kopieren`};export{n as t};

@@ -1,0 +1,1 @@
+import{t as e}from"./rolldown-runtime.js";var t=e({default:()=>n}),n={title:`Webhooks`,none:`Kein Paket hat einen Webhook.`,cut:`Nur die ersten 200 Webhooks werden gezeigt.`,noDelivery:`Noch keine Zustellung.`,last:`letzte Zustellung`};export{t};

@@ -1,0 +1,1 @@
+import{t as e}from"./rolldown-runtime.js";var t=e({default:()=>n}),n={title:`Fragen`,open:`Offen`,mine:`An mich`,done:`Erledigt`,list:`Fragen`,answered:(e,t)=>`${e} von ${t} beantwortet`,byMe:`von mir beantwortet`,due:`fällig`,overdue:`überfällig`,noneOpen:`Keine Frage wartet auf eine Antwort.`,noneFits:`Keine Frage passt zu diesem Filter.`};export{t};

@@ -1,0 +1,1 @@
+import{t as e}from"./rolldown-runtime.js";var t=e({default:()=>n}),n={title:`Protokoll`,records:`Einträge`,none:`Hier gibt es keinen Eintrag.`,noneFits:`Keiner der untersuchten Einträge passt zu diesem Filter.`,earlier:`Frühere Einträge`,later:`Spätere Einträge`,newest:`Neueste Einträge`};export{t};

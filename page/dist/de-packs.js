@@ -1,0 +1,1 @@
+import{t as e}from"./rolldown-runtime.js";import{Et as t}from"./parts.js";var n=e({default:()=>r}),r={title:`Pakete`,status:{installed:`installiert`,not_taken:`nicht übernommen: enthält Fehler`},errors:e=>t(e,`Fehler`,`Fehler`),warnings:e=>t(e,`Warnung`,`Warnungen`),none:`Kein Paket ist installiert.`};export{n as t};

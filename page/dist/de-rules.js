@@ -1,0 +1,1 @@
+import{t as e}from"./rolldown-runtime.js";import{Et as t}from"./parts.js";var n=e({default:()=>r}),r={title:`Regeln`,matches:e=>t(e,`Treffer`,`Treffer`),erred:e=>t(e,`Fehler`,`Fehler`),held:e=>`${t(e,`Treffer`,`Treffer`)} zurückgehalten`,never:`traf nie zu`,last:`zuletzt`,noneYet:`Kein Paket hat eine Regel.`,noneFits:`Keine Regel passt zu diesem Filter.`};export{n as t};

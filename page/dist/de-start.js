@@ -1,0 +1,1 @@
+import{t as e}from"./rolldown-runtime.js";var t=e({default:()=>n}),n={going:`Einen Moment …`};export{t};
