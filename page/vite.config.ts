@@ -53,10 +53,12 @@ export default defineConfig({
         test: {
           name: 'journeys',
           include: ['tests/**/*.test.ts'],
-          exclude: ['tests/speed/**'],
+          // Pictures are compared at length only.
+          exclude: ['tests/speed/**', ...(process.env['ENSUE_LOOKS'] ? [] : ['tests/looks/**'])],
           environment: 'node',
           testTimeout: 60_000,
           hookTimeout: 60_000,
+          expect: { poll: { timeout: 20_000 } },
           maxWorkers: 2,
         },
       },

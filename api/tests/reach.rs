@@ -59,7 +59,7 @@ async fn seeded(api: &TestApi, path: &str) -> Option<String> {
             api.node.fail(&failed);
             Some(failed)
         }
-        "grants" | "parked_reactions" => None,
+        "backtests" | "grants" | "parked_reactions" => None,
         other => panic!("add a row for the resources of `{other}` in {path}"),
     }
 }

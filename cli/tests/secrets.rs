@@ -171,7 +171,8 @@ async fn readable_paths(client: &Client) -> Vec<String> {
 async fn named(client: &Client, list: &str, what: &str) -> Vec<String> {
     let (list, field) = match (list.trim_start_matches("/api/v1"), what) {
         ("/trace", "id") => ("/events", "id"),
-        ("/parked_reactions", "position") => return Vec::new(),
+        // Backtests that continue without a request are in no list.
+        ("/backtests", "id") | ("/parked_reactions", "position") => return Vec::new(),
         ("/log", "position") => ("/log", "position"),
         (list, "id" | "artifact") => (list, "id"),
         (_, "other") => return vec!["last_success".to_owned()],

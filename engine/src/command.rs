@@ -399,7 +399,7 @@ asks! {
     /// Grant a role.
     Later AddGrant(NewGrant),
     /// Set the roles and grants that the settings of the node declare, and remove those that left them.
-    Later DeclareAccess(DeclaredAccess),
+    First DeclareAccess(DeclaredAccess),
     /// Remove a grant.
     First RemoveGrant(GrantId),
     /// Record requests that were rejected for a missing permission.

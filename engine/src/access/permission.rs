@@ -294,8 +294,16 @@ mod tests {
     #[test]
     fn only_admins_change_access_and_viewers_do_not_see_it() {
         let [admin, operator, author, viewer] = BuiltInRole::OF_TOKENS;
-        let of_admins =
-            ["tokens:write", "identities:write", "grants:write", "roles:write", "keys:reveal", "master_key:rotate", "inquiries:link"];
+        let of_admins = [
+            "tokens:write",
+            "identities:write",
+            "grants:write",
+            "roles:write",
+            "keys:reveal",
+            "keys:use",
+            "master_key:rotate",
+            "inquiries:link",
+        ];
         for permission in Permission::ALL.iter().copied() {
             assert!(admin.may(permission), "{permission:?}");
             assert_eq!(operator.may(permission), !of_admins.contains(&permission.name()), "{permission:?}");

@@ -39,6 +39,7 @@ test('no screen scrolls sideways with words that are longer by two fifths', asyn
   }
   expect(found).toEqual([]);
   // What is too wide would be found.
+  await visit(page, '/ui/me');
   await page.evaluate(() => {
     const wide = document.createElement('p');
     wide.style.minWidth = '2000px';

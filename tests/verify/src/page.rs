@@ -1,5 +1,5 @@
 //! The page: its types, its tests in Node.js, a build that must equal the committed one, and the journeys in two browsers. With
-//! `--long`, its speed, and what is known about its packages.
+//! `--long`, its looks and its speed, and what is known about its packages.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,6 +15,7 @@ const NAME: &str = "page";
 const HERE: &str = "page";
 /// What the build writes.
 const BUILT: [&str; 2] = ["page/dist", "page/src/files.rs"];
+const LOOKS: &str = "page, its looks";
 const SPEED: &str = "page, its speed";
 /// The build whose speed counts: that of users.
 const RELEASE: [&str; 5] = ["build", "--release", "-p", "ensue", "--locked"];
@@ -46,14 +47,15 @@ pub(crate) fn check(report: &mut Report) -> Result<()> {
     })
 }
 
-/// Measures the page of a node with a million events. It fails if a screen lacks what it should show; figures that miss
-/// their aims are only printed.
+/// Compares pictures of the main screens with the kept ones, and measures the page of a node with a million events. It fails if
+/// a screen lacks what it should show; figures that miss their aims are only printed.
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
     if let Some(missing) = missing() {
         refuse_in_ci(missing)?;
         report.skip(SPEED, &format!("there is no {missing}; `.ci/run` installs it"));
         return Ok(());
     }
+    report.time(LOOKS, || npm(&["run", "compare-looks"], DEBUG))?;
     report.time(SPEED, || {
         ensure!(cargo(&RELEASE).status().context("cargo does not start")?.success(), "the release build fails");
         npm(&["run", "speed"], "target/release/ensue")
