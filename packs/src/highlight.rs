@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn condition_of_a_step_is_an_expression() {
-        let text = "steps:\n  build:\n    if: params.fast\n    run: { action: core.noop }\n";
+        let text = "run:\n  workflow:\n    steps:\n      build:\n        if: params.fast\n        action: core.noop\n";
         assert_eq!(classes_of("actions/ship.yaml", text, "fast"), [TokenClass::Identifier]);
     }
 

@@ -28,7 +28,7 @@ const OF_THE_SHAPE: [Code; 15] = [
 ];
 
 /// The exceptions that no JSON Schema can express, by words of the message, each with the reason.
-const BEYOND_A_SCHEMA: [(&str, &str); 11] = [
+const BEYOND_A_SCHEMA: [(&str, &str); 17] = [
     ("`inquiry.link`", "what an expression reads is a text to a schema"),
     ("`dedupe` is only for deliveries", "what a sensor watches is said beside its `emits`"),
     ("the engine's own trigger", "which refs lead somewhere is not known in one file"),
@@ -37,6 +37,12 @@ const BEYOND_A_SCHEMA: [(&str, &str); 11] = [
     ("the default of", "that a default fits is known once the type beside it is read"),
     ("invalid JSON Schema", "a whole schema is for the meta-schema of JSON Schema"),
     ("is a key of another pack", "the pack's name is a value of another field"),
+    ("`signed` has `${", "which parts are signed is inside of a text"),
+    ("`signed` does not contain", "which parts are signed is inside of a text"),
+    ("`signed` names a part", "which parts are signed is inside of a text"),
+    ("is not signed, so anyone can change it", "which parts are signed is inside of a text"),
+    ("`entry` is the text before the time", "how the header is parsed is said beside the `timestamp`"),
+    ("`tolerance` needs a `timestamp`", "what needs what is not in the schema of one field"),
     ("is not a program that a pack can run", "the first item of a command is more than an argument"),
     ("code cannot contain", "the action's file determines whether a rule's parameter is code"),
     ("is not declared as code", "the field next to its name determines whether a parameter is code"),
