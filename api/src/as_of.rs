@@ -14,7 +14,6 @@ use ensue_views::view::Touch;
 use thiserror::Error;
 
 use crate::api::Api;
-use crate::call::Call;
 use crate::deliveries;
 use crate::ports::Ports;
 use crate::problem::{Problem, quoted};
@@ -184,10 +183,9 @@ pub(crate) fn row_at<V: View>(ports: &Ports, stream: &StreamId, key: &V::Key, at
     Ok(fold(ports, stream, key, at, most)?.row)
 }
 
-/// Returns a row that the caller sees now as it was at the position that the request asks for; the row itself if the
-/// request asks for none. All records that touch the row must be in the stream.
+/// Returns a row that the caller sees now as it was at the position `at`; the row itself if there is none. All records that touch the row must be in the stream.
 pub(crate) async fn as_asked<V: View + Send + 'static>(
-    call: &Call,
+    (api, at): (&Api, Option<Position>),
     (row, key): (V, V::Key),
     noun: &'static str,
     stream: StreamId,
@@ -195,12 +193,12 @@ pub(crate) async fn as_asked<V: View + Send + 'static>(
 where
     V::Key: Send + 'static,
 {
-    let Some(at) = call.as_of() else { return Ok(row) };
+    let Some(at) = at else { return Ok(row) };
     let not_then = NotThen { noun, name: key.to_string(), at, from: Some(row.position()) };
     if row.position() > at {
         return Err(not_then.into());
     }
-    let then = call.api().threads.blocking(move |ports| row_at::<V>(ports, &stream, &key, at, FOLDED_MAX)).await??;
+    let then = api.threads.blocking(move |ports| row_at::<V>(ports, &stream, &key, at, FOLDED_MAX)).await??;
     then.ok_or_else(|| not_then.into())
 }
 

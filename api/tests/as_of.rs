@@ -224,7 +224,7 @@ async fn current_rights_decide_what_is_seen_of_the_past() {
     let asked = format!("{path}?as_of={position}");
     api.get(&asked).by("admin").answer().await.expect(200);
     let problem = api.get(&asked).by("release_managers").answer().await.expect_problem(404, "not_found");
-    assert_eq!(problem["detail"].as_str().unwrap().contains("position"), false, "that it exists is not said: {problem}");
+    assert!(!problem["detail"].as_str().unwrap().contains("position"), "that it exists is not said: {problem}");
 }
 
 #[tokio::test]

@@ -216,7 +216,7 @@ async fn log_is_listed_from_its_newest_record_without_gap_or_repeat() {
             }
         };
         let mut newest = read("-position").await;
-        assert!(filter != "" || newest.first() == Some(&head));
+        assert!(!filter.is_empty() || newest.first() == Some(&head));
         newest.reverse();
         assert_eq!(newest, read("position").await, "{filter} {limit}");
     }

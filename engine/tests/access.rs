@@ -777,7 +777,7 @@ fn settings_that_cannot_be_applied_change_nothing() {
     let role = |name: &str| name.parse::<RoleName>().unwrap();
     let mut spec = Spec::default();
     let unknown = grant(1, &everyone, "restarter", None);
-    spec.when(declares(&[], &[unknown.clone()])).then_refused(&Refusal::NoRole(role("restarter")));
+    spec.when(declares(&[], std::slice::from_ref(&unknown))).then_refused(&Refusal::NoRole(role("restarter")));
     spec.when(declares(&[("admin", Permission::ExecutionsRead)], &[])).then_refused(&Refusal::RoleBuiltIn(role("admin")));
     let nobody = grant(1, &Subject::Identity(identity(7)), "viewer", None);
     spec.when(declares(&[restarter], &[nobody])).then_refused(&Refusal::NoIdentity(identity(7).to_string()));

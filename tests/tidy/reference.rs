@@ -77,6 +77,7 @@ fn every_setting_is_in_the_reference() {
     let files = [
         "config.rs",
         "config/actions.rs",
+        "config/declared.rs",
         "config/login.rs",
         "config/network.rs",
         "config/queues.rs",
@@ -106,6 +107,7 @@ fn every_setting_is_in_the_reference() {
         "struct WrittenRetention {",
         "struct WrittenAudit {",
         "struct WrittenRights {",
+        "struct WrittenGrant {",
         "struct WrittenTier {",
         "pub struct PackSettings {",
     ] {

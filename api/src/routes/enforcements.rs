@@ -60,7 +60,8 @@ pub(super) async fn list(allowed: Allowed<EnforcementsRead>, call: Call) -> Outc
 pub(super) async fn get(allowed: Allowed<EnforcementsRead>, call: Call) -> Outcome {
     let id: EnforcementId = call.named("id", EnforcementsRead::THING)?;
     let enforcement: Enforcement = call.api().row(id.to_string(), EnforcementsRead::THING, allowed.rows()).await?;
-    let enforcement = as_of::as_asked(&call, (enforcement, id), EnforcementsRead::THING, StreamId::Enforcement(id)).await?;
+    let enforcement =
+        as_of::as_asked((call.api(), call.as_of()), (enforcement, id), EnforcementsRead::THING, StreamId::Enforcement(id)).await?;
     let (execution, as_of) = (enforcement.execution, call.as_of());
     let inputs = call
         .api()

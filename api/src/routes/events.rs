@@ -131,7 +131,7 @@ pub(super) async fn get(allowed: Allowed<EventsRead>, call: Call) -> Outcome {
     let media = call.accepted(&["application/json", cloudevents::STRUCTURED])?;
     let id: EventId = call.named("id", EventsRead::THING)?;
     let event: Event = call.api().row(id.to_string(), EventsRead::THING, allowed.rows()).await?;
-    let event = as_of::as_asked(&call, (event, id), EventsRead::THING, StreamId::Event(id)).await?;
+    let event = as_of::as_asked((call.api(), call.as_of()), (event, id), EventsRead::THING, StreamId::Event(id)).await?;
     let payload = event.payload;
     let payload =
         call.api().threads.blocking(move |ports| payload.map(|payload| ports.log.body(payload.position)).transpose()).await??.flatten();

@@ -169,7 +169,7 @@ async fn is_in_chain(call: &Call, execution: String, correlation: &str) -> Resul
 pub(super) async fn get(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING, allowed.rows()).await?;
-    let execution = as_of::as_asked(&call, (execution, id), ExecutionsRead::THING, StreamId::Execution(id)).await?;
+    let execution = as_of::as_asked((call.api(), call.as_of()), (execution, id), ExecutionsRead::THING, StreamId::Execution(id)).await?;
     let (reach, is_past) = (allowed.rows(), call.as_of().is_some());
     // The last success is about the present.
     let show = move |ports: &Ports| if is_past { whole(ports, execution) } else { shown(ports, execution, reach) };
@@ -227,7 +227,7 @@ pub(super) fn whole(ports: &Ports, execution: Execution) -> Result<WireExecution
 pub(super) async fn attempts(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
     let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING, allowed.rows()).await?;
-    let execution = as_of::as_asked(&call, (execution, id), ExecutionsRead::THING, StreamId::Execution(id)).await?;
+    let execution = as_of::as_asked((call.api(), call.as_of()), (execution, id), ExecutionsRead::THING, StreamId::Execution(id)).await?;
     // Names in a list over the catalog are compared as text; padded numbers sort the same way.
     let number = |number: u32| format!("{number:010}");
     let listed = listing::of_catalog(&call, &allowed, execution.attempts.into_iter(), |attempt| number(attempt.number))?;

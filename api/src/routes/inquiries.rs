@@ -207,7 +207,7 @@ pub(super) async fn get(allowed: Allowed<InquiriesRead>, call: Call) -> Outcome 
         return respond::json(&call.api().threads.blocking(move |ports| whole(ports, inquiry, &base, &viewer)).await??);
     };
     let (execution, stream) = (inquiry.execution, StreamId::Execution(inquiry.execution));
-    let inquiry = as_of::as_asked(&call, (inquiry, id), InquiriesRead::THING, stream.clone()).await?;
+    let inquiry = as_of::as_asked((call.api(), call.as_of()), (inquiry, id), InquiriesRead::THING, stream.clone()).await?;
     let show = move |ports: &Ports| {
         let asks = as_of::row_at::<Execution>(ports, &stream, &execution, at, FOLDED_MAX)?;
         let (bodies, is_answered) = (bodies(ports, &inquiry, asks.as_ref())?, viewer.has_answered(&inquiry));

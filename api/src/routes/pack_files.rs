@@ -107,14 +107,14 @@ fn shown(ports: &Ports, name: &PackName, path: &str, revision: Option<CatalogRev
 pub(super) async fn try_out(allowed: Allowed<PacksRead>, mut call: Call) -> Outcome {
     let name = named(&allowed, &call)?;
     let WireToCheck { files } = call.json().await?;
-    respond::json(&call.api().threads.explaining(move |ports| checked(ports, &name, files)).await??)
+    respond::json(&call.api().threads.explaining(move |ports| checked(ports, &name, &files)).await??)
 }
 
 /// Checks the installed packs as if one had these files. Blocking.
-fn checked(ports: &Ports, name: &PackName, files: BTreeMap<String, Option<String>>) -> Result<WireChecked, Problem> {
+fn checked(ports: &Ports, name: &PackName, files: &BTreeMap<String, Option<String>>) -> Result<WireChecked, Problem> {
     let catalog = ports.installed.current();
     let mut tried = source(ports, name)?.files.into_iter().map(|(path, file)| (path, file.bytes)).collect::<BTreeMap<_, _>>();
-    for (path, text) in &files {
+    for (path, text) in files {
         match text {
             Some(text) => drop(tried.insert(path.clone(), Bytes::copy_from_slice(text.as_bytes()))),
             None => drop(tried.remove(path)),
@@ -131,5 +131,5 @@ fn checked(ports: &Ports, name: &PackName, files: BTreeMap<String, Option<String
     // The caller may not see the other packs.
     let findings: Vec<Diagnostic> =
         checked.diagnostics.into_iter().filter(|one| one.pack.as_ref().is_none_or(|pack| pack == name)).collect();
-    Ok(WireChecked::new(is_good, &findings, &files))
+    Ok(WireChecked::new(is_good, &findings, files))
 }

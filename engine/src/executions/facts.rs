@@ -87,7 +87,7 @@ pub struct ExecutionRequested {
 }
 
 /// A link to an inquiry that a notification is to contain. The link itself is never in the log: each attempt of the
-/// notification puts its own in the place of the text.
+/// notification replaces the text with its own.
 #[sparse(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WantedLink {

@@ -28,7 +28,7 @@ pub struct DeclaredRights {
 pub struct DeclaredGrant {
     /// The line where it is written.
     pub line: u64,
-    /// Who gets the role.
+    /// The subject of the role.
     pub subject: DeclaredSubject,
     /// The role.
     pub role: RoleName,
@@ -38,7 +38,7 @@ pub struct DeclaredGrant {
     pub until: Option<Timestamp>,
 }
 
-/// Who gets a role.
+/// The subject of a role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeclaredSubject {
     /// The identity of this name, which the node looks up when it starts.

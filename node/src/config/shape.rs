@@ -38,7 +38,7 @@ static ACCESS: Shape = Shape {
         optional(
             "grants",
             Kind::Listing(&GRANT),
-            "Who has which role. Grants are added when the node starts, and removed when they leave the file.",
+            "Roles of identities, groups or everyone. Grants are added when the node starts, and removed when they leave the file.",
         ),
         optional("tiers", Kind::Listing(&TIER_OF), "The tiers of groups. The first group in the list that a caller is in counts."),
     ],

@@ -124,7 +124,7 @@ test('a tab that nobody sees reads nothing, and shows what changed once somebody
   const first = await print('while hidden');
   await node.until(async () => ((await node.ask<{ status: string }>('GET', `/executions/${first}`)).status === 'succeeded' ? true : undefined));
   const second = await print('later');
-  // Both tabs hear the same stream: the second change is told after the first.
+  // Both tabs read the same stream, in which the second change comes after the first.
   await rowOf(seen.page, second).waitFor();
   expect(reads).toBe(0);
   expect(await rowOf(hidden.page, first).count()).toBe(0);
