@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use ensue_engine::catalog::{Catalog, Catalogs};
 use ensue_engine::command::VarChange;
-use ensue_engine::executions::facts::ExecutionRequested;
+use ensue_engine::executions::facts::{ExecutionRequested, FailureKind};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::names::VarName;
@@ -115,6 +115,9 @@ pub enum Unreplayable {
     /// When a part of it began, or whether, others said that held a lock, or asked for one.
     #[error("it waited for a lock or was ended because of another execution: this depends on other executions")]
     Locked,
+    /// The permissions of its pack at that time kept a part of it from running.
+    #[error("a part of it was not permitted: this depends on the permissions that its pack had at that time")]
+    NotPermitted,
     /// Nobody can know which vars existed then.
     #[error("it reads all of `vars`, and their values at that time are unknown: write out their names")]
     ReadsVars,
@@ -145,6 +148,9 @@ pub fn replay(recorded: &Recorded, definitions: Definitions<'_>, payloads: &dyn 
     }
     if depends_on_locks(&recorded.records) {
         return Err(Unreplayable::Locked);
+    }
+    if recorded.records.iter().any(|record| is_forbidden(&record.fact)) {
+        return Err(Unreplayable::NotPermitted);
     }
     let catalog = match definitions {
         Definitions::Recorded(catalogs) => catalogs.at(requested.catalog).ok_or(Unreplayable::CatalogGone(requested.catalog))?,
@@ -254,6 +260,16 @@ fn depends_on_locks(records: &[Record]) -> bool {
         Fact::ExecutionCancelled(fact) => fact.error.is_some() && claimants.contains(&record.stream),
         _ => false,
     })
+}
+
+/// Returns true if something failed because its pack was not permitted to run it.
+fn is_forbidden(fact: &Fact) -> bool {
+    let failure = match fact {
+        Fact::ExecutionFailed(failed) => &failed.error,
+        Fact::StepFailed(failed) => &failed.error,
+        _ => return false,
+    };
+    failure.kind == FailureKind::NotPermitted
 }
 
 /// Returns the execution whose attempt changed a var.

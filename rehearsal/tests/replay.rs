@@ -114,7 +114,11 @@ proptest! {
             match replay(&recorded, Definitions::Recorded(&catalogs), &log) {
                 Ok(differences) => prop_assert_eq!(differences, vec![], "{}", recorded.execution),
                 // The scenario broke the catalogs on the way.
-                Err(Unreplayable::NotEnded | Unreplayable::PutAside(_) | Unreplayable::PutOff(_) | Unreplayable::Locked) => {}
+                Err(Unreplayable::NotEnded
+                    | Unreplayable::PutAside(_)
+                    | Unreplayable::PutOff(_)
+                    | Unreplayable::Locked
+                    | Unreplayable::NotPermitted) => {}
                 Err(error) => prop_assert!(false, "{}: {error}", recorded.execution),
             }
         }
