@@ -797,6 +797,20 @@ fn settings_that_cannot_be_applied_change_nothing() {
 }
 
 #[test]
+fn declared_grants_count_towards_the_bounds_of_all() {
+    let everyone = Subject::Everyone;
+    let site = |number: u128| format!("label:site=s{number}");
+    let grants = |from: u128, to: u128| -> Vec<NewGrant> {
+        (from..=to).map(|number| grant(number, &everyone, "viewer", Some(&site(number)))).collect()
+    };
+    let mut spec = Spec::default();
+    spec.when(asked_by(Actor::Operator, Ask::AddGrant(grant(5_000, &everyone, "viewer", None)))).then(&["grant.added"]);
+    let max = Refusal::LimitReached { what: "grants of one subject", max: 1_000 };
+    spec.when(declares(&[], &grants(1, 1_000))).then_refused(&max);
+    spec.when(declares(&[], &grants(1, 999))).then(&vec!["grant.added"; 999]);
+}
+
+#[test]
 fn settings_never_remove_the_last_administrator() {
     let id = identity(7);
     let mut spec = Spec::default().given([add_identity(id, &[]), token_of(1, "ana", id)]);

@@ -2,15 +2,18 @@
 //!
 //! All of them are recorded at the start of the node, or none. What leaves the settings is removed, and nothing else is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::decide::{draft, unless_last_admin};
-use super::people::{Origin, grant_added, granted, named, not_new, role_set, tokens_with};
+use super::people::{GRANTS_MAX, GRANTS_OF_SUBJECT_MAX, Origin, ROLES_MAX, grant_added, granted, named, not_new, role_set, tokens_with};
 use crate::access::facts::{GrantRemoved, RoleRemoved};
 use crate::access::permission::{BuiltInRole, Permission};
 use crate::access::scope::Scope;
 use crate::access::state::Grant;
+use crate::access::subject::Subject;
 use crate::command::{Decision, DeclaredAccess, NewGrant, Refusal};
+use crate::fact::Fact;
+use crate::ids::GrantId;
 use crate::names::RoleName;
 use crate::record::{Actor, Draft, StreamId};
 use crate::state::State;
@@ -63,7 +66,35 @@ fn changes(state: &State, actor: &Actor, declared: &DeclaredAccess) -> Result<Ve
         }
         drafts.push(draft(StreamId::Role(name.clone()), actor, RoleRemoved { name: name.clone() }.into()));
     }
+    within_bounds(state, &drafts)?;
     Ok(drafts)
+}
+
+/// Checks the bounds of all that there is with the drafts, since each was checked alone.
+fn within_bounds(state: &State, drafts: &[Draft]) -> Result<(), Refusal> {
+    let access = state.access();
+    let mut roles: BTreeSet<&RoleName> = access.roles().map(|(name, _)| name).collect();
+    let mut grants: BTreeMap<GrantId, &Subject> = access.grants().map(|(id, grant)| (*id, &grant.subject)).collect();
+    for draft in drafts {
+        match &draft.fact {
+            Fact::RoleSet(fact) => drop(roles.insert(&fact.name)),
+            Fact::RoleRemoved(fact) => drop(roles.remove(&fact.name)),
+            Fact::GrantAdded(fact) => drop(grants.insert(fact.id, &fact.subject)),
+            Fact::GrantRemoved(fact) => drop(grants.remove(&fact.id)),
+            _ => {}
+        }
+    }
+    let mut of_subject: BTreeMap<&Subject, usize> = BTreeMap::new();
+    grants.values().for_each(|subject| *of_subject.entry(subject).or_default() += 1);
+    let most = of_subject.into_values().max().unwrap_or_default();
+    for (what, count, max) in
+        [("roles", roles.len(), ROLES_MAX), ("grants", grants.len(), GRANTS_MAX), ("grants of one subject", most, GRANTS_OF_SUBJECT_MAX)]
+    {
+        if count > max {
+            return Err(Refusal::LimitReached { what, max });
+        }
+    }
+    Ok(())
 }
 
 /// Returns what a role carries once the declared roles are set.

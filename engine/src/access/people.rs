@@ -28,11 +28,11 @@ pub(crate) const IDENTITIES_MAX: usize = 100_000;
 /// The maximum number of groups of one identity.
 pub const GROUPS_MAX: usize = 200;
 /// The maximum number of roles that are not built in.
-const ROLES_MAX: usize = 500;
+pub(super) const ROLES_MAX: usize = 500;
 /// The maximum number of grants.
-const GRANTS_MAX: usize = 20_000;
+pub(super) const GRANTS_MAX: usize = 20_000;
 /// The maximum number of grants of one subject.
-const GRANTS_OF_SUBJECT_MAX: usize = 1_000;
+pub(super) const GRANTS_OF_SUBJECT_MAX: usize = 1_000;
 
 /// Adds an identity. The caller may add it only to groups whose rights it has itself.
 pub(crate) fn add_identity(
@@ -203,7 +203,7 @@ pub(super) fn not_new(state: &State, name: &RoleName) -> Option<Refusal> {
     if state.access().sizes().roles >= ROLES_MAX {
         return Some(Refusal::LimitReached { what: "roles", max: ROLES_MAX });
     }
-    // Tokens can have the name of a role that does not exist, for inquiries. They gain nothing by it unnoticed.
+    // A token can name a role that does not exist yet, for inquiries. A new role must not extend its rights silently.
     let tokens = tokens_with(state, name);
     (tokens > 0).then(|| Refusal::RoleInUse { role: name.clone(), grants: 0, tokens })
 }
