@@ -39,7 +39,7 @@ use serde_json::{Value, json};
 use crate::support::random::{World, pieces, steps};
 use crate::support::site::{received, report_changing, set_var};
 use crate::support::workflow::{awaits, does, expression};
-use crate::support::{Pieces, Site, cancel};
+use crate::support::{Pieces, Site, cancel, permit_at};
 
 /// The catalogs of a site. Every revision has the same pieces.
 struct Made<'a>(&'a Pieces);
@@ -158,12 +158,17 @@ fn shipping(second: &str, with: &Value, list: &str) -> Pieces {
 fn shipped() -> (Site, ExecutionId) {
     let mut site = Site::with(&shipping("deploy", &json!({ "to": "a/b" }), "[1, 2]"));
     let flow = site.run("demo.flow");
+    succeed_all(&mut site);
+    (site, flow)
+}
+
+/// Lets every attempt succeed until none is left.
+fn succeed_all(site: &mut Site) {
     loop {
         let open = site.engine().executions().iter().map(|(id, _)| *id).find(|id| site.has_attempt(*id));
-        let Some(open) = open else { break };
+        let Some(open) = open else { return };
         site.succeed(open);
     }
-    (site, flow)
 }
 
 fn against(pieces: &Pieces) -> Vec<Divergence> {
@@ -297,6 +302,20 @@ fn replay_of_a_delayed_reaction_reads_the_vars_of_that_moment() {
         assert_eq!(replayed(&site, flow, Definitions::Recorded(&Made(&pieces))), Ok(vec![]), "{before:?}");
         let other = Arc::new(pieces.build(CatalogRevision(1)));
         assert_eq!(replayed(&site, flow, Definitions::Other(&other)), Ok(vec![]), "{before:?}");
+    }
+}
+
+#[test]
+fn execution_that_was_not_permitted_at_that_time_cannot_be_replayed() {
+    let pieces = Pieces::default().action("other.work").workflow("demo.flow", [does("work", "other.work")]);
+    let (permitted, forbidden): (Option<&[&str]>, Option<&[&str]>) = (None, Some(&[]));
+    for (permissions, outcome) in [(permitted, Ok(vec![])), (forbidden, Err(Unreplayable::NotPermitted))] {
+        let mut site = Site::with(&pieces);
+        let revision = site.engine().catalog_revision();
+        site.turn(permit_at(revision, "demo", permissions));
+        let flow = site.run("demo.flow");
+        succeed_all(&mut site);
+        assert_eq!(replayed(&site, flow, Definitions::Recorded(&Made(&pieces))), outcome);
     }
 }
 
