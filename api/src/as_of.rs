@@ -183,7 +183,8 @@ pub(crate) fn row_at<V: View>(ports: &Ports, stream: &StreamId, key: &V::Key, at
     Ok(fold(ports, stream, key, at, most)?.row)
 }
 
-/// Returns a row that the caller sees now as it was at the position `at`; the row itself if there is none. All records that touch the row must be in the stream.
+/// Returns a row as it was at the position `at`, or the row itself without a position. The caller may see the row as it
+/// is now. All records that touch the row must be in the stream.
 pub(crate) async fn as_asked<V: View + Send + 'static>(
     (api, at): (&Api, Option<Position>),
     (row, key): (V, V::Key),

@@ -34,7 +34,7 @@ use crate::wire::verdicts::{Definitions, WireVerdict};
 pub(super) use sending::{consent, send};
 
 /// The reasons why an event cannot be judged again.
-const FORGOTTEN: &[(u16, &str)] = &[(409, "catalog_gone"), (409, "payload_erased")];
+const FORGOTTEN: &[(u16, &str)] = &[(410, "catalog_gone"), (409, "payload_erased")];
 
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {

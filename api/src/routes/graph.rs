@@ -36,7 +36,7 @@ const EXECUTIONS_MAX: usize = 10_000;
 /// The definition of the steps is no longer stored.
 #[derive(Debug, Error, Explain)]
 #[error("the catalog of revision {0}, with the steps of this execution, is no longer stored")]
-#[explain(slug = "catalog-gone", fault = Conflict, hint = "list the executions of its steps with `ensue executions list --parent ID`")]
+#[explain(slug = "catalog-gone", fault = Missing, hint = "list the executions of its steps with `ensue executions list --parent ID`")]
 struct StepsGone(CatalogRevision);
 
 /// Declares the route of this file.
@@ -45,7 +45,7 @@ pub(super) fn declare(routes: &mut Routes) {
         "/executions/{id}/graph",
         get,
         Operation::shows::<WireGraph>("execution_graph", "Returns the steps of a workflow with the state of each")
-            .refuses(&[(409, "catalog_gone")])
+            .refuses(&[(410, "catalog_gone")])
             .sees_views(),
     );
 }

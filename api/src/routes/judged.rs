@@ -31,18 +31,18 @@ use crate::wire::verdicts::{Definitions, WireExplained, WireSubject, WireVerdict
 /// Why the rules' decisions on an event cannot be computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
 #[non_exhaustive]
-#[explain(fault = Conflict)]
 enum Forgotten {
     /// The definitions that judged it are no longer stored.
     #[error("the catalog of revision {0}, which judged this event, is no longer stored")]
     #[explain(
         slug = "catalog-gone",
+        fault = Missing,
         hint = "use `definitions=now` to see the verdicts of the current rules; the event's enforcements show the earlier decisions"
     )]
     Catalog(CatalogRevision),
     /// The event's payload was erased.
     #[error("the payload of this event was erased")]
-    #[explain(slug = "payload-erased", hint = "look at the enforcements of the event and the errors of its rules, which still exist")]
+    #[explain(slug = "payload-erased", fault = Conflict, hint = "look at the enforcements of the event and the errors of its rules, which still exist")]
     Payload,
 }
 

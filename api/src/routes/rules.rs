@@ -59,7 +59,7 @@ pub(super) fn declare(routes: &mut Routes) {
         get,
         Operation::shows::<WireRule>("rule_get", "Returns a rule with its recent activity")
             .asked(&[AS_OF])
-            .refuses(&[(409, "catalog_gone")])
+            .refuses(&[(410, "catalog_gone")])
             .sees_views(),
     );
 }
@@ -76,7 +76,7 @@ pub(super) fn declare_judging(routes: &mut Routes) {
             .gives::<WireExplained>(200, "The verdict with its explanation.", &[])
             .refuses(&[
                 (404, "rule_not_there_then"),
-                (409, "catalog_gone"),
+                (410, "catalog_gone"),
                 (409, "payload_erased"),
                 (422, "payload_invalid"),
                 (422, "rule_invalid"),

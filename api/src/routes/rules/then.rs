@@ -24,8 +24,8 @@ const FOLDED_MAX: usize = 200_000;
 
 /// The definitions of that time are no longer stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
-#[error("the catalog of revision {0}, which was in use at that position, is no longer stored")]
-#[explain(slug = "catalog-gone", fault = Conflict, hint = "ask for a later position, or leave out `as_of` to see the current rule")]
+#[error("the catalog of revision {0} is no longer stored")]
+#[explain(slug = "catalog-gone", fault = Missing, hint = "ask for a later position, or leave out `as_of` to see the current rule")]
 struct DefinitionsGone(CatalogRevision);
 
 /// Shows a rule as it was. Blocking.
