@@ -1,30 +1,24 @@
 /** Each screen without a finding of axe, light and dark, wide and narrow. No rule is switched off. */
 
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { findings } from '../support/axe.ts';
-import { PHONE, Watched, launch } from '../support/browser.ts';
-import { Node } from '../support/node.ts';
+import { PHONE, Watched } from '../support/browser.ts';
+import type { Node } from '../support/node.ts';
+import { Rig } from '../support/rig.ts';
 import { filled, sideways, visit } from '../support/screens.ts';
 
 let node: Node;
-let browser: Browser;
 let paths: string[];
 
-beforeAll(async () => {
-  [node, browser] = await Promise.all([Node.start(), launch()]);
+const rig = Rig.for('packs', {}, async (started) => {
+  node = started;
   paths = await filled(node);
-});
-
-afterAll(async () => {
-  await browser?.close();
-  await node?.stop();
 });
 
 for (const colorScheme of ['light', 'dark'] as const) {
   for (const [size, options] of [['wide', {}], ['phone', PHONE]] as const) {
     test(`no screen has a finding: ${colorScheme}, ${size}`, async () => {
-      const watched = await Watched.open(browser, node.url, { ...options, colorScheme });
+      const watched = await Watched.open(rig.browser, node.url, { ...options, colorScheme });
       const { page } = watched;
       await page.goto('/ui/login');
       await page.getByLabel('Token').waitFor();

@@ -1,21 +1,16 @@
 /** What a screen shows while it has nothing to show: no finding of axe, light and dark. Screens that are empty are in `axe.test.ts`. */
 
-import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Page } from 'playwright-core';
+import { expect, test } from 'vitest';
 import { findings } from '../support/axe.ts';
-import { Watched, launch } from '../support/browser.ts';
-import { Node } from '../support/node.ts';
+import { Watched } from '../support/browser.ts';
+import type { Node } from '../support/node.ts';
+import { Rig } from '../support/rig.ts';
 
 let node: Node;
-let browser: Browser;
 
-beforeAll(async () => {
-  [node, browser] = await Promise.all([Node.start(), launch()]);
-});
-
-afterAll(async () => {
-  await browser?.close();
-  await node?.stop();
+const rig = Rig.for('packs', {}, async (started) => {
+  node = started;
 });
 
 async function expectNoFindings(page: Page, what: string): Promise<void> {
@@ -26,7 +21,7 @@ async function expectNoFindings(page: Page, what: string): Promise<void> {
 }
 
 test('a screen that may not be seen says what is missing', async () => {
-  const watched = await Watched.open(browser, node.url);
+  const watched = await Watched.open(rig.browser, node.url);
   await watched.page.goto('/ui/keys');
   await watched.logIn(await node.tokenOf('vera', ['viewer']));
   await watched.page.getByText('You are not allowed to see this.').waitFor();
@@ -36,7 +31,7 @@ test('a screen that may not be seen says what is missing', async () => {
 });
 
 test('a list that loads, and one whose node is gone, say so', async () => {
-  const watched = await Watched.open(browser, node.url);
+  const watched = await Watched.open(rig.browser, node.url);
   const { page } = watched;
   await page.goto('/ui/rules');
   await watched.logIn(node.token);

@@ -1,29 +1,23 @@
 /** No screen makes its readers scroll sideways, also in a language whose words are longer. */
 
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Watched, launch } from '../support/browser.ts';
-import { Node } from '../support/node.ts';
+import { expect, test } from 'vitest';
+import { Watched } from '../support/browser.ts';
+import type { Node } from '../support/node.ts';
+import { Rig } from '../support/rig.ts';
 import { filled, sideways, visit } from '../support/screens.ts';
 
 const WIDTHS = [1_280, 390];
 
 let node: Node;
-let browser: Browser;
 let paths: string[];
 
-beforeAll(async () => {
-  [node, browser] = await Promise.all([Node.start(), launch()]);
+const rig = Rig.for('packs', {}, async (started) => {
+  node = started;
   paths = await filled(node);
 });
 
-afterAll(async () => {
-  await browser?.close();
-  await node?.stop();
-});
-
 test('no screen scrolls sideways with words that are longer by two fifths', async () => {
-  const watched = await Watched.open(browser, node.url);
+  const watched = await Watched.open(rig.browser, node.url);
   const { page } = watched;
   await page.goto('/ui/login');
   await watched.logIn(node.token);

@@ -1,27 +1,15 @@
 import { readFileSync } from 'node:fs';
-import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Watched, launch } from '../support/browser.ts';
-import { Node } from '../support/node.ts';
+import type { Page } from 'playwright-core';
+import { expect, test } from 'vitest';
+import { Watched } from '../support/browser.ts';
+import type { Node } from '../support/node.ts';
+import { Rig } from '../support/rig.ts';
 
 let node: Node;
-let browser: Browser;
 
-beforeAll(async () => {
-  [node, browser] = await Promise.all([Node.start(), launch()]);
+const rig = Rig.for('packs', {}, async (started) => {
+  node = started;
 });
-
-afterAll(async () => {
-  await browser?.close();
-  await node?.stop();
-});
-
-async function loggedIn(path: string, token = node.token): Promise<Watched> {
-  const watched = await Watched.open(browser, node.url);
-  await watched.page.goto(path);
-  await watched.logIn(token);
-  return watched;
-}
 
 /** Makes an identity, and returns a token of it. */
 async function person(name: string): Promise<string> {
@@ -32,7 +20,7 @@ async function person(name: string): Promise<string> {
 const dialog = (page: Page): ReturnType<Page['getByRole']> => page.getByRole('dialog');
 
 test('an action is run from a form, and its execution opens', async () => {
-  const watched = await loggedIn('/ui/actions');
+  const watched = await rig.loggedIn('/ui/actions');
   const { page } = watched;
   await page.getByRole('row').filter({ hasText: 'shop.print' }).getByRole('link').click();
   await page.getByText('Prints a text, and counts lines.', { exact: true }).waitFor();
@@ -55,7 +43,7 @@ test('an action is run from a form, and its execution opens', async () => {
 });
 
 test('the parameters of an address fill the form, and a start in the future delays the execution', async () => {
-  const watched = await loggedIn(`/ui/actions/shop.print/run?params=${encodeURIComponent('{"text":"from a link","lines":1}')}`);
+  const watched = await rig.loggedIn(`/ui/actions/shop.print/run?params=${encodeURIComponent('{"text":"from a link","lines":1}')}`);
   const { page } = watched;
   await expect.poll(() => page.getByLabel('text').inputValue()).toBe('from a link');
   await page.getByLabel('Start at').fill('2099-01-01T10:00');
@@ -67,11 +55,11 @@ test('the parameters of an address fill the form, and a start in the future dela
 });
 
 test('a grant is given and ends, and what its holder may do follows', async () => {
-  const holder = await loggedIn('/ui/me', await person('bo'));
+  const holder = await rig.loggedIn('/ui/me', await person('bo'));
   const menu = holder.page.getByRole('navigation', { name: 'Menu' });
   await holder.page.getByRole('heading', { name: 'bo' }).waitFor();
   expect(await menu.count()).toBe(0);
-  const admin = await loggedIn('/ui/people/bo');
+  const admin = await rig.loggedIn('/ui/people/bo');
   const { page } = admin;
   await page.getByRole('button', { name: 'Grant a role' }).click();
   await dialog(page).getByLabel('Role').fill('viewer');
@@ -100,7 +88,7 @@ test('a grant is given and ends, and what its holder may do follows', async () =
 
 test('a token is shown once, works, and ends with its identity', async () => {
   await node.ask('POST', '/identities', { name: 'cy', kind: 'service' });
-  const watched = await loggedIn('/ui/people/cy');
+  const watched = await rig.loggedIn('/ui/people/cy');
   const { page } = watched;
   await page.getByRole('button', { name: 'Add a token' }).click();
   await dialog(page).getByLabel('Name').fill('cy-job');
@@ -121,7 +109,7 @@ test('a token is shown once, works, and ends with its identity', async () => {
 });
 
 test('a key is rotated, and its value is in no answer, storage or DOM afterwards', async () => {
-  const watched = await loggedIn('/ui/keys');
+  const watched = await rig.loggedIn('/ui/keys');
   const { page } = watched;
   const [first, second] = ['first-secret-4711-0123456789', 'second-secret-4712-0123456789'];
   const answers: Promise<string>[] = [];
@@ -177,7 +165,7 @@ test('an auditor finds who said yes and exports it', async () => {
   });
   expect(answered.status).toBe(200);
   await node.ask('PUT', '/roles/auditor', { permissions: ['audit:read', 'inquiries:read'] });
-  const watched = await loggedIn('/ui/audit', await node.tokenOf('audi', ['auditor']));
+  const watched = await rig.loggedIn('/ui/audit', await node.tokenOf('audi', ['auditor']));
   const { page } = watched;
   await page.getByRole('link', { name: 'Answers to questions' }).click();
   const row = page.getByRole('list', { name: 'Who did what' }).getByRole('listitem').filter({ hasText: execution });
@@ -196,7 +184,7 @@ test('an auditor finds who said yes and exports it', async () => {
 });
 
 test('the log says what led to what', async () => {
-  const watched = await loggedIn('/ui/log?kind=inquiry.answered');
+  const watched = await rig.loggedIn('/ui/log?kind=inquiry.answered');
   const { page } = watched;
   await page.getByRole('list', { name: 'Records' }).getByRole('link').first().click();
   await page.getByRole('heading', { name: /^Record / }).waitFor();
@@ -212,7 +200,7 @@ test('the log says what led to what', async () => {
 });
 
 test('a var is set, changed and removed', async () => {
-  const watched = await loggedIn('/ui/vars');
+  const watched = await rig.loggedIn('/ui/vars');
   const { page } = watched;
   await page.getByText('No var has a value.').waitFor();
   await page.getByRole('button', { name: 'Set a var' }).click();
@@ -234,7 +222,7 @@ test('a viewer sees no button that would be refused', async () => {
   await node.ask('PUT', '/keys/shop.seen', { value: 'a value that is long enough' });
   await node.ask('PUT', '/vars/shop.seen', { value: 1 });
   await node.ask('PUT', '/roles/looker', { permissions: ['keys:read', 'identities:read', 'grants:read', 'tokens:read', 'audit:read'] });
-  const watched = await loggedIn('/ui/me', await node.tokenOf('vic', ['viewer', 'looker']));
+  const watched = await rig.loggedIn('/ui/me', await node.tokenOf('vic', ['viewer', 'looker']));
   const { page } = watched;
   await page.getByRole('heading', { name: 'vic' }).waitFor();
   const allowed = /^(Copy|Versions|Check|Export as|Load more|Go to, do or search|Close|✓|⧉|$)/;
@@ -256,7 +244,7 @@ test('a viewer sees no button that would be refused', async () => {
 });
 
 test('the palette finds a thing, goes to it, and does things by keys alone', async () => {
-  const watched = await loggedIn('/ui/me');
+  const watched = await rig.loggedIn('/ui/me');
   const { page } = watched;
   await page.getByRole('heading', { name: 'admin' }).waitFor();
   await page.keyboard.press('Control+k');
@@ -275,7 +263,7 @@ test('the palette finds a thing, goes to it, and does things by keys alone', asy
 });
 
 test('people, grants, tokens, keys, vars, the audit and the log change by themselves', async () => {
-  const watched = await loggedIn('/ui/people');
+  const watched = await rig.loggedIn('/ui/people');
   const { page } = watched;
   await page.getByRole('list', { name: 'Identities' }).waitFor();
   await node.ask('POST', '/identities', { name: 'di.live', kind: 'person' });
@@ -309,7 +297,7 @@ test('people, grants, tokens, keys, vars, the audit and the log change by themse
 
 test('a person is added, gets groups and a deputy, logs in by a link, and is erased', async () => {
   await node.ask('POST', '/identities', { name: 'fay', kind: 'person' });
-  const watched = await loggedIn('/ui/people');
+  const watched = await rig.loggedIn('/ui/people');
   const { page } = watched;
   await page.getByRole('button', { name: 'Add somebody' }).click();
   await dialog(page).getByLabel('Name').fill('gus.new');
@@ -346,7 +334,7 @@ test('a person is added, gets groups and a deputy, logs in by a link, and is era
   const link = await dialog(page).getByLabel('Login link').inputValue();
   expect(link.startsWith(`${node.url}/ui/login#`)).toBe(true);
   await dialog(page).getByRole('button', { name: 'Close' }).click();
-  const phone = await Watched.open(browser, node.url);
+  const phone = await Watched.open(rig.browser, node.url);
   await phone.page.goto(link);
   await phone.page.getByRole('button', { name: 'Log in with the link' }).click();
   await phone.page.getByRole('heading', { name: 'gus.new' }).waitFor();

@@ -1,27 +1,21 @@
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { PHONE, Watched, launch } from '../support/browser.ts';
-import { Node } from '../support/node.ts';
+import { expect, test } from 'vitest';
+import { PHONE, Watched } from '../support/browser.ts';
+import type { Node } from '../support/node.ts';
+import { Rig } from '../support/rig.ts';
 
 let node: Node;
-let browser: Browser;
 let token: string;
 
-beforeAll(async () => {
-  [node, browser] = await Promise.all([Node.start(), launch()]);
+const rig = Rig.for('packs', {}, async (started) => {
+  node = started;
   await node.ask('PUT', '/roles/shippers', { permissions: ['inquiries:read', 'inquiries:answer'] });
   token = await node.tokenOf('maria', ['shippers', 'approver']);
-});
-
-afterAll(async () => {
-  await browser?.close();
-  await node?.stop();
 });
 
 test('a phone answers from a cold link', async () => {
   await node.order('A1');
   const { id, parent } = await node.question('A1');
-  const watched = await Watched.open(browser, node.url, PHONE);
+  const watched = await Watched.open(rig.browser, node.url, PHONE);
   const { page } = watched;
   await page.goto(`/ui/inbox/${id}`);
   await watched.logIn(token);
@@ -43,7 +37,7 @@ test('a phone answers from a cold link', async () => {
 });
 
 test('a person who may only answer sees the inbox and nothing else', async () => {
-  const watched = await Watched.open(browser, node.url);
+  const watched = await Watched.open(rig.browser, node.url);
   const { page } = watched;
   await page.goto('/ui/');
   await watched.logIn(token);
@@ -57,7 +51,7 @@ test('a person who may only answer sees the inbox and nothing else', async () =>
 test('a question that somebody else answers is closed under a draft, and the draft is not sent', async () => {
   await node.order('A2');
   const { id } = await node.question('A2');
-  const watched = await Watched.open(browser, node.url);
+  const watched = await Watched.open(rig.browser, node.url);
   const { page } = watched;
   await page.goto(`/ui/inbox/${id}`);
   await watched.logIn(token);
@@ -77,7 +71,7 @@ test('a question that somebody else answers is closed under a draft, and the dra
 test('an answer without its decision is marked at its field, which gets the focus', async () => {
   await node.order('A3');
   const { id } = await node.question('A3');
-  const watched = await Watched.open(browser, node.url);
+  const watched = await Watched.open(rig.browser, node.url);
   const { page } = watched;
   await page.goto(`/ui/inbox/${id}`);
   await watched.logIn(token);

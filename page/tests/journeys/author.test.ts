@@ -4,29 +4,17 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import type { Browser, Locator, Page } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { PHONE, Watched, launch } from '../support/browser.ts';
-import { Node } from '../support/node.ts';
+import type { Locator, Page } from 'playwright-core';
+import { expect, test } from 'vitest';
+import { PHONE } from '../support/browser.ts';
+import type { Node } from '../support/node.ts';
+import { Rig } from '../support/rig.ts';
 
 let node: Node;
-let browser: Browser;
 
-beforeAll(async () => {
-  [node, browser] = await Promise.all([Node.start(), launch()]);
+const rig = Rig.for('packs', {}, async (started) => {
+  node = started;
 });
-
-afterAll(async () => {
-  await browser?.close();
-  await node?.stop();
-});
-
-async function loggedIn(path: string, token = node.token, options: Parameters<Browser['newContext']>[0] = {}): Promise<Watched> {
-  const watched = await Watched.open(browser, node.url, options);
-  await watched.page.goto(path);
-  await watched.logIn(token);
-  return watched;
-}
 
 /** Sends an invoice, and returns the id of its event once the rules have judged it. */
 async function invoice(payload: Record<string, unknown>): Promise<string> {
@@ -50,7 +38,7 @@ async function write(page: Page, editor: Locator, text: string): Promise<void> {
 }
 
 test('a new event appears in the list by itself, and a filter in the address keeps others out', async () => {
-  const watched = await loggedIn('/ui/events');
+  const watched = await rig.loggedIn('/ui/events');
   const { page } = watched;
   await page.getByRole('heading', { name: 'Events' }).waitFor();
   await page.getByText('No event has come yet.').waitFor();
@@ -76,7 +64,7 @@ test('a new event appears in the list by itself, and a filter in the address kee
 
 test('a rule did not match, and the field that would flip it is marked', async () => {
   const id = await invoice({ id: 'A1', amount: 90.5 });
-  const watched = await loggedIn(`/ui/events/${id}`);
+  const watched = await rig.loggedIn(`/ui/events/${id}`);
   const { page } = watched;
   const rule = page.locator('[data-rule="bill.big"]');
   await rule.locator('summary').getByText('did not match').waitFor();
@@ -109,7 +97,7 @@ test('a rule did not match, and the field that would flip it is marked', async (
 
 test('another value is tried, and the verdict changes', async () => {
   const id = await invoice({ id: 'A2', amount: 90.5 });
-  const watched = await loggedIn(`/ui/events/${id}?rule=bill.big`);
+  const watched = await rig.loggedIn(`/ui/events/${id}?rule=bill.big`);
   const { page } = watched;
   const rule = page.locator('[data-rule="bill.big"]');
   await rule.getByRole('button', { name: 'Try another value' }).click();
@@ -152,7 +140,7 @@ test('another value is tried, and the verdict changes', async () => {
 
 test('a changed rule is backtested, and the difference opens why', async () => {
   const id = await invoice({ id: 'A3', amount: 60.5 });
-  const watched = await loggedIn('/ui/rules');
+  const watched = await rig.loggedIn('/ui/rules');
   const { page } = watched;
   await page.getByRole('row').filter({ hasText: 'bill.big' }).getByRole('link').click();
   await page.getByRole('link', { name: 'Try a change' }).click();
@@ -192,7 +180,7 @@ test('a changed rule is backtested, and the difference opens why', async () => {
 });
 
 test('a change is taken away as a patch that git applies', async () => {
-  const watched = await loggedIn('/ui/rules/bill.big?tab=try');
+  const watched = await rig.loggedIn('/ui/rules/bill.big?tab=try');
   const { page } = watched;
   const editor = page.getByLabel('Edit rules/big.yaml');
   await editor.waitFor();
@@ -216,7 +204,7 @@ test('a change is taken away as a patch that git applies', async () => {
 });
 
 test('a file with an error shows the finding at its line', async () => {
-  const watched = await loggedIn('/ui/rules/bill.big?tab=try');
+  const watched = await rig.loggedIn('/ui/rules/bill.big?tab=try');
   const { page } = watched;
   const editor = page.getByLabel('Edit rules/big.yaml');
   await editor.waitFor();
@@ -250,7 +238,7 @@ test('a file with an error shows the finding at its line', async () => {
 });
 
 test('keys of the page do nothing in the editor, and Tab leaves it after Escape', async () => {
-  const watched = await loggedIn('/ui/rules/bill.big?tab=try');
+  const watched = await rig.loggedIn('/ui/rules/bill.big?tab=try');
   const { page } = watched;
   const editor = page.getByLabel('Edit rules/big.yaml');
   await editor.waitFor();
@@ -282,7 +270,7 @@ test('keys of the page do nothing in the editor, and Tab leaves it after Escape'
 });
 
 test('a rule is put in shadow mode and enabled again, each with what that means', async () => {
-  const watched = await loggedIn('/ui/rules/bill.big');
+  const watched = await rig.loggedIn('/ui/rules/bill.big');
   const { page } = watched;
   await page.getByRole('button', { name: 'Shadow' }).click();
   const dialog = page.getByRole('dialog');
@@ -305,7 +293,7 @@ test('a rule is put in shadow mode and enabled again, each with what that means'
 
 test('a viewer sees the rules and no button that would be refused', async () => {
   const id = await invoice({ id: 'A5', amount: 1.5 });
-  const watched = await loggedIn('/ui/rules/bill.big', await node.tokenOf('vera', ['viewer']));
+  const watched = await rig.loggedIn('/ui/rules/bill.big', await node.tokenOf('vera', ['viewer']));
   const { page } = watched;
   await page.getByRole('heading', { name: 'bill.big' }).waitFor();
   expect(await page.getByRole('button', { name: /^(Enable|Shadow|Disable)$/ }).count()).toBe(0);
@@ -327,7 +315,7 @@ test('a trace shows what an event led to, and grows with it', async () => {
   await node.order('T1');
   const { id, parent } = await node.question('T1');
   const { event } = await node.ask<{ event: string }>('GET', `/executions/${parent}`);
-  const watched = await loggedIn(`/ui/events/${event}`);
+  const watched = await rig.loggedIn(`/ui/events/${event}`);
   const { page } = watched;
   await page.getByRole('heading', { name: 'What followed' }).waitFor();
   await page.getByRole('link', { name: 'step approve: core.inquiry' }).waitFor();
@@ -353,7 +341,7 @@ test('a trace shows what an event led to, and grows with it', async () => {
 
 test('a phone shows why a rule did not match', async () => {
   const id = await invoice({ id: 'A6', amount: 2.5 });
-  const watched = await loggedIn(`/ui/events/${id}?rule=bill.big`, node.token, PHONE);
+  const watched = await rig.loggedIn(`/ui/events/${id}?rule=bill.big`, node.token, PHONE);
   const { page } = watched;
   const rule = page.locator('[data-rule="bill.big"]');
   await rule.getByText('To match:').waitFor();

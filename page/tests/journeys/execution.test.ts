@@ -1,26 +1,14 @@
-import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { PHONE, Watched, launch } from '../support/browser.ts';
-import { Node } from '../support/node.ts';
+import type { Page } from 'playwright-core';
+import { expect, test } from 'vitest';
+import { PHONE, Watched } from '../support/browser.ts';
+import type { Node } from '../support/node.ts';
+import { Rig } from '../support/rig.ts';
 
 let node: Node;
-let browser: Browser;
 
-beforeAll(async () => {
-  [node, browser] = await Promise.all([Node.start(), launch()]);
+const rig = Rig.for('packs', {}, async (started) => {
+  node = started;
 });
-
-afterAll(async () => {
-  await browser?.close();
-  await node?.stop();
-});
-
-async function loggedIn(path: string, options: Parameters<Browser['newContext']>[0] = {}): Promise<Watched> {
-  const watched = await Watched.open(browser, node.url, options);
-  await watched.page.goto(path);
-  await watched.logIn(node.token);
-  return watched;
-}
 
 async function ran(action: string, params: object): Promise<string> {
   const { id } = await node.ask<{ id: string }>('POST', `/actions/${action}/execute`, { params });
@@ -36,7 +24,7 @@ const ITEMS = 2_000;
 
 test(`a failed item among ${ITEMS} is on the screen at once, in the list and on the timeline`, async () => {
   const id = await ran('mill.batch', { items: Array.from({ length: ITEMS }, (_, at) => at), bad: 1_777 });
-  const watched = await loggedIn(`/ui/executions/${id}`);
+  const watched = await rig.loggedIn(`/ui/executions/${id}`);
   const { page } = watched;
   await page.getByRole('link', { name: 'item 1,777', exact: true }).waitFor();
   expect(await page.getByRole('button', { name: 'grind' }).getAttribute('aria-expanded')).toBe('true');
@@ -62,7 +50,7 @@ test(`a failed item among ${ITEMS} is on the screen at once, in the list and on 
 test('the graph shows a step to come, and the list, the graph and the timeline choose the same step', async () => {
   await node.order('G1');
   const { parent } = await node.question('G1');
-  const watched = await loggedIn(`/ui/executions/${parent}?tab=graph`);
+  const watched = await rig.loggedIn(`/ui/executions/${parent}?tab=graph`);
   const { page } = watched;
   const graph = page.getByRole('region', { name: 'Graph' });
   const deploy = graph.getByRole('link', { name: /deploy.*not yet.*after approve/ });
@@ -90,7 +78,7 @@ test('the graph shows a step to come, and the list, the graph and the timeline c
 
 test('a part of the timeline is chosen by dragging over the whole, and is in the address', async () => {
   const id = await ran('mill.line', { order: 'loud', fails: false });
-  const watched = await loggedIn(`/ui/executions/${id}?tab=timeline`);
+  const watched = await rig.loggedIn(`/ui/executions/${id}?tab=timeline`);
   const { page } = watched;
   const canvas = page.locator('canvas');
   await canvas.waitFor();
@@ -111,7 +99,7 @@ test('a part of the timeline is chosen by dragging over the whole, and is in the
 
 test('an execution is rerun from what failed, after a preview of what runs and what is taken over', async () => {
   const id = await ran('mill.two', { order: 'R1' });
-  const watched = await loggedIn(`/ui/executions/${id}`);
+  const watched = await rig.loggedIn(`/ui/executions/${id}`);
   const { page } = watched;
   await page.getByRole('button', { name: 'Rerun from what failed' }).click();
   const dialog = page.getByRole('dialog');
@@ -133,7 +121,7 @@ test('an execution is rerun from what failed, after a preview of what runs and w
 
 test('a rerun with a changed parameter sends only that one, and is compared with the run before', async () => {
   const id = await ran('mill.line', { order: 'P1', fails: true });
-  const watched = await loggedIn(`/ui/executions/${id}`);
+  const watched = await rig.loggedIn(`/ui/executions/${id}`);
   const { page } = watched;
   await page.getByRole('button', { name: 'Rerun', exact: true }).click();
   const dialog = page.getByRole('dialog');
@@ -163,7 +151,7 @@ test('a rerun with a changed parameter sends only that one, and is compared with
 
 test('an execution that never succeeded says so instead of a comparison', async () => {
   const id = await ran('mill.two', { order: 'N1' });
-  const watched = await loggedIn(`/ui/executions/${id}/against/last_success`);
+  const watched = await rig.loggedIn(`/ui/executions/${id}/against/last_success`);
   await watched.page.getByText('No execution of the same action and rule succeeded before this one.').waitFor();
   await watched.close();
 });
@@ -171,7 +159,7 @@ test('an execution that never succeeded says so instead of a comparison', async 
 test('attempts are side by side with their delay and output, and a file is downloaded, never shown', async () => {
   const parent = await ran('mill.line', { order: 'F1', fails: true });
   const { items } = await node.ask<{ items: { id: string }[] }>('GET', `/executions?parent=${parent}&action=mill.press`);
-  const watched = await loggedIn(`/ui/executions/${items[0]?.id}?tab=attempts`);
+  const watched = await rig.loggedIn(`/ui/executions/${items[0]?.id}?tab=attempts`);
   const { page } = watched;
   await page.getByRole('heading', { name: 'Attempt 2' }).waitFor();
   await page.getByText('Next attempt after').waitFor();
@@ -194,7 +182,7 @@ test('a caller who may not read the log sees the records in words only, and no b
   const id = await ran('mill.line', { order: 'V1', fails: true });
   await node.ask('PUT', '/roles/watcher', { permissions: ['executions:read'] });
   const token = await node.tokenOf('wanda', ['watcher']);
-  const watched = await Watched.open(browser, node.url);
+  const watched = await Watched.open(rig.browser, node.url);
   const { page } = watched;
   await page.goto(`/ui/executions/${id}?tab=records`);
   await watched.logIn(token);
@@ -210,7 +198,7 @@ test('a caller who may not read the log sees the records in words only, and no b
 test('a cancel says what it undoes, and a pause is taken back', async () => {
   await node.order('K1');
   const { parent } = await node.question('K1');
-  const watched = await loggedIn(`/ui/executions/${parent}`);
+  const watched = await rig.loggedIn(`/ui/executions/${parent}`);
   const { page } = watched;
   await page.getByRole('button', { name: 'Pause' }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Pause the execution' }).click();
@@ -244,7 +232,7 @@ test(`${HELD} executions are cancelled by filter, and the stop button stops`, as
   const open = async (): Promise<number> =>
     (await node.ask<{ total: number }>('GET', '/counts?of=executions&action=mill.hold&status=waiting')).total;
   await node.until(async () => ((await open()) === HELD ? true : undefined));
-  const watched = await loggedIn('/ui/executions?action=mill.hold&status=waiting');
+  const watched = await rig.loggedIn('/ui/executions?action=mill.hold&status=waiting');
   const { page } = watched;
   await page.getByRole('button', { name: 'All of these…' }).click();
   const dialog = page.getByRole('dialog');
@@ -274,7 +262,7 @@ test('a filter that a bulk action does not have is named, and a rerun by filter 
   const id = await ran('mill.press', { order: 'B1', fails: true });
   await ran('mill.press', { order: 'B2', fails: true });
   await node.ask('POST', `/executions/${id}/rerun`, {});
-  const watched = await loggedIn('/ui/executions?action=mill.press&attempts_min=2');
+  const watched = await rig.loggedIn('/ui/executions?action=mill.press&attempts_min=2');
   const { page } = watched;
   await page.getByRole('row').first().waitFor();
   await page.getByRole('button', { name: 'All of these…' }).click();
@@ -290,7 +278,7 @@ test('a filter that a bulk action does not have is named, and a rerun by filter 
 
 test('a graph and a timeline fit a phone', async () => {
   const id = await ran('mill.line', { order: 'M1', fails: false });
-  const watched = await loggedIn(`/ui/executions/${id}?tab=graph`, PHONE);
+  const watched = await rig.loggedIn(`/ui/executions/${id}?tab=graph`, node.token, PHONE);
   const { page } = watched;
   await page.getByRole('link', { name: /^press/ }).waitFor();
   for (const tab of ['graph', 'timeline', 'records', 'steps']) {
@@ -311,7 +299,7 @@ test('an attempt that was lost is decided with what is known of it', async () =>
   expect(Number(supervisor)).toBeGreaterThan(1);
   process.kill(Number(supervisor), 'SIGKILL');
   await node.until(async () => ((await node.ask<{ status: string }>('GET', `/executions/${id}`)).status === 'indeterminate' ? true : undefined));
-  const watched = await loggedIn(`/ui/executions/${id}`);
+  const watched = await rig.loggedIn(`/ui/executions/${id}`);
   const { page } = watched;
   await page.getByRole('button', { name: 'Decide the outcome' }).click();
   const dialog = page.getByRole('dialog');

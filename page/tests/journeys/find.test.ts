@@ -1,27 +1,21 @@
 /** The search in output, and the picture of a trace. */
 
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Watched, launch } from '../support/browser.ts';
-import { Node } from '../support/node.ts';
+import { expect, test } from 'vitest';
+import { Watched } from '../support/browser.ts';
+import type { Node } from '../support/node.ts';
+import { Rig } from '../support/rig.ts';
 
 let node: Node;
-let browser: Browser;
 
-beforeAll(async () => {
-  [node, browser] = await Promise.all([Node.start(), launch()]);
-});
-
-afterAll(async () => {
-  await browser?.close();
-  await node?.stop();
+const rig = Rig.for('packs', {}, async (started) => {
+  node = started;
 });
 
 test('a search in output says what it searched, goes from match to match, and reads on to the beginning', async () => {
   const text = `needle-at-the-start\n${'padding of a long line '.repeat(100)}`;
   const { id } = await node.ask<{ id: string }>('POST', '/actions/shop.print/execute', { params: { text, lines: 40_000 } });
   await node.until(async () => ((await node.ask<{ status: string }>('GET', `/executions/${id}`)).status === 'succeeded' ? true : undefined));
-  const watched = await Watched.open(browser, node.url);
+  const watched = await Watched.open(rig.browser, node.url);
   const { page } = watched;
   await page.goto(`/ui/executions/${id}?tab=output`);
   await watched.logIn(node.token);
@@ -53,7 +47,7 @@ test('a trace is a tree, and a picture on demand that arrow keys follow', async 
   await node.order('F1');
   const { parent } = await node.question('F1');
   const { event } = await node.ask<{ event: string }>('GET', `/executions/${parent}`);
-  const watched = await Watched.open(browser, node.url);
+  const watched = await Watched.open(rig.browser, node.url);
   const { page } = watched;
   await page.goto(`/ui/trace/${event}`);
   await watched.logIn(node.token);

@@ -1,28 +1,14 @@
 /** What the author of a rule sees of past events: rates, what the rule decided and why, and the source of it all. */
 
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Watched, launch } from '../support/browser.ts';
-import { Node } from '../support/node.ts';
+import { expect, test } from 'vitest';
+import type { Node } from '../support/node.ts';
+import { Rig } from '../support/rig.ts';
 
 let node: Node;
-let browser: Browser;
 
-beforeAll(async () => {
-  [node, browser] = await Promise.all([Node.start(), launch()]);
+const rig = Rig.for('packs', {}, async (started) => {
+  node = started;
 });
-
-afterAll(async () => {
-  await browser?.close();
-  await node?.stop();
-});
-
-async function loggedIn(path: string): Promise<Watched> {
-  const watched = await Watched.open(browser, node.url);
-  await watched.page.goto(path);
-  await watched.logIn(node.token);
-  return watched;
-}
 
 /** Sends an invoice, and returns the id of its event once the rules have judged it. */
 async function invoice(payload: Record<string, unknown>): Promise<string> {
@@ -37,7 +23,7 @@ test('events that did not match are grouped by the part that decided', async () 
   const low = [await invoice({ id: 'A1', amount: 1.5 }), await invoice({ id: 'A2', amount: 2.5 })];
   const other = await invoice({ id: 'B1', amount: 500.5 });
   await invoice({ id: 'A3', amount: 500.5 });
-  const watched = await loggedIn('/ui/rules/bill.big');
+  const watched = await rig.loggedIn('/ui/rules/bill.big');
   const { page } = watched;
   await page.getByRole('navigation', { name: 'Parts of the rule' }).getByRole('link', { name: 'Why' }).click();
   const group = (part: string) => page.locator('details').filter({ has: page.locator('summary code', { hasText: part }) });
@@ -59,7 +45,7 @@ test('events that did not match are grouped by the part that decided', async () 
 
 test('a range of the rates opens the list of it, by keyboard and by pointer', async () => {
   await invoice({ id: 'R1', amount: 1.5 });
-  const watched = await loggedIn('/ui/now');
+  const watched = await rig.loggedIn('/ui/now');
   const { page } = watched;
   const events = page.getByRole('slider', { name: 'Events', exact: true });
   const chart = page.getByRole('figure').filter({ has: events });
@@ -90,7 +76,7 @@ test('a range of the rates opens the list of it, by keyboard and by pointer', as
 
 test('a rule shows its matches over time, and a range lists them', async () => {
   const id = await invoice({ id: 'A9', amount: 700.5 });
-  const watched = await loggedIn('/ui/rules/bill.big');
+  const watched = await rig.loggedIn('/ui/rules/bill.big');
   const { page } = watched;
   const matches = page.getByRole('slider', { name: 'Matches' });
   await matches.focus();
@@ -105,7 +91,7 @@ test('a rule shows its matches over time, and a range lists them', async () => {
 });
 
 test('a source has colors, and what it names leads to where that is defined', async () => {
-  const watched = await loggedIn('/ui/packs/bill/files/rules/big.yaml');
+  const watched = await rig.loggedIn('/ui/packs/bill/files/rules/big.yaml');
   const { page } = watched;
   const source = page.getByRole('region', { name: 'Text of rules/big.yaml' });
   const color = (kind: string, text: string): Promise<string> => source.locator(`.${kind}`, { hasText: text }).first().evaluate((one) => getComputedStyle(one).color);

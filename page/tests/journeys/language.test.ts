@@ -1,25 +1,19 @@
 /** The page in German. */
 
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Watched, launch } from '../support/browser.ts';
-import { Node } from '../support/node.ts';
+import { expect, test } from 'vitest';
+import { Watched } from '../support/browser.ts';
+import type { Node } from '../support/node.ts';
+import { Rig } from '../support/rig.ts';
 
 let node: Node;
-let browser: Browser;
 
-beforeAll(async () => {
-  [node, browser] = await Promise.all([Node.start(), launch()]);
-});
-
-afterAll(async () => {
-  await browser?.close();
-  await node?.stop();
+const rig = Rig.for('packs', {}, async (started) => {
+  node = started;
 });
 
 test('a browser in German shows the page in German, and its dates and numbers', async () => {
   await node.order('G1');
-  const watched = await Watched.open(browser, node.url, { locale: 'de-AT' });
+  const watched = await Watched.open(rig.browser, node.url, { locale: 'de-AT' });
   const { page } = watched;
   await page.goto('/ui/executions');
   await page.getByLabel('Token').fill(node.token);
@@ -37,7 +31,7 @@ test('a browser in German shows the page in German, and its dates and numbers', 
 });
 
 test('the reader changes the language without a new load, and the browser remembers it', async () => {
-  const watched = await Watched.open(browser, node.url, { locale: 'en-US' });
+  const watched = await Watched.open(rig.browser, node.url, { locale: 'en-US' });
   const { page } = watched;
   const german: string[] = [];
   page.on('request', (request) => {

@@ -1,20 +1,14 @@
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { PHONE, Watched, launch } from '../support/browser.ts';
-import { Node } from '../support/node.ts';
+import { expect, test } from 'vitest';
+import { PHONE, Watched } from '../support/browser.ts';
+import type { Node } from '../support/node.ts';
+import { Rig } from '../support/rig.ts';
 
 let node: Node;
-let browser: Browser;
 
-beforeAll(async () => {
-  [node, browser] = await Promise.all([Node.start(), launch()]);
+const rig = Rig.for('packs', {}, async (started) => {
+  node = started;
   await node.ask('POST', '/identities', { name: 'ana' });
   await node.ask('POST', '/grants', { subject: 'identity:ana', role: 'approver' });
-});
-
-afterAll(async () => {
-  await browser?.close();
-  await node?.stop();
 });
 
 /** Asks ana something, and returns the question and the code of a link to it. */
@@ -28,7 +22,7 @@ async function asked(): Promise<{ id: string; code: string }> {
 
 test('a link shows one question without a login, and one click answers it', async () => {
   const { id, code } = await asked();
-  const watched = await Watched.open(browser, node.url, PHONE);
+  const watched = await Watched.open(rig.browser, node.url, PHONE);
   const { page } = watched;
   await page.goto(`/ui/answer#${code}`);
   await page.getByRole('heading', { name: 'Go on?' }).waitFor();
@@ -46,7 +40,7 @@ test('a link shows one question without a login, and one click answers it', asyn
 test('a link that was used says so, and a link without its code asks for it', async () => {
   const { code } = await asked();
   await fetch(`${node.url}/api/v1/inquiries/links/open`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ code }) });
-  const watched = await Watched.open(browser, node.url);
+  const watched = await Watched.open(rig.browser, node.url);
   await watched.page.goto(`/ui/answer#${code}`);
   await watched.page.getByRole('alert').waitFor();
   await watched.page.goto('/ui/me');
@@ -58,7 +52,7 @@ test('a link that was used says so, and a link without its code asks for it', as
 test('a login link opens a session, and a session that is ended logs its page out', async () => {
   await node.tokenOf('maria', ['viewer']);
   const { code } = await node.ask<{ code: string }>('POST', '/tokens/maria/login_links', {});
-  const watched = await Watched.open(browser, node.url);
+  const watched = await Watched.open(rig.browser, node.url);
   const { page } = watched;
   await page.goto(`/ui/login#${code}`);
   await page.getByRole('button', { name: 'Log in with the link' }).click();

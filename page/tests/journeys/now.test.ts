@@ -1,10 +1,9 @@
-import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Watched, launch } from '../support/browser.ts';
-import { Node } from '../support/node.ts';
+import type { Page } from 'playwright-core';
+import { expect, test } from 'vitest';
+import type { Node } from '../support/node.ts';
+import { Rig } from '../support/rig.ts';
 
 let node: Node;
-let browser: Browser;
 /** An operator whom inquiries of leads ask, and somebody who may only look. */
 let operator: string;
 let viewer: string;
@@ -15,14 +14,10 @@ interface Execution {
   waits_for: { kind: string } | null;
 }
 
-beforeAll(async () => {
-  [node, browser] = await Promise.all([Node.start('night'), launch()]);
-  [operator, viewer] = await Promise.all([node.tokenOf('olga', ['operator', 'leads']), node.tokenOf('vera', ['viewer'])]);
-});
 
-afterAll(async () => {
-  await browser?.close();
-  await node?.stop();
+const rig = Rig.for('night', {}, async (started) => {
+  node = started;
+  [operator, viewer] = await Promise.all([node.tokenOf('olga', ['operator', 'leads']), node.tokenOf('vera', ['viewer'])]);
 });
 
 async function run(action: string, params: object = {}): Promise<string> {
@@ -40,24 +35,17 @@ async function waiting(id: string, kind: string): Promise<string> {
   });
 }
 
-async function loggedIn(path: string, token: string): Promise<Watched> {
-  const watched = await Watched.open(browser, node.url);
-  await watched.page.goto(path);
-  await watched.logIn(token);
-  return watched;
-}
-
 /** The row of an execution in the list of what is stuck. */
 const rowOf = (page: Page, id: string) => page.getByRole('listitem').filter({ has: page.locator(`#row-${id}`) });
 
 test('an operator without questions starts at what happens now, and a person who is only asked does not see it', async () => {
-  const watched = await loggedIn('/ui/', operator);
+  const watched = await rig.loggedIn('/ui/', operator);
   await watched.page.waitForURL('**/ui/now');
   await watched.page.getByText('Nothing is stuck.').waitFor();
   await watched.page.getByText('Nothing needs a person.').waitFor();
   await watched.page.getByText('Nothing failed.').waitFor();
   await watched.close();
-  const asked = await loggedIn('/ui/', await node.tokenOf('lea', ['leads']));
+  const asked = await rig.loggedIn('/ui/', await node.tokenOf('lea', ['leads']));
   await asked.page.waitForURL('**/ui/inbox');
   expect(await asked.page.getByRole('link', { name: 'Now' }).count()).toBe(0);
   await asked.expectNoFaults();
@@ -66,7 +54,7 @@ test('an operator without questions starts at what happens now, and a person who
 
 test('an operator finds what waits for an answer, and answers it', async () => {
   const step = await waiting(await run('night.ask'), 'answer');
-  const watched = await loggedIn('/ui/now', operator);
+  const watched = await rig.loggedIn('/ui/now', operator);
   const { page } = watched;
   const row = rowOf(page, step);
   await row.getByText('waits for an answer').waitFor();
@@ -88,7 +76,7 @@ test('an operator finds what waits for a lock, and cancels what holds it', async
   const holder = await run('night.deploy', { site: 'eu' });
   await waiting(holder, 'steps');
   const next = await waiting(await run('night.deploy', { site: 'eu' }), 'lock');
-  const watched = await loggedIn('/ui/now', operator);
+  const watched = await rig.loggedIn('/ui/now', operator);
   const { page } = watched;
   const row = rowOf(page, next);
   await row.getByText('waits for the lock of night.deploy').waitFor();
@@ -106,7 +94,7 @@ test('an operator finds what waits for a lock, and cancels what holds it', async
 test('an operator finds what waits for a worker, and sees that its queue has none', async () => {
   const first = await waiting(await run('night.report'), 'worker');
   await waiting(await run('night.report'), 'worker');
-  const watched = await loggedIn('/ui/now', operator);
+  const watched = await rig.loggedIn('/ui/now', operator);
   const { page } = watched;
   const row = rowOf(page, first);
   await row.getByText('waits for a worker of the queue reports').waitFor();
@@ -120,7 +108,7 @@ test('an operator finds what waits for a worker, and sees that its queue has non
 
 test('an operator finds what retries, and sees why it failed', async () => {
   const id = await waiting(await run('night.flaky'), 'retry');
-  const watched = await loggedIn('/ui/now', operator);
+  const watched = await rig.loggedIn('/ui/now', operator);
   const { page } = watched;
   const row = rowOf(page, id);
   await row.getByText('waits for its next attempt').waitFor();
@@ -135,7 +123,7 @@ test('an operator finds what is paused, and resumes it', async () => {
   const id = await run('night.deploy', { site: 'us' });
   await waiting(id, 'steps');
   await node.ask('POST', `/executions/${id}/pause`, {});
-  const watched = await loggedIn('/ui/now', operator);
+  const watched = await rig.loggedIn('/ui/now', operator);
   const { page } = watched;
   const row = rowOf(page, id);
   await row.getByText('is paused until somebody resumes it').waitFor();
@@ -148,7 +136,7 @@ test('an operator finds what is paused, and resumes it', async () => {
 
 test('an operator finds what waits for an event, and sees the step that does', async () => {
   const step = await waiting(await run('night.await'), 'event');
-  const watched = await loggedIn('/ui/now', operator);
+  const watched = await rig.loggedIn('/ui/now', operator);
   const { page } = watched;
   const row = rowOf(page, step);
   await row.getByText('waits for an event').waitFor();
@@ -166,7 +154,7 @@ test('an operator finds an execution whose outcome nobody knows, and settles it'
   });
   await node.loseWorkers();
   await waiting(id, 'settling');
-  const watched = await loggedIn('/ui/now', operator);
+  const watched = await rig.loggedIn('/ui/now', operator);
   const { page } = watched;
   await page.getByRole('link', { name: '1 unknown outcome' }).waitFor();
   const row = rowOf(page, id);
@@ -194,7 +182,7 @@ test('an operator finds an execution whose outcome nobody knows, and settles it'
 test('failures with the same cause are one group, with the last lines that they printed', async () => {
   for (const order of ['A1', 'A2']) await run('night.broken', { order });
   await node.until(async () => ((await node.ask<{ items: unknown[] }>('GET', '/executions?status=failed&action=night.broken')).items.length === 2 ? true : undefined));
-  const watched = await loggedIn('/ui/now', operator);
+  const watched = await rig.loggedIn('/ui/now', operator);
   const { page } = watched;
   const group = page.getByRole('group').filter({ hasText: 'night.broken' });
   await group.getByText('2 failures').waitFor();
@@ -207,7 +195,7 @@ test('failures with the same cause are one group, with the last lines that they 
 
 test('a rule that errs is on the screen with its error', async () => {
   await node.ask('POST', '/events', { trigger: 'night.alert', payload: { id: 'E1' } });
-  const watched = await loggedIn('/ui/now', operator);
+  const watched = await rig.loggedIn('/ui/now', operator);
   await watched.page.getByText('night.size').first().waitFor();
   await watched.page.getByText('1 error, last').waitFor();
   await watched.expectNoFaults();
@@ -219,7 +207,7 @@ test('a viewer sees what is stuck, and no button that would be refused', async (
   await waiting(paused, 'steps');
   const blocked = await waiting(await run('night.deploy', { site: 'ap' }), 'lock');
   await node.ask('POST', `/executions/${paused}/pause`, {});
-  const watched = await loggedIn('/ui/now', viewer);
+  const watched = await rig.loggedIn('/ui/now', viewer);
   const { page } = watched;
   await rowOf(page, paused).getByRole('link', { name: 'See the execution' }).waitFor();
   await rowOf(page, blocked).getByRole('link', { name: 'See the lock' }).waitFor();
@@ -237,7 +225,7 @@ test('a caller who may act on some executions sees buttons for those only', asyn
   await node.ask('POST', `/executions/${id}/pause`, {});
   const scopes = ['node:read', 'executions:read', 'executions:pause on action=night.other'];
   const { token } = await node.ask<{ token: string }>('POST', '/tokens', { name: 'limited', scopes });
-  const watched = await loggedIn('/ui/now', token);
+  const watched = await rig.loggedIn('/ui/now', token);
   const { page } = watched;
   await rowOf(page, id).getByRole('link', { name: 'See the execution' }).waitFor();
   expect(await page.getByRole('button', { name: 'Resume' }).count()).toBe(0);
@@ -246,7 +234,7 @@ test('a caller who may act on some executions sees buttons for those only', asyn
 });
 
 test('rows are reached by the keyboard, and going back focuses the row that one came from', async () => {
-  const watched = await loggedIn('/ui/now', operator);
+  const watched = await rig.loggedIn('/ui/now', operator);
   const { page } = watched;
   await page.locator('[data-row]').nth(1).waitFor();
   await page.keyboard.press('j');

@@ -1,29 +1,15 @@
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Watched, launch } from '../support/browser.ts';
-import { Node } from '../support/node.ts';
+import { expect, test } from 'vitest';
+import type { Node } from '../support/node.ts';
+import { Rig } from '../support/rig.ts';
 
 let node: Node;
-let browser: Browser;
 
-beforeAll(async () => {
-  [node, browser] = await Promise.all([Node.start(), launch()]);
+const rig = Rig.for('packs', {}, async (started) => {
+  node = started;
 });
-
-afterAll(async () => {
-  await browser?.close();
-  await node?.stop();
-});
-
-async function loggedIn(path: string): Promise<Watched> {
-  const watched = await Watched.open(browser, node.url);
-  await watched.page.goto(path);
-  await watched.logIn(node.token);
-  return watched;
-}
 
 test('a new execution appears in the list by itself, and opens with its steps, output and data', async () => {
-  const watched = await loggedIn('/ui/executions');
+  const watched = await rig.loggedIn('/ui/executions');
   const { page } = watched;
   await page.getByText('Nothing has run yet.').waitFor();
   await node.ask('POST', '/actions/shop.print/execute', { params: { text: 'hello', lines: 2 } });
@@ -46,7 +32,7 @@ test('a new execution appears in the list by itself, and opens with its steps, o
 test('a filter is in the address, and survives going back', async () => {
   await node.order('B1');
   const { parent } = await node.question('B1');
-  const watched = await loggedIn('/ui/executions');
+  const watched = await rig.loggedIn('/ui/executions');
   const { page } = watched;
   await page.getByRole('row').first().waitFor();
   await page.keyboard.press('/');
@@ -66,7 +52,7 @@ test('a filter is in the address, and survives going back', async () => {
 
 test('a link leads nowhere else after the login', async () => {
   for (const next of ['//evil.test', 'https://evil.test', '/\\evil.test', 'javascript:alert(1)']) {
-    const watched = await loggedIn(`/ui/login?next=${encodeURIComponent(next)}`);
+    const watched = await rig.loggedIn(`/ui/login?next=${encodeURIComponent(next)}`);
     await watched.page.waitForURL(`${node.url}/ui/**`);
     await watched.expectNoFaults();
     await watched.close();

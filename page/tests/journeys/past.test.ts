@@ -1,21 +1,15 @@
 /** Things as they were at a position of the log. */
 
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Watched, launch } from '../support/browser.ts';
-import { Node } from '../support/node.ts';
+import { expect, test } from 'vitest';
+import { Watched } from '../support/browser.ts';
+import type { Node } from '../support/node.ts';
+import { Rig } from '../support/rig.ts';
 
 let node: Node;
-let browser: Browser;
 
-beforeAll(async () => {
-  [node, browser] = await Promise.all([Node.start(), launch()]);
+const rig = Rig.for('packs', {}, async (started) => {
+  node = started;
   await node.ask('PUT', '/roles/shippers', { permissions: ['inquiries:read', 'inquiries:answer'] });
-});
-
-afterAll(async () => {
-  await browser?.close();
-  await node?.stop();
 });
 
 test('a record leads to its execution, its question and its trace as they were then, and back to now', async () => {
@@ -31,7 +25,7 @@ test('a record leads to its execution, its question and its trace as they were t
   await node.until(async () => ((await node.ask<{ status: string }>('GET', `/executions/${parent}`)).status === 'succeeded' ? true : undefined));
   const { answers } = await node.ask<{ answers: { position: number }[] }>('GET', `/inquiries/${id}`);
   const position = answers[0]?.position ?? 0;
-  const watched = await Watched.open(browser, node.url);
+  const watched = await Watched.open(rig.browser, node.url);
   const { page } = watched;
   await page.goto(`/ui/log/${position}`);
   await watched.logIn(node.token);
@@ -67,7 +61,7 @@ test('a rule and an event are shown as they were', async () => {
   await node.until(async () => ((await node.ask<{ items: unknown[] }>('GET', `/enforcements?event=${id}`)).items.length > 0 ? true : undefined));
   const { position } = await node.ask<{ position: number }>('GET', '/log/head');
   await node.ask('POST', '/rules/bill.big/disable', {});
-  const watched = await Watched.open(browser, node.url);
+  const watched = await Watched.open(rig.browser, node.url);
   const { page } = watched;
   await page.goto(`/ui/rules/bill.big?as_of=${position}`);
   await watched.logIn(node.token);
