@@ -3,7 +3,7 @@ import { BARS_MAX, barAt, bucketsOf, coveredBy, heightsOf, moved } from './bars.
 
 const FROM = '2026-11-26T08:00:00.000Z';
 
-test('there are never more bars than can be told apart, and nothing is lost', () => {
+test('there are never more bars than a reader can distinguish, and nothing is lost', () => {
   const few = bucketsOf(FROM, 60, [1, 2, 3]);
   expect([few.counts, few.ms, few.from]).toEqual([[1, 2, 3], 60_000, Date.parse(FROM)]);
   const counts = Array.from({ length: 500 }, (_, at) => at);

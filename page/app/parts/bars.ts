@@ -1,6 +1,6 @@
 /** Counts over time as bars: their number, their heights, and the time that a choice of them covers. */
 
-/** More bars than this cannot be told apart. */
+/** A reader cannot distinguish more bars than this. */
 export const BARS_MAX = 120;
 
 export interface Buckets {

@@ -16,7 +16,7 @@ const EYES: Record<string, readonly [Three, Three, Three]> = {
 };
 /** Linear sRGB to the tristimulus values of CIE, as shares of those of white. */
 const TO_WHITE_XYZ: readonly [Three, Three, Three] = [[0.433953, 0.376219, 0.189828], [0.212671, 0.71516, 0.072169], [0.017758, 0.109477, 0.872765]];
-/** Two colors of this distance are told apart at a glance. */
+/** Readers can distinguish two colors at this distance at a glance. */
 const DISTANCE_MIN = 10;
 
 const sum = (one: Three, other: Three): number => one[0] * other[0] + one[1] * other[1] + one[2] * other[2];

@@ -27,7 +27,7 @@ const RULE = [
   'with: { message: "${{ event.payload.id }}", deep: [a, true] }',
 ].join('\n');
 
-test('keys, texts, numbers and comments of YAML are told apart', () => {
+test('keys, texts, numbers and comments of YAML have colors of their own', () => {
   expect(parts(RULE, 'propertyName')).toEqual(['description', 'trigger', 'when', 'priority', 'with', 'message', 'deep']);
   expect(parts(RULE, 'comment')).toEqual(['# the only one']);
   expect(parts(RULE, 'number')).toEqual(['100.0', '2', '10']);

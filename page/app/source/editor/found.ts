@@ -46,7 +46,7 @@ class Mark extends GutterMarker {
   }
 }
 
-/** Keeps the column as wide as a mark while there is none. */
+/** Reserves the width of a mark, so that the text does not move when the first mark appears. */
 class Spacer extends GutterMarker {
   override toDOM(): Node {
     return document.createTextNode('✕');
