@@ -130,7 +130,7 @@ impl Wanted {
                 continue;
             }
             let Some(key) = &row.key else {
-                // Nothing is known of its id, so whoever wants certain ids does not want it.
+                // The id of what changed is unknown, so a caller that watches certain ids is not notified.
                 if self.ids.is_none() && kind.reaches(row) {
                     told.more.push(kind.name);
                 }

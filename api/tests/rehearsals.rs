@@ -130,7 +130,7 @@ async fn backtest_that_its_owner_does_not_ask_about_stops() {
     let api = TestApi::new();
     let path = start(&api, "operator", ENDLESS_RULE).await;
     until_there_are(&api, 1).await;
-    // While the backtest runs on its thread, the clock moves only when it is told to.
+    // The clock is paused, and the test advances it, because the backtest runs on a thread of its own.
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(59)).await;
     api.get(&path).by("operator").answer().await.expect(200);

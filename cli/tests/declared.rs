@@ -70,7 +70,7 @@ async fn settings_that_cannot_be_applied_stop_the_start_and_name_the_line() {
         (
             "  grants:\n    - { subject: everyone, role: viewer }\n    - { subject: identity:nobody, role: viewer }\n",
             4,
-            "no identity `nobody`",
+            "the identity `nobody` does not exist",
         ),
         ("  roles:\n    auditor: [audit:read]\n  grants:\n    - { subject: everyone, role: auditor, on: pack=release }\n", 5, "auditor"),
         ("  roles:\n    reader: [executions:fly]\n", 3, "no permission `executions:fly`"),

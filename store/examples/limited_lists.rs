@@ -1,6 +1,6 @@
 //! Measures how long a page of executions takes for callers whose rights are limited: 1,000,000 executions in 400 scopes.
 //!
-//! The mean time of the processor is what a page costs, even if the machine has other work to do. Linux alone tells it.
+//! The mean processor time is the cost of a page, whatever else the machine does. It is measured on Linux only.
 //!
 //!     cargo run --release -p ensue-store --example limited_lists           # in a temporary directory
 //!     cargo run --release -p ensue-store --example limited_lists -- DIR    # keeps the views there

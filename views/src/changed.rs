@@ -117,7 +117,7 @@ fn whole(view: ViewName, change: &Change) -> Option<ChangedKind> {
         ViewName::Keys => Some(ChangedKind::Keys),
         ViewName::Vars => Some(ChangedKind::Vars),
         ViewName::Tokens => Some(ChangedKind::Tokens),
-        // Identities and grants have no view of their own, but whoever changes one is in the audit.
+        // Identities and grants have no view of their own, but the audit has a row for each change of one.
         ViewName::Audit => match change {
             Change::Insert(row) => match text(view, row, Column::What)?.split('.').next()? {
                 "grant" => Some(ChangedKind::Grants),

@@ -73,7 +73,7 @@ pub(super) async fn list(allowed: Allowed<LogRead>, call: Call) -> Outcome {
     let after: Option<u64> = query.parsed("after", "a position")?;
     let order = query.one_of("sort", &SORTS)?.unwrap_or(Order::OldestFirst);
     if order == Order::NewestFirst && after.is_some() {
-        return Err(bad("after", "goes only with the oldest records first: leave out `sort`").into());
+        return Err(bad("after", "cannot be combined with `sort`: records after a position are listed oldest first").into());
     }
     let place = match &page.after {
         Some(place) => Some(listing::place(place)?),

@@ -257,7 +257,7 @@ fn backtest_reports_how_much_it_has_read_and_what_it_found() {
     let reported = progress.latest();
     let so_far = reported.so_far.unwrap();
     assert!((reported.done - 1.0).abs() < f64::EPSILON, "{}", reported.done);
-    assert!(so_far.until < told.until && so_far.judged < told.judged, "{so_far:?} is no earlier than {told:?}");
+    assert!(so_far.until < told.until && so_far.judged < told.judged, "{so_far:?} must be a part of {told:?}");
 }
 
 #[test]

@@ -133,7 +133,7 @@ pub(super) fn declare_rights(declared: &DeclaredRights, tokens: &NodeTokens) -> 
             DeclaredSubject::Group(group) => Subject::Group(group.clone()),
             DeclaredSubject::Identity(name) => Subject::Identity(tokens.table.identity_named(name).ok_or_else(|| {
                 let hint = "start the node without this grant, add the identity with `ensue identities add`, and restart the node";
-                stopped(Some(grant.line), format!("there is no identity `{name}`"), Some(hint.to_owned()))
+                stopped(Some(grant.line), format!("the identity `{name}` does not exist"), Some(hint.to_owned()))
             })?),
         };
         let moment = tokens.clock.moment();

@@ -29,12 +29,12 @@ const ADVISORIES: &str = "page, advisories";
 pub(crate) fn check(report: &mut Report) -> Result<()> {
     if let Some(missing) = missing() {
         refuse_in_ci(missing)?;
-        report.skip(NAME, &format!("there is no {missing}; `.ci/run` installs it"));
+        report.skip(NAME, &format!("{missing} is missing; `.ci/run` installs it"));
         return Ok(());
     }
     if !is_there("ENSUE_FIREFOX", FIREFOX) {
         refuse_in_ci("firefox-esr")?;
-        report.skip(IN_FIREFOX, "there is no firefox-esr; `.ci/run` installs it");
+        report.skip(IN_FIREFOX, "firefox-esr is missing; `.ci/run` installs it");
     }
     report.time(NAME, || {
         npm(&["run", "check"], DEBUG)?;
@@ -52,7 +52,7 @@ pub(crate) fn check(report: &mut Report) -> Result<()> {
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
     if let Some(missing) = missing() {
         refuse_in_ci(missing)?;
-        report.skip(SPEED, &format!("there is no {missing}; `.ci/run` installs it"));
+        report.skip(SPEED, &format!("{missing} is missing; `.ci/run` installs it"));
         return Ok(());
     }
     report.time(LOOKS, || npm(&["run", "compare-looks"], DEBUG))?;
@@ -82,7 +82,7 @@ fn is_there(variable: &str, usual: &str) -> bool {
 pub(crate) fn check_advisories(report: &mut Report) -> Result<()> {
     if Command::new("npm").arg("--version").output().is_err() {
         refuse_in_ci("npm")?;
-        report.skip(ADVISORIES, "there is no npm; `.ci/run` installs it");
+        report.skip(ADVISORIES, "npm is missing; `.ci/run` installs it");
         return Ok(());
     }
     let mut audit = Command::new("npm");
