@@ -19,6 +19,9 @@ const LOOKS: &str = "page, its looks";
 const SPEED: &str = "page, its speed";
 /// The build whose speed counts: that of users.
 const RELEASE: [&str; 5] = ["build", "--release", "-p", "ensue", "--locked"];
+const RELEASED: &str = "target/release/ensue";
+const MANY: &str = "page, many tabs and kills";
+const MANY_SETTINGS: [(&str, &str); 2] = [("ENSUE_TABS", "100"), ("ENSUE_KILLS", "20")];
 const CHROMIUM: &str = "/usr/bin/chromium";
 /// The second browser, which runs fewer journeys.
 const FIREFOX: &str = "/usr/bin/firefox-esr";
@@ -47,8 +50,9 @@ pub(crate) fn check(report: &mut Report) -> Result<()> {
     })
 }
 
-/// Compares pictures of the main screens with the kept ones, and measures the page of a node with a million events. It fails if
-/// a screen lacks what it should show; figures that miss their aims are only printed.
+/// Compares pictures of the main screens with the kept ones, shows a list in a hundred tabs and over twenty kills of the node, and
+/// measures the page of a node with a million events. It fails if a screen lacks what it should show; figures that miss their aims
+/// are only printed.
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
     if let Some(missing) = missing() {
         refuse_in_ci(missing)?;
@@ -56,10 +60,9 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
         return Ok(());
     }
     report.time(LOOKS, || npm(&["run", "compare-looks"], DEBUG))?;
-    report.time(SPEED, || {
-        ensure!(cargo(&RELEASE).status().context("cargo does not start")?.success(), "the release build fails");
-        npm(&["run", "speed"], "target/release/ensue")
-    })
+    ensure!(cargo(&RELEASE).status().context("cargo does not start")?.success(), "the release build fails");
+    report.time(MANY, || npm_with(&["run", "journeys", "--", "tests/journeys/live.test.ts"], RELEASED, &MANY_SETTINGS))?;
+    report.time(SPEED, || npm(&["run", "speed"], RELEASED))
 }
 
 /// Returns a missing requirement of this step, if any.
@@ -108,8 +111,17 @@ fn built() -> Result<String> {
 
 /// Runs npm in the folder of the page; tests that need a node use this one.
 fn npm(arguments: &[&str], node: &str) -> Result<()> {
+    npm_with(arguments, node, &[])
+}
+
+/// Runs npm like [`npm`], with these settings of the tests.
+fn npm_with(arguments: &[&str], node: &str, settings: &[(&str, &str)]) -> Result<()> {
     let mut command = Command::new("npm");
-    command.args(arguments).current_dir(root().join(HERE)).env("ENSUE_BINARY", root().canonicalize()?.join(node));
+    command
+        .args(arguments)
+        .current_dir(root().join(HERE))
+        .env("ENSUE_BINARY", root().canonicalize()?.join(node))
+        .envs(settings.iter().copied());
     ensure!(command.status().context("npm does not start")?.success(), "`npm {}` fails in {HERE}", arguments.join(" "));
     Ok(())
 }
