@@ -32,6 +32,12 @@ enum WireSource {
     Webhook,
     /// By the clock.
     Timer,
+    /// By the lines of a program.
+    Process,
+    /// By the answers of a server.
+    Poll,
+    /// By files.
+    File,
 }
 
 /// An event that a sensor may create.
@@ -50,6 +56,9 @@ impl WireSensor {
         let (source, schedule) = match &sensor.source {
             Source::Webhook { .. } => (WireSource::Webhook, None),
             Source::Timer { schedule } => (WireSource::Timer, Some(WireSchedule::new(schedule, waiting))),
+            Source::Process(_) => (WireSource::Process, None),
+            Source::Poll(_) => (WireSource::Poll, None),
+            Source::File(_) => (WireSource::File, None),
         };
         let emits = sensor.emits.iter().map(|emit| WireEmit {
             trigger: emit.trigger.clone(),
