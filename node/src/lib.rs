@@ -64,6 +64,7 @@ mod replays;
 mod retention;
 pub mod seat;
 mod sequencer;
+mod sensors;
 mod session_table;
 mod sessions;
 mod snapshots;

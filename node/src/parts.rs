@@ -28,6 +28,7 @@ pub use crate::sequencer::{
     Asking, CommitListener, Gauges, QueueGauge, Sequencer, SequencerError, SequencerHandle, SequencerParts, Space, Turn, Unstarted,
     sequencer,
 };
+pub use crate::sensors::{Intake, IntakeGate, KnownSensors, SensorSupervisor, SensorWorlds, SupervisorParts};
 pub use crate::sessions::NodeSessions;
 pub use crate::snapshots::{Snapshot, SnapshotTrouble, SnapshotWriter, Snapshots, snapshots};
 pub use crate::tokens::NodeTokens;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ensue_api::metrics::{Distribution, SHORT, Unit};
-use ensue_api::{ANSWER_PATH, PageServing};
+use ensue_api::{ANSWER_PATH, PageServing, QueueName};
 use ensue_engine::effect::Effect;
 use ensue_engine::ports::{Blobs, Outputs};
 use ensue_executor::begun::{Begun, Given, Opener, Previous};
@@ -25,6 +25,8 @@ use crate::kept::KeptBeside;
 use crate::key_providers;
 use crate::log_access::NodeBodies;
 use crate::programs::{TimedPrograms, Users};
+use crate::release::RELEASE;
+use crate::sensors::{NoConnectors, NodeWorlds, SensorSupervisor, SupervisorParts};
 use crate::sequencer::SequencerHandle;
 use crate::start_error::{StartError, machine};
 
@@ -32,6 +34,8 @@ use crate::start_error::{StartError, machine};
 pub(crate) struct Working {
     /// The worker.
     pub(crate) executor: Executor,
+    /// The pulling sensors.
+    pub(crate) sensors: SensorSupervisor,
     /// Its name.
     pub(crate) name: String,
     /// The data that is stored next to the log.
@@ -63,7 +67,7 @@ impl Working {
         let owed: Vec<Effect> = opened.engine.owed_effects();
         let running = owed.iter().filter_map(|effect| match effect {
             Effect::Dispatch(dispatch) => Some((dispatch.attempt, dispatch.worker.clone())),
-            Effect::Stop { .. } | Effect::Release { .. } => None,
+            Effect::Stop { .. } | Effect::Release { .. } | Effect::RunSensor(_) | Effect::StopSensor { .. } => None,
         });
         let running: Vec<Given> = running.collect();
         let (sizes, attempts) = ((config.outputs, config.artifacts), running.iter().map(|(attempt, _)| *attempt));
@@ -101,7 +105,8 @@ impl Working {
         };
         let settings = ExecutorSettings { worker: name.clone(), traced: telemetry.traced(), ..executor_settings(config, path) };
         let executor = Executor::start(ports, settings);
-        Ok(Self { executor, name, kept, users, programs_at_end, spawned, left: Left { owed, previous } })
+        let sensors = SensorSupervisor::new(supervisor_parts(stores, to, around));
+        Ok(Self { executor, sensors, name, kept, users, programs_at_end, spawned, left: Left { owed, previous } })
     }
 
     /// Takes over the work that the log owed when it was opened.
@@ -117,6 +122,30 @@ impl Working {
     /// Returns the store of the files that attempts publish.
     pub(crate) fn blobs(&self) -> Arc<dyn Blobs> {
         self.kept.blobs.clone()
+    }
+}
+
+/// Returns what the pulling sensors use.
+fn supervisor_parts(stores: &Stores, to: &SequencerHandle, around: &Around) -> SupervisorParts {
+    let worlds = NodeWorlds {
+        clock: around.clock.clone(),
+        keys: stores.keys.clone(),
+        catalogs: stores.catalogs.clone(),
+        web: Arc::new(NoConnectors),
+        programs: Arc::new(NoConnectors),
+    };
+    SupervisorParts {
+        submit: Arc::new(to.clone()),
+        known: Arc::new(to.clone()),
+        catalogs: stores.catalogs.clone(),
+        edge: stores.edge.clone(),
+        bodies: Arc::new(NodeBodies { cache: stores.bodies.clone(), log: stores.readers.clone() }),
+        connect: Arc::new(NoConnectors),
+        worlds: Arc::new(worlds),
+        clock: around.clock.clone(),
+        intake: to.gauges().intake.watch(),
+        bytes: around.queues.of(QueueName::SensorBytes).clone(),
+        release: RELEASE,
     }
 }
 
