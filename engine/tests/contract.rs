@@ -56,8 +56,8 @@ use ensue_engine::rules::flow::facts::{
 use ensue_engine::schedule::facts::{EndedBecause, ScheduleEnded, ScheduleMissed, ScheduleOwner, ScheduleSet};
 use ensue_engine::schedule::plan::Misfire;
 use ensue_engine::sensors::facts::{
-    SensorAdvanced, SensorCursorSet, SensorEnded, SensorEndedBecause, SensorError, SensorErrorKind, SensorFailed, SensorMode, SensorModeSet,
-    SensorRestarted, SensorSet, SensorStarted,
+    SensorAdvanced, SensorCursorSet, SensorEnded, SensorEndedBecause, SensorError, SensorErrorKind, SensorFailed, SensorMode,
+    SensorModeSet, SensorRestarted, SensorSet, SensorStarted,
 };
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::facts::{TimerFired, TimerKind, TimerSet};
@@ -306,17 +306,8 @@ fn samples() -> Vec<Fact> {
         SensorSet { sensor: feed.clone(), id: sensor, source: "process".into(), identity: Digest::of(b"./watch.py") }.into(),
         SensorEnded { id: sensor, why: SensorEndedBecause::Changed }.into(),
         SensorModeSet { sensor: feed, mode: SensorMode::Disabled }.into(),
-        SensorAdvanced {
-            id: sensor,
-            run: 3,
-            cursor: Some("{\"line\":7}".into()),
-            read: 5,
-            made: 2,
-            repeated: 1,
-            refused: 1,
-            passed: 1,
-        }
-        .into(),
+        SensorAdvanced { id: sensor, run: 3, cursor: Some("{\"line\":7}".into()), read: 5, made: 2, repeated: 1, refused: 1, passed: 1 }
+            .into(),
         SensorCursorSet { id: sensor, from: Some(Digest::of(b"{\"line\":7}")), cursor: Some("{\"line\":1}".into()) }.into(),
         SensorRestarted { id: sensor }.into(),
         SensorStarted { id: sensor, run: 3, release: "0.1.0".into() }.into(),

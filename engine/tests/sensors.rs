@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use ensue_engine::command::{Answer, Ask, Command, Conflict, Dedupe, DedupeKey, Novelty, ObservedEvent, Refusal, RefusedDelivery, SensorBatch, Settings};
+use ensue_engine::command::{
+    Answer, Ask, Command, Conflict, Dedupe, DedupeKey, Novelty, ObservedEvent, Refusal, RefusedDelivery, SensorBatch, Settings,
+};
 use ensue_engine::effect::{Effect, RunSensor};
 use ensue_engine::engine::Engine;
 use ensue_engine::events::internal::InternalTrigger;
@@ -59,7 +61,10 @@ fn take(batch: SensorBatch) -> Command {
 }
 
 fn items<const N: usize>(site: &mut Site, numbers: [u32; N]) -> Vec<ObservedEvent> {
-    numbers.into_iter().map(|n| ObservedEvent { sensor: Some(FEED.parse().unwrap()), ..site.event("demo.item", &json!({ "n": n })) }).collect()
+    numbers
+        .into_iter()
+        .map(|n| ObservedEvent { sensor: Some(FEED.parse().unwrap()), ..site.event("demo.item", &json!({ "n": n })) })
+        .collect()
 }
 
 /// An event with a dedupe key in the sensor's own scope, as the node makes them.

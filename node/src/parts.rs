@@ -24,11 +24,11 @@ pub use crate::plain_body::plain;
 pub use crate::process::note_clock_step;
 pub use crate::refusals::{NodeRefusals, RecordedAddress};
 pub use crate::replays::NodeReplays;
+pub use crate::sensors::{Intake, IntakeGate, KnownSensors, SensorSupervisor, SensorWorlds, SupervisorParts};
 pub use crate::sequencer::{
     Asking, CommitListener, Gauges, QueueGauge, Sequencer, SequencerError, SequencerHandle, SequencerParts, Space, Turn, Unstarted,
     sequencer,
 };
-pub use crate::sensors::{Intake, IntakeGate, KnownSensors, SensorSupervisor, SensorWorlds, SupervisorParts};
 pub use crate::sessions::NodeSessions;
 pub use crate::snapshots::{Snapshot, SnapshotTrouble, SnapshotWriter, Snapshots, snapshots};
 pub use crate::tokens::NodeTokens;

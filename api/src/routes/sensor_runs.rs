@@ -12,7 +12,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::Routes;
-use crate::auth::{Allowed, Proof as _};
+use crate::auth::Allowed;
 use crate::call::{Call, Nothing};
 use crate::operation::{Operation, Takes, WRITTEN};
 use crate::permissions::{Permission as _, SensorsRead, SensorsWrite};
@@ -37,7 +37,8 @@ enum RewindRefused {
 
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
-    let change = |id: &'static str, summary: &'static str| Operation::new(id, summary).can_be_tried().refuses(&[(422, "sensor_does_not_pull")]);
+    let change =
+        |id: &'static str, summary: &'static str| Operation::new(id, summary).can_be_tried().refuses(&[(422, "sensor_does_not_pull")]);
     let mode = |id, summary| change(id, summary).takes(Takes::Empty).gives::<WireSensorModeSet>(200, "The mode is set.", WRITTEN);
     routes.post::<SensorsWrite>("/sensors/{ref}/enable", enable, mode("sensor_enable", "Enables a pulling sensor"));
     routes.post::<SensorsWrite>(
@@ -48,24 +49,28 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.post::<SensorsWrite>(
         "/sensors/{ref}/restart",
         restart,
-        change("sensor_restart", "Begins a new run of a pulling sensor at once")
-            .takes(Takes::Empty)
-            .gives::<WireSensorAgain>(200, "The run begins again.", WRITTEN),
+        change("sensor_restart", "Begins a new run of a pulling sensor at once").takes(Takes::Empty).gives::<WireSensorAgain>(
+            200,
+            "The run begins again.",
+            WRITTEN,
+        ),
     );
     routes.post::<SensorsWrite>(
         "/sensors/{ref}/rewind",
         rewind,
         change("sensor_rewind", "Sets the cursor of a pulling sensor, which continues from there")
             .takes_json::<WireRewind>(r#"{"to": {"line": 120}}"#)
-            .refuses(&[(422, "cursor_invalid")])
+            .refuses(&[(422, "cursor_invalid"), (422, "sensor_does_not_pull")])
             .gives::<WireSensorAgain>(200, "The cursor is set.", WRITTEN),
     );
     routes.get::<SensorsRead>(
         "/sensors/{ref}/logs",
         logs,
-        Operation::new("sensor_logs", "Returns the last lines of a pulling sensor's own log")
-            .asked(&["after"])
-            .gives::<WireSensorLog>(200, "The lines that are kept, the oldest first.", &[]),
+        Operation::new("sensor_logs", "Returns the last lines of a pulling sensor's own log").asked(&["after"]).gives::<WireSensorLog>(
+            200,
+            "The lines that are kept, the oldest first.",
+            &[],
+        ),
     );
 }
 

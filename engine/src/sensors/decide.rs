@@ -37,7 +37,8 @@ pub(crate) fn take_batch(
     }
     let size = batch.events.len() + batch.refused.len();
     if size > SENSOR_BATCH_DRAFTS_MAX {
-        let what = format!("a batch of `{}` has {size} events and refused messages; the limit is {SENSOR_BATCH_DRAFTS_MAX}", pulling.sensor);
+        let what =
+            format!("a batch of `{}` has {size} events and refused messages; the limit is {SENSOR_BATCH_DRAFTS_MAX}", pulling.sensor);
         return Decision::Refused(Refusal::TooLarge(what));
     }
     if let Err(refusal) = admits_work(state, with) {
@@ -82,9 +83,7 @@ pub(crate) fn note_started(state: &State, actor: &Actor, id: SensorId, run: u64,
 /// Records the 1st, 2nd, 4th, 8th … failure in a row: a long outage has few records. A run that is over is ignored.
 pub(crate) fn note_failed(state: &State, actor: &Actor, failed: &SensorFailed) -> Decision {
     match current(state, failed.id, failed.run) {
-        Ok(pulling) if failed.failures.is_power_of_two() => {
-            done(vec![draft(&pulling.sensor, actor, None, failed.clone().into(), None)])
-        }
+        Ok(pulling) if failed.failures.is_power_of_two() => done(vec![draft(&pulling.sensor, actor, None, failed.clone().into(), None)]),
         Ok(_) | Err(_) => done(Vec::new()),
     }
 }

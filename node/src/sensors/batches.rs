@@ -38,7 +38,9 @@ pub(super) fn batch_of(edge: &Edge, catalog: &Catalog, sensor: &Sensor, messages
     for message in messages {
         let mut is_passed = false;
         let made = match events_of(sensor, message) {
-            Made::Events(emitted) => edge.pulled(catalog, sensor, message, emitted).map_err(|(trigger, why)| (Some(trigger), why.to_string())),
+            Made::Events(emitted) => {
+                edge.pulled(catalog, sensor, message, emitted).map_err(|(trigger, why)| (Some(trigger), why.to_string()))
+            }
             Made::Passed => {
                 is_passed = true;
                 Ok(Vec::new())

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ensue_api::Queue;
 use ensue_api::ports::SensorState;
 use ensue_connectors::world::Lines;
@@ -97,11 +98,12 @@ impl Run {
         }
         self.means.status.set(SensorState::Starting);
         let cursor = self.cursor.as_ref().map(document).transpose()?;
+        let mut stop = self.stopped.clone();
         let mut source = {
             let opening = self.means.connect.open(self.sensor.clone(), self.means.world.clone(), cursor);
             tokio::select! {
                 biased;
-                () = stopped(&mut self.stopped.clone()) => return Ok(Ended::Stopped),
+                () = stopped(&mut stop) => return Ok(Ended::Stopped),
                 opened = opening => opened?,
             }
         };
@@ -196,9 +198,9 @@ impl Run {
     async fn judged(&self, messages: Arc<[Message]>, from: usize) -> Result<Batch, SourceError> {
         let (edge, catalog, sensor) = (self.means.edge.clone(), self.means.catalogs.current(), self.sensor.clone());
         let work = move || batch_of(&edge, &catalog, &sensor, &messages[from..]);
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|why| SourceError::new(ensue_connectors::SourceErrorKind::Bug, format!("making events stopped at an internal error: {why}")))
+        tokio::task::spawn_blocking(work).await.map_err(|why| {
+            SourceError::new(ensue_connectors::SourceErrorKind::Bug, format!("making events stopped at an internal error: {why}"))
+        })
     }
 
     /// Offers a batch until the node takes it. While the node is busy, the peer is told that the messages are worked on.
@@ -242,7 +244,7 @@ impl Run {
                 Err(SubmitError::Busy) => "the node is busy".to_owned(),
                 Err(SubmitError::StorageFull) => "the disk is full".to_owned(),
                 Err(SubmitError::Refused(refusal @ Refusal::TooMuchOpen { .. })) => refusal.to_string(),
-                Err(SubmitError::Refused(Refusal::StaleRun { .. })) | Err(SubmitError::Stopping) => {
+                Err(SubmitError::Refused(Refusal::StaleRun { .. }) | SubmitError::Stopping) => {
                     return Ok(Committing::Ended(Ended::Superseded));
                 }
                 Err(SubmitError::Refused(refusal)) => {
@@ -294,7 +296,8 @@ impl Run {
         let (mut intake, mut waited) = (self.means.intake.clone(), Duration::ZERO);
         loop {
             let why = intake.borrow_and_update().why_closed();
-            let why = why.or_else(|| (self.means.bytes.depth() >= self.means.bytes.capacity()).then_some("too many bytes are on their way"));
+            let why =
+                why.or_else(|| (self.means.bytes.depth() >= self.means.bytes.capacity()).then_some("too many bytes are on their way"));
             let Some(why) = why else {
                 if waited >= WAIT_SHOWN_AFTER {
                     self.means.status.set(if self.is_started { SensorState::Running } else { SensorState::Starting });
@@ -382,8 +385,9 @@ pub(super) fn recorded(error: &SourceError) -> SensorError {
 }
 
 fn document(cursor: &Cursor) -> Result<Document, SourceError> {
-    let broken = |why: String| SourceError::new(ensue_connectors::SourceErrorKind::Protocol, format!("the stored cursor is not valid: {why}"));
-    Document::parse(cursor.as_str().to_owned()).map_err(|why| broken(why.to_string()))
+    let broken =
+        |why: String| SourceError::new(ensue_connectors::SourceErrorKind::Protocol, format!("the stored cursor is not valid: {why}"));
+    Document::parse(Bytes::copy_from_slice(cursor.as_str().as_bytes())).map_err(|why| broken(why.to_string()))
 }
 
 fn stored(cursor: &Document) -> Result<Cursor, SourceError> {

@@ -22,6 +22,8 @@ pub(super) struct Shown {
     pub(super) state: SensorState,
     /// Since when.
     pub(super) since: Timestamp,
+    /// When the first failure in a row was, until a run works.
+    pub(super) failing_since: Option<Timestamp>,
     /// The last error, while it fails.
     pub(super) error: Option<SensorError>,
     /// Why it waits, while it does.
@@ -56,6 +58,7 @@ impl RunStatus {
         let shown = Shown {
             state: SensorState::Starting,
             since: clock.now(),
+            failing_since: None,
             error: None,
             waits_for: None,
             retry_at: None,
@@ -78,6 +81,9 @@ impl RunStatus {
             (shown.state, shown.since) = (state, self.clock.now());
         }
         (shown.error, shown.waits_for, shown.retry_at) = (None, None, None);
+        if state != SensorState::Starting {
+            shown.failing_since = None;
+        }
     }
 
     /// Shows that the run waits, and why.
@@ -87,11 +93,9 @@ impl RunStatus {
     }
 
     /// Shows a failure. The time of the first failure in a row stays.
-    pub(super) fn fail(&self, error: SensorError, retry_at: Timestamp, failures: u32) {
+    pub(super) fn fail(&self, error: SensorError, retry_at: Timestamp) {
         let mut shown = self.locked();
-        if shown.state != SensorState::Failing && failures <= 1 || shown.error.is_none() {
-            shown.since = self.clock.now();
-        }
+        shown.since = *shown.failing_since.get_or_insert_with(|| self.clock.now());
         shown.state = SensorState::Failing;
         (shown.error, shown.waits_for, shown.retry_at) = (Some(error), None, Some(retry_at));
     }

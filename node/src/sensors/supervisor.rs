@@ -194,8 +194,13 @@ impl SensorSupervisor {
     }
 
     fn halt(&self, id: SensorId) {
-        if let Some(task) = self.shared.tasks().get(&id) {
+        let is_gone = self.shared.parts.known.sensors().get(id).is_none();
+        let mut tasks = self.shared.tasks();
+        if let Some(task) = tasks.get(&id) {
             task.stop.send_replace(true);
+        }
+        if is_gone {
+            tasks.remove(&id);
         }
     }
 }
@@ -254,7 +259,7 @@ impl Course {
             let wait = wait_after(failures, shown.kind, (id, self.wanted.run)).max(error.retry_after.unwrap_or_default());
             let retry_at = world.clock.now().plus_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
             self.log.add(format!("failed for the {failures}. time in a row: {}", shown.message));
-            self.status.fail(shown.clone(), retry_at, failures);
+            self.status.fail(shown.clone(), retry_at);
             let failed = SensorFailed { id, run: self.wanted.run, error: shown, failures, retry_at };
             let command = Command { actor: Actor::Engine, trace: None, ask: Ask::NoteSensorFailed(failed) };
             // The node's own log and the status show it, even if it is not recorded.

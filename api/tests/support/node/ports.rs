@@ -12,8 +12,8 @@ use ensue_api::ports::{
     FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Issuers, Job, JobKind, JobState, Kept, KeyWriter, LogAccess, Login,
     LoginFrom, LoginOf, MadeToken, MintedCode, NewOtp, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, OpenedSession, OtpAtReset, Pair,
     Passwords, Patience, People, Progress, Readiness, RedeemedCode, Refusals, RefusedAttempt, Replayed, Replays, Represented, Retained,
-    RevealedKey, SecretState, SeenSession, SensorLine, SensorState, SensorStatus, Sensors, SessionEnds, SessionForm, SessionSecret, Sessions, SetKey, ToBacktest, ToReplay, Tokens,
-    UsageReader, WaitingDevice, Webhooks,
+    RevealedKey, SecretState, SeenSession, SensorLine, SensorState, SensorStatus, Sensors, SessionEnds, SessionForm, SessionSecret,
+    Sessions, SetKey, ToBacktest, ToReplay, Tokens, UsageReader, WaitingDevice, Webhooks,
 };
 use ensue_api::worker_queues::{StartRate, WorkerQueue};
 use ensue_engine::access::audit::facts::{AccessDenied, LoginRefused};
@@ -162,7 +162,8 @@ impl Sensors for TestNode {
         let core = self.core();
         let sensors = core.sequencing.engine().sensors();
         let (_, pulling) = sensors.of(sensor)?;
-        let cursor = pulling.cursor.as_ref().and_then(|cursor| if let StoredCursor::Inline(text) = cursor { Some(text.clone()) } else { None });
+        let cursor =
+            pulling.cursor.as_ref().and_then(|cursor| if let StoredCursor::Inline(text) = cursor { Some(text.clone()) } else { None });
         Some(SensorStatus {
             state: SensorState::Starting,
             since: NOON,

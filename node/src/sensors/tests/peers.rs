@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ensue_connectors::{
-    Body, Connect, Guarantee, Lag, Message, Pending, Pulled, Room, Source, SourceError, SourceErrorKind, Token, World,
-};
+use ensue_connectors::{Body, Connect, Guarantee, Lag, Message, Pending, Pulled, Room, Source, SourceError, SourceErrorKind, Token, World};
 use ensue_engine::catalog::Sensor;
 use ensue_expression::Document;
 use serde_json::json;
