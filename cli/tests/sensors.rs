@@ -36,7 +36,7 @@ fn place() -> Option<Place> {
         "feed/sensors/items.yaml",
         "description: Reads the items.\nprocess: { command: [./watch.py] }\nemits: [{ trigger: feed.item, payload: '${{ line }}' }]\n",
     );
-    place.write_pack_file("feed/watch.py", WATCH);
+    place.write_pack_file("feed/sensors/watch.py", WATCH);
     Some(place)
 }
 

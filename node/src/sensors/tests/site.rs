@@ -49,7 +49,7 @@ const FILES: &[(&str, &str)] = &[
         "sensors/items.yaml",
         "description: Reads the feed.\nprocess: { command: [./watch] }\nemits: [{ trigger: feed.item, payload: '${{ line }}' }]\n",
     ),
-    ("watch", "#!/bin/sh\n"),
+    ("sensors/watch", "#!/bin/sh\n"),
 ];
 
 pub(super) fn feed() -> SensorRef {
