@@ -64,6 +64,15 @@ pub enum Piece {
     },
 }
 
+impl Piece {
+    /// Returns true if it is an expression that reads the configuration and nothing else.
+    pub fn is_setting(&self) -> bool {
+        let Self::Expression { expression, .. } = self else { return false };
+        let reads = expression.reads();
+        !reads.is_empty() && reads.iter().all(|path| path.segments.first().is_some_and(|root| root == "config"))
+    }
+}
+
 /// A string of a template.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

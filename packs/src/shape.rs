@@ -245,6 +245,8 @@ pub enum Form {
     Argument,
     /// An address and a port.
     Address,
+    /// A change of a file.
+    FileChange,
 }
 
 impl Shape {

@@ -158,7 +158,7 @@ pub(super) static FILE: Shape = Shape {
         ),
         optional(
             "on",
-            Kind::TextOrTexts(Form::Any),
+            Kind::TextOrTexts(Form::FileChange),
             "The changes that make events: `created`, `modified`, `removed`, or a list of them. The default is `created` and `modified`.",
         ),
         optional("settle", Kind::Text(Form::Duration), "How long a file must stay the same before it is read. The default is 2 seconds."),
@@ -167,7 +167,7 @@ pub(super) static FILE: Shape = Shape {
             Kind::Choice(&READ_WORDS),
             "What is read of a file: `none` (default), `json` or `text` for its content, `lines` for one event for each line.",
         ),
-        optional("tail", Kind::True, "Read the lines that are appended to the files, one event for each line."),
+        optional("tail", Kind::Boolean, "Whether to read the lines that are appended to the files, one event for each line."),
         optional(
             "start",
             Kind::Choice(&START_WORDS),
@@ -467,7 +467,7 @@ fn read_rescan(fields: &mut Fields<'_>, report: &mut Report) -> Option<Duration>
     let at = fields.span_of("rescan");
     let rescan = fields.duration("rescan", report)?;
     if rescan < RESCAN_MIN {
-        report.error(Code::InvalidDuration, fields.file, at, "`rescan` is shorter than a second").hint("use at least `1s`");
+        report.error(Code::InvalidSchedule, fields.file, at, "`rescan` is shorter than a second").hint("use at least `1s`");
         return None;
     }
     Some(rescan)
