@@ -18,6 +18,6 @@ mod tests;
 mod world;
 
 pub use intake::{Intake, IntakeGate};
-pub(crate) use world::{NoConnectors, NodeWorlds};
+pub(crate) use world::NodeWorlds;
 
 pub use supervisor::{KnownSensors, SensorSupervisor, SensorWorlds, SupervisorParts};

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use ensue_api::metrics::{Distribution, SHORT, Unit};
 use ensue_api::{ANSWER_PATH, PageServing, QueueName};
+use ensue_connectors::Connectors;
+use ensue_connectors::world::Folders;
 use ensue_engine::effect::Effect;
 use ensue_engine::ports::{Blobs, Outputs};
 use ensue_executor::begun::{Begun, Given, Opener, Previous};
 use ensue_executor::ports;
 use ensue_executor::programs::AtEnd;
+use ensue_executor::pulling::SensorWeb;
 use ensue_executor::web::Web;
 use ensue_executor::{Allowance, Destinations, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings};
 
@@ -26,7 +29,7 @@ use crate::key_providers;
 use crate::log_access::NodeBodies;
 use crate::programs::{TimedPrograms, Users};
 use crate::release::RELEASE;
-use crate::sensors::{NoConnectors, NodeWorlds, SensorSupervisor, SupervisorParts};
+use crate::sensors::{NodeWorlds, SensorSupervisor, SupervisorParts};
 use crate::sequencer::SequencerHandle;
 use crate::start_error::{StartError, machine};
 
@@ -81,6 +84,9 @@ impl Working {
         let clock: Arc<dyn ensue_executor::Clock> = Arc::new(ensue_executor::SystemClock::new());
         let hidden: Vec<&Path> = [opened.data.path(), opened.state.as_path()].into_iter().chain(config.secret_files()).collect();
         let (programs, users) = crate::programs::open(config, opened.data.path(), &hidden, &path, clock.clone())?;
+        let copies: Arc<dyn ports::PackFiles> = Arc::new(Copies(stores.catalogs.clone()));
+        let sensor_programs =
+            crate::programs::for_sensors(config, opened.data.path(), (&hidden[..], path.as_os_str()), (users.users, copies))?;
         let programs_at_end = programs.at_end();
         let web: Arc<dyn Web> = Arc::new(Destinations::new(egress(&config.egress_allow)?, clock.clone()));
         stores.keys.provide(key_providers::provided(config, &web));
@@ -99,13 +105,21 @@ impl Working {
             packs: Arc::new(Copies(stores.catalogs.clone())),
             programs: Arc::new(TimedPrograms { programs, spawned: spawned.clone() }),
             spans: telemetry.request_spans(),
-            web,
+            web: web.clone(),
             clock,
             begun,
         };
         let settings = ExecutorSettings { worker: name.clone(), traced: telemetry.traced(), ..executor_settings(config, path) };
         let executor = Executor::start(ports, settings);
-        let sensors = SensorSupervisor::new(supervisor_parts(stores, to, around));
+        let worlds = NodeWorlds {
+            clock: around.clock.clone(),
+            keys: stores.keys.clone(),
+            catalogs: stores.catalogs.clone(),
+            web: Arc::new(SensorWeb::new(web)),
+            programs: sensor_programs,
+            folders: Arc::new(folders(config, &hidden)),
+        };
+        let sensors = SensorSupervisor::new(supervisor_parts((stores, to, around), worlds));
         Ok(Self { executor, sensors, name, kept, users, programs_at_end, spawned, left: Left { owed, previous } })
     }
 
@@ -125,22 +139,24 @@ impl Working {
     }
 }
 
+/// Returns the folders that file sensors may use: those of the programs of actions.
+fn folders(config: &Config, hidden: &[&Path]) -> Folders {
+    Folders {
+        readable: config.actions.readable.clone(),
+        writable: config.actions.writable.clone(),
+        hidden: hidden.iter().map(|path| path.to_path_buf()).collect(),
+    }
+}
+
 /// Returns what the pulling sensors use.
-fn supervisor_parts(stores: &Stores, to: &SequencerHandle, around: &Around) -> SupervisorParts {
-    let worlds = NodeWorlds {
-        clock: around.clock.clone(),
-        keys: stores.keys.clone(),
-        catalogs: stores.catalogs.clone(),
-        web: Arc::new(NoConnectors),
-        programs: Arc::new(NoConnectors),
-    };
+fn supervisor_parts((stores, to, around): (&Stores, &SequencerHandle, &Around), worlds: NodeWorlds) -> SupervisorParts {
     SupervisorParts {
         submit: Arc::new(to.clone()),
         known: Arc::new(to.clone()),
         catalogs: stores.catalogs.clone(),
         edge: stores.edge.clone(),
         bodies: Arc::new(NodeBodies { cache: stores.bodies.clone(), log: stores.readers.clone() }),
-        connect: Arc::new(NoConnectors),
+        connect: Arc::new(Connectors),
         worlds: Arc::new(worlds),
         clock: around.clock.clone(),
         intake: to.gauges().intake.watch(),

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_connectors::world::{self, Lines, Program, ProgramOrder, Programs, Web, WebAnswer, WebRequest};
-use ensue_connectors::{Connect, Pending, Source, SourceError, SourceErrorKind, World};
-use ensue_engine::catalog::Sensor;
+use ensue_connectors::world::{self, Folders, Lines, Programs, Web};
+use ensue_connectors::{Pending, SourceError, SourceErrorKind, World};
 use ensue_engine::names::{KeyRef, PackName, SensorRef};
 use ensue_engine::ports::Secret;
 use ensue_engine::time::Timestamp;
-use ensue_expression::Document;
 
 use super::supervisor::SensorWorlds;
 use crate::catalogs::NodeCatalogs;
@@ -28,6 +26,8 @@ pub(crate) struct NodeWorlds {
     pub(crate) web: Arc<dyn Web>,
     /// Runs programs.
     pub(crate) programs: Arc<dyn Programs>,
+    /// The folders that file sensors may use.
+    pub(crate) folders: Arc<Folders>,
 }
 
 impl SensorWorlds for NodeWorlds {
@@ -37,6 +37,7 @@ impl SensorWorlds for NodeWorlds {
             clock: Arc::new(SourceClock(self.clock.clone())),
             web: self.web.clone(),
             programs: self.programs.clone(),
+            folders: self.folders.clone(),
             keys: Arc::new(SourceKeys { keys: self.keys.clone(), catalogs: self.catalogs.clone(), clock: self.clock.clone() }),
             lines,
         }
@@ -77,27 +78,5 @@ impl world::Keys for SourceKeys {
 
     fn listed(&self, pack: &PackName) -> Vec<KeyRef> {
         self.catalogs.current().packs().get(pack).map_or_else(Vec::new, |pack| pack.keys.iter().cloned().collect())
-    }
-}
-
-/// Stands where a connector would be: each source fails at once, and says so.
-pub(crate) struct NoConnectors;
-
-impl Connect for NoConnectors {
-    fn open(&self, sensor: Arc<Sensor>, _: Arc<World>, _: Option<Document>) -> Pending<'_, Result<Box<dyn Source>, SourceError>> {
-        let why = format!("this release has no connector for `{}`", sensor.source.word());
-        Box::pin(std::future::ready(Err(SourceError::new(SourceErrorKind::NotFound, why))))
-    }
-}
-
-impl Web for NoConnectors {
-    fn fetch(&self, _: WebRequest) -> Pending<'_, Result<WebAnswer, SourceError>> {
-        Box::pin(std::future::ready(Err(SourceError::new(SourceErrorKind::NotFound, "this release sends no requests for sensors"))))
-    }
-}
-
-impl Programs for NoConnectors {
-    fn start(&self, _: ProgramOrder) -> Pending<'_, Result<Box<dyn Program>, SourceError>> {
-        Box::pin(std::future::ready(Err(SourceError::new(SourceErrorKind::NotFound, "this release runs no programs for sensors"))))
     }
 }

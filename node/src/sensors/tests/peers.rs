@@ -43,8 +43,10 @@ struct Inner {
     always: Option<Fault>,
     opens: u64,
     closes: u64,
-    /// Called for each number that is settled.
-    check: Option<Arc<dyn Fn(u64) + Send + Sync>>,
+    /// Says of each number that is settled whether it may be.
+    check: Option<Arc<dyn Fn(u64) -> bool + Send + Sync>>,
+    /// The numbers that were settled although they might not be.
+    early: Vec<u64>,
 }
 
 #[derive(Clone)]
@@ -75,6 +77,7 @@ impl Peer {
             opens: 0,
             closes: 0,
             check: None,
+            early: Vec::new(),
         };
         Self { inner: Arc::new(Mutex::new(inner)) }
     }
@@ -108,7 +111,7 @@ impl Peer {
     }
 
     /// Has each number that is settled checked.
-    pub(super) fn check_settled(&self, check: impl Fn(u64) + Send + Sync + 'static) {
+    pub(super) fn check_settled(&self, check: impl Fn(u64) -> bool + Send + Sync + 'static) {
         self.locked().check = Some(Arc::new(check));
     }
 
@@ -116,6 +119,11 @@ impl Peer {
     pub(super) fn settled(&self) -> Vec<u64> {
         let settled: BTreeSet<u64> = self.locked().settled.iter().copied().collect();
         settled.into_iter().collect()
+    }
+
+    /// The numbers that were settled although the check says that they might not be.
+    pub(super) fn settled_early(&self) -> Vec<u64> {
+        self.locked().early.clone()
     }
 
     pub(super) fn opens(&self) -> u64 {
@@ -262,10 +270,11 @@ impl Source for PeerSource {
             for token in done {
                 let Some((number, _)) = self.given.remove(&token) else { continue };
                 let check = self.peer.locked().check.clone();
-                if let Some(check) = check {
-                    check(number);
-                }
+                let is_right = check.is_none_or(|check| check(number));
                 let mut inner = self.peer.locked();
+                if !is_right {
+                    inner.early.push(number);
+                }
                 inner.held.remove(&number);
                 inner.settled.push(number);
             }

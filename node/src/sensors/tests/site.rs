@@ -181,7 +181,7 @@ struct Worlds(Arc<dyn Clock>);
 impl SensorWorlds for Worlds {
     fn world(&self, _: &SensorRef, seed: u64, lines: Arc<dyn Lines>) -> World {
         let clock = Arc::new(SourceClock(self.0.clone()));
-        World { seed, clock, web: Arc::new(Nowhere), programs: Arc::new(Nowhere), keys: Arc::new(Nowhere), lines }
+        World { seed, clock, web: Arc::new(Nowhere), programs: Arc::new(Nowhere), keys: Arc::new(Nowhere), folders: Arc::default(), lines }
     }
 }
 
@@ -435,7 +435,7 @@ pub(super) fn items_of(records: &[Record]) -> Vec<u64> {
     events.map(number).collect()
 }
 
-/// Reads all records of the log.
-pub(super) fn all_of(log: &MemoryLog) -> Vec<Record> {
-    log.reader().unwrap().read(Position(0), EVERYTHING).unwrap()
+/// Reads the records of the log after a position.
+pub(super) fn after(log: &MemoryLog, position: Position) -> Vec<Record> {
+    log.reader().unwrap().read(position, EVERYTHING).unwrap()
 }
