@@ -1,5 +1,6 @@
 //! Sensors that read a source: a program in Python whose lines become events, over restarts of the node.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -37,6 +38,8 @@ fn place() -> Option<Place> {
         "description: Reads the items.\nprocess: { command: [./watch.py] }\nemits: [{ trigger: feed.item, payload: '${{ line }}' }]\n",
     );
     place.write_pack_file("feed/sensors/watch.py", WATCH);
+    let program = place.path().join("packs/feed/sensors/watch.py");
+    std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755)).unwrap();
     Some(place)
 }
 

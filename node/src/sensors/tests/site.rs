@@ -47,9 +47,8 @@ const FILES: &[(&str, &str)] = &[
     ("triggers/item.yaml", "description: There is an item.\npayload: { n: integer }\n"),
     (
         "sensors/items.yaml",
-        "description: Reads the feed.\nprocess: { command: [./watch] }\nemits: [{ trigger: feed.item, payload: '${{ line }}' }]\n",
+        "description: Reads the feed.\nprocess: { command: [cat] }\nemits: [{ trigger: feed.item, payload: '${{ line }}' }]\n",
     ),
-    ("sensors/watch", "#!/bin/sh\n"),
 ];
 
 pub(super) fn feed() -> SensorRef {
