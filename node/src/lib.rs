@@ -29,6 +29,7 @@ mod edge;
 mod fold_guard;
 mod followers;
 mod idle;
+mod intake;
 mod issuer_logins;
 mod jobs;
 pub mod judging;

@@ -45,8 +45,8 @@ use thiserror::Error;
 
 use crate::clock::Clock;
 use crate::crash_file::CrashFile;
+use crate::intake::{IntakeGate, KnownSensors};
 use crate::metrics::Turns;
-use crate::sensors::{IntakeGate, KnownSensors};
 use crate::snapshots::{Snapshot, Snapshots};
 use bodies::LoggedBodies;
 use gather::comes_from_inside;

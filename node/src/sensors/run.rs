@@ -23,11 +23,11 @@ use ensue_expression::Document;
 use tokio::sync::{oneshot, watch};
 
 use super::batches::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, Batch, batch_of};
-use super::intake::Intake;
 use super::logs::SensorLog;
 use super::status::RunStatus;
 use crate::catalogs::NodeCatalogs;
 use crate::edge::Edge;
+use crate::intake::Intake;
 
 /// How long a run must be without an error until it counts as started, if it reads nothing.
 const STARTED_AFTER: Duration = Duration::from_secs(10);

@@ -20,7 +20,6 @@ use ensue_engine::ports::Submit;
 use ensue_engine::record::{Actor, Digest};
 use ensue_engine::sensors::cursor::{Cursor, StoredCursor};
 use ensue_engine::sensors::facts::{SensorFailed, SensorMode};
-use ensue_engine::sensors::state::Sensors;
 use ensue_engine::time::Timestamp;
 use ensue_executor::ports::Bodies;
 use serde_json::Value;
@@ -29,24 +28,18 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::back_off::{HEALTHY_AFTER, wait_after};
-use super::intake::Intake;
 use super::logs::SensorLog;
 use super::run::{Ended, Means, Run, recorded, stopped};
 use super::status::{RunStatus, Shown};
 use crate::catalogs::NodeCatalogs;
 use crate::clock::Clock;
 use crate::edge::Edge;
+use crate::intake::{Intake, KnownSensors};
 
 /// How many runs may begin in a second.
 const STARTS_PER_SECOND_MAX: u64 = 20;
 /// How long a stop waits for batches that are on their way.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
-
-/// The pulling sensors as the log has them.
-pub trait KnownSensors: Send + Sync {
-    /// Returns them as of the newest commit. Quick.
-    fn sensors(&self) -> Sensors;
-}
 
 /// Makes what a sensor's source reaches.
 pub trait SensorWorlds: Send + Sync {

@@ -21,6 +21,7 @@ use ensue_engine::record::{Actor, Head, Position, Record};
 use ensue_engine::sensors::cursor::Cursor;
 use ensue_engine::time::Timestamp;
 use ensue_store::checkpoints::Checkpoints;
+use ensue_store::master_key::MasterKey;
 use ensue_store::memory::{MemoryLog, MemoryLogs, MemoryVault};
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
@@ -259,7 +260,10 @@ impl Site {
         let head = fold_in(&mut engine, Head::default(), &records).unwrap();
         let copies = self.folder.path().join("copies");
         let catalogs = Arc::new(NodeCatalogs::open(copies, engine.packs().clone(), log.reader().unwrap()).unwrap());
-        let keys = Arc::new(KeyRing::open_vault(Arc::new(MemoryVault::default()), engine.access(), self.clock.clone()).unwrap());
+        let keys = Arc::new(
+            KeyRing::open_vault(Arc::new(MemoryVault::new(log_id(), MasterKey::from_bytes([7; 32]))), engine.access(), self.clock.clone())
+                .unwrap(),
+        );
         let edge = Arc::new(Edge { log: log_id(), catalogs: catalogs.clone(), keys, clock: self.clock.clone() });
         let queues = Queues::with(|_| 100_000_000);
         let (handle, unstarted) = sequencer(queues.clone());

@@ -1,12 +1,21 @@
-//! The intake: whether pulling sensors may read more. The sequencer sets it after each batch, and sources wait for it
-//! before they read, so that their peers keep what the node cannot take.
+//! What pulling sensors learn from the sequencer: whether they may read more, and what the log says about them.
+//!
+//! The sequencer sets the intake after each batch, and sources wait for it before they read, so that their peers keep
+//! what the node cannot take.
 
+use ensue_engine::sensors::state::Sensors;
 use tokio::sync::watch;
 
 /// The share of the limit on open work above which nothing is read, in percent.
 const CLOSES_AT_PERCENT: u64 = 90;
 /// The share of the limit on open work below which reading begins again, in percent.
 const OPENS_BELOW_PERCENT: u64 = 80;
+
+/// The pulling sensors as the log has them.
+pub trait KnownSensors: Send + Sync {
+    /// Returns them as of the newest commit. Quick.
+    fn sensors(&self) -> Sensors;
+}
 
 /// Whether sensors may read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
