@@ -145,7 +145,9 @@ impl SensorSupervisor {
     /// Stops all sensors: nothing more is read, and what is on its way may still be committed and settled for a while.
     pub async fn stop(&self) {
         let tasks = std::mem::take(&mut *self.shared.tasks());
-        tasks.values().for_each(|task| drop(task.stop.send_replace(true)));
+        for task in tasks.values() {
+            task.stop.send_replace(true);
+        }
         let all = async {
             for task in tasks.into_values() {
                 // A task that panicked was reported by itself.

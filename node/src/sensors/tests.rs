@@ -6,7 +6,7 @@ mod worlds;
 
 use std::time::Duration;
 
-use ensue_api::ports::{SensorState, Sensors as _};
+use ensue_api::ports::SensorState;
 use ensue_engine::command::Ask;
 use ensue_engine::fact::Fact;
 use ensue_engine::sensors::facts::SensorMode;

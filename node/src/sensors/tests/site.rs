@@ -327,7 +327,7 @@ impl Site {
 
     /// Lets time pass.
     pub(super) fn pass(&self, long: Duration) {
-        self.life().runtime.block_on(tokio::time::sleep(long));
+        self.life().runtime.block_on(async move { tokio::time::sleep(long).await });
     }
 
     /// Returns the time.
