@@ -63,6 +63,7 @@ mod renewals;
 mod replays;
 mod retention;
 pub mod seat;
+mod sensors;
 mod sequencer;
 mod session_table;
 mod sessions;

@@ -24,6 +24,7 @@ pub use crate::plain_body::plain;
 pub use crate::process::note_clock_step;
 pub use crate::refusals::{NodeRefusals, RecordedAddress};
 pub use crate::replays::NodeReplays;
+pub use crate::sensors::{Intake, IntakeGate, KnownSensors, SensorSupervisor, SensorWorlds, SupervisorParts};
 pub use crate::sequencer::{
     Asking, CommitListener, Gauges, QueueGauge, Sequencer, SequencerError, SequencerHandle, SequencerParts, Space, Turn, Unstarted,
     sequencer,

@@ -156,5 +156,5 @@ fn sensor_shown(ports: &Ports, sensor: &Sensor, url: String) -> Result<WireSenso
         Source::Timer { .. } => timers::of(ports, &ScheduleOwner::Sensor(sensor.name.clone()))?,
         Source::Webhook { .. } | Source::Process(_) | Source::Poll(_) | Source::File(_) => None,
     };
-    Ok(WireSensor::new(sensor, url, waiting))
+    Ok(WireSensor::new(sensor, url, waiting, ports.sensors.status(&sensor.name)))
 }
