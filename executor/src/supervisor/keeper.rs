@@ -90,7 +90,9 @@ pub(crate) fn end_left(folder: &Path) {
             tracing::warn!(%error, path = %held.private.display(), "the private directory of a sensor's program could not be removed");
         }
     }
-    if let Err(error) = fs::remove_dir_all(folder) {
+    if let Err(error) = fs::remove_dir_all(folder)
+        && error.kind() != io::ErrorKind::NotFound
+    {
         tracing::warn!(%error, path = %folder.display(), "the folder of a keeper could not be removed");
     }
 }

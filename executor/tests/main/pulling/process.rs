@@ -216,6 +216,7 @@ async fn dropped_program_ends_as_if_the_node_were_gone() {
     let pid = bodies(&settled(&mut source, 1).await).remove(0);
     drop(source);
     until("the program has ended", || !is_alive(&pid)).await;
+    until("nothing of it is left", || outside.keepers() == 0).await;
 }
 
 #[tokio::test]
