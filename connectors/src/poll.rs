@@ -151,7 +151,9 @@ impl Poll {
         };
         self.throttled = 0;
         if found.is_empty() {
-            if *self.place == place {
+            if self.place.is_like(&place) {
+                // Only ages differ, which need no record.
+                self.place = Arc::new(place);
                 return Ok(None);
             }
             self.next_place = Some(Arc::new(place));

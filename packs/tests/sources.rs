@@ -191,3 +191,38 @@ fn names_of_one_source_are_not_those_of_another() {
         .join("\n")
     );
 }
+
+/// The files that a guide has the reader write: a path in backticks with a colon, and the indented lines below it.
+fn files_of(page: &str) -> Vec<(String, String)> {
+    let lines: Vec<&str> = page.lines().collect();
+    let mut files = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let Some(path) = line.strip_prefix("`packs/").and_then(|rest| rest.strip_suffix("`:")) else { continue };
+        let block = lines[at + 2..].iter().take_while(|line| line.is_empty() || line.starts_with("    "));
+        let text: Vec<&str> = block.map(|line| line.strip_prefix("    ").unwrap_or("")).collect();
+        files.push((path.to_owned(), format!("{}\n", text.join("\n").trim_end())));
+    }
+    files
+}
+
+#[test]
+fn packs_of_the_guides_are_accepted() {
+    for (page, pack, count) in [
+        (include_str!("../../docs/guides/write-a-sensor-in-python.md"), "device", 5),
+        (include_str!("../../docs/guides/poll-an-api.md"), "feed", 5),
+        (include_str!("../../docs/guides/watch-a-folder.md"), "shop", 5),
+    ] {
+        let files: Vec<_> = files_of(page)
+            .into_iter()
+            .filter_map(|(path, text)| Some((path.strip_prefix(pack)?.strip_prefix('/')?.to_owned(), text)))
+            .collect();
+        assert_eq!(files.len(), count, "{pack}");
+        let mut source = PackSource::of(format!("packs/{pack}"), files).expect("the paths are fine");
+        for (path, file) in &mut source.files {
+            if path.ends_with(".py") {
+                file.mode = FileMode::Executable;
+            }
+        }
+        assert_eq!(shown(&[source]), "", "{pack}");
+    }
+}

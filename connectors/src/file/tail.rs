@@ -295,6 +295,7 @@ enum Last {
 
 /// Reads the lines after a place, and returns the place after them.
 fn lines(file: &File, below: &str, from: &Place, last: Last, grown: &mut Grown) -> io::Result<Place> {
+    let before = grown.queue.len();
     let mut reader = LineReader::default();
     let mut chunk = vec![0; CHUNK_BYTES];
     let (mut at, mut place) = (from.offset, from.clone());
@@ -327,6 +328,9 @@ fn lines(file: &File, below: &str, from: &Place, last: Last, grown: &mut Grown) 
     let (hashed, _) = place.head;
     if hashed < HEAD_BYTES && place.offset > hashed {
         place.head = head(file, place.offset)?;
+        for queued in &mut grown.queue[before..] {
+            queued.after.head.clone_from(&place.head);
+        }
     }
     Ok(place)
 }

@@ -141,9 +141,9 @@ impl Watch {
             self.has_begun = true;
             if self.file.start == FileStart::Now {
                 there.iter().for_each(|(below, look)| known.note(below, look));
+                self.progress(known)?;
+                return Ok(wait);
             }
-            self.progress(known)?;
-            return Ok(wait);
         }
         self.settling.retain(|below, _| there.contains_key(below));
         for (below, look) in &there {

@@ -82,6 +82,12 @@ impl Place {
         place
     }
 
+    /// Returns true if both know the same, whatever its age.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        let is_same = (self.has_polled, &self.value, &self.seen) == (other.has_polled, &other.value, &other.seen);
+        is_same && self.known.keys().eq(other.known.keys())
+    }
+
     /// Returns the place after a complete poll that found these ids, and ended with this value.
     pub(super) fn after(&self, ids: impl Iterator<Item = u64>, value: Option<Value>) -> Self {
         let mut known: BTreeMap<u64, u8> = self

@@ -23,6 +23,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+use tokio::runtime::Handle;
 
 use super::{open_keys, source_error};
 use crate::environment::{self, NamedBy, Variables};
@@ -152,7 +153,7 @@ impl SensorPrograms {
         let given: Vec<GivenKey> = keys.into_iter().map(|(key, value): (_, Secret)| GivenKey { key, value }).collect();
         tokio::spawn(log(stderr, Masks::of(&given), order.lines));
         let stdin = Arc::new(Mutex::new(None::<pipe::Sender>)).fed(stdin, first_line(input.as_ref(), order.cursor.as_ref()));
-        Ok(Box::new(KeptProgram { child, stdin, stdout: Some(stdout), folder }))
+        Ok(Box::new(KeptProgram { child: Some(child), stdin, stdout: Some(stdout), folder, over: None }))
     }
 }
 
@@ -216,29 +217,45 @@ impl Drop for Feeding {
 
 /// A program that is held by a keeper.
 struct KeptProgram {
-    child: Child,
+    /// None once its end was heard.
+    child: Option<Child>,
     stdin: Feeding,
     stdout: Option<ChildStdout>,
     folder: PathBuf,
+    /// How the program ended.
+    over: Option<ProgramEnd>,
 }
 
 impl KeptProgram {
-    /// Waits until the keeper has ended, and returns how the program ended.
+    /// Waits until the keeper has ended and nothing of its program is left, and returns how the program ended. May be
+    /// dropped while waiting.
     async fn ended(&mut self) -> ProgramEnd {
-        let _ = self.child.wait().await;
-        let folder = self.folder.clone();
-        let outcome = tokio::task::spawn_blocking(move || {
-            let outcome = keeper::outcome(&folder);
-            // A keeper that was killed leaves its program.
-            keeper::end_left(&folder);
-            outcome
-        });
-        match outcome.await.ok().flatten() {
-            Some(Outcome::Code(code)) => ProgramEnd::Code(code),
-            Some(Outcome::Signal(signal)) => ProgramEnd::Otherwise(format!("by signal {signal}")),
-            Some(Outcome::NotStarted(why)) => ProgramEnd::Otherwise(format!("before it began: {why}")),
-            None => ProgramEnd::Otherwise("with the process that held it".to_owned()),
+        if let Some(child) = &mut self.child {
+            let _ = child.wait().await;
+            self.over = Some(match keeper::outcome(&self.folder) {
+                Some(Outcome::Code(code)) => ProgramEnd::Code(code),
+                Some(Outcome::Signal(signal)) => ProgramEnd::Otherwise(format!("by signal {signal}")),
+                Some(Outcome::NotStarted(why)) => ProgramEnd::Otherwise(format!("before it began: {why}")),
+                None => ProgramEnd::Otherwise("with the process that held it".to_owned()),
+            });
+            self.child = None;
         }
+        let folder = self.folder.clone();
+        // A keeper that was killed leaves its program.
+        let _ = tokio::task::spawn_blocking(move || keeper::end_left(&folder)).await;
+        self.over.clone().unwrap_or_else(|| ProgramEnd::Otherwise("in an unknown way".to_owned()))
+    }
+}
+
+impl Drop for KeptProgram {
+    fn drop(&mut self) {
+        let (Some(mut child), Ok(runtime)) = (self.child.take(), Handle::try_current()) else { return };
+        let folder = std::mem::take(&mut self.folder);
+        // The pipe closes with this, so the keeper ends.
+        runtime.spawn(async move {
+            let _ = child.wait().await;
+            let _ = tokio::task::spawn_blocking(move || keeper::end_left(&folder)).await;
+        });
     }
 }
 
@@ -274,7 +291,7 @@ impl world::Program for KeptProgram {
                     while stdout.read(&mut nothing).await.is_ok_and(|count| count > 0) {}
                 });
             }
-            if let Some(keeper) = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
+            if let Some(keeper) = self.child.as_ref().and_then(Child::id).and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
                 let _ = kill_process(keeper, Signal::TERM);
             }
             let patience = grace.saturating_add(KILLED_PATIENCE).saturating_add(KILLED_PATIENCE);

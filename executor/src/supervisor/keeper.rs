@@ -90,7 +90,9 @@ pub(crate) fn end_left(folder: &Path) {
             tracing::warn!(%error, path = %held.private.display(), "the private directory of a sensor's program could not be removed");
         }
     }
-    if let Err(error) = fs::remove_dir_all(folder) {
+    if let Err(error) = fs::remove_dir_all(folder)
+        && error.kind() != io::ErrorKind::NotFound
+    {
         tracing::warn!(%error, path = %folder.display(), "the folder of a keeper could not be removed");
     }
 }
@@ -111,8 +113,10 @@ pub(super) fn run(folder: &Path) -> io::Result<()> {
     let mut bound = Bound::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
+        // Before the program begins: from then on, a request to stop must not end the keeper alone.
+        let signals = Signals::heard();
         match start(folder, &order, &mut bound) {
-            Ok(process) => kept(process, Duration::from_millis(order.grace_millis)).await,
+            Ok(process) => kept(process, Duration::from_millis(order.grace_millis), signals).await,
             Err(why) => Outcome::NotStarted(why),
         }
     });
@@ -153,13 +157,24 @@ fn start(folder: &Path, order: &KeptOrder, bound: &mut Bound) -> Result<Pid, Str
     Ok(process)
 }
 
+/// The signals that a keeper hears.
+struct Signals {
+    terminate: Option<tokio::signal::unix::Signal>,
+    ended: Option<tokio::signal::unix::Signal>,
+}
+
+impl Signals {
+    /// Hears them from now on.
+    fn heard() -> Self {
+        Self { terminate: signal(SignalKind::terminate()).ok(), ended: signal(SignalKind::child()).ok() }
+    }
+}
+
 /// Waits for the end of the program, or ends it: at once if the node is gone, within its grace period if the node asks
 /// for it.
-async fn kept(process: Pid, grace: Duration) -> Outcome {
+async fn kept(process: Pid, grace: Duration, mut signals: Signals) -> Outcome {
     let leader = Leader::of(process);
     let mut tree = Tree::of(process);
-    let mut terminate = signal(SignalKind::terminate()).ok();
-    let mut ended = signal(SignalKind::child()).ok();
     let mut kill_at: Option<Instant> = None;
     let node = node_is_gone();
     tokio::pin!(node);
@@ -169,13 +184,13 @@ async fn kept(process: Pid, grace: Duration) -> Outcome {
             biased;
             () = leader.ended() => break,
             () = &mut node => break,
-            () = next(&mut terminate) => {
+            () = next(&mut signals.terminate) => {
                 tree.send(Signal::TERM);
                 let until = Instant::now() + grace;
                 kill_at = Some(kill_at.map_or(until, |before| before.min(until)));
             }
             () = at(kill_at) => break,
-            () = next(&mut ended) => {
+            () = next(&mut signals.ended) => {
                 tree.reap();
             }
         }
