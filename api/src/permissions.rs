@@ -40,6 +40,8 @@ permissions! {
     TriggersRead, "trigger";
     /// See sensors.
     SensorsRead, "sensor";
+    /// Enable, disable, restart and rewind pulling sensors.
+    SensorsWrite, "sensor";
     /// See rules.
     RulesRead, "rule";
     /// Enable, disable and shadow rules.

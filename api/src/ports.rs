@@ -22,6 +22,7 @@ mod people;
 mod progress;
 mod refusals;
 mod replays;
+mod sensors;
 mod sessions;
 mod spans;
 mod tokens;
@@ -58,6 +59,7 @@ pub use people::{AskedIdentity, People};
 pub use progress::{Progress, Reported};
 pub use refusals::{Refusals, RefusedLogin};
 pub use replays::{PackFiles, ReplayDifference, Replayed, ReplayedExecution, ReplayedWhich, Replays, ToReplay};
+pub use sensors::{SensorLine, SensorState, SensorStatus, Sensors};
 pub use sessions::{
     AskedCode, AskedInquiryLink, AtIssuer, Login, LoginFrom, LoginOf, MintedCode, OpenedSession, Pair, RedeemedCode, SeenSession,
     SessionEnds, SessionForm, SessionSecret, Sessions,
@@ -100,6 +102,8 @@ pub struct Ports {
     pub blobs: Arc<dyn Blobs>,
     /// Creates events from deliveries.
     pub webhooks: Arc<dyn Webhooks>,
+    /// The runs of pulling sensors.
+    pub sensors: Arc<dyn Sensors>,
     /// Creates events from what callers send.
     pub event_maker: Arc<dyn EventMaker>,
     /// Looks up the holders of credentials.

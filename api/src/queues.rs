@@ -58,6 +58,8 @@ pub enum QueueName {
     Spans,
     /// Bytes of bodies that are cached between their commit and their use.
     BodyBytes,
+    /// Bytes that pulling sensors have read and that are not committed yet.
+    SensorBytes,
 }
 
 impl QueueName {
@@ -71,7 +73,8 @@ impl QueueName {
             | Self::CommandBytes
             | Self::ViewBatchBytes
             | Self::TelemetryBatchBytes
-            | Self::BodyBytes => 1,
+            | Self::BodyBytes
+            | Self::SensorBytes => 1,
             Self::Spans => SPAN_BYTES,
             // A page of a list.
             Self::Reads => (LIMIT_MAX * DOCUMENT_BYTES_MAX) as u64,

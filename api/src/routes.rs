@@ -47,6 +47,7 @@ mod reruns;
 mod roles;
 mod rules;
 pub(crate) mod search;
+mod sensor_runs;
 pub(crate) mod series;
 mod sessions;
 mod spans;
@@ -112,6 +113,7 @@ fn declare(routes: &mut Routes) {
     pack_files::declare(routes);
     actions::declare(routes);
     installed::declare_triggers_and_sensors(routes);
+    sensor_runs::declare(routes);
     rules::declare(routes);
     backfill::declare(routes);
     backtests::declare_start(routes);

@@ -147,6 +147,7 @@ fn paths(api: &TestApi) -> (BTreeSet<String>, BTreeSet<String>) {
 async fn every_path_that_supports_keys_acts_once_per_key() {
     let api = TestApi::new();
     let greet = |verb: &str| format!("/api/v1/rules/demo.greet/{verb}");
+    let watch = |verb: &str| format!("/api/v1/sensors/demo.watch/{verb}");
     let (held_up, ended) = (api.execution().await, api.execution().await);
     api.node.succeed(&ended, "{}");
     let mut asked = vec![
@@ -159,6 +160,10 @@ async fn every_path_that_supports_keys_acts_once_per_key() {
         ("/api/v1/rules/{ref}/disable", greet("disable"), json!({})),
         ("/api/v1/rules/{ref}/shadow", greet("shadow"), json!({})),
         ("/api/v1/rules/{ref}/enable", greet("enable"), json!({})),
+        ("/api/v1/sensors/{ref}/disable", watch("disable"), json!({})),
+        ("/api/v1/sensors/{ref}/enable", watch("enable"), json!({})),
+        ("/api/v1/sensors/{ref}/restart", watch("restart"), json!({})),
+        ("/api/v1/sensors/{ref}/rewind", watch("rewind"), json!({ "to": { "line": 7 } })),
         (
             "/api/v1/hooks/{pack}/{sensor}/send",
             "/api/v1/hooks/demo/gate/send".to_owned(),

@@ -46,6 +46,7 @@ mod rules;
 mod run;
 mod schema;
 pub(crate) mod search;
+mod sensors;
 mod series;
 mod serve;
 mod sessions;
@@ -279,6 +280,8 @@ enum Command {
     #[command(subcommand)]
     Triggers(installed::Triggers),
     #[command(subcommand)]
+    Sensors(sensors::Sensors),
+    #[command(subcommand)]
     Rules(rules::Rules),
     #[command(subcommand)]
     Timers(timers::Timers),
@@ -356,6 +359,7 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Packs(packs) => wait_for(packs.run(&asking)),
         Command::Actions(actions) => wait_for(actions.run(&asking)),
         Command::Triggers(triggers) => wait_for(triggers.run(&asking)),
+        Command::Sensors(sensors) => wait_for(sensors.run(&asking)),
         Command::Rules(rules) => wait_for(rules.run(&asking)),
         Command::Timers(timers) => wait_for(timers.run(&asking)),
         Command::Locks(locks) => wait_for(locks.run(&asking)),

@@ -58,6 +58,7 @@ mod restore;
 mod retention;
 mod scheduled;
 mod secrets;
+mod sensors;
 mod sessions;
 mod streams;
 mod support;

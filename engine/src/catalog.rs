@@ -32,7 +32,10 @@ pub use policies::{Control, ItemFailure, LockConflict, Misfire, Mode, OnFailure,
 pub use retry::{Backoff, DELAY_DEFAULT, DELAY_MAX_DEFAULT, FAILURES_MAX, Jitter, Retry};
 pub use rule::Rule;
 pub use schema::{Extra, Field, Fields, JsonSchema, MISFITS_MAX, Misfit, ORDER, Presence, Schema, Type};
-pub use sensor::{Emit, Repeats, Sensor, Source};
+pub use sensor::{
+    AfterFile, Decode, Emit, FILES_MAX, FileChange, FileContent, FileSource, FileStart, FirstPoll, OnPoison, PAGES_MAX, POISON_MAX,
+    POLL_ITEMS_MAX, PoisonLimit, PollCursor, PollSource, PollTimes, ProcessSource, Reading, Repeats, Restart, Sensor, Source,
+};
 pub use verify::{
     HmacAlgorithm, HmacVerify, KEY_BYTES_MIN, Scheme, SignatureEncoding, SignatureList, SignatureTime, SignedPart, TOLERANCE_SECONDS,
     TimePlace, TimeUnit, Verify,

@@ -20,7 +20,7 @@ pub use decision::{Answer, Decision, Novelty, ReceivedEvent};
 pub use given::{
     Admission, AdmittedIdentity, Behalf, ChangedCredential, DeclaredAccess, Denied, InquiryAnswer, IssuerGroups, KeyRotation, NewAbsence,
     NewDelegation, NewGrant, NewLink, NewSession, NewToken, ObservedEvent, OfRule, OpenedLink, PackChange, RefusedDelivery, RefusedLogin,
-    Report, ReportOutcome, RequestExecution, Rerun, RetriedDelivery, RotatedToken, SeenVar, UsedKey, VarChange,
+    Report, ReportOutcome, RequestExecution, Rerun, RetriedDelivery, RotatedToken, SeenVar, SensorBatch, UsedKey, VarChange,
 };
 pub use seen::{Conflict, DEDUPE_MILLIS, Dedupe, DedupeKey, Seen, SeenKeys, SignedBody};
 
@@ -36,9 +36,11 @@ use crate::access::permission::Permission;
 use crate::access::state::Standing;
 use crate::catalog::Mode;
 use crate::executions::facts::{Evidence, Failure, Settlement};
-use crate::ids::{AttemptId, ExecutionId, GrantId, Id, IdentityId, InquiryId, RuleId, SessionId};
-use crate::names::{GroupName, IssuerName, KeyRef, RoleName, RuleRef, VarName};
+use crate::ids::{AttemptId, ExecutionId, GrantId, Id, IdentityId, InquiryId, RuleId, SensorId, SessionId};
+use crate::names::{GroupName, IssuerName, KeyRef, RoleName, RuleRef, SensorRef, VarName};
 use crate::record::{Actor, Body, CatalogRevision, Head, Position};
+use crate::sensors::cursor::Cursor;
+use crate::sensors::facts::{SensorFailed, SensorMode};
 use crate::time::Timestamp;
 
 /// A request to the core.
@@ -76,6 +78,8 @@ impl Ask {
             ask.events()
         } else if let Ask::ReceiveEvents(events) | Ask::RetryDelivery(RetriedDelivery { events, .. }) = self {
             events
+        } else if let Ask::TakeSensorBatch(batch) = self {
+            &batch.events
         } else if let Ask::ReportAttempt(report) = self {
             report.events()
         } else if let Ask::TakeMessage(Message { said: Said::Event(event), .. }) = self {
@@ -101,6 +105,10 @@ impl Ask {
                 Said::Event(event) => change(&mut event.body),
                 Said::Artifact(_) | Said::Unusable { .. } => {}
             },
+            Ask::TakeSensorBatch(batch) => {
+                batch.events.iter_mut().for_each(|event| change(&mut event.body));
+                batch.refused.iter_mut().for_each(|refused| change(&mut refused.body));
+            }
             Ask::SetVar { value, .. } => change(value),
             Ask::KeepDelivery(delivery) => change(&mut delivery.body),
             Ask::RequestExecution(request) | Ask::RetryExecution(request) => {
@@ -124,6 +132,11 @@ impl Ask {
             | Ask::PauseExecution { .. }
             | Ask::ResumeExecution { .. }
             | Ask::SetRuleMode { .. }
+            | Ask::NoteSensorStarted { .. }
+            | Ask::NoteSensorFailed(_)
+            | Ask::SetSensorMode { .. }
+            | Ask::SetSensorCursor { .. }
+            | Ask::RestartSensor { .. }
             | Ask::SetKey { .. }
             | Ask::RotateKey(_)
             | Ask::RevealKey { .. }
@@ -274,6 +287,38 @@ asks! {
         rule_id: RuleId,
         /// The mode.
         mode: Mode,
+    },
+    /// Take what a run of a pulling sensor has read: its events, its refused messages and its cursor, all or none.
+    Later TakeSensorBatch(SensorBatch),
+    /// Record that a run of a pulling sensor works.
+    First NoteSensorStarted {
+        /// The sensor.
+        sensor: SensorId,
+        /// The run.
+        run: u64,
+        /// The release of the node.
+        release: String,
+    },
+    /// Record that a run of a pulling sensor failed.
+    First NoteSensorFailed(SensorFailed),
+    /// Set whether a pulling sensor runs.
+    First SetSensorMode {
+        /// The sensor.
+        sensor: SensorRef,
+        /// The mode.
+        mode: SensorMode,
+    },
+    /// Set the cursor of a pulling sensor.
+    First SetSensorCursor {
+        /// The sensor.
+        sensor: SensorRef,
+        /// The cursor; `None` for the beginning.
+        cursor: Option<Cursor>,
+    },
+    /// Begin a new run of a pulling sensor.
+    First RestartSensor {
+        /// The sensor.
+        sensor: SensorRef,
     },
     /// Make a new version of a key, which is already in the vault, the current one.
     Later SetKey {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use crate::access::principal::Principal;
 use crate::executions::facts::WantedLink;
-use crate::ids::{AttemptId, ExecutionId};
-use crate::names::ActionRef;
+use crate::ids::{AttemptId, ExecutionId, SensorId};
+use crate::names::{ActionRef, SensorRef};
 use crate::record::{BodyHandle, CatalogRevision};
+use crate::sensors::cursor::StoredCursor;
 use crate::time::Timestamp;
 
 /// One effect.
@@ -28,6 +29,30 @@ pub enum Effect {
         /// The attempt.
         attempt: AttemptId,
     },
+    /// Run this sensor, in place of its earlier run.
+    RunSensor(Box<RunSensor>),
+    /// Stop this sensor.
+    StopSensor {
+        /// The sensor.
+        id: SensorId,
+    },
+}
+
+/// A run of a pulling sensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunSensor {
+    /// The sensor.
+    pub id: SensorId,
+    /// Its ref, under which the catalog has its definition.
+    pub sensor: SensorRef,
+    /// The number of the run.
+    pub run: u64,
+    /// Where it continues; `None` at the beginning, or if its source has no cursor.
+    pub cursor: Option<StoredCursor>,
+    /// How often it has failed in a row, as far as that is recorded: its back-off continues from there.
+    pub failures: u32,
+    /// Since when it has been running without a recorded failure.
+    pub running_since: Option<Timestamp>,
 }
 
 /// An attempt to run, with everything a worker needs to look it up.

@@ -18,11 +18,12 @@ use crate::fact::{ByNoun, CatalogFact, EventFact, HealthFact, RuleFact};
 use crate::health::decide as health;
 use crate::ids::LogId;
 use crate::inquiries::{decide as inquiries, links, react as inquiry_reactions};
-use crate::reaction::{Consequence, Reaction, Then};
+use crate::reaction::{Consequence, Reaction};
 use crate::record::Record;
 use crate::rules::decide as rules;
 use crate::rules::flow;
 use crate::schedule::react::{self as schedules, Changed};
+use crate::sensors::{decide as sensors, react as sensor_reactions};
 use crate::state::{LoadError, SavedState, State};
 use crate::timers::{decide as timers, react as timer_reactions};
 use crate::vars::decide as vars;
@@ -114,7 +115,9 @@ impl Engine {
                 Decision::Done { drafts: Vec::new(), answer }
             }
             Ask::ReceiveEvents(list) => events::receive_all(&self.state, actor, trace, list, at, with),
-            Ask::KeepDelivery(delivery) => events::keep_delivery(actor, trace, delivery),
+            Ask::KeepDelivery(delivery) => {
+                Decision::Done { drafts: vec![events::keep_delivery(actor, trace, delivery)], answer: Answer::Done }
+            }
             Ask::RetryDelivery(retried) => dead_letters::retry(&self.state, actor, trace, retried, at, with),
             Ask::RetryExecution(ask) => dead_letters::rerun(&self.state, at, actor, trace, ask, with),
             Ask::DismissDeadLetter { of } => dead_letters::dismiss(&self.state, actor, *of),
@@ -135,6 +138,12 @@ impl Engine {
             Ask::DelegateInquiry(new) => inquiries::delegate(&self.state, actor, trace, new, at.time),
             Ask::ChangePacks { base, changes } => catalog::change(&self.state, actor, *base, changes),
             Ask::SetRuleMode { rule, rule_id, mode } => rules::set_mode(actor, rule, *rule_id, *mode),
+            Ask::TakeSensorBatch(batch) => sensors::take_batch(&self.state, actor, trace, batch, at, with),
+            Ask::NoteSensorStarted { sensor, run, release } => sensors::note_started(&self.state, actor, *sensor, *run, release),
+            Ask::NoteSensorFailed(failed) => sensors::note_failed(&self.state, actor, failed),
+            Ask::SetSensorMode { sensor, mode } => sensors::set_mode(&self.state, actor, trace, sensor, *mode),
+            Ask::SetSensorCursor { sensor, cursor } => sensors::set_cursor(&self.state, actor, trace, sensor, cursor.as_ref()),
+            Ask::RestartSensor { sensor } => sensors::restart(&self.state, actor, trace, sensor),
             Ask::SetKey { key, version, expires_at } => keys::set(&self.state, actor, (key, *version), *expires_at, at),
             Ask::RotateKey(rotation) => keys::rotate(&self.state, actor, rotation, at),
             Ask::RevealKey { key, version } => keys::reveal(&self.state, actor, key, *version, at),
@@ -205,7 +214,9 @@ impl Engine {
             ByNoun::RuleFact(RuleFact::LoopStopped(fact)) => self.follow(record, Changed::Rule(&fact.rule), with),
             ByNoun::HealthFact(HealthFact::NodeStarted(_)) => {
                 // There may be more workers than before.
-                let begun = schedules::at_start(&self.state, record, with).or_else(|| flow::at_start(&self.state, record, with));
+                let begun = schedules::at_start(&self.state, record, with)
+                    .or_else(|| sensor_reactions::at_start(&self.state, record, with))
+                    .or_else(|| flow::at_start(&self.state, record, with));
                 begun.unwrap_or_else(|| start::start_waiting(&self.state, record.id, with))
             }
             // A parked or held reaction may have left a worker free.
@@ -216,6 +227,7 @@ impl Engine {
             | ByNoun::RuleFact(RuleFact::EnforcementMade(_) | RuleFact::RuleErred(_) | RuleFact::RuleErrorsCounted(_))
             | ByNoun::FlowFact(_)
             | ByNoun::ScheduleFact(_)
+            | ByNoun::SensorFact(_)
             | ByNoun::CatalogFact(CatalogFact::PackPermissionsSet(_))
             | ByNoun::VarFact(_)
             | ByNoun::AccessFact(_)
@@ -234,13 +246,13 @@ impl Engine {
         }
     }
 
-    /// Follows a change of rules and sensors: first the schedules, then the state of flow control.
+    /// Follows a change of rules and sensors: first the schedules, then the pulling sensors, then the state of flow
+    /// control.
     fn follow(&self, record: &Record, changed: Changed<'_>, with: &Context<'_>) -> Reaction {
-        match schedules::follow(&self.state, record, changed, with) {
-            Reaction::Drafts { drafts, then: Then::Nothing, .. } if drafts.is_empty() => flow::follow(&self.state, record, changed, with),
-            Reaction::Drafts { drafts, then: Then::Nothing, .. } => Reaction::more(drafts),
-            other => other,
-        }
+        let begun = schedules::follow(&self.state, record, changed, with)
+            .unless_nothing()
+            .or_else(|| sensor_reactions::follow(&self.state, record, changed, with).unless_nothing());
+        begun.unwrap_or_else(|| flow::follow(&self.state, record, changed, with))
     }
 
     /// Returns the effects of a record, which must be the last one that was folded.
@@ -248,6 +260,8 @@ impl Engine {
         match record.fact.by_noun() {
             ByNoun::ExecutionFact(fact) => self.state.executions().effects_of(record, fact).into_iter().collect(),
             ByNoun::TimerFact(fact) => self.state.executions().effects_of_timer(record, fact).into_iter().collect(),
+            ByNoun::SensorFact(fact) => self.state.sensors().effects_of(fact).into_iter().collect(),
+            ByNoun::HealthFact(fact) => self.state.sensors().effects_of_health(fact),
             _ => Vec::new(),
         }
     }

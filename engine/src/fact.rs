@@ -22,6 +22,7 @@ use crate::locks::facts as locks;
 use crate::rules::facts as rules;
 use crate::rules::flow::facts as flow;
 use crate::schedule::facts as schedule;
+use crate::sensors::facts as sensors;
 use crate::timers::facts as timers;
 use crate::vars::facts as vars;
 use crate::workflows::facts as workflows;
@@ -270,6 +271,17 @@ facts! {
         ScheduleSet(schedule::ScheduleSet): "schedule.set", 1;
         ScheduleMissed(schedule::ScheduleMissed): "schedule.missed", 1;
         ScheduleEnded(schedule::ScheduleEnded): "schedule.ended", 1;
+    }
+    /// Facts about pulling sensors.
+    SensorFact {
+        SensorSet(sensors::SensorSet): "sensor.set", 1;
+        SensorEnded(sensors::SensorEnded): "sensor.ended", 1;
+        SensorModeSet(sensors::SensorModeSet): "sensor.mode_set", 1;
+        SensorAdvanced(sensors::SensorAdvanced): "sensor.advanced", 1;
+        SensorCursorSet(sensors::SensorCursorSet): "sensor.cursor_set", 1;
+        SensorRestarted(sensors::SensorRestarted): "sensor.restarted", 1;
+        SensorStarted(sensors::SensorStarted): "sensor.started", 1;
+        SensorFailed(sensors::SensorFailed): "sensor.failed", 1;
     }
     /// Facts about the catalog.
     CatalogFact {

@@ -148,6 +148,8 @@ typed_ids! {
     GrantId;
     /// The id of a schedule of a rule or a sensor. A schedule that is removed and set again has a new id.
     ScheduleId;
+    /// The id of a pulling sensor, in addition to its ref. A sensor that is removed and set again has a new id.
+    SensorId;
 }
 
 #[cfg(test)]

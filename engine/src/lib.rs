@@ -3,7 +3,7 @@
 //! Read the modules in this order. [`names`], [`ids`], [`time`] and [`trace`] are basic types; [`explain`] is what
 //! errors tell people; [`record`] and [`fact`] are the content of the log; [`catalog`] is what authors install;
 //! [`command`] is the input and [`effect`] the output. [`state`] is what the records fold to, and [`reaction`] what
-//! follows from one. [`engine`] decides, folds and reacts, noun by noun ([`events`], [`rules`], [`schedule`],
+//! follows from one. [`engine`] decides, folds and reacts, noun by noun ([`events`], [`rules`], [`schedule`], [`sensors`],
 //! [`executions`], [`workflows`], [`inquiries`], [`timers`], [`locks`], [`vars`], [`access`], [`dead_letters`],
 //! [`health`]). [`batch`] is the sequencer's pure half, and [`ports`] are the traits that the edges implement.
 //! [`table`] and [`recent`] are the data structures of the others, and [`sparse`] shortens their JSON.
@@ -36,6 +36,7 @@ pub mod recent;
 pub mod record;
 pub mod rules;
 pub mod schedule;
+pub mod sensors;
 pub mod sparse;
 pub mod state;
 pub mod table;

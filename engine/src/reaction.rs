@@ -74,8 +74,9 @@ impl Reaction {
         Self::Drafts { drafts, then: Then::More, steps: 0 }
     }
 
-    /// Returns the reaction for the start of a node: `None`, or the drafts, to continue with the next ones.
-    pub(crate) fn at_start(self) -> Option<Self> {
+    /// Returns `None` if there is nothing to record and nothing more to ask for; else the drafts, to continue with the
+    /// next ones.
+    pub(crate) fn unless_nothing(self) -> Option<Self> {
         match self {
             Self::Drafts { drafts, .. } if drafts.is_empty() => None,
             Self::Drafts { drafts, .. } => Some(Self::more(drafts)),

@@ -21,6 +21,7 @@ use crate::record::{CatalogRevision, Position, Record, Revision, StreamId};
 use crate::rules::flow::state::Flows;
 use crate::rules::state::Rules;
 use crate::schedule::state::Schedules;
+use crate::sensors::state::Sensors;
 use crate::table::{Table, undone_together};
 use crate::time::Timestamp;
 use crate::timers::state::{TimerOwner, Timers};
@@ -28,8 +29,8 @@ use crate::vars::state::Vars;
 use crate::workflows::state::Workflows;
 
 /// The form that [`State::save`] writes and reads. A state of another form is rebuilt from the log: older forms
-/// do not have all that identities and keys have now, nor what identities have used.
-pub const STATE_FORMAT: u32 = 13;
+/// do not have all that identities and keys have now, nor what identities have used, nor pulling sensors.
+pub const STATE_FORMAT: u32 = 14;
 
 /// The state after the records of one log.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,6 +87,8 @@ tables! {
     timers: Timers,
     /// The schedules of rules and sensors.
     schedules: Schedules,
+    /// The pulling sensors, and how far each has read.
+    sensors: Sensors,
     /// The keys that the flow control of rules remembers, and the enforcements it holds.
     flows: Flows,
     /// The locks, their holders, and the executions that wait for them.
@@ -181,6 +184,7 @@ impl State {
         match record.fact.by_noun() {
             ByNoun::EventFact(fact) => {
                 state.rules.apply_event(record, fact);
+                state.sensors.apply_event(record, fact);
                 state.usage.apply_event(record, fact);
                 state.dead_letters.apply_event(record, fact);
             }
@@ -225,6 +229,7 @@ impl State {
                 state.schedules.apply(fact);
                 state.timers.apply_schedule(fact);
             }
+            ByNoun::SensorFact(fact) => state.sensors.apply(record, fact),
             ByNoun::CatalogFact(fact) => state.packs.apply(record, fact),
             ByNoun::VarFact(fact) => state.vars.apply(record, fact),
             ByNoun::AccessFact(fact) => {
@@ -236,6 +241,7 @@ impl State {
             ByNoun::DeadLetterFact(fact) => state.dead_letters.apply(fact),
             ByNoun::HealthFact(fact) => {
                 state.health.apply(record, fact);
+                state.sensors.apply_health(fact);
                 state.timers.apply_clock(record, fact);
                 state.executions.apply_health(record, fact);
             }

@@ -38,15 +38,15 @@ use ensue_engine::health::facts::{
     ReactionResumed, ReactionRetried,
 };
 use ensue_engine::ids::{
-    AttemptId, EnforcementId, EventId, ExecutionId, GrantId, Id, IdentityId, InquiryId, LinkId, LogId, RuleId, ScheduleId, SessionId,
-    TokenId,
+    AttemptId, EnforcementId, EventId, ExecutionId, GrantId, Id, IdentityId, InquiryId, LinkId, LogId, RuleId, ScheduleId, SensorId,
+    SessionId, TokenId,
 };
 use ensue_engine::inquiries::facts::{
     InquiryAnswered, InquiryDelegated, InquiryEscalated, InquiryNotificationFailed, InquiryNotified, InquiryOpened, InquiryReminded,
     InquiryWithdrawn, LinkMinted, LinkUsed, Occasion, Verdict,
 };
 use ensue_engine::locks::facts::{Claim, Lock, LockAcquired, LockAwaited, LockOwner};
-use ensue_engine::names::StepName;
+use ensue_engine::names::{SensorRef, StepName};
 use ensue_engine::record::{Actor, Body, BodyHandle, CatalogRevision, Cause, Chain, Digest, Epoch, Position, Record, Revision, StreamId};
 use ensue_engine::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted, RuleModeSet};
 use ensue_engine::rules::flow::facts::{
@@ -55,6 +55,10 @@ use ensue_engine::rules::flow::facts::{
 };
 use ensue_engine::schedule::facts::{EndedBecause, ScheduleEnded, ScheduleMissed, ScheduleOwner, ScheduleSet};
 use ensue_engine::schedule::plan::Misfire;
+use ensue_engine::sensors::facts::{
+    SensorAdvanced, SensorCursorSet, SensorEnded, SensorEndedBecause, SensorError, SensorErrorKind, SensorFailed, SensorMode,
+    SensorModeSet, SensorRestarted, SensorSet, SensorStarted,
+};
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::facts::{TimerFired, TimerKind, TimerSet};
 use ensue_engine::vars::facts::{VarRemoved, VarSet};
@@ -84,6 +88,7 @@ fn samples() -> Vec<Fact> {
     let (enforcement, token, catalog) = (EnforcementId(id(5)), TokenId(id(6)), CatalogRevision(12));
     let (identity, grant, session, link) = (IdentityId(id(72)), GrantId(id(73)), SessionId(id(74)), LinkId(id(75)));
     let (schedule, owner) = (ScheduleId(id(7)), ScheduleOwner::Rule(rule.clone(), rule_id));
+    let (sensor, feed): (_, SensorRef) = (SensorId(id(76)), "feed.items".parse().unwrap());
     let asked = InquiryId(Id::root(NOON, 11));
     let step: StepName = "deploy".parse().unwrap();
     let scope = Box::new(ExecutionScope {
@@ -298,6 +303,22 @@ fn samples() -> Vec<Fact> {
         ScheduleSet { schedule, owner, plan: Digest::of(b"0 3 * * * in UTC"), words: "0 3 * * * in UTC".into() }.into(),
         ScheduleMissed { schedule, from: NOON, until: NOON.plus_millis(60_000), misfire: Misfire::FireOnce }.into(),
         ScheduleEnded { schedule, why: EndedBecause::Disabled }.into(),
+        SensorSet { sensor: feed.clone(), id: sensor, source: "process".into(), identity: Digest::of(b"./watch.py") }.into(),
+        SensorEnded { id: sensor, why: SensorEndedBecause::Changed }.into(),
+        SensorModeSet { sensor: feed, mode: SensorMode::Disabled }.into(),
+        SensorAdvanced { id: sensor, run: 3, cursor: Some("{\"line\":7}".into()), read: 5, made: 2, repeated: 1, refused: 1, passed: 1 }
+            .into(),
+        SensorCursorSet { id: sensor, from: Some(Digest::of(b"{\"line\":7}")), cursor: Some("{\"line\":1}".into()) }.into(),
+        SensorRestarted { id: sensor }.into(),
+        SensorStarted { id: sensor, run: 3, release: "0.1.0".into() }.into(),
+        SensorFailed {
+            id: sensor,
+            run: 3,
+            error: SensorError::new(SensorErrorKind::Exited, "the program ended with 3"),
+            failures: 4,
+            retry_at: NOON.plus_millis(8_000),
+        }
+        .into(),
         PackInstalled { name: "release".parse().unwrap(), version: "1.4.0".into(), digest: Digest::of(b"release"), catalog }.into(),
         PackRemoved { name: "release".parse().unwrap(), catalog }.into(),
         PackPermissionsSet { name: "release".parse().unwrap(), permissions: Some(vec!["actions:execute on action=core.http".into()]) }

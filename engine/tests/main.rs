@@ -39,6 +39,7 @@ mod rights;
 mod rule_steps;
 mod scheduled;
 mod schedules;
+mod sensors;
 mod state;
 mod support;
 mod timers;

@@ -39,6 +39,8 @@ fn sum(effects: &[Effect]) -> BTreeMap<AttemptId, (Effect, bool)> {
             }
             Effect::Stop { attempt, .. } => owed.get_mut(attempt).expect("what is stopped was dispatched").1 = true,
             Effect::Release { attempt, .. } => drop(owed.remove(attempt)),
+            // The start of a node asks for the runs of sensors again.
+            Effect::RunSensor(_) | Effect::StopSensor { .. } => {}
         }
     }
     owed

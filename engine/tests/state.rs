@@ -7,13 +7,16 @@ use ensue_engine::access::subject::Subject;
 use ensue_engine::catalog::{Does, LockConflict, Mode, OnExpire, Since, Wait};
 use ensue_engine::command::{
     Admission, AdmittedIdentity, Answer, Ask, Command, IssuerGroups, KeyRotation, NewAbsence, NewGrant, NewSession, NewToken,
-    RefusedDelivery, ReportOutcome,
+    RefusedDelivery, ReportOutcome, SensorBatch,
 };
 use ensue_engine::engine::Engine;
 use ensue_engine::executions::facts::Evidence;
 use ensue_engine::executions::state::Phase;
 use ensue_engine::ids::{ExecutionId, GrantId, Id, IdentityId, InquiryId, LogId, Role, SessionId, TokenId};
+use ensue_engine::names::SensorRef;
 use ensue_engine::record::{Actor, Body, CredentialId};
+use ensue_engine::sensors::cursor::Cursor;
+use ensue_engine::sensors::facts::SensorMode;
 use ensue_engine::state::{LoadError, STATE_FORMAT, SavedState};
 use ensue_test_support::NOON;
 use ensue_test_support::spec::CatalogsHealth;
@@ -25,7 +28,17 @@ use crate::support::workflow::{awaits, does, expression, fails};
 use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, permit_at, set_mode, workers};
 
 /// The form of this release. It is never edited: a change of the form is a new number and a new file.
-const FORMAT_13: &str = include_str!("golden/state.v13.json");
+const FORMAT_14: &str = include_str!("golden/state.v14.json");
+
+/// Has a pulling sensor read up to a cursor, and disables it.
+fn pull(site: &mut Site) {
+    let feed: SensorRef = "demo.feed".parse().unwrap();
+    let (sensor, _) = site.engine().sensors().of(&feed).expect("the pack has set it");
+    let cursor = Cursor::of_json(r#"{"line":7}"#).ok();
+    let batch = SensorBatch { sensor, run: 1, read: 1, events: Vec::new(), refused: Vec::new(), passed: 1, after: None, cursor };
+    site.turn(asked_by(Actor::Sensor(feed.clone()), Ask::TakeSensorBatch(batch))).then(&["sensor.advanced"]);
+    site.turn(asked_by(ana(), Ask::SetSensorMode { sensor: feed, mode: SensorMode::Disabled })).then(&["sensor.mode_set"]);
+}
 
 /// A site with something in every table of the state.
 fn busy() -> Site {
@@ -61,6 +74,7 @@ fn busy() -> Site {
     site.build(hourly.build(base.next()));
     site.turn(install_demo(base)).then(&["pack.installed", "schedule.set", "timer.set"]);
     hold(&mut site, hourly);
+    pull(&mut site);
     let base = site.engine().catalog_revision();
     site.turn(permit_at(base, "demo", Some(&["actions:execute on action=core.http"]))).then(&["pack.permissions_set"]);
     let (sensor, body) = ("demo.hook".parse().unwrap(), Body::raw(&b"?"[..]));
@@ -128,7 +142,8 @@ fn pieces() -> Pieces {
         .inquiry("demo.question")
         .awaiting("core.wait")
         .action_at_once("demo.echo")
-        .rule("demo.errs", "demo.ping", "event.payload.n > 0", "demo.say");
+        .rule("demo.errs", "demo.ping", "event.payload.n > 0", "demo.say")
+        .process("demo.feed", "demo.pong", "./feed");
     pieces = pieces.workflow(
         "demo.flow",
         [
@@ -236,21 +251,21 @@ fn empty_tables(state: &Value, path: &str, found: &mut Vec<String>) {
 #[test]
 fn state_is_saved_in_the_current_format() {
     let saved = busy().engine().save();
-    assert_eq!(saved.format, 13);
-    assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_13.trim_end());
+    assert_eq!(saved.format, 14);
+    assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_14.trim_end());
 }
 
 #[test]
 fn golden_state_has_rows_in_every_table() {
     let mut empty = Vec::new();
-    empty_tables(&serde_json::from_str(FORMAT_13).unwrap(), "", &mut empty);
+    empty_tables(&serde_json::from_str(FORMAT_14).unwrap(), "", &mut empty);
     assert_eq!(empty, Vec::<String>::new());
 }
 
 #[test]
 fn saved_state_of_the_current_format_is_loaded() {
     let busy = busy();
-    let saved = SavedState { format: 13, json: FORMAT_13.trim_end().into() };
+    let saved = SavedState { format: 14, json: FORMAT_14.trim_end().into() };
     assert_eq!(Engine::load(busy.engine().log(), &saved).unwrap(), *busy.engine());
 }
 
@@ -267,7 +282,7 @@ fn state_of_another_format_is_rejected() {
 #[test]
 fn state_with_a_missing_table_is_rejected() {
     let log = busy().engine().log();
-    let whole: Value = serde_json::from_str(FORMAT_13).unwrap();
+    let whole: Value = serde_json::from_str(FORMAT_14).unwrap();
     let load = |state: &Value| Engine::load(log, &SavedState { format: STATE_FORMAT, json: state.to_string().into() });
     assert!(load(&whole).is_ok());
     for (part, tables) in whole.as_object().unwrap() {

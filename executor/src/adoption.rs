@@ -48,7 +48,7 @@ impl Executor {
                 },
                 // An adopted program was notified above. If none was adopted, the reported loss says that the
                 // attempt ended.
-                Effect::Stop { .. } | Effect::Release { .. } => {}
+                Effect::Stop { .. } | Effect::Release { .. } | Effect::RunSensor(_) | Effect::StopSensor { .. } => {}
             }
         }
         for left in left.into_values() {
@@ -82,6 +82,6 @@ impl Worker {
 fn stops(effect: &Effect) -> Option<AttemptId> {
     match effect {
         Effect::Stop { attempt, .. } => Some(*attempt),
-        Effect::Dispatch(_) | Effect::Release { .. } => None,
+        Effect::Dispatch(_) | Effect::Release { .. } | Effect::RunSensor(_) | Effect::StopSensor { .. } => None,
     }
 }

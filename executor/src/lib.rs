@@ -15,6 +15,7 @@
 //! | [`supervisor`] | the process beside the node that holds a program |
 //! | [`probes`] | what this machine offers to isolate and limit programs |
 //! | [`web`] | the port that sends requests |
+//! | [`pulling`] | the programs and the requests of sensors |
 //! | `egress`, `destinations` | where requests may go, and the connections to those servers |
 //!
 //! Nothing here decides what an attempt's end means: the core does.
@@ -37,6 +38,7 @@ mod output;
 pub mod ports;
 pub mod probes;
 pub mod programs;
+pub mod pulling;
 mod render;
 mod report;
 mod result;

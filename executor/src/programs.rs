@@ -28,7 +28,11 @@ use thiserror::Error;
 
 pub use direct::{DRAIN_PATIENCE, DirectPrograms, KILLED_PATIENCE};
 pub use directory::let_pass;
+#[cfg(target_os = "linux")]
+pub(crate) use directory::make_for;
 pub(crate) use directory::{PrivateDirectory, remove as remove_directory};
+#[cfg(target_os = "linux")]
+pub(crate) use find::find_on_disk_as;
 pub use find::{FindError, find_on_disk, may_pass};
 #[cfg(target_os = "linux")]
 pub use supervised::{SupervisedPrograms, SupervisedSettings, count_left};

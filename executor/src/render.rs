@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ensue_engine::catalog::Sensor;
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::Secret;
@@ -20,7 +21,7 @@ use crate::attempt::{Attempt, Broken, failed};
 use crate::ports::{KeyError, KeyUser};
 
 /// The name of the keys in scope.
-const KEYS: &str = "keys";
+pub(crate) const KEYS: &str = "keys";
 
 /// What an attempt's templates read in addition to its parameters: opened keys, and the current vars.
 #[derive(Default)]
@@ -162,17 +163,21 @@ impl Attempt<'_> {
             locals.push((name, value));
             renderer.scope.set("local", Computed::map(locals.iter().cloned()));
         }
-        let keys = opened.keys.iter().map(|(key, secret)| {
-            let bytes = secret.reveal();
-            let value = match std::str::from_utf8(bytes) {
-                Ok(text) => Computed::from(text),
-                Err(_) => Computed::Bytes(bytes.into()),
-            };
-            (key.as_str(), value)
-        });
-        renderer.scope.set(KEYS, Computed::map(keys));
+        renderer.scope.set(KEYS, shown_to_templates(&opened.keys));
         Ok(renderer)
     }
+}
+
+/// Returns opened keys as templates see them.
+fn shown_to_templates(keys: &BTreeMap<KeyRef, Secret>) -> Computed<'_> {
+    Computed::map(keys.iter().map(|(key, secret)| {
+        let bytes = secret.reveal();
+        let value = match std::str::from_utf8(bytes) {
+            Ok(text) => Computed::from(text),
+            Err(_) => Computed::Bytes(bytes.into()),
+        };
+        (key.as_str(), value)
+    }))
 }
 
 struct Wanted {
@@ -194,6 +199,16 @@ pub(crate) struct Renderer<'r> {
 }
 
 impl<'r> Renderer<'r> {
+    /// Assembles the scope of a sensor's templates: its configuration, its opened keys, and other names with their
+    /// values.
+    pub(crate) fn of_sensor(sensor: &'r Sensor, values: &'r BTreeMap<&'static str, Value>, keys: &'r BTreeMap<KeyRef, Secret>) -> Self {
+        let mut scope = Scope::new().with("config", Computed::from_json(&sensor.config)).with(KEYS, shown_to_templates(keys));
+        for (name, value) in values {
+            scope.set(name, Computed::from_json(value));
+        }
+        Self { scope, budget: Budget::default(), has_keys: !keys.is_empty() }
+    }
+
     /// Renders a template; `place` names it in an error.
     pub(crate) fn value(&mut self, place: &str, template: &'r Template) -> Result<Value, Broken> {
         template.render(&self.scope, &mut self.budget).map_err(|error| self.broken(place, &error))

@@ -8,6 +8,7 @@
 pub(crate) mod bound;
 pub(crate) mod folder;
 pub(crate) mod isolation;
+pub(crate) mod keeper;
 mod memory;
 mod program;
 pub(crate) mod protocol;
@@ -49,8 +50,11 @@ const WORDS_WAITING_MAX: usize = 64;
 /// What a supervisor prints once it accepts connections.
 pub(crate) const READY: &[u8] = b"ready\n";
 
-/// Runs a supervisor in its folder until it ends. It must be the first thing that its process does.
+/// Runs a supervisor in its folder until it ends, or a keeper if the folder is one of a keeper. It must be the first thing that its process does.
 pub fn run(folder: &Path, release: &str) -> io::Result<()> {
+    if keeper::is_meant(folder) {
+        return keeper::run(folder);
+    }
     let slot = Descriptor3::reserve()?;
     // From here the socket's name is short, however long the folder's is.
     std::env::set_current_dir(folder)?;

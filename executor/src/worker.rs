@@ -78,6 +78,8 @@ impl Executor {
                     running.tell(Signal::Release);
                 }
             }
+            // The node runs sensors.
+            Effect::RunSensor(_) | Effect::StopSensor { .. } => {}
         }
     }
 

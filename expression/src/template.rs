@@ -64,6 +64,15 @@ pub enum Piece {
     },
 }
 
+impl Piece {
+    /// Returns true if it is an expression that reads the configuration and nothing else.
+    pub fn is_setting(&self) -> bool {
+        let Self::Expression { expression, .. } = self else { return false };
+        let reads = expression.reads();
+        !reads.is_empty() && reads.iter().all(|path| path.segments.first().is_some_and(|root| root == "config"))
+    }
+}
+
 /// A string of a template.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -149,6 +158,12 @@ impl Template {
         matches!(self.root, Node::Literal(_))
     }
 
+    /// Returns the tree in a written form, with each expression as `${{ … }}`. Templates with equal written forms
+    /// return equal values in equal scopes.
+    pub fn written(&self) -> Json {
+        written(&self.root)
+    }
+
     /// Returns the paths that the expressions read. Spans are relative to each expression's own source.
     pub fn reads(&self) -> Vec<Path> {
         self.expressions().into_iter().flat_map(Expression::reads).collect()
@@ -171,6 +186,22 @@ impl Template {
         let mut strings = Vec::new();
         note_strings(&self.root, &mut String::new(), &mut strings);
         strings
+    }
+}
+
+fn written(node: &Node) -> Json {
+    match node {
+        Node::Literal(value) => value.clone(),
+        Node::String(pieces) => pieces
+            .iter()
+            .map(|piece| match piece {
+                Piece::Text(text) => text.clone(),
+                Piece::Expression { expression, .. } => format!("{OPEN}{}}}}}", expression.source()),
+            })
+            .collect::<String>()
+            .into(),
+        Node::List(items) => items.iter().map(written).collect(),
+        Node::Object(entries) => entries.iter().map(|(key, value)| (key.clone(), written(value))).collect(),
     }
 }
 

@@ -46,6 +46,7 @@ use crate::memory::{Memory, held_bytes};
 use crate::metrics::{counter, gauge};
 use crate::outside::OutsideWriter;
 use crate::programs::Users;
+use crate::sensors::SensorSupervisor;
 use crate::sequencer::{QueueGauge, SequencerHandle};
 use crate::snapshots::SnapshotTrouble;
 use crate::start_error::machine;
@@ -76,6 +77,8 @@ pub(crate) struct AboutNode {
     pub catalogs: Arc<NodeCatalogs>,
     /// The edge, where events come in.
     pub edge: Arc<Edge>,
+    /// The pulling sensors.
+    pub sensors: SensorSupervisor,
     /// The background jobs.
     pub jobs: Arc<Jobs>,
     /// The rotation of the master key.
@@ -233,6 +236,7 @@ impl Node for AboutNode {
         let help = "1 if the clock stepped far forward and due timers wait until the step has lasted, otherwise 0";
         gauge(metrics, "clock_held", help, u64::from(self.hold().is_some()));
         self.register_queues(metrics);
+        self.sensors.register(metrics);
         gauge(metrics, "parked_reactions", "The parked reactions", parked);
         gauge(metrics, "log_position", "The newest position of the log", position);
         counter(metrics, "follower_bugs", "The number of times that an internal error interrupted a follower", self.follower_bugs());
@@ -261,6 +265,7 @@ impl Node for AboutNode {
         findings.extend(self.pack_findings());
         findings.push(self.permissions_finding());
         findings.extend(self.hook_findings());
+        findings.push(self.sensors.finding());
         findings.push(self.key_finding());
         findings.push(self.token_finding());
         findings.extend(self.issuers.findings(&self.keys));

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use ensue_api::Ends;
 use ensue_engine::batch::CommittedBatch;
 use ensue_engine::command::Command;
-use ensue_engine::effect::Dispatch;
-use ensue_engine::fact::{ByNoun, ExecutionFact};
+use ensue_engine::effect::{Dispatch, Effect};
+use ensue_engine::fact::{AccessFact, ByNoun, ExecutionFact, KeyFact};
+use ensue_engine::names::KeyRef;
 use ensue_engine::record::{Digest, Head};
 use ensue_executor::Executor;
 
@@ -22,6 +23,7 @@ use crate::followers::FollowerHandle;
 use crate::keys::KeyRing;
 use crate::outside::OutsideWriter;
 use crate::plain_body::plain;
+use crate::sensors::SensorSupervisor;
 use crate::sequencer::CommitListener;
 use crate::vars::VarTable;
 
@@ -43,6 +45,8 @@ pub struct CommitListeners {
     pub ends: Arc<Ends>,
     /// The worker.
     pub executor: Executor,
+    /// The pulling sensors; `None` if nothing runs them.
+    pub sensors: Option<SensorSupervisor>,
     /// The followers of the log.
     pub followers: Vec<FollowerHandle>,
 }
@@ -51,11 +55,22 @@ impl CommitListener for CommitListeners {
     fn committed(&mut self, batch: &Arc<CommittedBatch>, head: Head) {
         self.outside.note(head);
         let (mut about_packs, mut about_keys, mut about_access, mut about_vars) = (false, false, false, false);
+        let mut keys_set: Vec<KeyRef> = Vec::new();
         for record in &batch.records {
             match record.fact.by_noun() {
                 ByNoun::CatalogFact(_) => about_packs = true,
-                ByNoun::AccessFact(_) => about_access = true,
-                ByNoun::KeyFact(_) => about_keys = true,
+                ByNoun::AccessFact(fact) => {
+                    about_access = true;
+                    if let AccessFact::KeySet(fact) = fact {
+                        keys_set.push(fact.key.clone());
+                    }
+                }
+                ByNoun::KeyFact(fact) => {
+                    about_keys = true;
+                    if let KeyFact::KeyRotated(fact) = fact {
+                        keys_set.push(fact.key.clone());
+                    }
+                }
                 ByNoun::VarFact(_) => about_vars = true,
                 ByNoun::ExecutionFact(ExecutionFact::ExecutionRequested(_)) => {
                     if let Some(body) = &record.body
@@ -81,6 +96,14 @@ impl CommitListener for CommitListeners {
             self.tokens.note(&batch.records);
         }
         self.tokens.note_effects(&batch.effects);
+        if let Some(sensors) = &self.sensors {
+            if about_packs {
+                sensors.note_catalog();
+            }
+            if !keys_set.is_empty() {
+                sensors.note_keys(&keys_set);
+            }
+        }
         // Callers that learn of the batch from here on may wait for what follows it.
         for follower in &self.followers {
             follower.tell(batch);
@@ -90,7 +113,11 @@ impl CommitListener for CommitListeners {
 
     fn answered(&mut self, batch: &Arc<CommittedBatch>) {
         for effect in &batch.effects {
-            self.executor.carry_out(effect.clone());
+            match (effect, &self.sensors) {
+                (Effect::RunSensor(_) | Effect::StopSensor { .. }, Some(sensors)) => sensors.carry_out(effect),
+                (Effect::RunSensor(_) | Effect::StopSensor { .. }, None) => {}
+                (Effect::Dispatch(_) | Effect::Stop { .. } | Effect::Release { .. }, _) => self.executor.carry_out(effect.clone()),
+            }
         }
     }
 

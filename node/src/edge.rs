@@ -19,6 +19,7 @@ use ensue_engine::rules::judge::{EventView, judge};
 use ensue_engine::time::Timestamp;
 use ensue_executor::ports::{self as executor, Emission, EmissionError};
 use ensue_expression::{Document, JsonError};
+use ensue_sensors::message::Message;
 use ensue_sensors::signatures::{KEY_BYTES_MIN, SignatureRefusal};
 use ensue_sensors::webhook::{self, Emitted, HookKeys, Outgoing, Stage};
 use thiserror::Error;
@@ -117,6 +118,52 @@ impl Edge {
             self.delivered(catalog, sensor, request, (index, one)).map_err(|refusal| (trigger, refusal))
         };
         (0..).zip(emitted).map(event_of).collect()
+    }
+
+    /// Creates the judged events of a message that a source was read for, or returns the trigger without an event. All
+    /// of them or none are created.
+    pub(crate) fn pulled(
+        &self,
+        catalog: &Catalog,
+        sensor: &Sensor,
+        message: &Message,
+        emitted: Vec<Emitted>,
+    ) -> Result<Vec<ObservedEvent>, (TriggerRef, EmissionError)> {
+        (0_u32..).zip(emitted).map(|(index, one)| self.pulled_one(catalog, sensor, message, (index, one))).collect()
+    }
+
+    fn pulled_one(
+        &self,
+        catalog: &Catalog,
+        sensor: &Sensor,
+        message: &Message,
+        (index, emitted): (u32, Emitted),
+    ) -> Result<ObservedEvent, (TriggerRef, EmissionError)> {
+        let trigger = emitted.trigger.clone();
+        if is_of_the_engine(&trigger) {
+            return Err((trigger.clone(), EmissionError::OfTheEngine(trigger)));
+        }
+        let (id, now) = self.fresh();
+        // The source's own key is the message's; a message may make several events.
+        let key = emitted.dedupe.or_else(|| message.key.as_ref().map(|key| format!("{key}/{index}")));
+        let observed = Observed {
+            id,
+            trigger: emitted.trigger,
+            source: sensor.name.to_string(),
+            sensor: Some(sensor.name.clone()),
+            rule: None,
+            occurred_at: message.time.unwrap_or(now),
+            trace: None,
+            payload: emitted.payload,
+            dedupe: None,
+        };
+        let mut event = judged(catalog, observed).map_err(|why| (trigger, why))?;
+        event.dedupe = key.map(|key| Dedupe {
+            key: DedupeKey { scope: format!("sensor/{}/{}", sensor.name, event.trigger), hash: Digest::of(key.as_bytes()) },
+            content: event.body.digest,
+            conflict: Conflict::IsRepeat,
+        });
+        Ok(event)
     }
 
     fn delivered(

@@ -64,6 +64,7 @@ pub fn queues(memory_bytes: u64, caps: Caps) -> Queues {
         QueueName::ViewBatches | QueueName::TelemetryBatches => BATCHES_WAITING_MAX as u64,
         QueueName::ViewBatchBytes | QueueName::BodyBytes => memory_bytes / PARTS,
         QueueName::TelemetryBatchBytes => memory_bytes / PARTS / 4,
+        QueueName::SensorBytes => memory_bytes / PARTS / 2,
         QueueName::Spans => places(name, memory_bytes / PARTS / 4, SPANS_MAX),
     })
 }

@@ -13,6 +13,7 @@ pub use crate::commit_listeners::{CommitListeners, Copies};
 pub use crate::edge::Edge;
 pub use crate::fold_guard::FoldGuard;
 pub use crate::followers::{Follow, Follower, FollowerHandle, Next, Waiting, follower};
+pub use crate::intake::{Intake, IntakeGate, KnownSensors};
 pub use crate::keys::{KeyRing, NodeKeys};
 pub use crate::log_access::{LogReaders, NodeBodies, OpenReader};
 pub use crate::memory::{Caps, queues};
@@ -24,6 +25,7 @@ pub use crate::plain_body::plain;
 pub use crate::process::note_clock_step;
 pub use crate::refusals::{NodeRefusals, RecordedAddress};
 pub use crate::replays::NodeReplays;
+pub use crate::sensors::{SensorSupervisor, SensorWorlds, SupervisorParts};
 pub use crate::sequencer::{
     Asking, CommitListener, Gauges, QueueGauge, Sequencer, SequencerError, SequencerHandle, SequencerParts, Space, Turn, Unstarted,
     sequencer,

@@ -106,6 +106,7 @@ impl ProgramTable {
                 Effect::Stop { execution, .. } | Effect::Release { execution, .. } => {
                     was_used |= running.remove(execution).is_some_and(|ended| ended.compiled().is_some());
                 }
+                Effect::RunSensor(_) | Effect::StopSensor { .. } => {}
             }
         }
         was_used

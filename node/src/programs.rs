@@ -10,8 +10,11 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 
+use ensue_connectors::world::{Program, ProgramOrder, Programs as SensorProgramsPort};
+use ensue_connectors::{Pending, SourceError, SourceErrorKind};
 use ensue_executor::Clock;
-use ensue_executor::programs::{DirectPrograms, IsolationMode, Programs};
+use ensue_executor::ports::PackFiles;
+use ensue_executor::programs::{DirectPrograms, Isolation, IsolationMode, ProgramUsers, Programs};
 
 use crate::config::{Config, UserSetting};
 use crate::start_error::{StartError, machine};
@@ -38,7 +41,7 @@ pub(crate) fn open(
     if let Some(command) = &config.supervisor
         && has_what_supervisors_need()
     {
-        use ensue_executor::programs::{Isolation, SupervisedPrograms, SupervisedSettings, around_path};
+        use ensue_executor::programs::{SupervisedPrograms, SupervisedSettings, around_path};
         let users = Users::found(&config.actions, data)?;
         users.let_pass(data).map_err(|why| machine("giving the users of programs access to the data directory", &why))?;
         let mut readable = around_path(path);
@@ -72,6 +75,55 @@ pub(crate) fn open(
     }
     let programs = DirectPrograms::open(&private, clock).map_err(|why| machine("preparing the private directories of attempts", &why))?;
     Ok((Arc::new(programs), Users::default()))
+}
+
+/// Opens the component that runs the programs of sensors, behind the same walls as those of actions. Without
+/// supervisors there are no such walls, and such programs are not run.
+pub(crate) fn for_sensors(
+    config: &Config,
+    data: &Path,
+    (hidden, path): (&[&Path], &OsStr),
+    (users, packs): (ProgramUsers, Arc<dyn PackFiles>),
+) -> Result<Arc<dyn SensorProgramsPort>, StartError> {
+    #[cfg(target_os = "linux")]
+    if let Some(command) = &config.supervisor
+        && has_what_supervisors_need()
+    {
+        use ensue_executor::programs::around_path;
+        use ensue_executor::pulling::{SensorPrograms, SensorProgramsSettings};
+        let mut readable = around_path(path);
+        readable.extend(config.actions.readable.iter().cloned());
+        let absolute = |path: &Path| std::path::absolute(path).map_err(|why| machine("finding out where the node was started", &why));
+        let settings = SensorProgramsSettings {
+            keepers: data.join("keepers"),
+            private: data.join("sensors"),
+            command: command.clone(),
+            isolation: Isolation {
+                mode: config.actions.isolation,
+                readable,
+                writable: config.actions.writable.clone(),
+                hidden: hidden.iter().copied().map(absolute).collect::<Result<_, _>>()?,
+                users,
+            },
+            limits: config.actions.limits,
+            path: path.to_owned(),
+            packs,
+        };
+        let programs = SensorPrograms::open(settings).map_err(|why| machine("preparing the programs of sensors", &why))?;
+        return Ok(Arc::new(programs));
+    }
+    let _ = (data, hidden, path, users, packs);
+    Ok(Arc::new(NoPrograms(why_no_supervisor(config))))
+}
+
+/// Runs no programs of sensors, and says why.
+struct NoPrograms(&'static str);
+
+impl SensorProgramsPort for NoPrograms {
+    fn start(&self, _: ProgramOrder) -> Pending<'_, Result<Box<dyn Program>, SourceError>> {
+        let why = format!("programs of sensors need supervisors, and this node has none: {}", self.0);
+        Box::pin(std::future::ready(Err(SourceError::new(SourceErrorKind::NotFound, why))))
+    }
 }
 
 fn why_no_supervisor(config: &Config) -> &'static str {

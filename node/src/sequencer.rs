@@ -33,16 +33,19 @@ use ensue_engine::command::{Answer, Ask, Command, Novelty, Refusal, Settings};
 use ensue_engine::effect::Dispatch;
 use ensue_engine::engine::Engine;
 use ensue_engine::explain::panic_text;
+use ensue_engine::fact::Fact;
 use ensue_engine::ids::Id;
 use ensue_engine::names::WorkerQueueName;
 use ensue_engine::ports::{AppendError, Committed, Log, LogError, LogReader, SubmitError};
-use ensue_engine::record::{Body, Head, Position};
+use ensue_engine::record::{Body, Head, Position, StreamId};
+use ensue_engine::sensors::state::Sensors;
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::state::Hold;
 use thiserror::Error;
 
 use crate::clock::Clock;
 use crate::crash_file::CrashFile;
+use crate::intake::{IntakeGate, KnownSensors};
 use crate::metrics::Turns;
 use crate::snapshots::{Snapshot, Snapshots};
 use bodies::LoggedBodies;
@@ -152,6 +155,10 @@ pub struct Gauges {
     pub hold: Mutex<Option<Hold>>,
     /// How much each identity has used, as the log says.
     pub usage: Mutex<Usage>,
+    /// The pulling sensors, as the log says.
+    pub sensors: Mutex<Sensors>,
+    /// Whether pulling sensors may read more.
+    pub intake: IntakeGate,
     /// How many commits there were since the start.
     pub commits: AtomicU64,
     /// The log's newest position.
@@ -162,11 +169,22 @@ pub struct Gauges {
     pub turns: Turns,
 }
 
+impl KnownSensors for SequencerHandle {
+    fn sensors(&self) -> Sensors {
+        self.gauges().sensors.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 impl Gauges {
     /// Returns the step of the clock that holds schedules and timers at this time.
     pub fn held(&self, now: Timestamp) -> Option<Hold> {
         let hold = *self.hold.lock().unwrap_or_else(PoisonError::into_inner);
         hold.filter(|hold| now < hold.until)
+    }
+
+    /// Shows the pulling sensors as they are in the log. A copy shares the rows.
+    fn tell_sensors(&self, sensors: &Sensors) {
+        *self.sensors.lock().unwrap_or_else(PoisonError::into_inner) = sensors.clone();
     }
 
     /// Shows the use as it is in the log. A copy shares the rows.
@@ -265,6 +283,7 @@ impl Sequencer {
         let steps = Steps::before_the_start(&parts.engine, &*parts.clock);
         let rates = StartRates::begin(parts.rates, &parts.engine, parts.clock.now());
         gauges.tell_usage(parts.engine.usage());
+        gauges.tell_sensors(parts.engine.sensors());
         Self {
             sequencing: Sequencing::new(parts.engine, parts.head, epoch),
             log: parts.log,
@@ -442,6 +461,7 @@ impl Sequencer {
     fn has_room(&mut self) -> bool {
         let has_room = self.space.has_room();
         self.gauges.is_full.store(!has_room, Ordering::Relaxed);
+        self.set_intake();
         has_room
     }
 
@@ -489,6 +509,9 @@ impl Sequencer {
                 }
                 self.gauges.turns.note(&batch);
                 self.gauges.tell_usage(self.sequencing.engine().usage());
+                if changes_sensors(&batch, self.sequencing.engine()) {
+                    self.gauges.tell_sensors(self.sequencing.engine().sensors());
+                }
                 self.gauges.position.store(self.sequencing.committed_head().position.0, Ordering::Relaxed);
                 self.listener.committed(&batch, self.sequencing.committed_head());
                 Ok(batch)
@@ -508,9 +531,21 @@ impl Sequencer {
         }
     }
 
+    fn open_work(&self) -> u64 {
+        let engine = self.sequencing.engine();
+        engine.executions().open_work() + engine.health().owed_count() as u64
+    }
+
+    /// Opens or closes the intake of pulling sensors.
+    fn set_intake(&self) {
+        let has_room = !self.gauges.is_full.load(Ordering::Relaxed);
+        self.gauges.intake.set(self.open_work(), self.settings.open_work_max, has_room);
+    }
+
     fn gauge(&self) {
         let engine = self.sequencing.engine();
-        let open = engine.executions().open_work() + engine.health().owed_count() as u64;
+        let open = self.open_work();
+        self.set_intake();
         self.queues.of(QueueName::OpenWork).set(open);
         self.queues.of(QueueName::Attempts).set(u64::from(engine.executions().running()));
         self.gauges.running.store(u64::from(engine.executions().running()), Ordering::Relaxed);
@@ -534,6 +569,15 @@ enum Follow {
     AtOnce,
     /// In a later batch.
     Later,
+}
+
+/// Returns true if a commit changed something that the log says about pulling sensors.
+fn changes_sensors(batch: &CommittedBatch, engine: &Engine) -> bool {
+    batch.records.iter().any(|record| match (&record.stream, &record.fact) {
+        (StreamId::Sensor(_), _) | (_, Fact::NodeStarted(_)) => true,
+        (_, Fact::EventReceived(event)) => event.sensor.as_ref().is_some_and(|sensor| engine.sensors().of(sensor).is_some()),
+        _ => false,
+    })
 }
 
 /// Returns true if the command added a new event; false if it was rejected, a duplicate or only a check.

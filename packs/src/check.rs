@@ -14,6 +14,7 @@ mod labels;
 mod needs;
 mod parameters;
 mod permissions;
+mod pulled;
 mod refs;
 mod retry;
 mod roots;

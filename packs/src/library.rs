@@ -39,6 +39,8 @@ const FILES: &[(&str, &str)] = files![
     "core/triggers/key_expiring.yaml",
     "core/triggers/rule_erred.yaml",
     "core/triggers/schedule.yaml",
+    "core/triggers/sensor_failed.yaml",
+    "core/triggers/sensor_recovered.yaml",
     "examples/README.md",
     "examples/pack.yaml",
     "examples/rules/answer_hello.yaml",

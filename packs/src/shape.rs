@@ -69,6 +69,13 @@ pub enum Between {
         /// The field that it qualifies.
         other: &'static str,
     },
+    /// `field` may be present only together with one of `others`.
+    OnlyBesideOneOf {
+        /// The constrained field.
+        field: &'static str,
+        /// The fields that it qualifies.
+        others: &'static [&'static str],
+    },
     /// `field` must be absent if the mapping in `outer` has `inner`.
     NotWhereHas {
         /// The constrained field.
@@ -238,6 +245,8 @@ pub enum Form {
     Argument,
     /// An address and a port.
     Address,
+    /// A change of a file.
+    FileChange,
 }
 
 impl Shape {

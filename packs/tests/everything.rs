@@ -39,7 +39,15 @@ fn every_kind_of_error_is_reported_in_one_run() {
             "sensors/replayed.yaml",
             "webhook: { verify: { scheme: github, key: demo.token }, repeats: allow }\nemits:\n  - trigger: demo.ping\n    dedupe: headers[\"x-id\"]\n    payload: { host: a }\n",
         ),
-        ("sensors/later.yaml", "poll: { every: 1m }\nemits: 7\n"),
+        (
+            "sensors/repeats.yaml",
+            "poll: { every: 1m, http: { url: 'https://example.test/' } }\nemits: [{ trigger: demo.ping, payload: { host: a } }]\n",
+        ),
+        (
+            "sensors/unread.yaml",
+            "poll:\n  every: 1m\n  http: { url: 'https://example.test/' }\n  cursor: { start: '1', next: 'items.size()' }\nemits: [{ trigger: demo.ping, payload: { host: a } }]\n",
+        ),
+        ("sensors/later.yaml", "kafka: { topic: a }\nemits: 7\n"),
         ("actions/builtin.yaml", "run: { builtin: echo }\n"),
         ("actions/code.yaml", "parameters: { a: string }\nrun: { shell: { script: 'echo ${{ params.a }}' } }\n"),
         ("actions/env.yaml", "run: { shell: { script: x, env: { A: '${{ keys[\"demo.token\"] }}' } } }\n"),

@@ -38,7 +38,7 @@ fn every_file_of_a_new_project_matches_its_schema() {
 }
 
 /// A separate pack that uses every field of every kind of file.
-const WHOLE: [(&str, &str); 19] = [
+const WHOLE: [(&str, &str); 24] = [
     (
         "pack.yaml",
         "name: whole\nversion: 1.0.0\ndescription: All of it.\nrequires: { ensue: '>=0.1', packs: { core: ^0.1 } }\n\
@@ -75,6 +75,31 @@ const WHOLE: [(&str, &str); 19] = [
     (
         "sensors/clock.yaml",
         "timer: { at: '2026-12-24T18:00:00+01:00' }\nemits:\n  - trigger: whole.ping\n    payload: { host: '${{ scheduled_at }}' }\n",
+    ),
+    (
+        "sensors/program.yaml",
+        "process: { command: [watch, --fast], input: { a: '${{ config.owner }}' }, env: { STAGE: dev }, grace: 5s, restart: on_failure }\n\
+         decode: json\nschema: { host: string }\npoison: { limit: 10, per: 1m }\non_poison: stop\n\
+         emits:\n  - trigger: whole.ping\n    payload: { host: '${{ line.host }}' }\n",
+    ),
+    (
+        "sensors/feed.yaml",
+        "poll:\n  every: 1m\n  http: { url: 'https://example.test/', query: { since: '${{ cursor }}', page: '${{ page }}' } }\n  items: body.items\n\
+         \x20 next_page: body.?next.orValue(null)\n  max_pages: 3\n  max_items: 50\n  cursor: { start: '0', next: 'items.map(i, i.at).max()' }\n\
+         \x20 only_new: item.id\n  first: emit\nemits:\n  - trigger: whole.ping\n    payload: { host: '${{ item.host }}' }\n",
+    ),
+    (
+        "sensors/nightly.yaml",
+        "poll: { cron: 0 3 * * *, timezone: Europe/Berlin, http: { url: 'https://example.test/' }, only_new: item.id }\nemits:\n  - trigger: whole.pang\n",
+    ),
+    (
+        "sensors/inbox.yaml",
+        "file: { path: '/srv/in/*.json', on: [created], settle: 1s, read: json, start: all, rescan: 1m, after: { move: done } }\n\
+         emits:\n  - trigger: whole.ping\n    when: has(file.body)\n    payload: { host: '${{ file.name }}' }\n",
+    ),
+    (
+        "sensors/log.yaml",
+        "file: { path: /var/log/app.log, tail: true }\ndecode: text\nemits:\n  - trigger: whole.ping\n    payload: { host: '${{ line }}' }\n",
     ),
     (
         "rules/several.yaml",

@@ -57,7 +57,7 @@ mod shape {
 
     #[test]
     fn sensor_source_of_a_later_release_is_reported_as_such() {
-        insta::assert_snapshot!(sensor("poll: { every: 1m }\nemits:\n  - trigger: demo.ping\n"));
+        insta::assert_snapshot!(sensor("kafka: { topic: a }\nemits:\n  - trigger: demo.ping\n"));
     }
 
     #[test]
@@ -299,9 +299,13 @@ mod refs {
     }
 
     #[test]
-    fn sensor_without_a_source_names_both_kinds() {
+    fn sensor_without_a_source_names_all_kinds() {
         let reported = sensor("emits:\n  - trigger: demo.ping\n");
-        assert!(reported.contains("a sensor needs either `webhook` or `timer`") && reported.contains("timer: { every: 5m }"), "{reported}");
+        assert!(
+            reported.contains("a sensor needs `webhook`, `timer`, `process`, `poll` or `file`")
+                && reported.contains("timer: { every: 5m }"),
+            "{reported}"
+        );
     }
 
     #[test]

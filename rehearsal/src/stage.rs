@@ -550,6 +550,8 @@ impl Stage {
                     self.begun.retain(|dispatch| dispatch.attempt != *attempt);
                     self.pending.retain(|(_, pending), _| pending != attempt);
                 }
+                // A rehearsal reads no sources.
+                Effect::RunSensor(_) | Effect::StopSensor { .. } => {}
             }
         }
     }

@@ -371,17 +371,17 @@ fn shown_headers(headers: &[(String, String)]) -> Vec<(&str, String)> {
     shown
 }
 
-/// The state of turning one delivery into events.
-struct Making<'a> {
-    sensor: &'a Sensor,
-    body: &'a Document,
-    scope: Scope<'a>,
-    steps: u64,
+/// The state of turning one delivery or message into events.
+pub(crate) struct Making<'a> {
+    pub(crate) sensor: &'a Sensor,
+    pub(crate) body: &'a Document,
+    pub(crate) scope: Scope<'a>,
+    pub(crate) steps: u64,
 }
 
 impl<'a> Making<'a> {
     /// Returns the event of one emit, if its condition holds.
-    fn event_of(&mut self, index: usize, emit: &'a Emit) -> Result<Option<Emitted>, HookRefusal> {
+    pub(crate) fn event_of(&mut self, index: usize, emit: &'a Emit) -> Result<Option<Emitted>, HookRefusal> {
         let erred = |part: EmitPart, why: String| HookRefusal::EmitErred {
             sensor: self.sensor.name.clone(),
             index,

@@ -11,16 +11,13 @@ use std::task::{Context, Poll, Waker};
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response};
-use ensue_api::ports::{
-    AskedLink, BegunDevice, CodeNotFound, Credential, Declined, DeviceDecision, Devices, Finding, Issuers, Job, JobKind, Node as AboutNode,
-    NodeStatus, OnBehalf, Readiness, RedeemedCode, WaitingDevice,
-};
+use ensue_api::ports::{AskedLink, BegunDevice, CodeNotFound, Credential, Declined, DeviceDecision, Devices, Finding, Issuers, Job, JobKind, Node as AboutNode, NodeStatus, OnBehalf, Readiness, RedeemedCode, SensorLine, SensorStatus, Sensors, WaitingDevice};
 use ensue_api::settings::Blocking;
 use ensue_api::worker_queues::WorkerQueue;
 use ensue_api::{Front, Hosts, Limits, PageServing, Ports, Rates, Settings};
 use ensue_engine::command::Refusal;
 use ensue_engine::ids::IdentityId;
-use ensue_engine::names::IssuerName;
+use ensue_engine::names::{IssuerName, SensorRef};
 use ensue_engine::ports::{Committed, Secret, SubmitError};
 use ensue_node::parts::{Caps, Gauges, queues};
 use prometheus_client::registry::Registry;
@@ -169,6 +166,17 @@ impl Issuers for NoIssuers {
 
     fn unlink(&self, _id: IdentityId, issuer: &IssuerName, _by: &OnBehalf) -> Result<Committed, Declined> {
         Err(Refusal::NotLinked { issuer: issuer.clone() }.into())
+    }
+}
+
+/// The packs of the simulated nodes have no pulling sensors.
+impl Sensors for NoIssuers {
+    fn status(&self, _: &SensorRef) -> Option<SensorStatus> {
+        None
+    }
+
+    fn lines_after(&self, _: &SensorRef, _: u64) -> Vec<SensorLine> {
+        Vec::new()
     }
 }
 

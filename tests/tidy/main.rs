@@ -28,6 +28,7 @@ const CRATES: &[&str] = &[
     "rehearsal",
     "store",
     "sensors",
+    "connectors",
     "executor",
     "login",
     "manual",

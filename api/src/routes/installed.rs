@@ -154,7 +154,7 @@ pub(super) async fn sensor(allowed: Allowed<SensorsRead>, call: Call) -> Outcome
 fn sensor_shown(ports: &Ports, sensor: &Sensor, url: String) -> Result<WireSensor, Problem> {
     let waiting = match sensor.source {
         Source::Timer { .. } => timers::of(ports, &ScheduleOwner::Sensor(sensor.name.clone()))?,
-        Source::Webhook { .. } => None,
+        Source::Webhook { .. } | Source::Process(_) | Source::Poll(_) | Source::File(_) => None,
     };
-    Ok(WireSensor::new(sensor, url, waiting))
+    Ok(WireSensor::new(sensor, url, waiting, ports.sensors.status(&sensor.name)))
 }

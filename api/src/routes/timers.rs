@@ -62,7 +62,7 @@ pub(super) async fn upcoming(_: Allowed<TimersRead>, call: Call) -> Outcome {
             catalog.rules().values().filter_map(|rule| Some((ScheduleOwner::Rule(rule.name.clone(), rule.id), rule.schedule.clone()?)));
         let sensors = catalog.sensors().values().filter_map(|sensor| match &sensor.source {
             Source::Timer { schedule, .. } => Some((ScheduleOwner::Sensor(sensor.name.clone()), schedule.clone())),
-            Source::Webhook { .. } => None,
+            Source::Webhook { .. } | Source::Process(_) | Source::Poll(_) | Source::File(_) => None,
         });
         let mut pending = Vec::new();
         for (owner, plan) in rules.chain(sensors) {

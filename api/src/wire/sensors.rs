@@ -3,11 +3,15 @@
 use ensue_derive::wire;
 use ensue_engine::catalog::{Sensor, Source, Verify};
 use ensue_engine::names::{KeyRef, PackName, SensorRef, TriggerRef};
+use ensue_engine::time::Timestamp;
 use ensue_views::Schedule;
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
+use crate::ports::SensorStatus;
 use crate::wire::hooks::WireScheme;
+use crate::wire::sensor_runs::{WireSensorError, WireSensorLag, WireSensorMode, WireSensorState};
 use crate::wire::timers::WireSchedule;
 
 /// A sensor.
@@ -21,6 +25,19 @@ pub(crate) struct WireSensor {
     key: Option<KeyRef>,
     url: Option<String>,
     schedule: Option<WireSchedule>,
+    state: Option<WireSensorState>,
+    since: Option<Timestamp>,
+    error: Option<WireSensorError>,
+    waits_for: Option<String>,
+    retry_at: Option<Timestamp>,
+    mode: Option<WireSensorMode>,
+    run: Option<u64>,
+    restarts: Option<u64>,
+    events_count: Option<u64>,
+    refused_count: Option<u64>,
+    last_event_at: Option<Timestamp>,
+    lag: Option<WireSensorLag>,
+    cursor: Option<Box<RawValue>>,
     emits: Vec<WireEmit>,
 }
 
@@ -32,6 +49,12 @@ enum WireSource {
     Webhook,
     /// By the clock.
     Timer,
+    /// By the lines of a program.
+    Process,
+    /// By the answers of a server.
+    Poll,
+    /// By files.
+    File,
 }
 
 /// An event that a sensor may create.
@@ -43,13 +66,16 @@ struct WireEmit {
 }
 
 impl WireSensor {
-    /// Shows a sensor; `url` is the address where it accepts deliveries, if it does, and `waiting` is the
-    /// pending time of its schedule, if it has one.
-    pub(crate) fn new(sensor: &Sensor, url: String, waiting: Option<Schedule>) -> Self {
+    /// Shows a sensor; `url` is the address where it accepts deliveries, if it does, `waiting` is the pending time
+    /// of its schedule, if it has one, and `status` is the status of its run, if it pulls.
+    pub(crate) fn new(sensor: &Sensor, url: String, waiting: Option<Schedule>, status: Option<SensorStatus>) -> Self {
         let verify = sensor.source.webhook();
         let (source, schedule) = match &sensor.source {
             Source::Webhook { .. } => (WireSource::Webhook, None),
             Source::Timer { schedule } => (WireSource::Timer, Some(WireSchedule::new(schedule, waiting))),
+            Source::Process(_) => (WireSource::Process, None),
+            Source::Poll(_) => (WireSource::Poll, None),
+            Source::File(_) => (WireSource::File, None),
         };
         let emits = sensor.emits.iter().map(|emit| WireEmit {
             trigger: emit.trigger.clone(),
@@ -65,6 +91,20 @@ impl WireSensor {
             key: verify.and_then(Verify::key).cloned(),
             url: verify.map(|_| url),
             schedule,
+            state: status.as_ref().map(|status| status.state.into()),
+            since: status.as_ref().map(|status| status.since),
+            error: status.as_ref().and_then(|status| status.error.clone()).map(WireSensorError::from),
+            waits_for: status.as_ref().and_then(|status| status.waits_for.clone()),
+            retry_at: status.as_ref().and_then(|status| status.retry_at),
+            mode: status.as_ref().map(|status| status.mode.into()),
+            run: status.as_ref().map(|status| status.run),
+            restarts: status.as_ref().map(|status| status.restarts),
+            events_count: status.as_ref().map(|status| status.events),
+            refused_count: status.as_ref().map(|status| status.refused),
+            last_event_at: status.as_ref().and_then(|status| status.last_event_at),
+            lag: status.as_ref().and_then(WireSensorLag::of),
+            // It was checked to be JSON before it was stored.
+            cursor: status.and_then(|status| status.cursor).and_then(|cursor| RawValue::from_string(cursor).ok()),
             emits: emits.collect(),
         }
     }

@@ -221,6 +221,7 @@ impl TestApi {
             outputs: node.clone(),
             blobs: Arc::new(node.blobs.clone()),
             webhooks: node.clone(),
+            sensors: node.clone(),
             event_maker: node.clone(),
             access: node.clone(),
             keys: node.clone(),

@@ -29,6 +29,10 @@ const FILES: &[(&str, &str)] = &[
         "description: Accepts deliveries signed with the key.\nwebhook:\n  verify: { scheme: hmac, key: demo.secret, header: x-signature-256, prefix: \"sha256=\" }\nemits:\n  - trigger: demo.hello\n    dedupe: body.id\n    payload: { name: \"${{ body.name }}\" }\n",
     ),
     (
+        "sensors/watch.yaml",
+        "description: Prints nothing.\nprocess: { command: [cat] }\nemits: [{ trigger: demo.anything, payload: '${{ line }}' }]\n",
+    ),
+    (
         "rules/greet.yaml",
         "description: Greet Ana.\ntrigger: demo.hello\nwhen: event.payload.name == \"ana\"\naction: core.echo\nwith: { message: \"Hello ${{ event.payload.name }}\" }\n",
     ),

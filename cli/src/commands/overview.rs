@@ -10,7 +10,7 @@ use crate::output::GLOBAL_OPTIONS;
 /// Each group with its commands, in the order in which a newcomer needs them.
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Start", &["demo", "init", "serve", "status", "doctor"]),
-    ("Write packs", &["check", "lint", "pack", "eval", "cron", "schema", "packs", "actions", "triggers", "rules"]),
+    ("Write packs", &["check", "lint", "pack", "eval", "cron", "schema", "packs", "actions", "triggers", "sensors", "rules"]),
     ("Run and answer", &["run", "events", "hooks", "executions", "inquiries", "replay"]),
     ("Look", &["why", "search", "enforcements", "timers", "queues", "locks", "log", "top"]),
     ("Access", &["tokens", "identities", "roles", "grants", "audit", "auth", "login", "logout", "password", "sessions", "whoami", "usage"]),

@@ -42,6 +42,7 @@ permissions! {
     ActionsExecute = "actions":"execute";
     TriggersRead = "triggers":"read";
     SensorsRead = "sensors":"read";
+    SensorsWrite = "sensors":"write";
     RulesRead = "rules":"read";
     RulesWrite = "rules":"write";
     HooksRead = "hooks":"read";
@@ -131,6 +132,7 @@ const LIMITABLE: &[Permission] = &[
     Permission::ActionsExecute,
     Permission::TriggersRead,
     Permission::SensorsRead,
+    Permission::SensorsWrite,
     Permission::RulesRead,
     Permission::RulesWrite,
     Permission::HooksRead,
@@ -162,6 +164,7 @@ const OF_PACKS: &[Permission] = &[
     Permission::ActionsExecute,
     Permission::TriggersRead,
     Permission::SensorsRead,
+    Permission::SensorsWrite,
     Permission::RulesRead,
     Permission::RulesWrite,
     Permission::HooksRead,

@@ -100,7 +100,7 @@ impl Catalog {
 fn schedules(definitions: &Definitions) -> BTreeMap<ScheduleOwner, Arc<Plan>> {
     let of_rule = |rule: &Arc<Rule>| Some((ScheduleOwner::Rule(rule.name.clone(), rule.id), rule.schedule.clone()?));
     let of_sensor = |sensor: &Arc<Sensor>| match &sensor.source {
-        Source::Webhook { .. } => None,
+        Source::Webhook { .. } | Source::Process(_) | Source::Poll(_) | Source::File(_) => None,
         Source::Timer { schedule } => Some((ScheduleOwner::Sensor(sensor.name.clone()), schedule.clone())),
     };
     let rules = definitions.rules.values().filter_map(of_rule);

@@ -1,12 +1,24 @@
 //! Sensors: where events come from, and which events they create.
 
+mod file;
+mod identity;
+mod poll;
+mod process;
+mod reading;
+
 use std::sync::Arc;
 
 use ensue_expression::{Expression, Template};
 use serde_json::Value;
 
+pub use file::{AfterFile, FILES_MAX, FileChange, FileContent, FileSource, FileStart};
+pub use poll::{FirstPoll, PAGES_MAX, POLL_ITEMS_MAX, PollCursor, PollSource, PollTimes};
+pub use process::{ProcessSource, Restart};
+pub use reading::{Decode, OnPoison, POISON_MAX, PoisonLimit, Reading};
+
 use super::verify::Verify;
 use crate::names::{SensorRef, TriggerRef};
+use crate::record::Digest;
 use crate::schedule::plan::Plan;
 
 /// Watches something outside and emits events.
@@ -24,6 +36,15 @@ pub struct Sensor {
     pub config: Arc<Value>,
 }
 
+impl Sensor {
+    /// Returns a digest of everything that gives its cursor a meaning. If it changes, the cursor is of no use any
+    /// longer, and the sensor starts like a new one. How often it reads, what it emits and which keys it uses are
+    /// not part of it.
+    pub fn identity(&self) -> Digest {
+        identity::of(self)
+    }
+}
+
 /// What a sensor watches.
 #[derive(Clone, Debug)]
 pub enum Source {
@@ -39,14 +60,46 @@ pub enum Source {
         /// When it is due.
         schedule: Arc<Plan>,
     },
+    /// The lines of a program that the node runs.
+    Process(Arc<ProcessSource>),
+    /// The answers of a server that is asked repeatedly.
+    Poll(Arc<PollSource>),
+    /// Files in a folder.
+    File(Arc<FileSource>),
 }
 
 impl Source {
+    /// Returns its name as packs spell it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Webhook { .. } => "webhook",
+            Self::Timer { .. } => "timer",
+            Self::Process(_) => "process",
+            Self::Poll(_) => "poll",
+            Self::File(_) => "file",
+        }
+    }
+
+    /// Returns true if the node itself has to fetch the messages, so that the sensor runs all the time.
+    pub fn pulls(&self) -> bool {
+        self.reading().is_some()
+    }
+
+    /// Returns how its messages are read, or `None` if the node fetches no messages for it.
+    pub fn reading(&self) -> Option<&Reading> {
+        match self {
+            Self::Webhook { .. } | Self::Timer { .. } => None,
+            Self::Process(process) => Some(&process.reading),
+            Self::Poll(poll) => Some(&poll.reading),
+            Self::File(file) => Some(&file.reading),
+        }
+    }
+
     /// Returns how deliveries are verified, or `None` if the sensor takes no deliveries.
     pub fn webhook(&self) -> Option<&Verify> {
         match self {
             Self::Webhook { verify, .. } => Some(verify),
-            Self::Timer { .. } => None,
+            Self::Timer { .. } | Self::Process(_) | Self::Poll(_) | Self::File(_) => None,
         }
     }
 
@@ -55,7 +108,7 @@ impl Source {
     pub fn drops_repeats(&self) -> bool {
         match self {
             Self::Webhook { verify, repeats } => verify.signs_the_body() && *repeats == Repeats::Drop,
-            Self::Timer { .. } => false,
+            Self::Timer { .. } | Self::Process(_) | Self::Poll(_) | Self::File(_) => false,
         }
     }
 }

@@ -14,11 +14,14 @@ use crate::events::facts::DeliveredWith;
 use crate::executions::facts::{Failure, GivenEvent};
 use crate::executions::labels::Labels;
 use crate::executions::scope::ExecutionScope;
-use crate::ids::{AttemptId, EnforcementId, EventId, ExecutionId, GrantId, Id, IdentityId, InquiryId, LinkId, SessionId, TokenId};
+use crate::ids::{
+    AttemptId, EnforcementId, EventId, ExecutionId, GrantId, Id, IdentityId, InquiryId, LinkId, SensorId, SessionId, TokenId,
+};
 use crate::locks::facts::Claim;
 use crate::names::{ActionRef, GroupName, IssuerName, KeyRef, PackName, RoleName, RuleRef, SensorRef, TriggerRef, VarName};
 use crate::record::{Actor, AttemptOf, Body, CatalogRevision, Cause, Digest, Position};
 use crate::rules::judge::{EventView, Judgement};
+use crate::sensors::cursor::Cursor;
 use crate::time::Timestamp;
 use crate::workflows::facts::RerunFrom;
 use ensue_expression::Document;
@@ -397,6 +400,27 @@ impl Report {
     pub(crate) fn events(&self) -> &[ObservedEvent] {
         self.emitted.as_deref().map_or(&[], std::slice::from_ref)
     }
+}
+
+/// What a run of a pulling sensor has read, in the order of the source.
+#[derive(Clone, Debug)]
+pub struct SensorBatch {
+    /// The sensor.
+    pub sensor: SensorId,
+    /// The run that read it.
+    pub run: u64,
+    /// How many messages it holds.
+    pub read: u32,
+    /// The events of its messages.
+    pub events: Vec<ObservedEvent>,
+    /// The messages that cannot become events.
+    pub refused: Vec<RefusedDelivery>,
+    /// How many messages no `emits` matches.
+    pub passed: u32,
+    /// The digest of the cursor that it was read after; `None` if there was none.
+    pub after: Option<Digest>,
+    /// The cursor after it; `None` if the source has none.
+    pub cursor: Option<Cursor>,
 }
 
 /// A var as its caller last saw it, checked before the change.

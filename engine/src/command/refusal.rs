@@ -5,8 +5,8 @@ use thiserror::Error;
 use crate::access::quota::QuotaExceeded;
 use crate::dead_letters::state::OPEN_DEAD_LETTERS_MAX;
 use crate::explain::Explain;
-use crate::ids::{AttemptId, ExecutionId, GrantId, Id, IdentityId, InquiryId};
-use crate::names::{ActionRef, IssuerName, KeyRef, PackName, RoleName, RuleRef, TriggerRef, VarName};
+use crate::ids::{AttemptId, ExecutionId, GrantId, Id, IdentityId, InquiryId, SensorId};
+use crate::names::{ActionRef, IssuerName, KeyRef, PackName, RoleName, RuleRef, SensorRef, TriggerRef, VarName};
 use crate::record::{CatalogRevision, Digest, Position};
 use crate::time::Timestamp;
 
@@ -378,6 +378,27 @@ pub enum Refusal {
         /// The limit.
         max: usize,
     },
+    /// The run of a sensor is over: there is a newer one, or the sensor was disabled or removed.
+    #[error("run {run} of the sensor {sensor} is over")]
+    #[explain(slug = "sensor-run-over", hint = "read again with a new run, from the cursor in the log")]
+    StaleRun {
+        /// The sensor.
+        sensor: SensorId,
+        /// The run.
+        run: u64,
+    },
+    /// The sensor was read to another cursor than the batch continues from.
+    #[error("the cursor of the sensor `{sensor}` has moved since the batch was read")]
+    #[explain(slug = "sensor-cursor-moved", hint = "read again from the cursor in the log")]
+    CursorMoved {
+        /// The sensor.
+        sensor: SensorRef,
+    },
+    /// The sensor does not read a source of its own accord, so it has no runs and no cursor.
+    #[error("the sensor `{0}` does not pull: it has no runs, no mode and no cursor")]
+    #[explain(slug = "sensor-does-not-pull", fault = Invalid,
+        hint = "only sensors with a source such as `process`, `poll` or `file` pull; see its source with `ensue sensors show {0}`")]
+    SensorDoesNotPull(SensorRef),
     /// The dead letter is not open: it was handled, or there are too many newer ones.
     #[error("the dead letter {0} is not open")]
     #[explain(

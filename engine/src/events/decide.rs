@@ -194,14 +194,15 @@ fn judgement_now(state: &State, event: &ObservedEvent, with: &Context<'_>) -> Re
     Ok(Arc::new(judge(&catalog, &view)))
 }
 
-pub(crate) fn keep_delivery(actor: &Actor, trace: Option<&str>, delivery: &RefusedDelivery) -> Decision {
+/// Creates the draft of a delivery that is kept as a dead letter.
+pub(crate) fn keep_delivery(actor: &Actor, trace: Option<&str>, delivery: &RefusedDelivery) -> Draft {
     let fact = DeliveryRefused {
         sensor: delivery.sensor.clone(),
         trigger: delivery.trigger.clone(),
         reason: cut(delivery.reason.clone(), REASON_BYTES_MAX),
         with: delivery.with.clone(),
     };
-    let draft = Draft {
+    Draft {
         stream: StreamId::Sensor(delivery.sensor.clone()),
         begins: None,
         actor: actor.clone(),
@@ -209,6 +210,5 @@ pub(crate) fn keep_delivery(actor: &Actor, trace: Option<&str>, delivery: &Refus
         trace: trace.map(str::to_owned),
         fact: fact.into(),
         body: Some(delivery.body.clone()),
-    };
-    Decision::Done { drafts: vec![draft], answer: Answer::Done }
+    }
 }

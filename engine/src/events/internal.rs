@@ -20,8 +20,8 @@ use crate::events::decide::{Source, drafted};
 use crate::executions::facts::Failure;
 use crate::executions::milestone::{Ended, HowEnded};
 use crate::executions::state::Execution;
-use crate::fact::{ByNoun, ExecutionFact, Fact, InquiryFact, KeyFact, RuleFact};
-use crate::ids::{EventId, ExecutionId, Id, InquiryId, Role};
+use crate::fact::{ByNoun, ExecutionFact, Fact, InquiryFact, KeyFact, RuleFact, SensorFact};
+use crate::ids::{EventId, ExecutionId, Id, InquiryId, Role, SensorId};
 use crate::inquiries::facts::{Assignee, InquiryAnswered, InquiryEscalated, InquiryOpened, InquiryReminded, InquiryWithdrawn};
 use crate::inquiries::state::Inquiry;
 use crate::names::TriggerRef;
@@ -29,7 +29,10 @@ use crate::record::{Actor, Cause, Draft, Record, Revision, StreamId};
 use crate::rules::facts::RuleErred;
 use crate::rules::judge::{EventView, judge};
 use crate::schedule::SCHEDULE_TRIGGER;
+use crate::sensors::facts::{SensorFailed, SensorStarted};
+use crate::sensors::state::{FAILURES_ANNOUNCED, Phase};
 use crate::state::State;
+use crate::time::Timestamp;
 
 /// The source of the engine's own events that are not about an execution.
 pub const SOURCE_OF_ENGINE: &str = "engine";
@@ -72,6 +75,8 @@ enum Tellable<'a> {
     Inquiry(InquiryFact<'a>),
     Erred(&'a RuleErred),
     Expiring(&'a KeyExpiring),
+    SensorFailed(&'a SensorFailed),
+    SensorStarted(&'a SensorStarted),
 }
 
 impl<'a> Tellable<'a> {
@@ -81,6 +86,8 @@ impl<'a> Tellable<'a> {
             ByNoun::InquiryFact(fact) => Some(Self::Inquiry(fact)),
             ByNoun::RuleFact(RuleFact::RuleErred(fact)) => Some(Self::Erred(fact)),
             ByNoun::KeyFact(KeyFact::KeyExpiring(fact)) => Some(Self::Expiring(fact)),
+            ByNoun::SensorFact(SensorFact::SensorFailed(fact)) => Some(Self::SensorFailed(fact)),
+            ByNoun::SensorFact(SensorFact::SensorStarted(fact)) => Some(Self::SensorStarted(fact)),
             _ => None,
         }
     }
@@ -115,6 +122,12 @@ fn told_as(state: &State, draft: &Draft) -> &'static [InternalTrigger] {
         },
         Some(Tellable::Erred(_)) => &[InternalTrigger::RuleErred],
         Some(Tellable::Expiring(_)) => &[InternalTrigger::KeyExpiring],
+        // Once an outage.
+        Some(Tellable::SensorFailed(fact)) if fact.failures >= FAILURES_ANNOUNCED && announced_outage(state, fact.id).is_none() => {
+            &[InternalTrigger::SensorFailed]
+        }
+        Some(Tellable::SensorStarted(fact)) if announced_outage(state, fact.id).is_some() => &[InternalTrigger::SensorRecovered],
+        Some(Tellable::SensorFailed(_) | Tellable::SensorStarted(_)) => &[],
         Some(Tellable::Execution(_)) | None => &[],
     }
 }
@@ -153,6 +166,8 @@ fn events_about(state: &State, draft: &Draft, by: Option<&Record>) -> Vec<Intern
             let payload = fields([("key", json!(fact.key)), ("version", json!(fact.version)), ("expires_at", json!(fact.expires_at))]);
             vec![InternalEvent { trigger: InternalTrigger::KeyExpiring, source: SOURCE_OF_ENGINE.to_owned(), payload }]
         }
+        Some(Tellable::SensorFailed(fact)) => of_failed_sensor(state, fact).into_iter().collect(),
+        Some(Tellable::SensorStarted(fact)) => of_recovered_sensor(state, fact).into_iter().collect(),
         None => Vec::new(),
     }
 }
@@ -163,6 +178,41 @@ fn of_erred(fact: &RuleErred, by: Option<&Record>) -> Map<String, Json> {
         payload.insert("trigger".to_owned(), json!(event.trigger));
     }
     payload
+}
+
+/// Returns the outage of a sensor that rules were told of: when it began, and how often the sensor failed.
+fn announced_outage(state: &State, sensor: SensorId) -> Option<(Timestamp, u32)> {
+    state.sensors().get(sensor).and_then(|pulling| pulling.phase.announced())
+}
+
+fn of_failed_sensor(state: &State, fact: &SensorFailed) -> Option<InternalEvent> {
+    let pulling = state.sensors().get(fact.id)?;
+    let since = match pulling.phase {
+        Phase::Failing { since, .. } => Some(since),
+        Phase::Starting | Phase::Running { .. } => None,
+    };
+    let SensorFailed { error, failures, .. } = fact;
+    let mut payload = fields([
+        ("sensor", json!(pulling.sensor)),
+        ("source", json!(pulling.source)),
+        ("kind", json!(error.kind)),
+        ("error", json!(error.message)),
+        ("failures", json!(failures)),
+    ]);
+    payload.extend(since.map(|since| ("since".to_owned(), json!(since))));
+    Some(InternalEvent { trigger: InternalTrigger::SensorFailed, source: SOURCE_OF_ENGINE.to_owned(), payload })
+}
+
+fn of_recovered_sensor(state: &State, fact: &SensorStarted) -> Option<InternalEvent> {
+    let pulling = state.sensors().get(fact.id)?;
+    let (since, failures) = pulling.phase.announced()?;
+    let payload = fields([
+        ("sensor", json!(pulling.sensor)),
+        ("source", json!(pulling.source)),
+        ("failures", json!(failures)),
+        ("since", json!(since)),
+    ]);
+    Some(InternalEvent { trigger: InternalTrigger::SensorRecovered, source: SOURCE_OF_ENGINE.to_owned(), payload })
 }
 
 fn fields<const N: usize>(fields: [(&str, Json); N]) -> Map<String, Json> {

@@ -71,6 +71,8 @@ pub enum Role<'a> {
     /// The schedule of a rule or a sensor that a record sets, by the stream of its owner:
     /// `schedule/<stream>`.
     Schedule(&'a StreamId),
+    /// The pulling sensor that a record sets, by its stream: `sensor/<stream>`.
+    Sensor(&'a StreamId),
     /// A thing that is known by its name and not by an id: `stream/<stream>`. Under the log's id.
     Stream(&'a StreamId),
     /// A later record of a thing, by its revision: `revision/<n>`. Under the thing's own id.
@@ -92,6 +94,7 @@ impl fmt::Display for Role<'_> {
             Self::Inquiry(number) => write!(f, "inquiry/{number}"),
             Self::Timer(kind, number) => write!(f, "timer/{}/{number}", kind.as_str()),
             Self::Schedule(stream) => write!(f, "schedule/{stream}"),
+            Self::Sensor(stream) => write!(f, "sensor/{stream}"),
             Self::Stream(stream) => write!(f, "stream/{stream}"),
             Self::Revision(revision) => write!(f, "revision/{revision}"),
         }

@@ -5,7 +5,7 @@ use crate::catalog::{Catalog, Mode};
 use crate::command::Context;
 use crate::fact::Fact;
 use crate::ids::{Id, LogId, Role, ScheduleId};
-use crate::names::{PackName, RuleRef};
+use crate::names::{PackName, RuleRef, SensorRef};
 use crate::reaction::Reaction;
 use crate::record::{Actor, Draft, Position, Record};
 use crate::schedule::emits;
@@ -40,11 +40,18 @@ impl Changed<'_> {
         }
     }
 
+    /// Returns true if a sensor is among those that may have changed.
+    pub(crate) fn is_of_sensor(self, sensor: &SensorRef) -> bool {
+        match self {
+            Self::Pack(pack) => sensor.pack() == *pack,
+            Self::Rule(_) => false,
+        }
+    }
+
     fn covers(self, owner: &ScheduleOwner) -> bool {
         match (self, owner) {
             (_, ScheduleOwner::Rule(rule, _)) => self.is_of_rule(rule),
-            (Self::Pack(pack), ScheduleOwner::Sensor(sensor)) => sensor.pack() == *pack,
-            (Self::Rule(_), ScheduleOwner::Sensor(_)) => false,
+            (_, ScheduleOwner::Sensor(sensor)) => self.is_of_sensor(sensor),
         }
     }
 }
@@ -63,7 +70,7 @@ pub(crate) fn follow(state: &State, record: &Record, changed: Changed<'_>, with:
 /// built or because of an internal error, does not stop a schedule permanently.
 pub(crate) fn at_start(state: &State, record: &Record, with: &Context<'_>) -> Option<Reaction> {
     let catalog = with.catalogs.at(state.catalog_revision())?;
-    aligned(state, record, &catalog, |_| true).at_start()
+    aligned(state, record, &catalog, |_| true).unless_nothing()
 }
 
 fn aligned(state: &State, record: &Record, catalog: &Catalog, is_asked: impl Fn(&ScheduleOwner) -> bool) -> Reaction {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ensue_engine::catalog::{
-    Action, Builtin, Catalog, Concurrency, Definitions, Does, Emit, Field, Fields, Flow, LockConflict, Mode, OnLost, Presence,
-    ProcessCommand, Rule, Run, RunAs, Schema, Sensor, Source, Stage, Trigger, Type,
+    Action, Builtin, Catalog, Concurrency, Decode, Definitions, Does, Emit, Field, Fields, Flow, LockConflict, Mode, OnLost, OnPoison,
+    PoisonLimit, Presence, ProcessCommand, ProcessSource, Reading, Restart, Rule, Run, RunAs, Schema, Sensor, Source, Stage, Trigger, Type,
 };
 use ensue_engine::ids::{Id, RuleId};
 use ensue_engine::names::WorkerQueueName;
@@ -160,6 +160,29 @@ impl Pieces {
             description: String::new(),
             source: Source::Timer { schedule: Arc::new(plan) },
             emits: vec![Emit { trigger: trigger.parse().unwrap(), when: None, dedupe: None, payload }],
+            config: Arc::new(json!({})),
+        };
+        self.sensors.insert(name.to_owned(), sensor);
+        self
+    }
+
+    /// A sensor that creates an event of `trigger` for each line that a program prints.
+    pub(crate) fn process(mut self, name: &str, trigger: &str, program: &str) -> Self {
+        let process = ProcessSource {
+            command: vec![program.to_owned()],
+            beside: BTreeSet::new(),
+            input: None,
+            env: Vec::new(),
+            grace: Duration::from_secs(10),
+            restart: Restart::Always,
+            reading: Reading { decode: Decode::Json, schema: None, poison: PoisonLimit::default(), on_poison: OnPoison::Letter },
+            pack: Digest::of(b"demo"),
+        };
+        let sensor = Sensor {
+            name: name.parse().unwrap(),
+            description: String::new(),
+            source: Source::Process(Arc::new(process)),
+            emits: vec![Emit { trigger: trigger.parse().unwrap(), when: None, dedupe: None, payload: None }],
             config: Arc::new(json!({})),
         };
         self.sensors.insert(name.to_owned(), sensor);

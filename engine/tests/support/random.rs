@@ -14,7 +14,7 @@ use ensue_engine::catalog::{Backoff, Does, Excess, Jitter, LockConflict, Mode, O
 use ensue_engine::command::{
     Admission, AdmittedIdentity, Ask, ChangedCredential, Command, Conflict, Denied, IssuerGroups, KeyRotation, NewAbsence, NewDelegation,
     NewGrant, NewLink, NewSession, NewToken, OpenedLink, PackChange, RefusedDelivery, RefusedLogin, ReportOutcome, RetriedDelivery,
-    RotatedToken, Said, Settings, UsedKey,
+    RotatedToken, Said, SensorBatch, Settings, UsedKey,
 };
 use ensue_engine::events::facts::DeliveredWith;
 use ensue_engine::events::internal::InternalTrigger;
@@ -22,10 +22,12 @@ use ensue_engine::executions::facts::{Evidence, FailureKind, Pace, Settlement};
 use ensue_engine::executions::state::{Attempt, Phase};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{EventId, ExecutionId, GrantId, Id, IdentityId, InquiryId, LinkId, Role, SessionId, TokenId};
-use ensue_engine::names::{RoleName, WorkerQueueName};
+use ensue_engine::names::{RoleName, SensorRef, WorkerQueueName};
 use ensue_engine::record::{Actor, AttemptOf, Body, Digest, Position, Record, StreamId};
 use ensue_engine::rules::react::DEPTH_MAX;
 use ensue_engine::rules::state::ERROR_SUMMARY_MILLIS;
+use ensue_engine::sensors::cursor::Cursor;
+use ensue_engine::sensors::facts::{SensorError, SensorErrorKind, SensorFailed, SensorMode};
 use ensue_engine::time::Timestamp;
 use ensue_engine::workflows::facts::RerunFrom;
 use ensue_test_support::NOON;
@@ -44,6 +46,8 @@ use crate::support::{
     set_mode, settle,
 };
 
+/// The pulling sensor.
+const FEED: &str = "demo.feed";
 const ACTIONS: [&str; 17] = [
     "demo.ask",
     "demo.back",
@@ -117,6 +121,10 @@ pub(crate) enum Step {
     SetMode(usize, Mode),
     /// The pack is installed again; the edges may keep using the previous one.
     Install(Edges),
+    /// The sensor reads something else now, or what it read before.
+    Refeed(u8),
+    /// Something about the pulling sensor.
+    Sensor(SensorStep),
     /// Another pack, on which nothing depends, is installed or removed.
     Extra(Presence),
     /// The pack may do this with other packs; without a list, everything.
@@ -164,6 +172,18 @@ pub(crate) enum Step {
     Catalogs(CatalogsHealth),
     Retry(Index),
     Dismiss(Index),
+}
+
+/// What happens to a pulling sensor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum SensorStep {
+    /// A run reads this far, from the cursor or from elsewhere.
+    Read(u8, Token),
+    Start,
+    Fail(u32),
+    Set(SensorMode),
+    Rewind(Option<u8>),
+    Restart,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -226,10 +246,16 @@ pub(crate) fn pieces() -> &'static Pieces {
     &PIECES
 }
 
+/// The same definitions, with a sensor that reads something else for each number.
+fn refed(number: u8) -> Pieces {
+    pieces().clone().process(FEED, "demo.ping", &format!("./feed{number}"))
+}
+
 fn many_pieces() -> Pieces {
     let mut pieces = Pieces::default()
         .trigger("demo.ping")
         .trigger("core.schedule")
+        .process(FEED, "demo.ping", "./feed0")
         .action("demo.ask")
         .action_at_once("demo.echo")
         .action_with("demo.fail", |action| action.on_lost = OnLost::Fail)
@@ -432,6 +458,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         5 => (any::<Index>(), again).prop_map(|(which, again)| Step::Rerun(which, again)),
         2 => (0..RULES.len(), proptest::sample::select(&[Mode::Enabled, Mode::Disabled, Mode::Shadow][..])).prop_map(|(rule, mode)| Step::SetMode(rule, mode)),
         1 => proptest::sample::select(&[Edges::Follow, Edges::StayBehind][..]).prop_map(Step::Install),
+        1 => (0..2u8).prop_map(Step::Refeed),
+        6 => sensor_step().prop_map(Step::Sensor),
         4 => proptest::sample::select(&[Presence::Installed, Presence::Removed][..]).prop_map(Step::Extra),
         3 => proptest::sample::select(PERMISSIONS).prop_map(Step::Permit),
         2 => Just(Step::Refuse),
@@ -457,6 +485,19 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         2 => proptest::sample::select(&[CatalogsHealth::Whole, CatalogsHealth::Whole, CatalogsHealth::Broken][..]).prop_map(Step::Catalogs),
         6 => any::<Index>().prop_map(Step::Retry),
         6 => any::<Index>().prop_map(Step::Dismiss),
+    ]
+}
+
+fn sensor_step() -> impl Strategy<Value = SensorStep> {
+    let token = proptest::sample::select(&[Token::Right, Token::Right, Token::Wrong][..]);
+    let mode = proptest::sample::select(&[SensorMode::Enabled, SensorMode::Disabled][..]);
+    prop_oneof![
+        3 => (any::<u8>(), token).prop_map(|(to, token)| SensorStep::Read(to, token)),
+        2 => Just(SensorStep::Start),
+        3 => (1..9u32).prop_map(SensorStep::Fail),
+        2 => mode.prop_map(SensorStep::Set),
+        1 => proptest::option::of(any::<u8>()).prop_map(SensorStep::Rewind),
+        1 => Just(SensorStep::Restart),
     ]
 }
 
@@ -797,6 +838,12 @@ impl World {
                 }
                 install_demo(base)
             }
+            Step::Refeed(number) => {
+                let base = self.site.engine().catalog_revision();
+                self.site.build(refed(*number).build(base.next()));
+                install_demo(base)
+            }
+            Step::Sensor(step) => return self.of_sensor(*step),
             Step::Extra(presence) => {
                 let base = self.site.engine().catalog_revision();
                 self.site.build(pieces().build(base.next()));
@@ -933,6 +980,39 @@ impl World {
             Step::Retry(which) => retry(pick_parked(which)),
             Step::Dismiss(which) => dismiss(pick_parked(which)),
         })
+    }
+
+    /// Creates a command about the pulling sensor. Returns `None` if it does not exist.
+    fn of_sensor(&mut self, step: SensorStep) -> Option<Command> {
+        let feed: SensorRef = FEED.parse().unwrap();
+        let (id, pulling) = self.site.engine().sensors().of(&feed).map(|(id, pulling)| (id, pulling.clone()))?;
+        let cursor = |number: u8| Cursor::of_json(number.to_string()).unwrap();
+        let ask = match step {
+            SensorStep::Read(to, token) => {
+                let after = pulling.cursor.map(|cursor| cursor.digest()).filter(|_| matches!(token, Token::Right));
+                let events = vec![self.site.event("demo.ping", &Payload::One.json())];
+                let batch = SensorBatch {
+                    sensor: id,
+                    run: pulling.run,
+                    read: 1,
+                    events,
+                    refused: Vec::new(),
+                    passed: 0,
+                    after,
+                    cursor: Some(cursor(to)),
+                };
+                return Some(asked_by(Actor::Sensor(feed), Ask::TakeSensorBatch(batch)));
+            }
+            SensorStep::Start => Ask::NoteSensorStarted { sensor: id, run: pulling.run, release: "0.1.0".to_owned() },
+            SensorStep::Fail(failures) => {
+                let error = SensorError::new(SensorErrorKind::Exited, "it ended");
+                Ask::NoteSensorFailed(SensorFailed { id, run: pulling.run, error, failures, retry_at: self.site.now() })
+            }
+            SensorStep::Set(mode) => Ask::SetSensorMode { sensor: feed, mode },
+            SensorStep::Rewind(to) => Ask::SetSensorCursor { sensor: feed, cursor: to.map(cursor) },
+            SensorStep::Restart => Ask::RestartSensor { sensor: feed },
+        };
+        Some(asked_by(ana(), ask))
     }
 
     /// Takes the step's own turn, and handles one owed reaction.

@@ -25,6 +25,13 @@ pub fn let_pass(folder: &Path, group: u32) -> io::Result<()> {
     fs::set_permissions(folder, fs::Permissions::from_mode(0o710))
 }
 
+/// Makes a folder that this group may pass through, if there is one. Blocks.
+#[cfg(target_os = "linux")]
+pub(crate) fn make_for(folder: &Path, group: Option<u32>) -> io::Result<()> {
+    make(folder)?;
+    group.map_or(Ok(()), |group| let_pass(folder, group))
+}
+
 /// Creates the folder for private directories, and removes whatever an earlier process left there. Blocks.
 pub(crate) fn prepare(folder: &Path) -> io::Result<()> {
     make(folder)?;

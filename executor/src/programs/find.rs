@@ -50,7 +50,7 @@ pub fn find_on_disk(program: &str, beside: &Path, path: &OsStr) -> Result<PathBu
 /// Finds a program that these users can start, like [`find_on_disk`]. If they can start none of that name,
 /// the first is returned, so that the error names it. Blocks.
 #[cfg(target_os = "linux")]
-pub(super) fn find_on_disk_as(program: &str, beside: &Path, path: &OsStr, users: ProgramUsers) -> Result<PathBuf, FindError> {
+pub(crate) fn find_on_disk_as(program: &str, beside: &Path, path: &OsStr, users: ProgramUsers) -> Result<PathBuf, FindError> {
     let first = find_on_disk(program, beside, path)?;
     if program.starts_with("./") {
         return Ok(first);

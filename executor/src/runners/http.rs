@@ -15,7 +15,8 @@ use reqwest::StatusCode;
 use crate::attempt::{Attempt, Broken, Ending, failed};
 use crate::runners::Runner;
 use crate::web::{BrokenOff, NoWay};
-use request::Request;
+pub(crate) use request::Request;
+pub(crate) use retry_after::of as retry_after_of;
 use spans::Spans;
 
 /// The maximum number of bytes of an answer.

@@ -53,7 +53,7 @@ pub(crate) struct HeldNote {
 
 /// The part of the note that says what holds the program. It can be read in any format, so that a program
 /// left by a later release can be ended.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct HeldBy {
     /// The program's private directory.
     pub(crate) private: PathBuf,
@@ -133,6 +133,12 @@ impl Folder {
         let Holder { supervisor, started_at, boot } = HOLDER.get_or_init(Holder::this_process).clone();
         let note = HeldNote { format: FORMAT, attempt, token, private, user, supervisor, started_at, boot };
         self.write("held", &serde_json::to_vec(&note)?)
+    }
+
+    /// Writes the note of what holds the program of a sensor, which has no attempt.
+    pub(crate) fn note_kept(&self, private: PathBuf, user: Option<u32>) -> io::Result<()> {
+        let Holder { supervisor, started_at, boot } = HOLDER.get_or_init(Holder::this_process).clone();
+        self.write("held", &serde_json::to_vec(&HeldBy { private, user, supervisor, started_at, boot })?)
     }
 
     /// Writes the note of how the program ended. It is written whole or not at all, because it is short and

@@ -33,7 +33,7 @@ use super::user::{User, acting_as};
 use crate::masks::Masks;
 use crate::programs::leader::{Leader, feed, next};
 use crate::programs::{
-    DRAIN_PATIENCE, End, EndedBy, Exit, IsolationMode, KILLED_PATIENCE, PrivateDirectory, ProgramLimits, may_pass, uptime_millis,
+    DRAIN_PATIENCE, End, EndedBy, Exit, Isolation, IsolationMode, KILLED_PATIENCE, PrivateDirectory, ProgramLimits, may_pass, uptime_millis,
 };
 
 /// How long a program may continue after the supervisor itself was asked to end because the machine is
@@ -199,7 +199,9 @@ impl Held {
         command.args(&order.arguments).env_clear().envs(order.env.iter().map(|(name, value)| (name, value)));
         command.current_dir(&order.private).process_group(0);
         command.stdin(Stdio::from(stdin)).stdout(Stdio::from(stdout_from)).stderr(Stdio::from(stderr_from));
-        let spawned = spawn_behind_walls(command, system, order, user);
+        let (private_path, pack, program) = (Path::new(&order.private), Path::new(&order.pack), Path::new(&order.program));
+        let placed = Placed { isolation: &order.isolation, private: private_path, pack, program };
+        let spawned = spawn_behind_walls(command, system, placed, user);
         // Before anything else is started, and so that only the program holds the other end.
         slot.take_back().map_err(&supervisor)?;
         drop(messages_from);
@@ -265,22 +267,38 @@ fn split<'o>(order: &'o WrittenOrder, tail: &'o Bytes) -> io::Result<Tail<'o>> {
 }
 
 /// A program that was started.
-struct Spawned {
-    process: Pid,
+pub(super) struct Spawned {
+    pub(super) process: Pid,
     /// The walls that could not be raised, for its log.
-    unwalled: Option<String>,
+    pub(super) unwalled: Option<String>,
+}
+
+/// What a program is, and what it may reach.
+#[derive(Clone, Copy)]
+pub(super) struct Placed<'o> {
+    pub(super) isolation: &'o Isolation,
+    /// Its private directory.
+    pub(super) private: &'o Path,
+    /// The folder of its pack.
+    pub(super) pack: &'o Path,
+    pub(super) program: &'o Path,
 }
 
 /// Starts the program on a separate thread, around which the walls are raised. The thread and everything
 /// started from it inherit the walls, and nothing else of the supervisor does.
-fn spawn_behind_walls(mut command: Command, system: &System, order: &WrittenOrder, user: Option<User>) -> Result<Spawned, NoStart> {
+pub(super) fn spawn_behind_walls(
+    mut command: Command,
+    system: &System,
+    placed: Placed<'_>,
+    user: Option<User>,
+) -> Result<Spawned, NoStart> {
     let mut start = move || {
-        let raised = isolation::raise(&order.isolation, system, Path::new(&order.private), Path::new(&order.pack), user);
+        let raised = isolation::raise(placed.isolation, system, placed.private, placed.pack, user);
         let unwalled = raised.map_err(|why| NoStart { kind: NotStarted::Isolation, why })?;
-        let child = command.spawn().map_err(|error| NoStart { kind: NotStarted::Spawn, why: not_spawned(&error, order) })?;
+        let child = command.spawn().map_err(|error| NoStart { kind: NotStarted::Spawn, why: not_spawned(&error, placed) })?;
         Ok((child, unwalled))
     };
-    let (child, unwalled) = match (order.isolation.mode, user) {
+    let (child, unwalled) = match (placed.isolation.mode, user) {
         (IsolationMode::None, None) => start(),
         (IsolationMode::None, Some(_)) | (IsolationMode::Auto | IsolationMode::Required, _) => on_a_thread_of_its_own(start),
     }?;
@@ -291,8 +309,8 @@ fn spawn_behind_walls(mut command: Command, system: &System, order: &WrittenOrde
 
 /// Describes why a program was not started, including the case that another user than the node's was not
 /// allowed to run it.
-fn not_spawned(error: &io::Error, order: &WrittenOrder) -> String {
-    let is_closed = error.kind() == io::ErrorKind::PermissionDenied && !may_pass(Path::new(&order.program), order.isolation.users);
+fn not_spawned(error: &io::Error, placed: Placed<'_>) -> String {
+    let is_closed = error.kind() == io::ErrorKind::PermissionDenied && !may_pass(placed.program, placed.isolation.users);
     if !is_closed {
         return error.to_string();
     }
@@ -311,7 +329,7 @@ fn on_a_thread_of_its_own<T: Send>(start: impl FnOnce() -> Result<T, NoStart> + 
 
 /// Limits the resources of the program and of everything that it has started meanwhile, wherever that went.
 /// Processes that those start inherit the limits.
-fn limit(leader: Pid, limits: ProgramLimits, user: Option<User>) {
+pub(super) fn limit(leader: Pid, limits: ProgramLimits, user: Option<User>) {
     // The number of processes is limited before the program is started.
     let ProgramLimits { memory_bytes, file_bytes, open_files, cpu_seconds, processes: _ } = limits;
     let wanted =

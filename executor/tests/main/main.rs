@@ -27,6 +27,8 @@ mod port;
 mod process;
 #[cfg(target_os = "linux")]
 mod protocols;
+#[cfg(target_os = "linux")]
+mod pulling;
 mod reports;
 #[cfg(target_os = "linux")]
 mod reuse;

@@ -136,6 +136,7 @@ fn gives(function: &Function, signature: &Signature, values: &[Given]) -> ValueT
                 None => ValueType::optional(first.element(), Occurrence::Sometimes),
             }
         }
+        Gives::Element => first.element(),
         Gives::Absent => ValueType::absent(),
         Gives::Inner => first.inner(),
         Gives::PresentElements => {

@@ -1,5 +1,7 @@
 //! Functions on lists, and `size` of everything that has one.
 
+use std::cmp::Ordering;
+
 use super::signature::{BYTES, Gives, INT, LIST, MAP, ORDERED, STRING, takes};
 use super::{Arguments, Form, Function};
 use crate::compare;
@@ -12,6 +14,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new(Form::Method, "flatten", "list.flatten(levels)", &[takes(&[LIST, INT], Gives::A(LIST)).or_without_last()], flatten),
     Function::new(Form::Method, "sort", "list.sort()", &[takes(&[LIST], Gives::LikeFirst).of_elements(ORDERED)], sort),
     Function::new(Form::Method, "distinct", "list.distinct()", &[takes(&[LIST], Gives::LikeFirst)], distinct),
+    Function::new(Form::Method, "max", "list.max()", &[takes(&[LIST], Gives::Element).of_elements(ORDERED)], |arguments| {
+        extreme(arguments, Ordering::Greater)
+    }),
+    Function::new(Form::Method, "min", "list.min()", &[takes(&[LIST], Gives::Element).of_elements(ORDERED)], |arguments| {
+        extreme(arguments, Ordering::Less)
+    }),
     Function::new(Form::Method, "first", "list.first()", &[takes(&[LIST], Gives::OptionalElement)], |arguments| {
         let items = arguments.list(0)?;
         items.into_iter().next().map_or(Ok(Value::NONE), Value::some)
@@ -84,6 +92,24 @@ fn flatten<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
 fn sort<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     let keyed = arguments.list(0)?.into_iter().map(|item| (item.clone(), item)).collect();
     Value::made_list(compare::sorted(keyed, arguments.budget)?)
+}
+
+/// Returns the first element that no other is greater, or less, than.
+fn extreme<'a>(arguments: &mut Arguments<'_, 'a>, side: Ordering) -> Result<Value<'a>, Fault> {
+    let mut items = arguments.list(0)?.into_iter();
+    let Some(mut best) = items.next() else {
+        return Err(arguments.invalid("the list is empty"));
+    };
+    // Alone in its list, a value is compared with itself: one without an order is an error in every list.
+    let mut is_ordered = compare::order(&best, &best, arguments.budget)?.is_some();
+    for item in items {
+        match compare::order(&item, &best, arguments.budget)? {
+            Some(order) if order == side => best = item,
+            Some(_) => {}
+            None => is_ordered = false,
+        }
+    }
+    if is_ordered { Ok(best) } else { Err(arguments.invalid("NaN cannot be compared: it is neither less nor greater than another number")) }
 }
 
 fn distinct<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {

@@ -110,6 +110,8 @@ pub(crate) enum Gives {
     MaybeOptional,
     /// An element of the list as an optional, or none.
     OptionalElement,
+    /// An element of the list.
+    Element,
     /// An absent optional.
     Absent,
     /// The content of the optional.

@@ -93,7 +93,15 @@ fn sort_orders_numbers_exactly_and_errs_on_values_without_an_order() {
         &json!([9_007_199_254_740_992.0, 9_007_199_254_740_992_i64, 9_007_199_254_740_993_i64]),
     );
     gives("[[2, 'b'], [1, 'a'], [1, 'c']].sortBy(pair, pair[0])", &json!([[1, "a"], [1, "c"], [2, "b"]]));
+    gives("[2, 3u, 1.5].max()", &json!(3));
+    gives("[2, 3u, 1.5].min()", &json!(1.5));
+    gives("['2026-01-02', '2026-01-10', ''].max()", &json!("2026-01-10"));
     for (source, kind) in [
+        ("[].max()", ErrorKind::Invalid),
+        ("[[1]].max()", ErrorKind::Type),
+        ("[1, 'a'].min()", ErrorKind::Type),
+        ("[0.0 / 0.0].max()", ErrorKind::Invalid),
+        ("[1.0, 0.0 / 0.0, 2.0].min()", ErrorKind::Invalid),
         ("[1, 'a'].sort()", ErrorKind::Type),
         ("[[1], [2]].sort()", ErrorKind::Type),
         ("[1.0, 0.0 / 0.0].sort()", ErrorKind::Invalid),

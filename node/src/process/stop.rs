@@ -23,6 +23,7 @@ impl Node {
         if tokio::time::timeout(LEAVE_PATIENCE, self.serving.ended).await.is_err() {
             tracing::warn!("requests were aborted because they did not end in time");
         }
+        self.working.sensors.stop().await;
         self.working.executor.stop(Duration::ZERO).await;
         tokio::task::block_in_place(|| self.deliveries.write());
     }
@@ -41,6 +42,7 @@ impl Node {
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "the server panicked"),
         }
+        self.working.sensors.stop().await;
         let left = self.working.executor.stop(STOP_PATIENCE).await;
         if !left.left_running.is_empty() {
             tracing::info!(attempts = left.left_running.len(), "attempts continue under their supervisors; the next start adopts them");

@@ -72,6 +72,7 @@ impl Leading {
             outside: outside.clone(),
             ends: stores.ends.clone(),
             executor: working.executor.clone(),
+            sensors: Some(working.sensors.clone()),
             followers: vec![following.views.follower.0.clone(), following.telemetry.follower.clone()],
         };
         let (epoch, is_first_start) = (opened.log.epoch(), opened.head.position.0 == 0);

@@ -4,12 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ensue_api::metrics::{Distribution, SHORT, Unit};
-use ensue_api::{ANSWER_PATH, PageServing};
+use ensue_api::{ANSWER_PATH, PageServing, QueueName};
+use ensue_connectors::Connectors;
+use ensue_connectors::world::Folders;
 use ensue_engine::effect::Effect;
 use ensue_engine::ports::{Blobs, Outputs};
 use ensue_executor::begun::{Begun, Given, Opener, Previous};
 use ensue_executor::ports;
 use ensue_executor::programs::AtEnd;
+use ensue_executor::pulling::SensorWeb;
 use ensue_executor::web::Web;
 use ensue_executor::{Allowance, Destinations, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings};
 
@@ -25,6 +28,8 @@ use crate::kept::KeptBeside;
 use crate::key_providers;
 use crate::log_access::NodeBodies;
 use crate::programs::{TimedPrograms, Users};
+use crate::release::RELEASE;
+use crate::sensors::{NodeWorlds, SensorSupervisor, SupervisorParts};
 use crate::sequencer::SequencerHandle;
 use crate::start_error::{StartError, machine};
 
@@ -32,6 +37,8 @@ use crate::start_error::{StartError, machine};
 pub(crate) struct Working {
     /// The worker.
     pub(crate) executor: Executor,
+    /// The pulling sensors.
+    pub(crate) sensors: SensorSupervisor,
     /// Its name.
     pub(crate) name: String,
     /// The data that is stored next to the log.
@@ -63,7 +70,7 @@ impl Working {
         let owed: Vec<Effect> = opened.engine.owed_effects();
         let running = owed.iter().filter_map(|effect| match effect {
             Effect::Dispatch(dispatch) => Some((dispatch.attempt, dispatch.worker.clone())),
-            Effect::Stop { .. } | Effect::Release { .. } => None,
+            Effect::Stop { .. } | Effect::Release { .. } | Effect::RunSensor(_) | Effect::StopSensor { .. } => None,
         });
         let running: Vec<Given> = running.collect();
         let (sizes, attempts) = ((config.outputs, config.artifacts), running.iter().map(|(attempt, _)| *attempt));
@@ -77,6 +84,9 @@ impl Working {
         let clock: Arc<dyn ensue_executor::Clock> = Arc::new(ensue_executor::SystemClock::new());
         let hidden: Vec<&Path> = [opened.data.path(), opened.state.as_path()].into_iter().chain(config.secret_files()).collect();
         let (programs, users) = crate::programs::open(config, opened.data.path(), &hidden, &path, clock.clone())?;
+        let copies: Arc<dyn ports::PackFiles> = Arc::new(Copies(stores.catalogs.clone()));
+        let sensor_programs =
+            crate::programs::for_sensors(config, opened.data.path(), (&hidden[..], path.as_os_str()), (users.users, copies))?;
         let programs_at_end = programs.at_end();
         let web: Arc<dyn Web> = Arc::new(Destinations::new(egress(&config.egress_allow)?, clock.clone()));
         stores.keys.provide(key_providers::provided(config, &web));
@@ -95,13 +105,22 @@ impl Working {
             packs: Arc::new(Copies(stores.catalogs.clone())),
             programs: Arc::new(TimedPrograms { programs, spawned: spawned.clone() }),
             spans: telemetry.request_spans(),
-            web,
+            web: web.clone(),
             clock,
             begun,
         };
         let settings = ExecutorSettings { worker: name.clone(), traced: telemetry.traced(), ..executor_settings(config, path) };
         let executor = Executor::start(ports, settings);
-        Ok(Self { executor, name, kept, users, programs_at_end, spawned, left: Left { owed, previous } })
+        let worlds = NodeWorlds {
+            clock: around.clock.clone(),
+            keys: stores.keys.clone(),
+            catalogs: stores.catalogs.clone(),
+            web: Arc::new(SensorWeb::new(web)),
+            programs: sensor_programs,
+            folders: Arc::new(folders(config, &hidden)),
+        };
+        let sensors = SensorSupervisor::new(supervisor_parts((stores, to, around), worlds));
+        Ok(Self { executor, sensors, name, kept, users, programs_at_end, spawned, left: Left { owed, previous } })
     }
 
     /// Takes over the work that the log owed when it was opened.
@@ -117,6 +136,32 @@ impl Working {
     /// Returns the store of the files that attempts publish.
     pub(crate) fn blobs(&self) -> Arc<dyn Blobs> {
         self.kept.blobs.clone()
+    }
+}
+
+/// Returns the folders that file sensors may use: those of the programs of actions.
+fn folders(config: &Config, hidden: &[&Path]) -> Folders {
+    Folders {
+        readable: config.actions.readable.clone(),
+        writable: config.actions.writable.clone(),
+        hidden: hidden.iter().map(|path| path.to_path_buf()).collect(),
+    }
+}
+
+/// Returns what the pulling sensors use.
+fn supervisor_parts((stores, to, around): (&Stores, &SequencerHandle, &Around), worlds: NodeWorlds) -> SupervisorParts {
+    SupervisorParts {
+        submit: Arc::new(to.clone()),
+        known: Arc::new(to.clone()),
+        catalogs: stores.catalogs.clone(),
+        edge: stores.edge.clone(),
+        bodies: Arc::new(NodeBodies { cache: stores.bodies.clone(), log: stores.readers.clone() }),
+        connect: Arc::new(Connectors),
+        worlds: Arc::new(worlds),
+        clock: around.clock.clone(),
+        intake: to.gauges().intake.watch(),
+        bytes: around.queues.of(QueueName::SensorBytes).clone(),
+        release: RELEASE,
     }
 }
 

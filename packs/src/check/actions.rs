@@ -25,6 +25,9 @@ use crate::source::SourceText;
 use crate::written::{self, Body, Environment};
 use crate::yaml::{Content, Entry, Node, Spanned};
 
+/// The folder with the files of actions.
+const FOLDER: &str = "actions";
+
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 pub(super) fn action(
@@ -127,8 +130,8 @@ fn run(checking: &mut Checking<'_>, file: &SourceText, action: &written::Action,
     let with_keys = plain.clone().with_keys(checking.listed_keys());
     match &action.run {
         written::Run::Process { command, input, env, files } => {
-            let beside = beside(checking, command);
-            let command = self::command(checking, file, command, report);
+            let beside = beside(checking, FOLDER, command);
+            let command = self::command(checking, FOLDER, file, command, report);
             let input = input.as_ref().map(|node| with_keys.template(node, report));
             let env = variables(env, &with_keys, report).inspect(|compiled| {
                 for ((_, template), entry) in compiled.iter().zip(env) {
@@ -153,20 +156,8 @@ fn run(checking: &mut Checking<'_>, file: &SourceText, action: &written::Action,
             if let Some(template) = &target {
                 url::check(url, template, plain, file, report);
             }
-            check_method(method.as_ref(), file, report);
-            let method = or_literal(method.as_ref(), &json!("GET"), plain, report);
-            let headers = or_literal(headers.as_ref(), &json!({}), &with_keys, report);
-            let query = or_literal(query.as_ref(), &json!({}), plain, report);
-            let body = match body {
-                Body::None => Some(HttpBody::None),
-                Body::Json(node) => with_keys.template(node, report).map(HttpBody::Json),
-                Body::Text(node) => with_keys.template(node, report).map(HttpBody::Text),
-                Body::Either { json, text } => {
-                    let (json, text) = (with_keys.template(json, report), with_keys.template(text, report));
-                    json.zip(text).map(|(json, text)| HttpBody::Either { json, text })
-                }
-            };
-            Some(Run::Http(Box::new(HttpRequest { url: target?, method: method?, headers: headers?, query: query?, body: body? })))
+            let parts = RequestParts { method: method.as_ref(), headers: headers.as_ref(), query: query.as_ref(), body };
+            parts.compiled(target, (plain, &with_keys), file, report).map(|request| Run::Http(Box::new(request)))
         }
         written::Run::Emit { trigger, payload, dedupe } => {
             emit(checking, file, trigger, (payload.as_ref(), dedupe.as_ref()), plain, report)
@@ -176,6 +167,40 @@ fn run(checking: &mut Checking<'_>, file: &SourceText, action: &written::Action,
             workflows::workflow(checking, file, action.result.as_ref(), written, plain, report)
         }
         written::Run::Builtin { which, at } => builtin(checking, file, *which, at, report),
+    }
+}
+
+/// The parts of a request beside its URL, as written.
+pub(super) struct RequestParts<'w> {
+    pub(super) method: Option<&'w Node>,
+    pub(super) headers: Option<&'w Node>,
+    pub(super) query: Option<&'w Node>,
+    pub(super) body: &'w Body,
+}
+
+impl RequestParts<'_> {
+    /// Compiles a request to a URL. Only its headers and its body may read keys.
+    pub(super) fn compiled(
+        &self,
+        url: Option<Template>,
+        (plain, with_keys): (&Scope<'_>, &Scope<'_>),
+        file: &SourceText,
+        report: &mut Report,
+    ) -> Option<HttpRequest> {
+        check_method(self.method, file, report);
+        let method = or_literal(self.method, &json!("GET"), plain, report);
+        let headers = or_literal(self.headers, &json!({}), with_keys, report);
+        let query = or_literal(self.query, &json!({}), plain, report);
+        let body = match self.body {
+            Body::None => Some(HttpBody::None),
+            Body::Json(node) => with_keys.template(node, report).map(HttpBody::Json),
+            Body::Text(node) => with_keys.template(node, report).map(HttpBody::Text),
+            Body::Either { json, text } => {
+                let (json, text) = (with_keys.template(json, report), with_keys.template(text, report));
+                json.zip(text).map(|(json, text)| HttpBody::Either { json, text })
+            }
+        };
+        Some(HttpRequest { url: url?, method: method?, headers: headers?, query: query?, body: body? })
     }
 }
 
@@ -217,24 +242,33 @@ fn builtin(checking: &Checking<'_>, file: &SourceText, which: Builtin, at: &std:
     Some(Run::Builtin(which))
 }
 
-/// Returns the indexes of the arguments that name a file or folder of the pack next to the action's own.
-fn beside(checking: &Checking<'_>, written: &[Spanned<String>]) -> BTreeSet<usize> {
+/// Returns the indexes of the arguments that name a file or folder of the pack in `within`, which is the folder of the
+/// definition.
+pub(super) fn beside(checking: &Checking<'_>, within: &str, written: &[Spanned<String>]) -> BTreeSet<usize> {
     let files = &checking.pack.files;
     let is_there = |word: &str| {
         let Some(beside) = word.strip_prefix("./").filter(|beside| !beside.is_empty()) else { return false };
-        let (file, folder) = (format!("actions/{beside}"), format!("actions/{}/", beside.trim_end_matches('/')));
+        let (file, folder) = (format!("{within}/{beside}"), format!("{within}/{}/", beside.trim_end_matches('/')));
         files.contains_key(&file) || files.range(folder.clone()..).next().is_some_and(|(path, _)| path.starts_with(&folder))
     };
     written.iter().enumerate().skip(1).filter(|(_, word)| is_there(&word.value)).map(|(place, _)| place).collect()
 }
 
-fn command(checking: &Checking<'_>, file: &SourceText, written: &[Spanned<String>], report: &mut Report) -> Option<Vec<String>> {
+/// Returns the command of a program that is found in the pack's folder `within` or in the node's path; reports what is
+/// wrong with it.
+pub(super) fn command(
+    checking: &Checking<'_>,
+    within: &str,
+    file: &SourceText,
+    written: &[Spanned<String>],
+    report: &mut Report,
+) -> Option<Vec<String>> {
     for item in written {
         code::check_argument(&item.value, &item.span, file, report);
     }
     let program = written.first()?;
     if let Some(beside) = program.value.strip_prefix("./") {
-        let path = format!("actions/{beside}");
+        let path = format!("{within}/{beside}");
         match checking.pack.files.get(&path).map(|file| file.mode) {
             Some(FileMode::Executable) => {}
             Some(FileMode::Plain) => {
@@ -244,48 +278,53 @@ fn command(checking: &Checking<'_>, file: &SourceText, written: &[Spanned<String
                 return None;
             }
             None => {
-                let beside_it = checking.pack.files.keys().filter_map(|path| path.strip_prefix("actions/"));
+                let beside_it = checking.pack.files.keys().filter_map(|path| inside(path, within));
                 let near = nearest(beside, beside_it).map(|near| format!("./{near}"));
                 report
                     .error(Code::NoSuchProgram, file, program.span.clone(), format!("the pack has no file `{path}`"))
                     .did_you_mean(near.as_deref())
-                    .hint("write `./x` for a file next to the action's file; a bare name is looked up in the node's PATH");
+                    .hint(format!("write `./x` for a file in `{within}/`; a bare name is looked up in the node's PATH"));
                 return None;
             }
         }
     } else if program.value.contains('/') || program.value.is_empty() {
         report
             .error(Code::InvalidValue, file, program.span.clone(), format!("`{}` is not a program that a pack can run", program.value))
-            .hint("write `./x` for a file next to the action's file; a bare name is looked up in the node's PATH");
+            .hint(format!("write `./x` for a file in `{within}/`; a bare name is looked up in the node's PATH"));
         return None;
     }
-    tell_misspelt_files(checking, file, written, report);
+    tell_misspelt_files(checking, within, file, written, report);
     Some(written.iter().map(|item| item.value.clone()).collect())
 }
 
 /// Warns of an argument that is nearly the name of a file of the pack. If it names no file, the program gets
 /// it unchanged.
-fn tell_misspelt_files(checking: &Checking<'_>, file: &SourceText, written: &[Spanned<String>], report: &mut Report) {
-    let beside_it = || checking.pack.files.keys().filter_map(|path| path.strip_prefix("actions/")).filter(|path| !path.ends_with(".yaml"));
+fn tell_misspelt_files(checking: &Checking<'_>, within: &str, file: &SourceText, written: &[Spanned<String>], report: &mut Report) {
+    let beside_it = || checking.pack.files.keys().filter_map(|path| inside(path, within)).filter(|path| !path.ends_with(".yaml"));
     for word in written.iter().skip(1) {
         let Some(beside) = word.value.strip_prefix("./") else { continue };
         if let Some(near) = nearest(beside, beside_it()).filter(|near| *near != beside) {
             let near = format!("./{near}");
             report
-                .warning(Code::NoSuchProgram, file, word.span.clone(), format!("the pack has no file `actions/{beside}`"))
+                .warning(Code::NoSuchProgram, file, word.span.clone(), format!("the pack has no file `{within}/{beside}`"))
                 .did_you_mean(Some(&near))
                 .hint("check the name: the program starts in an empty folder, so `./` finds only files of the pack");
         }
     }
 }
 
-fn variables(written: &[Entry], scope: &Scope<'_>, report: &mut Report) -> Option<Vec<(String, Template)>> {
+/// Returns a path below a folder of the pack, or `None` if it is not in that folder.
+fn inside<'p>(path: &'p str, folder: &str) -> Option<&'p str> {
+    path.strip_prefix(folder)?.strip_prefix('/')
+}
+
+pub(super) fn variables(written: &[Entry], scope: &Scope<'_>, report: &mut Report) -> Option<Vec<(String, Template)>> {
     let compiled: Vec<_> = written.iter().map(|entry| Some((entry.key.value.clone(), scope.template(&entry.value, report)?))).collect();
     compiled.into_iter().collect()
 }
 
 /// Adds a note for a secret in the environment, where other programs of the same user can see it.
-fn note_keys(template: &Template, node: &Node, file: &SourceText, report: &mut Report) {
+pub(super) fn note_keys(template: &Template, node: &Node, file: &SourceText, report: &mut Report) {
     if template.reads().iter().any(|path| path.segments[0] == "keys") {
         let span = crate::fields::first_line(&node.span, file);
         report

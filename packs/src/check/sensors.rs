@@ -12,6 +12,7 @@ use super::Checking;
 use super::compiled::optional;
 use super::inferred::Taker;
 use super::parameters::Given;
+use super::pulled;
 use super::refs::trigger_to_make;
 use super::roots::config_type;
 use super::schemas::{Form, type_of};
@@ -35,6 +36,7 @@ pub(super) fn sensor(
             verify(checking, file, written, &name, report).map(|verify| Source::Webhook { verify, repeats: *repeats })
         }
         written::Source::Timer(plan) => Some(Source::Timer { schedule: Arc::new(plan.clone()) }),
+        written::Source::Pulled(pulled, reading) => pulled::source(checking, file, (pulled, reading), &written.emits, report),
     };
     let emits: Vec<Option<Emit>> = written.emits.iter().map(|emit| self::emit(checking, file, (&written.source, emit), report)).collect();
     Some(catalog::Sensor {
@@ -53,6 +55,7 @@ fn scope<'a>(checking: &Checking<'_>, file: &'a SourceText, source: &written::So
     let scope = match source {
         written::Source::Webhook { .. } => scope.with("headers", texts()).with("body", ValueType::json()).with("query", texts()),
         written::Source::Timer(_) => scope.with("scheduled_at", ValueType::text()).with("late_seconds", ValueType::integer()),
+        written::Source::Pulled(pulled, reading) => pulled::scope(scope, pulled, reading),
     };
     scope.with("config", config_type(checking))
 }

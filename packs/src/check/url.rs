@@ -1,5 +1,5 @@
 //! Checks that the destination of a request is fixed: the scheme and host of a URL are literal, unless the
-//! whole URL is one expression.
+//! whole URL is one expression, or it begins with an expression that reads only the configuration.
 //!
 //! When the request is made, interpolated values are encoded and egress is checked.
 
@@ -19,6 +19,8 @@ pub(super) fn check(node: &Node, template: &Template, scope: &Scope<'_>, file: &
     let literal = match parts.first() {
         None => value.as_str(),
         Some(part) if part.sole_expression().is_some() => return,
+        // The operator's own setting may be the beginning, up to the path.
+        Some(part) if part.pieces.first().is_some_and(|piece| piece.is_setting()) && has_end_after_setting(part.pieces.get(1)) => return,
         Some(part) => match part.pieces.first() {
             Some(Piece::Text(text)) => text.as_str(),
             Some(_) | None => "",
@@ -46,4 +48,9 @@ pub(super) fn check(node: &Node, template: &Template, scope: &Scope<'_>, file: &
             .error(code, file, scope.locate(node, 0..value.len()), fault)
             .hint("write for example `https://example.test/items/${{ params.id }}`, or make the whole URL one expression: `${{ config.api + \"/items/\" + string(params.id) }}`, which is checked when it is evaluated, and in which nothing is percent-encoded");
     }
+}
+
+/// Returns true if nothing can be appended to a host that a setting ends with.
+fn has_end_after_setting(next: Option<&&Piece>) -> bool {
+    matches!(next, Some(Piece::Text(text)) if text.starts_with(['/', '?', '#']))
 }

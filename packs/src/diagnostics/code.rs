@@ -177,6 +177,10 @@ codes! {
     WeakHash = "weak_hash";
     /// A dedupe key that a replayed delivery can change.
     DedupeUnsigned = "dedupe_unsigned";
+    /// A poll that makes events of the same items again and again.
+    PollRepeats = "poll_repeats";
+    /// A poll whose request does not read its cursor.
+    CursorUnread = "cursor_unread";
 
     // The steps of a workflow.
     /// No such step.

@@ -89,6 +89,7 @@ pub(super) fn pattern(form: Form) -> Option<Pattern> {
             "Code cannot contain expressions; pass values through env. The only exception is a single parameter that is declared as code.",
         ),
         Form::Argument => (r"^(?:[^$]|\$(?!\{\{)|\$\$\{\{)*$".to_owned(), "A command is fixed; it cannot contain expressions."),
+        Form::FileChange => (r"^(?:created|modified|removed)$".to_owned(), "A change of a file: created, modified or removed."),
         Form::Address => (r"^(?:[0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$".to_owned(), "An address and a port, for example 127.0.0.1:3678."),
     };
     Some(Pattern { regex, is })

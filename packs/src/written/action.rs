@@ -202,7 +202,7 @@ static SHELL: Shape = Shape {
     ..Shape::BARE
 };
 
-static HTTP: Shape = Shape {
+pub(super) static HTTP: Shape = Shape {
     what: "`http`",
     fields: &[
         required(
@@ -478,7 +478,7 @@ fn read_shell(node: Node, file: &SourceText, report: &mut Report) -> Option<Run>
     Some(Run::Shell { script, env })
 }
 
-fn read_http(node: Node, file: &SourceText, report: &mut Report) -> Option<Run> {
+pub(super) fn read_http(node: Node, file: &SourceText, report: &mut Report) -> Option<Run> {
     let mut fields = Fields::open(node, &HTTP, file, report)?;
     let url = fields.take_required("url", report);
     let method = fields.text_node("method", report);

@@ -106,6 +106,32 @@ pub(super) fn read(node: Node, shape: &'static Shape, file: &SourceText, report:
     Some(plan)
 }
 
+/// Reads when something is due repeatedly, from the fields `every`, `cron` and `timezone` of a mapping that has
+/// other fields, too. Returns `None` if that has errors, which have been reported.
+pub(super) fn read_repeated(fields: &mut Fields<'_>, report: &mut Report) -> Option<When> {
+    let (file, start) = (fields.file, fields.start.clone());
+    if fields.has("every") && fields.has("cron") {
+        report.error(Code::NotExactlyOne, file, fields.key_of("cron"), "use either `every` or `cron`, not both").hint("remove one of them");
+        return None;
+    }
+    if fields.has("timezone") && !fields.has("cron") {
+        let message = "`timezone` is only for `cron`: it is the time zone of the cron expression";
+        report.error(Code::FieldOutOfPlace, file, fields.key_of("timezone"), message).hint("remove it");
+        return None;
+    }
+    if fields.has("every") {
+        return read_every(fields, report);
+    }
+    let zone = if fields.has("timezone") { read_zone(fields, report) } else { Some(Zone::UTC) };
+    if let Some(cron) = fields.take("cron") {
+        return read_cron(&cron, zone, file, report);
+    }
+    if !fields.has_reported("every") && !fields.has_reported("cron") {
+        report.error(Code::NotExactlyOne, file, start, "it needs either `every` or `cron`").hint("for example `every: 1m`");
+    }
+    None
+}
+
 fn read_zone(fields: &mut Fields<'_>, report: &mut Report) -> Option<Zone> {
     let file = fields.file;
     let written = fields.text("timezone", report)?;

@@ -3,16 +3,20 @@
 use ensue_engine::catalog::Repeats;
 use ensue_engine::schedule::plan::Plan;
 
+use super::pulled::{self, DECODE_WORDS, FILE, ON_POISON_WORDS, POISON, POLL, PROCESS, PULLED, Pulled, READING, Reading};
 use super::schedule::{self, TIMER};
 use super::verify::{self, VERIFY, Verify};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, text};
-use crate::shape::{Between, Form, Kind, Shape, optional, required, words};
+use crate::shape::{Between, Form, Kind, Naming, Shape, optional, required, words};
 use crate::source::SourceText;
-use crate::yaml::{Content, Node, Spanned};
+use crate::yaml::{Content, Entry, Node, Spanned};
 
 const WEBHOOK_EXAMPLE: &str = "webhook:\n  verify: { scheme: github, key: release.webhook_secret }";
 const TIMER_EXAMPLE: &str = "timer: { every: 5m }";
+
+/// The sources of a sensor: it has exactly one of them.
+const SOURCES: [&str; 5] = ["webhook", "timer", "process", "poll", "file"];
 
 pub(crate) static SENSOR: Shape = Shape {
     what: "a sensor",
@@ -20,6 +24,31 @@ pub(crate) static SENSOR: Shape = Shape {
         optional("description", Kind::Text(Form::Any), "What the sensor watches, in a sentence."),
         optional("webhook", Kind::Fields(&WEBHOOK), "An endpoint for deliveries: `POST /hooks/<pack>/<sensor>`."),
         optional("timer", Kind::Fields(&TIMER), "When the sensor is due, instead of `webhook`."),
+        optional("process", Kind::Fields(&PROCESS), "A program that the node runs: each line that it prints is a message."),
+        optional("poll", Kind::Fields(&POLL), "A server that the node asks repeatedly: each item of its answers is a message."),
+        optional("file", Kind::Fields(&FILE), "Files that the node watches: each change, or each line, is a message."),
+        optional(
+            "decode",
+            Kind::Choice(&DECODE_WORDS),
+            "The form of the messages of `process`, `poll` and `file`: `json` (default) or `text`. For the lines of a `file`, `text` is \
+             the default.",
+        ),
+        optional(
+            "schema",
+            Kind::Schema(Naming::Theirs),
+            "The schema of the messages of `process`, `poll` and `file`. A message that does not fit is refused.",
+        ),
+        optional(
+            "poison",
+            Kind::Fields(&POISON),
+            "How many messages of `process`, `poll` and `file` may be refused before the sensor fails. The default is 100 a minute.",
+        ),
+        optional(
+            "on_poison",
+            Kind::Choice(&ON_POISON_WORDS),
+            "What happens to a message of `process`, `poll` and `file` that cannot be read: `letter` (default), it becomes a dead letter; \
+             `stop`, the sensor fails.",
+        ),
         required(
             "emits",
             "emits:\n  - trigger: release.tag_pushed",
@@ -29,9 +58,6 @@ pub(crate) static SENSOR: Shape = Shape {
         ),
     ],
     later: &[
-        ("process", "events from a program"),
-        ("poll", "events from polling a URL"),
-        ("file", "events from changes to a path"),
         ("nats", "events from NATS"),
         ("kafka", "events from Kafka"),
         ("rabbitmq", "events from RabbitMQ"),
@@ -39,7 +65,13 @@ pub(crate) static SENSOR: Shape = Shape {
         ("mqtt", "events from MQTT"),
         ("postgres", "events from PostgreSQL"),
     ],
-    between: &[Between::ExactlyOneOf(&["webhook", "timer"])],
+    between: &[
+        Between::ExactlyOneOf(&SOURCES),
+        Between::OnlyBesideOneOf { field: "decode", others: &PULLED },
+        Between::OnlyBesideOneOf { field: "schema", others: &PULLED },
+        Between::OnlyBesideOneOf { field: "poison", others: &PULLED },
+        Between::OnlyBesideOneOf { field: "on_poison", others: &PULLED },
+    ],
 };
 
 const REPEATS: [(&str, Repeats); 2] = [("drop", Repeats::Drop), ("allow", Repeats::Allow)];
@@ -72,7 +104,8 @@ static EMIT: Shape = Shape {
             "when",
             Kind::Expression,
             "An expression that decides for which deliveries the event is created. It reads `headers` (in lower case), `body`, `query` \
-             and `config`; for a `timer`, `scheduled_at`, `late_seconds` and `config`. Without it, for all.",
+             and `config`; for a `timer`, `scheduled_at`, `late_seconds` and `config`; for a `process`, `line`; for a `poll`, `item`, \
+             `index` and `page`; for a `file`, `file` or `line`. Without it, for all.",
         ),
         optional(
             "dedupe",
@@ -101,6 +134,7 @@ pub(crate) struct Sensor {
 pub(crate) enum Source {
     Webhook { verify: Verify, repeats: Repeats },
     Timer(Plan),
+    Pulled(Pulled, Box<Reading>),
 }
 
 pub(crate) struct Emit {
@@ -114,7 +148,7 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     let is_of_later = |name: &str| SENSOR.later.iter().any(|(later, _)| *later == name);
     let has_later_source = matches!(&node.content, Content::Map(entries) if entries.iter().any(|entry| is_of_later(&entry.key.value)));
     let mut fields = Fields::open(node, &SENSOR, file, report)?;
-    if has_later_source || fields.has_reported("timer") {
+    if has_later_source || SOURCES.iter().any(|source| *source != "webhook" && fields.has_reported(source)) {
         fields.mark_reported("webhook");
     }
     let description = fields.text("description", report).map_or(String::new(), |text| text.value);
@@ -125,25 +159,36 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
 
 fn read_source(fields: &mut Fields<'_>, report: &mut Report) -> Option<Source> {
     let file = fields.file;
-    let Some(timer) = fields.take("timer") else {
-        if !fields.has("webhook") && !fields.has_reported("webhook") {
-            report
-                .error(Code::NotExactlyOne, file, fields.start.clone(), "a sensor needs either `webhook` or `timer`")
-                .hint(format!("for example\n{WEBHOOK_EXAMPLE}\nor\n{TIMER_EXAMPLE}"));
-        }
-        let webhook = fields.take("webhook")?;
-        let mut fields = Fields::open(webhook.value, &WEBHOOK, file, report)?;
-        let repeats = fields.choice("repeats", &REPEATS, report).unwrap_or_default();
-        let entry = fields.take_required("verify", report)?;
-        return verify::read(entry.value, file, report).map(|verify| Source::Webhook { verify, repeats });
-    };
-    if fields.take("webhook").is_some() {
-        report
-            .error(Code::NotExactlyOne, file, timer.key.span, "a sensor must have either `webhook` or `timer`, not both")
-            .hint("split it into two sensors");
+    let mut given: Vec<Entry> = SOURCES.into_iter().filter_map(|name| fields.take(name)).collect();
+    if let [first, second, ..] = given.as_slice() {
+        let message = format!("a sensor must have either `{}` or `{}`, not both", first.key.value, second.key.value);
+        report.error(Code::NotExactlyOne, file, second.key.span.clone(), message).hint("split it into two sensors");
         return None;
     }
-    schedule::read(timer.value, &TIMER, file, report).map(Source::Timer)
+    let Some(source) = given.pop() else {
+        if !SOURCES.iter().any(|name| fields.has_reported(name)) {
+            report
+                .error(Code::NotExactlyOne, file, fields.start.clone(), "a sensor needs `webhook`, `timer`, `process`, `poll` or `file`")
+                .hint(format!("for example\n{WEBHOOK_EXAMPLE}\nor\n{TIMER_EXAMPLE}"));
+        }
+        return None;
+    };
+    if PULLED.contains(&source.key.value.as_str()) {
+        let reading = pulled::read_reading(fields, report);
+        return pulled::read(source, file, report).zip(reading).map(|(pulled, reading)| Source::Pulled(pulled, Box::new(reading)));
+    }
+    if let Some(name) = READING.into_iter().find(|name| fields.has(name)) {
+        let message = format!("`{name}` is only for `process`, `poll` and `file`, whose messages the node reads itself");
+        report.error(Code::FieldOutOfPlace, file, fields.key_of(name), message).hint("remove it");
+        return None;
+    }
+    if source.key.value == "timer" {
+        return schedule::read(source.value, &TIMER, file, report).map(Source::Timer);
+    }
+    let mut fields = Fields::open(source.value, &WEBHOOK, file, report)?;
+    let repeats = fields.choice("repeats", &REPEATS, report).unwrap_or_default();
+    let entry = fields.take_required("verify", report)?;
+    verify::read(entry.value, file, report).map(|verify| Source::Webhook { verify, repeats })
 }
 
 fn read_emits(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Emit>> {

@@ -28,9 +28,12 @@ const OF_THE_SHAPE: [Code; 15] = [
 ];
 
 /// The exceptions that no JSON Schema can express, by words of the message, each with the reason.
-const BEYOND_A_SCHEMA: [(&str, &str); 17] = [
+const BEYOND_A_SCHEMA: [(&str, &str); 20] = [
     ("`inquiry.link`", "what an expression reads is a text to a schema"),
     ("`dedupe` is only for deliveries", "what a sensor watches is said beside its `emits`"),
+    ("is not an absolute path", "whether a text with expressions is a path is known once it is computed"),
+    ("files cannot be moved to", "a name and a path have no common form"),
+    ("`decode` is only for lines here", "what is read of a file is said in another mapping"),
     ("the engine's own trigger", "which refs lead somewhere is not known in one file"),
     ("only the engine can create events", "which refs lead somewhere is not known in one file"),
     ("(values that actions keep)", "an expression is a text to a schema"),

@@ -169,7 +169,7 @@ impl Node {
         let owed: Vec<Effect> = opened.engine.owed_effects();
         let running = owed.iter().filter_map(|effect| match effect {
             Effect::Dispatch(dispatch) => Some((dispatch.attempt, dispatch.worker.clone())),
-            Effect::Stop { .. } | Effect::Release { .. } => None,
+            Effect::Stop { .. } | Effect::Release { .. } | Effect::RunSensor(_) | Effect::StopSensor { .. } => None,
         });
         let running: Vec<_> = running.collect();
         for error in outputs.go_on(running.iter().map(|(attempt, _)| *attempt).collect()) {
@@ -236,6 +236,7 @@ impl Node {
             outside: outside.clone(),
             ends: ends.clone(),
             executor: executor.clone(),
+            sensors: None,
             followers: vec![views_told.clone()],
         };
         let machine = unstarted.with(SequencerParts {
@@ -304,6 +305,7 @@ impl Node {
                 outputs,
                 blobs,
                 webhooks: edge.clone(),
+                sensors: Arc::new(NoIssuers),
                 event_maker: edge.clone(),
                 access: tokens.clone(),
                 keys: keys.clone(),

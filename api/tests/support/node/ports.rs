@@ -12,8 +12,8 @@ use ensue_api::ports::{
     FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Issuers, Job, JobKind, JobState, Kept, KeyWriter, LogAccess, Login,
     LoginFrom, LoginOf, MadeToken, MintedCode, NewOtp, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, OpenedSession, OtpAtReset, Pair,
     Passwords, Patience, People, Progress, Readiness, RedeemedCode, Refusals, RefusedAttempt, Replayed, Replays, Represented, Retained,
-    RevealedKey, SecretState, SeenSession, SessionEnds, SessionForm, SessionSecret, Sessions, SetKey, ToBacktest, ToReplay, Tokens,
-    UsageReader, WaitingDevice, Webhooks,
+    RevealedKey, SecretState, SeenSession, SensorLine, SensorState, SensorStatus, Sensors, SessionEnds, SessionForm, SessionSecret,
+    Sessions, SetKey, ToBacktest, ToReplay, Tokens, UsageReader, WaitingDevice, Webhooks,
 };
 use ensue_api::worker_queues::{StartRate, WorkerQueue};
 use ensue_engine::access::audit::facts::{AccessDenied, LoginRefused};
@@ -36,6 +36,7 @@ use ensue_engine::ports::{Committed, HookRequest, LogError, ReadLimit, Reply, Se
 use ensue_engine::record::{
     Actor, AttemptOf, Body, CatalogRevision, CredentialId, Digest, Epoch, Head, Position, Record, Revision, StreamId,
 };
+use ensue_engine::sensors::cursor::StoredCursor;
 use ensue_engine::time::Timestamp;
 use ensue_packs::{Diagnostic, PackSource};
 use ensue_sensors::webhook::{self, Emitted, HookKeys, Outgoing, Stage};
@@ -152,6 +153,37 @@ impl TestNode {
             self.judged(given, Some(sensor.name.clone()))
         });
         events.collect()
+    }
+}
+
+/// The small node runs no sensors: those that pull are always about to start.
+impl Sensors for TestNode {
+    fn status(&self, sensor: &SensorRef) -> Option<SensorStatus> {
+        let core = self.core();
+        let sensors = core.sequencing.engine().sensors();
+        let (_, pulling) = sensors.of(sensor)?;
+        let cursor =
+            pulling.cursor.as_ref().and_then(|cursor| if let StoredCursor::Inline(text) = cursor { Some(text.clone()) } else { None });
+        Some(SensorStatus {
+            state: SensorState::Starting,
+            since: NOON,
+            error: None,
+            waits_for: None,
+            retry_at: None,
+            mode: sensors.mode(sensor),
+            run: pulling.run,
+            restarts: 0,
+            events: pulling.events,
+            refused: pulling.refused,
+            last_event_at: pulling.last_event_at,
+            lag_messages: None,
+            newest_at: None,
+            cursor,
+        })
+    }
+
+    fn lines_after(&self, _: &SensorRef, _: u64) -> Vec<SensorLine> {
+        Vec::new()
     }
 }
 

@@ -31,6 +31,12 @@ pub enum InternalTrigger {
     /// The value of a key expires soon.
     #[serde(rename = "core.key_expiring")]
     KeyExpiring,
+    /// A pulling sensor keeps failing.
+    #[serde(rename = "core.sensor_failed")]
+    SensorFailed,
+    /// A pulling sensor works again after an outage.
+    #[serde(rename = "core.sensor_recovered")]
+    SensorRecovered,
 }
 
 /// Some of the engine's own triggers.
@@ -38,7 +44,7 @@ pub type InternalTriggers = BTreeSet<InternalTrigger>;
 
 impl InternalTrigger {
     /// All variants.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::ExecutionEnded,
         Self::AttemptIndeterminate,
         Self::InquiryOpened,
@@ -47,6 +53,8 @@ impl InternalTrigger {
         Self::InquiryEnded,
         Self::RuleErred,
         Self::KeyExpiring,
+        Self::SensorFailed,
+        Self::SensorRecovered,
     ];
 
     /// Returns its ref as text.
@@ -60,6 +68,8 @@ impl InternalTrigger {
             Self::InquiryEnded => "core.inquiry_ended",
             Self::RuleErred => "core.rule_erred",
             Self::KeyExpiring => "core.key_expiring",
+            Self::SensorFailed => "core.sensor_failed",
+            Self::SensorRecovered => "core.sensor_recovered",
         }
     }
 

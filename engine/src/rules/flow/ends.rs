@@ -32,7 +32,7 @@ pub(crate) fn follow(state: &State, record: &Record, changed: Changed<'_>, with:
 /// because of an internal error, is not kept permanently.
 pub(crate) fn at_start(state: &State, record: &Record, with: &Context<'_>) -> Option<Reaction> {
     let catalog = with.catalogs.at(state.catalog_revision())?;
-    aligned(state, record, &catalog, |_| true).at_start()
+    aligned(state, record, &catalog, |_| true).unless_nothing()
 }
 
 fn aligned(state: &State, record: &Record, catalog: &Catalog, is_asked: impl Fn(&RuleRef) -> bool) -> Reaction {

@@ -89,7 +89,7 @@ const HARMLESS_HEADERS: [HeaderName; 7] = [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// A request.
-pub(super) struct Request {
+pub(crate) struct Request {
     method: Method,
     pub(super) url: Url,
     headers: HeaderMap,
@@ -129,16 +129,24 @@ impl Request {
         };
         let templates = [&action.url, &action.method, &action.headers, &action.query].into_iter().chain(body);
         let opened = attempt.open(templates).await?;
-        let mut renderer = attempt.renderer(&opened)?;
-        let mut url = url(&mut renderer, &action.url)?;
+        let mut request = Self::composed(action, &mut attempt.renderer(&opened)?)?;
+        let execution = HeaderValue::from_str(&attempt.dispatch.execution.to_string()).ok();
+        if let Some(execution) = execution {
+            request.headers.entry(IDEMPOTENCY_KEY).or_insert(execution);
+        }
+        if let Some(trace) = attempt.trace() {
+            request.pass_on(&trace);
+        }
+        Ok(request)
+    }
+
+    /// Renders a request, without the headers that belong to an attempt.
+    pub(crate) fn composed<'r>(action: &'r HttpRequest, renderer: &mut Renderer<'r>) -> Result<Self, Broken> {
+        let mut url = url(renderer, &action.url)?;
         append_query(&mut url, entries("query", renderer.value("query", &action.query)?)?)?;
         let method = method(renderer.scalar("method", &action.method)?.as_deref())?;
         let mut headers = headers(entries("headers", renderer.value("headers", &action.headers)?)?)?;
-        let body = body_of(&mut renderer, &action.body, &mut headers)?;
-        let execution = HeaderValue::from_str(&attempt.dispatch.execution.to_string()).ok();
-        if let Some(execution) = execution {
-            headers.entry(IDEMPOTENCY_KEY).or_insert(execution);
-        }
+        let body = body_of(renderer, &action.body, &mut headers)?;
         let has_own_trace = headers.contains_key(TRACEPARENT);
         let place = match (reads_keys(&action.url), is_whole(&action.url)) {
             (false, _) => ShownPlace::Whole,
@@ -146,11 +154,17 @@ impl Request {
             (true, true) => ShownPlace::Nothing,
         };
         let shown = Shown { place, query: !reads_keys(&action.query) };
-        let mut request = Self { method, url, headers, body, shown, has_own_trace };
-        if let Some(trace) = attempt.trace() {
-            request.pass_on(&trace);
-        }
-        Ok(request)
+        Ok(Self { method, url, headers, body, shown, has_own_trace })
+    }
+
+    /// Adds a header, unless the author declares it.
+    pub(crate) fn add_header(&mut self, name: HeaderName, value: HeaderValue) {
+        self.headers.entry(name).or_insert(value);
+    }
+
+    /// Returns the URL to send it to.
+    pub(crate) fn target(&self) -> &Url {
+        &self.url
     }
 
     /// Continues a trace in the request, unless the action declares one.
@@ -213,12 +227,12 @@ impl Request {
     }
 
     /// Returns the request to send.
-    pub(super) fn to_send(&self) -> Letter {
+    pub(crate) fn to_send(&self) -> Letter {
         Letter { method: self.method.clone(), url: self.url.clone(), headers: self.headers.clone(), body: self.body.clone() }
     }
 
     /// Returns the server's name for a message.
-    pub(super) fn server(&self) -> String {
+    pub(crate) fn server(&self) -> String {
         match (self.shown.place, self.url.host_str(), self.url.port_or_known_default()) {
             (ShownPlace::Whole, Some(host), Some(port)) => format!("`{host}:{port}`"),
             (ShownPlace::Whole | ShownPlace::Host | ShownPlace::Nothing, _, _) => "the server".to_owned(),
@@ -226,7 +240,7 @@ impl Request {
     }
 
     /// Returns the request that an answer redirects to, or none if the answer is the last.
-    pub(super) fn redirected(&self, status: StatusCode, answered: &HeaderMap) -> Result<Option<Self>, Broken> {
+    pub(crate) fn redirected(&self, status: StatusCode, answered: &HeaderMap) -> Result<Option<Self>, Broken> {
         let goes_on = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
         let Some(location) = answered.get(LOCATION).filter(|_| goes_on) else { return Ok(None) };
         let denied = |why: &str| failed(FailureKind::EgressDenied, format!("{} redirected {why}", self.server()));
@@ -279,10 +293,21 @@ fn url<'r>(renderer: &mut Renderer<'r>, template: &'r Template) -> Result<Url, B
     if is_whole(template) {
         return parsed(&renderer.text("url", template, str::to_owned)?);
     }
-    let text = renderer.text("url", template, |value| utf8_percent_encode(value, KEPT).to_string())?;
-    let literal = match parts.first().and_then(|part| part.pieces.first()) {
-        Some(ensue_expression::Piece::Text(literal)) => literal.as_str(),
-        Some(_) | None => "",
+    let first = parts.first().and_then(|part| part.pieces.first());
+    // The operator's own setting is inserted as it is, if it is the beginning.
+    let mut is_setting = first.is_some_and(|piece| piece.is_setting());
+    let mut setting = String::new();
+    let text = renderer.text("url", template, |value| {
+        if std::mem::take(&mut is_setting) {
+            value.clone_into(&mut setting);
+            return value.to_owned();
+        }
+        utf8_percent_encode(value, KEPT).to_string()
+    })?;
+    let literal = match first {
+        Some(ensue_expression::Piece::Text(literal)) => literal.clone(),
+        Some(_) if !setting.is_empty() => format!("{setting}/"),
+        Some(_) | None => String::new(),
     };
     let host = literal.split_once("://").and_then(|(_, rest)| rest.split_once(['/', '?', '#']));
     if host.is_none_or(|(host, _)| host.is_empty()) {

@@ -11,7 +11,7 @@ use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 ///
 /// The header holds seconds or a date. A date is relative to the server's own `Date`, so that the two clocks
 /// need not agree, or to `now` if the server sends none.
-pub(super) fn of(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+pub(crate) fn of(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let asked = text(headers, RETRY_AFTER)?;
     if !asked.is_empty() && asked.bytes().all(|byte| byte.is_ascii_digit()) {
         // A number with more digits than fit is longer than any wait.

@@ -1,0 +1,156 @@
+//! The runs of pulling sensors: enable, disable, restart and rewind them, and read what they say.
+
+use ensue_engine::access::limit::Target;
+use ensue_engine::catalog::Sensor;
+use ensue_engine::command::Ask;
+use ensue_engine::explain::Explain;
+use ensue_engine::names::SensorRef;
+use ensue_engine::sensors::cursor::{Cursor, CursorInvalid};
+use ensue_engine::sensors::facts::SensorMode;
+use serde::Serialize;
+use std::sync::Arc;
+use thiserror::Error;
+
+use super::Routes;
+use crate::auth::Allowed;
+use crate::call::{Call, Nothing};
+use crate::operation::{Operation, Takes, WRITTEN};
+use crate::permissions::{Permission as _, SensorsRead, SensorsWrite};
+use crate::problem::{Missing, Outcome, Problem};
+use crate::respond::{self, Written};
+use crate::wire::sensor_runs::{WireRewind, WireSensorAgain, WireSensorLine, WireSensorLog, WireSensorModeSet};
+
+/// Why a cursor cannot be set.
+#[derive(Debug, Error, Explain)]
+#[non_exhaustive]
+#[explain(slug = "cursor-invalid", fault = Invalid)]
+enum RewindRefused {
+    /// Nothing or both was given.
+    #[error("give either a cursor in `to`, or `\"place\": \"start\"`")]
+    #[explain(hint = "see the cursor of a sensor with `ensue sensors show <sensor>`")]
+    NotOne,
+    /// It is not a cursor.
+    #[error(transparent)]
+    #[explain(hint = "see the cursor of a sensor with `ensue sensors show <sensor>`")]
+    Cursor(#[from] CursorInvalid),
+}
+
+/// Declares the routes of this file.
+pub(super) fn declare(routes: &mut Routes) {
+    let change =
+        |id: &'static str, summary: &'static str| Operation::new(id, summary).can_be_tried().refuses(&[(422, "sensor_does_not_pull")]);
+    let mode = |id, summary| change(id, summary).takes(Takes::Empty).gives::<WireSensorModeSet>(200, "The mode is set.", WRITTEN);
+    routes.post::<SensorsWrite>("/sensors/{ref}/enable", enable, mode("sensor_enable", "Enables a pulling sensor"));
+    routes.post::<SensorsWrite>(
+        "/sensors/{ref}/disable",
+        disable,
+        mode("sensor_disable", "Disables a pulling sensor: its source keeps what comes, as far as it can"),
+    );
+    routes.post::<SensorsWrite>(
+        "/sensors/{ref}/restart",
+        restart,
+        change("sensor_restart", "Begins a new run of a pulling sensor at once").takes(Takes::Empty).gives::<WireSensorAgain>(
+            200,
+            "The run begins again.",
+            WRITTEN,
+        ),
+    );
+    routes.post::<SensorsWrite>(
+        "/sensors/{ref}/rewind",
+        rewind,
+        change("sensor_rewind", "Sets the cursor of a pulling sensor, which continues from there")
+            .takes_json::<WireRewind>(r#"{"to": {"line": 120}}"#)
+            .refuses(&[(422, "cursor_invalid"), (422, "sensor_does_not_pull")])
+            .gives::<WireSensorAgain>(200, "The cursor is set.", WRITTEN),
+    );
+    routes.get::<SensorsRead>(
+        "/sensors/{ref}/logs",
+        logs,
+        Operation::new("sensor_logs", "Returns the last lines of a pulling sensor's own log").asked(&["after"]).gives::<WireSensorLog>(
+            200,
+            "The lines that are kept, the oldest first.",
+            &[],
+        ),
+    );
+}
+
+/// Enables a sensor.
+pub(super) async fn enable(allowed: Allowed<SensorsWrite>, call: Call) -> Outcome {
+    set_mode(allowed, call, SensorMode::Enabled).await
+}
+
+/// Disables a sensor.
+pub(super) async fn disable(allowed: Allowed<SensorsWrite>, call: Call) -> Outcome {
+    set_mode(allowed, call, SensorMode::Disabled).await
+}
+
+async fn set_mode(allowed: Allowed<SensorsWrite>, call: Call, mode: SensorMode) -> Outcome {
+    let answer = |r#ref| WireSensorModeSet { r#ref, mode: mode.into() };
+    ask_empty(allowed, call, |sensor| Ask::SetSensorMode { sensor, mode }, answer).await
+}
+
+/// Begins a new run of a sensor.
+pub(super) async fn restart(allowed: Allowed<SensorsWrite>, call: Call) -> Outcome {
+    ask_empty(allowed, call, |sensor| Ask::RestartSensor { sensor }, |r#ref| WireSensorAgain { r#ref }).await
+}
+
+/// Carries out a request without a body.
+async fn ask_empty<T: Serialize>(
+    allowed: Allowed<SensorsWrite>,
+    mut call: Call,
+    ask: impl FnOnce(SensorRef) -> Ask,
+    answer: impl FnOnce(SensorRef) -> T,
+) -> Outcome {
+    let name = named(&allowed, &call)?;
+    if let Some((before, _)) = call.before().await? {
+        return respond::written(Written::Done, before.position, &answer(name));
+    }
+    let Nothing {} = call.json_or_nothing().await?;
+    sensor_of(&call, &name)?;
+    submit(&allowed, &call, ask(name.clone()), &answer(name)).await
+}
+
+/// Sets the cursor of a sensor.
+pub(super) async fn rewind(allowed: Allowed<SensorsWrite>, mut call: Call) -> Outcome {
+    let name = named(&allowed, &call)?;
+    if let Some((before, _)) = call.before().await? {
+        return respond::written(Written::Done, before.position, &WireSensorAgain { r#ref: name });
+    }
+    let asked: WireRewind = call.json().await?;
+    sensor_of(&call, &name)?;
+    let cursor = match (asked.to, asked.place) {
+        (Some(to), None) => Some(Cursor::of_json(to.get()).map_err(RewindRefused::Cursor)?),
+        (None, Some(_)) => None,
+        (Some(_), Some(_)) | (None, None) => return Err(RewindRefused::NotOne.into()),
+    };
+    submit(&allowed, &call, Ask::SetSensorCursor { sensor: name.clone(), cursor }, &WireSensorAgain { r#ref: name }).await
+}
+
+/// Returns the last lines of a sensor's own log.
+pub(super) async fn logs(allowed: Allowed<SensorsRead>, call: Call) -> Outcome {
+    let name: SensorRef = call.named("ref", SensorsRead::THING)?;
+    allowed.demand_on(name.as_str(), &Target::in_pack_of(name.as_str()))?;
+    sensor_of(&call, &name)?;
+    let after: u64 = call.query().parsed("after", "the number of a line")?.unwrap_or(0);
+    let items = call.api().ports.sensors.lines_after(&name, after).into_iter().map(WireSensorLine::from).collect();
+    respond::json(&WireSensorLog { items, next: None })
+}
+
+fn named(allowed: &Allowed<SensorsWrite>, call: &Call) -> Result<SensorRef, Problem> {
+    let name: SensorRef = call.named("ref", SensorsRead::THING)?;
+    allowed.demand_on(name.as_str(), &Target::in_pack_of(name.as_str()))?;
+    Ok(name)
+}
+
+fn sensor_of(call: &Call, name: &SensorRef) -> Result<Arc<Sensor>, Problem> {
+    let catalog = call.api().ports.installed.current();
+    catalog.sensors().get(name).cloned().ok_or_else(|| Missing::new(SensorsRead::THING, name.as_str()).into())
+}
+
+async fn submit(allowed: &Allowed<SensorsWrite>, call: &Call, ask: Ask, answer: &impl Serialize) -> Outcome {
+    if call.is_dry_run()? {
+        return call.check(call.on_behalf(allowed)?, ask).await;
+    }
+    let committed = call.api().submit(call.on_behalf(allowed)?, ask).await?;
+    respond::written(Written::Done, committed.position, answer)
+}

@@ -1,0 +1,183 @@
+//! The files that a sensor knows: the cursor of changes.
+//!
+//! In the log, it is an object. `files` has sixteen bytes for each file, in base64: the hashes of its path and of what it
+//! was. If the sensor reports files that are gone, `names` has their paths instead. `partly` says how many lines of which
+//! file already made a message.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use ensue_engine::record::Digest;
+use ensue_expression::Document;
+use serde_json::{Map, Value, json};
+
+use super::folder::Look;
+
+/// The size of the cursor of one file, in bytes.
+const ENTRY_BYTES: usize = 16;
+
+/// What is known of files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Known {
+    /// The hash of what a file was, by the hash of its path.
+    files: BTreeMap<u64, u64>,
+    /// The paths of the files, if they are needed.
+    names: Option<BTreeMap<u64, String>>,
+    /// A file whose lines are not all messages yet.
+    pub(super) partly: Option<Partly>,
+}
+
+/// How far a file was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Partly {
+    file: u64,
+    was: u64,
+    /// The number of lines that already made a message.
+    pub(super) lines: usize,
+}
+
+impl Partly {
+    /// Returns how far a file was read.
+    pub(super) fn of(below: &str, look: &Look, lines: usize) -> Self {
+        Self { file: hash(below.as_bytes()), was: hash(&look.mark()), lines }
+    }
+
+    /// Returns true if it is about this file, as it is now.
+    pub(super) fn is_of(&self, below: &str, look: &Look) -> bool {
+        self.file == hash(below.as_bytes()) && self.was == hash(&look.mark())
+    }
+}
+
+impl Known {
+    /// Knows nothing yet.
+    pub(super) fn new(has_names: bool) -> Self {
+        Self { names: has_names.then(BTreeMap::new), ..Self::default() }
+    }
+
+    /// Reads what is known from the log. Returns `None` if the document is of something else.
+    pub(super) fn read(document: &Document, has_names: bool) -> Option<Self> {
+        let root = document.root().to_value();
+        let root = root.as_object()?;
+        let mut known = Self::new(has_names);
+        let bytes = STANDARD_NO_PAD.decode(root.get("files")?.as_str()?).ok()?;
+        if bytes.len() % ENTRY_BYTES != 0 {
+            return None;
+        }
+        for entry in bytes.chunks_exact(ENTRY_BYTES) {
+            let number = |bytes: &[u8]| bytes.try_into().ok().map(u64::from_be_bytes);
+            known.files.insert(number(&entry[..8])?, number(&entry[8..])?);
+        }
+        if let Some(names) = root.get("names").and_then(Value::as_array) {
+            let names = names.iter().filter_map(Value::as_str).map(|name| (hash(name.as_bytes()), name.to_owned()));
+            known.names = has_names.then(|| names.collect());
+        }
+        if let Some(partly) = root.get("partly") {
+            let number = |name: &str| u64::from_str_radix(partly.get(name)?.as_str()?, 16).ok();
+            let lines = usize::try_from(partly.get("lines")?.as_u64()?).ok()?;
+            known.partly = Some(Partly { file: number("file")?, was: number("was")?, lines });
+        }
+        Some(known)
+    }
+
+    /// Returns the form for the log.
+    pub(super) fn written(&self) -> Document {
+        let bytes: Vec<u8> = self.files.iter().flat_map(|(file, was)| [file.to_be_bytes(), was.to_be_bytes()].concat()).collect();
+        let mut fields = Map::from_iter([("files".to_owned(), Value::from(STANDARD_NO_PAD.encode(bytes)))]);
+        if let Some(names) = &self.names {
+            fields.insert("names".to_owned(), names.values().cloned().collect());
+        }
+        if let Some(Partly { file, was, lines }) = self.partly {
+            fields.insert("partly".to_owned(), json!({ "file": format!("{file:x}"), "was": format!("{was:x}"), "lines": lines }));
+        }
+        Document::from_value(&Value::Object(fields))
+    }
+
+    /// Returns true if a file is known as it is now.
+    pub(super) fn is_same(&self, below: &str, look: &Look) -> bool {
+        self.files.get(&hash(below.as_bytes())) == Some(&hash(&look.mark()))
+    }
+
+    /// Returns true if a file of this path is known.
+    pub(super) fn has(&self, below: &str) -> bool {
+        self.files.contains_key(&hash(below.as_bytes()))
+    }
+
+    /// Notes what a file is.
+    pub(super) fn note(&mut self, below: &str, look: &Look) {
+        let file = hash(below.as_bytes());
+        self.files.insert(file, hash(&look.mark()));
+        if let Some(names) = &mut self.names {
+            names.insert(file, below.to_owned());
+        }
+        self.partly = None;
+    }
+
+    /// Forgets a file.
+    pub(super) fn forget(&mut self, below: &str) {
+        let file = hash(below.as_bytes());
+        self.files.remove(&file);
+        if let Some(names) = &mut self.names {
+            names.remove(&file);
+        }
+    }
+
+    /// Returns the paths of known files that are not there, as far as paths are known, and forgets the other ones.
+    pub(super) fn gone(&mut self, there: &BTreeMap<String, Look>) -> Vec<String> {
+        let there: std::collections::BTreeSet<u64> = there.keys().map(|below| hash(below.as_bytes())).collect();
+        match &self.names {
+            Some(names) => names.iter().filter(|(file, _)| !there.contains(file)).map(|(_, name)| name.clone()).collect(),
+            None => {
+                self.files.retain(|file, _| there.contains(file));
+                Vec::new()
+            }
+        }
+    }
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *Digest::of(bytes).as_bytes();
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(bytes: u64) -> Look {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(bytes).unwrap();
+        Look::at(&file).unwrap()
+    }
+
+    #[test]
+    fn known_files_are_read_back_as_they_were_written() {
+        for has_names in [false, true] {
+            let mut known = Known::new(has_names);
+            known.note("a", &look(1));
+            known.note("b/c", &look(2));
+            known.partly = Some(Partly::of("d", &look(3), 7));
+            assert_eq!(Known::read(&known.written(), has_names), Some(known));
+        }
+    }
+
+    #[test]
+    fn cursor_of_ten_thousand_files_stays_within_its_limit() {
+        let mut known = Known::new(false);
+        let look = look(1);
+        (0..10_000).for_each(|number| known.note(&format!("folder/file-{number}.csv"), &look));
+        assert!(known.written().bytes().len() <= crate::process::CURSOR_BYTES_MAX);
+    }
+
+    #[test]
+    fn file_that_is_gone_is_reported_only_by_name() {
+        let there = BTreeMap::from([("a".to_owned(), look(1))]);
+        for (has_names, gone) in [(true, vec!["b".to_owned()]), (false, Vec::new())] {
+            let mut known = Known::new(has_names);
+            known.note("a", &there["a"]);
+            known.note("b", &look(2));
+            assert_eq!(known.gone(&there), gone);
+            assert_eq!(known.has("b"), has_names);
+        }
+    }
+}

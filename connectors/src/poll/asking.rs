@@ -1,0 +1,301 @@
+//! One poll: asks for page after page, and finds the items that are new.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ensue_engine::catalog::{Decode, FirstPoll, PollSource, Sensor};
+use ensue_expression::{Budget, Document, ErrorKind, EvaluationError, Expression, Scope, Value};
+use serde_json::Value as Json;
+
+use super::cursor::{Place, hash};
+use crate::error::{SourceError, SourceErrorKind};
+use crate::world::{WebAnswer, WebRequest, World};
+
+/// The maximum size of an answer, in bytes.
+pub(super) const ANSWER_BYTES_MAX: usize = 10 << 20;
+/// The maximum size of all items of a poll together, in bytes.
+pub(super) const POLL_BYTES_MAX: usize = 32 << 20;
+/// The maximum size of the author's value, in bytes of JSON.
+const VALUE_BYTES_MAX: usize = 16 << 10;
+/// How long one exchange may take.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What a poll found.
+pub(super) enum Polled {
+    /// Everything.
+    Complete {
+        /// The items that make messages, in their order.
+        found: Vec<Found>,
+        /// Where it ended.
+        place: Place,
+    },
+    /// The same as before, as the server says.
+    Unchanged,
+    /// Nothing: the server asks to be left alone.
+    Throttled {
+        /// For how long, if it says so.
+        retry_after: Option<Duration>,
+    },
+}
+
+/// An item that makes a message.
+pub(super) struct Found {
+    pub(super) item: Document,
+    /// Its place in the poll, from 0.
+    pub(super) index: usize,
+    /// What `page` was in the request.
+    pub(super) page: Json,
+    /// Identifies it within the poll.
+    pub(super) mark: u64,
+}
+
+/// Asks a server.
+pub(super) struct Asking {
+    sensor: Arc<Sensor>,
+    poll: Arc<PollSource>,
+    world: Arc<World>,
+    unchanged: Mutex<Option<Validators>>,
+}
+
+/// What a server needs to tell that an answer is the same as before.
+#[derive(Clone)]
+struct Validators {
+    etag: Option<String>,
+    modified: Option<String>,
+    /// The cursor that the answer was for.
+    cursor: Json,
+}
+
+/// An item of a page.
+struct Item {
+    document: Document,
+    page: Json,
+}
+
+impl Asking {
+    pub(super) fn new(sensor: Arc<Sensor>, poll: Arc<PollSource>, world: Arc<World>) -> Self {
+        Self { sensor, poll, world, unchanged: Mutex::new(None) }
+    }
+
+    pub(super) fn source(&self) -> &PollSource {
+        &self.poll
+    }
+
+    /// Makes one poll. It changes nothing outside of what it returns.
+    pub(super) async fn poll(&self, place: &Place) -> Result<Polled, SourceError> {
+        let cursor = self.cursor(place)?;
+        let mut items: Vec<Item> = Vec::new();
+        let (mut bytes, mut page) = (0, Json::Null);
+        let mut validators = None;
+        for number in 1.. {
+            let answer = self.answer(&cursor, &page, number).await?;
+            match answer.status {
+                200..=299 => {}
+                304 => return Ok(Polled::Unchanged),
+                429 => return Ok(Polled::Throttled { retry_after: answer.retry_after }),
+                503 if answer.retry_after.is_some() => return Ok(Polled::Throttled { retry_after: answer.retry_after }),
+                status => return Err(refused(status)),
+            }
+            if number == 1 {
+                let text = |name: &str| answer.headers.get(name).cloned();
+                validators = Some(Validators { etag: text("etag"), modified: text("last-modified"), cursor: cursor.clone() });
+            }
+            let (found, next) = self.page(&answer, &page)?;
+            for document in found {
+                bytes += document.bytes().len();
+                if items.len() >= self.poll.items_max as usize {
+                    let message = format!("a poll has more than {} items (`max_items`)", self.poll.items_max);
+                    return Err(SourceError::new(SourceErrorKind::Limit, message));
+                }
+                if bytes > POLL_BYTES_MAX {
+                    let message = format!("the items of a poll have more than {POLL_BYTES_MAX} bytes");
+                    return Err(SourceError::new(SourceErrorKind::Limit, message));
+                }
+                items.push(Item { document, page: page.clone() });
+            }
+            match next {
+                None => break,
+                Some(next) if next == page => {
+                    return Err(SourceError::new(
+                        SourceErrorKind::Protocol,
+                        "`next_page` returns the same page again, so the poll would not end",
+                    ));
+                }
+                Some(_) if number >= self.poll.pages_max => {
+                    let message = format!("a poll has more than {} pages (`max_pages`)", self.poll.pages_max);
+                    return Err(SourceError::new(SourceErrorKind::Limit, message));
+                }
+                Some(next) => page = next,
+            }
+        }
+        let polled = self.complete(place, cursor, items)?;
+        *self.unchanged.lock().unwrap_or_else(PoisonError::into_inner) = validators;
+        Ok(polled)
+    }
+
+    /// Returns the author's value for this poll, or null if there is none.
+    fn cursor(&self, place: &Place) -> Result<Json, SourceError> {
+        let Some(cursor) = &self.poll.cursor else { return Ok(Json::Null) };
+        match &place.value {
+            Some(value) => Ok(value.clone()),
+            None => self.value(&cursor.start, self.config(), "`start` of `cursor`"),
+        }
+    }
+
+    async fn answer(&self, cursor: &Json, page: &Json, number: u32) -> Result<WebAnswer, SourceError> {
+        let mut headers = Vec::new();
+        // With several pages, the first one says nothing about the others.
+        if number == 1 && self.poll.next_page.is_none() {
+            let known = self.unchanged.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some(known) = known.filter(|known| known.cursor == *cursor) {
+                headers.extend(known.etag.map(|etag| ("if-none-match", etag)));
+                headers.extend(known.modified.map(|modified| ("if-modified-since", modified)));
+            }
+        }
+        let request = WebRequest {
+            sensor: Arc::clone(&self.sensor),
+            poll: Arc::clone(&self.poll),
+            keys: Arc::clone(&self.world.keys),
+            values: BTreeMap::from([("cursor", cursor.clone()), ("page", page.clone())]),
+            headers,
+            now: self.world.clock.now(),
+            timeout: EXCHANGE_TIMEOUT,
+            answer_bytes_max: ANSWER_BYTES_MAX,
+        };
+        self.world.web.fetch(request).await
+    }
+
+    /// Returns the items of a page, and the next page.
+    fn page(&self, answer: &WebAnswer, page: &Json) -> Result<(Vec<Document>, Option<Json>), SourceError> {
+        let body = match self.poll.reading.decode {
+            Decode::Json => Document::parse(answer.body.clone())
+                .map_err(|error| SourceError::new(SourceErrorKind::Protocol, format!("the answer is not JSON: {error}")))?,
+            Decode::Text => {
+                let text = std::str::from_utf8(&answer.body)
+                    .map_err(|_| SourceError::new(SourceErrorKind::Protocol, "the answer is not text in UTF-8"))?;
+                Document::from_value(&text.into())
+            }
+        };
+        let headers = Value::map(answer.headers.iter().map(|(name, value)| (name.as_str(), Value::from(value.as_str()))));
+        let scope = self
+            .config()
+            .with("body", Value::from(body.root()))
+            .with("headers", headers)
+            .with("status", Value::Int(i64::from(answer.status)))
+            .with("page", Value::from_json(page));
+        let items = match &self.poll.items {
+            None => vec![body.clone()],
+            Some(expression) => {
+                let value = self.evaluated(expression, &scope, "`items`")?;
+                let Some(elements) = value.elements() else {
+                    let message = format!("`items` returns {}, but it must return a list", value.kind());
+                    return Err(SourceError::new(SourceErrorKind::Emits, message));
+                };
+                elements.iter().map(document).collect::<Result<_, _>>()?
+            }
+        };
+        let Some(next) = &self.poll.next_page else { return Ok((items, None)) };
+        let scope = scope.with("items", Value::list(items.iter().map(|item| Value::from(item.root()))));
+        let mut budget = Budget::default();
+        let next = match next.evaluate(&scope, &mut budget) {
+            Ok(Value::Null | Value::Optional(None)) => None,
+            Ok(value) => Some(value.to_json().map_err(|error| failed("`next_page`", &error))?),
+            // The last page has no field for the next one.
+            Err(error) if error.kind == ErrorKind::Missing => None,
+            Err(error) => return Err(failed("`next_page`", &error)),
+        };
+        Ok((items, next.filter(|next| !next.is_null() && next.as_str() != Some(""))))
+    }
+
+    /// Decides which items are new, and where the poll ended.
+    fn complete(&self, place: &Place, cursor: Json, items: Vec<Item>) -> Result<Polled, SourceError> {
+        let value = match &self.poll.cursor {
+            None => None,
+            Some(_) if items.is_empty() => Some(cursor),
+            Some(written) => {
+                let all = Value::list(items.iter().map(|item| Value::from(item.document.root())));
+                let scope = self.config().with("items", all).with("cursor", Value::from_json(&cursor));
+                let next = self.value(&written.next, scope, "`next` of `cursor`")?;
+                let bytes = next.to_string().len();
+                if bytes > VALUE_BYTES_MAX {
+                    let message = format!("`next` of `cursor` returns {bytes} bytes; the limit is {VALUE_BYTES_MAX}");
+                    return Err(SourceError::new(SourceErrorKind::Limit, message));
+                }
+                Some(next)
+            }
+        };
+        let is_skipped = !place.has_polled && self.poll.first == FirstPoll::Skip;
+        let mut seen = place.seen();
+        let (mut ids, mut found) = (BTreeSet::new(), Vec::new());
+        for (index, Item { document, page }) in items.into_iter().enumerate() {
+            let mark = match &self.poll.only_new {
+                Some(only_new) => self.id(only_new, &document),
+                None => hash(document.bytes()),
+            };
+            // With ids, the same item on two pages is one item.
+            if self.poll.only_new.is_some() && (!ids.insert(mark) || place.knows(mark)) {
+                continue;
+            }
+            // A poll that was interrupted had this item before.
+            if let Some(count) = seen.get_mut(&mark).filter(|count| **count > 0) {
+                *count -= 1;
+                continue;
+            }
+            if !is_skipped {
+                found.push(Found { item: document, index, page, mark });
+            }
+        }
+        Ok(Polled::Complete { found, place: place.after(ids.into_iter(), value) })
+    }
+
+    /// Returns the hash of an item's id. An item without one is identified by its content.
+    fn id(&self, only_new: &Expression, item: &Document) -> u64 {
+        let scope = self.config().with("item", Value::from(item.root()));
+        match only_new.evaluate(&scope, &mut Budget::default()) {
+            Ok(id) if !matches!(id, Value::Null | Value::Optional(None)) => {
+                hash(id.to_json_text().unwrap_or_else(|_| item.root().raw().to_owned()).as_bytes())
+            }
+            Ok(_) | Err(_) => {
+                self.world.lines.add("an item has no id (`only_new`), so it is told from others by its content".to_owned());
+                hash(item.bytes())
+            }
+        }
+    }
+
+    fn config(&self) -> Scope<'_> {
+        Scope::new().with("config", Value::from_json(&self.sensor.config))
+    }
+
+    fn value<'a>(&'a self, expression: &'a Expression, scope: Scope<'a>, place: &str) -> Result<Json, SourceError> {
+        self.evaluated(expression, &scope, place)?.to_json().map_err(|error| failed(place, &error))
+    }
+
+    fn evaluated<'a>(&self, expression: &'a Expression, scope: &Scope<'a>, place: &str) -> Result<Value<'a>, SourceError> {
+        expression.evaluate(scope, &mut Budget::default()).map_err(|error| failed(place, &error))
+    }
+}
+
+fn document(value: &Value<'_>) -> Result<Document, SourceError> {
+    if let Value::Json(node) = value {
+        return Ok(node.to_document());
+    }
+    let text = value.to_json_text().map_err(|error| failed("`items`", &error))?;
+    Document::parse(Bytes::from(text)).map_err(|error| SourceError::new(SourceErrorKind::Emits, format!("an item is not valid: {error}")))
+}
+
+fn failed(place: &str, error: &EvaluationError) -> SourceError {
+    SourceError::new(SourceErrorKind::Emits, format!("{place} cannot be computed: {error}"))
+}
+
+fn refused(status: u16) -> SourceError {
+    let kind = match status {
+        401 | 403 => SourceErrorKind::Auth,
+        404 | 410 => SourceErrorKind::NotFound,
+        408 | 504 => SourceErrorKind::Timeout,
+        500.. => SourceErrorKind::Connect,
+        _ => SourceErrorKind::Protocol,
+    };
+    SourceError::new(kind, format!("the server answered {status}"))
+}

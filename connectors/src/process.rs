@@ -1,0 +1,313 @@
+//! The source `process`: a program that prints one message on each line.
+//!
+//! The first line of its standard input is `{"input": …, "cursor": …}`. It prints `{"event": …, "cursor": …, "time": …}`,
+//! `{"log": …}`, `{"done": true}`, or any other value, which is an event as it is. For each group of messages whose
+//! events are in the log it gets a line `{"ack": n}`, where n counts the messages that it printed.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ensue_engine::catalog::{Decode, ProcessSource, Restart, Sensor};
+use ensue_engine::schedule::moment;
+use ensue_engine::time::Timestamp;
+use ensue_expression::{Document, Node, NodeKind};
+use ensue_sensors::message::{Body, Message, Room, Token};
+use serde_json::Map;
+
+use crate::Pending;
+use crate::error::{SourceError, SourceErrorKind};
+use crate::lines::{Line, LineReader};
+use crate::source::{Guarantee, Pulled, Source};
+use crate::world::{Program, ProgramEnd, ProgramOrder, World};
+
+/// The maximum number of messages of a program that may wait for their commit.
+pub(crate) const AHEAD_LINES_MAX: usize = 1_000;
+/// The maximum number of bytes of such messages. One message may exceed it.
+pub(crate) const AHEAD_BYTES_MAX: usize = 4 << 20;
+/// The maximum size of a cursor, in bytes.
+pub(crate) const CURSOR_BYTES_MAX: usize = 256 << 10;
+/// How long it takes until a program that ended successfully is started again.
+pub(crate) const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// The maximum length of a line of a program's log, in bytes.
+const LOG_LINE_BYTES_MAX: usize = 4 << 10;
+
+/// A program, over all its starts within one run.
+pub(crate) struct Process {
+    sensor: Arc<Sensor>,
+    process: Arc<ProcessSource>,
+    world: Arc<World>,
+    state: State,
+    lines: LineReader,
+    /// The messages that are not settled, in order.
+    held: VecDeque<Held>,
+    held_bytes: usize,
+    /// The cursor of the newest settled message, or the one that the run began with.
+    settled: Option<Document>,
+    last: u64,
+}
+
+enum State {
+    Running(Running),
+    /// It ended successfully, and is started again at this time.
+    Ended {
+        again_at: Timestamp,
+    },
+    /// Nothing comes any more.
+    Done(Option<Box<dyn Program>>),
+}
+
+struct Running {
+    program: Box<dyn Program>,
+    /// The number of messages of the run before it was started.
+    before: u64,
+    /// The newest message that the program should learn to be settled, if it could not be told.
+    to_tell: Option<Token>,
+}
+
+struct Held {
+    token: Token,
+    bytes: usize,
+    cursor: Option<Document>,
+}
+
+/// Starts the program.
+pub(crate) async fn open(
+    sensor: Arc<Sensor>,
+    process: Arc<ProcessSource>,
+    world: Arc<World>,
+    cursor: Option<Document>,
+) -> Result<Box<dyn Source>, SourceError> {
+    let mut source = Process {
+        sensor,
+        process,
+        world,
+        state: State::Done(None),
+        lines: LineReader::default(),
+        held: VecDeque::new(),
+        held_bytes: 0,
+        settled: cursor,
+        last: 0,
+    };
+    source.start().await?;
+    Ok(Box::new(source))
+}
+
+impl Process {
+    async fn start(&mut self) -> Result<(), SourceError> {
+        let order = ProgramOrder {
+            sensor: Arc::clone(&self.sensor),
+            process: Arc::clone(&self.process),
+            keys: Arc::clone(&self.world.keys),
+            cursor: self.settled.clone(),
+            lines: Arc::clone(&self.world.lines),
+        };
+        let program = self.world.programs.start(order).await?;
+        self.lines = LineReader::default();
+        self.state = State::Running(Running { program, before: self.last, to_tell: None });
+        Ok(())
+    }
+
+    async fn pull(&mut self, room: Room) -> Result<Pulled, SourceError> {
+        loop {
+            if self.held.len() >= AHEAD_LINES_MAX || self.held_bytes >= AHEAD_BYTES_MAX {
+                // Until something is settled, the program has to wait. Settling ends this wait.
+                return std::future::pending().await;
+            }
+            let messages = self.messages(room)?;
+            if !messages.is_empty() {
+                return Ok(Pulled::Messages(messages));
+            }
+            match &mut self.state {
+                State::Done(_) => return Ok(Pulled::Done),
+                State::Ended { again_at } => {
+                    if !self.held.is_empty() {
+                        // The program would print the same messages again. Settling ends this wait.
+                        return std::future::pending().await;
+                    }
+                    let left = again_at.micros_since(self.world.clock.now());
+                    if let Ok(left @ 1..) = u64::try_from(left) {
+                        self.world.clock.sleep(Duration::from_micros(left)).await;
+                    }
+                    self.start().await?;
+                }
+                State::Running(running) => {
+                    if let Some(bytes) = running.program.read().await? {
+                        self.lines.push(&bytes);
+                        continue;
+                    }
+                    let end = running.program.end().await;
+                    if let Some(last) = self.ended(end)? {
+                        return Ok(Pulled::Messages(vec![last]));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Decides what follows the end of the program. Returns the message of a last line without a line break.
+    fn ended(&mut self, end: ProgramEnd) -> Result<Option<Message>, SourceError> {
+        let rest = self.lines.finish();
+        match end {
+            ProgramEnd::Code(0) => {}
+            ProgramEnd::Code(code) => {
+                self.tell_of_rest(rest.as_ref());
+                return Err(SourceError::new(SourceErrorKind::Exited, format!("the program ended with exit code {code}")));
+            }
+            ProgramEnd::Otherwise(how) => {
+                self.tell_of_rest(rest.as_ref());
+                return Err(SourceError::new(SourceErrorKind::Exited, format!("the program ended {how}")));
+            }
+        }
+        self.state = match self.process.restart {
+            Restart::OnFailure => State::Done(None),
+            Restart::Always => State::Ended { again_at: self.world.clock.now().plus_millis(RESTART_PAUSE.as_millis() as u64) },
+        };
+        rest.map_or(Ok(None), |line| self.message(line))
+    }
+
+    fn tell_of_rest(&self, rest: Option<&Line>) {
+        if rest.is_some() {
+            self.world.lines.add("the program ended within a line, which is dropped".to_owned());
+        }
+    }
+
+    /// Returns the messages of the complete lines that were read, at most as many as there is room for.
+    fn messages(&mut self, room: Room) -> Result<Vec<Message>, SourceError> {
+        let mut messages = Vec::new();
+        let mut bytes = 0;
+        while messages.len() < room.messages && bytes < room.bytes {
+            if matches!(self.state, State::Done(_)) {
+                break;
+            }
+            let Some(line) = self.lines.next() else { break };
+            if let Some(message) = self.message(line)? {
+                bytes += message.body.len();
+                messages.push(message);
+            }
+        }
+        Ok(messages)
+    }
+
+    /// Returns the message of a line, or `None` if the line is not one.
+    fn message(&mut self, line: Line) -> Result<Option<Message>, SourceError> {
+        let said = match line {
+            Line::Whole(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => return Ok(None),
+            Line::Whole(bytes) => match self.process.reading.decode {
+                Decode::Text => Said::Event { body: Body::Bytes(bytes), cursor: None, time: None },
+                Decode::Json => said(bytes),
+            },
+            Line::Cut { head, whole } => Said::Event { body: Body::Cut { head, whole }, cursor: None, time: None },
+        };
+        match said {
+            Said::Log(text) => {
+                self.world.lines.add(text);
+                Ok(None)
+            }
+            Said::Done => {
+                let running = std::mem::replace(&mut self.state, State::Done(None));
+                if let State::Running(running) = running {
+                    self.state = State::Done(Some(running.program));
+                }
+                Ok(None)
+            }
+            Said::Event { body, cursor, time } => {
+                let cursor_bytes = cursor.as_ref().map_or(0, |cursor| cursor.bytes().len());
+                if cursor_bytes > CURSOR_BYTES_MAX {
+                    let message = format!("the program printed a cursor of {cursor_bytes} bytes; the limit is {CURSOR_BYTES_MAX}");
+                    return Err(SourceError::new(SourceErrorKind::Limit, message));
+                }
+                self.last += 1;
+                let token = Token(self.last);
+                let bytes = body.len() + cursor_bytes;
+                self.held_bytes += bytes;
+                self.held.push_back(Held { token, bytes, cursor });
+                Ok(Some(Message { token, body, about: Map::new(), key: None, time }))
+            }
+        }
+    }
+
+    fn settled(&mut self, done: &[Token]) {
+        let Some(newest) = done.iter().max().copied() else { return };
+        while self.held.front().is_some_and(|held| held.token <= newest) {
+            if let Some(held) = self.held.pop_front() {
+                self.held_bytes -= held.bytes;
+                self.settled = held.cursor.or_else(|| self.settled.take());
+            }
+        }
+        let running = match &mut self.state {
+            State::Running(running) => running,
+            State::Ended { .. } | State::Done(_) => return,
+        };
+        running.to_tell = running.to_tell.max(Some(newest));
+        if let Some(Token(newest)) = running.to_tell
+            && let Some(count @ 1..) = newest.checked_sub(running.before)
+            && running.program.write(&format!("{{\"ack\": {count}}}"))
+        {
+            running.to_tell = None;
+        }
+    }
+}
+
+impl Source for Process {
+    fn guarantee(&self) -> Guarantee {
+        if self.settled.is_some() { Guarantee::ExactByCursor } else { Guarantee::AtLeastOnce }
+    }
+
+    fn next(&mut self, room: Room) -> Pending<'_, Result<Pulled, SourceError>> {
+        Box::pin(self.pull(room))
+    }
+
+    fn cursor_at(&self, last: Token) -> Option<Document> {
+        let until = self.held.iter().take_while(|held| held.token <= last);
+        until.filter_map(|held| held.cursor.as_ref()).last().or(self.settled.as_ref()).cloned()
+    }
+
+    fn settle(&mut self, done: &[Token]) -> Pending<'_, Result<(), SourceError>> {
+        self.settled(done);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn close(self: Box<Self>) -> Pending<'static, ()> {
+        Box::pin(async move {
+            let grace = self.process.grace;
+            match self.state {
+                State::Running(Running { program, .. }) | State::Done(Some(program)) => program.stop(grace).await,
+                State::Ended { .. } | State::Done(None) => {}
+            }
+        })
+    }
+}
+
+/// What a line says.
+enum Said {
+    Event { body: Body, cursor: Option<Document>, time: Option<Timestamp> },
+    Log(String),
+    Done,
+}
+
+/// Reads a line as the protocol. A line that is not of it is an event as it is, or no JSON, which is found out later.
+fn said(line: Bytes) -> Said {
+    let Ok(document) = Document::parse(line.clone()) else { return Said::Event { body: Body::Bytes(line), cursor: None, time: None } };
+    let root = document.root();
+    let as_it_is = || Said::Event { body: Body::Json(document.clone()), cursor: None, time: None };
+    if root.kind() != NodeKind::Object {
+        return as_it_is();
+    }
+    let has_only = |names: &[&str]| root.entries().all(|(name, _)| names.contains(&&*name));
+    if let Some(event) = root.get("event").filter(|_| has_only(&["event", "cursor", "time"])) {
+        let cursor = root.get("cursor").filter(|cursor| !cursor.is_null()).map(Node::to_document);
+        let time = root.get("time").and_then(Node::as_str).and_then(|time| moment(&time).ok());
+        return Said::Event { body: Body::Json(event.to_document()), cursor, time };
+    }
+    if let Some(log) = root.get("log").filter(|_| has_only(&["log"])) {
+        let mut text = log.as_str().map_or_else(|| log.raw().to_owned(), std::borrow::Cow::into_owned);
+        text.truncate(text.floor_char_boundary(LOG_LINE_BYTES_MAX));
+        return Said::Log(text);
+    }
+    if root.get("done").and_then(Node::as_bool) == Some(true) && has_only(&["done"]) {
+        return Said::Done;
+    }
+    as_it_is()
+}

@@ -1,0 +1,149 @@
+//! The identity of a sensor: a digest of everything that gives its cursor a meaning.
+
+use std::collections::BTreeMap;
+
+use ensue_expression::{Expression, Path, Template};
+use serde_json::{Value, json};
+
+use super::{FileContent, Sensor, Source};
+use crate::record::Digest;
+
+/// The name of the configuration in expressions.
+const CONFIG: &str = "config";
+
+pub(super) fn of(sensor: &Sensor) -> Digest {
+    let meaning = match &sensor.source {
+        Source::Webhook { .. } | Source::Timer { .. } => Value::Null,
+        Source::Process(process) => {
+            let settings = settings(&sensor.config, process.input.iter().flat_map(Template::reads));
+            json!({ "command": process.command, "input": process.input.as_ref().map(Template::written), "config": settings })
+        }
+        Source::Poll(poll) => {
+            let cursor = poll.cursor.as_ref();
+            let starts = cursor.iter().flat_map(|cursor| cursor.start.reads());
+            json!({
+                "url": poll.http.url.written(),
+                "start": cursor.map(|cursor| cursor.start.source()),
+                "next": cursor.map(|cursor| cursor.next.source()),
+                "only_new": poll.only_new.as_ref().map(Expression::source),
+                "config": settings(&sensor.config, poll.http.url.reads().into_iter().chain(starts)),
+            })
+        }
+        Source::File(file) => json!({
+            "path": file.path.written(),
+            "tail": file.content == FileContent::Tail,
+            "config": settings(&sensor.config, file.path.reads()),
+        }),
+    };
+    Digest::of(format!("{} {meaning}", sensor.source.word()).as_bytes())
+}
+
+/// Returns the values of the configuration that these paths read, by path.
+fn settings(config: &Value, paths: impl IntoIterator<Item = Path>) -> BTreeMap<String, Value> {
+    let read = paths.into_iter().filter(|path| path.segments.first().is_some_and(|root| root == CONFIG));
+    read.map(|path| {
+        let inner = path.segments.iter().skip(1);
+        let value = inner.fold(config, |value, name| value.get(name.as_str()).unwrap_or(&Value::Null));
+        (path.segments.join("."), value.clone())
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use ensue_expression::Roots;
+
+    use super::*;
+    use crate::catalog::sensor::{
+        Decode, FirstPoll, OnPoison, PoisonLimit, PollCursor, PollSource, PollTimes, ProcessSource, Reading, Restart,
+    };
+    use crate::catalog::{HttpBody, HttpRequest};
+
+    fn roots() -> Roots {
+        Roots::new(["config", "cursor", "items", "keys"])
+    }
+
+    fn template(value: &Value) -> Template {
+        Template::compile(value, &roots()).unwrap()
+    }
+
+    fn expression(source: &str) -> Expression {
+        Expression::compile(source, &roots()).unwrap()
+    }
+
+    fn reading() -> Reading {
+        Reading { decode: Decode::Json, schema: None, poison: PoisonLimit::default(), on_poison: OnPoison::Letter }
+    }
+
+    fn poll() -> PollSource {
+        PollSource {
+            times: PollTimes::Every(Duration::from_secs(60)),
+            http: HttpRequest {
+                url: template(&json!("${{ config.api }}/items")),
+                method: template(&json!("GET")),
+                headers: template(&json!({})),
+                query: template(&json!({ "since": "${{ cursor }}" })),
+                body: HttpBody::None,
+            },
+            items: None,
+            next_page: None,
+            pages_max: 100,
+            items_max: 100,
+            cursor: Some(PollCursor { start: expression("''"), next: expression("items.map(i, i.at).sort().last()") }),
+            only_new: None,
+            first: FirstPoll::Skip,
+            reading: reading(),
+        }
+    }
+
+    fn sensor(source: Source, config: Value) -> Sensor {
+        let name = "feed.items".parse().unwrap();
+        Sensor { name, description: String::new(), source, emits: Vec::new(), config: Arc::new(config) }
+    }
+
+    fn polling(poll: PollSource) -> Digest {
+        sensor(Source::Poll(Arc::new(poll)), json!({ "api": "http://a.example", "other": 1 })).identity()
+    }
+
+    #[test]
+    fn identity_of_a_poll_survives_another_period_and_other_keys() {
+        let as_it_was = polling(poll());
+        assert_eq!(polling(PollSource { times: PollTimes::Every(Duration::from_secs(5)), ..poll() }), as_it_was);
+        let headers = template(&json!({ "Authorization": "${{ keys[\"feed.token\"] }}" }));
+        assert_eq!(polling(PollSource { http: HttpRequest { headers, ..poll().http }, ..poll() }), as_it_was);
+        let elsewhere = sensor(Source::Poll(Arc::new(poll())), json!({ "api": "http://a.example", "other": 2 }));
+        assert_eq!(elsewhere.identity(), as_it_was);
+    }
+
+    #[test]
+    fn identity_of_a_poll_changes_with_its_url_and_its_cursor() {
+        let as_it_was = polling(poll());
+        let elsewhere = sensor(Source::Poll(Arc::new(poll())), json!({ "api": "http://b.example" }));
+        assert_ne!(elsewhere.identity(), as_it_was);
+        assert_ne!(polling(PollSource { cursor: None, ..poll() }), as_it_was);
+        assert_ne!(polling(PollSource { only_new: Some(expression("items.size()")), ..poll() }), as_it_was);
+    }
+
+    #[test]
+    fn identity_of_a_process_survives_an_upgrade_of_its_pack() {
+        let process = |pack: &str, command: &str| {
+            let source = ProcessSource {
+                command: vec![command.to_owned()],
+                beside: BTreeSet::new(),
+                input: Some(template(&json!({ "url": "${{ config.api }}" }))),
+                env: Vec::new(),
+                grace: Duration::from_secs(10),
+                restart: Restart::Always,
+                reading: reading(),
+                pack: Digest::of(pack.as_bytes()),
+            };
+            sensor(Source::Process(Arc::new(source)), json!({ "api": "http://a.example" })).identity()
+        };
+        assert_eq!(process("1", "./watch.py"), process("2", "./watch.py"));
+        assert_ne!(process("1", "./watch.py"), process("1", "./other.py"));
+    }
+}

@@ -1,0 +1,139 @@
+//! Decisions on commands about pulling sensors: the batches of their runs, what the runs report, and what operators
+//! ask for.
+
+use crate::command::{Answer, Context, Decision, Moment, Novelty, Refusal, SensorBatch};
+use crate::events::decide::{Source, keep_delivery, receive_each};
+use crate::events::internal::InternalTriggers;
+use crate::executions::admission::admits_work;
+use crate::fact::Fact;
+use crate::ids::SensorId;
+use crate::names::SensorRef;
+use crate::record::{Actor, Body, Digest, Draft, StreamId};
+use crate::sensors::cursor::Cursor;
+use crate::sensors::facts::{SensorAdvanced, SensorCursorSet, SensorFailed, SensorMode, SensorModeSet, SensorRestarted, SensorStarted};
+use crate::sensors::state::{Phase, Pulling};
+use crate::state::State;
+
+/// The maximum number of events and refused messages in a batch, so that the batch fits into a turn.
+pub const SENSOR_BATCH_DRAFTS_MAX: usize = 800;
+
+/// Takes a batch of a run: its events, its refused messages and its cursor, all or none.
+pub(crate) fn take_batch(
+    state: &State,
+    actor: &Actor,
+    trace: Option<&str>,
+    batch: &SensorBatch,
+    at: &Moment,
+    with: &Context<'_>,
+) -> Decision {
+    let pulling = match current(state, batch.sensor, batch.run) {
+        Ok(pulling) => pulling,
+        Err(refusal) => return Decision::Refused(refusal),
+    };
+    let known = pulling.cursor.as_ref().map(|cursor| cursor.digest());
+    let moves = batch.after.is_some() || batch.cursor.is_some();
+    if moves && batch.after != known {
+        return Decision::Refused(Refusal::CursorMoved { sensor: pulling.sensor.clone() });
+    }
+    let size = batch.events.len() + batch.refused.len();
+    if size > SENSOR_BATCH_DRAFTS_MAX {
+        let what =
+            format!("a batch of `{}` has {size} events and refused messages; the limit is {SENSOR_BATCH_DRAFTS_MAX}", pulling.sensor);
+        return Decision::Refused(Refusal::TooLarge(what));
+    }
+    if let Err(refusal) = admits_work(state, with) {
+        return Decision::Refused(refusal);
+    }
+    let from = Source { actor, cause: None, trace, internal_above: InternalTriggers::new() };
+    let (mut drafts, received) = match receive_each(state, &from, &batch.events, at, with) {
+        Ok(received) => received,
+        Err(refusal) => return Decision::Refused(refusal),
+    };
+    drafts.extend(batch.refused.iter().map(|refused| keep_delivery(actor, trace, refused)));
+    if let Some(cursor) = batch.cursor.clone() {
+        let made = received.iter().filter(|event| event.novelty == Novelty::New).count();
+        let (cursor, body) = cursor.into_parts();
+        let advanced = SensorAdvanced {
+            id: batch.sensor,
+            run: batch.run,
+            cursor,
+            read: batch.read,
+            made: count(made),
+            repeated: count(received.len() - made),
+            refused: count(batch.refused.len()),
+            passed: batch.passed,
+        };
+        drafts.push(draft(&pulling.sensor, actor, trace, advanced.into(), body));
+    }
+    Decision::Done { drafts, answer: Answer::Events(received) }
+}
+
+/// Records that a run works, unless the log says so already. A run that is over is ignored.
+pub(crate) fn note_started(state: &State, actor: &Actor, id: SensorId, run: u64, release: &str) -> Decision {
+    let Ok(pulling) = current(state, id, run) else { return done(Vec::new()) };
+    match pulling.phase {
+        Phase::Running { .. } => done(Vec::new()),
+        Phase::Starting | Phase::Failing { .. } => {
+            let fact = SensorStarted { id, run, release: release.to_owned() };
+            done(vec![draft(&pulling.sensor, actor, None, fact.into(), None)])
+        }
+    }
+}
+
+/// Records the 1st, 2nd, 4th, 8th … failure in a row: a long outage has few records. A run that is over is ignored.
+pub(crate) fn note_failed(state: &State, actor: &Actor, failed: &SensorFailed) -> Decision {
+    match current(state, failed.id, failed.run) {
+        Ok(pulling) if failed.failures.is_power_of_two() => done(vec![draft(&pulling.sensor, actor, None, failed.clone().into(), None)]),
+        Ok(_) | Err(_) => done(Vec::new()),
+    }
+}
+
+/// Sets whether a pulling sensor runs.
+pub(crate) fn set_mode(state: &State, actor: &Actor, trace: Option<&str>, sensor: &SensorRef, mode: SensorMode) -> Decision {
+    if state.sensors().of(sensor).is_none() {
+        return Decision::Refused(Refusal::SensorDoesNotPull(sensor.clone()));
+    }
+    if state.sensors().mode(sensor) == mode {
+        return done(Vec::new());
+    }
+    done(vec![draft(sensor, actor, trace, SensorModeSet { sensor: sensor.clone(), mode }.into(), None)])
+}
+
+/// Sets the cursor of a pulling sensor; without a cursor it starts from its beginning.
+pub(crate) fn set_cursor(state: &State, actor: &Actor, trace: Option<&str>, sensor: &SensorRef, cursor: Option<&Cursor>) -> Decision {
+    let Some((id, pulling)) = state.sensors().of(sensor) else {
+        return Decision::Refused(Refusal::SensorDoesNotPull(sensor.clone()));
+    };
+    let from: Option<Digest> = pulling.cursor.as_ref().map(|cursor| cursor.digest());
+    let (cursor, body) = cursor.cloned().map_or((None, None), Cursor::into_parts);
+    done(vec![draft(sensor, actor, trace, SensorCursorSet { id, from, cursor }.into(), body)])
+}
+
+/// Asks for a new run of a pulling sensor.
+pub(crate) fn restart(state: &State, actor: &Actor, trace: Option<&str>, sensor: &SensorRef) -> Decision {
+    let Some((id, _)) = state.sensors().of(sensor) else {
+        return Decision::Refused(Refusal::SensorDoesNotPull(sensor.clone()));
+    };
+    done(vec![draft(sensor, actor, trace, SensorRestarted { id }.into(), None)])
+}
+
+/// Returns the sensor of a run, or refuses a run that is over.
+fn current(state: &State, id: SensorId, run: u64) -> Result<&Pulling, Refusal> {
+    match state.sensors().get(id) {
+        Some(pulling) if state.sensors().is_current(id, run) => Ok(pulling),
+        Some(_) | None => Err(Refusal::StaleRun { sensor: id, run }),
+    }
+}
+
+fn done(drafts: Vec<Draft>) -> Decision {
+    Decision::Done { drafts, answer: Answer::Done }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn draft(sensor: &SensorRef, actor: &Actor, trace: Option<&str>, fact: Fact, body: Option<Body>) -> Draft {
+    let stream = StreamId::Sensor(sensor.clone());
+    Draft { stream, begins: None, actor: actor.clone(), cause: None, trace: trace.map(str::to_owned), fact, body }
+}

@@ -1,0 +1,74 @@
+//! What sensors need that the node runs all the time: programs behind the walls of actions, and requests under the
+//! operator's egress rules. Implements ports of `ensue-connectors`.
+//!
+//! A sensor has no attempt: its program ends with the node, and nobody adopts it.
+
+#[cfg(target_os = "linux")]
+mod programs;
+mod web;
+
+use std::collections::BTreeMap;
+
+use ensue_connectors::world::Keys;
+use ensue_connectors::{SourceError, SourceErrorKind};
+use ensue_engine::catalog::Sensor;
+use ensue_engine::executions::facts::FailureKind;
+use ensue_engine::names::KeyRef;
+use ensue_engine::ports::Secret;
+use ensue_expression::{Expression, Template};
+
+use crate::attempt::Broken;
+use crate::render::KEYS;
+
+#[cfg(target_os = "linux")]
+pub use programs::{SensorPrograms, SensorProgramsSettings};
+pub use web::SensorWeb;
+
+/// Opens the keys that templates of a sensor read. A template that reads a key by a computed name gets all keys that
+/// the sensor's pack lists.
+fn open_keys<'t>(
+    templates: impl IntoIterator<Item = &'t Template>,
+    sensor: &Sensor,
+    keys: &dyn Keys,
+) -> Result<BTreeMap<KeyRef, Secret>, SourceError> {
+    let mut opened = BTreeMap::new();
+    let paths = templates.into_iter().flat_map(Template::expressions).flat_map(Expression::reads);
+    for path in paths.filter(|path| path.segments.first().is_some_and(|root| root == KEYS)) {
+        let wanted = match path.segments.get(1) {
+            Some(name) => {
+                let invalid = |why: &dyn std::fmt::Display| {
+                    SourceError::new(SourceErrorKind::KeyMissing, format!("`{name}` does not name a key: {why}"))
+                };
+                vec![name.parse::<KeyRef>().map_err(|why| invalid(&why))?]
+            }
+            None => keys.listed(&sensor.name.pack()),
+        };
+        for key in wanted {
+            if !opened.contains_key(&key) {
+                let value = keys.open(&key, &sensor.name)?;
+                opened.insert(key, value);
+            }
+        }
+    }
+    Ok(opened)
+}
+
+/// Returns the error of a source for what broke while something was rendered or sent.
+fn source_error(broken: Broken) -> SourceError {
+    let failure = match broken {
+        Broken::Failed(failed) => failed.failure,
+        Broken::Lost(Some(failure)) => failure,
+        Broken::Cut(..) | Broken::Lost(None) => return SourceError::new(SourceErrorKind::Bug, "it was interrupted"),
+    };
+    let kind = match failure.kind {
+        FailureKind::KeyMissing => SourceErrorKind::KeyMissing,
+        FailureKind::EgressDenied => SourceErrorKind::EgressDenied,
+        FailureKind::Network => SourceErrorKind::Connect,
+        FailureKind::Timeout => SourceErrorKind::Timeout,
+        FailureKind::OutputLimit => SourceErrorKind::Limit,
+        FailureKind::Expression => SourceErrorKind::Emits,
+        FailureKind::Spawn => SourceErrorKind::NotFound,
+        _ => SourceErrorKind::Protocol,
+    };
+    SourceError::new(kind, failure.message)
+}

@@ -1,0 +1,216 @@
+//! The sources of sensors with what is real: programs behind keepers, and a server on loopback.
+
+mod poll;
+mod process;
+mod sdk;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ensue_connectors::world::{Clock, Folders, Keys, Lines};
+use ensue_connectors::{Body, Connect, Connectors, Message, Pending, Pulled, Room, Source as Running, SourceError, SourceErrorKind, World};
+use ensue_engine::catalog::{Decode, OnPoison, PoisonLimit, Reading, Sensor, Source};
+use ensue_engine::names::{KeyRef, PackName, SensorRef};
+use ensue_engine::ports::Secret;
+use ensue_engine::record::Digest;
+use ensue_engine::time::Timestamp;
+use ensue_executor::ports::PackFiles;
+use ensue_executor::programs::{Isolation, IsolationMode, ProgramLimits, SupervisorCommand, around_path};
+use ensue_executor::pulling::{SensorPrograms, SensorProgramsSettings, SensorWeb};
+use ensue_executor::{Destinations, EgressPolicy, SystemClock};
+use ensue_expression::{Document, Expression, Roots, Template};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const ROOM: Room = Room { messages: 500, bytes: 1 << 20 };
+/// How long a test waits for what should come soon.
+const SOON: Duration = Duration::from_secs(20);
+
+/// Everything outside of a source.
+struct Outside {
+    folder: TempDir,
+    lines: Arc<Collected>,
+    world: Arc<World>,
+}
+
+#[derive(Default)]
+struct Collected(Mutex<Vec<String>>);
+
+impl Lines for Collected {
+    fn add(&self, line: String) {
+        self.0.lock().unwrap().push(line);
+    }
+}
+
+struct MachineClock;
+
+impl Clock for MachineClock {
+    fn now(&self) -> Timestamp {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap())
+    }
+
+    fn sleep(&self, long: Duration) -> Pending<'_, ()> {
+        Box::pin(tokio::time::sleep(long))
+    }
+}
+
+/// A pack with one key.
+struct OneKey;
+
+impl Keys for OneKey {
+    fn open(&self, key: &KeyRef, _: &SensorRef) -> Result<Secret, SourceError> {
+        match key.as_str() {
+            "dev.token" => Ok(Secret::new(b"sesame-open-wide".to_vec())),
+            other => Err(SourceError::new(SourceErrorKind::KeyMissing, format!("the key `{other}` is not set"))),
+        }
+    }
+
+    fn listed(&self, _: &PackName) -> Vec<KeyRef> {
+        vec!["dev.token".parse().unwrap()]
+    }
+}
+
+struct OnePack(PathBuf);
+
+impl PackFiles for OnePack {
+    fn folder(&self, _: &Digest) -> PathBuf {
+        self.0.clone()
+    }
+}
+
+impl Outside {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("pack/sensors")).unwrap();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let settings = SensorProgramsSettings {
+            keepers: folder.path().join("keepers"),
+            private: folder.path().join("private"),
+            command: SupervisorCommand { program: env!("CARGO_BIN_EXE_ensue-test-supervisor").into(), arguments: Vec::new() },
+            isolation: Isolation { mode: IsolationMode::Auto, readable: around_path(&path), ..Isolation::default() },
+            limits: ProgramLimits::default(),
+            path,
+            packs: Arc::new(OnePack(folder.path().join("pack"))),
+        };
+        let programs = Arc::new(SensorPrograms::open(settings).unwrap());
+        let lines = Arc::new(Collected::default());
+        let egress = EgressPolicy::allowing(vec!["127.0.0.1".parse().unwrap()]);
+        let web = Arc::new(Destinations::new(egress, Arc::new(SystemClock::new())));
+        let world = World {
+            seed: 7,
+            clock: Arc::new(MachineClock),
+            web: Arc::new(SensorWeb::new(web)),
+            programs,
+            keys: Arc::new(OneKey),
+            folders: Arc::new(Folders::default()),
+            lines: lines.clone(),
+        };
+        Self { folder, lines, world: Arc::new(world) }
+    }
+
+    /// Puts a program into the pack.
+    fn program(&self, name: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt;
+
+        let path = self.folder.path().join("pack/sensors").join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    async fn open(&self, source: Source, cursor: Option<&Document>) -> Result<Box<dyn Running>, SourceError> {
+        let config = Arc::new(json!({ "name": "device" }));
+        let sensor = Sensor { name: "dev.watch".parse().unwrap(), description: String::new(), source, emits: Vec::new(), config };
+        Connectors.open(Arc::new(sensor), self.world.clone(), cursor.cloned()).await
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.lines.0.lock().unwrap().clone()
+    }
+
+    fn keepers(&self) -> usize {
+        entries(&self.folder.path().join("keepers"))
+    }
+}
+
+fn entries(folder: &Path) -> usize {
+    std::fs::read_dir(folder).unwrap().count()
+}
+
+fn reading(decode: Decode) -> Reading {
+    Reading { decode, schema: None, poison: PoisonLimit::default(), on_poison: OnPoison::Letter }
+}
+
+fn roots() -> Roots {
+    Roots::new(["body", "config", "cursor", "headers", "item", "items", "keys", "page", "status"])
+}
+
+fn template(value: &Value) -> Template {
+    Template::compile(value, &roots()).unwrap()
+}
+
+fn expression(source: &str) -> Expression {
+    Expression::compile(source, &roots()).unwrap()
+}
+
+/// Returns the next messages of a source, which must come soon.
+async fn next(source: &mut Box<dyn Running>) -> Result<Pulled, SourceError> {
+    tokio::time::timeout(SOON, source.next(ROOM)).await.expect("something comes soon")
+}
+
+async fn messages(source: &mut Box<dyn Running>) -> Vec<Message> {
+    match next(source).await.unwrap() {
+        Pulled::Messages(messages) => messages,
+        Pulled::Done => panic!("the source is done"),
+    }
+}
+
+/// Returns this many messages, and settles them as they come.
+async fn settled(source: &mut Box<dyn Running>, count: usize) -> Vec<Message> {
+    let mut all = Vec::new();
+    while all.len() < count {
+        let messages = messages(source).await;
+        let tokens: Vec<_> = messages.iter().map(|message| message.token).collect();
+        source.settle(&tokens).await.unwrap();
+        all.extend(messages);
+    }
+    all
+}
+
+/// Settles whatever only moves the cursor. Returns true if no message comes for a while.
+async fn is_silent(source: &mut Box<dyn Running>) -> bool {
+    while let Ok(pulled) = tokio::time::timeout(Duration::from_millis(300), source.next(ROOM)).await {
+        let Ok(Pulled::Messages(messages)) = pulled else { return false };
+        if messages.iter().any(|message| !matches!(message.body, Body::Progress)) {
+            return false;
+        }
+        source.settle(&messages.iter().map(|message| message.token).collect::<Vec<_>>()).await.unwrap();
+    }
+    true
+}
+
+fn bodies(messages: &[Message]) -> Vec<Value> {
+    messages
+        .iter()
+        .map(|message| match &message.body {
+            Body::Json(document) => document.root().to_value(),
+            Body::Bytes(bytes) => json!({ "bytes": String::from_utf8_lossy(bytes) }),
+            Body::Cut { whole, .. } => json!({ "cut": whole }),
+            Body::Nothing => json!("nothing"),
+            Body::Progress => json!("progress"),
+        })
+        .collect()
+}
+
+fn cursor(source: &dyn Running, message: &Message) -> Value {
+    source.cursor_at(message.token).map_or(Value::Null, |cursor| cursor.root().to_value())
+}
+
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let begin = std::time::Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < SOON, "{what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,255 @@
+//! Sensors that ask a server.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use ensue_engine::catalog::{FirstPoll, HttpBody, HttpRequest, PollCursor, PollSource, PollTimes};
+
+use super::*;
+use crate::server::{Asked, Server};
+
+fn poll(url: &str) -> PollSource {
+    PollSource {
+        times: PollTimes::Every(Duration::from_millis(50)),
+        http: HttpRequest {
+            url: template(&json!(url)),
+            method: template(&json!("GET")),
+            headers: template(&json!({})),
+            query: template(&json!({})),
+            body: HttpBody::None,
+        },
+        items: Some(expression("body.items")),
+        next_page: None,
+        pages_max: 5,
+        items_max: 100,
+        cursor: None,
+        only_new: Some(expression("item.id")),
+        first: FirstPoll::Emit,
+        reading: reading(Decode::Json),
+    }
+}
+
+fn answer(status: &str, headers: &str, body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n{body}", body.len()).into_bytes()
+}
+
+fn ok(body: &Value) -> Vec<u8> {
+    answer("200 OK", "content-type: application/json\r\n", &body.to_string())
+}
+
+fn items(ids: impl IntoIterator<Item = u32>) -> Value {
+    json!({ "items": ids.into_iter().map(|id| json!({ "id": id })).collect::<Vec<_>>() })
+}
+
+fn ids(messages: &[Message]) -> Vec<u64> {
+    bodies(messages).iter().filter_map(|body| body["id"].as_u64()).collect()
+}
+
+/// Answers by the number of the request, from 0.
+async fn serve(answers: impl Fn(u32, &Asked) -> Vec<u8> + Send + Sync + 'static) -> Server {
+    let count = AtomicU32::new(0);
+    Server::start(move |asked| answers(count.fetch_add(1, Ordering::Relaxed), asked)).await
+}
+
+async fn opened(outside: &Outside, source: PollSource, cursor: Option<&Document>) -> Box<dyn Running> {
+    outside.open(Source::Poll(Arc::new(source)), cursor).await.unwrap()
+}
+
+async fn error_of(
+    answers: impl Fn(u32, &Asked) -> Vec<u8> + Send + Sync + 'static,
+    change: impl Fn(PollSource) -> PollSource,
+) -> SourceError {
+    let outside = Outside::new();
+    let server = serve(answers).await;
+    let mut source = opened(&outside, change(poll(&server.url("/items"))), None).await;
+    next(&mut source).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn only_items_with_a_new_id_make_messages() {
+    let outside = Outside::new();
+    let server = serve(|number, _| ok(&items(if number == 0 { 1..3 } else { 2..5 }))).await;
+    let mut source = opened(&outside, poll(&server.url("/items")), None).await;
+    let all = settled(&mut source, 4).await;
+    assert_eq!(ids(&all), [1, 2, 3, 4]);
+    assert_eq!(all.iter().map(|message| message.about["index"].clone()).collect::<Vec<_>>(), [0, 1, 1, 2].map(Value::from));
+    assert!(is_silent(&mut source).await);
+}
+
+#[tokio::test]
+async fn first_poll_is_skipped_unless_it_is_wanted() {
+    let outside = Outside::new();
+    let server = serve(|number, _| ok(&items(if number == 0 { 1..3 } else { 1..4 }))).await;
+    let mut source = opened(&outside, PollSource { first: FirstPoll::Skip, ..poll(&server.url("/")) }, None).await;
+    let all = settled(&mut source, 2).await;
+    assert_eq!(bodies(&all), [json!("progress"), json!({ "id": 3 })]);
+}
+
+#[tokio::test]
+async fn cursor_is_passed_to_the_next_poll_and_to_the_next_run() {
+    let outside = Outside::new();
+    let server = serve(|_, asked| {
+        let since: u32 = asked.line().split("since=").nth(1).and_then(|rest| rest.split(' ').next()).unwrap().parse().unwrap();
+        ok(&items(since + 1..(since + 3).min(6)))
+    })
+    .await;
+    let source = || PollSource {
+        http: HttpRequest { query: template(&json!({ "since": "${{ cursor }}" })), ..poll(&server.url("/items")).http },
+        cursor: Some(PollCursor { start: expression("0"), next: expression("items.map(i, i.id).max()") }),
+        only_new: None,
+        ..poll(&server.url("/items"))
+    };
+    let mut first = opened(&outside, source(), None).await;
+    assert_eq!(ids(&settled(&mut first, 2).await), [1, 2]);
+    let more = messages(&mut first).await;
+    assert_eq!(ids(&more), [3, 4]);
+    let half = first.cursor_at(more[0].token).unwrap();
+    let whole = first.cursor_at(more[1].token).unwrap();
+    drop(first);
+    // The first message was committed, the second was not.
+    let mut second = opened(&outside, source(), Some(&half)).await;
+    assert_eq!(ids(&settled(&mut second, 2).await), [4, 5]);
+    let mut third = opened(&outside, source(), Some(&whole)).await;
+    assert_eq!(ids(&settled(&mut third, 1).await), [5]);
+}
+
+#[tokio::test]
+async fn pages_are_followed_to_the_last() {
+    let outside = Outside::new();
+    let server = serve(|_, asked| {
+        let page = asked.line().split("page=").nth(1).and_then(|rest| rest.split(' ').next()).map_or(1, |page| page.parse().unwrap());
+        let next = if page < 3 { json!(page + 1) } else { Value::Null };
+        ok(&json!({ "items": [{ "id": page }], "next": next }))
+    })
+    .await;
+    let source = PollSource {
+        http: HttpRequest { query: template(&json!({ "page": "${{ page }}" })), ..poll(&server.url("/items")).http },
+        next_page: Some(expression("body.next")),
+        ..poll(&server.url("/items"))
+    };
+    let mut source = opened(&outside, source, None).await;
+    let all = settled(&mut source, 3).await;
+    assert_eq!(ids(&all), [1, 2, 3]);
+    assert_eq!(all[2].about["page"], json!(3));
+}
+
+#[tokio::test]
+async fn poll_that_breaks_off_makes_no_messages_and_knows_nothing() {
+    let outside = Outside::new();
+    let server = serve(|number, asked| match (number, asked.line().contains("page=2")) {
+        (1, true) => answer("500 Internal Server Error", "", ""),
+        (_, true) => ok(&json!({ "items": [{ "id": 2 }] })),
+        (_, false) => ok(&json!({ "items": [{ "id": 1 }], "next": 2 })),
+    })
+    .await;
+    let source = || PollSource {
+        http: HttpRequest { query: template(&json!({ "page": "${{ page }}" })), ..poll(&server.url("/items")).http },
+        next_page: Some(expression("body.next")),
+        ..poll(&server.url("/items"))
+    };
+    let mut first = opened(&outside, source(), None).await;
+    assert_eq!(next(&mut first).await.unwrap_err().kind, SourceErrorKind::Connect);
+    let mut second = opened(&outside, source(), None).await;
+    assert_eq!(ids(&settled(&mut second, 2).await), [1, 2]);
+}
+
+#[tokio::test]
+async fn pages_without_an_end_are_an_error() {
+    let paged = |next: &'static str| move |source: PollSource| PollSource { next_page: Some(expression(next)), ..source };
+    let error = error_of(|number, _| ok(&json!({ "items": [{ "id": number }], "next": number + 1 })), paged("body.next")).await;
+    assert_eq!((error.kind, error.message.as_str()), (SourceErrorKind::Limit, "a poll has more than 5 pages (`max_pages`)"));
+    let same = error_of(|_, _| ok(&json!({ "items": [], "next": "same" })), paged("body.next")).await;
+    assert!(same.message.contains("the same page again"), "{same}");
+    let many = error_of(|_, _| ok(&items(0..101)), |source| source).await;
+    assert!(many.message.contains("`max_items`"), "{many}");
+}
+
+#[tokio::test]
+async fn answer_that_is_not_what_it_says_is_an_error() {
+    let lie = error_of(|_, _| answer("200 OK", "content-type: application/json\r\n", "<html>"), |source| source).await;
+    assert_eq!(lie.kind, SourceErrorKind::Protocol, "{lie}");
+    let other = error_of(|_, _| ok(&json!({ "items": 7 })), |source| source).await;
+    assert!(other.message.contains("must return a list"), "{other}");
+    let missing = error_of(|_, _| ok(&json!({})), |source| source).await;
+    assert_eq!(missing.kind, SourceErrorKind::Emits, "{missing}");
+}
+
+#[tokio::test]
+async fn refusals_of_a_server_have_their_kinds() {
+    for (status, kind) in [
+        ("401 Unauthorized", SourceErrorKind::Auth),
+        ("404 Not Found", SourceErrorKind::NotFound),
+        ("400 Bad Request", SourceErrorKind::Protocol),
+        ("502 Bad Gateway", SourceErrorKind::Connect),
+    ] {
+        let error = error_of(move |_, _| answer(status, "", ""), |source| source).await;
+        assert_eq!(error.kind, kind, "{status}");
+    }
+    let denied = error_of(|_, _| ok(&json!({})), |source| PollSource { http: poll("http://192.0.2.1/").http, ..source }).await;
+    assert_eq!(denied.kind, SourceErrorKind::EgressDenied, "{denied}");
+}
+
+#[tokio::test]
+async fn server_that_asks_to_be_left_alone_is_left_alone() {
+    let outside = Outside::new();
+    let server = serve(|number, _| match number {
+        0 => answer("429 Too Many Requests", "retry-after: 1\r\n", ""),
+        _ => ok(&items(1..2)),
+    })
+    .await;
+    let mut source = opened(&outside, poll(&server.url("/items")), None).await;
+    let begin = std::time::Instant::now();
+    assert_eq!(ids(&settled(&mut source, 1).await), [1]);
+    assert!(begin.elapsed() >= Duration::from_millis(900), "{:?}", begin.elapsed());
+    assert!(outside.lines()[0].contains("left alone for 1 seconds"), "{:?}", outside.lines());
+}
+
+#[tokio::test]
+async fn server_that_knows_its_answer_need_not_repeat_it() {
+    let outside = Outside::new();
+    let server = serve(|_, asked| match asked.header("if-none-match") {
+        Some("\"one\"") => answer("304 Not Modified", "", ""),
+        _ => answer("200 OK", "etag: \"one\"\r\n", &items(1..2).to_string()),
+    })
+    .await;
+    let mut source = opened(&outside, poll(&server.url("/items")), None).await;
+    assert_eq!(ids(&settled(&mut source, 1).await), [1]);
+    assert!(is_silent(&mut source).await);
+    assert!(server.asked().iter().skip(1).all(|asked| asked.header("if-none-match") == Some("\"one\"")));
+    assert!(server.asked().len() >= 2);
+}
+
+#[tokio::test]
+async fn server_that_goes_back_in_time_repeats_nothing_with_ids() {
+    let outside = Outside::new();
+    let server = serve(|number, _| {
+        ok(&items(match number {
+            0 => 3..5,
+            1 => 1..3,
+            _ => 3..6,
+        }))
+    })
+    .await;
+    let mut source = opened(&outside, poll(&server.url("/items")), None).await;
+    assert_eq!(ids(&settled(&mut source, 5).await), [3, 4, 1, 2, 5]);
+    assert!(is_silent(&mut source).await);
+}
+
+#[tokio::test]
+async fn key_is_sent_in_a_header_and_never_shown() {
+    let outside = Outside::new();
+    let server = serve(|_, _| answer("403 Forbidden", "", "")).await;
+    let headers = template(&json!({ "authorization": "Bearer ${{ keys[\"dev.token\"] }}" }));
+    let source = PollSource { http: HttpRequest { headers, ..poll(&server.url("/")).http }, ..poll(&server.url("/")) };
+    let mut source = opened(&outside, source, None).await;
+    let error = next(&mut source).await.unwrap_err();
+    assert_eq!(server.asked()[0].header("authorization"), Some("Bearer sesame-open-wide"));
+    assert!(!error.to_string().contains("sesame"), "{error}");
+}
+
+#[tokio::test]
+async fn foreign_cursor_is_rejected() {
+    let outside = Outside::new();
+    let cursor = Document::from_value(&json!({ "tail": {} }));
+    let error = outside.open(Source::Poll(Arc::new(poll("http://127.0.0.1:1/"))), Some(&cursor)).await.err().unwrap();
+    assert_eq!(error.kind, SourceErrorKind::Protocol, "{error}");
+}

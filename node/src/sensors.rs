@@ -1,0 +1,20 @@
+//! Pulling sensors: a task for each reads its source, and commits the events together with the cursor.
+//!
+//! What runs follows from the log: the effects of the records start and stop the tasks. Read the modules in this
+//! order: `supervisor` starts, restarts and stops the tasks, `run` is one run of a source, `batches` makes batches of
+//! messages, `back_off` says when a failed run is tried again, and `logs` keeps what the runs say.
+
+mod back_off;
+mod batches;
+mod logs;
+mod report;
+mod run;
+mod status;
+mod supervisor;
+#[cfg(test)]
+mod tests;
+mod world;
+
+pub(crate) use world::NodeWorlds;
+
+pub use supervisor::{SensorSupervisor, SensorWorlds, SupervisorParts};

@@ -1,0 +1,76 @@
+//! The own log of each sensor: what its source and its program say, and how its runs end. The last lines are kept in
+//! memory, for people; nothing else reads them.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ensue_api::ports::SensorLine;
+use ensue_connectors::world::Lines;
+
+use crate::clock::Clock;
+
+/// The maximum number of lines that are kept of a sensor.
+pub(super) const LINES_MAX: usize = 1_000;
+/// The maximum length of a line in bytes; the rest is cut off.
+pub(super) const LINE_BYTES_MAX: usize = 4 * 1024;
+
+/// The last lines of a sensor.
+pub(super) struct SensorLog {
+    clock: Arc<dyn Clock>,
+    lines: Mutex<VecDeque<SensorLine>>,
+}
+
+impl SensorLog {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self { clock, lines: Mutex::default() })
+    }
+
+    /// Returns the lines after the one with this number, the oldest first.
+    pub(super) fn after(&self, number: u64) -> Vec<SensorLine> {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().filter(|line| line.number > number).cloned().collect()
+    }
+}
+
+impl Lines for SensorLog {
+    fn add(&self, line: String) {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = lines.back().map_or(1, |line| line.number + 1);
+        if lines.len() >= LINES_MAX {
+            lines.pop_front();
+        }
+        lines.push_back(SensorLine { number, time: self.clock.now(), text: shortened(line) });
+    }
+}
+
+/// Cuts a line at a character boundary.
+fn shortened(mut line: String) -> String {
+    if line.len() > LINE_BYTES_MAX {
+        let end = (0..=LINE_BYTES_MAX).rev().find(|end| line.is_char_boundary(*end)).unwrap_or(0);
+        line.truncate(end);
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    #[test]
+    fn log_keeps_the_last_lines_and_counts_all() {
+        let log = SensorLog::new(Arc::new(SystemClock::default()));
+        (1..=LINES_MAX + 5).for_each(|number| log.add(format!("line {number}")));
+        let lines = log.after(0);
+        assert_eq!((lines.len(), lines[0].text.as_str()), (LINES_MAX, "line 6"));
+        assert_eq!(log.after(LINES_MAX as u64 + 4).len(), 1);
+    }
+
+    #[test]
+    fn long_line_is_cut_between_characters() {
+        let log = SensorLog::new(Arc::new(SystemClock::default()));
+        log.add("ä".repeat(LINE_BYTES_MAX));
+        assert_eq!(log.after(0)[0].text.len(), LINE_BYTES_MAX + '…'.len_utf8());
+    }
+}

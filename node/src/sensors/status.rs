@@ -1,0 +1,121 @@
+//! What the run of a sensor does now, for people. The log has what lasts: the cursor, the counts and the outages.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ensue_api::ports::SensorState;
+use ensue_connectors::Lag;
+use ensue_engine::sensors::facts::SensorError;
+use ensue_engine::time::Timestamp;
+
+use crate::clock::Clock;
+
+/// The status of a sensor's runs, shared by its task and its readers.
+pub(super) struct RunStatus {
+    clock: Arc<dyn Clock>,
+    shown: Mutex<Shown>,
+}
+
+/// What is shown of a sensor's runs.
+#[derive(Clone, Debug)]
+pub(super) struct Shown {
+    /// What the run does.
+    pub(super) state: SensorState,
+    /// Since when.
+    pub(super) since: Timestamp,
+    /// When the first failure in a row was, until a run works.
+    pub(super) failing_since: Option<Timestamp>,
+    /// The last error, while it fails.
+    pub(super) error: Option<SensorError>,
+    /// Why it waits, while it does.
+    pub(super) waits_for: Option<String>,
+    /// When it is tried again, while it fails.
+    pub(super) retry_at: Option<Timestamp>,
+    /// How often it was tried again.
+    pub(super) restarts: u64,
+    /// How far the source is behind.
+    pub(super) lag: Lag,
+    /// What was read since the start of the node.
+    pub(super) read: Read,
+}
+
+/// What was read since the start of the node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Read {
+    /// The messages.
+    pub(super) messages: u64,
+    /// The new events.
+    pub(super) events: u64,
+    /// The events that were there before.
+    pub(super) repeated: u64,
+    /// The messages that no `emits` matches.
+    pub(super) passed: u64,
+    /// The messages that were refused.
+    pub(super) refused: u64,
+}
+
+impl RunStatus {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
+        let shown = Shown {
+            state: SensorState::Starting,
+            since: clock.now(),
+            failing_since: None,
+            error: None,
+            waits_for: None,
+            retry_at: None,
+            restarts: 0,
+            lag: Lag::Unknown,
+            read: Read::default(),
+        };
+        Arc::new(Self { clock, shown: Mutex::new(shown) })
+    }
+
+    /// Returns what is shown now.
+    pub(super) fn shown(&self) -> Shown {
+        self.locked().clone()
+    }
+
+    /// Shows another state, which has neither an error nor a reason to wait.
+    pub(super) fn set(&self, state: SensorState) {
+        let mut shown = self.locked();
+        if shown.state != state {
+            (shown.state, shown.since) = (state, self.clock.now());
+        }
+        (shown.error, shown.waits_for, shown.retry_at) = (None, None, None);
+        if state != SensorState::Starting {
+            shown.failing_since = None;
+        }
+    }
+
+    /// Shows that the run waits, and why.
+    pub(super) fn wait_for(&self, why: &str) {
+        self.set(SensorState::Waiting);
+        self.locked().waits_for = Some(why.to_owned());
+    }
+
+    /// Shows a failure. The time of the first failure in a row stays.
+    pub(super) fn fail(&self, error: SensorError, retry_at: Timestamp) {
+        let mut shown = self.locked();
+        shown.since = *shown.failing_since.get_or_insert_with(|| self.clock.now());
+        shown.state = SensorState::Failing;
+        (shown.error, shown.waits_for, shown.retry_at) = (Some(error), None, Some(retry_at));
+    }
+
+    /// Counts another try.
+    pub(super) fn count_restart(&self) {
+        self.locked().restarts += 1;
+    }
+
+    /// Shows how far the source is behind.
+    pub(super) fn set_lag(&self, lag: Lag) {
+        self.locked().lag = lag;
+    }
+
+    /// Adds to what was read.
+    pub(super) fn count(&self, change: impl FnOnce(&mut Read)) {
+        change(&mut self.locked().read);
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,412 @@
+//! The supervisor: a task for each pulling sensor that the log wants to run.
+//!
+//! It is called on the sequencer's thread and never waits. A task that panics counts as a failure of its sensor.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ensue_api::Queue;
+use ensue_api::ports::{SensorLine, SensorState, SensorStatus};
+use ensue_connectors::world::Lines;
+use ensue_connectors::{Connect, Lag, SourceError, SourceErrorKind, World};
+use ensue_engine::catalog::Sensor;
+use ensue_engine::command::{Ask, Command};
+use ensue_engine::effect::{Effect, RunSensor};
+use ensue_engine::explain::panic_text;
+use ensue_engine::ids::SensorId;
+use ensue_engine::names::{KeyRef, SensorRef};
+use ensue_engine::ports::Submit;
+use ensue_engine::record::{Actor, Digest};
+use ensue_engine::sensors::cursor::{Cursor, StoredCursor};
+use ensue_engine::sensors::facts::{SensorFailed, SensorMode};
+use ensue_engine::time::Timestamp;
+use ensue_executor::ports::Bodies;
+use serde_json::Value;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::back_off::{HEALTHY_AFTER, wait_after};
+use super::logs::SensorLog;
+use super::run::{Ended, Means, Run, recorded, stopped};
+use super::status::{RunStatus, Shown};
+use crate::catalogs::NodeCatalogs;
+use crate::clock::Clock;
+use crate::edge::Edge;
+use crate::intake::{Intake, KnownSensors};
+
+/// How many runs may begin in a second.
+const STARTS_PER_SECOND_MAX: u64 = 20;
+/// How long a stop waits for batches that are on their way.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Makes what a sensor's source reaches.
+pub trait SensorWorlds: Send + Sync {
+    /// Returns the world of a sensor, whose lines go to its own log. `seed` is drawn from the sensor's id.
+    fn world(&self, sensor: &SensorRef, seed: u64, lines: Arc<dyn Lines>) -> World;
+}
+
+/// The parts of a supervisor.
+pub struct SupervisorParts {
+    /// Where batches and reports go.
+    pub submit: Arc<dyn Submit>,
+    /// The sensors as the log has them.
+    pub known: Arc<dyn KnownSensors>,
+    /// The definitions of the sensors.
+    pub catalogs: Arc<NodeCatalogs>,
+    /// Makes events of messages.
+    pub edge: Arc<Edge>,
+    /// The bodies of the log, for long cursors.
+    pub bodies: Arc<dyn Bodies>,
+    /// Opens sources.
+    pub connect: Arc<dyn Connect>,
+    /// What sources reach.
+    pub worlds: Arc<dyn SensorWorlds>,
+    /// The node's clock.
+    pub clock: Arc<dyn Clock>,
+    /// Whether anything may be read.
+    pub intake: watch::Receiver<Intake>,
+    /// The bytes that were read and are not committed.
+    pub bytes: Arc<Queue>,
+    /// The release of the node.
+    pub release: &'static str,
+}
+
+/// The tasks of the pulling sensors. A clone is the same supervisor.
+#[derive(Clone)]
+pub struct SensorSupervisor {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    parts: SupervisorParts,
+    runtime: Handle,
+    tasks: Mutex<BTreeMap<SensorId, Task>>,
+    starts: Mutex<Starts>,
+}
+
+/// The task of a sensor, and what is known of it.
+struct Task {
+    wanted: RunSensor,
+    definition: Option<Definition>,
+    stop: watch::Sender<bool>,
+    handle: JoinHandle<()>,
+    status: Arc<RunStatus>,
+    log: Arc<SensorLog>,
+}
+
+/// What a sensor's definition follows from: another one needs another run.
+#[derive(Clone, PartialEq)]
+struct Definition {
+    pack: Digest,
+    config: Arc<Value>,
+}
+
+impl SensorSupervisor {
+    /// Creates the supervisor, whose tasks run on the current tokio runtime.
+    pub fn new(parts: SupervisorParts) -> Self {
+        let shared = Shared { parts, runtime: Handle::current(), tasks: Mutex::default(), starts: Mutex::default() };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Carries out an effect on sensors; ignores others. Never blocks.
+    pub fn carry_out(&self, effect: &Effect) {
+        match effect {
+            Effect::RunSensor(run) => self.run((**run).clone()),
+            Effect::StopSensor { id } => self.halt(*id),
+            Effect::Dispatch(_) | Effect::Stop { .. } | Effect::Release { .. } => {}
+        }
+    }
+
+    /// Runs again the sensors whose definitions have changed in the catalog. Never blocks.
+    pub fn note_catalog(&self) {
+        let changed: Vec<RunSensor> = {
+            let tasks = self.shared.tasks();
+            let running = tasks.values().filter(|task| !*task.stop.borrow());
+            let changed = running.filter(|task| self.shared.definition(&task.wanted.sensor) != task.definition);
+            changed.map(|task| task.wanted.clone()).collect()
+        };
+        changed.into_iter().for_each(|run| self.run_afresh(run));
+    }
+
+    /// Runs again the sensors whose packs may read these keys. Never blocks.
+    pub fn note_keys(&self, keys: &[KeyRef]) {
+        let catalog = self.shared.parts.catalogs.current();
+        let reads = |sensor: &SensorRef| catalog.packs().get(&sensor.pack()).is_some_and(|pack| keys.iter().any(|key| pack.may_read(key)));
+        let affected: Vec<RunSensor> = {
+            let tasks = self.shared.tasks();
+            let running = tasks.values().filter(|task| !*task.stop.borrow() && reads(&task.wanted.sensor));
+            running.map(|task| task.wanted.clone()).collect()
+        };
+        affected.into_iter().for_each(|run| self.run_afresh(run));
+    }
+
+    /// Stops all sensors: nothing more is read, and what is on its way may still be committed and settled for a while.
+    pub async fn stop(&self) {
+        let tasks = std::mem::take(&mut *self.shared.tasks());
+        for task in tasks.values() {
+            task.stop.send_replace(true);
+        }
+        let all = async {
+            for task in tasks.into_values() {
+                // A task that panicked was reported by itself.
+                let _ = task.handle.await;
+            }
+        };
+        if tokio::time::timeout(STOP_PATIENCE, all).await.is_err() {
+            tracing::warn!("sensors were stopped although batches of theirs were on their way; they are read again");
+        }
+    }
+
+    fn run_afresh(&self, run: RunSensor) {
+        self.run(RunSensor { failures: 0, ..run });
+    }
+
+    fn run(&self, wanted: RunSensor) {
+        let shared = self.shared.clone();
+        let mut tasks = shared.tasks();
+        let before = tasks.remove(&wanted.id);
+        let (status, log) = match &before {
+            Some(before) => {
+                before.stop.send_replace(true);
+                before.status.set(SensorState::Starting);
+                (before.status.clone(), before.log.clone())
+            }
+            None => (RunStatus::new(shared.parts.clock.clone()), SensorLog::new(shared.parts.clock.clone())),
+        };
+        let (stop, stopping) = watch::channel(false);
+        let course = Course { shared: shared.clone(), wanted: wanted.clone(), stopped: stopping, status: status.clone(), log: log.clone() };
+        let handle = shared.runtime.spawn(async move {
+            if let Some(before) = before {
+                // Two runs of a sensor never read at the same time. A task that panicked was reported by itself.
+                let _ = before.handle.await;
+            }
+            course.follow().await;
+        });
+        let definition = shared.definition(&wanted.sensor);
+        tasks.insert(wanted.id, Task { wanted, definition, stop, handle, status, log });
+    }
+
+    fn halt(&self, id: SensorId) {
+        let is_gone = self.shared.parts.known.sensors().get(id).is_none();
+        let mut tasks = self.shared.tasks();
+        if let Some(task) = tasks.get(&id) {
+            task.stop.send_replace(true);
+        }
+        if is_gone {
+            tasks.remove(&id);
+        }
+    }
+}
+
+impl Shared {
+    fn tasks(&self) -> MutexGuard<'_, BTreeMap<SensorId, Task>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn definition(&self, sensor: &SensorRef) -> Option<Definition> {
+        let catalog = self.parts.catalogs.current();
+        catalog.packs().get(&sensor.pack()).map(|pack| Definition { pack: pack.digest, config: pack.config.clone() })
+    }
+}
+
+/// The runs of one task, one after the other.
+struct Course {
+    shared: Arc<Shared>,
+    wanted: RunSensor,
+    stopped: watch::Receiver<bool>,
+    status: Arc<RunStatus>,
+    log: Arc<SensorLog>,
+}
+
+impl Course {
+    /// Runs the sensor until it is stopped, superseded or done. A failed run is followed by another one.
+    async fn follow(mut self) {
+        let id = self.wanted.id;
+        let seed = id.0.as_bytes().iter().skip(8).fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
+        let world = Arc::new(self.shared.parts.worlds.world(&self.wanted.sensor, seed, self.log.clone()));
+        let mut failures = self.wanted.failures;
+        if self.wanted.running_since.is_some_and(|since| is_long_ago(&*world.clock, since)) {
+            failures = 0;
+        }
+        loop {
+            let ticket = self.shared.starts.lock().unwrap_or_else(PoisonError::into_inner).ticket(world.clock.now());
+            tokio::select! {
+                biased;
+                () = stopped(&mut self.stopped) => return,
+                () = world.clock.sleep(ticket) => {}
+            }
+            let began = world.clock.now();
+            let error = match self.once(&world).await {
+                Ok(Ended::Stopped | Ended::Superseded) => return,
+                Ok(Ended::Done) => {
+                    self.log.add("the source has ended".to_owned());
+                    return self.status.set(SensorState::Done);
+                }
+                Err(error) => error,
+            };
+            if is_long_ago(&*world.clock, began) {
+                failures = 0;
+            }
+            failures = failures.saturating_add(1);
+            let shown = recorded(&error);
+            let wait = wait_after(failures, shown.kind, (id, self.wanted.run)).max(error.retry_after.unwrap_or_default());
+            let retry_at = world.clock.now().plus_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+            self.log.add(format!("failed for the {failures}. time in a row: {}", shown.message));
+            self.status.fail(shown.clone(), retry_at);
+            let failed = SensorFailed { id, run: self.wanted.run, error: shown, failures, retry_at };
+            let command = Command { actor: Actor::Engine, trace: None, ask: Ask::NoteSensorFailed(failed) };
+            // The node's own log and the status show it, even if it is not recorded.
+            self.shared.parts.submit.submit(command, Box::new(|_| {}));
+            tokio::select! {
+                biased;
+                () = stopped(&mut self.stopped) => return,
+                () = world.clock.sleep(wait) => self.status.count_restart(),
+            }
+        }
+    }
+
+    /// Runs the sensor once, from the cursor in the log. A panic is an error.
+    async fn once(&self, world: &Arc<World>) -> Result<Ended, SourceError> {
+        let Some(sensor) = self.definition() else { return Ok(Ended::Superseded) };
+        let known = self.shared.parts.known.sensors();
+        let Some(pulling) = known.get(self.wanted.id).filter(|_| known.is_current(self.wanted.id, self.wanted.run)) else {
+            return Ok(Ended::Superseded);
+        };
+        let cursor = match pulling.cursor.clone() {
+            Some(stored) => Some(self.cursor(stored).await?),
+            None => None,
+        };
+        let parts = &self.shared.parts;
+        let means = Means {
+            submit: parts.submit.clone(),
+            catalogs: parts.catalogs.clone(),
+            edge: parts.edge.clone(),
+            connect: parts.connect.clone(),
+            world: world.clone(),
+            intake: parts.intake.clone(),
+            bytes: parts.bytes.clone(),
+            release: parts.release,
+            status: self.status.clone(),
+            log: self.log.clone(),
+        };
+        let run = Run {
+            means,
+            id: self.wanted.id,
+            run: self.wanted.run,
+            sensor,
+            cursor,
+            stopped: self.stopped.clone(),
+            is_started: false,
+            refused: None,
+        };
+        // A task of its own, so that its panic can be caught.
+        match tokio::spawn(run.go()).await {
+            Ok(ended) => ended,
+            Err(error) => {
+                let why = error.try_into_panic().map_or_else(|error| error.to_string(), |panic| panic_text(&*panic).to_owned());
+                tracing::error!(sensor = %self.wanted.sensor, %why, "a run of a sensor stopped at an internal error");
+                Err(SourceError::new(SourceErrorKind::Bug, format!("an internal error: {why}")))
+            }
+        }
+    }
+
+    fn definition(&self) -> Option<Arc<Sensor>> {
+        self.shared.parts.catalogs.current().sensors().get(&self.wanted.sensor).cloned()
+    }
+
+    /// Returns a stored cursor; reads it from the log if it is long.
+    async fn cursor(&self, stored: StoredCursor) -> Result<Cursor, SourceError> {
+        let broken = |why: String| SourceError::new(SourceErrorKind::Bug, format!("the cursor in the log cannot be used: {why}"));
+        match stored {
+            StoredCursor::Inline(text) => Cursor::of_json(text).map_err(|why| broken(why.to_string())),
+            StoredCursor::Body(handle) => {
+                let bodies = self.shared.parts.bodies.clone();
+                let read = tokio::task::spawn_blocking(move || bodies.read(&handle)).await;
+                let bytes = read.map_err(|why| broken(why.to_string()))?.map_err(|why| broken(why.to_string()))?;
+                Cursor::of_bytes(&bytes).map_err(|why| broken(why.to_string()))
+            }
+        }
+    }
+}
+
+/// Returns true if a moment was so long ago that failures before it no longer count.
+fn is_long_ago(clock: &dyn ensue_connectors::world::Clock, moment: Timestamp) -> bool {
+    let passed = clock.now().micros().saturating_sub(moment.micros());
+    u128::try_from(passed).is_ok_and(|passed| passed >= HEALTHY_AFTER.as_micros())
+}
+
+/// Spreads the starts of runs.
+#[derive(Default)]
+pub(super) struct Starts {
+    next: Option<Timestamp>,
+}
+
+impl Starts {
+    /// Returns how long the next run must wait until it may begin.
+    pub(super) fn ticket(&mut self, now: Timestamp) -> Duration {
+        let at = self.next.map_or(now, |next| next.max(now));
+        self.next = Some(at.plus_millis(1_000 / STARTS_PER_SECOND_MAX));
+        Duration::from_micros(u64::try_from(at.micros_since(now)).unwrap_or(0))
+    }
+}
+
+impl ensue_api::ports::Sensors for SensorSupervisor {
+    fn status(&self, sensor: &SensorRef) -> Option<SensorStatus> {
+        let known = self.shared.parts.known.sensors();
+        let (id, pulling) = known.of(sensor)?;
+        let mode = known.mode(sensor);
+        let shown = self.shared.tasks().get(&id).map(|task| task.status.shown());
+        let state = match (mode, &shown) {
+            (SensorMode::Disabled, _) => SensorState::Disabled,
+            (SensorMode::Enabled, Some(shown)) => shown.state,
+            (SensorMode::Enabled, None) => SensorState::Starting,
+        };
+        let since = shown.as_ref().map_or_else(|| self.shared.parts.clock.now(), |shown| shown.since);
+        let lag = shown.as_ref().map_or(Lag::Unknown, |shown| shown.lag);
+        let fails = state == SensorState::Failing;
+        Some(SensorStatus {
+            state,
+            since,
+            error: shown.as_ref().and_then(|shown| shown.error.clone()).filter(|_| fails),
+            waits_for: shown.as_ref().and_then(|shown| shown.waits_for.clone()),
+            retry_at: shown.as_ref().and_then(|shown| shown.retry_at).filter(|_| fails),
+            mode,
+            run: pulling.run,
+            restarts: shown.as_ref().map_or(0, |shown| shown.restarts),
+            events: pulling.events,
+            refused: pulling.refused,
+            last_event_at: pulling.last_event_at,
+            lag_messages: if let Lag::Messages(messages) = lag { Some(messages) } else { None },
+            newest_at: if let Lag::NewestAt(time) = lag { Some(time) } else { None },
+            cursor: match &pulling.cursor {
+                Some(StoredCursor::Inline(text)) => Some(text.clone()),
+                Some(StoredCursor::Body(_)) | None => None,
+            },
+        })
+    }
+
+    fn lines_after(&self, sensor: &SensorRef, number: u64) -> Vec<SensorLine> {
+        let log = self.log_of(sensor);
+        log.map_or_else(Vec::new, |log| log.after(number))
+    }
+}
+
+impl SensorSupervisor {
+    /// Returns the refs of the sensors that the log has.
+    pub(super) fn names(&self) -> Vec<SensorRef> {
+        self.shared.parts.known.sensors().iter().map(|(_, pulling)| pulling.sensor.clone()).collect()
+    }
+
+    /// Returns what is shown of each sensor that has a task.
+    pub(super) fn all_shown(&self) -> Vec<(SensorRef, Shown)> {
+        self.shared.tasks().values().map(|task| (task.wanted.sensor.clone(), task.status.shown())).collect()
+    }
+
+    fn log_of(&self, sensor: &SensorRef) -> Option<Arc<SensorLog>> {
+        let known = self.shared.parts.known.sensors();
+        let (id, _) = known.of(sensor)?;
+        self.shared.tasks().get(&id).map(|task| task.log.clone())
+    }
+}

@@ -1,0 +1,218 @@
+//! Pulling sensors over peers in memory: the real sequencer and supervisor, with a clock that does not wait.
+
+mod peers;
+mod site;
+mod worlds;
+
+use std::time::Duration;
+
+use ensue_api::ports::SensorState;
+use ensue_engine::command::Ask;
+use ensue_engine::fact::Fact;
+use ensue_engine::sensors::facts::SensorMode;
+
+use self::peers::{Fault, Peer};
+use self::site::{NOON, Site, feed};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn numbers(range: std::ops::Range<u64>) -> Vec<u64> {
+    range.collect()
+}
+
+#[test]
+fn messages_become_events_once_and_are_settled_after_their_commit() {
+    let peer = Peer::with_order();
+    let site = Site::new(&peer);
+    peer.add(numbers(0..1_200));
+    site.pass(10 * SECOND);
+    assert_eq!(site.items(), numbers(0..1_200));
+    assert_eq!(peer.settled(), numbers(0..1_200));
+    let status = site.status();
+    assert_eq!((status.state, status.events, status.cursor), (SensorState::Running, 1_200, Some("1200".to_owned())));
+}
+
+#[test]
+fn killed_node_continues_at_the_cursor_in_the_log() {
+    let peer = Peer::with_order();
+    let mut site = Site::new(&peer);
+    peer.add(numbers(0..700));
+    peer.fail_next(Fault::SettleHangs);
+    site.pass(10 * SECOND);
+    assert!(peer.settled().is_empty(), "the node hangs between the commit and the settling");
+    let before = site.items();
+    assert!(!before.is_empty());
+    site.kill();
+    site.pass(10 * SECOND);
+    assert_eq!(site.items(), numbers(0..700));
+    assert_eq!(site.run(), 2);
+}
+
+#[test]
+fn queue_that_delivers_again_creates_each_event_once() {
+    let peer = Peer::without_order();
+    let mut site = Site::new(&peer);
+    peer.add(numbers(0..50));
+    peer.fail_next(Fault::SettleHangs);
+    site.pass(10 * SECOND);
+    site.kill();
+    peer.deliver_again(&numbers(0..10));
+    site.pass(10 * SECOND);
+    let mut items = site.items();
+    items.sort_unstable();
+    assert_eq!(items, numbers(0..50));
+    assert!(peer.is_empty());
+}
+
+#[test]
+fn poison_is_a_dead_letter_and_the_rest_goes_on() {
+    let peer = Peer::with_order();
+    let site = Site::new(&peer);
+    peer.add(numbers(0..3));
+    peer.add_poison(3);
+    peer.add(numbers(4..6));
+    site.pass(10 * SECOND);
+    assert_eq!(site.items(), [0, 1, 2, 4, 5]);
+    assert_eq!(site.letters(), 1);
+    assert_eq!(peer.settled(), numbers(0..6));
+}
+
+#[test]
+fn flood_of_poison_stays_at_the_peer() {
+    let peer = Peer::with_order();
+    let site = Site::new(&peer);
+    (0..1_000).for_each(|number| peer.add_poison(number));
+    site.pass(10 * SECOND);
+    let status = site.status();
+    assert_eq!((status.state, status.error.map(|error| error.kind.as_str())), (SensorState::Failing, Some("poisoned")));
+    assert_eq!((site.letters(), peer.settled().len()), (0, 0));
+}
+
+#[test]
+fn flapping_sensor_backs_off_and_writes_few_records() {
+    let peer = Peer::with_order();
+    let site = Site::new(&peer);
+    // Each run reads one message, and then fails.
+    peer.fail_always(Fault::NextFailsAfter(1));
+    peer.add(numbers(0..1_000));
+    site.pass(60 * MINUTE);
+    let read = site.items().len();
+    assert!((10..40).contains(&read), "{read} runs in an hour with a back-off of up to 5 minutes");
+    let records = site.count(|fact| matches!(fact, Fact::SensorFailed(_) | Fact::SensorStarted(_)));
+    assert!(records <= 14, "{records} records of {read} failures");
+}
+
+#[test]
+fn restarted_node_does_not_shorten_the_back_off_of_an_outage() {
+    let peer = Peer::with_order();
+    let mut site = Site::new(&peer);
+    peer.fail_always(Fault::OpenFails);
+    site.pass(60 * MINUTE);
+    let before = peer.opens();
+    site.kill();
+    site.pass(3 * MINUTE);
+    assert!(peer.opens() - before <= 3, "{} tries after the restart", peer.opens() - before);
+}
+
+#[test]
+fn failure_is_shown_until_the_source_is_there_again() {
+    let peer = Peer::with_order();
+    let site = Site::new(&peer);
+    peer.fail_always(Fault::OpenFails);
+    site.restart();
+    site.pass(20 * SECOND);
+    let status = site.status();
+    assert_eq!(status.state, SensorState::Failing);
+    assert_eq!(status.error.unwrap().message, "the peer is away");
+    assert!(site.lines().iter().any(|line| line.contains("the peer is away")));
+    peer.heal();
+    peer.add(numbers(0..1));
+    site.pass(5 * MINUTE);
+    assert_eq!((site.status().state, site.items()), (SensorState::Running, numbers(0..1)));
+}
+
+#[test]
+fn panic_of_a_source_is_a_failure_of_its_sensor_only() {
+    let peer = Peer::with_order();
+    let site = Site::new(&peer);
+    peer.add(numbers(0..2));
+    peer.fail_next(Fault::NextPanics);
+    site.restart();
+    site.pass(MINUTE);
+    assert_eq!(site.items(), numbers(0..2));
+    let kinds: Vec<String> = site.failures();
+    assert_eq!(kinds, ["bug"]);
+}
+
+#[test]
+fn disabled_sensor_reads_nothing_until_it_is_enabled() {
+    let peer = Peer::with_order();
+    let mut site = Site::new(&peer);
+    site.ask(Ask::SetSensorMode { sensor: feed(), mode: SensorMode::Disabled });
+    site.pass(SECOND);
+    peer.add(numbers(0..5));
+    site.kill();
+    site.pass(MINUTE);
+    assert_eq!((site.items().len(), site.status().state), (0, SensorState::Disabled));
+    site.ask(Ask::SetSensorMode { sensor: feed(), mode: SensorMode::Enabled });
+    site.pass(MINUTE);
+    assert_eq!(site.items(), numbers(0..5));
+}
+
+#[test]
+fn rewound_sensor_reads_again_from_the_given_cursor() {
+    let peer = Peer::with_order();
+    let site = Site::new(&peer);
+    peer.add(numbers(0..5));
+    site.pass(10 * SECOND);
+    site.rewind(Some("3"));
+    site.pass(10 * SECOND);
+    assert_eq!(site.items(), [0, 1, 2, 3, 4, 3, 4]);
+}
+
+#[test]
+fn nothing_is_read_while_the_disk_is_full() {
+    let peer = Peer::with_order();
+    let site = Site::new(&peer);
+    site.pass(10 * SECOND);
+    site.set_room(false);
+    site.restart();
+    peer.add(numbers(0..5));
+    site.pass(MINUTE);
+    let status = site.status();
+    assert_eq!((status.state, site.items().len()), (SensorState::Waiting, 0));
+    assert_eq!(status.waits_for.as_deref(), Some("the disk is full"));
+    site.set_room(true);
+    site.pass(10 * SECOND);
+    assert_eq!((site.status().state, site.items()), (SensorState::Running, numbers(0..5)));
+}
+
+#[test]
+fn busy_node_is_offered_the_batch_again() {
+    let peer = Peer::with_order();
+    let site = Site::new(&peer);
+    site.be_busy(20);
+    peer.add(numbers(0..5));
+    site.pass(MINUTE);
+    assert_eq!((site.items(), peer.settled()), (numbers(0..5), numbers(0..5)));
+}
+
+#[test]
+fn orderly_stop_settles_what_is_in_the_log() {
+    let peer = Peer::with_order();
+    let mut site = Site::new(&peer);
+    peer.add(numbers(0..2_000));
+    site.pass(Duration::from_millis(5));
+    site.stop();
+    assert_eq!(peer.settled(), site.items());
+    assert_eq!(peer.closes(), peer.opens());
+}
+
+#[test]
+fn starts_of_many_sensors_are_spread() {
+    let mut starts = super::supervisor::Starts::default();
+    let waits: Vec<Duration> = (0..100).map(|_| starts.ticket(NOON)).collect();
+    assert_eq!((waits[0], waits[99]), (Duration::ZERO, Duration::from_millis(99 * 50)));
+    assert_eq!(starts.ticket(NOON.plus_millis(60_000)), Duration::ZERO);
+}

@@ -1,0 +1,293 @@
+//! Peers in memory, behind the trait of connectors: one with an order of its own and a cursor, and a queue that
+//! delivers again what was not settled.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ensue_connectors::{Body, Connect, Guarantee, Lag, Message, Pending, Pulled, Room, Source, SourceError, SourceErrorKind, Token, World};
+use ensue_engine::catalog::Sensor;
+use ensue_expression::Document;
+use serde_json::json;
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The peer cannot be reached.
+    OpenFails,
+    /// The run fails after this many messages.
+    NextFailsAfter(u64),
+    /// Reading panics.
+    NextPanics,
+    /// Settling fails: the peer does not learn of it.
+    SettleFails,
+    /// Settling never ends.
+    SettleHangs,
+}
+
+/// A peer. A clone is the same peer.
+#[derive(Clone)]
+pub(super) struct Peer {
+    inner: Arc<Mutex<Inner>>,
+}
+
+struct Inner {
+    has_order: bool,
+    /// All messages of an ordered peer; those that a queue would deliver now.
+    messages: VecDeque<Stored>,
+    /// What a queue has delivered, and was not told of yet.
+    held: BTreeMap<u64, Stored>,
+    settled: Vec<u64>,
+    once: Option<Fault>,
+    always: Option<Fault>,
+    opens: u64,
+    closes: u64,
+    /// Says of each number that is settled whether it may be.
+    check: Option<Arc<dyn Fn(u64) -> bool + Send + Sync>>,
+    /// The numbers that were settled although they might not be.
+    early: Vec<u64>,
+}
+
+#[derive(Clone)]
+struct Stored {
+    number: u64,
+    is_poison: bool,
+}
+
+impl Peer {
+    /// A peer with an order of its own: its sources have a cursor.
+    pub(super) fn with_order() -> Self {
+        Self::new(true)
+    }
+
+    /// A queue: its messages have keys.
+    pub(super) fn without_order() -> Self {
+        Self::new(false)
+    }
+
+    fn new(has_order: bool) -> Self {
+        let inner = Inner {
+            has_order,
+            messages: VecDeque::new(),
+            held: BTreeMap::new(),
+            settled: Vec::new(),
+            once: None,
+            always: None,
+            opens: 0,
+            closes: 0,
+            check: None,
+            early: Vec::new(),
+        };
+        Self { inner: Arc::new(Mutex::new(inner)) }
+    }
+
+    pub(super) fn add(&self, numbers: impl IntoIterator<Item = u64>) {
+        self.locked().messages.extend(numbers.into_iter().map(|number| Stored { number, is_poison: false }));
+    }
+
+    pub(super) fn add_poison(&self, number: u64) {
+        self.locked().messages.push_back(Stored { number, is_poison: true });
+    }
+
+    /// Delivers messages of a queue again although they were settled.
+    pub(super) fn deliver_again(&self, numbers: &[u64]) {
+        self.add(numbers.iter().copied());
+    }
+
+    /// What goes wrong the next time.
+    pub(super) fn fail_next(&self, fault: Fault) {
+        self.locked().once = Some(fault);
+    }
+
+    /// What goes wrong until the peer is healed.
+    pub(super) fn fail_always(&self, fault: Fault) {
+        self.locked().always = Some(fault);
+    }
+
+    pub(super) fn heal(&self) {
+        let mut inner = self.locked();
+        (inner.once, inner.always) = (None, None);
+    }
+
+    /// Has each number that is settled checked.
+    pub(super) fn check_settled(&self, check: impl Fn(u64) -> bool + Send + Sync + 'static) {
+        self.locked().check = Some(Arc::new(check));
+    }
+
+    /// The numbers that are settled, each once, in order.
+    pub(super) fn settled(&self) -> Vec<u64> {
+        let settled: BTreeSet<u64> = self.locked().settled.iter().copied().collect();
+        settled.into_iter().collect()
+    }
+
+    /// The numbers that were settled although the check says that they might not be.
+    pub(super) fn settled_early(&self) -> Vec<u64> {
+        self.locked().early.clone()
+    }
+
+    pub(super) fn opens(&self) -> u64 {
+        self.locked().opens
+    }
+
+    pub(super) fn closes(&self) -> u64 {
+        self.locked().closes
+    }
+
+    /// Returns true if a queue holds nothing any more.
+    pub(super) fn is_empty(&self) -> bool {
+        let inner = self.locked();
+        inner.messages.is_empty() && inner.held.is_empty()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn is_faulty(&mut self, fault: Fault) -> bool {
+        if self.once == Some(fault) {
+            self.once = None;
+            return true;
+        }
+        self.always == Some(fault)
+    }
+
+    fn read_max(&self) -> Option<u64> {
+        match (self.once, self.always) {
+            (Some(Fault::NextFailsAfter(most)), _) | (_, Some(Fault::NextFailsAfter(most))) => Some(most),
+            _ => None,
+        }
+    }
+}
+
+impl Connect for Peer {
+    fn open(&self, _: Arc<Sensor>, _: Arc<World>, cursor: Option<Document>) -> Pending<'_, Result<Box<dyn Source>, SourceError>> {
+        let mut inner = self.locked();
+        inner.opens += 1;
+        if inner.is_faulty(Fault::OpenFails) {
+            return Box::pin(std::future::ready(Err(SourceError::new(SourceErrorKind::Connect, "the peer is away"))));
+        }
+        // A queue delivers again what an earlier consumer was given and did not settle.
+        let held: Vec<Stored> = std::mem::take(&mut inner.held).into_values().collect();
+        inner.messages.extend(held);
+        let from = cursor.map_or(0, |cursor| serde_json::from_slice::<u64>(cursor.bytes()).expect("the cursor is that of this source"));
+        let source = PeerSource { peer: self.clone(), from, given: BTreeMap::new(), tokens: 0, read: 0 };
+        Box::pin(std::future::ready(Ok(Box::new(source) as Box<dyn Source>)))
+    }
+}
+
+struct PeerSource {
+    peer: Peer,
+    /// How many messages of an ordered peer were read.
+    from: u64,
+    /// The number and the place of each message that was given.
+    given: BTreeMap<Token, (u64, u64)>,
+    tokens: u64,
+    read: u64,
+}
+
+impl PeerSource {
+    fn give(&mut self, stored: &Stored, place: u64) -> Message {
+        self.tokens += 1;
+        self.read += 1;
+        let token = Token(self.tokens);
+        self.given.insert(token, (stored.number, place));
+        let body = if stored.is_poison { Bytes::from_static(b"?") } else { json!({ "n": stored.number }).to_string().into() };
+        let key = (!self.peer.locked().has_order).then(|| format!("queue/{}", stored.number));
+        Message { token, body: Body::Bytes(body), about: serde_json::Map::new(), key, time: None }
+    }
+
+    fn take(&mut self, room: Room) -> Result<Vec<Message>, SourceError> {
+        let broken = || Err(SourceError::new(SourceErrorKind::Connect, "the connection broke"));
+        let (most, has_order) = {
+            let mut inner = self.peer.locked();
+            if inner.is_faulty(Fault::NextPanics) {
+                drop(inner);
+                panic!("the source has a bug");
+            }
+            let most = inner.read_max();
+            if most.is_some_and(|most| self.read >= most) {
+                inner.once = None;
+                return broken();
+            }
+            (most.map_or(room.messages, |most| room.messages.min(usize::try_from(most - self.read).unwrap())), inner.has_order)
+        };
+        let mut taken = Vec::new();
+        while taken.len() < most {
+            let mut inner = self.peer.locked();
+            let stored = if has_order {
+                let place = usize::try_from(self.from).unwrap();
+                inner.messages.get(place).cloned()
+            } else {
+                inner.messages.pop_front()
+            };
+            let Some(stored) = stored else { break };
+            if !has_order {
+                inner.held.insert(stored.number, stored.clone());
+            }
+            drop(inner);
+            self.from += 1;
+            let place = self.from;
+            taken.push(self.give(&stored, place));
+        }
+        Ok(taken)
+    }
+}
+
+impl Source for PeerSource {
+    fn guarantee(&self) -> Guarantee {
+        if self.peer.locked().has_order { Guarantee::ExactByCursor } else { Guarantee::ExactByKey }
+    }
+
+    fn next(&mut self, room: Room) -> Pending<'_, Result<Pulled, SourceError>> {
+        Box::pin(async move {
+            loop {
+                let taken = self.take(room)?;
+                if !taken.is_empty() {
+                    return Ok(Pulled::Messages(taken));
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        })
+    }
+
+    fn cursor_at(&self, last: Token) -> Option<Document> {
+        let (_, place) = *self.given.get(&last)?;
+        self.peer.locked().has_order.then(|| Document::from_value(&json!(place)))
+    }
+
+    fn settle(&mut self, done: &[Token]) -> Pending<'_, Result<(), SourceError>> {
+        let done = done.to_vec();
+        Box::pin(async move {
+            if self.peer.locked().is_faulty(Fault::SettleHangs) {
+                return std::future::pending().await;
+            }
+            if self.peer.locked().is_faulty(Fault::SettleFails) {
+                return Err(SourceError::new(SourceErrorKind::Connect, "the connection broke while settling"));
+            }
+            for token in done {
+                let Some((number, _)) = self.given.remove(&token) else { continue };
+                let check = self.peer.locked().check.clone();
+                let is_right = check.is_none_or(|check| check(number));
+                let mut inner = self.peer.locked();
+                if !is_right {
+                    inner.early.push(number);
+                }
+                inner.held.remove(&number);
+                inner.settled.push(number);
+            }
+            Ok(())
+        })
+    }
+
+    fn lag(&self) -> Lag {
+        let inner = self.peer.locked();
+        Lag::Messages(inner.messages.len() as u64 - if inner.has_order { self.from.min(inner.messages.len() as u64) } else { 0 })
+    }
+
+    fn close(self: Box<Self>) -> Pending<'static, ()> {
+        Box::pin(async move { self.peer.locked().closes += 1 })
+    }
+}

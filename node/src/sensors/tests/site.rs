@@ -1,0 +1,444 @@
+//! A node with one pulling sensor over a log in memory. The sequencer runs on the caller's thread, and time passes only
+//! where nothing else is left to do.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use ensue_api::ports::{SensorStatus, Sensors as _};
+use ensue_api::{QueueName, Queues};
+use ensue_connectors::world::{Lines, Program, ProgramOrder, Programs, Web, WebAnswer, WebRequest};
+use ensue_connectors::{Pending, SourceError, SourceErrorKind, World};
+use ensue_engine::batch::CommittedBatch;
+use ensue_engine::command::{Ask, Command, Moment, Settings};
+use ensue_engine::engine::Engine;
+use ensue_engine::fact::{ByNoun, Fact};
+use ensue_engine::ids::{Id, LogId};
+use ensue_engine::names::SensorRef;
+use ensue_engine::ports::{Committed, Log as _, ReadLimit, Reply, Submit, SubmitError};
+use ensue_engine::record::{Actor, Head, Position, Record};
+use ensue_engine::sensors::cursor::Cursor;
+use ensue_engine::time::Timestamp;
+use ensue_store::checkpoints::Checkpoints;
+use ensue_store::master_key::MasterKey;
+use ensue_store::memory::{MemoryLog, MemoryLogs, MemoryVault};
+use serde_json::Value;
+use tokio::runtime::{Builder, Runtime};
+
+use super::peers::Peer;
+use crate::bodies::BodyCache;
+use crate::catalogs::NodeCatalogs;
+use crate::clock::{Clock, ClockStep};
+use crate::config::AcceptedPermissions;
+use crate::edge::Edge;
+use crate::keys::KeyRing;
+use crate::log_access::{LogReaders, NodeBodies};
+use crate::packs_folder::PacksFolder;
+use crate::plain_body::plain;
+use crate::seat::open::fold_in;
+use crate::sensors::world::SourceClock;
+use crate::sensors::{SensorSupervisor, SensorWorlds, SupervisorParts};
+use crate::sequencer::{Asking, CommitListener, Sequencer, SequencerHandle, SequencerParts, Space, Turn, sequencer};
+use crate::snapshots::snapshots;
+
+pub(super) const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
+const FILES: &[(&str, &str)] = &[
+    ("pack.yaml", "name: feed\nversion: 1.0.0\ndescription: Items of a feed.\n"),
+    ("triggers/item.yaml", "description: There is an item.\npayload: { n: integer }\n"),
+    (
+        "sensors/items.yaml",
+        "description: Reads the feed.\nprocess: { command: [cat] }\nemits: [{ trigger: feed.item, payload: '${{ line }}' }]\n",
+    ),
+];
+
+pub(super) fn feed() -> SensorRef {
+    "feed.items".parse().unwrap()
+}
+
+fn log_id() -> LogId {
+    LogId(Id::root(NOON, 1))
+}
+
+/// The node's clock: noon, and the time that has passed since.
+struct TestClock {
+    /// The time at which the current runtime began, by both clocks.
+    begin: Mutex<(tokio::time::Instant, Timestamp)>,
+    drawn: Mutex<u128>,
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        let (instant, time) = *self.begin.lock().unwrap();
+        let passed = tokio::time::Instant::now().saturating_duration_since(instant);
+        Timestamp::from_micros(time.micros() + i64::try_from(passed.as_micros()).unwrap())
+    }
+
+    fn go_on_from(&self, _: Timestamp) -> Option<ClockStep> {
+        None
+    }
+
+    fn tick(&self) -> Option<ClockStep> {
+        None
+    }
+
+    fn take_step(&self) -> Option<ClockStep> {
+        None
+    }
+
+    fn moment_or_step(&self) -> Result<Moment, ClockStep> {
+        Ok(self.moment())
+    }
+
+    fn entropy(&self) -> u128 {
+        let mut drawn = self.drawn.lock().unwrap();
+        *drawn += 1;
+        *drawn
+    }
+}
+
+/// A disk that a test fills.
+struct Room(Arc<AtomicBool>);
+
+impl Space for Room {
+    fn has_room(&mut self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn was_full(&mut self) {}
+}
+
+/// Has the sensors follow the log, as a node does.
+struct Listener {
+    catalogs: Arc<NodeCatalogs>,
+    sensors: Arc<OnceLock<SensorSupervisor>>,
+}
+
+impl CommitListener for Listener {
+    fn committed(&mut self, batch: &Arc<CommittedBatch>, _: Head) {
+        if batch.records.iter().any(|record| matches!(record.fact.by_noun(), ByNoun::CatalogFact(_))) {
+            self.catalogs.note(&batch.records);
+            self.sensors.get().into_iter().for_each(SensorSupervisor::note_catalog);
+        }
+    }
+
+    fn answered(&mut self, batch: &Arc<CommittedBatch>) {
+        for effect in &batch.effects {
+            self.sensors.get().into_iter().for_each(|sensors| sensors.carry_out(effect));
+        }
+    }
+}
+
+/// The sequencer, which works while it is asked.
+pub(super) struct Pump {
+    handle: SequencerHandle,
+    sequencer: Mutex<Option<Sequencer>>,
+    /// How often it is still too busy for a batch.
+    busy: AtomicU64,
+    /// How often the answer to a batch is still lost although it was taken.
+    lost: AtomicU64,
+}
+
+impl Submit for Pump {
+    fn submit(&self, command: Command, reply: Reply) {
+        let is_batch = matches!(command.ask, Ask::TakeSensorBatch(_));
+        if is_batch && one_less(&self.busy) {
+            return reply(Err(SubmitError::Busy));
+        }
+        if is_batch && one_less(&self.lost) {
+            self.handle.submit(command, Box::new(|_| {}));
+            self.turn();
+            return reply(Err(SubmitError::Unknown));
+        }
+        self.handle.submit(command, reply);
+        self.turn();
+    }
+}
+
+impl Pump {
+    fn turn(&self) {
+        let mut sequencer = self.sequencer.lock().unwrap();
+        let Some(sequencer) = sequencer.as_mut() else { return };
+        while sequencer.turn().unwrap() == Turn::Taken {}
+    }
+}
+
+impl Asking for Pump {
+    fn ask(&self, command: Command) -> Result<Committed, SubmitError> {
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        self.submit(command, Box::new(move |outcome| drop(tell.send(outcome))));
+        told.recv().unwrap_or(Err(SubmitError::Stopping))
+    }
+}
+
+fn one_less(count: &AtomicU64) -> bool {
+    count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1)).is_ok()
+}
+
+/// What the sources reach: the clock, and nothing else.
+struct Worlds(Arc<dyn Clock>);
+
+impl SensorWorlds for Worlds {
+    fn world(&self, _: &SensorRef, seed: u64, lines: Arc<dyn Lines>) -> World {
+        let clock = Arc::new(SourceClock(self.0.clone()));
+        World { seed, clock, web: Arc::new(Nowhere), programs: Arc::new(Nowhere), keys: Arc::new(Nowhere), folders: Arc::default(), lines }
+    }
+}
+
+struct Nowhere;
+
+fn nowhere<T>() -> Result<T, SourceError> {
+    Err(SourceError::new(SourceErrorKind::NotFound, "the peers are in memory"))
+}
+
+impl Web for Nowhere {
+    fn fetch(&self, _: WebRequest) -> Pending<'_, Result<WebAnswer, SourceError>> {
+        Box::pin(std::future::ready(nowhere()))
+    }
+}
+
+impl Programs for Nowhere {
+    fn start(&self, _: ProgramOrder) -> Pending<'_, Result<Box<dyn Program>, SourceError>> {
+        Box::pin(std::future::ready(nowhere()))
+    }
+}
+
+impl ensue_connectors::world::Keys for Nowhere {
+    fn open(&self, _: &ensue_engine::names::KeyRef, _: &SensorRef) -> Result<ensue_engine::ports::Secret, SourceError> {
+        nowhere()
+    }
+
+    fn listed(&self, _: &ensue_engine::names::PackName) -> Vec<ensue_engine::names::KeyRef> {
+        Vec::new()
+    }
+}
+
+/// A node, and what outlives it: the log, the packs, the peer and the time.
+pub(super) struct Site {
+    folder: tempfile::TempDir,
+    logs: MemoryLogs,
+    /// Reads the log, whoever writes it.
+    log: Arc<MemoryLog>,
+    has_room: Arc<AtomicBool>,
+    peer: Peer,
+    clock: Arc<TestClock>,
+    life: Option<Life>,
+}
+
+/// What ends with the node.
+struct Life {
+    runtime: Runtime,
+    pump: Arc<Pump>,
+    sensors: SensorSupervisor,
+}
+
+impl Site {
+    /// Starts a node on an empty log, whose sensor reads a peer.
+    pub(super) fn new(peer: &Peer) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for (path, text) in FILES {
+            let path = folder.path().join("packs/feed").join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let clock = Arc::new(TestClock { begin: Mutex::new((tokio::time::Instant::now(), NOON)), drawn: Mutex::new(0) });
+        let log = MemoryLog::new(log_id());
+        let (logs, has_room) = (log.logs(), Arc::new(AtomicBool::new(true)));
+        let mut site = Self { folder, logs, log: Arc::new(log), has_room, peer: peer.clone(), clock, life: None };
+        site.begin(NOON);
+        site
+    }
+
+    /// Starts a node on the log as it is.
+    fn begin(&mut self, at: Timestamp) {
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let entered = runtime.enter();
+        *self.clock.begin.lock().unwrap() = (tokio::time::Instant::now(), at);
+        let log = self.logs.open(log_id());
+        let mut engine = Engine::new(log_id());
+        let records = log.reader().unwrap().read(Position(0), EVERYTHING).unwrap();
+        let head = fold_in(&mut engine, Head::default(), &records).unwrap();
+        let copies = self.folder.path().join("copies");
+        let catalogs = Arc::new(NodeCatalogs::open(copies, engine.packs().clone(), log.reader().unwrap()).unwrap());
+        let keys = Arc::new(
+            KeyRing::open_vault(Arc::new(MemoryVault::new(log_id(), MasterKey::from_bytes([7; 32]))), engine.access(), self.clock.clone())
+                .unwrap(),
+        );
+        let edge = Arc::new(Edge { log: log_id(), catalogs: catalogs.clone(), keys, clock: self.clock.clone() });
+        let queues = Queues::with(|_| 100_000_000);
+        let (handle, unstarted) = sequencer(queues.clone());
+        let reader_of = self.log.clone();
+        let readers = Arc::new(LogReaders::new(Box::new(move || reader_of.reader())));
+        let checkpoints = Checkpoints::open(&self.folder.path().join("checkpoints"), log_id()).unwrap();
+        let sensors = Arc::new(OnceLock::new());
+        let sequencer = unstarted.with(SequencerParts {
+            log: Box::new(log),
+            engine,
+            head,
+            clock: self.clock.clone(),
+            catalogs: catalogs.clone(),
+            settings: Settings::default(),
+            rates: BTreeMap::new(),
+            listener: Box::new(Listener { catalogs: catalogs.clone(), sensors: sensors.clone() }),
+            space: Box::new(Room(self.has_room.clone())),
+            plain,
+            snapshots: snapshots(checkpoints, Position(0), u64::MAX).0,
+            crash_file: self.folder.path().join("crash"),
+        });
+        let pump = Arc::new(Pump {
+            handle: handle.clone(),
+            sequencer: Mutex::new(Some(sequencer)),
+            busy: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+        });
+        let supervisor = SensorSupervisor::new(SupervisorParts {
+            submit: pump.clone(),
+            known: Arc::new(handle.clone()),
+            catalogs: catalogs.clone(),
+            edge,
+            bodies: Arc::new(NodeBodies { cache: Arc::new(BodyCache::new(queues.of(QueueName::BodyBytes).clone())), log: readers }),
+            connect: Arc::new(self.peer.clone()),
+            worlds: Arc::new(Worlds(self.clock.clone())),
+            clock: self.clock.clone(),
+            intake: handle.gauges().intake.watch(),
+            bytes: queues.of(QueueName::SensorBytes).clone(),
+            release: "0.0.0",
+        });
+        assert!(sensors.set(supervisor.clone()).is_ok());
+        let start = Command { actor: Actor::Engine, trace: None, ask: Ask::NoteStart { release: "0.0.0".into() } };
+        pump.ask(start).unwrap();
+        let packs = PacksFolder {
+            path: self.folder.path().join("packs"),
+            settings: BTreeMap::new(),
+            accepted: AcceptedPermissions::default(),
+            catalogs,
+            sequencer: pump.clone(),
+            clock: self.clock.clone(),
+        };
+        let read = packs.take_in().unwrap();
+        assert!(read.findings.is_empty(), "{:?}", read.findings);
+        drop(entered);
+        self.life = Some(Life { runtime, pump, sensors: supervisor });
+    }
+
+    fn life(&self) -> &Life {
+        self.life.as_ref().expect("the node lives")
+    }
+
+    /// Lets time pass.
+    pub(super) fn pass(&self, long: Duration) {
+        self.life().runtime.block_on(async move { tokio::time::sleep(long).await });
+    }
+
+    /// Returns the time.
+    pub(super) fn now(&self) -> Timestamp {
+        let _entered = self.life().runtime.enter();
+        self.clock.now()
+    }
+
+    /// Kills the node between two steps, and starts another one on its log.
+    pub(super) fn kill(&mut self) {
+        let now = self.now();
+        let life = self.life.take().unwrap();
+        // What a killed node still wants to write comes too late.
+        drop(life.pump.sequencer.lock().unwrap().take());
+        drop(life);
+        self.begin(now);
+    }
+
+    /// Stops the sensors in order.
+    pub(super) fn stop(&mut self) {
+        let life = self.life();
+        life.runtime.block_on(life.sensors.stop());
+    }
+
+    pub(super) fn ask(&self, ask: Ask) {
+        let life = self.life();
+        let _entered = life.runtime.enter();
+        life.pump.ask(Command { actor: Actor::Operator, trace: None, ask }).unwrap();
+    }
+
+    pub(super) fn restart(&self) {
+        self.ask(Ask::RestartSensor { sensor: feed() });
+    }
+
+    pub(super) fn rewind(&self, to: Option<&str>) {
+        self.ask(Ask::SetSensorCursor { sensor: feed(), cursor: to.map(|to| Cursor::of_json(to).unwrap()) });
+    }
+
+    /// The node is too busy for the next batches.
+    pub(super) fn be_busy(&self, times: u64) {
+        self.life().pump.busy.store(times, Ordering::Relaxed);
+    }
+
+    /// The node takes the next batch, but its answer is lost.
+    pub(super) fn lose_answer(&self) {
+        self.life().pump.lost.store(1, Ordering::Relaxed);
+    }
+
+    /// Fills the disk, or makes room, and lets the sequencer see it.
+    pub(super) fn set_room(&self, has_room: bool) {
+        self.has_room.store(has_room, Ordering::Relaxed);
+        self.ask(Ask::FireTimers);
+    }
+
+    pub(super) fn status(&self) -> SensorStatus {
+        let _entered = self.life().runtime.enter();
+        self.life().sensors.status(&feed()).expect("the sensor is set")
+    }
+
+    pub(super) fn lines(&self) -> Vec<String> {
+        self.life().sensors.lines_after(&feed(), 0).into_iter().map(|line| line.text).collect()
+    }
+
+    pub(super) fn run(&self) -> u64 {
+        self.status().run
+    }
+
+    pub(super) fn records(&self) -> Vec<Record> {
+        self.log.reader().unwrap().read(Position(0), EVERYTHING).unwrap()
+    }
+
+    pub(super) fn count(&self, is_one: impl Fn(&Fact) -> bool) -> usize {
+        self.records().iter().filter(|record| is_one(&record.fact)).count()
+    }
+
+    /// The numbers of the items in the log, in order.
+    pub(super) fn items(&self) -> Vec<u64> {
+        items_of(&self.records())
+    }
+
+    /// How many messages were refused.
+    pub(super) fn letters(&self) -> usize {
+        self.count(|fact| matches!(fact, Fact::DeliveryRefused(_)))
+    }
+
+    /// The kinds of the recorded failures.
+    pub(super) fn failures(&self) -> Vec<String> {
+        let records = self.records();
+        let failed = records.iter().filter_map(|record| if let Fact::SensorFailed(fact) = &record.fact { Some(fact) } else { None });
+        failed.map(|fact| fact.error.kind.as_str().to_owned()).collect()
+    }
+
+    /// The log, for checks while the node runs.
+    pub(super) fn log(&self) -> Arc<MemoryLog> {
+        self.log.clone()
+    }
+}
+
+const EVERYTHING: ReadLimit = ReadLimit { records: usize::MAX, bytes: usize::MAX };
+
+/// The numbers of the items among records, in order.
+pub(super) fn items_of(records: &[Record]) -> Vec<u64> {
+    let events = records.iter().filter(|record| matches!(record.fact, Fact::EventReceived(_)));
+    let number = |record: &Record| {
+        let payload: Value = serde_json::from_slice(&plain(record.body.as_ref().unwrap()).unwrap().unwrap()).unwrap();
+        payload["n"].as_u64().unwrap()
+    };
+    events.map(number).collect()
+}
+
+/// Reads the records of the log after a position.
+pub(super) fn after(log: &MemoryLog, position: Position) -> Vec<Record> {
+    log.reader().unwrap().read(position, EVERYTHING).unwrap()
+}

@@ -1,0 +1,82 @@
+//! What the sources of sensors reach on this node: its clock, the keys of their packs, servers and programs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ensue_connectors::world::{self, Folders, Lines, Programs, Web};
+use ensue_connectors::{Pending, SourceError, SourceErrorKind, World};
+use ensue_engine::names::{KeyRef, PackName, SensorRef};
+use ensue_engine::ports::Secret;
+use ensue_engine::time::Timestamp;
+
+use super::supervisor::SensorWorlds;
+use crate::catalogs::NodeCatalogs;
+use crate::clock::Clock;
+use crate::keys::KeyRing;
+
+/// Makes the worlds of sensors.
+pub(crate) struct NodeWorlds {
+    /// The node's clock.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// The keys.
+    pub(crate) keys: Arc<KeyRing>,
+    /// What packs may read.
+    pub(crate) catalogs: Arc<NodeCatalogs>,
+    /// Sends requests.
+    pub(crate) web: Arc<dyn Web>,
+    /// Runs programs.
+    pub(crate) programs: Arc<dyn Programs>,
+    /// The folders that file sensors may use.
+    pub(crate) folders: Arc<Folders>,
+}
+
+impl SensorWorlds for NodeWorlds {
+    fn world(&self, _: &SensorRef, seed: u64, lines: Arc<dyn Lines>) -> World {
+        World {
+            seed,
+            clock: Arc::new(SourceClock(self.clock.clone())),
+            web: self.web.clone(),
+            programs: self.programs.clone(),
+            folders: self.folders.clone(),
+            keys: Arc::new(SourceKeys { keys: self.keys.clone(), catalogs: self.catalogs.clone(), clock: self.clock.clone() }),
+            lines,
+        }
+    }
+}
+
+/// The node's clock, with the waits of the machine's steady clock.
+pub(super) struct SourceClock(pub(super) Arc<dyn Clock>);
+
+impl world::Clock for SourceClock {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn sleep(&self, long: Duration) -> Pending<'_, ()> {
+        Box::pin(tokio::time::sleep(long))
+    }
+}
+
+/// The keys that a sensor's pack may read.
+struct SourceKeys {
+    keys: Arc<KeyRing>,
+    catalogs: Arc<NodeCatalogs>,
+    clock: Arc<dyn Clock>,
+}
+
+impl world::Keys for SourceKeys {
+    fn open(&self, key: &KeyRef, by: &SensorRef) -> Result<Secret, SourceError> {
+        let missing = |why: String| SourceError::new(SourceErrorKind::KeyMissing, why);
+        let may_read = self.catalogs.current().packs().get(&by.pack()).is_some_and(|pack| pack.may_read(key));
+        if !may_read {
+            return Err(missing(format!("the pack `{}` may not read the key `{key}`", by.pack())));
+        }
+        let value = self.keys.accepted(key, self.clock.now()).map_err(|why| missing(why.to_string()))?.current;
+        let value = value.ok_or_else(|| missing(format!("the key `{key}` is not set; set it with `ensue keys set {key}`")))?;
+        Ok((*value).clone())
+    }
+
+    fn listed(&self, pack: &PackName) -> Vec<KeyRef> {
+        self.catalogs.current().packs().get(pack).map_or_else(Vec::new, |pack| pack.keys.iter().cloned().collect())
+    }
+}

@@ -1,0 +1,288 @@
+//! Checks the sources that the node reads itself: their programs and requests, and the types of what the
+//! expressions of their `emits` read.
+
+use std::sync::Arc;
+
+use ensue_engine::catalog::{self, AfterFile, Decode, FileContent, FileSource, HttpRequest, PollCursor, PollSource, ProcessSource, Source};
+use ensue_expression::{Expression, MapType, Occurrence, Others, Template, ValueType};
+
+use super::Checking;
+use super::actions;
+use super::compiled::optional;
+use super::inferred::Taker;
+use super::roots::config_type;
+use super::schemas::{Form, type_of};
+use super::scope::{Holds, Scope};
+use super::url;
+use crate::diagnostics::{Code, Report};
+use crate::fields::first_line;
+use crate::source::SourceText;
+use crate::written::{self, After, Pulled, Reading};
+use crate::yaml::{Content, Node};
+
+/// The folder with the files of sensors.
+const FOLDER: &str = "sensors";
+
+/// Compiles a source that the node reads itself.
+pub(super) fn source(
+    checking: &Checking<'_>,
+    file: &SourceText,
+    (pulled, reading): (&Pulled, &Reading),
+    emits: &[written::Emit],
+    report: &mut Report,
+) -> Option<Source> {
+    if let (Some(decode), Pulled::File(watched)) = (&reading.decode, pulled)
+        && watched.decode.is_some()
+    {
+        let message = "`decode` is only for lines here: `read` states the form of the whole content";
+        report.error(Code::FieldOutOfPlace, file, decode.span.clone(), message).hint("remove it, or use `read: lines`");
+        return None;
+    }
+    let decode = decode(pulled, reading);
+    let reading = catalog::Reading { decode, schema: reading.schema.clone(), poison: reading.poison, on_poison: reading.on_poison };
+    match pulled {
+        Pulled::Process(process) => self::process(checking, file, process, reading, report).map(|one| Source::Process(Arc::new(one))),
+        Pulled::Poll(poll) => self::poll(checking, file, poll, (reading, emits), report).map(|one| Source::Poll(Arc::new(one))),
+        Pulled::File(watched) => self::file(checking, file, watched, reading, report).map(|one| Source::File(Arc::new(one))),
+    }
+}
+
+/// Adds what the expressions of `emits` read.
+pub(super) fn scope<'a>(scope: Scope<'a>, pulled: &Pulled, reading: &Reading) -> Scope<'a> {
+    let message = match (&reading.schema, decode(pulled, reading)) {
+        (Some(schema), _) => type_of(schema, Form::Sent, "the fields of the message", None),
+        (None, Decode::Json) => ValueType::json(),
+        (None, Decode::Text) => ValueType::text(),
+    };
+    match pulled {
+        Pulled::Process(_) => scope.with("line", message),
+        Pulled::Poll(_) => {
+            // An item is a part of the answer, so it can be any value even if the answer is a text.
+            let item = if reading.schema.is_some() { message } else { ValueType::json() };
+            scope.with("item", item).with("index", ValueType::integer()).with("page", ValueType::json())
+        }
+        Pulled::File(watched) => {
+            let scope = scope.with("file", ValueType::map(about_file(watched.content, message.clone())));
+            if watched.content.is_in_lines() { scope.with("line", message) } else { scope }
+        }
+    }
+}
+
+fn decode(pulled: &Pulled, reading: &Reading) -> Decode {
+    let otherwise = match pulled {
+        Pulled::Process(_) | Pulled::Poll(_) => Decode::Json,
+        Pulled::File(watched) => watched.decode.unwrap_or(Decode::Text),
+    };
+    reading.decode.as_ref().map_or(otherwise, |decode| decode.value)
+}
+
+fn about_file(content: FileContent, body: ValueType) -> MapType {
+    let fields = MapType::new(Others::None)
+        .called("the fields of `file`", None)
+        .with("path", ValueType::text(), Occurrence::Always)
+        .with("name", ValueType::text(), Occurrence::Always)
+        .with("bytes", ValueType::integer(), Occurrence::Always)
+        .with("change", ValueType::one_of(["created", "modified", "removed"]), Occurrence::Always);
+    match content {
+        // A file that is gone has no content.
+        FileContent::Whole => fields.with("sha256", ValueType::text(), Occurrence::Sometimes).with("body", body, Occurrence::Sometimes),
+        FileContent::Lines | FileContent::Tail => fields.with("line", ValueType::integer(), Occurrence::Sometimes),
+        FileContent::Nothing => fields,
+    }
+}
+
+fn process(
+    checking: &Checking<'_>,
+    file: &SourceText,
+    written: &written::Process,
+    reading: catalog::Reading,
+    report: &mut Report,
+) -> Option<ProcessSource> {
+    let scope = Scope::new(file).with("config", config_type(checking)).with_keys(checking.listed_keys());
+    let beside = actions::beside(checking, FOLDER, &written.command);
+    let command = actions::command(checking, FOLDER, file, &written.command, report);
+    let input = written.input.as_ref().map(|node| scope.template(node, report));
+    let env = actions::variables(&written.env, &scope, report).inspect(|compiled| {
+        for ((_, template), entry) in compiled.iter().zip(&written.env) {
+            actions::note_keys(template, &entry.value, file, report);
+        }
+    });
+    Some(ProcessSource {
+        command: command?,
+        beside,
+        input: optional(input)?,
+        env: env?,
+        grace: written.grace,
+        restart: written.restart,
+        reading,
+        pack: checking.pack.digest,
+    })
+}
+
+fn poll(
+    checking: &Checking<'_>,
+    file: &SourceText,
+    written: &written::Poll,
+    (reading, emits): (catalog::Reading, &[written::Emit]),
+    report: &mut Report,
+) -> Option<PollSource> {
+    let config = || Scope::new(file).with("config", config_type(checking));
+    let asking = config().with("page", ValueType::json());
+    let asking = if written.cursor.is_some() { asking.with("cursor", ValueType::json()) } else { asking };
+    let http = request(checking, file, &written.http, &asking, report);
+    let texts = ValueType::map(MapType::new(Others::Are(ValueType::text())));
+    let body = match reading.decode {
+        Decode::Json => ValueType::json(),
+        Decode::Text => ValueType::text(),
+    };
+    let answered = config().with("body", body).with("headers", texts).with("status", ValueType::integer()).with("page", ValueType::json());
+    let items = written.items.as_ref().map(|node| list(&answered, node, file, report));
+    let found = || ValueType::list(ValueType::json());
+    let after = answered.with("items", found());
+    let next_page = written.next_page.as_ref().map(|node| after.expression(node, "`next_page`", report).map(|(next, _)| next));
+    let cursor = written.cursor.as_ref().map(|cursor| {
+        let start = config().expression(&cursor.start, "`start`", report);
+        let moving = config().with("items", found()).with("cursor", ValueType::json());
+        let next = moving.expression(&cursor.next, "`next`", report);
+        start.zip(next).map(|((start, _), (next, _))| PollCursor { start, next })
+    });
+    let only_new = written.only_new.as_ref().map(|node| {
+        let scope = config().with("item", ValueType::json());
+        scope.expression(node, "`only_new`", report).map(|(id, _)| id)
+    });
+    let has_identity = written.cursor.is_some() || written.only_new.is_some() || emits.iter().all(|emit| emit.dedupe.is_some());
+    if !has_identity {
+        let message = "each poll makes events of all items again: nothing tells new items from old ones";
+        report
+            .warning(Code::PollRepeats, file, written.at.clone(), message)
+            .hint("add `only_new: item.id`, or a `cursor` that the request reads, or `dedupe` to each item of `emits`");
+    }
+    if let Some(cursor) = &written.cursor {
+        warn_of_unread_cursor(&asking, written, cursor, file, report);
+    }
+    Some(PollSource {
+        times: written.times.clone(),
+        http: http?,
+        items: optional(items)?,
+        next_page: optional(next_page)?,
+        pages_max: written.pages_max,
+        items_max: written.items_max,
+        cursor: optional(cursor)?,
+        only_new: optional(only_new)?,
+        first: written.first,
+        reading,
+    })
+}
+
+/// Compiles `items`, which is a list.
+fn list(scope: &Scope<'_>, node: &Node, file: &SourceText, report: &mut Report) -> Option<Expression> {
+    let (expression, value) = scope.expression(node, "`items`", report)?;
+    if value.is_unknown_or_nothing() || ValueType::list(ValueType::anything()).overlaps(&value.rendered()) {
+        return Some(expression);
+    }
+    report
+        .error(Code::TypeMismatch, file, first_line(&node.span, file), format!("`items` must be a list, not {value}"))
+        .hint("return the list of items in the answer, for example `body.items`");
+    None
+}
+
+/// Warns of a cursor that the request does not read, so that each poll returns the same items.
+fn warn_of_unread_cursor(scope: &Scope<'_>, written: &written::Poll, cursor: &written::Cursor, file: &SourceText, report: &mut Report) {
+    let http = &written.http;
+    let body = match &http.body {
+        written::Body::None => Vec::new(),
+        written::Body::Json(node) | written::Body::Text(node) => vec![node],
+        written::Body::Either { json, text } => vec![json, text],
+    };
+    let all = [Some(&http.url), http.method.as_ref(), http.headers.as_ref(), http.query.as_ref()].into_iter().flatten().chain(body);
+    let mut reads = all.flat_map(|node| scope.reads(node, Holds::Value));
+    if reads.any(|(path, _)| path.segments.first().is_some_and(|root| root == "cursor")) || written.only_new.is_some() {
+        return;
+    }
+    report
+        .warning(
+            Code::CursorUnread,
+            file,
+            first_line(&cursor.next.span, file),
+            "the request does not read `cursor`, so each poll gets the same items",
+        )
+        .hint("pass it on, for example `query: { since: \"${{ cursor }}\" }`");
+}
+
+fn request(
+    checking: &Checking<'_>,
+    file: &SourceText,
+    written: &written::Http,
+    plain: &Scope<'_>,
+    report: &mut Report,
+) -> Option<HttpRequest> {
+    let with_keys = plain.clone().with_keys(checking.listed_keys());
+    let taker = Taker { takes: ValueType::text(), name: "`url`".to_owned() };
+    let target = plain.template_for(&written.url, Some(&taker), report);
+    if let Some(template) = &target {
+        url::check(&written.url, template, plain, file, report);
+    }
+    let parts = actions::RequestParts {
+        method: written.method.as_ref(),
+        headers: written.headers.as_ref(),
+        query: written.query.as_ref(),
+        body: &written.body,
+    };
+    parts.compiled(target, (plain, &with_keys), file, report)
+}
+
+fn file(
+    checking: &Checking<'_>,
+    file: &SourceText,
+    written: &written::FileWatch,
+    reading: catalog::Reading,
+    report: &mut Report,
+) -> Option<FileSource> {
+    let scope = Scope::new(file).with("config", config_type(checking));
+    let taker = Taker { takes: ValueType::text(), name: "`path`".to_owned() };
+    let path = scope.template_for(&written.path, Some(&taker), report);
+    let is_fine = path.as_ref().is_none_or(|path| is_path(path, &written.path, file, report));
+    let after = match &written.after {
+        After::Keep => AfterFile::Keep,
+        After::Delete => AfterFile::Delete,
+        After::Move(folder) => {
+            let is_name = !folder.value.is_empty() && !folder.value.contains('/') && folder.value != "." && folder.value != "..";
+            if !is_name && !is_plain_path(&folder.value) {
+                report
+                    .error(Code::InvalidValue, file, folder.span.clone(), format!("files cannot be moved to `{}`", folder.value))
+                    .hint("write the name of a folder next to the file, for example `done`, or an absolute path");
+                return None;
+            }
+            AfterFile::Move(folder.value.clone())
+        }
+    };
+    let path = path.filter(|_| is_fine)?;
+    Some(FileSource {
+        path,
+        on: written.on.clone(),
+        settle: written.settle,
+        content: written.content,
+        start: written.start,
+        rescan: written.rescan,
+        after,
+        reading,
+    })
+}
+
+/// Returns true if a path is absolute as far as it is written out, and has no `.` or `..` in it; reports it if not.
+fn is_path(template: &Template, node: &Node, file: &SourceText, report: &mut Report) -> bool {
+    let Content::Text { value, .. } = &node.content else { return true };
+    let is_computed = !template.is_literal() && value.starts_with("${{");
+    let literal = value.split("${{").next().unwrap_or_default();
+    if is_computed || (literal.starts_with('/') && !literal.split('/').any(|part| part == "." || part == "..")) {
+        return true;
+    }
+    report
+        .error(Code::InvalidValue, file, first_line(&node.span, file), format!("`{value}` is not an absolute path"))
+        .hint("write the whole path without `.` and `..`, for example `/srv/inbox/*.csv`, or `${{ config.folder }}/*.csv`");
+    false
+}
+
+fn is_plain_path(text: &str) -> bool {
+    text.starts_with('/') && text.len() > 1 && !text.split('/').any(|part| part == "." || part == "..")
+}

@@ -1,0 +1,228 @@
+//! Sensors whose messages the node reads itself: what is accepted, what is installed, and every mistake.
+
+use std::collections::BTreeMap;
+
+use ensue_engine::catalog::{Decode, FileContent, PollTimes, Source};
+use ensue_engine::ids::{Id, RuleId};
+use ensue_engine::record::CatalogRevision;
+use ensue_engine::time::Timestamp;
+use ensue_packs::{FileMode, PackSource, build, check, library};
+
+use crate::support::{demo, reported, shown, shown_with};
+
+const PING: &str = "emits:\n  - trigger: demo.ping\n    payload: { host: a }\n";
+
+/// The findings of a sensor that emits a ping.
+fn sensor(source: &str) -> String {
+    shown_with(&[("sensors/hook.yaml", &format!("{source}{PING}"))])
+}
+
+/// The findings of each of several sensors.
+fn each(mistakes: &[(&str, &str)]) -> String {
+    mistakes.iter().map(|(what, source)| format!("── {what}\n{}\n", sensor(source))).collect()
+}
+
+fn feed(changes: &[(&str, &str)]) -> PackSource {
+    let mut files = vec![
+        (
+            "pack.yaml",
+            "name: feed\nversion: 1.0.0\ndescription: News.\nconfig: { api: 'string = \"https://example.test\"', url: 'string = \"x\"' }\n",
+        ),
+        ("triggers/item.yaml", "payload: { schema: { type: object } }\n"),
+        ("triggers/changed.yaml", "payload: { schema: true }\n"),
+        (
+            "sensors/new_items.yaml",
+            "description: New items of a feed.\npoll:\n  every: 1m\n  http: { url: \"${{ config.api }}/items\", query: { since: \"${{ cursor }}\" } }\n  \
+             items: body.items\n  cursor: { start: \"''\", next: \"items.map(i, i.updated_at).max()\" }\nemits: [{ trigger: feed.item, payload: \"${{ item }}\" }]\n",
+        ),
+        (
+            "sensors/watch.yaml",
+            "description: Watches a device, in Python.\nprocess: { command: [./watch.py], input: { url: \"${{ config.url }}\" } }\nemits:\n  - trigger: feed.changed\n    \
+             payload: \"${{ line }}\"\n",
+        ),
+        ("sensors/watch.py", "#!/usr/bin/env python3\n"),
+    ];
+    files.extend(changes);
+    let mut pack = PackSource::of("packs/feed", files.into_iter().map(|(path, text)| (path, text.to_owned()))).expect("the paths are fine");
+    for (path, file) in &mut pack.files {
+        if path.ends_with(".py") {
+            file.mode = FileMode::Executable;
+        }
+    }
+    pack
+}
+
+fn source_of(name: &str, pack: PackSource) -> Source {
+    let packs: Vec<PackSource> = library().into_iter().chain([pack]).collect();
+    let checked = check(&packs, &BTreeMap::new());
+    assert!(!checked.has_errors(), "{}", reported(&checked));
+    let mut next = 0;
+    let mut ids = |_: &_| {
+        next += 1;
+        RuleId(Id::root(Timestamp::from_micros(1), next))
+    };
+    let installed: Vec<_> = checked.good.iter().map(|pack| (pack.source.clone(), pack.manifest(&mut ids))).collect();
+    let catalog = build(CatalogRevision(1), &installed).unwrap();
+    catalog.sensors()[&name.parse().unwrap()].source.clone()
+}
+
+#[test]
+fn poll_of_a_feed_and_program_in_python_are_accepted() {
+    assert_eq!(shown(&[feed(&[])]), "");
+}
+
+#[test]
+fn poll_is_installed_with_its_defaults() {
+    let Source::Poll(poll) = source_of("feed.new_items", feed(&[])) else { panic!("it polls") };
+    assert_eq!(poll.times, PollTimes::Every(std::time::Duration::from_secs(60)));
+    assert_eq!((poll.pages_max, poll.items_max), (100, 10_000));
+    assert_eq!(poll.cursor.as_ref().map(|cursor| cursor.next.source()), Some("items.map(i, i.updated_at).max()"));
+    assert_eq!(poll.reading.decode, Decode::Json);
+}
+
+#[test]
+fn lines_of_a_file_are_text_unless_declared_otherwise() {
+    let of = |text: &str| match source_of("demo.log", demo(&[("sensors/log.yaml", text)])) {
+        Source::File(file) => (file.content, file.reading.decode),
+        other => panic!("{other:?}"),
+    };
+    let tail = format!("file: {{ path: /var/log/app.log, tail: true }}\n{PING}");
+    assert_eq!(of(&tail), (FileContent::Tail, Decode::Text));
+    assert_eq!(of(&format!("decode: json\n{tail}")), (FileContent::Tail, Decode::Json));
+    assert_eq!(of(&format!("file: {{ path: /in/*, read: json }}\n{PING}")), (FileContent::Whole, Decode::Json));
+}
+
+#[test]
+fn schema_gives_the_line_its_type() {
+    let text = "process: { command: [watch] }\nschema: { level: integer }\nemits:\n  - trigger: demo.ping\n    when: line.level == 'high'\n    payload: { host: a }\n";
+    insta::assert_snapshot!(shown_with(&[("sensors/hook.yaml", text)]));
+}
+
+#[test]
+fn sensor_has_exactly_one_source() {
+    insta::assert_snapshot!(each(&[("two", "process: { command: [watch] }\ntimer: { every: 1m }\n"), ("none", ""),]));
+}
+
+#[test]
+fn fields_beside_a_source_must_fit_it() {
+    insta::assert_snapshot!(each(&[
+        ("decode of a timer", "timer: { every: 1m }\ndecode: text\n"),
+        ("unknown form", "process: { command: [watch] }\ndecode: xml\n"),
+        ("decode of a whole file", "file: { path: /in/*, read: json }\ndecode: text\n"),
+        ("poison without a period", "process: { command: [watch] }\npoison: { limit: 3 }\n"),
+        ("unknown word", "process: { command: [watch] }\non_poison: drop\n"),
+    ]));
+}
+
+#[test]
+fn mistakes_in_process_are_reported() {
+    insta::assert_snapshot!(each(&[
+        ("no command", "process: { input: {} }\n"),
+        ("not a list", "process: { command: watch }\n"),
+        ("no such file", "process: { command: [./watch.py] }\n"),
+        ("an expression in the command", "process: { command: [watch, '${{ config.owner }}'] }\n"),
+        ("a reserved variable", "process: { command: [watch], env: { ENSUE_TEST: 1 } }\n"),
+        ("a key that is not listed", "process: { command: [watch], input: '${{ keys[\"demo.other\"] }}' }\n"),
+        ("a name that is not there", "process: { command: [watch], input: '${{ line }}' }\n"),
+        ("unknown word", "process: { command: [watch], restart: never }\n"),
+    ]));
+}
+
+#[test]
+fn mistakes_in_poll_are_reported() {
+    insta::assert_snapshot!(each(&[
+        ("no time", "poll: { http: { url: 'https://example.test/' }, only_new: item.id }\n"),
+        ("two times", "poll: { every: 1m, cron: '* * * * *', http: { url: 'https://example.test/' }, only_new: item.id }\n"),
+        ("a zone without cron", "poll: { every: 1m, timezone: UTC, http: { url: 'https://example.test/' }, only_new: item.id }\n"),
+        ("too often", "poll: { every: 10ms, http: { url: 'https://example.test/' }, only_new: item.id }\n"),
+        ("no request", "poll: { every: 1m, only_new: item.id }\n"),
+        ("a host that is not fixed", "poll: { every: 1m, http: { url: 'https://${{ config.owner }}/' }, only_new: item.id }\n"),
+        (
+            "items that are no list",
+            "poll: { every: 1m, http: { url: 'https://example.test/' }, items: 'size(headers)', only_new: item.id }\n"
+        ),
+        ("too many pages", "poll: { every: 1m, http: { url: 'https://example.test/' }, max_pages: 5000, only_new: item.id }\n"),
+        ("half a cursor", "poll: { every: 1m, http: { url: 'https://example.test/?since=${{ cursor }}' }, cursor: { start: '0' } }\n"),
+        ("cursor without one", "poll: { every: 1m, http: { url: 'https://example.test/?since=${{ cursor }}' }, only_new: item.id }\n"),
+        (
+            "a key in the query",
+            "poll: { every: 1m, http: { url: 'https://example.test/', query: { t: '${{ keys[\"demo.token\"] }}' } }, only_new: item.id }\n"
+        ),
+        (
+            "a cursor nobody reads",
+            "poll: { every: 1m, http: { url: 'https://example.test/' }, cursor: { start: '0', next: 'items.size()' } }\n"
+        ),
+        ("nothing tells what is new", "poll: { every: 1m, http: { url: 'https://example.test/' } }\n"),
+    ]));
+}
+
+#[test]
+fn mistakes_in_file_are_reported() {
+    insta::assert_snapshot!(each(&[
+        ("no path", "file: { read: text }\n"),
+        ("a relative path", "file: { path: in/*.csv }\n"),
+        ("a path that climbs", "file: { path: /srv/../etc/* }\n"),
+        ("an unknown change", "file: { path: /in/*, on: [creatd] }\n"),
+        ("tail and read", "file: { path: /in/*, tail: true, read: text }\n"),
+        ("tail and after", "file: { path: /in/*, tail: true, after: delete }\n"),
+        ("an unknown end", "file: { path: /in/*, after: rename }\n"),
+        ("a folder outside", "file: { path: /in/*, after: { move: ../out } }\n"),
+        ("too often", "file: { path: /in/*, rescan: 1ms }\n"),
+    ]));
+}
+
+#[test]
+fn names_of_one_source_are_not_those_of_another() {
+    let emits = |source: &str, when: &str| {
+        shown_with(&[(
+            "sensors/hook.yaml",
+            &format!("{source}emits:\n  - trigger: demo.ping\n    when: {when}\n    payload: {{ host: a }}\n"),
+        )])
+    };
+    let process = "process: { command: [watch] }\n";
+    insta::assert_snapshot!(
+        [
+            emits(process, "body.x == 1"),
+            emits(process, "item.x == 1"),
+            emits("file: { path: /in/* }\n", "line == ''"),
+            emits("file: { path: /in/* }\n", "file.body == ''"),
+            emits("poll: { every: 1m, http: { url: 'https://example.test/' }, only_new: item.id }\n", "cursor == 1"),
+        ]
+        .join("\n")
+    );
+}
+
+/// The files that a guide has the reader write: a path in backticks with a colon, and the indented lines below it.
+fn files_of(page: &str) -> Vec<(String, String)> {
+    let lines: Vec<&str> = page.lines().collect();
+    let mut files = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let Some(path) = line.strip_prefix("`packs/").and_then(|rest| rest.strip_suffix("`:")) else { continue };
+        let block = lines[at + 2..].iter().take_while(|line| line.is_empty() || line.starts_with("    "));
+        let text: Vec<&str> = block.map(|line| line.strip_prefix("    ").unwrap_or("")).collect();
+        files.push((path.to_owned(), format!("{}\n", text.join("\n").trim_end())));
+    }
+    files
+}
+
+#[test]
+fn packs_of_the_guides_are_accepted() {
+    for (page, pack, count) in [
+        (include_str!("../../docs/guides/write-a-sensor-in-python.md"), "device", 5),
+        (include_str!("../../docs/guides/poll-an-api.md"), "feed", 5),
+        (include_str!("../../docs/guides/watch-a-folder.md"), "shop", 5),
+    ] {
+        let files: Vec<_> = files_of(page)
+            .into_iter()
+            .filter_map(|(path, text)| Some((path.strip_prefix(pack)?.strip_prefix('/')?.to_owned(), text)))
+            .collect();
+        assert_eq!(files.len(), count, "{pack}");
+        let mut source = PackSource::of(format!("packs/{pack}"), files).expect("the paths are fine");
+        for (path, file) in &mut source.files {
+            if path.ends_with(".py") {
+                file.mode = FileMode::Executable;
+            }
+        }
+        assert_eq!(shown(&[source]), "", "{pack}");
+    }
+}

@@ -1,0 +1,88 @@
+//! A message of a source, and how much of a source may be read at once.
+
+use bytes::Bytes;
+use ensue_engine::time::Timestamp;
+use ensue_expression::Document;
+use serde_json::{Map, Value};
+
+/// The maximum size of a message's body, in bytes. A larger one becomes a dead letter.
+pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// How much is kept of a body that is too large, in bytes.
+pub const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// What a source read: one line, one item, or one file.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Its number in the run.
+    pub token: Token,
+    /// Its content.
+    pub body: Body,
+    /// What the source knows about it beside its content: an object. Expressions read its fields by name.
+    pub about: Map<String, Value>,
+    /// The key under which the message is accepted once, if the source has one of its own.
+    pub key: Option<String>,
+    /// When it happened, if the source says so.
+    pub time: Option<Timestamp>,
+}
+
+/// The number of a message in a run: 1, 2, 3, …
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Token(pub u64);
+
+/// The content of a message.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// Bytes as they were read, which the sensor's `decode` explains.
+    Bytes(Bytes),
+    /// A JSON value.
+    Json(Document),
+    /// Nothing, but there is something to know about it.
+    Nothing,
+    /// More than [`MESSAGE_BYTES_MAX`] bytes.
+    Cut {
+        /// The first [`HEAD_BYTES_MAX`] bytes at most.
+        head: Bytes,
+        /// The number of bytes of the whole.
+        whole: u64,
+    },
+    /// No message at all: only the cursor moves. It makes no event.
+    Progress,
+}
+
+impl Body {
+    /// Returns the memory that it takes, in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Json(document) => document.bytes().len(),
+            Self::Cut { head, .. } => head.len(),
+            Self::Nothing | Self::Progress => 0,
+        }
+    }
+
+    /// Returns true if it takes no memory.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// How much may be read at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// The maximum number of messages, at least 1.
+    pub messages: usize,
+    /// The number of bytes after which no further message is read. One message may exceed it.
+    pub bytes: usize,
+}
+
+/// How far a source is behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lag {
+    /// Nobody knows.
+    #[default]
+    Unknown,
+    /// This many messages are waiting.
+    Messages(u64),
+    /// The newest message that was read is of this time.
+    NewestAt(Timestamp),
+}
