@@ -194,7 +194,7 @@ facts! {
     }
     /// Facts about rules.
     RuleFact {
-        EnforcementMade(rules::EnforcementMade): "enforcement.made", 4;
+        EnforcementMade(rules::EnforcementMade): "enforcement.made", 5;
         RuleErred(rules::RuleErred): "rule.erred", 1;
         RuleErrorsCounted(rules::RuleErrorsCounted): "rule.errors_counted", 1;
         RuleModeSet(rules::RuleModeSet): "rule.mode_set", 1, reacts;
@@ -397,7 +397,8 @@ impl Fact {
 }
 
 /// The older schemas in which facts are still written, if what the newer ones added is absent.
-const STILL_WRITTEN: [(&str, u16); 15] = [
+const STILL_WRITTEN: [(&str, u16); 16] = [
+    ("enforcement.made", 4),
     ("execution.requested", 7),
     ("execution.requested", 8),
     ("execution.requested", 9),
@@ -421,6 +422,7 @@ impl Fact {
     pub fn schema(&self) -> u16 {
         let is_new = |error: &Failure| error.kind == FailureKind::NotPermitted;
         let behind = match self {
+            Self::EnforcementMade(fact) => u16::from(fact.flow.as_ref().is_none_or(|flow| flow.distinct.is_none())),
             // First the scope was added, then the principal, and then the link.
             Self::ExecutionRequested(fact) => match (&fact.link, &fact.principal, &fact.scope) {
                 (Some(_), _, _) => 0,
@@ -513,6 +515,8 @@ const UPCASTS: &[(&str, u16, Upcast)] = &[
     // Before the settings declared roles and grants, people made all of them.
     ("role.set", 1, as_it_is),
     ("grant.added", 1, as_it_is),
+    // Before windows of different values, no match had one.
+    ("enforcement.made", 4, as_it_is),
     // Previously, `Retry-After` was ignored.
     ("attempt.failed", 1, as_it_is),
     // Before the end of an attempt had its own time, the record's time counted, and only the node's log said

@@ -145,6 +145,7 @@ fn samples() -> Vec<Fact> {
                 keys: [(Control::Dedupe, Some(NOON.plus_millis(600_000))), (Control::Debounce, None)]
                     .map(|(control, until)| (control, ControlKey { key: Digest::of(b"text main"), until }))
                     .into(),
+                distinct: Some(Digest::of(b"text eu")),
                 given: Some(given.clone()),
                 internal_above: [InternalTrigger::InquiryOpened].into(),
             }),

@@ -1,6 +1,6 @@
 //! The engine's own triggers: what is reported, to which rules, once, and never in a loop.
 
-use ensue_engine::catalog::{Does, Mode, OnExpire, Since, Wait};
+use ensue_engine::catalog::{Acts, Does, Mode, OnExpire, Since, Wait};
 use ensue_engine::command::{Answer, Ask, ReportOutcome, TurnLimits};
 use ensue_engine::events::internal::{InternalTrigger, is_of_the_engine};
 use ensue_engine::executions::facts::{Evidence, FailureKind};
@@ -203,7 +203,7 @@ fn event_of_a_step_keeps_the_internal_triggers_above_its_workflow() {
 #[test]
 fn end_of_a_debounced_reaction_to_an_end_is_not_reported() {
     let pieces = pieces().rule_with("demo.hears", "core.execution_ended", "", "demo.alert", |rule| {
-        rule.flow = flow([(Does::Debounce { quiet_millis: 500 }, "")]);
+        rule.flow = flow([(Does::Debounce { quiet_millis: 500, most_millis: None, acts: Acts::OnLast }, "")]);
     });
     let mut site = site(&pieces);
     let execution = site.run("demo.work");

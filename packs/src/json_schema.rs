@@ -154,6 +154,10 @@ impl Maker {
                     "if": { "required": [field] },
                     "then": { "required": [other] },
                 })),
+                Between::OnlyBesideOneOf { field, others } => {
+                    let any: Vec<Value> = others.iter().map(|other| json!({ "required": [other] })).collect();
+                    conditions.push(json!({ "if": { "required": [field] }, "then": { "anyOf": any } }));
+                }
                 Between::NotWhereHas { field, outer, inner } => conditions.push(json!({
                     "if": { "required": [outer], "properties": { (*outer): { "type": "object", "required": [inner] } } },
                     "then": { "properties": { (*field): false } },

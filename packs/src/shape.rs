@@ -69,6 +69,13 @@ pub enum Between {
         /// The field that it qualifies.
         other: &'static str,
     },
+    /// `field` may be present only together with at least one of the others.
+    OnlyBesideOneOf {
+        /// The constrained field.
+        field: &'static str,
+        /// The fields that it qualifies.
+        others: &'static [&'static str],
+    },
     /// `field` must be absent if the mapping in `outer` has `inner`.
     NotWhereHas {
         /// The constrained field.

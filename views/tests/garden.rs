@@ -147,6 +147,7 @@ fn catalog() -> Catalog {
             action: open.clone(),
             with: Template::compile(&json!({ "gate": "north", "litres": "${{ event.payload.litres }}" }), &roots()).unwrap(),
             config: Arc::new(json!({})),
+            retry: None,
             priority: None,
         })
     };

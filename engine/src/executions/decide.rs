@@ -62,6 +62,7 @@ pub(crate) fn request(
     let of_its_rule = rerun.and_then(|rerun| rerun.rule_claim.clone());
     let execution = ExecutionId(Id::root(at.time, at.entropy));
     let of_rule = rerun.and_then(|rerun| rerun.rule.as_ref());
+    let retry_of_rule = of_rule.and_then(|of| with.catalogs.at(now)?.rules().get(&of.rule)?.retry.clone());
     // A rerun keeps the scope of the first execution, whatever its parameters are now.
     let scope = match rerun {
         Some(rerun) => rerun.scope.clone(),
@@ -87,7 +88,7 @@ pub(crate) fn request(
         on_lost: definition.on_lost,
         timeout_millis: millis(definition.timeout),
         grace_millis: millis(definition.grace),
-        failures_max: definition.retry.as_ref().map(|retry| retry.attempts),
+        failures_max: retry_of_rule.as_ref().or(definition.retry.as_ref()).map(|retry| retry.attempts),
         limit_millis: definition.limit.map(millis),
         start_at: ask.start_at.filter(|start_at| *start_at > at.time),
         locks: of_its_rule.into_iter().chain(claim).collect(),
