@@ -207,6 +207,7 @@ fn samples() -> Vec<Fact> {
             attempt,
             error: refused.clone(),
             retry_after_millis: Some(30_000),
+            output_tail: Some("deploy: no such file".into()),
             ended_at: Some(Timestamp::from_micros(1_774_699_200_123_456)),
         }
         .into(),

@@ -99,7 +99,8 @@ fn different_value_of_a_window_must_be_a_scalar() {
 
 #[test]
 fn rule_can_say_how_its_action_is_retried() {
-    let rule = installed("trigger: demo.ping\naction: demo.ship\nwith: { version: '1' }\nretry: { attempts: 3, respect_retry_after: false }\n");
+    let rule =
+        installed("trigger: demo.ping\naction: demo.ship\nwith: { version: '1' }\nretry: { attempts: 3, respect_retry_after: false }\n");
     let retry = rule.retry.clone().unwrap();
     assert_eq!((retry.attempts, retry.retry_after), (3, RetryAfter::Ignored));
     assert!(installed("trigger: demo.ping\naction: core.noop\n").retry.is_none());
@@ -107,7 +108,10 @@ fn rule_can_say_how_its_action_is_retried() {
 
 #[test]
 fn retry_of_a_rule_requires_an_action_with_attempts() {
-    insta::assert_snapshot!(shown_with(&[("rules/a.yaml", "trigger: demo.ping\nsteps: { a: { action: core.noop } }\nretry: { attempts: 2 }\n")]));
+    insta::assert_snapshot!(shown_with(&[(
+        "rules/a.yaml",
+        "trigger: demo.ping\nsteps: { a: { action: core.noop } }\nretry: { attempts: 2 }\n"
+    )]));
     insta::assert_snapshot!(shown_with(&[(
         "rules/a.yaml",
         "trigger: demo.ping\naction: core.sleep\nwith: { duration: 1s }\nretry: { attempts: 2 }\n"
@@ -123,7 +127,8 @@ fn complete_flow_control_is_accepted() {
 #[test]
 fn engine_gets_flow_controls_in_their_fixed_order() {
     let flow = installed(PACED).flow.clone().unwrap();
-    let stages: Vec<_> = flow.stages().iter().map(|stage| (stage.does.clone(), stage.key.as_ref().map(|key| key.source().trim()))).collect();
+    let stages: Vec<_> =
+        flow.stages().iter().map(|stage| (stage.does.clone(), stage.key.as_ref().map(|key| key.source().trim()))).collect();
     assert_eq!(
         stages,
         [

@@ -74,6 +74,7 @@ impl Garden {
             token: attempt.token,
             outcome,
             retry_after_millis: None,
+            output_tail: None,
             body,
             emitted: None,
             vars: Vec::new(),

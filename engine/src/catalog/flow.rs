@@ -273,7 +273,7 @@ fn digest(stages: &[Stage]) -> Digest {
 }
 
 /// Returns the text that identifies flow controls. It must not depend on the words of authors or of Rust, which
-/// may change with a release. A flow control that older releases know keeps its text: what it holds goes on.
+/// may change with a release. A flow control that older releases know keeps its text: what it holds continues.
 fn identifying_text(stages: &[Stage]) -> String {
     let mut text = String::new();
     for Stage { does, key, distinct } in stages {

@@ -6,9 +6,9 @@ use ensue_expression::EVALUATION_BYTES_MAX;
 use ensue_test_support::spec::Outcome;
 use serde_json::{Value, json};
 
-use super::{DELAY, HOST, MINUTE, MISSING, asked, folded, ping, pieces, sends};
-use crate::support::definitions::template;
+use super::{DELAY, HOST, MINUTE, MISSING, asked, folded, pieces, ping, sends};
 use crate::support::Site;
+use crate::support::definitions::template;
 
 const DIGEST: Does = Does::Digest { count: 3, until_millis: MINUTE };
 const MOST: Does = Does::Debounce { quiet_millis: MINUTE, most_millis: Some(2 * MINUTE), acts: Acts::OnLast };
@@ -109,7 +109,7 @@ fn digest_held_by_a_later_control_keeps_its_events() {
 }
 
 #[test]
-fn delayed_match_joins_the_digest_that_goes_on() {
+fn delayed_match_joins_the_digest_that_continues() {
     let mut site = site([(DELAY, ""), (Does::Digest { count: 9, until_millis: MINUTE }, "")]);
     (1..=3).for_each(|n| assert_eq!(sends(&mut site, "a", n), "held"));
     site.after(MINUTE / 2).then(&["timer.fired", "enforcement.held_on"]);

@@ -91,7 +91,7 @@ impl Model {
         found.into_iter().map(|(_, index)| index).collect()
     }
 
-    /// The row that goes on for an item's key, the oldest first.
+    /// The row that continues for an item's key, the oldest first.
     fn row(&self, control: Control, at: usize) -> Vec<usize> {
         let key = self.key(control, self.items[at].keys);
         let mut found: Vec<(usize, usize, u64)> = Vec::new();
@@ -261,7 +261,7 @@ impl Model {
         all
     }
 
-    /// The newest item of a row is acted on with the others, unless the row goes on.
+    /// The newest item of a row is acted on with the others, unless the row continues.
     fn end_row(&mut self, by: Control, at: usize) {
         let (row, key) = (self.items[at].row, self.key(by, self.items[at].keys));
         let held = |index: &usize| {
@@ -294,7 +294,7 @@ impl Model {
         due.sort_by_key(|at| self.items[*at].id);
         let due: Vec<_> = due.into_iter().map(|at| (at, self.items[at].held)).collect();
         for (at, held) in due {
-            // Another item of its row may have let it go on.
+            // Another item of its row may have let it continue.
             match held.filter(|_| self.items[at].held == held) {
                 Some((by @ (Control::Window | Control::Debounce), _, _)) => match self.does(by) {
                     Some(Does::Digest { .. } | Does::Debounce { acts: Acts::OnAll, .. }) => self.end_row(by, at),

@@ -16,7 +16,8 @@ fn each(of: &[&str]) -> Does {
 
 /// A site whose rule listens to three triggers, and runs its action with the numbers of all events.
 fn site(window: Does) -> Site {
-    let pieces = ["ci.built", "qa.passed", "demo.forced"].iter().fold(pieces([(window, "event.payload.host")]), |all, name| all.trigger(name));
+    let pieces =
+        ["ci.built", "qa.passed", "demo.forced"].iter().fold(pieces([(window, "event.payload.host")]), |all, name| all.trigger(name));
     Site::with(&pieces.changed_rule("demo.paced", |rule| {
         rule.triggers = ["ci.built", "qa.passed", "demo.forced", "demo.ping"].map(|name| name.parse().unwrap()).into();
         rule.with = template(&json!({ "all": "${{ events.map(e, e.payload.n) }}", "last": "${{ event.payload.n }}" }));

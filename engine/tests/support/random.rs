@@ -10,7 +10,9 @@ use ensue_engine::access::keys::MasterKeyId;
 use ensue_engine::access::permission::Permission;
 use ensue_engine::access::state::Standing;
 use ensue_engine::access::subject::Subject;
-use ensue_engine::catalog::{Acts, Backoff, Does, Excess, Jitter, LockConflict, Mode, OnExpire, OnLost, Retry, RetryAfter, RunAs, Since, Wait};
+use ensue_engine::catalog::{
+    Acts, Backoff, Does, Excess, Jitter, LockConflict, Mode, OnExpire, OnLost, Retry, RetryAfter, RunAs, Since, Wait,
+};
 use ensue_engine::command::{
     Admission, AdmittedIdentity, Ask, ChangedCredential, Command, Conflict, Denied, IssuerGroups, KeyRotation, NewAbsence, NewDelegation,
     NewGrant, NewLink, NewSession, NewToken, OpenedLink, PackChange, RefusedDelivery, RefusedLogin, ReportOutcome, RetriedDelivery,
@@ -397,7 +399,15 @@ fn question(quorum: u32, expires: &str) -> Value {
 /// Retried after two seconds.
 pub(crate) fn again(attempts: u32) -> Retry {
     let delay = Duration::from_secs(2);
-    Retry { attempts, backoff: Backoff::Constant, delay, delay_max: delay, jitter: Jitter::None, retry_after: RetryAfter::Respected, when: None }
+    Retry {
+        attempts,
+        backoff: Backoff::Constant,
+        delay,
+        delay_max: delay,
+        jitter: Jitter::None,
+        retry_after: RetryAfter::Respected,
+        when: None,
+    }
 }
 
 pub(crate) fn step() -> impl Strategy<Value = Step> {

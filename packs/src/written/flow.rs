@@ -222,7 +222,7 @@ fn read_debounce(fields: &mut Fields<'_>, report: &mut Report) -> Option<Does> {
     if most_millis.is_some_and(|most| most <= quiet_millis) {
         report
             .error(Code::InvalidDuration, fields.file, most_at, "`most` must be longer than `quiet`")
-            .hint("the first match would always be acted on before it has been quiet");
+            .hint("make it longer: otherwise the first match is acted on before it has been quiet");
         return None;
     }
     let most_millis = if has_most { Some(most_millis?) } else { None };

@@ -70,11 +70,7 @@ pub(crate) static RULE: Shape = Shape {
             Kind::Named { names: Form::OwnName, of: &STEP, most: STEPS_MAX },
             "What to do, as steps by name, instead of `action`. They read what the rule reads, and `steps.<name>` of earlier steps.",
         ),
-        optional(
-            "retry",
-            Kind::Fields(&RETRY),
-            "Whether failed attempts of the action are retried; overrides what the action says.",
-        ),
+        optional("retry", Kind::Fields(&RETRY), "Whether failed attempts of the action are retried; overrides what the action says."),
         PRIORITY,
     ],
     later: &[("labels", "labels for search and grants")],

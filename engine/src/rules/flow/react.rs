@@ -178,7 +178,7 @@ pub(crate) fn fired(
         HoldEnd::Passes => Ok(vec![superseded(record, (id, held), SupersededBecause::WindowPassed, None)]),
         HoldEnd::Alone => released(state, record, (id, held), &[], next, at, with),
         HoldEnd::InRow => match state.flows().row_of(held).last() {
-            // Its row goes on until the newest match is due, which has a timer of its own.
+            // Its row continues until the newest match is due, which has a timer of its own.
             Some((_, newest)) if newest.until > held.until => Ok(Vec::new()),
             Some((newest, _)) => row_released(state, record, *newest, next, at, with),
             None => Ok(Vec::new()),
@@ -189,9 +189,9 @@ pub(crate) fn fired(
 
 /// What happens to a held match once it is due.
 enum HoldEnd {
-    /// It goes on alone.
+    /// It continues alone.
     Alone,
-    /// It goes on with all others of its row.
+    /// It continues with all others of its row.
     InRow,
     /// Its window has passed.
     Passes,
@@ -219,7 +219,7 @@ fn judging_rule(held: &Held, with: &Context<'_>) -> Result<Arc<Rule>, Reaction> 
     rule.ok_or_else(|| Reaction::Impossible(format!("the catalog of revision {} cannot be built", held.catalog)))
 }
 
-/// Releases a row of held matches: the newest goes on, with the events of the others.
+/// Releases a row of held matches: the newest continues, with the events of the others.
 fn row_released(
     state: &State,
     record: &Record,

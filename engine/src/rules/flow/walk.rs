@@ -195,8 +195,7 @@ impl Walk<'_> {
 
     /// Counts matches with different values: of equal ones, the newest.
     fn distinct(&self, key: Digest, count: u32, within_millis: u64, walked: &mut Walked) -> Place {
-        let (equal, others): (Vec<_>, Vec<_>) =
-            self.held_under(Control::Window, key).partition(|(_, held)| held.distinct == self.distinct);
+        let (equal, others): (Vec<_>, Vec<_>) = self.held_under(Control::Window, key).partition(|(_, held)| held.distinct == self.distinct);
         walked.superseded.extend(equal.into_iter().map(|(id, _)| (id, SupersededBecause::Newer)));
         self.fill_or_hold(&others, others.len().saturating_add(1) >= count as usize, within_millis, walked)
     }
@@ -209,7 +208,8 @@ impl Walk<'_> {
         let (equal, others): (Vec<_>, Vec<_>) =
             self.held_under(Control::Window, key).partition(|(_, held)| held.event.given.trigger == *self.trigger);
         walked.superseded.extend(equal.into_iter().map(|(id, _)| (id, SupersededBecause::Newer)));
-        let is_there = |trigger: &TriggerRef| trigger == self.trigger || others.iter().any(|(_, held)| held.event.given.trigger == *trigger);
+        let is_there =
+            |trigger: &TriggerRef| trigger == self.trigger || others.iter().any(|(_, held)| held.event.given.trigger == *trigger);
         self.fill_or_hold(&others, of.iter().all(is_there), within_millis, walked)
     }
 

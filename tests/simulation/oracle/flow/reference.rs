@@ -295,7 +295,7 @@ impl<'w> OfRule<'w> {
         self.held.iter().filter(is_there).map(|(id, _)| *id)
     }
 
-    /// Returns the row of a key that goes on, the oldest first, each with the time at which the row began.
+    /// Returns the row of a key that continues, the oldest first, each with the time at which the row began.
     fn open_row(&self, stage: &Stage, key: &str, now: i64) -> Vec<(String, i64)> {
         let is_under = |held: &Held<'w>| held.stage.does.word() == stage.does.word() && key_of(&held.keys, &held.stage) == key;
         let under: Vec<_> = self.held.iter().filter(|(_, held)| is_under(held)).collect();
@@ -339,12 +339,9 @@ impl<'w> OfRule<'w> {
                 let known = self.unspent.iter().filter(|(_, (unspent, at, _))| unspent + (now - at) < whole);
                 known.map(|(key, (_, _, used))| (*used, key)).collect()
             }
-            Does::Debounce(..)
-            | Does::Window(..)
-            | Does::Distinct(..)
-            | Does::Digest(..)
-            | Does::Missing(_)
-            | Does::Concurrency(..) => Vec::new(),
+            Does::Debounce(..) | Does::Window(..) | Does::Distinct(..) | Does::Digest(..) | Does::Missing(_) | Does::Concurrency(..) => {
+                Vec::new()
+            }
         };
         alive.sort_unstable();
         alive.into_iter().map(|(_, key)| key.clone()).collect()
