@@ -152,8 +152,8 @@ shapes! {
         &enforcements::ReleasedName::ALL.map(enforcements::ReleasedName::as_str),
     );
     SupersededBecause = words(
-        "Why a held enforcement is not acted on: a newer match with its key arrived, its window became full or did not become full in \
-         time, its rule held too many, or its rule was changed, removed or disabled.",
+        "Why a held enforcement is not acted on: a newer match with its key arrived, its event is acted on with others, its window did \
+         not become full in time, its rule held too many, or its rule was changed, removed or disabled.",
         &flow::SupersededBecause::ALL.map(flow::SupersededBecause::as_str),
     );
     Control = words("A flow control of a rule.", &catalog::Control::ALL.map(catalog::Control::as_str));

@@ -33,7 +33,7 @@ pub(crate) fn superseded(became: &Value) -> String {
     let by = || text(became, "by");
     match became["why"].as_str() {
         Some("newer") => format!(": a newer match arrived, {}", by()),
-        Some("window_filled") => format!(": its window became full, with {}", by()),
+        Some("window_filled") => format!(": its event is acted on together with others, by {}", by()),
         Some("window_passed") => ": its window did not become full in time".to_owned(),
         Some("crowded_out") => ": its rule held too many, and it was the oldest".to_owned(),
         Some("rule_changed") => ": the flow control of its rule was changed".to_owned(),

@@ -214,7 +214,7 @@ fn consequences(told: &Value) -> Vec<String> {
         (None, None) if !is_now => lines.push("nothing was run: the rule was disabled or suspended at that time".into()),
         (_, None) => {
             lines.push(match &plan["params"] {
-                Value::Null => format!("it would run {action} once its window is full"),
+                Value::Null => format!("it would run {action} together with other events"),
                 params => cut(&format!("it would run {action} with {params}")),
             });
             match told["mode"].as_str() {

@@ -26,10 +26,10 @@ pub use definitions::{Defined, Definitions, Pack, Place, Trigger, allow_key};
 
 pub use action::{Action, Builtin, HttpBody, HttpRequest, ProcessCommand, Run, RunAs, ShellScript};
 pub use concurrency::{CONCURRENCY_LIMIT_MAX, Concurrency};
-pub use flow::{Does, Excess, Flow, Stage, THROTTLE_LIMIT_MAX, WINDOW_COUNT_MAX};
+pub use flow::{Acts, Does, Excess, Flow, Stage, THROTTLE_LIMIT_MAX, WINDOW_COUNT_MAX};
 pub use labels::label_value;
 pub use policies::{Control, ItemFailure, LockConflict, Misfire, Mode, OnFailure, OnLost};
-pub use retry::{Backoff, DELAY_DEFAULT, DELAY_MAX_DEFAULT, FAILURES_MAX, Jitter, Retry};
+pub use retry::{Backoff, DELAY_DEFAULT, DELAY_MAX_DEFAULT, FAILURES_MAX, Jitter, RETRY_AFTER_MAX, Retry, RetryAfter};
 pub use rule::Rule;
 pub use schema::{Extra, Field, Fields, JsonSchema, MISFITS_MAX, Misfit, ORDER, Presence, Schema, Type};
 pub use sensor::{

@@ -195,7 +195,7 @@ facts! {
     }
     /// Facts about rules.
     RuleFact {
-        EnforcementMade(rules::EnforcementMade): "enforcement.made", 4;
+        EnforcementMade(rules::EnforcementMade): "enforcement.made", 5;
         RuleErred(rules::RuleErred): "rule.erred", 1;
         RuleErrorsCounted(rules::RuleErrorsCounted): "rule.errors_counted", 1;
         RuleModeSet(rules::RuleModeSet): "rule.mode_set", 1, reacts;
@@ -218,7 +218,7 @@ facts! {
         ArtifactKept(executions::ArtifactKept): "artifact.kept", 1 => milestone::artifact_kept;
         MessageRefused(executions::MessageRefused): "message.refused", 1 => milestone::message_refused;
         AttemptSucceeded(executions::AttemptSucceeded): "attempt.succeeded", 2 => milestone::attempt_succeeded, reacts;
-        AttemptFailed(executions::AttemptFailed): "attempt.failed", 4 => milestone::attempt_failed, reacts;
+        AttemptFailed(executions::AttemptFailed): "attempt.failed", 5 => milestone::attempt_failed, reacts;
         AttemptLost(executions::AttemptLost): "attempt.lost", 2 => milestone::attempt_lost, reacts;
         AttemptReportedLate(executions::AttemptReportedLate): "attempt.reported_late", 1 => milestone::noted;
         ExecutionSucceeded(executions::ExecutionSucceeded): "execution.succeeded", 2 => milestone::succeeded, reacts;
@@ -409,7 +409,8 @@ impl Fact {
 }
 
 /// The older schemas in which facts are still written, if what the newer ones added is absent.
-const STILL_WRITTEN: [(&str, u16); 15] = [
+const STILL_WRITTEN: [(&str, u16); 17] = [
+    ("enforcement.made", 4),
     ("execution.requested", 7),
     ("execution.requested", 8),
     ("execution.requested", 9),
@@ -419,6 +420,7 @@ const STILL_WRITTEN: [(&str, u16); 15] = [
     ("inquiry.opened", 3),
     ("inquiry.answered", 2),
     ("attempt.failed", 3),
+    ("attempt.failed", 4),
     ("step.failed", 1),
     ("step.ended", 1),
     ("undo.failed", 1),
@@ -433,6 +435,7 @@ impl Fact {
     pub fn schema(&self) -> u16 {
         let is_new = |error: &Failure| error.kind == FailureKind::NotPermitted;
         let behind = match self {
+            Self::EnforcementMade(fact) => u16::from(fact.flow.as_ref().is_none_or(|flow| flow.distinct.is_none())),
             // First the scope was added, then the principal, and then the link.
             Self::ExecutionRequested(fact) => match (&fact.link, &fact.principal, &fact.scope) {
                 (Some(_), _, _) => 0,
@@ -449,7 +452,12 @@ impl Fact {
             Self::ExecutionTimedOut(fact) => u16::from(fact.scope.is_none()),
             Self::InquiryOpened(fact) => u16::from(fact.scope.is_none()),
             Self::InquiryAnswered(fact) => u16::from(fact.on_behalf_of.is_none()),
-            Self::AttemptFailed(fact) => u16::from(!is_new(&fact.error)),
+            // First the kind of failure was added, and then the output.
+            Self::AttemptFailed(fact) => match (&fact.output_tail, is_new(&fact.error)) {
+                (Some(_), _) => 0,
+                (None, true) => 1,
+                (None, false) => 2,
+            },
             Self::StepFailed(fact) => u16::from(!is_new(&fact.error)),
             Self::StepEnded(fact) => u16::from(!fact.error.as_ref().is_some_and(is_new)),
             Self::UndoFailed(fact) => u16::from(!is_new(&fact.error)),
@@ -525,6 +533,10 @@ const UPCASTS: &[(&str, u16, Upcast)] = &[
     // Before the settings declared roles and grants, people made all of them.
     ("role.set", 1, as_it_is),
     ("grant.added", 1, as_it_is),
+    // Before failures kept the end of the output, it was only in the store of outputs.
+    ("attempt.failed", 4, as_it_is),
+    // Before windows of different values, no match had one.
+    ("enforcement.made", 4, as_it_is),
     // Previously, `Retry-After` was ignored.
     ("attempt.failed", 1, as_it_is),
     // Before the end of an attempt had its own time, the record's time counted, and only the node's log said

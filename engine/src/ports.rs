@@ -7,6 +7,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::command::{Answer, Command, DedupeKey, Refusal, Seen};
+use crate::executions::facts::OUTPUT_TAIL_BYTES_MAX;
 use crate::explain::Explain;
 use crate::ids::{AttemptId, Id, IdentityId, LogId, TokenId};
 use crate::names::{KeyRef, Names, SensorRef};
@@ -260,7 +261,10 @@ pub enum OutputStream {
     Stderr,
 }
 
-/// The output of attempts. It is not in the log.
+/// The most lines of an attempt's standard error that are shown with its failure.
+pub const OUTPUT_TAIL_LINES_MAX: usize = 20;
+
+/// The output of attempts. It is not in the log, except for the end of what a failed attempt printed.
 pub trait Outputs: Send + Sync {
     /// Appends output to a stream from `offset` on, up to the cap. Bytes over the cap are counted, and marked
     /// once at the end. Bytes that were accepted before are skipped, so that repeats are stored once.
@@ -274,6 +278,21 @@ pub trait Outputs: Send + Sync {
     fn finish(&self, attempt: AttemptId) -> Result<(), OutputError>;
     /// Returns the content of a stream from an offset on.
     fn read(&self, attempt: AttemptId, stream: OutputStream, offset: u64, bytes_max: usize) -> Result<OutputPart, OutputError>;
+    /// Returns the last lines that an attempt printed to standard error, or `None` if it printed nothing or its
+    /// output is not stored.
+    fn tail(&self, attempt: AttemptId) -> Option<String> {
+        let printed = self.taken(attempt, OutputStream::Stderr).ok()?;
+        let offset = printed.saturating_sub(OUTPUT_TAIL_BYTES_MAX as u64);
+        let part = self.read(attempt, OutputStream::Stderr, offset, OUTPUT_TAIL_BYTES_MAX).ok()?;
+        let text = String::from_utf8_lossy(&part.bytes);
+        let whole_lines = match text.split_once('\n') {
+            Some((_, rest)) if offset > 0 && !rest.is_empty() => rest,
+            Some(_) | None => &text,
+        };
+        let lines: Vec<&str> = whole_lines.trim_end().lines().collect();
+        let last = lines[lines.len().saturating_sub(OUTPUT_TAIL_LINES_MAX)..].join("\n");
+        (!last.is_empty()).then_some(last)
+    }
 }
 
 /// A part of a stream of output.

@@ -150,6 +150,7 @@ fn samples() -> Vec<Fact> {
                 keys: [(Control::Dedupe, Some(NOON.plus_millis(600_000))), (Control::Debounce, None)]
                     .map(|(control, until)| (control, ControlKey { key: Digest::of(b"text main"), until }))
                     .into(),
+                distinct: Some(Digest::of(b"text eu")),
                 given: Some(given.clone()),
                 internal_above: [InternalTrigger::InquiryOpened].into(),
             }),
@@ -211,6 +212,7 @@ fn samples() -> Vec<Fact> {
             attempt,
             error: refused.clone(),
             retry_after_millis: Some(30_000),
+            output_tail: Some("deploy: no such file".into()),
             ended_at: Some(Timestamp::from_micros(1_774_699_200_123_456)),
         }
         .into(),

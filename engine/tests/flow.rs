@@ -1,10 +1,12 @@
 //! Flow control: which matches of a rule are acted on, and when.
 
 mod ends;
+mod gather;
 mod model;
 mod order;
+mod sets;
 
-use ensue_engine::catalog::{Does, Excess, Mode};
+use ensue_engine::catalog::{Acts, Does, Excess, Mode};
 use ensue_engine::engine::Engine;
 use ensue_engine::fact::Fact;
 use ensue_engine::rules::facts::Outcome as Enforced;
@@ -19,7 +21,7 @@ const MINUTE: u64 = 60_000;
 const DEDUPE: Does = Does::Dedupe { within_millis: MINUTE };
 const THROTTLE: Does = Does::Throttle { limit: 2, per_millis: MINUTE, excess: Excess::Drop };
 const DELAY: Does = Does::Throttle { limit: 2, per_millis: MINUTE, excess: Excess::Delay };
-const DEBOUNCE: Does = Does::Debounce { quiet_millis: MINUTE };
+const DEBOUNCE: Does = Does::Debounce { quiet_millis: MINUTE, most_millis: None, acts: Acts::OnLast };
 const WINDOW: Does = Does::Window { count: 3, within_millis: MINUTE };
 const MISSING: Does = Does::Missing { for_millis: MINUTE };
 const HOST: &str = "event.payload.host";

@@ -1,9 +1,10 @@
 //! The engine's own triggers: what is reported, to which rules, once, and never in a loop.
 
-use ensue_engine::catalog::{Does, Mode, OnExpire, Since, Wait};
-use ensue_engine::command::{Answer, Ask, ReportOutcome, TurnLimits};
+use ensue_engine::catalog::{Acts, Does, Mode, OnExpire, Since, Wait};
+use ensue_engine::command::{Answer, Ask, Report, ReportOutcome, TurnLimits};
 use ensue_engine::events::internal::{InternalTrigger, is_of_the_engine};
-use ensue_engine::executions::facts::{Evidence, FailureKind};
+use ensue_engine::executions::facts::{Evidence, Failure, FailureKind, OUTPUT_TAIL_BYTES_MAX};
+use ensue_engine::executions::state::Attempt;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id, Role};
 use ensue_engine::record::{Actor, Record, StreamId};
@@ -13,7 +14,7 @@ use ensue_test_support::spec::Outcome;
 use serde_json::{Value, json};
 
 use crate::support::definitions::{expression, flow};
-use crate::support::site::{report, report_emitting};
+use crate::support::site::{report, report_emitting, reported};
 use crate::support::workflow::{awaits, does, fails};
 use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, fire_timers, set_mode, workers};
 
@@ -82,6 +83,23 @@ fn end_of_an_execution_emits_an_event_caused_by_it() {
     assert_eq!((&event.actor, event.cause.depth), (&Actor::Engine, 0));
     let Fact::EventReceived(fact) = &event.fact else { panic!("it is an event") };
     assert_eq!((fact.source.as_str(), fact.matched), (format!("execution/{execution}").as_str(), 1));
+}
+
+#[test]
+fn event_of_a_failed_execution_has_the_end_of_its_output() {
+    let mut site = site(&alerting());
+    let execution = site.run("demo.work");
+    let Attempt { id: attempt, token, .. } = site.attempt(execution);
+    let outcome = ReportOutcome::Failed(Failure::new(FailureKind::ExitCode, "it ended with 1").with_detail(1));
+    let output_tail = Some(format!("{}\nno such file", "\u{1b}".repeat(OUTPUT_TAIL_BYTES_MAX)));
+    let (body, emitted, vars) = (None, None, Vec::new());
+    let failed =
+        Report { execution, attempt, token, outcome, retry_after_millis: None, output_tail, body, emitted, vars, ended_before: None };
+    let outcome = site.when(reported(failed)).then(TOLD);
+    let error = the_event(&outcome, InternalTrigger::ExecutionEnded)["error"].take();
+    let tail = error["output_tail"].as_str().unwrap();
+    assert!(tail.ends_with("\u{1b}\nno such file"), "{tail:?}");
+    assert!((OUTPUT_TAIL_BYTES_MAX - 6..=OUTPUT_TAIL_BYTES_MAX).contains(&(json!(tail).to_string().len() - 2)));
 }
 
 #[test]
@@ -203,7 +221,7 @@ fn event_of_a_step_keeps_the_internal_triggers_above_its_workflow() {
 #[test]
 fn end_of_a_debounced_reaction_to_an_end_is_not_reported() {
     let pieces = pieces().rule_with("demo.hears", "core.execution_ended", "", "demo.alert", |rule| {
-        rule.flow = flow([(Does::Debounce { quiet_millis: 500 }, "")]);
+        rule.flow = flow([(Does::Debounce { quiet_millis: 500, most_millis: None, acts: Acts::OnLast }, "")]);
     });
     let mut site = site(&pieces);
     let execution = site.run("demo.work");

@@ -1,6 +1,6 @@
 //! Locks: the number of open executions of an action or rule is limited, and none waits without end.
 
-use ensue_engine::catalog::{Does, LockConflict, Mode};
+use ensue_engine::catalog::{Acts, Does, LockConflict, Mode};
 use ensue_engine::command::{Answer, Ask};
 use ensue_engine::engine::Engine;
 use ensue_engine::executions::facts::{Evidence, FailureKind, Settlement};
@@ -481,7 +481,7 @@ fn match_cancels_the_execution_of_an_earlier_match() {
 fn concurrency_applies_after_flow_control_that_holds() {
     let pieces = pieces(1, LockConflict::Queue).rule_with("demo.on_ping", "demo.ping", "", "demo.say", |rule| {
         rule.flow = flow([
-            (Does::Debounce { quiet_millis: MINUTE }, ""),
+            (Does::Debounce { quiet_millis: MINUTE, most_millis: None, acts: Acts::OnLast }, ""),
             (Does::Concurrency { limit: 1, conflict: LockConflict::Skip }, "event.payload.host"),
         ]);
         rule.with = template(&json!({}));

@@ -171,7 +171,10 @@ fn rule_of_a_pack_runs_actions_of_other_packs_only_if_permitted() {
 #[test]
 fn matches_that_flow_control_held_are_released_only_if_permitted() {
     let debounced = pieces().changed_rule("demo.runs_far", |rule| {
-        rule.flow = flow([(ensue_engine::catalog::Does::Debounce { quiet_millis: 1_000 }, "")]);
+        rule.flow = flow([(
+            ensue_engine::catalog::Does::Debounce { quiet_millis: 1_000, most_millis: None, acts: ensue_engine::catalog::Acts::OnLast },
+            "",
+        )]);
     });
     let mut site = Site::with(&debounced);
     site.receive("demo.ping", &json!({ "n": 1 }));

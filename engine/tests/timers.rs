@@ -9,7 +9,7 @@ use ensue_engine::executions::facts::{Evidence, Failure, FailureKind, Settlement
 use ensue_engine::executions::state::{Attempt, Phase};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id, Role};
-use ensue_engine::record::Record;
+use ensue_engine::record::{Record, StreamId};
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::decide::{FIRED_AT_ONCE_MAX, FIRED_BESIDE_OWED_MAX};
 use ensue_engine::timers::facts::TimerKind;
@@ -154,7 +154,18 @@ fn answered_with(site: &mut Site, execution: ExecutionId, status: i64, retry_aft
     let error = Failure::new(FailureKind::HttpStatus, "it did not work").with_detail(status);
     let Attempt { id: attempt, token, .. } = site.attempt(execution);
     let (outcome, emitted, vars) = (ReportOutcome::Failed(error), None, Vec::new());
-    site.when(reported(Report { execution, attempt, token, outcome, retry_after_millis, body: None, emitted, vars, ended_before: None }))
+    site.when(reported(Report {
+        execution,
+        attempt,
+        token,
+        outcome,
+        retry_after_millis,
+        output_tail: None,
+        body: None,
+        emitted,
+        vars,
+        ended_before: None,
+    }))
 }
 
 #[test]
@@ -175,6 +186,21 @@ fn rejected_request_is_not_retried_without_a_condition() {
     }
     let execution = site.run("demo.some");
     answered_with(&mut site, execution, 404, None).then(&["attempt.failed", "timer.set"]);
+}
+
+#[test]
+fn retry_of_a_rule_replaces_that_of_its_action() {
+    for action in ["demo.say", "demo.again"] {
+        let pieces = pieces().trigger("demo.ping").rule_with("demo.tries", "demo.ping", "", action, |rule| rule.retry = Some(again(2)));
+        let mut site = Site::with(&pieces);
+        site.set(workers(1));
+        let outcome = site.receive("demo.ping", &json!({}));
+        let requested = outcome.records().iter().find(|record| record.kind() == "execution.requested").unwrap();
+        let StreamId::Execution(execution) = requested.stream else { panic!("it is an execution's") };
+        site.fail(execution, FailureKind::Network).then(&["attempt.failed", "timer.set"]);
+        site.after(2_000);
+        site.fail(execution, FailureKind::Network).then(&["attempt.failed", "execution.failed"]);
+    }
 }
 
 #[test]

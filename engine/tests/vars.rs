@@ -1,6 +1,6 @@
 //! Vars: who changes them, once; rules and steps read their values at the moment of the decision.
 
-use ensue_engine::catalog::{Does, OnExpire, Since, Wait};
+use ensue_engine::catalog::{Acts, Does, OnExpire, Since, Wait};
 use ensue_engine::command::{Answer, Refusal, SeenVar};
 use ensue_engine::engine::Engine;
 use ensue_engine::executions::facts::FailureKind;
@@ -173,8 +173,9 @@ fn var_can_be_read_in_every_way_of_reading_a_map() {
 
 #[test]
 fn held_match_reads_vars_at_its_release() {
-    let pieces = watching("")
-        .changed_rule("demo.watch", |rule| rule.flow = flow([(Does::Debounce { quiet_millis: 1_000 }, "vars[?'n'].orValue(0)")]));
+    let pieces = watching("").changed_rule("demo.watch", |rule| {
+        rule.flow = flow([(Does::Debounce { quiet_millis: 1_000, most_millis: None, acts: Acts::OnLast }, "vars[?'n'].orValue(0)")])
+    });
     let mut site = site(&pieces);
     let outcome = site.receive("demo.ping", &json!({}));
     assert!(outcome.facts().any(|fact| matches!(fact, Fact::EnforcementMade(made) if matches!(made.outcome, Enforced::Held { .. }))));

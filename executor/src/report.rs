@@ -119,6 +119,7 @@ impl Reporter {
             token,
             outcome: ReportOutcome::Failed(failure),
             retry_after_millis: None,
+            output_tail: None,
             body: None,
             emitted: None,
             vars: Vec::new(),

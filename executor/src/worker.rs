@@ -225,9 +225,13 @@ impl Worker {
                 return;
             }
         };
+        let output_tail = match outcome {
+            ReportOutcome::Failed(_) => self.output_tail(dispatch.attempt).await,
+            ReportOutcome::Succeeded => None,
+        };
         let retry_after_millis = retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
         let ended_before = running.ended_before(self.means.ports.clock.now());
-        let report = Report { retry_after_millis, ended_before, ..report(dispatch, outcome, given) };
+        let report = Report { retry_after_millis, output_tail, ended_before, ..report(dispatch, outcome, given) };
         let told = self.means.reporter.report(report, dispatch.trace.clone()).await;
         self.forget(dispatch.attempt, &told);
     }
@@ -307,6 +311,12 @@ impl Worker {
         self.forget(attempt, &told);
     }
 
+    /// Returns the last lines that an attempt printed to standard error.
+    async fn output_tail(&self, attempt: AttemptId) -> Option<String> {
+        let outputs = Arc::clone(&self.means.ports.outputs);
+        self.means.settings.blocking.done(move || outputs.tail(attempt)).await.flatten()
+    }
+
     /// Ends the output of an attempt that nobody listens to any longer, so that it may be deleted in due
     /// time.
     async fn end_output(&self, attempt: AttemptId) {
@@ -347,6 +357,7 @@ fn report(dispatch: &Dispatch, outcome: ReportOutcome, given: Given) -> Report {
         token: dispatch.token,
         outcome,
         retry_after_millis: None,
+        output_tail: None,
         body: given.body,
         emitted: given.emitted,
         vars: given.vars,

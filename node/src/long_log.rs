@@ -221,6 +221,7 @@ impl Writer {
             token: dispatch.token,
             outcome,
             retry_after_millis: None,
+            output_tail: None,
             body,
             emitted: None,
             vars: Vec::new(),

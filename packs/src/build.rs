@@ -135,6 +135,7 @@ fn finished(rule: CheckedRule, id: RuleId, actions: &BTreeMap<ActionRef, Arc<Act
         flow: rule.flow,
         with: rule.with,
         config: rule.config,
+        retry: rule.retry,
         priority: rule.priority,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ensue_engine::catalog::{Action, Defined, Flow, Mode, Place, Sensor, Trigger};
+use ensue_engine::catalog::{Action, Defined, Flow, Mode, Place, Retry, Sensor, Trigger};
 use ensue_engine::names::{ActionRef, RuleRef, TriggerRef};
 use ensue_engine::schedule::plan::Plan;
 use ensue_expression::{Expression, Template};
@@ -45,6 +45,7 @@ pub(crate) struct CheckedRule {
     pub(crate) task: CheckedTask,
     pub(crate) with: Template,
     pub(crate) config: Arc<Value>,
+    pub(crate) retry: Option<Retry>,
     pub(crate) priority: Option<i8>,
 }
 

@@ -1,10 +1,12 @@
 //! Flow control of rules: the reported errors, and the engine's form of a valid one.
 
-use ensue_engine::catalog::{Control, Does, Excess, LockConflict};
+use std::sync::Arc;
+
+use ensue_engine::catalog::{Acts, Control, Does, Excess, LockConflict, RetryAfter, Rule};
 use ensue_engine::ids::{Id, RuleId};
 use ensue_engine::record::CatalogRevision;
 use ensue_engine::time::Timestamp;
-use ensue_packs::{build, library};
+use ensue_packs::build;
 
 use crate::support::{checked, demo, shown_with};
 
@@ -25,6 +27,98 @@ fn rule(text: &str) -> String {
     shown_with(&[("rules/paced.yaml", &format!("trigger: demo.ping\naction: core.noop\n{text}"))])
 }
 
+/// The engine's form of a rule of the demo.
+fn installed(rule: &str) -> Arc<Rule> {
+    let packs = [demo(&[("rules/paced.yaml", rule), OTHER])];
+    let checked = checked(&packs, &[]);
+    let ids = |_: &_| RuleId(Id::root(Timestamp::from_micros(1), 1));
+    let installed: Vec<_> = checked.good.iter().map(|pack| (pack.source.clone(), pack.manifest(ids))).collect();
+    let catalog = build(CatalogRevision(1), &installed).unwrap();
+    catalog.rules()[&"demo.paced".parse().unwrap()].clone()
+}
+
+/// What a flow control does.
+fn does(control: &str) -> Does {
+    let rule = installed(&format!("trigger: [demo.ping, demo.pong]\naction: core.noop\n{control}\n"));
+    rule.flow.as_ref().unwrap().stages()[0].does.clone()
+}
+
+/// Another trigger.
+const OTHER: (&str, &str) = ("triggers/pong.yaml", "payload:\n  host: string\n");
+
+#[test]
+fn each_kind_of_window_is_accepted() {
+    let of = ["demo.pong", "demo.ping"].map(|name| name.parse().unwrap()).into();
+    assert_eq!(does("window: { until: 10m }"), Does::Digest { count: 100, until_millis: 600_000 });
+    assert_eq!(does("window: { until: 10m, count: 5, key: event.payload.host }"), Does::Digest { count: 5, until_millis: 600_000 });
+    assert_eq!(does("window: { of: [demo.pong, demo.ping], within: 1h }"), Does::Each { of, within_millis: 3_600_000 });
+    let distinct = installed("trigger: demo.ping\naction: core.noop\nwindow: { count: 3, distinct: event.payload.host, within: 5m }\n");
+    let stage = distinct.flow.as_ref().unwrap().stages()[0].clone();
+    assert_eq!(stage.does, Does::Distinct { count: 3, within_millis: 300_000 });
+    assert_eq!(stage.distinct.map(|value| value.source().to_owned()), Some("event.payload.host".to_owned()));
+}
+
+#[test]
+fn debounce_takes_a_limit_and_all_events() {
+    let of = |most_millis, acts| Does::Debounce { quiet_millis: 30_000, most_millis, acts };
+    assert_eq!(does("debounce: { quiet: 30s, most: 10m }"), of(Some(600_000), Acts::OnLast));
+    assert_eq!(does("debounce: { quiet: 30s, events: all }"), of(None, Acts::OnAll));
+    assert_eq!(does("debounce: { quiet: 30s, most: 10m, events: last }"), of(Some(600_000), Acts::OnLast));
+    let rule = "trigger: demo.ping\ndebounce: { quiet: 1m, events: all }\naction: core.echo\nwith: { message: '${{ events.size() }}' }\n";
+    assert_eq!(shown_with(&[("rules/a.yaml", rule)]), "");
+}
+
+#[test]
+fn invalid_debounce_is_reported() {
+    insta::assert_snapshot!(rule("debounce: { quiet: 10m, most: 10m }\n"));
+    insta::assert_snapshot!(rule("debounce: { quiet: 1m, events: every }\n"));
+    insta::assert_snapshot!(rule("debounce: { quiet: 1m, events: all }\nwindow: { count: 2, within: 1m }\n"));
+}
+
+#[test]
+fn invalid_combination_of_window_fields_is_reported() {
+    insta::assert_snapshot!(rule("window: { count: 3, within: 1m, until: 1m }\n"));
+    insta::assert_snapshot!(rule("window: { count: 3 }\n"));
+    insta::assert_snapshot!(rule("window: { within: 1m }\n"));
+    insta::assert_snapshot!(rule("window: { until: 1m, distinct: event.payload.host }\n"));
+    insta::assert_snapshot!(rule("window: { within: 1m, of: [demo.ping, demo.pong], count: 2 }\n"));
+    insta::assert_snapshot!(rule("window: { until: 1m, count: 101 }\n"));
+}
+
+#[test]
+fn invalid_list_of_a_window_is_reported() {
+    insta::assert_snapshot!(rule("window: { within: 1m, of: [demo.ping, demo.pnig] }\n"));
+    insta::assert_snapshot!(rule("window: { within: 1m, of: [demo.ping, demo.ping] }\n"));
+    insta::assert_snapshot!(rule("window: { within: 1m, of: [demo.ping] }\n"));
+}
+
+#[test]
+fn different_value_of_a_window_must_be_a_scalar() {
+    insta::assert_snapshot!(rule("window: { within: 1m, count: 2, distinct: event.payload }\n"));
+}
+
+#[test]
+fn rule_can_say_how_its_action_is_retried() {
+    let rule =
+        installed("trigger: demo.ping\naction: demo.ship\nwith: { version: '1' }\nretry: { attempts: 3, respect_retry_after: false }\n");
+    let retry = rule.retry.clone().unwrap();
+    assert_eq!((retry.attempts, retry.retry_after), (3, RetryAfter::Ignored));
+    assert!(installed("trigger: demo.ping\naction: core.noop\n").retry.is_none());
+}
+
+#[test]
+fn retry_of_a_rule_requires_an_action_with_attempts() {
+    insta::assert_snapshot!(shown_with(&[(
+        "rules/a.yaml",
+        "trigger: demo.ping\nsteps: { a: { action: core.noop } }\nretry: { attempts: 2 }\n"
+    )]));
+    insta::assert_snapshot!(shown_with(&[(
+        "rules/a.yaml",
+        "trigger: demo.ping\naction: core.sleep\nwith: { duration: 1s }\nretry: { attempts: 2 }\n"
+    )]));
+    insta::assert_snapshot!(rule("retry: { attempts: 1 }\n"));
+}
+
 #[test]
 fn complete_flow_control_is_accepted() {
     assert_eq!(shown_with(&[("rules/paced.yaml", PACED)]), "");
@@ -32,19 +126,15 @@ fn complete_flow_control_is_accepted() {
 
 #[test]
 fn engine_gets_flow_controls_in_their_fixed_order() {
-    let packs: Vec<_> = library().into_iter().chain([demo(&[("rules/paced.yaml", PACED)])]).collect();
-    let checked = checked(&packs[packs.len() - 1..], &[]);
-    let ids = |_: &_| RuleId(Id::root(Timestamp::from_micros(1), 1));
-    let installed: Vec<_> = checked.good.iter().map(|pack| (pack.source.clone(), pack.manifest(ids))).collect();
-    let catalog = build(CatalogRevision(1), &installed).unwrap();
-    let flow = catalog.rules()[&"demo.paced".parse().unwrap()].flow.clone().unwrap();
-    let stages: Vec<_> = flow.stages().iter().map(|stage| (stage.does, stage.key.as_ref().map(|key| key.source().trim()))).collect();
+    let flow = installed(PACED).flow.clone().unwrap();
+    let stages: Vec<_> =
+        flow.stages().iter().map(|stage| (stage.does.clone(), stage.key.as_ref().map(|key| key.source().trim()))).collect();
     assert_eq!(
         stages,
         [
             (Does::Dedupe { within_millis: 600_000 }, Some("event.id")),
             (Does::Throttle { limit: 5, per_millis: 60_000, excess: Excess::Delay }, None),
-            (Does::Debounce { quiet_millis: 30_000 }, Some("event.payload.host")),
+            (Does::Debounce { quiet_millis: 30_000, most_millis: None, acts: Acts::OnLast }, Some("event.payload.host")),
             (Does::Window { count: 3, within_millis: 300_000 }, Some("local.host")),
             (Does::Missing { for_millis: 93_600_000 }, None),
             (Does::Concurrency { limit: 2, conflict: LockConflict::Skip }, Some("event.payload.host")),

@@ -106,7 +106,11 @@ const WHOLE: [(&str, &str); 24] = [
         "rules:\n  one: { trigger: whole.ping, action: core.echo }\n  two: { trigger: whole.pang, action: core.echo }\n\
          \x20 paced:\n    trigger: whole.ping\n    action: core.echo\n    dedupe: { key: event.payload.host, within: 10m }\n\
          \x20   throttle: { limit: 5, per: 1m, key: event.payload.host, excess: delay }\n    debounce: { quiet: 30s, key: event.payload.host }\n\
-         \x20   window: { count: 3, within: 5m, key: event.payload.host }\n    missing: { for: 26h, key: event.payload.host }\n    concurrency: { limit: 2, key: event.payload.host, conflict: skip }\n\
+         \x20   window: { count: 3, within: 5m, key: event.payload.host }\n    missing: { for: 26h, key: event.payload.host }\n    concurrency: { limit: 2, key: event.payload.host, conflict: skip }\n    retry: { attempts: 2 }\n\
+         \x20 calm: { trigger: whole.ping, action: core.echo, debounce: { quiet: 30s, most: 10m, events: all } }\n\
+         \x20 gathered: { trigger: whole.ping, action: core.echo, window: { until: 10m, count: 50, key: event.payload.host } }\n\
+         \x20 both: { trigger: [whole.ping, whole.pang], action: core.echo, window: { of: [whole.ping, whole.pang], within: 1h } }\n\
+         \x20 differ: { trigger: whole.ping, action: core.echo, window: { count: 3, distinct: event.payload.host, within: 5m } }\n\
          \x20 three:\n    trigger: whole.ping\n    local: { host: event.payload.host }\n    steps:\n      look: { action: core.noop }\n\
          \x20     tell: { needs: look, action: core.echo, with: { message: '${{ local.host }} ${{ steps.look.status }}' } }\n",
     ),
@@ -119,7 +123,7 @@ const WHOLE: [(&str, &str); 24] = [
          timeout: 90s\ngrace: 250ms\ntoken: true\nidempotent: true\non_lost: retry\npriority: -100\nqueue: heavy\nmock: { done: true }\n\
          templates: { nightly: { region: eu, sizes: [1] } }\nlabels: { site: '${{ params.region }}', canary: true }\n\
          concurrency: { limit: 2, key: params.region, conflict: queue }\n\
-         retry: { attempts: 4, backoff: linear, delay: 2s, max_delay: 1m, jitter: false, when: error.kind != 'exit_code' }\n",
+         retry: { attempts: 4, backoff: linear, delay: 2s, max_delay: 1m, jitter: false, respect_retry_after: false, when: error.kind != 'exit_code' }\n",
     ),
     ("actions/shell.yaml", "run: { shell: { script: make, env: { STAGE: dev } } }\n"),
     (

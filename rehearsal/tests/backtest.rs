@@ -137,7 +137,7 @@ impl Past {
     }
 }
 
-const FLOWS: [&str; 8] = [
+const FLOWS: [&str; 12] = [
     "",
     "dedupe: { within: 10m, key: event.payload.host }\n",
     "throttle: { limit: 2, per: 5m, key: event.payload.host }\n",
@@ -145,6 +145,10 @@ const FLOWS: [&str; 8] = [
     "debounce: { quiet: 3m, key: event.payload.host }\n",
     "window: { count: 3, within: 20m, key: event.payload.host }\n",
     "missing: { for: 15m }\n",
+    "debounce: { quiet: 3m, most: 8m }\n",
+    "debounce: { quiet: 3m, most: 8m, events: all, key: event.payload.host }\n",
+    "window: { until: 10m, count: 4, key: event.payload.host }\nmissing: { for: 5m }\n",
+    "window: { count: 2, distinct: event.payload.load, within: 20m, key: event.payload.host }\n",
     "dedupe: { within: 1m, key: string(event.payload.load) }\nthrottle: { limit: 3, per: 10m }\nwindow: { count: 2, within: 30m }\n",
 ];
 

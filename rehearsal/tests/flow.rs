@@ -65,3 +65,47 @@ fn missing_acts_when_no_match_follows() {
     let events = [event("a", 1, "0s"), event("a", 2, "25h"), event("b", 3, "0s")];
     passes(rule, &events, "{ rule: demo.silent, outcome: superseded }, { rule: demo.silent }, { rule: demo.silent }");
 }
+
+#[test]
+fn digest_passes_all_its_events_to_the_rule() {
+    let rule = (
+        "rules/digest.yaml",
+        "trigger: demo.ping\nwindow: { until: 10m, key: event.payload.host }\naction: core.echo\nwith: { message: '${{ events.map(e, e.payload.load) }}' }\n",
+    );
+    let events = [event("a", 1, "0s"), event("b", 2, "1m"), event("a", 3, "8m"), event("a", 4, "1m")];
+    passes(
+        rule,
+        &events,
+        "{ rule: demo.digest, outcome: superseded }, { rule: demo.digest, with: { message: [2] } }, \
+         { rule: demo.digest, with: { message: [1, 3] } }, { rule: demo.digest, with: { message: [4] } }",
+    );
+}
+
+#[test]
+fn limited_debounce_acts_in_a_steady_stream() {
+    let rule = (
+        "rules/calm.yaml",
+        "trigger: demo.ping\ndebounce: { quiet: 1m, most: 2m, events: all }\naction: core.echo\nwith: { message: '${{ events.map(e, e.payload.load) }}' }\n",
+    );
+    let events: Vec<String> = (1..=5).map(|load| event("a", load, "50s")).collect();
+    passes(
+        rule,
+        &events,
+        "{ rule: demo.calm, outcome: superseded }, { rule: demo.calm, outcome: superseded }, { rule: demo.calm, with: { message: [1, 2, 3] } }, \
+         { rule: demo.calm, outcome: superseded }, { rule: demo.calm, with: { message: [4, 5] } }",
+    );
+}
+
+#[test]
+fn window_of_different_values_can_be_tested() {
+    let rule = (
+        "rules/differ.yaml",
+        "trigger: demo.ping\nwindow: { count: 2, distinct: event.payload.host, within: 10m }\naction: core.echo\nwith: { message: '${{ events.map(e, e.payload.load) }}' }\n",
+    );
+    let events = [event("a", 1, "0s"), event("a", 2, "1m"), event("b", 3, "1m")];
+    passes(
+        rule,
+        &events,
+        "{ rule: demo.differ, outcome: superseded }, { rule: demo.differ, outcome: superseded }, { rule: demo.differ, with: { message: [2, 3] } }",
+    );
+}

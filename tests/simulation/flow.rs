@@ -25,10 +25,14 @@ pub(crate) enum Does {
     /// So many matches of a key in a period: how many, how long until one of them becomes available again,
     /// and whether further matches wait.
     Throttle(u64, u64, More),
-    /// The last match of a key, once there was none for so long.
-    Debounce(u64),
+    /// The last match of a key, or all of them, once there was none for so long, or so long after the first.
+    Debounce(u64, Option<u64>, Acts),
     /// So many matches of a key together within a period.
     Window(u64, u64),
+    /// So many matches of a key together within a period, with different values of a field.
+    Distinct(u64, u64, &'static str),
+    /// All matches of a key together, so long after the first, or once there are so many.
+    Digest(u64, u64),
     /// A match of a key that was followed by no other for so long.
     Missing(u64),
     /// So many open executions of a key, and what happens to further ones.
@@ -42,6 +46,15 @@ pub(crate) enum More {
     Dropped,
     /// They are released later.
     Delayed,
+}
+
+/// Which matches of a debounce are acted on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acts {
+    /// The last one.
+    OnLast,
+    /// All of them together.
+    OnAll,
 }
 
 /// A flow control of a rule, and the field that serves as its key. Without a field all matches have the same
@@ -60,11 +73,24 @@ impl Does {
         match self {
             Self::Dedupe(_) => "dedupe",
             Self::Throttle(..) => "throttle",
-            Self::Debounce(_) => "debounce",
-            Self::Window(..) => "window",
+            Self::Debounce(..) => "debounce",
+            Self::Window(..) | Self::Distinct(..) | Self::Digest(..) => "window",
             Self::Missing(_) => "missing",
             Self::Concurrency(..) => "concurrency",
         }
+    }
+
+    /// Returns true if matches are acted on together.
+    pub(crate) fn gathers(self) -> bool {
+        match self {
+            Self::Window(..) | Self::Distinct(..) | Self::Digest(..) | Self::Debounce(_, _, Acts::OnAll) => true,
+            Self::Debounce(_, _, Acts::OnLast) | Self::Dedupe(_) | Self::Throttle(..) | Self::Missing(_) | Self::Concurrency(..) => false,
+        }
+    }
+
+    /// Returns true if a due match is acted on together with the others of its row.
+    pub(crate) fn has_rows(self) -> bool {
+        matches!(self, Self::Digest(..) | Self::Debounce(_, _, Acts::OnAll))
     }
 }
 
@@ -80,8 +106,18 @@ impl fmt::Display for Stage {
                 let excess = if more == More::Delayed { "delay" } else { "drop" };
                 write!(f, "limit: {limit}, per: {}ms, excess: {excess}", limit * each)?;
             }
-            Does::Debounce(millis) => write!(f, "quiet: {millis}ms")?,
+            Does::Debounce(millis, most, acts) => {
+                write!(f, "quiet: {millis}ms")?;
+                if let Some(most) = most {
+                    write!(f, ", most: {most}ms")?;
+                }
+                if acts == Acts::OnAll {
+                    f.write_str(", events: all")?;
+                }
+            }
             Does::Window(count, millis) => write!(f, "count: {count}, within: {millis}ms")?,
+            Does::Distinct(count, millis, field) => write!(f, "count: {count}, within: {millis}ms, distinct: event.payload.{field}")?,
+            Does::Digest(count, millis) => write!(f, "count: {count}, until: {millis}ms")?,
             Does::Missing(millis) => write!(f, "for: {millis}ms")?,
             Does::Concurrency(limit, conflict) => write!(f, "limit: {limit}, conflict: {conflict}")?,
         }
@@ -124,7 +160,15 @@ impl Flows {
         }
         let places = (0..wanted.len()).filter(|place| wanted[*place]);
         let stages: Vec<Option<Stage>> = places.map(|place| self.stage(place, rule, doing)).collect();
-        stages.into_iter().flatten().collect()
+        let mut stages: Vec<Stage> = stages.into_iter().flatten().collect();
+        // A rule gathers by one flow control.
+        let has_window = stages.iter().any(|stage| stage.does.word() == "window");
+        for stage in stages.iter_mut().filter(|_| has_window) {
+            if let Does::Debounce(millis, most, Acts::OnAll) = stage.does {
+                stage.does = Does::Debounce(millis, most, Acts::OnLast);
+            }
+        }
+        stages
     }
 
     fn stage(&mut self, place: usize, rule: &str, doing: &Doing) -> Option<Stage> {
@@ -134,8 +178,15 @@ impl Flows {
         let does = match place {
             0 => Does::Dedupe(millis),
             1 => Does::Throttle(few, millis, if self.random.chance(0.5) { More::Delayed } else { More::Dropped }),
-            2 => Does::Debounce(millis),
-            3 => Does::Window(few + 1, millis),
+            2 => {
+                let most = self.random.chance(0.5).then(|| millis + 1 + self.random.log_uniform(100.0, 60_000.0) as u64);
+                Does::Debounce(millis, most, if self.random.chance(0.4) { Acts::OnAll } else { Acts::OnLast })
+            }
+            3 => match self.random.weighted(&[4, 3, 4]) {
+                0 => Does::Window(few + 1, millis),
+                1 => Does::Distinct(few + 1, millis, self.random.pick(&FIELDS).copied()?),
+                _ => Does::Digest(few + 1 + self.random.between(0, 8), millis),
+            },
             4 => Does::Missing(millis),
             _ => {
                 // An action with a lock of its own, in addition to its rule's, is covered elsewhere: an

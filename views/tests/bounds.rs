@@ -55,7 +55,7 @@ fn longest_execution_fits_its_row() {
             None,
             actor(),
             None,
-            AttemptFailed { attempt, error: error.clone(), retry_after_millis: None, ended_at: None }.into(),
+            AttemptFailed { attempt, error: error.clone(), retry_after_millis: None, output_tail: None, ended_at: None }.into(),
             body(),
         );
         let late = AttemptReportedLate { attempt, error: Some(error.clone()) };

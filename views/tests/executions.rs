@@ -64,7 +64,7 @@ fn failed_execution_has_its_error_and_the_attempt_its_result() {
     tell(
         &mut story,
         execution,
-        AttemptFailed { attempt, error: error.clone(), retry_after_millis: None, ended_at: None },
+        AttemptFailed { attempt, error: error.clone(), retry_after_millis: None, output_tail: None, ended_at: None },
         Some(Body::json("{}")),
     );
     tell(
@@ -126,7 +126,13 @@ fn execution_is_cancelling_until_its_worker_has_stopped() {
     tell(
         &mut story,
         execution,
-        AttemptFailed { attempt, error: Failure::new(FailureKind::Cancelled, "stopped"), retry_after_millis: None, ended_at: None },
+        AttemptFailed {
+            attempt,
+            error: Failure::new(FailureKind::Cancelled, "stopped"),
+            retry_after_millis: None,
+            output_tail: None,
+            ended_at: None,
+        },
         None,
     );
     assert_eq!(now(&story).status, Status::Cancelling);

@@ -74,6 +74,7 @@ impl Garden {
             token: attempt.token,
             outcome,
             retry_after_millis: None,
+            output_tail: None,
             body,
             emitted: None,
             vars: Vec::new(),
@@ -147,6 +148,7 @@ fn catalog() -> Catalog {
             action: open.clone(),
             with: Template::compile(&json!({ "gate": "north", "litres": "${{ event.payload.litres }}" }), &roots()).unwrap(),
             config: Arc::new(json!({})),
+            retry: None,
             priority: None,
         })
     };

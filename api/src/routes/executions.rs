@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::executions::labels::{self, LABELS_MAX};
 use ensue_engine::ids::ExecutionId;
-use ensue_engine::ports::{LogError, OutputStream, ReadLimit, SubmitError};
+use ensue_engine::ports::{LogError, ReadLimit, SubmitError};
 use ensue_engine::record::{Position, Revision, StreamId};
 use ensue_views::executions::{Attempt, Status};
 use ensue_views::store::Filter;
@@ -34,10 +34,6 @@ use crate::wire::waits::{self, WireWaitKind};
 
 /// The maximum size of the records from which a timeline's page is read, in bytes.
 const TIMELINE_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// How many bytes from the end of a failed attempt's standard error are shown with its error.
-const TAIL_BYTES_MAX: usize = 4 * 1024;
-const TAIL_LINES_MAX: usize = 20;
 
 /// The statuses of executions that wait for something.
 pub(super) const WAITING: [Status; 7] =
@@ -193,22 +189,11 @@ struct Said {
     message: String,
 }
 
-/// Returns the last lines that a failed attempt printed to standard error; none if it printed nothing, or its
-/// output is not stored. Blocking.
+/// Returns the last lines that a failed attempt printed to standard error. If the output cannot be read here, the
+/// attempt's log reports it. Blocking.
 fn output_tail(ports: &Ports, attempt: &Attempt) -> Option<String> {
     attempt.error.as_ref()?;
-    // If the output cannot be read here, the attempt's log reports it.
-    let printed = ports.outputs.taken(attempt.id, OutputStream::Stderr).ok()?;
-    let offset = printed.saturating_sub(TAIL_BYTES_MAX as u64);
-    let part = ports.outputs.read(attempt.id, OutputStream::Stderr, offset, TAIL_BYTES_MAX).ok()?;
-    let text = String::from_utf8_lossy(&part.bytes);
-    let whole_lines = match text.split_once('\n') {
-        Some((_, rest)) if offset > 0 && !rest.is_empty() => rest,
-        Some(_) | None => &text,
-    };
-    let lines: Vec<&str> = whole_lines.trim_end().lines().collect();
-    let last = lines[lines.len().saturating_sub(TAIL_LINES_MAX)..].join("\n");
-    (!last.is_empty()).then_some(last)
+    ports.outputs.tail(attempt.id)
 }
 
 /// Shows an execution with its bodies. Blocking.

@@ -251,7 +251,7 @@ impl WirePlan {
             Plan::Run { params, .. } => (params.content.as_ref().map(embedded), None),
             Plan::Reject { error } => (None, Some(error.clone())),
             Plan::Controlled { run: Some(run), .. } => return Self::new(rule, run),
-            // The parameters are not known until its window is full.
+            // The parameters are not known until the other events are.
             Plan::Controlled { run: None, .. } => (None, None),
         };
         Self { action: rule.action.name.clone(), params, rejected }

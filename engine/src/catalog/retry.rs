@@ -13,6 +13,9 @@ pub const DELAY_DEFAULT: Duration = Duration::from_secs(1);
 /// The default maximum delay.
 pub const DELAY_MAX_DEFAULT: Duration = Duration::from_secs(3600);
 
+/// The longest wait that the other side can ask for.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+
 /// Whether and when to retry after a failure.
 #[derive(Clone, Debug)]
 pub struct Retry {
@@ -26,6 +29,8 @@ pub struct Retry {
     pub delay_max: Duration,
     /// Whether delays are randomized.
     pub jitter: Jitter,
+    /// Whether the wait that the other side asks for counts.
+    pub retry_after: RetryAfter,
     /// Which failures are retried. Without it, every failure that another attempt may overcome: see
     /// [`Failure::may_pass`].
     ///
@@ -55,12 +60,22 @@ pub enum Jitter {
     None,
 }
 
+/// Whether the wait that the other side asks for, such as `Retry-After` of an HTTP response, counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RetryAfter {
+    /// It is the shortest wait before the retry.
+    #[default]
+    Respected,
+    /// Only the back-off counts.
+    Ignored,
+}
+
 impl Retry {
     /// Returns how long to wait after `failures` failures, of which `attempt` was the last. The result is
     /// always the same for the same attempt.
     ///
-    /// `asked` is how long the other side asks to wait. The wait is never shorter than that, and never longer
-    /// than `delay_max`.
+    /// `asked` is how long the other side asks to wait, of which at most [`RETRY_AFTER_MAX`] counts. The wait is
+    /// never shorter than that, unless it is ignored, and never longer than `delay_max`.
     pub fn wait(&self, failures: u32, attempt: AttemptId, asked: Option<Duration>) -> Duration {
         let times = match self.backoff {
             Backoff::Constant => 1,
@@ -72,7 +87,11 @@ impl Retry {
             Jitter::None => whole,
             Jitter::UpToHalf => whole - whole.mul_f64(0.5 * lot(attempt)),
         };
-        own.max(asked.unwrap_or_default().min(self.delay_max))
+        let asked = match self.retry_after {
+            RetryAfter::Respected => asked.unwrap_or_default().min(RETRY_AFTER_MAX),
+            RetryAfter::Ignored => Duration::ZERO,
+        };
+        own.max(asked.min(self.delay_max))
     }
 }
 
@@ -93,7 +112,8 @@ mod tests {
     }
 
     fn retry(backoff: Backoff, jitter: Jitter) -> Retry {
-        Retry { attempts: 9, backoff, delay: Duration::from_secs(2), delay_max: Duration::from_secs(60), jitter, when: None }
+        let (delay, delay_max) = (Duration::from_secs(2), Duration::from_secs(60));
+        Retry { attempts: 9, backoff, delay, delay_max, jitter, retry_after: RetryAfter::Respected, when: None }
     }
 
     fn waits(backoff: Backoff) -> Vec<u64> {
@@ -116,10 +136,24 @@ mod tests {
         assert!(drawn.iter().collect::<std::collections::BTreeSet<_>>().len() > 50);
         assert_eq!(spread.wait(1, attempt(7), None), spread.wait(1, attempt(7), None));
     }
+
     #[test]
     fn retry_delay_honors_the_server_but_never_exceeds_the_maximum() {
         let retry = retry(Backoff::Exponential, Jitter::None);
         let wait = |asked| retry.wait(3, attempt(1), Some(Duration::from_secs(asked))).as_secs();
         assert_eq!([0, 7, 9, 60, 61, u64::MAX].map(wait), [8, 8, 9, 60, 60, 60]);
+    }
+
+    #[test]
+    fn at_most_an_hour_counts_of_what_the_server_asks_for() {
+        let retry = Retry { delay_max: Duration::from_secs(36_000), ..retry(Backoff::Constant, Jitter::None) };
+        let wait = |asked| retry.wait(1, attempt(1), Some(Duration::from_secs(asked))).as_secs();
+        assert_eq!([3_599, 3_600, 3_601, u64::MAX].map(wait), [3_599, 3_600, 3_600, 3_600]);
+    }
+
+    #[test]
+    fn wait_that_the_server_asks_for_can_be_ignored() {
+        let retry = Retry { retry_after: RetryAfter::Ignored, ..retry(Backoff::Constant, Jitter::None) };
+        assert_eq!(retry.wait(1, attempt(1), Some(Duration::from_secs(30))).as_secs(), 2);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ensue_expression::{Expression, Template};
 use serde_json::Value;
 
-use crate::catalog::{Action, Flow, Given, Run};
+use crate::catalog::{Action, Flow, Given, Retry, Run, Stage};
 use crate::ids::RuleId;
 use crate::names::{RuleRef, TriggerRef};
 use crate::schedule::plan::Plan;
@@ -39,6 +39,8 @@ pub struct Rule {
     pub with: Template,
     /// The configuration of its pack: an object.
     pub config: Arc<Value>,
+    /// Whether and when its executions are retried; `None` means as the action says.
+    pub retry: Option<Retry>,
     /// The priority, −100 … 100; higher goes first; `None` means the action's.
     pub priority: Option<i8>,
 }
@@ -46,7 +48,7 @@ pub struct Rule {
 impl Rule {
     /// Returns all its expressions except those of its own steps.
     pub fn expressions(&self) -> Vec<&Expression> {
-        let keys = self.flow.iter().flat_map(|flow| flow.stages()).filter_map(|stage| stage.key.as_ref());
+        let keys = self.flow.iter().flat_map(|flow| flow.stages()).flat_map(Stage::expressions);
         let locals = self.local.iter().map(|(_, local)| local);
         self.when.iter().chain(locals).chain(keys).chain(self.with.expressions()).collect()
     }

@@ -385,6 +385,8 @@ pub struct Report {
     /// How long the other side asks to wait before the next attempt, in milliseconds; only for an attempt
     /// that failed.
     pub retry_after_millis: Option<u64>,
+    /// The last lines that it printed to standard error; only for an attempt that failed.
+    pub output_tail: Option<String>,
     /// The result, or the output of a failed attempt.
     pub body: Option<Body>,
     /// The event that the runner `emit` creates; the result names it.

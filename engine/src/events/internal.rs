@@ -157,7 +157,7 @@ struct InternalEvent {
 /// Returns the events to report for a draft. The state is still as it was before the draft.
 fn events_about(state: &State, draft: &Draft, by: Option<&Record>) -> Vec<InternalEvent> {
     match Tellable::of(&draft.fact) {
-        Some(Tellable::Execution(fact)) => About::of(state, draft).map_or_else(Vec::new, |about| about.execution(fact)),
+        Some(Tellable::Execution(fact)) => About::of(state, draft).map_or_else(Vec::new, |about| about.execution(fact, by)),
         Some(Tellable::Inquiry(fact)) => About::of(state, draft).and_then(|about| about.inquiry(draft, fact)).into_iter().collect(),
         Some(Tellable::Erred(fact)) => {
             vec![InternalEvent { trigger: InternalTrigger::RuleErred, source: SOURCE_OF_ENGINE.to_owned(), payload: of_erred(fact, by) }]
@@ -219,9 +219,10 @@ fn fields<const N: usize>(fields: [(&str, Json); N]) -> Map<String, Json> {
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn error_of(error: &Failure) -> Json {
+fn error_of(error: &Failure, output_tail: Option<&str>) -> Json {
     let mut error_fields = fields([("kind", json!(error.kind)), ("message", json!(error.message))]);
     error_fields.extend(error.detail.map(|detail| ("detail".to_owned(), json!(detail))));
+    error_fields.extend(output_tail.map(|tail| ("output_tail".to_owned(), json!(tail))));
     Json::Object(error_fields)
 }
 
@@ -242,11 +243,11 @@ impl<'a> About<'a> {
         InternalEvent { trigger, source: StreamId::Execution(self.id).to_string(), payload }
     }
 
-    fn execution(&self, fact: ExecutionFact<'_>) -> Vec<InternalEvent> {
+    fn execution(&self, fact: ExecutionFact<'_>, by: Option<&Record>) -> Vec<InternalEvent> {
         if let ExecutionFact::ExecutionBecameIndeterminate(_) = fact {
             return vec![self.event(InternalTrigger::AttemptIndeterminate, self.lost())];
         }
-        let ended = self.ended(fact).map(|payload| self.event(InternalTrigger::ExecutionEnded, payload));
+        let ended = self.ended(fact, by).map(|payload| self.event(InternalTrigger::ExecutionEnded, payload));
         let unanswered = self.unanswered(fact).map(|payload| self.event(InternalTrigger::InquiryEnded, payload));
         ended.into_iter().chain(unanswered).collect()
     }
@@ -273,12 +274,17 @@ impl<'a> About<'a> {
 
     /// Returns the fields for the end of an execution that is not a step: the workflow handles the end of its
     /// steps.
-    fn ended(&self, fact: ExecutionFact<'_>) -> Option<Map<String, Json>> {
+    fn ended(&self, fact: ExecutionFact<'_>, by: Option<&Record>) -> Option<Map<String, Json>> {
         let ended = fact.ended().filter(|_| self.execution.part_of.is_none())?;
         let mut payload = self.itself();
         payload.insert("status".to_owned(), json!(ended.how.as_str()));
         payload.insert("attempts".to_owned(), json!(self.execution.attempts));
-        payload.extend(ended.error.map(|error| ("error".to_owned(), error_of(error))));
+        // The execution ends because of its last attempt, which has the output.
+        let output_tail = by.and_then(|by| match &by.fact {
+            Fact::AttemptFailed(failed) if by.stream == StreamId::Execution(self.id) => failed.output_tail.as_deref(),
+            _ => None,
+        });
+        payload.extend(ended.error.map(|error| ("error".to_owned(), error_of(error, output_tail))));
         Some(payload)
     }
 

@@ -10,7 +10,7 @@ use crate::events::decide::{self as events, Source};
 use crate::executions::admission::admits_work;
 use crate::executions::facts::{
     AttemptFailed, AttemptLost, AttemptReportedLate, AttemptSucceeded, Evidence, ExecutionCancelRequested, ExecutionRequested,
-    ExecutionSettled, Failure, FailureKind, Pace, Settlement,
+    ExecutionSettled, Failure, FailureKind, OUTPUT_TAIL_BYTES_MAX, Pace, Settlement,
 };
 use crate::executions::labels::{LABELS_MAX, Labels};
 use crate::executions::program::{self, Continued};
@@ -23,7 +23,7 @@ use crate::locks::facts::Claim;
 use crate::names::LabelName;
 use crate::record::{Actor, Body, CatalogRevision, Cause, Draft, StreamId};
 use crate::state::State;
-use crate::text::cut;
+use crate::text::{cut, end_of};
 use crate::vars::decide::{self as vars, Changer};
 use crate::workflows::facts::RerunPlanned;
 
@@ -62,6 +62,7 @@ pub(crate) fn request(
     let of_its_rule = rerun.and_then(|rerun| rerun.rule_claim.clone());
     let execution = ExecutionId(Id::root(at.time, at.entropy));
     let of_rule = rerun.and_then(|rerun| rerun.rule.as_ref());
+    let retry_of_rule = of_rule.and_then(|of| with.catalogs.at(now)?.rules().get(&of.rule)?.retry.clone());
     // A rerun keeps the scope of the first execution, whatever its parameters are now.
     let scope = match rerun {
         Some(rerun) => rerun.scope.clone(),
@@ -87,7 +88,7 @@ pub(crate) fn request(
         on_lost: definition.on_lost,
         timeout_millis: millis(definition.timeout),
         grace_millis: millis(definition.grace),
-        failures_max: definition.retry.as_ref().map(|retry| retry.attempts),
+        failures_max: retry_of_rule.as_ref().or(definition.retry.as_ref()).map(|retry| retry.attempts),
         limit_millis: definition.limit.map(millis),
         start_at: ask.start_at.filter(|start_at| *start_at > at.time),
         locks: of_its_rule.into_iter().chain(claim).collect(),
@@ -202,14 +203,16 @@ pub(crate) fn report(state: &State, actor: &Actor, report: &Report, at: &Moment,
             if let Some(why) = refused {
                 // Nothing of the attempt is accepted: its events and vars belong together.
                 let error = Failure::new(FailureKind::NotPermitted, why);
-                let fact = AttemptFailed { attempt: report.attempt, error, retry_after_millis: None, ended_at };
+                let fact = AttemptFailed { attempt: report.attempt, error, retry_after_millis: None, output_tail: None, ended_at };
                 return Decision::Done { drafts: vec![Draft { body: None, ..draft(fact.into()) }], answer: Answer::Done };
             }
             let fact: Fact = match &report.outcome {
                 ReportOutcome::Succeeded => AttemptSucceeded { attempt: report.attempt, ended_at }.into(),
                 ReportOutcome::Failed(error) => {
                     let retry_after_millis = report.retry_after_millis;
-                    AttemptFailed { attempt: report.attempt, error: error.clone(), retry_after_millis, ended_at }.into()
+                    let output_tail = report.output_tail.as_deref().map(|tail| end_of(tail, OUTPUT_TAIL_BYTES_MAX));
+                    let output_tail = output_tail.filter(|tail| !tail.is_empty()).map(str::to_owned);
+                    AttemptFailed { attempt: report.attempt, error: error.clone(), retry_after_millis, output_tail, ended_at }.into()
                 }
             };
             let emits = execution.cause(report.attempt.0);

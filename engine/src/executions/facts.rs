@@ -247,6 +247,9 @@ pub struct AttemptSucceeded {
     pub ended_at: Option<Timestamp>,
 }
 
+/// The most bytes of an attempt's standard error that its failure keeps, as JSON.
+pub const OUTPUT_TAIL_BYTES_MAX: usize = 4 * 1024;
+
 /// An attempt finished without a result. The body, if there is one, is what it returned nevertheless.
 #[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -258,6 +261,8 @@ pub struct AttemptFailed {
     /// How long the remote side asks to wait before the next attempt, in milliseconds: `Retry-After` of an
     /// HTTP response.
     pub retry_after_millis: Option<u64>,
+    /// The last lines that it printed to standard error, at most [`OUTPUT_TAIL_BYTES_MAX`] as JSON.
+    pub output_tail: Option<String>,
     /// When it ended, if that was noticeably earlier than the record: a program may end while no node runs.
     pub ended_at: Option<Timestamp>,
 }

@@ -66,7 +66,8 @@ fn end_of(error: Failure, execution: &Execution) -> Fact {
     if error.kind == FailureKind::Timeout { execution.timed_out(error) } else { execution.failed(error) }
 }
 
-/// Returns the retry policy: that of the step that the execution is or undoes, otherwise that of its action.
+/// Returns the retry policy: that of the step that the execution is or undoes, or that of the rule that
+/// requested it, otherwise that of its action.
 fn policy(state: &State, execution: &Execution, catalog: &Catalog) -> Option<Retry> {
     let of_step = execution.part_of.as_ref().and_then(|part_of| {
         let workflow = state.executions().get(&part_of.workflow)?;
@@ -81,7 +82,11 @@ fn policy(state: &State, execution: &Execution, catalog: &Catalog) -> Option<Ret
             Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Emit { .. } | Run::Builtin(_) => None,
         }
     });
-    of_step.or_else(|| catalog.actions().get(&execution.action)?.retry.clone())
+    let of_rule = || {
+        let asked_by = execution.asked_by.as_ref().filter(|_| execution.part_of.is_none())?;
+        catalog.rules().get(&asked_by.rule)?.retry.clone()
+    };
+    of_step.or_else(of_rule).or_else(|| catalog.actions().get(&execution.action)?.retry.clone())
 }
 
 /// Returns the timer of the next attempt.

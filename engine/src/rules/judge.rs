@@ -258,7 +258,7 @@ fn controlled<'a>(rule: &'a Rule, flow: &'a Flow, base: Scope<'a>, budget: &mut 
         Err(NoKeys::Rejected(error)) => return Ok(Plan::Reject { error: cut(error, ERROR_BYTES_MAX) }),
         Err(NoKeys::Budget(error)) => return Err(error),
     };
-    if flow.has_window() {
+    if flow.gathers() {
         return Ok(Plan::Controlled { keys, run: None });
     }
     Ok(match render(rule, base, budget)? {
@@ -274,23 +274,41 @@ pub(crate) fn render_released(rule: &Rule, events: &[EventView<'_>], vars: &Seen
     let values: Vec<Value<'_>> = events.iter().zip(&texts).map(|(event, texts)| event_value(event, texts)).collect();
     let Some(event) = values.last() else { return Plan::Reject { error: "there is no event".to_owned() } };
     let mut scope = vars.within(base_scope(rule, event));
-    if rule.flow.as_ref().is_some_and(|flow| flow.has_window()) {
-        scope.set("events", Value::list(values.iter().cloned()));
+    let listed = listed(rule, events, &values);
+    if let Some(listed) = &listed {
+        scope.set("events", Value::list(listed.iter().cloned()));
     }
     let mut budget = Budget::steps(RULE_STEPS_MAX);
     let plan = render(rule, scope, &mut budget);
-    let plan = plan.and_then(|plan| with_events(rule, plan, &values));
+    let plan = plan.and_then(|plan| with_events(rule, plan, listed.as_deref()));
     plan.unwrap_or_else(|error| rejected(&error))
 }
 
-/// The steps of a rule with a window read its events: the events are the parameters.
-fn with_events(rule: &Rule, plan: Plan, events: &[Value<'_>]) -> Result<Plan, EvaluationError> {
-    match plan {
-        Plan::Run { pace, claim, labels, .. } if rule.has_steps() && rule.flow.as_ref().is_some_and(|flow| flow.has_window()) => {
+/// Returns the events as the rule lists them: the oldest first, or in the order of its window's triggers.
+/// Returns `None` if the rule acts on one event.
+fn listed<'a>(rule: &Rule, events: &[EventView<'_>], values: &[Value<'a>]) -> Option<Vec<Value<'a>>> {
+    let flow = rule.flow.as_ref().filter(|flow| flow.gathers())?;
+    let mut listed: Vec<(usize, &Value<'a>)> = events
+        .iter()
+        .zip(values)
+        .map(|(event, value)| {
+            let place = flow.order_of_events().and_then(|order| order.iter().position(|trigger| trigger == event.trigger));
+            (place.unwrap_or_default(), value)
+        })
+        .collect();
+    // The sort is stable: events of one place stay in the order of their arrival.
+    listed.sort_by_key(|(place, _)| *place);
+    Some(listed.into_iter().map(|(_, value)| value.clone()).collect())
+}
+
+/// The steps of a rule that acts on several events read them: the events are the parameters.
+fn with_events(rule: &Rule, plan: Plan, events: Option<&[Value<'_>]>) -> Result<Plan, EvaluationError> {
+    match (plan, events) {
+        (Plan::Run { pace, claim, labels, .. }, Some(events)) if rule.has_steps() => {
             let events = Value::map([("events", Value::list(events.iter().cloned()))]);
             Ok(Plan::Run { pace, claim, labels, params: Body::json(events.to_json_text()?) })
         }
-        other => Ok(other),
+        (plan, _) => Ok(plan),
     }
 }
 

@@ -253,7 +253,7 @@ pub(crate) fn requested(
         on_lost: action.on_lost,
         timeout_millis: millis(action.timeout),
         grace_millis: millis(action.grace),
-        failures_max: action.retry.as_ref().map(|retry| retry.attempts),
+        failures_max: rule.retry.as_ref().or(action.retry.as_ref()).map(|retry| retry.attempts),
         limit_millis: action.limit.map(millis),
         start_at: None,
         locks,

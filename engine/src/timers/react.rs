@@ -15,7 +15,7 @@ pub(crate) fn react(state: &State, record: &Record, fact: TimerFact<'_>, next: C
     match (fact, &record.stream) {
         (TimerFact::TimerFired(fact @ TimerFired { schedule: Some(id), .. }), _) => schedule::fired(state, record, fact, *id, with),
         (TimerFact::TimerFired(fact), StreamId::Execution(id)) => timed::fired(state, record, *id, fact, next, with),
-        (TimerFact::TimerFired(fact), StreamId::Enforcement(id)) => flow::fired(state, record, *id, fact.number, at, with),
+        (TimerFact::TimerFired(fact), StreamId::Enforcement(id)) => flow::fired(state, record, (*id, fact.number), next, at, with),
         // A timer that was set has no consequences until it fires, and nothing else has timers.
         (TimerFact::TimerSet(_) | TimerFact::TimerFired(_), _) => Reaction::nothing(),
     }

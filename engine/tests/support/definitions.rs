@@ -137,6 +137,7 @@ impl Pieces {
             action: Arc::new(self.actions[action].clone()),
             with: template(&json!({ "of": "${{ event.id }}" })),
             config: Arc::new(json!({})),
+            retry: None,
             priority: None,
         };
         change(&mut rule);
@@ -215,9 +216,13 @@ impl Pieces {
     }
 }
 
-/// Flow controls, each with its key expression; an empty one means one key for all.
+/// Flow controls, each with its key expression; an empty one means one key for all. A window of different values
+/// tells them apart by `event.payload.b`.
 pub(crate) fn flow<const N: usize>(stages: [(Does, &str); N]) -> Option<Arc<Flow>> {
-    let stage = |(does, key): (Does, &str)| Stage { does, key: (!key.is_empty()).then(|| expression(key)) };
+    let stage = |(does, key): (Does, &str)| {
+        let distinct = matches!(does, Does::Distinct { .. }).then(|| expression("event.payload.b"));
+        Stage { does, key: (!key.is_empty()).then(|| expression(key)), distinct }
+    };
     Flow::new(stages.map(stage).into()).map(Arc::new)
 }
 

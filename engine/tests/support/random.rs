@@ -10,7 +10,9 @@ use ensue_engine::access::keys::MasterKeyId;
 use ensue_engine::access::permission::Permission;
 use ensue_engine::access::state::Standing;
 use ensue_engine::access::subject::Subject;
-use ensue_engine::catalog::{Backoff, Does, Excess, Jitter, LockConflict, Mode, OnExpire, OnLost, Retry, RunAs, Since, Wait};
+use ensue_engine::catalog::{
+    Acts, Backoff, Does, Excess, Jitter, LockConflict, Mode, OnExpire, OnLost, Retry, RetryAfter, RunAs, Since, Wait,
+};
 use ensue_engine::command::{
     Admission, AdmittedIdentity, Ask, ChangedCredential, Command, Conflict, Denied, IssuerGroups, KeyRotation, NewAbsence, NewDelegation,
     NewGrant, NewLink, NewSession, NewToken, OpenedLink, PackChange, RefusedDelivery, RefusedLogin, ReportOutcome, RetriedDelivery,
@@ -361,7 +363,7 @@ fn many_pieces() -> Pieces {
             let excess = Excess::Delay;
             rule.flow = flow([
                 (Does::Throttle { limit: 2, per_millis: 2_000, excess }, KEY),
-                (Does::Debounce { quiet_millis: 500 }, KEY),
+                (Does::Debounce { quiet_millis: 500, most_millis: None, acts: Acts::OnLast }, KEY),
                 (Does::Window { count: 2, within_millis: 4_000 }, ""),
                 (Does::Missing { for_millis: 1_500 }, KEY),
             ]);
@@ -372,14 +374,14 @@ fn many_pieces() -> Pieces {
             rule.flow = flow([
                 (Does::Dedupe { within_millis: 60_000 }, KEY),
                 (Does::Throttle { limit: 3, per_millis: 60_000, excess }, ""),
-                (Does::Debounce { quiet_millis: 2_000 }, "event.payload.n"),
+                (Does::Debounce { quiet_millis: 2_000, most_millis: Some(5_000), acts: Acts::OnAll }, "event.payload.n"),
             ]);
         });
     pieces = pieces.rule_with(RULES[8], "demo.ping", "event.payload.?n.orValue(0) == 1", "demo.turns", |rule| {
         rule.flow = flow([(Does::Concurrency { limit: 1, conflict: LockConflict::Skip }, KEY)]);
     });
     pieces = pieces.rule_with(RULES[9], "demo.ping", "event.payload.?n.orValue(0) != vars.n", "demo.ask", |rule| {
-        rule.flow = flow([(Does::Debounce { quiet_millis: 500 }, "vars.n")]);
+        rule.flow = flow([(Does::Debounce { quiet_millis: 500, most_millis: None, acts: Acts::OnLast }, "vars.n")]);
         rule.with = template(&json!({ "of": "${{ vars.n }}" }));
     });
     pieces = pieces.rule(RULES[10], "demo.ping", "event.payload.?n.orValue(0) == 1", "other.work");
@@ -423,7 +425,15 @@ fn question(quorum: u32, expires: &str) -> Value {
 /// Retried after two seconds.
 pub(crate) fn again(attempts: u32) -> Retry {
     let delay = Duration::from_secs(2);
-    Retry { attempts, backoff: Backoff::Constant, delay, delay_max: delay, jitter: Jitter::None, when: None }
+    Retry {
+        attempts,
+        backoff: Backoff::Constant,
+        delay,
+        delay_max: delay,
+        jitter: Jitter::None,
+        retry_after: RetryAfter::Respected,
+        when: None,
+    }
 }
 
 pub(crate) fn step() -> impl Strategy<Value = Step> {

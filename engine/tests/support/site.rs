@@ -289,6 +289,7 @@ fn succeeded(execution: ExecutionId, attempt: Attempt) -> Report {
         token: attempt.token,
         outcome: ReportOutcome::Succeeded,
         retry_after_millis: None,
+        output_tail: None,
         body: None,
         emitted: None,
         vars: Vec::new(),

@@ -46,7 +46,7 @@ fn attempt_waits_from_when_it_could_start_and_runs_until_its_end() {
     tally.note(&[record(0, requested()), record(3 * MILLISECOND, started(1))]);
     let error = Failure::new(FailureKind::ExitCode, "it ended with 1");
     tally.note(&[
-        record(10 * MILLISECOND, AttemptFailed { attempt, error, retry_after_millis: None, ended_at: None }),
+        record(10 * MILLISECOND, AttemptFailed { attempt, error, retry_after_millis: None, output_tail: None, ended_at: None }),
         record(30 * MILLISECOND, started(2)),
     ]);
     tally.note(&[
@@ -111,14 +111,20 @@ fn each_kind_of_end_is_counted_separately() {
         (made(Outcome::Shadowed).into(), "enforcements", "shadowed"),
         (made(Outcome::Rejected { error: "no".into() }).into(), "enforcements", "rejected"),
         (AttemptSucceeded { attempt, ended_at: None }.into(), "attempts", "succeeded"),
-        (AttemptFailed { attempt, error: error(), retry_after_millis: None, ended_at: None }.into(), "attempts", "failed"),
         (
-            AttemptFailed { attempt, error: because(FailureKind::Timeout), retry_after_millis: None, ended_at: None }.into(),
+            AttemptFailed { attempt, error: error(), retry_after_millis: None, output_tail: None, ended_at: None }.into(),
+            "attempts",
+            "failed",
+        ),
+        (
+            AttemptFailed { attempt, error: because(FailureKind::Timeout), retry_after_millis: None, output_tail: None, ended_at: None }
+                .into(),
             "attempts",
             "timed_out",
         ),
         (
-            AttemptFailed { attempt, error: because(FailureKind::Cancelled), retry_after_millis: None, ended_at: None }.into(),
+            AttemptFailed { attempt, error: because(FailureKind::Cancelled), retry_after_millis: None, output_tail: None, ended_at: None }
+                .into(),
             "attempts",
             "cancelled",
         ),

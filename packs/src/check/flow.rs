@@ -2,7 +2,7 @@
 //! of a window.
 
 use ensue_engine::catalog::{Concurrency, Control, Flow, Stage};
-use ensue_expression::{Expression, ValueType};
+use ensue_expression::{Expression, ValueType, nearest};
 
 use super::compiled::optional;
 use super::scope::Scope;
@@ -10,15 +10,20 @@ use crate::diagnostics::{Code, Report};
 use crate::fields::first_line;
 use crate::source::SourceText;
 use crate::written;
-use crate::yaml::Node;
+use crate::yaml::{Node, Spanned};
 
 /// Compiles the flow controls of a rule. Returns `None` if one of them has an error.
-pub(super) fn flow(file: &SourceText, written: &[written::Stage], scope: &Scope<'_>, report: &mut Report) -> Option<Option<Flow>> {
-    let stages: Vec<Option<Stage>> = written
+pub(super) fn flow(file: &SourceText, rule: &written::Rule, scope: &Scope<'_>, report: &mut Report) -> Option<Option<Flow>> {
+    let stages: Vec<Option<Stage>> = rule
+        .flow
         .iter()
         .map(|stage| {
-            let compiled = stage.key.as_ref().map(|node| key(stage.does.control(), file, node, scope, report));
-            Some(Stage { does: stage.does, key: optional(compiled)? })
+            let control = stage.does.control();
+            let compiled = stage.key.as_ref().map(|node| key(control, file, node, scope, report));
+            let distinct = stage.distinct.as_ref().map(|node| scalar((node, "`distinct`"), DIFFERENT, file, scope, report));
+            let are_known = are_triggers_of(rule, &stage.of, file, report);
+            let (key, distinct) = (optional(compiled)?, optional(distinct)?);
+            are_known.then(|| Stage { does: stage.does.clone(), key, distinct })
         })
         .collect();
     stages.into_iter().collect::<Option<Vec<_>>>().map(Flow::new)
@@ -37,23 +42,53 @@ pub(super) fn concurrency(
 
 /// Compiles a key, which is a scalar.
 fn key(control: Control, file: &SourceText, node: &Node, scope: &Scope<'_>, report: &mut Report) -> Option<Expression> {
-    let (expression, value) = scope.expression(node, "`key`", report)?;
-    let scalar = ValueType::text().or(ValueType::number()).or(ValueType::integer()).or(ValueType::boolean());
-    if value.is_unknown_or_nothing() || scalar.overlaps(&value) {
-        return Some(expression);
-    }
-    let message = format!("the key of `{}` must be a string, a number, true or false, not {value}", control.as_str());
-    report.error(Code::TypeMismatch, file, first_line(&node.span, file), message).hint(match control {
+    let hint = match control {
         Control::Concurrency => "use the field that tells executions apart, for example `params.region` or `event.payload.host`",
         Control::Dedupe | Control::Throttle | Control::Debounce | Control::Window | Control::Missing => {
             "use the field that tells matches apart, for example `event.payload.host`"
         }
-    });
+    };
+    scalar((node, "`key`"), (&format!("the key of `{}`", control.as_str()), hint), file, scope, report)
+}
+
+/// How a value of `distinct` is called, and what to use for it.
+const DIFFERENT: (&str, &str) = ("`distinct` of `window`", "use the field whose values must differ, for example `event.payload.region`");
+
+/// Compiles an expression whose value is a scalar.
+fn scalar(
+    (node, name): (&Node, &str),
+    (called, hint): (&str, &str),
+    file: &SourceText,
+    scope: &Scope<'_>,
+    report: &mut Report,
+) -> Option<Expression> {
+    let (expression, value) = scope.expression(node, name, report)?;
+    let scalar = ValueType::text().or(ValueType::number()).or(ValueType::integer()).or(ValueType::boolean());
+    if value.is_unknown_or_nothing() || scalar.overlaps(&value) {
+        return Some(expression);
+    }
+    let message = format!("{called} must be a string, a number, true or false, not {value}");
+    report.error(Code::TypeMismatch, file, first_line(&node.span, file), message).hint(hint);
     None
 }
 
-/// Makes the events of a rule's window available to what the rule runs.
+/// Returns true if all of these are triggers of the rule; reports those that are not.
+fn are_triggers_of(rule: &written::Rule, of: &[Spanned<String>], file: &SourceText, report: &mut Report) -> bool {
+    let mut are_known = true;
+    for trigger in of.iter().filter(|of| rule.triggers.iter().all(|trigger| trigger.value != of.value)) {
+        let near = nearest(&trigger.value, rule.triggers.iter().map(|trigger| trigger.value.as_str()));
+        let message = format!("`of` names `{}`, which is not a trigger of the rule", trigger.value);
+        report
+            .error(Code::InvalidValue, file, trigger.span.clone(), message)
+            .did_you_mean(near)
+            .hint("the rule judges only events of its triggers: add it to `trigger`, or remove it here");
+        are_known = false;
+    }
+    are_known
+}
+
+/// Makes the events that a rule gathers available to what the rule runs.
 pub(super) fn with_events<'a>(scope: Scope<'a>, written: &[written::Stage], event: ValueType) -> Scope<'a> {
-    let has_window = written.iter().any(|stage| stage.does.control() == Control::Window);
-    if has_window { scope.with("events", ValueType::list(event)) } else { scope }
+    let gathers = written.iter().any(|stage| stage.does.gathers());
+    if gathers { scope.with("events", ValueType::list(event)) } else { scope }
 }

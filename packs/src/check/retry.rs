@@ -1,9 +1,12 @@
 //! Checks `retry` and the names that it can read: the failure and the number of the attempt.
 
+use std::ops::Range;
+
 use ensue_engine::catalog;
 use ensue_engine::executions::facts::FailureKind;
 use ensue_expression::{Budget, EVALUATION_STEPS_MAX, Expression, MapType, Occurrence, Others, Value, ValueType};
 
+use super::refs::NamedAction;
 use super::scope::Scope;
 use crate::diagnostics::{Code, Report};
 use crate::fields::first_line;
@@ -16,7 +19,7 @@ const WITHOUT_DETAIL: [FailureKind; 4] = [FailureKind::Timeout, FailureKind::Net
 
 /// Compiles `retry`. Returns `None` if it has an error.
 pub(super) fn retry(file: &SourceText, written: &written::Retry, report: &mut Report) -> Option<catalog::Retry> {
-    let written::Retry { attempts, backoff, delay, delay_max, jitter, when } = written;
+    let written::Retry { attempts, backoff, delay, delay_max, jitter, retry_after, when } = written;
     let when = match when {
         Some(node) => {
             let when = scope(file).condition(node, "`when`", report)?;
@@ -25,7 +28,36 @@ pub(super) fn retry(file: &SourceText, written: &written::Retry, report: &mut Re
         }
         None => None,
     };
-    Some(catalog::Retry { attempts: *attempts, backoff: *backoff, delay: *delay, delay_max: *delay_max, jitter: *jitter, when })
+    Some(catalog::Retry {
+        attempts: *attempts,
+        backoff: *backoff,
+        delay: *delay,
+        delay_max: *delay_max,
+        jitter: *jitter,
+        retry_after: *retry_after,
+        when,
+    })
+}
+
+/// Returns true if an action has attempts that can be retried; if not, reports it and `whose` the `retry` is.
+pub(super) fn has_attempts(
+    file: &SourceText,
+    named: Option<&NamedAction<'_>>,
+    at: &Range<usize>,
+    whose: &str,
+    report: &mut Report,
+) -> bool {
+    let Some((name, Some(action))) = named else { return true };
+    let is = match &action.run {
+        written::Run::Workflow(_) => "consists of steps: its steps have attempts, but it has none",
+        written::Run::Builtin { which: catalog::Builtin::Sleep | catalog::Builtin::Inquiry | catalog::Builtin::Wait, .. } => {
+            "waits and has no attempts"
+        }
+        _ => return true,
+    };
+    let message = format!("{whose} has a `retry`, but `{name}` {is}");
+    report.error(Code::FieldOutOfPlace, file, at.clone(), message).hint("move `retry` to where the attempts are, or remove it");
+    false
 }
 
 /// Warns of a condition that errs for failures without a number: such failures are then not retried.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use std::time::Duration;
 
-use ensue_engine::catalog::{Action, Fields, Given, OnLost, RunAs, Schema};
+use ensue_engine::catalog::{Action, Fields, Given, OnLost, Retry, RunAs, Schema};
 use ensue_engine::names::{RuleRef, WorkerQueueName};
 use ensue_engine::vars::reads::VARS;
 use ensue_expression::{Expression, MapType, Occurrence, Others, Template, ValueType};
@@ -40,9 +40,10 @@ pub(super) fn rule(
         ValueType::map(MapType::new(Others::None).called("the fields of `rule`", None).with("ref", ValueType::text(), Occurrence::Always)),
     );
     let (local, when, scope) = conditions(&base, written, report);
-    let flow = flow::flow(file, &written.flow, &scope, report);
+    let flow = flow::flow(file, written, &scope, report);
     let scope = flow::with_events(scope, &written.flow, event);
     let task = task(checking, &name, file, (written, &local, config), &scope, report);
+    let retry = retry(checking, file, written, report);
     let (task, with) = task?;
     Some(CheckedRule {
         name,
@@ -56,8 +57,19 @@ pub(super) fn rule(
         task,
         with,
         config: config.clone(),
+        retry: optional(retry)?,
         priority: written.priority,
     })
+}
+
+/// Compiles the `retry` of a rule. The inner `None` means that it has an error.
+fn retry(checking: &mut Checking<'_>, file: &SourceText, written: &written::Rule, report: &mut Report) -> Option<Option<Retry>> {
+    let (retry, at) = written.retry.as_ref()?;
+    let written::RuleTask::Action { action, .. } = &written.task else { return None };
+    // Its errors are reported with the task.
+    let named = action_named(checking, file, action, "rule", &mut Report::default());
+    let has = super::retry::has_attempts(file, named.as_ref(), at, "the rule", report);
+    Some(if has { super::retry::retry(file, retry, report) } else { None })
 }
 
 fn task(

@@ -23,7 +23,7 @@ const ROOTS_ELSEWHERE: [(&str, &str); 5] = [
         VARS,
         "`vars` can be read in rules, in the `local` and `run` of actions, and in the steps of workflows; pass its value on through `with`",
     ),
-    ("events", "`events` can be read only in the `with` and the `steps` of a rule that has `window`"),
+    ("events", "`events` can be read only in the `with` and the `steps` of a rule that has `window`, or `debounce` with `events: all`"),
     ("steps", "`steps` can be read only in a workflow: in the `if`, `for_each`, `with` and `fail` of its steps, and in its `result`"),
     ("item", "`item` and `index` can be read only in the `with` of a step that has `for_each`"),
     ("index", "`item` and `index` can be read only in the `with` of a step that has `for_each`"),

@@ -30,7 +30,7 @@ use super::scope::{Holds, Scope};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{DURATION_HINT, first_line};
 use crate::source::SourceText;
-use crate::written::{self, ForEach, Step, Task, Workflow};
+use crate::written::{ForEach, Step, Task, Workflow};
 use crate::yaml::{Content, Entry, Node, Spanned};
 use ends::{End, Ended, Results, Times};
 use graph::Graph;
@@ -179,7 +179,7 @@ impl<'a> Steps<'a> {
         let retry = match &written.retry {
             Some(retry) => {
                 let step = format!("the step `{}`", written.name.value);
-                let has = self.has_attempts(self.actions[place].as_ref(), &written.name.span, &step, report);
+                let has = super::retry::has_attempts(self.file, self.actions[place].as_ref(), &written.name.span, &step, report);
                 Some(if has { super::retry::retry(self.file, retry, report) } else { None })
             }
             None => None,
@@ -291,21 +291,6 @@ impl<'a> Steps<'a> {
         let with = Node { span: duration.span.clone(), content: Content::Map(vec![Entry { key, value: duration.clone() }]) };
         let action = SLEEP.parse().expect("the name of a library's action is one");
         Some(catalog::Task::Action { action, with: scope.template(&with, report)? })
-    }
-
-    /// Returns true if an action has attempts that can be retried; if not, reports it and `whose` it is.
-    fn has_attempts(&self, named: Option<&NamedAction<'a>>, at: &Range<usize>, whose: &str, report: &mut Report) -> bool {
-        let Some((name, Some(action))) = named else { return true };
-        let is = match &action.run {
-            written::Run::Workflow(_) => "consists of steps: its steps have attempts, but it has none",
-            written::Run::Builtin { which: catalog::Builtin::Sleep | catalog::Builtin::Inquiry | catalog::Builtin::Wait, .. } => {
-                "waits and has no attempts"
-            }
-            _ => return true,
-        };
-        let message = format!("{whose} has a `retry`, but `{name}` {is}");
-        report.error(Code::FieldOutOfPlace, self.file, at.clone(), message).hint("move `retry` to where the attempts are, or remove it");
-        false
     }
 
     /// Compiles the result of the workflow, and checks it against the declared result of its action.

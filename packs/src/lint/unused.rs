@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use ensue_engine::catalog::{Action, Flow, HttpBody, Run, Step};
+use ensue_engine::catalog::{Action, Flow, HttpBody, Run, Stage, Step};
 use ensue_engine::names::KeyRef;
 use ensue_expression::{Expression, Path, Template};
 
@@ -27,7 +27,7 @@ pub(super) fn look(pack: &Definitions<'_>, findings: &mut Findings) {
         let mut reads = Reads::default();
         reads.paths.extend(rule.when.iter().flat_map(Expression::reads));
         reads.paths.extend(rule.with.reads());
-        let keys = rule.flow.as_deref().into_iter().flat_map(Flow::stages).filter_map(|stage| stage.key.as_ref());
+        let keys = rule.flow.as_deref().into_iter().flat_map(Flow::stages).flat_map(Stage::expressions);
         reads.paths.extend(keys.flat_map(Expression::reads));
         if let CheckedTask::Steps(action) = &rule.task {
             reads.paths.extend(reads_of_run(action).paths);

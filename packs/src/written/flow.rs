@@ -3,18 +3,21 @@
 
 use std::time::Duration;
 
-use ensue_engine::catalog::{Control, Does, Excess, THROTTLE_LIMIT_MAX, WINDOW_COUNT_MAX};
+use ensue_engine::catalog::{Acts, Control, Does, Excess, THROTTLE_LIMIT_MAX, WINDOW_COUNT_MAX};
 
 use super::concurrency;
 use super::timing::read_some_time;
-use crate::diagnostics::Report;
+use crate::diagnostics::{Code, Report};
 use crate::fields::Fields;
-use crate::shape::{Field, Form, Kind, Shape, optional, required, words};
+use crate::shape::{Between, Field, Form, Kind, Shape, optional, required, words};
 use crate::source::SourceText;
-use crate::yaml::{Entry, Node};
+use crate::yaml::{Entry, Node, Spanned};
 
 const EXCESSES: [(&str, Excess); 2] = [("drop", Excess::Drop), ("delay", Excess::Delay)];
 const EXCESS_WORDS: [&str; 2] = words(&EXCESSES);
+
+const ACTS: [(&str, Acts); 2] = [("last", Acts::OnLast), ("all", Acts::OnAll)];
+const ACTS_WORDS: [&str; 2] = words(&ACTS);
 
 const KEY: Field = optional(
     "key",
@@ -65,6 +68,17 @@ static DEBOUNCE_SHAPE: Shape = Shape {
             Kind::Text(Form::SomeTime),
             "How long no match of the key must come before the last one is acted on.",
         ),
+        optional(
+            "most",
+            Kind::Text(Form::SomeTime),
+            "The longest time from the first match of the key until one is acted on, however many follow. Without it, a steady stream \
+             is never acted on.",
+        ),
+        optional(
+            "events",
+            Kind::Choice(&ACTS_WORDS),
+            "Which of the matches are acted on: `last` (default), or `all` of them together, as `events`. At most 100 are gathered.",
+        ),
         KEY,
     ],
     ..Shape::BARE
@@ -73,14 +87,38 @@ static DEBOUNCE_SHAPE: Shape = Shape {
 static WINDOW_SHAPE: Shape = Shape {
     what: "`window`",
     fields: &[
-        required(
+        optional(
             "count",
-            "count: 3",
             Kind::Integer { from: 2, to: WINDOW_COUNT_MAX as i64 },
-            "Which match of a key in the period is acted on, with those before it as `events`. Counting then starts over.",
+            "Which match of a key is acted on, with those before it as `events`. Counting then starts over. With `until`, the default is \
+             100.",
         ),
-        required("within", "within: 5m", Kind::Text(Form::SomeTime), "How long a match counts."),
+        optional("within", Kind::Text(Form::SomeTime), "How long a match counts. If too few come in this time, none is acted on."),
+        optional(
+            "until",
+            Kind::Text(Form::SomeTime),
+            "How long matches are gathered, from the first match of a key on. Then all of them are acted on as one, however many came.",
+        ),
+        optional(
+            "of",
+            Kind::Texts { of: Form::Ref, least: 2 },
+            "Triggers of the rule, instead of `count`: one match of each is acted on together. Of one trigger, the newest match counts.",
+        ),
+        optional(
+            "distinct",
+            Kind::Expression,
+            "An expression that returns a string, a number, true or false: `count` counts different values of it. Of equal values, the \
+             newest match counts.",
+        ),
         KEY,
+    ],
+    between: &[
+        Between::ExactlyOneOf(&["within", "until"]),
+        Between::OnlyBesideOneOf { field: "within", others: &["count", "of"] },
+        Between::NotBoth("of", "until"),
+        Between::NotBoth("of", "count"),
+        Between::NotBoth("distinct", "until"),
+        Between::OnlyBeside { field: "distinct", other: "count" },
     ],
     ..Shape::BARE
 };
@@ -107,20 +145,24 @@ pub(super) const DEBOUNCE: Field =
 pub(super) const WINDOW: Field = optional(
     "window",
     Kind::Fields(&WINDOW_SHAPE),
-    "Several matches of a key in a period are acted on together, and expressions read them as `events`.",
+    "Several matches of a key are acted on together, and expressions read their events as `events`.",
 );
 pub(super) const MISSING: Field =
     optional("missing", Kind::Fields(&MISSING_SHAPE), "The last match of a key is acted on if no other match follows it for a while.");
 
-/// One flow control of a rule, with its key not compiled yet.
+/// One flow control of a rule, with its expressions not compiled yet.
 pub(crate) struct Stage {
     pub(crate) does: Does,
     pub(crate) key: Option<Node>,
+    pub(crate) distinct: Option<Node>,
+    /// The triggers of which a window needs one each, as written.
+    pub(crate) of: Vec<Spanned<String>>,
 }
 
 /// Takes the flow controls of a rule. Returns `None` if one has errors, which have been reported.
 pub(super) fn read_flow(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Stage>> {
-    let mut stages = Some(Vec::new());
+    let window_key = fields.key_of(Control::Window.as_str());
+    let mut stages: Option<Vec<Stage>> = Some(Vec::new());
     for control in Control::ALL {
         let Some(Entry { value, .. }) = fields.take(control.as_str()) else { continue };
         let stage = read_stage(control, value, fields.file, report);
@@ -128,6 +170,12 @@ pub(super) fn read_flow(fields: &mut Fields<'_>, report: &mut Report) -> Option<
             stages.push(stage);
             stages
         });
+    }
+    let gathering = stages.iter().flatten().filter(|stage| stage.does.gathers());
+    if gathering.count() > 1 {
+        let message = "`window` and `debounce` with `events: all` both gather the events of a rule";
+        report.error(Code::FieldOutOfPlace, fields.file, window_key, message).hint("remove `events: all`, or one of the two");
+        return None;
     }
     stages
 }
@@ -143,6 +191,9 @@ fn read_stage(control: Control, node: Node, file: &SourceText, report: &mut Repo
     };
     let mut fields = Fields::open(node, shape, file, report)?;
     let key = fields.take("key").map(|entry| entry.value);
+    if control == Control::Window {
+        return read_window(fields, key, report);
+    }
     let does = match control {
         Control::Dedupe => read_millis("within", &mut fields, report).map(|within_millis| Does::Dedupe { within_millis }),
         Control::Throttle => {
@@ -152,17 +203,109 @@ fn read_stage(control: Control, node: Node, file: &SourceText, report: &mut Repo
             let (limit, per_millis) = limit.zip(per_millis)?;
             excess.map(|excess| Does::Throttle { limit, per_millis, excess })
         }
-        Control::Debounce => read_millis("quiet", &mut fields, report).map(|quiet_millis| Does::Debounce { quiet_millis }),
-        Control::Window => {
-            let (count, within_millis) = (read_count("count", &mut fields, report), read_millis("within", &mut fields, report));
-            count.zip(within_millis).map(|(count, within_millis)| Does::Window { count, within_millis })
-        }
+        Control::Debounce => read_debounce(&mut fields, report),
+        Control::Window => None,
         Control::Missing => read_millis("for", &mut fields, report).map(|for_millis| Does::Missing { for_millis }),
         Control::Concurrency => {
             concurrency::read_numbers(&mut fields, report).map(|(limit, conflict)| Does::Concurrency { limit, conflict })
         }
     };
-    Some(Stage { does: does?, key })
+    Some(Stage { does: does?, key, distinct: None, of: Vec::new() })
+}
+
+fn read_debounce(fields: &mut Fields<'_>, report: &mut Report) -> Option<Does> {
+    let (has_events, acts) = (fields.has("events"), fields.choice("events", &ACTS, report));
+    let acts = if has_events { acts } else { Some(Acts::default()) };
+    let (has_most, most_at) = (fields.has("most"), fields.span_of("most"));
+    let most_millis = read_some_time("most", fields, report).map(in_millis);
+    let quiet_millis = read_millis("quiet", fields, report)?;
+    if most_millis.is_some_and(|most| most <= quiet_millis) {
+        report
+            .error(Code::InvalidDuration, fields.file, most_at, "`most` must be longer than `quiet`")
+            .hint("make it longer: otherwise the first match is acted on before it has been quiet");
+        return None;
+    }
+    let most_millis = if has_most { Some(most_millis?) } else { None };
+    Some(Does::Debounce { quiet_millis, most_millis, acts: acts? })
+}
+
+/// Takes a window of one of its four kinds.
+fn read_window(mut fields: Fields<'_>, key: Option<Node>, report: &mut Report) -> Option<Stage> {
+    let file = fields.file;
+    let is_digest = fields.has("until");
+    let has_within = fields.has("within");
+    if is_digest == has_within {
+        let (message, at) = match is_digest {
+            true => ("`window` must have either `within` or `until`, not both", fields.key_of("until")),
+            false => ("`window` needs the field `within` or `until`", fields.start.clone()),
+        };
+        if is_digest || !(fields.has_reported("within") || fields.has_reported("until")) {
+            report.error(Code::NotExactlyOne, file, at, message).hint(
+                "`within: 5m` waits for enough matches and drops them if too few come; `until: 5m` acts on all that came in this time",
+            );
+        }
+        return None;
+    }
+    let out_of_place = |field: &str, why: &str, fields: &Fields<'_>, report: &mut Report| {
+        report.error(Code::FieldOutOfPlace, file, fields.key_of(field), format!("`{field}` {why}")).hint("remove one of the two");
+        None
+    };
+    if let Some(field) = ["of", "distinct"].into_iter().find(|field| is_digest && fields.has(field)) {
+        return out_of_place(field, "cannot be next to `until`, which acts on every match", &fields, report);
+    }
+    if let Some(field) = ["count", "distinct"].into_iter().find(|field| fields.has("of") && fields.has(field)) {
+        return out_of_place(field, "cannot be next to `of`, which says what the window needs", &fields, report);
+    }
+    let distinct = fields.take("distinct").map(|entry| entry.value);
+    if is_digest {
+        let count = if fields.has("count") { read_count("count", &mut fields, report) } else { Some(WINDOW_COUNT_MAX) };
+        let until_millis = read_millis("until", &mut fields, report);
+        let does = Does::Digest { count: count?, until_millis: until_millis? };
+        return Some(Stage { does, key, distinct, of: Vec::new() });
+    }
+    let within_millis = read_millis("within", &mut fields, report);
+    if fields.has("of") {
+        let of = read_of(&mut fields, report)?;
+        let refs = of.iter().filter_map(|trigger| trigger.value.parse().ok()).collect();
+        return Some(Stage { does: Does::Each { of: refs, within_millis: within_millis? }, key, distinct, of });
+    }
+    if !fields.has("count") {
+        if !fields.has_reported("count") && !fields.has_reported("of") {
+            report
+                .error(Code::MissingField, file, fields.start.clone(), "`window` needs the field `count` or `of`")
+                .hint("for example\ncount: 3");
+        }
+        return None;
+    }
+    let (count, within_millis) = (read_count("count", &mut fields, report)?, within_millis?);
+    let does = match &distinct {
+        Some(_) => Does::Distinct { count, within_millis },
+        None => Does::Window { count, within_millis },
+    };
+    Some(Stage { does, key, distinct, of: Vec::new() })
+}
+
+/// Takes the triggers of which a window needs one each: at least two, and none twice.
+fn read_of(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Spanned<String>>> {
+    let (file, at) = (fields.file, fields.span_of("of"));
+    let of = fields.texts("of", report)?;
+    let twice = of.iter().enumerate().find(|(index, one)| of[..*index].iter().any(|first| first.value == one.value));
+    if let Some((_, twice)) = twice {
+        report
+            .error(Code::InvalidValue, file, twice.span.clone(), format!("`of` names `{}` twice", twice.value))
+            .hint("remove one of the two: to act on several events of one trigger, use `count`");
+        return None;
+    }
+    if !(2..=WINDOW_COUNT_MAX as usize).contains(&of.len()) {
+        let message = format!("`of` must name 2 to {WINDOW_COUNT_MAX} triggers, not {}", of.len());
+        report.error(Code::InvalidValue, file, at, message).hint("for example\nof: [ci.built, qa.passed]");
+        return None;
+    }
+    Some(of)
+}
+
+fn in_millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Takes a required duration.
@@ -171,7 +314,7 @@ fn read_millis(name: &str, fields: &mut Fields<'_>, report: &mut Report) -> Opti
         fields.take_required(name, report);
         return None;
     }
-    read_some_time(name, fields, report).map(|time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+    read_some_time(name, fields, report).map(in_millis)
 }
 
 /// Takes a required number.

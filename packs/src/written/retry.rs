@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ensue_engine::catalog::{Backoff, DELAY_DEFAULT, DELAY_MAX_DEFAULT, FAILURES_MAX, Jitter};
+use ensue_engine::catalog::{Backoff, DELAY_DEFAULT, DELAY_MAX_DEFAULT, FAILURES_MAX, Jitter, RetryAfter};
 
 use crate::diagnostics::{Code, Report};
 use crate::fields::Fields;
@@ -41,6 +41,12 @@ pub(super) static RETRY: Shape = Shape {
              together. The default is true.",
         ),
         optional(
+            "respect_retry_after",
+            Kind::Boolean,
+            "Whether a wait is at least as long as `Retry-After` of a failed HTTP response asks for, of which at most 1 hour counts. The \
+             default is true.",
+        ),
+        optional(
             "when",
             Kind::Expression,
             "Which failures are retried: an expression over `error` (`kind`, `message`, `detail`) and `attempt`. Without it, all \
@@ -58,6 +64,7 @@ pub(crate) struct Retry {
     pub(crate) delay: Duration,
     pub(crate) delay_max: Duration,
     pub(crate) jitter: Jitter,
+    pub(crate) retry_after: RetryAfter,
     pub(crate) when: Option<Node>,
 }
 
@@ -75,6 +82,8 @@ pub(super) fn read_retry(fields: &mut Fields<'_>, report: &mut Report) -> Option
     let delay = fields.duration("delay", report).unwrap_or(DELAY_DEFAULT);
     let delay_max = fields.duration("max_delay", report).unwrap_or(DELAY_MAX_DEFAULT.max(delay));
     let jitter = if fields.boolean("jitter", report).unwrap_or(true) { Jitter::UpToHalf } else { Jitter::None };
+    let is_respected = fields.boolean("respect_retry_after", report).unwrap_or(true);
+    let retry_after = if is_respected { RetryAfter::Respected } else { RetryAfter::Ignored };
     let when = fields.take("when").map(|entry| entry.value);
     if delay_max < delay {
         report
@@ -82,5 +91,5 @@ pub(super) fn read_retry(fields: &mut Fields<'_>, report: &mut Report) -> Option
             .hint("make it longer, or remove it");
         return None;
     }
-    Some(Retry { attempts: attempts?, backoff, delay, delay_max, jitter, when })
+    Some(Retry { attempts: attempts?, backoff, delay, delay_max, jitter, retry_after, when })
 }

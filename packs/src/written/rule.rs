@@ -9,6 +9,7 @@ use ensue_engine::schedule::plan::Plan;
 use super::concurrency::CONCURRENCY_OF_RULE;
 use super::flow::{DEBOUNCE, DEDUPE, MISSING, Stage, THROTTLE, WINDOW, read_flow};
 use super::local::{LOCAL, read_local};
+use super::retry::{RETRY, Retry, read_retry};
 use super::schedule::{self, SCHEDULE};
 use super::timing::{PRIORITY, read_priority};
 use super::workflow::{self, STEP, Workflow};
@@ -69,13 +70,15 @@ pub(crate) static RULE: Shape = Shape {
             Kind::Named { names: Form::OwnName, of: &STEP, most: STEPS_MAX },
             "What to do, as steps by name, instead of `action`. They read what the rule reads, and `steps.<name>` of earlier steps.",
         ),
+        optional("retry", Kind::Fields(&RETRY), "Whether failed attempts of the action are retried; overrides what the action says."),
         PRIORITY,
     ],
-    later: &[("retry", "trying again"), ("labels", "labels for search and grants")],
+    later: &[("labels", "labels for search and grants")],
     between: &[
         Between::ExactlyOneOf(&["trigger", "schedule"]),
         Between::ExactlyOneOf(&["action", "steps"]),
         Between::OnlyBeside { field: "with", other: "action" },
+        Between::OnlyBeside { field: "retry", other: "action" },
     ],
 };
 
@@ -90,6 +93,8 @@ pub(crate) struct Rule {
     /// The flow controls, in the order in which they are applied.
     pub(crate) flow: Vec<Stage>,
     pub(crate) task: Task,
+    /// The retry settings, and where they are written.
+    pub(crate) retry: Option<(Retry, Range<usize>)>,
     pub(crate) priority: Option<i8>,
 }
 
@@ -108,10 +113,24 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     let when = fields.take("when").map(|entry| entry.value);
     let local = read_local(&mut fields, report);
     let flow = read_flow(&mut fields, report);
+    let retry_key = fields.key_of("retry");
+    if fields.has("retry") && fields.has("steps") && !fields.has("action") {
+        fields.take("retry");
+        report
+            .error(Code::FieldOutOfPlace, file, retry_key.clone(), "`retry` retries an action that failed, but the rule has `steps`")
+            .hint("set it in the steps");
+    }
+    let has_retry = fields.has("retry");
+    let retry = read_retry(&mut fields, report);
+    let is_retry_wrong = has_retry && retry.is_none();
     let task = read_task(&mut fields, start, report);
     let priority = read_priority(&mut fields, report);
     let (triggers, schedule) = occasion?;
-    Some(Rule { description, mode, triggers, schedule, when, local: local?, flow: flow?, task: task?, priority })
+    if is_retry_wrong {
+        return None;
+    }
+    let retry = retry.map(|retry| (retry, retry_key));
+    Some(Rule { description, mode, triggers, schedule, when, local: local?, flow: flow?, task: task?, retry, priority })
 }
 
 fn read_task(fields: &mut Fields<'_>, start: Range<usize>, report: &mut Report) -> Option<Task> {

@@ -28,7 +28,7 @@ const OF_THE_SHAPE: [Code; 15] = [
 ];
 
 /// The exceptions that no JSON Schema can express, by words of the message, each with the reason.
-const BEYOND_A_SCHEMA: [(&str, &str); 20] = [
+const BEYOND_A_SCHEMA: [(&str, &str); 24] = [
     ("`inquiry.link`", "what an expression reads is a text to a schema"),
     ("`dedupe` is only for deliveries", "what a sensor watches is said beside its `emits`"),
     ("is not an absolute path", "whether a text with expressions is a path is known once it is computed"),
@@ -39,6 +39,10 @@ const BEYOND_A_SCHEMA: [(&str, &str); 20] = [
     ("(values that actions keep)", "an expression is a text to a schema"),
     ("the default of", "that a default fits is known once the type beside it is read"),
     ("invalid JSON Schema", "a whole schema is for the meta-schema of JSON Schema"),
+    ("`most` must be longer than `quiet`", "which of two durations is longer is inside of texts"),
+    ("both gather the events of a rule", "that a `debounce` gathers is a word inside of it"),
+    ("`of` names `", "the triggers of a rule are values of another field"),
+    ("has a `retry`, but", "the action's file says whether it has attempts"),
     ("is a key of another pack", "the pack's name is a value of another field"),
     ("`signed` has `${", "which parts are signed is inside of a text"),
     ("`signed` does not contain", "which parts are signed is inside of a text"),

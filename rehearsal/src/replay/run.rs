@@ -154,10 +154,10 @@ impl<'a> Replay<'a> {
         Ok(Some(match &record.fact {
             Fact::AttemptStarted(_) => Input::Start(id, draft_of(record)),
             Fact::AttemptSucceeded(fact) => {
-                Input::Report(id, fact.attempt, (ReportOutcome::Succeeded, None), whole(&record.body)?, Vec::new())
+                Input::Report(id, fact.attempt, (ReportOutcome::Succeeded, None, None), whole(&record.body)?, Vec::new())
             }
             Fact::AttemptFailed(fact) => {
-                let outcome = (ReportOutcome::Failed(fact.error.clone()), fact.retry_after_millis);
+                let outcome = (ReportOutcome::Failed(fact.error.clone()), fact.retry_after_millis, fact.output_tail.clone());
                 Input::Report(id, fact.attempt, outcome, whole(&record.body)?, Vec::new())
             }
             // What was known of it was judged then.
@@ -192,7 +192,7 @@ impl<'a> Replay<'a> {
                 self.fold(&[record], vec![draft])
             }
             Input::Ask(_, ask) => self.ask(record, ask),
-            Input::Report(execution, attempt, (outcome, retry_after_millis), body, vars) => {
+            Input::Report(execution, attempt, (outcome, retry_after_millis, output_tail), body, vars) => {
                 vars.iter().filter_map(|var| var.value.as_ref()).for_each(|value| self.world.keep(value));
                 let running = self.sequencing.engine().executions().get(&execution).and_then(|execution| execution.phase.attempt());
                 let Some(token) = running.map(|attempt| attempt.token) else { return Ok(()) };
@@ -204,6 +204,7 @@ impl<'a> Replay<'a> {
                         token,
                         outcome,
                         retry_after_millis,
+                        output_tail,
                         body,
                         emitted: None,
                         vars,
@@ -389,7 +390,7 @@ pub(super) enum Input {
     Start(ExecutionId, Draft),
     /// An attempt ended, possibly with a delay in milliseconds that the other side asks for before the next
     /// attempt.
-    Report(ExecutionId, AttemptId, (ReportOutcome, Option<u64>), Option<Body>, Vec<VarChange>),
+    Report(ExecutionId, AttemptId, (ReportOutcome, Option<u64>, Option<String>), Option<Body>, Vec<VarChange>),
     /// An attempt was lost.
     Lost(ExecutionId, AttemptId, Draft),
     /// Somebody asked something of an execution.

@@ -92,8 +92,8 @@ fn is_impossible(rule: &WrittenRule, payload: &Value) -> bool {
     rule.doing == Doing::Echo && payload.get("n").is_none()
 }
 
-fn has_window(rule: &WrittenRule) -> bool {
-    rule.flow.iter().any(|stage| matches!(stage.does, Does::Window(..)))
+fn gathers(rule: &WrittenRule) -> bool {
+    rule.flow.iter().any(|stage| stage.does.gathers())
 }
 
 impl<'w> Book<'w> {
@@ -179,7 +179,7 @@ impl<'w> Book<'w> {
             if given == expected { Ok(()) } else { Err(Violation::new("I27", what)) }
         };
         let Some(keys) = keys(&rule.flow, &payload) else { return is("rejected", "a match has no key") };
-        if !has_window(rule) && is_impossible(rule, &payload) {
+        if !gathers(rule) && is_impossible(rule, &payload) {
             return is("rejected", "it cannot be run");
         }
         if let Some(why) = self.outdated(name, rule_id, &rule.flow) {
@@ -215,15 +215,16 @@ impl<'w> Book<'w> {
                 sometimes!("a match was more than a throttle lets through");
                 is("throttled", "there are too many")?;
             }
-            Way::Held { stage, until } => {
+            Way::Held { stage, until, began, waits_for_first } => {
                 is("held", "a flow control holds it")?;
                 self.holds(record, (stage, until), says)?;
                 self.ever_held.insert(id);
-                let held = Held { rule, keys, stage, until, since: record, number: 1, has_timer: false, fired: None, event };
+                let held =
+                    Held { rule, keys, stage, until, began, since: record, number: 1, has_timer: waits_for_first, fired: None, event };
                 self.rules.get_mut(rule_id).expect("it was just looked at").hold(id, held);
             }
             Way::Through => {
-                sometimes!(has_window(rule), "a window was filled");
+                sometimes!(gathers(rule), "a window was filled");
                 match (is_impossible(rule, &payload), is_shadow) {
                     (true, _) => is("rejected", "it cannot be run")?,
                     (false, true) => is("shadowed", "it only watches")?,
@@ -320,6 +321,7 @@ impl<'w> Book<'w> {
                 "enforcement {id} is held until {} µs have passed; its timer at {at} is for {due}",
                 held.until
             );
+            demand!(!held.has_timer, "I27", "a timer is set at {at} for enforcement {id}, which waits for that of another match");
             held.has_timer = true;
             return Ok(());
         }
@@ -329,9 +331,21 @@ impl<'w> Book<'w> {
             "enforcement {id} is held until {} µs have passed, but it is released at {at}, after {now}",
             held.until
         );
-        held.fired = Some((at, modes.get(held.since.text("rule_id")).cloned()));
+        let (until, mode) = (held.until, modes.get(held.since.text("rule_id")).cloned());
+        // The newest match of a row is acted on, once it is due.
+        let of_row = held.clone();
+        let newest = if of_row.stage.does.has_rows() {
+            let row = self.rules.values().map(|of| of.row_of(&of_row)).find(|row| row.iter().any(|(held, _)| *held == id));
+            row.and_then(|row| row.last().copied()).filter(|(_, due)| *due <= until).map(|(newest, _)| newest)
+        } else {
+            Some(id)
+        };
+        let acted_on = self.rules.values_mut().flat_map(|of| &mut of.held).find(|(held, _)| newest == Some(*held));
+        if let Some((_, held)) = acted_on {
+            held.fired = Some((at, mode));
+        }
         let Some(came) = came else { return Ok(()) };
-        let due = due(held.until, (now, came), epoch, ledger);
+        let due = due(until, (now, came), epoch, ledger);
         demand!(
             due.is_none_or(|due| came <= due),
             "I27",
@@ -354,7 +368,19 @@ impl<'w> Book<'w> {
         let Some((_, mode)) = held.fired.clone() else {
             return Err(Violation::new("I27", format!("enforcement {id} is released at {at} before its time")));
         };
-        demand!(!matches!(held.stage.does, Does::Window(..)), "I27", "enforcement {id} is released at {at} by a window that has passed");
+        let passes = matches!(held.stage.does, Does::Window(..) | Does::Distinct(..));
+        demand!(!passes, "I27", "enforcement {id} is released at {at} by a window that has passed");
+        if held.stage.does.has_rows() {
+            let others: Vec<&str> = of.row_of(&held).into_iter().map(|(other, _)| other).collect();
+            sometimes!(!others.is_empty() && matches!(held.stage.does, Does::Digest(..)), "a digest was acted on after its time");
+            sometimes!(!others.is_empty() && matches!(held.stage.does, Does::Debounce(..)), "a debounce acted on several matches");
+            for other in others {
+                of.take(other);
+                self.due.insert((other.to_owned(), id), "window_filled");
+            }
+        }
+        let is_at_limit = matches!(held.stage.does, Does::Debounce(_, Some(most), _) if held.until == held.began + most as i64 * 1_000);
+        sometimes!(is_at_limit, "a debounce reached its limit");
         let (way, superseded) = of.walk((held.rule, of.after(&held)), &held.keys, (now, at), id, self.most.0);
         for (other, why) in superseded {
             self.due.insert((other, id), why);
@@ -362,13 +388,14 @@ impl<'w> Book<'w> {
         let ended = self.outdated(name, rule_id, &held.rule.flow);
         demand!(ended.is_none(), "I27", "enforcement {id} is released at {at}, and the flow control of {name} was {ended:?}");
         sometimes!(matches!(held.stage.does, Does::Missing(_)), "nothing followed a match for long enough to act on it");
-        sometimes!(matches!(held.stage.does, Does::Debounce(_)), "after a quiet time, the last match was acted on");
+        sometimes!(matches!(held.stage.does, Does::Debounce(..)), "after a quiet time, the last match was acted on");
         sometimes!(held.since.epoch != record.epoch, "a match was held over a restart");
-        if let Way::Held { stage, until } = way {
+        if let Way::Held { stage, until, began, waits_for_first } = way {
             demand!(record.kind == "enforcement.held_on", "I27", "enforcement {id} is acted on at {at}, but {stage} had to hold it");
             sometimes!("a match was held by one flow control after the other");
             self.holds(record, (stage, until), Some(&record.said))?;
-            let held = Held { stage, until, since: record, number: held.number + 1, has_timer: false, fired: None, ..held };
+            let number = held.number + 1;
+            let held = Held { stage, until, began, since: record, number, has_timer: waits_for_first, fired: None, ..held };
             self.rules.get_mut(rule_id).expect("it was just looked at").hold(id, held);
             return Ok(());
         }
@@ -400,7 +427,7 @@ impl<'w> Book<'w> {
         };
         if why == "window_passed" {
             sometimes!("a window passed before it was filled");
-            let is_so = matches!(held.stage.does, Does::Window(..)) && held.fired.is_some();
+            let is_so = matches!(held.stage.does, Does::Window(..) | Does::Distinct(..)) && held.fired.is_some();
             demand!(is_so, "I27", "enforcement {id} is given up at {at} for a window that has not passed");
             return Ok(());
         }
@@ -452,11 +479,13 @@ impl<'w> Book<'w> {
         let now = ledger.ground.now();
         let since = now - ledger.ground.committed_at(newest.position).unwrap_or(now);
         let at_end = (self.elapsed(newest) + since.cast_signed(), now);
-        for (id, held) in self.rules.values().flat_map(|of| &of.held) {
+        for (of, id, held) in self.rules.values().flat_map(|of| of.held.iter().map(move |(id, held)| (of, id, held))) {
             if let Some((fired, _)) = held.fired {
                 return Err(Violation::new("I27", format!("enforcement {id} was due for release at {fired}, and nothing followed")));
             }
-            let due = due(held.until, at_end, self.epoch, ledger);
+            // A match of a row waits for the newest one.
+            let newest = if held.stage.does.has_rows() { of.row_of(held).last().map(|(_, until)| *until) } else { None };
+            let due = due(newest.unwrap_or(held.until), at_end, self.epoch, ledger);
             let is_late = due.is_some_and(|due| due < at_end.1);
             demand!(!is_late, "I27", "enforcement {id} was due for release by {due:?} µs, and is still held at the end of the world");
         }

@@ -199,7 +199,7 @@ impl Story {
         self.tell_execution(
             execution,
             None,
-            AttemptFailed { attempt, error: error.clone(), retry_after_millis: None, ended_at: None }.into(),
+            AttemptFailed { attempt, error: error.clone(), retry_after_millis: None, output_tail: None, ended_at: None }.into(),
             None,
         );
         let ended: Fact = if error.kind == FailureKind::Timeout {
@@ -497,7 +497,12 @@ impl Story {
             (Phase::Running(_), _) => {}
             (Phase::Cancelling(attempt), _) => {
                 let error = Failure::new(FailureKind::Cancelled, "it was stopped");
-                self.tell_execution(id, None, AttemptFailed { attempt, error, retry_after_millis: None, ended_at: None }.into(), None);
+                self.tell_execution(
+                    id,
+                    None,
+                    AttemptFailed { attempt, error, retry_after_millis: None, output_tail: None, ended_at: None }.into(),
+                    None,
+                );
                 self.end(id, ExecutionCancelled::default().into());
             }
             (Phase::Indeterminate(_), 7 | 8) => {

@@ -21,6 +21,9 @@ pub struct Controlled {
     pub flow: Digest,
     /// The keys of the match, for each flow control that it has passed or reaches later.
     pub keys: BTreeMap<Control, ControlKey>,
+    /// The digest of the value by which its window tells matches apart, if the enforcement is held and may
+    /// reach such a window.
+    pub distinct: Option<Digest>,
     /// The event, if the enforcement is held.
     pub given: Option<GivenEvent>,
     /// The engine's own triggers that have an event above the consequences of the enforcement, if it is held.
@@ -108,7 +111,7 @@ pub struct EnforcementSuperseded {
 pub enum SupersededBecause {
     /// A newer match with the same key came.
     Newer,
-    /// Its window filled: the last match of the window is acted on, with all of its events.
+    /// Its window filled, or the time to gather is over: the last match is acted on, with all events.
     WindowFilled,
     /// Its window did not fill in time.
     WindowPassed,

@@ -3,15 +3,21 @@
 
 use std::collections::BTreeMap;
 
-use ensue_expression::{Budget, ErrorKind, EvaluationError, Scope, Value};
+use ensue_expression::{Budget, ErrorKind, EvaluationError, Expression, Scope, Value};
 
 use crate::catalog::{Control, Flow, Rule, Stage};
 use crate::record::Digest;
 use crate::rules::local;
 use crate::text::describe;
 
-/// The keys of a match, for each flow control of its rule.
-pub type Keys = BTreeMap<Control, Digest>;
+/// The keys of a match.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// The key for each flow control of its rule.
+    pub of: BTreeMap<Control, Digest>,
+    /// The value by which the rule's window tells matches of one key apart, if it does.
+    pub distinct: Option<Digest>,
+}
 
 /// Why a match has no keys.
 pub(crate) enum NoKeys {
@@ -28,23 +34,24 @@ pub(crate) fn only_key() -> Digest {
 
 /// Computes the keys of a match; `scope` has no local values yet.
 pub(crate) fn keys<'a>(rule: &'a Rule, flow: &'a Flow, mut scope: Scope<'a>, budget: &mut Budget) -> Result<Keys, NoKeys> {
-    let reads_local = flow.stages().iter().filter_map(|stage| stage.key.as_ref()).any(|key| key.reads_root("local"));
+    let reads_local = flow.stages().iter().flat_map(Stage::expressions).any(|expression| expression.reads_root("local"));
     let failed = if reads_local { local::computable(&mut scope, &rule.local, budget).map_err(NoKeys::Budget)? } else { Vec::new() };
-    let mut keys = BTreeMap::new();
-    for Stage { does, key } in flow.stages() {
+    let mut computed = |expression: &Expression, what: &str| match expression.evaluate(&scope, budget) {
+        Ok(value) => key_digest(&value).map_err(|why| NoKeys::Rejected(format!("{what} {why}"))),
+        Err(error) if error.kind == ErrorKind::Budget => Err(NoKeys::Budget(error)),
+        Err(error) => Err(NoKeys::Rejected(format!("{what}: {}", describe(&local::cause(expression, error, &failed))))),
+    };
+    let mut keys = Keys::default();
+    for Stage { does, key, distinct } in flow.stages() {
         let control = does.control();
         let key = match key {
             None => only_key(),
-            Some(expression) => match expression.evaluate(&scope, budget) {
-                Ok(value) => key_digest(&value).map_err(|why| NoKeys::Rejected(format!("the key of `{}` {why}", control.as_str())))?,
-                Err(error) if error.kind == ErrorKind::Budget => return Err(NoKeys::Budget(error)),
-                Err(error) => {
-                    let error = local::cause(expression, error, &failed);
-                    return Err(NoKeys::Rejected(format!("the key of `{}`: {}", control.as_str(), describe(&error))));
-                }
-            },
+            Some(expression) => computed(expression, &format!("the key of `{}`", control.as_str()))?,
         };
-        keys.insert(control, key);
+        keys.of.insert(control, key);
+        if let Some(expression) = distinct {
+            keys.distinct = Some(computed(expression, "`distinct` of `window`")?);
+        }
     }
     Ok(keys)
 }

@@ -1,11 +1,12 @@
 //! The consequences of a match of a rule with flow control, and of the end of a hold.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ensue_expression::{Document, EVALUATION_BYTES_MAX};
 
-use crate::catalog::{Catalog, Control, Does, Flow, Mode, Rule};
+use crate::catalog::{Acts, Catalog, Control, Does, Flow, Mode, Rule};
 use crate::command::{Context, Moment, Settings};
 use crate::events::internal::InternalTriggers;
 use crate::executions::facts::GivenEvent;
@@ -14,7 +15,7 @@ use crate::fact::Fact;
 use crate::ids::{EnforcementId, ExecutionId, Id, Role};
 use crate::locks::facts::{Claim, LockOwner};
 use crate::reaction::{Consequence, Reaction};
-use crate::record::{Actor, Body, BodyHandle, Draft, Record, StreamId};
+use crate::record::{Actor, Body, BodyHandle, Digest, Draft, Record, StreamId};
 use crate::rules::facts::Outcome;
 use crate::rules::flow::ends::{end, superseded, why_ended};
 use crate::rules::flow::facts::{
@@ -22,7 +23,7 @@ use crate::rules::flow::facts::{
 };
 use crate::rules::flow::keys::Keys;
 use crate::rules::flow::state::{Held, HeldEvent};
-use crate::rules::flow::walk::{Place, Walk, Walked};
+use crate::rules::flow::walk::{HoldTimer, Place, Walk, Walked};
 use crate::rules::judge::{EventView, Plan, render_released};
 use crate::rules::react::{EventReaction, requested, skipped};
 use crate::state::State;
@@ -56,11 +57,18 @@ pub(crate) fn matched(found: &Match<'_>, next: Consequence, at: &Moment, with: &
         flows: state.flows(),
         timers: state.timers(),
         rule: rule.id,
-        keys: found.keys,
+        keys: &found.keys.of,
+        distinct: found.keys.distinct,
+        trigger: &found.event.fact.trigger,
+        payload_bytes: record.body_handle().map_or(0, |payload| payload.bytes),
         now: at.time,
         most: with.settings.flow_keys_max,
     };
-    found.drafts(&walk.through(found.flow.stages()), with)
+    let walked = walk.through(found.flow.stages());
+    match walked.place {
+        Place::After(newest) => Err(Reaction::from(row_released(state, record, newest, next, at, with)?, next)),
+        Place::Through | Place::Held { .. } | Place::Deduplicated(_) | Place::Throttled => found.drafts(&walked, with),
+    }
 }
 
 /// Returns why the flow control that a match was judged by is no longer the rule's: the match may have been
@@ -85,18 +93,20 @@ impl Match<'_> {
             Place::Through => match self.plan(&walked.gathered, with)? {
                 Plan::Run { .. } if self.mode == Mode::Shadow => drafts.push(event.enforcement(self.rule, Outcome::Shadowed, controlled)),
                 Plan::Run { params, pace, claim, labels } => {
-                    let claims = claims(self.rule, self.keys, claim);
+                    let claims = claims(self.rule, &self.keys.of, claim);
                     drafts.extend(event.executed(self.rule, &params, (pace, claims, labels), (controlled, &walked.gathered)));
                 }
                 Plan::Reject { error } => drafts.push(event.enforcement(self.rule, Outcome::Rejected { error }, controlled)),
                 Plan::Controlled { .. } => {}
             },
-            Place::Held { by, until } => drafts.push(event.enforcement(self.rule, Outcome::Held { by, until }, controlled)),
+            Place::Held { by, until, .. } => drafts.push(event.enforcement(self.rule, Outcome::Held { by, until }, controlled)),
             Place::Deduplicated(of) => drafts.push(event.enforcement(self.rule, Outcome::Deduplicated { of }, controlled)),
             Place::Throttled => drafts.push(event.enforcement(self.rule, Outcome::Throttled, controlled)),
+            // The caller asks again once that row is released.
+            Place::After(_) => {}
         }
         let cause = event.record.cause.from_parent(id.0);
-        if let Place::Held { until, .. } = walked.place {
+        if let Place::Held { until, timer: HoldTimer::Own, .. } = walked.place {
             drafts.push(Draft { cause: Some(cause.clone()), ..timer(event.state, id, 1, until) });
         }
         drafts.extend(leaves(event.state, event.record, id, walked));
@@ -118,7 +128,7 @@ impl Match<'_> {
         match self.run {
             _ if self.mode == Mode::Shadow => vec![self.event.enforcement(self.rule, Outcome::Shadowed, None)],
             Some(Plan::Run { params, pace, claim, labels }) if !self.flow.holds() => {
-                let claims = claims(self.rule, self.keys, claim.clone());
+                let claims = claims(self.rule, &self.keys.of, claim.clone());
                 self.event.executed(self.rule, params, (*pace, claims, labels.clone()), (None, &[]))
             }
             Some(Plan::Run { .. } | Plan::Reject { .. } | Plan::Controlled { .. }) | None => {
@@ -130,14 +140,15 @@ impl Match<'_> {
     /// Returns what the state keeps of the match; `None` if nothing.
     fn controlled(&self, walked: &Walked) -> Option<Controlled> {
         let is_held = |control: Control| matches!(walked.place, Place::Held { by, .. } if control >= by);
-        let keys = self.keys.iter().filter_map(|(control, key)| {
+        let keys = self.keys.of.iter().filter_map(|(control, key)| {
             let until = walked.known.get(control).copied();
             (until.is_some() || is_held(*control)).then_some((*control, ControlKey { key: *key, until }))
         });
-        let keys: std::collections::BTreeMap<_, _> = keys.collect();
+        let keys: BTreeMap<_, _> = keys.collect();
         let given = matches!(walked.place, Place::Held { .. }).then(|| self.event.given_event()).flatten();
         let internal_above = given.as_ref().map(|_| self.event.fact.internal_above_what_follows()).unwrap_or_default();
-        (!keys.is_empty()).then(|| Controlled { flow: self.flow.digest(), keys, given, internal_above })
+        let distinct = self.keys.distinct.filter(|_| is_held(Control::Window));
+        (!keys.is_empty()).then(|| Controlled { flow: self.flow.digest(), keys, distinct, given, internal_above })
     }
 
     /// Returns what to run if the match passes at once.
@@ -154,52 +165,129 @@ impl Match<'_> {
 }
 
 /// Returns the consequences of an enforcement's timer that has fired.
-pub(crate) fn fired(state: &State, record: &Record, id: EnforcementId, number: u32, at: &Moment, with: &Context<'_>) -> Reaction {
+pub(crate) fn fired(
+    state: &State,
+    record: &Record,
+    (id, number): (EnforcementId, u32),
+    next: Consequence,
+    at: &Moment,
+    with: &Context<'_>,
+) -> Reaction {
     let Some(held) = state.flows().get(id).filter(|held| held.holds == number) else { return Reaction::nothing() };
-    if held.control == Control::Window {
-        return Reaction::last(vec![superseded(record, (id, held), SupersededBecause::WindowPassed, None)]);
-    }
-    released(state, record, (id, held), at, with).map_or_else(|reaction| reaction, Reaction::last)
+    let released = judging_rule(held, with).and_then(|rule| match ends_with(&rule, held.control) {
+        HoldEnd::Passes => Ok(vec![superseded(record, (id, held), SupersededBecause::WindowPassed, None)]),
+        HoldEnd::Alone => released(state, record, (id, held), &[], next, at, with),
+        HoldEnd::InRow => match state.flows().row_of(held).last() {
+            // Its row continues until the newest match is due, which has a timer of its own.
+            Some((_, newest)) if newest.until > held.until => Ok(Vec::new()),
+            Some((newest, _)) => row_released(state, record, *newest, next, at, with),
+            None => Ok(Vec::new()),
+        },
+    });
+    released.map_or_else(|reaction| reaction, Reaction::last)
 }
 
-/// Releases an enforcement from the flow control that held it, to continue through the later ones.
+/// What happens to a held match once it is due.
+enum HoldEnd {
+    /// It continues alone.
+    Alone,
+    /// It continues with all others of its row.
+    InRow,
+    /// Its window has passed.
+    Passes,
+}
+
+fn ends_with(rule: &Rule, control: Control) -> HoldEnd {
+    match rule.flow.as_ref().and_then(|flow| flow.stage(control)).map(|stage| &stage.does) {
+        Some(Does::Window { .. } | Does::Distinct { .. } | Does::Each { .. }) => HoldEnd::Passes,
+        Some(Does::Digest { .. } | Does::Debounce { acts: Acts::OnAll, .. }) => HoldEnd::InRow,
+        Some(
+            Does::Debounce { acts: Acts::OnLast, .. }
+            | Does::Dedupe { .. }
+            | Does::Throttle { .. }
+            | Does::Missing { .. }
+            | Does::Concurrency { .. },
+        )
+        | None => HoldEnd::Alone,
+    }
+}
+
+/// Returns the rule that judged a held match.
+fn judging_rule(held: &Held, with: &Context<'_>) -> Result<Arc<Rule>, Reaction> {
+    let judged = with.catalogs.at(held.catalog);
+    let rule = judged.as_ref().and_then(|catalog| catalog.rules().get(&held.rule)).cloned();
+    rule.ok_or_else(|| Reaction::Impossible(format!("the catalog of revision {} cannot be built", held.catalog)))
+}
+
+/// Releases a row of held matches: the newest continues, with the events of the others.
+fn row_released(
+    state: &State,
+    record: &Record,
+    newest: EnforcementId,
+    next: Consequence,
+    at: &Moment,
+    with: &Context<'_>,
+) -> Result<Vec<Draft>, Reaction> {
+    let Some(held) = state.flows().get(newest) else { return Ok(Vec::new()) };
+    let mut others = state.flows().row_of(held);
+    others.retain(|(id, _)| *id != newest);
+    released(state, record, (newest, held), &others, next, at, with)
+}
+
+/// Releases an enforcement from the flow control that held it, with the others of its row, to continue through
+/// the later flow controls.
 fn released(
     state: &State,
     record: &Record,
     (id, held): (EnforcementId, &Held),
+    others: &[(EnforcementId, &Held)],
+    next: Consequence,
     at: &Moment,
     with: &Context<'_>,
 ) -> Result<Vec<Draft>, Reaction> {
     let now = current(state, with)?;
     let flow = state.flows().of(held.rule_id).map(|of| of.flow);
     if let Some(why) = flow.and_then(|flow| why_ended(state, &now, (&held.rule, held.rule_id), flow)) {
-        return Ok(vec![superseded(record, (id, held), why.into(), None)]);
+        let all = others.iter().copied().chain(std::iter::once((id, held)));
+        return Ok(all.map(|held| superseded(record, held, why.into(), None)).collect());
     }
-    let judged = with.catalogs.at(held.catalog);
-    let rule = judged.as_ref().and_then(|catalog| catalog.rules().get(&held.rule));
-    let (Some(rule), Some(present)) = (rule, now.rules().get(&held.rule)) else {
-        return Err(Reaction::Impossible(format!("the catalog of revision {} cannot be built", held.catalog)));
+    let rule = judging_rule(held, with)?;
+    let Some(present) = now.rules().get(&held.rule) else {
+        return Err(Reaction::Impossible(format!("the catalog of revision {} has no rule `{}`", state.catalog_revision(), held.rule)));
     };
     let stages = rule.flow.as_ref().map_or(&[][..], |flow| flow.after(held.control));
-    let (flows, timers, most) = (state.flows(), state.timers(), with.settings.flow_keys_max);
-    let mut walked = Walk { flows, timers, rule: held.rule_id, keys: &held.keys, now: at.time, most }.through(stages);
+    let walk = Walk {
+        flows: state.flows(),
+        timers: state.timers(),
+        rule: held.rule_id,
+        keys: &held.keys,
+        distinct: held.distinct,
+        trigger: &held.event.given.trigger,
+        payload_bytes: held.event.given.payload.bytes,
+        now: at.time,
+        most: with.settings.flow_keys_max,
+    };
+    let mut walked = walk.through(stages);
     if walked.gathered.is_empty() {
-        walked.gathered.clone_from(&held.gathered);
+        walked.gathered.extend(held.gathered.iter().chain(others.iter().map(|(_, other)| &other.event)).cloned());
     }
+    walked.superseded.extend(others.iter().map(|(other, _)| (*other, SupersededBecause::WindowFilled)));
     let own = |fact: Fact| Draft { cause: Some(held.cause(record.id)), ..draft(StreamId::Enforcement(id), fact) };
     let mut drafts = match walked.place {
-        Place::Held { by, until } => {
+        Place::After(newest) => return Err(Reaction::from(row_released(state, record, newest, next, at, with)?, next)),
+        Place::Held { by, until, timer: by_timer } => {
             let on = EnforcementHeldOn { rule: held.rule.clone(), rule_id: held.rule_id, by, until };
             let timer = timer(state, id, held.holds.saturating_add(1), until);
-            vec![own(on.into()), Draft { cause: Some(held.cause(record.id)), ..timer }]
+            let timer = Draft { cause: Some(held.cause(record.id)), ..timer };
+            std::iter::once(own(on.into())).chain((by_timer == HoldTimer::Own).then_some(timer)).collect()
         }
         // A match that was held is never dropped by a later flow control.
         Place::Through | Place::Deduplicated(_) | Place::Throttled => {
             let mode = state.rules().mode_at(present, record.position);
-            let plan = rendered(state, rule, (&held.event, &walked.gathered), with)?;
-            let (outcome, request) = acted_on(state, rule, (id, held, &walked.gathered), (plan, mode), with.settings);
+            let plan = rendered(state, &rule, (&held.event, &walked.gathered), with)?;
+            let (outcome, request) = acted_on(state, &rule, (id, held, &walked.gathered), (plan, mode), with.settings);
             let fact = EnforcementReleased { rule: held.rule.clone(), rule_id: held.rule_id, outcome };
-            std::iter::once(own(fact.into())).chain(request).collect()
+            std::iter::once(own(fact.into())).chain(request).collect::<Vec<_>>()
         }
     };
     drafts.extend(leaves(state, record, id, &walked));
@@ -238,14 +326,14 @@ fn acted_on(
 }
 
 /// Returns the locks that the execution of a match must hold: that of its rule, then that of its action.
-fn claims(rule: &Rule, keys: &Keys, of_action: Option<Claim>) -> Vec<Claim> {
-    let stages = rule.flow.as_ref().map_or(&[][..], |flow| flow.stages());
-    let of_rule = stages.iter().find_map(|stage| match stage.does {
+fn claims(rule: &Rule, keys: &BTreeMap<Control, Digest>, of_action: Option<Claim>) -> Vec<Claim> {
+    let stage = rule.flow.as_ref().and_then(|flow| flow.stage(Control::Concurrency));
+    let of_rule = stage.and_then(|stage| match stage.does {
         Does::Concurrency { limit, conflict } => {
             let (owner, key) = (LockOwner::Rule(rule.name.clone()), *keys.get(&Control::Concurrency)?);
             Some(Claim { owner, key, limit, conflict })
         }
-        Does::Dedupe { .. } | Does::Throttle { .. } | Does::Debounce { .. } | Does::Window { .. } | Does::Missing { .. } => None,
+        _ => None,
     });
     of_rule.into_iter().chain(of_action).collect()
 }

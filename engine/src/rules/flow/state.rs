@@ -78,10 +78,15 @@ pub struct Held {
     pub until: i64,
     /// The record since which this flow control holds it.
     pub since: Position,
+    /// When this flow control began to hold the first match of its row, as elapsed time in microseconds. A row
+    /// is a match and those of its key that came before the newest of them was due.
+    pub began: i64,
     /// How many flow controls have held it.
     pub holds: u32,
     /// The keys of its match, for each flow control from the one that holds it on.
     pub keys: BTreeMap<Control, Digest>,
+    /// The value by which a window tells it from other matches of its key.
+    pub distinct: Option<Digest>,
     /// The event.
     pub event: HeldEvent,
     /// The other events of its window, the oldest first, if the window has filled.
@@ -174,10 +179,23 @@ impl Flows {
     }
 
     /// Returns the enforcements held under a key, the oldest first.
-    pub fn held_under(&self, rule: RuleId, control: Control, key: Digest) -> impl Iterator<Item = (EnforcementId, &Held)> {
+    pub fn held_under(&self, rule: RuleId, control: Control, key: Digest) -> impl DoubleEndedIterator<Item = (EnforcementId, &Held)> {
         let first = (rule, control, key, Position(0));
         let of_key = self.of_key.range(first..=(rule, control, key, Position(u64::MAX)));
         of_key.filter_map(|(_, id)| self.get(*id).map(|held| (*id, held)))
+    }
+
+    /// Returns the row of a key whose newest match is not due yet, the oldest first; empty if there is none.
+    pub(crate) fn open_row(&self, (rule, control, key): (RuleId, Control, Digest), elapsed: i64) -> Vec<(EnforcementId, &Held)> {
+        let newest = self.held_under(rule, control, key).next_back().filter(|(_, newest)| newest.until > elapsed);
+        newest.map_or_else(Vec::new, |(_, newest)| self.row_of(newest))
+    }
+
+    /// Returns the row of a held enforcement, the oldest first.
+    pub(crate) fn row_of(&self, held: &Held) -> Vec<(EnforcementId, &Held)> {
+        let Some(key) = held.key() else { return Vec::new() };
+        let under = self.held_under(held.rule_id, held.control, key);
+        under.filter(|(_, other)| other.began == held.began).collect()
     }
 
     /// Returns the enforcements that a flow control of a rule holds, the oldest first.
@@ -216,7 +234,7 @@ impl Flows {
         }
         let (Outcome::Held { by, until }, Some(given)) = (&fact.outcome, &controlled.given) else { return };
         let held = Held::of(record, fact, controlled, (*by, timers.elapsed(*until)), given);
-        self.hold(*id, held);
+        self.hold(*id, held, timers.elapsed(record.time));
     }
 
     /// Applies what happened to a held enforcement or to kept state.
@@ -226,7 +244,8 @@ impl Flows {
                 let Some(held) = self.let_go(*id) else { return };
                 let (control, until, since) = (fact.by, timers.elapsed(fact.until), record.position);
                 let holds = held.holds.saturating_add(1);
-                self.hold(*id, Held { control, until, since, holds, revision: record.revision, ..held });
+                let held = Held { control, until, since, holds, revision: record.revision, ..held };
+                self.hold(*id, held, timers.elapsed(record.time));
             }
             (FlowFact::EnforcementReleased(_), StreamId::Enforcement(id)) => drop(self.let_go(*id)),
             (FlowFact::EnforcementSuperseded(fact), StreamId::Enforcement(id)) => {
@@ -264,8 +283,11 @@ impl Flows {
         self.rules.change(&rule, |of| FlowOfRule::count(&mut of.keys, control, |count| count.saturating_sub(1)));
     }
 
-    fn hold(&mut self, id: EnforcementId, held: Held) {
+    fn hold(&mut self, id: EnforcementId, held: Held, elapsed: i64) {
         let Some(key) = held.key() else { return };
+        let row = self.held_under(held.rule_id, held.control, key).next_back().filter(|(_, newest)| newest.until > elapsed);
+        let began = row.map_or(elapsed, |(_, newest)| newest.began);
+        let held = Held { began, ..held };
         let (rule, control, since) = (held.rule_id, held.control, held.since);
         self.of_key.insert((rule, control, key, since), id);
         self.of_rule.insert((rule, control, since), id);
@@ -307,8 +329,10 @@ impl Held {
             control,
             until,
             since: record.position,
+            began: until,
             holds: 1,
             keys: keys.collect(),
+            distinct: controlled.distinct,
             event: HeldEvent { id: fact.event, given: given.clone(), internal_above: controlled.internal_above.clone() },
             gathered: Vec::new(),
             revision: record.revision,

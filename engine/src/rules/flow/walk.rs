@@ -5,12 +5,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::catalog::{Control, Does, Excess, Stage};
+use ensue_expression::EVALUATION_BYTES_MAX;
+
+use crate::catalog::{Acts, Control, Does, Excess, Stage, WINDOW_COUNT_MAX};
 use crate::ids::{EnforcementId, RuleId};
+use crate::names::TriggerRef;
 use crate::record::Digest;
 use crate::rules::flow::facts::SupersededBecause;
 use crate::rules::flow::keys::only_key;
-use crate::rules::flow::state::{Flows, HeldEvent};
+use crate::rules::flow::state::{Flows, Held, HeldEvent};
 use crate::time::Timestamp;
 use crate::timers::state::Timers;
 
@@ -20,6 +23,10 @@ pub(super) struct Walk<'a> {
     pub(super) timers: &'a Timers,
     pub(super) rule: RuleId,
     pub(super) keys: &'a BTreeMap<Control, Digest>,
+    /// The value by which a window tells it from other matches of its key.
+    pub(super) distinct: Option<Digest>,
+    pub(super) trigger: &'a TriggerRef,
+    pub(super) payload_bytes: u64,
     pub(super) now: Timestamp,
     /// The maximum number of keys that a flow control of a rule may know, and of matches that it may hold.
     pub(super) most: usize,
@@ -50,11 +57,25 @@ pub(super) enum Place {
         by: Control,
         /// Until when, if nothing else happens first.
         until: Timestamp,
+        /// The timer that ends the hold.
+        timer: HoldTimer,
     },
+    /// It does not fit into one evaluation with the events of the row of this held match: that row is released
+    /// first.
+    After(EnforcementId),
     /// It repeats this enforcement.
     Deduplicated(EnforcementId),
     /// It exceeds the limit of a throttle.
     Throttled,
+}
+
+/// The timer that ends a hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HoldTimer {
+    /// The enforcement sets its own.
+    Own,
+    /// The first match of its row has set it.
+    OfFirst,
 }
 
 impl Walk<'_> {
@@ -65,12 +86,15 @@ impl Walk<'_> {
         for stage in stages {
             let control = stage.does.control();
             let key = self.keys.get(&control).copied().unwrap_or_else(only_key);
-            walked.place = match stage.does {
-                Does::Dedupe { within_millis } => self.dedupe(key, within_millis, &mut walked),
-                Does::Throttle { limit, per_millis, excess } => self.throttle(key, (limit, per_millis), excess, &mut walked),
-                Does::Debounce { quiet_millis } => self.last(control, key, quiet_millis, &mut walked),
-                Does::Missing { for_millis } => self.last(control, key, for_millis, &mut walked),
-                Does::Window { count, within_millis } => self.window(key, count, within_millis, &mut walked),
+            walked.place = match &stage.does {
+                Does::Dedupe { within_millis } => self.dedupe(key, *within_millis, &mut walked),
+                Does::Throttle { limit, per_millis, excess } => self.throttle(key, (*limit, *per_millis), *excess, &mut walked),
+                Does::Debounce { quiet_millis, most_millis, acts } => self.debounce(key, (*quiet_millis, *most_millis), *acts, &mut walked),
+                Does::Missing { for_millis } => self.last(control, key, self.now.plus_millis(*for_millis), &mut walked),
+                Does::Window { count, within_millis } => self.window(key, *count, *within_millis, &mut walked),
+                Does::Distinct { count, within_millis } => self.distinct(key, *count, *within_millis, &mut walked),
+                Does::Each { of, within_millis } => self.each(key, of, *within_millis, &mut walked),
+                Does::Digest { count, until_millis } => self.digest(key, *count, *until_millis, &mut walked),
                 // This is decided when its execution is requested.
                 Does::Concurrency { .. } => Place::Through,
             };
@@ -115,34 +139,97 @@ impl Walk<'_> {
             Excess::Delay if self.held_count(Control::Throttle) >= self.most => Place::Throttled,
             Excess::Delay => {
                 self.know(Control::Throttle, key, full_at, walked);
-                Place::Held { by: Control::Throttle, until: later(self.now, too_much) }
+                Place::Held { by: Control::Throttle, until: later(self.now, too_much), timer: HoldTimer::Own }
             }
         }
     }
 
+    /// Holds the match until it is quiet, but not longer than its row may take.
+    fn debounce(&self, key: Digest, (quiet_millis, most_millis): (u64, Option<u64>), acts: Acts, walked: &mut Walked) -> Place {
+        let row = self.flows.open_row((self.rule, Control::Debounce, key), self.elapsed());
+        let quiet_at = self.now.plus_millis(quiet_millis);
+        let until = most_millis.map_or(quiet_at, |most| quiet_at.min(self.after_first(&row, most)));
+        match acts {
+            Acts::OnLast => self.last(Control::Debounce, key, until, walked),
+            Acts::OnAll => self.gather(Control::Debounce, &row, WINDOW_COUNT_MAX, (until, HoldTimer::Own), walked),
+        }
+    }
+
+    /// Holds the match with those of its row, until the time of the first is over.
+    fn digest(&self, key: Digest, count: u32, until_millis: u64, walked: &mut Walked) -> Place {
+        let row = self.flows.open_row((self.rule, Control::Window, key), self.elapsed());
+        let timer = if row.is_empty() { HoldTimer::Own } else { HoldTimer::OfFirst };
+        self.gather(Control::Window, &row, count, (self.after_first(&row, until_millis), timer), walked)
+    }
+
+    /// Holds the match beside those of its row. It passes with all of them if they are as many as may be acted on
+    /// together, or if its rule holds as many matches as it may: none of them is dropped.
+    fn gather(
+        &self,
+        by: Control,
+        row: &[(EnforcementId, &Held)],
+        count: u32,
+        (until, timer): (Timestamp, HoldTimer),
+        walked: &mut Walked,
+    ) -> Place {
+        let bytes: u64 = row.iter().map(|(_, held)| held.event.given.payload.bytes).sum();
+        if let Some((newest, _)) = row.last().filter(|_| bytes.saturating_add(self.payload_bytes) > EVALUATION_BYTES_MAX) {
+            return Place::After(*newest);
+        }
+        if row.len().saturating_add(1) < count as usize && self.held_count(by) < self.most {
+            return Place::Held { by, until, timer };
+        }
+        fill(row, walked)
+    }
+
     /// Holds the match instead of the one before it.
-    fn last(&self, by: Control, key: Digest, millis: u64, walked: &mut Walked) -> Place {
+    fn last(&self, by: Control, key: Digest, until: Timestamp, walked: &mut Walked) -> Place {
         walked.superseded.extend(self.held_under(by, key).map(|(id, _)| (id, SupersededBecause::Newer)));
-        self.hold(by, millis, walked)
+        self.hold(by, until, walked)
     }
 
     fn window(&self, key: Digest, count: u32, within_millis: u64, walked: &mut Walked) -> Place {
         let counted: Vec<_> = self.held_under(Control::Window, key).collect();
-        if counted.len().saturating_add(1) < count as usize {
-            return self.hold(Control::Window, within_millis, walked);
-        }
-        walked.gathered.extend(counted.iter().map(|(_, event)| (*event).clone()));
-        walked.superseded.extend(counted.into_iter().map(|(id, _)| (id, SupersededBecause::WindowFilled)));
-        Place::Through
+        self.fill_or_hold(&counted, counted.len().saturating_add(1) >= count as usize, within_millis, walked)
     }
 
-    fn hold(&self, by: Control, millis: u64, walked: &mut Walked) -> Place {
+    /// Counts matches with different values: of equal ones, the newest.
+    fn distinct(&self, key: Digest, count: u32, within_millis: u64, walked: &mut Walked) -> Place {
+        let (equal, others): (Vec<_>, Vec<_>) = self.held_under(Control::Window, key).partition(|(_, held)| held.distinct == self.distinct);
+        walked.superseded.extend(equal.into_iter().map(|(id, _)| (id, SupersededBecause::Newer)));
+        self.fill_or_hold(&others, others.len().saturating_add(1) >= count as usize, within_millis, walked)
+    }
+
+    /// Waits for a match of each trigger: of one trigger, the newest counts.
+    fn each(&self, key: Digest, of: &[TriggerRef], within_millis: u64, walked: &mut Walked) -> Place {
+        if !of.contains(self.trigger) {
+            return Place::Through;
+        }
+        let (equal, others): (Vec<_>, Vec<_>) =
+            self.held_under(Control::Window, key).partition(|(_, held)| held.event.given.trigger == *self.trigger);
+        walked.superseded.extend(equal.into_iter().map(|(id, _)| (id, SupersededBecause::Newer)));
+        let is_there =
+            |trigger: &TriggerRef| trigger == self.trigger || others.iter().any(|(_, held)| held.event.given.trigger == *trigger);
+        self.fill_or_hold(&others, of.iter().all(is_there), within_millis, walked)
+    }
+
+    fn fill_or_hold(&self, counted: &[(EnforcementId, &Held)], is_full: bool, within_millis: u64, walked: &mut Walked) -> Place {
+        if is_full { fill(counted, walked) } else { self.hold(Control::Window, self.now.plus_millis(within_millis), walked) }
+    }
+
+    fn hold(&self, by: Control, until: Timestamp, walked: &mut Walked) -> Place {
         let makes_room = walked.superseded.iter().any(|(id, _)| self.flows.get(*id).is_some_and(|held| held.control == by));
         if !makes_room && self.held_count(by) >= self.most {
             let oldest = self.flows.held_by(self.rule, by).next();
             walked.superseded.extend(oldest.map(|(id, _)| (id, SupersededBecause::CrowdedOut)));
         }
-        Place::Held { by, until: self.now.plus_millis(millis) }
+        Place::Held { by, until, timer: HoldTimer::Own }
+    }
+
+    /// Returns the time so long after the first match of a row, which is this one if there is no row.
+    fn after_first(&self, row: &[(EnforcementId, &Held)], millis: u64) -> Timestamp {
+        let passed = row.first().map_or(0, |(_, first)| self.elapsed().saturating_sub(first.began));
+        later(self.now.plus_millis(millis), passed.saturating_neg())
     }
 
     fn know(&self, control: Control, key: Digest, until: Timestamp, walked: &mut Walked) {
@@ -157,10 +244,9 @@ impl Walk<'_> {
     }
 
     /// Returns the matches that a flow control holds under a key and that are not due yet, the oldest first.
-    fn held_under(&self, control: Control, key: Digest) -> impl Iterator<Item = (EnforcementId, &HeldEvent)> {
+    fn held_under(&self, control: Control, key: Digest) -> impl Iterator<Item = (EnforcementId, &Held)> {
         let now = self.elapsed();
-        let held = self.flows.held_under(self.rule, control, key).filter(move |(_, held)| held.until > now);
-        held.map(|(id, held)| (id, &held.event))
+        self.flows.held_under(self.rule, control, key).filter(move |(_, held)| held.until > now)
     }
 
     fn held_count(&self, control: Control) -> usize {
@@ -170,6 +256,13 @@ impl Walk<'_> {
     fn elapsed(&self) -> i64 {
         self.timers.elapsed(self.now)
     }
+}
+
+/// The match is acted on together with held ones.
+fn fill(counted: &[(EnforcementId, &Held)], walked: &mut Walked) -> Place {
+    walked.gathered.extend(counted.iter().map(|(_, held)| held.event.clone()));
+    walked.superseded.extend(counted.iter().map(|(id, _)| (*id, SupersededBecause::WindowFilled)));
+    Place::Through
 }
 
 fn later(now: Timestamp, micros: i64) -> Timestamp {

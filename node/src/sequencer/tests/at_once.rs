@@ -66,6 +66,7 @@ fn report(dispatch: &Dispatch) -> Command {
         token: dispatch.token,
         outcome: ReportOutcome::Succeeded,
         retry_after_millis: None,
+        output_tail: None,
         body: None,
         emitted: None,
         vars: Vec::new(),

@@ -50,7 +50,8 @@ fn story(trace: &str) -> Vec<Record> {
         of_execution(
             100,
             30,
-            AttemptFailed { attempt: AttemptId(id(ATTEMPTS[0])), error, retry_after_millis: None, ended_at: None }.into(),
+            AttemptFailed { attempt: AttemptId(id(ATTEMPTS[0])), error, retry_after_millis: None, output_tail: None, ended_at: None }
+                .into(),
         ),
         of_execution(ATTEMPTS[1], 40, started(2).into()),
         of_execution(101, 50, AttemptSucceeded { attempt: AttemptId(id(ATTEMPTS[1])), ended_at: None }.into()),
@@ -99,7 +100,8 @@ fn engine_s_event_about_an_execution_is_its_child() {
 fn stopped_attempt_is_not_an_error() {
     let mut records = story(TRACE);
     let error = Failure::new(FailureKind::Cancelled, "somebody asked for that");
-    records[3].fact = AttemptFailed { attempt: AttemptId(id(ATTEMPTS[0])), error, retry_after_millis: None, ended_at: None }.into();
+    records[3].fact =
+        AttemptFailed { attempt: AttemptId(id(ATTEMPTS[0])), error, retry_after_millis: None, output_tail: None, ended_at: None }.into();
     let (spans, _) = spans_of(&records, 100);
     let told = ("ensue.outcome", Value::Text("cancelled".to_owned()));
     assert!(spans[1].error.is_none() && spans[1].attributes.contains(&told), "{spans:#?}");

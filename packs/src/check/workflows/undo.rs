@@ -26,7 +26,7 @@ impl Steps<'_> {
         let parameters = named.and_then(|(_, action)| action.as_ref()?.parameters.as_ref());
         let with = with(self.file, &undo.action, undo.with.as_ref(), parameters, &scope, report);
         let retry = match &undo.retry {
-            Some(retry) if self.has_attempts(named, &undo.action.span, "the `undo`", report) => {
+            Some(retry) if crate::check::retry::has_attempts(self.file, named, &undo.action.span, "the `undo`", report) => {
                 Some(crate::check::retry::retry(self.file, retry, report)?)
             }
             Some(_) => return None,

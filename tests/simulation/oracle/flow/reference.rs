@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::flow::{Does, More, Stage};
+use crate::flow::{Acts, Does, More, Stage};
 use crate::oracle::records::Raw;
 use crate::pack::WrittenRule;
 
 /// The keys of a match by field; the empty name has the key that all matches share.
 pub(super) type Keys = BTreeMap<&'static str, String>;
+
+/// The most matches that a debounce acts on together.
+const GATHERED_MAX: usize = 100;
 
 /// A held match.
 #[derive(Clone)]
@@ -22,6 +25,8 @@ pub(super) struct Held<'w> {
     pub(super) stage: Stage,
     /// The elapsed time at its release, in microseconds.
     pub(super) until: i64,
+    /// The elapsed time at which the first match of its row was held.
+    pub(super) began: i64,
     /// The record that began the hold.
     pub(super) since: &'w Raw,
     /// How many times it has been held.
@@ -43,6 +48,10 @@ pub(super) enum Way {
         stage: Stage,
         /// The elapsed time at its release, in microseconds.
         until: i64,
+        /// The elapsed time at which the first match of its row was held.
+        began: i64,
+        /// Whether the timer of the first match of its row also ends its hold.
+        waits_for_first: bool,
     },
     /// It duplicates this match.
     Deduplicated(String),
@@ -76,7 +85,12 @@ type LetThrough = (i64, String, u64);
 pub(super) fn holds(does: Does) -> bool {
     match does {
         Does::Dedupe(_) | Does::Throttle(_, _, More::Dropped) | Does::Concurrency(..) => false,
-        Does::Throttle(_, _, More::Delayed) | Does::Debounce(_) | Does::Window(..) | Does::Missing(_) => true,
+        Does::Throttle(_, _, More::Delayed)
+        | Does::Debounce(..)
+        | Does::Window(..)
+        | Does::Distinct(..)
+        | Does::Digest(..)
+        | Does::Missing(_) => true,
     }
 }
 
@@ -94,12 +108,24 @@ pub(super) fn keys(flow: &[Stage], payload: &Value) -> Option<Keys> {
         };
         Some((field, text))
     };
-    flow.iter().filter_map(|stage| stage.field).map(key).collect()
+    let differs = flow.iter().filter_map(|stage| if let Does::Distinct(_, _, field) = stage.does { Some(field) } else { None });
+    flow.iter().filter_map(|stage| stage.field).chain(differs).map(key).collect()
 }
 
 /// Returns the key of a match for a flow control.
 pub(super) fn key_of(keys: &Keys, stage: &Stage) -> String {
     stage.field.and_then(|field| keys.get(field)).cloned().unwrap_or_default()
+}
+
+/// Returns when a debounce is over: once it is quiet, but not later than its limit allows.
+fn quiet_at(does: Does, began: i64, now: i64) -> i64 {
+    match does {
+        Does::Debounce(quiet, most, _) => {
+            let quiet = now + quiet as i64 * 1_000;
+            most.map_or(quiet, |most| quiet.min(began + most as i64 * 1_000))
+        }
+        _ => now,
+    }
 }
 
 impl<'w> OfRule<'w> {
@@ -173,7 +199,9 @@ impl<'w> OfRule<'w> {
         let mut deduplicates: Option<(String, Option<LetThrough>)> = None;
         for stage in rule.flow.iter().skip(from) {
             let key = key_of(keys, stage);
-            let held = |stage: &Stage, micros: i64| Way::Held { stage: *stage, until: now + micros };
+            let held = |stage: &Stage, micros: i64| Way::Held { stage: *stage, until: now + micros, began: now, waits_for_first: false };
+            let row = self.open_row(stage, &key, now);
+            let began = row.first().map_or(now, |(_, began)| *began);
             match stage.does {
                 Does::Dedupe(millis) => {
                     let before = self.let_through.get(&key).cloned();
@@ -203,7 +231,41 @@ impl<'w> OfRule<'w> {
                         return (held(stage, lacks), gone);
                     }
                 }
-                Does::Debounce(millis) | Does::Missing(millis) => {
+                Does::Debounce(_, _, Acts::OnAll) | Does::Digest(..) => {
+                    let (count, until) = match stage.does {
+                        Does::Digest(count, millis) => (count as usize, began + millis as i64 * 1_000),
+                        does => (GATHERED_MAX, quiet_at(does, began, now)),
+                    };
+                    if row.len() + 1 < count && self.held_by(stage).count() < most {
+                        let waits_for_first = matches!(stage.does, Does::Digest(..)) && !row.is_empty();
+                        return (Way::Held { stage: *stage, until, began, waits_for_first }, gone);
+                    }
+                    gone.extend(row.into_iter().map(|(id, _)| (id, "window_filled")));
+                    self.held.retain(|(id, _)| !gone.iter().any(|(gone, _)| gone == id));
+                }
+                Does::Distinct(count, millis, field) => {
+                    let value = keys.get(field);
+                    let has_value = |id: &&str| self.held.iter().any(|(held, of)| held == id && of.keys.get(field) == value);
+                    let (equal, others): (Vec<&str>, Vec<&str>) = self.under(stage, &key, now).partition(has_value);
+                    let is_first = equal.is_empty();
+                    gone.extend(equal.into_iter().map(|id| (id.to_owned(), "newer")));
+                    if (others.len() as u64) + 1 < count {
+                        self.held.retain(|(id, _)| !gone.iter().any(|(gone, _)| gone == id));
+                        gone.extend(self.let_go_oldest(stage, most, is_first));
+                        return (held(stage, millis as i64 * 1_000), gone);
+                    }
+                    gone.extend(others.into_iter().map(|id| (id.to_owned(), "window_filled")));
+                    self.held.retain(|(id, _)| !gone.iter().any(|(gone, _)| gone == id));
+                }
+                Does::Debounce(..) => {
+                    let replaced = self.let_go_under(stage, &key, now);
+                    let is_full = replaced.is_empty();
+                    gone.extend(replaced.into_iter().map(|id| (id, "newer")));
+                    gone.extend(self.let_go_oldest(stage, most, is_full));
+                    let until = quiet_at(stage.does, began, now);
+                    return (Way::Held { stage: *stage, until, began, waits_for_first: false }, gone);
+                }
+                Does::Missing(millis) => {
                     let replaced = self.let_go_under(stage, &key, now);
                     let is_full = replaced.is_empty();
                     gone.extend(replaced.into_iter().map(|id| (id, "newer")));
@@ -233,6 +295,25 @@ impl<'w> OfRule<'w> {
         self.held.iter().filter(is_there).map(|(id, _)| *id)
     }
 
+    /// Returns the row of a key that continues, the oldest first, each with the time at which the row began.
+    fn open_row(&self, stage: &Stage, key: &str, now: i64) -> Vec<(String, i64)> {
+        let is_under = |held: &Held<'w>| held.stage.does.word() == stage.does.word() && key_of(&held.keys, &held.stage) == key;
+        let under: Vec<_> = self.held.iter().filter(|(_, held)| is_under(held)).collect();
+        let Some((_, newest)) = under.last().filter(|(_, newest)| newest.until > now) else { return Vec::new() };
+        let row = under.iter().filter(|(_, held)| held.began == newest.began);
+        row.map(|(id, held)| ((*id).to_owned(), held.began)).collect()
+    }
+
+    /// Returns the row of a held match, the oldest first, each with the time at which it is due.
+    pub(super) fn row_of(&self, of: &Held<'w>) -> Vec<(&'w str, i64)> {
+        let is_of_row = |held: &Held<'w>| {
+            held.stage.does.word() == of.stage.does.word()
+                && key_of(&held.keys, &held.stage) == key_of(&of.keys, &of.stage)
+                && held.began == of.began
+        };
+        self.held.iter().filter(|(_, held)| is_of_row(held)).map(|(id, held)| (*id, held.until)).collect()
+    }
+
     fn held_by(&self, stage: &Stage) -> impl Iterator<Item = &'w str> {
         let is_by = |(_, held): &&(&'w str, Held<'w>)| held.stage.does.word() == stage.does.word();
         self.held.iter().filter(is_by).map(|(id, _)| *id)
@@ -258,7 +339,9 @@ impl<'w> OfRule<'w> {
                 let known = self.unspent.iter().filter(|(_, (unspent, at, _))| unspent + (now - at) < whole);
                 known.map(|(key, (_, _, used))| (*used, key)).collect()
             }
-            Does::Debounce(_) | Does::Window(..) | Does::Missing(_) | Does::Concurrency(..) => Vec::new(),
+            Does::Debounce(..) | Does::Window(..) | Does::Distinct(..) | Does::Digest(..) | Does::Missing(_) | Does::Concurrency(..) => {
+                Vec::new()
+            }
         };
         alive.sort_unstable();
         alive.into_iter().map(|(_, key)| key.clone()).collect()
