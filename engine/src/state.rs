@@ -28,8 +28,9 @@ use crate::vars::state::Vars;
 use crate::workflows::state::Workflows;
 
 /// The form that [`State::save`] writes and reads. A state of another form is rebuilt from the log: older forms
-/// do not have all that identities and keys have now, nor what identities have used.
-pub const STATE_FORMAT: u32 = 13;
+/// do not have all that identities and keys have now, nor what identities have used, nor how many items
+/// of a step may fail.
+pub const STATE_FORMAT: u32 = 14;
 
 /// The state after the records of one log.
 #[derive(Clone, Debug, PartialEq)]

@@ -40,6 +40,7 @@ mod rule_steps;
 mod scheduled;
 mod schedules;
 mod state;
+mod step_flow;
 mod support;
 mod timers;
 mod turns;

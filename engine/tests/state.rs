@@ -4,7 +4,7 @@ use ensue_engine::access::facts::IdentityKind;
 use ensue_engine::access::keys::MasterKeyId;
 use ensue_engine::access::permission::Permission;
 use ensue_engine::access::subject::Subject;
-use ensue_engine::catalog::{Does, LockConflict, Mode, OnExpire, Since, Wait};
+use ensue_engine::catalog::{Does, LockConflict, Mode, OnExpire, Rest, Since, Wait};
 use ensue_engine::command::{
     Admission, AdmittedIdentity, Answer, Ask, Command, IssuerGroups, KeyRotation, NewAbsence, NewGrant, NewSession, NewToken,
     RefusedDelivery, ReportOutcome,
@@ -25,7 +25,7 @@ use crate::support::workflow::{awaits, does, expression, fails};
 use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, permit_at, set_mode, workers};
 
 /// The form of this release. It is never edited: a change of the form is a new number and a new file.
-const FORMAT_13: &str = include_str!("golden/state.v13.json");
+const FORMAT_14: &str = include_str!("golden/state.v14.json");
 
 /// A site with something in every table of the state.
 fn busy() -> Site {
@@ -138,6 +138,7 @@ fn pieces() -> Pieces {
             does("each", "demo.say").over("[1, 2]"),
             fails("stop", "no"),
             does("one", "demo.say"),
+            does("any", "demo.say").needs_any(1, ["stop", "one"], Rest::GoesOn).starts_if("always()"),
         ],
     );
     for rule in 0..510 {
@@ -236,21 +237,21 @@ fn empty_tables(state: &Value, path: &str, found: &mut Vec<String>) {
 #[test]
 fn state_is_saved_in_the_current_format() {
     let saved = busy().engine().save();
-    assert_eq!(saved.format, 13);
-    assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_13.trim_end());
+    assert_eq!(saved.format, 14);
+    assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_14.trim_end());
 }
 
 #[test]
 fn golden_state_has_rows_in_every_table() {
     let mut empty = Vec::new();
-    empty_tables(&serde_json::from_str(FORMAT_13).unwrap(), "", &mut empty);
+    empty_tables(&serde_json::from_str(FORMAT_14).unwrap(), "", &mut empty);
     assert_eq!(empty, Vec::<String>::new());
 }
 
 #[test]
 fn saved_state_of_the_current_format_is_loaded() {
     let busy = busy();
-    let saved = SavedState { format: 13, json: FORMAT_13.trim_end().into() };
+    let saved = SavedState { format: 14, json: FORMAT_14.trim_end().into() };
     assert_eq!(Engine::load(busy.engine().log(), &saved).unwrap(), *busy.engine());
 }
 
@@ -267,7 +268,7 @@ fn state_of_another_format_is_rejected() {
 #[test]
 fn state_with_a_missing_table_is_rejected() {
     let log = busy().engine().log();
-    let whole: Value = serde_json::from_str(FORMAT_13).unwrap();
+    let whole: Value = serde_json::from_str(FORMAT_14).unwrap();
     let load = |state: &Value| Engine::load(log, &SavedState { format: STATE_FORMAT, json: state.to_string().into() });
     assert!(load(&whole).is_ok());
     for (part, tables) in whole.as_object().unwrap() {

@@ -17,6 +17,7 @@ mod rule_steps;
 mod runners;
 #[path = "../../tests/support/skipped.rs"]
 mod skipped;
+mod step_flow;
 mod step_slips;
 mod support;
 mod templates;
