@@ -24,7 +24,7 @@ mod workflow;
 pub use built::{Catalog, Catalogs};
 pub use definitions::{Defined, Definitions, Pack, Place, Trigger, allow_key};
 
-pub use action::{Action, Builtin, HttpBody, HttpRequest, ProcessCommand, Run, RunAs, ShellScript};
+pub use action::{Action, Builtin, HttpBody, HttpRequest, ProcessCommand, RAW_FIELDS, Run, RunAs, ShellScript};
 pub use concurrency::{CONCURRENCY_LIMIT_MAX, Concurrency};
 pub use flow::{Acts, Does, Excess, Flow, Stage, THROTTLE_LIMIT_MAX, WINDOW_COUNT_MAX};
 pub use labels::label_value;
@@ -40,7 +40,9 @@ pub use verify::{
     HmacAlgorithm, HmacVerify, KEY_BYTES_MIN, Scheme, SignatureEncoding, SignatureList, SignatureTime, SignedPart, TOLERANCE_SECONDS,
     TimePlace, TimeUnit, Verify,
 };
+pub(crate) use workflow::Rendered;
 pub use workflow::{
-    ALWAYS, FAILED, ForEach, Given, INQUIRY, ITEMS_MAX, ITEMS_OPEN_MAX, Notify, OnExpire, PARALLEL_DEFAULT, Repeat, STEPS_MAX, SUCCEEDED,
-    Since, StartsIf, Step, TURNS_MAX, Task, Undo, WAIT, Wait, WhenCancelled, WhenFailing, Workflow, WorkflowError,
+    ALWAYS, ENOUGH_OF_MAX, Enough, FAILED, FailAt, ForEach, Given, INQUIRY, ITEMS_MAX, ITEMS_OPEN_MAX, Notify, OnExpire, PARALLEL_DEFAULT,
+    Period, Repeat, Rest, STEPS_MAX, SUCCEEDED, Since, StartsIf, Step, TURNS_MAX, Task, Undo, WAIT, Wait, WhenCancelled, WhenFailing,
+    Workflow, WorkflowError,
 };

@@ -220,9 +220,9 @@ facts! {
         AttemptSucceeded(executions::AttemptSucceeded): "attempt.succeeded", 2 => milestone::attempt_succeeded, reacts;
         AttemptFailed(executions::AttemptFailed): "attempt.failed", 5 => milestone::attempt_failed, reacts;
         AttemptLost(executions::AttemptLost): "attempt.lost", 2 => milestone::attempt_lost, reacts;
-        AttemptReportedLate(executions::AttemptReportedLate): "attempt.reported_late", 1 => milestone::noted;
+        AttemptReportedLate(executions::AttemptReportedLate): "attempt.reported_late", 2 => milestone::noted;
         ExecutionSucceeded(executions::ExecutionSucceeded): "execution.succeeded", 2 => milestone::succeeded, reacts;
-        ExecutionFailed(executions::ExecutionFailed): "execution.failed", 4 => milestone::failed, reacts;
+        ExecutionFailed(executions::ExecutionFailed): "execution.failed", 5 => milestone::failed, reacts;
         ExecutionTimedOut(executions::ExecutionTimedOut): "execution.timed_out", 3 => milestone::timed_out, reacts;
         ExecutionCancelRequested(executions::ExecutionCancelRequested): "execution.cancel_requested", 1 => milestone::cancel_requested, reacts;
         ExecutionPaused(executions::ExecutionPaused): "execution.paused", 1 => milestone::held;
@@ -236,9 +236,10 @@ facts! {
     /// Facts about the steps of workflows.
     StepFact {
         StepSkipped(workflows::StepSkipped): "step.skipped", 1, reacts;
+        StepChosen(workflows::StepChosen): "step.chosen", 1, reacts;
         // The record that fails an item also continues with the next item.
-        StepFailed(workflows::StepFailed): "step.failed", 2, reacts_if |fact: &workflows::StepFailed| fact.item.is_none();
-        StepExpanded(workflows::StepExpanded): "step.expanded", 2, reacts;
+        StepFailed(workflows::StepFailed): "step.failed", 3, reacts_if |fact: &workflows::StepFailed| fact.item.is_none();
+        StepExpanded(workflows::StepExpanded): "step.expanded", 3, reacts;
         StepEnded(workflows::StepEnded): "step.ended", 2, reacts;
         UndoBegun(workflows::UndoBegun): "undo.begun", 1, reacts;
         UndoFailed(workflows::UndoFailed): "undo.failed", 2, reacts;
@@ -255,7 +256,7 @@ facts! {
         InquiryReminded(inquiries::InquiryReminded): "inquiry.reminded", 1, reacts;
         InquiryEscalated(inquiries::InquiryEscalated): "inquiry.escalated", 1, reacts;
         InquiryNotified(inquiries::InquiryNotified): "inquiry.notified", 1;
-        InquiryNotificationFailed(inquiries::InquiryNotificationFailed): "inquiry.notification_failed", 2;
+        InquiryNotificationFailed(inquiries::InquiryNotificationFailed): "inquiry.notification_failed", 3;
         InquiryWithdrawn(inquiries::InquiryWithdrawn): "inquiry.withdrawn", 1;
         InquiryDelegated(inquiries::InquiryDelegated): "inquiry.delegated", 1;
         LinkMinted(inquiries::LinkMinted): "link.minted", 1;
@@ -409,22 +410,27 @@ impl Fact {
 }
 
 /// The older schemas in which facts are still written, if what the newer ones added is absent.
-const STILL_WRITTEN: [(&str, u16); 17] = [
+const STILL_WRITTEN: [(&str, u16); 22] = [
     ("enforcement.made", 4),
     ("execution.requested", 7),
     ("execution.requested", 8),
     ("execution.requested", 9),
     ("execution.failed", 2),
     ("execution.failed", 3),
+    ("execution.failed", 4),
     ("execution.timed_out", 2),
     ("inquiry.opened", 3),
     ("inquiry.answered", 2),
     ("attempt.failed", 3),
     ("attempt.failed", 4),
+    ("attempt.reported_late", 1),
     ("step.failed", 1),
+    ("step.failed", 2),
+    ("step.expanded", 2),
     ("step.ended", 1),
     ("undo.failed", 1),
     ("inquiry.notification_failed", 1),
+    ("inquiry.notification_failed", 2),
     ("role.set", 1),
     ("grant.added", 1),
 ];
@@ -433,7 +439,14 @@ impl Fact {
     /// Returns the schema in which the fact is written: the oldest that has all of its fields and words, so that an older
     /// release can read it.
     pub fn schema(&self) -> u16 {
-        let is_new = |error: &Failure| error.kind == FailureKind::NotPermitted;
+        // How many schemas ago a kind of failure could be written: first there was the lack of permission, and then
+        // assertions and mapped outputs.
+        let age = |error: &Failure| match error.kind {
+            FailureKind::Assertion | FailureKind::Output => 0,
+            FailureKind::NotPermitted => 1,
+            _ => 2,
+        };
+        let is_permission = |error: &Failure| error.kind == FailureKind::NotPermitted;
         let behind = match self {
             Self::EnforcementMade(fact) => u16::from(fact.flow.as_ref().is_none_or(|flow| flow.distinct.is_none())),
             // First the scope was added, then the principal, and then the link.
@@ -443,25 +456,20 @@ impl Fact {
                 (None, None, Some(_)) => 2,
                 (None, None, None) => 3,
             },
-            // First the scope was added, and then the kind of failure.
-            Self::ExecutionFailed(fact) => match (is_new(&fact.error), &fact.scope) {
-                (true, _) => 0,
-                (false, Some(_)) => 1,
-                (false, None) => 2,
-            },
+            // First the scope was added, and then the kinds of failure.
+            Self::ExecutionFailed(fact) => age(&fact.error) + u16::from(age(&fact.error) == 2 && fact.scope.is_none()),
             Self::ExecutionTimedOut(fact) => u16::from(fact.scope.is_none()),
             Self::InquiryOpened(fact) => u16::from(fact.scope.is_none()),
             Self::InquiryAnswered(fact) => u16::from(fact.on_behalf_of.is_none()),
-            // First the kind of failure was added, and then the output.
-            Self::AttemptFailed(fact) => match (&fact.output_tail, is_new(&fact.error)) {
-                (Some(_), _) => 0,
-                (None, true) => 1,
-                (None, false) => 2,
-            },
-            Self::StepFailed(fact) => u16::from(!is_new(&fact.error)),
-            Self::StepEnded(fact) => u16::from(!fact.error.as_ref().is_some_and(is_new)),
-            Self::UndoFailed(fact) => u16::from(!is_new(&fact.error)),
-            Self::InquiryNotificationFailed(fact) => u16::from(!is_new(&fact.error)),
+            // First the kinds of failures were added, then the output and further kinds.
+            Self::AttemptFailed(fact) if fact.output_tail.is_some() => 0,
+            Self::AttemptFailed(fact) => age(&fact.error),
+            Self::AttemptReportedLate(fact) => u16::from(!fact.error.as_ref().is_some_and(|error| age(error) == 0)),
+            Self::StepFailed(fact) => age(&fact.error),
+            Self::StepExpanded(fact) => u16::from(fact.fail_at.is_none()),
+            Self::StepEnded(fact) => u16::from(!fact.error.as_ref().is_some_and(is_permission)),
+            Self::UndoFailed(fact) => u16::from(!is_permission(&fact.error)),
+            Self::InquiryNotificationFailed(fact) => age(&fact.error),
             Self::RoleSet(fact) => u16::from(!fact.declared),
             Self::GrantAdded(fact) => u16::from(!fact.declared),
             _ => 0,
@@ -533,10 +541,16 @@ const UPCASTS: &[(&str, u16, Upcast)] = &[
     // Before the settings declared roles and grants, people made all of them.
     ("role.set", 1, as_it_is),
     ("grant.added", 1, as_it_is),
-    // Before failures kept the end of the output, it was only in the store of outputs.
-    ("attempt.failed", 4, as_it_is),
     // Before windows of different values, no match had one.
     ("enforcement.made", 4, as_it_is),
+    // Before failures kept the end of the output, it was only in the store of outputs.
+    // Before assertions, mapped outputs and tolerated failures of items, no fact had them.
+    ("execution.failed", 4, as_it_is),
+    ("attempt.failed", 4, as_it_is),
+    ("attempt.reported_late", 1, as_it_is),
+    ("step.failed", 2, as_it_is),
+    ("step.expanded", 2, as_it_is),
+    ("inquiry.notification_failed", 2, as_it_is),
     // Previously, `Retry-After` was ignored.
     ("attempt.failed", 1, as_it_is),
     // Before the end of an attempt had its own time, the record's time counted, and only the node's log said

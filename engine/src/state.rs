@@ -29,8 +29,8 @@ use crate::vars::state::Vars;
 use crate::workflows::state::Workflows;
 
 /// The form that [`State::save`] writes and reads. A state of another form is rebuilt from the log: older forms
-/// do not have all that identities and keys have now, nor what identities have used, nor pulling
-/// sensors, nor when the first match of a row was held.
+/// do not have all that identities and keys have now, nor what identities have used, nor pulling sensors, nor
+/// when the first match of a row was held, nor how many items of a step may fail.
 pub const STATE_FORMAT: u32 = 14;
 
 /// The state after the records of one log.

@@ -42,6 +42,27 @@ pub fn parse_period(text: &str) -> Option<Duration> {
     (!period.is_zero() && period <= PERIOD_MAX).then_some(period)
 }
 
+/// The shortest duration that an expression may compute.
+pub const COMPUTED_MIN: Duration = Duration::from_secs(1);
+
+/// The longest duration that an expression may compute: 400 days.
+pub const COMPUTED_MAX: Duration = Duration::from_secs(400 * 24 * 3600);
+
+/// Parses a duration that an expression returned as text, such as `90s` or `30d`. Returns `None` if the text has
+/// another form, or the duration is not from [`COMPUTED_MIN`] to [`COMPUTED_MAX`].
+pub fn parse_computed(text: &str) -> Option<Duration> {
+    parse_period(text).filter(is_computed)
+}
+
+/// Returns a duration that an expression returned as a number of seconds, with the bounds of [`parse_computed`].
+pub fn computed_seconds(seconds: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(seconds).ok().filter(is_computed)
+}
+
+fn is_computed(duration: &Duration) -> bool {
+    (COMPUTED_MIN..=COMPUTED_MAX).contains(duration)
+}
+
 /// Writes a duration of whole milliseconds in the form that [`parse_duration`] reads, in the largest unit
 /// without a remainder.
 pub fn duration_text(millis: u64) -> String {

@@ -28,8 +28,8 @@ use ensue_engine::events::internal::InternalTrigger;
 use ensue_engine::executions::facts::{
     ArtifactKept, AttemptEmitted, AttemptFailed, AttemptLost, AttemptProgressed, AttemptReportedLate, AttemptStarted, AttemptSucceeded,
     Evidence, ExecutionBecameIndeterminate, ExecutionCancelRequested, ExecutionCancelled, ExecutionFailed, ExecutionPaused,
-    ExecutionRequested, ExecutionResumed, ExecutionSettled, ExecutionSucceeded, ExecutionTimedOut, Failure, FailureKind, GivenEvent,
-    MessageRefused, Pace, Settlement, WantedLink,
+    ExecutionRequested, ExecutionResumed, ExecutionSettled, ExecutionSucceeded, ExecutionTimedOut, ExplainedPart, Failure, FailureKind,
+    GivenEvent, MessageRefused, Pace, Settlement, WantedLink,
 };
 use ensue_engine::executions::scope::ExecutionScope;
 use ensue_engine::fact::Fact;
@@ -63,8 +63,8 @@ use ensue_engine::time::Timestamp;
 use ensue_engine::timers::facts::{TimerFired, TimerKind, TimerSet};
 use ensue_engine::vars::facts::{VarRemoved, VarSet};
 use ensue_engine::workflows::facts::{
-    BadEnd, PartOf, PartRole, RerunFrom, RerunPlanned, SkippedBecause, StepEnded, StepExpanded, StepFailed, StepSkipped, StepTakenOver,
-    Taken, UndoBegun, UndoFailed, WaitErred, WaitKey, WaitMatched, WaitOpened,
+    BadEnd, PartOf, PartRole, RerunFrom, RerunPlanned, SkippedBecause, StepChosen, StepEnded, StepExpanded, StepFailed, StepSkipped,
+    StepTakenOver, Taken, UndoBegun, UndoFailed, WaitErred, WaitKey, WaitMatched, WaitOpened,
 };
 use ensue_test_support::NOON;
 use serde::Deserialize;
@@ -100,6 +100,12 @@ fn samples() -> Vec<Fact> {
     let lock = Lock { owner: LockOwner::Action("release.deploy".parse().unwrap()), key: Digest::of(b"text eu") };
     let error = Failure::new(FailureKind::ExitCode, "the program ended with 3 — \"no such file\"").with_detail(3);
     let refused = Failure::new(FailureKind::NotPermitted, "the pack `release` may not run `core.http`");
+    let unmapped = Failure::new(FailureKind::Output, "`output` cannot be computed: there is no `id`");
+    let part = |part: &str, value: &str| ExplainedPart { part: part.into(), value: value.into() };
+    let untrue = Failure {
+        explained: vec![part("params.load < 3", "false"), part("params.load", "7")],
+        ..Failure::new(FailureKind::Assertion, "the site is busy")
+    };
     let given = GivenEvent {
         trigger: "github.push".parse().unwrap(),
         source: "github.webhook".into(),
@@ -210,16 +216,16 @@ fn samples() -> Vec<Fact> {
         AttemptSucceeded { attempt, ended_at: Some(Timestamp::from_micros(1_774_699_200_123_456)) }.into(),
         AttemptFailed {
             attempt,
-            error: refused.clone(),
+            error: unmapped.clone(),
             retry_after_millis: Some(30_000),
             output_tail: Some("deploy: no such file".into()),
             ended_at: Some(Timestamp::from_micros(1_774_699_200_123_456)),
         }
         .into(),
         AttemptLost { attempt, evidence: Evidence::MayHaveBegun, error: Some(error.clone()) }.into(),
-        AttemptReportedLate { attempt, error: Some(error.clone()) }.into(),
+        AttemptReportedLate { attempt, error: Some(unmapped.clone()) }.into(),
         ExecutionSucceeded { part_of: Some(part_of.clone()) }.into(),
-        ExecutionFailed { error: refused.clone(), part_of: Some(part_of.clone()), scope: Some(scope.clone()) }.into(),
+        ExecutionFailed { error: unmapped.clone(), part_of: Some(part_of.clone()), scope: Some(scope.clone()) }.into(),
         ExecutionTimedOut { error: error.clone(), part_of: Some(part_of.clone()), scope: Some(scope.clone()) }.into(),
         ExecutionCancelRequested {}.into(),
         ExecutionPaused {}.into(),
@@ -230,8 +236,9 @@ fn samples() -> Vec<Fact> {
         ExecutionBecameIndeterminate {}.into(),
         ExecutionSettled { outcome: Settlement::Failed { error: "the page is not there".into() } }.into(),
         StepSkipped { step: step.clone(), because: SkippedBecause::Needs }.into(),
-        StepFailed { step: step.clone(), item: Some(3), error: refused.clone(), on_failure: OnFailure::Fail }.into(),
-        StepExpanded { step: step.clone(), count: 12, item_failure: ItemFailure::StopsOthers, takes_over: true }.into(),
+        StepChosen { step: step.clone(), ended: vec!["build".parse().unwrap()], cancelled: vec!["check".parse().unwrap()] }.into(),
+        StepFailed { step: step.clone(), item: Some(3), error: untrue, on_failure: OnFailure::Fail }.into(),
+        StepExpanded { step: step.clone(), count: 12, item_failure: ItemFailure::StopsOthers, takes_over: true, fail_at: Some(2) }.into(),
         StepEnded { step: step.clone(), error: Some(refused.clone()), on_failure: OnFailure::CancelOthers, role: PartRole::Step }.into(),
         UndoBegun { count: 3, end: BadEnd::Failed { error } }.into(),
         UndoFailed { step: step.clone(), item: Some(3), error: refused.clone() }.into(),
@@ -295,7 +302,7 @@ fn samples() -> Vec<Fact> {
         InquiryReminded { inquiry: asked, number: 2 }.into(),
         InquiryEscalated { inquiry: asked, number: 1, to: vec!["role:leads".parse().unwrap(), "bo".parse().unwrap()] }.into(),
         InquiryNotified { inquiry: asked, execution, of: Occasion::Escalated }.into(),
-        InquiryNotificationFailed { inquiry: asked, of: Occasion::Reminded, error: refused }.into(),
+        InquiryNotificationFailed { inquiry: asked, of: Occasion::Reminded, error: unmapped }.into(),
         InquiryWithdrawn { inquiry: asked }.into(),
         InquiryDelegated { inquiry: asked, by: IdentityId(id(79)), to: IdentityId(id(79)) }.into(),
         LinkMinted { id: link, inquiry: asked, r#for: identity, until: NOON.plus_millis(60_000) }.into(),
@@ -543,12 +550,14 @@ fn failure_kind_has_the_same_name_in_the_log_and_in_output() {
         "expired",
         "cancelled",
         "not_permitted",
+        "assertion",
+        "output",
     ] {
         let kind: FailureKind = serde_json::from_value(text.into()).unwrap();
         assert_eq!(kind.as_str(), text);
         kinds += 1;
     }
-    assert_eq!(kinds, FailureKind::NotPermitted as usize + 1);
+    assert_eq!(kinds, FailureKind::Output as usize + 1);
 }
 
 #[test]

@@ -41,6 +41,7 @@ mod scheduled;
 mod schedules;
 mod sensors;
 mod state;
+mod step_flow;
 mod support;
 mod timers;
 mod turns;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ensue_engine::catalog::{OnExpire, Since, Wait};
+use ensue_engine::catalog::{OnExpire, Period, Since, Wait};
 use ensue_engine::command::{Answer, Ask, Command, Refusal};
 use ensue_engine::executions::facts::{Evidence, FailureKind};
 use ensue_engine::executions::state::Phase;
@@ -123,7 +123,7 @@ fn answer_and_event_are_accepted_during_a_pause_and_held() {
         trigger: "demo.ping".parse().unwrap(),
         when: None,
         since: Since::Start,
-        expires: Some(Duration::from_secs(60)),
+        expires: Some(Period::Fixed(Duration::from_secs(60))),
         on_expire: OnExpire::Fail,
     };
     let mut site = site([does("ask", "core.inquiry").with(&question), awaits("ci", wait), does("then", "demo.say").needs(["ask", "ci"])]);

@@ -32,6 +32,7 @@ fn site<const N: usize>(steps: [StepPiece; N]) -> Site {
                 description: String::new(),
                 parameters: Schema::Fields(Fields::default()),
                 result: None,
+                output: None,
                 local: rule.local.clone(),
                 run: Run::Workflow(Arc::new(workflow)),
                 run_as: RunAs::Pack,

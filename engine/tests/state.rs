@@ -4,7 +4,7 @@ use ensue_engine::access::facts::IdentityKind;
 use ensue_engine::access::keys::MasterKeyId;
 use ensue_engine::access::permission::Permission;
 use ensue_engine::access::subject::Subject;
-use ensue_engine::catalog::{Does, LockConflict, Mode, OnExpire, Since, Wait};
+use ensue_engine::catalog::{Does, LockConflict, Mode, OnExpire, Rest, Since, Wait};
 use ensue_engine::command::{
     Admission, AdmittedIdentity, Answer, Ask, Command, IssuerGroups, KeyRotation, NewAbsence, NewGrant, NewSession, NewToken,
     RefusedDelivery, ReportOutcome, SensorBatch,
@@ -153,6 +153,7 @@ fn pieces() -> Pieces {
             does("each", "demo.say").over("[1, 2]"),
             fails("stop", "no"),
             does("one", "demo.say"),
+            does("any", "demo.say").needs_any(1, ["stop", "one"], Rest::GoesOn).starts_if("always()"),
         ],
     );
     for rule in 0..510 {

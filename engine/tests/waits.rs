@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ensue_engine::catalog::{OnExpire, Since, Wait};
+use ensue_engine::catalog::{OnExpire, Period, Since, Wait};
 use ensue_engine::command::Answer;
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::executions::state::Phase;
@@ -35,7 +35,7 @@ fn wait(when: &str, since: Since) -> Wait {
         trigger: "demo.done".parse().unwrap(),
         when: Some(expression(when)),
         since,
-        expires: Some(Duration::from_secs(60)),
+        expires: Some(Period::Fixed(Duration::from_secs(60))),
         on_expire: OnExpire::Fail,
     }
 }

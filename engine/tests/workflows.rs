@@ -65,7 +65,7 @@ fn assert_nothing_is_left(site: &Site) {
     let saved: Value = serde_json::from_slice(&site.engine().save().json).unwrap();
     assert_eq!(
         saved["workflows"],
-        json!({ "open": [], "steps": [], "items": [], "unasked": [], "unasked_items": [], "undoable": [], "waits": { "open": [], "keyed": [], "others": [], "paths": [] } })
+        json!({ "open": [], "steps": [], "items": [], "unasked": [], "unasked_items": [], "undoable": [], "chosen": [], "waits": { "open": [], "keyed": [], "others": [], "paths": [] } })
     );
     assert_eq!(site.engine().executions().iter().count(), 0);
 }

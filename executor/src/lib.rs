@@ -31,6 +31,7 @@ mod egress;
 mod environment;
 mod lease;
 mod links;
+mod mapped;
 mod masks;
 mod means;
 mod messages;

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ensue_engine::catalog::Sensor;
+use ensue_engine::catalog::{RAW_FIELDS, Sensor};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::Secret;
@@ -217,6 +217,16 @@ impl<'r> Renderer<'r> {
     /// Renders a template to the document that it is sent or stored as.
     pub(crate) fn document(&mut self, place: &str, template: &'r Template) -> Result<Document, Broken> {
         template.render_document(&self.scope, &mut self.budget).map_err(|error| self.broken(place, &error))
+    }
+
+    /// Renders the `output` of an action, which reads the fields of `raw` by their names.
+    pub(crate) fn mapped(mut self, template: &'r Template, raw: &'r Document) -> Result<Document, Broken> {
+        for name in RAW_FIELDS {
+            if let Some(value) = raw.root().get(name) {
+                self.scope.set(name, value);
+            }
+        }
+        template.render_document(&self.scope, &mut self.budget).map_err(|error| self.broken("output", &error))
     }
 
     /// Renders a template that is one string, and applies `encode` to the result of each expression.

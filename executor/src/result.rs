@@ -96,6 +96,15 @@ pub(crate) fn printed(action: &Action, head: Head) -> Result<Body, Broken> {
     }
 }
 
+/// Returns all that a program printed as text, without the last line break.
+pub(crate) fn whole_text(head: &Head) -> Result<String, Broken> {
+    if !head.is_whole() {
+        let message = format!("the program printed {} bytes; the limit for `output` is {RESULT_BYTES_MAX}", head.total);
+        return Err(Broken::with_body(Failure::new(FailureKind::OutputLimit, message), Some(text(&head.bytes))));
+    }
+    Ok(String::from_utf8_lossy(without_line_break(&head.bytes)).into_owned())
+}
+
 /// Converts a program's output as far as possible, for the record of its failure. Returns none if it printed
 /// nothing.
 pub(crate) fn printed_nevertheless(head: Head) -> Option<Body> {
@@ -129,9 +138,12 @@ fn undeclared(head: Head) -> Body {
 
 /// Returns bytes as a JSON text. Invalid UTF-8 becomes U+FFFD.
 fn text(bytes: &[u8]) -> Body {
+    Body::json(json_text(&String::from_utf8_lossy(without_line_break(bytes))))
+}
+
+fn without_line_break(bytes: &[u8]) -> &[u8] {
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-    let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-    Body::json(json_text(&String::from_utf8_lossy(bytes)))
+    bytes.strip_suffix(b"\r").unwrap_or(bytes)
 }
 
 /// Writes a text as JSON.

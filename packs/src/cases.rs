@@ -151,6 +151,8 @@ pub enum Mocks {
 pub enum Mock {
     /// It returns this result.
     Result(Value),
+    /// Its runner returns this, from which `output` computes the result.
+    Raw(Value),
     /// It fails.
     Error(Failure),
     /// Someone answers.

@@ -11,6 +11,7 @@ use crate::diagnostics::{Code, Report};
 use crate::shape::{Field, Form, Kind, Need, Shape};
 use crate::source::SourceText;
 use crate::yaml::{Content, Entry, Node, Spanned, quoted};
+use ensue_engine::catalog::FailAt;
 use ensue_engine::time::parse_duration;
 use ensue_expression::nearest;
 
@@ -183,6 +184,41 @@ impl<'a> Fields<'a> {
         parsed
     }
 
+    /// Takes a field whose text contains expressions; leaves any other.
+    pub(crate) fn take_computed(&mut self, name: &str) -> Option<Node> {
+        let is_computed = |entry: &&Entry| matches!(&entry.value.content, Content::Text { value, .. } if value.contains("${{"));
+        self.entries.iter().find(|entry| entry.key.value == name).filter(is_computed)?;
+        self.take(name).map(|entry| entry.value)
+    }
+
+    /// Takes a field that holds a mapping; leaves any other.
+    pub(crate) fn take_mapping(&mut self, name: &str) -> Option<Node> {
+        let is_mapping = |entry: &&Entry| matches!(entry.value.content, Content::Map(_));
+        self.entries.iter().find(|entry| entry.key.value == name).filter(is_mapping)?;
+        self.take(name).map(|entry| entry.value)
+    }
+
+    /// Takes a whole number from 1 on, or a percentage, as [`Kind::CountOrPercent`] declares it.
+    pub(crate) fn count_or_percent(&mut self, name: &str, report: &mut Report) -> Option<FailAt> {
+        let entry = self.take(name)?;
+        let Kind::CountOrPercent { most } = self.field(name).kind else { return None };
+        let found = match &entry.value.content {
+            Content::Number(number) => number
+                .as_i64()
+                .filter(|number| (1..=most).contains(number))
+                .and_then(|number| u32::try_from(number).ok())
+                .map(FailAt::Count),
+            Content::Text { value, .. } => percent(value).map(FailAt::Percent),
+            _ => None,
+        };
+        if found.is_none() && !entry.value.is_poisoned() {
+            let span = first_line(&entry.value.span, self.file);
+            let message = format!("`{name}` must be an integer from 1 to {most}, or a percentage from 1% to 100%");
+            report.error(Code::InvalidValue, self.file, span, message).hint("for example `3` or `10%`");
+        }
+        found
+    }
+
     /// Takes a field that holds one of a few words.
     pub(crate) fn choice<T: Copy>(&mut self, name: &str, choices: &[(&'static str, T)], report: &mut Report) -> Option<T> {
         let text = self.text(name, report)?;
@@ -291,6 +327,11 @@ impl<'a> Fields<'a> {
 }
 
 /// Converts a node to a text.
+fn percent(text: &str) -> Option<u32> {
+    let digits = text.strip_suffix('%').filter(|digits| !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+    digits.parse().ok().filter(|percent| (1..=100).contains(percent))
+}
+
 pub(crate) fn text(node: Node, name: &str, file: &SourceText, report: &mut Report) -> Option<Spanned<String>> {
     match node.content {
         Content::Text { value, .. } => Some(Spanned { value, span: node.span }),

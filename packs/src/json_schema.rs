@@ -192,6 +192,12 @@ impl Maker {
             Kind::Boolean => json!({ "type": "boolean" }),
             Kind::True => json!({ "const": true }),
             Kind::Integer { from, to } => json!({ "type": "integer", "minimum": from, "maximum": to }),
+            Kind::CountOrPercent { most } => json!({
+                "type": ["integer", "string"],
+                "minimum": 1,
+                "maximum": most,
+                "pattern": "^(?:[1-9][0-9]?|100)%$",
+            }),
             Kind::Choice(words) => json!({ "enum": words }),
             Kind::Texts { of, least } => json!({ "type": "array", "items": text(*of), "minItems": least }),
             Kind::TextOrTexts(form) => {
@@ -201,6 +207,9 @@ impl Maker {
                 schema.insert("minItems".to_owned(), json!(1));
                 schema.insert("uniqueItems".to_owned(), json!(true));
                 Value::Object(schema)
+            }
+            Kind::TextsOrFields(form, shape) => {
+                json!({ "if": { "type": "object" }, "then": self.shape(shape), "else": self.kind(&Kind::TextOrTexts(*form)) })
             }
             Kind::Mapping { names, of } => {
                 json!({ "type": "object", "propertyNames": text(*names), "additionalProperties": self.kind(of) })

@@ -123,6 +123,11 @@ pub enum Kind {
         /// The maximum.
         to: i64,
     },
+    /// A whole number from 1 on, or a percentage from 1 to 100 as text: `10%`.
+    CountOrPercent {
+        /// The maximum number.
+        most: i64,
+    },
     /// One of a few words.
     Choice(&'static [&'static str]),
     /// A list of texts.
@@ -134,6 +139,8 @@ pub enum Kind {
     },
     /// One text, or a non-empty list of texts without duplicates.
     TextOrTexts(Form),
+    /// One text, or a non-empty list of texts without duplicates, or a mapping of fields.
+    TextsOrFields(Form, &'static Shape),
     /// A mapping of names.
     Mapping {
         /// The form of the names.
@@ -231,6 +238,8 @@ pub enum Form {
     SomeTime,
     /// A duration, or a text with expressions that returns one.
     Wait,
+    /// A duration greater than zero, or a text with expressions that returns one.
+    Period,
     /// The name of an HTTP header.
     Header,
     /// The name of an environment variable that is not reserved for Ensue.

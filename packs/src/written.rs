@@ -45,6 +45,7 @@ pub(crate) use test::{
     CASE_ERROR, ENFORCEMENT, ENFORCEMENT_OUTCOMES, EVENT_CASE, EXPECTED_END, EXPECTED_ERROR, EXPECTED_ITEM, EXPECTED_STEP, GIVEN,
     GIVEN_EVENT, MOCK, RUN_CASE, RUN_WHAT, RUNS, STATUSES, STEP_STATUSES,
 };
+pub(crate) use timing::Period;
 pub(crate) use trigger::{TRIGGER, Trigger};
 pub(crate) use verify::Verify;
 pub(crate) use wait::Wait;

@@ -38,7 +38,7 @@ fn every_file_of_a_new_project_matches_its_schema() {
 }
 
 /// A separate pack that uses every field of every kind of file.
-const WHOLE: [(&str, &str); 24] = [
+const WHOLE: [(&str, &str); 25] = [
     (
         "pack.yaml",
         "name: whole\nversion: 1.0.0\ndescription: All of it.\nrequires: { ensue: '>=0.1', packs: { core: ^0.1 } }\n\
@@ -126,6 +126,7 @@ const WHOLE: [(&str, &str); 24] = [
          retry: { attempts: 4, backoff: linear, delay: 2s, max_delay: 1m, jitter: false, respect_retry_after: false, when: error.kind != 'exit_code' }\n",
     ),
     ("actions/shell.yaml", "run: { shell: { script: make, env: { STAGE: dev } } }\n"),
+    ("actions/made.yaml", "result: { text: string }\noutput: { text: '${{ stdout }}' }\nrun: { shell: { script: make } }\n"),
     (
         "actions/several.yaml",
         "actions:\n  tell: { parameters: { host: string }, run: { emit: { trigger: whole.ping, payload: { host: '${{ params.host }}' } } } }\n",
@@ -143,6 +144,8 @@ const WHOLE: [(&str, &str); 24] = [
          \x20     ask:\n        inquiry:\n          title: Ship?\n          text: To ${{ string(size(params.regions)) }} regions.\n\
          \x20         answer: { ship: boolean, note: 'string?' }\n          assignees: ['role:managers', ana]\n          quorum: 2\n\
          \x20         veto: answer.ship == false\n          exclude: requester\n          digest: optional\n          expires: 24h\n          on_expire: { answer: { ship: false } }\n          notify: { action: core.echo, with: { message: '${{ inquiry.url }}' } }\n          remind: { every: 2h, max: 3 }\n          escalate: [{ after: 8h, to: ['role:leads'] }]\n      again: { action: core.noop, repeat: { max: 3, while: previous == null, until: result == null, every: 1s, collect: '[result]' } }\n      stop: { needs: deploy, if: failed(), fail: 'no: ${{ steps.deploy.status }}' }\n\
+         \x20     ready: { local: { all: params.regions.size() }, assert: local.all > 1, message: 'only ${{ string(local.all) }}' }\n\
+         \x20     made: { needs: { any: 1, of: [ready, settle], cancel_rest: true }, for_each: params.regions, fail_at: 10%, action: whole.made }\n\
          \x20   result: { all: '${{ steps.deploy.items.map(i, i.status) }}' }\n",
     ),
     (
@@ -153,7 +156,7 @@ const WHOLE: [(&str, &str); 24] = [
          \x20   - { rule: whole.one, status: succeeded, result: {} }\n    - { rule: whole.three, steps: { look: succeeded }, error: { message: nope } }\n\
          - it: judges one\n  given: { event: { trigger: whole.pang } }\n  expect: []\n  vars_after: { sync.cursor: null }\n\
          - it: ships\n  vars: { sync.cursor: 1 }\n  run: { action: whole.ship, with: { regions: [eu] } }\n  vars_after: { sync.cursor: 1 }\n\
-         \x20 mocks:\n    build: [{ error: { kind: lost, message: gone, detail: 3 } }, { result: 1 }]\n    ask: [{ answer: { ship: true }, by: ana }, { expired: true }]\n    come: { event: { host: a } }\n\
+         \x20 mocks:\n    build: [{ error: { kind: lost, message: gone, detail: 3 } }, { result: 1 }]\n    ask: [{ answer: { ship: true }, by: ana }, { expired: true }]\n    made: { raw: { stdout: done, exit_code: 0 } }\n    come: { event: { host: a } }\n\
          \x20   again: [{ result: 1 }, [{ error: { kind: network } }]]\n\
          \x20 expect:\n    status: failed\n    result: { all: [] }\n    error: { kind: fail, message: nope, detail: 1 }\n    exactly: false\n    undone: [deploy]\n    steps:\n      settle: skipped\n\
          \x20     deploy:\n        status: failed\n        with: { message: eu }\n        result: 1\n        error: { kind: child_failed }\n        attempts: 2\n        exactly: true\n\

@@ -18,6 +18,7 @@ mod runners;
 #[path = "../../tests/support/skipped.rs"]
 mod skipped;
 mod sources;
+mod step_flow;
 mod step_slips;
 mod support;
 mod templates;

@@ -249,11 +249,6 @@ mod shape {
     }
 
     #[test]
-    fn step_field_of_a_later_release_is_reported_as_such() {
-        insta::assert_snapshot!(steps("again: { action: core.noop, local: { a: '1' } }"));
-    }
-
-    #[test]
     fn notifications_reminders_and_escalations_are_checked() {
         let asks = |more: &str| format!("inquiry: {{ title: Ship, answer: {{ ship: boolean }}, assignees: ana, {more} }}");
         let reported =

@@ -32,6 +32,7 @@ impl Cast for Script<'_> {
         };
         match self.pick(way, mocks, dispatch.number as usize - 1)? {
             Mock::Result(result) => Ok(Some(Came::Result(result.clone()))),
+            Mock::Raw(raw) => Ok(Some(Came::Raw(raw.clone()))),
             Mock::Error(failure) => Ok(Some(Came::Failed(failure.clone()))),
             Mock::Answer { .. } | Mock::Event(_) | Mock::Expired => Ok(None),
         }
@@ -47,7 +48,7 @@ impl Cast for Script<'_> {
                 Ok(Said::Answer { answer: answer.clone(), by: by.clone() })
             }
             Mock::Expired => Ok(Said::Nothing),
-            Mock::Result(_) | Mock::Error(_) | Mock::Event(_) => Err(unsaid()),
+            Mock::Result(_) | Mock::Raw(_) | Mock::Error(_) | Mock::Event(_) => Err(unsaid()),
         }
     }
 
@@ -56,7 +57,7 @@ impl Cast for Script<'_> {
         match self.pick(way, self.mocks.get(&way.path).ok_or_else(unsaid)?, 0)? {
             Mock::Event(payload) => Ok(Some(payload.clone())),
             Mock::Expired => Ok(None),
-            Mock::Result(_) | Mock::Error(_) | Mock::Answer { .. } => Err(unsaid()),
+            Mock::Result(_) | Mock::Raw(_) | Mock::Error(_) | Mock::Answer { .. } => Err(unsaid()),
         }
     }
 }

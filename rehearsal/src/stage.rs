@@ -68,6 +68,8 @@ pub trait Cast {
 pub enum Came {
     /// It returns this.
     Result(Value),
+    /// Its runner returns this, from which the action's `output` computes the result.
+    Raw(Value),
     /// It fails.
     Failed(Failure),
 }
@@ -346,6 +348,7 @@ impl Stage {
         let way = self.history.way(dispatch.execution);
         match cast.attempt(&way, &dispatch)? {
             Some(Came::Result(result)) => self.report(&dispatch, Ok(result), None),
+            Some(Came::Raw(raw)) => self.report_mapped(&dispatch, &raw),
             Some(Came::Failed(failure)) if failure.kind == FailureKind::Lost => {
                 let (execution, attempt) = (dispatch.execution, dispatch.attempt);
                 self.ask(worker(), Ask::LoseAttempt { execution, attempt, evidence: Evidence::MayHaveBegun, error: None }).map(|_| ())

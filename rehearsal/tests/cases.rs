@@ -380,3 +380,46 @@ fn every_queue_of_an_action_has_workers_in_tests() {
     let verdicts = run(&[build], "- it: builds\n  run: { action: demo.build }\n  expect: { status: succeeded, result: built }\n");
     assert!(verdicts.iter().all(|verdict| verdict.is_passed()), "{verdicts:?}");
 }
+
+#[test]
+fn assertion_is_really_evaluated() {
+    let steps = "probe: { action: demo.made }\nready: { needs: probe, assert: steps.probe.result.load < 3, message: busy }\n";
+    passes(steps, "mocks: { probe: { result: { load: 1 } } }\nexpect: { status: succeeded, steps: { ready: succeeded } }\n");
+    passes(
+        steps,
+        "mocks: { probe: { result: { load: 7 } } }\nexpect:\n  status: failed\n  steps: { ready: { status: failed, error: { kind: assertion, message: busy } } }\n",
+    );
+}
+
+#[test]
+fn items_may_fail_up_to_the_limit() {
+    let steps = "each: { for_each: params.list, fail_at: 1, action: demo.made }\n";
+    let failed = "{ error: { kind: exit_code } }";
+    passes(
+        steps,
+        &format!("mocks: {{ each: [{failed}, {{ result: ok }}] }}\nexpect: {{ status: succeeded, steps: {{ each: succeeded }} }}\n"),
+    );
+    passes(steps, &format!("mocks: {{ each: {failed} }}\nexpect: {{ status: failed, steps: {{ each: failed }} }}\n"));
+}
+
+#[test]
+fn local_names_and_computed_durations_are_those_of_the_step() {
+    passes(
+        "go: { local: { all: params.list.size() }, action: demo.made, with: { name: '${{ string(local.all) }}' }, timeout: '${{ local.all * 60 }}' }\n",
+        "mocks: { go: { result: ok } }\nexpect: { status: succeeded, steps: { go: { status: succeeded, with: { name: '2' } } } }\n",
+    );
+}
+
+#[test]
+fn step_starts_when_enough_of_the_others_succeeded() {
+    let steps = "a: { action: demo.made }\nb: { action: demo.made, on_failure: continue }\nc: { sleep: 1h }\n\
+        any: { needs: { any: 1, of: [a, b, c], cancel_rest: true }, action: demo.made, with: { name: '${{ steps.b.status }}' } }\n";
+    passes(
+        steps,
+        "mocks: { a: { error: { kind: exit_code } }, b: { result: 1 }, any: { result: ok } }\nexpect: { status: failed, steps: { any: skipped } }\n",
+    );
+    passes(
+        steps,
+        "mocks: { a: { result: 1 }, b: { error: { kind: exit_code } }, any: { result: ok } }\nexpect:\n  status: succeeded\n  steps: { c: cancelled, any: { status: succeeded, with: { name: running } } }\n",
+    );
+}

@@ -153,6 +153,7 @@ impl Doing {
             3 => Self::Flow("queued"),
             4 => Self::Flow("only"),
             5 => Self::Flow("newest"),
+            6 => Self::Flow(CHOICE),
             _ => else_(millis),
         }
     }
@@ -193,12 +194,48 @@ pub(crate) const VARY: &str = "vary";
 /// Its steps with their needs.
 const VARY_STEPS: [(&str, &[&str]); 3] = [("first", &[]), ("change", &["first"]), ("then", &["change"])];
 
+/// The workflow with an assertion, steps of which some are enough, and items that may fail.
+pub(crate) const CHOICE: &str = "choice";
+/// Its steps with their needs.
+const CHOICE_STEPS: [(&str, &[&str]); 6] =
+    [("sure", &[]), ("nap", &["sure"]), ("work", &["sure"]), ("late", &["sure"]), (JOIN, &["nap", "work", "late"]), ("each", &[JOIN])];
+/// The step that starts once some of those that it needs have succeeded.
+const JOIN: &str = "join";
+/// How many of them are enough.
+const JOIN_COUNT: usize = 2;
+/// How many items of the last step may fail.
+pub(crate) const FAIL_AT: usize = 1;
+
+/// The definition. The assertion is false for one id in sixteen.
+const CHOICE_FLOW: &str = "\
+parameters:
+  n: any?
+run:
+  workflow:
+    steps:
+      sure: { assert: '!execution.id.endsWith(\"7\")', message: 'it is ${{ execution.id }}' }
+      nap: { needs: sure, sleep: 300ms }
+      work: { needs: sure, action: core.noop, with: { seconds: 0.3 } }
+      late: { needs: sure, sleep: 4s }
+      join: { needs: { any: 2, of: [nap, work, late], cancel_rest: true }, action: core.echo, with: { message: '${{ steps.late.status }}' } }
+      each: { needs: join, for_each: '[1, 2, 3]', fail_at: 1, action: sim.retry, with: { n: '${{ item }}' } }
+";
+
 /// The steps of every other workflow with their needs.
 const STEPS: [(&str, &[&str]); 4] = [("nap", &[]), ("work", &["nap"]), ("start", &["nap"]), ("last", &["work", "start"])];
 
 /// Returns the steps of a workflow with their needs, in topological order.
 pub(crate) fn steps_of(action: &str) -> &'static [(&'static str, &'static [&'static str])] {
-    if action.strip_prefix("sim.") == Some(VARY) { &VARY_STEPS } else { &STEPS }
+    match action.strip_prefix("sim.") {
+        Some(VARY) => &VARY_STEPS,
+        Some(CHOICE) => &CHOICE_STEPS,
+        _ => &STEPS,
+    }
+}
+
+/// Returns how many of the steps that a step needs must have succeeded before it starts.
+pub(crate) fn enough_of(step: &str, needs: &[&str]) -> usize {
+    if step == JOIN { JOIN_COUNT } else { needs.len() }
 }
 
 /// Their definitions: the program may fail, be lost, and be retried.
@@ -307,6 +344,7 @@ impl Edition {
             std::fs::write(folder.join(format!("actions/{name}.yaml")), format!("{FLOW}{settings}"))?;
         }
         std::fs::write(folder.join(format!("actions/{VARY}.yaml")), vary())?;
+        std::fs::write(folder.join(format!("actions/{CHOICE}.yaml")), CHOICE_FLOW)?;
         for rule in &self.rules {
             std::fs::write(folder.join(format!("rules/{}.yaml", rule.name)), rule.yaml())?;
         }

@@ -324,7 +324,9 @@ impl AttemptStatus {
             | FailureKind::UndoFailed
             | FailureKind::Fail
             | FailureKind::Expired
-            | FailureKind::NotPermitted => Self::Failed,
+            | FailureKind::NotPermitted
+            | FailureKind::Assertion
+            | FailureKind::Output => Self::Failed,
         }
     }
 }
@@ -509,7 +511,10 @@ impl Execution {
         };
         let step = match fact {
             StepFact::StepSkipped(fact) => NotStarted { skipped: Some(fact.because), ..of(&fact.step, None) },
-            StepFact::StepFailed(fact) => NotStarted { error: Some(shortened(&fact.error)), ..of(&fact.step, fact.item) },
+            StepFact::StepFailed(fact) => {
+                let error = Failure { explained: fact.error.explained.clone(), ..shortened(&fact.error) };
+                NotStarted { error: Some(error), ..of(&fact.step, fact.item) }
+            }
             StepFact::StepExpanded(fact) if fact.count == 0 => of(&fact.step, None),
             StepFact::StepTakenOver(fact) => {
                 NotStarted { is_taken_over: true, taken_from: fact.taken.execution, ..of(&fact.step, fact.item) }
@@ -519,7 +524,8 @@ impl Execution {
                 return;
             }
             // The workflow's end shows why an undo did not start.
-            StepFact::StepExpanded(_)
+            StepFact::StepChosen(_)
+            | StepFact::StepExpanded(_)
             | StepFact::StepEnded(_)
             | StepFact::UndoFailed(_)
             | StepFact::WaitOpened(_)
@@ -650,5 +656,5 @@ impl Execution {
 }
 
 fn shortened(error: &Failure) -> Failure {
-    Failure { kind: error.kind, message: cut(&error.message, TEXT_BYTES_MAX), detail: error.detail }
+    Failure { kind: error.kind, message: cut(&error.message, TEXT_BYTES_MAX), detail: error.detail, explained: Vec::new() }
 }

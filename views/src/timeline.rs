@@ -5,6 +5,7 @@
 use ensue_engine::executions::facts::{Evidence, Failure, Settlement};
 use ensue_engine::fact::{ByNoun, ExecutionFact, InquiryFact, StepFact, TimerFact};
 use ensue_engine::inquiries::facts::{InquiryAnswered, Verdict};
+use ensue_engine::names::StepName;
 use ensue_engine::record::{Position, Record};
 use ensue_engine::time::{Timestamp, duration_text};
 use ensue_engine::timers::facts::{TimerFired, TimerKind, TimerSet};
@@ -135,6 +136,11 @@ fn tell_step(fact: StepFact<'_>) -> String {
                 SkippedBecause::Cancelled => "the workflow was cancelled",
             };
             format!("step {} was skipped: {because}", fact.step)
+        }
+        StepFact::StepChosen(fact) => {
+            let names = |steps: &[StepName]| steps.iter().map(StepName::as_str).collect::<Vec<_>>().join(", ");
+            let rest = if fact.cancelled.is_empty() { String::new() } else { format!("; {} are cancelled", names(&fact.cancelled)) };
+            format!("enough of the steps that step {} needs have ended: {}{rest}", fact.step, names(&fact.ended))
         }
         StepFact::StepFailed(fact) => match fact.item {
             Some(item) => format!("item {item} of step {} failed: {}", fact.step, why(&fact.error)),

@@ -112,7 +112,7 @@ fn unstarted_steps_have_a_reason_and_only_the_first_are_stored() {
     tell(
         &mut story,
         flow,
-        StepExpanded { step: "none".parse().unwrap(), count: 0, item_failure: ItemFailure::default(), takes_over: false },
+        StepExpanded { step: "none".parse().unwrap(), count: 0, item_failure: ItemFailure::default(), takes_over: false, fail_at: None },
         Some(Body::json("[]")),
     );
     tell(
@@ -124,7 +124,7 @@ fn unstarted_steps_have_a_reason_and_only_the_first_are_stored() {
     tell(
         &mut story,
         flow,
-        StepExpanded { step: "beds".parse().unwrap(), count: 90, item_failure: ItemFailure::default(), takes_over: false },
+        StepExpanded { step: "beds".parse().unwrap(), count: 90, item_failure: ItemFailure::default(), takes_over: false, fail_at: None },
         Some(Body::json("[]")),
     );
     tell(&mut story, flow, StepSkipped { step: "dry".parse().unwrap(), because: SkippedBecause::Condition }, None);
@@ -151,7 +151,7 @@ fn timeline_describes_steps_in_words() {
     tell(
         &mut story,
         flow,
-        StepExpanded { step: step(), count: 3, item_failure: ItemFailure::default(), takes_over: false },
+        StepExpanded { step: step(), count: 3, item_failure: ItemFailure::default(), takes_over: false, fail_at: None },
         Some(Body::json("[1,2,3]")),
     );
     tell(&mut story, flow, StepFailed { step: step(), item: Some(1), error: error.clone(), on_failure: OnFailure::Fail }, None);

@@ -248,7 +248,7 @@ fn plan(ports: &Ports, of: ExecutionId, action: &Action, kept: Option<Body>) -> 
     let mut unchanged: BTreeSet<&StepName> = BTreeSet::new();
     loop {
         let known = unchanged.len();
-        let follows = |step: &&Step| !has_rest(&step.name) && step.needs.iter().all(|needs| unchanged.contains(needs));
+        let follows = |step: &&Step| !has_rest(&step.name) && has_all(step, &unchanged);
         let more: Vec<&StepName> = workflow.steps().iter().filter(follows).map(|step| &step.name).collect();
         unchanged.extend(more);
         if unchanged.len() == known {
@@ -258,7 +258,7 @@ fn plan(ports: &Ports, of: ExecutionId, action: &Action, kept: Option<Body>) -> 
     for step in workflow.steps() {
         let name = &step.name;
         let planned = |items| WirePlannedStep { step: name.clone(), items };
-        match whole.get(name).filter(|_| step.needs.iter().all(|needs| unchanged.contains(needs))) {
+        match whole.get(name).filter(|_| has_all(step, &unchanged)) {
             None => plan.runs.push(planned(None)),
             Some(KeptAs::Skipped) => plan.decided_again.push(name.clone()),
             Some(KeptAs::Done(_)) => plan.taken_over.push(planned(None)),
@@ -271,6 +271,12 @@ fn plan(ports: &Ports, of: ExecutionId, action: &Action, kept: Option<Body>) -> 
         }
     }
     Ok(plan)
+}
+
+/// Returns true if nothing that a step needs runs again: all of it, or as much as is enough.
+fn has_all(step: &Step, unchanged: &BTreeSet<&StepName>) -> bool {
+    let count = step.needs.iter().filter(|needs| unchanged.contains(needs)).count();
+    count >= step.enough.map_or(step.needs.len(), |enough| enough.count as usize)
 }
 
 /// Reads all records of an execution. Blocking.

@@ -234,11 +234,22 @@ pub(crate) struct WireFailure {
     /// single execution and for its attempts.
     #[serde(skip_serializing_if = "Option::is_none")]
     output_tail: Option<String>,
+    /// The parts of the condition that was false, each with its value, if a step asserts one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    explained: Vec<WireExplainedPart>,
+}
+
+/// A part of a condition, with its value.
+#[wire(Serialize)]
+pub(crate) struct WireExplainedPart {
+    part: String,
+    value: String,
 }
 
 impl From<Failure> for WireFailure {
     fn from(failure: Failure) -> Self {
-        Self { kind: failure.kind, message: failure.message, detail: failure.detail, output_tail: None }
+        let explained = failure.explained.into_iter().map(|part| WireExplainedPart { part: part.part, value: part.value });
+        Self { kind: failure.kind, message: failure.message, detail: failure.detail, output_tail: None, explained: explained.collect() }
     }
 }
 

@@ -21,10 +21,12 @@ use crate::wire::executions::WireFailure;
 pub(crate) struct WireStep {
     pub(crate) step: StepName,
     kind: WireStepKind,
-    /// The action that it runs; null for a step that fails.
+    /// The action that it runs; null for a step that fails or asserts.
     action: Option<ActionRef>,
     /// The steps that must end before it starts.
     pub(crate) needs: Vec<StepName>,
+    /// How many of them are enough; null if all must end.
+    needs_any: Option<u32>,
     /// Its condition, as it is written.
     r#if: Option<String>,
     /// The expression for the items that it is done for.
@@ -53,6 +55,8 @@ enum WireStepKind {
     Sleep,
     /// It fails.
     Fail,
+    /// It succeeds if a condition is true, and fails otherwise.
+    Assert,
 }
 
 impl WireStep {
@@ -70,11 +74,12 @@ impl WireStep {
     fn written(step: &Step, catalog: &Catalog) -> Self {
         let action = match &step.task {
             Task::Action { action, .. } => Some(action.clone()),
-            Task::Fail { .. } => None,
+            Task::Fail { .. } | Task::Assert { .. } => None,
         };
         let run = action.as_ref().and_then(|action| Some(&catalog.actions().get(action)?.run));
         let kind = match run {
             _ if step.wait.is_some() => WireStepKind::Wait,
+            _ if matches!(step.task, Task::Assert { .. }) => WireStepKind::Assert,
             Some(Run::Workflow(_)) => WireStepKind::Workflow,
             Some(Run::Builtin(Builtin::Inquiry)) => WireStepKind::Inquiry,
             Some(Run::Builtin(Builtin::Sleep)) => WireStepKind::Sleep,
@@ -87,6 +92,7 @@ impl WireStep {
             kind,
             action,
             needs: step.needs.clone(),
+            needs_any: step.enough.map(|enough| enough.count),
             r#if: step.starts.condition().map(|condition| condition.source().to_owned()),
             for_each: step.for_each.as_ref().map(|each| each.items.source().to_owned()),
             repeats: step.repeat.is_some(),

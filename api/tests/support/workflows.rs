@@ -33,7 +33,7 @@ pub(super) fn among(catalog: &Catalog) -> Catalog {
 fn steps() -> Vec<Step> {
     let over = |items: &str| {
         let items = expression(items);
-        Some(ForEach { items, parallel: PARALLEL_DEFAULT, failure: ItemFailure::OthersGoOn })
+        Some(ForEach { items, parallel: PARALLEL_DEFAULT, failure: ItemFailure::OthersGoOn, fail_at: None })
     };
     vec![
         does("build", "core.echo"),
@@ -55,7 +55,9 @@ fn does(name: &str, action: &str) -> Step {
     Step {
         name: name.parse().unwrap(),
         needs: Vec::new(),
+        enough: None,
         starts: StartsIf::Succeeded,
+        local: Vec::new(),
         for_each: None,
         repeat: None,
         task: Task::Action { action: action.parse().unwrap(), with: template(&with) },

@@ -71,9 +71,18 @@ fn of_part(part: &Part, workflow: &Flow, now: Timestamp) -> Branch {
 pub(crate) fn not_started(told: &Value, workflow: &Value) -> Branch {
     let (name, why) = (step_name(told), because(told, workflow));
     match standing(told) {
-        "failed" => Branch { title: format!("{name} failed"), mood: Mood::Bad, details: vec![why], ..Branch::default() },
+        "failed" => {
+            let details = std::iter::once(why).chain(explained(&told["error"])).collect();
+            Branch { title: format!("{name} failed"), mood: Mood::Bad, details, ..Branch::default() }
+        }
         status => Branch { title: format!("{name} {status}: {why}"), mood: Mood::Faint, ..Branch::default() },
     }
+}
+
+/// Returns a line for each part of the condition that a step asserts, with its value.
+fn explained(error: &Value) -> impl Iterator<Item = String> {
+    let parts = error["explained"].as_array().map(Vec::as_slice).unwrap_or_default();
+    parts.iter().map(|part| format!("{} → {}", text(part, "part"), text(part, "value")))
 }
 
 fn of_items(step: &Step, parts: &[Part], flow: &Flow, now: Timestamp) -> Branch {

@@ -31,6 +31,8 @@ pub struct Action {
     pub parameters: Schema,
     /// The schema of its result, if its author declares one.
     pub result: Option<Schema>,
+    /// How the result is computed from what the runner returned; without it, that is the result.
+    pub output: Option<Template>,
     /// Named values, each computed from the parameters and the earlier values.
     pub local: Vec<(String, Expression)>,
     /// How it is run.
@@ -67,6 +69,10 @@ pub struct Action {
     /// Named sets of some or all parameters. Anyone who runs the action by hand may override them.
     pub templates: BTreeMap<String, Map<String, Value>>,
 }
+
+/// The names with which the `output` of an action reads what its runner returned: those of an HTTP response, and
+/// those of a program.
+pub const RAW_FIELDS: [&str; 5] = ["status", "headers", "body", "stdout", "exit_code"];
 
 impl Action {
     /// Returns whether attempts with these parameters occupy a worker's slot. An action that only returns its

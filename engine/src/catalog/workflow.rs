@@ -36,6 +36,9 @@ pub const PARALLEL_DEFAULT: u32 = 16;
 /// The maximum number of turns of a step.
 pub const TURNS_MAX: u32 = 10_000;
 
+/// The maximum number of steps of which some are enough: their names are in one record.
+pub const ENOUGH_OF_MAX: usize = 100;
+
 /// The maximum number of items of a step.
 pub const ITEMS_MAX: u32 = 100_000;
 
@@ -72,8 +75,12 @@ pub struct Step {
     pub name: StepName,
     /// The steps that must end before it starts.
     pub needs: Vec<StepName>,
+    /// How many of them are enough; without it, all of them must end.
+    pub enough: Option<Enough>,
     /// Whether it starts after those steps.
     pub starts: StartsIf,
+    /// Names that only this step sees, each computed from those before it. They join the workflow's own.
+    pub local: Vec<(String, Expression)>,
     /// The items that it runs over, if it has any.
     pub for_each: Option<ForEach>,
     /// How it is repeated, if it is.
@@ -91,9 +98,28 @@ pub struct Step {
     /// Whether and when to retry; without it, as its action says.
     pub retry: Option<Retry>,
     /// The time limit of each of its executions, for all attempts together.
-    pub timeout: Option<Duration>,
+    pub timeout: Option<Period>,
     /// The priority, −100 … 100; higher goes first; without it, the workflow's own.
     pub priority: Option<i8>,
+}
+
+/// How many of the steps that a step needs are enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Enough {
+    /// The number of steps, from 1.
+    pub count: u32,
+    /// What becomes of the others.
+    pub rest: Rest,
+}
+
+/// What becomes of the steps that are not needed any longer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rest {
+    /// They go on.
+    #[default]
+    GoesOn,
+    /// They are canceled, or do not start, and their failures do not count.
+    IsCancelled,
 }
 
 /// Whether a step starts after the steps that it needs have ended.
@@ -141,6 +167,27 @@ pub struct ForEach {
     pub parallel: u32,
     /// What the failure of one item means for the others.
     pub failure: ItemFailure,
+    /// How many items may fail before the step fails; without it, none.
+    pub fail_at: Option<FailAt>,
+}
+
+/// How many items of a step may fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailAt {
+    /// A number of items.
+    Count(u32),
+    /// A percentage of all items, from 1 to 100.
+    Percent(u32),
+}
+
+impl FailAt {
+    /// Returns how many of `count` items may fail: a percentage is rounded down, and is at least 1.
+    pub fn of(self, count: u32) -> u32 {
+        match self {
+            Self::Count(failures) => failures,
+            Self::Percent(percent) => u32::try_from(u64::from(count) * u64::from(percent) / 100).unwrap_or(count).max(1),
+        }
+    }
 }
 
 /// How a step is repeated.
@@ -151,7 +198,7 @@ pub struct Repeat {
     /// The condition that ends the repetition after a turn.
     pub until: Option<Expression>,
     /// The delay between two turns.
-    pub every: Option<Duration>,
+    pub every: Option<Period>,
     /// The maximum number of turns.
     pub max: u32,
     /// The value of each turn that is collected into a list.
@@ -168,7 +215,7 @@ pub struct Wait {
     /// The time from which events count.
     pub since: Since,
     /// How long it waits from the step's beginning; `None` means without limit.
-    pub expires: Option<Duration>,
+    pub expires: Option<Period>,
     /// How the step ends after that time.
     pub on_expire: OnExpire,
 }
@@ -203,7 +250,26 @@ pub struct Undo {
     /// Whether and when to retry; without it, as its action says.
     pub retry: Option<Retry>,
     /// Its time limit, for all attempts together.
-    pub timeout: Option<Duration>,
+    pub timeout: Option<Period>,
+}
+
+/// A duration in a step.
+#[derive(Clone, Debug)]
+pub enum Period {
+    /// It is written out.
+    Fixed(Duration),
+    /// It is computed when what it limits begins, and recorded then.
+    Computed(Template),
+}
+
+impl Period {
+    /// Returns the template that computes it.
+    pub fn template(&self) -> Option<&Template> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Computed(template) => Some(template),
+        }
+    }
 }
 
 /// Notifies the people whom a step asks: first when it asks them, then as a reminder, and when others are
@@ -232,6 +298,33 @@ pub enum Task {
         /// The error message.
         message: Template,
     },
+    /// Succeeds if a condition is true, and fails otherwise.
+    Assert {
+        /// The condition.
+        condition: Expression,
+        /// The error message if it is false; without it, the condition as it is written.
+        message: Option<Template>,
+    },
+}
+
+/// Templates that are rendered together.
+pub(crate) struct Rendered<'s>(Vec<&'s Template>);
+
+impl<'s> Rendered<'s> {
+    /// Returns the templates of an undo.
+    pub(crate) fn of_undo(undo: &'s Undo) -> Self {
+        Self(std::iter::once(&undo.with).chain(undo.timeout.iter().filter_map(Period::template)).collect())
+    }
+
+    /// Returns the paths that they read.
+    pub(crate) fn reads(&self) -> Vec<Path> {
+        self.0.iter().flat_map(|template| template.reads()).collect()
+    }
+
+    /// Returns their expressions.
+    pub(crate) fn expressions(&self) -> Vec<&'s Expression> {
+        self.0.iter().flat_map(|template| template.expressions()).collect()
+    }
 }
 
 /// Why steps do not form a valid workflow.
@@ -321,14 +414,37 @@ impl Step {
     /// Returns the paths that its expressions read.
     pub fn reads(&self) -> Vec<Path> {
         let conditions = self.starts.condition().into_iter().chain(self.for_each.as_ref().map(|each| &each.items));
-        let template = match &self.task {
-            Task::Action { with, .. } => with,
-            Task::Fail { message } => message,
-        };
+        let conditions = conditions.chain(self.task.condition()).chain(self.local.iter().map(|(_, local)| local));
         let of_turns = self.repeat.iter().flat_map(|repeat| repeat.while_holds.iter().chain(&repeat.until).chain(&repeat.collect));
         let wait = self.wait.iter().flat_map(|wait| &wait.when).flat_map(Expression::reads);
         let undo = self.undo.iter().flat_map(|undo| undo.with.reads());
-        conditions.chain(of_turns).flat_map(Expression::reads).chain(template.reads()).chain(wait).chain(undo).collect()
+        let task = self.task.template().into_iter().chain(self.periods()).flat_map(Template::reads);
+        conditions.chain(of_turns).flat_map(Expression::reads).chain(task).chain(wait).chain(undo).collect()
+    }
+
+    /// Returns the templates of its computed durations.
+    fn periods(&self) -> impl Iterator<Item = &Template> {
+        let of_turns = self.repeat.as_ref().and_then(|repeat| repeat.every.as_ref());
+        let expires = self.wait.as_ref().and_then(|wait| wait.expires.as_ref());
+        let undo = self.undo.as_ref().and_then(|undo| undo.timeout.as_ref());
+        self.timeout.iter().chain(of_turns).chain(expires).chain(undo).filter_map(Period::template)
+    }
+
+    /// Returns the templates that a request of an execution of this step renders, `with` among them.
+    pub(crate) fn rendered<'s>(&'s self, with: &'s Template) -> Rendered<'s> {
+        let of_turns = self.repeat.as_ref().and_then(|repeat| repeat.every.as_ref());
+        let expires = self.wait.as_ref().and_then(|wait| wait.expires.as_ref());
+        let periods = self.timeout.iter().chain(of_turns).chain(expires).filter_map(Period::template);
+        Rendered(std::iter::once(with).chain(periods).collect())
+    }
+
+    /// Returns the paths that expressions with these paths read, including those of the step's local names if
+    /// they read any.
+    pub(crate) fn with_local(&self, mut reads: Vec<Path>) -> Vec<Path> {
+        if reads.iter().any(|path| path.segments[0] == "local") {
+            reads.extend(self.local.iter().flat_map(|(_, local)| local.reads()));
+        }
+        reads
     }
 
     /// Returns all its expressions.
@@ -339,12 +455,9 @@ impl Step {
             all.extend(repeat.while_holds.iter().chain(&repeat.until).chain(&repeat.collect));
         }
         all.extend(self.wait.as_ref().and_then(|wait| wait.when.as_ref()));
-        let task = match &self.task {
-            Task::Action { with, .. } => with,
-            Task::Fail { message } => message,
-        };
+        all.extend(self.task.condition().into_iter().chain(self.local.iter().map(|(_, local)| local)));
         let others = self.undo.as_ref().map(|undo| &undo.with).into_iter().chain(self.notify.as_ref().map(|notify| &notify.with));
-        all.extend(std::iter::once(task).chain(others).flat_map(Template::expressions));
+        all.extend(self.task.template().into_iter().chain(others).chain(self.periods()).flat_map(Template::expressions));
         all
     }
 
@@ -353,6 +466,25 @@ impl Step {
         let task = if let Task::Action { action, .. } = &self.task { Some(action) } else { None };
         let undo = self.undo.as_ref().map(|undo| &undo.action);
         task.into_iter().chain(undo).chain(self.notify.as_ref().map(|notify| &notify.action))
+    }
+}
+
+impl Task {
+    /// Returns the condition that decides how it ends.
+    fn condition(&self) -> Option<&Expression> {
+        match self {
+            Self::Assert { condition, .. } => Some(condition),
+            Self::Action { .. } | Self::Fail { .. } => None,
+        }
+    }
+
+    /// Returns its parameters, or its message.
+    pub fn template(&self) -> Option<&Template> {
+        match self {
+            Self::Action { with, .. } => Some(with),
+            Self::Fail { message } => Some(message),
+            Self::Assert { message, .. } => message.as_ref(),
+        }
     }
 }
 
@@ -466,7 +598,9 @@ mod tests {
         Step {
             name: name.parse().unwrap(),
             needs: needs.iter().map(|name| name.parse().unwrap()).collect(),
+            enough: None,
             starts: StartsIf::Succeeded,
+            local: Vec::new(),
             for_each: None,
             repeat: None,
             task: Task::Fail { message },
@@ -504,5 +638,10 @@ mod tests {
     fn step_that_needs_itself_is_a_cycle() {
         let error = Workflow::new(Given::Parameters, vec![step("one", &["one"])], None).unwrap_err();
         assert_eq!(error, WorkflowError::Cycle(vec!["one".parse().unwrap()]));
+    }
+    #[test]
+    fn percentage_of_failures_is_rounded_down_and_at_least_one() {
+        assert_eq!([0, 5, 10, 19, 20, u32::MAX].map(|count| FailAt::Percent(10).of(count)), [1, 1, 1, 1, 2, u32::MAX / 10]);
+        assert_eq!([0, 5].map(|count| FailAt::Count(3).of(count)), [3, 3]);
     }
 }

@@ -277,6 +277,19 @@ pub struct Failure {
     pub message: String,
     /// A number that belongs to the kind: the exit code, the signal, the HTTP status.
     pub detail: Option<i64>,
+    /// The parts of the condition that was false, each with its value; the whole condition first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub explained: Vec<ExplainedPart>,
+}
+
+/// A part of a condition, with its value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExplainedPart {
+    /// The part as it is written; a long one is truncated.
+    pub part: String,
+    /// Its value in a few words, or its error.
+    pub value: String,
 }
 
 /// The maximum length of a failure's message in bytes, as stored.
@@ -285,7 +298,7 @@ pub const MESSAGE_BYTES_MAX: usize = 2048;
 impl Failure {
     /// Creates a failure; a longer message is truncated with a marker.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: cut(message.into(), MESSAGE_BYTES_MAX), detail: None }
+        Self { kind, message: cut(message.into(), MESSAGE_BYTES_MAX), detail: None, explained: Vec::new() }
     }
 
     /// Returns true if another attempt may succeed, so that `retry` without a `when` repeats it.
@@ -295,7 +308,7 @@ impl Failure {
     pub fn may_pass(&self, is_idempotent: bool) -> bool {
         match self.kind {
             FailureKind::ParametersInvalid | FailureKind::NotPermitted => false,
-            FailureKind::ResultInvalid | FailureKind::OutputLimit => is_idempotent,
+            FailureKind::ResultInvalid | FailureKind::OutputLimit | FailureKind::Output => is_idempotent,
             FailureKind::HttpStatus => !matches!(self.detail, Some(400..=499)) || matches!(self.detail, Some(408 | 425 | 429)),
             FailureKind::Expression
             | FailureKind::KeyMissing
@@ -312,7 +325,8 @@ impl Failure {
             | FailureKind::UndoFailed
             | FailureKind::Fail
             | FailureKind::Expired
-            | FailureKind::Cancelled => true,
+            | FailureKind::Cancelled
+            | FailureKind::Assertion => true,
         }
     }
 
@@ -369,11 +383,16 @@ pub enum FailureKind {
     Cancelled,
     /// The rights on which it runs do not allow it.
     NotPermitted,
+    /// The condition that a step of the workflow asserts is false.
+    Assertion,
+    /// The action's `output` could not be computed from what the runner returned, or does not have the
+    /// declared shape.
+    Output,
 }
 
 impl FailureKind {
     /// All kinds.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::ParametersInvalid,
         Self::Expression,
         Self::KeyMissing,
@@ -395,6 +414,8 @@ impl FailureKind {
         Self::Expired,
         Self::Cancelled,
         Self::NotPermitted,
+        Self::Assertion,
+        Self::Output,
     ];
 
     /// Returns the kind's name.
@@ -421,6 +442,8 @@ impl FailureKind {
             Self::Expired => "expired",
             Self::Cancelled => "cancelled",
             Self::NotPermitted => "not_permitted",
+            Self::Assertion => "assertion",
+            Self::Output => "output",
         }
     }
 }

@@ -37,7 +37,9 @@ pub(crate) fn after_failure(
     // execution has failed.
     let catalog = with.catalogs.at(execution.catalog);
     let Some(retry) = catalog.and_then(|catalog| policy(state, execution, &catalog)) else { return end(failed.error.clone()) };
-    let Some(when) = &retry.when else {
+    // The attempt took effect, whatever `when` says.
+    let is_done = failed.error.kind == FailureKind::Output && !execution.idempotent;
+    let Some(when) = retry.when.as_ref().filter(|_| !is_done) else {
         if failed.error.may_pass(execution.idempotent) {
             return Ok(tried_again(state, record, (id, execution), failed, &retry));
         }
@@ -107,7 +109,9 @@ fn tried_again(
 /// Returns why a failure is not retried if `retry` has no `when`.
 fn why_not(error: &Failure) -> &'static str {
     match error.kind {
-        FailureKind::ResultInvalid | FailureKind::OutputLimit => "the attempt may have taken effect, and the action is not `idempotent`",
+        FailureKind::ResultInvalid | FailureKind::OutputLimit | FailureKind::Output => {
+            "the attempt may have taken effect, and the action is not `idempotent`"
+        }
         FailureKind::ParametersInvalid => "the same parameters would fail again",
         _ => "the server rejected the request itself (`retry.when` can retry it)",
     }

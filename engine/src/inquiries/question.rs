@@ -7,7 +7,7 @@ use ensue_expression::{Expression, Node, NodeKind, Roots};
 use super::facts::Assignee;
 use crate::catalog::Misfit;
 use crate::text::cut;
-use crate::time::parse_duration;
+use crate::time::{computed_seconds, parse_computed, parse_duration};
 
 /// The maximum length of a title in bytes.
 pub const TITLE_BYTES_MAX: usize = 500;
@@ -165,12 +165,13 @@ fn given<'a>(params: Node<'a>, name: &str) -> Option<Node<'a>> {
 
 fn duration(node: Node<'_>, pointer: &str) -> Result<Duration, Misfit> {
     let text = node.as_str().unwrap_or_else(|| node.raw().into());
-    match parse_duration(&text).filter(|duration| !duration.is_zero()) {
+    let written = || parse_duration(&text).filter(|duration| !duration.is_zero()).or_else(|| parse_computed(&text));
+    match node.as_f64().map_or_else(written, computed_seconds) {
         Some(duration) => Ok(duration),
         None => Err(misfit(
             pointer,
             format!(
-                "`{}` is not a duration greater than zero; write a number and a unit, such as `90s`, `10m` or `24h`, at most 8760h",
+                "`{}` is not a duration greater than zero; write a number and a unit, such as `90s`, `10m`, `24h` or `30d`, or a number of seconds, at most 400 days",
                 cut(text.into_owned(), ASSIGNEE_BYTES_MAX)
             ),
         )),

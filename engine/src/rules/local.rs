@@ -19,6 +19,21 @@ pub(crate) fn all<'a>(scope: &mut Scope<'a>, local: &'a [(String, Expression)], 
     }
 }
 
+/// Adds all local values of a workflow and of a step to a scope; those of the step come after the others.
+///
+/// # Errors
+/// The first that errs.
+pub(crate) fn of_both<'a>(
+    scope: &mut Scope<'a>,
+    (outer, inner): (&'a [(String, Expression)], &'a [(String, Expression)]),
+    budget: &mut Budget,
+) -> Result<(), EvaluationError> {
+    match computed(scope, outer.iter().chain(inner), budget)?.into_iter().next() {
+        None => Ok(()),
+        Some((_, error)) => Err(error),
+    }
+}
+
 /// Adds the local values that can be computed to a scope, and returns those that err.
 ///
 /// # Errors
@@ -28,7 +43,15 @@ pub fn computable<'a>(
     local: &'a [(String, Expression)],
     budget: &mut Budget,
 ) -> Result<Vec<Failed<'a>>, EvaluationError> {
-    let mut values: Vec<(&'a str, Value<'a>)> = Vec::with_capacity(local.len());
+    computed(scope, local.iter(), budget)
+}
+
+fn computed<'a>(
+    scope: &mut Scope<'a>,
+    local: impl Iterator<Item = &'a (String, Expression)>,
+    budget: &mut Budget,
+) -> Result<Vec<Failed<'a>>, EvaluationError> {
+    let mut values: Vec<(&'a str, Value<'a>)> = Vec::new();
     let mut failed = Vec::new();
     scope.set("local", Value::map([]));
     for (name, expression) in local {

@@ -1,22 +1,72 @@
 //! The beginning of a step: it is taken over, skipped, failed or started, once the steps that it needs have ended.
 
-use ensue_expression::{Budget, EVALUATION_STEPS_MAX};
+use ensue_expression::{Budget, EVALUATION_STEPS_MAX, Explanation, Expression, Template};
 
-use crate::catalog::{StartsIf, Step, Task, WhenCancelled, WhenFailing};
-use crate::executions::facts::{Failure, FailureKind};
+use crate::catalog::{ALWAYS, Enough, FAILED, Rest, StartsIf, Step, Task, WhenCancelled, WhenFailing};
+use crate::executions::facts::{ExplainedPart, Failure, FailureKind};
 use crate::fact::Fact;
 use crate::names::StepName;
 use crate::reaction::Reaction;
 use crate::record::Draft;
-use crate::workflows::facts::{SkippedBecause, StepFailed, StepSkipped};
+use crate::workflows::facts::{PartRole, SkippedBecause, StepChosen, StepEnded, StepFailed, StepSkipped};
 use crate::workflows::inputs::Ends;
+use crate::workflows::react::ends_asked_for;
 use crate::workflows::run::{Nth, StepError, WorkflowRun};
 use crate::workflows::state::StepStatus;
 
+/// The maximum size of the explanation of a condition in bytes, as JSON.
+const EXPLAINED_BYTES_MAX: usize = 4 * 1024;
+
+/// The maximum size of a message together with such an explanation in bytes, as JSON: both are in one record.
+const EXPLAINED_MESSAGE_BYTES_MAX: usize = 12 * 1024;
+
 impl WorkflowRun<'_> {
-    /// Returns how the steps that a step needs have ended; `None` if one has not.
-    pub(super) fn ends_of_needs(&self, step: &Step) -> Option<Ends> {
-        let needs = &step.needs;
+    /// Returns the record with which a step that has not begun does so, or ends; `None` if it has to wait for steps
+    /// that it needs.
+    pub(super) fn due(&self, step: &Step) -> Result<Option<Draft>, Reaction> {
+        let ends = match &step.enough {
+            None => self.ends_of_needs(&step.needs),
+            Some(enough) => match self.state.workflows().chosen(self.id, &step.name) {
+                Some(chosen) => self.ends_of_needs(&chosen.ended),
+                None => match self.chosen(step, enough) {
+                    Choice::Open => None,
+                    // A step that is skipped in any case ends no others.
+                    Choice::Made(_) if self.stopped(step).is_some() => Some(Ends { succeeded: true, failed: false }),
+                    Choice::Made(fact) => return Ok(Some(self.draft(fact.into(), None))),
+                    Choice::InVain => Some(Ends { succeeded: false, failed: false }),
+                },
+            },
+        };
+        ends.map(|ends| self.begin(step, ends)).transpose()
+    }
+
+    /// Returns whether enough of the steps that a step needs have ended as it requires.
+    fn chosen(&self, step: &Step, enough: &Enough) -> Choice {
+        let status = |name: &StepName| self.state(name).map_or(StepStatus::Running, |state| state.status);
+        let fits = |name: &&StepName| wanted(step).includes(status(name));
+        let ended: Vec<StepName> = step.needs.iter().filter(fits).cloned().collect();
+        let open = step.needs.iter().filter(|name| !status(name).is_end()).count();
+        let count = (enough.count as usize).min(step.needs.len());
+        if ended.len() < count {
+            return if ended.len() + open < count { Choice::InVain } else { Choice::Open };
+        }
+        let is_rest = |name: &&StepName| !ended.contains(name);
+        let cancelled = match enough.rest {
+            Rest::GoesOn => Vec::new(),
+            Rest::IsCancelled => step.needs.iter().filter(is_rest).cloned().collect(),
+        };
+        Choice::Made(StepChosen { step: step.name.clone(), ended, cancelled })
+    }
+
+    /// Asks the executions of the steps that a step no longer needs to end, a limited number at once.
+    pub(super) fn rest_asked_to_end(&self, name: &StepName) -> Vec<Draft> {
+        let Some(chosen) = self.state.workflows().chosen(self.id, name) else { return Vec::new() };
+        let open = self.state.workflows().unasked_of(self.id, &chosen.cancelled, self.state.executions());
+        ends_asked_for(self.state, open, self.execution, self.record)
+    }
+
+    /// Returns how these steps have ended; `None` if one has not.
+    fn ends_of_needs(&self, needs: &[StepName]) -> Option<Ends> {
         if !self.have_ended(needs) {
             return None;
         }
@@ -55,7 +105,7 @@ impl WorkflowRun<'_> {
             1 => step.starts.when_cancelled() == WhenCancelled::MayStart,
             _ => false,
         };
-        if !may_start {
+        if !may_start || self.state.workflows().is_dropped(self.id, &step.name) {
             return Some(SkippedBecause::Cancelled);
         }
         let is_failing = self.progress.failing.is_some() && step.starts.when_failing() == WhenFailing::IsSkipped;
@@ -63,7 +113,7 @@ impl WorkflowRun<'_> {
     }
 
     /// Returns the record with which a step begins, or ends at once, given how those that it needs have ended.
-    pub(super) fn begin(&self, step: &Step, ends: Ends) -> Result<Draft, Reaction> {
+    fn begin(&self, step: &Step, ends: Ends) -> Result<Draft, Reaction> {
         let skipped = |because| Ok(self.draft(StepSkipped { step: step.name.clone(), because }.into(), None));
         let stopped = self.stopped(step);
         // Taking over costs nothing, and a rerun of this execution would have to run again whatever is not
@@ -92,8 +142,8 @@ impl WorkflowRun<'_> {
     fn started(&self, step: &Step, ends: Ends) -> Result<Option<Draft>, StepError> {
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
         if let Some(condition) = step.starts.condition() {
-            let inputs = self.inputs(ends, &condition.reads())?;
-            if !condition.holds(&self.scope(&inputs, &[condition], &mut budget)?, &mut budget)? {
+            let inputs = self.inputs_of(step, ends, condition.reads())?;
+            if !condition.holds(&self.scope_of(step, &inputs, &[condition], &mut budget)?, &mut budget)? {
                 return Ok(None);
             }
         }
@@ -108,18 +158,105 @@ impl WorkflowRun<'_> {
         }
         match &step.task {
             Task::Action { action, with } => {
-                let inputs = self.inputs(ends, &with.reads())?;
-                let scope = self.scope(&inputs, &with.expressions(), &mut budget)?;
+                let rendered = step.rendered(with);
+                let inputs = self.inputs_of(step, ends, rendered.reads())?;
+                let scope = self.scope_of(step, &inputs, &rendered.expressions(), &mut budget)?;
                 self.requested(step, Nth::Only, action, with, &scope, &mut budget).map(Some)
             }
             Task::Fail { message } => {
-                let inputs = self.inputs(ends, &message.reads())?;
-                let message = message.render(&self.scope(&inputs, &message.expressions(), &mut budget)?, &mut budget)?;
-                let message = message.as_str().map_or_else(|| message.to_string(), str::to_owned);
+                let message = self.message(step, message, ends, &mut budget)?;
                 Err(StepError::Fails(Failure::new(FailureKind::Fail, message)))
             }
+            Task::Assert { condition, message } => self.asserted(step, condition, message.as_ref(), ends).map(Some),
         }
     }
+
+    /// Returns the end of a step whose condition is true.
+    fn asserted(&self, step: &Step, condition: &Expression, message: Option<&Template>, ends: Ends) -> Result<Draft, StepError> {
+        let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
+        let inputs = self.inputs_of(step, ends, condition.reads())?;
+        let scope = self.scope_of(step, &inputs, &[condition], &mut budget)?;
+        if condition.holds(&scope, &mut budget)? {
+            let fact = StepEnded { step: step.name.clone(), error: None, on_failure: step.on_failure, role: PartRole::Step };
+            return Ok(self.draft(fact.into(), None));
+        }
+        let explanation = condition.explain(&scope, &mut Budget::steps(EVALUATION_STEPS_MAX));
+        let message = match message {
+            Some(message) => self.message(step, message, ends, &mut Budget::steps(EVALUATION_STEPS_MAX))?,
+            None => format!("`{}` is false", explanation.root.source),
+        };
+        let failure = Failure::new(FailureKind::Assertion, message);
+        let explained = explained(&explanation, &failure.message);
+        Err(StepError::Fails(Failure { explained, ..failure }))
+    }
+
+    /// Returns a message as text.
+    fn message(&self, step: &Step, message: &Template, ends: Ends, budget: &mut Budget) -> Result<String, StepError> {
+        let inputs = self.inputs_of(step, ends, message.reads())?;
+        let message = message.render(&self.scope_of(step, &inputs, &message.expressions(), budget)?, budget)?;
+        Ok(message.as_str().map_or_else(|| message.to_string(), str::to_owned))
+    }
+}
+
+/// Whether enough of the steps that a step needs have ended.
+enum Choice {
+    /// Not yet.
+    Open,
+    /// They have.
+    Made(StepChosen),
+    /// They never will.
+    InVain,
+}
+
+/// The ends of needed steps that count for a step of which some are enough.
+#[derive(Clone, Copy)]
+enum Wanted {
+    Success,
+    Failure,
+    Anything,
+}
+
+impl Wanted {
+    fn includes(self, status: StepStatus) -> bool {
+        match self {
+            Self::Success => status == StepStatus::Succeeded,
+            Self::Failure => matches!(status, StepStatus::Failed | StepStatus::TimedOut),
+            Self::Anything => status.is_end(),
+        }
+    }
+}
+
+/// Returns which ends the condition of a step asks for.
+fn wanted(step: &Step) -> Wanted {
+    let calls = |condition: &Expression, function: &str| condition.reads().iter().any(|path| path.segments[0] == function);
+    match &step.starts {
+        StartsIf::Holds { condition, .. } if calls(condition, ALWAYS) => Wanted::Anything,
+        StartsIf::Holds { condition, .. } if calls(condition, FAILED) => Wanted::Failure,
+        StartsIf::Succeeded | StartsIf::SucceededAnd(_) | StartsIf::Holds { .. } => Wanted::Success,
+    }
+}
+
+/// Returns the parts of a condition with their values, the whole first, as far as the record has space for them.
+fn explained(explanation: &Explanation, message: &str) -> Vec<ExplainedPart> {
+    let length = |text: &str| serde_json::Value::from(text).to_string().len();
+    let mut left = EXPLAINED_BYTES_MAX.min(EXPLAINED_MESSAGE_BYTES_MAX.saturating_sub(length(message)));
+    let mut found: Vec<ExplainedPart> = Vec::new();
+    let mut open = vec![&explanation.root];
+    while let Some(part) = open.pop() {
+        open.extend(part.parts.iter().rev());
+        let shown = ExplainedPart { part: part.source.clone(), value: part.outcome.to_string() };
+        // A literal is its own value.
+        if shown.part == shown.value || found.contains(&shown) {
+            continue;
+        }
+        let bytes = length(&shown.part) + length(&shown.value) + r#"{"part":,"value":},"#.len();
+        if bytes > left {
+            break;
+        }
+        left -= bytes;
+        found.push(shown);
+    }
+    found
 }
 
 /// Returns the length of jumps that reach each of `count` places once and spread them early: about 0.6 of

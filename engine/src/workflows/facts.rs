@@ -38,6 +38,19 @@ pub enum SkippedBecause {
     Cancelled,
 }
 
+/// Enough of the steps that a step needs have ended: it starts now, or is skipped because of its condition.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepChosen {
+    /// The step.
+    pub step: StepName,
+    /// The steps that ended as it requires, in the order in which it names them. It reads only these.
+    pub ended: Vec<StepName>,
+    /// The others, if they are canceled: nothing more of them starts, and their ends do not count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cancelled: Vec<StepName>,
+}
+
 /// A step, or an item of it, failed before its execution existed.
 #[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,7 +67,7 @@ pub struct StepFailed {
 }
 
 /// A step is done for each of several items. The body is the list of them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepExpanded {
     /// The step.
@@ -67,16 +80,18 @@ pub struct StepExpanded {
     /// Whether the list is the one of the execution that is run again: its items that succeeded are taken over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub takes_over: bool,
+    /// How many items may fail before the step fails; without it, none.
+    pub fail_at: Option<u32>,
 }
 
-/// A step that was done for each of several items, or repeated, has ended. The body is the values collected
-/// from its turns, if its author asks for that.
+/// A step that was done for each of several items, or repeated, has ended, or one whose condition was true. The
+/// body is the values collected from its turns, if its author asks for that.
 #[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepEnded {
     /// The step.
     pub step: StepName,
-    /// Why it failed; `None` if all its items succeeded.
+    /// Why it failed; `None` if all its items succeeded, or as many as its author requires.
     pub error: Option<Failure>,
     /// The effect of a failure on the workflow.
     #[serde(default, skip_serializing_if = "is_default")]

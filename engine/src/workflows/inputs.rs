@@ -6,7 +6,7 @@ use ensue_expression::{Document, EVALUATION_BYTES_MAX, Path, Scope, Value};
 
 use crate::catalog::{ALWAYS, Action, FAILED, SUCCEEDED, Step, Workflow};
 use crate::command::Context;
-use crate::executions::facts::{Failure, FailureKind};
+use crate::executions::facts::{ExplainedPart, Failure, FailureKind};
 use crate::executions::state::Execution;
 use crate::ids::ExecutionId;
 use crate::names::StepName;
@@ -43,6 +43,10 @@ pub(super) struct Ends {
     /// Whether one failed or timed out.
     pub(super) failed: bool,
 }
+
+/// A step that was not chosen, as the step that chose others sees it.
+static NOT_CHOSEN: StepState =
+    StepState { status: StepStatus::Running, result: None, error: None, items: None, turns: None, is_taken_over: false };
 
 struct Seen<'a> {
     state: &'a StepState,
@@ -162,8 +166,8 @@ impl<'a> ExpressionInputs<'a> {
         state: &'a State,
         id: ExecutionId,
         execution: &'a Execution,
-        (action, workflow): (&'a Action, &Workflow),
-        (ends, reads): (Ends, &[Path]),
+        (action, workflow): (&'a Action, &'a Workflow),
+        (ends, reads, hidden): (Ends, &[Path], &[StepName]),
         with: &Context<'_>,
     ) -> Result<Self, StepError> {
         let wanted = Wanted::by(reads, action);
@@ -173,6 +177,13 @@ impl<'a> ExpressionInputs<'a> {
         let events = if wanted.events { bodies.document(Some(execution.params)) } else { None };
         let mut steps = Vec::with_capacity(wanted.steps.len());
         for (name, of_step) in &wanted.steps {
+            // Whatever becomes of a step that was not chosen, the reader sees it as it was then.
+            if hidden.contains(name) {
+                if let Some(step) = workflow.step(name) {
+                    steps.push((step.name.as_str(), Seen { state: &NOT_CHOSEN, gave: Gave::Once(None) }));
+                }
+                continue;
+            }
             let Some((name, seen)) = state.workflows().step_of(id, name) else { continue };
             let step = workflow.step(name);
             let is_done_for_each = step.is_some_and(|step| step.for_each.is_some());
@@ -300,12 +311,19 @@ pub(super) fn document(document: Option<&Document>) -> Value<'_> {
     document.map_or(Value::Null, |document| Value::from(document.root()))
 }
 
-fn error(error: Option<&Failure>) -> Value<'_> {
+fn error<'a>(error: Option<&'a Failure>) -> Value<'a> {
     error.map_or(Value::Null, |error| {
-        Value::map([
+        let mut fields = vec![
             ("detail", error.detail.map_or(Value::Null, Value::from)),
             ("kind", Value::from(error.kind.as_str())),
             ("message", Value::from(error.message.as_str())),
-        ])
+        ];
+        if !error.explained.is_empty() {
+            let part = |part: &'a ExplainedPart| {
+                Value::map([("part", Value::from(part.part.as_str())), ("value", Value::from(part.value.as_str()))])
+            };
+            fields.push(("explained", Value::list(error.explained.iter().map(part))));
+        }
+        Value::map(fields)
     })
 }

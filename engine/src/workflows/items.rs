@@ -19,8 +19,8 @@ use crate::workflows::state::Expanded;
 
 impl WorkflowRun<'_> {
     pub(super) fn expanded(&self, step: &Step, each: &ForEach, ends: Ends, budget: &mut Budget) -> Result<Draft, StepError> {
-        let inputs = self.inputs(ends, &each.items.reads())?;
-        let items = each.items.evaluate(&self.scope(&inputs, &[&each.items], budget)?, budget)?;
+        let inputs = self.inputs_of(step, ends, each.items.reads())?;
+        let items = each.items.evaluate(&self.scope_of(step, &inputs, &[&each.items], budget)?, budget)?;
         let fails = |message: String| Err(StepError::Fails(Failure::new(FailureKind::Expression, message)));
         let Some(count) = items.elements().map(|elements| elements.len()) else {
             return fails(format!("`for_each` returns {}, but it must return a list", items.brief()));
@@ -28,7 +28,8 @@ impl WorkflowRun<'_> {
         let Some(count) = u32::try_from(count).ok().filter(|count| *count <= ITEMS_MAX) else {
             return fails(format!("`for_each` returns {count} items; the limit is {ITEMS_MAX}"));
         };
-        let fact = StepExpanded { step: step.name.clone(), count, item_failure: each.failure, takes_over: false };
+        let fail_at = each.fail_at.map(|most| most.of(count));
+        let fact = StepExpanded { step: step.name.clone(), count, item_failure: each.failure, takes_over: false, fail_at };
         Ok(self.draft(fact.into(), Some(Body::json(items.to_json_text()?))))
     }
 
@@ -43,7 +44,10 @@ impl WorkflowRun<'_> {
                 return Ok(Some(asked));
             }
         }
-        let goes_on = !items.is_stopped() && items.begun >= self.progress.stop_before;
+        let goes_on = !items.is_stopped()
+            && !items.is_failed()
+            && !self.state.workflows().is_dropped(self.id, name)
+            && items.begun >= self.progress.stop_before;
         if items.started < items.count && goes_on {
             return if items.running < self.open_at_once(step, each) {
                 self.item(step, &items).map(|draft| Some(vec![draft]))
@@ -63,7 +67,7 @@ impl WorkflowRun<'_> {
     fn open_at_once(&self, step: &Step, each: &ForEach) -> u32 {
         let run = match &step.task {
             Task::Action { action, .. } => self.catalog.actions().get(action).map(|action| &action.run),
-            Task::Fail { .. } => None,
+            Task::Fail { .. } | Task::Assert { .. } => None,
         };
         let only_waits = matches!(run, Some(Run::Builtin(Builtin::Sleep | Builtin::Inquiry | Builtin::Wait)));
         if only_waits { each.parallel } else { each.parallel.min(ITEMS_OPEN_MAX) }
@@ -98,22 +102,15 @@ impl WorkflowRun<'_> {
     fn item_started(&self, step: &Step, items: &Expanded, index: u32) -> Result<Draft, StepError> {
         let item = self.element(items, index)?;
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
-        let template = match &step.task {
-            Task::Action { with, .. } => with,
-            Task::Fail { message } => message,
+        let Task::Action { action, with } = &step.task else {
+            return Err(Reaction::Impossible(format!("the step `{}` is done for each item but runs no action", step.name)).into());
         };
         let ends = Ends { succeeded: true, failed: false };
-        let inputs = self.inputs(ends, &template.reads())?;
-        let scope = self.scope(&inputs, &template.expressions(), &mut budget)?;
+        let rendered = step.rendered(with);
+        let inputs = self.inputs_of(step, ends, rendered.reads())?;
+        let scope = self.scope_of(step, &inputs, &rendered.expressions(), &mut budget)?;
         let scope = scope.with("item", item.root()).with("index", Value::from(i64::from(index)));
-        match &step.task {
-            Task::Action { action, with } => self.requested(step, Nth::Item(index), action, with, &scope, &mut budget),
-            Task::Fail { message } => {
-                let message = message.render(&scope, &mut budget)?;
-                let message = message.as_str().map_or_else(|| message.to_string(), str::to_owned);
-                Err(StepError::Fails(Failure::new(FailureKind::Fail, message)))
-            }
-        }
+        self.requested(step, Nth::Item(index), action, with, &scope, &mut budget)
     }
 
     /// Returns an item of a list.
@@ -124,13 +121,15 @@ impl WorkflowRun<'_> {
     }
 
     fn error_of_items(&self, name: &StepName, items: &Expanded) -> Option<Failure> {
-        let Some(first) = items.first_failed else {
+        let may_fail = items.fail_at.unwrap_or_default();
+        let Some(first) = items.first_failed.filter(|_| items.failed > may_fail) else {
             let message = format!("{} of {} items were started before it was cancelled", items.started, items.count);
             return (items.started < items.count).then(|| Failure::new(FailureKind::Cancelled, message));
         };
         let error = self.state.workflows().item(self.id, name, first).and_then(|item| item.error.as_ref());
         let why = error.map_or("it was cancelled", |error| &error.message);
-        let message = format!("{} of {} items failed; the first was item {first}: {why}", items.failed, items.count);
+        let limit = items.fail_at.map_or_else(String::new, |most| format!(", and at most {most} may fail"));
+        let message = format!("{} of {} items failed{limit}; the first was item {first}: {why}", items.failed, items.count);
         Some(Failure::new(FailureKind::ChildFailed, message))
     }
 }

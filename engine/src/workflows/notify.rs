@@ -57,8 +57,8 @@ impl WorkflowRun<'_> {
 
     fn notification(&self, step: &Step, notify: &Notify, teller: ExecutionId, asked: &Asked<'_>) -> Result<Draft, StepError> {
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
-        let inputs = self.inputs(Ends { succeeded: true, failed: false }, &notify.with.reads())?;
-        let scope = self.scope(&inputs, &notify.with.expressions(), &mut budget)?;
+        let inputs = self.inputs_of(step, Ends { succeeded: true, failed: false }, notify.with.reads())?;
+        let scope = self.scope_of(step, &inputs, &notify.with.expressions(), &mut budget)?;
         let url = format!("{}{}", self.with.settings.inquiries_url, asked.inquiry.0);
         let link = asked.link(&url, teller).filter(|_| reads_link(notify));
         let scope = scope.with(INQUIRY, asked.value(&url, link.as_ref()));

@@ -30,6 +30,8 @@ enum Change<'a> {
     Begun,
     /// A step of it has ended, or an item of one.
     Ended(&'a StepName),
+    /// Enough of the steps that a step needs have ended.
+    Chosen(&'a StepName),
     /// A step is done for each of several items.
     Expanded(&'a StepName),
     /// Somebody asked it to end.
@@ -102,6 +104,7 @@ pub(crate) fn react(state: &State, record: &Record, fact: StepFact<'_>, next: Co
     let StreamId::Execution(id) = record.stream else { return Reaction::nothing() };
     let change = match fact {
         StepFact::StepSkipped(fact) => Change::Ended(&fact.step),
+        StepFact::StepChosen(fact) => Change::Chosen(&fact.step),
         StepFact::StepFailed(fact) => Change::Ended(&fact.step),
         StepFact::StepEnded(fact) => Change::Ended(&fact.step),
         StepFact::StepTakenOver(fact) => Change::Ended(&fact.step),
@@ -174,6 +177,10 @@ fn due(
     let due = match change {
         Change::Begun => run.begun(next)?,
         Change::Awaits(step) => run.first_of(workflow.step(step).into_iter(), next)?,
+        Change::Chosen(step) => match run.first_of(workflow.step(step).into_iter(), next)? {
+            Some(due) => Some(due),
+            None => Some(run.rest_asked_to_end(step)).filter(|asked| !asked.is_empty()).map(|drafts| Due { drafts, then: next }),
+        },
         Change::Expanded(step) => run.next_within(step)?.map(|drafts| Due { drafts, then: next }),
         Change::Ended(step) if run.state(step).is_some_and(|state| !state.status.is_end()) => {
             run.next_within(step)?.map(|drafts| Due { drafts, then: next })
@@ -231,8 +238,8 @@ impl WorkflowRun<'_> {
         for (place, step) in (0..).zip(steps).skip(next.0 as usize) {
             match self.state(&step.name) {
                 None => {
-                    if let Some(ends) = self.ends_of_needs(step) {
-                        return self.begin(step, ends).map(|draft| Some(Due { drafts: vec![draft], then: Consequence(place).next() }));
+                    if let Some(draft) = self.due(step)? {
+                        return Ok(Some(Due { drafts: vec![draft], then: Consequence(place).next() }));
                     }
                 }
                 Some(state) if !state.status.is_end() => {

@@ -1,11 +1,13 @@
 //! The requests of the executions that are the steps of a workflow.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use ensue_expression::{Budget, Document, Scope, Template};
+use serde_json::Value as Json;
 
 use crate::access::principal::Principal;
-use crate::catalog::{Action, OnFailure, RunAs, Step};
+use crate::catalog::{Action, OnFailure, Period, RunAs, Step, Wait};
 use crate::executions::facts::{ExecutionRequested, Failure, FailureKind, Pace};
 use crate::executions::labels::Labels;
 use crate::executions::rights;
@@ -15,9 +17,13 @@ use crate::locks::react::own_claims;
 use crate::names::ActionRef;
 use crate::record::{Body, Draft, StreamId};
 use crate::rules::judge::complete;
-use crate::time::millis;
+use crate::text::cut;
+use crate::time::{computed_seconds, millis, parse_computed};
 use crate::workflows::facts::{PartOf, PartRole};
 use crate::workflows::run::{Nth, StepError, WorkflowRun};
+
+/// The maximum length of a value in the message that it is not a duration, in bytes.
+const PERIOD_BYTES_MAX: usize = 100;
 
 /// The maximum depth of nested workflows.
 pub(crate) const LEVEL_MAX: u32 = 16;
@@ -57,13 +63,17 @@ impl WorkflowRun<'_> {
         if let Err(message) = self.permitted(action) {
             return fails(FailureKind::NotPermitted, message);
         }
-        let pace = self.pace((step, nth), name, action, &params)?;
+        let pace = match &step.wait {
+            Some(wait) => self.pace_of_wait(wait, scope, budget)?,
+            None => self.pace(nth, name, action, &params)?,
+        };
         let Child { id: child, part_of, wait_millis } = self.child(step, nth);
         let (retry, timeout) = match (nth, &step.undo) {
-            (Nth::Undo(_), Some(undo)) => (&undo.retry, undo.timeout),
+            (Nth::Undo(_), Some(undo)) => (&undo.retry, undo.timeout.as_ref()),
             (Nth::Notification(_), _) => (&None, None),
-            _ => (&step.retry, step.timeout),
+            _ => (&step.retry, step.timeout.as_ref()),
         };
+        let timeout = timeout.map(|timeout| self.period("timeout", timeout, scope, budget)).transpose()?;
         let fact = ExecutionRequested {
             action: name.clone(),
             catalog: self.execution.catalog,
@@ -135,10 +145,30 @@ impl WorkflowRun<'_> {
         }
     }
 
+    fn pace_of_wait(&self, wait: &Wait, scope: &Scope<'_>, budget: &mut Budget) -> Result<Pace, StepError> {
+        let expires = wait.expires.as_ref().map(|expires| self.period("expires", expires, scope, budget)).transpose()?;
+        Ok(Pace::Awaits { expires_millis: expires.map(millis) })
+    }
+
+    /// Returns a duration of a step, computed now if it is not written out.
+    pub(super) fn period(&self, name: &str, period: &Period, scope: &Scope<'_>, budget: &mut Budget) -> Result<Duration, StepError> {
+        let template = match period {
+            Period::Fixed(duration) => return Ok(*duration),
+            Period::Computed(template) => template,
+        };
+        let value = template.render(scope, budget)?;
+        let duration = match &value {
+            Json::String(text) => parse_computed(text),
+            other => other.as_f64().and_then(computed_seconds),
+        };
+        let shown = || cut(value.to_string(), PERIOD_BYTES_MAX);
+        let hint = "write a duration such as `90s`, `10m` or `30d`, or a number of seconds, from 1 second to 400 days";
+        duration.map_or_else(|| fails(FailureKind::Expression, format!("`{name}` returns {}: {hint}", shown())), Ok)
+    }
+
     /// Returns the pace of an execution, if it may be that of the step here.
-    fn pace(&self, (step, nth): (&Step, Nth), name: &ActionRef, action: &Action, params: &Document) -> Result<Pace, StepError> {
-        let awaits = step.wait.as_ref().map(|wait| Pace::Awaits { expires_millis: wait.expires.map(millis) });
-        let pace = match awaits.map_or_else(|| action.pace(params.root()), Ok) {
+    fn pace(&self, nth: Nth, name: &ActionRef, action: &Action, params: &Document) -> Result<Pace, StepError> {
+        let pace = match action.pace(params.root()) {
             Ok(pace) => pace,
             Err(misfit) => return fails(FailureKind::ParametersInvalid, format!("the parameters do not fit `{name}`: {misfit}")),
         };

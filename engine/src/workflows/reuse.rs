@@ -55,7 +55,9 @@ impl WorkflowRun<'_> {
 
     /// Returns true if nothing that a step needs runs again: a step must run again if one that it needs does.
     fn has_all_as_before(&self, step: &Step, kept: &Elements) -> bool {
-        step.needs.iter().all(|name| match self.state(name) {
+        // Of several steps, those that are enough are needed.
+        let chosen = self.state.workflows().chosen(self.id, &step.name).map(|chosen| &chosen.ended);
+        chosen.unwrap_or(&step.needs).iter().all(|name| match self.state(name) {
             Some(state) if state.is_taken_over => true,
             Some(state) if state.status == StepStatus::Skipped => {
                 find(kept, name, None).is_some_and(|before| before.what == KeptAs::Skipped)
@@ -66,7 +68,8 @@ impl WorkflowRun<'_> {
 
     /// Returns true if a step would do the same as before: an answer counts only if the same question is asked.
     fn does_the_same(&self, step: &Step, taken: &Taken, ends: Ends) -> Result<bool, Reaction> {
-        if step.repeat.is_some() != taken.is_repeated || !runs(step, taken) {
+        let is_repeated = step.repeat.is_some() || matches!(step.task, Task::Assert { .. });
+        if is_repeated != taken.is_repeated || !runs(step, taken) {
             return Ok(false);
         }
         if taken.is_repeated && is_inquiry(step) {
@@ -89,8 +92,9 @@ impl WorkflowRun<'_> {
             return Err(Reaction::Impossible("the step has no question".to_owned()).into());
         };
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
-        let inputs = self.inputs(ends, &with.reads())?;
-        let scope = self.scope(&inputs, &with.expressions(), &mut budget)?;
+        let rendered = step.rendered(with);
+        let inputs = self.inputs_of(step, ends, rendered.reads())?;
+        let scope = self.scope_of(step, &inputs, &rendered.expressions(), &mut budget)?;
         let asked = self.requested(step, Nth::Only, action, with, &scope, &mut budget)?;
         let params = asked.body.and_then(|body| body.content).and_then(|content| Document::parse(content).ok());
         let params = params.ok_or_else(|| Reaction::Impossible("the parameters of a question are not JSON".to_owned()))?;
@@ -124,6 +128,8 @@ fn is_inquiry(step: &Step) -> bool {
 fn runs(step: &Step, taken: &Taken) -> bool {
     match &step.task {
         Task::Action { action, .. } => taken.action.as_ref().is_none_or(|before| before == action),
+        // It ran nothing, and says the same again about what is taken over.
+        Task::Assert { .. } => taken.execution.is_none(),
         Task::Fail { .. } => false,
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ensue_expression::{Budget, EvaluationError, Expression, Path, Scope};
 
-use crate::catalog::{Action, Catalog, Run, Workflow};
+use crate::catalog::{Action, Catalog, Run, Step, Workflow};
 use crate::command::Context;
 use crate::executions::facts::{Failure, FailureKind};
 use crate::executions::state::Execution;
@@ -101,7 +101,7 @@ impl WorkflowRun<'_> {
     }
 
     pub(super) fn inputs(&self, ends: Ends, reads: &[Path]) -> Result<ExpressionInputs<'_>, StepError> {
-        ExpressionInputs::of(self.state, self.id, self.execution, (self.action, self.workflow), (ends, reads), self.with)
+        ExpressionInputs::of(self.state, self.id, self.execution, (self.action, self.workflow), (ends, reads, &[]), self.with)
     }
 
     /// Returns the scope of the inputs, with the workflow's local values if one of the expressions reads them.
@@ -114,6 +114,36 @@ impl WorkflowRun<'_> {
         let mut scope = inputs.scope();
         if expressions.iter().any(|expression| expression.reads_root("local")) {
             local::all(&mut scope, &self.action.local, budget)?;
+        }
+        Ok(scope)
+    }
+
+    /// Returns the inputs of expressions of a step, which may read its local names.
+    pub(super) fn inputs_of(&self, step: &Step, ends: Ends, reads: Vec<Path>) -> Result<ExpressionInputs<'_>, StepError> {
+        let hidden = self.not_chosen(step);
+        let reads = step.with_local(reads);
+        let of = (self.action, self.workflow);
+        ExpressionInputs::of(self.state, self.id, self.execution, of, (ends, &reads, &hidden), self.with)
+    }
+
+    /// Returns the steps that a step needs, but that were not enough for it.
+    fn not_chosen(&self, step: &Step) -> Vec<StepName> {
+        let Some(chosen) = self.state.workflows().chosen(self.id, &step.name) else { return Vec::new() };
+        step.needs.iter().filter(|name| !chosen.ended.contains(name)).cloned().collect()
+    }
+
+    /// Returns the scope of the inputs, with the local values of the workflow and the step if one of the
+    /// expressions reads them.
+    pub(super) fn scope_of<'s>(
+        &'s self,
+        step: &'s Step,
+        inputs: &'s ExpressionInputs<'_>,
+        expressions: &[&Expression],
+        budget: &mut Budget,
+    ) -> Result<Scope<'s>, EvaluationError> {
+        let mut scope = inputs.scope();
+        if expressions.iter().any(|expression| expression.reads_root("local")) {
+            local::of_both(&mut scope, (&self.action.local, &step.local), budget)?;
         }
         Ok(scope)
     }

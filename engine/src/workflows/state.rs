@@ -4,7 +4,7 @@ mod progress;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::progress::{Expanded, ItemState, StepState, StepStatus, Turns, Undoable, Undoing, WorkflowState};
+pub use self::progress::{Chosen, Expanded, ItemState, StepState, StepStatus, Turns, Undoable, Undoing, WorkflowState};
 use crate::catalog::OnFailure;
 use crate::executions::facts::{Failure, Pace};
 use crate::executions::milestone::HowEnded;
@@ -32,6 +32,8 @@ pub struct Workflows {
     /// The steps and items of a workflow that succeeded and are undone if the workflow does not, by the
     /// records that ended them.
     undoable: Table<(ExecutionId, Position), Undoable>,
+    /// The steps for which enough of those that they need have ended.
+    chosen: Table<(ExecutionId, StepName), Chosen>,
     /// The waits of steps.
     waits: Waits,
 }
@@ -84,6 +86,34 @@ impl Workflows {
     /// Returns an item of a step that was started.
     pub fn item(&self, workflow: ExecutionId, step: &StepName, item: u32) -> Option<&ItemState> {
         self.items.get(&(workflow, step.clone(), item))
+    }
+
+    /// Returns which of the steps that a step needs were enough for it, once that is decided.
+    pub fn chosen(&self, workflow: ExecutionId, step: &StepName) -> Option<&Chosen> {
+        self.chosen.get(&(workflow, step.clone()))
+    }
+
+    /// Returns true if a step is no longer needed: nothing more of it starts, and its end does not count.
+    pub fn is_dropped(&self, workflow: ExecutionId, step: &StepName) -> bool {
+        self.chosen_of(workflow).any(|(_, chosen)| chosen.cancelled.contains(step))
+    }
+
+    fn chosen_of(&self, workflow: ExecutionId) -> impl Iterator<Item = (&(ExecutionId, StepName), &Chosen)> {
+        self.chosen.range((workflow, StepName::MIN)..).take_while(move |((of, _), _)| *of == workflow)
+    }
+
+    /// Returns the executions of these steps that were not asked to end.
+    pub(crate) fn unasked_of<'s>(
+        &'s self,
+        workflow: ExecutionId,
+        steps: &'s [StepName],
+        executions: &'s Executions,
+    ) -> impl Iterator<Item = ExecutionId> + 's {
+        let never = (workflow, 0, Position::default())..(workflow, 1, Position::default());
+        let is_of = |child: &ExecutionId| {
+            executions.get(child).and_then(|child| child.part_of.as_ref()).is_some_and(|part| steps.contains(&part.step))
+        };
+        self.unasked.range(never).map(|(_, child)| *child).filter(is_of)
     }
 
     /// Returns the waits of steps.
@@ -224,6 +254,7 @@ impl Workflows {
                     running: 0,
                     failed: 0,
                     first_failed: None,
+                    fail_at: fact.fail_at,
                     takes_over: fact.takes_over,
                     taken_over: 0,
                 };
@@ -241,6 +272,10 @@ impl Workflows {
                 if status == StepStatus::Succeeded && fact.role == PartRole::UndoableStep {
                     self.undoable.insert((id, record.position), Undoable { step: fact.step.clone(), item: None });
                 }
+            }
+            StepFact::StepChosen(fact) => {
+                let chosen = Chosen { ended: fact.ended.clone(), cancelled: fact.cancelled.clone() };
+                self.chosen.insert((id, fact.step.clone()), chosen);
             }
             StepFact::WaitOpened(fact) => self.waits.open(id, fact, record.position),
             StepFact::WaitMatched(fact) => self.waits.matched(id, fact),
@@ -399,9 +434,10 @@ impl Workflows {
         // A step with several executions fails because of those of them that were canceled.
         let begun = ended.items.map(|items| items.begun).or(ended.turns.map(|turns| turns.begun));
         self.steps.insert((workflow, step.clone()), ended);
+        let is_dropped = self.is_dropped(workflow, step);
         self.open.change(&workflow, |progress| {
             progress.ended += 1;
-            if status.is_bad() && on_failure.fails() && progress.cancels == 0 {
+            if status.is_bad() && on_failure.fails() && !is_dropped && progress.cancels == 0 {
                 // An end that was caused by another end does not end anything else.
                 let is_first = progress.failing.is_none();
                 let is_of_another_end = status == StepStatus::Cancelled || begun.is_some_and(|begun| begun < progress.stop_before);
@@ -423,6 +459,8 @@ impl Workflows {
         }
         let undoable: Vec<_> = self.undoable_of(workflow).map(|(key, _)| *key).collect();
         undoable.iter().for_each(|key| self.undoable.remove(key));
+        let chosen: Vec<_> = self.chosen_of(workflow).map(|(key, _)| key.clone()).collect();
+        chosen.iter().for_each(|key| self.chosen.remove(key));
         self.waits.forget(workflow);
         self.open.remove(&workflow);
     }
@@ -439,6 +477,7 @@ impl Workflows {
         self.unasked.commit();
         self.unasked_items.commit();
         self.undoable.commit();
+        self.chosen.commit();
         self.waits.commit();
     }
 
@@ -449,6 +488,7 @@ impl Workflows {
         self.unasked.undo();
         self.unasked_items.undo();
         self.undoable.undo();
+        self.chosen.undo();
         self.waits.undo();
     }
 }

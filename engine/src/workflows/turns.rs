@@ -69,13 +69,13 @@ impl WorkflowRun<'_> {
         // The steps that it needs have ended; how they ended was checked when it began.
         let ends = Ends { succeeded: true, failed: false };
         let is_enough = match &repeat.until {
-            Some(until) => self.holds(until, seen, ends)?,
+            Some(until) => self.holds(step, until, seen, ends)?,
             None => false,
         };
         if is_enough || number >= repeat.max {
             return self.end_of_turns(step, repeat, number);
         }
-        if turns.begun < self.progress.stop_before {
+        if turns.begun < self.progress.stop_before || self.state.workflows().is_dropped(self.id, &step.name) {
             let message = format!("{number} turns were made before it was cancelled");
             return Err(StepError::Fails(Failure::new(FailureKind::Cancelled, message)));
         }
@@ -89,18 +89,19 @@ impl WorkflowRun<'_> {
     /// Returns the request of a turn; `None` if the condition for another turn is false.
     fn turn(&self, step: &Step, repeat: &Repeat, seen: Seen, ends: Ends) -> Result<Option<Draft>, StepError> {
         if let Some(condition) = &repeat.while_holds
-            && !self.holds(condition, seen, ends)?
+            && !self.holds(step, condition, seen, ends)?
         {
             return Ok(None);
         }
         let Task::Action { action, with } = &step.task else {
             return Err(Reaction::Impossible(format!("the step `{}` is repeated but runs no action", step.name)).into());
         };
-        let wait = repeat.every.filter(|_| seen.iteration > 1).map(millis);
-        let nth = Nth::Turn { iteration: seen.iteration, wait };
+        let every = repeat.every.as_ref().filter(|_| seen.iteration > 1);
+        let rendered = step.rendered(with);
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
-        self.with_turn(seen, ends, (&with.reads(), &with.expressions()), &mut budget, |scope, budget| {
-            self.requested(step, nth, action, with, scope, budget)
+        self.with_turn(step, (seen, ends), (&rendered.reads(), &rendered.expressions()), &mut budget, |scope, budget| {
+            let wait = every.map(|every| self.period("every", every, scope, budget)).transpose()?.map(millis);
+            self.requested(step, Nth::Turn { iteration: seen.iteration, wait }, action, with, scope, budget)
         })
         .map(Some)
     }
@@ -120,7 +121,7 @@ impl WorkflowRun<'_> {
             let previous = (iteration as usize).checked_sub(2).and_then(|at| results[at]);
             let seen = Seen { iteration, result: *result, previous };
             let ends = Ends { succeeded: true, failed: false };
-            let part = self.with_turn(seen, ends, (&collect.reads(), &[collect]), &mut budget, |scope, budget| {
+            let part = self.with_turn(step, (seen, ends), (&collect.reads(), &[collect]), &mut budget, |scope, budget| {
                 let part = collect.evaluate(scope, budget)?;
                 if part.elements().is_none() {
                     let message = format!("`collect` returns {}, but it must return a list", part.brief());
@@ -143,9 +144,9 @@ impl WorkflowRun<'_> {
         Ok(self.draft(fact.into(), Some(Body::json(all))))
     }
 
-    fn holds(&self, condition: &Expression, seen: Seen, ends: Ends) -> Result<bool, StepError> {
+    fn holds(&self, step: &Step, condition: &Expression, seen: Seen, ends: Ends) -> Result<bool, StepError> {
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
-        self.with_turn(seen, ends, (&condition.reads(), &[condition]), &mut budget, |scope, budget| {
+        self.with_turn(step, (seen, ends), (&condition.reads(), &[condition]), &mut budget, |scope, budget| {
             condition.holds(scope, budget).map_err(StepError::from)
         })
     }
@@ -153,8 +154,8 @@ impl WorkflowRun<'_> {
     /// Evaluates something in the scope of a turn.
     fn with_turn<T>(
         &self,
-        seen: Seen,
-        ends: Ends,
+        step: &Step,
+        (seen, ends): (Seen, Ends),
         (reads, expressions): (&[Path], &[&Expression]),
         budget: &mut Budget,
         evaluate: impl FnOnce(&Scope<'_>, &mut Budget) -> Result<T, StepError>,
@@ -162,9 +163,9 @@ impl WorkflowRun<'_> {
         let reads_root = |root: &str| reads.iter().any(|path| path.segments[0] == root);
         let result = self.document(seen.result.filter(|_| reads_root("result")))?;
         let previous = self.document(seen.previous.filter(|_| reads_root("previous")))?;
-        let inputs = self.inputs(ends, reads)?;
+        let inputs = self.inputs_of(step, ends, reads.to_vec())?;
         let scope = self
-            .scope(&inputs, expressions, budget)?
+            .scope_of(step, &inputs, expressions, budget)?
             .with("iteration", Value::from(i64::from(seen.iteration)))
             .with("result", value_of(result.as_ref()))
             .with("previous", value_of(previous.as_ref()));

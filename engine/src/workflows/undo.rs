@@ -3,6 +3,7 @@
 
 use ensue_expression::{Budget, EVALUATION_STEPS_MAX, Value};
 
+use crate::catalog::Rendered;
 use crate::executions::facts::{ExecutionCancelled, Failure, FailureKind};
 use crate::fact::Fact;
 use crate::reaction::Reaction;
@@ -48,7 +49,8 @@ impl WorkflowRun<'_> {
         let Some((step, state, undo)) = step.and_then(|(step, state)| Some((step, state, step.undo.as_ref()?))) else {
             return Err(Reaction::Impossible(format!("the step `{name}` has no undo")).into());
         };
-        let reads = undo.with.reads();
+        let rendered = Rendered::of_undo(undo);
+        let reads = rendered.reads();
         let gave = match item {
             None => state.result,
             Some(item) => self.state.workflows().item(self.id, name, *item).and_then(|item| item.result),
@@ -59,8 +61,8 @@ impl WorkflowRun<'_> {
             _ => None,
         };
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
-        let inputs = self.inputs(Ends { succeeded: false, failed: true }, &reads)?;
-        let mut scope = self.scope(&inputs, &undo.with.expressions(), &mut budget)?.with("result", value_of(result.as_ref()));
+        let inputs = self.inputs_of(step, Ends { succeeded: false, failed: true }, reads)?;
+        let mut scope = self.scope_of(step, &inputs, &rendered.expressions(), &mut budget)?.with("result", value_of(result.as_ref()));
         if let Some((index, element)) = &element {
             scope = scope.with("item", element.root()).with("index", Value::from(i64::from(*index)));
         }

@@ -39,6 +39,7 @@ impl Pieces {
             description: String::new(),
             parameters: Schema::Any,
             result: None,
+            output: None,
             local: Vec::new(),
             run: Run::Process(ProcessCommand {
                 command: vec!["true".to_owned()],

@@ -11,7 +11,7 @@ use ensue_engine::access::permission::Permission;
 use ensue_engine::access::state::Standing;
 use ensue_engine::access::subject::Subject;
 use ensue_engine::catalog::{
-    Acts, Backoff, Does, Excess, Jitter, LockConflict, Mode, OnExpire, OnLost, Retry, RetryAfter, RunAs, Since, Wait,
+    Acts, Backoff, Does, Excess, Jitter, LockConflict, Mode, OnExpire, OnLost, Period, Retry, RetryAfter, RunAs, Since, Wait,
 };
 use ensue_engine::command::{
     Admission, AdmittedIdentity, Ask, ChangedCredential, Command, Conflict, Denied, IssuerGroups, KeyRotation, NewAbsence, NewDelegation,
@@ -409,7 +409,7 @@ fn awaited(when: &str, since: Since) -> Wait {
         trigger: "demo.ping".parse().unwrap(),
         when: Some(expression(when)),
         since,
-        expires: Some(Duration::from_secs(2)),
+        expires: Some(Period::Fixed(Duration::from_secs(2))),
         on_expire: OnExpire::Fail,
     }
 }

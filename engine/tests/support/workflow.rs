@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ensue_engine::catalog::{
-    ALWAYS, FAILED, ForEach, Given, ItemFailure, Notify, OnFailure, PARALLEL_DEFAULT, Repeat, Retry, Run, SUCCEEDED, StartsIf, Step, Task,
-    Undo, WAIT, Wait, Workflow,
+    ALWAYS, Enough, FAILED, FailAt, ForEach, Given, ItemFailure, Notify, OnFailure, PARALLEL_DEFAULT, Period, Repeat, Rest, Retry, Run,
+    SUCCEEDED, StartsIf, Step, Task, Undo, WAIT, Wait, Workflow,
 };
 use ensue_engine::fact::Fact;
 use ensue_engine::record::Record;
@@ -35,6 +35,12 @@ pub(crate) fn fails(name: &str, message: &str) -> StepPiece {
     StepPiece::new(name, Task::Fail { message: template(&json!(message)) })
 }
 
+/// A step that succeeds if a condition is true.
+pub(crate) fn asserts(name: &str, condition: &str, message: Option<&str>) -> StepPiece {
+    let message = message.map(|message| template(&json!(message)));
+    StepPiece::new(name, Task::Assert { condition: expression(condition), message })
+}
+
 /// A step under construction.
 #[derive(Clone)]
 pub(crate) struct StepPiece(Step);
@@ -44,7 +50,9 @@ impl StepPiece {
         Self(Step {
             name: name.parse().unwrap(),
             needs: Vec::new(),
+            enough: None,
             starts: StartsIf::Succeeded,
+            local: Vec::new(),
             for_each: None,
             repeat: None,
             task,
@@ -67,13 +75,21 @@ impl StepPiece {
         self
     }
 
+    /// So many of these steps are enough.
+    pub(crate) fn needs_any<const N: usize>(self, count: u32, steps: [&str; N], rest: Rest) -> Self {
+        let mut piece = self.needing(steps);
+        piece.0.enough = Some(Enough { count, rest });
+        piece
+    }
+
     pub(crate) fn starts_if(mut self, condition: &str) -> Self {
         self.0.starts = StartsIf::of(Some(expression(condition)));
         self
     }
 
     pub(crate) fn over(mut self, items: &str) -> Self {
-        self.0.for_each = Some(ForEach { items: expression(items), parallel: PARALLEL_DEFAULT, failure: ItemFailure::OthersGoOn });
+        self.0.for_each =
+            Some(ForEach { items: expression(items), parallel: PARALLEL_DEFAULT, failure: ItemFailure::OthersGoOn, fail_at: None });
         self
     }
 
@@ -89,6 +105,24 @@ impl StepPiece {
 
     pub(crate) fn fail_fast(mut self) -> Self {
         self.0.for_each.as_mut().expect("it is done for each of several").failure = ItemFailure::StopsOthers;
+        self
+    }
+
+    /// So many items may fail.
+    pub(crate) fn fail_at(mut self, most: FailAt) -> Self {
+        self.0.for_each.as_mut().expect("it is done for each of several").fail_at = Some(most);
+        self
+    }
+
+    /// A name that only this step sees.
+    pub(crate) fn local(mut self, name: &str, value: &str) -> Self {
+        self.0.local.push((name.to_owned(), expression(value)));
+        self
+    }
+
+    /// Its time limit is computed.
+    pub(crate) fn timeout_of(mut self, value: &Value) -> Self {
+        self.0.timeout = Some(Period::Computed(template(value)));
         self
     }
 
@@ -121,7 +155,7 @@ impl StepPiece {
     }
 
     pub(crate) fn timeout(mut self, seconds: u64) -> Self {
-        self.0.timeout = Some(Duration::from_secs(seconds));
+        self.0.timeout = Some(Period::Fixed(Duration::from_secs(seconds)));
         self
     }
 
@@ -163,7 +197,12 @@ impl Repetition {
     }
 
     pub(crate) fn every(self, wait: Duration) -> Self {
-        Self(Repeat { every: Some(wait), ..self.0 })
+        Self(Repeat { every: Some(Period::Fixed(wait)), ..self.0 })
+    }
+
+    /// The delay between turns is computed.
+    pub(crate) fn every_of(self, wait: &Value) -> Self {
+        Self(Repeat { every: Some(Period::Computed(template(wait))), ..self.0 })
     }
 
     pub(crate) fn collect(self, part: &str) -> Self {
@@ -203,6 +242,10 @@ pub(crate) fn short(record: &Record) -> Option<String> {
         Fact::ExecutionFailed(fact) => format!("{} failed", part(&fact.part_of)),
         Fact::ExecutionTimedOut(fact) => format!("{} timed out", part(&fact.part_of)),
         Fact::ExecutionCancelled(fact) => format!("{} cancelled", part(&fact.part_of)),
+        Fact::StepChosen(fact) => {
+            let names: Vec<&str> = fact.ended.iter().map(|name| name.as_str()).collect();
+            format!("{} follows {}", fact.step, names.join(" and "))
+        }
         Fact::StepSkipped(fact) => format!("{} skipped: {}", fact.step, fact.because.as_str()),
         Fact::StepFailed(fact) => {
             format!("{}{} did not start: {}", fact.step, fact.item.map_or(String::new(), |i| format!("[{i}]")), fact.error.message)
@@ -235,7 +278,7 @@ pub(crate) fn expression(source: &str) -> Expression {
     Expression::compile(source, &roots()).unwrap()
 }
 
-fn template(value: &Value) -> Template {
+pub(crate) fn template(value: &Value) -> Template {
     Template::compile(value, &roots()).unwrap()
 }
 

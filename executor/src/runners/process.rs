@@ -13,6 +13,7 @@ use ensue_engine::executions::facts::{Failure, FailureKind};
 use crate::attempt::{Attempt, Broken, Ending, Given, failed};
 use crate::conduct::{Ended, conduct};
 use crate::environment::{self, NamedBy, Variables};
+use crate::mapped;
 use crate::programs::{Argument, End, Exit, INNER, Order, PrivateFile, Program, StartProgramError};
 use crate::render::scalar;
 use crate::result;
@@ -130,7 +131,7 @@ async fn find(attempt: &Attempt<'_>, program: String, beside: PathBuf) -> Result
 
 /// Listens to a running program until it ends, and returns the attempt's ending.
 pub(crate) async fn heard_to_its_end(attempt: &Attempt<'_>, program: Box<dyn Program>) -> Ending {
-    ending(attempt, conduct(attempt, program).await?)
+    ending(attempt, conduct(attempt, program).await?).await
 }
 
 fn not_started(error: &StartProgramError) -> Broken {
@@ -142,13 +143,18 @@ fn not_started(error: &StartProgramError) -> Broken {
     failed(kind, error.to_string())
 }
 
-fn ending(attempt: &Attempt<'_>, ended: Ended) -> Ending {
+async fn ending(attempt: &Attempt<'_>, ended: Ended) -> Ending {
     let Ended { cut, end, stdout, stderr } = ended;
     if let Some(cut) = cut {
         return Err(Broken::Cut(cut, Some(how_it_ended(end, attempt.dispatch.grace_millis))));
     }
     let failure = match end.exit {
-        Exit::Code(0) => return result::printed(&attempt.action, stdout).map(Given::result),
+        Exit::Code(0) => {
+            return match &attempt.action.output {
+                Some(output) => mapped::result(attempt, output, &mapped::of_program(&result::whole_text(&stdout)?)).await,
+                None => result::printed(&attempt.action, stdout).map(Given::result),
+            };
+        }
         Exit::Code(code) => {
             let why = stderr.last_line().map_or_else(String::new, |line| format!(": {line}"));
             let message = format!("the program ended with exit code {code}{why}");

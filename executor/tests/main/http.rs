@@ -6,6 +6,7 @@ use std::time::Duration;
 use ensue_engine::catalog::{HttpBody, HttpRequest, Run};
 use ensue_engine::command::Report;
 use ensue_engine::executions::facts::FailureKind;
+use ensue_engine::ports::OutputStream;
 use ensue_executor::EgressPolicy;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -45,6 +46,23 @@ async fn answer_is_status_headers_and_body() {
         json!({ "status": 200, "headers": { "content-length": "10", "content-type": "application/json" }, "body": { "n": 1.0 } });
     assert_eq!(result(&report), expected);
     assert_eq!(server.asked()[0].line(), "GET /x HTTP/1.1");
+}
+
+#[tokio::test]
+async fn result_is_computed_from_the_answer_which_is_kept_as_output() {
+    let server = ok_server().await;
+    let mapped = |output: Value| {
+        let plan = Plan::new(run(get(&server.url("/")))).allow(server.address);
+        plan.action(run(get(&server.url("/"))), |action| action.output = Some(template(output)))
+    };
+    let mut world = mapped(json!({ "n": "${{ body.n }}", "status": "${{ status }}" })).begin();
+    assert_eq!(result(&world.report_of(json!({})).await), json!({ "n": 1.0, "status": 200 }));
+    let kept: Value = serde_json::from_slice(&world.outputs.printed(1, OutputStream::Stdout).0).unwrap();
+    assert_eq!((&kept["status"], &kept["body"]), (&json!(200), &json!({ "n": 1.0 })));
+
+    let report = mapped(json!("${{ body.missing }}")).begin().report_of(json!({})).await;
+    assert!(failure(&report, FailureKind::Output).message.contains("missing"));
+    assert_eq!(body(&report)["body"], json!({ "n": 1.0 }), "the answer is kept");
 }
 
 #[tokio::test]

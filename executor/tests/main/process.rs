@@ -85,6 +85,28 @@ async fn declared_result_must_be_valid_json() {
 }
 
 #[tokio::test]
+async fn result_is_computed_from_what_the_program_printed() {
+    let mapped = |script: &str, output: Value| {
+        Plan::new(program(&[])).action(sh(script), |action| {
+            action.result = declares_count();
+            action.output = Some(template(output));
+        })
+    };
+    let output = json!({ "count": "${{ json_parse(stdout).n + exit_code }}" });
+    let mut world = mapped("echo '{\"n\": 3}'", output.clone()).begin();
+    assert_eq!(result(&world.report_of(json!({})).await), json!({ "count": 3 }));
+    for (script, output, says) in [
+        ("echo nothing", output, "`output` cannot be computed"),
+        ("echo three", json!({ "count": "${{ stdout }}" }), "the value of `output` does not fit `result`"),
+    ] {
+        let report = mapped(script, output).begin().report_of(json!({})).await;
+        let failure = failure(&report, FailureKind::Output);
+        assert!(failure.message.contains(says), "{}", failure.message);
+        assert_eq!(body(&report)["exit_code"], 0, "what the program returned is kept");
+    }
+}
+
+#[tokio::test]
 async fn exit_code_or_signal_is_a_failure_that_keeps_the_output() {
     let mut world = Plan::new(sh("echo half; exit 3")).begin();
     let report = world.report_of(json!({})).await;

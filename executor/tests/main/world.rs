@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ensue_engine::catalog::{Action, Catalog, Definitions, OnLost, Pack, ProcessCommand, Run, Schema};
+use ensue_engine::catalog::{Action, Catalog, Definitions, OnLost, Pack, ProcessCommand, RAW_FIELDS, Run, Schema};
 use ensue_engine::command::{Answer, Ask, Report, ReportOutcome};
 use ensue_engine::effect::{Dispatch, Effect};
 use ensue_engine::executions::facts::{Failure, FailureKind};
@@ -104,6 +104,7 @@ impl Plan {
             description: String::new(),
             parameters: Schema::Any,
             result: None,
+            output: None,
             local: Vec::new(),
             run,
             limit: None,
@@ -380,7 +381,8 @@ pub(crate) fn sh(script: &str) -> Run {
 
 /// Compiles a template.
 pub(crate) fn template(value: Value) -> Template {
-    Template::compile(&value, &Roots::new(["params", "local", "config", "execution", "keys", "vars"])).unwrap()
+    Template::compile(&value, &Roots::new(["params", "local", "config", "execution", "keys", "vars"].into_iter().chain(RAW_FIELDS)))
+        .unwrap()
 }
 
 /// Returns the result of a successful report.

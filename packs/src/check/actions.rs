@@ -10,7 +10,7 @@ use ensue_expression::{Document, MapType, Occurrence, Others, Template, ValueTyp
 use serde_json::{Map, Value, json};
 
 use super::compiled::{literal, optional};
-use super::gives::Gives;
+use super::gives::{Gives, raw_fields};
 use super::inferred::Taker;
 use super::parameters::Given;
 use super::refs::trigger_to_make;
@@ -50,7 +50,9 @@ pub(super) fn action(
     let concurrency = written.concurrency.as_ref().map(|written| flow::concurrency(file, written, &keyed, report));
     let labels = super::labels::labels(file, &written.labels, &keyed, report);
     let run = self::run(checking, file, written, &scope, report);
+    let output = written.output.as_ref().map(|node| mapped(file, node, written, &scope, report));
     if checking.stage == Stage::Offered
+        && written.output.is_none()
         && let Some(gives) = Gives::of(&written.run)
     {
         gives.check_result(written, file, report);
@@ -63,6 +65,7 @@ pub(super) fn action(
         description: written.description.clone(),
         parameters: written.parameters.clone()?,
         result: written.result.clone(),
+        output: optional(output)?,
         local: local?,
         run: run?,
         run_as: written.run_as,
@@ -81,6 +84,17 @@ pub(super) fn action(
         templates,
         labels: labels?,
     })
+}
+
+/// Compiles `output`, which reads the fields of what the runner returns.
+fn mapped(file: &SourceText, node: &Node, written: &written::Action, scope: &Scope<'_>, report: &mut Report) -> Option<Template> {
+    let scope = raw_fields(&written.run).into_iter().fold(scope.clone(), |scope, (name, value)| scope.with(name, value));
+    let taker = written.result.as_ref().map(|schema| {
+        let (at, taker) = (first_line(&node.span, file), "the result".to_owned());
+        Given { file, node: Some(node), at, taker: taker.clone(), called: "field" }.check(schema, Extra::Allowed, report);
+        Taker { takes: type_of(schema, Form::Accepted, "", None), name: taker }
+    });
+    scope.template_for(node, taker.as_ref(), report)
 }
 
 /// Returns the parameters that are stored under a name, and reports those that the action does not take.

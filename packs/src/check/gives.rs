@@ -15,6 +15,15 @@ use crate::source::SourceText;
 use crate::written::{self, Run};
 use crate::yaml::{Content, Node};
 
+/// Returns the names with which `output` reads what a runner returns, each with its type.
+pub(super) fn raw_fields(run: &Run) -> Vec<(&'static str, ValueType)> {
+    match run {
+        Run::Http { .. } => vec![("status", ValueType::integer()), ("headers", ValueType::object()), ("body", ValueType::json())],
+        Run::Process { .. } | Run::Shell { .. } => vec![("stdout", ValueType::text()), ("exit_code", ValueType::integer())],
+        Run::Emit { .. } | Run::Workflow(_) | Run::Builtin { .. } => Vec::new(),
+    }
+}
+
 /// The result of a runner that always has the same form.
 pub(super) struct Gives {
     /// The runner's name.
@@ -34,7 +43,7 @@ impl Gives {
             Run::Http { .. } => Some(Self {
                 runner: "http",
                 form: "{ status, headers, body }",
-                fields: vec![("status", ValueType::integer()), ("headers", ValueType::object()), ("body", ValueType::json())],
+                fields: raw_fields(run),
                 instead: "the server's response is in `body`:\n\
                           result: { status: integer, headers: object, body: object }\n\
                           a step reads it as `steps.<name>.result.body.<field>`; to describe the fields of `body`, use a whole JSON \

@@ -81,9 +81,9 @@ fn tell_erring_detail(when: &Expression, node: &Node, file: &SourceText, report:
 
 fn scope(file: &SourceText) -> Scope<'_> {
     // `retry` does not apply to cancelled or lost attempts.
-    let kinds = FailureKind::ALL
-        .into_iter()
-        .filter(|kind| !matches!(kind, FailureKind::Lost | FailureKind::ChildFailed | FailureKind::Fail | FailureKind::Expired));
+    let kinds = FailureKind::ALL.into_iter().filter(|kind| {
+        !matches!(kind, FailureKind::Lost | FailureKind::ChildFailed | FailureKind::Fail | FailureKind::Expired | FailureKind::Assertion)
+    });
     let error = MapType::new(Others::None)
         .called("the fields of `error`", None)
         .with("kind", ValueType::one_of(kinds.map(FailureKind::as_str)), Occurrence::Always)

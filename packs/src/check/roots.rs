@@ -46,28 +46,17 @@ pub(super) fn config_type(checking: &Checking<'_>) -> ValueType {
 /// The compiled names of `local`, in order; `None` if one of them has an error.
 pub(super) type Locals = Option<Vec<(String, Expression)>>;
 
-/// The type of `local` before any name is defined in it.
-pub(super) fn no_locals() -> ValueType {
-    ValueType::map(empty_locals())
-}
-
-fn empty_locals() -> MapType {
-    MapType::new(Others::None).called("the names of `local`", None)
-}
-
-/// Compiles the names that are computed first, each in the scope of those before it. Returns the scope with
-/// all of them.
+/// Compiles the names that are computed first, each in the scope of those before it, which may include names of
+/// an outer `local`. Returns the scope with all of them.
 pub(super) fn locals<'a>(base: &Scope<'a>, written: &'a [Entry], report: &mut Report) -> (Locals, Scope<'a>) {
-    let mut names = empty_locals();
-    let mut scope = base.clone().with("local", no_locals());
+    let mut scope = base.clone().with_locals();
     let mut compiled = Some(Vec::new());
     for entry in written {
         let name = entry.key.value.as_str();
         let expression = scope.expression(&entry.value, &format!("`{name}`"), report);
         // A name with an error, which has been reported, is defined all the same.
         let value = expression.as_ref().map_or_else(ValueType::anything, |(_, value)| value.clone());
-        names = names.with(name, value, Occurrence::Always);
-        scope = base.clone().with("local", ValueType::map(names.clone()));
+        scope = scope.with_local(name, value);
         match (&mut compiled, expression) {
             (Some(list), Some((expression, _))) => list.push((name.to_owned(), expression)),
             (_, _) => compiled = None,

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::compiled::{literal, optional};
 use super::refs::{action_named, schedule_trigger, trigger_named};
-use super::roots::{Locals, config_type, event, locals, no_locals, vars};
+use super::roots::{Locals, config_type, event, locals, vars};
 use super::scope::Scope;
 use super::{Checking, flow, parameters, workflows};
 use crate::checked::{CheckedRule, CheckedTask};
@@ -94,6 +94,7 @@ fn task(
                 description: rule.description.clone(),
                 parameters: Schema::Fields(Fields::default()),
                 result: None,
+                output: None,
                 local: local.clone()?,
                 run,
                 run_as: RunAs::Pack,
@@ -135,7 +136,7 @@ fn conditions<'a>(base: &Scope<'a>, written: &'a written::Rule, report: &mut Rep
         let scope = scope.after(when.as_ref());
         return (local, Some(when), scope);
     }
-    let when = base.clone().with("local", no_locals()).condition(node, "`when`", report);
+    let when = base.clone().with_locals().condition(node, "`when`", report);
     let (local, scope) = locals(&base.clone().after(when.as_ref()), &written.local, report);
     (local, Some(when), scope)
 }

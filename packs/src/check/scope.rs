@@ -9,7 +9,9 @@ use ensue_engine::access::scope::Scope as Permitted;
 use ensue_engine::catalog::{ALWAYS, FAILED, SUCCEEDED, allow_key};
 use ensue_engine::names::{KeyRef, PackName};
 use ensue_engine::vars::reads::VARS;
-use ensue_expression::{CompileError, Expression, Knowledge, Path, Piece, Purpose, Roots, Template, Value, ValueType, nearest};
+use ensue_expression::{
+    CompileError, Expression, Knowledge, MapType, Occurrence, Others, Path, Piece, Purpose, Roots, Template, Value, ValueType, nearest,
+};
 
 use super::inferred::{Taker, Turn, tell_findings};
 use crate::diagnostics::{Code, Report};
@@ -50,9 +52,12 @@ pub(super) enum Holds {
 pub(super) struct Scope<'a> {
     file: &'a SourceText,
     known: Knowledge,
+    names: Vec<String>,
     roots: Roots,
     turn: Turn,
     keys: Keys<'a>,
+    /// The names of `local`, with their types.
+    locals: MapType,
 }
 
 /// Whether `keys[…]` may be used at a place.
@@ -76,14 +81,48 @@ pub(super) struct Listed<'a> {
 
 impl<'a> Scope<'a> {
     pub(super) fn new(file: &'a SourceText) -> Self {
-        Self { file, known: Knowledge::new(), roots: Roots::default(), turn: Turn::Always, keys: Keys::Refused }
+        Self {
+            file,
+            known: Knowledge::new(),
+            names: Vec::new(),
+            roots: Roots::default(),
+            turn: Turn::Always,
+            keys: Keys::Refused,
+            locals: MapType::new(Others::None).called("the names of `local`", None),
+        }
     }
 
     /// Makes a name available, with the type of its value.
     pub(super) fn with(mut self, name: &str, value: ValueType) -> Self {
         self.known = self.known.with(name, value);
-        self.roots = self.known.roots();
+        if !self.names.iter().any(|known| known == name) {
+            self.names.push(name.to_owned());
+            self.roots = Roots::new(self.names.iter().map(String::as_str));
+        }
         self
+    }
+
+    /// Makes another name of `local` available, with the type of its value.
+    pub(super) fn with_local(mut self, name: &str, value: ValueType) -> Self {
+        self.locals = self.locals.with(name, value, Occurrence::Always);
+        self.with_locals()
+    }
+
+    /// Makes the names of `local` available, also if there are none.
+    pub(super) fn with_locals(self) -> Self {
+        let locals = ValueType::map(self.locals.clone());
+        self.with("local", locals)
+    }
+
+    /// Makes the names of `local` of another scope available, instead of its own.
+    pub(super) fn with_locals_of(mut self, other: &Self) -> Self {
+        self.locals = other.locals.clone();
+        self.with_locals()
+    }
+
+    /// Returns true if a name of `local` is available.
+    pub(super) fn has_local(&self, name: &str) -> bool {
+        ValueType::map(self.locals.clone()).at(&format!("/{name}")).is_some()
     }
 
     /// Marks the expressions as evaluated only after a condition held, if there is one.

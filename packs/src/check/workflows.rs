@@ -25,12 +25,13 @@ use super::compiled::{literal, optional};
 use super::inferred::Taker;
 use super::parameters::{Given, with};
 use super::refs::{NamedAction, action_named};
+use super::roots::{Locals, locals};
 use super::schemas::{Form, type_of};
 use super::scope::{Holds, Scope};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{DURATION_HINT, first_line};
 use crate::source::SourceText;
-use crate::written::{ForEach, Step, Task, Workflow};
+use crate::written::{self, ForEach, Period, Step, Task, Workflow};
 use crate::yaml::{Content, Entry, Node, Spanned};
 use ends::{End, Ended, Results, Times};
 use graph::Graph;
@@ -65,7 +66,7 @@ pub(super) fn workflow(
         });
         actions.push(match &step.task {
             Some(Task::Action { action, .. }) => action_named(checking, file, action, "step", report),
-            Some(Task::Inquiry(_) | Task::Wait(_) | Task::Sleep { .. } | Task::Fail { .. }) | None => None,
+            Some(Task::Inquiry(_) | Task::Wait(_) | Task::Sleep { .. } | Task::Fail { .. } | Task::Assert { .. }) | None => None,
         });
         events.push(match &step.task {
             Some(Task::Wait(wait)) => wait::event_of(checking, file, wait, report),
@@ -150,6 +151,10 @@ struct Reads {
 impl<'a> Steps<'a> {
     fn step(&mut self, place: usize, plain: &Scope<'_>, report: &mut Report) -> Option<catalog::Step> {
         let written = &self.written[place];
+        // A step without local names sees those of the workflow as they are.
+        let outer = plain;
+        let (local, with_local) = self.local(place, outer, report);
+        let plain = &with_local;
         let condition = written.condition.as_ref().map(|node| self.condition(place, node, plain, report));
         let is_known = !matches!(condition, Some(None));
         let starts = StartsIf::of(condition.flatten());
@@ -168,13 +173,15 @@ impl<'a> Steps<'a> {
         let repeat = written.repeat.as_ref().map(|repeat| self.repeat(place, repeat, &scope, end, report));
         let scope = if written.repeat.is_some() { self.in_turn(place, scope) } else { scope };
         let wait = match &written.task {
-            Some(Task::Wait(wait)) => Some(self.wait(place, wait, plain, &scope, end, report)),
+            // The condition of a wait is evaluated when an event comes, and does not see the step's local names.
+            Some(Task::Wait(wait)) => Some(self.wait(place, wait, outer, &scope, end, report)),
             _ => None,
         };
         let notify = match &written.task {
             Some(Task::Inquiry(asked)) => asked.notify.as_ref().map(|notify| self.notify(place, (asked, notify), &scope, end, report)),
             _ => None,
         };
+        let timeout = self.period(place, written.timeout.as_ref(), "`timeout`", &scope, end, report);
         let task = self.task(place, scope, end, report);
         let retry = match &written.retry {
             Some(retry) => {
@@ -187,7 +194,9 @@ impl<'a> Steps<'a> {
         Some(catalog::Step {
             name: written.name.value.parse().ok()?,
             needs: self.needed_names(written)?,
+            enough: written.enough,
             starts: if is_known { starts } else { return None },
+            local: local?,
             for_each: optional(for_each.map(|(compiled, _)| compiled))?,
             repeat: optional(repeat)?,
             task: task?,
@@ -196,9 +205,53 @@ impl<'a> Steps<'a> {
             notify: optional(notify)?,
             on_failure: written.on_failure,
             retry: optional(retry)?,
-            timeout: written.timeout,
+            timeout: optional(timeout)?,
             priority: written.priority,
         })
+    }
+
+    /// Compiles the local names of a step. Returns them with the scope that has them as well as those of the workflow.
+    fn local<'s>(&mut self, place: usize, plain: &Scope<'s>, report: &mut Report) -> (Locals, Scope<'s>)
+    where
+        'a: 's,
+    {
+        let written: &'a Step = &self.written[place];
+        let Some(entries) = &written.local else { return (None, plain.clone().with("local", ValueType::anything())) };
+        let mut reads = Reads::default();
+        let mut is_fine = true;
+        for entry in entries {
+            if plain.has_local(&entry.key.value) {
+                let message = format!("`{}` is already a name of the `local` around the steps", entry.key.value);
+                report.error(Code::DuplicateDefinition, self.file, entry.key.span.clone(), message).hint("use another name");
+                is_fine = false;
+            }
+            let found = self.look(Reader::Step(place), plain, &entry.value, Holds::Expression, report);
+            reads.places.extend(found.places);
+            reads.strangers.extend(found.strangers);
+            reads.is_open |= found.is_open;
+        }
+        let known = self.known(&reads, Some(place), End::Any);
+        let (local, scope) = locals(&plain.clone().with("steps", known), entries, report);
+        (local.filter(|_| is_fine), plain.clone().with_locals_of(&scope))
+    }
+
+    /// Compiles a duration of a step.
+    fn period(
+        &mut self,
+        place: usize,
+        period: Option<&Period>,
+        name: &str,
+        scope: &Scope<'_>,
+        end: End,
+        report: &mut Report,
+    ) -> Option<Option<catalog::Period>> {
+        let node = match period? {
+            Period::Fixed(duration) => return Some(Some(catalog::Period::Fixed(*duration))),
+            Period::Computed(node) => node,
+        };
+        let reads = self.look(Reader::Step(place), scope, node, Holds::Value, report);
+        let scope = self.with_steps(scope.clone(), &reads, place, end);
+        Some(scope.template_for(node, Some(&period_taker(name)), report).map(catalog::Period::Computed))
     }
 
     fn needed_names(&self, step: &Step) -> Option<Vec<StepName>> {
@@ -236,7 +289,7 @@ impl<'a> Steps<'a> {
             return (None, ValueType::anything());
         }
         let item = if value.is_unknown_or_nothing() { ValueType::json() } else { value.element().rendered() };
-        (Some(catalog::ForEach { items, parallel: each.parallel, failure: each.failure }), item)
+        (Some(catalog::ForEach { items, parallel: each.parallel, failure: each.failure, fail_at: each.fail_at }), item)
     }
 
     fn task(&mut self, place: usize, scope: Scope<'_>, end: End, report: &mut Report) -> Option<catalog::Task> {
@@ -270,6 +323,16 @@ impl<'a> Steps<'a> {
                 let scope = self.with_steps(scope, &reads, place, end);
                 let taker = Taker { takes: ValueType::text(), name: "`fail`".to_owned() };
                 Some(catalog::Task::Fail { message: scope.template_for(message, Some(&taker), report)? })
+            }
+            Task::Assert { condition, message } => {
+                let reads = self.look(Reader::Step(place), &scope, condition, Holds::Expression, report);
+                let asserted = self.with_steps(scope.clone(), &reads, place, end).condition(condition, "`assert`", report);
+                let message = message.as_ref().map(|message| {
+                    let reads = self.look(Reader::Step(place), &scope, message, Holds::Value, report);
+                    let taker = Taker { takes: ValueType::text(), name: "`message`".to_owned() };
+                    self.with_steps(scope.clone(), &reads, place, end).template_for(message, Some(&taker), report)
+                });
+                Some(catalog::Task::Assert { condition: asserted?, message: optional(message)? })
             }
         }
     }
@@ -414,20 +477,29 @@ impl<'a> Steps<'a> {
         for place in &reads.places {
             let is_needed = reading.is_some_and(|reading| self.graph.needs(reading).contains(place));
             // If the workflow continues after a failure of the step, nothing is known of how the step ended.
-            let is_sure = is_needed && self.written[*place].on_failure.fails();
+            let is_one_of = is_needed && reading.is_some_and(|reading| self.written[reading].enough.is_some());
+            let is_sure = is_needed && !is_one_of && self.written[*place].on_failure.fails();
             let end = if is_sure { end } else { End::Any };
             let event = self.events[*place].as_ref().map(|(_, event)| event);
             let ended = ended(&self.written[*place], self.actions[*place].as_ref(), event);
-            fields = fields.with(self.written[*place].name.value.as_str(), self.results.of(ended, end), Occurrence::Always);
+            let value = self.results.of(ended, end);
+            let value = if is_one_of { value.or(ends::not_chosen()) } else { value };
+            fields = fields.with(self.written[*place].name.value.as_str(), value, Occurrence::Always);
         }
         ValueType::map(fields)
     }
+}
+
+/// Returns what a computed duration must be: a text, or a number of seconds.
+fn period_taker(name: &str) -> Taker {
+    Taker { takes: ValueType::text().or(ValueType::number()), name: name.to_owned() }
 }
 
 /// Returns what can be read of a step.
 fn ended<'n>(step: &'n Step, action: Option<&'n NamedAction<'_>>, event: Option<&'n ValueType>) -> Ended<'n> {
     match (&step.task, action) {
         (Some(Task::Fail { .. }), _) => Ended::Fail,
+        (Some(Task::Assert { .. }), _) => Ended::Assert,
         (Some(Task::Sleep { .. }), _) => Ended::Sleep,
         (Some(Task::Wait(wait)), _) => Ended::Wait { event, on_expire: wait.on_expire },
         (Some(Task::Inquiry(asked)), _) => Ended::Inquiry { answer: asked.answer.as_ref() },

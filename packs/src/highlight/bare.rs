@@ -73,6 +73,7 @@ fn of_kind(node: &Node, kind: &Kind, found: &mut BTreeSet<usize>) {
             }
         }
         Kind::Text(_)
+        | Kind::CountOrPercent { .. }
         | Kind::Scalar
         | Kind::Scalars
         | Kind::Boolean
@@ -81,6 +82,7 @@ fn of_kind(node: &Node, kind: &Kind, found: &mut BTreeSet<usize>) {
         | Kind::Choice(_)
         | Kind::Texts { .. }
         | Kind::TextOrTexts(_)
+        | Kind::TextsOrFields(..)
         | Kind::Labels { .. }
         | Kind::Value
         | Kind::Anything

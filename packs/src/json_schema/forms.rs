@@ -69,6 +69,10 @@ pub(super) fn pattern(form: Form) -> Option<Pattern> {
         Form::Wait => {
             (r"^[0-9]+(?:ms|s|m|h)$|\$\{\{".to_owned(), "A number and a unit: 250ms, 90s, 10m, 24h; or an expression that returns one.")
         }
+        Form::Period => (
+            r"^0*[1-9][0-9]*(?:ms|s|m|h)$|\$\{\{".to_owned(),
+            "A number and a unit, longer than zero: 250ms, 90s, 10m, 24h; or an expression that returns one, or a number of seconds.",
+        ),
         Form::Header => ("^[A-Za-z0-9_-]+$".to_owned(), "The name of a header: letters, digits and -."),
         Form::Variable => (
             "^(?!ENSUE_)[A-Za-z_][A-Za-z0-9_]*$".to_owned(),

@@ -50,6 +50,13 @@ pub(crate) static ACTION: Shape = Shape {
             Kind::Schema(Naming::Theirs),
             "The action's result: names with their types. The result must fit them. Without it, the action may return anything.",
         ),
+        optional(
+            "output",
+            Kind::Value,
+            "What the action returns, computed from what its runner returned: `status`, `headers` and `body` of `http`; `stdout` and \
+             `exit_code` of `process` and `shell`. It must fit `result`, if that is declared. Without it, the action returns what its runner \
+             returned.",
+        ),
         LOCAL,
         required("run", "run:\n  shell:\n    script: make", Kind::Fields(&RUN), "How the action is run: exactly one runner."),
         optional(
@@ -119,6 +126,9 @@ pub(crate) static ACTION: Shape = Shape {
         Between::NotWhereHas { field: "retry", outer: "run", inner: "workflow" },
         Between::NotWhereHas { field: "queue", outer: "run", inner: "workflow" },
         Between::NotWhereHas { field: "mock", outer: "run", inner: "workflow" },
+        Between::NotWhereHas { field: "output", outer: "run", inner: "workflow" },
+        Between::NotWhereHas { field: "output", outer: "run", inner: "emit" },
+        Between::NotWhereHas { field: "output", outer: "run", inner: "builtin" },
         Between::OnlyWhereHas { field: "run_as", outer: "run", inner: "workflow" },
     ],
 };
@@ -260,6 +270,8 @@ pub(crate) struct Action {
     pub(crate) result: Option<Schema>,
     /// The place of that declaration.
     pub(crate) result_at: Option<Node>,
+    /// How the result is computed from the runner's.
+    pub(crate) output: Option<Node>,
     pub(crate) local: Vec<Entry>,
     pub(crate) run: Run,
     pub(crate) timeout: Duration,
@@ -339,6 +351,18 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     if let Some(Run::Workflow(_)) = &run {
         tell_of_attempts(&mut fields, report);
     }
+    let output_at = fields.key_of("output");
+    let output = fields.take("output").map(|entry| entry.value);
+    if output.is_some() && !matches!(run, None | Some(Run::Process { .. } | Run::Shell { .. } | Run::Http { .. })) {
+        report
+            .error(
+                Code::FieldOutOfPlace,
+                file,
+                output_at,
+                "`output` maps what `process`, `shell` or `http` returned, but this action has none of them",
+            )
+            .hint("remove it; a workflow computes its result in `result`");
+    }
     let timeout = read_timeout(&mut fields, report);
     let grace = fields.duration("grace", report).unwrap_or(GRACE_DEFAULT);
     let idempotent = fields.boolean("idempotent", report).unwrap_or(false);
@@ -375,6 +399,7 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
         parameters,
         result,
         result_at,
+        output,
         local: local?,
         run,
         timeout,

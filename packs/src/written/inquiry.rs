@@ -1,12 +1,11 @@
 //! `inquiry`: a question to people, its assignees, and the time limit for an answer.
 
 use std::ops::Range;
-use std::time::Duration;
 
 use ensue_engine::catalog::Schema;
 use ensue_engine::inquiries::question::{ASSIGNEES_MAX, ESCALATIONS_MAX, REMINDERS_MAX, VETO_BYTES_MAX};
 
-use super::timing::read_some_time;
+use super::timing::{Period, read_period};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, first_line, text, wrong_type};
 use crate::schema;
@@ -53,7 +52,11 @@ pub(super) static INQUIRY: Shape = Shape {
             Kind::Choice(&DIGEST_WORDS),
             "Whether an answer must include the digest of the question that was shown: `required` (default), or `optional`.",
         ),
-        optional("expires", Kind::Text(Form::SomeTime), "How long people have to answer: `24h`. By default, there is no limit."),
+        optional(
+            "expires",
+            Kind::Text(Form::Period),
+            "How long people have to answer: `24h`. It may contain `${{ … }}`. By default, there is no limit.",
+        ),
         optional(
             "on_expire",
             Kind::WordOrFields("fail", &ON_EXPIRE),
@@ -104,7 +107,7 @@ static NOTIFY: Shape = Shape {
 static REMIND: Shape = Shape {
     what: "`remind`",
     fields: &[
-        required("every", "every: 2h", Kind::Text(Form::SomeTime), "The time between two reminders."),
+        required("every", "every: 2h", Kind::Text(Form::Period), "The time between two reminders. It may contain `${{ … }}`."),
         optional("max", Kind::Integer { from: 1, to: REMINDERS_MAX as i64 }, "The maximum number of reminders. The default is 3."),
     ],
     ..Shape::BARE
@@ -113,7 +116,12 @@ static REMIND: Shape = Shape {
 static ESCALATION: Shape = Shape {
     what: "an escalation",
     fields: &[
-        required("after", "after: 8h", Kind::Text(Form::SomeTime), "After how long, counted from when the inquiry was opened."),
+        required(
+            "after",
+            "after: 8h",
+            Kind::Text(Form::Period),
+            "After how long, counted from when the inquiry was opened. It may contain `${{ … }}`.",
+        ),
         required(
             "to",
             "to: role:leads",
@@ -136,7 +144,7 @@ pub(crate) struct Inquiry {
     pub(crate) exclude: Option<Vec<Node>>,
     /// Whether an answer must contain the digest of what was shown, as written.
     pub(crate) digest: Option<&'static str>,
-    pub(crate) expires: Option<Duration>,
+    pub(crate) expires: Option<Period>,
     /// The answer that applies if nobody gave one.
     pub(crate) on_expire: Option<Node>,
     pub(crate) notify: Option<Notify>,
@@ -152,7 +160,7 @@ pub(crate) struct Notify {
 
 /// When the assignees are reminded.
 pub(crate) struct Remind {
-    pub(crate) every: Duration,
+    pub(crate) every: Period,
     pub(crate) max: Option<i64>,
     /// Its place.
     pub(crate) at: Range<usize>,
@@ -160,7 +168,7 @@ pub(crate) struct Remind {
 
 /// Additional assignees after some time.
 pub(crate) struct Escalation {
-    pub(crate) after: Duration,
+    pub(crate) after: Period,
     pub(crate) to: Vec<Node>,
     /// Its place.
     pub(crate) at: Range<usize>,
@@ -185,7 +193,7 @@ pub(super) fn read_inquiry(node: Node, file: &SourceText, report: &mut Report) -
     let has_digest = fields.has("digest");
     let digest = fields.choice("digest", &DIGEST, report);
     let has_expires = fields.has("expires");
-    let expires = read_some_time("expires", &mut fields, report);
+    let expires = read_period("expires", &mut fields, report);
     let on_expire = read_on_expire(&mut fields, has_expires, report);
     let (asks_notify, asks_remind) = (fields.has("notify"), fields.has("remind"));
     let notify = fields.take("notify").and_then(|entry| read_notify(entry.value, file, report));
@@ -236,7 +244,7 @@ fn read_remind(entry: Entry, file: &SourceText, report: &mut Report) -> Option<R
     if !fields.has("every") {
         fields.take_required("every", report);
     }
-    let every = read_some_time("every", &mut fields, report);
+    let every = read_period("every", &mut fields, report);
     let max = fields.integer("max", report);
     Some(Remind { every: every?, max, at })
 }
@@ -270,7 +278,7 @@ fn read_escalation(node: Node, file: &SourceText, report: &mut Report) -> Option
             fields.take_required(field, report);
         }
     }
-    let after = read_some_time("after", &mut fields, report);
+    let after = read_period("after", &mut fields, report);
     let to = fields.text_or_texts("to", ("`role:<role>` or the name of a token", "name somebody; otherwise nobody would be asked"), report);
     Some(Escalation { after: after?, to: to?, at })
 }

@@ -1,9 +1,8 @@
 //! `repeat`: how often a step is repeated, and when to stop.
 
-use std::time::Duration;
-
 use ensue_engine::catalog::TURNS_MAX;
 
+use super::timing::Period;
 use crate::diagnostics::Report;
 use crate::fields::Fields;
 use crate::shape::{Form, Kind, Shape, optional, required};
@@ -30,7 +29,11 @@ pub(super) static REPEAT: Shape = Shape {
             Kind::Expression,
             "Evaluated after each turn: if it is true, that was the last turn. It reads the turn's `result`, `previous` and `iteration`.",
         ),
-        optional("every", Kind::Text(Form::Duration), "How long to wait after a turn, before the next one. By default, there is no wait."),
+        optional(
+            "every",
+            Kind::Text(Form::Wait),
+            "How long to wait after a turn, before the next one. It may contain `${{ … }}`. By default, there is no wait.",
+        ),
         optional(
             "collect",
             Kind::Expression,
@@ -45,7 +48,7 @@ pub(super) static REPEAT: Shape = Shape {
 pub(crate) struct Repeat {
     pub(crate) while_holds: Option<Node>,
     pub(crate) until: Option<Node>,
-    pub(crate) every: Option<Duration>,
+    pub(crate) every: Option<Period>,
     pub(crate) max: u32,
     pub(crate) collect: Option<Node>,
 }
@@ -59,7 +62,10 @@ pub(super) fn read_repeat(fields: &mut Fields<'_>, report: &mut Report) -> Optio
     if !has_max {
         fields.take_required("max", report);
     }
-    let every = fields.duration("every", report);
+    let every = match fields.take_computed("every") {
+        Some(node) => Some(Period::Computed(node)),
+        None => fields.duration("every", report).map(Period::Fixed),
+    };
     let [while_holds, until, collect] = ["while", "until", "collect"].map(|name| fields.take(name).map(|entry| entry.value));
     Some(Repeat { while_holds, until, every, max: max?, collect })
 }

@@ -18,7 +18,7 @@ pub(crate) const ENFORCEMENT_OUTCOMES: [&str; 8] =
     ["executed", "shadowed", "rejected", "erred", "deduplicated", "throttled", "skipped", "superseded"];
 
 /// The names of the kinds of failure that an attempt can end with.
-const ATTEMPT_FAILURES: [&str; 15] = failures([
+const ATTEMPT_FAILURES: [&str; 16] = failures([
     FailureKind::ParametersInvalid,
     FailureKind::Expression,
     FailureKind::KeyMissing,
@@ -34,6 +34,7 @@ const ATTEMPT_FAILURES: [&str; 15] = failures([
     FailureKind::HttpStatus,
     FailureKind::Memory,
     FailureKind::Lost,
+    FailureKind::Output,
 ]);
 
 /// The names of the kinds of failure that an execution or a step can end with.
@@ -168,6 +169,11 @@ pub(crate) static MOCK: Shape = Shape {
     what: "a mock",
     fields: &[
         optional("result", Kind::Value, "It succeeds and returns this, which must fit the action's `result`."),
+        optional(
+            "raw",
+            Kind::Mapping { names: Form::Any, of: &Kind::Anything },
+            "Its runner returns this, for example `{ status: 200, body: { id: 7 } }`, and the action's `output` computes the result.",
+        ),
         optional("error", Kind::Fields(&CASE_ERROR), "It fails."),
         optional("answer", Kind::Value, "Somebody who is asked gives this answer, which must fit the inquiry's `answer`."),
         optional("by", Kind::Text(Form::Any), "Who answers: a name among those who are asked. By default, somebody who may answer."),
@@ -181,7 +187,7 @@ pub(crate) static MOCK: Shape = Shape {
     ],
     later: &[],
     between: &[
-        Between::ExactlyOneOf(&["result", "error", "answer", "event", "expired"]),
+        Between::ExactlyOneOf(&["result", "raw", "error", "answer", "event", "expired"]),
         Between::OnlyBeside { field: "by", other: "answer" },
     ],
 };

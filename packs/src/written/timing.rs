@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::diagnostics::{Code, Report};
 use crate::fields::Fields;
 use crate::shape::{Field, Kind, optional};
+use crate::yaml::Node;
 
 pub(super) const PRIORITY: Field = optional(
     "priority",
@@ -19,6 +20,31 @@ pub(super) fn read_priority(fields: &mut Fields<'_>, report: &mut Report) -> Opt
 
 pub(super) fn read_timeout(fields: &mut Fields<'_>, report: &mut Report) -> Option<Duration> {
     read_some_time("timeout", fields, report)
+}
+
+/// A duration that is written out, or computed when it is needed.
+#[derive(Clone, Debug)]
+pub(crate) enum Period {
+    Fixed(Duration),
+    Computed(Node),
+}
+
+impl Period {
+    /// Returns the duration, if it is written out.
+    pub(crate) fn fixed(&self) -> Option<Duration> {
+        match self {
+            Self::Fixed(duration) => Some(*duration),
+            Self::Computed(_) => None,
+        }
+    }
+}
+
+/// Takes a duration greater than zero, or a text with expressions that returns one.
+pub(super) fn read_period(name: &str, fields: &mut Fields<'_>, report: &mut Report) -> Option<Period> {
+    match fields.take_computed(name) {
+        Some(node) => Some(Period::Computed(node)),
+        None => read_some_time(name, fields, report).map(Period::Fixed),
+    }
 }
 
 /// Takes a duration greater than zero.

@@ -1,11 +1,9 @@
 //! `wait`: the event that a step waits for, and the time limit.
 
-use std::time::Duration;
-
 use ensue_engine::catalog::{OnExpire, Since};
 
 use super::inquiry::never_expires;
-use super::timing::read_some_time;
+use super::timing::{Period, read_period};
 use crate::diagnostics::Report;
 use crate::fields::{Fields, text};
 use crate::shape::{Between, Form, Kind, Shape, optional, required, words};
@@ -27,7 +25,11 @@ pub(super) static WAIT: Shape = Shape {
             "What must be true for the event, which is `event` here. Without it, the first event of the trigger is accepted. An \
              expression with `event.payload.… == …` is found without trying all waiting steps.",
         ),
-        optional("expires", Kind::Text(Form::SomeTime), "How long the step waits: `1h`. By default, there is no limit."),
+        optional(
+            "expires",
+            Kind::Text(Form::Period),
+            "How long the step waits: `1h`. It may contain `${{ … }}`. By default, there is no limit.",
+        ),
         optional(
             "on_expire",
             Kind::Choice(&ON_EXPIRE_WORDS),
@@ -49,7 +51,7 @@ pub(super) static WAIT: Shape = Shape {
 pub(crate) struct Wait {
     pub(crate) trigger: Spanned<String>,
     pub(crate) when: Option<Node>,
-    pub(crate) expires: Option<Duration>,
+    pub(crate) expires: Option<Period>,
     pub(crate) on_expire: OnExpire,
     pub(crate) since: Since,
 }
@@ -59,7 +61,7 @@ pub(super) fn read_wait(node: Node, file: &SourceText, report: &mut Report) -> O
     let mut fields = Fields::open(node, &WAIT, file, report)?;
     let when = fields.take("when").map(|entry| entry.value);
     let has_expires = fields.has("expires");
-    let expires = read_some_time("expires", &mut fields, report);
+    let expires = read_period("expires", &mut fields, report);
     let on_expire = read_on_expire(&mut fields, has_expires, report);
     let since = fields.choice("since", &SINCE, report).unwrap_or_default();
     let trigger = fields.take_required("trigger", report).and_then(|entry| text(entry.value, "`trigger`", file, report));

@@ -3,14 +3,14 @@
 //! `check/workflows.rs` resolves the steps and determines what they may read.
 
 use std::ops::Range;
-use std::time::Duration;
 
-use ensue_engine::catalog::{ITEMS_MAX, ItemFailure, OnFailure, PARALLEL_DEFAULT, STEPS_MAX};
+use ensue_engine::catalog::{ENOUGH_OF_MAX, Enough, FailAt, ITEMS_MAX, ItemFailure, OnFailure, PARALLEL_DEFAULT, Rest, STEPS_MAX};
 
 use super::inquiry::{INQUIRY, Inquiry, read_inquiry};
+use super::local::{LOCAL, read_local};
 use super::repeat::{REPEAT, Repeat, read_repeat};
 use super::retry::{RETRY, Retry, read_retry};
-use super::timing::{PRIORITY, read_priority, read_timeout};
+use super::timing::{PRIORITY, Period, read_period, read_priority};
 use super::wait::{WAIT, Wait, read_wait};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, first_line, text, wrong_type};
@@ -46,9 +46,9 @@ pub(super) static STEP: Shape = Shape {
     fields: &[
         optional(
             "needs",
-            Kind::TextOrTexts(Form::OwnName),
+            Kind::TextsOrFields(Form::OwnName, &ANY),
             "The steps that must have ended before this one starts: a name, or a list of names. Only these, and the steps that they \
-             need, can be read here as `steps.<name>`.",
+             need, can be read here as `steps.<name>`. `{ any: 2, of: [a, b, c] }` starts it as soon as two of them succeeded.",
         ),
         optional(
             "if",
@@ -66,6 +66,12 @@ pub(super) static STEP: Shape = Shape {
             Kind::Integer { from: 1, to: ITEMS_MAX as i64 },
             "How many items of `for_each` run at once. The default is 16. More than 1,000 count as 1,000, unless the step only sleeps, \
              asks or waits.",
+        ),
+        optional(
+            "fail_at",
+            Kind::CountOrPercent { most: ITEMS_MAX as i64 },
+            "How many items of `for_each` may fail: a number, or a percentage of the list as `10%`, rounded down and at least 1. Up to \
+             that, the step succeeds; one more fails it, and no further item starts. By default, one failure fails the step.",
         ),
         optional("fail_fast", Kind::Boolean, "Whether the failure of one item stops the others. The default is false."),
         optional(
@@ -93,6 +99,16 @@ pub(super) static STEP: Shape = Shape {
         ),
         optional("fail", Kind::Text(Form::Any), "The step fails, and this is the reason. It may contain `${{ … }}`."),
         optional(
+            "assert",
+            Kind::Expression,
+            "An expression that must be true: then the step succeeds. If it is false, the step fails, and its error explains each part.",
+        ),
+        optional(
+            "message",
+            Kind::Text(Form::Any),
+            "The reason if the expression in `assert` is false; by default the expression. It may contain `${{ … }}`.",
+        ),
+        optional(
             "undo",
             Kind::Fields(&UNDO),
             "What reverses the step if it succeeded and the workflow fails, takes too long or is cancelled; with `for_each`, for each \
@@ -112,14 +128,16 @@ pub(super) static STEP: Shape = Shape {
         optional("retry", Kind::Fields(&RETRY), "Whether failed attempts are retried; overrides what the action says."),
         optional(
             "timeout",
-            Kind::Text(Form::SomeTime),
-            "How long the step may take as a whole, including all its attempts and waits; with `for_each`, each item.",
+            Kind::Text(Form::Period),
+            "How long the step may take as a whole, including all its attempts and waits; with `for_each`, each item. It may contain \
+             `${{ … }}`.",
         ),
+        LOCAL,
         PRIORITY,
     ],
-    later: &[("local", "local names for a step")],
+    later: &[],
     between: &[
-        Between::ExactlyOneOf(&["action", "inquiry", "wait", "sleep", "fail"]),
+        Between::ExactlyOneOf(&["action", "inquiry", "wait", "sleep", "fail", "assert"]),
         Between::OnlyBeside { field: "with", other: "action" },
         Between::OnlyBeside { field: "for_each", other: "action" },
         Between::OnlyBeside { field: "repeat", other: "action" },
@@ -130,7 +148,30 @@ pub(super) static STEP: Shape = Shape {
         Between::OnlyBeside { field: "timeout", other: "action" },
         Between::OnlyBeside { field: "parallel", other: "for_each" },
         Between::OnlyBeside { field: "fail_fast", other: "for_each" },
+        Between::OnlyBeside { field: "fail_at", other: "for_each" },
+        Between::OnlyBeside { field: "message", other: "assert" },
+        Between::NotBesideTrue { field: "fail_at", flag: "fail_fast" },
     ],
+};
+
+static ANY: Shape = Shape {
+    what: "`needs`",
+    fields: &[
+        required(
+            "any",
+            "any: 2",
+            Kind::Integer { from: 1, to: ENOUGH_OF_MAX as i64 },
+            "How many of the steps in `of` must have succeeded before this one starts; with an `if` that calls `failed()`, must have failed; \
+             with `always()`, must have ended. It is skipped as soon as that many cannot be reached.",
+        ),
+        required("of", "of: [build, check]", Kind::TextOrTexts(Form::OwnName), "The steps: a list of names."),
+        optional(
+            "cancel_rest",
+            Kind::Boolean,
+            "Whether the other steps in `of` are then cancelled, so that their ends do not count. The default is false: they go on.",
+        ),
+    ],
+    ..Shape::BARE
 };
 
 pub(super) static UNDO: Shape = Shape {
@@ -144,7 +185,11 @@ pub(super) static UNDO: Shape = Shape {
                 or the item.",
         ),
         optional("retry", Kind::Fields(&RETRY), "Whether failed attempts are retried; overrides what the action says."),
-        optional("timeout", Kind::Text(Form::SomeTime), "How long it may take as a whole, including all its attempts and waits."),
+        optional(
+            "timeout",
+            Kind::Text(Form::Period),
+            "How long it may take as a whole, including all its attempts and waits. It may contain `${{ … }}`.",
+        ),
     ],
     ..Shape::BARE
 };
@@ -161,7 +206,11 @@ pub(crate) struct Step {
     pub(crate) name: Spanned<String>,
     /// The names of other steps; `None` if they have errors that have been reported.
     pub(crate) needs: Option<Vec<Spanned<String>>>,
+    /// How many of them are enough.
+    pub(crate) enough: Option<Enough>,
     pub(crate) condition: Option<Node>,
+    /// Its local names, in order; `None` if one of them is not a valid name, which has been reported.
+    pub(crate) local: Option<Vec<Entry>>,
     pub(crate) for_each: Option<ForEach>,
     pub(crate) repeat: Option<Repeat>,
     /// What it does; `None` if that has errors that have been reported.
@@ -169,7 +218,7 @@ pub(crate) struct Step {
     pub(crate) undo: Option<Undo>,
     pub(crate) on_failure: OnFailure,
     pub(crate) retry: Option<Retry>,
-    pub(crate) timeout: Option<Duration>,
+    pub(crate) timeout: Option<Period>,
     pub(crate) priority: Option<i8>,
 }
 
@@ -177,13 +226,14 @@ pub(crate) struct ForEach {
     pub(crate) items: Node,
     pub(crate) parallel: u32,
     pub(crate) failure: ItemFailure,
+    pub(crate) fail_at: Option<FailAt>,
 }
 
 pub(crate) struct Undo {
     pub(crate) action: Spanned<String>,
     pub(crate) with: Option<Node>,
     pub(crate) retry: Option<Retry>,
-    pub(crate) timeout: Option<Duration>,
+    pub(crate) timeout: Option<Period>,
 }
 
 pub(crate) enum Task {
@@ -192,6 +242,7 @@ pub(crate) enum Task {
     Wait(Box<Wait>),
     Sleep { duration: Node },
     Fail { message: Node },
+    Assert { condition: Node, message: Option<Node> },
 }
 
 pub(super) fn read(key: Range<usize>, node: Node, file: &SourceText, report: &mut Report) -> Option<Workflow> {
@@ -249,7 +300,9 @@ fn read_step(entry: Entry, file: &SourceText, report: &mut Report) -> Step {
         return Step {
             name,
             needs: None,
+            enough: None,
             condition: None,
+            local: None,
             for_each: None,
             repeat: None,
             task: None,
@@ -260,19 +313,20 @@ fn read_step(entry: Entry, file: &SourceText, report: &mut Report) -> Step {
             priority: None,
         };
     };
-    let needs = read_needs(&mut fields, report);
+    let (needs, enough) = read_needs(&mut fields, report);
     let condition = fields.take("if").map(|entry| entry.value);
+    let local = read_local(&mut fields, report);
     tell_out_of_place(&mut fields, report);
     tell_done_twice(&mut fields, report);
     let for_each = read_for_each(&mut fields, report);
     let repeat = read_repeat(&mut fields, report);
     let priority = read_priority(&mut fields, report);
     let retry = read_retry(&mut fields, report);
-    let timeout = read_timeout(&mut fields, report);
+    let timeout = read_period("timeout", &mut fields, report);
     let undo = read_undo(&mut fields, report);
     let on_failure = read_on_failure(&mut fields, report);
     let task = read_task(&name, &mut fields, report);
-    Step { name, needs, condition, for_each, repeat, task, undo, on_failure, retry, timeout, priority }
+    Step { name, needs, enough, condition, local, for_each, repeat, task, undo, on_failure, retry, timeout, priority }
 }
 
 fn read_undo(fields: &mut Fields<'_>, report: &mut Report) -> Option<Undo> {
@@ -280,7 +334,7 @@ fn read_undo(fields: &mut Fields<'_>, report: &mut Report) -> Option<Undo> {
     let mut fields = Fields::open(fields.take("undo")?.value, &UNDO, file, report)?;
     let with = fields.take("with").map(|entry| entry.value);
     let retry = read_retry(&mut fields, report);
-    let timeout = read_timeout(&mut fields, report);
+    let timeout = read_period("timeout", &mut fields, report);
     let action = fields.take_required("action", report).and_then(|entry| text(entry.value, "`action`", file, report));
     Some(Undo { action: action?, with, retry, timeout })
 }
@@ -323,7 +377,7 @@ const NAME_THE_ACTION: &str = "name the action, or remove the line";
 const FOR_EACH_EXAMPLE: &str = "for example\nfor_each: params.regions";
 
 /// Ordered so that a field comes after the field that it qualifies.
-const BESIDE: [Beside; 9] = [
+const BESIDE: [Beside; 11] = [
     Beside { field: "with", other: "action", is: "`with` sets the parameters of an action", hint: NAME_THE_ACTION },
     Beside {
         field: "for_each",
@@ -338,6 +392,13 @@ const BESIDE: [Beside; 9] = [
     Beside { field: "timeout", other: "action", is: "`timeout` says how long an action may take", hint: NAME_THE_ACTION },
     Beside { field: "parallel", other: "for_each", is: "`parallel` says how many items run at once", hint: FOR_EACH_EXAMPLE },
     Beside { field: "fail_fast", other: "for_each", is: "`fail_fast` stops the other items", hint: FOR_EACH_EXAMPLE },
+    Beside { field: "fail_at", other: "for_each", is: "`fail_at` says how many items may fail", hint: FOR_EACH_EXAMPLE },
+    Beside {
+        field: "message",
+        other: "assert",
+        is: "`message` is the reason if the expression in `assert` is false",
+        hint: "write the condition, for example\nassert: steps.probe.result.ok\nor use `fail` for a step that always fails",
+    },
 ];
 
 /// Reports fields that qualify a missing field, and removes them.
@@ -358,7 +419,44 @@ fn tell_out_of_place(fields: &mut Fields<'_>, report: &mut Report) {
     }
 }
 
-fn read_needs(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Spanned<String>>> {
+type Needs = (Option<Vec<Spanned<String>>>, Option<Enough>);
+
+fn read_needs(fields: &mut Fields<'_>, report: &mut Report) -> Needs {
+    match fields.take_mapping("needs") {
+        Some(node) => read_any(node, fields.file, report).map_or((None, None), |(needs, enough)| (Some(needs), Some(enough))),
+        None => (read_all(fields, report), None),
+    }
+}
+
+/// Reads steps of which some are enough.
+fn read_any(node: Node, file: &SourceText, report: &mut Report) -> Option<(Vec<Spanned<String>>, Enough)> {
+    let mut fields = Fields::open(node, &ANY, file, report)?;
+    for field in ["any", "of"] {
+        if !fields.has(field) {
+            fields.take_required(field, report);
+        }
+    }
+    let any_at = fields.span_of("any");
+    let count = fields.integer("any", report).and_then(|number| u32::try_from(number).ok());
+    let rest = if fields.boolean("cancel_rest", report).unwrap_or(false) { Rest::IsCancelled } else { Rest::GoesOn };
+    let of_at = fields.key_of("of");
+    let names = fields.text_or_texts("of", ("the name of a step", "name the steps"), report)?;
+    let names = names.into_iter().map(|name| text(name, "an item of `of`", file, report)).collect::<Option<Vec<_>>>()?;
+    let count = count?;
+    if names.len() > ENOUGH_OF_MAX {
+        let message = format!("`of` names {} steps; the limit is {ENOUGH_OF_MAX}", names.len());
+        report.error(Code::InvalidValue, file, of_at, message).hint("put a step that needs some of them before this one");
+        return None;
+    }
+    if names.len() < count as usize {
+        let message = format!("`any` is {count}, but `of` names only {}", names.len());
+        report.error(Code::InvalidValue, file, any_at, message).hint("name more steps, or lower `any`");
+        return None;
+    }
+    Some((names, Enough { count, rest }))
+}
+
+fn read_all(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Spanned<String>>> {
     if fields.has_reported("needs") {
         return None;
     }
@@ -372,11 +470,23 @@ fn read_needs(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Spanne
 fn read_for_each(fields: &mut Fields<'_>, report: &mut Report) -> Option<ForEach> {
     let parallel = fields.integer("parallel", report).and_then(|number| u32::try_from(number).ok()).unwrap_or(PARALLEL_DEFAULT);
     let failure = if fields.boolean("fail_fast", report).unwrap_or(false) { ItemFailure::StopsOthers } else { ItemFailure::OthersGoOn };
+    let fail_at_key = fields.key_of("fail_at");
+    let fail_at = fields.count_or_percent("fail_at", report);
+    if fail_at.is_some() && failure == ItemFailure::StopsOthers {
+        report
+            .error(
+                Code::FieldOutOfPlace,
+                fields.file,
+                fail_at_key,
+                "`fail_at` lets some items fail, but `fail_fast` stops the others at the first failure",
+            )
+            .hint("keep one of the two");
+    }
     let is_told = fields.has_reported("for_each");
     let items = match fields.take("for_each") {
         Some(entry) => entry.value,
         // A misspelled or empty one counts as present, or `item` would be reported too.
-        None => return is_told.then_some(ForEach { items: Node { span: 0..0, content: Content::Poisoned }, parallel, failure }),
+        None => return is_told.then_some(ForEach { items: Node { span: 0..0, content: Content::Poisoned }, parallel, failure, fail_at }),
     };
     if let Content::List(_) = items.content {
         let file = fields.file;
@@ -388,18 +498,19 @@ fn read_for_each(fields: &mut Fields<'_>, report: &mut Report) -> Option<ForEach
         } else {
             diagnostic.hint("read a list from `params`, `config` or a step that this one needs");
         }
-        return Some(ForEach { items: Node { span: items.span, content: Content::Poisoned }, parallel, failure });
+        return Some(ForEach { items: Node { span: items.span, content: Content::Poisoned }, parallel, failure, fail_at });
     }
-    Some(ForEach { items, parallel, failure })
+    Some(ForEach { items, parallel, failure, fail_at })
 }
 
 /// The alternatives of what a step does.
-const TASKS: [&str; 5] = ["action", "inquiry", "wait", "sleep", "fail"];
+const TASKS: [&str; 6] = ["action", "inquiry", "wait", "sleep", "fail", "assert"];
 
 fn read_task(name: &Spanned<String>, fields: &mut Fields<'_>, report: &mut Report) -> Option<Task> {
     let file = fields.file;
     let is_told = TASKS.iter().any(|task| fields.has_reported(task));
     let with = fields.take("with").map(|entry| entry.value);
+    let reason = fields.take("message").map(|entry| entry.value);
     let mut tasks: Vec<Entry> = TASKS.iter().filter_map(|task| fields.take(task)).collect();
     tasks.sort_by_key(|task| task.key.span.start);
     if let [first, second, ..] = tasks.as_slice() {
@@ -418,7 +529,7 @@ fn read_task(name: &Spanned<String>, fields: &mut Fields<'_>, report: &mut Repor
         if !is_told {
             report
                 .error(Code::NotExactlyOne, file, name.span.clone(), format!("the step `{}` does nothing", name.value))
-                .hint("give it an `action`, an `inquiry`, a `wait`, a `sleep` or a `fail`, for example\naction: core.echo");
+                .hint("give it an `action`, an `inquiry`, a `wait`, a `sleep`, a `fail` or an `assert`, for example\naction: core.echo");
         }
         return None;
     };
@@ -432,6 +543,13 @@ fn read_task(name: &Spanned<String>, fields: &mut Fields<'_>, report: &mut Repor
             wrong_type(&value, "`sleep`", "a duration such as `10m`", file, report);
             None
         }
+        "assert" => match &reason {
+            Some(reason) if !matches!(reason.content, Content::Text { .. } | Content::Poisoned) => {
+                wrong_type(reason, "`message`", "a string that says why", file, report);
+                None
+            }
+            Some(_) | None => Some(Task::Assert { condition: value, message: reason }),
+        },
         _ if is_text => Some(Task::Fail { message: value }),
         _ => {
             wrong_type(&value, "`fail`", "a string that says why", file, report);

@@ -24,6 +24,7 @@ pub(super) struct Place {
 /// The aspect of the subject that is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Aspect {
+    Choice,
     Begin,
     Items,
     Wait,
@@ -45,6 +46,7 @@ pub(super) enum Aspect {
 pub(super) enum Does {
     Run(ActionRef),
     Skip(SkippedBecause),
+    Choose,
     FailBefore,
     TakeOver,
     Expand,
@@ -67,6 +69,7 @@ impl fmt::Display for Does {
         match self {
             Self::Run(action) => write!(f, "run {action}"),
             Self::Skip(because) => write!(f, "skipped: {}", because.as_str()),
+            Self::Choose => f.write_str("enough of the needed steps have ended"),
             Self::FailBefore => f.write_str("failed before it began"),
             Self::TakeOver => f.write_str("taken over"),
             Self::Expand => f.write_str("expanded for each item"),
@@ -161,6 +164,10 @@ fn decision(id: ExecutionId, own: Place, record: &Record) -> Option<(Place, Aspe
     Some(match &record.fact {
         Fact::ExecutionRequested(fact) => (own, Aspect::Begin, Does::Run(fact.action.clone()), sleep_of(fact)),
         Fact::StepSkipped(fact) => (step(&fact.step, None), Aspect::Begin, Does::Skip(fact.because), Value::Null),
+        Fact::StepChosen(fact) => {
+            let which = json!({ "ended": fact.ended, "cancelled": fact.cancelled });
+            (step(&fact.step, None), Aspect::Choice, Does::Choose, which)
+        }
         Fact::StepFailed(fact) => (step(&fact.step, fact.item), Aspect::Begin, Does::FailBefore, failure(&fact.error)),
         Fact::StepTakenOver(fact) => (step(&fact.step, fact.item), Aspect::Begin, Does::TakeOver, Value::Null),
         Fact::StepExpanded(fact) => (step(&fact.step, None), Aspect::Items, Does::Expand, json!({ "count": fact.count })),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_engine::catalog::{Action, Builtin, Extra, Run, Schema};
+use ensue_engine::catalog::{Action, Builtin, Extra, RAW_FIELDS, Run, Schema};
 use ensue_engine::command::{Dedupe, ObservedEvent, VarChange};
 use ensue_engine::effect::Dispatch;
 use ensue_engine::events::internal::is_of_the_engine;
@@ -58,7 +58,7 @@ impl Stage {
             Some(Run::Emit { trigger, payload, dedupe }) => {
                 let (Some(action), trigger) = (&action, trigger.clone()) else { return Ok(()) };
                 let vars = SeenVars::given(self.vars());
-                let render = |name, template| rendered(action, &dispatch, (&params, &vars), (name, template));
+                let render = |name, template| rendered(action, &dispatch, (&params, &vars), (name, template), std::iter::empty());
                 let key = dedupe.as_ref().map_or(Ok(None), |key| key_text(&render("dedupe", key)?));
                 match render("payload", payload).and_then(|payload| Ok((payload, key?))) {
                     Ok((payload, key)) => self.emit(&dispatch, Ok(trigger), &payload, key.as_deref()),
@@ -78,6 +78,24 @@ impl Stage {
                 Err(Stuck::NoMock { path: way.path, action: dispatch.action.clone(), like })
             }
         }
+    }
+
+    /// Reports the result that the action's `output` computes from what its runner returned, as a worker does.
+    pub(super) fn report_mapped(&mut self, dispatch: &Dispatch, raw: &Value) -> Result<(), Stuck> {
+        let params = self.history.execution(dispatch.execution).map(|execution| execution.params.clone()).unwrap_or_default();
+        let Some((action, output)) = self.action(dispatch).and_then(|action| Some((action.clone(), action.output.clone()?))) else {
+            return self.report(dispatch, Ok(raw.clone()), None);
+        };
+        let vars = SeenVars::given(self.vars());
+        let fields = RAW_FIELDS.iter().filter_map(|name| Some((*name, Computed::from_json(raw.get(*name)?))));
+        let computed = rendered(&action, dispatch, (&params, &vars), ("output", &output), fields);
+        let fitting = computed.and_then(|value| {
+            let document = Document::from_value(&value);
+            let misfits = action.result.as_ref().map_or_else(Vec::new, |schema| schema.misfits(document.root(), Extra::Allowed));
+            let misfits: Vec<String> = misfits.iter().map(ToString::to_string).collect();
+            if misfits.is_empty() { Ok(value) } else { Err(format!("the value of `output` does not fit `result`: {}", misfits.join("; "))) }
+        });
+        self.report(dispatch, fitting.map_err(|why| Failure::new(FailureKind::Output, why)), None)
     }
 
     fn action(&self, dispatch: &Dispatch) -> Option<Arc<Action>> {
@@ -119,12 +137,13 @@ fn key_text(key: &Value) -> Result<Option<String>, String> {
     }
 }
 
-/// Renders a part of an event that an action emits. Errors use the name of that part.
-fn rendered(
-    action: &Action,
-    dispatch: &Dispatch,
-    (params, vars): (&Value, &SeenVars),
-    (name, template): (&str, &ensue_expression::Template),
+/// Renders a part of an event that an action emits, or its `output`. Errors use the name of that part.
+fn rendered<'r>(
+    action: &'r Action,
+    dispatch: &'r Dispatch,
+    (params, vars): (&'r Value, &'r SeenVars),
+    (name, template): (&str, &'r ensue_expression::Template),
+    fields: impl Iterator<Item = (&'static str, Computed<'r>)>,
 ) -> Result<Value, String> {
     let execution = [
         ("id", Computed::from(dispatch.execution.to_string())),
@@ -138,6 +157,7 @@ fn rendered(
         .with("config", Computed::from_json(&action.config))
         .with("execution", Computed::map(execution))
         .with("local", Computed::map([]));
+    fields.for_each(|(name, value)| scope.set(name, value));
     let mut budget = Budget::default();
     let mut locals: Vec<(&str, Computed<'_>)> = Vec::new();
     for (name, expression) in &action.local {

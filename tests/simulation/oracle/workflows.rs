@@ -1,11 +1,11 @@
 //! I14: each step of a workflow begins once, after the steps that it needs have succeeded, and the workflow's
 //! end follows from theirs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::oracle::records::Raw;
 use crate::oracle::{Violation, demand};
-use crate::pack::steps_of;
+use crate::pack::{FAIL_AT, enough_of, steps_of};
 use crate::sometimes;
 
 /// How a step ended.
@@ -22,6 +22,10 @@ enum Step {
 struct Told<'r> {
     action: &'r str,
     steps: BTreeMap<&'r str, Step>,
+    /// The steps that others made needless: their ends do not count.
+    dropped: BTreeSet<&'r str>,
+    /// The items of a step, and how many of them failed.
+    items: BTreeMap<&'r str, (usize, usize)>,
     is_cancelled: bool,
     is_over: bool,
 }
@@ -30,6 +34,8 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
     let mut workflows: BTreeMap<&str, Told<'_>> = BTreeMap::new();
     // The workflow and step of each execution.
     let mut parts: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
+    // The workflow and step of each item.
+    let mut items: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
     for record in records.iter().filter(|record| record.stream.starts_with("execution/")) {
         let (at, id) = (record.position, record.stream.strip_prefix("execution/").unwrap_or_default());
         if record.kind == "execution.requested" {
@@ -47,9 +53,13 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
             let Some((_, needs)) = steps_of(told.action).iter().find(|(name, _)| *name == step) else {
                 return Err(Violation::new("I14", format!("the workflow {workflow} has no step {step}, which begins at {at}")));
             };
-            for need in *needs {
-                let end = told.steps.get(need);
-                demand!(end == Some(&Step::Succeeded), "I14", "the step {step} begins at {at}, but {need}, which it needs, is {end:?}");
+            let ended = needs.iter().filter(|need| told.steps.get(*need) == Some(&Step::Succeeded)).count();
+            let enough = enough_of(step, needs);
+            demand!(ended >= enough, "I14", "the step {step} begins at {at}, but {ended} of {needs:?} succeeded, and it needs {enough}");
+            demand!(!told.dropped.contains(step), "I14", "the step {step} begins at {at}, although it is not needed any longer");
+            if part_of.get("item").is_some() {
+                items.insert(id, (workflow, step));
+                continue;
             }
             demand!(told.steps.insert(step, Step::Open).is_none(), "I14", "the step {step} of {workflow} begins at {at} again");
             parts.insert(id, (workflow, step));
@@ -60,12 +70,39 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
             "execution.failed" | "execution.timed_out" | "execution.cancelled" => Some(Step::Not),
             _ => None,
         };
+        if let (Some(end), Some((workflow, step))) = (end, items.get(id)) {
+            let (ended, failed) = workflows.entry(workflow).or_default().items.entry(step).or_default();
+            *ended += 1;
+            *failed += usize::from(end == Step::Not);
+        }
         if let (Some(end), Some((workflow, step))) = (end, parts.get(id)) {
             workflows.entry(workflow).or_default().steps.insert(step, end);
         }
         let Some(told) = workflows.get_mut(id) else { continue };
         match record.kind.as_str() {
             "execution.cancel_requested" => told.is_cancelled = true,
+            "step.expanded" => drop(told.steps.insert(record.text("step"), Step::Open)),
+            "step.ended" => {
+                let (step, is_good) = (record.text("step"), record.said.get("error").is_none());
+                if let Some((ended, failed)) = told.items.get(step) {
+                    demand!(
+                        is_good == (*failed <= FAIL_AT) || told.is_cancelled,
+                        "I14",
+                        "the step {step} ends at {at} as {}, but {failed} of {ended} items failed",
+                        record.said
+                    );
+                    sometimes!(is_good && *failed > 0, "a step succeeded although an item failed");
+                    sometimes!(!is_good, "a step failed because of its items");
+                } else {
+                    sometimes!(is_good, "an assertion was true");
+                }
+                told.steps.insert(step, if is_good { Step::Succeeded } else { Step::Not });
+            }
+            "step.chosen" => {
+                let names = record.said.get("cancelled").and_then(serde_json::Value::as_array).into_iter().flatten();
+                told.dropped.extend(names.filter_map(serde_json::Value::as_str));
+                sometimes!("enough of several steps succeeded");
+            }
             "step.failed" => drop(told.steps.insert(record.text("step"), Step::Not)),
             "step.skipped" => drop(told.steps.insert(record.text("step"), Step::Not)),
             "step.taken_over" => drop(told.steps.insert(record.text("step"), Step::Succeeded)),
@@ -84,7 +121,8 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
             told.steps.len()
         );
         demand!(!told.steps.values().any(|step| *step == Step::Open), "I14", "{id} ends at {at} although a step of it is open");
-        let is_whole = told.steps.values().all(|step| *step == Step::Succeeded);
+        let mut counted = told.steps.iter().filter(|(name, _)| !told.dropped.contains(**name));
+        let is_whole = counted.all(|(_, step)| *step == Step::Succeeded);
         // A cancel may still take effect after all steps have succeeded.
         let is_right = (end == Step::Succeeded) == is_whole || (is_whole && told.is_cancelled);
         demand!(is_right, "I14", "{id} ends at {at} as {}, but its steps are {:?}", record.kind, told.steps);

@@ -4,10 +4,11 @@
 //! The random numbers are separate from the rest of the world's, so that a world without reruns is the same
 //! with and without this file.
 
+use ensue_engine::executions::state::Execution;
 use ensue_engine::ids::ExecutionId;
 
 use super::World;
-use crate::pack::{FLOWS, NUMBER_MAX, VARY, steps_of};
+use crate::pack::{CHOICE, FLOWS, NUMBER_MAX, VARY, steps_of};
 use crate::random::Random;
 use crate::traffic::{By, Wish};
 
@@ -89,7 +90,9 @@ impl World {
         }
         let Some(node) = self.node.as_ref().filter(|node| node.accepts()) else { return };
         let open = node.look(|engine| {
-            let open = engine.executions().iter().filter(|(_, open)| open.part_of.is_none());
+            // What a rerun of a choice takes over depends on what was chosen.
+            let is_wished = |open: &Execution| open.part_of.is_none() && open.action.name() != CHOICE;
+            let open = engine.executions().iter().filter(|(_, open)| is_wished(open));
             open.map(|(id, _)| *id).collect::<Vec<_>>()
         });
         self.again.see(open.unwrap_or_default());

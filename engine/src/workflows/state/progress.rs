@@ -59,6 +59,15 @@ pub struct Undoing {
     pub first_failed: Option<(Undoable, String)>,
 }
 
+/// Which of the steps that a step needs were enough.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Chosen {
+    /// Those that ended as it requires.
+    pub ended: Vec<StepName>,
+    /// The others, if they are canceled.
+    pub cancelled: Vec<StepName>,
+}
+
 /// A step that has begun or never will.
 #[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepState {
@@ -108,6 +117,8 @@ pub struct Expanded {
     pub failed: u32,
     /// The first of these.
     pub first_failed: Option<u32>,
+    /// How many may fail before the step fails; without it, none.
+    pub fail_at: Option<u32>,
     /// Whether items that succeeded before are taken over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub takes_over: bool,
@@ -179,6 +190,11 @@ impl Expanded {
     /// Returns true if an item failed and stops the others.
     pub fn is_stopped(&self) -> bool {
         self.failed > 0 && self.item_failure == ItemFailure::StopsOthers
+    }
+
+    /// Returns true if more items failed than may fail: no further one starts.
+    pub fn is_failed(&self) -> bool {
+        self.fail_at.is_some_and(|most| self.failed > most)
     }
 
     /// Returns true if no item was run.

@@ -4,6 +4,7 @@
 
 use bytes::{Bytes, BytesMut};
 use ensue_engine::executions::facts::{Failure, FailureKind};
+use ensue_engine::ports::OutputStream;
 use ensue_engine::record::Body;
 use ensue_expression::Document;
 use reqwest::StatusCode;
@@ -13,7 +14,9 @@ use serde_json::{Map, Value};
 use super::request::Request;
 use super::{HTTP_ANSWER_BYTES_MAX, broken_off, is_failure, retry_after};
 use crate::attempt::{Attempt, Broken, Ending, Failed, Given};
+use crate::mapped;
 use crate::masks::Masks;
+use crate::output::Output;
 use crate::result::{fitting, json_text};
 use crate::settings::SHORT_ANSWER_BYTES;
 use crate::web::Answered;
@@ -50,13 +53,26 @@ pub(super) async fn taken(attempt: &Attempt<'_>, request: &Request, answer: Answ
             retry_after: retry_after::of(&headers, attempt.now()),
         })));
     }
-    if attempt.action.result.is_none() {
+    if attempt.action.result.is_none() && attempt.action.output.is_none() {
         return Ok(Given::result(Body::json(document)));
     }
-    match Document::parse(document) {
-        Ok(document) => fitting(&attempt.action, &document).map(Given::result),
-        Err(error) => Err(Failure::new(FailureKind::ResultInvalid, format!("the answer is not a valid result: {error}")).into()),
+    match (Document::parse(document), &attempt.action.output) {
+        (Ok(document), Some(output)) => {
+            kept(attempt, document.bytes().clone()).await;
+            mapped::result(attempt, output, &document).await
+        }
+        (Ok(document), None) => fitting(&attempt.action, &document).map(Given::result),
+        (Err(error), _) => Err(Failure::new(FailureKind::ResultInvalid, format!("the answer is not a valid result: {error}")).into()),
     }
+}
+
+/// Keeps the whole answer as the output of the attempt, because its result is only what `output` takes from it.
+async fn kept(attempt: &Attempt<'_>, answer: Bytes) {
+    let bytes = answer.len() as u64;
+    let mut output = Output::begin(attempt.means.ports.outputs.clone(), attempt.dispatch.attempt, attempt.means.settings.blocking);
+    output.append(OutputStream::Stdout, 0, answer).await;
+    output.note_printed([bytes, 0]).await;
+    output.finish().await;
 }
 
 /// The pieces of a body. In the usual case of a single piece, nothing is copied.

@@ -54,6 +54,10 @@ impl<'a> Reading<'_, 'a> {
                 (format!("`{name}` sleeps and needs no mock: the clock of a test advances at once"), "remove the mock".to_owned())
             }
             Leads::Fail => (format!("`{name}` fails by itself and needs no mock"), "remove the mock".to_owned()),
+            Leads::Assert => (
+                format!("`{name}` asserts a condition, which a test really evaluates"),
+                "remove the mock, and mock the steps that the condition reads".to_owned(),
+            ),
         };
         report.error(Code::MockUnfit, self.file, at.clone(), message).hint(hint);
         false
@@ -97,7 +101,8 @@ impl<'a> Reading<'_, 'a> {
         let mut fields = Fields::open(node, &MOCK, self.file, report)?;
         let (has_by, by_at) = (fields.has("by"), fields.key_of("by"));
         let by = fields.text("by", report).map(|by| by.value);
-        let mut kinds: Vec<Entry> = ["result", "error", "answer", "event", "expired"].iter().filter_map(|name| fields.take(name)).collect();
+        let mut kinds: Vec<Entry> =
+            ["result", "raw", "error", "answer", "event", "expired"].iter().filter_map(|name| fields.take(name)).collect();
         if let [first, second, ..] = kinds.as_slice() {
             let message = format!("a mock must have exactly one outcome; `{}` and `{}` are two", first.key.value, second.key.value);
             report.error(Code::NotExactlyOne, self.file, second.key.span.clone(), message);
@@ -117,6 +122,11 @@ impl<'a> Reading<'_, 'a> {
         }
         let mock = match key.value.as_str() {
             "result" => Mock::Result(value.to_value()),
+            "raw" if matches!(value.content, Content::Map(_)) => Mock::Raw(value.to_value()),
+            "raw" => {
+                wrong_type(&value, "`raw`", "a mapping of what the runner returns", self.file, report);
+                return None;
+            }
             "error" => Mock::Error(self.error(value.clone(), report)?),
             "answer" => Mock::Answer { answer: value.to_value(), by },
             "event" if matches!(value.content, Content::Map(_)) => Mock::Event(value.to_value()),
@@ -158,9 +168,24 @@ impl<'a> Reading<'_, 'a> {
                 if let Some(schema) = &action.result {
                     self.fits(value, &format!("the result of the action of `{name}`"), schema, Extra::Allowed, report);
                 }
+                if let Some(gives) = Gives::of(&action.run).filter(|_| action.output.is_none()) {
+                    gives.check_mock(value, self.file, report);
+                }
+            }
+            (Leads::Action(action), Mock::Raw(_)) if action.output.is_some() => {
                 if let Some(gives) = Gives::of(&action.run) {
                     gives.check_mock(value, self.file, report);
                 }
+            }
+            (Leads::Action(_), Mock::Raw(_)) => {
+                report
+                    .error(
+                        Code::MockUnfit,
+                        self.file,
+                        key.span.clone(),
+                        format!("the action of `{name}` has no `output` that maps what its runner returns"),
+                    )
+                    .hint("write `{ result: … }`");
             }
             (Leads::Inquiry(Some(schema)), Mock::Answer { .. }) => {
                 self.fits(value, &format!("the answer that `{name}` asks for"), schema, Extra::Refused, report);
@@ -178,17 +203,17 @@ impl<'a> Reading<'_, 'a> {
                     )
                     .hint("write `{ result: … }` or `{ error: { kind: exit_code } }`");
             }
-            (Leads::Wait, Mock::Result(_) | Mock::Error(_) | Mock::Answer { .. }) => {
+            (Leads::Wait, Mock::Result(_) | Mock::Raw(_) | Mock::Error(_) | Mock::Answer { .. }) => {
                 report
                     .error(Code::MockUnfit, self.file, key.span.clone(), format!("`{name}` waits for an event"))
                     .hint("write `{ event: … }` with the fields of the payload that matter, or `{ expired: true }`");
             }
-            (Leads::Inquiry(_), Mock::Result(_) | Mock::Error(_) | Mock::Event(_)) => {
+            (Leads::Inquiry(_), Mock::Result(_) | Mock::Raw(_) | Mock::Error(_) | Mock::Event(_)) => {
                 report
                     .error(Code::MockUnfit, self.file, key.span.clone(), format!("`{name}` asks people and ends with their answer"))
                     .hint("write `{ answer: … }` or `{ expired: true }`");
             }
-            (Leads::Workflow(_) | Leads::Sleep | Leads::Fail | Leads::Unknown, _) => {}
+            (Leads::Workflow(_) | Leads::Sleep | Leads::Fail | Leads::Assert | Leads::Unknown, _) => {}
         }
     }
 }

@@ -41,6 +41,8 @@ pub(super) enum Leads<'a> {
     Sleep,
     /// A failure.
     Fail,
+    /// A condition.
+    Assert,
     /// Something with errors that have been reported.
     Unknown,
 }
@@ -95,6 +97,7 @@ fn of_step<'a>(world: &World<'a>, step: &'a written::Step) -> Leads<'a> {
         Some(Task::Wait(_)) => Leads::Wait,
         Some(Task::Sleep { .. }) => Leads::Sleep,
         Some(Task::Fail { .. }) => Leads::Fail,
+        Some(Task::Assert { .. }) => Leads::Assert,
         None => Leads::Unknown,
     }
 }
@@ -186,7 +189,7 @@ impl<'a> Reading<'_, 'a> {
             match leads {
                 Leads::Workflow(within) => workflow = within,
                 Leads::Unknown => return None,
-                Leads::Action(_) | Leads::Inquiry(_) | Leads::Wait | Leads::Sleep | Leads::Fail => {
+                Leads::Action(_) | Leads::Inquiry(_) | Leads::Wait | Leads::Sleep | Leads::Fail | Leads::Assert => {
                     let message = format!("the step `{}` does not run a workflow, so it has no steps", before.trim_end_matches('.'));
                     report.error(Code::UnknownStep, self.file, written.span.clone(), message);
                     return None;

@@ -33,6 +33,8 @@ pub(super) enum Ended<'a> {
     Wait { event: Option<&'a ValueType>, on_expire: OnExpire },
     /// A `fail`.
     Fail,
+    /// An `assert`.
+    Assert,
     /// It has an error that has been reported.
     Unknown,
 }
@@ -59,7 +61,9 @@ impl Results {
             Ended::Action { name, result, times: Times::Once | Times::ForEachItem } => self.result(name, result),
             Ended::Action { name, result, times: Times::Perhaps } => self.result(name, result).or_null(),
             Ended::Action { times: Times::Collected, .. } => ValueType::list(ValueType::json()),
-            Ended::Unknown | Ended::Sleep | Ended::Inquiry { .. } | Ended::Wait { .. } | Ended::Fail => ValueType::anything(),
+            Ended::Unknown | Ended::Sleep | Ended::Inquiry { .. } | Ended::Wait { .. } | Ended::Fail | Ended::Assert => {
+                ValueType::anything()
+            }
         }
     }
 
@@ -68,6 +72,7 @@ impl Results {
         let times = match ended {
             Ended::Unknown => return ValueType::anything(),
             Ended::Fail => return failed_step(),
+            Ended::Assert => return asserted(end),
             Ended::Sleep => return slept(end),
             Ended::Inquiry { answer } => return answered(answer, end),
             Ended::Wait { event, on_expire } => return awaited(event, on_expire, end),
@@ -111,6 +116,16 @@ fn one(called: &'static str, status: ValueType, result: ValueType, error: ValueT
         .with("status", status, Occurrence::Always)
         .with("result", result, Occurrence::Always)
         .with("error", error, Occurrence::Always)
+}
+
+/// What a step reads of another that was not among those that were enough for it. Everything but the status and the
+/// error must be guarded, because it may not be there.
+pub(super) fn not_chosen() -> ValueType {
+    let fields = MapType::new(Others::None)
+        .called("the fields of a step", None)
+        .with("status", ValueType::one_of(["running"]), Occurrence::Always)
+        .with("error", ValueType::null(), Occurrence::Always);
+    ValueType::map(fields)
 }
 
 /// A step that sleeps has no result.
@@ -161,6 +176,27 @@ fn awaited(event: Option<&ValueType>, on_expire: OnExpire, end: End) -> ValueTyp
     ValueType::map(fields)
 }
 
+/// A step that asserts has no result. Its error may explain the condition.
+fn asserted(end: End) -> ValueType {
+    let (status, error) = match end {
+        End::Success => (ValueType::one_of(["succeeded"]), ValueType::null()),
+        End::Any => (ValueType::one_of(STATUSES), ValueType::map(explained(error_fields())).or_null()),
+    };
+    let fields = MapType::new(Others::None)
+        .called("the fields of a step with `assert`", None)
+        .with("status", status, Occurrence::Always)
+        .with("error", error, Occurrence::Always);
+    ValueType::map(fields)
+}
+
+fn explained(error: MapType) -> MapType {
+    let part = MapType::new(Others::None)
+        .called("the fields of a part of the condition", None)
+        .with("part", ValueType::text(), Occurrence::Always)
+        .with("value", ValueType::text(), Occurrence::Always);
+    error.with("explained", ValueType::list(ValueType::map(part)), Occurrence::Sometimes)
+}
+
 /// A `fail` step never succeeds and has no result.
 fn failed_step() -> ValueType {
     let statuses = STATUSES.into_iter().filter(|status| *status != "succeeded");
@@ -172,10 +208,13 @@ fn failed_step() -> ValueType {
 }
 
 fn error() -> ValueType {
-    let fields = MapType::new(Others::None)
+    ValueType::map(error_fields())
+}
+
+fn error_fields() -> MapType {
+    MapType::new(Others::None)
         .called("the fields of an error", None)
         .with("kind", ValueType::text(), Occurrence::Always)
         .with("message", ValueType::text(), Occurrence::Always)
-        .with("detail", ValueType::json(), Occurrence::Always);
-    ValueType::map(fields)
+        .with("detail", ValueType::json(), Occurrence::Always)
 }

@@ -191,6 +191,10 @@ impl<'a> Graph<'a> {
         let mut before = vec![Places::none(self.steps.len()); self.steps.len()];
         for place in &self.order {
             let mut here = Places::none(self.steps.len());
+            // Of several steps, nobody knows which have ended when some are enough.
+            if self.steps[*place].enough.is_some() {
+                continue;
+            }
             for needed in &self.needs[*place] {
                 here.add(*needed);
                 here.add_all(&before[*needed]);

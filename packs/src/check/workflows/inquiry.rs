@@ -12,14 +12,14 @@ use ensue_expression::{MapType, Occurrence, Others, Template, ValueType};
 use serde_json::{Value, json};
 
 use super::ends::End;
-use super::{Holds, Reader, Steps};
+use super::{Holds, Reader, Steps, period_taker};
 use crate::check::inferred::Taker;
 use crate::check::parameters::{Given, with};
 use crate::check::schemas::{Form, type_of};
 use crate::check::scope::Scope;
 use crate::diagnostics::{Code, Report};
 use crate::fields::is_one_expression;
-use crate::written::{self, Inquiry, Notify, Remind};
+use crate::written::{self, Inquiry, Notify, Period, Remind};
 use crate::yaml::{Content, Entry, Node, Spanned};
 
 impl Steps<'_> {
@@ -47,14 +47,12 @@ impl Steps<'_> {
         given.extend(asked.exclude.as_ref().map(|names| ("exclude", list(names, &asked.title))));
         given.extend(asked.digest.map(|digest| ("digest", literal(&json!(digest), &asked.title))));
         self.look_into_times(asked, report);
-        let expires = asked.expires.map(|expires| duration_text(millis(expires)));
-        given.extend(expires.map(|expires| ("expires", literal(&json!(expires), &asked.title))));
+        given.extend(asked.expires.as_ref().map(|expires| ("expires", period(expires, &asked.title))));
         given.extend(asked.on_expire.clone().map(|answer| ("on_expire", mapping([(ANSWER, answer)], &asked.title))));
-        given.extend(asked.remind.as_ref().map(|remind| ("remind", literal(&remind_json(remind), &asked.title))));
+        given.extend(asked.remind.as_ref().map(|remind| ("remind", reminders(remind, &asked.title))));
         if !asked.escalate.is_empty() {
             let escalations = asked.escalate.iter().map(|escalation| {
-                let after = literal(&json!(duration_text(millis(escalation.after))), &asked.title);
-                mapping([("after", after), ("to", list(&escalation.to, &asked.title))], &asked.title)
+                mapping([("after", period(&escalation.after, &asked.title)), ("to", list(&escalation.to, &asked.title))], &asked.title)
             });
             given.push(("escalate", list(&escalations.collect::<Vec<_>>(), &asked.title)));
         }
@@ -160,10 +158,11 @@ impl Steps<'_> {
 
     /// Reports times that lie after the expiry.
     fn look_into_times(&self, asked: &Inquiry, report: &mut Report) {
-        let Some(expires) = asked.expires else { return };
-        let remind = asked.remind.iter().map(|remind| ("`remind`", remind.every, &remind.at));
-        let escalations = asked.escalate.iter().map(|escalation| ("this", escalation.after, &escalation.at));
-        for (what, after, at) in remind.chain(escalations).filter(|(_, after, _)| *after >= expires) {
+        let Some(expires) = asked.expires.as_ref().and_then(Period::fixed) else { return };
+        let remind = asked.remind.iter().map(|remind| ("`remind`", &remind.every, &remind.at));
+        let escalations = asked.escalate.iter().map(|escalation| ("this", &escalation.after, &escalation.at));
+        let written = remind.chain(escalations).filter_map(|(what, after, at)| Some((what, after.fixed()?, at)));
+        for (what, after, at) in written.filter(|(_, after, _)| *after >= expires) {
             let (after, expires) = (duration_text(millis(after)), duration_text(millis(expires)));
             let message = format!("{what} comes after {after}, but the inquiry expires after {expires}");
             report.error(Code::InvalidValue, self.file, at.clone(), message).hint("shorten it, or let the inquiry expire later");
@@ -173,6 +172,13 @@ impl Steps<'_> {
     /// Reports each text that would not be a text.
     fn look_into_texts(&self, asked: &Inquiry, scope: &Scope<'_>, report: &mut Report) -> Option<()> {
         let text = |name: &str| Taker { takes: ValueType::text(), name: format!("`{name}`") };
+        let after = asked.escalate.iter().map(|escalation| ("`after`", Some(&escalation.after)));
+        let periods = [("`expires`", asked.expires.as_ref()), ("`every`", asked.remind.as_ref().map(|remind| &remind.every))];
+        for (name, period) in periods.into_iter().chain(after) {
+            if let Some(Period::Computed(node)) = period {
+                scope.template_for(node, Some(&period_taker(name)), report)?;
+            }
+        }
         scope.template_for(&asked.title, Some(&text("title")), report)?;
         if let Some(node) = &asked.text {
             scope.template_for(node, Some(&text("text")), report)?;
@@ -206,11 +212,16 @@ fn schema_json(answer: &Schema) -> Value {
     schema
 }
 
-fn remind_json(remind: &Remind) -> Value {
-    let every = duration_text(millis(remind.every));
-    match remind.max {
-        Some(max) => json!({ "every": every, "max": max }),
-        None => json!({ "every": every }),
+fn reminders(remind: &Remind, at: &Node) -> Node {
+    let max = remind.max.map(|max| ("max", literal(&json!(max), at)));
+    mapping(std::iter::once(("every", period(&remind.every, at))).chain(max), at)
+}
+
+/// Returns a duration as it is written, or the template that computes it.
+fn period(period: &Period, at: &Node) -> Node {
+    match period {
+        Period::Fixed(duration) => literal(&json!(duration_text(millis(*duration))), at),
+        Period::Computed(node) => node.clone(),
     }
 }
 

@@ -35,8 +35,8 @@ pub(super) fn tell(world: &World<'_>, file: &SourceText, workflow: &Workflow, re
 /// that needs such a step, may end the recursion; so may an answer or an event.
 fn always_run(workflow: &Workflow) -> impl Iterator<Item = &Spanned<String>> {
     let may_not_run = |step: &Step| {
-        let may_stop = matches!(step.task, Some(Task::Inquiry(_) | Task::Wait(_) | Task::Fail { .. }) | None);
-        step.condition.is_some() || step.for_each.is_some() || step.repeat.is_some() || may_stop
+        let may_stop = matches!(step.task, Some(Task::Inquiry(_) | Task::Wait(_) | Task::Fail { .. } | Task::Assert { .. }) | None);
+        step.condition.is_some() || step.enough.is_some() || step.for_each.is_some() || step.repeat.is_some() || may_stop
     };
     let mut dependents: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for step in &workflow.steps {
@@ -53,7 +53,7 @@ fn always_run(workflow: &Workflow) -> impl Iterator<Item = &Spanned<String>> {
     }
     workflow.steps.iter().filter(move |step| !conditional.contains(step.name.value.as_str())).filter_map(|step| match &step.task {
         Some(Task::Action { action, .. }) => Some(action),
-        Some(Task::Inquiry(_) | Task::Wait(_) | Task::Sleep { .. } | Task::Fail { .. }) | None => None,
+        Some(Task::Inquiry(_) | Task::Wait(_) | Task::Sleep { .. } | Task::Fail { .. } | Task::Assert { .. }) | None => None,
     })
 }
 

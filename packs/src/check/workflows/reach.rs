@@ -44,7 +44,9 @@ impl Steps<'_> {
         match &self.written[place].task {
             _ if !can_start => CanEnd::NEVER,
             Some(Task::Fail { .. }) => CanEnd { well: false, badly: true },
-            Some(Task::Action { .. } | Task::Inquiry(_) | Task::Wait(_) | Task::Sleep { .. }) | None => CanEnd::ANYHOW,
+            Some(Task::Action { .. } | Task::Inquiry(_) | Task::Wait(_) | Task::Sleep { .. } | Task::Assert { .. }) | None => {
+                CanEnd::ANYHOW
+            }
         }
     }
 
@@ -52,7 +54,10 @@ impl Steps<'_> {
         let ends = |needed: &usize| self.can_end[*needed];
         let is_passed_over = |needed: &usize| self.written[*needed].on_failure == OnFailure::Continue && ends(needed).badly;
         let needs = self.graph.needs(place);
-        let can_succeed = needs.iter().all(|needed| ends(needed).well || is_passed_over(needed));
+        let can_succeed = match &self.written[place].enough {
+            Some(enough) => needs.iter().filter(|needed| ends(needed).well).count() >= enough.count as usize,
+            None => needs.iter().all(|needed| ends(needed).well || is_passed_over(needed)),
+        };
         let can_fail = needs.iter().any(|needed| ends(needed).badly);
         let condition = match starts {
             StartsIf::Succeeded | StartsIf::SucceededAnd(_) if !can_succeed => {

@@ -34,11 +34,12 @@ impl Steps<'_> {
         let while_holds = repeat.while_holds.as_ref().map(|node| self.condition_of_turn(place, (node, "`while`"), &before, end, report));
         let until = repeat.until.as_ref().map(|node| self.condition_of_turn(place, (node, "`until`"), &after, end, report));
         let collect = repeat.collect.as_ref().map(|node| self.collected(place, node, &after, end, report));
+        let every = self.period(place, repeat.every.as_ref(), "`every`", &before, end, report);
         let optional = super::optional::<Expression>;
         Some(catalog::Repeat {
             while_holds: optional(while_holds)?,
             until: optional(until)?,
-            every: repeat.every,
+            every: super::optional(every)?,
             max: repeat.max,
             collect: optional(collect)?,
         })

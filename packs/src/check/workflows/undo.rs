@@ -4,6 +4,7 @@ use ensue_engine::catalog;
 
 use super::ends::End;
 use super::{Holds, Reader, Steps, ended};
+use crate::check::compiled::optional;
 use crate::check::parameters::with;
 use crate::check::scope::Scope;
 use crate::diagnostics::Report;
@@ -22,6 +23,7 @@ impl Steps<'_> {
             }
             None => scope,
         };
+        let timeout = self.period(place, undo.timeout.as_ref(), "`timeout`", &scope, end, report);
         let named = self.undo_actions[place].as_ref();
         let parameters = named.and_then(|(_, action)| action.as_ref()?.parameters.as_ref());
         let with = with(self.file, &undo.action, undo.with.as_ref(), parameters, &scope, report);
@@ -32,6 +34,6 @@ impl Steps<'_> {
             Some(_) => return None,
             None => None,
         };
-        Some(catalog::Undo { action: named?.0.clone(), with: with?, retry, timeout: undo.timeout })
+        Some(catalog::Undo { action: named?.0.clone(), with: with?, retry, timeout: optional(timeout)? })
     }
 }

@@ -7,6 +7,7 @@ use ensue_expression::ValueType;
 use super::ends::End;
 use super::{Holds, Reader, Steps};
 use crate::check::Checking;
+use crate::check::compiled::optional;
 use crate::check::refs::trigger_named;
 use crate::check::roots::event;
 use crate::check::scope::Scope;
@@ -56,7 +57,8 @@ impl Steps<'_> {
                 Some(self.with_steps(scope, &reads, place, end).condition(node, "`when`", report)?)
             }
         };
-        Some(catalog::Wait { trigger: found?.0, when, since: wait.since, expires: wait.expires, on_expire: wait.on_expire })
+        let expires = self.period(place, wait.expires.as_ref(), "`expires`", scope, end, report);
+        Some(catalog::Wait { trigger: found?.0, when, since: wait.since, expires: optional(expires)?, on_expire: wait.on_expire })
     }
 
     /// Reports a condition that reads steps but is evaluated before any has ended.
