@@ -19,6 +19,7 @@ mod schema;
 mod sensor;
 pub mod state;
 mod verify;
+mod webhook;
 mod workflow;
 
 pub use built::{Catalog, Catalogs};
@@ -36,6 +37,10 @@ pub use sensor::{Emit, Repeats, Sensor, Source};
 pub use verify::{
     HmacAlgorithm, HmacVerify, KEY_BYTES_MIN, Scheme, SignatureEncoding, SignatureList, SignatureTime, SignedPart, TOLERANCE_SECONDS,
     TimePlace, TimeUnit, Verify,
+};
+pub use webhook::{
+    BodyForm, EarlyReply, HookMethod, HookRate, NETWORKS_MAX, PATH_PARTS_MAX, PathPart, REPLIES_MAX, REPLY_BYTES_MAX,
+    REPLY_WAIT_MILLIS_MAX, Reply, ReplyProof, UNPROVEN_REPLY_BYTES_MAX, WaitingReply, Webhook,
 };
 pub use workflow::{
     ALWAYS, FAILED, ForEach, Given, INQUIRY, ITEMS_MAX, ITEMS_OPEN_MAX, Notify, OnExpire, PARALLEL_DEFAULT, Repeat, STEPS_MAX, SUCCEEDED,

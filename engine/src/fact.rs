@@ -190,7 +190,7 @@ facts! {
     /// Facts about events.
     EventFact {
         EventReceived(events::EventReceived): "event.received", 4, reacts_if events::EventReceived::concerns_rules;
-        DeliveryRefused(events::DeliveryRefused): "delivery.refused", 2;
+        DeliveryRefused(events::DeliveryRefused): "delivery.refused", 3;
     }
     /// Facts about rules.
     RuleFact {
@@ -397,7 +397,8 @@ impl Fact {
 }
 
 /// The older schemas in which facts are still written, if what the newer ones added is absent.
-const STILL_WRITTEN: [(&str, u16); 15] = [
+const STILL_WRITTEN: [(&str, u16); 16] = [
+    ("delivery.refused", 2),
     ("execution.requested", 7),
     ("execution.requested", 8),
     ("execution.requested", 9),
@@ -421,6 +422,7 @@ impl Fact {
     pub fn schema(&self) -> u16 {
         let is_new = |error: &Failure| error.kind == FailureKind::NotPermitted;
         let behind = match self {
+            Self::DeliveryRefused(fact) => u16::from(!fact.with.as_ref().is_some_and(events::DeliveredWith::is_beyond_post)),
             // First the scope was added, then the principal, and then the link.
             Self::ExecutionRequested(fact) => match (&fact.link, &fact.principal, &fact.scope) {
                 (Some(_), _, _) => 0,
@@ -471,6 +473,8 @@ const UPCASTS: &[(&str, u16, Upcast)] = &[
     ("enforcement.made", 1, as_it_is),
     // Before retries of deliveries, only the body of a refused delivery was kept.
     ("delivery.refused", 1, as_it_is),
+    // Before webhooks had methods and paths, each delivery was a POST.
+    ("delivery.refused", 2, as_it_is),
     // Before reruns, nothing was taken over.
     ("execution.requested", 2, as_it_is),
     ("step.expanded", 1, as_it_is),

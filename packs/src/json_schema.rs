@@ -189,6 +189,7 @@ impl Maker {
             Kind::True => json!({ "const": true }),
             Kind::Integer { from, to } => json!({ "type": "integer", "minimum": from, "maximum": to }),
             Kind::Choice(words) => json!({ "enum": words }),
+            Kind::Words(words) => json!({ "type": "array", "items": { "enum": words }, "minItems": 1, "uniqueItems": true }),
             Kind::Texts { of, least } => json!({ "type": "array", "items": text(*of), "minItems": least }),
             Kind::TextOrTexts(form) => {
                 let mut schema = into_object(text(*form));

@@ -19,6 +19,7 @@ mod timing;
 mod trigger;
 mod verify;
 mod wait;
+mod webhook;
 mod workflow;
 
 use std::collections::BTreeMap;
@@ -46,6 +47,7 @@ pub(crate) use test::{
 pub(crate) use trigger::{TRIGGER, Trigger};
 pub(crate) use verify::Verify;
 pub(crate) use wait::Wait;
+pub(crate) use webhook::{Answer, Early as EarlyReply, Waiting as WaitingReply, Webhook};
 pub(crate) use workflow::{ForEach, Step, Task, Undo, Workflow};
 
 use crate::diagnostics::{Code, Report};

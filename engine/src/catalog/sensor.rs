@@ -6,6 +6,7 @@ use ensue_expression::{Expression, Template};
 use serde_json::Value;
 
 use super::verify::Verify;
+use super::webhook::Webhook;
 use crate::names::{SensorRef, TriggerRef};
 use crate::schedule::plan::Plan;
 
@@ -28,12 +29,7 @@ pub struct Sensor {
 #[derive(Clone, Debug)]
 pub enum Source {
     /// Deliveries at `/hooks/<pack>/<sensor>`.
-    Webhook {
-        /// How deliveries are verified.
-        verify: Verify,
-        /// What happens to repeats of a signed body.
-        repeats: Repeats,
-    },
+    Webhook(Arc<Webhook>),
     /// A schedule.
     Timer {
         /// When it is due.
@@ -44,8 +40,21 @@ pub enum Source {
 impl Source {
     /// Returns how deliveries are verified, or `None` if the sensor takes no deliveries.
     pub fn webhook(&self) -> Option<&Verify> {
+        self.endpoint().map(|webhook| &webhook.verify)
+    }
+
+    /// Returns the endpoint of the sensor, or `None` if it takes no deliveries.
+    pub fn endpoint(&self) -> Option<&Webhook> {
         match self {
-            Self::Webhook { verify, .. } => Some(verify),
+            Self::Webhook(webhook) => Some(webhook),
+            Self::Timer { .. } => None,
+        }
+    }
+
+    /// Returns the endpoint of the sensor, to keep it.
+    pub fn shared_endpoint(&self) -> Option<Arc<Webhook>> {
+        match self {
+            Self::Webhook(webhook) => Some(webhook.clone()),
             Self::Timer { .. } => None,
         }
     }
@@ -54,7 +63,7 @@ impl Source {
     /// body is signed.
     pub fn drops_repeats(&self) -> bool {
         match self {
-            Self::Webhook { verify, repeats } => verify.signs_the_body() && *repeats == Repeats::Drop,
+            Self::Webhook(webhook) => webhook.verify.signs_the_body() && webhook.repeats == Repeats::Drop,
             Self::Timer { .. } => false,
         }
     }

@@ -177,6 +177,8 @@ codes! {
     WeakHash = "weak_hash";
     /// A dedupe key that a replayed delivery can change.
     DedupeUnsigned = "dedupe_unsigned";
+    /// A reply that waits, at a sensor that does not recognize repeats.
+    WaitWithoutDedupe = "wait_without_dedupe";
 
     // The steps of a workflow.
     /// No such step.

@@ -1,13 +1,12 @@
 //! `sensors/*.yaml`: what watches the world, and the events that it emits.
 
-use ensue_engine::catalog::Repeats;
 use ensue_engine::schedule::plan::Plan;
 
 use super::schedule::{self, TIMER};
-use super::verify::{self, VERIFY, Verify};
+use super::webhook::{self, WEBHOOK, Webhook};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, text};
-use crate::shape::{Between, Form, Kind, Shape, optional, required, words};
+use crate::shape::{Between, Form, Kind, Shape, optional, required};
 use crate::source::SourceText;
 use crate::yaml::{Content, Node, Spanned};
 
@@ -18,7 +17,7 @@ pub(crate) static SENSOR: Shape = Shape {
     what: "a sensor",
     fields: &[
         optional("description", Kind::Text(Form::Any), "What the sensor watches, in a sentence."),
-        optional("webhook", Kind::Fields(&WEBHOOK), "An endpoint for deliveries: `POST /hooks/<pack>/<sensor>`."),
+        optional("webhook", Kind::Fields(&WEBHOOK), "An endpoint for deliveries: `/hooks/<pack>/<sensor>`."),
         optional("timer", Kind::Fields(&TIMER), "When the sensor is due, instead of `webhook`."),
         required(
             "emits",
@@ -42,28 +41,6 @@ pub(crate) static SENSOR: Shape = Shape {
     between: &[Between::ExactlyOneOf(&["webhook", "timer"])],
 };
 
-const REPEATS: [(&str, Repeats); 2] = [("drop", Repeats::Drop), ("allow", Repeats::Allow)];
-const REPEATS_WORDS: [&str; 2] = words(&REPEATS);
-
-static WEBHOOK: Shape = Shape {
-    what: "`webhook`",
-    fields: &[
-        required(
-            "verify",
-            "verify: { scheme: github, key: release.webhook_secret }",
-            Kind::ByWord { field: "scheme", shapes: &VERIFY },
-            "How the sender of a delivery is verified. Nothing else in the delivery is read before that.",
-        ),
-        optional(
-            "repeats",
-            Kind::Choice(&REPEATS_WORDS),
-            "What happens if the same signed body arrives again within 24 hours, with any headers but another signed id: `drop` \
-             (default), or `allow` for a sender whose different deliveries have identical bodies.",
-        ),
-    ],
-    ..Shape::BARE
-};
-
 static EMIT: Shape = Shape {
     what: "an item of `emits`",
     fields: &[
@@ -71,8 +48,8 @@ static EMIT: Shape = Shape {
         optional(
             "when",
             Kind::Expression,
-            "An expression that decides for which deliveries the event is created. It reads `headers` (in lower case), `body`, `query` \
-             and `config`; for a `timer`, `scheduled_at`, `late_seconds` and `config`. Without it, for all.",
+            "An expression that decides for which deliveries the event is created. It reads `headers` (in lower case), `body`, `query`, \
+             `method`, `path` and `config`; for a `timer`, `scheduled_at`, `late_seconds` and `config`. Without it, for all.",
         ),
         optional(
             "dedupe",
@@ -99,7 +76,7 @@ pub(crate) struct Sensor {
 
 /// What a sensor watches.
 pub(crate) enum Source {
-    Webhook { verify: Verify, repeats: Repeats },
+    Webhook(Box<Webhook>),
     Timer(Plan),
 }
 
@@ -132,10 +109,7 @@ fn read_source(fields: &mut Fields<'_>, report: &mut Report) -> Option<Source> {
                 .hint(format!("for example\n{WEBHOOK_EXAMPLE}\nor\n{TIMER_EXAMPLE}"));
         }
         let webhook = fields.take("webhook")?;
-        let mut fields = Fields::open(webhook.value, &WEBHOOK, file, report)?;
-        let repeats = fields.choice("repeats", &REPEATS, report).unwrap_or_default();
-        let entry = fields.take_required("verify", report)?;
-        return verify::read(entry.value, file, report).map(|verify| Source::Webhook { verify, repeats });
+        return webhook::read(webhook.value, file, report).map(|webhook| Source::Webhook(Box::new(webhook)));
     };
     if fields.take("webhook").is_some() {
         report
