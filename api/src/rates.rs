@@ -76,7 +76,7 @@ impl HookLimiters {
         let mut hooks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = hooks.get(sensor).filter(|(known, _)| *known == rate).map(|(_, limiter)| limiter.clone());
         let limiter = known.unwrap_or_else(|| {
-            // A hook whose rate is changed starts anew.
+            // A hook whose rate is changed starts with its full rate.
             let limiter = Arc::new(Limiter::new(Class::Hooks, rate_of(rate), 1));
             hooks.insert(sensor.clone(), (rate, limiter.clone()));
             limiter

@@ -134,7 +134,8 @@ impl<'a> Replying<'a> {
     }
 }
 
-/// Renders the reply for what came of a delivery. Returns `None` for the usual reply.
+/// Renders the reply for what came of a delivery. Returns `None` for the usual reply. A text of something that does
+/// not exist is empty, so that a text around it can be rendered.
 ///
 /// # Errors
 /// If an expression of the reply fails.
@@ -148,16 +149,16 @@ pub fn reply_to(sensor: &Sensor, waits: &WaitingReply, came: &Came) -> Result<Op
     let Some(reply) = reply else { return Ok(None) };
     let (id, url) = came.execution.as_ref().map(|(id, url)| (id.to_string(), url)).unzip();
     let facts = serde_json::json!({
-        "event": { "id": came.event.map(|id| id.to_string()) },
-        "execution": { "id": id, "url": url },
-        "error": { "kind": came.error_kind },
+        "event": { "id": came.event.map(|id| id.to_string()).unwrap_or_default() },
+        "execution": { "id": id.unwrap_or_default(), "url": url.map(String::as_str).unwrap_or_default() },
+        "error": { "kind": came.error_kind.unwrap_or_default() },
     });
     let result = came.result.as_ref().map_or(Value::Null, |result| Value::from(result.root()));
     let scope = Scope::new()
         .with("event", Value::from_json(&facts["event"]))
         .with("execution", Value::from_json(&facts["execution"]))
         .with("error", Value::from_json(&facts["error"]))
-        .with("status", came.status.map_or(Value::Null, Value::from))
+        .with("status", Value::from(came.status.unwrap_or_default()))
         .with("result", result)
         .with("config", Value::from_json(&sensor.config));
     let mut replying = Replying { sensor, scope, steps: 0, stage: Stage::Content };

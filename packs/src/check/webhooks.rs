@@ -133,11 +133,11 @@ fn own_rule(checking: &Checking<'_>, file: &SourceText, written: &Spanned<String
 fn ended<'a>(checking: &Checking<'_>, file: &'a SourceText) -> Scope<'a> {
     let fields = |name: &'static str, fields: &[&str]| {
         let named = MapType::new(Others::None).called(name, None);
-        ValueType::map(fields.iter().fold(named, |map, field| map.with(*field, ValueType::text().or_null(), Occurrence::Always)))
+        ValueType::map(fields.iter().fold(named, |map, field| map.with(*field, ValueType::text(), Occurrence::Always)))
     };
     Scope::new(file)
         .with("result", ValueType::json())
-        .with("status", ValueType::text().or_null())
+        .with("status", ValueType::text())
         .with("event", fields("the fields of `event`", &["id"]))
         .with("execution", fields("the fields of `execution`", &["id", "url"]))
         .with("error", fields("the fields of `error`", &["kind"]))

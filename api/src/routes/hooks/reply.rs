@@ -29,6 +29,7 @@ use crate::respond;
 use crate::route::BASE;
 use crate::routes::actions::at_its_end;
 use crate::rows::read_row;
+use crate::settings::PageServing;
 
 /// How long a rule that was not judged with its event may still be judged.
 const JUDGED_WITHIN: Duration = Duration::from_millis(500);
@@ -111,7 +112,11 @@ async fn came_of(
         Found::Held => return Ok(late(None)),
         Found::Nothing | Found::Undecided => return Ok(nothing()),
     };
-    let shown = Some((id, format!("{}/ui/executions/{id}", api.settings.base_url)));
+    let place = match api.settings.page {
+        PageServing::On => "/ui",
+        PageServing::Off => BASE,
+    };
+    let shown = Some((id, format!("{}{place}/executions/{id}", api.settings.base_url)));
     let left = deadline.saturating_duration_since(Instant::now());
     // If the views are too far behind to show the execution, it is late.
     let Ok(execution) = at_its_end(api, id, position, left).await else { return Ok(late(shown)) };
@@ -119,7 +124,7 @@ async fn came_of(
     Ok(match execution.status {
         Status::Succeeded => Came { how: CameHow::Succeeded, result: result_of(api, execution).await?, ..ended },
         Status::Failed | Status::TimedOut | Status::Cancelled => {
-            Came { how: CameHow::Failed, error_kind: execution.error.map(|error| error.kind.as_str()), ..ended }
+            Came { how: CameHow::Failed, error_kind: execution.error.map(|error| error.kind.as_str()).or(ended.status), ..ended }
         }
         _ => Came { status: ended.status, ..late(shown) },
     })
