@@ -23,6 +23,7 @@ use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Missing, Problem};
 use crate::query::bad;
 use crate::queues::{Queue, QueueName};
+use crate::quotas::Quotas;
 use crate::rates::Limiters;
 use crate::resource_locks::{ResourceLock, ResourceLocks};
 use crate::rows::{left_views, read_row};
@@ -35,6 +36,9 @@ use crate::threads::Threads;
 /// How long a read waits for the read models to reach the position that the caller has seen.
 const VIEW_WAIT: Duration = Duration::from_secs(2);
 
+/// How many deliveries of one hook wait for a reply at once.
+const HOOK_WAITERS_OF_ONE_MAX: u64 = 100;
+
 /// The node as handlers see it.
 pub(crate) struct Api {
     /// The ports of the node.
@@ -45,6 +49,8 @@ pub(crate) struct Api {
     pub(crate) cursors: CursorKey,
     /// The memory for bodies.
     pub(crate) intake: Intake,
+    /// The deliveries that wait for a reply.
+    pub(crate) hook_waiters: Arc<Quotas>,
     /// The streams of records.
     pub(crate) streams: Arc<Streams>,
     /// The keyed requests in progress.
@@ -70,6 +76,7 @@ impl Api {
         Self {
             cursors: CursorKey::new(settings.cursor_key),
             intake: Intake::new(&settings.queues),
+            hook_waiters: Quotas::of(settings.queues.of(QueueName::HookWaiters).clone(), HOOK_WAITERS_OF_ONE_MAX),
             streams: Arc::new(Streams::new(&settings.queues, threads.clone(), ports.views_at.clone())),
             under_way: Arc::default(),
             rates: Limiters::of(&settings.rates),

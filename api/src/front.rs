@@ -391,11 +391,6 @@ impl Front {
             if parts.method == Method::OPTIONS {
                 return hooks::consent(&self.api, &parts.headers, hook);
             }
-            if parts.method != Method::POST {
-                let mut response = axum::response::IntoResponse::into_response(Problem::method_not_allowed(&parts.method));
-                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(hooks::METHODS));
-                return Ok(response);
-            }
             return hooks::receive(&self.api, context, &parts, hook, body).instrument(span).await;
         }
         demand_known_headers(&parts.headers)?;

@@ -18,10 +18,10 @@ const ALLOWED_RATE: HeaderName = HeaderName::from_static("webhook-allowed-rate")
 
 /// Grants the sender its request, at the rate that is set for it; a request without a sender gets only the
 /// methods.
-pub(crate) fn consent(headers: &HeaderMap, methods: &'static str, rate: Option<Rate>) -> Response<Body> {
+pub(crate) fn consent(headers: &HeaderMap, methods: &str, rate: Option<Rate>) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     let answer = response.headers_mut();
-    answer.insert(header::ALLOW, HeaderValue::from_static(methods));
+    answer.extend(HeaderValue::try_from(methods).ok().map(|methods| (header::ALLOW, methods)));
     if let Some(origin) = headers.get(REQUEST_ORIGIN) {
         answer.insert(ALLOWED_ORIGIN, origin.clone());
         // Without a rate limit nothing is counted: a sender above the node's capacity gets 429 or 503 with

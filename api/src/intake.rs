@@ -64,6 +64,8 @@ impl Intake {
 fn amount_of(headers: &HeaderMap, bytes_max: usize) -> u64 {
     let said = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()).and_then(|length| length.parse::<u64>().ok());
     let has_body = said.is_some() || headers.contains_key(header::TRANSFER_ENCODING);
+    // What a compressed body becomes is known only once it is read.
+    let said = said.filter(|_| !headers.contains_key(header::CONTENT_ENCODING));
     let bytes = if has_body { said.unwrap_or(bytes_max as u64).min(bytes_max as u64) } else { 0 };
     (bytes * BODY_COPIES).max(REQUEST_BYTES_MIN)
 }

@@ -34,6 +34,8 @@ pub enum QueueName {
     Explanations,
     /// Replays and backtests, running or waiting for their turn.
     Rehearsals,
+    /// Deliveries that wait for a reply.
+    HookWaiters,
     /// Outputs that are followed or sent completely, and files that are saved.
     LiveOutputs,
     /// Streams of records.
@@ -84,7 +86,7 @@ impl QueueName {
             // One runs at a time, within its own bounds; the waiting ones hold a request.
             Self::Rehearsals => 0,
             // Each holds a connection, and its data counts as an answer.
-            Self::LiveStreams => 0,
+            Self::LiveStreams | Self::HookWaiters => 0,
             Self::Requests | Self::Commands | Self::OpenWork | Self::Attempts | Self::ViewBatches | Self::TelemetryBatches => 0,
         }
     }

@@ -3,12 +3,15 @@
 //!
 //! The limits for all callers together are in `queues.rs`.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::IntoResponse as _;
-use ensue_engine::names::Names;
+use ensue_engine::catalog::HookRate;
+use ensue_engine::names::{Names, SensorRef};
 use governor::clock::Clock;
 use governor::middleware::StateInformationMiddleware;
 use governor::nanos::Nanos;
@@ -61,6 +64,30 @@ pub(crate) struct Limiters {
     hooks: Option<Limiter>,
     anonymous: Option<Limiter>,
     logins: Option<Limiter>,
+    of_hooks: HookLimiters,
+}
+
+/// Counts deliveries at hooks that have a rate of their own. There are as many as hooks were installed.
+#[derive(Default)]
+struct HookLimiters(Mutex<BTreeMap<SensorRef, (HookRate, Arc<Limiter>)>>);
+
+impl HookLimiters {
+    fn count(&self, sensor: &SensorRef, rate: HookRate) -> Standing {
+        let mut hooks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = hooks.get(sensor).filter(|(known, _)| *known == rate).map(|(_, limiter)| limiter.clone());
+        let limiter = known.unwrap_or_else(|| {
+            // A hook whose rate is changed starts with its full rate.
+            let limiter = Arc::new(Limiter::new(Class::Hooks, rate_of(rate), 1));
+            hooks.insert(sensor.clone(), (rate, limiter.clone()));
+            limiter
+        });
+        drop(hooks);
+        limiter.count(&Caller::Hook(sensor.clone()))
+    }
+}
+
+fn rate_of(rate: HookRate) -> Rate {
+    Rate { requests: rate.deliveries, window: Duration::from_secs(rate.seconds.get().into()) }
 }
 
 impl Limiters {
@@ -74,6 +101,7 @@ impl Limiters {
             hooks: limiter(rates.hooks, Class::Hooks),
             anonymous: limiter_of(rates.anonymous, Class::Anonymous, NETWORKS_MAX),
             logins: limiter_of(Some(Rate::LOGINS), Class::Logins, NETWORKS_MAX),
+            of_hooks: HookLimiters::default(),
         }
     }
 
@@ -81,6 +109,22 @@ impl Limiters {
     /// without determining the caller.
     pub(crate) fn count(&self, class: Class, caller: impl FnOnce() -> Caller) -> Option<Standing> {
         self.of_class(class).map(|limiter| limiter.count(&caller()))
+    }
+
+    /// Counts a delivery at a hook: by the rate for all hooks, and then by the hook's own. Returns the standing of the first
+    /// that it is over, or else of the hook's own.
+    pub(crate) fn count_delivery(&self, sensor: &SensorRef, own: Option<HookRate>) -> Option<Standing> {
+        let of_all = self.count(Class::Hooks, || Caller::Hook(sensor.clone()));
+        match (own, &of_all) {
+            (Some(own), None) => Some(self.of_hooks.count(sensor, own)),
+            (Some(own), Some(standing)) if standing.free_in.is_none() => Some(self.of_hooks.count(sensor, own)),
+            _ => of_all,
+        }
+    }
+
+    /// Returns the rate of deliveries at a hook, if one is set: its own, or the one for all hooks.
+    pub(crate) fn of_deliveries(&self, own: Option<HookRate>) -> Option<Rate> {
+        own.map(rate_of).or_else(|| self.rate(Class::Hooks))
     }
 
     /// Returns the rate of a class, if one is set.
@@ -303,6 +347,19 @@ mod tests {
         tokio::time::advance(Duration::from_secs(121)).await;
         assert!(is_free(4) && is_free(5), "a caller that has its whole rate again is forgotten");
         assert_eq!(limiter.limiter.len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hook_is_counted_by_the_rate_of_all_hooks_and_by_its_own() {
+        let limiters = Limiters::of(&Rates { hooks: Some(rate("3/1m")), ..Rates::default() });
+        let (own, sensor) =
+            (HookRate { deliveries: 2.try_into().unwrap(), seconds: 60.try_into().unwrap() }, "shop.orders".parse().unwrap());
+        let is_free = |own| limiters.count_delivery(&sensor, own).unwrap().free_in.is_none();
+        assert_eq!([Some(own), Some(own), Some(own), None].map(is_free), [true, true, false, false]);
+        let wider = HookRate { deliveries: 9.try_into().unwrap(), ..own };
+        assert!(!is_free(Some(wider)), "the rate of all hooks still holds");
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert!(is_free(Some(own)));
     }
 
     #[test]

@@ -215,6 +215,18 @@ async fn github_guide_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn slack_guide_works() {
+    let page = include_str!("../../docs/guides/connect-slack.md");
+    followed("slack_guide_works", &["curl", "openssl"], page, Done { files: 5, commands: 12, outputs: 2 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn webhook_answering_guide_works() {
+    let page = include_str!("../../docs/guides/answer-a-webhook.md");
+    followed("webhook_answering_guide_works", &["curl", "openssl"], page, Done { files: 4, commands: 13, outputs: 2 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn debugging_guide_works() {
     let page = include_str!("../../docs/guides/watch-and-debug.md");
     followed("the_guide_to_watching_and_debugging", &[], page, Done { files: 0, commands: 23, outputs: 2 }).await;

@@ -23,6 +23,7 @@ mod faults;
 mod flow;
 mod following;
 mod guides;
+mod hooks;
 mod inquiries;
 mod internal_triggers;
 mod issuers;

@@ -191,7 +191,7 @@ facts! {
     /// Facts about events.
     EventFact {
         EventReceived(events::EventReceived): "event.received", 4, reacts_if events::EventReceived::concerns_rules;
-        DeliveryRefused(events::DeliveryRefused): "delivery.refused", 2;
+        DeliveryRefused(events::DeliveryRefused): "delivery.refused", 3;
     }
     /// Facts about rules.
     RuleFact {
@@ -410,7 +410,8 @@ impl Fact {
 }
 
 /// The older schemas in which facts are still written, if what the newer ones added is absent.
-const STILL_WRITTEN: [(&str, u16); 22] = [
+const STILL_WRITTEN: [(&str, u16); 23] = [
+    ("delivery.refused", 2),
     ("enforcement.made", 4),
     ("execution.requested", 7),
     ("execution.requested", 8),
@@ -449,6 +450,7 @@ impl Fact {
         let is_permission = |error: &Failure| error.kind == FailureKind::NotPermitted;
         let behind = match self {
             Self::EnforcementMade(fact) => u16::from(fact.flow.as_ref().is_none_or(|flow| flow.distinct.is_none())),
+            Self::DeliveryRefused(fact) => u16::from(!fact.with.as_ref().is_some_and(events::DeliveredWith::is_beyond_post)),
             // First the scope was added, then the principal, and then the link.
             Self::ExecutionRequested(fact) => match (&fact.link, &fact.principal, &fact.scope) {
                 (Some(_), _, _) => 0,
@@ -499,6 +501,8 @@ const UPCASTS: &[(&str, u16, Upcast)] = &[
     ("enforcement.made", 1, as_it_is),
     // Before retries of deliveries, only the body of a refused delivery was kept.
     ("delivery.refused", 1, as_it_is),
+    // Before webhooks had methods and paths, each delivery was a POST.
+    ("delivery.refused", 2, as_it_is),
     // Before reruns, nothing was taken over.
     ("execution.requested", 2, as_it_is),
     ("step.expanded", 1, as_it_is),

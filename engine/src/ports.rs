@@ -3,13 +3,15 @@
 //! Asynchronous code must call them on a thread where blocking is allowed.
 
 use bytes::Bytes;
+use ensue_expression::Document;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::catalog::HookMethod;
 use crate::command::{Answer, Command, DedupeKey, Refusal, Seen};
 use crate::executions::facts::OUTPUT_TAIL_BYTES_MAX;
 use crate::explain::Explain;
-use crate::ids::{AttemptId, Id, IdentityId, LogId, TokenId};
+use crate::ids::{AttemptId, EventId, ExecutionId, Id, IdentityId, LogId, TokenId};
 use crate::names::{KeyRef, Names, SensorRef};
 use crate::record::{Body, Digest, Epoch, Head, Position, Record, Revision, StreamId};
 
@@ -423,6 +425,53 @@ pub struct HookRequest {
     pub query: Vec<(String, String)>,
     /// Its raw body.
     pub body: Bytes,
+    /// Its method.
+    pub method: HookMethod,
+    /// The parameters of its path.
+    pub path: Vec<(String, String)>,
+    /// The public URL to which it was sent, with its query.
+    pub url: String,
+}
+
+/// What the sender of a delivery gets as a reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookReply {
+    /// The status.
+    pub status: u16,
+    /// The headers, with names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// What came of a delivery whose sender waits for the reply.
+#[derive(Clone, Debug)]
+pub struct Came {
+    /// How it ended.
+    pub how: CameHow,
+    /// The id of its first event; `None` if there is none.
+    pub event: Option<EventId>,
+    /// The execution and its address; `None` if there is none.
+    pub execution: Option<(ExecutionId, String)>,
+    /// The status of the execution; `None` if there is none.
+    pub status: Option<&'static str>,
+    /// The result of the execution, if it succeeded.
+    pub result: Option<Document>,
+    /// The kind of failure of the execution, if it failed.
+    pub error_kind: Option<&'static str>,
+}
+
+/// How a delivery ended whose sender waits for the reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CameHow {
+    /// The execution succeeded.
+    Succeeded,
+    /// The execution failed, was canceled or timed out.
+    Failed,
+    /// The execution has not ended in time.
+    Late,
+    /// There is no event or no execution.
+    Nothing,
 }
 
 /// The way into a log: commands go to its sequencer, and answers come back after the commit.

@@ -142,6 +142,8 @@ fn samples() -> Vec<Fact> {
             with: Some(DeliveredWith {
                 headers: vec![("x-github-event".into(), "push".into())],
                 query: vec![("team".into(), "garden".into())],
+                method: Some("PUT".into()),
+                path: vec![("room".into(), "shed".into())],
             }),
         }
         .into(),

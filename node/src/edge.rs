@@ -5,23 +5,24 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use ensue_api::ports::{Declined, EventMaker, GivenEvent, HookRefusal, SecretState, Webhooks};
-use ensue_engine::catalog::{Catalog, Extra, Misfit, Sensor, Verify};
+use ensue_api::ports::{Declined, EventMaker, GivenEvent, HookRefusal, Received, SecretState, ToSign, Webhooks};
+use ensue_engine::catalog::{Catalog, Extra, Misfit, Sensor, Verify, WaitingReply};
 use ensue_engine::command::{Conflict, Dedupe, DedupeKey, ObservedEvent, RefusedDelivery, SignedBody};
 use ensue_engine::events::internal::is_of_the_engine;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{EventId, Id, LogId, Role};
 use ensue_engine::names::{RuleRef, SensorRef, TriggerRef};
-use ensue_engine::ports::HookRequest;
+use ensue_engine::ports::{Came, HookReply, HookRequest};
 use ensue_engine::record::{Body, Digest};
 use ensue_engine::rules::judge::{EventView, judge};
 use ensue_engine::time::Timestamp;
 use ensue_executor::ports::{self as executor, Emission, EmissionError};
 use ensue_expression::{Document, JsonError};
 use ensue_sensors::message::Message;
+use ensue_sensors::Stage;
+use ensue_sensors::replies;
 use ensue_sensors::signatures::{KEY_BYTES_MIN, SignatureRefusal};
-use ensue_sensors::webhook::{self, Emitted, HookKeys, Outgoing, Stage};
+use ensue_sensors::webhook::{self, Emitted, HookKeys, Outgoing, Proving};
 use thiserror::Error;
 
 use crate::catalogs::NodeCatalogs;
@@ -231,7 +232,7 @@ fn declined(refusal: EdgeRefusal) -> Declined {
 }
 
 impl Webhooks for Edge {
-    fn receive(&self, request: HookRequest) -> Result<Vec<ObservedEvent>, HookRefusal> {
+    fn receive(&self, request: HookRequest) -> Result<Received, HookRefusal> {
         let catalog = self.catalogs.current();
         let hook = catalog.sensors().get(&request.sensor).and_then(|sensor| Some((sensor, sensor.source.webhook()?)));
         let Some((sensor, verify)) = hook else {
@@ -246,17 +247,28 @@ impl Webhooks for Edge {
                 Box::new(RefusedDelivery { sensor: sensor.name.clone(), trigger, reason, body, with: webhook::kept(sensor, &request) })
             })
         };
-        let emitted = webhook::receive(sensor, &request, keys, self.clock.now()).map_err(|refusal| {
+        let received = webhook::receive(sensor, &request, Proving { keys, now: self.clock.now() }).map_err(|refusal| {
             let keep = match refusal.stage() {
                 Stage::Content => kept(refusal.trigger().cloned(), refusal.to_string()),
                 Stage::Proof => None,
             };
             HookRefusal { declined: refusal.into(), keep }
         })?;
-        self.events_of(&catalog, sensor, &request, emitted).map_err(|(trigger, refusal)| {
+        let (emitted, waits) = match received {
+            webhook::Received::Reply(reply) => return Ok(Received::Reply(reply)),
+            webhook::Received::Events { emitted, waits } => (emitted, waits),
+        };
+        let events = self.events_of(&catalog, sensor, &request, emitted).map_err(|(trigger, refusal)| {
             let keep = kept(Some(trigger), refusal.to_string());
             HookRefusal { declined: declined(refusal), keep }
-        })
+        })?;
+        Ok(Received::Events { events, waits })
+    }
+
+    fn reply_to(&self, sensor: &SensorRef, waits: &WaitingReply, came: &Came) -> Result<Option<HookReply>, Declined> {
+        let catalog = self.catalogs.current();
+        let known = catalog.sensors().get(sensor).ok_or_else(|| declined(EdgeRefusal::NoHook(sensor.clone())))?;
+        replies::reply_to(known, waits, came).map_err(Declined::from)
     }
 
     fn deliver_again(&self, request: HookRequest) -> Result<Vec<ObservedEvent>, Declined> {
@@ -267,12 +279,13 @@ impl Webhooks for Edge {
         self.events_of(&catalog, sensor, &request, emitted).map_err(|(_, refusal)| declined(refusal))
     }
 
-    fn sign(&self, sensor: &SensorRef, event: &str, delivery: &str, body: Bytes) -> Result<HookRequest, Declined> {
+    fn sign(&self, sensor: &SensorRef, delivery: ToSign<'_>) -> Result<HookRequest, Declined> {
         let catalog = self.catalogs.current();
         let hook = catalog.sensors().get(sensor).and_then(|sensor| Some((sensor, sensor.source.webhook()?)));
         let (sensor, verify) = hook.ok_or_else(|| declined(EdgeRefusal::NoHook(sensor.clone())))?;
         let keys = self.keys_of(sensor, verify).map_err(declined)?;
-        webhook::compose(sensor, Outgoing { event, delivery, body, now: self.clock.now() }, keys.current.as_deref())
+        let ToSign { event, delivery, body, url } = delivery;
+        webhook::compose(sensor, Outgoing { event, delivery, body, now: self.clock.now(), url }, keys.current.as_deref())
             .map_err(|why| declined(EdgeRefusal::CannotSign { sensor: sensor.name.clone(), why }))
     }
 

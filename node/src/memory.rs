@@ -30,6 +30,8 @@ const READS_MAX: u64 = 16;
 const EXPLANATIONS_MAX: u64 = 4;
 /// The most replays and backtests that run or wait.
 const REHEARSALS_MAX: u64 = 16;
+/// The most deliveries that wait for a reply.
+const HOOK_WAITERS_MAX: u64 = 1_000;
 /// The most outputs that are followed at once, whatever memory there is.
 const LIVE_OUTPUTS_MAX: u64 = 256;
 /// The most spans that wait to be sent: a collector that cannot accept these within seconds is gone.
@@ -56,6 +58,7 @@ pub fn queues(memory_bytes: u64, caps: Caps) -> Queues {
         QueueName::Reads => places(name, memory_bytes / PARTS * 4, READS_MAX),
         QueueName::Explanations => places(name, memory_bytes / PARTS * 2, EXPLANATIONS_MAX),
         QueueName::Rehearsals => REHEARSALS_MAX,
+        QueueName::HookWaiters => HOOK_WAITERS_MAX,
         QueueName::LiveOutputs => places(name, memory_bytes / PARTS, LIVE_OUTPUTS_MAX),
         QueueName::LiveStreams => places(QueueName::Connections, memory_bytes / PARTS * 4, CONNECTIONS_MAX) / 2,
         QueueName::Commands => COMMANDS_WAITING_MAX as u64,

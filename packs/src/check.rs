@@ -25,6 +25,7 @@ mod sensors;
 mod settings;
 mod tests;
 mod url;
+mod webhooks;
 mod workflows;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -199,6 +199,7 @@ impl Maker {
                 "pattern": "^(?:[1-9][0-9]?|100)%$",
             }),
             Kind::Choice(words) => json!({ "enum": words }),
+            Kind::Words(words) => json!({ "type": "array", "items": { "enum": words }, "minItems": 1, "uniqueItems": true }),
             Kind::Texts { of, least } => json!({ "type": "array", "items": text(*of), "minItems": least }),
             Kind::TextOrTexts(form) => {
                 let mut schema = into_object(text(*form));

@@ -130,6 +130,8 @@ pub enum Kind {
     },
     /// One of a few words.
     Choice(&'static [&'static str]),
+    /// A non-empty list of a few words, each at most once.
+    Words(&'static [&'static str]),
     /// A list of texts.
     Texts {
         /// The form of each.

@@ -20,6 +20,7 @@ mod timing;
 mod trigger;
 mod verify;
 mod wait;
+mod webhook;
 mod workflow;
 
 use std::collections::BTreeMap;
@@ -49,6 +50,7 @@ pub(crate) use timing::Period;
 pub(crate) use trigger::{TRIGGER, Trigger};
 pub(crate) use verify::Verify;
 pub(crate) use wait::Wait;
+pub(crate) use webhook::{Answer, Early as EarlyReply, Waiting as WaitingReply, Webhook};
 pub(crate) use workflow::{ForEach, Step, Task, Undo, Workflow};
 
 use crate::diagnostics::{Code, Report};

@@ -93,7 +93,7 @@ fn github_delivery_is_verified_with_its_key() {
     let catalog = build(CatalogRevision(1), &installed(&library())).unwrap();
     let sensor = &catalog.sensors()[&"github.webhook".parse().unwrap()];
     assert!(
-        matches!(&sensor.source, Source::Webhook { verify: Verify::Proof { scheme: Scheme::Github, key }, .. } if key.as_str() == "github.webhook_secret")
+        matches!(&sensor.source, Source::Webhook(webhook) if matches!(&webhook.verify, Verify::Proof { scheme: Scheme::Github, key } if key.as_str() == "github.webhook_secret"))
     );
 }
 

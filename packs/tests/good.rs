@@ -78,6 +78,41 @@ emits:
 }
 
 #[test]
+fn webhook_with_all_fields_is_accepted() {
+    let sensor = r#"
+description: Commands from a chat.
+webhook:
+  verify: { scheme: slack, key: demo.token }
+  accept: [json, form, multipart, text]
+  decode: body.payload
+  methods: [POST, GET, PUT, DELETE]
+  path: /teams/{team}/{room}
+  allow: [192.0.2.0/24, "2001:db8::/32"]
+  rate: 600/1m
+  body_max: 65536
+  reply:
+    - unproven: true
+      when: '"validationToken" in query && method == "POST" && headers[?"x-a"].orValue("") == ""'
+      body: ${{ query.validationToken }}
+    - when: body.?type.orValue("") == "ping" && path.team == "a"
+      status: 201
+      headers: { Content-Type: text/csv, x-room: '${{ path.room }}' }
+      body: "a;b"
+    - wait: 2500ms
+      when: has(body.command)
+      body: { text: '${{ result.message }}', event: '${{ event.id }}', status: '${{ status }}' }
+      late: { body: 'Working on it: ${{ execution.url }}' }
+      failed: { status: 200, body: 'failed: ${{ error.kind }}' }
+      none: { headers: { x-none: '1' } }
+emits:
+  - trigger: demo.ping
+    when: path.room != "" && method == "PUT"
+    payload: { host: '${{ path.room }}', load: 1.5 }
+"#;
+    assert_eq!(shown_with(&[("sensors/commands.yaml", sensor)]), "");
+}
+
+#[test]
 fn one_file_may_define_several_rules() {
     let rules = "rules:\n  one: { trigger: demo.ping, action: core.echo }\n  two: { trigger: demo.pong, action: demo.go }\n";
     let packs = demo(&[

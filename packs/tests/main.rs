@@ -24,4 +24,5 @@ mod support;
 mod templates;
 mod traps;
 mod types;
+mod webhooks;
 mod workflows;

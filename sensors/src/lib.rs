@@ -1,14 +1,21 @@
 //! Sensors: they turn authenticated input from outside into events.
 //!
-//! [`webhook`] makes events of deliveries, and [`signatures`] checks their senders. [`pulled`] makes events of the
-//! [messages](message) that the node fetches. Nothing here opens a
+//! [`webhook`] makes events of deliveries, [`signatures`] checks their senders, and [`replies`] renders what senders
+//! get back. [`pulled`] makes events of the [messages](message) that the node fetches. Nothing here opens a
 //! socket, reads a clock or looks up a key: everything needed is passed as an argument.
 
+mod bodies;
+mod handshakes;
 pub mod message;
 pub mod pulled;
+pub mod refusal;
+pub mod replies;
 mod schemes;
 pub mod signatures;
+mod twilio;
 pub mod webhook;
 
+pub use bodies::{FIELDS_MAX, FILE_BYTES_MAX, UNPACKED_BYTES_MAX, UNPACKED_TIMES_MAX};
+pub use refusal::{HookRefusal, Stage};
 pub use signatures::{KEY_BYTES_MIN, SignatureRefusal};
-pub use webhook::{Emitted, HookRefusal, Outgoing, Stage, compose, receive};
+pub use webhook::{Emitted, Outgoing, Received, compose, receive};

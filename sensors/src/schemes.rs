@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::twilio;
 use ensue_engine::catalog::{
     HmacAlgorithm, HmacVerify, Scheme, SignatureEncoding, SignatureList, SignedPart, TOLERANCE_SECONDS, TimePlace, TimeUnit,
 };
@@ -12,6 +13,8 @@ pub(crate) enum Proof<'s> {
     Signature(Box<Signature<'s>>),
     /// The key itself, in a header.
     Token(Token<'s>),
+    /// Twilio's signature, which covers the URL.
+    Twilio,
 }
 
 /// A signature: its place, its form, and what it covers.
@@ -148,6 +151,7 @@ impl<'s> Proof<'s> {
             Scheme::Gitlab => Self::Token(Token { header: "x-gitlab-token", form: TokenForm::Plain }),
             Scheme::Basic => Self::Token(Token { header: "authorization", form: TokenForm::Basic }),
             Scheme::Bearer => Self::Token(Token { header: "authorization", form: TokenForm::Bearer }),
+            Scheme::Twilio => Self::Twilio,
             Scheme::Header(header) => Self::Token(Token { header, form: TokenForm::Plain }),
         }
     }
@@ -157,6 +161,7 @@ impl<'s> Proof<'s> {
         match self {
             Self::Signature(signature) => signature.header,
             Self::Token(token) => token.header,
+            Self::Twilio => twilio::HEADER,
         }
     }
 }
@@ -246,6 +251,7 @@ pub(crate) fn naming(scheme: Option<&Scheme>) -> Naming {
         Some(Scheme::Github) => Naming { event: "x-github-event", delivery: "x-github-delivery" },
         Some(Scheme::Gitlab) => Naming { event: "x-gitlab-event", delivery: "x-gitlab-event-uuid" },
         Some(Scheme::Bitbucket) => Naming { event: "x-event-key", delivery: "x-request-uuid" },
+        Some(Scheme::Twilio) => Naming { event: "x-event", delivery: "i-twilio-idempotency-token" },
         Some(Scheme::Shopify) => Naming { event: "x-shopify-topic", delivery: "x-shopify-webhook-id" },
         Some(_) | None => Naming { event: "x-event", delivery: "webhook-id" },
     }

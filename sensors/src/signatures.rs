@@ -11,6 +11,7 @@ use ring::{hmac, signature};
 use thiserror::Error;
 
 use crate::schemes::{Algorithm, KeyForm, Part, Place, Proof, Signature, Token, TokenForm};
+use crate::twilio;
 
 pub use ensue_engine::catalog::KEY_BYTES_MIN;
 
@@ -88,23 +89,28 @@ pub enum SignatureRefusal {
     },
 }
 
-/// Checks that the sender of `body` has the key of `scheme`, at the time `now`. The names of `headers` must be
-/// in lower case.
+/// What of a delivery a proof may cover.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivered<'a> {
+    /// The headers, with names in lower case.
+    pub headers: &'a [(String, String)],
+    /// The raw body.
+    pub body: &'a [u8],
+    /// The public URL to which it was sent, with its query.
+    pub url: &'a str,
+}
+
+/// Checks that the sender of a delivery has the key of `scheme`, at the time `now`.
 ///
 /// # Errors
 /// Returns what is missing or wrong. Without a usable key every delivery is rejected. The comparison takes
 /// the same time whichever byte differs.
-pub fn check(
-    scheme: &Scheme,
-    headers: &[(String, String)],
-    body: &[u8],
-    key: Option<&Secret>,
-    now: Timestamp,
-) -> Result<(), SignatureRefusal> {
+pub fn check(scheme: &Scheme, delivered: Delivered<'_>, key: Option<&Secret>, now: Timestamp) -> Result<(), SignatureRefusal> {
     let key = usable(key)?;
-    match Proof::of(scheme, headers, key) {
-        Proof::Signature(signature) => signature.check(headers, body, key, now),
-        Proof::Token(token) => token.check(headers, key),
+    match Proof::of(scheme, delivered.headers, key) {
+        Proof::Signature(signature) => signature.check(delivered.headers, delivered.body, key, now),
+        Proof::Token(token) => token.check(delivered.headers, key),
+        Proof::Twilio => twilio::check(delivered, key),
     }
 }
 
@@ -113,7 +119,7 @@ pub fn check(
 pub fn signed_id<'h>(scheme: &Scheme, headers: &'h [(String, String)]) -> Option<&'h str> {
     match Proof::of(scheme, headers, &[]) {
         Proof::Signature(signature) => only(headers, signature.id?).ok(),
-        Proof::Token(_) => None,
+        Proof::Token(_) | Proof::Twilio => None,
     }
 }
 
@@ -131,6 +137,8 @@ pub struct Unsigned<'a> {
     pub id: &'a str,
     /// The time at which it is signed.
     pub now: Timestamp,
+    /// The public URL to which it is sent, with its query.
+    pub url: &'a str,
 }
 
 /// Returns the headers, names and values, with which a delivery passes [`check`].
@@ -142,6 +150,7 @@ pub fn sign(scheme: &Scheme, unsigned: Unsigned<'_>, key: Option<&Secret>) -> Re
     match Proof::of(scheme, &[], key) {
         Proof::Signature(signature) => signature.sign(unsigned, key),
         Proof::Token(token) => Ok(vec![(token.header.to_owned(), token.written(key))]),
+        Proof::Twilio => Ok(vec![(twilio::HEADER.to_owned(), twilio::sign(unsigned.url, key))]),
     }
 }
 
@@ -161,7 +170,7 @@ impl Signature<'_> {
         }
     }
 
-    fn sign(&self, Unsigned { body, id, now }: Unsigned<'_>, key: &[u8]) -> Result<Vec<(String, String)>, SignatureRefusal> {
+    fn sign(&self, Unsigned { body, id, now, .. }: Unsigned<'_>, key: &[u8]) -> Result<Vec<(String, String)>, SignatureRefusal> {
         let Algorithm::Hmac(algorithm) = self.algorithm else { return Err(SignatureRefusal::NoPrivateKey) };
         let key = self.key(key)?;
         let time = self.time.map(|(_, unit)| match unit {
@@ -352,7 +361,7 @@ impl Algorithm {
 }
 
 /// Compares by a MAC of each, which takes the same time whichever byte differs.
-fn equal(given: &[u8], expected: &[u8], key: &[u8]) -> bool {
+pub(crate) fn equal(given: &[u8], expected: &[u8], key: &[u8]) -> bool {
     let key = hmac::Key::new(hmac::HMAC_SHA256, key);
     hmac::verify(&key, given, hmac::sign(&key, expected).as_ref()).is_ok()
 }
@@ -386,7 +395,7 @@ fn usable(key: Option<&Secret>) -> Result<&[u8], SignatureRefusal> {
     Ok(key)
 }
 
-fn only<'h>(headers: &'h [(String, String)], header: &str) -> Result<&'h str, SignatureRefusal> {
+pub(crate) fn only<'h>(headers: &'h [(String, String)], header: &str) -> Result<&'h str, SignatureRefusal> {
     let mut found = headers.iter().filter(|(name, _)| name == header).map(|(_, value)| value.as_str());
     match (found.next(), found.count()) {
         (None, _) => Err(SignatureRefusal::Missing { header: header.to_owned() }),

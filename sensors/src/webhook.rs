@@ -2,19 +2,21 @@
 //!
 //! It does not know schemas of triggers, rules, or which dedupe keys were seen: the node checks those.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use ensue_engine::catalog::{Emit, Sensor, Verify};
+use ensue_engine::catalog::{Emit, HookMethod, Scheme, Sensor, Verify, WaitingReply, Webhook};
 use ensue_engine::events::facts::DeliveredWith;
-use ensue_engine::explain::Explain;
-use ensue_engine::names::{KeyRef, SensorRef, TriggerRef};
-use ensue_engine::ports::{HookRequest, Secret};
+use ensue_engine::names::TriggerRef;
+use ensue_engine::ports::{HookReply, HookRequest, Secret};
 use ensue_engine::record::Digest;
 use ensue_engine::time::Timestamp;
-use ensue_expression::{Budget, Document, ErrorKind, JsonError, Scope, Template, Value};
-use thiserror::Error;
+use ensue_expression::{Budget, Document, ErrorKind, Scope, Template, Value};
 
-use crate::schemes;
-use crate::signatures::{self, KEY_BYTES_MIN, SignatureRefusal, Unsigned};
+use crate::refusal::{EmitPart, HookRefusal, Stage};
+use crate::replies::{self, Replying, texts};
+use crate::signatures::{self, Delivered, SignatureRefusal, Unsigned};
+use crate::{bodies, handshakes, schemes, twilio};
 
 /// The maximum number of steps for all expressions of one delivery together.
 pub const DELIVERY_STEPS_MAX: u64 = 1_000_000;
@@ -37,119 +39,6 @@ pub struct Emitted {
     pub dedupe: Option<String>,
 }
 
-/// Why a delivery makes no events. A delivery makes all its events or none.
-#[derive(Clone, Debug, Error, Explain)]
-#[non_exhaustive]
-pub enum HookRefusal {
-    /// The hook cannot tell who delivers, so it takes nothing.
-    #[error("the hook `{sensor}` accepts no deliveries: {why}")]
-    #[explain(slug = "hook-unusable", fault = Unavailable, hint = key_hint(key.as_ref()))]
-    Unusable {
-        /// The sensor.
-        sensor: SensorRef,
-        /// Its key.
-        key: Option<KeyRef>,
-        /// The problem with the key.
-        why: SignatureRefusal,
-    },
-    /// The delivery does not prove who sent it.
-    #[error("the delivery is not verified: {0}")]
-    #[explain(slug = "signature-refused", fault = Unauthenticated,
-        hint = "have the sender sign the raw body with the hook's secret; compare the secret at the sender with the one set here")]
-    Unproven(SignatureRefusal),
-    /// The body is not said to be JSON.
-    #[error("the delivery is {given}, but this hook accepts `application/json`")]
-    #[explain(slug = "unsupported-media-type", fault = Malformed,
-        hint = "set the webhook's content type to `application/json` at the sender, without compression")]
-    NotJsonType {
-        /// The declared type.
-        given: String,
-    },
-    /// The body is not JSON.
-    #[error("the body is not JSON: {0}")]
-    #[explain(slug = "body-not-json", fault = Malformed,
-        hint = "send one JSON value in UTF-8, with at most 128 levels and no duplicate keys in an object")]
-    NotJson(JsonError),
-    /// An expression of the sensor erred on this delivery.
-    #[error("`{part}` of `emits[{index}]` (`{trigger}`) of the sensor `{sensor}` failed: {why}")]
-    #[explain(slug = "sensor-erred", fault = Invalid,
-        hint = "fix the sensor's expression, or read fields that may be absent with `.?field.orValue(…)`")]
-    EmitErred {
-        /// The sensor.
-        sensor: SensorRef,
-        /// The index of the emit, from 0.
-        index: usize,
-        /// The trigger.
-        trigger: TriggerRef,
-        /// The field of the emit.
-        part: EmitPart,
-        /// The error.
-        why: String,
-    },
-    /// The sensor's expressions took too many steps together.
-    #[error("the expressions of the sensor `{sensor}` take more than {DELIVERY_STEPS_MAX} steps on this delivery")]
-    #[explain(slug = "sensor-erred", fault = Invalid, hint = "shorten the lists that the sensor's expressions loop over")]
-    TooManySteps {
-        /// The sensor.
-        sensor: SensorRef,
-    },
-}
-
-/// A field of an emit that holds an expression.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EmitPart {
-    /// Its condition.
-    When,
-    /// Its dedupe key.
-    Dedupe,
-    /// Its payload.
-    Payload,
-}
-
-impl std::fmt::Display for EmitPart {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::When => "when",
-            Self::Dedupe => "dedupe",
-            Self::Payload => "payload",
-        })
-    }
-}
-
-/// How far a delivery came before it was rejected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// The sender was not proven, so the content may be anybody's.
-    Proof,
-    /// The delivery passed the hook's check, so its content is the sender's and worth keeping.
-    Content,
-}
-
-impl HookRefusal {
-    /// Returns how far the delivery came.
-    pub fn stage(&self) -> Stage {
-        match self {
-            Self::Unusable { .. } | Self::Unproven(_) => Stage::Proof,
-            Self::NotJsonType { .. } | Self::NotJson(_) | Self::EmitErred { .. } | Self::TooManySteps { .. } => Stage::Content,
-        }
-    }
-
-    /// Returns the trigger whose event could not be made, if the error concerns a single trigger.
-    pub fn trigger(&self) -> Option<&TriggerRef> {
-        match self {
-            Self::EmitErred { trigger, .. } => Some(trigger),
-            Self::Unusable { .. } | Self::Unproven(_) | Self::NotJsonType { .. } | Self::NotJson(_) | Self::TooManySteps { .. } => None,
-        }
-    }
-}
-
-fn key_hint(key: Option<&KeyRef>) -> String {
-    match key {
-        Some(key) => format!("set the secret that the sender signs with, at least {KEY_BYTES_MIN} bytes: `ensue keys set {key}`"),
-        None => "name a key in the sensor's `verify`".to_owned(),
-    }
-}
-
 /// The values of the key that a sensor's `verify` names.
 #[derive(Clone, Copy, Default)]
 pub struct HookKeys<'a> {
@@ -159,36 +48,107 @@ pub struct HookKeys<'a> {
     pub previous: Option<&'a Secret>,
 }
 
-/// Makes the events of a delivery: one for each emit of the sensor whose condition holds, in order. There may
-/// be none.
-///
-/// # Errors
-/// The proof is checked before anything else in the delivery is read. Then the first problem is reported, and
-/// no event is made.
-pub fn receive(sensor: &Sensor, request: &HookRequest, keys: HookKeys<'_>, now: Timestamp) -> Result<Vec<Emitted>, HookRefusal> {
-    prove(sensor, request, keys, now)?;
-    events_of(sensor, request)
+/// What a delivery leads to.
+#[derive(Clone, Debug)]
+pub enum Received {
+    /// A reply, and no event.
+    Reply(HookReply),
+    /// Events: one for each emit of the sensor whose condition holds, in order. There may be none.
+    Events {
+        /// The events.
+        emitted: Vec<Emitted>,
+        /// The reply that waits for what comes of them.
+        waits: Option<Arc<WaitingReply>>,
+    },
 }
 
-/// Makes the events of a delivery that was proven before, without checking the proof again.
+/// What a delivery is checked with, besides its sensor.
+#[derive(Clone, Copy)]
+pub struct Proving<'a> {
+    /// The values of the key.
+    pub keys: HookKeys<'a>,
+    /// The time of the delivery.
+    pub now: Timestamp,
+}
+
+/// Makes the events of a delivery, or the reply that ends it.
+///
+/// # Errors
+/// The proof is checked before anything else in the delivery is read, except for a reply that demands no proof. Then
+/// the first problem is reported, and no event is made.
+pub fn receive(sensor: &Sensor, request: &HookRequest, proving: Proving<'_>) -> Result<Received, HookRefusal> {
+    let webhook = endpoint(sensor)?;
+    if let Some(reply) = replies::unproven(sensor, webhook, request)? {
+        return Ok(Received::Reply(reply));
+    }
+    prove(sensor, request, proving)?;
+    let body = body_of(sensor, webhook, request)?;
+    let handshake = webhook.verify.scheme().and_then(|scheme| handshakes::answer(scheme, body.root(), proving.keys.current));
+    if let Some(reply) = handshake {
+        return Ok(Received::Reply(reply));
+    }
+    let headers = shown_headers(&request.headers);
+    let scope = scope_of(sensor, request, &headers, &body);
+    let mut replying = Replying { sensor, scope, steps: 0, stage: Stage::Content };
+    if let Some(reply) = replying.early(webhook)? {
+        return Ok(Received::Reply(reply));
+    }
+    let waits = replying.waiting(webhook)?;
+    let Replying { scope, steps, .. } = replying;
+    let emitted = Making { sensor, body: &body, scope, steps }.events()?;
+    Ok(Received::Events { emitted, waits })
+}
+
+/// Makes the events of a delivery that was proven before, without checking the proof again, and without a reply.
 ///
 /// # Errors
 /// Reports the first problem in the content, and no event is made.
 pub fn events_of(sensor: &Sensor, request: &HookRequest) -> Result<Vec<Emitted>, HookRefusal> {
-    demand_json_type(&request.headers)?;
-    let body = Document::parse(request.body.clone()).map_err(HookRefusal::NotJson)?;
+    let body = body_of(sensor, endpoint(sensor)?, request)?;
     let headers = shown_headers(&request.headers);
-    let scope = Scope::new()
+    Making { sensor, body: &body, scope: scope_of(sensor, request, &headers, &body), steps: 0 }.events()
+}
+
+fn endpoint(sensor: &Sensor) -> Result<&Webhook, HookRefusal> {
+    let unusable = || HookRefusal::Unusable { sensor: sensor.name.clone(), key: None, why: SignatureRefusal::NoDeliveries };
+    sensor.source.endpoint().ok_or_else(unusable)
+}
+
+/// Returns the body that the sensor's expressions read.
+fn body_of(sensor: &Sensor, webhook: &Webhook, request: &HookRequest) -> Result<Document, HookRefusal> {
+    let body = bodies::document(webhook, request)?;
+    let Some(decode) = &webhook.decode else { return Ok(body) };
+    let headers = shown_headers(&request.headers);
+    let scope = scope_of(sensor, request, &headers, &body);
+    let erred = |why: String| HookRefusal::HookErred { sensor: sensor.name.clone(), part: "decode".into(), stage: Stage::Content, why };
+    let text = match decode.evaluate(&scope, &mut Budget::default()) {
+        Ok(Value::Null | Value::Optional(None)) => None,
+        Ok(Value::Optional(Some(inner))) => inner.as_str().map(|text| text.into_owned()),
+        Ok(value) => match value.as_str() {
+            Some(text) => Some(text.into_owned()),
+            None => return Err(erred(format!("it is {}, but it must be a string", value.kind()))),
+        },
+        // A sender may deliver some things in one form, and some in another.
+        Err(why) if why.kind == ErrorKind::Missing => None,
+        Err(why) => return Err(erred(why.to_string())),
+    };
+    match text {
+        None => Ok(body),
+        Some(text) => {
+            Document::parse(text.into()).map_err(|why| HookRefusal::NotDecoded { sensor: sensor.name.clone(), why: why.to_string() })
+        }
+    }
+}
+
+/// Returns the names that expressions about a delivery read.
+fn scope_of<'a>(sensor: &'a Sensor, request: &'a HookRequest, headers: &'a [(&'a str, String)], body: &'a Document) -> Scope<'a> {
+    Scope::new()
         .with("headers", Value::map(headers.iter().map(|(name, value)| (*name, Value::from(value.as_str())))))
         .with("body", Value::from(body.root()))
-        .with("query", Value::map(request.query.iter().map(|(name, value)| (name.as_str(), Value::from(value.as_str())))))
-        .with("config", Value::from_json(&sensor.config));
-    let mut making = Making { sensor, body: &body, scope, steps: 0 };
-    let mut made = Vec::new();
-    for (index, emit) in sensor.emits.iter().enumerate() {
-        made.extend(making.event_of(index, emit)?);
-    }
-    Ok(made)
+        .with("query", texts(&request.query))
+        .with("path", texts(&request.path))
+        .with("method", Value::from(request.method.as_str()))
+        .with("config", Value::from_json(&sensor.config))
 }
 
 /// Returns the parts of a delivery that are kept with its body, so that the same events can be made later:
@@ -203,18 +163,23 @@ pub fn kept(sensor: &Sensor, request: &HookRequest) -> Option<DeliveredWith> {
     let is_proof = |name: &String| proof.as_ref() == Some(name) || name.contains("signature");
     let headers = shown.chain(encoding).filter(|(name, _)| !is_proof(name)).collect();
     let query = if reads_query(sensor) { request.query.clone() } else { Vec::new() };
+    let method = (request.method != HookMethod::Post).then(|| request.method.as_str().to_owned());
     if query.iter().any(|(name, _)| opens_doors(&name.to_ascii_lowercase())) {
         return None;
     }
-    let with = DeliveredWith { headers, query };
+    let with = DeliveredWith { headers, query, method, path: request.path.clone() };
     let bytes = serde_json::to_vec(&with).map_or(usize::MAX, |json| json.len());
     (bytes <= KEPT_BYTES_MAX).then_some(with)
 }
 
 /// Returns the digest of what makes a delivery the same as an earlier one, if that is more than its body: its
-/// scheme signs an id as well. Two deliveries with different ids are different, even if their bodies are equal.
+/// scheme signs an id or the URL as well. Two deliveries with different ids are different, even if their bodies are equal.
 pub fn signed_content(sensor: &Sensor, request: &HookRequest) -> Option<Digest> {
     let scheme = sensor.source.webhook()?.scheme()?;
+    if scheme.signs_the_url() {
+        let url = &request.url;
+        return Some(Digest::of(format!("{}/{url}{}", url.len(), Digest::of(&request.body)).as_bytes()));
+    }
     let id = signatures::signed_id(scheme, &request.headers)?;
     let body = Digest::of(&request.body);
     Some(Digest::of(format!("{}/{id}{body}", id.len()).as_bytes()))
@@ -225,7 +190,8 @@ fn reads_query(sensor: &Sensor) -> bool {
         let in_payload = emit.payload.iter().flat_map(Template::expressions);
         emit.when.iter().chain(&emit.dedupe).chain(in_payload).any(|expression| expression.reads_root("query"))
     };
-    sensor.emits.iter().any(in_emit)
+    let decodes = sensor.source.endpoint().and_then(|webhook| webhook.decode.as_ref());
+    sensor.emits.iter().any(in_emit) || decodes.is_some_and(|decode| decode.reads_root("query"))
 }
 
 /// The content of a delivery, enough to compose it as its sender would.
@@ -239,6 +205,8 @@ pub struct Outgoing<'a> {
     pub body: Bytes,
     /// The time at which it is signed.
     pub now: Timestamp,
+    /// The public URL of the hook.
+    pub url: &'a str,
 }
 
 /// Composes a delivery as the sensor's sender would, signed with `key`, to try out a hook.
@@ -252,9 +220,18 @@ pub fn compose(sensor: &Sensor, outgoing: Outgoing<'_>, key: Option<&Secret>) ->
     if !outgoing.event.is_empty() {
         headers.push((naming.event.to_owned(), outgoing.event.to_owned()));
     }
+    let mut url = outgoing.url.to_owned();
+    let query: Vec<(String, String)> = match verify.scheme() {
+        Some(Scheme::Twilio) => {
+            let (name, hash) = twilio::body_hash(&outgoing.body);
+            url = format!("{url}?{name}={hash}");
+            vec![(name.to_owned(), hash)]
+        }
+        Some(_) | None => Vec::new(),
+    };
     let proof = match verify.scheme() {
         Some(scheme) => {
-            let unsigned = Unsigned { body: &outgoing.body, id: outgoing.delivery, now: outgoing.now };
+            let unsigned = Unsigned { body: &outgoing.body, id: outgoing.delivery, now: outgoing.now, url: &url };
             signatures::sign(scheme, unsigned, key)?
         }
         None => Vec::new(),
@@ -264,14 +241,16 @@ pub fn compose(sensor: &Sensor, outgoing: Outgoing<'_>, key: Option<&Secret>) ->
         headers.push((naming.delivery.to_owned(), outgoing.delivery.to_owned()));
     }
     headers.extend(proof);
-    Ok(HookRequest { sensor: sensor.name.clone(), headers, query: Vec::new(), body: outgoing.body })
+    Ok(HookRequest { sensor: sensor.name.clone(), headers, query, body: outgoing.body, method: HookMethod::Post, path: Vec::new(), url })
 }
 
-fn prove(sensor: &Sensor, request: &HookRequest, keys: HookKeys<'_>, now: Timestamp) -> Result<(), HookRefusal> {
+fn prove(sensor: &Sensor, request: &HookRequest, proving: Proving<'_>) -> Result<(), HookRefusal> {
+    let Proving { keys, now } = proving;
     let verify = sensor.source.webhook();
     let checked = match verify {
         Some(Verify::Proof { scheme, .. }) => {
-            let check = |key| signatures::check(scheme, &request.headers, &request.body, key, now);
+            let delivered = Delivered { headers: &request.headers, body: &request.body, url: &request.url };
+            let check = |key| signatures::check(scheme, delivered, key, now);
             match (check(keys.current), keys.previous) {
                 // If the value before does not verify it either, the current one is what the sender should use.
                 (Err(why @ (SignatureRefusal::Wrong { .. } | SignatureRefusal::WrongToken { .. })), Some(previous)) => {
@@ -300,41 +279,6 @@ fn prove(sensor: &Sensor, request: &HookRequest, keys: HookKeys<'_>, now: Timest
     })
 }
 
-/// Demands a declared JSON type. The type is never guessed, and compressed bodies are not unpacked.
-fn demand_json_type(headers: &[(String, String)]) -> Result<(), HookRefusal> {
-    let all = |wanted: &'static str| headers.iter().filter(move |(name, _)| name == wanted).map(|(_, value)| value.as_str());
-    let refuse = |given: String| Err(HookRefusal::NotJsonType { given });
-    if let Some(encoding) = all("content-encoding").find(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
-        return refuse(format!("compressed as `{}`", brief(encoding)));
-    }
-    let types: Vec<_> = all("content-type").collect();
-    match types.as_slice() {
-        [] => refuse("sent without a content type".into()),
-        [one] if is_json(one) => Ok(()),
-        [one] => refuse(format!("`{}`", brief(one))),
-        [_, _, ..] => refuse("sent with more than one content type".into()),
-    }
-}
-
-fn is_json(content_type: &str) -> bool {
-    let mut parts = content_type.split(';').map(str::trim);
-    let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
-    let is_json = essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));
-    is_json && parts.all(is_utf8_at_most)
-}
-
-/// Rejects charsets other than UTF-8, because JSON is UTF-8 (RFC 8259 §8.1). Other parameters are ignored.
-fn is_utf8_at_most(parameter: &str) -> bool {
-    match parameter.split_once('=') {
-        Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8"),
-        Some(_) | None => true,
-    }
-}
-
-fn brief(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(80).collect()
-}
-
 /// Headers that a sensor's expressions may see, by name: those with which senders describe a delivery.
 const SHOWN_NAMES: &[&str] = &["content-type", "user-agent", "date", "idempotency-key"];
 /// Headers that a sensor's expressions may see, by prefix.
@@ -357,7 +301,7 @@ fn opens_doors(name: &str) -> bool {
 
 /// Returns the headers that expressions see. The values of a repeated one are joined with `, ` (RFC 9110
 /// §5.3).
-fn shown_headers(headers: &[(String, String)]) -> Vec<(&str, String)> {
+pub(crate) fn shown_headers(headers: &[(String, String)]) -> Vec<(&str, String)> {
     let mut shown: Vec<(&str, String)> = Vec::new();
     for (name, value) in headers.iter().filter(|(name, _)| is_shown(name)) {
         match shown.iter_mut().find(|(known, _)| known == name) {
@@ -380,6 +324,15 @@ pub(crate) struct Making<'a> {
 }
 
 impl<'a> Making<'a> {
+    /// Returns the events of the emits whose conditions hold.
+    fn events(mut self) -> Result<Vec<Emitted>, HookRefusal> {
+        let mut made = Vec::new();
+        for (index, emit) in self.sensor.emits.iter().enumerate() {
+            made.extend(self.event_of(index, emit)?);
+        }
+        Ok(made)
+    }
+
     /// Returns the event of one emit, if its condition holds.
     pub(crate) fn event_of(&mut self, index: usize, emit: &'a Emit) -> Result<Option<Emitted>, HookRefusal> {
         let erred = |part: EmitPart, why: String| HookRefusal::EmitErred {
@@ -421,7 +374,7 @@ impl<'a> Making<'a> {
         let outcome = evaluate(&self.scope, &mut budget);
         self.steps = self.steps.saturating_add(budget.spent());
         if self.steps > DELIVERY_STEPS_MAX {
-            return Err(HookRefusal::TooManySteps { sensor: self.sensor.name.clone() });
+            return Err(HookRefusal::TooManySteps { sensor: self.sensor.name.clone(), stage: Stage::Content });
         }
         Ok(outcome)
     }

@@ -1,18 +1,35 @@
-"""Signs and verifies deliveries with the package of Slack. Reads lines of JSON, and answers each with one, as vendors.mjs does."""
+"""Signs and verifies deliveries with the packages of Slack and Twilio. Reads lines of JSON, and answers each with one, as vendors.mjs does."""
 
 import json
 import sys
 import time
+from urllib.parse import parse_qs
 
-from slack_sdk.signature import SignatureVerifier
 
-for line in sys.stdin:
-    asked = json.loads(line)
+def slack(asked):
+    from slack_sdk.signature import SignatureVerifier
+
     verifier = SignatureVerifier(asked["key"])
     if asked.get("sign"):
         now = str(int(time.time()))
         signature = verifier.generate_signature(timestamp=now, body=asked["body"])
-        answer = {"headers": {"x-slack-request-timestamp": now, "x-slack-signature": signature}}
-    else:
-        answer = {"valid": verifier.is_valid_request(asked["body"], asked["headers"])}
-    print(json.dumps(answer), flush=True)
+        return {"headers": {"x-slack-request-timestamp": now, "x-slack-signature": signature}}
+    return {"valid": verifier.is_valid_request(asked["body"], asked["headers"])}
+
+
+def twilio(asked):
+    from twilio.request_validator import RequestValidator
+
+    validator = RequestValidator(asked["key"])
+    is_form = asked["type"] == "application/x-www-form-urlencoded"
+    fields = parse_qs(asked["body"], keep_blank_values=True) if is_form else {}
+    if asked.get("sign"):
+        signature = validator.compute_signature(asked["url"], fields)
+        return {"headers": {"content-type": asked["type"], "x-twilio-signature": signature}}
+    signed = fields if is_form else asked["body"]
+    return {"valid": validator.validate(asked["url"], signed, asked["headers"]["x-twilio-signature"])}
+
+
+for line in sys.stdin:
+    asked = json.loads(line)
+    print(json.dumps({"slack": slack, "twilio": twilio}[asked["scheme"]](asked)), flush=True)

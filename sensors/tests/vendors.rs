@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ensue_engine::catalog::Scheme;
 use ensue_engine::ports::Secret;
 use ensue_engine::time::Timestamp;
-use ensue_sensors::signatures::{SignatureRefusal, Unsigned, check, sign};
+use ensue_sensors::signatures::{Delivered, SignatureRefusal, Unsigned, check, sign};
 use serde_json::{Map, Value, json};
 
 #[path = "../../tests/support/skipped.rs"]
@@ -49,11 +49,11 @@ impl Vendors {
         Self::start(test, &packages.join("node_modules/stripe"), command)
     }
 
-    fn of_python(test: &str) -> Option<Self> {
+    fn of_python(test: &str, package: &str) -> Option<Self> {
         let python = root().join("target/python/bin/python");
-        let has_package = Command::new(&python).args(["-c", "import slack_sdk"]).stderr(Stdio::null()).status();
+        let has_package = Command::new(&python).args(["-c", &format!("import {package}")]).stderr(Stdio::null()).status();
         if !has_package.is_ok_and(|status| status.success()) {
-            not_installed(test, "the Python package slack_sdk");
+            not_installed(test, &format!("the Python package {package}"));
             return None;
         }
         let mut command = Command::new(&python);
@@ -104,7 +104,8 @@ fn secret(key: &str) -> Secret {
 
 /// Demands that a delivery of the vendor passes here, and neither altered, nor old, nor under another key.
 fn demand_only_as_it_is(scheme: &Scheme, headers: &[(String, String)], key: &str, time_is_signed: bool) {
-    let checked = |body: &str, key: &str, now| check(scheme, headers, body.as_bytes(), Some(&secret(key)), now);
+    let checked =
+        |body: &str, key: &str, now| check(scheme, Delivered { headers, body: body.as_bytes(), url: "" }, Some(&secret(key)), now);
     assert_eq!(checked(BODY, key, now()), Ok(()), "{scheme:?}");
     let altered = BODY.replace("12.50", "99.50");
     assert!(matches!(checked(&altered, key, now()), Err(SignatureRefusal::Wrong { .. })), "{scheme:?}");
@@ -115,7 +116,7 @@ fn demand_only_as_it_is(scheme: &Scheme, headers: &[(String, String)], key: &str
 
 /// Demands that the vendor accepts a delivery that is signed here, and neither altered nor old.
 fn demand_acceptance(vendors: &mut Vendors, (name, scheme): (&str, &Scheme), key: &str, time_is_signed: bool) {
-    let signed_at = |now| sign(scheme, Unsigned { body: BODY.as_bytes(), id: "msg_1", now }, Some(&secret(key))).unwrap();
+    let signed_at = |now| sign(scheme, Unsigned { body: BODY.as_bytes(), id: "msg_1", now, url: "" }, Some(&secret(key))).unwrap();
     let headers = signed_at(now());
     assert!(vendors.accepts(name, key, BODY, &headers), "{name}: {headers:?}");
     assert!(!vendors.accepts(name, key, &BODY.replace("12.50", "99.50"), &headers), "{name}");
@@ -149,8 +150,46 @@ fn delivery_that_discord_s_package_accepts_passes() {
 
 #[test]
 fn slack_s_package_and_this_crate_accept_each_other() {
-    let Some(mut vendors) = Vendors::of_python("slack_s_package_and_this_crate_accept_each_other") else { return };
+    let Some(mut vendors) = Vendors::of_python("slack_s_package_and_this_crate_accept_each_other", "slack_sdk") else { return };
     let headers = vendors.sign("slack", TEXT_KEY);
     demand_only_as_it_is(&Scheme::Slack, &headers, TEXT_KEY, true);
     demand_acceptance(&mut vendors, ("slack", &Scheme::Slack), TEXT_KEY, true);
+}
+
+#[test]
+fn twilio_s_package_and_this_crate_accept_each_other() {
+    let Some(mut vendors) = Vendors::of_python("twilio_s_package_and_this_crate_accept_each_other", "twilio") else { return };
+    const FORM: &str = "application/x-www-form-urlencoded";
+    let url = "https://ensue.example.test/hooks/chat/sms?team=a%20b";
+    let digest = ring::digest::digest(&ring::digest::SHA256, BODY.as_bytes());
+    let hashed = format!("{url}&bodySHA256={}", hex::encode(digest));
+    let form = "From=%2B14158675309&Body=good+morning&Tag=b&Tag=a&Empty=";
+    for (url, content_type, body) in [(url, FORM, form), (hashed.as_str(), "application/json", BODY)] {
+        let question = json!({ "scheme": "twilio", "key": TEXT_KEY, "url": url, "type": content_type, "body": body, "sign": true });
+        let answer = vendors.ask(&question);
+        let headers: Vec<(String, String)> =
+            answer["headers"].as_object().unwrap().iter().map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned())).collect();
+        let checked = |url: &str, body: &str, key: &str| {
+            check(&Scheme::Twilio, Delivered { headers: &headers, body: body.as_bytes(), url }, Some(&secret(key)), now())
+        };
+        assert_eq!(checked(url, body, TEXT_KEY), Ok(()), "{content_type}");
+        let replayed = url.replace("/sms", "/other");
+        for (url, body, key) in [
+            (url, &body.replace('o', "0"), TEXT_KEY),
+            (&replayed, &body.to_owned(), TEXT_KEY),
+            (url, &body.to_owned(), "another key that is long enough"),
+        ] {
+            assert!(matches!(checked(url, body, key), Err(SignatureRefusal::Wrong { .. })), "{content_type}: {url} {body}");
+        }
+    }
+    let unsigned = Unsigned { body: BODY.as_bytes(), id: "msg_1", now: now(), url: &hashed };
+    let signed: Map<String, Value> =
+        sign(&Scheme::Twilio, unsigned, Some(&secret(TEXT_KEY))).unwrap().into_iter().map(|(name, value)| (name, json!(value))).collect();
+    let mut accepts = |body: &str| {
+        let question =
+            json!({ "scheme": "twilio", "key": TEXT_KEY, "url": hashed, "type": "application/json", "body": body, "headers": signed });
+        vendors.ask(&question)["valid"] == true
+    };
+    assert!(accepts(BODY));
+    assert!(!accepts("{}"));
 }

@@ -1,26 +1,57 @@
 //! Creating events from webhook deliveries.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use ensue_engine::catalog::WaitingReply;
 use ensue_engine::command::{ObservedEvent, RefusedDelivery};
 use ensue_engine::names::SensorRef;
-use ensue_engine::ports::HookRequest;
+use ensue_engine::ports::{Came, HookReply, HookRequest};
 
 use super::Declined;
 
 /// Creates events from webhook deliveries.
 pub trait Webhooks: Send + Sync {
     /// Verifies a delivery over its raw body, and creates its judged events: none if no `emits` matches; if
-    /// several match, all or none are created. Works on the calling thread and does not wait: quick, although
-    /// it costs tens of microseconds.
-    fn receive(&self, request: HookRequest) -> Result<Vec<ObservedEvent>, HookRefusal>;
+    /// several match, all or none are created. Or returns the reply that ends it. Works on the calling thread and
+    /// does not wait: quick, although it costs tens of microseconds.
+    fn receive(&self, request: HookRequest) -> Result<Received, HookRefusal>;
+    /// Renders the reply of a sensor for what came of a delivery; `None` for the usual one. Quick.
+    fn reply_to(&self, sensor: &SensorRef, waits: &WaitingReply, came: &Came) -> Result<Option<HookReply>, Declined>;
     /// Creates the judged events of a delivery whose sender was verified when it arrived, but that was refused.
     /// Quick, like [`receive`](Self::receive).
     fn deliver_again(&self, request: HookRequest) -> Result<Vec<ObservedEvent>, Declined>;
-    /// Signs `body` as the sensor's sender would, and names `event` in the sender's way; `delivery` is the id
-    /// of the delivery, if the scheme has one. Quick.
-    fn sign(&self, sensor: &SensorRef, event: &str, delivery: &str, body: Bytes) -> Result<HookRequest, Declined>;
+    /// Signs a delivery as the sensor's sender would. Quick.
+    fn sign(&self, sensor: &SensorRef, delivery: ToSign<'_>) -> Result<HookRequest, Declined>;
     /// Returns the state of the secret with which the sensor's deliveries are verified. Quick.
     fn secret(&self, sensor: &SensorRef) -> SecretState;
+}
+
+/// What a delivery leads to.
+#[derive(Debug)]
+pub enum Received {
+    /// A reply, and no event.
+    Reply(HookReply),
+    /// Its events.
+    Events {
+        /// The events, judged.
+        events: Vec<ObservedEvent>,
+        /// The reply that waits for what comes of them.
+        waits: Option<Arc<WaitingReply>>,
+    },
+}
+
+/// A delivery to sign.
+#[derive(Clone, Debug)]
+pub struct ToSign<'a> {
+    /// The sender's name for what happened; empty if it does not name it in a header.
+    pub event: &'a str,
+    /// The id of the delivery, for schemes that have one.
+    pub delivery: &'a str,
+    /// The raw JSON body.
+    pub body: Bytes,
+    /// The public URL of the hook.
+    pub url: &'a str,
 }
 
 /// Why a delivery created no event.

@@ -234,7 +234,7 @@ pub(super) async fn answer(call: &Call, id: ExecutionId, position: Position) -> 
 
 /// Returns an execution that was requested at a position: once it has ended, or as it is when the time is up or the
 /// node stops.
-async fn at_its_end(api: &Arc<Api>, id: ExecutionId, requested: Position, wait: Duration) -> Result<Execution, Problem> {
+pub(super) async fn at_its_end(api: &Arc<Api>, id: ExecutionId, requested: Position, wait: Duration) -> Result<Execution, Problem> {
     let deadline = Instant::now() + wait;
     let mut awaited = api.ports.ends.wait(id);
     let mut look_at = match awaited.known() {

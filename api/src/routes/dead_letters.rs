@@ -7,6 +7,7 @@
 use ensue_views::RowReach;
 use std::sync::Arc;
 
+use ensue_engine::catalog::HookMethod;
 use ensue_engine::command::{Answer, Ask, Refusal, RequestKey, RetriedDelivery};
 use ensue_engine::explain::Explain;
 use ensue_engine::fact::Fact;
@@ -353,7 +354,10 @@ fn again(ports: &Ports, letter: &DeadLetter) -> Result<RetriedDelivery, Problem>
     let Some(Record { fact: Fact::DeliveryRefused(refused), cause, .. }) = record else { return Err(missing()) };
     let with = refused.with.ok_or(DeadLetterRefused::NotKept(letter.id))?;
     let body = ports.log.body(at)?.ok_or(DeadLetterRefused::Erased(letter.id))?;
-    let request = HookRequest { sensor: refused.sensor, headers: with.headers, query: with.query, body };
+    let method = with.method.as_deref().and_then(HookMethod::of).unwrap_or_default();
+    // Its proof was checked when it arrived, so the URL, which only a proof covers, does not matter.
+    let (sensor, url) = (refused.sensor, String::new());
+    let request = HookRequest { sensor, headers: with.headers, query: with.query, body, method, path: with.path, url };
     let events = ports.webhooks.deliver_again(request)?;
     Ok(RetriedDelivery { of: letter.id, cause: cause.from_parent(letter.id), events })
 }

@@ -2,23 +2,27 @@
 //!
 //! Deliveries are verified by [`Webhooks`](crate::ports::Webhooks).
 
+mod endpoint;
+mod reply;
+
 use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 use bytes::Bytes;
 use ensue_engine::access::limit::Target;
-use ensue_engine::catalog::{Sensor, Verify};
+use ensue_engine::catalog::{HookMethod, Sensor, Verify, WaitingReply};
 use ensue_engine::command::{Answer, Ask, Before, Novelty, ReceivedEvent, SeenEvent};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::Id;
-use ensue_engine::names::{PackName, SensorRef};
-use ensue_engine::ports::{Committed, HookRequest, ReadLimit};
+use ensue_engine::names::SensorRef;
+use ensue_engine::ports::{Committed, HookReply, HookRequest, ReadLimit};
 use ensue_engine::record::{Actor, Position};
 use hyper::body::Body as HttpBody;
 
+use self::endpoint::Endpoint;
 use super::Routes;
 use crate::api::Api;
 use crate::auth::Allowed;
@@ -30,17 +34,16 @@ use crate::handshake;
 use crate::listing;
 use crate::operation::{Content, Header, Operation, Takes, WRITTEN};
 use crate::permissions::{HooksRead, HooksSend, Permission as _};
-use crate::ports::{HookRefusal, OnBehalf, Ports};
+use crate::ports::{HookRefusal, OnBehalf, Ports, Received, ToSign};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query;
 use crate::quotas::{Caller, Room};
-use crate::rates::{self, Class, Standing};
+use crate::rates::{self, Standing};
 use crate::respond::{self, Written};
 use crate::route::Public;
+use crate::settings::Limits;
 use crate::wire::hooks::{WireHook, WireSend, WireTaken, WireTakenEvent};
 
-/// The methods that a webhook accepts.
-pub(crate) const METHODS: &str = "POST, OPTIONS";
 /// How many deliveries of each hook a list shows.
 const LISTED_DELIVERIES: usize = 5;
 /// Headers that belong to the connection rather than to the delivery (RFC 9110 §7.6.1), or to a browser.
@@ -61,9 +64,31 @@ struct Taken {
     events: Vec<ReceivedEvent>,
     /// The position at which they are visible; none if nothing was written.
     position: Option<Position>,
+    /// What the sender gets as a reply.
+    reply: TakenReply,
+}
+
+/// What the sender of a delivery gets as a reply.
+enum TakenReply {
+    /// The ids of the events.
+    Events,
+    /// A reply that ended the delivery.
+    Early(HookReply),
+    /// A reply that waits for what comes of the events.
+    Waiting(Arc<WaitingReply>),
+}
+
+impl TakenReply {
+    fn of(waits: Option<Arc<WaitingReply>>) -> Self {
+        waits.map_or(Self::Events, Self::Waiting)
+    }
 }
 
 impl Taken {
+    fn of(events: Vec<ReceivedEvent>, position: Option<Position>) -> Self {
+        Self { events, position, reply: TakenReply::Events }
+    }
+
     fn is_repeat(&self) -> bool {
         !self.events.is_empty() && self.events.iter().all(|event| event.novelty == Novelty::Repeat)
     }
@@ -71,7 +96,9 @@ impl Taken {
 
 /// The problems with which a delivery is refused.
 const REFUSES: &[(u16, &str)] = &[
+    (400, "body_unreadable"),
     (401, "signature_refused"),
+    (403, "address_not_allowed"),
     (404, "not_found"),
     (404, "hook_not_found"),
     (422, "sensor_erred"),
@@ -134,22 +161,30 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Receives a delivery at `/hooks/<pack>/<sensor>`: 202 once its events are on disk, 200 for a duplicate or if
-/// no `emits` matched.
+/// no `emits` matched, or the reply of the sensor.
 pub(crate) async fn receive<B>(api: &Arc<Api>, context: &RequestContext, parts: &Parts, hook: &str, body: B) -> Outcome
 where
     B: HttpBody<Data = Bytes> + Send,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     let came = Instant::now();
-    let sensor = sensor_at(api, hook)?;
-    let counted = api.rates.count(Class::Hooks, || Caller::Hook(sensor.clone()));
-    let delivered = delivered(api, context, parts, At { sensor, came, counted }, body).await;
+    let endpoint = match endpoint::at(api, hook) {
+        Err(_) if parts.method != Method::POST => return Ok(endpoint::other_method(None, &parts.method)),
+        found => found?,
+    };
+    let Some(method) = endpoint.method(&parts.method) else {
+        return Ok(endpoint::other_method(Some(&endpoint), &parts.method));
+    };
+    endpoint.demand_address(parts)?;
+    let counted = api.rates.count_delivery(&endpoint.sensor, endpoint.webhook.rate);
+    let delivered = delivered(api, context, parts, At { endpoint, method, came, counted }, body).await;
     rates::standing(counted, delivered)
 }
 
 /// Where and when a delivery arrived, and the state of its hook's rate limit.
 struct At {
-    sensor: SensorRef,
+    endpoint: Endpoint,
+    method: HookMethod,
     came: Instant,
     counted: Option<Standing>,
 }
@@ -159,17 +194,20 @@ where
     B: HttpBody<Data = Bytes> + Send,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    let At { sensor, came, counted } = at;
+    let At { endpoint, method, came, counted } = at;
+    let sensor = endpoint.sensor.clone();
     let mut bytes = None;
+    let limits = &api.settings.limits;
+    let limits = Limits { body_bytes_max: endpoint.body_bytes_max(limits.body_bytes_max), ..limits.clone() };
     let is_within_rate = counted.map_or(Ok(()), |standing| standing.demand());
-    let _admitted = match is_within_rate.and_then(|()| admitted(api, parts, &sensor)) {
+    let admitted = match is_within_rate.and_then(|()| admitted(api, parts, &sensor, limits.body_bytes_max)) {
         Ok(admitted) => admitted,
         Err(problem) => {
             note(api, context, &sensor, came, bytes, &Err(problem.clone()));
             return Err(problem);
         }
     };
-    let outcome = match request(api, parts, &sensor, body).await {
+    let outcome = match request(api, parts, (endpoint, method), &limits, body).await {
         Err(problem) => Err(problem),
         Ok(request) => {
             bytes = Some(request.body.len());
@@ -178,38 +216,55 @@ where
         }
     };
     note(api, context, &sensor, came, bytes, &outcome);
-    answer(&outcome?)
+    // The body is in the log by now, and a sender that waits holds none of its memory.
+    drop(admitted);
+    let mut taken = outcome?;
+    match std::mem::replace(&mut taken.reply, TakenReply::Events) {
+        TakenReply::Events => answer(&taken),
+        TakenReply::Early(reply) => reply::sent(reply),
+        TakenReply::Waiting(waits) => reply::awaited(api, &sensor, &waits, &taken).await,
+    }
 }
 
 /// Allows any sender that asks to deliver to a hook: hooks are declared for that.
 pub(crate) fn consent(api: &Api, headers: &HeaderMap, hook: &str) -> Outcome {
-    sensor_at(api, hook)?;
-    Ok(handshake::consent(headers, METHODS, api.rates.rate(Class::Hooks)))
+    let endpoint = endpoint::at(api, hook)?;
+    Ok(handshake::consent(headers, &endpoint.methods(), api.rates.of_deliveries(endpoint.webhook.rate)))
 }
 
 /// Finds the sensor of a hook; anything else is a hook that does not exist.
 fn sensor_at(api: &Api, hook: &str) -> Result<SensorRef, Problem> {
-    let missing = || Problem::from(Missing::new(HooksRead::THING, hook));
-    let (pack, name) = hook.split_once('/').ok_or_else(missing)?;
-    let pack: PackName = pack.parse().map_err(|_| missing())?;
-    let sensor = SensorRef::new(&pack, name).map_err(|_| missing())?;
-    let is_hook = api.ports.installed.current().sensors().get(&sensor).is_some_and(|sensor| sensor.source.webhook().is_some());
-    if is_hook { Ok(sensor) } else { Err(missing()) }
+    endpoint::named(api, hook).map(|(sensor, _)| sensor)
 }
 
 /// Checks whether a delivery would be accepted now, before any of it is read.
-fn admitted(api: &Api, parts: &Parts, sensor: &SensorRef) -> Result<Room, Problem> {
+fn admitted(api: &Api, parts: &Parts, sensor: &SensorRef, bytes_max: usize) -> Result<Room, Problem> {
     api.ports.node.admission()?;
-    Ok(api.intake.admit(Caller::Hook(sensor.clone()), &parts.headers, api.settings.limits.body_bytes_max)?)
+    Ok(api.intake.admit(Caller::Hook(sensor.clone()), &parts.headers, bytes_max)?)
 }
 
-async fn request<B>(api: &Api, parts: &Parts, sensor: &SensorRef, body: B) -> Result<HookRequest, Problem>
+async fn request<B>(
+    api: &Api,
+    parts: &Parts,
+    (endpoint, method): (Endpoint, HookMethod),
+    limits: &Limits,
+    body: B,
+) -> Result<HookRequest, Problem>
 where
     B: HttpBody<Data = Bytes> + Send,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    let body = body::read(&parts.headers, body, &api.settings.limits).await?;
-    Ok(HookRequest { sensor: sensor.clone(), headers: headers_of(&parts.headers), query: query_of(parts.uri.query()), body })
+    let body = body::read(&parts.headers, body, limits).await?;
+    let target = parts.uri.path_and_query().map_or_else(|| parts.uri.path(), |target| target.as_str());
+    Ok(HookRequest {
+        sensor: endpoint.sensor,
+        headers: headers_of(&parts.headers),
+        query: query_of(parts.uri.query()),
+        body,
+        method,
+        path: endpoint.path,
+        url: format!("{}{target}", api.settings.base_url),
+    })
 }
 
 fn headers_of(headers: &HeaderMap) -> Vec<(String, String)> {
@@ -238,14 +293,17 @@ enum Sender {
 
 async fn take(api: &Arc<Api>, by: OnBehalf, request: HookRequest, sender: Sender) -> Result<Taken, Problem> {
     match api.ports.webhooks.receive(request) {
-        Ok(events) if events.is_empty() => Ok(Taken { events: Vec::new(), position: None }),
-        Ok(mut events) => {
+        Ok(Received::Reply(reply)) => Ok(Taken { reply: TakenReply::Early(reply), ..Taken::of(Vec::new(), None) }),
+        Ok(Received::Events { events, waits }) if events.is_empty() => {
+            Ok(Taken { reply: TakenReply::of(waits), ..Taken::of(Vec::new(), None) })
+        }
+        Ok(Received::Events { mut events, waits }) => {
             if sender == Sender::Node {
                 events.iter_mut().for_each(|event| event.signed = None);
             }
             let Committed { position, answer } = api.submit(by, Ask::ReceiveEvents(events)).await?;
             match answer {
-                Answer::Events(events) => Ok(Taken { events, position: Some(position) }),
+                Answer::Events(events) => Ok(Taken { reply: TakenReply::of(waits), ..Taken::of(events, Some(position)) }),
                 Answer::Before(before) => api.threads.blocking(move |ports| taken_before(ports, &before)).await?,
                 other => Err(Problem::bug(&format!("events were answered with {other:?}"))),
             }
@@ -273,7 +331,7 @@ fn taken_before(ports: &Ports, before: &Before) -> Result<Taken, Problem> {
             _ => Err(Problem::bug(&format!("there is no event at position {}", event.position))),
         }
     };
-    Ok(Taken { events: before.events.iter().map(received).collect::<Result<_, _>>()?, position: Some(before.position) })
+    Ok(Taken::of(before.events.iter().map(received).collect::<Result<_, _>>()?, Some(before.position)))
 }
 
 fn note(api: &Api, context: &RequestContext, sensor: &SensorRef, came: Instant, bytes: Option<usize>, outcome: &Result<Taken, Problem>) {
@@ -354,7 +412,9 @@ pub(super) async fn send(allowed: Allowed<HooksSend>, mut call: Call) -> Outcome
     let (api, came) = (call.api(), Instant::now());
     let delivery = fresh_id()?;
     let event = event.unwrap_or_default();
-    let request = api.ports.webhooks.sign(&sensor, &event, &delivery.to_string(), Bytes::from(String::from(Box::<str>::from(body))))?;
+    let (delivery, url) = (delivery.to_string(), url(api, &sensor));
+    let body = Bytes::from(String::from(Box::<str>::from(body)));
+    let request = api.ports.webhooks.sign(&sensor, ToSign { event: &event, delivery: &delivery, body, url: &url })?;
     let bytes = Some(request.body.len());
     let outcome = take(api, call.on_behalf(&allowed)?, request, Sender::Node).await;
     note(api, call.context(), &sensor, came, bytes, &outcome);

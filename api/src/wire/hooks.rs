@@ -119,6 +119,8 @@ pub(crate) enum WireScheme {
     Standard,
     /// By Stripe's signature.
     Stripe,
+    /// By Twilio's signature.
+    Twilio,
     /// By Zoom's signature.
     Zoom,
     /// Not at all: anybody may deliver.
@@ -147,6 +149,7 @@ impl From<&Verify> for WireScheme {
                 Scheme::Slack => Self::Slack,
                 Scheme::Standard => Self::Standard,
                 Scheme::Stripe => Self::Stripe,
+                Scheme::Twilio => Self::Twilio,
                 Scheme::Zoom => Self::Zoom,
             },
             Verify::None => Self::None,

@@ -17,6 +17,7 @@ pub use process::{ProcessSource, Restart};
 pub use reading::{Decode, OnPoison, POISON_MAX, PoisonLimit, Reading};
 
 use super::verify::Verify;
+use super::webhook::Webhook;
 use crate::names::{SensorRef, TriggerRef};
 use crate::record::Digest;
 use crate::schedule::plan::Plan;
@@ -49,12 +50,7 @@ impl Sensor {
 #[derive(Clone, Debug)]
 pub enum Source {
     /// Deliveries at `/hooks/<pack>/<sensor>`.
-    Webhook {
-        /// How deliveries are verified.
-        verify: Verify,
-        /// What happens to repeats of a signed body.
-        repeats: Repeats,
-    },
+    Webhook(Arc<Webhook>),
     /// A schedule.
     Timer {
         /// When it is due.
@@ -72,7 +68,7 @@ impl Source {
     /// Returns its name as packs spell it.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Webhook { .. } => "webhook",
+            Self::Webhook(_) => "webhook",
             Self::Timer { .. } => "timer",
             Self::Process(_) => "process",
             Self::Poll(_) => "poll",
@@ -88,7 +84,7 @@ impl Source {
     /// Returns how its messages are read, or `None` if the node fetches no messages for it.
     pub fn reading(&self) -> Option<&Reading> {
         match self {
-            Self::Webhook { .. } | Self::Timer { .. } => None,
+            Self::Webhook(_) | Self::Timer { .. } => None,
             Self::Process(process) => Some(&process.reading),
             Self::Poll(poll) => Some(&poll.reading),
             Self::File(file) => Some(&file.reading),
@@ -97,8 +93,21 @@ impl Source {
 
     /// Returns how deliveries are verified, or `None` if the sensor takes no deliveries.
     pub fn webhook(&self) -> Option<&Verify> {
+        self.endpoint().map(|webhook| &webhook.verify)
+    }
+
+    /// Returns the endpoint of the sensor, or `None` if it takes no deliveries.
+    pub fn endpoint(&self) -> Option<&Webhook> {
         match self {
-            Self::Webhook { verify, .. } => Some(verify),
+            Self::Webhook(webhook) => Some(webhook),
+            Self::Timer { .. } | Self::Process(_) | Self::Poll(_) | Self::File(_) => None,
+        }
+    }
+
+    /// Returns the endpoint of the sensor, to keep it.
+    pub fn shared_endpoint(&self) -> Option<Arc<Webhook>> {
+        match self {
+            Self::Webhook(webhook) => Some(webhook.clone()),
             Self::Timer { .. } | Self::Process(_) | Self::Poll(_) | Self::File(_) => None,
         }
     }
@@ -107,7 +116,7 @@ impl Source {
     /// body is signed.
     pub fn drops_repeats(&self) -> bool {
         match self {
-            Self::Webhook { verify, repeats } => verify.signs_the_body() && *repeats == Repeats::Drop,
+            Self::Webhook(webhook) => webhook.verify.signs_the_body() && webhook.repeats == Repeats::Drop,
             Self::Timer { .. } | Self::Process(_) | Self::Poll(_) | Self::File(_) => false,
         }
     }

@@ -85,11 +85,18 @@ pub enum Scheme {
     Standard,
     /// Stripe's signatures of a time and the body.
     Stripe,
+    /// Twilio's signature of the public URL and the body.
+    Twilio,
     /// Zoom's signature of a time and the body.
     Zoom,
 }
 
 impl Scheme {
+    /// Returns true if the proof covers the public URL, so that the node must know its own.
+    pub fn signs_the_url(&self) -> bool {
+        *self == Self::Twilio
+    }
+
     /// Returns true if the proof covers the body, so that nobody else can change it.
     pub fn signs_the_body(&self) -> bool {
         match self {
@@ -108,6 +115,7 @@ impl Scheme {
             | Self::Slack
             | Self::Standard
             | Self::Stripe
+            | Self::Twilio
             | Self::Zoom => true,
         }
     }

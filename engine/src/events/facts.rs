@@ -62,8 +62,8 @@ pub struct DeliveryRefused {
     pub with: Option<DeliveredWith>,
 }
 
-/// The headers and query of a delivery, as far as expressions may read them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The headers and query of a delivery, its method and the parameters of its path, as far as expressions may read them.
+#[sparse(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeliveredWith {
     /// The headers, with names in lower case.
@@ -72,6 +72,18 @@ pub struct DeliveredWith {
     /// The query of the URL.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub query: Vec<(String, String)>,
+    /// The method, if it is not POST.
+    pub method: Option<String>,
+    /// The parameters of the path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub path: Vec<(String, String)>,
+}
+
+impl DeliveredWith {
+    /// Returns true if it has a method or a path, which older releases cannot read.
+    pub(crate) fn is_beyond_post(&self) -> bool {
+        self.method.is_some() || !self.path.is_empty()
+    }
 }
 
 impl EventReceived {

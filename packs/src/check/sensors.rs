@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use ensue_engine::catalog::{self, Emit, Extra, Repeats, Source};
 use ensue_engine::names::{KeyRef, SensorRef};
-use ensue_expression::{Expression, MapType, Others, ValueType};
+use ensue_expression::{Expression, ValueType};
 use serde_json::Value;
 
-use super::Checking;
 use super::compiled::optional;
 use super::inferred::Taker;
 use super::parameters::Given;
@@ -17,6 +16,7 @@ use super::refs::trigger_to_make;
 use super::roots::config_type;
 use super::schemas::{Form, type_of};
 use super::scope::{Listed, Scope, check_listed};
+use super::{Checking, webhooks};
 use crate::diagnostics::{Code, Report};
 use crate::fields::first_line;
 use crate::source::SourceText;
@@ -32,12 +32,14 @@ pub(super) fn sensor(
     report: &mut Report,
 ) -> Option<catalog::Sensor> {
     let source = match &written.source {
-        written::Source::Webhook { verify: written, repeats } => {
-            verify(checking, file, written, &name, report).map(|verify| Source::Webhook { verify, repeats: *repeats })
+        written::Source::Webhook(webhook) => {
+            let verify = verify(checking, file, &webhook.verify, &name, report);
+            webhooks::webhook(checking, file, webhook, verify, report).map(|webhook| Source::Webhook(Arc::new(webhook)))
         }
         written::Source::Timer(plan) => Some(Source::Timer { schedule: Arc::new(plan.clone()) }),
         written::Source::Pulled(pulled, reading) => pulled::source(checking, file, (pulled, reading), &written.emits, report),
     };
+    webhooks::warn_of_wait_without_key(file, written, report);
     let emits: Vec<Option<Emit>> = written.emits.iter().map(|emit| self::emit(checking, file, (&written.source, emit), report)).collect();
     Some(catalog::Sensor {
         name,
@@ -50,14 +52,16 @@ pub(super) fn sensor(
 
 /// Returns the scope of a sensor's expressions.
 fn scope<'a>(checking: &Checking<'_>, file: &'a SourceText, source: &written::Source) -> Scope<'a> {
-    let texts = || ValueType::map(MapType::new(Others::Are(ValueType::text())));
-    let scope = Scope::new(file);
-    let scope = match source {
-        written::Source::Webhook { .. } => scope.with("headers", texts()).with("body", ValueType::json()).with("query", texts()),
-        written::Source::Timer(_) => scope.with("scheduled_at", ValueType::text()).with("late_seconds", ValueType::integer()),
-        written::Source::Pulled(pulled, reading) => pulled::scope(scope, pulled, reading),
-    };
-    scope.with("config", config_type(checking))
+    match source {
+        written::Source::Webhook(webhook) => webhooks::delivery(checking, file, webhook),
+        written::Source::Timer(_) => Scope::new(file)
+            .with("scheduled_at", ValueType::text())
+            .with("late_seconds", ValueType::integer())
+            .with("config", config_type(checking)),
+        written::Source::Pulled(pulled, reading) => {
+            pulled::scope(Scope::new(file), pulled, reading).with("config", config_type(checking))
+        }
+    }
 }
 
 fn emit(
@@ -125,11 +129,12 @@ fn dedupe(scope: &Scope<'_>, node: &Node, file: &SourceText, report: &mut Report
 
 /// Warns of a key that a replay can change: with `repeats: allow`, nothing else rejects a repeated body.
 fn warn_of_unsigned_key(source: &written::Source, dedupe: &Expression, node: &Node, file: &SourceText, report: &mut Report) {
-    let written::Source::Webhook { verify: Verify::Proof { scheme, .. }, repeats: Repeats::Allow } = source else { return };
+    let written::Source::Webhook(webhook) = source else { return };
+    let (Verify::Proof { scheme, .. }, Repeats::Allow) = (&webhook.verify, webhook.repeats) else { return };
     if !scheme.signs_the_body() {
         return;
     }
-    let Some(unsigned) = ["headers", "query"].into_iter().find(|root| dedupe.reads_root(root)) else { return };
+    let Some(unsigned) = ["headers", "query", "path", "method"].into_iter().find(|root| dedupe.reads_root(root)) else { return };
     let message = format!("`dedupe` reads `{unsigned}`, which the signature does not cover: anyone who has one delivery can repeat it");
     report
         .warning(Code::DedupeUnsigned, file, first_line(&node.span, file), message)

@@ -181,6 +181,8 @@ codes! {
     PollRepeats = "poll_repeats";
     /// A poll whose request does not read its cursor.
     CursorUnread = "cursor_unread";
+    /// A reply that waits, at a sensor that does not recognize repeats.
+    WaitWithoutDedupe = "wait_without_dedupe";
 
     // The steps of a workflow.
     /// No such step.

@@ -80,6 +80,7 @@ fn of_kind(node: &Node, kind: &Kind, found: &mut BTreeSet<usize>) {
         | Kind::True
         | Kind::Integer { .. }
         | Kind::Choice(_)
+        | Kind::Words(_)
         | Kind::Texts { .. }
         | Kind::TextOrTexts(_)
         | Kind::TextsOrFields(..)

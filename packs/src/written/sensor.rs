@@ -1,14 +1,13 @@
 //! `sensors/*.yaml`: what watches the world, and the events that it emits.
 
-use ensue_engine::catalog::Repeats;
 use ensue_engine::schedule::plan::Plan;
 
 use super::pulled::{self, DECODE_WORDS, FILE, ON_POISON_WORDS, POISON, POLL, PROCESS, PULLED, Pulled, READING, Reading};
 use super::schedule::{self, TIMER};
-use super::verify::{self, VERIFY, Verify};
+use super::webhook::{self, WEBHOOK, Webhook};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, text};
-use crate::shape::{Between, Form, Kind, Naming, Shape, optional, required, words};
+use crate::shape::{Between, Form, Kind, Naming, Shape, optional, required};
 use crate::source::SourceText;
 use crate::yaml::{Content, Entry, Node, Spanned};
 
@@ -22,7 +21,7 @@ pub(crate) static SENSOR: Shape = Shape {
     what: "a sensor",
     fields: &[
         optional("description", Kind::Text(Form::Any), "What the sensor watches, in a sentence."),
-        optional("webhook", Kind::Fields(&WEBHOOK), "An endpoint for deliveries: `POST /hooks/<pack>/<sensor>`."),
+        optional("webhook", Kind::Fields(&WEBHOOK), "An endpoint for deliveries: `/hooks/<pack>/<sensor>`."),
         optional("timer", Kind::Fields(&TIMER), "When the sensor is due, instead of `webhook`."),
         optional("process", Kind::Fields(&PROCESS), "A program that the node runs: each line that it prints is a message."),
         optional("poll", Kind::Fields(&POLL), "A server that the node asks repeatedly: each item of its answers is a message."),
@@ -74,28 +73,6 @@ pub(crate) static SENSOR: Shape = Shape {
     ],
 };
 
-const REPEATS: [(&str, Repeats); 2] = [("drop", Repeats::Drop), ("allow", Repeats::Allow)];
-const REPEATS_WORDS: [&str; 2] = words(&REPEATS);
-
-static WEBHOOK: Shape = Shape {
-    what: "`webhook`",
-    fields: &[
-        required(
-            "verify",
-            "verify: { scheme: github, key: release.webhook_secret }",
-            Kind::ByWord { field: "scheme", shapes: &VERIFY },
-            "How the sender of a delivery is verified. Nothing else in the delivery is read before that.",
-        ),
-        optional(
-            "repeats",
-            Kind::Choice(&REPEATS_WORDS),
-            "What happens if the same signed body arrives again within 24 hours, with any headers but another signed id: `drop` \
-             (default), or `allow` for a sender whose different deliveries have identical bodies.",
-        ),
-    ],
-    ..Shape::BARE
-};
-
 static EMIT: Shape = Shape {
     what: "an item of `emits`",
     fields: &[
@@ -103,8 +80,8 @@ static EMIT: Shape = Shape {
         optional(
             "when",
             Kind::Expression,
-            "An expression that decides for which deliveries the event is created. It reads `headers` (in lower case), `body`, `query` \
-             and `config`; for a `timer`, `scheduled_at`, `late_seconds` and `config`; for a `process`, `line`; for a `poll`, `item`, \
+            "An expression that decides for which deliveries the event is created. It reads `headers` (in lower case), `body`, `query`, \
+             `method`, `path` and `config`; for a `timer`, `scheduled_at`, `late_seconds` and `config`; for a `process`, `line`; for a `poll`, `item`, \
              `index` and `page`; for a `file`, `file` or `line`. Without it, for all.",
         ),
         optional(
@@ -132,7 +109,7 @@ pub(crate) struct Sensor {
 
 /// What a sensor watches.
 pub(crate) enum Source {
-    Webhook { verify: Verify, repeats: Repeats },
+    Webhook(Box<Webhook>),
     Timer(Plan),
     Pulled(Pulled, Box<Reading>),
 }
@@ -185,10 +162,7 @@ fn read_source(fields: &mut Fields<'_>, report: &mut Report) -> Option<Source> {
     if source.key.value == "timer" {
         return schedule::read(source.value, &TIMER, file, report).map(Source::Timer);
     }
-    let mut fields = Fields::open(source.value, &WEBHOOK, file, report)?;
-    let repeats = fields.choice("repeats", &REPEATS, report).unwrap_or_default();
-    let entry = fields.take_required("verify", report)?;
-    verify::read(entry.value, file, report).map(|verify| Source::Webhook { verify, repeats })
+    webhook::read(source.value, file, report).map(|webhook| Source::Webhook(Box::new(webhook)))
 }
 
 fn read_emits(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Emit>> {

@@ -28,7 +28,7 @@ pub(crate) enum Verify {
 }
 
 /// The schemes of vendors, which need nothing but a key.
-const VENDORS: [(&str, Scheme); 14] = [
+const VENDORS: [(&str, Scheme); 15] = [
     ("bitbucket", Scheme::Bitbucket),
     ("discord", Scheme::Discord),
     ("dropbox", Scheme::Dropbox),
@@ -42,10 +42,11 @@ const VENDORS: [(&str, Scheme); 14] = [
     ("shopify", Scheme::Shopify),
     ("slack", Scheme::Slack),
     ("stripe", Scheme::Stripe),
+    ("twilio", Scheme::Twilio),
     ("zoom", Scheme::Zoom),
 ];
 
-pub(super) static VERIFY: [(&str, &Shape); 20] = [
+pub(super) static VERIFY: [(&str, &Shape); 21] = [
     ("basic", &BY_KEY),
     ("bearer", &BY_KEY),
     ("bitbucket", &BY_KEY),
@@ -65,10 +66,11 @@ pub(super) static VERIFY: [(&str, &Shape); 20] = [
     ("slack", &BY_KEY),
     ("standard", &BY_KEY),
     ("stripe", &BY_KEY),
+    ("twilio", &BY_KEY),
     ("zoom", &BY_KEY),
 ];
-const SCHEMES: [&str; 20] = words(&VERIFY);
-const SCHEMES_LATER: [&str; 4] = ["jwt", "mtls", "sns", "twilio"];
+const SCHEMES: [&str; 21] = words(&VERIFY);
+const SCHEMES_LATER: [&str; 3] = ["jwt", "mtls", "sns"];
 
 static BY_KEY: Shape = Shape { what: "`verify` with this scheme", fields: &[SCHEME, KEY], ..Shape::BARE };
 

@@ -28,7 +28,13 @@ const OF_THE_SHAPE: [Code; 15] = [
 ];
 
 /// The exceptions that no JSON Schema can express, by words of the message, each with the reason.
-const BEYOND_A_SCHEMA: [(&str, &str); 24] = [
+const BEYOND_A_SCHEMA: [(&str, &str); 30] = [
+    ("the item with `wait` must be the last", "which item of a list is the last is not known in one of them"),
+    ("`wait` must be from 1ms to 25s", "how long a duration is, is inside of a text"),
+    ("a reply cannot have the header", "which headers a connection has is not the form of a name"),
+    ("is not a network", "what a network is, is inside of a text"),
+    ("is not a rate", "what a rate is, is inside of a text"),
+    ("is not a path", "which parameters a path has is inside of a text"),
     ("`inquiry.link`", "what an expression reads is a text to a schema"),
     ("`dedupe` is only for deliveries", "what a sensor watches is said beside its `emits`"),
     ("is not an absolute path", "whether a text with expressions is a path is known once it is computed"),

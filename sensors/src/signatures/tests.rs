@@ -11,6 +11,10 @@ const BODY: &[u8] = br#"{"action":"opened","number":7}"#;
 const SECONDS: i64 = 1_800_000_000;
 const NOW: Timestamp = Timestamp::from_micros(SECONDS * 1_000_000);
 
+fn delivered<'a>(headers: &'a [(String, String)], body: &'a [u8]) -> Delivered<'a> {
+    Delivered { headers, body, url: "" }
+}
+
 fn key() -> Secret {
     Secret::new(b"a secret that is long enough".to_vec())
 }
@@ -89,7 +93,7 @@ fn tokens() -> Vec<Scheme> {
 }
 
 fn signed_at(scheme: &Scheme, now: Timestamp) -> Vec<(String, String)> {
-    sign(scheme, Unsigned { body: BODY, id: "d-1", now }, Some(&key_of(scheme))).unwrap()
+    sign(scheme, Unsigned { body: BODY, id: "d-1", now, url: "" }, Some(&key_of(scheme))).unwrap()
 }
 
 fn signed(scheme: &Scheme) -> Vec<(String, String)> {
@@ -97,7 +101,7 @@ fn signed(scheme: &Scheme) -> Vec<(String, String)> {
 }
 
 fn checked(scheme: &Scheme, headers: &[(String, String)], body: &[u8]) -> Result<(), SignatureRefusal> {
-    check(scheme, headers, body, Some(&key_of(scheme)), NOW)
+    check(scheme, delivered(headers, body), Some(&key_of(scheme)), NOW)
 }
 
 /// Returns the only header that `scheme` adds, for schemes that sign the body alone.
@@ -116,7 +120,7 @@ fn header(name: &str, value: impl Into<String>) -> (String, String) {
 fn github_s_published_example_passes() {
     let example = header("x-hub-signature-256", "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17");
     let secret = Secret::new(b"It's a Secret to Everybody".to_vec());
-    assert_eq!(check(&Scheme::Github, &[example], b"Hello, World!", Some(&secret), NOW), Ok(()));
+    assert_eq!(check(&Scheme::Github, delivered(&[example], b"Hello, World!"), Some(&secret), NOW), Ok(()));
 }
 
 /// Slack's own worked example (docs.slack.dev, "Verifying requests from Slack").
@@ -131,8 +135,8 @@ fn slack_s_published_example_passes_at_its_time() {
     ];
     let secret = Secret::new(b"8f742231b10e8888abcd99yyyzzz85a5".to_vec());
     let then = Timestamp::from_micros(1_531_420_618_000_000);
-    assert_eq!(check(&Scheme::Slack, &headers, body, Some(&secret), then), Ok(()));
-    assert!(matches!(check(&Scheme::Slack, &headers, body, Some(&secret), NOW), Err(SignatureRefusal::OutOfTime { .. })));
+    assert_eq!(check(&Scheme::Slack, delivered(&headers, body), Some(&secret), then), Ok(()));
+    assert!(matches!(check(&Scheme::Slack, delivered(&headers, body), Some(&secret), NOW), Err(SignatureRefusal::OutOfTime { .. })));
 }
 
 /// The example of the specification of Standard Webhooks.
@@ -147,7 +151,7 @@ fn published_example_of_standard_webhooks_passes_under_both_header_names() {
             header(&format!("{names}-timestamp"), "1614265330"),
             header(&format!("{names}-signature"), "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="),
         ];
-        assert_eq!(check(&Scheme::Standard, &headers, body, Some(&secret), then), Ok(()), "{names}");
+        assert_eq!(check(&Scheme::Standard, delivered(&headers, body), Some(&secret), then), Ok(()), "{names}");
     }
 }
 
@@ -246,8 +250,8 @@ fn ed25519_signatures_pass_under_the_public_key_alone() {
     let discord = Secret::new(hex::encode(&public).into_bytes());
     let text = [time.as_bytes(), BODY].concat();
     let headers = [header("x-signature-timestamp", time.clone()), header("x-signature-ed25519", hex::encode(pair.sign(&text)))];
-    assert_eq!(check(&Scheme::Discord, &headers, BODY, Some(&discord), NOW), Ok(()));
-    assert!(matches!(check(&Scheme::Discord, &headers, b"{}", Some(&discord), NOW), Err(SignatureRefusal::Wrong { .. })));
+    assert_eq!(check(&Scheme::Discord, delivered(&headers, BODY), Some(&discord), NOW), Ok(()));
+    assert!(matches!(check(&Scheme::Discord, delivered(&headers, b"{}"), Some(&discord), NOW), Err(SignatureRefusal::Wrong { .. })));
 
     let standard = Secret::new(format!("whpk_{}", STANDARD.encode(&public)).into_bytes());
     let text = [b"d-1.", time.as_bytes(), b".", BODY].concat();
@@ -256,9 +260,9 @@ fn ed25519_signatures_pass_under_the_public_key_alone() {
         header("webhook-timestamp", time),
         header("webhook-signature", format!("v1a,{}", STANDARD.encode(pair.sign(&text)))),
     ];
-    assert_eq!(check(&Scheme::Standard, &headers, BODY, Some(&standard), NOW), Ok(()));
+    assert_eq!(check(&Scheme::Standard, delivered(&headers, BODY), Some(&standard), NOW), Ok(()));
     for (scheme, key) in [(Scheme::Discord, discord), (Scheme::Standard, standard)] {
-        let unsigned = Unsigned { body: BODY, id: "d-1", now: NOW };
+        let unsigned = Unsigned { body: BODY, id: "d-1", now: NOW, url: "" };
         assert_eq!(sign(&scheme, unsigned, Some(&key)), Err(SignatureRefusal::NoPrivateKey));
     }
 }
@@ -272,11 +276,11 @@ fn key_that_is_not_written_as_its_scheme_wants_it_passes_nothing() {
         (Scheme::Standard, "whpk_AAAAAAAAAAAAAAAAAAAAAA=="),
     ] {
         let key = Secret::new(key.as_bytes().to_vec());
-        let refusal = check(&scheme, &[], BODY, Some(&key), NOW).unwrap_err();
+        let refusal = check(&scheme, delivered(&[], BODY), Some(&key), NOW).unwrap_err();
         assert!(matches!(refusal, SignatureRefusal::MalformedKey { .. }), "{scheme:?}: {refusal}");
     }
     let short = Secret::new(b"whsec_c2hvcnQga2V5".to_vec());
-    assert_eq!(check(&Scheme::Standard, &[], BODY, Some(&short), NOW), Err(SignatureRefusal::ShortKey { bytes: 9 }));
+    assert_eq!(check(&Scheme::Standard, delivered(&[], BODY), Some(&short), NOW), Err(SignatureRefusal::ShortKey { bytes: 9 }));
 }
 
 #[test]
@@ -351,8 +355,8 @@ fn missing_or_short_key_passes_nothing_and_signs_nothing() {
         (Some(short), SignatureRefusal::ShortKey { bytes: 15 }),
     ] {
         let headers = [with_empty_key.clone()];
-        assert_eq!(check(&Scheme::Github, &headers, BODY, key.as_ref(), NOW), Err(refusal.clone()));
-        assert_eq!(sign(&Scheme::Github, Unsigned { body: BODY, id: "d-1", now: NOW }, key.as_ref()), Err(refusal));
+        assert_eq!(check(&Scheme::Github, delivered(&headers, BODY), key.as_ref(), NOW), Err(refusal.clone()));
+        assert_eq!(sign(&Scheme::Github, Unsigned { body: BODY, id: "d-1", now: NOW, url: "" }, key.as_ref()), Err(refusal));
     }
 }
 

@@ -1,11 +1,11 @@
 //! Tests which deliveries a webhook accepts and which it rejects, case by case.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-use ensue_engine::catalog::{Repeats, Scheme, Source, Verify};
-use ensue_engine::explain::Fault;
-use ensue_expression::{Expression, Roots, Template};
+use ensue_engine::catalog::{BodyForm, EarlyReply, Repeats, Reply, ReplyProof, Source};
+use ensue_engine::explain::{Explain as _, Fault};
+use ensue_engine::ids::{ExecutionId, Id};
+use ensue_engine::ports::{Came, CameHow};
+use ensue_expression::{Expression, Roots};
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::json;
 
 use super::*;
@@ -14,8 +14,17 @@ const OPENED: &str = r#"{"action":"opened","number":7,"tags":["a"]}"#;
 
 const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 
+const URL: &str = "https://ensue.example.test/hooks/github/webhook";
+
+fn received(sensor: &Sensor, request: &HookRequest, keys: HookKeys<'_>) -> Result<Received, HookRefusal> {
+    super::receive(sensor, request, Proving { keys, now: NOW })
+}
+
 fn receive(sensor: &Sensor, request: &HookRequest, keys: HookKeys<'_>) -> Result<Vec<Emitted>, HookRefusal> {
-    super::receive(sensor, request, keys, NOW)
+    match received(sensor, request, keys)? {
+        Received::Events { emitted, .. } => Ok(emitted),
+        Received::Reply(reply) => panic!("{reply:?}"),
+    }
 }
 
 fn key() -> Secret {
@@ -27,32 +36,33 @@ fn current(key: &Secret) -> HookKeys<'_> {
 }
 
 fn expression(source: &str) -> Expression {
-    Expression::compile(source, &Roots::new(["headers", "body", "query", "config"])).unwrap()
+    Expression::compile(source, &Roots::new(["headers", "body", "query", "path", "method", "config"])).unwrap()
 }
 
 fn template(value: &serde_json::Value) -> Template {
-    Template::compile(value, &Roots::new(["headers", "body", "query", "config"])).unwrap()
+    Template::compile(value, &Roots::new(["headers", "body", "query", "path", "method", "config"])).unwrap()
 }
 
 fn emit(trigger: &str) -> Emit {
     Emit { trigger: trigger.parse().unwrap(), when: None, dedupe: None, payload: None }
 }
 
+fn proof_by(scheme: Scheme) -> Verify {
+    Verify::Proof { scheme, key: "github.webhook_secret".parse().unwrap() }
+}
+
 fn github(emits: Vec<Emit>) -> Sensor {
     Sensor {
         name: "github.webhook".parse().unwrap(),
         description: String::new(),
-        source: Source::Webhook {
-            verify: Verify::Proof { scheme: Scheme::Github, key: "github.webhook_secret".parse().unwrap() },
-            repeats: Repeats::Drop,
-        },
+        source: Source::Webhook(Arc::new(Webhook::of(proof_by(Scheme::Github), Repeats::Drop))),
         emits,
         config: Arc::new(json!({ "owner": "acme" })),
     }
 }
 
 fn open(emits: Vec<Emit>) -> Sensor {
-    Sensor { source: Source::Webhook { verify: Verify::None, repeats: Repeats::Drop }, ..github(emits) }
+    Sensor { source: Source::Webhook(Arc::new(Webhook::of(Verify::None, Repeats::Drop))), ..github(emits) }
 }
 
 fn request(headers: &[(&str, &str)], body: &str) -> HookRequest {
@@ -61,6 +71,9 @@ fn request(headers: &[(&str, &str)], body: &str) -> HookRequest {
         headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         query: vec![("from".into(), "ci".into())],
         body: Bytes::copy_from_slice(body.as_bytes()),
+        method: HookMethod::Post,
+        path: Vec::new(),
+        url: format!("{URL}?from=ci"),
     }
 }
 
@@ -70,7 +83,7 @@ fn delivery(body: &str) -> HookRequest {
 
 fn signed(sensor: &Sensor, mut request: HookRequest) -> HookRequest {
     let scheme = sensor.source.webhook().and_then(Verify::scheme).unwrap();
-    let unsigned = Unsigned { body: &request.body, id: "d-1", now: NOW };
+    let unsigned = Unsigned { body: &request.body, id: "d-1", now: NOW, url: &request.url };
     request.headers.extend(signatures::sign(scheme, unsigned, Some(&key())).unwrap());
     request
 }
@@ -93,7 +106,7 @@ fn composed_delivery_is_accepted_by_its_hook() {
         dedupe: Some(expression(r#"headers["x-github-delivery"]"#)),
         ..emit("github.pull_request")
     }]);
-    let outgoing = Outgoing { event: "pull_request", delivery: "d-9", body: Bytes::from_static(OPENED.as_bytes()), now: NOW };
+    let outgoing = Outgoing { event: "pull_request", delivery: "d-9", body: Bytes::from_static(OPENED.as_bytes()), now: NOW, url: URL };
     let request = compose(&sensor, outgoing.clone(), Some(&key())).unwrap();
     let made = receive(&sensor, &request, current(&key())).unwrap();
     assert_eq!(made[0].dedupe.as_deref(), Some("d-9"));
@@ -104,7 +117,7 @@ fn composed_delivery_is_accepted_by_its_hook() {
 fn sender_without_an_event_header_composes_none() {
     for (sensor, header) in [(github(vec![emit("github.push")]), "x-github-event"), (open(vec![emit("github.push")]), "x-event")] {
         let sent = |event| {
-            let outgoing = Outgoing { event, delivery: "d-9", body: Bytes::from_static(OPENED.as_bytes()), now: NOW };
+            let outgoing = Outgoing { event, delivery: "d-9", body: Bytes::from_static(OPENED.as_bytes()), now: NOW, url: URL };
             let request = compose(&sensor, outgoing, Some(&key())).unwrap();
             request.headers.into_iter().find(|(name, _)| name == header).map(|(_, value)| value)
         };
@@ -166,11 +179,11 @@ fn only_declared_json_is_accepted() {
         &[("content-type", "application/json; charset=utf-16")],
         &[("content-type", "application/json, text/xml")],
         &[("content-type", "application/json"), ("content-type", "text/xml")],
-        &[("content-type", "application/json"), ("content-encoding", "gzip")],
+        &[("content-type", "application/json"), ("content-encoding", "br")],
     ];
     for headers in rows {
         let refusal = receive(&sensor, &request(headers, OPENED), HookKeys::default()).unwrap_err();
-        assert!(matches!(refusal, HookRefusal::NotJsonType { .. }), "{headers:?}: {refusal}");
+        assert!(matches!(refusal, HookRefusal::WrongType { .. }), "{headers:?}: {refusal}");
     }
 }
 
@@ -348,4 +361,187 @@ fn expressions_of_one_delivery_share_a_budget() {
     let many = open(vec![costly; 100]);
     let refusal = receive(&many, &delivery(&list), HookKeys::default()).unwrap_err();
     assert!(matches!(refusal, HookRefusal::TooManySteps { .. }), "{refusal}");
+}
+
+#[test]
+fn form_is_the_payload_as_json() {
+    let hook = Webhook { accepts: vec![BodyForm::Form], ..Webhook::of(Verify::None, Repeats::Drop) };
+    let sensor = Sensor { source: Source::Webhook(Arc::new(hook)), ..open(vec![emit("shop.order")]) };
+    let made =
+        receive(&sensor, &request(&[("content-type", "application/x-www-form-urlencoded")], "item=tea&count=2"), HookKeys::default());
+    assert_eq!(made.unwrap()[0].payload.root().to_value(), json!({ "item": "tea", "count": "2" }));
+}
+
+#[test]
+fn text_that_decode_returns_is_the_body_and_may_be_absent() {
+    let accepts = vec![BodyForm::Form];
+    let hook = Webhook { accepts, decode: Some(expression("body.payload")), ..Webhook::of(Verify::None, Repeats::Drop) };
+    let sensor = Sensor { source: Source::Webhook(Arc::new(hook)), ..open(vec![emit("chat.pressed")]) };
+    let payload_of = |body| {
+        let made = receive(&sensor, &request(&[("content-type", "application/x-www-form-urlencoded")], body), HookKeys::default())?;
+        Ok::<_, HookRefusal>(made[0].payload.root().to_value())
+    };
+    assert_eq!(payload_of("payload=%7B%22type%22%3A%22block_actions%22%7D").unwrap(), json!({ "type": "block_actions" }));
+    assert_eq!(payload_of("command=%2Fdeploy").unwrap(), json!({ "command": "/deploy" }));
+    assert_eq!(payload_of("payload=%7B").unwrap_err().slug(), "body-not-json");
+}
+
+#[test]
+fn expressions_read_the_method_and_the_path() {
+    let payload = template(&json!({ "room": "${{ path.room }}", "method": "${{ method }}" }));
+    let sensor = open(vec![Emit { payload: Some(payload), ..emit("chat.said") }]);
+    let request = HookRequest { method: HookMethod::Put, path: vec![("room".into(), "shed".into())], ..delivery("{}") };
+    assert_eq!(receive(&sensor, &request, HookKeys::default()).unwrap()[0].payload.root().raw(), r#"{"method":"PUT","room":"shed"}"#);
+    let kept = kept(&sensor, &request).unwrap();
+    assert_eq!((kept.method.as_deref(), kept.path.as_slice()), (Some("PUT"), &[("room".to_owned(), "shed".to_owned())][..]));
+}
+
+fn replying(verify: Verify, replies: Vec<EarlyReply>) -> Sensor {
+    let hook = Webhook { replies, methods: HookMethod::ALL.to_vec(), ..Webhook::of(verify, Repeats::Drop) };
+    Sensor { source: Source::Webhook(Arc::new(hook)), ..github(vec![emit("github.push")]) }
+}
+
+fn early(when: &str, proof: ReplyProof, body: &serde_json::Value) -> EarlyReply {
+    let reply = Reply { status: None, headers: Vec::new(), body: Some(template(body)) };
+    EarlyReply { when: Some(expression(when)), proof, reply }
+}
+
+fn reply_to(sensor: &Sensor, request: &HookRequest) -> Result<HookReply, HookRefusal> {
+    match received(sensor, request, current(&key()))? {
+        Received::Reply(reply) => Ok(reply),
+        Received::Events { .. } => panic!("it creates events"),
+    }
+}
+
+fn media_type(reply: &HookReply) -> &str {
+    &reply.headers.iter().find(|(name, _)| name == "content-type").unwrap().1
+}
+
+#[test]
+fn reply_without_a_proof_is_plain_text_for_anybody() {
+    let validation = early(r#""validationToken" in query"#, ReplyProof::NotDemanded, &json!("${{ query.validationToken }}"));
+    let sensor = replying(proof_by(Scheme::Github), vec![validation]);
+    let asked = HookRequest { query: vec![("validationToken".into(), "<b>1</b>".into())], ..request(&[], "") };
+    let reply = reply_to(&sensor, &asked).unwrap();
+    assert_eq!((reply.status, &reply.body[..], media_type(&reply)), (200, &b"<b>1</b>"[..], "text/plain; charset=utf-8"));
+    let unproven = received(&sensor, &delivery(OPENED), current(&key())).unwrap_err();
+    assert!(matches!(unproven, HookRefusal::Unproven(_)), "{unproven}");
+    let long = HookRequest { query: vec![("validationToken".into(), "x".repeat(1025))], ..request(&[], "") };
+    let refusal = reply_to(&sensor, &long).unwrap_err();
+    assert_eq!((refusal.slug(), refusal.stage()), ("sensor-erred", Stage::Proof));
+}
+
+#[test]
+fn handshakes_by_query_are_answered_for_meta_and_dropbox() {
+    let meta =
+        early(r#"query[?"hub.mode"].orValue("") == "subscribe""#, ReplyProof::NotDemanded, &json!(r#"${{ query["hub.challenge"] }}"#));
+    let sensor = replying(proof_by(Scheme::Meta), vec![meta]);
+    let pairs = [("hub.mode", "subscribe"), ("hub.challenge", "1158201444")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let asked = HookRequest { method: HookMethod::Get, query: pairs.to_vec(), ..request(&[], "") };
+    assert_eq!(reply_to(&sensor, &asked).unwrap().body, "1158201444");
+    let dropbox = early(r#"method == "GET""#, ReplyProof::NotDemanded, &json!("${{ query.challenge }}"));
+    let sensor = replying(proof_by(Scheme::Dropbox), vec![dropbox]);
+    let asked = HookRequest { method: HookMethod::Get, query: vec![("challenge".into(), "abc".into())], ..request(&[], "") };
+    assert_eq!(reply_to(&sensor, &asked).unwrap().body, "abc");
+}
+
+#[test]
+fn reply_that_demands_a_proof_comes_only_after_it() {
+    let ping = early(r#"body.action == "opened""#, ReplyProof::Demanded, &json!({ "number": "${{ body.number }}" }));
+    let sensor = replying(proof_by(Scheme::Github), vec![ping]);
+    let reply = reply_to(&sensor, &signed(&sensor, delivery(OPENED))).unwrap();
+    assert_eq!((&reply.body[..], media_type(&reply)), (&br#"{"number":7}"#[..], "application/json"));
+    assert!(matches!(received(&sensor, &delivery(OPENED), current(&key())), Err(HookRefusal::Unproven(_))));
+    let other = signed(&sensor, delivery(r#"{"action":"closed"}"#));
+    assert_eq!(receive(&sensor, &other, current(&key())).unwrap().len(), 1);
+}
+
+#[test]
+fn handshakes_of_slack_and_zoom_are_answered_to_a_proven_sender() {
+    let slack = replying(proof_by(Scheme::Slack), Vec::new());
+    let asked = delivery(r#"{"type":"url_verification","challenge":"3eZbrw1a"}"#);
+    let reply = reply_to(&slack, &signed(&slack, asked.clone())).unwrap();
+    assert_eq!(&reply.body[..], br#"{"challenge":"3eZbrw1a"}"#);
+    assert!(received(&slack, &asked, current(&key())).is_err());
+    let zoom = replying(proof_by(Scheme::Zoom), Vec::new());
+    let asked = delivery(r#"{"event":"endpoint.url_validation","payload":{"plainToken":"qgg8vlvZRS6UYooatFL8Aw"}}"#);
+    let reply: serde_json::Value = serde_json::from_slice(&reply_to(&zoom, &signed(&zoom, asked)).unwrap().body).unwrap();
+    let expected = hex::encode(ring::hmac::sign(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key().reveal()), b"qgg8vlvZRS6UYooatFL8Aw"));
+    assert_eq!(reply, json!({ "plainToken": "qgg8vlvZRS6UYooatFL8Aw", "encryptedToken": expected }));
+}
+
+#[test]
+fn ping_of_discord_is_answered_to_a_proven_sender() {
+    let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+    let public = Secret::new(hex::encode(pair.public_key()).into_bytes());
+    let discord = replying(proof_by(Scheme::Discord), Vec::new());
+    let signed_by_discord = |body: &str| {
+        let time = (NOW.micros() / 1_000_000).to_string();
+        let signature = hex::encode(pair.sign(format!("{time}{body}").as_bytes()));
+        request(&[("content-type", "application/json"), ("x-signature-timestamp", &time), ("x-signature-ed25519", &signature)], body)
+    };
+    let Received::Reply(reply) = received(&discord, &signed_by_discord(r#"{"type":1}"#), current(&public)).unwrap() else { panic!() };
+    assert_eq!(&reply.body[..], br#"{"type":1}"#);
+    let command = received(&discord, &signed_by_discord(r#"{"type":2}"#), current(&public)).unwrap();
+    assert!(matches!(command, Received::Events { .. }));
+}
+
+#[test]
+fn delivery_of_twilio_covers_the_address_and_is_no_repeat_of_another() {
+    let sensor = replying(proof_by(Scheme::Twilio), Vec::new());
+    let outgoing = Outgoing { event: "", delivery: "d-1", body: Bytes::from_static(b"{}"), now: NOW, url: URL };
+    let composed = compose(&sensor, outgoing, Some(&key())).unwrap();
+    assert_eq!(receive(&sensor, &composed, current(&key())).unwrap().len(), 1);
+    let elsewhere = HookRequest { url: composed.url.replace("webhook", "other"), ..composed.clone() };
+    assert!(receive(&sensor, &elsewhere, current(&key())).is_err());
+    assert_ne!(signed_content(&sensor, &elsewhere), signed_content(&sensor, &composed));
+}
+
+fn waiting_reply() -> WaitingReply {
+    let text = |body: &serde_json::Value| Reply { status: None, headers: Vec::new(), body: Some(late_template(body)) };
+    WaitingReply {
+        when: None,
+        wait_millis: 1_000,
+        rule: None,
+        succeeded: text(&json!("${{ result }}")),
+        late: Some(text(&json!("Working on it: ${{ execution.url }}"))),
+        failed: Some(Reply { status: Some(200), ..text(&json!("failed: ${{ error.kind }}")) }),
+        none: None,
+    }
+}
+
+fn late_template(value: &serde_json::Value) -> Template {
+    Template::compile(value, &Roots::new(["result", "status", "event", "execution", "error", "config"])).unwrap()
+}
+
+#[test]
+fn reply_that_waited_says_what_came_of_the_delivery() {
+    let sensor = open(Vec::new());
+    let came = |how, result: Option<&str>| {
+        let came = Came {
+            how,
+            event: None,
+            execution: Some((ExecutionId(Id::root(NOW, 1)), "https://ensue.example.test/ui/executions/x-1".into())),
+            status: Some("succeeded"),
+            result: result.map(|result| Document::parse(result.to_owned().into()).unwrap()),
+            error_kind: Some("exit_code"),
+        };
+        let reply = replies::reply_to(&sensor, &waiting_reply(), &came).unwrap();
+        reply.map(|reply| (reply.status, String::from_utf8(reply.body.to_vec()).unwrap()))
+    };
+    use CameHow::{Failed, Late, Nothing, Succeeded};
+    assert_eq!(came(Succeeded, Some(r#"{"text":"done"}"#)), Some((200, r#"{"text":"done"}"#.into())));
+    assert_eq!(came(Late, None), Some((202, "Working on it: https://ensue.example.test/ui/executions/x-1".into())));
+    assert_eq!(came(Failed, None), Some((200, "failed: exit_code".into())));
+    assert_eq!(came(Nothing, None), None);
+}
+
+#[test]
+fn header_of_a_reply_with_a_line_break_is_rejected() {
+    let header = ("x-answer".to_owned(), template(&json!("${{ body.text }}")));
+    let reply = Reply { status: Some(201), headers: vec![header], body: None };
+    let sensor = replying(Verify::None, vec![EarlyReply { when: None, proof: ReplyProof::Demanded, reply }]);
+    let sent = reply_to(&sensor, &delivery(r#"{"text":"fine"}"#)).unwrap();
+    assert_eq!((sent.status, sent.headers), (201, vec![("x-answer".to_owned(), "fine".to_owned())]));
+    assert_eq!(reply_to(&sensor, &delivery(r#"{"text":"a\r\nb: c"}"#)).unwrap_err().slug(), "sensor-erred");
 }

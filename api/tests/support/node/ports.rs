@@ -11,9 +11,9 @@ use ensue_api::ports::{
     Credential, Declined, Dependency, DependencyState, DeviceDecision, Devices, EventMaker, FileText, Finding, FindingVerdict,
     FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Issuers, Job, JobKind, JobState, Kept, KeyWriter, LogAccess, Login,
     LoginFrom, LoginOf, MadeToken, MintedCode, NewOtp, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, OpenedSession, OtpAtReset, Pair,
-    Passwords, Patience, People, Progress, Readiness, RedeemedCode, Refusals, RefusedAttempt, Replayed, Replays, Represented, Retained,
-    RevealedKey, SecretState, SeenSession, SensorLine, SensorState, SensorStatus, Sensors, SessionEnds, SessionForm, SessionSecret,
-    Sessions, SetKey, ToBacktest, ToReplay, Tokens, UsageReader, WaitingDevice, Webhooks,
+    Passwords, Patience, People, Progress, Readiness, Received, RedeemedCode, Refusals, RefusedAttempt, Replayed, Replays, Represented,
+    Retained, RevealedKey, SecretState, SeenSession, SensorLine, SensorState, SensorStatus, Sensors, SessionEnds, SessionForm,
+    SessionSecret, Sessions, SetKey, ToBacktest, ToReplay, ToSign, Tokens, UsageReader, WaitingDevice, Webhooks,
 };
 use ensue_api::worker_queues::{StartRate, WorkerQueue};
 use ensue_engine::access::audit::facts::{AccessDenied, LoginRefused};
@@ -22,7 +22,7 @@ use ensue_engine::access::quota::Tiers;
 use ensue_engine::access::quota::state::Used;
 use ensue_engine::access::state;
 use ensue_engine::access::state::held::{Held, NotHeld};
-use ensue_engine::catalog::{Catalog, Catalogs as _, Sensor};
+use ensue_engine::catalog::{Catalog, Catalogs as _, Sensor, WaitingReply};
 use ensue_engine::command::{
     Ask, Command, Conflict, Dedupe, DedupeKey, Denied, KeyRotation, NewLink, NewSession, NewToken, ObservedEvent, OpenedLink, Refusal,
     RefusedDelivery, RefusedLogin, RotatedToken,
@@ -32,14 +32,15 @@ use ensue_engine::executions::state::Phase;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{Id, IdentityId, LinkId, LogId, SessionId, TokenId};
 use ensue_engine::names::{DEFAULT_QUEUE, IssuerName, KeyRef, PackName, RuleRef, SensorRef, WorkerQueueName};
-use ensue_engine::ports::{Committed, HookRequest, LogError, ReadLimit, Reply, Secret, Submit};
+use ensue_engine::ports::{Came, Committed, HookReply, HookRequest, LogError, ReadLimit, Reply, Secret, Submit};
 use ensue_engine::record::{
     Actor, AttemptOf, Body, CatalogRevision, CredentialId, Digest, Epoch, Head, Position, Record, Revision, StreamId,
 };
 use ensue_engine::sensors::cursor::StoredCursor;
 use ensue_engine::time::Timestamp;
 use ensue_packs::{Diagnostic, PackSource};
-use ensue_sensors::webhook::{self, Emitted, HookKeys, Outgoing, Stage};
+use ensue_sensors::webhook::{self, Emitted, HookKeys, Outgoing, Proving};
+use ensue_sensors::{Stage, replies};
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use sha2::{Digest as _, Sha256};
@@ -188,7 +189,7 @@ impl Sensors for TestNode {
 }
 
 impl Webhooks for TestNode {
-    fn receive(&self, request: HookRequest) -> Result<Vec<ObservedEvent>, HookRefusal> {
+    fn receive(&self, request: HookRequest) -> Result<Received, HookRefusal> {
         let sensor = &self.catalog.sensors()[&request.sensor];
         let keep = |reason: String| {
             let body = Body::raw(request.body.clone());
@@ -200,13 +201,22 @@ impl Webhooks for TestNode {
                 with: webhook::kept(sensor, &request),
             }))
         };
-        let emitted = webhook::receive(sensor, &request, HookKeys { current: self.gate_key().as_ref(), previous: None }, Access::now(self))
-            .map_err(|refusal| {
-                let keep = if refusal.stage() == Stage::Content { keep(refusal.to_string()) } else { None };
-                HookRefusal { declined: refusal.into(), keep }
-            })?;
+        let keys = HookKeys { current: self.gate_key().as_ref(), previous: None };
+        let received = webhook::receive(sensor, &request, Proving { keys, now: Access::now(self) }).map_err(|refusal| {
+            let keep = if refusal.stage() == Stage::Content { keep(refusal.to_string()) } else { None };
+            HookRefusal { declined: refusal.into(), keep }
+        })?;
+        let (emitted, waits) = match received {
+            webhook::Received::Reply(reply) => return Ok(Received::Reply(reply)),
+            webhook::Received::Events { emitted, waits } => (emitted, waits),
+        };
         let events = self.events_of(sensor, &request, emitted);
-        events.map_err(|declined| HookRefusal { keep: keep(declined.why.to_string()), declined })
+        let events = events.map_err(|declined| HookRefusal { keep: keep(declined.why.to_string()), declined })?;
+        Ok(Received::Events { events, waits })
+    }
+
+    fn reply_to(&self, sensor: &SensorRef, waits: &WaitingReply, came: &Came) -> Result<Option<HookReply>, Declined> {
+        replies::reply_to(&self.catalog.sensors()[sensor], waits, came).map_err(Declined::from)
     }
 
     fn deliver_again(&self, request: HookRequest) -> Result<Vec<ObservedEvent>, Declined> {
@@ -215,9 +225,9 @@ impl Webhooks for TestNode {
         self.events_of(sensor, &request, emitted)
     }
 
-    fn sign(&self, sensor: &SensorRef, event: &str, delivery: &str, body: Bytes) -> Result<HookRequest, Declined> {
+    fn sign(&self, sensor: &SensorRef, ToSign { event, delivery, body, url }: ToSign<'_>) -> Result<HookRequest, Declined> {
         let sensor = &self.catalog.sensors()[sensor];
-        Ok(webhook::compose(sensor, Outgoing { event, delivery, body, now: Access::now(self) }, self.gate_key().as_ref()).unwrap())
+        Ok(webhook::compose(sensor, Outgoing { event, delivery, body, now: Access::now(self), url }, self.gate_key().as_ref()).unwrap())
     }
 
     fn secret(&self, sensor: &SensorRef) -> SecretState {

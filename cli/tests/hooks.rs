@@ -1,0 +1,259 @@
+//! Webhooks beyond signed JSON by POST: forms, methods, paths and limits, and replies, as senders see them.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use crate::support::{Client, Node, Place};
+
+const SECRET: &str = "a secret that is long enough";
+const PACK: &str = "name: chat\nversion: 1.0.0\ndescription: Commands from a chat.\nkeys: [secret]\n";
+const TRIGGER: &str = "payload: { command: string?, text: string? }\n";
+const OPEN: &str = "verify: { scheme: bearer, key: chat.secret }";
+
+/// A place with the pack `chat`.
+fn place_with(files: &[(&str, &str)]) -> Place {
+    let place = Place::new();
+    let key = place.path().join("chat-secret");
+    std::fs::write(&key, SECRET).unwrap();
+    let place = place.with_variable("ENSUE_KEY_CHAT_SECRET_FILE", &key.display().to_string());
+    for (path, text) in [("pack.yaml", PACK), ("triggers/command.yaml", TRIGGER)].iter().chain(files) {
+        place.write_pack_file(&format!("chat/{path}"), text);
+    }
+    place
+}
+
+fn chat(files: &[(&str, &str)]) -> (Place, Node) {
+    let place = place_with(files);
+    let node = place.start();
+    (place, node)
+}
+
+fn sensor(webhook: &str, emit: &str) -> String {
+    let fields = webhook.lines().fold(String::new(), |mut fields, line| {
+        let _ = writeln!(fields, "  {line}");
+        fields
+    });
+    format!("webhook:\n{fields}emits:\n  - trigger: chat.command\n{emit}")
+}
+
+fn authorized(client: &Client, method: Method, path: &str) -> RequestBuilder {
+    client.anonymous(method, path).bearer_auth(SECRET)
+}
+
+/// Returns the status and the text of an answer.
+async fn answered(request: RequestBuilder) -> (StatusCode, String) {
+    let answer = request.send().await.unwrap();
+    (answer.status(), answer.text().await.unwrap())
+}
+
+async fn payloads(client: &Client) -> Vec<Value> {
+    let events = client.get("/events").await;
+    let ids: Vec<String> = events["items"].as_array().unwrap().iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect();
+    let mut payloads = Vec::new();
+    for id in ids {
+        payloads.push(client.get(&format!("/events/{id}")).await["payload"].clone());
+    }
+    payloads
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slack_s_commands_buttons_and_handshake_are_understood() {
+    let hook = sensor("verify: { scheme: slack, key: chat.secret }\naccept: [json, form]\ndecode: body.payload", "");
+    let (_place, node) = chat(&[("sensors/slack.yaml", &hook)]);
+    let client = node.client();
+    let sent = |content_type: &str, body: &'static str| {
+        let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().to_string();
+        let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+        mac.update(format!("v0:{time}:{body}").as_bytes());
+        let signature = format!("v0={}", hex::encode(mac.finalize().into_bytes()));
+        let request = client.anonymous(Method::POST, "/hooks/chat/slack").header("content-type", content_type);
+        request.header("x-slack-request-timestamp", time).header("x-slack-signature", signature).body(body)
+    };
+    let (status, text) = answered(sent("application/json", r#"{"type":"url_verification","challenge":"3eZbrw1a"}"#)).await;
+    assert_eq!((status, text.as_str()), (StatusCode::OK, r#"{"challenge":"3eZbrw1a"}"#));
+    let form = "application/x-www-form-urlencoded";
+    assert_eq!(answered(sent(form, "command=%2Fdeploy&text=shop+now")).await.0, StatusCode::ACCEPTED);
+    assert_eq!(answered(sent(form, "payload=%7B%22text%22%3A%22pressed%22%7D")).await.0, StatusCode::ACCEPTED);
+    let expected = [json!({ "command": "/deploy", "text": "shop now" }), json!({ "text": "pressed" })];
+    let mut found = payloads(&client).await;
+    found.sort_by_key(|payload| payload["command"].is_null());
+    assert_eq!(found, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn methods_paths_and_networks_are_those_of_the_hook() {
+    let rooms =
+        sensor(&format!("{OPEN}\nmethods: [PUT, GET]\npath: /rooms/{{room}}"), "    payload: { text: '${{ path.room }} ${{ method }}' }\n");
+    let afar = sensor(&format!("{OPEN}\nallow: [192.0.2.0/24]"), "");
+    let near = sensor(&format!("{OPEN}\nallow: [127.0.0.0/8]\nbody_max: 20\nrate: 2/1h"), "");
+    let (_place, node) = chat(&[("sensors/rooms.yaml", &rooms), ("sensors/afar.yaml", &afar), ("sensors/near.yaml", &near)]);
+    let client = node.client();
+    assert_eq!(answered(authorized(&client, Method::PUT, "/hooks/chat/rooms/rooms/shed").json(&json!({}))).await.0, StatusCode::ACCEPTED);
+    assert_eq!(answered(authorized(&client, Method::GET, "/hooks/chat/rooms/rooms/shed")).await.0, StatusCode::ACCEPTED);
+    let mut found = payloads(&client).await;
+    found.sort_by_key(|payload| payload["text"].to_string());
+    assert_eq!(found, [json!({ "text": "shed GET" }), json!({ "text": "shed PUT" })]);
+    let wrong = authorized(&client, Method::POST, "/hooks/chat/rooms/rooms/shed").send().await.unwrap();
+    assert_eq!((wrong.status(), wrong.headers()["allow"].to_str().unwrap()), (StatusCode::METHOD_NOT_ALLOWED, "PUT, GET, OPTIONS"));
+    assert_eq!(answered(authorized(&client, Method::PUT, "/hooks/chat/rooms").json(&json!({}))).await.0, StatusCode::NOT_FOUND);
+    let (status, text) = answered(authorized(&client, Method::POST, "/hooks/chat/afar").json(&json!({}))).await;
+    assert!(status == StatusCode::FORBIDDEN && text.contains("address_not_allowed"), "{status}: {text}");
+    let near =
+        |body: &str| authorized(&client, Method::POST, "/hooks/chat/near").header("content-type", "application/json").body(body.to_owned());
+    let statuses =
+        [answered(near("{}")).await.0, answered(near(r#"{"text":"longer than this hook takes"}"#)).await.0, answered(near("{}")).await.0];
+    assert_eq!(statuses, [StatusCode::ACCEPTED, StatusCode::PAYLOAD_TOO_LARGE, StatusCode::TOO_MANY_REQUESTS]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handshake_without_a_proof_is_answered_as_text_and_nothing_else_is() {
+    let reply = "methods: [POST, GET]\nreply:\n  - unproven: true\n    when: '\"validationToken\" in query'\n    body: '${{ query.validationToken }}'";
+    let (_place, node) = chat(&[("sensors/graph.yaml", &sensor(&format!("{OPEN}\n{reply}"), ""))]);
+    let client = node.client();
+    let answer = client.anonymous(Method::POST, "/hooks/chat/graph?validationToken=a%20b").send().await.unwrap();
+    assert_eq!((answer.status(), answer.headers()["content-type"].to_str().unwrap()), (StatusCode::OK, "text/plain; charset=utf-8"));
+    assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
+    assert_eq!(answer.text().await.unwrap(), "a b");
+    assert_eq!(answered(client.anonymous(Method::POST, "/hooks/chat/graph").json(&json!({}))).await.0, StatusCode::UNAUTHORIZED);
+    assert!(payloads(&client).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compressed_delivery_that_is_refused_is_retried_with_the_same_events() {
+    let hook = sensor(
+        &format!("{OPEN}\naccept: [form]\nmethods: [PUT]\npath: /{{room}}"),
+        "    payload: { text: '${{ path.room }} ${{ body.text }}' }\n",
+    );
+    let (place, node) =
+        chat(&[("sensors/rooms.yaml", &hook), ("triggers/command.yaml", "payload: { text: { type: string, maxLength: 3 } }\n")]);
+    let client = node.client();
+    let body = zstd::encode_all(&b"text=hello"[..], 3).unwrap();
+    let request = authorized(&client, Method::PUT, "/hooks/chat/rooms/shed").header("content-type", "application/x-www-form-urlencoded");
+    let (status, text) = answered(request.header("content-encoding", "zstd").body(body)).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{text}");
+    let letters = client.until("/dead-letters", |letters| letters["items"].as_array().is_some_and(|items| items.len() == 1)).await;
+    let id = letters["items"][0]["id"].as_str().unwrap();
+    place.write_pack_file("chat/triggers/command.yaml", "payload: { text: string }\n");
+    node.stop();
+    let node = place.start();
+    let retried = node.client().post(&format!("/dead-letters/{id}/retry"), &json!({})).await;
+    assert_eq!(retried.status, StatusCode::ACCEPTED, "{}", retried.body);
+    assert_eq!(payloads(&node.client()).await, [json!({ "text": "shed hello" })]);
+}
+
+const WAITS: &str = "reply:
+  - wait: 10s
+    rule: chat.deploy
+    body: '${{ result }}'
+    failed: { status: 200, body: 'failed: ${{ error.kind }}' }
+    none: { status: 200, body: I do not know that command. }";
+const DEPLOY: &str =
+    "trigger: chat.command\nwhen: event.payload.command == '/deploy'\naction: chat.deploy\nwith: { text: '${{ event.payload.text }}' }\n";
+const ACTION: &str = "parameters: { text: string }
+run:
+  process:
+    command: [./deploy.sh]
+    input: { text: '${{ params.text }}' }
+result: { text: string }
+idempotent: true
+on_lost: retry
+";
+const SCRIPT: &str = r#"#!/bin/sh
+text=$(sed 's/.*"text": *"\([^"]*\)".*/\1/')
+case "$text" in
+  slow) sleep 8 ;;
+  bad) exit 3 ;;
+esac
+printf '{"text": "deployed %s"}' "$text"
+"#;
+
+fn deploying(wait: &str) -> (Place, Node) {
+    let hook = sensor(&format!("{OPEN}\n{}", WAITS.replace("10s", wait)), "    dedupe: headers['x-id']\n");
+    let place = place_with(&[
+        ("sensors/commands.yaml", &hook),
+        ("rules/deploy.yaml", DEPLOY),
+        ("actions/deploy.yaml", ACTION),
+        ("actions/deploy.sh", SCRIPT),
+    ]);
+    let script = place.path().join("packs/chat/actions/deploy.sh");
+    std::fs::set_permissions(script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let node = place.start();
+    (place, node)
+}
+
+fn command(client: &Client, id: &str, command: &str, text: &str) -> RequestBuilder {
+    authorized(client, Method::POST, "/hooks/chat/commands").header("x-id", id).json(&json!({ "command": command, "text": text }))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reply_waits_for_the_execution_of_its_rule() {
+    let (_place, node) = deploying("10s");
+    let client = node.client();
+    let (status, text) = answered(command(&client, "1", "/deploy", "shop")).await;
+    assert_eq!((status, text.as_str()), (StatusCode::OK, r#"{"text":"deployed shop"}"#));
+    let again = answered(command(&client, "1", "/deploy", "shop")).await;
+    assert_eq!((again.0, again.1.as_str()), (StatusCode::OK, r#"{"text":"deployed shop"}"#), "a repeat gets the reply of the first");
+    let (status, text) = answered(command(&client, "2", "/deploy", "bad")).await;
+    assert_eq!((status, text.as_str()), (StatusCode::OK, "failed: exit_code"));
+    let (status, text) = answered(command(&client, "3", "/dance", "")).await;
+    assert_eq!((status, text.as_str()), (StatusCode::OK, "I do not know that command."));
+    assert_eq!(client.get("/executions").await["items"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn late_reply_has_the_address_of_the_execution_which_continues() {
+    let (_place, node) = deploying("200ms");
+    let client = node.client();
+    let begin = Instant::now();
+    let answer = command(&client, "1", "/deploy", "slow").send().await.unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(6), "{:?}", begin.elapsed());
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    let path = answer.headers()["location"].to_str().unwrap().strip_prefix("/api/v1").unwrap().to_owned();
+    let ended = client.until(&path, |execution| execution["ended_at"].is_string()).await;
+    assert_eq!(ended["status"], "succeeded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sender_that_goes_away_frees_its_slot_and_a_stop_replies_at_once() {
+    let (_place, node) = deploying("20s");
+    let client = node.client();
+    let waiting = async || {
+        let metrics = client.request(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+        let line = metrics.lines().find(|line| line.starts_with("ensue_queue_depth") && line.contains("hook_waiters")).unwrap().to_owned();
+        line.ends_with(" 1") || line.ends_with(" 1.0")
+    };
+    let until = async |expected: bool| {
+        let begin = Instant::now();
+        while waiting().await != expected {
+            assert!(begin.elapsed() < Duration::from_secs(6), "never {expected}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let gone = tokio::spawn(command(&client, "1", "/deploy", "slow").send());
+    until(true).await;
+    gone.abort();
+    until(false).await;
+    let last = tokio::spawn(command(&client, "2", "/deploy", "slow").send());
+    until(true).await;
+    node.signal(rustix::process::Signal::TERM);
+    assert_eq!(last.await.unwrap().unwrap().status(), StatusCode::ACCEPTED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repeat_after_a_kill_gets_what_came_of_the_first_delivery() {
+    let (place, node) = deploying("20s");
+    let client = node.client();
+    let broken = tokio::spawn(command(&client, "1", "/deploy", "slow").send());
+    client.until("/executions", |executions| executions["items"].as_array().is_some_and(|items| !items.is_empty())).await;
+    node.kill();
+    assert!(broken.await.unwrap().is_err());
+    let node = place.start();
+    let (status, text) = answered(command(&node.client(), "1", "/deploy", "slow")).await;
+    assert_eq!(status, StatusCode::OK, "{text}");
+    assert_eq!(node.client().get("/executions").await["items"].as_array().unwrap().len(), 1);
+}

@@ -1,0 +1,174 @@
+//! Checks what a webhook accepts and replies: its expressions read parts of the delivery that exist there.
+
+use std::sync::Arc;
+
+use ensue_engine::catalog::{self, EarlyReply, PathPart, Repeats, Reply, ReplyProof, WaitingReply};
+use ensue_engine::names::RuleRef;
+use ensue_expression::{MapType, Occurrence, Others, ValueType, nearest};
+
+use super::Checking;
+use super::compiled::optional;
+use super::roots::config_type;
+use super::scope::Scope;
+use crate::diagnostics::{Code, Report};
+use crate::fields::listed;
+use crate::source::SourceText;
+use crate::written;
+use crate::yaml::Spanned;
+
+/// Compiles everything of a webhook except its emits.
+pub(super) fn webhook(
+    checking: &Checking<'_>,
+    file: &SourceText,
+    written: &written::Webhook,
+    verify: Option<catalog::Verify>,
+    report: &mut Report,
+) -> Option<catalog::Webhook> {
+    let scope = delivery(checking, file, written);
+    let decode = written.decode.as_ref().map(|node| {
+        let (expression, value) = scope.clone().forgiving().expression(node, "`decode`", report)?;
+        let is_text = value.is_unknown_or_nothing() || ValueType::text().or_null().overlaps(&value);
+        if !is_text {
+            let place = crate::fields::first_line(&node.span, file);
+            report
+                .error(Code::TypeMismatch, file, place, format!("`decode` must be a string that holds JSON, not {value}"))
+                .hint("for example `body.payload`");
+        }
+        is_text.then_some(expression)
+    });
+    let replies: Vec<Option<EarlyReply>> = written.replies.iter().map(|reply| early(file, &scope, reply, report)).collect();
+    let waits = written.waits.as_ref().map(|waits| waiting(checking, file, (&scope, waits), report));
+    Some(catalog::Webhook {
+        verify: verify?,
+        repeats: written.repeats,
+        accepts: written.accepts.clone(),
+        decode: optional(decode)?,
+        methods: written.methods.clone(),
+        path: written.path.clone(),
+        allow: written.allow.clone(),
+        rate: written.rate,
+        body_bytes_max: written.body_bytes_max,
+        replies: replies.into_iter().collect::<Option<_>>()?,
+        waits: optional(waits)?.map(Arc::new),
+    })
+}
+
+/// Returns the scope of expressions about a delivery whose sender is proven.
+pub(super) fn delivery<'a>(checking: &Checking<'_>, file: &'a SourceText, written: &written::Webhook) -> Scope<'a> {
+    let mut path = MapType::new(Others::None).called("the parameters of `path`", None);
+    for part in &written.path {
+        if let PathPart::Parameter(name) = part {
+            path = path.with(name.as_str(), ValueType::text(), Occurrence::Always);
+        }
+    }
+    unproven(file).with("body", ValueType::json()).with("path", ValueType::map(path)).with("config", config_type(checking))
+}
+
+/// Returns the scope of expressions about a delivery that anybody may have sent.
+fn unproven(file: &SourceText) -> Scope<'_> {
+    let texts = || ValueType::map(MapType::new(Others::Are(ValueType::text())));
+    Scope::new(file).with("headers", texts()).with("query", texts()).with("method", ValueType::text())
+}
+
+fn early(file: &SourceText, scope: &Scope<'_>, written: &written::EarlyReply, report: &mut Report) -> Option<EarlyReply> {
+    let (proof, scope) = match written.is_unproven {
+        true => (ReplyProof::NotDemanded, unproven(file)),
+        false => (ReplyProof::Demanded, scope.clone()),
+    };
+    let when = written.when.as_ref().map(|node| scope.condition(node, "`when`", report));
+    let scope = match &when {
+        Some(when) => scope.after(when.as_ref()),
+        None => scope,
+    };
+    let reply = reply(&scope, &written.answer, report);
+    Some(EarlyReply { when: optional(when)?, proof, reply: reply? })
+}
+
+fn waiting(
+    checking: &Checking<'_>,
+    file: &SourceText,
+    (scope, written): (&Scope<'_>, &written::WaitingReply),
+    report: &mut Report,
+) -> Option<WaitingReply> {
+    let when = written.when.as_ref().map(|node| scope.condition(node, "`when`", report));
+    let rule = written.rule.as_ref().map(|rule| own_rule(checking, file, rule, report));
+    let ended = ended(checking, file);
+    let succeeded = reply(&ended, &written.succeeded, report);
+    let mut other = |written: &Option<written::Answer>| optional(written.as_ref().map(|answer| reply(&ended, answer, &mut *report)));
+    let (late, failed, none) = (other(&written.late), other(&written.failed), other(&written.none));
+    let rule: Option<RuleRef> = optional(rule)?;
+    Some(WaitingReply {
+        when: optional(when)?,
+        wait_millis: written.wait_millis,
+        rule,
+        succeeded: succeeded?,
+        late: late?,
+        failed: failed?,
+        none: none?,
+    })
+}
+
+/// Finds the rule of a ref. It is one of the same pack: a pack does not tell senders what other packs do.
+fn own_rule(checking: &Checking<'_>, file: &SourceText, written: &Spanned<String>, report: &mut Report) -> Option<RuleRef> {
+    let pack = checking.pack;
+    let parsed: Option<RuleRef> = written.value.parse().ok();
+    if let Some(rule) = parsed.filter(|rule| rule.pack() == pack.name && pack.rules.contains_key(rule.name())) {
+        return Some(rule);
+    }
+    let known: Vec<String> = pack.rules.keys().map(|name| format!("{}.{name}", pack.name)).collect();
+    let own = format!("{}.{}", pack.name, written.value);
+    let near = if known.contains(&own) { Some(own.as_str()) } else { nearest(&written.value, known.iter().map(String::as_str)) };
+    let message = format!("the pack has no rule `{}`", written.value);
+    let diagnostic = report.error(Code::UnknownRule, file, written.span.clone(), message);
+    diagnostic.did_you_mean(near);
+    diagnostic.hint(if known.is_empty() {
+        "a reply waits for a rule of the sensor's own pack, which has none".to_owned()
+    } else {
+        format!("a reply waits for a rule of the sensor's own pack: {}", listed(&known))
+    });
+    None
+}
+
+/// Returns the scope of a reply that has waited.
+fn ended<'a>(checking: &Checking<'_>, file: &'a SourceText) -> Scope<'a> {
+    let fields = |name: &'static str, fields: &[&str]| {
+        let named = MapType::new(Others::None).called(name, None);
+        ValueType::map(fields.iter().fold(named, |map, field| map.with(*field, ValueType::text(), Occurrence::Always)))
+    };
+    Scope::new(file)
+        .with("result", ValueType::json())
+        .with("status", ValueType::text())
+        .with("event", fields("the fields of `event`", &["id"]))
+        .with("execution", fields("the fields of `execution`", &["id", "url"]))
+        .with("error", fields("the fields of `error`", &["kind"]))
+        .with("config", config_type(checking))
+}
+
+fn reply(scope: &Scope<'_>, written: &written::Answer, report: &mut Report) -> Option<Reply> {
+    let compiled = |node, report: &mut Report| scope.template(node, report);
+    let headers: Vec<_> =
+        written.headers.iter().map(|entry| Some((entry.key.value.to_ascii_lowercase(), compiled(&entry.value, report)?))).collect();
+    let body = written.body.as_ref().map(|node| compiled(node, report));
+    Some(Reply { status: written.status, headers: headers.into_iter().collect::<Option<_>>()?, body: optional(body)? })
+}
+
+/// Warns of a reply that waits, if a sender that repeats a delivery would create the event twice.
+pub(super) fn warn_of_wait_without_key(file: &SourceText, written: &written::Sensor, report: &mut Report) {
+    let written::Source::Webhook(webhook) = &written.source else { return };
+    let Some(waits) = &webhook.waits else { return };
+    let drops_repeats = match &webhook.verify {
+        written::Verify::Proof { scheme, .. } => scheme.signs_the_body() && webhook.repeats == Repeats::Drop,
+        written::Verify::None(_) => false,
+    };
+    if drops_repeats || written.emits.iter().all(|emit| emit.dedupe.is_some()) {
+        return;
+    }
+    report
+        .warning(
+            Code::WaitWithoutDedupe,
+            file,
+            waits.at.clone(),
+            "a sender that gets no reply in time sends again, and this sensor does not recognize the repeat",
+        )
+        .hint("add `dedupe` to each item of `emits`, so that the repeat gets the reply of the first delivery");
+}

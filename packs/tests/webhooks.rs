@@ -1,0 +1,62 @@
+//! Mistakes in what a webhook accepts and replies, as the author sees them.
+
+use crate::support::shown_with;
+
+fn hook(webhook: &str) -> String {
+    let fields: String = webhook.lines().map(|line| format!("  {line}\n")).collect();
+    let sensor = format!("webhook:\n  verify: {{ scheme: github, key: demo.token }}\n{fields}emits:\n  - trigger: demo.ping\n");
+    shown_with(&[("sensors/hook.yaml", &sensor)])
+}
+
+fn told_each(mistakes: &[&str]) -> String {
+    mistakes.iter().map(|webhook| format!("── {webhook}\n{}\n", hook(webhook))).collect()
+}
+
+#[test]
+fn wrong_limits_of_a_webhook_are_reported() {
+    insta::assert_snapshot!(told_each(&[
+        "accept: [xml]",
+        "accept: [json, json]",
+        "methods: [PATCH]",
+        "path: rooms",
+        "path: /{room}/{room}",
+        "allow: [10.0.0.1]",
+        "rate: 600/m",
+        "body_max: 0",
+        "decode: 1 + 1",
+    ]));
+}
+
+#[test]
+fn wrong_replies_are_reported() {
+    insta::assert_snapshot!(told_each(&[
+        "reply: []",
+        "reply:\n  - wait: 2s\n    body: a\n  - body: b",
+        "reply:\n  - wait: 26s\n    body: a",
+        "reply:\n  - late: { body: a }",
+        "reply:\n  - unproven: true\n    wait: 2s",
+        "reply:\n  - unproven: true\n    body: ${{ body.x }}",
+        "reply:\n  - headers: { Set-Cookie: a }",
+        "reply:\n  - status: 100",
+        "reply:\n  - wait: 2s\n    body: ${{ body.x }}",
+        "reply:\n  - wait: 2s\n    rule: demo.nothing\n    body: a",
+    ]));
+}
+
+#[test]
+fn path_has_only_its_parameters() {
+    let reported = hook("path: /{room}\nreply:\n  - when: path.hall == 'a'\n    body: a");
+    assert!(reported.contains("hall"), "{reported}");
+}
+
+#[test]
+fn wait_without_dedupe_is_a_warning_unless_repeats_are_recognized() {
+    let of = |verify: &str, emit: &str| {
+        let reply = "  reply:\n    - wait: 2s\n      body: ${{ result }}\n";
+        shown_with(&[("sensors/hook.yaml", &format!("webhook:\n  verify: {verify}\n{reply}emits:\n  - trigger: demo.ping\n{emit}"))])
+    };
+    assert_eq!(of("{ scheme: github, key: demo.token }", ""), "");
+    assert_eq!(of("{ scheme: bearer, key: demo.token }", "    dedupe: body.id\n"), "");
+    let reported = of("{ scheme: bearer, key: demo.token }", "");
+    assert!(reported.contains("warning[wait_without_dedupe]"), "{reported}");
+}

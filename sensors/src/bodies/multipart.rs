@@ -1,0 +1,153 @@
+//! Forms with files: `multipart/form-data` (RFC 7578).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::{FIELDS_MAX, FILE_BYTES_MAX, Gathered, brief, unreadable};
+use crate::refusal::HookRefusal;
+
+/// The field of a body that lists its files.
+const FILES: &str = "files";
+/// The longest boundary, in bytes (RFC 2046 §5.1.1).
+const BOUNDARY_BYTES_MAX: usize = 70;
+/// The maximum size of the headers of a part, in bytes.
+const PART_HEADER_BYTES_MAX: usize = 8 * 1024;
+
+fn malformed(why: impl Into<String>) -> HookRefusal {
+    unreadable("a multipart form", why)
+}
+
+/// Returns the fields of a form as texts, and its files in `files`: each with its field's `name`, its `filename`, its
+/// `type`, and its content as `text`, or as `base64` if it is not UTF-8.
+pub(super) fn fields(body: &[u8], boundary: Option<&str>) -> Result<Value, HookRefusal> {
+    let boundary = boundary.filter(|boundary| (1..=BOUNDARY_BYTES_MAX).contains(&boundary.len()));
+    let boundary = boundary.ok_or_else(|| malformed("its content type has no valid `boundary`"))?;
+    let mut fields = Gathered::default();
+    let mut files = Vec::new();
+    for part in parts(body, boundary)? {
+        let Part { name, filename, media_type, content } = part;
+        match filename {
+            None => {
+                let text = std::str::from_utf8(content).map_err(|_| malformed(format!("the field `{}` is not UTF-8", brief(&name))))?;
+                fields.add(name, text.to_owned());
+            }
+            Some(_) if content.len() > FILE_BYTES_MAX => return Err(HookRefusal::FileTooLarge { field: brief(&name) }),
+            Some(filename) => {
+                let mut file = json!({ "name": name, "filename": filename, "type": media_type });
+                match std::str::from_utf8(content) {
+                    Ok(text) => file["text"] = text.into(),
+                    Err(_) => file["base64"] = STANDARD.encode(content).into(),
+                }
+                files.push(file);
+            }
+        }
+    }
+    if !files.is_empty() && fields.0.insert(FILES.to_owned(), files.into()).is_some() {
+        return Err(malformed("it has files, and a field with the name `files`, which is where files are listed"));
+    }
+    Ok(Value::Object(fields.0))
+}
+
+/// One part of the body.
+struct Part<'b> {
+    name: String,
+    filename: Option<String>,
+    media_type: Option<String>,
+    content: &'b [u8],
+}
+
+fn parts<'b>(body: &'b [u8], boundary: &str) -> Result<Vec<Part<'b>>, HookRefusal> {
+    let (opening, delimiter) = (format!("--{boundary}"), format!("\r\n--{boundary}"));
+    let mut rest = if let Some(rest) = body.strip_prefix(opening.as_bytes()) {
+        rest
+    } else {
+        let (_, rest) = cut(body, delimiter.as_bytes()).ok_or_else(|| malformed("its boundary does not occur"))?;
+        rest
+    };
+    let mut parts = Vec::new();
+    loop {
+        if rest.starts_with(b"--") {
+            return Ok(parts);
+        }
+        if parts.len() == FIELDS_MAX {
+            return Err(malformed(format!("it has more than {FIELDS_MAX} parts")));
+        }
+        let (padding, part) = cut(rest, b"\r\n").ok_or_else(|| malformed("it ends within a boundary"))?;
+        if !padding.iter().all(|byte| matches!(byte, b' ' | b'\t')) {
+            return Err(malformed("a boundary is followed by other characters"));
+        }
+        let (head, after) = if let Some(after) = part.strip_prefix(b"\r\n") { (&[][..], after) } else { head_of(part)? };
+        let (content, next) = cut(after, delimiter.as_bytes()).ok_or_else(|| malformed("it ends within a part"))?;
+        parts.push(part_of(head, content)?);
+        rest = next;
+    }
+}
+
+fn head_of(part: &[u8]) -> Result<(&[u8], &[u8]), HookRefusal> {
+    let window = &part[..part.len().min(PART_HEADER_BYTES_MAX)];
+    let (head, _) = cut(window, b"\r\n\r\n").ok_or_else(|| malformed("the headers of a part do not end"))?;
+    Ok((head, &part[head.len() + 4..]))
+}
+
+fn part_of<'b>(head: &[u8], content: &'b [u8]) -> Result<Part<'b>, HookRefusal> {
+    let head = std::str::from_utf8(head).map_err(|_| malformed("the headers of a part are not UTF-8"))?;
+    let (mut disposition, mut media_type) = (None, None);
+    for line in head.split("\r\n") {
+        let Some((header, value)) = line.split_once(':') else { continue };
+        match header.trim().to_ascii_lowercase().as_str() {
+            "content-disposition" => disposition = Some(value.trim()),
+            "content-type" => media_type = Some(value.trim().to_owned()),
+            "content-transfer-encoding" if !matches!(value.trim(), "binary" | "8bit" | "7bit") => {
+                return Err(malformed("a part has a `Content-Transfer-Encoding`, which forms do not use"));
+            }
+            _ => {}
+        }
+    }
+    let parameters = disposition.and_then(|text| text.strip_prefix("form-data")).map(parameters);
+    let mut parameters = parameters.ok_or_else(|| malformed("a part is not `form-data`"))?;
+    let mut take = |wanted: &str| parameters.iter().position(|(name, _)| name == wanted).map(|at| parameters.remove(at).1);
+    let name = take("name").ok_or_else(|| malformed("a part has no name"))?;
+    Ok(Part { name, filename: take("filename"), media_type, content })
+}
+
+/// Returns the parameters of a header: `; name="a"; filename="b"`.
+fn parameters(text: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some((_, after)) = rest.split_once(';') {
+        let Some((name, value)) = after.split_once('=') else { break };
+        let name = name.trim().to_ascii_lowercase();
+        let value = value.trim_start();
+        let (value, next) = match value.strip_prefix('"') {
+            Some(quoted) => unquoted(quoted),
+            None => {
+                let end = value.find(';').unwrap_or(value.len());
+                (value[..end].trim().to_owned(), &value[end..])
+            }
+        };
+        found.push((name, value));
+        rest = next;
+    }
+    found
+}
+
+/// Reads up to the closing quote, and returns what follows it.
+fn unquoted(text: &str) -> (String, &str) {
+    let mut read = String::new();
+    let mut characters = text.char_indices();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '"' => return (read, &text[at + 1..]),
+            '\\' if text[at + 1..].starts_with(['"', '\\']) => read.extend(characters.next().map(|(_, escaped)| escaped)),
+            other => read.push(other),
+        }
+    }
+    (read, "")
+}
+
+/// Splits at the first occurrence.
+fn cut<'b>(bytes: &'b [u8], at: &[u8]) -> Option<(&'b [u8], &'b [u8])> {
+    let begin = bytes.windows(at.len()).position(|window| window == at)?;
+    Some((&bytes[..begin], &bytes[begin + at.len()..]))
+}
