@@ -161,6 +161,7 @@ fn run(checking: &mut Checking<'_>, file: &SourceText, action: &written::Action,
                 Body::None => Some(HttpBody::None),
                 Body::Json(node) => with_keys.template(node, report).map(HttpBody::Json),
                 Body::Text(node) => with_keys.template(node, report).map(HttpBody::Text),
+                Body::Form(node) => with_keys.template(node, report).map(HttpBody::Form),
                 Body::Either { json, text } => {
                     let (json, text) = (with_keys.template(json, report), with_keys.template(text, report));
                     json.zip(text).map(|(json, text)| HttpBody::Either { json, text })
