@@ -26,6 +26,7 @@ mod init;
 mod inquiries;
 mod installed;
 mod keys;
+mod library;
 mod lint;
 mod locks;
 mod log;
