@@ -130,7 +130,7 @@ fn next_steps(pack: &AvailablePack, folder: &Path) -> String {
         text.push_str(&format!("\n  ensue keys set {key}"));
     }
     let packs = folder.parent().unwrap_or(folder).display();
-    text.push_str(&format!("\n  ensue check {packs}\n  ensue pack test {shown}\n  ensue pack test --real {shown}"));
+    text.push_str(&format!("\n  ensue check {packs}\n  ensue pack test --real {shown}"));
     text
 }
 

@@ -139,7 +139,10 @@ impl<'a> Reading<'_, 'a> {
             match RegexBuilder::new(&pattern.value).size_limit(PATTERN_BYTES_MAX).build() {
                 Ok(regex) => patterns.push((key.value.to_ascii_lowercase(), regex)),
                 Err(error) => {
-                    let message = format!("invalid regular expression: {error}");
+                    // The lines before the last one show the pattern, which the diagnostic shows too.
+                    let error = error.to_string();
+                    let why = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                    let message = format!("invalid regular expression: {why}");
                     report.error(Code::InvalidValue, self.file, pattern.span, message);
                     return None;
                 }
