@@ -26,7 +26,6 @@ mod init;
 mod inquiries;
 mod installed;
 mod keys;
-mod library;
 mod lint;
 mod locks;
 mod log;

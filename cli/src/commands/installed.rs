@@ -1,10 +1,12 @@
 //! `ensue packs`, `ensue actions`, `ensue triggers`: the installed things of each kind.
 
+mod library;
+
 use clap::Subcommand;
 use serde_json::Value;
 
+use self::library::Add;
 use super::check::counted;
-use super::library::{self, Add};
 use super::{Asking, Page, print_list};
 use crate::report::{Outcome, printable};
 use crate::table::{Column, cell, pairs, text};

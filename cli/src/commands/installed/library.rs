@@ -6,8 +6,8 @@ use clap::Args;
 use ensue_packs::{AvailablePack, available_packs, library_names};
 use serde_json::{Value, json};
 
-use super::Asking;
-use super::check::counted;
+use crate::commands::Asking;
+use crate::commands::check::counted;
 use crate::report::{Exit, Failure, Outcome, say, tell};
 use crate::table::{Column, cell};
 
@@ -100,7 +100,7 @@ fn copy(pack: &AvailablePack, packs: &Path, folder: &Path) -> Outcome {
         std::fs::rename(&new, folder).map_err(|error| failed(folder, &error))
     })();
     if written.is_err() {
-        // The first error is reported, and what is left has a name that is not read.
+        // The first error is reported. Files that remain are under a name that nodes do not read.
         let _ = std::fs::remove_dir_all(&new);
     }
     written
