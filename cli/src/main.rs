@@ -7,6 +7,7 @@ mod batch;
 mod client;
 mod commands;
 mod credentials;
+mod fake_server;
 mod flow;
 mod frame;
 mod id_ends;

@@ -227,6 +227,12 @@ async fn webhook_answering_guide_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn library_guide_works() {
+    let page = include_str!("../../docs/guides/use-a-library-pack.md");
+    followed("library_guide_works", &[], page, Done { files: 3, commands: 8, outputs: 2 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn debugging_guide_works() {
     let page = include_str!("../../docs/guides/watch-and-debug.md");
     followed("the_guide_to_watching_and_debugging", &[], page, Done { files: 0, commands: 23, outputs: 2 }).await;

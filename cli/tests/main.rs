@@ -31,6 +31,7 @@ mod kept_data;
 mod keyed;
 mod keys;
 mod labels;
+mod library;
 mod life_of_a_webhook;
 mod links;
 mod lists;

@@ -5,14 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ids::{Id, RuleId};
-use ensue_engine::names::{ActionRef, Names, PackName, RuleRef, StepName, TriggerRef, VarName};
+use ensue_engine::names::{ActionRef, KeyRef, Names, PackName, RuleRef, StepName, TriggerRef, VarName};
 use ensue_engine::record::CatalogRevision;
 use ensue_engine::time::Timestamp;
 use serde_json::{Map, Value};
 
+use crate::fake::Fake;
 use crate::installed::Manifest;
 use crate::read::PackSource;
 
@@ -25,6 +27,8 @@ pub struct Suite {
     pub cases: Vec<Case>,
     /// The default results of actions without a mock, for actions that declare one.
     pub mocks: BTreeMap<ActionRef, Value>,
+    /// The fake vendor that the real cases run against, if the pack has one.
+    pub fake: Option<Arc<Fake>>,
     /// The pack, followed by all packs that it needs, each with its configuration.
     pub(crate) packs: Vec<(PackSource, Manifest)>,
 }
@@ -49,6 +53,8 @@ pub struct Case {
     pub line: usize,
     /// The name of the case: what should hold.
     pub name: String,
+    /// How its actions run.
+    pub against: Against,
     /// The operator's settings for the pack, which override its defaults.
     pub config: Map<String, Value>,
     /// The values of vars before the case.
@@ -59,6 +65,18 @@ pub struct Case {
     pub mocks: Option<BTreeMap<StepPath, Mocks>>,
     /// The expected values of vars afterwards; null for a var that must have none.
     pub vars_after: Vec<ExpectedVar>,
+}
+
+/// How the actions of a case run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Against {
+    /// They do not run: mocks set their outcomes.
+    Mocks,
+    /// Those that send a request send it to the pack's fake vendor.
+    Fake {
+        /// The values of keys that differ from those that the vendor accepts.
+        keys: BTreeMap<KeyRef, String>,
+    },
 }
 
 /// A var as it is expected at the end.

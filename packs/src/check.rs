@@ -7,6 +7,7 @@
 mod actions;
 mod code;
 mod compiled;
+mod fake;
 mod flow;
 mod gives;
 mod inferred;
@@ -41,6 +42,7 @@ use serde_json::{Value, json};
 use crate::cases::{self, Case, Suite};
 use crate::checked::{Definitions, Parts};
 use crate::diagnostics::{Code, Diagnostic, Report, Severity};
+use crate::fake::Fake;
 use crate::installed::Manifest;
 use crate::library;
 use crate::lint::findings as lint_findings;
@@ -118,13 +120,13 @@ pub fn tests(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Tested
     let settings = checking.complete_settings_untold(config);
     // An operator's settings on a machine must not change the outcome of a pack's own tests.
     let defaults = checking.complete_settings_untold(&BTreeMap::new());
-    let (outcomes, cases) = checking.check_with(&settings, Stage::Offered);
+    let (outcomes, offered) = checking.check_with(&settings, Stage::Offered);
     let manifest = |index: usize, outcome: &Outcome, settings: &[Arc<Value>]| Manifest {
         rules: cases::ids(outcome.parts.rules.iter().map(|rule| &rule.name)),
         config: (*settings[index]).clone(),
     };
     let mut suites = Vec::new();
-    for (index, cases) in cases.into_iter().enumerate().filter(|(_, cases)| !cases.is_empty()) {
+    for (index, Offered { cases, fake }) in offered.into_iter().enumerate().filter(|(_, offered)| !offered.cases.is_empty()) {
         let needed = checking.with_needed(index);
         let all = needed.iter().map(|index| Some((*index, outcomes[*index].as_ref().filter(|outcome| outcome.is_good)?)));
         let Some(all) = all.collect::<Option<Vec<_>>>() else { continue };
@@ -138,6 +140,7 @@ pub fn tests(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Tested
             Suite {
                 pack: pack.name.clone(),
                 cases,
+                fake: fake.map(Arc::new),
                 mocks: all.iter().flat_map(|(index, _)| checking.mocks_of(*index)).collect(),
                 packs: all.iter().map(with_manifest).collect(),
             },
@@ -243,6 +246,13 @@ pub(crate) struct InstalledPack {
     pub(crate) keys: BTreeSet<ensue_engine::names::KeyRef>,
     pub(crate) permissions: Option<Vec<Scope>>,
     pub(crate) config: Arc<Value>,
+}
+
+/// What a pack has for its own tests.
+#[derive(Default)]
+struct Offered {
+    cases: Vec<Case>,
+    fake: Option<Fake>,
 }
 
 struct Outcome {
@@ -368,20 +378,20 @@ impl CheckingAll {
         self.check_with(settings, Stage::Offered).0
     }
 
-    /// Checks all packs. Returns the outcome of each and its cases.
-    fn check_with(&mut self, settings: &[Arc<Value>], stage: Stage) -> (Vec<Option<Outcome>>, Vec<Vec<Case>>) {
+    /// Checks all packs. Returns the outcome of each, and its cases with their fake vendor.
+    fn check_with(&mut self, settings: &[Arc<Value>], stage: Stage) -> (Vec<Option<Outcome>>, Vec<Offered>) {
         let mut reports: Vec<Report> = self.packs.iter_mut().map(|candidate| std::mem::take(&mut candidate.report)).collect();
         let mut reports_of_tests: Vec<Report> = self.packs.iter_mut().map(|candidate| std::mem::take(&mut candidate.tests)).collect();
         let world = World {
             packs: self.packs.iter().filter_map(|candidate| candidate.pack.as_ref()).map(|pack| (pack.name.clone(), pack)).collect(),
         };
         let mut outcomes = Vec::new();
-        let mut all_cases = Vec::new();
+        let mut offered = Vec::new();
         let mut needed_by: BTreeMap<PackName, BTreeSet<PackName>> = BTreeMap::new();
         for (index, candidate) in self.packs.iter().enumerate() {
             let Some(pack) = &candidate.pack else {
                 outcomes.push(None);
-                all_cases.push(Vec::new());
+                offered.push(Offered::default());
                 continue;
             };
             let report = &mut reports[index];
@@ -393,15 +403,15 @@ impl CheckingAll {
                 permissions::check(pack, &checking.uses, report);
             }
             let permissions = checking.uses.permissions().map(|needed| needed.permission.clone()).collect();
-            all_cases.push(match stage {
+            offered.push(match stage {
                 Stage::Offered => {
                     // Packs used only by tests are not needed for the installation.
                     checking.uses = Uses::default();
                     let cases = tests::cases(&mut checking, of_tests);
                     needs::tell_unlisted(pack, &checking.uses, &needed, &world, of_tests);
-                    cases
+                    Offered { cases, fake: fake::fake(&checking, of_tests) }
                 }
-                Stage::Installed => Vec::new(),
+                Stage::Installed => Offered::default(),
             });
             needed_by.insert(pack.name.clone(), needed);
             outcomes.push(Some(Outcome { parts, needs: permissions, is_good: !report.has_errors() }));
@@ -414,7 +424,7 @@ impl CheckingAll {
             }
             candidate.report = report;
         }
-        (outcomes, all_cases)
+        (outcomes, offered)
     }
 
     /// Rejects packs that need each other in a circle. The circle is reported once, at the first of its

@@ -5,7 +5,8 @@
 //! `written` extract what an author wrote, `schema` the schemas. [`json_schema`] describes the shapes to
 //! editors. [`check`] resolves the refs and compiles the expressions into what `checked` holds.
 //! [`diagnostics`] are reported to authors. [`build`] builds the engine's catalog from the installed packs.
-//! [`cases`] are the cases of their tests. `lint` finds code that is probably not meant. [`library`] ships
+//! [`cases`] are the cases of their tests, and [`fake`] what
+//! they run against. `lint` finds code that is probably not meant. [`library`] ships
 //! with the binary, [`highlight()`] shows a file to readers, and [`init`] creates a starting point for newcomers.
 //!
 //! No pack is run here, and nothing but a pack's folder is read.
@@ -16,6 +17,7 @@ pub mod check;
 mod checked;
 pub mod diagnostics;
 pub mod digest;
+pub mod fake;
 mod fields;
 mod highlight;
 pub mod init;
@@ -39,6 +41,6 @@ pub use highlight::{HighlightedToken, TokenClass, highlight};
 pub use init::init_files;
 pub use installed::Manifest;
 pub use json_schema::FileKind;
-pub use library::{library, names as library_names};
+pub use library::{AvailablePack, available as available_packs, library, names as library_names};
 pub use read::{FileMode, PackFile, PackSource, ReadError};
 pub use schema::whole_schema;

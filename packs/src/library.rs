@@ -1,6 +1,10 @@
-//! The packs that ship with the binary.
+//! The packs of the library, which are in the binary.
 //!
-//! They are installed like any other pack. `check` ensures that no other pack uses their names.
+//! Every node has those of [`INSTALLED`], and `check` ensures that no other pack uses their names. The others are there to be
+//! added: `ensue packs add` copies one into the folder of packs, where it is a pack like any other.
+
+mod available;
+mod files;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,84 +12,28 @@ use bytes::Bytes;
 use ensue_engine::names::PackName;
 use ensue_engine::record::Digest;
 
+pub use available::{AvailablePack, available};
+use files::FILES;
+
 use crate::read::{FileMode, PackFile, PackSource};
 
-macro_rules! files {
-    ($($path:literal,)*) => {
-        &[$(($path, include_str!(concat!("../library/", $path))),)*]
-    };
+/// The packs that every node has.
+pub const INSTALLED: [&str; 3] = ["core", "examples", "github"];
+
+/// Returns the packs that every node has, ordered by name.
+pub fn library() -> Vec<PackSource> {
+    all().into_iter().filter(|(name, _)| INSTALLED.contains(name)).map(|(_, source)| source).collect()
 }
 
-/// Every file of `packs/library/`; a test compares the list with the folder.
-const FILES: &[(&str, &str)] = files![
-    "core/README.md",
-    "core/actions/echo.yaml",
-    "core/actions/emit.yaml",
-    "core/actions/http.yaml",
-    "core/actions/inquiry.yaml",
-    "core/actions/noop.yaml",
-    "core/actions/set_var.yaml",
-    "core/actions/shell.yaml",
-    "core/actions/sleep.yaml",
-    "core/actions/wait.yaml",
-    "core/pack.yaml",
-    "core/tests/actions.test.yaml",
-    "core/triggers/attempt_indeterminate.yaml",
-    "core/triggers/execution_ended.yaml",
-    "core/triggers/inquiry_ended.yaml",
-    "core/triggers/inquiry_escalated.yaml",
-    "core/triggers/inquiry_opened.yaml",
-    "core/triggers/inquiry_reminded.yaml",
-    "core/triggers/key_expiring.yaml",
-    "core/triggers/rule_erred.yaml",
-    "core/triggers/schedule.yaml",
-    "core/triggers/sensor_failed.yaml",
-    "core/triggers/sensor_recovered.yaml",
-    "examples/README.md",
-    "examples/pack.yaml",
-    "examples/rules/answer_hello.yaml",
-    "examples/rules/celebrate_merge.yaml",
-    "examples/rules/greet_pull_request.yaml",
-    "examples/rules/note_pull_request.yaml",
-    "examples/tests/hello.test.yaml",
-    "examples/tests/pull_requests.test.yaml",
-    "examples/triggers/hello.yaml",
-    "github/README.md",
-    "github/pack.yaml",
-    "github/sensors/webhook.yaml",
-    "github/tests/events.test.yaml",
-    "github/triggers/check_run.yaml",
-    "github/triggers/check_suite.yaml",
-    "github/triggers/create.yaml",
-    "github/triggers/delete.yaml",
-    "github/triggers/deployment.yaml",
-    "github/triggers/deployment_status.yaml",
-    "github/triggers/event.yaml",
-    "github/triggers/fork.yaml",
-    "github/triggers/issue_comment.yaml",
-    "github/triggers/issues.yaml",
-    "github/triggers/ping.yaml",
-    "github/triggers/pull_request.yaml",
-    "github/triggers/pull_request_review.yaml",
-    "github/triggers/pull_request_review_comment.yaml",
-    "github/triggers/push.yaml",
-    "github/triggers/release.yaml",
-    "github/triggers/repository.yaml",
-    "github/triggers/star.yaml",
-    "github/triggers/status.yaml",
-    "github/triggers/workflow_job.yaml",
-    "github/triggers/workflow_run.yaml",
-];
-
-/// Returns the packs of the library, ordered by name.
-pub fn library() -> Vec<PackSource> {
+/// Returns all packs of the library by name.
+fn all() -> BTreeMap<&'static str, PackSource> {
     let mut packs: BTreeMap<&str, PackSource> = BTreeMap::new();
     for (path, text) in FILES {
         let Some((pack, inside)) = path.split_once('/') else { continue };
         let source = packs.entry(pack).or_insert_with(|| PackSource { origin: format!("library/{pack}"), files: BTreeMap::new() });
         source.files.insert(inside.to_owned(), PackFile { bytes: Bytes::from_static(text.as_bytes()), mode: FileMode::Plain });
     }
-    packs.into_values().collect()
+    packs
 }
 
 /// Returns the name of the pack that all others may use without listing it.
@@ -93,13 +41,19 @@ pub(crate) fn core() -> PackName {
     "core".parse().expect("it is of the shape of a name")
 }
 
-/// Returns the names of the packs of the library.
+/// Returns the names of the packs that every node has.
 pub fn names() -> BTreeSet<PackName> {
-    let folders = FILES.iter().filter_map(|(path, _)| path.split_once('/'));
-    folders.filter_map(|(name, _)| name.parse().ok()).collect()
+    INSTALLED.iter().filter_map(|name| name.parse().ok()).collect()
 }
 
-/// Returns the digest of each pack of the library, by name.
+/// Returns how to add a pack of the library that a node has only if somebody adds it; `None` for other names.
+pub(crate) fn how_to_add(pack: &str) -> Option<String> {
+    let is_available =
+        !INSTALLED.contains(&pack) && FILES.iter().any(|(path, _)| path.split_once('/').is_some_and(|(name, _)| name == pack));
+    is_available.then(|| format!("add it from the library: ensue packs add {pack}"))
+}
+
+/// Returns the digest of each pack that every node has, by name.
 pub(crate) fn digests() -> BTreeMap<PackName, Digest> {
     let named = |source: &PackSource| source.origin.strip_prefix("library/").and_then(|name| name.parse().ok());
     library().iter().filter_map(|source| Some((named(source)?, source.digest()))).collect()

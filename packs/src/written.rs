@@ -4,6 +4,7 @@
 
 mod action;
 mod concurrency;
+mod fake;
 mod flow;
 mod inquiry;
 mod labels;
@@ -33,6 +34,7 @@ use ensue_expression::nearest;
 
 pub(crate) use action::{ACTION, Action, Body, Environment, Run};
 pub(crate) use concurrency::Concurrency;
+pub(crate) use fake::{ANSWER, ENCODINGS, FAKE, ROUTE};
 pub(crate) use flow::Stage;
 pub(crate) use inquiry::{Inquiry, Notify, Remind};
 pub(crate) use labels::Label;
@@ -62,7 +64,9 @@ use crate::yaml::{self, Content, Node, Spanned};
 /// The file that makes a folder a pack.
 const PACK_FILE: &str = "pack.yaml";
 /// The folders of a pack whose YAML files are read.
-const FOLDERS: [&str; 5] = ["triggers", "sensors", "actions", "rules", "tests"];
+const FOLDERS: [&str; 6] = ["triggers", "sensors", "actions", "rules", "tests", "fake"];
+/// The file that describes the fake vendor of a pack, in its folder.
+const FAKE_FILE: &str = "server.yaml";
 
 /// A pack with all its definitions by name.
 pub(crate) struct Pack {
@@ -75,6 +79,8 @@ pub(crate) struct Pack {
     pub(crate) rules: BTreeMap<String, Defined<Rule>>,
     /// Its test files, which are parsed further only when they are needed.
     pub(crate) tests: Vec<(SourceText, Node)>,
+    /// Its fake vendor, which is parsed further only when it is needed.
+    pub(crate) fake: Option<(SourceText, Node)>,
     /// All its files, used to look up the programs that actions start.
     pub(crate) files: BTreeMap<String, PackFile>,
 }
@@ -114,6 +120,7 @@ pub(crate) fn read(source: &PackSource, report: &mut Report, tests: &mut Report)
         actions: BTreeMap::new(),
         rules: BTreeMap::new(),
         tests: Vec::new(),
+        fake: None,
         files: source.files.clone(),
         name,
     };
@@ -130,6 +137,7 @@ pub(crate) fn read(source: &PackSource, report: &mut Report, tests: &mut Report)
             "actions" => collect(source, path, inside, file, Some("actions"), action::read, &mut pack.actions, report),
             "rules" => collect(source, path, inside, file, Some("rules"), rule::read, &mut pack.rules, report),
             "tests" => pack.tests.extend(read_test(source, path, inside, file, tests)),
+            "fake" => pack.fake = read_fake(source, path, inside, file, tests).or(pack.fake),
             _ => {
                 if let Some(near) = nearest(folder, FOLDERS).filter(|_| is_yaml(path)) {
                     let message = format!("the folder `{folder}` is not read");
@@ -308,6 +316,19 @@ fn read_test(source: &PackSource, path: &str, inside: &str, file: &PackFile, rep
     if !inside.ends_with(".test.yaml") || inside.contains('/') {
         if is_yaml(path) {
             tell_unexpected(source, path, "tests must be in `tests/<name>.test.yaml`", report);
+        }
+        return None;
+    }
+    let text = decode(source, path, file, report)?;
+    let node = yaml::parse(&text, report)?;
+    Some((text, node))
+}
+
+/// Reads the fake vendor of a pack as YAML.
+fn read_fake(source: &PackSource, path: &str, inside: &str, file: &PackFile, report: &mut Report) -> Option<(SourceText, Node)> {
+    if inside != FAKE_FILE {
+        if is_yaml(path) {
+            tell_unexpected(source, path, "the fake vendor must be in `fake/server.yaml`", report);
         }
         return None;
     }

@@ -38,7 +38,7 @@ fn every_file_of_a_new_project_matches_its_schema() {
 }
 
 /// A separate pack that uses every field of every kind of file.
-const WHOLE: [(&str, &str); 25] = [
+const WHOLE: [(&str, &str); 28] = [
     (
         "pack.yaml",
         "name: whole\nversion: 1.0.0\ndescription: All of it.\nrequires: { ensue: '>=0.1', packs: { core: ^0.1 } }\n\
@@ -162,6 +162,12 @@ const WHOLE: [(&str, &str); 25] = [
          \x20     deploy:\n        status: failed\n        with: { message: eu }\n        result: 1\n        error: { kind: child_failed }\n        attempts: 2\n        exactly: true\n\
          \x20       items: [succeeded, { status: failed, with: { message: us }, result: 1, error: { kind: exit_code }, attempts: 1, exactly: true }]\n",
     ),
+    ("actions/order.yaml", "run: { http: { url: 'https://example.test/', method: POST, form: { a: 1, b: { c: two }, d: [x, y] } } }\n"),
+    (
+        "tests/real.test.yaml",
+        "- it: asks\n  real: true\n  keys: { token: other }\n  run: { action: whole.ask }\n  expect: { status: succeeded }\n",
+    ),
+    ("fake/server.yaml", "setting: owner\nroutes: [{ request: GET /, answers: [{ status: 204 }] }]\n"),
     ("actions/say.yaml", "run: { http: { url: 'https://example.test/', headers: '${{ {} }}', body: hello } }\n"),
 ];
 
@@ -178,7 +184,7 @@ fn complete_sample_pack_uses_every_field() {
     let mut there = Vec::new();
     for (path, text) in WHOLE {
         let value = of_yaml(text.as_bytes()).unwrap();
-        assert!(fits(kind_of(path).unwrap(), &value), "{path}");
+        assert!(kind_of(path).is_none_or(|kind| fits(kind, &value)), "{path}");
         names(&value, &mut there);
     }
     for kind in FileKind::ALL {
@@ -264,7 +270,8 @@ fn check_and_schema_agree_on_every_edit_of_a_valid_file() {
     let mut found = Vec::new();
     let (mut tried, mut refused) = (0, 0);
     for (path, text) in WHOLE {
-        let kind = kind_of(path).unwrap();
+        // The file of a fake vendor has no JSON Schema.
+        let Some(kind) = kind_of(path) else { continue };
         for (edit, edited) in edits(&of_yaml(text.as_bytes()).unwrap()) {
             let mut packs = packs.clone();
             // JSON is YAML.

@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`stage`] is the core with its clock; [`history`] holds the outcomes; [`script`] holds
 //! the mocks of a case, which play the outside world; [`rehearse`] runs a case, and [`findings`] lists the
-//! expectations that it does not meet. [`backtest`] runs a rule over past events, and [`replay`] folds a
+//! expectations that it does not meet. [`fake`] answers requests as the fake vendor of a pack does. [`backtest`] runs a rule over past events, and [`replay`] folds a
 //! recorded execution once more.
 //!
 //! Nothing here starts a program, opens a connection, reads a file or looks at a clock: a rehearsal takes
@@ -10,6 +10,7 @@
 
 pub mod backtest;
 mod example;
+pub mod fake;
 pub mod findings;
 pub mod history;
 pub mod rehearse;

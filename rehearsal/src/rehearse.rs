@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::findings::{Difference, Finding, end_of, given};
 use crate::history::Enforcement;
 use crate::script::Script;
-use crate::stage::{ErredRule, Stage};
+use crate::stage::{Cast, ErredRule, Stage};
 use crate::stuck::Stuck;
 
 /// The outcome of a case.
@@ -48,14 +48,24 @@ impl<'s> Rehearsal<'s> {
         Self { suite, catalogs: BTreeMap::new() }
     }
 
-    /// Runs a case of the suite.
+    /// Runs a case of the suite with its mocks.
     pub fn run(&mut self, case: &Case) -> Verdict {
-        let findings = self.catalog(case).and_then(|catalog| play(self.suite, catalog, case));
-        let stuck = |stuck: Stuck| vec![Finding::plain(case.line, stuck.to_string(), stuck.hint())];
-        Verdict { findings: findings.unwrap_or_else(stuck) }
+        let none = BTreeMap::new();
+        let mut script = Script { mocks: case.mocks.as_ref().unwrap_or(&none), actions: &self.suite.mocks };
+        let findings = self.catalog(case).and_then(|catalog| play(catalog, case, case.mocks.is_some(), &mut script));
+        verdict(case, findings)
     }
 
-    fn catalog(&mut self, case: &Case) -> Result<Arc<Catalog>, Stuck> {
+    /// Runs a case of the suite in a world of the caller's. Its catalog comes from [`catalog`](Self::catalog).
+    pub fn run_in(&self, case: &Case, catalog: Arc<Catalog>, world: &mut impl Cast) -> Verdict {
+        verdict(case, play(catalog, case, true, world))
+    }
+
+    /// Returns the catalog that a case runs in.
+    ///
+    /// # Errors
+    /// If it cannot be built, which is an internal error.
+    pub fn catalog(&mut self, case: &Case) -> Result<Arc<Catalog>, Stuck> {
         let settings = Value::Object(case.config.clone()).to_string();
         if let Some(catalog) = self.catalogs.get(&settings) {
             return Ok(catalog.clone());
@@ -66,17 +76,20 @@ impl<'s> Rehearsal<'s> {
     }
 }
 
-fn play(suite: &Suite, catalog: Arc<Catalog>, case: &Case) -> Result<Vec<Finding>, Stuck> {
+fn verdict(case: &Case, findings: Result<Vec<Finding>, Stuck>) -> Verdict {
+    let stuck = |stuck: Stuck| vec![Finding::plain(case.line, stuck.to_string(), stuck.hint())];
+    Verdict { findings: findings.unwrap_or_else(stuck) }
+}
+
+fn play(catalog: Arc<Catalog>, case: &Case, runs_what_rules_decide: bool, cast: &mut impl Cast) -> Result<Vec<Finding>, Stuck> {
     let mut stage = Stage::set(catalog)?;
     for (name, value) in &case.vars {
         stage.set_var(name, value)?;
     }
-    let none = BTreeMap::new();
-    let mut script = Script { mocks: case.mocks.as_ref().unwrap_or(&none), actions: &suite.mocks };
     let mut findings = match &case.subject {
         Subject::Run { action, with, expect } => {
             let execution = stage.request(action, with)?;
-            stage.play(&mut script)?;
+            stage.play(cast)?;
             end_of(stage.history(), execution, "the run", expect)
         }
         Subject::Events { events, expect } => {
@@ -84,8 +97,8 @@ fn play(suite: &Suite, catalog: Arc<Catalog>, case: &Case) -> Result<Vec<Finding
                 stage.wait(event.after_millis)?;
                 stage.receive(event)?;
             }
-            if case.mocks.is_some() {
-                stage.play(&mut script)?;
+            if runs_what_rules_decide {
+                stage.play(cast)?;
             }
             stage.let_go()?;
             decided(&stage, events, expect, case.line)

@@ -26,7 +26,7 @@ pub struct Script<'c> {
 }
 
 impl Cast for Script<'_> {
-    fn attempt(&mut self, way: &Way, dispatch: &Dispatch) -> Result<Option<Came>, Stuck> {
+    fn attempt(&mut self, way: &Way, dispatch: &Dispatch, _params: &Value) -> Result<Option<Came>, Stuck> {
         let Some(mocks) = self.mocks.get(&way.path) else {
             return Ok(self.actions.get(&dispatch.action).cloned().map(Came::Result));
         };

@@ -48,7 +48,7 @@ pub trait Cast {
     ///
     /// # Errors
     /// If the defined outcome is impossible.
-    fn attempt(&mut self, way: &Way, dispatch: &Dispatch) -> Result<Option<Came>, Stuck>;
+    fn attempt(&mut self, way: &Way, dispatch: &Dispatch, params: &Value) -> Result<Option<Came>, Stuck>;
 
     /// Returns the answer of people, `given` of whom have answered already.
     ///
@@ -61,6 +61,20 @@ pub trait Cast {
     /// # Errors
     /// If nothing is defined.
     fn awaited(&mut self, way: &Way, trigger: &str) -> Result<Option<Value>, Stuck>;
+
+    /// Returns how steps are undone, and people notified.
+    fn aside(&self) -> Aside {
+        Aside::Pretended
+    }
+}
+
+/// How work beside the steps is done: the undoing of steps, and notifications.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aside {
+    /// It succeeds and does nothing, because there is nothing to reverse and nobody to notify.
+    Pretended,
+    /// As any other attempt.
+    Played,
 }
 
 /// The outcome of an attempt.
@@ -337,16 +351,14 @@ impl Stage {
         if self.stopped.contains(&dispatch.attempt) {
             return self.report(&dispatch, Err(Failure::new(FailureKind::Cancelled, "its cancellation was requested")), None);
         }
-        if self.history.undoes(dispatch.execution) {
-            // The work that it reverses never happened.
-            return self.report(&dispatch, Ok(Value::Null), None);
-        }
-        if self.history.tells(dispatch.execution) {
-            // There is nobody to notify.
+        let is_aside = self.history.undoes(dispatch.execution) || self.history.tells(dispatch.execution);
+        if is_aside && cast.aside() == Aside::Pretended {
+            // The work that it reverses never happened, and there is nobody to notify.
             return self.report(&dispatch, Ok(Value::Null), None);
         }
         let way = self.history.way(dispatch.execution);
-        match cast.attempt(&way, &dispatch)? {
+        let params = self.history.execution(dispatch.execution).map(|execution| execution.params.clone()).unwrap_or_default();
+        match cast.attempt(&way, &dispatch, &params)? {
             Some(Came::Result(result)) => self.report(&dispatch, Ok(result), None),
             Some(Came::Raw(raw)) => self.report_mapped(&dispatch, &raw),
             Some(Came::Failed(failure)) if failure.kind == FailureKind::Lost => {

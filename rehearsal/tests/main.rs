@@ -4,6 +4,7 @@
 
 mod backtest;
 mod cases;
+mod fake;
 mod flow;
 mod library;
 mod support;

@@ -35,7 +35,13 @@ fn holds(name: &str, word: &str) -> bool {
     })
 }
 
+/// The names of fields that vendors chose, with the beginnings of the paths that must use them.
+const OF_VENDORS: &[(&str, &str)] =
+    &[("packs/library/pagerduty/", "event_type"), ("packs/library/slack/", "event_type"), ("packs/tests/library_sensors.rs", "event_type")];
+
 fn findings_in(path: &str, text: &str, banned: &[String]) -> Vec<String> {
+    let is_theirs = |word: &String| OF_VENDORS.iter().any(|(beginning, name)| path.starts_with(beginning) && name == word);
+    let banned: Vec<&String> = banned.iter().filter(|word| !is_theirs(word)).collect();
     let mut findings = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');

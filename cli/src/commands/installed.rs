@@ -1,27 +1,42 @@
 //! `ensue packs`, `ensue actions`, `ensue triggers`: the installed things of each kind.
 
+mod library;
+
 use clap::Subcommand;
 use serde_json::Value;
 
+use self::library::Add;
 use super::check::counted;
 use super::{Asking, Page, print_list};
 use crate::report::{Outcome, printable};
 use crate::table::{Column, cell, pairs, text};
 use crate::{nearest, questions};
 
-/// List and show packs.
+/// List, show and add packs.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
   ensue packs list
+  ensue packs list --available
+  ensue packs add slack
   ensue packs show release")]
 pub(crate) enum Packs {
+    /// Add a pack of the library to the folder of packs. Existing files are not overwritten.
+    #[command(after_help = "\
+Examples:
+  ensue packs add slack
+  ensue packs add stripe --to /srv/ensue/packs")]
+    Add(Add),
     /// List packs, with their versions and the state of their folders.
     #[command(after_help = "\
 Examples:
   ensue packs list
+  ensue packs list --available    those that `ensue packs add` can add
   ensue packs list -o json")]
     List {
+        /// List the packs of the library that can be added. No node is asked.
+        #[arg(long)]
+        available: bool,
         #[command(flatten)]
         page: Page,
     },
@@ -156,7 +171,9 @@ impl Kind {
 impl Packs {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         match self {
-            Self::List { page } => list(Kind::Packs, asking, &page).await,
+            Self::Add(add) => add.run(),
+            Self::List { available: true, .. } => library::list(asking),
+            Self::List { available: false, page } => list(Kind::Packs, asking, &page).await,
             Self::Show { name } => show(Kind::Packs, asking, &name).await,
         }
     }

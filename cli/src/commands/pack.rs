@@ -1,16 +1,19 @@
 //! `ensue pack`: commands for writing a pack.
 
+mod real;
+
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::{Args, Subcommand};
-use ensue_packs::cases::Suite;
+use ensue_packs::cases::{Against, Case, Suite};
 use ensue_packs::{Diagnostic, Severity, Tested};
 use ensue_rehearsal::Rehearsal;
 use serde_json::json;
 
+use self::real::RealWorld;
 use super::Asking;
 use super::check::{PacksAtHand, counted, show_all};
 use crate::report::{Exit, Failure, Outcome, say, tell};
@@ -41,6 +44,7 @@ Examples:
   ensue pack test packs/                    every case of every pack
   ensue pack test packs/release             one pack
   ensue pack test --filter 'rolls back'     those whose name or file has this in it
+  ensue pack test --real packs/slack        those that send requests to a fake vendor
   ensue pack test --junit report.xml        also as JUnit XML, for a CI
   ensue pack test -o json                   for programs; exit code 1 if a case fails")]
 pub(crate) struct Test {
@@ -49,6 +53,9 @@ pub(crate) struct Test {
     /// Run only cases with this text in their name, pack or file.
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
+    /// Run the cases that are `real`, and no others: requests go to the fake vendor of the pack on this machine.
+    #[arg(long)]
+    real: bool,
     /// Also write the report as JUnit XML to this file.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
@@ -56,13 +63,14 @@ pub(crate) struct Test {
 
 impl Test {
     fn run(self, asking: &Asking) -> Outcome {
-        let Self { packs, filter, junit: report } = self;
+        let Self { packs, filter, real, junit: report } = self;
+        let kind = if real { CaseKind::Real } else { CaseKind::Mocked };
         let read = packs.read()?;
         let Tested { diagnostics, suites } = ensue_packs::tests(&read.sources, &read.settings);
         let tested = Tested { diagnostics: read.told(diagnostics), suites };
         let own = tested.suites.iter().filter(|(index, _)| *index >= read.first).map(|(_, suite)| suite);
         let begin = Instant::now();
-        let trials = run_all(own, filter.as_deref());
+        let (trials, others) = run_all(own, filter.as_deref(), kind)?;
         let took = begin.elapsed();
         let mistakes = tested.diagnostics.iter().filter(|one| one.severity == Severity::Error).count() + read.unreadable.len();
         if let Some(file) = &report {
@@ -84,9 +92,12 @@ impl Test {
         });
         let (ran, took) = (counted(trials.len(), "case"), format!("in {} ms", took.as_millis()));
         match (failed, mistakes) {
-            (0, 0) if trials.is_empty() => Err(nothing_to_run(filter.as_deref())),
+            (0, 0) if trials.is_empty() => Err(nothing_to_run(filter.as_deref(), kind, others)),
             (0, 0) => {
                 tell(format!("{ran} passed, {took}"));
+                if let (CaseKind::Mocked, 1..) = (kind, others) {
+                    tell(format!("{} against fake vendors: ensue pack test --real", counted(others, "more case")));
+                }
                 Ok(())
             }
             (0, mistakes) => Err(Failure::new(format!("{} in the packs; {ran} passed, {took}", counted(mistakes, "error")))),
@@ -98,28 +109,64 @@ impl Test {
     }
 }
 
-fn nothing_to_run(filter: Option<&str>) -> Failure {
-    match filter {
-        Some(filter) => Failure::with(Exit::Missing, format!("no case has `{filter}` in its name, pack or file"))
+/// The cases that are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CaseKind {
+    /// Those with mocks, in memory.
+    Mocked,
+    /// Those against the fake vendor of their pack.
+    Real,
+}
+
+impl CaseKind {
+    fn has(self, case: &Case) -> bool {
+        match &case.against {
+            Against::Mocks => self == Self::Mocked,
+            Against::Fake { .. } => self == Self::Real,
+        }
+    }
+}
+
+fn nothing_to_run(filter: Option<&str>, kind: CaseKind, others: usize) -> Failure {
+    match (filter, kind) {
+        (_, CaseKind::Mocked) if others > 0 => {
+            Failure::with(Exit::Missing, format!("all cases ({others}) run only against fake vendors")).hint("run: ensue pack test --real")
+        }
+        (Some(filter), _) => Failure::with(Exit::Missing, format!("no case has `{filter}` in its name, pack or file"))
             .hint("leave out --filter to run all of them"),
-        None => Failure::with(Exit::Missing, "the packs have no tests")
+        (None, CaseKind::Real) => Failure::with(Exit::Missing, "the packs have no `real` cases")
+            .hint("write `real: true` in a case, and the fake vendor in `fake/server.yaml`; docs/guides/test-a-pack.md shows how"),
+        (None, CaseKind::Mocked) => Failure::with(Exit::Missing, "the packs have no tests")
             .hint("write one, for example in `tests/greet.test.yaml`; docs/guides/test-a-pack.md shows how"),
     }
 }
 
-fn run_all<'s>(suites: impl Iterator<Item = &'s Suite>, filter: Option<&str>) -> Vec<Trial> {
-    let mut trials = Vec::new();
+/// Runs the cases of a kind that fit the filter. Returns how many fit it and are of the other kind, too.
+fn run_all<'s>(suites: impl Iterator<Item = &'s Suite>, filter: Option<&str>, kind: CaseKind) -> Result<(Vec<Trial>, usize), Failure> {
+    let (mut trials, mut others) = (Vec::new(), 0);
+    let mut world = None;
     for suite in suites {
         let mut rehearsal = Rehearsal::of(suite);
         let has = |text: &str| filter.is_none_or(|filter| text.contains(filter));
-        let wanted = suite.cases.iter().filter(|case| has(&case.name) || has(&case.file) || has(suite.pack.as_str()));
+        let fitting = suite.cases.iter().filter(|case| has(&case.name) || has(&case.file) || has(suite.pack.as_str()));
+        let (wanted, left): (Vec<&Case>, Vec<&Case>) = fitting.partition(|case| kind.has(case));
+        others += left.len();
         for case in wanted {
             let begin = Instant::now();
-            let findings = rehearsal.run(case).findings;
+            let findings = match kind {
+                CaseKind::Mocked => rehearsal.run(case).findings,
+                CaseKind::Real => {
+                    let world = match &mut world {
+                        Some(world) => world,
+                        None => world.insert(RealWorld::open()?),
+                    };
+                    world.run(&mut rehearsal, suite, case)?
+                }
+            };
             trials.push(Trial { pack: suite.pack.clone(), case: case.clone(), findings, took: begin.elapsed() });
         }
     }
-    trials
+    Ok((trials, others))
 }
 
 fn write(path: &Path, trials: &[Trial]) -> Outcome {

@@ -208,6 +208,8 @@ pub enum HttpBody {
     Json(Template),
     /// A text; null sends nothing.
     Text(Template),
+    /// The fields of a form; an object with none sends nothing.
+    Form(Template),
     /// Whichever of the two is not null. If both are set, the attempt fails.
     Either {
         /// A value, as JSON.

@@ -209,6 +209,7 @@ impl RequestParts<'_> {
             Body::None => Some(HttpBody::None),
             Body::Json(node) => with_keys.template(node, report).map(HttpBody::Json),
             Body::Text(node) => with_keys.template(node, report).map(HttpBody::Text),
+            Body::Form(node) => with_keys.template(node, report).map(HttpBody::Form),
             Body::Either { json, text } => {
                 let (json, text) = (with_keys.template(json, report), with_keys.template(text, report));
                 json.zip(text).map(|(json, text)| HttpBody::Either { json, text })

@@ -9,6 +9,7 @@ use semver::Version;
 
 use super::World;
 use crate::diagnostics::{Code, Report};
+use crate::library;
 use crate::source::SourceText;
 use crate::written;
 
@@ -73,7 +74,9 @@ pub(super) fn check(pack: &written::Pack, uses: &Uses, world: &World<'_>, report
             report
                 .error(Code::UnknownPack, &manifest.file, name.span.clone(), format!("there is no pack `{}`", name.value))
                 .did_you_mean(nearest(name.value.as_str(), world.packs.keys().map(PackName::as_str)))
-                .hint("put it next to this pack, or install it first");
+                .hint(
+                    library::how_to_add(name.value.as_str()).unwrap_or_else(|| "put it next to this pack, or install it first".to_owned()),
+                );
             continue;
         };
         if let Some(version) = &other.manifest.version

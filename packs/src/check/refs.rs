@@ -11,6 +11,7 @@ use ensue_expression::nearest;
 use super::{Checking, World};
 use crate::diagnostics::{Code, Report};
 use crate::fields::listed;
+use crate::library;
 use crate::source::SourceText;
 use crate::written;
 use crate::yaml::Spanned;
@@ -199,7 +200,7 @@ fn tell_unknown_ref(
     let diagnostic = report.error(code, file, written.span.clone(), format!("there is no {what} `{text}`"));
     diagnostic.did_you_mean(near);
     if !world.packs.contains_key(pack) {
-        diagnostic.hint(format!("there is no pack `{pack}`"));
+        diagnostic.hint(library::how_to_add(pack.as_str()).unwrap_or_else(|| format!("there is no pack `{pack}`")));
     } else if near.is_none() {
         let own: Vec<&String> = known.iter().filter(|known| known.starts_with(&format!("{pack}."))).collect();
         diagnostic.hint(if own.is_empty() { format!("`{pack}` has none") } else { format!("`{pack}` has {}", listed(&own)) });

@@ -16,9 +16,10 @@ use ensue_expression::Document;
 use serde_json::{Map, Value};
 
 use super::Checking;
+use super::fake::sent_keys;
 use super::parameters::{Given, has_expression};
 use super::refs::{action_named, trigger_named};
-use crate::cases::{Case, ExpectedVar, GivenEvent, Subject};
+use crate::cases::{Against, Case, ExpectedVar, GivenEvent, Subject};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, first_line, wrong_type};
 use crate::source::SourceText;
@@ -67,11 +68,16 @@ impl<'a> Reading<'_, 'a> {
         let config = self.config(&mut fields, report);
         let vars = self.vars(&mut fields, "vars", report);
         let after = self.vars(&mut fields, "vars_after", report);
+        let against = self.against(&mut fields, report);
         let mocks = fields.take("mocks");
-        let (subject, mocks) = if is_run { self.run(&mut fields, mocks, report) } else { self.events(&mut fields, mocks, report) };
+        let (subject, mocks) = if is_run {
+            self.run(&mut fields, mocks, report)
+        } else {
+            self.events(&mut fields, mocks, matches!(against, Some(Against::Fake { .. })), report)
+        };
         let vars = vars?.into_iter().map(|var| (var.name, var.value)).collect();
-        let (name, config, subject) = (name?, config?, subject?);
-        Some(Case { file: self.file.path().to_owned(), line, name, config, vars, subject, mocks: mocks?, vars_after: after? })
+        let (name, against, config, subject) = (name?, against?, config?, subject?);
+        Some(Case { file: self.file.path().to_owned(), line, name, against, config, vars, subject, mocks: mocks?, vars_after: after? })
     }
 
     fn name(&self, fields: &mut Fields<'_>, report: &mut Report) -> Option<String> {
@@ -80,6 +86,36 @@ impl<'a> Reading<'_, 'a> {
             return None;
         }
         fields.text("it", report).map(|name| name.value)
+    }
+
+    /// Reads whether the case runs against the fake vendor, and with which keys.
+    fn against(&self, fields: &mut Fields<'_>, report: &mut Report) -> Option<Against> {
+        let Some(real) = fields.take("real") else {
+            if let Some(keys) = fields.take("keys") {
+                let message = "`keys` is only for a case that is `real`: no other case sends keys";
+                report.error(Code::FieldOutOfPlace, self.file, keys.key.span, message).hint("remove it, or add `real: true`");
+                return None;
+            }
+            return Some(Against::Mocks);
+        };
+        if !matches!(real.value.content, Content::Bool(true)) {
+            wrong_type(&real.value, "`real`", "true, or left out", self.file, report);
+            return None;
+        }
+        if fields.has("mocks") {
+            let message = "a case that is `real` cannot have `mocks`: its requests go to the fake vendor of the pack";
+            report.error(Code::FieldOutOfPlace, self.file, fields.key_of("mocks"), message).hint("remove one of the two");
+            return None;
+        }
+        if self.checking.pack.fake.is_none() {
+            let message = "a case that is `real` needs the fake vendor of the pack, which has no `fake/server.yaml`";
+            report
+                .error(Code::MissingField, self.file, real.key.span, message)
+                .hint("for example\nroutes:\n  - request: GET /items\n    answers: [{ body: [] }]");
+            return None;
+        }
+        let keys = fields.take("keys").map(|entry| sent_keys(self.checking, self.file, entry, report));
+        Some(Against::Fake { keys: keys.unwrap_or_else(|| Some(Default::default()))? })
     }
 
     /// Reads the values of vars; null for a var without a value.
@@ -166,9 +202,15 @@ impl<'a> Reading<'_, 'a> {
         Some((action, object(with)))
     }
 
-    fn events(&mut self, fields: &mut Fields<'_>, mocks: Option<Entry>, report: &mut Report) -> (Option<Subject>, Option<mocks::Read>) {
+    fn events(
+        &mut self,
+        fields: &mut Fields<'_>,
+        mocks: Option<Entry>,
+        is_real: bool,
+        report: &mut Report,
+    ) -> (Option<Subject>, Option<mocks::Read>) {
         let events = fields.take_required("given", report).and_then(|entry| self.given_events(entry, report));
-        let is_run = mocks.is_some();
+        let is_run = mocks.is_some() || is_real;
         let mocks = self.mocks(mocks, &Root::Rules(self.checking.pack), report);
         let expect = fields.take_required("expect", report).and_then(|entry| self.enforcements(entry, is_run, report));
         (events.zip(expect).map(|(events, expect)| Subject::Events { events, expect }), mocks)

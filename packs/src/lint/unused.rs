@@ -73,7 +73,7 @@ fn reads_of_run(action: &Action) -> Reads {
             let mut templates = vec![&request.url, &request.method, &request.headers, &request.query];
             match &request.body {
                 HttpBody::None => {}
-                HttpBody::Json(template) | HttpBody::Text(template) => templates.push(template),
+                HttpBody::Json(template) | HttpBody::Text(template) | HttpBody::Form(template) => templates.push(template),
                 HttpBody::Either { json, text } => templates.extend([json, text]),
             }
             templates

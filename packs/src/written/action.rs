@@ -12,7 +12,7 @@ use super::retry::{RETRY, Retry, read_retry};
 use super::timing::{PRIORITY, read_priority, read_timeout};
 use super::workflow::{self, WORKFLOW, Workflow};
 use crate::diagnostics::{Code, Report};
-use crate::fields::{Fields, is_one_expression, listed, text, wrong_type};
+use crate::fields::{Fields, first_line, is_one_expression, listed, text, wrong_type};
 use crate::schema::{self, tell_bad_name};
 use crate::shape::{Between, Form, Kind, Naming, Shape, optional, required, words};
 use crate::source::SourceText;
@@ -235,9 +235,15 @@ pub(super) static HTTP: Shape = Shape {
         ),
         optional("json", Kind::Value, "The value to send, as JSON. Use either this or `body`."),
         optional("body", Kind::Scalar, "The string to send, as it is. Use either this or `json`."),
+        optional(
+            "form",
+            Kind::MappingOrExpression { names: Form::Any, of: &Kind::Value },
+            "The fields of a form to send (`application/x-www-form-urlencoded`), by name, or one expression that returns them. A list \
+             repeats its name, and an object becomes fields named `name[key]`. Not available next to `json` and `body`.",
+        ),
     ],
     later: &[],
-    between: &[Between::NotBothWritten("json", "body")],
+    between: &[Between::NotBothWritten("json", "body"), Between::NotBoth("form", "json"), Between::NotBoth("form", "body")],
 };
 
 static EMIT: Shape = Shape {
@@ -329,6 +335,7 @@ pub(crate) enum Body {
     None,
     Json(Node),
     Text(Node),
+    Form(Node),
     /// Both, each as one expression: which of them is present is known once it is computed.
     Either {
         json: Node,
@@ -509,6 +516,13 @@ pub(super) fn read_http(node: Node, file: &SourceText, report: &mut Report) -> O
     let method = fields.text_node("method", report);
     let headers = fields.mapping_or_expression("headers", report);
     let query = fields.mapping_or_expression("query", report);
+    let form = fields.mapping_or_expression("form", report);
+    if let (Some(form), true) = (&form, fields.has("json") || fields.has("body")) {
+        report
+            .error(Code::NotExactlyOne, file, first_line(&form.span, file), "`form` cannot be sent together with `json` or `body`")
+            .hint("keep one: a request has one body");
+        return None;
+    }
     let body_at = fields.key_of("body");
     let body = match (fields.take("json").map(|entry| entry.value), fields.scalar("body", report)) {
         (Some(json), Some(text)) if is_one_expression(&json) && is_one_expression(&text) => Body::Either { json, text },
@@ -520,7 +534,7 @@ pub(super) fn read_http(node: Node, file: &SourceText, report: &mut Report) -> O
         }
         (Some(json), None) => Body::Json(json),
         (None, Some(text)) => Body::Text(text),
-        (None, None) => Body::None,
+        (None, None) => form.map_or(Body::None, Body::Form),
     };
     Some(Run::Http { url: url?.value, method, headers, query, body })
 }

@@ -59,6 +59,18 @@ const CONFIG: Field = optional(
     "What the operator has set for the pack, overriding its defaults.",
 );
 
+const REAL: Field = optional(
+    "real",
+    Kind::True,
+    "The case runs only with `ensue pack test --real`, in which actions that run `http` send their requests to the fake vendor of the \
+     pack (`fake/server.yaml`). It has no `mocks`.",
+);
+/// The kind of a field that holds values of keys.
+pub(crate) const SENT_KEYS: Kind = Kind::Mapping { names: Form::KeyName, of: &Kind::Text(Form::Any) };
+const KEYS: Field =
+    optional("keys", SENT_KEYS, "In a `real` case, the values of keys that differ from those that the fake vendor accepts, by name.");
+const BETWEEN: &[Between] = &[Between::NotBoth("real", "mocks"), Between::OnlyBeside { field: "keys", other: "real" }];
+
 static MOCKED: Kind = Kind::Nested(&MOCK);
 static ENDED: Kind = Kind::ChoiceOrFields(&STEP_STATUSES, &EXPECTED_STEP);
 
@@ -97,6 +109,8 @@ pub(crate) static EVENT_CASE: Shape = Shape {
     what: "a case",
     fields: &[
         NAME,
+        REAL,
+        KEYS,
         CONFIG,
         VARS,
         required("given", "given: { event: { trigger: github.push, payload: {} } }", Kind::Fields(&GIVEN), "What comes."),
@@ -109,6 +123,7 @@ pub(crate) static EVENT_CASE: Shape = Shape {
             "Every decision of the pack's rules, in any order; `[]` means that there are none.",
         ),
     ],
+    between: BETWEEN,
     ..Shape::BARE
 };
 
@@ -116,6 +131,8 @@ pub(crate) static RUN_CASE: Shape = Shape {
     what: "a case",
     fields: &[
         NAME,
+        REAL,
+        KEYS,
         CONFIG,
         VARS,
         required(RUNS, "run: { action: release.ship, with: { version: v1 } }", Kind::Fields(&RUN_WHAT), "What somebody requests."),
@@ -123,6 +140,7 @@ pub(crate) static RUN_CASE: Shape = Shape {
         VARS_AFTER,
         required("expect", "expect: { status: succeeded }", Kind::Fields(&EXPECTED_END), "How it ends."),
     ],
+    between: BETWEEN,
     ..Shape::BARE
 };
 

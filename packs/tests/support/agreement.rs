@@ -28,7 +28,7 @@ const OF_THE_SHAPE: [Code; 15] = [
 ];
 
 /// The exceptions that no JSON Schema can express, by words of the message, each with the reason.
-const BEYOND_A_SCHEMA: [(&str, &str); 30] = [
+const BEYOND_A_SCHEMA: [(&str, &str); 32] = [
     ("the item with `wait` must be the last", "which item of a list is the last is not known in one of them"),
     ("`wait` must be from 1ms to 25s", "how long a duration is, is inside of a text"),
     ("a reply cannot have the header", "which headers a connection has is not the form of a name"),
@@ -58,6 +58,8 @@ const BEYOND_A_SCHEMA: [(&str, &str); 30] = [
     ("`tolerance` needs a `timestamp`", "what needs what is not in the schema of one field"),
     ("is not a program that a pack can run", "the first item of a command is more than an argument"),
     ("code cannot contain", "the action's file determines whether a rule's parameter is code"),
+    ("the pack has no key", "which keys there are is said in `pack.yaml`"),
+    ("needs the fake vendor of the pack", "whether there is one is not known in one file"),
     ("is not declared as code", "the field next to its name determines whether a parameter is code"),
 ];
 

@@ -2,6 +2,8 @@
 //!
 //! It may hold secrets, so it has no `Debug`, and messages show no more of it than its server's name.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use ensue_engine::catalog::{HttpBody, HttpRequest};
 use ensue_engine::executions::facts::FailureKind;
@@ -124,7 +126,7 @@ impl Request {
     pub(super) async fn rendered(action: &HttpRequest, attempt: &Attempt<'_>) -> Result<Self, Broken> {
         let body = match &action.body {
             HttpBody::None => Vec::new(),
-            HttpBody::Json(template) | HttpBody::Text(template) => vec![template],
+            HttpBody::Json(template) | HttpBody::Text(template) | HttpBody::Form(template) => vec![template],
             HttpBody::Either { json, text } => vec![json, text],
         };
         let templates = [&action.url, &action.method, &action.headers, &action.query].into_iter().chain(body);
@@ -412,8 +414,11 @@ fn headers(given: Vec<(String, Value)>) -> Result<HeaderMap, Broken> {
 }
 
 fn body_of<'r>(renderer: &mut Renderer<'r>, body: &'r HttpBody, headers: &mut HeaderMap) -> Result<Option<Bytes>, Broken> {
+    if let HttpBody::Form(form) = body {
+        return form_of(entries("form", renderer.value("form", form)?)?, headers);
+    }
     let (json, text) = match body {
-        HttpBody::None => (None, None),
+        HttpBody::None | HttpBody::Form(_) => (None, None),
         HttpBody::Json(json) => (Some(json), None),
         HttpBody::Text(text) => (None, Some(text)),
         HttpBody::Either { json, text } => (Some(json), Some(text)),
@@ -430,6 +435,39 @@ fn body_of<'r>(renderer: &mut Renderer<'r>, body: &'r HttpBody, headers: &mut He
         headers.remove(CONTENT_LENGTH);
     }
     Ok(text)
+}
+
+/// Encodes the fields of a form. A list repeats its name, an object becomes `name[key]`, and null sends nothing.
+fn form_of(fields: Vec<(String, Value)>, headers: &mut HeaderMap) -> Result<Option<Bytes>, Broken> {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    let mut waiting: VecDeque<(String, Value)> = fields.into();
+    let mut is_empty = true;
+    while let Some((name, value)) = waiting.pop_front() {
+        match value {
+            Value::Object(inner) => {
+                for (key, value) in inner.into_iter().rev() {
+                    waiting.push_front((format!("{name}[{key}]"), value));
+                }
+            }
+            Value::Array(values) => {
+                for value in values.into_iter().rev() {
+                    waiting.push_front((name.clone(), value));
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                if let Some(text) = scalar(&format!("form.{name}"), value)? {
+                    form.append_pair(&name, &text);
+                    is_empty = false;
+                }
+            }
+        }
+    }
+    if is_empty {
+        return Ok(None);
+    }
+    headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/x-www-form-urlencoded"));
+    headers.remove(CONTENT_LENGTH);
+    Ok(Some(Bytes::from(form.finish())))
 }
 
 fn invalid(message: &str) -> Broken {
@@ -460,6 +498,19 @@ mod tests {
             Broken::Cut(cut, _) => format!("{cut:?}"),
             Broken::Lost(_) => "lost".to_owned(),
         })
+    }
+
+    #[test]
+    fn form_has_nested_names_and_leaves_out_null() {
+        let fields = serde_json::json!({ "name": "Ada & Co", "metadata": { "site": "eu", "n": 7 }, "expand": ["a", "b"], "none": null });
+        let Value::Object(fields) = fields else { unreachable!("it is written as an object") };
+        let mut headers = HeaderMap::new();
+        let Ok(Some(body)) = form_of(fields.into_iter().collect(), &mut headers) else { panic!("it has a body") };
+        let mut pairs: Vec<&str> = std::str::from_utf8(&body).unwrap().split('&').collect();
+        pairs.sort_unstable();
+        assert_eq!(pairs, ["expand=a", "expand=b", "metadata%5Bn%5D=7", "metadata%5Bsite%5D=eu", "name=Ada+%26+Co"]);
+        assert_eq!(headers[CONTENT_TYPE], "application/x-www-form-urlencoded");
+        assert!(matches!(form_of(vec![("none".to_owned(), Value::Null)], &mut HeaderMap::new()), Ok(None)));
     }
 
     #[test]

@@ -1,0 +1,56 @@
+//! Runs a case against the fake vendor of its pack: the core is in memory, and requests are really sent.
+
+use std::sync::Arc;
+
+use ensue_node::{RealActions, RealCase};
+use ensue_packs::cases::{Against, Case, Suite};
+use ensue_rehearsal::{Finding, Rehearsal};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::fake_server::FakeServer;
+use crate::report::Failure;
+
+/// What the real cases share.
+pub(super) struct RealWorld {
+    runtime: Runtime,
+}
+
+impl RealWorld {
+    pub(super) fn open() -> Result<Self, Failure> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::new(format!("the runtime cannot be started: {error}")))?;
+        // Another part of the program may have chosen a provider already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Ok(Self { runtime })
+    }
+
+    /// Runs a case with a worker and a fake vendor of its own.
+    pub(super) fn run(&self, rehearsal: &mut Rehearsal<'_>, suite: &Suite, case: &Case) -> Result<Vec<Finding>, Failure> {
+        let (Some(fake), Against::Fake { keys }) = (&suite.fake, &case.against) else {
+            let hint = Some("correct the errors in `fake/server.yaml`".to_owned());
+            return Ok(vec![Finding::plain(case.line, "the pack has no fake vendor without errors", hint)]);
+        };
+        let failed = |what: &str, why: &dyn std::fmt::Display| Failure::new(format!("{what}: {why}"));
+        let server = FakeServer::start(&self.runtime, fake).map_err(|error| failed("the fake vendor cannot be started", &error))?;
+        let folder = TempDir::new().map_err(|error| failed("a temporary folder cannot be made", &error))?;
+        let mut case = case.clone();
+        case.config.insert(fake.setting.clone(), Value::from(format!("http://{}", server.address())));
+        let catalog = match rehearsal.catalog(&case) {
+            Ok(catalog) => catalog,
+            Err(stuck) => return Ok(vec![Finding::plain(case.line, stuck.to_string(), stuck.hint())]),
+        };
+        let mut sent = fake.keys.clone();
+        sent.extend(keys.clone());
+        let real = RealCase { catalog: &catalog, keys: sent, to: server.address(), folder: folder.path() };
+        let mut actions = RealActions::start(&self.runtime, real).map_err(|error| Failure::new(error.to_string()))?;
+        let mut findings = rehearsal.run_in(&case, Arc::clone(&catalog), &mut actions).findings;
+        let (strays, refusals) = server.notes();
+        findings.extend(strays.into_iter().map(|stray| Finding::plain(case.line, stray, None)));
+        if let (false, Some(refusal)) = (findings.is_empty(), refusals.first()) {
+            findings.push(Finding::plain(case.line, format!("the fake vendor refused a request: {refusal}"), None));
+        }
+        Ok(findings)
+    }
+}

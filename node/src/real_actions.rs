@@ -1,0 +1,229 @@
+//! Runs the actions of a case for real, as far as they send requests: with the worker's own runner, to addresses that the caller
+//! allows. The case itself runs in memory, with its own clock.
+//!
+//! Nothing else runs here. A program, a script or a question has no outcome in such a case.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ensue_engine::catalog::{Catalog, Catalogs, Run};
+use ensue_engine::command::{Answer, Ask, Command, ObservedEvent, ReportOutcome};
+use ensue_engine::effect::{Dispatch, Effect};
+use ensue_engine::executions::facts::{Failure, FailureKind};
+use ensue_engine::names::{KeyRef, VarName};
+use ensue_engine::ports::{Committed, Reply, Secret, Submit};
+use ensue_engine::record::{AttemptOf, BodyHandle, CatalogRevision, Digest, Position};
+use ensue_engine::vars::reads::VarReads;
+use ensue_executor::begun::{Begun, Opener};
+use ensue_executor::ports::{Bodies, BodyError, Emission, EmissionError, KeyError, KeyUser, Keys, Observe, PackFiles, ProgramAccess, Vars};
+use ensue_executor::programs::DirectPrograms;
+use ensue_executor::{Destinations, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings, SystemClock};
+use ensue_rehearsal::Stuck;
+use ensue_rehearsal::history::Way;
+use ensue_rehearsal::stage::{Aside, Came, Cast, Said};
+use ensue_store::blobs::MemoryBlobs;
+use ensue_store::outputs::MemoryOutputs;
+use serde_json::Value;
+use thiserror::Error;
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, watch};
+
+/// The name of the worker in the file of begun attempts.
+const WORKER: &str = "test";
+/// How long a fake vendor on this machine may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why actions cannot be run for real.
+#[derive(Debug, Error)]
+#[error("the worker for real cases cannot be started: {0}")]
+pub struct RealActionsError(String);
+
+/// What the actions of a case run with.
+pub struct RealCase<'c> {
+    /// The catalog of the case.
+    pub catalog: &'c Arc<Catalog>,
+    /// The values of the keys.
+    pub keys: BTreeMap<KeyRef, String>,
+    /// The address that requests may be sent to.
+    pub to: SocketAddr,
+    /// A folder for the worker's files, which is empty.
+    pub folder: &'c Path,
+}
+
+/// A worker that runs the actions of one case.
+pub struct RealActions<'r> {
+    runtime: &'r Runtime,
+    catalog: Arc<Catalog>,
+    executor: Executor,
+    bodies: Arc<CaseBodies>,
+    asked: mpsc::UnboundedReceiver<Ask>,
+}
+
+impl<'r> RealActions<'r> {
+    /// Starts the worker of a case. Its tasks run on `runtime`.
+    ///
+    /// # Errors
+    /// If its folder cannot be written.
+    pub fn start(runtime: &'r Runtime, case: RealCase<'_>) -> Result<Self, RealActionsError> {
+        let failed = |why: String| RealActionsError(why);
+        let allowed = case.to.to_string().parse().map_err(|error: ensue_executor::AllowanceError| failed(error.to_string()))?;
+        let clock = Arc::new(SystemClock::new());
+        let programs = DirectPrograms::open(&case.folder.join("attempts"), clock.clone()).map_err(|error| failed(error.to_string()))?;
+        let (begun, _) = Begun::open(case.folder.join("begun"), Opener::now(WORKER), []).map_err(|error| failed(error.to_string()))?;
+        let (asks, asked) = mpsc::unbounded_channel();
+        let bodies = Arc::new(CaseBodies::default());
+        let ports = ExecutorPorts {
+            submit: Arc::new(Asks(asks)),
+            catalogs: Arc::new(OneCatalog(Arc::clone(case.catalog))),
+            bodies: bodies.clone(),
+            keys: Arc::new(CaseKeys(case.keys)),
+            access: Arc::new(NoAccess),
+            links: None,
+            vars: Arc::new(NoVars),
+            outputs: Arc::new(MemoryOutputs::new(0)),
+            blobs: Arc::new(MemoryBlobs::default()),
+            programs: Arc::new(programs),
+            web: Arc::new(Destinations::new(EgressPolicy::allowing(vec![allowed]), clock.clone())),
+            spans: None,
+            observe: Arc::new(NoEmissions),
+            packs: Arc::new(OneFolder(case.folder.to_owned())),
+            clock,
+            begun,
+        };
+        let settings = ExecutorSettings { http_timeout: ANSWER_TIMEOUT, worker: WORKER.to_owned(), ..ExecutorSettings::new("") };
+        let _entered = runtime.enter();
+        let executor = Executor::start(ports, settings);
+        Ok(Self { runtime, catalog: Arc::clone(case.catalog), executor, bodies, asked })
+    }
+
+    /// Waits for the end of the attempt that runs.
+    async fn ended(&mut self) -> Came {
+        loop {
+            match self.asked.recv().await {
+                Some(Ask::ReportAttempt(report)) => {
+                    let body = report.body.and_then(|body| serde_json::from_slice(body.content.as_ref()?).ok());
+                    return match report.outcome {
+                        ReportOutcome::Succeeded => Came::Result(body.unwrap_or_default()),
+                        ReportOutcome::Failed(failure) => Came::Failed(failure),
+                    };
+                }
+                Some(Ask::LoseAttempt { .. }) | None => return Came::Failed(Failure::new(FailureKind::Lost, "its worker is gone")),
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+impl Cast for RealActions<'_> {
+    fn attempt(&mut self, _: &Way, dispatch: &Dispatch, params: &Value) -> Result<Option<Came>, Stuck> {
+        let action = self.catalog.actions().get(&dispatch.action);
+        if !action.is_some_and(|action| matches!(action.run, Run::Http(_))) {
+            return Ok(None);
+        }
+        self.bodies.keep(dispatch.params.digest, params);
+        self.executor.carry_out(Effect::Dispatch(Box::new(dispatch.clone())));
+        let runtime = self.runtime;
+        Ok(Some(runtime.block_on(self.ended())))
+    }
+
+    fn asked(&mut self, way: &Way, question: &Value, _: usize) -> Result<Said, Stuck> {
+        Err(Stuck::NoAnswer { path: way.path.clone(), like: question["answer"].to_string() })
+    }
+
+    fn awaited(&mut self, way: &Way, trigger: &str) -> Result<Option<Value>, Stuck> {
+        Err(Stuck::NoEvent { path: way.path.clone(), trigger: trigger.to_owned() })
+    }
+
+    fn aside(&self) -> Aside {
+        Aside::Played
+    }
+}
+
+/// Passes on what the worker asks of the log, and accepts it.
+struct Asks(mpsc::UnboundedSender<Ask>);
+
+impl Submit for Asks {
+    fn submit(&self, command: Command, reply: Reply) {
+        // The case may be over, and then nobody waits for the report.
+        let _ = self.0.send(command.ask);
+        reply(Ok(Committed { position: Position::default(), answer: Answer::Done }));
+    }
+}
+
+struct OneCatalog(Arc<Catalog>);
+
+impl Catalogs for OneCatalog {
+    fn at(&self, revision: CatalogRevision) -> Option<Arc<Catalog>> {
+        (revision == self.0.revision()).then(|| Arc::clone(&self.0))
+    }
+}
+
+/// The parameters of the attempts of a case.
+#[derive(Default)]
+struct CaseBodies(Mutex<BTreeMap<Digest, Bytes>>);
+
+impl CaseBodies {
+    fn keep(&self, digest: Digest, params: &Value) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, Bytes::from(params.to_string()));
+    }
+}
+
+impl Bodies for CaseBodies {
+    fn at_hand(&self, digest: &Digest) -> Option<Bytes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned()
+    }
+
+    fn read(&self, handle: &BodyHandle) -> Result<Bytes, BodyError> {
+        self.at_hand(&handle.digest).ok_or(BodyError::Erased(handle.digest))
+    }
+}
+
+struct CaseKeys(BTreeMap<KeyRef, String>);
+
+impl Keys for CaseKeys {
+    fn open(&self, key: &KeyRef, _: &KeyUser) -> Result<Option<Secret>, KeyError> {
+        Ok(self.0.get(key).map(|value| Secret::new(value.clone().into_bytes())))
+    }
+}
+
+/// No program runs, so none gets a token.
+struct NoAccess;
+
+impl ProgramAccess for NoAccess {
+    fn token(&self, _: AttemptOf) -> Secret {
+        Secret::new(Vec::new())
+    }
+
+    fn url(&self) -> watch::Receiver<Option<Arc<str>>> {
+        watch::Sender::new(None).subscribe()
+    }
+}
+
+/// The vars of a case are in its own log. The request of an action that reads one fails, and says that it has no value.
+struct NoVars;
+
+impl Vars for NoVars {
+    fn read_by(&self, _: &VarReads) -> Vec<(VarName, BodyHandle)> {
+        Vec::new()
+    }
+}
+
+struct NoEmissions;
+
+impl Observe for NoEmissions {
+    fn observe(&self, emission: Emission) -> Result<ObservedEvent, EmissionError> {
+        Err(EmissionError::NoTrigger(emission.trigger))
+    }
+}
+
+struct OneFolder(PathBuf);
+
+impl PackFiles for OneFolder {
+    fn folder(&self, _: &Digest) -> PathBuf {
+        self.0.clone()
+    }
+}

@@ -1,0 +1,241 @@
+//! Reads the fake vendor of a pack, and checks it against the pack: its keys and its setting exist, its schemas and expressions
+//! are valid.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ensue_engine::catalog::{JsonSchema, Schema};
+use ensue_engine::names::KeyRef;
+use ensue_expression::{Expression, MapType, Occurrence, Others, ValueType, nearest};
+use regex::RegexBuilder;
+
+use super::Checking;
+use super::scope::Scope;
+use crate::diagnostics::{Code, Report};
+use crate::fake::{ANSWERS_MAX, Encoding, Fake, FakeAnswer, FakeRoute, ROUTES_MAX, Segment};
+use crate::fields::{Fields, first_line, listed, text, wrong_type};
+use crate::schema;
+use crate::source::SourceText;
+use crate::written::{ANSWER, ENCODINGS, FAKE, ROUTE};
+use crate::yaml::{Content, Entry, Node, Spanned};
+
+/// The setting that holds the address of the vendor, if the file does not name another.
+const SETTING: &str = "api";
+/// The most bytes of the compiled pattern of a header.
+const PATTERN_BYTES_MAX: usize = 1 << 20;
+const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+
+/// Reads the fake vendor of a pack. Returns `None` if there is none, or if it has errors, which are reported.
+pub(super) fn fake(checking: &Checking<'_>, report: &mut Report) -> Option<Fake> {
+    let (file, node) = checking.pack.fake.as_ref()?;
+    Reading { checking, file }.fake(node.clone(), report)
+}
+
+struct Reading<'c, 'a> {
+    checking: &'c Checking<'a>,
+    file: &'a SourceText,
+}
+
+impl<'a> Reading<'_, 'a> {
+    fn fake(&self, node: Node, report: &mut Report) -> Option<Fake> {
+        let mut fields = Fields::open(node, &FAKE, self.file, report)?;
+        let setting = self.setting(&mut fields, report);
+        let keys = fields.take("keys").map_or(Some(BTreeMap::new()), |entry| sent_keys(self.checking, self.file, entry, report));
+        let no_captures = BTreeSet::new();
+        let refusal = |entry: Option<Entry>, status: u16, report: &mut Report| match entry {
+            Some(entry) => self.answer(entry.value, &no_captures, status, report),
+            None => Some(FakeAnswer { when: None, status, headers: BTreeMap::new(), body: None }),
+        };
+        let unauthorized = refusal(fields.take("unauthorized"), 401, report);
+        let invalid = refusal(fields.take("invalid"), 400, report);
+        let routes = self.list(fields.take_required("routes", report)?, "`routes`", ROUTES_MAX, report)?;
+        let routes: Vec<_> = routes.into_iter().map(|node| self.route(node, report)).collect();
+        Some(Fake {
+            file: self.file.path().to_owned(),
+            setting: setting?,
+            keys: keys?,
+            unauthorized: unauthorized?,
+            invalid: invalid?,
+            routes: routes.into_iter().collect::<Option<_>>()?,
+        })
+    }
+
+    fn setting(&self, fields: &mut Fields<'_>, report: &mut Report) -> Option<String> {
+        let at = if fields.has("setting") { fields.span_of("setting") } else { fields.start.clone() };
+        let setting = if fields.has("setting") { fields.text("setting", report)?.value } else { SETTING.to_owned() };
+        // Without a valid schema of the settings, that error is enough.
+        let Some(Schema::Fields(declared)) = &self.checking.pack.manifest.config else { return Some(setting) };
+        if declared.named(&setting).is_some() {
+            return Some(setting);
+        }
+        let names: Vec<&str> = declared.0.iter().map(|field| field.name.as_str()).collect();
+        report
+            .error(
+                Code::InvalidValue,
+                self.file,
+                at,
+                format!("the pack has no setting `{setting}`, which would hold the address of the vendor"),
+            )
+            .did_you_mean(nearest(&setting, names))
+            .hint("declare it under `config` in `pack.yaml`, and begin the `url` of each action with it: `config.api + \"/items\"`");
+        None
+    }
+
+    fn list(&self, entry: Entry, name: &str, most: usize, report: &mut Report) -> Option<Vec<Node>> {
+        match entry.value.content {
+            Content::List(items) if (1..=most).contains(&items.len()) => Some(items),
+            Content::List(items) => {
+                let message = format!("{name} has {} items; it must have 1 to {most}", items.len());
+                report.error(Code::InvalidValue, self.file, entry.key.span, message);
+                None
+            }
+            _ => {
+                wrong_type(&entry.value, name, "a list of mappings", self.file, report);
+                None
+            }
+        }
+    }
+
+    fn route(&self, node: Node, report: &mut Report) -> Option<FakeRoute> {
+        let line = self.file.place(node.span.start).line;
+        let mut fields = Fields::open(node, &ROUTE, self.file, report)?;
+        let request = fields.take_required("request", report).and_then(|entry| text(entry.value, "`request`", self.file, report));
+        let (method, path) = self.request(&request?, report)?;
+        let captures: BTreeSet<String> =
+            path.iter().filter_map(|segment| if let Segment::Any(name) = segment { Some(name.clone()) } else { None }).collect();
+        let authorized = match fields.take("authorized") {
+            Some(entry) => Some(self.condition(&entry.value, "`authorized`", &captures, report)?),
+            None => None,
+        };
+        let headers = self.patterns(fields.take("headers"), report)?;
+        let encoding = fields.choice("encoding", &ENCODINGS, report).unwrap_or(Encoding::Json);
+        let query = self.schema(fields.take("query"), report)?;
+        let body = self.schema(fields.take("body"), report)?;
+        let answers = self.list(fields.take_required("answers", report)?, "`answers`", ANSWERS_MAX, report)?;
+        let answers: Vec<_> = answers.into_iter().map(|answer| self.answer(answer, &captures, 200, report)).collect();
+        let answers = answers.into_iter().collect::<Option<_>>()?;
+        Some(FakeRoute { line, method, path, authorized, headers, encoding, query, body, answers })
+    }
+
+    fn request(&self, written: &Spanned<String>, report: &mut Report) -> Option<(String, Vec<Segment>)> {
+        let parts = written.value.split_once(' ').filter(|(method, path)| METHODS.contains(method) && path.starts_with('/'));
+        let Some((method, path)) = parts else {
+            report
+                .error(Code::InvalidValue, self.file, written.span.clone(), format!("`{}` is not a method and a path", written.value))
+                .hint(format!("write one of {} and a path, for example `POST /items/{{id}}`", listed(&METHODS)));
+            return None;
+        };
+        let segment = |text: &str| match text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+            Some(name) => Segment::Any(name.to_owned()),
+            None => Segment::Text(text.to_owned()),
+        };
+        Some((method.to_owned(), path[1..].split('/').map(segment).collect()))
+    }
+
+    fn patterns(&self, entry: Option<Entry>, report: &mut Report) -> Option<Vec<(String, regex::Regex)>> {
+        let mut patterns = Vec::new();
+        for Entry { key, value } in self.entries(entry, "`headers`", report)? {
+            let pattern = text(value, &format!("`{}`", key.value), self.file, report)?;
+            match RegexBuilder::new(&pattern.value).size_limit(PATTERN_BYTES_MAX).build() {
+                Ok(regex) => patterns.push((key.value.to_ascii_lowercase(), regex)),
+                Err(error) => {
+                    // The lines before the last one show the pattern, which the diagnostic shows too.
+                    let error = error.to_string();
+                    let why = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                    let message = format!("invalid regular expression: {why}");
+                    report.error(Code::InvalidValue, self.file, pattern.span, message);
+                    return None;
+                }
+            }
+        }
+        Some(patterns)
+    }
+
+    fn entries(&self, entry: Option<Entry>, name: &str, report: &mut Report) -> Option<Vec<Entry>> {
+        let Some(entry) = entry else { return Some(Vec::new()) };
+        match entry.value.content {
+            Content::Map(entries) => Some(entries),
+            _ => {
+                wrong_type(&entry.value, name, "a mapping", self.file, report);
+                None
+            }
+        }
+    }
+
+    fn schema(&self, entry: Option<Entry>, report: &mut Report) -> Option<Option<Arc<dyn JsonSchema>>> {
+        let Some(Entry { value: node, .. }) = entry else { return Some(None) };
+        match schema::whole_schema(node.to_value()) {
+            Ok(schema) => Some(Some(schema)),
+            Err(misfit) => {
+                let at = node.at(&misfit.pointer).unwrap_or(&node);
+                let message = format!("invalid JSON Schema: {}", misfit.message);
+                report.error(Code::InvalidSchema, self.file, first_line(&at.span, self.file), message);
+                None
+            }
+        }
+    }
+
+    fn answer(&self, node: Node, captures: &BTreeSet<String>, status: u16, report: &mut Report) -> Option<FakeAnswer> {
+        let mut fields = Fields::open(node, &ANSWER, self.file, report)?;
+        let when = match fields.take("when") {
+            Some(entry) => Some(self.condition(&entry.value, "`when`", captures, report)?),
+            None => None,
+        };
+        let status = if fields.has("status") { u16::try_from(fields.integer("status", report)?).ok()? } else { status };
+        let mut headers = BTreeMap::new();
+        for Entry { key, value } in self.entries(fields.take("headers"), "`headers`", report)? {
+            headers.insert(key.value.to_ascii_lowercase(), text(value, "a header", self.file, report)?.value);
+        }
+        let body = match fields.take("body") {
+            Some(entry) => Some(self.scope(captures).template(&entry.value, report)?),
+            None => None,
+        };
+        Some(FakeAnswer { when, status, headers, body })
+    }
+
+    fn condition(&self, node: &Node, name: &str, captures: &BTreeSet<String>, report: &mut Report) -> Option<Expression> {
+        self.scope(captures).condition(node, name, report)
+    }
+
+    /// Returns what the expressions read: the request, the keys, and how many requests came before.
+    fn scope(&self, captures: &BTreeSet<String>) -> Scope<'a> {
+        let texts = || ValueType::map(MapType::new(Others::Are(ValueType::text())));
+        let path = captures.iter().fold(MapType::new(Others::None).called("the names in the path", None), |path, name| {
+            path.with(name.as_str(), ValueType::text(), Occurrence::Always)
+        });
+        Scope::new(self.file)
+            .with("headers", texts())
+            .with("query", texts())
+            .with("path", ValueType::map(path))
+            .with("body", ValueType::json())
+            .with("calls", ValueType::integer())
+            .with_keys(self.checking.listed_keys())
+            .forgiving()
+    }
+}
+
+/// Reads values for keys of the pack.
+pub(super) fn sent_keys(checking: &Checking<'_>, file: &SourceText, entry: Entry, report: &mut Report) -> Option<BTreeMap<KeyRef, String>> {
+    let Content::Map(entries) = entry.value.content else {
+        wrong_type(&entry.value, "`keys`", "a mapping of the names of keys to their values", file, report);
+        return None;
+    };
+    let listed_keys = checking.pack.manifest.keys.as_deref().unwrap_or_default();
+    let mut keys = Some(BTreeMap::new());
+    for Entry { key, value } in entries {
+        let value = text(value, &format!("the value of `{}`", key.value), file, report);
+        let named = listed_keys.iter().find(|listed| listed.name() == key.value || listed.as_str() == key.value);
+        if named.is_none() {
+            let names: Vec<&str> = listed_keys.iter().map(KeyRef::name).collect();
+            report
+                .error(Code::InvalidValue, file, key.span, format!("the pack has no key `{}`", key.value))
+                .did_you_mean(nearest(&key.value, names))
+                .hint("list it under `keys` in `pack.yaml`");
+        }
+        keys = keys.zip(named.cloned().zip(value)).map(|(mut keys, (key, value))| {
+            keys.insert(key, value.value);
+            keys
+        });
+    }
+    keys
+}

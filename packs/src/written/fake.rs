@@ -1,0 +1,84 @@
+//! `fake/server.yaml`: what another system answers to the actions of a pack in `ensue pack test --real`.
+//!
+//! This module holds only the shapes. `check/fake.rs` reads the file and checks it against the pack.
+
+use super::test::SENT_KEYS;
+use crate::fake::Encoding;
+use crate::shape::{Form, Kind, Shape, optional, required, words};
+
+/// How a body can be written.
+pub(crate) const ENCODINGS: [(&str, Encoding); 2] = [("json", Encoding::Json), ("form", Encoding::Form)];
+const ENCODING_WORDS: [&str; 2] = words(&ENCODINGS);
+
+pub(crate) static FAKE: Shape = Shape {
+    what: "a fake vendor",
+    fields: &[
+        optional("setting", Kind::Text(Form::OwnName), "The setting of the pack that holds the vendor's address. The default is `api`."),
+        optional("keys", SENT_KEYS, "The values of the pack's keys that the vendor accepts, by name. A case can send others."),
+        optional(
+            "unauthorized",
+            Kind::Fields(&ANSWER),
+            "The answer to a request for which `authorized` does not hold. The default is the status 401 without a body.",
+        ),
+        optional(
+            "invalid",
+            Kind::Fields(&ANSWER),
+            "The answer to a request that does not fit its route. The default is the status 400 without a body.",
+        ),
+        required(
+            "routes",
+            "routes:\n  - request: GET /items/{id}\n    answers: [{ body: { id: \"${{ path.id }}\" } }]",
+            Kind::List(&ROUTE),
+            "The requests that the vendor knows. A case fails if its request is none of them.",
+        ),
+    ],
+    ..Shape::BARE
+};
+
+pub(crate) static ROUTE: Shape = Shape {
+    what: "a route",
+    fields: &[
+        required(
+            "request",
+            "request: POST /items/{id}",
+            Kind::Text(Form::Any),
+            "The method and the path. `{id}` is any text up to the next `/`, which expressions read as `path.id`.",
+        ),
+        optional(
+            "authorized",
+            Kind::Expression,
+            "Whether the request proves its sender. It reads `headers`, `query`, `path`, `body` and `keys`. Without it, no proof is needed.",
+        ),
+        optional(
+            "headers",
+            Kind::Mapping { names: Form::Header, of: &Kind::Text(Form::Any) },
+            "The headers that the request must have, with a regular expression that some part of each must match.",
+        ),
+        optional("query", Kind::Value, "The JSON Schema of the query, an object of strings."),
+        optional("encoding", Kind::Choice(&ENCODING_WORDS), "How the body is written: `json` (default), or `form`, an object of strings."),
+        optional("body", Kind::Value, "The JSON Schema of the body. Without it, the request must have no body."),
+        required(
+            "answers",
+            "answers: [{ status: 201, body: { id: 7 } }]",
+            Kind::List(&ANSWER),
+            "The answers. The first one whose `when` holds is given.",
+        ),
+    ],
+    ..Shape::BARE
+};
+
+pub(crate) static ANSWER: Shape = Shape {
+    what: "an answer",
+    fields: &[
+        optional(
+            "when",
+            Kind::Expression,
+            "The condition. It reads `headers`, `query`, `path`, `body`, `keys`, and in `calls` how many requests of the case this route \
+             took before. Without it, always.",
+        ),
+        optional("status", Kind::Integer { from: 200, to: 599 }, "The status. The default is 200."),
+        optional("headers", Kind::Mapping { names: Form::Header, of: &Kind::Text(Form::Any) }, "The headers."),
+        optional("body", Kind::Value, "The body, which is sent as JSON. It may contain `${{ … }}`, which reads what `when` reads."),
+    ],
+    ..Shape::BARE
+};
