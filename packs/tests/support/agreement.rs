@@ -28,7 +28,7 @@ const OF_THE_SHAPE: [Code; 15] = [
 ];
 
 /// The exceptions that no JSON Schema can express, by words of the message, each with the reason.
-const BEYOND_A_SCHEMA: [(&str, &str); 17] = [
+const BEYOND_A_SCHEMA: [(&str, &str); 18] = [
     ("`inquiry.link`", "what an expression reads is a text to a schema"),
     ("`dedupe` is only for deliveries", "what a sensor watches is said beside its `emits`"),
     ("the engine's own trigger", "which refs lead somewhere is not known in one file"),
@@ -45,6 +45,7 @@ const BEYOND_A_SCHEMA: [(&str, &str); 17] = [
     ("`tolerance` needs a `timestamp`", "what needs what is not in the schema of one field"),
     ("is not a program that a pack can run", "the first item of a command is more than an argument"),
     ("code cannot contain", "the action's file determines whether a rule's parameter is code"),
+    ("`of` names", "a schema does not compare a number with the length of a list"),
     ("is not declared as code", "the field next to its name determines whether a parameter is code"),
 ];
 
