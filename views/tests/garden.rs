@@ -116,6 +116,7 @@ fn catalog() -> Catalog {
         description: "Opens a gate.".into(),
         parameters: Schema::Any,
         result: None,
+        output: None,
         local: Vec::new(),
         run: Run::Builtin(Builtin::Echo),
         run_as: ensue_engine::catalog::RunAs::Pack,
