@@ -423,3 +423,21 @@ fn step_starts_when_enough_of_the_others_succeeded() {
         "mocks: { a: { result: 1 }, b: { error: { kind: exit_code } }, any: { result: ok } }\nexpect:\n  status: succeeded\n  steps: { c: cancelled, any: { status: succeeded, with: { name: running } } }\n",
     );
 }
+
+#[test]
+fn raw_mock_is_mapped_by_the_output_of_the_action() {
+    let action = "parameters: { add: integer }\nresult: { n: integer }\noutput: { n: '${{ body.n + params.add }}' }\n\
+        run: { http: { url: 'https://example.test/' } }\n";
+    let case = |mock: &str, expect: &str| {
+        format!("- it: goes\n  run: {{ action: demo.mapped, with: {{ add: 2 }} }}\n  mocks: {{ mapped: {mock} }}\n  expect: {expect}\n")
+    };
+    let cases = [
+        case("{ raw: { status: 200, body: { n: 1 } } }", "{ status: succeeded, result: { n: 3 } }"),
+        case("{ result: { n: 7 } }", "{ status: succeeded, result: { n: 7 } }"),
+        case("{ raw: { status: 200, body: {} } }", "{ status: failed, error: { kind: output } }"),
+        case("{ raw: { status: 200, body: { n: 0.5 } } }", "{ status: failed, error: { kind: output } }"),
+    ];
+    for (verdict, case) in run(&[("actions/mapped.yaml", action)], &cases.concat()).iter().zip(&cases) {
+        assert_eq!(failures(verdict), "", "{case}");
+    }
+}

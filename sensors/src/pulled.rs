@@ -13,7 +13,8 @@ use serde_json::Map;
 use thiserror::Error;
 
 use crate::message::{Body, MESSAGE_BYTES_MAX, Message};
-use crate::webhook::{Emitted, HookRefusal, Making};
+use crate::refusal::HookRefusal;
+use crate::webhook::{Emitted, Making};
 
 /// The name of a line in expressions.
 pub const LINE: &str = "line";
