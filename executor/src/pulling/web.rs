@@ -30,7 +30,7 @@ impl SensorWeb {
         let http = &order.poll.http;
         let body = match &http.body {
             HttpBody::None => Vec::new(),
-            HttpBody::Json(template) | HttpBody::Text(template) => vec![template],
+            HttpBody::Json(template) | HttpBody::Text(template) | HttpBody::Form(template) => vec![template],
             HttpBody::Either { json, text } => vec![json, text],
         };
         let templates = [&http.url, &http.method, &http.headers, &http.query].into_iter().chain(body);

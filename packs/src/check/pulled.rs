@@ -191,7 +191,7 @@ fn warn_of_unread_cursor(scope: &Scope<'_>, written: &written::Poll, cursor: &wr
     let http = &written.http;
     let body = match &http.body {
         written::Body::None => Vec::new(),
-        written::Body::Json(node) | written::Body::Text(node) => vec![node],
+        written::Body::Json(node) | written::Body::Text(node) | written::Body::Form(node) => vec![node],
         written::Body::Either { json, text } => vec![json, text],
     };
     let all = [Some(&http.url), http.method.as_ref(), http.headers.as_ref(), http.query.as_ref()].into_iter().flatten().chain(body);
