@@ -31,7 +31,7 @@ use super::scope::{Holds, Scope};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{DURATION_HINT, first_line};
 use crate::source::SourceText;
-use crate::written::{self, ForEach, Period, Step, Task, Workflow};
+use crate::written::{ForEach, Period, Step, Task, Workflow};
 use crate::yaml::{Content, Entry, Node, Spanned};
 use ends::{End, Ended, Results, Times};
 use graph::Graph;

@@ -201,7 +201,8 @@ impl Webhooks for TestNode {
                 with: webhook::kept(sensor, &request),
             }))
         };
-        let keys = HookKeys { current: self.gate_key().as_ref(), previous: None };
+        let key = self.gate_key();
+        let keys = HookKeys { current: key.as_ref(), previous: None };
         let received = webhook::receive(sensor, &request, Proving { keys, now: Access::now(self) }).map_err(|refusal| {
             let keep = if refusal.stage() == Stage::Content { keep(refusal.to_string()) } else { None };
             HookRefusal { declined: refusal.into(), keep }
