@@ -111,7 +111,9 @@ pub(super) fn read(node: Node, shape: &'static Shape, file: &SourceText, report:
 pub(super) fn read_repeated(fields: &mut Fields<'_>, report: &mut Report) -> Option<When> {
     let (file, start) = (fields.file, fields.start.clone());
     if fields.has("every") && fields.has("cron") {
-        report.error(Code::NotExactlyOne, file, fields.key_of("cron"), "`poll` must have either `every` or `cron`, not both").hint("remove one of them");
+        report
+            .error(Code::NotExactlyOne, file, fields.key_of("cron"), "`poll` must have either `every` or `cron`, not both")
+            .hint("remove one of them");
         return None;
     }
     if fields.has("timezone") && !fields.has("cron") {
