@@ -33,11 +33,11 @@ pub(crate) async fn open(
         let rendered = rendered.map_err(|error| SourceError::new(SourceErrorKind::Emits, format!("`path` cannot be computed: {error}")))?;
         rendered.as_str().map(str::to_owned).ok_or_else(|| SourceError::new(SourceErrorKind::Emits, "`path` is not a string"))?
     };
-    let passed_over = match &file.after {
+    let skipped = match &file.after {
         AfterFile::Move(into) if !into.starts_with('/') => Some(into.clone()),
         AfterFile::Move(_) | AfterFile::Keep | AfterFile::Delete => None,
     };
-    let wanted = Wanted { path, passed_over, is_changed: file.after != AfterFile::Keep };
+    let wanted = Wanted { path, skipped, is_changed: file.after != AfterFile::Keep };
     let folders = Arc::clone(&world.folders);
     let folder = blocking(move || Folder::open(&wanted, &folders)).await??;
     let folder = Arc::new(folder);

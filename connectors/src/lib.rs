@@ -11,7 +11,7 @@
 //! | `process`, `poll`, `file` | one source each |
 //! | `lines` | bytes split into lines |
 //!
-//! A connector does not know the log: the node commits the events of a message, and then tells the source that
+//! A connector does not know the log: the node commits the events of a message, and then reports to the source that
 //! the message is settled. `ensue-sensors` makes events of messages.
 
 mod connect;

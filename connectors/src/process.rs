@@ -54,7 +54,7 @@ enum State {
     Ended {
         again_at: Timestamp,
     },
-    /// Nothing comes any more.
+    /// No more messages follow.
     Done(Option<Box<dyn Program>>),
 }
 
@@ -62,7 +62,7 @@ struct Running {
     program: Box<dyn Program>,
     /// The number of messages of the run before it was started.
     before: u64,
-    /// The newest message that the program should learn to be settled, if it could not be told.
+    /// The newest message that the program should learn to be settled, if the line did not fit into its pipe.
     to_tell: Option<Token>,
 }
 

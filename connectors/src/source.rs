@@ -40,8 +40,8 @@ pub trait Source: Send {
     /// of its own. It can be asked for each message that was returned and is not settled.
     fn cursor_at(&self, last: Token) -> Option<Document>;
 
-    /// Tells that the events of these messages are in the log. They are in order, and nothing before them is open.
-    /// Telling it again does no harm.
+    /// Reports that the events of these messages are in the log. They are in order, and nothing before them is open.
+    /// A repeated report does no harm.
     ///
     /// # Errors
     /// The run is over. Nothing is lost: the messages are in the log.
@@ -52,7 +52,7 @@ pub trait Source: Send {
         None
     }
 
-    /// Tells the other side that these messages are still being worked on.
+    /// Reports to the other side that these messages are still being worked on.
     ///
     /// # Errors
     /// The run is over.
@@ -82,7 +82,7 @@ pub trait Source: Send {
 pub enum Pulled {
     /// These messages.
     Messages(Vec<Message>),
-    /// Nothing, and nothing will come any more: the sensor is done.
+    /// No messages, and no more will follow: the sensor is done.
     Done,
 }
 

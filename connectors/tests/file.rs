@@ -324,7 +324,7 @@ async fn link_that_leads_out_of_the_folder_is_refused() {
 }
 
 #[tokio::test]
-async fn pipe_in_the_folder_is_passed_over() {
+async fn pipe_in_the_folder_is_skipped() {
     let outside = Outside::new();
     assert!(std::process::Command::new("mkfifo").arg(outside.path("in/pipe.txt")).status().unwrap().success());
     outside.write("in/real.txt", "real");

@@ -285,8 +285,8 @@ fn definition_name(source: &PackSource, path: &str, inside: &str, report: &mut R
     let is_nested = inside.contains('/');
     let folder = path.split('/').next().unwrap_or_default();
     if !is_yaml(path) {
-        // Programs are stored next to the actions that start them. The other folders hold only definitions.
-        if folder != "actions" && !path.ends_with(".md") {
+        // Programs are stored next to the actions and the sensors that start them. The other folders hold only definitions.
+        if !["actions", "sensors"].contains(&folder) && !path.ends_with(".md") {
             tell_unexpected(source, path, &format!("`{folder}/` can contain only YAML files"), report);
         }
         return None;

@@ -138,7 +138,7 @@ fn mistakes_in_poll_are_reported() {
         ("no request", "poll: { every: 1m, only_new: item.id }\n"),
         ("a host that is not fixed", "poll: { every: 1m, http: { url: 'https://${{ config.owner }}/' }, only_new: item.id }\n"),
         (
-            "items that are no list",
+            "items of another type",
             "poll: { every: 1m, http: { url: 'https://example.test/' }, items: 'size(headers)', only_new: item.id }\n"
         ),
         ("too many pages", "poll: { every: 1m, http: { url: 'https://example.test/' }, max_pages: 5000, only_new: item.id }\n"),
@@ -152,7 +152,7 @@ fn mistakes_in_poll_are_reported() {
             "a cursor nobody reads",
             "poll: { every: 1m, http: { url: 'https://example.test/' }, cursor: { start: '0', next: 'items.size()' } }\n"
         ),
-        ("nothing tells what is new", "poll: { every: 1m, http: { url: 'https://example.test/' } }\n"),
+        ("no mark of new items", "poll: { every: 1m, http: { url: 'https://example.test/' } }\n"),
     ]));
 }
 

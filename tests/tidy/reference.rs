@@ -226,7 +226,7 @@ fn every_field_of_a_later_release_is_in_the_roadmap() {
             later.extend(list.split("(\"").skip(1).filter_map(|item| item.split('"').next()).map(str::to_owned));
         }
     }
-    assert!(later.len() > 20, "{} later fields; how they are written has changed", later.len());
+    assert!(later.len() > 15, "{} later fields; how they are written has changed", later.len());
     let missing: Vec<String> = later.into_iter().filter(|field| !promised.contains(field.as_str())).collect();
     demand_none(&missing, "docs/roadmap.md lists everything that `ensue check` calls later:");
 }

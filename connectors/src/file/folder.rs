@@ -23,8 +23,8 @@ const ENTRIES_MAX: usize = 20 * FILES_MAX;
 pub(super) struct Wanted {
     /// Their path, with patterns.
     pub(super) path: String,
-    /// A name of folders that are passed over: files are moved there.
-    pub(super) passed_over: Option<String>,
+    /// A name of folders that are skipped: files are moved there.
+    pub(super) skipped: Option<String>,
     /// Whether files are moved or deleted.
     pub(super) is_changed: bool,
 }
@@ -36,7 +36,7 @@ pub(super) struct Folder {
     opened: File,
     glob: Glob,
     hidden: Vec<PathBuf>,
-    passed_over: Option<String>,
+    skipped: Option<String>,
 }
 
 /// What a file was when it was looked at. Any change of its content changes it.
@@ -88,7 +88,7 @@ impl Folder {
             return Err(SourceError::new(SourceErrorKind::EgressDenied, message));
         }
         let opened = File::open(&base).map_err(not_found)?;
-        Ok(Self { base, opened, glob, hidden, passed_over: wanted.passed_over.clone() })
+        Ok(Self { base, opened, glob, hidden, skipped: wanted.skipped.clone() })
     }
 
     /// Returns the resolved path of the folder.
@@ -138,7 +138,7 @@ impl Folder {
                 }
                 let Ok(about) = entry.metadata() else { continue };
                 if about.is_dir() {
-                    if depth < depth_max && self.passed_over.as_ref() != Some(&name) {
+                    if depth < depth_max && self.skipped.as_ref() != Some(&name) {
                         pending.push((below, depth + 1));
                     }
                 } else if self.glob.matches(&below)

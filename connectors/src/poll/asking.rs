@@ -258,7 +258,7 @@ impl Asking {
                 hash(id.to_json_text().unwrap_or_else(|_| item.root().raw().to_owned()).as_bytes())
             }
             Ok(_) | Err(_) => {
-                self.world.lines.add("an item has no id (`only_new`), so it is told from others by its content".to_owned());
+                self.world.lines.add("an item has no id (`only_new`), so it is identified by its content".to_owned());
                 hash(item.bytes())
             }
         }

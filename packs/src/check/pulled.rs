@@ -152,7 +152,7 @@ fn poll(
     });
     let has_identity = written.cursor.is_some() || written.only_new.is_some() || emits.iter().all(|emit| emit.dedupe.is_some());
     if !has_identity {
-        let message = "each poll makes events of all items again: nothing tells new items from old ones";
+        let message = "each poll makes events of all items again: it does not know which ones are new";
         report
             .warning(Code::PollRepeats, file, written.at.clone(), message)
             .hint("add `only_new: item.id`, or a `cursor` that the request reads, or `dedupe` to each item of `emits`");

@@ -19,16 +19,21 @@ use crate::fields::{first_line, wrong_type};
 use crate::source::SourceText;
 use crate::yaml::{Content, Node, Offsets};
 
+const ITEM_ELSEWHERE: &str =
+    "`item` and `index` can be read only in the `with` of a step that has `for_each`, and in the `emits` of a sensor with `poll`";
+
 /// Names of the language that are available only elsewhere, each with where.
-const ROOTS_ELSEWHERE: [(&str, &str); 5] = [
+const ROOTS_ELSEWHERE: [(&str, &str); 7] = [
     (
         VARS,
         "`vars` can be read in rules, in the `local` and `run` of actions, and in the steps of workflows; pass its value on through `with`",
     ),
     ("events", "`events` can be read only in the `with` and the `steps` of a rule that has `window`, or `debounce` with `events: all`"),
     ("steps", "`steps` can be read only in a workflow: in the `if`, `for_each`, `with` and `fail` of its steps, and in its `result`"),
-    ("item", "`item` and `index` can be read only in the `with` of a step that has `for_each`"),
-    ("index", "`item` and `index` can be read only in the `with` of a step that has `for_each`"),
+    ("item", ITEM_ELSEWHERE),
+    ("index", ITEM_ELSEWHERE),
+    ("line", "`line` can be read only in the `emits` of a sensor with `process`, or with `file` and `read: lines` or `tail`"),
+    ("cursor", "`cursor` can be read only in the `http` of a `poll` that has `cursor`, and in the `next` of that"),
 ];
 /// Names used by other tools for the functions that check how the steps that a step needs ended.
 const STATUS_FUNCTIONS: [(&str, &str); 5] =

@@ -111,7 +111,9 @@ pub(super) fn read(node: Node, shape: &'static Shape, file: &SourceText, report:
 pub(super) fn read_repeated(fields: &mut Fields<'_>, report: &mut Report) -> Option<When> {
     let (file, start) = (fields.file, fields.start.clone());
     if fields.has("every") && fields.has("cron") {
-        report.error(Code::NotExactlyOne, file, fields.key_of("cron"), "use either `every` or `cron`, not both").hint("remove one of them");
+        report
+            .error(Code::NotExactlyOne, file, fields.key_of("cron"), "`poll` must have either `every` or `cron`, not both")
+            .hint("remove one of them");
         return None;
     }
     if fields.has("timezone") && !fields.has("cron") {
@@ -127,7 +129,7 @@ pub(super) fn read_repeated(fields: &mut Fields<'_>, report: &mut Report) -> Opt
         return read_cron(&cron, zone, file, report);
     }
     if !fields.has_reported("every") && !fields.has_reported("cron") {
-        report.error(Code::NotExactlyOne, file, start, "it needs either `every` or `cron`").hint("for example `every: 1m`");
+        report.error(Code::NotExactlyOne, file, start, "`poll` needs either `every` or `cron`").hint("for example `every: 1m`");
     }
     None
 }

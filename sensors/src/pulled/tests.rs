@@ -170,7 +170,14 @@ fn message_over_the_size_limit_is_refused_with_its_size() {
 
 #[test]
 fn message_that_does_not_fit_the_schema_is_refused_with_the_misfit() {
-    let level = Field { name: "level".to_owned(), of: Type::Integer, presence: Presence::Required, description: None };
+    let level = Field {
+        name: "level".to_owned(),
+        title: None,
+        description: None,
+        kind: Type::Integer,
+        presence: Presence::Required,
+        is_code: false,
+    };
     let schema = Some(Schema::Fields(Fields(vec![level])));
     let sensor = sensor(process(Reading { schema, ..reading(Decode::Json) }), vec![emit(None, None)]);
     let refused = refusal(events_of(&sensor, &message(bytes(b"{\"level\":\"x\"}"), json!({}))));

@@ -57,7 +57,7 @@ impl FileChange {
 /// What is read of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FileContent {
-    /// Nothing: a message tells of the file only.
+    /// Nothing: a message describes the file only.
     #[default]
     Nothing,
     /// All of it, as one message.
