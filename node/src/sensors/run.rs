@@ -1,6 +1,6 @@
 //! One run of a source: read, commit, settle, until it is stopped or fails.
 //!
-//! The peer is told that messages are settled only after their events are in the log. If the node ends in between, the
+//! The peer learns that messages are settled only after their events are in the log. If the node ends in between, the
 //! next run begins at the cursor in the log, or gets the messages again and their keys are known.
 
 use std::sync::Arc;
@@ -203,7 +203,7 @@ impl Run {
         })
     }
 
-    /// Offers a batch until the node takes it. While the node is busy, the peer is told that the messages are worked on.
+    /// Offers a batch until the node takes it. While the node is busy, the peer learns that the messages are worked on.
     async fn commit(
         &mut self,
         source: &mut dyn Source,
@@ -350,7 +350,7 @@ enum Committing {
     Ended(Ended),
 }
 
-/// Whether a run goes on.
+/// Whether a run continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Goes {
     On,
@@ -359,7 +359,7 @@ enum Goes {
 
 /// Completes when a run is asked to stop.
 pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // A supervisor that is gone stops nothing any more, but nobody needs the run either.
+    // A supervisor that is gone can no longer stop it, and nobody needs the run.
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
