@@ -37,6 +37,8 @@ const WAIT_SHOWN_AFTER: Duration = Duration::from_secs(5);
 const OFFER_AGAIN_FIRST: Duration = Duration::from_millis(50);
 /// The longest such wait.
 const OFFER_AGAIN_MAX: Duration = Duration::from_secs(1);
+/// How long a source may take to settle messages after the run was asked to stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a source may take to close.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -170,10 +172,26 @@ impl Run {
                 Committing::Ended(ended) => return Ok(Some(ended)),
             }
             self.cursor = cursor.or(self.cursor.take());
-            source.settle(&tokens).await?;
+            if let Some(ended) = self.settle(source, &tokens).await? {
+                return Ok(Some(ended));
+            }
             from += batch.read;
         }
         Ok(None)
+    }
+
+    /// Settles messages. If the run is asked to stop, it waits for the peer only for a while: the messages are in the log.
+    async fn settle(&mut self, source: &mut dyn Source, tokens: &[Token]) -> Result<Option<Ended>, SourceError> {
+        let (clock, stop) = (self.means.world.clock.clone(), &mut self.stopped);
+        let patience = async {
+            stopped(stop).await;
+            clock.sleep(STOP_PATIENCE).await;
+        };
+        tokio::select! {
+            biased;
+            settled = source.settle(tokens) => settled.map(|()| None),
+            () = patience => Ok(Some(Ended::Stopped)),
+        }
     }
 
     /// Fails if more messages are refused than the sensor allows: the source keeps them.
