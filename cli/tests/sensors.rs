@@ -1,6 +1,5 @@
 //! Sensors that read a source: a program in Python whose lines become events, over restarts of the node.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -10,36 +9,35 @@ use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed};
 
 /// How many items the program has.
 const ITEMS: u64 = 400;
-/// Prints its items after the cursor, each with the cursor behind it, and then waits for its end.
-const WATCH: &str = "\
-#!/usr/bin/env python3
-import json, sys, time
-begin = json.loads(sys.stdin.readline())
-n = begin['cursor'] or 0
-print(f'begins after {n}', file=sys.stderr, flush=True)
-while n < 400:
-    n += 1
-    print(json.dumps({'event': {'n': n}, 'cursor': n}), flush=True)
-    time.sleep(0.005)
-for line in sys.stdin:
-    pass
+/// Its program prints its items after the cursor, each with the cursor behind it, and then waits for its end.
+const SENSOR: &str = "\
+description: Reads the items.
+process:
+  command:
+    - python3
+    - -c
+    - |
+      import json, sys, time
+      n = json.loads(sys.stdin.readline())['cursor'] or 0
+      print(f'begins after {n}', file=sys.stderr, flush=True)
+      while n < 400:
+          n += 1
+          print(json.dumps({'event': {'n': n}, 'cursor': n}), flush=True)
+          time.sleep(0.005)
+      for line in sys.stdin:
+          pass
+emits: [{ trigger: feed.item, payload: '${{ line }}' }]
 ";
 
-fn place() -> Option<Place> {
+fn place(test: &str) -> Option<Place> {
     if std::process::Command::new("python3").arg("--version").output().is_err() {
-        skipped("python3", "the sensor is a program in Python");
+        skipped(test, "there is no python3 here");
         return None;
     }
     let place = Place::new();
     place.write_pack_file("feed/pack.yaml", "name: feed\nversion: 1.0.0\ndescription: Items of a feed.\n");
     place.write_pack_file("feed/triggers/item.yaml", "description: There is an item.\npayload: { n: integer }\n");
-    place.write_pack_file(
-        "feed/sensors/items.yaml",
-        "description: Reads the items.\nprocess: { command: [./watch.py] }\nemits: [{ trigger: feed.item, payload: '${{ line }}' }]\n",
-    );
-    place.write_pack_file("feed/sensors/watch.py", WATCH);
-    let program = place.path().join("packs/feed/sensors/watch.py");
-    std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    place.write_pack_file("feed/sensors/items.yaml", SENSOR);
     Some(place)
 }
 
@@ -49,7 +47,10 @@ async fn items(client: &Client) -> Vec<u64> {
     let mut path = "/events?trigger=feed.item&limit=200".to_owned();
     loop {
         let page = client.get(&path).await;
-        items.extend(page["items"].as_array().unwrap().iter().map(|event| event["payload"]["n"].as_u64().unwrap()));
+        for event in page["items"].as_array().unwrap() {
+            let shown = client.get(&format!("/events/{}", event["id"].as_str().unwrap())).await;
+            items.push(shown["payload"]["n"].as_u64().unwrap());
+        }
         let Some(next) = page["next"].as_str() else { break };
         path = format!("/events?trigger=feed.item&limit=200&cursor={next}");
     }
@@ -67,7 +68,7 @@ async fn until_read(client: &Client, many: u64) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lines_of_a_program_become_events_once_although_the_node_is_killed() {
-    let Some(place) = place() else { return };
+    let Some(place) = place("lines_of_a_program_become_events_once_although_the_node_is_killed") else { return };
     let node = place.start();
     until_read(&node.client(), 20).await;
     node.kill();
@@ -86,7 +87,7 @@ async fn lines_of_a_program_become_events_once_although_the_node_is_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sensor_is_disabled_rewound_and_enabled_from_the_command_line() {
-    let Some(place) = place() else { return };
+    let Some(place) = place("sensor_is_disabled_rewound_and_enabled_from_the_command_line") else { return };
     let node = place.start();
     let client = node.client();
     until_read(&client, ITEMS).await;

@@ -336,7 +336,7 @@ fn outage_of_a_hundred_failures_has_seven_records_and_one_event() {
     let recovered = payloads(&outcome, InternalTrigger::SensorRecovered);
     assert_eq!(recovered, [json!({ "sensor": FEED, "source": "process", "failures": 64, "since": since })]);
     let Phase::Running { failures, .. } = feed(&site).1.phase else { panic!("it runs") };
-    assert_eq!(failures, 64, "the back-off of a flapping sensor goes on");
+    assert_eq!(failures, 64, "the back-off of a flapping sensor continues");
     site.when(restart()).then(&["sensor.restarted"]);
     assert_eq!(feed(&site).1.phase.failures(), 0);
 }

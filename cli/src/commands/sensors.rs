@@ -88,12 +88,11 @@ Examples:
 
 /// Where a sensor continues.
 #[derive(Debug, Args)]
-#[group(id = "place", required = true, multiple = false, args = ["to", "to_start"])]
 pub(crate) struct Rewind {
     /// The sensor.
     sensor: String,
     /// The cursor as JSON, as `ensue sensors show` prints it.
-    #[arg(long, value_name = "CURSOR")]
+    #[arg(long, value_name = "CURSOR", required_unless_present = "to_start", conflicts_with = "to_start")]
     to: Option<String>,
     /// Forget the cursor, so that the sensor begins like a new one.
     #[arg(long)]

@@ -180,7 +180,7 @@ fn of_erred(fact: &RuleErred, by: Option<&Record>) -> Map<String, Json> {
     payload
 }
 
-/// Returns the outage of a sensor that rules were told of: when it began, and how often the sensor failed.
+/// Returns the outage of a sensor that was announced to rules: when it began, and how often the sensor failed.
 fn announced_outage(state: &State, sensor: SensorId) -> Option<(Timestamp, u32)> {
     state.sensors().get(sensor).and_then(|pulling| pulling.phase.announced())
 }

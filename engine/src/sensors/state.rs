@@ -71,7 +71,7 @@ pub enum Phase {
         failures: u32,
         /// The kind of the last recorded error.
         kind: SensorErrorKind,
-        /// Whether rules were told.
+        /// Whether rules got an event about it.
         is_announced: bool,
     },
 }
@@ -85,7 +85,7 @@ impl Phase {
         }
     }
 
-    /// Returns the outage that rules were told of: when it began, and how often the sensor failed.
+    /// Returns the outage that was announced to rules: when it began, and how often the sensor failed.
     pub fn announced(&self) -> Option<(Timestamp, u32)> {
         match self {
             Self::Failing { since, failures, is_announced: true, .. } => Some((*since, *failures)),

@@ -1,6 +1,6 @@
 //! One run of a source: read, commit, settle, until it is stopped or fails.
 //!
-//! The peer is told that messages are settled only after their events are in the log. If the node ends in between, the
+//! The peer learns that messages are settled only after their events are in the log. If the node ends in between, the
 //! next run begins at the cursor in the log, or gets the messages again and their keys are known.
 
 use std::sync::Arc;
@@ -37,6 +37,8 @@ const WAIT_SHOWN_AFTER: Duration = Duration::from_secs(5);
 const OFFER_AGAIN_FIRST: Duration = Duration::from_millis(50);
 /// The longest such wait.
 const OFFER_AGAIN_MAX: Duration = Duration::from_secs(1);
+/// How long a source may take to settle messages after the run was asked to stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a source may take to close.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -170,10 +172,26 @@ impl Run {
                 Committing::Ended(ended) => return Ok(Some(ended)),
             }
             self.cursor = cursor.or(self.cursor.take());
-            source.settle(&tokens).await?;
+            if let Some(ended) = self.settle(source, &tokens).await? {
+                return Ok(Some(ended));
+            }
             from += batch.read;
         }
         Ok(None)
+    }
+
+    /// Settles messages. If the run is asked to stop, it waits for the peer only for a while: the messages are in the log.
+    async fn settle(&mut self, source: &mut dyn Source, tokens: &[Token]) -> Result<Option<Ended>, SourceError> {
+        let (clock, stop) = (self.means.world.clock.clone(), &mut self.stopped);
+        let patience = async {
+            stopped(stop).await;
+            clock.sleep(STOP_PATIENCE).await;
+        };
+        tokio::select! {
+            biased;
+            settled = source.settle(tokens) => settled.map(|()| None),
+            () = patience => Ok(Some(Ended::Stopped)),
+        }
     }
 
     /// Fails if more messages are refused than the sensor allows: the source keeps them.
@@ -203,7 +221,7 @@ impl Run {
         })
     }
 
-    /// Offers a batch until the node takes it. While the node is busy, the peer is told that the messages are worked on.
+    /// Offers a batch until the node takes it. While the node is busy, the peer learns that the messages are worked on.
     async fn commit(
         &mut self,
         source: &mut dyn Source,
@@ -350,7 +368,7 @@ enum Committing {
     Ended(Ended),
 }
 
-/// Whether a run goes on.
+/// Whether a run continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Goes {
     On,
@@ -359,7 +377,7 @@ enum Goes {
 
 /// Completes when a run is asked to stop.
 pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // A supervisor that is gone stops nothing any more, but nobody needs the run either.
+    // A supervisor that is gone can no longer stop it, and nobody needs the run.
     let _ = stop.wait_for(|stop| *stop).await;
 }
 

@@ -193,6 +193,7 @@ impl SensorSupervisor {
         let mut tasks = self.shared.tasks();
         if let Some(task) = tasks.get(&id) {
             task.stop.send_replace(true);
+            task.status.set(SensorState::Disabled);
         }
         if is_gone {
             tasks.remove(&id);

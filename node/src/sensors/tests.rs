@@ -66,7 +66,7 @@ fn queue_that_delivers_again_creates_each_event_once() {
 }
 
 #[test]
-fn poison_is_a_dead_letter_and_the_rest_goes_on() {
+fn poison_is_a_dead_letter_and_the_rest_is_read() {
     let peer = Peer::with_order();
     let site = Site::new(&peer);
     peer.add(numbers(0..3));

@@ -36,14 +36,14 @@ struct Inner {
     has_order: bool,
     /// All messages of an ordered peer; those that a queue would deliver now.
     messages: VecDeque<Stored>,
-    /// What a queue has delivered, and was not told of yet.
+    /// The messages that a queue has delivered and that are not settled.
     held: BTreeMap<u64, Stored>,
     settled: Vec<u64>,
     once: Option<Fault>,
     always: Option<Fault>,
     opens: u64,
     closes: u64,
-    /// Says of each number that is settled whether it may be.
+    /// Returns true if a number may be settled.
     check: Option<Arc<dyn Fn(u64) -> bool + Send + Sync>>,
     /// The numbers that were settled although they might not be.
     early: Vec<u64>,
@@ -134,7 +134,7 @@ impl Peer {
         self.locked().closes
     }
 
-    /// Returns true if a queue holds nothing any more.
+    /// Returns true if a queue no longer holds anything.
     pub(super) fn is_empty(&self) -> bool {
         let inner = self.locked();
         inner.messages.is_empty() && inner.held.is_empty()
