@@ -39,6 +39,10 @@ fn every_kind_of_error_is_reported_in_one_run() {
             "sensors/replayed.yaml",
             "webhook: { verify: { scheme: github, key: demo.token }, repeats: allow }\nemits:\n  - trigger: demo.ping\n    dedupe: headers[\"x-id\"]\n    payload: { host: a }\n",
         ),
+        (
+            "sensors/waits.yaml",
+            "webhook: { verify: { scheme: bearer, key: demo.token }, reply: [{ wait: 2s, body: a }] }\nemits:\n  - trigger: demo.ping\n    payload: { host: a }\n",
+        ),
         ("sensors/later.yaml", "poll: { every: 1m }\nemits: 7\n"),
         ("actions/builtin.yaml", "run: { builtin: echo }\n"),
         ("actions/code.yaml", "parameters: { a: string }\nrun: { shell: { script: 'echo ${{ params.a }}' } }\n"),
