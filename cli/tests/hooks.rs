@@ -12,7 +12,7 @@ use crate::support::{Client, Node, Place};
 
 const SECRET: &str = "a secret that is long enough";
 const PACK: &str = "name: chat\nversion: 1.0.0\ndescription: Commands from a chat.\nkeys: [secret]\n";
-const TRIGGER: &str = "payload: { command: string?, text: string? }\n";
+const TRIGGER: &str = "payload:\n  command: string?\n  text: string?\n";
 const OPEN: &str = "verify: { scheme: bearer, key: chat.secret }";
 
 /// A place with the pack `chat`.
@@ -130,7 +130,7 @@ async fn compressed_delivery_that_is_refused_is_retried_with_the_same_events() {
         "    payload: { text: '${{ path.room }} ${{ body.text }}' }\n",
     );
     let (place, node) =
-        chat(&[("sensors/rooms.yaml", &hook), ("triggers/command.yaml", "payload: { text: { type: string, maxLength: 3 } }\n")]);
+        chat(&[("sensors/rooms.yaml", &hook), ("triggers/command.yaml", "payload: { text: { type: string, pattern: '^.{1,3}$' } }\n")]);
     let client = node.client();
     let body = zstd::encode_all(&b"text=hello"[..], 3).unwrap();
     let request = authorized(&client, Method::PUT, "/hooks/chat/rooms/shed").header("content-type", "application/x-www-form-urlencoded");
