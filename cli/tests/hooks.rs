@@ -152,8 +152,7 @@ const WAITS: &str = "reply:
     body: '${{ result }}'
     failed: { status: 200, body: 'failed: ${{ error.kind }}' }
     none: { status: 200, body: I do not know that command. }";
-const DEPLOY: &str =
-    "trigger: chat.command\nwhen: event.payload.command == '/deploy'\naction: chat.deploy\nwith: { text: '${{ event.payload.text }}' }\n";
+const DEPLOY: &str = "trigger: chat.command\nwhen: event.payload.?command.orValue('') == '/deploy'\naction: chat.deploy\nwith: { text: '${{ event.payload.text }}' }\n";
 const ACTION: &str = "parameters: { text: string }
 run:
   process:

@@ -38,7 +38,7 @@ fn every_file_of_a_new_project_matches_its_schema() {
 }
 
 /// A separate pack that uses every field of every kind of file.
-const WHOLE: [(&str, &str); 19] = [
+const WHOLE: [(&str, &str); 20] = [
     (
         "pack.yaml",
         "name: whole\nversion: 1.0.0\ndescription: All of it.\nrequires: { ensue: '>=0.1', packs: { core: ^0.1 } }\n\
