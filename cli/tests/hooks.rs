@@ -12,7 +12,7 @@ use crate::support::{Client, Node, Place};
 
 const SECRET: &str = "a secret that is long enough";
 const PACK: &str = "name: chat\nversion: 1.0.0\ndescription: Commands from a chat.\nkeys: [secret]\n";
-const TRIGGER: &str = "payload: { command: string?, text: string? }\n";
+const TRIGGER: &str = "payload:\n  command: string?\n  text: string?\n";
 const OPEN: &str = "verify: { scheme: bearer, key: chat.secret }";
 
 /// A place with the pack `chat`.
@@ -100,7 +100,7 @@ async fn methods_paths_and_networks_are_those_of_the_hook() {
     assert_eq!(found, [json!({ "text": "shed GET" }), json!({ "text": "shed PUT" })]);
     let wrong = authorized(&client, Method::POST, "/hooks/chat/rooms/rooms/shed").send().await.unwrap();
     assert_eq!((wrong.status(), wrong.headers()["allow"].to_str().unwrap()), (StatusCode::METHOD_NOT_ALLOWED, "PUT, GET, OPTIONS"));
-    assert_eq!(answered(authorized(&client, Method::PUT, "/hooks/chat/rooms").json(&json!({}))).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(answered(authorized(&client, Method::POST, "/hooks/chat/rooms").json(&json!({}))).await.0, StatusCode::NOT_FOUND);
     let (status, text) = answered(authorized(&client, Method::POST, "/hooks/chat/afar").json(&json!({}))).await;
     assert!(status == StatusCode::FORBIDDEN && text.contains("address_not_allowed"), "{status}: {text}");
     let near =
@@ -130,18 +130,18 @@ async fn compressed_delivery_that_is_refused_is_retried_with_the_same_events() {
         "    payload: { text: '${{ path.room }} ${{ body.text }}' }\n",
     );
     let (place, node) =
-        chat(&[("sensors/rooms.yaml", &hook), ("triggers/command.yaml", "payload: { text: { type: string, maxLength: 3 } }\n")]);
+        chat(&[("sensors/rooms.yaml", &hook), ("triggers/command.yaml", "payload: { text: { type: string, pattern: '^.{1,3}$' } }\n")]);
     let client = node.client();
     let body = zstd::encode_all(&b"text=hello"[..], 3).unwrap();
     let request = authorized(&client, Method::PUT, "/hooks/chat/rooms/shed").header("content-type", "application/x-www-form-urlencoded");
     let (status, text) = answered(request.header("content-encoding", "zstd").body(body)).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{text}");
-    let letters = client.until("/dead-letters", |letters| letters["items"].as_array().is_some_and(|items| items.len() == 1)).await;
+    let letters = client.until("/dead_letters", |letters| letters["items"].as_array().is_some_and(|items| items.len() == 1)).await;
     let id = letters["items"][0]["id"].as_str().unwrap();
     place.write_pack_file("chat/triggers/command.yaml", "payload: { text: string }\n");
     node.stop();
     let node = place.start();
-    let retried = node.client().post(&format!("/dead-letters/{id}/retry"), &json!({})).await;
+    let retried = node.client().post(&format!("/dead_letters/{id}/retry"), &json!({})).await;
     assert_eq!(retried.status, StatusCode::ACCEPTED, "{}", retried.body);
     assert_eq!(payloads(&node.client()).await, [json!({ "text": "shed hello" })]);
 }
@@ -152,8 +152,7 @@ const WAITS: &str = "reply:
     body: '${{ result }}'
     failed: { status: 200, body: 'failed: ${{ error.kind }}' }
     none: { status: 200, body: I do not know that command. }";
-const DEPLOY: &str =
-    "trigger: chat.command\nwhen: event.payload.command == '/deploy'\naction: chat.deploy\nwith: { text: '${{ event.payload.text }}' }\n";
+const DEPLOY: &str = "trigger: chat.command\nwhen: event.payload.?command.orValue('') == '/deploy'\naction: chat.deploy\nwith: { text: '${{ event.payload.text }}' }\n";
 const ACTION: &str = "parameters: { text: string }
 run:
   process:

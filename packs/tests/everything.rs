@@ -47,6 +47,10 @@ fn every_kind_of_error_is_reported_in_one_run() {
             "sensors/unread.yaml",
             "poll:\n  every: 1m\n  http: { url: 'https://example.test/' }\n  cursor: { start: '1', next: 'items.size()' }\nemits: [{ trigger: demo.ping, payload: { host: a } }]\n",
         ),
+        (
+            "sensors/waits.yaml",
+            "webhook: { verify: { scheme: bearer, key: demo.token }, reply: [{ wait: 2s, body: a }] }\nemits:\n  - trigger: demo.ping\n    payload: { host: a }\n",
+        ),
         ("sensors/later.yaml", "kafka: { topic: a }\nemits: 7\n"),
         ("actions/builtin.yaml", "run: { builtin: echo }\n"),
         ("actions/code.yaml", "parameters: { a: string }\nrun: { shell: { script: 'echo ${{ params.a }}' } }\n"),

@@ -38,7 +38,7 @@ fn every_file_of_a_new_project_matches_its_schema() {
 }
 
 /// A separate pack that uses every field of every kind of file.
-const WHOLE: [(&str, &str); 28] = [
+const WHOLE: [(&str, &str); 29] = [
     (
         "pack.yaml",
         "name: whole\nversion: 1.0.0\ndescription: All of it.\nrequires: { ensue: '>=0.1', packs: { core: ^0.1 } }\n\
@@ -62,6 +62,15 @@ const WHOLE: [(&str, &str); 28] = [
          emits:\n  - trigger: whole.pang\n",
     ),
     ("sensors/hub.yaml", "webhook: { verify: { scheme: github, key: whole.token }, repeats: allow }\nemits:\n  - trigger: whole.pang\n"),
+    (
+        "sensors/chat.yaml",
+        "webhook:\n  verify: { scheme: slack, key: whole.token }\n  accept: [json, form, multipart, text]\n  decode: body.payload\n\
+         \x20 methods: [POST, GET]\n  path: /rooms/{room}\n  allow: [192.0.2.0/24]\n  rate: 600/1m\n  body_max: 65536\n  reply:\n\
+         \x20   - { unproven: true, when: method == 'GET', status: 200, body: a }\n\
+         \x20   - { when: path.room == 'a', headers: { x-a: '1' }, body: b }\n\
+         \x20   - { wait: 2s, rule: whole.greet, body: '${{ result }}', late: { body: c }, failed: { status: 200 }, none: { body: d } }\n\
+         emits:\n  - trigger: whole.pang\n",
+    ),
     (
         "sensors/several.yaml",
         "sensors:\n  door: { webhook: { verify: { scheme: github, key: whole.token } }, emits: [{ trigger: whole.pang }] }\n",

@@ -531,7 +531,7 @@ mod secrets_and_code {
     fn fields_must_match_the_signature_scheme() {
         insta::assert_snapshot!(shown_with(&[
             ("sensors/a.yaml", "webhook: { verify: { scheme: github, key: token, header: x } }\nemits:\n  - trigger: demo.ping\n"),
-            ("sensors/b.yaml", "webhook: { verify: { scheme: twilio, key: demo.token } }\nemits:\n  - trigger: demo.ping\n"),
+            ("sensors/b.yaml", "webhook: { verify: { scheme: sns, key: demo.token } }\nemits:\n  - trigger: demo.ping\n"),
             ("sensors/c.yaml", "webhook: { verify: { scheme: hmca, key: demo.token } }\nemits:\n  - trigger: demo.ping\n"),
             (
                 "sensors/d.yaml",

@@ -2,7 +2,6 @@
 //!
 //! Proofs cover the raw bytes, so they are checked before anything here runs.
 
-mod form;
 mod multipart;
 
 use std::io::{self, BufRead as _, Read};
@@ -13,18 +12,10 @@ use ensue_engine::ports::HookRequest;
 use ensue_expression::Document;
 use serde_json::Value;
 
+use crate::forms;
+use crate::limits::{UNPACKED_BYTES_MAX, UNPACKED_TIMES_MAX};
 use crate::refusal::HookRefusal;
 
-pub(crate) use form::pairs as pairs_of_form;
-
-/// The maximum size of a body after it is decompressed, in bytes.
-pub const UNPACKED_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// How many times larger than the compressed body the decompressed one may be.
-pub const UNPACKED_TIMES_MAX: usize = 100;
-/// The maximum number of fields of a form, and of parts of a multipart body.
-pub const FIELDS_MAX: usize = 1_000;
-/// The maximum size of a file in a multipart body, in bytes.
-pub const FILE_BYTES_MAX: usize = 64 * 1024;
 /// The largest window of a zstd frame, as the power of two of its bytes.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
@@ -38,7 +29,13 @@ pub(crate) fn document(webhook: &Webhook, request: &HookRequest) -> Result<Docum
     let bytes = unpacked(webhook, request)?;
     match declared.form {
         BodyForm::Json => Document::parse(bytes).map_err(HookRefusal::NotJson),
-        BodyForm::Form => form::fields(&bytes).map(|fields| Document::from_value(&fields)),
+        BodyForm::Form => {
+            let mut fields = Gathered::default();
+            for (name, value) in forms::pairs(&bytes).map_err(|why| unreadable("a form", why))? {
+                fields.add(name, value);
+            }
+            Ok(Document::from_value(&Value::Object(fields.0)))
+        }
         BodyForm::Multipart => multipart::fields(&bytes, declared.boundary.as_deref()).map(|fields| Document::from_value(&fields)),
         BodyForm::Text => {
             let text = std::str::from_utf8(&bytes).map_err(|_| unreadable("a text in UTF-8", "it contains other bytes"))?;

@@ -5,17 +5,19 @@
 //! socket, reads a clock or looks up a key: everything needed is passed as an argument.
 
 mod bodies;
+mod forms;
 mod handshakes;
+mod limits;
 pub mod message;
 pub mod pulled;
 pub mod refusal;
 pub mod replies;
 mod schemes;
+mod shown;
 pub mod signatures;
-mod twilio;
 pub mod webhook;
 
-pub use bodies::{FIELDS_MAX, FILE_BYTES_MAX, UNPACKED_BYTES_MAX, UNPACKED_TIMES_MAX};
+pub use limits::{FIELDS_MAX, FILE_BYTES_MAX, UNPACKED_BYTES_MAX, UNPACKED_TIMES_MAX};
 pub use refusal::{HookRefusal, Stage};
 pub use signatures::{KEY_BYTES_MIN, SignatureRefusal};
 pub use webhook::{Emitted, Outgoing, Received, compose, receive};

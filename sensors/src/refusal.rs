@@ -5,9 +5,8 @@ use ensue_engine::names::{KeyRef, SensorRef, TriggerRef};
 use ensue_expression::JsonError;
 use thiserror::Error;
 
-use crate::bodies::FILE_BYTES_MAX;
+use crate::limits::{DELIVERY_STEPS_MAX, FILE_BYTES_MAX};
 use crate::signatures::{KEY_BYTES_MIN, SignatureRefusal};
-use crate::webhook::DELIVERY_STEPS_MAX;
 
 /// Why a delivery makes no events. A delivery makes all its events or none.
 #[derive(Clone, Debug, Error, Explain)]

@@ -8,8 +8,9 @@ use ensue_engine::ports::{Came, CameHow, HookReply, HookRequest};
 use ensue_expression::{Budget, Expression, Scope, Template, Value};
 use serde_json::Value as Json;
 
+use crate::limits::DELIVERY_STEPS_MAX;
 use crate::refusal::{HookRefusal, Stage};
-use crate::webhook::{DELIVERY_STEPS_MAX, shown_headers};
+use crate::shown::shown_headers;
 
 /// The maximum size of a header of a reply, in bytes.
 const HEADER_BYTES_MAX: usize = 1024;

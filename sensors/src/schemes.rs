@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use crate::twilio;
 use ensue_engine::catalog::{
     HmacAlgorithm, HmacVerify, Scheme, SignatureEncoding, SignatureList, SignedPart, TOLERANCE_SECONDS, TimePlace, TimeUnit,
 };
@@ -111,6 +110,8 @@ pub(crate) struct Naming {
     pub(crate) delivery: &'static str,
 }
 
+/// The header with Twilio's signature.
+pub(crate) const TWILIO_HEADER: &str = "x-twilio-signature";
 const BODY: &[Part<'static>] = &[Part::Body];
 const SHA256: Algorithm = Algorithm::Hmac(HmacAlgorithm::Sha256);
 
@@ -161,7 +162,7 @@ impl<'s> Proof<'s> {
         match self {
             Self::Signature(signature) => signature.header,
             Self::Token(token) => token.header,
-            Self::Twilio => twilio::HEADER,
+            Self::Twilio => TWILIO_HEADER,
         }
     }
 }

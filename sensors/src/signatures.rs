@@ -2,6 +2,8 @@
 //!
 //! The body is treated as bytes only. Anything but a well-formed proof under a real key is rejected.
 
+pub(crate) mod twilio;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ensue_engine::catalog::{HmacAlgorithm, Scheme, SignatureEncoding, SignatureList, TimeUnit};
@@ -10,8 +12,7 @@ use ensue_engine::time::Timestamp;
 use ring::{hmac, signature};
 use thiserror::Error;
 
-use crate::schemes::{Algorithm, KeyForm, Part, Place, Proof, Signature, Token, TokenForm};
-use crate::twilio;
+use crate::schemes::{Algorithm, KeyForm, Part, Place, Proof, Signature, TWILIO_HEADER, Token, TokenForm};
 
 pub use ensue_engine::catalog::KEY_BYTES_MIN;
 
@@ -150,7 +151,7 @@ pub fn sign(scheme: &Scheme, unsigned: Unsigned<'_>, key: Option<&Secret>) -> Re
     match Proof::of(scheme, &[], key) {
         Proof::Signature(signature) => signature.sign(unsigned, key),
         Proof::Token(token) => Ok(vec![(token.header.to_owned(), token.written(key))]),
-        Proof::Twilio => Ok(vec![(twilio::HEADER.to_owned(), twilio::sign(unsigned.url, key))]),
+        Proof::Twilio => Ok(vec![(TWILIO_HEADER.to_owned(), twilio::sign(unsigned.url, key))]),
     }
 }
 

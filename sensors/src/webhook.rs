@@ -15,11 +15,12 @@ use ensue_expression::{Budget, Document, ErrorKind, Scope, Template, Value};
 
 use crate::refusal::{EmitPart, HookRefusal, Stage};
 use crate::replies::{self, Replying, texts};
+use crate::shown::{opens_doors, shown_headers};
 use crate::signatures::{self, Delivered, SignatureRefusal, Unsigned};
-use crate::{bodies, handshakes, schemes, twilio};
+use crate::{bodies, handshakes, schemes};
 
-/// The maximum number of steps for all expressions of one delivery together.
-pub const DELIVERY_STEPS_MAX: u64 = 1_000_000;
+pub use crate::limits::DELIVERY_STEPS_MAX;
+
 /// The maximum size of a dedupe key, in bytes.
 pub const DEDUPE_BYTES_MAX: usize = 1024;
 
@@ -223,7 +224,7 @@ pub fn compose(sensor: &Sensor, outgoing: Outgoing<'_>, key: Option<&Secret>) ->
     let mut url = outgoing.url.to_owned();
     let query: Vec<(String, String)> = match verify.scheme() {
         Some(Scheme::Twilio) => {
-            let (name, hash) = twilio::body_hash(&outgoing.body);
+            let (name, hash) = signatures::twilio::body_hash(&outgoing.body);
             url = format!("{url}?{name}={hash}");
             vec![(name.to_owned(), hash)]
         }
@@ -277,42 +278,6 @@ fn prove(sensor: &Sensor, request: &HookRequest, proving: Proving<'_>) -> Result
         | SignatureRefusal::WrongToken { .. }
         | SignatureRefusal::OutOfTime { .. } => HookRefusal::Unproven(why),
     })
-}
-
-/// Headers that a sensor's expressions may see, by name: those with which senders describe a delivery.
-const SHOWN_NAMES: &[&str] = &["content-type", "user-agent", "date", "idempotency-key"];
-/// Headers that a sensor's expressions may see, by prefix.
-const SHOWN_PREFIXES: &[&str] = &["x-", "ce-", "webhook-", "svix-", "linear-", "sentry-"];
-/// Headers added by proxies, and headers that may hold credentials: they are hidden, because events can be
-/// read by all.
-const HIDDEN_PREFIXES: &[&str] = &["x-forwarded-", "x-real-", "x-original-", "x-envoy-", "x-amzn-", "x-csrf", "x-xsrf"];
-const HIDDEN_WORDS: &[&str] = &["token", "secret", "auth", "cookie", "password", "session", "api-key", "apikey"];
-
-fn is_shown(name: &str) -> bool {
-    (SHOWN_NAMES.contains(&name) || SHOWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
-        && !HIDDEN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-        && !opens_doors(name)
-}
-
-/// Returns true if a value with this name may be a secret.
-fn opens_doors(name: &str) -> bool {
-    HIDDEN_WORDS.iter().any(|word| name.contains(word))
-}
-
-/// Returns the headers that expressions see. The values of a repeated one are joined with `, ` (RFC 9110
-/// §5.3).
-pub(crate) fn shown_headers(headers: &[(String, String)]) -> Vec<(&str, String)> {
-    let mut shown: Vec<(&str, String)> = Vec::new();
-    for (name, value) in headers.iter().filter(|(name, _)| is_shown(name)) {
-        match shown.iter_mut().find(|(known, _)| known == name) {
-            Some((_, values)) => {
-                values.push_str(", ");
-                values.push_str(value);
-            }
-            None => shown.push((name, value.clone())),
-        }
-    }
-    shown
 }
 
 /// The state of turning one delivery or message into events.

@@ -17,12 +17,19 @@ def slack(asked):
     return {"valid": verifier.is_valid_request(asked["body"], asked["headers"])}
 
 
+class Fields(dict):
+    """The fields of a form, as the package of Twilio reads them from web frameworks."""
+
+    def getlist(self, name):
+        return self[name]
+
+
 def twilio(asked):
     from twilio.request_validator import RequestValidator
 
     validator = RequestValidator(asked["key"])
     is_form = asked["type"] == "application/x-www-form-urlencoded"
-    fields = parse_qs(asked["body"], keep_blank_values=True) if is_form else {}
+    fields = Fields(parse_qs(asked["body"], keep_blank_values=True)) if is_form else Fields()
     if asked.get("sign"):
         signature = validator.compute_signature(asked["url"], fields)
         return {"headers": {"content-type": asked["type"], "x-twilio-signature": signature}}

@@ -4,7 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{FIELDS_MAX, FILE_BYTES_MAX, Gathered, brief, unreadable};
+use super::{Gathered, brief, unreadable};
+use crate::limits::{FIELDS_MAX, FILE_BYTES_MAX};
 use crate::refusal::HookRefusal;
 
 /// The field of a body that lists its files.

@@ -7,6 +7,7 @@ use ensue_engine::explain::{Explain as _, Fault};
 use serde_json::json;
 
 use super::*;
+use crate::limits::{FIELDS_MAX, FILE_BYTES_MAX};
 
 fn hook(accepts: &[BodyForm]) -> Webhook {
     Webhook { accepts: accepts.to_vec(), ..Webhook::of(Verify::None, Repeats::Drop) }

@@ -7,11 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::{digest, hmac};
 
-use crate::bodies::pairs_of_form;
-use crate::signatures::{Delivered, SignatureRefusal, equal, only};
+use super::{Delivered, SignatureRefusal, equal, only};
+use crate::forms;
+use crate::schemes::TWILIO_HEADER as HEADER;
 
-/// The header with the signature.
-pub(crate) const HEADER: &str = "x-twilio-signature";
 /// The parameter of the URL with the hash of a body that is not a form.
 const BODY_HASH: &str = "bodySHA256";
 /// The ports that a URL may leave out, by scheme.
@@ -57,7 +56,7 @@ fn signed_fields(delivered: Delivered<'_>) -> Option<String> {
     if !is_form {
         return None;
     }
-    let fields: BTreeSet<(String, String)> = pairs_of_form(delivered.body).ok()?.into_iter().collect();
+    let fields: BTreeSet<(String, String)> = forms::pairs(delivered.body).ok()?.into_iter().collect();
     Some(fields.into_iter().map(|(name, value)| name + &value).collect())
 }
 
