@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 const FAKE: &str = "\
 keys: { token: right }
 unauthorized: { status: 401, body: { error: who are you } }
-invalid: { status: 422, body: { error: no } }
+invalid: { status: 422, body: { error: wrong } }
 routes:
   - request: POST /items/{id}
     authorized: headers[\"authorization\"] == \"Bearer \" + keys[\"demo.token\"]
@@ -83,7 +83,7 @@ fn request_that_does_not_fit_is_refused_with_the_reasons() {
     let mut vendor = vendor();
     let mut request = post(&json!({ "name": 7 }));
     request.headers.remove("x-version");
-    assert_eq!(vendor.answer(&request), bare(422, json!({ "error": "no" })));
+    assert_eq!(vendor.answer(&request), bare(422, json!({ "error": "wrong" })));
     let [refusal] = vendor.refusals() else { panic!("{:?}", vendor.refusals()) };
     assert!(refusal.contains("the header `x-version` is missing") && refusal.contains("the body does not fit: /name"), "{refusal}");
     let mut request = post(&json!({ "name": "mill" }));
