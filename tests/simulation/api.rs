@@ -11,7 +11,10 @@ use std::task::{Context, Poll, Waker};
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response};
-use ensue_api::ports::{AskedLink, BegunDevice, CodeNotFound, Credential, Declined, DeviceDecision, Devices, Finding, Issuers, Job, JobKind, Node as AboutNode, NodeStatus, OnBehalf, Readiness, RedeemedCode, SensorLine, SensorStatus, Sensors, WaitingDevice};
+use ensue_api::ports::{
+    AskedLink, BegunDevice, CodeNotFound, Credential, Declined, DeviceDecision, Devices, Finding, Issuers, Job, JobKind, Node as AboutNode,
+    NodeStatus, OnBehalf, Readiness, RedeemedCode, SensorLine, SensorStatus, Sensors, WaitingDevice,
+};
 use ensue_api::settings::Blocking;
 use ensue_api::worker_queues::WorkerQueue;
 use ensue_api::{Front, Hosts, Limits, PageServing, Ports, Rates, Settings};

@@ -58,9 +58,7 @@ fn scope<'a>(checking: &Checking<'_>, file: &'a SourceText, source: &written::So
             .with("scheduled_at", ValueType::text())
             .with("late_seconds", ValueType::integer())
             .with("config", config_type(checking)),
-        written::Source::Pulled(pulled, reading) => {
-            pulled::scope(Scope::new(file), pulled, reading).with("config", config_type(checking))
-        }
+        written::Source::Pulled(pulled, reading) => pulled::scope(Scope::new(file), pulled, reading).with("config", config_type(checking)),
     }
 }
 
