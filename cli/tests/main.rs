@@ -60,6 +60,7 @@ mod scheduled;
 mod secrets;
 mod sensors;
 mod sessions;
+mod sources;
 mod streams;
 mod support;
 mod terminal;
