@@ -62,6 +62,7 @@ mod scheduled;
 mod secrets;
 mod sensors;
 mod sessions;
+mod sources;
 mod streams;
 mod support;
 mod terminal;

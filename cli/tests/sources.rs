@@ -1,0 +1,143 @@
+//! Sensors that poll a server, watch a folder, or use the file for Python, as an author writes them.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use crate::support::skipped::has_program;
+use crate::support::{Client, Place};
+
+/// A feed on loopback: items from 1 to a number that grows, of which it returns those after `since`.
+struct Feed {
+    url: String,
+    newest: Arc<AtomicU64>,
+}
+
+impl Feed {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let newest = Arc::new(AtomicU64::new(3));
+        let served = newest.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let served = served.clone();
+                tokio::spawn(async move {
+                    let mut head = Vec::new();
+                    while !head.windows(4).any(|window| window == b"\r\n\r\n") {
+                        if stream.read_buf(&mut head).await.unwrap_or(0) == 0 {
+                            return;
+                        }
+                    }
+                    let head = String::from_utf8_lossy(&head).into_owned();
+                    let since = head.split("since=").nth(1).and_then(|rest| rest.split([' ', '&']).next()).unwrap_or_default().to_owned();
+                    let from = since.parse::<u64>().unwrap_or(0) + 1;
+                    let items: Vec<Value> = (from..=served.load(Ordering::SeqCst)).map(|n| json!({ "n": n, "updated_at": n })).collect();
+                    let body = json!({ "items": items }).to_string();
+                    let answer = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                });
+            }
+        });
+        Self { url, newest }
+    }
+}
+
+/// The payloads of all events of a trigger, the oldest first.
+async fn payloads(client: &Client, trigger: &str) -> Vec<Value> {
+    let page = client.get(&format!("/events?trigger={trigger}&limit=200")).await;
+    let mut payloads: Vec<Value> = page["items"].as_array().unwrap().iter().map(|event| event["payload"].clone()).collect();
+    payloads.reverse();
+    payloads
+}
+
+async fn until_made(client: &Client, sensor: &str, count: u64) {
+    client.until(&format!("/sensors/{sensor}"), |sensor| sensor["events_count"].as_u64().is_some_and(|made| made >= count)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn items_of_a_feed_become_events_once_over_a_restart() {
+    let feed = Feed::start().await;
+    let place = Place::new().with_variable("ENSUE_EGRESS_ALLOW", "127.0.0.1");
+    place.write_pack_file(
+        "feed/pack.yaml",
+        &format!("name: feed\nversion: 1.0.0\ndescription: News.\nconfig: {{ api: 'string = \"{}\"' }}\n", feed.url),
+    );
+    place.write_pack_file("feed/triggers/item.yaml", "description: There is an item.\npayload: { schema: { type: object } }\n");
+    place.write_pack_file(
+        "feed/sensors/new_items.yaml",
+        "description: New items of a feed.\npoll:\n  every: 1s\n  http: { url: \"${{ config.api }}/items\", query: { since: \"${{ cursor }}\" } }\n  \
+         items: body.items\n  cursor: { start: \"''\", next: items.map(i, i.updated_at).max() }\n  first: emit\n\
+         emits: [{ trigger: feed.item, payload: \"${{ item }}\" }]\n",
+    );
+    let node = place.start();
+    until_made(&node.client(), "feed.new_items", 3).await;
+    node.kill();
+    feed.newest.store(5, Ordering::SeqCst);
+    let node = place.start();
+    let client = node.client();
+    until_made(&client, "feed.new_items", 5).await;
+    let numbers: Vec<Value> = payloads(&client, "feed.item").await.into_iter().map(|payload| payload["n"].clone()).collect();
+    assert_eq!(numbers, (1..=5).map(Value::from).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_a_folder_become_events_if_the_operator_allows_it() {
+    let inbox = tempfile::tempdir().unwrap();
+    let place = Place::new();
+    place.write_pack_file("shop/pack.yaml", "name: shop\nversion: 1.0.0\ndescription: Orders.\n");
+    place.write_pack_file("shop/triggers/order.yaml", "description: There is an order.\npayload: { number: integer }\n");
+    place.write_pack_file(
+        "shop/sensors/orders.yaml",
+        &format!(
+            "description: Orders.\nfile: {{ path: \"{}/*.json\", settle: 100ms, read: json, start: all, after: {{ move: done }} }}\n\
+             emits: [{{ trigger: shop.order, payload: {{ number: \"${{{{ file.?body.number.orValue(0) }}}}\" }} }}]\n",
+            inbox.path().display()
+        ),
+    );
+    std::fs::write(inbox.path().join("a.json"), r#"{"number":7}"#).unwrap();
+    let node = place.start();
+    let refused = node.client().until("/sensors/shop.orders", |sensor| sensor["state"] == "failing").await;
+    assert_eq!(refused["error"]["kind"], "egress_denied", "{refused}");
+    assert_eq!(node.stop(), Some(0));
+    let place = place.with_variable("ENSUE_ACTIONS_WRITABLE", &inbox.path().display().to_string());
+    let node = place.start();
+    let client = node.client();
+    until_made(&client, "shop.orders", 1).await;
+    std::fs::write(inbox.path().join("b.json"), r#"{"number":8}"#).unwrap();
+    until_made(&client, "shop.orders", 2).await;
+    assert_eq!(payloads(&client, "shop.order").await, [json!({ "number": 7 }), json!({ "number": 8 })]);
+    client.until("/sensors/shop.orders", |_| inbox.path().join("done/b.json").exists()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sensor_of_the_python_guide_counts_on_after_a_restart() {
+    if !has_program("sensor_of_the_python_guide_counts_on_after_a_restart", "python3") {
+        return;
+    }
+    let page = include_str!("../../docs/guides/write-a-sensor-in-python.md");
+    let place = Place::new();
+    let lines: Vec<&str> = page.lines().collect();
+    for (at, line) in lines.iter().enumerate() {
+        let Some(path) = line.strip_prefix("`packs/").and_then(|rest| rest.strip_suffix("`:")) else { continue };
+        let block = lines[at + 2..].iter().take_while(|line| line.is_empty() || line.starts_with("    "));
+        let text: Vec<&str> = block.map(|line| line.strip_prefix("    ").unwrap_or("")).collect();
+        place.write_pack_file(path, &format!("{}\n", text.join("\n").trim_end().replace("seconds: 1", "seconds: 0.01")));
+    }
+    place.write_pack_file("device/sensors/ensue.py", include_str!("../../sdk/python/ensue.py"));
+    let program = place.path().join("packs/device/sensors/count.py");
+    std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let node = place.start();
+    until_made(&node.client(), "device.count", 5).await;
+    assert_eq!(node.stop(), Some(0));
+    let node = place.start();
+    let client = node.client();
+    let before = client.get("/sensors/device.count").await["events_count"].as_u64().unwrap();
+    until_made(&client, "device.count", before + 5).await;
+    let numbers: Vec<u64> = payloads(&client, "device.counted").await.iter().map(|payload| payload["number"].as_u64().unwrap()).collect();
+    assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
+}
