@@ -8,6 +8,7 @@ mod programs;
 mod web;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use ensue_connectors::world::Keys;
 use ensue_connectors::{SourceError, SourceErrorKind};
@@ -44,9 +45,9 @@ fn open_keys<'t>(
             None => keys.listed(&sensor.name.pack()),
         };
         for key in wanted {
-            if !opened.contains_key(&key) {
-                let value = keys.open(&key, &sensor.name)?;
-                opened.insert(key, value);
+            if let Entry::Vacant(entry) = opened.entry(key) {
+                let value = keys.open(entry.key(), &sensor.name)?;
+                entry.insert(value);
             }
         }
     }

@@ -91,7 +91,7 @@ pub fn events_of(sensor: &Sensor, message: &Message) -> Made {
     if matches!(message.body, Body::Progress) {
         return Made::Nothing;
     }
-    match decoded(sensor, &message.body).and_then(|body| emitted(sensor, message, body)) {
+    match decoded(sensor, &message.body).and_then(|body| emitted(sensor, message, body.as_ref())) {
         Ok(events) if events.is_empty() => Made::Passed,
         Ok(events) => Made::Events(events),
         Err(refusal) => Made::Refused(refusal),
@@ -122,9 +122,9 @@ fn decoded(sensor: &Sensor, body: &Body) -> Result<Option<Document>, PulledRefus
     }
 }
 
-fn emitted(sensor: &Sensor, message: &Message, body: Option<Document>) -> Result<Vec<Emitted>, PulledRefusal> {
+fn emitted(sensor: &Sensor, message: &Message, body: Option<&Document>) -> Result<Vec<Emitted>, PulledRefusal> {
     let described;
-    let payload = match &body {
+    let payload = match body {
         Some(body) => body,
         // A message without content is what is known about it.
         None => {
@@ -133,7 +133,7 @@ fn emitted(sensor: &Sensor, message: &Message, body: Option<Document>) -> Result
             &described
         }
     };
-    let scope = scope(sensor, &message.about, body.as_ref());
+    let scope = scope(sensor, &message.about, body);
     let mut making = Making { sensor, body: payload, scope, steps: 0 };
     let mut made = Vec::new();
     for (index, emit) in sensor.emits.iter().enumerate() {

@@ -140,7 +140,7 @@ impl Asking {
         let Some(cursor) = &self.poll.cursor else { return Ok(Json::Null) };
         match &place.value {
             Some(value) => Ok(value.clone()),
-            None => self.value(&cursor.start, self.config(), "`start` of `cursor`"),
+            None => self.value(&cursor.start, &self.config(), "`start` of `cursor`"),
         }
     }
 
@@ -217,7 +217,7 @@ impl Asking {
             Some(written) => {
                 let all = Value::list(items.iter().map(|item| Value::from(item.document.root())));
                 let scope = self.config().with("items", all).with("cursor", Value::from_json(&cursor));
-                let next = self.value(&written.next, scope, "`next` of `cursor`")?;
+                let next = self.value(&written.next, &scope, "`next` of `cursor`")?;
                 let bytes = next.to_string().len();
                 if bytes > VALUE_BYTES_MAX {
                     let message = format!("`next` of `cursor` returns {bytes} bytes; the limit is {VALUE_BYTES_MAX}");
@@ -268,8 +268,8 @@ impl Asking {
         Scope::new().with("config", Value::from_json(&self.sensor.config))
     }
 
-    fn value<'a>(&'a self, expression: &'a Expression, scope: Scope<'a>, place: &str) -> Result<Json, SourceError> {
-        self.evaluated(expression, &scope, place)?.to_json().map_err(|error| failed(place, &error))
+    fn value<'a>(&'a self, expression: &'a Expression, scope: &Scope<'a>, place: &str) -> Result<Json, SourceError> {
+        self.evaluated(expression, scope, place)?.to_json().map_err(|error| failed(place, &error))
     }
 
     fn evaluated<'a>(&self, expression: &'a Expression, scope: &Scope<'a>, place: &str) -> Result<Value<'a>, SourceError> {
