@@ -14,7 +14,7 @@ use crate::table::{Column, cell, pairs, text, time};
 /// How often a followed log is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// List and show sensors, and control those that read a source of their own accord.
+/// List, show and control sensors.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:

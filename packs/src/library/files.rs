@@ -97,6 +97,7 @@ pub(super) const FILES: &[(&str, &str)] = files![
     "slack/actions/update.yaml",
     "slack/fake/server.yaml",
     "slack/pack.yaml",
+    "slack/sensors/commands.yaml",
     "slack/sensors/events.yaml",
     "slack/tests/actions.test.yaml",
     "slack/triggers/app_mentioned.yaml",

@@ -31,6 +31,7 @@ const de: Translation<typeof words> = {
     slack: 'die Signatur von Slack',
     standard: 'die Signatur von Standard Webhooks',
     stripe: 'die Signatur von Stripe',
+    twilio: 'die Signatur von Twilio',
     zoom: 'die Signatur von Zoom',
   },
   key: 'Schlüssel',

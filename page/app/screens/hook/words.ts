@@ -30,6 +30,7 @@ export const words = localized({
     slack: "Slack's signature",
     standard: 'the signature of Standard Webhooks',
     stripe: "Stripe's signature",
+    twilio: "Twilio's signature",
     zoom: "Zoom's signature",
   },
   key: 'Key',
