@@ -466,7 +466,7 @@ impl Fact {
             // First the kinds of failures were added, then the output and further kinds.
             Self::AttemptFailed(fact) if fact.output_tail.is_some() => 0,
             Self::AttemptFailed(fact) => age(&fact.error),
-            Self::AttemptReportedLate(fact) => u16::from(!fact.error.as_ref().is_some_and(|error| age(error) == 0)),
+            Self::AttemptReportedLate(fact) => u16::from(fact.error.as_ref().is_none_or(|error| age(error) != 0)),
             Self::StepFailed(fact) => age(&fact.error),
             Self::StepExpanded(fact) => u16::from(fact.fail_at.is_none()),
             Self::StepEnded(fact) => u16::from(!fact.error.as_ref().is_some_and(is_permission)),

@@ -243,7 +243,7 @@ fn samples() -> Vec<Fact> {
         StepExpanded { step: step.clone(), count: 12, item_failure: ItemFailure::StopsOthers, takes_over: true, fail_at: Some(2) }.into(),
         StepEnded { step: step.clone(), error: Some(refused.clone()), on_failure: OnFailure::CancelOthers, role: PartRole::Step }.into(),
         UndoBegun { count: 3, end: BadEnd::Failed { error } }.into(),
-        UndoFailed { step: step.clone(), item: Some(3), error: refused.clone() }.into(),
+        UndoFailed { step: step.clone(), item: Some(3), error: refused }.into(),
         WaitOpened {
             step: step.clone(),
             trigger: "github.workflow_run".parse().unwrap(),

@@ -15,7 +15,7 @@ use ensue_engine::command::{Answer, Ask, Command, ObservedEvent, ReportOutcome};
 use ensue_engine::effect::{Dispatch, Effect};
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::names::{KeyRef, VarName};
-use ensue_engine::ports::{Committed, Reply, Secret, Submit};
+use ensue_engine::ports::{Committed, Reply, Secret, Submit, SubmitError};
 use ensue_engine::record::{AttemptOf, BodyHandle, CatalogRevision, Digest, Position};
 use ensue_engine::vars::reads::VarReads;
 use ensue_executor::begun::{Begun, Opener};
@@ -30,12 +30,15 @@ use ensue_store::outputs::MemoryOutputs;
 use serde_json::Value;
 use thiserror::Error;
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 
 /// The name of the worker in the file of begun attempts.
 const WORKER: &str = "test";
 /// How long a fake vendor on this machine may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The maximum number of reports of the attempt that wait for the case.
+const ASKS_MAX: usize = 1_000;
 
 /// Why actions cannot be run for real.
 #[derive(Debug, Error)]
@@ -60,7 +63,7 @@ pub struct RealActions<'r> {
     catalog: Arc<Catalog>,
     executor: Executor,
     bodies: Arc<CaseBodies>,
-    asked: mpsc::UnboundedReceiver<Ask>,
+    asked: mpsc::Receiver<Ask>,
 }
 
 impl<'r> RealActions<'r> {
@@ -74,7 +77,7 @@ impl<'r> RealActions<'r> {
         let clock = Arc::new(SystemClock::new());
         let programs = DirectPrograms::open(&case.folder.join("attempts"), clock.clone()).map_err(|error| failed(error.to_string()))?;
         let (begun, _) = Begun::open(case.folder.join("begun"), Opener::now(WORKER), []).map_err(|error| failed(error.to_string()))?;
-        let (asks, asked) = mpsc::unbounded_channel();
+        let (asks, asked) = mpsc::channel(ASKS_MAX);
         let bodies = Arc::new(CaseBodies::default());
         let ports = ExecutorPorts {
             submit: Arc::new(Asks(asks)),
@@ -144,12 +147,14 @@ impl Cast for RealActions<'_> {
 }
 
 /// Passes on what the worker asks of the log, and accepts it.
-struct Asks(mpsc::UnboundedSender<Ask>);
+struct Asks(mpsc::Sender<Ask>);
 
 impl Submit for Asks {
     fn submit(&self, command: Command, reply: Reply) {
         // The case may be over, and then nobody waits for the report.
-        let _ = self.0.send(command.ask);
+        if matches!(self.0.try_send(command.ask), Err(TrySendError::Full(_))) {
+            return reply(Err(SubmitError::Busy));
+        }
         reply(Ok(Committed { position: Position::default(), answer: Answer::Done }));
     }
 }

@@ -25,7 +25,7 @@ pub(crate) fn all<'a>(scope: &mut Scope<'a>, local: &'a [(String, Expression)], 
 /// The first that errs.
 pub(crate) fn of_both<'a>(
     scope: &mut Scope<'a>,
-    (outer, inner): (&'a [(String, Expression)], &'a [(String, Expression)]),
+    [outer, inner]: [&'a [(String, Expression)]; 2],
     budget: &mut Budget,
 ) -> Result<(), EvaluationError> {
     match computed(scope, outer.iter().chain(inner), budget)?.into_iter().next() {

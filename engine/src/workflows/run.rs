@@ -143,7 +143,7 @@ impl WorkflowRun<'_> {
     ) -> Result<Scope<'s>, EvaluationError> {
         let mut scope = inputs.scope();
         if expressions.iter().any(|expression| expression.reads_root("local")) {
-            local::of_both(&mut scope, (&self.action.local, &step.local), budget)?;
+            local::of_both(&mut scope, [&self.action.local, &step.local], budget)?;
         }
         Ok(scope)
     }
