@@ -260,7 +260,7 @@ async fn installed_definitions_are_listed_in_order_and_filtered() {
     let (_, rules) = list("/api/v1/rules?pack=demo&action=core.echo").await;
     assert_eq!(names(&rules, "ref"), ["demo.greet", "demo.repeat"]);
     let (_, sensors) = list("/api/v1/sensors?pack=demo").await;
-    assert_eq!(names(&sensors, "ref"), ["demo.door", "demo.gate", "demo.seal"]);
+    assert_eq!(names(&sensors, "ref"), ["demo.door", "demo.gate", "demo.seal", "demo.watch"]);
     let (_, packs) = list("/api/v1/packs").await;
     assert!(names(&packs, "name").contains(&"demo".to_owned()), "{packs}");
     let trigger = api.get("/api/v1/triggers/demo.hello").by("viewer").answer().await.expect(200).json();

@@ -47,11 +47,15 @@ impl Feed {
     }
 }
 
-/// The payloads of all events of a trigger, the oldest first.
-async fn payloads(client: &Client, trigger: &str) -> Vec<Value> {
-    let page = client.get(&format!("/events?trigger={trigger}&limit=200")).await;
-    let mut payloads: Vec<Value> = page["items"].as_array().unwrap().iter().map(|event| event["payload"].clone()).collect();
-    payloads.reverse();
+/// Returns the payloads of the events of a trigger, the oldest first, once there are that many.
+async fn payloads(client: &Client, trigger: &str, count: usize) -> Vec<Value> {
+    let are_enough = |page: &Value| page["items"].as_array().is_some_and(|items| items.len() >= count);
+    let page = client.until(&format!("/events?trigger={trigger}&limit=200"), are_enough).await;
+    let mut payloads = Vec::new();
+    for event in page["items"].as_array().unwrap().iter().rev() {
+        let id = event["id"].as_str().unwrap();
+        payloads.push(client.get(&format!("/events/{id}")).await["payload"].clone());
+    }
     payloads
 }
 
@@ -71,7 +75,7 @@ async fn items_of_a_feed_become_events_once_over_a_restart() {
     place.write_pack_file(
         "feed/sensors/new_items.yaml",
         "description: New items of a feed.\npoll:\n  every: 1s\n  http: { url: \"${{ config.api }}/items\", query: { since: \"${{ cursor }}\" } }\n  \
-         items: body.items\n  cursor: { start: \"''\", next: items.map(i, i.updated_at).max() }\n  first: emit\n\
+         items: body.items\n  cursor: { start: \"''\", next: \"items.map(i, i.updated_at).max()\" }\n  first: emit\n\
          emits: [{ trigger: feed.item, payload: \"${{ item }}\" }]\n",
     );
     let node = place.start();
@@ -81,7 +85,7 @@ async fn items_of_a_feed_become_events_once_over_a_restart() {
     let node = place.start();
     let client = node.client();
     until_made(&client, "feed.new_items", 5).await;
-    let numbers: Vec<Value> = payloads(&client, "feed.item").await.into_iter().map(|payload| payload["n"].clone()).collect();
+    let numbers: Vec<Value> = payloads(&client, "feed.item", 5).await.into_iter().map(|payload| payload["n"].clone()).collect();
     assert_eq!(numbers, (1..=5).map(Value::from).collect::<Vec<_>>());
 }
 
@@ -110,7 +114,7 @@ async fn files_of_a_folder_become_events_if_the_operator_allows_it() {
     until_made(&client, "shop.orders", 1).await;
     std::fs::write(inbox.path().join("b.json"), r#"{"number":8}"#).unwrap();
     until_made(&client, "shop.orders", 2).await;
-    assert_eq!(payloads(&client, "shop.order").await, [json!({ "number": 7 }), json!({ "number": 8 })]);
+    assert_eq!(payloads(&client, "shop.order", 2).await, [json!({ "number": 7 }), json!({ "number": 8 })]);
     client.until("/sensors/shop.orders", |_| inbox.path().join("done/b.json").exists()).await;
 }
 
@@ -138,6 +142,7 @@ async fn sensor_of_the_python_guide_counts_on_after_a_restart() {
     let client = node.client();
     let before = client.get("/sensors/device.count").await["events_count"].as_u64().unwrap();
     until_made(&client, "device.count", before + 5).await;
-    let numbers: Vec<u64> = payloads(&client, "device.counted").await.iter().map(|payload| payload["number"].as_u64().unwrap()).collect();
+    let payloads = payloads(&client, "device.counted", 10).await;
+    let numbers: Vec<u64> = payloads.iter().map(|payload| payload["number"].as_u64().unwrap()).collect();
     assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
 }

@@ -11,7 +11,7 @@ use ensue_engine::access::permission::Permission;
 use ensue_engine::access::state::Standing;
 use ensue_engine::access::subject::Subject;
 use ensue_engine::catalog::{
-    Acts, Backoff, Does, Excess, Jitter, LockConflict, Mode, OnExpire, OnLost, Period, Retry, RetryAfter, RunAs, Since, Wait,
+    Acts, Backoff, Does, Excess, Jitter, LockConflict, Mode, OnExpire, OnLost, Period, Rest, Retry, RetryAfter, RunAs, Since, Wait,
 };
 use ensue_engine::command::{
     Admission, AdmittedIdentity, Ask, ChangedCredential, Command, Conflict, Denied, IssuerGroups, KeyRotation, NewAbsence, NewDelegation,
@@ -353,7 +353,14 @@ fn many_pieces() -> Pieces {
         .workflow("demo.caller", [does("own", "demo.urgent"), does("far", "other.work").needs(["own"])])
         .changed("demo.caller", |action| action.run_as = RunAs::Caller)
         .workflow("demo.nothing", [does("never", "demo.echo").starts_if("false")])
-        .workflow("demo.half", [does("done", "demo.nothing"), fails("stop", "no").needs(["done"])])
+        .workflow(
+            "demo.half",
+            [
+                does("done", "demo.nothing"),
+                fails("stop", "no").needs(["done"]),
+                does("soon", "demo.nothing").needs_any(1, ["done", "stop"], Rest::GoesOn),
+            ],
+        )
         .rule("demo.again", "demo.ping", "event.payload.?n.orValue(0) == 1", "demo.ask")
         .rule("demo.errs", "demo.ping", "event.payload.n > 0", "demo.echo")
         .rule_with("demo.one", "demo.ping", "event.payload.n == 1", "demo.urgent", |rule| rule.mode = Mode::Shadow);
