@@ -252,7 +252,7 @@ mod durations {
     }
 
     #[test]
-    fn duration_that_is_none_or_out_of_bounds_fails_the_step() {
+    fn invalid_duration_fails_the_step() {
         for value in [json!("soon"), json!("500ms"), json!("401d"), json!(0.5), json!(-1), json!(true), json!(null)] {
             let mut site = site([does("go", "demo.say").timeout_of(&json!("${{ params.limit }}"))]);
             begin(&mut site, &json!({ "limit": value }));

@@ -95,7 +95,7 @@ fn misuse_of_steps_of_which_some_are_enough_is_reported() {
 fn misuse_of_assertions_is_reported() {
     insta::assert_snapshot!(told_each(&[
         ("not a condition", "ready: { assert: params.load }"),
-        ("a message that is no text", "ready: { assert: params.load > 1, message: [a] }"),
+        ("a message that is not a text", "ready: { assert: params.load > 1, message: [a] }"),
         ("a message without an assertion", "ready: { action: core.noop, message: busy }"),
         ("two tasks", "ready: { assert: params.load > 1, fail: no }"),
         ("parameters of an assertion", "ready: { assert: params.load > 1, with: { a: 1 } }"),

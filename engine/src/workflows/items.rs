@@ -102,15 +102,26 @@ impl WorkflowRun<'_> {
     fn item_started(&self, step: &Step, items: &Expanded, index: u32) -> Result<Draft, StepError> {
         let item = self.element(items, index)?;
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
-        let Task::Action { action, with } = &step.task else {
-            return Err(Reaction::Impossible(format!("the step `{}` is done for each item but runs no action", step.name)).into());
+        let template = match &step.task {
+            Task::Action { with, .. } => with,
+            Task::Fail { message } => message,
+            Task::Assert { .. } => {
+                return Err(Reaction::Impossible(format!("the step `{}` asserts something for each item", step.name)).into());
+            }
         };
         let ends = Ends { succeeded: true, failed: false };
-        let rendered = step.rendered(with);
+        let rendered = step.rendered(template);
         let inputs = self.inputs_of(step, ends, rendered.reads())?;
         let scope = self.scope_of(step, &inputs, &rendered.expressions(), &mut budget)?;
         let scope = scope.with("item", item.root()).with("index", Value::from(i64::from(index)));
-        self.requested(step, Nth::Item(index), action, with, &scope, &mut budget)
+        match &step.task {
+            Task::Action { action, with } => self.requested(step, Nth::Item(index), action, with, &scope, &mut budget),
+            Task::Fail { .. } | Task::Assert { .. } => {
+                let message = template.render(&scope, &mut budget)?;
+                let message = message.as_str().map_or_else(|| message.to_string(), str::to_owned);
+                Err(StepError::Fails(Failure::new(FailureKind::Fail, message)))
+            }
+        }
     }
 
     /// Returns an item of a list.

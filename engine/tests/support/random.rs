@@ -357,8 +357,8 @@ fn many_pieces() -> Pieces {
             "demo.half",
             [
                 does("done", "demo.nothing"),
-                fails("stop", "no").needs(["done"]),
                 does("soon", "demo.nothing").needs_any(1, ["done", "stop"], Rest::GoesOn),
+                fails("stop", "no").needs(["done"]),
             ],
         )
         .rule("demo.again", "demo.ping", "event.payload.?n.orValue(0) == 1", "demo.ask")
