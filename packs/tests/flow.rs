@@ -33,14 +33,14 @@ fn installed(rule: &str) -> Arc<Rule> {
     let checked = checked(&packs, &[]);
     let ids = |_: &_| RuleId(Id::root(Timestamp::from_micros(1), 1));
     let installed: Vec<_> = checked.good.iter().map(|pack| (pack.source.clone(), pack.manifest(ids))).collect();
-    let catalog = build(CatalogRevision(1), &installed).unwrap();
-    catalog.rules()[&"demo.paced".parse().unwrap()].clone()
+    let catalog = build(CatalogRevision(1), &installed).expect("the pack is valid");
+    catalog.rules()[&"demo.paced".parse().expect("a ref")].clone()
 }
 
 /// What a flow control does.
 fn does(control: &str) -> Does {
     let rule = installed(&format!("trigger: [demo.ping, demo.pong]\naction: core.noop\n{control}\n"));
-    rule.flow.as_ref().unwrap().stages()[0].does.clone()
+    rule.flow.as_ref().expect("the rule has one").stages()[0].does.clone()
 }
 
 /// Another trigger.

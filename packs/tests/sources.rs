@@ -62,8 +62,8 @@ fn source_of(name: &str, pack: PackSource) -> Source {
         RuleId(Id::root(Timestamp::from_micros(1), next))
     };
     let installed: Vec<_> = checked.good.iter().map(|pack| (pack.source.clone(), pack.manifest(&mut ids))).collect();
-    let catalog = build(CatalogRevision(1), &installed).unwrap();
-    catalog.sensors()[&name.parse().unwrap()].source.clone()
+    let catalog = build(CatalogRevision(1), &installed).expect("the pack is valid");
+    catalog.sensors()[&name.parse().expect("a ref")].source.clone()
 }
 
 #[test]
