@@ -119,7 +119,7 @@ pub(crate) struct Asking {
     /// The default is the address of the profile, or http://127.0.0.1:3678.
     #[arg(long, global = true, value_name = "URL", help_heading = GLOBAL_OPTIONS)]
     server: Option<String>,
-    /// A profile from `ensue profiles list` [env: ENSUE_PROFILE].
+    /// The name of a profile [env: ENSUE_PROFILE].
     #[arg(long, global = true, value_name = "NAME", help_heading = GLOBAL_OPTIONS)]
     profile: Option<ProfileName>,
     /// The file of the authorities that may have issued the node's certificate [env: ENSUE_CA].
