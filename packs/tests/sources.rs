@@ -226,3 +226,19 @@ fn packs_of_the_guides_are_accepted() {
         assert_eq!(shown(&[source]), "", "{pack}");
     }
 }
+
+#[test]
+fn rules_can_listen_to_each_trigger_of_the_engine() {
+    let library = library();
+    let core = library.iter().find(|pack| pack.files.contains_key("triggers/sensor_failed.yaml")).unwrap();
+    let names = core.files.keys().filter_map(|path| path.strip_prefix("triggers/")?.strip_suffix(".yaml"));
+    // A rule says when it is due with `schedule`.
+    let names: Vec<&str> = names.filter(|name| *name != "schedule").collect();
+    assert!(names.len() > 8, "{names:?}");
+    for name in names {
+        let rule = format!("trigger: core.{name}\naction: core.noop\n");
+        let packs: Vec<PackSource> = library.iter().cloned().chain([demo(&[("rules/listens.yaml", &rule)])]).collect();
+        let checked = check(&packs, &BTreeMap::new());
+        assert!(!checked.has_errors(), "{}", reported(&checked));
+    }
+}

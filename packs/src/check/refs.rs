@@ -4,7 +4,7 @@
 
 use ensue_engine::catalog::{Schema, WAIT};
 use ensue_engine::events::internal::is_of_the_engine;
-use ensue_engine::names::{ActionRef, NameError, PackName, TriggerRef};
+use ensue_engine::names::{ActionRef, NameError, PackName, RuleRef, TriggerRef};
 use ensue_engine::schedule::SCHEDULE_TRIGGER;
 use ensue_expression::nearest;
 
@@ -17,7 +17,7 @@ use crate::written;
 use crate::yaml::Spanned;
 
 /// The engine's own triggers that a later release adds.
-const TRIGGERS_LATER: [&str; 2] = ["core.sensor_failed", "core.backlog_high"];
+const TRIGGERS_LATER: [&str; 1] = ["core.backlog_high"];
 
 /// What one who writes `core.schedule` means instead.
 const BY_THE_CLOCK: &str = "to run a rule on a schedule, replace `trigger`, for example with\n\
@@ -205,4 +205,28 @@ fn tell_unknown_ref(
         let own: Vec<&String> = known.iter().filter(|known| known.starts_with(&format!("{pack}."))).collect();
         diagnostic.hint(if own.is_empty() { format!("`{pack}` has none") } else { format!("`{pack}` has {}", listed(&own)) });
     }
+}
+
+/// Finds the rule of a ref among those of the pack itself. The hints are for a pack with rules, which are listed after it, and for
+/// one without.
+pub(super) fn own_rule(
+    checking: &Checking<'_>,
+    file: &SourceText,
+    written: &Spanned<String>,
+    (hint, hint_without): (&str, &str),
+    report: &mut Report,
+) -> Option<RuleRef> {
+    let pack = checking.pack;
+    let parsed: Option<RuleRef> = written.value.parse().ok();
+    if let Some(rule) = parsed.filter(|rule| rule.pack() == pack.name && pack.rules.contains_key(rule.name())) {
+        return Some(rule);
+    }
+    let known: Vec<String> = pack.rules.keys().map(|name| format!("{}.{name}", pack.name)).collect();
+    let own = format!("{}.{}", pack.name, written.value);
+    let near = if known.contains(&own) { Some(own.as_str()) } else { nearest(&written.value, known.iter().map(String::as_str)) };
+    let message = format!("the pack has no rule `{}`", written.value);
+    let diagnostic = report.error(Code::UnknownRule, file, written.span.clone(), message);
+    diagnostic.did_you_mean(near);
+    diagnostic.hint(if known.is_empty() { hint_without.to_owned() } else { format!("{hint}: {}", listed(&known)) });
+    None
 }

@@ -4,17 +4,20 @@ use std::sync::Arc;
 
 use ensue_engine::catalog::{self, EarlyReply, PathPart, Repeats, Reply, ReplyProof, WaitingReply};
 use ensue_engine::names::RuleRef;
-use ensue_expression::{MapType, Occurrence, Others, ValueType, nearest};
+use ensue_expression::{MapType, Occurrence, Others, ValueType};
 
 use super::Checking;
 use super::compiled::optional;
+use super::refs::own_rule;
 use super::roots::config_type;
 use super::scope::Scope;
 use crate::diagnostics::{Code, Report};
-use crate::fields::listed;
 use crate::source::SourceText;
 use crate::written;
-use crate::yaml::Spanned;
+
+/// The hints about a rule that a reply waits for: one of the same pack, because a pack does not tell senders what other packs do.
+const OF_THE_SENSOR: &str = "a reply waits for a rule of the sensor's own pack";
+const NO_RULE: &str = "a reply waits for a rule of the sensor's own pack, which has none";
 
 /// Compiles everything of a webhook except its emits.
 pub(super) fn webhook(
@@ -91,7 +94,7 @@ fn waiting(
     report: &mut Report,
 ) -> Option<WaitingReply> {
     let when = written.when.as_ref().map(|node| scope.condition(node, "`when`", report));
-    let rule = written.rule.as_ref().map(|rule| own_rule(checking, file, rule, report));
+    let rule = written.rule.as_ref().map(|rule| own_rule(checking, file, rule, (OF_THE_SENSOR, NO_RULE), report));
     let ended = ended(checking, file);
     let succeeded = reply(&ended, &written.succeeded, report);
     let mut other = |written: &Option<written::Answer>| optional(written.as_ref().map(|answer| reply(&ended, answer, &mut *report)));
@@ -106,27 +109,6 @@ fn waiting(
         failed: failed?,
         none: none?,
     })
-}
-
-/// Finds the rule of a ref. It is one of the same pack: a pack does not tell senders what other packs do.
-fn own_rule(checking: &Checking<'_>, file: &SourceText, written: &Spanned<String>, report: &mut Report) -> Option<RuleRef> {
-    let pack = checking.pack;
-    let parsed: Option<RuleRef> = written.value.parse().ok();
-    if let Some(rule) = parsed.filter(|rule| rule.pack() == pack.name && pack.rules.contains_key(rule.name())) {
-        return Some(rule);
-    }
-    let known: Vec<String> = pack.rules.keys().map(|name| format!("{}.{name}", pack.name)).collect();
-    let own = format!("{}.{}", pack.name, written.value);
-    let near = if known.contains(&own) { Some(own.as_str()) } else { nearest(&written.value, known.iter().map(String::as_str)) };
-    let message = format!("the pack has no rule `{}`", written.value);
-    let diagnostic = report.error(Code::UnknownRule, file, written.span.clone(), message);
-    diagnostic.did_you_mean(near);
-    diagnostic.hint(if known.is_empty() {
-        "a reply waits for a rule of the sensor's own pack, which has none".to_owned()
-    } else {
-        format!("a reply waits for a rule of the sensor's own pack: {}", listed(&known))
-    });
-    None
 }
 
 /// Returns the scope of a reply that has waited.

@@ -10,7 +10,7 @@ use super::path::{Leads, Root};
 use crate::cases::{
     Closeness, ExpectedEnd, ExpectedEnforcement, ExpectedError, ExpectedItem, ExpectedOutcome, ExpectedStep, Status, StepPath,
 };
-use crate::check::refs::action_named;
+use crate::check::refs::{action_named, own_rule};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, listed, text, wrong_type};
 use crate::shape::{Kind, Shape};
@@ -18,6 +18,10 @@ use crate::written::{
     ENFORCEMENT, ENFORCEMENT_OUTCOMES, EXPECTED_END, EXPECTED_ERROR, EXPECTED_ITEM, EXPECTED_STEP, STATUSES, STEP_STATUSES,
 };
 use crate::yaml::{Content, Entry, Node, Spanned};
+
+/// The hints about a rule that a case expects something of.
+const OF_THE_TEST: &str = "name a rule of the test's own pack";
+const NO_RULE: &str = "name a rule of the test's own pack; this pack has none, so write `expect: []`";
 
 /// The outcomes in the order of their names.
 const OUTCOMES: [ExpectedOutcome; 8] = [
@@ -48,7 +52,8 @@ impl<'a> Reading<'_, 'a> {
         if !fields.has("rule") {
             fields.take_required("rule", report);
         }
-        let rule = fields.text("rule", report).and_then(|written| self.rule(&written, report));
+        let rule =
+            fields.text("rule", report).and_then(|written| own_rule(self.checking, self.file, &written, (OF_THE_TEST, NO_RULE), report));
         let root = match &rule {
             Some(rule) => {
                 let defined = self.checking.pack.rules.get(rule.name());
@@ -76,27 +81,6 @@ impl<'a> Reading<'_, 'a> {
                 .hint("mock its steps under the rule's name; or, if each action has a `mock` of its own, write\nmocks: {}");
         }
         Some(ExpectedEnforcement { line, rule: rule?, action, with, outcome, end: end? })
-    }
-
-    /// Finds a rule of the pack.
-    fn rule(&self, written: &Spanned<String>, report: &mut Report) -> Option<RuleRef> {
-        let pack = self.checking.pack;
-        let parsed: Option<RuleRef> = written.value.parse().ok();
-        if let Some(rule) = parsed.filter(|rule| rule.pack() == pack.name && pack.rules.contains_key(rule.name())) {
-            return Some(rule);
-        }
-        let known: Vec<String> = pack.rules.keys().map(|name| format!("{}.{name}", pack.name)).collect();
-        let own = format!("{}.{}", pack.name, written.value);
-        let near = if known.contains(&own) { Some(own.as_str()) } else { nearest(&written.value, known.iter().map(String::as_str)) };
-        let message = format!("the pack has no rule `{}`", written.value);
-        let diagnostic = report.error(Code::UnknownRule, self.file, written.span.clone(), message);
-        diagnostic.did_you_mean(near);
-        diagnostic.hint(if known.is_empty() {
-            "name a rule of the test's own pack; this pack has none, so write `expect: []`".to_owned()
-        } else {
-            format!("name a rule of the test's own pack: {}", listed(&known))
-        });
-        None
     }
 
     /// Finds the action that a rule runs; a rule made of steps runs itself.
