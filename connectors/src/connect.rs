@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ensue_engine::catalog::{Sensor, Source as Kind};
 use ensue_expression::Document;
 
-use crate::error::{SourceError, SourceErrorKind};
+use crate::error::{SensorErrorKind, SourceError};
 use crate::source::{Connect, Source};
 use crate::world::World;
 use crate::{Pending, file, poll, process};
@@ -23,7 +23,7 @@ impl Connect for Connectors {
                 Kind::File(source) => file::open(&sensor, source, world, cursor.as_ref()).await,
                 Kind::Webhook { .. } | Kind::Timer { .. } => {
                     let why = format!("the node fetches no messages for a `{}`", sensor.source.word());
-                    Err(SourceError::new(SourceErrorKind::Bug, why))
+                    Err(SourceError::new(SensorErrorKind::Bug, why))
                 }
             }
         })

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use ensue_engine::catalog::{AfterFile, FileContent, FileSource, Sensor};
 use ensue_expression::{Budget, Document, Scope, Value};
 
-use crate::error::{SourceError, SourceErrorKind};
+use crate::error::{SensorErrorKind, SourceError};
 use crate::source::Source;
 use crate::world::World;
 use folder::{Folder, Wanted};
@@ -30,8 +30,8 @@ pub(crate) async fn open(
     let path = {
         let scope = Scope::new().with("config", Value::from_json(&sensor.config));
         let rendered = file.path.render(&scope, &mut Budget::default());
-        let rendered = rendered.map_err(|error| SourceError::new(SourceErrorKind::Emits, format!("`path` cannot be computed: {error}")))?;
-        rendered.as_str().map(str::to_owned).ok_or_else(|| SourceError::new(SourceErrorKind::Emits, "`path` is not a string"))?
+        let rendered = rendered.map_err(|error| SourceError::new(SensorErrorKind::Emits, format!("`path` cannot be computed: {error}")))?;
+        rendered.as_str().map(str::to_owned).ok_or_else(|| SourceError::new(SensorErrorKind::Emits, "`path` is not a string"))?
     };
     let skipped = match &file.after {
         AfterFile::Move(into) if !into.starts_with('/') => Some(into.clone()),
@@ -50,10 +50,10 @@ pub(crate) async fn open(
 /// Does work that may block on a thread for it.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, SourceError> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|why| SourceError::new(SourceErrorKind::Bug, format!("reading files stopped at an internal error: {why}")))
+    done.map_err(|why| SourceError::new(SensorErrorKind::Bug, format!("reading files stopped at an internal error: {why}")))
 }
 
 /// Returns the error for a cursor that is not one of this source.
 fn foreign_cursor() -> SourceError {
-    SourceError::new(SourceErrorKind::Protocol, "the stored cursor is not one of these files; set it back with `ensue sensors rewind`")
+    SourceError::new(SensorErrorKind::Protocol, "the stored cursor is not one of these files; set it back with `ensue sensors rewind`")
 }

@@ -28,7 +28,7 @@ use std::pin::Pin;
 
 pub use connect::Connectors;
 pub use ensue_sensors::message::{Body, Lag, MESSAGE_BYTES_MAX, Message, Room, Token};
-pub use error::{SourceError, SourceErrorKind};
+pub use error::{SensorErrorKind, SourceError};
 pub use source::{Connect, Guarantee, Pulled, Source};
 pub use world::World;
 

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
 
 use crate::Pending;
-use crate::error::{SourceError, SourceErrorKind};
+use crate::error::{SensorErrorKind, SourceError};
 use crate::source::{Guarantee, Pulled, Source};
 use crate::world::World;
 use asking::{Asking, Found, Polled};
@@ -67,7 +67,7 @@ pub(crate) fn open(
 ) -> Result<Box<dyn Source>, SourceError> {
     let place = match cursor {
         Some(cursor) => Place::read(cursor).ok_or_else(|| {
-            SourceError::new(SourceErrorKind::Protocol, "the stored cursor is not one of a poll; set it back with `ensue sensors rewind`")
+            SourceError::new(SensorErrorKind::Protocol, "the stored cursor is not one of a poll; set it back with `ensue sensors rewind`")
         })?,
         None => Place::default(),
     };
@@ -124,7 +124,7 @@ impl Poll {
         };
         let polled = task.await;
         self.under_way = None;
-        polled.map_err(|why| SourceError::new(SourceErrorKind::Bug, format!("a poll stopped at an internal error: {why}")))?
+        polled.map_err(|why| SourceError::new(SensorErrorKind::Bug, format!("a poll stopped at an internal error: {why}")))?
     }
 
     /// Takes what a poll found. Returns its first messages, if there are any without an item.
@@ -136,7 +136,7 @@ impl Poll {
                 let wait = retry_after.unwrap_or(RETRY_AFTER_DEFAULT).min(RETRY_AFTER_MAX);
                 if self.throttled >= THROTTLED_MAX {
                     let message = format!("the server asked to be left alone {THROTTLED_MAX} times in a row");
-                    return Err(SourceError::new(SourceErrorKind::Limit, message).after(Some(wait)));
+                    return Err(SourceError::new(SensorErrorKind::Limit, message).after(Some(wait)));
                 }
                 let until = self.world.clock.now().plus_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
                 self.due = self.due.max(until);

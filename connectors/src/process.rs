@@ -17,7 +17,7 @@ use ensue_sensors::message::{Body, Message, Room, Token};
 use serde_json::Map;
 
 use crate::Pending;
-use crate::error::{SourceError, SourceErrorKind};
+use crate::error::{SensorErrorKind, SourceError};
 use crate::lines::{Line, LineReader};
 use crate::source::{Guarantee, Pulled, Source};
 use crate::world::{Program, ProgramEnd, ProgramOrder, World};
@@ -153,11 +153,11 @@ impl Process {
             ProgramEnd::Code(0) => {}
             ProgramEnd::Code(code) => {
                 self.tell_of_rest(rest.as_ref());
-                return Err(SourceError::new(SourceErrorKind::Exited, format!("the program ended with exit code {code}")));
+                return Err(SourceError::new(SensorErrorKind::Exited, format!("the program ended with exit code {code}")));
             }
             ProgramEnd::Otherwise(how) => {
                 self.tell_of_rest(rest.as_ref());
-                return Err(SourceError::new(SourceErrorKind::Exited, format!("the program ended {how}")));
+                return Err(SourceError::new(SensorErrorKind::Exited, format!("the program ended {how}")));
             }
         }
         self.state = match self.process.restart {
@@ -216,7 +216,7 @@ impl Process {
                 let cursor_bytes = cursor.as_ref().map_or(0, |cursor| cursor.bytes().len());
                 if cursor_bytes > CURSOR_BYTES_MAX {
                     let message = format!("the program printed a cursor of {cursor_bytes} bytes; the limit is {CURSOR_BYTES_MAX}");
-                    return Err(SourceError::new(SourceErrorKind::Limit, message));
+                    return Err(SourceError::new(SensorErrorKind::Limit, message));
                 }
                 self.last += 1;
                 let token = Token(self.last);

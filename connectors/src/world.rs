@@ -58,7 +58,7 @@ pub trait Keys: Send + Sync {
     /// Returns the value of a key for a sensor.
     ///
     /// # Errors
-    /// [`KeyMissing`](crate::SourceErrorKind::KeyMissing) if the key is not set, or the pack may not read it.
+    /// [`KeyMissing`](crate::SensorErrorKind::KeyMissing) if the key is not set, or the pack may not read it.
     fn open(&self, key: &KeyRef, by: &SensorRef) -> Result<Secret, SourceError>;
     /// Returns the keys that a pack lists.
     fn listed(&self, pack: &PackName) -> Vec<KeyRef>;

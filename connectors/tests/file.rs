@@ -3,26 +3,29 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::needless_pass_by_value, reason = "values are written in place")]
 
+#[path = "../../tests/support/world_of_sources.rs"]
+mod world_of_sources;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_connectors::world::{Clock, Folders, Keys, Lines, Program, ProgramOrder, Programs, Web, WebAnswer, WebRequest};
+use ensue_connectors::world::{Folders, Keys, Program, ProgramOrder, Programs, Web, WebAnswer, WebRequest};
 use ensue_connectors::{
-    Body, Connect, Connectors, Message, Pending, Pulled, Room, Source as Running, SourceError, SourceErrorKind, Token, World,
+    Body, Connect, Connectors, Message, Pending, Pulled, Room, SensorErrorKind, Source as Running, SourceError, Token, World,
 };
 use ensue_engine::catalog::{
     AfterFile, Decode, FileChange, FileContent, FileSource, FileStart, OnPoison, PoisonLimit, Reading, Sensor, Source,
 };
 use ensue_engine::names::{KeyRef, PackName, SensorRef};
 use ensue_engine::ports::Secret;
-use ensue_engine::time::Timestamp;
 use ensue_expression::{Document, Roots, Template};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use world_of_sources::{Collected, MachineClock};
 
 const ROOM: Room = Room { messages: 500, bytes: 1 << 20 };
 const SOON: Duration = Duration::from_secs(20);
@@ -31,28 +34,6 @@ struct Outside {
     folder: TempDir,
     lines: Arc<Collected>,
     folders: Folders,
-}
-
-#[derive(Default)]
-struct Collected(Mutex<Vec<String>>);
-
-impl Lines for Collected {
-    fn add(&self, line: String) {
-        self.0.lock().unwrap().push(line);
-    }
-}
-
-struct MachineClock;
-
-impl Clock for MachineClock {
-    fn now(&self) -> Timestamp {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap())
-    }
-
-    fn sleep(&self, long: Duration) -> Pending<'_, ()> {
-        Box::pin(tokio::time::sleep(long))
-    }
 }
 
 /// File sensors reach nothing else.
@@ -338,7 +319,7 @@ async fn folder_that_is_not_allowed_is_not_read() {
     let mut outside = Outside::new();
     let folder = outside.folder.path().to_owned();
     let readable = || Folders { readable: vec![folder.clone()], ..Folders::default() };
-    let denied = Some(SourceErrorKind::EgressDenied);
+    let denied = Some(SensorErrorKind::EgressDenied);
     for (folders, reading, deleting) in [
         (outside.folders.clone(), None, None),
         (readable(), None, denied),
@@ -353,7 +334,7 @@ async fn folder_that_is_not_allowed_is_not_read() {
     }
     outside.folders = readable();
     let error = outside.open(outside.source("nowhere/*"), None).await.err().unwrap();
-    assert_eq!(error.kind, SourceErrorKind::NotFound);
+    assert_eq!(error.kind, SensorErrorKind::NotFound);
 }
 
 fn tail(outside: &Outside) -> FileSource {
@@ -447,6 +428,6 @@ async fn foreign_cursor_is_rejected() {
     let outside = Outside::new();
     let cursor = Document::from_value(&json!({ "polled": true }));
     for source in [tail(&outside), outside.source("in/*")] {
-        assert_eq!(outside.open(source, Some(&cursor)).await.err().unwrap().kind, SourceErrorKind::Protocol);
+        assert_eq!(outside.open(source, Some(&cursor)).await.err().unwrap().kind, SensorErrorKind::Protocol);
     }
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use ensue_connectors::world::Keys;
-use ensue_connectors::{SourceError, SourceErrorKind};
+use ensue_connectors::{SensorErrorKind, SourceError};
 use ensue_engine::catalog::Sensor;
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::names::KeyRef;
@@ -38,7 +38,7 @@ fn open_keys<'t>(
         let wanted = match path.segments.get(1) {
             Some(name) => {
                 let invalid = |why: &dyn std::fmt::Display| {
-                    SourceError::new(SourceErrorKind::KeyMissing, format!("`{name}` does not name a key: {why}"))
+                    SourceError::new(SensorErrorKind::KeyMissing, format!("`{name}` does not name a key: {why}"))
                 };
                 vec![name.parse::<KeyRef>().map_err(|why| invalid(&why))?]
             }
@@ -59,17 +59,17 @@ fn source_error(broken: Broken) -> SourceError {
     let failure = match broken {
         Broken::Failed(failed) => failed.failure,
         Broken::Lost(Some(failure)) => failure,
-        Broken::Cut(..) | Broken::Lost(None) => return SourceError::new(SourceErrorKind::Bug, "it was interrupted"),
+        Broken::Cut(..) | Broken::Lost(None) => return SourceError::new(SensorErrorKind::Bug, "it was interrupted"),
     };
     let kind = match failure.kind {
-        FailureKind::KeyMissing => SourceErrorKind::KeyMissing,
-        FailureKind::EgressDenied => SourceErrorKind::EgressDenied,
-        FailureKind::Network => SourceErrorKind::Connect,
-        FailureKind::Timeout => SourceErrorKind::Timeout,
-        FailureKind::OutputLimit => SourceErrorKind::Limit,
-        FailureKind::Expression => SourceErrorKind::Emits,
-        FailureKind::Spawn => SourceErrorKind::NotFound,
-        _ => SourceErrorKind::Protocol,
+        FailureKind::KeyMissing => SensorErrorKind::KeyMissing,
+        FailureKind::EgressDenied => SensorErrorKind::EgressDenied,
+        FailureKind::Network => SensorErrorKind::Connect,
+        FailureKind::Timeout => SensorErrorKind::Timeout,
+        FailureKind::OutputLimit => SensorErrorKind::Limit,
+        FailureKind::Expression => SensorErrorKind::Emits,
+        FailureKind::Spawn => SensorErrorKind::NotFound,
+        _ => SensorErrorKind::Protocol,
     };
     SourceError::new(kind, failure.message)
 }

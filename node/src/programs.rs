@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ensue_connectors::world::{Program, ProgramOrder, Programs as SensorProgramsPort};
-use ensue_connectors::{Pending, SourceError, SourceErrorKind};
+use ensue_connectors::{Pending, SensorErrorKind, SourceError};
 use ensue_executor::Clock;
 use ensue_executor::ports::PackFiles;
 use ensue_executor::programs::{DirectPrograms, Isolation, IsolationMode, ProgramUsers, Programs};
@@ -41,24 +41,14 @@ pub(crate) fn open(
     if let Some(command) = &config.supervisor
         && has_what_supervisors_need()
     {
-        use ensue_executor::programs::{SupervisedPrograms, SupervisedSettings, around_path};
+        use ensue_executor::programs::{SupervisedPrograms, SupervisedSettings};
         let users = Users::found(&config.actions, data)?;
         users.let_pass(data).map_err(|why| machine("giving the users of programs access to the data directory", &why))?;
-        let mut readable = around_path(path);
-        readable.extend(config.actions.readable.iter().cloned());
-        // A supervisor has another working directory, in which a relative path would name something else.
-        let absolute = |path: &Path| std::path::absolute(path).map_err(|why| machine("finding out where the node was started", &why));
         let settings = SupervisedSettings {
             supervisors: data.join("supervisors"),
             private,
             command: command.clone(),
-            isolation: Isolation {
-                mode: config.actions.isolation,
-                readable,
-                writable: config.actions.writable.clone(),
-                hidden: hidden.iter().copied().map(absolute).collect::<Result<_, _>>()?,
-                users: users.users,
-            },
+            isolation: isolation(config, hidden, path, users.users)?,
             answers_within: config.lease.max(ANSWER_PATIENCE_MIN),
             output_bytes_max: config.outputs.one_bytes_max,
             release: crate::release::RELEASE.to_owned(),
@@ -89,22 +79,12 @@ pub(crate) fn for_sensors(
     if let Some(command) = &config.supervisor
         && has_what_supervisors_need()
     {
-        use ensue_executor::programs::around_path;
         use ensue_executor::pulling::{SensorPrograms, SensorProgramsSettings};
-        let mut readable = around_path(path);
-        readable.extend(config.actions.readable.iter().cloned());
-        let absolute = |path: &Path| std::path::absolute(path).map_err(|why| machine("finding out where the node was started", &why));
         let settings = SensorProgramsSettings {
             keepers: data.join("keepers"),
             private: data.join("sensors"),
             command: command.clone(),
-            isolation: Isolation {
-                mode: config.actions.isolation,
-                readable,
-                writable: config.actions.writable.clone(),
-                hidden: hidden.iter().copied().map(absolute).collect::<Result<_, _>>()?,
-                users,
-            },
+            isolation: isolation(config, hidden, path, users)?,
             limits: config.actions.limits,
             path: path.to_owned(),
             packs,
@@ -116,13 +96,29 @@ pub(crate) fn for_sensors(
     Ok(Arc::new(NoPrograms(why_no_supervisor(config))))
 }
 
+/// Returns what programs may reach: the same for those of actions and of sensors.
+#[cfg(target_os = "linux")]
+fn isolation(config: &Config, hidden: &[&Path], path: &OsStr, users: ProgramUsers) -> Result<Isolation, StartError> {
+    let mut readable = ensue_executor::programs::around_path(path);
+    readable.extend(config.actions.readable.iter().cloned());
+    // A supervisor has another working directory, in which a relative path would name something else.
+    let absolute = |path: &Path| std::path::absolute(path).map_err(|why| machine("finding out where the node was started", &why));
+    Ok(Isolation {
+        mode: config.actions.isolation,
+        readable,
+        writable: config.actions.writable.clone(),
+        hidden: hidden.iter().copied().map(absolute).collect::<Result<_, _>>()?,
+        users,
+    })
+}
+
 /// Runs no programs of sensors, and says why.
 struct NoPrograms(&'static str);
 
 impl SensorProgramsPort for NoPrograms {
     fn start(&self, _: ProgramOrder) -> Pending<'_, Result<Box<dyn Program>, SourceError>> {
         let why = format!("programs of sensors need supervisors, and this node has none: {}", self.0);
-        Box::pin(std::future::ready(Err(SourceError::new(SourceErrorKind::NotFound, why))))
+        Box::pin(std::future::ready(Err(SourceError::new(SensorErrorKind::NotFound, why))))
     }
 }
 

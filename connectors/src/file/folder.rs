@@ -11,7 +11,7 @@ use ensue_engine::catalog::FILES_MAX;
 use rustix::fs::{Mode, OFlags};
 
 use super::glob::Glob;
-use crate::error::{SourceError, SourceErrorKind};
+use crate::error::{SensorErrorKind, SourceError};
 use crate::world::Folders;
 
 /// How deep folders are searched.
@@ -69,10 +69,10 @@ impl Folder {
     /// Opens the folder of the wanted files. Blocks.
     pub(super) fn open(wanted: &Wanted, folders: &Folders) -> Result<Self, SourceError> {
         let invalid =
-            || SourceError::new(SourceErrorKind::NotFound, format!("`{}` is not an absolute path without `.` and `..`", wanted.path));
+            || SourceError::new(SensorErrorKind::NotFound, format!("`{}` is not an absolute path without `.` and `..`", wanted.path));
         let glob = Glob::parse(&wanted.path).ok_or_else(invalid)?;
         let not_found = |error: io::Error| {
-            let kind = if error.kind() == io::ErrorKind::PermissionDenied { SourceErrorKind::Auth } else { SourceErrorKind::NotFound };
+            let kind = if error.kind() == io::ErrorKind::PermissionDenied { SensorErrorKind::Auth } else { SensorErrorKind::NotFound };
             SourceError::new(kind, format!("the folder `{}` cannot be read: {error}", glob.base))
         };
         let base = Path::new(&glob.base).canonicalize().map_err(not_found)?;
@@ -85,7 +85,7 @@ impl Folder {
             let (what, setting) = if wanted.is_changed { ("changed", "writable") } else { ("read", "readable") };
             let message =
                 format!("files in `{}` may not be {what}; an operator can allow it under `actions.{setting}` in `ensue.yaml`", glob.base);
-            return Err(SourceError::new(SourceErrorKind::EgressDenied, message));
+            return Err(SourceError::new(SensorErrorKind::EgressDenied, message));
         }
         let opened = File::open(&base).map_err(not_found)?;
         Ok(Self { base, opened, glob, hidden, skipped: wanted.skipped.clone() })
@@ -120,7 +120,7 @@ impl Folder {
                 Err(_) if depth > 1 => continue,
                 Err(error) => {
                     return Err(SourceError::new(
-                        SourceErrorKind::NotFound,
+                        SensorErrorKind::NotFound,
                         format!("the folder `{}` cannot be read: {error}", folder.display()),
                     ));
                 }
@@ -129,7 +129,7 @@ impl Folder {
                 entries += 1;
                 if entries > ENTRIES_MAX {
                     let message = format!("the folder `{}` has more than {ENTRIES_MAX} entries", self.base.display());
-                    return Err(SourceError::new(SourceErrorKind::Limit, message));
+                    return Err(SourceError::new(SensorErrorKind::Limit, message));
                 }
                 let Ok(name) = entry.file_name().into_string() else { continue };
                 let (path, below) = (entry.path(), if below.is_empty() { name.clone() } else { format!("{below}/{name}") });
@@ -146,7 +146,7 @@ impl Folder {
                 {
                     if found.len() >= FILES_MAX {
                         let message = format!("more than {FILES_MAX} files match `{}`", self.base.display());
-                        return Err(SourceError::new(SourceErrorKind::Limit, message));
+                        return Err(SourceError::new(SensorErrorKind::Limit, message));
                     }
                     found.insert(below, look);
                 }

@@ -19,7 +19,7 @@ use super::folder::{Folder, Look};
 use super::wake::Wake;
 use super::{blocking, foreign_cursor};
 use crate::Pending;
-use crate::error::{SourceError, SourceErrorKind};
+use crate::error::{SensorErrorKind, SourceError};
 use crate::lines::{Line, LineReader};
 use crate::process::CURSOR_BYTES_MAX;
 use crate::source::{Guarantee, Pulled, Source};
@@ -138,7 +138,7 @@ impl Tail {
         let bytes = written(&self.read).bytes().len();
         if bytes > CURSOR_BYTES_MAX {
             let message = format!("what is known of the files has {bytes} bytes; the limit is {CURSOR_BYTES_MAX}; follow fewer files");
-            return Err(SourceError::new(SourceErrorKind::Limit, message));
+            return Err(SourceError::new(SensorErrorKind::Limit, message));
         }
         let token = self.next_token();
         self.held.push_back(Held { token, after: None, all: Some(self.read.clone()) });

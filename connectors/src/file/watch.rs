@@ -19,7 +19,7 @@ use super::known::{Known, Partly};
 use super::wake::Wake;
 use super::{blocking, foreign_cursor};
 use crate::Pending;
-use crate::error::{SourceError, SourceErrorKind};
+use crate::error::{SensorErrorKind, SourceError};
 use crate::lines::{Line, LineReader};
 use crate::process::CURSOR_BYTES_MAX;
 use crate::source::{Guarantee, Pulled, Source};
@@ -183,7 +183,7 @@ impl Watch {
         let bytes = known.written().bytes().len();
         if bytes > CURSOR_BYTES_MAX {
             let message = format!("what is known of the files has {bytes} bytes; the limit is {CURSOR_BYTES_MAX}; watch fewer files");
-            return Err(SourceError::new(SourceErrorKind::Limit, message));
+            return Err(SourceError::new(SensorErrorKind::Limit, message));
         }
         self.queue.push_back(Queued { body: Body::Progress, about: Map::new(), effect: Effect::All(Box::new(known)) });
         Ok(())

@@ -10,7 +10,7 @@ use ensue_expression::{Budget, Document, ErrorKind, EvaluationError, Expression,
 use serde_json::Value as Json;
 
 use super::cursor::{Place, hash};
-use crate::error::{SourceError, SourceErrorKind};
+use crate::error::{SensorErrorKind, SourceError};
 use crate::world::{WebAnswer, WebRequest, World};
 
 /// The maximum size of an answer, in bytes.
@@ -107,11 +107,11 @@ impl Asking {
                 bytes += document.bytes().len();
                 if items.len() >= self.poll.items_max as usize {
                     let message = format!("a poll has more than {} items (`max_items`)", self.poll.items_max);
-                    return Err(SourceError::new(SourceErrorKind::Limit, message));
+                    return Err(SourceError::new(SensorErrorKind::Limit, message));
                 }
                 if bytes > POLL_BYTES_MAX {
                     let message = format!("the items of a poll have more than {POLL_BYTES_MAX} bytes");
-                    return Err(SourceError::new(SourceErrorKind::Limit, message));
+                    return Err(SourceError::new(SensorErrorKind::Limit, message));
                 }
                 items.push(Item { document, page: page.clone() });
             }
@@ -119,13 +119,13 @@ impl Asking {
                 None => break,
                 Some(next) if next == page => {
                     return Err(SourceError::new(
-                        SourceErrorKind::Protocol,
+                        SensorErrorKind::Protocol,
                         "`next_page` returns the same page again, so the poll would not end",
                     ));
                 }
                 Some(_) if number >= self.poll.pages_max => {
                     let message = format!("a poll has more than {} pages (`max_pages`)", self.poll.pages_max);
-                    return Err(SourceError::new(SourceErrorKind::Limit, message));
+                    return Err(SourceError::new(SensorErrorKind::Limit, message));
                 }
                 Some(next) => page = next,
             }
@@ -171,10 +171,10 @@ impl Asking {
     fn page(&self, answer: &WebAnswer, page: &Json) -> Result<(Vec<Document>, Option<Json>), SourceError> {
         let body = match self.poll.reading.decode {
             Decode::Json => Document::parse(answer.body.clone())
-                .map_err(|error| SourceError::new(SourceErrorKind::Protocol, format!("the answer is not JSON: {error}")))?,
+                .map_err(|error| SourceError::new(SensorErrorKind::Protocol, format!("the answer is not JSON: {error}")))?,
             Decode::Text => {
                 let text = std::str::from_utf8(&answer.body)
-                    .map_err(|_| SourceError::new(SourceErrorKind::Protocol, "the answer is not text in UTF-8"))?;
+                    .map_err(|_| SourceError::new(SensorErrorKind::Protocol, "the answer is not text in UTF-8"))?;
                 Document::from_value(&text.into())
             }
         };
@@ -191,7 +191,7 @@ impl Asking {
                 let value = self.evaluated(expression, &scope, "`items`")?;
                 let Some(elements) = value.elements() else {
                     let message = format!("`items` returns {}, but it must return a list", value.kind());
-                    return Err(SourceError::new(SourceErrorKind::Emits, message));
+                    return Err(SourceError::new(SensorErrorKind::Emits, message));
                 };
                 elements.iter().map(document).collect::<Result<_, _>>()?
             }
@@ -221,7 +221,7 @@ impl Asking {
                 let bytes = next.to_string().len();
                 if bytes > VALUE_BYTES_MAX {
                     let message = format!("`next` of `cursor` returns {bytes} bytes; the limit is {VALUE_BYTES_MAX}");
-                    return Err(SourceError::new(SourceErrorKind::Limit, message));
+                    return Err(SourceError::new(SensorErrorKind::Limit, message));
                 }
                 Some(next)
             }
@@ -282,20 +282,20 @@ fn document(value: &Value<'_>) -> Result<Document, SourceError> {
         return Ok(node.to_document());
     }
     let text = value.to_json_text().map_err(|error| failed("`items`", &error))?;
-    Document::parse(Bytes::from(text)).map_err(|error| SourceError::new(SourceErrorKind::Emits, format!("an item is not valid: {error}")))
+    Document::parse(Bytes::from(text)).map_err(|error| SourceError::new(SensorErrorKind::Emits, format!("an item is not valid: {error}")))
 }
 
 fn failed(place: &str, error: &EvaluationError) -> SourceError {
-    SourceError::new(SourceErrorKind::Emits, format!("{place} cannot be computed: {error}"))
+    SourceError::new(SensorErrorKind::Emits, format!("{place} cannot be computed: {error}"))
 }
 
 fn refused(status: u16) -> SourceError {
     let kind = match status {
-        401 | 403 => SourceErrorKind::Auth,
-        404 | 410 => SourceErrorKind::NotFound,
-        408 | 504 => SourceErrorKind::Timeout,
-        500.. => SourceErrorKind::Connect,
-        _ => SourceErrorKind::Protocol,
+        401 | 403 => SensorErrorKind::Auth,
+        404 | 410 => SensorErrorKind::NotFound,
+        408 | 504 => SensorErrorKind::Timeout,
+        500.. => SensorErrorKind::Connect,
+        _ => SensorErrorKind::Protocol,
     };
     SourceError::new(kind, format!("the server answered {status}"))
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use ensue_connectors::world::{self, Lines, ProgramEnd, ProgramOrder};
-use ensue_connectors::{Pending, SourceError, SourceErrorKind};
+use ensue_connectors::{Pending, SensorErrorKind, SourceError};
 use ensue_engine::ports::Secret;
 use ensue_expression::Document;
 use rustix::process::{Pid, Signal, kill_process};
@@ -98,7 +98,7 @@ impl SensorPrograms {
         environment::checked(&added, NamedBy::Author).map_err(source_error)?;
         let pack = self.settings.packs.folder(&process.pack);
         let pack = std::path::absolute(&pack).unwrap_or(pack);
-        let not_found = |why: String| SourceError::new(SourceErrorKind::NotFound, why);
+        let not_found = |why: String| SourceError::new(SensorErrorKind::NotFound, why);
         let (name, arguments) = process.command.split_first().ok_or_else(|| not_found("the sensor's `command` is empty".to_owned()))?;
         let beside = pack.join(SENSORS);
         let program = {
@@ -135,7 +135,7 @@ impl SensorPrograms {
             isolation: self.settings.isolation.clone(),
         };
         let folder = self.settings.keepers.join(&id);
-        let spawn_error = |why: io::Error| SourceError::new(SourceErrorKind::Exited, format!("the program cannot be started: {why}"));
+        let spawn_error = |why: io::Error| SourceError::new(SensorErrorKind::Exited, format!("the program cannot be started: {why}"));
         {
             let folder = folder.clone();
             let prepared = tokio::task::spawn_blocking(move || keeper::prepare(&folder, &kept));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use ensue_connectors::world::{self, WebAnswer, WebRequest};
-use ensue_connectors::{Pending, SourceError, SourceErrorKind};
+use ensue_connectors::{Pending, SensorErrorKind, SourceError};
 use ensue_engine::catalog::HttpBody;
 use reqwest::header::{HeaderName, HeaderValue};
 
@@ -47,13 +47,13 @@ impl SensorWeb {
         for _ in 0..=HTTP_HOPS_MAX {
             let way = self.web.way(request.target()).await.map_err(|error| {
                 let kind = match error {
-                    NoWay::Denied => SourceErrorKind::EgressDenied,
-                    NoWay::Unreachable(_) => SourceErrorKind::Connect,
+                    NoWay::Denied => SensorErrorKind::EgressDenied,
+                    NoWay::Unreachable(_) => SensorErrorKind::Connect,
                 };
                 SourceError::new(kind, format!("{} {error}", request.server()))
             })?;
             let broken =
-                |error: &dyn std::fmt::Display| SourceError::new(SourceErrorKind::Connect, format!("{}: {error}", request.server()));
+                |error: &dyn std::fmt::Display| SourceError::new(SensorErrorKind::Connect, format!("{}: {error}", request.server()));
             let mut answer = way.send(request.to_send()).await.map_err(|error| broken(&error))?;
             if let Some(next) = request.redirected(answer.status, &answer.headers).map_err(source_error)? {
                 request = next;
@@ -63,7 +63,7 @@ impl SensorWeb {
             while let Some(piece) = answer.body.piece().await.map_err(|error| broken(&error))? {
                 if bytes.len() + piece.len() > order.answer_bytes_max {
                     let message = format!("{} answered with more than {} bytes", request.server(), order.answer_bytes_max);
-                    return Err(SourceError::new(SourceErrorKind::Limit, message));
+                    return Err(SourceError::new(SensorErrorKind::Limit, message));
                 }
                 bytes.extend_from_slice(&piece);
             }
@@ -80,7 +80,7 @@ impl SensorWeb {
             });
         }
         let message = format!("the server answered with more than {HTTP_HOPS_MAX} redirects");
-        Err(SourceError::new(SourceErrorKind::EgressDenied, message))
+        Err(SourceError::new(SensorErrorKind::EgressDenied, message))
     }
 }
 
@@ -94,5 +94,5 @@ impl world::Web for SensorWeb {
 }
 
 fn late(timeout: Duration) -> SourceError {
-    SourceError::new(SourceErrorKind::Timeout, format!("the complete answer did not arrive within {} seconds", timeout.as_secs_f64()))
+    SourceError::new(SensorErrorKind::Timeout, format!("the complete answer did not arrive within {} seconds", timeout.as_secs_f64()))
 }

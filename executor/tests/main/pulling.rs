@@ -3,18 +3,19 @@
 mod poll;
 mod process;
 mod sdk;
+#[path = "../../../tests/support/world_of_sources.rs"]
+mod world_of_sources;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_connectors::world::{Clock, Folders, Keys, Lines};
-use ensue_connectors::{Body, Connect, Connectors, Message, Pending, Pulled, Room, Source as Running, SourceError, SourceErrorKind, World};
+use ensue_connectors::world::{Folders, Keys};
+use ensue_connectors::{Body, Connect, Connectors, Message, Pulled, Room, SensorErrorKind, Source as Running, SourceError, World};
 use ensue_engine::catalog::{Decode, OnPoison, PoisonLimit, Reading, Sensor, Source};
 use ensue_engine::names::{KeyRef, PackName, SensorRef};
 use ensue_engine::ports::Secret;
 use ensue_engine::record::Digest;
-use ensue_engine::time::Timestamp;
 use ensue_executor::ports::PackFiles;
 use ensue_executor::programs::{Isolation, IsolationMode, ProgramLimits, SupervisorCommand, around_path};
 use ensue_executor::pulling::{SensorPrograms, SensorProgramsSettings, SensorWeb};
@@ -22,6 +23,7 @@ use ensue_executor::{Destinations, EgressPolicy, SystemClock};
 use ensue_expression::{Document, Expression, Roots, Template};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use world_of_sources::{Collected, MachineClock};
 
 const ROOM: Room = Room { messages: 500, bytes: 1 << 20 };
 /// How long a test waits for what should come soon.
@@ -34,28 +36,6 @@ struct Outside {
     world: Arc<World>,
 }
 
-#[derive(Default)]
-struct Collected(Mutex<Vec<String>>);
-
-impl Lines for Collected {
-    fn add(&self, line: String) {
-        self.0.lock().unwrap().push(line);
-    }
-}
-
-struct MachineClock;
-
-impl Clock for MachineClock {
-    fn now(&self) -> Timestamp {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap())
-    }
-
-    fn sleep(&self, long: Duration) -> Pending<'_, ()> {
-        Box::pin(tokio::time::sleep(long))
-    }
-}
-
 /// A pack with one key.
 struct OneKey;
 
@@ -63,7 +43,7 @@ impl Keys for OneKey {
     fn open(&self, key: &KeyRef, _: &SensorRef) -> Result<Secret, SourceError> {
         match key.as_str() {
             "dev.token" => Ok(Secret::new(b"sesame-open-wide".to_vec())),
-            other => Err(SourceError::new(SourceErrorKind::KeyMissing, format!("the key `{other}` is not set"))),
+            other => Err(SourceError::new(SensorErrorKind::KeyMissing, format!("the key `{other}` is not set"))),
         }
     }
 

@@ -163,7 +163,7 @@ impl Run {
             let batch = self.judged(messages.clone(), from).await?;
             let tokens: Vec<Token> = messages[from..from + batch.read].iter().map(|message| message.token).collect();
             let Some(last) = tokens.last().copied() else {
-                return Err(SourceError::new(ensue_connectors::SourceErrorKind::Bug, "a batch of messages holds no message"));
+                return Err(SourceError::new(SensorErrorKind::Bug, "a batch of messages holds no message"));
             };
             let cursor = source.cursor_at(last).map(|cursor| stored(&cursor)).transpose()?;
             self.check_poison(&batch)?;
@@ -197,7 +197,7 @@ impl Run {
     /// Fails if more messages are refused than the sensor allows: the source keeps them.
     fn check_poison(&mut self, batch: &Batch) -> Result<(), SourceError> {
         let (Some(reading), Some(first)) = (self.sensor.source.reading(), batch.refused.first()) else { return Ok(()) };
-        let poisoned = |why: String| Err(SourceError::new(ensue_connectors::SourceErrorKind::Poisoned, why));
+        let poisoned = |why: String| Err(SourceError::new(SensorErrorKind::Poisoned, why));
         if reading.on_poison == OnPoison::Stop {
             return poisoned(format!("a message was refused: {}", first.reason));
         }
@@ -216,9 +216,9 @@ impl Run {
     async fn judged(&self, messages: Arc<[Message]>, from: usize) -> Result<Batch, SourceError> {
         let (edge, catalog, sensor) = (self.means.edge.clone(), self.means.catalogs.current(), self.sensor.clone());
         let work = move || batch_of(&edge, &catalog, &sensor, &messages[from..]);
-        tokio::task::spawn_blocking(work).await.map_err(|why| {
-            SourceError::new(ensue_connectors::SourceErrorKind::Bug, format!("making events stopped at an internal error: {why}"))
-        })
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|why| SourceError::new(SensorErrorKind::Bug, format!("making events stopped at an internal error: {why}")))
     }
 
     /// Offers a batch until the node takes it. While the node is busy, the peer learns that the messages are worked on.
@@ -266,10 +266,10 @@ impl Run {
                     return Ok(Committing::Ended(Ended::Superseded));
                 }
                 Err(SubmitError::Refused(refusal)) => {
-                    return Err(SourceError::new(ensue_connectors::SourceErrorKind::Emits, refusal.to_string()));
+                    return Err(SourceError::new(SensorErrorKind::Emits, refusal.to_string()));
                 }
                 // Whether it was written will be seen in the log: the next run begins at the log's cursor.
-                Err(error) => return Err(SourceError::new(ensue_connectors::SourceErrorKind::Bug, error.to_string())),
+                Err(error) => return Err(SourceError::new(SensorErrorKind::Bug, error.to_string())),
             };
             waited += again;
             if waited >= WAIT_SHOWN_AFTER {
@@ -383,33 +383,16 @@ pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
 
 /// Returns the error as it is recorded.
 pub(super) fn recorded(error: &SourceError) -> SensorError {
-    use ensue_connectors::SourceErrorKind as Kind;
-    let kind = match error.kind {
-        Kind::Connect => SensorErrorKind::Connect,
-        Kind::Tls => SensorErrorKind::Tls,
-        Kind::Auth => SensorErrorKind::Auth,
-        Kind::NotFound => SensorErrorKind::NotFound,
-        Kind::Protocol => SensorErrorKind::Protocol,
-        Kind::Timeout => SensorErrorKind::Timeout,
-        Kind::Exited => SensorErrorKind::Exited,
-        Kind::Emits => SensorErrorKind::Emits,
-        Kind::Poisoned => SensorErrorKind::Poisoned,
-        Kind::Limit => SensorErrorKind::Limit,
-        Kind::EgressDenied => SensorErrorKind::EgressDenied,
-        Kind::KeyMissing => SensorErrorKind::KeyMissing,
-        Kind::Bug => SensorErrorKind::Bug,
-    };
-    SensorError::new(kind, error.message.clone())
+    SensorError::new(error.kind, error.message.clone())
 }
 
 fn document(cursor: &Cursor) -> Result<Document, SourceError> {
-    let broken =
-        |why: String| SourceError::new(ensue_connectors::SourceErrorKind::Protocol, format!("the stored cursor is not valid: {why}"));
+    let broken = |why: String| SourceError::new(SensorErrorKind::Protocol, format!("the stored cursor is not valid: {why}"));
     Document::parse(Bytes::copy_from_slice(cursor.as_str().as_bytes())).map_err(|why| broken(why.to_string()))
 }
 
 fn stored(cursor: &Document) -> Result<Cursor, SourceError> {
-    let too_large = |why: String| SourceError::new(ensue_connectors::SourceErrorKind::Limit, why);
+    let too_large = |why: String| SourceError::new(SensorErrorKind::Limit, why);
     Cursor::of_bytes(cursor.bytes()).map_err(|why| too_large(why.to_string()))
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ensue_api::Queue;
 use ensue_api::ports::{SensorLine, SensorState, SensorStatus};
 use ensue_connectors::world::Lines;
-use ensue_connectors::{Connect, Lag, SourceError, SourceErrorKind, World};
+use ensue_connectors::{Connect, Lag, SensorErrorKind, SourceError, World};
 use ensue_engine::catalog::Sensor;
 use ensue_engine::command::{Ask, Command};
 use ensue_engine::effect::{Effect, RunSensor};
@@ -308,7 +308,7 @@ impl Course {
             Err(error) => {
                 let why = error.try_into_panic().map_or_else(|error| error.to_string(), |panic| panic_text(&*panic).to_owned());
                 tracing::error!(sensor = %self.wanted.sensor, %why, "a run of a sensor stopped at an internal error");
-                Err(SourceError::new(SourceErrorKind::Bug, format!("an internal error: {why}")))
+                Err(SourceError::new(SensorErrorKind::Bug, format!("an internal error: {why}")))
             }
         }
     }
@@ -319,7 +319,7 @@ impl Course {
 
     /// Returns a stored cursor; reads it from the log if it is long.
     async fn cursor(&self, stored: StoredCursor) -> Result<Cursor, SourceError> {
-        let broken = |why: String| SourceError::new(SourceErrorKind::Bug, format!("the cursor in the log cannot be used: {why}"));
+        let broken = |why: String| SourceError::new(SensorErrorKind::Bug, format!("the cursor in the log cannot be used: {why}"));
         match stored {
             StoredCursor::Inline(text) => Cursor::of_json(text).map_err(|why| broken(why.to_string())),
             StoredCursor::Body(handle) => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ensue_connectors::world::{self, Folders, Lines, Programs, Web};
-use ensue_connectors::{Pending, SourceError, SourceErrorKind, World};
+use ensue_connectors::{Pending, SensorErrorKind, SourceError, World};
 use ensue_engine::names::{KeyRef, PackName, SensorRef};
 use ensue_engine::ports::Secret;
 use ensue_engine::time::Timestamp;
@@ -66,7 +66,7 @@ struct SourceKeys {
 
 impl world::Keys for SourceKeys {
     fn open(&self, key: &KeyRef, by: &SensorRef) -> Result<Secret, SourceError> {
-        let missing = |why: String| SourceError::new(SourceErrorKind::KeyMissing, why);
+        let missing = |why: String| SourceError::new(SensorErrorKind::KeyMissing, why);
         let may_read = self.catalogs.current().packs().get(&by.pack()).is_some_and(|pack| pack.may_read(key));
         if !may_read {
             return Err(missing(format!("the pack `{}` may not read the key `{key}`", by.pack())));

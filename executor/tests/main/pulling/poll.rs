@@ -147,7 +147,7 @@ async fn poll_that_breaks_off_makes_no_messages_and_knows_nothing() {
         ..poll(&server.url("/items"))
     };
     let mut first = opened(&outside, source(), None).await;
-    assert_eq!(next(&mut first).await.unwrap_err().kind, SourceErrorKind::Connect);
+    assert_eq!(next(&mut first).await.unwrap_err().kind, SensorErrorKind::Connect);
     let mut second = opened(&outside, source(), None).await;
     assert_eq!(ids(&settled(&mut second, 2).await), [1, 2]);
 }
@@ -156,7 +156,7 @@ async fn poll_that_breaks_off_makes_no_messages_and_knows_nothing() {
 async fn pages_without_an_end_are_an_error() {
     let paged = |next: &'static str| move |source: PollSource| PollSource { next_page: Some(expression(next)), ..source };
     let error = error_of(|number, _| ok(&json!({ "items": [{ "id": number }], "next": number + 1 })), paged("body.next")).await;
-    assert_eq!((error.kind, error.message.as_str()), (SourceErrorKind::Limit, "a poll has more than 5 pages (`max_pages`)"));
+    assert_eq!((error.kind, error.message.as_str()), (SensorErrorKind::Limit, "a poll has more than 5 pages (`max_pages`)"));
     let same = error_of(|_, _| ok(&json!({ "items": [], "next": "same" })), paged("body.next")).await;
     assert!(same.message.contains("the same page again"), "{same}");
     let many = error_of(|_, _| ok(&items(0..101)), |source| source).await;
@@ -166,26 +166,26 @@ async fn pages_without_an_end_are_an_error() {
 #[tokio::test]
 async fn answer_that_is_not_what_it_says_is_an_error() {
     let lie = error_of(|_, _| answer("200 OK", "content-type: application/json\r\n", "<html>"), |source| source).await;
-    assert_eq!(lie.kind, SourceErrorKind::Protocol, "{lie}");
+    assert_eq!(lie.kind, SensorErrorKind::Protocol, "{lie}");
     let other = error_of(|_, _| ok(&json!({ "items": 7 })), |source| source).await;
     assert!(other.message.contains("must return a list"), "{other}");
     let missing = error_of(|_, _| ok(&json!({})), |source| source).await;
-    assert_eq!(missing.kind, SourceErrorKind::Emits, "{missing}");
+    assert_eq!(missing.kind, SensorErrorKind::Emits, "{missing}");
 }
 
 #[tokio::test]
 async fn refusals_of_a_server_have_their_kinds() {
     for (status, kind) in [
-        ("401 Unauthorized", SourceErrorKind::Auth),
-        ("404 Not Found", SourceErrorKind::NotFound),
-        ("400 Bad Request", SourceErrorKind::Protocol),
-        ("502 Bad Gateway", SourceErrorKind::Connect),
+        ("401 Unauthorized", SensorErrorKind::Auth),
+        ("404 Not Found", SensorErrorKind::NotFound),
+        ("400 Bad Request", SensorErrorKind::Protocol),
+        ("502 Bad Gateway", SensorErrorKind::Connect),
     ] {
         let error = error_of(move |_, _| answer(status, "", ""), |source| source).await;
         assert_eq!(error.kind, kind, "{status}");
     }
     let denied = error_of(|_, _| ok(&json!({})), |source| PollSource { http: poll("http://192.0.2.1/").http, ..source }).await;
-    assert_eq!(denied.kind, SourceErrorKind::EgressDenied, "{denied}");
+    assert_eq!(denied.kind, SensorErrorKind::EgressDenied, "{denied}");
 }
 
 #[tokio::test]
@@ -251,5 +251,5 @@ async fn foreign_cursor_is_rejected() {
     let outside = Outside::new();
     let cursor = Document::from_value(&json!({ "tail": {} }));
     let error = outside.open(Source::Poll(Arc::new(poll("http://127.0.0.1:1/"))), Some(&cursor)).await.err().unwrap();
-    assert_eq!(error.kind, SourceErrorKind::Protocol, "{error}");
+    assert_eq!(error.kind, SensorErrorKind::Protocol, "{error}");
 }

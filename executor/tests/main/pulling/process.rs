@@ -120,7 +120,7 @@ async fn program_that_dies_at_once_is_reported_with_its_exit_code() {
     let outside = Outside::new();
     let mut source = started(&outside, "printf half; exit 3").await;
     let error = next(&mut source).await.unwrap_err();
-    assert_eq!((error.kind, error.message.as_str()), (SourceErrorKind::Exited, "the program ended with exit code 3"));
+    assert_eq!((error.kind, error.message.as_str()), (SensorErrorKind::Exited, "the program ended with exit code 3"));
     assert!(outside.lines()[0].contains("within a line"), "{:?}", outside.lines());
     let mut killed = started(&outside, "kill -9 $$").await;
     assert!(next(&mut killed).await.unwrap_err().message.contains("by signal 9"));
@@ -131,11 +131,11 @@ async fn missing_program_is_not_found() {
     let outside = Outside::new();
     for program in ["./nothing", "no-such-program-anywhere"] {
         let error = outside.open(Source::Process(Arc::new(process(program))), None).await.err().unwrap();
-        assert_eq!(error.kind, SourceErrorKind::NotFound, "{error}");
+        assert_eq!(error.kind, SensorErrorKind::NotFound, "{error}");
     }
     let unset = ProcessSource { input: Some(template(&json!("${{ keys[\"dev.other\"] }}"))), ..process("sh") };
     let error = outside.open(Source::Process(Arc::new(unset)), None).await.err().unwrap();
-    assert_eq!(error.kind, SourceErrorKind::KeyMissing, "{error}");
+    assert_eq!(error.kind, SensorErrorKind::KeyMissing, "{error}");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ensue_connectors::{Body, Connect, Guarantee, Lag, Message, Pending, Pulled, Room, Source, SourceError, SourceErrorKind, Token, World};
+use ensue_connectors::{Body, Connect, Guarantee, Lag, Message, Pending, Pulled, Room, SensorErrorKind, Source, SourceError, Token, World};
 use ensue_engine::catalog::Sensor;
 use ensue_expression::Document;
 use serde_json::json;
@@ -167,7 +167,7 @@ impl Connect for Peer {
         let mut inner = self.locked();
         inner.opens += 1;
         if inner.is_faulty(Fault::OpenFails) {
-            return Box::pin(std::future::ready(Err(SourceError::new(SourceErrorKind::Connect, "the peer is away"))));
+            return Box::pin(std::future::ready(Err(SourceError::new(SensorErrorKind::Connect, "the peer is away"))));
         }
         // A queue delivers again what an earlier consumer was given and did not settle.
         let held: Vec<Stored> = std::mem::take(&mut inner.held).into_values().collect();
@@ -200,7 +200,7 @@ impl PeerSource {
     }
 
     fn take(&mut self, room: Room) -> Result<Vec<Message>, SourceError> {
-        let broken = || Err(SourceError::new(SourceErrorKind::Connect, "the connection broke"));
+        let broken = || Err(SourceError::new(SensorErrorKind::Connect, "the connection broke"));
         let (most, has_order) = {
             let mut inner = self.peer.locked();
             if inner.is_faulty(Fault::NextPanics) {
@@ -265,7 +265,7 @@ impl Source for PeerSource {
                 return std::future::pending().await;
             }
             if self.peer.locked().is_faulty(Fault::SettleFails) {
-                return Err(SourceError::new(SourceErrorKind::Connect, "the connection broke while settling"));
+                return Err(SourceError::new(SensorErrorKind::Connect, "the connection broke while settling"));
             }
             for token in done {
                 let Some((number, _)) = self.given.remove(&token) else { continue };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ensue_api::ports::{SensorStatus, Sensors as _};
 use ensue_api::{QueueName, Queues};
 use ensue_connectors::world::{Lines, Program, ProgramOrder, Programs, Web, WebAnswer, WebRequest};
-use ensue_connectors::{Pending, SourceError, SourceErrorKind, World};
+use ensue_connectors::{Pending, SensorErrorKind, SourceError, World};
 use ensue_engine::batch::CommittedBatch;
 use ensue_engine::command::{Ask, Command, Moment, Settings};
 use ensue_engine::engine::Engine;
@@ -188,7 +188,7 @@ impl SensorWorlds for Worlds {
 struct Nowhere;
 
 fn nowhere<T>() -> Result<T, SourceError> {
-    Err(SourceError::new(SourceErrorKind::NotFound, "the peers are in memory"))
+    Err(SourceError::new(SensorErrorKind::NotFound, "the peers are in memory"))
 }
 
 impl Web for Nowhere {
