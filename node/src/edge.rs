@@ -144,27 +144,32 @@ impl Edge {
         if is_of_the_engine(&trigger) {
             return Err((trigger.clone(), EmissionError::OfTheEngine(trigger)));
         }
-        let (id, now) = self.fresh();
         // The source's own key is the message's; a message may make several events.
         let key = emitted.dedupe.or_else(|| message.key.as_ref().map(|key| format!("{key}/{index}")));
-        let observed = Observed {
-            id,
-            trigger: emitted.trigger,
-            source: sensor.name.to_string(),
-            sensor: Some(sensor.name.clone()),
-            rule: None,
-            occurred_at: message.time.unwrap_or(now),
-            trace: None,
-            payload: emitted.payload,
-            dedupe: None,
-        };
-        let mut event = judged(catalog, observed).map_err(|why| (trigger, why))?;
+        let mut event =
+            judged(catalog, self.observed(sensor, emitted.trigger, emitted.payload, message.time)).map_err(|why| (trigger, why))?;
         event.dedupe = key.map(|key| Dedupe {
             key: DedupeKey { scope: format!("sensor/{}/{}", sensor.name, event.trigger), hash: Digest::of(key.as_bytes()) },
             content: event.body.digest,
             conflict: Conflict::IsRepeat,
         });
         Ok(event)
+    }
+
+    /// Returns an event of a sensor, without a dedupe key. Without a time, it occurred now.
+    fn observed(&self, sensor: &Sensor, trigger: TriggerRef, payload: Document, time: Option<Timestamp>) -> Observed {
+        let (id, now) = self.fresh();
+        Observed {
+            id,
+            trigger,
+            source: sensor.name.to_string(),
+            sensor: Some(sensor.name.clone()),
+            rule: None,
+            occurred_at: time.unwrap_or(now),
+            trace: None,
+            payload,
+            dedupe: None,
+        }
     }
 
     fn delivered(
@@ -174,19 +179,7 @@ impl Edge {
         request: &HookRequest,
         (index, emitted): (u32, Emitted),
     ) -> Result<ObservedEvent, EdgeRefusal> {
-        let (id, now) = self.fresh();
-        let observed = Observed {
-            id,
-            trigger: emitted.trigger,
-            source: sensor.name.to_string(),
-            sensor: Some(sensor.name.clone()),
-            rule: None,
-            occurred_at: now,
-            trace: None,
-            payload: emitted.payload,
-            dedupe: None,
-        };
-        let mut event = judged(catalog, observed)?;
+        let mut event = judged(catalog, self.observed(sensor, emitted.trigger, emitted.payload, None))?;
         let drops_repeats = sensor.source.drops_repeats();
         if emitted.dedupe.is_none() && !drops_repeats {
             return Ok(event);

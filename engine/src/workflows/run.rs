@@ -111,11 +111,7 @@ impl WorkflowRun<'_> {
         expressions: &[&Expression],
         budget: &mut Budget,
     ) -> Result<Scope<'s>, EvaluationError> {
-        let mut scope = inputs.scope();
-        if expressions.iter().any(|expression| expression.reads_root("local")) {
-            local::all(&mut scope, &self.action.local, budget)?;
-        }
-        Ok(scope)
+        self.scope_with(inputs, expressions, &[], budget)
     }
 
     /// Returns the inputs of expressions of a step, which may read its local names.
@@ -141,9 +137,19 @@ impl WorkflowRun<'_> {
         expressions: &[&Expression],
         budget: &mut Budget,
     ) -> Result<Scope<'s>, EvaluationError> {
+        self.scope_with(inputs, expressions, &step.local, budget)
+    }
+
+    fn scope_with<'s>(
+        &'s self,
+        inputs: &'s ExpressionInputs<'_>,
+        expressions: &[&Expression],
+        of_step: &'s [(String, Expression)],
+        budget: &mut Budget,
+    ) -> Result<Scope<'s>, EvaluationError> {
         let mut scope = inputs.scope();
         if expressions.iter().any(|expression| expression.reads_root("local")) {
-            local::of_both(&mut scope, [&self.action.local, &step.local], budget)?;
+            local::of_both(&mut scope, [&self.action.local, of_step], budget)?;
         }
         Ok(scope)
     }

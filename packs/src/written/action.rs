@@ -482,20 +482,27 @@ fn read_run(entry: Entry, file: &SourceText, report: &mut Report) -> Option<Run>
 
 fn read_process(node: Node, file: &SourceText, report: &mut Report) -> Option<Run> {
     let mut fields = Fields::open(node, &PROCESS, file, report)?;
-    let was_given = fields.take_required("command", report)?;
-    let command = match was_given.value.content {
-        Content::List(items) if !items.is_empty() => {
-            items.into_iter().map(|item| text(item, "an item of `command`", file, report)).collect::<Vec<_>>().into_iter().collect()
-        }
-        _ => {
-            wrong_type(&was_given.value, "`command`", "a list that begins with the program: `[./deploy.py, --fast]`", file, report);
-            None
-        }
-    };
+    let command = read_command("./deploy.py", &mut fields, report);
     let input = fields.take("input").map(|entry| entry.value);
     let env = fields.variables("env", report);
     let files = fields.variables("files", report);
     Some(Run::Process { command: command?, input, env: env?, files: files? })
+}
+
+/// Reads a program and its arguments; `example` is a program for the message about a wrong type.
+pub(super) fn read_command(example: &str, fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Spanned<String>>> {
+    let file = fields.file;
+    let given = fields.take_required("command", report)?.value;
+    match given.content {
+        Content::List(items) if !items.is_empty() => {
+            items.into_iter().map(|item| text(item, "an item of `command`", file, report)).collect::<Vec<_>>().into_iter().collect()
+        }
+        _ => {
+            let wanted = format!("a list that begins with the program: `[{example}, --fast]`");
+            wrong_type(&given, "`command`", &wanted, file, report);
+            None
+        }
+    }
 }
 
 fn read_shell(node: Node, file: &SourceText, report: &mut Report) -> Option<Run> {

@@ -336,16 +336,7 @@ fn read_poison(node: Node, file: &SourceText, report: &mut Report) -> Option<Poi
 
 fn read_process(node: Node, file: &SourceText, report: &mut Report) -> Option<Process> {
     let mut fields = Fields::open(node, &PROCESS, file, report)?;
-    let was_given = fields.take_required("command", report)?;
-    let command = match was_given.value.content {
-        Content::List(items) if !items.is_empty() => {
-            items.into_iter().map(|item| text(item, "an item of `command`", file, report)).collect::<Vec<_>>().into_iter().collect()
-        }
-        _ => {
-            wrong_type(&was_given.value, "`command`", "a list that begins with the program: `[./watch.py, --fast]`", file, report);
-            None
-        }
-    };
+    let command = action::read_command("./watch.py", &mut fields, report);
     let input = fields.take("input").map(|entry| entry.value);
     let env = fields.variables("env", report);
     let grace = if fields.has("grace") { fields.duration("grace", report) } else { Some(GRACE_DEFAULT) };
