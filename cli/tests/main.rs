@@ -59,6 +59,7 @@ mod restart;
 mod restore;
 mod retention;
 mod scheduled;
+mod sdk;
 mod secrets;
 mod sensors;
 mod sessions;

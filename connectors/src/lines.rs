@@ -1,4 +1,4 @@
-//! Splits bytes into lines, and keeps no more of a line than a message may have.
+//! Splits bytes into lines, and keeps as much of a line as a message may have.
 
 use std::collections::VecDeque;
 

@@ -27,7 +27,7 @@ impl Wake {
         changed.notify_one();
         let told = Arc::clone(&changed);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Reading a file is no change of it, and would wake this again and again.
+            // Reading a file does not change it, and would wake this repeatedly.
             if event.map_or(true, |event| !event.kind.is_access()) {
                 told.notify_one();
             }

@@ -29,7 +29,7 @@ pub(crate) static FAKE: Shape = Shape {
             "routes",
             "routes:\n  - request: GET /items/{id}\n    answers: [{ body: { id: \"${{ path.id }}\" } }]",
             Kind::List(&ROUTE),
-            "The requests that the vendor knows. A case fails if its request is none of them.",
+            "The requests that the vendor accepts. A case that sends another request fails.",
         ),
     ],
     ..Shape::BARE

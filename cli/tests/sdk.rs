@@ -1,0 +1,103 @@
+//! The files for authors in Python and JavaScript, as actions of a pack use them.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::{Value, json};
+
+use crate::support::skipped::has_program;
+use crate::support::{Client, Place};
+
+const PYTHON: &str = r#"#!/usr/bin/env python3
+import os
+import ensue
+
+def greet(action):
+    if action.input["name"] == "nobody":
+        raise ensue.Failure("there is nobody to greet", code=3)
+    print("only for the log")
+    action.progress(0.5, "thinking")
+    action.emit("people.greeted", {"name": action.input["name"]})
+    with open(os.path.join(os.environ["HOME"], "card.txt"), "w") as card:
+        card.write("Hello")
+    action.artifact(card.name)
+    return {"text": "Hello, " + action.input["name"], "attempt": action.attempt}
+
+ensue.action(greet)
+"#;
+
+const JAVASCRIPT: &str = r#"#!/usr/bin/env node
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { action, Failure } from './ensue.mjs';
+
+await action(async (action) => {
+  if (action.input.name === 'nobody') throw new Failure('there is nobody to greet', 3);
+  console.log('only for the log');
+  action.progress(0.5, 'thinking');
+  action.emit('people.greeted', { name: action.input.name });
+  const card = join(process.env.HOME, 'card.txt');
+  writeFileSync(card, 'Hello');
+  action.artifact(card);
+  return { text: `Hello, ${action.input.name}`, attempt: action.attempt };
+});
+"#;
+
+/// Writes a pack with the action `people.greet`, written in a language.
+fn people(program: &str, text: &str, module: &str, module_text: &str) -> Place {
+    let place = Place::new();
+    place.write_pack_file("people/pack.yaml", "name: people\nversion: 1.0.0\ndescription: Greets.\n");
+    place.write_pack_file("people/triggers/greeted.yaml", "description: Somebody was greeted.\npayload: { name: string }\n");
+    place.write_pack_file(
+        "people/actions/greet.yaml",
+        &format!(
+            "description: Greets.\nparameters: {{ name: string }}\nresult: {{ text: string, attempt: integer }}\n\
+             run: {{ process: {{ command: [./{program}] }} }}\n"
+        ),
+    );
+    place.write_pack_file(&format!("people/actions/{program}"), text);
+    place.write_pack_file(&format!("people/actions/{module}"), module_text);
+    let file = place.path().join(format!("packs/people/actions/{program}"));
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    place
+}
+
+async fn result_and_messages_arrive(client: &Client) {
+    let run = client.run("people.greet", &json!({ "name": "Ana" })).await;
+    assert_eq!(run["status"], "succeeded", "{run}");
+    assert_eq!(run["result"], json!({ "text": "Hello, Ana", "attempt": 1 }), "{run}");
+    assert_eq!((&run["progress"]["message"], &run["artifacts"]), (&json!("thinking"), &json!(1)), "{run}");
+    let is_there = |page: &Value| page["items"].as_array().is_some_and(|items| items.len() == 1);
+    client.until("/events?trigger=people.greeted", is_there).await;
+}
+
+async fn failure_has_its_code_and_its_words(client: &Client) {
+    let run = client.run("people.greet", &json!({ "name": "nobody" })).await;
+    assert_eq!(
+        (&run["status"], &run["error"]["kind"], &run["error"]["detail"]),
+        (&json!("failed"), &json!("exit_code"), &json!(3)),
+        "{run}"
+    );
+    assert!(run["error"]["output_tail"].as_str().is_some_and(|tail| tail.contains("there is nobody to greet")), "{run}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn actions_use_the_file_for_python() {
+    if !has_program("actions_use_the_file_for_python", "python3") {
+        return;
+    }
+    let place = people("greet.py", PYTHON, "ensue.py", include_str!("../../sdk/python/ensue.py"));
+    let node = place.start();
+    result_and_messages_arrive(&node.client()).await;
+    failure_has_its_code_and_its_words(&node.client()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn actions_use_the_file_for_javascript() {
+    if !has_program("actions_use_the_file_for_javascript", "node") {
+        return;
+    }
+    let place = people("greet.mjs", JAVASCRIPT, "ensue.mjs", include_str!("../../sdk/js/ensue.mjs"));
+    let node = place.start();
+    result_and_messages_arrive(&node.client()).await;
+    failure_has_its_code_and_its_words(&node.client()).await;
+}
