@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -107,6 +108,11 @@ async fn files_of_a_folder_become_events_if_the_operator_allows_it() {
     let node = place.start();
     let refused = node.client().until("/sensors/shop.orders", |sensor| sensor["state"] == "failing").await;
     assert_eq!(refused["error"]["kind"], "egress_denied", "{refused}");
+    let doctor = node.client().get("/doctor").await;
+    let finding = doctor["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == "sensors").unwrap().to_string();
+    assert!(finding.contains("`shop.orders` fails since"), "{finding}");
+    let metrics = node.client().request(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("ensue_sensor_failing{sensor=\"shop.orders\"} 1"), "{metrics}");
     assert_eq!(node.stop(), Some(0));
     let place = place.with_variable("ENSUE_ACTIONS_WRITABLE", &inbox.path().display().to_string());
     let node = place.start();

@@ -23,7 +23,7 @@ test('an action is run from a form, and its execution opens', async () => {
   const watched = await rig.loggedIn('/ui/actions');
   const { page } = watched;
   await page.getByRole('row').filter({ hasText: 'shop.print' }).getByRole('link').click();
-  await page.getByText('Prints a text, and counts lines.', { exact: true }).waitFor();
+  await page.getByText('Prints a text, and counts lines.', { exact: true }).first().waitFor();
   await page.getByRole('region', { name: 'Text of actions/print.yaml' }).getByText('parameters: { text: string').waitFor();
   await page.getByRole('link', { name: 'Run', exact: true }).click();
   await page.getByRole('button', { name: 'Run', exact: true }).click();
