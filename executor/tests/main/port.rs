@@ -12,13 +12,13 @@ use ensue_executor::programs::{
 use tempfile::TempDir;
 
 use crate::node::{LONG, none};
-use crate::world::attempt;
+use crate::world::{SUPERVISOR, attempt};
 
 /// More than a supervisor's default limit.
 const OUTPUT_BYTES_MAX: u64 = 20 << 20;
 
 fn programs(folder: &TempDir) -> Arc<dyn Programs> {
-    let command = SupervisorCommand { program: env!("CARGO_BIN_EXE_ensue-test-supervisor").into(), arguments: Vec::new() };
+    let command = SupervisorCommand { program: SUPERVISOR.into(), arguments: Vec::new() };
     let settings = SupervisedSettings {
         supervisors: folder.path().join("supervisors"),
         private: folder.path().join("private"),

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::world::SUPERVISOR;
 use ensue_connectors::world::{Folders, Keys};
 use ensue_connectors::{Body, Connect, Connectors, Message, Pulled, Room, SensorErrorKind, Source as Running, SourceError, World};
 use ensue_engine::catalog::{Decode, OnPoison, PoisonLimit, Reading, Sensor, Source};
@@ -68,7 +69,7 @@ impl Outside {
         let settings = SensorProgramsSettings {
             keepers: folder.path().join("keepers"),
             private: folder.path().join("private"),
-            command: SupervisorCommand { program: env!("CARGO_BIN_EXE_ensue-test-supervisor").into(), arguments: Vec::new() },
+            command: SupervisorCommand { program: SUPERVISOR.into(), arguments: Vec::new() },
             isolation: Isolation { mode: IsolationMode::Auto, readable: around_path(&path), ..Isolation::default() },
             limits: ProgramLimits::default(),
             path,

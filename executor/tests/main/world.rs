@@ -56,6 +56,9 @@ pub(crate) struct World {
     pub(crate) previous: Previous,
 }
 
+/// The program that supervises another.
+pub(crate) const SUPERVISOR: &str = env!("CARGO_BIN_EXE_ensue-test-supervisor");
+
 /// The settings of a world.
 pub(crate) struct Plan {
     actions: BTreeMap<ActionRef, Arc<Action>>,
@@ -69,6 +72,7 @@ pub(crate) struct Plan {
     hand: Hand,
     home: Option<Arc<TempDir>>,
     isolation: Option<Isolation>,
+    supervisor: SupervisorCommand,
     egress: EgressPolicy,
     answers_within: Duration,
 }
@@ -90,6 +94,7 @@ impl Plan {
             drain_patience: DRAIN_PATIENCE,
             home: None,
             isolation: None,
+            supervisor: SupervisorCommand { program: SUPERVISOR.into(), arguments: Vec::new() },
             programs: None,
             hand: Hand::AtHand,
             egress: EgressPolicy::default(),
@@ -174,6 +179,12 @@ impl Plan {
         self
     }
 
+    /// Starts supervisors by this command.
+    pub(crate) fn supervisor(mut self, command: SupervisorCommand) -> Self {
+        self.supervisor = command;
+        self
+    }
+
     /// Uses this folder for everything.
     pub(crate) fn home(mut self, folder: Arc<TempDir>) -> Self {
         self.home = Some(folder);
@@ -234,7 +245,7 @@ impl Plan {
         let programs: Arc<dyn Programs> = match (self.programs, self.isolation) {
             (Some(programs), _) => programs,
             (None, None) => Arc::new(DirectPrograms::open(&private_dir, time.clone()).unwrap().with_drain_patience(self.drain_patience)),
-            (None, Some(isolation)) => supervised(folder.path(), private_dir, isolation, self.answers_within),
+            (None, Some(isolation)) => supervised(folder.path(), private_dir, isolation, self.supervisor, self.answers_within),
         };
         let path = folder.path().join("begun");
         // Only a world that follows another has attempts that were open before it.
@@ -356,9 +367,14 @@ impl World {
     }
 }
 
-fn supervised(folder: &Path, private: PathBuf, mut isolation: Isolation, answers_within: Duration) -> Arc<dyn Programs> {
+fn supervised(
+    folder: &Path,
+    private: PathBuf,
+    mut isolation: Isolation,
+    command: SupervisorCommand,
+    answers_within: Duration,
+) -> Arc<dyn Programs> {
     isolation.readable.extend(ensue_executor::programs::around_path(&std::env::var_os("PATH").unwrap_or_default()));
-    let command = SupervisorCommand { program: env!("CARGO_BIN_EXE_ensue-test-supervisor").into(), arguments: Vec::new() };
     let supervisors = folder.join("supervisors");
     let settings =
         SupervisedSettings { supervisors, private, command, isolation, answers_within, output_bytes_max: 0, release: "test".into() };
