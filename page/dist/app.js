@@ -1,1 +1,1 @@
-import{E as e}from"./svelte.js";import{Z as t,_t as n,bt as r,ft as i,gt as a,xt as o,yt as s}from"./parts.js";s(o()),i.start(),n.start();var c=document.getElementById(`app`);c&&a(r(o())).then(()=>e(t,{target:c}));
+import{E as e}from"./svelte.js";import{Q as t,St as n,_t as r,bt as i,pt as a,vt as o,xt as s}from"./parts.js";i(n()),a.start(),o.start();var c=document.getElementById(`app`);c&&r(s(n())).then(()=>e(t,{target:c}));

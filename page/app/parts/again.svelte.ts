@@ -1,4 +1,4 @@
-/** Lists that the API cannot read by ids are read from their start when something of their kind changes. */
+/** Lists that the API cannot read by ids are read from their start when something of their kind changes; what no record reports, regularly. */
 
 import { untrack } from 'svelte';
 import { head } from '../api/head.svelte.ts';
@@ -45,4 +45,17 @@ export function againAtHead<T extends Row>(rows: () => Rows<T>): void {
 /** Does something while a component is shown, each time when the log has grown. */
 export function whenMoved(take: () => void): void {
   $effect(() => untrack(() => head.watch(take)));
+}
+
+/** What no record reports is read this often. */
+const REGULARLY_MS = 5_000;
+
+/** Does something from time to time while a component is shown and its window is visible. */
+export function regularly(take: () => void): void {
+  $effect(() => {
+    const timer = setInterval(() => {
+      if (document.visibilityState === 'visible') untrack(take);
+    }, REGULARLY_MS);
+    return () => clearInterval(timer);
+  });
 }

@@ -30,6 +30,10 @@ const LOOKS: Record<StateName, Look> = {
   answered: { shape: '✓', colour: 'green' },
   expired: { shape: '⧖', colour: 'vermillion' },
   withdrawn: { shape: '⊘', colour: 'grey' },
+  starting: { shape: '◌', colour: 'grey' },
+  failing: { shape: '✕', colour: 'vermillion' },
+  disabled: { shape: '‖', colour: 'yellow' },
+  done: { shape: '✓', colour: 'green' },
 };
 
 const UNKNOWN: Look = { shape: '·', colour: 'grey' };

@@ -17,7 +17,7 @@ const named = sources.flatMap((file) => {
 
 /** Texts that are the same in German. Those that name numbers are asked with 7, 8 and 9. */
 const SAME = new Set(
-  ['Audit', 'Backtest', 'Browser', 'Code', 'Ensue', 'Filter', 'Graph', 'JSON', 'Label', 'Labels', 'Live', 'Name', 'Normal', 'Parameter', 'Position', 'Sensor', 'Start', 'Status', 'System', 'Timer', 'Token', 'Tokens', 'URL', 'Version', 'Worker', 'Workflow', 'Apache-2.0', '1 h', '24 h', '7 d', 'in 7'].map((word) => word.toLowerCase()),
+  ['Audit', 'Backtest', 'Browser', 'Code', 'Cursor', 'Ensue', 'Filter', 'Graph', 'JSON', 'Label', 'Labels', 'Live', 'Name', 'Normal', 'Parameter', 'Position', 'Sensor', 'Start', 'Status', 'System', 'Timer', 'Token', 'Tokens', 'URL', 'Version', 'Worker', 'Workflow', 'Apache-2.0', '1 h', '24 h', '7 d', 'in 7'].map((word) => word.toLowerCase()),
 );
 
 afterEach(() => speak('en'));

@@ -59,7 +59,7 @@ test('no text runs, loads or hides anything on any screen', async () => {
   const [first, second] = items;
   paths.push(`/ui/executions/${first?.id}/against/${second?.id}`);
   const waiting = ['lock', 'queue', 'timer', 'parked', 'dead'].map((kind) => `/ui/waiting?kind=${kind}`);
-  for (const path of [...paths, ...admin, ...tabs, ...why, ...past, ...rules, ...lists, ...odds, '/ui/now', '/ui/schedules', '/ui/hooks', '/ui/system', ...waiting]) {
+  for (const path of [...paths, ...admin, ...tabs, ...why, ...past, ...rules, ...lists, ...odds, '/ui/now', '/ui/schedules', '/ui/sensors', '/ui/hooks', '/ui/system', ...waiting]) {
     await page.goto(path);
     await page.getByRole('main').waitFor();
     // A running output is a stream, so that the network is never idle.

@@ -54,3 +54,32 @@ test('an operator verifies the log, and a viewer sees no button that would be re
   await other.expectNoFaults();
   await other.close();
 });
+
+test('a sensor shows its state, its cursor and its log, and an operator stops it and lets it count again', async () => {
+  const watched = await rig.loggedIn('/ui/sensors', operator);
+  const { page } = watched;
+  await page.getByText('the program ended with exit code 3').first().waitFor();
+  await page.getByRole('link', { name: 'night.counter' }).click();
+  await page.getByText('running').first().waitFor();
+  await page.getByRole('region', { name: 'Cursor' }).getByText('3').waitFor();
+  await page.getByRole('button', { name: 'Disable…' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Disable', exact: true }).click();
+  await page.getByText('disabled').first().waitFor();
+  await page.getByRole('button', { name: 'Rewind…' }).click();
+  await page.getByLabel('Cursor, as JSON').fill('3 of them');
+  await page.getByRole('dialog').getByRole('button', { name: 'Rewind', exact: true }).click();
+  await page.getByText('This is not JSON').waitFor();
+  await page.getByLabel('Cursor, as JSON').fill('3');
+  await page.getByRole('dialog').getByRole('button', { name: 'Rewind', exact: true }).click();
+  await page.getByRole('dialog').waitFor({ state: 'detached' });
+  await page.getByRole('button', { name: 'Enable…' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Enable', exact: true }).click();
+  await page.getByRole('region', { name: 'Log' }).getByText('it counted before').waitFor();
+  await watched.expectNoFaults();
+  await watched.close();
+  const other = await rig.loggedIn('/ui/sensors/night.broken', viewer);
+  await other.page.getByRole('region', { name: 'Log' }).getByText('the device does not answer').first().waitFor();
+  expect(await other.page.getByRole('button', { name: /Restart|Rewind|Disable/ }).count()).toBe(0);
+  await other.expectNoFaults();
+  await other.close();
+});

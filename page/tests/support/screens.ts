@@ -40,6 +40,8 @@ export async function filled(node: Node): Promise<string[]> {
     '/ui/executions/019d3450-be07-7000-8000-070000000000',
     '/ui/now',
     '/ui/schedules',
+    '/ui/sensors',
+    '/ui/sensors/no.such',
     '/ui/hooks',
     '/ui/hooks/no/such',
     '/ui/system',
