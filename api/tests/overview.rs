@@ -100,7 +100,9 @@ async fn series_count_what_their_caller_sees() {
     assert_eq!(sums(&outcomes), keyed(&[("failed", 1), ("requested", 1)]), "the end has the scope of the request");
     assert_eq!(sums(&series(&api, &limited, "of=events").await), [], "an event has no labels");
     let sender = granted(&api, "bo", "ingester", &json!(null)).await;
-    api.get("/api/v1/series?of=executions").bearing(&sender).answer().await.expect_problem(403, "forbidden");
+    for of in ["executions", "rule_errors"] {
+        api.get(&format!("/api/v1/series?of={of}")).bearing(&sender).answer().await.expect_problem(403, "forbidden");
+    }
 }
 
 #[tokio::test]
@@ -116,6 +118,7 @@ async fn series_have_the_requested_names_and_buckets() {
     assert_eq!(sums(&series(&api, &all, "of=events&by=trigger&trigger=demo.other").await), []);
     assert_eq!(sums(&series(&api, &all, "of=deliveries&by=sensor").await), keyed(&[("demo.door", 1)]));
     assert_eq!(sums(&series(&api, &all, "of=enforcements&by=outcome").await), keyed(&[("executed", 2)]));
+    assert_eq!(sums(&series(&api, &all, "of=rule_errors&by=rule&rule=demo.greet").await), []);
     let hours = series(&api, &all, "of=events&bucket=1h").await;
     assert_eq!((&hours["from"], &hours["until"]), (&json!("2026-03-28T11:00:00.000000Z"), &json!("2026-03-28T13:00:00.000000Z")));
     assert_eq!(hours["rows"][0]["counts"], json!([0, 4]));

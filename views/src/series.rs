@@ -1,4 +1,5 @@
-//! Counts over time: how many events, executions, enforcements and deliveries there were in each minute and each hour.
+//! Counts over time: how many events, executions, enforcements, errors of rules and deliveries there were in each minute and
+//! each hour.
 //!
 //! They are not rows of a view: a batch of records leads to increments, and a store adds them up. Minutes and hours that are
 //! too old leave the store.
@@ -18,7 +19,7 @@ use crate::enforcements::OutcomeName;
 use crate::reach::{RowReach, RowScope};
 
 /// The version of what is counted.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The maximum number of names and places of a kind that are told apart in each hour. Further ones are counted together.
 pub const SERIES_KEYS_MAX: usize = 200;
@@ -38,10 +39,15 @@ pub enum SeriesKind {
     Executions,
     /// Enforcements, by rule; the outcomes are those of [`OutcomeName`].
     Enforcements,
+    /// Events on which a rule could not be evaluated, by rule. The only outcome is [`RULE_ERRED`].
+    RuleErrors,
     /// Events that came through a sensor, and refused deliveries of verified senders, by sensor; the outcomes are those of
     /// [`DeliveryOutcome`].
     Deliveries,
 }
+
+/// The outcome of every error of a rule.
+pub const RULE_ERRED: &str = "erred";
 
 /// What the rules decided on an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Names)]
@@ -198,13 +204,13 @@ pub(crate) fn increments<'a>(records: &'a [Record], row: impl Fn(ExecutionId) ->
     let mut counts: BTreeMap<Key<'a>, (usize, u64)> = BTreeMap::new();
     let mut rows: Vec<Option<&Execution>> = Vec::new();
     for record in records {
-        each(record, &row, &mut |key, execution| {
+        each(record, &row, &mut |key, execution, times| {
             let next = rows.len();
             let (_, count) = counts.entry(key).or_insert_with(|| {
                 rows.push(execution);
                 (next, 0)
             });
-            *count += 1;
+            *count += times;
         });
     }
     let mut counted: Vec<_> = counts.into_iter().collect();
@@ -212,18 +218,18 @@ pub(crate) fn increments<'a>(records: &'a [Record], row: impl Fn(ExecutionId) ->
     let increment = |((key, (_, count)), row): ((Key<'_>, (usize, u64)), Option<&Execution>)| {
         let scope = match key.kind {
             SeriesKind::Executions => row.map(|row| RowScope::from(&row.execution_scope())),
-            SeriesKind::Events | SeriesKind::Enforcements | SeriesKind::Deliveries => Some(RowScope::of_pack(key.pack)),
+            SeriesKind::Events | SeriesKind::Enforcements | SeriesKind::RuleErrors | SeriesKind::Deliveries => Some(RowScope::of_pack(key.pack)),
         };
         Increment { kind: key.kind, minute: key.minute, name: key.name.to_owned(), scope, outcome: key.outcome, count }
     };
     counted.into_iter().zip(rows).map(increment).collect()
 }
 
-/// Calls `count` for each thing that happened with a record.
+/// Calls `count` for each thing that happened with a record, with how often it happened.
 fn each<'a>(
     record: &'a Record,
     row: &impl Fn(ExecutionId) -> Option<&'a Execution>,
-    count: &mut impl FnMut(Key<'a>, Option<&'a Execution>),
+    count: &mut impl FnMut(Key<'a>, Option<&'a Execution>, u64),
 ) {
     let minute = Bucket::Minute.of(record.time);
     let of = |kind, name: &'a str, outcome| Key { kind, minute, name, outcome, pack: pack_of(name), execution: None };
@@ -235,19 +241,23 @@ fn each<'a>(
                 (0, 0, 1..) => EventOutcome::Erred,
                 (0, 0, 0) => EventOutcome::Unmatched,
             };
-            count(of(SeriesKind::Events, fact.trigger.as_str(), outcome.as_str()), None);
+            count(of(SeriesKind::Events, fact.trigger.as_str(), outcome.as_str()), None, 1);
             // The engine itself makes the events of a timer.
             if let (Some(sensor), Actor::Sensor(_) | Actor::Token(_) | Actor::Identity { .. } | Actor::Operator) =
                 (&fact.sensor, &record.actor)
             {
-                count(of(SeriesKind::Deliveries, sensor.as_str(), DeliveryOutcome::Accepted.as_str()), None);
+                count(of(SeriesKind::Deliveries, sensor.as_str(), DeliveryOutcome::Accepted.as_str()), None, 1);
             }
         }
         ByNoun::EventFact(EventFact::DeliveryRefused(fact)) => {
-            count(of(SeriesKind::Deliveries, fact.sensor.as_str(), DeliveryOutcome::Refused.as_str()), None);
+            count(of(SeriesKind::Deliveries, fact.sensor.as_str(), DeliveryOutcome::Refused.as_str()), None, 1);
         }
         ByNoun::RuleFact(RuleFact::EnforcementMade(fact)) => {
-            count(of(SeriesKind::Enforcements, fact.rule.as_str(), OutcomeName::from(&fact.outcome).as_str()), None);
+            count(of(SeriesKind::Enforcements, fact.rule.as_str(), OutcomeName::from(&fact.outcome).as_str()), None, 1);
+        }
+        ByNoun::RuleFact(RuleFact::RuleErred(fact)) => count(of(SeriesKind::RuleErrors, fact.rule.as_str(), RULE_ERRED), None, 1),
+        ByNoun::RuleFact(RuleFact::RuleErrorsCounted(fact)) => {
+            count(of(SeriesKind::RuleErrors, fact.rule.as_str(), RULE_ERRED), None, fact.count);
         }
         ByNoun::ExecutionFact(fact) => {
             let outcome = match fact.milestone() {
@@ -272,7 +282,7 @@ fn each<'a>(
             let name = row.map_or("", |row| row.action.as_str());
             let execution = row.map(|row| (row.rule.as_ref(), row.scope.as_deref()));
             let key = Key { execution, ..of(SeriesKind::Executions, name, outcome.as_str()) };
-            count(key, row);
+            count(key, row, 1);
         }
         _ => {}
     }

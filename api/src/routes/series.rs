@@ -1,4 +1,5 @@
-//! Counts over time: how many events, executions, enforcements and deliveries there were in each minute or hour.
+//! Counts over time: how many events, executions, enforcements, errors of rules and deliveries there were in each minute or
+//! hour.
 
 use axum::http::Method;
 use ensue_engine::access::permission::Permission;
@@ -21,10 +22,11 @@ use crate::wire::series::WireSeries;
 pub(crate) const SERIES_GET: &str = "series_get";
 
 /// What can be counted, with the permission for it and the name of a series.
-const KINDS: [(SeriesKind, Permission, &str); 4] = [
+const KINDS: [(SeriesKind, Permission, &str); 5] = [
     (SeriesKind::Events, Permission::EventsRead, "trigger"),
     (SeriesKind::Executions, Permission::ExecutionsRead, "action"),
     (SeriesKind::Enforcements, Permission::EnforcementsRead, "rule"),
+    (SeriesKind::RuleErrors, Permission::RulesRead, "rule"),
     (SeriesKind::Deliveries, Permission::HooksRead, "sensor"),
 ];
 
@@ -46,7 +48,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Method::GET,
         "/series",
         get,
-        Operation::shows::<WireSeries>(SERIES_GET, "Counts events, executions, enforcements or deliveries over time")
+        Operation::shows::<WireSeries>(SERIES_GET, "Counts events, executions, enforcements, errors of rules or deliveries over time")
             .asked(&["of", "by", "bucket", "trigger", "action", "rule", "sensor", "since", "until"])
             .sees_views(),
     );

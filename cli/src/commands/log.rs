@@ -58,7 +58,7 @@ pub(crate) struct Log {
 /// The commands about the log other than listing its records.
 #[derive(Debug, Subcommand)]
 enum About {
-    /// Count events, executions, enforcements or deliveries over time.
+    /// Count events, executions, enforcements, errors of rules or deliveries over time.
     Series(Series),
     /// Verify the hash chain of the whole log, and locate any edit, insertion, deletion, reordering
     /// or truncation.

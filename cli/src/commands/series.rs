@@ -9,7 +9,7 @@ use crate::ago::moment_of;
 use crate::report::{Outcome, say, tell};
 use crate::table::{Column, cell, page, time};
 
-/// Count events, executions, enforcements or deliveries over time.
+/// Count events, executions, enforcements, errors of rules or deliveries over time.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -18,10 +18,10 @@ Examples:
   ensue log series enforcements --rule my_automation/greet --since 2h")]
 pub(crate) struct Series {
     /// What to count.
-    #[arg(value_name = "OF", value_parser = ["events", "executions", "enforcements", "deliveries"])]
+    #[arg(value_name = "OF", value_parser = ["events", "executions", "enforcements", "rule_errors", "deliveries"])]
     of: String,
-    /// Count each outcome or each name apart: events have a trigger, executions an action, enforcements a
-    /// rule, and deliveries a sensor.
+    /// Count each outcome or each name apart: events have a trigger, executions an action, enforcements and
+    /// errors a rule, and deliveries a sensor.
     #[arg(long, value_name = "WHAT", value_parser = ["outcome", "trigger", "action", "rule", "sensor"])]
     by: Option<String>,
     /// The length of a bucket. Minutes are kept for 48 hours, and hours for 400 days.
@@ -47,7 +47,7 @@ struct Filters {
     /// Only executions of this action.
     #[arg(long, value_name = "REF")]
     action: Option<String>,
-    /// Only enforcements of this rule.
+    /// Only enforcements or errors of this rule.
     #[arg(long, value_name = "REF")]
     rule: Option<String>,
     /// Only deliveries at this sensor.

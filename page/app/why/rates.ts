@@ -18,10 +18,16 @@ export async function readMatches(of: { hours: number; by?: 'rule'; rule?: strin
   return call('GET /series', { query: { of: 'enforcements', bucket: '1h', by: of.by, rule: of.rule, since: since(of.hours) }, signal });
 }
 
-/** Reads the events of a trigger, or of all, by what became of them. */
-export async function readEvents(of: { hours: number; trigger?: string | undefined }, signal: AbortSignal): Promise<Answer<Series | null>> {
+/** Reads the events by what became of them. Returns null if the caller may not read them. */
+export async function readEvents(of: { hours: number }, signal: AbortSignal): Promise<Answer<Series | null>> {
   if (!session.may('events:read')) return { value: null, position: 0 };
-  return call('GET /series', { query: { of: 'events', by: 'outcome', bucket: '1h', trigger: of.trigger, since: since(of.hours) }, signal });
+  return call('GET /series', { query: { of: 'events', by: 'outcome', bucket: '1h', since: since(of.hours) }, signal });
+}
+
+/** Reads how often one rule erred. Returns null if the caller may not read it. */
+export async function readErrors(of: { hours: number; rule: string }, signal: AbortSignal): Promise<Answer<Series | null>> {
+  if (!session.may('rules:read')) return { value: null, position: 0 };
+  return call('GET /series', { query: { of: 'rule_errors', by: 'outcome', bucket: '1h', rule: of.rule, since: since(of.hours) }, signal });
 }
 
 /** Returns one row of a series as bars; without a key, all of them together. */

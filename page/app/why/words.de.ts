@@ -80,6 +80,7 @@ const de: Translation<typeof words> = {
   rates: {
     matches: 'Treffer',
     errors: 'Ereignisse, bei denen eine Regel einen Fehler hatte',
+    errorsOfRule: 'Fehler',
     day: 'Die letzten 24 Stunden',
     days: 'Die letzten 5 Tage',
     lastDay: (count) => `${number(count)} in 24 Stunden`,

@@ -79,6 +79,7 @@ export const words = localized({
   rates: {
     matches: 'Matches',
     errors: 'Events on which a rule erred',
+    errorsOfRule: 'Errors',
     day: 'The last 24 hours',
     days: 'The last 5 days',
     lastDay: (count: number) => `${number(count)} in 24 h`,

@@ -186,6 +186,7 @@ test('failures with the same cause are one group, with the last lines that they 
   const { page } = watched;
   const group = page.getByRole('group').filter({ hasText: 'night.broken' });
   await group.getByText('2 failures').waitFor();
+  await group.scrollIntoViewIfNeeded();
   await group.getByText(/reading the order A\d\s+no route to the warehouse/).waitFor();
   await group.getByRole('link', { name: 'See them' }).click();
   await expect.poll(() => page.getByRole('row').count()).toBe(2);

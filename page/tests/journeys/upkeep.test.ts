@@ -77,7 +77,7 @@ test('a sensor shows its state, its cursor and its log, and an operator stops it
   await page.getByRole('region', { name: 'Log' }).getByText('it counted before').waitFor();
   await watched.expectNoFaults();
   await watched.close();
-  const other = await rig.loggedIn('/ui/sensors/night.broken', viewer);
+  const other = await rig.loggedIn('/ui/sensors/night.deaf', viewer);
   await other.page.getByRole('region', { name: 'Log' }).getByText('the device does not answer').first().waitFor();
   expect(await other.page.getByRole('button', { name: /Restart|Rewind|Disable/ }).count()).toBe(0);
   await other.expectNoFaults();

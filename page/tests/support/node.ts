@@ -113,7 +113,7 @@ export class Node {
 
   async stop(): Promise<void> {
     await this.kill();
-    if (this.kept === null) rmSync(this.#folder, { recursive: true, force: true });
+    if (this.kept === null) rmSync(this.#folder, { recursive: true, force: true, maxRetries: 5 });
   }
 
   async ask<T>(method: string, path: string, body?: unknown): Promise<T> {

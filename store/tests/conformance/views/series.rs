@@ -6,6 +6,7 @@ use ensue_test_support::story::Story;
 use ensue_views::executions::Status;
 use ensue_views::series::{Bucket, ExecutionOutcome, Increment, SERIES_KEYS_MAX, SeriesBy, SeriesCounts, SeriesKind, SeriesQuery};
 use ensue_views::store::{Changes, CountQuery};
+use ensue_views::rules::RuleActivity;
 use ensue_views::{Column, Filter, ListQuery, Projector, RowReach, RowScope, Totals, ViewName, ViewReader, Within};
 
 use super::{Subject, on_every_view_store};
@@ -158,6 +159,10 @@ fn counts_agree_with_the_rows_of_any_reach(subject: &mut Subject) {
         }
     }
     assert!(ended > 0);
+    let rules = reader.list(&ListQuery::newest(ViewName::Rules, RowReach::Everything)).unwrap();
+    let erred: u64 = rules.iter().map(|row| row.read::<RuleActivity>().unwrap().erred).sum();
+    assert!(erred > 0);
+    assert_eq!(sum(SeriesKind::RuleErrors, &RowReach::Everything, None), erred);
     let totals: Totals = reader.get(ViewName::Totals, "log").unwrap().unwrap().read().unwrap();
     assert_eq!(sum(SeriesKind::Deliveries, &RowReach::Everything, Some("refused")), totals.deliveries_refused);
     assert_eq!(Bucket::Minute.begins(Bucket::Minute.of(NOON)), NOON);
