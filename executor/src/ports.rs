@@ -24,6 +24,7 @@ use tokio::sync::watch;
 
 use crate::begun::Begun;
 use crate::clock::Clock;
+use crate::connections::Connections;
 use crate::programs::Programs;
 use crate::web::Web;
 
@@ -51,6 +52,8 @@ pub struct ExecutorPorts {
     pub programs: Arc<dyn Programs>,
     /// Sends requests.
     pub web: Arc<dyn Web>,
+    /// The endpoints that the operator defines.
+    pub connections: Arc<Connections>,
     /// Receives requests for their spans, or none if no spans are exported.
     pub spans: Option<Arc<dyn RequestSpans>>,
     /// Turns emissions of attempts into events.

@@ -16,7 +16,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Access", &["tokens", "identities", "roles", "grants", "audit", "auth", "login", "logout", "password", "sessions", "whoami", "usage"]),
     (
         "Operate",
-        &["keys", "vars", "profiles", "dead-letters", "parked", "clock", "restore", "views", "bench", "completions", "man", "help"],
+        &["keys", "connections", "vars", "profiles", "dead-letters", "parked", "clock", "restore", "views", "bench", "completions", "man"],
     ),
 ];
 
