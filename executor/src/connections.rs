@@ -32,7 +32,7 @@ use crate::clock::Clock;
 use crate::destinations::Destinations;
 use crate::egress::EgressPolicy;
 use crate::masks::Masks;
-use crate::ports::{KeyError, KeyUser};
+use crate::opening::{KeyError, KeyUser};
 use breaker::{Breaker, Pass};
 use oauth::Token;
 
@@ -69,7 +69,7 @@ pub enum ConnectionUser {
     Test,
 }
 
-/// Who asks for a connection.
+/// The packs that ask for a connection.
 pub(crate) struct Asker<'a> {
     /// The packs on whose behalf it is used, each with whether it lists the connection.
     pub(crate) packs: Vec<(&'a PackName, Lists)>,

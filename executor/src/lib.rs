@@ -37,6 +37,7 @@ mod mapped;
 mod masks;
 mod means;
 mod messages;
+mod opening;
 mod output;
 pub mod ports;
 pub mod probes;

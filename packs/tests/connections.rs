@@ -55,7 +55,7 @@ fn wrong_lists_and_types_of_connections_are_reported() {
 }
 
 #[test]
-fn connection_that_is_passed_to_an_action_must_be_listed_by_the_pack_that_passes_it() {
+fn passed_connection_must_be_listed_by_the_pack_that_passes_it() {
     let take = "parameters: { server: 'connection<http>' }\nrun:\n  http: { connection: '${{ params.server }}', url: /items }\n";
     let rule = "trigger: demo.ping\naction: demo.take\nwith: { server: order }\n";
     let flow = "run:\n  workflow:\n    steps:\n      take: { action: demo.take, with: { server: order } }\n";

@@ -90,6 +90,10 @@ pub(super) fn pattern(form: Form) -> Option<Pattern> {
             r"^\$\{\{|^https?://(?![^/?#]*(?:@|\$\{\{))[^/?#]|^/(?!/)".to_owned(),
             "A URL begins with https:// or http:// and a host, both written out; or the whole URL is one expression. Below a connection, it is a path that begins with /.",
         ),
+        Form::Connection => (
+            format!(r"^{NAME}$|^\s*\$\{{\{{\s*(?:params|config)\.{NAME}\s*\}}\}}\s*$"),
+            "The name of a connection, or exactly one parameter or setting that names one.",
+        ),
         Form::Script => (
             format!(r"^(?:[^$]|\$(?!\{{\{{)|\$\$\{{\{{)*$|^\s*\$\{{\{{\s*params\.{NAME}\s*\}}\}}\s*$"),
             "Code cannot contain expressions; pass values through env. The only exception is a single parameter that is declared as code.",

@@ -98,7 +98,7 @@ fn connection(kind: &str) -> Result<Type, TypeFault> {
         Some(kind) => Ok(Type::Connection(kind)),
         None => Err(TypeFault {
             message: if kind.is_empty() { "`connection` needs a kind".to_owned() } else { format!("`{kind}` is not a kind of connection") },
-            hint: format!("write {}", listed(&known.clone().map(|kind| Type::Connection(kind).to_string()).collect::<Vec<_>>())),
+            hint: format!("use one of {}", listed(&known.clone().map(|kind| Type::Connection(kind).to_string()).collect::<Vec<_>>())),
             suggestion: nearest(kind, known.map(ConnectionKind::as_str)).map(|kind| format!("connection<{kind}>")),
         }),
     }

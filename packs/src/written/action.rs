@@ -225,7 +225,7 @@ pub(super) static HTTP: Shape = Shape {
         ),
         optional(
             "connection",
-            Kind::Text(Form::Any),
+            Kind::Text(Form::Connection),
             "The connection whose server the request goes to, with its credentials: a name that `pack.yaml` lists, or exactly \
              `${{ params.<name> }}` or `${{ config.<name> }}` of the type `connection<http>`.",
         ),

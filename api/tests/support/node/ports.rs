@@ -162,7 +162,7 @@ impl TestNode {
 /// The small node has one connection, which works.
 impl Connections for TestNode {
     fn all(&self) -> Vec<ConnectionStatus> {
-        self.status(&"orders".parse().unwrap()).into_iter().collect()
+        Connections::status(self, &"orders".parse().unwrap()).into_iter().collect()
     }
 
     fn status(&self, name: &ConnectionName) -> Option<ConnectionStatus> {
