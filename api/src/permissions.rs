@@ -142,6 +142,10 @@ permissions! {
     DeadLettersRead, "dead letter";
     /// Retry and dismiss dead letters.
     DeadLettersSettle, "dead letter";
+    /// See connections and their states.
+    ConnectionsRead, "connection";
+    /// Test connections.
+    ConnectionsTest, "connection";
     /// Read the node's metrics.
     MetricsRead, "metric";
     /// See the node's status, activity and problems.

@@ -7,6 +7,7 @@
 
 mod access;
 mod backtests;
+mod connections;
 mod declined;
 mod devices;
 mod events;
@@ -44,6 +45,7 @@ use crate::ends::Ends;
 pub use crate::patience::{Impatience, Patience};
 pub use access::{Access, Credential, Holder, NotAdmitted, OnBehalf, Represented};
 pub use backtests::{Backtested, Backtests, FileText, ToBacktest, ToldEvent, ToldEvents};
+pub use connections::{BreakerState, ConnectionError, ConnectionStatus, Connections, TestedConnection};
 pub use declined::Declined;
 pub use devices::{BegunDevice, CodeNotFound, DeviceDecision, Devices, WaitingDevice};
 pub use events::{EventMaker, GivenEvent};
@@ -104,6 +106,8 @@ pub struct Ports {
     pub webhooks: Arc<dyn Webhooks>,
     /// The runs of pulling sensors.
     pub sensors: Arc<dyn Sensors>,
+    /// The connections.
+    pub connections: Arc<dyn Connections>,
     /// Creates events from what callers send.
     pub event_maker: Arc<dyn EventMaker>,
     /// Looks up the holders of credentials.

@@ -13,6 +13,7 @@ mod backtests;
 mod bulk;
 pub(crate) mod changes;
 mod compare;
+mod connections;
 mod consent;
 mod control;
 pub(crate) mod counts;
@@ -114,6 +115,7 @@ fn declare(routes: &mut Routes) {
     actions::declare(routes);
     installed::declare_triggers_and_sensors(routes);
     sensor_runs::declare(routes);
+    connections::declare(routes);
     rules::declare(routes);
     backfill::declare(routes);
     backtests::declare_start(routes);

@@ -120,6 +120,7 @@ shapes! {
     RuleRef = text("The name of a rule, with its pack.", "demo.greet");
     StepName = text("The name of a step of a workflow.", "build");
     KeyRef = text("The name of a key.", "github.webhook_secret");
+    ConnectionName = text("The name of a connection.", "orders");
     VarName = json_schema!({
         "type": "string",
         "pattern": "^[a-z0-9_][a-z0-9_.-]{0,127}$",

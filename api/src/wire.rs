@@ -11,6 +11,7 @@ pub(crate) mod backtests;
 pub(crate) mod bulk;
 pub(crate) mod changes;
 pub(crate) mod compare;
+pub(crate) mod connections;
 pub(crate) mod counts;
 pub(crate) mod dead_letters;
 pub(crate) mod devices;

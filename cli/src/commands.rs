@@ -11,6 +11,7 @@ mod bench;
 mod check;
 mod clock;
 mod completions;
+mod connections;
 mod cron;
 mod dead_letters;
 mod demo;
@@ -282,6 +283,8 @@ enum Command {
     #[command(subcommand)]
     Sensors(sensors::Sensors),
     #[command(subcommand)]
+    Connections(connections::Connections),
+    #[command(subcommand)]
     Rules(rules::Rules),
     #[command(subcommand)]
     Timers(timers::Timers),
@@ -360,6 +363,7 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Actions(actions) => wait_for(actions.run(&asking)),
         Command::Triggers(triggers) => wait_for(triggers.run(&asking)),
         Command::Sensors(sensors) => wait_for(sensors.run(&asking)),
+        Command::Connections(connections) => wait_for(connections.run(&asking)),
         Command::Rules(rules) => wait_for(rules.run(&asking)),
         Command::Timers(timers) => wait_for(timers.run(&asking)),
         Command::Locks(locks) => wait_for(locks.run(&asking)),

@@ -11,6 +11,7 @@ mod checking;
 mod client_certificates;
 mod command_line;
 mod conditions;
+mod connections;
 mod control;
 mod cron;
 mod dead_letters;

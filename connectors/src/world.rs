@@ -62,6 +62,8 @@ pub trait Keys: Send + Sync {
     fn open(&self, key: &KeyRef, by: &SensorRef) -> Result<Secret, SourceError>;
     /// Returns the keys that a pack lists.
     fn listed(&self, pack: &PackName) -> Vec<KeyRef>;
+    /// Returns true if a pack lists a connection.
+    fn lists_connection(&self, pack: &PackName, name: &str) -> bool;
 }
 
 /// The folders that file sensors may use.

@@ -59,6 +59,10 @@ impl Keys for Nothing {
     fn listed(&self, _: &PackName) -> Vec<KeyRef> {
         Vec::new()
     }
+
+    fn lists_connection(&self, _: &PackName, _: &str) -> bool {
+        false
+    }
 }
 
 impl Outside {

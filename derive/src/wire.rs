@@ -29,6 +29,7 @@ const SHAPES: &[&str] = &[
     "InquiryId",
     "InquiryStatus",
     "IssuerName",
+    "ConnectionName",
     "KeyRef",
     "LabelName",
     "Labels",

@@ -7,6 +7,7 @@
 mod action;
 mod built;
 mod concurrency;
+mod connection;
 pub mod decide;
 mod definitions;
 pub mod facts;
@@ -27,12 +28,13 @@ pub use definitions::{Defined, Definitions, Pack, Place, Trigger, allow_key};
 
 pub use action::{Action, Builtin, HttpBody, HttpRequest, ProcessCommand, RAW_FIELDS, Run, RunAs, ShellScript};
 pub use concurrency::{CONCURRENCY_LIMIT_MAX, Concurrency};
+pub use connection::{ConnectionKind, UsedConnection};
 pub use flow::{Acts, Does, Excess, Flow, Stage, THROTTLE_LIMIT_MAX, WINDOW_COUNT_MAX};
 pub use labels::label_value;
 pub use policies::{Control, ItemFailure, LockConflict, Misfire, Mode, OnFailure, OnLost};
 pub use retry::{Backoff, DELAY_DEFAULT, DELAY_MAX_DEFAULT, FAILURES_MAX, Jitter, RETRY_AFTER_MAX, Retry, RetryAfter};
 pub use rule::Rule;
-pub use schema::{Extra, Field, Fields, JsonSchema, MISFITS_MAX, Misfit, ORDER, Presence, Schema, Type};
+pub use schema::{CONNECTION, Extra, Field, Fields, JsonSchema, MISFITS_MAX, Misfit, ORDER, Presence, Schema, Type};
 pub use sensor::{
     AfterFile, Decode, Emit, FILES_MAX, FileChange, FileContent, FileSource, FileStart, FirstPoll, OnPoison, PAGES_MAX, POISON_MAX,
     POLL_ITEMS_MAX, PoisonLimit, PollCursor, PollSource, PollTimes, ProcessSource, Reading, Repeats, Restart, Sensor, Source,

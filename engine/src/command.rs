@@ -29,7 +29,7 @@ pub use refusal::Refusal;
 pub use request::{Before, RequestKey, SeenEvent};
 pub use settings::{BATCH_DRAFTS_MAX, BATCH_STEPS_MAX, FLOW_KEYS_MAX, Settings, TURN_BYTES_MAX, TURN_DRAFTS_MAX, TurnLimits};
 
-use crate::access::audit::facts::ExportMade;
+use crate::access::audit::facts::{ConnectionTested, ExportMade};
 use crate::access::facts::{IdentityKind, SessionEnd};
 use crate::access::keys::MasterKeyId;
 use crate::access::permission::Permission;
@@ -162,6 +162,7 @@ impl Ask {
             | Ask::DeclareAccess(_)
             | Ask::NoteDenied(_)
             | Ask::NoteExport(_)
+            | Ask::NoteConnectionTest(_)
             | Ask::NoteKeyUses(_)
             | Ask::OpenSession(_)
             | Ask::EndSessions { .. }
@@ -453,6 +454,8 @@ asks! {
     Later NoteRefusedLogins(Vec<RefusedLogin>),
     /// Record that the caller has received a list as a whole.
     Later NoteExport(ExportMade),
+    /// Record that the caller had a connection tested.
+    Later NoteConnectionTest(ConnectionTested),
     /// Record that attempts were given keys.
     Later NoteKeyUses(Vec<UsedKey>),
     /// Record that a node starts to write.

@@ -82,6 +82,8 @@ pub struct Dispatch {
     pub grace_millis: u64,
     /// The actor that requested the execution, as written in the log.
     pub actor: String,
+    /// On whose rights it runs, if the log says so.
+    pub principal: Option<Principal>,
     /// The caller whose rights bound what its program may do, besides those of the action's pack.
     pub caller: Option<Principal>,
     /// The link to an inquiry that it puts into its parameters.

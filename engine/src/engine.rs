@@ -175,6 +175,7 @@ impl Engine {
             Ask::NoteRefusedLogins(refused) => audit::note_refused_logins(&self.state, actor, refused),
             Ask::NoteKeyUses(used) => audit::note_key_uses(used),
             Ask::NoteExport(export) => audit::note_export(&self.state, actor, trace, export),
+            Ask::NoteConnectionTest(test) => audit::note_connection_test(&self.state, actor, trace, test),
             Ask::NoteStart { release } => health::note_start(&self.state, actor, release),
             Ask::NoteClockStep { from, to } => health::note_clock_step(&self.state, actor, *from, *to),
             Ask::AcceptClock => health::accept_clock(&self.state, actor, at.time),

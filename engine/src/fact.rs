@@ -327,12 +327,13 @@ facts! {
         KeyRevealed(keys::KeyRevealed): "key.revealed", 1;
         MasterKeyRotated(keys::MasterKeyRotated): "master_key.rotated", 1;
     }
-    /// Facts about rejected requests, rejected logins, uses of keys and exports.
+    /// Facts about rejected requests, rejected logins, uses of keys, exports and tests of connections.
     AuditFact {
         AccessDenied(audit::AccessDenied): "access.denied", 1;
         LoginRefused(audit::LoginRefused): "login.refused", 1;
         KeyUsed(audit::KeyUsed): "key.used", 1;
         ExportMade(audit::ExportMade): "export.made", 1;
+        ConnectionTested(audit::ConnectionTested): "connection.tested", 1;
     }
     /// Facts about dead letters.
     DeadLetterFact {

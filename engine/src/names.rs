@@ -183,6 +183,25 @@ impl FromStr for LabelName {
     }
 }
 
+/// The name of a connection: an endpoint with credentials that the operator defines.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionName(String);
+
+impl ConnectionName {
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ConnectionName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        checked(text).map(|name| Self(name.to_owned()))
+    }
+}
+
 /// The name of a role.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoleName(String);
@@ -396,6 +415,7 @@ text_form!(StepName);
 text_form!(VarName);
 text_form!(WorkerQueueName);
 text_form!(LabelName);
+text_form!(ConnectionName);
 text_form!(RoleName);
 text_form!(TierName);
 text_form!(GroupName);

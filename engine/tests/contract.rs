@@ -10,7 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use ensue_engine::access::audit::facts::{AccessDenied, ExportMade, KeyUsed, LoginRefused};
+use ensue_engine::access::audit::facts::{AccessDenied, ConnectionTested, ExportMade, KeyUsed, LoginRefused};
 use ensue_engine::access::facts::{
     CredentialChange, CredentialChanged, CredentialKind, GrantAdded, GrantRemoved, IdentityAbsentSet, IdentityAdded, IdentityDisabled,
     IdentityEnabled, IdentityErased, IdentityGroupsSet, IdentityKind, IdentityLinked, IdentityUnlinked, KeyRemoved, KeySet, RoleRemoved,
@@ -415,6 +415,7 @@ fn samples() -> Vec<Fact> {
             digest: Digest::of(b"two rows"),
         }
         .into(),
+        ConnectionTested { connection: "orders".parse().unwrap(), error: Some("auth".into()) }.into(),
         DeadLetterRetried { of: id(61), events: vec![EventId(id(62))] }.into(),
         DeadLetterDismissed { of: id(61) }.into(),
         NodeStarted { release: "0.1.0".into() }.into(),

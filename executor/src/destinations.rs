@@ -42,6 +42,7 @@ pub struct Destinations {
     clock: Arc<dyn Clock>,
     names: Box<dyn Names>,
     known: Mutex<BTreeMap<String, Known>>,
+    connect_timeout: Duration,
     tls: OnceLock<ClientConfig>,
 }
 
@@ -155,8 +156,29 @@ impl Destinations {
         Ok(self)
     }
 
+    /// Returns the pool with another limit of the time to wait for a socket.
+    pub(crate) fn connecting_within(mut self, limit: Duration) -> Self {
+        self.connect_timeout = limit;
+        self
+    }
+
+    /// Returns the addresses of a host, after checking that they may be reached.
+    pub(crate) async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, NoWay> {
+        let addresses = match host.parse::<IpAddr>() {
+            Ok(address) => vec![address],
+            Err(_) => self.names.resolve(host).await.map_err(DestinationError::NoAddress)?,
+        };
+        self.policy.check(host, port, &addresses).map_err(|_| NoWay::Denied)?;
+        Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
+    }
+
+    /// Returns the TLS configuration for a stream that is not one of HTTP.
+    pub(crate) async fn tls_config(&self) -> Result<ClientConfig, NoWay> {
+        Ok(self.tls("https").await?)
+    }
+
     fn with_names(policy: EgressPolicy, clock: Arc<dyn Clock>, names: Box<dyn Names>) -> Self {
-        Self { policy, clock, names, known: Mutex::default(), tls: OnceLock::new() }
+        Self { policy, clock, names, known: Mutex::default(), connect_timeout: CONNECT_TIMEOUT, tls: OnceLock::new() }
     }
 
     /// Returns the client for a URL's server, after checking its addresses.
@@ -191,7 +213,7 @@ impl Destinations {
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .referer(false)
-            .connect_timeout(CONNECT_TIMEOUT)
+            .connect_timeout(self.connect_timeout)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_MAX)
             .user_agent(concat!("ensue/", env!("CARGO_PKG_VERSION")));

@@ -16,6 +16,7 @@
 //! | [`probes`] | what this machine offers to isolate and limit programs |
 //! | [`web`] | the port that sends requests |
 //! | [`pulling`] | the programs and the requests of sensors |
+//! | [`connections`] | the endpoints and credentials that the operator defines |
 //! | `egress`, `destinations` | where requests may go, and the connections to those servers |
 //!
 //! Nothing here decides what an attempt's end means: the core does.
@@ -26,6 +27,7 @@ pub mod begun;
 mod blocking;
 mod clock;
 mod conduct;
+pub mod connections;
 mod destinations;
 mod egress;
 mod environment;
@@ -35,6 +37,7 @@ mod mapped;
 mod masks;
 mod means;
 mod messages;
+mod opening;
 mod output;
 pub mod ports;
 pub mod probes;

@@ -12,7 +12,7 @@ use ensue_engine::command::ObservedEvent;
 use ensue_engine::executions::facts::WantedLink;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{AttemptId, ExecutionId, Id};
-use ensue_engine::names::{ActionRef, KeyRef, TriggerRef, VarName};
+use ensue_engine::names::{KeyRef, TriggerRef, VarName};
 use ensue_engine::ports::{Blobs, Outputs, Secret, Submit};
 use ensue_engine::record::{AttemptOf, BodyHandle, CatalogRevision, Digest};
 use ensue_engine::time::Timestamp;
@@ -24,6 +24,8 @@ use tokio::sync::watch;
 
 use crate::begun::Begun;
 use crate::clock::Clock;
+use crate::connections::Connections;
+pub use crate::opening::{KeyError, KeyUser};
 use crate::programs::Programs;
 use crate::web::Web;
 
@@ -51,6 +53,8 @@ pub struct ExecutorPorts {
     pub programs: Arc<dyn Programs>,
     /// Sends requests.
     pub web: Arc<dyn Web>,
+    /// The endpoints that the operator defines.
+    pub connections: Arc<Connections>,
     /// Receives requests for their spans, or none if no spans are exported.
     pub spans: Option<Arc<dyn RequestSpans>>,
     /// Turns emissions of attempts into events.
@@ -126,15 +130,6 @@ pub trait Keys: Send + Sync {
     fn open(&self, key: &KeyRef, by: &KeyUser) -> Result<Option<Secret>, KeyError>;
 }
 
-/// The attempt that a key is opened for.
-#[derive(Clone, Debug)]
-pub struct KeyUser {
-    /// The attempt.
-    pub attempt: AttemptOf,
-    /// Its action.
-    pub action: ActionRef,
-}
-
 /// How programs call the API as their execution.
 pub trait ProgramAccess: Send + Sync {
     /// Returns the token of an attempt. It counts only while the attempt runs. Returns quickly.
@@ -164,24 +159,6 @@ pub trait Vars: Send + Sync {
     /// Returns handles of the values of the vars that are read. Vars without a value are left out. Returns
     /// quickly.
     fn read_by(&self, reads: &VarReads) -> Vec<(VarName, BodyHandle)>;
-}
-
-/// Why a key that is set cannot be opened.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum KeyError {
-    /// Its value cannot be used.
-    #[error("the key `{key}` cannot be opened: {why}")]
-    Unusable {
-        /// The key.
-        key: KeyRef,
-        /// The reason, without the value.
-        why: String,
-    },
-    /// Another store has its value, and does not provide it now. The attempt fails as if its server could not be reached,
-    /// so the action's `retry` applies.
-    #[error("key_unavailable: {0}")]
-    Unavailable(String),
 }
 
 /// An event that an attempt emits into the log, before it is checked and judged.

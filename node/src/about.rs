@@ -46,6 +46,7 @@ use crate::memory::{Memory, held_bytes};
 use crate::metrics::{counter, gauge};
 use crate::outside::OutsideWriter;
 use crate::programs::Users;
+use crate::connections::NodeConnections;
 use crate::sensors::SensorSupervisor;
 use crate::sequencer::{QueueGauge, SequencerHandle};
 use crate::snapshots::SnapshotTrouble;
@@ -79,6 +80,8 @@ pub(crate) struct AboutNode {
     pub edge: Arc<Edge>,
     /// The pulling sensors.
     pub sensors: SensorSupervisor,
+    /// The connections.
+    pub(crate) connections: NodeConnections,
     /// The background jobs.
     pub jobs: Arc<Jobs>,
     /// The rotation of the master key.
@@ -237,6 +240,7 @@ impl Node for AboutNode {
         gauge(metrics, "clock_held", help, u64::from(self.hold().is_some()));
         self.register_queues(metrics);
         self.sensors.register(metrics);
+        self.connections.register(metrics);
         gauge(metrics, "parked_reactions", "The parked reactions", parked);
         gauge(metrics, "log_position", "The newest position of the log", position);
         counter(metrics, "follower_bugs", "The number of times that an internal error interrupted a follower", self.follower_bugs());
@@ -266,6 +270,7 @@ impl Node for AboutNode {
         findings.push(self.permissions_finding());
         findings.extend(self.hook_findings());
         findings.push(self.sensors.finding());
+        findings.push(self.connections.finding(&self.catalogs.current()));
         findings.push(self.key_finding());
         findings.push(self.token_finding());
         findings.extend(self.issuers.findings(&self.keys));

@@ -3,6 +3,7 @@
 //! This module reads the file and the environment; the code that starts the node applies the values.
 
 mod actions;
+mod connections;
 mod declared;
 mod key_providers;
 mod login;
@@ -24,10 +25,12 @@ use std::time::Duration;
 use ensue_api::{Limits, Origin, PageServing, ProxyHeader, Rates};
 use ensue_engine::access::quota::Tiers;
 use ensue_engine::explain::Explain;
-use ensue_engine::names::{KeyRef, LabelName, PackName, TierName, WorkerQueueName};
+use ensue_engine::names::{ConnectionName, KeyRef, LabelName, PackName, TierName, WorkerQueueName};
 use ensue_engine::ports::Secret;
 pub use ensue_executor::AtStop;
+use ensue_executor::connections::ConnectionSettings;
 pub use ensue_executor::programs::SupervisorCommand;
+use ensue_packs::DeclaredConnection;
 use ensue_views::ViewRetention;
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -35,6 +38,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use actions::WrittenActions;
+use connections::WrittenConnection;
 pub use declared::{DeclaredGrant, DeclaredRights, DeclaredSubject};
 use login::{WrittenInquiries, WrittenLogin};
 use network::{NETWORKS_FORM, ORIGINS_FORM, PROXY_HEADER_FORM, WrittenCors};
@@ -128,6 +132,8 @@ pub struct Config {
     pub retention: ViewRetention,
     /// How much of an address is recorded.
     pub audit_address: RecordedAddress,
+    /// The endpoints with credentials that packs may use, by name.
+    pub connections: BTreeMap<ConnectionName, ConnectionSettings>,
     /// The destinations beyond the public internet that the `http` runner may connect to.
     pub egress_allow: Vec<String>,
     /// How programs of actions are run.
@@ -301,6 +307,7 @@ struct Written {
     artifacts: WrittenArtifacts,
     retention: WrittenRetention,
     audit: WrittenAudit,
+    connections: BTreeMap<ConnectionName, WrittenConnection>,
     egress: Option<Egress>,
     actions: WrittenActions,
     traces: Option<WrittenTraces>,
@@ -384,6 +391,7 @@ impl Config {
             artifacts: KeptSettings::of_artifacts(),
             retention: ViewRetention::default(),
             audit_address: RecordedAddress::default(),
+            connections: BTreeMap::new(),
             egress_allow: Vec::new(),
             actions: ActionSettings::default(),
             supervisor: None,
@@ -428,6 +436,14 @@ impl Config {
             KeySource::From(at) => Some((KeyRef::new(pack, name).ok()?, at)),
             KeySource::File(_) => None,
         })
+    }
+
+    /// Returns the connections as checks of packs see them.
+    pub fn declared_connections(&self) -> BTreeMap<ConnectionName, DeclaredConnection> {
+        let declared = self.connections.iter().map(|(name, connection)| {
+            (name.clone(), DeclaredConnection { kind: connection.endpoint.kind(), packs: connection.packs.clone() })
+        });
+        declared.collect()
     }
 
     /// Returns the files that secrets are read from, which must be hidden from all programs.
@@ -527,6 +543,10 @@ impl Config {
         take_kept(&mut self.artifacts, file_max, quota, keep_days);
         written.retention.over(&mut self.retention).map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?;
         self.audit_address = written.audit.address.unwrap_or(self.audit_address);
+        for (name, connection) in written.connections {
+            let read = connection.read(base).map_err(|why| malformed(format!("`connections.{name}`: {why}")))?;
+            self.connections.insert(name, read);
+        }
         self.egress_allow = written.egress.unwrap_or_default().allow;
         self.actions.take(written.actions, base).map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?;
         if let Some(WrittenTraces { endpoint }) = written.traces {

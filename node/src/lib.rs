@@ -23,6 +23,7 @@ mod clock;
 mod codes;
 mod commit_listeners;
 pub mod config;
+mod connections;
 mod crash_file;
 mod devices;
 mod edge;

@@ -19,6 +19,7 @@ use ensue_engine::ports::{Committed, Reply, Secret, Submit, SubmitError};
 use ensue_engine::record::{AttemptOf, BodyHandle, CatalogRevision, Digest, Position};
 use ensue_engine::vars::reads::VarReads;
 use ensue_executor::begun::{Begun, Opener};
+use ensue_executor::connections::Connections;
 use ensue_executor::ports::{Bodies, BodyError, Emission, EmissionError, KeyError, KeyUser, Keys, Observe, PackFiles, ProgramAccess, Vars};
 use ensue_executor::programs::DirectPrograms;
 use ensue_executor::{Destinations, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings, SystemClock};
@@ -91,6 +92,7 @@ impl<'r> RealActions<'r> {
             blobs: Arc::new(MemoryBlobs::default()),
             programs: Arc::new(programs),
             web: Arc::new(Destinations::new(EgressPolicy::allowing(vec![allowed]), clock.clone())),
+            connections: Arc::new(Connections::none(clock.clone())),
             spans: None,
             observe: Arc::new(NoEmissions),
             packs: Arc::new(OneFolder(case.folder.to_owned())),

@@ -71,6 +71,7 @@ pub fn build(revision: CatalogRevision, packs: &[(PackSource, Manifest)]) -> Res
             digest: pack.digest,
             config: pack.config,
             keys: pack.keys,
+            connections: pack.connections,
             permissions: pack.permissions,
         };
         definitions.packs.insert(pack.name.clone(), Arc::new(pack));

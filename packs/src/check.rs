@@ -7,6 +7,7 @@
 mod actions;
 mod code;
 mod compiled;
+mod connections;
 mod fake;
 mod flow;
 mod gives;
@@ -33,14 +34,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ensue_engine::access::scope::Scope;
-use ensue_engine::catalog::{Defined, Schema, Trigger};
-use ensue_engine::names::{ActionRef, PackName, RuleRef, SensorRef, TriggerRef};
+use ensue_engine::catalog::{ConnectionKind, Defined, Schema, Trigger};
+use ensue_engine::names::{ActionRef, ConnectionName, PackName, RuleRef, SensorRef, TriggerRef};
 use ensue_engine::record::Digest;
 use ensue_expression::ValueType;
 use serde_json::{Value, json};
 
 use crate::cases::{self, Case, Suite};
 use crate::checked::{Definitions, Parts};
+use crate::declared::PackConnections;
 use crate::diagnostics::{Code, Diagnostic, Report, Severity};
 use crate::fake::Fake;
 use crate::installed::Manifest;
@@ -84,6 +86,8 @@ pub struct GoodPack {
     pub permissions: Option<Vec<Scope>>,
     /// The permissions that it needs for what it does with other packs, as far as its files show that.
     pub needs: Vec<Scope>,
+    /// The connections that it lists and uses.
+    pub(crate) connections: PackConnections,
     /// Its rules. Each needs an id in the pack's manifest.
     pub rules: BTreeSet<RuleRef>,
 }
@@ -164,7 +168,7 @@ pub fn lint(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Checked
             let outcome = outcome.as_ref().filter(|outcome| outcome.is_good)?;
             let pack = candidate.pack.as_ref()?;
             let is_shipped = shipped.get(&pack.name) == Some(&pack.digest);
-            Some(Definitions { pack, parts: &outcome.parts, report: &candidate.report, is_reported: !is_shipped })
+            Some(Definitions { pack, parts: &outcome.parts, connections: &outcome.connections, report: &candidate.report, is_reported: !is_shipped })
         })
         .collect();
     let findings = lint_findings(&definitions);
@@ -196,6 +200,11 @@ fn checked(
             config: (*settings[index]).clone(),
             permissions: pack.manifest.permissions.clone().flatten(),
             needs: outcome.needs,
+            connections: PackConnections {
+                file: Some(pack.manifest.file.clone()),
+                listed: pack.manifest.connections.clone().unwrap_or_default(),
+                used: outcome.connections,
+            },
             rules: outcome.parts.rules.into_iter().map(|rule| rule.name).collect(),
         });
     }
@@ -228,6 +237,7 @@ pub(crate) fn check_installed(packs: &[PackSource], configs: &[Value]) -> (Vec<O
                 description: pack.manifest.description.clone(),
                 digest: pack.digest,
                 keys: pack.manifest.keys.clone()?.into_iter().collect(),
+                connections: pack.manifest.connections.clone()?.into_iter().map(|name| name.value).collect(),
                 permissions: pack.manifest.permissions.clone()?,
                 config: settings[index].clone(),
             };
@@ -244,6 +254,7 @@ pub(crate) struct InstalledPack {
     pub(crate) description: String,
     pub(crate) digest: Digest,
     pub(crate) keys: BTreeSet<ensue_engine::names::KeyRef>,
+    pub(crate) connections: BTreeSet<ConnectionName>,
     pub(crate) permissions: Option<Vec<Scope>>,
     pub(crate) config: Arc<Value>,
 }
@@ -259,6 +270,8 @@ struct Outcome {
     parts: Parts,
     /// The permissions that it needs for things of other packs.
     needs: Vec<Scope>,
+    /// The connections that it uses, each with its kind there.
+    connections: BTreeSet<(ConnectionName, ConnectionKind)>,
     is_good: bool,
 }
 
@@ -402,6 +415,7 @@ impl CheckingAll {
             if stage == Stage::Offered {
                 permissions::check(pack, &checking.uses, report);
             }
+            let connections = checking.uses.connections().iter().cloned().chain(parts.connections()).collect();
             let permissions = checking.uses.permissions().map(|needed| needed.permission.clone()).collect();
             offered.push(match stage {
                 Stage::Offered => {
@@ -414,7 +428,7 @@ impl CheckingAll {
                 Stage::Installed => Offered::default(),
             });
             needed_by.insert(pack.name.clone(), needed);
-            outcomes.push(Some(Outcome { parts, needs: permissions, is_good: !report.has_errors() }));
+            outcomes.push(Some(Outcome { parts, needs: permissions, connections, is_good: !report.has_errors() }));
         }
         self.refuse_cycles(&mut outcomes, &needed_by, &mut reports);
         self.refuse_dependants(&mut outcomes, &needed_by, &mut reports);

@@ -1,9 +1,12 @@
 //! The definitions of packs, checked and compiled.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ensue_engine::catalog::{Action, Defined, Flow, Mode, Place, Retry, Sensor, Trigger};
-use ensue_engine::names::{ActionRef, RuleRef, TriggerRef};
+use ensue_engine::catalog::{
+    Action, ConnectionKind, Defined, Flow, Mode, Place, Retry, Run, Sensor, Source, Trigger, UsedConnection,
+};
+use ensue_engine::names::{ActionRef, ConnectionName, RuleRef, TriggerRef};
 use ensue_engine::schedule::plan::Plan;
 use ensue_expression::{Expression, Template};
 use serde_json::Value;
@@ -22,10 +25,42 @@ pub(crate) struct Parts {
     pub(crate) places: Vec<(Defined, Place)>,
 }
 
+impl Parts {
+    /// Returns the connections that the pack's own requests name, each with its kind there.
+    pub(crate) fn connections(&self) -> impl Iterator<Item = (ConnectionName, ConnectionKind)> {
+        self.used_connections().filter_map(|used| match used {
+            UsedConnection::Named(name) => Some((name.clone(), ConnectionKind::Http)),
+            UsedConnection::Parameter(_) | UsedConnection::Setting(_) => None,
+        })
+    }
+
+    /// Returns the settings in which the operator names a connection for the pack's own requests.
+    pub(crate) fn settings_of_connections(&self) -> impl Iterator<Item = String> {
+        self.used_connections().filter_map(|used| match used {
+            UsedConnection::Setting(name) => Some(name.clone()),
+            UsedConnection::Named(_) | UsedConnection::Parameter(_) => None,
+        })
+    }
+
+    fn used_connections(&self) -> impl Iterator<Item = &UsedConnection> {
+        let of_actions = self.actions.iter().filter_map(|action| match &action.run {
+            Run::Http(request) => request.connection.as_ref(),
+            Run::Process(_) | Run::Shell(_) | Run::Emit { .. } | Run::Workflow(_) | Run::Builtin(_) => None,
+        });
+        let of_sensors = self.sensors.iter().filter_map(|sensor| match &sensor.source {
+            Source::Poll(poll) => poll.http.connection.as_ref(),
+            Source::Webhook { .. } | Source::Timer { .. } | Source::Process(_) | Source::File(_) => None,
+        });
+        of_actions.chain(of_sensors)
+    }
+}
+
 /// The content of a pack without errors, as written and as understood.
 pub(crate) struct Definitions<'a> {
     pub(crate) pack: &'a written::Pack,
     pub(crate) parts: &'a Parts,
+    /// The connections that it names or passes on.
+    pub(crate) connections: &'a BTreeSet<(ConnectionName, ConnectionKind)>,
     /// The diagnostics of the checks.
     pub(crate) report: &'a Report,
     /// Whether findings about this pack are reported to its author.

@@ -15,6 +15,7 @@ pub mod build;
 pub mod cases;
 pub mod check;
 mod checked;
+mod declared;
 pub mod diagnostics;
 pub mod digest;
 pub mod fake;
@@ -33,6 +34,7 @@ mod written;
 mod yaml;
 
 pub use build::{BuildError, build};
+pub use declared::{DeclaredConnection, connection_findings};
 pub use check::{Checked, GoodPack, Tested, check, lint, tests};
 pub use diagnostics::{Code, Colour, Diagnostic, Severity, excerpt};
 pub use digest::{CopyError, NewCopies};

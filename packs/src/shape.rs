@@ -254,6 +254,8 @@ pub enum Form {
     Script,
     /// An argument of a program: no expressions.
     Argument,
+    /// The name of a connection, or exactly one parameter or setting that names one.
+    Connection,
     /// An address and a port.
     Address,
     /// A change of a file.

@@ -2,6 +2,7 @@
 
 mod cases;
 mod catalog;
+mod connections;
 mod documented;
 mod everything;
 mod fakes;

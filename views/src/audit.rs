@@ -107,6 +107,7 @@ impl View for AuditEntry {
             }
             AuditFact::KeyUsed(fact) => Self { count: Some(fact.count), ..entry },
             AuditFact::ExportMade(fact) => Self { count: Some(fact.rows), ..entry },
+            AuditFact::ConnectionTested(_) => entry,
         })
     }
 

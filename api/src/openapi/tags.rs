@@ -8,6 +8,7 @@ pub(super) const ALL: &[(&str, &str)] = &[
     ("backtests", "Backtests that continue without a request."),
     ("changes", "What changed, for callers that keep lists up to date."),
     ("clock", "The clock of the node."),
+    ("connections", "Endpoints with credentials that the operator defines."),
     ("counts", "Numbers of things in groups."),
     ("dead_letters", "Deliveries and executions that failed permanently."),
     ("docs", "Pages for people: this document and the error pages."),

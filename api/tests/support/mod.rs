@@ -222,6 +222,7 @@ impl TestApi {
             blobs: Arc::new(node.blobs.clone()),
             webhooks: node.clone(),
             sensors: node.clone(),
+            connections: node.clone(),
             event_maker: node.clone(),
             access: node.clone(),
             keys: node.clone(),

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ensue_engine::names::PackName;
-use ensue_packs::{Checked, Code, Colour, Diagnostic, PackSource, ReadError, Severity};
+use ensue_engine::names::{ConnectionName, PackName};
+use ensue_node::config::Config;
+use ensue_packs::{Checked, Code, Colour, DeclaredConnection, Diagnostic, PackSource, ReadError, Severity, connection_findings};
 use serde_json::{Value, json};
 
 use super::Asking;
@@ -70,6 +71,8 @@ pub(super) struct ReadPacks {
     pub(super) unreadable: Vec<String>,
     /// The operator's settings.
     pub(super) settings: BTreeMap<PackName, Value>,
+    /// The connections that the operator declares; `None` if there is no settings file.
+    pub(super) connections: Option<BTreeMap<ConnectionName, DeclaredConnection>>,
     /// The packs next to a single pack, which it may need. Their findings are not reported.
     beside: Beside,
 }
@@ -127,7 +130,10 @@ impl PacksAtHand {
     /// Reads the packs, and passes them with the library's to `judge`.
     pub(super) fn look(self, judge: fn(&[PackSource], &BTreeMap<PackName, Value>) -> Checked) -> Result<Found, Failure> {
         let read = self.read()?;
-        let Checked { diagnostics, good } = judge(&read.sources, &read.settings);
+        let Checked { mut diagnostics, good } = judge(&read.sources, &read.settings);
+        if let Some(declared) = &read.connections {
+            diagnostics.extend(connection_findings(&good, declared));
+        }
         let checked = Checked { diagnostics: read.told(diagnostics), good };
         Ok(Found { checked, packs: read.sources.len() - read.first, unreadable: read.unreadable })
     }
@@ -144,7 +150,10 @@ impl PacksAtHand {
             }
         }
         let beside_the_packs = self.folders.iter().find_map(|folder| settings_beside(folder));
-        let settings = settings(self.config.as_deref().or(beside_the_packs.as_deref()))?;
+        let file = self.config.as_deref().or(beside_the_packs.as_deref());
+        let config = super::serve::settings(file)?;
+        let connections = (file.is_some() || !config.connections.is_empty()).then(|| config.declared_connections());
+        let settings = settings(config);
         let (beside, others) = Beside::of(&self.folders, &own);
         let mut sources = ensue_packs::library();
         // If the library's own folders are checked, they replace the packs that ship with the binary.
@@ -153,7 +162,7 @@ impl PacksAtHand {
         sources.extend(others);
         let first = sources.len();
         sources.extend(own);
-        Ok(ReadPacks { sources, first, unreadable, settings, beside })
+        Ok(ReadPacks { sources, first, unreadable, settings, connections, beside })
     }
 }
 
@@ -242,9 +251,8 @@ fn settings_beside(folder: &Path) -> Option<PathBuf> {
 }
 
 /// Returns the operator's settings for packs, in the form that the checks take.
-fn settings(file: Option<&Path>) -> Result<BTreeMap<PackName, Value>, Failure> {
-    let config = super::serve::settings(file)?;
-    Ok(config.pack_settings.into_iter().map(|(pack, settings)| (pack, Value::Object(settings.config))).collect())
+fn settings(config: Config) -> BTreeMap<PackName, Value> {
+    config.pack_settings.into_iter().map(|(pack, settings)| (pack, Value::Object(settings.config))).collect()
 }
 
 pub(super) fn counted(count: usize, thing: &str) -> String {

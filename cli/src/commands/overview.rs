@@ -16,7 +16,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Access", &["tokens", "identities", "roles", "grants", "audit", "auth", "login", "logout", "password", "sessions", "whoami", "usage"]),
     (
         "Operate",
-        &["keys", "vars", "profiles", "dead-letters", "parked", "clock", "restore", "views", "bench", "completions", "man", "help"],
+        &["keys", "connections", "vars", "profiles", "dead-letters", "parked", "clock", "restore", "views", "bench", "completions", "man"],
     ),
 ];
 
@@ -47,10 +47,6 @@ fn template(line: &Command) -> String {
 
 /// Returns the first sentence of a command's description.
 fn about(line: &Command, name: &str) -> String {
-    // Clap adds this one itself when it parses.
-    if name == "help" {
-        return "Print this help, or the help of a command".to_owned();
-    }
     let about = line.find_subcommand(name).and_then(Command::get_about).map(ToString::to_string).unwrap_or_default();
     about.split_once(". ").map_or(about.clone(), |(first, _)| first.to_owned())
 }
@@ -62,7 +58,7 @@ mod tests {
     #[test]
     fn every_command_is_listed_once_with_a_description() {
         let line = command_line();
-        let mut listed: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).filter(|name| *name != "help").collect();
+        let mut listed: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
         listed.sort_unstable();
         let mut known: Vec<&str> = line.get_subcommands().filter(|command| !command.is_hide_set()).map(Command::get_name).collect();
         known.sort_unstable();

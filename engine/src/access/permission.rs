@@ -94,6 +94,8 @@ permissions! {
     ParkedReactionsSettle = "parked_reactions":"settle";
     DeadLettersRead = "dead_letters":"read";
     DeadLettersSettle = "dead_letters":"settle";
+    ConnectionsRead = "connections":"read";
+    ConnectionsTest = "connections":"test";
     MetricsRead = "metrics":"read";
     NodeRead = "node":"read";
 }

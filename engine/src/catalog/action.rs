@@ -8,7 +8,7 @@ use std::time::Duration;
 use ensue_expression::{Expression, Node, Template};
 use serde_json::{Map, Value};
 
-use crate::catalog::{Concurrency, Misfit, Retry, Schema, Workflow};
+use crate::catalog::{Concurrency, Misfit, Retry, Schema, UsedConnection, Workflow};
 use crate::executions::facts::Pace;
 use crate::inquiries::question::Question;
 use crate::names::{ActionRef, LabelName, Names, TriggerRef, WorkerQueueName};
@@ -187,6 +187,8 @@ pub struct ShellScript {
 /// An HTTP request to make.
 #[derive(Clone, Debug)]
 pub struct HttpRequest {
+    /// The connection whose server it goes to. Its `url` is then a path below the address of the connection.
+    pub connection: Option<UsedConnection>,
     /// The URL: exactly one expression for the whole URL, or a literal with percent-encoded interpolations.
     pub url: Template,
     /// The method; `GET` by default.

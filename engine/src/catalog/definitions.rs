@@ -7,7 +7,7 @@ use crate::catalog::Action;
 use crate::catalog::Rule;
 use crate::catalog::Schema;
 use crate::catalog::Sensor;
-use crate::names::{ActionRef, KeyRef, PackName, RuleRef, SensorRef, TriggerRef};
+use crate::names::{ActionRef, ConnectionName, KeyRef, PackName, RuleRef, SensorRef, TriggerRef};
 use crate::record::Digest;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +28,8 @@ pub struct Pack {
     pub config: Arc<Value>,
     /// The keys it may read.
     pub keys: BTreeSet<KeyRef>,
+    /// The connections it may use.
+    pub connections: BTreeSet<ConnectionName>,
     /// What it asks to do with other packs; `None` if it does not say.
     pub permissions: Option<Vec<Scope>>,
 }

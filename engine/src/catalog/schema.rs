@@ -11,11 +11,17 @@ use ensue_expression::{Node, NodeKind, Number};
 use regex::Regex;
 use serde_json::{Map, Value};
 
+use crate::catalog::ConnectionKind;
+use crate::names::is_name;
+
 /// The maximum number of errors that one check lists.
 pub const MISFITS_MAX: usize = 20;
 
 /// The keyword of a JSON Schema that lists the names of its properties in the order in which they were written.
 pub const ORDER: &str = "x-order";
+
+/// The keyword of a JSON Schema that says of which kind the connection is that a string names.
+pub const CONNECTION: &str = "x-connection";
 
 /// The shape of a value.
 #[derive(Clone, Debug, Default)]
@@ -118,6 +124,8 @@ pub enum Type {
     List(Box<Type>),
     /// One of these texts.
     OneOf(Vec<String>),
+    /// The name of a connection of this kind.
+    Connection(ConnectionKind),
 }
 
 impl PartialEq for Type {
@@ -126,6 +134,7 @@ impl PartialEq for Type {
             (Self::String { pattern: a }, Self::String { pattern: b }) => a.as_ref().map(Regex::as_str) == b.as_ref().map(Regex::as_str),
             (Self::List(a), Self::List(b)) => a == b,
             (Self::OneOf(a), Self::OneOf(b)) => a == b,
+            (Self::Connection(a), Self::Connection(b)) => a == b,
             // The others hold nothing.
             (_, _) => std::mem::discriminant(self) == std::mem::discriminant(other),
         }
@@ -144,6 +153,7 @@ impl fmt::Display for Type {
             Self::Object => f.write_str("object"),
             Self::List(item) => write!(f, "[{item}]"),
             Self::OneOf(texts) => f.write_str(&texts.join(" | ")),
+            Self::Connection(kind) => write!(f, "connection<{}>", kind.as_str()),
         }
     }
 }
@@ -328,6 +338,7 @@ impl Type {
                 false
             }
             Self::OneOf(texts) => value.as_str().is_some_and(|text| texts.iter().any(|one| *one == text)),
+            Self::Connection(_) => value.as_str().is_some_and(|text| is_name(&text)),
         };
         if !fits {
             let message = format!("should be {self}, but is {}", name_of(value));
@@ -346,6 +357,7 @@ impl Type {
             Self::Object => serde_json::json!({ "type": "object" }),
             Self::List(item) => serde_json::json!({ "type": "array", "items": item.to_json() }),
             Self::OneOf(texts) => serde_json::json!({ "enum": texts }),
+            Self::Connection(kind) => serde_json::json!({ "type": "string", (CONNECTION): kind.as_str() }),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ensue_engine::access::audit::facts::{AccessDenied, ExportMade, KeyUsed, LoginRefused};
+use ensue_engine::access::audit::facts::{AccessDenied, ConnectionTested, ExportMade, KeyUsed, LoginRefused};
 use ensue_engine::access::facts::{CredentialChange, CredentialKind, IdentityKind, SessionEnd};
 use ensue_engine::access::keys::MasterKeyId;
 use ensue_engine::access::permission::Permission;
@@ -953,7 +953,7 @@ impl World {
             }
             Step::NoteAudit(count) => {
                 let (first, last) = (self.site.now(), self.site.now());
-                match count % 4 {
+                match count % 5 {
                     0 => {
                         let fact = AccessDenied { permission: Some("keys:write".into()), count: *count, first, last };
                         asked_by(Actor::Engine, Ask::NoteDenied(vec![Denied { caller: ana(), fact }]))
@@ -968,6 +968,10 @@ impl World {
                         let fact = LoginRefused { way: Some("token".into()), identity: None, count: *count, first, last };
                         let origin = Some(Body::json(Bytes::from_static(br#"{"address":"203.0.113.7"}"#)));
                         asked_by(Actor::Engine, Ask::NoteRefusedLogins(vec![RefusedLogin { fact, origin }]))
+                    }
+                    3 => {
+                        let test = ConnectionTested { connection: "orders".parse().unwrap(), error: Some("auth".into()) };
+                        asked_by(ana(), Ask::NoteConnectionTest(test))
                     }
                     _ => {
                         let digest = Digest::of(b"rows");

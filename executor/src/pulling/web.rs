@@ -7,26 +7,83 @@ use std::time::Duration;
 use bytes::BytesMut;
 use ensue_connectors::world::{self, WebAnswer, WebRequest};
 use ensue_connectors::{Pending, SensorErrorKind, SourceError};
-use ensue_engine::catalog::HttpBody;
+use ensue_engine::catalog::{ConnectionKind, HttpBody, UsedConnection};
+use ensue_engine::names::KeyRef;
+use ensue_engine::ports::Secret;
+use reqwest::StatusCode;
 use reqwest::header::{HeaderName, HeaderValue};
 
 use super::{open_keys, source_error};
+use crate::connections::{
+    Asker, Connection, ConnectionErrorKind, ConnectionUser, Connections, Lent, Lists, NoCredentials, NotLent, OperatorsWord, Used,
+    kind_of_broken,
+};
+use crate::masks::Masks;
 use crate::render::Renderer;
-use crate::runners::{HTTP_HOPS_MAX, Request, retry_after_of};
+use crate::runners::{HTTP_HOPS_MAX, Request, retry_after_of, stays_below};
 use crate::web::{NoWay, Web};
 
 /// Sends the requests of sensors.
 pub struct SensorWeb {
     web: Arc<dyn Web>,
+    connections: Arc<Connections>,
 }
 
 impl SensorWeb {
-    /// Sends requests over the web of the worker.
-    pub fn new(web: Arc<dyn Web>) -> Self {
-        Self { web }
+    /// Sends requests over the web of the worker, and over connections.
+    pub fn new(web: Arc<dyn Web>, connections: Arc<Connections>) -> Self {
+        Self { web, connections }
     }
 
-    async fn exchange(&self, order: WebRequest) -> Result<WebAnswer, SourceError> {
+    /// Sends the request of a sensor, over its connection if it names one.
+    async fn sent(&self, order: WebRequest) -> Result<WebAnswer, SourceError> {
+        let timeout = order.timeout;
+        let Some(connection) = self.connection(&order)? else {
+            return tokio::time::timeout(timeout, self.exchange(order, None)).await.unwrap_or_else(|_| Err(late(timeout)));
+        };
+        let user = ConnectionUser::Sensor(order.sensor.name.clone());
+        let lending = tokio::time::timeout(timeout, self.connections.lend(&connection, user)).await;
+        let lent = lending.map_err(|_| late(timeout))?.map_err(not_lent)?;
+        let timeout = lent.http().map_or(timeout, |http| http.timeout.min(timeout));
+        let exchange = tokio::time::timeout(timeout, self.exchange(order, Some(&lent))).await;
+        let answered = exchange.unwrap_or_else(|_| Err(late(timeout)));
+        let used = match &answered {
+            Ok(answer) => StatusCode::from_u16(answer.status).map_or(Used::Well, Used::of_status),
+            Err(error) => match error.kind {
+                SensorErrorKind::Connect => Used::Fault(kind_of_broken(&error.message), error.message.clone()),
+                SensorErrorKind::Auth => Used::Rejected(ConnectionErrorKind::Auth, error.message.clone()),
+                SensorErrorKind::EgressDenied => Used::Rejected(ConnectionErrorKind::EgressDenied, error.message.clone()),
+                SensorErrorKind::Timeout => Used::Fault(ConnectionErrorKind::Timeout, error.message.clone()),
+                SensorErrorKind::Limit => Used::Well,
+                // Nothing is known about the server.
+                _ => return answered,
+            },
+        };
+        if matches!(used, Used::Rejected(ConnectionErrorKind::Auth, _)) {
+            lent.forget_token().await;
+        }
+        lent.ended(used);
+        answered
+    }
+
+    /// Returns the connection that a sensor names.
+    fn connection(&self, order: &WebRequest) -> Result<Option<Arc<Connection>>, SourceError> {
+        let pack = order.sensor.name.pack();
+        let (name, word) = match &order.poll.http.connection {
+            // A sensor has no parameters.
+            None | Some(UsedConnection::Parameter(_)) => return Ok(None),
+            Some(UsedConnection::Named(name)) => (name.as_str(), OperatorsWord::NotAlone),
+            Some(UsedConnection::Setting(field)) => match order.sensor.config.get(field).filter(|value| !value.is_null()) {
+                None => return Ok(None),
+                Some(value) => (value.as_str().unwrap_or_default(), OperatorsWord::Given),
+            },
+        };
+        let lists = if order.keys.lists_connection(&pack, name) { Lists::Yes } else { Lists::No };
+        let asker = Asker { packs: vec![(&pack, lists)], word };
+        self.connections.found(name, ConnectionKind::Http, &asker).map(Some).map_err(not_lent)
+    }
+
+    async fn exchange(&self, order: WebRequest, lent: Option<&Lent>) -> Result<WebAnswer, SourceError> {
         let http = &order.poll.http;
         let body = match &http.body {
             HttpBody::None => Vec::new(),
@@ -37,15 +94,27 @@ impl SensorWeb {
         let keys = open_keys(templates, &order.sensor, &*order.keys)?;
         let mut request = {
             let mut renderer = Renderer::of_sensor(&order.sensor, &order.values, &keys);
-            Request::composed(http, &mut renderer).map_err(source_error)?
+            Request::composed(http, &mut renderer, lent.and_then(Lent::http)).map_err(source_error)?
         };
+        let mut masked: Vec<(KeyRef, Secret)> = Vec::new();
+        if let Some((lent, connection)) = lent.and_then(|lent| Some((lent, lent.http()?))) {
+            let credentials = lent.credentials().await.map_err(|why| match why {
+                NoCredentials::NotLent(why) => not_lent(why),
+                NoCredentials::NoToken(why) => SourceError::new(sensor_kind(why.kind), why.to_string()),
+            })?;
+            masked.extend(lent.pool.secrets().iter().map(|(key, value)| (key.clone(), value.clone())));
+            masked.extend(credentials.iter().filter_map(|credentials| credentials.derived.clone()));
+            request.connect(connection, credentials).map_err(source_error)?;
+        }
+        let masks = Masks::of_values(masked.iter().map(|(key, value)| (key.as_str(), value.reveal())));
+        let web: &dyn Web = lent.map_or(&*self.web, |lent| &lent.pool.web);
         for (name, value) in &order.headers {
             if let Ok(value) = HeaderValue::from_str(value) {
                 request.add_header(HeaderName::from_static(name), value);
             }
         }
         for _ in 0..=HTTP_HOPS_MAX {
-            let way = self.web.way(request.target()).await.map_err(|error| {
+            let way = web.way(request.target()).await.map_err(|error| {
                 let kind = match error {
                     NoWay::Denied => SensorErrorKind::EgressDenied,
                     NoWay::Unreachable(_) => SensorErrorKind::Connect,
@@ -56,6 +125,7 @@ impl SensorWeb {
                 |error: &dyn std::fmt::Display| SourceError::new(SensorErrorKind::Connect, format!("{}: {error}", request.server()));
             let mut answer = way.send(request.to_send()).await.map_err(|error| broken(&error))?;
             if let Some(next) = request.redirected(answer.status, &answer.headers).map_err(source_error)? {
+                stays_below(&request, &next, lent).map_err(source_error)?;
                 request = next;
                 continue;
             }
@@ -70,13 +140,15 @@ impl SensorWeb {
             let mut headers = BTreeMap::new();
             for name in answer.headers.keys() {
                 let values: Vec<_> = answer.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
-                headers.insert(name.as_str().to_owned(), values.join(", "));
+                let value = values.join(", ");
+                headers.insert(name.as_str().to_owned(), masks.as_deref().map_or_else(|| value.clone(), |masks| masks.text(&value)));
             }
             return Ok(WebAnswer {
                 status: answer.status.as_u16(),
                 retry_after: retry_after_of(&answer.headers, order.now),
                 headers,
-                body: bytes.freeze(),
+                // A server may repeat what it was sent.
+                body: masks.as_deref().map_or_else(|| bytes.clone().freeze(), |masks| masks.whole(&bytes).into()),
             });
         }
         let message = format!("the server answered with more than {HTTP_HOPS_MAX} redirects");
@@ -86,13 +158,35 @@ impl SensorWeb {
 
 impl world::Web for SensorWeb {
     fn fetch(&self, order: WebRequest) -> Pending<'_, Result<WebAnswer, SourceError>> {
-        Box::pin(async move {
-            let timeout = order.timeout;
-            tokio::time::timeout(timeout, self.exchange(order)).await.unwrap_or_else(|_| Err(late(timeout)))
-        })
+        Box::pin(self.sent(order))
     }
 }
 
 fn late(timeout: Duration) -> SourceError {
     SourceError::new(SensorErrorKind::Timeout, format!("the complete answer did not arrive within {} seconds", timeout.as_secs_f64()))
+}
+
+fn not_lent(why: NotLent) -> SourceError {
+    let kind = match &why {
+        NotLent::Paused { retry_after, .. } => {
+            return SourceError::new(SensorErrorKind::Connect, why.to_string()).after(Some(*retry_after));
+        }
+        NotLent::Unknown(_) | NotLent::OtherKind { .. } | NotLent::NotAllowed { .. } => SensorErrorKind::EgressDenied,
+        NotLent::NoTrust { .. } => SensorErrorKind::Tls,
+        NotLent::KeyMissing { .. } | NotLent::KeyUnusable(_) | NotLent::KeyUnfit { .. } => SensorErrorKind::KeyMissing,
+        NotLent::KeyUnavailable(_) => SensorErrorKind::Connect,
+    };
+    SourceError::new(kind, why.to_string())
+}
+
+fn sensor_kind(kind: ConnectionErrorKind) -> SensorErrorKind {
+    match kind {
+        ConnectionErrorKind::Connect | ConnectionErrorKind::Server => SensorErrorKind::Connect,
+        ConnectionErrorKind::Tls => SensorErrorKind::Tls,
+        ConnectionErrorKind::Auth => SensorErrorKind::Auth,
+        ConnectionErrorKind::Timeout => SensorErrorKind::Timeout,
+        ConnectionErrorKind::Rejected | ConnectionErrorKind::Protocol => SensorErrorKind::Protocol,
+        ConnectionErrorKind::EgressDenied => SensorErrorKind::EgressDenied,
+        ConnectionErrorKind::KeyMissing => SensorErrorKind::KeyMissing,
+    }
 }

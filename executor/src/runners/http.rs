@@ -4,6 +4,7 @@
 //! `destinations.rs`.
 
 mod answer;
+mod connected;
 mod request;
 mod retry_after;
 mod spans;
@@ -13,8 +14,9 @@ use ensue_engine::executions::facts::FailureKind;
 use reqwest::StatusCode;
 
 use crate::attempt::{Attempt, Broken, Ending, failed};
+use crate::connections::Lent;
 use crate::runners::Runner;
-use crate::web::{BrokenOff, NoWay};
+use crate::web::{BrokenOff, NoWay, Web};
 pub(crate) use request::Request;
 pub(crate) use retry_after::of as retry_after_of;
 use spans::Spans;
@@ -26,15 +28,21 @@ pub(crate) const HTTP_HOPS_MAX: usize = 5;
 
 impl Runner for HttpRequest {
     async fn run(&self, attempt: &Attempt<'_>) -> Ending {
-        let request = Request::rendered(self, attempt).await?;
+        let connection = connected::of_attempt(self, attempt)?;
+        let below = connection.as_ref().and_then(|connection| connection.http());
+        let mut request = Request::rendered(self, attempt, below).await?;
+        let patience = below.map_or(attempt.means.settings.http_timeout, |http| http.timeout);
+        let lent = match &connection {
+            Some(connection) => Some(connected::lent(attempt, connection, &mut request).await?),
+            None => None,
+        };
         let clock = &attempt.means.ports.clock;
-        let patience = attempt.means.settings.http_timeout;
         let spans = Spans::new(attempt);
         let ending = attempt
             .within(async {
                 tokio::select! {
                     biased;
-                    ending = exchange(attempt, request, &spans) => ending,
+                    ending = exchange(attempt, request, lent.as_ref(), &spans) => ending,
                     () = clock.until(clock.now().saturating_add(patience)) => {
                         let message = format!("the complete answer did not arrive within {} seconds", patience.as_secs_f64());
                         Err(failed(FailureKind::Timeout, message))
@@ -43,26 +51,41 @@ impl Runner for HttpRequest {
             })
             .await;
         spans.end(&ending);
+        if let Some(lent) = lent {
+            connected::ended(lent, &ending).await;
+        }
         ending
     }
 }
 
-async fn exchange(attempt: &Attempt<'_>, mut request: Request, spans: &Spans<'_>) -> Ending {
+async fn exchange(attempt: &Attempt<'_>, mut request: Request, lent: Option<&Lent>, spans: &Spans<'_>) -> Ending {
+    let web: &dyn Web = lent.map_or(&*attempt.means.ports.web, |lent| &lent.pool.web);
     for _ in 0..=HTTP_HOPS_MAX {
         spans.begin(&mut request);
-        let way = attempt.means.ports.web.way(&request.url).await;
+        let way = web.way(&request.url).await;
         let way = way.map_err(|error| unreachable(&request, &error))?;
         attempt.begin().await?;
         let answer = way.send(request.to_send()).await;
         let answer = answer.map_err(|error| broken_off(&request, &error))?;
         spans.answered(answer.status);
         match request.redirected(answer.status, &answer.headers)? {
-            Some(next) => request = next,
+            Some(next) => {
+                stays_below(&request, &next, lent)?;
+                request = next;
+            }
             None => return answer::taken(attempt, &request, answer).await,
         }
     }
     let message = format!("the server answered with more than {HTTP_HOPS_MAX} redirects");
     Err(failed(FailureKind::EgressDenied, message))
+}
+
+/// Checks that a redirect does not leave the address of a connection, whose credentials are sent along.
+pub(crate) fn stays_below(from: &Request, to: &Request, lent: Option<&Lent>) -> Result<(), Broken> {
+    if lent.and_then(Lent::http).is_none_or(|http| http.has(to.target())) {
+        return Ok(());
+    }
+    Err(failed(FailureKind::EgressDenied, format!("{} redirected out of the address of the connection", from.server())))
 }
 
 fn unreachable(request: &Request, error: &NoWay) -> Broken {

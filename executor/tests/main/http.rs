@@ -17,6 +17,7 @@ use crate::world::{Plan, SECRET, TRACE, attempt, body, execution, failure, resul
 
 fn get(url: &str) -> HttpRequest {
     HttpRequest {
+        connection: None,
         url: template(json!(url)),
         method: template(json!(null)),
         headers: template(json!({})),
@@ -119,6 +120,7 @@ async fn request_has_the_execution_s_key_and_trace_unless_declared() {
 async fn request_body_is_json_or_text_and_never_both() {
     let server = ok_server().await;
     let post = |json: Value, text: Value| HttpRequest {
+        connection: None,
         method: template(json!("post")),
         body: HttpBody::Either { json: template(json), text: template(text) },
         ..get(&server.url("/"))

@@ -20,6 +20,7 @@ use ensue_engine::record::Digest;
 use ensue_executor::ports::PackFiles;
 use ensue_executor::programs::{Isolation, IsolationMode, ProgramLimits, SupervisorCommand, around_path};
 use ensue_executor::pulling::{SensorPrograms, SensorProgramsSettings, SensorWeb};
+use ensue_executor::connections::Connections;
 use ensue_executor::{Destinations, EgressPolicy, SystemClock};
 use ensue_expression::{Document, Expression, Roots, Template};
 use serde_json::{Value, json};
@@ -50,6 +51,10 @@ impl Keys for OneKey {
 
     fn listed(&self, _: &PackName) -> Vec<KeyRef> {
         vec!["dev.token".parse().unwrap()]
+    }
+
+    fn lists_connection(&self, _: &PackName, _: &str) -> bool {
+        false
     }
 }
 
@@ -82,7 +87,7 @@ impl Outside {
         let world = World {
             seed: 7,
             clock: Arc::new(MachineClock),
-            web: Arc::new(SensorWeb::new(web)),
+            web: Arc::new(SensorWeb::new(web, Arc::new(Connections::none(Arc::new(SystemClock::new()))))),
             programs,
             keys: Arc::new(OneKey),
             folders: Arc::new(Folders::default()),

@@ -19,6 +19,7 @@ use ensue_engine::ports::{Secret, SubmitError};
 use ensue_engine::record::{AttemptOf, BodyHandle, CatalogRevision, Digest, Position};
 use ensue_engine::time::Timestamp;
 use ensue_executor::begun::{Begun, Opener, Previous};
+use ensue_executor::connections::Connections;
 use ensue_executor::ports::{Observe, ProgramAccess};
 use ensue_executor::programs::{
     DRAIN_PATIENCE, DirectPrograms, Isolation, Programs, SupervisedPrograms, SupervisedSettings, SupervisorCommand,
@@ -233,6 +234,7 @@ impl Plan {
             digest: Digest::of(b"pack"),
             config: Arc::new(json!({})),
             keys,
+            connections: [].into(),
             permissions: None,
         };
         let definitions =
@@ -267,6 +269,7 @@ impl Plan {
             packs: Arc::new(PackFolder(folder.path().join("pack"))),
             programs,
             web: Arc::new(Destinations::new(self.egress, time.clone())),
+            connections: Arc::new(Connections::none(time.clone())),
             clock: time,
             begun,
         };
@@ -319,6 +322,7 @@ impl World {
             timeout_millis: TIMEOUT.as_millis() as u64,
             grace_millis: GRACE.as_millis() as u64,
             actor: "token/ana".into(),
+            principal: None,
             caller: None,
             link: None,
             trace: Some(TRACE.into()),

@@ -6,6 +6,7 @@ use ensue_packs::json_schema;
 use ensue_packs::shape::{Between, Field, Form, Kind, Shape, optional, required};
 use serde_json::{Value, json};
 
+use super::connections::{FAILURES_MAX, MAX_MAX};
 use super::queues::STARTS_MAX;
 use crate::memory::MEMORY_BYTES_MIN;
 
@@ -142,6 +143,11 @@ static SETTINGS: Shape = Shape {
             "How long executions stay in the views after they have ended. The log keeps them forever.",
         ),
         optional("audit", Kind::Fields(&AUDIT), "What the log says about rejected logins."),
+        optional(
+            "connections",
+            Kind::Mapping { names: Form::Name, of: &Kind::Fields(&CONNECTION) },
+            "The endpoints with credentials that packs may use, by name. A pack lists the ones it uses in its `pack.yaml`.",
+        ),
         optional("egress", Kind::Fields(&EGRESS), "Where actions may connect with the runner `http`."),
         optional("actions", Kind::Fields(&ACTIONS), "How programs of actions are run."),
         optional(
@@ -417,6 +423,134 @@ static RETENTION: Shape = Shape {
 
 const BYTES: Kind = Kind::Integer { from: 0, to: i64::MAX };
 const DAYS: Kind = Kind::Integer { from: 0, to: u32::MAX as i64 };
+
+static CONNECTION: Shape = Shape {
+    what: "a connection",
+    fields: &[
+        optional("http", Kind::Fields(&HTTP_ENDPOINT), "A server that speaks HTTP. Give either this or `smtp`."),
+        optional("smtp", Kind::Fields(&SMTP_ENDPOINT), "A server that takes mail. Give either this or `http`."),
+        optional(
+            "packs",
+            Kind::Texts { of: Form::Name, least: 0 },
+            "The only packs that may use it. Default: every pack that lists it.",
+        ),
+        optional("max", Kind::Integer { from: 1, to: MAX_MAX as i64 }, "How many uses there may be at once. Default: 16."),
+        optional("breaker", Kind::Fields(&BREAKER), "When uses fail at once because the server is down."),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static BREAKER: Shape = Shape {
+    what: "`breaker`",
+    fields: &[
+        optional("failures", Kind::Integer { from: 1, to: FAILURES_MAX as i64 }, "How many failures in a row open it. Default: 5."),
+        optional("open_for", Kind::Text(Form::SomeTime), "How long it stays open, at most an hour. Default: 30s."),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static HTTP_ENDPOINT: Shape = Shape {
+    what: "a connection of the kind `http`",
+    fields: &[
+        required(
+            "url",
+            "url: https://orders.example.test/api",
+            Kind::Text(Form::Any),
+            "The address below which all requests go. It has no user name, password, query or fragment.",
+        ),
+        optional("auth", Kind::Fields(&AUTH), "How requests prove who sends them. Default: they do not."),
+        optional(
+            "headers",
+            Kind::Mapping { names: Form::Any, of: &Kind::Text(Form::Any) },
+            "Headers of each request that does not set them itself. They are no place for secrets.",
+        ),
+        optional("ca", Kind::Text(Form::Any), "A file with the authorities to trust instead of those of the machine, in PEM."),
+        optional("timeout", Kind::Text(Form::SomeTime), "The time limit of an exchange, at most an hour. Default: 60s."),
+        optional("connect_timeout", Kind::Text(Form::SomeTime), "How long to wait for a socket, at most an hour. Default: 10s."),
+        optional(
+            "test_path",
+            Kind::Text(Form::Any),
+            "The path below `url` that `ensue connections test` requests with `GET`; it must not answer with an error. Default: `url` \
+             itself, which may answer 404.",
+        ),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static AUTH: Shape = Shape {
+    what: "`auth`",
+    fields: &[
+        optional("bearer", Kind::Fields(&KEY_OF), "`Authorization: Bearer` with the value of a key."),
+        optional("basic", Kind::Fields(&BASIC), "`Authorization: Basic` with a user and a password."),
+        optional("header", Kind::Fields(&AUTH_HEADER), "A header with the value of a key."),
+        optional("oauth2", Kind::Fields(&OAUTH2), "`Authorization: Bearer` with a token of OAuth 2.0 (client credentials)."),
+    ],
+    later: &[],
+    between: &[Between::ExactlyOne],
+};
+
+static KEY_OF: Shape = Shape {
+    what: "a key of a connection",
+    fields: &[required("key", "key: shop.token", Kind::Text(Form::Ref), "The key. Set it with `ensue keys set`.")],
+    later: &[],
+    between: &[],
+};
+
+static BASIC: Shape = Shape {
+    what: "`basic`",
+    fields: &[
+        required("user", "user: app", Kind::Text(Form::Any), "The user."),
+        required("password", "password: { key: shop.password }", Kind::Fields(&KEY_OF), "The key with the password."),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static AUTH_HEADER: Shape = Shape {
+    what: "`header`",
+    fields: &[
+        required("name", "name: X-Api-Key", Kind::Text(Form::Header), "The name of the header."),
+        optional("prefix", Kind::Text(Form::Any), "The text before the value, for example `Token `. Default: none."),
+        required("value", "value: { key: shop.api_key }", Kind::Fields(&KEY_OF), "The key with the value."),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static OAUTH2: Shape = Shape {
+    what: "`oauth2`",
+    fields: &[
+        required("token_url", "token_url: https://id.example.test/token", Kind::Text(Form::Any), "The address that issues tokens."),
+        required("client_id", "client_id: ensue", Kind::Text(Form::Any), "The name of the client."),
+        required("client_secret", "client_secret: { key: shop.client }", Kind::Fields(&KEY_OF), "The key with its secret."),
+        optional("scopes", Kind::Texts { of: Form::Any, least: 0 }, "The scopes to ask for."),
+        optional("audience", Kind::Text(Form::Any), "The audience to ask for, if the server needs one."),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static SMTP_ENDPOINT: Shape = Shape {
+    what: "a connection of the kind `smtp`",
+    fields: &[
+        required("host", "host: mail.example.test", Kind::Text(Form::Any), "The host."),
+        optional("port", Kind::Integer { from: 0, to: 65_535 }, "The port. Default: 587 for `starttls`, 465 for `implicit`, 25 for `none`."),
+        optional(
+            "tls",
+            Kind::Choice(&["starttls", "implicit", "none"]),
+            "When TLS begins: after `STARTTLS` (the default), with the first byte, or never. A password is never sent without TLS.",
+        ),
+        optional("user", Kind::Text(Form::Any), "The user."),
+        optional("password", Kind::Fields(&KEY_OF), "The key with the password."),
+        optional("ca", Kind::Text(Form::Any), "A file with the authorities to trust instead of those of the machine, in PEM."),
+        optional("timeout", Kind::Text(Form::SomeTime), "The time limit of an exchange, at most an hour. Default: 60s."),
+    ],
+    later: &[],
+    between: &[],
+};
 
 static EGRESS: Shape = Shape {
     what: "`egress`",
@@ -731,6 +865,26 @@ access:
   roles: { restarter: ['executions:read', 'executions:rerun'] }
   grants: [{ subject: 'group:release', role: restarter, on: 'pack=release', until: 2027-01-01T00:00:00Z }]
 tiers: { free: { events_per_day: 10000, executions_per_hour: 500, concurrent: 10 } }
+connections:
+  orders:
+    http:
+      url: https://orders.example.test/api
+      auth: { bearer: { key: shop.token } }
+      headers: { Accept: application/json }
+      ca: orders.pem
+      timeout: 30s
+      connect_timeout: 5s
+      test_path: /health
+    packs: [shop]
+    max: 8
+    breaker: { failures: 5, open_for: 30s }
+  stock: { http: { url: 'https://stock.example.test', auth: { basic: { user: app, password: { key: shop.password } } } } }
+  search: { http: { url: 'https://search.example.test', auth: { header: { name: X-Api-Key, prefix: 'Token ', value: { key: shop.api } } } } }
+  crm:
+    http:
+      url: https://crm.example.test
+      auth: { oauth2: { token_url: 'https://id.example.test', client_id: a, client_secret: { key: shop.crm }, scopes: [read], audience: crm } }
+  relay: { smtp: { host: mail.example.test, port: 465, tls: implicit, user: app, password: { key: shop.mail }, ca: mail.pem, timeout: 30s } }
 egress: { allow: ['10.0.0.0/8'] }
 actions:
   isolation: auto

@@ -17,6 +17,7 @@ use crate::about::AboutNode;
 use crate::backtest::NodeBacktests;
 use crate::catalogs::NodeCatalogs;
 use crate::config::Config;
+use crate::connections::NodeConnections;
 use crate::memory::Memory;
 use crate::passwords::NodePasswords;
 use crate::release::RELEASE;
@@ -122,6 +123,7 @@ fn ports(
         blobs: working.blobs(),
         webhooks: stores.edge.clone(),
         sensors: Arc::new(working.sensors.clone()),
+        connections: Arc::new(NodeConnections(working.connections.clone())),
         event_maker: stores.edge.clone(),
         access: stores.tokens.clone(),
         keys: edges.keys.clone(),
@@ -158,6 +160,7 @@ fn about(
         catalogs: stores.catalogs.clone(),
         edge: stores.edge.clone(),
         sensors: working.sensors.clone(),
+        connections: NodeConnections(working.connections.clone()),
         jobs: following.jobs.clone(),
         master_key: stores.master_key(handle),
         outside: leading.outside.clone(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ensue_engine::command::{Ask, Command};
 use ensue_engine::record::Actor;
+use ensue_executor::connections::Connections;
 
 use crate::clock::Clock;
 use crate::kept_deliveries::KeptDeliveries;
@@ -23,7 +24,7 @@ const KEYS_SECONDS: u64 = 60;
 /// The time between two looks at the sessions whose time is over, in seconds.
 const SESSIONS_SECONDS: u64 = 30;
 
-/// Once a second, moves the clock closer to the wall clock, flushes the outside head, stores the last uses of tokens and the last
+/// Once a second, moves the clock closer to the wall clock, flushes the outside head, closes unused connections, stores the last uses of tokens and the last
 /// deliveries, and records due sums and uses of keys. Once a minute, destroys the values of keys whose overlap has ended. Every half a
 /// minute, ends the sessions whose time is over.
 pub(super) async fn tick(
@@ -31,7 +32,7 @@ pub(super) async fn tick(
     handle: SequencerHandle,
     outside: OutsideWriter,
     (keys, sessions): (Arc<KeyRing>, Arc<NodeSessions>),
-    (refusals, deliveries): (Arc<NodeRefusals>, Arc<KeptDeliveries>),
+    (refusals, deliveries, connections): (Arc<NodeRefusals>, Arc<KeptDeliveries>, Arc<Connections>),
 ) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -39,6 +40,7 @@ pub(super) async fn tick(
         seconds.tick().await;
         note_clock_step(&*clock, &handle);
         refusals.tick();
+        connections.close_unused();
         keys.record_uses(&handle);
         let (outside, keys, sessions, now) = (outside.clone(), keys.clone(), sessions.clone(), clock.now());
         let deliveries = deliveries.clone();

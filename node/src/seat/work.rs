@@ -9,6 +9,7 @@ use ensue_connectors::Connectors;
 use ensue_connectors::world::Folders;
 use ensue_engine::effect::Effect;
 use ensue_engine::ports::{Blobs, Outputs};
+use ensue_executor::connections::Connections;
 use ensue_executor::begun::{Begun, Given, Opener, Previous};
 use ensue_executor::ports;
 use ensue_executor::programs::AtEnd;
@@ -24,6 +25,7 @@ use crate::answer_links::{AnswerLinks, NotificationLinks};
 use crate::clock::Clock;
 use crate::commit_listeners::Copies;
 use crate::config::{Config, InquiryLinks};
+use crate::connections::KeysOfConnections;
 use crate::kept::KeptBeside;
 use crate::key_providers;
 use crate::log_access::NodeBodies;
@@ -39,6 +41,8 @@ pub(crate) struct Working {
     pub(crate) executor: Executor,
     /// The pulling sensors.
     pub(crate) sensors: SensorSupervisor,
+    /// The endpoints that the operator defines.
+    pub(crate) connections: Arc<Connections>,
     /// Its name.
     pub(crate) name: String,
     /// The data that is stored next to the log.
@@ -88,7 +92,10 @@ impl Working {
         let sensor_programs =
             crate::programs::for_sensors(config, opened.data.path(), (&hidden[..], path.as_os_str()), (users.users, copies))?;
         let programs_at_end = programs.at_end();
-        let web: Arc<dyn Web> = Arc::new(Destinations::new(egress(&config.egress_allow)?, clock.clone()));
+        let policy = egress(&config.egress_allow)?;
+        let host = Arc::new(KeysOfConnections { keys: stores.keys.clone(), clock: around.clock.clone() });
+        let connections = Arc::new(Connections::new(config.connections.clone(), policy.clone(), clock.clone(), host));
+        let web: Arc<dyn Web> = Arc::new(Destinations::new(policy, clock.clone()));
         stores.keys.provide(key_providers::provided(config, &web));
         let spawned = Distribution::new(Unit::Seconds, SHORT);
         let ports = ExecutorPorts {
@@ -106,6 +113,7 @@ impl Working {
             programs: Arc::new(TimedPrograms { programs, spawned: spawned.clone() }),
             spans: telemetry.request_spans(),
             web: web.clone(),
+            connections: connections.clone(),
             clock,
             begun,
         };
@@ -115,12 +123,12 @@ impl Working {
             clock: around.clock.clone(),
             keys: stores.keys.clone(),
             catalogs: stores.catalogs.clone(),
-            web: Arc::new(SensorWeb::new(web)),
+            web: Arc::new(SensorWeb::new(web, connections.clone())),
             programs: sensor_programs,
             folders: Arc::new(folders(config, &hidden)),
         };
         let sensors = SensorSupervisor::new(supervisor_parts((stores, to, around), worlds));
-        Ok(Self { executor, sensors, name, kept, users, programs_at_end, spawned, left: Left { owed, previous } })
+        Ok(Self { executor, sensors, connections, name, kept, users, programs_at_end, spawned, left: Left { owed, previous } })
     }
 
     /// Takes over the work that the log owed when it was opened.

@@ -79,4 +79,8 @@ impl world::Keys for SourceKeys {
     fn listed(&self, pack: &PackName) -> Vec<KeyRef> {
         self.catalogs.current().packs().get(pack).map_or_else(Vec::new, |pack| pack.keys.iter().cloned().collect())
     }
+
+    fn lists_connection(&self, pack: &PackName, name: &str) -> bool {
+        self.catalogs.current().packs().get(pack).is_some_and(|pack| pack.connections.iter().any(|listed| listed.as_str() == name))
+    }
 }

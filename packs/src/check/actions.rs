@@ -9,6 +9,7 @@ use ensue_engine::vars::reads::VARS;
 use ensue_expression::{Document, MapType, Occurrence, Others, Template, ValueType, nearest};
 use serde_json::{Map, Value, json};
 
+use super::connections;
 use super::compiled::{literal, optional};
 use super::gives::{Gives, raw_fields};
 use super::inferred::Taker;
@@ -164,14 +165,16 @@ fn run(checking: &mut Checking<'_>, file: &SourceText, action: &written::Action,
             };
             Some(Run::Shell(ShellScript { script: script?, env: env? }))
         }
-        written::Run::Http { url, method, headers, query, body } => {
+        written::Run::Http { url, connection, method, headers, query, body } => {
+            let (connection, address) = connections::used(checking, connection.as_ref(), action.parameters.as_ref(), file, report)?;
             let taker = Taker { takes: ValueType::text(), name: "`url`".to_owned() };
             let target = plain.template_for(url, Some(&taker), report);
             if let Some(template) = &target {
-                url::check(url, template, plain, file, report);
+                url::check((url, template), address, plain, file, report);
             }
             let parts = RequestParts { method: method.as_ref(), headers: headers.as_ref(), query: query.as_ref(), body };
-            parts.compiled(target, (plain, &with_keys), file, report).map(|request| Run::Http(Box::new(request)))
+            let request = parts.compiled(target, (plain, &with_keys), file, report);
+            request.map(|request| Run::Http(Box::new(HttpRequest { connection, ..request })))
         }
         written::Run::Emit { trigger, payload, dedupe } => {
             emit(checking, file, trigger, (payload.as_ref(), dedupe.as_ref()), plain, report)
@@ -193,7 +196,7 @@ pub(super) struct RequestParts<'w> {
 }
 
 impl RequestParts<'_> {
-    /// Compiles a request to a URL. Only its headers and its body may read keys.
+    /// Compiles a request to a URL, without a connection. Only its headers and its body may read keys.
     pub(super) fn compiled(
         &self,
         url: Option<Template>,
@@ -215,7 +218,7 @@ impl RequestParts<'_> {
                 json.zip(text).map(|(json, text)| HttpBody::Either { json, text })
             }
         };
-        Some(HttpRequest { url: url?, method: method?, headers: headers?, query: query?, body: body? })
+        Some(HttpRequest { connection: None, url: url?, method: method?, headers: headers?, query: query?, body: body? })
     }
 }
 

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use ensue_engine::names::PackName;
+use ensue_engine::catalog::ConnectionKind;
+use ensue_engine::names::{ConnectionName, PackName};
 use ensue_expression::nearest;
 use semver::Version;
 
@@ -22,6 +23,8 @@ pub(super) struct Uses {
     first: BTreeMap<PackName, (SourceText, Range<usize>)>,
     /// The permissions that it needs for things of other packs, each with the place of its first use.
     permissions: BTreeMap<String, Needed>,
+    /// The connections that it passes to actions, each with the kind that the action takes.
+    connections: BTreeSet<(ConnectionName, ConnectionKind)>,
 }
 
 /// A permission that a pack needs.
@@ -44,6 +47,16 @@ impl Uses {
             let needed = || Needed { permission: scope, what, file: file.clone(), span: span.clone() };
             self.permissions.entry(permission.to_owned()).or_insert_with(needed);
         }
+    }
+
+    /// Notes a connection that the pack passes to an action.
+    pub(super) fn note_connection(&mut self, name: ConnectionName, kind: ConnectionKind) {
+        self.connections.insert((name, kind));
+    }
+
+    /// Returns the connections that the pack passes to actions.
+    pub(super) fn connections(&self) -> &BTreeSet<(ConnectionName, ConnectionKind)> {
+        &self.connections
     }
 
     /// Returns the permissions that the pack needs, in the order of their names.

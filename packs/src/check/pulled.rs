@@ -9,6 +9,7 @@ use ensue_expression::{Expression, MapType, Occurrence, Others, Template, ValueT
 use super::Checking;
 use super::actions;
 use super::compiled::optional;
+use super::connections;
 use super::inferred::Taker;
 use super::roots::config_type;
 use super::schemas::{Form, type_of};
@@ -217,10 +218,11 @@ fn request(
     report: &mut Report,
 ) -> Option<HttpRequest> {
     let with_keys = plain.clone().with_keys(checking.listed_keys());
+    let (connection, address) = connections::used(checking, written.connection.as_ref(), None, file, report)?;
     let taker = Taker { takes: ValueType::text(), name: "`url`".to_owned() };
     let target = plain.template_for(&written.url, Some(&taker), report);
     if let Some(template) = &target {
-        url::check(&written.url, template, plain, file, report);
+        url::check((&written.url, template), address, plain, file, report);
     }
     let parts = actions::RequestParts {
         method: written.method.as_ref(),
@@ -228,7 +230,8 @@ fn request(
         query: written.query.as_ref(),
         body: &written.body,
     };
-    parts.compiled(target, (plain, &with_keys), file, report)
+    let request = parts.compiled(target, (plain, &with_keys), file, report)?;
+    Some(HttpRequest { connection, ..request })
 }
 
 fn file(

@@ -15,7 +15,7 @@ use super::compiled::{literal, optional};
 use super::refs::{action_named, schedule_trigger, trigger_named};
 use super::roots::{Locals, config_type, event, locals, vars};
 use super::scope::Scope;
-use super::{Checking, flow, parameters, workflows};
+use super::{Checking, connections, flow, parameters, workflows};
 use crate::checked::{CheckedRule, CheckedTask};
 use crate::diagnostics::Report;
 use crate::source::SourceText;
@@ -84,6 +84,7 @@ fn task(
         written::RuleTask::Action { action: written, with } => {
             let action = action_named(checking, file, written, "rule", report);
             let parameters = action.as_ref().and_then(|(_, action)| action.as_ref()?.parameters.as_ref());
+            connections::given(checking, with.as_ref(), parameters, file, report);
             let with = parameters::with(file, written, with.as_ref(), parameters, scope, report);
             Some((CheckedTask::Action(action?.0), with?))
         }

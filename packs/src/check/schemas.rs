@@ -54,7 +54,7 @@ fn of_field(field: &Field, form: Form) -> (ValueType, Occurrence) {
 fn of_type(kind: &Type, form: Form) -> ValueType {
     match kind {
         Type::Any => ValueType::json(),
-        Type::String { pattern: _ } => ValueType::text(),
+        Type::String { pattern: _ } | Type::Connection(_) => ValueType::text(),
         // A double without a fraction is accepted as an integer.
         Type::Integer if form == Form::Accepted => ValueType::number(),
         Type::Integer => ValueType::integer(),

@@ -5,17 +5,28 @@
 
 use ensue_expression::{Piece, Template};
 
+use super::connections::Address;
 use super::scope::Scope;
 use crate::diagnostics::{Code, Report};
 use crate::source::SourceText;
 use crate::yaml::{Content, Node};
 
-pub(super) fn check(node: &Node, template: &Template, scope: &Scope<'_>, file: &SourceText, report: &mut Report) {
+pub(super) fn check((node, template): (&Node, &Template), address: Address, scope: &Scope<'_>, file: &SourceText, report: &mut Report) {
     let Content::Text { value, .. } = &node.content else {
         crate::fields::wrong_type(node, "`url`", "a string", file, report);
         return;
     };
     let parts = template.parts();
+    if address != Address::Whole {
+        let is_whole = parts.first().is_some_and(|part| part.sole_expression().is_some());
+        let is_path = value.starts_with('/') && !value.starts_with("//");
+        if !is_whole && !is_path {
+            report
+                .error(Code::InvalidValue, file, scope.locate(node, 0..value.len()), "with a `connection`, `url` is a path below its address")
+                .hint("begin it with `/`: `/items/${{ params.id }}`");
+        }
+        return;
+    }
     let literal = match parts.first() {
         None => value.as_str(),
         Some(part) if part.sole_expression().is_some() => return,

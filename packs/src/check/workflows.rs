@@ -22,6 +22,7 @@ use serde_json::json;
 
 use super::Checking;
 use super::compiled::{literal, optional};
+use super::connections;
 use super::inferred::Taker;
 use super::parameters::{Given, with};
 use super::refs::{NamedAction, action_named};
@@ -65,7 +66,12 @@ pub(super) fn workflow(
             _ => None,
         });
         actions.push(match &step.task {
-            Some(Task::Action { action, .. }) => action_named(checking, file, action, "step", report),
+            Some(Task::Action { action, with }) => {
+                let named = action_named(checking, file, action, "step", report);
+                let parameters = named.as_ref().and_then(|(_, action)| action.as_ref()?.parameters.as_ref());
+                connections::given(checking, with.as_ref(), parameters, file, report);
+                named
+            }
             Some(Task::Inquiry(_) | Task::Wait(_) | Task::Sleep { .. } | Task::Fail { .. } | Task::Assert { .. }) | None => None,
         });
         events.push(match &step.task {

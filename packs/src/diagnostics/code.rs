@@ -169,6 +169,10 @@ codes! {
     TemplateInHost = "template_in_host";
     /// `keys[…]` where a secret would be written down.
     KeyOutOfPlace = "key_out_of_place";
+    /// A connection that is not declared, not listed, or not for this pack.
+    UnknownConnection = "unknown_connection";
+    /// A connection of another kind.
+    ConnectionKind = "connection_kind";
     /// A secret in the environment of a process.
     KeyInEnvironment = "key_in_environment";
     /// A webhook that anyone may call.
@@ -217,6 +221,8 @@ codes! {
     UnusedSetting = "unused_setting";
     /// An unused key.
     UnusedKey = "unused_key";
+    /// An unused connection.
+    UnusedConnection = "unused_connection";
 }
 
 /// The documentation page that describes every code in a section of its own.

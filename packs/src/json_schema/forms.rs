@@ -22,13 +22,15 @@ const NAME: &str = "[a-z][a-z0-9_]{0,63}";
 const NOT_RESERVED: &str = "(?!(?:in|true|false|null)$)";
 
 /// The types of the short form, each with the pattern of its default.
-const TYPES: [(&str, &str); 6] = [
+const TYPES: [(&str, &str); 8] = [
     ("any", JSON),
     ("string", JSON_STRING),
     ("integer", JSON_NUMBER),
     ("number", JSON_NUMBER),
     ("boolean", "(?:true|false)"),
     ("object", r"\{[\s\S]*\}"),
+    ("connection<http>", JSON_STRING),
+    ("connection<smtp>", JSON_STRING),
 ];
 const JSON_STRING: &str = r#""(?:[^"\\]|\\.)*""#;
 const JSON_NUMBER: &str = r"-?[0-9][0-9.eE+-]*";
@@ -85,8 +87,12 @@ pub(super) fn pattern(form: Form) -> Option<Pattern> {
         Form::Url => (
             // After the first `/`, `?` or `#` anything is allowed. Before it, expressions, user names and
             // passwords are not.
-            r"^\$\{\{|^https?://(?![^/?#]*(?:@|\$\{\{))[^/?#]".to_owned(),
-            "A URL begins with https:// or http:// and a host, both written out; or the whole URL is one expression.",
+            r"^\$\{\{|^https?://(?![^/?#]*(?:@|\$\{\{))[^/?#]|^/(?!/)".to_owned(),
+            "A URL begins with https:// or http:// and a host, both written out; or the whole URL is one expression. Below a connection, it is a path that begins with /.",
+        ),
+        Form::Connection => (
+            format!(r"^{NAME}$|^\s*\$\{{\{{\s*(?:params|config)\.{NAME}\s*\}}\}}\s*$"),
+            "The name of a connection, or exactly one parameter or setting that names one.",
         ),
         Form::Script => (
             format!(r"^(?:[^$]|\$(?!\{{\{{)|\$\$\{{\{{)*$|^\s*\$\{{\{{\s*params\.{NAME}\s*\}}\}}\s*$"),

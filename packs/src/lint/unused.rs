@@ -1,11 +1,11 @@
-//! Finds unused declarations: parameters, local values, settings and keys.
+//! Finds unused declarations: parameters, local values, settings, keys and connections.
 //!
 //! Values that may be read without being named (a whole object, a program's standard input) count as used.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use ensue_engine::catalog::{Action, Flow, HttpBody, Run, Stage, Step};
+use ensue_engine::catalog::{Action, Field, Flow, HttpBody, Run, Stage, Step, UsedConnection};
 use ensue_engine::names::KeyRef;
 use ensue_expression::{Expression, Path, Template};
 
@@ -42,7 +42,10 @@ pub(super) fn look(pack: &Definitions<'_>, findings: &mut Findings) {
         of_pack.paths.extend(emits.flat_map(|emit| emit.payload.iter().flat_map(Template::reads)));
         of_pack.keys.extend(sensor.source.webhook().and_then(|verify| verify.key()).map(ToString::to_string));
     }
+    // The setting that a request gets its connection from.
+    of_pack.settings.extend(pack.parts.settings_of_connections());
     tell_of_manifest(pack, &of_pack, findings);
+    tell_of_connections(pack, findings);
 }
 
 /// The paths that are read.
@@ -50,6 +53,7 @@ pub(super) fn look(pack: &Definitions<'_>, findings: &mut Findings) {
 struct Reads {
     paths: Vec<Path>,
     keys: BTreeSet<String>,
+    settings: BTreeSet<String>,
 }
 
 impl Reads {
@@ -103,8 +107,13 @@ fn tell_of_action(pack: &Definitions<'_>, action: &Action, run: &Reads, findings
         Run::Shell(_) | Run::Http(_) | Run::Emit { .. } | Run::Workflow(_) => false,
     };
     let Some(fields) = action.parameters.fields().filter(|_| !takes_all) else { return };
-    let local = Reads { paths: action.local.iter().flat_map(|(_, local)| local.reads()).collect(), keys: BTreeSet::new() };
-    for field in fields.0.iter().filter(|field| !run.has("params", &field.name) && !local.has("params", &field.name)) {
+    let local = Reads { paths: action.local.iter().flat_map(|(_, local)| local.reads()).collect(), ..Reads::default() };
+    let names_connection = |field: &&Field| match &action.run {
+        Run::Http(request) => request.connection == Some(UsedConnection::Parameter(field.name.clone())),
+        Run::Process(_) | Run::Shell(_) | Run::Emit { .. } | Run::Workflow(_) | Run::Builtin(_) => false,
+    };
+    let is_read = |field: &&Field| run.has("params", &field.name) || local.has("params", &field.name) || names_connection(field);
+    for field in fields.0.iter().filter(|field| !is_read(field)) {
         let span = place_of(&defined.file, "actions", name, &["parameters", &field.name]);
         let finding = Finding {
             severity: Severity::Warning,
@@ -127,7 +136,7 @@ fn tell_of_locals(
     findings: &mut Findings,
 ) {
     for (at, (name, _)) in local.iter().enumerate() {
-        let later = Reads { paths: local[at + 1..].iter().flat_map(|(_, later)| later.reads()).collect(), keys: BTreeSet::new() };
+        let later = Reads { paths: local[at + 1..].iter().flat_map(|(_, later)| later.reads()).collect(), ..Reads::default() };
         if reads.has("local", name) || later.has("local", name) {
             continue;
         }
@@ -145,7 +154,7 @@ fn tell_of_locals(
 fn tell_of_manifest(pack: &Definitions<'_>, reads: &Reads, findings: &mut Findings) {
     let manifest = &pack.pack.manifest;
     for field in manifest.config.iter().filter_map(|config| config.fields()).flat_map(|fields| &fields.0) {
-        if !reads.has("config", &field.name) {
+        if !reads.has("config", &field.name) && !reads.settings.contains(&field.name) {
             let finding = Finding {
                 severity: Severity::Warning,
                 code: Code::UnusedSetting,
@@ -167,6 +176,20 @@ fn tell_of_manifest(pack: &Definitions<'_>, reads: &Reads, findings: &mut Findin
             };
             findings.tell(&pack.pack.name, &manifest.file, finding);
         }
+    }
+}
+
+fn tell_of_connections(pack: &Definitions<'_>, findings: &mut Findings) {
+    let manifest = &pack.pack.manifest;
+    for name in manifest.connections.iter().flatten().filter(|name| !pack.connections.iter().any(|(used, _)| *used == name.value)) {
+        let finding = Finding {
+            severity: Severity::Warning,
+            code: Code::UnusedConnection,
+            span: name.span.clone(),
+            message: format!("nothing in the pack names its connection `{}`", name.value),
+            hint: "remove it from `connections`: a connection that is not listed cannot be misused".to_owned(),
+        };
+        findings.tell(&pack.pack.name, &manifest.file, finding);
     }
 }
 

@@ -2,11 +2,12 @@
 //!
 //! This module parses the text. The caller checks that the default fits the type.
 
-use ensue_engine::catalog::{Presence, Type};
+use ensue_engine::catalog::{ConnectionKind, Presence, Type};
 use ensue_expression::nearest;
 use serde_json::Value;
 
 use super::{TypeFault, default_hint};
+use crate::fields::listed;
 
 const TYPES: [&str; 6] = ["any", "string", "integer", "number", "boolean", "object"];
 
@@ -83,7 +84,23 @@ fn kind_below(text: &str, depth: usize) -> Result<Type, TypeFault> {
         "number" => Ok(Type::Number),
         "boolean" => Ok(Type::Boolean),
         "object" => Ok(Type::Object),
-        _ => Err(unknown(text)),
+        _ => match text.strip_prefix("connection<").and_then(|rest| rest.strip_suffix('>')) {
+            Some(kind) => connection(kind.trim()),
+            None if text == "connection" => connection(""),
+            None => Err(unknown(text)),
+        },
+    }
+}
+
+fn connection(kind: &str) -> Result<Type, TypeFault> {
+    let known = ConnectionKind::ALL.iter().copied();
+    match known.clone().find(|known| known.as_str() == kind) {
+        Some(kind) => Ok(Type::Connection(kind)),
+        None => Err(TypeFault {
+            message: if kind.is_empty() { "`connection` needs a kind".to_owned() } else { format!("`{kind}` is not a kind of connection") },
+            hint: format!("use one of {}", listed(&known.clone().map(|kind| Type::Connection(kind).to_string()).collect::<Vec<_>>())),
+            suggestion: nearest(kind, known.map(ConnectionKind::as_str)).map(|kind| format!("connection<{kind}>")),
+        }),
     }
 }
 
@@ -140,6 +157,7 @@ mod tests {
         assert_eq!(read("string"), ("string".into(), Presence::Required));
         assert_eq!(read("integer?"), ("integer".into(), Presence::Optional));
         assert_eq!(read("integer = 3"), ("integer".into(), Presence::Default(json!(3))));
+        assert_eq!(read("connection<http>?"), ("connection<http>".into(), Presence::Optional));
         assert_eq!(read("dev | prod"), ("dev | prod".into(), Presence::Required));
         assert_eq!(read("dev | prod = \"dev\""), ("dev | prod".into(), Presence::Default(json!("dev"))));
         assert_eq!(read("[string] = [\"eu\", \"us\"]"), ("[string]".into(), Presence::Default(json!(["eu", "us"]))));
@@ -150,7 +168,7 @@ mod tests {
 
     #[test]
     fn invalid_type_is_rejected() {
-        for bad in ["", "strng", "String", "string?? ", "string? = 1", "a | string", "a || b", "string = abc", "[string", "[a?]", "a | a"] {
+        for bad in ["", "strng", "String", "string?? ", "string? = 1", "a | string", "a || b", "string = abc", "[string", "[a?]", "a | a", "connection", "connection<htp>"] {
             assert!(declaration(bad).is_err(), "{bad}");
         }
     }

@@ -220,7 +220,14 @@ pub(super) static HTTP: Shape = Shape {
             "url: https://example.test/items",
             Kind::Text(Form::Url),
             "The URL. The scheme and host are written out, and each `${{ … }}` after them is percent-encoded; or the whole URL is one \
-             expression. Private addresses are refused unless the operator allows them.",
+             expression. Private addresses are refused unless the operator allows them. With a `connection`, it is a path below the \
+             address of that, and begins with `/`.",
+        ),
+        optional(
+            "connection",
+            Kind::Text(Form::Connection),
+            "The connection whose server the request goes to, with its credentials: a name that `pack.yaml` lists, or exactly \
+             `${{ params.<name> }}` or `${{ config.<name> }}` of the type `connection<http>`.",
         ),
         optional("method", Kind::Text(Form::Method), "The HTTP method. The default is `GET`."),
         optional(
@@ -306,7 +313,7 @@ pub(crate) struct Action {
 pub(crate) enum Run {
     Process { command: Vec<Spanned<String>>, input: Option<Node>, env: Vec<Entry>, files: Vec<Entry> },
     Shell { script: Node, env: Environment },
-    Http { url: Node, method: Option<Node>, headers: Option<Node>, query: Option<Node>, body: Body },
+    Http { url: Node, connection: Option<Node>, method: Option<Node>, headers: Option<Node>, query: Option<Node>, body: Body },
     Emit { trigger: Spanned<String>, payload: Option<Node>, dedupe: Option<Node> },
     Workflow(Workflow),
     Builtin { which: Builtin, at: std::ops::Range<usize> },
@@ -520,6 +527,7 @@ fn read_shell(node: Node, file: &SourceText, report: &mut Report) -> Option<Run>
 pub(super) fn read_http(node: Node, file: &SourceText, report: &mut Report) -> Option<Run> {
     let mut fields = Fields::open(node, &HTTP, file, report)?;
     let url = fields.take_required("url", report);
+    let connection = fields.text_node("connection", report);
     let method = fields.text_node("method", report);
     let headers = fields.mapping_or_expression("headers", report);
     let query = fields.mapping_or_expression("query", report);
@@ -543,7 +551,7 @@ pub(super) fn read_http(node: Node, file: &SourceText, report: &mut Report) -> O
         (None, Some(text)) => Body::Text(text),
         (None, None) => form.map_or(Body::None, Body::Form),
     };
-    Some(Run::Http { url: url?.value, method, headers, query, body })
+    Some(Run::Http { url: url?.value, connection, method, headers, query, body })
 }
 
 fn read_emit(node: Node, file: &SourceText, report: &mut Report) -> Option<Run> {

@@ -1,11 +1,11 @@
-//! `pack.yaml`: the pack's identity, its requirements, its settings, and the keys it may read.
+//! `pack.yaml`: the pack's identity, its requirements, its settings, and the keys and connections it may use.
 
 use std::ops::Range;
 
 use ensue_engine::access::permission::Permission;
 use ensue_engine::access::scope::{SCOPES_MAX, Scope};
 use ensue_engine::catalog::{Fields as SchemaFields, Schema};
-use ensue_engine::names::{KeyRef, PackName};
+use ensue_engine::names::{ConnectionName, KeyRef, PackName};
 use semver::{Version, VersionReq};
 
 use super::{PACK_FILE, shown};
@@ -40,6 +40,12 @@ pub(crate) static PACK: Shape = Shape {
             "keys",
             Kind::Texts { of: Form::KeyName, least: 0 },
             "The secrets that the pack may read; it can read no others. Set one with `ensue keys set <pack>.<name>`.",
+        ),
+        optional(
+            "connections",
+            Kind::Texts { of: Form::Name, least: 0 },
+            "The connections that the pack may use; it can use no others. The operator defines them in `ensue.yaml`, with their addresses \
+                and credentials.",
         ),
         optional(
             "permissions",
@@ -79,6 +85,8 @@ pub(crate) struct Manifest {
     pub(crate) config: Option<Schema>,
     /// The keys that the pack may read; `None` if they have errors.
     pub(crate) keys: Option<Vec<KeyRef>>,
+    /// The connections that the pack may use; `None` if they have errors.
+    pub(crate) connections: Option<Vec<Spanned<ConnectionName>>>,
     /// What the pack may do with other packs, if it says so; the outer `None` if that has errors.
     pub(crate) permissions: Option<Option<Vec<Scope>>>,
 }
@@ -96,6 +104,7 @@ impl Manifest {
             packs: Vec::new(),
             config: None,
             keys: None,
+            connections: None,
             permissions: None,
         }
     }
@@ -113,8 +122,9 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
         None => Some(Schema::Fields(SchemaFields::default())),
     };
     let keys = read_keys(&mut fields, name.as_ref(), report);
+    let connections = read_connections(&mut fields, report);
     let permissions = read_permissions(&mut fields, report);
-    Some(Manifest { file: file.clone(), start, name, version, description, ensue, packs, config, keys, permissions })
+    Some(Manifest { file: file.clone(), start, name, version, description, ensue, packs, config, keys, connections, permissions })
 }
 
 fn read_permissions(fields: &mut Fields<'_>, report: &mut Report) -> Option<Option<Vec<Scope>>> {
@@ -246,4 +256,28 @@ fn read_keys(fields: &mut Fields<'_>, pack: Option<&Spanned<PackName>>, report: 
         }
     }
     is_whole.then_some(keys)
+}
+
+fn read_connections(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Spanned<ConnectionName>>> {
+    let Some(entry) = fields.take("connections") else { return Some(Vec::new()) };
+    let file = fields.file;
+    let crate::yaml::Content::List(items) = entry.value.content else {
+        crate::fields::wrong_type(&entry.value, "`connections`", "a list of names such as `[orders]`", file, report);
+        return None;
+    };
+    let mut connections: Vec<Spanned<ConnectionName>> = Vec::new();
+    let mut is_whole = true;
+    for item in items {
+        match text(item, "a connection's name", file, report) {
+            Some(written) => match written.value.parse() {
+                Ok(value) => connections.push(Spanned { value, span: written.span }),
+                Err(_) => {
+                    is_whole = false;
+                    schema::tell_bad_name(&written.value, &written.span, file, report);
+                }
+            },
+            None => is_whole = false,
+        }
+    }
+    is_whole.then_some(connections)
 }

@@ -255,6 +255,7 @@ pub(crate) struct Poll {
 /// The request of a poll.
 pub(crate) struct Http {
     pub(crate) url: Node,
+    pub(crate) connection: Option<Node>,
     pub(crate) method: Option<Node>,
     pub(crate) headers: Option<Node>,
     pub(crate) query: Option<Node>,
@@ -382,7 +383,7 @@ fn read_times(fields: &mut Fields<'_>, report: &mut Report) -> Option<PollTimes>
 
 fn read_http(node: Node, file: &SourceText, report: &mut Report) -> Option<Http> {
     match action::read_http(node, file, report)? {
-        Run::Http { url, method, headers, query, body } => Some(Http { url, method, headers, query, body }),
+        Run::Http { url, connection, method, headers, query, body } => Some(Http { url, connection, method, headers, query, body }),
         Run::Process { .. } | Run::Shell { .. } | Run::Emit { .. } | Run::Workflow(_) | Run::Builtin { .. } => None,
     }
 }

@@ -28,7 +28,7 @@ const OF_THE_SHAPE: [Code; 15] = [
 ];
 
 /// The exceptions that no JSON Schema can express, by words of the message, each with the reason.
-const BEYOND_A_SCHEMA: [(&str, &str); 33] = [
+const BEYOND_A_SCHEMA: [(&str, &str); 35] = [
     ("the item with `wait` must be the last", "which item of a list is the last is not known in one of them"),
     ("`wait` must be from 1ms to 25s", "how long a duration is, is inside of a text"),
     ("a reply cannot have the header", "which headers a connection has is not the form of a name"),
@@ -61,6 +61,8 @@ const BEYOND_A_SCHEMA: [(&str, &str); 33] = [
     ("the pack has no key", "which keys there are is said in `pack.yaml`"),
     ("needs the fake vendor of the pack", "whether there is one is not known in one file"),
     ("`of` names", "a schema does not compare a number with the length of a list"),
+    ("`url` is a path below its address", "what a URL is depends on the field beside it"),
+    ("a URL must begin with `https://`", "what a URL is depends on the field beside it"),
     ("is not declared as code", "the field next to its name determines whether a parameter is code"),
 ];
 

@@ -62,6 +62,7 @@ fn poll() -> Source {
     Source::Poll(Arc::new(PollSource {
         times: PollTimes::Every(Duration::from_secs(60)),
         http: HttpRequest {
+            connection: None,
             url: template(&json!("http://a.example/")),
             method: template(&json!("GET")),
             headers: template(&json!({})),

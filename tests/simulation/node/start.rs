@@ -14,6 +14,7 @@ use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{Blobs, Secret, Vault};
 use ensue_engine::record::Actor;
 use ensue_executor::begun::{Begun, Opener};
+use ensue_executor::connections::Connections;
 use ensue_executor::{Blocking, Executor, ExecutorPorts, ExecutorSettings};
 use ensue_node::Config;
 use ensue_node::backend::readers_of;
@@ -222,6 +223,7 @@ impl Node {
                     begun,
                     programs: Arc::new(NodePrograms { machine: machine.clone(), life: life.clone(), clock: worker_clock.clone(), finder }),
                     spans: None,
+                    connections: Arc::new(Connections::none(worker_clock.clone())),
                     web: Arc::new(NodeWeb { server: server.clone(), life: life.clone(), clock: worker_clock.clone() }),
                 },
                 executor_settings,

@@ -1,12 +1,14 @@
 //! The ports of the API over the small node.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_api::ports::{
+    BreakerState, ConnectionError, ConnectionStatus, Connections, TestedConnection,
     Access, AskedCode, AskedIdentity, AskedInquiryLink, AskedLink, AskedToken, Attempt, Backtested, Backtests, BegunDevice, CodeNotFound,
     Credential, Declined, Dependency, DependencyState, DeviceDecision, Devices, EventMaker, FileText, Finding, FindingVerdict,
     FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Issuers, Job, JobKind, JobState, Kept, KeyWriter, LogAccess, Login,
@@ -22,7 +24,7 @@ use ensue_engine::access::quota::Tiers;
 use ensue_engine::access::quota::state::Used;
 use ensue_engine::access::state;
 use ensue_engine::access::state::held::{Held, NotHeld};
-use ensue_engine::catalog::{Catalog, Catalogs as _, Sensor, WaitingReply};
+use ensue_engine::catalog::{Catalog, Catalogs as _, ConnectionKind, Sensor, WaitingReply};
 use ensue_engine::command::{
     Ask, Command, Conflict, Dedupe, DedupeKey, Denied, KeyRotation, NewLink, NewSession, NewToken, ObservedEvent, OpenedLink, Refusal,
     RefusedDelivery, RefusedLogin, RotatedToken,
@@ -31,7 +33,7 @@ use ensue_engine::executions::program::rights_of_program;
 use ensue_engine::executions::state::Phase;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{Id, IdentityId, LinkId, LogId, SessionId, TokenId};
-use ensue_engine::names::{DEFAULT_QUEUE, IssuerName, KeyRef, PackName, RuleRef, SensorRef, WorkerQueueName};
+use ensue_engine::names::{ConnectionName, DEFAULT_QUEUE, IssuerName, KeyRef, PackName, RuleRef, SensorRef, WorkerQueueName};
 use ensue_engine::ports::{Came, Committed, HookReply, HookRequest, LogError, ReadLimit, Reply, Secret, Submit};
 use ensue_engine::record::{
     Actor, AttemptOf, Body, CatalogRevision, CredentialId, Digest, Epoch, Head, Position, Record, Revision, StreamId,
@@ -154,6 +156,38 @@ impl TestNode {
             self.judged(given, Some(sensor.name.clone()))
         });
         events.collect()
+    }
+}
+
+/// The small node has one connection, which works.
+impl Connections for TestNode {
+    fn all(&self) -> Vec<ConnectionStatus> {
+        Connections::status(self, &"orders".parse().unwrap()).into_iter().collect()
+    }
+
+    fn status(&self, name: &ConnectionName) -> Option<ConnectionStatus> {
+        (name.as_str() == "orders").then(|| ConnectionStatus {
+            name: name.clone(),
+            kind: ConnectionKind::Http,
+            address: "https://orders.example.test/api".to_owned(),
+            auth: "bearer",
+            packs: Some(vec!["demo".parse().unwrap()]),
+            max: 16,
+            in_use: 0,
+            opened_at: Some(NOON),
+            breaker: BreakerState::Open,
+            retry_at: Some(NOON.plus_millis(30_000)),
+            last_used_at: Some(NOON),
+            succeeded: 7,
+            failed: 5,
+            last_error: Some(ConnectionError { time: NOON, kind: "server", message: "the server answered 503".to_owned() }),
+        })
+    }
+
+    fn test(&self, name: ConnectionName) -> Pin<Box<dyn Future<Output = Option<TestedConnection>> + Send>> {
+        let tested = TestedConnection { message: "the server answered 200 OK".to_owned(), error: None, took: Duration::from_millis(3) };
+        let tested = Connections::status(self, &name).map(|_| tested);
+        Box::pin(std::future::ready(tested))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Decisions on commands that record what happened at the edge.
 
-use crate::access::audit::facts::ExportMade;
+use crate::access::audit::facts::{ConnectionTested, ExportMade};
 use crate::command::{Answer, Decision, Denied, RefusedLogin, UsedKey};
 use crate::fact::Fact;
 use crate::record::{Actor, Body, Draft, StreamId};
@@ -16,6 +16,11 @@ pub(crate) fn note_refused_logins(state: &State, actor: &Actor, refused: &[Refus
 
 pub(crate) fn note_export(state: &State, actor: &Actor, trace: Option<&str>, export: &ExportMade) -> Decision {
     let draft = Draft { trace: trace.map(str::to_owned), ..draft(state, actor, export.clone().into(), None) };
+    done(vec![draft])
+}
+
+pub(crate) fn note_connection_test(state: &State, actor: &Actor, trace: Option<&str>, test: &ConnectionTested) -> Decision {
+    let draft = Draft { trace: trace.map(str::to_owned), ..draft(state, actor, test.clone().into(), None) };
     done(vec![draft])
 }
 

@@ -1,4 +1,4 @@
-//! Facts about rejected requests, rejected logins, uses of keys and exports.
+//! Facts about rejected requests, rejected logins, uses of keys, exports and tests of connections.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use ensue_derive::sparse;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::IdentityId;
-use crate::names::{ActionRef, KeyRef};
+use crate::names::{ActionRef, ConnectionName, KeyRef};
 use crate::record::Digest;
 use crate::time::Timestamp;
 
@@ -75,4 +75,14 @@ pub struct ExportMade {
     pub rows: u64,
     /// The BLAKE3 hash of the bytes that were sent.
     pub digest: Digest,
+}
+
+/// A caller had a connection tested.
+#[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionTested {
+    /// The connection.
+    pub connection: ConnectionName,
+    /// The kind of its problem, in a word: `auth`; none if the test succeeded.
+    pub error: Option<String>,
 }

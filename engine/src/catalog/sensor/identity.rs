@@ -6,6 +6,7 @@ use ensue_expression::{Expression, Path, Template};
 use serde_json::{Value, json};
 
 use super::{FileContent, Sensor, Source};
+use crate::catalog::UsedConnection;
 use crate::record::Digest;
 
 /// The name of the configuration in expressions.
@@ -21,13 +22,18 @@ pub(super) fn of(sensor: &Sensor) -> Digest {
         Source::Poll(poll) => {
             let cursor = poll.cursor.as_ref();
             let starts = cursor.iter().flat_map(|cursor| cursor.start.reads());
-            json!({
+            let mut meaning = json!({
                 "url": poll.http.url.written(),
                 "start": cursor.map(|cursor| cursor.start.source()),
                 "next": cursor.map(|cursor| cursor.next.source()),
                 "only_new": poll.only_new.as_ref().map(Expression::source),
                 "config": settings(&sensor.config, poll.http.url.reads().into_iter().chain(starts)),
-            })
+            });
+            // Sensors without a connection keep the identity that they had before there were connections.
+            if let (Some(used), Value::Object(meaning)) = (&poll.http.connection, &mut meaning) {
+                meaning.insert("connection".to_owned(), connection(used, &sensor.config));
+            }
+            meaning
         }
         Source::File(file) => json!({
             "path": file.path.written(),
@@ -36,6 +42,16 @@ pub(super) fn of(sensor: &Sensor) -> Digest {
         }),
     };
     Digest::of(format!("{} {meaning}", sensor.source.word()).as_bytes())
+}
+
+/// Returns the name of a connection.
+fn connection(used: &UsedConnection, config: &Value) -> Value {
+    match used {
+        UsedConnection::Named(name) => name.as_str().into(),
+        // A sensor has no parameters.
+        UsedConnection::Parameter(_) => Value::Null,
+        UsedConnection::Setting(name) => config.get(name).cloned().unwrap_or_default(),
+    }
 }
 
 /// Returns the values of the configuration that these paths read, by path.
@@ -83,6 +99,7 @@ mod tests {
         PollSource {
             times: PollTimes::Every(Duration::from_secs(60)),
             http: HttpRequest {
+                connection: None,
                 url: template(&json!("${{ config.api }}/items")),
                 method: template(&json!("GET")),
                 headers: template(&json!({})),

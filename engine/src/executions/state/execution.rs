@@ -249,6 +249,7 @@ impl Execution {
             timeout_millis: self.timeout_millis,
             grace_millis: self.grace_millis,
             actor: self.actor.clone(),
+            principal: self.principal.clone(),
             caller,
             link: self.link.clone(),
             trace: self.trace.clone(),

@@ -16,6 +16,7 @@ use serde_json::Value;
 use url::{Position, Url};
 
 use crate::attempt::{Attempt, Broken, failed};
+use crate::connections::{Credentials, HttpEndpoint};
 use crate::masks::Masks;
 use crate::render::{Renderer, entries, reads_keys, scalar, shown};
 use crate::web::Letter;
@@ -123,7 +124,7 @@ enum ShownPlace {
 
 impl Request {
     /// Renders an action's request.
-    pub(super) async fn rendered(action: &HttpRequest, attempt: &Attempt<'_>) -> Result<Self, Broken> {
+    pub(super) async fn rendered(action: &HttpRequest, attempt: &Attempt<'_>, below: Option<&HttpEndpoint>) -> Result<Self, Broken> {
         let body = match &action.body {
             HttpBody::None => Vec::new(),
             HttpBody::Json(template) | HttpBody::Text(template) | HttpBody::Form(template) => vec![template],
@@ -131,7 +132,7 @@ impl Request {
         };
         let templates = [&action.url, &action.method, &action.headers, &action.query].into_iter().chain(body);
         let opened = attempt.open(templates).await?;
-        let mut request = Self::composed(action, &mut attempt.renderer(&opened)?)?;
+        let mut request = Self::composed(action, &mut attempt.renderer(&opened)?, below)?;
         let execution = HeaderValue::from_str(&attempt.dispatch.execution.to_string()).ok();
         if let Some(execution) = execution {
             request.headers.entry(IDEMPOTENCY_KEY).or_insert(execution);
@@ -142,9 +143,12 @@ impl Request {
         Ok(request)
     }
 
-    /// Renders a request, without the headers that belong to an attempt.
-    pub(crate) fn composed<'r>(action: &'r HttpRequest, renderer: &mut Renderer<'r>) -> Result<Self, Broken> {
-        let mut url = url(renderer, &action.url)?;
+    /// Renders a request, without the headers that belong to an attempt. With a connection, its URL is below the address of that.
+    pub(crate) fn composed<'r>(action: &'r HttpRequest, renderer: &mut Renderer<'r>, below: Option<&HttpEndpoint>) -> Result<Self, Broken> {
+        let mut url = match below {
+            Some(connection) => url_below(renderer, &action.url, connection)?,
+            None => url(renderer, &action.url)?,
+        };
         append_query(&mut url, entries("query", renderer.value("query", &action.query)?)?)?;
         let method = method(renderer.scalar("method", &action.method)?.as_deref())?;
         let mut headers = headers(entries("headers", renderer.value("headers", &action.headers)?)?)?;
@@ -162,6 +166,19 @@ impl Request {
     /// Adds a header, unless the author declares it.
     pub(crate) fn add_header(&mut self, name: HeaderName, value: HeaderValue) {
         self.headers.entry(name).or_insert(value);
+    }
+
+    /// Adds what a connection sends with each request: its headers, unless the author declares them, and its credentials.
+    pub(crate) fn connect(&mut self, connection: &HttpEndpoint, credentials: Option<Credentials>) -> Result<(), Broken> {
+        for (name, value) in &connection.headers {
+            self.headers.entry(name).or_insert_with(|| value.clone());
+        }
+        let Some(Credentials { header, value, .. }) = credentials else { return Ok(()) };
+        if self.headers.contains_key(&header) {
+            return Err(invalid(&format!("the header `{header}` is set by the connection, so the request cannot set it")));
+        }
+        self.headers.insert(header, value);
+        Ok(())
     }
 
     /// Returns the URL to send it to.
@@ -320,6 +337,24 @@ fn url<'r>(renderer: &mut Renderer<'r>, template: &'r Template) -> Result<Url, B
         return Err(invalid("`url` has a part `.` or `..`, which would leave the literal part of the path"));
     }
     parsed(&text)
+}
+
+/// Renders the URL of a request over a connection.
+fn url_below<'r>(renderer: &mut Renderer<'r>, template: &'r Template, connection: &HttpEndpoint) -> Result<Url, Broken> {
+    let text = match is_whole(template) && !template.parts().is_empty() {
+        true => renderer.text("url", template, str::to_owned)?,
+        false => renderer.text("url", template, |value| utf8_percent_encode(value, KEPT).to_string())?,
+    };
+    if text.len() > URL_BYTES_MAX {
+        return Err(invalid(&format!("`url` has {} bytes; the limit is {URL_BYTES_MAX}", text.len())));
+    }
+    if has_hidden(&text) {
+        return Err(invalid("`url` contains a space, a control character or a `\\`; percent-encode it"));
+    }
+    if climbs(&text) {
+        return Err(invalid("`url` has a part `.` or `..`, which would leave the address of the connection"));
+    }
+    connection.below(&text).map_err(|why| failed(FailureKind::EgressDenied, format!("`url` {why}")))
 }
 
 /// Returns true if the whole text is one expression.

@@ -11,6 +11,7 @@ fn poll(url: &str) -> PollSource {
     PollSource {
         times: PollTimes::Every(Duration::from_millis(50)),
         http: HttpRequest {
+            connection: None,
             url: template(&json!(url)),
             method: template(&json!("GET")),
             headers: template(&json!({})),

@@ -211,6 +211,10 @@ impl ensue_connectors::world::Keys for Nowhere {
     fn listed(&self, _: &ensue_engine::names::PackName) -> Vec<ensue_engine::names::KeyRef> {
         Vec::new()
     }
+
+    fn lists_connection(&self, _: &ensue_engine::names::PackName, _: &str) -> bool {
+        false
+    }
 }
 
 /// A node, and what outlives it: the log, the packs, the peer and the time.

@@ -1,0 +1,70 @@
+//! The connections of `ensue.yaml`, compared with what packs list and use.
+//!
+//! It does not read `ensue.yaml`: callers pass what it declares.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ensue_engine::catalog::ConnectionKind;
+use ensue_engine::names::{ConnectionName, PackName};
+use ensue_expression::nearest;
+
+use crate::check::GoodPack;
+use crate::diagnostics::{Code, Diagnostic, Severity};
+use crate::fields::listed;
+use crate::source::SourceText;
+use crate::yaml::Spanned;
+
+/// A connection that `ensue.yaml` declares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeclaredConnection {
+    /// Its kind.
+    pub kind: ConnectionKind,
+    /// The only packs that may use it; `None` if every pack that lists it may.
+    pub packs: Option<BTreeSet<PackName>>,
+}
+
+/// The connections that a pack lists, with their places, and the kinds as which it uses them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PackConnections {
+    pub(crate) file: Option<SourceText>,
+    pub(crate) listed: Vec<Spanned<ConnectionName>>,
+    pub(crate) used: BTreeSet<(ConnectionName, ConnectionKind)>,
+}
+
+/// Reports connections that packs list and `ensue.yaml` does not declare, does not let them use, or declares as another kind.
+pub fn connection_findings(packs: &[GoodPack], declared: &BTreeMap<ConnectionName, DeclaredConnection>) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for pack in packs {
+        let Some(file) = &pack.connections.file else { continue };
+        for name in &pack.connections.listed {
+            let written = name.value.as_str();
+            let tell = |code, message: String, near: Option<&str>, hint: String| {
+                let mut one = Diagnostic::new(Severity::Error, code, file, name.span.clone(), message);
+                one.pack = Some(pack.name.clone());
+                one.did_you_mean(near);
+                one.hint(hint);
+                one
+            };
+            let Some(one) = declared.get(&name.value) else {
+                let names: Vec<&str> = declared.keys().map(ConnectionName::as_str).collect();
+                let hint = match names.is_empty() {
+                    true => "declare it there under `connections`".to_owned(),
+                    false => format!("it has {}", listed(&names)),
+                };
+                let near = nearest(written, names.iter().copied());
+                found.push(tell(Code::UnknownConnection, format!("`ensue.yaml` has no connection `{written}`"), near, hint));
+                continue;
+            };
+            if one.packs.as_ref().is_some_and(|packs| !packs.contains(&pack.name)) {
+                let message = format!("`ensue.yaml` does not let the pack `{}` use the connection `{written}`", pack.name);
+                found.push(tell(Code::UnknownConnection, message, None, format!("add `{}` to `packs` of the connection", pack.name)));
+            }
+            for (_, kind) in pack.connections.used.iter().filter(|(used, kind)| *used == name.value && *kind != one.kind) {
+                let (is, uses) = (one.kind.as_str(), kind.as_str());
+                let message = format!("the connection `{written}` is of the kind `{is}`, but the pack uses it as `{uses}`");
+                found.push(tell(Code::ConnectionKind, message, None, format!("use a connection of the kind `{uses}`")));
+            }
+        }
+    }
+    found
+}
