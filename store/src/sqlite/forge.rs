@@ -8,7 +8,7 @@ use std::path::Path;
 use ensue_engine::record::{Head, Record};
 use rusqlite::{Connection, params};
 
-use super::contents;
+use crate::contents;
 use super::row::{self, Stored, StoredBatch};
 
 /// Replaces all records of a file's first log with these, and writes its head.

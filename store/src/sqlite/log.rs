@@ -15,11 +15,11 @@ use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader};
 use ensue_engine::record::{Chain, Epoch, Head, Position, Record, StreamId};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 
-use super::contents;
 use super::row::{self, Stored, StoredBatch, array, count, integer, stream_bytes};
 use super::seen::{self, Keeping, Places, SeenFault};
 use super::{OpenError, PageSize, Place, Schema, open_to_write, release_caches, wrong_with};
 use crate::batch::{self, POSITION_MAX, SEEN_KEYS_MAX};
+use crate::contents;
 
 pub use format::Format;
 pub use reader::SqliteLogReader;
