@@ -28,9 +28,9 @@ CREATE TABLE ensue.logs (
   parts          bigint NOT NULL         -- how many parts there are
 ) WITH (fillfactor = 50);
 
--- Notes that a node lives. A lost beat is harmless, so nobody waits for the disk.
+-- Notes that a node lives. The session that calls it does not wait for the disk (`synchronous_commit`): a lost beat is harmless.
 CREATE FUNCTION ensue.beat(node uuid, node_name text) RETURNS bigint
-LANGUAGE sql SECURITY DEFINER SET search_path = ensue, pg_temp SET synchronous_commit = off
+LANGUAGE sql SECURITY DEFINER SET search_path = ensue, pg_temp
 AS $fn$
   INSERT INTO nodes AS n (id, name, beats) VALUES (node, node_name, 1)
   ON CONFLICT (id) DO UPDATE SET beats = n.beats + 1, name = node_name RETURNING n.beats

@@ -145,7 +145,7 @@ $fn$;
 -- Says whether a batch was appended, if its writer did not hear it. The lock waits for an append that still runs. The record in the
 -- write-ahead log stands behind the batch: once this commit is acknowledged, what it answers is safe too.
 CREATE FUNCTION {schema}.settle(e bigint, before bigint,
-  OUT outcome text, OUT now_epoch bigint, OUT now_head bigint, OUT now_chain bytea, OUT found uuid)
+  OUT outcome text, OUT now_epoch bigint, OUT now_head bigint, OUT now_chain bytea, OUT found_batch uuid)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = {schema}, pg_temp SET lock_timeout = '2s'
 AS $fn$
 BEGIN
@@ -153,8 +153,8 @@ BEGIN
   PERFORM pg_logical_emit_message(true, 'ensue', 'settle');
   SELECT b.last, b.chain INTO now_head, now_chain FROM batches b ORDER BY b.first DESC LIMIT 1;
   now_head := coalesce(now_head, 0);
-  SELECT b.id INTO found FROM batches b WHERE b.first = before + 1;
-  outcome := CASE WHEN found IS NOT NULL THEN 'found' WHEN now_epoch <> e THEN 'deposed' WHEN now_head <> before THEN 'behind' ELSE 'missing' END;
+  SELECT b.id INTO found_batch FROM batches b WHERE b.first = before + 1;
+  outcome := CASE WHEN found_batch IS NOT NULL THEN 'found' WHEN now_epoch <> e THEN 'deposed' WHEN now_head <> before THEN 'behind' ELSE 'missing' END;
 END
 $fn$;
 

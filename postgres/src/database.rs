@@ -102,9 +102,6 @@ impl Database {
     pub(crate) fn connect(&self, purpose: Purpose, what: &str) -> Result<Session, DatabaseError> {
         let mut config = self.config.clone();
         config.application_name(format!("ensue/{what}"));
-        if purpose == Purpose::Read {
-            config.target_session_attrs(TargetSessionAttrs::Any);
-        }
         let connected = Session::connect(&self.io, &config, purpose);
         let mut session = connected.map_err(|why| DatabaseError::Unavailable(self.at.clone(), why))?;
         let server = Server::ask(&mut session).map_err(|meaning| self.failed(&meaning))?;

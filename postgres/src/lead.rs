@@ -180,7 +180,7 @@ impl Beating {
             let mut session: Option<Session> = None;
             loop {
                 if session.as_ref().is_none_or(Session::is_closed) {
-                    session = database.connect(Purpose::Write, &format!("{}/lease", node.name)).ok();
+                    session = database.connect(Purpose::Beat, &format!("{}/lease", node.name)).ok();
                 }
                 if let Some(open) = session.as_mut()
                     && let Err(why) = beat(open, &node)

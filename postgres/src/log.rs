@@ -28,7 +28,10 @@ use crate::wire::{Wire, prefix, seen_sum};
 /// How long an append goes on to try, by default. A failover of the database takes 5 to 60 seconds.
 pub const APPEND_PATIENCE: Duration = Duration::from_secs(30);
 
-/// The first pause between two tries; each one doubles it.
+/// How many calls without an answer fit into the patience.
+const ANSWERS_IN_PATIENCE: u32 = 3;
+
+/// The first pause between two tries, after the second one; each one doubles it.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 
 /// The longest pause.
@@ -55,6 +58,8 @@ pub struct PostgresLog {
     node: Node,
     epoch: Epoch,
     patience: Duration,
+    /// How long one call may go without an answer. After that it is settled on another connection.
+    answer_patience: Duration,
     forgetting: Forgetting,
     statements: Statements,
     /// The time of the newest batch: keys that are over by then are not known any more.
@@ -88,7 +93,7 @@ impl Statements {
         let marks: Vec<String> = (1..=Wire::COUNT).map(|mark| format!("${mark}")).collect();
         Self {
             append: format!("SELECT outcome, now_epoch, now_head, now_chain, bad_step, newest FROM {schema}.append({})", marks.join(", ")),
-            settle: format!("SELECT outcome, now_epoch, now_head, now_chain, found FROM {schema}.settle($1, $2)"),
+            settle: format!("SELECT outcome, now_epoch, now_head, now_chain, found_batch FROM {schema}.settle($1, $2)"),
             // Each key is looked up in the index by its prefix; the newest row of it counts.
             seen: format!(
                 "SELECT k.o, f.position, f.event, f.content, f.until, f.sum \
@@ -131,6 +136,7 @@ impl PostgresLog {
             node,
             epoch,
             patience: APPEND_PATIENCE,
+            answer_patience: APPEND_PATIENCE / ANSWERS_IN_PATIENCE,
             forgetting: Forgetting { keys_max: SEEN_KEYS_MAX, every: FORGET_EVERY, last: Instant::now() },
             statements: Statements::of(number),
             now: Timestamp::from_micros(i64::MIN),
@@ -151,7 +157,7 @@ impl PostgresLog {
     /// Sets how long an append goes on to try before its outcome is reported as unknown.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+        (self.patience, self.answer_patience) = (patience, patience / ANSWERS_IN_PATIENCE);
         self
     }
 
@@ -196,16 +202,20 @@ impl PostgresLog {
         }
     }
 
+    fn answer_by(&self, deadline: Instant) -> Instant {
+        deadline.min(Instant::now() + self.answer_patience)
+    }
+
     /// Calls the function `append`.
     fn call(&self, wire: &Wire, deadline: Instant) -> Result<Told, Meaning> {
-        let rows = self.with_session(|session| session.commit(&self.statements.append, &wire.arguments(), deadline))?;
+        let rows = self.with_session(|session| session.commit(&self.statements.append, &wire.arguments(), self.answer_by(deadline)))?;
         rows.first().map(Told::of).unwrap_or_else(|| Err(Meaning::Refused("the function `append` said nothing".to_owned())))
     }
 
     /// Asks whether a batch was appended whose outcome is not known.
     fn settle(&self, batch: &Batch, head: Position, epoch: Epoch, deadline: Instant) -> Result<Settled, Meaning> {
         let (epoch, before) = (epoch.0.cast_signed(), head.0.cast_signed());
-        let rows = self.with_session(|session| session.commit(&self.statements.settle, &[&epoch, &before], deadline))?;
+        let rows = self.with_session(|session| session.commit(&self.statements.settle, &[&epoch, &before], self.answer_by(deadline)))?;
         let row = rows.first().ok_or_else(|| Meaning::Refused("the function `settle` said nothing".to_owned()))?;
         let now = head_of(row, 2, 3)?;
         let found = row.get::<_, Option<Uuid>>(4).map(|id| Id::from_bytes(*id.as_bytes()));
@@ -222,7 +232,8 @@ impl PostgresLog {
     fn write(&mut self, batch: &Batch, wire: &Wire, head: Position, epoch: Epoch) -> Result<Position, AppendError> {
         let deadline = Instant::now() + self.patience;
         let appended = Position(head.0.wrapping_add(batch.records.len() as u64));
-        let mut pause = PAUSE_MIN;
+        // The first try after a failure is made at once: often only the connection is gone.
+        let mut pause = Duration::ZERO;
         // Whether a call before this one may have been committed.
         let mut is_open = false;
         loop {
@@ -241,13 +252,16 @@ impl PostgresLog {
                 }
                 Meaning::Full => return Err(if is_open { AppendError::Unknown } else { AppendError::Full }),
                 Meaning::Constraint(why) => return Err(self.refused_by_constraint(batch, wire, why)),
-                Meaning::Refused(why) => return Err(if is_open { AppendError::Unknown } else { AppendError::Dead(why) }),
+                Meaning::Refused(why) => {
+                    tracing::error!(why = %why, "the database refuses an append");
+                    return Err(if is_open { AppendError::Unknown } else { AppendError::Dead(why) });
+                }
             }
             if Instant::now() + pause >= deadline {
                 return Err(AppendError::Unknown);
             }
             thread::sleep(pause);
-            pause = (pause * 2).min(PAUSE_MAX);
+            pause = (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
         }
     }
 
@@ -298,7 +312,7 @@ impl PostgresLog {
             return Ok(());
         }
         let last = up_to.min(ensue_store::POSITION_MAX).cast_signed();
-        let rows = self.with_session(|session| session.query(&self.statements.make_parts, &[&last], deadline));
+        let rows = self.with_session(|session| session.query(&self.statements.make_parts, &[&last], self.answer_by(deadline)));
         let rows = rows.map_err(|meaning| match meaning {
             // It can be called again at any time.
             Meaning::Unknown(why) => Meaning::Again(why),

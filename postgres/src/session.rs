@@ -25,6 +25,8 @@ pub(crate) enum Purpose {
     Write,
     /// It reads.
     Read,
+    /// It renews a lease. Nobody waits for the disk or for a standby: a lost beat is harmless, a late one is not.
+    Beat,
 }
 
 impl Purpose {
@@ -34,6 +36,7 @@ impl Purpose {
                 "SET statement_timeout = 0; SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '10s'; \
                  SET TimeZone = 'UTC'; SET synchronous_commit = on"
             }
+            Self::Beat => "SET statement_timeout = '10s'; SET lock_timeout = '2s'; SET synchronous_commit = off",
             Self::Read => {
                 "SET statement_timeout = '10s'; SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '10s'; \
                  SET TimeZone = 'UTC'; SET default_transaction_read_only = on; SET enable_seqscan = off"
