@@ -130,7 +130,10 @@ fn ended_server_process_is_replaced() {
     let mut log = database.lead(LOG, &node(1), IfLed::Fail).unwrap().with_patience(PATIENCE);
     let mut writer = Writer::of(&log);
     for count in 1..=5 {
-        server.psql(&name, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()");
+        server.psql(
+            &name,
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()",
+        );
         assert_eq!(writer.append(&mut log, 1).unwrap(), Position(count));
         assert_eq!(log.head().unwrap(), writer.head());
     }
@@ -145,7 +148,8 @@ fn append_waits_for_a_lock_that_another_process_holds() {
     let (name, database) = server.database();
     let mut log = database.lead(LOG, &node(1), IfLed::Fail).unwrap().with_patience(PATIENCE);
     let mut writer = Writer::of(&log);
-    let holder = thread::spawn(move || Server::shared().psql(&name, "BEGIN; SELECT FROM ensue.logs FOR UPDATE; SELECT pg_sleep(4); COMMIT"));
+    let holder =
+        thread::spawn(move || Server::shared().psql(&name, "BEGIN; SELECT FROM ensue.logs FOR UPDATE; SELECT pg_sleep(4); COMMIT"));
     thread::sleep(Duration::from_millis(500));
     let begin = Instant::now();
     writer.append(&mut log, 1).unwrap();
