@@ -142,8 +142,8 @@ BEGIN
 END
 $fn$;
 
--- Says whether a batch was appended, if its writer did not hear it. The lock waits for an append that still runs. The record in the
--- write-ahead log stands behind the batch: once this commit is acknowledged, what it answers is safe too.
+-- Returns whether a batch was appended whose writer did not learn the outcome. The lock waits for an append that still runs. The record in
+-- the write-ahead log comes after the batch: once this commit is acknowledged, what it returned is safe too.
 CREATE FUNCTION {schema}.settle(e bigint, before bigint,
   OUT outcome text, OUT now_epoch bigint, OUT now_head bigint, OUT now_chain bytea, OUT found_batch uuid)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = {schema}, pg_temp SET lock_timeout = '2s'

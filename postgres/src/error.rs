@@ -70,7 +70,7 @@ pub enum DatabaseError {
     },
     /// A copy of the log was interrupted.
     #[error("log {log} in {at} is the beginning of a copy that was not finished")]
-    #[explain(slug = "log-copy-unfinished", fault = Conflict, hint = "drop the schema that the copy made, and copy the log again")]
+    #[explain(slug = "log-copy-unfinished", fault = Conflict, hint = "copy the log again: the next copy replaces it")]
     Unfinished {
         /// The server and the database.
         at: String,

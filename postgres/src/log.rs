@@ -7,25 +7,26 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ensue_engine::command::{DedupeKey, Seen};
-use ensue_engine::ids::{EventId, Id, LogId};
+use ensue_engine::ids::{Id, LogId};
 use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader, ReadLimit};
-use ensue_engine::record::{Chain, Digest, Epoch, Head, Position};
+use ensue_engine::record::{Chain, Epoch, Head, Position};
 use ensue_engine::time::Timestamp;
 use ensue_store::batch::{self, SEEN_KEYS_MAX};
 use ensue_store::row::{array, count};
+use ensue_store::transfer::Target;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::classify::Meaning;
 use crate::database::{Database, STATEMENT_TIMEOUT};
 use crate::error::DatabaseError;
-use crate::lead::{Beating, Node, release};
+use crate::lease::{Beating, Node, release};
 use crate::reader::PostgresLogReader;
 use crate::schema::schema_of;
 use crate::session::{Purpose, Session};
-use crate::wire::{Wire, prefix, seen_sum};
+use crate::wire::{Wire, prefix, seen_of};
 
-/// How long an append goes on to try, by default. A failover of the database takes 5 to 60 seconds.
+/// How long an append is tried, by default. A failover of the database takes 5 to 60 seconds.
 pub const APPEND_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How many calls without an answer fit into the patience.
@@ -62,7 +63,7 @@ pub struct PostgresLog {
     answer_patience: Duration,
     forgetting: Forgetting,
     statements: Statements,
-    /// The time of the newest batch: keys that are over by then are not known any more.
+    /// The time of the newest batch: keys that expired by then are unknown.
     now: Timestamp,
     /// The first position for which there may be no part.
     parts_end: u64,
@@ -154,7 +155,7 @@ impl PostgresLog {
         Ok(log)
     }
 
-    /// Sets how long an append goes on to try before its outcome is reported as unknown.
+    /// Sets how long an append is tried before its outcome is reported as unknown.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
         (self.patience, self.answer_patience) = (patience, patience / ANSWERS_IN_PATIENCE);
@@ -200,6 +201,11 @@ impl PostgresLog {
                 Err(_) => thread::sleep(PAUSE_MIN),
             }
         }
+    }
+
+    /// Returns the number of the log in its database.
+    pub(crate) fn number(&self) -> i32 {
+        self.number
     }
 
     fn answer_by(&self, deadline: Instant) -> Instant {
@@ -434,6 +440,17 @@ impl Drop for PostgresLog {
     }
 }
 
+impl Target for PostgresLog {
+    fn set_epoch(&mut self, epoch: Epoch) -> Result<(), LogError> {
+        let set = "UPDATE ensue.logs SET epoch = $2 WHERE number = $1 AND state = 'copying' RETURNING epoch";
+        match self.ask(set, &[&self.number, &epoch.0.cast_signed()])?.first() {
+            Some(_) => self.epoch = epoch,
+            None => return Err(LogError::Store("the log is no longer the target of a copy".to_owned())),
+        }
+        Ok(())
+    }
+}
+
 /// The answer of `append`.
 enum Told {
     Kept,
@@ -474,17 +491,4 @@ fn head_of(row: &Row, position: usize, chain: usize) -> Result<Head, Meaning> {
         }
     };
     read().map_err(|why| Meaning::Refused(format!("the head of the log is damaged: {why}")))
-}
-
-fn seen_of(row: &Row, key: &DedupeKey) -> Result<Seen, String> {
-    let seen = Seen {
-        position: Position(count(row.get(1), "position")?),
-        event: EventId(Id::from_bytes(*row.get::<_, Uuid>(2).as_bytes())),
-        content: Digest::from_bytes(array(row.get::<_, &[u8]>(3), "content")?),
-        until: Timestamp::from_micros(row.get(4)),
-    };
-    if seen_sum(key, &seen) != row.get::<_, i64>(5) {
-        return Err("the checksum does not match".to_owned());
-    }
-    Ok(seen)
 }

@@ -8,11 +8,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use ensue_engine::command::{DedupeKey, Seen};
 use ensue_engine::ids::{Id, LogId};
 use ensue_engine::ports::{LogError, LogReader, ReadLimit};
-use ensue_engine::record::{Body, Chain, Head, Position, Record, Revision, StreamId};
+use ensue_engine::record::{Body, Chain, Digest, Epoch, Head, Position, Record, Revision, StreamId};
 use ensue_store::POSITION_MAX;
 use ensue_store::row::{Stored, StoredBatch, StoredBody, array, count, stream_bytes};
+use ensue_store::transfer::Source;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -22,7 +24,7 @@ use crate::database::{Database, STATEMENT_TIMEOUT};
 use crate::error::DatabaseError;
 use crate::schema::schema_of;
 use crate::session::{Purpose, Session};
-use crate::wire::uuid_of;
+use crate::wire::{seen_of, uuid_of};
 
 /// The columns of a record, in the order in which they are read.
 const COLUMNS: &str = "position, step, stream, revision, id, digest, bytes, encoding, key, chain, sum, content";
@@ -53,7 +55,12 @@ impl PostgresLogReader {
         if row.state != "open" {
             return Err(DatabaseError::Unfinished { at: database.shown().to_owned(), log: id });
         }
-        Ok(Self { database: database.clone(), session: RefCell::new(Some(session)), id, schema: schema_of(row.number) })
+        Ok(Self::of(database, session, id, row.number))
+    }
+
+    /// Opens the log with a number, whatever its state is.
+    pub(crate) fn of(database: &Database, session: Session, id: LogId, number: i32) -> Self {
+        Self { database: database.clone(), session: RefCell::new(Some(session)), id, schema: schema_of(number) }
     }
 
     fn ask(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, LogError> {
@@ -289,5 +296,31 @@ impl LogReader for PostgresLogReader {
 
     fn release_caches(&self) {
         *self.session.borrow_mut() = None;
+    }
+}
+
+impl Source for PostgresLogReader {
+    fn epoch(&self) -> Result<Epoch, LogError> {
+        let rows = self.ask("SELECT epoch FROM ensue.logs WHERE id = $1", &[&uuid_of(self.id.0)])?;
+        let row = rows.first().ok_or_else(|| LogError::Store("the row of the log is missing".to_owned()))?;
+        Ok(Epoch(row.get::<_, i64>(0).unsigned_abs()))
+    }
+
+    fn keys(&self, after: i64, limit: usize) -> Result<Vec<(i64, DedupeKey, Seen)>, LogError> {
+        let sql = format!(
+            "SELECT s.number, s.position, s.event, s.content, s.until, s.sum, c.name, s.hash FROM {schema}.seen s \
+             JOIN {schema}.scopes c ON c.number = s.scope WHERE s.number > $1 ORDER BY s.number LIMIT $2",
+            schema = self.schema
+        );
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let read = |row: &Row| -> Result<(i64, DedupeKey, Seen), String> {
+            let scope = std::str::from_utf8(row.get(6)).map_err(|_| "its scope is not UTF-8".to_owned())?.to_owned();
+            let key = DedupeKey { scope, hash: Digest::from_bytes(array(row.get(7), "hash")?) };
+            let seen = seen_of(row, &key)?;
+            Ok((row.get(0), key, seen))
+        };
+        let rows = self.ask(&sql, &[&after, &limit])?;
+        let keys: Result<Vec<_>, String> = rows.iter().map(read).collect();
+        keys.map_err(|why| LogError::Store(format!("the row of a known key is damaged: {why}")))
     }
 }

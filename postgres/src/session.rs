@@ -64,7 +64,7 @@ impl Session {
         let (client, mut connection) = connected.map_err(|error| error.to_string())?.map_err(|error| text(&error))?;
         let warnings = Arc::new(Mutex::new(Vec::new()));
         let heard = warnings.clone();
-        // A warning is noted before the end of its statement is told, because both come in order on one connection.
+        // A warning is noted before its statement ends, because both arrive in order on one connection.
         io.spawn(async move {
             while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
                 if let AsyncMessage::Notice(notice) = message

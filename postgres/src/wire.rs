@@ -1,13 +1,15 @@
-//! A batch as the arrays that the function `append` takes.
+//! A batch as the arrays that the function `append` takes, and the row of a key.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ensue_engine::command::{DedupeKey, Seen};
-use ensue_engine::ids::{Id, LogId};
+use ensue_engine::ids::{EventId, Id, LogId};
 use ensue_engine::ports::{AppendError, Batch};
-use ensue_engine::record::{Epoch, Position, StreamId};
-use ensue_store::row::{Stored, Sum, batch_sum, integer};
+use ensue_engine::record::{Digest, Epoch, Position, StreamId};
+use ensue_engine::time::Timestamp;
+use ensue_store::row::{Stored, Sum, array, batch_sum, count, integer};
 use ensue_store::{batch, contents};
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -189,6 +191,20 @@ pub(crate) fn seen_sum(key: &DedupeKey, seen: &Seen) -> i64 {
     let mut sum = Sum::default();
     sum.bytes(key.scope.as_bytes()).bytes(key.hash.as_bytes()).integer(seen.position.0.cast_signed());
     sum.bytes(seen.event.0.as_bytes()).bytes(seen.content.as_bytes()).integer(seen.until.micros()).done()
+}
+
+/// Reads the row of a key, and compares it with its sum.
+pub(crate) fn seen_of(row: &Row, key: &DedupeKey) -> Result<Seen, String> {
+    let seen = Seen {
+        position: Position(count(row.get(1), "position")?),
+        event: EventId(Id::from_bytes(*row.get::<_, Uuid>(2).as_bytes())),
+        content: Digest::from_bytes(array(row.get::<_, &[u8]>(3), "content")?),
+        until: Timestamp::from_micros(row.get(4)),
+    };
+    if seen_sum(key, &seen) != row.get::<_, i64>(5) {
+        return Err("the checksum does not match".to_owned());
+    }
+    Ok(seen)
 }
 
 #[cfg(test)]

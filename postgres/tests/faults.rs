@@ -1,5 +1,5 @@
 //! Faults between the writer and the server, in each phase of an append: every batch is in the log exactly once if it was
-//! acknowledged, and the writer goes on.
+//! acknowledged, and the writer continues.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -257,14 +257,14 @@ fn survives(disturb: impl Fn(&Server)) {
 }
 
 #[test]
-fn killed_server_loses_no_acknowledged_batch_and_the_writer_goes_on() {
+fn killed_server_loses_no_acknowledged_batch() {
     if !is_missing() {
         survives(Server::kill);
     }
 }
 
 #[test]
-fn restarted_server_loses_no_acknowledged_batch_and_the_writer_goes_on() {
+fn restarted_server_loses_no_acknowledged_batch() {
     if !is_missing() {
         survives(Server::stop);
     }

@@ -7,6 +7,7 @@
 mod appending;
 mod checks;
 mod conformance;
+mod copies;
 mod faults;
 mod leases;
 mod proxy;

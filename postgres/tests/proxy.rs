@@ -18,7 +18,7 @@ pub(crate) enum Way {
 pub(crate) enum Fault {
     /// Both sides see that it is closed.
     Cut,
-    /// No byte goes on in this direction, and nobody is told.
+    /// No further byte passes in this direction, and no side sees why.
     Hold,
 }
 

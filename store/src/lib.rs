@@ -4,7 +4,7 @@
 //! [`contents`] are what logs in databases have in common; [`encode`] compresses bodies; [`settled`] looks up commits
 //! with an unknown outcome; [`verify`] walks a log's chain; [`vault`] and [`master_key`] seal secrets; [`outputs`] keeps
 //! the output of attempts, and [`blobs`] their artifacts, both as long as [`retention`] allows; [`data_dir`] and
-//! [`state_folder`] are the places on disk, and [`copy`] copies the first; [`checkpoints`] are saved states.
+//! [`state_folder`] are the places on disk, and [`copy`] copies the first; [`transfer`] copies a log to another store; [`checkpoints`] are saved states.
 //!
 //! The stores decide nothing: the engine defines the meaning and the consequences of records.
 
@@ -27,6 +27,7 @@ pub mod spare;
 pub mod sqlite;
 pub mod state_folder;
 pub mod sync;
+pub mod transfer;
 pub mod vault;
 pub mod verify;
 
