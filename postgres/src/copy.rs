@@ -49,6 +49,14 @@ impl Database {
         Ok(verified)
     }
 
+    /// Lists the logs. Fails if there is none.
+    pub fn logs_to_copy(&self) -> Result<Vec<LogId>, DatabaseError> {
+        match self.logs()? {
+            logs if logs.is_empty() => Err(DatabaseError::Empty { at: self.shown().to_owned() }),
+            logs => Ok(logs),
+        }
+    }
+
     fn begin_copy(&self, log: LogId) -> Result<PostgresLog, DatabaseError> {
         self.prepare()?;
         let mut session = self.connect(Purpose::Write, "copy")?;

@@ -68,6 +68,13 @@ pub enum DatabaseError {
         /// The log.
         log: LogId,
     },
+    /// There is no log at all.
+    #[error("{at} has no log")]
+    #[explain(slug = "log-missing", fault = Missing, hint = "check the address of the database")]
+    Empty {
+        /// The server and the database.
+        at: String,
+    },
     /// A copy of the log was interrupted.
     #[error("log {log} in {at} is the beginning of a copy that was not finished")]
     #[explain(slug = "log-copy-unfinished", fault = Conflict, hint = "copy the log again: the next copy replaces it")]

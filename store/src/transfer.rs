@@ -52,7 +52,8 @@ pub fn transfer(from: &dyn Source, to: &mut dyn Target, mut progress: impl FnMut
         if records.is_empty() {
             break;
         }
-        for record in records {
+        // A batch that is appended during the copy is not part of it.
+        for record in records.into_iter().take_while(|record| record.position <= end) {
             at = record.position;
             if batch.first().is_some_and(|first| first.batch != record.batch) {
                 append(to, std::mem::take(&mut batch))?;
