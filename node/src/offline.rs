@@ -21,17 +21,19 @@ use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{AppendError, Log, ReadLimit, Secret, VaultError};
 use ensue_engine::record::{Actor, Chain, Head, Position};
 use ensue_engine::time::Timestamp;
+use ensue_postgres::{CopyIntoError, DatabaseError};
 use ensue_store::copy::CopyError;
 use ensue_store::master_key::MasterKeyFile;
 use ensue_store::rotation::{RotateError, Rotated, rotate};
 use ensue_store::state_folder::{Durability, OutsideHead};
+use ensue_store::transfer::TransferError;
 use ensue_store::vault::{Rotation, SealedVault};
 use ensue_store::verify::{Verified, VerifyError, verify};
 use ensue_views::{Projector, ViewError};
 use thiserror::Error;
 
 use crate::access::Profile;
-use crate::backend::{Backend, Folder, in_folder};
+use crate::backend::{Backend, Folder, OpenError, in_folder};
 use crate::clock::{Clock, ClockStep, SystemClock};
 use crate::config::Config;
 use crate::master_key::left_over;
@@ -73,6 +75,26 @@ pub enum OfflineError {
     #[error(transparent)]
     #[explain(transparent)]
     Copy(#[from] CopyError),
+    /// A database cannot be used.
+    #[error(transparent)]
+    #[explain(transparent)]
+    Database(#[from] DatabaseError),
+    /// The log was not copied into a database.
+    #[error(transparent)]
+    #[explain(transparent)]
+    CopyInto(#[from] CopyIntoError),
+    /// The log was not copied out of a database.
+    #[error(transparent)]
+    #[explain(transparent)]
+    Transfer(#[from] TransferError),
+    /// A file of a log cannot be opened.
+    #[error(transparent)]
+    #[explain(transparent)]
+    File(#[from] OpenError),
+    /// An older format was requested for a database.
+    #[error("a log in a database has no older format: `--format` is for data directories")]
+    #[explain(slug = "database-address", fault = Invalid, hint = "copy the log into a directory first, and then copy that with --format")]
+    FormatOfDatabase,
     /// Programs of the stopped node still run, or their results are not in the log.
     #[error("{programs} programs that the node started in {} still run, or their results are not in the log yet", .data.display())]
     #[explain(

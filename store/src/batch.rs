@@ -11,19 +11,19 @@ use ensue_engine::time::Timestamp;
 pub const POSITION_MAX: u64 = (1 << 48) - 1;
 
 /// The maximum number of keys that are remembered in a scope. The oldest are dropped first.
-pub(crate) const SEEN_KEYS_MAX: u64 = 10_000_000;
+pub const SEEN_KEYS_MAX: u64 = 10_000_000;
 
 /// The minimum number of forgotten keys that an append cleans up in a scope, if there are that many.
-pub(crate) const SWEEP_KEYS_MIN: usize = 64;
+pub const SWEEP_KEYS_MIN: usize = 64;
 
 /// Returns the time of a batch, or `None` for an empty one.
-pub(crate) fn time_of(batch: &Batch) -> Option<Timestamp> {
+pub fn time_of(batch: &Batch) -> Option<Timestamp> {
     let of_key = || batch.seen.first().map(|(_, seen)| seen.seen_at());
     batch.records.last().map(|record| record.time).or_else(of_key)
 }
 
 /// Checks that the batch follows `head` in `log`, and returns its id.
-pub(crate) fn check(batch: &Batch, log: LogId, head: Position, epoch: Epoch) -> Result<Id, AppendError> {
+pub fn check(batch: &Batch, log: LogId, head: Position, epoch: Epoch) -> Result<Id, AppendError> {
     let refused = |record: usize, why: String| Err(AppendError::Refused { record, why });
     let Some(id) = batch.id else {
         return refused(0, "its batch has no id".to_owned());
@@ -51,12 +51,12 @@ pub(crate) fn check(batch: &Batch, log: LogId, head: Position, epoch: Epoch) -> 
 }
 
 /// Returns the error for a record whose revision is taken or leaves a gap.
-pub(crate) fn revision_refused(index: usize, record: &ensue_engine::record::Record, newest: u64) -> AppendError {
+pub fn revision_refused(index: usize, record: &ensue_engine::record::Record, newest: u64) -> AppendError {
     let why = format!("{} is at revision {newest}, but the record has revision {}", record.stream, record.revision);
     AppendError::Refused { record: index, why }
 }
 
 /// Returns the error for a record whose id is already in the log.
-pub(crate) fn id_refused(index: usize, id: Id) -> AppendError {
+pub fn id_refused(index: usize, id: Id) -> AppendError {
     AppendError::Refused { record: index, why: format!("a record with the id {id} already exists") }
 }

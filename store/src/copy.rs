@@ -72,6 +72,32 @@ pub fn copy(from: &DataDir, to: &Path, format: Format, progress: CopyProgress<'_
     copied
 }
 
+/// Creates a directory that has only a log, at `to`, which must be empty or missing. `write` creates the file of the log at the
+/// path that it is given; the file gets to its place last. If `write` fails, nothing is left.
+pub fn new_log_in<T, E: From<CopyError>>(to: &Path, write: impl FnOnce(&Path) -> Result<T, E>) -> Result<T, E> {
+    demand_empty(to)?;
+    let is_new = !to.exists();
+    let target = DataDir::open(to).map_err(CopyError::from)?;
+    demand_unused(&target)?;
+    let written = write_log(&target, write);
+    if written.is_err() {
+        // The error that is reported is that of the copy, not of this.
+        let _ = discard(target, is_new);
+    }
+    written
+}
+
+fn write_log<T, E: From<CopyError>>(to: &DataDir, write: impl FnOnce(&Path) -> Result<T, E>) -> Result<T, E> {
+    let failed = |source: io::Error| CopyError::File { path: to.log(), source };
+    let unfinished_folder = to.path().join("copying");
+    sync::make_folder(&unfinished_folder).map_err(failed)?;
+    let unfinished = unfinished_folder.join("log.sqlite");
+    let written = write(&unfinished)?;
+    fs::rename(&unfinished, to.log()).and_then(|()| fs::remove_dir_all(&unfinished_folder)).map_err(failed)?;
+    sync::sync_folder(to.path()).map_err(failed)?;
+    Ok(written)
+}
+
 fn demand_empty(to: &Path) -> Result<(), CopyError> {
     let failed = |source: io::Error| CopyError::File { path: to.to_owned(), source };
     let Some(mut entries) = sync::existing(fs::read_dir(to)).map_err(failed)? else { return Ok(()) };
@@ -111,16 +137,9 @@ fn fill(from: &DataDir, to: &DataDir, source: &LogSource, progress: CopyProgress
         copy_part(&part, &copy)?;
     }
     sync::sync_tree(&opened, to.path()).map_err(failed)?;
-    let failed = |source: io::Error| CopyError::File { path: to.log(), source };
     // The log gets to its place last, so that no node starts on an incomplete copy. What SQLite keeps next to it
     // is empty by then.
-    let unfinished_folder = to.path().join("copying");
-    sync::make_folder(&unfinished_folder).map_err(failed)?;
-    let unfinished = unfinished_folder.join("log.sqlite");
-    let copied = source.copy_to(&unfinished.as_path().into(), progress)?;
-    fs::rename(&unfinished, to.log()).and_then(|()| fs::remove_dir_all(&unfinished_folder)).map_err(failed)?;
-    sync::sync_folder(to.path()).map_err(failed)?;
-    Ok(copied)
+    write_log(to, |unfinished| Ok(source.copy_to(&unfinished.into(), progress)?))
 }
 
 /// Returns the files and folders that are copied as they are. A node that was killed leaves a part of the vault

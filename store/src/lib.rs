@@ -1,16 +1,17 @@
 //! The stores: log, views, vault, outputs and blobs, in memory and on SQLite.
 //!
-//! Read in this order: [`sqlite`] and [`memory`] each hold one implementation of every port; [`encode`]
-//! compresses bodies; [`settled`] looks up commits with an unknown outcome; [`verify`] walks a log's chain;
-//! [`vault`] and [`master_key`] seal secrets; [`outputs`] keeps the output of attempts, and [`blobs`] their
-//! artifacts, both as long as [`retention`] allows; [`data_dir`] and [`state_folder`] are the places on disk, and
-//! [`copy`] copies the first; [`checkpoints`] are saved states.
+//! Read in this order: [`sqlite`] and [`memory`] each hold one implementation of every port; [`batch`], [`row`] and
+//! [`contents`] are what logs in databases have in common; [`encode`] compresses bodies; [`settled`] looks up commits
+//! with an unknown outcome; [`verify`] walks a log's chain; [`vault`] and [`master_key`] seal secrets; [`outputs`] keeps
+//! the output of attempts, and [`blobs`] their artifacts, both as long as [`retention`] allows; [`data_dir`] and
+//! [`state_folder`] are the places on disk, and [`copy`] copies the first; [`transfer`] copies a log to another store; [`checkpoints`] are saved states.
 //!
 //! The stores decide nothing: the engine defines the meaning and the consequences of records.
 
-mod batch;
+pub mod batch;
 pub mod blobs;
 pub mod checkpoints;
+pub mod contents;
 pub mod copy;
 pub mod data_dir;
 pub mod encode;
@@ -19,12 +20,14 @@ pub mod memory;
 pub mod outputs;
 pub mod retention;
 pub mod rotation;
+pub mod row;
 pub mod settled;
 mod space;
 pub mod spare;
 pub mod sqlite;
 pub mod state_folder;
 pub mod sync;
+pub mod transfer;
 pub mod vault;
 pub mod verify;
 

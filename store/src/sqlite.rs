@@ -2,7 +2,6 @@
 //!
 //! `log`, `vault` and `views` define the contents, one file each.
 
-mod contents;
 #[cfg(test)]
 pub(crate) mod forge;
 pub mod insert_rate;

@@ -33,6 +33,7 @@ const IMPURE: &[&str] = &[
     "sqlx",
     "tempfile",
     "tokio",
+    "tokio-postgres",
     "ureq",
 ];
 

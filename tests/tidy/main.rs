@@ -27,6 +27,7 @@ const CRATES: &[&str] = &[
     "packs",
     "rehearsal",
     "store",
+    "postgres",
     "sensors",
     "connectors",
     "executor",

@@ -83,10 +83,12 @@ pub(super) fn chains_at(config: &Config, positions: &[Position]) -> Result<Vec<O
     read_chains(config, positions).map_err(|error| told(&error))
 }
 
-/// Copies the log of a data directory on which no node runs.
+/// Copies the log of a data directory on which no node runs, or of a database.
 pub(super) fn copy_log(from: &Location, to: &Location, format: Format) -> Result<Value, Failure> {
-    let Location::Directory(data) = from;
-    directory(data, None)?;
+    match from {
+        Location::Directory(data) => directory(data, None).map(|_| ())?,
+        Location::Database(_) => {}
+    }
     let mut shown: Option<(CopyStage, Progress)> = None;
     let copied = copy_location(from, to, format, |stage, done, end| {
         let progress = match shown.take() {

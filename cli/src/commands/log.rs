@@ -107,15 +107,19 @@ release, even if an older release began the log. With --format 0.1, the copy has
 those of release 0.1. If the log has a fact that 0.1 does not know, the command
 names the first one and writes nothing.
 
+From or to a PostgreSQL database, only the log is copied: its records and the
+keys of deliveries. No node can use a log in a database yet.
+
 Examples:
   ensue log copy --from ./ensue-data --to ./copy
-  ensue log copy --from ./ensue-data --to ./data-0.1 --format 0.1")]
+  ensue log copy --from ./ensue-data --to ./data-0.1 --format 0.1
+  ensue log copy --from ./ensue-data --to postgres://ensue@db.example/ensue")]
     Copy {
-        /// The data directory to copy. No node may be running on it.
-        #[arg(long, value_name = "DIR")]
+        /// The data directory to copy, or the address of a database. No node may be running on it.
+        #[arg(long, value_name = "DIR|URL")]
         from: Location,
-        /// The new data directory, which must be empty or not exist.
-        #[arg(long, value_name = "DIR")]
+        /// The new data directory, which must be empty or not exist, or the address of a database.
+        #[arg(long, value_name = "DIR|URL")]
         to: Location,
         /// The release that must be able to open the copy: 0.1 [default: this release].
         #[arg(long, value_name = "RELEASE")]

@@ -3,7 +3,7 @@
 
 use std::any::Any;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ensue_engine::ids::{AttemptId, LogId};
@@ -17,6 +17,7 @@ use ensue_store::sqlite::Place;
 use ensue_store::sqlite::log::{SqliteLog, SqliteLogReader, logs_at};
 use ensue_store::sqlite::vault::SqliteVault;
 use ensue_store::sqlite::views::SqliteViews;
+use ensue_store::transfer::{Source, TransferError, transfer};
 use ensue_store::vault::SealedVault;
 use ensue_views::{ViewError, ViewReader};
 
@@ -36,6 +37,30 @@ pub use ensue_store::sqlite::log::{Format, copy::CopiedLog};
 /// Returns the storage in a data directory.
 pub fn in_folder(folder: &Folder) -> Arc<dyn Backend> {
     Arc::new(Places::of(folder))
+}
+
+/// Opens all logs of a data directory that no node uses, the oldest first, to copy them to another store.
+pub fn sources_in(folder: &Folder) -> Result<Vec<(LogId, Box<dyn Source>)>, OpenError> {
+    let place = Places::of(folder).log;
+    let open = |log: LogId| Ok((log, Box::new(SqliteLogReader::open_at(&place, log)?) as Box<dyn Source>));
+    logs_at(&place)?.into_iter().map(open).collect()
+}
+
+/// Why a log was not copied into a file.
+#[derive(Debug)]
+pub enum FillError {
+    /// The file cannot be opened.
+    Open(OpenError),
+    /// The records were not copied.
+    Transfer(TransferError),
+}
+
+/// Creates the file of a log that is copied from another store, and returns a reader of the copy.
+pub fn filled(path: &Path, log: LogId, from: &dyn Source, progress: impl FnMut(u64)) -> Result<Box<dyn LogReader>, FillError> {
+    let mut target = SqliteLog::open(path, log).map_err(FillError::Open)?;
+    transfer(from, &mut target, progress).map_err(FillError::Transfer)?;
+    drop(target);
+    Ok(Box::new(SqliteLogReader::open(path, log).map_err(FillError::Open)?))
 }
 
 /// Where the files and folders of a data directory are.

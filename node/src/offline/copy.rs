@@ -1,22 +1,30 @@
 //! Copies a log from one location to another, without a running node.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use ensue_engine::ids::LogId;
+use ensue_engine::record::Head;
 use ensue_executor::programs::count_left;
+use ensue_postgres::{CopyStep, Database, PostgresLogReader};
 pub use ensue_store::copy::CopyStage;
-use ensue_store::copy::copy;
+use ensue_store::copy::{copy, new_log_in};
+use ensue_store::transfer::{Source, TransferError};
+use ensue_store::verify::verify;
 
 use super::OfflineError;
 pub use crate::backend::Format;
+use crate::backend::sqlite::{FillError, filled, sources_in};
 use crate::backend::{CopiedLog, Folder};
 use crate::start_error::{StartError, machine};
 
-/// Where a log is stored, together with everything that it refers to.
+/// Where a log is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
-    /// A data directory on this machine.
+    /// A data directory on this machine: the log, together with everything that it refers to.
     Directory(PathBuf),
+    /// The address of a PostgreSQL database: the log alone.
+    Database(String),
 }
 
 impl FromStr for Location {
@@ -24,29 +32,95 @@ impl FromStr for Location {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once("://") {
-            Some((scheme, _)) => Err(format!("this release cannot copy from or to a `{scheme}` address; name a data directory")),
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Database(text.to_owned())),
+            Some((scheme, _)) => {
+                Err(format!("this release cannot copy from or to a `{scheme}` address; name a data directory or a `postgres://` address"))
+            }
             None if text.is_empty() => Err("the name of a data directory is missing".to_owned()),
             None => Ok(Self::Directory(text.into())),
         }
     }
 }
 
-/// Copies the log of a stopped node, and what it refers to, to a location that is empty or does not exist.
-/// Verifies the copy, and returns the copied logs. `progress` receives the stage, the number of records that are
-/// done in it, and their total number.
+/// Copies the log of a stopped node, and between two directories also what it refers to, to a location that does not have
+/// it. Verifies the copy, and returns the copied logs. `progress` receives the stage, the number of records that are done
+/// in it, and their total number.
 pub fn copy_log(
     from: &Location,
     to: &Location,
     format: Format,
     mut progress: impl FnMut(CopyStage, u64, u64),
 ) -> Result<Vec<CopiedLog>, OfflineError> {
-    let (Location::Directory(from), Location::Directory(to)) = (from, to);
-    let from = Folder::open(from).map_err(StartError::from)?;
-    let programs = count_left(&from.supervisors()).map_err(|why| machine("counting the programs that the node left", &why))?;
-    if programs > 0 {
-        return Err(OfflineError::ProgramsLeft { data: from.path().to_owned(), programs });
+    match (from, to) {
+        (Location::Directory(from), Location::Directory(to)) => {
+            let from = stopped(from)?;
+            return Ok(copy(&from, to, format, &mut progress)?);
+        }
+        (Location::Directory(_) | Location::Database(_), _) if format != Format::Current => return Err(OfflineError::FormatOfDatabase),
+        (Location::Directory(from), Location::Database(to)) => {
+            let from = stopped(from)?;
+            into_database(sources_in(&from)?, to, &mut progress)
+        }
+        (Location::Database(from), Location::Database(to)) => into_database(sources_of(from)?, to, &mut progress),
+        (Location::Database(from), Location::Directory(to)) => {
+            let sources = sources_of(from)?;
+            new_log_in(to, |file| into_file(&sources, file, &mut progress))
+        }
     }
-    Ok(copy(&from, to, format, &mut progress)?)
+}
+
+/// Opens a data directory without a running node and without programs that are still running.
+fn stopped(data: &Path) -> Result<Folder, OfflineError> {
+    let folder = Folder::open(data).map_err(StartError::from)?;
+    let programs = count_left(&folder.supervisors()).map_err(|why| machine("counting the programs that the node left", &why))?;
+    if programs > 0 {
+        return Err(OfflineError::ProgramsLeft { data: folder.path().to_owned(), programs });
+    }
+    Ok(folder)
+}
+
+type Sources = Vec<(LogId, Box<dyn Source>)>;
+
+fn sources_of(address: &str) -> Result<Sources, OfflineError> {
+    let database = Database::at(address)?;
+    let open = |log: LogId| Ok((log, Box::new(PostgresLogReader::open(&database, log)?) as Box<dyn Source>));
+    database.logs_to_copy()?.into_iter().map(open).collect()
+}
+
+fn into_database(from: Sources, to: &str, progress: &mut dyn FnMut(CopyStage, u64, u64)) -> Result<Vec<CopiedLog>, OfflineError> {
+    let database = Database::at(to)?;
+    let mut copied = Vec::new();
+    for (id, source) in from {
+        let end = head(&*source)?.position.0;
+        let verified = database.copy_from(id, &*source, |step, done| {
+            let stage = match step {
+                CopyStep::Copying => CopyStage::Copying,
+                CopyStep::Verifying => CopyStage::Verifying,
+            };
+            progress(stage, done, end);
+        })?;
+        copied.push(CopiedLog { id, verified });
+    }
+    Ok(copied)
+}
+
+fn into_file(from: &Sources, to: &Path, progress: &mut dyn FnMut(CopyStage, u64, u64)) -> Result<Vec<CopiedLog>, OfflineError> {
+    let mut copied = Vec::new();
+    for (id, source) in from {
+        let known = head(&**source)?;
+        let end = known.position.0;
+        let reader = filled(to, *id, &**source, |done| progress(CopyStage::Copying, done, end)).map_err(|error| match error {
+            FillError::Open(error) => OfflineError::from(error),
+            FillError::Transfer(error) => error.into(),
+        })?;
+        let verified = verify(&*reader, Some(known), |at| progress(CopyStage::Verifying, at.0, end))?;
+        copied.push(CopiedLog { id: *id, verified });
+    }
+    Ok(copied)
+}
+
+fn head(source: &dyn Source) -> Result<Head, TransferError> {
+    Ok(source.head()?)
 }
 
 #[cfg(test)]
@@ -63,10 +137,20 @@ mod tests {
     }
 
     #[test]
-    fn location_is_a_directory_and_no_address() {
+    fn location_is_a_directory_or_a_database() {
         assert_eq!("./ensue-data".parse(), Ok(Location::Directory("./ensue-data".into())));
-        assert!("postgres://localhost/ensue".parse::<Location>().unwrap_err().contains("`postgres`"));
+        let address = "postgres://localhost/ensue";
+        assert_eq!(address.parse(), Ok(Location::Database(address.to_owned())));
+        assert!("mysql://localhost/ensue".parse::<Location>().unwrap_err().contains("`mysql`"));
         assert!("".parse::<Location>().is_err());
+    }
+
+    #[test]
+    fn database_has_no_older_format() {
+        let (directory, database) = (Location::Directory("data".into()), Location::Database("postgres://localhost/ensue".to_owned()));
+        for (from, to) in [(&directory, &database), (&database, &directory), (&database, &database)] {
+            assert!(matches!(copy_log(from, to, Format::V0_1, |_, _, _| ()), Err(OfflineError::FormatOfDatabase)));
+        }
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::path::Path;
 use ensue_engine::record::{Head, Record};
 use rusqlite::{Connection, params};
 
-use super::contents;
 use super::row::{self, Stored, StoredBatch};
+use crate::contents;
 
 /// Replaces all records of a file's first log with these, and writes its head.
 pub(crate) fn replace_records(path: &Path, records: &[Record], head: Head) {

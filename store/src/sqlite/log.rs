@@ -15,11 +15,12 @@ use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader};
 use ensue_engine::record::{Chain, Epoch, Head, Position, Record, StreamId};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 
-use super::contents;
 use super::row::{self, Stored, StoredBatch, array, count, integer, stream_bytes};
 use super::seen::{self, Keeping, Places, SeenFault};
 use super::{OpenError, PageSize, Place, Schema, open_to_write, release_caches, wrong_with};
 use crate::batch::{self, POSITION_MAX, SEEN_KEYS_MAX};
+use crate::contents;
+use crate::transfer::Target;
 
 pub use format::Format;
 pub use reader::SqliteLogReader;
@@ -221,6 +222,16 @@ impl Log for SqliteLog {
 
     fn release_caches(&mut self) {
         release_caches(&self.connection);
+    }
+}
+
+impl Target for SqliteLog {
+    fn set_epoch(&mut self, epoch: Epoch) -> Result<(), LogError> {
+        let value = integer("epoch", epoch.0).map_err(LogError::Store)?;
+        let set = self.connection.execute("UPDATE logs SET epoch = ?2 WHERE number = ?1", params![self.number, value]);
+        set.map_err(|error| store_failed(&error))?;
+        self.epoch = epoch;
+        Ok(())
     }
 }
 

@@ -147,6 +147,24 @@ fn find_in(connection: &Connection, places: &Places, scope: i64, hash: &Digest) 
     Ok(None)
 }
 
+/// Returns the keys of a log whose rows come after a number, the oldest first.
+pub(super) fn list(connection: &Connection, log: i64, after: i64, limit: usize) -> Result<Vec<(i64, DedupeKey, Seen)>, SeenFault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT hash, position, event, content, until, sum, seen.number, scope, name FROM seen JOIN scopes ON scopes.number = scope \
+         WHERE seen.number > ?1 AND log = ?2 ORDER BY seen.number LIMIT ?3",
+    )?;
+    let mut rows = statement.query(params![after, log, limit as i64])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let damaged = |why| SeenFault::Damaged(format!("the row of a known key is damaged: {why}"));
+        let hash = Columns(row).blob(0, "hash").and_then(|hash| array(hash, "hash")).map(Digest::from_bytes).map_err(damaged)?;
+        if let Some(seen) = read(row, row.get(7)?, &hash).map_err(damaged)? {
+            found.push((row.get(6)?, DedupeKey { scope: row.get(8)?, hash }, seen));
+        }
+    }
+    Ok(found)
+}
+
 /// Reads a row, or returns `None` if it belongs to another key.
 fn read(row: &Row<'_>, scope: i64, hash: &Digest) -> Result<Option<Seen>, String> {
     let column = Columns(row);

@@ -5,15 +5,18 @@
 use std::cell::RefCell;
 use std::path::Path;
 
+use ensue_engine::command::{DedupeKey, Seen};
 use ensue_engine::ids::{Id, LogId};
 use ensue_engine::ports::{LogError, LogReader, ReadLimit};
-use ensue_engine::record::{Body, Head, Position, Record, Revision, StreamId};
+use ensue_engine::record::{Body, Epoch, Head, Position, Record, Revision, StreamId};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, Row, params};
 
 use super::{Format, STATEMENTS_KEPT, compare_with_head, head, place, position, store_failed};
 use crate::batch::POSITION_MAX;
 use crate::sqlite::row::{self, Stored, StoredBatch, stream_bytes};
+use crate::sqlite::seen::{self, SeenFault};
 use crate::sqlite::{OpenError, Place, open_to_read, release_caches};
+use crate::transfer::Source;
 
 /// A reader of a log in a SQLite file, with its own connection.
 pub struct SqliteLogReader {
@@ -207,6 +210,19 @@ impl LogReader for SqliteLogReader {
     fn release_caches(&self) {
         *self.batch.borrow_mut() = None;
         release_caches(&self.connection);
+    }
+}
+
+impl Source for SqliteLogReader {
+    fn epoch(&self) -> Result<Epoch, LogError> {
+        Ok(head(&self.connection, self.number)?.epoch)
+    }
+
+    fn keys(&self, after: i64, limit: usize) -> Result<Vec<(i64, DedupeKey, Seen)>, LogError> {
+        seen::list(&self.connection, self.number, after, limit).map_err(|fault| match fault {
+            SeenFault::Sqlite(error) => store_failed(&error),
+            SeenFault::Damaged(why) => LogError::Store(why),
+        })
     }
 }
 

@@ -19,17 +19,17 @@ use crate::encode;
 const ABSENT: u32 = u32::MAX;
 
 /// The part of a record that is not in its row.
-pub(super) struct Entry {
-    pub(super) schema: u16,
-    pub(super) time: Timestamp,
-    pub(super) actor: Actor,
-    pub(super) cause: Cause,
-    pub(super) fact: Fact,
-    pub(super) fact_json: Bytes,
+pub(crate) struct Entry {
+    pub(crate) schema: u16,
+    pub(crate) time: Timestamp,
+    pub(crate) actor: Actor,
+    pub(crate) cause: Cause,
+    pub(crate) fact: Fact,
+    pub(crate) fact_json: Bytes,
 }
 
-/// Compresses the contents of one batch's records.
-pub(super) fn write(records: &[Record]) -> Result<Vec<u8>, String> {
+/// Compresses the contents of one batch's records, which the row of the batch holds.
+pub fn write(records: &[Record]) -> Result<Vec<u8>, String> {
     let mut fields = Fields(Vec::with_capacity(512 * records.len()));
     for record in records {
         fields.bytes(record.kind().as_bytes());
@@ -72,14 +72,14 @@ impl Fields {
 const FIELDS: usize = 9;
 
 /// The contents of one batch, ready to be read.
-pub(super) struct Contents {
+pub(crate) struct Contents {
     plain: Vec<u8>,
     entries: Vec<[Option<Range<usize>>; FIELDS]>,
 }
 
 impl Contents {
     /// Opens the output of [`write`].
-    pub(super) fn open(compressed: &[u8]) -> Result<Self, String> {
+    pub(crate) fn open(compressed: &[u8]) -> Result<Self, String> {
         let plain = encode::expand(compressed).map_err(|error| format!("the contents of its batch are damaged: {error}"))?;
         let mut entries = Vec::new();
         let mut at = 0;
@@ -94,7 +94,7 @@ impl Contents {
     }
 
     /// Lists the kind and the schema of each record's fact, even of those that this release does not know.
-    pub(super) fn kinds(&self) -> Result<Vec<(&str, u16)>, String> {
+    pub(crate) fn kinds(&self) -> Result<Vec<(&str, u16)>, String> {
         let of = |[kind, schema, ..]: &[Option<Range<usize>>; FIELDS]| {
             Ok((text(self.bytes(kind).ok_or("it has no kind")?)?, schema_of(self.bytes(schema))?))
         };
@@ -102,7 +102,7 @@ impl Contents {
     }
 
     /// Reads the contents of record `step`, whose id is `id`.
-    pub(super) fn entry(&self, step: usize, id: Id) -> Result<Entry, String> {
+    pub(crate) fn entry(&self, step: usize, id: Id) -> Result<Entry, String> {
         let entry = self.entries.get(step).ok_or("the contents of its batch do not have it")?;
         let [kind, schema, time, actor, parent, root, depth, trace, fact] = entry.each_ref().map(|field| self.bytes(field));
         let schema = schema_of(schema)?;

@@ -1,0 +1,105 @@
+//! A copy of a log into a database: it cannot be opened as a log before its chain is verified.
+
+use std::time::Instant;
+
+use ensue_engine::explain::Explain;
+use ensue_engine::ids::LogId;
+use ensue_store::transfer::{Source, TransferError, transfer};
+use ensue_store::verify::{Verified, VerifyError, verify};
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::database::{Database, STATEMENT_TIMEOUT};
+use crate::error::DatabaseError;
+use crate::lease::Node;
+use crate::log::{Led, PostgresLog};
+use crate::reader::PostgresLogReader;
+use crate::schema::schema_of;
+use crate::session::{Purpose, Session};
+
+/// Why a log was not copied into a database.
+#[derive(Debug, Error, Explain)]
+#[non_exhaustive]
+pub enum CopyIntoError {
+    /// The database cannot be used.
+    #[error(transparent)]
+    #[explain(transparent)]
+    Database(#[from] DatabaseError),
+    /// The records were not copied.
+    #[error(transparent)]
+    #[explain(transparent)]
+    Transfer(#[from] TransferError),
+    /// The copy differs from its source.
+    #[error(transparent)]
+    #[explain(transparent)]
+    Verify(#[from] VerifyError),
+}
+
+impl Database {
+    /// Copies a log that nobody writes to. What an interrupted copy left is removed first. `progress` receives the number of
+    /// records that are copied, and then of those that are verified.
+    pub fn copy_from(&self, log: LogId, from: &dyn Source, mut progress: impl FnMut(CopyStep, u64)) -> Result<Verified, CopyIntoError> {
+        let head = from.head().map_err(TransferError::Read)?;
+        let mut target = self.begin_copy(log)?;
+        transfer(from, &mut target, |done| progress(CopyStep::Copying, done))?;
+        let session = self.connect(Purpose::Read, "copy")?;
+        let reader = PostgresLogReader::of(self, session, log, target.number());
+        let verified = verify(&reader, Some(head), |at| progress(CopyStep::Verifying, at.0))?;
+        self.finish_copy(log)?;
+        Ok(verified)
+    }
+
+    /// Lists the logs. Fails if there is none.
+    pub fn logs_to_copy(&self) -> Result<Vec<LogId>, DatabaseError> {
+        match self.logs()? {
+            logs if logs.is_empty() => Err(DatabaseError::Empty { at: self.shown().to_owned() }),
+            logs => Ok(logs),
+        }
+    }
+
+    fn begin_copy(&self, log: LogId) -> Result<PostgresLog, DatabaseError> {
+        self.prepare()?;
+        let mut session = self.connect(Purpose::Write, "copy")?;
+        if let Some(row) = self.row(&mut session, log)? {
+            if row.state != "copying" {
+                return Err(DatabaseError::Exists { at: self.shown().to_owned(), log });
+            }
+            self.discard(&mut session, row.number)?;
+        }
+        let row = self.create(&mut session, log, "copying")?;
+        let node = Node { id: Uuid::nil(), name: "copy".to_owned() };
+        let epoch = ensue_engine::record::Epoch(row.epoch.unsigned_abs());
+        PostgresLog::of(self.clone(), Led { session, id: log, number: row.number, epoch, node, beating: None })
+    }
+
+    /// Removes what an interrupted copy left.
+    fn discard(&self, session: &mut Session, number: i32) -> Result<(), DatabaseError> {
+        let schema = schema_of(number);
+        let sql =
+            format!("BEGIN; DELETE FROM ensue.logs WHERE number = {number} AND state = 'copying'; DROP SCHEMA {schema} CASCADE; COMMIT");
+        session.batch(&sql, Instant::now() + STATEMENT_TIMEOUT).map_err(|meaning| self.failed(&meaning))
+    }
+
+    fn finish_copy(&self, log: LogId) -> Result<(), DatabaseError> {
+        let mut session = self.connect(Purpose::Write, "copy")?;
+        let id = Uuid::from_bytes(*log.0.as_bytes());
+        let opened = session.commit(
+            "UPDATE ensue.logs SET state = 'open' WHERE id = $1 AND state = 'copying' RETURNING number",
+            &[&id],
+            Instant::now() + STATEMENT_TIMEOUT,
+        );
+        match opened.map_err(|meaning| self.failed(&meaning))?.first() {
+            Some(_) => Ok(()),
+            None => Err(DatabaseError::NoLog { at: self.shown().to_owned(), log }),
+        }
+    }
+}
+
+/// What a copy is busy with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyStep {
+    /// Copying records.
+    Copying,
+    /// Verifying the copy.
+    Verifying,
+}

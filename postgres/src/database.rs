@@ -1,0 +1,202 @@
+//! A database, by its address: what is checked when it is opened, and the logs in it.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ensue_engine::ids::{Id, LogId};
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use uuid::Uuid;
+
+use crate::check::{Server, pooler};
+use crate::classify::Meaning;
+use crate::error::DatabaseError;
+use crate::io::Io;
+use crate::schema::{self, SchemaFault};
+use crate::session::{Purpose, Session};
+
+/// How many positions a part of the records holds.
+const PART_POSITIONS: i64 = 1 << 24;
+
+/// How long a statement that is not an append may take.
+pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A database; a clone is the same one.
+#[derive(Clone)]
+pub struct Database {
+    io: Arc<Io>,
+    config: Config,
+    at: String,
+    part_positions: i64,
+}
+
+/// The row of a log.
+pub(crate) struct LogRow {
+    pub(crate) number: i32,
+    pub(crate) format: i32,
+    pub(crate) epoch: i64,
+    pub(crate) leader: Option<Uuid>,
+    pub(crate) state: String,
+}
+
+impl Database {
+    /// Reads the address of a database. Nothing is connected.
+    pub fn at(address: &str) -> Result<Self, DatabaseError> {
+        // The message of the driver does not repeat the address, which may have a password in it.
+        let mut config = Config::from_str(address).map_err(|error| DatabaseError::Address(crate::classify::text(&error)))?;
+        if config.get_hosts().is_empty() {
+            return Err(DatabaseError::Address("it names no host".to_owned()));
+        }
+        if config.get_ssl_mode() == SslMode::Require {
+            return Err(DatabaseError::Address(
+                "`sslmode=require` is not supported yet; use a Unix socket, or a network that is encrypted by other means".to_owned(),
+            ));
+        }
+        config.ssl_mode(SslMode::Disable);
+        if config.get_hosts().len() > 1 {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
+        let io = Io::start().map_err(|error| DatabaseError::Unavailable("the database".to_owned(), error.to_string()))?;
+        let at = shown(&config);
+        Ok(Self { io, config, at, part_positions: PART_POSITIONS })
+    }
+
+    /// Sets how many positions a part of the records of a new log holds. For tests, which fill several.
+    #[must_use]
+    pub fn with_part_positions(self, part_positions: u32) -> Self {
+        Self { part_positions: i64::from(part_positions.max(1)), ..self }
+    }
+
+    /// Checks the server and the connection to it, and creates the tables that all logs have in common.
+    pub fn prepare(&self) -> Result<(), DatabaseError> {
+        let mut session = self.connect(Purpose::Write, "setup")?;
+        let found = pooler(&self.io, &self.config).map_err(|why| DatabaseError::Unavailable(self.at.clone(), why))?;
+        if let Some(problem) = found {
+            return Err(DatabaseError::Unsuitable { at: self.at.clone(), why: problem.why, todo: problem.todo });
+        }
+        schema::prepare_cell(&mut session).map_err(|fault| self.schema_failed(fault))
+    }
+
+    /// Lists the logs, the oldest first.
+    pub fn logs(&self) -> Result<Vec<LogId>, DatabaseError> {
+        let mut session = self.connect(Purpose::Read, "setup")?;
+        let is_there = session
+            .query("SELECT to_regclass('ensue.logs') IS NOT NULL", &[], Instant::now() + STATEMENT_TIMEOUT)
+            .map_err(|meaning| self.failed(&meaning))?;
+        if !is_there.first().is_some_and(|row| row.get(0)) {
+            return Ok(Vec::new());
+        }
+        let rows = session
+            .query("SELECT id FROM ensue.logs ORDER BY number", &[], Instant::now() + STATEMENT_TIMEOUT)
+            .map_err(|meaning| self.failed(&meaning))?;
+        Ok(rows.iter().map(|row| LogId(Id::from_bytes(*row.get::<_, Uuid>(0).as_bytes()))).collect())
+    }
+
+    /// Returns the server and the database, as messages name them.
+    pub fn shown(&self) -> &str {
+        &self.at
+    }
+
+    /// Connects, and checks the server.
+    pub(crate) fn connect(&self, purpose: Purpose, what: &str) -> Result<Session, DatabaseError> {
+        let mut config = self.config.clone();
+        config.application_name(format!("ensue/{what}"));
+        let connected = Session::connect(&self.io, &config, purpose);
+        let mut session = connected.map_err(|why| DatabaseError::Unavailable(self.at.clone(), why))?;
+        let server = Server::ask(&mut session).map_err(|meaning| self.failed(&meaning))?;
+        match server.problem() {
+            Some(problem) => Err(DatabaseError::Unsuitable { at: self.at.clone(), why: problem.why, todo: problem.todo }),
+            None => Ok(session),
+        }
+    }
+
+    /// Finds the row of a log, and compares its tables with this release.
+    pub(crate) fn find(&self, session: &mut Session, log: LogId) -> Result<Option<LogRow>, DatabaseError> {
+        let row = self.row(session, log)?;
+        if let Some(row) = &row {
+            schema::demand_log(session, row.number, row.format).map_err(|fault| self.schema_failed(fault))?;
+        }
+        Ok(row)
+    }
+
+    /// Finds the row of a log.
+    pub(crate) fn row(&self, session: &mut Session, log: LogId) -> Result<Option<LogRow>, DatabaseError> {
+        const SQL: &str = "SELECT number, format, epoch, leader, state FROM ensue.logs WHERE id = $1";
+        let id = Uuid::from_bytes(*log.0.as_bytes());
+        let rows = session.query(SQL, &[&id], Instant::now() + STATEMENT_TIMEOUT).map_err(|meaning| self.failed(&meaning))?;
+        Ok(rows.first().map(|row| LogRow {
+            number: row.get(0),
+            format: row.get(1),
+            epoch: row.get(2),
+            leader: row.get(3),
+            state: row.get(4),
+        }))
+    }
+
+    /// Creates a log. If another node creates it at the same moment, its row is found.
+    pub(crate) fn create(&self, session: &mut Session, log: LogId, state: &str) -> Result<LogRow, DatabaseError> {
+        let id = Uuid::from_bytes(*log.0.as_bytes());
+        let created = schema::create_log(session, id, state, self.part_positions);
+        match (self.find(session, log)?, created) {
+            (Some(row), _) => Ok(row),
+            (None, Err(fault)) => Err(self.schema_failed(fault)),
+            (None, Ok(_)) => Err(DatabaseError::NoLog { at: self.at.clone(), log }),
+        }
+    }
+
+    pub(crate) fn failed(&self, meaning: &Meaning) -> DatabaseError {
+        DatabaseError::Failed { at: self.at.clone(), why: meaning.to_string() }
+    }
+
+    fn schema_failed(&self, fault: SchemaFault) -> DatabaseError {
+        let at = self.at.clone();
+        match fault {
+            SchemaFault::Failed(meaning) => self.failed(&meaning),
+            SchemaFault::Newer { found, known } => DatabaseError::Newer { at, found, known },
+            SchemaFault::Foreign(why) => DatabaseError::Foreign { at, why },
+        }
+    }
+}
+
+/// Returns the hosts and the database of an address, without its password.
+fn shown(config: &Config) -> String {
+    let hosts: Vec<String> = config
+        .get_hosts()
+        .iter()
+        .map(|host| match host {
+            Host::Tcp(name) => name.clone(),
+            Host::Unix(path) => path.display().to_string(),
+        })
+        .collect();
+    let database = config.get_dbname().or(config.get_user()).unwrap_or("postgres");
+    format!("the database `{database}` on {}", hosts.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use ensue_engine::explain::Explain;
+
+    use super::*;
+
+    #[test]
+    fn address_is_shown_without_its_password() {
+        let database = Database::at("postgres://ada:secret@db.example:5433/cats").unwrap();
+        assert_eq!(database.shown(), "the database `cats` on db.example");
+    }
+
+    #[test]
+    fn address_that_cannot_be_read_is_an_error_without_its_password() {
+        for address in ["postgres://ada:secret@db.example:what/cats", "mysql://ada:secret@db/cats", "postgres:///cats", ""] {
+            let Err(error) = Database::at(address) else { panic!("{address} was read") };
+            assert_eq!(error.slug(), "database-address");
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn encryption_that_is_required_is_refused_and_not_left_out() {
+        let Err(error) = Database::at("postgres://ada@db.example/cats?sslmode=require") else { panic!("it was read") };
+        assert!(error.to_string().contains("sslmode=require"), "{error}");
+    }
+}

@@ -1,0 +1,132 @@
+//! The lease of a node: its beats, and how another node judges them.
+//!
+//! No clocks are compared: a lease is over for an observer who has read the same count of beats for some time of the
+//! observer's own monotonic clock.
+
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ensue_engine::record::Epoch;
+use uuid::Uuid;
+
+use crate::classify::Meaning;
+use crate::database::{Database, STATEMENT_TIMEOUT};
+use crate::session::{Purpose, Session};
+
+/// How often a node beats.
+const BEAT_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the count of beats must stay the same until the lease is over.
+pub const LEASE: Duration = Duration::from_secs(3);
+
+/// A node, as the database knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its id, which it keeps over restarts.
+    pub id: Uuid,
+    /// Its name, for people.
+    pub name: String,
+}
+
+/// Whether a lease is over, as one observer sees it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Observed {
+    last: Option<(i64, Instant)>,
+}
+
+impl Observed {
+    /// Notes a count of beats that was read, and returns true if the lease is over. A read that failed is not noted: an
+    /// outage of the database ends no lease, because nobody beats and nobody reads.
+    pub fn note(&mut self, beats: i64, now: Instant) -> bool {
+        match self.last {
+            Some((last, since)) if last == beats => now.saturating_duration_since(since) >= LEASE,
+            Some(_) | None => {
+                self.last = Some((beats, now));
+                false
+            }
+        }
+    }
+
+    /// Begins again after a time without a reading, in which the node may have beaten.
+    pub fn interrupted(&mut self) {
+        self.last = None;
+    }
+}
+
+/// Notes that a node lives.
+pub(crate) fn beat(session: &mut Session, node: &Node) -> Result<(), Meaning> {
+    session.query("SELECT ensue.beat($1, $2)", &[&node.id, &node.name], Instant::now() + STATEMENT_TIMEOUT).map(|_| ())
+}
+
+/// Releases a log that a node leads.
+pub(crate) fn release(session: &mut Session, number: i32, node: Uuid, epoch: Epoch) -> Result<(), Meaning> {
+    let deadline = Instant::now() + BEAT_EVERY;
+    session.query("SELECT ensue.release($1, $2, $3)", &[&number, &node, &epoch.0.cast_signed()], deadline).map(|_| ())
+}
+
+/// The thread that beats for a node. It ends when this is dropped.
+pub(crate) struct Beating {
+    /// The thread hears that this is gone. It is not waited for, because it may wait for a database that is gone.
+    _stop: Sender<()>,
+}
+
+impl Beating {
+    /// Starts the thread.
+    pub(crate) fn start(database: Database, node: Node) -> std::io::Result<Self> {
+        let (stop, stopped) = mpsc::channel::<()>();
+        thread::Builder::new().name("postgres-lease".to_owned()).spawn(move || {
+            let mut session: Option<Session> = None;
+            loop {
+                if session.as_ref().is_none_or(Session::is_closed) {
+                    session = database.connect(Purpose::Beat, &format!("{}/lease", node.name)).ok();
+                }
+                if let Some(open) = session.as_mut()
+                    && let Err(why) = beat(open, &node)
+                {
+                    tracing::warn!(why = %why, "the node could not renew its lease");
+                    session = None;
+                }
+                if !matches!(stopped.recv_timeout(BEAT_EVERY), Err(RecvTimeoutError::Timeout)) {
+                    break;
+                }
+            }
+        })?;
+        Ok(Self { _stop: stop })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn lease_is_over_after_three_seconds_without_a_beat() {
+        let begin = Instant::now();
+        let mut observed = Observed::default();
+        assert!(!observed.note(7, begin));
+        assert!(!observed.note(7, begin + 2 * SECOND));
+        assert!(observed.note(7, begin + 3 * SECOND));
+    }
+
+    #[test]
+    fn beat_renews_the_lease() {
+        let begin = Instant::now();
+        let mut observed = Observed::default();
+        observed.note(7, begin);
+        assert!(!observed.note(8, begin + 3 * SECOND));
+        assert!(!observed.note(8, begin + 5 * SECOND));
+        assert!(observed.note(8, begin + 6 * SECOND));
+    }
+
+    #[test]
+    fn time_without_a_reading_does_not_count() {
+        let begin = Instant::now();
+        let mut observed = Observed::default();
+        observed.note(7, begin);
+        observed.interrupted();
+        assert!(!observed.note(7, begin + 60 * SECOND));
+    }
+}

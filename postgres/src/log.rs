@@ -1,0 +1,494 @@
+//! A log in PostgreSQL: one call of a function for each batch, which is its own transaction.
+//!
+//! If the outcome of a call is unknown, it is settled here, so that the writer of the log never has to.
+
+use std::cell::RefCell;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ensue_engine::command::{DedupeKey, Seen};
+use ensue_engine::ids::{Id, LogId};
+use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader, ReadLimit};
+use ensue_engine::record::{Chain, Epoch, Head, Position};
+use ensue_engine::time::Timestamp;
+use ensue_store::batch::{self, SEEN_KEYS_MAX};
+use ensue_store::row::{array, count};
+use ensue_store::transfer::Target;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use crate::classify::Meaning;
+use crate::database::{Database, STATEMENT_TIMEOUT};
+use crate::error::DatabaseError;
+use crate::lease::{Beating, Node, release};
+use crate::reader::PostgresLogReader;
+use crate::schema::schema_of;
+use crate::session::{Purpose, Session};
+use crate::wire::{Wire, prefix, seen_of};
+
+/// How long an append is tried, by default. A failover of the database takes 5 to 60 seconds.
+pub const APPEND_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How many calls without an answer fit into the patience.
+const ANSWERS_IN_PATIENCE: u32 = 3;
+
+/// The first pause between two tries, after the second one; each one doubles it.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// How often keys that are over are removed.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
+
+/// The most keys that are removed in one transaction.
+const FORGET_ROWS_MAX: i64 = 5_000;
+
+/// How long the removal may hold up the writer.
+const FORGET_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often a query of the writer is tried.
+const QUERY_TRIES_MAX: usize = 3;
+
+/// A log in PostgreSQL, held by its one writer.
+pub struct PostgresLog {
+    database: Database,
+    session: RefCell<Option<Session>>,
+    id: LogId,
+    number: i32,
+    node: Node,
+    epoch: Epoch,
+    patience: Duration,
+    /// How long one call may go without an answer. After that it is settled on another connection.
+    answer_patience: Duration,
+    forgetting: Forgetting,
+    statements: Statements,
+    /// The time of the newest batch: keys that expired by then are unknown.
+    now: Timestamp,
+    /// The first position for which there may be no part.
+    parts_end: u64,
+    _beating: Option<Beating>,
+}
+
+/// When keys are removed.
+struct Forgetting {
+    keys_max: u64,
+    every: Duration,
+    last: Instant,
+}
+
+/// The statements of a log, which name its schema.
+struct Statements {
+    append: String,
+    settle: String,
+    seen: String,
+    head: String,
+    forget: String,
+    make_parts: String,
+    known_ids: String,
+}
+
+impl Statements {
+    fn of(number: i32) -> Self {
+        let schema = schema_of(number);
+        let marks: Vec<String> = (1..=Wire::COUNT).map(|mark| format!("${mark}")).collect();
+        Self {
+            append: format!("SELECT outcome, now_epoch, now_head, now_chain, bad_step, newest FROM {schema}.append({})", marks.join(", ")),
+            settle: format!("SELECT outcome, now_epoch, now_head, now_chain, found_batch FROM {schema}.settle($1, $2)"),
+            // Each key is looked up in the index by its prefix; the newest row of it counts.
+            seen: format!(
+                "SELECT k.o, f.position, f.event, f.content, f.until, f.sum \
+                 FROM unnest($1::bytea[], $2::bigint[], $3::bytea[]) WITH ORDINALITY AS k(scope, prefix, hash, o) \
+                 JOIN {schema}.scopes c ON c.name = k.scope CROSS JOIN LATERAL \
+                 (SELECT s.position, s.event, s.content, s.until, s.sum FROM {schema}.seen s \
+                  WHERE s.scope = c.number AND s.prefix = k.prefix AND s.hash = k.hash AND s.until > $4 ORDER BY s.number DESC LIMIT 1) f"
+            ),
+            head: format!("SELECT last, chain FROM {schema}.batches ORDER BY first DESC LIMIT 1"),
+            forget: format!("SELECT {schema}.forget($1, $2, $3)"),
+            make_parts: format!("SELECT {schema}.make_parts($1)"),
+            known_ids: format!(
+                "SELECT k.o FROM unnest($1::uuid[]) WITH ORDINALITY AS k(id, o) WHERE EXISTS \
+                (SELECT 1 FROM {schema}.records r WHERE r.id = k.id) ORDER BY k.o LIMIT 1"
+            ),
+        }
+    }
+}
+
+/// A log that a node was given: what [`PostgresLog`] is made of.
+pub(crate) struct Led {
+    pub(crate) session: Session,
+    pub(crate) id: LogId,
+    pub(crate) number: i32,
+    pub(crate) epoch: Epoch,
+    pub(crate) node: Node,
+    pub(crate) beating: Option<Beating>,
+}
+
+impl PostgresLog {
+    /// Makes the writer of a log whose new epoch was committed. Only then is the head read: what was visible before may
+    /// have been lost with a server.
+    pub(crate) fn of(database: Database, led: Led) -> Result<Self, DatabaseError> {
+        let Led { session, id, number, epoch, node, beating } = led;
+        let mut log = Self {
+            database,
+            session: RefCell::new(Some(session)),
+            id,
+            number,
+            node,
+            epoch,
+            patience: APPEND_PATIENCE,
+            answer_patience: APPEND_PATIENCE / ANSWERS_IN_PATIENCE,
+            forgetting: Forgetting { keys_max: SEEN_KEYS_MAX, every: FORGET_EVERY, last: Instant::now() },
+            statements: Statements::of(number),
+            now: Timestamp::from_micros(i64::MIN),
+            parts_end: 0,
+            _beating: beating,
+        };
+        let failed = |why: String| DatabaseError::Failed { at: log.database.shown().to_owned(), why };
+        let head = log.head().map_err(|error| failed(error.to_string()))?;
+        if head.position > Position(0) {
+            let reader = PostgresLogReader::open(&log.database, id)?;
+            let newest = reader.read(Position(head.position.0 - 1), ReadLimit { records: 1, bytes: 0 });
+            let newest = newest.map_err(|error| failed(error.to_string()))?;
+            log.now = newest.first().map_or(log.now, |record| record.time);
+        }
+        Ok(log)
+    }
+
+    /// Sets how long an append is tried before its outcome is reported as unknown.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        (self.patience, self.answer_patience) = (patience, patience / ANSWERS_IN_PATIENCE);
+        self
+    }
+
+    /// Limits the number of remembered keys in each scope, and sets how often the keys beyond it are removed.
+    #[must_use]
+    pub fn with_seen_keys_max(mut self, keys_max: u64, every: Duration) -> Self {
+        (self.forgetting.keys_max, self.forgetting.every) = (keys_max, every);
+        self
+    }
+
+    /// Runs a job with the connection, which is made if there is none. A connection that was lost, or on which an answer is
+    /// still owed, is never used again.
+    fn with_session<T>(&self, job: impl FnOnce(&mut Session) -> Result<T, Meaning>) -> Result<T, Meaning> {
+        let mut slot = self.session.borrow_mut();
+        if slot.as_ref().is_none_or(Session::is_closed) {
+            *slot = None;
+            let what = format!("{}/{}", self.node.name, self.id);
+            *slot = Some(self.database.connect(Purpose::Write, &what).map_err(|error| match error {
+                DatabaseError::Unsuitable { .. } => Meaning::NotPrimary(error.to_string()),
+                _ => Meaning::Again(error.to_string()),
+            })?);
+        }
+        let Some(session) = slot.as_mut() else { return Err(Meaning::Again("there is no connection".to_owned())) };
+        let done = job(session);
+        if matches!(done, Err(Meaning::Unknown(_) | Meaning::NotPrimary(_))) || session.is_closed() {
+            *slot = None;
+        }
+        done
+    }
+
+    /// Runs a query that changes nothing, on another connection if the first one is lost.
+    fn ask(&self, sql: &str, parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)]) -> Result<Vec<Row>, LogError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.with_session(|session| session.query(sql, parameters, Instant::now() + STATEMENT_TIMEOUT)) {
+                Ok(rows) => return Ok(rows),
+                Err(Meaning::Refused(why) | Meaning::Constraint(why)) => return Err(LogError::Store(why)),
+                Err(meaning) if tries >= QUERY_TRIES_MAX => return Err(LogError::Store(meaning.to_string())),
+                Err(_) => thread::sleep(PAUSE_MIN),
+            }
+        }
+    }
+
+    /// Returns the number of the log in its database.
+    pub(crate) fn number(&self) -> i32 {
+        self.number
+    }
+
+    fn answer_by(&self, deadline: Instant) -> Instant {
+        deadline.min(Instant::now() + self.answer_patience)
+    }
+
+    /// Calls the function `append`.
+    fn call(&self, wire: &Wire, deadline: Instant) -> Result<Told, Meaning> {
+        let rows = self.with_session(|session| session.commit(&self.statements.append, &wire.arguments(), self.answer_by(deadline)))?;
+        rows.first().map(Told::of).unwrap_or_else(|| Err(Meaning::Refused("the function `append` said nothing".to_owned())))
+    }
+
+    /// Asks whether a batch was appended whose outcome is not known.
+    fn settle(&self, batch: &Batch, head: Position, epoch: Epoch, deadline: Instant) -> Result<Settled, Meaning> {
+        let (epoch, before) = (epoch.0.cast_signed(), head.0.cast_signed());
+        let rows = self.with_session(|session| session.commit(&self.statements.settle, &[&epoch, &before], self.answer_by(deadline)))?;
+        let row = rows.first().ok_or_else(|| Meaning::Refused("the function `settle` said nothing".to_owned()))?;
+        let now = head_of(row, 2, 3)?;
+        let found = row.get::<_, Option<Uuid>>(4).map(|id| Id::from_bytes(*id.as_bytes()));
+        Ok(match row.get::<_, &str>(0) {
+            "found" if found == batch.id => Settled::Kept,
+            "missing" => Settled::Missing,
+            "deposed" => Settled::Error(AppendError::Deposed(Epoch(row.get::<_, i64>(1).unsigned_abs()))),
+            _ if row.get::<_, i64>(1) != epoch => Settled::Error(AppendError::Deposed(Epoch(row.get::<_, i64>(1).unsigned_abs()))),
+            _ => Settled::Error(AppendError::Behind(now)),
+        })
+    }
+
+    /// Appends until the outcome is known, or the patience is used up.
+    fn write(&mut self, batch: &Batch, wire: &Wire, head: Position, epoch: Epoch) -> Result<Position, AppendError> {
+        let deadline = Instant::now() + self.patience;
+        let appended = Position(head.0.wrapping_add(batch.records.len() as u64));
+        // The first try after a failure is made at once: often only the connection is gone.
+        let mut pause = Duration::ZERO;
+        // Whether a call before this one may have been committed.
+        let mut is_open = false;
+        loop {
+            let meaning = match self.attempt(batch, wire, (head, epoch), is_open, deadline) {
+                Ok(Ok(())) => return Ok(appended),
+                Ok(Err(error)) => return Err(error),
+                Err(meaning) => meaning,
+            };
+            match meaning {
+                Meaning::Unknown(why) => {
+                    tracing::warn!(why = %why, "the outcome of an append is unknown; the node looks it up");
+                    is_open = true;
+                }
+                Meaning::Again(why) | Meaning::NotPrimary(why) => {
+                    tracing::warn!(why = %why, "an append was not carried out; the node tries again")
+                }
+                Meaning::Full => return Err(if is_open { AppendError::Unknown } else { AppendError::Full }),
+                Meaning::Constraint(why) => return Err(self.refused_by_constraint(batch, wire, why)),
+                Meaning::Refused(why) => {
+                    tracing::error!(why = %why, "the database refuses an append");
+                    return Err(if is_open { AppendError::Unknown } else { AppendError::Dead(why) });
+                }
+            }
+            if Instant::now() + pause >= deadline {
+                return Err(AppendError::Unknown);
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
+        }
+    }
+
+    fn attempt(
+        &mut self,
+        batch: &Batch,
+        wire: &Wire,
+        (head, epoch): (Position, Epoch),
+        is_open: bool,
+        deadline: Instant,
+    ) -> Result<Result<(), AppendError>, Meaning> {
+        // A batch that has only keys is not looked up: appending it again changes nothing.
+        if is_open && wire.has_records() {
+            match self.settle(batch, head, epoch, deadline)? {
+                Settled::Kept => return Ok(Ok(())),
+                Settled::Error(error) => return Ok(Err(error)),
+                Settled::Missing => {}
+            }
+        }
+        if wire.has_records() {
+            self.make_parts(head.0.saturating_add(batch.records.len() as u64), deadline)?;
+        }
+        let told = self.call(wire, deadline)?;
+        Ok(match told {
+            Told::Kept => Ok(()),
+            // The first call may have arrived after its outcome was looked up.
+            Told::Behind(_) if is_open && wire.has_records() => match self.settle(batch, head, epoch, deadline)? {
+                Settled::Kept => Ok(()),
+                Settled::Error(error) => Err(error),
+                Settled::Missing => return Err(Meaning::Unknown("the head of the log changed".to_owned())),
+            },
+            Told::Behind(head) => Err(AppendError::Behind(head)),
+            Told::Deposed(epoch) => Err(AppendError::Deposed(epoch)),
+            Told::Revision { step, newest } => Err(match batch.records.get(step) {
+                Some(record) => batch::revision_refused(step, record, newest),
+                None => AppendError::Refused { record: step, why: "its revision does not follow".to_owned() },
+            }),
+            Told::Id { step } => Err(match batch.records.get(step) {
+                Some(record) => batch::id_refused(step, record.id),
+                None => AppendError::Refused { record: step, why: "its id exists already".to_owned() },
+            }),
+        })
+    }
+
+    /// Makes the parts of the records up to a position. Asks once for each part.
+    fn make_parts(&mut self, up_to: u64, deadline: Instant) -> Result<(), Meaning> {
+        if up_to < self.parts_end {
+            return Ok(());
+        }
+        let last = up_to.min(ensue_store::POSITION_MAX).cast_signed();
+        let rows = self.with_session(|session| session.query(&self.statements.make_parts, &[&last], self.answer_by(deadline)));
+        let rows = rows.map_err(|meaning| match meaning {
+            // It can be called again at any time.
+            Meaning::Unknown(why) => Meaning::Again(why),
+            other => other,
+        })?;
+        // One more was made, so the next call is due a whole part later.
+        let _: Option<i64> = rows.first().map(|row| row.get(0));
+        self.parts_end = up_to.saturating_add(1);
+        Ok(())
+    }
+
+    /// Returns the error for a batch that a constraint rejected, which does not say whose record it was.
+    fn refused_by_constraint(&self, batch: &Batch, wire: &Wire, why: String) -> AppendError {
+        let found = self.ask(&self.statements.known_ids, &[&wire.ids()]);
+        let step = found.ok().and_then(|rows| rows.first().map(|row| row.get::<_, i64>(0)));
+        let step = step.and_then(|step| usize::try_from(step - 1).ok());
+        match step.and_then(|step| Some((step, batch.records.get(step)?))) {
+            Some((step, record)) => batch::id_refused(step, record.id),
+            None => AppendError::Refused { record: 0, why },
+        }
+    }
+
+    /// Removes keys that are over, and those beyond the limit, if it is time to.
+    fn forget(&mut self) {
+        if self.forgetting.last.elapsed() < self.forgetting.every {
+            return;
+        }
+        let deadline = Instant::now() + FORGET_PATIENCE;
+        let keys_max = i64::try_from(self.forgetting.keys_max).unwrap_or(i64::MAX);
+        loop {
+            let forget = |session: &mut Session| {
+                session.query(
+                    &self.statements.forget,
+                    &[&self.now.micros(), &keys_max, &FORGET_ROWS_MAX],
+                    Instant::now() + STATEMENT_TIMEOUT,
+                )
+            };
+            match self.with_session(forget) {
+                Ok(rows) if rows.first().is_some_and(|row| row.get::<_, i64>(0) >= FORGET_ROWS_MAX) && Instant::now() < deadline => {}
+                Ok(_) => break,
+                Err(why) => {
+                    tracing::warn!(why = %why, "keys that are over were not removed; the node tries again later");
+                    break;
+                }
+            }
+        }
+        self.forgetting.last = Instant::now();
+    }
+}
+
+impl Log for PostgresLog {
+    fn id(&self) -> LogId {
+        self.id
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    fn head(&self) -> Result<Head, LogError> {
+        match self.ask(&self.statements.head, &[])?.first() {
+            Some(row) => head_of(row, 0, 1).map_err(|meaning| LogError::Store(meaning.to_string())),
+            None => Ok(Head::default()),
+        }
+    }
+
+    fn append(&mut self, batch: &Batch, head: Position, epoch: Epoch) -> Result<Position, AppendError> {
+        let wire = match Wire::of(batch, self.id, head, epoch) {
+            Ok(wire) => wire,
+            Err(refusal) => {
+                // A writer that is deposed or behind hears that first.
+                self.write(&Batch::default(), &Wire::check(head, epoch), head, epoch)?;
+                return Err(refusal);
+            }
+        };
+        let position = self.write(batch, &wire, head, epoch)?;
+        if let Some(now) = batch::time_of(batch).filter(|_| !wire.is_empty()) {
+            self.now = now;
+            self.forget();
+        }
+        Ok(position)
+    }
+
+    fn seen(&self, keys: &[DedupeKey]) -> Result<Vec<Option<Seen>>, LogError> {
+        let mut found = vec![None; keys.len()];
+        if keys.is_empty() {
+            return Ok(found);
+        }
+        let scopes: Vec<&[u8]> = keys.iter().map(|key| key.scope.as_bytes()).collect();
+        let prefixes: Vec<i64> = keys.iter().map(prefix).collect();
+        let hashes: Vec<&[u8]> = keys.iter().map(|key| &key.hash.as_bytes()[..]).collect();
+        for row in self.ask(&self.statements.seen, &[&scopes, &prefixes, &hashes, &self.now.micros()])? {
+            let at = usize::try_from(row.get::<_, i64>(0) - 1).unwrap_or(usize::MAX);
+            let Some((key, slot)) = keys.get(at).zip(found.get_mut(at)) else { continue };
+            let seen = seen_of(&row, key).map_err(|why| LogError::Store(format!("the row of a known key is damaged: {why}")))?;
+            *slot = Some(seen);
+        }
+        Ok(found)
+    }
+
+    fn reader(&self) -> Result<Box<dyn LogReader>, LogError> {
+        let reader = PostgresLogReader::open(&self.database, self.id).map_err(|error| LogError::Store(error.to_string()))?;
+        Ok(Box::new(reader))
+    }
+
+    fn release_caches(&mut self) {
+        // The connection has the prepared statements. The next call makes another one.
+        *self.session.borrow_mut() = None;
+    }
+}
+
+impl Drop for PostgresLog {
+    /// Releases the log, so that the next node need not wait. If that fails, the lease runs out.
+    fn drop(&mut self) {
+        let mut slot = self.session.borrow_mut();
+        if let Some(session) = slot.as_mut() {
+            let _ = release(session, self.number, self.node.id, self.epoch);
+        }
+    }
+}
+
+impl Target for PostgresLog {
+    fn set_epoch(&mut self, epoch: Epoch) -> Result<(), LogError> {
+        let set = "UPDATE ensue.logs SET epoch = $2 WHERE number = $1 AND state = 'copying' RETURNING epoch";
+        match self.ask(set, &[&self.number, &epoch.0.cast_signed()])?.first() {
+            Some(_) => self.epoch = epoch,
+            None => return Err(LogError::Store("the log is no longer the target of a copy".to_owned())),
+        }
+        Ok(())
+    }
+}
+
+/// The answer of `append`.
+enum Told {
+    Kept,
+    Behind(Head),
+    Deposed(Epoch),
+    Revision { step: usize, newest: u64 },
+    Id { step: usize },
+}
+
+impl Told {
+    fn of(row: &Row) -> Result<Self, Meaning> {
+        let step = || usize::try_from(row.get::<_, Option<i32>>(4).unwrap_or(0)).unwrap_or(0);
+        Ok(match row.get::<_, &str>(0) {
+            "kept" => Self::Kept,
+            "deposed" => Self::Deposed(Epoch(row.get::<_, i64>(1).unsigned_abs())),
+            "behind" => Self::Behind(head_of(row, 2, 3)?),
+            "revision" => Self::Revision { step: step(), newest: row.get::<_, Option<i64>>(5).unwrap_or(0).unsigned_abs() },
+            "id" => Self::Id { step: step() },
+            other => return Err(Meaning::Refused(format!("the function `append` said `{other}`"))),
+        })
+    }
+}
+
+/// What became of a batch.
+enum Settled {
+    Kept,
+    Missing,
+    Error(AppendError),
+}
+
+/// Reads a head from two columns.
+fn head_of(row: &Row, position: usize, chain: usize) -> Result<Head, Meaning> {
+    let read = || -> Result<Head, String> {
+        let position = Position(count(row.get(position), "position")?);
+        match row.get::<_, Option<&[u8]>>(chain) {
+            Some(bytes) => Ok(Head { position, chain: Chain::from_bytes(array(bytes, "chain")?) }),
+            None => Ok(Head { position, ..Head::default() }),
+        }
+    };
+    read().map_err(|why| Meaning::Refused(format!("the head of the log is damaged: {why}")))
+}

@@ -1,0 +1,148 @@
+//! One connection: how it is made, which settings it has, and how a statement is sent and its outcome is heard.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio_postgres::error::Severity;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Row, SimpleQueryMessage, Statement};
+
+use crate::classify::{Meaning, meaning, text};
+use crate::io::{Io, wait};
+
+/// How long a connection may take.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// After this time without an answer of the network, a connection is lost.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// It writes. The client has the deadline: a statement that the server ends may have been committed.
+    Write,
+    /// It reads.
+    Read,
+    /// It renews a lease. Nobody waits for the disk or for a standby: a lost beat is harmless, a late one is not.
+    Beat,
+}
+
+impl Purpose {
+    fn settings(self) -> &'static str {
+        match self {
+            Self::Write => {
+                "SET statement_timeout = 0; SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '10s'; \
+                 SET TimeZone = 'UTC'; SET synchronous_commit = on"
+            }
+            Self::Beat => "SET statement_timeout = '10s'; SET lock_timeout = '2s'; SET synchronous_commit = off",
+            Self::Read => {
+                "SET statement_timeout = '10s'; SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '10s'; \
+                 SET TimeZone = 'UTC'; SET default_transaction_read_only = on; SET enable_seqscan = off"
+            }
+        }
+    }
+}
+
+/// A connection.
+pub(crate) struct Session {
+    client: Client,
+    warnings: Arc<Mutex<Vec<String>>>,
+    statements: HashMap<String, Statement>,
+}
+
+impl Session {
+    /// Connects.
+    pub(crate) fn connect(io: &Arc<Io>, config: &Config, purpose: Purpose) -> Result<Self, String> {
+        let deadline = Instant::now() + CONNECT_TIMEOUT;
+        let mut config = config.clone();
+        config.connect_timeout(CONNECT_TIMEOUT).tcp_user_timeout(SILENCE);
+        config.keepalives_idle(SILENCE).keepalives_interval(Duration::from_secs(1)).keepalives_retries(3);
+        let connecting = io.spawn(async move { config.connect(NoTls).await });
+        let connected = wait(connecting, deadline).ok_or_else(|| format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))?;
+        let (client, mut connection) = connected.map_err(|error| error.to_string())?.map_err(|error| text(&error))?;
+        let warnings = Arc::new(Mutex::new(Vec::new()));
+        let heard = warnings.clone();
+        // A warning is noted before its statement ends, because both arrive in order on one connection.
+        io.spawn(async move {
+            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+                if let AsyncMessage::Notice(notice) = message
+                    && matches!(notice.parsed_severity(), Some(Severity::Warning))
+                {
+                    heard.lock().unwrap_or_else(PoisonError::into_inner).push(notice.message().to_owned());
+                }
+            }
+        });
+        let session = Self { client, warnings, statements: HashMap::new() };
+        session.batch(purpose.settings(), deadline).map_err(|meaning| meaning.to_string())?;
+        Ok(session)
+    }
+
+    /// Returns true if the connection is lost.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Runs statements without parameters.
+    pub(crate) fn batch(&self, sql: &str, deadline: Instant) -> Result<(), Meaning> {
+        match wait(self.client.batch_execute(sql), deadline) {
+            Some(done) => done.map_err(|error| meaning(&error)),
+            None => Err(Meaning::Unknown("no answer in time".to_owned())),
+        }
+    }
+
+    /// Returns the process of the server that answers.
+    pub(crate) fn process(&self, deadline: Instant) -> Result<String, Meaning> {
+        let asked = wait(self.client.simple_query("SELECT pg_backend_pid()"), deadline);
+        let told = asked.ok_or_else(|| Meaning::Again("no answer in time".to_owned()))?.map_err(|error| meaning(&error))?;
+        let row = told.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        });
+        row.ok_or_else(|| Meaning::Refused("the server does not tell its process".to_owned()))
+    }
+
+    /// Runs a statement that reads, or whose warnings do not matter.
+    pub(crate) fn query(&mut self, sql: &str, parameters: &[&(dyn ToSql + Sync)], deadline: Instant) -> Result<Vec<Row>, Meaning> {
+        let statement = self.prepared(sql, deadline)?;
+        match wait(self.client.query(&statement, parameters), deadline) {
+            Some(rows) => rows.map_err(|error| meaning(&error)),
+            None => Err(Meaning::Unknown("no answer in time".to_owned())),
+        }
+    }
+
+    /// Runs a statement whose commit must be acknowledged. With a warning it is not: the server says in that way that it
+    /// stopped waiting for a standby.
+    pub(crate) fn commit(&mut self, sql: &str, parameters: &[&(dyn ToSql + Sync)], deadline: Instant) -> Result<Vec<Row>, Meaning> {
+        self.statement(sql, deadline)?;
+        self.take_warnings();
+        let rows = self.query(sql, parameters, deadline)?;
+        match self.take_warnings() {
+            Some(warning) => Err(Meaning::Unknown(format!("the server warned: {warning}"))),
+            None => Ok(rows),
+        }
+    }
+
+    fn take_warnings(&self) -> Option<String> {
+        let taken = std::mem::take(&mut *self.warnings.lock().unwrap_or_else(PoisonError::into_inner));
+        (!taken.is_empty()).then(|| taken.join("; "))
+    }
+
+    fn prepared(&mut self, sql: &str, deadline: Instant) -> Result<Statement, Meaning> {
+        self.statement(sql, deadline).cloned()
+    }
+
+    /// Prepares a statement once. Nothing of it runs, so its failure is never unknown, but for the connection.
+    fn statement(&mut self, sql: &str, deadline: Instant) -> Result<&Statement, Meaning> {
+        if !self.statements.contains_key(sql) {
+            let prepared = wait(self.client.prepare(sql), deadline).ok_or_else(|| Meaning::Again("no answer in time".to_owned()))?;
+            let statement = prepared.map_err(|error| match meaning(&error) {
+                Meaning::Unknown(why) => Meaning::Again(why),
+                other => other,
+            })?;
+            self.statements.insert(sql.to_owned(), statement);
+        }
+        Ok(&self.statements[sql])
+    }
+}

@@ -1,0 +1,121 @@
+//! A server that cannot hold a log safely is refused, with what to do about it.
+
+use std::fs;
+
+use ensue_engine::explain::Explain;
+use ensue_postgres::{Database, DatabaseError, IfLed};
+use ensue_test_support::records::{LOG, Writer};
+
+use crate::server::{Server, is_missing, node};
+
+fn refusal(address: &str) -> DatabaseError {
+    Database::at(address).unwrap().prepare().unwrap_err()
+}
+
+fn demand_unsuitable(error: &DatabaseError, why: &str, hint: &str) {
+    assert_eq!(error.slug(), "database-unsuitable", "{error}");
+    assert!(error.to_string().contains(why) && error.hint().unwrap().contains(hint), "{error}: {:?}", error.hint());
+}
+
+#[test]
+fn server_without_fsync_is_refused() {
+    if is_missing() {
+        return;
+    }
+    let server = Server::start();
+    let name = server.new_database();
+    server.psql("postgres", "ALTER SYSTEM SET fsync = off");
+    server.psql("postgres", "SELECT pg_reload_conf()");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    demand_unsuitable(&refusal(&server.address(&name)), "`fsync` is off", "fsync = on");
+}
+
+#[test]
+fn database_of_another_encoding_is_refused() {
+    if is_missing() {
+        return;
+    }
+    let server = Server::shared();
+    server.psql("postgres", "CREATE DATABASE ascii ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0");
+    demand_unsuitable(&refusal(&server.address("ascii")), "SQL_ASCII", "ENCODING 'UTF8'");
+}
+
+#[test]
+fn standby_is_refused_and_the_primary_is_found_among_several_servers() {
+    if is_missing() {
+        return;
+    }
+    let primary = Server::start();
+    let (name, _) = primary.database();
+    primary.stop();
+    let standby = Server::start_copy(&primary, |data| fs::write(data.join("standby.signal"), "").unwrap());
+    primary.start_again();
+    demand_unsuitable(&refusal(&standby.address(&name)), "standby", "primary");
+    let both = format!("postgres://ensue@127.0.0.1:{},127.0.0.1:{}/{name}", standby.port(), primary.port());
+    let mut log = Database::at(&both).unwrap().lead(LOG, &node(1), IfLed::Fail).unwrap();
+    Writer::of(&log).append(&mut log, 1).unwrap();
+}
+
+#[test]
+fn role_without_rights_is_refused() {
+    if is_missing() {
+        return;
+    }
+    let server = Server::shared();
+    let name = server.new_database();
+    server.psql("postgres", "CREATE ROLE nobody_special LOGIN");
+    let address = server.address(&name).replace("ensue@", "nobody_special@");
+    demand_unsuitable(&refusal(&address), "`nobody_special` may not create", "GRANT CREATE ON DATABASE");
+    Database::at(&server.address(&name)).unwrap().prepare().unwrap();
+    demand_unsuitable(&refusal(&address), "may not use the schema", "GRANT");
+}
+
+#[test]
+fn server_that_does_not_answer_is_an_error_that_names_it() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let error = refusal(&format!("postgres://ensue@127.0.0.1:{port}/cats"));
+    assert_eq!(error.slug(), "database-unavailable");
+    assert!(error.to_string().contains("`cats` on 127.0.0.1"), "{error}");
+}
+
+#[test]
+fn tables_of_a_newer_release_are_refused() {
+    if is_missing() {
+        return;
+    }
+    let server = Server::shared();
+    let (name, _) = server.database();
+    server.psql(&name, "UPDATE ensue.cell SET format = 99");
+    assert!(matches!(refusal(&server.address(&name)), DatabaseError::Newer { found: 99, .. }));
+}
+
+#[test]
+fn changed_function_is_refused() {
+    if is_missing() {
+        return;
+    }
+    let server = Server::shared();
+    let (name, database) = server.database();
+    drop(database.lead(LOG, &node(1), IfLed::Fail).unwrap());
+    let change = "CREATE OR REPLACE FUNCTION log_0.settle(e bigint, before bigint, OUT outcome text, OUT now_epoch bigint, \
+                  OUT now_head bigint, OUT now_chain bytea, OUT found_batch uuid) LANGUAGE plpgsql AS 'BEGIN END'";
+    server.psql(&name, change);
+    let Err(error) = database.lead(LOG, &node(1), IfLed::Fail) else { panic!("it was opened") };
+    assert!(matches!(&error, DatabaseError::Foreign { why, .. } if why.contains("log_0.settle")), "{error}");
+}
+
+#[test]
+fn no_index_depends_on_a_collation() {
+    if is_missing() {
+        return;
+    }
+    let server = Server::shared();
+    let (name, database) = server.database();
+    drop(database.lead(LOG, &node(1), IfLed::Fail).unwrap());
+    let collated = server.psql(
+        &name,
+        "SELECT i.indexrelid::regclass FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid \
+         WHERE c.relnamespace IN ('ensue'::regnamespace, 'log_0'::regnamespace) AND EXISTS (SELECT 1 FROM unnest(i.indcollation) x WHERE x <> 0)",
+    );
+    assert_eq!(collated, "");
+}

@@ -1,0 +1,91 @@
+//! One node leads a log; another one takes it over when the first is gone.
+
+use std::time::{Duration, Instant};
+
+use ensue_engine::explain::Explain;
+use ensue_engine::ports::{AppendError, Log};
+use ensue_engine::record::{Epoch, Position};
+use ensue_postgres::{Database, DatabaseError, IfLed, LEASE};
+use ensue_test_support::records::{LOG, Writer};
+
+use crate::server::{Server, is_missing, node};
+
+const LONG: IfLed = IfLed::WaitFor(Duration::from_secs(60));
+
+fn database() -> (String, Database) {
+    Server::shared().database()
+}
+
+#[test]
+fn log_of_a_living_node_is_not_taken_over() {
+    if is_missing() {
+        return;
+    }
+    let (_, database) = database();
+    let mut log = database.lead(LOG, &node(1), IfLed::Fail).unwrap();
+    let Err(error) = database.lead(LOG, &node(2), IfLed::WaitFor(LEASE + Duration::from_secs(3))) else { panic!("it was taken over") };
+    assert!(matches!(&error, DatabaseError::Led { leader, .. } if leader == "node-1"), "{error}");
+    assert_eq!(error.slug(), "log-led-elsewhere");
+    Writer::of(&log).append(&mut log, 1).unwrap();
+}
+
+#[test]
+fn released_log_is_taken_over_at_once() {
+    if is_missing() {
+        return;
+    }
+    let (_, database) = database();
+    drop(database.lead(LOG, &node(1), IfLed::Fail).unwrap());
+    assert_eq!(database.lead(LOG, &node(2), IfLed::Fail).unwrap().epoch(), Epoch(2));
+}
+
+#[test]
+fn restarted_node_takes_its_own_log_at_once() {
+    if is_missing() {
+        return;
+    }
+    let (_, database) = database();
+    let first = database.lead(LOG, &node(1), IfLed::Fail).unwrap();
+    let second = database.lead(LOG, &node(1), IfLed::Fail).unwrap();
+    assert_eq!(second.epoch(), first.epoch().next());
+}
+
+#[test]
+fn log_of_a_lost_node_is_taken_over_after_its_lease_and_the_lost_one_is_deposed() {
+    if is_missing() {
+        return;
+    }
+    let (name, database) = database();
+    let mut lost = database.lead(LOG, &node(1), IfLed::Fail).unwrap();
+    let mut writer = Writer::of(&lost);
+    writer.append(&mut lost, 1).unwrap();
+    // The database knows it under another id, so its beats no longer arrive there. It can still write.
+    Server::shared().psql(&name, "UPDATE ensue.nodes SET id = '00000000-0000-0000-0000-0000000000ff' WHERE name = 'node-1'");
+    Server::shared().psql(&name, "UPDATE ensue.logs SET leader = '00000000-0000-0000-0000-0000000000ff'");
+    writer.append(&mut lost, 1).unwrap();
+    let begin = Instant::now();
+    let mut taken = database.lead(LOG, &node(2), LONG).unwrap();
+    let took = begin.elapsed();
+    assert!(took >= LEASE && took < LEASE + Duration::from_secs(5), "{took:?}");
+    assert!(matches!(writer.append(&mut lost, 1), Err(AppendError::Deposed(epoch)) if epoch == taken.epoch()));
+    assert_eq!(taken.head().unwrap().position, Position(2));
+    Writer::of(&taken).append(&mut taken, 1).unwrap();
+}
+
+#[test]
+fn of_two_nodes_that_try_at_once_one_leads() {
+    if is_missing() {
+        return;
+    }
+    let (_, database) = database();
+    drop(database.lead(LOG, &node(9), IfLed::Fail).unwrap());
+    let tries: Vec<_> = (1..=4)
+        .map(|number| {
+            let database = database.clone();
+            std::thread::spawn(move || database.lead(LOG, &node(number), IfLed::Fail))
+        })
+        .collect();
+    let led: Vec<_> = tries.into_iter().map(|tried| tried.join().unwrap()).collect();
+    assert_eq!(led.iter().filter(|led| led.is_ok()).count(), 1);
+    assert!(led.iter().filter_map(|led| led.as_ref().err()).all(|error| matches!(error, DatabaseError::Led { .. })));
+}

@@ -1,0 +1,14 @@
+//! The log on a real PostgreSQL server, which the tests start themselves.
+//!
+//! Where the server's programs are missing, the tests are skipped by name; if `CI` is `true`, that is a failure.
+
+#![allow(clippy::unwrap_used, reason = "a server that cannot be started is a failed test")]
+
+mod appending;
+mod checks;
+mod conformance;
+mod copies;
+mod faults;
+mod leases;
+mod proxy;
+mod server;

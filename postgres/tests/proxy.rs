@@ -1,0 +1,142 @@
+//! A proxy in front of a server that cuts or holds the writer's connection after a number of bytes.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+/// The direction of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    ToServer,
+    ToClient,
+}
+
+/// What happens to a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Both sides see that it is closed.
+    Cut,
+    /// No further byte passes in this direction, and no side sees why.
+    Hold,
+}
+
+/// The proxy. Only connections of a writer count; the thread of the lease has one of its own.
+pub(crate) struct Proxy {
+    port: u16,
+    plan: Arc<Plan>,
+}
+
+#[derive(Default)]
+struct Plan {
+    armed: Mutex<Option<(Fault, Way, usize)>>,
+    to_server: AtomicUsize,
+    to_client: AtomicUsize,
+    struck: AtomicUsize,
+}
+
+impl Proxy {
+    /// Starts a proxy in front of a port of this machine.
+    pub(crate) fn before(target: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let plan = Arc::new(Plan::default());
+        let shared = plan.clone();
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else { continue };
+                let plan = shared.clone();
+                thread::spawn(move || pass(client, server, &plan));
+            }
+        });
+        Self { port, plan }
+    }
+
+    /// Returns the address of a database through the proxy.
+    pub(crate) fn address(&self, database: &str) -> String {
+        format!("postgres://ensue@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Plans a fault after so many more bytes in one direction.
+    pub(crate) fn arm(&self, fault: Fault, way: Way, after: usize) {
+        *self.plan.armed.lock().unwrap_or_else(PoisonError::into_inner) = Some((fault, way, after));
+    }
+
+    /// Takes back a plan that was not carried out.
+    pub(crate) fn disarm(&self) {
+        *self.plan.armed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Returns how many faults were carried out.
+    pub(crate) fn struck(&self) -> usize {
+        self.plan.struck.load(Ordering::SeqCst)
+    }
+
+    /// Returns how many bytes of writers were passed on.
+    pub(crate) fn passed(&self, way: Way) -> usize {
+        match way {
+            Way::ToServer => self.plan.to_server.load(Ordering::SeqCst),
+            Way::ToClient => self.plan.to_client.load(Ordering::SeqCst),
+        }
+    }
+}
+
+fn pass(mut client: TcpStream, mut server: TcpStream, plan: &Arc<Plan>) {
+    client.set_nodelay(true).unwrap();
+    server.set_nodelay(true).unwrap();
+    let mut first = vec![0; 4096];
+    let Ok(length) = client.read(&mut first) else { return };
+    // The startup packet has the name of the application.
+    let counts = !first[..length].windows(6).any(|part| part == b"/lease");
+    if server.write_all(&first[..length]).is_err() {
+        return;
+    }
+    let (back_from, back_to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+    let other = plan.clone();
+    thread::spawn(move || pump(back_from, back_to, Way::ToClient, counts, &other));
+    pump(client, server, Way::ToServer, counts, plan);
+}
+
+fn pump(mut from: TcpStream, mut to: TcpStream, way: Way, counts: bool, plan: &Plan) {
+    let mut chunk = vec![0; 16 * 1024];
+    while let Ok(length) = from.read(&mut chunk) {
+        if length == 0 {
+            break;
+        }
+        let mut pass = length;
+        let mut fault = None;
+        if counts {
+            let mut armed = plan.armed.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((kind, planned, left)) = armed.as_mut()
+                && *planned == way
+            {
+                if length > *left {
+                    (pass, fault) = (*left, Some(*kind));
+                    *armed = None;
+                } else {
+                    *left -= length;
+                }
+            }
+            let passed = if way == Way::ToServer { &plan.to_server } else { &plan.to_client };
+            passed.fetch_add(pass, Ordering::SeqCst);
+        }
+        if to.write_all(&chunk[..pass]).is_err() {
+            break;
+        }
+        match fault {
+            Some(Fault::Cut) => {
+                plan.struck.fetch_add(1, Ordering::SeqCst);
+                break;
+            }
+            Some(Fault::Hold) => {
+                plan.struck.fetch_add(1, Ordering::SeqCst);
+                loop {
+                    thread::park();
+                }
+            }
+            None => {}
+        }
+    }
+    let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+}

@@ -1,0 +1,279 @@
+//! A PostgreSQL server for tests: in a temporary folder, on a port of loopback, ended together with the test.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ensue_postgres::{Database, Node};
+use uuid::Uuid;
+
+/// How long a server may take to start.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A server with a folder of its own.
+pub(crate) struct Server {
+    folder: PathBuf,
+    port: u16,
+    child: Mutex<Child>,
+}
+
+/// A user that a server can run as: it refuses to run as root.
+struct User {
+    uid: u32,
+    gid: u32,
+}
+
+/// Returns the folder of the server's programs.
+fn programs() -> Option<PathBuf> {
+    let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
+    let mut found: Vec<PathBuf> =
+        versions.flatten().map(|entry| entry.path().join("bin")).filter(|bin| bin.join("initdb").exists()).collect();
+    found.sort();
+    found.pop()
+}
+
+/// Returns true if there are no programs of a server, and names the test that is skipped.
+pub(crate) fn is_missing() -> bool {
+    if programs().is_some() {
+        return false;
+    }
+    let name = thread::current().name().unwrap_or("a test").to_owned();
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{name}: PostgreSQL is not installed (apt-get install postgresql)");
+    eprintln!("skipped: {name}: PostgreSQL is not installed (apt-get install postgresql)");
+    true
+}
+
+/// Returns the user `postgres` if this process is root.
+fn user() -> Option<User> {
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return None;
+    }
+    let users = fs::read_to_string("/etc/passwd").unwrap();
+    let line = users.lines().find(|line| line.starts_with("postgres:")).expect("the package has the user `postgres`");
+    let mut parts = line.split(':').skip(2).map(|part| part.parse().unwrap());
+    Some(User { uid: parts.next().unwrap(), gid: parts.next().unwrap() })
+}
+
+/// Returns a command that runs a program of the server as its user, and ends with the thread that starts it.
+fn command(program: &str) -> Command {
+    let program = programs().unwrap().join(program);
+    match user() {
+        Some(User { uid, gid }) => {
+            let mut command = Command::new("setpriv");
+            command.args([&format!("--reuid={uid}"), &format!("--regid={gid}"), "--clear-groups", "--pdeathsig=KILL"]).arg(program);
+            command
+        }
+        None => {
+            let mut command = Command::new("setpriv");
+            command.arg("--pdeathsig=KILL").arg(program);
+            command
+        }
+    }
+}
+
+fn run(command: &mut Command) {
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+}
+
+/// Starts a child on a thread that never ends, because the child ends with it.
+fn spawn(mut command: Command) -> Child {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        tell.send(command.spawn().unwrap()).unwrap();
+        loop {
+            thread::park();
+        }
+    });
+    told.recv().unwrap()
+}
+
+/// Removes the folders of test processes that were killed.
+fn clean_up() {
+    for entry in fs::read_dir(std::env::temp_dir()).unwrap().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid = name.strip_prefix("ensue-pg-").and_then(|rest| rest.split('-').next()).map(str::to_owned);
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Returns a folder that the server's user may write to.
+fn new_folder() -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    static CLEANED: OnceLock<()> = OnceLock::new();
+    CLEANED.get_or_init(clean_up);
+    let name = format!("ensue-pg-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let folder = std::env::temp_dir().join(name);
+    fs::create_dir(&folder).unwrap();
+    if let Some(User { uid, gid }) = user() {
+        chown(&folder, Some(uid), Some(gid)).unwrap();
+    }
+    folder
+}
+
+impl Server {
+    /// Starts a server of its own for a test that stops it or changes its settings.
+    pub(crate) fn start() -> Self {
+        let folder = new_folder();
+        run(command("initdb")
+            .args(["--no-sync", "--auth=trust", "--username=ensue", "--encoding=UTF8", "--locale=C.UTF-8", "-D"])
+            .arg(folder.join("data")));
+        Self::on(folder)
+    }
+
+    /// Returns the server that tests share which only need a database.
+    pub(crate) fn shared() -> &'static Self {
+        static SHARED: OnceLock<Server> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    fn on(folder: PathBuf) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let server = Self { child: Mutex::new(Self::spawn(&folder, port)), folder, port };
+        server.wait();
+        server
+    }
+
+    fn spawn(folder: &Path, port: u16) -> Child {
+        let mut command = command("postgres");
+        command.arg("-D").arg(folder.join("data")).args(["-h", "127.0.0.1", "-p", &port.to_string(), "-k"]).arg(folder);
+        command.args(["-c", "max_connections=200", "-c", "shared_buffers=32MB", "-c", "log_min_messages=log"]);
+        command.stdout(Stdio::null()).stderr(fs::File::create(folder.join("log")).unwrap());
+        spawn(command)
+    }
+
+    fn wait(&self) {
+        let deadline = Instant::now() + START_TIMEOUT;
+        while !self.psql_may_fail("postgres", "SELECT 1").0 {
+            assert!(Instant::now() < deadline, "{}", fs::read_to_string(self.folder.join("log")).unwrap());
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Kills the server, as a power failure would but for its disk.
+    pub(crate) fn kill(&self) {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Starts the server again.
+    pub(crate) fn start_again(&self) {
+        let deadline = Instant::now() + START_TIMEOUT;
+        loop {
+            *self.child.lock().unwrap_or_else(PoisonError::into_inner) = Self::spawn(&self.folder, self.port);
+            // While processes of the killed one are there, the new one ends at once.
+            for _ in 0..100 {
+                if self.psql_may_fail("postgres", "SELECT 1").0 {
+                    return;
+                }
+                if self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait().unwrap().is_some() {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(50));
+            }
+            assert!(Instant::now() < deadline, "{}", fs::read_to_string(self.folder.join("log")).unwrap());
+        }
+    }
+
+    /// Stops the server in the way an administrator does who does not wait for clients.
+    pub(crate) fn stop(&self) {
+        let mut stop = command("pg_ctl");
+        run(stop.args(["stop", "-m", "fast", "-w", "-D"]).arg(self.folder.join("data")));
+        self.child.lock().unwrap_or_else(PoisonError::into_inner).wait().unwrap();
+    }
+
+    /// Returns the folder of the server's data.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// Returns the port on loopback.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Runs statements, and returns what they print.
+    pub(crate) fn psql(&self, database: &str, sql: &str) -> String {
+        let (is_done, said) = self.psql_may_fail(database, sql);
+        assert!(is_done, "{said}");
+        said
+    }
+
+    fn psql_may_fail(&self, database: &str, sql: &str) -> (bool, String) {
+        let done = Command::new(programs().unwrap().join("psql"))
+            .args([
+                "-X",
+                "-A",
+                "-t",
+                "-q",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-h",
+                "127.0.0.1",
+                "-U",
+                "ensue",
+                "-p",
+                &self.port.to_string(),
+                "-d",
+                database,
+            ])
+            .args(["-c", sql])
+            .output()
+            .unwrap();
+        let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        (done.status.success(), said.trim().to_owned())
+    }
+
+    /// Creates an empty database, and returns its name.
+    pub(crate) fn new_database(&self) -> String {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        self.psql("postgres", &format!("CREATE DATABASE {name} TEMPLATE template0"));
+        name
+    }
+
+    /// Returns the address of a database.
+    pub(crate) fn address(&self, database: &str) -> String {
+        format!("postgres://ensue@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Opens a new database with the tables of Ensue.
+    pub(crate) fn database(&self) -> (String, Database) {
+        let name = self.new_database();
+        let database = Database::at(&self.address(&name)).unwrap();
+        database.prepare().unwrap();
+        (name, database)
+    }
+
+    /// Starts a server on a copy of another one's data, after `change` was made to the copy.
+    pub(crate) fn start_copy(of: &Self, change: impl FnOnce(&Path)) -> Self {
+        let folder = new_folder();
+        run(Command::new("cp").arg("-a").arg(of.data()).arg(folder.join("data")));
+        let _ = fs::remove_file(folder.join("data/postmaster.pid"));
+        change(&folder.join("data"));
+        Self::on(folder)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let _ = child.kill();
+        let _ = child.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Returns a node.
+pub(crate) fn node(number: u128) -> Node {
+    Node { id: Uuid::from_u128(number), name: format!("node-{number}") }
+}
