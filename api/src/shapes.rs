@@ -171,7 +171,7 @@ shapes! {
     SettledAs = words("How a person settled an execution.", SETTLED_AS);
     FailureKind = words("Why something failed.", &facts::FailureKind::ALL.map(facts::FailureKind::as_str));
     SkippedBecause = words(
-        "Why a step does not start: its condition does not hold, a step that it needs did not succeed, the workflow is failing, or the workflow was cancelled.",
+        "Why a step does not start: its condition does not hold, a step that it needs did not succeed, the workflow is failing, the workflow was cancelled, or the event of its `cancel_when` came.",
         SKIPPED_BECAUSE,
     );
     Evidence = words("The evidence about a lost attempt.", EVIDENCES);
@@ -423,7 +423,7 @@ const CONDITION_OUTCOMES: &[&str] = &["true", "false", "value", "error", "unknow
 const ATTEMPT_STATUSES: &[&str] = &["running", "succeeded", "failed", "timed_out", "cancelled", "lost"];
 const VERDICTS: &[&str] = &["counts", "decides", "vetoes"];
 const SETTLED_AS: &[&str] = &["succeeded", "failed", "retry"];
-const SKIPPED_BECAUSE: &[&str] = &["condition", "needs", "failing", "cancelled"];
+const SKIPPED_BECAUSE: &[&str] = &["condition", "needs", "failing", "cancelled", "event"];
 const EVIDENCES: &[&str] = &["not_begun", "may_have_begun"];
 const MODES: &[&str] = &["enabled", "disabled", "shadow"];
 const ON_LOST: &[&str] = &["ask", "fail", "retry"];

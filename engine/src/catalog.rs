@@ -47,9 +47,9 @@ pub use webhook::{
     BodyForm, EarlyReply, HookMethod, HookRate, NETWORKS_MAX, PATH_PARTS_MAX, PathPart, REPLIES_MAX, REPLY_BYTES_MAX,
     REPLY_WAIT_MILLIS_MAX, Reply, ReplyProof, UNPROVEN_REPLY_BYTES_MAX, WaitingReply, Webhook,
 };
-pub(crate) use workflow::Rendered;
 pub use workflow::{
-    ALWAYS, ENOUGH_OF_MAX, Enough, FAILED, FailAt, ForEach, Given, INQUIRY, ITEMS_MAX, ITEMS_OPEN_MAX, Notify, OnExpire, PARALLEL_DEFAULT,
-    Period, Repeat, Rest, STEPS_MAX, SUCCEEDED, Since, StartsIf, Step, TURNS_MAX, Task, Undo, WAIT, Wait, WhenCancelled, WhenFailing,
-    Workflow, WorkflowError,
+    ALWAYS, CancelWhen, ENOUGH_OF_MAX, Enough, FAILED, FailAt, ForEach, Given, INQUIRY, ITEMS_MAX, ITEMS_OPEN_MAX, Notify, OnExpire,
+    PARALLEL_DEFAULT, Period, Repeat, Rest, STEPS_MAX, SUCCEEDED, Since, StartsIf, Step, TURNS_MAX, Task, Undo, WAIT, Wait, WhenCancelled,
+    WhenFailing, Workflow, WorkflowError,
 };
+pub(crate) use workflow::{Rendered, Watch};

@@ -227,7 +227,7 @@ facts! {
         ExecutionCancelRequested(executions::ExecutionCancelRequested): "execution.cancel_requested", 1 => milestone::cancel_requested, reacts;
         ExecutionPaused(executions::ExecutionPaused): "execution.paused", 1 => milestone::held;
         ExecutionResumed(executions::ExecutionResumed): "execution.resumed", 1 => milestone::freed, reacts;
-        ExecutionCancelled(executions::ExecutionCancelled): "execution.cancelled", 3 => milestone::cancelled, reacts;
+        ExecutionCancelled(executions::ExecutionCancelled): "execution.cancelled", 4 => milestone::cancelled, reacts;
         LockAwaited(locks::LockAwaited): "lock.awaited", 1 => milestone::held;
         LockAcquired(locks::LockAcquired): "lock.acquired", 1 => milestone::freed, reacts;
         ExecutionBecameIndeterminate(executions::ExecutionBecameIndeterminate): "execution.became_indeterminate", 1 => milestone::held, reacts;
@@ -235,7 +235,7 @@ facts! {
     }
     /// Facts about the steps of workflows.
     StepFact {
-        StepSkipped(workflows::StepSkipped): "step.skipped", 1, reacts;
+        StepSkipped(workflows::StepSkipped): "step.skipped", 2, reacts;
         StepChosen(workflows::StepChosen): "step.chosen", 1, reacts;
         // The record that fails an item also continues with the next item.
         StepFailed(workflows::StepFailed): "step.failed", 3, reacts_if |fact: &workflows::StepFailed| fact.item.is_none();
@@ -243,9 +243,9 @@ facts! {
         StepEnded(workflows::StepEnded): "step.ended", 2, reacts;
         UndoBegun(workflows::UndoBegun): "undo.begun", 1, reacts;
         UndoFailed(workflows::UndoFailed): "undo.failed", 2, reacts;
-        WaitOpened(workflows::WaitOpened): "wait.opened", 1, reacts;
-        WaitMatched(workflows::WaitMatched): "wait.matched", 1, reacts;
-        WaitErred(workflows::WaitErred): "wait.erred", 1;
+        WaitOpened(workflows::WaitOpened): "wait.opened", 2, reacts;
+        WaitMatched(workflows::WaitMatched): "wait.matched", 2, reacts;
+        WaitErred(workflows::WaitErred): "wait.erred", 2;
         RerunPlanned(workflows::RerunPlanned): "rerun.planned", 1;
         StepTakenOver(workflows::StepTakenOver): "step.taken_over", 1, reacts_if |fact: &workflows::StepTakenOver| fact.item.is_none();
     }
@@ -257,7 +257,7 @@ facts! {
         InquiryEscalated(inquiries::InquiryEscalated): "inquiry.escalated", 1, reacts;
         InquiryNotified(inquiries::InquiryNotified): "inquiry.notified", 1;
         InquiryNotificationFailed(inquiries::InquiryNotificationFailed): "inquiry.notification_failed", 3;
-        InquiryWithdrawn(inquiries::InquiryWithdrawn): "inquiry.withdrawn", 1;
+        InquiryWithdrawn(inquiries::InquiryWithdrawn): "inquiry.withdrawn", 2;
         InquiryDelegated(inquiries::InquiryDelegated): "inquiry.delegated", 1;
         LinkMinted(inquiries::LinkMinted): "link.minted", 1;
         LinkUsed(inquiries::LinkUsed): "link.used", 1;
@@ -411,7 +411,7 @@ impl Fact {
 }
 
 /// The older schemas in which facts are still written, if what the newer ones added is absent.
-const STILL_WRITTEN: [(&str, u16); 23] = [
+const STILL_WRITTEN: [(&str, u16); 29] = [
     ("delivery.refused", 2),
     ("enforcement.made", 4),
     ("execution.requested", 7),
@@ -435,6 +435,12 @@ const STILL_WRITTEN: [(&str, u16); 23] = [
     ("inquiry.notification_failed", 2),
     ("role.set", 1),
     ("grant.added", 1),
+    ("execution.cancelled", 3),
+    ("step.skipped", 1),
+    ("wait.opened", 1),
+    ("wait.matched", 1),
+    ("wait.erred", 1),
+    ("inquiry.withdrawn", 1),
 ];
 
 impl Fact {
@@ -473,6 +479,12 @@ impl Fact {
             Self::StepEnded(fact) => u16::from(!fact.error.as_ref().is_some_and(is_permission)),
             Self::UndoFailed(fact) => u16::from(!is_permission(&fact.error)),
             Self::InquiryNotificationFailed(fact) => age(&fact.error),
+            Self::ExecutionCancelled(fact) => u16::from(fact.by.is_none()),
+            Self::StepSkipped(fact) => u16::from(fact.because != workflows::SkippedBecause::Event),
+            Self::WaitOpened(fact) => u16::from(fact.purpose == workflows::Purpose::Awaited),
+            Self::WaitMatched(fact) => u16::from(fact.purpose == workflows::Purpose::Awaited),
+            Self::WaitErred(fact) => u16::from(fact.purpose == workflows::Purpose::Awaited),
+            Self::InquiryWithdrawn(fact) => u16::from(fact.by.is_none()),
             Self::RoleSet(fact) => u16::from(!fact.declared),
             Self::GrantAdded(fact) => u16::from(!fact.declared),
             _ => 0,
@@ -556,6 +568,13 @@ const UPCASTS: &[(&str, u16, Upcast)] = &[
     ("step.failed", 2, as_it_is),
     ("step.expanded", 2, as_it_is),
     ("inquiry.notification_failed", 2, as_it_is),
+    // Before `cancel_when`, no event canceled a step.
+    ("execution.cancelled", 3, as_it_is),
+    ("step.skipped", 1, as_it_is),
+    ("wait.opened", 1, as_it_is),
+    ("wait.matched", 1, as_it_is),
+    ("wait.erred", 1, as_it_is),
+    ("inquiry.withdrawn", 1, as_it_is),
     // Previously, `Retry-After` was ignored.
     ("attempt.failed", 1, as_it_is),
     // Before the end of an attempt had its own time, the record's time counted, and only the node's log said

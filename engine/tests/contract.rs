@@ -63,8 +63,8 @@ use ensue_engine::time::Timestamp;
 use ensue_engine::timers::facts::{TimerFired, TimerKind, TimerSet};
 use ensue_engine::vars::facts::{VarRemoved, VarSet};
 use ensue_engine::workflows::facts::{
-    BadEnd, PartOf, PartRole, RerunFrom, RerunPlanned, SkippedBecause, StepChosen, StepEnded, StepExpanded, StepFailed, StepSkipped,
-    StepTakenOver, Taken, UndoBegun, UndoFailed, WaitErred, WaitKey, WaitMatched, WaitOpened,
+    BadEnd, PartOf, PartRole, Purpose, RerunFrom, RerunPlanned, SkippedBecause, StepChosen, StepEnded, StepExpanded, StepFailed,
+    StepSkipped, StepTakenOver, Taken, UndoBegun, UndoFailed, WaitErred, WaitKey, WaitMatched, WaitOpened,
 };
 use ensue_test_support::NOON;
 use serde::Deserialize;
@@ -232,12 +232,12 @@ fn samples() -> Vec<Fact> {
         ExecutionCancelRequested {}.into(),
         ExecutionPaused {}.into(),
         ExecutionResumed {}.into(),
-        ExecutionCancelled { error: Some(error.clone()), part_of: Some(part_of.clone()) }.into(),
+        ExecutionCancelled { error: Some(error.clone()), part_of: Some(part_of.clone()), by: Some(event) }.into(),
         LockAwaited { lock: lock.clone(), limit: 2, behind: vec![execution] }.into(),
         LockAcquired { lock }.into(),
         ExecutionBecameIndeterminate {}.into(),
         ExecutionSettled { outcome: Settlement::Failed { error: "the page is not there".into() } }.into(),
-        StepSkipped { step: step.clone(), because: SkippedBecause::Needs }.into(),
+        StepSkipped { step: step.clone(), because: SkippedBecause::Event }.into(),
         StepChosen { step: step.clone(), ended: vec!["build".parse().unwrap()], cancelled: vec!["check".parse().unwrap()] }.into(),
         StepFailed { step: step.clone(), item: Some(3), error: untrue, on_failure: OnFailure::Fail }.into(),
         StepExpanded { step: step.clone(), count: 12, item_failure: ItemFailure::StopsOthers, takes_over: true, fail_at: Some(2) }.into(),
@@ -251,6 +251,7 @@ fn samples() -> Vec<Fact> {
                 paths: vec![["event", "payload", "sha"].map(str::to_owned).into()],
                 values: Digest::of(b"[\"text abc\"]"),
             }),
+            purpose: Purpose::Cancels,
         }
         .into(),
         WaitMatched {
@@ -263,9 +264,10 @@ fn samples() -> Vec<Fact> {
                 occurred_at: NOON,
                 payload: BodyHandle { digest: Digest::of(b"{}"), bytes: 2, at: Position(40) },
             },
+            purpose: Purpose::Cancels,
         }
         .into(),
-        WaitErred { step: step.clone(), event, message: "no such field".into() }.into(),
+        WaitErred { step: step.clone(), event, message: "no such field".into(), purpose: Purpose::Cancels }.into(),
         RerunPlanned { of: execution, from: RerunFrom::Step(step.clone()), count: 3 }.into(),
         StepTakenOver {
             step,
@@ -305,7 +307,7 @@ fn samples() -> Vec<Fact> {
         InquiryEscalated { inquiry: asked, number: 1, to: vec!["role:leads".parse().unwrap(), "bo".parse().unwrap()] }.into(),
         InquiryNotified { inquiry: asked, execution, of: Occasion::Escalated }.into(),
         InquiryNotificationFailed { inquiry: asked, of: Occasion::Reminded, error: unmapped }.into(),
-        InquiryWithdrawn { inquiry: asked }.into(),
+        InquiryWithdrawn { inquiry: asked, by: Some(event) }.into(),
         InquiryDelegated { inquiry: asked, by: IdentityId(id(79)), to: IdentityId(id(79)) }.into(),
         LinkMinted { id: link, inquiry: asked, r#for: identity, until: NOON.plus_millis(60_000) }.into(),
         LinkUsed { id: link, inquiry: asked, r#for: identity, until: NOON.plus_millis(60_000) }.into(),

@@ -4,6 +4,7 @@
 
 mod access;
 mod admission;
+mod cancel_when;
 mod catalog;
 mod contract;
 mod dead_letters;

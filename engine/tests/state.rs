@@ -148,8 +148,8 @@ fn pieces() -> Pieces {
         "demo.flow",
         [
             does("done", "demo.echo").undone_by("demo.say", &json!({})),
-            awaits("soon", awaited(None)),
-            awaits("keyed", awaited(Some("event.payload.n == 7"))),
+            awaits("soon", awaited(None)).cancelled_by("demo.pong", "event.payload.n > 7", Since::Start),
+            awaits("keyed", awaited(Some("event.payload.n == 7"))).cancelled_by("demo.pong", "event.payload.n == 7", Since::Start),
             does("each", "demo.say").over("[1, 2]"),
             fails("stop", "no"),
             does("one", "demo.say"),

@@ -63,9 +63,10 @@ fn body(site: &Site, kind: &str) -> Value {
 /// Checks that the state has nothing left of a workflow that has ended.
 fn assert_nothing_is_left(site: &Site) {
     let saved: Value = serde_json::from_slice(&site.engine().save().json).unwrap();
+    let no_waits = json!({ "open": [], "keyed": [], "others": [], "paths": [] });
     assert_eq!(
         saved["workflows"],
-        json!({ "open": [], "steps": [], "items": [], "unasked": [], "unasked_items": [], "undoable": [], "chosen": [], "waits": { "open": [], "keyed": [], "others": [], "paths": [] } })
+        json!({ "open": [], "steps": [], "items": [], "unasked": [], "unasked_items": [], "undoable": [], "chosen": [], "waits": no_waits, "cancels": no_waits })
     );
     assert_eq!(site.engine().executions().iter().count(), 0);
 }

@@ -182,6 +182,8 @@ pub enum Mock {
     },
     /// The event that a step waits for arrives with this payload.
     Event(Value),
+    /// The event that cancels a step arrives with this payload.
+    CancelledBy(Value),
     /// Nobody answers in time, or no event arrives.
     Expired,
 }

@@ -51,7 +51,7 @@ pub(crate) use test::{
 pub(crate) use timing::Period;
 pub(crate) use trigger::{TRIGGER, Trigger};
 pub(crate) use verify::Verify;
-pub(crate) use wait::Wait;
+pub(crate) use wait::{CancelWhen, Wait};
 pub(crate) use webhook::{Answer, Early as EarlyReply, Waiting as WaitingReply, Webhook};
 pub(crate) use workflow::{ForEach, Step, Task, Undo, Workflow};
 

@@ -143,3 +143,45 @@ fn misuse_of_computed_durations_is_reported() {
         ("a duration with days", "one: { action: core.noop, timeout: 1d }"),
     ]));
 }
+
+#[test]
+fn steps_that_events_cancel_are_accepted() {
+    let text = r#"a: { action: core.echo, with: { message: hi } }
+ask:
+  needs: a
+  inquiry: { title: Ship it, answer: { ship: boolean }, assignees: ana }
+  cancel_when: { trigger: demo.ping, since: step, when: "event.payload.host == steps.a.result.message" }
+come: { wait: { trigger: demo.ping, expires: 1h }, cancel_when: { trigger: demo.ping } }
+nap: { sleep: 10m, cancel_when: { trigger: demo.ping, when: event.payload.host == local.first } }
+then:
+  needs: [ask, come, nap]
+  if: always()
+  action: core.echo
+  with: { message: "${{ steps.ask.event == null ? steps.nap.status : steps.nap.?event.?payload.?host.orValue('') }}" }"#;
+    assert_eq!(steps(text), "");
+}
+
+#[test]
+fn misuse_of_events_that_cancel_is_reported() {
+    insta::assert_snapshot!(told_each(&[
+        ("a step that does not wait", "a: { action: core.noop, cancel_when: { trigger: demo.ping } }"),
+        ("a failure", "a: { fail: never, cancel_when: { trigger: demo.ping } }"),
+        ("no trigger", "a: { sleep: 1m, cancel_when: { when: 'true' } }"),
+        ("an unknown trigger", "a: { sleep: 1m, cancel_when: { trigger: demo.pong } }"),
+        ("not a condition", "a: { sleep: 1m, cancel_when: { trigger: demo.ping, when: event.payload.host } }"),
+        ("an unknown field", "a: { sleep: 1m, cancel_when: { trigger: demo.ping, expires: 1h } }"),
+        (
+            "a condition that reads steps too early",
+            "a: { action: core.noop }\nb: { needs: a, sleep: 1m, cancel_when: { trigger: demo.ping, when: steps.a.status == 'failed' } }",
+        ),
+        ("not a mapping", "a: { sleep: 1m, cancel_when: demo.ping }"),
+        (
+            "an event of a step that none cancels",
+            "a: { sleep: 1m }\nb: { needs: a, action: core.echo, with: { message: '${{ steps.a.event.id }}' } }",
+        ),
+        (
+            "an event of a step that succeeded",
+            "a: { sleep: 1m, cancel_when: { trigger: demo.ping } }\nb: { needs: a, action: core.echo, with: { message: '${{ steps.a.event.id }}' } }",
+        ),
+    ]));
+}

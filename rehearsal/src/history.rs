@@ -125,8 +125,9 @@ impl History {
             }
             (Fact::ExecutionFailed(fact), StreamId::Execution(id)) => self.end(*id, failed(Status::Failed, &fact.error)),
             (Fact::ExecutionTimedOut(fact), StreamId::Execution(id)) => self.end(*id, failed(Status::TimedOut, &fact.error)),
-            (Fact::ExecutionCancelled(_), StreamId::Execution(id)) => {
-                self.end(*id, End { status: Status::Cancelled, result: None, error: None });
+            (Fact::ExecutionCancelled(fact), StreamId::Execution(id)) => {
+                let status = if fact.by.is_some() { Status::Skipped } else { Status::Cancelled };
+                self.end(*id, End { status, result: None, error: None });
             }
             (Fact::ExecutionBecameIndeterminate(_), StreamId::Execution(id)) => {
                 self.end(*id, End { status: Status::Indeterminate, result: None, error: None });

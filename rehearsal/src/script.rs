@@ -34,7 +34,7 @@ impl Cast for Script<'_> {
             Mock::Result(result) => Ok(Some(Came::Result(result.clone()))),
             Mock::Raw(raw) => Ok(Some(Came::Raw(raw.clone()))),
             Mock::Error(failure) => Ok(Some(Came::Failed(failure.clone()))),
-            Mock::Answer { .. } | Mock::Event(_) | Mock::Expired => Ok(None),
+            Mock::Answer { .. } | Mock::Event(_) | Mock::CancelledBy(_) | Mock::Expired => Ok(None),
         }
     }
 
@@ -48,7 +48,7 @@ impl Cast for Script<'_> {
                 Ok(Said::Answer { answer: answer.clone(), by: by.clone() })
             }
             Mock::Expired => Ok(Said::Nothing),
-            Mock::Result(_) | Mock::Raw(_) | Mock::Error(_) | Mock::Event(_) => Err(unsaid()),
+            Mock::Result(_) | Mock::Raw(_) | Mock::Error(_) | Mock::Event(_) | Mock::CancelledBy(_) => Err(unsaid()),
         }
     }
 
@@ -57,7 +57,15 @@ impl Cast for Script<'_> {
         match self.pick(way, self.mocks.get(&way.path).ok_or_else(unsaid)?, 0)? {
             Mock::Event(payload) => Ok(Some(payload.clone())),
             Mock::Expired => Ok(None),
-            Mock::Result(_) | Mock::Raw(_) | Mock::Error(_) | Mock::Answer { .. } => Err(unsaid()),
+            Mock::Result(_) | Mock::Raw(_) | Mock::Error(_) | Mock::Answer { .. } | Mock::CancelledBy(_) => Err(unsaid()),
+        }
+    }
+
+    fn cancelled(&mut self, way: &Way, given: usize) -> Result<Option<Value>, Stuck> {
+        let Some(mocks) = self.mocks.get(&way.path) else { return Ok(None) };
+        match self.pick(way, mocks, given)? {
+            Mock::CancelledBy(payload) => Ok(Some(payload.clone())),
+            Mock::Result(_) | Mock::Raw(_) | Mock::Error(_) | Mock::Answer { .. } | Mock::Event(_) | Mock::Expired => Ok(None),
         }
     }
 }

@@ -28,6 +28,7 @@ use ensue_engine::rules::judge::{EventView, Judgement, Verdict, complete, judge,
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::state::TimerOwner;
 use ensue_engine::vars::seen::SeenVars;
+use ensue_engine::workflows::facts::Purpose;
 use ensue_expression::Document;
 use ensue_packs::cases::GivenEvent;
 use serde_json::Value;
@@ -61,6 +62,15 @@ pub trait Cast {
     /// # Errors
     /// If nothing is defined.
     fn awaited(&mut self, way: &Way, trigger: &str) -> Result<Option<Value>, Stuck>;
+
+    /// Returns the payload of the event that cancels a step which asks or waits, if one does. `given` people have
+    /// answered already.
+    ///
+    /// # Errors
+    /// If the defined outcome is impossible.
+    fn cancelled(&mut self, _way: &Way, _given: usize) -> Result<Option<Value>, Stuck> {
+        Ok(None)
+    }
 
     /// Returns how steps are undone, and people notified.
     fn aside(&self) -> Aside {
@@ -132,6 +142,8 @@ pub struct Stage {
     unanswered: BTreeSet<InquiryId>,
     /// The executions whose event does not come.
     in_vain: BTreeSet<ExecutionId>,
+    /// The executions that no event cancels, with how many people had answered each.
+    uncancelled: BTreeSet<(ExecutionId, usize)>,
     drawn: u128,
 }
 
@@ -157,6 +169,7 @@ impl Stage {
             pending: BTreeMap::new(),
             unanswered: BTreeSet::new(),
             in_vain: BTreeSet::new(),
+            uncancelled: BTreeSet::new(),
             drawn: 0,
         };
         let install = |pack: &Arc<ensue_engine::catalog::Pack>| PackChange::Install {
@@ -281,6 +294,8 @@ impl Stage {
             }
             if let Some(dispatch) = self.begun.pop_front() {
                 self.attempt(dispatch, cast)?;
+            } else if let Some((execution, given)) = self.next_cancellable() {
+                self.cancel(execution, given, cast)?;
             } else if let Some((inquiry, execution)) = self.next_inquiry() {
                 self.put(inquiry, execution, cast)?;
             } else if let Some((execution, expires_millis)) = self.next_wait() {
@@ -447,17 +462,49 @@ impl Stage {
             Some(payload) => {
                 let trigger: TriggerRef =
                     trigger.parse().map_err(|error| Stuck::Refused(format!("`{trigger}` does not name a trigger: {error}")))?;
-                // It replaces the result of the step. No rule is judged, because the case does not describe that.
-                let unseen = Judgement::of_no_rule(self.catalog.revision());
-                let (id_of_event, now) = (self.drawn_event(), self.now());
-                let payload = Document::from_value(&payload);
-                let view = EventView { id: id_of_event, trigger: &trigger, source: ASKER, time: now, payload: &payload, only: None };
-                let event = ObservedEvent::judged(&view, unseen);
-                self.ask(asker(), Ask::ReceiveEvents(vec![event]))?;
+                self.send_to_step(&trigger, &payload)?;
                 let is_unmoved = self.core.engine().executions().get(&id).is_some_and(|execution| execution.phase == Phase::Awaiting);
                 if is_unmoved { Err(Stuck::EventUnfit { path: way.path }) } else { Ok(()) }
             }
         }
+    }
+
+    /// Sends an event to the steps that watch for it. No rule is judged, because the case does not describe that.
+    fn send_to_step(&mut self, trigger: &TriggerRef, payload: &Value) -> Result<(), Stuck> {
+        let unseen = Judgement::of_no_rule(self.catalog.revision());
+        let (id, now) = (self.drawn_event(), self.now());
+        let payload = Document::from_value(payload);
+        let view = EventView { id, trigger, source: ASKER, time: now, payload: &payload, only: None };
+        let event = ObservedEvent::judged(&view, unseen);
+        self.ask(asker(), Ask::ReceiveEvents(vec![event])).map(drop)
+    }
+
+    /// Returns the trigger whose event cancels a step that asks or waits.
+    fn cancel_trigger(&self, id: ExecutionId) -> Option<TriggerRef> {
+        let engine = self.core.engine();
+        let execution = engine.executions().get(&id)?;
+        let part_of = execution.part_of.as_ref().filter(|_| matches!(execution.phase, Phase::Asleep | Phase::Asking | Phase::Awaiting))?;
+        let wait = engine.workflows().waits_for(Purpose::Cancels).get(part_of.workflow, &part_of.step)?;
+        wait.matched.is_none().then(|| wait.trigger.clone())
+    }
+
+    /// Returns an execution that an event may cancel, with how many people have answered it.
+    fn next_cancellable(&self) -> Option<(ExecutionId, usize)> {
+        let inquiries = self.core.engine().inquiries();
+        let cancellable = self.history.open().filter_map(|(id, _)| {
+            self.cancel_trigger(id)?;
+            Some((id, inquiries.of(&id).map_or(0, |(_, inquiry)| inquiry.answers.len())))
+        });
+        cancellable.into_iter().find(|one| !self.uncancelled.contains(one))
+    }
+
+    /// Sends the event that cancels an execution, if the cast defines one.
+    fn cancel(&mut self, id: ExecutionId, given: usize, cast: &mut impl Cast) -> Result<(), Stuck> {
+        let way = self.history.way(id);
+        self.uncancelled.insert((id, given));
+        let Some((payload, trigger)) = cast.cancelled(&way, given)?.zip(self.cancel_trigger(id)) else { return Ok(()) };
+        self.send_to_step(&trigger, &payload)?;
+        if self.cancel_trigger(id).is_some() { Err(Stuck::CancelUnfit { path: way.path }) } else { Ok(()) }
     }
 
     fn put(&mut self, id: InquiryId, execution: ExecutionId, cast: &mut impl Cast) -> Result<(), Stuck> {

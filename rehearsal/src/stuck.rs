@@ -40,6 +40,12 @@ pub enum Stuck {
         /// The step.
         path: StepPath,
     },
+    /// The event that was to cancel a step does not.
+    #[error("the event does not cancel `{path}`: the `when` of its `cancel_when` is not true")]
+    CancelUnfit {
+        /// The step.
+        path: StepPath,
+    },
     /// There are fewer mocks than needed.
     #[error("the mocks of `{path}` are {has}, and this would be number {number}")]
     MocksOver {
@@ -94,6 +100,7 @@ impl Stuck {
                 Some(format!("add a mock with the relevant parts of the payload:\nmocks:\n  {path}: {{ event: {{ … }} }}"))
             }
             Self::EventUnfit { path } => Some(format!("change the payload so that the `when` of `{path}` is true")),
+            Self::CancelUnfit { path } => Some(format!("change the payload so that the `when` in `cancel_when` of `{path}` is true")),
             Self::MocksOver { path, .. } => {
                 Some(format!("add one to the list, or write a single mock for all of them:\nmocks:\n  {path}: {{ result: {{}} }}"))
             }

@@ -240,6 +240,33 @@ fn mocked_wait_ends_with_its_event_if_the_condition_holds() {
 }
 
 #[test]
+fn mocked_event_cancels_a_step_that_asks_sleeps_or_waits() {
+    const CANCEL: &str = "cancel_when: { trigger: demo.ping, when: 'event.payload.host == params.list[0]' }";
+    let then = "then: { needs: it, if: always(), action: core.echo, with: { message: '${{ steps.it.?event.?payload.?host.orValue(\"none\") }}' } }";
+    for (task, otherwise) in [
+        (
+            "inquiry: { title: Ship, answer: { ship: boolean }, assignees: [ana, bo], quorum: 2 }",
+            "[{ answer: { ship: true }, by: ana }, { answer: { ship: true }, by: bo }]",
+        ),
+        ("wait: { trigger: demo.ping, when: 'event.payload.host == params.list[1]' }", "{ event: { host: b } }"),
+    ] {
+        let steps = format!("it: {{ {task}, {CANCEL} }}\n{then}");
+        let cancelled = "expect: { status: succeeded, steps: { it: skipped, then: { result: { message: a } } } }";
+        passes(&steps, &format!("mocks: {{ it: {{ cancelled_by: {{ host: a }} }} }}\n{cancelled}"));
+        if task.starts_with("inquiry") {
+            let after_one = "[{ answer: { ship: true }, by: ana }, { cancelled_by: { host: a } }]";
+            passes(&steps, &format!("mocks: {{ it: {after_one} }}\n{cancelled}"));
+        }
+        passes(&steps, &format!("mocks: {{ it: {otherwise} }}\nexpect: {{ status: succeeded, steps: {{ it: succeeded }} }}"));
+        let unfit = fails(&steps, &format!("mocks: {{ it: {{ cancelled_by: {{ host: b }} }} }}\n{cancelled}"));
+        assert!(unfit.contains("the event does not cancel `it`"), "{unfit}");
+    }
+    let steps = format!("it: {{ sleep: 10m, {CANCEL} }}\n{then}");
+    passes(&steps, "expect: { steps: { it: succeeded, then: { result: { message: none } } } }");
+    passes(&steps, "mocks: { it: { cancelled_by: { host: a } } }\nexpect: { steps: { it: skipped, then: { result: { message: a } } } }");
+}
+
+#[test]
 fn undo_is_expected_in_order_and_needs_no_mock() {
     const MOVE: &str = "first: { action: demo.made, undo: { action: demo.made } }\n\
                         each: { needs: first, for_each: params.list, action: demo.made, undo: { action: demo.made, with: { name: '${{ item }}' } } }\n\

@@ -194,11 +194,19 @@ pub(crate) const VARY: &str = "vary";
 /// Its steps with their needs.
 const VARY_STEPS: [(&str, &[&str]); 3] = [("first", &[]), ("change", &["first"]), ("then", &["change"])];
 
-/// The workflow with an assertion, steps of which some are enough, and items that may fail.
+/// The workflow with an assertion, steps of which some are enough, items that may fail, and a sleep that an event cancels.
 pub(crate) const CHOICE: &str = "choice";
 /// Its steps with their needs.
-const CHOICE_STEPS: [(&str, &[&str]); 6] =
-    [("sure", &[]), ("nap", &["sure"]), ("work", &["sure"]), ("late", &["sure"]), (JOIN, &["nap", "work", "late"]), ("each", &[JOIN])];
+const CHOICE_STEPS: [(&str, &[&str]); 8] = [
+    ("sure", &[]),
+    ("nap", &["sure"]),
+    ("work", &["sure"]),
+    ("late", &["sure"]),
+    (JOIN, &["nap", "work", "late"]),
+    ("each", &[JOIN]),
+    ("hush", &["sure"]),
+    ("after", &["hush"]),
+];
 /// The step that starts once some of those that it needs have succeeded.
 const JOIN: &str = "join";
 /// How many of them are enough.
@@ -219,6 +227,8 @@ run:
       late: { needs: sure, sleep: 4s }
       join: { needs: { any: 2, of: [nap, work, late], cancel_rest: true }, action: core.echo, with: { message: '${{ steps.late.status }}' } }
       each: { needs: join, for_each: '[1, 2, 3]', fail_at: 1, action: sim.retry, with: { n: '${{ item }}' } }
+      hush: { needs: sure, sleep: 3s, cancel_when: { trigger: sim.t1 } }
+      after: { needs: hush, action: core.echo, with: { message: 1 } }
 ";
 
 /// The steps of every other workflow with their needs.

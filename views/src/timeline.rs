@@ -9,7 +9,7 @@ use ensue_engine::names::StepName;
 use ensue_engine::record::{Position, Record};
 use ensue_engine::time::{Timestamp, duration_text};
 use ensue_engine::timers::facts::{TimerFired, TimerKind, TimerSet};
-use ensue_engine::workflows::facts::{PartOf, PartRole, RerunFrom, SkippedBecause};
+use ensue_engine::workflows::facts::{PartOf, PartRole, Purpose, RerunFrom, SkippedBecause};
 use serde::Serialize;
 
 /// One line of a timeline.
@@ -85,7 +85,10 @@ fn tell(fact: ExecutionFact<'_>) -> String {
         ExecutionFact::ExecutionResumed(_) => "resumed".to_owned(),
         ExecutionFact::ExecutionCancelled(fact) => match &fact.error {
             Some(error) => format!("cancelled: {}", error.message),
-            None => "cancelled".to_owned(),
+            None => match fact.by {
+                Some(event) => format!("cancelled by the event {event}"),
+                None => "cancelled".to_owned(),
+            },
         },
         ExecutionFact::LockAwaited(fact) => {
             let owner = &fact.lock.owner;
@@ -134,6 +137,7 @@ fn tell_step(fact: StepFact<'_>) -> String {
                 SkippedBecause::Needs => "a step that it needs did not succeed",
                 SkippedBecause::Failing => "the workflow is failing",
                 SkippedBecause::Cancelled => "the workflow was cancelled",
+                SkippedBecause::Event => "the event that cancels it came before it began",
             };
             format!("step {} was skipped: {because}", fact.step)
         }
@@ -151,6 +155,15 @@ fn tell_step(fact: StepFact<'_>) -> String {
             None => format!("step {} succeeded", fact.step),
             Some(error) => format!("step {} failed: {}", fact.step, why(error)),
         },
+        StepFact::WaitOpened(fact) if fact.purpose == Purpose::Cancels => {
+            format!("step {} would be cancelled by an event of {} from now on", fact.step, fact.trigger)
+        }
+        StepFact::WaitMatched(fact) if fact.purpose == Purpose::Cancels => {
+            format!("the event that cancels step {} arrived: {}", fact.step, fact.event)
+        }
+        StepFact::WaitErred(fact) if fact.purpose == Purpose::Cancels => {
+            format!("it is unknown whether event {} cancels step {}: {}", fact.event, fact.step, fact.message)
+        }
         StepFact::WaitOpened(fact) => format!("step {} waits for events of {} from now on", fact.step, fact.trigger),
         StepFact::WaitMatched(fact) => format!("the event that step {} waits for arrived: {}", fact.step, fact.event),
         StepFact::WaitErred(fact) => {
@@ -203,7 +216,10 @@ fn tell_inquiry(fact: InquiryFact<'_>) -> String {
         }
         InquiryFact::InquiryNotified(fact) => format!("the assignees are notified by execution {}", fact.execution),
         InquiryFact::InquiryNotificationFailed(fact) => format!("the assignees could not be notified: {}", why(&fact.error)),
-        InquiryFact::InquiryWithdrawn(_) => "the question is withdrawn: there is nothing left to ask".to_owned(),
+        InquiryFact::InquiryWithdrawn(fact) => match fact.by {
+            Some(event) => format!("the question is withdrawn because of the event {event}"),
+            None => "the question is withdrawn: there is nothing left to ask".to_owned(),
+        },
         InquiryFact::InquiryDelegated(fact) => format!("identity {} lets identity {} answer in its place", fact.by, fact.to),
         InquiryFact::LinkMinted(fact) => format!("identity {} gets a link to answer with, until {}", fact.r#for, fact.until),
         InquiryFact::LinkUsed(fact) => format!("identity {} opened its link", fact.r#for),

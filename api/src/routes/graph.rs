@@ -13,7 +13,7 @@ use ensue_engine::names::StepName;
 use ensue_engine::ports::ReadLimit;
 use ensue_engine::record::{CatalogRevision, Position, Record, Revision, StreamId};
 use ensue_engine::time::Timestamp;
-use ensue_engine::workflows::facts::SkippedBecause;
+use ensue_engine::workflows::facts::{Purpose, SkippedBecause};
 use ensue_views::executions::Status;
 use ensue_views::store::{LIST_ROWS_MAX, Order};
 use ensue_views::{Column, Execution, ListQuery, Row, RowReach, ViewName};
@@ -166,6 +166,9 @@ fn note(record: &Record, courses: &mut BTreeMap<StepName, Course>) {
     };
     match &record.fact {
         Fact::StepSkipped(fact) => at(&fact.step, &|course| course.skipped = Some(fact.because)),
+        Fact::WaitMatched(fact) if fact.purpose == Purpose::Cancels && fact.execution.is_some() => {
+            at(&fact.step, &|course| course.skipped = Some(SkippedBecause::Event));
+        }
         Fact::StepFailed(fact) if fact.item.is_some() => at(&fact.step, &|course| {
             course.known += 1;
             *course.counts.entry(status_of(&fact.error)).or_default() += 1;

@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::catalog::Retry;
 use crate::names::{ActionRef, StepName, TriggerRef};
-use crate::workflows::facts::PartRole;
+use crate::workflows::facts::{PartRole, Purpose};
 
 /// The name, in expressions, of the function that is true if all needed steps succeeded.
 pub const SUCCEEDED: &str = "succeeded()";
@@ -63,8 +63,8 @@ pub struct Workflow {
     places: BTreeMap<StepName, usize>,
     dependents: Vec<Vec<usize>>,
     roots: Vec<usize>,
-    /// The steps that wait for an event from the beginning of the workflow.
-    early_waits: Vec<usize>,
+    /// The steps that watch for an event from the beginning of the workflow.
+    early_watches: Vec<usize>,
     result: Option<Template>,
 }
 
@@ -89,6 +89,8 @@ pub struct Step {
     pub task: Task,
     /// The event that it waits for, if waiting is its task.
     pub wait: Option<Wait>,
+    /// The event that cancels it, if its task is to ask or to wait.
+    pub cancel_when: Option<CancelWhen>,
     /// The action that undoes it if it succeeded and the workflow does not.
     pub undo: Option<Undo>,
     /// The action that notifies the people whom it asks.
@@ -218,6 +220,26 @@ pub struct Wait {
     pub expires: Option<Period>,
     /// How the step ends after that time.
     pub on_expire: OnExpire,
+}
+
+/// The event that cancels a step.
+#[derive(Clone, Debug)]
+pub struct CancelWhen {
+    /// The trigger of the event.
+    pub trigger: TriggerRef,
+    /// A condition that reads the event as `event`. Without it, the first event counts.
+    pub when: Option<Expression>,
+    /// The time from which events count.
+    pub since: Since,
+}
+
+/// An event that a step watches for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Watch<'s> {
+    pub(crate) trigger: &'s TriggerRef,
+    pub(crate) when: Option<&'s Expression>,
+    pub(crate) since: Since,
+    pub(crate) purpose: Purpose,
 }
 
 /// How a step ends if the event did not come in time.
@@ -406,6 +428,23 @@ impl Step {
         matches!(&self.task, Task::Action { action, .. } if action.as_str() == INQUIRY) && self.for_each.is_none() && self.repeat.is_none()
     }
 
+    /// Returns the events that it watches for.
+    pub(crate) fn watches(&self) -> impl Iterator<Item = Watch<'_>> {
+        let awaited = self.wait.as_ref().map(|wait| Watch {
+            trigger: &wait.trigger,
+            when: wait.when.as_ref(),
+            since: wait.since,
+            purpose: Purpose::Awaited,
+        });
+        let cancels = self.cancel_when.as_ref().map(|cancel| Watch {
+            trigger: &cancel.trigger,
+            when: cancel.when.as_ref(),
+            since: cancel.since,
+            purpose: Purpose::Cancels,
+        });
+        awaited.into_iter().chain(cancels)
+    }
+
     /// Returns the role of an execution of this step, or of one of its items.
     pub(crate) fn role(&self) -> PartRole {
         if self.undo.is_some() { PartRole::UndoableStep } else { PartRole::Step }
@@ -416,7 +455,7 @@ impl Step {
         let conditions = self.starts.condition().into_iter().chain(self.for_each.as_ref().map(|each| &each.items));
         let conditions = conditions.chain(self.task.condition()).chain(self.local.iter().map(|(_, local)| local));
         let of_turns = self.repeat.iter().flat_map(|repeat| repeat.while_holds.iter().chain(&repeat.until).chain(&repeat.collect));
-        let wait = self.wait.iter().flat_map(|wait| &wait.when).flat_map(Expression::reads);
+        let wait = self.watches().filter_map(|watch| watch.when).flat_map(Expression::reads);
         let undo = self.undo.iter().flat_map(|undo| undo.with.reads());
         let task = self.task.template().into_iter().chain(self.periods()).flat_map(Template::reads);
         conditions.chain(of_turns).flat_map(Expression::reads).chain(task).chain(wait).chain(undo).collect()
@@ -454,7 +493,7 @@ impl Step {
         if let Some(repeat) = &self.repeat {
             all.extend(repeat.while_holds.iter().chain(&repeat.until).chain(&repeat.collect));
         }
-        all.extend(self.wait.as_ref().and_then(|wait| wait.when.as_ref()));
+        all.extend(self.watches().filter_map(|watch| watch.when));
         all.extend(self.task.condition().into_iter().chain(self.local.iter().map(|(_, local)| local)));
         let others = self.undo.as_ref().map(|undo| &undo.with).into_iter().chain(self.notify.as_ref().map(|notify| &notify.with));
         all.extend(self.task.template().into_iter().chain(others).chain(self.periods()).flat_map(Template::expressions));
@@ -516,9 +555,9 @@ impl Workflow {
                 dependents[*needed].push(place);
             }
         }
-        let early_waits = steps.iter().enumerate().filter(|(_, step)| step.wait.as_ref().is_some_and(|wait| wait.since == Since::Start));
-        let early_waits = early_waits.map(|(place, _)| place).collect();
-        let workflow = Self { given, steps, places, dependents, roots, early_waits, result };
+        let early_watches = steps.iter().enumerate().filter(|(_, step)| step.watches().any(|watch| watch.since == Since::Start));
+        let early_watches = early_watches.map(|(place, _)| place).collect();
+        let workflow = Self { given, steps, places, dependents, roots, early_watches, result };
         match workflow.cycle() {
             Some(cycle) => Err(WorkflowError::Cycle(cycle)),
             None => Ok(workflow),
@@ -545,9 +584,10 @@ impl Workflow {
         self.roots.iter().map(|place| &self.steps[*place])
     }
 
-    /// Returns the steps that wait for an event from the beginning of the workflow, each with the event.
-    pub fn early_waits(&self) -> impl Iterator<Item = (&Step, &Wait)> {
-        self.early_waits.iter().map(|place| &self.steps[*place]).filter_map(|step| Some((step, step.wait.as_ref()?)))
+    /// Returns the steps that watch for an event from the beginning of the workflow, each with the event.
+    pub(crate) fn early_watches(&self) -> impl Iterator<Item = (&Step, Watch<'_>)> {
+        let steps = self.early_watches.iter().map(|place| &self.steps[*place]);
+        steps.flat_map(|step| step.watches().filter(|watch| watch.since == Since::Start).map(move |watch| (step, watch)))
     }
 
     /// Returns the steps that need `name`, in the order in which they are written.
@@ -605,6 +645,7 @@ mod tests {
             repeat: None,
             task: Task::Fail { message },
             wait: None,
+            cancel_when: None,
             undo: None,
             notify: None,
             on_failure: OnFailure::Fail,

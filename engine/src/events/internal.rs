@@ -330,7 +330,7 @@ impl<'a> About<'a> {
                 payload.extend(fields([("status", json!("answered")), ("by", json!(by)), ("verdict", json!(verdict))]));
                 (InternalTrigger::InquiryEnded, payload)
             }
-            InquiryFact::InquiryWithdrawn(InquiryWithdrawn { inquiry }) => {
+            InquiryFact::InquiryWithdrawn(InquiryWithdrawn { inquiry, .. }) => {
                 let mut payload = open(*inquiry)?;
                 payload.insert("status".to_owned(), json!("withdrawn"));
                 (InternalTrigger::InquiryEnded, payload)

@@ -10,7 +10,7 @@ pub(crate) fn stopped(execution: &Execution) -> Fact {
     if execution.phase.is_timed_out() {
         execution.timed_out(too_long(execution))
     } else {
-        ExecutionCancelled { error: None, part_of: execution.part_of.clone() }.into()
+        ExecutionCancelled { error: None, part_of: execution.part_of.clone(), by: None }.into()
     }
 }
 

@@ -537,6 +537,8 @@ pub struct ExecutionCancelled {
     pub error: Option<Failure>,
     /// The workflow step that it was.
     pub part_of: Option<PartOf>,
+    /// The event that canceled it. Its step counts as skipped.
+    pub by: Option<EventId>,
 }
 
 /// It is unknown whether an execution took effect, and a person must decide.

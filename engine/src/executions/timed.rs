@@ -62,6 +62,9 @@ pub(crate) fn fired(state: &State, record: &Record, id: ExecutionId, fact: &Time
         if let Some(draft) = lost::first(state, record, (id, execution)) {
             return Reaction::from(vec![draft], Consequence::FIRST);
         }
+        if let Some(reaction) = waits::cancelled(state, record, (id, execution)) {
+            return reaction;
+        }
         if let Some(end) = end_by(fact.kind, execution) {
             return Reaction::last(vec![own(record, execution, end)]);
         }
@@ -94,6 +97,9 @@ pub(crate) fn end_of_wait(
     (id, execution): (ExecutionId, &Execution),
     with: &Context<'_>,
 ) -> Option<Reaction> {
+    if let Some(reaction) = waits::cancelled(state, record, (id, execution)) {
+        return Some(reaction);
+    }
     match (execution.phase, execution.pace) {
         (Phase::Woken, Pace::Asks) => Some(inquiries::end(state, record, (id, execution), with)),
         (Phase::Woken, Pace::Awaits { .. }) => Some(waits::end(state, record, (id, execution), with)),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::executions::facts::Failure;
 use crate::executions::scope::ExecutionScope;
-use crate::ids::{AttemptId, ExecutionId, IdentityId, InquiryId, LinkId};
+use crate::ids::{AttemptId, EventId, ExecutionId, IdentityId, InquiryId, LinkId};
 use crate::names::Names;
 use crate::record::Digest;
 use crate::time::Timestamp;
@@ -121,11 +121,13 @@ pub struct InquiryNotificationFailed {
 }
 
 /// The question was withdrawn: its answer became known some other way, or no longer matters.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[sparse(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InquiryWithdrawn {
     /// The inquiry.
     pub inquiry: InquiryId,
+    /// The event that made it needless.
+    pub by: Option<EventId>,
 }
 
 /// A link was created with which one person sees and answers the inquiry, and nothing else. Its secret is only known to

@@ -71,7 +71,9 @@ pub(crate) fn first(state: &State, record: &Record, (id, execution): (ExecutionI
         (None, Some(attempt)) if matches!(record.fact, Fact::ExecutionBecameIndeterminate(_)) => {
             return Some(opened(state, record, (id, execution), attempt));
         }
-        (Some((inquiry, asked)), attempt) if asked.attempt != attempt.map(|attempt| attempt.id) => InquiryWithdrawn { inquiry }.into(),
+        (Some((inquiry, asked)), attempt) if asked.attempt != attempt.map(|attempt| attempt.id) => {
+            InquiryWithdrawn { inquiry, by: None }.into()
+        }
         _ => return None,
     };
     Some(draft(record, (id, execution), None, fact))

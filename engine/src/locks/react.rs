@@ -39,7 +39,7 @@ pub(crate) fn begins(state: &State, record: &Record, (id, execution): (Execution
     let draft = |fact: Fact| own(id, execution, record.id, fact);
     if claim.conflict == LockConflict::Skip && !cleans_up(state, id) {
         let error = Some(Failure::new(FailureKind::Cancelled, skipped_because(state, &claim.lock())));
-        let end = ExecutionCancelled { error, part_of: execution.part_of.clone() };
+        let end = ExecutionCancelled { error, part_of: execution.part_of.clone(), by: None };
         return Begins::First(Reaction::last(vec![draft(end.into())]));
     }
     let mut drafts = Vec::new();

@@ -147,8 +147,12 @@ impl WorkflowRun<'_> {
                 return Ok(None);
             }
         }
-        if let Some(wait) = step.wait.as_ref().filter(|_| self.state.workflows().waits().get(self.id, &step.name).is_none()) {
-            return Ok(Some(self.wait_opened(step, wait, ends)?));
+        if let Some(watch) = self.next_watch(step) {
+            return Ok(Some(self.wait_opened(step, watch, ends)?));
+        }
+        if self.state.workflows().cancelled_by(self.id, &step.name).is_some() {
+            let fact = StepSkipped { step: step.name.clone(), because: SkippedBecause::Event };
+            return Ok(Some(self.draft(fact.into(), None)));
         }
         if let Some(each) = &step.for_each {
             return self.expanded(step, each, ends, &mut budget).map(Some);

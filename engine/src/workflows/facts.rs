@@ -36,6 +36,8 @@ pub enum SkippedBecause {
     Failing,
     /// The workflow was canceled.
     Cancelled,
+    /// The event that cancels it came before it began.
+    Event,
 }
 
 /// Enough of the steps that a step needs have ended: it starts now, or is skipped because of its condition.
@@ -141,6 +143,17 @@ pub struct UndoFailed {
     pub error: Failure,
 }
 
+/// What happens to a step when an event comes that it watches for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// It ends with the event that it waits for.
+    #[default]
+    Awaited,
+    /// It is canceled by the event, and counts as skipped.
+    Cancels,
+}
+
 /// A step waits for an event from now on, whether or not it has begun.
 #[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -151,6 +164,9 @@ pub struct WaitOpened {
     pub trigger: TriggerRef,
     /// The key that it is found by, if its condition requires a field to have a certain value.
     pub key: Option<WaitKey>,
+    /// What the event does.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub purpose: Purpose,
 }
 
 /// Fields of an event that must have certain values.
@@ -163,7 +179,7 @@ pub struct WaitKey {
     pub values: Digest,
 }
 
-/// The event that a step waits for has come.
+/// The event that a step waits for, or that cancels it, has come.
 #[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WaitMatched {
@@ -175,6 +191,9 @@ pub struct WaitMatched {
     pub event: EventId,
     /// The event as later steps see it.
     pub given: GivenEvent,
+    /// What the event does.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub purpose: Purpose,
 }
 
 /// It cannot be determined whether an event is the one that a step waits for, so it is treated as not
@@ -188,6 +207,9 @@ pub struct WaitErred {
     pub event: EventId,
     /// Why.
     pub message: String,
+    /// What the event would do.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub purpose: Purpose,
 }
 
 /// A workflow is run again and takes over its steps that had succeeded. The body is the list of [`Kept`],

@@ -6,7 +6,7 @@ use ensue_expression::{Document, EVALUATION_BYTES_MAX, Path, Scope, Value};
 
 use crate::catalog::{ALWAYS, Action, FAILED, SUCCEEDED, Step, Workflow};
 use crate::command::Context;
-use crate::executions::facts::{ExplainedPart, Failure, FailureKind};
+use crate::executions::facts::{ExplainedPart, Failure, FailureKind, GivenEvent};
 use crate::executions::state::Execution;
 use crate::ids::ExecutionId;
 use crate::names::StepName;
@@ -45,12 +45,38 @@ pub(super) struct Ends {
 }
 
 /// A step that was not chosen, as the step that chose others sees it.
-static NOT_CHOSEN: StepState =
-    StepState { status: StepStatus::Running, result: None, error: None, items: None, turns: None, is_taken_over: false };
+static NOT_CHOSEN: StepState = StepState {
+    status: StepStatus::Running,
+    result: None,
+    error: None,
+    items: None,
+    turns: None,
+    is_taken_over: false,
+    cancelled_by: None,
+};
 
 struct Seen<'a> {
     state: &'a StepState,
     gave: Gave<'a>,
+    cancel: Cancel<'a>,
+}
+
+/// The event that canceled a step.
+enum Cancel<'a> {
+    /// No event can cancel it.
+    Never,
+    /// None has.
+    NotYet,
+    /// This one has.
+    By(Box<CancelledBy<'a>>),
+}
+
+/// The event that canceled a step, as expressions see it.
+struct CancelledBy<'a> {
+    id: String,
+    time: String,
+    given: &'a GivenEvent,
+    payload: Option<Document>,
 }
 
 /// The output of a step: a value, or one for each of its items.
@@ -180,7 +206,7 @@ impl<'a> ExpressionInputs<'a> {
             // Whatever becomes of a step that was not chosen, the reader sees it as it was then.
             if hidden.contains(name) {
                 if let Some(step) = workflow.step(name) {
-                    steps.push((step.name.as_str(), Seen { state: &NOT_CHOSEN, gave: Gave::Once(None) }));
+                    steps.push((step.name.as_str(), Seen { state: &NOT_CHOSEN, gave: Gave::Once(None), cancel: Cancel::Never }));
                 }
                 continue;
             }
@@ -208,7 +234,15 @@ impl<'a> ExpressionInputs<'a> {
                 (true, OfStep::Items) => Gave::ForEach(items().map(SeenItem::of).collect()),
                 (true, OfStep::State) => Gave::ForEach(Vec::new()),
             };
-            steps.push((name.as_str(), Seen { state: seen, gave }));
+            let cancel = match (step.is_some_and(|step| step.cancel_when.is_some()), seen.cancelled_by.as_deref()) {
+                (_, Some((event, given))) => {
+                    let payload = if *of_step == OfStep::Results { bodies.document(Some(given.payload)) } else { None };
+                    Cancel::By(Box::new(CancelledBy { id: event.to_string(), time: given.occurred_at.to_string(), given, payload }))
+                }
+                (true, None) => Cancel::NotYet,
+                (false, None) => Cancel::Never,
+            };
+            steps.push((name.as_str(), Seen { state: seen, gave, cancel }));
         }
         let vars = match state.vars().seen(&wanted.vars, with.bodies) {
             Ok(vars) => vars,
@@ -302,7 +336,28 @@ impl Seen<'_> {
                 fields.push(("items", Value::list(items)));
             }
         }
+        match &self.cancel {
+            Cancel::Never => {}
+            Cancel::NotYet if matches!(self.gave, Gave::Event(_)) => {}
+            Cancel::NotYet => fields.push(("event", Value::Null)),
+            Cancel::By(by) => {
+                fields.retain(|(name, _)| *name != "event");
+                fields.push(("event", by.value()));
+            }
+        }
         Value::map(fields)
+    }
+}
+
+impl CancelledBy<'_> {
+    fn value(&self) -> Value<'_> {
+        Value::map([
+            ("id", Value::from(self.id.as_str())),
+            ("payload", document(self.payload.as_ref())),
+            ("source", Value::from(self.given.source.as_str())),
+            ("time", Value::from(self.time.as_str())),
+            ("trigger", Value::from(self.given.trigger.as_str())),
+        ])
     }
 }
 

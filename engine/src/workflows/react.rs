@@ -16,7 +16,7 @@ use crate::reaction::{Consequence, Reaction};
 use crate::record::{Draft, Record, StreamId};
 use crate::state::State;
 use crate::timers::facts::TimerKind;
-use crate::workflows::facts::{PartRole, WaitMatched};
+use crate::workflows::facts::{PartRole, Purpose, WaitMatched};
 use crate::workflows::run::{WorkflowRun, definition, draft_of};
 use crate::workflows::state::{End, WorkflowState};
 use crate::workflows::waits;
@@ -117,12 +117,13 @@ pub(crate) fn react(state: &State, record: &Record, fact: StepFact<'_>, next: Co
     follow(state, Some((id, change)), record, next, with)
 }
 
-/// Ends a step whose event has come, if it has begun.
+/// Ends a step whose event has come, or that its event cancels, if it has begun.
 fn matched(state: &State, record: &Record, fact: &WaitMatched, with: &Context<'_>) -> Reaction {
-    let child = fact.execution.and_then(|id| Some((id, state.executions().get(&id)?)));
-    match child.filter(|(_, execution)| execution.awaits_event()) {
-        Some(child) => waits::end(state, record, child, with),
-        None => Reaction::nothing(),
+    let Some(child) = fact.execution.and_then(|id| Some((id, state.executions().get(&id)?))) else { return Reaction::nothing() };
+    match fact.purpose {
+        Purpose::Awaited if child.1.awaits_event() => waits::end(state, record, child, with),
+        Purpose::Awaited => Reaction::nothing(),
+        Purpose::Cancels => waits::cancelled(state, record, child).unwrap_or_else(Reaction::nothing),
     }
 }
 
@@ -223,7 +224,7 @@ impl WorkflowRun<'_> {
     /// Returns the due records of a workflow that has begun: first the waits that open with it, then the steps
     /// that need nothing.
     fn begun(&self, next: Consequence) -> Result<Option<Due>, Reaction> {
-        let waits = u32::try_from(self.workflow.early_waits().count()).unwrap_or(u32::MAX);
+        let waits = u32::try_from(self.workflow.early_watches().count()).unwrap_or(u32::MAX);
         if next.0 < waits
             && let Some((draft, then)) = self.early_wait(next)?
         {

@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 
 pub use self::progress::{Chosen, Expanded, ItemState, StepState, StepStatus, Turns, Undoable, Undoing, WorkflowState};
 use crate::catalog::OnFailure;
-use crate::executions::facts::{Failure, Pace};
+use crate::executions::facts::{Failure, GivenEvent, Pace};
 use crate::executions::milestone::HowEnded;
 use crate::executions::state::{Execution, Executions};
 use crate::fact::{ExecutionFact, StepFact, TimerFact};
-use crate::ids::ExecutionId;
-use crate::names::StepName;
+use crate::ids::{EventId, ExecutionId};
+use crate::names::{StepName, TriggerRef};
 use crate::record::{BodyHandle, Position, Record, StreamId};
 use crate::table::Table;
 use crate::timers::facts::{TimerFired, TimerKind};
 use crate::workflows::awaited::Waits;
-use crate::workflows::facts::{PartOf, PartRole, StepTakenOver};
+use crate::workflows::facts::{PartOf, PartRole, Purpose, StepTakenOver};
 
 /// The open workflows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,8 @@ pub struct Workflows {
     chosen: Table<(ExecutionId, StepName), Chosen>,
     /// The waits of steps.
     waits: Waits,
+    /// The waits of steps for the events that cancel them.
+    cancels: Waits,
 }
 
 /// How an execution ended, for the step that it is.
@@ -50,7 +52,9 @@ impl<'a> End<'a> {
     /// execution is not such a part.
     pub(crate) fn of(fact: ExecutionFact<'a>) -> Option<Self> {
         let ended = fact.ended()?;
+        let is_by_event = matches!(fact, ExecutionFact::ExecutionCancelled(fact) if fact.by.is_some());
         let status = match ended.how {
+            HowEnded::Cancelled if is_by_event => StepStatus::Skipped,
             HowEnded::Succeeded => StepStatus::Succeeded,
             HowEnded::Failed => StepStatus::Failed,
             HowEnded::TimedOut => StepStatus::TimedOut,
@@ -116,9 +120,34 @@ impl Workflows {
         self.unasked.range(never).map(|(_, child)| *child).filter(is_of)
     }
 
-    /// Returns the waits of steps.
+    /// Returns the waits of steps for the events with which they end.
     pub fn waits(&self) -> &Waits {
         &self.waits
+    }
+
+    /// Returns the waits of steps for events of a purpose.
+    pub fn waits_for(&self, purpose: Purpose) -> &Waits {
+        match purpose {
+            Purpose::Awaited => &self.waits,
+            Purpose::Cancels => &self.cancels,
+        }
+    }
+
+    fn waits_for_mut(&mut self, purpose: Purpose) -> &mut Waits {
+        match purpose {
+            Purpose::Awaited => &mut self.waits,
+            Purpose::Cancels => &mut self.cancels,
+        }
+    }
+
+    /// Returns true if any step waits for an event of this trigger.
+    pub fn watches(&self, trigger: &TriggerRef) -> bool {
+        self.waits.watches(trigger) || self.cancels.watches(trigger)
+    }
+
+    /// Returns the event that has canceled a step which has not ended.
+    pub fn cancelled_by(&self, workflow: ExecutionId, step: &StepName) -> Option<&(EventId, GivenEvent)> {
+        self.cancels.get(workflow, step)?.matched.as_ref()
     }
 
     /// Returns the next step or item to undo in a workflow that does not succeed: the one that ended last.
@@ -277,9 +306,9 @@ impl Workflows {
                 let chosen = Chosen { ended: fact.ended.clone(), cancelled: fact.cancelled.clone() };
                 self.chosen.insert((id, fact.step.clone()), chosen);
             }
-            StepFact::WaitOpened(fact) => self.waits.open(id, fact, record.position),
-            StepFact::WaitMatched(fact) => self.waits.matched(id, fact),
-            StepFact::WaitErred(fact) => self.waits.erred(id, &fact.step),
+            StepFact::WaitOpened(fact) => self.waits_for_mut(fact.purpose).open(id, fact, record.position),
+            StepFact::WaitMatched(fact) => self.waits_for_mut(fact.purpose).matched(id, fact),
+            StepFact::WaitErred(fact) => self.waits_for_mut(fact.purpose).erred(id, &fact.step),
             StepFact::RerunPlanned(_) => self.open.change(&id, |progress| progress.kept = record.body_handle()),
             StepFact::StepTakenOver(fact) => self.take_over(id, fact, record.position),
             StepFact::UndoBegun(fact) => {
@@ -429,7 +458,10 @@ impl Workflows {
         if !self.open.contains(&workflow) {
             return;
         }
+        let cancelled_by = self.cancelled_by(workflow, step).filter(|_| ended.status == StepStatus::Skipped).cloned();
+        let ended = StepState { cancelled_by: cancelled_by.map(Box::new), ..ended };
         self.waits.close(workflow, step);
+        self.cancels.close(workflow, step);
         let status = ended.status;
         // A step with several executions fails because of those of them that were canceled.
         let begun = ended.items.map(|items| items.begun).or(ended.turns.map(|turns| turns.begun));
@@ -462,6 +494,7 @@ impl Workflows {
         let chosen: Vec<_> = self.chosen_of(workflow).map(|(key, _)| key.clone()).collect();
         chosen.iter().for_each(|key| self.chosen.remove(key));
         self.waits.forget(workflow);
+        self.cancels.forget(workflow);
         self.open.remove(&workflow);
     }
 
@@ -479,6 +512,7 @@ impl Workflows {
         self.undoable.commit();
         self.chosen.commit();
         self.waits.commit();
+        self.cancels.commit();
     }
 
     pub(crate) fn undo(&mut self) {
@@ -490,5 +524,6 @@ impl Workflows {
         self.undoable.undo();
         self.chosen.undo();
         self.waits.undo();
+        self.cancels.undo();
     }
 }

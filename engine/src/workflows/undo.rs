@@ -87,7 +87,7 @@ impl WorkflowRun<'_> {
         match undoing.end.clone() {
             BadEnd::Failed { error } => self.execution.failed(error),
             BadEnd::TimedOut { error } => self.execution.timed_out(error),
-            BadEnd::Cancelled => ExecutionCancelled { error: None, part_of: self.execution.part_of.clone() }.into(),
+            BadEnd::Cancelled => ExecutionCancelled { error: None, part_of: self.execution.part_of.clone(), by: None }.into(),
         }
     }
 }

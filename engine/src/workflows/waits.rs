@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use ensue_expression::{Budget, Check, Demand, Document, EVALUATION_STEPS_MAX, Known, Literal, Test};
 use serde_json::Value as Json;
 
-use crate::catalog::{OnExpire, Step, Wait};
+use crate::catalog::{OnExpire, Step, Watch};
 use crate::command::Context;
 use crate::events::facts::EventReceived;
-use crate::executions::facts::{ExecutionSucceeded, Failure, FailureKind, GivenEvent, Pace};
+use crate::executions::facts::{ExecutionCancelled, ExecutionSucceeded, Failure, FailureKind, GivenEvent, Pace};
 use crate::executions::state::{Execution, Phase};
 use crate::fact::Fact;
 use crate::ids::{EventId, ExecutionId, Id, Role};
+use crate::inquiries::facts::InquiryWithdrawn;
 use crate::names::StepName;
 use crate::reaction::{Consequence, Reaction};
 use crate::record::{Actor, Body, Draft, Record, StreamId};
@@ -22,7 +23,7 @@ use crate::text::cut;
 use crate::time::duration_text;
 use crate::vars::reads::VARS;
 use crate::workflows::awaited::PAYLOAD_NAMES;
-use crate::workflows::facts::{PartOf, WaitErred, WaitKey, WaitMatched, WaitOpened};
+use crate::workflows::facts::{PartOf, Purpose, WaitErred, WaitKey, WaitMatched, WaitOpened};
 use crate::workflows::inputs::Ends;
 use crate::workflows::run::StepError;
 use crate::workflows::run::WorkflowRun;
@@ -36,24 +37,40 @@ const ERROR_BYTES_MAX: usize = 1024;
 
 /// Returns the consequences of an event for the steps that wait for one, as its first consequence, until none is left.
 pub(crate) fn of_event(state: &State, record: &Record, fact: &EventReceived, with: &Context<'_>) -> Option<Reaction> {
-    if !state.workflows().waits().watches(&fact.trigger) {
+    if !state.workflows().watches(&fact.trigger) {
         return None;
     }
     let body = record.body_handle()?;
     let Some(payload) = with.bodies.document(&body) else { return Some(Reaction::Needs(vec![body])) };
     let given = GivenEvent { trigger: fact.trigger.clone(), source: fact.source.clone(), occurred_at: fact.occurred_at, payload: body };
     let event = Coming { id: EventId(record.id), given, payload };
-    let mut drafts = Vec::new();
-    for (workflow, step) in state.workflows().waits().candidates(&fact.trigger, &event.payload, record.position) {
-        match event.for_step(state, record, (workflow, &step), with) {
-            Ok(draft) => drafts.extend(draft),
-            Err(reaction) => return Some(reaction),
+    // An event that a step waits for ends it, even if it would cancel it as well.
+    for purpose in [Purpose::Awaited, Purpose::Cancels] {
+        let mut drafts = Vec::new();
+        for (workflow, step) in state.workflows().waits_for(purpose).candidates(&fact.trigger, &event.payload, record.position) {
+            match event.for_step(state, record, (workflow, &step, purpose), with) {
+                Ok(draft) => drafts.extend(draft),
+                Err(reaction) => return Some(reaction),
+            }
+            if drafts.len() >= MATCHED_AT_ONCE {
+                break;
+            }
         }
-        if drafts.len() >= MATCHED_AT_ONCE {
-            break;
+        if !drafts.is_empty() {
+            return Some(Reaction::from(drafts, Consequence::FIRST));
         }
     }
-    (!drafts.is_empty()).then(|| Reaction::from(drafts, Consequence::FIRST))
+    None
+}
+
+/// Returns true if a step no longer looks for an event: something else has ended its wait, or ends it now.
+fn is_decided(state: &State, (workflow, step, purpose): (ExecutionId, &StepName, Purpose), begun: Option<&Execution>) -> bool {
+    let is_woken = begun.is_some_and(|execution| execution.phase == Phase::Woken);
+    let has_come = |other| state.workflows().waits_for(other).get(workflow, step).is_some_and(|wait| wait.matched.is_some());
+    match purpose {
+        Purpose::Awaited => is_woken || has_come(Purpose::Cancels),
+        Purpose::Cancels => is_woken || has_come(Purpose::Awaited) || begun.is_some_and(|execution| !execution.waits()),
+    }
 }
 
 /// An event that steps may wait for.
@@ -69,30 +86,30 @@ impl Coming {
         &self,
         state: &State,
         record: &Record,
-        (workflow, name): (ExecutionId, &StepName),
+        (workflow, name, purpose): (ExecutionId, &StepName, Purpose),
         with: &Context<'_>,
     ) -> Result<Option<Draft>, Reaction> {
-        let Some(open) = state.workflows().waits().get(workflow, name) else { return Ok(None) };
+        let Some(open) = state.workflows().waits_for(purpose).get(workflow, name) else { return Ok(None) };
         let child = ExecutionId(Id::derived(state.log(), workflow.0, Role::Step(name)));
         let begun = state.executions().get(&child);
-        if begun.is_some_and(|execution| execution.phase == Phase::Woken) {
+        if is_decided(state, (workflow, name, purpose), begun) {
             return Ok(None);
         }
         let judged = with_steps(state, workflow, record, with, |run| {
-            let wait = run.workflow.step(name).and_then(|step| step.wait.as_ref());
-            wait.map_or(Ok(false), |wait| run.is_awaited(wait, self))
+            let watch = run.workflow.step(name).and_then(|step| step.watches().find(|watch| watch.purpose == purpose));
+            watch.map_or(Ok(false), |watch| run.is_awaited(watch, self))
         });
         let unreadable = || StepError::Fails(Failure::new(FailureKind::Expression, "the steps of its workflow cannot be read"));
         let fact: Fact = match judged.unwrap_or_else(|| Err(unreadable())) {
             Ok(false) => return Ok(None),
             Ok(true) => {
                 let execution = begun.map(|_| child);
-                WaitMatched { step: name.clone(), execution, event: self.id, given: self.given.clone() }.into()
+                WaitMatched { step: name.clone(), execution, event: self.id, given: self.given.clone(), purpose }.into()
             }
             Err(StepError::Stuck(reaction)) => return Err(reaction),
             Err(StepError::Fails(_)) if open.has_erred => return Ok(None),
             Err(StepError::Fails(error)) => {
-                WaitErred { step: name.clone(), event: self.id, message: cut(error.message, ERROR_BYTES_MAX) }.into()
+                WaitErred { step: name.clone(), event: self.id, message: cut(error.message, ERROR_BYTES_MAX), purpose }.into()
             }
         };
         let Some(execution) = state.executions().get(&workflow) else { return Ok(None) };
@@ -106,28 +123,38 @@ impl WorkflowRun<'_> {
     /// Opens the next of the waits that count from the beginning of the workflow, from the `next`-th on;
     /// returns it with the consequence after it.
     pub(super) fn early_wait(&self, next: Consequence) -> Result<Option<(Draft, Consequence)>, Reaction> {
-        let is_open = |step: &Step| self.state.workflows().waits().get(self.id, &step.name).is_some() || self.state(&step.name).is_some();
-        let left = (0..).zip(self.workflow.early_waits()).skip(next.0 as usize);
-        let Some((place, (step, wait))) = left.into_iter().find(|(_, (step, _))| !is_open(step)) else { return Ok(None) };
+        let is_open = |step: &Step, watch: &Watch<'_>| self.is_watching(step, watch.purpose) || self.state(&step.name).is_some();
+        let left = (0..).zip(self.workflow.early_watches()).skip(next.0 as usize);
+        let Some((place, (step, watch))) = left.into_iter().find(|(_, (step, watch))| !is_open(step, watch)) else { return Ok(None) };
         // No step has ended, so no step result is read.
-        let draft = self.wait_opened(step, wait, Ends { succeeded: true, failed: false })?;
+        let draft = self.wait_opened(step, watch, Ends { succeeded: true, failed: false })?;
         Ok(Some((draft, Consequence(place).next())))
     }
 
-    /// Returns the record from which a step waits for its event.
-    pub(super) fn wait_opened(&self, step: &Step, wait: &Wait, ends: Ends) -> Result<Draft, Reaction> {
-        let key = match self.key_of(wait, ends) {
+    /// Returns the next of the events that a step watches for and does not watch for yet.
+    pub(super) fn next_watch<'s>(&self, step: &'s Step) -> Option<Watch<'s>> {
+        step.watches().find(|watch| !self.is_watching(step, watch.purpose))
+    }
+
+    fn is_watching(&self, step: &Step, purpose: Purpose) -> bool {
+        self.state.workflows().waits_for(purpose).get(self.id, &step.name).is_some()
+    }
+
+    /// Returns the record from which a step waits for an event.
+    pub(super) fn wait_opened(&self, step: &Step, watch: Watch<'_>, ends: Ends) -> Result<Draft, Reaction> {
+        let key = match self.key_of(watch, ends) {
             Ok(key) => key,
             // An expression that fails now also fails with each event, and is reported then.
             Err(StepError::Fails(_)) => None,
             Err(StepError::Stuck(reaction)) => return Err(reaction),
         };
-        Ok(self.draft(WaitOpened { step: step.name.clone(), trigger: wait.trigger.clone(), key }.into(), None))
+        let fact = WaitOpened { step: step.name.clone(), trigger: watch.trigger.clone(), key, purpose: watch.purpose };
+        Ok(self.draft(fact.into(), None))
     }
 
     /// Returns fields, with the values that they have in every event that may match.
-    fn key_of(&self, wait: &Wait, ends: Ends) -> Result<Option<WaitKey>, StepError> {
-        let Some(when) = &wait.when else { return Ok(None) };
+    fn key_of(&self, watch: Watch<'_>, ends: Ends) -> Result<Option<WaitKey>, StepError> {
+        let Some(when) = watch.when else { return Ok(None) };
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
         let inputs = self.inputs(ends, &when.reads())?;
         // In a rule's steps `event` is the rule's event, and here it is the one to come; and vars may have
@@ -140,8 +167,8 @@ impl WorkflowRun<'_> {
         Ok(WaitKey::of(tests))
     }
 
-    fn is_awaited(&self, wait: &Wait, event: &Coming) -> Result<bool, StepError> {
-        let Some(when) = &wait.when else { return Ok(true) };
+    fn is_awaited(&self, watch: Watch<'_>, event: &Coming) -> Result<bool, StepError> {
+        let Some(when) = watch.when else { return Ok(true) };
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
         let inputs = self.inputs(Ends { succeeded: true, failed: false }, &when.reads())?;
         let GivenEvent { trigger, source, occurred_at, .. } = &event.given;
@@ -174,13 +201,29 @@ fn demanded(demand: &Demand, found: &mut BTreeMap<Vec<String>, Literal>) {
 
 /// Returns true if a fact is an event of a trigger that some step waits for.
 pub(crate) fn is_awaited(state: &State, fact: &Fact) -> bool {
-    matches!(fact, Fact::EventReceived(event) if state.workflows().waits().watches(&event.trigger))
+    matches!(fact, Fact::EventReceived(event) if state.workflows().watches(&event.trigger))
 }
 
 /// Returns the event for which an execution waits, if it has come.
 pub(crate) fn awaited<'e>(state: &'e State, execution: &Execution) -> Option<&'e (EventId, GivenEvent)> {
     let part_of = execution.part_of.as_ref()?;
     state.workflows().waits().get(part_of.workflow, &part_of.step)?.matched.as_ref()
+}
+
+/// Returns the next record of an execution that asks or waits and was canceled by an event: its question is
+/// withdrawn, and then it ends. `None` if no event has canceled it.
+pub(crate) fn cancelled(state: &State, record: &Record, (id, execution): (ExecutionId, &Execution)) -> Option<Reaction> {
+    let part_of = execution.part_of.as_ref().filter(|_| execution.phase == Phase::Woken)?;
+    let (event, _) = state.workflows().cancelled_by(part_of.workflow, &part_of.step)?;
+    let by = Some(*event);
+    let draft = |fact: Fact| {
+        let cause = Some(execution.cause(record.id));
+        Draft { stream: StreamId::Execution(id), begins: None, actor: Actor::Engine, cause, trace: None, fact, body: None }
+    };
+    Some(match state.inquiries().of(&id) {
+        Some((inquiry, _)) => Reaction::from(vec![draft(InquiryWithdrawn { inquiry, by }.into())], Consequence::FIRST),
+        None => Reaction::last(vec![draft(ExecutionCancelled { error: None, part_of: Some(part_of.clone()), by }.into())]),
+    })
 }
 
 /// Returns the end of an execution that waits for an event: the event has come, or its time is over.

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ensue_engine::catalog::{
-    ALWAYS, Enough, FAILED, FailAt, ForEach, Given, ItemFailure, Notify, OnFailure, PARALLEL_DEFAULT, Period, Repeat, Rest, Retry, Run,
-    SUCCEEDED, StartsIf, Step, Task, Undo, WAIT, Wait, Workflow,
+    ALWAYS, CancelWhen, Enough, FAILED, FailAt, ForEach, Given, ItemFailure, Notify, OnFailure, PARALLEL_DEFAULT, Period, Repeat, Rest,
+    Retry, Run, SUCCEEDED, Since, StartsIf, Step, Task, Undo, WAIT, Wait, Workflow,
 };
 use ensue_engine::fact::Fact;
 use ensue_engine::record::Record;
-use ensue_engine::workflows::facts::{PartOf, PartRole, RerunFrom};
+use ensue_engine::workflows::facts::{PartOf, PartRole, Purpose, RerunFrom};
 use ensue_expression::{Expression, Roots, Template};
 use ensue_test_support::spec::Outcome;
 use serde_json::{Value, json};
@@ -57,6 +57,7 @@ impl StepPiece {
             repeat: None,
             task,
             wait: None,
+            cancel_when: None,
             undo: None,
             notify: None,
             on_failure: OnFailure::Fail,
@@ -138,6 +139,12 @@ impl StepPiece {
 
     pub(crate) fn priority(mut self, priority: i8) -> Self {
         self.0.priority = Some(priority);
+        self
+    }
+
+    /// Such an event cancels it.
+    pub(crate) fn cancelled_by(mut self, trigger: &str, when: &str, since: Since) -> Self {
+        self.0.cancel_when = Some(CancelWhen { trigger: trigger.parse().unwrap(), when: Some(expression(when)), since });
         self
     }
 
@@ -254,8 +261,11 @@ pub(crate) fn short(record: &Record) -> Option<String> {
         Fact::StepEnded(fact) => {
             format!("{} ended{}", fact.step, fact.error.as_ref().map_or(String::new(), |error| format!(": {}", error.message)))
         }
+        Fact::WaitOpened(fact) if fact.purpose == Purpose::Cancels => format!("{} would be cancelled by {}", fact.step, fact.trigger),
         Fact::WaitOpened(fact) => format!("{} awaits {}", fact.step, fact.trigger),
+        Fact::WaitMatched(fact) if fact.purpose == Purpose::Cancels => format!("{} is cancelled by its event", fact.step),
         Fact::WaitMatched(fact) => format!("{} has come", fact.step),
+        Fact::InquiryWithdrawn(fact) if fact.by.is_some() => "withdrawn".to_owned(),
         Fact::RerunPlanned(fact) => match &fact.from {
             RerunFrom::Start => "again from the start".to_owned(),
             RerunFrom::Failed => "again from failed".to_owned(),

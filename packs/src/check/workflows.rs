@@ -34,7 +34,7 @@ use crate::fields::{DURATION_HINT, first_line};
 use crate::source::SourceText;
 use crate::written::{ForEach, Period, Step, Task, Workflow};
 use crate::yaml::{Content, Entry, Node, Spanned};
-use ends::{End, Ended, Results, Times};
+use ends::{Cancels, End, Ended, Results, Times};
 use graph::Graph;
 use reach::CanEnd;
 
@@ -57,6 +57,7 @@ pub(super) fn workflow(
     let mut undo_actions = Vec::with_capacity(written.steps.len());
     let mut notify_actions = Vec::with_capacity(written.steps.len());
     let mut events = Vec::with_capacity(written.steps.len());
+    let mut cancel_events = Vec::with_capacity(written.steps.len());
     for step in &written.steps {
         undo_actions.push(step.undo.as_ref().and_then(|undo| action_named(checking, file, &undo.action, "step", report)));
         notify_actions.push(match &step.task {
@@ -75,9 +76,11 @@ pub(super) fn workflow(
             Some(Task::Inquiry(_) | Task::Wait(_) | Task::Sleep { .. } | Task::Fail { .. } | Task::Assert { .. }) | None => None,
         });
         events.push(match &step.task {
-            Some(Task::Wait(wait)) => wait::event_of(checking, file, wait, report),
+            Some(Task::Wait(wait)) => wait::event_of(checking, file, &wait.trigger, report),
             _ => None,
         });
+        let cancel = step.cancel_when.iter().flatten().next();
+        cancel_events.push(cancel.and_then(|cancel| wait::event_of(checking, file, &cancel.trigger, report)));
     }
     itself::tell(checking.world, file, written, report);
     let can_end = vec![CanEnd::ANYHOW; written.steps.len()];
@@ -89,6 +92,7 @@ pub(super) fn workflow(
         undo_actions,
         notify_actions,
         events,
+        cancel_events,
         results: Results::default(),
         can_end,
         unneeded: BTreeSet::new(),
@@ -127,6 +131,8 @@ struct Steps<'a> {
     notify_actions: Vec<Option<NamedAction<'a>>>,
     /// The event that each step waits for: its trigger and its type.
     events: Vec<Option<(TriggerRef, ValueType)>>,
+    /// The event that cancels each step: its trigger and its type.
+    cancel_events: Vec<Option<(TriggerRef, ValueType)>>,
     results: Results,
     /// How each step can end.
     can_end: Vec<CanEnd>,
@@ -183,6 +189,11 @@ impl<'a> Steps<'a> {
             Some(Task::Wait(wait)) => Some(self.wait(place, wait, outer, &scope, end, report)),
             _ => None,
         };
+        let cancel_when = match &written.cancel_when {
+            None => None,
+            Some(None) => Some(None),
+            Some(Some(cancel)) => Some(self.cancel_when(place, cancel, (outer, &scope), end, report)),
+        };
         let notify = match &written.task {
             Some(Task::Inquiry(asked)) => asked.notify.as_ref().map(|notify| self.notify(place, (asked, notify), &scope, end, report)),
             _ => None,
@@ -207,6 +218,7 @@ impl<'a> Steps<'a> {
             repeat: optional(repeat)?,
             task: task?,
             wait: optional(wait)?,
+            cancel_when: optional(cancel_when)?,
             undo: optional(undo)?,
             notify: optional(notify)?,
             on_failure: written.on_failure,
@@ -487,7 +499,9 @@ impl<'a> Steps<'a> {
             let is_sure = is_needed && !is_one_of && self.written[*place].on_failure.fails();
             let end = if is_sure { end } else { End::Any };
             let event = self.events[*place].as_ref().map(|(_, event)| event);
-            let ended = ended(&self.written[*place], self.actions[*place].as_ref(), event);
+            let cancels = self.cancel_events[*place].as_ref().map(|(_, event)| event);
+            let step = &self.written[*place];
+            let ended = ended(step, self.actions[*place].as_ref(), (event, cancels));
             let value = self.results.of(ended, end);
             let value = if is_one_of { value.or(ends::not_chosen()) } else { value };
             fields = fields.with(self.written[*place].name.value.as_str(), value, Occurrence::Always);
@@ -502,13 +516,18 @@ fn period_taker(name: &str) -> Taker {
 }
 
 /// Returns what can be read of a step.
-fn ended<'n>(step: &'n Step, action: Option<&'n NamedAction<'_>>, event: Option<&'n ValueType>) -> Ended<'n> {
+fn ended<'n>(
+    step: &'n Step,
+    action: Option<&'n NamedAction<'_>>,
+    (event, cancels): (Option<&'n ValueType>, Option<&'n ValueType>),
+) -> Ended<'n> {
+    let cancels = Cancels { is_possible: step.cancel_when.is_some(), event: cancels };
     match (&step.task, action) {
         (Some(Task::Fail { .. }), _) => Ended::Fail,
         (Some(Task::Assert { .. }), _) => Ended::Assert,
-        (Some(Task::Sleep { .. }), _) => Ended::Sleep,
-        (Some(Task::Wait(wait)), _) => Ended::Wait { event, on_expire: wait.on_expire },
-        (Some(Task::Inquiry(asked)), _) => Ended::Inquiry { answer: asked.answer.as_ref() },
+        (Some(Task::Sleep { .. }), _) => Ended::Sleep { cancels },
+        (Some(Task::Wait(wait)), _) => Ended::Wait { event, on_expire: wait.on_expire, cancels },
+        (Some(Task::Inquiry(asked)), _) => Ended::Inquiry { answer: asked.answer.as_ref(), cancels },
         (Some(Task::Action { .. }), Some((name, action))) => Ended::Action {
             name,
             result: action.and_then(|action| action.result.as_ref()),

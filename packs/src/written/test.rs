@@ -201,11 +201,16 @@ pub(crate) static MOCK: Shape = Shape {
             "An event comes, of the trigger that the step waits for, with this payload, which needs only the fields that matter. The \
              step's `when` must be true for it.",
         ),
+        optional(
+            "cancelled_by",
+            Kind::Mapping { names: Form::Any, of: &Kind::Anything },
+            "The event of `cancel_when` comes while the step waits, with this payload, which needs only the fields that matter.",
+        ),
         optional("expired", Kind::True, "Nobody answers in time, or no event comes."),
     ],
     later: &[],
     between: &[
-        Between::ExactlyOneOf(&["result", "raw", "error", "answer", "event", "expired"]),
+        Between::ExactlyOneOf(&["result", "raw", "error", "answer", "event", "cancelled_by", "expired"]),
         Between::OnlyBeside { field: "by", other: "answer" },
     ],
 };

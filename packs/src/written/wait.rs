@@ -1,4 +1,4 @@
-//! `wait`: the event that a step waits for, and the time limit.
+//! `wait`: the event that a step waits for, and the time limit. `cancel_when`: the event that cancels a step.
 
 use ensue_engine::catalog::{OnExpire, Since};
 
@@ -46,6 +46,41 @@ pub(super) static WAIT: Shape = Shape {
     later: &[],
     between: &[Between::OnlyBeside { field: "on_expire", other: "expires" }],
 };
+
+pub(super) static CANCEL_WHEN: Shape = Shape {
+    what: "`cancel_when`",
+    fields: &[
+        required("trigger", "trigger: shop.refunded", Kind::Text(Form::Ref), "The kind of event: the ref of a trigger."),
+        optional(
+            "when",
+            Kind::Expression,
+            "What must be true for the event, which is `event` here. Without it, the first event of the trigger cancels the step.",
+        ),
+        optional(
+            "since",
+            Kind::Choice(&SINCE_WORDS),
+            "From when events count: `start` (default), from the beginning of the workflow, so that one before the step skips it; or \
+             `step`, from the beginning of the step, whose `when` may then read the steps that it needs.",
+        ),
+    ],
+    ..Shape::BARE
+};
+
+/// The event that cancels a step.
+pub(crate) struct CancelWhen {
+    pub(crate) trigger: Spanned<String>,
+    pub(crate) when: Option<Node>,
+    pub(crate) since: Since,
+}
+
+/// Reads `cancel_when`. Returns `None` if it has errors that have been reported.
+pub(super) fn read_cancel_when(node: Node, file: &SourceText, report: &mut Report) -> Option<CancelWhen> {
+    let mut fields = Fields::open(node, &CANCEL_WHEN, file, report)?;
+    let when = fields.take("when").map(|entry| entry.value);
+    let since = fields.choice("since", &SINCE, report).unwrap_or_default();
+    let trigger = fields.take_required("trigger", report).and_then(|entry| text(entry.value, "`trigger`", file, report));
+    Some(CancelWhen { trigger: trigger?, when, since })
+}
 
 /// The event that a step waits for.
 pub(crate) struct Wait {

@@ -11,7 +11,7 @@ use super::local::{LOCAL, read_local};
 use super::repeat::{REPEAT, Repeat, read_repeat};
 use super::retry::{RETRY, Retry, read_retry};
 use super::timing::{PRIORITY, Period, read_period, read_priority};
-use super::wait::{WAIT, Wait, read_wait};
+use super::wait::{CANCEL_WHEN, CancelWhen, WAIT, Wait, read_cancel_when, read_wait};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, first_line, text, wrong_type};
 use crate::schema::{is_our_name, tell_bad_name};
@@ -97,6 +97,12 @@ pub(super) static STEP: Shape = Shape {
             Kind::Text(Form::Wait),
             "The step waits this long, for example `10m`, and holds no worker meanwhile. It may contain `${{ … }}`.",
         ),
+        optional(
+            "cancel_when",
+            Kind::Fields(&CANCEL_WHEN),
+            "The event that cancels an `inquiry`, a `wait` or a `sleep`: the step then counts as skipped, and `steps.<name>.event` is the \
+             event.",
+        ),
         optional("fail", Kind::Text(Form::Any), "The step fails, and this is the reason. It may contain `${{ … }}`."),
         optional(
             "assert",
@@ -150,6 +156,7 @@ pub(super) static STEP: Shape = Shape {
         Between::OnlyBeside { field: "fail_fast", other: "for_each" },
         Between::OnlyBeside { field: "fail_at", other: "for_each" },
         Between::OnlyBeside { field: "message", other: "assert" },
+        Between::OnlyBesideOneOf { field: "cancel_when", others: &CANCELLABLE },
         Between::NotBesideTrue { field: "fail_at", flag: "fail_fast" },
     ],
 };
@@ -215,6 +222,8 @@ pub(crate) struct Step {
     pub(crate) repeat: Option<Repeat>,
     /// What it does; `None` if that has errors that have been reported.
     pub(crate) task: Option<Task>,
+    /// The event that cancels it; `Some(None)` if that has errors that have been reported.
+    pub(crate) cancel_when: Option<Option<CancelWhen>>,
     pub(crate) undo: Option<Undo>,
     pub(crate) on_failure: OnFailure,
     pub(crate) retry: Option<Retry>,
@@ -306,6 +315,7 @@ fn read_step(entry: Entry, file: &SourceText, report: &mut Report) -> Step {
             for_each: None,
             repeat: None,
             task: None,
+            cancel_when: None,
             undo: None,
             on_failure,
             retry: None,
@@ -325,8 +335,10 @@ fn read_step(entry: Entry, file: &SourceText, report: &mut Report) -> Step {
     let timeout = read_period("timeout", &mut fields, report);
     let undo = read_undo(&mut fields, report);
     let on_failure = read_on_failure(&mut fields, report);
+    tell_not_cancellable(&mut fields, report);
+    let cancel_when = fields.take("cancel_when").map(|entry| read_cancel_when(entry.value, file, report));
     let task = read_task(&name, &mut fields, report);
-    Step { name, needs, enough, condition, local, for_each, repeat, task, undo, on_failure, retry, timeout, priority }
+    Step { name, needs, enough, condition, local, for_each, repeat, task, cancel_when, undo, on_failure, retry, timeout, priority }
 }
 
 fn read_undo(fields: &mut Fields<'_>, report: &mut Report) -> Option<Undo> {
@@ -501,6 +513,20 @@ fn read_for_each(fields: &mut Fields<'_>, report: &mut Report) -> Option<ForEach
         return Some(ForEach { items: Node { span: items.span, content: Content::Poisoned }, parallel, failure, fail_at });
     }
     Some(ForEach { items, parallel, failure, fail_at })
+}
+
+/// The tasks that an event can cancel.
+const CANCELLABLE: [&str; 3] = ["inquiry", "wait", "sleep"];
+
+/// Reports a `cancel_when` of a step that does not wait, and removes it.
+fn tell_not_cancellable(fields: &mut Fields<'_>, report: &mut Report) {
+    let is_told = CANCELLABLE.iter().any(|task| fields.has(task) || fields.has_reported(task));
+    let Some(task) = TASKS.iter().find(|task| fields.has(task)).filter(|_| fields.has("cancel_when") && !is_told) else { return };
+    let message = format!("`cancel_when` cancels an `inquiry`, a `wait` or a `sleep`, but this step has `{task}`");
+    report
+        .error(Code::FieldOutOfPlace, fields.file, fields.key_of("cancel_when"), message)
+        .hint("put a step with `wait` beside it, and end the other with `cancel_others`; or remove the line");
+    fields.take("cancel_when");
 }
 
 /// The alternatives of what a step does.

@@ -68,7 +68,7 @@ const de: Translation<typeof words> = {
     items: (step, count) => `Schritt ${step}: ${plural(count, 'Element', 'Elemente')}`,
     below: (count) => `mit ${plural(count, 'Ausführung', 'Ausführungen')} darunter`,
     seeItems: 'Elemente ansehen',
-    skipped: { condition: 'seine Bedingung gilt nicht', needs: 'ein nötiger Schritt war nicht erfolgreich', failing: 'der Workflow schlägt fehl', cancelled: 'der Workflow wurde abgebrochen' },
+    skipped: { condition: 'seine Bedingung gilt nicht', needs: 'ein nötiger Schritt war nicht erfolgreich', failing: 'der Workflow schlägt fehl', cancelled: 'der Workflow wurde abgebrochen', event: 'das Ereignis, das ihn abbricht, ist gekommen' },
     takenOver: 'aus einem früheren Lauf übernommen',
     noItems: 'hatte keine Elemente',
     moreSteps: (count) => `… ${plural(count, 'weiterer Schritt wurde', 'weitere Schritte wurden')} nicht begonnen`,

@@ -67,7 +67,7 @@ export const words = localized({
     items: (step: string, count: number) => `step ${step}: ${plural(count, 'item', 'items')}`,
     below: (count: number) => `with ${plural(count, 'execution', 'executions')} below`,
     seeItems: 'See the items',
-    skipped: { condition: 'its condition does not hold', needs: 'a step that it needs did not succeed', failing: 'the workflow is failing', cancelled: 'the workflow was canceled' },
+    skipped: { condition: 'its condition does not hold', needs: 'a step that it needs did not succeed', failing: 'the workflow is failing', cancelled: 'the workflow was canceled', event: 'the event that cancels it came' },
     takenOver: 'taken over from an earlier run',
     noItems: 'it had no items',
     moreSteps: (count: number) => `… ${plural(count, 'more step', 'more steps')} did not start`,

@@ -9,7 +9,7 @@ use ensue_engine::ids::ExecutionId;
 use ensue_engine::names::{ActionRef, StepName};
 use ensue_engine::record::{Actor, Body, Record, StreamId};
 use ensue_engine::timers::facts::{RunsBy, TimerKind};
-use ensue_engine::workflows::facts::{PartOf, PartRole, SkippedBecause};
+use ensue_engine::workflows::facts::{PartOf, PartRole, Purpose, SkippedBecause};
 use serde_json::{Value, json};
 
 /// The subject of a decision: the replayed execution, or a step of it.
@@ -30,6 +30,9 @@ pub(super) enum Aspect {
     Wait,
     Event,
     EventErred,
+    CancelWait,
+    CancelEvent,
+    CancelEventErred,
     Question,
     Told,
     Timer(TimerKind, u32),
@@ -52,6 +55,7 @@ pub(super) enum Does {
     Expand,
     Open,
     Take,
+    Withdraw,
     Err,
     Tell,
     Time(TimerKind),
@@ -75,6 +79,7 @@ impl fmt::Display for Does {
             Self::Expand => f.write_str("expanded for each item"),
             Self::Open => f.write_str("waits"),
             Self::Take => f.write_str("its event arrived"),
+            Self::Withdraw => f.write_str("its question is withdrawn"),
             Self::Err => f.write_str("an event could not be evaluated"),
             Self::Tell => f.write_str("people are notified"),
             Self::Time(kind) => write!(f, "waits for its {}", kind.as_str()),
@@ -177,6 +182,16 @@ fn decision(id: ExecutionId, own: Place, record: &Record) -> Option<(Place, Aspe
         },
         Fact::UndoBegun(fact) => (own, Aspect::Undo, Does::Undo, json!({ "count": fact.count })),
         Fact::UndoFailed(fact) => (undo(&fact.step, fact.item), Aspect::UndoFailed, Does::FailBefore, failure(&fact.error)),
+        Fact::WaitOpened(fact) if fact.purpose == Purpose::Cancels => {
+            (step(&fact.step, None), Aspect::CancelWait, Does::Open, json!({ "trigger": fact.trigger }))
+        }
+        Fact::WaitMatched(fact) if fact.purpose == Purpose::Cancels => {
+            (step(&fact.step, None), Aspect::CancelEvent, Does::Take, json!({ "event": fact.event }))
+        }
+        Fact::WaitErred(fact) if fact.purpose == Purpose::Cancels => {
+            (step(&fact.step, None), Aspect::CancelEventErred, Does::Err, json!({ "event": fact.event }))
+        }
+        Fact::InquiryWithdrawn(fact) if fact.by.is_some() => (own, Aspect::Question, Does::Withdraw, json!({ "by": fact.by })),
         Fact::WaitOpened(fact) => (step(&fact.step, None), Aspect::Wait, Does::Open, json!({ "trigger": fact.trigger })),
         Fact::WaitMatched(fact) => (step(&fact.step, None), Aspect::Event, Does::Take, json!({ "event": fact.event })),
         Fact::WaitErred(fact) => (step(&fact.step, None), Aspect::EventErred, Does::Err, json!({ "event": fact.event })),

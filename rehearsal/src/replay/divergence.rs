@@ -122,7 +122,7 @@ fn difference(then: &Decision, now: &Decision, closeness: Closeness) -> Option<T
         Aspect::End | Aspect::EndOfAll => What::Error,
         Aspect::Begin if closeness == Closeness::Way => What::Wait,
         Aspect::Items => What::Items,
-        Aspect::Timer(..) | Aspect::Wait | Aspect::Question => What::Wait,
+        Aspect::Timer(..) | Aspect::Wait | Aspect::CancelWait | Aspect::Question => What::Wait,
         _ => What::Decision,
     };
     Some((what, pointer, before, after))

@@ -416,7 +416,9 @@ impl<'r> Told<'r> {
             }
             "execution.cancelled" => {
                 let is_skipped = self.may_be_skipped() && record.said.get("error").is_some() && matches!(self.phase, Phase::Waiting);
-                demand!(self.cancelled || is_skipped, "I12", "{stream} is cancelled at {at} without a request");
+                // Which event cancels which step is I14.
+                let is_by_event = record.said.get("by").is_some();
+                demand!(self.cancelled || is_skipped || is_by_event, "I12", "{stream} is cancelled at {at} without a request");
                 demand!(!matches!(self.phase, Phase::Running(_)), "I12", "{stream} is cancelled at {at} while it runs");
                 sometimes!("an execution was cancelled");
                 self.phase = Phase::Over(record);

@@ -15,6 +15,8 @@ enum Step {
     Succeeded,
     /// It failed or was not started: steps that need it do not start.
     Not,
+    /// An event canceled it, or a step that it needs: steps that need it do not start, and the workflow may succeed.
+    Passed,
 }
 
 /// A workflow according to its records.
@@ -26,8 +28,23 @@ struct Told<'r> {
     dropped: BTreeSet<&'r str>,
     /// The items of a step, and how many of them failed.
     items: BTreeMap<&'r str, (usize, usize)>,
+    /// The events that canceled steps.
+    cancelling: BTreeMap<&'r str, &'r str>,
     is_cancelled: bool,
     is_over: bool,
+}
+
+impl Told<'_> {
+    /// Returns what a step counts as that is skipped for this reason.
+    fn skipped(&self, step: &str, because: &str) -> Step {
+        let needs = steps_of(self.action).iter().find(|(name, _)| *name == step).map_or(&[][..], |(_, needs)| needs);
+        let is_passed = |need: &&str| matches!(self.steps.get(*need), Some(Step::Succeeded | Step::Passed));
+        match because {
+            "event" => Step::Passed,
+            "needs" if needs.iter().all(is_passed) => Step::Passed,
+            _ => Step::Not,
+        }
+    }
 }
 
 pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
@@ -67,6 +84,7 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
         }
         let end = match record.kind.as_str() {
             "execution.succeeded" => Some(Step::Succeeded),
+            "execution.cancelled" if record.said.get("by").is_some() => Some(Step::Passed),
             "execution.failed" | "execution.timed_out" | "execution.cancelled" => Some(Step::Not),
             _ => None,
         };
@@ -76,7 +94,14 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
             *failed += usize::from(end == Step::Not);
         }
         if let (Some(end), Some((workflow, step))) = (end, parts.get(id)) {
-            workflows.entry(workflow).or_default().steps.insert(step, end);
+            let told = workflows.entry(workflow).or_default();
+            told.steps.insert(step, end);
+            let by = told.cancelling.get(step).copied();
+            let said = record.said.get("by").and_then(serde_json::Value::as_str);
+            // A cancel or a timeout of the step may be first.
+            let is_right = by == said || (end == Step::Not && told.is_cancelled);
+            demand!(is_right, "I14", "the step {step} of {workflow} ends at {at} as {}, but the event {by:?} canceled it", record.kind);
+            sometimes!(by.is_some(), "an event canceled a step");
         }
         let Some(told) = workflows.get_mut(id) else { continue };
         match record.kind.as_str() {
@@ -104,7 +129,20 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
                 sometimes!("enough of several steps succeeded");
             }
             "step.failed" => drop(told.steps.insert(record.text("step"), Step::Not)),
-            "step.skipped" => drop(told.steps.insert(record.text("step"), Step::Not)),
+            "wait.matched" if record.said.get("purpose").is_some() => {
+                let step = record.text("step");
+                let is_new = told.cancelling.insert(step, record.text("event")).is_none();
+                demand!(is_new, "I14", "a second event cancels the step {step} of {id} at {at}");
+                let is_open = !told.steps.get(step).is_some_and(|step| *step != Step::Open);
+                demand!(is_open, "I14", "an event cancels the step {step} of {id} at {at}, which has ended");
+            }
+            "step.skipped" => {
+                let (step, because) = (record.text("step"), record.text("because"));
+                let counts = told.skipped(step, because);
+                let is_by_event = told.cancelling.contains_key(step);
+                demand!(because != "event" || is_by_event, "I14", "the step {step} of {id} is skipped at {at}, but no event canceled it");
+                told.steps.insert(step, counts);
+            }
             "step.taken_over" => drop(told.steps.insert(record.text("step"), Step::Succeeded)),
             _ => {}
         }
@@ -122,7 +160,7 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
         );
         demand!(!told.steps.values().any(|step| *step == Step::Open), "I14", "{id} ends at {at} although a step of it is open");
         let mut counted = told.steps.iter().filter(|(name, _)| !told.dropped.contains(**name));
-        let is_whole = counted.all(|(_, step)| *step == Step::Succeeded);
+        let is_whole = counted.all(|(_, step)| matches!(step, Step::Succeeded | Step::Passed));
         // A cancel may still take effect after all steps have succeeded.
         let is_right = (end == Step::Succeeded) == is_whole || (is_whole && told.is_cancelled);
         demand!(is_right, "I14", "{id} ends at {at} as {}, but its steps are {:?}", record.kind, told.steps);

@@ -4,7 +4,8 @@ use ensue_derive::sparse;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::ItemFailure;
-use crate::executions::facts::Failure;
+use crate::executions::facts::{Failure, GivenEvent};
+use crate::ids::EventId;
 use crate::names::StepName;
 use crate::record::{BodyHandle, Position};
 use crate::sparse::is_default;
@@ -84,6 +85,8 @@ pub struct StepState {
     /// Whether nothing of it was run: its whole result is taken over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_taken_over: bool,
+    /// The event that canceled it.
+    pub cancelled_by: Option<Box<(EventId, GivenEvent)>>,
 }
 
 /// The progress of a repeated step.
@@ -205,6 +208,6 @@ impl Expanded {
 
 impl StepState {
     pub(super) fn new(status: StepStatus) -> Self {
-        Self { status, result: None, error: None, items: None, turns: None, is_taken_over: false }
+        Self { status, result: None, error: None, items: None, turns: None, is_taken_over: false, cancelled_by: None }
     }
 }

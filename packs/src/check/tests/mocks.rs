@@ -43,6 +43,7 @@ impl<'a> Reading<'_, 'a> {
         let name = &found.path;
         let (message, hint) = match found.leads {
             Leads::Action(_) | Leads::Inquiry(_) | Leads::Wait | Leads::Unknown => return true,
+            Leads::Sleep if found.is_cancellable => return true,
             Leads::Workflow(workflow) => {
                 let first = workflow.steps.first().map_or("<step>", |step| step.name.value.as_str());
                 (
@@ -102,7 +103,7 @@ impl<'a> Reading<'_, 'a> {
         let (has_by, by_at) = (fields.has("by"), fields.key_of("by"));
         let by = fields.text("by", report).map(|by| by.value);
         let mut kinds: Vec<Entry> =
-            ["result", "raw", "error", "answer", "event", "expired"].iter().filter_map(|name| fields.take(name)).collect();
+            ["result", "raw", "error", "answer", "event", "cancelled_by", "expired"].iter().filter_map(|name| fields.take(name)).collect();
         if let [first, second, ..] = kinds.as_slice() {
             let message = format!("a mock must have exactly one outcome; `{}` and `{}` are two", first.key.value, second.key.value);
             report.error(Code::NotExactlyOne, self.file, second.key.span.clone(), message);
@@ -132,6 +133,11 @@ impl<'a> Reading<'_, 'a> {
             "event" if matches!(value.content, Content::Map(_)) => Mock::Event(value.to_value()),
             "event" => {
                 wrong_type(&value, "`event`", "a mapping with the payload", self.file, report);
+                return None;
+            }
+            "cancelled_by" if matches!(value.content, Content::Map(_)) => Mock::CancelledBy(value.to_value()),
+            "cancelled_by" => {
+                wrong_type(&value, "`cancelled_by`", "a mapping with the payload", self.file, report);
                 return None;
             }
             _ if matches!(value.content, Content::Bool(true)) => Mock::Expired,
@@ -164,6 +170,18 @@ impl<'a> Reading<'_, 'a> {
     fn suits(&self, mock: &Mock, Entry { key, value }: &Entry, found: &Found<'_>, report: &mut Report) {
         let name = &found.path;
         match (found.leads, mock) {
+            (Leads::Unknown, _) => {}
+            (_, Mock::CancelledBy(_)) if found.is_cancellable => {}
+            (_, Mock::CancelledBy(_)) => {
+                report
+                    .error(Code::MockUnfit, self.file, key.span.clone(), format!("no event cancels `{name}`: it has no `cancel_when`"))
+                    .hint("add `cancel_when` to the step, or write another outcome");
+            }
+            (Leads::Sleep, _) => {
+                report
+                    .error(Code::MockUnfit, self.file, key.span.clone(), format!("`{name}` sleeps, and only an event ends it earlier"))
+                    .hint("write `{ cancelled_by: … }`, or remove the mock: the clock of a test advances at once");
+            }
             (Leads::Action(action), Mock::Result(_)) => {
                 if let Some(schema) = &action.result {
                     self.fits(value, &format!("the result of the action of `{name}`"), schema, Extra::Allowed, report);
@@ -213,7 +231,7 @@ impl<'a> Reading<'_, 'a> {
                     .error(Code::MockUnfit, self.file, key.span.clone(), format!("`{name}` asks people and ends with their answer"))
                     .hint("write `{ answer: … }` or `{ expired: true }`");
             }
-            (Leads::Workflow(_) | Leads::Sleep | Leads::Fail | Leads::Assert | Leads::Unknown, _) => {}
+            (Leads::Workflow(_) | Leads::Fail | Leads::Assert, _) => {}
         }
     }
 }

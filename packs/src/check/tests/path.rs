@@ -51,6 +51,8 @@ pub(super) enum Leads<'a> {
 pub(super) struct Found<'a> {
     pub(super) path: StepPath,
     pub(super) leads: Leads<'a>,
+    /// Whether an event can cancel it.
+    pub(super) is_cancellable: bool,
     /// The number of `for_each` and `repeat` levels along the path.
     pub(super) levels: usize,
 }
@@ -111,7 +113,9 @@ impl<'a> Reading<'_, 'a> {
             Root::Action { leads: Leads::Workflow(workflow), .. } => {
                 self.steps(written, (String::new(), workflow), written.value.split('.'), report)
             }
-            Root::Action { name, leads } if written.value == *name => Some(Found { path: StepPath::of(name), leads: *leads, levels: 0 }),
+            Root::Action { name, leads } if written.value == *name => {
+                Some(Found { path: StepPath::of(name), leads: *leads, is_cancellable: false, levels: 0 })
+            }
             Root::Action { name, .. } => {
                 report
                     .error(Code::UnknownStep, self.file, written.span.clone(), format!("the action has no step `{}`", written.value))
@@ -131,7 +135,7 @@ impl<'a> Reading<'_, 'a> {
                 };
                 let leads = of_rule(self.checking.world, rule.body.as_ref());
                 match (rest, leads) {
-                    (None, leads) => Some(Found { path: StepPath::of(name), leads, levels: 0 }),
+                    (None, leads) => Some(Found { path: StepPath::of(name), leads, is_cancellable: false, levels: 0 }),
                     (Some(rest), Leads::Workflow(workflow)) => self.steps(written, (format!("{name}."), workflow), rest.split('.'), report),
                     (Some(_), Leads::Unknown) => None,
                     (Some(_), _) => {
@@ -182,8 +186,9 @@ impl<'a> Reading<'_, 'a> {
             };
             levels += usize::from(step.for_each.is_some()) + usize::from(step.repeat.is_some());
             let leads = of_step(self.checking.world, step);
+            let is_cancellable = step.cancel_when.is_some();
             if names.peek().is_none() {
-                return Some(Found { path: StepPath::of(&written.value), leads, levels });
+                return Some(Found { path: StepPath::of(&written.value), leads, is_cancellable, levels });
             }
             before = format!("{before}{name}.");
             match leads {

@@ -26,17 +26,40 @@ pub(super) enum Ended<'a> {
     /// One action, with its declared result if it has one.
     Action { name: &'a ActionRef, result: Option<&'a Schema>, times: Times },
     /// A `sleep`.
-    Sleep,
+    Sleep { cancels: Cancels<'a> },
     /// An `inquiry`, with the schema of its answer.
-    Inquiry { answer: Option<&'a Schema> },
+    Inquiry { answer: Option<&'a Schema>, cancels: Cancels<'a> },
     /// A `wait`, with the type of its event.
-    Wait { event: Option<&'a ValueType>, on_expire: OnExpire },
+    Wait { event: Option<&'a ValueType>, on_expire: OnExpire, cancels: Cancels<'a> },
     /// A `fail`.
     Fail,
     /// An `assert`.
     Assert,
     /// It has an error that has been reported.
     Unknown,
+}
+
+/// Whether an event can cancel a step.
+#[derive(Clone, Copy)]
+pub(super) struct Cancels<'a> {
+    pub(super) is_possible: bool,
+    /// The type of the event, if its trigger is known.
+    pub(super) event: Option<&'a ValueType>,
+}
+
+impl Cancels<'_> {
+    /// Returns the type of `event` of a step that is null unless an event canceled it.
+    fn event(self, end: End) -> ValueType {
+        match end {
+            End::Success => ValueType::null(),
+            End::Any => self.event.cloned().unwrap_or_else(ValueType::anything).or_null(),
+        }
+    }
+
+    /// Adds the event to the fields of a step, if it can be canceled.
+    fn to(self, fields: MapType, end: End) -> MapType {
+        if self.is_possible { fields.with("event", self.event(end), Occurrence::Always) } else { fields }
+    }
 }
 
 /// How often a step runs.
@@ -61,7 +84,7 @@ impl Results {
             Ended::Action { name, result, times: Times::Once | Times::ForEachItem } => self.result(name, result),
             Ended::Action { name, result, times: Times::Perhaps } => self.result(name, result).or_null(),
             Ended::Action { times: Times::Collected, .. } => ValueType::list(ValueType::json()),
-            Ended::Unknown | Ended::Sleep | Ended::Inquiry { .. } | Ended::Wait { .. } | Ended::Fail | Ended::Assert => {
+            Ended::Unknown | Ended::Sleep { .. } | Ended::Inquiry { .. } | Ended::Wait { .. } | Ended::Fail | Ended::Assert => {
                 ValueType::anything()
             }
         }
@@ -73,9 +96,9 @@ impl Results {
             Ended::Unknown => return ValueType::anything(),
             Ended::Fail => return failed_step(),
             Ended::Assert => return asserted(end),
-            Ended::Sleep => return slept(end),
-            Ended::Inquiry { answer } => return answered(answer, end),
-            Ended::Wait { event, on_expire } => return awaited(event, on_expire, end),
+            Ended::Sleep { cancels } => return slept(cancels, end),
+            Ended::Inquiry { answer, cancels } => return answered(answer, cancels, end),
+            Ended::Wait { event, on_expire, cancels } => return awaited(event, on_expire, cancels, end),
             Ended::Action { times, .. } => times,
         };
         let result = self.gave(ended);
@@ -129,16 +152,16 @@ pub(super) fn not_chosen() -> ValueType {
 }
 
 /// A step that sleeps has no result.
-fn slept(end: End) -> ValueType {
+fn slept(cancels: Cancels<'_>, end: End) -> ValueType {
     let (status, error) = match end {
         End::Success => (ValueType::one_of(["succeeded"]), ValueType::null()),
         End::Any => (ValueType::one_of(STATUSES), error().or_null()),
     };
-    ValueType::map(one("the fields of a step with `sleep`", status, ValueType::null(), error))
+    ValueType::map(cancels.to(one("the fields of a step with `sleep`", status, ValueType::null(), error), end))
 }
 
 /// An inquiry returns the answer that counts, and all answers.
-fn answered(schema: Option<&Schema>, end: End) -> ValueType {
+fn answered(schema: Option<&Schema>, cancels: Cancels<'_>, end: End) -> ValueType {
     let answer = schema.map_or_else(ValueType::anything, |schema| type_of(schema, Form::Accepted, "the fields of the answer", None));
     let given = MapType::new(Others::None)
         .called("the fields of one of the answers", None)
@@ -157,15 +180,16 @@ fn answered(schema: Option<&Schema>, end: End) -> ValueType {
         .with("answer", answer, Occurrence::Always)
         .with("answers", answers, Occurrence::Always)
         .with("error", error, Occurrence::Always);
-    ValueType::map(fields)
+    ValueType::map(cancels.to(fields, end))
 }
 
 /// A step that waits returns the event, or null if it succeeds without one.
-fn awaited(event: Option<&ValueType>, on_expire: OnExpire, end: End) -> ValueType {
+fn awaited(event: Option<&ValueType>, on_expire: OnExpire, cancels: Cancels<'_>, end: End) -> ValueType {
     let event = event.cloned().unwrap_or_else(ValueType::anything);
     let event = if on_expire == OnExpire::Succeed { event.or_null() } else { event };
     let (status, event, error) = match end {
         End::Success => (ValueType::one_of(["succeeded"]), event, ValueType::null()),
+        End::Any if cancels.is_possible => (ValueType::one_of(STATUSES), event.or(cancels.event(end)), error().or_null()),
         End::Any => (ValueType::one_of(STATUSES), event.or_null(), error().or_null()),
     };
     let fields = MapType::new(Others::None)

@@ -14,7 +14,7 @@ impl Steps<'_> {
     /// Compiles the undo of a step. Returns `None` if there is an error, which is reported. `scope` is that
     /// of the step's own values.
     pub(super) fn undo(&mut self, place: usize, undo: &Undo, scope: &Scope<'_>, end: End, report: &mut Report) -> Option<catalog::Undo> {
-        let gave = self.results.gave(ended(&self.written[place], self.actions[place].as_ref(), None));
+        let gave = self.results.gave(ended(&self.written[place], self.actions[place].as_ref(), (None, None)));
         let scope = scope.clone().with("result", gave);
         let scope = match &undo.with {
             Some(node) => {

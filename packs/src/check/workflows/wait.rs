@@ -1,8 +1,8 @@
-//! Checks `wait` against its trigger, and the names that it can read when its event arrives.
+//! Checks `wait` and `cancel_when` against their triggers, and the names that it can read when its event arrives.
 
 use ensue_engine::catalog::{self, Since};
 use ensue_engine::names::TriggerRef;
-use ensue_expression::ValueType;
+use ensue_expression::{Expression, ValueType};
 
 use super::ends::End;
 use super::{Holds, Reader, Steps};
@@ -13,17 +13,17 @@ use crate::check::roots::event;
 use crate::check::scope::Scope;
 use crate::diagnostics::{Code, Report};
 use crate::source::SourceText;
-use crate::written::Wait;
-use crate::yaml::Node;
+use crate::written::{CancelWhen, Wait};
+use crate::yaml::{Node, Spanned};
 
-/// Finds the trigger of a wait. Returns it with the type of its event.
+/// Finds the trigger of an event that a step watches for. Returns it with the type of the event.
 pub(super) fn event_of(
     checking: &mut Checking<'_>,
     file: &SourceText,
-    wait: &Wait,
+    trigger: &Spanned<String>,
     report: &mut Report,
 ) -> Option<(TriggerRef, ValueType)> {
-    let named = trigger_named(checking, file, &wait.trigger, report)?;
+    let named = trigger_named(checking, file, trigger, report)?;
     let event = event(checking, &[Some(named.clone())]);
     Some((named.0, event))
 }
@@ -41,24 +41,46 @@ impl Steps<'_> {
         report: &mut Report,
     ) -> Option<catalog::Wait> {
         let found = self.events[place].clone();
-        let event = found.as_ref().map_or_else(ValueType::anything, |(_, event)| event.clone());
-        let when = match &wait.when {
-            None => None,
-            Some(node) if wait.since == Since::Start => {
-                let scope = plain.clone().with("event", event);
-                if self.tell_reads_steps(node, &scope, report) {
-                    return None;
-                }
-                Some(scope.condition(node, "`when`", report)?)
-            }
-            Some(node) => {
-                let scope = scope.clone().with("event", event);
-                let reads = self.look(Reader::Step(place), &scope, node, Holds::Expression, report);
-                Some(self.with_steps(scope, &reads, place, end).condition(node, "`when`", report)?)
-            }
-        };
+        let when = self.when(place, (wait.when.as_ref(), wait.since, found.as_ref()), (plain, scope), end, report)?;
         let expires = self.period(place, wait.expires.as_ref(), "`expires`", scope, end, report);
         Some(catalog::Wait { trigger: found?.0, when, since: wait.since, expires: optional(expires)?, on_expire: wait.on_expire })
+    }
+
+    /// Compiles the event that cancels a step. Returns `None` if there is an error, which is reported.
+    pub(super) fn cancel_when(
+        &mut self,
+        place: usize,
+        cancel: &CancelWhen,
+        scopes: (&Scope<'_>, &Scope<'_>),
+        end: End,
+        report: &mut Report,
+    ) -> Option<catalog::CancelWhen> {
+        let found = self.cancel_events[place].clone();
+        let when = self.when(place, (cancel.when.as_ref(), cancel.since, found.as_ref()), scopes, end, report)?;
+        Some(catalog::CancelWhen { trigger: found?.0, when, since: cancel.since })
+    }
+
+    /// Compiles the condition for an event. Returns `None` if there is an error, which is reported.
+    fn when(
+        &mut self,
+        place: usize,
+        (when, since, found): (Option<&Node>, Since, Option<&(TriggerRef, ValueType)>),
+        (plain, scope): (&Scope<'_>, &Scope<'_>),
+        end: End,
+        report: &mut Report,
+    ) -> Option<Option<Expression>> {
+        let event = found.map_or_else(ValueType::anything, |(_, event)| event.clone());
+        let Some(node) = when else { return Some(None) };
+        if since == Since::Start {
+            let scope = plain.clone().with("event", event);
+            if self.tell_reads_steps(node, &scope, report) {
+                return None;
+            }
+            return scope.condition(node, "`when`", report).map(Some);
+        }
+        let scope = scope.clone().with("event", event);
+        let reads = self.look(Reader::Step(place), &scope, node, Holds::Expression, report);
+        self.with_steps(scope, &reads, place, end).condition(node, "`when`", report).map(Some)
     }
 
     /// Reports a condition that reads steps but is evaluated before any has ended.

@@ -69,6 +69,7 @@ const de: Translation<typeof words> = {
       needs: 'Er wurde übersprungen, weil ein nötiger Schritt nicht erfolgreich war.',
       failing: 'Er wurde übersprungen, weil der Workflow fehlschlägt.',
       cancelled: 'Er wurde übersprungen, weil der Workflow abgebrochen wurde.',
+      event: 'Er wurde übersprungen, weil das Ereignis kam, das ihn abbricht.',
     },
     failedItems: 'Was fehlschlug',
     item: (item) => `Element ${item}`,

@@ -68,6 +68,7 @@ export const words = localized({
       needs: 'It was skipped because a step that it needs did not succeed.',
       failing: 'It was skipped because the workflow is failing.',
       cancelled: 'It was skipped because the workflow was canceled.',
+      event: 'It was skipped because the event that cancels it came.',
     },
     failedItems: 'What failed',
     item: (item: string) => `item ${item}`,
