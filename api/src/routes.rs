@@ -48,6 +48,7 @@ mod roles;
 mod rules;
 pub(crate) mod search;
 mod sensor_runs;
+mod sensor_tests;
 pub(crate) mod series;
 mod sessions;
 mod spans;
@@ -114,6 +115,7 @@ fn declare(routes: &mut Routes) {
     actions::declare(routes);
     installed::declare_triggers_and_sensors(routes);
     sensor_runs::declare(routes);
+    sensor_tests::declare(routes);
     rules::declare(routes);
     backfill::declare(routes);
     backtests::declare_start(routes);

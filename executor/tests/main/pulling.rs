@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ensue_connectors::world::{Folders, Keys};
-use ensue_connectors::{Body, Connect, Connectors, Message, Pulled, Room, SensorErrorKind, Source as Running, SourceError, World};
+use ensue_connectors::{Body, Connect, Connectors, Message, Pulled, Purpose, Room, SensorErrorKind, Source as Running, SourceError, World};
 use ensue_engine::catalog::{Decode, OnPoison, PoisonLimit, Reading, Sensor, Source};
 use ensue_engine::names::{KeyRef, PackName, SensorRef};
 use ensue_engine::ports::Secret;
@@ -79,6 +79,7 @@ impl Outside {
         let egress = EgressPolicy::allowing(vec!["127.0.0.1".parse().unwrap()]);
         let web = Arc::new(Destinations::new(egress, Arc::new(SystemClock::new())));
         let world = World {
+            purpose: Purpose::Run,
             seed: 7,
             clock: Arc::new(MachineClock),
             web: Arc::new(SensorWeb::new(web)),
