@@ -155,10 +155,11 @@ async fn test_of_a_failing_sensor_shows_its_error_and_what_it_said() {
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_message_becomes_an_event_once_it_fits() {
     let Some(place) = place("refused_message_becomes_an_event_once_it_fits") else { return };
+    let program = r#"import json, sys; json.loads(sys.stdin.readline())['cursor'] or print('{"event": "7", "cursor": 1}')"#;
     let sensor = |payload: &str| {
         format!(
-            "description: Prints one text.\nprocess:\n  command: [python3, -c, \"print('{{\\\"event\\\": \\\"7\\\", \\\"cursor\\\": 1}}')\"]\n  \
-             restart: on_failure\nemits: [{{ trigger: feed.item, payload: {payload} }}]\n"
+            "description: Prints one text.\nprocess:\n  restart: on_failure\n  command:\n    - python3\n    - -c\n    - |\n      {program}\n\
+             emits: [{{ trigger: feed.item, payload: {payload} }}]\n"
         )
     };
     place.write_pack_file("feed/sensors/items.yaml", &sensor("'${{ {\"n\": line} }}'"));
