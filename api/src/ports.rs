@@ -61,7 +61,10 @@ pub use people::{AskedIdentity, People};
 pub use progress::{Progress, Reported};
 pub use refusals::{Refusals, RefusedLogin};
 pub use replays::{PackFiles, ReplayDifference, Replayed, ReplayedExecution, ReplayedWhich, Replays, ToReplay};
-pub use sensors::{SensorLine, SensorState, SensorStatus, Sensors};
+pub use sensors::{
+    FindingEnd, SENSOR_LINES_MAX, SensorLine, SensorState, SensorStatus, SensorTest, SensorTested, Sensors, SourceEnd, TESTED_BYTES_MAX,
+    TESTED_MESSAGES_MAX, TestEnd, TestedBody, TestedEvent, TestedFrom, TestedMessage, TestedOutcome, Testing,
+};
 pub use sessions::{
     AskedCode, AskedInquiryLink, AtIssuer, Login, LoginFrom, LoginOf, MintedCode, OpenedSession, Pair, RedeemedCode, SeenSession,
     SessionEnds, SessionForm, SessionSecret, Sessions,

@@ -49,6 +49,7 @@ mod roles;
 mod rules;
 pub(crate) mod search;
 mod sensor_runs;
+mod sensor_tests;
 pub(crate) mod series;
 mod sessions;
 mod spans;
@@ -116,6 +117,7 @@ fn declare(routes: &mut Routes) {
     installed::declare_triggers_and_sensors(routes);
     sensor_runs::declare(routes);
     connections::declare(routes);
+    sensor_tests::declare(routes);
     rules::declare(routes);
     backfill::declare(routes);
     backtests::declare_start(routes);

@@ -37,6 +37,7 @@ pub(crate) mod reruns;
 pub(crate) mod rules;
 pub(crate) mod search;
 pub(crate) mod sensor_runs;
+pub(crate) mod sensor_tests;
 pub(crate) mod sensors;
 pub(crate) mod series;
 pub(crate) mod sessions;

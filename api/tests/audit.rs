@@ -59,7 +59,9 @@ async fn prepared(api: &TestApi, method: &Method, template: &str) -> Option<(Str
         ("POST", "/executions/{id}/settle") => (of(&api.indeterminate().await), json!({ "outcome": "failed", "error": "it broke" })),
         ("POST", "/inquiries/{id}/cancel") => (of(&api.inquiry().await), json!({})),
         ("POST", "/rules/{ref}/enable" | "/rules/{ref}/disable" | "/rules/{ref}/shadow") => (of(""), json!({})),
-        ("POST", "/sensors/{ref}/disable" | "/sensors/{ref}/restart") => (path.replace("{ref}", "demo.watch"), json!({})),
+        ("POST", "/sensors/{ref}/disable" | "/sensors/{ref}/restart" | "/sensors/{ref}/test") => {
+            (path.replace("{ref}", "demo.watch"), json!({}))
+        }
         ("POST", "/sensors/{ref}/enable") => {
             admin(Method::POST, "/sensors/demo.watch/disable", json!({})).await;
             (path.replace("{ref}", "demo.watch"), json!({}))

@@ -283,6 +283,10 @@ async fn paths_that_record_nothing_ignore_keys() {
             // Likewise.
             continue;
         }
+        if path == "/api/v1/sensors/{ref}/test" {
+            // Each repeat reads the source again, and is recorded as one more test.
+            continue;
+        }
         if path == "/api/v1/inquiries/{id}/delegate" {
             // A repeat changes nothing, as a test of the core shows.
             continue;

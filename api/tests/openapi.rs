@@ -302,7 +302,6 @@ const NOT_ANSWERED: &[&str] = &[
     "master-key-missing",
     "master-key-unusable",
     "master-key-wrong",
-    "message-invalid",
     "method-not-allowed",
     "nothing-restored",
     "outside-head-malformed",
@@ -310,7 +309,6 @@ const NOT_ANSWERED: &[&str] = &[
     "programs-left",
     "proxy-header-refused",
     "schedule-invalid",
-    "sensor-cursor-moved",
     "sensor-run-over",
     "sqlite-too-old",
     "start-refused",
@@ -318,6 +316,7 @@ const NOT_ANSWERED: &[&str] = &[
     "state-folder-unusable",
     "tls-required",
     "tls-unusable",
+    "too-many-dead-letters",
     "too-many-messages",
 ];
 

@@ -232,6 +232,11 @@ impl Client {
         self.answer(request.timeout(ANSWER_TIMEOUT + Duration::from_secs(seconds))).await
     }
 
+    /// Sends a document to a path of the API, whose work takes up to `seconds`.
+    pub(crate) async fn post_long(&self, path: &str, body: &Value, seconds: u64) -> Result<Answer, Failure> {
+        self.answer(self.request(Method::POST, path).json(body).timeout(ANSWER_TIMEOUT + Duration::from_secs(seconds))).await
+    }
+
     /// Replaces the resource at a path of the API with a document.
     pub(crate) async fn put(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
         self.answer(self.request(Method::PUT, path).json(body)).await

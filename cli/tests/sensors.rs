@@ -108,3 +108,76 @@ async fn sensor_is_disabled_rewound_and_enabled_from_the_command_line() {
     let refused = command(&place, &node, &["sensors", "restart", "github.webhook"]);
     assert!(refused.stderr.contains("does not pull"), "{refused:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sensor_is_tested_beside_its_run_and_nothing_of_it_is_taken() {
+    let Some(place) = place("sensor_is_tested_beside_its_run_and_nothing_of_it_is_taken") else { return };
+    let node = place.start();
+    let client = node.client();
+    until_read(&client, ITEMS).await;
+    let at_end = command(&place, &node, &["sensors", "test", "feed.items", "--timeout", "1s"]);
+    assert_eq!(at_end.code, Some(0), "{at_end:?}");
+    assert!(at_end.stdout.contains("read 0 messages from `feed.items`, after 400; no message came in time"), "{at_end:?}");
+    assert!(at_end.stdout.contains("begins after 400"), "the second program gets the cursor: {at_end:?}");
+    command(&place, &node, &["sensors", "disable", "feed.items"]);
+    let before = client.get("/sensors/feed.items").await;
+    let shown = command(&place, &node, &["sensors", "test", "feed.items", "--count", "2", "--from-start"]);
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    for line in ["message 1: {\"n\":1}", "  event    feed.item {\"n\":1}", "  cursor   1", "message 2: {\"n\":2}"] {
+        assert!(shown.stdout.contains(line), "{line}: {shown:?}");
+    }
+    assert_eq!(client.get("/sensors/feed.items").await, before);
+    assert_eq!(items(&client).await.len() as u64, ITEMS);
+    let records = client.records().await;
+    let tests: Vec<&Value> = records.iter().filter(|record| record["kind"] == "sensor.tested").collect();
+    assert_eq!(tests.len(), 2, "each test is recorded, with who asked for it: {tests:?}");
+    let refused = command(&place, &node, &["sensors", "test", "github.webhook"]);
+    assert!(refused.stderr.contains("does not pull"), "{refused:?}");
+    let too_many = command(&place, &node, &["sensors", "test", "feed.items", "--count", "101"]);
+    assert!(too_many.stderr.contains("from 1 to 100 messages"), "{too_many:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn test_of_a_failing_sensor_shows_its_error_and_what_it_said() {
+    let Some(place) = place("test_of_a_failing_sensor_shows_its_error_and_what_it_said") else { return };
+    let program = "import os, sys; print('test is', os.environ.get('ENSUE_TEST'), file=sys.stderr); print('{'); sys.exit(3)";
+    place.write_pack_file(
+        "feed/sensors/broken.yaml",
+        &format!("description: Fails.\nprocess: {{ command: [python3, -c, \"{program}\"] }}\nemits: [{{ trigger: feed.item }}]\n"),
+    );
+    let node = place.start();
+    let tested = command(&place, &node, &["sensors", "test", "feed.broken", "--count", "5"]);
+    assert_eq!(tested.code, Some(1), "{tested:?}");
+    assert!(tested.stderr.contains("`exited`: the program ended with exit code 3"), "{tested:?}");
+    assert!(tested.stdout.contains("test is 1") && tested.stdout.contains("  refused  the message is not JSON"), "{tested:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_message_becomes_an_event_once_it_fits() {
+    let Some(place) = place("refused_message_becomes_an_event_once_it_fits") else { return };
+    let program = r#"import json, sys; json.loads(sys.stdin.readline())['cursor'] or print('{"event": "7", "cursor": 1}')"#;
+    let sensor = |payload: &str| {
+        format!(
+            "description: Prints one text.\nprocess:\n  restart: on_failure\n  command:\n    - python3\n    - -c\n    - |\n      {program}\n\
+             emits: [{{ trigger: feed.item, payload: {payload} }}]\n"
+        )
+    };
+    place.write_pack_file("feed/sensors/items.yaml", &sensor("'${{ {\"n\": line} }}'"));
+    let node = place.start();
+    let letters =
+        node.client().until("/dead_letters?sensor=feed.items", |page| page["items"].as_array().is_some_and(|all| all.len() == 1)).await;
+    let letter = letters["items"][0]["id"].as_str().unwrap().to_owned();
+    let still = command(&place, &node, &["dead-letters", "retry", &letter]);
+    assert!(still.code == Some(6) && still.stderr.contains("/n"), "it still does not fit: {still:?}");
+    assert_eq!(node.stop(), Some(0));
+    place.write_pack_file("feed/sensors/items.yaml", &sensor("'${{ {\"n\": int(line)} }}'"));
+    let node = place.start();
+    let client = node.client();
+    assert!(items(&client).await.is_empty(), "the sensor has read on");
+    let retried = command(&place, &node, &["dead-letters", "retry", &letter]);
+    assert_eq!(retried.code, Some(0), "{retried:?}");
+    assert_eq!(items(&client).await, [7]);
+    assert_eq!(client.get(&format!("/dead_letters/{letter}")).await["status"], "retried");
+    let again = command(&place, &node, &["dead-letters", "retry", &letter]);
+    assert!(again.stderr.contains("is not open"), "{again:?}");
+}

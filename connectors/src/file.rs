@@ -12,12 +12,12 @@ mod watch;
 
 use std::sync::Arc;
 
-use ensue_engine::catalog::{AfterFile, FileContent, FileSource, Sensor};
+use ensue_engine::catalog::{AfterFile, FileContent, FileSource, FileStart, Sensor};
 use ensue_expression::{Budget, Document, Scope, Value};
 
 use crate::error::{SensorErrorKind, SourceError};
 use crate::source::Source;
-use crate::world::World;
+use crate::world::{Purpose, World};
 use folder::{Folder, Wanted};
 
 /// Begins after a cursor.
@@ -44,6 +44,21 @@ pub(crate) async fn open(
     match file.content {
         FileContent::Tail => tail::open(file, folder, world, cursor).await,
         FileContent::Nothing | FileContent::Whole | FileContent::Lines => watch::open(file, folder, world, cursor),
+    }
+}
+
+/// Returns what happens to the files that are there at first. A test shows those that a new sensor only remembers, and a
+/// look for the end shows none.
+fn start_of(file: &FileSource, world: &World) -> FileStart {
+    match world.purpose {
+        Purpose::Run => file.start,
+        Purpose::Test => {
+            if file.start == FileStart::Now {
+                world.lines.add("a new sensor only remembers the files that are there (`start: now`)".to_owned());
+            }
+            FileStart::All
+        }
+        Purpose::End => FileStart::Now,
     }
 }
 

@@ -30,7 +30,7 @@ pub use connect::Connectors;
 pub use ensue_sensors::message::{Body, Lag, MESSAGE_BYTES_MAX, Message, Room, Token};
 pub use error::{SensorErrorKind, SourceError};
 pub use source::{Connect, Guarantee, Pulled, Source};
-pub use world::World;
+pub use world::{Purpose, World};
 
 /// A future that a source or a port returns.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

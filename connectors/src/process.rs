@@ -20,7 +20,7 @@ use crate::Pending;
 use crate::error::{SensorErrorKind, SourceError};
 use crate::lines::{Line, LineReader};
 use crate::source::{Guarantee, Pulled, Source};
-use crate::world::{Program, ProgramEnd, ProgramOrder, World};
+use crate::world::{Program, ProgramEnd, ProgramOrder, Purpose, World};
 
 /// The maximum number of messages of a program that may wait for their commit.
 pub(crate) const AHEAD_LINES_MAX: usize = 1_000;
@@ -79,6 +79,10 @@ pub(crate) async fn open(
     world: Arc<World>,
     cursor: Option<Document>,
 ) -> Result<Box<dyn Source>, SourceError> {
+    if world.purpose == Purpose::End {
+        let why = "only its program knows where the source of a `process` ends";
+        return Err(SourceError::new(SensorErrorKind::NotFound, why));
+    }
     let mut source = Process {
         sensor,
         process,
@@ -100,6 +104,7 @@ impl Process {
             sensor: Arc::clone(&self.sensor),
             process: Arc::clone(&self.process),
             keys: Arc::clone(&self.world.keys),
+            purpose: self.world.purpose,
             cursor: self.settled.clone(),
             lines: Arc::clone(&self.world.lines),
         };

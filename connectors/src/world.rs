@@ -23,6 +23,8 @@ use crate::error::SourceError;
 /// Everything outside that a source may reach.
 #[derive(Clone)]
 pub struct World {
+    /// What sources are opened for.
+    pub purpose: Purpose,
     /// A number that is drawn from the sensor's id: the same in each run. Phases and jitter follow from it.
     pub seed: u64,
     /// The time.
@@ -37,6 +39,18 @@ pub struct World {
     pub folders: Arc<Folders>,
     /// The sensor's own log, for people.
     pub lines: Arc<dyn Lines>,
+}
+
+/// What a source is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The run of a sensor.
+    Run,
+    /// A look at the next messages, none of which is settled. What a new sensor would only remember is shown.
+    Test,
+    /// A look for the end of the source: everything that is there is only remembered, so that the first message moves
+    /// the cursor there.
+    End,
 }
 
 /// The time.
@@ -138,6 +152,8 @@ pub struct ProgramOrder {
     pub process: Arc<ProcessSource>,
     /// The keys that they may read.
     pub keys: Arc<dyn Keys>,
+    /// What it is started for. A program that is tested has `ENSUE_TEST=1` in its environment.
+    pub purpose: Purpose,
     /// The cursor to start after, which is part of the first line.
     pub cursor: Option<Document>,
     /// Where the lines of its standard error go.

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_connectors::world::{Folders, Keys, Program, ProgramOrder, Programs, Web, WebAnswer, WebRequest};
+use ensue_connectors::world::{Folders, Keys, Program, ProgramOrder, Programs, Purpose, Web, WebAnswer, WebRequest};
 use ensue_connectors::{
     Body, Connect, Connectors, Message, Pending, Pulled, Room, SensorErrorKind, Source as Running, SourceError, Token, World,
 };
@@ -100,6 +100,7 @@ impl Outside {
 
     async fn open(&self, source: FileSource, cursor: Option<&Document>) -> Result<Box<dyn Running>, SourceError> {
         let world = World {
+            purpose: Purpose::Run,
             seed: 1,
             clock: Arc::new(MachineClock),
             web: Arc::new(Nothing),

@@ -38,7 +38,7 @@ use crate::catalog::Mode;
 use crate::executions::facts::{Evidence, Failure, Settlement};
 use crate::ids::{AttemptId, ExecutionId, GrantId, Id, IdentityId, InquiryId, RuleId, SensorId, SessionId};
 use crate::names::{GroupName, IssuerName, KeyRef, RoleName, RuleRef, SensorRef, VarName};
-use crate::record::{Actor, Body, CatalogRevision, Head, Position};
+use crate::record::{Actor, Body, CatalogRevision, Digest, Head, Position};
 use crate::sensors::cursor::Cursor;
 use crate::sensors::facts::{SensorFailed, SensorMode};
 use crate::time::Timestamp;
@@ -136,7 +136,9 @@ impl Ask {
             | Ask::NoteSensorFailed(_)
             | Ask::SetSensorMode { .. }
             | Ask::SetSensorCursor { .. }
+            | Ask::SkipSensor { .. }
             | Ask::RestartSensor { .. }
+            | Ask::NoteSensorTest { .. }
             | Ask::SetKey { .. }
             | Ask::RotateKey(_)
             | Ask::RevealKey { .. }
@@ -316,8 +318,22 @@ asks! {
         /// The cursor; `None` for the beginning.
         cursor: Option<Cursor>,
     },
+    /// Set the cursor of a pulling sensor to the end of its source, unless it has moved since the end was looked for.
+    First SkipSensor {
+        /// The sensor.
+        sensor: SensorRef,
+        /// The digest of the cursor at that time; `None` if there was none.
+        after: Option<Digest>,
+        /// The end.
+        cursor: Cursor,
+    },
     /// Begin a new run of a pulling sensor.
     First RestartSensor {
+        /// The sensor.
+        sensor: SensorRef,
+    },
+    /// Record that a pulling sensor is about to be tested.
+    First NoteSensorTest {
         /// The sensor.
         sensor: SensorRef,
     },

@@ -191,7 +191,7 @@ facts! {
     /// Facts about events.
     EventFact {
         EventReceived(events::EventReceived): "event.received", 4, reacts_if events::EventReceived::concerns_rules;
-        DeliveryRefused(events::DeliveryRefused): "delivery.refused", 3;
+        DeliveryRefused(events::DeliveryRefused): "delivery.refused", 4;
     }
     /// Facts about rules.
     RuleFact {
@@ -281,6 +281,7 @@ facts! {
         SensorAdvanced(sensors::SensorAdvanced): "sensor.advanced", 1;
         SensorCursorSet(sensors::SensorCursorSet): "sensor.cursor_set", 1;
         SensorRestarted(sensors::SensorRestarted): "sensor.restarted", 1;
+        SensorTested(sensors::SensorTested): "sensor.tested", 1;
         SensorStarted(sensors::SensorStarted): "sensor.started", 1;
         SensorFailed(sensors::SensorFailed): "sensor.failed", 1;
     }
@@ -411,8 +412,9 @@ impl Fact {
 }
 
 /// The older schemas in which facts are still written, if what the newer ones added is absent.
-const STILL_WRITTEN: [(&str, u16); 29] = [
+const STILL_WRITTEN: [(&str, u16); 30] = [
     ("delivery.refused", 2),
+    ("delivery.refused", 3),
     ("enforcement.made", 4),
     ("execution.requested", 7),
     ("execution.requested", 8),
@@ -457,7 +459,12 @@ impl Fact {
         let is_permission = |error: &Failure| error.kind == FailureKind::NotPermitted;
         let behind = match self {
             Self::EnforcementMade(fact) => u16::from(fact.flow.as_ref().is_none_or(|flow| flow.distinct.is_none())),
-            Self::DeliveryRefused(fact) => u16::from(!fact.with.as_ref().is_some_and(events::DeliveredWith::is_beyond_post)),
+            // First a method and a path were added, and then messages.
+            Self::DeliveryRefused(fact) => match &fact.with {
+                Some(with) if with.message.is_some() => 0,
+                Some(with) if with.is_beyond_post() => 1,
+                Some(_) | None => 2,
+            },
             // First the scope was added, then the principal, and then the link.
             Self::ExecutionRequested(fact) => match (&fact.link, &fact.principal, &fact.scope) {
                 (Some(_), _, _) => 0,
@@ -516,6 +523,8 @@ const UPCASTS: &[(&str, u16, Upcast)] = &[
     ("delivery.refused", 1, as_it_is),
     // Before webhooks had methods and paths, each delivery was a POST.
     ("delivery.refused", 2, as_it_is),
+    // Before refused messages could be retried, only their bodies were kept.
+    ("delivery.refused", 3, as_it_is),
     // Before reruns, nothing was taken over.
     ("execution.requested", 2, as_it_is),
     ("step.expanded", 1, as_it_is),

@@ -23,7 +23,7 @@ use ensue_engine::access::subject::Subject;
 use ensue_engine::catalog::facts::{PackInstalled, PackPermissionsSet, PackRemoved};
 use ensue_engine::catalog::{Control, ItemFailure, LockConflict, Mode, OnFailure, OnLost};
 use ensue_engine::dead_letters::facts::{DeadLetterDismissed, DeadLetterRetried};
-use ensue_engine::events::facts::{DeliveredWith, DeliveryRefused, EventReceived};
+use ensue_engine::events::facts::{DeliveredWith, DeliveryRefused, EventReceived, KeptMessage, MessageForm};
 use ensue_engine::events::internal::InternalTrigger;
 use ensue_engine::executions::facts::{
     ArtifactKept, AttemptEmitted, AttemptFailed, AttemptLost, AttemptProgressed, AttemptReportedLate, AttemptStarted, AttemptSucceeded,
@@ -57,7 +57,7 @@ use ensue_engine::schedule::facts::{EndedBecause, ScheduleEnded, ScheduleMissed,
 use ensue_engine::schedule::plan::Misfire;
 use ensue_engine::sensors::facts::{
     SensorAdvanced, SensorCursorSet, SensorEnded, SensorEndedBecause, SensorError, SensorErrorKind, SensorFailed, SensorMode,
-    SensorModeSet, SensorRestarted, SensorSet, SensorStarted,
+    SensorModeSet, SensorRestarted, SensorSet, SensorStarted, SensorTested,
 };
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::facts::{TimerFired, TimerKind, TimerSet};
@@ -144,6 +144,12 @@ fn samples() -> Vec<Fact> {
                 query: vec![("team".into(), "garden".into())],
                 method: Some("PUT".into()),
                 path: vec![("room".into(), "shed".into())],
+                message: Some(KeptMessage {
+                    form: MessageForm::Bytes,
+                    about: "{\"file\":{\"name\":\"a.json\"}}".into(),
+                    key: Some("orders/7".into()),
+                    time: Some(NOON),
+                }),
             }),
         }
         .into(),
@@ -323,6 +329,7 @@ fn samples() -> Vec<Fact> {
             .into(),
         SensorCursorSet { id: sensor, from: Some(Digest::of(b"{\"line\":7}")), cursor: Some("{\"line\":1}".into()) }.into(),
         SensorRestarted { id: sensor }.into(),
+        SensorTested { id: sensor }.into(),
         SensorStarted { id: sensor, run: 3, release: "0.1.0".into() }.into(),
         SensorFailed {
             id: sensor,

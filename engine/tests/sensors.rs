@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ensue_engine::command::{
     Answer, Ask, Command, Conflict, Dedupe, DedupeKey, Novelty, ObservedEvent, Refusal, RefusedDelivery, SensorBatch, Settings,
 };
+use ensue_engine::dead_letters::state::SENSOR_DEAD_LETTERS_MAX;
 use ensue_engine::effect::{Effect, RunSensor};
 use ensue_engine::engine::Engine;
 use ensue_engine::events::internal::InternalTrigger;
@@ -204,6 +205,47 @@ fn batch_is_one_commit_of_events_letters_and_cursor() {
     let (_, pulling) = feed(&site);
     assert_eq!((pulling.cursor, pulling.events, pulling.refused), (inline(r#"{"line":4}"#), 2, 1));
     assert_eq!(pulling.last_event_at, Some(site.now()));
+}
+
+#[test]
+fn sensor_skips_to_the_end_unless_it_has_read_on() {
+    let mut site = site();
+    read(&mut site, Vec::new(), Some("1")).then(&["sensor.advanced"]);
+    let skip = |after: &str| {
+        let after = Some(Digest::of(after.as_bytes()));
+        asked_by(ana(), Ask::SkipSensor { sensor: FEED.parse().unwrap(), after, cursor: cursor("9") })
+    };
+    site.when(skip("0")).then_refused(&Refusal::CursorMoved { sensor: FEED.parse().unwrap() });
+    site.when(skip("1")).then(&["sensor.cursor_set"]);
+    assert_eq!(feed(&site).1.cursor, inline("9"));
+}
+
+#[test]
+fn sensor_with_too_many_open_dead_letters_adds_none_until_some_are_settled() {
+    let mut site = site();
+    let poison = RefusedDelivery {
+        sensor: FEED.parse().unwrap(),
+        trigger: None,
+        reason: "the message is not JSON".into(),
+        body: Body::raw(&b"?"[..]),
+        with: None,
+    };
+    let open = |site: &Site| site.engine().dead_letters().count_of(&FEED.parse().unwrap());
+    let refusing = |site: &Site, count: u64| SensorBatch { refused: vec![poison.clone(); count as usize], ..batch(site, Vec::new(), None) };
+    while open(&site) < SENSOR_DEAD_LETTERS_MAX {
+        let count = (SENSOR_DEAD_LETTERS_MAX - open(&site)).min(SENSOR_BATCH_DRAFTS_MAX as u64);
+        let full = refusing(&site, count);
+        site.turn(take(full));
+    }
+    let refusal = Refusal::TooManyDeadLetters { sensor: FEED.parse().unwrap(), open: SENSOR_DEAD_LETTERS_MAX };
+    let another = refusing(&site, 1);
+    site.when(take(another.clone())).then_refused(&refusal);
+    let events = items(&mut site, [1]);
+    read(&mut site, events, Some("1")).then(&["event.received", "sensor.advanced"]);
+    let letter = site.records().iter().find(|record| matches!(record.fact, Fact::DeliveryRefused(_))).unwrap().id;
+    site.when(asked_by(ana(), Ask::DismissDeadLetter { of: letter })).then(&["dead_letter.dismissed"]);
+    assert_eq!(open(&site), SENSOR_DEAD_LETTERS_MAX - 1);
+    site.when(take(another)).then(&["delivery.refused"]);
 }
 
 #[test]

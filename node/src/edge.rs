@@ -5,9 +5,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ensue_api::ports::{Declined, EventMaker, GivenEvent, HookRefusal, Received, SecretState, ToSign, Webhooks};
 use ensue_engine::catalog::{Catalog, Extra, Misfit, Sensor, Verify, WaitingReply};
-use ensue_engine::command::{Conflict, Dedupe, DedupeKey, ObservedEvent, RefusedDelivery, SignedBody};
+use ensue_engine::command::{Conflict, Dedupe, DedupeKey, ObservedEvent, Refusal, RefusedDelivery, SignedBody};
+use ensue_engine::events::facts::KeptMessage;
 use ensue_engine::events::internal::is_of_the_engine;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{EventId, Id, LogId, Role};
@@ -20,6 +22,7 @@ use ensue_executor::ports::{self as executor, Emission, EmissionError};
 use ensue_expression::{Document, JsonError};
 use ensue_sensors::Stage;
 use ensue_sensors::message::Message;
+use ensue_sensors::pulled::{self, Made};
 use ensue_sensors::replies;
 use ensue_sensors::signatures::{KEY_BYTES_MIN, SignatureRefusal};
 use ensue_sensors::webhook::{self, Emitted, HookKeys, Outgoing, Proving};
@@ -133,6 +136,27 @@ impl Edge {
         (0_u32..).zip(emitted).map(|(index, one)| self.pulled_one(catalog, sensor, message, (index, one))).collect()
     }
 
+    /// Creates the judged events of a refused message of a pulling sensor by what is installed now.
+    ///
+    /// # Errors
+    /// If the sensor no longer pulls, or the message is still refused.
+    pub(crate) fn read_again(
+        &self,
+        catalog: &Catalog,
+        sensor: &SensorRef,
+        message: KeptMessage,
+        body: Bytes,
+    ) -> Result<Vec<ObservedEvent>, Declined> {
+        let found = catalog.sensors().get(sensor).filter(|sensor| sensor.source.pulls());
+        let sensor = found.ok_or_else(|| Refusal::SensorDoesNotPull(sensor.clone()))?;
+        let message = Message::again(message, body).map_err(|why| declined(EdgeRefusal::NotJson(why)))?;
+        match pulled::events_of(sensor, &message) {
+            Made::Events(emitted) => self.pulled(catalog, sensor, &message, emitted).map_err(|(_, why)| declined(why.into())),
+            Made::Passed | Made::Nothing => Ok(Vec::new()),
+            Made::Refused(refusal) => Err(refusal.into()),
+        }
+    }
+
     fn pulled_one(
         &self,
         catalog: &Catalog,
@@ -144,8 +168,7 @@ impl Edge {
         if is_of_the_engine(&trigger) {
             return Err((trigger.clone(), EmissionError::OfTheEngine(trigger)));
         }
-        // The source's own key is the message's; a message may make several events.
-        let key = emitted.dedupe.or_else(|| message.key.as_ref().map(|key| format!("{key}/{index}")));
+        let key = emitted.dedupe.or_else(|| natural_key(message, index));
         let mut event =
             judged(catalog, self.observed(sensor, emitted.trigger, emitted.payload, message.time)).map_err(|why| (trigger, why))?;
         event.dedupe = key.map(|key| Dedupe {
@@ -197,6 +220,11 @@ impl Edge {
         });
         Ok(event)
     }
+}
+
+/// Returns the key of an event by the source's own key, which is that of the message: a message may make several events.
+pub(crate) fn natural_key(message: &Message, index: u32) -> Option<String> {
+    message.key.as_ref().map(|key| format!("{key}/{index}"))
 }
 
 /// Checks a payload against its trigger and lets the rules judge it.

@@ -2,10 +2,12 @@
 //!
 //! What runs follows from the log: the effects of the records start and stop the tasks. Read the modules in this
 //! order: `supervisor` starts, restarts and stops the tasks, `run` is one run of a source, `batches` makes batches of
-//! messages, `back_off` says when a failed run is tried again, and `logs` keeps what the runs say.
+//! messages, `back_off` says when a failed run is tried again, `logs` keeps what the runs say,
+//! and `trial` is a test of a sensor beside its run.
 
 mod back_off;
 mod batches;
+mod log_files;
 mod logs;
 mod report;
 mod run;
@@ -13,6 +15,7 @@ mod status;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod world;
 
 pub(crate) use world::NodeWorlds;

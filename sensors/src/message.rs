@@ -1,14 +1,17 @@
 //! A message of a source, and how much of a source may be read at once.
 
 use bytes::Bytes;
+use ensue_engine::events::facts::{KeptMessage, MessageForm};
 use ensue_engine::time::Timestamp;
-use ensue_expression::Document;
+use ensue_expression::{Document, JsonError};
 use serde_json::{Map, Value};
 
 /// The maximum size of a message's body, in bytes. A larger one becomes a dead letter.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// How much is kept of a body that is too large, in bytes.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
+/// The maximum size of what is kept of a refused message beside its body, in bytes.
+const KEPT_BYTES_MAX: usize = 8 << 10;
 
 /// What a source read: one line, one item, or one file.
 #[derive(Clone, Debug)]
@@ -47,6 +50,37 @@ pub enum Body {
     },
     /// No message at all: only the cursor moves. It makes no event.
     Progress,
+}
+
+impl Message {
+    /// Returns what is kept of it beside its body if it is refused, so that it can be read again later; `None` if its
+    /// body is not whole, or it is too large.
+    pub fn kept(&self) -> Option<KeptMessage> {
+        let form = match &self.body {
+            Body::Json(_) => MessageForm::Json,
+            Body::Bytes(_) => MessageForm::Bytes,
+            Body::Nothing => MessageForm::Nothing,
+            Body::Cut { .. } | Body::Progress => return None,
+        };
+        let about = Value::Object(self.about.clone()).to_string();
+        let bytes = about.len() + self.key.as_ref().map_or(0, String::len);
+        (bytes <= KEPT_BYTES_MAX).then(|| KeptMessage { form, about, key: self.key.clone(), time: self.time })
+    }
+
+    /// Returns a message as it was kept, with its body.
+    ///
+    /// # Errors
+    /// If the body is not JSON although it was.
+    pub fn again(kept: KeptMessage, body: Bytes) -> Result<Self, JsonError> {
+        let body = match kept.form {
+            MessageForm::Json => Body::Json(Document::parse(body)?),
+            MessageForm::Bytes => Body::Bytes(body),
+            MessageForm::Nothing => Body::Nothing,
+        };
+        // It was written as an object.
+        let about = serde_json::from_str(&kept.about).unwrap_or_default();
+        Ok(Self { token: Token(1), body, about, key: kept.key, time: kept.time })
+    }
 }
 
 impl Body {

@@ -168,7 +168,7 @@ pub fn kept(sensor: &Sensor, request: &HookRequest) -> Option<DeliveredWith> {
     if query.iter().any(|(name, _)| opens_doors(&name.to_ascii_lowercase())) {
         return None;
     }
-    let with = DeliveredWith { headers, query, method, path: request.path.clone() };
+    let with = DeliveredWith { headers, query, method, path: request.path.clone(), message: None };
     let bytes = serde_json::to_vec(&with).map_or(usize::MAX, |json| json.len());
     (bytes <= KEPT_BYTES_MAX).then_some(with)
 }

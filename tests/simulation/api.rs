@@ -9,16 +9,18 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Request, Response};
 use ensue_api::ports::{
-    AskedLink, BegunDevice, CodeNotFound, Credential, Declined, DeviceDecision, Devices, Finding, Issuers, Job, JobKind, Node as AboutNode,
-    NodeStatus, OnBehalf, Readiness, RedeemedCode, SensorLine, SensorStatus, Sensors, WaitingDevice,
+    AskedLink, BegunDevice, CodeNotFound, Credential, Declined, DeviceDecision, Devices, Finding, FindingEnd, Issuers, Job, JobKind,
+    Node as AboutNode, NodeStatus, OnBehalf, Readiness, RedeemedCode, SensorLine, SensorStatus, SensorTest, Sensors, Testing,
+    WaitingDevice,
 };
 use ensue_api::settings::Blocking;
 use ensue_api::worker_queues::WorkerQueue;
 use ensue_api::{Front, Hosts, Limits, PageServing, Ports, Rates, Settings};
-use ensue_engine::command::Refusal;
+use ensue_engine::command::{ObservedEvent, Refusal};
+use ensue_engine::events::facts::KeptMessage;
 use ensue_engine::ids::IdentityId;
 use ensue_engine::names::{IssuerName, SensorRef};
 use ensue_engine::ports::{Committed, Secret, SubmitError};
@@ -178,8 +180,20 @@ impl Sensors for NoIssuers {
         None
     }
 
-    fn lines_after(&self, _: &SensorRef, _: u64) -> Vec<SensorLine> {
+    fn lines(&self, _: &SensorRef, _: Option<u64>) -> Vec<SensorLine> {
         Vec::new()
+    }
+
+    fn test(&self, asked: SensorTest) -> Testing {
+        Box::pin(std::future::ready(Err(Refusal::SensorDoesNotPull(asked.sensor).into())))
+    }
+
+    fn end_of(&self, sensor: &SensorRef) -> FindingEnd {
+        Box::pin(std::future::ready(Err(Refusal::SensorDoesNotPull(sensor.clone()).into())))
+    }
+
+    fn read_again(&self, sensor: &SensorRef, _: KeptMessage, _: Bytes) -> Result<Vec<ObservedEvent>, Declined> {
+        Err(Refusal::SensorDoesNotPull(sensor.clone()).into())
     }
 }
 

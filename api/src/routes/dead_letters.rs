@@ -105,12 +105,16 @@ pub(super) fn declare(routes: &mut Routes) {
             .takes(Takes::Empty)
             .gives::<WireDealtWith>(202, "The execution is run again, or the new events of the delivery are on the disk.", WRITTEN)
             .refuses(&[
+                (400, "body_not_json"),
+                (400, "message_invalid"),
                 (404, "hook_not_found"),
                 (409, "dead_letter_not_open"),
                 (409, "dead_letter_not_kept"),
                 (409, "rerun_refused"),
+                (422, "message_invalid"),
                 (422, "parameters_invalid"),
                 (422, "payload_invalid"),
+                (422, "sensor_does_not_pull"),
                 (422, "sensor_erred"),
                 (422, "trigger_not_found"),
             ])
@@ -354,6 +358,10 @@ fn again(ports: &Ports, letter: &DeadLetter) -> Result<RetriedDelivery, Problem>
     let Some(Record { fact: Fact::DeliveryRefused(refused), cause, .. }) = record else { return Err(missing()) };
     let with = refused.with.ok_or(DeadLetterRefused::NotKept(letter.id))?;
     let body = ports.log.body(at)?.ok_or(DeadLetterRefused::Erased(letter.id))?;
+    if let Some(message) = with.message {
+        let events = ports.sensors.read_again(&refused.sensor, message, body)?;
+        return Ok(RetriedDelivery { of: letter.id, cause: cause.from_parent(letter.id), events });
+    }
     let method = with.method.as_deref().and_then(HookMethod::of).unwrap_or_default();
     // Its proof was checked when it arrived, so the URL, which only a proof covers, does not matter.
     let (sensor, url) = (refused.sensor, String::new());

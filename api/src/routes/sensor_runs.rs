@@ -16,9 +16,10 @@ use crate::auth::Allowed;
 use crate::call::{Call, Nothing};
 use crate::operation::{Operation, Takes, WRITTEN};
 use crate::permissions::{Permission as _, SensorsRead, SensorsWrite};
+use crate::ports::SourceEnd;
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond::{self, Written};
-use crate::wire::sensor_runs::{WireRewind, WireSensorAgain, WireSensorLine, WireSensorLog, WireSensorModeSet};
+use crate::wire::sensor_runs::{WirePlace, WireRewind, WireSensorAgain, WireSensorLine, WireSensorLog, WireSensorModeSet};
 
 /// Why a cursor cannot be set.
 #[derive(Debug, Error, Explain)]
@@ -26,7 +27,7 @@ use crate::wire::sensor_runs::{WireRewind, WireSensorAgain, WireSensorLine, Wire
 #[explain(slug = "cursor-invalid", fault = Invalid)]
 enum RewindRefused {
     /// Nothing or both was given.
-    #[error("give either a cursor in `to`, or `\"place\": \"start\"`")]
+    #[error("give either a cursor in `to`, or `start` or `end` in `place`")]
     #[explain(hint = "see the cursor of a sensor with `ensue sensors show <sensor>`")]
     NotOne,
     /// It is not a cursor.
@@ -60,17 +61,24 @@ pub(super) fn declare(routes: &mut Routes) {
         rewind,
         change("sensor_rewind", "Sets the cursor of a pulling sensor, which continues from there")
             .takes_json::<WireRewind>(r#"{"to": {"line": 120}}"#)
-            .refuses(&[(422, "cursor_invalid"), (422, "sensor_does_not_pull")])
+            .refuses(&[
+                (409, "sensor_cursor_moved"),
+                (409, "sensor_end_unknown"),
+                (422, "cursor_invalid"),
+                (422, "sensor_does_not_pull"),
+                (429, "busy"),
+            ])
             .gives::<WireSensorAgain>(200, "The cursor is set.", WRITTEN),
     );
     routes.get::<SensorsRead>(
         "/sensors/{ref}/logs",
         logs,
-        Operation::new("sensor_logs", "Returns the last lines of a pulling sensor's own log").asked(&["after"]).gives::<WireSensorLog>(
-            200,
-            "The lines that are kept, the oldest first.",
-            &[],
-        ),
+        Operation::new(
+            "sensor_logs",
+            "Returns lines of a pulling sensor's own log: the last ones, or the first ones after a line or a time",
+        )
+        .asked(&["after", "since"])
+        .gives::<WireSensorLog>(200, "At most 1,000 lines, the oldest first.", &[]),
     );
 }
 
@@ -118,12 +126,17 @@ pub(super) async fn rewind(allowed: Allowed<SensorsWrite>, mut call: Call) -> Ou
     }
     let asked: WireRewind = call.json().await?;
     sensor_of(&call, &name)?;
-    let cursor = match (asked.to, asked.place) {
-        (Some(to), None) => Some(Cursor::of_json(to.get()).map_err(RewindRefused::Cursor)?),
-        (None, Some(_)) => None,
+    let sensor = name.clone();
+    let ask = match (asked.to, asked.place) {
+        (Some(to), None) => Ask::SetSensorCursor { sensor, cursor: Some(Cursor::of_json(to.get()).map_err(RewindRefused::Cursor)?) },
+        (None, Some(WirePlace::Start)) => Ask::SetSensorCursor { sensor, cursor: None },
+        (None, Some(WirePlace::End)) => {
+            let SourceEnd { after, cursor } = call.api().ports.sensors.end_of(&name).await?;
+            Ask::SkipSensor { sensor, after, cursor }
+        }
         (Some(_), Some(_)) | (None, None) => return Err(RewindRefused::NotOne.into()),
     };
-    submit(&allowed, &call, Ask::SetSensorCursor { sensor: name.clone(), cursor }, &WireSensorAgain { r#ref: name }).await
+    submit(&allowed, &call, ask, &WireSensorAgain { r#ref: name }).await
 }
 
 /// Returns the last lines of a sensor's own log.
@@ -131,9 +144,11 @@ pub(super) async fn logs(allowed: Allowed<SensorsRead>, call: Call) -> Outcome {
     let name: SensorRef = call.named("ref", SensorsRead::THING)?;
     allowed.demand_on(name.as_str(), &Target::in_pack_of(name.as_str()))?;
     sensor_of(&call, &name)?;
-    let after: u64 = call.query().parsed("after", "the number of a line")?.unwrap_or(0);
-    let items = call.api().ports.sensors.lines_after(&name, after).into_iter().map(WireSensorLine::from).collect();
-    respond::json(&WireSensorLog { items, next: None })
+    let after: Option<u64> = call.query().parsed("after", "the number of a line")?;
+    // The number of a line is its time, or a little more.
+    let since = call.query().time("since")?.map(|since| u64::try_from(since.micros()).unwrap_or(0).saturating_sub(1));
+    let lines = call.api().threads.blocking(move |ports| ports.sensors.lines(&name, after.max(since))).await?;
+    respond::json(&WireSensorLog { items: lines.into_iter().map(WireSensorLine::from).collect(), next: None })
 }
 
 fn named(allowed: &Allowed<SensorsWrite>, call: &Call) -> Result<SensorRef, Problem> {
@@ -142,7 +157,8 @@ fn named(allowed: &Allowed<SensorsWrite>, call: &Call) -> Result<SensorRef, Prob
     Ok(name)
 }
 
-fn sensor_of(call: &Call, name: &SensorRef) -> Result<Arc<Sensor>, Problem> {
+/// Returns an installed sensor.
+pub(super) fn sensor_of(call: &Call, name: &SensorRef) -> Result<Arc<Sensor>, Problem> {
     let catalog = call.api().ports.installed.current();
     catalog.sensors().get(name).cloned().ok_or_else(|| Missing::new(SensorsRead::THING, name.as_str()).into())
 }

@@ -71,7 +71,8 @@ pub(crate) struct WireSensorAgain {
 pub(crate) struct WireRewind {
     /// The cursor, as the sensor shows it.
     pub(crate) to: Option<Box<RawValue>>,
-    /// `start` to forget the cursor, so that the sensor begins like a new one.
+    /// `start` to forget the cursor, so that the sensor begins like a new one; `end` to skip everything that the source
+    /// has now.
     pub(crate) place: Option<WirePlace>,
 }
 
@@ -81,6 +82,8 @@ pub(crate) struct WireRewind {
 pub(crate) enum WirePlace {
     /// Where the sensor began.
     Start,
+    /// After everything that the source has now.
+    End,
 }
 
 /// The last lines of a sensor's own log.

@@ -3,14 +3,19 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use ensue_engine::time::{Timestamp, parse_duration};
 use serde_json::{Value, json};
 
+use super::check::counted;
 use super::{Asking, Page, print_list};
+use crate::ago::moment_of;
 use crate::client::{Client, segment};
 use crate::nearest;
 use crate::report::{Exit, Failure, Outcome};
 use crate::table::{Column, cell, pairs, text, time};
 
+/// The number of lines that the node returns at once.
+const LINES_PAGE: usize = 1_000;
 /// How often a followed log is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -20,6 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 Examples:
   ensue sensors list
   ensue sensors show feed.items
+  ensue sensors test feed.items --count 3
   ensue sensors logs feed.items -f
   ensue sensors disable feed.items
   ensue sensors rewind feed.items --to '{\"line\": 120}'")]
@@ -46,14 +52,28 @@ Examples:
     #[command(after_help = "\
 Examples:
   ensue sensors logs feed.items
+  ensue sensors logs feed.items --since 2h
   ensue sensors logs feed.items --follow")]
     Logs {
         /// The sensor.
         sensor: String,
+        /// Print all lines since this time, or since so long ago (`2h`, `3d`), instead of the last 1,000.
+        #[arg(long, value_name = "TIME", value_parser = moment_of)]
+        since: Option<Timestamp>,
         /// Go on printing further lines.
         #[arg(short, long)]
         follow: bool,
     },
+    /// Read the next messages of a sensor and show what they would make, without taking them.
+    ///
+    /// The source is opened beside the sensor's run, also if the sensor is disabled or fails. No event is created, the
+    /// cursor stays, and no message is settled.
+    #[command(after_help = "\
+Examples:
+  ensue sensors test feed.items
+  ensue sensors test feed.items --count 10 --timeout 30s
+  ensue sensors test feed.items --from-start -o json")]
+    Test(Test),
     /// Begin a new run of a sensor at once, without waiting for its back-off.
     #[command(after_help = "\
 Examples:
@@ -82,6 +102,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   ensue sensors rewind feed.items --to '{\"line\": 120}'
+  ensue sensors rewind feed.items --to end
   ensue sensors rewind feed.items --to-start")]
     Rewind(Rewind),
 }
@@ -91,12 +112,33 @@ Examples:
 pub(crate) struct Rewind {
     /// The sensor.
     sensor: String,
-    /// The cursor as JSON, as `ensue sensors show` prints it.
+    /// The cursor as JSON, as `ensue sensors show` prints it; or `end`, to skip everything that the source has now.
     #[arg(long, value_name = "CURSOR", required_unless_present = "to_start", conflicts_with = "to_start")]
     to: Option<String>,
     /// Forget the cursor, so that the sensor begins like a new one.
     #[arg(long)]
     to_start: bool,
+}
+
+/// Which messages to read.
+#[derive(Debug, Args)]
+pub(crate) struct Test {
+    /// The sensor.
+    sensor: String,
+    /// The maximum number of messages, up to 100.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    count: u32,
+    /// How long to wait for them, up to 60s.
+    #[arg(long, value_name = "TIME", value_parser = seconds, default_value = "10s")]
+    timeout: u64,
+    /// Begin where a new sensor begins, instead of after the cursor.
+    #[arg(long)]
+    from_start: bool,
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    let time = parse_duration(text).ok_or_else(|| "expected a time, such as `30s`".to_owned())?;
+    if time.subsec_nanos() == 0 { Ok(time.as_secs()) } else { Err("expected whole seconds, such as `30s`".to_owned()) }
 }
 
 /// A change of a sensor that needs nothing more.
@@ -137,7 +179,8 @@ impl Sensors {
                 asking.output.print_one(&sensor, shown);
                 Ok(())
             }
-            Self::Logs { sensor, follow } => logs(asking, &client, &sensor, follow).await,
+            Self::Logs { sensor, since, follow } => logs(asking, &client, &sensor, (since, follow)).await,
+            Self::Test(test) => test.run(asking, &client).await,
             Self::Restart { sensor } => change(asking, &client, &sensor, Verb::Restart).await,
             Self::Enable { sensor } => change(asking, &client, &sensor, Verb::Enable).await,
             Self::Disable { sensor } => change(asking, &client, &sensor, Verb::Disable).await,
@@ -149,6 +192,7 @@ impl Sensors {
 impl Rewind {
     async fn run(self, asking: &Asking, client: &Client) -> Outcome {
         let body = match self.to {
+            Some(to) if to == "end" || to == "start" => json!({ "place": to }),
             Some(to) => json!({ "to": parsed(&to)? }),
             None => json!({ "place": "start" }),
         };
@@ -156,6 +200,34 @@ impl Rewind {
         let answer = nearest::or_nearest(client, "/sensors", &self.sensor, answered).await?;
         asking.output.print_one(&answer.body, |sensor| text(sensor, "ref"));
         Ok(())
+    }
+}
+
+impl Test {
+    async fn run(self, asking: &Asking, client: &Client) -> Outcome {
+        let mut body = json!({ "count": self.count, "timeout_seconds": self.timeout });
+        if self.from_start {
+            body["place"] = json!("start");
+        }
+        let answered = client.post_long(&format!("/sensors/{}/test", segment(&self.sensor)), &body, self.timeout).await;
+        let tested = nearest::or_nearest(client, "/sensors", &self.sensor, answered).await?.body;
+        asking.output.print_one(&tested, tested_text);
+        let messages = tested["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if tested["ended"] == "failed" {
+            let error = &tested["error"];
+            return Err(Failure::with(
+                Exit::Failed,
+                format!("the sensor failed with `{}`: {}", text(error, "kind"), text(error, "message")),
+            ));
+        }
+        let bad = messages.iter().filter(|message| ["refused", "fails"].contains(&text(message, "would").as_str())).count();
+        match bad {
+            0 => Ok(()),
+            bad => {
+                Err(Failure::with(Exit::Failed, format!("{bad} of {} messages would create no event although they should", messages.len()))
+                    .hint("correct the sender, or the sensor's `emits`; the reason is beside each message"))
+            }
+        }
     }
 }
 
@@ -176,16 +248,22 @@ async fn change(asking: &Asking, client: &Client, sensor: &str, verb: Verb) -> O
 }
 
 /// Prints the lines that are kept, and further ones if they are followed.
-async fn logs(asking: &Asking, client: &Client, sensor: &str, follow: bool) -> Outcome {
+async fn logs(asking: &Asking, client: &Client, sensor: &str, (since, follow): (Option<Timestamp>, bool)) -> Outcome {
     let path = format!("/sensors/{}/logs", segment(sensor));
-    let mut newest = 0;
+    let mut from: Option<(&str, String)> = since.map(|since| ("since", since.to_string()));
     loop {
-        let read = client.get(&path, &[("after", newest.to_string())]).await;
+        let is_page_of_many = from.is_some();
+        let read = client.get(&path, from.as_slice()).await;
         let log = nearest::or_nearest(client, "/sensors", sensor, read).await?;
         let lines = log["items"].as_array().map(Vec::as_slice).unwrap_or_default();
         for line in lines {
             asking.output.print_next(line, |line| format!("{}  {}", text(line, "time"), text(line, "text")));
-            newest = line["number"].as_u64().unwrap_or(newest);
+        }
+        if let Some(newest) = lines.last() {
+            from = Some(("after", newest["number"].to_string()));
+        }
+        if is_page_of_many && lines.len() >= LINES_PAGE {
+            continue;
         }
         if !follow {
             return Ok(());
@@ -226,4 +304,61 @@ fn shown(sensor: &Value) -> String {
 fn emits(sensor: &Value) -> String {
     let emits = sensor["emits"].as_array().map(Vec::as_slice).unwrap_or_default();
     emits.iter().map(|emit| text(emit, "trigger")).collect::<Vec<_>>().join(", ")
+}
+
+/// Returns what a test found, for people.
+fn tested_text(tested: &Value) -> String {
+    let messages = tested["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut lines = Vec::new();
+    let after = if tested["cursor"].is_null() { "where a new sensor begins".to_owned() } else { format!("after {}", tested["cursor"]) };
+    lines.push(format!("read {} from `{}`, {after}{}", counted(messages.len(), "message"), text(tested, "ref"), ended(tested)));
+    for (number, message) in (1..).zip(messages) {
+        lines.push(String::new());
+        let body = if message["body"].is_null() { text(message, "text") } else { message["body"].to_string() };
+        let body = if body.is_empty() { format!("{} bytes", message["bytes"]) } else { body };
+        lines.push(format!("message {number}: {body}"));
+        if message["about"].as_object().is_some_and(|about| !about.is_empty()) {
+            lines.push(format!("  about    {}", message["about"]));
+        }
+        match message["would"].as_str() {
+            Some("events") => lines.extend(message["events"].as_array().into_iter().flatten().flat_map(event_lines)),
+            Some("passed") => lines.push("  passed   no `emits` matches it".to_owned()),
+            Some("refused") => lines.push(format!("  refused  {}", text(message, "reason"))),
+            Some(_) | None => lines.push(format!("  fails    {}", text(message, "reason"))),
+        }
+        if !message["cursor"].is_null() {
+            lines.push(format!("  cursor   {}", message["cursor"]));
+        }
+    }
+    let said = tested["log"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if !said.is_empty() {
+        lines.extend([String::new(), "the source said:".to_owned()]);
+        lines.extend(said.iter().map(|line| format!("  {}", text(line, "text"))));
+    }
+    lines.join("\n")
+}
+
+/// Returns why a test ended, if that is worth saying.
+fn ended(tested: &Value) -> &'static str {
+    match tested["ended"].as_str() {
+        Some("timeout") => "; no message came in time",
+        Some("quiet") => "; no further message came",
+        Some("done") => "; the source has ended",
+        Some("failed") => "; then the source failed",
+        Some(_) | None => "",
+    }
+}
+
+fn event_lines(event: &Value) -> Vec<String> {
+    let payload = if event["payload"].is_null() { "a payload of more than 64 KiB".to_owned() } else { event["payload"].to_string() };
+    let mut lines = vec![format!("  event    {} {payload}", text(event, "trigger"))];
+    if !event["dedupe"].is_null() {
+        let seen = if event["repeat"] == true { ", which is in the log already, so the event would not be recorded" } else { "" };
+        lines.push(format!("  dedupe   {}{seen}", text(event, "dedupe")));
+    }
+    let rules: Vec<&str> = event["rules"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if !rules.is_empty() {
+        lines.push(format!("  rules    {}", rules.join(", ")));
+    }
+    lines
 }

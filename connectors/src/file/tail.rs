@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::folder::{Folder, Look};
 use super::wake::Wake;
-use super::{blocking, foreign_cursor};
+use super::{blocking, foreign_cursor, start_of};
 use crate::Pending;
 use crate::error::{SensorErrorKind, SourceError};
 use crate::lines::{Line, LineReader};
@@ -89,7 +89,7 @@ pub(super) async fn open(
         None => Offsets::new(),
     };
     let mut read = settled.clone();
-    if cursor.is_none() && file.start == FileStart::Now {
+    if cursor.is_none() && start_of(&file, &world) == FileStart::Now {
         let folder = Arc::clone(&folder);
         read = blocking(move || ends(&folder)).await??;
     }

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use super::folder::{Folder, Look};
 use super::known::{Known, Partly};
 use super::wake::Wake;
-use super::{blocking, foreign_cursor};
+use super::{blocking, foreign_cursor, start_of};
 use crate::Pending;
 use crate::error::{SensorErrorKind, SourceError};
 use crate::lines::{Line, LineReader};
@@ -139,7 +139,7 @@ impl Watch {
         let mut wait = self.file.rescan;
         if !self.has_begun {
             self.has_begun = true;
-            if self.file.start == FileStart::Now {
+            if start_of(&self.file, &self.world) == FileStart::Now {
                 there.iter().for_each(|(below, look)| known.note(below, look));
                 self.progress(known)?;
                 return Ok(wait);

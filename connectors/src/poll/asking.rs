@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 
 use super::cursor::{Place, hash};
 use crate::error::{SensorErrorKind, SourceError};
-use crate::world::{WebAnswer, WebRequest, World};
+use crate::world::{Purpose, WebAnswer, WebRequest, World};
 
 /// The maximum size of an answer, in bytes.
 pub(super) const ANSWER_BYTES_MAX: usize = 10 << 20;
@@ -226,7 +226,7 @@ impl Asking {
                 Some(next)
             }
         };
-        let is_skipped = !place.has_polled && self.poll.first == FirstPoll::Skip;
+        let is_skipped = self.skips_at(place);
         let mut seen = place.seen();
         let (mut ids, mut found) = (BTreeSet::new(), Vec::new());
         for (index, Item { document, page }) in items.into_iter().enumerate() {
@@ -248,6 +248,21 @@ impl Asking {
             }
         }
         Ok(Polled::Complete { found, place: place.after(ids.into_iter(), value) })
+    }
+
+    /// Returns true if a poll only remembers its items. A test shows them, and a look for the end shows none.
+    fn skips_at(&self, place: &Place) -> bool {
+        let is_skipped = !place.has_polled && self.poll.first == FirstPoll::Skip;
+        match self.world.purpose {
+            Purpose::Run => is_skipped,
+            Purpose::Test => {
+                if is_skipped {
+                    self.world.lines.add("the first poll of this sensor only remembers these items (`first: skip`)".to_owned());
+                }
+                false
+            }
+            Purpose::End => true,
+        }
     }
 
     /// Returns the hash of an item's id. An item without one is identified by its content.

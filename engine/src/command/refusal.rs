@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::access::quota::QuotaExceeded;
-use crate::dead_letters::state::OPEN_DEAD_LETTERS_MAX;
+use crate::dead_letters::state::{OPEN_DEAD_LETTERS_MAX, SENSOR_DEAD_LETTERS_MAX};
 use crate::explain::Explain;
 use crate::ids::{AttemptId, ExecutionId, GrantId, Id, IdentityId, InquiryId, SensorId};
 use crate::names::{ActionRef, IssuerName, KeyRef, PackName, RoleName, RuleRef, SensorRef, TriggerRef, VarName};
@@ -406,6 +406,20 @@ pub enum Refusal {
         hint = "it was already retried or dismissed (`ensue dead-letters show {0}`), or it is older than the newest {OPEN_DEAD_LETTERS_MAX} open dead letters"
     )]
     DeadLetterNotOpen(Id),
+    /// A pulling sensor has too many open dead letters.
+    #[error(
+        "the sensor `{sensor}` has {open} open dead letters; the limit is {SENSOR_DEAD_LETTERS_MAX}, so its source keeps what is refused"
+    )]
+    #[explain(
+        slug = "too-many-dead-letters",
+        hint = "correct what makes them, then retry or dismiss them: `ensue dead-letters list --sensor {sensor}`"
+    )]
+    TooManyDeadLetters {
+        /// The sensor.
+        sensor: SensorRef,
+        /// The number of its open dead letters.
+        open: u64,
+    },
     /// No reaction of that record is parked.
     #[error("no reaction of the record at position {0} is parked")]
     #[explain(slug = "not-found", fault = Missing, hint = "it was already retried or dismissed, or it was never parked")]

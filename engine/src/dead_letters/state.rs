@@ -4,23 +4,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::fact::{DeadLetterFact, EventFact, ExecutionFact};
 use crate::ids::Id;
+use crate::names::SensorRef;
 use crate::record::{Position, Record, StreamId};
 use crate::table::{Table, undone_together};
 
 /// The maximum number of letters that can be handled. If there are more, the oldest remain in the views
 /// unchanged.
 pub const OPEN_DEAD_LETTERS_MAX: usize = 100_000;
+/// The maximum number of open letters of a pulling sensor. Its source keeps further messages that are refused.
+pub const SENSOR_DEAD_LETTERS_MAX: u64 = 10_000;
 
 /// The open letters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DeadLetters {
     open: Table<Id, Position>,
+    /// The sensors of open letters that are refused deliveries.
+    sensors: Table<Id, SensorRef>,
+    /// How many open letters each sensor has. Not saved, but rebuilt from the others.
+    #[serde(skip)]
+    counts: Table<SensorRef, u64>,
     /// The open letters by age. Not saved, but rebuilt from the others.
     #[serde(skip)]
     by_age: Table<Position, Id>,
 }
 
-undone_together!(pub(crate) DeadLetters { open, by_age });
+undone_together!(pub(crate) DeadLetters { open, sensors, counts, by_age });
 
 impl DeadLetters {
     /// Returns true if a letter is open. Its id is that of a refused delivery's record, or of an execution.
@@ -33,9 +41,18 @@ impl DeadLetters {
         self.open.len()
     }
 
+    /// Returns the number of open letters of a sensor.
+    pub fn count_of(&self, sensor: &SensorRef) -> u64 {
+        self.counts.get(sensor).copied().unwrap_or(0)
+    }
+
     pub(crate) fn apply_event(&mut self, record: &Record, fact: EventFact<'_>) {
         match fact {
-            EventFact::DeliveryRefused(_) => self.begin(record.id, record.position),
+            EventFact::DeliveryRefused(fact) => {
+                self.sensors.insert(record.id, fact.sensor.clone());
+                self.counts.insert(fact.sensor.clone(), self.count_of(&fact.sensor) + 1);
+                self.begin(record.id, record.position);
+            }
             EventFact::EventReceived(_) => {}
         }
     }
@@ -72,6 +89,13 @@ impl DeadLetters {
         if let Some(position) = self.open.get(&of).copied() {
             self.open.remove(&of);
             self.by_age.remove(&position);
+            if let Some(sensor) = self.sensors.get(&of).cloned() {
+                self.sensors.remove(&of);
+                match self.count_of(&sensor) {
+                    0 | 1 => self.counts.remove(&sensor),
+                    count => self.counts.insert(sensor, count - 1),
+                }
+            }
         }
     }
 
@@ -80,6 +104,12 @@ impl DeadLetters {
         let open: Vec<(Position, Id)> = self.open.iter().map(|(of, position)| (*position, *of)).collect();
         open.into_iter().for_each(|(position, of)| self.by_age.insert(position, of));
         self.by_age.commit();
+        let sensors: Vec<SensorRef> = self.sensors.iter().map(|(_, sensor)| sensor.clone()).collect();
+        sensors.into_iter().for_each(|sensor| {
+            let count = self.count_of(&sensor) + 1;
+            self.counts.insert(sensor, count);
+        });
+        self.counts.commit();
     }
 }
 

@@ -77,6 +77,34 @@ pub struct DeliveredWith {
     /// The parameters of the path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub path: Vec<(String, String)>,
+    /// What is known of a message that a pulling sensor read, beside its body. A delivery has none.
+    pub message: Option<KeptMessage>,
+}
+
+/// A message of a pulling sensor, without its body.
+#[sparse(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeptMessage {
+    /// How its body is to be read.
+    pub form: MessageForm,
+    /// What else its source knows about it: an object as JSON.
+    pub about: String,
+    /// The key under which it is accepted once, if its source has one of its own.
+    pub key: Option<String>,
+    /// When it happened, if its source says so.
+    pub time: Option<Timestamp>,
+}
+
+/// How the body of a message is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageForm {
+    /// It is a JSON value.
+    Json,
+    /// It is bytes, which `decode` of the sensor explains.
+    Bytes,
+    /// There is none.
+    Nothing,
 }
 
 impl DeliveredWith {

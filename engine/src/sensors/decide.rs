@@ -2,6 +2,7 @@
 //! ask for.
 
 use crate::command::{Answer, Context, Decision, Moment, Novelty, Refusal, SensorBatch};
+use crate::dead_letters::state::SENSOR_DEAD_LETTERS_MAX;
 use crate::events::decide::{Source, keep_delivery, receive_each};
 use crate::events::internal::InternalTriggers;
 use crate::executions::admission::admits_work;
@@ -10,7 +11,9 @@ use crate::ids::SensorId;
 use crate::names::SensorRef;
 use crate::record::{Actor, Body, Digest, Draft, StreamId};
 use crate::sensors::cursor::Cursor;
-use crate::sensors::facts::{SensorAdvanced, SensorCursorSet, SensorFailed, SensorMode, SensorModeSet, SensorRestarted, SensorStarted};
+use crate::sensors::facts::{
+    SensorAdvanced, SensorCursorSet, SensorFailed, SensorMode, SensorModeSet, SensorRestarted, SensorStarted, SensorTested,
+};
 use crate::sensors::state::{Phase, Pulling};
 use crate::state::State;
 
@@ -40,6 +43,10 @@ pub(crate) fn take_batch(
         let what =
             format!("a batch of `{}` has {size} events and refused messages; the limit is {SENSOR_BATCH_DRAFTS_MAX}", pulling.sensor);
         return Decision::Refused(Refusal::TooLarge(what));
+    }
+    let open = state.dead_letters().count_of(&pulling.sensor);
+    if !batch.refused.is_empty() && open.saturating_add(batch.refused.len() as u64) > SENSOR_DEAD_LETTERS_MAX {
+        return Decision::Refused(Refusal::TooManyDeadLetters { sensor: pulling.sensor.clone(), open });
     }
     if let Err(refusal) = admits_work(state, with) {
         return Decision::Refused(refusal);
@@ -109,12 +116,37 @@ pub(crate) fn set_cursor(state: &State, actor: &Actor, trace: Option<&str>, sens
     done(vec![draft(sensor, actor, trace, SensorCursorSet { id, from, cursor }.into(), body)])
 }
 
+/// Sets the cursor of a pulling sensor to the end of its source, unless it has moved since the end was looked for: then
+/// messages behind that end may be in the log already.
+pub(crate) fn skip(
+    state: &State,
+    actor: &Actor,
+    trace: Option<&str>,
+    sensor: &SensorRef,
+    (after, end): (Option<Digest>, &Cursor),
+) -> Decision {
+    match state.sensors().of(sensor) {
+        Some((_, pulling)) if pulling.cursor.as_ref().map(|cursor| cursor.digest()) != after => {
+            Decision::Refused(Refusal::CursorMoved { sensor: sensor.clone() })
+        }
+        Some(_) | None => set_cursor(state, actor, trace, sensor, Some(end)),
+    }
+}
+
 /// Asks for a new run of a pulling sensor.
 pub(crate) fn restart(state: &State, actor: &Actor, trace: Option<&str>, sensor: &SensorRef) -> Decision {
     let Some((id, _)) = state.sensors().of(sensor) else {
         return Decision::Refused(Refusal::SensorDoesNotPull(sensor.clone()));
     };
     done(vec![draft(sensor, actor, trace, SensorRestarted { id }.into(), None)])
+}
+
+/// Records that a pulling sensor is about to be tested, whatever its mode and the state of its run.
+pub(crate) fn note_test(state: &State, actor: &Actor, trace: Option<&str>, sensor: &SensorRef) -> Decision {
+    let Some((id, _)) = state.sensors().of(sensor) else {
+        return Decision::Refused(Refusal::SensorDoesNotPull(sensor.clone()));
+    };
+    done(vec![draft(sensor, actor, trace, SensorTested { id }.into(), None)])
 }
 
 /// Returns the sensor of a run, or refuses a run that is over.

@@ -109,6 +109,14 @@ pub struct SensorRestarted {
     pub id: SensorId,
 }
 
+/// Somebody tested a sensor: its source is opened and read beside its run, and nothing of it is recorded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SensorTested {
+    /// The sensor.
+    pub id: SensorId,
+}
+
 /// A run of a sensor works: it has read a message, or has been without an error for a while.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

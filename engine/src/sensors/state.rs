@@ -161,6 +161,7 @@ impl Sensors {
                 });
                 self.begin_run(Some(fact.id));
             }
+            SensorFact::SensorTested(_) => {}
             SensorFact::SensorStarted(fact) => {
                 self.pulling.change(&fact.id, |pulling| {
                     pulling.phase = Phase::Running { since: record.time, failures: pulling.phase.failures() };
@@ -216,7 +217,9 @@ impl Sensors {
                     SensorMode::Disabled => Some(Effect::StopSensor { id }),
                 }
             }
-            SensorFact::SensorAdvanced(_) | SensorFact::SensorStarted(_) | SensorFact::SensorFailed(_) => None,
+            SensorFact::SensorAdvanced(_) | SensorFact::SensorTested(_) | SensorFact::SensorStarted(_) | SensorFact::SensorFailed(_) => {
+                None
+            }
         }
     }
 

@@ -185,7 +185,9 @@ pub(crate) enum SensorStep {
     Fail(u32),
     Set(SensorMode),
     Rewind(Option<u8>),
+    Skip(u8),
     Restart,
+    Test,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -514,7 +516,9 @@ fn sensor_step() -> impl Strategy<Value = SensorStep> {
         3 => (1..9u32).prop_map(SensorStep::Fail),
         2 => mode.prop_map(SensorStep::Set),
         1 => proptest::option::of(any::<u8>()).prop_map(SensorStep::Rewind),
+        1 => any::<u8>().prop_map(SensorStep::Skip),
         1 => Just(SensorStep::Restart),
+        1 => Just(SensorStep::Test),
     ]
 }
 
@@ -1031,7 +1035,11 @@ impl World {
             }
             SensorStep::Set(mode) => Ask::SetSensorMode { sensor: feed, mode },
             SensorStep::Rewind(to) => Ask::SetSensorCursor { sensor: feed, cursor: to.map(cursor) },
+            SensorStep::Skip(to) => {
+                Ask::SkipSensor { sensor: feed, after: pulling.cursor.map(|cursor| cursor.digest()), cursor: cursor(to) }
+            }
             SensorStep::Restart => Ask::RestartSensor { sensor: feed },
+            SensorStep::Test => Ask::NoteSensorTest { sensor: feed },
         };
         Some(asked_by(ana(), ask))
     }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use ensue_connectors::world::{self, Lines, ProgramEnd, ProgramOrder};
-use ensue_connectors::{Pending, SensorErrorKind, SourceError};
+use ensue_connectors::{Pending, Purpose, SensorErrorKind, SourceError};
 use ensue_engine::ports::Secret;
 use ensue_expression::Document;
 use rustix::process::{Pid, Signal, kill_process};
@@ -125,6 +125,9 @@ impl SensorPrograms {
             ("PATH".to_owned(), self.settings.path.clone()),
             ("TMPDIR".to_owned(), private.clone().into()),
         ]);
+        if order.purpose == Purpose::Test {
+            env.insert("ENSUE_TEST".to_owned(), "1".into());
+        }
         let kept = KeptOrder {
             program,
             arguments: arguments.collect(),

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::world::SUPERVISOR;
 use ensue_connectors::world::{Folders, Keys};
-use ensue_connectors::{Body, Connect, Connectors, Message, Pulled, Room, SensorErrorKind, Source as Running, SourceError, World};
+use ensue_connectors::{Body, Connect, Connectors, Message, Pulled, Purpose, Room, SensorErrorKind, Source as Running, SourceError, World};
 use ensue_engine::catalog::{Decode, OnPoison, PoisonLimit, Reading, Sensor, Source};
 use ensue_engine::names::{KeyRef, PackName, SensorRef};
 use ensue_engine::ports::Secret;
@@ -85,6 +85,7 @@ impl Outside {
         let egress = EgressPolicy::allowing(vec!["127.0.0.1".parse().unwrap()]);
         let web = Arc::new(Destinations::new(egress, Arc::new(SystemClock::new())));
         let world = World {
+            purpose: Purpose::Run,
             seed: 7,
             clock: Arc::new(MachineClock),
             web: Arc::new(SensorWeb::new(web, Arc::new(Connections::none(Arc::new(SystemClock::new()))))),

@@ -1,6 +1,6 @@
 //! The worker of a log, which runs its attempts, and the data about them that is stored next to the log.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ensue_api::metrics::{Distribution, SHORT, Unit};
@@ -127,7 +127,7 @@ impl Working {
             programs: sensor_programs,
             folders: Arc::new(folders(config, &hidden)),
         };
-        let sensors = SensorSupervisor::new(supervisor_parts((stores, to, around), worlds));
+        let sensors = SensorSupervisor::new(supervisor_parts((stores, to, around), worlds, opened.data.path().join("sensor_logs")));
         Ok(Self { executor, sensors, connections, name, kept, users, programs_at_end, spawned, left: Left { owed, previous } })
     }
 
@@ -157,7 +157,7 @@ fn folders(config: &Config, hidden: &[&Path]) -> Folders {
 }
 
 /// Returns what the pulling sensors use.
-fn supervisor_parts((stores, to, around): (&Stores, &SequencerHandle, &Around), worlds: NodeWorlds) -> SupervisorParts {
+fn supervisor_parts((stores, to, around): (&Stores, &SequencerHandle, &Around), worlds: NodeWorlds, logs: PathBuf) -> SupervisorParts {
     SupervisorParts {
         submit: Arc::new(to.clone()),
         known: Arc::new(to.clone()),
@@ -169,6 +169,7 @@ fn supervisor_parts((stores, to, around): (&Stores, &SequencerHandle, &Around), 
         clock: around.clock.clone(),
         intake: to.gauges().intake.watch(),
         bytes: around.queues.of(QueueName::SensorBytes).clone(),
+        logs,
         release: RELEASE,
     }
 }

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use ensue_connectors::{Body as MessageBody, Message};
 use ensue_engine::catalog::{Catalog, OnPoison, Sensor};
 use ensue_engine::command::{ObservedEvent, RefusedDelivery};
+use ensue_engine::events::facts::DeliveredWith;
+use ensue_engine::names::TriggerRef;
 use ensue_engine::record::Body;
 use ensue_engine::sensors::decide::SENSOR_BATCH_DRAFTS_MAX;
 use ensue_sensors::pulled::{Made, events_of};
@@ -37,23 +39,10 @@ pub(super) fn batch_of(edge: &Edge, catalog: &Catalog, sensor: &Sensor, messages
     let stops = sensor.source.reading().is_some_and(|reading| reading.on_poison == OnPoison::Stop);
     for message in messages {
         let mut is_passed = false;
-        let made = match events_of(sensor, message) {
-            Made::Events(emitted) => {
-                edge.pulled(catalog, sensor, message, emitted).map_err(|(trigger, why)| (Some(trigger), why.to_string()))
-            }
-            Made::Passed => {
-                is_passed = true;
-                Ok(Vec::new())
-            }
-            Made::Nothing => Ok(Vec::new()),
-            Made::Refused(refusal) => Err((refusal.trigger().cloned(), refusal.to_string())),
-        };
-        let made = match made {
-            Ok(events) if events.len() > SENSOR_BATCH_DRAFTS_MAX => {
-                Err((None, format!("the message makes {} events; the limit is {SENSOR_BATCH_DRAFTS_MAX}", events.len())))
-            }
-            made => made,
-        };
+        let made = judged(edge, catalog, sensor, message, events_of(sensor, message)).map(|events| {
+            is_passed = events.is_none();
+            events.unwrap_or_default()
+        });
         let added = made.as_ref().map_or(1, Vec::len);
         let is_full = batch.events.len() + batch.refused.len() + added > SENSOR_BATCH_DRAFTS_MAX;
         if batch.read > 0 && (is_full || stops && made.is_err()) {
@@ -64,7 +53,8 @@ pub(super) fn batch_of(edge: &Edge, catalog: &Catalog, sensor: &Sensor, messages
             Ok(events) => batch.events.extend(events),
             Err((trigger, reason)) => {
                 let body = Body::raw(content(message));
-                batch.refused.push(RefusedDelivery { sensor: sensor.name.clone(), trigger, reason, body, with: None });
+                let with = kept(message);
+                batch.refused.push(RefusedDelivery { sensor: sensor.name.clone(), trigger, reason, body, with });
             }
         }
         batch.read += 1;
@@ -73,6 +63,36 @@ pub(super) fn batch_of(edge: &Edge, catalog: &Catalog, sensor: &Sensor, messages
         }
     }
     batch
+}
+
+/// Why a message is refused, and the trigger that does not accept it, if it is one.
+pub(super) type Unmade = (Option<TriggerRef>, String);
+
+/// Returns the judged events of a message, or `None` if no `emits` matches it.
+pub(super) fn judged(
+    edge: &Edge,
+    catalog: &Catalog,
+    sensor: &Sensor,
+    message: &Message,
+    made: Made,
+) -> Result<Option<Vec<ObservedEvent>>, Unmade> {
+    let events = match made {
+        Made::Events(emitted) => {
+            edge.pulled(catalog, sensor, message, emitted).map_err(|(trigger, why)| (Some(trigger), why.to_string()))?
+        }
+        Made::Passed => return Ok(None),
+        Made::Nothing => Vec::new(),
+        Made::Refused(refusal) => return Err((refusal.trigger().cloned(), refusal.to_string())),
+    };
+    if events.len() > SENSOR_BATCH_DRAFTS_MAX {
+        return Err((None, format!("the message makes {} events; the limit is {SENSOR_BATCH_DRAFTS_MAX}", events.len())));
+    }
+    Ok(Some(events))
+}
+
+/// Returns what is kept of a message beside its content, so that it can be retried.
+fn kept(message: &Message) -> Option<DeliveredWith> {
+    message.kept().map(|message| DeliveredWith { message: Some(message), ..DeliveredWith::default() })
 }
 
 /// Returns the content of a message as it is kept in a dead letter.

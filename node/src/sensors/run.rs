@@ -265,6 +265,9 @@ impl Run {
                 Err(SubmitError::Refused(Refusal::StaleRun { .. }) | SubmitError::Stopping) => {
                     return Ok(Committing::Ended(Ended::Superseded));
                 }
+                Err(SubmitError::Refused(refusal @ Refusal::TooManyDeadLetters { .. })) => {
+                    return Err(SourceError::new(SensorErrorKind::Poisoned, refusal.to_string()));
+                }
                 Err(SubmitError::Refused(refusal)) => {
                     return Err(SourceError::new(SensorErrorKind::Emits, refusal.to_string()));
                 }
@@ -386,12 +389,12 @@ pub(super) fn recorded(error: &SourceError) -> SensorError {
     SensorError::new(error.kind, error.message.clone())
 }
 
-fn document(cursor: &Cursor) -> Result<Document, SourceError> {
+pub(super) fn document(cursor: &Cursor) -> Result<Document, SourceError> {
     let broken = |why: String| SourceError::new(SensorErrorKind::Protocol, format!("the stored cursor is not valid: {why}"));
     Document::parse(Bytes::copy_from_slice(cursor.as_str().as_bytes())).map_err(|why| broken(why.to_string()))
 }
 
-fn stored(cursor: &Document) -> Result<Cursor, SourceError> {
+pub(super) fn stored(cursor: &Document) -> Result<Cursor, SourceError> {
     let too_large = |why: String| SourceError::new(SensorErrorKind::Limit, why);
     Cursor::of_bytes(cursor.bytes()).map_err(|why| too_large(why.to_string()))
 }

@@ -3,16 +3,19 @@
 //! It is called on the sequencer's thread and never waits. A task that panics counts as a failure of its sensor.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use ensue_api::Queue;
-use ensue_api::ports::{SensorLine, SensorState, SensorStatus};
+use ensue_api::ports::{Declined, FindingEnd, SENSOR_LINES_MAX, SensorLine, SensorState, SensorStatus, SensorTest, TestedFrom, Testing};
 use ensue_connectors::world::Lines;
 use ensue_connectors::{Connect, Lag, SensorErrorKind, SourceError, World};
 use ensue_engine::catalog::Sensor;
-use ensue_engine::command::{Ask, Command};
+use ensue_engine::command::{Ask, Command, ObservedEvent, Refusal};
 use ensue_engine::effect::{Effect, RunSensor};
+use ensue_engine::events::facts::KeptMessage;
 use ensue_engine::explain::panic_text;
 use ensue_engine::ids::SensorId;
 use ensue_engine::names::{KeyRef, SensorRef};
@@ -28,9 +31,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::back_off::{HEALTHY_AFTER, wait_after};
+use super::log_files::LogFiles;
 use super::logs::SensorLog;
 use super::run::{Ended, Means, Run, recorded, stopped};
 use super::status::{RunStatus, Shown};
+use super::trial::{TestRefusal, Tests, Trial};
 use crate::catalogs::NodeCatalogs;
 use crate::clock::Clock;
 use crate::edge::Edge;
@@ -40,6 +45,9 @@ use crate::intake::{Intake, KnownSensors};
 const STARTS_PER_SECOND_MAX: u64 = 20;
 /// How long a stop waits for batches that are on their way.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a look for the end of a source may take.
+const END_PATIENCE: Duration = Duration::from_secs(25);
 
 /// Makes what a sensor's source reaches.
 pub trait SensorWorlds: Send + Sync {
@@ -69,6 +77,8 @@ pub struct SupervisorParts {
     pub intake: watch::Receiver<Intake>,
     /// The bytes that were read and are not committed.
     pub bytes: Arc<Queue>,
+    /// The folder for the logs of sensors.
+    pub logs: PathBuf,
     /// The release of the node.
     pub release: &'static str,
 }
@@ -84,6 +94,11 @@ struct Shared {
     runtime: Handle,
     tasks: Mutex<BTreeMap<SensorId, Task>>,
     starts: Mutex<Starts>,
+    tests: Tests,
+    /// The logs on disk; none if their folder cannot be used.
+    files: Option<LogFiles>,
+    /// Set when the node stops.
+    stop: watch::Sender<bool>,
 }
 
 /// The task of a sensor, and what is known of it.
@@ -106,7 +121,13 @@ struct Definition {
 impl SensorSupervisor {
     /// Creates the supervisor, whose tasks run on the current tokio runtime.
     pub fn new(parts: SupervisorParts) -> Self {
-        let shared = Shared { parts, runtime: Handle::current(), tasks: Mutex::default(), starts: Mutex::default() };
+        let (stop, _) = watch::channel(false);
+        let (tasks, starts, tests) = (Mutex::default(), Mutex::default(), Tests::default());
+        let known = parts.known.sensors();
+        let files = LogFiles::open(parts.logs.clone(), |id| known.get(id).is_some())
+            .inspect_err(|why| tracing::warn!(folder = %parts.logs.display(), %why, "the logs of sensors are only kept in memory"))
+            .ok();
+        let shared = Shared { parts, runtime: Handle::current(), tasks, starts, tests, files, stop };
         Self { shared: Arc::new(shared) }
     }
 
@@ -144,6 +165,7 @@ impl SensorSupervisor {
 
     /// Stops all sensors: nothing more is read, and what is on its way may still be committed and settled for a while.
     pub async fn stop(&self) {
+        self.shared.stop.send_replace(true);
         let tasks = std::mem::take(&mut *self.shared.tasks());
         for task in tasks.values() {
             task.stop.send_replace(true);
@@ -173,7 +195,10 @@ impl SensorSupervisor {
                 before.status.set(SensorState::Starting);
                 (before.status.clone(), before.log.clone())
             }
-            None => (RunStatus::new(shared.parts.clock.clone()), SensorLog::new(shared.parts.clock.clone())),
+            None => (
+                RunStatus::new(shared.parts.clock.clone()),
+                SensorLog::new(shared.parts.clock.clone(), shared.files.clone().map(|files| (wanted.id, files))),
+            ),
         };
         let (stop, stopping) = watch::channel(false);
         let course = Course { shared: shared.clone(), wanted: wanted.clone(), stopped: stopping, status: status.clone(), log: log.clone() };
@@ -197,6 +222,7 @@ impl SensorSupervisor {
         }
         if is_gone {
             tasks.remove(&id);
+            self.shared.files.iter().for_each(|files| files.remove(id));
         }
     }
 }
@@ -204,6 +230,20 @@ impl SensorSupervisor {
 impl Shared {
     fn tasks(&self) -> MutexGuard<'_, BTreeMap<SensorId, Task>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns a stored cursor; reads it from the log if it is long.
+    async fn cursor(&self, stored: StoredCursor) -> Result<Cursor, SourceError> {
+        let broken = |why: String| SourceError::new(SensorErrorKind::Bug, format!("the cursor in the log cannot be used: {why}"));
+        match stored {
+            StoredCursor::Inline(text) => Cursor::of_json(text).map_err(|why| broken(why.to_string())),
+            StoredCursor::Body(handle) => {
+                let bodies = self.parts.bodies.clone();
+                let read = tokio::task::spawn_blocking(move || bodies.read(&handle)).await;
+                let bytes = read.map_err(|why| broken(why.to_string()))?.map_err(|why| broken(why.to_string()))?;
+                Cursor::of_bytes(&bytes).map_err(|why| broken(why.to_string()))
+            }
+        }
     }
 
     fn definition(&self, sensor: &SensorRef) -> Option<Definition> {
@@ -225,7 +265,7 @@ impl Course {
     /// Runs the sensor until it is stopped, superseded or done. A failed run is followed by another one.
     async fn follow(mut self) {
         let id = self.wanted.id;
-        let seed = id.0.as_bytes().iter().skip(8).fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
+        let seed = seed_of(id);
         let world = Arc::new(self.shared.parts.worlds.world(&self.wanted.sensor, seed, self.log.clone()));
         let mut failures = self.wanted.failures;
         if self.wanted.running_since.is_some_and(|since| is_long_ago(&*world.clock, since)) {
@@ -276,7 +316,7 @@ impl Course {
             return Ok(Ended::Superseded);
         };
         let cursor = match pulling.cursor.clone() {
-            Some(stored) => Some(self.cursor(stored).await?),
+            Some(stored) => Some(self.shared.cursor(stored).await?),
             None => None,
         };
         let parts = &self.shared.parts;
@@ -316,20 +356,11 @@ impl Course {
     fn definition(&self) -> Option<Arc<Sensor>> {
         self.shared.parts.catalogs.current().sensors().get(&self.wanted.sensor).cloned()
     }
+}
 
-    /// Returns a stored cursor; reads it from the log if it is long.
-    async fn cursor(&self, stored: StoredCursor) -> Result<Cursor, SourceError> {
-        let broken = |why: String| SourceError::new(SensorErrorKind::Bug, format!("the cursor in the log cannot be used: {why}"));
-        match stored {
-            StoredCursor::Inline(text) => Cursor::of_json(text).map_err(|why| broken(why.to_string())),
-            StoredCursor::Body(handle) => {
-                let bodies = self.shared.parts.bodies.clone();
-                let read = tokio::task::spawn_blocking(move || bodies.read(&handle)).await;
-                let bytes = read.map_err(|why| broken(why.to_string()))?.map_err(|why| broken(why.to_string()))?;
-                Cursor::of_bytes(&bytes).map_err(|why| broken(why.to_string()))
-            }
-        }
-    }
+/// Returns the number from which a sensor's phases and jitter follow.
+fn seed_of(id: SensorId) -> u64 {
+    id.0.as_bytes().iter().skip(8).fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte))
 }
 
 /// Returns true if a moment was so long ago that failures before it no longer count.
@@ -388,9 +419,73 @@ impl ensue_api::ports::Sensors for SensorSupervisor {
         })
     }
 
-    fn lines_after(&self, sensor: &SensorRef, number: u64) -> Vec<SensorLine> {
-        let log = self.log_of(sensor);
-        log.map_or_else(Vec::new, |log| log.after(number))
+    fn lines(&self, sensor: &SensorRef, after: Option<u64>) -> Vec<SensorLine> {
+        let Some(id) = self.shared.parts.known.sensors().of(sensor).map(|(id, _)| id) else { return Vec::new() };
+        let log = self.shared.tasks().get(&id).map(|task| task.log.clone());
+        let recent = log.map_or_else(Vec::new, |log| log.after(0));
+        // What is in memory may not be on disk yet.
+        let first = recent.first().map_or(u64::MAX, |line| line.number);
+        let number = after.unwrap_or(0);
+        let mut lines = Vec::new();
+        if number.saturating_add(1) < first && (after.is_some() || recent.len() < SENSOR_LINES_MAX) {
+            lines.extend(self.shared.files.iter().flat_map(|files| files.between(id, number, first)));
+        }
+        lines.extend(recent.into_iter().filter(|line| line.number > number));
+        match after {
+            Some(_) => lines.truncate(SENSOR_LINES_MAX),
+            None => drop(lines.drain(..lines.len().saturating_sub(SENSOR_LINES_MAX))),
+        }
+        lines
+    }
+
+    fn test(&self, asked: SensorTest) -> Testing {
+        let shared = self.shared.clone();
+        Box::pin(async move {
+            let (tests, sensor) = (shared.tests.clone(), asked.sensor.clone());
+            tests.run(&sensor, Box::pin(async move { shared.trial(asked).await?.go().await })).await
+        })
+    }
+
+    fn end_of(&self, sensor: &SensorRef) -> FindingEnd {
+        let (shared, sensor) = (self.shared.clone(), sensor.clone());
+        Box::pin(async move {
+            let asked = SensorTest { sensor: sensor.clone(), count: 1, timeout: END_PATIENCE, from: TestedFrom::Cursor };
+            let tests = shared.tests.clone();
+            tests.run(&sensor, Box::pin(async move { shared.trial(asked).await?.end().await })).await
+        })
+    }
+
+    fn read_again(&self, sensor: &SensorRef, message: KeptMessage, body: Bytes) -> Result<Vec<ObservedEvent>, Declined> {
+        let parts = &self.shared.parts;
+        parts.edge.read_again(&parts.catalogs.current(), sensor, message, body)
+    }
+}
+
+impl Shared {
+    /// Returns the parts of a test of a sensor, whatever its run does.
+    async fn trial(&self, asked: SensorTest) -> Result<Trial, TestRefusal> {
+        let absent = || TestRefusal::NotPulling(Refusal::SensorDoesNotPull(asked.sensor.clone()));
+        let known = self.parts.known.sensors();
+        let (id, pulling) = known.of(&asked.sensor).ok_or_else(absent)?;
+        let stored = pulling.cursor.clone();
+        let sensor = self.parts.catalogs.current().sensors().get(&asked.sensor).cloned().ok_or_else(absent)?;
+        let cursor = match stored {
+            Some(stored) => Some(self.cursor(stored).await.map_err(|why| TestRefusal::Panicked(why.message))?),
+            None => None,
+        };
+        let log = SensorLog::new(self.parts.clock.clone(), None);
+        Ok(Trial {
+            submit: self.parts.submit.clone(),
+            catalogs: self.parts.catalogs.clone(),
+            edge: self.parts.edge.clone(),
+            connect: self.parts.connect.clone(),
+            world: self.parts.worlds.world(&asked.sensor, seed_of(id), log.clone()),
+            log,
+            sensor,
+            cursor,
+            asked,
+            stopped: self.stop.subscribe(),
+        })
     }
 }
 
@@ -403,11 +498,5 @@ impl SensorSupervisor {
     /// Returns what is shown of each sensor that has a task.
     pub(super) fn all_shown(&self) -> Vec<(SensorRef, Shown)> {
         self.shared.tasks().values().map(|task| (task.wanted.sensor.clone(), task.status.shown())).collect()
-    }
-
-    fn log_of(&self, sensor: &SensorRef) -> Option<Arc<SensorLog>> {
-        let known = self.shared.parts.known.sensors();
-        let (id, _) = known.of(sensor)?;
-        self.shared.tasks().get(&id).map(|task| task.log.clone())
     }
 }

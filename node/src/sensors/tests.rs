@@ -2,6 +2,7 @@
 
 mod peers;
 mod site;
+mod trials;
 mod worlds;
 
 use std::time::Duration;

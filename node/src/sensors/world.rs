@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_connectors::world::{self, Folders, Lines, Programs, Web};
+use ensue_connectors::world::{self, Folders, Lines, Programs, Purpose, Web};
 use ensue_connectors::{Pending, SensorErrorKind, SourceError, World};
 use ensue_engine::names::{KeyRef, PackName, SensorRef};
 use ensue_engine::ports::Secret;
@@ -33,6 +33,7 @@ pub(crate) struct NodeWorlds {
 impl SensorWorlds for NodeWorlds {
     fn world(&self, _: &SensorRef, seed: u64, lines: Arc<dyn Lines>) -> World {
         World {
+            purpose: Purpose::Run,
             seed,
             clock: Arc::new(SourceClock(self.clock.clone())),
             web: self.web.clone(),

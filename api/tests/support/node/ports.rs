@@ -10,12 +10,13 @@ use bytes::Bytes;
 use ensue_api::ports::{
     BreakerState, ConnectionError, ConnectionStatus, Connections, TestedConnection,
     Access, AskedCode, AskedIdentity, AskedInquiryLink, AskedLink, AskedToken, Attempt, Backtested, Backtests, BegunDevice, CodeNotFound,
-    Credential, Declined, Dependency, DependencyState, DeviceDecision, Devices, EventMaker, FileText, Finding, FindingVerdict,
+    Credential, Declined, Dependency, DependencyState, DeviceDecision, Devices, EventMaker, FileText, Finding, FindingEnd, FindingVerdict,
     FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Issuers, Job, JobKind, JobState, Kept, KeyWriter, LogAccess, Login,
     LoginFrom, LoginOf, MadeToken, MintedCode, NewOtp, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, OpenedSession, OtpAtReset, Pair,
     Passwords, Patience, People, Progress, Readiness, Received, RedeemedCode, Refusals, RefusedAttempt, Replayed, Replays, Represented,
-    Retained, RevealedKey, SecretState, SeenSession, SensorLine, SensorState, SensorStatus, Sensors, SessionEnds, SessionForm,
-    SessionSecret, Sessions, SetKey, ToBacktest, ToReplay, ToSign, Tokens, UsageReader, WaitingDevice, Webhooks,
+    Retained, RevealedKey, SecretState, SeenSession, SensorLine, SensorState, SensorStatus, SensorTest, SensorTested, Sensors, SessionEnds,
+    SessionForm, SessionSecret, Sessions, SetKey, SourceEnd, TestEnd, TestedBody, TestedEvent, TestedMessage, TestedOutcome, Testing,
+    ToBacktest, ToReplay, ToSign, Tokens, UsageReader, WaitingDevice, Webhooks,
 };
 use ensue_api::worker_queues::{StartRate, WorkerQueue};
 use ensue_engine::access::audit::facts::{AccessDenied, LoginRefused};
@@ -29,6 +30,7 @@ use ensue_engine::command::{
     Ask, Command, Conflict, Dedupe, DedupeKey, Denied, KeyRotation, NewLink, NewSession, NewToken, ObservedEvent, OpenedLink, Refusal,
     RefusedDelivery, RefusedLogin, RotatedToken,
 };
+use ensue_engine::events::facts::KeptMessage;
 use ensue_engine::executions::program::rights_of_program;
 use ensue_engine::executions::state::Phase;
 use ensue_engine::explain::Explain;
@@ -38,13 +40,16 @@ use ensue_engine::ports::{Came, Committed, HookReply, HookRequest, LogError, Rea
 use ensue_engine::record::{
     Actor, AttemptOf, Body, CatalogRevision, CredentialId, Digest, Epoch, Head, Position, Record, Revision, StreamId,
 };
-use ensue_engine::sensors::cursor::StoredCursor;
+use ensue_engine::sensors::cursor::{Cursor, StoredCursor};
 use ensue_engine::time::Timestamp;
 use ensue_packs::{Diagnostic, PackSource};
+use ensue_sensors::message::Message;
+use ensue_sensors::pulled::{self, Made};
 use ensue_sensors::webhook::{self, Emitted, HookKeys, Outgoing, Proving};
 use ensue_sensors::{Stage, replies};
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use serde_json::Map;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -217,8 +222,57 @@ impl Sensors for TestNode {
         })
     }
 
-    fn lines_after(&self, _: &SensorRef, _: u64) -> Vec<SensorLine> {
+    fn lines(&self, _: &SensorRef, _: Option<u64>) -> Vec<SensorLine> {
         Vec::new()
+    }
+
+    fn test(&self, asked: SensorTest) -> Testing {
+        let message = TestedMessage {
+            body: TestedBody::Json(r#"{"name":"ana"}"#.to_owned()),
+            bytes: 14,
+            about: Map::new(),
+            time: None,
+            would: TestedOutcome::Events(vec![TestedEvent {
+                trigger: "demo.hello".parse().unwrap(),
+                payload: Some(r#"{"name":"ana"}"#.to_owned()),
+                occurred_at: NOON,
+                dedupe: Some("ana".to_owned()),
+                is_repeat: Some(false),
+                rules: vec!["demo.greet".parse().unwrap()],
+            }]),
+            cursor: Some(r#"{"line":1}"#.to_owned()),
+        };
+        let messages = vec![message; asked.count.min(1)];
+        let tested = SensorTested { ended: TestEnd::Done, error: None, after: None, messages, lines: Vec::new(), took: Duration::ZERO };
+        Box::pin(std::future::ready(Ok(tested)))
+    }
+
+    fn end_of(&self, sensor: &SensorRef) -> FindingEnd {
+        let core = self.core();
+        let after =
+            core.sequencing.engine().sensors().of(sensor).and_then(|(_, pulling)| pulling.cursor.as_ref().map(StoredCursor::digest));
+        Box::pin(std::future::ready(Ok(SourceEnd { after, cursor: Cursor::of_json("9").unwrap() })))
+    }
+
+    fn read_again(&self, sensor: &SensorRef, message: KeptMessage, body: Bytes) -> Result<Vec<ObservedEvent>, Declined> {
+        let sensor = &self.catalog.sensors()[sensor];
+        let message = Message::again(message, body).unwrap();
+        let emitted = match pulled::events_of(sensor, &message) {
+            Made::Events(emitted) => emitted,
+            Made::Passed | Made::Nothing => Vec::new(),
+            Made::Refused(refusal) => return Err(refusal.into()),
+        };
+        let source = sensor.name.to_string();
+        let given = |one: Emitted| GivenEvent {
+            trigger: one.trigger,
+            payload: one.payload.bytes().clone(),
+            source: source.clone(),
+            occurred_at: message.time,
+            trace: None,
+            dedupe: None,
+            rule: None,
+        };
+        emitted.into_iter().map(|one| self.judged(given(one), Some(sensor.name.clone()))).collect()
     }
 }
 

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use ensue_api::ports::{SensorStatus, Sensors as _};
+use ensue_api::ports::{Declined, SensorStatus, SensorTest, SensorTested, Sensors as _, TestedFrom};
 use ensue_api::{QueueName, Queues};
-use ensue_connectors::world::{Lines, Program, ProgramOrder, Programs, Web, WebAnswer, WebRequest};
+use ensue_connectors::world::{Lines, Program, ProgramOrder, Programs, Purpose, Web, WebAnswer, WebRequest};
 use ensue_connectors::{Pending, SensorErrorKind, SourceError, World};
 use ensue_engine::batch::CommittedBatch;
 use ensue_engine::command::{Ask, Command, Moment, Settings};
@@ -181,7 +181,16 @@ struct Worlds(Arc<dyn Clock>);
 impl SensorWorlds for Worlds {
     fn world(&self, _: &SensorRef, seed: u64, lines: Arc<dyn Lines>) -> World {
         let clock = Arc::new(SourceClock(self.0.clone()));
-        World { seed, clock, web: Arc::new(Nowhere), programs: Arc::new(Nowhere), keys: Arc::new(Nowhere), folders: Arc::default(), lines }
+        World {
+            purpose: Purpose::Run,
+            seed,
+            clock,
+            web: Arc::new(Nowhere),
+            programs: Arc::new(Nowhere),
+            keys: Arc::new(Nowhere),
+            folders: Arc::default(),
+            lines,
+        }
     }
 }
 
@@ -306,6 +315,7 @@ impl Site {
             clock: self.clock.clone(),
             intake: handle.gauges().intake.watch(),
             bytes: queues.of(QueueName::SensorBytes).clone(),
+            logs: self.folder.path().join("sensor_logs"),
             release: "0.0.0",
         });
         assert!(sensors.set(supervisor.clone()).is_ok());
@@ -366,6 +376,13 @@ impl Site {
         self.ask(Ask::RestartSensor { sensor: feed() });
     }
 
+    /// Tests the sensor for a while.
+    pub(super) fn test(&self, count: usize, from: TestedFrom) -> Result<SensorTested, Declined> {
+        let life = self.life();
+        let asked = SensorTest { sensor: feed(), count, timeout: Duration::from_secs(5), from };
+        life.runtime.block_on(life.sensors.test(asked))
+    }
+
     pub(super) fn rewind(&self, to: Option<&str>) {
         self.ask(Ask::SetSensorCursor { sensor: feed(), cursor: to.map(|to| Cursor::of_json(to).unwrap()) });
     }
@@ -392,7 +409,7 @@ impl Site {
     }
 
     pub(super) fn lines(&self) -> Vec<String> {
-        self.life().sensors.lines_after(&feed(), 0).into_iter().map(|line| line.text).collect()
+        self.life().sensors.lines(&feed(), None).into_iter().map(|line| line.text).collect()
     }
 
     pub(super) fn run(&self) -> u64 {
