@@ -21,6 +21,7 @@ use ensue_engine::record::{Actor, Digest};
 use ensue_engine::sensors::cursor::{Cursor, StoredCursor};
 use ensue_engine::sensors::facts::{SensorFailed, SensorMode};
 use ensue_engine::time::Timestamp;
+use ensue_executor::Blocking;
 use ensue_executor::ports::Bodies;
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -69,6 +70,8 @@ pub struct SupervisorParts {
     pub intake: watch::Receiver<Intake>,
     /// The bytes that were read and are not committed.
     pub bytes: Arc<Queue>,
+    /// Where events are made and long cursors are read.
+    pub blocking: Blocking,
     /// The release of the node.
     pub release: &'static str,
 }
@@ -272,9 +275,9 @@ impl Course {
     async fn once(&self, world: &Arc<World>) -> Result<Ended, SourceError> {
         let Some(sensor) = self.definition() else { return Ok(Ended::Superseded) };
         let known = self.shared.parts.known.sensors();
-        let Some(pulling) = known.get(self.wanted.id).filter(|_| known.is_current(self.wanted.id, self.wanted.run)) else {
-            return Ok(Ended::Superseded);
-        };
+        let pulling = known.get(self.wanted.id).filter(|_| known.is_current(self.wanted.id, self.wanted.run));
+        // With another identity the cursor means nothing. The log sets another sensor as a consequence of the new catalog.
+        let Some(pulling) = pulling.filter(|pulling| pulling.identity == sensor.identity()) else { return Ok(Ended::Superseded) };
         let cursor = match pulling.cursor.clone() {
             Some(stored) => Some(self.cursor(stored).await?),
             None => None,
@@ -288,6 +291,7 @@ impl Course {
             world: world.clone(),
             intake: parts.intake.clone(),
             bytes: parts.bytes.clone(),
+            blocking: parts.blocking,
             release: parts.release,
             status: self.status.clone(),
             log: self.log.clone(),
@@ -324,8 +328,9 @@ impl Course {
             StoredCursor::Inline(text) => Cursor::of_json(text).map_err(|why| broken(why.to_string())),
             StoredCursor::Body(handle) => {
                 let bodies = self.shared.parts.bodies.clone();
-                let read = tokio::task::spawn_blocking(move || bodies.read(&handle)).await;
-                let bytes = read.map_err(|why| broken(why.to_string()))?.map_err(|why| broken(why.to_string()))?;
+                let read = self.shared.parts.blocking.done(move || bodies.read(&handle)).await;
+                let read = read.ok_or_else(|| broken("reading it stopped at an internal error".to_owned()))?;
+                let bytes = read.map_err(|why| broken(why.to_string()))?;
                 Cursor::of_bytes(&bytes).map_err(|why| broken(why.to_string()))
             }
         }

@@ -20,6 +20,7 @@ use ensue_engine::ports::{Committed, Log as _, ReadLimit, Reply, Submit, SubmitE
 use ensue_engine::record::{Actor, Head, Position, Record};
 use ensue_engine::sensors::cursor::Cursor;
 use ensue_engine::time::Timestamp;
+use ensue_executor::Blocking;
 use ensue_store::checkpoints::Checkpoints;
 use ensue_store::master_key::MasterKey;
 use ensue_store::memory::{MemoryLog, MemoryLogs, MemoryVault};
@@ -302,6 +303,7 @@ impl Site {
             clock: self.clock.clone(),
             intake: handle.gauges().intake.watch(),
             bytes: queues.of(QueueName::SensorBytes).clone(),
+            blocking: Blocking::Pool,
             release: "0.0.0",
         });
         assert!(sensors.set(supervisor.clone()).is_ok());
