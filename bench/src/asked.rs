@@ -1,5 +1,6 @@
 //! The arguments of `ensue bench`, and how they are carried out.
 
+mod sensor;
 mod workflow;
 
 use std::future::Future;
@@ -52,6 +53,8 @@ Scenarios:
   reads    pages of every list, and repeated reads of one execution, among a
            million executions. Runs only if you name it
   log      starts after kills, on a long log. Runs only if you name it
+  hook     deliveries without a proof, signed as by GitHub, and by `hmac`; with
+           a rule, and with a reply that waits for it. Runs only if you name it
 
 Examples:
   ensue bench                            all scenarios, 64 connections
@@ -67,7 +70,10 @@ Examples:
   ensue bench workflow --graphs DIR      with the graphs of a folder
   ensue bench workflow --parts chain,fan-out
   ensue bench reads --executions 1000000 --folder /var/tmp/many
-  ensue bench log --records 10000000 --folder /var/tmp/long")]
+  ensue bench log --records 10000000 --folder /var/tmp/long
+  ensue bench hook --connections 1       one delivery after the other
+  ensue bench sensor process             the lines of a program
+  ensue bench sensor poll --idle 1000    polls that find nothing new")]
 pub struct Bench {
     #[command(subcommand)]
     then: Option<Then>,
@@ -163,6 +169,9 @@ Examples:
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
+    /// Measure sensors that read a source.
+    #[command(subcommand)]
+    Sensor(sensor::Kind),
 }
 
 /// What can be measured.
@@ -194,6 +203,8 @@ enum Scenario {
     Reads,
     /// Starts after kills, on a long log.
     Log,
+    /// Deliveries by their proof, and replies that wait.
+    Hook,
 }
 
 impl Scenario {
@@ -207,6 +218,7 @@ impl Scenario {
             Self::Api => vec![packs::Scenario::Api],
             Self::Batch => vec![packs::Scenario::Batch],
             Self::Streams => vec![packs::Scenario::Streams],
+            Self::Hook => packs::Hook::ALL.map(packs::Scenario::Hook).to_vec(),
             Self::Limits | Self::Workflow | Self::Backtest | Self::Reads | Self::Log => Vec::new(),
         }
     }
@@ -238,7 +250,7 @@ impl Bench {
     pub fn run(self, watcher: &dyn Watcher) -> Result<Measured, Unmeasured> {
         let Self { then, asked } = self;
         if let Some(then) = then {
-            return then.run(&asked);
+            return then.run(&asked, watcher);
         }
         let machine = asked.machine();
         for (scenario, name) in [(Scenario::Log, "log"), (Scenario::Reads, "reads")] {
@@ -259,7 +271,7 @@ impl Bench {
         }
         let workflow = workflow.then(|| asked.workflow.read()).transpose()?;
         let backtest = asked.scenarios.contains(&Scenario::Backtest).then_some(asked.events);
-        let scenarios = if asked.scenarios.is_empty() { Scenario::value_variants().to_vec() } else { asked.scenarios };
+        let scenarios = if asked.scenarios.is_empty() { by_default() } else { asked.scenarios };
         let plan = Plan {
             done: if asked.until_called { Done::Called } else { Done::Answered },
             pace: asked.rate.map_or(Pace::Closed, |rate| Pace::Open { rate }),
@@ -290,6 +302,11 @@ impl Asked {
         };
         Machine { cores, slow_disk: self.slow_disk.map(Duration::from_millis) }
     }
+}
+
+/// Returns the scenarios that are measured if none is named.
+fn by_default() -> Vec<Scenario> {
+    Scenario::value_variants().iter().copied().filter(|scenario| *scenario != Scenario::Hook).collect()
 }
 
 fn tell_of_build(watcher: &dyn Watcher) {
@@ -429,14 +446,15 @@ fn shown(document: &Value) -> String {
 }
 
 impl Then {
-    fn run(self, asked: &Asked) -> Result<Measured, Unmeasured> {
-        let (name, usage) = match self {
-            Self::Compare { .. } => ("compare", "ensue bench compare FIRST SECOND"),
-            Self::Aims { .. } => ("aims", "ensue bench aims FILE…"),
+    fn run(self, asked: &Asked, watcher: &dyn Watcher) -> Result<Measured, Unmeasured> {
+        let (name, usage, because) = match self {
+            Self::Compare { .. } => ("compare", "ensue bench compare FIRST SECOND", "it reads earlier results and measures nothing"),
+            Self::Aims { .. } => ("aims", "ensue bench aims FILE…", "it reads earlier results and measures nothing"),
+            Self::Sensor(_) => ("sensor", "ensue bench sensor process --seconds 20", "its own options are behind its name"),
         };
         if asked.says_anything() {
             // Clap's own check would count what every command takes, as `--output`.
-            let why = format!("`{name}` cannot be combined with scenarios: it reads earlier results and measures nothing");
+            let why = format!("`{name}` cannot be combined with scenarios and their options: {because}");
             return Err(Unmeasured::new(Fault::Asked, why).hint(format!("run `{usage}`")));
         }
         match self {
@@ -453,6 +471,7 @@ impl Then {
                 let show = |document: &Value| aims::table(document["items"].as_array().map(Vec::as_slice).unwrap_or_default());
                 Ok(Measured { document: json!({ "items": items }), failure: None, show })
             }
+            Self::Sensor(kind) => kind.run(asked.machine(), watcher),
         }
     }
 }

@@ -13,6 +13,7 @@
 //! | `limits` | the best that the machine can do |
 //! | `makespans`, `timers` | workflows: graphs compared with their schedules, and pending timers |
 //! | `judging`, `backtests` | rules: judging alone, and backtests of a million events |
+//! | `pulling` | sensors: the lines of a program, and idle polls |
 //! | `at_size`, `long` | reads among a million executions; starts on a long log |
 //! | `aims` | the goals, compared with all of these figures |
 //!
@@ -40,6 +41,7 @@ mod long;
 mod makespans;
 mod measure;
 mod packs;
+mod pulling;
 mod reads;
 mod streams;
 mod table;

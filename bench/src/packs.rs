@@ -36,8 +36,40 @@ pub(crate) enum Scenario {
     Batch,
     /// Single events without consequences, while many streams follow the log.
     Streams,
+    /// One delivery after the other, in one of these ways.
+    Hook(Hook),
     /// A workflow requested over the API; each request is answered at its end.
     Flow(Flow),
+}
+
+/// How a delivery is proven, and what its sender waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hook {
+    /// Without a proof.
+    None,
+    /// Signed as GitHub does.
+    Github,
+    /// Signed as the pack describes.
+    Hmac,
+    /// Signed as GitHub does; a rule matches and runs a no-op.
+    Rule,
+    /// The same, and the reply waits for its end.
+    Wait,
+}
+
+impl Hook {
+    /// All of them.
+    pub(crate) const ALL: [Self; 5] = [Self::None, Self::Github, Self::Hmac, Self::Rule, Self::Wait];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "hook none",
+            Self::Github => "hook github",
+            Self::Hmac => "hook hmac",
+            Self::Rule => "hook rule",
+            Self::Wait => "hook wait",
+        }
+    }
 }
 
 impl Scenario {
@@ -52,6 +84,7 @@ impl Scenario {
             Self::Rules(count) => format!("rules {count}"),
             Self::Batch => "batch".to_owned(),
             Self::Streams => "streams".to_owned(),
+            Self::Hook(hook) => hook.name().to_owned(),
             Self::Flow(flow) => flow.name(),
         }
     }
@@ -60,7 +93,8 @@ impl Scenario {
     pub(crate) fn executions_per_event(self) -> usize {
         match self {
             Self::Ingest | Self::Batch | Self::Streams => 0,
-            Self::Rule | Self::Http | Self::Process | Self::Api => 1,
+            Self::Hook(Hook::None | Hook::Github | Hook::Hmac) => 0,
+            Self::Rule | Self::Http | Self::Process | Self::Api | Self::Hook(Hook::Rule | Hook::Wait) => 1,
             Self::Rules(count) => count.min(MATCHING),
             Self::Flow(flow) => flow.executions(),
         }
@@ -77,11 +111,13 @@ pub(crate) fn write(packs: &Path, scenario: Scenario, target: Option<SocketAddr>
          config: { branch: 'string = \"main\"' }\n",
     )?;
     file("triggers/pull_request.yaml", TRIGGER)?;
-    file("sensors/github.yaml", SENSOR)?;
+    file("sensors/github.yaml", &sensor(scenario))?;
     match scenario {
         Scenario::Batch | Scenario::Streams => file("triggers/tick.yaml", TICK),
-        Scenario::Ingest => file("rules/none.yaml", &rule("event.payload.action == \"closed\"", NOOP)),
-        Scenario::Rule | Scenario::Api => file("rules/one.yaml", &rule(MATCH, NOOP)),
+        Scenario::Ingest | Scenario::Hook(Hook::None | Hook::Github | Hook::Hmac) => {
+            file("rules/none.yaml", &rule("event.payload.action == \"closed\"", NOOP))
+        }
+        Scenario::Rule | Scenario::Api | Scenario::Hook(Hook::Rule | Hook::Wait) => file("rules/one.yaml", &rule(MATCH, NOOP)),
         Scenario::Process => {
             file("actions/nothing.yaml", NOTHING)?;
             file("rules/run.yaml", &rule(MATCH, "action: bench.nothing\n"))
@@ -130,15 +166,27 @@ pub(crate) const PULL_REQUEST_REF: &str = "bench.pull_request";
 pub(crate) const TICK_REF: &str = "bench.tick";
 /// Its file.
 pub(crate) const TICK: &str = "description: A tick.\npayload:\n  n: integer\n  text: string\n";
-const SENSOR: &str = "\
-description: GitHub's webhook.
-webhook:
-  verify: { scheme: github, key: bench.webhook_secret }
+const EMITS: &str = "\
 emits:
   - trigger: bench.pull_request
     when: 'headers[\"x-github-event\"] == \"pull_request\"'
     dedupe: 'headers[\"x-github-delivery\"]'
 ";
+
+/// Returns the sensor of a scenario.
+fn sensor(scenario: Scenario) -> String {
+    let hook = if let Scenario::Hook(hook) = scenario { hook } else { Hook::Github };
+    let verify = match hook {
+        Hook::None => "{ scheme: none }",
+        Hook::Hmac => "{ scheme: hmac, key: bench.webhook_secret, header: X-Hub-Signature-256, prefix: 'sha256=' }",
+        Hook::Github | Hook::Rule | Hook::Wait => "{ scheme: github, key: bench.webhook_secret }",
+    };
+    let reply = match hook {
+        Hook::Wait => "  reply:\n    - wait: 10s\n      body: { events: [{ id: '${{ event.id }}' }] }\n",
+        Hook::None | Hook::Github | Hook::Hmac | Hook::Rule => "",
+    };
+    format!("description: GitHub's webhook.\nwebhook:\n  verify: {verify}\n{reply}{EMITS}")
+}
 
 fn rule(when: &str, then: &str) -> String {
     format!("description: Made for a measurement.\ntrigger: bench.pull_request\nwhen: |\n  {when}\n{then}")
@@ -208,6 +256,9 @@ mod tests {
             Scenario::Rules(1_200),
             Scenario::Batch,
             Scenario::Streams,
+            Scenario::Hook(Hook::None),
+            Scenario::Hook(Hook::Hmac),
+            Scenario::Hook(Hook::Wait),
             Scenario::Flow(Flow::Short),
             Scenario::Flow(Flow::Chain),
             Scenario::Flow(Flow::Items),

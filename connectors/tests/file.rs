@@ -310,6 +310,40 @@ async fn link_that_leads_out_of_the_folder_is_refused() {
 }
 
 #[tokio::test]
+async fn folder_with_a_hundred_thousand_files_is_refused_unless_few_of_them_match() {
+    let outside = Outside::new();
+    for number in 0..100_000 {
+        fs::File::create(outside.path(&format!("in/{number}.txt"))).unwrap();
+    }
+    outside.write("in/wanted.log", "wanted");
+    let error = match outside.open(outside.source("in/*.txt"), None).await {
+        Ok(mut source) => tokio::time::timeout(SOON, source.next(ROOM)).await.expect("it fails soon").err(),
+        Err(error) => Some(error),
+    };
+    let error = error.expect("it does not follow as many files");
+    assert_eq!(error.kind, SensorErrorKind::Limit);
+    assert!(error.message.contains("10000 files"), "{}", error.message);
+    let mut source = outside.opened(outside.source("in/*.log")).await;
+    assert_eq!(texts(&settled(&mut source, 1).await), ["wanted"]);
+}
+
+#[tokio::test]
+async fn file_that_is_written_all_the_time_makes_no_message_until_it_rests() {
+    let outside = Outside::new();
+    let mut source = outside.opened(FileSource { settle: Duration::from_millis(700), ..outside.source("in/*.txt") }).await;
+    let mut whole = String::new();
+    for number in 0..10 {
+        outside.append("in/a.txt", &format!("{number}\n"));
+        whole.push_str(&format!("{number}\n"));
+        let early = tokio::time::timeout(Duration::from_millis(100), source.next(ROOM)).await;
+        assert!(
+            !matches!(early, Ok(Ok(Pulled::Messages(messages))) if messages.iter().any(|message| !matches!(message.body, Body::Progress)))
+        );
+    }
+    assert_eq!(texts(&settled(&mut source, 1).await), [whole]);
+}
+
+#[tokio::test]
 async fn pipe_in_the_folder_is_skipped() {
     let outside = Outside::new();
     assert!(std::process::Command::new("mkfifo").arg(outside.path("in/pipe.txt")).status().unwrap().success());

@@ -2,7 +2,7 @@
 //!
 //! Read in this order: `world` is the main loop. `plan` and `rates` hold the decisions that a seed makes in
 //! advance, `operator` the settings of each start. `node` mirrors the node's wiring. `clients`, `keyring`,
-//! `pack`, `flow` and `traffic` create the load, `http` and `api` carry it over the routes, and `secrets`
+//! `pack`, `flow`, `peers` and `traffic` create the load, `http` and `api` carry it over the routes, and `secrets`
 //! lists values that must never leak. `disk`, `small_files`, `programs` and `saying`, `web`, `clock` and
 //! `life` simulate the environment and the node's death. `witness`, `timeline` and `sightings` hold
 //! observations that are not in the log; `oracle` judges; `story` is the event trace; `watchdog` detects a
@@ -27,6 +27,7 @@ mod node;
 mod operator;
 mod oracle;
 mod pack;
+mod peers;
 mod plan;
 mod programs;
 mod random;

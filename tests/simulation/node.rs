@@ -22,8 +22,8 @@ use ensue_engine::record::Head;
 use ensue_executor::Executor;
 use ensue_node::backend::{Folder, OpenBeside};
 use ensue_node::parts::{
-    Clock, Edge, Follower, LogReaders, Next, NodeCatalogs, NodeKeys, NodeTokens, OutsideWriter, PacksFolder, Rebuilt, SnapshotWriter,
-    Space, Turn, ViewFollower, Waiting, note_clock_step, rebuild,
+    Clock, Edge, Follower, LogReaders, Next, NodeCatalogs, NodeKeys, NodeTokens, OutsideWriter, PacksFolder, Rebuilt, SensorSupervisor,
+    SnapshotWriter, Space, Turn, ViewFollower, Waiting, note_clock_step, rebuild,
 };
 use ensue_node::seat::open::fold_in;
 use ensue_views::ViewReader;
@@ -40,6 +40,7 @@ use crate::clock::WorkerClock;
 use crate::ground::Ground;
 use crate::http::{Copy, Exchanges, Sent};
 use crate::life::Life;
+use crate::peers::Peers;
 use crate::sometimes;
 use crate::traffic::{Promise, RequestNumber};
 
@@ -89,6 +90,7 @@ pub(crate) struct Node {
     runtime: Arc<Runtime>,
     idle: Arc<Notify>,
     executor: Executor,
+    sensors: Option<SensorSupervisor>,
     api: NodeApi,
     tokens: NodeTokens,
     stopping: Stopping,
@@ -143,7 +145,7 @@ impl Node {
         self.worker_clock.wake();
         let now = self.ground.now();
         let passed = Duration::from_micros(now - self.worked_at.swap(now, Ordering::Relaxed));
-        if self.under_way() > 0 {
+        if self.under_way() > 0 || self.sensors.is_some() {
             // Tasks that wait on the runtime's own time are woken when the runtime is idle and run in the
             // next round.
             self.runtime.block_on(async {
@@ -240,6 +242,12 @@ impl Node {
     /// Returns how many attempts the worker runs.
     pub(crate) fn running(&self) -> usize {
         self.executor.running()
+    }
+
+    /// Returns true if its sensors have read everything that the peers have.
+    pub(crate) fn has_drained(&self, peers: &Peers) -> bool {
+        let catalog = self.catalogs.current();
+        self.look(|engine| peers.are_drained(engine, &catalog)).unwrap_or(false)
     }
 
     /// Inspects the live state.

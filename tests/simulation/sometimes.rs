@@ -170,6 +170,16 @@ pub const NAMES: &[&str] = &[
     "a newer match took the place of one that was held",
     "a window passed before it was filled",
     "the flow control of a rule ended with its held matches",
+    "a queue delivered a settled message again",
+    "a queue delivered again what was not settled",
+    "a peer of a sensor was away",
+    "the connection of a sensor broke",
+    "a peer did not hear that messages are settled",
+    "a sensor was disabled",
+    "a sensor was rewound",
+    "a sensor ended because it reads something else",
+    "a commit of a sensor had nothing but its cursor",
+    "a refused message was settled",
 ];
 
 static REACHED: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());

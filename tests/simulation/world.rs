@@ -8,6 +8,7 @@ mod attendant;
 mod faults;
 mod lives;
 mod requests;
+mod sources;
 mod vars;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use crate::node::{Judged, Node, Room};
 use crate::operator::Operated;
 use crate::oracle::{Ledger, Violation};
 use crate::pack::Edition;
+use crate::peers::Peers;
 use crate::plan::Plan;
 use crate::programs::Machine;
 use crate::random::Random;
@@ -89,6 +91,8 @@ enum Event {
     Reread(u32),
     /// A person restarts a node without waiting for its end.
     Restart(u32),
+    /// Messages come to the peers of sensors.
+    Messages,
 }
 
 /// Why a follower takes a step.
@@ -144,6 +148,9 @@ pub(crate) struct World {
     flows: Flows,
     again: Again,
     vars: Vars,
+    peers: Arc<Peers>,
+    /// How often the sensors were restarted since faults ended.
+    sensors_restarted: u32,
     /// The operator's settings of the newest start.
     operated: Operated,
     healed_at: Option<u64>,
@@ -168,6 +175,8 @@ impl World {
         vars.give(&mut edition, None);
         flows.give(&mut edition, None);
         edition.write(&disk.packs())?;
+        let peers = Peers::new(seed, ground.clone());
+        peers.write(&disk.packs())?;
         let mut keyrings = Keyrings::new(seed);
         let clients = (0..ground.plan.clients).map(|number| Client::new(number, keyrings.next())).collect();
         let lots = random.fork();
@@ -198,6 +207,8 @@ impl World {
             flows,
             again: Again::new(seed),
             vars,
+            peers,
+            sensors_restarted: 0,
             operated,
             healed_at: None,
             progress: (0, 0),
@@ -220,6 +231,7 @@ impl World {
             self.schedule(fault);
         }
         self.after(3_000_000, Event::Attend);
+        self.schedule_messages();
         while self.finding.is_none() && !self.is_over()? {
             self.step()?;
         }
@@ -300,6 +312,7 @@ impl World {
             Event::Attend => self.attend(),
             Event::Reread(number) => self.reread(number),
             Event::Restart(number) => self.restart(number),
+            Event::Messages => self.bring_messages(),
         }
     }
 
@@ -314,7 +327,8 @@ impl World {
             let left = node.look(|engine| {
                 (engine.executions().iter().count(), engine.health().next_owed(None).is_some(), engine.health().parked().count())
             });
-            let is_quiet = left == Some((0, false, 0)) && node.running() == 0 && node.under_way() == 0;
+            let is_drained = node.has_drained(&self.peers);
+            let is_quiet = left == Some((0, false, 0)) && node.running() == 0 && node.under_way() == 0 && is_drained;
             let follows = node.head() == node.views_at();
             if is_quiet && follows {
                 return Ok(true);
@@ -323,7 +337,8 @@ impl World {
                 return Err(Violation::new(
                     "I20",
                     format!(
-                        "nothing was written for {idle} µs after all faults ended: {left:?} open, owed, parked; followers are up: {follows}"
+                        "nothing was written for {idle} µs after all faults ended: {left:?} open, owed, parked; followers are up: {follows}; \
+                         sensors have read everything: {is_drained}"
                     ),
                 ));
             }
@@ -347,6 +362,7 @@ impl World {
             server: &self.server,
             exchanges: &self.exchanges,
             editions: &self.editions,
+            peers: &self.peers,
         };
         let records = crate::oracle::judge(node, &ledger)?;
         Ok(Ran { hash: self.ground.story().hash(), events: self.events, micros: self.ground.now(), records, starts: self.starts })

@@ -15,7 +15,7 @@ use ensue_executor::ports;
 use ensue_executor::programs::AtEnd;
 use ensue_executor::pulling::SensorWeb;
 use ensue_executor::web::Web;
-use ensue_executor::{Allowance, Destinations, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings};
+use ensue_executor::{Allowance, Blocking, Destinations, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings};
 
 use super::Around;
 use super::open::Opened;
@@ -169,7 +169,8 @@ fn supervisor_parts((stores, to, around): (&Stores, &SequencerHandle, &Around), 
         clock: around.clock.clone(),
         intake: to.gauges().intake.watch(),
         bytes: around.queues.of(QueueName::SensorBytes).clone(),
-        logs,
+        logs: Some(logs),
+        blocking: Blocking::Pool,
         release: RELEASE,
     }
 }

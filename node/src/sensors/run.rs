@@ -19,6 +19,7 @@ use ensue_engine::record::{Actor, Digest};
 use ensue_engine::sensors::cursor::Cursor;
 use ensue_engine::sensors::facts::{SensorError, SensorErrorKind};
 use ensue_engine::time::Timestamp;
+use ensue_executor::Blocking;
 use ensue_expression::Document;
 use tokio::sync::{oneshot, watch};
 
@@ -70,6 +71,8 @@ pub(super) struct Means {
     pub(super) intake: watch::Receiver<Intake>,
     /// The bytes that were read and are not committed.
     pub(super) bytes: Arc<Queue>,
+    /// Where events are made.
+    pub(super) blocking: Blocking,
     /// The release of the node.
     pub(super) release: &'static str,
     /// What is shown of the run.
@@ -113,6 +116,7 @@ impl Run {
         let closing = source.close();
         let patience = self.means.world.clock.sleep(CLOSE_PATIENCE);
         tokio::select! {
+            biased;
             () = closing => {}
             () = patience => self.means.log.add("the source did not close in time".to_owned()),
         }
@@ -216,9 +220,8 @@ impl Run {
     async fn judged(&self, messages: Arc<[Message]>, from: usize) -> Result<Batch, SourceError> {
         let (edge, catalog, sensor) = (self.means.edge.clone(), self.means.catalogs.current(), self.sensor.clone());
         let work = move || batch_of(&edge, &catalog, &sensor, &messages[from..]);
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|why| SourceError::new(SensorErrorKind::Bug, format!("making events stopped at an internal error: {why}")))
+        let bug = || SourceError::new(SensorErrorKind::Bug, "making events stopped at an internal error");
+        self.means.blocking.done(work).await.ok_or_else(bug)
     }
 
     /// Offers a batch until the node takes it. While the node is busy, the peer learns that the messages are worked on.

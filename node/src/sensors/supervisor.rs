@@ -24,6 +24,7 @@ use ensue_engine::record::{Actor, Digest};
 use ensue_engine::sensors::cursor::{Cursor, StoredCursor};
 use ensue_engine::sensors::facts::{SensorFailed, SensorMode};
 use ensue_engine::time::Timestamp;
+use ensue_executor::Blocking;
 use ensue_executor::ports::Bodies;
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -77,8 +78,10 @@ pub struct SupervisorParts {
     pub intake: watch::Receiver<Intake>,
     /// The bytes that were read and are not committed.
     pub bytes: Arc<Queue>,
-    /// The folder for the logs of sensors.
-    pub logs: PathBuf,
+    /// The folder for the logs of sensors; without it they are only in memory.
+    pub logs: Option<PathBuf>,
+    /// Where events are made and long cursors are read.
+    pub blocking: Blocking,
     /// The release of the node.
     pub release: &'static str,
 }
@@ -124,9 +127,11 @@ impl SensorSupervisor {
         let (stop, _) = watch::channel(false);
         let (tasks, starts, tests) = (Mutex::default(), Mutex::default(), Tests::default());
         let known = parts.known.sensors();
-        let files = LogFiles::open(parts.logs.clone(), |id| known.get(id).is_some())
-            .inspect_err(|why| tracing::warn!(folder = %parts.logs.display(), %why, "the logs of sensors are only kept in memory"))
-            .ok();
+        let files = parts.logs.as_ref().and_then(|folder| {
+            LogFiles::open(folder.clone(), |id| known.get(id).is_some())
+                .inspect_err(|why| tracing::warn!(folder = %folder.display(), %why, "the logs of sensors are only kept in memory"))
+                .ok()
+        });
         let shared = Shared { parts, runtime: Handle::current(), tasks, starts, tests, files, stop };
         Self { shared: Arc::new(shared) }
     }
@@ -239,8 +244,9 @@ impl Shared {
             StoredCursor::Inline(text) => Cursor::of_json(text).map_err(|why| broken(why.to_string())),
             StoredCursor::Body(handle) => {
                 let bodies = self.parts.bodies.clone();
-                let read = tokio::task::spawn_blocking(move || bodies.read(&handle)).await;
-                let bytes = read.map_err(|why| broken(why.to_string()))?.map_err(|why| broken(why.to_string()))?;
+                let read = self.parts.blocking.done(move || bodies.read(&handle)).await;
+                let read = read.ok_or_else(|| broken("reading it stopped at an internal error".to_owned()))?;
+                let bytes = read.map_err(|why| broken(why.to_string()))?;
                 Cursor::of_bytes(&bytes).map_err(|why| broken(why.to_string()))
             }
         }
@@ -312,9 +318,9 @@ impl Course {
     async fn once(&self, world: &Arc<World>) -> Result<Ended, SourceError> {
         let Some(sensor) = self.definition() else { return Ok(Ended::Superseded) };
         let known = self.shared.parts.known.sensors();
-        let Some(pulling) = known.get(self.wanted.id).filter(|_| known.is_current(self.wanted.id, self.wanted.run)) else {
-            return Ok(Ended::Superseded);
-        };
+        let pulling = known.get(self.wanted.id).filter(|_| known.is_current(self.wanted.id, self.wanted.run));
+        // With another identity the cursor means nothing. The log sets another sensor as a consequence of the new catalog.
+        let Some(pulling) = pulling.filter(|pulling| pulling.identity == sensor.identity()) else { return Ok(Ended::Superseded) };
         let cursor = match pulling.cursor.clone() {
             Some(stored) => Some(self.shared.cursor(stored).await?),
             None => None,
@@ -328,6 +334,7 @@ impl Course {
             world: world.clone(),
             intake: parts.intake.clone(),
             bytes: parts.bytes.clone(),
+            blocking: parts.blocking,
             release: parts.release,
             status: self.status.clone(),
             log: self.log.clone(),

@@ -22,7 +22,8 @@ use ensue_node::config::{InquiryLinks, PasswordLogin};
 use ensue_node::parts::{
     Asking, BodyCache, Caps, Clock, CommitListeners, Copies, Edge, KeyRing, LogReaders, NodeBacktests, NodeBodies, NodeCatalogs, NodeClock,
     NodeKeys, NodePasswords, NodePeople, NodeRefusals, NodeReplays, NodeSessions, NodeTokens, NodeUsage, OutsideWriter, PacksFolder,
-    Rebuilt, RecordedAddress, SequencerParts, TokenTable, VarTable, ViewFollower, Waiting, follower, plain, queues, sequencer, snapshots,
+    Rebuilt, RecordedAddress, SensorSupervisor, SequencerParts, SupervisorParts, TokenTable, VarTable, ViewFollower, Waiting, follower,
+    plain, queues, sequencer, snapshots,
 };
 use ensue_node::seat::open::open_on;
 use ensue_store::blobs::BlobLimits;
@@ -44,6 +45,7 @@ use crate::ground::Ground;
 use crate::life::Life;
 use crate::no_logins::NoLogins;
 use crate::operator::Operated;
+use crate::peers::{NodePeers, PeerWorlds, Peers};
 use crate::programs::{Machine, NodePrograms};
 use crate::secrets::{self, DOOR_SECRET};
 use crate::sightings::Finder;
@@ -80,6 +82,8 @@ pub(crate) struct Start<'w> {
     pub(crate) operated: &'w Operated,
     /// The server that receives requests.
     pub(crate) server: &'w Arc<Server>,
+    /// The other sides of the pulling sensors.
+    pub(crate) peers: &'w Arc<Peers>,
 }
 
 /// Why a start failed.
@@ -110,7 +114,7 @@ impl Node {
     }
 
     fn started(start: &Start<'_>, working: &mut Option<Working>) -> Result<Self, Unstarted> {
-        let Start { ground, disk, number, boots, room, machine, operated, server } = *start;
+        let Start { ground, disk, number, boots, room, machine, operated, server, peers } = *start;
         let life = Arc::new(Life::default());
         let may_die = |after: &'static str| {
             if ground.strikes(ground.plan.start_kill) {
@@ -195,6 +199,7 @@ impl Node {
             .build()?;
         let runtime = Arc::new(runtime);
         let worker_clock = WorkerClock::new(ground.clone(), operated.lease_millis * 1_000);
+        let sensor_bytes = queues.of(QueueName::SensorBytes).clone();
         let (handle, unstarted) = sequencer(queues);
         let handle = Arc::new(LivingSubmit { handle, life: life.clone(), ground: ground.clone() });
         let settings = Settings { worker: begun.worker().to_owned(), ..operated.settings() };
@@ -229,6 +234,24 @@ impl Node {
                 executor_settings,
             )
         };
+        let sensors = peers.are_there().then(|| {
+            let _entered = runtime.enter();
+            SensorSupervisor::new(SupervisorParts {
+                submit: handle.clone(),
+                known: Arc::new(handle.handle.clone()),
+                catalogs: catalogs.clone(),
+                edge: edge.clone(),
+                bodies: Arc::new(NodeBodies { cache: bodies.clone(), log: readers.clone() }),
+                connect: Arc::new(NodePeers { peers: peers.clone(), life: life.clone() }),
+                worlds: Arc::new(PeerWorlds { clock: clock.clone(), worker: worker_clock.clone() }),
+                clock: clock.clone(),
+                intake: handle.handle.gauges().intake.watch(),
+                bytes: sensor_bytes,
+                blocking: Blocking::InPlace,
+                logs: None,
+                release: RELEASE,
+            })
+        });
         let listener = CommitListeners {
             catalogs: catalogs.clone(),
             keys: ring.clone(),
@@ -238,7 +261,7 @@ impl Node {
             outside: outside.clone(),
             ends: ends.clone(),
             executor: executor.clone(),
-            sensors: None,
+            sensors: sensors.clone(),
             followers: vec![views_told.clone()],
         };
         let machine = unstarted.with(SequencerParts {
@@ -344,6 +367,7 @@ impl Node {
             runtime,
             idle,
             executor,
+            sensors,
             api,
             tokens,
             stopping: Stopping::Unasked,

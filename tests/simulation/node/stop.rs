@@ -57,10 +57,13 @@ impl Node {
 
     fn stop_the_worker(&mut self) {
         let (tell, told) = oneshot::channel();
-        let (executor, patience) = (self.executor.clone(), self.stop_patience);
+        let (executor, sensors, patience) = (self.executor.clone(), self.sensors.clone(), self.stop_patience);
         sometimes!(executor.running() > 0, "a node stopped while attempts ran");
         self.ground.tell("worker", format!("stops, and {} attempts run", executor.running()));
         self.runtime.spawn(async move {
+            if let Some(sensors) = sensors {
+                sensors.stop().await;
+            }
             // If nobody receives it, the node was killed in the meantime.
             let _ = tell.send(executor.stop(patience).await);
         });

@@ -21,6 +21,7 @@ mod pauses;
 mod poisons;
 mod principals;
 mod programs;
+mod pulled;
 mod rates;
 mod records;
 mod reruns;
@@ -40,6 +41,7 @@ use crate::ground::Ground;
 use crate::http::Exchanges;
 use crate::node::Node;
 use crate::pack::Edition;
+use crate::peers::Peers;
 use crate::programs::Machine;
 use crate::traffic::{Request, RequestNumber};
 use crate::web::Server;
@@ -106,6 +108,8 @@ pub(crate) struct Ledger<'w> {
     pub(crate) exchanges: &'w Exchanges,
     /// The editions of the pack, by their number.
     pub(crate) editions: &'w [Edition],
+    /// The other sides of the pulling sensors.
+    pub(crate) peers: &'w Peers,
 }
 
 /// Judges a world that has come to rest. Returns the number of records in its log.
@@ -124,6 +128,7 @@ pub(crate) fn judge(node: &Node, ledger: &Ledger<'_>) -> Result<u64, Violation> 
     programs::check(&records, ledger)?;
     web::check(&records, ledger)?;
     messages::check(&records, ledger)?;
+    pulled::check(node, &records, ledger)?;
     decisions::check(&records, ledger)?;
     flow::check(&records, ledger)?;
     answers::check(&records, ledger)?;

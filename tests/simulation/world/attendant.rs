@@ -34,6 +34,7 @@ impl World {
         self.pause_and_resume();
         self.run_again();
         self.change_vars();
+        self.attend_to_sensors();
         if self.ground.is_healed() || self.random.chance(self.ground.plan.settles) {
             self.settle();
         }

@@ -149,7 +149,7 @@ impl World {
                 let mut edition = Edition::draw(&mut self.random, number, self.editions.last());
                 self.vars.give(&mut edition, self.editions.last());
                 self.flows.give(&mut edition, self.editions.last());
-                if let Err(error) = edition.write(&self.disk.packs()) {
+                if let Err(error) = edition.write(&self.disk.packs()).and_then(|()| self.peers.write(&self.disk.packs())) {
                     self.finding.get_or_insert(Violation::of_the_world(format!("the pack cannot be written: {error}")));
                 }
                 self.ground.tell("operator", format!("edits the pack: edition {number}"));

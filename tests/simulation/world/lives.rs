@@ -88,6 +88,7 @@ impl World {
             machine: &self.machine,
             operated: &self.operated,
             server: &self.server,
+            peers: &self.peers,
         };
         let started = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Node::start(&start)));
         match started {
@@ -149,6 +150,10 @@ impl World {
             ensue_node::parts::Turn::NoRoom => {
                 self.is_turning = true;
                 self.after(200_000, Event::Turn(number));
+                if self.peers.are_there() {
+                    // Batches of sensors were answered.
+                    self.wake_worker();
+                }
             }
             ensue_node::parts::Turn::Ended => {
                 if node.failed().is_none() && !node.life.is_over() {

@@ -20,6 +20,7 @@ use ensue_engine::ports::{Committed, Log as _, ReadLimit, Reply, Submit, SubmitE
 use ensue_engine::record::{Actor, Head, Position, Record};
 use ensue_engine::sensors::cursor::Cursor;
 use ensue_engine::time::Timestamp;
+use ensue_executor::Blocking;
 use ensue_store::checkpoints::Checkpoints;
 use ensue_store::master_key::MasterKey;
 use ensue_store::memory::{MemoryLog, MemoryLogs, MemoryVault};
@@ -315,7 +316,8 @@ impl Site {
             clock: self.clock.clone(),
             intake: handle.gauges().intake.watch(),
             bytes: queues.of(QueueName::SensorBytes).clone(),
-            logs: self.folder.path().join("sensor_logs"),
+            logs: Some(self.folder.path().join("sensor_logs")),
+            blocking: Blocking::Pool,
             release: "0.0.0",
         });
         assert!(sensors.set(supervisor.clone()).is_ok());

@@ -1,0 +1,66 @@
+//! The measurements of `ensue bench sensor`: the lines of a program, and polls that find nothing new.
+
+use std::time::Duration;
+
+use clap::Subcommand;
+use serde_json::Value;
+
+use super::{Measured, many_threads, opened, tell_of_build, temporary};
+use crate::child::Machine;
+use crate::cores;
+use crate::pulling::{self, Idle, Lines};
+use crate::unmeasured::Unmeasured;
+use crate::watcher::Watcher;
+
+/// The measured source.
+#[derive(Debug, Subcommand)]
+pub(super) enum Kind {
+    /// Count the lines of a program that become events.
+    ///
+    /// The program prints as fast as it is read, with a cursor on each line.
+    Process {
+        /// Have a rule match each line and run a no-op.
+        #[arg(long)]
+        rule: bool,
+        /// The number of seconds to count.
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600), value_name = "S")]
+        seconds: u64,
+    },
+    /// Measure what sensors cost that poll a server every minute and find nothing new.
+    Poll {
+        /// The number of sensors.
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=10_000), value_name = "N")]
+        idle: u64,
+        /// The number of seconds to watch them, after each has polled twice.
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600), value_name = "S")]
+        seconds: u64,
+    },
+}
+
+impl Kind {
+    /// Measures it.
+    pub(super) fn run(self, machine: Machine, watcher: &dyn Watcher) -> Result<Measured, Unmeasured> {
+        tell_of_build(watcher);
+        let folder = temporary()?;
+        let mut document = opened(&machine);
+        let cores = machine.cores.clone();
+        many_threads(&cores, async {
+            let (figures, show): (_, fn(&Value) -> String) = match self {
+                Self::Process { rule, seconds } => {
+                    watcher.tell(&format!("reading the lines of a program for {seconds} s …"));
+                    let lines = Lines { has_rule: rule, duration: Duration::from_secs(seconds) };
+                    let figures = pulling::lines(folder.path(), lines, &machine).await;
+                    (figures, |document| format!("{}\n{}", pulling::told_lines(&document["sensor"]), cores::told(&document["cores"])))
+                }
+                Self::Poll { idle, seconds } => {
+                    watcher.tell(&format!("watching {idle} idle polls for {seconds} s, after two minutes …"));
+                    let idle = Idle { polls: idle, duration: Duration::from_secs(seconds) };
+                    let figures = pulling::idle(folder.path(), idle, &machine).await;
+                    (figures, |document| format!("{}\n{}", pulling::told_idle(&document["sensor"]), cores::told(&document["cores"])))
+                }
+            };
+            document["sensor"] = figures.map_err(|error| Unmeasured::of("sensor", &error))?;
+            Ok(Measured { document, failure: None, show })
+        })
+    }
+}
