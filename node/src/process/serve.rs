@@ -157,6 +157,7 @@ fn about(
         readers: stores.readers.clone(),
         catalogs: stores.catalogs.clone(),
         edge: stores.edge.clone(),
+        has_url: config.url.is_some(),
         sensors: working.sensors.clone(),
         jobs: following.jobs.clone(),
         master_key: stores.master_key(handle),
